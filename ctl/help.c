@@ -23,7 +23,7 @@ static const char own_options[] =
     "Exit status: 0 done, 1 the command failed, 2 it was written wrongly,\n"
     "3 the server cannot be reached.\n";
 
-static slice group_of(const struct command *c)
+static slice help_group_of(const struct command *c)
 {
     slice first, rest;
     slice_cut(slice_of(c->name), ' ', &first, &rest);
@@ -37,7 +37,7 @@ void help_all(FILE *out)
                  "`musterctl help COMMAND` explains one, `musterctl help user` all of a group.\n");
     slice last = { 0 };
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
-        slice group = group_of(c);
+        slice group = help_group_of(c);
         if (!slice_eq(group, last))
             fputc('\n', out);
         last = group;
@@ -103,7 +103,7 @@ bool help_group(FILE *out, const char *word)
     enum { INDENT = 4 };
     bool found = false;
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
-        if (!slice_is(group_of(c), word))
+        if (!slice_is(help_group_of(c), word))
             continue;
         fputs(found ? "\n" : "", out);
         print_usage(out, "", c);
@@ -209,7 +209,7 @@ void help_completion(FILE *out)
 }
 
 /* In single quotes of a shell; the two in which we write agree on nothing else. */
-static void put_quoted(FILE *out, slice text)
+static void help_put_quoted(FILE *out, slice text)
 {
     fputc('\'', out);
     for (size_t i = 0; i < text.len; i++) {
@@ -250,7 +250,7 @@ static void fish_option(FILE *out, const char *condition, const struct command_a
         fprintf(out, "'");
     }
     fprintf(out, " -d ");
-    put_quoted(out, command_brief(a->doc));
+    help_put_quoted(out, command_brief(a->doc));
     fputc('\n', out);
 }
 
@@ -267,14 +267,14 @@ void help_completion_fish(FILE *out)
                  "complete -c musterctl -n '__fish_seen_subcommand_from completion' "
                  "-a 'bash zsh fish'\n");
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
-        slice group = group_of(c), rest = slice_from(slice_of(c->name), group.len);
+        slice group = help_group_of(c), rest = slice_from(slice_of(c->name), group.len);
         char condition[160];
         if (!slice_eq(group, last)) {
             fprintf(out, "complete -c musterctl -n __fish_use_subcommand -a %.*s",
                     SLICE_ARG(group));
             if (rest.len == 0) {
                 fprintf(out, " -d ");
-                put_quoted(out, command_brief(c->doc));
+                help_put_quoted(out, command_brief(c->doc));
             }
             fputc('\n', out);
         }
@@ -282,7 +282,7 @@ void help_completion_fish(FILE *out)
         snprintf(condition, sizeof condition, "__fish_seen_subcommand_from %.*s", SLICE_ARG(group));
         if (rest.len > 0) {
             fprintf(out, "complete -c musterctl -n '%s' -a %s -d ", condition, rest.ptr + 1);
-            put_quoted(out, command_brief(c->doc));
+            help_put_quoted(out, command_brief(c->doc));
             fputc('\n', out);
             snprintf(condition, sizeof condition,
                      "__fish_seen_subcommand_from %.*s; and __fish_seen_subcommand_from %s",

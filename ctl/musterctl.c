@@ -37,7 +37,7 @@ static int usage_error(const char *text)
 }
 
 /* Takes out musterctl's own options, wherever they stand before "--". */
-static bool parse_options(struct options *o, int argc, char **argv)
+static bool musterctl_parse_options(struct options *o, int argc, char **argv)
 {
     *o = (struct options){ .config = "/etc/muster/muster.yaml", .words = argv };
     int i = 1;
@@ -142,7 +142,7 @@ static void write_request(struct buf *out, const struct words *w)
     json_decref(request);
 }
 
-static bool send_all(int fd, slice data)
+static bool musterctl_send_all(int fd, slice data)
 {
     while (data.len > 0) {
         ssize_t sent = send(fd, data.ptr, data.len, MSG_NOSIGNAL);
@@ -197,7 +197,7 @@ static int exchange(const struct options *o, const struct words *w, int fd)
     buf_init(&out, REPLY_BYTES_MAX);
     buf_init(&in, REPLY_BYTES_MAX);
     write_request(&out, w);
-    if (send_all(fd, buf_slice(&out)) && read_reply(fd, &in))
+    if (musterctl_send_all(fd, buf_slice(&out)) && read_reply(fd, &in))
         code = show_reply(o, w->command, buf_slice(&in));
     else
         fprintf(stderr, "musterctl: the server closed the connection without a reply\n");
@@ -207,7 +207,7 @@ static int exchange(const struct options *o, const struct words *w, int fd)
 }
 
 /* The socket, or the folder that hides it, belongs to a group whose members may use it. */
-static int unreachable(const char *path, int why)
+static int musterctl_unreachable(const char *path, int why)
 {
     struct stat st;
     const char *slash = strrchr(path, '/');
@@ -232,7 +232,7 @@ static int unreachable(const char *path, int why)
     return EXIT_UNREACHABLE;
 }
 
-static int run_command(const struct options *o, struct arena *arena)
+static int musterctl_run_command(const struct options *o, struct arena *arena)
 {
     struct words w;
     struct why why;
@@ -254,7 +254,7 @@ static int run_command(const struct options *o, struct arena *arena)
     if (fd < 0 && w.command->offline && (errno == ENOENT || errno == ECONNREFUSED))
         return (int)offline("musterctl", o->config, data_folder_restore, w.values[0].ptr);
     if (fd < 0)
-        return unreachable(path, errno);
+        return musterctl_unreachable(path, errno);
     int code = exchange(o, &w, fd);
     close(fd);
     return code;
@@ -263,7 +263,7 @@ static int run_command(const struct options *o, struct arena *arena)
 int main(int argc, char **argv)
 {
     struct options o;
-    if (!parse_options(&o, argc, argv))
+    if (!musterctl_parse_options(&o, argc, argv))
         return usage_error("--socket and --config need a value");
     if (o.version) {
         printf("musterctl %s\n", MUSTER_VERSION);
@@ -280,7 +280,7 @@ int main(int argc, char **argv)
         schema_print(stdout);
         code = EXIT_DONE;
     } else {
-        code = run_command(&o, arena);
+        code = musterctl_run_command(&o, arena);
     }
     arena_destroy(&arena);
     return code;

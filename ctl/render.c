@@ -97,7 +97,7 @@ static const char *when_shown(struct arena *arena, const char *text)
 }
 
 /* A cell for a person: times and amounts are short. */
-static const char *shown(struct arena *arena, const json_t *row, const char *column)
+static const char *render_shown(struct arena *arena, const json_t *row, const char *column)
 {
     const json_t *value = json_object_get(row, column);
     const char *text = cell(arena, row, column), *last = strrchr(text, ' ');
@@ -167,7 +167,7 @@ static void measure(struct columns *cols, const json_t *rows, struct arena *aren
     for (size_t i = 0; i < cols->count; i++) {
         cols->width[i] = width_of(heading(arena, cols->name[i]));
         for (size_t r = 0; r < json_array_size(rows); r++) {
-            size_t width = width_of(shown(arena, json_array_get(rows, r), cols->name[i]));
+            size_t width = width_of(render_shown(arena, json_array_get(rows, r), cols->name[i]));
             cols->width[i] = width > cols->width[i] ? width : cols->width[i];
         }
     }
@@ -182,7 +182,7 @@ static void print_table(FILE *out, const struct columns *cols, const json_t *row
     print_row(out, cols, text);
     for (size_t r = 0; r < json_array_size(rows); r++) {
         for (size_t i = 0; i < cols->count; i++)
-            text[i] = shown(arena, json_array_get(rows, r), cols->name[i]);
+            text[i] = render_shown(arena, json_array_get(rows, r), cols->name[i]);
         print_row(out, cols, text);
     }
 }
@@ -200,8 +200,8 @@ static void print_fields(FILE *out, const struct columns *cols, const json_t *ro
         fputs(r > 0 ? "\n" : "", out);
         for (size_t i = 0; i < cols->count; i++) {
             fprintf(out, "%-*s", (int)width + GAP, heading(arena, cols->name[i]));
-            wrap_print(out, shown(arena, json_array_get(rows, r), cols->name[i]), width + GAP,
-                       terminal);
+            wrap_print(out, render_shown(arena, json_array_get(rows, r), cols->name[i]),
+                       width + GAP, terminal);
         }
     }
 }

@@ -10,7 +10,7 @@
 
 enum { VALUE_BYTES_MAX = 512 };
 
-static void set_text(json_t *schema, const char *key, const char *text)
+static void ctl_schema_set_text(json_t *schema, const char *key, const char *text)
 {
     if (text != NULL && *text != '\0')
         json_object_set_new(schema, key, json_string(text));
@@ -35,7 +35,7 @@ static json_t *number_of(const struct param *p, bool limits)
 }
 
 /* What a value looks like in JSON. Times and sizes have units, so they are texts. */
-static json_t *value_of(const struct param *p, bool limits)
+static json_t *ctl_schema_value_of(const struct param *p, bool limits)
 {
     if (p->type == PARAM_BOOL)
         return json_pack("{s:s}", "type", "boolean");
@@ -48,15 +48,15 @@ static json_t *value_of(const struct param *p, bool limits)
 
 static json_t *schema_of(const struct param *p, bool limits)
 {
-    json_t *schema = value_of(p, limits);
+    json_t *schema = ctl_schema_value_of(p, limits);
     bool words = p->type == PARAM_INT && p->choices != NULL;
     if (p->allow_none || words) {
         json_t *other = words ? words_of(p->choices) : json_pack("[s]", "none");
         schema = json_pack("{s:[o,{s:o}]}", "anyOf", schema, "enum", other);
     }
-    set_text(schema, "description", p->doc);
-    set_text(schema, "x-type", param_type_name(p->type));
-    set_text(schema, "x-unit", p->unit);
+    ctl_schema_set_text(schema, "description", p->doc);
+    ctl_schema_set_text(schema, "x-type", param_type_name(p->type));
+    ctl_schema_set_text(schema, "x-unit", p->unit);
     if (p->many)
         json_object_set_new(schema, "x-many", json_true());
     return schema;
@@ -66,7 +66,7 @@ static void add_range(json_t *schema, const struct param *p)
 {
     char range[VALUE_BYTES_MAX];
     param_range(p, range, sizeof range);
-    set_text(schema, "x-allowed", range);
+    ctl_schema_set_text(schema, "x-allowed", range);
 }
 
 static json_t *object_of(json_t *properties, json_t *required)
@@ -84,7 +84,7 @@ static json_t *settings_schema(void)
         setting_format(s, def, sizeof def); /* no value was set: the default */
         add_range(one, &s->param);
         json_object_set_new(one, "x-default", json_string(def));
-        set_text(one, "x-restart", s->restart);
+        ctl_schema_set_text(one, "x-restart", s->restart);
         json_object_set_new(all, s->name, one);
     }
     return object_of(all, json_array());
@@ -98,7 +98,7 @@ static json_t *arguments_schema(const struct command *c)
                                              "flag",       "secret",   "made secret" };
         json_t *one = schema_of(&a->param, true);
         add_range(one, &a->param);
-        set_text(one, "x-kind", kinds[a->kind]);
+        ctl_schema_set_text(one, "x-kind", kinds[a->kind]);
         json_object_set_new(all, a->name, one);
         if (a->kind == ARG_POSITIONAL)
             json_array_append_new(required, json_string(a->name));
@@ -127,12 +127,12 @@ static json_t *command_schema(const struct command *c)
     static const char *const access[] = { "admin", "own", "local" };
     json_t *one = object_of(
         json_pack("{s:o,s:o}", "args", arguments_schema(c), "rows", rows_schema(c)), json_array());
-    set_text(one, "description", c->doc);
-    set_text(one, "x-effect", c->effect == COMMAND_READS ? "reads" : "changes");
-    set_text(one, "x-access", access[c->access]);
-    set_text(one, "x-runs-at", places[c->runs_at]);
-    set_text(one, "x-home", c->home);
-    set_text(one, "x-duty", c->duty != DUTY_NONE ? duty_name((enum duty)c->duty) : NULL);
+    ctl_schema_set_text(one, "description", c->doc);
+    ctl_schema_set_text(one, "x-effect", c->effect == COMMAND_READS ? "reads" : "changes");
+    ctl_schema_set_text(one, "x-access", access[c->access]);
+    ctl_schema_set_text(one, "x-runs-at", places[c->runs_at]);
+    ctl_schema_set_text(one, "x-home", c->home);
+    ctl_schema_set_text(one, "x-duty", c->duty != DUTY_NONE ? duty_name((enum duty)c->duty) : NULL);
     return one;
 }
 
@@ -172,7 +172,7 @@ void schema_print(FILE *out)
     json_t *schema = object_of(all, json_array());
     json_object_set_new(schema, "$schema",
                         json_string("https://json-schema.org/draft/2020-12/schema"));
-    set_text(schema, "title", "Muster " MUSTER_VERSION);
+    ctl_schema_set_text(schema, "title", "Muster " MUSTER_VERSION);
     int failed = json_dumpf(schema, out, JSON_INDENT(1));
     ensure(failed == 0);
     fputc('\n', out);

@@ -164,7 +164,8 @@ static const struct command_arg *find_positional(const struct command *c, size_t
     return NULL;
 }
 
-static enum err add(struct words *w, const struct command_arg *a, slice value, struct why *why)
+static enum err ctl_words_add(struct words *w, const struct command_arg *a, slice value,
+                              struct why *why)
 {
     if (w->count == COMMAND_ARGS_MAX) {
         why_set(why, "%s: found too many arguments", w->command->name);
@@ -197,7 +198,7 @@ static enum err add_positional(struct words *w, size_t number, const char *value
                 w->meant != NULL ? arena_printf(arena, "; did you mean %s?", w->meant) : "");
         return E_SYNTAX;
     }
-    return add(w, a, absolute(a, value, arena), why);
+    return ctl_words_add(w, a, absolute(a, value, arena), why);
 }
 
 /* "--name VALUE", "--name=VALUE" or "--name"; `next` is the word behind it, or NULL. */
@@ -215,7 +216,7 @@ static enum err add_option(struct words *w, const char *word, const char *next, 
     if (a == NULL)
         return unknown_option(w->command, name, why);
     if (a->kind == ARG_FLAG && !inlined)
-        return add(w, a, SLICE("true"), why);
+        return ctl_words_add(w, a, SLICE("true"), why);
     if (!inlined && next == NULL) {
         why_set(why, "%s: --%s needs a value", w->command->name, a->name);
         return E_SYNTAX;
@@ -224,7 +225,7 @@ static enum err add_option(struct words *w, const char *word, const char *next, 
         value = slice_of(next);
         *used = 2;
     }
-    return add(w, a, value, why);
+    return ctl_words_add(w, a, value, why);
 }
 
 enum err words_parse(struct words *w, char **argv, size_t count, struct arena *arena,
@@ -256,7 +257,7 @@ enum err words_parse(struct words *w, char **argv, size_t count, struct arena *a
 }
 
 /* One line without its end; false: there is none, or it is too long. */
-static bool read_line(int fd, char out[SECRET_BYTES_MAX], size_t *len)
+static bool ctl_words_read_line(int fd, char out[SECRET_BYTES_MAX], size_t *len)
 {
     *len = 0;
     while (*len < SECRET_BYTES_MAX) {
@@ -271,7 +272,7 @@ static bool read_line(int fd, char out[SECRET_BYTES_MAX], size_t *len)
 }
 
 /* Asks on the terminal itself, so that output may be redirected. */
-static bool ask(const char *prompt, char out[SECRET_BYTES_MAX], size_t *len)
+static bool ctl_words_ask(const char *prompt, char out[SECRET_BYTES_MAX], size_t *len)
 {
     struct termios was, quiet;
     if (tcgetattr(STDIN_FILENO, &was) != 0)
@@ -280,7 +281,7 @@ static bool ask(const char *prompt, char out[SECRET_BYTES_MAX], size_t *len)
     quiet.c_lflag &= ~(tcflag_t)ECHO;
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet); /* drops what was typed before, so it comes first */
     fprintf(stderr, "%s: ", prompt);
-    bool fine = read_line(STDIN_FILENO, out, len);
+    bool fine = ctl_words_read_line(STDIN_FILENO, out, len);
     tcsetattr(STDIN_FILENO, TCSADRAIN, &was);
     fprintf(stderr, "\n");
     return fine;
@@ -291,8 +292,8 @@ static enum err ask_twice(const char *name, char out[SECRET_BYTES_MAX], size_t *
 {
     char again[SECRET_BYTES_MAX];
     size_t again_len = 0;
-    bool fine = ask(arena_printf(arena, "New %s", name), out, len) &&
-                ask(arena_printf(arena, "The same %s again", name), again, &again_len);
+    bool fine = ctl_words_ask(arena_printf(arena, "New %s", name), out, len) &&
+                ctl_words_ask(arena_printf(arena, "The same %s again", name), again, &again_len);
     bool same = fine && slice_eq((slice){ out, *len }, (slice){ again, again_len });
     mem_wipe(again, sizeof again);
     if (!same)
@@ -300,14 +301,14 @@ static enum err ask_twice(const char *name, char out[SECRET_BYTES_MAX], size_t *
     return same ? OK : E_SYNTAX;
 }
 
-static enum err get_secret(struct words *w, const struct command_arg *a, struct arena *arena,
-                           struct why *why)
+static enum err ctl_words_get_secret(struct words *w, const struct command_arg *a,
+                                     struct arena *arena, struct why *why)
 {
     char secret[SECRET_BYTES_MAX];
     size_t len = 0;
     enum err e = OK;
     if (w->secret_from_stdin) {
-        if (!read_line(STDIN_FILENO, secret, &len)) {
+        if (!ctl_words_read_line(STDIN_FILENO, secret, &len)) {
             why_set(why, "found no line of less than %d bytes on standard input", SECRET_BYTES_MAX);
             e = E_SYNTAX;
         }
@@ -319,7 +320,7 @@ static enum err get_secret(struct words *w, const struct command_arg *a, struct 
         e = E_SYNTAX;
     }
     if (e == OK)
-        e = add(w, a, slice_dup(arena, (slice){ secret, len }), why);
+        e = ctl_words_add(w, a, slice_dup(arena, (slice){ secret, len }), why);
     mem_wipe(secret, sizeof secret);
     return e;
 }
@@ -339,7 +340,7 @@ enum err words_secrets(struct words *w, struct arena *arena, struct why *why)
         bool wanted = a->kind == ARG_SECRET || (a->kind == ARG_SECRET_MADE && w->secret_from_stdin);
         if (!wanted || is_given(w, a))
             continue;
-        enum err e = get_secret(w, a, arena, why);
+        enum err e = ctl_words_get_secret(w, a, arena, why);
         if (e != OK)
             return e;
     }
@@ -364,6 +365,6 @@ bool words_confirmed(const struct words *w)
             fprintf(stderr, " %.*s", SLICE_ARG(w->values[i]));
     }
     fprintf(stderr, ": %s Go on? [y/N] ", w->command->asks);
-    return read_line(STDIN_FILENO, answer, &len) && len > 0 &&
+    return ctl_words_read_line(STDIN_FILENO, answer, &len) && len > 0 &&
            (answer[0] == 'y' || answer[0] == 'Y');
 }

@@ -43,7 +43,7 @@ struct job {
 static struct job *the_job; /* of worker 0 */
 static atomic_bool stopping;
 
-static bool go_on(void *arg, int percent)
+static bool backup_go_on(void *arg, int percent)
 {
     struct job *j = arg;
     uint64_t now_us = clock_mono_us();
@@ -56,7 +56,7 @@ static bool go_on(void *arg, int percent)
     return !atomic_load(&stopping);
 }
 
-static void describe(const struct job *j)
+static void backup_describe(const struct job *j)
 {
     struct command_call *call = j->call;
     command_row(call);
@@ -78,7 +78,7 @@ static void describe(const struct job *j)
     "musterd must be able to write to it. Its systemd unit lets it write to "                      \
     "/var/lib/muster-backups"
 
-static void tell(struct job *j)
+static void backup_tell(struct job *j)
 {
     pthread_join(j->thread, NULL);
     the_job = NULL;
@@ -91,7 +91,7 @@ static void tell(struct job *j)
     if (j->err == OK && j->kind == JOB_MAKE)
         metric_add(&finished_at, (int64_t)(clock_wall_us() / 1000000) - metric_read(&finished_at));
     if (j->err == OK)
-        describe(j);
+        backup_describe(j);
     else if ((j->err == E_DENIED || j->err == E_NOTFOUND) && j->kind == JOB_MAKE)
         command_fail(j->call, j->err, "%s. The folder above must exist, and " WRITABLE,
                      j->why.text);
@@ -99,12 +99,12 @@ static void tell(struct job *j)
         command_fail(j->call, j->err, "%s", j->why.text);
 }
 
-static void ended(struct loop_post *post, struct loop *loop)
+static void backup_ended(struct loop_post *post, struct loop *loop)
 {
     struct job *j = CONTAINER_OF(post, struct job, post);
     (void)loop;
     if (the_job == j) /* otherwise the stopping server has ended the call */
-        tell(j);
+        backup_tell(j);
 }
 
 static void *run_job(void *arg)
@@ -132,7 +132,7 @@ static const struct store_schema *const *all_schemas(struct arena *arena)
     return out;
 }
 
-static void begin(struct job *j)
+static void backup_begin(struct job *j)
 {
     struct command_call *call = j->call;
     const struct worker *w = call->worker;
@@ -159,25 +159,25 @@ static slice without_slash(slice folder)
     return folder;
 }
 
-static void submit(struct command_call *call, enum job_kind kind, enum backup_keys keys)
+static void backup_submit(struct command_call *call, enum job_kind kind, enum backup_keys keys)
 {
     struct job *j = arena_new(call->arena, struct job, 1);
-    *j = (struct job){ .call = call, .kind = kind, .post = { .fn = ended } };
+    *j = (struct job){ .call = call, .kind = kind, .post = { .fn = backup_ended } };
     j->folder = slice_cstr(call->arena, without_slash(command_arg(call, "folder")));
     j->from.keys = keys;
-    j->from.watch = (struct store_watch){ go_on, j };
-    begin(j);
+    j->from.watch = (struct store_watch){ backup_go_on, j };
+    backup_begin(j);
 }
 
-static void run_create(struct command_call *call)
+static void backup_run_create(struct command_call *call)
 {
-    submit(call, JOB_MAKE,
-           command_flag(call, "secrets") ? BACKUP_WITH_SECRETS : BACKUP_WITHOUT_SECRETS);
+    backup_submit(call, JOB_MAKE,
+                  command_flag(call, "secrets") ? BACKUP_WITH_SECRETS : BACKUP_WITHOUT_SECRETS);
 }
 
 static void run_verify(struct command_call *call)
 {
-    submit(call, JOB_VERIFY, BACKUP_WITHOUT_SECRETS);
+    backup_submit(call, JOB_VERIFY, BACKUP_WITHOUT_SECRETS);
 }
 
 /* musterctl restores while no server runs: this one does. */
@@ -188,19 +188,19 @@ static void run_restore(struct command_call *call)
                  "data folder away, and run the command again");
 }
 
-static void worker_start(struct worker *w)
+static void backup_worker_start(struct worker *w)
 {
     if (duty_is_here(w, DUTY_BACKUP))
         atomic_store(&stopping, false);
 }
 
 /* Cancels a running backup, which then removes its files. */
-static void worker_stop(struct worker *w)
+static void backup_worker_stop(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_BACKUP) || the_job == NULL)
         return;
     atomic_store(&stopping, true);
-    tell(the_job);
+    backup_tell(the_job);
 }
 
 static const struct command_column backup_columns[] = {
@@ -235,7 +235,7 @@ static struct command create_command = {
         },
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_BACKUP,
-    .run = run_create,
+    .run = backup_run_create,
     .access = COMMAND_LOCAL,
     .doc =
         "Makes a backup while the server works: the database if it is SQLite, uploaded files, the "
@@ -292,6 +292,6 @@ const struct feature backup_feature = {
         (struct command *const[]){ &create_command, &verify_command, &restore_command, NULL },
     .metrics = (struct metric *const[]){ &finished_at, NULL },
     .logs = (struct log_area *const[]){ &log_backup, NULL },
-    .worker_start = worker_start,
-    .worker_stop = worker_stop,
+    .worker_start = backup_worker_start,
+    .worker_stop = backup_worker_stop,
 };

@@ -22,8 +22,8 @@ enum { HASH_LEN = 64, PIECE_BYTES = 1 << 18, LINE_MAX_BYTES = 512, FDS_MAX = 16,
 static const char *const key_files[] = { "uploads/upload.key", "self-signed-key.pem",
                                          "self-signed-cert.pem", "secrets.key", NULL };
 
-static enum err join(char out[DURABLE_PATH_MAX], const char *folder, const char *name,
-                     struct why *why)
+static enum err backup_set_join(char out[DURABLE_PATH_MAX], const char *folder, const char *name,
+                                struct why *why)
 {
     int len = snprintf(out, DURABLE_PATH_MAX, "%s/%s", folder, name);
     if (len > 0 && len < DURABLE_PATH_MAX)
@@ -32,7 +32,7 @@ static enum err join(char out[DURABLE_PATH_MAX], const char *folder, const char 
     return E_LIMIT;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+static int backup_set_remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
 {
     (void)st;
     (void)kind;
@@ -40,9 +40,9 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
     return remove(path);
 }
 
-static void remove_all(const char *folder)
+static void backup_set_remove_all(const char *folder)
 {
-    nftw(folder, remove_one, FDS_MAX, FTW_DEPTH | FTW_PHYS);
+    nftw(folder, backup_set_remove_one, FDS_MAX, FTW_DEPTH | FTW_PHYS);
 }
 
 /* Reads and hashes a file and writes it to `to`, unless that is < 0. Returns errno. */
@@ -114,13 +114,13 @@ static void note(struct making *m, const char *name, const char *hash, uint64_t 
 }
 
 /* Adds a file to the backup. One that is missing, or is removed meanwhile, is left out. */
-static enum err take(struct making *m, const char *name)
+static enum err backup_set_take(struct making *m, const char *name)
 {
     char from[DURABLE_PATH_MAX], to[DURABLE_PATH_MAX], hash[HASH_LEN + 1];
     uint64_t size;
-    enum err e = join(from, m->from->data, name, m->why);
+    enum err e = backup_set_join(from, m->from->data, name, m->why);
     if (e == OK)
-        e = join(to, m->folder, name, m->why);
+        e = backup_set_join(to, m->folder, name, m->why);
     if (e == OK)
         e = copy_file(from, to, hash, &size, &m->from->watch, m->why);
     if (e == OK)
@@ -136,7 +136,7 @@ static enum err take_keys(struct making *m)
         uint64_t before = m->info->files;
         if (secrets && m->from->keys != BACKUP_WITH_SECRETS)
             continue;
-        e = take(m, key_files[i]);
+        e = backup_set_take(m, key_files[i]);
         if (secrets)
             m->info->has_secrets = m->info->files > before;
     }
@@ -147,7 +147,7 @@ static enum err take_database(struct making *m)
 {
     char path[DURABLE_PATH_MAX], hash[HASH_LEN + 1];
     uint64_t size;
-    enum err e = join(path, m->folder, "muster.db", m->why);
+    enum err e = backup_set_join(path, m->folder, "muster.db", m->why);
     if (e == OK)
         e = store_backup(m->from->store, path, &m->from->watch, m->why);
     if (e == E_UNSUPPORTED)
@@ -166,7 +166,7 @@ static enum err take_database(struct making *m)
     return e;
 }
 
-static bool is_hash(const char *name)
+static bool backup_set_is_hash(const char *name)
 {
     return strlen(name) == HASH_LEN && strspn(name, "0123456789abcdef") == HASH_LEN;
 }
@@ -178,9 +178,9 @@ static enum err take_content(struct making *m, const char *dir, const char *file
     char name[128], from[DURABLE_PATH_MAX], to[DURABLE_PATH_MAX], hash[HASH_LEN + 1];
     uint64_t size;
     snprintf(name, sizeof name, "uploads/%.2s/%.*s", dir, HASH_LEN, file);
-    enum err e = join(from, m->from->data, name, m->why);
+    enum err e = backup_set_join(from, m->from->data, name, m->why);
     if (e == OK)
-        e = join(to, m->folder, name, m->why);
+        e = backup_set_join(to, m->folder, name, m->why);
     if (e == OK)
         e = copy_file(from, to, hash, &size, &m->from->watch, m->why);
     if (e == OK && strcmp(hash, file) != 0) {
@@ -197,15 +197,15 @@ static enum err take_contents(struct making *m, const char *dir)
     char name[32], path[DURABLE_PATH_MAX];
     struct dirent *d;
     snprintf(name, sizeof name, "uploads/%s", dir);
-    enum err e = join(path, m->from->data, name, m->why);
+    enum err e = backup_set_join(path, m->from->data, name, m->why);
     DIR *from = e == OK ? opendir(path) : NULL;
     if (from == NULL)
         return e != OK || errno == ENOENT ? e : durable_failed(m->why, path, errno);
-    e = join(path, m->folder, name, m->why);
+    e = backup_set_join(path, m->folder, name, m->why);
     if (e == OK)
         e = durable_folder(path, 0700, m->why);
     while (e == OK && (d = readdir(from)) != NULL)
-        if (is_hash(d->d_name))
+        if (backup_set_is_hash(d->d_name))
             e = take_content(m, dir, d->d_name);
     closedir(from);
     return e == OK ? durable_sync_folder(path, m->why) : e;
@@ -259,11 +259,11 @@ static enum err open_manifest(struct making *m, const char *path)
 static enum err fill(struct making *m)
 {
     char path[DURABLE_PATH_MAX], uploads[DURABLE_PATH_MAX];
-    enum err e = join(uploads, m->folder, "uploads", m->why);
+    enum err e = backup_set_join(uploads, m->folder, "uploads", m->why);
     if (e == OK)
         e = durable_folder(uploads, 0700, m->why);
     if (e == OK)
-        e = join(path, m->folder, MANIFEST, m->why);
+        e = backup_set_join(path, m->folder, MANIFEST, m->why);
     if (e == OK)
         e = open_manifest(m, path);
     if (e == OK)
@@ -294,7 +294,7 @@ enum err backup_make(const char *folder, const struct backup_source *from, struc
         why_set(why, "%s: is there already; a backup makes its folder", folder);
         return E_EXISTS;
     }
-    remove_all(partial); /* left by an attempt that was killed */
+    backup_set_remove_all(partial); /* left by an attempt that was killed */
     if (mkdir(partial, 0700) != 0)
         return durable_failed(why, partial, errno);
     struct making m = { .from = from, .folder = partial, .info = out, .why = why };
@@ -303,7 +303,7 @@ enum err backup_make(const char *folder, const struct backup_source *from, struc
         e = durable_failed(why, folder, errno);
     if (e == OK)
         return durable_sync_parent(folder, why);
-    remove_all(partial);
+    backup_set_remove_all(partial);
     return e;
 }
 
@@ -315,17 +315,18 @@ struct entry {
 };
 
 /* Accepts only names that a backup makes, so that no path leads out of the folder. */
-static bool is_known(const char *name)
+static bool backup_set_is_known(const char *name)
 {
     for (size_t i = 0; key_files[i] != NULL; i++)
         if (strcmp(name, key_files[i]) == 0)
             return true;
     return strcmp(name, "muster.db") == 0 ||
            (strncmp(name, "uploads/", 8) == 0 && strspn(name + 8, "0123456789abcdef") == 2 &&
-            name[10] == '/' && is_hash(name + 11) && strncmp(name + 8, name + 11, 2) == 0);
+            name[10] == '/' && backup_set_is_hash(name + 11) &&
+            strncmp(name + 8, name + 11, 2) == 0);
 }
 
-static enum err damaged(struct why *why, const char *path, const char *what)
+static enum err backup_set_damaged(struct why *why, const char *path, const char *what)
 {
     why_set(why, "%s: %s: this backup is damaged, use another one", path, what);
     return E_CORRUPT;
@@ -345,7 +346,7 @@ static bool parse_entry(struct entry *entry, slice rest)
     snprintf(entry->hash, sizeof entry->hash, "%.*s", SLICE_ARG(hash));
     snprintf(entry->name, sizeof entry->name, "%.*s", SLICE_ARG(name));
     entry->size = (uint64_t)bytes;
-    return is_known(entry->name);
+    return backup_set_is_known(entry->name);
 }
 
 static slice without_end(const char *line)
@@ -362,7 +363,7 @@ struct reading {
     void *arg;
 };
 
-static enum err read_line(const struct reading *r, slice line, struct why *why)
+static enum err backup_set_read_line(const struct reading *r, slice line, struct why *why)
 {
     struct entry entry;
     slice kind = { 0 }, when = { 0 }, rest = line;
@@ -373,7 +374,7 @@ static enum err read_line(const struct reading *r, slice line, struct why *why)
         slice_is(kind, "end"))
         return OK;
     if (!slice_is(kind, "file") || !parse_entry(&entry, rest))
-        return damaged(why, r->path, "a line that no backup has");
+        return backup_set_damaged(why, r->path, "a line that no backup has");
     r->info->files++;
     r->info->bytes += entry.size;
     r->info->has_database = r->info->has_database || strcmp(entry.name, "muster.db") == 0;
@@ -407,15 +408,15 @@ static enum err check_list(FILE *f, const char *path, struct why *why)
         why_set(why, "%s: not the list of a backup that this musterd can read", path);
         return E_UNSUPPORTED;
     }
-    return slice_is(end, hash) ? OK : damaged(why, path, "the list is not whole");
+    return slice_is(end, hash) ? OK : backup_set_damaged(why, path, "the list is not whole");
 }
 
-static enum err read_list(const char *folder, struct backup_info *info, entry_fn *each, void *arg,
-                          struct why *why)
+static enum err backup_set_read_list(const char *folder, struct backup_info *info, entry_fn *each,
+                                     void *arg, struct why *why)
 {
     char path[DURABLE_PATH_MAX], line[LINE_MAX_BYTES];
     *info = (struct backup_info){ 0 };
-    enum err e = join(path, folder, MANIFEST, why);
+    enum err e = backup_set_join(path, folder, MANIFEST, why);
     FILE *f = e == OK ? fopen(path, "re") : NULL;
     if (f == NULL)
         return e != OK ? e : durable_failed(why, path, errno);
@@ -423,7 +424,7 @@ static enum err read_list(const char *folder, struct backup_info *info, entry_fn
     e = check_list(f, path, why);
     rewind(f);
     while (e == OK && fgets(line, sizeof line, f) != NULL)
-        e = read_line(&r, without_end(line), why);
+        e = backup_set_read_line(&r, without_end(line), why);
     fclose(f);
     return e;
 }
@@ -438,13 +439,13 @@ static enum err verify_one(void *arg, const struct entry *entry, struct why *why
     const struct verifying *v = arg;
     char path[DURABLE_PATH_MAX], hash[HASH_LEN + 1];
     uint64_t size;
-    enum err e = join(path, v->folder, entry->name, why);
+    enum err e = backup_set_join(path, v->folder, entry->name, why);
     if (e == OK)
         e = copy_file(path, NULL, hash, &size, v->watch, why);
     if (e == E_NOTFOUND)
-        return damaged(why, path, "is missing");
+        return backup_set_damaged(why, path, "is missing");
     if (e == OK && (size != entry->size || strcmp(hash, entry->hash) != 0))
-        return damaged(why, path, "is not what was backed up");
+        return backup_set_damaged(why, path, "is not what was backed up");
     return e;
 }
 
@@ -453,10 +454,10 @@ enum err backup_verify(const char *folder, const struct store_schema *const *sch
 {
     char path[DURABLE_PATH_MAX];
     struct verifying v = { folder, watch };
-    enum err e = read_list(folder, out, verify_one, &v, why);
+    enum err e = backup_set_read_list(folder, out, verify_one, &v, why);
     if (e != OK || !out->has_database)
         return e;
-    e = join(path, folder, "muster.db", why);
+    e = backup_set_join(path, folder, "muster.db", why);
     return e == OK ? store_verify(path, schemas, watch, why) : e;
 }
 
@@ -479,9 +480,9 @@ static enum err copy_one(void *arg, const struct entry *entry, struct why *why)
     const struct restoring *r = arg;
     char from[DURABLE_PATH_MAX], to[DURABLE_PATH_MAX], hash[HASH_LEN + 1];
     uint64_t size;
-    enum err e = join(from, r->folder, entry->name, why);
+    enum err e = backup_set_join(from, r->folder, entry->name, why);
     if (e == OK)
-        e = join(to, r->partial, entry->name, why);
+        e = backup_set_join(to, r->partial, entry->name, why);
     char *slash = e == OK ? strrchr(to, '/') : NULL;
     if (slash != NULL) { /* "uploads", "uploads/ab" */
         *slash = '\0';
@@ -493,11 +494,11 @@ static enum err copy_one(void *arg, const struct entry *entry, struct why *why)
     if (e == OK)
         e = durable_sync_parent(to, why);
     if (e == OK && strcmp(hash, entry->hash) != 0)
-        return damaged(why, from, "is not what was backed up");
+        return backup_set_damaged(why, from, "is not what was backed up");
     return e;
 }
 
-static enum err is_empty(const char *data, struct why *why)
+static enum err backup_set_is_empty(const char *data, struct why *why)
 {
     struct dirent *d;
     enum err e = OK;
@@ -520,7 +521,7 @@ static enum err is_empty(const char *data, struct why *why)
 }
 
 /* Moves the database last: a server does not start in a restored folder without it. */
-static enum err move_in(const struct restoring *r, struct why *why)
+static enum err backup_set_move_in(const struct restoring *r, struct why *why)
 {
     static const char *const names[] = {
         "uploads", "self-signed-key.pem", "self-signed-cert.pem", "secrets.key", "muster.db", NULL
@@ -528,9 +529,9 @@ static enum err move_in(const struct restoring *r, struct why *why)
     char from[DURABLE_PATH_MAX], to[DURABLE_PATH_MAX];
     enum err e = OK;
     for (size_t i = 0; e == OK && names[i] != NULL; i++) {
-        e = join(from, r->partial, names[i], why);
+        e = backup_set_join(from, r->partial, names[i], why);
         if (e == OK)
-            e = join(to, r->data, names[i], why);
+            e = backup_set_join(to, r->data, names[i], why);
         if (e == OK && rename(from, to) != 0 && errno != ENOENT)
             e = durable_failed(why, to, errno);
     }
@@ -544,7 +545,7 @@ static enum err move_in(const struct restoring *r, struct why *why)
 static enum err check_kind(const char *folder, enum backup_database want, struct why *why)
 {
     struct backup_info info;
-    enum err e = read_list(folder, &info, NULL, NULL, why);
+    enum err e = backup_set_read_list(folder, &info, NULL, NULL, why);
     if (e != OK || info.has_database == (want == BACKUP_SQLITE))
         return e;
     why_set(why,
@@ -562,21 +563,21 @@ enum err backup_restore(const char *folder, const char *data, enum backup_databa
 {
     char partial[DURABLE_PATH_MAX];
     struct restoring r = { folder, data, partial };
-    enum err e = is_empty(data, why);
+    enum err e = backup_set_is_empty(data, why);
     if (e == OK)
         e = check_kind(folder, want, why);
     if (e == OK)
         e = backup_verify(folder, schemas, &unwatched, out, why);
     if (e == OK)
-        e = join(partial, data, PARTIAL, why);
+        e = backup_set_join(partial, data, PARTIAL, why);
     if (e != OK)
         return e;
     e = durable_folder(partial, 0700, why);
     if (e == OK)
-        e = read_list(folder, out, copy_one, &r, why);
+        e = backup_set_read_list(folder, out, copy_one, &r, why);
     if (e == OK)
-        return move_in(&r, why);
-    remove_all(partial);
+        return backup_set_move_in(&r, why);
+    backup_set_remove_all(partial);
     return e;
 }
 
@@ -584,5 +585,5 @@ bool backup_is_partial(const char *data)
 {
     char path[DURABLE_PATH_MAX];
     struct why why;
-    return join(path, data, PARTIAL, &why) == OK && access(path, F_OK) == 0;
+    return backup_set_join(path, data, PARTIAL, &why) == OK && access(path, F_OK) == 0;
 }

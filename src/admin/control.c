@@ -66,7 +66,7 @@ static void write_refusal(struct conn *c, enum err e, const char *text)
     buf_fini(&out);
 }
 
-static void write_reply(struct client *cl)
+static void control_write_reply(struct client *cl)
 {
     struct buf out;
     buf_init(&out, REPLY_BYTES_MAX);
@@ -88,14 +88,14 @@ static void on_ended(struct loop_post *post, struct loop *loop)
         client_free(cl);
         return;
     }
-    write_reply(cl);
+    control_write_reply(cl);
     arena_destroy(&cl->call.arena);
     conn_release(cl->conn, CONN_HOLD_STREAM);
     if (cl->input_ended || cl->control->listener == NULL)
         conn_close(cl->conn);
 }
 
-static void finished(struct command_call *call, void *arg)
+static void control_finished(struct command_call *call, void *arg)
 {
     (void)call;
     struct client *cl = arg;
@@ -109,7 +109,7 @@ static void run_line(struct client *cl, slice line)
     cl->call = (struct command_call){ .arena = arena_create(0),
                                       .worker = cl->control->worker,
                                       .actor = slice_of(cl->actor),
-                                      .finished = finished,
+                                      .finished = control_finished,
                                       .arg = cl };
     enum err e = control_parse(line, &cl->call, &why);
     if (e != OK) {
@@ -121,7 +121,7 @@ static void run_line(struct client *cl, slice line)
     command_run(&cl->call);
 }
 
-static size_t on_input(struct conn *c, slice data)
+static size_t control_on_input(struct conn *c, slice data)
 {
     struct client *cl = conn_owner(c);
     size_t used = 0;
@@ -137,7 +137,7 @@ static size_t on_input(struct conn *c, slice data)
     return used;
 }
 
-static void on_event(struct conn *c, enum conn_event ev)
+static void control_on_event(struct conn *c, enum conn_event ev)
 {
     struct client *cl = conn_owner(c);
     if (ev != CONN_EOF)
@@ -147,7 +147,7 @@ static void on_event(struct conn *c, enum conn_event ev)
         conn_close(c);
 }
 
-static void on_closed(struct conn *c)
+static void control_on_closed(struct conn *c)
 {
     struct client *cl = conn_owner(c);
     cl->conn = NULL;
@@ -155,7 +155,7 @@ static void on_closed(struct conn *c)
         client_free(cl);
 }
 
-static const struct conn_ops client_ops = { on_input, on_event, on_closed };
+static const struct conn_ops client_ops = { control_on_input, control_on_event, control_on_closed };
 
 static void name_actor(char out[ACTOR_BYTES_MAX], int fd)
 {

@@ -120,7 +120,7 @@ static void add_string(struct buf *out, slice text)
     buf_lit(out, "\"");
 }
 
-static void add_row(struct buf *out, const struct command_row *row)
+static void control_json_add_row(struct buf *out, const struct command_row *row)
 {
     buf_lit(out, "{");
     for (uint32_t i = 0; i < row->count; i++) {
@@ -156,7 +156,7 @@ void control_reply(struct buf *out, const struct command_call *call)
     for (const struct command_row *row = call->rows; row != NULL; row = row->next) {
         if (row != call->rows)
             buf_lit(out, ",");
-        add_row(out, row);
+        control_json_add_row(out, row);
     }
     buf_lit(out, "]}\n");
 }

@@ -101,7 +101,7 @@ static void run_cancel(struct command_call *call)
     command_done(call, "the server goes on");
 }
 
-static void worker_stop(struct worker *w)
+static void lifecycle_worker_stop(struct worker *w)
 {
     if (duty_is_here(w, DUTY_LIFECYCLE))
         timer_cancel(&end_timer);
@@ -178,5 +178,5 @@ const struct feature lifecycle_feature = {
     .commands = (struct command *const[]){ &stop_command, &restart_command, &cancel_command, NULL },
     .command_forms = forms,
     .logs = (struct log_area *const[]){ &log_lifecycle, NULL },
-    .worker_stop = worker_stop,
+    .worker_stop = lifecycle_worker_stop,
 };

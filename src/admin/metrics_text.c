@@ -28,7 +28,7 @@ struct shown {
     int digits;
 };
 
-static struct shown shown(const struct metric *m)
+static struct shown metrics_text_shown(const struct metric *m)
 {
     struct shown s = { slice_of(m->name), "", "", 1, 0 };
     for (unsigned i = 0; i < sizeof units / sizeof units[0]; i++) {
@@ -46,7 +46,7 @@ static struct shown shown(const struct metric *m)
     return s;
 }
 
-static void value(struct buf *out, const struct shown *s, int64_t n)
+static void metrics_text_value(struct buf *out, const struct shown *s, int64_t n)
 {
     int64_t rest = n % s->parts;
     if (s->parts == 1)
@@ -88,7 +88,7 @@ static void period_ended(struct timer *t, struct loop *loop)
     timer_set(loop, t, (uint64_t)setting_int(&period));
 }
 
-static void worker_start(struct worker *w)
+static void metrics_text_worker_start(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_METRICS))
         return;
@@ -96,7 +96,7 @@ static void worker_start(struct worker *w)
     timer_set(w->loop, &last.timer, (uint64_t)setting_int(&period));
 }
 
-static void worker_stop(struct worker *w)
+static void metrics_text_worker_stop(struct worker *w)
 {
     if (duty_is_here(w, DUTY_METRICS))
         timer_cancel(&last.timer);
@@ -105,16 +105,16 @@ static void worker_stop(struct worker *w)
 static void named_value(struct buf *out, slice name, const struct shown *s, int64_t n)
 {
     buf_printf(out, "muster_named{name=\"%.*s\"}", SLICE_ARG(name));
-    value(out, s, n);
+    metrics_text_value(out, s, n);
 }
 
 /* Repeats values under the names that they have in other products. */
-static void named(struct buf *out)
+static void metrics_text_named(struct buf *out)
 {
     buf_lit(out, "# HELP muster_named The same values by the names that they have in products of "
                  "other makers.\n# TYPE muster_named gauge\n");
     for (const struct metric *m = metric_first(); m != NULL; m = m->next) {
-        struct shown s = shown(m);
+        struct shown s = metrics_text_shown(m);
         slice name, rest = m->also == NULL ? SLICE("") : slice_of(m->also);
         while (slice_word(&rest, &name))
             named_value(out, name, &s, metric_read(m));
@@ -129,7 +129,7 @@ static void named(struct buf *out)
 void metrics_text(struct buf *out)
 {
     for (const struct metric *m = metric_first(); m != NULL; m = m->next) {
-        struct shown s = shown(m);
+        struct shown s = metrics_text_shown(m);
         for (unsigned line = 0; line < 3; line++) {
             buf_printf(out, "%s%.*s%s%s",
                        line == 0   ? "# HELP "
@@ -137,12 +137,12 @@ void metrics_text(struct buf *out)
                                    : "",
                        SLICE_ARG(s.stem), s.unit, s.total);
             if (line == 2)
-                value(out, &s, metric_read(m));
+                metrics_text_value(out, &s, metric_read(m));
             else
                 buf_printf(out, " %s\n", line == 0 ? m->help : metric_type(m));
         }
     }
-    named(out);
+    metrics_text_named(out);
 }
 
 static void metrics_get(struct http_request *r)
@@ -169,6 +169,6 @@ const struct feature metrics_feature = {
     .name = "metrics",
     .settings = (struct setting *const[]){ &period, NULL },
     .http = routes,
-    .worker_start = worker_start,
-    .worker_stop = worker_stop,
+    .worker_start = metrics_text_worker_start,
+    .worker_stop = metrics_text_worker_stop,
 };

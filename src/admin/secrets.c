@@ -33,7 +33,7 @@ static const struct store_schema schema = {
     .stmts = (struct store_stmt *const[]){ &drop_tokens, &drop_components, &drop_setting, NULL },
 };
 
-static void dropped(void *arg, enum store_result result, const struct store_batch *b)
+static void secrets_dropped(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
     (void)b;
@@ -45,7 +45,7 @@ static void dropped(void *arg, enum store_result result, const struct store_batc
                      "remove secrets.key from the data folder if it is there, and restart");
 }
 
-static void run_reset(struct command_call *call)
+static void secrets_run_reset(struct command_call *call)
 {
     struct worker *w = call->worker;
     if (seal_ready()) {
@@ -59,14 +59,14 @@ static void run_reset(struct command_call *call)
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
         if (setting_is_secret(s))
             STORE_ADD(b, &drop_setting, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
-    store_submit(b, w->loop, 0, dropped, call);
+    store_submit(b, w->loop, 0, secrets_dropped, call);
 }
 
 static struct command reset_command = {
     .name = "secrets reset",
     .effect = COMMAND_CHANGES,
     .args = (const struct command_arg[]){ { 0 } },
-    .run = run_reset,
+    .run = secrets_run_reset,
     .doc = "Deletes all secrets whose key is lost (alarm secrets.key): tokens of devices, secrets "
            "of components, passwords of rooms, secret settings. Afterwards devices need their "
            "passwords, and components and rooms new secrets.",

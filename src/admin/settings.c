@@ -127,12 +127,12 @@ static const struct stored *stored_find(const struct setting *s)
     return item;
 }
 
-static slice context_of(const struct setting *s, struct arena *tmp)
+static slice admin_settings_context_of(const struct setting *s, struct arena *tmp)
 {
     return slice_of(arena_printf(tmp, "setting %s", s->name));
 }
 
-static void load_row(slice name, slice value, struct arena *tmp)
+static void admin_settings_load_row(slice name, slice value, struct arena *tmp)
 {
     struct why why;
     struct setting *s = setting_find(name);
@@ -141,7 +141,7 @@ static void load_row(slice name, slice value, struct arena *tmp)
                  LOG_C("hint", "this version has no such setting; the stored value is ignored"));
         return;
     }
-    if (setting_is_secret(s) && !unseal(&value, value, context_of(s, tmp), tmp)) {
+    if (setting_is_secret(s) && !unseal(&value, value, admin_settings_context_of(s, tmp), tmp)) {
         log_warn(&log_settings, LOG_EV("setting.sealed"), LOG_S("name", name),
                  LOG_C("hint", "the stored value cannot be decrypted, so the default applies; see "
                                "alarm secrets.key"));
@@ -160,10 +160,10 @@ static void load_row(slice name, slice value, struct arena *tmp)
                                "`musterctl set` sets another"));
 }
 
-static void loaded(void *arg, enum store_result result, const struct store_batch *b)
+static void admin_settings_loaded(void *arg, enum store_result result, const struct store_batch *b)
 {
     for (uint32_t row = 0; result == STORE_OK && row < store_row_count(b, 0); row++)
-        load_row(store_text(b, 0, row, 0), store_text(b, 0, row, 1), arg);
+        admin_settings_load_row(store_text(b, 0, row, 0), store_text(b, 0, row, 1), arg);
 }
 
 /* Only a warning: stored values never make a node file invalid. Code that reads such rows takes the
@@ -182,7 +182,7 @@ enum err settings_load(struct store *store, struct why *why)
     struct store_batch *b = store_read(store, 0);
     store_add(b, &stmt_all, STORE_ANY_ROWS, NULL, 0);
     struct arena *arena = arena_create(0);
-    enum store_result result = store_run(b, loaded, arena);
+    enum store_result result = store_run(b, admin_settings_loaded, arena);
     arena_destroy(&arena);
     if (result == STORE_OK) {
         warn_disagreement();
@@ -265,14 +265,14 @@ static slice without(slice list, slice word, struct arena *tmp)
 }
 
 /* A later account with that name is another user. */
-static void removing(struct account *a, struct store_batch *b)
+static void admin_settings_removing(struct account *a, struct store_batch *b)
 {
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
         if (setting_has_accounts(s))
             STORE_ADD(b, &stmt_without, STORE_ANY_ROWS, SV_T(slice_of(s->name)), SV_T(a->jid));
 }
 
-static bool names(slice list, slice jid)
+static bool admin_settings_names(slice list, slice jid)
 {
     slice one;
     while (slice_word(&list, &one))
@@ -281,11 +281,11 @@ static bool names(slice list, slice jid)
     return false;
 }
 
-static void take_out(struct setting *s, slice jid, struct arena *tmp)
+static void admin_settings_take_out(struct setting *s, slice jid, struct arena *tmp)
 {
     struct why why;
     const struct stored *item = stored_find(s);
-    bool named = names(slice_of(setting_text(s)), jid);
+    bool named = admin_settings_names(slice_of(setting_text(s)), jid);
     if (item != NULL)
         stored_put(s, without((slice){ item->value, item->len }, jid, tmp));
     if (!named)
@@ -304,18 +304,18 @@ static void take_out(struct setting *s, slice jid, struct arena *tmp)
              LOG_S("account", jid));
 }
 
-static void account_deleted(struct worker *w, slice bare)
+static void admin_settings_account_deleted(struct worker *w, slice bare)
 {
     if (!duty_is_here(w, DUTY_SETTINGS)) /* settings are changed on one worker */
         return;
     struct arena *tmp = arena_create(0);
     for (struct setting *s = setting_first(); s != NULL; s = s->next)
         if (setting_has_accounts(s))
-            take_out(s, bare, tmp);
+            admin_settings_take_out(s, bare, tmp);
     arena_destroy(&tmp);
 }
 
-static void worker_start(struct worker *w)
+static void admin_settings_worker_start(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_SETTINGS))
         return;
@@ -323,14 +323,14 @@ static void worker_start(struct worker *w)
     warn_missing();
 }
 
-static void worker_stop(struct worker *w)
+static void admin_settings_worker_stop(struct worker *w)
 {
     if (duty_is_here(w, DUTY_SETTINGS))
         writer = NULL;
 }
 
 /* Changes from the value of the node file to that of the database, or to the default. */
-static void unlock(struct setting *s)
+static void admin_settings_unlock(struct setting *s)
 {
     struct why why;
     const struct stored *item = stored_find(s);
@@ -359,7 +359,7 @@ void settings_fix(const struct setting_fixed *fixed, size_t count)
             enum err e = setting_set(s, f->value, &why);
             ensure(e == OK); /* has been checked by the loader */
         } else if (s->locked) {
-            unlock(s);
+            admin_settings_unlock(s);
         }
     }
     warn_disagreement();
@@ -373,7 +373,7 @@ struct change {
     slice value; /* ptr NULL: back to the default */
 };
 
-static void apply(const struct change *ch)
+static void admin_settings_apply(const struct change *ch)
 {
     struct setting *s = ch->setting;
     struct why why;
@@ -402,7 +402,7 @@ static void change_stored(void *arg, enum store_result result, const struct stor
         command_fail(ch->call, E_CONFLICT, "%s: now fixed by the node file", s->name);
         return;
     }
-    apply(ch);
+    admin_settings_apply(ch);
     setting_format(s, value, sizeof value);
     if (s->restart != NULL) {
         alarm_raise(&restart_alarm, slice_of(s->name));
@@ -412,7 +412,7 @@ static void change_stored(void *arg, enum store_result result, const struct stor
     }
 }
 
-static void fail_unknown(struct command_call *call, slice name)
+static void admin_settings_fail_unknown(struct command_call *call, slice name)
 {
     struct similar similar;
     similar_init(&similar, name);
@@ -429,14 +429,15 @@ static struct setting *named_setting(struct command_call *call)
     struct setting *s = setting_find(name);
     call->discreet = s == NULL || setting_is_secret(s); /* of an unknown name: perhaps a secret */
     if (s == NULL)
-        fail_unknown(call, name);
+        admin_settings_fail_unknown(call, name);
     return s;
 }
 
-static void add_put(struct store_batch *b, const struct setting *s, slice value, struct arena *tmp)
+static void admin_settings_add_put(struct store_batch *b, const struct setting *s, slice value,
+                                   struct arena *tmp)
 {
     if (setting_is_secret(s))
-        value = seal(value, context_of(s, tmp), tmp);
+        value = seal(value, admin_settings_context_of(s, tmp), tmp);
     STORE_ADD(b, &stmt_put, 1, SV_T(slice_of(s->name)), SV_T(value));
 }
 
@@ -450,7 +451,7 @@ static bool is_for(struct command_call *call, const struct setting *s)
     return false;
 }
 
-static bool may_change(struct command_call *call, const struct setting *s)
+static bool admin_settings_may_change(struct command_call *call, const struct setting *s)
 {
     if (!s->locked)
         return is_for(call, s);
@@ -458,13 +459,13 @@ static bool may_change(struct command_call *call, const struct setting *s)
     return false;
 }
 
-static void store_change(const struct change *ch)
+static void admin_settings_store_change(const struct change *ch)
 {
     struct store_batch *b = store_write(writer->store, hash_keyed(slice_of(ch->setting->name)));
     if (ch->value.ptr == NULL)
         STORE_ADD(b, &stmt_del, STORE_ANY_ROWS, SV_T(slice_of(ch->setting->name)));
     else
-        add_put(b, ch->setting, ch->value, ch->call->arena);
+        admin_settings_add_put(b, ch->setting, ch->value, ch->call->arena);
     store_submit(b, writer->loop, 0, change_stored, (void *)ch);
 }
 
@@ -480,10 +481,10 @@ static void accounts_read(void *arg, enum store_result result, const struct stor
                      "%s: found %.*s, which is no account; `user add` makes it first",
                      ch->setting->name, SLICE_ARG(jid));
     else
-        store_change(ch);
+        admin_settings_store_change(ch);
 }
 
-static void run_set(struct command_call *call)
+static void admin_settings_run_set(struct command_call *call)
 {
     struct worker *w = call->worker;
     struct why why;
@@ -495,7 +496,7 @@ static void run_set(struct command_call *call)
         command_fail(call, E_SYNTAX, "%s: give either a value or --default", s->name);
         return;
     }
-    if (!may_change(call, s))
+    if (!admin_settings_may_change(call, s))
         return;
     const struct setting_change wanted = { s, value };
     enum err e = value.ptr == NULL ? OK : setting_check(s, value, &why);
@@ -524,7 +525,7 @@ static void run_set(struct command_call *call)
         store_submit(b, w->loop, 0, accounts_read, ch);
     } else {
         store_drop(&b);
-        store_change(ch);
+        admin_settings_store_change(ch);
     }
 }
 
@@ -582,7 +583,7 @@ static size_t reset_changes(const struct reset *r, struct setting_change **out, 
     return count;
 }
 
-static void run_reset(struct command_call *call)
+static void admin_settings_run_reset(struct command_call *call)
 {
     struct worker *w = call->worker;
     slice prefix = command_arg(call, "prefix");
@@ -624,7 +625,7 @@ static const char *source(const struct setting *s)
     return s->locked ? "node file" : stored_find(s) != NULL ? "database" : "default";
 }
 
-static void add_setting(struct command_call *call, const struct setting *s)
+static void admin_settings_add_setting(struct command_call *call, const struct setting *s)
 {
     char value[VALUE_BYTES_MAX], def[VALUE_BYTES_MAX];
     setting_format(s, value, sizeof value);
@@ -645,7 +646,7 @@ static void run_get(struct command_call *call)
     const struct setting *s = named_setting(call);
     if (s == NULL)
         return;
-    add_setting(call, s);
+    admin_settings_add_setting(call, s);
     setting_range(s, range, sizeof range);
     command_text(call, "allowed", slice_of(range));
     command_text(call, "restart", slice_of(s->restart != NULL ? s->restart : "no"));
@@ -653,7 +654,7 @@ static void run_get(struct command_call *call)
     command_done(call, "%s", "");
 }
 
-static void run_show(struct command_call *call)
+static void admin_settings_run_show(struct command_call *call)
 {
     bool only_changed = command_flag(call, "changed"), found = false;
     slice prefix = command_arg(call, "prefix");
@@ -662,10 +663,10 @@ static void run_show(struct command_call *call)
             continue;
         found = true;
         if (!only_changed || s->locked || stored_find(s) != NULL)
-            add_setting(call, s);
+            admin_settings_add_setting(call, s);
     }
     if (!found)
-        fail_unknown(call, prefix);
+        admin_settings_fail_unknown(call, prefix);
     else
         command_done(call, "%s", call->rows != NULL ? "" : "all of them have their defaults");
 }
@@ -688,7 +689,7 @@ static struct command set_command = {
         },
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_SETTINGS,
-    .run = run_set,
+    .run = admin_settings_run_set,
     .doc = "Changes a setting and stores it in the database. It applies at once, unless `get` says "
            "that a restart is needed.",
 };
@@ -739,7 +740,7 @@ static struct command show_command = {
         },
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_SETTINGS,
-    .run = run_show,
+    .run = admin_settings_run_show,
     .doc = "Lists settings, their values, and where these come from: all, or those that begin with "
            "PREFIX.",
     .columns =
@@ -773,7 +774,7 @@ static struct command reset_command = {
         },
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_SETTINGS,
-    .run = run_reset,
+    .run = admin_settings_run_reset,
     .doc =
         "Sets settings back to their defaults: all that begin with PREFIX, at once, except those "
         "in the node file. After `config reset muc`, existing rooms keep their configuration.",
@@ -786,8 +787,8 @@ const struct feature settings_feature = {
                                            &reset_command, NULL },
     .alarms = (struct alarm *const[]){ &restart_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_settings, NULL },
-    .worker_start = worker_start,
-    .worker_stop = worker_stop,
-    .remove = removing,
-    .account_deleted = account_deleted,
+    .worker_start = admin_settings_worker_start,
+    .worker_stop = admin_settings_worker_stop,
+    .remove = admin_settings_removing,
+    .account_deleted = admin_settings_account_deleted,
 };

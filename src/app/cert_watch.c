@@ -100,7 +100,7 @@ static void tell_names(struct arena *arena)
     alarm_clear(&names_alarm);
 }
 
-static void look(void)
+static void cert_watch_look(void)
 {
     struct arena *arena = arena_create(0);
     tell_expiry(first_to_expire(), arena);
@@ -112,7 +112,7 @@ void cert_watch_use(struct cert_watch *made)
 {
     cert_watch_end();
     watch = made;
-    look();
+    cert_watch_look();
 }
 
 void cert_watch_end(void)
@@ -122,27 +122,27 @@ void cert_watch_end(void)
     arena_destroy(&arena);
 }
 
-static void on_timer(struct timer *t, struct loop *loop)
+static void cert_watch_on_timer(struct timer *t, struct loop *loop)
 {
-    look();
+    cert_watch_look();
     timer_set(loop, t, LOOK_MS);
 }
 
-static void worker_start(struct worker *w)
+static void cert_watch_worker_start(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_CERTS))
         return;
-    look_timer.fn = on_timer;
+    look_timer.fn = cert_watch_on_timer;
     timer_set(w->loop, &look_timer, LOOK_MS);
 }
 
-static void worker_stop(struct worker *w)
+static void cert_watch_worker_stop(struct worker *w)
 {
     if (duty_is_here(w, DUTY_CERTS))
         timer_cancel(&look_timer);
 }
 
-static void add_time(struct command_call *call, const char *key, int64_t when)
+static void cert_watch_add_time(struct command_call *call, const char *key, int64_t when)
 {
     char stamp[CLOCK_STAMP_LEN] = "";
     if (when > 0)
@@ -150,7 +150,7 @@ static void add_time(struct command_call *call, const char *key, int64_t when)
     command_text(call, key, slice_of(stamp));
 }
 
-static void add_use(struct command_call *call, const struct cert_use *use)
+static void cert_watch_add_use(struct command_call *call, const struct cert_use *use)
 {
     const char *names = "", *fault = cert_fault(use, now_s(), call->arena);
     for (size_t i = 0; i < use->facts.name_count; i++)
@@ -159,8 +159,8 @@ static void add_use(struct command_call *call, const struct cert_use *use)
     command_text(call, "domains", slice_of(use->domains));
     command_int(call, "days_left", use->known ? cert_days_left(use, now_s()) : 0);
     command_text(call, "state", slice_of(fault != NULL ? fault : "ok"));
-    add_time(call, "not_before", use->facts.not_before);
-    add_time(call, "not_after", use->facts.not_after);
+    cert_watch_add_time(call, "not_before", use->facts.not_before);
+    cert_watch_add_time(call, "not_after", use->facts.not_after);
     command_text(call, "names", slice_of(names));
     command_text(call, "issuer", use->known ? slice_of(use->facts.issuer) : SLICE(""));
     command_bool(call, "self_signed", use->facts.self_signed);
@@ -168,10 +168,10 @@ static void add_use(struct command_call *call, const struct cert_use *use)
     command_text(call, "key", slice_of(use->key));
 }
 
-static void run_list(struct command_call *call)
+static void cert_watch_run_list(struct command_call *call)
 {
     for (size_t i = 0; watch != NULL && i < watch->uses.count; i++)
-        add_use(call, &watch->uses.item[i]);
+        cert_watch_add_use(call, &watch->uses.item[i]);
     command_done(call, "%s", "");
 }
 
@@ -180,7 +180,7 @@ static struct command list_command = {
     .effect = COMMAND_READS,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_CERTS,
-    .run = run_list,
+    .run = cert_watch_run_list,
     .doc = "Lists the TLS certificates in use: the domains that each serves, the days until it "
            "expires, and what is wrong with it.",
     .columns =
@@ -209,6 +209,6 @@ const struct feature cert_watch_feature = {
     .commands = (struct command *const[]){ &list_command, NULL },
     .alarms = (struct alarm *const[]){ &expiry_alarm, &names_alarm, NULL },
     .metrics = (struct metric *const[]){ &days_left, NULL },
-    .worker_start = worker_start,
-    .worker_stop = worker_stop,
+    .worker_start = cert_watch_worker_start,
+    .worker_stop = cert_watch_worker_stop,
 };

@@ -12,8 +12,8 @@
 enum { DAY_SECONDS = 24 * 3600, EXPIRES_SOON_DAYS = 30 };
 
 /* Loads the default certificate and those of the domains. */
-static enum err load(struct tls_ctx **out, const struct node_file *f, const char *certificate,
-                     const char *key, struct why *why)
+static enum err certs_load_pair(struct tls_ctx **out, const struct node_file *f,
+                                const char *certificate, const char *key, struct why *why)
 {
     struct arena *arena = arena_create(0);
     struct tls_cert *certs = arena_new(arena, struct tls_cert, f->certs.count + 1);
@@ -41,12 +41,12 @@ static struct node_cert made_here(const struct node_file *f, struct arena *arena
 enum err certs_load(struct tls_ctx **out, const struct node_file *f, struct why *why)
 {
     if (f->certificate != NULL)
-        return load(out, f, f->certificate, f->key, why);
+        return certs_load_pair(out, f, f->certificate, f->key, why);
     struct arena *arena = arena_create(0);
     struct node_cert own = made_here(f, arena);
     enum err e = tls_self_signed(own.certificate, own.key, f->domains.name, f->domains.count, why);
     if (e == OK)
-        e = load(out, f, own.certificate, own.key, why);
+        e = certs_load_pair(out, f, own.certificate, own.key, why);
     arena_destroy(&arena);
     return e;
 }
@@ -73,7 +73,8 @@ static bool name_covers(const char *name, const char *domain, struct arena *aren
     return jid_prep_domain(slice_of(name), arena, &prepared) == OK && slice_is(prepared, domain);
 }
 
-static bool covers(const struct tls_cert_facts *facts, const char *domain, struct arena *arena)
+static bool certs_covers(const struct tls_cert_facts *facts, const char *domain,
+                         struct arena *arena)
 {
     for (size_t i = 0; i < facts->name_count; i++) {
         if (name_covers(facts->name[i], domain, arena))
@@ -83,15 +84,15 @@ static bool covers(const struct tls_cert_facts *facts, const char *domain, struc
 }
 
 /* The list with one more element, as a copy. */
-static const char *listed(struct arena *arena, const char *list, const char *more)
+static const char *certs_listed(struct arena *arena, const char *list, const char *more)
 {
     return arena_printf(arena, "%s%s%s", list, *list != '\0' ? ", " : "", more);
 }
 
 /* Adds a certificate with the domains that are served with it. only: the one domain that it is for;
  * NULL: all domains without a certificate of their own. */
-static void add_use(struct cert_uses *out, const struct node_file *f, const struct node_cert *cert,
-                    const char *only, struct arena *arena)
+static void certs_add_use(struct cert_uses *out, const struct node_file *f,
+                          const struct node_cert *cert, const char *only, struct arena *arena)
 {
     struct why why;
     struct cert_use *use = &out->item[out->count];
@@ -106,9 +107,9 @@ static void add_use(struct cert_uses *out, const struct node_file *f, const stru
         const char *domain = f->domains.name[i];
         if (only != NULL ? strcmp(only, domain) != 0 : has_own(f, domain))
             continue;
-        use->domains = listed(arena, use->domains, domain);
-        if (use->known && !covers(&use->facts, domain, arena))
-            use->missing = listed(arena, use->missing, domain);
+        use->domains = certs_listed(arena, use->domains, domain);
+        if (use->known && !certs_covers(&use->facts, domain, arena))
+            use->missing = certs_listed(arena, use->missing, domain);
     }
     out->count += *use->domains != '\0';
 }
@@ -119,11 +120,11 @@ void certs_read(struct cert_uses *out, const struct node_file *f, struct arena *
     struct node_cert all = { .certificate = f->certificate, .key = f->key };
     if (f->certificate == NULL)
         all = made_here(f, arena);
-    add_use(out, f, &all, NULL, arena);
+    certs_add_use(out, f, &all, NULL, arena);
     if (out->count > 0)
         out->item[0].made_here = f->certificate == NULL;
     for (size_t i = 0; i < f->certs.count; i++)
-        add_use(out, f, &f->certs.item[i], f->certs.item[i].domain, arena);
+        certs_add_use(out, f, &f->certs.item[i], f->certs.item[i].domain, arena);
 }
 
 int64_t cert_days_left(const struct cert_use *use, int64_t now)
@@ -145,7 +146,7 @@ static const char *names_text(const struct tls_cert_facts *facts, struct arena *
 {
     const char *text = "";
     for (size_t i = 0; i < facts->name_count; i++)
-        text = listed(arena, text, facts->name[i]);
+        text = certs_listed(arena, text, facts->name[i]);
     return *text != '\0' ? text : "no domain at all";
 }
 

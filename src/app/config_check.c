@@ -21,7 +21,7 @@ struct check {
 
 void config_check_path(const char *path) { own_path = path; }
 
-static void run_check(struct work *work)
+static void config_check_run_check(struct work *work)
 {
     struct check *ck = CONTAINER_OF(work, struct check, work);
     struct node_file *file;
@@ -46,12 +46,13 @@ static void check_done(struct work *work)
     buf_fini(&notes);
 }
 
-static void run(struct command_call *call)
+static void config_check_run(struct command_call *call)
 {
     const struct worker *w = call->worker;
     slice file = command_arg(call, "file");
     struct check *ck = arena_new(call->arena, struct check, 1);
-    *ck = (struct check){ .work = { .run = run_check, .done = check_done }, .call = call };
+    *ck = (struct check){ .work = { .run = config_check_run_check, .done = check_done },
+                          .call = call };
     ck->path = file.ptr != NULL ? slice_cstr(call->arena, file) : own_path;
     buf_init(&ck->mistakes, CHECK_BYTES_MAX);
     buf_init(&ck->notes, CHECK_BYTES_MAX);
@@ -71,7 +72,7 @@ static struct command check_command = {
               .doc = "the node file; the default is the one that the server was started with" },
             { 0 },
         },
-    .run = run,
+    .run = config_check_run,
     .doc =
         "Checks a node file as a start would: the keys, the certificates (unreadable, expired, for "
         "other names), the data folder and, unless the server runs, the ports. Changes nothing.",

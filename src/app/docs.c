@@ -28,7 +28,7 @@ static const char example[] =
 
 #define LOCAL_TEXT " Only `musterctl` at the server's host can do this, not a client."
 
-static void add_setting(struct buf *out, const struct setting *s)
+static void docs_add_setting(struct buf *out, const struct setting *s)
 {
     char range[VALUE_BYTES_MAX], def[VALUE_BYTES_MAX];
     setting_range(s, range, sizeof range);
@@ -72,7 +72,7 @@ void docs_config(struct buf *out)
         "`TB` (1 kB is 1000 bytes).\n\n"
         "| setting | allowed | default | applies | meaning |\n|---|---|---|---|---|\n");
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
-        add_setting(out, s);
+        docs_add_setting(out, s);
 }
 
 static void add_command(struct buf *out, const struct command *c)

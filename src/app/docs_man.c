@@ -165,7 +165,7 @@ void docs_man_musterctl(struct buf *out)
     see_also(out, ".BR musterd (8),\n.BR muster.yaml (5)");
 }
 
-static void add_setting(struct buf *out, const struct setting *s)
+static void docs_man_add_setting(struct buf *out, const struct setting *s)
 {
     char range[VALUE_BYTES_MAX], def[VALUE_BYTES_MAX];
     struct arena *arena = arena_create(0);
@@ -207,6 +207,6 @@ void docs_man_yaml(struct buf *out)
     node_file_man(out);
     buf_lit(out, ".SH SETTINGS\n");
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
-        add_setting(out, s);
+        docs_man_add_setting(out, s);
     see_also(out, ".BR musterd (8),\n.BR musterctl (1)");
 }

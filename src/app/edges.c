@@ -32,7 +32,7 @@ static enum err c2s_make(void **own, const struct node_file *f, struct tls_ctx *
     return e;
 }
 
-static void c2s_free(void *own)
+static void edges_c2s_free(void *own)
 {
     struct c2s *c = own;
     c2s_destroy(&c);
@@ -58,7 +58,7 @@ static enum err component_make(void **own, const struct node_file *f, struct tls
     return e;
 }
 
-static void component_free(void *own)
+static void edges_component_free(void *own)
 {
     struct component_gate *g = own;
     component_destroy(&g);
@@ -137,8 +137,8 @@ static const struct edge_row {
     void (*free)(void *own);
     void (*set_tls)(void *own, struct tls_ctx *tls); /* NULL: it uses none */
 } rows[] = {
-    { &c2s_edge, c2s_make, c2s_free, c2s_tls_new },
-    { &component_edge, component_make, component_free, NULL },
+    { &c2s_edge, c2s_make, edges_c2s_free, c2s_tls_new },
+    { &component_edge, component_make, edges_component_free, NULL },
     { &proxy65_edge, proxy65_make, proxy65_free, NULL },
     { &bosh_edge, NULL, NULL, NULL },
     { &web_edge, web_make, web_free, web_tls_new },
@@ -150,7 +150,7 @@ const struct gate_ops edges_gate = { .down = c2s_down,
                                      .output = c2s_output,
                                      .remote = component_send };
 
-static const struct edge_row *row_of(const struct edge *edge)
+static const struct edge_row *edges_row_of(const struct edge *edge)
 {
     for (unsigned i = 0; i < EDGE_ROWS; i++)
         if (rows[i].edge == edge)
@@ -177,14 +177,14 @@ enum err edges_make(struct edges *e, const struct node_file *f, struct tls_ctx *
 void edges_set_tls(struct edges *e, struct tls_ctx *tls)
 {
     for (const struct edge_made *m = e->made; m->edge != NULL; m++)
-        if (row_of(m->edge)->set_tls != NULL)
-            row_of(m->edge)->set_tls(m->own, tls);
+        if (edges_row_of(m->edge)->set_tls != NULL)
+            edges_row_of(m->edge)->set_tls(m->own, tls);
 }
 
 void edges_destroy(struct edges *e)
 {
     for (const struct edge_made *m = e->made; m->edge != NULL; m++)
-        if (row_of(m->edge)->free != NULL)
-            row_of(m->edge)->free(m->own);
+        if (edges_row_of(m->edge)->free != NULL)
+            edges_row_of(m->edge)->free(m->own);
     *e = (struct edges){ 0 };
 }

@@ -47,7 +47,7 @@ static const char usage[] =
     "SIGHUP reads node file and certificates again; SIGTERM ends in order, a second one at once.\n"
     "Exit status: 0 ended in order, 1 the start failed, 2 a mistake in options or node file.\n";
 
-static bool parse_options(struct options *o, int argc, char **argv)
+static bool main_parse_options(struct options *o, int argc, char **argv)
 {
     *o = (struct options){ .config = "/etc/muster/muster.yaml" };
     for (int i = 1; i < argc; i++) {
@@ -102,7 +102,7 @@ static int dump_docs(const char *part)
     return EXIT_USAGE;
 }
 
-static int check(const char *path)
+static int main_check(const char *path)
 {
     struct buf mistakes, notes;
     struct node_file *file = offline_read(path);
@@ -159,7 +159,7 @@ static sigset_t block_signals(void)
     return set;
 }
 
-static void give_up(int sig)
+static void main_give_up(int sig)
 {
     static const char text[] = "musterd: ended without waiting for the rest\n";
     (void)sig;
@@ -170,7 +170,7 @@ static void give_up(int sig)
 /* From here on, a second signal or a stop that takes too long ends the process at once. */
 static void arm_giving_up(const sigset_t *set)
 {
-    struct sigaction action = { .sa_handler = give_up };
+    struct sigaction action = { .sa_handler = main_give_up };
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGALRM, &action, NULL);
@@ -190,7 +190,7 @@ static int start_again(const char *program, char **argv)
     return EXIT_FAILED;
 }
 
-static int serve(struct node_file *file)
+static int main_serve(struct node_file *file)
 {
     struct server server;
     struct why why;
@@ -224,7 +224,7 @@ static int serve(struct node_file *file)
 int main(int argc, char **argv)
 {
     struct options o;
-    if (!parse_options(&o, argc, argv)) {
+    if (!main_parse_options(&o, argc, argv)) {
         fprintf(stderr, "%s", usage);
         return EXIT_USAGE;
     }
@@ -238,7 +238,7 @@ int main(int argc, char **argv)
     if (o.dump_docs != NULL)
         return dump_docs(o.dump_docs);
     if (o.check)
-        return check(o.config);
+        return main_check(o.config);
     if (o.restore != NULL)
         return (int)offline("musterd", o.config, data_folder_restore, o.restore);
     if (o.copy_to != NULL)
@@ -261,6 +261,6 @@ int main(int argc, char **argv)
     config_check_path(file->path);
     if (!o.core_dumps)
         keep_memory_in();
-    int code = serve(file);
+    int code = main_serve(file);
     return code == EXIT_DONE && lifecycle_restarts() ? start_again(program, argv) : code;
 }

@@ -22,7 +22,7 @@ static const char *user_name(void)
 }
 
 /* The folder above a path without a "/" at its end; "/" above "/a". */
-static const char *parent_of(struct arena *arena, const char *path)
+static const char *node_check_parent_of(struct arena *arena, const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash == path ? "/" : slice_cstr(arena, (slice){ path, (size_t)(slash - path) });
@@ -32,7 +32,7 @@ static void check_data(const struct node_file *f, struct arena *arena, struct bu
                        struct buf *notes)
 {
     struct stat st;
-    const char *parent = parent_of(arena, f->data);
+    const char *parent = node_check_parent_of(arena, f->data);
     if (stat(f->data, &st) == 0) {
         if (!S_ISDIR(st.st_mode))
             buf_printf(mistakes, "data: %s: is no folder\n", f->data);

@@ -125,7 +125,7 @@ struct loader {
 };
 
 static void __attribute__((format(printf, 3, 4)))
-wrong(struct loader *l, size_t line, const char *fmt, ...)
+node_file_wrong(struct loader *l, size_t line, const char *fmt, ...)
 {
     if (++l->error_count > ERRORS_MAX)
         return;
@@ -138,7 +138,7 @@ wrong(struct loader *l, size_t line, const char *fmt, ...)
         buf_printf(l->errors, "%s: more mistakes are not shown\n", l->file->path);
 }
 
-static size_t line_of(const yaml_node_t *n) { return n->start_mark.line + 1; }
+static size_t node_file_line_of(const yaml_node_t *n) { return n->start_mark.line + 1; }
 
 static slice scalar(const yaml_node_t *n)
 {
@@ -183,7 +183,7 @@ static const char *choices_text(struct arena *arena, const char *const *choices)
     return text;
 }
 
-static const char *allowed_text(struct arena *arena, const struct node_key *k)
+static const char *node_file_allowed_text(struct arena *arena, const struct node_key *k)
 {
     switch (k->type) {
     case KEY_NAME:
@@ -222,13 +222,13 @@ static const char *allowed_text(struct arena *arena, const struct node_key *k)
 
 static void wrong_value(struct loader *l, const struct node_key *k, size_t line, const char *found)
 {
-    wrong(l, line, "key '%s': found %s, allowed %s", k->name, found,
-          allowed_text(l->file->arena, k));
+    node_file_wrong(l, line, "key '%s': found %s, allowed %s", k->name, found,
+                    node_file_allowed_text(l->file->arena, k));
 }
 
 static void wrong_node(struct loader *l, const struct node_key *k, const yaml_node_t *n)
 {
-    wrong_value(l, k, line_of(n), found_node(l->file->arena, n));
+    wrong_value(l, k, node_file_line_of(n), found_node(l->file->arena, n));
 }
 
 /* A scalar as it may be used in C strings: bounded and without control characters. */
@@ -256,12 +256,12 @@ static bool parse_name(struct arena *arena, const struct node_key *k, slice text
     return (int64_t)text.len >= k->min && (int64_t)text.len <= k->max;
 }
 
-static bool parse_int(const struct node_key *k, slice text, int64_t *out)
+static bool node_file_parse_int(const struct node_key *k, slice text, int64_t *out)
 {
     return slice_int(text, out) && *out >= k->min && *out <= k->max;
 }
 
-static bool parse_choice(const char *const *choices, slice text, int64_t *out)
+static bool node_file_parse_choice(const char *const *choices, slice text, int64_t *out)
 {
     for (int64_t i = 0; choices[i] != NULL; i++) {
         if (slice_is(text, choices[i])) {
@@ -272,7 +272,7 @@ static bool parse_choice(const char *const *choices, slice text, int64_t *out)
     return false;
 }
 
-static bool parse_path(const struct node_file *f, slice text, const char **out)
+static bool node_file_parse_path(const struct node_file *f, slice text, const char **out)
 {
     if (text.len == 0)
         return false;
@@ -329,13 +329,13 @@ static bool parse_scalar(struct loader *l, const struct node_key *k, slice text)
             *(int64_t *)field = NODE_WORKERS_AUTO;
             return true;
         }
-        return parse_int(k, text, field);
+        return node_file_parse_int(k, text, field);
     case KEY_INT:
-        return parse_int(k, text, field);
+        return node_file_parse_int(k, text, field);
     case KEY_CHOICE:
-        return parse_choice(k->choices, text, field);
+        return node_file_parse_choice(k->choices, text, field);
     case KEY_PATH:
-        return parse_path(l->file, text, field);
+        return node_file_parse_path(l->file, text, field);
     case KEY_DATABASE:
         *(const char **)field = slice_cstr(l->file->arena, text);
         return slice_is(text, "sqlite") || slice_starts(text, SLICE("postgresql://"));
@@ -371,7 +371,8 @@ static ptrdiff_t list_count(struct loader *l, const struct node_key *k, const ya
     }
     ptrdiff_t count = n->data.sequence.items.top - n->data.sequence.items.start;
     if (count < k->min || count > k->max) {
-        wrong_value(l, k, line_of(n), arena_printf(l->file->arena, "a list of %td", count));
+        wrong_value(l, k, node_file_line_of(n),
+                    arena_printf(l->file->arena, "a list of %td", count));
         return -1;
     }
     return count;
@@ -429,15 +430,17 @@ static bool pair_name(struct loader *l, const yaml_node_t *map, size_t i, const 
     const char *dot = *in != '\0' ? "." : "";
     const yaml_node_t *key = pair_key(l, map, i);
     if (!plain_text(key, out)) {
-        wrong(l, line_of(key), "key '%s%s%s': found as a key, allowed a plain name", in, dot,
-              found_node(l->file->arena, key));
+        node_file_wrong(l, node_file_line_of(key),
+                        "key '%s%s%s': found as a key, allowed a plain name", in, dot,
+                        found_node(l->file->arena, key));
         return false;
     }
     for (size_t j = 0; j < i; j++) {
         const yaml_node_t *earlier = pair_key(l, map, j);
         if (earlier->type == YAML_SCALAR_NODE && slice_eq(scalar(earlier), *out)) {
-            wrong(l, line_of(key), "key '%s%s%.*s': found twice, first in line %zu; allowed once",
-                  in, dot, SLICE_ARG(*out), line_of(earlier));
+            node_file_wrong(l, node_file_line_of(key),
+                            "key '%s%s%.*s': found twice, first in line %zu; allowed once", in, dot,
+                            SLICE_ARG(*out), node_file_line_of(earlier));
             return false;
         }
     }
@@ -482,9 +485,9 @@ static bool inner_parse(struct loader *l, const struct inner_key *k, const yaml_
     case INNER_ADDRESS:
         return parse_address(l->file->arena, text, field);
     case INNER_PATH:
-        return parse_path(l->file, text, field);
+        return node_file_parse_path(l->file, text, field);
     case INNER_SWITCH:
-        return parse_choice(false_true, text, field);
+        return node_file_parse_choice(false_true, text, field);
     }
     return false;
 }
@@ -510,17 +513,18 @@ static void read_inner(struct loader *l, const char *path, const yaml_node_t *n,
         size_t at = inner_find(rows, name);
         seen |= 1U << at;
         if (rows[at].name == NULL)
-            wrong(l, line_of(pair_key(l, n, i)),
-                  "key '%s.%.*s': found an unknown key, allowed %s, %s", path, SLICE_ARG(name),
-                  rows[0].name, rows[1].name);
+            node_file_wrong(l, node_file_line_of(pair_key(l, n, i)),
+                            "key '%s.%.*s': found an unknown key, allowed %s, %s", path,
+                            SLICE_ARG(name), rows[0].name, rows[1].name);
         else if (!inner_parse(l, &rows[at], value, (char *)out + rows[at].offset))
-            wrong(l, line_of(value), "key '%s.%s': found %s, allowed %s", path, rows[at].name,
-                  found_node(l->file->arena, value), inner_allowed(&rows[at]));
+            node_file_wrong(l, node_file_line_of(value), "key '%s.%s': found %s, allowed %s", path,
+                            rows[at].name, found_node(l->file->arena, value),
+                            inner_allowed(&rows[at]));
     }
     for (size_t at = 0; rows[at].name != NULL; at++) {
         if (rows[at].required && (seen & 1U << at) == 0)
-            wrong(l, line_of(n), "key '%s.%s': found nothing, allowed %s", path, rows[at].name,
-                  inner_allowed(&rows[at]));
+            node_file_wrong(l, node_file_line_of(n), "key '%s.%s': found nothing, allowed %s", path,
+                            rows[at].name, inner_allowed(&rows[at]));
     }
 }
 
@@ -569,12 +573,13 @@ static void read_certs(struct loader *l, const struct node_key *k, const yaml_no
         const yaml_node_t *value = pair_value(l, n, i);
         const char *path = arena_printf(l->file->arena, "%s.%.*s", k->name, SLICE_ARG(name));
         struct node_cert *cert = &certs[count];
-        cert->line = line_of(pair_key(l, n, i));
+        cert->line = node_file_line_of(pair_key(l, n, i));
         if (!parse_domain(l->file->arena, name, &cert->domain)) {
             wrong_value(l, k, cert->line, found_text(l->file->arena, name));
         } else if (value->type != YAML_MAPPING_NODE) {
-            wrong(l, cert->line, "key '%s': found %s, allowed {certificate: PATH, key: PATH}", path,
-                  found_node(l->file->arena, value));
+            node_file_wrong(l, cert->line,
+                            "key '%s': found %s, allowed {certificate: PATH, key: PATH}", path,
+                            found_node(l->file->arena, value));
         } else {
             read_inner(l, path, value, cert_keys, cert);
             count++;
@@ -594,10 +599,10 @@ static void read_setting(struct loader *l, slice name, const yaml_node_t *key,
         similar_init(&similar, name);
         for (const struct setting *s = setting_first(); s != NULL; s = s->next)
             similar_try(&similar, slice_of(s->name));
-        wrong(l, line_of(key),
-              "key 'settings.%.*s': found an unknown setting, allowed those that "
-              "`musterctl config show` lists%s",
-              SLICE_ARG(name), similar_text(&similar).text);
+        node_file_wrong(l, node_file_line_of(key),
+                        "key 'settings.%.*s': found an unknown setting, allowed those that "
+                        "`musterctl config show` lists%s",
+                        SLICE_ARG(name), similar_text(&similar).text);
         return;
     }
     out->value =
@@ -605,8 +610,8 @@ static void read_setting(struct loader *l, slice name, const yaml_node_t *key,
     if (out->value.ptr != NULL && setting_check(out->setting, out->value, &why) == OK)
         return;
     setting_range(out->setting, range, sizeof range);
-    wrong(l, line_of(value), "key 'settings.%.*s': found %s, allowed %s", SLICE_ARG(name),
-          found_node(l->file->arena, value), range);
+    node_file_wrong(l, node_file_line_of(value), "key 'settings.%.*s': found %s, allowed %s",
+                    SLICE_ARG(name), found_node(l->file->arena, value), range);
 }
 
 static void read_settings(struct loader *l, const struct node_key *k, const yaml_node_t *n)
@@ -625,7 +630,7 @@ static void read_settings(struct loader *l, const struct node_key *k, const yaml
 
 static void read_key(struct loader *l, const struct node_key *k, const yaml_node_t *n)
 {
-    l->seen_line[k - keys] = line_of(n);
+    l->seen_line[k - keys] = node_file_line_of(n);
     buf_clear(&l->shown);
     switch (k->type) {
     case KEY_NAME:
@@ -689,8 +694,8 @@ static void unknown_key(struct loader *l, const char *section, slice full, size_
     similar_init(&similar, full);
     for (size_t i = 0; i < KEY_COUNT; i++)
         similar_try(&similar, slice_of(keys[i].name));
-    wrong(l, line, "key '%.*s': found an unknown key, allowed %s%s", SLICE_ARG(full),
-          names_below(l->file->arena, section), similar_text(&similar).text);
+    node_file_wrong(l, line, "key '%.*s': found an unknown key, allowed %s%s", SLICE_ARG(full),
+                    names_below(l->file->arena, section), similar_text(&similar).text);
 }
 
 /* Recursion is bounded by the dots in the names of `keys`. */
@@ -700,8 +705,9 @@ static void read_section(struct loader *l, const char *section, const yaml_node_
     if (is_null(n))
         return;
     if (n->type != YAML_MAPPING_NODE || pair_count(n) > LIST_MAX) {
-        wrong(l, line_of(n), "key '%s': found %s, allowed a section with the keys %s", section,
-              found_node(arena, n), names_below(arena, section));
+        node_file_wrong(l, node_file_line_of(n),
+                        "key '%s': found %s, allowed a section with the keys %s", section,
+                        found_node(arena, n), names_below(arena, section));
         return;
     }
     for (size_t i = 0; i < pair_count(n); i++) {
@@ -716,11 +722,11 @@ static void read_section(struct loader *l, const char *section, const yaml_node_
         else if (*full != '\0' && names_below(arena, full) != NULL)
             read_section(l, full, pair_value(l, n, i));
         else
-            unknown_key(l, section, slice_of(full), line_of(pair_key(l, n, i)));
+            unknown_key(l, section, slice_of(full), node_file_line_of(pair_key(l, n, i)));
     }
 }
 
-static void read_default(struct loader *l, const struct node_key *k)
+static void node_file_read_default(struct loader *l, const struct node_key *k)
 {
     if (k->type == KEY_LISTEN) {
         struct node_listen *item = arena_new(l->file->arena, struct node_listen, 1);
@@ -728,13 +734,13 @@ static void read_default(struct loader *l, const struct node_key *k)
         *(struct node_listen_list *)(void *)((char *)l->file + k->offset) =
             (struct node_listen_list){ item, 1 };
     } else if (!parse_scalar(l, k, slice_of(k->def))) {
-        wrong(l, 1, "key '%s': the default \"%s\" is not allowed", k->name, k->def);
+        node_file_wrong(l, 1, "key '%s': the default \"%s\" is not allowed", k->name, k->def);
     }
     l->file->shown[k - keys] = k->def;
 }
 
 /* What only the whole file shows: missing keys, and keys that need each other. */
-static void check_whole(struct loader *l)
+static void node_file_check_whole(struct loader *l)
 {
     const struct node_file *f = l->file;
     for (size_t i = 0; i < KEY_COUNT; i++) {
@@ -743,20 +749,21 @@ static void check_whole(struct loader *l)
         if (keys[i].def == NULL)
             wrong_value(l, &keys[i], 1, "nothing");
         else if (*keys[i].def != '\0')
-            read_default(l, &keys[i]);
+            node_file_read_default(l, &keys[i]);
     }
     const struct node_key *cert = find_key(SLICE("tls.certificate"));
     const struct node_key *key = find_key(SLICE("tls.key"));
     size_t cert_line = l->seen_line[cert - keys], key_line = l->seen_line[key - keys];
     if ((cert_line > 0) != (key_line > 0))
-        wrong(l, cert_line + key_line,
-              "key '%s': found nothing, allowed both tls.certificate and tls.key, or neither",
-              cert_line > 0 ? key->name : cert->name);
+        node_file_wrong(
+            l, cert_line + key_line,
+            "key '%s': found nothing, allowed both tls.certificate and tls.key, or neither",
+            cert_line > 0 ? key->name : cert->name);
     for (size_t i = 0; i < f->certs.count; i++) {
         if (!domain_known(&f->domains, f->certs.item[i].domain))
-            wrong(l, f->certs.item[i].line,
-                  "key 'tls.domains': found \"%s\", allowed names of `domains`",
-                  f->certs.item[i].domain);
+            node_file_wrong(l, f->certs.item[i].line,
+                            "key 'tls.domains': found \"%s\", allowed names of `domains`",
+                            f->certs.item[i].domain);
     }
 }
 
@@ -765,8 +772,8 @@ static bool load_document(struct loader *l, yaml_parser_t *parser, yaml_document
 {
     if (yaml_parser_load(parser, doc) != 0)
         return true;
-    wrong(l, parser->problem_mark.line + 1, "found malformed YAML: %s",
-          parser->problem != NULL ? parser->problem : "out of memory");
+    node_file_wrong(l, parser->problem_mark.line + 1, "found malformed YAML: %s",
+                    parser->problem != NULL ? parser->problem : "out of memory");
     return false;
 }
 
@@ -782,10 +789,10 @@ static void read_document(struct loader *l, yaml_parser_t *parser)
     if (root != NULL && load_document(l, parser, &second)) {
         const yaml_node_t *more = yaml_document_get_root_node(&second);
         if (more != NULL)
-            wrong(l, line_of(more), "found a second document, allowed one");
+            node_file_wrong(l, node_file_line_of(more), "found a second document, allowed one");
         yaml_document_delete(&second);
     }
-    check_whole(l);
+    node_file_check_whole(l);
     yaml_document_delete(&doc);
 }
 
@@ -801,7 +808,7 @@ static unsigned read_text(struct node_file *file, slice text, struct buf *errors
         read_document(&l, &parser);
         yaml_parser_delete(&parser);
     } else {
-        wrong(&l, 1, "cannot be read: out of memory");
+        node_file_wrong(&l, 1, "cannot be read: out of memory");
     }
     buf_fini(&l.shown);
     return l.error_count;
@@ -912,8 +919,8 @@ void node_file_docs(struct buf *out)
         const char *def = k->def == NULL    ? "required"
                           : *k->def == '\0' ? ""
                                             : arena_printf(arena, "`%s`", k->def);
-        buf_printf(out, "| `%s` | %s | %s | %s | %s |\n", k->name, allowed_text(arena, k), def,
-                   k->reload == KEY_RELOAD ? "yes" : "restart", k->doc);
+        buf_printf(out, "| `%s` | %s | %s | %s | %s |\n", k->name, node_file_allowed_text(arena, k),
+                   def, k->reload == KEY_RELOAD ? "yes" : "restart", k->doc);
     }
     arena_destroy(&arena);
 }
@@ -927,7 +934,7 @@ void node_file_man(struct buf *out)
         buf_printf(out, ".TP\n.B %s\n", k->name);
         docs_man_text(out,
                       slice_of(arena_printf(arena, "%s Allowed: %s. Default: %s.%s", k->doc,
-                                            allowed_text(arena, k), def,
+                                            node_file_allowed_text(arena, k), def,
                                             k->reload == KEY_RELOAD ? "" : " Needs a restart.")));
     }
     arena_destroy(&arena);

@@ -25,7 +25,7 @@ const struct store_schema other_database_schema = {
     .stmts = (struct store_stmt *const[]){ &any_account, NULL },
 };
 
-static void counted(void *arg, enum store_result result, const struct store_batch *b)
+static void other_database_counted(void *arg, enum store_result result, const struct store_batch *b)
 {
     int64_t *count = arg;
     if (result == STORE_OK)
@@ -41,7 +41,7 @@ void other_database_look(struct store *store, const char *data)
     struct store_batch *b = store_read(store, 0);
     store_add(b, &any_account, STORE_ANY_ROWS, NULL, 0);
     const char *path = arena_printf(arena, "%s/muster.db", data);
-    if (store_run(b, counted, &here) == STORE_OK && here == 0 &&
+    if (store_run(b, other_database_counted, &here) == STORE_OK && here == 0 &&
         store_file_rows(path, "account", &there) == OK && there > 0)
         alarm_raise(&other_database_alarm,
                     slice_of(arena_printf(arena, "%s: %lld accounts", path, (long long)there)));

@@ -43,7 +43,7 @@ static void run_reload(struct command_call *call)
     kill(getpid(), SIGHUP); /* the main thread reloads and then calls reload_ended() */
 }
 
-static void answer(struct worker *w, void *arg)
+static void reload_answer(struct worker *w, void *arg)
 {
     (void)w;
     struct wish *wish = arg;
@@ -56,7 +56,7 @@ static void answer(struct worker *w, void *arg)
 }
 
 /* On a worker, because the arena of a call may be used by one thread only. */
-static void answer_all(enum err e, slice text)
+static void reload_answer_all(enum err e, slice text)
 {
     pthread_mutex_lock(&lock);
     struct wish *wish = wishes, *next;
@@ -67,7 +67,7 @@ static void answer_all(enum err e, slice text)
         next = wish->next;
         wish->err = e;
         wish->text = slice_cstr(wish->call->arena, text);
-        node_call(w->node, w->index, answer, wish);
+        node_call(w->node, w->index, reload_answer, wish);
     }
 }
 
@@ -84,10 +84,10 @@ void reload_ended(enum err e, slice text)
         else
             alarm_clear(&restart_alarm);
     }
-    answer_all(e, text);
+    reload_answer_all(e, text);
 }
 
-void reload_given_up(void) { answer_all(E_CANCELED, SLICE("the server ends")); }
+void reload_given_up(void) { reload_answer_all(E_CANCELED, SLICE("the server ends")); }
 
 static struct command reload_command = {
     .name = "server reload",

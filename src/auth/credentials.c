@@ -135,7 +135,7 @@ static struct auth_op *op_new(const struct auth *a, slice jid, credentials_fn *d
     return op;
 }
 
-static void op_free(struct auth_op *op)
+static void credentials_op_free(struct auth_op *op)
 {
     if (op->try.taken) /* given up while it waited for its turn */
         throttle_failed(op->auth.throttle, &op->try, clock_mono_us());
@@ -150,7 +150,7 @@ static void op_end(struct auth_op *op, enum err e)
 {
     if (!op->canceled)
         op->done(op->arg, e, e == OK ? &op->found : NULL);
-    op_free(op);
+    credentials_op_free(op);
 }
 
 void auth_cancel(struct auth_op **pop)
@@ -162,20 +162,20 @@ void auth_cancel(struct auth_op **pop)
     switch (op->waits) {
     case ON_STORE:
         store_cancel(&op->store);
-        op_free(op);
+        credentials_op_free(op);
         break;
     case ON_WORK:
         op->canceled = true; /* freed when the thread has finished */
         if (work_cancel(op->auth.pool, &op->work))
-            op_free(op);
+            credentials_op_free(op);
         break;
     case ON_TURN:
         timer_cancel(&op->turn);
-        op_free(op);
+        credentials_op_free(op);
         break;
     case ON_REFUSAL:
         loop_defer_cancel(&op->refused);
-        op_free(op);
+        credentials_op_free(op);
         break;
     }
 }
@@ -207,7 +207,7 @@ static void op_submit(struct auth_op *op, struct store_batch *b, uint32_t deadli
     op->store = store_submit(b, op->auth.loop, deadline_ms, done, op);
 }
 
-static enum err err_of(enum store_result r)
+static enum err credentials_err_of(enum store_result r)
 {
     switch (r) {
     case STORE_OK:
@@ -342,7 +342,7 @@ static enum err read_credentials(struct auth_op *op, enum store_result r,
 {
     op->store = NULL;
     if (r != STORE_OK)
-        return err_of(r);
+        return credentials_err_of(r);
     if (store_row_count(b, 0) != 1)
         return E_CORRUPT;
     struct credentials *c = &op->found;
@@ -359,7 +359,7 @@ static enum err read_credentials(struct auth_op *op, enum store_result r,
     return OK;
 }
 
-static void submit_read(struct auth_op *op, enum scram_hash hash, store_done_fn *done)
+static void credentials_submit_read(struct auth_op *op, enum scram_hash hash, store_done_fn *done)
 {
     op->hash = hash;
     struct store_batch *b = store_read(op->auth.store, 0);
@@ -377,7 +377,7 @@ struct auth_op *credentials_get(const struct auth *a, slice jid, enum scram_hash
                                 credentials_fn *done, void *arg)
 {
     struct auth_op *op = op_new(a, jid, done, arg);
-    submit_read(op, hash, get_read);
+    credentials_submit_read(op, hash, get_read);
     return op;
 }
 
@@ -438,7 +438,7 @@ struct auth_op *credentials_verify(const struct auth *a, const struct credential
     op->password = slice_dup(op->arena, check->password);
     op->try = *check->try;
     op->try.jid = op->jid;
-    submit_read(op, verify_hash, verify_read);
+    credentials_submit_read(op, verify_hash, verify_read);
     return op;
 }
 
@@ -448,7 +448,7 @@ static void write_done(void *arg, enum store_result r, const struct store_batch 
 {
     struct auth_op *op = arg;
     op->store = NULL;
-    enum err e = err_of(r);
+    enum err e = credentials_err_of(r);
     if (e == OK && store_row_count(b, 0) > 0) /* of a new password */
         op->found.generation = store_int(b, 0, 0, 0);
     if (e == E_CONFLICT) /* a statement found no row to change */
@@ -555,7 +555,7 @@ void credentials_add_delete(struct store_batch *b, int64_t account)
 
 /* --- listing --- */
 
-static void list_read(void *arg, enum store_result r, const struct store_batch *b)
+static void credentials_list_read(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct auth_op *op = arg;
     op->store = NULL;
@@ -566,8 +566,8 @@ static void list_read(void *arg, enum store_result r, const struct store_batch *
                                             .account = store_int(b, 0, i, 1),
                                             .created_us = (uint64_t)store_int(b, 0, i, 2),
                                             .disabled = store_int(b, 0, i, 3) != 0 };
-    op->listed(op->arg, err_of(r), rows, count);
-    op_free(op);
+    op->listed(op->arg, credentials_err_of(r), rows, count);
+    credentials_op_free(op);
 }
 
 struct auth_op *credentials_list(const struct auth *a, slice domain, slice after,
@@ -578,6 +578,6 @@ struct auth_op *credentials_list(const struct auth *a, slice domain, slice after
     struct store_batch *b = store_read(a->store, 0);
     STORE_ADD(b, &credential_stmt_list, STORE_ANY_ROWS, SV_T(after), SV_T(domain),
               SV_I(CREDENTIALS_PAGE_MAX));
-    op_submit(op, b, 0, list_read);
+    op_submit(op, b, 0, credentials_list_read);
     return op;
 }

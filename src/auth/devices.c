@@ -161,8 +161,8 @@ void device_cancel(struct device_op **pop)
     mem_free(&op);
 }
 
-static struct device_op *submit(const struct auth *a, struct store_batch *b, store_done_fn *done,
-                                const struct device_op *part)
+static struct device_op *auth_devices_submit(const struct auth *a, struct store_batch *b,
+                                             store_done_fn *done, const struct device_op *part)
 {
     struct device_op *op = mem_new(struct device_op);
     *op = *part;
@@ -171,7 +171,7 @@ static struct device_op *submit(const struct auth *a, struct store_batch *b, sto
     return op;
 }
 
-static enum err err_of(const struct device_op *op, enum store_result r)
+static enum err auth_devices_err_of(const struct device_op *op, enum store_result r)
 {
     static const enum err map[] = {
         [STORE_OK] = OK,       [STORE_CONFLICT] = E_CONFLICT, [STORE_FULL] = E_FULL,
@@ -186,7 +186,8 @@ static slice id_slice(const uint8_t id[DEVICE_ID_LEN])
 }
 
 /* The stored form of a token. A token that is not sealed never matches. */
-static slice context_of(int64_t account, const uint8_t id[DEVICE_ID_LEN], struct arena *tmp)
+static slice auth_devices_context_of(int64_t account, const uint8_t id[DEVICE_ID_LEN],
+                                     struct arena *tmp)
 {
     char hex[2 * DEVICE_ID_LEN + 1];
     hex_encode(hex, id_slice(id));
@@ -197,7 +198,7 @@ static slice sealed(slice token, const struct device_login *l, struct arena *tmp
 {
     if (token.len == 0 || token.len > SEAL_PLAIN_MAX || !seal_ready())
         return SLICE("");
-    return seal(token, context_of(l->account, l->agent->id, tmp), tmp);
+    return seal(token, auth_devices_context_of(l->account, l->agent->id, tmp), tmp);
 }
 
 enum {
@@ -225,7 +226,7 @@ static void tokens_read(void *arg, enum store_result r, const struct store_batch
     for (uint32_t i = 0; i < rows && t.count < DEVICE_TOKENS_MAX; i++) {
         struct device_token *k = &t.token[t.count];
         if (!unseal(&k->secret, store_text(b, 0, i, COL_SECRET),
-                    context_of(t.account, op->device, tmp), tmp) ||
+                    auth_devices_context_of(t.account, op->device, tmp), tmp) ||
             k->secret.len == 0 || k->secret.len > DEVICE_SECRET_MAX ||
             sasl_mech_find(store_text(b, 0, i, COL_MECH), &k->mech) != OK)
             continue;
@@ -234,7 +235,7 @@ static void tokens_read(void *arg, enum store_result r, const struct store_batch
         k->expires_us = (uint64_t)store_int(b, 0, i, COL_EXPIRES);
         t.count++;
     }
-    op->tokens(op->arg, err_of(op, r), r == STORE_OK ? &t : NULL);
+    op->tokens(op->arg, auth_devices_err_of(op, r), r == STORE_OK ? &t : NULL);
     mem_free(&op);
 }
 
@@ -246,7 +247,7 @@ struct device_op *device_tokens_get(const struct auth *a, slice jid,
     STORE_ADD(b, &device_stmt_tokens, STORE_ANY_ROWS, SV_T(jid), SV_B(id_slice(id)));
     struct device_op op = { .tokens = done, .arg = arg };
     memcpy(op.device, id, sizeof op.device);
-    return submit(a, b, tokens_read, &op);
+    return auth_devices_submit(a, b, tokens_read, &op);
 }
 
 /* Hashes of recorded logins, each over all that was recorded, the hour, and the generation, which a
@@ -277,13 +278,13 @@ bool device_kept(const struct device_login *l, uint64_t now_us)
     return atomic_load_explicit(&kept[(mark >> 1) % KEPT_MAX], memory_order_relaxed) == mark;
 }
 
-static void written(void *arg, enum store_result r, const struct store_batch *b)
+static void auth_devices_written(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct device_op *op = arg;
     (void)b;
     if (r == STORE_OK)
         atomic_store_explicit(&kept[(op->mark >> 1) % KEPT_MAX], op->mark, memory_order_relaxed);
-    op->done(op->arg, err_of(op, r));
+    op->done(op->arg, auth_devices_err_of(op, r));
     mem_free(&op);
 }
 
@@ -323,13 +324,13 @@ struct device_op *device_login(const struct auth *a, const struct device_login *
     add_tokens(b, l, now_us, loop_scratch(a->loop));
     STORE_ADD(b, &device_stmt_trim, STORE_ANY_ROWS, SV_I(l->account), SV_I(DEVICES_MAX));
     STORE_ADD(b, &device_stmt_trim_tokens, STORE_ANY_ROWS, SV_I(l->account));
-    return submit(
-        a, b, written,
+    return auth_devices_submit(
+        a, b, auth_devices_written,
         &(struct device_op){
             .done = done, .mark = mark_of(l, now_us), .missing = E_CONFLICT, .arg = arg });
 }
 
-static void list_read(void *arg, enum store_result r, const struct store_batch *b)
+static void auth_devices_list_read(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct device_op *op = arg;
     struct device_row rows[DEVICES_MAX];
@@ -347,7 +348,7 @@ static void list_read(void *arg, enum store_result r, const struct store_batch *
                                     .expires_us = (uint64_t)store_int(b, 0, i, 6) };
         memcpy(row->id, id.ptr, DEVICE_ID_LEN);
     }
-    op->listed(op->arg, err_of(op, r), rows, count);
+    op->listed(op->arg, auth_devices_err_of(op, r), rows, count);
     mem_free(&op);
 }
 
@@ -355,13 +356,14 @@ struct device_op *device_list(const struct auth *a, slice jid, device_list_fn *d
 {
     struct store_batch *b = store_read(a->store, credentials_lane(jid));
     STORE_ADD(b, &device_stmt_list, STORE_ANY_ROWS, SV_T(jid));
-    return submit(a, b, list_read, &(struct device_op){ .listed = done, .arg = arg });
+    return auth_devices_submit(a, b, auth_devices_list_read,
+                               &(struct device_op){ .listed = done, .arg = arg });
 }
 
-static void revoked(void *arg, enum store_result r, const struct store_batch *b)
+static void auth_devices_revoked(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct device_op *op = arg;
-    op->revoked(op->arg, err_of(op, r), r == STORE_OK ? store_int(b, 0, 0, 0) : 0);
+    op->revoked(op->arg, auth_devices_err_of(op, r), r == STORE_OK ? store_int(b, 0, 0, 0) : 0);
     mem_free(&op);
 }
 
@@ -372,8 +374,9 @@ struct device_op *device_revoke(const struct auth *a, slice jid, const uint8_t i
     STORE_ADD(b, &credential_stmt_bump, 1, SV_T(jid));
     STORE_ADD(b, &device_stmt_revoke_tokens, STORE_ANY_ROWS, SV_T(jid), SV_B(id_slice(id)));
     STORE_ADD(b, &device_stmt_revoke, 1, SV_T(jid), SV_B(id_slice(id)));
-    return submit(a, b, revoked,
-                  &(struct device_op){ .revoked = done, .missing = E_NOTFOUND, .arg = arg });
+    return auth_devices_submit(
+        a, b, auth_devices_revoked,
+        &(struct device_op){ .revoked = done, .missing = E_NOTFOUND, .arg = arg });
 }
 
 void devices_add_forget(struct store_batch *b, slice jid)

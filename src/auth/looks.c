@@ -36,7 +36,7 @@ struct page {
     uint32_t rows;
 };
 
-static void page_read(void *arg, enum store_result result, const struct store_batch *b)
+static void looks_page_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct page *p = arg;
     p->rows = result == STORE_OK ? store_row_count(b, 0) : 0;
@@ -58,7 +58,7 @@ enum err looks_complete(struct store *store, struct why *why)
     do {
         struct store_batch *b = store_read(store, 0);
         STORE_ADD(b, &looks_stmt_missing, STORE_ANY_ROWS, SV_I(p.last), SV_I(PAGE_ROWS));
-        result = store_run(b, page_read, &p);
+        result = store_run(b, looks_page_read, &p);
         if (result == STORE_OK && p.rows > 0)
             result = store_run(p.batch, NULL, NULL);
         count += p.rows;

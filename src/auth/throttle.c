@@ -50,7 +50,7 @@ struct count {
 };
 enum { COUNTS_MAX = 3 };
 
-static slice entry_key(const void *item)
+static slice throttle_entry_key(const void *item)
 {
     const struct entry *e = item;
     return (slice){ (const char *)&e->id, sizeof e->id };
@@ -61,7 +61,7 @@ struct throttle *throttle_create(void)
     struct throttle *t = mem_new(struct throttle);
     pthread_mutex_init(&t->lock, NULL);
     for (unsigned k = 0; k < KINDS; k++) {
-        map_init(&t->table[k].entries, entry_key);
+        map_init(&t->table[k].entries, throttle_entry_key);
         list_init(&t->table[k].open);
         list_init(&t->table[k].refused);
     }
@@ -70,13 +70,13 @@ struct throttle *throttle_create(void)
 
 static void entry_drop(struct table *table, struct entry *e)
 {
-    map_del(&table->entries, entry_key(e));
+    map_del(&table->entries, throttle_entry_key(e));
     list_remove(&e->node);
     metric_add(&auth_throttle_entries, -1);
     mem_free(&e);
 }
 
-static struct entry *oldest(const struct list *list)
+static struct entry *throttle_oldest(const struct list *list)
 {
     return list_empty(list) ? NULL : CONTAINER_OF(list->next, struct entry, node);
 }
@@ -89,7 +89,8 @@ void throttle_destroy(struct throttle **pt)
         return;
     for (unsigned k = 0; k < KINDS; k++) {
         struct table *table = &t->table[k];
-        while ((e = oldest(&table->open)) != NULL || (e = oldest(&table->refused)) != NULL)
+        while ((e = throttle_oldest(&table->open)) != NULL ||
+               (e = throttle_oldest(&table->refused)) != NULL)
             entry_drop(table, e);
         map_fini(&table->entries);
     }
@@ -100,7 +101,7 @@ void throttle_destroy(struct throttle **pt)
 /* --- keys --- */
 
 /* A hash of a mark, a part of the address, and `rest`; never 0. */
-static uint64_t key_of(char mark, slice address, slice rest)
+static uint64_t throttle_key_of(char mark, slice address, slice rest)
 {
     uint64_t parts[3] = { (uint64_t)mark, hash_keyed(address), hash_keyed(rest) };
     uint64_t id = hash_keyed((slice){ (const char *)parts, sizeof parts });
@@ -145,15 +146,15 @@ void throttle_try_init(struct throttle_try *try, const struct sockaddr *peer, sl
     peer_text(peer, try->peer);
     slice ip = address_bytes(peer, V6_ADDRESS_BYTES, bytes);
     if (ip.len > 0)
-        try->address = key_of('a', ip, none);
+        try->address = throttle_key_of('a', ip, none);
     if (account.len > 0) {
-        try->account = key_of('j', none, account);
-        try->pair = key_of('p', ip, account);
+        try->account = throttle_key_of('j', none, account);
+        try->pair = throttle_key_of('p', ip, account);
     }
     if (account.len > 0 && device != NULL)
-        try->device = key_of('d', (slice){ (const char *)device, 16 }, account);
+        try->device = throttle_key_of('d', (slice){ (const char *)device, 16 }, account);
     if (ip.len == V6_ADDRESS_BYTES)
-        try->network = key_of('n', address_bytes(peer, V6_NETWORK_BYTES, bytes), none);
+        try->network = throttle_key_of('n', address_bytes(peer, V6_NETWORK_BYTES, bytes), none);
 }
 
 bool throttle_is_near(const struct throttle_try *try, const struct sockaddr *address)
@@ -170,7 +171,7 @@ static uint64_t *known_set(struct throttle *t, const struct throttle_try *try)
     return t->known[try->account % KNOWN_SETS];
 }
 
-static bool is_known(struct throttle *t, const struct throttle_try *try)
+static bool throttle_is_known(struct throttle *t, const struct throttle_try *try)
 {
     const uint64_t *set = known_set(t, try);
     for (unsigned i = 0; try->pair != 0 && i < KNOWN_WAYS; i++)
@@ -179,7 +180,7 @@ static bool is_known(struct throttle *t, const struct throttle_try *try)
     return false;
 }
 
-static void remember(struct throttle *t, const struct throttle_try *try)
+static void throttle_remember(struct throttle *t, const struct throttle_try *try)
 {
     uint64_t *set = known_set(t, try);
     unsigned at = 0;
@@ -194,7 +195,7 @@ static void remember(struct throttle *t, const struct throttle_try *try)
 
 /* --- entries --- */
 
-static struct entry *find(const struct throttle *t, enum kind kind, uint64_t id)
+static struct entry *throttle_find(const struct throttle *t, enum kind kind, uint64_t id)
 {
     return map_get(&t->table[kind].entries, (slice){ (const char *)&id, sizeof id });
 }
@@ -207,26 +208,26 @@ static bool expired(const struct entry *e, uint64_t now_us)
 }
 
 /* Removes some expired entries, and makes room for a new one. */
-static void make_room(struct table *table, uint64_t now_us)
+static void throttle_make_room(struct table *table, uint64_t now_us)
 {
     const struct list *lists[] = { &table->open, &table->refused };
     struct entry *e;
     for (unsigned l = 0; l < 2; l++)
         for (int i = 0; i < EXPIRED_PER_CALL; i++)
-            if ((e = oldest(lists[l])) != NULL && expired(e, now_us))
+            if ((e = throttle_oldest(lists[l])) != NULL && expired(e, now_us))
                 entry_drop(table, e);
     if (table->entries.count < THROTTLE_ENTRIES_MAX)
         return;
-    e = oldest(&table->open);
-    entry_drop(table, e != NULL ? e : oldest(&table->refused));
+    e = throttle_oldest(&table->open);
+    entry_drop(table, e != NULL ? e : throttle_oldest(&table->refused));
 }
 
 static struct entry *entry_make(struct throttle *t, enum kind kind, uint64_t id, uint64_t now_us)
 {
     struct table *table = &t->table[kind];
-    struct entry *e = find(t, kind, id);
+    struct entry *e = throttle_find(t, kind, id);
     if (e == NULL) {
-        make_room(table, now_us);
+        throttle_make_room(table, now_us);
         e = mem_new(struct entry);
         e->id = id;
         e->window_us = now_us;
@@ -278,9 +279,9 @@ static void end_refusal(struct throttle *t, const struct count *c, struct entry 
     list_append(&t->table[c->kind].open, &e->node);
 }
 
-static bool is_full(struct throttle *t, const struct count *c, uint64_t now_us)
+static bool throttle_is_full(struct throttle *t, const struct count *c, uint64_t now_us)
 {
-    struct entry *e = find(t, c->kind, c->id);
+    struct entry *e = throttle_find(t, c->kind, c->id);
     if (e == NULL || expired(e, now_us))
         return false;
     if (e->blocked_us != 0 && now_us >= e->blocked_us)
@@ -293,7 +294,7 @@ static bool refuses(struct throttle *t, const struct throttle_try *try, uint64_t
     struct count counts[COUNTS_MAX];
     unsigned n = counts_of(try, counts);
     for (unsigned i = 0; i < n; i++)
-        if (is_full(t, &counts[i], now_us))
+        if (throttle_is_full(t, &counts[i], now_us))
             return true;
     return false;
 }
@@ -321,8 +322,8 @@ static uint32_t pace_of(const struct entry *e, uint64_t now_us)
 static bool turn_find(const struct throttle *t, const struct throttle_try *try, uint64_t now_us,
                       uint64_t *turn_us)
 {
-    const struct entry *account = find(t, BY_ACCOUNT, try->account);
-    const struct entry *pair = find(t, BY_PAIR, try->pair);
+    const struct entry *account = throttle_find(t, BY_ACCOUNT, try->account);
+    const struct entry *pair = throttle_find(t, BY_PAIR, try->pair);
     uint32_t ms = pace_of(account, now_us);
     uint64_t longest_ms = THROTTLE_WAIT_MS_MAX;
     *turn_us = now_us;
@@ -359,7 +360,7 @@ static struct entry *turn_end(struct throttle *t, struct throttle_try *try, bool
 {
     struct entry *e = NULL;
     if (try->account != 0 && try->trust == TRUST_NONE)
-        e = find(t, BY_ACCOUNT, try->account);
+        e = throttle_find(t, BY_ACCOUNT, try->account);
     if (e != NULL && try->waits && e->waiting > 0)
         e->waiting--;
     try->waits = false;
@@ -373,7 +374,7 @@ static struct entry *turn_end(struct throttle *t, struct throttle_try *try, bool
 
 static void recognize(struct throttle *t, struct throttle_try *try)
 {
-    if (try->trust == TRUST_NONE && is_known(t, try))
+    if (try->trust == TRUST_NONE && throttle_is_known(t, try))
         try->trust = TRUST_ADDRESS;
 }
 
@@ -408,12 +409,12 @@ enum err throttle_take(struct throttle *t, struct throttle_try *try, uint64_t no
     return refused ? E_DENIED : OK;
 }
 
-static void give_back(struct throttle *t, struct throttle_try *try)
+static void throttle_give_back(struct throttle *t, struct throttle_try *try)
 {
     struct count counts[COUNTS_MAX];
     unsigned n = counts_of(try, counts);
     for (unsigned i = 0; i < n; i++) {
-        struct entry *e = find(t, counts[i].kind, counts[i].id);
+        struct entry *e = throttle_find(t, counts[i].kind, counts[i].id);
         if (e != NULL && e->failures > 0 && --e->failures == 0 && e->blocked_us == 0)
             entry_drop(&t->table[counts[i].kind], e);
     }
@@ -425,7 +426,7 @@ void throttle_void(struct throttle *t, struct throttle_try *try)
     ensure(try->taken);
     try->taken = false;
     pthread_mutex_lock(&t->lock);
-    give_back(t, try);
+    throttle_give_back(t, try);
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -434,19 +435,20 @@ void throttle_passed(struct throttle *t, struct throttle_try *try, uint64_t now_
     ensure(try->taken);
     try->taken = false;
     pthread_mutex_lock(&t->lock);
-    give_back(t, try);
-    struct entry *e = find(t, BY_PAIR, try->trust == TRUST_DEVICE ? try->device : try->pair);
+    throttle_give_back(t, try);
+    struct entry *e =
+        throttle_find(t, BY_PAIR, try->trust == TRUST_DEVICE ? try->device : try->pair);
     if (e != NULL && now_us >= e->blocked_us)
         entry_drop(&t->table[BY_PAIR], e);
-    remember(t, try);
+    throttle_remember(t, try);
     pthread_mutex_unlock(&t->lock);
 }
 
 /* Refuses further attempts if the limit is reached; returns whether it is. */
-static bool block(struct throttle *t, const struct count *c, uint64_t now_us)
+static bool throttle_block(struct throttle *t, const struct count *c, uint64_t now_us)
 {
     struct table *table = &t->table[c->kind];
-    struct entry *e = find(t, c->kind, c->id);
+    struct entry *e = throttle_find(t, c->kind, c->id);
     if (e == NULL || e->failures < c->limit || now_us < e->blocked_us)
         return false;
     e->blocked_us = now_us + (uint64_t)setting_int(&auth_block_time) * US_PER_MS;
@@ -473,7 +475,7 @@ void throttle_failed(struct throttle *t, struct throttle_try *try, uint64_t now_
     try->taken = false;
     pthread_mutex_lock(&t->lock);
     for (unsigned i = 0; i < n; i++)
-        blocked[i] = block(t, &counts[i], now_us);
+        blocked[i] = throttle_block(t, &counts[i], now_us);
     struct entry *account = turn_end(t, try, true);
     if (account != NULL && account->failures >= setting_int(&auth_failures_per_account)) {
         slowed = !account->told;

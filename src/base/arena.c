@@ -56,7 +56,7 @@ struct arena *arena_create(size_t chunk_bytes)
     return a;
 }
 
-static void free_chunks(struct arena *a)
+static void arena_free_chunks(struct arena *a)
 {
     while (a->chunks != NULL) {
         struct chunk *c = a->chunks;
@@ -69,20 +69,20 @@ void arena_destroy(struct arena **arena)
 {
     if (*arena == NULL)
         return;
-    free_chunks(*arena);
+    arena_free_chunks(*arena);
     mem_free(arena);
 }
 
 void arena_reset(struct arena *arena)
 {
-    free_chunks(arena);
+    arena_free_chunks(arena);
     arena->at = first_room(arena);
     arena->end = (char *)arena + arena->chunk_bytes;
     poison(arena->at, (size_t)(arena->end - arena->at));
 }
 
 /* A new chunk with room for `bytes`, a multiple of ALIGN. */
-static char *grow(struct arena *a, size_t bytes)
+static char *arena_grow(struct arena *a, size_t bytes)
 {
     size_t room = a->chunk_bytes - sizeof(struct chunk);
     bool own = bytes > room / 2;
@@ -104,7 +104,7 @@ void *arena_alloc_raw(struct arena *arena, size_t bytes)
     size_t padded = bytes > 0 ? (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1) : ALIGN;
     char *ptr = arena->at;
     if (padded > (size_t)(arena->end - arena->at))
-        ptr = grow(arena, padded);
+        ptr = arena_grow(arena, padded);
     else
         arena->at += padded;
     unpoison(ptr, bytes);

@@ -24,7 +24,7 @@ void base64_encode(struct buf *out, slice bytes)
     out->len += len;
 }
 
-static int digit(char c)
+static int base64_digit(char c)
 {
     if (c >= 'A' && c <= 'Z')
         return c - 'A';
@@ -40,7 +40,7 @@ static bool decode_group(const char *group, unsigned pad, uint32_t *out)
 {
     uint32_t bits = 0;
     for (unsigned i = 0; i < 4; i++) {
-        int d = i < 4 - pad ? digit(group[i]) : 0;
+        int d = i < 4 - pad ? base64_digit(group[i]) : 0;
         if (d < 0)
             return false;
         bits = bits << 6 | (uint32_t)d;

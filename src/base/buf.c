@@ -27,7 +27,7 @@ void buf_clear(struct buf *b)
 
 /* Blocks double, so that appending is linear; the last block ends at the maximum. One byte more
  * than `cap` is allocated, for the NUL that vsnprintf() insists on. */
-static void grow(struct buf *b, size_t need)
+static void buf_grow(struct buf *b, size_t need)
 {
     size_t block = BLOCK_BYTES_MIN;
     while (block < need + 1)
@@ -43,7 +43,7 @@ char *buf_reserve(struct buf *b, size_t bytes)
         return NULL;
     }
     if (b->ptr == NULL || bytes > b->cap - b->len)
-        grow(b, b->len + bytes);
+        buf_grow(b, b->len + bytes);
     return b->ptr + b->len;
 }
 

@@ -2,15 +2,15 @@
 #include "base/ensure.h"
 #include <time.h>
 
-static uint64_t now_us(clockid_t id)
+static uint64_t clock_now_us(clockid_t id)
 {
     struct timespec ts;
     ensure(clock_gettime(id, &ts) == 0);
     return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-uint64_t clock_mono_us(void) { return now_us(CLOCK_MONOTONIC); }
-uint64_t clock_wall_us(void) { return now_us(CLOCK_REALTIME); }
+uint64_t clock_mono_us(void) { return clock_now_us(CLOCK_MONOTONIC); }
+uint64_t clock_wall_us(void) { return clock_now_us(CLOCK_REALTIME); }
 
 static void two_digits(char *at, uint64_t n)
 {

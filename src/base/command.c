@@ -23,7 +23,7 @@ static int arg_index(const struct command *c, slice name)
 }
 
 /* Counts the arguments and checks the row's own rules. */
-static size_t check_row(const struct command *c)
+static size_t command_check_row(const struct command *c)
 {
     size_t count = 0;
     bool optional_seen = false;
@@ -43,7 +43,7 @@ void command_register(struct command *c)
     ensure((c->runs_at == COMMAND_EACH) == (c->gathered != NULL));
     ensure((c->runs_at == COMMAND_DUTY) == (c->duty != 0));
     ensure(c->home == NULL || arg_index(c, slice_of(c->home)) >= 0);
-    ensure(c->run != NULL && check_row(c) <= COMMAND_ARGS_MAX);
+    ensure(c->run != NULL && command_check_row(c) <= COMMAND_ARGS_MAX);
     ensure(command_brief(c->doc).len <= COMMAND_BRIEF_MAX);
     pthread_mutex_lock(&lock);
     struct command **at = &commands;
@@ -98,12 +98,12 @@ int64_t command_number(const struct command_call *c, const char *name, int64_t m
 /* Names for messages: "jid, --force". They are cut where the sentence would not hold them. */
 enum { NAMES_BYTES_MAX = 256, FOUND_BYTES_MAX = 64 };
 
-static slice shown(slice found)
+static slice command_shown(slice found)
 {
     return found.len > FOUND_BYTES_MAX ? (slice){ found.ptr, FOUND_BYTES_MAX } : found;
 }
 
-static enum err fail_unknown(const struct command *c, slice name, struct why *why)
+static enum err command_fail_unknown(const struct command *c, slice name, struct why *why)
 {
     struct buf names;
     buf_init(&names, NAMES_BYTES_MAX);
@@ -111,7 +111,7 @@ static enum err fail_unknown(const struct command *c, slice name, struct why *wh
         bool positional = a->kind == ARG_POSITIONAL || a->kind == ARG_OPTIONAL;
         buf_printf(&names, "%s%s%s", names.len > 0 ? ", " : "", positional ? "" : "--", a->name);
     }
-    name = shown(name);
+    name = command_shown(name);
     slice allowed = names.len > 0 ? buf_slice(&names) : SLICE("no arguments");
     why_set(why, "%s: found argument \"%.*s\", allowed %.*s", c->name, SLICE_ARG(name),
             SLICE_ARG(allowed));
@@ -121,7 +121,7 @@ static enum err fail_unknown(const struct command *c, slice name, struct why *wh
 
 /* Bytes that no argument has: they would garble a log or a terminal, and XML has no way to say
  * them. */
-static bool is_text(slice value)
+static bool command_is_text(slice value)
 {
     for (size_t i = 0; i < value.len; i++) {
         unsigned char c = (unsigned char)value.ptr[i];
@@ -135,13 +135,13 @@ static enum err bind_one(struct command_call *c, slice name, slice value, struct
 {
     int i = arg_index(c->command, name);
     if (i < 0)
-        return fail_unknown(c->command, name, why);
+        return command_fail_unknown(c->command, name, why);
     const struct command_arg *a = &c->command->args[i];
     if (c->args[i].ptr != NULL) {
         why_set(why, "%s: %s: found twice, allowed once", c->command->name, a->name);
         return E_SYNTAX;
     }
-    if (!is_text(value)) {
+    if (!command_is_text(value)) {
         why_set(why, "%s: %s: found a control character, or no UTF-8, allowed text",
                 c->command->name, a->name);
         return E_SYNTAX;
@@ -236,7 +236,7 @@ void command_bool(struct command_call *c, const char *key, bool value)
 }
 
 static void __attribute__((format(printf, 3, 0)))
-end(struct command_call *c, enum err e, const char *fmt, va_list ap)
+command_end(struct command_call *c, enum err e, const char *fmt, va_list ap)
 {
     ensure(!c->ended);
     c->ended = true;
@@ -249,7 +249,7 @@ void command_done(struct command_call *c, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    end(c, OK, fmt, ap);
+    command_end(c, OK, fmt, ap);
     va_end(ap);
 }
 
@@ -258,7 +258,7 @@ void command_fail(struct command_call *c, enum err e, const char *fmt, ...)
     ensure(e != OK);
     va_list ap;
     va_start(ap, fmt);
-    end(c, e, fmt, ap);
+    command_end(c, e, fmt, ap);
     va_end(ap);
 }
 

@@ -29,10 +29,10 @@ static const struct {
 };
 static_assert(sizeof texts / sizeof texts[0] == ERR_COUNT, "one text an error");
 
-static bool known(enum err e) { return (unsigned)e < ERR_COUNT; }
+static bool err_known(enum err e) { return (unsigned)e < ERR_COUNT; }
 
-const char *err_name(enum err e) { return texts[known(e) ? e : E_INTERNAL].name; }
-const char *err_text(enum err e) { return texts[known(e) ? e : E_INTERNAL].text; }
+const char *err_name(enum err e) { return texts[err_known(e) ? e : E_INTERNAL].name; }
+const char *err_text(enum err e) { return texts[err_known(e) ? e : E_INTERNAL].text; }
 
 void why_set(struct why *why, const char *fmt, ...)
 {

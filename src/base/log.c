@@ -36,7 +36,7 @@ static bool has_room(struct line *l, size_t bytes)
     return !l->truncated;
 }
 
-static void put(struct line *l, slice s)
+static void log_put_slice(struct line *l, slice s)
 {
     memcpy(l->text + l->len, s.ptr, s.len);
     l->len += s.len;
@@ -85,22 +85,22 @@ static slice escape(slice s, enum log_format format, char out[ESCAPE_BYTES_MAX],
     return slice_of(out);
 }
 
-static void put_quoted(struct line *l, slice s)
+static void log_put_quoted(struct line *l, slice s)
 {
-    put(l, SLICE("\""));
+    log_put_slice(l, SLICE("\""));
     while (s.len > 0) {
         char out[ESCAPE_BYTES_MAX];
         size_t used;
         slice text = escape(s, l->format, out, &used);
         if (!has_room(l, text.len))
             break;
-        put(l, text);
+        log_put_slice(l, text);
         s = slice_from(s, used);
     }
-    put(l, SLICE("\""));
+    log_put_slice(l, SLICE("\""));
 }
 
-static bool is_bare(slice s)
+static bool log_is_bare(slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
@@ -110,13 +110,13 @@ static bool is_bare(slice s)
     return s.len > 0;
 }
 
-static void put_value(struct line *l, slice s)
+static void log_put_value(struct line *l, slice s)
 {
     bool fits = l->len + s.len <= ROOM;
-    if (l->format == LOG_LOGFMT && is_bare(s) && fits)
-        put(l, s);
+    if (l->format == LOG_LOGFMT && log_is_bare(s) && fits)
+        log_put_slice(l, s);
     else
-        put_quoted(l, s); /* as much as fits */
+        log_put_quoted(l, s); /* as much as fits */
 }
 
 /* Writes separator and key; false: these and a short value do not fit. */
@@ -128,13 +128,13 @@ static bool begin_field(struct line *l, const char *key)
         return false;
     bool first = l->len == 0;
     if (l->format == LOG_JSON) {
-        put(l, first ? SLICE("{\"") : SLICE(",\""));
-        put(l, name);
-        put(l, SLICE("\":"));
+        log_put_slice(l, first ? SLICE("{\"") : SLICE(",\""));
+        log_put_slice(l, name);
+        log_put_slice(l, SLICE("\":"));
     } else {
-        put(l, first ? SLICE("") : SLICE(" "));
-        put(l, name);
-        put(l, SLICE("="));
+        log_put_slice(l, first ? SLICE("") : SLICE(" "));
+        log_put_slice(l, name);
+        log_put_slice(l, SLICE("="));
     }
     return true;
 }
@@ -142,7 +142,7 @@ static bool begin_field(struct line *l, const char *key)
 static void put_str(struct line *l, const char *key, slice value)
 {
     if (begin_field(l, key))
-        put_value(l, value);
+        log_put_value(l, value);
 }
 
 static void put_int(struct line *l, const char *key, int64_t value)
@@ -151,7 +151,7 @@ static void put_int(struct line *l, const char *key, int64_t value)
         return;
     char digits[24];
     snprintf(digits, sizeof digits, "%" PRId64, value);
-    put(l, slice_of(digits));
+    log_put_slice(l, slice_of(digits));
 }
 
 void log_mark_priorities(void) { marked = true; }
@@ -166,8 +166,8 @@ static void write_line(struct line *l, enum log_level level)
 {
     bool json = l->format == LOG_JSON;
     if (l->truncated)
-        put(l, json ? SLICE(",\"truncated\":true") : SLICE(" truncated=true"));
-    put(l, json ? SLICE("}\n") : SLICE("\n"));
+        log_put_slice(l, json ? SLICE(",\"truncated\":true") : SLICE(" truncated=true"));
+    log_put_slice(l, json ? SLICE("}\n") : SLICE("\n"));
     /* One call, so that lines of several threads do not mix. If it fails, the line is lost: there
      * is no other place to report that. */
     const char *mark = log_mark(level);
@@ -179,7 +179,7 @@ static void write_line(struct line *l, enum log_level level)
 }
 
 /* The address of the client that caused the line; empty: it names none. */
-static slice peer_of(const struct log_field *fields)
+static slice log_peer_of(const struct log_field *fields)
 {
     for (const struct log_field *f = fields; f->key != NULL; f++)
         if (f->kind == LOG_KIND_STR && strcmp(f->key, "peer") == 0)
@@ -201,7 +201,7 @@ static void write_fields(const struct log_area *area, enum log_level level, uint
     put_str(l, "time", slice_of(stamp));
     put_str(l, "level", slice_of(level_names[level]));
     put_str(l, "area", slice_of(area->name));
-    size_t most = peer_of(fields).len > 0 ? LOG_PEER_VALUE_BYTES : SIZE_MAX;
+    size_t most = log_peer_of(fields).len > 0 ? LOG_PEER_VALUE_BYTES : SIZE_MAX;
     bool cut = false;
     for (const struct log_field *f = fields; f->key != NULL; f++) {
         if (f->kind == LOG_KIND_INT)
@@ -241,7 +241,7 @@ static bool is_admitted(struct log_area *area, enum log_level level, uint64_t wa
 void log_fields(struct log_area *area, enum log_level level, const struct log_field *fields)
 {
     uint64_t wall_us = clock_wall_us();
-    if (is_admitted(area, level, wall_us, peer_of(fields)))
+    if (is_admitted(area, level, wall_us, log_peer_of(fields)))
         write_fields(area, level, wall_us, fields);
 }
 

@@ -21,7 +21,7 @@ static void drop_slots(struct map *m)
 
 void map_fini(struct map *m) { drop_slots(m); }
 
-static struct map_slot *find(const struct map *m, slice key, uint64_t hash)
+static struct map_slot *map_find(const struct map *m, slice key, uint64_t hash)
 {
     if (m->count == 0)
         return NULL;
@@ -37,7 +37,7 @@ static struct map_slot *find(const struct map *m, slice key, uint64_t hash)
 
 void *map_get_hashed(const struct map *m, slice key, uint64_t hash)
 {
-    struct map_slot *s = find(m, key, hash);
+    struct map_slot *s = map_find(m, key, hash);
     return s != NULL ? s->item : NULL;
 }
 
@@ -78,7 +78,7 @@ void map_put(struct map *m, void *item)
     ensure(item != NULL);
     slice key = m->key(item);
     uint64_t hash = hash_keyed(key);
-    ensure_debug(find(m, key, hash) == NULL);
+    ensure_debug(map_find(m, key, hash) == NULL);
 
     bool crowded = m->count + m->dead + 1 > m->cap / 4 * 3;
     bool deserted = m->cap > CAP_MIN && m->count < m->cap / 8;
@@ -94,7 +94,7 @@ void map_put(struct map *m, void *item)
 
 void *map_del(struct map *m, slice key)
 {
-    struct map_slot *s = find(m, key, hash_keyed(key));
+    struct map_slot *s = map_find(m, key, hash_keyed(key));
     if (s == NULL)
         return NULL;
     void *item = s->item;

@@ -35,7 +35,7 @@ struct out {
     size_t len, cap;
 };
 
-static void __attribute__((format(printf, 2, 3))) add(struct out *o, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) param_add(struct out *o, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -50,9 +50,9 @@ static void add_with_unit(struct out *o, const struct unit *units, int64_t value
 {
     const struct unit *best = units_best(units, value);
     if (value == 0)
-        add(o, "0");
+        param_add(o, "0");
     else
-        add(o, "%" PRId64 "%s", value / best->factor, best->name);
+        param_add(o, "%" PRId64 "%s", value / best->factor, best->name);
 }
 
 static bool counts_days(const struct param *p)
@@ -60,20 +60,20 @@ static bool counts_days(const struct param *p)
     return p->type == PARAM_INT && p->unit != NULL && strcmp(p->unit, "days") == 0;
 }
 
-static void add_value(struct out *o, const struct param *p, int64_t value)
+static void param_add_value(struct out *o, const struct param *p, int64_t value)
 {
     if (p->allow_none && value == PARAM_NONE)
-        add(o, "none");
+        param_add(o, "none");
     else if (p->type == PARAM_BOOL)
-        add(o, "%s", value != 0 ? "on" : "off");
+        param_add(o, "%s", value != 0 ? "on" : "off");
     else if (p->type == PARAM_CHOICE)
-        add(o, "%s", p->choices[value]);
+        param_add(o, "%s", p->choices[value]);
     else if (p->type == PARAM_MS)
         add_with_unit(o, units_time, value);
     else if (p->type == PARAM_BYTES)
         add_with_unit(o, units_bytes, value);
     else
-        add(o, "%" PRId64 "%s", value, counts_days(p) && value != 0 ? "d" : "");
+        param_add(o, "%" PRId64 "%s", value, counts_days(p) && value != 0 ? "d" : "");
 }
 
 size_t param_format(const struct param *p, int64_t value, char *out, size_t cap)
@@ -81,42 +81,42 @@ size_t param_format(const struct param *p, int64_t value, char *out, size_t cap)
     ensure(cap > 0);
     struct out o = { .text = out, .cap = cap };
     out[0] = '\0';
-    add_value(&o, p, value);
+    param_add_value(&o, p, value);
     return o.len;
 }
 
 static void add_limits(struct out *o, const struct param *p)
 {
     if (param_is_text(p) && p->max == 0) {
-        add(o, "%s", p->form != NULL ? p->form : "text");
+        param_add(o, "%s", p->form != NULL ? p->form : "text");
         return;
     }
     if (param_is_text(p))
-        add(o, "text of ");
+        param_add(o, "text of ");
     if (p->max >= PARAM_NONE)
-        add(o, "at least ");
-    add_value(o, p, p->min);
+        param_add(o, "at least ");
+    param_add_value(o, p, p->min);
     if (p->max < PARAM_NONE) {
-        add(o, " to ");
-        add_value(o, p, p->max);
+        param_add(o, " to ");
+        param_add_value(o, p, p->max);
     }
     if (param_is_text(p))
-        add(o, " bytes");
+        param_add(o, " bytes");
     if (p->form != NULL)
-        add(o, ": %s", p->form);
+        param_add(o, ": %s", p->form);
     if (p->not_above != NULL)
-        add(o, ", not above %s", p->not_above->name);
+        param_add(o, ", not above %s", p->not_above->name);
     if (p->allow_none)
-        add(o, ", or none");
+        param_add(o, ", or none");
 }
 
 static void add_choices(struct out *o, const struct param *p)
 {
-    add(o, "one of: ");
+    param_add(o, "one of: ");
     for (const char *const *c = p->choices; *c != NULL; c++)
-        add(o, "%s%s", c == p->choices ? "" : ", ", *c);
+        param_add(o, "%s%s", c == p->choices ? "" : ", ", *c);
     if (p->allow_none)
-        add(o, ", none");
+        param_add(o, ", none");
 }
 
 size_t param_range(const struct param *p, char *out, size_t cap)
@@ -125,7 +125,7 @@ size_t param_range(const struct param *p, char *out, size_t cap)
     struct out o = { .text = out, .cap = cap };
     out[0] = '\0';
     if (p->type == PARAM_BOOL)
-        add(&o, "on or off");
+        param_add(&o, "on or off");
     else if (p->type == PARAM_CHOICE)
         add_choices(&o, p);
     else
@@ -134,8 +134,8 @@ size_t param_range(const struct param *p, char *out, size_t cap)
 }
 
 /* Refuses `text`; `note` says what is wrong with it, or is empty. */
-static enum err refuse(const struct param *p, enum err e, slice text, const char *note,
-                       struct why *why)
+static enum err param_refuse(const struct param *p, enum err e, slice text, const char *note,
+                             struct why *why)
 {
     char found[FOUND_BYTES_MAX + 1], range[RANGE_BYTES_MAX];
     if (p->type == PARAM_SECRET)
@@ -169,15 +169,15 @@ static enum err parse_units(const struct param *p, slice text, const struct unit
     case UNITS_OK:
         return OK;
     case UNITS_UNKNOWN:
-        return refuse(p, E_SYNTAX, text, known, why);
+        return param_refuse(p, E_SYNTAX, text, known, why);
     case UNITS_MISSING:
-        return refuse(p, E_SYNTAX, text, " without a unit (ms, s, min, h, d or w)", why);
+        return param_refuse(p, E_SYNTAX, text, " without a unit (ms, s, min, h, d or w)", why);
     case UNITS_OVERFLOW:
-        return refuse(p, E_LIMIT, text, "", why);
+        return param_refuse(p, E_LIMIT, text, "", why);
     case UNITS_SYNTAX:
         break;
     }
-    return refuse(p, E_SYNTAX, text, "", why);
+    return param_refuse(p, E_SYNTAX, text, "", why);
 }
 
 /* A number without a unit means seconds, unless the default or a bound of the setting is not a
@@ -191,18 +191,18 @@ static int64_t alone_is(const struct param *p)
 }
 
 /* A number. Days can also be written as a time: "30d", "4 weeks". */
-static enum err parse_int(const struct param *p, slice text, int64_t *value, struct why *why)
+static enum err param_parse_int(const struct param *p, slice text, int64_t *value, struct why *why)
 {
     enum { DAY_MS = 86400000 };
     if (slice_int(text, value))
         return OK;
     if (!counts_days(p))
-        return refuse(p, E_SYNTAX, text, "", why);
+        return param_refuse(p, E_SYNTAX, text, "", why);
     enum err e = parse_units(p, text, units_time, DAY_MS, value, why);
     if (e != OK)
         return e;
     if (*value % DAY_MS != 0)
-        return refuse(p, E_SYNTAX, text, ", which is not a number of whole days", why);
+        return param_refuse(p, E_SYNTAX, text, ", which is not a number of whole days", why);
     *value /= DAY_MS;
     return OK;
 }
@@ -216,10 +216,11 @@ static enum err parse_bool(const struct param *p, slice text, int64_t *value, st
             return OK;
         }
     }
-    return refuse(p, E_SYNTAX, text, "", why);
+    return param_refuse(p, E_SYNTAX, text, "", why);
 }
 
-static enum err parse_choice(const struct param *p, slice text, int64_t *value, struct why *why)
+static enum err param_parse_choice(const struct param *p, slice text, int64_t *value,
+                                   struct why *why)
 {
     for (int64_t i = 0; p->choices[i] != NULL; i++) {
         if (slice_is(text, p->choices[i])) {
@@ -227,7 +228,7 @@ static enum err parse_choice(const struct param *p, slice text, int64_t *value, 
             return OK;
         }
     }
-    return refuse(p, E_SYNTAX, text, "", why);
+    return param_refuse(p, E_SYNTAX, text, "", why);
 }
 
 /* Valid UTF-8 without control characters but line feed and tab; the value is its length. */
@@ -240,14 +241,14 @@ static enum err parse_string(const struct param *p, slice text, int64_t *value, 
             clean && ((unsigned char)c >= ' ' || c == '\n' || c == '\t' || c == '\r') && c != 0x7f;
     }
     if (!clean)
-        return refuse(p, E_SYNTAX, text, ", which is not plain UTF-8 text", why);
+        return param_refuse(p, E_SYNTAX, text, ", which is not plain UTF-8 text", why);
     if (p->check != NULL && !p->check(text))
-        return refuse(p, E_SYNTAX, text, "", why);
+        return param_refuse(p, E_SYNTAX, text, "", why);
     *value = (int64_t)text.len;
     return OK;
 }
 
-static enum err parse(const struct param *p, slice text, int64_t *value, struct why *why)
+static enum err param_parse(const struct param *p, slice text, int64_t *value, struct why *why)
 {
     if (param_is_text(p))
         return parse_string(p, text, value, why);
@@ -255,13 +256,13 @@ static enum err parse(const struct param *p, slice text, int64_t *value, struct 
     case PARAM_BOOL:
         return parse_bool(p, text, value, why);
     case PARAM_CHOICE:
-        return parse_choice(p, text, value, why);
+        return param_parse_choice(p, text, value, why);
     case PARAM_MS:
         return parse_units(p, text, units_time, alone_is(p), value, why);
     case PARAM_BYTES:
         return parse_units(p, text, units_bytes, 1, value, why);
     default:
-        return parse_int(p, text, value, why);
+        return param_parse_int(p, text, value, why);
     }
 }
 
@@ -285,11 +286,11 @@ enum err param_check(const struct param *p, slice text, int64_t *value, struct w
         *value = PARAM_NONE;
         return OK;
     }
-    enum err e = parse(p, text, value, why);
+    enum err e = param_parse(p, text, value, why);
     if (e != OK)
         return e;
     if (has_limits(p) && (*value < p->min || *value > p->max || *value >= PARAM_NONE))
         return param_is_text(p) ? refuse_length(p, text.len, why)
-                                : refuse(p, E_LIMIT, text, taken_as(p, text), why);
+                                : param_refuse(p, E_LIMIT, text, taken_as(p, text), why);
     return OK;
 }

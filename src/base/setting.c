@@ -22,7 +22,7 @@ size_t setting_range(const struct setting *s, char *out, size_t cap)
     return param_range(&s->param, out, cap);
 }
 
-static size_t copy_text(const char *text, char *out, size_t cap)
+static size_t setting_copy_text(const char *text, char *out, size_t cap)
 {
     size_t len = strlen(text) < cap ? strlen(text) : cap - 1;
     memcpy(out, text, len);
@@ -36,7 +36,7 @@ size_t setting_format(const struct setting *s, char *out, size_t cap)
     if (!setting_is_text(s))
         return param_format(&s->param, setting_int(s), out, cap);
     bool hidden = s->type == PARAM_SECRET && *setting_text(s) != '\0';
-    return copy_text(hidden ? "(secret)" : setting_text(s), out, cap);
+    return setting_copy_text(hidden ? "(secret)" : setting_text(s), out, cap);
 }
 
 enum err setting_check(const struct setting *s, slice text, struct why *why)
@@ -108,13 +108,13 @@ static const char *keep_text(slice text)
     return kept->text;
 }
 
-static void store_value(struct setting *s, int64_t value)
+static void setting_store_value(struct setting *s, int64_t value)
 {
     if (atomic_exchange(&s->value, value) != value && s->changed != NULL)
         s->changed(s);
 }
 
-static void store_text(struct setting *s, slice text)
+static void setting_store_text(struct setting *s, slice text)
 {
     if (slice_is(text, setting_text(s)))
         return;
@@ -131,22 +131,22 @@ enum err setting_set(struct setting *s, slice text, struct why *why)
     if (e != OK)
         return e;
     if (setting_is_text(s))
-        store_text(s, text);
+        setting_store_text(s, text);
     else
-        store_value(s, value);
+        setting_store_value(s, value);
     return OK;
 }
 
 void setting_reset(struct setting *s)
 {
     if (setting_is_text(s))
-        store_text(s, slice_of(s->def_text));
+        setting_store_text(s, slice_of(s->def_text));
     else
-        store_value(s, s->def);
+        setting_store_value(s, s->def);
 }
 
 /* The default of a row must pass the row's own check. */
-static void check_row(const struct setting *s)
+static void setting_check_row(const struct setting *s)
 {
     struct why why;
     if (setting_is_text(s)) {
@@ -164,7 +164,7 @@ void setting_register(struct setting *s)
 {
     atomic_store(&s->value, setting_is_text(s) ? 0 : s->def);
     atomic_store(&s->text, s->def_text);
-    check_row(s);
+    setting_check_row(s);
     pthread_mutex_lock(&lock);
     struct setting **at = &settings;
     while (*at != NULL && strcmp((*at)->name, s->name) < 0)

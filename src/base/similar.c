@@ -12,7 +12,7 @@ void similar_init(struct similar *s, slice wanted)
         s->distance = 0;
 }
 
-static unsigned least(unsigned a, unsigned b) { return a < b ? a : b; }
+static unsigned similar_least(unsigned a, unsigned b) { return a < b ? a : b; }
 
 /* The number of letters to insert, remove, replace, or swap with their neighbour. */
 static unsigned distance(slice a, slice b)
@@ -26,9 +26,9 @@ static unsigned distance(slice a, slice b)
         now[0] = i;
         for (unsigned j = 1; j <= b.len; j++) {
             unsigned other = a.ptr[i - 1] != b.ptr[j - 1];
-            now[j] = least(least(last[j], now[j - 1]) + 1, last[j - 1] + other);
+            now[j] = similar_least(similar_least(last[j], now[j - 1]) + 1, last[j - 1] + other);
             if (i > 1 && j > 1 && a.ptr[i - 1] == b.ptr[j - 2] && a.ptr[i - 2] == b.ptr[j - 1])
-                now[j] = least(now[j], before[j - 2] + 1);
+                now[j] = similar_least(now[j], before[j - 2] + 1);
         }
     }
     return rows[a.len % 3][b.len];
@@ -49,7 +49,7 @@ void similar_try(struct similar *s, slice name)
         return;
     unsigned found = LETTER * distance(s->wanted, name);
     if (is_part(s->wanted, name) || is_part(name, s->wanted))
-        found = least(found, PART);
+        found = similar_least(found, PART);
     if (found < s->distance || (found == s->distance && s->best.ptr == NULL && found == LETTER)) {
         s->distance = found;
         s->best = name;

@@ -82,14 +82,14 @@ int slice_compare(slice a, slice b)
     return c != 0 ? c : (a.len > b.len) - (a.len < b.len);
 }
 
-static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
+static char slice_lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
 bool slice_eq_nocase(slice a, slice b)
 {
     if (a.len != b.len)
         return false;
     for (size_t i = 0; i < a.len; i++) {
-        if (lower(a.ptr[i]) != lower(b.ptr[i]))
+        if (slice_lower(a.ptr[i]) != slice_lower(b.ptr[i]))
             return false;
     }
     return true;

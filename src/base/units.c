@@ -33,7 +33,7 @@ const struct unit units_bytes[] = {
 };
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
-static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+static bool units_is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 static slice skip(slice text, bool (*belongs)(char c), slice *taken)
 {
@@ -51,7 +51,7 @@ static slice skip_space(slice text)
     return text;
 }
 
-static const struct unit *find(const struct unit *units, slice name)
+static const struct unit *units_find(const struct unit *units, slice name)
 {
     for (; units->name != NULL; units++) {
         if (slice_eq_nocase(name, slice_of(units->name)))
@@ -67,12 +67,12 @@ enum units_result units_parse(slice text, const struct unit *units, int64_t alon
     bool first = true;
     do {
         text = skip_space(skip(text, is_digit, &digits));
-        text = skip_space(skip(text, is_letter, &name));
+        text = skip_space(skip(text, units_is_letter, &name));
         if (digits.len == 0)
             return UNITS_SYNTAX;
         if (!slice_int(digits, &number))
             return UNITS_OVERFLOW;
-        const struct unit *unit = find(units, name);
+        const struct unit *unit = units_find(units, name);
         if (name.len > 0 && unit == NULL)
             return UNITS_UNKNOWN;
         if (unit == NULL && (!first || text.len > 0))

@@ -67,7 +67,7 @@ static const struct hash_key spread_key = { 0x6d75737465726e6full, 0x6465736e6f6
 
 static slice assigned_key(const void *item) { return ((const struct assigned *)item)->bare; }
 
-static struct member *find(const struct bus_local *b, uint32_t node)
+static struct member *bus_local_find(const struct bus_local *b, uint32_t node)
 {
     for (unsigned i = 0; i < b->count; i++)
         if (b->members[i]->conf.node == node)
@@ -77,7 +77,7 @@ static struct member *find(const struct bus_local *b, uint32_t node)
 
 /* Receiving. */
 
-static void take(struct inbox *in, const struct message *m)
+static void bus_local_take(struct inbox *in, const struct message *m)
 {
     struct member *to = in->member;
     struct sequence *s = &in->in[m->from_place][m->from.worker];
@@ -107,20 +107,20 @@ static struct message *take_all(struct inbox *in)
     return first;
 }
 
-static void receive(struct loop_post *p, struct loop *loop)
+static void bus_local_receive(struct loop_post *p, struct loop *loop)
 {
     struct inbox *in = CONTAINER_OF(p, struct inbox, post);
     struct message *m = take_all(in);
     while (m != NULL) {
         struct message *next = m->next;
-        take(in, m);
+        bus_local_take(in, m);
         mem_free(&m);
         arena_reset(loop_scratch(loop));
         m = next;
     }
 }
 
-static void discard(struct inbox *in)
+static void bus_local_discard(struct inbox *in)
 {
     struct message *m = take_all(in);
     while (m != NULL) {
@@ -142,7 +142,8 @@ static bool use_fault(struct member *from, unsigned to, enum bus_fault fault)
     return n > 0;
 }
 
-static void put(struct member *to, unsigned worker, const struct message *head, slice bytes)
+static void bus_local_put(struct member *to, unsigned worker, const struct message *head,
+                          slice bytes)
 {
     struct inbox *in = &to->inboxes[worker];
     struct message *m = mem_alloc(sizeof *m + bytes.len);
@@ -167,8 +168,8 @@ static void put(struct member *to, unsigned worker, const struct message *head, 
     }
 }
 
-static void send_to(struct member *from, unsigned from_worker, struct member *to, unsigned worker,
-                    slice bytes)
+static void bus_local_send_to(struct member *from, unsigned from_worker, struct member *to,
+                              unsigned worker, slice bytes)
 {
     struct message head = {
         .from = { .node = from->conf.node,
@@ -182,9 +183,9 @@ static void send_to(struct member *from, unsigned from_worker, struct member *to
         atomic_fetch_add(&to->lost, 1);
         return;
     }
-    put(to, worker, &head, bytes);
+    bus_local_put(to, worker, &head, bytes);
     if (use_fault(from, to->place, BUS_REPEAT))
-        put(to, worker, &head, bytes);
+        bus_local_put(to, worker, &head, bytes);
 }
 
 static void bus_send(struct bus *bus, unsigned from, uint32_t node, unsigned to, slice bytes)
@@ -193,9 +194,9 @@ static void bus_send(struct bus *bus, unsigned from, uint32_t node, unsigned to,
     struct bus_local *b = m->local;
     ensure(from < m->conf.workers && node != m->conf.node);
     pthread_rwlock_rdlock(&b->lock);
-    struct member *receiver = find(b, node);
+    struct member *receiver = bus_local_find(b, node);
     if (receiver != NULL && to < BUS_LOCAL_WORKERS_MAX)
-        send_to(m, from, receiver, to, bytes);
+        bus_local_send_to(m, from, receiver, to, bytes);
     pthread_rwlock_unlock(&b->lock);
 }
 
@@ -214,7 +215,7 @@ static unsigned bus_workers(struct bus *bus, uint32_t node)
 {
     struct bus_local *b = CONTAINER_OF(bus, struct member, bus)->local;
     pthread_rwlock_rdlock(&b->lock);
-    const struct member *m = find(b, node);
+    const struct member *m = bus_local_find(b, node);
     unsigned workers = m == NULL ? 1 : m->conf.workers;
     pthread_rwlock_unlock(&b->lock);
     return workers;
@@ -235,7 +236,7 @@ struct bus_local *bus_local_create(void)
 static void member_clear(struct member *m)
 {
     for (unsigned i = 0; m->inboxes != NULL && i < m->conf.workers; i++) {
-        discard(&m->inboxes[i]);
+        bus_local_discard(&m->inboxes[i]);
         pthread_mutex_destroy(&m->inboxes[i].lock);
     }
     mem_free(&m->inboxes);
@@ -249,7 +250,7 @@ static void member_fill(struct member *m, const struct bus_local_member *conf)
     m->out = mem_zalloc(conf->workers * sizeof *m->out);
     for (unsigned i = 0; i < conf->workers; i++) {
         struct inbox *in = &m->inboxes[i];
-        in->post.fn = receive;
+        in->post.fn = bus_local_receive;
         in->member = m;
         in->worker = i;
         in->last = &in->first;
@@ -262,7 +263,7 @@ struct bus *bus_local_join(struct bus_local *b, const struct bus_local_member *c
 {
     ensure(conf->node != 0 && conf->workers >= 1 && conf->workers <= BUS_LOCAL_WORKERS_MAX);
     pthread_rwlock_wrlock(&b->lock);
-    struct member *m = find(b, conf->node);
+    struct member *m = bus_local_find(b, conf->node);
     if (m == NULL) {
         ensure(b->count < BUS_LOCAL_NODES_MAX);
         m = mem_new(struct member);
@@ -280,7 +281,7 @@ struct bus *bus_local_join(struct bus_local *b, const struct bus_local_member *c
 void bus_local_leave(struct bus_local *b, uint32_t node)
 {
     pthread_rwlock_wrlock(&b->lock);
-    struct member *m = find(b, node);
+    struct member *m = bus_local_find(b, node);
     if (m != NULL && atomic_exchange(&m->present, false))
         member_clear(m);
     pthread_rwlock_unlock(&b->lock);
@@ -324,7 +325,7 @@ void bus_local_fault(struct bus_local *b, uint32_t from, uint32_t to, enum bus_f
                      uint32_t count)
 {
     pthread_rwlock_rdlock(&b->lock);
-    struct member *sender = find(b, from), *receiver = find(b, to);
+    struct member *sender = bus_local_find(b, from), *receiver = bus_local_find(b, to);
     ensure(sender != NULL && receiver != NULL && fault < BUS_FAULTS);
     atomic_store(&sender->faults[receiver->place][fault], count);
     pthread_rwlock_unlock(&b->lock);
@@ -334,7 +335,7 @@ struct bus_local_counters bus_local_count(struct bus_local *b, uint32_t node)
 {
     struct bus_local_counters c = { 0 };
     pthread_rwlock_rdlock(&b->lock);
-    struct member *m = find(b, node);
+    struct member *m = bus_local_find(b, node);
     if (m != NULL)
         c = (struct bus_local_counters){ atomic_load(&m->delivered), atomic_load(&m->lost),
                                          atomic_load(&m->gaps), atomic_load(&m->repeats) };

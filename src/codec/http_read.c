@@ -59,7 +59,7 @@ static const uint8_t kinds[256] = {
 
 static bool is(char c, uint8_t kind) { return (kinds[(unsigned char)c] & kind) != 0; }
 
-static size_t run(slice in, uint8_t kind)
+static size_t http_read_run(slice in, uint8_t kind)
 {
     size_t n = 0;
     while (n < in.len && is(in.ptr[n], kind))
@@ -149,7 +149,7 @@ static enum http_read method(struct http_reader *r, struct http_head *head, slic
 static enum http_read target(struct http_reader *r, struct http_head *head, slice in,
                              struct http_step *out)
 {
-    size_t n = run(in, U);
+    size_t n = http_read_run(in, U);
     out->used += n;
     if (n > HTTP_TARGET_MAX - head->target.len)
         return bad(r, out, 414);
@@ -166,8 +166,8 @@ static enum http_read target(struct http_reader *r, struct http_head *head, slic
 }
 
 /* RFC 9112 §2.3 */
-static enum http_read version(struct http_reader *r, struct http_head *head, slice in,
-                              struct http_step *out)
+static enum http_read http_read_version(struct http_reader *r, struct http_head *head, slice in,
+                                        struct http_step *out)
 {
     static const char form[] = "HTTP/1.1";
     char c = in.ptr[0];
@@ -266,7 +266,8 @@ static void connection(slice list, struct framing *f)
     }
 }
 
-static void look_at(struct http_head *head, const struct http_field *field, struct framing *f)
+static void http_read_look_at(struct http_head *head, const struct http_field *field,
+                              struct framing *f)
 {
     slice name = http_span(head, field->name), value = http_span(head, field->value);
     switch (name.len) {
@@ -305,7 +306,7 @@ static unsigned frame(struct http_head *head)
     if (!split_target(head))
         return 400;
     for (unsigned i = 0; i < head->field_count; i++)
-        look_at(head, &head->field[i], &f);
+        http_read_look_at(head, &head->field[i], &f);
     if (f.status != 0)
         return f.status;
     if (f.hosts > 1 || (f.hosts == 0 && head->minor > 0)) /* RFC 9112 §3.2 */
@@ -324,7 +325,7 @@ static unsigned frame(struct http_head *head)
 
 /* Fields, kept or of a trailer (RFC 9112 §5, §7.1.2). */
 
-static bool add(struct http_head *head, struct http_span *span, slice piece)
+static bool http_read_add(struct http_head *head, struct http_span *span, slice piece)
 {
     size_t limit = head->target.len + head->bytes_max;
     if (piece.len > limit - head->text.len)
@@ -334,8 +335,8 @@ static bool add(struct http_head *head, struct http_span *span, slice piece)
     return !head->text.overflow;
 }
 
-static enum http_read field(struct http_reader *r, struct http_head *head, slice in,
-                            struct http_step *out)
+static enum http_read http_read_field(struct http_reader *r, struct http_head *head, slice in,
+                                      struct http_step *out)
 {
     if (in.ptr[0] == '\r') {
         out->used++;
@@ -352,13 +353,13 @@ static enum http_read field(struct http_reader *r, struct http_head *head, slice
     return go(r, NAME);
 }
 
-static enum http_read name(struct http_reader *r, struct http_head *head, slice in,
-                           struct http_step *out)
+static enum http_read http_read_name(struct http_reader *r, struct http_head *head, slice in,
+                                     struct http_step *out)
 {
     struct http_field *f = &head->field[head->field_count - 1];
-    size_t n = run(in, T);
+    size_t n = http_read_run(in, T);
     out->used += n;
-    if (!add(head, &f->name, (slice){ in.ptr, n }))
+    if (!http_read_add(head, &f->name, (slice){ in.ptr, n }))
         return bad(r, out, 431);
     if (n == in.len)
         return HTTP_READ_MORE;
@@ -369,13 +370,13 @@ static enum http_read name(struct http_reader *r, struct http_head *head, slice 
     return go(r, VALUE);
 }
 
-static enum http_read value(struct http_reader *r, struct http_head *head, slice in,
-                            struct http_step *out)
+static enum http_read http_read_value(struct http_reader *r, struct http_head *head, slice in,
+                                      struct http_step *out)
 {
     struct http_field *f = &head->field[head->field_count - 1];
-    size_t n = run(in, V);
+    size_t n = http_read_run(in, V);
     out->used += n;
-    if (!add(head, &f->value, (slice){ in.ptr, n }))
+    if (!http_read_add(head, &f->value, (slice){ in.ptr, n }))
         return bad(r, out, 431);
     if (n == in.len)
         return HTTP_READ_MORE;
@@ -405,7 +406,7 @@ static enum http_read head_lf(struct http_reader *r, struct http_head *head, sli
 
 /* The body (RFC 9112 §6, §7.1). */
 
-static enum http_read end(struct http_reader *r)
+static enum http_read http_read_end(struct http_reader *r)
 {
     r->blank = false;
     go(r, START);
@@ -417,7 +418,7 @@ static enum http_read head_done(struct http_reader *r, struct http_step *out)
     out->used++;
     if (r->chunked)
         return go(r, SIZE);
-    return r->left > 0 ? go(r, DATA) : end(r);
+    return r->left > 0 ? go(r, DATA) : http_read_end(r);
 }
 
 static enum http_read data(struct http_reader *r, slice in, struct http_step *out)
@@ -434,7 +435,7 @@ static enum http_read data(struct http_reader *r, slice in, struct http_step *ou
     return HTTP_READ_BODY;
 }
 
-static int hex(char c)
+static int http_read_hex(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -446,7 +447,7 @@ static int hex(char c)
 static enum http_read size(struct http_reader *r, slice in, struct http_step *out)
 {
     char c = in.ptr[0];
-    int digit = hex(c);
+    int digit = http_read_hex(c);
     out->used++;
     if (r->got == 0)
         r->left = 0;
@@ -507,7 +508,7 @@ static bool frames(const struct http_reader *r)
 static enum http_read trailer(struct http_reader *r, slice in, struct http_step *out)
 {
     uint8_t kind = r->state == TRAILER_VALUE ? V : T;
-    size_t n = r->state == TRAILER ? 0 : run(in, kind);
+    size_t n = r->state == TRAILER ? 0 : http_read_run(in, kind);
     out->used += n;
     if (n > HTTP_EXTRA_MAX - r->extra)
         return bad(r, out, 431);
@@ -551,12 +552,12 @@ static enum http_read must(struct http_reader *r, slice in, struct http_step *ou
     case TRAILER_LF:
         return go(r, TRAILER);
     default: /* END_LF */
-        return end(r);
+        return http_read_end(r);
     }
 }
 
 /* RFC 9112 §2.2: one empty line before a request is skipped. */
-static enum http_read start(struct http_reader *r, slice in, struct http_step *out)
+static enum http_read http_read_start(struct http_reader *r, slice in, struct http_step *out)
 {
     if (in.ptr[0] == '\r' && !r->blank) {
         out->used++;
@@ -567,24 +568,24 @@ static enum http_read start(struct http_reader *r, slice in, struct http_step *o
     return HTTP_READ_BEGIN;
 }
 
-static enum http_read step(struct http_reader *r, struct http_head *head, slice in,
-                           struct http_step *out)
+static enum http_read http_read_step(struct http_reader *r, struct http_head *head, slice in,
+                                     struct http_step *out)
 {
     switch (r->state) {
     case START:
-        return start(r, in, out);
+        return http_read_start(r, in, out);
     case VERB:
         return method(r, head, in, out);
     case TARGET:
         return target(r, head, in, out);
     case VERSION:
-        return version(r, head, in, out);
+        return http_read_version(r, head, in, out);
     case FIELD:
-        return field(r, head, in, out);
+        return http_read_field(r, head, in, out);
     case NAME:
-        return name(r, head, in, out);
+        return http_read_name(r, head, in, out);
     case VALUE:
-        return value(r, head, in, out);
+        return http_read_value(r, head, in, out);
     case HEAD_LF:
         return head_lf(r, head, in, out);
     case HEAD_DONE:
@@ -594,7 +595,7 @@ static enum http_read step(struct http_reader *r, struct http_head *head, slice 
         return data(r, in, out);
     case DATA_LAST:
         out->used++;
-        return end(r);
+        return http_read_end(r);
     case SIZE:
         return size(r, in, out);
     case EXT_NAME:
@@ -616,7 +617,7 @@ enum http_read http_read(struct http_reader *r, struct http_head *head, slice in
 {
     *out = (struct http_step){ 0 };
     while (out->used < in.len) {
-        enum http_read e = step(r, head, slice_from(in, out->used), out);
+        enum http_read e = http_read_step(r, head, slice_from(in, out->used), out);
         if (e != HTTP_READ_MORE)
             return e;
     }

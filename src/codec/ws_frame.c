@@ -2,12 +2,12 @@
 
 enum { FIN = 0x80, RESERVED = 0x70, MASKED = 0x80, CONTROL = 0x08, CONTROL_MAX = 125 };
 
-static bool known(unsigned opcode)
+static bool ws_frame_known(unsigned opcode)
 {
     return opcode <= WS_BINARY || (opcode >= WS_CLOSE && opcode <= WS_PONG);
 }
 
-static uint64_t number(const unsigned char *at, size_t len)
+static uint64_t ws_frame_number(const unsigned char *at, size_t len)
 {
     uint64_t n = 0;
     for (size_t i = 0; i < len; i++)
@@ -30,13 +30,13 @@ enum ws_result ws_frame_read(struct ws_frame *out, slice in, size_t payload_max)
     unsigned opcode = b[0] & 0x0fu;
     uint64_t len = b[1] & 0x7fu;
     size_t more = len == 127 ? 8 : len == 126 ? 2 : 0, head = 2 + more + 4;
-    if ((b[0] & RESERVED) != 0 || !known(opcode) || (b[1] & MASKED) == 0 ||
+    if ((b[0] & RESERVED) != 0 || !ws_frame_known(opcode) || (b[1] & MASKED) == 0 ||
         ((opcode & CONTROL) != 0 && ((b[0] & FIN) == 0 || len > CONTROL_MAX)))
         return WS_WRONG;
     if (in.len < head)
         return WS_MORE;
     if (more > 0)
-        len = number(b + 2, more);
+        len = ws_frame_number(b + 2, more);
     if (!length_fits(len, more))
         return WS_WRONG;
     if (len > payload_max)

@@ -97,7 +97,7 @@ uint32_t xml_ref(slice body)
     return 0;
 }
 
-static uint32_t take(slice *in, size_t bytes, uint32_t cp)
+static uint32_t xml_char_take(slice *in, size_t bytes, uint32_t cp)
 {
     *in = slice_from(*in, bytes);
     return cp;
@@ -108,11 +108,11 @@ static uint32_t take_ref(slice *in)
     size_t seen = in->len < XML_REF_BYTES_MAX + 2 ? in->len : XML_REF_BYTES_MAX + 2;
     const char *semicolon = memchr(in->ptr, ';', seen);
     if (semicolon == NULL)
-        return take(in, 1, '&');
+        return xml_char_take(in, 1, '&');
     uint32_t cp = xml_ref((slice){ in->ptr + 1, (size_t)(semicolon - in->ptr) - 1 });
     if (cp == 0)
-        return take(in, 1, '&');
-    return take(in, (size_t)(semicolon - in->ptr) + 1, cp);
+        return xml_char_take(in, 1, '&');
+    return xml_char_take(in, (size_t)(semicolon - in->ptr) + 1, cp);
 }
 
 uint32_t xml_next(slice *in, enum xml_context context)
@@ -122,13 +122,14 @@ uint32_t xml_next(slice *in, enum xml_context context)
         return take_ref(in);
     if (c == '\r') {
         size_t bytes = in->len > 1 && in->ptr[1] == '\n' ? 2 : 1;
-        return take(in, bytes, context == XML_IN_TEXT ? '\n' : ' ');
+        return xml_char_take(in, bytes, context == XML_IN_TEXT ? '\n' : ' ');
     }
     if (context == XML_IN_VALUE && xml_is(c, XML_WHITE))
-        return take(in, 1, ' ');
+        return xml_char_take(in, 1, ' ');
     uint32_t cp;
     int bytes = utf8_decode(*in, &cp);
-    return bytes > 0 && xml_char(cp) ? take(in, (size_t)bytes, cp) : take(in, 1, 0xfffd);
+    return bytes > 0 && xml_char(cp) ? xml_char_take(in, (size_t)bytes, cp)
+                                     : xml_char_take(in, 1, 0xfffd);
 }
 
 const char *xml_skip_high(const char *p, const char *end)

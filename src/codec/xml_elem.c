@@ -10,10 +10,10 @@ static slice between(const char *from, const char *to)
 {
     return (slice){ from, (size_t)(to - from) };
 }
-static const char *end_of(slice s) { return s.ptr + s.len; }
+static const char *xml_elem_end_of(slice s) { return s.ptr + s.len; }
 
 /* To the first `c`; NULL: there is none. */
-static const char *find(const char *p, const char *end, char c)
+static const char *xml_elem_find(const char *p, const char *end, char c)
 {
     return p < end ? memchr(p, c, (size_t)(end - p)) : NULL;
 }
@@ -26,7 +26,7 @@ static const char *tag_end(const char *p, const char *end)
             return p + 1;
         if (*p != '"' && *p != '\'')
             continue;
-        p = find(p + 1, end, *p);
+        p = xml_elem_find(p + 1, end, *p);
         if (p == NULL)
             return NULL;
     }
@@ -56,7 +56,7 @@ static bool begins_element(const char *p, const char *end)
 /* Behind the content that begins at p, at its end tag. */
 static const char *content_end(const char *p, const char *end)
 {
-    for (size_t open = 0; (p = find(p, end, '<')) != NULL;) {
+    for (size_t open = 0; (p = xml_elem_find(p, end, '<')) != NULL;) {
         const char *markup = p;
         slice inside;
         if (end - p >= 2 && p[1] == '/') {
@@ -89,12 +89,12 @@ struct attr {
 };
 
 /* Takes the attribute at *p, if there is another one. */
-static bool take_attr(const char **p, const char *end, struct attr *out)
+static bool xml_elem_take_attr(const char **p, const char *end, struct attr *out)
 {
     const char *from = xml_skip_white(*p, end);
     if (from == end || *from == '/' || *from == '>')
         return false;
-    const char *equals = find(from, end, '=');
+    const char *equals = xml_elem_find(from, end, '=');
     if (equals == NULL)
         return false;
     const char *name_end = equals;
@@ -103,7 +103,7 @@ static bool take_attr(const char **p, const char *end, struct attr *out)
     const char *open = xml_skip_white(equals + 1, end);
     if (open == end || (*open != '"' && *open != '\''))
         return false;
-    const char *close = find(open + 1, end, *open);
+    const char *close = xml_elem_find(open + 1, end, *open);
     if (close == NULL)
         return false;
     *out = (struct attr){ between(from, name_end), between(open + 1, close) };
@@ -111,12 +111,13 @@ static bool take_attr(const char **p, const char *end, struct attr *out)
     return true;
 }
 
-static const char *attrs_of(const struct elem *e) { return end_of(e->name); }
+static const char *attrs_of(const struct elem *e) { return xml_elem_end_of(e->name); }
 
 slice elem_attr_raw(const struct elem *e, const char *name)
 {
     struct attr attr;
-    for (const char *p = attrs_of(e); take_attr(&p, end_of(e->start_tag), &attr);) {
+    for (const char *p = attrs_of(e);
+         xml_elem_take_attr(&p, xml_elem_end_of(e->start_tag), &attr);) {
         if (slice_is(attr.name, name))
             return attr.value;
     }
@@ -136,7 +137,7 @@ static slice declaration_in(slice attrs, slice prefix)
 {
     struct attr attr;
     slice declared;
-    for (const char *p = attrs.ptr; take_attr(&p, end_of(attrs), &attr);) {
+    for (const char *p = attrs.ptr; xml_elem_take_attr(&p, xml_elem_end_of(attrs), &attr);) {
         if (is_declaration(attr.name, &declared) && slice_eq(declared, prefix))
             return attr.value;
     }
@@ -145,11 +146,11 @@ static slice declaration_in(slice attrs, slice prefix)
 
 static slice own_declaration(const struct elem *e, slice prefix)
 {
-    return declaration_in(between(attrs_of(e), end_of(e->start_tag)), prefix);
+    return declaration_in(between(attrs_of(e), xml_elem_end_of(e->start_tag)), prefix);
 }
 
 /* The raw name that the prefix is bound to at `e`; ptr NULL: it is not declared. */
-static slice resolve(const struct elem *e, slice prefix)
+static slice xml_elem_resolve(const struct elem *e, slice prefix)
 {
     if (slice_is(prefix, "xml"))
         return SLICE(NS_XML);
@@ -168,7 +169,7 @@ static slice resolve(const struct elem *e, slice prefix)
 /* `e` has what is inherited. */
 static bool parse_at(struct elem *out, struct elem e, slice text)
 {
-    const char *p = text.ptr, *end = end_of(text);
+    const char *p = text.ptr, *end = xml_elem_end_of(text);
     if (!begins_element(p, end))
         return false;
     const char *behind = tag_end(p, end);
@@ -187,14 +188,14 @@ static bool parse_at(struct elem *out, struct elem e, slice text)
             return false;
     }
     e.whole = between(p, behind);
-    slice name = tag_name(p, end_of(e.start_tag)), prefix;
+    slice name = tag_name(p, xml_elem_end_of(e.start_tag)), prefix;
     if (!slice_cut(name, ':', &prefix, &e.name)) {
         prefix = SLICE("");
         e.name = name;
     } else if (prefix.len == 0 || e.name.len == 0) {
         return false;
     }
-    e.ns_uri = resolve(&e, prefix);
+    e.ns_uri = xml_elem_resolve(&e, prefix);
     *out = e;
     return e.ns_uri.ptr != NULL;
 }
@@ -203,9 +204,9 @@ bool elem_parse_within(struct elem *out, slice text, slice default_ns, slice out
 {
     if (text.len == 0) /* it may have no address */
         return false;
-    const char *p = xml_skip_white(text.ptr, end_of(text));
+    const char *p = xml_skip_white(text.ptr, xml_elem_end_of(text));
     struct elem top = { .ns = default_ns, .outer = outer };
-    return parse_at(out, top, between(p, end_of(text)));
+    return parse_at(out, top, between(p, xml_elem_end_of(text)));
 }
 
 bool elem_parse(struct elem *out, slice text, slice default_ns)
@@ -216,9 +217,9 @@ bool elem_parse(struct elem *out, slice text, slice default_ns)
 /* The first element of the parent's content that begins at or behind p. */
 static bool find_element(struct elem *out, const struct elem *parent, const char *p)
 {
-    const char *end = end_of(parent->content);
+    const char *end = xml_elem_end_of(parent->content);
     slice inside;
-    while ((p = find(p, end, '<')) != NULL) {
+    while ((p = xml_elem_find(p, end, '<')) != NULL) {
         if (!cdata_at(p, end, &inside, &p))
             return parse_at(out, (struct elem){ .parent = parent, .ns = parent->ns },
                             between(p, end));
@@ -233,7 +234,8 @@ bool elem_first(const struct elem *parent, struct elem *out)
 
 bool elem_next(const struct elem *current, struct elem *out)
 {
-    return current->parent != NULL && find_element(out, current->parent, end_of(current->whole));
+    return current->parent != NULL &&
+           find_element(out, current->parent, xml_elem_end_of(current->whole));
 }
 
 bool elem_is(const struct elem *e, const char *name, const char *ns)
@@ -304,13 +306,14 @@ static char *copy_cdata(char *to, slice inside)
 
 slice elem_text(const struct elem *e, struct arena *tmp)
 {
-    const char *p = e->content.ptr, *end = end_of(e->content), *markup = find(p, end, '<');
+    const char *p = e->content.ptr, *end = xml_elem_end_of(e->content),
+               *markup = xml_elem_find(p, end, '<');
     if (markup == NULL)
         return xml_unescape_text(e->content, tmp);
 
     char *out = arena_alloc_raw(tmp, e->content.len), *to = out;
     slice inside;
-    for (; markup != NULL; markup = find(p, end, '<')) {
+    for (; markup != NULL; markup = xml_elem_find(p, end, '<')) {
         to = unescape(to, between(p, markup), XML_IN_TEXT);
         if (cdata_at(markup, end, &inside, &p)) {
             to = copy_cdata(to, inside);
@@ -319,7 +322,7 @@ slice elem_text(const struct elem *e, struct arena *tmp)
         struct elem child;
         if (!parse_at(&child, (struct elem){ .parent = e, .ns = e->ns }, between(markup, end)))
             return between(out, to);
-        p = end_of(child.whole);
+        p = xml_elem_end_of(child.whole);
     }
     return between(out, unescape(to, between(p, end), XML_IN_TEXT));
 }
@@ -422,9 +425,9 @@ static void write_declaration(struct buf *out, slice prefix, slice raw)
 }
 
 /* Whether the text may use the prefix; a mention in a value is a harmless false alarm. */
-static bool mentions(slice text, slice prefix)
+static bool xml_elem_mentions(slice text, slice prefix)
 {
-    for (const char *p = text.ptr, *end = end_of(text); end - p > (ptrdiff_t)prefix.len;) {
+    for (const char *p = text.ptr, *end = xml_elem_end_of(text); end - p > (ptrdiff_t)prefix.len;) {
         p = memmem(p, (size_t)(end - p), prefix.ptr, prefix.len);
         if (p == NULL || end - p <= (ptrdiff_t)prefix.len)
             return false;
@@ -440,10 +443,11 @@ static void write_inherited(struct buf *out, const struct elem *e, slice attrs)
 {
     struct attr attr;
     slice prefix;
-    for (const char *p = attrs.ptr; take_attr(&p, end_of(attrs), &attr);) {
+    for (const char *p = attrs.ptr; xml_elem_take_attr(&p, xml_elem_end_of(attrs), &attr);) {
         if (!is_declaration(attr.name, &prefix) || prefix.len == 0)
             continue;
-        if (resolve(e, prefix).ptr == attr.value.ptr && mentions(e->whole, prefix))
+        if (xml_elem_resolve(e, prefix).ptr == attr.value.ptr &&
+            xml_elem_mentions(e->whole, prefix))
             write_declaration(out, prefix, attr.value);
     }
 }
@@ -453,15 +457,15 @@ void elem_extract(const struct elem *e, struct buf *out)
     const char *insert = attrs_of(e);
     buf_add(out, between(e->whole.ptr, insert));
     if (own_declaration(e, SLICE("")).ptr == NULL)
-        write_declaration(out, SLICE(""), resolve(e, SLICE("")));
+        write_declaration(out, SLICE(""), xml_elem_resolve(e, SLICE("")));
     for (const struct elem *up = e;; up = up->parent) {
         if (up != e)
-            write_inherited(out, e, between(attrs_of(up), end_of(up->start_tag)));
+            write_inherited(out, e, between(attrs_of(up), xml_elem_end_of(up->start_tag)));
         if (up->parent == NULL) {
             if (up->outer.len > 0)
                 write_inherited(out, e, up->outer);
             break;
         }
     }
-    buf_add(out, between(insert, end_of(e->whole)));
+    buf_add(out, between(insert, xml_elem_end_of(e->whole)));
 }

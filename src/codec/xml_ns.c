@@ -28,13 +28,13 @@ static const struct xml_stream_ns client_stream = {
     .bytes = "stream:streamhttp://etherx.jabber.org/streamsjabber:client",
 };
 
-static bool is_plain(char c) { return c != '&' && !xml_is(c, XML_WHITE); }
+static bool xml_ns_is_plain(char c) { return c != '&' && !xml_is(c, XML_WHITE); }
 
 /* Equal after references and white space are resolved: two spellings of one name are one name. */
 static bool same_name(slice a, slice b)
 {
     while (a.len > 0 && b.len > 0) {
-        if (is_plain(a.ptr[0]) && is_plain(b.ptr[0])) {
+        if (xml_ns_is_plain(a.ptr[0]) && xml_ns_is_plain(b.ptr[0])) {
             if (a.ptr[0] != b.ptr[0])
                 return false;
             a = slice_from(a, 1);
@@ -229,7 +229,7 @@ const char *xml_ns_finish_tag(struct xml_state *s, enum xml_error *e)
 
 /* Copies with quotes replaced, so that the value can be written again between quotes of any kind.
  */
-static struct xml_span keep(struct buf *bytes, slice text)
+static struct xml_span xml_ns_keep(struct buf *bytes, slice text)
 {
     uint32_t at = (uint32_t)bytes->len;
     for (size_t i = 0; i < text.len; i++) {
@@ -259,16 +259,16 @@ static bool is_client_stream(const struct xml_state *s)
 static const char *keep_bindings(const struct xml_state *s, struct xml_stream_ns *ns,
                                  struct buf *bytes)
 {
-    ns->tag = keep(bytes, in_unit(s, s->open[0].name));
+    ns->tag = xml_ns_keep(bytes, in_unit(s, s->open[0].name));
     for (unsigned i = 0; i < s->binding_count; i++) {
         slice prefix = in_unit(s, s->binding[i].prefix), name = in_unit(s, s->binding[i].name);
         if (prefix.len == 0) {
-            ns->default_ns = keep(bytes, name);
+            ns->default_ns = xml_ns_keep(bytes, name);
         } else if (!slice_is(prefix, "xml")) {
             if (ns->count == XML_STREAM_PREFIXES_MAX)
                 return "the stream header declares too many prefixes";
-            ns->prefix[ns->count] = keep(bytes, prefix);
-            ns->name[ns->count++] = keep(bytes, name);
+            ns->prefix[ns->count] = xml_ns_keep(bytes, prefix);
+            ns->name[ns->count++] = xml_ns_keep(bytes, name);
         }
     }
     return bytes->overflow ? "the stream header's namespaces are too long" : NULL;

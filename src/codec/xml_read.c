@@ -42,7 +42,7 @@ static const char *xml_state_fail(struct xml_state *s, const char *at, enum xml_
     return stop(s, at);
 }
 
-static const char *malformed(struct xml_state *s, const char *p, const char *what)
+static const char *xml_read_malformed(struct xml_state *s, const char *p, const char *what)
 {
     return xml_state_fail(s, p, XML_NOT_WELL_FORMED, what);
 }
@@ -54,7 +54,7 @@ static const char *odd_char(struct xml_state *s, const char *p)
     if (xml_is(*p, XML_WHITE))
         return xml_skip_white(p, s->end);
     if (!xml_high(*p))
-        return malformed(s, p, "a control character");
+        return xml_read_malformed(s, p, "a control character");
     const char *behind = xml_skip_high(p, s->end);
     if (behind == s->end || !xml_high(*behind))
         return behind;
@@ -64,7 +64,7 @@ static const char *odd_char(struct xml_state *s, const char *p)
         return stop(s, behind); /* the rest of the character comes with the next call */
     if (bytes == 0)
         return xml_state_fail(s, behind, XML_BAD_UTF8, "malformed UTF-8");
-    return malformed(s, behind, "a character that XML forbids");
+    return xml_read_malformed(s, behind, "a character that XML forbids");
 }
 
 /* Takes the character beyond ASCII of a name; stays at p if it ends the run. */
@@ -78,7 +78,7 @@ static const char *high_name_char(struct xml_state *s, const char *p, int class)
         return xml_state_fail(s, p, XML_BAD_UTF8, "malformed UTF-8");
     if (class == XML_NAME_START ? xml_name_start(cp) : xml_name_char(cp))
         return p + bytes;
-    return malformed(s, p, "a character that no name may have");
+    return xml_read_malformed(s, p, "a character that no name may have");
 }
 
 /* Goes on in the qualified name that began at s->token. Returns where it ends, or s->end. */
@@ -90,7 +90,7 @@ static const char *scan_name(struct xml_state *s, const char *p)
         bool first = done == 0 || (s->prefix_len > 0 && done == s->prefix_len + 1U);
         if (first && !xml_is(*p, XML_NAME_START)) {
             if (!xml_high(*p))
-                return malformed(s, p, "a name begins wrongly");
+                return xml_read_malformed(s, p, "a name begins wrongly");
             p = high_name_char(s, p, XML_NAME_START);
             continue;
         }
@@ -104,7 +104,7 @@ static const char *scan_name(struct xml_state *s, const char *p)
             p = high_name_char(s, p, XML_NAME);
         } else if (*p == ':') {
             if (s->prefix_len > 0)
-                return malformed(s, p, "a name with two colons");
+                return xml_read_malformed(s, p, "a name with two colons");
             s->prefix_len = (uint16_t)done;
             p++;
         } else {
@@ -120,7 +120,7 @@ static const char *at_unit(struct xml_state *s, const char *p)
     if (p == s->end)
         return p;
     if (*p != '<')
-        return malformed(s, p, "text outside of stanzas");
+        return xml_read_malformed(s, p, "text outside of stanzas");
     s->mode = XML_AT_MARKUP;
     s->tag = offset(s, p);
     return p + 1;
@@ -199,7 +199,7 @@ static const char *end_start_tag(struct xml_state *s, const char *p)
     s->attr_count = 0;
     if (s->kind == XML_KIND_HEADER) {
         if (was == XML_AT_EMPTY_END)
-            return malformed(s, p, "the stream header is an empty element");
+            return xml_read_malformed(s, p, "the stream header is an empty element");
         s->mode = XML_UNIT_DONE;
         return stop(s, p);
     }
@@ -209,7 +209,7 @@ static const char *end_start_tag(struct xml_state *s, const char *p)
 
 static const char *at_empty_end(struct xml_state *s, const char *p)
 {
-    return *p == '>' ? end_start_tag(s, p) : malformed(s, p, "a '/' inside of a tag");
+    return *p == '>' ? end_start_tag(s, p) : xml_read_malformed(s, p, "a '/' inside of a tag");
 }
 
 static const char *in_tag(struct xml_state *s, const char *p)
@@ -224,7 +224,7 @@ static const char *in_tag(struct xml_state *s, const char *p)
         return p + 1;
     }
     if (!xml_is(p[-1], XML_WHITE))
-        return malformed(s, p, "no space between attributes");
+        return xml_read_malformed(s, p, "no space between attributes");
     if (s->attr_count == s->limits.attrs)
         return xml_state_fail(s, p, XML_TOO_BIG, "too many attributes");
     s->token = offset(s, p);
@@ -243,7 +243,7 @@ static const char *in_attr_name(struct xml_state *s, const char *p)
     for (unsigned i = 0; i < s->attr_count; i++) {
         if (attr[i].name.len == name.len &&
             memcmp(s->unit + attr[i].name.at, s->unit + name.at, name.len) == 0)
-            return malformed(s, p, "an attribute is there twice");
+            return xml_read_malformed(s, p, "an attribute is there twice");
     }
     attr[s->attr_count].name = name;
     attr[s->attr_count].prefix_len = s->prefix_len;
@@ -257,7 +257,7 @@ static const char *at_equals(struct xml_state *s, const char *p)
     if (p == s->end)
         return p;
     if (*p != '=')
-        return malformed(s, p, "an attribute without a value");
+        return xml_read_malformed(s, p, "an attribute without a value");
     s->mode = XML_AT_QUOTE;
     return p + 1;
 }
@@ -268,7 +268,7 @@ static const char *at_quote(struct xml_state *s, const char *p)
     if (p == s->end)
         return p;
     if (*p != '"' && *p != '\'')
-        return malformed(s, p, "an attribute's value without quotes");
+        return xml_read_malformed(s, p, "an attribute's value without quotes");
     s->quote = *p++;
     s->token = offset(s, p);
     s->mode = XML_IN_ATTR_VALUE;
@@ -314,7 +314,7 @@ static const char *in_attr_value(struct xml_state *s, const char *p)
         if (*p == '&')
             return begin_ref(s, p);
         if (*p == '<')
-            return malformed(s, p, "a '<' in an attribute");
+            return xml_read_malformed(s, p, "a '<' in an attribute");
         p = odd_char(s, p);
     }
     return p;
@@ -335,7 +335,7 @@ static const char *in_content(struct xml_state *s, const char *p)
             return begin_ref(s, p);
         if (*p == '>') { /* a start tag stands before, so there are two bytes to look back at */
             if (p[-1] == ']' && p[-2] == ']')
-                return malformed(s, p, "a ']]>' in text");
+                return xml_read_malformed(s, p, "a ']]>' in text");
             p++;
         } else {
             p = odd_char(s, p);
@@ -368,10 +368,10 @@ static const char *in_ref(struct xml_state *s, const char *p)
     if (p == s->end)
         return p;
     if (*p != ';' || p == body)
-        return malformed(s, p, "a '&' that begins no reference");
+        return xml_read_malformed(s, p, "a '&' that begins no reference");
     if (xml_ref((slice){ body, (size_t)(p - body) }) == 0) {
         if (*body == '#')
-            return malformed(s, p, "a reference to no legal character");
+            return xml_read_malformed(s, p, "a reference to no legal character");
         /* RFC 6120 §11.1: no entity references but the predefined ones */
         return xml_state_fail(s, p, XML_RESTRICTED, "an entity that is not predefined");
     }
@@ -431,7 +431,7 @@ static const char *in_end_name(struct xml_state *s, const char *p)
     size_t left = name.len - done, seen = (size_t)(s->end - p);
     size_t now = left < seen ? left : seen;
     if (memcmp(p, name.ptr + done, now) != 0)
-        return malformed(s, p, "an end tag that does not match");
+        return xml_read_malformed(s, p, "an end tag that does not match");
     if (now == left)
         s->mode = XML_AT_END_CLOSE;
     return p + now;
@@ -443,7 +443,7 @@ static const char *at_end_close(struct xml_state *s, const char *p)
     if (p == s->end)
         return p;
     if (*p != '>')
-        return malformed(s, p, "an end tag that does not match");
+        return xml_read_malformed(s, p, "an end tag that does not match");
     p++;
     if (s->depth > 0)
         return end_element(s, s->tag, p);
@@ -458,7 +458,7 @@ static const char *at_markup(struct xml_state *s, const char *p)
     s->token = offset(s, p) + 1;
     if (*p == '/') {
         if (s->depth == 0 && s->kind != XML_KIND_STANZA)
-            return malformed(s, p, "an end tag without a start tag");
+            return xml_read_malformed(s, p, "an end tag without a start tag");
         s->mode = XML_IN_END_NAME;
         return p + 1;
     }
@@ -474,7 +474,7 @@ static const char *at_markup(struct xml_state *s, const char *p)
         s->mode = XML_IN_DECLARATION;
         return p + 1;
     }
-    return malformed(s, p, "a '<' that begins no tag");
+    return xml_read_malformed(s, p, "a '<' that begins no tag");
 }
 
 /* Takes ` name = "value"` off the front of a declaration. */
@@ -537,17 +537,17 @@ static const char *in_declaration(struct xml_state *s, const char *p)
     if (in.len < 5 || !slice_starts(in, SLICE("xml")) || !xml_is(in.ptr[3], XML_WHITE))
         return xml_state_fail(s, p, XML_RESTRICTED, "a processing instruction");
     if (p[-1] != '?')
-        return malformed(s, p, "a malformed XML declaration");
+        return xml_read_malformed(s, p, "a malformed XML declaration");
     enum xml_error e = check_declaration((slice){ in.ptr + 3, in.len - 4 });
     if (e == XML_BAD_ENCODING)
         return xml_state_fail(s, p, e, "an encoding other than UTF-8");
     if (e != XML_OK)
-        return malformed(s, p, "a malformed XML declaration");
+        return xml_read_malformed(s, p, "a malformed XML declaration");
     s->mode = XML_AT_UNIT;
     return p + 1;
 }
 
-static const char *step(struct xml_state *s, const char *p)
+static const char *xml_read_step(struct xml_state *s, const char *p)
 {
     switch (s->mode) {
     case XML_AT_UNIT:
@@ -590,7 +590,7 @@ static const char *step(struct xml_state *s, const char *p)
 }
 
 /* Reads on from s->pos in `text`, which begins with the unit. */
-static void run(struct xml_state *s, slice text)
+static void xml_read_run(struct xml_state *s, slice text)
 {
     size_t seen = text.len < s->limits.unit_bytes ? text.len : s->limits.unit_bytes;
     ensure(s->pos <= text.len); /* the caller keeps the bytes of an unfinished unit */
@@ -598,7 +598,7 @@ static void run(struct xml_state *s, slice text)
     s->end = s->unit + seen;
     const char *p = s->unit + s->pos;
     while (p < s->end)
-        p = step(s, p);
+        p = xml_read_step(s, p);
     s->pos = offset(s, p);
     if (s->mode < XML_UNIT_DONE && text.len >= s->limits.unit_bytes)
         xml_state_fail(s, p, XML_TOO_BIG, "a stanza is too long");
@@ -709,7 +709,7 @@ void xml_reader_set_limits(struct xml_reader *r, const struct xml_limits *limits
     r->limits = clamp(limits);
 }
 
-static enum xml_unit fail(struct xml_reader *r, enum xml_error e, const char *what)
+static enum xml_unit xml_read_fail(struct xml_reader *r, enum xml_error e, const char *what)
 {
     mem_free(&r->parked);
     r->error = e;
@@ -717,12 +717,12 @@ static enum xml_unit fail(struct xml_reader *r, enum xml_error e, const char *wh
     return XML_ERROR;
 }
 
-static enum xml_unit finish(struct xml_reader *r, const struct xml_state *s)
+static enum xml_unit xml_read_finish(struct xml_reader *r, const struct xml_state *s)
 {
     mem_free(&r->parked);
     if (s->kind == XML_KIND_HEADER) {
         const char *wrong = xml_ns_keep_stream(s, &r->stream);
-        return wrong == NULL ? XML_STREAM : fail(r, XML_TOO_BIG, wrong);
+        return wrong == NULL ? XML_STREAM : xml_read_fail(r, XML_TOO_BIG, wrong);
     }
     if (s->work->root.start_tag.len > 0)
         return XML_STANZA;
@@ -751,14 +751,14 @@ enum xml_unit xml_read(struct xml_reader *r, struct xml_work *w, slice buf, size
     s->limits = r->limits;
     s->stream = r->stream;
     s->outer_ns = xml_ns_stream_default(r->stream);
-    run(s, buf);
+    xml_read_run(s, buf);
     if (s->mode == XML_UNIT_FAILED)
-        return fail(r, s->error, s->what);
+        return xml_read_fail(r, s->error, s->what);
     if (s->mode != XML_UNIT_DONE) {
         park(r, w);
         return XML_MORE;
     }
-    enum xml_unit unit = finish(r, s);
+    enum xml_unit unit = xml_read_finish(r, s);
     *used = unit == XML_ERROR ? 0 : s->pos;
     return unit;
 }
@@ -771,7 +771,7 @@ enum err xml_read_element(struct xml_work *w, slice text, slice default_ns,
     s->limits = clamp(limits);
     s->stream = NULL;
     s->outer_ns = default_ns;
-    run(s, text);
+    xml_read_run(s, text);
     if (s->mode == XML_UNIT_FAILED)
         return s->error == XML_TOO_BIG ? E_LIMIT : E_SYNTAX;
     const char *end = text.ptr + text.len;

@@ -60,16 +60,16 @@ static void node_name(char out[64], const struct command *c)
 }
 
 /* The first of two words; commands of one word belong to the server. */
-static slice group_of(const struct command *c)
+static slice adhoc_group_of(const struct command *c)
 {
     const char *space = strchr(c->name, ' ');
     return space == NULL ? SLICE("server") : (slice){ c->name, (size_t)(space - c->name) };
 }
 
 /* For people: "User: creates an account". */
-static void title_of(char out[TITLE_BYTES_MAX], const struct command *c)
+static void adhoc_title_of(char out[TITLE_BYTES_MAX], const struct command *c)
 {
-    slice group = group_of(c), brief = command_brief(c->doc);
+    slice group = adhoc_group_of(c), brief = command_brief(c->doc);
     snprintf(out, TITLE_BYTES_MAX, "%.*s: %.*s", SLICE_ARG(group), SLICE_ARG(brief));
     if (out[0] >= 'a' && out[0] <= 'z')
         out[0] = (char)(out[0] - 'a' + 'A');
@@ -176,7 +176,7 @@ static slice session_of(const struct iq *iq, slice node)
 
 enum session_state_of { SESSION_NONE, SESSION_BAD, SESSION_EXPIRED, SESSION_GOOD };
 
-static enum session_state_of session_check(const struct iq *iq, slice node)
+static enum session_state_of adhoc_session_check(const struct iq *iq, slice node)
 {
     char mac[2 * MAC_BYTES + 1];
     slice time, given, id = elem_attr(&iq->payload, "sessionid", iq->tmp);
@@ -193,7 +193,7 @@ static enum session_state_of session_check(const struct iq *iq, slice node)
 }
 
 /* §4.4 */
-static void refuse(struct iq *iq, enum stanza_error e, const char *condition, slice text)
+static void adhoc_refuse(struct iq *iq, enum stanza_error e, const char *condition, slice text)
 {
     iq_error_with(iq, e, text,
                   slice_of(arena_printf(iq->tmp, "<%s xmlns='" NS_COMMANDS "'/>", condition)));
@@ -240,7 +240,7 @@ static void ask_argument(struct buf *out, const struct command_arg *a, struct ar
 }
 
 /* The values that are there already: words, or lines. */
-static void ask_field(struct buf *out, const struct command_ask *f)
+static void adhoc_ask_field(struct buf *out, const struct command_ask *f)
 {
     const struct setting *s = f->setting == NULL ? NULL : setting_find(slice_of(f->setting));
     slice one, rest = slice_of(s != NULL            ? setting_text(s)
@@ -258,14 +258,14 @@ static void ask_field(struct buf *out, const struct command_ask *f)
 static void ask_arguments(struct buf *out, const struct command *c, struct arena *tmp)
 {
     char title[TITLE_BYTES_MAX];
-    title_of(title, c);
+    adhoc_title_of(title, c);
     form_open_titled(out, FORM_FORM, NULL, title, c->doc);
     for (const struct command_arg *a = c->args; a->name != NULL; a++)
         if (!is_own_argument(c, a))
             ask_argument(out, a, tmp);
 }
 
-static void ask(struct iq *iq, const struct target *t, slice node)
+static void adhoc_ask(struct iq *iq, const struct target *t, slice node)
 {
     struct buf out;
     buf_init(&out, ROWS_BYTES_MAX);
@@ -277,7 +277,7 @@ static void ask(struct iq *iq, const struct target *t, slice node)
         form_open_titled(&out, FORM_FORM, t->form->form_type, t->form->title,
                          t->form->instructions);
         for (const struct command_ask *f = t->form->fields; f->row.var != NULL; f++)
-            ask_field(&out, f);
+            adhoc_ask_field(&out, f);
     }
     form_close(&out);
     buf_lit(&out, "</command>");
@@ -300,7 +300,7 @@ struct run {
     char actor[JID_MAX + 8];
 };
 
-static slice field_of(const struct command_row *r, const char *key)
+static slice adhoc_field_of(const struct command_row *r, const char *key)
 {
     for (uint32_t i = 0; i < r->count; i++)
         if (strcmp(r->fields[i].key, key) == 0)
@@ -314,13 +314,13 @@ static unsigned columns_of(const struct command_call *call, const char *column[C
     unsigned n = 0;
     const struct command_column *c = call->command->columns;
     for (; c != NULL && c->name != NULL && n < COLUMNS_MAX; c++)
-        if (!c->wide && (!c->optional || field_of(call->rows, c->name).ptr != NULL))
+        if (!c->wide && (!c->optional || adhoc_field_of(call->rows, c->name).ptr != NULL))
             column[n++] = c->name;
     return n;
 }
 
-static void add_row(struct buf *out, const struct command_row *r, const char *const *column,
-                    unsigned count)
+static void adhoc_add_row(struct buf *out, const struct command_row *r, const char *const *column,
+                          unsigned count)
 {
     form_item_open(out);
     for (unsigned c = 0; c < count; c++)
@@ -354,12 +354,12 @@ static bool add_table(struct buf *out, const struct command_call *call)
     for (unsigned i = 0; i < n; i++)
         rows[i] = (struct form_row){ .var = column[i], .label = column[i] };
     char title[TITLE_BYTES_MAX];
-    title_of(title, call->command);
+    adhoc_title_of(title, call->command);
     form_open_titled(out, FORM_RESULT, NULL, title, NULL);
     form_reported(out, rows, n);
     const struct command_row *r = call->rows;
     for (; r != NULL && out->len < ROWS_BYTES_MAX / 2; r = r->next)
-        add_row(out, r, column, n);
+        adhoc_add_row(out, r, column, n);
     form_close(out);
     return r == NULL;
 }
@@ -375,8 +375,9 @@ static bool add_results(struct buf *out, const struct run *run)
         const struct command_row *r = run->call.rows;
         form_put_open(out, at->var, FORM_TEXT_MULTI);
         for (; r != NULL && out->len < ROWS_BYTES_MAX / 2; r = r->next) {
-            slice value = field_of(r, at->column);
-            if (value.len > 0 && (at->name == NULL || slice_is(field_of(r, "name"), at->name)))
+            slice value = adhoc_field_of(r, at->column);
+            if (value.len > 0 &&
+                (at->name == NULL || slice_is(adhoc_field_of(r, "name"), at->name)))
                 form_value(out, value);
         }
         form_field_close(out);
@@ -438,7 +439,7 @@ static void call_ended(struct loop_defer *d)
         run_answer(run);
 }
 
-static void finished(struct command_call *call, void *arg)
+static void adhoc_finished(struct command_call *call, void *arg)
 {
     struct run *run = arg;
     (void)call;
@@ -482,7 +483,7 @@ static void take_arguments(struct iq *iq, struct run *run, struct form *f)
     }
 }
 
-static slice joined(const slice *value, unsigned count, struct arena *arena)
+static slice adhoc_joined(const slice *value, unsigned count, struct arena *arena)
 {
     struct buf out;
     buf_init(&out, TEXT_BYTES_MAX);
@@ -504,7 +505,7 @@ static bool is_option(const struct form_option *o, slice value)
 }
 
 /* One field as the text of an argument; empty: none. */
-static slice value_of(struct form *f, const struct command_ask *field, struct run *run)
+static slice adhoc_value_of(struct form *f, const struct command_ask *field, struct run *run)
 {
     const char *var = field->row.var;
     const slice *many;
@@ -538,7 +539,7 @@ static slice value_of(struct form *f, const struct command_ask *field, struct ru
         break;
     case USE_WORDS:
         if (form_jids(f, var, &many, &count))
-            text = joined(many, count, run->call.arena);
+            text = adhoc_joined(many, count, run->call.arena);
         break;
     }
     return field->none != NULL && slice_is(text, field->none) ? (slice){ 0 } : text;
@@ -565,7 +566,7 @@ static void take_fields(struct iq *iq, struct run *run, struct form *f)
     if (f->form_type.len > 0 && !slice_is(f->form_type, run->target.form->form_type))
         form_wrong(f, SE_BAD_REQUEST, "the form is of another type");
     for (const struct command_ask *field = form->fields; field->row.var != NULL; field++) {
-        slice text = value_of(f, field, run);
+        slice text = adhoc_value_of(f, field, run);
         const char *name = field->arg;
         if (text.len == 0 && field->row.required)
             form_wrong(f, SE_BAD_REQUEST, "%s is missing", field->row.var);
@@ -608,7 +609,7 @@ static void keep_values(struct run *run)
     run->each_next = 1;
 }
 
-static void run_command(struct iq *iq, const struct target *t)
+static void adhoc_run_command(struct iq *iq, const struct target *t)
 {
     struct run *run = mem_new(struct run);
     struct why why;
@@ -620,10 +621,11 @@ static void run_command(struct iq *iq, const struct target *t)
                                        .worker = iq->worker,
                                        .actor = slice_of(run->actor),
                                        .remote = true,
-                                       .finished = finished,
+                                       .finished = adhoc_finished,
                                        .arg = run };
     if (!bind_arguments(iq, run, &why)) {
-        refuse(iq, SE_BAD_REQUEST, "bad-payload", slice_of(arena_printf(iq->tmp, "%s", why.text)));
+        adhoc_refuse(iq, SE_BAD_REQUEST, "bad-payload",
+                     slice_of(arena_printf(iq->tmp, "%s", why.text)));
         run_free(run);
         return;
     }
@@ -632,7 +634,7 @@ static void run_command(struct iq *iq, const struct target *t)
     command_run(&run->call);
 }
 
-static void cancel(struct iq *iq, slice node)
+static void adhoc_cancel(struct iq *iq, slice node)
 {
     struct buf out;
     buf_init(&out, 8192);
@@ -680,22 +682,22 @@ static void execute(struct iq *iq)
         iq_error(iq, SE_NOT_ALLOWED, slice_of(t.form->refusal));
         return;
     }
-    enum session_state_of session = session_check(iq, node);
+    enum session_state_of session = adhoc_session_check(iq, node);
     enum action action = action_of(iq);
     if (session == SESSION_BAD)
-        refuse(iq, SE_BAD_REQUEST, "bad-sessionid", (slice){ 0 });
+        adhoc_refuse(iq, SE_BAD_REQUEST, "bad-sessionid", (slice){ 0 });
     else if (session == SESSION_EXPIRED)
-        refuse(iq, SE_NOT_ALLOWED, "session-expired", (slice){ 0 });
+        adhoc_refuse(iq, SE_NOT_ALLOWED, "session-expired", (slice){ 0 });
     else if (action == ACTION_UNKNOWN)
-        refuse(iq, SE_BAD_REQUEST, "malformed-action", (slice){ 0 });
+        adhoc_refuse(iq, SE_BAD_REQUEST, "malformed-action", (slice){ 0 });
     else if (action == ACTION_BACK || (action == ACTION_CANCEL && session == SESSION_NONE))
-        refuse(iq, SE_BAD_REQUEST, "bad-action", (slice){ 0 });
+        adhoc_refuse(iq, SE_BAD_REQUEST, "bad-action", (slice){ 0 });
     else if (action == ACTION_CANCEL)
-        cancel(iq, node);
+        adhoc_cancel(iq, node);
     else if (session == SESSION_NONE && asks_something(&t))
-        ask(iq, &t, node);
+        adhoc_ask(iq, &t, node);
     else
-        run_command(iq, &t);
+        adhoc_run_command(iq, &t);
 }
 
 /* Discovery (§3.1, §3.2). */
@@ -713,7 +715,7 @@ static int by_group(const void *a, const void *b)
 {
     const struct command *x = *(const struct command *const *)a;
     const struct command *y = *(const struct command *const *)b;
-    int order = slice_compare(group_of(x), group_of(y));
+    int order = slice_compare(adhoc_group_of(x), adhoc_group_of(y));
     return order != 0 ? order : strcmp(x->name, y->name);
 }
 
@@ -729,7 +731,7 @@ static void list_rows(struct buf *out, const struct iq *iq)
     qsort(found, count, sizeof *found, by_group);
     for (size_t i = 0; i < count; i++) {
         node_name(node, found[i]);
-        title_of(title, found[i]);
+        adhoc_title_of(title, found[i]);
         list_one(out, iq, node, slice_of(title));
     }
 }
@@ -752,13 +754,13 @@ static bool list_commands(struct iq *iq)
 }
 
 /* t NULL: the list itself. */
-static bool describe(struct iq *iq, slice node, const struct target *t)
+static bool adhoc_describe(struct iq *iq, slice node, const struct target *t)
 {
     struct disco_info *d = arena_new(iq->tmp, struct disco_info, 1);
     struct buf out;
     char title[TITLE_BYTES_MAX] = "";
     if (t != NULL && t->form == NULL && t->command != NULL)
-        title_of(title, t->command);
+        adhoc_title_of(title, t->command);
     if (t != NULL && !may_run(iq, t)) {
         iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
         return true;
@@ -776,18 +778,18 @@ static bool describe(struct iq *iq, slice node, const struct target *t)
     return true;
 }
 
-static bool discover(struct iq *iq, slice node)
+static bool adhoc_discover(struct iq *iq, slice node)
 {
     bool items = slice_is(iq->payload.ns_uri, NS_DISCO_ITEMS), list = slice_is(node, NS_COMMANDS);
     struct target t;
     if (iq->target != IQ_TO_SERVER && iq->target != IQ_TO_SELF)
         return false;
     if (list)
-        return items ? list_commands(iq) : describe(iq, node, NULL);
-    return !items && node.len > 0 && target_of(node, &t) && describe(iq, node, &t);
+        return items ? list_commands(iq) : adhoc_describe(iq, node, NULL);
+    return !items && node.len > 0 && target_of(node, &t) && adhoc_describe(iq, node, &t);
 }
 
-static void start(void) { rand_bytes(session_key, sizeof session_key); }
+static void adhoc_start(void) { rand_bytes(session_key, sizeof session_key); }
 
 static const struct iq_rule rules[] = {
     { TYPE_SET, NS_COMMANDS, "command", IQ_TO_SERVER | IQ_TO_SELF, execute },
@@ -808,6 +810,6 @@ const struct feature adhoc_feature = {
             { 0 },
         },
     .logs = (struct log_area *const[]){ &log_adhoc, NULL },
-    .start = start,
-    .disco_get = discover,
+    .start = adhoc_start,
+    .disco_get = adhoc_discover,
 };

@@ -138,7 +138,7 @@ static slice content_of(struct arena *arena, slice text)
     return announce_content(arena, slice_of(setting_text(&announce_subject)), text);
 }
 
-static void say(struct account *a, slice text)
+static void ext_announce_say(struct account *a, slice text)
 {
     struct arena *arena = arena_create(0);
     announce_to(a->worker, a->jid, content_of(arena, text));
@@ -163,7 +163,7 @@ static void offer_written(void *arg, enum store_result result, const struct stor
     struct offer *o = arg;
     const struct motd *m = o->motd;
     if (result == STORE_OK && store_changed(b, 0) > 0 && o->account->state == ACTOR_READY)
-        say(o->account, (slice){ m->text, m->len });
+        ext_announce_say(o->account, (slice){ m->text, m->len });
     offer_end(o);
 }
 
@@ -194,9 +194,9 @@ static void offer_motd(struct account *a)
     store_submit(b, a->worker->loop, 0, offer_read, o);
 }
 
-static void available(struct session *s) { offer_motd(s->account); }
+static void ext_announce_available(struct session *s) { offer_motd(s->account); }
 
-static void removing(struct account *a, struct store_batch *b)
+static void ext_announce_removing(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &motd_forget, STORE_ANY_ROWS, SV_I(a->id));
 }
@@ -210,7 +210,7 @@ static void motd_loaded(void *arg, enum store_result result, const struct store_
         motd_set(store_int(b, 0, 0, 0), store_text(b, 0, 0, 1));
 }
 
-static void worker_start(struct worker *w)
+static void ext_announce_worker_start(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_ANNOUNCE))
         return;
@@ -220,7 +220,7 @@ static void worker_start(struct worker *w)
     store_submit(b, w->loop, 0, motd_loaded, NULL);
 }
 
-static void created(struct worker *w, slice bare, const struct user_profile *p)
+static void ext_announce_created(struct worker *w, slice bare, const struct user_profile *p)
 {
     slice text = slice_of(setting_text(&announce_welcome));
     (void)p;
@@ -243,7 +243,7 @@ struct task {
     struct timer timer;
 };
 
-static struct task *task_new(struct command_call *call, slice text)
+static struct task *ext_announce_task_new(struct command_call *call, slice text)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
     *t = (struct task){ .call = call, .worker = call->worker, .text = text };
@@ -291,7 +291,7 @@ static void page(void *arg, enum err e, const struct credentials_row *rows, uint
     timer_set(t->worker->loop, &t->timer, PAGE_MS);
 }
 
-static void worker_stop(struct worker *w)
+static void ext_announce_worker_stop(struct worker *w)
 {
     struct list *it;
     while (duty_is_here(w, DUTY_ANNOUNCE) && (it = list_pop(&paging)) != NULL)
@@ -300,7 +300,7 @@ static void worker_stop(struct worker *w)
 
 static void run_announce(struct command_call *call)
 {
-    struct task *t = task_new(call, command_arg(call, "text"));
+    struct task *t = ext_announce_task_new(call, command_arg(call, "text"));
     t->after = slice_cstr(call->arena, SLICE(""));
     t->timer.fn = next_page;
     if (command_flag(call, "all"))
@@ -358,7 +358,7 @@ static void motd_write(struct command_call *call, const struct store_stmt *stmt,
     struct worker *w = call->worker;
     struct store_batch *b = store_write(w->store, 0);
     STORE_ADD(b, stmt, STORE_ANY_ROWS, SV_T(text));
-    store_submit(b, w->loop, 0, motd_written, task_new(call, text));
+    store_submit(b, w->loop, 0, motd_written, ext_announce_task_new(call, text));
 }
 
 static void run_motd_set(struct command_call *call)
@@ -493,10 +493,10 @@ const struct feature announce_feature = {
     .commands = (struct command *const[]){ &announce_command, &motd_set_command, &motd_edit_command,
                                            &motd_del_command, &motd_show_command, NULL },
     .command_forms = forms,
-    .worker_start = worker_start,
-    .worker_stop = worker_stop,
-    .created = created,
-    .remove = removing,
-    .session_available = available,
+    .worker_start = ext_announce_worker_start,
+    .worker_stop = ext_announce_worker_stop,
+    .created = ext_announce_created,
+    .remove = ext_announce_removing,
+    .session_available = ext_announce_available,
     .messages = (const struct message_row *const[]){ &offer_message, NULL },
 };

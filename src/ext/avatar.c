@@ -42,7 +42,7 @@ static slice avatar_hash(const struct avatar *av)
     return av == NULL ? (slice){ 0 } : (slice){ av->hash, HASH_LEN };
 }
 
-static bool is_hash(slice s)
+static bool avatar_is_hash(slice s)
 {
     if (s.len != HASH_LEN)
         return false;
@@ -63,7 +63,7 @@ static bool read_metadata(struct avatar *out, slice xml, struct arena *tmp)
     for (bool more = elem_first(&metadata, &e); more; more = elem_next(&e, &e)) {
         slice id = elem_attr(&e, "id", tmp), type = elem_attr(&e, "type", tmp);
         if (!elem_is(&e, "info", NS_METADATA) || elem_attr_raw(&e, "url").ptr != NULL ||
-            !is_hash(id))
+            !avatar_is_hash(id))
             continue;
         *out = (struct avatar){ 0 };
         memcpy(out->hash, id.ptr, id.len);
@@ -108,12 +108,12 @@ static const struct store_schema avatar_schema = {
     .stmts = (struct store_stmt *const[]){ &stmt_metadata, &stmt_image, NULL },
 };
 
-static void load(struct account *a, struct store_batch *b)
+static void avatar_load(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &stmt_metadata, STORE_ANY_ROWS, SV_I(a->id));
 }
 
-static void loaded(struct account *a, const struct store_batch *b, unsigned first)
+static void avatar_loaded(struct account *a, const struct store_batch *b, unsigned first)
 {
     struct avatar av;
     if (store_row_count(b, first) > 0 &&
@@ -121,7 +121,7 @@ static void loaded(struct account *a, const struct store_batch *b, unsigned firs
         set_avatar(a, &av);
 }
 
-static void unload(struct account *a) { set_avatar(a, NULL); }
+static void avatar_unload(struct account *a) { set_avatar(a, NULL); }
 
 /* Presence (XEP-0398 §4). */
 
@@ -166,7 +166,7 @@ static struct stanza *with_hash(struct stanza *st, slice hash, struct arena *tmp
     return more;
 }
 
-static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
+static enum verdict avatar_check(struct session *s, struct stanza **st, struct refusal *why)
 {
     slice hash = avatar_hash(avatar_of(s->account));
     (void)why;
@@ -395,7 +395,8 @@ static bool read_photo(struct photo_set *p, const struct elem *photo, struct buf
     return fine;
 }
 
-static void photo_set(struct account *a, const struct elem *photo, vcard_set_fn *done, void *arg)
+static void avatar_photo_set(struct account *a, const struct elem *photo, vcard_set_fn *done,
+                             void *arg)
 {
     struct avatar *own = avatar_of(a);
     if (photo == NULL && own == NULL) {
@@ -420,9 +421,9 @@ static void photo_set(struct account *a, const struct elem *photo, vcard_set_fn 
     buf_fini(&base64);
 }
 
-static const struct vcard_photos photos = { photo_set, photo_get };
+static const struct vcard_photos photos = { avatar_photo_set, photo_get };
 
-static void start(void)
+static void avatar_start(void)
 {
     slot = account_state_slot();
     ps_watch(NS_METADATA, metadata_changed);
@@ -441,9 +442,9 @@ const struct feature avatar_feature = {
         },
     .disco_account = (const char *const[]){ "urn:xmpp:pep-vcard-conversion:0", NULL },
     .schema = &avatar_schema,
-    .start = start,
-    .load = load,
-    .loaded = loaded,
-    .unload = unload,
-    .check = check,
+    .start = avatar_start,
+    .load = avatar_load,
+    .loaded = avatar_loaded,
+    .unload = avatar_unload,
+    .check = avatar_check,
 };

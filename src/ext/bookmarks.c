@@ -87,7 +87,8 @@ static const char *item_rule(slice id, struct arena *tmp)
 }
 
 /* Items come newest first. Those that are no bookmarks, or are damaged, are left out. */
-static struct bookmarks read_items(const struct ps_item *items, unsigned count, struct arena *tmp)
+static struct bookmarks bookmarks_read_items(const struct ps_item *items, unsigned count,
+                                             struct arena *tmp)
 {
     struct bookmarks all = { 0 };
     for (unsigned i = 0; i < count; i++) {
@@ -124,7 +125,7 @@ static struct bookmarks read_storage(const struct elem *storage, struct arena *t
     return all;
 }
 
-static bool same(const struct bookmark *a, const struct bookmark *b)
+static bool bookmarks_same(const struct bookmark *a, const struct bookmark *b)
 {
     return a->autojoin == b->autojoin && slice_eq(a->name, b->name) && slice_eq(a->nick, b->nick) &&
            slice_eq(a->password, b->password);
@@ -190,7 +191,7 @@ static void collated(void *arg, enum stanza_error e, const struct ps_item *items
 {
     struct account *a = arg;
     if (e == SE_NONE) {
-        struct bookmarks all = read_items(items, count, loop_scratch(a->worker->loop));
+        struct bookmarks all = bookmarks_read_items(items, count, loop_scratch(a->worker->loop));
         publish_storage(a, &all);
     }
     account_unpin(a);
@@ -284,7 +285,7 @@ static void sync_compare(void *arg, enum stanza_error e, const struct ps_item *i
         sync_end(s, e);
         return;
     }
-    struct bookmarks have = read_items(items, count, s->tmp),
+    struct bookmarks have = bookmarks_read_items(items, count, s->tmp),
                      want = read_storage(&s->storage, s->tmp);
     s->requests = arena_new(s->tmp, slice, have.count + want.count + 1);
     if (have.count == 0) {
@@ -293,7 +294,7 @@ static void sync_compare(void *arg, enum stanza_error e, const struct ps_item *i
     }
     for (unsigned i = 0; i < want.count; i++) {
         const struct bookmark *old = bookmarks_find(&have, want.at[i].jid);
-        if (old != NULL && same(old, &want.at[i]))
+        if (old != NULL && bookmarks_same(old, &want.at[i]))
             continue;
         if (old != NULL) {
             want.at[i].item = old->item;
@@ -377,7 +378,7 @@ static void rooms_found(void *arg, enum stanza_error e, const struct ps_item *it
         iq_error(r->iq, e, (slice){ 0 });
         return;
     }
-    struct bookmarks all = read_items(items, count, r->iq->tmp);
+    struct bookmarks all = bookmarks_read_items(items, count, r->iq->tmp);
     buf_init(&out, STORAGE_BYTES_MAX * 2);
     buf_lit(&out, "<storage xmlns='" NS_STORAGE "'>");
     write_storage(&out, &all);
@@ -449,7 +450,7 @@ static void storage_request(struct iq *iq)
 
 static const struct private_taker storage_taker = { NS_STORAGE, "storage", storage_request };
 
-static void start(void)
+static void bookmarks_start(void)
 {
     private_take(&storage_taker);
     ps_item_rule(NS_BOOKMARKS, item_rule);
@@ -471,5 +472,5 @@ const struct feature bookmarks_feature = {
         },
     .disco_account = (const char *const[]){ NS_BOOKMARKS "#compat", NS_BOOKMARKS "#compat-pep",
                                             "urn:xmpp:bookmarks-conversion:0", NULL },
-    .start = start,
+    .start = bookmarks_start,
 };

@@ -72,7 +72,7 @@ static struct {
     int64_t told;      /* what the gauge says */
 } watch;
 
-static void judge(uint64_t now_us, int64_t percent, int64_t sessions)
+static void capacity_judge(uint64_t now_us, int64_t percent, int64_t sessions)
 {
     char detail[80];
     if (percent <= setting_int(&threshold)) {
@@ -89,7 +89,7 @@ static void judge(uint64_t now_us, int64_t percent, int64_t sessions)
     alarm_raise(&exceeded, slice_of(detail));
 }
 
-static void look(struct timer *t, struct loop *loop)
+static void capacity_look(struct timer *t, struct loop *loop)
 {
     int64_t sessions = metric_read(&session_count);
     int64_t supported = setting_int(&users) * setting_int(&factor) / 100;
@@ -97,19 +97,19 @@ static void look(struct timer *t, struct loop *loop)
     int64_t next = setting_int(&after) / LOOKS;
     metric_add(&load, percent - watch.told);
     watch.told = percent;
-    judge(loop_now_us(loop), percent, sessions);
+    capacity_judge(loop_now_us(loop), percent, sessions);
     timer_set(loop, t, (uint64_t)(next < LOOK_MS ? next : LOOK_MS));
 }
 
-static void worker_start(struct worker *w)
+static void capacity_worker_start(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_CAPACITY))
         return;
-    watch.timer.fn = look;
+    watch.timer.fn = capacity_look;
     timer_set(w->loop, &watch.timer, 1000);
 }
 
-static void worker_stop(struct worker *w)
+static void capacity_worker_stop(struct worker *w)
 {
     if (duty_is_here(w, DUTY_CAPACITY))
         timer_cancel(&watch.timer);
@@ -120,6 +120,6 @@ const struct feature capacity_feature = {
     .settings = (struct setting *const[]){ &users, &factor, &threshold, &after, NULL },
     .metrics = (struct metric *const[]){ &load, NULL },
     .alarms = (struct alarm *const[]){ &exceeded, NULL },
-    .worker_start = worker_start,
-    .worker_stop = worker_stop,
+    .worker_start = capacity_worker_start,
+    .worker_stop = capacity_worker_stop,
 };

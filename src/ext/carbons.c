@@ -54,14 +54,14 @@ static char on; /* the slot of a session that wants copies points here */
 
 static bool wants(const struct session *s) { return s->state_of[session_slot] == &on; }
 
-static void enable(struct session *s)
+static void carbons_enable(struct session *s)
 {
     if (!wants(s))
         metric_add(&mdm_sessions, 1);
     s->state_of[session_slot] = &on;
 }
 
-static void disable(struct session *s)
+static void carbons_disable(struct session *s)
 {
     if (wants(s))
         metric_add(&mdm_sessions, -1);
@@ -76,9 +76,9 @@ static void turn(struct iq *iq)
         return;
     }
     if (slice_is(iq->payload.name, "enable"))
-        enable(iq->session);
+        carbons_enable(iq->session);
     else
-        disable(iq->session);
+        carbons_disable(iq->session);
     iq_result(iq, (slice){ 0 });
 }
 
@@ -87,31 +87,31 @@ static void turn_inline(struct session *s, const struct elem *e, struct buf *bou
 {
     (void)e;
     (void)bound;
-    enable(s);
+    carbons_enable(s);
 }
 
 /* §6.1: which messages. */
 
-static uint64_t hash_of(slice jid, slice id)
+static uint64_t carbons_hash_of(slice jid, slice id)
 {
     static const struct hash_key key = { 0x636172626f6e7331ull, 0x6572726f72736f66ull };
     return hash_with(&key, jid) * 31 + hash_with(&key, id);
 }
 
-static void remember(struct account *a, const struct stanza *st)
+static void carbons_remember(struct account *a, const struct stanza *st)
 {
     struct copied *c = a->state_of[account_slot];
     if (st->id_len == 0)
         return;
     if (c == NULL)
         a->state_of[account_slot] = c = mem_new(struct copied);
-    c->seen[c->next++ % COPIED_MAX] = hash_of(stanza_to(st), stanza_id(st));
+    c->seen[c->next++ % COPIED_MAX] = carbons_hash_of(stanza_to(st), stanza_id(st));
 }
 
 static bool answers_copied(const struct account *a, const struct stanza *st)
 {
     const struct copied *c = a->state_of[account_slot];
-    uint64_t hash = hash_of(stanza_from(st), stanza_id(st));
+    uint64_t hash = carbons_hash_of(stanza_from(st), stanza_id(st));
     for (unsigned i = 0; c != NULL && st->id_len > 0 && i < COPIED_MAX; i++)
         if (c->seen[i] == hash)
             return true;
@@ -176,7 +176,7 @@ static struct stanza *copy_of(const struct account *a, const struct passage *p)
 }
 
 /* By the rules of RFC 6121 §8.5.2. */
-static bool receives(const struct session *s, const struct stanza *st)
+static bool carbons_receives(const struct session *s, const struct stanza *st)
 {
     return s->available && s->priority >= 0 && stage_takes(s, st);
 }
@@ -187,7 +187,7 @@ static bool lacks(const struct session *s, const struct passage *p)
         return false;
     if (p->way == PASSAGE_SENT)
         return true;
-    return stage_takes(s, p->st) && (p->session != NULL || !receives(s, p->st));
+    return stage_takes(s, p->st) && (p->session != NULL || !carbons_receives(s, p->st));
 }
 
 static void copy_to_others(struct account *a, const struct passage *p)
@@ -209,7 +209,7 @@ static void copy_to_others(struct account *a, const struct passage *p)
         count++;
     }
     if (count > 0 && p->way == PASSAGE_SENT)
-        remember(a, p->st);
+        carbons_remember(a, p->st);
     if (copy != NULL)
         metric_add(&copies, count);
     stanza_unref(&copy);
@@ -219,7 +219,7 @@ static void give_to_plain(struct account *a, const struct passage *p)
 {
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
-        if (s != p->session && !wants(s) && receives(s, p->st))
+        if (s != p->session && !wants(s) && carbons_receives(s, p->st))
             session_deliver_carbon(s, p->st, a->jid, p->archive_id);
     }
 }
@@ -236,7 +236,7 @@ static bool has_others(const struct account *a, const struct passage *p)
     return only != p->session && !(only->available && only->priority >= 0);
 }
 
-static void passed(struct account *a, const struct passage *p)
+static void carbons_passed(struct account *a, const struct passage *p)
 {
     bool to_oneself = slice_eq(stanza_to_bare(p->st), stanza_from_bare(p->st));
     if ((p->way == PASSAGE_SENT && to_oneself) || !has_others(a, p) || !is_eligible(a, p))
@@ -248,29 +248,29 @@ static void passed(struct account *a, const struct passage *p)
 
 /* Events. */
 
-static void start(void)
+static void carbons_start(void)
 {
     session_slot = session_state_slot();
     account_slot = account_state_slot();
 }
 
-static void unload(struct account *a)
+static void carbons_unload(struct account *a)
 {
     struct copied *c = a->state_of[account_slot];
     mem_free(&c);
     a->state_of[account_slot] = NULL;
 }
 
-static void save(const struct session *s, struct buf *out)
+static void carbons_save(const struct session *s, struct buf *out)
 {
     if (wants(s))
         buf_lit(out, "on");
 }
 
-static void restore(struct session *s, slice saved)
+static void carbons_restore(struct session *s, slice saved)
 {
     if (slice_is(saved, "on"))
-        enable(s);
+        carbons_enable(s);
 }
 
 enum { ANYBODY = IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER };
@@ -292,10 +292,10 @@ const struct feature carbons_feature = {
                               { 0 } },
     .settings = (struct setting *const[]){ &plain_clients, NULL },
     .metrics = (struct metric *const[]){ &mdm_sessions, &copies, NULL },
-    .start = start,
-    .unload = unload,
-    .session_freed = disable,
-    .session_save = save,
-    .session_restore = restore,
-    .carbon = passed,
+    .start = carbons_start,
+    .unload = carbons_unload,
+    .session_freed = carbons_disable,
+    .session_save = carbons_save,
+    .session_restore = carbons_restore,
+    .carbon = carbons_passed,
 };

@@ -26,7 +26,7 @@ struct task {
     bool reads; /* fn is for a disabled account as well, which has no roster in memory */
 };
 
-static void loaded(struct account *a, enum err e, void *arg)
+static void contacts_loaded(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
     if (!users_there(t->call, a, e))
@@ -37,11 +37,11 @@ static void loaded(struct account *a, enum err e, void *arg)
         t->fn(a, OK, t);
 }
 
-static void run(struct command_call *call, account_fn *fn, bool reads)
+static void contacts_run(struct command_call *call, account_fn *fn, bool reads)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
     *t = (struct task){ .call = call, .bare = command_arg(call, "user"), .fn = fn, .reads = reads };
-    account_with(call->worker, t->bare, loaded, t);
+    account_with(call->worker, t->bare, contacts_loaded, t);
 }
 
 /* contact list */
@@ -88,7 +88,7 @@ static void roster_found(void *arg, enum err e, const struct roster *r)
         list_roster(t, r);
 }
 
-static void list(struct account *a, enum err e, void *arg)
+static void contacts_list(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
     (void)e;
@@ -98,7 +98,10 @@ static void list(struct account *a, enum err e, void *arg)
         list_roster(t, a->roster);
 }
 
-static void run_list(struct command_call *call) { run(call, list, true); }
+static void contacts_run_list(struct command_call *call)
+{
+    contacts_run(call, contacts_list, true);
+}
 
 /* contact add */
 
@@ -117,14 +120,14 @@ struct add {
     slice groups; /* one, ended by a NUL; or none */
 };
 
-static bool is_listed(const struct roster *r, slice jid)
+static bool contacts_is_listed(const struct roster *r, slice jid)
 {
     const struct roster_item *item = roster_find(r, jid);
     return item != NULL && (item->flags & ROSTER_LISTED) != 0;
 }
 
 /* RFC 6121 §3.1.2: the request goes out with the change, in the same transaction. */
-static void ask(const struct account *a, struct addition *item)
+static void contacts_ask(const struct account *a, struct addition *item)
 {
     struct sub_result result =
         sub_next((enum sub_state)item->delta.state, 0, SUB_SUBSCRIBE, SUB_OUT);
@@ -132,7 +135,7 @@ static void ask(const struct account *a, struct addition *item)
     item->request = subscription_stanza(a, item->jid, SUB_SUBSCRIBE);
 }
 
-static bool has_group(slice groups, slice group)
+static bool contacts_has_group(slice groups, slice group)
 {
     slice one;
     while (slice_cut(groups, '\0', &one, &groups)) {
@@ -149,7 +152,7 @@ static bool join_group(const struct add *add, struct addition *item)
     int64_t count = 0;
     while (slice_cut(rest, '\0', &one, &rest))
         count++;
-    if (add->groups.len == 0 || has_group(had, add->groups) ||
+    if (add->groups.len == 0 || contacts_has_group(had, add->groups) ||
         count >= setting_int(&roster_groups_max))
         return false;
     char *both = arena_alloc_raw(add->call->arena, had.len + add->groups.len);
@@ -165,7 +168,7 @@ static bool join_group(const struct add *add, struct addition *item)
 static bool plan(struct add *add, struct addition *item, uint32_t nth)
 {
     struct account *a = account_of(add->base.actor);
-    item->is_new = !is_listed(a->roster, item->jid);
+    item->is_new = !contacts_is_listed(a->roster, item->jid);
     item->delta = roster_edit(a->roster, item->jid);
     bool asked = sub_sees((enum sub_state)item->delta.state) ||
                  sub_state_ask((enum sub_state)item->delta.state);
@@ -182,7 +185,7 @@ static bool plan(struct add *add, struct addition *item, uint32_t nth)
     }
     item->delta.flags |= ROSTER_LISTED;
     if (asks)
-        ask(a, item);
+        contacts_ask(a, item);
     roster_seal(a->roster, &item->delta, ROSTER_SHOWN);
     item->delta.version += nth;
     item->delta.item_version = item->delta.version;
@@ -205,7 +208,7 @@ static enum err add_prepare(struct actor_change *base)
         struct addition *item = &add->items[i];
         if (item->result != NULL)
             continue;
-        bool is_new = !is_listed(a->roster, item->jid);
+        bool is_new = !contacts_is_listed(a->roster, item->jid);
         if (slice_eq(item->jid, a->jid))
             item->result = "the user's own address";
         else if (is_new && room <= 0)
@@ -282,7 +285,7 @@ static bool parse_contacts(struct add *add, slice text)
     return true;
 }
 
-static void add(struct account *a, enum err e, void *arg)
+static void contacts_add(struct account *a, enum err e, void *arg)
 {
     struct command_call *call = ((struct task *)arg)->call;
     slice group = command_arg(call, "group");
@@ -302,7 +305,7 @@ static void add(struct account *a, enum err e, void *arg)
     mem_free(&add);
 }
 
-static void run_add(struct command_call *call) { run(call, add, false); }
+static void contacts_run_add(struct command_call *call) { contacts_run(call, contacts_add, false); }
 
 /* contact del */
 
@@ -356,7 +359,7 @@ static void del(struct account *a, enum err e, void *arg)
     account_change(a, &r->base);
 }
 
-static void run_del(struct command_call *call) { run(call, del, false); }
+static void contacts_run_del(struct command_call *call) { contacts_run(call, del, false); }
 
 /* contact full */
 
@@ -420,7 +423,7 @@ static struct command contact_list = {
     .effect = COMMAND_READS,
     .args = list_args,
     .home = "user",
-    .run = run_list,
+    .run = contacts_run_list,
     .doc = "Shows the contact list of a user. The account may be disabled.",
     .columns =
         (const struct command_column[]){
@@ -440,7 +443,7 @@ static struct command contact_add = {
     .effect = COMMAND_CHANGES,
     .args = add_args,
     .home = "user",
-    .run = run_add,
+    .run = contacts_run_add,
     .doc = "Adds contacts to a user's contact list. Existing contacts are also put into the group "
            "and sent a subscription request. When roster.contacts-max is reached, the remaining "
            "contacts are not added. There is a row with the result for each contact.",
@@ -464,7 +467,7 @@ static struct command contact_del = {
     .effect = COMMAND_CHANGES,
     .args = del_args,
     .home = "user",
-    .run = run_del,
+    .run = contacts_run_del,
     .doc = "Removes a contact from a user's contact list. This ends the subscriptions between the "
            "two, as when the user's client does it.",
 };

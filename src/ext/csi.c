@@ -102,12 +102,12 @@ static void inactive_inline(struct session *s, const struct elem *e, struct buf 
     inactive(s);
 }
 
-static void forget(struct session *s) { set_bits(s, 0); }
+static void csi_forget(struct session *s) { set_bits(s, 0); }
 
 /* How important a message is to a user who does not look at the client. */
 enum { CONTENT = 1, CALL = 2, STATE = 4, OTHER = 8 };
 
-static unsigned kind_of(const struct elem *e)
+static unsigned csi_kind_of(const struct elem *e)
 {
     static const char *const content[] = { "body", "encrypted", "openpgp", "error" };
     if (slice_is(e->ns_uri, NS_CHAT_STATES))
@@ -133,7 +133,7 @@ static unsigned kinds_of_copy(const struct stanza *st)
         !elem_child(&forwarded, "message", NS_CLIENT, &message))
         return CONTENT;
     for (bool more = elem_first(&message, &e); more; more = elem_next(&e, &e))
-        kinds |= kind_of(&e);
+        kinds |= csi_kind_of(&e);
     return kinds;
 }
 
@@ -146,7 +146,7 @@ static unsigned kinds_of(const struct stanza *st)
         struct elem e;
         if (elem_parse_within(&e, (slice){ st->content + st->child[i].at, st->child[i].len },
                               SLICE(NS_CLIENT), (slice){ st->other, st->other_len }))
-            kinds |= kind_of(&e);
+            kinds |= csi_kind_of(&e);
     }
     return kinds;
 }
@@ -163,27 +163,27 @@ static enum hold of_content(const struct session *s)
     }
 }
 
-static bool is_word(char c)
+static bool csi_is_word(char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
            (unsigned char)c >= 0x80;
 }
 
 /* As a word of its own, in whatever case. */
-static bool names(slice text, slice nick)
+static bool csi_names(slice text, slice nick)
 {
     for (size_t i = 0; nick.len > 0 && i + nick.len <= text.len; i++) {
         slice part = { text.ptr + i, nick.len };
-        if (slice_eq_nocase(part, nick) && (i == 0 || !is_word(text.ptr[i - 1])) &&
-            (i + nick.len == text.len || !is_word(text.ptr[i + nick.len])))
+        if (slice_eq_nocase(part, nick) && (i == 0 || !csi_is_word(text.ptr[i - 1])) &&
+            (i + nick.len == text.len || !csi_is_word(text.ptr[i + nick.len])))
             return true;
     }
     return false;
 }
 
 /* XEP-0372 §3.2: by the real address, or by that in the room. */
-static bool mentions(const struct session *s, slice occupant, const struct elem *e,
-                     struct arena *tmp)
+static bool csi_mentions(const struct session *s, slice occupant, const struct elem *e,
+                         struct arena *tmp)
 {
     slice uri = elem_attr(e, "uri", tmp), jid;
     if (!elem_is(e, "reference", NS_REFERENCE) || !slice_is(elem_attr_raw(e, "type"), "mention") ||
@@ -199,10 +199,10 @@ static bool is_for_user(const struct session *s, const struct stanza *st)
     slice room = stanza_from_bare(st), nick = audience_nick(s, room);
     struct arena *tmp = loop_scratch(s->account->worker->loop);
     struct elem e;
-    if (nick.len == 0 || names(stanza_child_text(st, KNOWN_BODY, tmp), nick))
+    if (nick.len == 0 || csi_names(stanza_child_text(st, KNOWN_BODY, tmp), nick))
         return true;
     slice occupant = slice_of(arena_printf(tmp, "%.*s/%.*s", SLICE_ARG(room), SLICE_ARG(nick)));
-    return stanza_find(st, "reference", NS_REFERENCE, &e) && mentions(s, occupant, &e, tmp);
+    return stanza_find(st, "reference", NS_REFERENCE, &e) && csi_mentions(s, occupant, &e, tmp);
 }
 
 static enum hold of_room(const struct session *s, const struct stanza *st)
@@ -256,7 +256,7 @@ static enum hold rule(const struct session *s, const struct stanza *st)
 }
 
 /* With this one all that waits is sent. */
-static bool is_last(const struct session *s)
+static bool csi_is_last(const struct session *s)
 {
     return s->queue_unsent + 1 >= setting_int(&session_pause_buffer);
 }
@@ -265,11 +265,11 @@ static enum hold hold(struct session *s, const struct stanza *st)
 {
     enum hold h = rule(s, st);
     if (h != HOLD_DROP)
-        set_bits(s, h == HOLD_KEEP && !is_last(s) ? QUIET | SILENT : QUIET);
+        set_bits(s, h == HOLD_KEEP && !csi_is_last(s) ? QUIET | SILENT : QUIET);
     return h;
 }
 
-static void start(void) { slot = session_state_slot(); }
+static void csi_start(void) { slot = session_state_slot(); }
 
 const struct feature csi_feature = {
     .name = "csi",
@@ -284,8 +284,8 @@ const struct feature csi_feature = {
     .settings = (struct setting *const[]){ &csi_messages, &csi_rooms, &csi_presence,
                                            &csi_chat_states, NULL },
     .metrics = (struct metric *const[]){ &quiet_sessions, &silent_sessions, NULL },
-    .start = start,
-    .session_resumed = forget,
-    .session_freed = forget,
+    .start = csi_start,
+    .session_resumed = csi_forget,
+    .session_freed = csi_forget,
     .hold = hold,
 };

@@ -58,7 +58,7 @@ static const struct disco_form contact_form = {
                                        { 0 } },
 };
 
-static void add_words(struct disco_info *d, const char *var, slice words)
+static void disco_add_words(struct disco_info *d, const char *var, slice words)
 {
     struct disco_field *f = NULL;
     slice word;
@@ -71,7 +71,7 @@ static void add_words(struct disco_info *d, const char *var, slice words)
     }
 }
 
-static void add_form(struct disco_info *d, const struct disco_form *form, struct arena *tmp)
+static void disco_add_form(struct disco_info *d, const struct disco_form *form, struct arena *tmp)
 {
     if (form == NULL)
         return;
@@ -79,7 +79,7 @@ static void add_form(struct disco_info *d, const struct disco_form *form, struct
     for (const struct disco_form_field *f = form->fields; f->var != NULL; f++) {
         const struct setting *s = f->setting;
         if (setting_is_text(s)) {
-            add_words(d, f->var, slice_of(setting_text(s)));
+            disco_add_words(d, f->var, slice_of(setting_text(s)));
             continue;
         }
         const char *value = s->type == PARAM_BOOL ? setting_bool(s) ? "true" : "false"
@@ -107,7 +107,7 @@ static struct disco_info *server_info(struct arena *tmp)
     FEATURES_EACH (f, name) {
         add_identities(d, f->identities);
         disco_add_features(d, f->disco);
-        add_form(d, f->form, tmp);
+        disco_add_form(d, f->form, tmp);
     }
     return d;
 }
@@ -132,7 +132,7 @@ static struct disco_info *host_info(const struct host *h, struct arena *tmp)
     return d;
 }
 
-static void answer_info(struct iq *iq, const struct disco_info *d, slice node)
+static void disco_answer_info(struct iq *iq, const struct disco_info *d, slice node)
 {
     struct buf out;
     buf_init(&out, ANSWER_BYTES_MAX);
@@ -167,13 +167,13 @@ static void info_get(struct iq *iq)
         return;
     if (iq->target == IQ_TO_HOST) {
         if (node.len == 0)
-            answer_info(iq, host_info(iq->host, iq->tmp), node);
+            disco_answer_info(iq, host_info(iq->host, iq->tmp), node);
         else
             iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
     } else if (iq->target == IQ_TO_SERVER) {
         const struct disco_info *d = server_info(iq->tmp);
         if (node.len == 0 || is_caps_node(d, node, iq->tmp))
-            answer_info(iq, d, node);
+            disco_answer_info(iq, d, node);
         else
             iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 }); /* §7 */
     } else if (!access_presence(iq)) {
@@ -181,7 +181,7 @@ static void info_get(struct iq *iq)
     } else if (node.len > 0) {
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
     } else {
-        answer_info(iq, account_info(iq->tmp), node);
+        disco_answer_info(iq, account_info(iq->tmp), node);
     }
 }
 

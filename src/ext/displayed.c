@@ -21,7 +21,7 @@ static bool is_displayed(enum known_child known, const struct elem *e, void *unu
 }
 
 /* §5.2: a node that is made by this keeps all, for the account alone, and sends nothing again. */
-static void publish(struct account *a, slice chat, const struct elem *displayed)
+static void displayed_publish(struct account *a, slice chat, const struct elem *displayed)
 {
     struct buf xml;
     buf_init(&xml, PAYLOAD_BYTES_MAX);
@@ -41,14 +41,14 @@ static void publish(struct account *a, slice chat, const struct elem *displayed)
     buf_fini(&xml);
 }
 
-static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
+static enum verdict displayed_check(struct session *s, struct stanza **st, struct refusal *why)
 {
     struct elem displayed;
     (void)why;
     if ((*st)->kind != STANZA_MESSAGE || (*st)->to_len == 0 || (*st)->bad_to ||
         !stanza_find(*st, "displayed", NS_MDS, &displayed))
         return PASS;
-    publish(s->account, stanza_to(*st), &displayed);
+    displayed_publish(s->account, stanza_to(*st), &displayed);
     *st = stanza_without(*st, (*st)->known, is_displayed, NULL);
     return PASS;
 }
@@ -59,5 +59,5 @@ const struct feature displayed_feature = {
                                     "test_bookmarks", NULL },
                                   { 0 } },
     .disco_account = (const char *const[]){ "urn:xmpp:mds:server-assist:0", NULL },
-    .check = check,
+    .check = displayed_check,
 };

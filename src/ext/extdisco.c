@@ -139,7 +139,7 @@ static void add_service(struct buf *out, const struct iq *iq, const struct servi
 }
 
 /* What is asked for; empty: anything. */
-static bool fits(const struct service *s, const struct service *wanted)
+static bool extdisco_fits(const struct service *s, const struct service *wanted)
 {
     return (wanted->type.len == 0 || slice_eq(wanted->type, s->type)) &&
            (wanted->host.len == 0 || slice_eq(wanted->host, s->host)) &&
@@ -153,7 +153,7 @@ static unsigned add_services(struct buf *out, const struct iq *iq, const struct 
     unsigned n = 0;
     while (slice_word(&rest, &one)) {
         struct service s;
-        if (!service_parse(one, &s) || !fits(&s, wanted))
+        if (!service_parse(one, &s) || !extdisco_fits(&s, wanted))
             continue;
         add_service(out, iq, &s);
         n++;

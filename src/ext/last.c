@@ -64,7 +64,7 @@ static uint64_t seconds_since(uint64_t at_us)
     return now_us > at_us ? (now_us - at_us) / 1000000 : 0;
 }
 
-static void answer(struct iq *iq, uint64_t seconds, slice status)
+static void last_answer(struct iq *iq, uint64_t seconds, slice status)
 {
     struct buf out;
     buf_init(&out, ANSWER_BYTES_MAX);
@@ -82,18 +82,18 @@ static void last_found(void *arg, enum store_result result, const struct store_b
     else if (store_row_count(b, 0) == 0)
         iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("nothing is known about it"));
     else
-        answer(iq, seconds_since((uint64_t)store_int(b, 0, 0, 0)), store_text(b, 0, 0, 1));
+        last_answer(iq, seconds_since((uint64_t)store_int(b, 0, 0, 0)), store_text(b, 0, 0, 1));
 }
 
 static void last_get(struct iq *iq)
 {
     if (iq->target == IQ_TO_SERVER) { /* §5 */
-        answer(iq, seconds_since(iq->worker->node->start_wall_us), (slice){ 0 });
+        last_answer(iq, seconds_since(iq->worker->node->start_wall_us), (slice){ 0 });
     } else if (!access_presence(iq)) {
         iq_error(iq, SE_FORBIDDEN, (slice){ 0 }); /* §3, also where there is no such account */
     } else if (iq->target == IQ_TO_SELF ? account_available(iq->account) > 0
                                         : presence_shows(iq->account, stanza_from_bare(iq->st))) {
-        answer(iq, 0, (slice){ 0 });
+        last_answer(iq, 0, (slice){ 0 });
     } else {
         struct store_batch *b = store_read(iq->worker->store, account_lane(iq->account));
         STORE_ADD(b, &last_load, STORE_ANY_ROWS, SV_I(iq->account->id));
@@ -128,7 +128,7 @@ static void write_now(struct account *a, slice status)
 
 /* Sessions that others may know of: XEP-0186 §3.1.1: while all are invisible, the answer is as if
  * they had left when they became invisible. */
-static unsigned shown(const struct account *a)
+static unsigned last_shown(const struct account *a)
 {
     unsigned n = 0;
     LIST_EACH (it, &a->sessions) {
@@ -140,13 +140,13 @@ static unsigned shown(const struct account *a)
 
 static void last_hidden(struct session *s)
 {
-    if (shown(s->account) == 0 && s->available)
+    if (last_shown(s->account) == 0 && s->available)
         write_now(s->account, SLICE(""));
 }
 
 static void last_unavailable(struct session *s, const struct stanza *st)
 {
-    if (shown(s->account) > 0 || s->hidden)
+    if (last_shown(s->account) > 0 || s->hidden)
         return;
     struct arena *tmp = arena_create(0);
     write_now(s->account, clip(stanza_child_text(st, KNOWN_STATUS, tmp)));
@@ -155,7 +155,7 @@ static void last_unavailable(struct session *s, const struct stanza *st)
 
 static void last_stopping(struct account *a, struct store_batch *b)
 {
-    if (shown(a) > 0)
+    if (last_shown(a) > 0)
         add_now(b, a, SLICE(""));
 }
 

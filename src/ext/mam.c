@@ -88,37 +88,37 @@ static const struct iq_rule rules[] = {
 static struct store_stmt *stmts[64];
 static struct store_schema schema = { "mam", migrations, stmts, NULL };
 
-static void gather(struct store_stmt *const *list, unsigned *n)
+static void ext_mam_gather(struct store_stmt *const *list, unsigned *n)
 {
     for (; *list != NULL; list++)
         stmts[(*n)++] = *list;
 }
 
-static void start(void)
+static void ext_mam_start(void)
 {
     unsigned n = 0;
-    gather(mam_prefs_stmts, &n);
-    gather(mam_fulltext_stmts, &n);
-    gather(mam_expire_stmts, &n);
-    gather(mam_quota_stmts, &n);
-    gather(mam_retract_stmts, &n);
+    ext_mam_gather(mam_prefs_stmts, &n);
+    ext_mam_gather(mam_fulltext_stmts, &n);
+    ext_mam_gather(mam_expire_stmts, &n);
+    ext_mam_gather(mam_quota_stmts, &n);
+    ext_mam_gather(mam_retract_stmts, &n);
     mam_prefs_start();
 }
 
 /* The server may have ended before it had counted and indexed the last messages. */
-static void worker_start(struct worker *w)
+static void ext_mam_worker_start(struct worker *w)
 {
     if (w->index == 0)
         archive_words_stored(w);
 }
 
-static void loaded(struct account *a, const struct store_batch *b, unsigned first)
+static void ext_mam_loaded(struct account *a, const struct store_batch *b, unsigned first)
 {
     mam_prefs_loaded(a, b, first);
     mam_expire_arm(a->worker);
 }
 
-static void ended(struct worker *w)
+static void ext_mam_ended(struct worker *w)
 {
     mam_fulltext_stop(w);
     mam_expire_stop(w);
@@ -160,15 +160,15 @@ const struct feature mam_feature = {
     .commands = (struct command *const[]){ &mam_expire_command, NULL },
     .metrics = (struct metric *const[]){ &mam_expired, &mam_trimmed, NULL },
     .logs = (struct log_area *const[]){ &mam_log, NULL },
-    .start = start,
+    .start = ext_mam_start,
     .load = mam_prefs_load,
-    .loaded = loaded,
+    .loaded = ext_mam_loaded,
     .unload = mam_prefs_unload,
     .bind2_load = mam_bind2_load,
     .bind2_loaded = mam_bind2_loaded,
     .remove = mam_prefs_remove,
-    .worker_start = worker_start,
-    .worker_ended = ended,
+    .worker_start = ext_mam_worker_start,
+    .worker_ended = ext_mam_ended,
     .archive = archives,
     .kept = mam_retract,
 };

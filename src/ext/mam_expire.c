@@ -58,17 +58,17 @@ static struct pass {
 } pass;
 static atomic_bool armed;
 
-static void step(struct pass *p);
-static void due(struct timer *t, struct loop *loop);
+static void mam_expire_step(struct pass *p);
+static void mam_expire_due(struct timer *t, struct loop *loop);
 
-static void finish(struct pass *p, enum store_result r)
+static void mam_expire_finish(struct pass *p, enum store_result r)
 {
     struct command_call *call = p->call;
     p->call = NULL;
     metric_add(&mam_expired, p->removed);
     if (p->removed > 0)
         log_info(&mam_log, LOG_EV("archive.expired"), LOG_I("messages", p->removed));
-    p->timer.fn = due;
+    p->timer.fn = mam_expire_due;
     timer_set(p->worker->loop, &p->timer, PASS_MS);
     uint32_t removed = p->removed;
     p->under_way = false;
@@ -78,13 +78,13 @@ static void finish(struct pass *p, enum store_result r)
         command_fail(call, E_DOWN, "the database does not answer; messages deleted: %u", removed);
 }
 
-static void next_step(struct timer *t, struct loop *loop)
+static void mam_expire_next_step(struct timer *t, struct loop *loop)
 {
     (void)loop;
-    step(CONTAINER_OF(t, struct pass, timer));
+    mam_expire_step(CONTAINER_OF(t, struct pass, timer));
 }
 
-static void removed(void *arg, enum store_result r, const struct store_batch *b)
+static void mam_expire_removed(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct pass *p = arg;
     (void)b;
@@ -92,19 +92,19 @@ static void removed(void *arg, enum store_result r, const struct store_batch *b)
         p->removed += p->removing;
         p->position = p->next;
     } else if (r != STORE_CONFLICT) { /* a conflict: one was retracted meanwhile; read it again */
-        finish(p, r);
+        mam_expire_finish(p, r);
         return;
     }
-    p->timer.fn = next_step;
+    p->timer.fn = mam_expire_next_step;
     timer_set(p->worker->loop, &p->timer, PAUSE_MS);
 }
 
-static void oldest_read(void *arg, enum store_result r, const struct store_batch *rows)
+static void mam_expire_oldest_read(void *arg, enum store_result r, const struct store_batch *rows)
 {
     struct pass *p = arg;
     if (r == STORE_CONFLICT && p->rows > 1) { /* too many bytes */
         p->rows /= 8;
-        step(p);
+        mam_expire_step(p);
         return;
     }
     uint32_t count = r == STORE_OK ? store_row_count(rows, 0) : 0;
@@ -128,25 +128,25 @@ static void oldest_read(void *arg, enum store_result r, const struct store_batch
     arena_destroy(&tmp);
     if (i == 0 || p->worker->stopping) {
         store_drop(&b);
-        finish(p, r);
+        mam_expire_finish(p, r);
     } else if (p->removing == 0) {
         store_drop(&b);
-        removed(p, STORE_OK, NULL);
+        mam_expire_removed(p, STORE_OK, NULL);
     } else {
         archive_edit(b);
-        store_submit(b, p->worker->loop, 0, removed, p);
+        store_submit(b, p->worker->loop, 0, mam_expire_removed, p);
     }
 }
 
-static void step(struct pass *p)
+static void mam_expire_step(struct pass *p)
 {
     struct store_batch *b = store_read(p->worker->store, 0);
     STORE_ADD(b, &read_oldest, STORE_ANY_ROWS, SV_I(p->position), SV_I(p->rows));
     store_add(b, &read_late, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, p->worker->loop, 0, oldest_read, p);
+    store_submit(b, p->worker->loop, 0, mam_expire_oldest_read, p);
 }
 
-static void begin(struct command_call *call)
+static void mam_expire_begin(struct command_call *call)
 {
     int64_t days = setting_int(&mam_retention);
     timer_cancel(&pass.timer);
@@ -156,22 +156,22 @@ static void begin(struct command_call *call)
     pass.rows = STEP_ROWS;
     pass.removed = 0;
     pass.before_us = (int64_t)clock_wall_us() - days * 86400 * 1000000;
-    step(&pass);
+    mam_expire_step(&pass);
 }
 
-static void due(struct timer *t, struct loop *loop)
+static void mam_expire_due(struct timer *t, struct loop *loop)
 {
     if (setting_int(&mam_retention) == SETTING_NONE)
         timer_set(loop, t, PASS_MS);
     else
-        begin(NULL);
+        mam_expire_begin(NULL);
 }
 
-static void arm(struct worker *w, void *arg)
+static void mam_expire_arm_here(struct worker *w, void *arg)
 {
     (void)arg;
     pass.worker = w;
-    pass.timer.fn = due;
+    pass.timer.fn = mam_expire_due;
     timer_set(w->loop, &pass.timer, FIRST_MS);
 }
 
@@ -181,7 +181,7 @@ void mam_expire_arm(struct worker *w)
     bool not_yet = false;
     if (!atomic_load_explicit(&armed, memory_order_relaxed) &&
         atomic_compare_exchange_strong(&armed, &not_yet, true))
-        node_call(w->node, duty_home(w->node, DUTY_ARCHIVE), arm, NULL);
+        node_call(w->node, duty_home(w->node, DUTY_ARCHIVE), mam_expire_arm_here, NULL);
 }
 
 void mam_expire_stop(struct worker *w)
@@ -202,7 +202,7 @@ static void run_expire(struct command_call *call)
     else if (pass.under_way)
         command_fail(call, E_AGAIN, "messages are being deleted already; try again later");
     else
-        begin(call);
+        mam_expire_begin(call);
 }
 
 struct command mam_expire_command = {

@@ -121,7 +121,7 @@ struct store_stmt *const mam_fulltext_stmts[] = {
 /* Words. */
 
 /* Without our private character, with which nobody may claim words for an account. */
-static void add_text(struct buf *out, slice text)
+static void mam_fulltext_add_text(struct buf *out, slice text)
 {
     static const slice mark = SLICE_INIT(PRIVATE);
     while (text.len > 0 && out->len < TEXT_MAX) {
@@ -170,7 +170,7 @@ static bool message_words(struct buf *out, const struct archive_line *m, struct 
         if (is_encrypted(&e))
             return false;
         if (elem_is(&e, "body", NS_CLIENT) || elem_is(&e, "subject", NS_CLIENT))
-            add_text(out, elem_text(&e, tmp));
+            mam_fulltext_add_text(out, elem_text(&e, tmp));
     }
     cut_text(out);
     if (out->len == 0)
@@ -182,8 +182,8 @@ static bool message_words(struct buf *out, const struct archive_line *m, struct 
     return true;
 }
 
-static void add_row(struct store_batch *b, const struct store_stmt *stmt, int rows, int64_t id,
-                    slice words)
+static void mam_fulltext_add_row(struct store_batch *b, const struct store_stmt *stmt, int rows,
+                                 int64_t id, slice words)
 {
     struct buf vector;
     if (!store_is_pgsql(store_of(b)) || stmt == &drop_words) {
@@ -196,24 +196,25 @@ static void add_row(struct store_batch *b, const struct store_stmt *stmt, int ro
     buf_fini(&vector);
 }
 
-static void add_words(struct store_batch *b, const struct store_stmt *stmt,
-                      const struct archive_line *m, struct arena *tmp)
+static void mam_fulltext_add_words(struct store_batch *b, const struct store_stmt *stmt,
+                                   const struct archive_line *m, struct arena *tmp)
 {
     struct buf words;
     buf_init(&words, STORE_BATCH_BYTES_MAX);
     if (message_words(&words, m, tmp))
-        add_row(b, stmt, STORE_ANY_ROWS, m->id, buf_slice(&words));
+        mam_fulltext_add_row(b, stmt, STORE_ANY_ROWS, m->id, buf_slice(&words));
     buf_fini(&words);
 }
 
-static void forget(struct store_batch *b, const struct archive_line *m, struct arena *tmp)
+static void mam_fulltext_forget(struct store_batch *b, const struct archive_line *m,
+                                struct arena *tmp)
 {
-    add_words(b, &drop_words, m, tmp);
+    mam_fulltext_add_words(b, &drop_words, m, tmp);
 }
 
 static void again(struct store_batch *b, const struct archive_line *m, struct arena *tmp)
 {
-    add_words(b, &put_words_again, m, tmp);
+    mam_fulltext_add_words(b, &put_words_again, m, tmp);
 }
 
 static bool has_letters(slice word)
@@ -239,7 +240,7 @@ static void add_phrase(struct buf *out, const struct store *store, slice word)
     buf_lit(out, "\"");
 }
 
-static slice match(struct worker *w, int64_t owner, slice text, struct arena *tmp)
+static slice mam_fulltext_match(struct worker *w, int64_t owner, slice text, struct arena *tmp)
 {
     struct buf out, plain;
     char mark[32];
@@ -247,7 +248,7 @@ static slice match(struct worker *w, int64_t owner, slice text, struct arena *tm
     unsigned words = 0;
     buf_init(&out, 4 * TEXT_MAX);
     buf_init(&plain, 4 * TEXT_MAX);
-    add_text(&plain, text);
+    mam_fulltext_add_text(&plain, text);
     cut_text(&plain);
     for (size_t i = 0; i < plain.len; i++)
         if ((uint8_t)plain.ptr[i] <= ' ' || plain.ptr[i] == '"')
@@ -287,9 +288,9 @@ static _Atomic uint32_t kicks; /* messages since the last look */
 static uint32_t postponed;     /* of the background */
 
 static void read_step(struct feed *f, int64_t position);
-static void begin(struct feed *f);
+static void mam_fulltext_begin(struct feed *f);
 
-static void due(struct timer *t, struct loop *loop)
+static void mam_fulltext_due(struct timer *t, struct loop *loop)
 {
     /* merging the index holds up the store's writer: rather when few wait for it */
     if (atomic_exchange(&kicks, 0) > BUSY && ++postponed < POSTPONED_MAX) {
@@ -298,7 +299,7 @@ static void due(struct timer *t, struct loop *loop)
     }
     postponed = 0;
     atomic_store(&stored_more, false);
-    begin(CONTAINER_OF(t, struct feed, timer));
+    mam_fulltext_begin(CONTAINER_OF(t, struct feed, timer));
 }
 
 static void start_background(struct worker *w)
@@ -308,11 +309,11 @@ static void start_background(struct worker *w)
         return;
     background.worker = w;
     background.rows = STEP_ROWS;
-    background.timer.fn = due;
+    background.timer.fn = mam_fulltext_due;
     timer_set(w->loop, &background.timer, DELAY_MS);
 }
 
-static void stored(struct worker *w)
+static void mam_fulltext_stored(struct worker *w)
 {
     mam_quota_stored(w);
     atomic_fetch_add_explicit(&kicks, 1, memory_order_relaxed);
@@ -332,7 +333,7 @@ void mam_fulltext_stop(struct worker *w)
 }
 
 /* What was stored since the last look is indexed next time. */
-static void end(struct feed *f, enum archive_words_state state)
+static void mam_fulltext_end(struct feed *f, enum archive_words_state state)
 {
     if (f->done != NULL) {
         f->done(f->arg, state);
@@ -345,7 +346,7 @@ static void end(struct feed *f, enum archive_words_state state)
         start_background(w);
 }
 
-static void stepped(void *arg, enum store_result r, const struct store_batch *b)
+static void mam_fulltext_stepped(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct feed *f = arg;
     (void)b;
@@ -353,23 +354,23 @@ static void stepped(void *arg, enum store_result r, const struct store_batch *b)
     if (moved && f->done == NULL && atomic_load(&kicks) > BUSY)
         timer_set(f->worker->loop, &f->timer, DELAY_MS);
     else if (moved)
-        begin(f);
+        mam_fulltext_begin(f);
     else
-        end(f, WORDS_BEHIND);
+        mam_fulltext_end(f, WORDS_BEHIND);
 }
 
-static void log_read(void *arg, enum store_result r, const struct store_batch *rows)
+static void mam_fulltext_log_read(void *arg, enum store_result r, const struct store_batch *rows)
 {
     struct feed *f = arg;
     int64_t from = 0, to = 0;
     if (r == STORE_CONFLICT && f->rows > 1) { /* too many bytes */
         f->rows /= 8;
-        begin(f);
+        mam_fulltext_begin(f);
         return;
     }
     uint32_t count = r == STORE_OK ? store_row_count(rows, 0) : 0;
     if (count == 0) {
-        end(f, r == STORE_OK ? WORDS_CURRENT : WORDS_BEHIND);
+        mam_fulltext_end(f, r == STORE_OK ? WORDS_CURRENT : WORDS_BEHIND);
         return;
     }
     struct store_batch *b = store_write(f->worker->store, 0);
@@ -388,12 +389,12 @@ static void log_read(void *arg, enum store_result r, const struct store_batch *r
         struct archive_line m = archive_line_of(rows, 0, k);
         arena_reset(tmp);
         if (message_words(&words, &m, tmp))
-            add_row(b, &put_words, 1, m.id, buf_slice(&words));
+            mam_fulltext_add_row(b, &put_words, 1, m.id, buf_slice(&words));
     }
     buf_fini(&words);
     arena_destroy(&tmp);
     f->rows = f->rows < STEP_ROWS / 2 ? f->rows * 2 : STEP_ROWS;
-    store_submit(b, f->worker->loop, 0, stepped, f);
+    store_submit(b, f->worker->loop, 0, mam_fulltext_stepped, f);
 }
 
 static void read_step(struct feed *f, int64_t position)
@@ -401,28 +402,28 @@ static void read_step(struct feed *f, int64_t position)
     struct store_batch *b = store_read(f->worker->store, 0);
     STORE_ADD(b, &read_log, STORE_ANY_ROWS, SV_I(position), SV_I(f->rows));
     store_add(b, &read_state, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, f->worker->loop, 0, log_read, f);
+    store_submit(b, f->worker->loop, 0, mam_fulltext_log_read, f);
 }
 
 static void state_read(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct feed *f = arg;
     if (r != STORE_OK) {
-        end(f, WORDS_BEHIND);
+        mam_fulltext_end(f, WORDS_BEHIND);
         return;
     }
     int64_t position = store_int(b, 0, 0, 0), last = store_int(b, 0, 0, 1);
     if (f->done != NULL && f->target == 0)
         f->target = last;
     if (position >= last || (f->done != NULL && position >= f->target))
-        end(f, WORDS_CURRENT);
+        mam_fulltext_end(f, WORDS_CURRENT);
     else if (f->worker->stopping || (f->until_us != 0 && clock_mono_us() > f->until_us))
-        end(f, WORDS_BEHIND);
+        mam_fulltext_end(f, WORDS_BEHIND);
     else
         read_step(f, position);
 }
 
-static void begin(struct feed *f)
+static void mam_fulltext_begin(struct feed *f)
 {
     struct store_batch *b = store_read(f->worker->store, f->lane);
     f->lane = 0;
@@ -430,7 +431,8 @@ static void begin(struct feed *f)
     store_submit(b, f->worker->loop, 0, state_read, f);
 }
 
-static void catch_up(struct worker *w, uint64_t lane, archive_words_fn *done, void *arg)
+static void mam_fulltext_catch_up(struct worker *w, uint64_t lane, archive_words_fn *done,
+                                  void *arg)
 {
     struct feed *f = mem_new(struct feed);
     f->worker = w;
@@ -439,7 +441,7 @@ static void catch_up(struct worker *w, uint64_t lane, archive_words_fn *done, vo
     f->until_us = clock_mono_us() + CATCH_UP_US;
     f->done = done;
     f->arg = arg;
-    begin(f);
+    mam_fulltext_begin(f);
 }
 
 const struct archive_words mam_words = {
@@ -447,9 +449,9 @@ const struct archive_words mam_words = {
     .first = &find_first_words,
     .last = &find_last_words,
     .count = &count_words,
-    .match = match,
-    .catch_up = catch_up,
-    .stored = stored,
-    .forget = forget,
+    .match = mam_fulltext_match,
+    .catch_up = mam_fulltext_catch_up,
+    .stored = mam_fulltext_stored,
+    .forget = mam_fulltext_forget,
     .again = again,
 };

@@ -70,7 +70,7 @@ static enum mam_default default_of(const struct account *a)
 }
 
 /* §2.3: a listed address with a resource is compared as it is, one without with the bare one. */
-static bool is_listed(slice list, const struct jid *contact)
+static bool mam_prefs_is_listed(slice list, const struct jid *contact)
 {
     slice jid, bare = jid_bare(contact);
     while (slice_cut(list, '\n', &jid, &list))
@@ -86,9 +86,9 @@ bool mam_prefs_archive(struct account *a, const struct stanza *st, slice contact
     (void)st;
     if (!setting_bool(&mam_enabled))
         return false;
-    if (p != NULL && is_listed(p->never, &jid))
+    if (p != NULL && mam_prefs_is_listed(p->never, &jid))
         return false;
-    if (p != NULL && is_listed(p->always, &jid))
+    if (p != NULL && mam_prefs_is_listed(p->always, &jid))
         return true;
     enum mam_default def = default_of(a);
     return def == MAM_ROSTER ? roster_find(a->roster, jid_bare(&jid)) != NULL : def == MAM_ALWAYS;
@@ -106,7 +106,7 @@ static void write_list(struct buf *out, const char *name, slice list)
     buf_printf(out, "</%s>", name);
 }
 
-static void answer(struct iq *iq, const struct account *a)
+static void mam_prefs_answer(struct iq *iq, const struct account *a)
 {
     const struct prefs *p = prefs_of(a);
     struct buf out;
@@ -134,12 +134,12 @@ void mam_prefs_get(struct iq *iq)
     if (iq->target != IQ_TO_SELF)
         iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
     else
-        answer(iq, iq->account);
+        mam_prefs_answer(iq, iq->account);
 }
 
 /* Adds the addresses of <always/> or <never/>. NULL: right; else what is wrong. */
-static const char *read_list(const struct elem *prefs, const char *name, struct arena *tmp,
-                             struct buf *out, unsigned *count)
+static const char *mam_prefs_read_list(const struct elem *prefs, const char *name,
+                                       struct arena *tmp, struct buf *out, unsigned *count)
 {
     struct elem list, e;
     if (!elem_child(prefs, name, NS_MAM, &list))
@@ -156,7 +156,8 @@ static const char *read_list(const struct elem *prefs, const char *name, struct 
     return out->overflow ? "the list is too long" : NULL;
 }
 
-static bool read_default(const struct elem *prefs, struct arena *tmp, enum mam_default *out)
+static bool mam_prefs_read_default(const struct elem *prefs, struct arena *tmp,
+                                   enum mam_default *out)
 {
     slice def = elem_attr(prefs, "default", tmp);
     for (unsigned i = 0; mam_defaults[i] != NULL; i++) {
@@ -174,7 +175,7 @@ struct change {
     struct prefs *prefs;
 };
 
-static enum err change_prepare(struct actor_change *base)
+static enum err mam_prefs_change_prepare(struct actor_change *base)
 {
     struct change *c = (struct change *)base;
     struct account *a = account_of(base->actor);
@@ -186,7 +187,7 @@ static enum err change_prepare(struct actor_change *base)
     return OK;
 }
 
-static void change_apply(struct actor_change *base, enum err e)
+static void mam_prefs_change_apply(struct actor_change *base, enum err e)
 {
     struct change *c = (struct change *)base;
     struct account *a = account_of(base->actor);
@@ -194,7 +195,7 @@ static void change_apply(struct actor_change *base, enum err e)
         struct prefs *old = prefs_of(a);
         mem_free(&old);
         a->state_of[slot] = c->prefs;
-        answer(c->iq, a);
+        mam_prefs_answer(c->iq, a);
     } else {
         mem_free(&c->prefs);
         iq_error(c->iq, stanza_error_of(e), (slice){ 0 });
@@ -209,21 +210,22 @@ void mam_prefs_set(struct iq *iq)
     unsigned count = 0;
     if (!may_choose(iq))
         return;
-    if (!read_default(&iq->payload, iq->tmp, &def)) {
+    if (!mam_prefs_read_default(&iq->payload, iq->tmp, &def)) {
         iq_error(iq, SE_BAD_REQUEST, SLICE("the default is 'always', 'never' or 'roster'"));
         return;
     }
     buf_init(&always, LIST_BYTES_MAX);
     buf_init(&never, LIST_BYTES_MAX);
-    const char *why = read_list(&iq->payload, "always", iq->tmp, &always, &count);
+    const char *why = mam_prefs_read_list(&iq->payload, "always", iq->tmp, &always, &count);
     if (why == NULL)
-        why = read_list(&iq->payload, "never", iq->tmp, &never, &count);
+        why = mam_prefs_read_list(&iq->payload, "never", iq->tmp, &never, &count);
     if (why != NULL) {
         iq_error(iq, SE_BAD_REQUEST, slice_of(why));
     } else {
         struct account *a = iq->account;
         struct change *c = mem_new(struct change);
-        c->base = (struct actor_change){ .prepare = change_prepare, .apply = change_apply };
+        c->base = (struct actor_change){ .prepare = mam_prefs_change_prepare,
+                                         .apply = mam_prefs_change_apply };
         c->prefs = prefs_make(def, buf_slice(&always), buf_slice(&never));
         c->iq = iq_hold(iq);
         account_change(a, &c->base);

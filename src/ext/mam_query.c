@@ -21,14 +21,14 @@ struct query {
 };
 
 /* Its answer follows, which frees it. */
-static struct iq *end(const struct query *q)
+static struct iq *mam_query_end(const struct query *q)
 {
     session_unclaim(q->iq->worker, q->session);
     return q->iq;
 }
 
-static struct stanza *wrap(struct copies *c, const struct session *s, uint64_t id, uint64_t at_us,
-                           slice text)
+static struct stanza *mam_query_wrap(struct copies *c, const struct session *s, uint64_t id,
+                                     uint64_t at_us, slice text)
 {
     const struct query *q = CONTAINER_OF(c, struct query, copies);
     struct buf out;
@@ -40,34 +40,34 @@ static struct stanza *wrap(struct copies *c, const struct session *s, uint64_t i
     return st;
 }
 
-static void finish(struct query *q)
+static void mam_query_finish(struct query *q)
 {
     struct buf out;
     buf_init(&out, 4096);
     archive_fin_write(&out, &q->find, 0, q->find.found_count);
-    iq_result_buf(end(q), &out);
+    iq_result_buf(mam_query_end(q), &out);
 }
 
-static void sent(struct copies *c, enum err e)
+static void mam_query_sent(struct copies *c, enum err e)
 {
     struct query *q = CONTAINER_OF(c, struct query, copies);
     if (e == OK)
-        finish(q);
+        mam_query_finish(q);
     else
-        archive_unread(end(q), e);
+        archive_unread(mam_query_end(q), e);
 }
 
-static void found(struct archive_query *find, enum stanza_error e, slice text)
+static void mam_query_found(struct archive_query *find, enum stanza_error e, slice text)
 {
     struct query *q = CONTAINER_OF(find, struct query, find);
     uint64_t *ids = find->found;
     uint32_t count = find->found_count;
     if (e != SE_NONE) {
-        iq_error(end(q), e, text);
+        iq_error(mam_query_end(q), e, text);
         return;
     }
     if (count == 0) {
-        finish(q);
+        mam_query_finish(q);
         return;
     }
     if (q->ask.flip) { /* only the order is another (§4.3.5) */
@@ -79,14 +79,14 @@ static void found(struct archive_query *find, enum stanza_error e, slice text)
                                  .session = q->session,
                                  .ids = ids,
                                  .count = count,
-                                 .wrap = wrap,
-                                 .done = sent,
+                                 .wrap = mam_query_wrap,
+                                 .done = mam_query_sent,
                                  .settles = true };
     copies_send(&q->copies);
 }
 
 /* Whose archive it is, asks: §7.1. */
-static bool owner_asks(struct iq *iq)
+static bool mam_query_owner_asks(struct iq *iq)
 {
     if (iq->target != IQ_TO_SELF)
         iq_error(iq, SE_FORBIDDEN, SLICE("an archive is its owner's"));
@@ -95,7 +95,7 @@ static bool owner_asks(struct iq *iq)
 
 void mam_query(struct iq *iq)
 {
-    if (!owner_asks(iq))
+    if (!mam_query_owner_asks(iq))
         return;
     if (iq->session == NULL) {
         iq_error(iq, SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
@@ -120,16 +120,16 @@ void mam_query(struct iq *iq)
                                       .user = (uint64_t)held->account->id,
                                       .ask = &q->ask,
                                       .tmp = held->tmp,
-                                      .done = found };
+                                      .done = mam_query_found };
     if (q->ask.error != SE_NONE)
-        iq_error(end(q), q->ask.error, q->ask.text);
+        iq_error(mam_query_end(q), q->ask.error, q->ask.text);
     else
         archive_find(&q->find);
 }
 
 void mam_form_get(struct iq *iq)
 {
-    if (owner_asks(iq))
+    if (mam_query_owner_asks(iq))
         archive_form_answer(iq);
 }
 
@@ -152,6 +152,6 @@ void mam_bind2_loaded(struct session *s, const struct store_batch *b, unsigned f
 
 void mam_metadata(struct iq *iq)
 {
-    if (owner_asks(iq))
+    if (mam_query_owner_asks(iq))
         archive_ends_answer(iq, iq->account->id, account_lane(iq->account));
 }

@@ -154,10 +154,10 @@ static struct {
 } known[1u << KNOWN_BITS];
 static int64_t known_limits[2]; /* they were compared with these */
 
-static void step(struct round *q);
+static void mam_quota_step(struct round *q);
 static void all_counted(struct round *q);
 static void next_owner(struct round *q);
-static void look_at(struct round *q);
+static void mam_quota_look_at(struct round *q);
 
 static int64_t limit_of(int64_t owner)
 {
@@ -194,24 +194,24 @@ static void know(int64_t owner, int64_t free)
     known[i].free = free;
 }
 
-static void due(struct timer *t, struct loop *loop)
+static void mam_quota_due(struct timer *t, struct loop *loop)
 {
     struct round *q = CONTAINER_OF(t, struct round, timer);
     (void)loop;
     atomic_store(&stored_more, false);
     q->rows = REMOVE_ROWS;
     q->any = false;
-    step(q);
+    mam_quota_step(q);
 }
 
-static void start(struct worker *w)
+static void mam_quota_start(struct worker *w)
 {
     bool idle = false;
     if ((limit_of(0) == INT64_MAX && limit_of(ROOM_ID_MIN) == INT64_MAX) ||
         !atomic_compare_exchange_strong(&running, &idle, true))
         return;
     round_.worker = w;
-    round_.timer.fn = due;
+    round_.timer.fn = mam_quota_due;
     timer_set(w->loop, &round_.timer, DELAY_MS);
 }
 
@@ -220,7 +220,7 @@ void mam_quota_stored(struct worker *w)
     if (!atomic_load_explicit(&stored_more, memory_order_relaxed))
         atomic_store(&stored_more, true);
     if (!atomic_load_explicit(&running, memory_order_relaxed))
-        start(w);
+        mam_quota_start(w);
 }
 
 void mam_quota_stop(struct worker *w)
@@ -232,24 +232,24 @@ void mam_quota_stop(struct worker *w)
     atomic_store(&running, false);
 }
 
-static void end(struct round *q)
+static void mam_quota_end(struct round *q)
 {
     struct worker *w = q->worker;
     q->all = false;
     atomic_store(&running, false);
     if ((q->any || atomic_load(&stored_more)) && !w->stopping)
-        start(w);
+        mam_quota_start(w);
 }
 
 /* Removing. */
 
-static void look_again(struct timer *t, struct loop *loop)
+static void mam_quota_look_again(struct timer *t, struct loop *loop)
 {
     (void)loop;
-    look_at(CONTAINER_OF(t, struct round, timer));
+    mam_quota_look_at(CONTAINER_OF(t, struct round, timer));
 }
 
-static void trimmed(void *arg, enum store_result r, const struct store_batch *b)
+static void mam_quota_trimmed(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct round *q = arg;
     (void)b;
@@ -258,10 +258,10 @@ static void trimmed(void *arg, enum store_result r, const struct store_batch *b)
         q->entry = q->entry_next;
         q->tries = 0;
     } else if (r != STORE_CONFLICT || ++q->tries == TRIES) {
-        end(q);
+        mam_quota_end(q);
         return;
     }
-    q->timer.fn = look_again;
+    q->timer.fn = mam_quota_look_again;
     timer_set(q->worker->loop, &q->timer, PAUSE_MS);
 }
 
@@ -271,13 +271,13 @@ static void conversation_ends(struct round *q)
 {
     if (q->kept) {
         q->skip++;
-        look_at(q);
+        mam_quota_look_at(q);
         return;
     }
     struct store_batch *b = store_write(q->worker->store, (uint64_t)q->owner);
     STORE_ADD(b, &drop_longest, STORE_ANY_ROWS, SV_I(q->owner), SV_I(q->peer));
     q->removing = 0;
-    store_submit(b, q->worker->loop, 0, trimmed, q);
+    store_submit(b, q->worker->loop, 0, mam_quota_trimmed, q);
 }
 
 /* Adds the removal of the oldest, about `most` bytes; how many. */
@@ -306,16 +306,16 @@ static uint32_t add_oldest(struct round *q, struct store_batch *b, const struct 
     return removing;
 }
 
-static void oldest_read(void *arg, enum store_result r, const struct store_batch *rows)
+static void mam_quota_oldest_read(void *arg, enum store_result r, const struct store_batch *rows)
 {
     struct round *q = arg;
     if (r == STORE_CONFLICT && q->rows > 1) { /* too many bytes */
         q->rows /= 8;
-        look_at(q);
+        mam_quota_look_at(q);
         return;
     }
     if (r != STORE_OK || q->worker->stopping) {
-        end(q);
+        mam_quota_end(q);
         return;
     }
     int64_t goal = limit_of(q->owner), size = store_int(rows, 0, 0, 0);
@@ -327,7 +327,7 @@ static void oldest_read(void *arg, enum store_result r, const struct store_batch
         q->peer = store_int(rows, 1, 0, 0);
         q->entry = 0;
         q->kept = false;
-        look_at(q);
+        mam_quota_look_at(q);
     } else if (store_row_count(rows, 2) == 0) {
         conversation_ends(q);
     } else {
@@ -337,14 +337,14 @@ static void oldest_read(void *arg, enum store_result r, const struct store_batch
         archive_edit(b);
         if (q->removing == 0) {
             store_drop(&b);
-            trimmed(q, STORE_OK, NULL);
+            mam_quota_trimmed(q, STORE_OK, NULL);
         } else {
-            store_submit(b, q->worker->loop, 0, trimmed, q);
+            store_submit(b, q->worker->loop, 0, mam_quota_trimmed, q);
         }
     }
 }
 
-static void look_at(struct round *q)
+static void mam_quota_look_at(struct round *q)
 {
     struct store_batch *b = store_read(q->worker->store, (uint64_t)q->owner);
     store_read_late(b, q->owner);
@@ -352,7 +352,7 @@ static void look_at(struct round *q)
     STORE_ADD(b, &find_longest, STORE_ANY_ROWS, SV_I(q->owner), SV_I(q->skip));
     STORE_ADD(b, &read_oldest, STORE_ANY_ROWS, SV_I(q->owner), SV_I(q->peer), SV_I(q->entry),
               SV_I(q->rows));
-    store_submit(b, q->worker->loop, 0, oldest_read, q);
+    store_submit(b, q->worker->loop, 0, mam_quota_oldest_read, q);
 }
 
 static void all_read(void *arg, enum store_result r, const struct store_batch *b)
@@ -364,7 +364,7 @@ static void all_read(void *arg, enum store_result r, const struct store_batch *b
         q->limits[1] = limit_of(ROOM_ID_MIN);
     }
     if (count == 0) {
-        end(q);
+        mam_quota_end(q);
         return;
     }
     for (uint32_t i = 0; i < count; i++)
@@ -377,7 +377,7 @@ static void all_read(void *arg, enum store_result r, const struct store_batch *b
 static void step_again(struct timer *t, struct loop *loop)
 {
     (void)loop;
-    step(CONTAINER_OF(t, struct round, timer));
+    mam_quota_step(CONTAINER_OF(t, struct round, timer));
 }
 
 static void counted_step(struct round *q)
@@ -406,7 +406,7 @@ static void next_owner(struct round *q)
         q->entry = 0;
         q->skip = q->tries = 0;
         q->kept = false;
-        look_at(q);
+        mam_quota_look_at(q);
     } else if (q->all) {
         struct store_batch *b = store_read(q->worker->store, 0);
         STORE_ADD(b, &find_over, STORE_ANY_ROWS, SV_I(q->all_after), SV_I(ROOM_ID_MIN),
@@ -424,7 +424,7 @@ static void sizes_read(void *arg, enum store_result r, const struct store_batch 
     struct round *q = arg;
     unsigned over = 0;
     if (r != STORE_OK) {
-        end(q);
+        mam_quota_end(q);
         return;
     }
     for (unsigned i = 0; i < q->owners_len; i++) {
@@ -485,17 +485,17 @@ static void choose_owners(struct round *q, const struct leg *legs, unsigned coun
     }
 }
 
-static void counted(void *arg, enum store_result r, const struct store_batch *done)
+static void mam_quota_counted(void *arg, enum store_result r, const struct store_batch *done)
 {
     struct round *q = arg;
     (void)done;
     if (r == STORE_CONFLICT && ++q->tries < TRIES) { /* a message was edited meanwhile */
-        step(q);
+        mam_quota_step(q);
         return;
     }
     q->tries = 0;
     if (r != STORE_OK) {
-        end(q);
+        mam_quota_end(q);
     } else if (q->owners_len == 0) {
         counted_step(q);
     } else {
@@ -509,7 +509,7 @@ static void counted(void *arg, enum store_result r, const struct store_batch *do
 static void all_counted(struct round *q)
 {
     if (q->limits[0] == limit_of(0) && q->limits[1] == limit_of(ROOM_ID_MIN)) {
-        end(q);
+        mam_quota_end(q);
         return;
     }
     q->all = true;
@@ -528,11 +528,11 @@ static uint32_t step_rows(struct round *q, const struct store_batch *rows)
     return i;
 }
 
-static void log_read(void *arg, enum store_result r, const struct store_batch *rows)
+static void mam_quota_log_read(void *arg, enum store_result r, const struct store_batch *rows)
 {
     struct round *q = arg;
     if (r != STORE_OK || q->worker->stopping) {
-        end(q);
+        mam_quota_end(q);
         return;
     }
     uint32_t count = step_rows(q, rows);
@@ -550,14 +550,14 @@ static void log_read(void *arg, enum store_result r, const struct store_batch *r
         STORE_ADD(b, &add_size, 1, SV_I(legs[i].owner), SV_I(legs[i].peer), SV_I(legs[i].bytes));
     choose_owners(q, legs, legs_len);
     mem_free(&legs);
-    store_submit(b, q->worker->loop, 0, counted, q);
+    store_submit(b, q->worker->loop, 0, mam_quota_counted, q);
 }
 
-static void step(struct round *q)
+static void mam_quota_step(struct round *q)
 {
     struct store_batch *b = store_read(q->worker->store, 0);
     q->step_us = loop_now_us(q->worker->loop);
     store_add(b, &read_state, 1, NULL, 0);
     STORE_ADD(b, &read_uncounted, STORE_ANY_ROWS, SV_I(STEP_ROWS));
-    store_submit(b, q->worker->loop, 0, log_read, q);
+    store_submit(b, q->worker->loop, 0, mam_quota_log_read, q);
 }

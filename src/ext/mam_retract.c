@@ -47,9 +47,9 @@ struct retraction {
     bool sent; /* on its author's side */
 };
 
-static void look(struct retraction *r);
+static void mam_retract_look(struct retraction *r);
 
-static void end(struct retraction *r, enum store_result result)
+static void mam_retract_end(struct retraction *r, enum store_result result)
 {
     struct arena *arena = r->arena;
     struct worker *w = r->account->worker;
@@ -65,7 +65,7 @@ static void end(struct retraction *r, enum store_result result)
 }
 
 /* §4: the id of the message, or its origin id. */
-static bool is_target(const struct stanza *st, const struct retraction *r)
+static bool mam_retract_is_target(const struct stanza *st, const struct retraction *r)
 {
     struct elem origin;
     if (st->kind != STANZA_MESSAGE || !slice_eq(stanza_from_bare(st), r->author))
@@ -91,20 +91,21 @@ static struct stanza *tombstone_of(const struct stanza *st, const struct retract
     return tombstone;
 }
 
-static void buried(void *arg, enum store_result result, const struct store_batch *b)
+static void mam_retract_buried(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct retraction *r = arg;
     (void)b;
     if (result == STORE_OK && !r->sent)
         message_replaced(r->account, r->entry, r->tombstone);
     if (result == STORE_CONFLICT && ++r->tries < TRIES)
-        look(r);
+        mam_retract_look(r);
     else
-        end(r, result);
+        mam_retract_end(r, result);
 }
 
 /* A conflict if it was changed meanwhile: by the other side, or by its author again. */
-static void bury(struct retraction *r, const struct archive_line *m, const struct stanza *st)
+static void mam_retract_bury(struct retraction *r, const struct archive_line *m,
+                             const struct stanza *st)
 {
     struct worker *w = r->account->worker;
     struct store_batch *b = store_write(w->store, account_lane(r->account));
@@ -117,7 +118,7 @@ static void bury(struct retraction *r, const struct archive_line *m, const struc
     archive_change(b, m, buf_slice(&text), r->arena);
     archive_edit(b);
     buf_fini(&text);
-    store_submit(b, w->loop, 0, buried, r);
+    store_submit(b, w->loop, 0, mam_retract_buried, r);
 }
 
 static void candidates_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -132,15 +133,15 @@ static void candidates_read(void *arg, enum store_result result, const struct st
         struct stanza *st;
         if (stanza_load(&st, m.stanza, w->xml, r->arena) != OK)
             continue;
-        done = is_target(st, r);
+        done = mam_retract_is_target(st, r);
         bool theirs = r->sent && m.rcpt_entry != 0;
         waits = done && !theirs && !stanza_find(st, "retracted", NS_RETRACT, &e);
         if (waits)
-            bury(r, &m, st);
+            mam_retract_bury(r, &m, st);
         stanza_unref(&st);
     }
     if (!waits)
-        end(r, result);
+        mam_retract_end(r, result);
 }
 
 /* The id that a message retracts; empty: it retracts nothing. */
@@ -156,7 +157,7 @@ static slice retracts(const struct stanza *st, struct arena *tmp)
     return (slice){ 0 };
 }
 
-static void look(struct retraction *r)
+static void mam_retract_look(struct retraction *r)
 {
     struct account *a = r->account;
     struct store_batch *b = store_read(a->worker->store, account_lane(a));
@@ -190,6 +191,6 @@ bool mam_retract(struct account *a, const struct passage *p)
                               .sent = sent };
     r->contact = sent ? stanza_to_bare(r->st) : r->author;
     account_pin(a);
-    look(r);
+    mam_retract_look(r);
     return p->origin.session != 0;
 }

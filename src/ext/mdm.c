@@ -38,7 +38,7 @@ struct forks {
 };
 static unsigned slot;
 
-static uint64_t hash_of(slice contact)
+static uint64_t mdm_hash_of(slice contact)
 {
     static const struct hash_key key = { 0x666f726b20746f20ull, 0x77686f2073706f6bull };
     return hash_with(&key, contact) | 1;
@@ -52,7 +52,7 @@ static bool is_conversation(const struct stanza *st)
 static void replied(struct account *a, const struct passage *p)
 {
     struct forks *f = a->state_of[slot];
-    uint64_t contact = hash_of(stanza_to_bare(p->st));
+    uint64_t contact = mdm_hash_of(stanza_to_bare(p->st));
     unsigned i = 0;
     if (setting_bool(&mdm_enabled) || p->way != PASSAGE_SENT || !is_conversation(p->st) ||
         !stanza_has(p->st, KNOWN(BODY) | KNOWN(ENCRYPTED)))
@@ -71,7 +71,7 @@ static void replied(struct account *a, const struct passage *p)
 static const struct session *replier(const struct account *a, slice contact)
 {
     const struct forks *f = a->state_of[slot];
-    uint64_t hash = hash_of(contact);
+    uint64_t hash = mdm_hash_of(contact);
     for (unsigned i = 0; f != NULL && i < FORKS_MAX; i++) {
         if (f->of[i].contact != hash)
             continue;
@@ -99,7 +99,7 @@ static bool takes(const struct session *s, const struct stanza *st)
 }
 
 /* XEP-0280 §4: a policy forbids it. */
-static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
+static enum verdict mdm_check(struct session *s, struct stanza **st, struct refusal *why)
 {
     struct elem e;
     (void)s;
@@ -127,9 +127,9 @@ static void active_get(struct iq *iq)
     iq_result_buf(iq, &b);
 }
 
-static void start(void) { slot = account_state_slot(); }
+static void mdm_start(void) { slot = account_state_slot(); }
 
-static void unload(struct account *a)
+static void mdm_unload(struct account *a)
 {
     struct forks *f = a->state_of[slot];
     mem_free(&f);
@@ -153,9 +153,9 @@ const struct feature mdm_feature = {
     .form = &mdm_form,
     .iq = mdm_rules,
     .settings = (struct setting *const[]){ &mdm_enabled, NULL },
-    .start = start,
-    .unload = unload,
-    .check = check,
+    .start = mdm_start,
+    .unload = mdm_unload,
+    .check = mdm_check,
     .takes = takes,
     .carbon = replied,
 };

@@ -90,7 +90,7 @@ static bool enters_room(const struct session *s, const struct stanza *st)
            (!node_serves(n, to.domain) && host_find(n, to.domain, &(slice){ 0 }) != NULL);
 }
 
-static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
+static enum verdict messaging_check(struct session *s, struct stanza **st, struct refusal *why)
 {
     if (!setting_bool(&im_enabled) && enters_room(s, *st)) {
         why->error = SE_NOT_ALLOWED;
@@ -100,7 +100,7 @@ static enum verdict check(struct session *s, struct stanza **st, struct refusal 
     return is_im(*st) || is_written_headline(*st) ? refuse_all(*st, why) : PASS;
 }
 
-static bool is_there(const struct account *a, const struct stanza *st)
+static bool messaging_is_there(const struct account *a, const struct stanza *st)
 {
     if (st->to_len == 0) /* of a room that a session is in (im/audience.h) */
         return true;
@@ -110,7 +110,7 @@ static bool is_there(const struct account *a, const struct stanza *st)
     return account_receivers(a) > 0;
 }
 
-static enum verdict block(struct account *a, const struct stanza *st, struct refusal *why)
+static enum verdict messaging_block(struct account *a, const struct stanza *st, struct refusal *why)
 {
     if (!is_im(st))
         return PASS;
@@ -118,7 +118,7 @@ static enum verdict block(struct account *a, const struct stanza *st, struct ref
     if (all != PASS)
         return all;
     if (setting_bool(&im_offline) || st->type == TYPE_GROUPCHAT /* refused from all accounts */ ||
-        is_there(a, st))
+        messaging_is_there(a, st))
         return PASS;
     if (!stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)))
         return DROP; /* receipts and the like: nobody waits for an answer */
@@ -133,6 +133,6 @@ const struct feature messaging_feature = {
     .form = &messaging_form,
     .settings = (struct setting *const[]){ &im_enabled, &im_offline, &im_client_history,
                                            &im_cut_paste, NULL },
-    .check = check,
-    .block = block,
+    .check = messaging_check,
+    .block = messaging_block,
 };

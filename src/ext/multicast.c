@@ -56,7 +56,7 @@ static struct setting multicast_recipients = {
            "More are refused with not-acceptable.",
 };
 
-static bool wrong(struct addresses *l, enum stanza_error e, slice text)
+static bool multicast_wrong(struct addresses *l, enum stanza_error e, slice text)
 {
     l->error = e;
     l->text = text;
@@ -65,7 +65,7 @@ static bool wrong(struct addresses *l, enum stanza_error e, slice text)
 
 /* Roster groups. */
 
-static int hex(char c)
+static int multicast_hex(char c)
 {
     static const char digits[] = "0123456789abcdef0123456789ABCDEF";
     const char *d = c == '\0' ? NULL : strchr(digits, c);
@@ -73,7 +73,7 @@ static int hex(char c)
 }
 
 /* The name of a roster group; false: another or a malformed URI. */
-static bool group_of(slice uri, struct arena *tmp, slice *out)
+static bool multicast_group_of(slice uri, struct arena *tmp, slice *out)
 {
     slice prefix = SLICE("urn:muster:roster-group:");
     if (!slice_starts(uri, prefix) || uri.len == prefix.len)
@@ -84,9 +84,10 @@ static bool group_of(slice uri, struct arena *tmp, slice *out)
     for (size_t i = 0; i < raw.len; i++) {
         char c = raw.ptr[i];
         if (c == '%') {
-            if (raw.len - i < 3 || hex(raw.ptr[i + 1]) < 0 || hex(raw.ptr[i + 2]) < 0)
+            if (raw.len - i < 3 || multicast_hex(raw.ptr[i + 1]) < 0 ||
+                multicast_hex(raw.ptr[i + 2]) < 0)
                 return false;
-            c = (char)(hex(raw.ptr[i + 1]) << 4 | hex(raw.ptr[i + 2]));
+            c = (char)(multicast_hex(raw.ptr[i + 1]) << 4 | multicast_hex(raw.ptr[i + 2]));
             i += 2;
         }
         name[len++] = c;
@@ -112,8 +113,8 @@ static bool expand(struct addresses *l, const struct account *a, const struct ad
     const struct roster *r = a->roster;
     unsigned found = 0;
     slice name;
-    if (!group_of(group->uri, tmp, &name))
-        return wrong(l, SE_JID_MALFORMED, SLICE("this uri is not known here"));
+    if (!multicast_group_of(group->uri, tmp, &name))
+        return multicast_wrong(l, SE_JID_MALFORMED, SLICE("this uri is not known here"));
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         const struct roster_item *item = r->items[i];
         if ((item->flags & ROSTER_LISTED) == 0 || !is_in_group(item, name))
@@ -121,9 +122,10 @@ static bool expand(struct addresses *l, const struct account *a, const struct ad
         found++;
         slice jid = roster_item_jid(item);
         if (!addresses_add(l, group->type, jid) && !addresses_has(l, jid))
-            return wrong(l, SE_NOT_ACCEPTABLE, SLICE("too many recipients"));
+            return multicast_wrong(l, SE_NOT_ACCEPTABLE, SLICE("too many recipients"));
     }
-    return found > 0 || wrong(l, SE_ITEM_NOT_FOUND, SLICE("nobody is in this roster group"));
+    return found > 0 ||
+           multicast_wrong(l, SE_ITEM_NOT_FOUND, SLICE("nobody is in this roster group"));
 }
 
 /* Who has not got it yet. */
@@ -136,8 +138,8 @@ static unsigned recipients_of(const struct addresses *l)
 }
 
 /* The list with groups replaced by their contacts, each recipient once. */
-static bool resolve(struct addresses *out, const struct addresses *in, const struct account *a,
-                    struct arena *tmp)
+static bool multicast_resolve(struct addresses *out, const struct addresses *in,
+                              const struct account *a, struct arena *tmp)
 {
     unsigned listed = 0, recipients;
     *out = (struct addresses){ 0 };
@@ -146,7 +148,7 @@ static bool resolve(struct addresses *out, const struct addresses *in, const str
         listed += address_is_recipient(address) && !address->delivered;
         if (!address_is_recipient(address)) {
             if (out->count == ADDRESSES_MAX)
-                return wrong(out, SE_NOT_ACCEPTABLE, SLICE("too many addresses"));
+                return multicast_wrong(out, SE_NOT_ACCEPTABLE, SLICE("too many addresses"));
             out->of[out->count++] = *address;
         } else if (address->uri.len > 0) {
             if (!expand(out, a, address, tmp))
@@ -154,13 +156,13 @@ static bool resolve(struct addresses *out, const struct addresses *in, const str
         } else if (addresses_add(out, address->type, address->jid)) {
             out->of[out->count - 1] = *address;
         } else if (!addresses_has(out, address->jid)) {
-            return wrong(out, SE_NOT_ACCEPTABLE, SLICE("too many recipients"));
+            return multicast_wrong(out, SE_NOT_ACCEPTABLE, SLICE("too many recipients"));
         }
     }
     recipients = recipients_of(out);
     if (listed > setting_int(&multicast_addresses) ||
         recipients > setting_int(&multicast_recipients)) /* §9 */
-        return wrong(
+        return multicast_wrong(
             out, SE_NOT_ACCEPTABLE,
             slice_of(arena_printf(tmp,
                                   "found %u recipients, %u of them listed; allowed are "
@@ -180,8 +182,8 @@ static bool is_addresses(enum known_child known, const struct elem *e, void *arg
 
 /* §6: one for each, with the list as that one may see it. The copies count as sent by the client.
  */
-static unsigned send_all(struct session *s, const struct stanza *st, const struct addresses *l,
-                         struct origin o)
+static unsigned multicast_send_all(struct session *s, const struct stanza *st,
+                                   const struct addresses *l, struct origin o)
 {
     struct worker *w = s->account->worker;
     unsigned awaited = 0, sent = 0;
@@ -207,13 +209,14 @@ static unsigned send_all(struct session *s, const struct stanza *st, const struc
     return awaited;
 }
 
-static void refuse(struct session *s, struct stanza *st, enum stanza_error e, slice text)
+static void multicast_refuse(struct session *s, struct stanza *st, enum stanza_error e, slice text)
 {
     route_error(s->account->worker, st, e, text);
     stanza_unref(&st);
 }
 
-static bool to_server(struct session *s, struct stanza *st, struct origin o, unsigned *awaited)
+static bool multicast_to_server(struct session *s, struct stanza *st, struct origin o,
+                                unsigned *awaited)
 {
     struct arena *tmp = loop_scratch(s->account->worker->loop);
     struct addresses *in, *out;
@@ -223,21 +226,21 @@ static bool to_server(struct session *s, struct stanza *st, struct origin o, uns
         return false;
     *awaited = 0;
     if (!setting_bool(&multicast_allowed)) {
-        refuse(s, st, SE_FORBIDDEN, SLICE("nobody may send to many addresses here"));
+        multicast_refuse(s, st, SE_FORBIDDEN, SLICE("nobody may send to many addresses here"));
         return true;
     }
     in = arena_new(tmp, struct addresses, 1);
     out = arena_new(tmp, struct addresses, 1);
     if (!addresses_read(in, &e, tmp)) {
-        refuse(s, st, in->error, in->text);
-    } else if (!resolve(out, in, s->account, tmp)) {
-        refuse(s, st, out->error, out->text);
+        multicast_refuse(s, st, in->error, in->text);
+    } else if (!multicast_resolve(out, in, s->account, tmp)) {
+        multicast_refuse(s, st, out->error, out->text);
     } else if (recipients_of(out) == 0) {
         return false; /* it is for the domain itself */
     } else {
         /* the list points into st */
         struct stanza *bare = stanza_without(stanza_ref(st), KNOWN(PAYLOAD), is_addresses, NULL);
-        *awaited = send_all(s, bare, out, o);
+        *awaited = multicast_send_all(s, bare, out, o);
         stanza_unref(&bare);
         stanza_unref(&st);
     }
@@ -253,5 +256,5 @@ const struct feature multicast_feature = {
                                   { 0 } },
     .settings = (struct setting *const[]){ &multicast_allowed, &multicast_addresses,
                                            &multicast_recipients, NULL },
-    .to_server = to_server,
+    .to_server = multicast_to_server,
 };

@@ -105,11 +105,14 @@ static unsigned account_slot, worker_slot;
 
 /* The service of an account: NULL while it has no nodes and nothing is asked of it. */
 
-static struct ps_service *service_of(const struct account *a) { return a->state_of[account_slot]; }
+static struct ps_service *pep_service_of(const struct account *a)
+{
+    return a->state_of[account_slot];
+}
 
 static struct ps_service *service_make(struct account *a, enum ps_ready ready)
 {
-    struct ps_service *s = service_of(a);
+    struct ps_service *s = pep_service_of(a);
     if (s == NULL) {
         s = a->state_of[account_slot] = ps_service_create(a->worker, &kind, a->jid, a->id);
         s->account = a;
@@ -130,12 +133,12 @@ static const struct store_schema pep_schema = {
     .stmts = (struct store_stmt *const[]){ &stmt_has, NULL },
 };
 
-static void load(struct account *a, struct store_batch *b)
+static void pep_load(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &stmt_has, STORE_ANY_ROWS, SV_I(a->id));
 }
 
-static void loaded(struct account *a, const struct store_batch *b, unsigned first)
+static void pep_loaded(struct account *a, const struct store_batch *b, unsigned first)
 {
     if (store_row_count(b, first) > 0)
         service_make(a, PS_UNLOADED);
@@ -143,9 +146,9 @@ static void loaded(struct account *a, const struct store_batch *b, unsigned firs
 
 /* An account that is disabled or deleted may have requests under way; at the end of the process
  * nothing comes back from the store. */
-static void unload(struct account *a)
+static void pep_unload(struct account *a)
 {
-    struct ps_service *s = service_of(a);
+    struct ps_service *s = pep_service_of(a);
     a->state_of[account_slot] = NULL;
     if (s != NULL && s->op_count > 0 && !a->worker->stopping)
         ps_service_gone(s);
@@ -157,16 +160,16 @@ static void remove_nodes(struct account *a, struct store_batch *b) { ps_store_re
 
 static void forget_at(struct account *a, slice bare)
 {
-    struct ps_service *s = service_of(a);
+    struct ps_service *s = pep_service_of(a);
     if (s != NULL)
         ps_leaver_forget(s, bare);
 }
 
-static void account_deleted(struct worker *w, slice bare) { accounts_each(w, forget_at, bare); }
+static void pep_account_deleted(struct worker *w, slice bare) { accounts_each(w, forget_at, bare); }
 
 static struct ps_service *service_ready(struct account *a) { return service_make(a, PS_READY); }
 
-static const struct ps_accounts accounts = { service_of, service_ready };
+static const struct ps_accounts accounts = { pep_service_of, service_ready };
 
 /* Requests. */
 
@@ -174,7 +177,7 @@ static const struct ps_accounts accounts = { service_of, service_ready };
 static void pep_request(struct iq *iq)
 {
     struct account *a = iq->account;
-    if (a == NULL || (service_of(a) == NULL && iq->target != IQ_TO_SELF))
+    if (a == NULL || (pep_service_of(a) == NULL && iq->target != IQ_TO_SELF))
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
     else if (a->removing)
         iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
@@ -182,10 +185,10 @@ static void pep_request(struct iq *iq)
         ps_request(iq, service_make(a, PS_READY));
 }
 
-static bool disco_any(struct iq *iq, slice node)
+static bool pep_disco_any(struct iq *iq, slice node)
 {
     struct account *a = iq->account;
-    struct ps_service *s = a == NULL ? NULL : service_of(a);
+    struct ps_service *s = a == NULL ? NULL : pep_service_of(a);
     if (s == NULL || iq->target == IQ_TO_SERVER || iq->target == IQ_TO_HOST)
         return false;
     return ps_disco(iq, s, node);
@@ -193,7 +196,7 @@ static bool disco_any(struct iq *iq, slice node)
 
 /* Events at the home of a receiver. */
 
-static void give(struct account *a, struct stanza *st, slice node)
+static void pep_give(struct account *a, struct stanza *st, slice node)
 {
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
@@ -208,7 +211,7 @@ static void event_arrived(struct worker *w, slice bare, struct stanza *st, slice
 {
     struct account *a = account_find(w, bare);
     if (a != NULL && stage_block(a, st, &(struct refusal){ 0 }) == PASS)
-        give(a, st, node);
+        pep_give(a, st, node);
 }
 
 /* Last items, at the home of their owner. */
@@ -259,7 +262,7 @@ static void wanted_ready(struct ps_op *op, enum stanza_error e)
 
 static void wanted_of(struct account *a, struct wanted *m)
 {
-    struct ps_service *s = service_of(a);
+    struct ps_service *s = pep_service_of(a);
     if (s == NULL || a->removing)
         return;
     m->refs++;
@@ -305,7 +308,7 @@ static bool has_one(const struct store_batch *b, unsigned stmt, slice nodes)
     return false;
 }
 
-static void looked_up(void *arg, enum store_result result, const struct store_batch *b)
+static void pep_looked_up(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct lookup_list *list = arg;
     struct lookup *l = list->first, *next;
@@ -321,7 +324,7 @@ static void looked_up(void *arg, enum store_result result, const struct store_ba
     mem_free(&list);
 }
 
-static void look_up(struct loop_defer *d)
+static void pep_look_up(struct loop_defer *d)
 {
     struct lookups *ls = CONTAINER_OF(d, struct lookups, defer);
     struct lookup_list *list = mem_alloc(sizeof *list);
@@ -331,7 +334,7 @@ static void look_up(struct loop_defer *d)
     ls->tail = &ls->first;
     ls->batch = NULL;
     ls->count = 0;
-    store_submit(b, ls->worker->loop, 0, looked_up, list);
+    store_submit(b, ls->worker->loop, 0, pep_looked_up, list);
 }
 
 static struct lookups *lookups_of(struct worker *w)
@@ -358,7 +361,7 @@ static void look_up_later(struct worker *w, slice bare, struct wanted *m)
     ls->tail = &l->next;
     if (ls->batch == NULL) {
         ls->batch = store_read(w->store, 0);
-        ls->defer.fn = look_up;
+        ls->defer.fn = pep_look_up;
         loop_defer(w->loop, &ls->defer);
     }
     ls->count++;
@@ -368,7 +371,7 @@ static void look_up_later(struct worker *w, slice bare, struct wanted *m)
 static void wanted_arrived(struct worker *w, slice bare, const struct stanza *st, slice nodes)
 {
     struct account *a = account_find(w, bare);
-    if (a != NULL && service_of(a) == NULL)
+    if (a != NULL && pep_service_of(a) == NULL)
         return;
     struct wanted *m = wanted_make(stanza_from(st), nodes);
     if (a == NULL)
@@ -432,7 +435,7 @@ static void session_wants(struct session *s, const slice *nodes, unsigned count)
 static void remote_wants(struct account *a, slice jid, const slice *nodes, unsigned count)
 {
     struct buf tag;
-    if (service_of(a) == NULL)
+    if (pep_service_of(a) == NULL)
         return;
     wants_open(&tag, nodes, count);
     struct wanted *m = wanted_make(jid, slice_from(buf_slice(&tag), 1));
@@ -462,9 +465,9 @@ static void presence_probed(struct account *a, slice contact)
 }
 
 /* An owner's word about a subscription comes as a message to the own account (XEP-0060 §8.6). */
-static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
+static enum verdict pep_check(struct session *s, struct stanza **st, struct refusal *why)
 {
-    struct ps_service *service = service_of(s->account);
+    struct ps_service *service = pep_service_of(s->account);
     (void)why;
     if ((*st)->kind != STANZA_MESSAGE || service == NULL || !stanza_has(*st, KNOWN(DATA_FORM)) ||
         !slice_eq(stanza_to(*st), s->account->jid))
@@ -472,7 +475,7 @@ static enum verdict check(struct session *s, struct stanza **st, struct refusal 
     return ps_authorization(service, *st) ? DROP : PASS;
 }
 
-static void worker_ended(struct worker *w)
+static void pep_worker_ended(struct worker *w)
 {
     struct lookups *ls = w->state_of[worker_slot];
     if (ls == NULL)
@@ -488,7 +491,7 @@ static void worker_ended(struct worker *w)
     w->state_of[worker_slot] = NULL;
 }
 
-static void start(void)
+static void pep_start(void)
 {
     ps_accounts_are(&accounts);
     account_slot = account_state_slot();
@@ -533,15 +536,15 @@ const struct feature pep_feature = {
     .settings = (struct setting *const[]){ &nodes_max, &items_max, &item_bytes, &bytes_max,
                                            &subscriptions_max, NULL },
     .metrics = (struct metric *const[]){ &deliveries, NULL },
-    .start = start,
-    .load = load,
-    .loaded = loaded,
-    .unload = unload,
+    .start = pep_start,
+    .load = pep_load,
+    .loaded = pep_loaded,
+    .unload = pep_unload,
     .remove = remove_nodes,
-    .account_deleted = account_deleted,
+    .account_deleted = pep_account_deleted,
     .presence_probed = presence_probed,
-    .worker_ended = worker_ended,
-    .disco_any = disco_any,
+    .worker_ended = pep_worker_ended,
+    .disco_any = pep_disco_any,
     .fan = fan_arrived_here,
-    .check = check,
+    .check = pep_check,
 };

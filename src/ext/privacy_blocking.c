@@ -65,7 +65,7 @@ struct request {
     uint32_t report_count;
 };
 
-static bool refuse(struct privacy_change *c, enum stanza_error e, slice text)
+static bool privacy_blocking_refuse(struct privacy_change *c, enum stanza_error e, slice text)
 {
     c->why.error = e;
     c->why.text = text;
@@ -90,7 +90,7 @@ static bool parse_report(struct privacy_change *c, const struct elem *e, slice j
     *report = (struct report){ .jid = jid, .text = SLICE("") };
     report->reason = elem_attr(e, "reason", c->arena);
     if (report->reason.len == 0 || report->reason.len > REPORT_BYTES_MAX)
-        return refuse(c, SE_BAD_REQUEST, SLICE("a report has a reason"));
+        return privacy_blocking_refuse(c, SE_BAD_REQUEST, SLICE("a report has a reason"));
     buf_init(&ids, REPORT_BYTES_MAX);
     for (bool any = elem_first(e, &child); any; any = elem_next(&child, &child)) {
         if (elem_is(&child, "text", NS_REPORTING) && report->text.len == 0)
@@ -104,22 +104,24 @@ static bool parse_report(struct privacy_change *c, const struct elem *e, slice j
     bool fits = report->text.len <= REPORT_BYTES_MAX && !ids.overflow;
     buf_fini(&ids);
     if (!fits)
-        return refuse(c, SE_NOT_ACCEPTABLE, SLICE("a report is at most 4096 bytes long"));
+        return privacy_blocking_refuse(c, SE_NOT_ACCEPTABLE,
+                                       SLICE("a report is at most 4096 bytes long"));
     r->report_count++;
     return true;
 }
 
-static bool parse_item(struct privacy_change *c, const struct elem *item)
+static bool privacy_blocking_parse_item(struct privacy_change *c, const struct elem *item)
 {
     struct request *r = c->request;
     struct jid jid;
     struct elem report;
     if (!elem_is(item, "item", NS_BLOCKING))
-        return refuse(c, SE_BAD_REQUEST, SLICE("items only"));
+        return privacy_blocking_refuse(c, SE_BAD_REQUEST, SLICE("items only"));
     if (jid_parse(&jid, elem_attr(item, "jid", c->arena), c->arena) != OK)
-        return refuse(c, SE_JID_MALFORMED, SLICE("the jid of an item is not an address"));
+        return privacy_blocking_refuse(c, SE_JID_MALFORMED,
+                                       SLICE("the jid of an item is not an address"));
     if (slice_eq(jid_bare(&jid), c->iq->account->jid))
-        return refuse(c, SE_NOT_ALLOWED, SLICE("users cannot block themselves"));
+        return privacy_blocking_refuse(c, SE_NOT_ALLOWED, SLICE("users cannot block themselves"));
     if (elem_child(item, "report", NS_REPORTING, &report) && !parse_report(c, &report, jid.full))
         return false;
     if (!has_jid(r, jid.full))
@@ -129,20 +131,20 @@ static bool parse_item(struct privacy_change *c, const struct elem *item)
     return true;
 }
 
-static bool parse(struct privacy_change *c)
+static bool privacy_blocking_parse(struct privacy_change *c)
 {
     struct elem item;
     uint32_t count = 0;
     for (bool any = elem_first(&c->iq->payload, &item); any; any = elem_next(&item, &item))
         count++;
     if (count > ITEMS_A_REQUEST_MAX)
-        return refuse(c, SE_NOT_ACCEPTABLE, SLICE("at most 1000 items a request"));
+        return privacy_blocking_refuse(c, SE_NOT_ACCEPTABLE, SLICE("at most 1000 items a request"));
     struct request *r = arena_new(c->arena, struct request, 1);
     r->rules = arena_new(c->arena, struct rule, count + 1);
     r->reports = arena_new(c->arena, struct report, count + 1);
     c->request = r;
     for (bool any = elem_first(&c->iq->payload, &item); any; any = elem_next(&item, &item))
-        if (!parse_item(c, &item))
+        if (!privacy_blocking_parse_item(c, &item))
             return false;
     return true;
 }
@@ -208,7 +210,7 @@ static void plan_unblock(struct privacy_change *c, const struct privacy *p)
 }
 
 /* §3.3: to all resources that have asked for the list: what the client said, without reports. */
-static void push(const struct privacy_change *c, const char *what)
+static void privacy_blocking_push(const struct privacy_change *c, const char *what)
 {
     const struct request *r = c->request;
     struct buf out;
@@ -232,14 +234,14 @@ static void push(const struct privacy_change *c, const char *what)
 static void blocked(struct privacy_change *c, enum err e)
 {
     if (e == OK)
-        push(c, "block");
+        privacy_blocking_push(c, "block");
     privacy_change_answer(c, e);
 }
 
 static void unblocked(struct privacy_change *c, enum err e)
 {
     if (e == OK)
-        push(c, "unblock");
+        privacy_blocking_push(c, "unblock");
     privacy_change_answer(c, e);
 }
 
@@ -253,9 +255,9 @@ static void store_reports(struct privacy_change *c, struct store_batch *b)
 void blocking_block(struct iq *iq)
 {
     struct privacy_change *c = privacy_change_new(iq);
-    bool fine = parse(c);
+    bool fine = privacy_blocking_parse(c);
     if (fine && ((struct request *)c->request)->count == 0)
-        fine = refuse(c, SE_BAD_REQUEST, SLICE("nobody is named to be blocked"));
+        fine = privacy_blocking_refuse(c, SE_BAD_REQUEST, SLICE("nobody is named to be blocked"));
     if (!fine) {
         privacy_change_answer(c, E_DENIED);
         return;
@@ -270,7 +272,7 @@ void blocking_block(struct iq *iq)
 void blocking_unblock(struct iq *iq)
 {
     struct privacy_change *c = privacy_change_new(iq);
-    if (!parse(c)) {
+    if (!privacy_blocking_parse(c)) {
         privacy_change_answer(c, E_DENIED);
         return;
     }
@@ -302,7 +304,8 @@ void blocking_get(struct iq *iq)
 
 /* Commands. */
 
-static void listed(void *arg, enum store_result result, const struct store_batch *b)
+static void privacy_blocking_listed(void *arg, enum store_result result,
+                                    const struct store_batch *b)
 {
     struct command_call *call = arg;
     uint32_t rows = store_row_count(b, 0);
@@ -329,17 +332,18 @@ static void listed(void *arg, enum store_result result, const struct store_batch
                      (long long)store_int(b, 0, rows - 1, 0));
 }
 
-static void run_list(struct command_call *call)
+static void privacy_blocking_run_list(struct command_call *call)
 {
     struct worker *w = call->worker;
     slice jid = command_arg(call, "jid");
     struct store_batch *b = store_read(w->store, 0);
     STORE_ADD(b, &report_stmts[1], STORE_ANY_ROWS, SV_I(command_number(call, "after", 0)),
               SV_T(jid.ptr == NULL ? SLICE("") : jid), SV_I(REPORTS_A_PAGE));
-    store_submit(b, w->loop, 0, listed, call);
+    store_submit(b, w->loop, 0, privacy_blocking_listed, call);
 }
 
-static void dropped(void *arg, enum store_result result, const struct store_batch *b)
+static void privacy_blocking_dropped(void *arg, enum store_result result,
+                                     const struct store_batch *b)
 {
     struct command_call *call = arg;
     int64_t count = result == STORE_OK ? store_changed(b, 0) : 0;
@@ -357,7 +361,7 @@ static void run_drop(struct command_call *call)
     struct store_batch *b = store_write(w->store, 1);
     STORE_ADD(b, &report_stmts[command_flag(call, "older") ? 3 : 2], STORE_ANY_ROWS,
               SV_I(command_number(call, "id", 0)));
-    store_submit(b, w->loop, 0, dropped, call);
+    store_submit(b, w->loop, 0, privacy_blocking_dropped, call);
 }
 
 static const struct command_arg list_args[] = {
@@ -388,7 +392,7 @@ struct command report_list = {
     .name = "report list",
     .effect = COMMAND_READS,
     .args = list_args,
-    .run = run_list,
+    .run = privacy_blocking_run_list,
     .doc = "Shows what users have reported as spam or abuse (XEP-0377), oldest first.",
     .columns =
         (const struct command_column[]){

@@ -5,7 +5,7 @@
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 
-static slice named(const struct account *a, slice text)
+static slice privacy_inviter_named(const struct account *a, slice text)
 {
     struct arena *tmp = loop_scratch(a->worker->loop);
     struct jid jid;
@@ -21,8 +21,8 @@ slice privacy_inviter(const struct account *a, const struct stanza *st)
     if (st->kind != STANZA_MESSAGE || !stanza_child(st, KNOWN_MUC_USER, &x))
         return (slice){ 0 };
     if (stanza_find(st, "inviter", NS_ROOMS, &e))
-        return named(a, elem_attr(&e, "jid", tmp));
+        return privacy_inviter_named(a, elem_attr(&e, "jid", tmp));
     if (elem_child(&x, "invite", NS_MUC_USER, &e) || elem_child(&x, "decline", NS_MUC_USER, &e))
-        return named(a, elem_attr(&e, "from", tmp));
+        return privacy_inviter_named(a, elem_attr(&e, "from", tmp));
     return (slice){ 0 };
 }

@@ -123,7 +123,7 @@ struct request {
     uint32_t count;
 };
 
-static bool refuse(struct privacy_change *c, enum stanza_error e, slice text)
+static bool privacy_lists_refuse(struct privacy_change *c, enum stanza_error e, slice text)
 {
     c->why.error = e;
     c->why.text = text;
@@ -152,18 +152,21 @@ static bool parse_value(struct privacy_change *c, struct rule *rule)
         return true;
     case RULE_JID:
         if (jid_parse(&jid, rule->value, c->arena) != OK)
-            return refuse(c, SE_JID_MALFORMED, SLICE("the value of an item is not an address"));
+            return privacy_lists_refuse(c, SE_JID_MALFORMED,
+                                        SLICE("the value of an item is not an address"));
         rule->value = jid.full;
         return true;
     case RULE_GROUP:
         if (group_exists(c->iq->account, rule->value))
             return true;
-        return refuse(c, SE_ITEM_NOT_FOUND, SLICE("no contact is in a group of this name"));
+        return privacy_lists_refuse(c, SE_ITEM_NOT_FOUND,
+                                    SLICE("no contact is in a group of this name"));
     case RULE_SUBSCRIPTION:
         for (unsigned i = 0; i < sizeof subscriptions / sizeof subscriptions[0]; i++)
             if (slice_is(rule->value, subscriptions[i]))
                 return true;
-        return refuse(c, SE_BAD_REQUEST, SLICE("a subscription is none, to, from or both"));
+        return privacy_lists_refuse(c, SE_BAD_REQUEST,
+                                    SLICE("a subscription is none, to, from or both"));
     }
     return false;
 }
@@ -176,8 +179,9 @@ static bool parse_kinds(struct privacy_change *c, const struct elem *item, struc
         while (i < KINDS && !elem_is(&child, kinds[i].name, NS_PRIVACY))
             i++;
         if (i == KINDS)
-            return refuse(c, SE_BAD_REQUEST,
-                          SLICE("an item may have message, presence-in, presence-out and iq"));
+            return privacy_lists_refuse(
+                c, SE_BAD_REQUEST,
+                SLICE("an item may have message, presence-in, presence-out and iq"));
         rule->kinds |= (uint8_t)kinds[i].kind;
     }
     if (rule->kinds == 0)
@@ -185,16 +189,19 @@ static bool parse_kinds(struct privacy_change *c, const struct elem *item, struc
     return true;
 }
 
-static bool parse_item(struct privacy_change *c, const struct elem *item, struct rule *rule)
+static bool privacy_lists_parse_item(struct privacy_change *c, const struct elem *item,
+                                     struct rule *rule)
 {
     slice type = elem_attr(item, "type", c->arena), action = elem_attr(item, "action", c->arena);
     if (!elem_is(item, "item", NS_PRIVACY))
-        return refuse(c, SE_BAD_REQUEST, SLICE("a list has items only"));
+        return privacy_lists_refuse(c, SE_BAD_REQUEST, SLICE("a list has items only"));
     if (!slice_is(action, "allow") && !slice_is(action, "deny"))
-        return refuse(c, SE_BAD_REQUEST, SLICE("an item has an action: allow or deny"));
+        return privacy_lists_refuse(c, SE_BAD_REQUEST,
+                                    SLICE("an item has an action: allow or deny"));
     if (!slice_int(elem_attr(item, "order", c->arena), &rule->order) || rule->order < 0 ||
         rule->order > UINT32_MAX)
-        return refuse(c, SE_BAD_REQUEST, SLICE("an item has an order: a number from nought on"));
+        return privacy_lists_refuse(c, SE_BAD_REQUEST,
+                                    SLICE("an item has an order: a number from nought on"));
     rule->action = slice_is(action, "deny") ? RULE_DENY : RULE_ALLOW;
     rule->value = elem_attr(item, "value", c->arena);
     rule->type = RULE_EVERYONE;
@@ -202,9 +209,10 @@ static bool parse_item(struct privacy_change *c, const struct elem *item, struct
         if (slice_is(type, types[i]))
             rule->type = (uint8_t)i;
     if (type.ptr != NULL && rule->type == RULE_EVERYONE)
-        return refuse(c, SE_BAD_REQUEST, SLICE("a type is jid, group or subscription"));
+        return privacy_lists_refuse(c, SE_BAD_REQUEST,
+                                    SLICE("a type is jid, group or subscription"));
     if (rule->type != RULE_EVERYONE && rule->value.len == 0)
-        return refuse(c, SE_BAD_REQUEST, SLICE("an item of this type has a value"));
+        return privacy_lists_refuse(c, SE_BAD_REQUEST, SLICE("an item of this type has a value"));
     return parse_value(c, rule) && parse_kinds(c, item, rule);
 }
 
@@ -223,41 +231,43 @@ static bool parse_list(struct privacy_change *c, const struct elem *list)
     for (bool any = elem_first(list, &item); any; any = elem_next(&item, &item))
         count++;
     if (count > setting_int(&privacy_rules_max))
-        return refuse(c, SE_RESOURCE_CONSTRAINT, SLICE("more items than privacy.rules-max"));
+        return privacy_lists_refuse(c, SE_RESOURCE_CONSTRAINT,
+                                    SLICE("more items than privacy.rules-max"));
     r->rules = arena_new(c->arena, struct rule, count + 1);
     for (bool any = elem_first(list, &item); any; any = elem_next(&item, &item))
-        if (!parse_item(c, &item, &r->rules[r->count++]))
+        if (!privacy_lists_parse_item(c, &item, &r->rules[r->count++]))
             return false;
     qsort(r->rules, r->count, sizeof r->rules[0], by_order);
     for (uint32_t i = 1; i < r->count; i++)
         if (r->rules[i].order == r->rules[i - 1].order)
-            return refuse(c, SE_BAD_REQUEST, SLICE("two items of one order"));
+            return privacy_lists_refuse(c, SE_BAD_REQUEST, SLICE("two items of one order"));
     return true;
 }
 
-static bool parse_set(struct privacy_change *c)
+static bool privacy_lists_parse_set(struct privacy_change *c)
 {
     static const char *const names[] = { "active", "default", "list" };
     struct request *r = arena_new(c->arena, struct request, 1);
     struct elem child, other;
     c->request = r;
     if (!elem_first(&c->iq->payload, &child) || elem_next(&child, &other))
-        return refuse(c, SE_BAD_REQUEST, SLICE("one of active, default and list"));
+        return privacy_lists_refuse(c, SE_BAD_REQUEST, SLICE("one of active, default and list"));
     for (r->what = SET_ACTIVE; r->what < SET_LIST; r->what++)
         if (elem_is(&child, names[r->what], NS_PRIVACY))
             break;
     if (!elem_is(&child, names[r->what], NS_PRIVACY))
-        return refuse(c, SE_BAD_REQUEST, SLICE("one of active, default and list"));
+        return privacy_lists_refuse(c, SE_BAD_REQUEST, SLICE("one of active, default and list"));
     slice name = elem_attr(&child, "name", c->arena);
     r->name = name.len == 0 ? SLICE("") : name;
     if (name.len > PRIVACY_NAME_BYTES)
-        return refuse(c, SE_NOT_ACCEPTABLE, SLICE("a name is at most 256 bytes long"));
+        return privacy_lists_refuse(c, SE_NOT_ACCEPTABLE,
+                                    SLICE("a name is at most 256 bytes long"));
     if (name.len == 0 && (name.ptr != NULL || r->what == SET_LIST))
-        return refuse(c, SE_BAD_REQUEST, SLICE("a list has a name"));
+        return privacy_lists_refuse(c, SE_BAD_REQUEST, SLICE("a list has a name"));
     return r->what != SET_LIST || parse_list(c, &child);
 }
 
-static struct session *asker(const struct privacy_change *c)
+static struct session *privacy_lists_asker(const struct privacy_change *c)
 {
     const struct stanza *st = c->iq->st;
     return account_session(c->iq->account, slice_from(stanza_from(st), st->from_bare_len + 1u));
@@ -267,7 +277,7 @@ static struct session *asker(const struct privacy_change *c)
 static bool used_elsewhere(const struct privacy_change *c, const struct privacy *p,
                            const struct rules *list)
 {
-    const struct session *me = asker(c);
+    const struct session *me = privacy_lists_asker(c);
     LIST_EACH (it, &c->iq->account->sessions) {
         const struct session *s = CONTAINER_OF(it, struct session, node);
         if (s != me && privacy_in_force(p, s) == list)
@@ -282,11 +292,12 @@ static void plan_default(struct privacy_change *c, const struct privacy *p)
     const struct rules *list = r->name.len == 0 ? NULL : privacy_list(p, r->name);
     const struct rules *old = p == NULL ? NULL : p->standard;
     if (r->name.len > 0 && list == NULL)
-        (void)refuse(c, SE_ITEM_NOT_FOUND, SLICE("there is no list of this name"));
+        (void)privacy_lists_refuse(c, SE_ITEM_NOT_FOUND, SLICE("there is no list of this name"));
     else if (list == old)
         return;
     else if (old != NULL && used_elsewhere(c, p, old))
-        (void)refuse(c, SE_CONFLICT, SLICE("the default list applies to another resource"));
+        (void)privacy_lists_refuse(c, SE_CONFLICT,
+                                   SLICE("the default list applies to another resource"));
     else
         c->delta[c->count++] = (struct privacy_delta){ .op = PRIVACY_DEFAULT, .list = r->name };
 }
@@ -297,17 +308,18 @@ static void plan_list(struct privacy_change *c, const struct privacy *p)
     const struct rules *list = privacy_list(p, r->name);
     int64_t most = setting_int(&privacy_lists_max);
     if (r->count == 0 && list == NULL) {
-        (void)refuse(c, SE_ITEM_NOT_FOUND, SLICE("there is no list of this name"));
+        (void)privacy_lists_refuse(c, SE_ITEM_NOT_FOUND, SLICE("there is no list of this name"));
         return;
     }
     if (r->count == 0 && used_elsewhere(c, p, list)) {
-        (void)refuse(c, SE_CONFLICT, SLICE("the list applies to another resource"));
+        (void)privacy_lists_refuse(c, SE_CONFLICT, SLICE("the list applies to another resource"));
         return;
     }
     if (list == NULL && privacy_lists(p) >= most) {
-        (void)refuse(c, SE_RESOURCE_CONSTRAINT,
-                     slice_of(arena_printf(c->arena, "privacy.lists-max (%lld) is reached",
-                                           (long long)most)));
+        (void)privacy_lists_refuse(
+            c, SE_RESOURCE_CONSTRAINT,
+            slice_of(
+                arena_printf(c->arena, "privacy.lists-max (%lld) is reached", (long long)most)));
         return;
     }
     if (!privacy_has_room(c, p, r->count, rules_count(list)))
@@ -323,18 +335,20 @@ static void plan_list(struct privacy_change *c, const struct privacy *p)
 static void plan_active(struct privacy_change *c, const struct privacy *p)
 {
     const struct request *r = c->request;
-    if (asker(c) == NULL)
-        (void)refuse(c, SE_UNEXPECTED_REQUEST, SLICE("an active list belongs to a session"));
+    if (privacy_lists_asker(c) == NULL)
+        (void)privacy_lists_refuse(c, SE_UNEXPECTED_REQUEST,
+                                   SLICE("an active list belongs to a session"));
     else if (r->name.len > 0 && privacy_list(p, r->name) == NULL)
-        (void)refuse(c, SE_ITEM_NOT_FOUND, SLICE("there is no list of this name"));
+        (void)privacy_lists_refuse(c, SE_ITEM_NOT_FOUND, SLICE("there is no list of this name"));
 }
 
 static void active_done(struct privacy_change *c, enum err e)
 {
     const struct request *r = c->request;
     if (e == OK)
-        privacy_activate(
-            asker(c), r->name.len == 0 ? NULL : privacy_list(privacy_of(c->iq->account), r->name));
+        privacy_activate(privacy_lists_asker(c),
+                         r->name.len == 0 ? NULL
+                                          : privacy_list(privacy_of(c->iq->account), r->name));
     privacy_change_answer(c, e);
 }
 
@@ -362,7 +376,7 @@ static void lists_set(struct iq *iq)
     static void (*const plans[])(struct privacy_change *,
                                  const struct privacy *) = { plan_active, plan_default, plan_list };
     struct privacy_change *c = privacy_change_new(iq);
-    if (!parse_set(c)) {
+    if (!privacy_lists_parse_set(c)) {
         privacy_change_answer(c, E_DENIED);
         return;
     }

@@ -71,7 +71,7 @@ bool policy_rule(const struct privacy *p, slice contact, struct rule *out)
     return p != NULL && p->policy != NULL && rules_match(p->policy, &peer, RULE_PRESENCE_OUT, out);
 }
 
-static bool is_contact(const struct account *a, slice contact)
+static bool privacy_policy_is_contact(const struct account *a, slice contact)
 {
     struct jid jid = jid_split(contact);
     const struct roster_item *item = roster_find(a->roster, jid_bare(&jid));
@@ -83,7 +83,7 @@ static bool is_contact(const struct account *a, slice contact)
 static bool is_stranger(const struct account *a, const struct privacy *p, slice jid)
 {
     struct rule rule;
-    if (p == NULL || p->others != OTHERS_BLOCK || is_contact(a, jid))
+    if (p == NULL || p->others != OTHERS_BLOCK || privacy_policy_is_contact(a, jid))
         return false;
     return !policy_rule(p, jid, &rule) || rule.action != RULE_ALLOW;
 }
@@ -261,7 +261,7 @@ static void sharing_changed(const struct setting *s)
 
 /* Rules for an address come before those for a domain, a domain before what contains it: the rank
  * is the upper half of an order. */
-static int64_t rank_of(slice jid)
+static int64_t privacy_policy_rank_of(slice jid)
 {
     int64_t labels = 1;
     for (size_t i = 0; i < jid.len; i++)
@@ -272,7 +272,7 @@ static int64_t rank_of(slice jid)
 /* That of its rule, or the one behind all others of its rank. */
 static int64_t order_of(const struct privacy *p, slice jid)
 {
-    int64_t rank = rank_of(jid);
+    int64_t rank = privacy_policy_rank_of(jid);
     struct rule rule;
     if (policy_rule(p, jid, &rule) && slice_eq(rule.value, jid))
         return rule.order;
@@ -427,7 +427,7 @@ void policy_edit(struct iq *iq)
         privacy_change_run(c->iq->account, c);
 }
 
-static void forgotten(struct privacy_change *c, enum err e)
+static void privacy_policy_forgotten(struct privacy_change *c, enum err e)
 {
     (void)e;
     privacy_change_end(c);
@@ -442,7 +442,7 @@ void policy_forget(struct account *a, slice bare)
     struct privacy_change *c = privacy_change_new(NULL);
     struct edit *e = edit_new(c, 1);
     edit_add(e, slice_dup(c->arena, bare), ACTION_NONE);
-    c->done = forgotten;
+    c->done = privacy_policy_forgotten;
     privacy_change_run(a, c);
 }
 
@@ -491,7 +491,7 @@ static void show_row(struct command_call *call, slice what, const char *value)
     command_text(call, "is", slice_of(value));
 }
 
-static void show(struct account *a, enum err e, void *arg)
+static void privacy_policy_show(struct account *a, enum err e, void *arg)
 {
     const struct privacy_task *t = arg;
     struct command_call *call = t->call;
@@ -507,7 +507,10 @@ static void show(struct account *a, enum err e, void *arg)
     command_done(call, "%s", "");
 }
 
-static void run_show(struct command_call *call) { privacy_task_run(call, show); }
+static void privacy_policy_run_show(struct command_call *call)
+{
+    privacy_task_run(call, privacy_policy_show);
+}
 
 static void set_done(struct privacy_change *c, enum err e)
 {
@@ -521,7 +524,7 @@ static void set_done(struct privacy_change *c, enum err e)
     privacy_change_end(c);
 }
 
-static void set(struct account *a, enum err e, void *arg)
+static void privacy_policy_set(struct account *a, enum err e, void *arg)
 {
     const struct privacy_task *t = arg;
     struct command_call *call = t->call;
@@ -551,7 +554,10 @@ static void set(struct account *a, enum err e, void *arg)
     privacy_change_run(a, c);
 }
 
-static void run_set(struct command_call *call) { privacy_task_run(call, set); }
+static void privacy_policy_run_set(struct command_call *call)
+{
+    privacy_task_run(call, privacy_policy_set);
+}
 
 static const struct command_arg show_args[] = {
     { .name = "user",
@@ -598,7 +604,7 @@ struct command policy_show = {
     .effect = COMMAND_READS,
     .args = show_args,
     .home = "user",
-    .run = run_show,
+    .run = privacy_policy_run_show,
     .doc = "Shows the policy of a user: who can see their availability.",
     .columns =
         (const struct command_column[]){ { .name = "what", .doc = "share, others, or an address" },
@@ -610,7 +616,7 @@ struct command policy_set = {
     .effect = COMMAND_CHANGES,
     .args = set_args,
     .home = "user",
-    .run = run_set,
+    .run = privacy_policy_run_set,
     .doc = "Changes the policy of a user: who can see their availability. The policy overrides the "
            "settings of the server. Sessions and contacts see the effect at once.",
 };

@@ -102,7 +102,7 @@ static bool lists_deny(const struct account *a, const struct privacy *p, const s
 /* XEP-0191 §3.3: presence is never answered, messages and requests as if nobody were there. That
  * the error of a request SHOULD be service-unavailable is left aside where an address without an
  * account says something else. */
-static enum verdict refused(const struct stanza *st, struct refusal *why)
+static enum verdict privacy_stages_refused(const struct stanza *st, struct refusal *why)
 {
     why->error = SE_SERVICE_UNAVAILABLE;
     why->as_nobody = true; /* else the answer would tell that there is an account, and that it has
@@ -119,7 +119,7 @@ static enum verdict judged(struct account *a, const struct stanza *st, slice fro
     if (is_own_server(a, st, from))
         return PASS;
     if (p != NULL && lists_deny(a, p, st, from))
-        return refused(st, why);
+        return privacy_stages_refused(st, why);
     return policy_block(a, st, from, why);
 }
 

@@ -106,7 +106,7 @@ void privacy_fini(struct privacy *p)
     p->standard = NULL;
 }
 
-static bool is_empty(const struct privacy *p)
+static bool privacy_state_is_empty(const struct privacy *p)
 {
     return p->lists == NULL && p->policy == NULL && p->share == SHARE_DEFAULT &&
            p->others == OTHERS_DEFAULT;
@@ -297,7 +297,7 @@ static void privacy_loaded(struct account *a, const struct store_batch *b, unsig
         p.share = share >= 0 && share < SHARE_COUNT ? (uint8_t)share : SHARE_DEFAULT;
         p.others = others >= 0 && others < OTHERS_COUNT ? (uint8_t)others : OTHERS_DEFAULT;
     }
-    if (is_empty(&p))
+    if (privacy_state_is_empty(&p))
         return;
     struct privacy *state = mem_new(struct privacy);
     *state = p;
@@ -386,7 +386,7 @@ static void forget_list(struct account *a, struct rules *gone)
     rules_destroy(&gone);
 }
 
-static void commit(struct account *a, const struct privacy_change *c)
+static void privacy_state_commit(struct account *a, const struct privacy_change *c)
 {
     if (c->count == 0)
         return;
@@ -400,11 +400,11 @@ static void commit(struct account *a, const struct privacy_change *c)
             forget_list(a, gone);
     }
     privacy_told(a, before);
-    if (is_empty(p))
+    if (privacy_state_is_empty(p))
         privacy_unload(a);
 }
 
-static enum err change_prepare(struct actor_change *base)
+static enum err privacy_state_change_prepare(struct actor_change *base)
 {
     struct privacy_change *c = (struct privacy_change *)base;
     struct account *a = account_of(base->actor);
@@ -422,19 +422,19 @@ static enum err change_prepare(struct actor_change *base)
     return OK;
 }
 
-static void change_apply(struct actor_change *base, enum err e)
+static void privacy_state_change_apply(struct actor_change *base, enum err e)
 {
     struct privacy_change *c = (struct privacy_change *)base;
     if (e == OK)
-        commit(account_of(base->actor), c);
+        privacy_state_commit(account_of(base->actor), c);
     c->done(c, e);
 }
 
 struct privacy_change *privacy_change_new(struct iq *iq)
 {
     struct privacy_change *c = mem_new(struct privacy_change);
-    c->base.prepare = change_prepare;
-    c->base.apply = change_apply;
+    c->base.prepare = privacy_state_change_prepare;
+    c->base.apply = privacy_state_change_apply;
     c->done = privacy_change_answer;
     c->arena = arena_create(0);
     c->iq = iq == NULL ? NULL : iq_hold(iq);

@@ -13,7 +13,8 @@
 
 enum { PEOPLE_MAX = 10000, WATCHING_MAX = 1000, WATCHER_BYTES_MAX = 128 };
 
-static void say(struct command_call *call, const char *check, const char *found, const char *result)
+static void privacy_viewer_say(struct command_call *call, const char *check, const char *found,
+                               const char *result)
 {
     command_row(call);
     command_text(call, "check", slice_of(check));
@@ -63,7 +64,7 @@ static void say_count(struct command_call *call, const char *check, uint32_t cou
     setting_format(limit, most, sizeof most);
     const char *found = arena_printf(call->arena, "%u of %s", count, most);
     const char *warning = arena_printf(call->arena, "warning: more than %s allows", limit->name);
-    say(call, check, found, count > setting_int(limit) ? warning : "");
+    privacy_viewer_say(call, check, found, count > setting_int(limit) ? warning : "");
 }
 
 /* Contacts or watchers by name: each once, whatever groups it is in. */
@@ -80,7 +81,7 @@ static void say_people(struct command_call *call, const struct account *a, const
         while (slice_cut(groups, '\0', &group, &groups))
             text = arena_printf(call->arena, "%s%s%.*s", text, *text == '\0' ? "" : ", ",
                                 SLICE_ARG(group));
-        say(call, check, slice_cstr(call->arena, jid), text);
+        privacy_viewer_say(call, check, slice_cstr(call->arena, jid), text);
     }
 }
 
@@ -109,7 +110,7 @@ static struct watching *watching(const struct account *a, struct arena *arena)
     return w;
 }
 
-static bool watches(const struct account *a, slice bare, struct arena *arena)
+static bool privacy_viewer_watches(const struct account *a, slice bare, struct arena *arena)
 {
     const struct watching *w = watching(a, arena);
     for (uint32_t i = 0; i < w->count; i++)
@@ -118,33 +119,37 @@ static bool watches(const struct account *a, slice bare, struct arena *arena)
     return false;
 }
 
-static bool is_contact(const struct roster_item *i) { return (i->flags & ROSTER_LISTED) != 0; }
+static bool privacy_viewer_is_contact(const struct roster_item *i)
+{
+    return (i->flags & ROSTER_LISTED) != 0;
+}
 static bool is_watcher(const struct roster_item *i) { return sub_is_seen(i->state) != 0; }
 
 static void say_account(struct command_call *call, const struct account *a)
 {
     const struct worker *w = a->worker;
-    say(call, "status", status(a, (slice){ 0 }, call->arena), "");
+    privacy_viewer_say(call, "status", status(a, (slice){ 0 }, call->arena), "");
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, struct session, node);
         const char *jid = slice_cstr(call->arena, session_jid(s));
-        say(call, "session", jid,
-            !s->available ? "Unavailable"
-            : s->hidden   ? "invisible"
-                          : state_of(s, call->arena));
+        privacy_viewer_say(call, "session", jid,
+                           !s->available ? "Unavailable"
+                           : s->hidden   ? "invisible"
+                                         : state_of(s, call->arena));
     }
     say_count(call, "contacts", roster_count(a), &roster_contacts_max);
     if (command_flag(call, "contacts"))
-        say_people(call, a, "contact", is_contact);
+        say_people(call, a, "contact", privacy_viewer_is_contact);
     const struct watching *now = watching(a, call->arena);
     say_count(call, "watchers", (a->roster == NULL ? 0 : a->roster->seen) + now->count,
               &roster_watchers_max);
     if (command_flag(call, "watchers")) {
         say_people(call, a, "watcher", is_watcher);
         for (uint32_t i = 0; i < now->count; i++)
-            say(call, "watcher", slice_cstr(call->arena, now->seen[i]), "for a while");
+            privacy_viewer_say(call, "watcher", slice_cstr(call->arena, now->seen[i]),
+                               "for a while");
     }
-    say(call, "server", w->node->name, "");
+    privacy_viewer_say(call, "server", w->node->name, "");
 }
 
 /* Rule by rule. */
@@ -169,16 +174,18 @@ static void explain_policy(struct command_call *call, const struct account *a, s
     const struct privacy *p = privacy_of(a);
     struct rule rule;
     bool server = setting_bool(&presence_sharing), own = p == NULL || p->share != SHARE_OFF;
-    say(call, presence_sharing.name, server ? "on" : "off", server ? "" : "hidden");
-    say(call, "user shares", privacy_share_names[p == NULL ? SHARE_DEFAULT : p->share],
-        own ? "" : "hidden");
+    privacy_viewer_say(call, presence_sharing.name, server ? "on" : "off", server ? "" : "hidden");
+    privacy_viewer_say(call, "user shares",
+                       privacy_share_names[p == NULL ? SHARE_DEFAULT : p->share],
+                       own ? "" : "hidden");
     bool any = policy_rule(p, watcher, &rule);
-    say(call, "user's rule", any ? policy_text(call->arena, &rule) : "none",
-        any && rule.action == RULE_DENY ? "hidden" : "");
+    privacy_viewer_say(call, "user's rule", any ? policy_text(call->arena, &rule) : "none",
+                       any && rule.action == RULE_DENY ? "hidden" : "");
     if (!any) {
         bool shown = !policy_shares(p) || policy_view(a, p, watcher);
-        say(call, "user on others", privacy_others_names[p == NULL ? OTHERS_DEFAULT : p->others],
-            shown ? "" : "hidden: no contact");
+        privacy_viewer_say(call, "user on others",
+                           privacy_others_names[p == NULL ? OTHERS_DEFAULT : p->others],
+                           shown ? "" : "hidden: no contact");
     }
 }
 
@@ -190,40 +197,43 @@ static void explain_session(struct command_call *call, const struct session *s, 
     struct rule_peer peer = privacy_peer(s->account, list, watcher);
     struct rule rule;
     if (s->hidden)
-        say(call, name, "invisible", "hidden");
+        privacy_viewer_say(call, name, "invisible", "hidden");
     if (list != NULL) {
         bool any = rules_match(list, &peer, RULE_PRESENCE_OUT, &rule);
         const char *found = arena_printf(arena, "list \"%.*s\": %s", SLICE_ARG(rules_name(list)),
                                          any ? rule_text(arena, &rule) : "no rule");
-        say(call, name, found, any && rule.action == RULE_DENY ? "hidden" : "");
+        privacy_viewer_say(call, name, found, any && rule.action == RULE_DENY ? "hidden" : "");
     }
     FEATURES_EACH (f, view)
         if (f->view != privacy_view && !f->view(s, watcher))
-            say(call, name, f->name, "hidden");
-    say(call, name, s->available ? state_of(s, arena) : "Unavailable",
-        s->available && stage_view(s, watcher) ? "shown" : "hidden");
+            privacy_viewer_say(call, name, f->name, "hidden");
+    privacy_viewer_say(call, name, s->available ? state_of(s, arena) : "Unavailable",
+                       s->available && stage_view(s, watcher) ? "shown" : "hidden");
 }
 
-static void explain(struct command_call *call, const struct account *a, slice watcher)
+static void privacy_viewer_explain(struct command_call *call, const struct account *a,
+                                   slice watcher)
 {
     const struct roster_item *item = roster_find(a->roster, watcher);
     bool self = slice_eq(watcher, a->jid);
     bool subscribed = self || (item != NULL && sub_is_seen(item->state));
-    bool for_a_while = !subscribed && watches(a, watcher, call->arena);
-    say(call, "subscription",
-        self ? "the same user" : sub_state_subscription(item == NULL ? SUB_NONE : item->state),
-        subscribed || for_a_while ? "" : "hidden: not subscribed");
+    bool for_a_while = !subscribed && privacy_viewer_watches(a, watcher, call->arena);
+    privacy_viewer_say(call, "subscription",
+                       self ? "the same user"
+                            : sub_state_subscription(item == NULL ? SUB_NONE : item->state),
+                       subscribed || for_a_while ? "" : "hidden: not subscribed");
     if (for_a_while)
-        say(call, "watches for a while", "yes", "");
+        privacy_viewer_say(call, "watches for a while", "yes", "");
     if (!self)
         explain_policy(call, a, watcher);
     LIST_EACH (it, &a->sessions)
         explain_session(call, CONTAINER_OF(it, struct session, node), watcher);
-    say(call, "sees", subscribed || for_a_while ? status(a, watcher, call->arena) : "Unavailable",
-        "");
+    privacy_viewer_say(call, "sees",
+                       subscribed || for_a_while ? status(a, watcher, call->arena) : "Unavailable",
+                       "");
 }
 
-static void view(struct account *a, enum err e, void *arg)
+static void privacy_viewer_view(struct account *a, enum err e, void *arg)
 {
     const struct privacy_task *t = arg;
     struct command_call *call = t->call;
@@ -234,12 +244,12 @@ static void view(struct account *a, enum err e, void *arg)
         say_account(call, a);
     } else {
         struct jid watcher = jid_split(text);
-        explain(call, a, jid_bare(&watcher));
+        privacy_viewer_explain(call, a, jid_bare(&watcher));
     }
     command_done(call, "%s", "");
 }
 
-static void run_view(struct command_call *call) { privacy_task_run(call, view); }
+static void run_view(struct command_call *call) { privacy_task_run(call, privacy_viewer_view); }
 
 static const struct command_arg view_args[] = {
     { .name = "user",

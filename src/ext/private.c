@@ -82,7 +82,7 @@ static const struct store_schema private_schema = {
 };
 
 /* XEP-0049 §2.3: namespaces of the protocol itself are not for private data. */
-static bool is_reserved(slice ns)
+static bool private_is_reserved(slice ns)
 {
     return slice_starts(ns, SLICE("jabber:")) || slice_starts(ns, SLICE("http://jabber.org/")) ||
            slice_is(ns, NS_VCARD);
@@ -98,7 +98,7 @@ static bool elements_ok(struct iq *iq)
             iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("too many elements in one request"));
             return false;
         }
-        if (e.ns_uri.len == 0 || is_reserved(e.ns_uri)) {
+        if (e.ns_uri.len == 0 || private_is_reserved(e.ns_uri)) {
             iq_error(iq, SE_NOT_ACCEPTABLE,
                      SLICE("an element needs a namespace of its own, and no reserved one"));
             return false;
@@ -109,7 +109,7 @@ static bool elements_ok(struct iq *iq)
     return count > 0;
 }
 
-static bool owner_asks(struct iq *iq)
+static bool private_owner_asks(struct iq *iq)
 {
     if (iq->target != IQ_TO_SELF)
         iq_error(iq, SE_FORBIDDEN, SLICE("private data is for its owner only"));
@@ -123,7 +123,7 @@ struct serving {
     slice ns, name, xml;
 };
 
-static bool is_known(const struct serving *v, const struct elem *e)
+static bool private_is_known(const struct serving *v, const struct elem *e)
 {
     return v->ns.len > 0 && slice_eq(e->ns_uri, v->ns) && slice_eq(e->name, v->name);
 }
@@ -142,7 +142,7 @@ static void private_found(void *arg, enum store_result result, const struct stor
     buf_init(&out, ANSWER_BYTES_MAX);
     buf_lit(&out, "<query xmlns='" NS_PRIVATE "'>");
     for (bool more = elem_first(&iq->payload, &e); more; more = elem_next(&e, &e), i++) {
-        if (is_known(v, &e))
+        if (private_is_known(v, &e))
             buf_add(&out, v->xml);
         else if (store_row_count(b, i) > 0)
             buf_add(&out, store_text(b, i, 0, 0));
@@ -183,7 +183,8 @@ static void find_done(void *arg, enum store_result result, const struct store_ba
         f.done(f.arg, SE_NONE, store_row_count(b, 0) > 0 ? store_text(b, 0, 0, 0) : SLICE(""));
 }
 
-static void find(struct account *a, slice ns, slice name, private_found_fn *done, void *arg)
+static void private_find_element(struct account *a, slice ns, slice name, private_found_fn *done,
+                                 void *arg)
 {
     struct find *f = mem_alloc(sizeof *f);
     struct store_batch *b = store_read(a->worker->store, account_lane(a));
@@ -208,7 +209,7 @@ static void add_element(struct store_batch *b, const struct serving *v, const st
 {
     struct buf xml;
     buf_init(&xml, ANSWER_BYTES_MAX); /* the stanza's own limit is lower */
-    if (is_known(v, e))
+    if (private_is_known(v, e))
         buf_add(&xml, v->xml);
     else
         elem_extract(e, &xml);
@@ -255,10 +256,10 @@ static bool is_taken(const struct iq *iq, const struct private_taker *taker)
     return false;
 }
 
-static void request(struct iq *iq)
+static void private_request(struct iq *iq)
 {
     const struct private_taker *taker = private_taken();
-    if (!owner_asks(iq) || !elements_ok(iq))
+    if (!private_owner_asks(iq) || !elements_ok(iq))
         return;
     if (taker != NULL && is_taken(iq, taker))
         taker->run(iq);
@@ -266,9 +267,9 @@ static void request(struct iq *iq)
         request_with(iq_hold(iq), (slice){ 0 }, (slice){ 0 }, (slice){ 0 });
 }
 
-static const struct private_ops ops = { request_with, find };
+static const struct private_ops ops = { request_with, private_find_element };
 
-static void start(void) { private_is(&ops); }
+static void private_start(void) { private_is(&ops); }
 
 static void private_remove(struct account *a, struct store_batch *b)
 {
@@ -276,8 +277,8 @@ static void private_remove(struct account *a, struct store_batch *b)
 }
 
 static const struct iq_rule private_rules[] = {
-    { TYPE_GET, NS_PRIVATE, "query", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, request },
-    { TYPE_SET, NS_PRIVATE, "query", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, request },
+    { TYPE_GET, NS_PRIVATE, "query", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, private_request },
+    { TYPE_SET, NS_PRIVATE, "query", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, private_request },
     { 0 },
 };
 
@@ -297,6 +298,6 @@ const struct feature private_feature = {
     .iq = private_rules,
     .schema = &private_schema,
     .settings = private_settings,
-    .start = start,
+    .start = private_start,
     .remove = private_remove,
 };

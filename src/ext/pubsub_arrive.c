@@ -35,7 +35,7 @@ static bool lets_in(struct account *a, const struct stanza *st, slice behalf)
 }
 
 /* To the sessions that are there: all that receive, or the one of that resource. */
-static void give(struct account *a, struct stanza *st, slice resource)
+static void pubsub_arrive_give(struct account *a, struct stanza *st, slice resource)
 {
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
@@ -62,7 +62,8 @@ static void account_loaded(struct account *a, enum err e, void *arg)
     mem_free(&r);
 }
 
-static void keep(struct worker *w, const struct jid *jid, struct stanza *st, slice behalf)
+static void pubsub_arrive_keep(struct worker *w, const struct jid *jid, struct stanza *st,
+                               slice behalf)
 {
     struct arrival *r = mem_alloc(sizeof *r + jid->full.len + behalf.len);
     *r = (struct arrival){ .st = stanza_ref(st),
@@ -74,17 +75,17 @@ static void keep(struct worker *w, const struct jid *jid, struct stanza *st, sli
     account_with(w, jid_bare(jid), account_loaded, r);
 }
 
-static void arrived(struct worker *w, slice address, struct stanza *st, slice tag)
+static void pubsub_arrive_arrived(struct worker *w, slice address, struct stanza *st, slice tag)
 {
     struct jid jid = jid_split(address);
     slice behalf = slice_from(tag, sizeof PS_TAG_EXPLICIT - 1);
     if (message_storable(st) && st->content_len <= setting_int(&ps_offline_bytes)) {
-        keep(w, &jid, st, behalf);
+        pubsub_arrive_keep(w, &jid, st, behalf);
         return;
     }
     struct account *a = account_find(w, jid_bare(&jid));
     if (a != NULL && lets_in(a, st, behalf))
-        give(a, st, jid.resource);
+        pubsub_arrive_give(a, st, jid.resource);
 }
 
 /* Told of every fan, so it decides at once. */
@@ -93,5 +94,5 @@ void ps_explicit_arrived(struct worker *w, slice address, uint32_t number, struc
 {
     (void)number;
     if (tag.ptr[0] == PS_TAG_EXPLICIT[0])
-        arrived(w, address, st, tag);
+        pubsub_arrive_arrived(w, address, st, tag);
 }

@@ -107,7 +107,7 @@ static const struct field fields[] = {
 };
 enum { FIELDS = sizeof fields / sizeof fields[0] };
 
-static bool *bool_at(const struct ps_config *c, const struct field *f)
+static bool *pubsub_config_bool_at(const struct ps_config *c, const struct field *f)
 {
     return (bool *)((uintptr_t)c + f->at);
 }
@@ -115,7 +115,7 @@ static uint8_t *choice_at(const struct ps_config *c, const struct field *f)
 {
     return (uint8_t *)((uintptr_t)c + f->at);
 }
-static uint32_t *count_at(const struct ps_config *c, const struct field *f)
+static uint32_t *pubsub_config_count_at(const struct ps_config *c, const struct field *f)
 {
     return (uint32_t *)((uintptr_t)c + f->at);
 }
@@ -170,7 +170,7 @@ void ps_config_fini(struct ps_config *c)
 /* Reading forms. */
 
 /* A text is stored as a line, the entries of a list end with a tab. */
-static slice one_line(slice s, struct arena *tmp)
+static slice pubsub_config_one_line(slice s, struct arena *tmp)
 {
     if (s.len == 0 || (memchr(s.ptr, '\n', s.len) == NULL && memchr(s.ptr, '\t', s.len) == NULL))
         return s;
@@ -182,7 +182,7 @@ static slice one_line(slice s, struct arena *tmp)
     return copy;
 }
 
-static void take_text(struct ps_config *c, const struct field *fd, struct form *f)
+static void pubsub_config_take_text(struct ps_config *c, const struct field *fd, struct form *f)
 {
     slice s;
     if (!form_text(f, fd->row.var, &s))
@@ -190,7 +190,7 @@ static void take_text(struct ps_config *c, const struct field *fd, struct form *
     if (s.len > PS_TEXT_MAX)
         form_wrong(f, SE_NOT_ACCEPTABLE, "%s has at most %d bytes", fd->row.var, PS_TEXT_MAX);
     else
-        c->text[fd->at] = one_line(s, f->tmp);
+        c->text[fd->at] = pubsub_config_one_line(s, f->tmp);
 }
 
 static void take_list(struct ps_config *c, const struct field *fd, struct form *f)
@@ -204,7 +204,7 @@ static void take_list(struct ps_config *c, const struct field *fd, struct form *
         return;
     buf_init(&b, PS_LIST_MAX);
     for (unsigned i = 0; i < count; i++) {
-        buf_add(&b, one_line(value[i], f->tmp));
+        buf_add(&b, pubsub_config_one_line(value[i], f->tmp));
         buf_lit(&b, "\t");
     }
     if (b.overflow)
@@ -221,35 +221,35 @@ static int64_t count_limit(const struct field *fd, const struct ps_limits *limit
     return fd->at == AT(max_payload) ? limits->payload : (int64_t)PS_MAX - 1;
 }
 
-static void take_count(struct ps_config *c, const struct field *fd, struct form *f,
-                       const struct ps_limits *limits)
+static void pubsub_config_take_count(struct ps_config *c, const struct field *fd, struct form *f,
+                                     const struct ps_limits *limits)
 {
     const struct form_field *given = form_field(f, fd->row.var);
     int64_t n;
     if (given != NULL && given->value_count == 1 && slice_is(given->value[0], "max"))
-        *count_at(c, fd) = PS_MAX;
+        *pubsub_config_count_at(c, fd) = PS_MAX;
     else if (form_int(f, fd->row.var, fd->at == AT(item_expire) ? 0 : 1, count_limit(fd, limits),
                       &n))
-        *count_at(c, fd) = (uint32_t)n;
+        *pubsub_config_count_at(c, fd) = (uint32_t)n;
 }
 
-static void take(struct ps_config *c, const struct field *fd, struct form *f,
-                 const struct ps_limits *limits)
+static void pubsub_config_take(struct ps_config *c, const struct field *fd, struct form *f,
+                               const struct ps_limits *limits)
 {
     unsigned choice;
     switch (fd->kind) {
     case K_BOOL:
-        form_bool(f, fd->row.var, bool_at(c, fd));
+        form_bool(f, fd->row.var, pubsub_config_bool_at(c, fd));
         break;
     case K_CHOICE:
         if (form_choice(f, fd->row.var, fd->names, &choice))
             *choice_at(c, fd) = (uint8_t)choice;
         break;
     case K_COUNT:
-        take_count(c, fd, f, limits);
+        pubsub_config_take_count(c, fd, f, limits);
         break;
     case K_TEXT:
-        take_text(c, fd, f);
+        pubsub_config_take_text(c, fd, f);
         break;
     case K_LIST:
         take_list(c, fd, f);
@@ -275,26 +275,27 @@ bool ps_config_submit(struct ps_config *c, struct form *f, const struct ps_limit
 {
     for (unsigned i = 0; i < FIELDS; i++)
         if (form_field(f, fields[i].row.var) != NULL)
-            take(c, &fields[i], f, limits);
+            pubsub_config_take(c, &fields[i], f, limits);
     check_node_type(f);
     return f->error == SE_NONE;
 }
 
-static bool same(const struct ps_config *a, const struct ps_config *b, const struct field *fd)
+static bool pubsub_config_same(const struct ps_config *a, const struct ps_config *b,
+                               const struct field *fd)
 {
     switch (fd->kind) {
     case K_BOOL:
-        return *bool_at(a, fd) == *bool_at(b, fd);
+        return *pubsub_config_bool_at(a, fd) == *pubsub_config_bool_at(b, fd);
     case K_CHOICE:
         return *choice_at(a, fd) == *choice_at(b, fd);
     case K_COUNT:
-        return *count_at(a, fd) == *count_at(b, fd);
+        return *pubsub_config_count_at(a, fd) == *pubsub_config_count_at(b, fd);
     default:
         return slice_eq(a->text[fd->at], b->text[fd->at]);
     }
 }
 
-static const struct field *find(slice var)
+static const struct field *pubsub_config_find(slice var)
 {
     for (unsigned i = 0; i < FIELDS; i++)
         if (slice_is(var, fields[i].row.var))
@@ -307,7 +308,7 @@ bool ps_config_meets(const struct ps_config *c, struct form *f, const struct ps_
     struct ps_config wanted = *c;
     for (unsigned i = 0; i < f->field_count; i++) {
         slice var = f->field[i].var;
-        const struct field *fd = find(var);
+        const struct field *fd = pubsub_config_find(var);
         if (slice_is(var, "FORM_TYPE"))
             continue;
         if (slice_is(var, type_row.var)) {
@@ -316,8 +317,8 @@ bool ps_config_meets(const struct ps_config *c, struct form *f, const struct ps_
         }
         if (fd == NULL)
             return false;
-        take(&wanted, fd, f, limits);
-        if (!same(c, &wanted, fd))
+        pubsub_config_take(&wanted, fd, f, limits);
+        if (!pubsub_config_same(c, &wanted, fd))
             return false;
     }
     return f->error == SE_NONE;
@@ -325,7 +326,7 @@ bool ps_config_meets(const struct ps_config *c, struct form *f, const struct ps_
 
 /* Writing forms. */
 
-static slice count_text(uint32_t n, char buf[16])
+static slice pubsub_config_count_text(uint32_t n, char buf[16])
 {
     if (n == PS_MAX)
         return SLICE("max");
@@ -338,15 +339,15 @@ static slice count_text(uint32_t n, char buf[16])
 }
 
 /* The one value of a field that is no list. */
-static slice value_of(const struct ps_config *c, const struct field *fd, char buf[16])
+static slice pubsub_config_value_of(const struct ps_config *c, const struct field *fd, char buf[16])
 {
     switch (fd->kind) {
     case K_BOOL:
-        return *bool_at(c, fd) ? SLICE("1") : SLICE("0");
+        return *pubsub_config_bool_at(c, fd) ? SLICE("1") : SLICE("0");
     case K_CHOICE:
         return slice_of(fd->names[*choice_at(c, fd)]);
     case K_COUNT:
-        return count_text(*count_at(c, fd), buf);
+        return pubsub_config_count_text(*pubsub_config_count_at(c, fd), buf);
     default:
         return c->text[fd->at];
     }
@@ -359,11 +360,12 @@ static void write_values(struct buf *out, slice list)
         form_value(out, entry);
 }
 
-static void write_field(struct buf *out, const struct ps_config *c, const struct field *fd)
+static void pubsub_config_write_field(struct buf *out, const struct ps_config *c,
+                                      const struct field *fd)
 {
     char buf[16];
     if (fd->kind != K_LIST) {
-        form_put(out, fd->row.var, value_of(c, fd, buf));
+        form_put(out, fd->row.var, pubsub_config_value_of(c, fd, buf));
     } else {
         form_put_open(out, fd->row.var, fd->row.type);
         write_values(out, c->text[fd->at]);
@@ -376,7 +378,7 @@ void ps_config_write(struct buf *out, const struct ps_config *c)
     form_open(out, FORM_RESULT, NODE_CONFIG);
     form_put(out, type_row.var, SLICE("leaf"));
     for (unsigned i = 0; i < FIELDS; i++)
-        write_field(out, c, &fields[i]);
+        pubsub_config_write_field(out, c, &fields[i]);
     form_close(out);
 }
 
@@ -385,8 +387,8 @@ void ps_config_write(struct buf *out, const struct ps_config *c)
     "<validate xmlns='http://jabber.org/protocol/xdata-validate' datatype='xs:string'>"            \
     "<open/></validate>"
 
-static void ask_field(struct buf *out, const struct ps_config *c, const struct field *fd,
-                      enum ps_kind kind)
+static void pubsub_config_ask_field(struct buf *out, const struct ps_config *c,
+                                    const struct field *fd, enum ps_kind kind)
 {
     char buf[16];
     struct form_row row = fd->row;
@@ -396,7 +398,7 @@ static void ask_field(struct buf *out, const struct ps_config *c, const struct f
     if (is_list && row.options == NULL)
         row.extra = OPEN_LIST;
     if (fd->kind != K_LIST) {
-        form_ask_value(out, &row, value_of(c, fd, buf));
+        form_ask_value(out, &row, pubsub_config_value_of(c, fd, buf));
     } else {
         form_ask_open(out, &row);
         write_values(out, c->text[fd->at]);
@@ -409,7 +411,7 @@ void ps_config_ask(struct buf *out, const struct ps_config *c, enum ps_kind kind
     form_open(out, FORM_FORM, NODE_CONFIG);
     form_ask_value(out, &type_row, SLICE("leaf"));
     for (unsigned i = 0; i < FIELDS; i++)
-        ask_field(out, c, &fields[i], kind);
+        pubsub_config_ask_field(out, c, &fields[i], kind);
     form_close(out);
 }
 
@@ -421,22 +423,22 @@ void ps_config_write_meta(struct buf *out, const struct ps_config *c)
                                          "pubsub#publish_model", "pubsub#max_items" };
     form_put(out, type_row.var, SLICE("leaf"));
     for (unsigned i = 0; i < sizeof shown / sizeof shown[0]; i++) {
-        const struct field *fd = find(slice_of(shown[i]));
+        const struct field *fd = pubsub_config_find(slice_of(shown[i]));
         if ((fd->kind != K_TEXT && fd->kind != K_LIST) || c->text[fd->at].len > 0)
-            write_field(out, c, fd);
+            pubsub_config_write_field(out, c, fd);
     }
 }
 
 /* Stored text: "access_model=open\n". */
 
-static slice name_of(const struct field *fd)
+static slice pubsub_config_name_of(const struct field *fd)
 {
     return slice_from(slice_of(fd->row.var), sizeof "pubsub#" - 1);
 }
 
 static void store_line(struct buf *out, const struct field *fd, slice value)
 {
-    buf_add(out, name_of(fd));
+    buf_add(out, pubsub_config_name_of(fd));
     buf_lit(out, "=");
     buf_add(out, value);
     buf_lit(out, "\n");
@@ -449,8 +451,8 @@ void ps_config_store(struct buf *out, const struct ps_config *c, enum ps_kind ki
     ps_config_default(&def, kind);
     for (unsigned i = 0; i < FIELDS; i++) {
         const struct field *fd = &fields[i];
-        if (!same(c, &def, fd))
-            store_line(out, fd, value_of(c, fd, buf));
+        if (!pubsub_config_same(c, &def, fd))
+            store_line(out, fd, pubsub_config_value_of(c, fd, buf));
     }
 }
 
@@ -466,16 +468,16 @@ static void load_line(struct ps_config *c, const struct field *fd, slice value)
     int64_t n;
     switch (fd->kind) {
     case K_BOOL:
-        *bool_at(c, fd) = slice_is(value, "1");
+        *pubsub_config_bool_at(c, fd) = slice_is(value, "1");
         break;
     case K_CHOICE:
         load_choice(c, fd, value);
         break;
     case K_COUNT:
         if (slice_is(value, "max"))
-            *count_at(c, fd) = PS_MAX;
+            *pubsub_config_count_at(c, fd) = PS_MAX;
         else if (slice_int(value, &n) && n >= 0 && n < PS_MAX)
-            *count_at(c, fd) = (uint32_t)n;
+            *pubsub_config_count_at(c, fd) = (uint32_t)n;
         break;
     case K_TEXT:
     case K_LIST:
@@ -492,7 +494,7 @@ void ps_config_load(struct ps_config *c, enum ps_kind kind, slice text)
         if (!slice_cut(line, '=', &name, &value))
             continue;
         for (unsigned i = 0; i < FIELDS; i++)
-            if (slice_eq(name, name_of(&fields[i])))
+            if (slice_eq(name, pubsub_config_name_of(&fields[i])))
                 load_line(c, &fields[i], value);
     }
 }

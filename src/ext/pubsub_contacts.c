@@ -214,7 +214,7 @@ static void owner_answered(struct worker *w, void *arg)
 }
 
 /* Only this server knows the rosters of its accounts. */
-static bool is_asked(const struct ps_node *n, const struct ps_affiliate *a)
+static bool pubsub_contacts_is_asked(const struct ps_node *n, const struct ps_affiliate *a)
 {
     slice local, domain;
     return a->affiliation == PS_OWNER && a->shares &&
@@ -249,7 +249,7 @@ void ps_contacts_ask(struct ps_contacts *c, const struct ps_node *n, const struc
     asked.jids = buf_slice(&jids);
     for (uint32_t i = 0; c->count > 0 && c->left < OWNERS_ASKED_MAX &&
                          (a = map_next(&n->affiliates, &i)) != NULL;) {
-        if (!is_asked(n, a))
+        if (!pubsub_contacts_is_asked(n, a))
             continue;
         c->left++;
         asked.owner = (slice){ a->jid, a->len };

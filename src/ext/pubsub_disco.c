@@ -57,7 +57,7 @@ static bool may_read(const struct ps_node *n, const struct stanza *st)
 
 /* Nodes whose owner approves subscribers are shown, too: otherwise nobody could request a
  * subscription (§4.5, §5.2). */
-static bool may_see(const struct ps_node *n, const struct stanza *st)
+static bool pubsub_disco_may_see(const struct ps_node *n, const struct stanza *st)
 {
     struct ps_actor who = ps_actor_of(n, stanza_from(st));
     return may_read(n, st) || (n->config.access == PS_AUTHORIZE &&
@@ -102,7 +102,7 @@ static void put_affiliates(struct buf *out, const struct ps_node *n, const char 
     form_field_close(out);
 }
 
-static void answer_info(struct iq *iq, const struct ps_node *n)
+static void pubsub_disco_answer_info(struct iq *iq, const struct ps_node *n)
 {
     struct buf out;
     char stamp[CLOCK_STAMP_LEN];
@@ -148,7 +148,7 @@ static void answer_nodes(struct iq *iq, const struct ps_service *s)
         presence_each(s->account, PRESENCE_AVAILABLE, write_resource,
                       &(struct resources){ &out, stanza_from_bare(iq->st) });
     for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;) {
-        if (n->nid == 0 || !may_see(n, iq->st))
+        if (n->nid == 0 || !pubsub_disco_may_see(n, iq->st))
             continue;
         buf_lit(&out, "<item jid='");
         xml_escape(&out, s->jid);
@@ -194,7 +194,7 @@ static void items_found(void *arg, enum store_result result, const struct store_
     iq_result_buf(iq, &out);
 }
 
-static void read_items(struct iq *iq, const struct ps_node *n)
+static void pubsub_disco_read_items(struct iq *iq, const struct ps_node *n)
 {
     const struct ps_service *s = n->service;
     struct store_batch *b = store_read(s->worker->store, (uint64_t)s->owner);
@@ -212,14 +212,14 @@ static void answer_about(struct iq *iq, struct ps_service *s)
         return;
     }
     const struct ps_node *n = ps_node_find(s, node);
-    if (n == NULL || !may_see(n, iq->st))
+    if (n == NULL || !pubsub_disco_may_see(n, iq->st))
         answer_missing(iq);
     else if (is_info(iq))
-        answer_info(iq, n);
+        pubsub_disco_answer_info(iq, n);
     else if (!may_read(n, iq->st))
         iq_error(iq, SE_NOT_AUTHORIZED, (slice){ 0 });
     else
-        read_items(iq, n);
+        pubsub_disco_read_items(iq, n);
 }
 
 /* Nodes that only contacts of their owners may see: their homes are asked about the asker first
@@ -280,7 +280,7 @@ static void looked(void *arg, enum stanza_error e)
         look_end(k->of);
 }
 
-static void look_at(struct look *l, const struct ps_node *n)
+static void pubsub_disco_look_at(struct look *l, const struct ps_node *n)
 {
     slice asker = stanza_from_bare(l->iq->st);
     if (l->count == LOOK_NODES_MAX || n->nid == 0 || !ps_contacts_needed(n, &n->config) ||
@@ -312,7 +312,7 @@ static void ready(struct ps_op *op, enum stanza_error e)
     *l = (struct look){ .iq = iq, .service = s, .arena = arena };
     for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;)
         if (node.len == 0 || slice_eq(n->name, node))
-            look_at(l, n);
+            pubsub_disco_look_at(l, n);
     if (l->left == 0)
         look_end(l);
 }

@@ -47,7 +47,8 @@ static void close_event(struct buf *out, const char *element)
     buf_printf(out, "</%s></event>", element);
 }
 
-static void write_item(struct buf *out, const struct ps_node *n, const struct ps_item *item)
+static void pubsub_event_write_item(struct buf *out, const struct ps_node *n,
+                                    const struct ps_item *item)
 {
     if (item == NULL)
         return;
@@ -72,7 +73,8 @@ static void reply_to(struct buf *out, slice jid)
 }
 
 /* pubsub#itemreply: whom answers go to (XEP-0033 §4.2). */
-static void write_reply(struct buf *out, const struct ps_node *n, const struct ps_item *item)
+static void pubsub_event_write_reply(struct buf *out, const struct ps_node *n,
+                                     const struct ps_item *item)
 {
     const struct ps_affiliate *a;
     if (item == NULL || n->config.itemreply == PS_REPLY_NONE)
@@ -96,9 +98,9 @@ static void write_event(struct buf *out, const struct ps_node *n, enum ps_event 
     case PS_EVENT_ITEM:
         open_event(out, "items", n);
         buf_lit(out, ">");
-        write_item(out, n, item);
+        pubsub_event_write_item(out, n, item);
         close_event(out, "items");
-        write_reply(out, n, item);
+        pubsub_event_write_reply(out, n, item);
         break;
     case PS_EVENT_RETRACT:
         open_event(out, "items", n);
@@ -131,7 +133,7 @@ static void write_event(struct buf *out, const struct ps_node *n, enum ps_event 
     }
 }
 
-static enum stanza_type type_of(const struct ps_node *n)
+static enum stanza_type pubsub_event_type_of(const struct ps_node *n)
 {
     static const enum stanza_type types[] = {
         [PS_HEADLINE] = TYPE_HEADLINE, [PS_NORMAL] = TYPE_NORMAL, [PS_CHAT] = TYPE_CHAT
@@ -155,7 +157,7 @@ static struct stanza *make_typed(const struct ps_node *n, enum stanza_type type,
 
 static struct stanza *make_message(const struct ps_node *n, struct buf *content)
 {
-    return make_typed(n, type_of(n), content);
+    return make_typed(n, pubsub_event_type_of(n), content);
 }
 
 /* To whom. */
@@ -166,10 +168,10 @@ struct spread {
     struct worker *worker;
 };
 
-static bool is_bare(slice jid) { return memchr(jid.ptr, '/', jid.len) == NULL; }
+static bool pubsub_event_is_bare(slice jid) { return memchr(jid.ptr, '/', jid.len) == NULL; }
 
 /* XEP-0163 §4.3.3: nothing to whom the account has blocked. */
-static bool is_blocked(const struct ps_node *n, slice subscriber)
+static bool pubsub_event_is_blocked(const struct ps_node *n, slice subscriber)
 {
     const struct account *a = n->service->account;
     struct jid jid = jid_split(subscriber);
@@ -194,7 +196,7 @@ static slice behalf_tag(const struct ps_node *n, slice by, char out[BEHALF_MAX])
 }
 
 /* One body for all who are here; components get copies. */
-static void to_one(struct fan *f, slice jid)
+static void pubsub_event_to_one(struct fan *f, slice jid)
 {
     struct jid parts = jid_split(jid);
     if (fan_is_local(f->worker->node, jid_bare(&parts)))
@@ -218,9 +220,9 @@ static uint32_t to_subscribers(const struct spread *sp, slice by)
         slice jid = { s->jid, s->len };
         struct ps_actor who = ps_actor_of(n, jid);
         if (s->state != PS_SUBSCRIBED || !s->deliver ||
-            ps_may_read(&n->config, &who).error != SE_NONE || is_blocked(n, jid))
+            ps_may_read(&n->config, &who).error != SE_NONE || pubsub_event_is_blocked(n, jid))
             continue;
-        to_one(&f, jid);
+        pubsub_event_to_one(&f, jid);
         told++;
     }
     fan_end(&f);
@@ -228,14 +230,14 @@ static uint32_t to_subscribers(const struct spread *sp, slice by)
 }
 
 /* To one address on somebody's behalf. Takes over st. */
-static void send_to(const struct ps_node *n, struct stanza *st, slice by, slice jid)
+static void pubsub_event_send_to(const struct ps_node *n, struct stanza *st, slice by, slice jid)
 {
     char tag[BEHALF_MAX];
     struct fan f;
     if (st == NULL)
         return;
     fan_begin(&f, n->service->worker, st, behalf_tag(n, by, tag));
-    to_one(&f, jid);
+    pubsub_event_to_one(&f, jid);
     fan_end(&f);
     stanza_unref(&st);
 }
@@ -268,7 +270,7 @@ static void to_remote(slice jid, void *arg)
 
 /* XEP-0163 §4.1: contacts that see the presence of the account, and the account itself; each home
  * delivers to the sessions whose clients want it. */
-static void to_contacts(const struct spread *sp, slice tag)
+static void pubsub_event_to_contacts(const struct spread *sp, slice tag)
 {
     const struct ps_node *n = sp->node;
     const struct account *a = n->service->account;
@@ -303,7 +305,7 @@ static void spread(const struct ps_op *op, struct stanza *st)
     if (told > 0)
         session_charge(sp.worker, op->origin, (uint64_t)told * st->bytes);
     if (n->service->account != NULL)
-        to_contacts(&sp, tag_of(n, tag));
+        pubsub_event_to_contacts(&sp, tag_of(n, tag));
 }
 
 void ps_notify(const struct ps_op *op, enum ps_event what, const struct ps_item *item, slice text)
@@ -327,13 +329,14 @@ void ps_send_last(struct ps_node *n, const struct ps_item *item, slice to)
     struct buf content;
     char stamp[CLOCK_STAMP_LEN], tag[PS_ID_MAX + 1];
     struct worker *w = n->service->worker;
-    bool implicit = n->service->account != NULL && is_bare(to) && ps_subscriber(n, to) == NULL;
+    bool implicit =
+        n->service->account != NULL && pubsub_event_is_bare(to) && ps_subscriber(n, to) == NULL;
     write_event(&content, n, PS_EVENT_ITEM, item, (slice){ 0 });
     clock_stamp(stamp, item->at_us);
     buf_printf(&content, "<delay xmlns='" NS_DELAY "' stamp='%s'/>", stamp);
     struct stanza *st = make_message(n, &content);
     if (!implicit) {
-        send_to(n, st, item->publisher, to);
+        pubsub_event_send_to(n, st, item->publisher, to);
         return;
     }
     if (st == NULL)
@@ -370,10 +373,10 @@ static void send_to_owners(const struct ps_node *n, struct stanza *st,
         return;
     fan_begin(&f, n->service->worker, st, behalf_tag(n, jid_bare(&subscriber), tag));
     if (n->service->account != NULL)
-        to_one(&f, n->service->jid);
+        pubsub_event_to_one(&f, n->service->jid);
     for (uint32_t i = 0; (a = map_next(&n->affiliates, &i)) != NULL;)
         if (a->affiliation == PS_OWNER)
-            to_one(&f, (slice){ a->jid, a->len });
+            pubsub_event_to_one(&f, (slice){ a->jid, a->len });
     fan_end(&f);
     stanza_unref(&st);
 }
@@ -394,7 +397,9 @@ void ps_send_state(const struct ps_op *op, slice jid, const struct ps_subscriber
     bool offer = s != NULL && s->state == PS_OFFERED;
     struct buf content;
     subscription_event(&content, n, jid, s);
-    send_to(n, make_typed(n, offer ? TYPE_HEADLINE : type_of(n), &content), ps_from_bare(op), jid);
+    pubsub_event_send_to(n,
+                         make_typed(n, offer ? TYPE_HEADLINE : pubsub_event_type_of(n), &content),
+                         ps_from_bare(op), jid);
 }
 
 void ps_tell_owners(const struct ps_node *n, const struct ps_subscriber *s)

@@ -104,7 +104,7 @@ static struct setting subscriptions_max = {
     .doc = "How many subscriptions, and how many affiliations, a node of pubsub.<domain> may have.",
 };
 
-static bool may_create(struct worker *w, slice bare)
+static bool pubsub_host_may_create(struct worker *w, slice bare)
 {
     slice local, domain;
     return setting_int(&create) == 0 && slice_cut(bare, '@', &local, &domain) &&
@@ -120,7 +120,7 @@ static const struct ps_service_kind kind = {
     .subscriptions_max = &subscriptions_max,
     .user_nodes_max = &user_nodes_max,
     .user_bytes = &user_bytes,
-    .may_create = may_create,
+    .may_create = pubsub_host_may_create,
 };
 
 static unsigned worker_slot;
@@ -134,7 +134,7 @@ static int64_t owner_of(slice jid)
     return (int64_t)(hash_with(&key, jid) | 1ull << 63);
 }
 
-static struct ps_service *service_of(struct worker *w, slice jid)
+static struct ps_service *pubsub_host_service_of(struct worker *w, slice jid)
 {
     struct map *m = w->state_of[worker_slot];
     if (m == NULL) {
@@ -151,32 +151,32 @@ static struct ps_service *service_of(struct worker *w, slice jid)
 
 static void host_request(struct iq *iq)
 {
-    ps_request(iq, service_of(iq->worker, stanza_to_bare(iq->st)));
+    ps_request(iq, pubsub_host_service_of(iq->worker, stanza_to_bare(iq->st)));
 }
 
-static bool disco_any(struct iq *iq, slice node)
+static bool pubsub_host_disco_any(struct iq *iq, slice node)
 {
     if (iq->target != IQ_TO_HOST || !slice_is(slice_of(iq->host->label), "pubsub"))
         return false;
-    return ps_disco(iq, service_of(iq->worker, stanza_to_bare(iq->st)), node);
+    return ps_disco(iq, pubsub_host_service_of(iq->worker, stanza_to_bare(iq->st)), node);
 }
 
 /* Messages: owners' answers to requests for authorization. */
-static enum routed receive(struct worker *w, const struct host *h, struct stanza *st,
-                           struct origin origin)
+static enum routed pubsub_host_receive(struct worker *w, const struct host *h, struct stanza *st,
+                                       struct origin origin)
 {
     (void)h;
     (void)origin;
     bool request = st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET);
     bool known = st->kind == STANZA_MESSAGE && stanza_to_is_bare(st) &&
-                 ps_authorization(service_of(w, stanza_to_bare(st)), st);
+                 ps_authorization(pubsub_host_service_of(w, stanza_to_bare(st)), st);
     if (request || (!known && st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY))))
         route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
     stanza_unref(&st);
     return ROUTED;
 }
 
-static void worker_ended(struct worker *w)
+static void pubsub_host_worker_ended(struct worker *w)
 {
     struct map *m = w->state_of[worker_slot];
     struct ps_service *s;
@@ -189,7 +189,7 @@ static void worker_ended(struct worker *w)
     w->state_of[worker_slot] = NULL;
 }
 
-static void account_deleted(struct worker *w, slice bare)
+static void pubsub_host_account_deleted(struct worker *w, slice bare)
 {
     struct map *m = w->state_of[worker_slot];
     struct ps_service *s;
@@ -197,7 +197,7 @@ static void account_deleted(struct worker *w, slice bare)
         ps_leaver_forget(s, bare);
 }
 
-static void start(void) { worker_slot = worker_state_slot(); }
+static void pubsub_host_start(void) { worker_slot = worker_state_slot(); }
 
 static const struct iq_rule rules[] = {
     { TYPE_GET, NS_PUBSUB, "pubsub", IQ_TO_HOST, host_request },
@@ -215,7 +215,7 @@ static const struct host hosts[] = {
       .disco = ps_features_host,
       .enabled = &enabled,
       .iq = rules,
-      .receive = receive },
+      .receive = pubsub_host_receive },
     { 0 },
 };
 
@@ -235,8 +235,8 @@ const struct feature pubsub_host_feature = {
     .settings =
         (struct setting *const[]){ &enabled, &create, &nodes_max, &user_nodes_max, &user_bytes,
                                    &items_max, &item_bytes, &bytes_max, &subscriptions_max, NULL },
-    .start = start,
-    .worker_ended = worker_ended,
-    .account_deleted = account_deleted,
-    .disco_any = disco_any,
+    .start = pubsub_host_start,
+    .worker_ended = pubsub_host_worker_ended,
+    .account_deleted = pubsub_host_account_deleted,
+    .disco_any = pubsub_host_disco_any,
 };

@@ -23,7 +23,7 @@
 #include "xmpp/ns.h"
 /* Items: publishing, retrieving, removing them (XEP-0060 §6.5, §7, §8.5). */
 
-static struct store_batch *write_batch(const struct ps_op *op)
+static struct store_batch *pubsub_items_write_batch(const struct ps_op *op)
 {
     return store_write(op->service->worker->store, (uint64_t)op->service->owner);
 }
@@ -32,7 +32,7 @@ static struct store_batch *read_batch(const struct ps_op *op)
     return store_read(op->service->worker->store, (uint64_t)op->service->owner);
 }
 
-static slice stub_id(const struct ps_stub *s) { return (slice){ s->id, s->id_len }; }
+static slice pubsub_items_stub_id(const struct ps_stub *s) { return (slice){ s->id, s->id_len }; }
 
 /* Publishing (§7.1). */
 
@@ -140,17 +140,17 @@ static unsigned surplus(const struct ps_node *n, slice id, uint32_t keep, uint64
 static void drop_items(struct ps_op *op, slice id)
 {
     for (unsigned i = 0; i < op->drop; i++)
-        if (!slice_eq(stub_id(op->node->stubs[i]), id))
-            ps_store_delete_item(op->batch, op->node, stub_id(op->node->stubs[i]));
+        if (!slice_eq(pubsub_items_stub_id(op->node->stubs[i]), id))
+            ps_store_delete_item(op->batch, op->node, pubsub_items_stub_id(op->node->stubs[i]));
 }
 
 static void forget_items(struct ps_op *op, slice id)
 {
     for (unsigned i = 0, at = 0; i < op->drop; i++) {
-        if (slice_eq(stub_id(op->node->stubs[at]), id))
+        if (slice_eq(pubsub_items_stub_id(op->node->stubs[at]), id))
             at++;
         else
-            ps_stub_del(op->node, stub_id(op->node->stubs[at]));
+            ps_stub_del(op->node, pubsub_items_stub_id(op->node->stubs[at]));
     }
 }
 
@@ -199,7 +199,7 @@ static enum ps_step put_item(struct ps_op *op, const struct ps_actor *who,
     if ((int64_t)s->bytes + more > setting_int(s->kind->bytes_max))
         return ps_fail(op, SE_POLICY_VIOLATION, NULL, SLICE("the limit of stored data is reached"));
     if (op->batch == NULL)
-        op->batch = write_batch(op);
+        op->batch = pubsub_items_write_batch(op);
     ps_store_item(op->batch, n, &op->item);
     drop_items(op, op->item.id);
     return PS_COMMIT;
@@ -237,7 +237,7 @@ static enum ps_step run_publish(struct ps_op *op)
     if (step != PS_COMMIT)
         return step;
     if (op->create) {
-        op->batch = write_batch(op);
+        op->batch = pubsub_items_write_batch(op);
         ps_node_begin(n, ps_from_bare(op), &op->config);
         ps_store_node(op->batch, n, &op->config);
     }
@@ -296,7 +296,7 @@ static enum ps_step run_retract(struct ps_op *op)
                                                     .feature = "persistent-items" });
     if (stub == NULL)
         return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
-    op->batch = write_batch(op);
+    op->batch = pubsub_items_write_batch(op);
     ps_store_delete_item(op->batch, n, op->req.item_id);
     return PS_COMMIT;
 }
@@ -327,7 +327,7 @@ static enum ps_step run_purge(struct ps_op *op)
         return ps_fail_with(op, &(struct ps_error){ .error = SE_FEATURE_NOT_IMPLEMENTED,
                                                     .condition = "unsupported",
                                                     .feature = "persistent-items" });
-    op->batch = write_batch(op);
+    op->batch = pubsub_items_write_batch(op);
     ps_store_purge(op->batch, n);
     return PS_COMMIT;
 }
@@ -336,7 +336,7 @@ static void apply_purge(struct ps_op *op)
 {
     struct ps_node *n = op->node;
     while (n->stub_count > 0)
-        ps_stub_del(n, stub_id(n->stubs[n->stub_count - 1]));
+        ps_stub_del(n, pubsub_items_stub_id(n->stubs[n->stub_count - 1]));
     ps_keep_last(n, NULL);
     ps_answer(op, (slice){ 0 });
     if (n->config.notify_retract)
@@ -352,10 +352,10 @@ struct page {
     size_t from, len;
 };
 
-static size_t place_of(const struct page *p, slice id)
+static size_t pubsub_items_place_of(const struct page *p, slice id)
 {
     for (size_t i = 0; i < p->count; i++)
-        if (slice_eq(stub_id(p->stub[i]), id))
+        if (slice_eq(pubsub_items_stub_id(p->stub[i]), id))
             return i;
     return p->count;
 }
@@ -369,7 +369,7 @@ static void bound_page(struct page *p)
     p->len = n;
 }
 
-static void gather(struct ps_op *op, struct page *p)
+static void pubsub_items_gather(struct ps_op *op, struct page *p)
 {
     struct ps_node *n = op->node;
     uint64_t before = ps_expired_before(n, loop_wall_us(op->service->worker->loop));
@@ -383,11 +383,12 @@ static bool choose_page(struct ps_op *op, struct page *p)
 {
     struct ps_request *r = &op->req;
     size_t max = PS_CHANGES_MAX;
-    gather(op, p);
+    pubsub_items_gather(op, p);
     if (r->has_page) {
         if (r->max_items < p->count)
             p->count = r->max_items; /* §6.5.7: of the newest so many */
-        if (!rsm_window(&r->page, p->count, place_of(p, r->page.id), max, &p->from, &p->len))
+        if (!rsm_window(&r->page, p->count, pubsub_items_place_of(p, r->page.id), max, &p->from,
+                        &p->len))
             return false;
     } else {
         p->len = p->count < max ? p->count : max;
@@ -409,7 +410,8 @@ static void add_read(struct ps_op *op, slice id)
 
 /* The publisher is not named at an account's own service. It would disclose the address to users
  * who ask from a room that hides addresses (XEP-0045 §7.2.4). */
-static void write_item(struct buf *out, const struct ps_service *s, const struct ps_item *item)
+static void pubsub_items_write_item(struct buf *out, const struct ps_service *s,
+                                    const struct ps_item *item)
 {
     buf_lit(out, "<item id='");
     xml_escape(out, item->id);
@@ -430,7 +432,7 @@ static void open_items(struct buf *out, slice node)
     buf_lit(out, "'>");
 }
 
-static enum ps_step answer_none(struct ps_op *op)
+static enum ps_step pubsub_items_answer_none(struct ps_op *op)
 {
     struct buf out;
     open_items(&out, op->req.node);
@@ -448,7 +450,7 @@ static enum ps_step answer_passing(struct ps_op *op)
     open_items(&out, op->req.node);
     if (op->node->last != NULL) {
         struct ps_item item = ps_last(op->node);
-        write_item(&out, op->service, &item);
+        pubsub_items_write_item(&out, op->service, &item);
     }
     buf_lit(&out, "</items></pubsub>");
     return ps_answer_buf(op, &out);
@@ -494,8 +496,8 @@ static enum ps_step run_items(struct ps_op *op)
     if (!choose_page(op, &p))
         return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
     for (size_t i = 0; i < p.len; i++)
-        add_read(op, stub_id(p.stub[p.from + i]));
-    return p.len > 0 ? PS_READ : answer_none(op);
+        add_read(op, pubsub_items_stub_id(p.stub[p.from + i]));
+    return p.len > 0 ? PS_READ : pubsub_items_answer_none(op);
 }
 
 static void found_items(struct ps_op *op, const struct store_batch *b)
@@ -508,7 +510,7 @@ static void found_items(struct ps_op *op, const struct store_batch *b)
         if (store_row_count(b, i) == 0)
             continue; /* removed by a crash of another kind: never seen */
         ps_read_item(b, i, 0, &item);
-        write_item(&out, op->service, &item);
+        pubsub_items_write_item(&out, op->service, &item);
         if (page.first.len == 0)
             page.first = item.id;
         page.last = item.id;
@@ -568,7 +570,8 @@ static void give_found(struct ps_node *n, const struct give *g, const struct sto
     }
 }
 
-static void last_found(void *arg, enum store_result result, const struct store_batch *b)
+static void pubsub_items_last_found(void *arg, enum store_result result,
+                                    const struct store_batch *b)
 {
     struct give *g = arg;
     struct ps_service *s = g->service;
@@ -600,7 +603,7 @@ static void read_last(struct ps_node *n, slice to, uint32_t tries)
     if (s->account != NULL)
         account_pin(s->account);
     STORE_ADD(b, &ps_stmt_last, STORE_ANY_ROWS, SV_I(s->owner), SV_I(n->nid));
-    store_submit(b, s->worker->loop, 0, last_found, g);
+    store_submit(b, s->worker->loop, 0, pubsub_items_last_found, g);
 }
 
 void ps_give_last(struct ps_node *n, slice to)

@@ -36,7 +36,7 @@ void ps_leaver_remove(struct account *a, struct store_batch *b)
         STORE_ADD(b, all[i], STORE_ANY_ROWS, SV_T(a->jid));
 }
 
-static bool concerns(const struct ps_node *n, slice bare)
+static bool pubsub_leavers_concerns(const struct ps_node *n, slice bare)
 {
     const struct ps_subscriber *s;
     if (n->ops != NULL) /* one of them may add the address yet */
@@ -49,20 +49,20 @@ static bool concerns(const struct ps_node *n, slice bare)
     return false;
 }
 
-static void forget_ready(struct ps_service *s, slice bare)
+static void pubsub_leavers_forget_ready(struct ps_service *s, slice bare)
 {
     const struct ps_node *n;
     for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;)
-        if (concerns(n, bare))
+        if (pubsub_leavers_concerns(n, bare))
             ps_node_request(s, PS_FORGET, n->name, bare);
 }
 
 /* It may have read the rows before they went. */
-static void loaded(struct ps_op *op, enum stanza_error e)
+static void pubsub_leavers_loaded(struct ps_op *op, enum stanza_error e)
 {
     slice *bare = op->arg;
     if (e == SE_NONE)
-        forget_ready(op->service, *bare);
+        pubsub_leavers_forget_ready(op->service, *bare);
     mem_free(&bare);
 }
 
@@ -71,7 +71,7 @@ void ps_leaver_forget(struct ps_service *s, slice bare)
     if (s->gone)
         return;
     if (s->ready == PS_READY)
-        forget_ready(s, bare);
+        pubsub_leavers_forget_ready(s, bare);
     else if (s->ready == PS_LOADING)
-        ps_when_ready(s, loaded, slice_box(bare));
+        ps_when_ready(s, pubsub_leavers_loaded, slice_box(bare));
 }

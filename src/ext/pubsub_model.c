@@ -13,12 +13,12 @@
 #include "im/stage.h"
 
 static slice node_key(const void *item) { return ((const struct ps_node *)item)->name; }
-static slice maker_key(const void *item)
+static slice pubsub_model_maker_key(const void *item)
 {
     const struct ps_maker *m = item;
     return (slice){ m->jid, m->len };
 }
-static slice affiliate_key(const void *item)
+static slice pubsub_model_affiliate_key(const void *item)
 {
     const struct ps_affiliate *a = item;
     return (slice){ a->jid, a->len };
@@ -41,7 +41,7 @@ struct ps_service *ps_service_create(struct worker *w, const struct ps_service_k
     s->owner = owner;
     s->waiting_tail = &s->waiting;
     map_init(&s->nodes, node_key);
-    map_init(&s->makers, maker_key);
+    map_init(&s->makers, pubsub_model_maker_key);
     return s;
 }
 
@@ -80,7 +80,7 @@ struct ps_node *ps_node_get(struct ps_service *s, slice name)
     n->service = s;
     n->name = (slice){ text, name.len };
     n->ops_tail = &n->ops;
-    map_init(&n->affiliates, affiliate_key);
+    map_init(&n->affiliates, pubsub_model_affiliate_key);
     map_init(&n->subscribers, subscriber_key);
     map_put(&s->nodes, n);
     return n;
@@ -88,7 +88,7 @@ struct ps_node *ps_node_get(struct ps_service *s, slice name)
 
 slice ps_creator(const struct ps_node *n)
 {
-    return n->maker == NULL ? (slice){ 0 } : maker_key(n->maker);
+    return n->maker == NULL ? (slice){ 0 } : pubsub_model_maker_key(n->maker);
 }
 
 const struct ps_maker *ps_maker(const struct ps_service *s, slice bare)
@@ -106,7 +106,7 @@ bool ps_maker_has_room(const struct ps_node *n, int64_t more)
 /* Beside the address: its row, its place in a map. */
 uint32_t ps_address_bytes(slice jid) { return (uint32_t)jid.len + 64; }
 
-static struct ps_maker *maker_of(struct ps_service *s, slice bare)
+static struct ps_maker *pubsub_model_maker_of(struct ps_service *s, slice bare)
 {
     struct ps_maker *m = map_get(&s->makers, bare);
     if (m != NULL)
@@ -126,7 +126,7 @@ static void leave_maker(struct ps_node *n)
     m->bytes -= n->bytes + n->listed;
     if (--m->nodes > 0)
         return;
-    map_del(&n->service->makers, maker_key(m));
+    map_del(&n->service->makers, pubsub_model_maker_key(m));
     mem_free(&m);
 }
 
@@ -140,7 +140,7 @@ void ps_node_load(struct ps_node *n, int64_t nid, slice creator, const struct ps
 {
     struct ps_service *s = n->service;
     n->nid = nid;
-    n->maker = maker_of(s, creator.len <= JID_MAX ? creator : (slice){ "", 0 });
+    n->maker = pubsub_model_maker_of(s, creator.len <= JID_MAX ? creator : (slice){ "", 0 });
     n->maker->nodes++;
     ps_config_keep(&n->config, c);
     s->node_count++;
@@ -181,7 +181,7 @@ void ps_node_clear(struct ps_node *n)
         mem_free(&item);
     map_fini(&n->affiliates);
     map_fini(&n->subscribers);
-    map_init(&n->affiliates, affiliate_key);
+    map_init(&n->affiliates, pubsub_model_affiliate_key);
     map_init(&n->subscribers, subscriber_key);
     stubs_clear(n);
     n->indexed = false;

@@ -16,12 +16,12 @@
 #include "store/store.h"
 #include "xmpp/ns.h"
 
-static struct store_batch *write_batch(const struct ps_op *op)
+static struct store_batch *pubsub_nodes_write_batch(const struct ps_op *op)
 {
     return store_write(op->service->worker->store, (uint64_t)op->service->owner);
 }
 
-static bool owns(struct ps_op *op)
+static bool pubsub_nodes_owns(struct ps_op *op)
 {
     struct ps_actor who = ps_actor_of(op->node, op->from);
     struct ps_error e = ps_may_own(&who);
@@ -57,7 +57,7 @@ static enum ps_affiliation of_creator(const struct ps_op *op)
 
 /* An account may create nodes at its own service. At pubsub.<domain> the setting pubsub.create says
  * who may. */
-static bool may_create(const struct ps_op *op)
+static bool pubsub_nodes_may_create(const struct ps_op *op)
 {
     const struct ps_service *s = op->service;
     if (s->account != NULL)
@@ -75,10 +75,10 @@ static bool nodes_exceeded(const struct ps_op *op)
            m->nodes >= setting_int(s->kind->user_nodes_max);
 }
 
-static enum ps_step run_create(struct ps_op *op)
+static enum ps_step pubsub_nodes_run_create(struct ps_op *op)
 {
     struct ps_node *n = op->node;
-    if (!may_create(op))
+    if (!pubsub_nodes_may_create(op))
         return ps_fail(op, SE_FORBIDDEN, NULL, (slice){ 0 });
     if (n->nid != 0)
         return ps_fail(op, SE_CONFLICT, NULL, SLICE("the node exists"));
@@ -88,7 +88,7 @@ static enum ps_step run_create(struct ps_op *op)
     if (!takes_form(op))
         return PS_ANSWERED;
     op->create = true;
-    op->batch = write_batch(op);
+    op->batch = pubsub_nodes_write_batch(op);
     ps_node_begin(n, ps_from_bare(op), &op->config);
     ps_store_node(op->batch, n, &op->config);
     if (op->service->account == NULL)
@@ -129,7 +129,7 @@ static enum ps_step answer_config(struct ps_op *op, const char *element, const s
 
 static enum ps_step run_configure_get(struct ps_op *op)
 {
-    if (!owns(op))
+    if (!pubsub_nodes_owns(op))
         return PS_ANSWERED;
     return answer_config(op, "configure", &op->node->config);
 }
@@ -151,19 +151,19 @@ static uint32_t fewer_items(const struct ps_op *op)
     return n->stub_count > op->config.max_items ? n->stub_count - op->config.max_items : 0;
 }
 
-static slice stub_id(const struct ps_stub *s) { return (slice){ s->id, s->id_len }; }
+static slice pubsub_nodes_stub_id(const struct ps_stub *s) { return (slice){ s->id, s->id_len }; }
 
 static enum ps_step run_configure_set(struct ps_op *op)
 {
     struct ps_node *n = op->node;
-    if (!owns(op))
+    if (!pubsub_nodes_owns(op))
         return PS_ANSWERED;
     if (op->req.cancelled)
         return ps_answer(op, (slice){ 0 });
     op->config = n->config;
     if (!takes_form(op))
         return PS_ANSWERED;
-    op->batch = write_batch(op);
+    op->batch = pubsub_nodes_write_batch(op);
     ps_store_node(op->batch, n, &op->config);
     ps_sharing_store(op);
     op->drop = fewer_items(op);
@@ -171,7 +171,7 @@ static enum ps_step run_configure_set(struct ps_op *op)
         ps_store_purge(op->batch, n);
     } else {
         for (unsigned i = 0; i < op->drop && i < PS_CHANGES_MAX; i++)
-            ps_store_delete_item(op->batch, n, stub_id(n->stubs[i]));
+            ps_store_delete_item(op->batch, n, pubsub_nodes_stub_id(n->stubs[i]));
     }
     return PS_COMMIT;
 }
@@ -185,7 +185,7 @@ static void apply_configure(struct ps_op *op)
     ps_config_keep(&n->config, &op->config); /* it may borrow texts of the old one */
     ps_config_fini(&old);
     for (unsigned i = 0; i < op->drop && (all || i < PS_CHANGES_MAX); i++)
-        ps_stub_del(n, stub_id(n->stubs[0]));
+        ps_stub_del(n, pubsub_nodes_stub_id(n->stubs[0]));
     ps_answer(op, (slice){ 0 });
     if (n->config.notify_config)
         ps_notify(op, PS_EVENT_CONFIG, NULL, (slice){ 0 });
@@ -195,9 +195,9 @@ static void apply_configure(struct ps_op *op)
 
 static enum ps_step run_delete(struct ps_op *op)
 {
-    if (!owns(op))
+    if (!pubsub_nodes_owns(op))
         return PS_ANSWERED;
-    op->batch = write_batch(op);
+    op->batch = pubsub_nodes_write_batch(op);
     ps_store_delete_node(op->batch, op->node);
     return PS_COMMIT;
 }
@@ -253,7 +253,7 @@ static enum ps_step run_affiliates_get(struct ps_op *op)
     const struct ps_affiliate *a;
     struct ps_node *n = op->node;
     struct buf out;
-    if (!owns(op))
+    if (!pubsub_nodes_owns(op))
         return PS_ANSWERED;
     buf_init(&out, PS_ANSWER_BYTES_MAX);
     buf_lit(&out, "<pubsub xmlns='" NS_PUBSUB_OWNER "'><affiliations node='");
@@ -294,7 +294,7 @@ static bool keeps_owner(const struct ps_op *op)
 }
 
 /* Entries of a full list can still be changed and removed. */
-static bool too_many(const struct ps_op *op)
+static bool pubsub_nodes_too_many(const struct ps_op *op)
 {
     int64_t count = op->node->affiliates.count, more = 0, bytes = 0;
     for (unsigned i = 0; i < op->req.change_count; i++) {
@@ -317,7 +317,7 @@ static enum ps_affiliation changed_to(const struct ps_op *op, const struct ps_ch
     return shares ? PS_OWNER_SHARING : c->affiliation;
 }
 
-static bool is_last(const struct ps_op *op, const struct ps_change *c)
+static bool pubsub_nodes_is_last(const struct ps_op *op, const struct ps_change *c)
 {
     return last_change(&op->req, jid_bare(&c->jid)) == c;
 }
@@ -325,16 +325,16 @@ static bool is_last(const struct ps_op *op, const struct ps_change *c)
 static enum ps_step run_affiliates_set(struct ps_op *op)
 {
     struct ps_node *n = op->node;
-    if (!owns(op))
+    if (!pubsub_nodes_owns(op))
         return PS_ANSWERED;
     if (!keeps_owner(op))
         return ps_fail(op, SE_NOT_ACCEPTABLE, NULL, SLICE("the node would have no owner"));
-    if (too_many(op))
+    if (pubsub_nodes_too_many(op))
         return ps_fail(op, SE_POLICY_VIOLATION, NULL, SLICE("too many affiliations"));
-    op->batch = write_batch(op);
+    op->batch = pubsub_nodes_write_batch(op);
     for (unsigned i = 0; i < op->req.change_count; i++) {
         const struct ps_change *c = &op->req.changes[i];
-        if (!is_last(op, c))
+        if (!pubsub_nodes_is_last(op, c))
             continue;
         ps_store_affiliate(op->batch, n, jid_bare(&c->jid), changed_to(op, c));
         if (c->affiliation == PS_OUTCAST)
@@ -348,7 +348,7 @@ static void apply_affiliates(struct ps_op *op)
     struct ps_node *n = op->node;
     for (unsigned i = 0; i < op->req.change_count; i++) {
         const struct ps_change *c = &op->req.changes[i];
-        if (!is_last(op, c))
+        if (!pubsub_nodes_is_last(op, c))
             continue;
         ps_affiliate_put(n, jid_bare(&c->jid), changed_to(op, c));
         if (c->affiliation == PS_OUTCAST)
@@ -377,7 +377,7 @@ static enum ps_step run_forget(struct ps_op *op)
 {
     const struct ps_subscriber *s;
     struct ps_node *n = op->node;
-    op->batch = write_batch(op);
+    op->batch = pubsub_nodes_write_batch(op);
     if (!has_another_owner(op)) {
         ps_store_delete_node(op->batch, n);
         return PS_COMMIT;
@@ -405,7 +405,7 @@ static void apply_forget(struct ps_op *op)
 }
 
 const struct ps_verb_row ps_node_verbs[] = {
-    { PS_CREATE, true, false, false, run_create, apply_create, NULL },
+    { PS_CREATE, true, false, false, pubsub_nodes_run_create, apply_create, NULL },
     { PS_CONFIGURE_GET, true, true, false, run_configure_get, NULL, NULL },
     { PS_CONFIGURE_SET, true, true, true, run_configure_set, apply_configure, NULL },
     { PS_CONFIGURE_DEFAULT, false, false, false, run_configure_default, NULL, NULL },

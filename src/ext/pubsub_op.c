@@ -23,7 +23,7 @@
 
 enum { COMMIT_MS = 600 * 1000 }; /* like other changes of an account: the store has the last word */
 
-static const struct ps_verb_row *row_of(enum ps_verb verb)
+static const struct ps_verb_row *pubsub_op_row_of(enum ps_verb verb)
 {
     static const struct ps_verb_row *const tables[] = { ps_item_verbs, ps_node_verbs,
                                                         ps_subscription_verbs };
@@ -122,7 +122,7 @@ static struct ps_op *op_create(struct ps_service *s, struct iq *held)
     return op;
 }
 
-static void op_free(struct ps_op *op)
+static void pubsub_op_free(struct ps_op *op)
 {
     struct ps_service *s = op->service;
     struct account *a = s->account;
@@ -137,31 +137,31 @@ static void op_free(struct ps_op *op)
         account_unpin(a);
 }
 
-static void fail_store(struct ps_op *op, enum store_result result)
+static void pubsub_op_fail_store(struct ps_op *op, enum store_result result)
 {
     ps_fail(op, stanza_error_of(err_of_store(result)), NULL, (slice){ 0 });
 }
 
 /* A read has left its queue: the node may be gone by now, the service not. */
-static void read_done(void *arg, enum store_result result, const struct store_batch *b)
+static void pubsub_op_read_done(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct ps_op *op = arg;
     if (result != STORE_OK)
-        fail_store(op, result);
+        pubsub_op_fail_store(op, result);
     else
-        row_of(op->req.verb)->found(op, b);
-    op_free(op);
+        pubsub_op_row_of(op->req.verb)->found(op, b);
+    pubsub_op_free(op);
 }
 
-static void submit_read(struct ps_op *op)
+static void pubsub_op_submit_read(struct ps_op *op)
 {
     struct store_batch *b = op->batch;
     op->batch = NULL;
     op->node = NULL;
-    store_submit(b, op->service->worker->loop, 0, read_done, op);
+    store_submit(b, op->service->worker->loop, 0, pubsub_op_read_done, op);
 }
 
-static struct ps_op *pop(struct ps_node *n)
+static struct ps_op *pubsub_op_pop(struct ps_node *n)
 {
     struct ps_op *op = n->ops;
     n->ops = op->next;
@@ -186,9 +186,9 @@ static void index_loaded(void *arg, enum store_result result, const struct store
         }
         n->indexed = true;
     } else if (n->ops != NULL) {
-        struct ps_op *op = pop(n);
-        fail_store(op, result);
-        op_free(op);
+        struct ps_op *op = pubsub_op_pop(n);
+        pubsub_op_fail_store(op, result);
+        pubsub_op_free(op);
     }
     node_run(n);
 }
@@ -202,7 +202,7 @@ static void load_index(struct ps_node *n)
     store_submit(b, s->worker->loop, 0, index_loaded, n);
 }
 
-static void apply(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *row)
+static void pubsub_op_apply(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *row)
 {
     n->changes++;
     n->contacts = op->contacts;
@@ -210,20 +210,20 @@ static void apply(struct ps_node *n, struct ps_op *op, const struct ps_verb_row 
     n->contacts = NULL;
 }
 
-static void ended(struct ps_node *n, enum store_result result)
+static void pubsub_op_ended(struct ps_node *n, enum store_result result)
 {
-    struct ps_op *op = pop(n);
+    struct ps_op *op = pubsub_op_pop(n);
     if (result != STORE_OK && op->create)
         ps_node_clear(n);
     if (result != STORE_OK)
-        fail_store(op, result);
+        pubsub_op_fail_store(op, result);
     else if (n->service->gone)
         ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
     else
-        apply(n, op, row_of(op->req.verb));
+        pubsub_op_apply(n, op, pubsub_op_row_of(op->req.verb));
     n->busy = false; /* not earlier: consequences of a change must come after it */
     node_run(n);
-    op_free(op);
+    pubsub_op_free(op);
 }
 
 /* Contacts of the owners: whether the one who asks is one, before the request runs; which
@@ -235,9 +235,9 @@ static void asker_known(void *arg, enum stanza_error e)
     struct ps_node *n = arg;
     n->busy = false;
     if (e != SE_NONE) {
-        struct ps_op *op = pop(n);
+        struct ps_op *op = pubsub_op_pop(n);
         ps_fail(op, e, NULL, SLICE("an owner's contact list cannot be read now"));
-        op_free(op);
+        pubsub_op_free(op);
     }
     node_run(n);
 }
@@ -261,7 +261,7 @@ static bool ask_about_asker(struct ps_node *n, struct ps_op *op)
 static void subscribers_known(void *arg, enum stanza_error e)
 {
     (void)e;
-    ended(arg, STORE_OK);
+    pubsub_op_ended(arg, STORE_OK);
 }
 
 /* true: subscribers_known() comes. */
@@ -289,15 +289,16 @@ static bool ask_about_subscribers(struct ps_node *n, struct ps_op *op)
     return true;
 }
 
-static void committed(void *arg, enum store_result result, const struct store_batch *b)
+static void pubsub_op_committed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct ps_node *n = arg;
     (void)b;
     if (result != STORE_OK || n->service->gone || !ask_about_subscribers(n, n->ops))
-        ended(n, result);
+        pubsub_op_ended(n, result);
 }
 
-static enum ps_step run(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *row)
+static enum ps_step pubsub_op_run(struct ps_node *n, struct ps_op *op,
+                                  const struct ps_verb_row *row)
 {
     n->contacts = op->contacts;
     enum ps_step step = row->run(op);
@@ -306,7 +307,7 @@ static enum ps_step run(struct ps_node *n, struct ps_op *op, const struct ps_ver
 }
 
 /* Runs the first request of the queue. false: it waits for the store, or for homes. */
-static bool step(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *row)
+static bool pubsub_op_step(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *row)
 {
     const struct account *a = n->service->account;
     bool leaving = n->service->gone || (a != NULL && a->removing);
@@ -318,29 +319,29 @@ static bool step(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *
     } else if (ask_about_asker(n, op)) {
         return false;
     } else {
-        switch (run(n, op, row)) {
+        switch (pubsub_op_run(n, op, row)) {
         case PS_COMMIT:
             if (op->batch != NULL) {
                 struct store_batch *b = op->batch;
                 op->batch = NULL;
                 n->busy = true;
-                store_submit(b, n->service->worker->loop, COMMIT_MS, committed, n);
+                store_submit(b, n->service->worker->loop, COMMIT_MS, pubsub_op_committed, n);
                 return false;
             }
             if (ask_about_subscribers(n, op))
                 return false;
-            apply(n, op, row); /* nothing to store */
+            pubsub_op_apply(n, op, row); /* nothing to store */
             break;
         case PS_READ:
-            pop(n);
-            submit_read(op);
+            pubsub_op_pop(n);
+            pubsub_op_submit_read(op);
             return true;
         case PS_ANSWERED:
             break;
         }
     }
-    pop(n);
-    op_free(op);
+    pubsub_op_pop(n);
+    pubsub_op_free(op);
     return true;
 }
 
@@ -350,7 +351,8 @@ static void node_run(struct ps_node *n)
     s->op_count++; /* the last request must not take it away */
     if (s->account != NULL)
         account_pin(s->account);
-    while (!n->busy && n->ops != NULL && step(n, n->ops, row_of(n->ops->req.verb)))
+    while (!n->busy && n->ops != NULL &&
+           pubsub_op_step(n, n->ops, pubsub_op_row_of(n->ops->req.verb)))
         ;
     ps_node_release(n);
     struct account *a = s->account;
@@ -370,21 +372,21 @@ static void enqueue(struct ps_op *op, struct ps_node *n)
         node_run(n);
 }
 
-static void start(struct ps_op *op)
+static void pubsub_op_start(struct ps_op *op)
 {
     const struct ps_verb_row *row;
     if (op->call != NULL) {
         op->call(op, SE_NONE);
-        op_free(op);
+        pubsub_op_free(op);
         return;
     }
-    row = row_of(op->req.verb);
+    row = pubsub_op_row_of(op->req.verb);
     if (row->node) {
         enqueue(op, ps_node_get(op->service, op->req.node));
         return;
     }
     row->run(op); /* what is about the whole service is answered from memory */
-    op_free(op);
+    pubsub_op_free(op);
 }
 
 /* Waiting for the service. */
@@ -399,22 +401,22 @@ void ps_service_loaded(struct ps_service *s, enum store_result result)
     for (; op != NULL; op = next) {
         next = op->next;
         if (result == STORE_OK && !op->service->gone) {
-            start(op);
+            pubsub_op_start(op);
         } else {
-            fail_store(op, result == STORE_OK ? STORE_DOWN : result);
-            op_free(op);
+            pubsub_op_fail_store(op, result == STORE_OK ? STORE_DOWN : result);
+            pubsub_op_free(op);
         }
     }
 }
 
-static void enter(struct ps_op *op)
+static void pubsub_op_enter(struct ps_op *op)
 {
     struct ps_service *s = op->service;
     if (s->ready == PS_READY) {
-        start(op);
+        pubsub_op_start(op);
     } else if (s->waiting_count == PS_WAITING_MAX) {
         ps_fail(op, SE_RESOURCE_CONSTRAINT, NULL, SLICE("too many requests wait"));
-        op_free(op);
+        pubsub_op_free(op);
     } else {
         op->next = NULL;
         *s->waiting_tail = op;
@@ -445,10 +447,10 @@ void ps_request(struct iq *iq, struct ps_service *s)
     struct ps_op *op = op_create(s, iq_hold(iq));
     if (ps_request_parse(&op->req, &op->iq->payload, (enum stanza_type)iq->st->type, op->tmp, &e)) {
         name_node(op);
-        enter(op);
+        pubsub_op_enter(op);
     } else {
         ps_fail_with(op, &e);
-        op_free(op);
+        pubsub_op_free(op);
     }
 }
 
@@ -457,7 +459,7 @@ void ps_when_ready(struct ps_service *s, ps_call_fn *fn, void *arg)
     struct ps_op *op = op_create(s, NULL);
     op->call = fn;
     op->arg = arg;
-    enter(op);
+    pubsub_op_enter(op);
 }
 
 static void request_text(struct ps_op *op, slice pubsub_xml)
@@ -467,10 +469,10 @@ static void request_text(struct ps_op *op, slice pubsub_xml)
     slice text = slice_dup(op->tmp, pubsub_xml);
     if (elem_parse(&root, text, SLICE(NS_CLIENT)) &&
         ps_request_parse(&op->req, &root, TYPE_SET, op->tmp, &e)) {
-        enter(op);
+        pubsub_op_enter(op);
     } else {
         ps_fail_with(op, &e);
-        op_free(op);
+        pubsub_op_free(op);
     }
 }
 
@@ -495,7 +497,7 @@ void ps_node_request(struct ps_service *s, enum ps_verb verb, slice node, slice 
     op->from = slice_dup(op->tmp, from);
     op->req.verb = verb;
     op->req.node = slice_dup(op->tmp, node);
-    enter(op);
+    pubsub_op_enter(op);
 }
 
 void ps_service_gone(struct ps_service *s)

@@ -11,7 +11,8 @@ struct parse {
 
 enum need { NEED_NODE = 1, NEED_JID = 2, NEED_ITEM = 4 };
 
-static bool fail(struct parse *p, enum stanza_error error, const char *condition, slice text)
+static bool pubsub_request_fail(struct parse *p, enum stanza_error error, const char *condition,
+                                slice text)
 {
     *p->e = (struct ps_error){ .error = error, .condition = condition, .text = text };
     return false;
@@ -21,13 +22,15 @@ static bool take_form(struct parse *p, const struct elem *parent, const char *fo
 {
     struct ps_request *r = p->r;
     if (!form_parse_child(&r->form, parent, p->tmp))
-        return r->form.error == SE_NONE || fail(p, r->form.error, NULL, r->form.text);
+        return r->form.error == SE_NONE ||
+               pubsub_request_fail(p, r->form.error, NULL, r->form.text);
     r->cancelled = r->form.kind == FORM_CANCEL;
     if (r->cancelled)
         return true;
     if (r->form.kind != FORM_SUBMIT ||
         (r->form.form_type.len > 0 && !slice_is(r->form.form_type, form_type)))
-        return fail(p, SE_BAD_REQUEST, "invalid-options", SLICE("this is not the form"));
+        return pubsub_request_fail(p, SE_BAD_REQUEST, "invalid-options",
+                                   SLICE("this is not the form"));
     r->has_form = true;
     return true;
 }
@@ -42,9 +45,9 @@ static bool take_jid(struct parse *p, const struct elem *e, struct jid *out)
 {
     slice text = elem_attr(e, "jid", p->tmp);
     if (text.len == 0)
-        return fail(p, SE_BAD_REQUEST, "jid-required", (slice){ 0 });
+        return pubsub_request_fail(p, SE_BAD_REQUEST, "jid-required", (slice){ 0 });
     if (jid_parse(out, text, p->tmp) != OK)
-        return fail(p, SE_BAD_REQUEST, "invalid-jid", (slice){ 0 });
+        return pubsub_request_fail(p, SE_BAD_REQUEST, "invalid-jid", (slice){ 0 });
     return true;
 }
 
@@ -56,7 +59,8 @@ static bool take_max_items(struct parse *p)
     if (text.ptr == NULL)
         return true;
     if (!slice_int(text, &n) || n < 1)
-        return fail(p, SE_BAD_REQUEST, NULL, SLICE("max_items is a positive number"));
+        return pubsub_request_fail(p, SE_BAD_REQUEST, NULL,
+                                   SLICE("max_items is a positive number"));
     p->r->max_items = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
     return true;
 }
@@ -71,17 +75,18 @@ static bool parse_items(struct parse *p)
         return false;
     r->has_page = elem_child(&r->root, "set", NS_RSM, &e);
     if (!rsm_parse(&r->page, &r->root, p->tmp, &why))
-        return fail(p, SE_BAD_REQUEST, NULL, slice_of(why));
+        return pubsub_request_fail(p, SE_BAD_REQUEST, NULL, slice_of(why));
     for (bool more = elem_first(&r->action, &e); more; more = elem_next(&e, &e)) {
         if (!elem_is(&e, "item", NS_PUBSUB))
             continue;
         if (r->id_count == PS_CHANGES_MAX)
-            return fail(p, SE_POLICY_VIOLATION, NULL, SLICE("too many items in one request"));
+            return pubsub_request_fail(p, SE_POLICY_VIOLATION, NULL,
+                                       SLICE("too many items in one request"));
         if (ids == NULL)
             r->ids = ids = arena_new(p->tmp, slice, PS_CHANGES_MAX);
         ids[r->id_count] = elem_attr(&e, "id", p->tmp);
         if (ids[r->id_count++].len == 0)
-            return fail(p, SE_BAD_REQUEST, "item-required", (slice){ 0 });
+            return pubsub_request_fail(p, SE_BAD_REQUEST, "item-required", (slice){ 0 });
     }
     return true;
 }
@@ -95,7 +100,8 @@ static bool take_payload(struct parse *p, const struct elem *item)
         return true;
     second = payload;
     if (elem_next(&second, &second))
-        return fail(p, SE_BAD_REQUEST, "invalid-payload", SLICE("an item has one payload element"));
+        return pubsub_request_fail(p, SE_BAD_REQUEST, "invalid-payload",
+                                   SLICE("an item has one payload element"));
     buf_init(&xml, 64u << 20);
     elem_extract(&payload, &xml);
     p->r->payload = slice_dup(p->tmp, buf_slice(&xml));
@@ -112,10 +118,12 @@ static bool take_item(struct parse *p)
         return true;
     second = item;
     if (elem_next(&second, &second))
-        return fail(p, SE_BAD_REQUEST, "invalid-payload", SLICE("one item a request"));
+        return pubsub_request_fail(p, SE_BAD_REQUEST, "invalid-payload",
+                                   SLICE("one item a request"));
     r->item_id = elem_attr(&item, "id", p->tmp);
     if (r->item_id.len > PS_ID_MAX)
-        return fail(p, SE_NOT_ACCEPTABLE, NULL, SLICE("an item id has at most 1023 bytes"));
+        return pubsub_request_fail(p, SE_NOT_ACCEPTABLE, NULL,
+                                   SLICE("an item id has at most 1023 bytes"));
     return r->verb == PS_RETRACT || take_payload(p, &item);
 }
 
@@ -132,7 +140,7 @@ static bool parse_retract(struct parse *p)
     if (!take_item(p))
         return false;
     if (!p->r->has_item || p->r->item_id.len == 0)
-        return fail(p, SE_BAD_REQUEST, "item-required", (slice){ 0 });
+        return pubsub_request_fail(p, SE_BAD_REQUEST, "item-required", (slice){ 0 });
     return true;
 }
 
@@ -146,12 +154,12 @@ static bool parse_subscribe(struct parse *p)
     return take_form_of(p, "options", NS_PUBSUB, NS_PUBSUB "#subscribe_options");
 }
 
-static bool parse_options(struct parse *p)
+static bool pubsub_request_parse_options(struct parse *p)
 {
     if (!take_form(p, &p->r->action, NS_PUBSUB "#subscribe_options"))
         return false;
     return p->r->has_form || p->r->cancelled ||
-           fail(p, SE_BAD_REQUEST, "invalid-options", (slice){ 0 });
+           pubsub_request_fail(p, SE_BAD_REQUEST, "invalid-options", (slice){ 0 });
 }
 
 static bool parse_configure(struct parse *p)
@@ -159,7 +167,7 @@ static bool parse_configure(struct parse *p)
     if (!take_form(p, &p->r->action, NS_PUBSUB "#node_config"))
         return false;
     return p->r->has_form || p->r->cancelled ||
-           fail(p, SE_BAD_REQUEST, NULL, SLICE("there is no form"));
+           pubsub_request_fail(p, SE_BAD_REQUEST, NULL, SLICE("there is no form"));
 }
 
 static bool parse_delete(struct parse *p)
@@ -168,7 +176,8 @@ static bool parse_delete(struct parse *p)
     if (elem_child(&p->r->action, "redirect", NS_PUBSUB_OWNER, &e))
         p->r->redirect = elem_attr(&e, "uri", p->tmp);
     return p->r->redirect.len <= PS_ID_MAX ||
-           fail(p, SE_NOT_ACCEPTABLE, NULL, SLICE("the address of the redirect is too long"));
+           pubsub_request_fail(p, SE_NOT_ACCEPTABLE, NULL,
+                               SLICE("the address of the redirect is too long"));
 }
 
 static bool take_change(struct parse *p, const struct elem *e, struct ps_change *c)
@@ -180,7 +189,7 @@ static bool take_change(struct parse *p, const struct elem *e, struct ps_change 
         known = ps_affiliation_find(elem_attr(e, "affiliation", p->tmp), &c->affiliation);
     else
         known = ps_state_find(elem_attr(e, "subscription", p->tmp), &c->state);
-    return known || fail(p, SE_BAD_REQUEST, NULL, SLICE("there is no such value"));
+    return known || pubsub_request_fail(p, SE_BAD_REQUEST, NULL, SLICE("there is no such value"));
 }
 
 static bool parse_changes(struct parse *p)
@@ -193,13 +202,15 @@ static bool parse_changes(struct parse *p)
         if (!elem_is(&e, name, NS_PUBSUB_OWNER))
             continue;
         if (r->change_count == PS_CHANGES_MAX)
-            return fail(p, SE_POLICY_VIOLATION, NULL, SLICE("too many changes in one request"));
+            return pubsub_request_fail(p, SE_POLICY_VIOLATION, NULL,
+                                       SLICE("too many changes in one request"));
         if (changes == NULL)
             r->changes = changes = arena_new(p->tmp, struct ps_change, PS_CHANGES_MAX);
         if (!take_change(p, &e, &changes[r->change_count++]))
             return false;
     }
-    return r->change_count > 0 || fail(p, SE_BAD_REQUEST, NULL, SLICE("there is no change"));
+    return r->change_count > 0 ||
+           pubsub_request_fail(p, SE_BAD_REQUEST, NULL, SLICE("there is no change"));
 }
 
 struct rule {
@@ -218,7 +229,8 @@ static const struct rule rules[] = {
     { SET, NS_PUBSUB, "subscribe", PS_SUBSCRIBE, NEED_NODE | NEED_JID, parse_subscribe },
     { SET, NS_PUBSUB, "unsubscribe", PS_UNSUBSCRIBE, NEED_NODE | NEED_JID, NULL },
     { GET, NS_PUBSUB, "options", PS_OPTIONS_GET, NEED_NODE | NEED_JID, NULL },
-    { SET, NS_PUBSUB, "options", PS_OPTIONS_SET, NEED_NODE | NEED_JID, parse_options },
+    { SET, NS_PUBSUB, "options", PS_OPTIONS_SET, NEED_NODE | NEED_JID,
+      pubsub_request_parse_options },
     { GET, NS_PUBSUB, "default", PS_OPTIONS_DEFAULT, 0, NULL },
     { GET, NS_PUBSUB, "items", PS_ITEMS, NEED_NODE, parse_items },
     { SET, NS_PUBSUB, "publish", PS_PUBLISH, NEED_NODE, parse_publish },
@@ -238,7 +250,7 @@ static const struct rule rules[] = {
 #undef SET
 
 /* The first child that is an action: what configures or limits it may stand before it. */
-static const struct rule *find_rule(struct ps_request *r, enum stanza_type type)
+static const struct rule *pubsub_request_find_rule(struct ps_request *r, enum stanza_type type)
 {
     for (unsigned i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         const struct rule *rule = &rules[i];
@@ -252,15 +264,16 @@ static const struct rule *find_rule(struct ps_request *r, enum stanza_type type)
     return NULL;
 }
 
-static bool take_names(struct parse *p, const struct rule *rule)
+static bool pubsub_request_take_names(struct parse *p, const struct rule *rule)
 {
     struct ps_request *r = p->r;
     r->node = elem_attr(&r->action, "node", p->tmp);
     r->subid = elem_attr(&r->action, "subid", p->tmp);
     if (r->node.len == 0 && (rule->need & NEED_NODE) != 0)
-        return fail(p, SE_BAD_REQUEST, "nodeid-required", (slice){ 0 });
+        return pubsub_request_fail(p, SE_BAD_REQUEST, "nodeid-required", (slice){ 0 });
     if (r->node.len > PS_ID_MAX)
-        return fail(p, SE_NOT_ACCEPTABLE, NULL, SLICE("a node id has at most 1023 bytes"));
+        return pubsub_request_fail(p, SE_NOT_ACCEPTABLE, NULL,
+                                   SLICE("a node id has at most 1023 bytes"));
     return (rule->need & NEED_JID) == 0 || take_jid(p, &r->action, &r->jid);
 }
 
@@ -270,11 +283,11 @@ bool ps_request_parse(struct ps_request *r, const struct elem *pubsub, enum stan
     struct parse p = { r, e, tmp };
     *r = (struct ps_request){ .max_items = UINT32_MAX, .root = *pubsub };
     *e = (struct ps_error){ 0 };
-    const struct rule *rule = find_rule(r, type);
+    const struct rule *rule = pubsub_request_find_rule(r, type);
     if (rule == NULL) {
-        fail(&p, SE_BAD_REQUEST, NULL, SLICE("there is no such request"));
+        pubsub_request_fail(&p, SE_BAD_REQUEST, NULL, SLICE("there is no such request"));
         return false;
     }
     r->verb = rule->verb;
-    return take_names(&p, rule) && (rule->parse == NULL || rule->parse(&p));
+    return pubsub_request_take_names(&p, rule) && (rule->parse == NULL || rule->parse(&p));
 }

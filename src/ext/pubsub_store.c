@@ -269,7 +269,7 @@ static void load_nodes(struct ps_service *s, const struct store_batch *b, struct
 
 static bool is_jid_len(slice jid) { return jid.len > 0 && jid.len <= JID_MAX; }
 
-static void load_affiliations(const struct store_batch *b, const struct map *numbers)
+static void pubsub_store_load_affiliations(const struct store_batch *b, const struct map *numbers)
 {
     for (uint32_t i = 0; i < store_row_count(b, 1); i++) {
         struct ps_node *n = by_nid(numbers, store_int(b, 1, i, 0));
@@ -302,7 +302,7 @@ static void service_loaded(void *arg, enum store_result result, const struct sto
         struct map numbers;
         map_init(&numbers, nid_key);
         load_nodes(s, b, &numbers);
-        load_affiliations(b, &numbers);
+        pubsub_store_load_affiliations(b, &numbers);
         load_subscriptions(b, &numbers);
         for (uint32_t i = 0; i < store_row_count(b, 3); i++) {
             struct ps_node *n = by_nid(&numbers, store_int(b, 3, i, 0));

@@ -22,7 +22,7 @@
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 
-static struct store_batch *write_batch(const struct ps_op *op)
+static struct store_batch *pubsub_subs_write_batch(const struct ps_op *op)
 {
     return store_write(op->service->worker->store, (uint64_t)op->service->owner);
 }
@@ -118,7 +118,7 @@ static enum ps_step run_subscribe(struct ps_op *op)
     op->deliver = deliver;
     bool is_new = old == NULL || old->state == PS_OFFERED;
     op->state = is_new ? state_for(n, &who) : (enum ps_state)old->state;
-    op->batch = write_batch(op);
+    op->batch = pubsub_subs_write_batch(op);
     store_as(op, op->req.jid.full, op->item.id, op->state, deliver);
     return PS_COMMIT;
 }
@@ -155,7 +155,7 @@ static void apply_subscribe(struct ps_op *op)
 }
 
 /* The subscription a request is about; the error is answered if there is none. */
-static struct ps_subscriber *named(struct ps_op *op)
+static struct ps_subscriber *pubsub_subs_named(struct ps_op *op)
 {
     struct ps_subscriber *s = ps_subscriber(op->node, op->req.jid.full);
     struct ps_actor who = ps_actor_of(op->node, op->from);
@@ -173,9 +173,9 @@ static struct ps_subscriber *named(struct ps_op *op)
 
 static enum ps_step run_unsubscribe(struct ps_op *op)
 {
-    if (named(op) == NULL)
+    if (pubsub_subs_named(op) == NULL)
         return PS_ANSWERED;
-    op->batch = write_batch(op);
+    op->batch = pubsub_subs_write_batch(op);
     ps_store_unsubscribe(op->batch, op->node, op->req.jid.full);
     return PS_COMMIT;
 }
@@ -208,7 +208,7 @@ static void open_options(struct buf *out, const struct ps_op *op, const char *el
 static enum ps_step run_options_get(struct ps_op *op)
 {
     struct buf out;
-    const struct ps_subscriber *s = named(op);
+    const struct ps_subscriber *s = pubsub_subs_named(op);
     if (s == NULL)
         return PS_ANSWERED;
     open_options(&out, op, "options");
@@ -222,7 +222,7 @@ static enum ps_step run_options_get(struct ps_op *op)
 
 static enum ps_step run_options_set(struct ps_op *op)
 {
-    const struct ps_subscriber *s = named(op);
+    const struct ps_subscriber *s = pubsub_subs_named(op);
     if (s == NULL)
         return PS_ANSWERED;
     if (op->req.cancelled)
@@ -230,7 +230,7 @@ static enum ps_step run_options_set(struct ps_op *op)
     op->deliver = s->deliver;
     if (!ps_options_submit(&op->deliver, &op->req.form))
         return invalid_options(op);
-    op->batch = write_batch(op);
+    op->batch = pubsub_subs_write_batch(op);
     store_as(op, op->req.jid.full, slice_of(s->subid), s->state, op->deliver);
     return PS_COMMIT;
 }
@@ -286,7 +286,7 @@ static enum ps_step run_subscriptions(struct ps_op *op)
 
 /* What an owner sees and changes (§8.8). */
 
-static bool owns(struct ps_op *op)
+static bool pubsub_subs_owns(struct ps_op *op)
 {
     struct ps_actor who = ps_actor_of(op->node, op->from);
     struct ps_error e = ps_may_own(&who);
@@ -299,7 +299,7 @@ static enum ps_step run_subscribers_get(struct ps_op *op)
 {
     const struct ps_subscriber *s;
     struct buf out;
-    if (!owns(op))
+    if (!pubsub_subs_owns(op))
         return PS_ANSWERED;
     buf_init(&out, PS_ANSWER_BYTES_MAX);
     buf_lit(&out, "<pubsub xmlns='" NS_PUBSUB_OWNER "'><subscriptions node='");
@@ -316,7 +316,7 @@ static enum ps_step run_subscribers_get(struct ps_op *op)
 }
 
 /* Entries of a full list can still be changed and removed. */
-static bool too_many(const struct ps_op *op)
+static bool pubsub_subs_too_many(const struct ps_op *op)
 {
     int64_t count = op->node->subscribers.count, more = 0, bytes = 0;
     for (unsigned i = 0; i < op->req.change_count; i++) {
@@ -360,11 +360,11 @@ static enum ps_state agreed_state(const struct ps_op *op, const struct ps_change
 static enum ps_step run_subscribers_set(struct ps_op *op)
 {
     struct ps_node *n = op->node;
-    if (!owns(op))
+    if (!pubsub_subs_owns(op))
         return PS_ANSWERED;
-    if (too_many(op))
+    if (pubsub_subs_too_many(op))
         return ps_fail(op, SE_POLICY_VIOLATION, "too-many-subscriptions", (slice){ 0 });
-    op->batch = write_batch(op);
+    op->batch = pubsub_subs_write_batch(op);
     for (unsigned i = 0; i < op->req.change_count; i++) {
         struct ps_change *c = &op->req.changes[i];
         const struct ps_subscriber *old = ps_subscriber(n, c->jid.full);

@@ -215,7 +215,7 @@ static struct registration **registrations(const struct account *a)
     return (struct registration **)(void *)&((struct account *)(uintptr_t)a)->state_of[slot];
 }
 
-static char *copy(char *at, slice *field, slice value)
+static char *push_copy(char *at, slice *field, slice value)
 {
     if (value.len > 0)
         memcpy(at, value.ptr, value.len);
@@ -229,14 +229,14 @@ static struct registration *registration_create(const struct registration *like)
     struct registration *r = mem_zalloc(sizeof *r + len);
     char *at = (char *)(r + 1);
     memcpy(r->device, like->device, sizeof r->device);
-    at = copy(at, &r->service, like->service);
-    at = copy(at, &r->node, like->node);
-    at = copy(at, &r->resource, like->resource);
-    copy(at, &r->options, like->options);
+    at = push_copy(at, &r->service, like->service);
+    at = push_copy(at, &r->node, like->node);
+    at = push_copy(at, &r->resource, like->resource);
+    push_copy(at, &r->options, like->options);
     return r;
 }
 
-static struct registration **find(const struct account *a, slice service, slice node)
+static struct registration **push_find(const struct account *a, slice service, slice node)
 {
     struct registration **r = registrations(a);
     while (*r != NULL && !(slice_eq((*r)->service, service) && slice_eq((*r)->node, node)))
@@ -251,7 +251,7 @@ static void unlink_registration(struct registration **at)
     mem_free(&r);
 }
 
-static void append(const struct account *a, struct registration *r)
+static void push_append(const struct account *a, struct registration *r)
 {
     struct registration **at = registrations(a);
     while (*at != NULL)
@@ -270,7 +270,7 @@ struct change {
     struct registration *r; /* as it will be, or whose names are deleted */
 };
 
-static unsigned count(const struct account *a)
+static unsigned push_count(const struct account *a)
 {
     unsigned n = 0;
     for (struct registration *r = *registrations(a); r != NULL; r = r->next)
@@ -278,13 +278,14 @@ static unsigned count(const struct account *a)
     return n;
 }
 
-static bool is_target(const struct change *c, const struct registration *r)
+static bool push_is_target(const struct change *c, const struct registration *r)
 {
     return slice_eq(r->service, c->r->service) &&
            (c->kind == CHANGE_DELETE_SERVICE || slice_eq(r->node, c->r->node));
 }
 
-static void add_put(const struct account *a, const struct registration *r, struct store_batch *b)
+static void push_add_put(const struct account *a, const struct registration *r,
+                         struct store_batch *b)
 {
     char device[DEVICE_ID_TEXT] = "";
     if (device_is_known(r->device))
@@ -293,12 +294,12 @@ static void add_put(const struct account *a, const struct registration *r, struc
               SV_T(options_sealed(a, r)), SV_I(loop_wall_us(a->worker->loop)),
               SV_T(slice_of(device)));
     const struct registration *oldest = *registrations(a);
-    if (*find(a, r->service, r->node) == NULL && count(a) >= setting_int(&push_max))
+    if (*push_find(a, r->service, r->node) == NULL && push_count(a) >= setting_int(&push_max))
         STORE_ADD(b, &push_delete, STORE_ANY_ROWS, SV_I(a->id), SV_T(oldest->service),
                   SV_T(oldest->node));
 }
 
-static enum err change_prepare(struct actor_change *base)
+static enum err push_change_prepare(struct actor_change *base)
 {
     struct change *c = (struct change *)base;
     struct account *a = account_of(base->actor);
@@ -306,12 +307,12 @@ static enum err change_prepare(struct actor_change *base)
         return E_NOTFOUND;
     base->batch = store_write(a->worker->store, account_lane(a));
     if (c->kind == CHANGE_PUT) {
-        add_put(a, c->r, base->batch);
+        push_add_put(a, c->r, base->batch);
         return OK;
     }
     bool any = false;
     for (const struct registration *r = *registrations(a); r != NULL; r = r->next) {
-        if (!is_target(c, r))
+        if (!push_is_target(c, r))
             continue;
         STORE_ADD(base->batch, &push_delete, STORE_ANY_ROWS, SV_I(a->id), SV_T(r->service),
                   SV_T(r->node));
@@ -325,22 +326,22 @@ static enum err change_prepare(struct actor_change *base)
 static void change_memory(struct account *a, struct change *c)
 {
     for (struct registration **at = registrations(a); *at != NULL;) {
-        if (is_target(c, *at))
+        if (push_is_target(c, *at))
             unlink_registration(at);
         else
             at = &(*at)->next;
     }
     if (c->kind != CHANGE_PUT)
         return;
-    if (count(a) >= setting_int(&push_max))
+    if (push_count(a) >= setting_int(&push_max))
         unlink_registration(registrations(a));
-    append(a, c->r);
+    push_append(a, c->r);
     c->r = NULL;
 }
 
 static void show_asleep(struct account *a);
 
-static void change_apply(struct actor_change *base, enum err e)
+static void push_change_apply(struct actor_change *base, enum err e)
 {
     struct change *c = (struct change *)base;
     if (e == OK) {
@@ -355,12 +356,12 @@ static void change_apply(struct actor_change *base, enum err e)
     mem_free(&c);
 }
 
-static void change(struct account *a, enum change_kind kind, const struct registration *like,
-                   struct iq *iq)
+static void push_change(struct account *a, enum change_kind kind, const struct registration *like,
+                        struct iq *iq)
 {
     struct change *c = mem_new(struct change);
-    c->base.prepare = change_prepare;
-    c->base.apply = change_apply;
+    c->base.prepare = push_change_prepare;
+    c->base.apply = push_change_apply;
     c->kind = kind;
     c->r = registration_create(like);
     c->iq = iq == NULL ? NULL : iq_hold(iq);
@@ -399,7 +400,7 @@ static bool names_of(struct iq *iq, struct registration *r)
     return true;
 }
 
-static void enable(struct iq *iq)
+static void push_enable(struct iq *iq)
 {
     struct registration r = { 0 };
     struct form f;
@@ -437,17 +438,17 @@ static void enable(struct iq *iq)
     const struct session *s = account_session(iq->account, from.resource);
     if (s != NULL)
         memcpy(r.device, s->device, sizeof r.device);
-    change(iq->account, CHANGE_PUT, &r, iq);
+    push_change(iq->account, CHANGE_PUT, &r, iq);
     buf_fini(&options);
 }
 
-static void disable(struct iq *iq)
+static void push_disable(struct iq *iq)
 {
     struct registration r = { 0 };
     if (!names_of(iq, &r))
         return;
     bool all = elem_attr_raw(&iq->payload, "node").ptr == NULL;
-    change(iq->account, all ? CHANGE_DELETE_SERVICE : CHANGE_DELETE, &r, iq);
+    push_change(iq->account, all ? CHANGE_DELETE_SERVICE : CHANGE_DELETE, &r, iq);
 }
 
 /* Announcements (§7). */
@@ -458,7 +459,7 @@ struct announcement {
     char names[];
 };
 
-static void announce(struct account *a, struct registration *r, const struct stanza *st);
+static void push_announce(struct account *a, struct registration *r, const struct stanza *st);
 
 static bool is_unreachable(const struct stanza *reply)
 {
@@ -481,7 +482,7 @@ static bool is_counted(struct registration *r, const struct stanza *reply, uint6
     return true;
 }
 
-static void failed(struct account *a, struct registration *r, const struct stanza *reply)
+static void push_failed(struct account *a, struct registration *r, const struct stanza *reply)
 {
     metric_add(&push_errors, 1);
     r->errors += is_counted(r, reply, loop_now_us(a->worker->loop));
@@ -494,15 +495,15 @@ static void failed(struct account *a, struct registration *r, const struct stanz
         &log_push, LOG_EV("push.dropped"), LOG_S("jid", a->jid), LOG_S("service", r->service),
         LOG_C("hint",
               "the push service failed too often (push.errors-max); the client registers again"));
-    change(a, CHANGE_DELETE, r, NULL);
+    push_change(a, CHANGE_DELETE, r, NULL);
 }
 
-static void answered(struct worker *w, void *arg, const struct stanza *reply)
+static void push_answered(struct worker *w, void *arg, const struct stanza *reply)
 {
     struct announcement *n = arg;
     struct account *a = n->account;
-    struct registration *r = *find(a, (slice){ n->names, n->service_len },
-                                   (slice){ n->names + n->service_len, n->node_len });
+    struct registration *r = *push_find(a, (slice){ n->names, n->service_len },
+                                        (slice){ n->names + n->service_len, n->node_len });
     (void)w;
     if (r != NULL) {
         if (r->in_flight > 0)
@@ -510,10 +511,10 @@ static void answered(struct worker *w, void *arg, const struct stanza *reply)
         if (reply != NULL && reply->type == TYPE_RESULT)
             r->errors = 0;
         else
-            failed(a, r, reply);
+            push_failed(a, r, reply);
         if (r->again) {
             r->again = false;
-            announce(a, r, NULL);
+            push_announce(a, r, NULL);
         }
     }
     mem_free(&n);
@@ -552,7 +553,7 @@ static void drop_announcement(void *arg)
     mem_free(&n);
 }
 
-static void announce(struct account *a, struct registration *r, const struct stanza *st)
+static void push_announce(struct account *a, struct registration *r, const struct stanza *st)
 {
     struct buf b;
     if (!service_allowed(r->service))
@@ -585,7 +586,7 @@ static void announce(struct account *a, struct registration *r, const struct sta
     account_pin(a);
     r->in_flight++;
     metric_add(&push_sent, 1);
-    if (ask_send(a->worker, &ask, answered, n) == NULL) {
+    if (ask_send(a->worker, &ask, push_answered, n) == NULL) {
         r->in_flight--;
         mem_free(&n);
         account_unpin(a);
@@ -611,11 +612,14 @@ static void announce_to_away(struct account *a, const struct stanza *st, const s
     for (struct registration *r = *registrations(a); r != NULL; r = next) {
         next = r->next;
         if (is_away(a, r) && (told == NULL || !slice_eq(r->resource, *told)))
-            announce(a, r, st);
+            push_announce(a, r, st);
     }
 }
 
-static void passed(struct account *a, const struct passage *p) { announce_to_away(a, p->st, NULL); }
+static void push_passed(struct account *a, const struct passage *p)
+{
+    announce_to_away(a, p->st, NULL);
+}
 
 static bool has_registration(const struct session *s)
 {
@@ -668,10 +672,10 @@ static void hibernating(struct session *s)
         return;
     for (struct registration *r = *registrations(a); r != NULL; r = r->next)
         if (slice_eq(r->resource, session_resource(s)))
-            announce(a, r, last);
+            push_announce(a, r, last);
 }
 
-static void resumed(struct session *s)
+static void push_resumed(struct session *s)
 {
     s->state_of[session_slot] = NULL;
     presence_wake(s);
@@ -679,7 +683,7 @@ static void resumed(struct session *s)
 
 /* What the client has not taken is in the mailbox again, and was not announced when it came: the
  * session was there. The end of others leaves nothing there, or a client that is here. */
-static void ended(struct session *s)
+static void push_ended(struct session *s)
 {
     bool to_mailbox = s->end_why == END_CLOSED || s->end_why == END_LOST ||
                       s->end_why == END_KICKED || s->end_why == END_BAD_ACK ||
@@ -705,16 +709,16 @@ static enum verdict from_service(struct account *a, const struct stanza *st, str
         !elem_child(&pubsub, "affiliation", NS_PUBSUB, &affiliation))
         return PASS;
     struct registration r = { .service = stanza_from(st), .node = elem_attr(&pubsub, "node", tmp) };
-    struct registration *known = *find(a, r.service, r.node);
+    struct registration *known = *push_find(a, r.service, r.node);
     if (known == NULL || !slice_is(elem_attr(&affiliation, "affiliation", tmp), "none"))
         return PASS;
-    change(a, CHANGE_DELETE, &r, NULL);
+    push_change(a, CHANGE_DELETE, &r, NULL);
     return DROP;
 }
 
 /* Events of the account. */
 
-static void start(void)
+static void push_start(void)
 {
     slot = account_state_slot();
     session_slot = session_state_slot();
@@ -727,16 +731,16 @@ static void access_revoked(struct account *a, const struct session *keep, const 
         bool ends = device == NULL ? keep == NULL || !slice_eq(r->resource, session_resource(keep))
                                    : memcmp(r->device, device, sizeof r->device) == 0;
         if (ends)
-            change(a, CHANGE_DELETE, r, NULL);
+            push_change(a, CHANGE_DELETE, r, NULL);
     }
 }
 
-static void load(struct account *a, struct store_batch *b)
+static void push_load_account(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &push_load, STORE_ANY_ROWS, SV_I(a->id));
 }
 
-static void loaded(struct account *a, const struct store_batch *b, unsigned first)
+static void push_loaded(struct account *a, const struct store_batch *b, unsigned first)
 {
     struct arena *tmp = loop_scratch(a->worker->loop);
     for (uint32_t i = 0; i < store_row_count(b, first); i++) {
@@ -748,17 +752,17 @@ static void loaded(struct account *a, const struct store_batch *b, unsigned firs
             memset(r.device, 0, sizeof r.device);
         if (sealed.len == 0 ||
             unseal(&r.options, sealed, options_context(a->id, r.service, r.node, tmp), tmp))
-            append(a, registration_create(&r));
+            push_append(a, registration_create(&r));
     }
 }
 
-static void unload(struct account *a)
+static void push_unload(struct account *a)
 {
     while (*registrations(a) != NULL)
         unlink_registration(registrations(a));
 }
 
-static void remove_all(struct account *a, struct store_batch *b)
+static void push_remove_all(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &push_delete_all, STORE_ANY_ROWS, SV_I(a->id));
     STORE_ADD(b, &push_delete_service, STORE_ANY_ROWS, SV_T(a->jid));
@@ -770,11 +774,11 @@ static void forget_service(struct account *a, slice bare)
     for (const struct registration *r = *registrations(a); r != NULL; r = r->next) {
         struct jid service = jid_split(r->service);
         if (slice_eq(jid_bare(&service), bare))
-            change(a, CHANGE_DELETE, r, NULL);
+            push_change(a, CHANGE_DELETE, r, NULL);
     }
 }
 
-static void account_deleted(struct worker *w, slice bare)
+static void push_account_deleted(struct worker *w, slice bare)
 {
     accounts_each(w, forget_service, bare);
 }
@@ -801,7 +805,7 @@ static void list_account(struct account *a, enum err e, void *arg)
     command_done(call, "%s", "");
 }
 
-static void run_list(struct command_call *call)
+static void push_run_list(struct command_call *call)
 {
     account_with(call->worker, command_arg(call, "jid"), list_account, call);
 }
@@ -815,7 +819,7 @@ static struct command command_list = {
             { 0 },
         },
     .home = "jid",
-    .run = run_list,
+    .run = push_run_list,
     .doc = "Lists the push services that an account's clients use.",
     .columns =
         (const struct command_column[]){
@@ -828,8 +832,8 @@ static struct command command_list = {
 };
 
 static const struct iq_rule rules[] = {
-    { TYPE_SET, NS_PUSH, "enable", IQ_TO_SELF, enable },
-    { TYPE_SET, NS_PUSH, "disable", IQ_TO_SELF, disable },
+    { TYPE_SET, NS_PUSH, "enable", IQ_TO_SELF, push_enable },
+    { TYPE_SET, NS_PUSH, "disable", IQ_TO_SELF, push_disable },
     { 0 },
 };
 
@@ -847,17 +851,17 @@ const struct feature push_feature = {
     .commands = (struct command *const[]){ &command_list, NULL },
     .metrics = (struct metric *const[]){ &push_sent, &push_errors, &push_dropped, NULL },
     .logs = (struct log_area *const[]){ &log_push, NULL },
-    .start = start,
-    .load = load,
-    .loaded = loaded,
-    .unload = unload,
-    .remove = remove_all,
-    .account_deleted = account_deleted,
+    .start = push_start,
+    .load = push_load_account,
+    .loaded = push_loaded,
+    .unload = push_unload,
+    .remove = push_remove_all,
+    .account_deleted = push_account_deleted,
     .session_hibernates = hibernating,
-    .session_resumed = resumed,
-    .session_ended = ended,
+    .session_resumed = push_resumed,
+    .session_ended = push_ended,
     .access_revoked = access_revoked,
     .session_quiet = quiet_changed,
     .block = from_service,
-    .push = passed,
+    .push = push_passed,
 };

@@ -23,7 +23,7 @@ static uint64_t address_id(slice address)
 }
 
 /* Its slot, or the one that it takes: a free one, or the oldest. */
-static struct quota_slot *find(struct quota_slot set[QUOTA_WAYS], uint64_t id)
+static struct quota_slot *quota_find(struct quota_slot set[QUOTA_WAYS], uint64_t id)
 {
     struct quota_slot *oldest = &set[0];
     for (unsigned i = 0; i < QUOTA_WAYS; i++) {
@@ -39,7 +39,7 @@ bool quota_take(struct quota *q, slice address, int64_t max, uint64_t now_us)
 {
     uint64_t id = address_id(address);
     pthread_mutex_lock(&q->lock);
-    struct quota_slot *s = find(q->slot[id % QUOTA_SETS], id);
+    struct quota_slot *s = quota_find(q->slot[id % QUOTA_SETS], id);
     if (s->address != id || now_us - s->since_us >= hour_us)
         *s = (struct quota_slot){ .address = id, .since_us = now_us };
     bool ok = s->count < max;

@@ -114,7 +114,7 @@ struct register_refusal {
 };
 static const struct register_refusal accepted = { SE_NONE, { "", 0 } };
 
-static slice field(const struct elem *query, const char *name, struct arena *tmp)
+static slice register_field(const struct elem *query, const char *name, struct arena *tmp)
 {
     struct elem e;
     return elem_child(query, name, NS_REGISTER, &e) ? elem_text(&e, tmp) : SLICE("");
@@ -217,7 +217,7 @@ static const struct register_refusal reserved = {
     SE_CONFLICT, SLICE_INIT("the user name is reserved; choose another")
 };
 
-static bool is_reserved(const struct signup *s)
+static bool register_is_reserved(const struct signup *s)
 {
     return register_name_reserved(jid_split(s->jid).local, s->domain, s->arena);
 }
@@ -231,7 +231,7 @@ static void signup_invited(void *arg, enum err e, const struct invite *i)
     else if (e == E_NOTFOUND || i->used)
         signup_refuse(s, (struct register_refusal){ SE_ITEM_NOT_FOUND,
                                                     SLICE("the invitation was used already") });
-    else if (i->name.len == 0 && is_reserved(s))
+    else if (i->name.len == 0 && register_is_reserved(s))
         signup_refuse(s, reserved);
     else if (i->name.len > 0 && !slice_eq(i->name, jid_split(s->jid).local))
         signup_refuse(s, (struct register_refusal){ SE_NOT_ACCEPTABLE,
@@ -245,7 +245,8 @@ static struct register_refusal signup_start(struct signup *s, const struct elem 
     struct elem e;
     struct register_refusal why;
     slice local, password;
-    slice user = field(query, "username", s->arena), secret = field(query, "password", s->arena);
+    slice user = register_field(query, "username", s->arena),
+          secret = register_field(query, "password", s->arena);
     if (elem_child(query, "remove", NS_REGISTER, &e)) /* XEP-0077 §3.2, table */
         return (struct register_refusal){ SE_UNEXPECTED_REQUEST, SLICE("log in first") };
     if (user.len == 0 || secret.len == 0)
@@ -269,7 +270,7 @@ static struct register_refusal signup_start(struct signup *s, const struct elem 
         return (struct register_refusal){ SE_CONFLICT, SLICE("the user name is taken") };
     if (s->token.len > 0) /* which may be for a name that is not for everybody */
         (void)invite_find(s->worker, s->token, signup_invited, s);
-    else if (is_reserved(s))
+    else if (register_is_reserved(s))
         return reserved;
     else
         signup_create(s);
@@ -443,8 +444,8 @@ static bool demand_read(struct iq *iq, struct demand *d)
             iq_error(iq, f.error, f.text);
             return false;
         }
-        d->user = field(&iq->payload, "username", iq->tmp);
-        d->password = field(&iq->payload, "password", iq->tmp);
+        d->user = register_field(&iq->payload, "username", iq->tmp);
+        d->password = register_field(&iq->payload, "password", iq->tmp);
         return true;
     }
     d->remove = slice_is(f.form_type, FORM_CANCEL);
@@ -473,7 +474,7 @@ static bool is_own_name(const struct account *a, slice user, struct arena *tmp)
     return jid_prep_local(user, tmp, &local) == OK && slice_eq(local, jid_split(a->jid).local);
 }
 
-static void removed(void *arg, enum err e)
+static void register_removed(void *arg, enum err e)
 {
     struct iq *iq = arg;
     if (e == OK)
@@ -482,7 +483,7 @@ static void removed(void *arg, enum err e)
         iq_error(iq, stanza_error_of(e), (slice){ 0 });
 }
 
-static void changed(void *arg, enum err e, const struct credentials *c)
+static void register_changed(void *arg, enum err e, const struct credentials *c)
 {
     struct iq *iq = arg;
     struct account *a = iq->sender;
@@ -502,9 +503,9 @@ static void demand_do(struct demand *d)
     struct account *a = d->iq->sender;
     if (d->remove) {
         log_info(&log_signup, LOG_EV("register.removed"), LOG_S("jid", a->jid));
-        account_remove(a, removed, d->iq);
+        account_remove(a, register_removed, d->iq);
     } else {
-        credentials_set(&d->iq->worker->auth, a->jid, d->password, changed, d->iq);
+        credentials_set(&d->iq->worker->auth, a->jid, d->password, register_changed, d->iq);
     }
 }
 

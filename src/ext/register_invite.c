@@ -152,7 +152,7 @@ struct row_key {
     char text[INVITE_TOKEN_LEN + 1];
 };
 
-static struct row_key row_of(slice token)
+static struct row_key register_invite_row_of(slice token)
 {
     struct row_key key;
     unsigned char sha[EVP_MAX_MD_SIZE];
@@ -180,7 +180,7 @@ void invite_cancel(struct invite_op **pop)
     mem_free(&op);
 }
 
-static void found(void *arg, enum store_result r, const struct store_batch *b)
+static void register_invite_found(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct invite_op *op = arg;
     struct invite i = { .token = { op->token, sizeof op->token } };
@@ -207,10 +207,10 @@ struct invite_op *invite_find(struct worker *w, slice token, invite_fn *done, vo
     bool is_token = token.len == sizeof op->token && memchr(token.ptr, '\0', token.len) == NULL;
     if (is_token)
         memcpy(op->token, token.ptr, token.len);
-    struct row_key row = row_of(token);
+    struct row_key row = register_invite_row_of(token);
     STORE_ADD(b, &stmt_get, STORE_ANY_ROWS,
               SV_T(is_token ? slice_of(row.text) : SLICE(""))); /* of none */
-    op->store = store_submit(b, w->loop, 0, found, op);
+    op->store = store_submit(b, w->loop, 0, register_invite_found, op);
     return op;
 }
 
@@ -220,7 +220,7 @@ enum side { SIDE_INVITER = 1, SIDE_NEW = 2, SIDES = SIDE_INVITER | SIDE_NEW };
 
 void invite_add_use(struct store_batch *b, slice token, slice jid, uint64_t now_us)
 {
-    struct row_key row = row_of(token);
+    struct row_key row = register_invite_row_of(token);
     slice key = token.len > 0 ? slice_of(row.text) : SLICE("");
     STORE_ADD(b, &stmt_reserved, 0, SV_T(jid), SV_I(now_us), SV_T(key));
     if (token.len > 0)
@@ -352,7 +352,7 @@ static struct welcome_sent welcome_make(slice row, enum side side, slice inviter
                                   (uint8_t)side };
 }
 
-static void welcome(struct worker *w, struct welcome_sent s)
+static void register_invite_welcome(struct worker *w, struct welcome_sent s)
 {
     uint32_t node;
     unsigned home = node_home(w->node, s.owner, &node);
@@ -371,10 +371,10 @@ static void inviter_found(void *arg, enum err e, const struct invite *i)
     struct arrival *n = arg;
     slice jid = { n->jid, n->len };
     if (e == OK && i->inviter.len > 0) {
-        struct row_key row = row_of(i->token);
+        struct row_key row = register_invite_row_of(i->token);
         slice key = slice_of(row.text);
-        welcome(n->worker, welcome_make(key, SIDE_INVITER, i->inviter, jid));
-        welcome(n->worker, welcome_make(key, SIDE_NEW, i->inviter, jid));
+        register_invite_welcome(n->worker, welcome_make(key, SIDE_INVITER, i->inviter, jid));
+        register_invite_welcome(n->worker, welcome_make(key, SIDE_NEW, i->inviter, jid));
     }
     mem_free(&n);
 }
@@ -406,9 +406,10 @@ static void replay_side(struct worker *w, const struct store_batch *b, uint32_t 
         home_send_to(w, 0, w->index, &invite_welcome_message, &s);
 }
 
-static void replay_next(struct replay *r, slice after);
+static void register_invite_replay_next(struct replay *r, slice after);
 
-static void replay_page(void *arg, enum store_result result, const struct store_batch *b)
+static void register_invite_replay_page(void *arg, enum store_result result,
+                                        const struct store_batch *b)
 {
     struct replay *r = arg;
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
@@ -418,25 +419,25 @@ static void replay_page(void *arg, enum store_result result, const struct store_
     }
     slice last = rows > 0 ? store_text(b, 0, rows - 1, 0) : (slice){ 0 };
     if (last.len == sizeof r->row)
-        replay_next(r, last);
+        register_invite_replay_next(r, last);
     else
         mem_free(&r);
 }
 
-static void replay_next(struct replay *r, slice after)
+static void register_invite_replay_next(struct replay *r, slice after)
 {
     struct store_batch *b = store_read(r->worker->store, 0);
     if (after.len > 0)
         memcpy(r->row, after.ptr, sizeof r->row);
     STORE_ADD(b, &stmt_unfinished, STORE_ANY_ROWS, SV_T(((slice){ r->row, after.len })));
-    store_submit(b, r->worker->loop, 0, replay_page, r);
+    store_submit(b, r->worker->loop, 0, register_invite_replay_page, r);
 }
 
 void invite_replay(struct worker *w)
 {
     struct replay *r = mem_new(struct replay);
     r->worker = w;
-    replay_next(r, SLICE(""));
+    register_invite_replay_next(r, SLICE(""));
 }
 
 /* Links. */
@@ -476,7 +477,7 @@ struct task {
     char token[INVITE_TOKEN_LEN + 1];
 };
 
-static void invited(void *arg, enum store_result r, const struct store_batch *b)
+static void register_invite_invited(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct task *t = arg;
     struct command_call *call = t->call;
@@ -512,13 +513,13 @@ static void invite_store(struct task *t, uint64_t now_us)
     struct store_batch *b = store_write(w->store, 0);
     /* a day later, since who has shown a token may use it behind its end (XEP-0445 §4) */
     STORE_ADD(b, &stmt_trim, STORE_ANY_ROWS, SV_I(now_us - 86400000000));
-    struct row_key row = row_of(i->token);
+    struct row_key row = register_invite_row_of(i->token);
     STORE_ADD(b, &stmt_put, 1, SV_T(slice_of(row.text)), SV_T(i->domain), SV_T(i->name),
               SV_T(i->inviter), SV_I(now_us), SV_I(i->expires_us), SV_I(setting_int(&invite_max)));
-    store_submit(b, w->loop, 0, invited, t);
+    store_submit(b, w->loop, 0, register_invite_invited, t);
 }
 
-static void looked_up(void *arg, enum store_result r, const struct store_batch *b)
+static void register_invite_looked_up(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct task *t = arg;
     const struct worker *w = t->call->worker;
@@ -546,11 +547,11 @@ static void invite_try(struct task *t)
     buf_add(&jid, t->invite.domain);
     struct store_batch *b = store_read(w->store, 0);
     STORE_ADD(b, &stmt_there, 1, SV_T(buf_slice(&jid)), SV_T(t->invite.inviter));
-    store_submit(b, w->loop, 0, looked_up, t);
+    store_submit(b, w->loop, 0, register_invite_looked_up, t);
     buf_fini(&jid);
 }
 
-static struct task *task_new(struct command_call *call)
+static struct task *register_invite_task_new(struct command_call *call)
 {
     struct task *t;
     if (!setting_bool(&invite_enabled)) {
@@ -588,7 +589,7 @@ static void run_invite(struct command_call *call)
 {
     const struct worker *w = call->worker;
     slice domain = command_arg(call, "domain");
-    struct task *t = task_new(call);
+    struct task *t = register_invite_task_new(call);
     if (t == NULL || !name_ok(t))
         return;
     t->invite.domain = domain.ptr != NULL ? domain : w->node->domains[0];
@@ -603,7 +604,7 @@ static void run_invite_contact(struct command_call *call)
 {
     const struct worker *w = call->worker;
     uint64_t now_us = loop_wall_us(w->loop);
-    struct task *t = task_new(call);
+    struct task *t = register_invite_task_new(call);
     if (t == NULL)
         return;
     invited_by(t, command_arg(call, "jid"));

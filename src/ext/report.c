@@ -33,7 +33,7 @@ static bool same_kind(struct session *s, struct session *t)
     return strcmp(a->device, b->device) == 0 && strcmp(a->software, b->software) == 0;
 }
 
-static void add_row(struct count *c, struct session *s, unsigned sessions)
+static void report_add_row(struct count *c, struct session *s, unsigned sessions)
 {
     const struct caps_client *client = client_of(s);
     command_row(c->call);
@@ -62,7 +62,7 @@ static void count_account(struct count *c, const struct account *a)
                       (other->since_us == s->since_us && other->id < s->id);
         }
         if (before == 0 && !c->totals && c->rows++ < ROWS_MAX)
-            add_row(c, s, alike);
+            report_add_row(c, s, alike);
     }
     c->users += sessions > 0;
     c->with_one += sessions == 1;
@@ -70,7 +70,7 @@ static void count_account(struct count *c, const struct account *a)
     c->sessions += sessions;
 }
 
-static void run_report(struct command_call *call)
+static void report_run_report(struct command_call *call)
 {
     const struct worker *w = call->worker;
     const struct account *a;
@@ -117,7 +117,7 @@ static struct command session_report = {
     .effect = COMMAND_READS,
     .args = report_args,
     .runs_at = COMMAND_EACH,
-    .run = run_report,
+    .run = report_run_report,
     .gathered = report_gathered,
     .doc = "Shows who is connected with which kinds of clients: a row for each user and kind. The "
            "kind is what the client announces in service discovery: pc, phone, tablet, web and "

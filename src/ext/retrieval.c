@@ -69,7 +69,7 @@ static struct session *collector(struct iq *iq)
 }
 
 /* The number of messages (§2.2). */
-static void answer_info(struct iq *iq)
+static void retrieval_answer_info(struct iq *iq)
 {
     struct buf out;
     int64_t count = 0;
@@ -140,7 +140,7 @@ static bool disco_get(struct iq *iq, slice node)
     if (collector(iq) == NULL)
         return true;
     if (elem_is(&iq->payload, "query", NS_DISCO_INFO))
-        answer_info(iq);
+        retrieval_answer_info(iq);
     else
         answer_items(iq);
     return true;
@@ -154,8 +154,8 @@ struct request {
     uint32_t count;
 };
 
-static struct stanza *wrap(struct copies *c, const struct session *s, uint64_t id, uint64_t at_us,
-                           slice text)
+static struct stanza *retrieval_wrap(struct copies *c, const struct session *s, uint64_t id,
+                                     uint64_t at_us, slice text)
 {
     static const slice end = SLICE_INIT("</message>");
     struct worker *w = c->account->worker;
@@ -179,7 +179,7 @@ static struct stanza *wrap(struct copies *c, const struct session *s, uint64_t i
     return e == OK ? st : NULL;
 }
 
-static void sent(struct copies *c, enum err e)
+static void retrieval_sent(struct copies *c, enum err e)
 {
     struct request *r = CONTAINER_OF(c, struct request, copies);
     session_unclaim(c->account->worker, c->session);
@@ -189,7 +189,7 @@ static void sent(struct copies *c, enum err e)
         iq_error(r->iq, stanza_error_of(e), (slice){ 0 });
 }
 
-static void removed(void *arg, enum err e)
+static void retrieval_removed(void *arg, enum err e)
 {
     struct iq *iq = arg;
     if (e == OK)
@@ -199,7 +199,7 @@ static void removed(void *arg, enum err e)
 }
 
 /* Messages stay until they are removed (§2.5). */
-static void view(struct iq *iq, struct session *s, const uint64_t *ids, uint32_t count)
+static void retrieval_view(struct iq *iq, struct session *s, const uint64_t *ids, uint32_t count)
 {
     if (count == 0) {
         iq_result(iq, (slice){ 0 });
@@ -219,18 +219,18 @@ static void view(struct iq *iq, struct session *s, const uint64_t *ids, uint32_t
                                  .session = session,
                                  .ids = r->ids,
                                  .count = count,
-                                 .wrap = wrap,
-                                 .done = sent,
+                                 .wrap = retrieval_wrap,
+                                 .done = retrieval_sent,
                                  .late = true };
     copies_send(&r->copies);
 }
 
-static void remove_all(struct iq *iq, const uint64_t *ids, uint32_t count)
+static void retrieval_remove_all(struct iq *iq, const uint64_t *ids, uint32_t count)
 {
     struct account *a = iq->account;
     for (uint32_t i = 0; i < count; i++)
         mailbox_settle(a, ids[i]);
-    mailbox_write(a, removed, iq_hold(iq));
+    mailbox_write(a, retrieval_removed, iq_hold(iq));
 }
 
 static uint64_t *open_ids(const struct account *a, struct arena *tmp, uint32_t *count)
@@ -243,8 +243,8 @@ static uint64_t *open_ids(const struct account *a, struct arena *tmp, uint32_t *
 }
 
 /* The nodes of the items, each there. SE_NONE: right. */
-static enum stanza_error read_items(struct iq *iq, const char *action, uint64_t *ids,
-                                    uint32_t *count)
+static enum stanza_error retrieval_read_items(struct iq *iq, const char *action, uint64_t *ids,
+                                              uint32_t *count)
 {
     struct elem e;
     *count = 0;
@@ -270,14 +270,14 @@ static void offline_get(struct iq *iq)
         return;
     if (elem_first(&iq->payload, &first) && elem_is(&first, "fetch", NS_RETRIEVAL)) {
         const uint64_t *all = open_ids(iq->account, iq->tmp, &count);
-        view(iq, s, all, count);
+        retrieval_view(iq, s, all, count);
         return;
     }
-    enum stanza_error e = read_items(iq, "view", ids, &count);
+    enum stanza_error e = retrieval_read_items(iq, "view", ids, &count);
     if (e != SE_NONE)
         iq_error(iq, e, (slice){ 0 });
     else
-        view(iq, s, ids, count);
+        retrieval_view(iq, s, ids, count);
 }
 
 static void offline_set(struct iq *iq)
@@ -290,14 +290,14 @@ static void offline_set(struct iq *iq)
     if (elem_first(&iq->payload, &first) && elem_is(&first, "purge", NS_RETRIEVAL)) {
         for (uint64_t id = 0; (id = mailbox_next_open(iq->account, id)) != 0;)
             mailbox_settle(iq->account, id);
-        remove_all(iq, NULL, 0);
+        retrieval_remove_all(iq, NULL, 0);
         return;
     }
-    enum stanza_error e = read_items(iq, "remove", ids, &count);
+    enum stanza_error e = retrieval_read_items(iq, "remove", ids, &count);
     if (e != SE_NONE)
         iq_error(iq, e, (slice){ 0 });
     else
-        remove_all(iq, ids, count);
+        retrieval_remove_all(iq, ids, count);
 }
 
 static const struct iq_rule rules[] = {

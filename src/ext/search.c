@@ -152,13 +152,13 @@ static slice card_text(const struct elem *card, const char *name, const char *be
     return (slice){ text.ptr, len };
 }
 
-static slice key_of(slice text, struct arena *tmp)
+static slice search_key_of(slice text, struct arena *tmp)
 {
     slice key;
     return text.len > 0 && precis_fold(text, tmp, &key) == OK ? key : SLICE("");
 }
 
-static bool is_private(const struct elem *card)
+static bool search_is_private(const struct elem *card)
 {
     struct elem class, kind;
     return elem_child(card, "CLASS", NS_VCARD, &class) &&
@@ -168,7 +168,7 @@ static bool is_private(const struct elem *card)
 
 static void put_card(int64_t owner, const struct elem *card, struct store_batch *b)
 {
-    bool hidden = is_private(card);
+    bool hidden = search_is_private(card);
     struct arena *tmp = arena_create(0);
     const slice text[FIELDS] = { card_text(card, "N", "GIVEN", tmp),
                                  card_text(card, "N", "FAMILY", tmp),
@@ -177,14 +177,14 @@ static void put_card(int64_t owner, const struct elem *card, struct store_batch 
     struct store_val vals[2 + 2 * FIELDS] = { SV_I(owner) };
     for (unsigned i = 0; i < FIELDS; i++) {
         vals[1 + i] = SV_T(hidden ? SLICE("") : text[i]);
-        vals[1 + FIELDS + i] = SV_T(hidden ? SLICE("") : key_of(text[i], tmp));
+        vals[1 + FIELDS + i] = SV_T(hidden ? SLICE("") : search_key_of(text[i], tmp));
     }
     vals[1 + 2 * FIELDS] = SV_I(hidden);
     store_add(b, &directory_put, STORE_ANY_ROWS, vals, 2 + 2 * FIELDS);
     arena_destroy(&tmp);
 }
 
-static void removing(struct account *a, struct store_batch *b)
+static void search_removing(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &directory_delete, STORE_ANY_ROWS, SV_I(a->id));
 }
@@ -304,7 +304,7 @@ static bool read_patterns(struct iq *iq, const struct query *q, slice out[FIELDS
     return asked > 0;
 }
 
-static void write_items(struct buf *out, const struct store_batch *b, uint32_t rows)
+static void search_write_items(struct buf *out, const struct store_batch *b, uint32_t rows)
 {
     for (uint32_t r = 0; r < rows; r++) {
         buf_lit(out, "<item jid='");
@@ -337,7 +337,7 @@ static void write_table(struct buf *out, const struct store_batch *b, uint32_t r
     form_close(out);
 }
 
-static void found(void *arg, enum store_result result, const struct store_batch *b)
+static void search_found(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct iq *iq = arg;
     struct elem x;
@@ -352,7 +352,7 @@ static void found(void *arg, enum store_result result, const struct store_batch 
     if (rows > 0 && elem_child(&iq->payload, "x", NS_DATA, &x))
         write_table(&out, b, rows);
     else
-        write_items(&out, b, rows); /* §2.1: none is an empty <query/> */
+        search_write_items(&out, b, rows); /* §2.1: none is an empty <query/> */
     buf_lit(&out, "</query>");
     if (out.overflow)
         iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("too much is found: be more exact"));
@@ -377,7 +377,7 @@ static void search_set(struct iq *iq)
               SV_T(like[2]), SV_T(like[3]), SV_I(setting_int(&search_rows_max)));
     store_read_long(b, hash_keyed(stanza_from_bare(iq->st)), FIND_MS);
     struct iq *held = iq_hold(iq);
-    store_submit(b, held->worker->loop, 0, found, held);
+    store_submit(b, held->worker->loop, 0, search_found, held);
 }
 
 static const struct iq_rule rules[] = {
@@ -408,5 +408,5 @@ const struct feature search_feature = {
             { 0 },
         },
     .card = put_card,
-    .remove = removing,
+    .remove = search_removing,
 };

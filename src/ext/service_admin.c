@@ -80,7 +80,7 @@ static const struct command_result statistics[] = {
     { 0 },
 };
 
-static slice field_of(const struct command_row *r, const char *key)
+static slice service_admin_field_of(const struct command_row *r, const char *key)
 {
     for (uint32_t i = 0; i < r->count; i++)
         if (strcmp(r->fields[i].key, key) == 0)
@@ -90,7 +90,7 @@ static slice field_of(const struct command_row *r, const char *key)
 
 static bool is_next_owner(const struct command_row *r, slice *owner)
 {
-    slice jid = field_of(r, "owner");
+    slice jid = service_admin_field_of(r, "owner");
     bool next = !slice_eq(*owner, jid);
     *owner = jid;
     return next;
@@ -113,7 +113,7 @@ static void write_rosters(struct buf *out, const struct command_call *call)
                 buf_lit(out, "</query>");
             buf_lit(out, "<query xmlns='" NS_ROSTER "'>");
         }
-        buf_add(out, field_of(r, "item"));
+        buf_add(out, service_admin_field_of(r, "item"));
     }
     if (owner.len > 0)
         buf_lit(out, "</query>");

@@ -37,7 +37,7 @@ static struct setting whitelist_setting = {
 
 /* Whether an entry of the list means this address: itself, its bare form, its domain, or its domain
  * with that resource. */
-static bool is_listed(slice list, const struct jid *jid)
+static bool service_lists_is_listed(slice list, const struct jid *jid)
 {
     slice one, bare = jid_bare(jid);
     while (slice_word(&list, &one)) {
@@ -60,28 +60,29 @@ static bool is_listed_account(slice list, const struct jid *jid)
     return false;
 }
 
-static bool is_ours(const struct node *n, slice domain)
+static bool service_lists_is_ours(const struct node *n, slice domain)
 {
     slice parent;
     return node_serves(n, domain) || host_find(n, domain, &parent) != NULL;
 }
 
-static bool is_refused(const struct node *n, slice address)
+static bool service_lists_is_refused(const struct node *n, slice address)
 {
     slice black = slice_of(setting_text(&blacklist_setting));
     slice white = slice_of(setting_text(&whitelist_setting));
     if ((black.len == 0 && white.len == 0) || address.len == 0)
         return false;
     struct jid jid = jid_split(address);
-    bool ours = is_ours(n, jid.domain);
+    bool ours = service_lists_is_ours(n, jid.domain);
     if (ours && jid.local.len == 0)
         return false;
     if (ours) /* only itself, not its domain */
         return is_listed_account(black, &jid);
-    return is_listed(black, &jid) || (white.len > 0 && !is_listed(white, &jid));
+    return service_lists_is_listed(black, &jid) ||
+           (white.len > 0 && !service_lists_is_listed(white, &jid));
 }
 
-static enum verdict refuse(const struct stanza *st, struct refusal *why)
+static enum verdict service_lists_refuse(const struct stanza *st, struct refusal *why)
 {
     why->error = SE_POLICY_VIOLATION;
     why->text = SLICE("the server does not communicate with this address");
@@ -90,15 +91,18 @@ static enum verdict refuse(const struct stanza *st, struct refusal *why)
                : REFUSE;
 }
 
-static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
+static enum verdict service_lists_check(struct session *s, struct stanza **st, struct refusal *why)
 {
     const struct node *n = account_node(s->account);
-    return is_refused(n, stanza_to(*st)) ? refuse(*st, why) : PASS;
+    return service_lists_is_refused(n, stanza_to(*st)) ? service_lists_refuse(*st, why) : PASS;
 }
 
-static enum verdict block(struct account *a, const struct stanza *st, struct refusal *why)
+static enum verdict service_lists_block(struct account *a, const struct stanza *st,
+                                        struct refusal *why)
 {
-    return is_refused(account_node(a), stanza_from(st)) ? refuse(st, why) : PASS;
+    return service_lists_is_refused(account_node(a), stanza_from(st))
+               ? service_lists_refuse(st, why)
+               : PASS;
 }
 
 static const struct command_ask blacklist[] = {
@@ -128,6 +132,6 @@ const struct feature service_lists_feature = {
     .name = "service_lists",
     .settings = (struct setting *const[]){ &blacklist_setting, &whitelist_setting, NULL },
     .command_forms = forms,
-    .check = check,
-    .block = block,
+    .check = service_lists_check,
+    .block = service_lists_block,
 };

@@ -156,7 +156,7 @@ static enum stanza_error parse_kind(struct sift *sift, const struct elem *e, str
     return SE_NONE;
 }
 
-static enum stanza_error parse(struct sift *sift, const struct elem *request)
+static enum stanza_error sift_parse(struct sift *sift, const struct elem *request)
 {
     struct elem child;
     unsigned allowed = 0;
@@ -183,7 +183,7 @@ static struct sift *sift_new(const struct elem *request, enum stanza_error *erro
     sift->arena = arena;
     buf_init(&xml, SIFT_BYTES_MAX);
     elem_extract(request, &xml);
-    *error = xml.overflow ? SE_NOT_ACCEPTABLE : parse(sift, request);
+    *error = xml.overflow ? SE_NOT_ACCEPTABLE : sift_parse(sift, request);
     sift->xml = slice_dup(arena, buf_slice(&xml));
     buf_fini(&xml);
     if (*error == SE_NONE)
@@ -198,7 +198,7 @@ static bool sifts(const struct sift *sift, enum stanza_kind kind)
 }
 
 /* §4: sends the state that was held back meanwhile. */
-static void catch_up(struct session *s, bool messages, bool presence)
+static void sift_catch_up(struct session *s, bool messages, bool presence)
 {
     if (presence)
         presence_resync(s);
@@ -227,7 +227,7 @@ static void sift_set(struct iq *iq)
     if (!elem_first(&iq->payload, &child)) /* §3.4: none at all */
         sift_freed(s);
     iq_result(iq, (slice){ 0 });
-    catch_up(s, messages, presence);
+    sift_catch_up(s, messages, presence);
 }
 
 static void sift_save(const struct session *s, struct buf *out)

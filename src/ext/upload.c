@@ -158,7 +158,7 @@ static void add_base(struct buf *out, slice domain)
         http_public_base(domain, out);
 }
 
-static void too_large(struct iq *iq)
+static void upload_too_large(struct iq *iq)
 {
     metric_add(&upload_refused, 1);
     iq_error_with(iq, SE_NOT_ACCEPTABLE, SLICE("the file is too large"),
@@ -237,7 +237,7 @@ static void usage_read(void *arg, enum store_result result, const struct store_b
         answer_slot(iq, &slot);
 }
 
-static bool is_ours(const struct iq *iq)
+static bool upload_is_ours(const struct iq *iq)
 {
     struct jid from = jid_split(stanza_from(iq->st));
     return from.local.len > 0 && node_serves(iq->worker->node, from.domain);
@@ -247,7 +247,7 @@ static void slot_request(struct iq *iq)
 {
     struct upload_slot slot;
     slot_of(iq, &slot);
-    if (!is_ours(iq)) {
+    if (!upload_is_ours(iq)) {
         iq_error(iq, SE_FORBIDDEN, SLICE("files are for users of this server"));
     } else if (!upload_has_key()) {
         iq_error(iq, SE_SERVICE_UNAVAILABLE, SLICE("files cannot be stored at the moment"));
@@ -258,7 +258,7 @@ static void slot_request(struct iq *iq)
     } else if (slot.type.len > 0 && !upload_type_ok(slot.type)) {
         iq_error(iq, SE_BAD_REQUEST, SLICE("`content-type` is type/subtype"));
     } else if (slot.size > setting_int(&upload_bytes_max)) {
-        too_large(iq);
+        upload_too_large(iq);
     } else if (!upload_type_allowed(slot.type)) {
         metric_add(&upload_refused, 1);
         iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("files of this type are not stored here"));
@@ -272,7 +272,7 @@ static void slot_request(struct iq *iq)
 }
 
 /* §4: the largest size in a form of disco#info. */
-static bool discover(struct iq *iq, slice node);
+static bool upload_discover(struct iq *iq, slice node);
 
 static const struct iq_rule host_rules[] = {
     { TYPE_GET, NS_UPLOAD, "request", IQ_TO_HOST, slot_request },
@@ -289,7 +289,7 @@ static const struct host hosts[] = {
     { 0 },
 };
 
-static bool discover(struct iq *iq, slice node)
+static bool upload_discover(struct iq *iq, slice node)
 {
     struct buf out;
     if (iq->host != hosts || node.len > 0 || !slice_is(iq->payload.ns_uri, NS_DISCO_INFO))
@@ -306,7 +306,7 @@ static bool discover(struct iq *iq, slice node)
     return true;
 }
 
-static void remove_all(struct account *a, struct store_batch *b)
+static void upload_remove_all(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &upload_unref_all, STORE_ANY_ROWS, SV_I(a->id));
     STORE_ADD(b, &upload_delete_all, STORE_ANY_ROWS, SV_I(a->id));
@@ -334,6 +334,6 @@ const struct feature upload_feature = {
     .logs = (struct log_area *const[]){ &log_upload, NULL },
     .worker_start = upload_sweep_start,
     .worker_stop = upload_sweep_stop,
-    .remove = remove_all,
-    .disco_get = discover,
+    .remove = upload_remove_all,
+    .disco_get = upload_discover,
 };

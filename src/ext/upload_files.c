@@ -84,7 +84,7 @@ static int make_folder(const char *hash)
     return error;
 }
 
-static int move_in(const char *temp, const char *hash)
+static int upload_files_move_in(const char *temp, const char *hash)
 {
     char path[UPLOAD_PATH_MAX];
     upload_blob_path(path, hash);
@@ -102,7 +102,7 @@ int upload_place(char temp[UPLOAD_PATH_MAX], const char *hash)
     char path[UPLOAD_PATH_MAX];
     int error = make_folder(hash);
     if (error == 0)
-        error = move_in(temp, hash);
+        error = upload_files_move_in(temp, hash);
     if (error != 0)
         return error;
     temp[0] = '\0';
@@ -132,7 +132,7 @@ void upload_acquit(void)
     pthread_mutex_unlock(&lock);
 }
 
-static void remove_one(struct upload_page *page, uint32_t i)
+static void upload_files_remove_one(struct upload_page *page, uint32_t i)
 {
     char path[UPLOAD_PATH_MAX];
     upload_blob_path(path, page->hash[i]);
@@ -148,7 +148,7 @@ void upload_remove(struct upload_page *page)
 {
     char path[UPLOAD_PATH_MAX];
     for (uint32_t i = 0; i < page->count; i++)
-        remove_one(page, i);
+        upload_files_remove_one(page, i);
     for (uint32_t i = 0; i < page->count; i++) {
         blob_folder(path, page->hash[i]);
         int error = page->spared[i] ? 0 : sync_folder(path);

@@ -102,7 +102,7 @@ static int write_piece(struct transfer *t)
     return durable_write_all(t->fd, buf_slice(&t->writing));
 }
 
-static int flush(struct transfer *t)
+static int upload_http_flush(struct transfer *t)
 {
     unsigned char sha[SHA256_DIGEST_LENGTH];
     EVP_DigestFinal_ex(t->sha, sha, NULL);
@@ -114,7 +114,7 @@ static int flush(struct transfer *t)
     return error;
 }
 
-static int place(struct transfer *t) { return upload_place(t->temp, t->hash); }
+static int upload_http_place(struct transfer *t) { return upload_place(t->temp, t->hash); }
 
 static int open_blob(struct transfer *t)
 {
@@ -124,7 +124,7 @@ static int open_blob(struct transfer *t)
     return t->fd < 0 ? errno : 0;
 }
 
-static int read_piece(struct transfer *t)
+static int upload_http_read_piece(struct transfer *t)
 {
     uint64_t left = t->end - t->at;
     size_t want = left < READ_BYTES ? (size_t)left : READ_BYTES;
@@ -138,11 +138,12 @@ static int read_piece(struct transfer *t)
     return 0;
 }
 
-static void run_step(struct work *w)
+static void upload_http_run_step(struct work *w)
 {
     static int (*const table[])(struct transfer * t) = {
-        [STEP_CREATE] = create_temp, [STEP_WRITE] = write_piece, [STEP_FLUSH] = flush,
-        [STEP_PLACE] = place,        [STEP_OPEN] = open_blob,    [STEP_READ] = read_piece,
+        [STEP_CREATE] = create_temp,      [STEP_WRITE] = write_piece,
+        [STEP_FLUSH] = upload_http_flush, [STEP_PLACE] = upload_http_place,
+        [STEP_OPEN] = open_blob,          [STEP_READ] = upload_http_read_piece,
     };
     struct transfer *t = CONTAINER_OF(w, struct transfer, work);
     t->error = table[t->step](t);
@@ -257,14 +258,14 @@ static void put_undo(struct transfer *t)
     store_submit(b, t->worker->loop, 0, NULL, NULL);
 }
 
-static void step_done(struct work *w);
+static void upload_http_step_done(struct work *w);
 
 /* Nothing may be done with t behind it: it is freed where no helper takes the step. */
-static void begin_step(struct transfer *t, enum step step)
+static void upload_http_begin_step(struct transfer *t, enum step step)
 {
     t->step = step;
-    t->work.run = run_step;
-    t->work.done = step_done;
+    t->work.run = upload_http_run_step;
+    t->work.done = upload_http_step_done;
     if (work_submit(t->worker->work, t->worker->loop, &t->work) == OK)
         return;
     t->step = STEP_NONE;
@@ -338,7 +339,7 @@ static void find_refusal(struct transfer *t)
     t->op = store_submit(b, t->worker->loop, 0, refusal_found, t);
 }
 
-static void committed(void *arg, enum store_result result, const struct store_batch *b)
+static void upload_http_committed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct transfer *t = arg;
     (void)b;
@@ -347,14 +348,14 @@ static void committed(void *arg, enum store_result result, const struct store_ba
     if (result == STORE_UNKNOWN)
         put_undo(t);
     if (result == STORE_OK)
-        begin_step(t, STEP_PLACE);
+        upload_http_begin_step(t, STEP_PLACE);
     else if (result == STORE_CONFLICT && t->r != NULL)
         find_refusal(t);
     else
         answer_end(t, result == STORE_FULL ? 507 : 503, SLICE("the database does not answer\n"));
 }
 
-static void commit(struct transfer *t)
+static void upload_http_commit(struct transfer *t)
 {
     struct worker *w = t->worker;
     uint64_t now = loop_wall_us(w->loop);
@@ -370,7 +371,7 @@ static void commit(struct transfer *t)
               SV_I(setting_int(&upload_quota)), SV_I(now - day_us),
               SV_I(setting_int(&upload_daily)));
     t->committing = true;
-    t->op = store_submit(b, w->loop, 0, committed, t);
+    t->op = store_submit(b, w->loop, 0, upload_http_committed, t);
 }
 
 /* What has come goes to the disk; at the end it is flushed. */
@@ -381,9 +382,9 @@ static void write_on(struct transfer *t)
         t->writing = t->piece;
         t->piece = swap;
         buf_clear(&t->piece);
-        begin_step(t, STEP_WRITE);
+        upload_http_begin_step(t, STEP_WRITE);
     } else if (t->ended) {
-        begin_step(t, STEP_FLUSH);
+        upload_http_begin_step(t, STEP_FLUSH);
     }
 }
 
@@ -394,7 +395,7 @@ static void put_stepped(struct transfer *t, enum step step)
         return;
     }
     if (step == STEP_FLUSH) {
-        commit(t);
+        upload_http_commit(t);
         return;
     }
     if (step == STEP_WRITE)
@@ -496,7 +497,7 @@ static void put_begin(struct http_request *r)
     t->sha = EVP_MD_CTX_new();
     EVP_DigestInit_ex(t->sha, EVP_sha256(), NULL);
     http_hold(r);
-    begin_step(t, STEP_CREATE);
+    upload_http_begin_step(t, STEP_CREATE);
 }
 
 static void put_end(struct http_request *r)
@@ -560,7 +561,7 @@ static void get_headers(struct buf *out, const struct transfer *t, enum http_ran
         http_header_line(out, "Content-Range", slice_of(text));
 }
 
-static bool is_fresh(const struct transfer *t)
+static bool upload_http_is_fresh(const struct transfer *t)
 {
     char etag[64];
     slice given = http_header(t->r, "If-None-Match");
@@ -569,12 +570,12 @@ static bool is_fresh(const struct transfer *t)
 }
 
 /* The file is open: headers, and what was asked for of it. */
-static void opened(struct transfer *t)
+static void upload_http_opened(struct transfer *t)
 {
     struct buf lines;
     uint64_t last = 0;
     char type[UPLOAD_TYPE_MAX + 1];
-    bool fresh = is_fresh(t);
+    bool fresh = upload_http_is_fresh(t);
     enum http_range part = http_range_parse(http_header(t->r, "Range"), t->size, &t->at, &last);
     t->end = part == HTTP_RANGE_PART ? last + 1 : t->size;
     if (part != HTTP_RANGE_PART)
@@ -600,13 +601,13 @@ static void opened(struct transfer *t)
             http_finish(t->r);
             transfer_end(t);
         } else {
-            begin_step(t, STEP_READ);
+            upload_http_begin_step(t, STEP_READ);
         }
     }
     buf_fini(&lines);
 }
 
-static void found(void *arg, enum store_result result, const struct store_batch *b)
+static void upload_http_found(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct transfer *t = arg;
     t->op = NULL;
@@ -626,13 +627,13 @@ static void found(void *arg, enum store_result result, const struct store_batch 
     t->size = (uint64_t)store_int(b, 0, 0, 2);
     t->at_us = (uint64_t)store_int(b, 0, 0, 4);
     snprintf(t->hash, sizeof t->hash, "%.*s", SLICE_ARG(store_text(b, 0, 0, 3)));
-    begin_step(t, STEP_OPEN);
+    upload_http_begin_step(t, STEP_OPEN);
 }
 
 static void get_on(struct transfer *t)
 {
     if (t->at < t->end) {
-        begin_step(t, STEP_READ);
+        upload_http_begin_step(t, STEP_READ);
     } else {
         metric_add(&upload_served_files, 1);
         http_finish(t->r);
@@ -660,7 +661,7 @@ static void get_stepped(struct transfer *t, enum step step)
         return;
     }
     if (step == STEP_OPEN) {
-        opened(t);
+        upload_http_opened(t);
         return;
     }
     metric_add(&upload_served, (int64_t)t->piece.len);
@@ -690,10 +691,10 @@ static void get_handle(struct http_request *r)
     t->slot.name.ptr = t->text;
     struct store_batch *b = store_read(t->worker->store, 0);
     STORE_ADD(b, &upload_find, STORE_ANY_ROWS, SV_T(slice_of(t->slot.id)));
-    t->op = store_submit(b, t->worker->loop, 0, found, t);
+    t->op = store_submit(b, t->worker->loop, 0, upload_http_found, t);
 }
 
-static void step_done(struct work *w)
+static void upload_http_step_done(struct work *w)
 {
     struct transfer *t = CONTAINER_OF(w, struct transfer, work);
     enum step step = t->step;
@@ -708,7 +709,7 @@ static void step_done(struct work *w)
         put_stepped(t, step);
 }
 
-static void gone(struct http_request *r)
+static void upload_http_gone(struct http_request *r)
 {
     struct transfer *t = r->data;
     if (t != NULL) {
@@ -718,7 +719,7 @@ static void gone(struct http_request *r)
     }
 }
 
-static void begin(struct http_request *r)
+static void upload_http_begin(struct http_request *r)
 {
     if (r->method == HTTP_M_PUT)
         put_begin(r);
@@ -726,7 +727,7 @@ static void begin(struct http_request *r)
         http_answer_text(r, 400, SLICE("a GET has no body\n"));
 }
 
-static void handle(struct http_request *r)
+static void upload_http_handle(struct http_request *r)
 {
     if (r->method == HTTP_M_PUT)
         put_end(r);
@@ -739,10 +740,10 @@ const struct http_route upload_routes[] = {
       .methods = HTTP_M_GET | HTTP_M_PUT,
       .flags = HTTP_CORS,
       .body_max = BODY_MAX,
-      .begin = begin,
+      .begin = upload_http_begin,
       .data = put_data,
-      .handle = handle,
-      .gone = gone,
+      .handle = upload_http_handle,
+      .gone = upload_http_gone,
       .drained = get_drained },
     { 0 },
 };

@@ -34,7 +34,7 @@ struct sweep {
 };
 static struct sweep *the_sweep; /* of worker 0 */
 
-static void next(struct sweep *s);
+static void upload_sweep_next(struct sweep *s);
 
 static void end_round(struct sweep *s, enum store_result result)
 {
@@ -55,7 +55,7 @@ static void work_run(struct work *w)
     upload_remove(&s->page);
 }
 
-static void forgotten(void *arg, enum store_result result, const struct store_batch *b)
+static void upload_sweep_forgotten(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct sweep *s = arg;
     s->op = NULL;
@@ -79,7 +79,7 @@ static void work_done(struct work *w)
     for (uint32_t i = 0; i < s->page.count; i++)
         if (!s->page.spared[i])
             STORE_ADD(b, &upload_forget, STORE_ANY_ROWS, SV_T(slice_of(s->page.hash[i])));
-    s->op = store_submit(b, s->worker->loop, 0, forgotten, s);
+    s->op = store_submit(b, s->worker->loop, 0, upload_sweep_forgotten, s);
 }
 
 /* The database was asked again: content that has a reference now is kept. */
@@ -123,7 +123,7 @@ static void expired_removed(void *arg, enum store_result result, const struct st
     if (result != STORE_OK)
         end_round(s, result);
     else
-        next(s);
+        upload_sweep_next(s);
 }
 
 static void expired_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -151,20 +151,20 @@ static void expired_read(void *arg, enum store_result result, const struct store
     s->op = store_submit(w, s->worker->loop, 0, expired_removed, s);
 }
 
-static void next(struct sweep *s)
+static void upload_sweep_next(struct sweep *s)
 {
     struct store_batch *b = store_read(s->worker->store, 0);
     STORE_ADD(b, &upload_expired, STORE_ANY_ROWS, SV_I(loop_wall_us(s->worker->loop)));
     s->op = store_submit(b, s->worker->loop, 0, expired_read, s);
 }
 
-static void on_timer(struct timer *t, struct loop *loop)
+static void upload_sweep_on_timer(struct timer *t, struct loop *loop)
 {
     struct sweep *s = CONTAINER_OF(t, struct sweep, timer);
     (void)loop;
     if (s->call == NULL)
         s->removed = 0;
-    next(s);
+    upload_sweep_next(s);
 }
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -187,7 +187,7 @@ void upload_sweep_start(struct worker *w)
         return;
     struct sweep *s = mem_new(struct sweep);
     s->worker = w;
-    s->timer.fn = on_timer;
+    s->timer.fn = upload_sweep_on_timer;
     s->work.run = work_run;
     s->work.done = work_done;
     the_sweep = s;
@@ -221,10 +221,10 @@ static void run_sweep(struct command_call *call)
     timer_cancel(&s->timer);
     s->call = call;
     s->removed = 0;
-    next(s);
+    upload_sweep_next(s);
 }
 
-static void add_time(struct command_call *call, const char *name, int64_t at_us)
+static void upload_sweep_add_time(struct command_call *call, const char *name, int64_t at_us)
 {
     char stamp[CLOCK_STAMP_LEN];
     if (at_us > INT64_MAX / 4)
@@ -233,7 +233,7 @@ static void add_time(struct command_call *call, const char *name, int64_t at_us)
     command_text(call, name, slice_dup(call->arena, slice_of(stamp)));
 }
 
-static void listed(void *arg, enum store_result result, const struct store_batch *b)
+static void upload_sweep_listed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
@@ -252,21 +252,21 @@ static void listed(void *arg, enum store_result result, const struct store_batch
         command_text(call, "name", slice_dup(call->arena, store_text(b, 0, i, 1)));
         command_text(call, "type", slice_dup(call->arena, store_text(b, 0, i, 2)));
         command_int(call, "bytes", store_int(b, 0, i, 3));
-        add_time(call, "stored", store_int(b, 0, i, 4));
-        add_time(call, "until", store_int(b, 0, i, 5));
+        upload_sweep_add_time(call, "stored", store_int(b, 0, i, 4));
+        upload_sweep_add_time(call, "until", store_int(b, 0, i, 5));
     }
     command_done(call, "%s", "");
 }
 
-static void run_list(struct command_call *call)
+static void upload_sweep_run_list(struct command_call *call)
 {
     const struct worker *w = call->worker;
     struct store_batch *b = store_read(w->store, 0);
     STORE_ADD(b, &upload_list, STORE_ANY_ROWS, SV_T(command_arg(call, "jid")));
-    store_submit(b, w->loop, 0, listed, call);
+    store_submit(b, w->loop, 0, upload_sweep_listed, call);
 }
 
-static void deleted(void *arg, enum store_result result, const struct store_batch *b)
+static void upload_sweep_deleted(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
     if (result != STORE_OK)
@@ -278,14 +278,14 @@ static void deleted(void *arg, enum store_result result, const struct store_batc
         command_done(call, "file removed");
 }
 
-static void run_del(struct command_call *call)
+static void upload_sweep_run_del(struct command_call *call)
 {
     const struct worker *w = call->worker;
     slice id = command_arg(call, "id");
     struct store_batch *b = store_write(w->store, 0);
     STORE_ADD(b, &upload_unref, STORE_ANY_ROWS, SV_T(id));
     STORE_ADD(b, &upload_delete, STORE_ANY_ROWS, SV_T(id));
-    store_submit(b, w->loop, 0, deleted, call);
+    store_submit(b, w->loop, 0, upload_sweep_deleted, call);
 }
 
 static const struct command_arg list_args[] = {
@@ -302,7 +302,7 @@ struct command upload_command_list = {
     .name = "upload list",
     .effect = COMMAND_READS,
     .args = list_args,
-    .run = run_list,
+    .run = upload_sweep_run_list,
     .doc = "Lists the files that an account has uploaded.",
     .access = COMMAND_OWN,
     .columns =
@@ -325,7 +325,7 @@ struct command upload_command_del = {
     .name = "upload del",
     .effect = COMMAND_CHANGES,
     .args = del_args,
-    .run = run_del,
+    .run = upload_sweep_run_del,
     .doc = "Removes an uploaded file. Its content is deleted by the next `upload sweep`, unless "
            "another file has the same content.",
 };

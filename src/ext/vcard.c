@@ -84,7 +84,7 @@ static const struct store_schema vcard_schema = {
 enum { ANSWER_BYTES_MAX = 4 << 20, PROFILE_BYTES_MAX = 1 << 20 };
 
 /* §3.1 for the owner; to others "no vCard" and "no such user" must look the same (§3.3). */
-static void answer_none(struct iq *iq)
+static void vcard_answer_none(struct iq *iq)
 {
     if (iq->target == IQ_TO_SELF)
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
@@ -92,7 +92,7 @@ static void answer_none(struct iq *iq)
         iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
 }
 
-static const char *end_of(slice s) { return s.ptr + s.len; }
+static const char *vcard_end_of(slice s) { return s.ptr + s.len; }
 
 /* The card with this in the place of its photo, or at its end if it has none; `photo` empty:
  * without one. */
@@ -100,26 +100,26 @@ static void write_with_photo(struct buf *out, const struct elem *card, slice pho
 {
     struct elem e;
     const char *from = card->whole.ptr;
-    bool empty = end_of(card->whole) == end_of(card->start_tag); /* <vCard .../> */
+    bool empty = vcard_end_of(card->whole) == vcard_end_of(card->start_tag); /* <vCard .../> */
     for (bool more = elem_first(card, &e); more; more = elem_next(&e, &e)) {
         if (!elem_is(&e, "PHOTO", NS_VCARD))
             continue;
         buf_append(out, from, (size_t)(e.whole.ptr - from));
         buf_add(out, photo);
         photo = (slice){ 0 };
-        from = end_of(e.whole);
+        from = vcard_end_of(e.whole);
     }
     if (empty && photo.len > 0) {
-        buf_append(out, from, (size_t)(end_of(card->start_tag) - from) - 2);
+        buf_append(out, from, (size_t)(vcard_end_of(card->start_tag) - from) - 2);
         buf_lit(out, ">");
         buf_add(out, photo);
         buf_lit(out, "</vCard>");
         return;
     }
-    const char *close = empty ? end_of(card->whole) : end_of(card->content);
+    const char *close = empty ? vcard_end_of(card->whole) : vcard_end_of(card->content);
     buf_append(out, from, (size_t)(close - from));
     buf_add(out, photo);
-    buf_append(out, close, (size_t)(end_of(card->whole) - close));
+    buf_append(out, close, (size_t)(vcard_end_of(card->whole) - close));
 }
 
 /* A photo that was published leaves an empty element behind, which keeps its place. */
@@ -165,7 +165,7 @@ static void photo_found(void *arg, enum stanza_error e, slice photo)
     }
     if (!elem_parse(&card, text, SLICE(NS_CLIENT)) || (photo.len == 0 && !is_place(&card))) {
         if (r->card.len == 0)
-            answer_none(iq);
+            vcard_answer_none(iq);
         else
             iq_result(iq, r->card);
         return;
@@ -194,7 +194,7 @@ static void vcard_found(void *arg, enum store_result result, const struct store_
 static void vcard_get(struct iq *iq)
 {
     if (iq->account == NULL) {
-        answer_none(iq);
+        vcard_answer_none(iq);
         return;
     }
     struct store_batch *b = store_read(iq->worker->store, account_lane(iq->account));
@@ -213,7 +213,7 @@ static void vcard_stored(void *arg, enum store_result result, const struct store
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
 }
 
-static void tell(int64_t owner, const struct elem *card, struct store_batch *b)
+static void vcard_tell_change(int64_t owner, const struct elem *card, struct store_batch *b)
 {
     EMIT(card, owner, card, b);
 }
@@ -226,12 +226,12 @@ static void store_card(struct iq *iq, slice card)
     }
     struct store_batch *b = store_write(iq->worker->store, account_lane(iq->account));
     STORE_ADD(b, &vcard_put, 1, SV_I(iq->account->id), SV_T(card));
-    tell(iq->account->id, &iq->payload, b);
+    vcard_tell_change(iq->account->id, &iq->payload, b);
     store_submit(b, iq->worker->loop, 0, vcard_stored, iq);
 }
 
 /* The photo has its own place now. */
-static void photo_set(void *arg, enum stanza_error e)
+static void vcard_photo_set(void *arg, enum stanza_error e)
 {
     struct iq *iq = arg;
     struct buf card, bare;
@@ -269,7 +269,7 @@ static void vcard_set(struct iq *iq)
     } else if (vcard_photos() != NULL) {
         struct iq *held = iq_hold(iq);
         bool some = has_image(&held->payload, &photo, held->tmp);
-        vcard_photos()->set(held->account, some ? &photo : NULL, photo_set, held);
+        vcard_photos()->set(held->account, some ? &photo : NULL, vcard_photo_set, held);
     } else {
         store_card(iq_hold(iq), buf_slice(&card));
     }
@@ -281,7 +281,7 @@ static void vcard_set(struct iq *iq)
 
 static void tell_page(struct worker *w);
 
-static void told(void *arg, enum store_result result, const struct store_batch *b)
+static void vcard_told(void *arg, enum store_result result, const struct store_batch *b)
 {
     (void)b;
     if (result == STORE_OK || result == STORE_CONFLICT)
@@ -300,9 +300,9 @@ static void untold_read(void *arg, enum store_result result, const struct store_
         int64_t owner = store_int(b, 0, i, 0);
         STORE_ADD(write, &vcard_tell, 1, SV_I(owner));
         if (elem_parse(&card, store_text(b, 0, i, 1), SLICE(NS_CLIENT)))
-            tell(owner, &card, write);
+            vcard_tell_change(owner, &card, write);
     }
-    store_submit(write, w->loop, 0, told, w);
+    store_submit(write, w->loop, 0, vcard_told, w);
 }
 
 static void tell_page(struct worker *w)

@@ -13,7 +13,8 @@
 
 enum { CARD_BYTES_MAX = 4 << 20 };
 
-static void found(void *arg, enum stanza_error e, const struct ps_item *items, unsigned count)
+static void vcard4_found(void *arg, enum stanza_error e, const struct ps_item *items,
+                         unsigned count)
 {
     struct iq *iq = arg;
     if (e != SE_NONE)
@@ -24,14 +25,14 @@ static void found(void *arg, enum stanza_error e, const struct ps_item *items, u
         iq_result(iq, SLICE("<vcard xmlns='" NS_VCARD4 "'/>")); /* §4.1.1 */
 }
 
-static void card_get(struct iq *iq)
+static void vcard4_card_get(struct iq *iq)
 {
     if (iq->account == NULL) {
-        found(iq, SE_NONE, NULL, 0);
+        vcard4_found(iq, SE_NONE, NULL, 0);
         return;
     }
     struct iq *held = iq_hold(iq);
-    ps_own_items(held->account, SLICE(VCARD_NODE), stanza_from(held->st), found, held);
+    ps_own_items(held->account, SLICE(VCARD_NODE), stanza_from(held->st), vcard4_found, held);
 }
 
 static void published(void *arg, enum stanza_error e)
@@ -43,7 +44,7 @@ static void published(void *arg, enum stanza_error e)
 }
 
 /* The node is there now, or was. */
-static void made(void *arg, enum stanza_error e)
+static void vcard4_made(void *arg, enum stanza_error e)
 {
     struct iq *iq = arg;
     struct buf xml;
@@ -60,7 +61,7 @@ static void made(void *arg, enum stanza_error e)
     buf_fini(&xml);
 }
 
-static void card_set(struct iq *iq)
+static void vcard4_card_set(struct iq *iq)
 {
     static const slice create = SLICE_INIT(
         "<pubsub xmlns='" NS_PUBSUB "'><create node='" VCARD_NODE "'/><configure>"
@@ -72,12 +73,12 @@ static void card_set(struct iq *iq)
         return;
     }
     struct iq *held = iq_hold(iq);
-    ps_own(held->account, create, made, held);
+    ps_own(held->account, create, vcard4_made, held);
 }
 
 static const struct iq_rule rules[] = {
-    { TYPE_GET, NS_VCARD4, "vcard", IQ_TO_SELF | IQ_TO_ACCOUNT, card_get },
-    { TYPE_SET, NS_VCARD4, "vcard", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, card_set },
+    { TYPE_GET, NS_VCARD4, "vcard", IQ_TO_SELF | IQ_TO_ACCOUNT, vcard4_card_get },
+    { TYPE_SET, NS_VCARD4, "vcard", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, vcard4_card_set },
     { 0 },
 };
 

@@ -89,16 +89,16 @@ static struct watched *watched_of(const struct account *a) { return a->state_of[
 
 /* Whether the watcher is, or would be without asking, a subscriber. It is tested now, too, not only
  * at the request. */
-static bool may_see(const struct account *a, slice bare)
+static bool watch_may_see(const struct account *a, slice bare)
 {
     return roster_is_seen(a, bare) || stage_permit(a, bare);
 }
 
 /* Subscribers get it in any case. One that also watches gets it twice. */
-static void show(struct watcher *w, struct session *s, const struct stanza *st)
+static void watch_show(struct watcher *w, struct session *s, const struct stanza *st)
 {
     slice bare = watcher_bare(w);
-    if (!stage_view(s, bare) || (w->consent != CONSENT_GIVEN && !may_see(s->account, bare)))
+    if (!stage_view(s, bare) || (w->consent != CONSENT_GIVEN && !watch_may_see(s->account, bare)))
         return;
     w->shown = st->type == TYPE_AVAILABLE;
     route_send(s->account->worker, stanza_readdress(st, (slice){ 0 }, watcher_jid(w)));
@@ -109,7 +109,7 @@ static void show_all(struct account *a, struct watcher *w)
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         if (s->available)
-            show(w, s, s->presence);
+            watch_show(w, s, s->presence);
     }
 }
 
@@ -121,7 +121,7 @@ static void show_nothing(struct account *a, struct watcher *w)
                                       (slice){ 0 }, (slice){ 0 }));
 }
 
-static void take_out(struct watched *d, struct watcher **at)
+static void watch_take_out(struct watched *d, struct watcher **at)
 {
     struct watcher *w = *at;
     *at = w->next;
@@ -129,7 +129,7 @@ static void take_out(struct watched *d, struct watcher **at)
     mem_free(&w);
 }
 
-static struct watcher **find(struct watched *d, slice jid)
+static struct watcher **watch_find(struct watched *d, slice jid)
 {
     struct watcher **at = &d->first;
     while (*at != NULL && !slice_eq(watcher_jid(*at), jid))
@@ -152,7 +152,7 @@ static void settle(struct watched *d)
     timer_set(a->worker->loop, &d->timer, first > now ? (first - now) / 1000 + 1 : 1);
 }
 
-static void ended(struct timer *t, struct loop *loop)
+static void watch_timed_out(struct timer *t, struct loop *loop)
 {
     struct watched *d = CONTAINER_OF(t, struct watched, timer);
     uint64_t now = loop_now_us(loop);
@@ -163,7 +163,7 @@ static void ended(struct timer *t, struct loop *loop)
         }
         if ((*at)->shown)
             show_nothing(d->account, *at);
-        take_out(d, at);
+        watch_take_out(d, at);
     }
     settle(d);
 }
@@ -175,7 +175,7 @@ static struct watched *watched_new(struct account *a)
         return d;
     d = mem_new(struct watched);
     d->account = a;
-    d->timer.fn = ended;
+    d->timer.fn = watch_timed_out;
     a->state_of[account_slot] = d;
     account_pin(a);
     return d;
@@ -183,7 +183,7 @@ static struct watched *watched_new(struct account *a)
 
 static struct watcher *watcher_new(struct watched *d, slice jid)
 {
-    struct watcher **at = find(d, jid);
+    struct watcher **at = watch_find(d, jid);
     if (*at != NULL)
         return *at;
     struct watcher *w = mem_zalloc(sizeof *w + jid.len);
@@ -194,16 +194,16 @@ static struct watcher *watcher_new(struct watched *d, slice jid)
     return w;
 }
 
-static bool is_full(const struct account *a, slice jid)
+static bool watch_is_full(const struct account *a, slice jid)
 {
     struct watched *d = watched_of(a);
     int64_t subscribers = a->roster == NULL ? 0 : (int64_t)a->roster->seen + a->roster->pending;
-    if (d != NULL && *find(d, jid) != NULL)
+    if (d != NULL && *watch_find(d, jid) != NULL)
         return false;
     return subscribers + (d == NULL ? 0 : d->count) >= setting_int(&roster_watchers_max);
 }
 
-static void answer(struct iq *iq, int64_t seconds, enum consent consent)
+static void watch_answer(struct iq *iq, int64_t seconds, enum consent consent)
 {
     iq_result(iq, slice_of(arena_printf(iq->tmp, "<watch xmlns='" NS_WATCH "' seconds='%lld'%s/>",
                                         (long long)seconds,
@@ -254,7 +254,7 @@ static void ask_again(struct session *s)
 }
 
 /* The user says yes or no. true: it answers this question alone, no request to subscribe. */
-static bool answered(struct account *a, slice bare, enum consent said)
+static bool watch_answered(struct account *a, slice bare, enum consent said)
 {
     struct watched *d = watched_of(a);
     const struct roster_item *item = roster_find(a->roster, bare);
@@ -279,18 +279,18 @@ static void watch_begin(struct iq *iq, int64_t seconds)
 {
     struct account *a = iq->account;
     slice from = stanza_from(iq->st);
-    if (is_full(a, from)) {
+    if (watch_is_full(a, from)) {
         iq_error(iq, SE_POLICY_VIOLATION, SLICE("the user has as many watchers as allowed"));
         return;
     }
     struct watched *d = watched_new(a);
     slice bare = stanza_from_bare(iq->st);
     enum consent consent = consent_of(d, bare);
-    bool ask = consent == CONSENT_RULES && !may_see(a, bare);
+    bool ask = consent == CONSENT_RULES && !watch_may_see(a, bare);
     struct watcher *w = watcher_new(d, from);
     w->consent = (uint8_t)(ask ? CONSENT_ASKED : consent);
     w->until_us = loop_now_us(a->worker->loop) + (uint64_t)seconds * 1000000;
-    answer(iq, seconds, (enum consent)w->consent);
+    watch_answer(iq, seconds, (enum consent)w->consent);
     if (ask)
         ask_user(a, bare);
     show_all(a, w);
@@ -302,12 +302,12 @@ static void watch_begin(struct iq *iq, int64_t seconds)
 static void watch_end(struct iq *iq)
 {
     struct watched *d = watched_of(iq->account);
-    struct watcher **at = d == NULL ? NULL : find(d, stanza_from(iq->st));
+    struct watcher **at = d == NULL ? NULL : watch_find(d, stanza_from(iq->st));
     if (at != NULL && *at != NULL && (*at)->consent != CONSENT_REFUSED) {
-        take_out(d, at);
+        watch_take_out(d, at);
         settle(d);
     }
-    answer(iq, 0, CONSENT_RULES);
+    watch_answer(iq, 0, CONSENT_RULES);
 }
 
 /* At least by asking; not about those from whom the rules hide the user. */
@@ -317,13 +317,13 @@ static bool may_watch(const struct iq *iq)
     slice bare = stanza_from_bare(iq->st);
     if (a == NULL || consent_of(watched_of(a), bare) == CONSENT_REFUSED)
         return false;
-    return may_see(a, bare) || stage_show(a, bare);
+    return watch_may_see(a, bare) || stage_show(a, bare);
 }
 
-static bool watches(const struct iq *iq)
+static bool watch_watches(const struct iq *iq)
 {
     struct watched *d = iq->account == NULL ? NULL : watched_of(iq->account);
-    return d != NULL && *find(d, stanza_from(iq->st)) != NULL;
+    return d != NULL && *watch_find(d, stanza_from(iq->st)) != NULL;
 }
 
 /* The same refusal whether the account is there or not (RFC 6121 §11). */
@@ -337,7 +337,7 @@ static void watch_set(struct iq *iq)
         iq_error(iq, SE_BAD_REQUEST, SLICE("seconds is a number; 0 ends it"));
     else if (iq->st->from_len == iq->st->from_bare_len)
         iq_error(iq, SE_BAD_REQUEST, SLICE("a session watches, not an account"));
-    else if (seconds == 0 && watches(iq))
+    else if (seconds == 0 && watch_watches(iq))
         watch_end(iq);
     else if (!may_watch(iq))
         iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
@@ -351,7 +351,7 @@ static void watched_presence(struct session *s, struct stanza *st)
 {
     struct watched *d = watched_of(s->account);
     for (struct watcher *w = d == NULL ? NULL : d->first; w != NULL; w = w->next)
-        show(w, s, st);
+        watch_show(w, s, st);
 }
 
 /* Rules have changed: watchers that may no longer see the user get unavailable presence. */
@@ -372,7 +372,7 @@ static void watched_by(const struct account *a, watched_by_fn *fn, void *arg)
     const struct watched *d = watched_of(a);
     for (const struct watcher *w = d == NULL ? NULL : d->first; w != NULL; w = w->next) {
         slice bare = watcher_bare(w);
-        if (w->consent == CONSENT_GIVEN || may_see(a, bare))
+        if (w->consent == CONSENT_GIVEN || watch_may_see(a, bare))
             fn(bare, arg);
     }
 }
@@ -388,7 +388,7 @@ static void watched_unload(struct account *a)
     while (d->first != NULL) {
         if (held)
             show_nothing(a, d->first);
-        take_out(d, &d->first);
+        watch_take_out(d, &d->first);
     }
     mem_free(&a->state_of[account_slot]);
     if (held)
@@ -452,7 +452,7 @@ static enum verdict watch_check(struct session *s, struct stanza **st, struct re
     int64_t seconds = 1;
     bool yes = (*st)->type == TYPE_SUBSCRIBED;
     if ((*st)->kind == STANZA_PRESENCE && (yes || (*st)->type == TYPE_UNSUBSCRIBED))
-        return answered(s->account, to, yes ? CONSENT_GIVEN : CONSENT_REFUSED) ? DROP : PASS;
+        return watch_answered(s->account, to, yes ? CONSENT_GIVEN : CONSENT_REFUSED) ? DROP : PASS;
     if ((*st)->kind != STANZA_IQ || (*st)->type != TYPE_SET || !stanza_payload(*st, &payload) ||
         !elem_is(&payload, "watch", NS_WATCH))
         return PASS;

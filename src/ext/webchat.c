@@ -42,7 +42,7 @@ static bool is_path(slice text)
 }
 
 /* The content type of a file; NULL: such a file is not served. */
-static const char *type_of(slice name)
+static const char *webchat_type_of(slice name)
 {
     static const char *const table[][2] = {
         { ".html", "text/html; charset=utf-8" },
@@ -71,7 +71,7 @@ static const char *type_of(slice name)
 
 static bool is_picture(slice path)
 {
-    const char *type = type_of(path);
+    const char *type = webchat_type_of(path);
     return path.len == 0 || (path.ptr[0] == '/' && type != NULL && strncmp(type, "image/", 6) == 0);
 }
 
@@ -179,7 +179,7 @@ static int open_regular(struct fetch *f, const char *path)
     return 0;
 }
 
-static int open_file(struct fetch *f)
+static int webchat_open_file(struct fetch *f)
 {
     char packed[PATH_BYTES + 4];
     snprintf(packed, sizeof packed, "%s.gz", f->path);
@@ -187,7 +187,7 @@ static int open_file(struct fetch *f)
     return f->gzip ? 0 : open_regular(f, f->path);
 }
 
-static int read_piece(struct fetch *f)
+static int webchat_read_piece(struct fetch *f)
 {
     uint64_t left = f->size - f->at;
     size_t want = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
@@ -200,10 +200,10 @@ static int read_piece(struct fetch *f)
     return 0;
 }
 
-static void run_step(struct work *w)
+static void webchat_run_step(struct work *w)
 {
     struct fetch *f = CONTAINER_OF(w, struct fetch, work);
-    f->error = f->step == STEP_OPEN ? open_file(f) : read_piece(f);
+    f->error = f->step == STEP_OPEN ? webchat_open_file(f) : webchat_read_piece(f);
 }
 
 /* The worker. */
@@ -225,13 +225,13 @@ static void fetch_end(struct fetch *f)
     fetch_free(f);
 }
 
-static void step_done(struct work *w);
+static void webchat_step_done(struct work *w);
 
-static void begin_step(struct fetch *f, enum step step)
+static void webchat_begin_step(struct fetch *f, enum step step)
 {
     f->step = step;
-    f->work.run = run_step;
-    f->work.done = step_done;
+    f->work.run = webchat_run_step;
+    f->work.done = webchat_step_done;
     if (work_submit(f->worker->work, f->worker->loop, &f->work) == OK)
         return;
     f->step = STEP_NONE;
@@ -260,7 +260,7 @@ static const char *other_setting(const char *name)
 
 /* The domain that a page of this host is for: that name itself, or the one above it, or the first.
  */
-static slice domain_of(const struct http_request *r)
+static slice webchat_domain_of(const struct http_request *r)
 {
     const struct node *n = worker_here()->node;
     slice host, port, best = n->domains[0];
@@ -290,7 +290,7 @@ static void add_origins(const struct http_request *r, struct buf *out)
     http_base_url(r, &b);
     add_source(out, buf_slice(&b));
     buf_clear(&b);
-    http_public_base(domain_of(r), &b);
+    http_public_base(webchat_domain_of(r), &b);
     add_source(out, buf_slice(&b));
     if (upload.len > 0)
         add_source(out, upload);
@@ -324,7 +324,7 @@ static void not_installed(struct http_request *r)
               "folder that it is in.\n"));
 }
 
-static bool is_fresh(const struct fetch *f, slice etag)
+static bool webchat_is_fresh(const struct fetch *f, slice etag)
 {
     slice given = http_header(f->r, "If-None-Match"), one;
     while (given.len > 0) {
@@ -341,14 +341,14 @@ static bool is_fresh(const struct fetch *f, slice etag)
 static void send_on(struct fetch *f)
 {
     if (f->at < f->size && !f->r->head) {
-        begin_step(f, STEP_READ);
+        webchat_begin_step(f, STEP_READ);
     } else {
         http_finish(f->r);
         fetch_end(f);
     }
 }
 
-static void opened(struct fetch *f)
+static void webchat_opened(struct fetch *f)
 {
     struct buf lines, policy;
     char etag[64];
@@ -368,7 +368,7 @@ static void opened(struct fetch *f)
                              .cache =
                                  versioned ? "public, max-age=31536000, immutable" : "no-cache",
                              .policy = policy.len > 1 && !policy.overflow ? policy.ptr : NULL };
-    if (is_fresh(f, slice_of(etag))) {
+    if (webchat_is_fresh(f, slice_of(etag))) {
         a.status = 304;
         a.type = NULL;
         a.headers = buf_slice(&lines);
@@ -401,7 +401,7 @@ static void open_failed(struct fetch *f)
     fetch_end(f);
 }
 
-static void read_done(struct fetch *f)
+static void webchat_read_done(struct fetch *f)
 {
     if (f->error != 0) { /* the header has gone out: only a broken connection can tell */
         log_error(&log_webchat, LOG_EV("webchat.unreadable"), LOG_C("file", f->path),
@@ -416,7 +416,7 @@ static void read_done(struct fetch *f)
         send_on(f); /* else when it has gone: drained() */
 }
 
-static void step_done(struct work *w)
+static void webchat_step_done(struct work *w)
 {
     struct fetch *f = CONTAINER_OF(w, struct fetch, work);
     enum step step = f->step;
@@ -424,11 +424,11 @@ static void step_done(struct work *w)
     if (f->r == NULL)
         fetch_free(f);
     else if (step == STEP_READ)
-        read_done(f);
+        webchat_read_done(f);
     else if (f->error != 0)
         open_failed(f);
     else
-        opened(f);
+        webchat_opened(f);
 }
 
 static void drained(struct http_request *r)
@@ -438,7 +438,7 @@ static void drained(struct http_request *r)
         send_on(f);
 }
 
-static void gone(struct http_request *r)
+static void webchat_gone(struct http_request *r)
 {
     struct fetch *f = r->data;
     if (f != NULL)
@@ -448,7 +448,7 @@ static void gone(struct http_request *r)
 /* `name` is the end of the path, the folder being before it; or all of it. */
 static void file_get(struct http_request *r, const char *folder, slice name)
 {
-    const char *type = type_of(name);
+    const char *type = webchat_type_of(name);
     if (type == NULL) {
         http_answer_text(r, 404, SLICE("There is no such file.\n"));
         return;
@@ -468,10 +468,10 @@ static void file_get(struct http_request *r, const char *folder, slice name)
     f->gzip = http_has_token(http_header(r, "Accept-Encoding"), "gzip");
     buf_init(&f->piece, PIECE_BYTES);
     r->data = f;
-    begin_step(f, STEP_OPEN);
+    webchat_begin_step(f, STEP_OPEN);
 }
 
-static void add_text(struct buf *out, const char *name, slice text)
+static void webchat_add_text(struct buf *out, const char *name, slice text)
 {
     buf_printf(out, ", \"%s\": ", name);
     json_text(out, text);
@@ -489,7 +489,7 @@ static void rooms_at(const struct host *h, slice domain, void *arg)
     if (rooms->found || strcmp(h->category, "conference") != 0)
         return;
     rooms->found = true;
-    add_text(rooms->out, "rooms", domain);
+    webchat_add_text(rooms->out, "rooms", domain);
 }
 
 static bool other_on(const char *name)
@@ -502,7 +502,7 @@ static bool other_on(const char *name)
 static void users_at(const struct host *h, slice domain, void *arg)
 {
     if (strcmp(h->category, "directory") == 0)
-        add_text(arg, "users", domain);
+        webchat_add_text(arg, "users", domain);
 }
 
 /* The same page over TLS, where that is known; empty: it is not. */
@@ -513,7 +513,7 @@ static void add_https(struct buf *out, slice domain)
     http_public_base(domain, &base);
     if (slice_starts(buf_slice(&base), SLICE("https://"))) {
         buf_printf(&base, "%s/", setting_text(&chat_path));
-        add_text(out, "https", buf_slice(&base));
+        webchat_add_text(out, "https", buf_slice(&base));
     }
     buf_fini(&base);
 }
@@ -522,23 +522,23 @@ static void add_https(struct buf *out, slice domain)
 static void settings_get(struct http_request *r)
 {
     struct buf b;
-    slice domain = domain_of(r), title = slice_of(setting_text(&chat_title));
+    slice domain = webchat_domain_of(r), title = slice_of(setting_text(&chat_title));
     bool secret = r->secure || !other_on("c2s.tls-required");
     buf_init(&b, SETTINGS_MAX);
     buf_lit(&b, "{\"domain\": ");
     json_text(&b, domain);
-    add_text(&b, "title", title.len > 0 ? title : domain);
+    webchat_add_text(&b, "title", title.len > 0 ? title : domain);
     if (setting_text(&chat_logo)[0] != '\0')
-        add_text(&b, "logo", SLICE("logo"));
-    add_text(&b, "encryption", secret ? SLICE("fine") : SLICE("missing"));
+        webchat_add_text(&b, "logo", SLICE("logo"));
+    webchat_add_text(&b, "encryption", secret ? SLICE("fine") : SLICE("missing"));
     if (!secret)
         add_https(&b, domain);
     buf_printf(&b, ", \"registration\": %s",
                secret && other_on("register.enabled") ? "true" : "false");
     host_each_listed(domain, rooms_at, &(struct rooms){ &b, false });
     host_each_listed(domain, users_at, &b);
-    add_text(&b, "websocket", slice_of(other_setting("websocket.path")));
-    add_text(&b, "bosh", slice_of(other_setting("bosh.path")));
+    webchat_add_text(&b, "websocket", slice_of(other_setting("websocket.path")));
+    webchat_add_text(&b, "bosh", slice_of(other_setting("bosh.path")));
     buf_lit(&b, "}\n");
     http_answer(r, &(struct http_answer){ .status = 200,
                                           .type = "application/json",
@@ -565,7 +565,7 @@ static void front(struct http_request *r)
         http_answer(r, &(struct http_answer){ .status = 404 });
 }
 
-static void handle(struct http_request *r)
+static void webchat_handle(struct http_request *r)
 {
     slice base = slice_of(setting_text(&chat_path)), name = slice_from(r->path, base.len);
     if (!setting_bool(&chat_on)) {
@@ -587,8 +587,8 @@ static const struct http_route routes[] = {
     { .path_from = &chat_path,
       .methods = HTTP_M_GET,
       .flags = HTTP_BELOW,
-      .handle = handle,
-      .gone = gone,
+      .handle = webchat_handle,
+      .gone = webchat_gone,
       .drained = drained },
     { .path = "/", .methods = HTTP_M_GET, .handle = front },
     { 0 },

@@ -4,7 +4,8 @@
 
 enum { WAIT_MAX = 1 << 20 /* seconds, or requests: what is above is no number that we take */ };
 
-static bool number(const struct elem *e, const char *name, struct arena *tmp, int64_t *out)
+static bool bosh_body_number(const struct elem *e, const char *name, struct arena *tmp,
+                             int64_t *out)
 {
     slice text = elem_attr(e, name, tmp);
     *out = -1;
@@ -58,8 +59,9 @@ bool bosh_body_read(struct bosh_body *out, slice text, struct xml_work *work, st
     slice ack = elem_attr(e, "ack", tmp);
     out->ack = -1;
     return slice_int(elem_attr(e, "rid", tmp), &out->rid) && out->rid > 0 &&
-           out->rid <= BOSH_RID_MAX && number(e, "wait", tmp, &out->wait) &&
-           number(e, "hold", tmp, &out->hold) && number(e, "pause", tmp, &out->pause) &&
+           out->rid <= BOSH_RID_MAX && bosh_body_number(e, "wait", tmp, &out->wait) &&
+           bosh_body_number(e, "hold", tmp, &out->hold) &&
+           bosh_body_number(e, "pause", tmp, &out->pause) &&
            (ack.ptr == NULL ||
             (slice_int(ack, &out->ack) && out->ack >= 0 && out->ack <= BOSH_RID_MAX));
 }

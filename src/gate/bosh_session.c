@@ -25,7 +25,7 @@
 
 static void bosh_later(struct bosh *b) { loop_defer(b->worker->loop, &b->later); }
 
-static uint64_t now_us(const struct bosh *b) { return loop_now_us(b->worker->loop); }
+static uint64_t bosh_session_now_us(const struct bosh *b) { return loop_now_us(b->worker->loop); }
 
 /* The stream's side. */
 
@@ -46,7 +46,7 @@ static void forget_output(struct bosh *b)
 
 /* The longest element that waits does not count for the limit if it is long, as over TCP
  * (io/conn.h). */
-static void make_room(struct bosh *b, size_t bytes)
+static void bosh_session_make_room(struct bosh *b, size_t bytes)
 {
     if (bytes > C2S_OUTPUT_HIGH && bytes > b->large) {
         b->out.max += bytes - b->large;
@@ -60,10 +60,10 @@ static void make_room(struct bosh *b, size_t bytes)
     b->out.max = max;
 }
 
-static void append(struct bosh *b, slice element)
+static void bosh_session_append(struct bosh *b, slice element)
 {
     struct framed f = framed_split(element);
-    make_room(b, element.len + f.xmlns.len);
+    bosh_session_make_room(b, element.len + f.xmlns.len);
     buf_add(&b->out, f.tag);
     buf_add(&b->out, f.xmlns);
     buf_add(&b->out, f.rest);
@@ -79,7 +79,7 @@ static void bosh_write(struct xstream *x, slice element)
     if (slice_starts(element, SLICE("<stream:error"))) /* behind all stanzas: XEP-0206 §7 */
         buf_add(&b->error, element);
     else
-        append(b, element);
+        bosh_session_append(b, element);
 }
 
 static void bosh_stanza(struct xstream *x, const struct stanza *st, const struct stanza_note *note)
@@ -87,7 +87,7 @@ static void bosh_stanza(struct xstream *x, const struct stanza *st, const struct
     struct stream *s = stream_of(x);
     struct bosh *b = s->bosh;
     size_t room = stanza_write_max(st, note);
-    make_room(b, room);
+    bosh_session_make_room(b, room);
     char *at = buf_reserve(&b->out, room);
     if (at != NULL)
         b->out.len += stanza_write_alone(at, st, note);
@@ -98,7 +98,7 @@ static void bosh_stanza(struct xstream *x, const struct stanza *st, const struct
     bosh_later(b);
 }
 
-static void bosh_end(struct xstream *x)
+static void bosh_session_end(struct xstream *x)
 {
     struct bosh *b = bosh_of(x);
     b->ended = true;
@@ -139,7 +139,7 @@ static size_t bosh_output(const struct xstream *x)
 static const struct xstream_way way_bosh = { .open = bosh_open,
                                              .write = bosh_write,
                                              .stanza = bosh_stanza,
-                                             .end = bosh_end,
+                                             .end = bosh_session_end,
                                              .read_on = bosh_read_on,
                                              .last_us = bosh_last_us,
                                              .peer = bosh_peer,
@@ -159,7 +159,7 @@ static void bosh_fail(struct bosh *b, const char *condition)
 
 /* Answers. */
 
-static struct bosh_request *oldest(const struct bosh *b)
+static struct bosh_request *bosh_session_oldest(const struct bosh *b)
 {
     return list_empty(&b->held) ? NULL : CONTAINER_OF(b->held.next, struct bosh_request, node);
 }
@@ -206,7 +206,7 @@ static void write_answer(struct bosh *b, struct bosh_request *q, enum body_part 
         buf_printf(out, " ack='%lld'", (long long)b->rid);
     if (b->report != 0)
         buf_printf(out, " report='%lld' time='%llu'", (long long)b->report,
-                   (unsigned long long)(now_us(b) - b->report_us) / 1000);
+                   (unsigned long long)(bosh_session_now_us(b) - b->report_us) / 1000);
     b->report = 0;
     if (part == BODY_LAST) {
         buf_lit(out, " type='terminate'");
@@ -237,7 +237,7 @@ static struct bosh_kept *kept_for(struct bosh *b, int64_t rid)
 static void report(struct bosh *b, int64_t ack)
 {
     const struct bosh_kept *k = kept_for(b, ack + 1);
-    if (k == NULL || now_us(b) - k->at_us < BOSH_REPORT_S * 1000000ull)
+    if (k == NULL || bosh_session_now_us(b) - k->at_us < BOSH_REPORT_S * 1000000ull)
         return;
     b->report = k->rid;
     b->report_us = k->at_us;
@@ -262,7 +262,7 @@ static void confirm(struct bosh *b, int64_t has, int64_t past)
     bound_written(b->stream, count);
 }
 
-static void keep(struct bosh *b, const struct bosh_request *q)
+static void bosh_session_keep(struct bosh *b, const struct bosh_request *q)
 {
     struct bosh_kept *k = NULL;
     for (unsigned i = 0; i <= BOSH_REQUESTS_MAX && (k == NULL || k->text.cap > 0); i++)
@@ -274,7 +274,7 @@ static void keep(struct bosh *b, const struct bosh_request *q)
     buf_add(&k->text, buf_slice(&q->answer));
     k->large = q->large;
     k->rid = q->body.rid;
-    k->at_us = now_us(b);
+    k->at_us = bosh_session_now_us(b);
     k->out_count = b->stream->out_count;
 }
 
@@ -292,14 +292,14 @@ enum { CONFIRM_MS = 500 };
  * messages) would wait until it times out. */
 static void hurry_confirmation(struct bosh *b)
 {
-    struct bosh_request *q = oldest(b);
-    uint64_t due = now_us(b) + CONFIRM_MS * 1000;
+    struct bosh_request *q = bosh_session_oldest(b);
+    uint64_t due = bosh_session_now_us(b) + CONFIRM_MS * 1000;
     if (q != NULL && b->stream != NULL && b->stream->out_count != b->stream->out_reported &&
         due < q->due_us)
         q->due_us = due;
 }
 
-static void answer(struct bosh *b, struct bosh_request *q)
+static void bosh_session_answer(struct bosh *b, struct bosh_request *q)
 {
     bool last = tells_end(b);
     list_remove(&q->node);
@@ -309,8 +309,8 @@ static void answer(struct bosh *b, struct bosh_request *q)
     if (last)
         b->end_told = true;
     else
-        keep(b, q);
-    b->last_us = now_us(b);
+        bosh_session_keep(b, q);
+    b->last_us = bosh_session_now_us(b);
     hurry_confirmation(b);
     bosh_reply(b->worker, q);
 }
@@ -320,7 +320,7 @@ static bool may_answer(const struct bosh *b, const struct bosh_request *q)
     if (q == b->feeding && !b->ended)
         return false;
     return b->ended || b->out.len > 0 || b->greet || b->held_count > b->hold ||
-           now_us(b) >= q->due_us || b->pause_us > 0 || b->report != 0;
+           bosh_session_now_us(b) >= q->due_us || b->pause_us > 0 || b->report != 0;
 }
 
 /* Until when an early request waits for the one that is missing before it; UINT64_MAX: none is. */
@@ -339,8 +339,8 @@ static uint64_t gap_due_us(const struct bosh *b)
 
 static void set_timer(struct bosh *b)
 {
-    uint64_t now = now_us(b), due;
-    const struct bosh_request *q = oldest(b);
+    uint64_t now = bosh_session_now_us(b), due;
+    const struct bosh_request *q = bosh_session_oldest(b);
     if (q != NULL)
         due = q->due_us;
     else if (b->pause_us > 0)
@@ -372,7 +372,7 @@ static void bosh_free(struct bosh *b)
 
 /* The stream ends. If no request is open, the session is kept for a while, and the next request is
  * told. */
-static void finish(struct bosh *b, bool told)
+static void bosh_session_finish(struct bosh *b, bool told)
 {
     const struct gate_worker *g = b->worker->gate;
     struct list *node;
@@ -387,19 +387,19 @@ static void finish(struct bosh *b, bool told)
         set_timer(b);
 }
 
-static void on_timer(struct timer *t, struct loop *loop)
+static void bosh_session_on_timer(struct timer *t, struct loop *loop)
 {
     struct bosh *b = CONTAINER_OF(t, struct bosh, timer);
     (void)loop;
     if (b->stream == NULL) { /* no request came in time */
         bosh_free(b);
-    } else if (!list_empty(&b->held) || now_us(b) >= gap_due_us(b)) {
+    } else if (!list_empty(&b->held) || bosh_session_now_us(b) >= gap_due_us(b)) {
         bosh_later(b);
     } else {
         log_debug(&log_c2s, LOG_EV("bosh.inactive"), LOG_S("jid", b->stream->jid));
         stream_session_gone(b->stream, END_LOST);
         xstream_close(&b->stream->x, (slice){ 0 });
-        finish(b, true);
+        bosh_session_finish(b, true);
     }
 }
 
@@ -433,7 +433,7 @@ static bool key_fits(struct bosh *b, const struct bosh_body *body)
 static bool polls_too_often(struct bosh *b, const struct bosh_request *q)
 {
     bool empty = !q->more && !q->body.restart && !q->body.terminate && q->body.pause < 0;
-    uint64_t before_us = b->polled_us, now = now_us(b);
+    uint64_t before_us = b->polled_us, now = bosh_session_now_us(b);
     b->polled_us = empty && b->out.len == 0 ? now : 0;
     return b->polling && empty && before_us > 0 && now - before_us < BOSH_POLLING_S * 1000000ull;
 }
@@ -451,7 +451,7 @@ static void confirm_by(struct bosh *b, const struct bosh_body *body)
 }
 
 /* The next request: from now on it may be answered. */
-static void take(struct bosh *b, struct bosh_request *q)
+static void bosh_session_take(struct bosh *b, struct bosh_request *q)
 {
     const struct bosh_body *body = &q->body;
     list_remove(&q->node);
@@ -476,7 +476,7 @@ static void take(struct bosh *b, struct bosh_request *q)
 }
 
 /* All of its elements were taken. */
-static void taken(struct bosh *b)
+static void bosh_session_taken(struct bosh *b)
 {
     const struct bosh_body *body = &b->feeding->body;
     struct stream *s = b->stream;
@@ -548,9 +548,9 @@ static void read_requests(struct bosh *b)
         if (b->feeding != NULL && b->feeding->more)
             feed(b, &stanzas, &bytes);
         else if (b->feeding != NULL)
-            taken(b);
+            bosh_session_taken(b);
         else if (next != NULL && next->body.rid == b->rid + 1)
-            take(b, next);
+            bosh_session_take(b, next);
         else
             break;
     }
@@ -560,7 +560,7 @@ static void read_requests(struct bosh *b)
 
 /* The missing request has not come within the client's own waiting time. It will not come, and
  * later requests are out of the window for good (XEP-0124 §14.2). */
-static void give_up(struct bosh *b)
+static void bosh_session_give_up(struct bosh *b)
 {
     struct list *first = list_pop(&b->early);
     list_append(&b->held, first);
@@ -593,8 +593,8 @@ static void on_later(struct loop_defer *d)
     if (b->stream == NULL)
         return;
     read_requests(b);
-    if (!b->ended && now_us(b) >= gap_due_us(b))
-        give_up(b);
+    if (!b->ended && bosh_session_now_us(b) >= gap_due_us(b))
+        bosh_session_give_up(b);
     if (b->overflow && !b->ended) {
         b->overflow = false;
         xstream_fail(&b->stream->x, XE_POLICY_VIOLATION,
@@ -603,14 +603,14 @@ static void on_later(struct loop_defer *d)
     }
     if (b->ended)
         b->feeding = NULL;
-    while ((q = oldest(b)) != NULL && may_answer(b, q)) {
+    while ((q = bosh_session_oldest(b)) != NULL && may_answer(b, q)) {
         told = b->ended;
-        answer(b, q);
+        bosh_session_answer(b, q);
     }
     account_bytes(b);
     tell_slow(b);
     if (b->ended)
-        finish(b, told);
+        bosh_session_finish(b, told);
     else
         set_timer(b);
 }
@@ -673,7 +673,7 @@ static void insert_early(struct bosh *b, struct bosh_request *q)
 }
 
 /* Clients that have not logged in can use little memory. */
-static bool too_large(const struct bosh *b, const struct bosh_request *q)
+static bool bosh_session_too_large(const struct bosh *b, const struct bosh_request *q)
 {
     return b->stream->x.state < STREAM_AUTHED_OPEN &&
            (int64_t)q->text.len > setting_int(&c2s_bytes_before);
@@ -683,7 +683,7 @@ void bosh_receive(struct bosh *b, struct bosh_request *q)
 {
     int64_t ahead = q->body.rid - b->rid;
     bool extra = q->body.terminate || q->body.pause >= 0; /* one more is allowed to end or pause */
-    b->last_us = now_us(b);
+    b->last_us = bosh_session_now_us(b);
     if (b->stream == NULL) { /* it ended while no request was open */
         buf_lit(&q->answer,
                 "<body xmlns='" NS_HTTPBIND "' xmlns:stream='" NS_STREAM "' type='terminate'");
@@ -698,7 +698,7 @@ void bosh_receive(struct bosh *b, struct bosh_request *q)
         return;
     }
     q->more = elem_first(&q->body.elem, &q->child);
-    if (too_large(b, q)) {
+    if (bosh_session_too_large(b, q)) {
         list_append(&b->held, &q->node);
         b->held_count++;
         bosh_fail(b, "policy-violation");
@@ -709,7 +709,8 @@ void bosh_receive(struct bosh *b, struct bosh_request *q)
         b->held_count++;
         bosh_fail(b, "item-not-found");
     } else {
-        q->due_us = now_us(b) + (b->wait_us > 0 ? b->wait_us : BOSH_POLLING_S * 1000000ull);
+        q->due_us =
+            bosh_session_now_us(b) + (b->wait_us > 0 ? b->wait_us : BOSH_POLLING_S * 1000000ull);
         insert_early(b, q);
     }
     bosh_later(b);
@@ -799,7 +800,7 @@ void bosh_create(struct worker *w, struct bosh_request *q)
     b->secure = q->secure;
     b->peer = q->peer;
     b->greet = true;
-    b->timer.fn = on_timer;
+    b->timer.fn = bosh_session_on_timer;
     b->later.fn = on_later;
     b->last_us = loop_now_us(w->loop);
     rand_hex(b->sid, 16);

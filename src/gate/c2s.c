@@ -178,7 +178,7 @@ static const struct xstream_ops c2s_ops = { .rates = &c2s_rates,
                                             .idle = c2s_idle_check,
                                             .free = c2s_free };
 
-static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
+static void c2s_accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
 {
     struct c2s_listener *l = arg;
     enum peers_room room = PEERS_ROOM;
@@ -239,7 +239,7 @@ static void c2s_open(void *own, struct worker *w)
 {
     struct c2s *c = own;
     for (size_t i = 0; i < c->count; i++)
-        if (listener_attach(c->listen[i].listener, w->loop, accepted, &c->listen[i]) != OK)
+        if (listener_attach(c->listen[i].listener, w->loop, c2s_accepted, &c->listen[i]) != OK)
             log_error(&log_c2s, LOG_EV("listen.failed"), LOG_I("worker", w->index),
                       LOG_C("hint", "this worker cannot accept connections; restart the server"));
 }

@@ -197,7 +197,7 @@ static void peer_of_request(const struct http_request *r, struct conn_info *out)
     conn_info_parse(out, text);
 }
 
-static void handle(struct http_request *r)
+static void c2s_bosh_handle(struct http_request *r)
 {
     struct worker *w = worker_here(), *home;
     struct gate_worker *g = w->gate;
@@ -230,7 +230,7 @@ static void handle(struct http_request *r)
 }
 
 /* The connection is gone, the request goes on: its answer is kept for a repeat. */
-static void gone(struct http_request *r) { ((struct bosh_request *)r->data)->http = NULL; }
+static void c2s_bosh_gone(struct http_request *r) { ((struct bosh_request *)r->data)->http = NULL; }
 
 /* The client has pipelined its next request behind this one (XEP-0124 §16): a held request must be
  * answered now. */
@@ -280,14 +280,14 @@ static bool bosh_idle(void *own, struct worker *w)
     return g->bosh_requests == 0;
 }
 
-static void bosh_end(void *own, struct worker *w)
+static void c2s_bosh_end(void *own, struct worker *w)
 {
     (void)own;
     if (w->gate != NULL)
         bosh_worker_end(w);
 }
 
-const struct edge bosh_edge = { .name = "bosh", .idle = bosh_idle, .end = bosh_end };
+const struct edge bosh_edge = { .name = "bosh", .idle = bosh_idle, .end = c2s_bosh_end };
 
 static const struct http_route routes[] = {
     { .path_from = &bosh_path,
@@ -295,16 +295,16 @@ static const struct http_route routes[] = {
       .methods = HTTP_M_GET | HTTP_M_POST,
       .flags = HTTP_CORS | HTTP_WHEN_CROWDED,
       .body_max = BOSH_BODY_MAX,
-      .handle = handle,
-      .gone = gone,
+      .handle = c2s_bosh_handle,
+      .gone = c2s_bosh_gone,
       .followed = followed },
     { .path = "/bosh",
       .group = "bosh",
       .methods = HTTP_M_GET | HTTP_M_POST,
       .flags = HTTP_CORS | HTTP_WHEN_CROWDED,
       .body_max = BOSH_BODY_MAX,
-      .handle = handle,
-      .gone = gone,
+      .handle = c2s_bosh_handle,
+      .gone = c2s_bosh_gone,
       .followed = followed },
     { 0 },
 };

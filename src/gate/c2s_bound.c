@@ -264,7 +264,7 @@ void bound_here(struct stream *s, const struct down *d)
     xstream_timer(&s->x);
 }
 
-static void bound(struct stream *s, const struct down *d)
+static void c2s_bound_to(struct stream *s, const struct down *d)
 {
     struct buf b;
     bound_here(s, d);
@@ -278,7 +278,7 @@ static void bound(struct stream *s, const struct down *d)
     xstream_go(&s->x);
 }
 
-static void resumed(struct stream *s, const struct down *d)
+static void c2s_bound_resumed(struct stream *s, const struct down *d)
 {
     char text[256];
     bound_here(s, d);
@@ -290,7 +290,7 @@ static void resumed(struct stream *s, const struct down *d)
     xstream_go(&s->x);
 }
 
-static void enabled(struct stream *s, const struct down *d)
+static void c2s_bound_enabled(struct stream *s, const struct down *d)
 {
     struct buf b;
     buf_init(&b, 1024);
@@ -301,7 +301,7 @@ static void enabled(struct stream *s, const struct down *d)
 
 /* The session must know before it sends the next stanza. After a long one a session on another
  * worker waits until it is told (session_queue.c). */
-static void tell_level(struct stream *s, const struct stanza *st)
+static void c2s_bound_tell_level(struct stream *s, const struct stanza *st)
 {
     bool was = s->slow;
     if (s->x.conn != NULL && !was && conn_is_high(s->x.conn))
@@ -310,10 +310,10 @@ static void tell_level(struct stream *s, const struct stanza *st)
         bound_slow(s, false);
 }
 
-static void deliver(struct stream *s, const struct down *d)
+static void c2s_bound_deliver(struct stream *s, const struct down *d)
 {
     s->x.way->stanza(&s->x, d->st, d->note);
-    tell_level(s, d->st);
+    c2s_bound_tell_level(s, d->st);
     s->out_count = d->num;
     metric_add(&c2s_stanzas_out, 1);
     trace_stanza("stanza.out", s, d->st);
@@ -357,7 +357,7 @@ static void closed_by_home(struct stream *s, const struct down *d)
 }
 
 /* The answer of the home to a bind request. */
-static void answered(struct stream *s, const struct down *d)
+static void c2s_bound_answered(struct stream *s, const struct down *d)
 {
     bool bound_now = d->kind == DOWN_BOUND || d->kind == DOWN_RESUMED;
     if (s->x.state == STREAM_CLOSED) { /* the client left while its home was asked */
@@ -372,9 +372,9 @@ static void answered(struct stream *s, const struct down *d)
     if (s->x.state == STREAM_COMPLETING) {
         s->auth->profile->answered(s, d);
     } else if (d->kind == DOWN_BOUND) {
-        bound(s, d);
+        c2s_bound_to(s, d);
     } else if (d->kind == DOWN_RESUMED) {
-        resumed(s, d);
+        c2s_bound_resumed(s, d);
     } else {
         if (d->kind == DOWN_REFUSED)
             answer_iq(s, s->auth->request_id, d->error, d->text, (slice){ 0 });
@@ -392,7 +392,7 @@ void bound_down(struct stream *s, const struct down *d)
     case DOWN_RESUMED:
     case DOWN_REFUSED:
     case DOWN_NOT_RESUMED:
-        answered(s, d);
+        c2s_bound_answered(s, d);
         return;
     case DOWN_CLOSE:
         closed_by_home(s, d);
@@ -404,7 +404,7 @@ void bound_down(struct stream *s, const struct down *d)
         return;
     switch (d->kind) {
     case DOWN_STANZA:
-        deliver(s, d);
+        c2s_bound_deliver(s, d);
         break;
     case DOWN_ACK:
         acknowledge(s, d->num);
@@ -413,7 +413,7 @@ void bound_down(struct stream *s, const struct down *d)
         xstream_write(&s->x, SLICE("<r xmlns='" NS_SM "'/>"));
         break;
     case DOWN_ENABLED:
-        enabled(s, d);
+        c2s_bound_enabled(s, d);
         break;
     case DOWN_HOLD:
         xstream_hold(&s->x, CONN_HOLD_UNFINISHED);

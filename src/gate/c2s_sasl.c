@@ -92,7 +92,7 @@ void sasl_offer(struct stream *s, struct buf *b)
 
 /* An exchange. */
 
-static const struct sockaddr *peer_of(const struct stream *s)
+static const struct sockaddr *c2s_sasl_peer_of(const struct stream *s)
 {
     return (const struct sockaddr *)(const void *)&xstream_peer(&s->x)->peer;
 }
@@ -178,7 +178,7 @@ static enum sasl_step compared(struct stream *s, enum sasl_step step)
 }
 
 /* The answer to a look-up; the stream was waiting, so nothing has happened to it since. */
-static void looked_up(void *arg, enum err e, const struct credentials *c)
+static void c2s_sasl_looked_up(void *arg, enum err e, const struct credentials *c)
 {
     struct stream *s = arg;
     struct stream_auth *a = s->auth;
@@ -216,7 +216,7 @@ static void tokens_found(void *arg, enum err e, const struct device_tokens *t)
     sasl_do(s, compared(s, step));
 }
 
-static void look_up(struct stream *s)
+static void c2s_sasl_look_up(struct stream *s)
 {
     struct stream_auth *a = s->auth;
     struct worker *w = s->x.worker;
@@ -224,13 +224,14 @@ static void look_up(struct stream *s)
     if (a->step == SASL_NEED_TOKENS)
         a->device_op = device_tokens_get(&w->auth, a->try.jid, sasl2_device(s), tokens_found, s);
     else if (a->step == SASL_NEED_KEYS)
-        a->op = credentials_get(&w->auth, a->try.jid, sasl_mech_hash(a->mech), looked_up, s);
+        a->op =
+            credentials_get(&w->auth, a->try.jid, sasl_mech_hash(a->mech), c2s_sasl_looked_up, s);
     else
         a->op = credentials_verify(&w->auth,
                                    &(struct credentials_check){ .jid = a->try.jid,
                                                                 .password = sasl_password(a->sasl),
                                                                 .try = &a->try },
-                                   looked_up, s);
+                                   c2s_sasl_looked_up, s);
 }
 
 static void admit(struct stream *s);
@@ -263,7 +264,7 @@ static void turn_begins(struct stream *s)
     if (a->proof.ptr != NULL)
         sasl_do(s, compared(s, sasl_feed(a->sasl, a->proof)));
     else
-        look_up(s);
+        c2s_sasl_look_up(s);
 }
 
 static void sasl_turn_came(struct timer *t, struct loop *loop)
@@ -306,7 +307,8 @@ static void admit(struct stream *s)
     } else if (a->step == SASL_NEED_TOKENS || a->proof.ptr != NULL) {
         take_turn(s);
     } else {
-        look_up(s); /* a password takes its turn when it is verified, SCRAM with the proof */
+        c2s_sasl_look_up(
+            s); /* a password takes its turn when it is verified, SCRAM with the proof */
     }
 }
 
@@ -316,7 +318,7 @@ static void attempt(struct stream *s, enum sasl_step step)
     a->step = step;
     a->proof = (slice){ 0 };
     a->devices_seen = false;
-    throttle_try_init(&a->try, peer_of(s), sasl_account(s, a->arena),
+    throttle_try_init(&a->try, c2s_sasl_peer_of(s), sasl_account(s, a->arena),
                       a->two == NULL ? NULL : sasl2_device(s));
     admit(s);
 }
@@ -454,7 +456,7 @@ void sasl_cancel(struct stream *s)
 
 /* The profile of RFC 6120 §6. */
 
-static void say(struct stream *s, const char *element)
+static void c2s_sasl_say(struct stream *s, const char *element)
 {
     struct buf b;
     slice out = sasl_out(s->auth->sasl);
@@ -466,13 +468,13 @@ static void say(struct stream *s, const char *element)
     buf_fini(&b);
 }
 
-static void old_challenge(struct stream *s) { say(s, "challenge"); }
+static void old_challenge(struct stream *s) { c2s_sasl_say(s, "challenge"); }
 
 static void old_success(struct stream *s)
 {
     struct stream_auth *a = s->auth;
     if (sasl_out(a->sasl).len > 0)
-        say(s, "success");
+        c2s_sasl_say(s, "success");
     else
         xstream_write(&s->x, SLICE("<success xmlns='" NS_SASL "'/>"));
     sasl_destroy(&a->sasl);

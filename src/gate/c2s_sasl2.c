@@ -90,7 +90,7 @@ void sasl2_offer(struct buf *b, slice mechanisms, uint32_t tokens)
 
 /* The profile. */
 
-static void say(struct stream *s, const char *element, slice content)
+static void c2s_sasl2_say(struct stream *s, const char *element, slice content)
 {
     struct buf b;
     buf_init(&b, TEXT_MAX);
@@ -106,7 +106,7 @@ static void challenge(struct stream *s)
     struct buf b;
     buf_init(&b, TEXT_MAX);
     base64_encode(&b, sasl_out(s->auth->sasl));
-    say(s, "challenge", buf_slice(&b));
+    c2s_sasl2_say(s, "challenge", buf_slice(&b));
     buf_fini(&b);
 }
 
@@ -130,7 +130,7 @@ static void failure(struct stream *s, enum sasl_failure f, const char *text)
     buf_printf(&b, "<%s xmlns='" NS_SASL "'/>", sasl_failure_name(f));
     if (text != NULL)
         buf_printf(&b, "<text>%s</text>", text);
-    say(s, "failure", buf_slice(&b));
+    c2s_sasl2_say(s, "failure", buf_slice(&b));
     buf_fini(&b);
 }
 
@@ -168,7 +168,7 @@ enum sasl_step sasl2_tokens(struct stream *s, const struct device_tokens *t)
 
 /* <authenticate/> */
 
-static void keep(struct sasl2 *two, const struct sasl2_request *req)
+static void c2s_sasl2_keep(struct sasl2 *two, const struct sasl2_request *req)
 {
     struct buf b;
     two->req = *req;
@@ -218,7 +218,7 @@ static void authenticate(struct stream *s, const struct elem *e)
     a->two = mem_new(struct sasl2);
     a->two->arena = arena_create(ARENA_BYTES);
     xstream_now(&s->x, STREAM_BEGIN_SASL2);
-    keep(a->two, &req);
+    c2s_sasl2_keep(a->two, &req);
     const char *text = not_offered(s, a->two, token_mech);
     if (text != NULL)
         sasl_failed(s, SASL_MALFORMED_REQUEST, text);
@@ -253,7 +253,7 @@ static void offer_task(struct stream *s)
     buf_init(&b, TEXT_MAX);
     additional_data(two, &b);
     buf_printf(&b, "<tasks><task>%s</task></tasks>", sasl2_task_name(two->hash));
-    say(s, "continue", buf_slice(&b));
+    c2s_sasl2_say(s, "continue", buf_slice(&b));
     buf_fini(&b);
 }
 
@@ -303,7 +303,7 @@ static void begin_task(struct stream *s, const struct elem *e)
     buf_printf(&b, "<salt xmlns='" NS_SCRAM_UPGRADE "' iterations='%u'>", two->keys.iterations);
     base64_encode(&b, (slice){ (const char *)two->keys.salt, SCRAM_SALT_LEN });
     buf_lit(&b, "</salt>");
-    say(s, "task-data", buf_slice(&b));
+    c2s_sasl2_say(s, "task-data", buf_slice(&b));
     buf_fini(&b);
 }
 
@@ -364,7 +364,7 @@ static void mechanism_done(struct stream *s)
     next_task(s);
 }
 
-static void go_on(struct stream *s);
+static void c2s_sasl2_go_on(struct stream *s);
 
 static void go_home(struct stream *s)
 {
@@ -372,7 +372,7 @@ static void go_home(struct stream *s)
     stream_limits(s);
     xstream_wait(&s->x);
     if (!stream_migrate(s))
-        go_on(s);
+        c2s_sasl2_go_on(s);
 }
 
 /* A token is due when it is asked for, or the one that was used is old; not when the client gives
@@ -405,7 +405,7 @@ static void device_written(void *arg, enum err e)
         sasl_failed(s, SASL_TEMPORARY_AUTH_FAILURE, NULL);
 }
 
-static void go_on(struct stream *s)
+static void c2s_sasl2_go_on(struct stream *s)
 {
     struct stream_auth *a = s->auth;
     struct sasl2 *two = a->two;
@@ -441,7 +441,7 @@ static void go_on(struct stream *s)
     a->device_op = device_login(&s->x.worker->auth, &l, device_written, s);
 }
 
-void sasl2_arrived(struct stream *s) { go_on(s); }
+void sasl2_arrived(struct stream *s) { c2s_sasl2_go_on(s); }
 
 static void ask_bind(struct stream *s);
 
@@ -513,7 +513,7 @@ static void succeed(struct stream *s, slice identity, slice more)
     buf_add(&b, two->resumption);
     buf_add(&b, more);
     write_token(two, &b);
-    say(s, "success", buf_slice(&b));
+    c2s_sasl2_say(s, "success", buf_slice(&b));
     buf_fini(&b);
     sasl2_free(s->auth);
     if (s->x.state == STREAM_BOUND)
@@ -522,7 +522,7 @@ static void succeed(struct stream *s, slice identity, slice more)
     xstream_go(&s->x);
 }
 
-static void bound(struct stream *s, const struct down *d)
+static void c2s_sasl2_bound(struct stream *s, const struct down *d)
 {
     struct buf b;
     bound_here(s, d);
@@ -535,7 +535,7 @@ static void bound(struct stream *s, const struct down *d)
     buf_fini(&b);
 }
 
-static void resumed(struct stream *s, const struct down *d)
+static void c2s_sasl2_resumed(struct stream *s, const struct down *d)
 {
     struct buf b;
     bound_here(s, d);
@@ -549,7 +549,7 @@ static void resumed(struct stream *s, const struct down *d)
 }
 
 /* Without a resource the login has failed: the client may try again on the stream. */
-static void refused(struct stream *s, const struct down *d)
+static void c2s_sasl2_refused(struct stream *s, const struct down *d)
 {
     const char *text = arena_printf(loop_scratch(s->x.worker->loop), "%.*s", SLICE_ARG(d->text));
     xstream_go(&s->x);
@@ -560,16 +560,16 @@ static void sasl2_answered(struct stream *s, const struct down *d)
 {
     switch (d->kind) {
     case DOWN_BOUND:
-        bound(s, d);
+        c2s_sasl2_bound(s, d);
         break;
     case DOWN_RESUMED:
-        resumed(s, d);
+        c2s_sasl2_resumed(s, d);
         break;
     case DOWN_NOT_RESUMED:
         not_resumed(s, d->error);
         break;
     default:
-        refused(s, d);
+        c2s_sasl2_refused(s, d);
         break;
     }
 }

@@ -193,7 +193,7 @@ static void stream_adopt(struct worker *w, struct stream *s)
     map_put(&w->streams, s);
 }
 
-static void stream_leave(struct stream *s)
+static void c2s_stream_leave(struct stream *s)
 {
     map_del(&s->x.worker->streams, stream_key_of(s));
     xstream_leave(&s->x);
@@ -222,7 +222,7 @@ void stream_free(struct stream *s)
     s->x.ops->closing(&s->x);
     stream_auth_free(s);
     peers_leave(&s->peer);
-    stream_leave(s);
+    c2s_stream_leave(s);
     xml_reader_fini(&s->x.reader);
     metric_add(&c2s_streams, -1);
     mem_free(&s->jid_copy);
@@ -240,7 +240,7 @@ bool stream_migrate(struct stream *s)
         s->x.conn == NULL)
         return false;
     s->x.among->moved = true;
-    stream_leave(s);
+    c2s_stream_leave(s);
     conn_detach(s->x.conn);
     s->x.worker = NULL;
     home_send_to(w, 0, home, &arrive_message, &(struct arrive){ s });

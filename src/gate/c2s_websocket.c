@@ -226,7 +226,7 @@ static bool ws_frame(struct stream *s, const struct ws_frame *f, int32_t *stanza
     return !among->moved;
 }
 
-static size_t on_input(struct conn *c, slice data)
+static size_t c2s_websocket_on_input(struct conn *c, slice data)
 {
     struct stream *s = conn_owner(c);
     size_t done = 0;
@@ -257,17 +257,18 @@ static size_t on_input(struct conn *c, slice data)
     return done;
 }
 
-static void on_closed(struct conn *c)
+static void c2s_websocket_on_closed(struct conn *c)
 {
     ws_drop(conn_owner(c));
     xstream_on_closed(c);
 }
 
-static const struct conn_ops ws_ops = { on_input, xstream_on_event, on_closed };
+static const struct conn_ops ws_ops = { c2s_websocket_on_input, xstream_on_event,
+                                        c2s_websocket_on_closed };
 
 /* The handshake (RFC 6455 §4.2). */
 
-static void refuse(struct http_request *r, unsigned status, const char *why)
+static void c2s_websocket_refuse(struct http_request *r, unsigned status, const char *why)
 {
     struct buf lines;
     buf_init(&lines, 256);
@@ -302,7 +303,7 @@ static void accept_lines(struct buf *out, slice key)
     buf_lit(out, "\r\n");
 }
 
-static void upgrade(struct http_request *r, slice key)
+static void c2s_websocket_upgrade(struct http_request *r, slice key)
 {
     struct worker *w = worker_here();
     struct buf lines;
@@ -320,33 +321,33 @@ static void upgrade(struct http_request *r, slice key)
     conn_hand_over(c, &ws_ops, s);
 }
 
-static void handshake(struct http_request *r)
+static void c2s_websocket_handshake(struct http_request *r)
 {
     slice key = http_header(r, "Sec-WebSocket-Key"), origin = http_header(r, "Origin");
     const struct gate_worker *g = worker_here()->gate;
     if (!http_has_token(http_header(r, "Upgrade"), "websocket") ||
         !http_has_token(http_header(r, "Connection"), "upgrade"))
-        refuse(r, 426, "This is for WebSocket clients.\n");
+        c2s_websocket_refuse(r, 426, "This is for WebSocket clients.\n");
     else if (!slice_is(http_header(r, "Sec-WebSocket-Version"), "13"))
-        refuse(r, 426, "WebSocket version 13 is spoken here.\n");
+        c2s_websocket_refuse(r, 426, "WebSocket version 13 is spoken here.\n");
     else if (r->head || !key_valid(key))
-        refuse(r, 400, "Sec-WebSocket-Key is not 16 bytes in base64.\n");
+        c2s_websocket_refuse(r, 400, "Sec-WebSocket-Key is not 16 bytes in base64.\n");
     else if (!http_has_token(http_header(r, "Sec-WebSocket-Protocol"), "xmpp"))
-        refuse(r, 400, "The subprotocol xmpp must be offered (RFC 7395).\n");
+        c2s_websocket_refuse(r, 400, "The subprotocol xmpp must be offered (RFC 7395).\n");
     else if (origin.len > 0 && !http_origin_allowed(origin))
-        refuse(r, 403, "This origin is not in http.cors-origins.\n");
+        c2s_websocket_refuse(r, 403, "This origin is not in http.cors-origins.\n");
     else if (g->streams.stopped)
-        refuse(r, 503, "The server ends.\n");
+        c2s_websocket_refuse(r, 503, "The server ends.\n");
     else
-        upgrade(r, key);
+        c2s_websocket_upgrade(r, key);
 }
 
 static const struct http_route routes[] = {
     { .path_from = &websocket_path,
       .methods = HTTP_M_GET,
       .flags = HTTP_CORS,
-      .handle = handshake },
-    { .path = "/ws", .methods = HTTP_M_GET, .flags = HTTP_CORS, .handle = handshake },
+      .handle = c2s_websocket_handshake },
+    { .path = "/ws", .methods = HTTP_M_GET, .flags = HTTP_CORS, .handle = c2s_websocket_handshake },
     { 0 },
 };
 

@@ -66,7 +66,7 @@ static slice component_domain(const struct component *c)
     return (slice){ c->domain, c->domain_len };
 }
 
-static slice id_of(const void *item)
+static slice component_id_of(const void *item)
 {
     return (slice){ (const char *)&((const struct component *)item)->x.id, sizeof(uint64_t) };
 }
@@ -109,7 +109,7 @@ static void component_failed(struct xstream *x, enum stream_error e, slice text)
 
 /* Joining. */
 
-static void joined(struct worker *w, uint64_t link, enum err e)
+static void component_joined(struct worker *w, uint64_t link, enum err e)
 {
     struct component_gate *g = edge_own(w->node, &component_edge);
     struct component *c =
@@ -185,7 +185,7 @@ static void secret_read(void *arg, enum store_result result, const struct store_
     }
     xstream_now(&c->x, STREAM_PASSED);
     c->announced = true;
-    remote_announce(c->x.worker, component_domain(c), c->x.id, REMOTE_UP, joined);
+    remote_announce(c->x.worker, component_domain(c), c->x.id, REMOTE_UP, component_joined);
 }
 
 static void read_component_secret(struct component *c)
@@ -299,7 +299,7 @@ static void component_free(struct xstream *x)
     timer_cancel(&c->turn);
     if (c->try.taken)
         throttle_failed(c->gate->throttle, &c->try, loop_now_us(x->worker->loop));
-    map_del(&c->gate->worker[x->worker->index].by_id, id_of(c));
+    map_del(&c->gate->worker[x->worker->index].by_id, component_id_of(c));
     xstream_fini(x);
     metric_add(&component_streams, -1);
     mem_free(&c);
@@ -316,7 +316,7 @@ static const struct xstream_ops component_ops = { .late = "no handshake in time"
                                                   .due_ms = component_due_ms,
                                                   .free = component_free };
 
-static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
+static void component_accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
 {
     struct component_listener *l = arg;
     struct worker *w = worker_here();
@@ -363,14 +363,15 @@ static void component_start(void *own, struct worker *w)
 {
     struct component_worker *cw = &((struct component_gate *)own)->worker[w->index];
     xstreams_init(&cw->streams);
-    map_init(&cw->by_id, id_of);
+    map_init(&cw->by_id, component_id_of);
 }
 
 static void component_open(void *own, struct worker *w)
 {
     struct component_gate *g = own;
     for (size_t i = 0; i < g->count; i++)
-        if (listener_attach(g->listen[i].listener, w->loop, accepted, &g->listen[i]) != OK)
+        if (listener_attach(g->listen[i].listener, w->loop, component_accepted, &g->listen[i]) !=
+            OK)
             log_error(&log_component, LOG_EV("listen.failed"), LOG_I("worker", w->index),
                       LOG_C("hint", "this worker cannot accept connections; restart the server"));
 }

@@ -62,7 +62,7 @@ static const struct store_schema schema = {
 };
 
 /* Of a command; false: it was answered. */
-static bool domain_ok(struct command_call *call, slice domain)
+static bool component_rows_domain_ok(struct command_call *call, slice domain)
 {
     const struct worker *w = call->worker;
     if (!node_serves(w->node, domain) && host_find(w->node, domain, &(slice){ 0 }) == NULL)
@@ -76,13 +76,14 @@ slice component_context(slice domain, struct arena *tmp)
     return slice_of(arena_printf(tmp, "component %.*s", SLICE_ARG(domain)));
 }
 
-static void add_put(struct store_batch *b, struct command_call *call, slice domain, slice secret)
+static void component_rows_add_put(struct store_batch *b, struct command_call *call, slice domain,
+                                   slice secret)
 {
     slice context = component_context(domain, call->arena);
     STORE_ADD(b, &component_put, 1, SV_T(domain), SV_T(seal(secret, context, call->arena)));
 }
 
-static void added(void *arg, enum store_result result, const struct store_batch *b)
+static void component_rows_added(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
     (void)b;
@@ -130,7 +131,7 @@ static void ended_everywhere(struct worker *w, void *arg)
 }
 
 /* Whoever read the secret before is told by the message. */
-static void deleted(void *arg, enum store_result result, const struct store_batch *b)
+static void component_rows_deleted(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct deletion *d = arg;
     struct command_call *call = d->call;
@@ -150,7 +151,7 @@ struct making {
     char secret[2 * SECRET_MADE + 1];
 };
 
-static void made(void *arg, enum store_result result, const struct store_batch *b)
+static void component_rows_made(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct making *m = arg;
     if (result == STORE_OK) {
@@ -158,7 +159,7 @@ static void made(void *arg, enum store_result result, const struct store_batch *
         command_text(m->call, "domain", m->domain);
         command_text(m->call, "secret", slice_of(m->secret));
     }
-    added(m->call, result, b);
+    component_rows_added(m->call, result, b);
 }
 
 static void make_secret(struct command_call *call, slice domain)
@@ -168,15 +169,15 @@ static void make_secret(struct command_call *call, slice domain)
     *m = (struct making){ .call = call, .domain = domain };
     rand_hex(m->secret, SECRET_MADE);
     struct store_batch *b = store_write(w->store, 0);
-    add_put(b, call, domain, slice_of(m->secret));
-    store_submit(b, w->loop, 0, made, m);
+    component_rows_add_put(b, call, domain, slice_of(m->secret));
+    store_submit(b, w->loop, 0, component_rows_made, m);
 }
 
-static void run_add(struct command_call *call)
+static void component_rows_run_add(struct command_call *call)
 {
     struct worker *w = call->worker;
     slice domain = command_arg(call, "domain"), secret = command_arg(call, "secret");
-    if (!domain_ok(call, domain))
+    if (!component_rows_domain_ok(call, domain))
         return;
     if (!seal_ready()) {
         command_fail(call, E_DOWN,
@@ -188,21 +189,21 @@ static void run_add(struct command_call *call)
         return;
     }
     struct store_batch *b = store_write(w->store, 0);
-    add_put(b, call, domain, secret);
-    store_submit(b, w->loop, 0, added, call);
+    component_rows_add_put(b, call, domain, secret);
+    store_submit(b, w->loop, 0, component_rows_added, call);
 }
 
-static void run_del(struct command_call *call)
+static void component_rows_run_del(struct command_call *call)
 {
     struct worker *w = call->worker;
     slice domain = command_arg(call, "domain");
-    if (!domain_ok(call, domain))
+    if (!component_rows_domain_ok(call, domain))
         return;
     struct store_batch *b = store_write(w->store, 0);
     struct deletion *d = arena_new(call->arena, struct deletion, 1);
     *d = (struct deletion){ call, domain };
     STORE_ADD(b, &component_delete, STORE_ANY_ROWS, SV_T(domain));
-    store_submit(b, w->loop, 0, deleted, d);
+    store_submit(b, w->loop, 0, component_rows_deleted, d);
 }
 
 struct links {
@@ -217,7 +218,7 @@ static void count_links(slice domain, unsigned links, void *arg)
         l->count = links;
 }
 
-static void listed(void *arg, enum store_result result, const struct store_batch *b)
+static void component_rows_listed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
@@ -234,12 +235,12 @@ static void listed(void *arg, enum store_result result, const struct store_batch
     command_done(call, "%s", "");
 }
 
-static void run_list(struct command_call *call)
+static void component_rows_run_list(struct command_call *call)
 {
     struct worker *w = call->worker;
     struct store_batch *b = store_read(w->store, 0);
     store_add(b, &component_list, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, listed, call);
+    store_submit(b, w->loop, 0, component_rows_listed, call);
 }
 
 static struct command command_add = {
@@ -259,7 +260,7 @@ static struct command command_add = {
               .doc = "its secret, 16 to 1000 bytes" },
             { 0 },
         },
-    .run = run_add,
+    .run = component_rows_run_add,
     .doc = "Lets an external component serve a domain (XEP-0114), or changes its secret. Without a "
            "secret the server makes one and shows it.",
     .columns =
@@ -279,14 +280,14 @@ static struct command command_del = {
               .doc = "the domain that it serves" },
             { 0 },
         },
-    .run = run_del,
+    .run = component_rows_run_del,
     .doc = "Deletes a component's secret and ends its connections.",
 };
 static struct command command_show = {
     .name = "component list",
     .effect = COMMAND_READS,
     .args = (const struct command_arg[]){ { 0 } },
-    .run = run_list,
+    .run = component_rows_run_list,
     .doc = "Lists the components that may connect. Shows how many connections each has.",
     .columns =
         (const struct command_column[]){

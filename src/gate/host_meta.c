@@ -36,7 +36,7 @@ static void link_url(const struct http_request *r, unsigned i, struct buf *out)
     buf_fini(&base);
 }
 
-static void answer(struct http_request *r, const char *type, const struct buf *document)
+static void host_meta_answer(struct http_request *r, const char *type, const struct buf *document)
 {
     http_answer(r,
                 &(struct http_answer){ .status = 200, .type = type, .body = buf_slice(document) });
@@ -59,7 +59,7 @@ static void as_xml(struct http_request *r)
         buf_lit(&b, "'/>\n");
     }
     buf_lit(&b, "</XRD>\n");
-    answer(r, "application/xrd+xml; charset=utf-8", &b);
+    host_meta_answer(r, "application/xrd+xml; charset=utf-8", &b);
     buf_fini(&url);
     buf_fini(&b);
 }
@@ -82,7 +82,7 @@ static void as_json(struct http_request *r)
         between = ",";
     }
     buf_lit(&b, "\n]}\n");
-    answer(r, "application/json", &b);
+    host_meta_answer(r, "application/json", &b);
     buf_fini(&url);
     buf_fini(&b);
 }

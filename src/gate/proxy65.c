@@ -119,7 +119,7 @@ static void side_refuse(struct side *s, enum socks5_reply code)
     conn_close(s->conn);
 }
 
-static void stream_leave(struct side *s)
+static void proxy65_stream_leave(struct side *s)
 {
     struct bytestream *b = s->stream;
     struct side *other = other_side(s);
@@ -140,13 +140,13 @@ static void stream_leave(struct side *s)
     mem_free(&b);
 }
 
-static void on_closed(struct conn *conn)
+static void proxy65_on_closed(struct conn *conn)
 {
     struct side *s = conn_owner(conn);
     timer_cancel(&s->timer);
     timer_cancel(&s->refill);
     list_remove(&s->node);
-    stream_leave(s);
+    proxy65_stream_leave(s);
     peers_leave(&s->peer);
     s->proxy->sides_open--;
     metric_add(&proxy65_connections, -1);
@@ -155,7 +155,7 @@ static void on_closed(struct conn *conn)
 
 /* Time. */
 
-static void on_timer(struct timer *t, struct loop *loop)
+static void proxy65_on_timer(struct timer *t, struct loop *loop)
 {
     struct side *s = CONTAINER_OF(t, struct side, timer);
     const struct side *other = other_side(s);
@@ -174,7 +174,7 @@ static void on_timer(struct timer *t, struct loop *loop)
 }
 
 /* One second's worth may go at once. Time that makes no whole byte yet counts the next time. */
-static void refill(struct side *s)
+static void proxy65_refill(struct side *s)
 {
     int64_t rate = setting_int(&proxy65_rate);
     uint64_t now_us = loop_now_us(s->worker->loop), passed_us = now_us - s->filled_us;
@@ -204,7 +204,7 @@ static size_t relay(struct side *s, slice data)
     struct side *other = other_side(s);
     if (other == NULL || other->state != ACTIVE)
         return data.len; /* nobody reads it any more */
-    refill(s);
+    proxy65_refill(s);
     size_t len = s->tokens <= 0 ? 0 : (uint64_t)s->tokens < data.len ? (size_t)s->tokens : data.len;
     if (len > 0) {
         conn_write(other->conn, (slice){ data.ptr, len });
@@ -310,7 +310,7 @@ static void activation_over(struct worker *w, void *arg)
     mem_free(&a);
 }
 
-static unsigned worker_of(const struct node *n, slice hash)
+static unsigned proxy65_worker_of(const struct node *n, slice hash)
 {
     return (unsigned)(hash_keyed(hash) % n->worker_count);
 }
@@ -324,7 +324,7 @@ void proxy65_activate(struct worker *w, const char hash[PROXY65_HASH + 1], proxy
     }
     struct activation *a = mem_new(struct activation);
     *a = (struct activation){ .done = done, .arg = arg };
-    home_ask_at(w, 0, worker_of(w->node, slice_of(hash)), &activate_message,
+    home_ask_at(w, 0, proxy65_worker_of(w->node, slice_of(hash)), &activate_message,
                 &(struct activate){ slice_of(hash) },
                 &(struct asker){ activation_heard, activation_over, a });
 }
@@ -336,7 +336,10 @@ int proxy65_port(void)
 
 /* The handshake. */
 
-static slice key_of(const void *item) { return slice_of(((const struct bytestream *)item)->hash); }
+static slice proxy65_key_of(const void *item)
+{
+    return slice_of(((const struct bytestream *)item)->hash);
+}
 
 /* At the worker of its hash. A third one is not let in (XEP-0065 §8.1). */
 static void side_join(struct side *s)
@@ -397,7 +400,7 @@ const struct message_row *const proxy65_messages[] = { &activate_message, &activ
 static void side_move(struct side *s)
 {
     struct worker *w = s->worker;
-    unsigned home = worker_of(w->node, slice_of(s->hash));
+    unsigned home = proxy65_worker_of(w->node, slice_of(s->hash));
     if (home == w->index) {
         side_join(s);
         return;
@@ -443,7 +446,7 @@ static size_t greeting(struct side *s, slice data)
     return g.bytes;
 }
 
-static size_t request(struct side *s, slice data)
+static size_t proxy65_request(struct side *s, slice data)
 {
     struct socks5_request q;
     enum socks5_result r = socks5_read_request(&q, data);
@@ -469,21 +472,21 @@ static size_t request(struct side *s, slice data)
     return q.bytes;
 }
 
-static size_t on_input(struct conn *conn, slice data)
+static size_t proxy65_on_input(struct conn *conn, slice data)
 {
     struct side *s = conn_owner(conn);
     size_t used = 0;
     if (s->state == GREETING)
         used = greeting(s, data);
     if (s->state == REQUEST && used < data.len) /* do not use it afterwards: it may have moved */
-        return used + request(s, slice_from(data, used));
+        return used + proxy65_request(s, slice_from(data, used));
     if (s->state == ACTIVE)
         return relay(s, data);
     return s->state == CLOSED || s->state == ENDING ? data.len : used;
 }
 
 /* If the output of one side is full, the other side is not read. */
-static void on_event(struct conn *conn, enum conn_event ev)
+static void proxy65_on_event(struct conn *conn, enum conn_event ev)
 {
     struct side *s = conn_owner(conn), *other = other_side(s);
     switch (ev) {
@@ -515,9 +518,9 @@ static void on_event(struct conn *conn, enum conn_event ev)
     }
 }
 
-static const struct conn_ops ops = { on_input, on_event, on_closed };
+static const struct conn_ops ops = { proxy65_on_input, proxy65_on_event, proxy65_on_closed };
 
-static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
+static void proxy65_accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
 {
     struct proxy65_listener *l = arg;
     struct proxy65 *p = l->proxy;
@@ -535,7 +538,7 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
         return;
     }
     struct side *s = mem_new(struct side);
-    *s = (struct side){ .conn = conn, .proxy = p, .timer.fn = on_timer, .peer = key };
+    *s = (struct side){ .conn = conn, .proxy = p, .timer.fn = proxy65_on_timer, .peer = key };
     side_adopt(worker_here(), s);
     metric_add(&proxy65_connections, 1);
     int64_t open = ++p->sides_open;
@@ -553,14 +556,14 @@ static void proxy65_start(void *own, struct worker *w)
 {
     struct proxy65 *p = own;
     list_init(&p->sides[w->index]);
-    map_init(&p->streams[w->index], key_of);
+    map_init(&p->streams[w->index], proxy65_key_of);
 }
 
 static void proxy65_open(void *own, struct worker *w)
 {
     struct proxy65 *p = own;
     for (size_t i = 0; i < p->count; i++)
-        if (listener_attach(p->listen[i].listener, w->loop, accepted, &p->listen[i]) != OK)
+        if (listener_attach(p->listen[i].listener, w->loop, proxy65_accepted, &p->listen[i]) != OK)
             log_error(&log_proxy65, LOG_EV("listen.failed"), LOG_I("worker", w->index),
                       LOG_C("hint", "this worker cannot accept connections; restart the server"));
 }

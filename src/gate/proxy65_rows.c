@@ -129,7 +129,8 @@ static void address_get(struct iq *iq)
 }
 
 /* §5.3.3: SHA-1 of stream id, initiator and target, in hexadecimal. */
-static void hash_of(char out[PROXY65_HASH + 1], slice sid, slice initiator, slice target)
+static void proxy65_rows_hash_of(char out[PROXY65_HASH + 1], slice sid, slice initiator,
+                                 slice target)
 {
     unsigned char sha[SHA_DIGEST_LENGTH];
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
@@ -180,7 +181,7 @@ static void activate_set(struct iq *iq)
     } else if (jid_parse(&target, elem_text(&e, iq->tmp), iq->tmp) != OK) {
         iq_error(iq, SE_JID_MALFORMED, (slice){ 0 });
     } else {
-        hash_of(hash, sid, stanza_from(iq->st), target.full);
+        proxy65_rows_hash_of(hash, sid, stanza_from(iq->st), target.full);
         struct iq *held = iq_hold(iq);
         proxy65_activate(held->worker, hash, activated, held);
     }

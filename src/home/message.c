@@ -43,7 +43,7 @@ static bool row_is_sound(const struct message_row *row, struct why *why)
     return true;
 }
 
-static void gather(struct known *k, const struct message_row *row)
+static void home_message_gather(struct known *k, const struct message_row *row)
 {
     *k = (struct known){ .row = row };
     for (const struct message_field *f = row->fields; f->type != MF_END; f++) {
@@ -77,7 +77,7 @@ bool messages_set(const struct message_row *const *rows, size_t count, struct wh
                     other->id, row->name, row->id);
             return false;
         }
-        gather(&known[row->id], row);
+        home_message_gather(&known[row->id], row);
     }
     return true;
 }
@@ -87,7 +87,7 @@ const struct message_row *message_find(uint32_t id)
     return id < MESSAGE_IDS ? known[id].row : NULL;
 }
 
-static const struct known *known_of(const struct message_row *row)
+static const struct known *home_message_known_of(const struct message_row *row)
 {
     const struct known *k = &known[row->id];
     ensure(k->row == row); /* it stands in a list of the program */
@@ -106,7 +106,7 @@ static slice *slice_in(void *message, uint16_t at)
     return (slice *)(void *)((char *)message + at);
 }
 
-static void release(const struct known *k, void *message)
+static void home_message_release(const struct known *k, void *message)
 {
     for (unsigned i = 0; i < k->stanzas; i++)
         stanza_unref(stanza_in(message, k->stanza_at[i]));
@@ -114,12 +114,12 @@ static void release(const struct known *k, void *message)
 
 void message_release(const struct message_row *row, void *message)
 {
-    release(known_of(row), message);
+    home_message_release(home_message_known_of(row), message);
 }
 
 void message_copy(const struct message_row *row, void *copy, const void *message)
 {
-    const struct known *k = known_of(row);
+    const struct known *k = home_message_known_of(row);
     memcpy(copy, message, row->size);
     for (unsigned i = 0; i < k->stanzas; i++) {
         struct stanza **st = stanza_in(copy, k->stanza_at[i]);
@@ -152,14 +152,14 @@ static struct frame *frame_of(const struct known *k, const void *message,
     return f;
 }
 
-static void run(struct worker *w, const struct known *k, void *message,
-                const struct message_from *from)
+static void home_message_run(struct worker *w, const struct known *k, void *message,
+                             const struct message_from *from)
 {
     if (from->part == PART_ALONE)
         k->row->run(w, message, from);
     else
         question_deliver(w, k->row, message, from);
-    release(k, message);
+    home_message_release(k, message);
 }
 
 void messages_deliver(struct frame *f, void *worker)
@@ -168,11 +168,11 @@ void messages_deliver(struct frame *f, void *worker)
     const struct message_from from = { w->node->id, f->worker, f->num, f->flags };
     ensure(f->kind < MESSAGE_IDS && known[f->kind].row != NULL); /* of home_send_to() */
     w->delivered++;
-    run(w, &known[f->kind], f->bytes, &from);
+    home_message_run(w, &known[f->kind], f->bytes, &from);
     frame_free(&f);
 }
 
-void messages_drop(struct frame *f) { release(&known[f->kind], f->bytes); }
+void messages_drop(struct frame *f) { home_message_release(&known[f->kind], f->bytes); }
 
 /* Sending. */
 
@@ -194,13 +194,14 @@ static void send_away(struct worker *w, uint32_t node, unsigned worker,
 void home_send_as(struct worker *w, uint32_t node, unsigned worker, const struct message_row *row,
                   void *message, const struct message_from *as)
 {
-    const struct known *k = known_of(row);
+    const struct known *k = home_message_known_of(row);
     ensure(as->part == PART_ANSWER || row->run != NULL);
     if (node != 0 && node != w->node->id) {
         send_away(w, node, worker, row, message, as);
-        release(k, message);
+        home_message_release(k, message);
     } else if (worker == w->index) {
-        run(w, k, message, &(struct message_from){ w->node->id, w->index, as->question, as->part });
+        home_message_run(w, k, message,
+                         &(struct message_from){ w->node->id, w->index, as->question, as->part });
     } else {
         mesh_send(w->port, worker, frame_of(k, message, as));
     }
@@ -245,7 +246,7 @@ void messages_receive(void *worker, const struct bus_from *bus_from, slice bytes
     struct why why;
     void *message;
     if (message_unpack(&row, &message, bytes, w, &from, &why) == OK)
-        run(w, known_of(row), message, &from);
+        home_message_run(w, home_message_known_of(row), message, &from);
     else
         log_warn(&log_frames, LOG_EV("frame.dropped"), LOG_I("node", from.node),
                  LOG_I("bytes", (int64_t)bytes.len), LOG_C("why", why.text),

@@ -97,7 +97,7 @@ struct reading {
 };
 
 /* false: cut short. */
-static bool read_number(struct reading *r, uint64_t *n, size_t bytes)
+static bool message_wire_read_number(struct reading *r, uint64_t *n, size_t bytes)
 {
     uint64_t le = 0;
     if (r->rest.len < bytes)
@@ -111,7 +111,7 @@ static bool read_number(struct reading *r, uint64_t *n, size_t bytes)
 static bool read_slice(struct reading *r, slice *out)
 {
     uint64_t len;
-    if (!read_number(r, &len, sizeof(uint32_t)) || len > r->rest.len)
+    if (!message_wire_read_number(r, &len, sizeof(uint32_t)) || len > r->rest.len)
         return false;
     *out = (slice){ r->rest.ptr, (size_t)len };
     r->rest = slice_from(r->rest, (size_t)len);
@@ -123,7 +123,7 @@ static bool read_stanza(struct reading *r, struct stanza **out)
     struct worker *w = r->worker;
     uint64_t odd;
     slice text;
-    if (!read_number(r, &odd, 1) || odd > (ODD_TYPE | ODD_TO) || !read_slice(r, &text))
+    if (!message_wire_read_number(r, &odd, 1) || odd > (ODD_TYPE | ODD_TO) || !read_slice(r, &text))
         return false;
     if (text.len == 0)
         return odd == 0;
@@ -136,26 +136,26 @@ static bool read_stanza(struct reading *r, struct stanza **out)
 }
 
 /* A number that is too high for the field is cut here and found by its check. */
-static bool read_field(struct reading *r, const struct message_field *f, void *member)
+static bool message_wire_read_field(struct reading *r, const struct message_field *f, void *member)
 {
     uint64_t n = 0;
     bool whole;
     switch (f->type) {
     case MF_BOOL:
-        whole = read_number(r, &n, 1) && n <= 1;
+        whole = message_wire_read_number(r, &n, 1) && n <= 1;
         *(bool *)member = n == 1;
         return whole;
     case MF_U8:
-        whole = read_number(r, &n, 1);
+        whole = message_wire_read_number(r, &n, 1);
         *(uint8_t *)member = (uint8_t)n;
         return whole;
     case MF_U32:
-        whole = read_number(r, &n, sizeof(uint32_t));
+        whole = message_wire_read_number(r, &n, sizeof(uint32_t));
         *(uint32_t *)member = (uint32_t)n;
         return whole;
     case MF_U64:
     case MF_I64:
-        return read_number(r, member, sizeof(uint64_t));
+        return message_wire_read_number(r, member, sizeof(uint64_t));
     case MF_STANZA:
         return read_stanza(r, member);
     default:
@@ -225,7 +225,7 @@ static enum err read_fields(struct reading *r, const struct message_row *row, ui
     for (; f->type != MF_END; f++) {
         void *member = (char *)message + f->offset;
         bool known = (uint64_t)(f - row->fields) < sent;
-        if (known && !read_field(r, f, member)) {
+        if (known && !message_wire_read_field(r, f, member)) {
             why_set(why, "message %s: field %s is cut short or damaged", row->name, f->name);
             return E_CORRUPT;
         }
@@ -245,8 +245,10 @@ static enum err read_head(struct reading *r, const struct message_row **row,
                           struct message_from *from, uint64_t *fields, struct why *why)
 {
     uint64_t format, part, id, question;
-    if (!read_number(r, &format, 1) || !read_number(r, &part, 1) || !read_number(r, &id, 2) ||
-        !read_number(r, &question, sizeof(uint32_t)) || !read_number(r, fields, 1)) {
+    if (!message_wire_read_number(r, &format, 1) || !message_wire_read_number(r, &part, 1) ||
+        !message_wire_read_number(r, &id, 2) ||
+        !message_wire_read_number(r, &question, sizeof(uint32_t)) ||
+        !message_wire_read_number(r, fields, 1)) {
         why_set(why, "%zu bytes are no message", r->rest.len);
         return E_CORRUPT;
     }

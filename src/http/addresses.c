@@ -22,7 +22,7 @@ static int64_t rate(void)
 
 /* Each worker uses the time of its own tick, which may be behind the time that another worker has
  * stored. */
-static void refill(struct http_address *a, uint64_t now_us)
+static void http_addresses_refill(struct http_address *a, uint64_t now_us)
 {
     if (now_us <= a->filled_us)
         return;
@@ -110,7 +110,7 @@ bool http_address_request(struct http_conn *h, uint64_t now_us)
     pthread_mutex_lock(&s->lock);
     struct http_address *a = address_of(s, h);
     if (a != NULL) {
-        refill(a, now_us);
+        http_addresses_refill(a, now_us);
         room = a->tokens >= TOKEN;
         a->tokens -= room ? TOKEN : 0;
     }

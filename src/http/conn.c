@@ -4,7 +4,7 @@
 #include <assert.h>
 
 /* An idle connection, or one that waits for its first request, is closed without an answer. */
-static void arm(struct http_conn *h)
+static void http_conn_arm(struct http_conn *h)
 {
     uint64_t ms = (uint64_t)setting_int(&http_request_timeout);
     if (h->phase == PHASE_WORK) {
@@ -20,7 +20,7 @@ void http_phase_set(struct http_conn *h, enum http_phase phase)
 {
     h->phase = (uint8_t)phase;
     h->since_us = loop_now_us(h->local->loop);
-    arm(h);
+    http_conn_arm(h);
 }
 
 /* A millisecond a byte: 1,000 bytes a second at least, and a large body that stalls ends too. */
@@ -43,7 +43,7 @@ void http_exchange_done(struct http_conn *h)
         conn_release(h->conn, CONN_HOLD_STREAM);
 }
 
-static void on_timer(struct timer *t, struct loop *loop)
+static void http_conn_on_timer(struct timer *t, struct loop *loop)
 {
     struct http_conn *h = CONTAINER_OF(t, struct http_conn, timer);
     uint64_t limit_ms = (uint64_t)setting_int(&http_request_timeout);
@@ -83,7 +83,7 @@ void http_release(struct http_request *r)
 
 /* Input. */
 
-static void handle(struct exchange *x)
+static void http_conn_handle(struct exchange *x)
 {
     x->complete = true;
     http_phase_set(x->h, PHASE_WORK);
@@ -93,7 +93,7 @@ static void handle(struct exchange *x)
 }
 
 /* A request begins. */
-static unsigned begin(struct http_conn *h)
+static unsigned http_conn_begin(struct http_conn *h)
 {
     exchange_make(h);
     http_phase_set(h, PHASE_HEAD);
@@ -102,7 +102,7 @@ static unsigned begin(struct http_conn *h)
     return h->key.beyond ? 429 : 0;
 }
 
-static void refuse(struct http_conn *h, unsigned status)
+static void http_conn_refuse(struct http_conn *h, unsigned status)
 {
     if (h->x == NULL) /* not even a method */
         exchange_make(h);
@@ -110,13 +110,13 @@ static void refuse(struct http_conn *h, unsigned status)
 }
 
 /* Handles an event of the reader. */
-static void take(struct http_conn *h, enum http_read event, const struct http_step *step)
+static void http_conn_take(struct http_conn *h, enum http_read event, const struct http_step *step)
 {
     unsigned status = 0;
     h->reading = true;
     switch (event) {
     case HTTP_READ_BEGIN:
-        status = begin(h);
+        status = http_conn_begin(h);
         break;
     case HTTP_READ_HEAD:
         status = http_on_head(h);
@@ -134,11 +134,11 @@ static void take(struct http_conn *h, enum http_read event, const struct http_st
     }
     h->reading = false;
     if (status != 0)
-        refuse(h, status);
+        http_conn_refuse(h, status);
     else if (h->x != NULL && h->x->answered)
         http_exchange_done(h);
     else if (event == HTTP_READ_END && h->x != NULL) /* NULL: it was answered before its end */
-        handle(h->x);
+        http_conn_handle(h->x);
 }
 
 static bool takes_input(const struct http_conn *h)
@@ -146,7 +146,7 @@ static bool takes_input(const struct http_conn *h)
     return h->phase != PHASE_WORK && (h->x == NULL || !h->x->held);
 }
 
-static size_t on_input(struct conn *c, slice data)
+static size_t http_conn_on_input(struct conn *c, slice data)
 {
     struct http_conn *h = conn_owner(c);
     struct http_step step;
@@ -157,7 +157,7 @@ static size_t on_input(struct conn *c, slice data)
         enum http_read event =
             http_read(&h->reader, h->x != NULL ? &h->x->head : NULL, slice_from(data, done), &step);
         done += step.used;
-        take(h, event, &step);
+        http_conn_take(h, event, &step);
     }
     if (h->given)
         mem_free(&h);
@@ -171,7 +171,7 @@ static size_t on_input(struct conn *c, slice data)
 
 /* The end. */
 
-static void leave(struct http_conn *h)
+static void http_conn_leave(struct http_conn *h)
 {
     struct http_local *l = h->local;
     exchange_free(h);
@@ -182,7 +182,7 @@ static void leave(struct http_conn *h)
     metric_add(&http_conns, -1);
 }
 
-static void on_event(struct conn *c, enum conn_event ev)
+static void http_conn_on_event(struct conn *c, enum conn_event ev)
 {
     struct http_conn *h = conn_owner(c);
     switch (ev) {
@@ -210,16 +210,16 @@ static void on_event(struct conn *c, enum conn_event ev)
     }
 }
 
-static void on_closed(struct conn *c)
+static void http_conn_on_closed(struct conn *c)
 {
     struct http_conn *h = conn_owner(c);
-    leave(h);
+    http_conn_leave(h);
     mem_free(&h);
 }
 
 static_assert(sizeof(struct http_conn) <= 256, "an idle connection is small");
 
-static const struct conn_ops ops = { on_input, on_event, on_closed };
+static const struct conn_ops ops = { http_conn_on_input, http_conn_on_event, http_conn_on_closed };
 
 struct conn *http_upgrade(struct http_request *r, slice headers)
 {
@@ -230,8 +230,8 @@ struct conn *http_upgrade(struct http_request *r, slice headers)
     conn_write(c, headers);
     conn_write(c, SLICE("\r\n"));
     x->answered = true;
-    leave(h);
-    h->given = true; /* freed when on_input() returns, which called the handler */
+    http_conn_leave(h);
+    h->given = true; /* freed when http_conn_on_input() returns, which called the handler */
     h->conn = NULL;
     return c;
 }
@@ -242,7 +242,7 @@ static const struct conn_limits limits = { .input_bytes = 128 * 1024,
                                            .handshake_ms = 15000,
                                            .user_timeout_ms = 60000 };
 
-static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
+static void http_conn_accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
 {
     struct http_listener *l = arg;
     struct http_server *s = l->server;
@@ -257,7 +257,7 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
     h->conn = c;
     h->local = &s->local[loop_index(loop)];
     h->listener = l;
-    h->timer.fn = on_timer;
+    h->timer.fn = http_conn_on_timer;
     http_reader_init(&h->reader);
     list_append(&h->local->conns, &h->node);
     h->local->count++;
@@ -282,7 +282,7 @@ void http_worker_start(struct http_server *s, struct loop *loop)
 void http_worker_accept(struct http_server *s, struct loop *loop)
 {
     for (size_t i = 0; i < s->listen_count; i++)
-        if (listener_attach(s->listen[i].listener, loop, accepted, &s->listen[i]) != OK)
+        if (listener_attach(s->listen[i].listener, loop, http_conn_accepted, &s->listen[i]) != OK)
             log_error(&log_http, LOG_EV("listen.failed"), LOG_I("worker", loop_index(loop)),
                       LOG_C("hint", "this worker cannot accept connections; restart the server"));
 }

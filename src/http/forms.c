@@ -5,15 +5,16 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-static bool is_plain(char c)
+static bool forms_is_plain(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-static bool all_of(slice text, const char *more)
+static bool forms_all_of(slice text, const char *more)
 {
     for (size_t i = 0; i < text.len; i++)
-        if (!is_plain(text.ptr[i]) && (text.ptr[i] == '\0' || strchr(more, text.ptr[i]) == NULL))
+        if (!forms_is_plain(text.ptr[i]) &&
+            (text.ptr[i] == '\0' || strchr(more, text.ptr[i]) == NULL))
             return false;
     return true;
 }
@@ -21,7 +22,7 @@ static bool all_of(slice text, const char *more)
 /* HOST or HOST:PORT (RFC 3986 §3.2, without a user). */
 static bool is_authority(slice text)
 {
-    return text.len > 0 && text.ptr[0] != ':' && all_of(text, "-._:[]");
+    return text.len > 0 && text.ptr[0] != ':' && forms_all_of(text, "-._:[]");
 }
 
 bool http_is_url(slice text)
@@ -34,12 +35,12 @@ bool http_is_url(slice text)
         return false;
     (void)slice_cut(slice_from(rest, 2), '/', &host, &path);
     return (slice_is(scheme, "http") || slice_is(scheme, "https")) && is_authority(host) &&
-           all_of(path, "-._~/%");
+           forms_all_of(path, "-._~/%");
 }
 
 bool http_is_path(slice text)
 {
-    return text.len == 0 || (text.ptr[0] == '/' && all_of(text, "-._~/"));
+    return text.len == 0 || (text.ptr[0] == '/' && forms_all_of(text, "-._~/"));
 }
 
 /* Applications have schemes of their own, and some send "null" (RFC 6454 §7). */
@@ -48,7 +49,7 @@ static bool is_origin(slice text)
     slice scheme, rest;
     if (slice_is(text, "*") || slice_is(text, "null"))
         return true;
-    return slice_cut(text, ':', &scheme, &rest) && scheme.len > 0 && all_of(scheme, "+-.") &&
+    return slice_cut(text, ':', &scheme, &rest) && scheme.len > 0 && forms_all_of(scheme, "+-.") &&
            slice_starts(rest, SLICE("//")) && is_authority(slice_from(rest, 2));
 }
 

@@ -3,7 +3,7 @@
 #include "base/utf8.h"
 #include "codec/http_read.h"
 
-static int hex(char c)
+static int parse_hex(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -14,7 +14,7 @@ static int hex(char c)
 
 enum plus { PLUS_IS_PLUS, PLUS_IS_SPACE };
 
-static enum err decode(slice raw, enum plus plus, struct arena *tmp, slice *out)
+static enum err parse_decode(slice raw, enum plus plus, struct arena *tmp, slice *out)
 {
     char *to = arena_alloc_raw(tmp, raw.len + 1);
     size_t n = 0;
@@ -23,8 +23,8 @@ static enum err decode(slice raw, enum plus plus, struct arena *tmp, slice *out)
         if (c == '+' && plus == PLUS_IS_SPACE) {
             c = ' ';
         } else if (c == '%') {
-            int high = i + 2 < raw.len ? hex(raw.ptr[i + 1]) : -1;
-            int low = high >= 0 ? hex(raw.ptr[i + 2]) : -1;
+            int high = i + 2 < raw.len ? parse_hex(raw.ptr[i + 1]) : -1;
+            int low = high >= 0 ? parse_hex(raw.ptr[i + 2]) : -1;
             if (low < 0)
                 return E_SYNTAX;
             c = (char)(high << 4 | low);
@@ -43,7 +43,7 @@ static enum err decode(slice raw, enum plus plus, struct arena *tmp, slice *out)
 enum err http_path_decode(slice raw, struct arena *tmp, slice *out)
 {
     slice rest, segment;
-    if (raw.len == 0 || raw.ptr[0] != '/' || decode(raw, PLUS_IS_PLUS, tmp, out) != OK)
+    if (raw.len == 0 || raw.ptr[0] != '/' || parse_decode(raw, PLUS_IS_PLUS, tmp, out) != OK)
         return E_SYNTAX;
     rest = slice_from(*out, 1);
     while (rest.len > 0) {
@@ -62,8 +62,8 @@ bool http_query_get(slice query, const char *name, struct arena *tmp, slice *val
         slice_cut(query, '&', &pair, &query);
         if (!slice_cut(pair, '=', &key, &raw))
             raw = (slice){ "", 0 };
-        if (decode(key, PLUS_IS_SPACE, tmp, &key) == OK && slice_is(key, name))
-            return decode(raw, PLUS_IS_SPACE, tmp, value) == OK;
+        if (parse_decode(key, PLUS_IS_SPACE, tmp, &key) == OK && slice_is(key, name))
+            return parse_decode(raw, PLUS_IS_SPACE, tmp, value) == OK;
     }
     return false;
 }
@@ -80,7 +80,7 @@ bool http_has_token(slice list, const char *token)
 }
 
 /* Digits alone: slice_int() would take a sign. */
-static bool number(slice text, uint64_t *out)
+static bool parse_number(slice text, uint64_t *out)
 {
     int64_t n;
     if (text.len == 0 || text.ptr[0] < '0' || text.ptr[0] > '9' || !slice_int(text, &n) || n < 0)
@@ -97,7 +97,7 @@ enum http_range http_range_parse(slice header, uint64_t size, uint64_t *first, u
         return HTTP_RANGE_NONE;
     if (from.len == 0) { /* the last bytes */
         uint64_t suffix;
-        if (!number(to, &suffix))
+        if (!parse_number(to, &suffix))
             return HTTP_RANGE_NONE;
         if (suffix == 0 || size == 0)
             return HTTP_RANGE_UNSATISFIABLE;
@@ -106,7 +106,7 @@ enum http_range http_range_parse(slice header, uint64_t size, uint64_t *first, u
         return HTTP_RANGE_PART;
     }
     *last = UINT64_MAX;
-    if (!number(from, first) || (to.len > 0 && !number(to, last)) || *last < *first)
+    if (!parse_number(from, first) || (to.len > 0 && !parse_number(to, last)) || *last < *first)
         return HTTP_RANGE_NONE;
     if (*first >= size)
         return HTTP_RANGE_UNSATISFIABLE;

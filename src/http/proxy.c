@@ -54,7 +54,7 @@ static void believe(struct exchange *x, slice addresses, slice scheme)
 }
 
 /* Loopback, private (RFC 1918), unique local (RFC 4193) and link-local addresses. */
-static bool is_private(const char *peer)
+static bool proxy_is_private(const char *peer)
 {
     unsigned char a[16];
     if (inet_pton(AF_INET, peer, a) == 1)
@@ -73,7 +73,7 @@ static void advise(const char *peer, bool trusted)
     const char *missing = !trusted                            ? "http.trusted-proxies"
                           : *setting_text(&http_base) == '\0' ? "http.base-url"
                                                               : NULL;
-    if (missing == NULL || (!trusted && !is_private(peer)))
+    if (missing == NULL || (!trusted && !proxy_is_private(peer)))
         return;
     int len = snprintf(detail, sizeof detail, "%s for the proxy at %s: %s", missing, peer,
                        trusted ? "links to files and invitations are wrong without it"

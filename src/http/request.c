@@ -76,7 +76,7 @@ static unsigned check_expect(const struct exchange *x)
     return expect.len > 0 && !slice_eq_nocase(expect, SLICE("100-continue")) ? 417 : 0;
 }
 
-static enum http_verb verb_of(enum http_method method)
+static enum http_verb request_verb_of(enum http_method method)
 {
     switch (method) {
     case METHOD_GET:
@@ -119,12 +119,12 @@ static unsigned check_route(struct http_conn *h)
 }
 
 /* The status of a request that is refused before it reaches a route; 0: it is accepted. */
-static unsigned check(struct http_conn *h)
+static unsigned request_check(struct http_conn *h)
 {
     struct exchange *x = h->x;
     const char *peer = conn_info(h->conn)->peer_text;
     unsigned status = 0;
-    x->r.method = verb_of(x->head.method);
+    x->r.method = request_verb_of(x->head.method);
     x->r.head = x->head.method == METHOD_HEAD;
     x->r.body_len = x->head.body_len;
     x->r.peer = slice_of(peer);
@@ -143,7 +143,7 @@ unsigned http_on_head(struct http_conn *h)
     unsigned status;
     metric_add(&http_requests, 1);
     h->last = h->last || !x->head.keep_alive || h->served + 1 >= setting_int(&http_requests_max);
-    status = check(h);
+    status = request_check(h);
     http_phase_set(h, PHASE_BODY);
     x->complete = x->r.body_len == 0; /* what an answer needs to know already */
     if (status != 0)

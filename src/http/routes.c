@@ -8,7 +8,7 @@ static slice route_path(const struct http_route *r)
 }
 
 /* A path that ends with a slash is a prefix; "/" is the front page alone. */
-static bool serves(const struct http_route *r, slice at, slice path)
+static bool routes_serves(const struct http_route *r, slice at, slice path)
 {
     if (at.len == 0 || !slice_starts(path, at))
         return false;
@@ -29,7 +29,7 @@ void http_route_know(const struct http_route *row)
     known[known_count++] = row;
 }
 
-static const struct http_route *row_of(const struct setting *own)
+static const struct http_route *routes_row_of(const struct setting *own)
 {
     for (size_t i = 0; i < known_count; i++)
         if (known[i]->path_from == own)
@@ -39,9 +39,9 @@ static const struct http_route *row_of(const struct setting *own)
 
 bool http_path_is_free(slice path, const struct setting *own)
 {
-    const struct http_route *row = row_of(own);
+    const struct http_route *row = routes_row_of(own);
     for (size_t i = 0; row != NULL && path.len > 0 && i < known_count; i++)
-        if (known[i]->handle != row->handle && serves(known[i], route_path(known[i]), path))
+        if (known[i]->handle != row->handle && routes_serves(known[i], route_path(known[i]), path))
             return false;
     return true;
 }
@@ -57,7 +57,7 @@ const struct http_route *http_route_find(const struct http_server *s, const char
             continue;
         if (group == NULL && (r->flags & HTTP_OWN_LISTENER) != 0)
             continue;
-        if (serves(r, at, path) && at.len > best_len) {
+        if (routes_serves(r, at, path) && at.len > best_len) {
             best = r;
             best_len = at.len;
         }

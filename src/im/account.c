@@ -59,8 +59,8 @@ static bool is_delivered(const struct stanza *st)
                : (st->type == TYPE_GET || st->type == TYPE_SET) && !stanza_to_is_bare(st);
 }
 
-static enum routed handle(struct account *a, struct stanza *st, struct origin origin,
-                          uint64_t sender_entry, int64_t sender_id)
+static enum routed account_handle_stanza(struct account *a, struct stanza *st, struct origin origin,
+                                         uint64_t sender_entry, int64_t sender_id)
 {
     if (st->kind == STANZA_MESSAGE)
         return message_to_account(a, st, origin, sender_entry, sender_id);
@@ -87,7 +87,7 @@ static enum routed handle(struct account *a, struct stanza *st, struct origin or
 static void account_handle(struct actor *actor, const struct actor_item *it)
 {
     struct account *a = account_of(actor);
-    if (handle(a, it->st, it->origin, it->sender_entry, it->sender_id) == ROUTED &&
+    if (account_handle_stanza(a, it->st, it->origin, it->sender_entry, it->sender_id) == ROUTED &&
         it->origin.session != 0)
         ticket_done(a->worker, it->origin);
 }
@@ -123,7 +123,7 @@ struct load {
     unsigned first[FEATURES_MAX];
 };
 
-static void loaded(void *arg, enum store_result result, const struct store_batch *b)
+static void account_rows_loaded(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct load *load = arg;
     struct account *a = load->account;
@@ -184,7 +184,7 @@ static void load_all(struct account *a)
         if (f->load != NULL)
             f->load(a, b);
     }
-    store_submit(b, a->worker->loop, 0, loaded, load);
+    store_submit(b, a->worker->loop, 0, account_rows_loaded, load);
 }
 
 static void id_loaded(void *arg, enum store_result result, const struct store_batch *b)
@@ -203,7 +203,7 @@ static void id_loaded(void *arg, enum store_result result, const struct store_ba
     load_all(a);
 }
 
-static void look_up(struct account *a)
+static void account_look_up(struct account *a)
 {
     struct store_batch *b = store_read(a->worker->store, credentials_lane(a->jid));
     STORE_ADD(b, &account_id, STORE_ANY_ROWS, SV_T(a->jid));
@@ -218,7 +218,7 @@ static void account_load(struct actor *actor)
     if (a->id_told)
         load_all(a);
     else
-        look_up(a);
+        account_look_up(a);
     a->id_told = false;
 }
 
@@ -294,7 +294,7 @@ static struct account *account_make(struct worker *w, slice bare, int64_t id_tol
     return a;
 }
 
-static struct account *find(const struct worker *w, slice bare)
+static struct account *account_find_slice(const struct worker *w, slice bare)
 {
     struct actor *a = actors_find(&w->accounts, bare);
     return a == NULL ? NULL : account_of(a);
@@ -311,7 +311,7 @@ static bool needs_account(const struct stanza *st)
 enum routed account_receive(struct worker *w, struct stanza *st, struct origin origin,
                             uint64_t sender_entry, int64_t sender_id)
 {
-    struct account *a = find(w, stanza_to_bare(st));
+    struct account *a = account_find_slice(w, stanza_to_bare(st));
     if (a == NULL) {
         if (!needs_account(st)) {
             stanza_unref(&st);
@@ -322,7 +322,7 @@ enum routed account_receive(struct worker *w, struct stanza *st, struct origin o
     actor_mark(&a->actor);
     actor_renew(&a->actor);
     if (!actor_waits(&a->actor))
-        return handle(a, st, origin, sender_entry, sender_id);
+        return account_handle_stanza(a, st, origin, sender_entry, sender_id);
     struct actor_item item = {
         .st = st, .origin = origin, .sender_entry = sender_entry, .sender_id = sender_id
     };
@@ -337,7 +337,7 @@ enum routed account_receive(struct worker *w, struct stanza *st, struct origin o
 
 static void with(struct worker *w, slice bare, int64_t id_told, account_fn *fn, void *arg)
 {
-    struct account *a = find(w, bare);
+    struct account *a = account_find_slice(w, bare);
     if (a == NULL)
         a = account_make(w, bare, id_told);
     else if (id_told != 0 && a->state == ACTOR_ABSENT)
@@ -361,13 +361,13 @@ void account_with_id(struct worker *w, slice bare, int64_t id, account_fn *fn, v
 
 struct account *account_find(const struct worker *w, slice bare)
 {
-    struct account *a = find(w, bare);
+    struct account *a = account_find_slice(w, bare);
     return a != NULL && a->state == ACTOR_READY && !actor_waits(&a->actor) ? a : NULL;
 }
 
 bool account_is_disabled(const struct worker *w, slice bare)
 {
-    const struct account *a = find(w, bare);
+    const struct account *a = account_find_slice(w, bare);
     return a != NULL && a->disabled;
 }
 

@@ -51,7 +51,7 @@ static void session_check_queue(const struct session *s)
     ensure(bytes == s->queue_bytes);
 }
 
-static void session_check(const struct session *s, const struct account *a)
+static void account_check_session_check(const struct session *s, const struct account *a)
 {
     ensure(s->account == a);
     ensure(slice_eq(session_bare(s), a->jid) && session_resource(s).len > 0);
@@ -78,7 +78,7 @@ void account_check(const struct actor *actor)
         const struct session *s = CONTAINER_OF(it, const struct session, node);
         bytes += s->queue_bytes;
         if (n++ < LOOKED_AT_MAX)
-            session_check(s, a);
+            account_check_session_check(s, a);
     }
     ensure(bytes == a->queue_bytes);
     mailbox_check(&a->mailbox);

@@ -28,7 +28,7 @@ slice announce_content(struct arena *arena, slice subject, slice text)
     return content;
 }
 
-static slice domain_of(slice bare)
+static slice announce_domain_of(slice bare)
 {
     slice local, domain;
     return slice_cut(bare, '@', &local, &domain) ? domain : bare;
@@ -36,8 +36,8 @@ static slice domain_of(slice bare)
 
 void announce_to(struct worker *w, slice bare, slice content)
 {
-    route_send(
-        w, stanza_make(STANZA_MESSAGE, TYPE_NORMAL, domain_of(bare), bare, (slice){ 0 }, content));
+    route_send(w, stanza_make(STANZA_MESSAGE, TYPE_NORMAL, announce_domain_of(bare), bare,
+                              (slice){ 0 }, content));
 }
 
 struct headline {
@@ -52,8 +52,9 @@ static void headline_run(struct worker *w, void *message, const struct message_f
     for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL;) {
         if (!s->available)
             continue;
-        struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_HEADLINE, domain_of(session_bare(s)),
-                                        session_jid(s), (slice){ 0 }, h->content);
+        struct stanza *st =
+            stanza_make(STANZA_MESSAGE, TYPE_HEADLINE, announce_domain_of(session_bare(s)),
+                        session_jid(s), (slice){ 0 }, h->content);
         session_deliver(s, st, 0, 0);
         stanza_unref(&st);
     }

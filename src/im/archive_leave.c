@@ -17,23 +17,23 @@ struct leave {
     void *arg;
 };
 
-static void step(struct leave *l);
+static void archive_leave_step(struct leave *l);
 
-static void end(struct leave *l, enum err e)
+static void archive_leave_end(struct leave *l, enum err e)
 {
     l->done(l->arg, e);
     mem_free(&l);
 }
 
-static void stepped(void *arg, enum store_result r, const struct store_batch *b)
+static void archive_leave_stepped(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct leave *l = arg;
     (void)b;
     l->conflicts = r == STORE_CONFLICT ? l->conflicts + 1 : 0;
     if (r == STORE_OK || (r == STORE_CONFLICT && l->conflicts < CONFLICTS_MAX))
-        step(l); /* a conflict: one was changed meanwhile, it is read again */
+        archive_leave_step(l); /* a conflict: one was changed meanwhile, it is read again */
     else
-        end(l, err_of_store(r));
+        archive_leave_end(l, err_of_store(r));
 }
 
 void archive_take(struct store_batch *b, const struct archive_line *was,
@@ -53,8 +53,8 @@ void archive_take(struct store_batch *b, const struct archive_line *was,
     arena_destroy(&tmp);
 }
 
-static void add_line(struct store_batch *b, const struct leave *l, struct archive_line m,
-                     int64_t entry)
+static void archive_leave_add_line(struct store_batch *b, const struct leave *l,
+                                   struct archive_line m, int64_t entry)
 {
     const struct archive_line was = m;
     if (m.sender == l->owner)
@@ -70,25 +70,25 @@ static void owned_read(void *arg, enum store_result r, const struct store_batch 
     size_t bytes = 0;
     if (r == STORE_CONFLICT && l->rows > 1) { /* too many bytes */
         l->rows /= 8;
-        step(l);
+        archive_leave_step(l);
         return;
     }
     uint32_t count = r == STORE_OK ? store_row_count(rows, 0) : 0;
     if (count == 0 || l->worker->stopping) {
-        end(l, r == STORE_OK && l->worker->stopping ? E_DOWN : err_of_store(r));
+        archive_leave_end(l, r == STORE_OK && l->worker->stopping ? E_DOWN : err_of_store(r));
         return;
     }
     struct store_batch *b = store_write(l->worker->store, (uint64_t)l->owner);
     for (uint32_t i = 0; i < count && bytes < STEP_BYTES; i++) {
         struct archive_line m = archive_line_of(rows, 0, i);
         bytes += m.stanza.len;
-        add_line(b, l, m, store_int(rows, 0, i, 7));
+        archive_leave_add_line(b, l, m, store_int(rows, 0, i, 7));
     }
     archive_edit(b);
-    store_submit(b, l->worker->loop, STEP_MS, stepped, l);
+    store_submit(b, l->worker->loop, STEP_MS, archive_leave_stepped, l);
 }
 
-static void step(struct leave *l)
+static void archive_leave_step(struct leave *l)
 {
     struct store_batch *b = store_read(l->worker->store, (uint64_t)l->owner);
     store_read_late(b, l->owner);
@@ -101,5 +101,5 @@ void archive_leave(struct worker *w, int64_t owner, int64_t until,
 {
     struct leave *l = mem_new(struct leave);
     *l = (struct leave){ w, owner, until, STEP_ROWS, 0, done, arg };
-    step(l);
+    archive_leave_step(l);
 }

@@ -8,17 +8,17 @@
 
 enum { PART_ROWS = 16 };
 
-static void read_part(struct archive_page *p);
+static void archive_page_read_part(struct archive_page *p);
 
 /* The place of the i-th that is read: what is left out for its size has to be at the end where the
  * next page goes on. */
-static uint32_t place(const struct archive_page *p, uint32_t i)
+static uint32_t archive_page_place(const struct archive_page *p, uint32_t i)
 {
     const struct archive_query *q = p->query;
     return q->ask->backwards ? q->found_count - 1 - i : i;
 }
 
-static void send(struct archive_page *p)
+static void archive_page_send_one(struct archive_page *p)
 {
     p->count = p->read;
     p->first = p->query->ask->backwards ? p->query->found_count - p->read : 0;
@@ -31,7 +31,7 @@ static void send(struct archive_page *p)
     p->done(p, OK);
 }
 
-static void fail(struct archive_page *p, enum err e)
+static void archive_page_fail(struct archive_page *p, enum err e)
 {
     for (uint32_t i = 0; i < p->query->found_count; i++)
         stanza_unref(&p->st[i]);
@@ -52,42 +52,43 @@ static struct stanza *make(const struct archive_page *p, const struct store_batc
     return st;
 }
 
-static bool is_full(const struct archive_page *p, size_t more)
+static bool archive_page_is_full(const struct archive_page *p, size_t more)
 {
     return p->read >= ARCHIVE_PAGE_MAX || (p->read > 0 && p->bytes + more > ARCHIVE_PAGE_BYTES);
 }
 
-static void part_read(void *arg, enum store_result r, const struct store_batch *b)
+static void archive_page_part_read(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct archive_page *p = arg;
     bool full = false;
     if (r != STORE_OK) {
-        fail(p, err_of_store(r));
+        archive_page_fail(p, err_of_store(r));
         return;
     }
     for (unsigned i = 0; i < store_stmt_count(b) && !full; i++) {
         size_t bytes = store_row_count(b, i) > 0 ? store_text(b, i, 0, 2).len : 0;
-        full = is_full(p, bytes);
+        full = archive_page_is_full(p, bytes);
         if (full)
             break;
         if (store_row_count(b, i) > 0)
-            p->st[place(p, p->read)] = make(p, b, i);
+            p->st[archive_page_place(p, p->read)] = make(p, b, i);
         p->bytes += bytes;
         p->read++;
     }
     if (full || p->read == p->query->found_count)
-        send(p);
+        archive_page_send_one(p);
     else
-        read_part(p);
+        archive_page_read_part(p);
 }
 
-static void read_part(struct archive_page *p)
+static void archive_page_read_part(struct archive_page *p)
 {
     const struct archive_query *q = p->query;
     struct store_batch *b = store_read(q->worker->store, 0);
     for (uint32_t i = p->read; i < q->found_count && i < p->read + PART_ROWS; i++)
-        STORE_ADD(b, &archive_row, STORE_ANY_ROWS, SV_I(q->owner), SV_I(q->found[place(p, i)]));
-    store_submit(b, q->worker->loop, 0, part_read, p);
+        STORE_ADD(b, &archive_row, STORE_ANY_ROWS, SV_I(q->owner),
+                  SV_I(q->found[archive_page_place(p, i)]));
+    store_submit(b, q->worker->loop, 0, archive_page_part_read, p);
 }
 
 void archive_page_send(struct archive_page *p)
@@ -95,5 +96,5 @@ void archive_page_send(struct archive_page *p)
     p->read = 0;
     p->bytes = 0;
     p->st = arena_new(p->query->tmp, struct stanza *, p->query->found_count);
-    read_part(p);
+    archive_page_read_part(p);
 }

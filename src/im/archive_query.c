@@ -113,7 +113,7 @@ void archive_unread(struct iq *iq, enum err err)
     iq_error(iq, e, unread_text(e));
 }
 
-static void fail(struct archive_query *q, enum store_result r)
+static void archive_query_fail(struct archive_query *q, enum store_result r)
 {
     enum stanza_error e = stanza_error_of(err_of_store(r));
     q->done(q, e, unread_text(e));
@@ -188,12 +188,12 @@ static void cut_page(struct archive_query *q)
     }
 }
 
-static void found(void *arg, enum store_result r, const struct store_batch *b)
+static void archive_query_found(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct archive_query *q = arg;
     uint32_t limit = q->ask->limit;
     if (r != STORE_OK) {
-        fail(q, r);
+        archive_query_fail(q, r);
         return;
     }
     q->found_count = 0;
@@ -255,10 +255,10 @@ static void find_words(struct archive_query *q, struct store_batch *b)
     else
         add_find_words(q, b, q->ask->backwards ? words->last : words->first, q->ask->limit + 1);
     store_read_long(b, q->user, FIND_MS);
-    store_submit(b, q->worker->loop, 0, found, q);
+    store_submit(b, q->worker->loop, 0, archive_query_found, q);
 }
 
-static void find(struct archive_query *q, struct store_batch *b)
+static void archive_query_find(struct archive_query *q, struct store_batch *b)
 {
     const struct mam_query *ask = q->ask;
     struct range r = { ask->after, ask->before, ask->limit + 1 };
@@ -281,15 +281,15 @@ static void find(struct archive_query *q, struct store_batch *b)
     else
         add_find(q, b, &find_first, &find_first_with, r);
     store_read_long(b, q->user, FIND_MS);
-    store_submit(b, q->worker->loop, 0, found, q);
+    store_submit(b, q->worker->loop, 0, archive_query_found, q);
 }
 
-static void checked(void *arg, enum store_result r, const struct store_batch *b)
+static void archive_query_checked(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct archive_query *q = arg;
     const struct mam_query *ask = q->ask;
     if (r != STORE_OK) {
-        fail(q, r);
+        archive_query_fail(q, r);
         return;
     }
     for (unsigned i = 0; i < ask->want_count; i++) {
@@ -305,33 +305,33 @@ static void checked(void *arg, enum store_result r, const struct store_batch *b)
     }
     if (store_stmt_count(b) > ask->want_count)
         q->peer = store_int(b, ask->want_count, 0, 0);
-    find(q, store_read(q->worker->store, 0));
+    archive_query_find(q, store_read(q->worker->store, 0));
 }
 
 /* Entries of the owner that are late are put in place by the first read (architecture §7). What a
  * room has is from addresses, not from accounts. */
-static void start(struct archive_query *q)
+static void archive_query_start(struct archive_query *q)
 {
     const struct mam_query *ask = q->ask;
     bool peer = !with_anybody(q) && q->room.len == 0;
     struct store_batch *b = store_read(q->worker->store, (uint64_t)q->owner);
     store_read_late(b, q->owner);
     if (ask->want_count == 0 && !peer) {
-        find(q, b);
+        archive_query_find(q, b);
         return;
     }
     for (unsigned i = 0; i < ask->want_count; i++)
         STORE_ADD(b, &find_id, STORE_ANY_ROWS, SV_I(q->owner), SV_I(ask->want[i].id));
     if (peer)
         STORE_ADD(b, &find_peer, STORE_ANY_ROWS, SV_T(jid_bare(&ask->with)));
-    store_submit(b, q->worker->loop, 0, checked, q);
+    store_submit(b, q->worker->loop, 0, archive_query_checked, q);
 }
 
 static void indexed(void *arg, enum archive_words_state state)
 {
     struct archive_query *q = arg;
     q->index = state;
-    start(q);
+    archive_query_start(q);
 }
 
 void archive_find(struct archive_query *q)
@@ -340,7 +340,7 @@ void archive_find(struct archive_query *q)
     q->count = -1;
     q->before_msg = INT64_MAX;
     if (q->ask->words.len == 0) {
-        start(q);
+        archive_query_start(q);
         return;
     }
     if (words == NULL || !setting_bool(words->enabled)) {
@@ -373,7 +373,7 @@ void archive_ends_add(struct store_batch *b, int64_t owner)
     STORE_ADD(b, &read_ends, STORE_ANY_ROWS, SV_I(owner));
 }
 
-static struct mam_end end_of(const struct store_batch *b, unsigned stmt, uint32_t row)
+static struct mam_end archive_query_end_of(const struct store_batch *b, unsigned stmt, uint32_t row)
 {
     return (struct mam_end){ (uint64_t)store_int(b, stmt, row, 0),
                              (uint64_t)store_int(b, stmt, row, 1) };
@@ -384,8 +384,8 @@ void archive_ends_write(struct buf *out, const struct store_batch *b, unsigned s
     struct mam_end first, last;
     uint32_t rows = store_row_count(b, stmt);
     if (rows > 0) {
-        first = end_of(b, stmt, 0);
-        last = end_of(b, stmt, rows - 1);
+        first = archive_query_end_of(b, stmt, 0);
+        last = archive_query_end_of(b, stmt, rows - 1);
     }
     mam_metadata_write(out, rows > 0 ? &first : NULL, &last);
 }

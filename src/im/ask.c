@@ -40,7 +40,7 @@ void asks_fini(struct worker *w)
     map_fini(&w->asks);
 }
 
-static void end(struct ask *a, const struct stanza *reply)
+static void im_ask_end(struct ask *a, const struct stanza *reply)
 {
     struct worker *w = a->worker;
     ask_fn *fn = a->fn;
@@ -52,7 +52,7 @@ static void end(struct ask *a, const struct stanza *reply)
 static void too_late(struct timer *t, struct loop *loop)
 {
     (void)loop;
-    end(CONTAINER_OF(t, struct ask, timer), NULL);
+    im_ask_end(CONTAINER_OF(t, struct ask, timer), NULL);
 }
 
 struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, void *arg)
@@ -90,6 +90,6 @@ bool ask_answered(struct worker *w, const struct stanza *st)
     if (a == NULL || !slice_eq(stanza_to(st), (slice){ a->jids, a->from_len }) ||
         !slice_eq(stanza_from(st), (slice){ a->jids + a->from_len, a->to_len }))
         return false;
-    end(a, st);
+    im_ask_end(a, st);
     return true;
 }

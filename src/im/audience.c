@@ -171,7 +171,7 @@ static struct session *find_session(struct worker *w, slice jid)
 /* At the worker of the members. */
 
 /* One that has ended meanwhile is not added: its unavailable presence is on the way to the room. */
-static void add(struct worker *w, const struct word *word)
+static void audience_add_word(struct worker *w, const struct word *word)
 {
     struct session *s = find_session(w, word->m.jid);
     if (s == NULL)
@@ -183,22 +183,22 @@ static void add(struct worker *w, const struct word *word)
     member_put(m, &word->m);
 }
 
-static struct member *named(struct worker *w, const struct word *word)
+static struct member *audience_named(struct worker *w, const struct word *word)
 {
     const struct session *s = find_session(w, word->m.jid);
     return s == NULL ? NULL : member_find(crowd_find(w, word->room), s);
 }
 
-static void set(struct worker *w, const struct word *word)
+static void audience_set_word(struct worker *w, const struct word *word)
 {
-    struct member *m = named(w, word);
+    struct member *m = audience_named(w, word);
     if (m != NULL)
         member_put(m, &word->m);
 }
 
 static void take_off(struct worker *w, const struct word *word)
 {
-    struct member *m = named(w, word);
+    struct member *m = audience_named(w, word);
     if (m != NULL)
         member_free(w, m);
 }
@@ -210,7 +210,7 @@ static void clear(struct worker *w, const struct word *word)
         member_free(w, crowd->member[0]);
 }
 
-static bool give(struct session *s, struct stanza *st)
+static bool audience_give(struct session *s, struct stanza *st)
 {
     if (s->state == SESSION_ENDED || /* it hears nothing of how others learn of its end */
         stage_block(s->account, st, &(struct refusal){ 0 }) != PASS || !stage_takes(s, st))
@@ -231,7 +231,7 @@ static void send_here(struct worker *w, const struct word *word)
     int64_t given = 0;
     for (uint32_t i = 0; crowd != NULL && i < crowd->count; i++)
         if (is_meant(crowd->member[i], &word->whom))
-            given += give(crowd->member[i]->session, word->st);
+            given += audience_give(crowd->member[i]->session, word->st);
     metric_add(&sends, 1);
     metric_add(&deliveries, given);
 }
@@ -243,7 +243,7 @@ static void tell_here(struct worker *w, const struct word *word)
         return;
     if (word->st->kind == STANZA_PRESENCE)
         presence_answered(s, word->st);
-    metric_add(&deliveries, give(s, word->st));
+    metric_add(&deliveries, audience_give(s, word->st));
 }
 
 static void come_back(struct worker *w, const struct word *word)
@@ -251,11 +251,12 @@ static void come_back(struct worker *w, const struct word *word)
     EMIT(audience_back, w, word->room, &word->m);
 }
 
-static void hear(struct worker *w, const struct word *word)
+static void audience_hear(struct worker *w, const struct word *word)
 {
     static void (*const hearing[])(struct worker * w, const struct word *word) = {
-        [OP_ADD] = add,        [OP_SET] = set,        [OP_REMOVE] = take_off, [OP_CLEAR] = clear,
-        [OP_SEND] = send_here, [OP_TELL] = tell_here, [OP_BACK] = come_back,
+        [OP_ADD] = audience_add_word, [OP_SET] = audience_set_word, [OP_REMOVE] = take_off,
+        [OP_CLEAR] = clear,           [OP_SEND] = send_here,        [OP_TELL] = tell_here,
+        [OP_BACK] = come_back,
     };
     hearing[word->op](w, word);
 }
@@ -265,7 +266,7 @@ static void hear(struct worker *w, const struct word *word)
 static void audience_run(struct worker *w, void *message, const struct message_from *from)
 {
     (void)from;
-    hear(w, message);
+    audience_hear(w, message);
 }
 
 static const struct message_field audience_fields[] = {
@@ -292,11 +293,11 @@ static const struct message_row audience_message = {
     .run = audience_run,
 };
 
-static void say(struct worker *w, unsigned to, const struct word *word)
+static void audience_say(struct worker *w, unsigned to, const struct word *word)
 {
     struct word copy;
     if (to == w->index) {
-        hear(w, word);
+        audience_hear(w, word);
         return;
     }
     message_copy(&audience_message, &copy, word);
@@ -314,11 +315,11 @@ static void say_all(struct audience *a, const struct word *word)
 {
     for (unsigned i = 0; a->count != NULL && i < a->worker->node->worker_count; i++)
         if (a->count[i] > 0)
-            say(a->worker, i, word);
+            audience_say(a->worker, i, word);
 }
 
 /* The worker of a session of this node; false: it is no address of one. */
-static bool worker_of(const struct worker *w, slice jid, unsigned *worker)
+static bool audience_worker_of(const struct worker *w, slice jid, unsigned *worker)
 {
     struct jid parts = jid_split(jid);
     uint32_t node;
@@ -329,29 +330,30 @@ static bool worker_of(const struct worker *w, slice jid, unsigned *worker)
 bool audience_add(struct audience *a, const struct audience_member *m)
 {
     unsigned to;
-    if (!worker_of(a->worker, m->jid, &to))
+    if (!audience_worker_of(a->worker, m->jid, &to))
         return false;
     if (a->count == NULL)
         a->count = mem_zalloc(a->worker->node->worker_count * sizeof *a->count);
     a->count[to]++;
-    say(a->worker, to, &(struct word){ .op = OP_ADD, .room = a->name, .m = *m });
+    audience_say(a->worker, to, &(struct word){ .op = OP_ADD, .room = a->name, .m = *m });
     return true;
 }
 
 void audience_set(struct audience *a, const struct audience_member *m)
 {
     unsigned to;
-    if (worker_of(a->worker, m->jid, &to))
-        say(a->worker, to, &(struct word){ .op = OP_SET, .room = a->name, .m = *m });
+    if (audience_worker_of(a->worker, m->jid, &to))
+        audience_say(a->worker, to, &(struct word){ .op = OP_SET, .room = a->name, .m = *m });
 }
 
 void audience_remove(struct audience *a, slice jid)
 {
     unsigned to;
-    if (!worker_of(a->worker, jid, &to) || a->count == NULL || a->count[to] == 0)
+    if (!audience_worker_of(a->worker, jid, &to) || a->count == NULL || a->count[to] == 0)
         return;
     a->count[to]--;
-    say(a->worker, to, &(struct word){ .op = OP_REMOVE, .room = a->name, .m = { .jid = jid } });
+    audience_say(a->worker, to,
+                 &(struct word){ .op = OP_REMOVE, .room = a->name, .m = { .jid = jid } });
 }
 
 void audience_send(struct audience *a, struct stanza *st, const struct audience_whom *whom)
@@ -365,8 +367,9 @@ void audience_send(struct audience *a, struct stanza *st, const struct audience_
 void audience_tell(struct audience *a, slice jid, struct stanza *st)
 {
     unsigned to;
-    if (worker_of(a->worker, jid, &to))
-        say(a->worker, to,
+    if (audience_worker_of(a->worker, jid, &to))
+        audience_say(
+            a->worker, to,
             &(struct word){ .op = OP_TELL, .room = a->name, .m = { .jid = jid }, .st = st });
     else
         route_send(a->worker, stanza_readdress(st, (slice){ 0 }, jid));
@@ -390,7 +393,7 @@ slice audience_nick(const struct session *s, slice room)
     return slice_from(stanza_to(m->presence), m->presence->to_bare_len + 1u);
 }
 
-static void session_freed(struct session *s)
+static void audience_session_freed(struct session *s)
 {
     for (struct list *rooms; (rooms = s->state_of[session_slot]) != NULL;)
         member_free(s->account->worker, CONTAINER_OF(rooms->next, struct member, node));
@@ -402,7 +405,7 @@ struct saved {
     uint32_t room_len, blob_len, presence_len;
 };
 
-static void save(const struct session *s, struct buf *out)
+static void audience_save(const struct session *s, struct buf *out)
 {
     const struct list *rooms = s->state_of[session_slot];
     struct buf text;
@@ -456,12 +459,12 @@ static void restore_one(struct session *s, slice room, slice blob, slice presenc
     if (presence.len > 0 && stanza_load(&word.m.presence, presence, w->xml, tmp) == OK &&
         !is_sound(word.m.presence, s, jid.full))
         stanza_unref(&word.m.presence);
-    say(w, home, &word);
+    audience_say(w, home, &word);
     stanza_unref(&word.m.presence);
 }
 
 /* The rooms have them, one by one, when they have answered. */
-static void restore(struct session *s, slice bytes)
+static void audience_restore(struct session *s, slice bytes)
 {
     struct saved saved;
     while (bytes.len >= sizeof saved) {
@@ -474,7 +477,7 @@ static void restore(struct session *s, slice bytes)
     }
 }
 
-static void worker_ended(struct worker *w)
+static void audience_worker_ended(struct worker *w)
 {
     struct crowds *c = w->state_of[worker_slot];
     if (c != NULL)
@@ -483,7 +486,7 @@ static void worker_ended(struct worker *w)
     w->state_of[worker_slot] = NULL;
 }
 
-static void start(void)
+static void audience_start(void)
 {
     worker_slot = worker_state_slot();
     session_slot = session_state_slot();
@@ -493,10 +496,10 @@ const struct feature audience_feature = {
     .name = "audience",
     .parts = PART_ROOM,
     .metrics = (struct metric *const[]){ &sends, &deliveries, NULL },
-    .start = start,
-    .session_freed = session_freed,
-    .session_save = save,
-    .session_restore = restore,
-    .worker_ended = worker_ended,
+    .start = audience_start,
+    .session_freed = audience_session_freed,
+    .session_save = audience_save,
+    .session_restore = audience_restore,
+    .worker_ended = audience_worker_ended,
     .messages = (const struct message_row *const[]){ &audience_message, NULL },
 };

@@ -100,7 +100,7 @@ static uint64_t long_bytes(const struct session *s)
     return bytes < all ? bytes : all;
 }
 
-static enum session_end end_of(const struct session *s)
+static enum session_end budget_end_of(const struct session *s)
 {
     return s->state == SESSION_HIBERNATING ? END_FULL : END_SLOW;
 }
@@ -139,7 +139,7 @@ void budget_weigh(struct account *a)
     if (total <= a->worker->budget.share)
         return;
     log_shed(most, largest, "node.memory-share");
-    session_end_later(most, end_of(most));
+    session_end_later(most, budget_end_of(most));
 }
 
 /* Rounds of the whole process: sessions that hold at least `floor` end. */
@@ -163,7 +163,7 @@ static void shed(struct worker *w)
         if (s == NULL)
             continue;
         log_shed(s, weight(s), "node.memory");
-        session_end(s, end_of(s));
+        session_end(s, budget_end_of(s));
     }
 }
 
@@ -188,7 +188,7 @@ const struct message_row shed_message = {
 };
 
 /* The alarm goes when a minute has passed without another round. */
-static void look_again(struct timer *t, struct loop *loop)
+static void budget_look_again(struct timer *t, struct loop *loop)
 {
     struct worker *w = CONTAINER_OF(t, struct worker, budget.timer);
     int64_t limit = setting_int(&node_memory);
@@ -201,7 +201,7 @@ static void look_again(struct timer *t, struct loop *loop)
     alarm_clear(&node_memory_alarm);
 }
 
-static void tell(struct worker *w, int64_t used, int64_t limit)
+static void budget_tell(struct worker *w, int64_t used, int64_t limit)
 {
     char text[96];
     int n = snprintf(text, sizeof text, "%lld bytes of %lld", (long long)used, (long long)limit);
@@ -222,7 +222,7 @@ static void begin_round(struct worker *w, int64_t used, int64_t limit)
     w->over_budget = !fresh && floor <= FLOOR_MIN; /* all that could end has ended */
     floor = fresh ? limit / 64 : floor / 2;
     atomic_store(&round_floor, floor < FLOOR_MIN ? FLOOR_MIN : floor);
-    tell(w, used, limit);
+    budget_tell(w, used, limit);
     for (unsigned i = 0; i < w->node->worker_count; i++)
         if (i != w->index)
             home_send_to(w, 0, i, &shed_message, &(struct message_nothing){ 0 });
@@ -258,7 +258,7 @@ void budget_look(struct worker *w)
 
 void budget_init(struct worker *w)
 {
-    w->budget.timer.fn = look_again;
+    w->budget.timer.fn = budget_look_again;
     refresh(w, setting_int(&node_memory), false);
 }
 

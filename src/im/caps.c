@@ -161,7 +161,7 @@ static void caps_learn(struct caps *c, const slice *nodes, unsigned count)
     }
 }
 
-static void copy_text(char *out, size_t cap, slice text)
+static void caps_copy_text(char *out, size_t cap, slice text)
 {
     size_t n = text.len < cap - 1 ? text.len : cap - 1;
     while (n > 0 && n < text.len && ((unsigned char)text.ptr[n] & 0xc0) == 0x80)
@@ -179,8 +179,8 @@ static void caps_describe(struct caps *c, const struct elem *query, struct arena
         if (!elem_is(&e, "identity", NS_DISCO_INFO) ||
             !slice_is(elem_attr(&e, "category", tmp), "client"))
             continue;
-        copy_text(c->client.device, sizeof c->client.device, elem_attr(&e, "type", tmp));
-        copy_text(c->client.software, sizeof c->client.software, elem_attr(&e, "name", tmp));
+        caps_copy_text(c->client.device, sizeof c->client.device, elem_attr(&e, "type", tmp));
+        caps_copy_text(c->client.software, sizeof c->client.software, elem_attr(&e, "name", tmp));
         return;
     }
 }
@@ -207,12 +207,12 @@ static bool caps_has(const struct caps *c, slice node)
 
 /* Sessions. */
 
-static struct worker *worker_of(const struct caps_use *u) { return u->account->worker; }
+static struct worker *caps_worker_of(const struct caps_use *u) { return u->account->worker; }
 
 /* Tells what is new since the last time. */
-static void tell(struct caps_use *u)
+static void caps_tell(struct caps_use *u)
 {
-    struct caps_worker *cw = of_worker(worker_of(u));
+    struct caps_worker *cw = of_worker(caps_worker_of(u));
     struct caps *c = u->caps, *before = u->told;
     slice fresh[CAPS_NODES_MAX];
     unsigned n = 0;
@@ -236,9 +236,9 @@ static void tell(struct caps_use *u)
 
 static void ask_next(struct worker *w, struct caps *c);
 
-static void leave(struct caps_use *u)
+static void caps_leave(struct caps_use *u)
 {
-    struct worker *w = worker_of(u);
+    struct worker *w = caps_worker_of(u);
     struct caps *c = u->caps;
     bool asked = u->asking;
     ask_cancel(&u->ask);
@@ -263,25 +263,25 @@ static void became_known(struct caps *c)
         ask_cancel(&u->ask); /* another one was faster */
         u->asking = false;
         mem_free(&u->question);
-        tell(u);
+        caps_tell(u);
     }
 }
 
 /* The client's own word counts for itself, whatever its hash is. */
 static void alone(struct caps_use *u, const slice *nodes, unsigned count)
 {
-    struct caps_worker *cw = of_worker(worker_of(u));
+    struct caps_worker *cw = of_worker(caps_worker_of(u));
     struct caps *c = u->caps, *own = caps_create((slice){ 0 });
     caps_learn(own, nodes, count);
     list_remove(&u->wait);
     caps_use(cw, own);
     u->caps = own;
-    tell(u);
-    ask_next(worker_of(u), c);
+    caps_tell(u);
+    ask_next(caps_worker_of(u), c);
     caps_drop(cw, c);
 }
 
-static void answered(struct worker *w, void *arg, const struct stanza *reply)
+static void caps_answered(struct worker *w, void *arg, const struct stanza *reply)
 {
     struct caps_use *u = arg;
     struct arena *tmp = loop_scratch(w->loop);
@@ -310,13 +310,13 @@ static void answered(struct worker *w, void *arg, const struct stanza *reply)
 }
 
 /* In whose name is asked: a client's own domain, or the account that its contact sees. */
-static slice asker(const struct caps_use *u)
+static slice caps_asker(const struct caps_use *u)
 {
     struct jid jid = jid_split(u->account->jid);
     return u->session != NULL ? jid.domain : u->account->jid;
 }
 
-static void ask(struct worker *w, struct caps_use *u)
+static void caps_ask(struct worker *w, struct caps_use *u)
 {
     struct buf xml;
     struct ask *a;
@@ -329,11 +329,11 @@ static void ask(struct worker *w, struct caps_use *u)
     u->caps->asks++;
     a = ask_send(w,
                  &(struct ask_request){ .type = TYPE_GET,
-                                        .from = asker(u),
+                                        .from = caps_asker(u),
                                         .to = u->jid,
                                         .payload = buf_slice(&xml),
                                         .timeout_ms = ASK_MS },
-                 answered, u);
+                 caps_answered, u);
     if (u->asking && a != NULL) { /* an error may have come at once */
         u->ask = a;
     } else if (u->asking) { /* too many wait: the timer tries again */
@@ -354,7 +354,7 @@ static void ask_next(struct worker *w, struct caps *c)
         if (u->asking)
             continue;
         timer_set(w->loop, &c->timer, ASK_NEXT_MS);
-        ask(w, u);
+        caps_ask(w, u);
         return;
     }
 }
@@ -364,12 +364,12 @@ static void asked_long(struct timer *t, struct loop *loop)
     struct caps *c = CONTAINER_OF(t, struct caps, timer);
     (void)loop;
     if (!list_empty(&c->waiting))
-        ask_next(worker_of(CONTAINER_OF(c->waiting.next, struct caps_use, wait)), c);
+        ask_next(caps_worker_of(CONTAINER_OF(c->waiting.next, struct caps_use, wait)), c);
 }
 
 /* Presence. */
 
-static bool key_of(struct caps_key *out, const struct stanza *st, struct arena *tmp)
+static bool caps_key_of(struct caps_key *out, const struct stanza *st, struct arena *tmp)
 {
     struct elem c;
     if (stanza_find(st, "c", "urn:xmpp:caps", &c) && caps_key_2(out, &c, tmp))
@@ -422,9 +422,9 @@ static bool asks_same(const struct caps_use *u, const struct caps_key *k)
     return slice_eq(u->asked.node, k->node) && slice_eq(u->asked.algo, k->algo);
 }
 
-static void take_key(struct caps_use *u, const struct caps_key *k, struct arena *tmp)
+static void caps_take_key(struct caps_use *u, const struct caps_key *k, struct arena *tmp)
 {
-    struct worker *w = worker_of(u);
+    struct worker *w = caps_worker_of(u);
     struct caps_worker *cw = of_worker(w);
     slice key = shared_key(k, tmp);
     struct caps *c = key.len > 0 ? map_get(&cw->sets, key) : NULL;
@@ -437,11 +437,11 @@ static void take_key(struct caps_use *u, const struct caps_key *k, struct arena 
     }
     caps_use(cw, c);
     if (u->caps != NULL)
-        leave(u);
+        caps_leave(u);
     u->caps = c;
     if (c->known) {
         mem_free(&u->question);
-        tell(u);
+        caps_tell(u);
     } else {
         keep_question(u, k);
         list_append(&c->waiting, &u->wait);
@@ -449,22 +449,22 @@ static void take_key(struct caps_use *u, const struct caps_key *k, struct arena 
     }
 }
 
-static void announce(struct session *s, const struct stanza *st)
+static void caps_announce(struct session *s, const struct stanza *st)
 {
     struct arena *tmp = loop_scratch(s->account->worker->loop);
     struct caps_use *u = s->state_of[session_slot];
     struct caps_key k;
-    if (key_of(&k, st, tmp) && k.node.len <= KEY_BYTES_MAX * 2)
-        take_key(use_of(s), &k, tmp);
+    if (caps_key_of(&k, st, tmp) && k.node.len <= KEY_BYTES_MAX * 2)
+        caps_take_key(use_of(s), &k, tmp);
     else if (u != NULL && u->caps != NULL)
-        leave(u);
+        caps_leave(u);
 }
 
 static void use_fini(struct caps_use *u)
 {
     if (u->caps != NULL)
-        leave(u);
-    caps_drop(of_worker(worker_of(u)), u->told);
+        caps_leave(u);
+    caps_drop(of_worker(caps_worker_of(u)), u->told);
     mem_free(&u->question);
 }
 
@@ -473,7 +473,7 @@ static const struct caps *set_of(struct session *s)
 {
     struct caps_use *u = s->state_of[session_slot];
     if (u == NULL && s->presence != NULL) { /* saved over a restart: its presence was not seen */
-        announce(s, s->presence);
+        caps_announce(s, s->presence);
         u = s->state_of[session_slot];
     }
     return u == NULL ? NULL : u->caps;
@@ -494,11 +494,11 @@ const struct caps_client *caps_client(struct session *s)
     return c == NULL || c->client.device[0] == '\0' ? NULL : &c->client;
 }
 
-static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
+static enum verdict caps_check(struct session *s, struct stanza **st, struct refusal *why)
 {
     (void)why;
     if ((*st)->kind == STANZA_PRESENCE && (*st)->type == TYPE_AVAILABLE && (*st)->to_len == 0)
-        announce(s, *st);
+        caps_announce(s, *st);
     return PASS;
 }
 
@@ -508,12 +508,12 @@ static void session_available(struct session *s)
     if (u == NULL)
         return;
     u->available = true;
-    tell(u);
+    caps_tell(u);
 }
 
 static void untell(struct caps_use *u)
 {
-    caps_drop(of_worker(worker_of(u)), u->told);
+    caps_drop(of_worker(caps_worker_of(u)), u->told);
     u->told = NULL;
 }
 
@@ -531,12 +531,12 @@ static void session_receives(struct session *s)
 {
     struct caps_use *u = s->state_of[session_slot];
     if (u != NULL && s->priority >= 0)
-        tell(u);
+        caps_tell(u);
     else if (u != NULL)
         untell(u); /* what it misses meanwhile it is told when it receives again */
 }
 
-static void session_freed(struct session *s)
+static void caps_session_freed(struct session *s)
 {
     struct caps_use *u = s->state_of[session_slot];
     if (u == NULL)
@@ -596,14 +596,14 @@ static void remote_presence(struct account *a, const struct stanza *st)
     struct caps_remote *r = rs == NULL ? NULL : remote_find(rs, stanza_from(st));
     struct caps_key k;
     bool told = st->type == TYPE_AVAILABLE && roster_is_seen(a, stanza_from_bare(st));
-    if (told && key_of(&k, st, tmp) && k.node.len <= KEY_BYTES_MAX * 2)
-        take_key(&remote_make(a, stanza_from(st))->use, &k, tmp);
+    if (told && caps_key_of(&k, st, tmp) && k.node.len <= KEY_BYTES_MAX * 2)
+        caps_take_key(&remote_make(a, stanza_from(st))->use, &k, tmp);
     else if (r != NULL)
         remote_free(rs, r);
 }
 
 /* Presence of other accounts of ours is known at their homes. */
-static enum verdict block(struct account *a, const struct stanza *st, struct refusal *why)
+static enum verdict caps_block(struct account *a, const struct stanza *st, struct refusal *why)
 {
     (void)why;
     if (st->kind != STANZA_PRESENCE || st->type > TYPE_UNAVAILABLE ||
@@ -627,7 +627,7 @@ void caps_remotes_each(const struct account *a, slice node, caps_remote_fn *fn, 
     }
 }
 
-static void unload(struct account *a)
+static void caps_unload(struct account *a)
 {
     struct caps_remotes *rs = a->state_of[account_slot];
     if (rs == NULL)
@@ -638,7 +638,7 @@ static void unload(struct account *a)
     a->state_of[account_slot] = NULL;
 }
 
-static void worker_ended(struct worker *w)
+static void caps_worker_ended(struct worker *w)
 {
     struct caps_worker *cw = w->state_of[worker_slot];
     if (cw == NULL)
@@ -650,7 +650,7 @@ static void worker_ended(struct worker *w)
     w->state_of[worker_slot] = NULL;
 }
 
-static void start(void)
+static void caps_start(void)
 {
     session_slot = session_state_slot();
     worker_slot = worker_state_slot();
@@ -663,13 +663,13 @@ const struct feature caps_feature = {
                                     "read from clients; the server announces XEP-0115" },
                                   { 0 } },
     .metrics = (struct metric *const[]){ &caps_asked, NULL },
-    .start = start,
-    .unload = unload,
-    .check = check,
-    .block = block,
+    .start = caps_start,
+    .unload = caps_unload,
+    .check = caps_check,
+    .block = caps_block,
     .session_available = session_available,
     .session_unavailable = session_unavailable,
     .session_receives = session_receives,
-    .session_freed = session_freed,
-    .worker_ended = worker_ended,
+    .session_freed = caps_session_freed,
+    .worker_ended = caps_worker_ended,
 };

@@ -39,7 +39,8 @@ static bool home_domain_ok(struct command_call *call, slice domain)
     return false;
 }
 
-static bool domain_ok(struct command_call *call, enum param_type type, slice text, slice *out)
+static bool command_run_domain_ok(struct command_call *call, enum param_type type, slice text,
+                                  slice *out)
 {
     if (jid_prep_domain(text, call->arena, out) == OK)
         return type == PARAM_DOMAIN || home_domain_ok(call, *out);
@@ -109,7 +110,7 @@ bool command_address_ok(struct command_call *call, enum param_type type, slice t
     switch (type) {
     case PARAM_DOMAIN:
     case PARAM_HOME_DOMAIN:
-        return domain_ok(call, type, text, prepared);
+        return command_run_domain_ok(call, type, text, prepared);
     case PARAM_JID:
     case PARAM_BARE:
         fine = jid_ok(call, type, text, &jid);

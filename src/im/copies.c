@@ -6,7 +6,8 @@
 
 enum { PART_ROWS = 16, PART_BYTES = 64 << 10 };
 
-static void deliver(struct copies *c, struct session *s, const struct store_batch *b, unsigned row)
+static void copies_deliver(struct copies *c, struct session *s, const struct store_batch *b,
+                           unsigned row)
 {
     struct account *a = c->account;
     uint64_t id = (uint64_t)store_int(b, row, 0, 0);
@@ -21,7 +22,7 @@ static void deliver(struct copies *c, struct session *s, const struct store_batc
     stanza_unref(&st);
 }
 
-static void part_read(void *arg, enum store_result r, const struct store_batch *b)
+static void copies_part_read(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct copies *c = arg;
     struct session *s = session_find(c->account->worker, c->session);
@@ -36,7 +37,7 @@ static void part_read(void *arg, enum store_result r, const struct store_batch *
     }
     for (unsigned i = 0; i < store_stmt_count(b) && bytes < PART_BYTES && s != NULL; i++) {
         if (store_row_count(b, i) > 0) { /* else it was removed meanwhile */
-            deliver(c, s, b, i);
+            copies_deliver(c, s, b, i);
             bytes += store_text(b, i, 0, 2).len;
         }
         c->sent++;
@@ -48,7 +49,7 @@ static void part_read(void *arg, enum store_result r, const struct store_batch *
 }
 
 /* The client has taken this part. If the session has ended, the rest is not sent. */
-static void go_on(struct producer *p, struct session *s)
+static void copies_go_on(struct producer *p, struct session *s)
 {
     struct copies *c = CONTAINER_OF(p, struct copies, producer);
     if (s != NULL)
@@ -62,7 +63,7 @@ void copies_send(struct copies *c)
     struct account *a = c->account;
     struct session *s = session_find(a->worker, c->session);
     if (s != NULL && !session_took(s)) {
-        c->producer.go = go_on;
+        c->producer.go = copies_go_on;
         session_wait(s, &c->producer);
         return;
     }
@@ -72,5 +73,5 @@ void copies_send(struct copies *c)
     c->late = false;
     for (uint32_t i = c->sent; i < c->count && i < c->sent + PART_ROWS; i++)
         STORE_ADD(b, &archive_row, STORE_ANY_ROWS, SV_I(a->id), SV_I(c->ids[i]));
-    store_submit(b, a->worker->loop, 0, part_read, c);
+    store_submit(b, a->worker->loop, 0, copies_part_read, c);
 }

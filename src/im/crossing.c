@@ -29,7 +29,7 @@ uint64_t crossing_number(const struct account *a)
     return next;
 }
 
-static struct crossing *find(const struct account *a, slice contact)
+static struct crossing *crossing_find(const struct account *a, slice contact)
 {
     struct crossings *c = a->crossings;
     uint64_t hash = hash_keyed(contact);
@@ -48,7 +48,7 @@ static void forget_old(struct crossings *c, uint64_t now)
     c->len = kept;
 }
 
-static void make_room(struct account *a, uint64_t now)
+static void crossing_make_room(struct account *a, uint64_t now)
 {
     struct crossings *c = a->crossings;
     if (c != NULL)
@@ -69,10 +69,10 @@ static void make_room(struct account *a, uint64_t now)
 static struct crossing *entry(struct account *a, slice contact)
 {
     uint64_t now = loop_now_us(a->worker->loop);
-    struct crossing *x = find(a, contact);
+    struct crossing *x = crossing_find(a, contact);
     if (x == NULL) {
         if (a->crossings == NULL || a->crossings->len == a->crossings->cap)
-            make_room(a, now);
+            crossing_make_room(a, now);
         x = &a->crossings->each[a->crossings->len++];
         *x = (struct crossing){ .contact = hash_keyed(contact) };
     }
@@ -94,13 +94,13 @@ void crossing_heard(struct account *a, slice contact, uint64_t number)
 
 uint64_t crossing_last_heard(const struct account *a, slice contact)
 {
-    const struct crossing *x = find(a, contact);
+    const struct crossing *x = crossing_find(a, contact);
     return x == NULL ? 0 : x->heard;
 }
 
 bool crossing_is_stale(const struct account *a, slice contact, uint64_t heard)
 {
-    const struct crossing *x = find(a, contact);
+    const struct crossing *x = crossing_find(a, contact);
     return x != NULL && heard < x->asked && loop_now_us(a->worker->loop) < x->asked_us + ASKED_US;
 }
 

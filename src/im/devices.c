@@ -58,7 +58,7 @@ static void revoked_home(struct account *a, enum err e, void *arg)
     mem_free(&r);
 }
 
-static void revoked(void *arg, enum err e, int64_t generation)
+static void im_devices_revoked(void *arg, enum err e, int64_t generation)
 {
     struct revocation *r = arg;
     r->generation = generation;
@@ -79,7 +79,7 @@ static void devices_revoke(struct worker *w, slice bare, const uint8_t id[DEVICE
     *r = (struct revocation){ .worker = w, .done = done, .arg = arg, .len = bare.len };
     memcpy(r->id, id, DEVICE_ID_LEN);
     memcpy(r->jid, bare.ptr, bare.len);
-    (void)device_revoke(&w->auth, bare, id, revoked, r);
+    (void)device_revoke(&w->auth, bare, id, im_devices_revoked, r);
 }
 
 /* Commands; in the arena of their call. */
@@ -104,7 +104,7 @@ static bool is_connected(const struct task *t, const uint8_t id[DEVICE_ID_LEN])
     return false;
 }
 
-static void listed(void *arg, enum err e, const struct device_row *rows, uint32_t count)
+static void im_devices_listed(void *arg, enum err e, const struct device_row *rows, uint32_t count)
 {
     struct task *t = arg;
     struct command_call *call = t->call;
@@ -131,11 +131,11 @@ static void listed(void *arg, enum err e, const struct device_row *rows, uint32_
     command_done(call, "%s", "");
 }
 
-static void list_ready(struct account *a, enum err e, void *arg)
+static void im_devices_list_ready(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
     if (users_there(t->call, a, e))
-        (void)device_list(&t->home->auth, t->jid, listed, t);
+        (void)device_list(&t->home->auth, t->jid, im_devices_listed, t);
 }
 
 static struct task *task_of(struct command_call *call)
@@ -145,10 +145,10 @@ static struct task *task_of(struct command_call *call)
     return t;
 }
 
-static void run_list(struct command_call *call)
+static void im_devices_run_list(struct command_call *call)
 {
     struct task *t = task_of(call);
-    account_with(t->home, t->jid, list_ready, t);
+    account_with(t->home, t->jid, im_devices_list_ready, t);
 }
 
 static void revoke_done(void *arg, enum err e, unsigned sessions)
@@ -202,7 +202,7 @@ static struct command device_list_command = {
     .access = COMMAND_OWN,
     .args = list_args,
     .home = "jid",
-    .run = run_list,
+    .run = im_devices_run_list,
     .doc = "Shows the devices of an account (clients that log in with a device id, XEP-0388), the "
            "most recent first, and until when they can log in without the password (XEP-0484).",
     .columns =

@@ -35,7 +35,7 @@ struct fan_sent {
     slice tag, packed; /* home/jids.h */
 };
 
-static void flush(struct fan *f, unsigned worker)
+static void fan_flush(struct fan *f, unsigned worker)
 {
     struct buf *b = &f->packed[worker];
     struct fan_sent sent = { stanza_ref(f->st), f->tag, buf_slice(b) };
@@ -43,7 +43,7 @@ static void flush(struct fan *f, unsigned worker)
     buf_clear(b);
 }
 
-static void pack(struct fan *f, unsigned worker, slice jid, uint32_t number)
+static void fan_pack(struct fan *f, unsigned worker, slice jid, uint32_t number)
 {
     struct buf *b = &f->packed[worker];
     if (!f->used[worker])
@@ -51,7 +51,7 @@ static void pack(struct fan *f, unsigned worker, slice jid, uint32_t number)
     f->used[worker] = true;
     jids_add(b, jid, number);
     if (b->len >= FAN_FRAME_BYTES)
-        flush(f, worker);
+        fan_flush(f, worker);
 }
 
 bool fan_is_local(const struct node *n, slice bare)
@@ -60,7 +60,7 @@ bool fan_is_local(const struct node *n, slice bare)
     return slice_cut(bare, '@', &local, &domain) && node_serves(n, domain);
 }
 
-static void add(struct fan *f, slice jid, slice bare, uint32_t number)
+static void fan_add_one(struct fan *f, slice jid, slice bare, uint32_t number)
 {
     struct worker *w = f->worker;
     uint32_t node;
@@ -71,13 +71,16 @@ static void add(struct fan *f, slice jid, slice bare, uint32_t number)
     } else if (worker == w->index) {
         arrive(w, jid, number, f->st, f->tag);
     } else {
-        pack(f, worker, jid, number);
+        fan_pack(f, worker, jid, number);
     }
 }
 
-void fan_add(struct fan *f, slice bare) { add(f, bare, bare, 0); }
-void fan_add_with(struct fan *f, slice bare, uint32_t number) { add(f, bare, bare, number); }
-void fan_add_jid(struct fan *f, slice jid) { add(f, jid, jid_bare_of(jid), 0); }
+void fan_add(struct fan *f, slice bare) { fan_add_one(f, bare, bare, 0); }
+void fan_add_with(struct fan *f, slice bare, uint32_t number)
+{
+    fan_add_one(f, bare, bare, number);
+}
+void fan_add_jid(struct fan *f, slice jid) { fan_add_one(f, jid, jid_bare_of(jid), 0); }
 
 void fan_begin(struct fan *f, struct worker *w, struct stanza *st, slice tag)
 {
@@ -93,7 +96,7 @@ void fan_end(struct fan *f)
         if (!f->used[i])
             continue;
         if (f->packed[i].len > 0)
-            flush(f, i);
+            fan_flush(f, i);
         buf_fini(&f->packed[i]);
     }
 }

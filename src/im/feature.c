@@ -26,7 +26,7 @@ static void gather_nonzas(const struct nonza *row)
     }
 }
 
-static bool has(const struct feature *f, size_t member)
+static bool feature_has(const struct feature *f, size_t member)
 {
     const void *value;
     memcpy(&value, (const char *)f + member * sizeof value, sizeof value);
@@ -39,7 +39,7 @@ static void gather_members(const struct feature *const *list)
     for (size_t member = 0; member < MEMBERS; member++) {
         having_from[member] = (uint16_t)n;
         for (const struct feature *const *f = list; *f != NULL; f++) {
-            if (!has(*f, member))
+            if (!feature_has(*f, member))
                 continue;
             ensure(n < HAVING_MAX - 1);
             having[n++] = *f;

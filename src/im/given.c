@@ -22,7 +22,7 @@ static void forget_settled(struct account *a)
 }
 
 /* Half of it is free afterwards, so that forgetting is rare. */
-static void make_room(struct account *a)
+static void given_make_room(struct account *a)
 {
     if (a->given != NULL)
         forget_settled(a);
@@ -36,7 +36,7 @@ static void make_room(struct account *a)
 void given_put(struct account *a, uint64_t archive_id, uint64_t session)
 {
     if (a->given == NULL || a->given->len == a->given->cap)
-        make_room(a);
+        given_make_room(a);
     struct given *g = a->given;
     g->each[g->len].archive_id = archive_id;
     g->each[g->len++].session = session;

@@ -11,9 +11,9 @@
 #include "xmpp/ns.h"
 #include <stdio.h>
 
-static bool is_domain(const struct jid *j) { return jid_is_domain(j) && jid_is_bare(j); }
+static bool guest_is_domain(const struct jid *j) { return jid_is_domain(j) && jid_is_bare(j); }
 
-static bool are_domains(slice text) { return jid_words_suit(text, is_domain); }
+static bool are_domains(slice text) { return jid_words_suit(text, guest_is_domain); }
 
 static struct setting guest_domains = {
     .name = "guest.domains",
@@ -142,7 +142,7 @@ static enum verdict check_iq(const struct account *a, const struct stanza *st, s
     return PASS;
 }
 
-static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
+static enum verdict guest_check(struct session *s, struct stanza **st, struct refusal *why)
 {
     const struct account *a = s->account;
     if (!account_is_guest(a))
@@ -155,7 +155,7 @@ static enum verdict check(struct session *s, struct stanza **st, struct refusal 
     return (*st)->kind == STANZA_IQ ? check_iq(a, *st, why) : PASS;
 }
 
-static enum verdict block(struct account *a, const struct stanza *st, struct refusal *why)
+static enum verdict guest_block(struct account *a, const struct stanza *st, struct refusal *why)
 {
     if (account_is_guest(a) && is_subscription(st))
         return no(why, SLICE("guests have no contacts"));
@@ -172,6 +172,6 @@ const struct feature guest_feature = {
         },
     .settings = (struct setting *const[]){ &guest_domains, &guest_max, &guest_remote, NULL },
     .metrics = (struct metric *const[]){ &guests_now, NULL },
-    .check = check,
-    .block = block,
+    .check = guest_check,
+    .block = guest_block,
 };

@@ -25,7 +25,10 @@ void hosts_set(const struct feature *const *list)
         }
 }
 
-static bool enabled(const struct host *h) { return h->enabled == NULL || setting_bool(h->enabled); }
+static bool host_enabled(const struct host *h)
+{
+    return h->enabled == NULL || setting_bool(h->enabled);
+}
 
 /* The other domains. A set is immutable once it is published; the one before it is freed when every
  * worker has passed by. */
@@ -82,7 +85,7 @@ static void others_put(struct others *o, const struct other *in)
     map_put(&o->domains, copy);
 }
 
-static slice parent_of(const struct node *n, slice parent)
+static slice host_parent_of(const struct node *n, slice parent)
 {
     for (unsigned i = 0; i < n->domain_count; i++)
         if (slice_eq(n->domains[i], parent))
@@ -111,7 +114,7 @@ const struct message_row pass_message = {
     .run = pass_run,
 };
 
-static void passed(struct worker *w, void *arg)
+static void host_passed(struct worker *w, void *arg)
 {
     struct replaced *r = arg;
     others_free(r->was);
@@ -132,13 +135,13 @@ void host_domains_set(struct worker *w, const struct host *h, const struct host_
             others_put(is, other);
     for (unsigned i = 0; i < count; i++)
         others_put(is, &(struct other){ .domain = list[i].domain,
-                                        .parent = parent_of(w->node, list[i].parent),
+                                        .parent = host_parent_of(w->node, list[i].parent),
                                         .host = h,
                                         .listed = list[i].listed });
     atomic_store(&others, is);
     *r = (struct replaced){ was, done, arg };
     each_home(w, &pass_message, &(struct message_nothing){ 0 },
-              &(struct asker){ .done = passed, .arg = r });
+              &(struct asker){ .done = host_passed, .arg = r });
 }
 
 void host_domains_forget(void) { others_free(atomic_exchange(&others, NULL)); }
@@ -156,10 +159,10 @@ const struct host *host_find(const struct node *n, slice domain, slice *parent)
     slice label;
     const struct host *h;
     if (slice_cut(domain, '.', &label, parent) && node_serves(n, *parent) &&
-        (h = host_labelled(label)) != NULL && enabled(h))
+        (h = host_labelled(label)) != NULL && host_enabled(h))
         return h;
     const struct other *other = other_find(domain);
-    if (other == NULL || !enabled(other->host))
+    if (other == NULL || !host_enabled(other->host))
         return NULL;
     *parent = other->parent;
     return other->host;
@@ -173,18 +176,18 @@ void host_each_listed(slice parent, host_fn *fn, void *arg)
 
     for (unsigned i = 0; i < host_count; i++) {
         const struct host *h = hosts[i];
-        int len = h->hidden || !enabled(h)
+        int len = h->hidden || !host_enabled(h)
                       ? 0
                       : snprintf(domain, sizeof domain, "%s.%.*s", h->label, SLICE_ARG(parent));
         if (len > 0 && (size_t)len < sizeof domain)
             fn(h, (slice){ domain, (size_t)len }, arg);
     }
     for (uint32_t i = 0; now != NULL && (other = map_next(&now->domains, &i)) != NULL;)
-        if (other->listed && enabled(other->host) && slice_eq(other->parent, parent))
+        if (other->listed && host_enabled(other->host) && slice_eq(other->parent, parent))
             fn(other->host, other->domain, arg);
 }
 
-static bool is_request(const struct stanza *st)
+static bool host_is_request(const struct stanza *st)
 {
     return st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET);
 }
@@ -193,7 +196,7 @@ enum routed host_receive(struct worker *w, const struct host *h, struct stanza *
                          struct origin origin)
 {
     bool domain = memchr(st->to, '@', st->to_bare_len) == NULL && stanza_to_is_bare(st);
-    if (domain && is_request(st))
+    if (domain && host_is_request(st))
         return iq_to_host(w, h, st, origin);
     if (st->kind == STANZA_PRESENCE && st->type == TYPE_SUBSCRIBE) {
         route_error(w, st, SE_SERVICE_UNAVAILABLE, SLICE("services and rooms have no presence"));
@@ -202,7 +205,7 @@ enum routed host_receive(struct worker *w, const struct host *h, struct stanza *
     }
     if (h->receive != NULL)
         return h->receive(w, h, st, origin);
-    if (is_request(st) || (st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY))))
+    if (host_is_request(st) || (st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY))))
         route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
     stanza_unref(&st);
     return ROUTED;

@@ -42,7 +42,7 @@ static bool knows(const struct session *s, const struct stanza *st)
            (s->directed != NULL && directed_has(s->directed, from));
 }
 
-static const struct iq_rule *find_in(const struct iq *iq, const struct iq_rule *rules)
+static const struct iq_rule *iq_find_in(const struct iq *iq, const struct iq_rule *rules)
 {
     for (const struct iq_rule *r = rules; r != NULL && r->run != NULL; r++)
         if (r->type == (enum stanza_type)iq->st->type && (r->to & iq->target) != 0 &&
@@ -51,9 +51,9 @@ static const struct iq_rule *find_in(const struct iq *iq, const struct iq_rule *
     return NULL;
 }
 
-static const struct iq_rule *find_rule(const struct iq *iq)
+static const struct iq_rule *iq_find_rule(const struct iq *iq)
 {
-    const struct iq_rule *r = iq->host == NULL ? NULL : find_in(iq, iq->host->iq);
+    const struct iq_rule *r = iq->host == NULL ? NULL : iq_find_in(iq, iq->host->iq);
     return r != NULL ? r
                      : iq_rules_find((enum stanza_type)iq->st->type, iq->payload.ns_uri,
                                      iq->payload.name, iq->target);
@@ -61,7 +61,7 @@ static const struct iq_rule *find_rule(const struct iq *iq)
 
 enum { ERROR_FORM_BYTES_MAX = 16384 };
 
-static void answer(struct iq *iq, struct stanza *reply)
+static void iq_answer(struct iq *iq, struct stanza *reply)
 {
     struct worker *w = iq->worker;
     ensure(!iq->answered);
@@ -84,8 +84,8 @@ static void answer(struct iq *iq, struct stanza *reply)
 void iq_result(struct iq *iq, slice payload)
 {
     const struct stanza *st = iq->st;
-    answer(iq, stanza_make(STANZA_IQ, TYPE_RESULT, stanza_to(st), stanza_from(st), stanza_id(st),
-                           payload));
+    iq_answer(iq, stanza_make(STANZA_IQ, TYPE_RESULT, stanza_to(st), stanza_from(st), stanza_id(st),
+                              payload));
 }
 
 void iq_result_buf(struct iq *iq, struct buf *payload)
@@ -99,12 +99,12 @@ void iq_result_buf(struct iq *iq, struct buf *payload)
 
 void iq_error(struct iq *iq, enum stanza_error e, slice text)
 {
-    answer(iq, stanza_make_error(iq->st, e, text));
+    iq_answer(iq, stanza_make_error(iq->st, e, text));
 }
 
 void iq_error_with(struct iq *iq, enum stanza_error e, slice text, slice app_xml)
 {
-    answer(iq, stanza_make_error_with(iq->st, e, NULL, text, app_xml));
+    iq_answer(iq, stanza_make_error_with(iq->st, e, NULL, text, app_xml));
 }
 
 void iq_error_form(struct iq *iq, enum stanza_error e, slice text, slice payload)
@@ -114,8 +114,8 @@ void iq_error_form(struct iq *iq, enum stanza_error e, slice text, slice payload
     buf_init(&content, ERROR_FORM_BYTES_MAX);
     buf_add(&content, payload);
     stanza_error_write(&content, e, NULL, text);
-    answer(iq, stanza_make(STANZA_IQ, TYPE_ERROR, stanza_to(st), stanza_from(st), stanza_id(st),
-                           buf_slice(&content)));
+    iq_answer(iq, stanza_make(STANZA_IQ, TYPE_ERROR, stanza_to(st), stanza_from(st), stanza_id(st),
+                              buf_slice(&content)));
     buf_fini(&content);
 }
 
@@ -137,13 +137,13 @@ struct iq *iq_hold(struct iq *iq)
 
 /* RFC 6120 §8.2.3: a request has an id and exactly one child; a rule answers or service-unavailable
  * does. */
-static enum routed serve(struct iq *iq)
+static enum routed iq_serve(struct iq *iq)
 {
     struct stanza *st = iq->st;
     if (st->id_len == 0 || st->child_count != 1 || !stanza_payload(st, &iq->payload)) {
         iq_error(iq, SE_BAD_REQUEST, (slice){ 0 });
     } else {
-        const struct iq_rule *r = find_rule(iq);
+        const struct iq_rule *r = iq_find_rule(iq);
         if (r != NULL)
             r->run(iq);
         else
@@ -157,7 +157,7 @@ static enum routed serve(struct iq *iq)
     return result;
 }
 
-static bool is_request(const struct stanza *st)
+static bool iq_is_request(const struct stanza *st)
 {
     return st->type == TYPE_GET || st->type == TYPE_SET;
 }
@@ -169,7 +169,7 @@ static struct account *sender_account(struct worker *w, const struct stanza *st)
 
 enum routed server_receive(struct worker *w, struct stanza *st, struct origin origin)
 {
-    if (st->kind == STANZA_IQ && is_request(st)) {
+    if (st->kind == STANZA_IQ && iq_is_request(st)) {
         struct account *sender = sender_account(w, st);
         struct iq iq = { .worker = w,
                          .st = st,
@@ -180,7 +180,7 @@ enum routed server_receive(struct worker *w, struct stanza *st, struct origin or
         if (sender != NULL && st->from_len > st->from_bare_len)
             iq.session =
                 account_session(sender, slice_from(stanza_from(st), st->from_bare_len + 1u));
-        return serve(&iq);
+        return iq_serve(&iq);
     }
     if (st->kind == STANZA_IQ && ask_answered(w, st)) {
         stanza_unref(&st);
@@ -206,7 +206,7 @@ static enum routed to_service(struct worker *w, const struct host *h, struct sta
                      .sender = sender_account(w, st),
                      .origin = origin,
                      .tmp = loop_scratch(w->loop) };
-    return serve(&iq);
+    return iq_serve(&iq);
 }
 
 enum routed iq_to_host(struct worker *w, const struct host *h, struct stanza *st,
@@ -243,16 +243,16 @@ enum routed iq_to_account(struct account *a, struct stanza *st, struct origin or
     if (!stanza_to_is_bare(st)) { /* RFC 6121 §8.5.3.1 */
         struct session *s =
             known ? account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u)) : NULL;
-        bool shut = s != NULL && is_request(st) && !setting_bool(&presence_stranger_requests) &&
+        bool shut = s != NULL && iq_is_request(st) && !setting_bool(&presence_stranger_requests) &&
                     !knows(s, st);
         if (s != NULL && !shut && stage_takes(s, st))
             session_deliver(s, st, 0, 0);
-        else if (is_request(st))
+        else if (iq_is_request(st))
             route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
         stanza_unref(&st);
         return ROUTED;
     }
-    if (!is_request(st)) {
+    if (!iq_is_request(st)) {
         if (!ask_answered(w, st) && st->type == TYPE_INVALID)
             route_error(w, st, SE_BAD_REQUEST, (slice){ 0 });
         stanza_unref(&st);
@@ -273,7 +273,7 @@ enum routed iq_to_account(struct account *a, struct stanza *st, struct origin or
                      .sender = self ? a : sender_account(w, st) };
     if (self && st->from_len > st->from_bare_len)
         iq.session = account_session(a, slice_from(stanza_from(st), st->from_bare_len + 1u));
-    return serve(&iq);
+    return iq_serve(&iq);
 }
 
 enum routed iq_from_session(struct session *s, struct stanza *st, struct origin origin)

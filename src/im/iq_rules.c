@@ -13,7 +13,7 @@ struct sorted {
 static struct sorted rules[RULES_MAX];
 static size_t rule_count;
 
-static int compare(slice a, slice b)
+static int iq_rules_compare(slice a, slice b)
 {
     int order = memcmp(a.ptr, b.ptr, a.len < b.len ? a.len : b.len);
     return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
@@ -21,9 +21,9 @@ static int compare(slice a, slice b)
 
 static int compare_key(const struct iq_rule *r, enum stanza_type type, slice ns, slice name)
 {
-    int order = compare(slice_of(r->ns), ns);
+    int order = iq_rules_compare(slice_of(r->ns), ns);
     if (order == 0)
-        order = compare(slice_of(r->name), name);
+        order = iq_rules_compare(slice_of(r->name), name);
     return order != 0 ? order : ((int)r->type > (int)type) - ((int)r->type < (int)type);
 }
 

@@ -23,7 +23,7 @@ static struct entry *at(const struct mailbox *m, uint32_t i)
 
 /* The place of the first with this id or a higher one: ids rise, so the ring is searched by halves.
  */
-static uint32_t place(const struct mailbox *m, uint64_t id)
+static uint32_t mailbox_place(const struct mailbox *m, uint64_t id)
 {
     uint32_t lo = 0, hi = m->len;
     while (lo < hi) {
@@ -36,9 +36,9 @@ static uint32_t place(const struct mailbox *m, uint64_t id)
     return lo;
 }
 
-static struct entry *find(const struct mailbox *m, uint64_t id)
+static struct entry *mailbox_find(const struct mailbox *m, uint64_t id)
 {
-    uint32_t i = place(m, id);
+    uint32_t i = mailbox_place(m, id);
     return i < m->len && at(m, i)->id == id ? at(m, i) : NULL;
 }
 
@@ -62,14 +62,14 @@ void mailbox_open(struct account *a, uint64_t id, enum entry_state state)
 
 void mailbox_hide(struct account *a, uint64_t id)
 {
-    struct entry *e = find(&a->mailbox, id);
+    struct entry *e = mailbox_find(&a->mailbox, id);
     if (e != NULL)
         e->hidden = a->mailbox.hidden = true;
 }
 
 void mailbox_strange(struct account *a, uint64_t id)
 {
-    struct entry *e = find(&a->mailbox, id);
+    struct entry *e = mailbox_find(&a->mailbox, id);
     if (e == NULL || e->stranger)
         return;
     e->stranger = true;
@@ -81,7 +81,7 @@ void mailbox_strange(struct account *a, uint64_t id)
 
 void mailbox_quiet(struct account *a, uint64_t id)
 {
-    struct entry *e = find(&a->mailbox, id);
+    struct entry *e = mailbox_find(&a->mailbox, id);
     if (e == NULL || e->quiet)
         return;
     e->quiet = true;
@@ -92,7 +92,7 @@ uint32_t mailbox_messages(const struct account *a) { return a->mailbox.open - a-
 
 void mailbox_weigh(struct account *a, uint64_t id, size_t len)
 {
-    struct entry *e = find(&a->mailbox, id);
+    struct entry *e = mailbox_find(&a->mailbox, id);
     size_t bytes = len + ARCHIVE_ROW_BYTES;
     if (e == NULL || e->state == ENTRY_SETTLED)
         return;
@@ -113,13 +113,13 @@ bool mailbox_is_stranger(const struct account *a, slice bare)
 bool mailbox_hides(const struct account *a, uint64_t id)
 {
     const struct mailbox *m = &a->mailbox;
-    const struct entry *e = m->hidden ? find(m, id) : NULL;
+    const struct entry *e = m->hidden ? mailbox_find(m, id) : NULL;
     return e != NULL && e->hidden;
 }
 
 void mailbox_set(struct account *a, uint64_t id, enum entry_state state)
 {
-    struct entry *e = find(&a->mailbox, id);
+    struct entry *e = mailbox_find(&a->mailbox, id);
     if (e != NULL && e->state != ENTRY_SETTLED)
         e->state = (uint8_t)state;
 }
@@ -197,7 +197,7 @@ struct mailbox_write {
     void *arg;
 };
 
-static void written(void *arg, enum store_result result, const struct store_batch *b)
+static void mailbox_written(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct mailbox_write *w = arg;
     (void)b;
@@ -215,7 +215,7 @@ void mailbox_write(struct account *a, void (*done)(void *arg, enum err e), void 
     *w = (struct mailbox_write){ a, done, arg };
     mailbox_save(a, b);
     account_pin(a);
-    store_submit(b, a->worker->loop, 0, written, w);
+    store_submit(b, a->worker->loop, 0, mailbox_written, w);
 }
 
 void mailbox_save(struct account *a, struct store_batch *b)
@@ -246,7 +246,7 @@ static void cursor_due(struct timer *t, struct loop *loop)
     store_submit(b, loop, 0, cursor_written, a);
 }
 
-static void advance(struct mailbox *m)
+static void mailbox_advance(struct mailbox *m)
 {
     while (m->len > 0 && at(m, 0)->state == ENTRY_SETTLED) {
         m->cursor = at(m, 0)->id;
@@ -277,7 +277,7 @@ static void compact(struct mailbox *m)
 void mailbox_settle(struct account *a, uint64_t id)
 {
     struct mailbox *m = &a->mailbox;
-    struct entry *e = find(m, id);
+    struct entry *e = mailbox_find(m, id);
     if (e == NULL || e->state == ENTRY_SETTLED)
         return;
     e->state = ENTRY_SETTLED;
@@ -287,7 +287,7 @@ void mailbox_settle(struct account *a, uint64_t id)
     m->open_bytes -= e->bytes;
     m->stranger_bytes -= e->stranger ? e->bytes : 0;
     m->dirty = true;
-    advance(m);
+    mailbox_advance(m);
     compact(m);
     if (m->len == 0 &&
         m->cursor < m->last_id) /* nothing waits: what the owner sent is behind, too */
@@ -356,14 +356,14 @@ bool mailbox_is_crowded(const struct account *a, const struct stanza *st)
 
 enum entry_state mailbox_state(const struct account *a, uint64_t id)
 {
-    const struct entry *e = find(&a->mailbox, id);
+    const struct entry *e = mailbox_find(&a->mailbox, id);
     return e == NULL ? ENTRY_SETTLED : (enum entry_state)e->state;
 }
 
 uint64_t mailbox_next_open(const struct account *a, uint64_t after)
 {
     const struct mailbox *m = &a->mailbox;
-    for (uint32_t i = place(m, after + 1); i < m->len; i++)
+    for (uint32_t i = mailbox_place(m, after + 1); i < m->len; i++)
         if (at(m, i)->state == ENTRY_OPEN)
             return at(m, i)->id;
     return 0;
@@ -408,7 +408,7 @@ void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned fir
         }
         mailbox_weigh(a, id, (size_t)store_int(b, first + 1, i, 3));
     }
-    advance(m); /* what held it back may be gone */
+    mailbox_advance(m); /* what held it back may be gone */
     compact(m);
 }
 

@@ -89,18 +89,19 @@ struct metric *const message_metrics[] = { &messages_in, &messages_stored, &mess
 static struct log_area log_message = { .name = "message" };
 struct log_area *const message_logs[] = { &log_message, NULL };
 
-static const char *type_of(const struct stanza *st)
+static const char *im_message_type_of(const struct stanza *st)
 {
     const char *name = stanza_type_name((enum stanza_type)st->type);
     return name == NULL ? "normal" : name;
 }
 
 /* Logs addresses and the outcome, never the text (`musterctl log trace message on`). */
-static void trace(const char *event, const struct stanza *st, const char *why, unsigned sessions)
+static void im_message_trace(const char *event, const struct stanza *st, const char *why,
+                             unsigned sessions)
 {
     log_trace(&log_message, LOG_C("event", event), LOG_S("from", stanza_from(st)),
-              LOG_S("to", stanza_to(st)), LOG_C("type", type_of(st)), LOG_S("id", stanza_id(st)),
-              LOG_C("why", why), LOG_I("sessions", sessions));
+              LOG_S("to", stanza_to(st)), LOG_C("type", im_message_type_of(st)),
+              LOG_S("id", stanza_id(st)), LOG_C("why", why), LOG_I("sessions", sessions));
 }
 
 /* What is worth keeping: RFC 6121 §8.5.2 by type, XEP-0160 §3 (no chat states alone), XEP-0334
@@ -178,15 +179,16 @@ static void pending_end(struct pending *p, enum err e)
 enum { OUTCOME_MS = 600 * 1000 };
 
 /* It is in the archive; or the owner has it, and where it did not belong there it is gone. */
-static bool arrived(const struct account *a, uint64_t archive_id, const struct store_batch *b)
+static bool im_message_arrived(const struct account *a, uint64_t archive_id,
+                               const struct store_batch *b)
 {
     return store_row_count(b, 0) > 0 || mailbox_state(a, archive_id) == ENTRY_SETTLED;
 }
 
-static void outcome(void *arg, enum store_result result, const struct store_batch *b)
+static void im_message_outcome(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct pending *p = arg;
-    bool lost = result == STORE_OK && !arrived(p->account, p->archive_id, b);
+    bool lost = result == STORE_OK && !im_message_arrived(p->account, p->archive_id, b);
     pending_end(p, lost ? E_NOTFOUND : err_of_store(result));
 }
 
@@ -198,17 +200,17 @@ static void ask_outcome(struct pending *p)
     struct store_batch *b = store_read(a->worker->store, account_lane(a));
     store_read_late(b, a->id);
     STORE_ADD(b, &archive_has, STORE_ANY_ROWS, SV_I(a->id), SV_I(p->archive_id));
-    store_submit(b, a->worker->loop, OUTCOME_MS, outcome, p);
+    store_submit(b, a->worker->loop, OUTCOME_MS, im_message_outcome, p);
 }
 
-static void stored(void *arg, enum store_result result, const struct store_batch *b)
+static void im_message_stored(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct pending *p = arg;
     struct worker *w = p->account->worker;
     (void)b;
     if (result != STORE_OK) {
         metric_add(&messages_refused, 1);
-        trace("message.not-stored", p->st, store_result_name(result), 0);
+        im_message_trace("message.not-stored", p->st, store_result_name(result), 0);
         route_error(w, p->st, SE_RESOURCE_CONSTRAINT,
                     result == STORE_UNKNOWN ? SLICE("the message could not be stored in time")
                                             : SLICE("the message could not be stored"));
@@ -298,7 +300,7 @@ static struct pending *store_message(struct account *a, const struct incoming *i
     buf_fini(&text);
     storing(a);
     metric_add(&messages_stored, 1);
-    store_submit(b, w->loop, 0, stored, p);
+    store_submit(b, w->loop, 0, im_message_stored, p);
     return p;
 }
 
@@ -324,7 +326,7 @@ static void repeat_done(void *arg, enum store_result result, const struct store_
     struct repeat *r = arg;
     struct worker *w = r->account->worker;
     bool known = recent_find(r->account, r->origin_hash, loop_wall_us(w->loop)) == r->first;
-    if (result != STORE_OK || !known || !arrived(r->account, r->first, b))
+    if (result != STORE_OK || !known || !im_message_arrived(r->account, r->first, b))
         route_error(w, r->st, SE_RESOURCE_CONSTRAINT, SLICE("the message could not be stored"));
     if (r->origin.session != 0)
         ticket_done(w, r->origin);
@@ -335,7 +337,7 @@ static void repeat_done(void *arg, enum store_result result, const struct store_
 
 static enum routed repeated(struct account *a, struct incoming *in, uint64_t first)
 {
-    trace("message.repeated", in->st, "", 0);
+    im_message_trace("message.repeated", in->st, "", 0);
     if (in->origin.session == 0) {
         stanza_unref(&in->st);
         return ROUTED;
@@ -363,7 +365,7 @@ static enum routed not_accepted(struct account *a, struct incoming *in)
     return keep && in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
 
-static bool receives(const struct session *s, const struct stanza *st)
+static bool im_message_receives(const struct session *s, const struct stanza *st)
 {
     return s->available && s->priority >= 0 && stage_takes(s, st);
 }
@@ -377,7 +379,7 @@ static void deliver_live(struct account *a, struct session *match, struct stanza
     struct passage p = { st, known, match, archive_id, ORIGIN_NONE, 0, PASSAGE_RECEIVED };
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
-        bool mine = match != NULL ? s == match : receives(s, st);
+        bool mine = match != NULL ? s == match : im_message_receives(s, st);
         if (!mine)
             continue;
         if (s->flushing && archive_id != 0) {
@@ -390,7 +392,7 @@ static void deliver_live(struct account *a, struct session *match, struct stanza
     event = p.taken > 0       ? "message.delivered"
             : archive_id != 0 ? "message.waits"
                               : "message.dropped";
-    trace(event, st, archive_id != 0 ? "stored" : "not stored", p.taken);
+    im_message_trace(event, st, archive_id != 0 ? "stored" : "not stored", p.taken);
     stage_carbon(a, &p);
     stage_push(a, &p);
 }
@@ -401,7 +403,7 @@ static bool any_ready(const struct account *a, const struct session *match, cons
         return !match->flushing;
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, struct session, node);
-        if (receives(s, st) && !s->flushing)
+        if (im_message_receives(s, st) && !s->flushing)
             return true;
     }
     return false;
@@ -424,10 +426,11 @@ static bool learns(const struct account *a, const struct incoming *in)
            (roster_count(a) > 0 && !mailbox_is_stranger(a, stanza_from_bare(st)));
 }
 
-static enum routed refuse(struct account *a, struct incoming *in, enum stanza_error e, slice text)
+static enum routed im_message_refuse(struct account *a, struct incoming *in, enum stanza_error e,
+                                     slice text)
 {
     metric_add(&messages_refused, 1);
-    trace("message.refused", in->st, stanza_error_name(e), 0);
+    im_message_trace("message.refused", in->st, stanza_error_name(e), 0);
     route_error(a->worker, in->st, e, text);
     return not_accepted(a, in);
 }
@@ -437,9 +440,9 @@ static enum routed refuse_known(struct account *a, struct incoming *in, enum sta
                                 slice text)
 {
     if (learns(a, in))
-        return refuse(a, in, e, text);
+        return im_message_refuse(a, in, e, text);
     metric_add(&messages_refused, 1);
-    trace("message.refused", in->st, "silently", 0);
+    im_message_trace("message.refused", in->st, "silently", 0);
     return not_accepted(a, in);
 }
 
@@ -462,8 +465,8 @@ static enum routed accept_message(struct account *a, struct session *match, stru
         return ROUTED;
     }
     if (a->storing >= STORING_MAX)
-        return refuse(a, in, SE_RESOURCE_CONSTRAINT,
-                      SLICE("too many messages for this account are being stored"));
+        return im_message_refuse(a, in, SE_RESOURCE_CONSTRAINT,
+                                 SLICE("too many messages for this account are being stored"));
     bool stranger = mailbox_is_stranger(a, stanza_from_bare(st));
     if (mailbox_full(a) || (stranger && mailbox_full_of_strangers(a)))
         return refuse_known(a, in, SE_RESOURCE_CONSTRAINT,
@@ -506,7 +509,7 @@ static enum delivery_have what_there_is(const struct account *a, bool nobody,
 /* Elements that only the server may add (architecture §5) are removed: ids of this archive
  * (XEP-0359 §5), our delay stamps (XEP-0203 §5), copies (XEP-0280 §11); elements meant for servers
  * (§9); and, from local accounts, elements that only rooms may send. */
-static bool forged(enum known_child known, const struct elem *e, void *arg)
+static bool im_message_forged(enum known_child known, const struct elem *e, void *arg)
 {
     const struct account *a = arg;
     struct arena *tmp = loop_scratch(a->worker->loop);
@@ -530,7 +533,7 @@ static struct stanza *without_forgeries(struct account *a, struct stanza *st)
         known |= KNOWN(MUC_USER);
     else if (stanza_has(st, KNOWN(MUC_USER)))
         known |= KNOWN(PAYLOAD);
-    return stanza_without(st, known, forged, a);
+    return stanza_without(st, known, im_message_forged, a);
 }
 
 /* One that does not take it is not there for it. */
@@ -557,16 +560,16 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
         if (why.not_strangers)
             return refuse_known(a, &in, why.error, why.text);
         if (why.as_nobody) {
-            trace("message.blocked", st, "as if there were no account", 0);
+            im_message_trace("message.blocked", st, "as if there were no account", 0);
             in.nobody = true;
             break;
         }
         metric_add(&messages_refused, 1);
-        trace("message.blocked", st, stanza_error_name(why.error), 0);
+        im_message_trace("message.blocked", st, stanza_error_name(why.error), 0);
         stage_refuse(a->worker, stanza_ref(st), &why);
         return not_accepted(a, &in);
     case DROP:
-        trace("message.blocked", st, "silently", 0);
+        im_message_trace("message.blocked", st, "silently", 0);
         return not_accepted(a, &in);
     default:
         break;
@@ -601,7 +604,7 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     default:
         break;
     }
-    trace("message.dropped", st, "nobody is there for it", 0);
+    im_message_trace("message.dropped", st, "nobody is there for it", 0);
     stanza_unref(&st);
     return ROUTED;
 }
@@ -618,12 +621,12 @@ void message_pass(struct account *a, struct stanza *st)
         return;
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
-        if (!receives(s, st))
+        if (!im_message_receives(s, st))
             continue;
         session_deliver_to(s, st, a->jid); /* one of many: nobody inherits it */
         p.taken++;
     }
-    trace("message.passed", st, "not stored", p.taken);
+    im_message_trace("message.passed", st, "not stored", p.taken);
     stage_push(a, &p);
 }
 
@@ -651,7 +654,11 @@ unsigned message_from_session(struct session *s, struct stanza *st, struct origi
     bool again = keep && is_repeat(a, st);
     if (keep && !again && stage_archive(a, st, stanza_to(st)))
         entry = mailbox_mint(a);
-    trace("message.sent", st, entry != 0 ? "stored" : again ? "repeated" : "not stored", 0);
+    im_message_trace("message.sent", st,
+                     entry != 0 ? "stored"
+                     : again    ? "repeated"
+                                : "not stored",
+                     0);
     if (!again)
         stage_carbon(a, &(struct passage){ st, st->known, s, entry, ORIGIN_NONE, 0, PASSAGE_SENT });
     bool more = keep && kept(a, st, origin, PASSAGE_SENT);
@@ -672,14 +679,14 @@ static void hand_over_passing(struct account *a, struct stanza *st, uint64_t at_
     if (rule == DELIVER_ALL) {
         LIST_EACH (it, &a->sessions) {
             struct session *s = CONTAINER_OF(it, struct session, node);
-            if (receives(s, st) && (!bare || s->since_us > at_us))
+            if (im_message_receives(s, st) && (!bare || s->since_us > at_us))
                 session_deliver(s, st, 0, at_us);
         }
     } else if (rule == DELIVER_STORE && message_storable(st)) {
         accept_message(a, NULL, &(struct incoming){ .st = stanza_ref(st), .known = st->known });
     } else if (rule == DELIVER_ERROR || (rule == DELIVER_STORE && stanza_has(st, KNOWN(BODY)))) {
-        refuse(a, &(struct incoming){ .st = stanza_ref(st) }, SE_RECIPIENT_UNAVAILABLE,
-               (slice){ 0 });
+        im_message_refuse(a, &(struct incoming){ .st = stanza_ref(st) }, SE_RECIPIENT_UNAVAILABLE,
+                          (slice){ 0 });
     }
 }
 
@@ -708,7 +715,7 @@ static bool others_got(const struct account *a, const struct stanza *st, uint64_
 {
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, struct session, node);
-        if (stanza_to_is_bare(st) && receives(s, st) && s->since_us <= at_us)
+        if (stanza_to_is_bare(st) && im_message_receives(s, st) && s->since_us <= at_us)
             return true;
     }
     return false;
@@ -763,7 +770,7 @@ static enum had had_by_receivers(const struct account *a, const struct session *
     enum had had = HAD_BY_NONE;
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, struct session, node);
-        if (s == ended || s->state == SESSION_ENDED || !receives(s, st))
+        if (s == ended || s->state == SESSION_ENDED || !im_message_receives(s, st))
             continue;
         if (session_queued(s, archive_id))
             return HAD_QUEUED;
@@ -786,18 +793,18 @@ void message_hand_over(struct account *a, struct session *ended, struct stanza *
         return;
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
-        if (s == ended || s->state == SESSION_ENDED || !receives(s, st) || s->flushing ||
+        if (s == ended || s->state == SESSION_ENDED || !im_message_receives(s, st) || s->flushing ||
             session_queued(s, archive_id) || given_to(a, archive_id, s->id))
             continue;
         session_deliver(s, st, archive_id, at_us);
         taken++;
     }
     enum had had = taken > 0 ? HAD_BY_NONE : had_by_receivers(a, ended, st, archive_id);
-    trace("message.handed-over", st,
-          taken > 0            ? ""
-          : had != HAD_BY_NONE ? "others have it"
-                               : "it waits",
-          taken);
+    im_message_trace("message.handed-over", st,
+                     taken > 0            ? ""
+                     : had != HAD_BY_NONE ? "others have it"
+                                          : "it waits",
+                     taken);
     if (had == HAD_TAKEN)
         mailbox_settle(a, archive_id);
     else if (taken == 0 && had == HAD_BY_NONE)

@@ -34,7 +34,7 @@ struct flush {
                      next is answered behind its messages */
 };
 
-static void read_page(struct flush *f);
+static void im_offline_read_page(struct flush *f);
 
 static void let_go(struct flush *f)
 {
@@ -44,7 +44,7 @@ static void let_go(struct flush *f)
     session_release(f->session, HOLD_OFFLINE);
 }
 
-static void finish(struct flush *f)
+static void im_offline_finish(struct flush *f)
 {
     if (f->session != NULL)
         let_go(f);
@@ -82,7 +82,7 @@ static void deliver_entry(struct flush *f, uint64_t id, uint64_t at_us, slice te
     stanza_unref(&st);
 }
 
-static bool taken(const struct session *s)
+static bool im_offline_taken(const struct session *s)
 {
     return s->queue_len - s->queue_unsent <= (s->sm == 0 ? 0 : UNACKED_MAX);
 }
@@ -121,7 +121,7 @@ static bool complete(const struct flush *f)
     return f->read_to >= f->owed && mailbox_next_open(f->account, f->read_to) == 0;
 }
 
-static void retry(struct timer *t, struct loop *loop)
+static void im_offline_retry(struct timer *t, struct loop *loop)
 {
     (void)loop;
     offline_continue(CONTAINER_OF(t, struct flush, retry)->session);
@@ -132,23 +132,23 @@ static void read_later(struct flush *f)
     f->retry_ms = f->retry_ms == 0                 ? RETRY_MS
                   : f->retry_ms < RETRY_MS_MAX / 2 ? f->retry_ms * 2
                                                    : RETRY_MS_MAX;
-    f->retry.fn = retry;
+    f->retry.fn = im_offline_retry;
     f->waiting = true;
     timer_set(f->account->worker->loop, &f->retry, f->retry_ms);
 }
 
-static void page_read(void *arg, enum store_result result, const struct store_batch *b)
+static void im_offline_page_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct flush *f = arg;
     uint32_t rows = store_row_count(b, 0);
     if (result == STORE_OK && f->stale && f->session != NULL) {
-        read_page(f);
+        im_offline_read_page(f);
         return;
     }
     if (result == STORE_OK && deliver_page(f, b, rows) && rows < f->rows && f->read_to < f->asked)
         f->read_to = f->asked;
     if (f->session == NULL) {
-        finish(f);
+        im_offline_finish(f);
         return;
     }
     let_go(f);
@@ -156,28 +156,28 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
         f->retry_ms = 0;
     if (result == STORE_CONFLICT && f->rows > 1) { /* more bytes than one read may give */
         f->rows /= 8;
-        read_page(f);
+        im_offline_read_page(f);
     } else if (result != STORE_OK) {
         read_later(f);
     } else if (!deliverable(f)) {
         f->waiting = true; /* it goes on where it stopped when the session is resumed */
     } else if (complete(f) && !once_more(f)) {
-        finish(f);
-    } else if (!taken(f->session)) {
+        im_offline_finish(f);
+    } else if (!im_offline_taken(f->session)) {
         f->waiting = true;
     } else {
-        read_page(f);
+        im_offline_read_page(f);
     }
 }
 
 void offline_continue(struct session *s)
 {
     struct flush *f = s->flush;
-    if (f == NULL || !f->waiting || !taken(s) || s->state != SESSION_ATTACHED ||
+    if (f == NULL || !f->waiting || !im_offline_taken(s) || s->state != SESSION_ATTACHED ||
         timer_is_set(&f->retry))
         return;
     f->waiting = false;
-    read_page(f);
+    im_offline_read_page(f);
 }
 
 void offline_owes(struct session *s, uint64_t archive_id)
@@ -186,7 +186,7 @@ void offline_owes(struct session *s, uint64_t archive_id)
         s->flush->owed = archive_id;
 }
 
-static void read_page(struct flush *f)
+static void im_offline_read_page(struct flush *f)
 {
     struct account *a = f->account;
     struct store_batch *b = store_read(a->worker->store, account_lane(a));
@@ -194,7 +194,7 @@ static void read_page(struct flush *f)
     f->stale = false;
     store_read_late(b, a->id);
     STORE_ADD(b, &archive_page, STORE_ANY_ROWS, SV_I(a->id), SV_I(f->read_to), SV_I(f->rows));
-    store_submit(b, a->worker->loop, 0, page_read, f);
+    store_submit(b, a->worker->loop, 0, im_offline_page_read, f);
 }
 
 /* XEP-0013 §2.2: while a session asks for them itself, no other is sent them either. */
@@ -228,7 +228,7 @@ void offline_flush(struct session *s)
     f->holding = true;
     session_hold(s, HOLD_OFFLINE);
     account_pin(a);
-    read_page(f);
+    im_offline_read_page(f);
 }
 
 void offline_again(struct session *s)
@@ -254,5 +254,5 @@ void offline_cancel(struct session *s)
         return;
     f->session = NULL;
     if (f->waiting)
-        finish(f);
+        im_offline_finish(f);
 }

@@ -40,7 +40,7 @@ void presence_each(struct account *a, enum presence_who who, presence_fn *fn, vo
     }
 }
 
-static void give(struct session *s, void *arg)
+static void presence_give(struct session *s, void *arg)
 {
     presence_answered(s, arg);
     if (!stage_takes(s, arg))
@@ -51,7 +51,7 @@ static void give(struct session *s, void *arg)
 
 static void give_all(struct account *a, struct stanza *st)
 {
-    presence_each(a, PRESENCE_AVAILABLE, give, st);
+    presence_each(a, PRESENCE_AVAILABLE, presence_give, st);
 }
 
 /* Probes (§4.3.2). */
@@ -103,7 +103,7 @@ void presence_arrive(struct worker *w, slice bare, struct stanza *st)
         give_all(a, st);
 }
 
-static void to_contacts(const struct session *s, struct stanza *st)
+static void presence_to_contacts(const struct session *s, struct stanza *st)
 {
     struct account *a = s->account;
     struct fan f;
@@ -123,7 +123,7 @@ static void broadcast(struct session *s, struct stanza *st)
 {
     metric_add(&metric_broadcasts, 1);
     give_all(s->account, st); /* §4.2.2: own resources too */
-    to_contacts(s, st);
+    presence_to_contacts(s, st);
     presence_event(s, st);
 }
 
@@ -179,7 +179,7 @@ static void introduce(struct session *s, struct arena *tmp)
 }
 
 /* The schema allows white space around the number (§4.7.2.3: xs:byte). */
-static slice trim(slice s)
+static slice presence_trim(slice s)
 {
     static const char space[] = " \t\r\n";
     while (s.len > 0 && memchr(space, s.ptr[0], sizeof space - 1) != NULL)
@@ -194,8 +194,8 @@ static bool priority_of(const struct stanza *st, struct arena *tmp, int8_t *out)
 {
     int64_t n = 0;
     if (stanza_has(st, KNOWN(PRIORITY)) &&
-        (!slice_int(trim(stanza_child_text(st, KNOWN_PRIORITY, tmp)), &n) || n < INT8_MIN ||
-         n > INT8_MAX))
+        (!slice_int(presence_trim(stanza_child_text(st, KNOWN_PRIORITY, tmp)), &n) ||
+         n < INT8_MIN || n > INT8_MAX))
         return false;
     *out = (int8_t)n;
     return true;
@@ -338,7 +338,7 @@ static bool is_of_service(const struct worker *w, slice bare)
 }
 
 /* It says so when it joins (XEP-0045 §7.2.1). */
-static enum directed_kind kind_of(const struct worker *w, const struct stanza *st)
+static enum directed_kind presence_kind_of(const struct worker *w, const struct stanza *st)
 {
     return stanza_has(st, KNOWN(MUC)) || is_of_service(w, stanza_to_bare(st)) ? DIRECTED_ROOM
                                                                               : DIRECTED_USER;
@@ -353,7 +353,7 @@ static enum routed direct(struct session *s, struct stanza *st, struct origin or
     if (st->type == TYPE_UNAVAILABLE) {
         directed_remove(&s->directed, stanza_to(st));
     } else if (st->type == TYPE_AVAILABLE &&
-               directed_add(&s->directed, stanza_to(st), kind_of(w, st)) != OK) {
+               directed_add(&s->directed, stanza_to(st), presence_kind_of(w, st)) != OK) {
         slice text = slice_of(
             arena_printf(loop_scratch(w->loop),
                          "presence was sent to %lld addresses (presence.directed-max): leave a "
@@ -495,7 +495,7 @@ void presence_vanish(struct session *s)
     struct stanza *st = unavailable_from(s);
     s->directed = NULL;
     if (s->available) {
-        to_contacts(s, st);
+        presence_to_contacts(s, st);
         presence_event(s, st);
     }
     directed_end(s, directed, st, s->available);
@@ -559,19 +559,19 @@ enum routed presence_from_session(struct session *s, struct stanza *st, struct o
     }
 }
 
-static void show_one(struct session *s, void *st) { session_deliver(s, st, 0, 0); }
+static void presence_show_one(struct session *s, void *st) { session_deliver(s, st, 0, 0); }
 
 static void show_error(struct account *a, struct stanza *st)
 {
     const struct roster_item *item = roster_find(a->roster, stanza_from_bare(st));
     if (item != NULL && sub_state_ask(item->state))
-        presence_each(a, PRESENCE_INTERESTED, show_one, st);
+        presence_each(a, PRESENCE_INTERESTED, presence_show_one, st);
 }
 
 /* §8.5.2.1.2, §8.5.3.1 by the table of delivery rules. A subscription request goes out from the
  * bare JID (§3.1.2), so an error that answers it comes back to that: the resources that know the
  * roster are told, where the table would be silent. */
-static void deliver(struct account *a, struct stanza *st)
+static void presence_deliver(struct account *a, struct stanza *st)
 {
     bool bare = stanza_to_is_bare(st);
     struct session *s =
@@ -599,7 +599,7 @@ static void deliver(struct account *a, struct stanza *st)
 }
 
 /* Also for presence that is blocked: a blocked contact who has left is sent nothing either. */
-static void answered(struct account *a, const struct stanza *st)
+static void presence_probe_answered(struct account *a, const struct stanza *st)
 {
     struct session *s = stanza_to_is_bare(st)
                             ? NULL
@@ -611,7 +611,7 @@ static void answered(struct account *a, const struct stanza *st)
 enum routed presence_to_account(struct account *a, struct stanza *st, struct origin origin)
 {
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
-    answered(a, st);
+    presence_probe_answered(a, st);
     switch (stage_block(a, st, &why)) {
     case REFUSE:
         stage_refuse(a->worker, st, &why);
@@ -634,7 +634,7 @@ enum routed presence_to_account(struct account *a, struct stanza *st, struct ori
         answer_probe(a, st);
         break;
     default:
-        deliver(a, st);
+        presence_deliver(a, st);
         break;
     }
     stanza_unref(&st);

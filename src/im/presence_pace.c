@@ -68,7 +68,7 @@ static bool is_noop(const struct session *s, enum want want)
 }
 
 /* Told once, whatever has changed. */
-static void apply(struct session *s, enum want want, presence_rewrite_fn *rewrite)
+static void presence_pace_apply(struct session *s, enum want want, presence_rewrite_fn *rewrite)
 {
     struct stanza *own = stanza_ref(s->awake != NULL ? s->awake : s->presence);
     struct stanza *was = own;
@@ -80,7 +80,7 @@ static void apply(struct session *s, enum want want, presence_rewrite_fn *rewrit
     stanza_unref(&own);
 }
 
-static void serve(struct timer *t, struct loop *loop)
+static void presence_pace_serve(struct timer *t, struct loop *loop)
 {
     struct line *line = CONTAINER_OF(t, struct line, timer);
     struct worker *w = line->worker;
@@ -88,18 +88,18 @@ static void serve(struct timer *t, struct loop *loop)
         struct waiting *first = CONTAINER_OF(line->waiting.next, struct waiting, node);
         struct waiting one = *first;
         presence_pace_forget(one.session);
-        apply(one.session, one.want, one.rewrite);
+        presence_pace_apply(one.session, one.want, one.rewrite);
     }
     if (!list_empty(&line->waiting))
         timer_set(loop, &line->timer, TICK_MS);
 }
 
-static struct line *line_of(struct worker *w)
+static struct line *presence_pace_line_of(struct worker *w)
 {
     struct line *line = w->state_of[worker_slot];
     if (line == NULL) {
         line = w->state_of[worker_slot] = mem_new(struct line);
-        *line = (struct line){ .worker = w, .timer.fn = serve };
+        *line = (struct line){ .worker = w, .timer.fn = presence_pace_serve };
         list_init(&line->waiting);
     }
     return line;
@@ -109,7 +109,7 @@ static struct waiting *wait_for_turn(struct session *s)
 {
     struct waiting *one = s->state_of[session_slot];
     struct worker *w = s->account->worker;
-    struct line *line = line_of(w);
+    struct line *line = presence_pace_line_of(w);
     if (one != NULL)
         return one;
     one = s->state_of[session_slot] = mem_new(struct waiting);
@@ -124,7 +124,8 @@ static struct waiting *wait_for_turn(struct session *s)
 /* Sessions are served in the order in which they began to wait. */
 static bool at_once(struct session *s)
 {
-    return s->state_of[session_slot] == NULL && list_empty(&line_of(s->account->worker)->waiting) &&
+    return s->state_of[session_slot] == NULL &&
+           list_empty(&presence_pace_line_of(s->account->worker)->waiting) &&
            presence_pace_take(s->account->worker);
 }
 
@@ -134,7 +135,7 @@ static void drop_if_empty(struct session *s, const struct waiting *one)
         presence_pace_forget(s);
 }
 
-static void show(struct session *s, enum want want)
+static void presence_pace_show(struct session *s, enum want want)
 {
     struct waiting *one = s->state_of[session_slot];
     if (one != NULL) { /* what waited and is so already is not told */
@@ -142,7 +143,7 @@ static void show(struct session *s, enum want want)
         drop_if_empty(s, one);
     } else if (!is_noop(s, want)) {
         if (at_once(s))
-            apply(s, want, NULL);
+            presence_pace_apply(s, want, NULL);
         else
             wait_for_turn(s)->want = (uint8_t)want;
     }
@@ -152,13 +153,13 @@ void presence_sleep(struct session *s)
 {
     struct stanza *own = s->awake != NULL ? s->awake : s->presence;
     if (s->available && !stanza_has(own, KNOWN(SHOW)))
-        show(s, WANT_AWAY);
+        presence_pace_show(s, WANT_AWAY);
 }
 
 void presence_wake(struct session *s)
 {
     if (s->available)
-        show(s, WANT_AWAKE);
+        presence_pace_show(s, WANT_AWAKE);
 }
 
 void presence_rewrite(struct session *s, presence_rewrite_fn *fn)
@@ -170,7 +171,7 @@ void presence_rewrite(struct session *s, presence_rewrite_fn *fn)
     if (s->state_of[session_slot] == NULL && !changes)
         return;
     if (at_once(s))
-        apply(s, WANT_NOTHING, fn);
+        presence_pace_apply(s, WANT_NOTHING, fn);
     else
         wait_for_turn(s)->rewrite = fn;
 }

@@ -27,7 +27,7 @@ static const struct promise_row rows[ROW_COUNT] = {
     [ROW_IQ] = { "iq", PROMISE_QUEUED },
 };
 
-static enum row row_of(const struct stanza *st)
+static enum row promise_row_of(const struct stanza *st)
 {
     switch (st->kind) {
     case STANZA_MESSAGE:
@@ -42,7 +42,7 @@ static enum row row_of(const struct stanza *st)
     }
 }
 
-enum promise promise_of(const struct stanza *st) { return rows[row_of(st)].promise; }
+enum promise promise_of(const struct stanza *st) { return rows[promise_row_of(st)].promise; }
 
 const struct promise_row *promise_rows(unsigned *count)
 {

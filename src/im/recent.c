@@ -39,7 +39,7 @@ int64_t recent_origin(const struct stanza *st, struct arena *tmp)
 }
 
 /* Where it is, or where it would be put. NULL: there is no room. */
-static struct seen *place(const struct seen_set *set, int64_t origin)
+static struct seen *recent_place(const struct seen_set *set, int64_t origin)
 {
     uint64_t h = set->cap == 0 ? 0 : hash_keyed((slice){ (const char *)&origin, sizeof origin });
     for (uint32_t i = 0; i < set->cap; i++) {
@@ -50,27 +50,27 @@ static struct seen *place(const struct seen_set *set, int64_t origin)
     return NULL;
 }
 
-static struct seen *find_in(const struct seen_set *set, int64_t origin)
+static struct seen *recent_find_in(const struct seen_set *set, int64_t origin)
 {
-    struct seen *s = place(set, origin);
+    struct seen *s = recent_place(set, origin);
     return s != NULL && s->origin == origin ? s : NULL;
 }
 
-static void grow(struct seen_set *set)
+static void recent_grow(struct seen_set *set)
 {
     struct seen_set more = { .cap = set->cap == 0 ? CAP_MIN : set->cap * 2 };
     more.slot = mem_zalloc(more.cap * sizeof *more.slot);
     for (uint32_t i = 0; i < set->cap; i++) {
         if (set->slot[i].origin == EMPTY || set->slot[i].origin == DROPPED)
             continue;
-        *place(&more, set->slot[i].origin) = set->slot[i];
+        *recent_place(&more, set->slot[i].origin) = set->slot[i];
         more.used++;
     }
     mem_free(&set->slot);
     *set = more;
 }
 
-static void put(struct recent **at, struct seen what)
+static void recent_put_seen(struct recent **at, struct seen what)
 {
     struct recent *r = *at;
     if (r == NULL)
@@ -82,21 +82,21 @@ static void put(struct recent **at, struct seen what)
         r->began_us = what.at_us;
     }
     if (r->newer.used >= r->newer.cap / 4 * 3)
-        grow(&r->newer);
-    struct seen *s = place(&r->newer, what.origin);
+        recent_grow(&r->newer);
+    struct seen *s = recent_place(&r->newer, what.origin);
     r->newer.used += s->origin == EMPTY;
     *s = what;
 }
 
-static struct seen *find(const struct recent *r, int64_t origin)
+static struct seen *recent_find_seen(const struct recent *r, int64_t origin)
 {
-    struct seen *s = origin == 0 || r == NULL ? NULL : find_in(&r->newer, origin);
-    return s != NULL || origin == 0 || r == NULL ? s : find_in(&r->older, origin);
+    struct seen *s = origin == 0 || r == NULL ? NULL : recent_find_in(&r->newer, origin);
+    return s != NULL || origin == 0 || r == NULL ? s : recent_find_in(&r->older, origin);
 }
 
 static uint64_t find_time(const struct recent *r, int64_t origin, uint64_t now_us)
 {
-    const struct seen *s = find(r, origin);
+    const struct seen *s = recent_find_seen(r, origin);
     return s != NULL && (int64_t)(now_us - s->at_us) < RECENT_US ? s->at_us : 0;
 }
 
@@ -107,12 +107,12 @@ uint64_t recent_find(const struct account *a, int64_t origin, uint64_t now_us)
 
 void recent_put(struct account *a, int64_t origin, uint64_t archive_id)
 {
-    put(&a->recent, (struct seen){ .origin = origin, .at_us = archive_id });
+    recent_put_seen(&a->recent, (struct seen){ .origin = origin, .at_us = archive_id });
 }
 
-static void drop(struct seen_set *set, int64_t origin)
+static void recent_drop_seen(struct seen_set *set, int64_t origin)
 {
-    struct seen *s = find_in(set, origin);
+    struct seen *s = recent_find_in(set, origin);
     if (s != NULL)
         s->origin = DROPPED;
 }
@@ -121,8 +121,8 @@ void recent_drop(struct account *a, int64_t origin)
 {
     if (origin == 0 || a->recent == NULL)
         return;
-    drop(&a->recent->newer, origin);
-    drop(&a->recent->older, origin);
+    recent_drop_seen(&a->recent->newer, origin);
+    recent_drop_seen(&a->recent->older, origin);
 }
 
 /* Sent. */
@@ -132,7 +132,10 @@ static int64_t origin_to(int64_t origin, slice to)
     return origin ^ (int64_t)(hash_with(&key, to) >> 1 << 1); /* stays odd */
 }
 
-static uint32_t id_of(const struct stanza *st) { return (uint32_t)hash_with(&key, stanza_id(st)); }
+static uint32_t recent_id_of(const struct stanza *st)
+{
+    return (uint32_t)hash_with(&key, stanza_id(st));
+}
 
 bool recent_said(struct account *a, const struct stanza *st, int64_t origin, uint64_t now_us)
 {
@@ -141,7 +144,7 @@ bool recent_said(struct account *a, const struct stanza *st, int64_t origin, uin
     int64_t said = origin_to(origin, stanza_to_bare(st));
     if (find_time(a->sent, said, now_us) != 0)
         return true;
-    put(&a->sent, (struct seen){ said, now_us, id_of(st) });
+    recent_put_seen(&a->sent, (struct seen){ said, now_us, recent_id_of(st) });
     return false;
 }
 
@@ -157,8 +160,8 @@ void recent_refused(struct account *a, const struct stanza *error)
 {
     if (a->sent == NULL)
         return;
-    drop_id(&a->sent->newer, id_of(error));
-    drop_id(&a->sent->older, id_of(error));
+    drop_id(&a->sent->newer, recent_id_of(error));
+    drop_id(&a->sent->older, recent_id_of(error));
 }
 
 /* What the archive knows. */
@@ -177,11 +180,11 @@ void recent_loaded(struct account *a, const struct store_batch *b, unsigned firs
         if (to.len == 0)
             recent_put(a, origin, id);
         else
-            put(&a->sent, (struct seen){ origin_to(origin, to), id, 0 });
+            recent_put_seen(&a->sent, (struct seen){ origin_to(origin, to), id, 0 });
     }
 }
 
-static void forget(struct recent **at)
+static void recent_forget(struct recent **at)
 {
     if (*at == NULL)
         return;
@@ -192,6 +195,6 @@ static void forget(struct recent **at)
 
 void recent_free(struct account *a)
 {
-    forget(&a->recent);
-    forget(&a->sent);
+    recent_forget(&a->recent);
+    recent_forget(&a->sent);
 }

@@ -15,13 +15,13 @@ struct remote {
     char domain[];
 };
 
-static slice domain_of(const void *item)
+static slice remote_domain_of(const void *item)
 {
     const struct remote *r = item;
     return (slice){ r->domain, r->len };
 }
 
-void remote_init(struct worker *w) { map_init(&w->remotes, domain_of); }
+void remote_init(struct worker *w) { map_init(&w->remotes, remote_domain_of); }
 
 void remote_fini(struct worker *w)
 {
@@ -40,7 +40,7 @@ void remote_each(const struct worker *w, remote_fn *fn, void *arg)
 {
     struct remote *r;
     for (uint32_t i = 0; (r = map_next(&w->remotes, &i)) != NULL;)
-        fn(domain_of(r), r->count, arg);
+        fn(remote_domain_of(r), r->count, arg);
 }
 
 /* The change of a link. Worker 0 hears of it first and tells the others, so all hear of all changes
@@ -52,7 +52,7 @@ struct link_change {
     uint8_t change; /* enum remote_change */
 };
 
-static enum err add(struct worker *w, const struct link_change *n)
+static enum err remote_add(struct worker *w, const struct link_change *n)
 {
     struct remote *r = map_get(&w->remotes, n->domain);
     if (r != NULL && r->count == REMOTE_LINKS_MAX)
@@ -86,7 +86,7 @@ static void remove_link(struct worker *w, const struct link_change *n)
 static enum err link_change(struct worker *w, const struct link_change *n)
 {
     if (n->change == REMOTE_UP)
-        return add(w, n);
+        return remote_add(w, n);
     remove_link(w, n);
     return OK;
 }

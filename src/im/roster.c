@@ -16,12 +16,12 @@
 
 /* The model: pure. */
 
-static slice item_key(const void *item) { return roster_item_jid(item); }
+static slice roster_item_key(const void *item) { return roster_item_jid(item); }
 
 void roster_init(struct roster *r)
 {
     *r = (struct roster){ 0 };
-    map_init(&r->by_jid, item_key);
+    map_init(&r->by_jid, roster_item_key);
 }
 
 void roster_fini(struct roster *r)
@@ -32,12 +32,15 @@ void roster_fini(struct roster *r)
     map_fini(&r->by_jid);
 }
 
-static struct roster_item *find(const struct roster *r, slice jid)
+static struct roster_item *roster_find_item(const struct roster *r, slice jid)
 {
     return r == NULL ? NULL : map_get(&r->by_jid, jid);
 }
 
-const struct roster_item *roster_find(const struct roster *r, slice jid) { return find(r, jid); }
+const struct roster_item *roster_find(const struct roster *r, slice jid)
+{
+    return roster_find_item(r, jid);
+}
 
 static struct roster_item *item_create(const struct roster_delta *d)
 {
@@ -65,7 +68,7 @@ static struct roster_item *item_create(const struct roster_delta *d)
     return item;
 }
 
-static void place(struct roster *r, struct roster_item *item, uint32_t at)
+static void roster_place(struct roster *r, struct roster_item *item, uint32_t at)
 {
     r->items[at] = item;
     item->at = at;
@@ -81,10 +84,10 @@ static void insert(struct roster *r, struct roster_item *item)
     }
     if (sub_is_seen(item->state)) {
         if (r->seen < r->count)
-            place(r, r->items[r->seen], r->count);
-        place(r, item, r->seen++);
+            roster_place(r, r->items[r->seen], r->count);
+        roster_place(r, item, r->seen++);
     } else {
-        place(r, item, r->count);
+        roster_place(r, item, r->count);
     }
     r->count++;
     r->pending += sub_state_pending_in(item->state) ? 1 : 0;
@@ -93,28 +96,28 @@ static void insert(struct roster *r, struct roster_item *item)
 }
 
 /* The hole is filled from the end of its part, and what that leaves from the end of the array. */
-static void take_out(struct roster *r, struct roster_item *item)
+static void roster_take_out(struct roster *r, struct roster_item *item)
 {
     uint32_t hole = item->at;
     map_del(&r->by_jid, roster_item_jid(item));
     if (sub_is_seen(item->state)) {
-        place(r, r->items[--r->seen], hole);
+        roster_place(r, r->items[--r->seen], hole);
         hole = r->seen;
     }
     r->count--;
     if (hole < r->count)
-        place(r, r->items[r->count], hole);
+        roster_place(r, r->items[r->count], hole);
     r->pending -= sub_state_pending_in(item->state) ? 1 : 0;
     r->listed -= (item->flags & ROSTER_LISTED) != 0 ? 1 : 0;
 }
 
 void roster_apply(struct roster *r, const struct roster_delta *d)
 {
-    struct roster_item *old = d->op == ROSTER_MARK ? NULL : find(r, d->jid);
+    struct roster_item *old = d->op == ROSTER_MARK ? NULL : roster_find_item(r, d->jid);
     struct roster_item *new =
         d->op == ROSTER_PUT ? item_create(d) : NULL; /* d may borrow from old */
     if (old != NULL)
-        take_out(r, old);
+        roster_take_out(r, old);
     mem_free(&old);
     if (new != NULL)
         insert(r, new);
@@ -125,7 +128,7 @@ void roster_apply(struct roster *r, const struct roster_delta *d)
 
 struct roster_delta roster_edit(const struct roster *r, slice jid)
 {
-    const struct roster_item *item = find(r, jid);
+    const struct roster_item *item = roster_find_item(r, jid);
     struct roster_delta d = { .op = ROSTER_PUT, .jid = jid, .state = SUB_NONE };
     if (item == NULL)
         return d;
@@ -155,7 +158,7 @@ void roster_seal(const struct roster *r, struct roster_delta *d, enum roster_vie
 
 bool roster_delta_is_new(const struct roster *r, const struct roster_delta *d)
 {
-    const struct roster_item *item = find(r, d->jid);
+    const struct roster_item *item = roster_find_item(r, d->jid);
     return (d->flags & ROSTER_LISTED) != 0 && (item == NULL || (item->flags & ROSTER_LISTED) == 0);
 }
 
@@ -196,13 +199,13 @@ void roster_item_write(struct buf *out, const struct roster_item *i)
 
 bool roster_sees(const struct account *a, slice contact)
 {
-    const struct roster_item *i = find(a->roster, contact);
+    const struct roster_item *i = roster_find_item(a->roster, contact);
     return i != NULL && sub_sees(i->state);
 }
 
 bool roster_is_seen(const struct account *a, slice contact)
 {
-    const struct roster_item *i = find(a->roster, contact);
+    const struct roster_item *i = roster_find_item(a->roster, contact);
     return i != NULL && sub_is_seen(i->state);
 }
 
@@ -219,17 +222,20 @@ static struct roster *roster_of(struct account *a)
 
 enum { PUSH_BYTES_MAX = 16 << 20 };
 
-static void push_one(struct session *s, void *st) { session_deliver_to(s, st, session_jid(s)); }
+static void roster_push_one(struct session *s, void *st)
+{
+    session_deliver_to(s, st, session_jid(s));
+}
 
 /* §2.1.6. The version makes the id unique among the pushes of an account. */
-static void push(struct account *a, const struct roster_delta *d)
+static void roster_push(struct account *a, const struct roster_delta *d)
 {
     struct buf xml;
     buf_init(&xml, PUSH_BYTES_MAX);
     buf_printf(&xml, "<query xmlns='" NS_ROSTER "' ver='%lld.%llu'>", (long long)a->id,
                (unsigned long long)d->version);
     if ((d->flags & ROSTER_LISTED) != 0) {
-        roster_item_write(&xml, find(a->roster, d->jid));
+        roster_item_write(&xml, roster_find_item(a->roster, d->jid));
     } else {
         buf_lit(&xml, "<item");
         write_attr(&xml, "jid", d->jid);
@@ -242,7 +248,7 @@ static void push(struct account *a, const struct roster_delta *d)
     struct stanza *st = stanza_make(STANZA_IQ, TYPE_SET, (slice){ 0 }, (slice){ 0 },
                                     (slice){ id, (size_t)len }, buf_slice(&xml));
     buf_fini(&xml);
-    presence_each(a, PRESENCE_INTERESTED, push_one, st);
+    presence_each(a, PRESENCE_INTERESTED, roster_push_one, st);
     stanza_unref(&st);
 }
 
@@ -250,7 +256,7 @@ void roster_commit(struct account *a, const struct roster_delta *d, enum roster_
 {
     roster_apply(roster_of(a), d);
     if (view == ROSTER_SHOWN)
-        push(a, d);
+        roster_push(a, d);
 }
 
 /* Rows. */

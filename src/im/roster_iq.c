@@ -38,16 +38,19 @@ static void write_open(struct buf *out, const struct account *a, uint64_t versio
                (unsigned long long)version);
 }
 
-static bool is_listed(const struct roster_item *i) { return (i->flags & ROSTER_LISTED) != 0; }
+static bool roster_iq_is_listed(const struct roster_item *i)
+{
+    return (i->flags & ROSTER_LISTED) != 0;
+}
 
-static void answer_all(struct iq *iq)
+static void roster_iq_answer_all(struct iq *iq)
 {
     const struct roster *r = iq->account->roster;
     struct buf out;
     buf_init(&out, RESULT_BYTES_MAX);
     write_open(&out, iq->account, r == NULL ? 0 : r->version);
     for (uint32_t i = 0; r != NULL && i < r->count; i++)
-        if (is_listed(r->items[i]))
+        if (roster_iq_is_listed(r->items[i]))
             roster_item_write(&out, r->items[i]);
     buf_lit(&out, "</query>");
     iq_result_buf(iq, &out);
@@ -67,7 +70,7 @@ static int changed_since(const struct roster *r, uint64_t since,
 {
     int n = 0;
     for (uint32_t i = 0; i < r->count; i++) {
-        if (!is_listed(r->items[i]) || r->items[i]->version <= since)
+        if (!roster_iq_is_listed(r->items[i]) || r->items[i]->version <= since)
             continue;
         if (n == DELTA_PUSHES_MAX)
             return -1;
@@ -77,7 +80,7 @@ static int changed_since(const struct roster *r, uint64_t since,
     return n;
 }
 
-static void push_one(struct session *s, const struct roster_item *item)
+static void roster_iq_push_one(struct session *s, const struct roster_item *item)
 {
     struct buf out;
     char id[32];
@@ -102,12 +105,12 @@ static void answer_changes(struct iq *iq, struct session *s, uint64_t since)
 
     if (since > version || (since < version && since < r->removed) || s == NULL ||
         (since < version && (n = changed_since(r, since, items)) < 0)) {
-        answer_all(iq);
+        roster_iq_answer_all(iq);
         return;
     }
     iq_result(iq, (slice){ 0 });
     for (int i = 0; i < n; i++)
-        push_one(s, items[i]);
+        roster_iq_push_one(s, items[i]);
 }
 
 static void answer_get(struct iq *iq, struct session *s)
@@ -118,7 +121,7 @@ static void answer_get(struct iq *iq, struct session *s)
     if (version_parse(elem_attr(&iq->payload, "ver", iq->tmp), iq->account->id, &since))
         answer_changes(iq, s, since);
     else
-        answer_all(iq);
+        roster_iq_answer_all(iq);
 }
 
 struct waiting_get {
@@ -179,7 +182,7 @@ struct refusal {
 #define REFUSE(e, sentence) ((struct refusal){ (e), SLICE(sentence) })
 static const struct refusal accepted = { .error = SE_NONE };
 
-static bool has_group(slice groups, slice name)
+static bool roster_iq_has_group(slice groups, slice name)
 {
     slice group;
     while (slice_cut(groups, '\0', &group, &groups))
@@ -205,7 +208,7 @@ static struct refusal parse_groups(struct roster_set *set, const struct elem *it
             return REFUSE(SE_NOT_ACCEPTABLE, "a group needs a name");
         if (name.len > longest)
             return REFUSE(SE_NOT_ACCEPTABLE, "a group name is longer than roster.name-bytes");
-        if (has_group((slice){ packed, len }, name))
+        if (roster_iq_has_group((slice){ packed, len }, name))
             return REFUSE(SE_BAD_REQUEST, "a group is named twice");
         if (++count > setting_int(&roster_groups_max))
             return REFUSE(SE_NOT_ACCEPTABLE, "more groups than roster.groups-max");
@@ -217,7 +220,7 @@ static struct refusal parse_groups(struct roster_set *set, const struct elem *it
     return accepted;
 }
 
-static struct refusal parse_set(struct roster_set *set)
+static struct refusal roster_iq_parse_set(struct roster_set *set)
 {
     struct iq *iq = set->iq;
     struct elem item, other;
@@ -246,7 +249,7 @@ bool roster_removal_plan(const struct account *a, slice jid, struct roster_chang
 {
     const struct roster_item *item = roster_find(a->roster, jid);
     *out = (struct roster_change){ .hides = false };
-    if (item == NULL || !is_listed(item))
+    if (item == NULL || !roster_iq_is_listed(item))
         return false;
     out->delta = roster_edit(a->roster, jid);
     if (sub_sees(item->state) || sub_state_ask(item->state))
@@ -347,7 +350,7 @@ static void roster_set(struct iq *iq)
     set->base.prepare = set_prepare;
     set->base.apply = set_apply;
     set->iq = iq_hold(iq);
-    struct refusal refusal = parse_set(set);
+    struct refusal refusal = roster_iq_parse_set(set);
     if (refusal.error != SE_NONE) {
         iq_error(set->iq, refusal.error, refusal.text);
         mem_free(&set);

@@ -10,7 +10,7 @@
 #include "im/remote.h"
 #include "im/session_input.h"
 
-static slice domain_of(slice bare)
+static slice router_domain_of(slice bare)
 {
     const char *at = memchr(bare.ptr, '@', bare.len);
     return at == NULL ? bare : slice_from(bare, (size_t)(at - bare.ptr) + 1);
@@ -69,7 +69,7 @@ static enum routed route_remote(struct worker *w, slice domain, struct stanza *s
 enum routed route_arrived(struct worker *w, struct stanza *st, struct origin origin,
                           uint64_t archive_id, int64_t sender_id)
 {
-    slice domain = domain_of(stanza_to_bare(st));
+    slice domain = router_domain_of(stanza_to_bare(st));
     if (node_serves(w->node, domain))
         return account_receive(w, st, origin, archive_id, sender_id);
     const struct host *h = host_find(w->node, domain, &(slice){ 0 });
@@ -152,7 +152,7 @@ enum routed route(struct worker *w, struct stanza *st, struct origin origin, uin
 {
     const struct node *n = w->node;
     const struct entry_of entry = { archive_id, sender_id };
-    slice bare = stanza_to_bare(st), domain = domain_of(bare);
+    slice bare = stanza_to_bare(st), domain = router_domain_of(bare);
     bool ours = node_serves(n, domain);
 
     if (!ours && (remote_known(w, domain) || host_find(n, domain, &(slice){ 0 }) == NULL))

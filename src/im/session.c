@@ -321,7 +321,7 @@ void session_free(struct session *s)
 }
 
 /* The hand-over of what the client did not acknowledge (architecture §6), in order. */
-static void hand_over(struct session *s, struct queued *q, enum session_end why)
+static void session_hand_over(struct session *s, struct queued *q, enum session_end why)
 {
     struct account *a = s->account;
     struct worker *w = a->worker;
@@ -379,7 +379,7 @@ void session_end(struct session *s, enum session_end why)
     offline_cancel(s);
     session_produce(s, NULL);
     for (uint32_t i = 0; i < s->queue_len; i++)
-        hand_over(s, session_queue_at(s, i), why);
+        session_hand_over(s, session_queue_at(s, i), why);
     LIST_EACH (it, &a->sessions) { /* what it had not been sent yet, or nobody could take now */
         struct session *other = CONTAINER_OF(it, struct session, node);
         if (other->available && other->priority >= 0)
@@ -425,7 +425,7 @@ struct binding {
     char text[];
 };
 
-static void refuse(struct binding *b, enum stanza_error e, slice text)
+static void session_refuse(struct binding *b, enum stanza_error e, slice text)
 {
     if (b->req.resume)
         link_down(b->worker, &b->req.link, &(struct down){ .kind = DOWN_NOT_RESUMED, .error = e });
@@ -530,15 +530,16 @@ static void bind_now(struct account *a, struct binding *b)
     LIST_EACH (it, &a->sessions)
         n++;
     if (resource.len == 0) {
-        refuse(b, SE_CONFLICT, SLICE("this resource is connected already"));
+        session_refuse(b, SE_CONFLICT, SLICE("this resource is connected already"));
         return;
     }
     if (account_is_guest(a) && !guest_room()) {
-        refuse(b, SE_RESOURCE_CONSTRAINT, SLICE("too many guests are here: see guest.max"));
+        session_refuse(b, SE_RESOURCE_CONSTRAINT, SLICE("too many guests are here: see guest.max"));
         return;
     }
     if (n >= setting_int(&session_max)) {
-        refuse(b, SE_RESOURCE_CONSTRAINT, SLICE("too many sessions: see session.per-account-max"));
+        session_refuse(b, SE_RESOURCE_CONSTRAINT,
+                       SLICE("too many sessions: see session.per-account-max"));
         return;
     }
     struct session *s = session_create(a, resource);
@@ -576,7 +577,7 @@ static void resume_now(struct account *a, struct binding *b)
 {
     struct session *s = by_token(a, b->req.resource);
     if (s == NULL || !session_acked(s, b->req.h)) {
-        refuse(b, SE_ITEM_NOT_FOUND, (slice){ 0 });
+        session_refuse(b, SE_ITEM_NOT_FOUND, (slice){ 0 });
         return;
     }
     if (s->state == SESSION_ATTACHED) {
@@ -648,9 +649,9 @@ static void bind_ready(struct account *a, enum err e, void *arg)
         return;
     }
     if (e != OK)
-        refuse(b, stanza_error_of(e), (slice){ 0 });
+        session_refuse(b, stanza_error_of(e), (slice){ 0 });
     else if (a->state != ACTOR_READY || !still_authentic(a, &b->req))
-        refuse(b, SE_NOT_ALLOWED, SLICE("the account does not exist any more"));
+        session_refuse(b, SE_NOT_ALLOWED, SLICE("the account does not exist any more"));
     else if (b->req.resume)
         resume_now(a, b);
     else if (b->req.bind2.len > 0 && b->account == NULL && bind2_ask(a, b))
@@ -721,7 +722,7 @@ static void lost(struct session *s)
         session_end(s, END_FULL);
 }
 
-static void gone(struct session *s, enum session_end why)
+static void session_gone(struct session *s, enum session_end why)
 {
     if (s->account->worker->stopping) {
         /* kept as it is: it is saved if it may resume, and nobody is told (planned restart) */
@@ -763,7 +764,7 @@ uint32_t sm_resume_wanted(const struct elem *e, struct arena *tmp)
 
 /* Counting starts here. The id for resumption is in `id`, empty: not resumable. max_s: the longest
  * that the client wants (XEP-0198 §3), 0: none. */
-static slice enable(struct session *s, uint32_t max_s, char id[33])
+static slice session_enable(struct session *s, uint32_t max_s, char id[33])
 {
     session_queue_flush(s); /* what is counted comes behind <enabled/> */
     bool resumable =
@@ -787,7 +788,7 @@ static uint32_t resumable_s(const struct session *s)
 static void enable_asked(struct session *s, uint32_t max_s)
 {
     char id[33];
-    slice text = enable(s, max_s, id);
+    slice text = session_enable(s, max_s, id);
     session_down(s, &(struct down){ .kind = DOWN_ENABLED, .text = text, .num = resumable_s(s) });
 }
 
@@ -800,7 +801,7 @@ static void enable_inline(struct session *s, const struct elem *e, struct buf *b
                        "'/></failed>");
     } else if (s->sm == 0) {
         uint32_t max_s = sm_resume_wanted(e, loop_scratch(s->account->worker->loop));
-        slice text = enable(s, max_s, id);
+        slice text = session_enable(s, max_s, id);
         sm_enabled_write(bound, text, resumable_s(s));
     }
 }
@@ -855,7 +856,7 @@ void session_up(struct session *s, const struct up *up)
         nonza_run(s, up->num);
         break;
     case UP_GONE:
-        gone(s, (enum session_end)up->num);
+        session_gone(s, (enum session_end)up->num);
         break;
     }
 }

@@ -92,7 +92,7 @@ static void ticket_put(struct session *s, struct ticket t)
     flow(s);
 }
 
-static void advance(struct session *s)
+static void session_input_advance(struct session *s)
 {
     while (s->h != s->in_count && ticket(s, s->h + 1)->awaited == 0)
         s->h++;
@@ -138,7 +138,7 @@ void ticket_done(struct worker *w, struct origin o)
     }
     struct ticket *t = ticket(s, o.count);
     if (t->awaited > 0 && --t->awaited == 0)
-        advance(s);
+        session_input_advance(s);
 }
 
 void session_charge(struct worker *w, struct origin o, uint64_t bytes)
@@ -167,7 +167,7 @@ static bool speaks(const struct stanza *st)
 }
 
 /* Straight to the session: its account might block who the answer seems to come from. */
-static void refuse(struct session *s, struct stanza *st, const struct refusal *why)
+static void session_input_refuse(struct session *s, struct stanza *st, const struct refusal *why)
 {
     struct stanza *reply =
         stanza_make_error_with(st, why->error, why->type, why->text, why->app_xml);
@@ -178,7 +178,8 @@ static void refuse(struct session *s, struct stanza *st, const struct refusal *w
 }
 
 /* To the domain itself, where nobody reads: unless an extension does. */
-static bool to_server(struct session *s, struct stanza *st, struct origin o, unsigned *awaited)
+static bool session_input_to_server(struct session *s, struct stanza *st, struct origin o,
+                                    unsigned *awaited)
 {
     slice to = stanza_to(st);
     if (st->kind == STANZA_IQ || to.len == 0 || !stanza_to_is_bare(st) ||
@@ -199,7 +200,7 @@ static bool is_claim_of_origin(enum known_child known, const struct elem *e, voi
 
 /* What a client says of the origin of its own stanza is not passed on, whoever gets it (XEP-0033
  * §4.1.5). A quick look first: few stanzas have addresses. */
-static struct stanza *without_claims(struct session *s, struct stanza *st)
+static struct stanza *session_input_without_claims(struct session *s, struct stanza *st)
 {
     static const slice word = SLICE_INIT("addresses");
     slice content = stanza_content(st);
@@ -213,19 +214,20 @@ unsigned session_said(struct session *s, struct stanza *st, struct origin o)
 {
     unsigned awaited = 0;
     if (st->bad_to) { /* RFC 6120 §8.3.3.8 */
-        refuse(s, st, &(struct refusal){ .error = SE_JID_MALFORMED });
+        session_input_refuse(s, st, &(struct refusal){ .error = SE_JID_MALFORMED });
         return ROUTED;
     }
     if (s->account->worker->over_budget) {
-        refuse(s, st,
-               &(struct refusal){ .error = SE_RESOURCE_CONSTRAINT,
-                                  .text = SLICE_INIT("the server is short of memory") });
+        session_input_refuse(
+            s, st,
+            &(struct refusal){ .error = SE_RESOURCE_CONSTRAINT,
+                               .text = SLICE_INIT("the server is short of memory") });
         return ROUTED;
     }
     struct refusal why = { .error = SE_POLICY_VIOLATION };
     switch (stage_check(s, &st, &why)) {
     case REFUSE:
-        refuse(s, st, &why);
+        session_input_refuse(s, st, &why);
         return ROUTED;
     case DROP:
         stanza_unref(&st);
@@ -235,10 +237,10 @@ unsigned session_said(struct session *s, struct stanza *st, struct origin o)
     }
     if (speaks(st))
         s->spoke_us = loop_now_us(s->account->worker->loop);
-    if (to_server(s, st, o, &awaited))
+    if (session_input_to_server(s, st, o, &awaited))
         return awaited;
     if (st->kind != STANZA_IQ)
-        st = without_claims(s, st);
+        st = session_input_without_claims(s, st);
     switch (st->kind) {
     case STANZA_MESSAGE:
         return message_from_session(s, st, o);

@@ -19,7 +19,7 @@ struct queued *session_queue_at(const struct session *s, uint32_t i)
     return &s->queue[(s->queue_head + i) & (s->queue_cap - 1)];
 }
 
-static void grow(struct session *s)
+static void session_queue_grow(struct session *s)
 {
     uint32_t cap = s->queue_cap == 0 ? 8 : s->queue_cap * 2;
     struct queued *q = mem_alloc(cap * sizeof *q);
@@ -31,11 +31,11 @@ static void grow(struct session *s)
     s->queue_head = 0;
 }
 
-static void push(struct session *s, struct stanza *st, const struct stanza_note *note,
-                 enum queued_to to)
+static void session_queue_push_stanza(struct session *s, struct stanza *st,
+                                      const struct stanza_note *note, enum queued_to to)
 {
     if (s->queue_len == s->queue_cap)
-        grow(s);
+        session_queue_grow(s);
     uint64_t now = loop_wall_us(s->account->worker->loop);
     bool late = note->delay_us != 0;
     s->queue_bytes += st->bytes;
@@ -51,11 +51,11 @@ static void push(struct session *s, struct stanza *st, const struct stanza_note 
 void session_queue_push(struct session *s, struct stanza *st, uint64_t archive_id,
                         uint64_t delay_us)
 {
-    push(s, st, &(struct stanza_note){ .archive_id = archive_id, .delay_us = delay_us },
-         QUEUED_OWN);
+    session_queue_push_stanza(
+        s, st, &(struct stanza_note){ .archive_id = archive_id, .delay_us = delay_us }, QUEUED_OWN);
 }
 
-static void release(struct session *s, struct queued *q)
+static void session_queue_release(struct session *s, struct queued *q)
 {
     s->queue_bytes -= q->st->bytes;
     s->account->queue_bytes -= q->st->bytes;
@@ -65,7 +65,7 @@ static void release(struct session *s, struct queued *q)
 void session_queue_free(struct session *s)
 {
     for (uint32_t i = 0; i < s->queue_len; i++)
-        release(s, session_queue_at(s, i));
+        session_queue_release(s, session_queue_at(s, i));
     s->queue_len = 0;
     mem_free(&s->queue);
 }
@@ -81,12 +81,12 @@ static void took(struct session *s, const struct queued *q)
         given_put(a, q->archive_id, s->id);
 }
 
-static void pop(struct session *s)
+static void session_queue_pop(struct session *s)
 {
     struct queued *q = session_queue_at(s, 0);
     if (q->archive_id != 0)
         took(s, q);
-    release(s, q);
+    session_queue_release(s, q);
     s->queue_head = (s->queue_head + 1) & (s->queue_cap - 1);
     s->queue_len--;
     if (s->queue_unsent > s->queue_len)
@@ -100,7 +100,7 @@ static void pop(struct session *s)
 static void pop_to(struct session *s, uint32_t seq)
 {
     while (s->queue_len > 0 && (int32_t)(session_queue_at(s, 0)->seq - seq) <= 0)
-        pop(s);
+        session_queue_pop(s);
     if (s->flushing)
         offline_continue(s);
     if (s->producers != NULL && session_took(s))
@@ -114,7 +114,7 @@ bool session_took(const struct session *s)
     return s->state == SESSION_ATTACHED && s->queue_len <= (s->sm == 0 ? 0 : UNACKED_MAX);
 }
 
-static void flush(struct session *s, bool all);
+static void session_queue_flush_some(struct session *s, bool all);
 
 void session_wait(struct session *s, struct producer *p)
 {
@@ -123,7 +123,7 @@ void session_wait(struct session *s, struct producer *p)
         at = &(*at)->next;
     p->next = NULL;
     *at = p;
-    flush(s, false); /* what is not sent is never taken */
+    session_queue_flush_some(s, false); /* what is not sent is never taken */
     if (s->sm != 0 && s->state == SESSION_ATTACHED && s->out_asked != s->out_count) {
         s->out_asked = s->out_count;
         session_down(s, &(struct down){ .kind = DOWN_REQUEST });
@@ -234,7 +234,7 @@ void session_queue_resend(struct session *s)
 enum { LATE_US = 1000000 }; /* a message that was kept for longer says when it came (XEP-0203) */
 
 /* Sends what was not sent yet; if not `all`, until the output of the stream waits. */
-static void flush(struct session *s, bool all)
+static void session_queue_flush_some(struct session *s, bool all)
 {
     uint64_t now = loop_wall_us(s->account->worker->loop), waited = 0;
     uint32_t count = 0;
@@ -259,7 +259,7 @@ static void flush(struct session *s, bool all)
     metric_add(&session_flush_waited, (int64_t)(waited / 1000));
 }
 
-void session_queue_flush(struct session *s) { flush(s, true); }
+void session_queue_flush(struct session *s) { session_queue_flush_some(s, true); }
 
 /* Among what was not sent yet, presence of one contact is kept once: its last. The counts of those
  * behind it close up. While it hibernates, what was sent gives way, too: either the h of the client
@@ -292,7 +292,7 @@ static void drop_if(struct session *s, uint32_t from, drop_fn *unwanted, const v
     for (uint32_t i = from; i < s->queue_len; i++) {
         struct queued *q = session_queue_at(s, i);
         if (unwanted(s, i, arg)) {
-            release(s, q);
+            session_queue_release(s, q);
             continue;
         }
         if (i >= sent) {
@@ -312,7 +312,7 @@ static bool is_superseded(struct session *s, uint32_t i, const void *unused)
     return superseded(s, i);
 }
 
-static bool gives_way(struct session *s, uint32_t i, const void *newer)
+static bool session_queue_gives_way(struct session *s, uint32_t i, const void *newer)
 {
     return same_contact(session_queue_at(s, i)->st, newer);
 }
@@ -334,7 +334,7 @@ static bool may_be_blocked(const struct queued *q)
     return q->st->kind == STANZA_MESSAGE || type == TYPE_GET || type == TYPE_SET;
 }
 
-static bool is_blocked(struct session *s, uint32_t i, const void *unused)
+static bool session_queue_is_blocked(struct session *s, uint32_t i, const void *unused)
 {
     struct account *a = s->account;
     const struct queued *q = session_queue_at(s, i);
@@ -351,7 +351,7 @@ static bool is_blocked(struct session *s, uint32_t i, const void *unused)
 void session_queue_review(struct session *s)
 {
     if (s->queue_len > first_droppable(s))
-        drop_if(s, first_droppable(s), is_blocked, NULL);
+        drop_if(s, first_droppable(s), session_queue_is_blocked, NULL);
 }
 
 /* From the newest on, until there are too many: so a long queue costs its length times the buffer.
@@ -400,7 +400,7 @@ static bool is_long_answer(const struct stanza *st)
 }
 
 /* NULL: it cannot be made. */
-static struct stanza *refused(const struct stanza *answer)
+static struct stanza *session_queue_refused(const struct stanza *answer)
 {
     struct buf error;
     buf_init(&error, 1024);
@@ -414,7 +414,7 @@ static struct stanza *refused(const struct stanza *answer)
 
 static void replace(struct session *s, struct queued *q, struct stanza *st)
 {
-    release(s, q);
+    session_queue_release(s, q);
     q->st = stanza_ref(st);
     s->queue_bytes += st->bytes;
     s->account->queue_bytes += st->bytes;
@@ -435,7 +435,7 @@ static void shorten(struct session *s)
 {
     for (uint32_t i = 0; i < s->queue_len - s->queue_unsent; i++) {
         struct queued *q = session_queue_at(s, i);
-        struct stanza *st = is_long_answer(q->st) ? refused(q->st) : NULL;
+        struct stanza *st = is_long_answer(q->st) ? session_queue_refused(q->st) : NULL;
         if (st == NULL)
             continue;
         replace(s, q, st);
@@ -464,22 +464,22 @@ static void flush_full(struct session *s)
         budget_weigh(s->account);
 }
 
-static void keep(struct session *s, struct stanza *st, const struct stanza_note *note,
-                 enum queued_to to)
+static void session_queue_keep(struct session *s, struct stanza *st, const struct stanza_note *note,
+                               enum queued_to to)
 {
     struct stanza *error = NULL;
     if (st->kind == STANZA_PRESENCE)
-        drop_if(s, first_droppable(s), gives_way, st);
+        drop_if(s, first_droppable(s), session_queue_gives_way, st);
     bool too_much =
         s->state == SESSION_ATTACHED && is_long_answer(st) && holds_too_much(s, st->bytes);
     if (too_much)
         shorten(s);
     if (too_much && holds_too_much(s, st->bytes))
-        error = refused(st);
+        error = session_queue_refused(st);
     if (error != NULL)
         st = error;
     s->out_count++;
-    push(s, st, note, to);
+    session_queue_push_stanza(s, st, note, to);
     stanza_unref(&error);
     s->queue_unsent++;
     if (s->state == SESSION_ATTACHED) {
@@ -524,7 +524,7 @@ void session_unpause(struct session *s, enum session_pause why)
     unsigned was = s->paused;
     s->paused &= (uint8_t)~why;
     if (s->paused == 0 || (was & ~s->paused & PAUSE_SLOW) != 0) /* what was urgent was kept, too */
-        flush(s, false);
+        session_queue_flush_some(s, false);
     tell_quiet(s, was);
 }
 
@@ -544,56 +544,57 @@ static void send_live(struct session *s, struct stanza *st, const struct stanza_
     }
 }
 
-static void deliver(struct session *s, struct stanza *st, const struct stanza_note *note,
-                    enum queued_to to)
+static void session_queue_deliver(struct session *s, struct stanza *st,
+                                  const struct stanza_note *note, enum queued_to to)
 {
     struct stanza_note told = *note;
     told.archive_id = to < QUEUED_COPY ? told_id(s, note->archive_id) : 0;
     bool noted = told.archive_id != 0 || told.delay_us != 0 || told.to.ptr != NULL;
     ensure(s->state != SESSION_ENDED);
     if (s->state == SESSION_HIBERNATING) {
-        keep(s, st, note, to);
+        session_queue_keep(s, st, note, to);
         return;
     }
     if (s->paused != 0) {
         enum hold h = held(s, st, note);
         if (h == HOLD_KEEP)
-            keep(s, st, note, to);
+            session_queue_keep(s, st, note, to);
         if (h != HOLD_SEND)
             return;
-        flush(s, false);
+        session_queue_flush_some(s, false);
         if ((s->paused & PAUSE_SLOW) != 0) {
-            keep(s, st, note, to);
+            session_queue_keep(s, st, note, to);
             return;
         }
     }
     s->out_count++;
     if (s->sm != 0 || note->archive_id != 0)
-        push(s, st, note, to);
+        session_queue_push_stanza(s, st, note, to);
     send_live(s, st, noted ? &told : NULL);
 }
 
 void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us)
 {
-    deliver(s, st,
-            &(struct stanza_note){
-                .archive_id = archive_id, .delay_us = delay_us, .by = session_bare(s) },
-            QUEUED_OWN);
+    session_queue_deliver(s, st,
+                          &(struct stanza_note){ .archive_id = archive_id,
+                                                 .delay_us = delay_us,
+                                                 .by = session_bare(s) },
+                          QUEUED_OWN);
 }
 
 void session_deliver_to(struct session *s, struct stanza *st, slice to)
 {
     ensure(to.len == s->jid.len || to.len == s->bare_len);
-    deliver(s, st, &(struct stanza_note){ .by = session_bare(s), .to = to },
-            to.len == s->jid.len ? QUEUED_FULL : QUEUED_BARE);
+    session_queue_deliver(s, st, &(struct stanza_note){ .by = session_bare(s), .to = to },
+                          to.len == s->jid.len ? QUEUED_FULL : QUEUED_BARE);
 }
 
 void session_deliver_carbon(struct session *s, struct stanza *st, slice to, uint64_t archive_id)
 {
     ensure(to.len == s->jid.len || to.len == s->bare_len);
-    deliver(s, st,
-            &(struct stanza_note){ .archive_id = archive_id, .by = session_bare(s), .to = to },
-            to.len == s->jid.len ? QUEUED_CARBON : QUEUED_CARBON_BARE);
+    session_queue_deliver(
+        s, st, &(struct stanza_note){ .archive_id = archive_id, .by = session_bare(s), .to = to },
+        to.len == s->jid.len ? QUEUED_CARBON : QUEUED_CARBON_BARE);
 }
 
 void session_deliver_copy(struct session *s, struct stanza *st, uint64_t archive_id)
@@ -601,16 +602,16 @@ void session_deliver_copy(struct session *s, struct stanza *st, uint64_t archive
     struct stanza_note note = { .archive_id = archive_id };
     ensure(s->state != SESSION_ENDED);
     if (s->state == SESSION_HIBERNATING || (s->paused & PAUSE_SLOW) != 0) {
-        keep(s, st, &note, QUEUED_COPY);
+        session_queue_keep(s, st, &note, QUEUED_COPY);
         return;
     }
-    flush(s, false); /* it was asked for: order is that of the calls */
+    session_queue_flush_some(s, false); /* it was asked for: order is that of the calls */
     if ((s->paused & PAUSE_SLOW) != 0) {
-        keep(s, st, &note, QUEUED_COPY);
+        session_queue_keep(s, st, &note, QUEUED_COPY);
         return;
     }
     s->out_count++;
-    push(s, st, &note, QUEUED_COPY);
+    session_queue_push_stanza(s, st, &note, QUEUED_COPY);
     send_live(s, st, NULL);
 }
 

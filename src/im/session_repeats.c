@@ -46,14 +46,14 @@ struct ticket repeat_ticket(const struct session *s, const struct stanza *st)
     return (struct ticket){ .mark = (key.k0 & ((1ull << 46) - 1)) | 1, .named = st->id_len > 0 };
 }
 
-static struct repeats *create(uint32_t cap)
+static struct repeats *session_repeats_create(uint32_t cap)
 {
     struct repeats *r = mem_zalloc(sizeof *r + cap * sizeof r->each[0]);
     r->in_order = true;
     return r;
 }
 
-static void add(struct repeats *r, struct ticket t, uint32_t count)
+static void session_repeats_add(struct repeats *r, struct ticket t, uint32_t count)
 {
     r->each[r->len++] = (struct repeat){ .t = t, .count = count };
     r->open += t.awaited > 0;
@@ -61,22 +61,22 @@ static void add(struct repeats *r, struct ticket t, uint32_t count)
 
 /* Those of an earlier resumption first: their counts are lower. A repeat that h covers by now is
  * not repeated again. */
-static struct repeats *gather(const struct session *s)
+static struct repeats *session_repeats_gather(const struct session *s)
 {
     const struct repeats *old = s->repeats;
-    struct repeats *r = create((old == NULL ? 0 : old->len) + s->in_count - s->h);
+    struct repeats *r = session_repeats_create((old == NULL ? 0 : old->len) + s->in_count - s->h);
     for (uint32_t i = 0; old != NULL && i < old->len; i++)
         if (!old->each[i].taken || (int32_t)(old->each[i].again - s->h) > 0)
-            add(r, old->each[i].t, old->each[i].count);
+            session_repeats_add(r, old->each[i].t, old->each[i].count);
     for (uint32_t n = s->h + 1; n != s->in_count + 1; n++) {
         struct ticket t = s->tickets[n & (s->ticket_cap - 1)];
         if (!t.again && (int32_t)(n - s->in_base) > 0)
-            add(r, t, n);
+            session_repeats_add(r, t, n);
     }
     return r;
 }
 
-static void set(struct session *s, struct repeats *r)
+static void session_repeats_set(struct session *s, struct repeats *r)
 {
     mem_free(&s->repeats);
     s->repeats = r;
@@ -88,7 +88,7 @@ static void set(struct session *s, struct repeats *r)
  * the first copies. */
 void repeats_begin(struct session *s)
 {
-    set(s, gather(s));
+    session_repeats_set(s, session_repeats_gather(s));
     uint32_t told = session_handled(s);
     s->h = s->in_count;
     s->in_base = s->in_count - told;
@@ -131,7 +131,7 @@ bool repeats_take(struct session *s, const struct stanza *st, struct ticket *t)
     return false;
 }
 
-static struct repeat *find(struct repeats *r, uint32_t count)
+static struct repeat *session_repeats_find(struct repeats *r, uint32_t count)
 {
     uint32_t low = 0, high = r->len;
     while (low < high) {
@@ -148,7 +148,7 @@ static struct repeat *find(struct repeats *r, uint32_t count)
 
 bool repeats_reported(struct session *s, uint32_t count, uint32_t *again)
 {
-    struct repeat *e = s->repeats == NULL ? NULL : find(s->repeats, count);
+    struct repeat *e = s->repeats == NULL ? NULL : session_repeats_find(s->repeats, count);
     if (e == NULL || e->t.awaited == 0 || --e->t.awaited > 0)
         return false;
     s->repeats->open--;
@@ -160,7 +160,7 @@ uint32_t repeats_open(const struct session *s) { return s->repeats == NULL ? 0 :
 
 void repeats_save(const struct session *s, struct buf *out)
 {
-    struct repeats *r = gather(s);
+    struct repeats *r = session_repeats_gather(s);
     for (uint32_t i = 0; i < r->len; i++)
         if (r->each[i].t.awaited == 0)
             buf_append(out, &r->each[i].t, sizeof r->each[i].t);
@@ -170,12 +170,12 @@ void repeats_save(const struct session *s, struct buf *out)
 void repeats_restore(struct session *s, slice saved)
 {
     uint32_t count = (uint32_t)(saved.len / sizeof(struct ticket));
-    struct repeats *r = create(count);
+    struct repeats *r = session_repeats_create(count);
     for (uint32_t i = 0; i < count; i++) {
         struct ticket t;
         memcpy(&t, saved.ptr + i * sizeof t, sizeof t);
         t.awaited = 0;
-        add(r, t, s->in_count - count + i + 1);
+        session_repeats_add(r, t, s->in_count - count + i + 1);
     }
-    set(s, r);
+    session_repeats_set(s, r);
 }

@@ -169,7 +169,7 @@ static slice token_sealed(const struct session *s, struct arena *tmp)
                : seal(token, token_context(s->account->id, session_resource(s), tmp), tmp);
 }
 
-static void add_session(struct store_batch *b, const struct session *s)
+static void sessions_saved_add_session(struct store_batch *b, const struct session *s)
 {
     const struct account *a = s->account;
     uint64_t until = loop_wall_us(a->worker->loop) + session_resumable_ms(s) * 1000;
@@ -230,14 +230,14 @@ static int64_t bits_of(const struct account *a, const struct queued *q)
     return (q->delayed ? BIT_DELAYED : 0) | (waits ? BIT_WAITS : 0) | q->to << TO_SHIFT;
 }
 
-static void save(const struct session *s)
+static void sessions_saved_save(const struct session *s)
 {
     struct account *a = s->account;
     uint32_t queued = s->sm == 2 ? s->queue_len : 0;
     struct store_batch *b = store_write(a->worker->store, account_lane(a));
     struct buf text;
     buf_init(&text, SAVE_BYTES_MAX);
-    add_session(b, s);
+    sessions_saved_add_session(b, s);
     for (uint32_t i = 0; i < queued; i++) {
         const struct queued *q = session_queue_at(s, i);
         if (i % SAVE_ROWS == SAVE_ROWS - 1) { /* a batch is bounded; the lane keeps them in order */
@@ -275,7 +275,7 @@ void sessions_save(struct worker *w)
     for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL;) {
         if (s->state != SESSION_HIBERNATING || (s->sm != 2 && !is_seen(s)))
             continue;
-        save(s);
+        sessions_saved_save(s);
         count += s->sm == 2;
     }
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
@@ -327,7 +327,7 @@ struct restoring {
     atomic_bool *done;
 };
 
-static void read_more(struct restoring *r);
+static void sessions_saved_read_more(struct restoring *r);
 
 static void load_queue(struct session *s, const struct saved *v)
 {
@@ -356,7 +356,7 @@ static void load_states(struct session *s, const struct saved *v)
                 f->session_restore(s, v->state[i].state);
 }
 
-static void restore(struct account *a, const struct saved *v)
+static void sessions_saved_restore(struct account *a, const struct saved *v)
 {
     struct worker *w = a->worker;
     uint64_t now = loop_wall_us(w->loop);
@@ -396,7 +396,7 @@ static void restore(struct account *a, const struct saved *v)
 static void one_is_done(struct restoring *r)
 {
     r->under_way--;
-    read_more(r);
+    sessions_saved_read_more(r);
 }
 
 struct session_back {
@@ -413,7 +413,7 @@ static void restore_ready(struct account *a, enum err e, void *arg)
     struct session_restoring *r = arg;
     struct worker *w = a->worker;
     if (e == OK)
-        restore(a, r->saved);
+        sessions_saved_restore(a, r->saved);
     question_end(w, &r->from);
     mem_free(&r);
 }
@@ -511,7 +511,7 @@ static void rest_ended(struct worker *w, void *arg)
     mem_free(&r);
 }
 
-static void finished(struct restoring *r)
+static void sessions_saved_finished(struct restoring *r)
 {
     if (r->count > 0)
         log_info(&log_session, LOG_EV("sessions.restored"), LOG_I("count", r->count));
@@ -526,7 +526,7 @@ static void finished(struct restoring *r)
               &(struct asker){ .done = rest_ended, .arg = r });
 }
 
-static void read_more(struct restoring *r)
+static void sessions_saved_read_more(struct restoring *r)
 {
     for (; r->at != NULL && r->under_way < RESTORING_MAX; r->at = r->at->next) {
         struct store_batch *b = store_read(r->worker->store, 0);
@@ -537,7 +537,7 @@ static void read_more(struct restoring *r)
         r->under_way++;
     }
     if (r->under_way == 0)
-        finished(r);
+        sessions_saved_finished(r);
 }
 
 static void sessions_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -569,7 +569,7 @@ static void sessions_read(void *arg, enum store_result result, const struct stor
         *last = v;
         last = &v->next;
     }
-    read_more(r);
+    sessions_saved_read_more(r);
 }
 
 void sessions_restore(struct worker *w, void *done)

@@ -40,7 +40,7 @@ static const enum stanza_type types[SUB_VERB_COUNT] = {
     [SUB_UNSUBSCRIBE] = TYPE_UNSUBSCRIBE,
     [SUB_UNSUBSCRIBED] = TYPE_UNSUBSCRIBED,
 };
-static enum sub_verb verb_of(const struct stanza *st)
+static enum sub_verb im_subscription_verb_of(const struct stanza *st)
 {
     unsigned v = 0;
     while (v < SUB_VERB_COUNT && types[v] != (enum stanza_type)st->type)
@@ -103,7 +103,7 @@ static const struct store_migration migrations[] = {
 const struct store_schema subscription_schema = { "subscription", migrations, stmts, NULL };
 /* clang-format on */
 
-static slice domain_of(slice bare)
+static slice im_subscription_domain_of(slice bare)
 {
     slice local, domain;
     return slice_cut(bare, '@', &local, &domain) ? domain : bare;
@@ -112,13 +112,13 @@ static slice domain_of(slice bare)
 /* An account of ours confirms by deleting the row; nobody else would. */
 static bool confirms(const struct node *n, slice bare)
 {
-    slice domain = domain_of(bare);
+    slice domain = im_subscription_domain_of(bare);
     return domain.len != bare.len && node_serves(n, domain);
 }
 
 /* The number of a word (im/crossing.h), which only homes see. */
 
-static bool is_word(enum known_child known, const struct elem *e, void *arg)
+static bool im_subscription_is_word(enum known_child known, const struct elem *e, void *arg)
 {
     (void)known, (void)arg;
     return elem_is(e, "word", NS_FORGET);
@@ -126,7 +126,7 @@ static bool is_word(enum known_child known, const struct elem *e, void *arg)
 
 static struct stanza *without_word(struct stanza *st)
 {
-    return stanza_without(st, KNOWN(PAYLOAD), is_word, NULL);
+    return stanza_without(st, KNOWN(PAYLOAD), im_subscription_is_word, NULL);
 }
 
 static uint64_t word_of(const struct worker *w, const struct stanza *st)
@@ -156,7 +156,7 @@ static struct stanza *with_word(const struct account *a, struct stanza *st)
     st = without_word(st);
     if (!confirms(account_node(a), stanza_to_bare(st)))
         return st;
-    return with_number(st, axis_of(verb_of(st)) == AXIS_WISH
+    return with_number(st, axis_of(im_subscription_verb_of(st)) == AXIS_WISH
                                ? crossing_number(a)
                                : crossing_last_heard(a, stanza_to_bare(st)));
 }
@@ -185,7 +185,7 @@ enum { STANZA_TEXT_MAX = 1 << 20 };
 
 static void store_out(struct store_batch *b, const struct worker *w, const struct stanza *st)
 {
-    enum sub_verb verb = verb_of(st);
+    enum sub_verb verb = im_subscription_verb_of(st);
     struct buf text;
     if (!confirms(w->node, stanza_to_bare(st)))
         return;
@@ -204,7 +204,7 @@ void subscription_announce(struct store_batch *b, const struct account *a, const
 /* `word`: its number; a later one of the same verb stays. */
 static void store_done(struct store_batch *b, const struct stanza *st, uint64_t word)
 {
-    enum sub_verb verb = verb_of(st);
+    enum sub_verb verb = im_subscription_verb_of(st);
     STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(stanza_from_bare(st)),
               SV_T(stanza_to_bare(st)), SV_I(axis_of(verb)), SV_I(verb), SV_I(word));
 }
@@ -226,7 +226,7 @@ struct settled {
 /* It is committed here; where the row is on another node, that one is told. */
 static void settle_there(struct worker *w, const struct stanza *st)
 {
-    enum sub_verb verb = verb_of(st);
+    enum sub_verb verb = im_subscription_verb_of(st);
     slice sender = stanza_from_bare(st);
     if (confirms(w->node, sender) && !is_here(w->node, sender))
         home_send(w, sender, &settled_message,
@@ -282,7 +282,7 @@ struct change {
     struct stanza *sent;      /* outbound: as the client sent it */
     struct stanza *answer;    /* inbound: on behalf of the account */
     struct origin origin;
-    bool *ended; /* of begin(), as long as it runs */
+    bool *ended; /* of im_subscription_begin(), as long as it runs */
     bool failed; /* inbound: an error was the answer to a request, which is no longer open */
     enum sub_verb verb;
     uint64_t word; /* inbound: its number; 0: none */
@@ -294,12 +294,12 @@ struct change {
     struct buf request;
 };
 
-static struct change *change_create(struct stanza *st, struct origin origin)
+static struct change *im_subscription_change_create(struct stanza *st, struct origin origin)
 {
     struct change *c = mem_new(struct change);
     c->st = st;
     c->origin = origin;
-    c->verb = verb_of(st);
+    c->verb = im_subscription_verb_of(st);
     buf_init(&c->request, STANZA_TEXT_MAX);
     return c;
 }
@@ -309,7 +309,8 @@ struct log_area *const subscription_logs[] = { &log_subscription, NULL };
 
 /* Logs sender, recipient and the new state of the roster (`musterctl log trace subscription
  * on`). */
-static void trace(const char *event, const struct change *c, slice contact, enum err e)
+static void im_subscription_trace(const char *event, const struct change *c, slice contact,
+                                  enum err e)
 {
     const char *why = c->limit != NULL ? c->limit->name : e != OK ? err_text(e) : "";
     log_trace(&log_subscription, LOG_C("event", event),
@@ -320,14 +321,14 @@ static void trace(const char *event, const struct change *c, slice contact, enum
 
 /* The ticket is done when the change is (architecture §6: roster: committed), which may be at once.
  */
-static enum routed begin(struct account *a, struct change *c)
+static enum routed im_subscription_begin(struct account *a, struct change *c)
 {
     enum routed routed = c->origin.session != 0 ? ROUTE_PENDING : ROUTED;
     account_change(a, &c->base);
     return routed;
 }
 
-static void end(struct worker *w, struct change *c)
+static void im_subscription_end(struct worker *w, struct change *c)
 {
     if (c->origin.session != 0)
         ticket_done(w, c->origin);
@@ -361,7 +362,7 @@ static void set_delta(struct change *c, const struct roster *r, enum sub_dir dir
     c->view = (actions & SUB_PUSH) != 0 ? ROSTER_SHOWN : ROSTER_HIDDEN;
 }
 
-static void store_change(struct change *c)
+static void im_subscription_store_change(struct change *c)
 {
     struct account *a = account_of(c->base.actor);
     if (c->base.batch == NULL)
@@ -370,7 +371,8 @@ static void store_change(struct change *c)
     roster_delta_store(c->base.batch, a->id, &c->delta);
 }
 
-static struct sub_result next(const struct roster *r, const struct change *c, enum sub_dir dir)
+static struct sub_result im_subscription_next(const struct roster *r, const struct change *c,
+                                              enum sub_dir dir)
 {
     const struct roster_item *item = roster_find(r, contact_of(c, dir));
     enum sub_state state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
@@ -394,7 +396,7 @@ static enum err out_prepare(struct actor_change *base)
     if (a->state != ACTOR_READY)
         return E_NOTFOUND; /* deleted meanwhile */
     c->st = with_word(a, c->st);
-    c->result = next(r, c, SUB_OUT);
+    c->result = im_subscription_next(r, c, SUB_OUT);
     set_delta(c, r, SUB_OUT);
     if (roster_delta_is_new(r, &c->delta) && roster_count(a) >= setting_int(&roster_contacts_max))
         c->limit = &roster_contacts_max;
@@ -407,7 +409,7 @@ static enum err out_prepare(struct actor_change *base)
     bool repeated =
         !c->changes && c->verb == SUB_SUBSCRIBE && confirms(account_node(a), stanza_to_bare(c->st));
     if (c->changes)
-        store_change(c);
+        im_subscription_store_change(c);
     else if (repeated)
         base->batch = store_write(a->worker->store, account_lane(a));
     if ((c->result.actions & SUB_ROUTE) != 0 && (c->changes || repeated))
@@ -433,10 +435,10 @@ static void out_apply(struct actor_change *base, enum err e)
     slice contact = stanza_to(c->st);
     uint32_t actions = c->result.actions;
 
-    trace("subscription.out", c, contact, e);
+    im_subscription_trace("subscription.out", c, contact, e);
     if (e != OK) {
         out_refused(w, c, e);
-        end(w, c);
+        im_subscription_end(w, c);
         return;
     }
     presence_look(a, contact);
@@ -449,7 +451,7 @@ static void out_apply(struct actor_change *base, enum err e)
         presence_show(a, contact);
     if ((actions & SUB_SEND_UNAVAILABLE) != 0)
         presence_hide(a, contact);
-    end(w, c);
+    im_subscription_end(w, c);
 }
 
 enum routed subscription_out(struct session *s, struct stanza *st, struct origin origin)
@@ -461,11 +463,12 @@ enum routed subscription_out(struct session *s, struct stanza *st, struct origin
         return ROUTED;
     }
     /* §3.1.2: both addresses are bare on the way */
-    struct change *c = change_create(stanza_readdress(st, a->jid, stanza_to_bare(st)), origin);
+    struct change *c =
+        im_subscription_change_create(stanza_readdress(st, a->jid, stanza_to_bare(st)), origin);
     c->sent = st;
     c->base.prepare = out_prepare;
     c->base.apply = out_apply;
-    return begin(a, c);
+    return im_subscription_begin(a, c);
 }
 
 /* Inbound: §3.1.3, §3.1.6, §3.2.3, §3.3.3, §3.4.2. */
@@ -512,7 +515,7 @@ static const struct setting *limit_in(const struct account *a, const struct chan
 
 static struct sub_result next_in(const struct account *a, const struct change *c)
 {
-    struct sub_result result = next(a->roster, c, SUB_IN);
+    struct sub_result result = im_subscription_next(a->roster, c, SUB_IN);
     const struct roster_item *item = roster_find(a->roster, stanza_from(c->st));
     enum sub_state state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
     if (c->failed) { /* the error itself has been delivered */
@@ -554,7 +557,7 @@ static enum err in_prepare(struct actor_change *base)
         c->answer = subscription_stanza(a, stanza_from(c->st), SUB_UNSUBSCRIBED);
 
     if (c->changes)
-        store_change(c);
+        im_subscription_store_change(c);
     if (!confirms(account_node(a), stanza_from(c->st)))
         return OK;
     bool here = is_here(account_node(a), stanza_from(c->st));
@@ -570,7 +573,7 @@ static enum err in_prepare(struct actor_change *base)
 static void deliver_one(struct session *s, void *st) { session_deliver(s, st, 0, 0); }
 
 /* §3.1.3: a request goes to who is available; the others to those that know the roster (§3.1.6). */
-static void deliver(struct account *a, struct stanza *st)
+static void im_subscription_deliver(struct account *a, struct stanza *st)
 {
     enum presence_who who = st->type == TYPE_SUBSCRIBE ? PRESENCE_AVAILABLE : PRESENCE_INTERESTED;
     presence_each(a, who, deliver_one, st);
@@ -624,18 +627,18 @@ static void in_apply(struct actor_change *base, enum err e)
     slice contact = stanza_from(c->st);
     uint32_t actions = c->result.actions;
 
-    trace("subscription.in", c, contact, e);
+    im_subscription_trace("subscription.in", c, contact, e);
     if (e != OK) { /* an account of ours tells it again */
         subscription_failed(w, c->st);
         if (!confirms(w->node, contact) && !c->failed)
             route_error(w, c->st, stanza_error_of(e), (slice){ 0 });
-        end(w, c);
+        im_subscription_end(w, c);
         return;
     }
     w->resend_ms = 0;
     settle_there(w, c->st);
     if ((actions & SUB_DELIVER) != 0) /* §3.1.6: before the push */
-        deliver(a, c->st);
+        im_subscription_deliver(a, c->st);
     presence_look(a, contact);
     if (c->changes)
         roster_commit(a, &c->delta, c->view);
@@ -649,7 +652,7 @@ static void in_apply(struct actor_change *base, enum err e)
         presence_hide(a, contact);
     if (c->verb == SUB_SUBSCRIBED && c->changes && confirms(w->node, contact))
         presence_probe(a, contact);
-    end(w, c);
+    im_subscription_end(w, c);
 }
 
 /* The account that a "forget" names; false: it is none. */
@@ -715,7 +718,7 @@ static void forget_apply(struct actor_change *base, enum err e)
     mem_free(&f);
 }
 
-static bool forget(struct account *a, const struct stanza *st)
+static bool im_subscription_forget(struct account *a, const struct stanza *st)
 {
     struct arena *arena = arena_create(0);
     slice jid;
@@ -734,7 +737,7 @@ static bool forget(struct account *a, const struct stanza *st)
 
 enum routed subscription_in(struct account *a, struct stanza *st, struct origin origin)
 {
-    if (forget(a, st)) {
+    if (im_subscription_forget(a, st)) {
         stanza_unref(&st);
         return ROUTED;
     }
@@ -744,11 +747,11 @@ enum routed subscription_in(struct account *a, struct stanza *st, struct origin 
         st = bare;
     }
     uint64_t word = confirms(account_node(a), stanza_from(st)) ? word_of(a->worker, st) : 0;
-    struct change *c = change_create(without_word(st), origin);
+    struct change *c = im_subscription_change_create(without_word(st), origin);
     c->word = word;
     c->base.prepare = in_prepare;
     c->base.apply = in_apply;
-    return begin(a, c);
+    return im_subscription_begin(a, c);
 }
 
 /* "wait": it may be answered yet (RFC 6120 §8.3.2). */
@@ -766,13 +769,14 @@ void subscription_bounced(struct account *a, const struct stanza *st)
     if (item == NULL || !sub_state_ask(item->state) || confirms(account_node(a), contact) ||
         !is_final(a->worker, st))
         return;
-    struct change *c = change_create(stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, contact,
-                                                 a->jid, (slice){ 0 }, (slice){ 0 }),
-                                     ORIGIN_NONE);
+    struct change *c =
+        im_subscription_change_create(stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, contact,
+                                                  a->jid, (slice){ 0 }, (slice){ 0 }),
+                                      ORIGIN_NONE);
     c->failed = true;
     c->base.prepare = in_prepare;
     c->base.apply = in_apply;
-    (void)begin(a, c);
+    (void)im_subscription_begin(a, c);
 }
 
 /* Nobody there: §8.5.1, silence. A request stays open like one to a user who does not answer, until
@@ -848,8 +852,8 @@ static void send_forget(struct worker *w, slice jid, slice rcpt)
     buf_lit(&xml, "<forget xmlns='" NS_FORGET "' jid='");
     xml_escape(&xml, jid);
     buf_lit(&xml, "'/>");
-    route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, domain_of(jid), rcpt,
-                              (slice){ 0 }, buf_slice(&xml)));
+    route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, im_subscription_domain_of(jid),
+                              rcpt, (slice){ 0 }, buf_slice(&xml)));
     buf_fini(&xml);
 }
 
@@ -895,7 +899,7 @@ static void send_again(struct account *a, enum err e, void *arg)
     arena_destroy(&arena);
 }
 
-static bool is_ours(const struct replay *r, slice sender)
+static bool im_subscription_is_ours(const struct replay *r, slice sender)
 {
     uint32_t node;
     if (r->only.ptr != NULL)
@@ -908,7 +912,8 @@ static void replay_row(struct replay *r, const struct store_batch *b, uint32_t r
 {
     int64_t axis = store_int(b, 0, row, 2), verb = store_int(b, 0, row, 3);
     slice sender = store_text(b, 0, row, 0);
-    if (!is_ours(r, sender) || axis < 0 || axis > AXIS_FORGET || verb < 0 || verb >= SUB_VERB_COUNT)
+    if (!im_subscription_is_ours(r, sender) || axis < 0 || axis > AXIS_FORGET || verb < 0 ||
+        verb >= SUB_VERB_COUNT)
         return;
     struct arena *arena = arena_create(0);
     struct pending *p = arena_new(arena, struct pending, 1);
@@ -924,7 +929,7 @@ static void replay_row(struct replay *r, const struct store_batch *b, uint32_t r
     account_with(r->worker, sender, send_again, p);
 }
 
-static void replay_next(struct replay *r, slice sender, slice rcpt, int64_t axis)
+static void im_subscription_replay_next(struct replay *r, slice sender, slice rcpt, int64_t axis)
 {
     struct arena *arena = arena_create(0);
     r->only = slice_dup(arena, r->only);
@@ -938,7 +943,8 @@ static void replay_next(struct replay *r, slice sender, slice rcpt, int64_t axis
     store_submit(b, r->worker->loop, 0, r->page, r);
 }
 
-static void replay_page(void *arg, enum store_result result, const struct store_batch *b)
+static void im_subscription_replay_page(void *arg, enum store_result result,
+                                        const struct store_batch *b)
 {
     struct replay *r = arg;
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
@@ -949,7 +955,8 @@ static void replay_page(void *arg, enum store_result result, const struct store_
     if (rows > 0) {
         slice sender = store_text(b, 0, rows - 1, 0);
         if (r->only.ptr == NULL || slice_eq(sender, r->only)) {
-            replay_next(r, sender, store_text(b, 0, rows - 1, 1), store_int(b, 0, rows - 1, 2));
+            im_subscription_replay_next(r, sender, store_text(b, 0, rows - 1, 1),
+                                        store_int(b, 0, rows - 1, 2));
             return;
         }
     }
@@ -961,9 +968,9 @@ static void replay_start(struct worker *w, slice only)
 {
     struct replay *r = mem_new(struct replay);
     r->worker = w;
-    r->page = replay_page;
+    r->page = im_subscription_replay_page;
     r->only = only;
-    replay_next(r, only.ptr == NULL ? SLICE("") : only, SLICE(""), -1);
+    im_subscription_replay_next(r, only.ptr == NULL ? SLICE("") : only, SLICE(""), -1);
 }
 
 void subscription_replay(struct worker *w) { replay_start(w, (slice){ 0 }); }

@@ -28,14 +28,14 @@ void ticket_joins_fini(struct worker *w)
     map_fini(&w->joins);
 }
 
-static struct join *find(const struct worker *w, struct origin part)
+static struct join *ticket_join_find(const struct worker *w, struct origin part)
 {
     return part.session == 0
                ? NULL
                : map_get(&w->joins, (slice){ (const char *)&part.session, sizeof part.session });
 }
 
-static void check(struct worker *w, struct join *j)
+static void ticket_join_check(struct worker *w, struct join *j)
 {
     if (j->open || j->awaited > j->came)
         return;
@@ -57,25 +57,25 @@ struct origin ticket_join(struct worker *w, struct origin whole)
 
 void ticket_join_more(struct worker *w, struct origin part)
 {
-    struct join *j = find(w, part);
+    struct join *j = ticket_join_find(w, part);
     if (j != NULL)
         j->awaited++;
 }
 
 void ticket_join_close(struct worker *w, struct origin part)
 {
-    struct join *j = find(w, part);
+    struct join *j = ticket_join_find(w, part);
     if (j == NULL)
         return;
     j->open = false;
-    check(w, j);
+    ticket_join_check(w, j);
 }
 
 void ticket_join_done(struct worker *w, struct origin part)
 {
-    struct join *j = find(w, part);
+    struct join *j = ticket_join_find(w, part);
     if (j == NULL)
         return;
     j->came++;
-    check(w, j);
+    ticket_join_check(w, j);
 }

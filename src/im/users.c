@@ -122,7 +122,7 @@ static bool password_ok(struct command_call *call, slice *out)
     return false;
 }
 
-static struct task *task_new(struct command_call *call)
+static struct task *users_task_new(struct command_call *call)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
     t->call = call;
@@ -160,7 +160,7 @@ bool users_there(struct command_call *call, const struct account *a, enum err e)
 
 static void fail_missing(const struct task *t) { users_fail_missing(t->call, t->jid); }
 
-static void fail_store(const struct task *t, enum err e)
+static void users_fail_store(const struct task *t, enum err e)
 {
     command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
 }
@@ -202,7 +202,7 @@ static void user_added(void *arg, enum err e, const struct credentials *c)
                      "account %.*s exists already; `user password` changes its password",
                      SLICE_ARG(t->jid));
     } else if (e != OK) {
-        fail_store(t, e);
+        users_fail_store(t, e);
     } else {
         struct user_profile profile = profile_of(t);
         users_created(t->call->worker, t->jid, &profile);
@@ -217,7 +217,7 @@ static void run_user_add(struct command_call *call)
     slice password;
     if (!password_ok(call, &password))
         return;
-    struct task *t = task_new(call);
+    struct task *t = users_task_new(call);
     struct credentials_new n = { .jid = t->jid, .password = password, .add = add_profile };
     credentials_create_with(auth_of(t), &n, user_added, t);
 }
@@ -247,7 +247,7 @@ static void password_set(void *arg, enum err e, const struct credentials *c)
     } else if (e == E_NOTFOUND) {
         fail_missing(t);
     } else {
-        fail_store(t, e);
+        users_fail_store(t, e);
     }
 }
 
@@ -256,7 +256,7 @@ static void run_user_password(struct command_call *call)
     slice password;
     if (!password_ok(call, &password))
         return;
-    struct task *t = task_new(call);
+    struct task *t = users_task_new(call);
     credentials_set(auth_of(t), t->jid, password, password_set, t);
 }
 
@@ -268,7 +268,7 @@ static void user_removed(void *arg, enum err e)
     if (e == E_NOTFOUND)
         fail_missing(t);
     else if (e != OK)
-        fail_store(t, e);
+        users_fail_store(t, e);
     else
         command_done(t->call, "account %.*s deleted", SLICE_ARG(t->jid));
 }
@@ -281,7 +281,7 @@ static void user_admitted(void *arg, enum store_result result, const struct stor
     struct task *t = arg;
     struct worker *w = t->home;
     if (result != STORE_OK) {
-        fail_store(t, err_of_store(result));
+        users_fail_store(t, err_of_store(result));
     } else if (store_changed(b, 0) == 0) {
         fail_missing(t);
     } else {
@@ -295,7 +295,7 @@ static void user_remove(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
     if (e != OK) {
-        fail_store(t, e);
+        users_fail_store(t, e);
     } else if (a->state == ACTOR_READY) {
         account_remove(a, user_removed, t);
     } else if (t->admitted) {
@@ -310,7 +310,7 @@ static void user_remove(struct account *a, enum err e, void *arg)
 
 static void run_user_del(struct command_call *call)
 {
-    struct task *t = task_new(call);
+    struct task *t = users_task_new(call);
     account_with(call->worker, t->jid, user_remove, t);
 }
 
@@ -369,7 +369,7 @@ static void run_user_list(struct command_call *call)
 
 /* session list */
 
-static void add_session(struct command_call *call, const struct session *s)
+static void users_add_session(struct command_call *call, const struct session *s)
 {
     uint64_t now_us = clock_mono_us();
     command_row(call);
@@ -388,13 +388,13 @@ static void add_session(struct command_call *call, const struct session *s)
                 now_us > s->active_us ? (int64_t)((now_us - s->active_us) / 1000000) : 0);
 }
 
-static void list_ready(struct account *a, enum err e, void *arg)
+static void users_list_ready(struct account *a, enum err e, void *arg)
 {
     struct command_call *call = arg;
     if (!users_there(call, a, e))
         return;
     LIST_EACH (it, &a->sessions)
-        add_session(call, CONTAINER_OF(it, struct session, node));
+        users_add_session(call, CONTAINER_OF(it, struct session, node));
     command_done(call, "%s", "");
 }
 
@@ -405,7 +405,7 @@ static void run_session_list(struct command_call *call)
     slice user = command_arg(call, "user");
     const struct session *s;
     if (user.ptr != NULL) {
-        account_with(call->worker, user, list_ready, call);
+        account_with(call->worker, user, users_list_ready, call);
         return;
     }
     if (call->state == NULL)
@@ -413,7 +413,7 @@ static void run_session_list(struct command_call *call)
     uint32_t *rows = call->state;
     for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL; ++*rows)
         if (*rows < SESSION_ROWS_MAX)
-            add_session(call, s);
+            users_add_session(call, s);
 }
 
 static void sessions_gathered(struct command_call *call)
@@ -428,7 +428,7 @@ static void sessions_gathered(struct command_call *call)
 
 /* session kick */
 
-static unsigned kick(struct account *a, slice resource)
+static unsigned users_kick(struct account *a, slice resource)
 {
     if (resource.len == 0)
         return users_end_sessions(a, NULL, END_KICKED);
@@ -444,7 +444,7 @@ static void run_session_kick(struct command_call *call)
     slice jid = command_arg(call, "jid"), reason = command_arg(call, "reason");
     struct jid at = jid_split(jid);
     struct account *a = account_find(call->worker, jid_bare(&at));
-    unsigned ended = a == NULL ? 0 : kick(a, at.resource);
+    unsigned ended = a == NULL ? 0 : users_kick(a, at.resource);
     if (ended == 0) {
         command_fail(call, E_NOTFOUND, "%.*s has no session; `session list` shows all",
                      SLICE_ARG(jid));

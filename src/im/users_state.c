@@ -40,14 +40,14 @@ struct task {
     unsigned sessions;
 };
 
-static struct task *task_new(struct command_call *call)
+static struct task *users_state_task_new(struct command_call *call)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
     *t = (struct task){ .call = call, .home = call->worker, .jid = command_arg(call, "jid") };
     return t;
 }
 
-static void failed(const struct task *t, enum err e)
+static void users_state_failed(const struct task *t, enum err e)
 {
     if (e == E_NOTFOUND)
         users_fail_missing(t->call, t->jid);
@@ -61,7 +61,7 @@ static void disabled(void *arg, enum err e)
 {
     struct task *t = arg;
     if (e != OK)
-        failed(t, e);
+        users_state_failed(t, e);
     else
         command_done(t->call, "account %.*s disabled, sessions ended: %u", SLICE_ARG(t->jid),
                      t->sessions);
@@ -73,11 +73,11 @@ static void row_disabled(void *arg, enum store_result result, const struct store
     disabled(arg, e == OK && store_changed(b, 0) == 0 ? E_NOTFOUND : e);
 }
 
-static void disable(struct account *a, enum err e, void *arg)
+static void users_state_disable(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
     if (e != OK) {
-        failed(t, e);
+        users_state_failed(t, e);
     } else if (a->state == ACTOR_READY) {
         LIST_EACH (it, &a->sessions)
             t->sessions++;
@@ -91,8 +91,8 @@ static void disable(struct account *a, enum err e, void *arg)
 
 static void run_disable(struct command_call *call)
 {
-    struct task *t = task_new(call);
-    account_with(t->home, t->jid, disable, t);
+    struct task *t = users_state_task_new(call);
+    account_with(t->home, t->jid, users_state_disable, t);
 }
 
 /* user enable */
@@ -119,14 +119,14 @@ const struct message_row enabled_message = {
     .run = enabled_run,
 };
 
-static void enabled(void *arg, enum store_result result, const struct store_batch *b)
+static void users_state_enabled(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
     enum err e = err_of_store(result);
     if (e == OK && store_changed(b, 0) == 0)
         e = E_NOTFOUND;
     if (e != OK) {
-        failed(t, e);
+        users_state_failed(t, e);
         return;
     }
     account_forget(t->home, t->jid);
@@ -136,10 +136,10 @@ static void enabled(void *arg, enum store_result result, const struct store_batc
 
 static void run_enable(struct command_call *call)
 {
-    struct task *t = task_new(call);
+    struct task *t = users_state_task_new(call);
     struct store_batch *b = store_write(t->home->store, credentials_lane(t->jid));
     STORE_ADD(b, &users_enable, STORE_ANY_ROWS, SV_T(t->jid));
-    store_submit(b, t->home->loop, 0, enabled, t);
+    store_submit(b, t->home->loop, 0, users_state_enabled, t);
 }
 
 static const struct command_arg jid_args[] = {

@@ -12,7 +12,7 @@ static bool parse_port(slice text, in_port_t *out)
     return true;
 }
 
-static bool parse_path(slice path, union address *out)
+static bool address_parse_path(slice path, union address *out)
 {
     if (path.len == 0 || path.len >= sizeof(out->local.sun_path))
         return false;
@@ -28,7 +28,7 @@ bool address_parse(slice text, union address *out)
 
     memset(out, 0, sizeof(*out));
     if (slice_starts(text, SLICE("unix:")))
-        return parse_path(slice_from(text, 5), out);
+        return address_parse_path(slice_from(text, 5), out);
     while (colon > 0 && text.ptr[colon - 1] != ':')
         colon--;
     if (colon < 2 || colon > sizeof(host))

@@ -150,7 +150,7 @@ static void conn_flush_all(struct loop_defer *d)
     }
 }
 
-static void free_chunks(struct conn_free *f)
+static void io_conn_free_chunks(struct conn_free *f)
 {
     struct conn_chunk *next;
 
@@ -165,8 +165,8 @@ static void conn_local_destroy(struct loop_local *local)
     struct conn_local *l = CONTAINER_OF(local, struct conn_local, local);
 
     ensure(list_empty(&l->todo) && list_empty(&l->dirty) && list_empty(&l->dead));
-    free_chunks(&l->small);
-    free_chunks(&l->large);
+    io_conn_free_chunks(&l->small);
+    io_conn_free_chunks(&l->large);
     mem_free(&l->sink);
     mem_free(&l);
 }

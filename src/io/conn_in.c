@@ -24,7 +24,7 @@ static uint32_t kept_class(size_t bytes)
 }
 
 /* Keeps bytes that may lie inside the kept ones: these are replaced. */
-static void keep(struct conn *c, const char *ptr, size_t len)
+static void conn_in_keep(struct conn *c, const char *ptr, size_t len)
 {
     uint32_t cap = kept_class(len);
     char *before = c->in;
@@ -70,12 +70,12 @@ static bool offer(struct conn *c, const char *ptr, size_t len)
     arena_reset(loop->scratch);
     ensure(taken <= len);
     if (atomic_load_explicit(&c->lent, memory_order_relaxed)) {
-        keep(c, ptr + taken, c->drop ? 0 : len - taken);
+        conn_in_keep(c, ptr + taken, c->drop ? 0 : len - taken);
         c->drop = false;
         atomic_store_explicit(&c->lent, false, memory_order_release); /* the new loop may go on */
         return false;
     }
-    keep(c, ptr + taken, c->drop || c->state != CONN_OPEN ? 0 : len - taken);
+    conn_in_keep(c, ptr + taken, c->drop || c->state != CONN_OPEN ? 0 : len - taken);
     c->drop = false;
     return true;
 }
@@ -121,7 +121,7 @@ static bool header_input(struct conn *c, char *ptr, size_t len)
         memcpy(ptr, c->in, c->in_len);
     e = conn_proxy_parse((slice){ ptr, len }, &taken, &c->info);
     if (e == E_AGAIN) {
-        keep(c, ptr, len);
+        conn_in_keep(c, ptr, len);
         return true;
     }
     conn_drop_kept(c);
@@ -152,7 +152,7 @@ static bool may_handshake(struct conn_local *l)
     return l->handshakes++ < CONN_HANDSHAKES_MAX;
 }
 
-static size_t read_room(const struct conn *c)
+static size_t conn_in_read_room(const struct conn *c)
 {
     size_t left;
 
@@ -191,7 +191,7 @@ void conn_readable(struct conn *c)
         conn_fail(c, "input limit reached"); /* the owner saw it all and can use none of it */
         return;
     }
-    n = recv(c->source.fd, ptr, read_room(c), MSG_DONTWAIT);
+    n = recv(c->source.fd, ptr, conn_in_read_room(c), MSG_DONTWAIT);
     if (n > 0)
         received(c, ptr, (size_t)n);
     else if (n == 0)

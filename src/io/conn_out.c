@@ -121,7 +121,7 @@ static void note_large(struct conn *c, size_t bytes)
     c->large_end = (uint32_t)c->out_bytes;
 }
 
-static void added(struct conn *c, size_t bytes)
+static void conn_out_added(struct conn *c, size_t bytes)
 {
     c->out_bytes += bytes;
     note_large(c, bytes);
@@ -153,7 +153,7 @@ void conn_write(struct conn *c, slice data)
         k->len += (uint32_t)n;
         left -= n;
     }
-    added(c, data.len);
+    conn_out_added(c, data.len);
 }
 
 static char *sink(struct conn_local *l, size_t bytes)
@@ -191,10 +191,10 @@ void conn_commit(struct conn *c, size_t bytes)
     }
     ensure(k != NULL && bytes <= k->cap - k->len);
     k->len += (uint32_t)bytes;
-    added(c, bytes);
+    conn_out_added(c, bytes);
 }
 
-static void block(struct conn *c)
+static void conn_out_block(struct conn *c)
 {
     c->blocked = true;
     conn_poll(c, c->source.events | EPOLLOUT);
@@ -214,7 +214,7 @@ size_t conn_send(struct conn *c, const struct iovec *iov, size_t count, size_t b
         return 0;
     }
     if (n < (ssize_t)bytes)
-        block(c);
+        conn_out_block(c);
     if (n <= 0)
         return 0;
     metric_add(&io_bytes_out, n);
@@ -271,7 +271,7 @@ bool conn_is_high(struct conn *c)
     return c->high;
 }
 
-static void tell_level(struct conn *c)
+static void conn_out_tell_level(struct conn *c)
 {
     size_t left = conn_output_bytes(c);
 
@@ -288,7 +288,7 @@ void conn_flush_and_tell(struct conn *c)
 {
     conn_flush(c);
     if (c->state <= CONN_OPEN && c->state != CONN_NEW)
-        tell_level(c);
+        conn_out_tell_level(c);
     if (c->wrote && c->state <= CONN_FLUSHING && conn_output_bytes(c) == 0) {
         c->wrote = false;
         conn_tell(c, CONN_DRAINED);

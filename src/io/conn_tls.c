@@ -60,7 +60,7 @@ static void pending_send(struct conn *c)
 static bool may_send(const struct conn *c) { return !c->blocked && c->state < CONN_ENDING; }
 
 /* Sends what the BIO has gathered. */
-static void push(struct conn *c)
+static void conn_tls_push(struct conn *c)
 {
     struct conn_local *l = conn_local(c->loop);
     size_t len = l->cipher_len, sent = 0;
@@ -101,7 +101,7 @@ static int bio_write(BIO *bio, const char *ptr, size_t len, size_t *written)
 
     BIO_clear_retry_flags(bio);
     if (l->cipher_len == sizeof(l->cipher))
-        push(c);
+        conn_tls_push(c);
     *written = sizeof(l->cipher) - l->cipher_len;
     if (len < *written)
         *written = len;
@@ -247,7 +247,7 @@ static void errors_clear(void)
 }
 
 /* Whether the owner would get a peer that it has refused beforehand. */
-static bool is_refused(const struct conn_tls *t)
+static bool conn_tls_is_refused(const struct conn_tls *t)
 {
     return t->judgement != NULL && t->judgement->refuse &&
            t->judgement->peer.verdict != TLS_VERIFIED;
@@ -257,27 +257,27 @@ static void tls_fail(struct conn *c)
 {
     const char *text = ERR_reason_error_string(ERR_peek_last_error());
 
-    if (is_refused(c->tls) && c->tls->judgement->peer.verdict != TLS_NOT_SHOWN)
+    if (conn_tls_is_refused(c->tls) && c->tls->judgement->peer.verdict != TLS_NOT_SHOWN)
         text = c->tls->judgement->peer.reason;
 
-    push(c); /* the alert */
+    conn_tls_push(c); /* the alert */
     conn_fail(c, text == NULL ? "TLS failed" : text);
     metric_add(&io_tls_failures, 1);
     ERR_clear_error();
 }
 
-static bool handshake(struct conn *c)
+static bool conn_tls_handshake(struct conn *c)
 {
     int rc, e;
 
     errors_clear();
     rc = SSL_do_handshake(c->tls->ssl);
     e = SSL_get_error(c->tls->ssl, rc);
-    if (rc == 1 ? is_refused(c->tls) : e != SSL_ERROR_WANT_READ) {
+    if (rc == 1 ? conn_tls_is_refused(c->tls) : e != SSL_ERROR_WANT_READ) {
         tls_fail(c);
         return false;
     }
-    push(c);
+    conn_tls_push(c);
     if (rc != 1 || c->state != CONN_HANDSHAKE)
         return false;
     c->secured = true;
@@ -324,10 +324,10 @@ static bool tls_input(struct conn *c, const char *ptr, size_t len)
 
     c->tls->in = ptr;
     c->tls->in_len = (uint32_t)len;
-    if (c->state == CONN_HANDSHAKE && !handshake(c))
+    if (c->state == CONN_HANDSHAKE && !conn_tls_handshake(c))
         return true;
     got = decrypt(c, plain, CONN_PLAIN_BYTES);
-    push(c); /* answers to key updates, alerts */
+    conn_tls_push(c); /* answers to key updates, alerts */
     if (got == 0 || c->state != CONN_OPEN)
         return true;
     return conn_input(c, plain, got);
@@ -393,9 +393,9 @@ void conn_tls_flush(struct conn *c)
 {
     struct conn_local *l = conn_local(c->loop);
 
-    push(c);
+    conn_tls_push(c);
     if (c->state == CONN_HANDSHAKE && c->tls->ssl != NULL && SSL_in_before(c->tls->ssl)) {
-        (void)handshake(c); /* the first words of a client */
+        (void)conn_tls_handshake(c); /* the first words of a client */
         return;
     }
     errors_clear();
@@ -408,9 +408,9 @@ void conn_tls_flush(struct conn *c)
         }
         conn_out_advance(c, n);
         if (sizeof(l->cipher) - l->cipher_len < CIPHER_ROOM)
-            push(c);
+            conn_tls_push(c);
     }
-    push(c);
+    conn_tls_push(c);
 }
 
 void conn_tls_shut(struct conn *c)
@@ -420,7 +420,7 @@ void conn_tls_shut(struct conn *c)
     c->tls->shut = true;
     errors_clear();
     (void)SSL_shutdown(c->tls->ssl); /* 0: the peer's is not there yet, and not awaited */
-    push(c);
+    conn_tls_push(c);
 }
 
 const char *conn_tls_version(const struct conn *c)

@@ -118,7 +118,7 @@ enum err datagram_send(struct datagram *d, slice data, const struct datagram_pat
     return e;
 }
 
-static void drop_first(struct datagram *d)
+static void datagram_drop_first(struct datagram *d)
 {
     struct outgoing *o = CONTAINER_OF(list_pop(&d->waiting), struct outgoing, node);
 
@@ -134,7 +134,7 @@ static void send_waiting(struct datagram *d)
         if (e == E_AGAIN)
             return;
         metric_add(&io_datagrams_dropped, e != OK);
-        drop_first(d);
+        datagram_drop_first(d);
     }
     d->blocked = false;
     loop_change(d->loop, &d->source, EPOLLIN);
@@ -161,7 +161,7 @@ static void note_local(union address *out, struct msghdr *m)
     }
 }
 
-static void give(struct datagram *d, struct mmsghdr *m)
+static void datagram_give(struct datagram *d, struct mmsghdr *m)
 {
     const struct sockaddr *from = m->msg_hdr.msg_name;
     struct datagram_path path;
@@ -180,12 +180,12 @@ static void give(struct datagram *d, struct mmsghdr *m)
 static void datagram_free(struct datagram *d)
 {
     while (!list_empty(&d->waiting))
-        drop_first(d);
+        datagram_drop_first(d);
     mem_free(&d->buffer);
     mem_free(&d);
 }
 
-static void receive(struct datagram *d)
+static void datagram_receive(struct datagram *d)
 {
     struct mmsghdr m[DATAGRAM_BATCH];
     struct iovec iov[DATAGRAM_BATCH];
@@ -206,7 +206,7 @@ static void receive(struct datagram *d)
     count = recvmmsg(d->source.fd, m, DATAGRAM_BATCH, MSG_DONTWAIT, NULL);
     d->running = true;
     for (int i = 0; i < count && !d->closed; i++)
-        give(d, &m[i]);
+        datagram_give(d, &m[i]);
     d->running = false;
 }
 
@@ -217,7 +217,7 @@ static void datagram_ready(struct loop_source *s, uint32_t events)
     if ((events & EPOLLOUT) != 0)
         send_waiting(d);
     if ((events & (EPOLLIN | EPOLLERR)) != 0)
-        receive(d);
+        datagram_receive(d);
     if (d->closed)
         datagram_free(d);
 }

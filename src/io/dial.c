@@ -85,7 +85,7 @@ static void close_open(struct dial *d, int error)
 
 /* Of connect(), as errno. A socket may connect to itself if its own port happens to be the one that
  * it looks for (RFC 9293 §3.5, simultaneous open): then nobody listens there. */
-static int outcome(int fd)
+static int dial_outcome(int fd)
 {
     union address here = { .any.sa_family = AF_UNSPEC }, there = here;
     socklen_t here_len = sizeof(here), there_len = sizeof(there), len = sizeof(int);
@@ -120,7 +120,7 @@ static void attempt_won(struct attempt *a)
 
 /* Output is gathered here, not in the kernel, as with accepted connections. With the port left to
  * connect(), one source address has enough ports for each destination. */
-static bool prepare(const struct dial *d, int fd, int family)
+static bool dial_prepare(const struct dial *d, int fd, int family)
 {
     const union address *source = family == AF_INET ? &d->source_v4 : &d->source_v6;
     int on = 1;
@@ -148,8 +148,8 @@ static int open_socket(const struct dial *d, const union address *to)
         return -1;
     if (descriptor_is_spare(fd))
         errno = EMFILE;
-    else if (prepare(d, fd, family) && (connect(fd, &to->any, address_bytes(to)) == 0 ||
-                                        errno == EINPROGRESS || errno == EINTR))
+    else if (dial_prepare(d, fd, family) && (connect(fd, &to->any, address_bytes(to)) == 0 ||
+                                             errno == EINPROGRESS || errno == EINTR))
         return fd;
     error = errno;
     close(fd);
@@ -194,7 +194,7 @@ static void start_next(struct dial *d)
 static void attempt_ready(struct loop_source *s, uint32_t events)
 {
     struct attempt *a = CONTAINER_OF(s, struct attempt, source);
-    int error = outcome(s->fd);
+    int error = dial_outcome(s->fd);
 
     (void)events;
     if (error == 0) {

@@ -220,7 +220,7 @@ enum err listener_attach(struct listener *l, struct loop *loop, listener_fn *acc
     return OK;
 }
 
-static struct listener_seat *take_seat(struct listener *l, const struct loop *loop)
+static struct listener_seat *listen_take_seat(struct listener *l, const struct loop *loop)
 {
     struct listener_seat **at = &l->seats, *s;
 
@@ -236,7 +236,7 @@ static struct listener_seat *take_seat(struct listener *l, const struct loop *lo
 
 void listener_detach(struct listener *l, struct loop *loop)
 {
-    struct listener_seat *s = take_seat(l, loop);
+    struct listener_seat *s = listen_take_seat(l, loop);
 
     if (s == NULL)
         return;

@@ -144,7 +144,7 @@ static void run_posted(struct loop *loop)
     }
 }
 
-static void run_list(struct loop *loop, struct list *from)
+static void loop_run_list(struct loop *loop, struct list *from)
 {
     struct list now, *node;
 
@@ -162,11 +162,11 @@ static void run_deferred(struct loop *loop)
     for (unsigned round = 0; round < LOOP_ROUNDS_MAX; round++) {
         if (list_empty(&loop->deferred) && list_empty(&loop->flushes))
             return;
-        run_list(loop, &loop->deferred);
+        loop_run_list(loop, &loop->deferred);
         if (list_empty(&loop->deferred))
-            run_list(loop, &loop->flushes);
+            loop_run_list(loop, &loop->flushes);
     }
-    run_list(loop, &loop->flushes);
+    loop_run_list(loop, &loop->flushes);
 }
 
 static void run_work(struct loop *loop)

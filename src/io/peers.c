@@ -16,7 +16,7 @@ static struct {
     struct map counts;
 } peers = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-static slice key_of(const void *item)
+static slice peers_key_of(const void *item)
 {
     const struct peer *p = item;
     return (slice){ p->key.bytes, p->key.len };
@@ -38,7 +38,7 @@ static struct peer_key peer_key_of(enum peers_kind kind, const struct sockaddr *
 static struct peer *peer_obtain(struct peer_key key)
 {
     if (peers.counts.key == NULL)
-        map_init(&peers.counts, key_of);
+        map_init(&peers.counts, peers_key_of);
     struct peer *one = map_get(&peers.counts, (slice){ key.bytes, key.len });
     if (one != NULL)
         return one;
@@ -60,7 +60,7 @@ static void peer_forget(struct peer *one)
 {
     if (!peer_is_gone(one))
         return;
-    map_del(&peers.counts, key_of(one));
+    map_del(&peers.counts, peers_key_of(one));
     mem_free(&one);
 }
 

@@ -30,14 +30,14 @@ struct tls_ctx {
     struct map by_domain;
 };
 
-static slice entry_key(const void *item)
+static slice tls_entry_key(const void *item)
 {
     const struct tls_entry *e = item;
 
     return (slice){ e->domain, e->domain_len };
 }
 
-static size_t lower(char *out, const char *text, size_t cap)
+static size_t tls_lower(char *out, const char *text, size_t cap)
 {
     size_t len = strnlen(text, cap);
 
@@ -46,7 +46,7 @@ static size_t lower(char *out, const char *text, size_t cap)
     return len;
 }
 
-static bool covers(SSL_CTX *ssl, const char *name)
+static bool tls_covers(SSL_CTX *ssl, const char *name)
 {
     X509 *cert = SSL_CTX_get0_certificate(ssl);
 
@@ -65,10 +65,10 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
     (void)alert;
     if (name == NULL)
         return SSL_TLSEXT_ERR_NOACK;
-    e = map_get(&ctx->by_domain, (slice){ domain, lower(domain, name, sizeof(domain)) });
+    e = map_get(&ctx->by_domain, (slice){ domain, tls_lower(domain, name, sizeof(domain)) });
     if (e != NULL)
         SSL_set_SSL_CTX(ssl, e->ssl);
-    else if (SSL_get_SSL_CTX(ssl) != ctx->fallback && covers(ctx->fallback, name))
+    else if (SSL_get_SSL_CTX(ssl) != ctx->fallback && tls_covers(ctx->fallback, name))
         SSL_set_SSL_CTX(ssl, ctx->fallback);
     return SSL_TLSEXT_ERR_OK;
 }
@@ -135,7 +135,7 @@ static SSL_CTX *server_ctx_create(void)
     return s;
 }
 
-static enum err fail(struct why *why, enum err e, const char *path, const char *what)
+static enum err tls_file_fail(struct why *why, enum err e, const char *path, const char *what)
 {
     const char *text = ERR_reason_error_string(ERR_peek_last_error());
 
@@ -152,7 +152,7 @@ static enum err check_readable(const char *path, struct why *why)
     return E_IO;
 }
 
-static enum err load(SSL_CTX *s, const struct tls_cert *cert, struct why *why)
+static enum err tls_load(SSL_CTX *s, const struct tls_cert *cert, struct why *why)
 {
     enum err e = check_readable(cert->certificate, why);
 
@@ -162,16 +162,16 @@ static enum err load(SSL_CTX *s, const struct tls_cert *cert, struct why *why)
         return e;
     ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(s, cert->certificate) != 1)
-        return fail(why, E_SYNTAX, cert->certificate, "not a PEM certificate chain");
+        return tls_file_fail(why, E_SYNTAX, cert->certificate, "not a PEM certificate chain");
     if (SSL_CTX_use_PrivateKey_file(s, cert->key, SSL_FILETYPE_PEM) == 1 &&
         SSL_CTX_check_private_key(s) == 1)
         return OK;
     switch (ERR_GET_REASON(ERR_peek_last_error())) {
     case X509_R_KEY_VALUES_MISMATCH:
     case X509_R_KEY_TYPE_MISMATCH:
-        return fail(why, E_CONFLICT, cert->key, "the key does not fit the certificate");
+        return tls_file_fail(why, E_CONFLICT, cert->key, "the key does not fit the certificate");
     default:
-        return fail(why, E_SYNTAX, cert->key, "not a PEM private key without pass phrase");
+        return tls_file_fail(why, E_SYNTAX, cert->key, "not a PEM private key without pass phrase");
     }
 }
 
@@ -182,20 +182,20 @@ static enum err add_entry(struct tls_ctx *ctx, const struct tls_cert *cert, stru
     enum err rc;
 
     e->domain = mem_alloc(DOMAIN_BYTES_MAX);
-    e->domain_len = lower(e->domain, domain, DOMAIN_BYTES_MAX);
+    e->domain_len = tls_lower(e->domain, domain, DOMAIN_BYTES_MAX);
     e->ssl = server_ctx_create();
     e->next = ctx->entries;
     ctx->entries = e;
     SSL_CTX_set_tlsext_servername_callback(e->ssl, choose_certificate);
     SSL_CTX_set_tlsext_servername_arg(e->ssl, ctx);
-    rc = load(e->ssl, cert, why);
+    rc = tls_load(e->ssl, cert, why);
     if (rc != OK)
         return rc;
     if (ctx->fallback == NULL || cert->domain == NULL)
         ctx->fallback = e->ssl;
     if (cert->domain == NULL)
         return OK;
-    if (map_get(&ctx->by_domain, entry_key(e)) != NULL) {
+    if (map_get(&ctx->by_domain, tls_entry_key(e)) != NULL) {
         why_set(why, "tls: two certificates for the domain %s; give one", cert->domain);
         return E_EXISTS;
     }
@@ -211,7 +211,7 @@ enum err tls_ctx_create(struct tls_ctx **out, const struct tls_cert *certs, size
 
     ensure(count > 0);
     atomic_init(&ctx->refs, 1);
-    map_init(&ctx->by_domain, entry_key);
+    map_init(&ctx->by_domain, tls_entry_key);
     for (size_t i = 0; i < count && e == OK; i++)
         e = add_entry(ctx, &certs[i], why);
     if (e == OK)
@@ -341,7 +341,7 @@ static enum err obtain_key(EVP_PKEY **out, const char *path, struct why *why)
         BIO *file = BIO_new_file(path, "r");
         *out = file == NULL ? NULL : PEM_read_bio_PrivateKey(file, NULL, NULL, "");
         BIO_free(file);
-        return *out != NULL ? OK : fail(why, E_SYNTAX, path, "not a PEM private key");
+        return *out != NULL ? OK : tls_file_fail(why, E_SYNTAX, path, "not a PEM private key");
     }
     if (e != E_NOTFOUND)
         return e;
@@ -350,7 +350,7 @@ static enum err obtain_key(EVP_PKEY **out, const char *path, struct why *why)
     *out = EVP_EC_gen("P-256");
     if (pem == NULL || *out == NULL ||
         PEM_write_bio_PrivateKey(pem, *out, NULL, NULL, 0, NULL, NULL) != 1) {
-        e = fail(why, E_INTERNAL, path, "no key could be made");
+        e = tls_file_fail(why, E_INTERNAL, path, "no key could be made");
     } else {
         long len = BIO_get_mem_data(pem, &ptr);
         e = secret_file_write(path, (slice){ ptr, (size_t)len }, why);
@@ -371,7 +371,7 @@ static enum err write_certificate(const char *path, EVP_PKEY *key, const char *c
         e = durable_write(path, 0644, (slice){ ptr, (size_t)len }, why);
     }
     if (e == E_INTERNAL)
-        e = fail(why, e, path, "no certificate could be made");
+        e = tls_file_fail(why, e, path, "no certificate could be made");
     BIO_free(pem);
     X509_free(cert);
     return e;

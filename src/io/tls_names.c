@@ -60,7 +60,7 @@ static bool is_srv_name(slice s)
            is_label(service) && is_dns_name(domain);
 }
 
-static bool is_address(slice s)
+static bool tls_names_is_address(slice s)
 {
     if (s.len == 0 || s.len > JID_MAX || !utf8_valid(s))
         return false;
@@ -71,7 +71,7 @@ static bool is_address(slice s)
     return true;
 }
 
-static slice bytes_of(const ASN1_STRING *s)
+static slice tls_names_bytes_of(const ASN1_STRING *s)
 {
     return (slice){ (const char *)ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s) };
 }
@@ -80,7 +80,7 @@ static slice bytes_of(const ASN1_STRING *s)
 static bool read_name(struct tls_name *out, const GENERAL_NAME *name)
 {
     if (name->type == GEN_DNS) {
-        *out = (struct tls_name){ TLS_NAME_DNS, bytes_of(name->d.dNSName) };
+        *out = (struct tls_name){ TLS_NAME_DNS, tls_names_bytes_of(name->d.dNSName) };
         return is_dns_name(out->text);
     }
     if (name->type != GEN_OTHERNAME)
@@ -88,17 +88,17 @@ static bool read_name(struct tls_name *out, const GENERAL_NAME *name)
     const ASN1_TYPE *value = name->d.otherName->value;
     int id = OBJ_obj2nid(name->d.otherName->type_id);
     if (id == NID_SRVName && value->type == V_ASN1_IA5STRING) {
-        *out = (struct tls_name){ TLS_NAME_SRV, bytes_of(value->value.ia5string) };
+        *out = (struct tls_name){ TLS_NAME_SRV, tls_names_bytes_of(value->value.ia5string) };
         return is_srv_name(out->text);
     }
     if (id == NID_XmppAddr && value->type == V_ASN1_UTF8STRING) {
-        *out = (struct tls_name){ TLS_NAME_XMPP, bytes_of(value->value.utf8string) };
-        return is_address(out->text);
+        *out = (struct tls_name){ TLS_NAME_XMPP, tls_names_bytes_of(value->value.utf8string) };
+        return tls_names_is_address(out->text);
     }
     return false;
 }
 
-static void gather(struct tls_names *out, const GENERAL_NAMES *all, struct arena *arena)
+static void tls_names_gather(struct tls_names *out, const GENERAL_NAMES *all, struct arena *arena)
 {
     int have = sk_GENERAL_NAME_num(all), most = have < TLS_NAMES_MAX ? have : TLS_NAMES_MAX;
     struct tls_name *name = arena_new(arena, struct tls_name, most > 0 ? (size_t)most : 1);
@@ -117,7 +117,7 @@ void tls_names_of_cert(struct tls_names *out, const X509 *cert, struct arena *ar
 {
     GENERAL_NAMES *all = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
 
-    gather(out, all, arena);
+    tls_names_gather(out, all, arena);
     GENERAL_NAMES_free(all);
     ERR_clear_error();
 }
@@ -147,7 +147,7 @@ enum err tls_names_of_san(struct tls_names *out, slice san, struct arena *arena)
         ERR_clear_error();
         return E_SYNTAX;
     }
-    gather(out, all, arena);
+    tls_names_gather(out, all, arena);
     GENERAL_NAMES_free(all);
     return OK;
 }

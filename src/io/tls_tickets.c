@@ -45,7 +45,7 @@ const struct ticket_key *ticket_keys_find(const struct ticket_keys *k,
 }
 
 /* 2: it is the older one, and the client gets a new ticket. */
-static int take_key(struct ticket_key *out, const uint8_t *name)
+static int tls_tickets_take_key(struct ticket_key *out, const uint8_t *name)
 {
     int found = TICKET_NONE;
     pthread_mutex_lock(&tickets.lock);
@@ -76,7 +76,7 @@ static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
                       EVP_MAC_CTX *mac, int encrypt)
 {
     struct ticket_key k;
-    int found = take_key(&k, encrypt ? NULL : name);
+    int found = tls_tickets_take_key(&k, encrypt ? NULL : name);
     (void)ssl;
     if (found == TICKET_NONE)
         return found;

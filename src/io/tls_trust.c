@@ -170,8 +170,8 @@ static int judge_for(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) *
     return code;
 }
 
-static int judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
-                 enum tls_usage usage, struct tls_peer *out)
+static int tls_trust_judge_chain(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
+                                 enum tls_usage usage, struct tls_peer *out)
 {
     int code =
         judge_for(trust, cert, rest, usage == TLS_FOR_CLIENT ? "ssl_client" : "ssl_server", out);
@@ -184,7 +184,7 @@ static int judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * res
 void tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
                      enum tls_usage usage, struct tls_peer *out)
 {
-    (void)judge(trust, cert, rest, usage, out);
+    (void)tls_trust_judge_chain(trust, cert, rest, usage, out);
 }
 
 static void take_index(void)
@@ -204,8 +204,8 @@ static int verify(X509_STORE_CTX *shown, void *arg)
     (void)arg;
     if (j == NULL)
         return 1; /* nobody asked */
-    code = judge(j->trust, X509_STORE_CTX_get0_cert(shown), X509_STORE_CTX_get0_untrusted(shown),
-                 j->usage, &j->peer);
+    code = tls_trust_judge_chain(j->trust, X509_STORE_CTX_get0_cert(shown),
+                                 X509_STORE_CTX_get0_untrusted(shown), j->usage, &j->peer);
     X509_STORE_CTX_set_error(shown, code);
     return code == X509_V_OK || !j->refuse;
 }

@@ -41,7 +41,7 @@ static void work_ended(struct loop_post *p, struct loop *loop)
     w->done(w);
 }
 
-static void give_back(struct work *w)
+static void work_give_back(struct work *w)
 {
     w->post.fn = work_ended;
     loop_post(w->loop, &w->post);
@@ -81,7 +81,7 @@ static struct work *take_in_turn(struct work_pool *pool)
     return CONTAINER_OF(list_pop(&l->queue), struct work, node);
 }
 
-static struct work *take(struct work_pool *pool)
+static struct work *work_take(struct work_pool *pool)
 {
     struct work *w = pool->plain_turn ? take_plain(pool) : take_in_turn(pool);
 
@@ -103,7 +103,7 @@ static struct work *work_next(struct work_pool *pool, struct work_lane *before)
         before->busy = false;
         lane_settle(pool, before);
     }
-    while ((w = take(pool)) == NULL && !pool->ending)
+    while ((w = work_take(pool)) == NULL && !pool->ending)
         pthread_cond_wait(&pool->changed, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
     return w;
@@ -118,7 +118,7 @@ static void *work_thread(void *arg)
     while ((w = work_next(pool, lane)) != NULL) {
         lane = w->in; /* what it was may be gone when it is given back */
         w->run(w);
-        give_back(w);
+        work_give_back(w);
     }
     return NULL;
 }
@@ -258,7 +258,7 @@ static void skip_all(struct work_pool *pool, struct list *queue)
         else
             w->in->count--;
         w->skipped = true;
-        give_back(w);
+        work_give_back(w);
     }
 }
 

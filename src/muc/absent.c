@@ -23,7 +23,7 @@ struct showing {
     struct map here, shown; /* sets: bare JIDs that are here, nicknames that were shown */
 };
 
-static void add(struct map *set, slice text, struct arena *tmp)
+static void absent_add(struct map *set, slice text, struct arena *tmp)
 {
     slice *one = arena_new(tmp, slice, 1);
     *one = text;
@@ -32,7 +32,7 @@ static void add(struct map *set, slice text, struct arena *tmp)
 }
 
 /* false: there is no name that is the user's alone. */
-static bool name_of(struct showing *s, const struct affiliate *a, slice *nick)
+static bool absent_name_of(struct showing *s, const struct affiliate *a, slice *nick)
 {
     const struct room *r = s->room;
     struct jid j = jid_split(a->jid);
@@ -48,8 +48,8 @@ static bool name_of(struct showing *s, const struct affiliate *a, slice *nick)
     return room_occupant(r, *nick, s->tmp) == NULL && map_get(&s->shown, *nick) == NULL;
 }
 
-static struct stanza *presence_of(const struct room *r, const struct affiliate *a, slice nick,
-                                  slice jid)
+static struct stanza *absent_presence_of(const struct room *r, const struct affiliate *a,
+                                         slice nick, slice jid)
 {
     slice from = room_address(r, nick, loop_scratch(r->worker->loop));
     char id[OCCUPANT_ID_LEN + 1];
@@ -66,31 +66,32 @@ static struct stanza *presence_of(const struct room *r, const struct affiliate *
     return st;
 }
 
-static void send_all(struct room *r, const struct affiliate *a, slice nick)
+static void absent_send_all(struct room *r, const struct affiliate *a, slice nick)
 {
     for (unsigned with_jid = 0; with_jid <= 1; with_jid++) {
         unsigned whom = room_seeing(r, with_jid);
         if (whom == 0)
             continue;
-        struct stanza *st = presence_of(r, a, nick, with_jid ? a->jid : (slice){ 0 });
+        struct stanza *st = absent_presence_of(r, a, nick, with_jid ? a->jid : (slice){ 0 });
         room_send_all(r, st, whom, NULL);
         stanza_unref(&st);
     }
 }
 
-static void show_one(struct showing *s, const struct affiliate *a)
+static void absent_show_one(struct showing *s, const struct affiliate *a)
 {
     struct room *r = s->room;
     slice nick;
-    if (a->affiliation < AFF_MEMBER || map_get(&s->here, a->jid) != NULL || !name_of(s, a, &nick))
+    if (a->affiliation < AFF_MEMBER || map_get(&s->here, a->jid) != NULL ||
+        !absent_name_of(s, a, &nick))
         return;
-    add(&s->shown, nick, s->tmp);
+    absent_add(&s->shown, nick, s->tmp);
     if (s->to == NULL) {
-        send_all(r, a, nick);
+        absent_send_all(r, a, nick);
         return;
     }
     bool with_jid = room_shows_jids(r, s->to->occupant);
-    struct stanza *st = presence_of(r, a, nick, with_jid ? a->jid : (slice){ 0 });
+    struct stanza *st = absent_presence_of(r, a, nick, with_jid ? a->jid : (slice){ 0 });
     audience_tell(&r->audience, s->to->jid, st);
     stanza_unref(&st);
 }
@@ -106,10 +107,10 @@ void room_show_absent(struct room *r, const struct seat *to)
     LIST_EACH (it, &r->occupants) {
         const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
         if (!o->hidden || (to != NULL && o == to->occupant))
-            add(&s.here, seat_bare(occupant_seat(o)), s.tmp);
+            absent_add(&s.here, seat_bare(occupant_seat(o)), s.tmp);
     }
     for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
-        show_one(&s, a);
+        absent_show_one(&s, a);
     map_fini(&s.here);
     map_fini(&s.shown);
 }

@@ -50,7 +50,7 @@ static struct muc_standing standing_of(const struct room *r, slice bare, const s
                                   o == NULL ? ROLE_NONE : (enum room_role)o->role };
 }
 
-static bool wrong(struct request *q, enum stanza_error e, slice text)
+static bool admin_wrong(struct request *q, enum stanza_error e, slice text)
 {
     q->error = e;
     q->text = text;
@@ -64,23 +64,23 @@ static bool read_role(struct request *q, const struct elem *item, slice reason)
     enum room_role role;
 
     if (!role_of(elem_attr(item, "role", tmp), &role))
-        return wrong(q, SE_BAD_REQUEST, SLICE("there is no such role"));
+        return admin_wrong(q, SE_BAD_REQUEST, SLICE("there is no such role"));
     if (elem_attr_raw(item, "nick").ptr == NULL) /* §17.4 */
-        return wrong(q, SE_BAD_REQUEST, SLICE("whose role, is said by the nickname"));
+        return admin_wrong(q, SE_BAD_REQUEST, SLICE("whose role, is said by the nickname"));
     if (o == NULL)
-        return wrong(q, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
+        return admin_wrong(q, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
     if (q->seat != NULL && o == q->seat->occupant && role == ROLE_NONE)
-        return wrong(q, SE_CONFLICT, SLICE("nobody kicks oneself; leave the room"));
+        return admin_wrong(q, SE_CONFLICT, SLICE("nobody kicks oneself; leave the room"));
     enum stanza_error e =
         muc_role_refusal(q->by, standing_of(q->room, seat_bare(occupant_seat(o)), o), role);
     if (e != SE_NONE)
-        return wrong(q, e, SLICE("you may not change the role of this occupant so"));
+        return admin_wrong(q, e, SLICE("you may not change the role of this occupant so"));
     q->role[q->role_count++] = (struct role_edit){ slice_dup(tmp, o->key), role, reason };
     return true;
 }
 
 /* The address that is meant: it is named, or the nickname of somebody who is in. */
-static bool read_address(struct request *q, const struct elem *item, slice *bare)
+static bool admin_read_address(struct request *q, const struct elem *item, slice *bare)
 {
     struct arena *tmp = q->iq->tmp;
     slice text = elem_attr(item, "jid", tmp);
@@ -88,14 +88,14 @@ static bool read_address(struct request *q, const struct elem *item, slice *bare
     if (text.len == 0) {
         struct occupant *o = room_occupant(q->room, elem_attr(item, "nick", tmp), tmp);
         if (elem_attr_raw(item, "nick").ptr == NULL)
-            return wrong(q, SE_BAD_REQUEST, SLICE("an item has an address or a nickname"));
+            return admin_wrong(q, SE_BAD_REQUEST, SLICE("an item has an address or a nickname"));
         if (o == NULL)
-            return wrong(q, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
+            return admin_wrong(q, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
         *bare = slice_dup(tmp, seat_bare(occupant_seat(o)));
         return true;
     }
     if (jid_parse(&jid, text, tmp) != OK)
-        return wrong(q, SE_JID_MALFORMED, SLICE("this is not an address"));
+        return admin_wrong(q, SE_JID_MALFORMED, SLICE("this is not an address"));
     *bare = jid_bare(&jid);
     return true;
 }
@@ -113,29 +113,29 @@ static bool read_nick(struct request *q, const struct elem *item, slice bare, sl
         return true;
     }
     if (nick.len > (size_t)setting_int(&muc_nick_bytes) || nickname_enforce(nick, tmp, out) != OK)
-        return wrong(q, SE_NOT_ACCEPTABLE, SLICE("this cannot be a nickname"));
+        return admin_wrong(q, SE_NOT_ACCEPTABLE, SLICE("this cannot be a nickname"));
     if (room_nick_reserved(q->room, *out, bare))
-        return wrong(q, SE_CONFLICT, SLICE("the nickname is reserved for another"));
+        return admin_wrong(q, SE_CONFLICT, SLICE("the nickname is reserved for another"));
     return true;
 }
 
-static bool read_affiliation(struct request *q, const struct elem *item, slice reason)
+static bool admin_read_affiliation(struct request *q, const struct elem *item, slice reason)
 {
     enum affiliation to;
     slice bare, nick;
 
     if (!affiliation_of(elem_attr(item, "affiliation", q->iq->tmp), &to))
-        return wrong(q, SE_BAD_REQUEST, SLICE("there is no such affiliation"));
-    if (!read_address(q, item, &bare))
+        return admin_wrong(q, SE_BAD_REQUEST, SLICE("there is no such affiliation"));
+    if (!admin_read_address(q, item, &bare))
         return false;
     if (memchr(bare.ptr, '@', bare.len) == NULL && to > AFF_NONE)
-        return wrong(q, SE_NOT_ACCEPTABLE, SLICE("a whole domain can only be banned"));
+        return admin_wrong(q, SE_NOT_ACCEPTABLE, SLICE("a whole domain can only be banned"));
     if (slice_eq(bare, stanza_from_bare(q->iq->st)) && to == AFF_OUTCAST)
-        return wrong(q, SE_CONFLICT, SLICE("nobody bans oneself")); /* §9.1 */
+        return admin_wrong(q, SE_CONFLICT, SLICE("nobody bans oneself")); /* §9.1 */
     const struct occupant *o = room_occupant_of(q->room, bare);
     enum stanza_error e = muc_affiliation_refusal(q->by, standing_of(q->room, bare, o), to);
     if (e != SE_NONE)
-        return wrong(q, e, SLICE("you may not change the affiliation of this user so"));
+        return admin_wrong(q, e, SLICE("you may not change the affiliation of this user so"));
     if (!read_nick(q, item, bare, &nick))
         return false;
     struct affiliation_edit *edit = &q->edit[q->edit_count++];
@@ -152,23 +152,23 @@ static bool read_item(struct request *q, const struct elem *item)
     slice reason = elem_child(item, "reason", NS_MUC_ADMIN, &e) ? elem_text(&e, tmp) : (slice){ 0 };
 
     if (!elem_is(item, "item", NS_MUC_ADMIN))
-        return wrong(q, SE_BAD_REQUEST, SLICE("an item is expected"));
+        return admin_wrong(q, SE_BAD_REQUEST, SLICE("an item is expected"));
     if (q->edit_count + q->role_count == ITEMS_MAX)
-        return wrong(q, SE_NOT_ACCEPTABLE, SLICE("at most 1,000 changes in one request"));
+        return admin_wrong(q, SE_NOT_ACCEPTABLE, SLICE("at most 1,000 changes in one request"));
     if (reason.len > ROOM_TEXT_MAX)
-        return wrong(q, SE_NOT_ACCEPTABLE, SLICE("the reason is too long"));
+        return admin_wrong(q, SE_NOT_ACCEPTABLE, SLICE("the reason is too long"));
     bool affiliation = elem_attr_raw(item, "affiliation").ptr != NULL;
     if (affiliation == (elem_attr_raw(item, "role").ptr != NULL)) /* §9: never both */
-        return wrong(q, SE_BAD_REQUEST, SLICE("an item has an affiliation or a role"));
-    return affiliation ? read_affiliation(q, item, reason) : read_role(q, item, reason);
+        return admin_wrong(q, SE_BAD_REQUEST, SLICE("an item has an affiliation or a role"));
+    return affiliation ? admin_read_affiliation(q, item, reason) : read_role(q, item, reason);
 }
 
-static bool read_request(struct request *q)
+static bool admin_read_request(struct request *q)
 {
     struct elem item;
     bool any = elem_first(&q->iq->payload, &item), more = any;
     if (!any)
-        return wrong(q, SE_BAD_REQUEST, SLICE("there is no item"));
+        return admin_wrong(q, SE_BAD_REQUEST, SLICE("there is no item"));
     for (; more; more = elem_next(&item, &item))
         if (!read_item(q, &item))
             return false;
@@ -199,14 +199,14 @@ static void set_roles(struct room *r, const struct role_edit *role, uint32_t cou
 }
 
 /* §9.1, §9.3: first the result to the sender, then the changes to everybody. */
-static void committed(struct room *r, enum err e, void *arg)
+static void admin_committed(struct room *r, enum err e, void *arg)
 {
     const struct roles *roles = arg;
     (void)r;
     room_answer(roles->iq, e);
 }
 
-static void applied(struct room *r, enum err e, void *arg)
+static void admin_applied(struct room *r, enum err e, void *arg)
 {
     struct roles *roles = arg;
     if (e == OK && r->state == ACTOR_READY)
@@ -240,7 +240,7 @@ void room_answer(struct iq *iq, enum err e)
     }
 }
 
-static void commit(struct request *q)
+static void admin_commit(struct request *q)
 {
     struct room *r = q->room;
     slice actor = q->seat == NULL ? (slice){ 0 } : occupant_shown_nick(q->seat->occupant);
@@ -255,8 +255,8 @@ static void commit(struct request *q)
     roles->role = role;
     roles->iq = q->iq;
     if (q->edit_count == 0) { /* nothing is stored */
-        committed(r, OK, roles);
-        applied(r, OK, roles);
+        admin_committed(r, OK, roles);
+        admin_applied(r, OK, roles);
         return;
     }
     room_commit(r,
@@ -264,11 +264,11 @@ static void commit(struct request *q)
                                       .edit_count = q->edit_count,
                                       .actor = roles->actor,
                                       .by = stanza_from_bare(roles->iq->st),
-                                      .committed = committed },
-                applied, roles);
+                                      .committed = admin_committed },
+                admin_applied, roles);
 }
 
-static void run(struct room *r, enum err e, void *arg)
+static void admin_run(struct room *r, enum err e, void *arg)
 {
     struct iq *iq = arg;
     if (e != OK) {
@@ -280,8 +280,8 @@ static void run(struct room *r, enum err e, void *arg)
     q->iq = iq;
     q->seat = room_seat(r, stanza_from(iq->st));
     q->by = standing_of(r, stanza_from_bare(iq->st), q->seat == NULL ? NULL : q->seat->occupant);
-    if (read_request(q))
-        commit(q);
+    if (admin_read_request(q))
+        admin_commit(q);
     else
         iq_error(iq, q->error, q->text);
     mem_free(&q);
@@ -291,7 +291,7 @@ static void admin_set(struct iq *iq)
 {
     struct room *r = room_of_iq(iq);
     if (r != NULL)
-        room_turn(r, run, iq_hold(iq));
+        room_turn(r, admin_run, iq_hold(iq));
 }
 
 /* Lists. */
@@ -393,7 +393,7 @@ static size_t walk(struct listing *l, const struct wanted *what, slice key, size
 }
 
 /* len becomes what fits. */
-static void write_items(struct listing *l, const struct wanted *what)
+static void admin_write_items(struct listing *l, const struct wanted *what)
 {
     l->out.len = l->at = 0;
     l->first = l->last = (slice){ 0 };
@@ -401,7 +401,7 @@ static void write_items(struct listing *l, const struct wanted *what)
     (void)walk(l, what, (slice){ 0 }, NULL);
 }
 
-static void answer(struct iq *iq, const struct room *r, const struct wanted *what)
+static void admin_answer(struct iq *iq, const struct room *r, const struct wanted *what)
 {
     struct listing l = { .room = r };
     struct rsm page;
@@ -419,10 +419,10 @@ static void answer(struct iq *iq, const struct room *r, const struct wanted *wha
     }
     size_t end = l.from + l.len;
     buf_init(&l.out, ANSWER_BYTES_MAX);
-    write_items(&l, what);
+    admin_write_items(&l, what);
     while (l.from + l.len < end && (page.place == RSM_BEFORE || page.place == RSM_LAST)) {
         l.from = end - l.len; /* such a page loses its first items, not its last ones */
-        write_items(&l, what);
+        admin_write_items(&l, what);
     }
     if (l.len < total)
         rsm_write(&l.out, &(struct rsm_page){ l.first, l.last, (int64_t)l.from, (int64_t)total });
@@ -472,7 +472,7 @@ static void admin_get(struct iq *iq)
     else if (!may_list(r, by, &what))
         iq_error(iq, SE_FORBIDDEN, SLICE("this list is not for you"));
     else
-        answer(iq, r, &what);
+        admin_answer(iq, r, &what);
 }
 
 static const struct iq_rule rules[] = {

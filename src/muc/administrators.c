@@ -184,7 +184,7 @@ static const struct message_row news_message = {
     .run = news_run,
 };
 
-static void told(struct worker *w, void *arg)
+static void administrators_told(struct worker *w, void *arg)
 {
     struct news *n = arg;
     (void)w;
@@ -196,19 +196,19 @@ static void told(struct worker *w, void *arg)
 }
 
 /* At the home of DUTY_ROOMS. */
-static void tell(struct worker *w, const struct news *what)
+static void administrators_tell(struct worker *w, const struct news *what)
 {
     struct news *n = mem_alloc(sizeof *n);
     *n = *what;
     each_home(w, &news_message, &(struct news_sent){ n },
-              &(struct asker){ .done = told, .arg = n });
+              &(struct asker){ .done = administrators_told, .arg = n });
 }
 
-static void switched(struct worker *w, void *arg)
+static void administrators_switched_here(struct worker *w, void *arg)
 {
     struct set *now = atomic_load(&current);
     (void)arg;
-    tell(w, &(struct news){ .was = now, .is = now });
+    administrators_tell(w, &(struct news){ .was = now, .is = now });
 }
 
 void administrators_switched(const struct setting *s)
@@ -216,23 +216,23 @@ void administrators_switched(const struct setting *s)
     struct node *n = atomic_load(&node);
     (void)s;
     if (n != NULL)
-        node_call(n, duty_home(n, DUTY_ROOMS), switched, NULL);
+        node_call(n, duty_home(n, DUTY_ROOMS), administrators_switched_here, NULL);
 }
 
 /* The list was read or changed: it is the last statement of the batch. At the home of DUTY_ROOMS.
  */
-static void publish(struct worker *w, const struct store_batch *b, unsigned stmt,
-                    struct command_call *call, const char *said)
+static void administrators_publish(struct worker *w, const struct store_batch *b, unsigned stmt,
+                                   struct command_call *call, const char *said)
 {
     struct set *is = set_read(b, stmt);
     struct set *was = atomic_exchange(&current, is);
-    tell(w, &(struct news){ was, is, call, said });
+    administrators_tell(w, &(struct news){ was, is, call, said });
 }
 
-static void loaded(void *arg, enum store_result result, const struct store_batch *b)
+static void administrators_loaded(void *arg, enum store_result result, const struct store_batch *b)
 {
     if (result == STORE_OK)
-        publish(arg, b, 0, NULL, NULL);
+        administrators_publish(arg, b, 0, NULL, NULL);
     else
         log_error(&log_muc, LOG_EV("administrators.not_read"),
                   LOG_C("why", store_result_name(result)),
@@ -240,41 +240,42 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
                         "group chat has no administrators until a restart; see alarm store.down"));
 }
 
-static void worker_start(struct worker *w)
+static void administrators_worker_start(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_ROOMS))
         return;
     struct store_batch *b = store_read(w->store, 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_run(b, loaded, w); /* the loop does not run yet: they are known before anybody asks */
+    store_run(b, administrators_loaded,
+              w); /* the loop does not run yet: they are known before anybody asks */
     atomic_store(&node, w->node);
 }
 
-static void worker_stop(struct worker *w)
+static void administrators_worker_stop(struct worker *w)
 {
     if (duty_is_here(w, DUTY_ROOMS))
         atomic_store(&node, NULL);
 }
 
-static void worker_ended(struct worker *w)
+static void administrators_worker_ended(struct worker *w)
 {
     if (duty_is_here(w, DUTY_ROOMS))
         set_free(atomic_exchange(&current, NULL));
 }
 
 /* A later account with that name is another user. */
-static void removing(struct account *a, struct store_batch *b)
+static void administrators_removing(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
-static void account_deleted(struct worker *w, slice bare)
+static void administrators_account_deleted(struct worker *w, slice bare)
 {
     if (!duty_is_here(w, DUTY_ROOMS) || !set_has(atomic_load(&current), bare))
         return;
     struct store_batch *b = store_read(w->store, 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, loaded, w);
+    store_submit(b, w->loop, 0, administrators_loaded, w);
 }
 
 /* Commands. A task is in the arena of its call. */
@@ -287,7 +288,7 @@ struct task {
 
 static struct store_val text_or_null(slice text) { return text.ptr == NULL ? SV_NULL : SV_T(text); }
 
-static void added(void *arg, enum store_result result, const struct store_batch *b)
+static void administrators_added(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
     if (result != STORE_OK)
@@ -298,12 +299,13 @@ static void added(void *arg, enum store_result result, const struct store_batch 
                      "there may be; `room-admin del` removes one",
                      ADMINISTRATORS_MAX);
     else
-        publish(t->worker, b, 1, t->call,
-                arena_printf(t->call->arena, "%.*s is an administrator of group chat%s",
-                             SLICE_ARG(t->jid),
-                             setting_bool(&muc_administrators_enabled)
-                                 ? ""
-                                 : ", once muc.administrators-enabled is on"));
+        administrators_publish(t->worker, b, 1, t->call,
+                               arena_printf(t->call->arena,
+                                            "%.*s is an administrator of group chat%s",
+                                            SLICE_ARG(t->jid),
+                                            setting_bool(&muc_administrators_enabled)
+                                                ? ""
+                                                : ", once muc.administrators-enabled is on"));
 }
 
 static void add_known(void *arg)
@@ -314,23 +316,23 @@ static void add_known(void *arg)
               text_or_null(command_arg(t->call, "nick")),
               text_or_null(command_arg(t->call, "description")), SV_I(ADMINISTRATORS_MAX));
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, t->worker->loop, 0, added, t);
+    store_submit(b, t->worker->loop, 0, administrators_added, t);
 }
 
-static struct task *task_new(struct command_call *call)
+static struct task *administrators_task_new(struct command_call *call)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
     *t = (struct task){ call, call->worker, command_arg(call, "jid") };
     return t;
 }
 
-static void run_add(struct command_call *call)
+static void administrators_run_add(struct command_call *call)
 {
-    struct task *t = task_new(call);
+    struct task *t = administrators_task_new(call);
     operate_with_known(call, t->jid, add_known, t);
 }
 
-static void deleted(void *arg, enum store_result result, const struct store_batch *b)
+static void administrators_deleted(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
     if (result != STORE_OK)
@@ -339,21 +341,22 @@ static void deleted(void *arg, enum store_result result, const struct store_batc
         command_fail(t->call, E_NOTFOUND, "%.*s is no administrator of group chat",
                      SLICE_ARG(t->jid));
     else
-        publish(t->worker, b, 1, t->call,
-                arena_printf(t->call->arena, "%.*s is no administrator of group chat any more",
-                             SLICE_ARG(t->jid)));
+        administrators_publish(t->worker, b, 1, t->call,
+                               arena_printf(t->call->arena,
+                                            "%.*s is no administrator of group chat any more",
+                                            SLICE_ARG(t->jid)));
 }
 
-static void run_del(struct command_call *call)
+static void administrators_run_del(struct command_call *call)
 {
-    struct task *t = task_new(call);
+    struct task *t = administrators_task_new(call);
     struct store_batch *b = store_write(t->worker->store, 0);
     STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(t->jid));
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, t->worker->loop, 0, deleted, t);
+    store_submit(b, t->worker->loop, 0, administrators_deleted, t);
 }
 
-static void listed(void *arg, enum store_result result, const struct store_batch *b)
+static void administrators_listed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
     if (result != STORE_OK) {
@@ -372,12 +375,12 @@ static void listed(void *arg, enum store_result result, const struct store_batch
                      : "muc.administrators-enabled is off: they are ordinary users");
 }
 
-static void run_list(struct command_call *call)
+static void administrators_run_list(struct command_call *call)
 {
     struct worker *w = call->worker;
     struct store_batch *b = store_read(w->store, 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, listed, call);
+    store_submit(b, w->loop, 0, administrators_listed, call);
 }
 
 static const struct command_arg add_args[] = {
@@ -408,7 +411,7 @@ static struct command add_command = {
     .args = add_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
-    .run = run_add,
+    .run = administrators_run_add,
     .doc = "Makes a user an administrator of group chat. Administrators are owners of every room. "
            "If the user is one already, changes nickname and description.",
 };
@@ -418,13 +421,13 @@ static struct command del_command = {
     .args = del_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
-    .run = run_del,
+    .run = administrators_run_del,
     .doc = "Removes an administrator of group chat, at once.",
 };
 static struct command list_command = {
     .name = "room-admin list",
     .effect = COMMAND_READS,
-    .run = run_list,
+    .run = administrators_run_list,
     .doc = "Shows the administrators of group chat.",
     .columns =
         (const struct command_column[]){
@@ -439,10 +442,10 @@ const struct feature muc_administrators_feature = {
     .parts = PART_ROOM,
     .schema = &schema,
     .commands = (struct command *const[]){ &add_command, &del_command, &list_command, NULL },
-    .worker_start = worker_start,
-    .worker_stop = worker_stop,
-    .worker_ended = worker_ended,
-    .remove = removing,
-    .account_deleted = account_deleted,
+    .worker_start = administrators_worker_start,
+    .worker_stop = administrators_worker_stop,
+    .worker_ended = administrators_worker_ended,
+    .remove = administrators_removing,
+    .account_deleted = administrators_account_deleted,
     .messages = (const struct message_row *const[]){ &news_message, NULL },
 };

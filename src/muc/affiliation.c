@@ -11,7 +11,7 @@
 #include "muc/show.h"
 #include "xmpp/nickname.h"
 
-static uint64_t bytes_of(const struct affiliate *a)
+static uint64_t affiliation_bytes_of(const struct affiliate *a)
 {
     return sizeof *a + a->jid.len + a->nick.len + a->key.len + a->look.text.len + a->reason.len;
 }
@@ -20,7 +20,7 @@ int64_t room_edit_growth(const struct room *r, const struct affiliation_edit *e)
 {
     const struct affiliation_edit whole = room_edit_whole(r, e);
     const struct affiliate *is = room_affiliate(r, e->jid);
-    int64_t was = is == NULL ? 0 : (int64_t)bytes_of(is);
+    int64_t was = is == NULL ? 0 : (int64_t)affiliation_bytes_of(is);
     if (e->affiliation == AFF_NONE)
         return -was;
     /* a nickname is kept as it is, for comparison, and by its look */
@@ -29,7 +29,7 @@ int64_t room_edit_growth(const struct room *r, const struct affiliation_edit *e)
 
 static void affiliate_forget(struct room *r, struct affiliate *a)
 {
-    r->affiliate_bytes -= bytes_of(a);
+    r->affiliate_bytes -= affiliation_bytes_of(a);
     map_del(&r->affiliates, a->jid);
     if (a->follows)
         map_del(&r->followers, a->jid);
@@ -100,7 +100,7 @@ static struct affiliate *affiliate_new(const struct room *r, const struct affili
 static void affiliate_add(struct room *r, struct affiliate *a)
 {
     map_put(&r->affiliates, a);
-    r->affiliate_bytes += bytes_of(a);
+    r->affiliate_bytes += affiliation_bytes_of(a);
     if (a->follows)
         map_put(&r->followers, a);
     if (a->key.len > 0) {
@@ -197,7 +197,10 @@ static enum room_role role_after(const struct room *r, enum affiliation was, enu
 }
 
 /* §9.1; §9.4: members-only, and no member now; or not of those who may be here in hiding. */
-static const char *codes_of(enum affiliation is) { return is == AFF_OUTCAST ? "301" : "321"; }
+static const char *affiliation_codes_of(enum affiliation is)
+{
+    return is == AFF_OUTCAST ? "301" : "321";
+}
 
 static void affiliation_of_occupant(struct room *r, struct occupant *o, const struct show *how)
 {
@@ -211,12 +214,12 @@ static void affiliation_of_occupant(struct room *r, struct occupant *o, const st
     if (o->hidden && is < AFF_ADMIN)
         role = ROLE_NONE;
     if (role == ROLE_NONE)
-        told.codes = codes_of(is);
+        told.codes = affiliation_codes_of(is);
     room_set_role(r, o, role, &told);
 }
 
 /* Applies to occupants from a domain that is banned now, too. */
-static bool concerns(slice jid, slice bare)
+static bool affiliation_concerns(slice jid, slice bare)
 {
     return slice_eq(jid, bare) || slice_eq(jid, jid_split(bare).domain);
 }
@@ -227,7 +230,7 @@ bool room_affiliation_changed(struct room *r, slice jid, const struct show *how)
     room_pin(r);
     LIST_EACH (it, &r->occupants) {
         struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        if (!concerns(jid, seat_bare(occupant_seat(o))))
+        if (!affiliation_concerns(jid, seat_bare(occupant_seat(o))))
             continue;
         here = true;
         affiliation_of_occupant(r, o, how);

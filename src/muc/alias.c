@@ -104,7 +104,7 @@ static const struct store_schema schema = {
 static _Atomic(struct node *) node; /* while it runs */
 
 /* The longest domain of ours that it is below, else the first. */
-static slice parent_of(const struct node *n, slice domain)
+static slice alias_parent_of(const struct node *n, slice domain)
 {
     slice best = { 0 };
     for (unsigned i = 0; i < n->domain_count; i++) {
@@ -118,13 +118,13 @@ static slice parent_of(const struct node *n, slice domain)
 
 static bool is_below(const struct node *n, slice domain)
 {
-    slice parent = parent_of(n, domain);
+    slice parent = alias_parent_of(n, domain);
     return domain.len > parent.len && slice_eq(slice_from(domain, domain.len - parent.len), parent);
 }
 
 /* The rows are statement `stmt` of the batch. */
-static void publish(struct worker *w, const struct store_batch *b, unsigned stmt, tour_fn *done,
-                    void *arg)
+static void alias_publish(struct worker *w, const struct store_batch *b, unsigned stmt,
+                          tour_fn *done, void *arg)
 {
     const struct host *h = host_labelled(SLICE(MUC_LABEL));
     struct arena *tmp = arena_create(0);
@@ -134,7 +134,7 @@ static void publish(struct worker *w, const struct store_batch *b, unsigned stmt
     for (uint32_t i = 0; i < count; i++) {
         slice domain = store_text(b, stmt, i, 0);
         list[i] = (struct host_domain){ .domain = domain,
-                                        .parent = parent_of(w->node, domain),
+                                        .parent = alias_parent_of(w->node, domain),
                                         .listed = store_int(b, stmt, i, 2) != 0 };
     }
     host_domains_set(w, h, list, count, done, arg);
@@ -154,7 +154,7 @@ static slice made_name(const struct node *n, slice domain, struct arena *tmp)
 static void renewed(void *arg, enum store_result result, const struct store_batch *b)
 {
     if (result == STORE_OK)
-        publish(arg, b, store_stmt_count(b) - 1, NULL, NULL);
+        alias_publish(arg, b, store_stmt_count(b) - 1, NULL, NULL);
     else
         log_error(
             &log_muc, LOG_EV("alias.not_stored"), LOG_C("why", store_result_name(result)),
@@ -188,11 +188,11 @@ static void automatic_changed(const struct setting *s)
 static void read_at_start(void *arg, enum store_result result, const struct store_batch *b)
 {
     if (result == STORE_OK)
-        publish(arg, b, 0, NULL, NULL);
+        alias_publish(arg, b, 0, NULL, NULL);
 }
 
 /* The loop does not run yet: what is known is there before anybody asks for it. */
-static void worker_start(struct worker *w)
+static void alias_worker_start(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_ROOMS))
         return;
@@ -203,7 +203,7 @@ static void worker_start(struct worker *w)
     renew(w, NULL);
 }
 
-static void worker_stop(struct worker *w)
+static void alias_worker_stop(struct worker *w)
 {
     if (duty_is_here(w, DUTY_ROOMS))
         atomic_store(&node, NULL);
@@ -220,7 +220,7 @@ struct task {
     int64_t rooms;
 };
 
-static struct task *task_new(struct command_call *call)
+static struct task *alias_task_new(struct command_call *call)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
     *t =
@@ -228,7 +228,7 @@ static struct task *task_new(struct command_call *call)
     return t;
 }
 
-static void done(struct worker *w, void *arg)
+static void alias_done(struct worker *w, void *arg)
 {
     struct task *t = arg;
     (void)w;
@@ -260,7 +260,7 @@ static bool is_free(struct command_call *call, slice domain)
     return taken == NULL;
 }
 
-static void added(void *arg, enum store_result result, const struct store_batch *b)
+static void alias_added(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
     bool below = is_below(t->worker->node, t->domain);
@@ -279,19 +279,19 @@ static void added(void *arg, enum store_result result, const struct store_batch 
                                    "chat.",
                            below ? 0 : (int)t->worker->node->domains[0].len,
                            t->worker->node->domains[0].ptr);
-    publish(t->worker, b, 1, done, t);
+    alias_publish(t->worker, b, 1, alias_done, t);
 }
 
-static void run_add(struct command_call *call)
+static void alias_run_add(struct command_call *call)
 {
-    struct task *t = task_new(call);
+    struct task *t = alias_task_new(call);
     if (!is_free(call, t->domain))
         return;
     struct store_batch *b = store_write(t->worker->store, 0);
     STORE_ADD(b, &add_stmt, STORE_ANY_ROWS, SV_T(t->domain), SV_I(!command_flag(call, "unlisted")),
               SV_I(HOST_DOMAINS_MAX));
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, t->worker->loop, 0, added, t);
+    store_submit(b, t->worker->loop, 0, alias_added, t);
 }
 
 /* Deletion: rooms under it are counted; then the row goes, then the domain, then who is in a room
@@ -308,9 +308,9 @@ static void leave_room(struct room *r, void *arg)
 
 static void leave_rooms(struct worker *w, void *arg) { rooms_each(w, leave_room, arg); }
 
-static void unpublished(struct worker *w, void *arg) { node_tour(w, leave_rooms, done, arg); }
+static void unpublished(struct worker *w, void *arg) { node_tour(w, leave_rooms, alias_done, arg); }
 
-static void deleted(void *arg, enum store_result result, const struct store_batch *b)
+static void alias_deleted(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
     if (result != STORE_OK) {
@@ -327,7 +327,7 @@ static void deleted(void *arg, enum store_result result, const struct store_batc
                                            "deleted; rooms under it that are not reached any more: "
                                            "%lld",
                                            (long long)t->rooms);
-    publish(t->worker, b, 1, unpublished, t);
+    alias_publish(t->worker, b, 1, unpublished, t);
 }
 
 static void delete_now(struct task *t)
@@ -335,10 +335,10 @@ static void delete_now(struct task *t)
     struct store_batch *b = store_write(t->worker->store, 0);
     STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(t->domain));
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, t->worker->loop, 0, deleted, t);
+    store_submit(b, t->worker->loop, 0, alias_deleted, t);
 }
 
-static void counted(void *arg, enum store_result result, const struct store_batch *b)
+static void alias_counted(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
     if (result != STORE_OK) {
@@ -368,11 +368,11 @@ static void count_stored(struct worker *w, void *arg)
     struct task *t = arg;
     struct store_batch *b = store_read(w->store, 0);
     STORE_ADD(b, &count_stmt, STORE_ANY_ROWS, SV_T(t->domain));
-    store_submit(b, w->loop, 0, counted, t);
+    store_submit(b, w->loop, 0, alias_counted, t);
 }
 
 /* Whether it is there, and may go. */
-static void looked_up(void *arg, enum store_result result, const struct store_batch *b)
+static void alias_looked_up(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
     if (result != STORE_OK) {
@@ -395,16 +395,16 @@ static void looked_up(void *arg, enum store_result result, const struct store_ba
                  SLICE_ARG(t->domain));
 }
 
-static void run_del(struct command_call *call)
+static void alias_run_del(struct command_call *call)
 {
-    struct task *t = task_new(call);
+    struct task *t = alias_task_new(call);
     struct store_batch *b = store_read(t->worker->store, 0);
     t->forced = command_flag(call, "force");
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, t->worker->loop, 0, looked_up, t);
+    store_submit(b, t->worker->loop, 0, alias_looked_up, t);
 }
 
-static void listed(void *arg, enum store_result result, const struct store_batch *b)
+static void alias_listed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
     const struct worker *w = call->worker;
@@ -417,19 +417,19 @@ static void listed(void *arg, enum store_result result, const struct store_batch
         bool generated = store_int(b, 0, i, 1) != 0;
         command_row(call);
         command_text(call, "alias", domain);
-        command_text(call, "domain", parent_of(w->node, domain));
+        command_text(call, "domain", alias_parent_of(w->node, domain));
         command_text(call, "made", generated ? SLICE("by the server") : SLICE("by hand"));
         command_bool(call, "listed", store_int(b, 0, i, 2) != 0);
     }
     command_done(call, "%s", "");
 }
 
-static void run_list(struct command_call *call)
+static void alias_run_list(struct command_call *call)
 {
     struct worker *w = call->worker;
     struct store_batch *b = store_read(w->store, 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, listed, call);
+    store_submit(b, w->loop, 0, alias_listed, call);
 }
 
 /* The report: domains of stored rooms, those of ad hoc rooms, and aliases without rooms. */
@@ -497,14 +497,14 @@ static struct report *report_new(struct command_call *call)
     return r;
 }
 
-static void run_report(struct command_call *call)
+static void alias_run_report(struct command_call *call)
 {
     if (call->state == NULL)
         call->state = report_new(call);
     rooms_each(call->worker, tally_room, call->state);
 }
 
-static void report_gathered(struct command_call *call)
+static void alias_report_gathered(struct command_call *call)
 {
     const struct worker *w = call->worker;
     struct store_batch *b = store_read(w->store, 0);
@@ -538,7 +538,7 @@ static struct command add_command = {
     .args = add_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
-    .run = run_add,
+    .run = alias_run_add,
     .doc = "Adds another domain for group chat. Rooms can be made there as at conference.<domain>.",
 };
 static struct command del_command = {
@@ -547,14 +547,14 @@ static struct command del_command = {
     .args = del_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
-    .run = run_del,
+    .run = alias_run_del,
     .doc = "Deletes an alias. Its persistent rooms stay in the database and return when the alias "
            "is added again.",
 };
 static struct command list_command = {
     .name = "room-alias list",
     .effect = COMMAND_READS,
-    .run = run_list,
+    .run = alias_run_list,
     .doc = "Lists the aliases of group chat: their names, the domain of the server that each "
            "belongs to, and whether clients see them.",
     .columns =
@@ -571,8 +571,8 @@ static struct command report_command = {
     .name = "room-alias report",
     .effect = COMMAND_READS,
     .runs_at = COMMAND_EACH,
-    .run = run_report,
-    .gathered = report_gathered,
+    .run = alias_run_report,
+    .gathered = alias_report_gathered,
     .doc = "Counts the rooms in each domain of group chat. Deleted aliases are included.",
     .columns =
         (const struct command_column[]){
@@ -590,6 +590,6 @@ const struct feature muc_alias_feature = {
     .settings = (struct setting *const[]){ &automatic, NULL },
     .commands = (struct command *const[]){ &add_command, &del_command, &list_command,
                                            &report_command, NULL },
-    .worker_start = worker_start,
-    .worker_stop = worker_stop,
+    .worker_start = alias_worker_start,
+    .worker_stop = alias_worker_stop,
 };

@@ -52,13 +52,13 @@ struct recorder *recorder_of(struct worker *w)
     return r;
 }
 
-static void worker_start(struct worker *w)
+static void muc_archive_worker_start(struct worker *w)
 {
     if (w->index == 0)
         doomed_start(recorder_of(w));
 }
 
-static void worker_ended(struct worker *w)
+static void muc_archive_worker_ended(struct worker *w)
 {
     struct recorder *r = w->state_of[worker_slot];
     if (r == NULL)
@@ -77,20 +77,20 @@ static const struct store_migration migrations[] = {
 };
 static struct store_schema schema = { "muc-archive", migrations, stmts, NULL };
 
-static void gather(struct store_stmt *const *list, unsigned *n)
+static void muc_archive_gather(struct store_stmt *const *list, unsigned *n)
 {
     for (; *list != NULL; list++)
         stmts[(*n)++] = *list;
 }
 
-static void start(void)
+static void muc_archive_start(void)
 {
     static struct store_stmt *const own[] = { &read_last_id, &read_last, NULL };
     unsigned n = 0;
     worker_slot = worker_state_slot();
-    gather(own, &n);
-    gather(room_delete_stmts, &n);
-    gather(room_bury_stmts, &n);
+    muc_archive_gather(own, &n);
+    muc_archive_gather(room_delete_stmts, &n);
+    muc_archive_gather(room_bury_stmts, &n);
 }
 
 void room_archive_init(struct room_archive *a, struct worker *w, int64_t owner, slice jid)
@@ -106,7 +106,7 @@ struct load {
     void *arg;
 };
 
-static void add_row(const struct load *l, const struct store_batch *b, uint32_t row)
+static void muc_archive_add_row(const struct load *l, const struct store_batch *b, uint32_t row)
 {
     struct worker *w = l->archive->worker;
     struct stanza *st;
@@ -121,13 +121,13 @@ static void add_row(const struct load *l, const struct store_batch *b, uint32_t 
     stanza_unref(&st);
 }
 
-static void loaded(void *arg, enum store_result result, const struct store_batch *b)
+static void muc_archive_loaded(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct load *l = arg;
     if (result == STORE_OK)
         l->archive->last_id = (uint64_t)store_int(b, 0, 0, 0);
     for (uint32_t i = result == STORE_OK ? store_row_count(b, 1) : 0; i-- > 0;)
-        add_row(l, b, i);
+        muc_archive_add_row(l, b, i);
     l->done(l->archive, l->arg);
     mem_free(&l);
 }
@@ -142,7 +142,7 @@ void room_history_load(struct room_history *h, struct room_archive *a, uint32_t 
     STORE_ADD(b, &read_last_id, STORE_ANY_ROWS, SV_I(a->owner));
     STORE_ADD(b, &read_last, STORE_ANY_ROWS, SV_I(a->owner),
               SV_I(most < LOAD_MAX ? most : LOAD_MAX));
-    store_submit(b, a->worker->loop, 0, loaded, l);
+    store_submit(b, a->worker->loop, 0, muc_archive_loaded, l);
 }
 
 uint64_t room_archive_mint(struct room_archive *a) { return archive_mint(a->worker, &a->last_id); }
@@ -155,8 +155,8 @@ const struct feature room_archive_feature = {
     .metrics = muc_recording_metrics,
     .alarms = (struct alarm *const[]){ &muc_recording_alarm, NULL },
     .logs = (struct log_area *const[]){ &muc_archive_log, NULL },
-    .start = start,
-    .worker_start = worker_start,
-    .worker_ended = worker_ended,
+    .start = muc_archive_start,
+    .worker_start = muc_archive_worker_start,
+    .worker_ended = muc_archive_worker_ended,
     .messages = (const struct message_row *const[]){ &archive_doomed_message, NULL },
 };

@@ -36,14 +36,14 @@ struct burial {
     struct timer timer;
 };
 
-static void look(struct burial *f);
+static void archive_bury_look(struct burial *f);
 
-static void look_again(struct timer *t, struct loop *loop)
+static void archive_bury_look_again(struct timer *t, struct loop *loop)
 {
     struct burial *f = CONTAINER_OF(t, struct burial, timer);
     (void)loop;
     list_remove(&f->node);
-    look(f);
+    archive_bury_look(f);
 }
 
 void burials_end(struct recorder *r)
@@ -57,12 +57,12 @@ void burials_end(struct recorder *r)
     }
 }
 
-static void end(struct burial *f, enum err e)
+static void archive_bury_end(struct burial *f, enum err e)
 {
     struct arena *arena = f->arena;
     if (f->what.patient && e != OK && e != E_NOTFOUND && e != E_DENIED && !f->worker->stopping) {
         list_append(&recorder_of(f->worker)->burials, &f->node);
-        f->timer.fn = look_again;
+        f->timer.fn = archive_bury_look_again;
         f->attempts = 0;
         timer_set(f->worker->loop, &f->timer, RETRY_MS);
         return;
@@ -72,7 +72,7 @@ static void end(struct burial *f, enum err e)
     arena_destroy(&arena);
 }
 
-static bool is_content(enum known_child known, const struct elem *e, void *arg)
+static bool archive_bury_is_content(enum known_child known, const struct elem *e, void *arg)
 {
     (void)e, (void)arg;
     return known != KNOWN_OCCUPANT_ID;
@@ -80,21 +80,23 @@ static bool is_content(enum known_child known, const struct elem *e, void *arg)
 
 struct stanza *room_tombstone(const struct stanza *st, slice xml)
 {
-    return stanza_change(
-        st, &(struct stanza_change){ .known = ~0ull, .unwanted = is_content, .more = xml });
+    return stanza_change(st, &(struct stanza_change){ .known = ~0ull,
+                                                      .unwanted = archive_bury_is_content,
+                                                      .more = xml });
 }
 
-static void buried(void *arg, enum store_result result, const struct store_batch *b)
+static void archive_bury_buried(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct burial *f = arg;
     (void)b;
     if (result == STORE_CONFLICT && ++f->attempts < ATTEMPTS) /* it was changed meanwhile */
-        look(f);
+        archive_bury_look(f);
     else
-        end(f, err_of_store(result));
+        archive_bury_end(f, err_of_store(result));
 }
 
-static void bury(struct burial *f, const struct archive_line *m, const struct stanza *st)
+static void archive_bury_rows(struct burial *f, const struct archive_line *m,
+                              const struct stanza *st)
 {
     struct store_batch *b = store_write(f->worker->store, (uint64_t)f->owner);
     struct stanza *tombstone = room_tombstone(st, f->what.tombstone);
@@ -105,7 +107,7 @@ static void bury(struct burial *f, const struct archive_line *m, const struct st
     archive_edit(b);
     buf_fini(&text);
     stanza_unref(&tombstone);
-    store_submit(b, f->worker->loop, 0, buried, f);
+    store_submit(b, f->worker->loop, 0, archive_bury_buried, f);
 }
 
 static void line_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -114,26 +116,26 @@ static void line_read(void *arg, enum store_result result, const struct store_ba
     struct stanza *st;
     struct elem e;
     if (result != STORE_OK) {
-        end(f, err_of_store(result));
+        archive_bury_end(f, err_of_store(result));
         return;
     }
     struct archive_line m = { 0 };
     if (store_row_count(b, 0) > 0)
         m = archive_line_of(b, 0, 0);
     if (m.id == 0 || stanza_load(&st, m.stanza, f->worker->xml, f->arena) != OK) {
-        end(f, E_NOTFOUND);
+        archive_bury_end(f, E_NOTFOUND);
         return;
     }
     if (f->what.author.len > 0 && !slice_eq(stanza_to_bare(st), f->what.author))
-        end(f, E_DENIED);
+        archive_bury_end(f, E_DENIED);
     else if (stanza_find(st, "retracted", NS_RETRACT, &e))
-        end(f, OK);
+        archive_bury_end(f, OK);
     else
-        bury(f, &m, st);
+        archive_bury_rows(f, &m, st);
     stanza_unref(&st);
 }
 
-static void look(struct burial *f)
+static void archive_bury_look(struct burial *f)
 {
     struct store_batch *b = store_read(f->worker->store, (uint64_t)f->owner);
     store_read_late(b, f->owner);
@@ -161,5 +163,5 @@ void room_archive_bury(const struct room_archive *a, const struct room_burial *w
                                     .tombstone = slice_dup(arena, what->tombstone) },
                           .done = done,
                           .arg = arg };
-    look(f);
+    archive_bury_look(f);
 }

@@ -32,18 +32,18 @@ static struct store_stmt undoom = {
 };
 struct store_stmt *const room_delete_stmts[] = { &doom, &next_doomed, &undoom, NULL };
 
-static void look(struct recorder *r);
+static void archive_delete_look(struct recorder *r);
 
-static void due(struct timer *t, struct loop *loop)
+static void archive_delete_due(struct timer *t, struct loop *loop)
 {
     (void)loop;
-    look(CONTAINER_OF(t, struct recorder, doomed));
+    archive_delete_look(CONTAINER_OF(t, struct recorder, doomed));
 }
 
 static void again_later(struct recorder *r)
 {
     r->deleting = false;
-    r->doomed.fn = due;
+    r->doomed.fn = archive_delete_due;
     if (!r->worker->stopping)
         timer_set(r->worker->loop, &r->doomed, AGAIN_MS);
 }
@@ -54,7 +54,7 @@ static void undoomed(void *arg, enum store_result result, const struct store_bat
     (void)b;
     r->deleting = false;
     if (result == STORE_OK)
-        look(r);
+        archive_delete_look(r);
     else
         again_later(r);
 }
@@ -84,11 +84,11 @@ static void doomed_read(void *arg, enum store_result result, const struct store_
     } else {
         r->deleting = false;
         if (more) /* since this was read */
-            look(r);
+            archive_delete_look(r);
     }
 }
 
-static void look(struct recorder *r)
+static void archive_delete_look(struct recorder *r)
 {
     r->delete_more = r->deleting;
     if (r->deleting)
@@ -99,7 +99,7 @@ static void look(struct recorder *r)
     store_submit(b, r->worker->loop, 0, doomed_read, r);
 }
 
-void doomed_start(struct recorder *r) { look(r); }
+void doomed_start(struct recorder *r) { archive_delete_look(r); }
 
 void room_archive_doom(struct store_batch *b, const struct room_archive *a)
 {
@@ -110,7 +110,7 @@ void room_archive_doom(struct store_batch *b, const struct room_archive *a)
 static void archive_doomed_run(struct worker *w, void *message, const struct message_from *from)
 {
     (void)message, (void)from;
-    look(recorder_of(w));
+    archive_delete_look(recorder_of(w));
 }
 
 const struct message_row archive_doomed_message = {
@@ -128,7 +128,7 @@ static void doomed_tell(struct worker *w)
     home_send_to(w, 0, 0, &archive_doomed_message, &(struct message_nothing){ 0 });
 }
 
-static void noted(void *arg, enum store_result result, const struct store_batch *b)
+static void archive_delete_noted(void *arg, enum store_result result, const struct store_batch *b)
 {
     (void)result; /* the first note is there */
     (void)b;
@@ -140,7 +140,7 @@ void recorder_doom(struct recorder *r, int64_t owner)
     struct worker *w = r->worker;
     struct store_batch *b = store_write(w->store, (uint64_t)owner);
     STORE_ADD(b, &doom, STORE_ANY_ROWS, SV_I(owner), SV_I(loop_wall_us(w->loop)));
-    store_submit(b, w->loop, 0, noted, w);
+    store_submit(b, w->loop, 0, archive_delete_noted, w);
 }
 
 void room_archive_end(const struct room_archive *a)
@@ -148,7 +148,7 @@ void room_archive_end(const struct room_archive *a)
     struct store_batch *b = store_write(a->worker->store, (uint64_t)a->owner);
     recorder_drop(recorder_of(a->worker), a->owner);
     room_archive_doom(b, a);
-    store_submit(b, a->worker->loop, 0, noted, a->worker);
+    store_submit(b, a->worker->loop, 0, archive_delete_noted, a->worker);
 }
 
 void room_archive_begin(const struct room_archive *a)

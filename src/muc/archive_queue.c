@@ -68,7 +68,7 @@ bool room_archive_full(void)
            setting_int(&muc_recording_queue);
 }
 
-static void retry(struct recorder *r);
+static void archive_queue_retry(struct recorder *r);
 
 static void free_record(struct record *rec)
 {
@@ -77,20 +77,20 @@ static void free_record(struct record *rec)
 }
 
 /* It is stored, or never will be. */
-static void tell(struct record *rec)
+static void archive_queue_tell(struct record *rec)
 {
     if (rec->origin.session != 0)
         ticket_done(rec->recorder->worker, rec->origin);
     rec->origin = ORIGIN_NONE;
 }
 
-static void lose(struct record *rec, const char *why)
+static void archive_queue_lose(struct record *rec, const char *why)
 {
     metric_add(&lost, 1);
     log_error(&muc_archive_log, LOG_EV("message.lost"), LOG_I("room", rec->owner),
               LOG_I("id", (int64_t)rec->id), LOG_C("why", why),
               LOG_C("hint", "this message of a room is missing in its archive"));
-    tell(rec);
+    archive_queue_tell(rec);
     free_record(rec);
 }
 
@@ -104,10 +104,10 @@ static void count_waiting(int64_t n)
         alarm_clear(&muc_recording_alarm);
 }
 
-static void due(struct timer *t, struct loop *loop)
+static void archive_queue_due(struct timer *t, struct loop *loop)
 {
     (void)loop;
-    retry(CONTAINER_OF(t, struct recorder, timer));
+    archive_queue_retry(CONTAINER_OF(t, struct recorder, timer));
 }
 
 static void try_later(struct recorder *r)
@@ -115,7 +115,7 @@ static void try_later(struct recorder *r)
     r->prefix = 0;
     r->writing = false;
     if (!list_empty(&r->waiting) && !r->worker->stopping) {
-        r->timer.fn = due;
+        r->timer.fn = archive_queue_due;
         timer_set(r->worker->loop, &r->timer, RETRY_MS);
     }
 }
@@ -179,18 +179,18 @@ static void note_ended(struct recorder *r, int64_t owner)
     list_append(&r->ended, &e->node);
 }
 
-static void stored(void *arg, enum store_result result, const struct store_batch *b)
+static void archive_queue_stored(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct record *rec = arg;
     (void)b;
     if (result == STORE_OK) {
         metric_add(&recorded, 1);
-        tell(rec);
+        archive_queue_tell(rec);
         free_record(rec);
     } else if (result == STORE_CONFLICT) {
-        lose(rec, "the database refuses it");
+        archive_queue_lose(rec, "the database refuses it");
     } else if (has_ended(rec->recorder, rec->owner)) { /* its archive is gone */
-        tell(rec);
+        archive_queue_tell(rec);
         free_record(rec);
     } else { /* all have read it: however many wait, as many as the store had taken may be more */
         wait_for_store(rec);
@@ -198,7 +198,7 @@ static void stored(void *arg, enum store_result result, const struct store_batch
 }
 
 /* XEP-0313 §5.1.2, §7.4: removes elements that only the room may add about the author. */
-static struct stanza *without_claims(struct stanza *st)
+static struct stanza *archive_queue_without_claims(struct stanza *st)
 {
     return st->kind == STANZA_PRESENCE
                ? stanza_ref(st)
@@ -212,7 +212,7 @@ enum routed room_archive_put(const struct room_archive *a, const struct room_pos
     struct recorder *r = recorder_of(w);
     struct record *rec = mem_zalloc(sizeof *rec + p->sender.len);
     rec->recorder = r;
-    rec->st = without_claims(p->st);
+    rec->st = archive_queue_without_claims(p->st);
     rec->owner = a->owner;
     rec->id = p->id;
     rec->at_us = p->at_us;
@@ -225,9 +225,9 @@ enum routed room_archive_put(const struct room_archive *a, const struct room_pos
     if (list_empty(&r->waiting)) {
         struct store_batch *b = store_write(w->store, (uint64_t)a->owner);
         add_record(b, rec);
-        store_submit(b, w->loop, 0, stored, rec);
+        store_submit(b, w->loop, 0, archive_queue_stored, rec);
     } else if (room_archive_full()) {
-        lose(rec, "too many wait");
+        archive_queue_lose(rec, "too many wait");
     } else { /* what was said before goes first */
         wait_for_store(rec);
     }
@@ -240,7 +240,7 @@ static void prefix_done(struct recorder *r)
 {
     for (uint32_t n = r->prefix; n > 0; n--) {
         struct record *rec = CONTAINER_OF(list_pop(&r->waiting), struct record, node);
-        tell(rec);
+        archive_queue_tell(rec);
         free_record(rec);
     }
     metric_add(&recorded, r->prefix);
@@ -248,7 +248,7 @@ static void prefix_done(struct recorder *r)
     r->prefix = 0;
     r->writing = false;
     r->prefix_max = RECORD_PREFIX_MAX;
-    retry(r);
+    archive_queue_retry(r);
 }
 
 /* It is one of them that cannot be stored: they go one by one then. */
@@ -256,12 +256,13 @@ static void prefix_refused(struct recorder *r)
 {
     if (r->prefix == 1) {
         count_waiting(-1);
-        lose(CONTAINER_OF(list_pop(&r->waiting), struct record, node), "the database refuses it");
+        archive_queue_lose(CONTAINER_OF(list_pop(&r->waiting), struct record, node),
+                           "the database refuses it");
     }
     r->prefix = 0;
     r->writing = false;
     r->prefix_max = 1;
-    retry(r);
+    archive_queue_retry(r);
 }
 
 /* Its room ended while it was looked for. */
@@ -269,12 +270,12 @@ static void prefix_dropped(struct recorder *r)
 {
     for (uint32_t n = r->prefix; n > 0; n--) {
         struct record *rec = CONTAINER_OF(list_pop(&r->waiting), struct record, node);
-        tell(rec);
+        archive_queue_tell(rec);
         free_record(rec);
     }
     count_waiting(-(int64_t)r->prefix);
     r->prefix = 0;
-    retry(r);
+    archive_queue_retry(r);
 }
 
 static void prefix_written(void *arg, enum store_result result, const struct store_batch *b)
@@ -323,7 +324,7 @@ static void prefix_looked_for(void *arg, enum store_result result, const struct 
     }
 }
 
-static void retry(struct recorder *r)
+static void archive_queue_retry(struct recorder *r)
 {
     size_t bytes = 0;
     if (list_empty(&r->waiting) || r->prefix > 0)
@@ -387,7 +388,7 @@ void recorder_drop(struct recorder *r, int64_t owner)
             continue;
         list_remove(it);
         count_waiting(-1);
-        tell(rec);
+        archive_queue_tell(rec);
         free_record(rec);
     }
 }

@@ -23,7 +23,7 @@ struct request {
 };
 
 /* Its answer follows, which frees it. */
-static struct iq *end(struct request *q)
+static struct iq *archive_request_end(struct request *q)
 {
     list_remove(&q->node);
     q->recorder->request_count--;
@@ -64,39 +64,39 @@ static void write_message(const struct archive_page *p, struct buf *out, slice t
     buf_add(out, close);
 }
 
-static void finish(struct request *q, uint32_t first, uint32_t count)
+static void archive_request_finish(struct request *q, uint32_t first, uint32_t count)
 {
     struct buf out;
     buf_init(&out, 4096);
     archive_fin_write(&out, &q->find, first, count);
-    iq_result_buf(end(q), &out);
+    iq_result_buf(archive_request_end(q), &out);
 }
 
-static void sent(struct archive_page *p, enum err e)
+static void archive_request_sent(struct archive_page *p, enum err e)
 {
     struct request *q = CONTAINER_OF(p, struct request, page);
     if (e == OK)
-        finish(q, p->first, p->count);
+        archive_request_finish(q, p->first, p->count);
     else
-        archive_unread(end(q), e);
+        archive_unread(archive_request_end(q), e);
 }
 
-static void found(struct archive_query *find, enum stanza_error e, slice text)
+static void archive_request_found(struct archive_query *find, enum stanza_error e, slice text)
 {
     struct request *q = CONTAINER_OF(find, struct request, find);
     if (e != SE_NONE) {
-        iq_error(end(q), e, text);
+        iq_error(archive_request_end(q), e, text);
         return;
     }
     if (find->found_count == 0) {
-        finish(q, 0, 0);
+        archive_request_finish(q, 0, 0);
         return;
     }
     q->page = (struct archive_page){ .query = find,
                                      .from = find->room,
                                      .to = stanza_from(q->iq->st),
                                      .write = write_message,
-                                     .done = sent };
+                                     .done = archive_request_sent };
     archive_page_send(&q->page);
 }
 
@@ -107,7 +107,7 @@ static bool may_look(struct iq *iq, struct room_reader who)
     return who.sight != SIGHT_NONE;
 }
 
-static bool too_many(const struct recorder *r, slice asker)
+static bool archive_request_too_many(const struct recorder *r, slice asker)
 {
     unsigned own = 0;
     LIST_EACH (it, &r->requests) {
@@ -133,7 +133,7 @@ void room_archive_query(const struct room_archive *a, struct iq *iq, struct room
         iq_error(iq, SE_NOT_ALLOWED, SLICE("no messages of this room are given out"));
         return;
     }
-    if (too_many(r, stanza_from_bare(iq->st))) {
+    if (archive_request_too_many(r, stanza_from_bare(iq->st))) {
         iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("wait for the answers to the queries before"));
         return;
     }
@@ -152,11 +152,12 @@ void room_archive_query(const struct room_archive *a, struct iq *iq, struct room
                                       .room = slice_dup(held->tmp, a->jid),
                                       .ask = &q->ask,
                                       .tmp = held->tmp,
-                                      .done = found };
+                                      .done = archive_request_found };
     if (q->ask.error != SE_NONE)
-        iq_error(end(q), q->ask.error, q->ask.text);
+        iq_error(archive_request_end(q), q->ask.error, q->ask.text);
     else if (!may_name(q))
-        iq_error(end(q), SE_FORBIDDEN, SLICE("this room does not tell who said what"));
+        iq_error(archive_request_end(q), SE_FORBIDDEN,
+                 SLICE("this room does not tell who said what"));
     else
         archive_find(&q->find);
 }

@@ -135,8 +135,8 @@ static void invitations_end(struct room *r, enum err e, void *arg)
 }
 
 /* The invited user of one of them; SE_NONE: the invitation is permitted. */
-static enum stanza_error invited(struct room *r, const struct occupant *by, const struct elem *e,
-                                 struct jid *jid)
+static enum stanza_error muc_ask_invited(struct room *r, const struct occupant *by,
+                                         const struct elem *e, struct jid *jid)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     bool admin = affiliation_may((enum affiliation)by->affiliation, ACT_BAN);
@@ -158,7 +158,7 @@ static enum stanza_error read_invitations(struct room *r, struct occupant *by, c
             continue;
         if (room_too_fast(r, by)) /* each is a message to somebody */
             return SE_POLICY_VIOLATION;
-        enum stanza_error wrong = invited(r, by, &e, &jid);
+        enum stanza_error wrong = muc_ask_invited(r, by, &e, &jid);
         if (wrong != SE_NONE)
             return wrong;
         struct stanza *one = make_invite(r, jid.full, by, &e, seat_bare(occupant_seat(by)));

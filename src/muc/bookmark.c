@@ -81,7 +81,7 @@ struct task {
 
 static unsigned slot;
 
-static void run(struct task *t);
+static void bookmark_run(struct task *t);
 
 static slice task_bare(const struct task *t) { return (slice){ t->bare, t->bare_len }; }
 
@@ -108,7 +108,7 @@ static void task_free(void *arg)
     stanza_unref(&t->st);
     mem_free(&t);
     if (next != NULL)
-        run(next);
+        bookmark_run(next);
 }
 
 static void task_end(struct task *t)
@@ -117,7 +117,7 @@ static void task_end(struct task *t)
     task_free(t);
 }
 
-static void send(struct task *t, enum stanza_type type, slice payload, ask_fn *then)
+static void bookmark_send(struct task *t, enum stanza_type type, slice payload, ask_fn *then)
 {
     struct account *a = t->account;
     const struct ask_request ask = { type, a->jid, a->jid, payload, ANSWER_MS, task_free };
@@ -125,7 +125,7 @@ static void send(struct task *t, enum stanza_type type, slice payload, ask_fn *t
         task_end(t);
 }
 
-static void done(struct worker *w, void *arg, const struct stanza *reply)
+static void bookmark_done(struct worker *w, void *arg, const struct stanza *reply)
 {
     (void)w;
     (void)reply;
@@ -142,7 +142,7 @@ static void open_request(struct buf *b, const char *verb, const char *attributes
     buf_lit(b, "'");
 }
 
-static void put(struct task *t)
+static void bookmark_put(struct task *t)
 {
     struct buf b;
     open_request(&b, "publish", "", stanza_from(t->st));
@@ -155,22 +155,22 @@ static void put(struct task *t)
                 " var='pubsub#send_last_published_item'><value>never</value></field><field"
                 " var='pubsub#access_model'><value>whitelist</value></field></x>"
                 "</publish-options></pubsub>");
-    send(t, TYPE_SET, buf_slice(&b), done);
+    bookmark_send(t, TYPE_SET, buf_slice(&b), bookmark_done);
     buf_fini(&b);
 }
 
-static void drop(struct task *t)
+static void bookmark_drop(struct task *t)
 {
     struct buf b;
     open_request(&b, "retract", " notify='true'", stanza_from(t->st));
     buf_lit(&b, "/></retract></pubsub>");
-    send(t, TYPE_SET, buf_slice(&b), done);
+    bookmark_send(t, TYPE_SET, buf_slice(&b), bookmark_done);
     buf_fini(&b);
 }
 
 /* The node or the item may not be there. Adding and removing take the same steps, so a registration
  * that ends at once leaves no bookmark. */
-static void was_read(struct worker *w, void *arg, const struct stanza *reply)
+static void bookmark_was_read(struct worker *w, void *arg, const struct stanza *reply)
 {
     struct task *t = arg;
     struct elem pubsub, items, item;
@@ -180,14 +180,14 @@ static void was_read(struct worker *w, void *arg, const struct stanza *reply)
                  elem_child(&pubsub, "items", NS_PUBSUB, &items) &&
                  elem_child(&items, "item", NS_PUBSUB, &item);
     if (reply != NULL && t->is == REGISTERED_NOT)
-        drop(t);
+        bookmark_drop(t);
     else if (reply != NULL && !there)
-        put(t);
+        bookmark_put(t);
     else
         task_end(t);
 }
 
-static void loaded(struct account *a, enum err e, void *arg)
+static void bookmark_loaded(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
     struct buf b;
@@ -199,17 +199,18 @@ static void loaded(struct account *a, enum err e, void *arg)
     account_pin(a);
     open_request(&b, "items", "", stanza_from(t->st));
     buf_lit(&b, "/></items></pubsub>");
-    send(t, TYPE_GET, buf_slice(&b), was_read);
+    bookmark_send(t, TYPE_GET, buf_slice(&b), bookmark_was_read);
     buf_fini(&b);
 }
 
-static void run(struct task *t)
+static void bookmark_run(struct task *t)
 {
     t->runs = true;
-    account_with(t->worker, task_bare(t), loaded, t);
+    account_with(t->worker, task_bare(t), bookmark_loaded, t);
 }
 
-static void arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
+static void bookmark_arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st,
+                             slice tag)
 {
     if (!slice_is(tag, TAG))
         return;
@@ -221,12 +222,12 @@ static void arrived(struct worker *w, slice bare, uint32_t number, struct stanza
     memcpy(t->bare, bare.ptr, bare.len);
     list_append(w->state_of[slot], &t->node);
     if (first_like(t) == t)
-        run(t);
+        bookmark_run(t);
 }
 
-static void start(void) { slot = worker_state_slot(); }
+static void bookmark_start(void) { slot = worker_state_slot(); }
 
-static void worker_start(struct worker *w)
+static void bookmark_worker_start(struct worker *w)
 {
     struct list *tasks = mem_new(struct list);
     list_init(tasks);
@@ -234,7 +235,7 @@ static void worker_start(struct worker *w)
 }
 
 /* Those that run are freed by what they wait for. */
-static void worker_ended(struct worker *w)
+static void bookmark_worker_ended(struct worker *w)
 {
     struct list *tasks = w->state_of[slot], *node;
     while (tasks != NULL && (node = list_pop(tasks)) != NULL) {
@@ -252,8 +253,8 @@ const struct feature muc_bookmark_feature = {
     .name = "muc_bookmark",
     .parts = PART_ROOM | PART_ACCOUNT,
     .settings = (struct setting *const[]){ &bookmark, NULL },
-    .fan = arrived,
-    .start = start,
-    .worker_start = worker_start,
-    .worker_ended = worker_ended,
+    .fan = bookmark_arrived,
+    .start = bookmark_start,
+    .worker_start = bookmark_worker_start,
+    .worker_ended = bookmark_worker_ended,
 };

@@ -55,7 +55,7 @@ void changes_drop(struct room *r)
     r->changes_due = 0;
 }
 
-static slice keep(struct arena *a, slice s) { return s.ptr == NULL ? s : slice_dup(a, s); }
+static slice change_keep(struct arena *a, slice s) { return s.ptr == NULL ? s : slice_dup(a, s); }
 
 /* A request without changes only waits for its turn (room_turn). */
 static bool changes_something(const struct room_delta *d)
@@ -74,23 +74,23 @@ static struct room_change *change_create(const struct room_delta *d)
     c->due = changes_something(d);
     for (uint32_t i = 0; i < d->edit_count; i++) {
         edit[i] = d->edit[i];
-        edit[i].jid = keep(a, d->edit[i].jid);
-        edit[i].nick = keep(a, d->edit[i].nick);
-        edit[i].reason = keep(a, d->edit[i].reason);
+        edit[i].jid = change_keep(a, d->edit[i].jid);
+        edit[i].nick = change_keep(a, d->edit[i].nick);
+        edit[i].reason = change_keep(a, d->edit[i].reason);
     }
-    c->delta.actor = keep(a, d->actor);
-    c->delta.by = keep(a, d->by);
-    c->delta.reason = keep(a, d->reason);
-    c->delta.alternate = keep(a, d->alternate);
-    c->delta.password = keep(a, d->password);
+    c->delta.actor = change_keep(a, d->actor);
+    c->delta.by = change_keep(a, d->by);
+    c->delta.reason = change_keep(a, d->reason);
+    c->delta.alternate = change_keep(a, d->alternate);
+    c->delta.password = change_keep(a, d->password);
     return c;
 }
 
 static slice edit_key(const void *item) { return ((const struct affiliation_edit *)item)->jid; }
 
 /* How many owners and affiliations the edits add. One address may stand in several of them. */
-static void count_people(const struct room *r, const struct room_delta *d, int64_t *owners,
-                         int64_t *total)
+static void change_count_people(const struct room *r, const struct room_delta *d, int64_t *owners,
+                                int64_t *total)
 {
     struct map edited;
     map_init(&edited, edit_key);
@@ -118,7 +118,7 @@ static bool is_too_long(const struct room *r, const struct room_delta *d)
 static enum err check_people(const struct room *r, const struct room_delta *d, bool stores)
 {
     int64_t owners = r->owners, total = r->affiliates.count;
-    count_people(r, d, &owners, &total);
+    change_count_people(r, d, &owners, &total);
     if (owners < 1 && r->owners > 0 && !d->ownerless)
         return E_CONFLICT; /* §10.4: the last owner stays */
     bool more = total > (int64_t)r->affiliates.count;
@@ -162,7 +162,7 @@ static void keep_newcomers(const struct room *r, struct room_delta *d)
     d->edit_count = n;
 }
 
-static enum err prepare(struct actor_change *base)
+static enum err change_base_prepare(struct actor_change *base)
 {
     struct room_change *c = (struct room_change *)base;
     struct room *r = room_of(base->actor);
@@ -200,7 +200,7 @@ static enum err prepare(struct actor_change *base)
     return OK;
 }
 
-static struct show shown(const struct room_change *c)
+static struct show change_shown(const struct room_change *c)
 {
     return (struct show){ .actor_nick = c->delta.actor,
                           .reason = c->delta.reason,
@@ -209,10 +209,10 @@ static struct show shown(const struct room_change *c)
 }
 
 /* §10.9: everybody leaves, and is told where to go. */
-static void destroy(struct room_change *c)
+static void change_destroy(struct room_change *c)
 {
     struct room *r = room_of(c->base.actor);
-    struct show how = shown(c);
+    struct show how = change_shown(c);
     how.destroyed = true;
     room_leave_all(r, &how);
     log_info(&log_muc, LOG_EV("room.destroyed"), LOG_S("room", r->jid), LOG_S("by", c->delta.by));
@@ -225,7 +225,7 @@ static void destroy(struct room_change *c)
 }
 
 /* §10.2.1: what those who are in have to know. */
-static void announce(struct room *r, unsigned diff)
+static void change_announce(struct room *r, unsigned diff)
 {
     unsigned code[ROOM_CODES_MAX];
     /* the owner who configures a new room is told about privacy */
@@ -255,7 +255,7 @@ static void apply_config(struct room_change *c)
     }
     if (!recorded && room_records_presence(r))
         room_record_presence_of_all(r);
-    announce(r, diff);
+    change_announce(r, diff);
     room_config_applied(r, diff);
     room_config_fini(&was);
 }
@@ -263,7 +263,7 @@ static void apply_config(struct room_change *c)
 static void apply_edit(struct room_change *c, const struct affiliation_edit *e)
 {
     struct room *r = room_of(c->base.actor);
-    struct show how = shown(c);
+    struct show how = change_shown(c);
     enum affiliation was = room_affiliation(r, e->jid);
 
     enum registered registered = room_registered(r, e->jid);
@@ -302,13 +302,13 @@ static void log_change(const struct room_change *c)
                  LOG_S("by", d->by));
 }
 
-static void apply(struct room_change *c)
+static void change_apply_all(struct room_change *c)
 {
     struct room *r = room_of(c->base.actor);
     const struct room_delta *d = &c->delta;
     log_change(c);
     if (d->destroy) {
-        destroy(c);
+        change_destroy(c);
         return;
     }
     if (d->config != NULL)
@@ -322,7 +322,7 @@ static void apply(struct room_change *c)
     room_makers_weigh(r);
 }
 
-static void end(struct actor_change *base, enum err e)
+static void change_base_end(struct actor_change *base, enum err e)
 {
     struct room_change *c = (struct room_change *)base;
     struct room *r = room_of(base->actor);
@@ -333,7 +333,7 @@ static void end(struct actor_change *base, enum err e)
     if (c->delta.committed != NULL)
         c->delta.committed(r, e, c->arg);
     if (e == OK)
-        apply(c);
+        change_apply_all(c);
     if (c->done != NULL)
         c->done(r, e, c->arg);
     change_free(c);
@@ -342,8 +342,8 @@ static void end(struct actor_change *base, enum err e)
 void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done, void *arg)
 {
     struct room_change *c = change_create(d);
-    c->base.prepare = prepare;
-    c->base.apply = end;
+    c->base.prepare = change_base_prepare;
+    c->base.apply = change_base_end;
     c->done = done;
     c->arg = arg;
     r->changes_due += c->due;

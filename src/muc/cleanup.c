@@ -107,16 +107,16 @@ static struct pass {
 } pass;
 static _Atomic(struct node *) node; /* NULL unless the node runs */
 
-static void due(struct timer *t, struct loop *loop);
-static void read_page(struct pass *p, slice after);
+static void cleanup_due(struct timer *t, struct loop *loop);
+static void cleanup_read_page(struct pass *p, slice after);
 
 static void next_pass(struct pass *p, uint64_t ms)
 {
-    p->timer.fn = due;
+    p->timer.fn = cleanup_due;
     timer_set(p->worker->loop, &p->timer, ms);
 }
 
-static void say(const struct pass *p, struct command_call *call)
+static void cleanup_say(const struct pass *p, struct command_call *call)
 {
     if (p->failed > 0)
         command_fail(call, E_DOWN, "%u rooms were destroyed, %u could not be", p->found, p->failed);
@@ -128,7 +128,7 @@ static void say(const struct pass *p, struct command_call *call)
 }
 
 /* On worker 0. */
-static void finish(struct worker *w, void *arg)
+static void cleanup_finish(struct worker *w, void *arg)
 {
     struct pass *p = arg;
     struct command_call *call = p->call;
@@ -140,12 +140,12 @@ static void finish(struct worker *w, void *arg)
     p->under_way = false;
     next_pass(p, p->again ? 0 : PASS_MS);
     if (call != NULL)
-        say(p, call);
+        cleanup_say(p, call);
 }
 
-static void look(struct worker *w, struct pass *p);
+static void cleanup_look(struct worker *w, struct pass *p);
 
-static void found(struct pass *p, const struct room *r, uint64_t last_us)
+static void cleanup_found(struct pass *p, const struct room *r, uint64_t last_us)
 {
     p->found++;
     metric_add(&cleaned, !p->dry);
@@ -159,14 +159,14 @@ static void found(struct pass *p, const struct room *r, uint64_t last_us)
         command_text(p->call, "last_message", SLICE(""));
 }
 
-static void destroyed(struct room *r, enum err e, void *arg)
+static void cleanup_destroyed(struct room *r, enum err e, void *arg)
 {
     struct pass *p = arg;
     if (e == OK)
-        found(p, r, p->last_us);
+        cleanup_found(p, r, p->last_us);
     else
         p->failed++;
-    look(r->worker, p);
+    cleanup_look(r->worker, p);
 }
 
 /* Rooms whose last message is of an earlier day are destroyed. */
@@ -180,19 +180,19 @@ static bool is_unused(const struct room *r, const struct pass *p)
            r->spoken_day < last_day(p);
 }
 
-static void reached(struct room *r, enum err e, void *arg)
+static void cleanup_reached(struct room *r, enum err e, void *arg)
 {
     struct pass *p = arg;
     bool unused = e == OK && is_unused(r, p);
     if (!unused) {
-        look(worker_here(), p);
+        cleanup_look(worker_here(), p);
     } else if (p->dry) {
-        found(p, r, r->archive.last_id);
-        look(worker_here(), p);
+        cleanup_found(p, r, r->archive.last_id);
+        cleanup_look(worker_here(), p);
     } else {
         p->last_us = r->archive.last_id;
         room_commit(r, &(struct room_delta){ .destroy = true, .reason = SLICE("nobody used it") },
-                    destroyed, p);
+                    cleanup_destroyed, p);
     }
 }
 
@@ -200,19 +200,19 @@ static void page_again(struct worker *w, void *arg)
 {
     struct pass *p = arg;
     (void)w;
-    read_page(p, p->room[p->count - 1]);
+    cleanup_read_page(p, p->room[p->count - 1]);
 }
 
-static void look(struct worker *w, struct pass *p)
+static void cleanup_look(struct worker *w, struct pass *p)
 {
     if (p->at < p->count)
-        operate_reach(w, p->room[p->at++], reached, p);
+        operate_reach(w, p->room[p->at++], cleanup_reached, p);
     else
         node_call(w->node, duty_home(w->node, DUTY_ROOMS),
-                  p->count < PAGE_ROWS ? finish : page_again, p);
+                  p->count < PAGE_ROWS ? cleanup_finish : page_again, p);
 }
 
-static void page_read(void *arg, enum store_result result, const struct store_batch *b)
+static void cleanup_page_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct pass *p = arg;
     arena_reset(p->arena);
@@ -221,18 +221,18 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
     p->failed += result != STORE_OK;
     for (uint32_t i = 0; i < p->count; i++)
         p->room[i] = slice_dup(p->arena, store_text(b, 0, i, 0));
-    look(p->worker, p);
+    cleanup_look(p->worker, p);
 }
 
-static void read_page(struct pass *p, slice after)
+static void cleanup_read_page(struct pass *p, slice after)
 {
     struct store_batch *b = store_read(p->worker->store, 0);
     STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_T(after), SV_I(p->before_us), SV_I(last_day(p)),
               SV_I(PAGE_ROWS));
-    store_submit(b, p->worker->loop, 0, page_read, p);
+    store_submit(b, p->worker->loop, 0, cleanup_page_read, p);
 }
 
-static void begin(struct pass *p, int64_t days, struct command_call *call)
+static void cleanup_begin(struct pass *p, int64_t days, struct command_call *call)
 {
     uint64_t now = clock_wall_us(), age = (uint64_t)days * DAY_US;
     timer_cancel(&p->timer);
@@ -242,10 +242,10 @@ static void begin(struct pass *p, int64_t days, struct command_call *call)
                         .dry = call != NULL && command_flag(call, "dry-run"),
                         .arena = arena_create(0),
                         .before_us = now > age ? now - age : 0 };
-    read_page(p, SLICE(""));
+    cleanup_read_page(p, SLICE(""));
 }
 
-static void due(struct timer *t, struct loop *loop)
+static void cleanup_due(struct timer *t, struct loop *loop)
 {
     struct pass *p = CONTAINER_OF(t, struct pass, timer);
     int64_t days = setting_int(&cleanup_days);
@@ -253,7 +253,7 @@ static void due(struct timer *t, struct loop *loop)
     if (days == SETTING_NONE)
         next_pass(p, PASS_MS);
     else
-        begin(p, days, NULL);
+        cleanup_begin(p, days, NULL);
 }
 
 static void due_now(struct worker *w, void *unused)
@@ -273,7 +273,7 @@ static void days_changed(const struct setting *s)
         node_call(n, duty_home(n, DUTY_ROOMS), due_now, NULL);
 }
 
-static void worker_start(struct worker *w)
+static void cleanup_worker_start(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_ROOMS))
         return;
@@ -282,13 +282,13 @@ static void worker_start(struct worker *w)
     atomic_store(&node, w->node);
 }
 
-static void worker_stop(struct worker *w)
+static void cleanup_worker_stop(struct worker *w)
 {
     if (duty_is_here(w, DUTY_ROOMS))
         atomic_store(&node, NULL);
 }
 
-static void worker_ended(struct worker *w)
+static void cleanup_worker_ended(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_ROOMS) || pass.worker != w)
         return;
@@ -306,7 +306,7 @@ static void run_cleanup(struct command_call *call)
     else if (pass.under_way)
         command_fail(call, E_AGAIN, "another cleanup of rooms is running; try again later");
     else
-        begin(&pass, days, call);
+        cleanup_begin(&pass, days, call);
 }
 
 static const struct command_arg args[] = {
@@ -347,7 +347,7 @@ const struct feature muc_cleanup_feature = {
     .settings = (struct setting *const[]){ &cleanup_days, NULL },
     .commands = (struct command *const[]){ &cleanup_command, NULL },
     .metrics = (struct metric *const[]){ &cleaned, NULL },
-    .worker_start = worker_start,
-    .worker_stop = worker_stop,
-    .worker_ended = worker_ended,
+    .worker_start = cleanup_worker_start,
+    .worker_stop = cleanup_worker_stop,
+    .worker_ended = cleanup_worker_ended,
 };

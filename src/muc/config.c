@@ -148,7 +148,7 @@ unsigned room_diff_codes(unsigned diff, const struct room_config *is, unsigned c
     return n;
 }
 
-static void put(struct disco_info *d, const char *var, slice value)
+static void config_put(struct disco_info *d, const char *var, slice value)
 {
     if (value.len > 0)
         disco_add_value(disco_add_field(d, slice_of(var)), value);
@@ -156,12 +156,12 @@ static void put(struct disco_info *d, const char *var, slice value)
 
 static void put_bool(struct disco_info *d, const char *var, bool value)
 {
-    put(d, var, value ? SLICE("1") : SLICE("0"));
+    config_put(d, var, value ? SLICE("1") : SLICE("0"));
 }
 
 static void put_count(struct disco_info *d, const char *var, uint32_t n, struct arena *tmp)
 {
-    put(d, var, slice_of(arena_printf(tmp, "%u", n)));
+    config_put(d, var, slice_of(arena_printf(tmp, "%u", n)));
 }
 
 /* Owners are named where everybody may see addresses anyway (§15.5.4: normally owners). */
@@ -198,11 +198,11 @@ void room_config_disco(struct disco_info *d, const struct room_config *c,
     bool subject = c->subject_lowest < ROLE_MODERATOR;
     put_features(d, c);
     d->form_type = SLICE(NS_MUC_ROOMINFO);
-    put(d, "muc#roomconfig_roomname", c->text[ROOM_NAME]);
-    put(d, "muc#roominfo_description", c->text[ROOM_DESCRIPTION]);
-    put(d, "muc#roominfo_lang", c->text[ROOM_LANGUAGE]);
-    put(d, "muc#roomconfig_pubsub", c->text[ROOM_PUBSUB]);
-    put(d, "muc#roominfo_subject", facts->subject);
+    config_put(d, "muc#roomconfig_roomname", c->text[ROOM_NAME]);
+    config_put(d, "muc#roominfo_description", c->text[ROOM_DESCRIPTION]);
+    config_put(d, "muc#roominfo_lang", c->text[ROOM_LANGUAGE]);
+    config_put(d, "muc#roomconfig_pubsub", c->text[ROOM_PUBSUB]);
+    config_put(d, "muc#roominfo_subject", facts->subject);
     put_bool(d, "muc#roominfo_subjectmod", subject);
     put_bool(d, "muc#roominfo_changesubject", subject);
     if (!facts->closed)
@@ -211,9 +211,9 @@ void room_config_disco(struct disco_info *d, const struct room_config *c,
     put_contacts(d, c, facts);
     put_bool(d, "muc#roomconfig_changesubject", subject);
     put_bool(d, "muc#roomconfig_allowinvites", c->member_invites || !c->members_only);
-    put(d, "muc#roomconfig_allowpm", slice_of(pm[c->pm]));
-    put(d, "muc#roomconfig_whois",
-        c->whois == WHOIS_ANYONE ? SLICE("anyone") : SLICE("moderators"));
+    config_put(d, "muc#roomconfig_allowpm", slice_of(pm[c->pm]));
+    config_put(d, "muc#roomconfig_whois",
+               c->whois == WHOIS_ANYONE ? SLICE("anyone") : SLICE("moderators"));
     put_bool(d, "muc#roomconfig_membersonly", c->members_only);
     put_bool(d, "muc#roomconfig_moderatedroom", c->moderated);
     put_bool(d, "muc#roomconfig_enablearchiving", c->archive);

@@ -189,7 +189,7 @@ static const struct form_row admins_row = { .var = "muc#roomconfig_roomadmins",
                                             .type = FORM_JID_MULTI,
                                             .label = "All administrators of the room" };
 
-static bool *bool_at(const struct room_config *c, const struct field *fd)
+static bool *config_form_bool_at(const struct room_config *c, const struct field *fd)
 {
     return (bool *)((uintptr_t)c + fd->at);
 }
@@ -197,30 +197,31 @@ static uint8_t *byte_at(const struct room_config *c, const struct field *fd)
 {
     return (uint8_t *)((uintptr_t)c + fd->at);
 }
-static uint32_t *count_at(const struct room_config *c, const struct field *fd)
+static uint32_t *config_form_count_at(const struct room_config *c, const struct field *fd)
 {
     return (uint32_t *)((uintptr_t)c + fd->at);
 }
 
-static bool may_change(const struct field *fd, enum room_editor by)
+static bool config_form_may_change(const struct field *fd, enum room_editor by)
 {
     if (by == EDITOR_ADMIN)
         return true;
     return !fd->admins && (fd->owner == NULL || setting_bool(fd->owner));
 }
 
-static bool same(const struct room_config *a, const struct room_config *b, const struct field *fd)
+static bool config_form_same(const struct room_config *a, const struct room_config *b,
+                             const struct field *fd)
 {
     switch (fd->kind) {
     case K_BOOL:
-        return *bool_at(a, fd) == *bool_at(b, fd);
+        return *config_form_bool_at(a, fd) == *config_form_bool_at(b, fd);
     case K_CHOICE:
     case K_SUBJECT:
     case K_ROLES:
         return *byte_at(a, fd) == *byte_at(b, fd);
     case K_COUNT:
     case K_USERS:
-        return *count_at(a, fd) == *count_at(b, fd);
+        return *config_form_count_at(a, fd) == *config_form_count_at(b, fd);
     default:
         return slice_eq(a->text[fd->at], b->text[fd->at]);
     }
@@ -230,13 +231,13 @@ unsigned room_config_diff(const struct room_config *was, const struct room_confi
 {
     unsigned diff = room_logs(was) != room_logs(is) ? DIFF_LOGGING : 0;
     for (unsigned i = 0; i < FIELDS; i++)
-        diff |= same(was, is, &fields[i]) ? 0 : fields[i].diff;
+        diff |= config_form_same(was, is, &fields[i]) ? 0 : fields[i].diff;
     return diff;
 }
 
 /* Reading a form. */
 
-static bool one_line(slice s)
+static bool config_form_one_line(slice s)
 {
     return s.len == 0 || (memchr(s.ptr, '\n', s.len) == NULL && memchr(s.ptr, '\r', s.len) == NULL);
 }
@@ -263,9 +264,9 @@ static bool is_language(slice s)
     return s.len == 0 || (part > 0 && s.len <= LANGUAGE_MAX);
 }
 
-static bool is_uri(slice s) { return s.len == 0 || slice_starts(s, SLICE("xmpp:")); }
+static bool config_form_is_uri(slice s) { return s.len == 0 || slice_starts(s, SLICE("xmpp:")); }
 
-static void take_text(struct room_config *c, const struct field *fd, struct form *f)
+static void config_form_take_text(struct room_config *c, const struct field *fd, struct form *f)
 {
     const char *var = fd->row.var;
     slice s;
@@ -276,11 +277,11 @@ static void take_text(struct room_config *c, const struct field *fd, struct form
         form_wrong(f, SE_NOT_ACCEPTABLE, "the field '%s' has at most %d bytes", var, ROOM_TEXT_MAX);
     else if (!xml_is_text(s))
         form_wrong(f, SE_NOT_ACCEPTABLE, "the field '%s' is not text", var);
-    else if (fd->kind != K_LINES && !one_line(s))
+    else if (fd->kind != K_LINES && !config_form_one_line(s))
         form_wrong(f, SE_NOT_ACCEPTABLE, "the field '%s' has one line", var);
     else if (fd->kind == K_LANGUAGE && !is_language(s))
         form_wrong(f, SE_NOT_ACCEPTABLE, "the field '%s' is not a language tag", var);
-    else if (fd->kind == K_URI && !is_uri(s))
+    else if (fd->kind == K_URI && !config_form_is_uri(s))
         form_wrong(f, SE_NOT_ACCEPTABLE, "the field '%s' is not an XMPP URI", var);
     else
         c->text[fd->at] = s;
@@ -307,14 +308,14 @@ static void take_contacts(struct room_config *c, const struct field *fd, struct 
     buf_fini(&b);
 }
 
-static void take_count(struct room_config *c, const struct field *fd, struct form *f)
+static void config_form_take_count(struct room_config *c, const struct field *fd, struct form *f)
 {
     const struct form_field *given = form_field(f, fd->row.var);
     int64_t n, min = fd->kind == K_USERS ? 1 : 0;
     if (fd->kind == K_USERS && given->value_count == 1 && slice_is(given->value[0], "none"))
-        *count_at(c, fd) = ROOM_NO_LIMIT;
+        *config_form_count_at(c, fd) = ROOM_NO_LIMIT;
     else if (form_int(f, fd->row.var, min, setting_int(fd->limit), &n))
-        *count_at(c, fd) = (uint32_t)n;
+        *config_form_count_at(c, fd) = (uint32_t)n;
 }
 
 static void take_byte(struct room_config *c, const struct field *fd, struct form *f)
@@ -330,11 +331,11 @@ static void take_byte(struct room_config *c, const struct field *fd, struct form
         *byte_at(c, fd) = (uint8_t)(set & ~ROLE_BIT(ROLE_NONE));
 }
 
-static void take(struct room_config *c, const struct field *fd, struct form *f)
+static void config_form_take(struct room_config *c, const struct field *fd, struct form *f)
 {
     switch (fd->kind) {
     case K_BOOL:
-        form_bool(f, fd->row.var, bool_at(c, fd));
+        form_bool(f, fd->row.var, config_form_bool_at(c, fd));
         break;
     case K_CHOICE:
     case K_SUBJECT:
@@ -343,19 +344,19 @@ static void take(struct room_config *c, const struct field *fd, struct form *f)
         break;
     case K_COUNT:
     case K_USERS:
-        take_count(c, fd, f);
+        config_form_take_count(c, fd, f);
         break;
     case K_JIDS:
         take_contacts(c, fd, f);
         break;
     default:
-        take_text(c, fd, f);
+        config_form_take_text(c, fd, f);
         break;
     }
 }
 
 /* What must go together; only what the form touches is looked at. */
-static void check_whole(const struct room_config *c, struct form *f)
+static void config_form_check_whole(const struct room_config *c, struct form *f)
 {
     bool history = form_field(f, "muc#roomconfig_defaulthistorymessages") != NULL ||
                    form_field(f, "muc#maxhistoryfetch") != NULL;
@@ -412,15 +413,16 @@ bool room_config_read(struct room_config *c, struct room_people *people, struct 
         if (form_field(f, fd->row.var) == NULL)
             continue;
         struct room_config one = *c;
-        take(&one, fd, f);
-        if (same(c, &one, fd)) /* two fields may be of one value: the one that changes it counts */
+        config_form_take(&one, fd, f);
+        if (config_form_same(
+                c, &one, fd)) /* two fields may be of one value: the one that changes it counts */
             continue;
-        take(&next, fd, f);
-        if (!may_change(fd, by))
+        config_form_take(&next, fd, f);
+        if (!config_form_may_change(fd, by))
             form_wrong(f, SE_NOT_ACCEPTABLE, "the field '%s' cannot be changed by room owners",
                        fd->row.var);
     }
-    check_whole(&next, f);
+    config_form_check_whole(&next, f);
     named.has_owners = take_people(f, owners_row.var, &named.owner, &named.owner_count);
     named.has_admins = take_people(f, admins_row.var, &named.admin, &named.admin_count);
     if (named.has_owners && named.owner_count == 0) /* §10.2: one has to stay */
@@ -450,13 +452,13 @@ static void write_contacts(struct buf *out, slice rest)
 
 static uint32_t shown_count(const struct room_config *c, const struct field *fd)
 {
-    uint32_t n = *count_at(c, fd);
+    uint32_t n = *config_form_count_at(c, fd);
     if (fd->kind == K_USERS && n == ROOM_NO_LIMIT)
         return n;
     return (int64_t)n > setting_int(fd->limit) ? (uint32_t)setting_int(fd->limit) : n;
 }
 
-static slice count_text(uint32_t n, char text[16])
+static slice config_form_count_text(uint32_t n, char text[16])
 {
     if (n == ROOM_NO_LIMIT)
         return SLICE("none");
@@ -477,15 +479,15 @@ static void write_users(struct buf *out, const struct room_config *c, const stru
     unsigned n = 0;
     for (unsigned i = 0; i < USUAL && usual[i] <= setting_int(fd->limit); i++) {
         if (!seen && is < usual[i]) {
-            count_text(is, text[n]);
+            config_form_count_text(is, text[n]);
             n++;
         }
         seen = seen || is <= usual[i];
-        count_text(usual[i], text[n]);
+        config_form_count_text(usual[i], text[n]);
         n++;
     }
     if (!seen) {
-        count_text(is, text[n]);
+        config_form_count_text(is, text[n]);
         n++;
     }
     for (unsigned i = 0; i < n; i++)
@@ -493,20 +495,20 @@ static void write_users(struct buf *out, const struct room_config *c, const stru
     options[n] = (struct form_option){ "none", "As many as the service allows" };
     row.options = options;
     char value[16];
-    form_ask_value(out, &row, count_text(is, value));
+    form_ask_value(out, &row, config_form_count_text(is, value));
 }
 
 static slice single_value(const struct room_config *c, const struct field *fd, char text[16])
 {
     switch (fd->kind) {
     case K_BOOL:
-        return *bool_at(c, fd) ? SLICE("1") : SLICE("0");
+        return *config_form_bool_at(c, fd) ? SLICE("1") : SLICE("0");
     case K_CHOICE:
         return slice_of(fd->names[*byte_at(c, fd)]);
     case K_SUBJECT:
         return *byte_at(c, fd) < ROLE_MODERATOR ? SLICE("1") : SLICE("0");
     case K_COUNT:
-        return count_text(shown_count(c, fd), text);
+        return config_form_count_text(shown_count(c, fd), text);
     default:
         return c->text[fd->at];
     }
@@ -524,7 +526,8 @@ static const char *why_idle(const struct room_config *c, const struct field *fd)
     return NULL;
 }
 
-static void write_field(struct buf *out, const struct room_config *c, const struct field *fd)
+static void config_form_write_field(struct buf *out, const struct room_config *c,
+                                    const struct field *fd)
 {
     char text[16];
     struct form_row row = fd->row;
@@ -566,8 +569,8 @@ void room_config_form(struct buf *out, const struct room_config *c,
              room.ptr);
     form_open_titled(out, FORM_FORM, NS_MUC_ROOMCONFIG, title, NULL);
     for (unsigned i = 0; i < FIELDS; i++)
-        if (may_change(&fields[i], by))
-            write_field(out, c, &fields[i]);
+        if (config_form_may_change(&fields[i], by))
+            config_form_write_field(out, c, &fields[i]);
     /* a client returns the whole form, which has at most FORM_VALUES_MAX values */
     bool fits = people->owner_count + people->admin_count <= FORM_VALUES_MAX / 2;
     if (fits && people->has_admins)
@@ -580,7 +583,7 @@ void room_config_form(struct buf *out, const struct room_config *c,
 /* Stored text: "members_only=1\n" for each field; a newline within a value is "\n", a backslash
  * "\\". All fields are there, as settings shape new rooms only. */
 
-static void store_text(struct buf *out, slice s)
+static void config_form_store_text(struct buf *out, slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
         if (s.ptr[i] == '\n')
@@ -592,7 +595,8 @@ static void store_text(struct buf *out, slice s)
     }
 }
 
-static void store_value(struct buf *out, const struct room_config *c, const struct field *fd)
+static void config_form_store_value(struct buf *out, const struct room_config *c,
+                                    const struct field *fd)
 {
     char text[16];
     switch (fd->kind) {
@@ -610,10 +614,10 @@ static void store_value(struct buf *out, const struct room_config *c, const stru
         break;
     case K_COUNT:
     case K_USERS:
-        buf_add(out, count_text(*count_at(c, fd), text));
+        buf_add(out, config_form_count_text(*config_form_count_at(c, fd), text));
         break;
     default:
-        store_text(out, c->text[fd->at]);
+        config_form_store_text(out, c->text[fd->at]);
         break;
     }
 }
@@ -624,7 +628,7 @@ void room_config_store(struct buf *out, const struct room_config *c)
         if (fields[i].key == NULL)
             continue;
         buf_printf(out, "%s=", fields[i].key);
-        store_value(out, c, &fields[i]);
+        config_form_store_value(out, c, &fields[i]);
         buf_lit(out, "\n");
     }
 }
@@ -651,9 +655,9 @@ static bool suits(const struct field *fd, slice s)
     case K_LANGUAGE:
         return is_language(s);
     case K_URI:
-        return is_uri(s) && one_line(s);
+        return config_form_is_uri(s) && config_form_one_line(s);
     default:
-        return one_line(s);
+        return config_form_one_line(s);
     }
 }
 
@@ -686,9 +690,9 @@ static void load_count(struct room_config *c, const struct field *fd, slice valu
 {
     int64_t n;
     if (fd->kind == K_USERS && slice_is(value, "none"))
-        *count_at(c, fd) = ROOM_NO_LIMIT;
+        *config_form_count_at(c, fd) = ROOM_NO_LIMIT;
     else if (slice_int(value, &n) && n >= 0 && n < ROOM_NO_LIMIT)
-        *count_at(c, fd) = (uint32_t)n;
+        *config_form_count_at(c, fd) = (uint32_t)n;
 }
 
 static void load_value(struct room_config *c, const struct field *fd, slice value,
@@ -698,7 +702,7 @@ static void load_value(struct room_config *c, const struct field *fd, slice valu
     switch (fd->kind) {
     case K_BOOL:
         if (slice_is(value, "0") || slice_is(value, "1"))
-            *bool_at(c, fd) = slice_is(value, "1");
+            *config_form_bool_at(c, fd) = slice_is(value, "1");
         break;
     case K_CHOICE:
         if (name_index(fd->names, value, &i))
@@ -737,7 +741,7 @@ void room_config_load(struct room_config *c, slice stored, struct arena *tmp)
 /* For operators: the same fields, by their names without the prefixes of protocols, with values as
  * one line of text. */
 
-static slice short_name(const struct field *fd)
+static slice config_form_short_name(const struct field *fd)
 {
     slice var = slice_of(fd->row.var), prefix, rest;
     if (slice_cut(var, '_', &prefix, &rest) || slice_cut(var, '#', &prefix, &rest))
@@ -758,7 +762,7 @@ static slice value_text(const struct room_config *c, const struct field *fd, str
     if (is_switch(fd))
         return slice_is(single_value(c, fd, text), "1") ? SLICE("on") : SLICE("off");
     if (fd->kind == K_USERS)
-        return slice_dup(tmp, count_text(shown_count(c, fd), text));
+        return slice_dup(tmp, config_form_count_text(shown_count(c, fd), text));
     if (fd->kind != K_ROLES && fd->kind != K_JIDS)
         return slice_dup(tmp, single_value(c, fd, text));
     buf_init(&b, (size_t)ROOM_CONTACTS_MAX * (JID_MAX + 1));
@@ -773,7 +777,7 @@ static slice value_text(const struct room_config *c, const struct field *fd, str
     return out;
 }
 
-static slice joined(const char *const *names, struct arena *tmp)
+static slice config_form_joined(const char *const *names, struct arena *tmp)
 {
     struct buf b;
     buf_init(&b, 256);
@@ -784,14 +788,14 @@ static slice joined(const char *const *names, struct arena *tmp)
     return out;
 }
 
-static slice allowed_text(const struct field *fd, struct arena *tmp)
+static slice config_form_allowed_text(const struct field *fd, struct arena *tmp)
 {
     switch (fd->kind) {
     case K_BOOL:
     case K_SUBJECT:
         return SLICE("on, off");
     case K_CHOICE:
-        return joined(fd->names, tmp);
+        return config_form_joined(fd->names, tmp);
     case K_ROLES:
         return SLICE("any of visitor, participant, moderator");
     case K_COUNT:
@@ -813,10 +817,10 @@ void room_config_each(const struct room_config *c, struct arena *tmp, room_confi
 {
     for (unsigned i = 0; i < FIELDS; i++) {
         const struct field *fd = &fields[i];
-        const struct room_field shown = { .name = short_name(fd),
+        const struct room_field shown = { .name = config_form_short_name(fd),
                                           .label = slice_of(fd->row.label),
                                           .value = value_text(c, fd, tmp),
-                                          .allowed = allowed_text(fd, tmp),
+                                          .allowed = config_form_allowed_text(fd, tmp),
                                           .secret = fd->row.type == FORM_TEXT_PRIVATE };
         fn(&shown, arg);
     }
@@ -825,7 +829,7 @@ void room_config_each(const struct room_config *c, struct arena *tmp, room_confi
 static const struct field *field_named(slice name)
 {
     for (unsigned i = 0; i < FIELDS; i++)
-        if (slice_eq(name, short_name(&fields[i])) || slice_is(name, fields[i].row.var))
+        if (slice_eq(name, config_form_short_name(&fields[i])) || slice_is(name, fields[i].row.var))
             return &fields[i];
     return NULL;
 }

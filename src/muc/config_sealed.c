@@ -7,7 +7,7 @@
 
 #define SEALED "sealed="
 
-static slice context_of(slice jid, struct arena *tmp)
+static slice config_sealed_context_of(slice jid, struct arena *tmp)
 {
     return slice_of(arena_printf(tmp, "room password %.*s", SLICE_ARG(jid)));
 }
@@ -21,7 +21,7 @@ void room_config_seal(struct buf *out, const struct room_config *c, slice jid, s
     if (secret.len == 0 || !seal_ready())
         return;
     buf_lit(out, SEALED);
-    buf_add(out, seal(secret, context_of(jid, tmp), tmp));
+    buf_add(out, seal(secret, config_sealed_context_of(jid, tmp), tmp));
     buf_lit(out, "\n");
 }
 
@@ -32,6 +32,7 @@ void room_config_unseal(struct room_config *c, slice stored, slice jid, struct a
     c->text[ROOM_SECRET] = (slice){ 0 };
     while (slice_cut(rest, '\n', &line, &rest))
         if (slice_starts(line, SLICE(SEALED)) &&
-            unseal(&secret, slice_from(line, sizeof SEALED - 1), context_of(jid, tmp), tmp))
+            unseal(&secret, slice_from(line, sizeof SEALED - 1), config_sealed_context_of(jid, tmp),
+                   tmp))
             c->text[ROOM_SECRET] = secret;
 }

@@ -73,7 +73,7 @@ static bool has_text(const struct stanza *st)
 
 /* Storing. */
 
-static void put(struct store_batch *b, const struct room *r, struct affiliate *a)
+static void follow_put(struct store_batch *b, const struct room *r, struct affiliate *a)
 {
     a->upto = r->archive.last_id > 0 ? r->archive.last_id : 1;
     a->changed = false;
@@ -86,7 +86,7 @@ static void store_one(struct room *r, struct affiliate *a)
     if (!r->stored || !a->changed)
         return;
     struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
-    put(b, r, a);
+    follow_put(b, r, a);
     store_submit(b, r->worker->loop, 0, NULL, NULL);
 }
 
@@ -102,7 +102,7 @@ void followers_store(struct room *r)
             continue;
         if (b == NULL)
             b = store_write(r->worker->store, (uint64_t)r->id);
-        put(b, r, a);
+        follow_put(b, r, a);
         if (++rows % ROWS_MAX != 0)
             continue;
         store_submit(b, r->worker->loop, 0, NULL, NULL);
@@ -112,7 +112,7 @@ void followers_store(struct room *r)
         store_submit(b, r->worker->loop, 0, NULL, NULL);
 }
 
-static void store_room(struct room *r, void *arg)
+static void follow_store_room(struct room *r, void *arg)
 {
     (void)arg;
     followers_store(r);
@@ -128,7 +128,7 @@ void follower_begins(struct room *r, slice bare)
     store_one(r, a);
 }
 
-static void worker_stop(struct worker *w) { rooms_each(w, store_room, NULL); }
+static void follow_worker_stop(struct worker *w) { rooms_each(w, follow_store_room, NULL); }
 
 /* Loading. What the archive has beyond what was stored was said before a crash. */
 
@@ -260,7 +260,7 @@ void room_tell_followers(struct room *r, struct stanza *st, slice speaker)
 
 /* At the home of a follower. */
 
-static void hear(struct account *a, struct stanza *st, uint32_t unread)
+static void follow_hear(struct account *a, struct stanza *st, uint32_t unread)
 {
     struct arena *tmp = loop_scratch(a->worker->loop);
     slice xml = slice_of(arena_printf(tmp, "<unread xmlns='" NS_ROOMS "' count='%u'/>", unread));
@@ -275,28 +275,29 @@ struct heard {
     uint32_t unread;
 };
 
-static void loaded(struct account *a, enum err e, void *arg)
+static void follow_loaded(struct account *a, enum err e, void *arg)
 {
     struct heard *h = arg;
     if (e == OK)
-        hear(a, h->st, h->unread);
+        follow_hear(a, h->st, h->unread);
     stanza_unref(&h->st);
     mem_free(&h);
 }
 
 /* Accounts without sessions are loaded, too: they may have devices to notify. */
-static void arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
+static void follow_arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st,
+                           slice tag)
 {
     if (!slice_is(tag, TAG))
         return;
     struct account *a = account_find(w, bare);
     if (a != NULL) {
-        hear(a, st, number);
+        follow_hear(a, st, number);
         return;
     }
     struct heard *h = mem_alloc(sizeof *h);
     *h = (struct heard){ stanza_ref(st), number };
-    account_with(w, bare, loaded, h);
+    account_with(w, bare, follow_loaded, h);
 }
 
 /* All rooms of one who asks (docs/rooms.md): stored ones, and where they are in memory, what they
@@ -372,7 +373,7 @@ static void unread_heard(struct worker *w, void *arg, void *answer, const struct
         q->room[known->place].unread = known->unread;
 }
 
-static void answer(struct worker *w, void *arg)
+static void follow_answer(struct worker *w, void *arg)
 {
     struct asked *q = arg;
     struct buf out;
@@ -399,11 +400,11 @@ static void ask_rooms(struct asked *q)
         jids_add(&rooms, q->room[i].jid, i);
     each_home(q->iq->worker, &unread_asked_message,
               &(struct unread_asked){ q->bare, buf_slice(&rooms) },
-              &(struct asker){ unread_heard, answer, q });
+              &(struct asker){ unread_heard, follow_answer, q });
     buf_fini(&rooms);
 }
 
-static void listed(void *arg, enum store_result result, const struct store_batch *b)
+static void follow_listed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct asked *q = arg;
     struct iq *iq = q->iq;
@@ -426,15 +427,15 @@ void room_unread_get(struct iq *iq)
     *q = (struct asked){ .iq = held, .bare = slice_dup(held->tmp, stanza_from_bare(held->st)) };
     struct store_batch *b = store_read(held->worker->store, 0);
     STORE_ADD(b, &room_unread_list, STORE_ANY_ROWS, SV_T(q->bare), SV_I(ROOMS_MAX));
-    store_submit(b, held->worker->loop, 0, listed, q);
+    store_submit(b, held->worker->loop, 0, follow_listed, q);
 }
 
 const struct feature muc_follow_feature = {
     .name = "muc_follow",
     .parts = PART_ROOM,
     .metrics = (struct metric *const[]){ &told, NULL },
-    .fan = arrived,
-    .worker_stop = worker_stop,
+    .fan = follow_arrived,
+    .worker_stop = follow_worker_stop,
     .messages =
         (const struct message_row *const[]){ &unread_asked_message, &unread_told_message, NULL },
 };

@@ -35,7 +35,7 @@ static uint64_t now_of(const struct room *r, const struct count *c, const struct
     return c->sum > gone ? c->sum - gone : 0;
 }
 
-static bool is_over(const struct room *r, const struct count *c, const struct setting *most)
+static bool guess_is_over(const struct room *r, const struct count *c, const struct setting *most)
 {
     return setting_int(most) != SETTING_NONE && now_of(r, c, most) + WHOLE > allowed(most);
 }
@@ -64,12 +64,12 @@ static struct guesser *guesser_new(struct room *r)
 }
 
 /* Whether it is over the limit now, and was not before. */
-static bool add(const struct room *r, struct count *c, const struct setting *most)
+static bool guess_add(const struct room *r, struct count *c, const struct setting *most)
 {
-    bool was = is_over(r, c, most);
+    bool was = guess_is_over(r, c, most);
     c->sum = now_of(r, c, most) + WHOLE;
     c->at_us = loop_now_us(r->worker->loop);
-    return !was && is_over(r, c, most);
+    return !was && guess_is_over(r, c, most);
 }
 
 void room_guessed(struct room *r, slice bare)
@@ -79,12 +79,12 @@ void room_guessed(struct room *r, slice bare)
         one = guesser_new(r);
         *one = (struct guesser){ .who = hash_keyed(bare) };
     }
-    if (add(r, &one->count, &muc_password_failures))
+    if (guess_add(r, &one->count, &muc_password_failures))
         log_warn(&log_muc, LOG_EV("room.password_tried"), LOG_S("room", r->jid), LOG_S("jid", bare),
                  LOG_I("failures", setting_int(&muc_password_failures)),
                  LOG_C("hint",
                        "too many wrong passwords; further ones are refused for muc.password-time"));
-    if (add(r, &r->guesses->room, &muc_password_failures_per_room))
+    if (guess_add(r, &r->guesses->room, &muc_password_failures_per_room))
         log_warn(&log_muc, LOG_EV("room.password_tried"), LOG_S("room", r->jid),
                  LOG_C("jid", "many"),
                  LOG_I("failures", setting_int(&muc_password_failures_per_room)),
@@ -97,8 +97,8 @@ bool room_guesses_too_fast(const struct room *r, slice bare)
     const struct guesser *one = guesser_of(r, bare);
     if (r->guesses == NULL)
         return false;
-    return (one != NULL && is_over(r, &one->count, &muc_password_failures)) ||
-           is_over(r, &r->guesses->room, &muc_password_failures_per_room);
+    return (one != NULL && guess_is_over(r, &one->count, &muc_password_failures)) ||
+           guess_is_over(r, &r->guesses->room, &muc_password_failures_per_room);
 }
 
 bool room_was_guessed(const struct room *r)

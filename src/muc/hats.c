@@ -230,7 +230,7 @@ struct change {
     slice node, session, jid, uri, title; /* in this block */
 };
 
-static void answer(struct iq *iq, slice node, slice session, const char *status, slice inner)
+static void hats_answer(struct iq *iq, slice node, slice session, const char *status, slice inner)
 {
     struct buf out;
     buf_init(&out, ANSWER_BYTES_MAX);
@@ -265,7 +265,7 @@ static const struct room_hat *hat_of(const struct room *r, slice uri)
     return h;
 }
 
-static void destroy(struct room *r, slice uri)
+static void hats_destroy(struct room *r, slice uri)
 {
     const struct room_hat *h;
     room_pin(r);
@@ -293,20 +293,20 @@ static void retitle(struct room *r, slice uri, slice title)
     room_unpin(r);
 }
 
-static void applied(struct change *c, enum store_result result)
+static void hats_applied(struct change *c, enum store_result result)
 {
     struct room *r = c->room;
     if (result == STORE_OK && room_is(r, c->room_id)) {
         r->beside = true;
         if (c->act == HAT_DESTROY)
-            destroy(r, c->uri);
+            hats_destroy(r, c->uri);
         else if (c->act == HAT_UNASSIGN)
             hat_remove(r, c->jid, c->uri);
         else
             hat_put(r, c->jid, c->uri, c->title);
         if (c->act == HAT_CREATE)
             retitle(r, c->uri, c->title);
-        answer(c->iq, c->node, c->session, "completed", (slice){ 0 });
+        hats_answer(c->iq, c->node, c->session, "completed", (slice){ 0 });
         if (c->act == HAT_CREATE || c->act == HAT_DESTROY) /* §3.2, §3.3: what to choose from */
             room_announce(r, &(unsigned){ 104 }, 1);
         else
@@ -318,13 +318,13 @@ static void applied(struct change *c, enum store_result result)
     mem_free(&c);
 }
 
-static void committed(void *arg, enum store_result result, const struct store_batch *b)
+static void hats_committed(void *arg, enum store_result result, const struct store_batch *b)
 {
     (void)b;
-    applied(arg, result);
+    hats_applied(arg, result);
 }
 
-static void commit(struct iq *iq, struct room *r, const struct change *what)
+static void hats_commit(struct iq *iq, struct room *r, const struct change *what)
 {
     struct change *c = mem_alloc(sizeof *c + what->node.len + what->session.len + what->jid.len +
                                  what->uri.len + what->title.len);
@@ -337,7 +337,7 @@ static void commit(struct iq *iq, struct room *r, const struct change *what)
     c->title = slice_lay(&at, what->title);
     room_pin(r);
     if (!r->stored) {
-        applied(c, STORE_OK);
+        hats_applied(c, STORE_OK);
         return;
     }
     struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
@@ -349,10 +349,10 @@ static void commit(struct iq *iq, struct room *r, const struct change *what)
         STORE_ADD(b, &put, 1, SV_I(r->id), SV_T(c->jid), SV_T(c->uri), SV_T(c->title));
     if (c->act == HAT_CREATE)
         STORE_ADD(b, &retitle_all, STORE_ANY_ROWS, SV_I(r->id), SV_T(c->uri), SV_T(c->title));
-    store_submit(b, r->worker->loop, 0, committed, c);
+    store_submit(b, r->worker->loop, 0, hats_committed, c);
 }
 
-static bool is_uri(slice s)
+static bool hats_is_uri(slice s)
 {
     const char *colon = s.len == 0 ? NULL : memchr(s.ptr, ':', s.len);
     return colon != NULL && colon != s.ptr && memchr(s.ptr, ' ', s.len) == NULL;
@@ -360,11 +360,11 @@ static bool is_uri(slice s)
 
 bool room_hat_is_right(slice uri, slice title)
 {
-    return is_uri(uri) && uri.len <= HAT_TEXT_MAX && title.len <= HAT_TEXT_MAX;
+    return hats_is_uri(uri) && uri.len <= HAT_TEXT_MAX && title.len <= HAT_TEXT_MAX;
 }
 
 /* The title that the hat has here, else the end of its URI. */
-static slice title_of(const struct room *r, slice uri)
+static slice hats_title_of(const struct room *r, slice uri)
 {
     const struct room_hat *h = hat_of(r, uri);
     if (h != NULL)
@@ -396,7 +396,7 @@ static bool read_wearer(struct form *f, struct change *c)
     return true;
 }
 
-static bool is_there(struct room *r, const struct change *c)
+static bool hats_is_there(struct room *r, const struct change *c)
 {
     return c->act == HAT_DESTROY ? hat_of(r, c->uri) != NULL : *hat_find(r, c->jid, c->uri) != NULL;
 }
@@ -412,14 +412,14 @@ static bool read_change(struct form *f, struct room *r, struct change *c)
     (void)form_text(f, FIELD_TITLE, &c->title);
     if (f->error != SE_NONE)
         return false;
-    if (!is_uri(c->uri) || c->uri.len > HAT_TEXT_MAX || c->title.len > HAT_TEXT_MAX)
+    if (!hats_is_uri(c->uri) || c->uri.len > HAT_TEXT_MAX || c->title.len > HAT_TEXT_MAX)
         return form_wrong(f, SE_NOT_ACCEPTABLE,
                           "a hat is a URI of at most %d bytes, like its title", HAT_TEXT_MAX);
-    if (takes && !is_there(r, c))
+    if (takes && !hats_is_there(r, c))
         return form_wrong(f, SE_ITEM_NOT_FOUND, "there is no such hat, or not on this person");
-    if (!takes && !is_there(r, c) && !has_room_for(r, c->jid))
+    if (!takes && !hats_is_there(r, c) && !has_room_for(r, c->jid))
         return form_wrong(f, SE_RESOURCE_CONSTRAINT, "there are too many hats");
-    c->title = c->title.len > 0 ? c->title : title_of(r, c->uri);
+    c->title = c->title.len > 0 ? c->title : hats_title_of(r, c->uri);
     return true;
 }
 
@@ -440,7 +440,7 @@ static void ask_hat(struct buf *out, const struct room *r, const struct change *
     form_ask(out, &row);
 }
 
-static void ask(struct iq *iq, const struct room *r, const struct change *c)
+static void hats_ask(struct iq *iq, const struct room *r, const struct change *c)
 {
     static const struct form_row jid = {
         FIELD_JID, FORM_JID_SINGLE, "User address", NULL, NULL, NULL, true
@@ -457,12 +457,12 @@ static void ask(struct iq *iq, const struct room *r, const struct change *c)
     if (c->act == HAT_ASSIGN || c->act == HAT_CREATE)
         form_ask(&b, &title);
     form_close(&b);
-    answer(iq, c->node, SLICE("hats"), "executing", buf_slice(&b));
+    hats_answer(iq, c->node, SLICE("hats"), "executing", buf_slice(&b));
     buf_fini(&b);
 }
 
 /* §3.4 those to choose from, or §3.7 those that are worn. */
-static void list(struct iq *iq, const struct room *r, const struct change *c)
+static void hats_list(struct iq *iq, const struct room *r, const struct change *c)
 {
     static const struct form_row columns[] = {
         { FIELD_URI, FORM_TEXT_SINGLE, "The hat, a URI", NULL, NULL, NULL, false },
@@ -487,7 +487,7 @@ static void list(struct iq *iq, const struct room *r, const struct change *c)
         form_item_close(&b);
     }
     form_close(&b);
-    answer(iq, c->node, c->session, "completed", buf_slice(&b));
+    hats_answer(iq, c->node, c->session, "completed", buf_slice(&b));
     buf_fini(&b);
 }
 
@@ -522,7 +522,7 @@ static enum act act_of(slice node)
     return (enum act)i;
 }
 
-static void command(struct iq *iq)
+static void hats_command(struct iq *iq)
 {
     struct room *r = room_of_iq(iq);
     struct change c = { .node = elem_attr(&iq->payload, "node", iq->tmp),
@@ -536,15 +536,15 @@ static void command(struct iq *iq)
         iq_error(iq, SE_FORBIDDEN,
                  SLICE("owners define hats, administrators of the room give them"));
     else if (slice_is(elem_attr(&iq->payload, "action", iq->tmp), "cancel"))
-        answer(iq, c.node, c.session, "canceled", (slice){ 0 });
+        hats_answer(iq, c.node, c.session, "canceled", (slice){ 0 });
     else if (c.act >= HAT_LIST)
-        list(iq, r, &c);
+        hats_list(iq, r, &c);
     else if (!form_parse_child(&f, &iq->payload, iq->tmp) && f.error == SE_NONE)
-        ask(iq, r, &c);
+        hats_ask(iq, r, &c);
     else if (f.error != SE_NONE || !form_expect(&f, FORM_HATS) || !read_change(&f, r, &c))
         iq_error(iq, f.error, f.text);
     else
-        commit(iq, r, &c);
+        hats_commit(iq, r, &c);
 }
 
 void room_hats_items(struct buf *out, const struct room *r, const struct stanza *st)
@@ -559,7 +559,7 @@ void room_hats_items(struct buf *out, const struct room *r, const struct stanza 
 }
 
 static const struct iq_rule rules[] = {
-    { TYPE_SET, NS_COMMANDS, "command", IQ_TO_ROOM, command },
+    { TYPE_SET, NS_COMMANDS, "command", IQ_TO_ROOM, hats_command },
     { 0 },
 };
 

@@ -19,7 +19,7 @@ static struct history_line *line(const struct room_history *h, uint32_t i)
     return &h->ring[(h->head + i) & (h->cap - 1)];
 }
 
-static void drop_first(struct room_history *h)
+static void history_drop_first(struct room_history *h)
 {
     struct history_line *l = line(h, 0);
     h->bytes -= l->st->bytes;
@@ -34,7 +34,7 @@ void room_history_init(struct room_history *h) { *h = (struct room_history){ 0 }
 void room_history_fini(struct room_history *h)
 {
     while (h->len > 0)
-        drop_first(h);
+        history_drop_first(h);
     mem_free(&h->ring);
     h->cap = h->head = 0;
 }
@@ -42,10 +42,10 @@ void room_history_fini(struct room_history *h)
 static void shrink(struct room_history *h, uint32_t most)
 {
     while (h->len > most || (h->len > 1 && h->bytes > HISTORY_BYTES))
-        drop_first(h);
+        history_drop_first(h);
 }
 
-static void grow(struct room_history *h)
+static void history_grow(struct room_history *h)
 {
     if (h->len < h->cap)
         return;
@@ -92,7 +92,7 @@ void room_history_add(struct room_history *h, const struct room_post *p, uint32_
 {
     if (most == 0 || (stanza_has(p->st, KNOWN(SUBJECT)) && !stanza_has(p->st, KNOWN(BODY))))
         return;
-    grow(h);
+    history_grow(h);
     struct history_line *l = line(h, h->len++);
     /* messages that an owner brought from another chat keep their stamp (§7.9) */
     bool stamped = stanza_has(p->st, KNOWN(DELAY));
@@ -135,7 +135,7 @@ void room_history_each(const struct room_history *h, const struct history_ask *a
 }
 
 /* The elements added by the server stay: author, time and id. */
-static bool is_content(enum known_child known, const struct elem *e, void *arg)
+static bool history_is_content(enum known_child known, const struct elem *e, void *arg)
 {
     (void)e, (void)arg;
     return known != KNOWN_OCCUPANT_ID && known != KNOWN_DELAY && known != KNOWN_STANZA_ID;
@@ -150,8 +150,8 @@ bool room_history_bury(struct room_history *h, uint64_t id, slice author, slice 
         if (author.len > 0 && !slice_eq(slice_of(l->author), author))
             return false;
         struct stanza *st = stanza_change(
-            l->st,
-            &(struct stanza_change){ .known = ~0ull, .unwanted = is_content, .more = tombstone });
+            l->st, &(struct stanza_change){
+                       .known = ~0ull, .unwanted = history_is_content, .more = tombstone });
         h->bytes += st->bytes;
         h->bytes -= l->st->bytes;
         stanza_unref(&l->st);

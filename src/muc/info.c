@@ -119,7 +119,7 @@ static void room_heard(struct worker *w, void *arg, void *answer, const struct m
     row_add(arg, room->jid, room->name);
 }
 
-static int compare(const void *a, const void *b)
+static int info_compare(const void *a, const void *b)
 {
     return slice_compare(((const struct listed *)a)->jid, ((const struct listed *)b)->jid);
 }
@@ -134,7 +134,7 @@ static void item_write(struct buf *out, const struct listed *row)
     buf_lit(out, "'/>");
 }
 
-static size_t place_of(const struct listing *l, slice jid)
+static size_t info_place_of(const struct listing *l, slice jid)
 {
     size_t i = 0;
     while (i < l->count && !slice_eq(l->row[i].jid, jid))
@@ -155,7 +155,7 @@ static size_t items_write(struct buf *out, const struct listing *l, size_t from,
     return len;
 }
 
-static void answer(struct listing *l)
+static void info_answer(struct listing *l)
 {
     struct iq *iq = l->iq;
     const char *why;
@@ -164,12 +164,12 @@ static void answer(struct listing *l)
     struct buf out;
 
     if (l->count > 0)
-        qsort(l->row, l->count, sizeof *l->row, compare);
+        qsort(l->row, l->count, sizeof *l->row, info_compare);
     if (!rsm_parse(&page, &iq->payload, iq->tmp, &why)) {
         iq_error(iq, SE_BAD_REQUEST, slice_of(why));
         return;
     }
-    if (!rsm_window(&page, l->count, place_of(l, page.id), PAGE_DEFAULT, &from, &len)) {
+    if (!rsm_window(&page, l->count, info_place_of(l, page.id), PAGE_DEFAULT, &from, &len)) {
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
         return;
     }
@@ -198,20 +198,20 @@ static void listing_end(struct listing *l)
     mem_free(&l);
 }
 
-static void stored(void *arg, enum store_result result, const struct store_batch *b)
+static void info_stored(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct listing *l = arg;
     for (uint32_t i = 0; i < store_row_count(b, 0); i++)
         row_add(l, store_text(b, 0, i, 0), store_text(b, 0, i, 1));
     (void)result; /* without the database there are those in memory */
-    answer(l);
+    info_answer(l);
     listing_end(l);
 }
 
 static void gathered(struct worker *w, void *arg)
 {
     struct listing *l = arg;
-    rooms_read_listed(w, l->domain, ROOMS_LISTED, stored, l);
+    rooms_read_listed(w, l->domain, ROOMS_LISTED, info_stored, l);
 }
 
 static void service_items(struct iq *iq)

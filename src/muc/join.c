@@ -64,7 +64,7 @@ static void refuse_as(struct entry *e, enum stanza_error error, const char *type
     buf_fini(&b);
 }
 
-static void refuse(struct entry *e, enum stanza_error error, slice text)
+static void join_refuse(struct entry *e, enum stanza_error error, slice text)
 {
     refuse_as(e, error, NULL, text);
 }
@@ -92,15 +92,15 @@ static bool nick_read(struct entry *e)
     struct arena *tmp = loop_scratch(e->room->worker->loop);
     slice asked = slice_from(stanza_to(e->st), e->st->to_bare_len + 1u);
     if (stanza_to_is_bare(e->st)) {
-        refuse(e, SE_JID_MALFORMED, SLICE("a nickname is needed to enter a room"));
+        join_refuse(e, SE_JID_MALFORMED, SLICE("a nickname is needed to enter a room"));
         return false;
     }
     if (asked.len > (size_t)setting_int(&muc_nick_bytes)) {
-        refuse(e, SE_NOT_ACCEPTABLE, SLICE("the nickname is too long"));
+        join_refuse(e, SE_NOT_ACCEPTABLE, SLICE("the nickname is too long"));
         return false;
     }
     if (nickname_enforce(asked, tmp, &e->nick) != OK) {
-        refuse(e, SE_JID_MALFORMED, SLICE("this cannot be a nickname"));
+        join_refuse(e, SE_JID_MALFORMED, SLICE("this cannot be a nickname"));
         return false;
     }
     e->key = nickname_key(e->nick, tmp);
@@ -128,7 +128,7 @@ static bool password_fits(const struct entry *e)
 }
 
 /* §7.2.9: the limit of occupants; administrators and owners can enter anyway. */
-static bool is_full(const struct entry *e)
+static bool join_is_full(const struct entry *e)
 {
     const struct room *r = e->room;
     const struct room_config *c = &r->config;
@@ -153,7 +153,7 @@ static bool has_enough(const struct entry *e)
 }
 
 /* A hidden occupant has this nickname, which the entering user must not find out by a refusal. */
-static bool gives_way(const struct entry *e, const struct occupant *o)
+static bool join_gives_way(const struct entry *e, const struct occupant *o)
 {
     return o->hidden && !slice_eq(seat_bare(occupant_seat(o)), stanza_from_bare(e->st));
 }
@@ -162,29 +162,29 @@ static bool may_enter(struct entry *e)
 {
     struct room *r = e->room;
     const struct occupant *o = map_get(&r->nicks, e->key);
-    bool joins = o == NULL || gives_way(e, o);
+    bool joins = o == NULL || join_gives_way(e, o);
 
     if (r->locked && !e->fresh && e->affiliation != AFF_OWNER)
-        refuse(e, SE_ITEM_NOT_FOUND, SLICE("the room is not open yet"));
+        join_refuse(e, SE_ITEM_NOT_FOUND, SLICE("the room is not open yet"));
     else if (!affiliation_may(e->affiliation, ACT_ENTER))
-        refuse(e, SE_FORBIDDEN, SLICE("you are banned from this room"));
+        join_refuse(e, SE_FORBIDDEN, SLICE("you are banned from this room"));
     else if (r->config.members_only && !affiliation_may(e->affiliation, ACT_ENTER_MEMBERS))
-        refuse(e, SE_REGISTRATION_REQUIRED, SLICE("the room is for members only"));
+        join_refuse(e, SE_REGISTRATION_REQUIRED, SLICE("the room is for members only"));
     else if (!e->fresh && r->config.password && e->affiliation < AFF_MEMBER &&
              room_guesses_too_fast(r, stanza_from_bare(e->st)))
         refuse_as(e, SE_POLICY_VIOLATION, "wait",
                   SLICE("too many wrong passwords were tried; wait some minutes"));
     else if (!e->fresh && !password_fits(e))
-        refuse(e, SE_NOT_AUTHORIZED, SLICE("the room asks for a password"));
+        join_refuse(e, SE_NOT_AUTHORIZED, SLICE("the room asks for a password"));
     else if (nick_taken(e))
-        refuse(e, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
-    else if (joins && is_full(e))
+        join_refuse(e, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
+    else if (joins && join_is_full(e))
         refuse_as(e, SE_SERVICE_UNAVAILABLE, "wait", SLICE("the room is full"));
     else if (joins && room_returns_too_fast(r, stanza_from_bare(e->st)))
         refuse_as(e, SE_POLICY_VIOLATION, "wait",
                   SLICE("you come and go too often; wait a little"));
     else if (has_enough(e))
-        refuse(e, SE_RESOURCE_CONSTRAINT, SLICE("too many of your sessions are in this room"));
+        join_refuse(e, SE_RESOURCE_CONSTRAINT, SLICE("too many of your sessions are in this room"));
     else
         return true;
     return false;
@@ -208,7 +208,7 @@ static void codes_add(struct buf *b, bool add, const char *code)
 }
 
 /* What is told on entering (§7.2.2, §7.2.3, §7.2.5, §10.1). */
-static const char *codes_of(const struct entry *e)
+static const char *join_codes_of(const struct entry *e)
 {
     const struct room *r = e->room;
     struct buf b;
@@ -223,7 +223,7 @@ static const char *codes_of(const struct entry *e)
     return out;
 }
 
-static void welcome(struct entry *e, struct seat *s)
+static void join_welcome(struct entry *e, struct seat *s)
 {
     struct room *r = e->room;
     struct occupant *o = s->occupant;
@@ -238,7 +238,7 @@ static void welcome(struct entry *e, struct seat *s)
         if (other != s)
             room_show_self(r, o, other, NULL);
     }
-    room_show_self(r, o, s, codes_of(e));
+    room_show_self(r, o, s, join_codes_of(e));
     room_send_history(r, s, e->protocol ? &e->x : NULL);
     room_send_subject(r, s);
 }
@@ -254,7 +254,7 @@ static struct occupant *occupant_new(const struct entry *e, enum room_role role)
     return o;
 }
 
-static void enter(struct entry *e)
+static void join_enter(struct entry *e)
 {
     struct room *r = e->room;
     struct occupant *o = map_get(&r->nicks, e->key);
@@ -262,7 +262,7 @@ static void enter(struct entry *e)
 
     if (!may_enter(e))
         return;
-    if (!joins && gives_way(e, o)) {
+    if (!joins && join_gives_way(e, o)) {
         room_give_way(r, o);
         joins = true;
     }
@@ -273,7 +273,7 @@ static void enter(struct entry *e)
     struct seat *s = seat_create(r, o, e->st);
     metric_add(&room_joins_metric, 1);
     room_record_presence(r, s, TYPE_AVAILABLE);
-    welcome(e, s);
+    join_welcome(e, s);
     log_debug(&log_muc, LOG_EV("room.enter"), LOG_S("room", r->jid), LOG_S("jid", s->jid));
 }
 
@@ -284,13 +284,13 @@ static void rename_occupant(struct entry *e, struct seat *s)
     struct occupant *o = s->occupant;
 
     struct occupant *other = map_get(&r->nicks, e->key);
-    bool free = other == NULL || other == o || gives_way(e, other);
+    bool free = other == NULL || other == o || join_gives_way(e, other);
     if (nick_taken(e) || !free) {
-        refuse(e, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
+        join_refuse(e, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
         return;
     }
     if (o->role == ROLE_VISITOR && r->config.moderated) {
-        refuse(e, SE_NOT_ACCEPTABLE, SLICE("visitors keep their nickname here"));
+        join_refuse(e, SE_NOT_ACCEPTABLE, SLICE("visitors keep their nickname here"));
         return;
     }
     if (room_too_fast(r, o)) { /* all are told, as of a message */
@@ -303,7 +303,7 @@ static void rename_occupant(struct entry *e, struct seat *s)
     occupant_rename(r, o, e->nick);
     seat_presence(r, s, e->st);
     if (e->protocol) /* §17.3: it asks for all of it, by the new nickname */
-        welcome(e, s);
+        join_welcome(e, s);
     else
         room_show(r, o, &(struct show){ .own = e->renamed ? "110 210" : NULL });
 }
@@ -317,15 +317,15 @@ static bool hidden_read(struct entry *e, const struct seat *s)
     bool seen = o != NULL && !o->hidden;
     e->hidden = e->protocol && elem_child(&e->x, "hidden", NS_ROOMS, &hidden);
     if (e->hidden && e->affiliation < AFF_ADMIN)
-        refuse(e, SE_FORBIDDEN, SLICE("only owners and administrators may enter hidden"));
+        join_refuse(e, SE_FORBIDDEN, SLICE("only owners and administrators may enter hidden"));
     else if (e->hidden && seen)
-        refuse(e, SE_CONFLICT, SLICE("this nickname is seen in the room already"));
+        join_refuse(e, SE_CONFLICT, SLICE("this nickname is seen in the room already"));
     else
         return true;
     return false;
 }
 
-static void available(struct room *r, struct stanza *st, struct seat *s)
+static void join_available(struct room *r, struct stanza *st, struct seat *s)
 {
     struct entry e = { .room = r, .st = st, .fresh = r->locked && r->seat_count == 0 };
     e.protocol = stanza_child(st, KNOWN_MUC, &e.x);
@@ -337,18 +337,18 @@ static void available(struct room *r, struct stanza *st, struct seat *s)
     if (!nick_read(&e))
         return;
     if (st->child_count > XML_CHILDREN_MAX - MORE_CHILDREN) {
-        refuse(&e, SE_NOT_ACCEPTABLE, SLICE("too many elements"));
+        join_refuse(&e, SE_NOT_ACCEPTABLE, SLICE("too many elements"));
         return;
     }
     if (st->content_len > (size_t)setting_int(&muc_presence_bytes)) {
-        refuse(&e, SE_NOT_ACCEPTABLE, SLICE("the presence is too large"));
+        join_refuse(&e, SE_NOT_ACCEPTABLE, SLICE("the presence is too large"));
         return;
     }
     e.affiliation = room_affiliation(r, stanza_from_bare(st));
     if (!hidden_read(&e, s))
         return;
     if (s == NULL) {
-        enter(&e);
+        join_enter(&e);
     } else if (!slice_eq(e.key, s->occupant->key) || !slice_eq(e.nick, s->occupant->nick)) {
         rename_occupant(&e, s);
     } else if (!e.protocol) {
@@ -358,7 +358,7 @@ static void available(struct room *r, struct stanza *st, struct seat *s)
         refuse_as(&e, SE_POLICY_VIOLATION, "wait", SLICE("too many requests; wait a little"));
     } else { /* it lost its state and asks for all of it again */
         seat_presence(r, s, st);
-        welcome(&e, s);
+        join_welcome(&e, s);
     }
 }
 
@@ -367,7 +367,7 @@ enum routed room_presence(struct room *r, struct stanza *st)
     struct seat *s = room_seat(r, stanza_from(st));
     room_pin(r);
     if (st->type == TYPE_AVAILABLE) {
-        available(r, st, s);
+        join_available(r, st, s);
     } else if (st->type == TYPE_UNAVAILABLE && s != NULL) {
         /* §10.1.3: a room that nobody configured goes with who made it */
         bool unmade = r->locked && r->seat_count == 1 && r->changes_due == 0;
@@ -424,7 +424,7 @@ static void returning_free(struct returning *b)
     mem_free(&b);
 }
 
-static void take_seat(struct room *r, enum err e, void *arg)
+static void join_take_seat(struct room *r, enum err e, void *arg)
 {
     struct returning *b = arg;
     slice bare = stanza_from_bare(b->presence);
@@ -433,7 +433,7 @@ static void take_seat(struct room *r, enum err e, void *arg)
     };
     if (e == OK && r->state == ACTOR_READY && room_is_served(r) && has_place(&entry)) {
         struct occupant *o = map_get(&r->nicks, entry.key);
-        if (o != NULL && gives_way(&entry, o)) {
+        if (o != NULL && join_gives_way(&entry, o)) {
             room_give_way(r, o);
             o = NULL;
         }
@@ -462,7 +462,7 @@ void room_restore(struct worker *w, slice room, const struct audience_member *m)
     b->role = (enum room_role)m->blob.ptr[0];
     b->hidden = m->blob.ptr[1] != 0;
     if (host_find(w->node, jid_split(room).domain, &parent) != NULL) {
-        room_with(w, room, take_seat, b);
+        room_with(w, room, join_take_seat, b);
         return;
     }
     turn_away(w, b); /* no rooms are there any more */
@@ -482,14 +482,14 @@ enum routed room_found(struct room *r, struct stanza *st)
         return ROUTED;
     }
     if (stanza_to_is_bare(st)) {
-        refuse(&e, SE_JID_MALFORMED, SLICE("a nickname is needed to enter a room"));
+        join_refuse(&e, SE_JID_MALFORMED, SLICE("a nickname is needed to enter a room"));
     } else if (!e.protocol && !setting_bool(&muc_new_groupchat1)) {
         kick_stranger(r, st);
     } else if (!muc_may_create(r->worker->node, stanza_from_bare(st))) {
-        refuse(&e, SE_NOT_ALLOWED, SLICE("you may not create rooms here"));
+        join_refuse(&e, SE_NOT_ALLOWED, SLICE("you may not create rooms here"));
     } else if (!room_maker_may(stanza_from_bare(st), &why) ||
                room_create(r, stanza_from_bare(st), &why) != OK) {
-        refuse(&e, SE_RESOURCE_CONSTRAINT, slice_of(why.text));
+        join_refuse(&e, SE_RESOURCE_CONSTRAINT, slice_of(why.text));
     } else {
         enum routed routed = room_presence(r, st);
         if (!e.protocol || setting_int(&muc_lock_timeout) == 0)

@@ -32,13 +32,13 @@ static const struct store_schema schema = {
     .stmts = (struct store_stmt *const[]){ &forget_stmt, &hats_stmt, NULL },
 };
 
-static void removing(struct account *a, struct store_batch *b)
+static void leavers_removing(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &forget_stmt, STORE_ANY_ROWS, SV_T(a->jid));
     STORE_ADD(b, &hats_stmt, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
-static void forget(struct room *r, slice bare)
+static void leavers_forget(struct room *r, slice bare)
 {
     room_hats_forget(r, bare);
     struct affiliation_edit edit = { .jid = bare, .affiliation = AFF_NONE };
@@ -47,25 +47,28 @@ static void forget(struct room *r, slice bare)
                     NULL, NULL);
 }
 
-static void forget_ready(struct room *r, void *bare) { forget(r, *(const slice *)bare); }
+static void leavers_forget_ready(struct room *r, void *bare)
+{
+    leavers_forget(r, *(const slice *)bare);
+}
 
 /* It may have read the row before it went. */
-static void loaded(struct room *r, enum err e, void *arg)
+static void leavers_loaded(struct room *r, enum err e, void *arg)
 {
     slice *bare = arg;
     if (e == OK && r->state == ACTOR_READY)
-        forget(r, *bare);
+        leavers_forget(r, *bare);
     mem_free(&bare);
 }
 
 static void forget_loading(struct room *r, void *bare)
 {
-    room_with(r->worker, r->jid, loaded, slice_box(*(const slice *)bare));
+    room_with(r->worker, r->jid, leavers_loaded, slice_box(*(const slice *)bare));
 }
 
-static void account_deleted(struct worker *w, slice bare)
+static void leavers_account_deleted(struct worker *w, slice bare)
 {
-    rooms_each(w, forget_ready, &bare);
+    rooms_each(w, leavers_forget_ready, &bare);
     rooms_each_loading(w, forget_loading, &bare);
 }
 
@@ -73,6 +76,6 @@ const struct feature muc_leavers_feature = {
     .name = "muc_leavers",
     .parts = PART_ROOM,
     .schema = &schema,
-    .remove = removing,
-    .account_deleted = account_deleted,
+    .remove = leavers_removing,
+    .account_deleted = leavers_account_deleted,
 };

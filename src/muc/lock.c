@@ -10,7 +10,7 @@
 #include "muc/settings.h"
 #include "xmpp/muc.h"
 
-static void opened(struct room *r, enum err e, void *arg)
+static void lock_opened(struct room *r, enum err e, void *arg)
 {
     (void)arg;
     if (e == E_NOTFOUND)
@@ -43,7 +43,7 @@ static void open_now(struct room *r, enum err e, void *arg)
         room_config_keep(d.config, &r->config);
     }
     r->opening = true;
-    room_commit(r, &d, opened, NULL);
+    room_commit(r, &d, lock_opened, NULL);
 }
 
 void room_open(struct room *r)

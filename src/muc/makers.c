@@ -21,13 +21,13 @@ struct store_stmt room_makers = {
     .cols = "ti",
 };
 
-static slice maker_key(const void *item) { return ((const struct maker *)item)->jid; }
+static slice makers_key(const void *item) { return ((const struct maker *)item)->jid; }
 
 /* NULL: nothing is known of the user, and nothing is added. */
-static struct maker *maker_of(slice jid, int64_t by)
+static struct maker *makers_of(slice jid, int64_t by)
 {
     if (makers.key == NULL)
-        map_init(&makers, maker_key);
+        map_init(&makers, makers_key);
     struct maker *m = map_get(&makers, jid);
     if (m == NULL && by > 0) {
         m = mem_zalloc(sizeof *m + jid.len);
@@ -47,9 +47,9 @@ static void maker_settle(struct maker *m)
     mem_free(&m);
 }
 
-static int64_t count(slice jid, int64_t by)
+static int64_t makers_count(slice jid, int64_t by)
 {
-    struct maker *m = maker_of(jid, by);
+    struct maker *m = makers_of(jid, by);
     if (m == NULL)
         return 0;
     m->rooms += by;
@@ -65,7 +65,7 @@ void room_makers_weigh(struct room *r)
         return;
     r->weighed += by;
     pthread_mutex_lock(&lock);
-    struct maker *m = maker_of(r->creator, by);
+    struct maker *m = makers_of(r->creator, by);
     if (m != NULL) {
         m->bytes += by;
         maker_settle(m);
@@ -79,7 +79,7 @@ int64_t room_makers_bytes(const struct room *r)
     if (r->creator.len == 0 || muc_is_administrator(r->creator))
         return bytes;
     pthread_mutex_lock(&lock);
-    const struct maker *m = maker_of(r->creator, 0);
+    const struct maker *m = makers_of(r->creator, 0);
     if (m != NULL)
         bytes = m->bytes + (bytes - r->weighed);
     pthread_mutex_unlock(&lock);
@@ -89,7 +89,7 @@ int64_t room_makers_bytes(const struct room *r)
 void room_makers_count(slice jid, int64_t by)
 {
     pthread_mutex_lock(&lock);
-    (void)count(jid, by);
+    (void)makers_count(jid, by);
     pthread_mutex_unlock(&lock);
 }
 
@@ -99,7 +99,7 @@ bool room_maker_may(slice jid, struct why *why)
     if (most == SETTING_NONE || muc_is_administrator(jid))
         return true;
     pthread_mutex_lock(&lock);
-    int64_t rooms = count(jid, 0);
+    int64_t rooms = makers_count(jid, 0);
     pthread_mutex_unlock(&lock);
     if (rooms < most)
         return true;

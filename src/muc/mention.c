@@ -45,7 +45,7 @@ struct search {
     unsigned found;
 };
 
-static void found(struct search *s, struct affiliate *a)
+static void mention_found(struct search *s, struct affiliate *a)
 {
     if (a == NULL || a->here > 0 || a->follows || a->affiliation < AFF_MEMBER ||
         slice_eq(a->jid, s->speaker) || s->found == MENTIONED_MAX ||
@@ -61,7 +61,7 @@ static slice mention_account(const struct search *s, slice local)
     return slice_of(arena_printf(s->tmp, "%.*s@%.*s", SLICE_ARG(local), SLICE_ARG(s->domain)));
 }
 
-static void look_up(struct search *s, slice text)
+static void mention_look_up(struct search *s, slice text)
 {
     slice nick;
     if (text.len == 0 || text.len > (size_t)setting_int(&muc_nick_bytes) ||
@@ -69,12 +69,12 @@ static void look_up(struct search *s, slice text)
         return;
     slice key = nickname_key(nick, s->tmp);
     struct affiliate *a = room_reserved(s->room, key);
-    found(s, a != NULL ? a : room_affiliate(s->room, mention_account(s, key)));
+    mention_found(s, a != NULL ? a : room_affiliate(s->room, mention_account(s, key)));
 }
 
 static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
-static bool is_letter(char c)
+static bool mention_is_letter(char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
            (unsigned char)c >= 0x80;
@@ -90,9 +90,9 @@ static bool next_word(slice *rest, slice *word)
         *rest = slice_from(*rest, 1);
     word->len -= rest->len;
     bool any = word->len > 0;
-    while (word->len > 0 && !is_letter(*word->ptr))
+    while (word->len > 0 && !mention_is_letter(*word->ptr))
         *word = slice_from(*word, 1);
-    while (word->len > 0 && !is_letter(word->ptr[word->len - 1]))
+    while (word->len > 0 && !mention_is_letter(word->ptr[word->len - 1]))
         word->len--;
     return any;
 }
@@ -107,11 +107,12 @@ static void search_text(struct search *s, slice text)
         memmove(first + 1, first, (RUN_MAX - 1) * sizeof *first);
         first[0] = word;
         for (unsigned run = 0; run < RUN_MAX && word.len > 0 && first[run].len > 0; run++)
-            look_up(s, (slice){ first[run].ptr, (size_t)(word.ptr + word.len - first[run].ptr) });
+            mention_look_up(
+                s, (slice){ first[run].ptr, (size_t)(word.ptr + word.len - first[run].ptr) });
     }
 }
 
-static int digit(char c)
+static int mention_digit(char c)
 {
     static const char digits[] = "0123456789abcdef";
     const char *at = memchr(digits, c | 0x20, sizeof digits - 1);
@@ -119,15 +120,16 @@ static int digit(char c)
 }
 
 /* The path of an XMPP URI (RFC 5122 §2.2) without percent-encoding. */
-static slice decode(struct arena *tmp, slice path)
+static slice mention_decode(struct arena *tmp, slice path)
 {
     char *out = arena_new(tmp, char, path.len + 1);
     size_t n = 0;
     for (size_t i = 0; i < path.len; i++) {
-        bool coded = path.ptr[i] == '%' && i + 2 < path.len && digit(path.ptr[i + 1]) >= 0 &&
-                     digit(path.ptr[i + 2]) >= 0;
+        bool coded = path.ptr[i] == '%' && i + 2 < path.len &&
+                     mention_digit(path.ptr[i + 1]) >= 0 && mention_digit(path.ptr[i + 2]) >= 0;
         out[n++] =
-            coded ? (char)(digit(path.ptr[i + 1]) * 16 + digit(path.ptr[i + 2])) : path.ptr[i];
+            coded ? (char)(mention_digit(path.ptr[i + 1]) * 16 + mention_digit(path.ptr[i + 2]))
+                  : path.ptr[i];
         i += coded ? 2 : 0;
     }
     return (slice){ out, n };
@@ -141,12 +143,12 @@ static void reference(struct search *s, const struct elem *e)
     if (!slice_is(elem_attr_raw(e, "type"), "mention") || !slice_starts(uri, SLICE("xmpp:")))
         return;
     slice_cut(slice_from(uri, 5), '?', &uri, &rest);
-    if (jid_parse(&jid, decode(s->tmp, uri), s->tmp) != OK)
+    if (jid_parse(&jid, mention_decode(s->tmp, uri), s->tmp) != OK)
         return;
     if (slice_eq(jid_bare(&jid), s->room->jid))
-        look_up(s, jid.resource);
+        mention_look_up(s, jid.resource);
     else
-        found(s, room_affiliate(s->room, jid_bare(&jid)));
+        mention_found(s, room_affiliate(s->room, jid_bare(&jid)));
 }
 
 static void search_references(struct search *s, const struct stanza *st)
@@ -185,7 +187,7 @@ static void alert(struct account *a, struct stanza *st)
     stanza_unref(&own);
 }
 
-static void loaded(struct account *a, enum err e, void *arg)
+static void mention_loaded(struct account *a, enum err e, void *arg)
 {
     struct stanza *st = arg;
     if (e == OK)
@@ -193,7 +195,8 @@ static void loaded(struct account *a, enum err e, void *arg)
     stanza_unref(&st);
 }
 
-static void arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
+static void mention_arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st,
+                            slice tag)
 {
     struct account *a = account_find(w, bare);
     (void)number;
@@ -202,7 +205,7 @@ static void arrived(struct worker *w, slice bare, uint32_t number, struct stanza
     if (a != NULL)
         alert(a, st);
     else
-        account_with(w, bare, loaded, stanza_ref(st));
+        account_with(w, bare, mention_loaded, stanza_ref(st));
 }
 
 const struct feature muc_mention_feature = {
@@ -212,5 +215,5 @@ const struct feature muc_mention_feature = {
                                     "what a room makes of mentions" },
                                   { 0 } },
     .settings = (struct setting *const[]){ &mention_push, NULL },
-    .fan = arrived,
+    .fan = mention_arrived,
 };

@@ -112,7 +112,8 @@ static void moderator_write(struct buf *out, const struct room *r, const struct 
     occupant_id_write(out, o->id);
 }
 
-static char *told(const struct room *r, const struct occupant *o, uint64_t id, slice reason)
+static char *moderate_told(const struct room *r, const struct occupant *o, uint64_t id,
+                           slice reason)
 {
     char ident[ARCHIVE_ID_LEN];
     struct buf b;
@@ -135,7 +136,7 @@ static char *told(const struct room *r, const struct occupant *o, uint64_t id, s
 }
 
 /* The notice is said by the room: kept, and numbered, like what occupants say. */
-static void tell(struct room *r, const char *xml)
+static void moderate_tell(struct room *r, const char *xml)
 {
     char ident[2 * 8 + 1];
     struct buf content;
@@ -157,13 +158,13 @@ static void tell(struct room *r, const char *xml)
     buf_fini(&content);
 }
 
-static void buried(void *arg, enum err e)
+static void moderate_buried(void *arg, enum err e)
 {
     struct moderation *m = arg;
     struct room *r = m->room;
     if (e == OK || (e == E_NOTFOUND && m->in_history)) {
         if (room_is(r, m->room_id))
-            tell(r, m->told);
+            moderate_tell(r, m->told);
         iq_result(m->iq, (slice){ 0 });
     } else if (e == E_NOTFOUND) {
         iq_error(m->iq, SE_ITEM_NOT_FOUND, SLICE("there is no such message"));
@@ -196,7 +197,7 @@ static void moderate(struct iq *iq, struct room *r, const struct occupant *o, sl
     buf_lit(&tombstone, "</retracted>");
     m = mem_new(struct moderation);
     *m = (struct moderation){ .room = r, .room_id = r->id, .iq = iq_hold(iq), .id = id };
-    m->told = told(r, o, id, reason);
+    m->told = moderate_told(r, o, id, reason);
     bool subject = room_subject_bury(r, id, (slice){ 0 });
     m->in_history =
         subject | room_history_bury(&r->history, id, (slice){ 0 }, buf_slice(&tombstone));
@@ -204,9 +205,9 @@ static void moderate(struct iq *iq, struct room *r, const struct occupant *o, sl
     if (r->stored)
         room_archive_bury(&r->archive,
                           &(struct room_burial){ .id = id, .tombstone = buf_slice(&tombstone) },
-                          buried, m);
+                          moderate_buried, m);
     else
-        buried(m, E_NOTFOUND);
+        moderate_buried(m, E_NOTFOUND);
     buf_fini(&tombstone);
 }
 
@@ -220,8 +221,8 @@ static const struct occupant *moderator_of(struct iq *iq, const struct room *r)
     return NULL;
 }
 
-static void ask(struct iq *iq, slice target, const struct elem *e, const char *retract_ns,
-                const char *ns)
+static void moderate_ask(struct iq *iq, slice target, const struct elem *e, const char *retract_ns,
+                         const char *ns)
 {
     struct room *r = room_of_iq(iq);
     const struct occupant *o = moderator_of(iq, r);
@@ -244,14 +245,14 @@ static void ask(struct iq *iq, slice target, const struct elem *e, const char *r
 
 static void moderate_set(struct iq *iq)
 {
-    ask(iq, elem_attr(&iq->payload, "id", iq->tmp), &iq->payload, NS_RETRACT, NS_MODERATE);
+    moderate_ask(iq, elem_attr(&iq->payload, "id", iq->tmp), &iq->payload, NS_RETRACT, NS_MODERATE);
 }
 
 static void apply_to_set(struct iq *iq)
 {
     struct elem e;
     if (elem_child(&iq->payload, "moderate", NS_MODERATE_0, &e))
-        ask(iq, elem_attr(&iq->payload, "id", iq->tmp), &e, NS_RETRACT_0, NS_MODERATE_0);
+        moderate_ask(iq, elem_attr(&iq->payload, "id", iq->tmp), &e, NS_RETRACT_0, NS_MODERATE_0);
     else
         iq_error(iq, SE_FEATURE_NOT_IMPLEMENTED, (slice){ 0 });
 }

@@ -135,7 +135,7 @@ struct seat *occupant_seat(const struct occupant *o)
 }
 
 /* Nickname, key, look and occupant id are one block, which begins with the nickname. */
-static void name(struct room *r, struct occupant *o, slice nick, slice id)
+static void occupant_name(struct room *r, struct occupant *o, slice nick, slice id)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     slice key = nickname_key(nick, tmp), look = nickname_skeleton(nick, tmp);
@@ -156,7 +156,7 @@ struct occupant *occupant_create(struct room *r, slice nick, slice bare)
     char id[OCCUPANT_ID_LEN + 1];
 
     list_init(&o->seats);
-    name(r, o, nick, occupant_id(id, r->secret, bare));
+    occupant_name(r, o, nick, occupant_id(id, r->secret, bare));
     room_debt_take(r, o);
     o->number = ++r->next_number;
     list_append(&r->occupants, &o->node);
@@ -199,7 +199,7 @@ static void readdress(struct room *r, struct seat *s)
 void occupant_rename(struct room *r, struct occupant *o, slice nick)
 {
     unname(r, o);
-    name(r, o, nick, o->id);
+    occupant_name(r, o, nick, o->id);
     LIST_EACH (it, &o->seats)
         readdress(r, CONTAINER_OF(it, struct seat, node));
     occupant_changed(o);

@@ -74,14 +74,14 @@ struct reach {
     void *arg;
 };
 
-static void reached(struct room *r, enum err e, void *arg)
+static void operate_reached(struct room *r, enum err e, void *arg)
 {
     struct reach *at = arg;
     at->fn(r, e, at->arg);
     mem_free(&at);
 }
 
-static bool serves(const struct node *n, slice domain)
+static bool operate_serves(const struct node *n, slice domain)
 {
     slice parent;
     const struct host *h = host_find(n, domain, &parent);
@@ -91,8 +91,8 @@ static bool serves(const struct node *n, slice domain)
 static void reach_here(struct worker *w, void *arg)
 {
     struct reach *at = arg;
-    if (serves(w->node, jid_split(at->jid).domain)) {
-        room_with(w, at->jid, reached, at);
+    if (operate_serves(w->node, jid_split(at->jid).domain)) {
+        room_with(w, at->jid, operate_reached, at);
         return;
     }
     at->fn(NULL, E_NOTFOUND, at->arg); /* the alias went meanwhile */
@@ -241,7 +241,7 @@ static void show_config(struct command_call *call, const struct room_config *c)
     command_int(call, "hidden_max", room_hidden_max(c));
 }
 
-static void show(struct room *r, void *arg)
+static void operate_show(struct room *r, void *arg)
 {
     struct command_call *call = arg;
     struct arena *tmp = loop_scratch(r->worker->loop);
@@ -264,7 +264,7 @@ static void show(struct room *r, void *arg)
     store_submit(b, r->worker->loop, 0, archive_read, call);
 }
 
-static void run_show(struct command_call *call) { operate_visit(call, show, call); }
+static void operate_run_show(struct command_call *call) { operate_visit(call, operate_show, call); }
 
 /* room affiliations, room occupants */
 
@@ -333,9 +333,12 @@ void operate_fail(struct command_call *call, slice room, enum err e)
     command_fail(call, e, "%.*s: %s; nothing was changed", SLICE_ARG(room), why);
 }
 
-static void fail(const struct change *c, enum err e) { operate_fail(c->call, c->room, e); }
+static void operate_change_fail(const struct change *c, enum err e)
+{
+    operate_fail(c->call, c->room, e);
+}
 
-static void created(struct room *r, enum err e, void *arg)
+static void operate_created(struct room *r, enum err e, void *arg)
 {
     const struct change *c = arg;
     (void)r;
@@ -345,13 +348,13 @@ static void created(struct room *r, enum err e, void *arg)
                      "rooms; nothing was changed",
                      SLICE_ARG(c->room), (long long)setting_int(&muc_persistent_max));
     else if (e != OK)
-        fail(c, e);
+        operate_change_fail(c, e);
     else
         command_done(c->call, "room %.*s created, owned by %.*s", SLICE_ARG(c->room),
                      SLICE_ARG(c->owner));
 }
 
-static void create(struct room *r, void *arg)
+static void operate_create(struct room *r, void *arg)
 {
     const struct change *c = arg;
     struct command_call *call = c->call;
@@ -372,16 +375,16 @@ static void create(struct room *r, void *arg)
     config.text[ROOM_NAME] = command_arg(call, "name");
     config.text[ROOM_DESCRIPTION] = command_arg(call, "description");
     room_config_keep(keep, &config);
-    room_commit(r, &(struct room_delta){ .config = keep, .unlock = true }, created, arg);
+    room_commit(r, &(struct room_delta){ .config = keep, .unlock = true }, operate_created, arg);
 }
 
 static void create_known(void *arg)
 {
     struct change *c = arg;
-    visit_anyhow(c->call, create, c);
+    visit_anyhow(c->call, operate_create, c);
 }
 
-static void run_create(struct command_call *call)
+static void operate_run_create(struct command_call *call)
 {
     struct change *c = change_new(call);
     c->owner = command_arg(call, "owner");
@@ -391,32 +394,32 @@ static void run_create(struct command_call *call)
         command_fail(call, E_DENIED, "muc.persistent is off: no room stays while nobody is in it");
 }
 
-static void destroyed(struct room *r, enum err e, void *arg)
+static void operate_destroyed(struct room *r, enum err e, void *arg)
 {
     const struct change *c = arg;
     (void)r;
     if (e != OK)
-        fail(c, e);
+        operate_change_fail(c, e);
     else
         command_done(c->call, "room %.*s destroyed", SLICE_ARG(c->room));
 }
 
-static void destroy(struct room *r, void *arg)
+static void operate_destroy(struct room *r, void *arg)
 {
     const struct change *c = arg;
     room_commit(r,
                 &(struct room_delta){ .destroy = true,
                                       .reason = command_arg(c->call, "reason"),
                                       .alternate = command_arg(c->call, "alternate") },
-                destroyed, arg);
+                operate_destroyed, arg);
 }
 
 static void run_destroy(struct command_call *call)
 {
-    operate_visit(call, destroy, change_new(call));
+    operate_visit(call, operate_destroy, change_new(call));
 }
 
-static void kick(struct room *r, void *arg)
+static void operate_kick(struct room *r, void *arg)
 {
     const struct change *c = arg;
     slice nick = command_arg(c->call, "nick");
@@ -433,7 +436,10 @@ static void kick(struct room *r, void *arg)
     command_done(c->call, "%.*s was removed from %.*s", SLICE_ARG(nick), SLICE_ARG(c->room));
 }
 
-static void run_kick(struct command_call *call) { operate_visit(call, kick, change_new(call)); }
+static void run_kick(struct command_call *call)
+{
+    operate_visit(call, operate_kick, change_new(call));
+}
 
 static void affiliated(struct room *r, enum err e, void *arg)
 {
@@ -441,7 +447,7 @@ static void affiliated(struct room *r, enum err e, void *arg)
     slice name = affiliation_name(c->affiliation);
     (void)r;
     if (e != OK)
-        fail(c, e);
+        operate_change_fail(c, e);
     else
         command_done(c->call, "%.*s: %.*s in %.*s", SLICE_ARG(c->user), SLICE_ARG(name),
                      SLICE_ARG(c->room));
@@ -567,7 +573,7 @@ static struct command show_command = {
     .home = "room",
     .effect = COMMAND_READS,
     .args = room_args,
-    .run = run_show,
+    .run = operate_run_show,
     .doc = "Shows a room: its configuration, affiliations, and number of archived messages.",
     .record = true,
     .columns =
@@ -664,7 +670,7 @@ static struct command create_command = {
     .effect = COMMAND_CHANGES,
     .home = "room",
     .args = create_args,
-    .run = run_create,
+    .run = operate_run_create,
     .doc = "Creates a persistent room. The settings muc.new-* determine the rest of its "
            "configuration.",
 };

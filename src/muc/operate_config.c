@@ -13,7 +13,7 @@ struct task {
     slice room;
 };
 
-static struct task *task_new(struct command_call *call)
+static struct task *operate_config_task_new(struct command_call *call)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
     t->call = call;
@@ -41,11 +41,14 @@ static void fields(struct room *r, void *arg)
     command_done(t->call, "%s", "");
 }
 
-static void run_fields(struct command_call *call) { operate_visit(call, fields, task_new(call)); }
+static void run_fields(struct command_call *call)
+{
+    operate_visit(call, fields, operate_config_task_new(call));
+}
 
 /* room set, room unlock */
 
-static void changed(struct room *r, enum err e, void *arg)
+static void operate_config_changed(struct room *r, enum err e, void *arg)
 {
     struct task *t = arg;
     (void)r;
@@ -77,15 +80,15 @@ static void set_in_turn(struct room *r, enum err e, void *arg)
     else if (!room_reconfigure(r, &next, &d, &why))
         command_fail(call, E_DENIED, "%s", why.text);
     else
-        room_commit(r, &d, changed, t);
+        room_commit(r, &d, operate_config_changed, t);
 }
 
-static void set(struct room *r, void *arg) { room_turn(r, set_in_turn, arg); }
+static void operate_config_set(struct room *r, void *arg) { room_turn(r, set_in_turn, arg); }
 
-static void run_set(struct command_call *call)
+static void operate_config_run_set(struct command_call *call)
 {
     call->discreet = room_config_is_secret(command_arg(call, "field"));
-    operate_visit(call, set, task_new(call));
+    operate_visit(call, operate_config_set, operate_config_task_new(call));
 }
 
 static void unlocked(struct room *r, enum err e, void *arg)
@@ -113,9 +116,12 @@ static void unlock_in_turn(struct room *r, enum err e, void *arg)
         room_commit(r, &d, unlocked, t);
 }
 
-static void unlock(struct room *r, void *arg) { room_turn(r, unlock_in_turn, arg); }
+static void operate_config_unlock(struct room *r, void *arg) { room_turn(r, unlock_in_turn, arg); }
 
-static void run_unlock(struct command_call *call) { operate_visit(call, unlock, task_new(call)); }
+static void run_unlock(struct command_call *call)
+{
+    operate_visit(call, operate_config_unlock, operate_config_task_new(call));
+}
 
 /* Rows. */
 
@@ -153,7 +159,7 @@ struct command room_set_command = {
     .effect = COMMAND_CHANGES,
     .home = "room",
     .args = set_args,
-    .run = run_set,
+    .run = operate_config_run_set,
     .doc = "Changes one field of a room's configuration. Its owner can do the same with a client. "
            "Occupants are notified. If the room is locked because it was not configured yet, this "
            "unlocks it.",

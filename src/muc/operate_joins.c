@@ -24,7 +24,7 @@ struct task {
     uint32_t limit;
 };
 
-static void add_row(struct task *t, const struct store_batch *b, uint32_t row)
+static void operate_joins_add_row(struct task *t, const struct store_batch *b, uint32_t row)
 {
     struct arena *tmp = loop_scratch(t->worker->loop);
     struct stanza *st;
@@ -47,7 +47,7 @@ static void joins_read(void *arg, enum store_result result, const struct store_b
     }
     uint32_t rows = store_row_count(b, 0), shown = rows < t->limit ? rows : t->limit;
     for (uint32_t i = 0; i < shown; i++)
-        add_row(t, b, i);
+        operate_joins_add_row(t, b, i);
     if (shown < rows)
         command_done(t->call, "there are more: go on with --after %" PRId64,
                      store_int(b, 0, shown - 1, 0));

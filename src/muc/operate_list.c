@@ -42,7 +42,7 @@ struct roll {
     uint32_t shown, at;
 };
 
-static slice item_key(const void *item) { return ((const struct item *)item)->jid; }
+static slice operate_list_item_key(const void *item) { return ((const struct item *)item)->jid; }
 
 static bool contains(slice text, slice part)
 {
@@ -63,7 +63,7 @@ static bool wanted(const struct roll *r, const struct item *i)
            (r->after.len == 0 || slice_compare(i->jid, r->after) > 0);
 }
 
-static struct item *keep(struct roll *r, const struct item *in)
+static struct item *operate_list_keep(struct roll *r, const struct item *in)
 {
     struct arena *arena = r->call->arena;
     struct item *i = arena_new(arena, struct item, 1);
@@ -77,14 +77,14 @@ static struct item *keep(struct roll *r, const struct item *in)
     return i;
 }
 
-static void count_people(const struct room *room, struct roll *r, struct item *i)
+static void operate_list_count_people(const struct room *room, struct roll *r, struct item *i)
 {
     i->owners = operate_people(room, AFF_OWNER, r->call->arena);
     i->members = operate_people(room, AFF_MEMBER, r->call->arena);
 }
 
 /* Those of one statement. */
-static slice named(struct roll *r, const struct store_batch *b, unsigned stmt)
+static slice operate_list_named(struct roll *r, const struct store_batch *b, unsigned stmt)
 {
     struct buf out;
     buf_init(&out, PEOPLE_BYTES_MAX);
@@ -112,15 +112,16 @@ static void collect_room(struct room *room, void *arg)
                              .occupants = room->occupant_count };
     if (!wanted(r, &in) || map_get(&r->loaded, in.jid) != NULL)
         return;
-    struct item *i = keep(r, &in);
+    struct item *i = operate_list_keep(r, &in);
     map_put(&r->loaded, i);
     if (r->report && !room->stored)
-        count_people(room, r, i);
+        operate_list_count_people(room, r, i);
 }
 
 /* The answer. */
 
-static void add_row(struct command_call *call, const struct roll *r, const struct item *i)
+static void operate_list_add_row(struct command_call *call, const struct roll *r,
+                                 const struct item *i)
 {
     command_row(call);
     command_text(call, "jid", i->jid);
@@ -140,10 +141,10 @@ static void add_row(struct command_call *call, const struct roll *r, const struc
     command_int(call, "messages", i->messages);
 }
 
-static void answer(struct roll *r)
+static void operate_list_answer(struct roll *r)
 {
     for (uint32_t i = 0; i < r->shown; i++)
-        add_row(r->call, r, r->sorted[i]);
+        operate_list_add_row(r->call, r, r->sorted[i]);
     if (r->shown < r->count)
         command_done(r->call, "there are more: go on with --after %.*s",
                      SLICE_ARG(r->sorted[r->shown - 1]->jid));
@@ -151,9 +152,9 @@ static void answer(struct roll *r)
         command_done(r->call, "%s", "");
 }
 
-static void read_part(struct roll *r);
+static void operate_list_read_part(struct roll *r);
 
-static void part_read(void *arg, enum store_result result, const struct store_batch *b)
+static void operate_list_part_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct roll *r = arg;
     unsigned stmt = 0;
@@ -169,16 +170,16 @@ static void part_read(void *arg, enum store_result result, const struct store_ba
         stmt++;
         if (!i->stored)
             continue;
-        i->owners = named(r, b, stmt++);
-        i->members = named(r, b, stmt++);
+        i->owners = operate_list_named(r, b, stmt++);
+        i->members = operate_list_named(r, b, stmt++);
     }
     if (r->at < r->shown)
-        read_part(r);
+        operate_list_read_part(r);
     else
-        answer(r);
+        operate_list_answer(r);
 }
 
-static void read_part(struct roll *r)
+static void operate_list_read_part(struct roll *r)
 {
     struct store_batch *b = store_read(r->worker->store, 0);
     if (r->at == 0)
@@ -193,7 +194,7 @@ static void read_part(struct roll *r)
                       SV_I(PEOPLE_MAX + 1));
         }
     }
-    store_submit(b, r->worker->loop, 0, part_read, r);
+    store_submit(b, r->worker->loop, 0, operate_list_part_read, r);
 }
 
 static int by_jid(const void *a, const void *b)
@@ -211,14 +212,14 @@ static void all_known(struct roll *r)
     qsort(r->sorted, n, sizeof *r->sorted, by_jid);
     r->shown = n < r->limit ? n : r->limit;
     if (r->report && r->shown > 0)
-        read_part(r);
+        operate_list_read_part(r);
     else
-        answer(r);
+        operate_list_answer(r);
 }
 
-static void read_page(struct roll *r, slice after);
+static void operate_list_read_page(struct roll *r, slice after);
 
-static void page_read(void *arg, enum store_result result, const struct store_batch *b)
+static void operate_list_page_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct roll *r = arg;
     uint32_t rows = store_row_count(b, 0);
@@ -238,19 +239,19 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
             continue;
         r->stored++;
         if (map_get(&r->loaded, in.jid) == NULL)
-            keep(r, &in);
+            operate_list_keep(r, &in);
     }
     if (rows < PAGE_ROWS || r->stored > r->limit)
         all_known(r);
     else
-        read_page(r, store_text(b, 0, rows - 1, 1));
+        operate_list_read_page(r, store_text(b, 0, rows - 1, 1));
 }
 
-static void read_page(struct roll *r, slice after)
+static void operate_list_read_page(struct roll *r, slice after)
 {
     struct store_batch *b = store_read(r->worker->store, 0);
     STORE_ADD(b, &operate_page_stmt, STORE_ANY_ROWS, SV_T(after), SV_I(PAGE_ROWS));
-    store_submit(b, r->worker->loop, 0, page_read, r);
+    store_submit(b, r->worker->loop, 0, operate_list_page_read, r);
 }
 
 /* A `check` of the filter. */
@@ -274,11 +275,11 @@ static struct roll *roll_new(struct command_call *call)
                         .limit = users_limit(call) };
     if (filter.len > 0 && precis_fold(filter, call->arena, &r->filter) != OK)
         r->filter = filter;
-    map_init(&r->loaded, item_key);
+    map_init(&r->loaded, operate_list_item_key);
     return r;
 }
 
-static void run_list(struct command_call *call)
+static void operate_list_run(struct command_call *call)
 {
     if (call->state == NULL)
         call->state = roll_new(call);
@@ -292,7 +293,7 @@ static void rooms_gathered(struct command_call *call)
     if (r->kind == KIND_ADHOC)
         all_known(r);
     else
-        read_page(r, r->after.len > 0 ? r->after : SLICE(""));
+        operate_list_read_page(r, r->after.len > 0 ? r->after : SLICE(""));
 }
 
 /* Rows. */
@@ -342,7 +343,7 @@ struct command room_list_command = {
     .effect = COMMAND_READS,
     .args = list_args,
     .runs_at = COMMAND_EACH,
-    .run = run_list,
+    .run = operate_list_run,
     .gathered = rooms_gathered,
     .doc = "Lists the rooms by address: persistent ones, and ad hoc ones, which exist while "
            "somebody is in them.",
@@ -359,7 +360,7 @@ struct command room_report_command = {
     .effect = COMMAND_READS,
     .args = list_args,
     .runs_at = COMMAND_EACH,
-    .run = run_list,
+    .run = operate_list_run,
     .gathered = rooms_gathered,
     .doc = "Lists rooms with their owners and members by address (the first 1,000 of each; `room "
            "affiliations` shows all), creator and time of creation, time of the last message, and "

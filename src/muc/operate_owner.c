@@ -19,7 +19,7 @@ struct transfer {
     const char *failures; /* text */
 };
 
-static void failed(struct transfer *t, const char *why)
+static void operate_owner_failed(struct transfer *t, const char *why)
 {
     if (t->failed++ < FAILURES_SHOWN)
         t->failures =
@@ -54,17 +54,17 @@ static const char *obstacle(const struct room *r, enum err e, const struct trans
 
 static void change_next(struct worker *w, struct transfer *t);
 
-static void changed(struct room *r, enum err e, void *arg)
+static void operate_owner_changed(struct room *r, enum err e, void *arg)
 {
     struct transfer *t = arg;
     if (e != OK)
-        failed(t, err_text(e));
+        operate_owner_failed(t, err_text(e));
     t->at++;
     change_next(r->worker, t);
 }
 
 /* Former owners become members. */
-static void change(struct room *r, struct transfer *t)
+static void operate_owner_change(struct room *r, struct transfer *t)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     struct affiliation_edit *edit = arena_new(tmp, struct affiliation_edit, r->owners + 1);
@@ -75,7 +75,7 @@ static void change(struct room *r, struct transfer *t)
     for (uint32_t i = 0; t->replace && (a = map_next(&r->affiliates, &i)) != NULL;)
         if (a->affiliation == AFF_OWNER && !slice_eq(a->jid, t->owner) && n <= r->owners)
             edit[n++] = room_edit(r, a->jid, AFF_MEMBER);
-    room_commit(r, &(struct room_delta){ .edit = edit, .edit_count = n }, changed, t);
+    room_commit(r, &(struct room_delta){ .edit = edit, .edit_count = n }, operate_owner_changed, t);
 }
 
 static void change_reached(struct room *r, enum err e, void *arg)
@@ -83,10 +83,10 @@ static void change_reached(struct room *r, enum err e, void *arg)
     struct transfer *t = arg;
     const char *why = obstacle(r, e, t); /* it may be another now */
     if (why == NULL) {
-        change(r, t);
+        operate_owner_change(r, t);
         return;
     }
-    failed(t, why);
+    operate_owner_failed(t, why);
     t->at++;
     change_next(worker_here(), t);
 }
@@ -103,14 +103,14 @@ static void change_next(struct worker *w, struct transfer *t)
                      t->count == 1 ? "" : "s");
 }
 
-static void checked(struct room *r, enum err e, void *arg)
+static void operate_owner_checked(struct room *r, enum err e, void *arg)
 {
     struct transfer *t = arg;
     const char *why = obstacle(r, e, t);
     if (why != NULL)
-        failed(t, why);
+        operate_owner_failed(t, why);
     if (++t->at < t->count) {
-        operate_reach(worker_here(), t->room[t->at], checked, t);
+        operate_reach(worker_here(), t->room[t->at], operate_owner_checked, t);
         return;
     }
     if (t->failed > 0) {
@@ -121,13 +121,13 @@ static void checked(struct room *r, enum err e, void *arg)
     change_next(worker_here(), t);
 }
 
-static void begin(void *arg)
+static void operate_owner_begin(void *arg)
 {
     struct transfer *t = arg;
-    operate_reach(worker_here(), t->room[0], checked, t);
+    operate_reach(worker_here(), t->room[0], operate_owner_checked, t);
 }
 
-static bool is_named(const struct transfer *t, slice room)
+static bool operate_owner_is_named(const struct transfer *t, slice room)
 {
     for (uint32_t i = 0; i < t->count; i++)
         if (slice_eq(t->room[i], room))
@@ -145,7 +145,7 @@ static bool rooms_ok(struct transfer *t, slice rooms)
             command_fail(call, E_LIMIT, "rooms: allowed %d at once", TRANSFER_ROOMS_MAX);
             return false;
         }
-        if (!is_named(t, room))
+        if (!operate_owner_is_named(t, room))
             t->room[t->count++] = room;
     }
     if (t->count == 0)
@@ -168,7 +168,7 @@ static void run_owner(struct command_call *call)
                      SLICE_ARG(t->owner));
         return;
     }
-    operate_with_known(call, t->owner, begin, t);
+    operate_with_known(call, t->owner, operate_owner_begin, t);
 }
 
 static const struct command_arg owner_args[] = {

@@ -78,7 +78,7 @@ static void owner_get(struct iq *iq)
 /* Those whom the form names, or names no longer (§10.2): a former owner is an administrator, a
  * former administrator a member, unless the other list says where they are. */
 
-static bool is_named(const slice *list, unsigned count, slice jid)
+static bool owner_is_named(const slice *list, unsigned count, slice jid)
 {
     for (unsigned i = 0; i < count; i++)
         if (slice_eq(list[i], jid))
@@ -88,13 +88,13 @@ static bool is_named(const slice *list, unsigned count, slice jid)
 
 static enum affiliation affiliation_by(const struct room_people *p, slice jid, enum affiliation is)
 {
-    if (p->has_owners && is_named(p->owner, p->owner_count, jid))
+    if (p->has_owners && owner_is_named(p->owner, p->owner_count, jid))
         return AFF_OWNER;
     if (p->has_owners && is == AFF_OWNER)
         is = AFF_ADMIN;
     else if (is == AFF_OWNER)
         return is;
-    if (p->has_admins && is_named(p->admin, p->admin_count, jid))
+    if (p->has_admins && owner_is_named(p->admin, p->admin_count, jid))
         return AFF_ADMIN;
     return p->has_admins && is == AFF_ADMIN ? AFF_MEMBER : is;
 }
@@ -139,7 +139,7 @@ static void edit_people(struct edits *e, struct arena *tmp)
 
 /* Changes. */
 
-static void answer(struct iq *iq, enum err e)
+static void owner_answer(struct iq *iq, enum err e)
 {
     if (e == E_LIMIT) /* §10.1.3: it violates a policy of the service */
         iq_error(iq, SE_NOT_ACCEPTABLE,
@@ -151,15 +151,15 @@ static void answer(struct iq *iq, enum err e)
         room_answer(iq, e);
 }
 
-static void changed(struct room *r, enum err e, void *arg)
+static void owner_changed(struct room *r, enum err e, void *arg)
 {
     const struct request *q = arg;
     (void)r;
-    answer(q->iq, e);
+    owner_answer(q->iq, e);
 }
 
 /* The nickname of who asks, if in the room. */
-static slice nick_of(const struct request *q, const struct room *r)
+static slice owner_nick_of(const struct request *q, const struct room *r)
 {
     const struct seat *s = room_seat(r, stanza_from(q->iq->st));
     return s == NULL ? (slice){ 0 } : occupant_shown_nick(s->occupant);
@@ -196,30 +196,30 @@ static void configure(struct request *q, struct room *r, struct form *f)
     edit_people(&edits, iq->tmp);
     struct room_delta d = { .edit = edits.edit,
                             .edit_count = edits.count,
-                            .actor = nick_of(q, r),
+                            .actor = owner_nick_of(q, r),
                             .by = stanza_from_bare(iq->st) };
     struct why why;
     if (room_reconfigure(r, &next, &d, &why))
-        room_commit(r, &d, changed, q);
+        room_commit(r, &d, owner_changed, q);
     else
         iq_error(iq, SE_NOT_ACCEPTABLE, slice_of(why.text));
 }
 
 /* §10.1.3: canceling the first configuration destroys the room. */
-static void cancel(struct request *q, struct room *r)
+static void owner_cancel(struct request *q, struct room *r)
 {
     static const struct room_delta gone = { .destroy = true };
     if (r->locked)
-        room_commit(r, &gone, changed, q);
+        room_commit(r, &gone, owner_changed, q);
     else
-        answer(q->iq, OK);
+        owner_answer(q->iq, OK);
 }
 
-static void destroy(struct request *q, struct room *r, const struct elem *e)
+static void owner_destroy(struct request *q, struct room *r, const struct elem *e)
 {
     struct arena *tmp = q->iq->tmp;
     struct room_delta d = { .destroy = true,
-                            .actor = nick_of(q, r),
+                            .actor = owner_nick_of(q, r),
                             .by = stanza_from_bare(q->iq->st) };
     struct elem child;
     struct jid venue;
@@ -237,7 +237,7 @@ static void destroy(struct request *q, struct room *r, const struct elem *e)
     if (d.reason.len > ROOM_TEXT_MAX || d.password.len > ROOM_TEXT_MAX) /* all are told */
         iq_error(q->iq, SE_NOT_ACCEPTABLE, SLICE("the reason or the password is too long"));
     else
-        room_commit(r, &d, changed, q);
+        room_commit(r, &d, owner_changed, q);
 }
 
 static unsigned count_destroy(const struct elem *query)
@@ -250,7 +250,7 @@ static unsigned count_destroy(const struct elem *query)
 }
 
 /* A form is read against the configuration that it changes. */
-static void run(struct room *r, enum err err, void *arg)
+static void owner_run(struct room *r, enum err err, void *arg)
 {
     struct request *q = arg;
     struct iq *iq = q->iq;
@@ -258,7 +258,7 @@ static void run(struct room *r, enum err err, void *arg)
     struct form f;
     bool ends = elem_child(&iq->payload, "destroy", NS_MUC_OWNER, &e);
     if (err != OK) {
-        answer(iq, err);
+        owner_answer(iq, err);
         return;
     }
     if (!admitted(q, r, ends ? ACT_DESTROY : ACT_CONFIGURE))
@@ -266,12 +266,12 @@ static void run(struct room *r, enum err err, void *arg)
     if (count_destroy(&iq->payload) > 1)
         iq_error(iq, SE_BAD_REQUEST, SLICE("a room ends once"));
     else if (ends)
-        destroy(q, r, &e);
+        owner_destroy(q, r, &e);
     else if (!form_parse_child(&f, &iq->payload, iq->tmp))
         iq_error(iq, SE_BAD_REQUEST,
                  f.error != SE_NONE ? f.text : SLICE("neither a form nor <destroy/> is there"));
     else if (f.kind == FORM_CANCEL)
-        cancel(q, r);
+        owner_cancel(q, r);
     else
         configure(q, r, &f);
 }
@@ -284,7 +284,7 @@ static void owner_set(struct iq *iq)
     struct iq *held = iq_hold(iq);
     struct request *q = arena_new(held->tmp, struct request, 1);
     q->iq = held;
-    room_turn(r, run, q);
+    room_turn(r, owner_run, q);
 }
 
 static const struct iq_rule rules[] = {

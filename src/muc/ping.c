@@ -23,7 +23,7 @@ struct pinger {
 };
 static unsigned slot;
 
-static void drop(void *arg)
+static void muc_ping_drop(void *arg)
 {
     struct seat_ref *asked = arg;
     mem_free(&asked);
@@ -35,17 +35,17 @@ static bool is_gone(const struct stanza *reply)
     return reply == NULL || (reply->type == TYPE_ERROR && room_error_is_gone(reply));
 }
 
-static void answered(struct worker *w, void *arg, const struct stanza *reply)
+static void muc_ping_answered(struct worker *w, void *arg, const struct stanza *reply)
 {
     struct room *r;
     struct seat *s = seat_ref_find(arg, &r);
     (void)w;
     if (s != NULL && is_gone(reply))
         room_seat_gone(r, s);
-    drop(arg);
+    muc_ping_drop(arg);
 }
 
-static void ask(const struct room *r, const struct seat *s)
+static void muc_ping_ask(const struct room *r, const struct seat *s)
 {
     struct seat_ref *asked = seat_ref_new(r, s);
     const struct ask_request request = { .type = TYPE_GET,
@@ -53,12 +53,12 @@ static void ask(const struct room *r, const struct seat *s)
                                          .to = s->jid,
                                          .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
                                          .timeout_ms = (uint32_t)setting_int(&muc_ping_timeout),
-                                         .drop = drop };
-    if (ask_send(r->worker, &request, answered, asked) == NULL)
-        drop(asked);
+                                         .drop = muc_ping_drop };
+    if (ask_send(r->worker, &request, muc_ping_answered, asked) == NULL)
+        muc_ping_drop(asked);
 }
 
-static void look(struct room *r, void *arg)
+static void muc_ping_look(struct room *r, void *arg)
 {
     const uint64_t *now = arg;
     LIST_EACH (it, &r->away) {
@@ -66,7 +66,7 @@ static void look(struct room *r, void *arg)
         if ((int64_t)(*now - s->asked_us) / 1000 < setting_int(&muc_ping_after))
             continue;
         s->asked_us = *now;
-        ask(r, s);
+        muc_ping_ask(r, s);
     }
 }
 
@@ -76,37 +76,37 @@ static uint64_t until_next(void)
     return half < LOOK_MS ? (uint64_t)half : LOOK_MS;
 }
 
-static void due(struct timer *t, struct loop *loop)
+static void muc_ping_due(struct timer *t, struct loop *loop)
 {
     struct pinger *p = CONTAINER_OF(t, struct pinger, timer);
     uint64_t now = loop_now_us(loop);
-    rooms_each(p->worker, look, &now);
+    rooms_each(p->worker, muc_ping_look, &now);
     timer_set(loop, t, until_next());
 }
 
-static void start(void) { slot = worker_state_slot(); }
+static void muc_ping_start(void) { slot = worker_state_slot(); }
 
-static void worker_start(struct worker *w)
+static void muc_ping_worker_start(struct worker *w)
 {
     struct pinger *p = w->state_of[slot] = mem_new(struct pinger);
     p->worker = w;
-    p->timer.fn = due;
+    p->timer.fn = muc_ping_due;
     timer_set(w->loop, &p->timer, until_next());
 }
 
-static void worker_stop(struct worker *w)
+static void muc_ping_worker_stop(struct worker *w)
 {
     struct pinger *p = w->state_of[slot];
     timer_cancel(&p->timer);
 }
 
-static void worker_ended(struct worker *w) { mem_free(&w->state_of[slot]); }
+static void muc_ping_worker_ended(struct worker *w) { mem_free(&w->state_of[slot]); }
 
 const struct feature muc_ping_feature = {
     .name = "muc_ping",
     .parts = PART_ROOM | PART_SESSION,
-    .start = start,
-    .worker_start = worker_start,
-    .worker_stop = worker_stop,
-    .worker_ended = worker_ended,
+    .start = muc_ping_start,
+    .worker_start = muc_ping_worker_start,
+    .worker_stop = muc_ping_worker_stop,
+    .worker_ended = muc_ping_worker_ended,
 };

@@ -54,7 +54,7 @@ static struct room *open_room(struct iq *iq)
     return NULL;
 }
 
-static void register_get(struct iq *iq)
+static void muc_register_get(struct iq *iq)
 {
     const struct room *r = open_room(iq);
     struct buf b;
@@ -112,7 +112,7 @@ struct application {
     slice text;
 };
 
-static bool wrong(struct application *a, enum stanza_error e, slice text)
+static bool muc_register_wrong(struct application *a, enum stanza_error e, slice text)
 {
     a->error = e;
     a->text = text;
@@ -130,19 +130,22 @@ static bool knows_password(const struct room *r, slice bare)
     return here;
 }
 
-static bool check(struct application *a, const struct room *r, slice nick, struct arena *tmp)
+static bool muc_register_check(struct application *a, const struct room *r, slice nick,
+                               struct arena *tmp)
 {
     if (!affiliation_may(room_affiliation(r, a->bare), ACT_ENTER))
-        return wrong(a, SE_NOT_ALLOWED, SLICE("you are banned from this room"));
+        return muc_register_wrong(a, SE_NOT_ALLOWED, SLICE("you are banned from this room"));
     if (nick.len > (size_t)setting_int(&muc_nick_bytes))
-        return wrong(a, SE_NOT_ACCEPTABLE, SLICE("the nickname is too long"));
+        return muc_register_wrong(a, SE_NOT_ACCEPTABLE, SLICE("the nickname is too long"));
     if (nickname_enforce(nick, tmp, &a->nick) != OK)
-        return wrong(a, SE_NOT_ACCEPTABLE, SLICE("a nickname is needed to register"));
+        return muc_register_wrong(a, SE_NOT_ACCEPTABLE, SLICE("a nickname is needed to register"));
     if (!a->stranger &&
         (room_nick_used(r, a->nick, a->bare) || room_nick_reserved(r, a->nick, a->bare)))
-        return wrong(a, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
+        return muc_register_wrong(a, SE_CONFLICT,
+                                  SLICE("the nickname is taken, or looks like one that is"));
     if (a->follows && r->config.password && !knows_password(r, a->bare))
-        return wrong(a, SE_NOT_ALLOWED, SLICE("enter with the password of the room to follow it"));
+        return muc_register_wrong(a, SE_NOT_ALLOWED,
+                                  SLICE("enter with the password of the room to follow it"));
     return true;
 }
 
@@ -212,7 +215,7 @@ static bool has_asked(const struct room *r, slice bare)
     return false;
 }
 
-static void apply(struct iq *iq, struct room *r, const struct application *a)
+static void muc_register_apply(struct iq *iq, struct room *r, const struct application *a)
 {
     bool asks = affiliation_may(room_affiliation(r, a->bare), ACT_REGISTER);
     bool alone = r->config.self_add && (!r->config.password || knows_password(r, a->bare));
@@ -236,7 +239,7 @@ static void apply(struct iq *iq, struct room *r, const struct application *a)
                 registered, iq);
 }
 
-static void run(struct room *r, enum err e, void *arg)
+static void muc_register_run(struct room *r, enum err e, void *arg)
 {
     struct iq *iq = arg;
     struct application a = { .bare = stanza_from_bare(iq->st) };
@@ -256,18 +259,18 @@ static void run(struct room *r, enum err e, void *arg)
         a.stranger = !r->config.self_add && !room_admits(r, iq->st);
         if (f.error != SE_NONE)
             iq_error(iq, f.error, f.text);
-        else if (!check(&a, r, nick, iq->tmp))
+        else if (!muc_register_check(&a, r, nick, iq->tmp))
             iq_error(iq, a.error, a.text);
         else
-            apply(iq, r, &a);
+            muc_register_apply(iq, r, &a);
     }
 }
 
-static void register_set(struct iq *iq)
+static void muc_register_set(struct iq *iq)
 {
     struct room *r = open_room(iq);
     if (r != NULL)
-        room_turn(r, run, iq_hold(iq));
+        room_turn(r, muc_register_run, iq_hold(iq));
 }
 
 /* What an administrator of the room said to a request, until it is stored. */
@@ -315,7 +318,7 @@ enum routed room_registration_answered(struct room *r, struct stanza *st, struct
     } else if (form_bool(f, FIELD_ALLOW, &allow) && allow && form_jid(f, FIELD_JID, &jid) &&
                form_text(f, FIELD_NICK, &nick)) {
         a.bare = jid_bare(&jid);
-        if (!check(&a, r, nick, tmp)) {
+        if (!muc_register_check(&a, r, nick, tmp)) {
             room_error(r, st, a.error, a.text);
         } else if (room_affiliation(r, a.bare) == AFF_NONE) {
             decide(r, &a, st, origin);
@@ -327,8 +330,8 @@ enum routed room_registration_answered(struct room *r, struct stanza *st, struct
 }
 
 static const struct iq_rule rules[] = {
-    { TYPE_GET, NS_REGISTER, "query", IQ_TO_ROOM, register_get },
-    { TYPE_SET, NS_REGISTER, "query", IQ_TO_ROOM, register_set },
+    { TYPE_GET, NS_REGISTER, "query", IQ_TO_ROOM, muc_register_get },
+    { TYPE_SET, NS_REGISTER, "query", IQ_TO_ROOM, muc_register_set },
     { 0 },
 };
 

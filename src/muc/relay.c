@@ -12,7 +12,7 @@
 #include "xmpp/ns.h"
 #include <inttypes.h>
 
-static slice nick_of(const struct stanza *st)
+static slice relay_nick_of(const struct stanza *st)
 {
     return slice_from(stanza_to(st), st->to_bare_len + 1u);
 }
@@ -120,10 +120,10 @@ static bool is_for_account(const struct stanza *st)
            (elem_is(&e, "vCard", NS_VCARD) || elem_is(&e, "pubsub", NS_PUBSUB));
 }
 
-static enum routed request(struct room *r, struct seat *s, struct stanza *st)
+static enum routed relay_request(struct room *r, struct seat *s, struct stanza *st)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
-    struct occupant *to = room_occupant(r, nick_of(st), tmp);
+    struct occupant *to = room_occupant(r, relay_nick_of(st), tmp);
 
     if (s == NULL && is_disco(st)) /* XEP-0045 §6.6 */
         return room_refuse(r, st, SE_BAD_REQUEST, SLICE("you are not in this room"));
@@ -205,12 +205,12 @@ static const struct seat *asker_of(const struct room *r, const struct occupant *
     return s != NULL && s->number == asker ? s : NULL;
 }
 
-static enum routed answer(struct room *r, struct stanza *st)
+static enum routed relay_answer(struct room *r, struct stanza *st)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     const struct occupant *from;
     bool bare = stanza_to_is_bare(st);
-    struct occupant *to = bare ? NULL : room_occupant(r, nick_of(st), tmp);
+    struct occupant *to = bare ? NULL : room_occupant(r, relay_nick_of(st), tmp);
     slice id = stanza_id(st);
     uint64_t asker, asked;
     const struct seat *s;
@@ -231,8 +231,8 @@ static enum routed answer(struct room *r, struct stanza *st)
 enum routed room_iq_relay(struct room *r, struct stanza *st)
 {
     if (st->type == TYPE_RESULT || st->type == TYPE_ERROR)
-        return answer(r, st);
+        return relay_answer(r, st);
     if (st->type != TYPE_GET && st->type != TYPE_SET)
         return room_refuse(r, st, SE_BAD_REQUEST, (slice){ 0 });
-    return request(r, room_seat(r, stanza_from(st)), st);
+    return relay_request(r, room_seat(r, stanza_from(st)), st);
 }

@@ -117,7 +117,7 @@ static void export_free(struct export *x)
 }
 
 /* What a destroyed room recorded goes while it is read. */
-static bool is_there(const struct export *x)
+static bool room_export_is_there(const struct export *x)
 {
     const struct room *r = x->source;
     return r->stored && room_is(r, x->owner);
@@ -126,7 +126,7 @@ static bool is_there(const struct export *x)
 static void discarded(struct work *w)
 {
     struct export *x = CONTAINER_OF(w, struct export, work);
-    if (is_there(x))
+    if (room_export_is_there(x))
         command_fail(x->call, E_DOWN, "the archive of %.*s cannot be read; no file was written",
                      SLICE_ARG(x->room));
     else
@@ -135,7 +135,7 @@ static void discarded(struct work *w)
     export_free(x);
 }
 
-static void discard(struct export *x)
+static void room_export_discard(struct export *x)
 {
     x->work.run = discard_run;
     x->work.done = discarded;
@@ -145,7 +145,7 @@ static void discard(struct export *x)
     discarded(&x->work);
 }
 
-static void tell(struct export *x)
+static void room_export_tell(struct export *x)
 {
     uint64_t now = loop_now_us(x->worker->loop);
     if (now - x->told_us < (uint64_t)ROOM_FILE_TELL_MS * 1000)
@@ -155,9 +155,9 @@ static void tell(struct export *x)
              LOG_I("messages", x->messages));
 }
 
-static void read_page(struct export *x);
+static void room_export_read_page(struct export *x);
 
-static void written(struct work *w)
+static void room_export_written(struct work *w)
 {
     struct export *x = CONTAINER_OF(w, struct export, work);
     if (x->error != 0) {
@@ -168,8 +168,8 @@ static void written(struct work *w)
     }
     buf_clear(&x->out);
     if (!x->last) {
-        tell(x);
-        read_page(x);
+        room_export_tell(x);
+        room_export_read_page(x);
         return;
     }
     if (x->skipped > 0)
@@ -184,12 +184,12 @@ static void written(struct work *w)
     export_free(x);
 }
 
-static void submit(struct export *x)
+static void room_export_submit(struct export *x)
 {
     x->work.run = write_run;
-    x->work.done = written;
+    x->work.done = room_export_written;
     if (x->out.overflow || work_submit(x->worker->work, x->worker->loop, &x->work) != OK)
-        discard(x);
+        room_export_discard(x);
 }
 
 static void add_end(struct export *x)
@@ -216,37 +216,37 @@ static void add_message(struct export *x, const struct store_batch *b, uint32_t 
         x->skipped++;
 }
 
-static void page_read(void *arg, enum store_result result, const struct store_batch *b)
+static void room_export_page_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct export *x = arg;
     if (result == STORE_CONFLICT && x->rows > 1) { /* too many bytes */
         x->rows /= 8;
         x->rows += x->rows == 0;
-        read_page(x);
+        room_export_read_page(x);
         return;
     }
-    if (result != STORE_OK || !is_there(x)) {
-        discard(x);
+    if (result != STORE_OK || !room_export_is_there(x)) {
+        room_export_discard(x);
         return;
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++)
         add_message(x, b, i);
     if (store_row_count(b, 0) < x->rows)
         add_end(x);
-    submit(x);
+    room_export_submit(x);
 }
 
-static void read_page(struct export *x)
+static void room_export_read_page(struct export *x)
 {
     struct store_batch *b = store_read(x->worker->store, (uint64_t)x->owner);
     if (x->id == 0)
         store_read_late(b, x->owner);
     STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_I(x->owner), SV_I(x->id), SV_I(x->until),
               SV_I(x->rows));
-    store_submit(b, x->worker->loop, 0, page_read, x);
+    store_submit(b, x->worker->loop, 0, room_export_page_read, x);
 }
 
-static void add_room(struct export *x, const struct room *r)
+static void room_export_add_room(struct export *x, const struct room *r)
 {
     struct room_line l = {
         .type = LINE_ROOM, .jid = r->jid, .creator = r->creator, .at_us = r->created_us
@@ -286,16 +286,16 @@ static void card_was_read(void *arg, enum store_result result, const struct stor
 {
     struct export *x = arg;
     if (result != STORE_OK) {
-        discard(x);
+        room_export_discard(x);
         return;
     }
     if (store_row_count(b, 0) == 1)
         room_line_write(&x->out,
                         &(struct room_line){ .type = LINE_CARD, .card = store_text(b, 0, 0, 0) });
-    submit(x);
+    room_export_submit(x);
 }
 
-static void read_card(struct export *x)
+static void room_export_read_card(struct export *x)
 {
     struct store_batch *b = store_read(x->worker->store, (uint64_t)x->owner);
     STORE_ADD(b, &room_vcard_get, STORE_ANY_ROWS, SV_I(x->owner));
@@ -326,9 +326,9 @@ static void export_room(struct room *r, void *arg)
     x->rows = ROOM_FILE_STEP_ROWS;
     x->told_us = loop_now_us(r->worker->loop);
     buf_init(&x->out, OUT_BYTES_MAX);
-    add_room(x, r);
+    room_export_add_room(x, r);
     room_hats_each(r, add_hat, x);
-    read_card(x);
+    room_export_read_card(x);
 }
 
 static void run_export(struct command_call *call) { operate_visit(call, export_room, call); }
@@ -359,7 +359,7 @@ static struct command export_command = {
         "server can read the file. It contains the addresses of authors, also of anonymous rooms.",
 };
 
-static void worker_start(struct worker *w)
+static void room_export_worker_start(struct worker *w)
 {
     if (duty_is_here(w, DUTY_ROOMS))
         room_import_start(w);
@@ -373,7 +373,7 @@ static const struct store_migration migrations[] = {
 };
 static const struct store_schema schema = { "muc_file", migrations, stmts, NULL };
 
-static void start(void)
+static void room_export_start(void)
 {
     for (unsigned i = 0; room_import_stmts[i] != NULL; i++)
         stmts[i + 1] = room_import_stmts[i];
@@ -384,6 +384,6 @@ const struct feature muc_file_feature = {
     .parts = PART_ROOM,
     .schema = &schema,
     .commands = (struct command *const[]){ &export_command, &room_import_command, NULL },
-    .start = start,
-    .worker_start = worker_start,
+    .start = room_export_start,
+    .worker_start = room_export_worker_start,
 };

@@ -66,7 +66,7 @@ struct import {
 
 /* On a helper thread. */
 
-static enum err read_more(struct source *in, struct why *why)
+static enum err room_import_read_more(struct source *in, struct why *why)
 {
     if (in->from > 0 && in->len > 0)
         memmove(in->bytes, in->bytes + in->from, in->len);
@@ -109,7 +109,7 @@ static enum err next_line(struct source *in, slice *out, struct why *why)
             why_set(why, "found a line of more than %d bytes", ROOM_LINE_MAX);
             return E_LIMIT;
         }
-        enum err e = read_more(in, why);
+        enum err e = room_import_read_more(in, why);
         if (e != OK)
             return e;
     }
@@ -223,7 +223,7 @@ static bool in_order(const struct import *x, const struct room_line *l)
            (l->type == x->last_type && l->type != LINE_CARD && l->type != LINE_END);
 }
 
-static bool take(struct import *x, const struct room_line *l)
+static bool room_import_take(struct import *x, const struct room_line *l)
 {
     if (!in_order(x, l)) {
         why_set(&x->why, "allowed: one room, its affiliations, hats, card, messages, the end");
@@ -249,7 +249,7 @@ static bool take(struct import *x, const struct room_line *l)
     return false;
 }
 
-static enum err open_file(struct import *x)
+static enum err room_import_open_file(struct import *x)
 {
     if (x->in.fd < 0)
         x->in.fd = open(x->path, O_RDONLY | O_CLOEXEC);
@@ -271,7 +271,7 @@ static void step_run(struct work *w)
 
     arena_reset(x->arena);
     x->step_count = 0;
-    x->e = x->in.line == 0 ? open_file(x) : OK;
+    x->e = x->in.line == 0 ? room_import_open_file(x) : OK;
     for (unsigned n = 0; x->e == OK && n < ROOM_FILE_STEP_ROWS && bytes < ROOM_FILE_STEP_BYTES;
          n++) {
         struct room_line l;
@@ -280,7 +280,7 @@ static void step_run(struct work *w)
             return;
         bytes += text.len;
         x->e = room_line_read(&l, text, x->xml, x->arena, &x->why);
-        if (x->e == OK && !take(x, &l))
+        if (x->e == OK && !room_import_take(x, &l))
             x->e = E_SYNTAX;
     }
 }
@@ -329,7 +329,7 @@ static void fail_line(struct import *x)
     import_free(x);
 }
 
-static void fail(struct import *x, enum err e, const char *text)
+static void room_import_fail(struct import *x, enum err e, const char *text)
 {
     command_fail(x->call, e, "%.*s: %s; nothing was changed", SLICE_ARG(x->room.jid), text);
     import_free(x);
@@ -425,7 +425,7 @@ static struct store_stmt person_stmt = {
     .cols = "",
 };
 
-static void committed(void *arg, enum store_result result, const struct store_batch *b)
+static void room_import_committed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct import *x = arg;
     struct room *r = x->target;
@@ -450,7 +450,7 @@ static void committed(void *arg, enum store_result result, const struct store_ba
                                           : "the database does not answer");
 }
 
-static void add_room(struct store_batch *b, const struct import *x)
+static void room_import_add_room(struct store_batch *b, const struct import *x)
 {
     struct room_config c;
     struct buf text;
@@ -469,19 +469,19 @@ static void add_room(struct store_batch *b, const struct import *x)
 }
 
 /* Nobody makes a room of that name from here: what comes for it waits. */
-static void store_room(struct room *r, struct import *x)
+static void room_import_store_room(struct room *r, struct import *x)
 {
     struct store_batch *b = store_write(x->worker->store, (uint64_t)x->owner);
     room_pin(r);
     x->target = r;
     actor_become(&r->actor, ACTOR_LOADING);
-    add_room(b, x);
+    room_import_add_room(b, x);
     for (uint32_t i = 0; i < x->hat_count; i++)
         room_hat_store(b, x->owner, x->hats[i].jid, x->hats[i].uri, x->hats[i].title);
     if (x->card.len > 0)
         room_vcard_put(b, x->owner, x->card, loop_scratch(x->worker->loop));
     STORE_ADD(b, &unnote_stmt, 1, SV_I(x->owner));
-    store_submit(b, x->worker->loop, 0, committed, x);
+    store_submit(b, x->worker->loop, 0, room_import_committed, x);
 }
 
 static void reached_last(struct room *r, enum err e, void *arg)
@@ -495,14 +495,14 @@ static void reached_last(struct room *r, enum err e, void *arg)
     else if (!rooms_reserve(x->room.creator, &why))
         fail_storing(x, E_LIMIT, why.text);
     else
-        store_room(r, x);
+        room_import_store_room(r, x);
 }
 
 /* Its affiliations and messages. */
 
-static void next_step(struct import *x);
+static void room_import_next_step(struct import *x);
 
-static void tell(struct import *x)
+static void room_import_tell(struct import *x)
 {
     uint64_t now = loop_now_us(x->worker->loop);
     if (now - x->told_us < (uint64_t)ROOM_FILE_TELL_MS * 1000)
@@ -521,10 +521,11 @@ static void step_stored(void *arg, enum store_result result, const struct store_
     else if (x->e == E_EOF)
         operate_reach(x->worker, x->room.jid, reached_last, x);
     else
-        next_step(x);
+        room_import_next_step(x);
 }
 
-static void add_line(struct store_batch *b, const struct import *x, const struct room_line *l)
+static void room_import_add_line(struct store_batch *b, const struct import *x,
+                                 const struct room_line *l)
 {
     if (l->type == LINE_AFFILIATION)
         STORE_ADD(b, &person_stmt, 1, SV_I(x->owner), SV_T(l->jid), SV_I(l->affiliation),
@@ -543,16 +544,16 @@ static void store_step(struct import *x)
 {
     struct store_batch *b = store_write(x->worker->store, (uint64_t)x->owner);
     for (uint32_t i = 0; i < x->step_count; i++)
-        add_line(b, x, &x->step[i]);
+        room_import_add_line(b, x, &x->step[i]);
     store_submit(b, x->worker->loop, 0, step_stored, x);
 }
 
-static void noted(void *arg, enum store_result result, const struct store_batch *b)
+static void room_import_noted(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct import *x = arg;
     (void)b;
     if (result != STORE_OK) {
-        fail(x, err_of_store(result), "the database does not answer");
+        room_import_fail(x, err_of_store(result), "the database does not answer");
         return;
     }
     x->in = (struct source){ .fd = x->in.fd, .bytes = x->in.bytes, .cap = x->in.cap };
@@ -560,42 +561,42 @@ static void noted(void *arg, enum store_result result, const struct store_batch 
     x->last_type = LINE_ROOM;
     x->ended = false;
     x->storing = true;
-    next_step(x);
+    room_import_next_step(x);
 }
 
 /* The file is right as a whole: may there be such a room? */
 
-static void reached(struct room *r, enum err e, void *arg)
+static void room_import_reached(struct room *r, enum err e, void *arg)
 {
     struct import *x = arg;
     if (e != OK || r->state == ACTOR_READY) {
         x->worker = worker_here();
-        fail(x, e == OK ? E_EXISTS : e, e == OK ? "there is such a room" : err_text(e));
+        room_import_fail(x, e == OK ? E_EXISTS : e, e == OK ? "there is such a room" : err_text(e));
         return;
     }
     x->worker = r->worker;
     x->owner = room_new_id();
     struct store_batch *b = store_write(x->worker->store, (uint64_t)x->owner);
     STORE_ADD(b, &note_stmt, 1, SV_I(x->owner), SV_I(x->last_id));
-    store_submit(b, x->worker->loop, 0, noted, x);
+    store_submit(b, x->worker->loop, 0, room_import_noted, x);
 }
 
-static void checked(struct import *x)
+static void room_import_checked(struct import *x)
 {
     slice jid;
     if (!setting_bool(&muc_persistent))
-        fail(x, E_DENIED, "muc.persistent is off");
+        room_import_fail(x, E_DENIED, "muc.persistent is off");
     else if (!command_address_ok(x->call, PARAM_ROOM, x->room.jid, &jid))
         import_free(x); /* the call has failed */
     else
-        operate_reach(x->worker, jid, reached, x);
+        operate_reach(x->worker, jid, room_import_reached, x);
 }
 
-static void step_done(struct work *w)
+static void room_import_step_done(struct work *w)
 {
     struct import *x = CONTAINER_OF(w, struct import, work);
     bool over = x->e == E_EOF && x->ended;
-    tell(x);
+    room_import_tell(x);
     if (x->e != OK && !over && x->storing) {
         command_fail(x->call, E_CONFLICT, "%s was changed meanwhile; nothing was imported",
                      x->path);
@@ -605,22 +606,22 @@ static void step_done(struct work *w)
     } else if (x->storing) {
         store_step(x);
     } else if (over) {
-        checked(x);
+        room_import_checked(x);
     } else {
-        next_step(x);
+        room_import_next_step(x);
     }
 }
 
-static void next_step(struct import *x)
+static void room_import_next_step(struct import *x)
 {
     x->work.run = step_run;
-    x->work.done = step_done;
+    x->work.done = room_import_step_done;
     if (work_submit(x->worker->work, x->worker->loop, &x->work) == OK)
         return;
     if (x->storing)
         fail_storing(x, E_AGAIN, "the server is too busy");
     else
-        fail(x, E_AGAIN, "the server is too busy");
+        room_import_fail(x, E_AGAIN, "the server is too busy");
 }
 
 static void run_import(struct command_call *call)
@@ -641,7 +642,7 @@ static void run_import(struct command_call *call)
     x->step = arena_new(x->lasting, struct room_line, ROOM_FILE_STEP_ROWS);
     x->told_us = loop_now_us(x->worker->loop);
     map_init(&x->seen, person_key);
-    next_step(x);
+    room_import_next_step(x);
 }
 
 struct store_stmt *const room_import_stmts[] = {

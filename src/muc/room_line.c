@@ -20,13 +20,13 @@ static const char *const types[] = { "room", "affiliation", "hat", "card", "mess
 
 /* Writing. */
 
-static int put(const char *text, size_t len, void *out)
+static int room_line_put(const char *text, size_t len, void *out)
 {
     buf_append(out, text, len);
     return 0;
 }
 
-static void set_text(json_t *o, const char *key, slice text)
+static void room_line_set_text(json_t *o, const char *key, slice text)
 {
     json_object_set_new(o, key, json_stringn(text.len == 0 ? "" : text.ptr, text.len));
 }
@@ -46,7 +46,7 @@ static void set_config(json_t *o, slice stored)
         if (slice_cut(line, '=', &name, &value)) {
             char key[64];
             snprintf(key, sizeof key, "%.*s", SLICE_ARG(name));
-            set_text(config, key, value);
+            room_line_set_text(config, key, value);
         }
     json_object_set_new(o, "config", config);
 }
@@ -57,25 +57,25 @@ static void set_room(json_t *o, const struct room_line *l)
     buf_init(&secret, 2 * (size_t)OCCUPANT_SECRET_LEN);
     base64_encode(&secret, (slice){ (const char *)l->secret, sizeof l->secret });
     json_object_set_new(o, "format", json_integer(ROOM_LINE_FORMAT));
-    set_text(o, "jid", l->jid);
-    set_text(o, "creator", l->creator);
+    room_line_set_text(o, "jid", l->jid);
+    room_line_set_text(o, "creator", l->creator);
     set_time(o, "created", l->at_us);
-    set_text(o, "secret", buf_slice(&secret));
+    room_line_set_text(o, "secret", buf_slice(&secret));
     set_config(o, l->config);
-    set_text(o, "subject", l->subject);
+    room_line_set_text(o, "subject", l->subject);
     buf_fini(&secret);
 }
 
 static void set_affiliation(json_t *o, const struct room_line *l)
 {
-    set_text(o, "jid", l->jid);
-    set_text(o, "affiliation", affiliation_name(l->affiliation));
-    set_text(o, "nick", l->nick);
-    set_text(o, "reason", l->reason);
+    room_line_set_text(o, "jid", l->jid);
+    room_line_set_text(o, "affiliation", affiliation_name(l->affiliation));
+    room_line_set_text(o, "nick", l->nick);
+    room_line_set_text(o, "reason", l->reason);
     json_object_set_new(o, "follows", json_boolean(l->follows));
 }
 
-static bool is_text(const struct room_line *l)
+static bool room_line_is_text(const struct room_line *l)
 {
     return utf8_valid(l->jid) && utf8_valid(l->creator) && utf8_valid(l->config) &&
            utf8_valid(l->subject) && utf8_valid(l->nick) && utf8_valid(l->reason) &&
@@ -85,7 +85,7 @@ static bool is_text(const struct room_line *l)
 
 bool room_line_write(struct buf *out, const struct room_line *l)
 {
-    if (!is_text(l))
+    if (!room_line_is_text(l))
         return false;
     json_t *o = json_object();
     json_object_set_new(o, "type", json_string(types[l->type]));
@@ -97,24 +97,24 @@ bool room_line_write(struct buf *out, const struct room_line *l)
         set_affiliation(o, l);
         break;
     case LINE_HAT:
-        set_text(o, "jid", l->jid);
-        set_text(o, "uri", l->uri);
-        set_text(o, "title", l->title);
+        room_line_set_text(o, "jid", l->jid);
+        room_line_set_text(o, "uri", l->uri);
+        room_line_set_text(o, "title", l->title);
         break;
     case LINE_CARD:
-        set_text(o, "vcard", l->card);
+        room_line_set_text(o, "vcard", l->card);
         break;
     case LINE_MESSAGE:
         json_object_set_new(o, "id", json_integer((json_int_t)l->id));
         set_time(o, "at", l->at_us);
-        set_text(o, "stanza", l->stanza);
+        room_line_set_text(o, "stanza", l->stanza);
         break;
     case LINE_END:
         json_object_set_new(o, "affiliations", json_integer((json_int_t)l->affiliations));
         json_object_set_new(o, "messages", json_integer((json_int_t)l->messages));
         break;
     }
-    json_dump_callback(o, put, out, JSON_COMPACT);
+    json_dump_callback(o, room_line_put, out, JSON_COMPACT);
     json_decref(o);
     buf_lit(out, "\n");
     return true;
@@ -130,19 +130,19 @@ struct reading {
 };
 
 /* Enough to know it by. */
-static slice shown(slice text)
+static slice room_line_shown(slice text)
 {
     slice s = { text.ptr, text.len < SHOWN_MAX ? text.len : SHOWN_MAX };
     s.len = utf8_valid_len(s);
     return s;
 }
 
-static bool wrong(const struct reading *r, const char *key, const char *allowed)
+static bool room_line_wrong(const struct reading *r, const char *key, const char *allowed)
 {
     const json_t *v = json_object_get(r->o, key);
     slice text = SLICE("another kind of value");
     if (json_is_string(v))
-        text = shown((slice){ json_string_value(v), json_string_length(v) });
+        text = room_line_shown((slice){ json_string_value(v), json_string_length(v) });
     if (v == NULL)
         why_set(r->why, "\"%s\" is missing", key);
     else
@@ -150,11 +150,11 @@ static bool wrong(const struct reading *r, const char *key, const char *allowed)
     return false;
 }
 
-static bool get_text(const struct reading *r, const char *key, slice *out)
+static bool room_line_get_text(const struct reading *r, const char *key, slice *out)
 {
     const json_t *v = json_object_get(r->o, key);
     if (!json_is_string(v))
-        return wrong(r, key, "a text");
+        return room_line_wrong(r, key, "a text");
     *out = slice_dup(r->tmp, (slice){ json_string_value(v), json_string_length(v) });
     return true;
 }
@@ -162,18 +162,18 @@ static bool get_text(const struct reading *r, const char *key, slice *out)
 /* A text that becomes part of XML. */
 static bool get_clean(const struct reading *r, const char *key, size_t max, slice *out)
 {
-    if (!get_text(r, key, out))
+    if (!room_line_get_text(r, key, out))
         return false;
     if (!xml_is_text(*out))
-        return wrong(r, key, "a text without control characters");
-    return out->len <= max ? true : wrong(r, key, "a shorter text");
+        return room_line_wrong(r, key, "a text without control characters");
+    return out->len <= max ? true : room_line_wrong(r, key, "a shorter text");
 }
 
 static bool get_count(const struct reading *r, const char *key, uint64_t *out)
 {
     const json_t *v = json_object_get(r->o, key);
     if (!json_is_integer(v) || json_integer_value(v) < 0)
-        return wrong(r, key, "a number from 0");
+        return room_line_wrong(r, key, "a number from 0");
     *out = (uint64_t)json_integer_value(v);
     return true;
 }
@@ -182,10 +182,10 @@ static bool get_time(const struct reading *r, const char *key, uint64_t *out)
 {
     slice text;
     int64_t us;
-    if (!get_text(r, key, &text))
+    if (!room_line_get_text(r, key, &text))
         return false;
     if (!datetime_parse(text, &us) || us <= 0)
-        return wrong(r, key, "a time such as 2026-11-20T09:15:36.123456Z");
+        return room_line_wrong(r, key, "a time such as 2026-11-20T09:15:36.123456Z");
     *out = (uint64_t)us;
     return true;
 }
@@ -194,27 +194,27 @@ static bool get_time(const struct reading *r, const char *key, uint64_t *out)
 static bool get_jid(const struct reading *r, const char *key, const char *allowed, slice *out)
 {
     struct jid jid;
-    if (!get_text(r, key, out))
+    if (!room_line_get_text(r, key, out))
         return false;
     return jid_parse(&jid, *out, r->tmp) == OK && slice_eq(jid.full, *out) && jid_is_bare(&jid)
                ? true
-               : wrong(r, key, allowed);
+               : room_line_wrong(r, key, allowed);
 }
 
-static bool is_address(slice jid) { return memchr(jid.ptr, '@', jid.len) != NULL; }
+static bool room_line_is_address(slice jid) { return memchr(jid.ptr, '@', jid.len) != NULL; }
 
-static bool get_secret(const struct reading *r, uint8_t out[OCCUPANT_SECRET_LEN])
+static bool room_line_get_secret(const struct reading *r, uint8_t out[OCCUPANT_SECRET_LEN])
 {
     struct buf bytes;
     slice text;
-    if (!get_text(r, "secret", &text))
+    if (!room_line_get_text(r, "secret", &text))
         return false;
     buf_init(&bytes, 2 * (size_t)OCCUPANT_SECRET_LEN);
     bool right = base64_decode(&bytes, text) == OK && bytes.len == OCCUPANT_SECRET_LEN;
     if (right)
         memcpy(out, bytes.ptr, OCCUPANT_SECRET_LEN);
     buf_fini(&bytes);
-    return right ? true : wrong(r, "secret", "32 bytes in base64");
+    return right ? true : room_line_wrong(r, "secret", "32 bytes in base64");
 }
 
 /* Whether the line "name=value" is one of those. */
@@ -240,7 +240,7 @@ static bool config_is_right(const struct reading *r, slice text)
     room_config_store(&stored, &c);
     while (right && slice_cut(rest, '\n', &line, &rest))
         if (!has_line(buf_slice(&stored), line)) {
-            line = shown(line);
+            line = room_line_shown(line);
             why_set(r->why, "\"config\": found %.*s, allowed: the values of a configuration",
                     SLICE_ARG(line));
             right = false;
@@ -270,7 +270,7 @@ static bool get_config(const struct reading *r, slice *out)
     *out = slice_dup(r->tmp, buf_slice(&text));
     buf_fini(&text);
     if (!right)
-        return wrong(r, "config", "an object of texts");
+        return room_line_wrong(r, "config", "an object of texts");
     return config_is_right(r, *out);
 }
 
@@ -293,45 +293,46 @@ static bool is_recorded(const struct reading *r, slice text, slice *from, slice 
     return right;
 }
 
-static bool read_room(const struct reading *r, struct room_line *l)
+static bool room_line_read_room(const struct reading *r, struct room_line *l)
 {
     uint64_t format;
     slice from, sender;
     if (!get_count(r, "format", &format))
         return false;
     if (format != ROOM_LINE_FORMAT)
-        return wrong(r, "format", "1; a newer server wrote this file");
+        return room_line_wrong(r, "format", "1; a newer server wrote this file");
     if (!get_jid(r, "jid", "the address of a room", &l->jid))
         return false;
-    if (!is_address(l->jid))
-        return wrong(r, "jid", "the address of a room");
+    if (!room_line_is_address(l->jid))
+        return room_line_wrong(r, "jid", "the address of a room");
     if (!get_jid(r, "creator", "a bare address", &l->creator) ||
-        !get_time(r, "created", &l->at_us) || !get_secret(r, l->secret) ||
-        !get_config(r, &l->config) || !get_text(r, "subject", &l->subject))
+        !get_time(r, "created", &l->at_us) || !room_line_get_secret(r, l->secret) ||
+        !get_config(r, &l->config) || !room_line_get_text(r, "subject", &l->subject))
         return false;
     if (l->subject.len > 0 && (!is_recorded(r, l->subject, &from, &sender) ||
                                !slice_eq(from, l->jid) || room_line_is_presence(l->subject)))
-        return wrong(r, "subject", "a message from the room");
+        return room_line_wrong(r, "subject", "a message from the room");
     return true;
 }
 
-static bool read_affiliation(const struct reading *r, struct room_line *l)
+static bool room_line_read_affiliation(const struct reading *r, struct room_line *l)
 {
     const json_t *follows = json_object_get(r->o, "follows");
     slice name, nick;
-    if (!get_jid(r, "jid", "a bare address", &l->jid) || !get_text(r, "affiliation", &name) ||
+    if (!get_jid(r, "jid", "a bare address", &l->jid) ||
+        !room_line_get_text(r, "affiliation", &name) ||
         !get_clean(r, "nick", JID_PART_MAX, &l->nick) ||
         !get_clean(r, "reason", ROOM_LINE_TEXT_MAX, &l->reason))
         return false;
     if (!affiliation_of(name, &l->affiliation) || l->affiliation == AFF_NONE)
-        return wrong(r, "affiliation", "owner, admin, member or outcast");
-    if (l->affiliation != AFF_OUTCAST && !is_address(l->jid))
-        return wrong(r, "jid", "an address name@domain");
+        return room_line_wrong(r, "affiliation", "owner, admin, member or outcast");
+    if (l->affiliation != AFF_OUTCAST && !room_line_is_address(l->jid))
+        return room_line_wrong(r, "jid", "an address name@domain");
     if (l->nick.len > 0 &&
         (nickname_enforce(l->nick, r->tmp, &nick) != OK || !slice_eq(nick, l->nick)))
-        return wrong(r, "nick", "a nickname");
+        return room_line_wrong(r, "nick", "a nickname");
     if (!json_is_boolean(follows))
-        return wrong(r, "follows", "true or false");
+        return room_line_wrong(r, "follows", "true or false");
     l->follows = json_is_true(follows);
     return true;
 }
@@ -339,32 +340,33 @@ static bool read_affiliation(const struct reading *r, struct room_line *l)
 /* Without an address: one to choose from. */
 static bool read_hat(const struct reading *r, struct room_line *l)
 {
-    return get_text(r, "jid", &l->jid) &&
+    return room_line_get_text(r, "jid", &l->jid) &&
            (l->jid.len == 0 || get_jid(r, "jid", "a bare address", &l->jid)) &&
            get_clean(r, "uri", JID_PART_MAX, &l->uri) &&
            get_clean(r, "title", JID_PART_MAX, &l->title);
 }
 
 /* Well-formed: it is sent as it is. */
-static bool read_card(const struct reading *r, struct room_line *l)
+static bool room_line_read_card(const struct reading *r, struct room_line *l)
 {
     static const struct xml_limits limits = { CARD_BYTES_MAX, 64, 128, 4096, false };
-    if (!get_text(r, "vcard", &l->card))
+    if (!room_line_get_text(r, "vcard", &l->card))
         return false;
     return xml_read_element(r->work, l->card, SLICE(NS_CLIENT), &limits) == OK
                ? true
-               : wrong(r, "vcard", "an XML element");
+               : room_line_wrong(r, "vcard", "an XML element");
 }
 
 static bool read_message(const struct reading *r, struct room_line *l)
 {
     if (!get_count(r, "id", &l->id) || !get_time(r, "at", &l->at_us) ||
-        !get_text(r, "stanza", &l->stanza))
+        !room_line_get_text(r, "stanza", &l->stanza))
         return false;
     if (l->id == 0 || l->id > INT64_MAX / 2)
-        return wrong(r, "id", "an archive id");
+        return room_line_wrong(r, "id", "an archive id");
     if (!is_recorded(r, l->stanza, &l->jid, &l->sender))
-        return wrong(r, "stanza", "a message, or presence of somebody who enters or leaves");
+        return room_line_wrong(r, "stanza",
+                               "a message, or presence of somebody who enters or leaves");
     return true;
 }
 
@@ -372,13 +374,13 @@ static bool read_rest(const struct reading *r, struct room_line *l)
 {
     switch (l->type) {
     case LINE_ROOM:
-        return read_room(r, l);
+        return room_line_read_room(r, l);
     case LINE_AFFILIATION:
-        return read_affiliation(r, l);
+        return room_line_read_affiliation(r, l);
     case LINE_HAT:
         return read_hat(r, l);
     case LINE_CARD:
-        return read_card(r, l);
+        return room_line_read_card(r, l);
     case LINE_MESSAGE:
         return read_message(r, l);
     case LINE_END:
@@ -388,17 +390,17 @@ static bool read_rest(const struct reading *r, struct room_line *l)
     return false;
 }
 
-static bool read_line(const struct reading *r, struct room_line *l)
+static bool room_line_read_line(const struct reading *r, struct room_line *l)
 {
     slice type;
-    if (!get_text(r, "type", &type))
+    if (!room_line_get_text(r, "type", &type))
         return false;
     for (unsigned i = 0; i < sizeof types / sizeof types[0]; i++)
         if (slice_is(type, types[i])) {
             l->type = (enum room_line_type)i;
             return read_rest(r, l);
         }
-    return wrong(r, "type", "room, affiliation, hat, card, message or end");
+    return room_line_wrong(r, "type", "room, affiliation, hat, card, message or end");
 }
 
 enum err room_line_read(struct room_line *out, slice line, struct xml_work *work, struct arena *tmp,
@@ -413,7 +415,7 @@ enum err room_line_read(struct room_line *out, slice line, struct xml_work *work
         json_decref(r.o);
         return E_SYNTAX;
     }
-    bool right = read_line(&r, out);
+    bool right = room_line_read_line(&r, out);
     json_decref(r.o);
     return right ? OK : E_SYNTAX;
 }

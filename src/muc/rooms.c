@@ -39,7 +39,7 @@ static unsigned slot;
 
 void rooms_start(void) { slot = worker_state_slot(); }
 
-static slice affiliate_key(const void *item) { return ((const struct affiliate *)item)->jid; }
+static slice rooms_affiliate_key(const void *item) { return ((const struct affiliate *)item)->jid; }
 static slice reserved_key(const void *item) { return ((const struct affiliate *)item)->key; }
 static slice occupant_key(const void *item) { return ((const struct occupant *)item)->key; }
 static slice look_key(const void *item) { return ((const struct look *)item)->text; }
@@ -59,10 +59,10 @@ static struct room *room_alloc(struct actors *all, const struct host *h, slice j
 
     memcpy(text, jid.ptr, jid.len);
     r->host = h;
-    map_init(&r->affiliates, affiliate_key);
+    map_init(&r->affiliates, rooms_affiliate_key);
     map_init(&r->reserved, reserved_key);
     map_init(&r->reserved_looks, look_key);
-    map_init(&r->followers, affiliate_key);
+    map_init(&r->followers, rooms_affiliate_key);
     map_init(&r->nicks, occupant_key);
     map_init(&r->looks, look_key);
     map_init(&r->seats, seat_key);

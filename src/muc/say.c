@@ -38,7 +38,8 @@ static struct metric refused = { .name = "muster_room_messages_refused",
 struct metric *const room_say_metrics[] = { &said, &refused, NULL };
 
 /* Who to which room and what became of it, never what it says (`musterctl log trace muc on`). */
-static void trace(const char *event, const struct stanza *st, const char *why, uint32_t receivers)
+static void say_trace(const char *event, const struct stanza *st, const char *why,
+                      uint32_t receivers)
 {
     log_trace(&log_muc, LOG_C("event", event), LOG_S("from", stanza_from(st)),
               LOG_S("to", stanza_to(st)), LOG_S("id", stanza_id(st)), LOG_C("why", why),
@@ -66,16 +67,16 @@ enum routed room_refuse(struct room *r, struct stanza *st, enum stanza_error e, 
 }
 
 /* What was said, or would have been. */
-static enum routed refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
+static enum routed say_refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
 {
-    trace("room.refused", st, stanza_error_name(e), 0);
+    say_trace("room.refused", st, stanza_error_name(e), 0);
     metric_add(&refused, 1);
     return room_refuse(r, st, e, text);
 }
 
 static enum routed slow_down(struct room *r, struct stanza *st)
 {
-    trace("room.refused", st, "too fast", 0);
+    say_trace("room.refused", st, "too fast", 0);
     metric_add(&refused, 1);
     return room_slow_down(r, st);
 }
@@ -130,7 +131,7 @@ struct speaker {
 
 /* What only rooms and servers say (XEP-0359 §5, XEP-0421 §4.1, XEP-0203 §5). An owner who makes a
  * room of a chat says when it was that the chat was had (§7.9). */
-static bool forged(enum known_child known, const struct elem *e, void *arg)
+static bool say_forged(enum known_child known, const struct elem *e, void *arg)
 {
     const struct speaker *by = arg;
     const struct room *r = by->room;
@@ -169,7 +170,7 @@ static struct stanza *relayed(struct room *r, const struct occupant *o, const st
     struct stanza *out = stanza_change(st, &(struct stanza_change){ .from = from,
                                                                     .to = { "", 0 },
                                                                     .known = strip | KNOWN(PAYLOAD),
-                                                                    .unwanted = forged,
+                                                                    .unwanted = say_forged,
                                                                     .arg = &by,
                                                                     .more = buf_slice(&more) });
     buf_fini(&more);
@@ -222,8 +223,8 @@ static bool is_kept(const struct stanza *st)
 
 /* What was relayed, on its way to the disk; with the subject that it sets, or what it takes back,
  * it is handled when both are there. */
-static enum routed record(struct room *r, const struct seat *s, const struct stanza *st,
-                          const struct room_post *p, struct origin origin)
+static enum routed say_record(struct room *r, const struct seat *s, const struct stanza *st,
+                              const struct room_post *p, struct origin origin)
 {
     bool subject = is_subject(st);
     if (!subject && !stanza_has(st, KNOWN(PAYLOAD)))
@@ -247,15 +248,15 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
     bool kept = is_kept(st);
 
     if (e != SE_NONE)
-        return refuse(r, st, e, text);
+        return say_refuse(r, st, e, text);
     if (room_too_fast(r, o))
         return slow_down(r, st);
     if (is_subject(st) && room_subject_waits(r))
-        return refuse(r, st, SE_RESOURCE_CONSTRAINT,
-                      SLICE("the database is away, and earlier subjects wait for it"));
+        return say_refuse(r, st, SE_RESOURCE_CONSTRAINT,
+                          SLICE("the database is away, and earlier subjects wait for it"));
     if (kept && room_records(r) && room_archive_full())
-        return refuse(r, st, SE_RESOURCE_CONSTRAINT,
-                      SLICE("the database is away, and too many messages wait for it"));
+        return say_refuse(r, st, SE_RESOURCE_CONSTRAINT,
+                          SLICE("the database is away, and too many messages wait for it"));
     if (o->affiliation == AFF_OWNER)
         room_open(r); /* who speaks in it takes it as it is */
     uint64_t id = kept ? room_archive_mint(&r->archive) : 0;
@@ -263,7 +264,7 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
     const struct room_post post = {
         .st = out, .sender = s->jid, .id = id, .at_us = loop_wall_us(r->worker->loop)
     };
-    trace("room.said", st, id != 0 ? "kept" : "not kept", r->nicks.count);
+    say_trace("room.said", st, id != 0 ? "kept" : "not kept", r->nicks.count);
     metric_add(&said, 1);
     if (kept && !is_subject(st)) {
         room_history_add(&r->history, &post, room_history_max(&r->config), r->jid);
@@ -273,7 +274,7 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
         room_tell_followers(r, out, seat_bare(s));
     if (kept && r->affiliates.count > 1)
         room_tell_mentioned(r, out, seat_bare(s));
-    enum routed routed = record(r, s, st, &post, origin);
+    enum routed routed = say_record(r, s, st, &post, origin);
     stanza_unref(&out);
     stanza_unref(&st);
     return routed;
@@ -302,24 +303,27 @@ static enum routed deliver_private(struct room *r, const struct occupant *to,
 
 /* §7.5: a private message, to one occupant by the nickname. It goes to all of its sessions. The
  * account that it is for keeps it, and reports. */
-static enum routed to_one(struct room *r, struct seat *s, struct stanza *st, struct origin origin)
+static enum routed say_to_one(struct room *r, struct seat *s, struct stanza *st,
+                              struct origin origin)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     struct occupant *from = s->occupant;
     struct occupant *to = room_occupant(r, slice_from(stanza_to(st), st->to_bare_len + 1u), tmp);
 
     if (st->type == TYPE_GROUPCHAT)
-        return refuse(r, st, SE_BAD_REQUEST, SLICE("a message to one is not of type groupchat"));
+        return say_refuse(r, st, SE_BAD_REQUEST,
+                          SLICE("a message to one is not of type groupchat"));
     if (to == NULL || to->hidden)
-        return refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
+        return say_refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
     if (from->hidden || !room_may_pm(&r->config, (enum room_role)from->role))
-        return refuse(r, st, SE_FORBIDDEN, SLICE("your role may not send private messages here"));
+        return say_refuse(r, st, SE_FORBIDDEN,
+                          SLICE("your role may not send private messages here"));
     if (st->child_count > XML_CHILDREN_MAX - MORE_CHILDREN)
-        return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("too many elements"));
+        return say_refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("too many elements"));
     if (room_too_fast(r, from))
         return slow_down(r, st);
     struct stanza *out = relayed(r, from, st, 0);
-    trace("room.private", st, "not kept", 1);
+    say_trace("room.private", st, "not kept", 1);
     enum routed routed = deliver_private(r, to, out, origin);
     stanza_unref(&out);
     stanza_unref(&st);
@@ -393,8 +397,8 @@ enum routed room_message(struct room *r, struct stanza *st, struct origin origin
         return ROUTED;
     }
     if (s == NULL && r->locked) /* §17.2 */
-        return refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("the room is not open yet"));
+        return say_refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("the room is not open yet"));
     if (s == NULL)
-        return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
-    return stanza_to_is_bare(st) ? to_all(r, s, st, origin) : to_one(r, s, st, origin);
+        return say_refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
+    return stanza_to_is_bare(st) ? to_all(r, s, st, origin) : say_to_one(r, s, st, origin);
 }

@@ -49,7 +49,7 @@ static const struct message_row put_out_message = {
     .run = put_out_run,
 };
 
-static void switched(const struct setting *s)
+static void service_switched(const struct setting *s)
 {
     struct node *n = atomic_load(&node);
     for (unsigned i = 0; n != NULL && !setting_bool(s) && i < n->worker_count; i++)
@@ -60,12 +60,12 @@ static struct setting enabled = {
     .name = "muc.enabled",
     .type = PARAM_BOOL,
     .def = 1,
-    .changed = switched,
+    .changed = service_switched,
     .doc = "Whether there is group chat (XEP-0045) at conference.<domain> of each domain. Off: all "
            "occupants leave their rooms, and persistent rooms wait until it is on again.",
 };
 
-static bool is_request(const struct stanza *st)
+static bool service_is_request(const struct stanza *st)
 {
     return st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET);
 }
@@ -77,7 +77,7 @@ static enum routed nowhere(struct room *r, struct stanza *st)
         return room_found(r, st);
     /* XEP-0410 §3.2: to a client that asks whether it is still there, item-not-found would say so
      */
-    if (is_request(st) && !stanza_to_is_bare(st))
+    if (service_is_request(st) && !stanza_to_is_bare(st))
         room_error(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
     else
         route_error(r->worker, st, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
@@ -106,17 +106,18 @@ enum routed room_receive(struct room *r, struct stanza *st, struct origin origin
     case STANZA_MESSAGE:
         return room_message(r, st, origin);
     default:
-        return is_request(st) && stanza_to_is_bare(st) ? iq_to_room(r->worker, r->host, st, origin)
-                                                       : room_iq_relay(r, st);
+        return service_is_request(st) && stanza_to_is_bare(st)
+                   ? iq_to_room(r->worker, r->host, st, origin)
+                   : room_iq_relay(r, st);
     }
 }
 
-static enum routed receive(struct worker *w, const struct host *h, struct stanza *st,
-                           struct origin origin)
+static enum routed service_receive(struct worker *w, const struct host *h, struct stanza *st,
+                                   struct origin origin)
 {
     slice bare = stanza_to_bare(st);
     if (memchr(bare.ptr, '@', bare.len) == NULL) { /* the service, or a resource of it */
-        if (is_request(st) || (st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY))))
+        if (service_is_request(st) || (st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY))))
             route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
         stanza_unref(&st);
         return ROUTED;
@@ -161,11 +162,11 @@ const struct host muc_hosts[] = {
       .disco = features_of_service,
       .enabled = &enabled,
       .iq = muc_service_rules,
-      .receive = receive },
+      .receive = service_receive },
     { 0 },
 };
 
-static void worker_start(struct worker *w)
+static void service_worker_start(struct worker *w)
 {
     if (w->index == 0)
         rooms_count_stored(w);
@@ -215,7 +216,7 @@ const struct feature muc_feature = {
     .metrics = room_say_metrics,
     .logs = (struct log_area *const[]){ &log_muc, NULL },
     .start = rooms_start,
-    .worker_start = worker_start,
+    .worker_start = service_worker_start,
     .worker_ended = rooms_stop,
     .audience_back = back,
     .messages = room_info_messages,

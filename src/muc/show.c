@@ -77,8 +77,8 @@ static bool is_forged(enum known_child known, const struct elem *e, void *arg)
            elem_is(e, "addresses", NS_ADDRESS);
 }
 
-static struct stanza *presence_of(struct room *r, struct occupant *o, unsigned with_jid,
-                                  const struct show *how, const char *self)
+static struct stanza *show_presence_of(struct room *r, struct occupant *o, unsigned with_jid,
+                                       const struct show *how, const char *self)
 {
     slice jid = with_jid ? occupant_seat(o)->jid : (slice){ 0 };
     struct arena *tmp = loop_scratch(r->worker->loop);
@@ -111,7 +111,7 @@ struct stanza *occupant_shown(struct room *r, struct occupant *o, unsigned with_
 {
     static const struct show plain = { 0 };
     if (o->shown[with_jid] == NULL)
-        o->shown[with_jid] = presence_of(r, o, with_jid, &plain, NULL);
+        o->shown[with_jid] = show_presence_of(r, o, with_jid, &plain, NULL);
     return o->shown[with_jid];
 }
 
@@ -127,7 +127,7 @@ unsigned room_seeing(const struct room *r, unsigned with_jid)
     return with_jid ? TO_MODERATORS : TO_OTHERS;
 }
 
-static bool is_plain(const struct show *how)
+static bool show_is_plain(const struct show *how)
 {
     return how->codes == NULL && how->nick.len == 0 && how->actor_nick.len == 0 &&
            how->reason.len == 0 && !how->destroyed && how->left == NULL;
@@ -135,9 +135,9 @@ static bool is_plain(const struct show *how)
 
 static void show_some(struct room *r, struct occupant *o, const struct show *how, unsigned with_jid)
 {
-    bool shared = is_plain(how) && o->role != ROLE_NONE;
+    bool shared = show_is_plain(how) && o->role != ROLE_NONE;
     struct stanza *st = shared ? stanza_ref(occupant_shown(r, o, with_jid))
-                               : presence_of(r, o, with_jid, how, NULL);
+                               : show_presence_of(r, o, with_jid, how, NULL);
     room_send_all(r, st, room_seeing(r, with_jid), o);
     stanza_unref(&st);
 }
@@ -145,7 +145,7 @@ static void show_some(struct room *r, struct occupant *o, const struct show *how
 void room_show_self(struct room *r, struct occupant *o, const struct seat *s, const char *codes)
 {
     const struct show how = { .codes = codes };
-    struct stanza *st = presence_of(r, o, room_shows_jids(r, o), &how, "110");
+    struct stanza *st = show_presence_of(r, o, room_shows_jids(r, o), &how, "110");
     audience_tell(&r->audience, s->jid, st);
     stanza_unref(&st);
 }
@@ -153,7 +153,7 @@ void room_show_self(struct room *r, struct occupant *o, const struct seat *s, co
 void room_show_left(struct room *r, struct occupant *o, const struct seat *s,
                     const struct show *how)
 {
-    struct stanza *st = presence_of(r, o, 0, how, "110");
+    struct stanza *st = show_presence_of(r, o, 0, how, "110");
     audience_tell(&r->audience, s->jid, st);
     stanza_unref(&st);
 }
@@ -194,7 +194,7 @@ void room_show(struct room *r, struct occupant *o, const struct show *how)
     o->known = visible;
     o->late = false;
     struct stanza *st =
-        presence_of(r, o, room_shows_jids(r, o), how, how->own != NULL ? how->own : "110");
+        show_presence_of(r, o, room_shows_jids(r, o), how, how->own != NULL ? how->own : "110");
     LIST_EACH (it, &o->seats)
         audience_tell(&r->audience, CONTAINER_OF(it, struct seat, node)->jid, st);
     stanza_unref(&st);

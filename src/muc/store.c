@@ -173,7 +173,7 @@ void rooms_release(slice creator)
     room_makers_count(creator, -1);
 }
 
-static void counted(void *arg, enum store_result result, const struct store_batch *b)
+static void muc_store_counted(void *arg, enum store_result result, const struct store_batch *b)
 {
     (void)arg;
     if (result == STORE_OK && store_row_count(b, 0) == 1) {
@@ -190,12 +190,12 @@ void rooms_count_stored(struct worker *w)
     /* those that are made from now on count themselves */
     STORE_ADD(b, &room_count, STORE_ANY_ROWS, SV_I(w->node->start_wall_us));
     STORE_ADD(b, &room_makers, STORE_ANY_ROWS, SV_I(w->node->start_wall_us));
-    store_submit(b, w->loop, 0, counted, NULL);
+    store_submit(b, w->loop, 0, muc_store_counted, NULL);
 }
 
 /* Loading. The rows may be damaged: what makes no sense is left out. */
 
-static void load_affiliations(struct room *r, const struct store_batch *b)
+static void muc_store_load_affiliations(struct room *r, const struct store_batch *b)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     for (uint32_t i = 0; i < store_row_count(b, 1); i++) {
@@ -215,7 +215,7 @@ static void load_affiliations(struct room *r, const struct store_batch *b)
     }
 }
 
-static void load_row(struct room *r, const struct store_batch *b)
+static void muc_store_load_row(struct room *r, const struct store_batch *b)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     struct room_config config;
@@ -232,7 +232,7 @@ static void load_row(struct room *r, const struct store_batch *b)
         r->subject = NULL;
     r->creator = slice_keep(creator);
     r->created_us = (uint64_t)store_int(b, 0, 0, 5);
-    load_affiliations(r, b);
+    muc_store_load_affiliations(r, b);
     room_makers_weigh(r);
     if (store_row_count(b, 2) == 1)
         room_vcard_loaded(r, store_text(b, 2, 0, 0));
@@ -248,7 +248,7 @@ static void history_loaded(struct room_archive *a, void *arg)
     followers_loaded(r);
 }
 
-static void loaded(void *arg, enum store_result result, const struct store_batch *b)
+static void muc_store_loaded(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct room *r = arg;
     if (result != STORE_OK) {
@@ -256,7 +256,7 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
     } else if (store_row_count(b, 0) != 1) {
         actor_loaded(&r->actor, E_NOTFOUND);
     } else {
-        load_row(r, b);
+        muc_store_load_row(r, b);
         room_history_load(&r->history, &r->archive, room_history_max(&r->config), history_loaded,
                           r);
     }
@@ -269,7 +269,7 @@ void room_load(struct room *r)
     STORE_ADD(b, &affiliations_get, STORE_ANY_ROWS, SV_T(r->jid));
     STORE_ADD(b, &room_vcard_hashes, STORE_ANY_ROWS, SV_T(r->jid));
     STORE_ADD(b, &room_hats_get, STORE_ANY_ROWS, SV_T(r->jid));
-    store_submit(b, r->worker->loop, 0, loaded, r);
+    store_submit(b, r->worker->loop, 0, muc_store_loaded, r);
 }
 
 static slice text_or_empty(slice s) { return s.ptr == NULL ? SLICE("") : s; }
@@ -330,7 +330,7 @@ void room_store_remove(struct store_batch *b, const struct room *r)
     room_spoken_remove(b, r);
 }
 
-static void written(void *arg, enum store_result result, const struct store_batch *b)
+static void muc_store_written(void *arg, enum store_result result, const struct store_batch *b)
 {
     (void)result;
     (void)b;
@@ -351,7 +351,7 @@ void room_store_beside(struct room *r)
     room_vcard_store(b, r);
     room_hats_remove(b, r);
     room_hats_store(b, r);
-    store_submit(b, r->worker->loop, 0, written, r);
+    store_submit(b, r->worker->loop, 0, muc_store_written, r);
 }
 
 void rooms_read_listed(struct worker *w, slice domain, int64_t max, store_done_fn *done, void *arg)

@@ -28,15 +28,15 @@ struct room_subject {
     struct origin waits[SUBJECTS_MAX]; /* the first `written` for what is with the store */
 };
 
-static void put(struct room_subject *d);
+static void subject_put(struct room_subject *d);
 
-static void due(struct timer *t, struct loop *loop)
+static void subject_timer_due(struct timer *t, struct loop *loop)
 {
     (void)loop;
-    put(CONTAINER_OF(t, struct room_subject, timer));
+    subject_put(CONTAINER_OF(t, struct room_subject, timer));
 }
 
-static void tell(struct room_subject *d, uint32_t count)
+static void subject_tell(struct room_subject *d, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
         ticket_done(d->room->worker, d->waits[i]);
@@ -44,17 +44,17 @@ static void tell(struct room_subject *d, uint32_t count)
     d->count -= count;
 }
 
-static void end(struct room_subject *d)
+static void subject_end(struct room_subject *d)
 {
     struct room *r = d->room;
-    tell(d, d->count);
+    subject_tell(d, d->count);
     if (r->subject_due == d)
         r->subject_due = NULL;
     mem_free(&d);
     room_unpin(r);
 }
 
-static void written(void *arg, enum store_result result, const struct store_batch *b)
+static void subject_written(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct room_subject *d = arg;
     struct room *r = d->room;
@@ -62,20 +62,20 @@ static void written(void *arg, enum store_result result, const struct store_batc
     (void)b;
     d->writing = false;
     if (!here || r->worker->stopping) {
-        end(d);
+        subject_end(d);
     } else if (result != STORE_OK && result != STORE_CONFLICT) {
-        d->timer.fn = due;
+        d->timer.fn = subject_timer_due;
         timer_set(r->worker->loop, &d->timer, RETRY_MS);
     } else {
-        tell(d, d->written);
+        subject_tell(d, d->written);
         if (d->again)
-            put(d);
+            subject_put(d);
         else
-            end(d);
+            subject_end(d);
     }
 }
 
-static void put(struct room_subject *d)
+static void subject_put(struct room_subject *d)
 {
     struct room *r = d->room;
     struct buf text;
@@ -89,7 +89,7 @@ static void put(struct room_subject *d)
     d->writing = true;
     d->again = false;
     d->written = d->count;
-    store_submit(b, r->worker->loop, 0, written, d);
+    store_submit(b, r->worker->loop, 0, subject_written, d);
 }
 
 /* The room stays until it is stored: else it might be read again without it. */
@@ -109,7 +109,7 @@ static enum routed store(struct room *r, struct origin origin)
     if (d->writing)
         d->again = true;
     else if (!timer_is_set(&d->timer))
-        put(d);
+        subject_put(d);
     return waits ? ROUTE_PENDING : ROUTED;
 }
 
@@ -168,7 +168,7 @@ void room_subject_drop(struct room *r)
         return;
     timer_cancel(&d->timer);
     if (!r->worker->stopping)
-        tell(d, d->count);
+        subject_tell(d, d->count);
     mem_free(&d);
     if (!r->worker->stopping)
         room_unpin(r);

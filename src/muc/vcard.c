@@ -166,7 +166,7 @@ struct setting_card {
     slice vcard, hashes;
 };
 
-static void applied(struct setting_card *c, enum store_result result)
+static void muc_vcard_applied(struct setting_card *c, enum store_result result)
 {
     struct room *r = c->room;
     if (result == STORE_OK && room_is(r, c->room_id)) {
@@ -187,13 +187,13 @@ static void applied(struct setting_card *c, enum store_result result)
     mem_free(&c);
 }
 
-static void committed(void *arg, enum store_result result, const struct store_batch *b)
+static void muc_vcard_committed(void *arg, enum store_result result, const struct store_batch *b)
 {
     (void)b;
-    applied(arg, result);
+    muc_vcard_applied(arg, result);
 }
 
-static void card_set(struct iq *iq)
+static void muc_vcard_card_set(struct iq *iq)
 {
     struct room *r = room_of_iq(iq);
     struct elem any;
@@ -223,9 +223,9 @@ static void card_set(struct iq *iq)
                 room_vcard_remove(b, r);
             else
                 STORE_ADD(b, &put, 1, SV_I(r->id), SV_T(c->hashes), SV_T(c->vcard));
-            store_submit(b, r->worker->loop, 0, committed, c);
+            store_submit(b, r->worker->loop, 0, muc_vcard_committed, c);
         } else {
-            applied(c, STORE_OK);
+            muc_vcard_applied(c, STORE_OK);
         }
     }
     buf_fini(&hashes);
@@ -233,34 +233,34 @@ static void card_set(struct iq *iq)
 }
 
 /* XEP-0054 §3.1: who has none has an empty one. */
-static void answer(struct iq *iq, slice card)
+static void muc_vcard_answer(struct iq *iq, slice card)
 {
     iq_result(iq, card.len > 0 ? card : SLICE("<vCard xmlns='" NS_VCARD "'/>"));
 }
 
-static void was_read(void *arg, enum store_result result, const struct store_batch *b)
+static void muc_vcard_was_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     if (result == STORE_OK)
-        answer(arg, store_row_count(b, 0) == 1 ? store_text(b, 0, 0, 0) : (slice){ 0 });
+        muc_vcard_answer(arg, store_row_count(b, 0) == 1 ? store_text(b, 0, 0, 0) : (slice){ 0 });
     else
         iq_error(arg, SE_RESOURCE_CONSTRAINT, SLICE("the card could not be read now"));
 }
 
-static void card_get(struct iq *iq)
+static void muc_vcard_card_get(struct iq *iq)
 {
     const struct room *r = room_of_iq(iq);
     if (!r->stored) {
-        answer(iq, r->vcard);
+        muc_vcard_answer(iq, r->vcard);
     } else {
         struct store_batch *b = store_read(r->worker->store, (uint64_t)r->id);
         STORE_ADD(b, &room_vcard_get, STORE_ANY_ROWS, SV_I(r->id));
-        store_submit(b, r->worker->loop, 0, was_read, iq_hold(iq));
+        store_submit(b, r->worker->loop, 0, muc_vcard_was_read, iq_hold(iq));
     }
 }
 
 static const struct iq_rule rules[] = {
-    { TYPE_GET, NS_VCARD, "vCard", IQ_TO_ROOM, card_get },
-    { TYPE_SET, NS_VCARD, "vCard", IQ_TO_ROOM, card_set },
+    { TYPE_GET, NS_VCARD, "vCard", IQ_TO_ROOM, muc_vcard_card_get },
+    { TYPE_SET, NS_VCARD, "vCard", IQ_TO_ROOM, muc_vcard_card_set },
     { 0 },
 };
 

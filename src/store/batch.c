@@ -102,7 +102,7 @@ static char *reserve(struct store_batch *b, size_t bytes)
 }
 
 /* Packed: the type in a byte, then an integer of 8 bytes, or a length of 4 bytes and the bytes. */
-static void pack(struct store_batch *b, const struct store_val *v)
+static void batch_pack(struct store_batch *b, const struct store_val *v)
 {
     bool has_bytes = v->type == STORE_TEXT || v->type == STORE_BLOB;
     size_t body = v->type == STORE_INT ? sizeof v->num : 0;
@@ -140,7 +140,7 @@ const char *batch_unpack(const char *at, struct store_val *out)
     return at;
 }
 
-static bool fits(const struct store_val *v, char letter)
+static bool batch_fits(const struct store_val *v, char letter)
 {
     switch (v->type) {
     case STORE_NULL:
@@ -161,8 +161,8 @@ static void pack_all(struct store_batch *b, const char *params, const struct sto
                      unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
-        ensure(fits(&vals[i], params[i])); /* also ends at the NUL: too many values */
-        pack(b, &vals[i]);
+        ensure(batch_fits(&vals[i], params[i])); /* also ends at the NUL: too many values */
+        batch_pack(b, &vals[i]);
     }
     ensure(params[count] == '\0');
 }

@@ -32,7 +32,7 @@ static uint32_t *head_of(const struct late_set *set, int64_t owner)
     return &set->heads[(hash >> 32) & (set->cap - 1)];
 }
 
-static void grow(struct late_set *set)
+static void late_grow(struct late_set *set)
 {
     set->cap = set->cap > 0 ? set->cap * 2 : CAP_FIRST;
     ensure(set->cap < CHAIN_END);
@@ -58,7 +58,7 @@ void late_add(struct late_set *set, const int64_t *row, int64_t log_id)
 {
     ensure(set->order == NULL);
     if (set->count == set->cap)
-        grow(set);
+        late_grow(set);
     uint32_t at = set->count++;
     uint32_t *head = head_of(set, row[0]);
     memcpy(set->rows + (size_t)at * set->width, row, set->width * sizeof *row);
@@ -80,7 +80,7 @@ void late_rewind(struct late_set *set, struct late_mark to)
     set->log_id_max = to.log_id_max;
 }
 
-static int compare(const void *a, const void *b, void *arg)
+static int late_compare(const void *a, const void *b, void *arg)
 {
     const struct late_set *set = arg;
     const int64_t *x = late_row(set, *(const uint32_t *)a);
@@ -98,7 +98,7 @@ void late_sort(struct late_set *set)
         set->order = mem_alloc(set->count * sizeof *set->order);
     for (uint32_t i = 0; i < set->count; i++)
         set->order[i] = i;
-    qsort_r(set->order, set->count, sizeof *set->order, compare, set);
+    qsort_r(set->order, set->count, sizeof *set->order, late_compare, set);
 }
 
 int late_inserted(const struct late_set *set, uint32_t row)

@@ -13,8 +13,8 @@ static uint32_t newest(const struct store_schema *schema)
     return version;
 }
 
-static enum err check(const struct migrate_ops *ops, void *db, const char *name,
-                      const struct store_schema *schema, struct why *why)
+static enum err migrate_check(const struct migrate_ops *ops, void *db, const char *name,
+                              const struct store_schema *schema, struct why *why)
 {
     uint32_t found;
     enum err e = ops->version(db, schema->feature, &found, why);
@@ -28,8 +28,9 @@ static enum err check(const struct migrate_ops *ops, void *db, const char *name,
 }
 
 /* Adds the migrations that it has applied to *applied. */
-static enum err upgrade(const struct migrate_ops *ops, void *db, const struct store_schema *schema,
-                        unsigned *applied, struct why *why)
+static enum err migrate_upgrade(const struct migrate_ops *ops, void *db,
+                                const struct store_schema *schema, unsigned *applied,
+                                struct why *why)
 {
     uint32_t found;
     enum err e = ops->version(db, schema->feature, &found, why);
@@ -53,9 +54,9 @@ enum err migrate_run(const struct migrate_ops *ops, void *db, const char *name,
     enum err e = OK;
     unsigned applied = 0;
     for (size_t i = 0; e == OK && schemas[i] != NULL; i++)
-        e = check(ops, db, name, schemas[i], why);
+        e = migrate_check(ops, db, name, schemas[i], why);
     for (size_t i = 0; e == OK && schemas[i] != NULL; i++)
-        e = upgrade(ops, db, schemas[i], &applied, why);
+        e = migrate_upgrade(ops, db, schemas[i], &applied, why);
     if (applied > 0) /* a line for all: a new database has some fifty */
         log_info(&log_store, LOG_EV("store.migrated"), LOG_C("database", name),
                  LOG_I("migrations", applied));

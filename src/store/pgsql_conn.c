@@ -136,7 +136,7 @@ bool pg_is_lost(const struct pg_conn *c)
     return c->pq == NULL || PQstatus(c->pq) != CONNECTION_OK;
 }
 
-static enum pg_fault lose(struct pg_conn *c, const char *text)
+static enum pg_fault pgsql_conn_lose(struct pg_conn *c, const char *text)
 {
     pg_fail(c, PG_LOST, text);
     pg_disconnect(c);
@@ -148,7 +148,7 @@ static bool move(struct pg_conn *c)
 {
     int unsent = PQflush(c->pq);
     if (unsent < 0) {
-        lose(c, PQerrorMessage(c->pq));
+        pgsql_conn_lose(c, PQerrorMessage(c->pq));
         return false;
     }
     struct pollfd fd = { PQsocket(c->pq), (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), 0 };
@@ -157,11 +157,11 @@ static bool move(struct pg_conn *c)
     if (c->until_us != UINT64_MAX)
         left_ms = c->until_us > now_us ? (int)((c->until_us - now_us) / 1000 + 1) : 0;
     if (poll(&fd, 1, left_ms) == 0) {
-        lose(c, "no answer for seconds");
+        pgsql_conn_lose(c, "no answer for seconds");
         return false;
     }
     if ((fd.revents & ~POLLOUT) != 0 && PQconsumeInput(c->pq) == 0) {
-        lose(c, PQerrorMessage(c->pq));
+        pgsql_conn_lose(c, PQerrorMessage(c->pq));
         return false;
     }
     return true;
@@ -269,11 +269,12 @@ enum pg_fault pg_synced(struct pg_conn *c)
         pg_judge(c, res); /* the server may say in its place why it goes */
     PQclear(res);
     if (c->pq != NULL && !is_sync)
-        return lose(c, "the answers of the server are out of step");
+        return pgsql_conn_lose(c, "the answers of the server are out of step");
     return c->pq == NULL ? PG_LOST : PG_OK;
 }
 
-static PGresult *ask(struct pg_conn *c, const char *sql, const Oid *type, const char *param)
+static PGresult *pgsql_conn_ask(struct pg_conn *c, const char *sql, const Oid *type,
+                                const char *param)
 {
     PGresult *res = NULL, *more;
     enum pg_fault fault = PG_OK;
@@ -296,23 +297,23 @@ static PGresult *ask(struct pg_conn *c, const char *sql, const Oid *type, const 
 PGresult *pg_ask(struct pg_conn *c, const char *sql, const char *param)
 {
     const Oid text = OID_TEXT;
-    return ask(c, sql, &text, param);
+    return pgsql_conn_ask(c, sql, &text, param);
 }
 
 PGresult *pg_ask_int(struct pg_conn *c, const char *sql, const char *decimal)
 {
     const Oid int8 = OID_INT8;
-    return ask(c, sql, &int8, decimal);
+    return pgsql_conn_ask(c, sql, &int8, decimal);
 }
 
 enum pg_fault pg_script(struct pg_conn *c, const char *sql)
 {
     if (c->pq == NULL || PQexitPipelineMode(c->pq) == 0 || PQsetnonblocking(c->pq, 0) != 0)
-        return lose(c, "the answers of the server are out of step");
+        return pgsql_conn_lose(c, "the answers of the server are out of step");
     PGresult *res = PQexec(c->pq, sql);
     enum pg_fault fault = pg_judge(c, res);
     PQclear(res);
     if (c->pq != NULL && (PQsetnonblocking(c->pq, 1) != 0 || PQenterPipelineMode(c->pq) == 0))
-        return lose(c, "the answers of the server are out of step");
+        return pgsql_conn_lose(c, "the answers of the server are out of step");
     return fault;
 }

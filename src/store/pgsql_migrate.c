@@ -14,20 +14,21 @@ static const struct store_migration own_migrations[] = {
 };
 static const struct store_schema own_schema = { .feature = "store", .migrations = own_migrations };
 
-static enum err failed(struct pg_db *db, const char *what, struct why *why)
+static enum err pgsql_migrate_failed(struct pg_db *db, const char *what, struct why *why)
 {
     why_set(why, "database %s: %s: %s", db->name, what, db->writer.conn.text);
     return E_IO;
 }
 
-static enum err version(void *arg, const char *feature, uint32_t *out, struct why *why)
+static enum err pgsql_migrate_version(void *arg, const char *feature, uint32_t *out,
+                                      struct why *why)
 {
     struct pg_db *db = arg;
     int64_t found = 0;
     PGresult *res =
         pg_ask(&db->writer.conn, "SELECT version FROM schema WHERE feature = $1", feature);
     if (res == NULL)
-        return failed(db, "its table schema cannot be read", why);
+        return pgsql_migrate_failed(db, "its table schema cannot be read", why);
     if (PQntuples(res) > 0 && !slice_int(slice_of(PQgetvalue(res, 0, 0)), &found))
         found = UINT32_MAX;
     PQclear(res);
@@ -35,7 +36,7 @@ static enum err version(void *arg, const char *feature, uint32_t *out, struct wh
     return OK;
 }
 
-static enum pg_fault record(struct pg_conn *c, const char *feature, uint32_t number)
+static enum pg_fault pgsql_migrate_record(struct pg_conn *c, const char *feature, uint32_t number)
 {
     char sql[160];
     snprintf(sql, sizeof sql,
@@ -47,8 +48,8 @@ static enum pg_fault record(struct pg_conn *c, const char *feature, uint32_t num
     return res != NULL ? PG_OK : PG_BROKEN;
 }
 
-static enum err apply(void *arg, const char *feature, const struct store_migration *m,
-                      struct why *why)
+static enum err pgsql_migrate_apply(void *arg, const char *feature, const struct store_migration *m,
+                                    struct why *why)
 {
     struct pg_db *db = arg;
     struct pg_conn *c = &db->writer.conn;
@@ -56,7 +57,7 @@ static enum err apply(void *arg, const char *feature, const struct store_migrati
     if (fault == PG_OK && m->pgsql != NULL)
         fault = pg_script(c, m->pgsql);
     if (fault == PG_OK)
-        fault = record(c, feature, m->version);
+        fault = pgsql_migrate_record(c, feature, m->version);
     if (fault == PG_OK)
         fault = pg_script(c, "COMMIT");
     if (fault == PG_OK)
@@ -80,13 +81,13 @@ static enum err apply(void *arg, const char *feature, const struct store_migrati
     " COMMENT ON TABLE schema IS '" MARK ": versions of features'; COMMIT"
 
 /* Another program's tables are left alone; an empty schema becomes ours. */
-static enum err claim(struct pg_db *db, struct why *why)
+static enum err pgsql_migrate_claim(struct pg_db *db, struct why *why)
 {
     struct pg_conn *c = &db->writer.conn;
     enum err e = OK;
     PGresult *res = pg_ask(c, LOOK, NULL);
     if (res == NULL)
-        return failed(db, "its tables cannot be listed", why);
+        return pgsql_migrate_failed(db, "its tables cannot be listed", why);
     const char *schema = PQgetvalue(res, 0, 0), *mark = PQgetvalue(res, 0, 1);
     const char *table = PQgetvalue(res, 0, 2);
     if (*schema == '\0') {
@@ -102,7 +103,8 @@ static enum err claim(struct pg_db *db, struct why *why)
                 db->name, table, schema);
         e = E_UNSUPPORTED;
     } else if (pg_script(c, CLAIM) != PG_OK) {
-        e = failed(db, "tables cannot be made (the role has to own the database)", why);
+        e = pgsql_migrate_failed(db, "tables cannot be made (the role has to own the database)",
+                                 why);
         pg_script(c, "ROLLBACK");
     }
     PQclear(res);
@@ -111,15 +113,15 @@ static enum err claim(struct pg_db *db, struct why *why)
 
 enum err pg_migrate(struct pg_db *db, const struct store_conf *conf, struct why *why)
 {
-    static const struct migrate_ops ops = { version, apply };
+    static const struct migrate_ops ops = { pgsql_migrate_version, pgsql_migrate_apply };
     const struct store_schema *own[] = { &own_schema, NULL };
-    enum err e = claim(db, why);
+    enum err e = pgsql_migrate_claim(db, why);
     if (e == OK)
         e = migrate_run(&ops, db, db->name, own, why);
     return e == OK ? migrate_run(&ops, db, db->name, conf->schemas, why) : e;
 }
 
-static enum pg_fault done(struct pg_conn *c, PGresult *res)
+static enum pg_fault pgsql_migrate_done(struct pg_conn *c, PGresult *res)
 {
     PQclear(res);
     return res != NULL ? PG_OK : c->pq != NULL ? PG_REFUSED : PG_LOST;
@@ -131,7 +133,7 @@ static enum pg_fault declare(struct pg_conn *c, const struct store_late *late, c
     if (snprintf(sql, sizeof sql, "DECLARE late NO SCROLL CURSOR FOR %s", late->rebuild) >=
         (int)sizeof sql)
         return pg_fail(c, PG_REFUSED, "the text of rebuild is too long");
-    return done(c, pg_ask_int(c, sql, position));
+    return pgsql_migrate_done(c, pg_ask_int(c, sql, position));
 }
 
 /* The next page of the log, inserted; `last` is the log id that was reached. */
@@ -144,7 +146,7 @@ static enum pg_fault copy_page(struct pg_conn *c, const struct store_late *late,
     PGresult *res = pg_ask(c, sql, NULL);
     *rows = res != NULL ? PQntuples(res) : 0;
     if (res == NULL)
-        return done(c, NULL);
+        return pgsql_migrate_done(c, NULL);
     if (PQnfields(res) != (int)strlen(late->insert->params) + 1)
         fault = pg_fail(c, PG_REFUSED, "rebuild has another number of columns than the insert");
     for (int row = 0; fault == PG_OK && row < *rows; row++)
@@ -166,7 +168,7 @@ static enum pg_fault copy_all(struct pg_conn *c, const struct store_late *late,
     char sql[192];
     enum pg_fault fault = pg_prepare_plain(c, late->insert);
     if (fault == PG_OK)
-        fault = done(c, pg_ask(c, "BEGIN", NULL));
+        fault = pgsql_migrate_done(c, pg_ask(c, "BEGIN", NULL));
     if (fault == PG_OK)
         fault = declare(c, late, position);
     do {
@@ -177,8 +179,8 @@ static enum pg_fault copy_all(struct pg_conn *c, const struct store_late *late,
              " DO UPDATE SET position = excluded.position",
              (long long)last);
     if (fault == PG_OK && last > 0)
-        fault = done(c, pg_ask(c, sql, late->name));
-    return fault == PG_OK ? done(c, pg_ask(c, "COMMIT", NULL)) : fault;
+        fault = pgsql_migrate_done(c, pg_ask(c, sql, late->name));
+    return fault == PG_OK ? pgsql_migrate_done(c, pg_ask(c, "COMMIT", NULL)) : fault;
 }
 
 enum err pg_rebuild(struct pg_db *db, struct why *why)
@@ -189,8 +191,8 @@ enum err pg_rebuild(struct pg_db *db, struct why *why)
         return OK;
     PGresult *res = pg_ask(c, "SELECT position FROM reader WHERE name = $1", late->name);
     if (res == NULL)
-        return failed(db, "the position of late rows cannot be read", why);
+        return pgsql_migrate_failed(db, "the position of late rows cannot be read", why);
     enum pg_fault fault = copy_all(c, late, PQntuples(res) > 0 ? PQgetvalue(res, 0, 0) : "0");
     PQclear(res);
-    return fault == PG_OK ? OK : failed(db, "late rows cannot be made again", why);
+    return fault == PG_OK ? OK : pgsql_migrate_failed(db, "late rows cannot be made again", why);
 }

@@ -15,7 +15,7 @@ static uint32_t timeout_of(uint64_t due_us, uint64_t now_us)
 }
 
 /* One transaction, and one round trip. A failure takes back what was set. */
-static enum pg_fault run_parts(struct pg_reader *r, struct store_batch *b)
+static enum pg_fault pgsql_read_run_parts(struct pg_reader *r, struct store_batch *b)
 {
     struct pg_conn *c = &r->conn;
     uint64_t now_us = clock_mono_us(), deadline_us = batch_due_us(b, now_us);
@@ -62,7 +62,7 @@ static enum pg_fault run_twice(struct pg_reader *r, struct store_batch *b)
                 return PG_LOST;
         }
         batch_clear_results(b);
-        fault = run_parts(r, b);
+        fault = pgsql_read_run_parts(r, b);
     }
     return fault;
 }
@@ -77,7 +77,7 @@ static enum store_result result_of(const struct pg_conn *c, enum pg_fault fault)
     return fault == PG_REFUSED ? STORE_CONFLICT : STORE_DOWN;
 }
 
-static void run_read(struct pg_reader *r, struct store_batch *b)
+static void pgsql_read_run_read(struct pg_reader *r, struct store_batch *b)
 {
     uint64_t began_us = clock_mono_us();
     b->result = result_of(&r->conn, run_twice(r, b));
@@ -96,7 +96,7 @@ void *pg_reader_main(void *reader)
     /* the last one is for long reads as well: all others are always there for short ones */
     unsigned takes = r == &db->readers[db->reader_count - 1] ? READ_SHORT | READ_LONG : READ_SHORT;
     while ((b = read_queue_take(&db->reads, takes)) != NULL) {
-        run_read(r, b);
+        pgsql_read_run_read(r, b);
         store_finish(db->store, b);
     }
     return NULL;

@@ -14,12 +14,12 @@ struct args {
     uint32_t last;
 };
 
-static const char *text_of(const struct store_stmt *stmt)
+static const char *pgsql_stmt_text_of(const struct store_stmt *stmt)
 {
     return stmt->sql != NULL ? stmt->sql : stmt->pgsql;
 }
 
-static int type_of(char letter)
+static int pgsql_stmt_type_of(char letter)
 {
     switch (letter) {
     case 'i':
@@ -78,7 +78,7 @@ static int types_of(Oid types[STORE_PARAMS_MAX], const struct store_stmt *stmt)
 {
     int count = (int)strlen(stmt->params);
     for (int i = 0; i < count; i++)
-        types[i] = (Oid)type_of(stmt->params[i]);
+        types[i] = (Oid)pgsql_stmt_type_of(stmt->params[i]);
     return count;
 }
 
@@ -89,14 +89,14 @@ static void ask_plan(struct pg_conn *c, const char *name, const struct store_stm
     Oid types[STORE_PARAMS_MAX];
     int count = types_of(types, stmt);
     buf_init(&sql, SQL_BYTES_MAX);
-    put_last(&sql, text_of(stmt), last);
+    put_last(&sql, pgsql_stmt_text_of(stmt), last);
     if (c->pq != NULL && !sql.overflow)
         PQsendPrepare(c->pq, name, sql.ptr, count, types);
     buf_fini(&sql);
 }
 
 /* Where the plan is among the sorted ones, or would be. */
-static size_t place_of(const struct buf *plans, struct pg_plan plan)
+static size_t pgsql_stmt_place_of(const struct buf *plans, struct pg_plan plan)
 {
     size_t low = 0, high = plans->len / sizeof plan;
     while (low < high) {
@@ -113,13 +113,13 @@ static size_t place_of(const struct buf *plans, struct pg_plan plan)
 
 static bool has_plan(const struct buf *plans, struct pg_plan plan)
 {
-    size_t at = place_of(plans, plan);
+    size_t at = pgsql_stmt_place_of(plans, plan);
     return at < plans->len && memcmp(plans->ptr + at, &plan, sizeof plan) == 0;
 }
 
 static void add_plan(struct buf *plans, struct pg_plan plan)
 {
-    size_t at = place_of(plans, plan);
+    size_t at = pgsql_stmt_place_of(plans, plan);
     if (buf_reserve(plans, sizeof plan) == NULL)
         return;
     memmove(plans->ptr + at + sizeof plan, plans->ptr + at, plans->len - at);
@@ -136,7 +136,7 @@ static const char *skip_values(const char *at, uint32_t count)
 }
 
 /* Which of the next values are SV_LAST. */
-static uint32_t last_of(const char *at, uint32_t count)
+static uint32_t pgsql_stmt_last_of(const char *at, uint32_t count)
 {
     uint32_t last = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -150,10 +150,10 @@ static uint32_t last_of(const char *at, uint32_t count)
 
 bool pg_uses_last(const struct store_batch *b, const struct store_part *part)
 {
-    return last_of(b->data + part->at, part->value_count) != 0;
+    return pgsql_stmt_last_of(b->data + part->at, part->value_count) != 0;
 }
 
-static bool is_asked(const struct buf *asked, struct pg_plan plan)
+static bool pgsql_stmt_is_asked(const struct buf *asked, struct pg_plan plan)
 {
     for (size_t at = 0; at < asked->len; at += sizeof plan)
         if (memcmp(asked->ptr + at, &plan, sizeof plan) == 0)
@@ -166,7 +166,7 @@ static void want_plan(struct pg_conn *c, const struct store_stmt *stmt, uint32_t
 {
     struct pg_plan plan = { stmt->id, last };
     char name[NAME_BYTES];
-    if (has_plan(&c->prepared, plan) || is_asked(&c->asked, plan))
+    if (has_plan(&c->prepared, plan) || pgsql_stmt_is_asked(&c->asked, plan))
         return;
     plan_name(name, plan);
     ask_plan(c, name, stmt, last);
@@ -180,11 +180,11 @@ static void want_plans_of(struct pg_conn *c, const struct store_batch *b)
     for (uint32_t i = 0; i < b->part_count; i++) {
         const struct store_part *part = &b->parts[i];
         const char *at = b->data + part->at;
-        want_plan(c, part->stmt, last_of(at, part->value_count));
+        want_plan(c, part->stmt, pgsql_stmt_last_of(at, part->value_count));
         at = skip_values(at, part->value_count);
         for (uint32_t n = 0; n < part->late_count; n++) {
             uint32_t width = (uint32_t)strlen(late->insert->params);
-            want_plan(c, late->insert, last_of(at, width));
+            want_plan(c, late->insert, pgsql_stmt_last_of(at, width));
             at = skip_values(at, width);
         }
     }
@@ -244,7 +244,7 @@ enum pg_fault pg_explain(struct pg_conn *c, const struct store_stmt *stmt)
     int count = types_of(types, stmt);
     buf_init(&sql, SQL_BYTES_MAX);
     buf_lit(&sql, "EXPLAIN ");
-    put_last(&sql, text_of(stmt), 0);
+    put_last(&sql, pgsql_stmt_text_of(stmt), 0);
     if (c->pq != NULL && !sql.overflow)
         PQsendQueryParams(c->pq, sql.ptr, count, types, none, NULL, NULL, 0);
     buf_fini(&sql);
@@ -253,7 +253,7 @@ enum pg_fault pg_explain(struct pg_conn *c, const struct store_stmt *stmt)
     return lost != PG_OK ? lost : fault;
 }
 
-static void add_value(struct args *a, const struct store_val *v)
+static void pgsql_stmt_add_value(struct args *a, const struct store_val *v)
 {
     int i = a->count++;
     a->values[i] = NULL;
@@ -282,7 +282,7 @@ static const char *send_values(struct pg_conn *c, const struct store_stmt *stmt,
     for (uint32_t i = 0; i < count; i++) {
         struct store_val v;
         at = batch_unpack(at, &v);
-        add_value(&a, &v);
+        pgsql_stmt_add_value(&a, &v);
     }
     plan_name(name, (struct pg_plan){ stmt->id, a.last });
     if (c->pq != NULL)
@@ -325,7 +325,8 @@ static int64_t int_of(const char *bytes, int len)
     return len == 4 ? (int32_t)n : (int64_t)n;
 }
 
-static void add_row(struct store_batch *b, struct store_part *part, const PGresult *res, int row)
+static void pgsql_stmt_add_row(struct store_batch *b, struct store_part *part, const PGresult *res,
+                               int row)
 {
     int cols = PQnfields(res);
     for (int i = 0; i < cols; i++) {
@@ -366,7 +367,7 @@ enum pg_fault pg_end_part(struct pg_conn *c, struct store_batch *b, struct store
         fault = fault == PG_OK ? found : fault;
         int rows = found == PG_OK && PQnfields(res) == cols ? PQntuples(res) : 0;
         for (int row = 0; row < rows && !batch_result_overflow(b); row++)
-            add_row(b, part, res, row);
+            pgsql_stmt_add_row(b, part, res, row);
         if (PQresultStatus(res) != PGRES_SINGLE_TUPLE && found == PG_OK)
             part->changed = changed_by(res);
         PQclear(res);
@@ -378,7 +379,7 @@ enum pg_fault pg_end_part(struct pg_conn *c, struct store_batch *b, struct store
     return fault;
 }
 
-static bool fits(Oid type, char letter)
+static bool pgsql_stmt_fits(Oid type, char letter)
 {
     switch (letter) {
     case 'i':
@@ -394,7 +395,7 @@ static bool fits(Oid type, char letter)
 
 static enum err check_params(const struct store_stmt *stmt, struct why *why)
 {
-    const char *begin, *at = text_of(stmt);
+    const char *begin, *at = pgsql_stmt_text_of(stmt);
     uint32_t seen = 0;
     unsigned number;
     if (at == NULL) {
@@ -427,7 +428,7 @@ static enum err check_columns(const struct store_stmt *stmt, const PGresult *res
         return E_SYNTAX;
     }
     for (int i = 0; i < cols; i++) {
-        if (fits(PQftype(res, i), stmt->cols[i]))
+        if (pgsql_stmt_fits(PQftype(res, i), stmt->cols[i]))
             continue;
         why_set(why, "statement %s: column %d is declared as %c, PostgreSQL sees type %u (%s)",
                 stmt->name, i + 1, stmt->cols[i], PQftype(res, i), PQfname(res, i));

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *value_of(const PQconninfoOption *options, const char *keyword)
+static const char *pgsql_url_value_of(const PQconninfoOption *options, const char *keyword)
 {
     for (; options->keyword != NULL; options++)
         if (strcmp(options->keyword, keyword) == 0)
@@ -29,10 +29,11 @@ enum err pg_url_name(const char *url, char *out, size_t cap, struct why *why)
     enum err e = E_SYNTAX;
     PQconninfoOption *options = PQconninfoParse(url, NULL); /* its message would show the URL */
     if (options != NULL) {
-        const char *name = value_of(options, "dbname"), *host = value_of(options, "host");
-        const char *ports = value_of(options, "port");
+        const char *name = pgsql_url_value_of(options, "dbname"),
+                   *host = pgsql_url_value_of(options, "host");
+        const char *ports = pgsql_url_value_of(options, "port");
         if (*host == '\0')
-            host = value_of(options, "hostaddr");
+            host = pgsql_url_value_of(options, "hostaddr");
         if (strpbrk(host, "@?#") == NULL && strpbrk(name, "@/?#") == NULL && ports_are_fine(ports))
             e = OK;
         if (ports[strspn(ports, ",")] == '\0')

@@ -50,7 +50,7 @@ static bool is_active(const struct alarm *alarm)
 
 static bool is_write(const struct store_batch *b) { return b->kind == BATCH_WRITE; }
 
-static void raise(struct alarm *alarm, const struct pg_conn *c)
+static void pgsql_write_raise(struct alarm *alarm, const struct pg_conn *c)
 {
     char detail[sizeof c->db->name + sizeof c->text + 4]; /* the alarm cuts it */
     snprintf(detail, sizeof detail, "%s: %s", c->db->name, c->text);
@@ -71,10 +71,10 @@ enum store_result pg_result(struct pg_conn *c, enum pg_fault fault)
     case PG_DENIED:
         log_warn(&log_store, LOG_EV("store.refused"), LOG_C("code", c->state),
                  LOG_C("text", c->text), LOG_C("hint", "see the alarm store.refused"));
-        raise(&store_refused_alarm, c);
+        pgsql_write_raise(&store_refused_alarm, c);
         return STORE_DOWN;
     case PG_FULL:
-        raise(&store_full_alarm, c);
+        pgsql_write_raise(&store_full_alarm, c);
         return STORE_FULL;
     case PG_SKIPPED:
     case PG_AGAIN:
@@ -88,7 +88,7 @@ enum store_result pg_result(struct pg_conn *c, enum pg_fault fault)
     case PG_LOST:
         break;
     }
-    raise(&store_down_alarm, c);
+    pgsql_write_raise(&store_down_alarm, c);
     return STORE_DOWN;
 }
 
@@ -120,7 +120,7 @@ static bool has_stmt(const struct pg_writer *w, const struct store_batch *b,
 }
 
 /* These were committed. What the database accepts beside the refused statement proves nothing. */
-static void note_accepted(struct pg_writer *w, const struct store_batch *first)
+static void pgsql_write_note_accepted(struct pg_writer *w, const struct store_batch *first)
 {
     bool accepted = w->denied == NULL;
     if (!is_active(&store_refused_alarm))
@@ -132,7 +132,7 @@ static void note_accepted(struct pg_writer *w, const struct store_batch *first)
 }
 
 /* Perhaps nobody asks for the like again soon. */
-static void look_again(struct pg_writer *w)
+static void pgsql_write_look_again(struct pg_writer *w)
 {
     uint64_t now_us;
     if (w->denied == NULL || !is_active(&store_refused_alarm) ||
@@ -227,7 +227,7 @@ static enum pg_fault end_batch(struct pg_writer *w, struct store_batch *b,
 
 /* --- a group --- */
 
-static enum pg_fault command(struct pg_writer *w, const char *sql)
+static enum pg_fault pgsql_write_command(struct pg_writer *w, const char *sql)
 {
     pg_send(&w->conn, sql);
     pg_sync(&w->conn);
@@ -247,7 +247,7 @@ static void note_late(struct pg_writer *w, const struct store_batch *first)
 /* Whether COMMIT was reached or not. */
 static enum pg_fault end_failed(struct pg_writer *w)
 {
-    return command(w, "ROLLBACK") == PG_OK ? PG_OK : PG_LOST;
+    return pgsql_write_command(w, "ROLLBACK") == PG_OK ? PG_OK : PG_LOST;
 }
 
 /* So that another connection can tell whether it was kept. */
@@ -263,7 +263,7 @@ static void send_number(struct pg_writer *w)
 }
 
 /* A transaction that has failed answers COMMIT with ROLLBACK, and no error. */
-static enum pg_fault commit(struct pg_writer *w, const struct store_batch *first)
+static enum pg_fault pgsql_write_commit(struct pg_writer *w, const struct store_batch *first)
 {
     enum pg_fault fault;
     bool committed = false;
@@ -290,7 +290,7 @@ static enum pg_fault commit(struct pg_writer *w, const struct store_batch *first
     if (committed) {
         note_late(w, first);
         worked();
-        note_accepted(w, first);
+        pgsql_write_note_accepted(w, first);
         return PG_OK;
     }
     if (fault == PG_OK)
@@ -320,8 +320,8 @@ static enum pg_fault run_fast(struct pg_writer *w, struct store_batch *first)
     if (lost != PG_OK)
         return lost;
     if (fault == PG_OK)
-        return commit(w, first);
-    lost = command(w, "ROLLBACK");
+        return pgsql_write_commit(w, first);
+    lost = pgsql_write_command(w, "ROLLBACK");
     return lost != PG_OK ? PG_LOST : fault;
 }
 
@@ -353,20 +353,20 @@ static enum pg_fault run_apart(struct pg_writer *w, struct store_batch *b)
     if (lost != PG_OK || fault == PG_AGAIN || fault == PG_BUSY)
         return worse(lost, fault);
     b->result = pg_result(&w->conn, fault);
-    return fault == PG_OK ? PG_OK : command(w, "ROLLBACK TO batch");
+    return fault == PG_OK ? PG_OK : pgsql_write_command(w, "ROLLBACK TO batch");
 }
 
 /* Batch by batch, each with an answer of its own, in one transaction. */
 static enum pg_fault run_each(struct pg_writer *w, struct store_batch *first)
 {
     w->has_savepoint = false;
-    enum pg_fault fault = command(w, "BEGIN");
+    enum pg_fault fault = pgsql_write_command(w, "BEGIN");
     for (struct store_batch *b = first; fault == PG_OK && b != NULL; b = b->next)
         if (is_write(b))
             fault = run_apart(w, b);
     if (fault == PG_OK && any_is_fine(first))
-        return commit(w, first);
-    enum pg_fault lost = fault == PG_LOST ? PG_LOST : command(w, "ROLLBACK");
+        return pgsql_write_commit(w, first);
+    enum pg_fault lost = fault == PG_LOST ? PG_LOST : pgsql_write_command(w, "ROLLBACK");
     return worse(lost, fault);
 }
 
@@ -391,13 +391,13 @@ static uint64_t patience(const struct store_batch *first)
     return until_us < now_us + PG_PATIENCE_MAX_US ? until_us : now_us + PG_PATIENCE_MAX_US;
 }
 
-static void answer_all(struct store_batch *first, enum store_result result)
+static void pgsql_write_answer_all(struct store_batch *first, enum store_result result)
 {
     for (struct store_batch *b = first; b != NULL; b = b->next)
         b->result = result;
 }
 
-static void run_group(struct pg_writer *w, struct store_batch *first)
+static void pgsql_write_run_group(struct pg_writer *w, struct store_batch *first)
 {
     w->conn.until_us = patience(first);
     w->committing = false;
@@ -412,7 +412,7 @@ static void run_group(struct pg_writer *w, struct store_batch *first)
         return;
     enum store_result result = pg_result(&w->conn, fault);
     if (fault != PG_LOST || !w->committing) {
-        answer_all(first, result);
+        pgsql_write_answer_all(first, result);
         return;
     }
     pg_disconnect(&w->conn);
@@ -428,7 +428,7 @@ static bool has_writes(const struct store_batch *first)
 }
 
 /* Writes have ended; reads that waited for them go on to the readers. */
-static void deliver(struct pg_writer *w, struct store_batch *first)
+static void pgsql_write_deliver(struct pg_writer *w, struct store_batch *first)
 {
     struct store_batch *done = NULL, **done_tail = &done, *reads = NULL, **reads_tail = &reads;
     for (struct store_batch *b = first; b != NULL; b = b->next) {
@@ -442,19 +442,19 @@ static void deliver(struct pg_writer *w, struct store_batch *first)
     store_finish(w->conn.db->store, read_queue_put(&w->conn.db->reads, reads));
 }
 
-static void commit_group(struct pg_writer *w)
+static void pgsql_write_commit_group(struct pg_writer *w)
 {
     uint32_t count;
     struct store_batch *first = group_cut(&w->in, &count);
     if (has_writes(first))
-        run_group(w, first);
+        pgsql_write_run_group(w, first);
     else
-        answer_all(first, STORE_OK);
+        pgsql_write_answer_all(first, STORE_OK);
     w->doubt_count = count;
     if (w->doubt != NULL)
         return; /* until somebody can tell */
     atomic_fetch_sub(&w->in.queued, count);
-    deliver(w, first);
+    pgsql_write_deliver(w, first);
 }
 
 static void end_doubt(struct pg_writer *w)
@@ -462,7 +462,7 @@ static void end_doubt(struct pg_writer *w)
     struct store_batch *first = w->doubt;
     w->doubt = NULL;
     atomic_fetch_sub(&w->in.queued, w->doubt_count);
-    deliver(w, first);
+    pgsql_write_deliver(w, first);
 }
 
 /* The last transaction of the lost connection either was committed or never will be: its session
@@ -476,7 +476,7 @@ static enum pg_fault settle_doubt(struct pg_writer *w)
     if (fault == PG_OK && w->doubt != NULL && commits == w->commits)
         note_late(w, w->doubt);
     else if (fault == PG_OK)
-        answer_all(w->doubt, STORE_DOWN);
+        pgsql_write_answer_all(w->doubt, STORE_DOWN);
     return fault;
 }
 
@@ -506,7 +506,7 @@ static void refuse_taken(struct pg_writer *w)
 static void go_down(struct pg_writer *w)
 {
     atomic_store(&w->conn.db->down, true);
-    raise(&store_down_alarm, &w->conn);
+    pgsql_write_raise(&store_down_alarm, &w->conn);
     refuse_taken(w);
     pg_refuse(w->conn.db);
     w->retry_ms = PG_RETRY_FIRST_MS;
@@ -528,7 +528,7 @@ static void come_up(struct pg_writer *w)
         return;
     }
     pg_disconnect(c);
-    raise(&store_down_alarm, c);
+    pgsql_write_raise(&store_down_alarm, c);
     w->retry_us = clock_mono_us() + w->retry_ms * UINT64_C(1000);
     w->retry_ms = w->retry_ms * 2 < PG_RETRY_MAX_MS ? w->retry_ms * 2 : PG_RETRY_MAX_MS;
 }
@@ -545,10 +545,10 @@ static void look_at_socket(struct pg_conn *c)
     pg_disconnect(c);
 }
 
-static void give_up(struct pg_writer *w)
+static void pgsql_write_give_up(struct pg_writer *w)
 {
     pg_refuse(w->conn.db);
-    answer_all(w->doubt, STORE_UNKNOWN);
+    pgsql_write_answer_all(w->doubt, STORE_UNKNOWN);
     if (w->doubt != NULL)
         end_doubt(w);
 }
@@ -563,21 +563,21 @@ static void wait_down(struct pg_writer *w)
 }
 
 /* False: asked to stop, and nothing is left. */
-static bool wait_for_work(struct pg_writer *w)
+static bool pgsql_write_wait_for_work(struct pg_writer *w)
 {
     for (;;) {
         bool stop = atomic_load(&w->in.stop);
         if (w->conn.pq == NULL && !atomic_load(&w->conn.db->down))
             go_down(w);
         if (w->conn.pq == NULL && stop) {
-            give_up(w);
+            pgsql_write_give_up(w);
             return false;
         }
         if (w->conn.pq == NULL) {
             wait_down(w);
             continue;
         }
-        look_again(w);
+        pgsql_write_look_again(w);
         if (w->conn.pq == NULL)
             continue;
         group_take(&w->in);
@@ -593,9 +593,9 @@ static bool wait_for_work(struct pg_writer *w)
 void *pg_writer_main(void *writer)
 {
     struct pg_writer *w = writer;
-    while (wait_for_work(w)) {
+    while (pgsql_write_wait_for_work(w)) {
         group_gather(&w->in);
-        commit_group(w);
+        pgsql_write_commit_group(w);
     }
     return NULL;
 }

@@ -226,7 +226,7 @@ struct store_batch *read_queue_put(struct read_queue *q, struct store_batch *fir
     return refused;
 }
 
-static struct store_batch *take(struct read_queue *q, unsigned takes)
+static struct store_batch *queue_take(struct read_queue *q, unsigned takes)
 {
     struct store_batch *b = NULL;
     if ((takes & READ_SHORT) != 0 && q->count > 0) {
@@ -244,7 +244,7 @@ struct store_batch *read_queue_take(struct read_queue *q, unsigned takes)
 {
     struct store_batch *b;
     pthread_mutex_lock(&q->lock);
-    while ((b = take(q, takes)) == NULL && !q->stop)
+    while ((b = queue_take(q, takes)) == NULL && !q->stop)
         pthread_cond_wait(&q->wake, &q->lock);
     pthread_mutex_unlock(&q->lock);
     return b;

@@ -11,7 +11,7 @@
 enum { STEP_PAGES = 512, LOOK_READS = 512 };
 
 /* A step of a copy tells its error by `rc` alone. */
-static enum err failed(sqlite3 *db, int rc, const char *path, struct why *why)
+static enum err sqlite_backup_failed(sqlite3 *db, int rc, const char *path, struct why *why)
 {
     bool told = db != NULL && sqlite3_errcode(db) == (rc & 0xff);
     why_set(why, "%s: %s", path, told ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
@@ -29,7 +29,8 @@ static enum err failed(sqlite3 *db, int rc, const char *path, struct why *why)
 }
 
 /* The first value of a query, as text of the caller's; "" if there is none. */
-static int get_text(sqlite3 *db, const char *sql, const char *arg, char *out, size_t cap)
+static int sqlite_backup_get_text(sqlite3 *db, const char *sql, const char *arg, char *out,
+                                  size_t cap)
 {
     sqlite3_stmt *st = NULL;
     out[0] = '\0';
@@ -49,23 +50,23 @@ struct look {
     uint32_t reads;
 };
 
-static void on_read(void *arg)
+static void sqlite_backup_on_read(void *arg)
 {
     struct look *l = arg;
     if (++l->reads % LOOK_READS == 0 && !l->watch->go_on(l->watch->arg, 100))
         sqlite3_interrupt(l->db);
 }
 
-static enum err check(sqlite3 *db, const char *path, const struct store_watch *watch,
-                      struct why *why)
+static enum err sqlite_backup_check(sqlite3 *db, const char *path, const struct store_watch *watch,
+                                    struct why *why)
 {
     char found[160];
     struct look look = { db, watch, 0 };
-    sqlite_vfs_watch(on_read, &look);
-    int rc = get_text(db, "PRAGMA quick_check(1)", NULL, found, sizeof found);
+    sqlite_vfs_watch(sqlite_backup_on_read, &look);
+    int rc = sqlite_backup_get_text(db, "PRAGMA quick_check(1)", NULL, found, sizeof found);
     sqlite_vfs_watch(NULL, NULL);
     if (rc != SQLITE_OK)
-        return failed(db, rc, path, why);
+        return sqlite_backup_failed(db, rc, path, why);
     if (strcmp(found, "ok") == 0)
         return OK;
     why_set(why, "%s is damaged: %s", path, found);
@@ -84,27 +85,27 @@ static enum err run_steps(sqlite3_backup *backup, const struct store_watch *watc
         }
         rc = sqlite3_backup_step(backup, STEP_PAGES);
     }
-    return rc == SQLITE_DONE ? OK : failed(to, rc, path, why);
+    return rc == SQLITE_DONE ? OK : sqlite_backup_failed(to, rc, path, why);
 }
 
-static enum err copy(sqlite3 *from, sqlite3 *to, const char *path, const struct store_watch *watch,
-                     struct why *why)
+static enum err sqlite_backup_copy(sqlite3 *from, sqlite3 *to, const char *path,
+                                   const struct store_watch *watch, struct why *why)
 {
     sqlite3_backup *backup = sqlite3_backup_init(to, "main", from, "main");
     if (backup == NULL)
-        return failed(to, SQLITE_ERROR, path, why);
+        return sqlite_backup_failed(to, SQLITE_ERROR, path, why);
     enum err e = run_steps(backup, watch, to, path, why);
     int rc = sqlite3_backup_finish(backup);
     if (e == OK && rc != SQLITE_OK)
-        e = failed(to, rc, path, why);
+        e = sqlite_backup_failed(to, rc, path, why);
     if (e == OK)
-        e = check(to, path, watch, why);
+        e = sqlite_backup_check(to, path, watch, why);
     if (e != OK)
         return e;
     /* it is whole: a server that starts with it need not look again */
     rc =
         sqlite3_exec(to, "UPDATE store_state SET value = 1 WHERE name = 'clean'", NULL, NULL, NULL);
-    return rc == SQLITE_OK ? OK : failed(to, rc, path, why);
+    return rc == SQLITE_OK ? OK : sqlite_backup_failed(to, rc, path, why);
 }
 
 /* The snapshot is of now; it lasts as long as the connection. */
@@ -125,11 +126,11 @@ static enum err open_both(const struct sqlite_db *db, const char *path, sqlite3 
                           "BEGIN;SELECT count(*) FROM sqlite_schema",
                           NULL, NULL, NULL);
     if (rc != SQLITE_OK)
-        return failed(*from, rc, db->path, why);
+        return sqlite_backup_failed(*from, rc, db->path, why);
     rc = sqlite3_open_v2(path, to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, SQLITE_VFS_NAME);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(*to, "PRAGMA journal_mode=OFF;PRAGMA synchronous=OFF", NULL, NULL, NULL);
-    return rc == SQLITE_OK ? OK : failed(*to, rc, path, why);
+    return rc == SQLITE_OK ? OK : sqlite_backup_failed(*to, rc, path, why);
 }
 
 enum err sqlite_backup(struct store *store, const char *path, const struct store_watch *watch,
@@ -140,7 +141,7 @@ enum err sqlite_backup(struct store *store, const char *path, const struct store
     if (e == E_EXISTS)
         return e;
     if (e == OK)
-        e = copy(from, to, path, watch, why);
+        e = sqlite_backup_copy(from, to, path, watch, why);
     sqlite3_close(to);
     sqlite3_close(from);
     if (e != OK)
@@ -156,10 +157,10 @@ static enum err check_version(sqlite3 *db, const char *path, const struct store_
     int64_t version = 0;
     for (const struct store_migration *m = schema->migrations; m->version != 0; m++)
         known = m->version;
-    int rc = get_text(db, "SELECT version FROM schema WHERE feature = $1", schema->feature, found,
-                      sizeof found);
+    int rc = sqlite_backup_get_text(db, "SELECT version FROM schema WHERE feature = $1",
+                                    schema->feature, found, sizeof found);
     if (rc != SQLITE_OK)
-        return failed(db, rc, path, why);
+        return sqlite_backup_failed(db, rc, path, why);
     if (found[0] == '\0' || (slice_int(slice_of(found), &version) && version <= known))
         return OK;
     why_set(why, "%s: feature %s has schema %s, this musterd knows up to %u: use a newer musterd",
@@ -197,15 +198,15 @@ enum err store_verify(const char *path, const struct store_schema *const *schema
     char found[32], ours[32];
     int rc = open_unchanged(path, &db);
     if (rc == SQLITE_OK)
-        rc = get_text(db, "PRAGMA application_id", NULL, found, sizeof found);
-    enum err e = rc == SQLITE_OK ? OK : failed(db, rc, path, why);
+        rc = sqlite_backup_get_text(db, "PRAGMA application_id", NULL, found, sizeof found);
+    enum err e = rc == SQLITE_OK ? OK : sqlite_backup_failed(db, rc, path, why);
     snprintf(ours, sizeof ours, "%d", SQLITE_APPLICATION_ID);
     if (e == OK && strcmp(found, ours) != 0) {
         why_set(why, "%s is no database of Muster", path);
         e = E_UNSUPPORTED;
     }
     if (e == OK)
-        e = check(db, path, watch, why);
+        e = sqlite_backup_check(db, path, watch, why);
     for (size_t i = 0; e == OK && schemas[i] != NULL; i++)
         e = check_version(db, path, schemas[i], why);
     sqlite3_close(db);
@@ -221,7 +222,7 @@ enum err store_file_rows(const char *path, const char *table, int64_t *out)
     int rc =
         sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, SQLITE_VFS_NAME);
     if (rc == SQLITE_OK)
-        rc = get_text(db, sql, NULL, found, sizeof found);
+        rc = sqlite_backup_get_text(db, sql, NULL, found, sizeof found);
     sqlite3_free(sql);
     sqlite3_close(db);
     return rc == SQLITE_OK && slice_int(slice_of(found), out) ? OK : E_IO;

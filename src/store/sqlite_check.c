@@ -16,10 +16,10 @@ enum {
     NAP_MS = 100
 };
 
-static bool is_over(const struct sqlite_checker *c) { return atomic_load(&c->stop); }
+static bool sqlite_check_is_over(const struct sqlite_checker *c) { return atomic_load(&c->stop); }
 
 /* With each page that the check has read, on its thread. */
-static void on_read(void *arg)
+static void sqlite_check_on_read(void *arg)
 {
     struct sqlite_checker *c = arg;
     c->reads++;
@@ -27,7 +27,7 @@ static void on_read(void *arg)
         return;
     uint64_t now_us = clock_mono_us(), percent = c->reads * 100 / (c->pages + 1);
     atomic_store(&c->percent, percent > 99 ? 99 : (int)percent);
-    if (is_over(c) || atomic_load(&c->conn.owner->writer.wal_pages) > WAL_PAGES_MAX)
+    if (sqlite_check_is_over(c) || atomic_load(&c->conn.owner->writer.wal_pages) > WAL_PAGES_MAX)
         sqlite3_interrupt(c->conn.db);
     if (now_us < c->report_us)
         return;
@@ -35,7 +35,8 @@ static void on_read(void *arg)
     log_info(&log_store, LOG_EV("store.checking"), LOG_I("percent", atomic_load(&c->percent)));
 }
 
-static enum err damaged(const struct sqlite_conn *c, const char *found, struct why *why)
+static enum err sqlite_check_damaged(const struct sqlite_conn *c, const char *found,
+                                     struct why *why)
 {
     why_set(why,
             "database %s is damaged: %s; restore a backup, or recover what can be read: sqlite3 %s "
@@ -45,7 +46,7 @@ static enum err damaged(const struct sqlite_conn *c, const char *found, struct w
 }
 
 /* E_AGAIN: interrupted. */
-static enum err run_check(struct sqlite_conn *c, const char *sql, struct why *why)
+static enum err sqlite_check_run_check(struct sqlite_conn *c, const char *sql, struct why *why)
 {
     sqlite3_stmt *st = NULL;
     enum err e = OK;
@@ -56,16 +57,16 @@ static enum err run_check(struct sqlite_conn *c, const char *sql, struct why *wh
     if ((rc & 0xff) == SQLITE_INTERRUPT)
         e = E_AGAIN;
     else if (found == NULL)
-        e = damaged(c, sqlite3_errmsg(c->db), why);
+        e = sqlite_check_damaged(c, sqlite3_errmsg(c->db), why);
     else if (strcmp(found, "ok") != 0)
-        e = damaged(c, found, why);
+        e = sqlite_check_damaged(c, found, why);
     sqlite3_finalize(st);
     return e;
 }
 
 enum err sqlite_check(struct sqlite_conn *c, struct why *why)
 {
-    enum err e = run_check(c, "PRAGMA quick_check(1)", why);
+    enum err e = sqlite_check_run_check(c, "PRAGMA quick_check(1)", why);
     log_info(&log_store, LOG_EV("store.checked"), LOG_C("result", e == OK ? "ok" : "damaged"));
     return e;
 }
@@ -73,7 +74,7 @@ enum err sqlite_check(struct sqlite_conn *c, struct why *why)
 static void nap(const struct sqlite_checker *c, uint64_t us)
 {
     uint64_t until_us = clock_mono_us() + us;
-    while (!is_over(c) && clock_mono_us() < until_us)
+    while (!sqlite_check_is_over(c) && clock_mono_us() < until_us)
         usleep(NAP_MS * 1000);
 }
 
@@ -82,13 +83,13 @@ static enum err check_table(struct sqlite_checker *c, const char *table, struct 
     enum err e = E_AGAIN;
     char *sql = sqlite3_mprintf("PRAGMA quick_check(%Q)", table);
     uint64_t reads = c->reads;
-    for (int i = 0; e == E_AGAIN && i < TRIES_MAX && !is_over(c); i++) {
+    for (int i = 0; e == E_AGAIN && i < TRIES_MAX && !sqlite_check_is_over(c); i++) {
         if (i > 0) {
             log_info(&log_store, LOG_EV("store.check-waits"), LOG_C("table", table));
             nap(c, RETRY_US);
         }
         c->reads = reads;
-        e = run_check(&c->conn, sql, why);
+        e = sqlite_check_run_check(&c->conn, sql, why);
     }
     sqlite3_free(sql);
     return e;
@@ -105,13 +106,13 @@ static enum err check_tables(struct sqlite_checker *c, struct why *why)
                                "0 UNION ALL SELECT 'sqlite_schema'",
                                &tables, &rows, NULL, NULL);
     if (rc != SQLITE_OK)
-        e = damaged(&c->conn, sqlite3_errmsg(c->conn.db), why);
-    for (int i = 1; (e == OK || e == E_AGAIN) && i <= rows && !is_over(c); i++) {
+        e = sqlite_check_damaged(&c->conn, sqlite3_errmsg(c->conn.db), why);
+    for (int i = 1; (e == OK || e == E_AGAIN) && i <= rows && !sqlite_check_is_over(c); i++) {
         enum err one = check_table(c, tables[i], why);
         e = one != OK ? one : e;
     }
     sqlite3_free_table(tables);
-    return is_over(c) && e == OK ? E_AGAIN : e;
+    return sqlite_check_is_over(c) && e == OK ? E_AGAIN : e;
 }
 
 static void count_pages(struct sqlite_checker *c)
@@ -129,7 +130,7 @@ void *sqlite_checker_main(void *db)
     struct why why;
     c->report_us = clock_mono_us() + REPORT_US;
     count_pages(c);
-    sqlite_vfs_watch(on_read, c);
+    sqlite_vfs_watch(sqlite_check_on_read, c);
     enum err e = check_tables(c, &why);
     sqlite_vfs_watch(NULL, NULL);
     if (e == E_CORRUPT) {

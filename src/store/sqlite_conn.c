@@ -55,7 +55,7 @@ void sqlite_conn_close(struct sqlite_conn *c)
     c->db = NULL;
 }
 
-static const char *text_of(const struct store_stmt *stmt)
+static const char *sqlite_conn_text_of(const struct store_stmt *stmt)
 {
     return stmt->sql != NULL ? stmt->sql : stmt->sqlite;
 }
@@ -68,7 +68,7 @@ int sqlite_prepare(struct sqlite_conn *c, const char *sql, sqlite3_stmt **out)
 sqlite3_stmt *sqlite_conn_stmt(struct sqlite_conn *c, const struct store_stmt *stmt)
 {
     sqlite3_stmt **slot = &c->stmts[stmt->id];
-    if (*slot == NULL && sqlite_prepare(c, text_of(stmt), slot) != SQLITE_OK)
+    if (*slot == NULL && sqlite_prepare(c, sqlite_conn_text_of(stmt), slot) != SQLITE_OK)
         return NULL;
     return *slot;
 }
@@ -76,7 +76,7 @@ sqlite3_stmt *sqlite_conn_stmt(struct sqlite_conn *c, const struct store_stmt *s
 bool sqlite_prepares(struct sqlite_conn *c, const struct store_stmt *stmt)
 {
     sqlite3_stmt *st = NULL;
-    int rc = sqlite_prepare(c, text_of(stmt), &st);
+    int rc = sqlite_prepare(c, sqlite_conn_text_of(stmt), &st);
     sqlite3_finalize(st);
     return rc == SQLITE_OK;
 }
@@ -86,10 +86,11 @@ enum err sqlite_conn_learn(struct sqlite_conn *c, const struct store_stmt *stmt,
 {
     sqlite3_stmt *st = NULL;
     const char *rest = "";
-    if (text_of(stmt) == NULL ||
-        sqlite3_prepare_v3(c->db, text_of(stmt), -1, 0, &st, &rest) != SQLITE_OK || st == NULL) {
+    if (sqlite_conn_text_of(stmt) == NULL ||
+        sqlite3_prepare_v3(c->db, sqlite_conn_text_of(stmt), -1, 0, &st, &rest) != SQLITE_OK ||
+        st == NULL) {
         why_set(why, "statement %s does not prepare: %s", stmt->name,
-                text_of(stmt) == NULL ? "no text for SQLite" : sqlite3_errmsg(c->db));
+                sqlite_conn_text_of(stmt) == NULL ? "no text for SQLite" : sqlite3_errmsg(c->db));
         return E_SYNTAX;
     }
     enum err e = OK;
@@ -157,7 +158,7 @@ static int bind_all(sqlite3_stmt *st, const struct sqlite_info *info, const stru
     return rc;
 }
 
-static void add_row(struct store_batch *b, struct store_part *part, sqlite3_stmt *st)
+static void sqlite_conn_add_row(struct store_batch *b, struct store_part *part, sqlite3_stmt *st)
 {
     int cols = sqlite3_column_count(st);
     for (int i = 0; i < cols; i++) {
@@ -187,7 +188,7 @@ int sqlite_run_part(struct sqlite_conn *c, struct store_batch *b, struct store_p
         return rc;
     batch_begin_rows(b, part);
     while ((rc = sqlite3_step(st)) == SQLITE_ROW && !batch_result_overflow(b))
-        add_row(b, part, st);
+        sqlite_conn_add_row(b, part, st);
     rc = rc == SQLITE_ROW || batch_result_overflow(b) ? SQLITE_TOOBIG : SQLITE_OK;
     int end = sqlite3_reset(st);
     part->changed = info->readonly || end != SQLITE_OK ? 0 : sqlite3_changes64(c->db);
@@ -202,7 +203,7 @@ int sqlite_note_fault(struct sqlite_conn *c, int rc)
     return rc;
 }
 
-static void raise(struct alarm *alarm, struct sqlite_conn *c, int rc)
+static void sqlite_conn_raise(struct alarm *alarm, struct sqlite_conn *c, int rc)
 {
     char detail[160];
     snprintf(detail, sizeof detail, "%s: %s (%d)", c->owner->path, c->fault_text, rc);
@@ -213,7 +214,7 @@ enum store_result sqlite_denied(struct sqlite_conn *c, int rc)
 {
     log_warn(&log_store, LOG_EV("store.refused"), LOG_I("code", rc), LOG_C("text", c->fault_text),
              LOG_C("hint", "see the alarm store.refused"));
-    raise(&store_refused_alarm, c, rc);
+    sqlite_conn_raise(&store_refused_alarm, c, rc);
     return STORE_DOWN;
 }
 
@@ -231,7 +232,7 @@ enum store_result sqlite_failed(struct sqlite_conn *c, int rc)
                  LOG_C("hint", "two changes met, and the database refused one of them"));
         return STORE_CONFLICT;
     case SQLITE_FULL:
-        raise(&store_full_alarm, c, rc);
+        sqlite_conn_raise(&store_full_alarm, c, rc);
         return STORE_FULL;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
@@ -242,7 +243,7 @@ enum store_result sqlite_failed(struct sqlite_conn *c, int rc)
     default:
         break;
     }
-    raise(&store_down_alarm, c, rc);
+    sqlite_conn_raise(&store_down_alarm, c, rc);
     return STORE_DOWN;
 }
 

@@ -14,7 +14,7 @@ void sqlite_keeper_ask(struct sqlite_keeper *k)
     pthread_mutex_unlock(&k->lock);
 }
 
-static bool wait_for_work(struct sqlite_keeper *k)
+static bool sqlite_keep_wait_for_work(struct sqlite_keeper *k)
 {
     pthread_mutex_lock(&k->lock);
     while (!k->wanted && !atomic_load(&k->stop) && !atomic_load(&k->failed))
@@ -56,7 +56,7 @@ static void checkpoint(struct sqlite_keeper *k)
 void *sqlite_keeper_main(void *db)
 {
     struct sqlite_keeper *k = &((struct sqlite_db *)db)->keeper;
-    while (wait_for_work(k))
+    while (sqlite_keep_wait_for_work(k))
         checkpoint(k);
     return NULL;
 }

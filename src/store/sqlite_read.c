@@ -18,7 +18,7 @@ static int is_overdue(void *reader)
 }
 
 /* One statement is a snapshot by itself. */
-static int run_parts(struct sqlite_reader *r, struct store_batch *b)
+static int sqlite_read_run_parts(struct sqlite_reader *r, struct store_batch *b)
 {
     int rc = SQLITE_OK;
     if (b->part_count > 1)
@@ -39,14 +39,14 @@ static int reader_open(struct sqlite_reader *r)
     return rc;
 }
 
-static void run_read(struct sqlite_reader *r, struct store_batch *b)
+static void sqlite_read_run_read(struct sqlite_reader *r, struct store_batch *b)
 {
     uint64_t began_us = clock_mono_us();
     r->looked_us = began_us;
     r->deadline_us = batch_due_us(b, began_us);
     int rc = atomic_load(&b->given_up) ? SQLITE_INTERRUPT : reader_open(r);
     if (rc == SQLITE_OK)
-        rc = run_parts(r, b);
+        rc = sqlite_read_run_parts(r, b);
     b->result =
         rc == SQLITE_OK ? STORE_OK : sqlite_failed(&r->conn, sqlite_note_fault(&r->conn, rc));
     if (r->conn.db != NULL && !sqlite3_get_autocommit(r->conn.db))
@@ -64,7 +64,7 @@ void *sqlite_reader_main(void *reader)
     struct sqlite_db *db = r->conn.owner;
     struct store_batch *b;
     while ((b = read_queue_take(&db->reads, r->takes)) != NULL) {
-        run_read(r, b);
+        sqlite_read_run_read(r, b);
         store_finish(db->store, b);
     }
     return NULL;

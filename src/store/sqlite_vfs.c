@@ -33,7 +33,7 @@ static int write_real(struct vfs_file *f, const void *ptr, int len, sqlite3_int6
     return rc == SQLITE_IOERR_WRITE && (errno == EDQUOT || errno == EFBIG) ? SQLITE_FULL : rc;
 }
 
-static int flush(struct vfs_file *f)
+static int sqlite_vfs_flush(struct vfs_file *f)
 {
     int len = f->len;
     f->len = 0; /* after a failure SQLite rolls back and writes these frames again */
@@ -46,7 +46,7 @@ static int on_write(sqlite3_file *file, const void *ptr, int len, sqlite3_int64 
     if (!f->is_wal)
         return write_real(f, ptr, len, at);
     if (f->len > 0 && (at != f->at + f->len || len > GATHER_BYTES - f->len)) {
-        int rc = flush(f);
+        int rc = sqlite_vfs_flush(f);
         if (rc != SQLITE_OK)
             return rc;
     }
@@ -70,11 +70,11 @@ void sqlite_vfs_watch(void (*fn)(void *arg), void *arg)
     watch_arg = arg;
 }
 
-static int on_read(sqlite3_file *file, void *out, int len, sqlite3_int64 at)
+static int sqlite_vfs_on_read(sqlite3_file *file, void *out, int len, sqlite3_int64 at)
 {
     struct vfs_file *f = file_of(file);
     if (f->len > 0 && at < f->at + f->len && at + len > f->at) {
-        int rc = flush(f);
+        int rc = sqlite_vfs_flush(f);
         if (rc != SQLITE_OK)
             return rc;
     }
@@ -86,28 +86,28 @@ static int on_read(sqlite3_file *file, void *out, int len, sqlite3_int64 at)
 static int on_sync(sqlite3_file *file, int flags)
 {
     struct vfs_file *f = file_of(file);
-    int rc = flush(f);
+    int rc = sqlite_vfs_flush(f);
     return rc == SQLITE_OK ? f->real->pMethods->xSync(f->real, flags) : rc;
 }
 
 static int on_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
     struct vfs_file *f = file_of(file);
-    int rc = flush(f);
+    int rc = sqlite_vfs_flush(f);
     return rc == SQLITE_OK ? f->real->pMethods->xTruncate(f->real, size) : rc;
 }
 
 static int on_size(sqlite3_file *file, sqlite3_int64 *size)
 {
     struct vfs_file *f = file_of(file);
-    int rc = flush(f);
+    int rc = sqlite_vfs_flush(f);
     return rc == SQLITE_OK ? f->real->pMethods->xFileSize(f->real, size) : rc;
 }
 
 static int on_close(sqlite3_file *file)
 {
     struct vfs_file *f = file_of(file);
-    flush(f); /* a commit has synced before; what is left was not promised */
+    sqlite_vfs_flush(f); /* a commit has synced before; what is left was not promised */
     mem_free(&f->gathered);
     return f->real->pMethods->xClose(f->real);
 }
@@ -144,7 +144,7 @@ static int on_device(sqlite3_file *f)
 static const sqlite3_io_methods methods = {
     .iVersion = 2, /* shared memory, but no memory-mapped pages: see store_sqlite.h */
     .xClose = on_close,
-    .xRead = on_read,
+    .xRead = sqlite_vfs_on_read,
     .xWrite = on_write,
     .xTruncate = on_truncate,
     .xSync = on_sync,

@@ -88,7 +88,7 @@ static enum store_result deny(struct sqlite_writer *w, const struct store_stmt *
 }
 
 /* Its tables may have been mended; perhaps nobody asks for the like again soon. */
-static void look_again(struct sqlite_writer *w)
+static void sqlite_write_look_again(struct sqlite_writer *w)
 {
     uint64_t now_us;
     if (w->denied == NULL || (now_us = clock_mono_us()) < w->look_us)
@@ -101,18 +101,19 @@ static void look_again(struct sqlite_writer *w)
 }
 
 /* These were committed. What else is accepted proves nothing. */
-static void note_accepted(struct sqlite_writer *w, const struct store_batch *b, uint32_t count)
+static void sqlite_write_note_accepted(struct sqlite_writer *w, const struct store_batch *b,
+                                       uint32_t count)
 {
     for (; w->denied != NULL && count > 0; count--, b = b->next)
         for (uint32_t i = 0; b->result == STORE_OK && i < b->part_count; i++)
             if (b->parts[i].stmt == w->denied)
                 w->look_us = 0;
-    look_again(w);
+    sqlite_write_look_again(w);
 }
 
 /* stmt: the one that failed; NULL: none of the batch */
-static int refuse(struct sqlite_writer *w, struct store_batch *b, const struct store_stmt *stmt,
-                  int rc, bool has_savepoint)
+static int sqlite_write_refuse(struct sqlite_writer *w, struct store_batch *b,
+                               const struct store_stmt *stmt, int rc, bool has_savepoint)
 {
     sqlite_note_fault(&w->conn, rc);
     b->result = is_denied(w, stmt, rc) ? deny(w, stmt, rc) : sqlite_failed(&w->conn, rc);
@@ -147,7 +148,7 @@ static int run_write(struct sqlite_writer *w, struct store_batch *b)
     if (!is_batch_fault(rc) || sqlite3_get_autocommit(w->conn.db))
         return rc;
     late_rewind(&w->late.gather, mark);
-    return refuse(w, b, stmt, rc, has_savepoint);
+    return sqlite_write_refuse(w, b, stmt, rc, has_savepoint);
 }
 
 static int run_batch(struct sqlite_writer *w, struct store_batch *b)
@@ -158,7 +159,7 @@ static int run_batch(struct sqlite_writer *w, struct store_batch *b)
     return b->reads_late ? sqlite_late_owner(&w->late, b->late_owner) : SQLITE_OK;
 }
 
-static int commit(struct sqlite_writer *w)
+static int sqlite_write_commit(struct sqlite_writer *w)
 {
     uint64_t began_us = clock_mono_us();
     int rc = sqlite_step(w->commit);
@@ -182,11 +183,11 @@ static int try_group(struct sqlite_writer *w, struct store_batch *first, uint32_
         rc = sqlite_late_step(&w->late, came * 2 > late_rows ? came * 2 : late_rows);
     }
     if (rc == SQLITE_OK)
-        rc = commit(w);
+        rc = sqlite_write_commit(w);
     if (rc == SQLITE_OK) {
         sqlite_late_commit(&w->late);
         sqlite_worked(w->conn.owner);
-        note_accepted(w, first, count);
+        sqlite_write_note_accepted(w, first, count);
         return SQLITE_OK;
     }
     sqlite_note_fault(&w->conn, rc);
@@ -228,7 +229,8 @@ static bool needs_transaction(const struct store_batch *first, uint32_t count)
     return false;
 }
 
-static void run_group(struct sqlite_writer *w, struct store_batch *first, uint32_t count)
+static void sqlite_write_run_group(struct sqlite_writer *w, struct store_batch *first,
+                                   uint32_t count)
 {
     if (!needs_transaction(first, count)) {
         fail_all(first, count, STORE_OK);
@@ -244,7 +246,7 @@ static void run_group(struct sqlite_writer *w, struct store_batch *first, uint32
 }
 
 /* Writes have ended; reads that waited for them go on to the readers. */
-static void deliver(struct sqlite_writer *w, struct store_batch *first)
+static void sqlite_write_deliver(struct sqlite_writer *w, struct store_batch *first)
 {
     struct store_batch *done = NULL, **done_tail = &done, *reads = NULL, **reads_tail = &reads;
     for (struct store_batch *b = first; b != NULL; b = b->next) {
@@ -274,20 +276,20 @@ static void tend_wal(struct sqlite_writer *w)
     }
 }
 
-static void commit_group(struct sqlite_writer *w)
+static void sqlite_write_commit_group(struct sqlite_writer *w)
 {
     uint32_t count;
     struct store_batch *first = group_cut(&w->in, &count);
-    run_group(w, first, count);
+    sqlite_write_run_group(w, first, count);
     atomic_fetch_sub(&w->in.queued, count);
-    deliver(w, first);
+    sqlite_write_deliver(w, first);
     if (w->late.gather.count >= w->late.run_rows && w->late.run_rows > 0)
         sqlite_late_flush(&w->late);
     tend_wal(w);
     w->trimmed = false;
 }
 
-static bool is_full(const struct sqlite_writer *w)
+static bool sqlite_write_is_full(const struct sqlite_writer *w)
 {
     return atomic_load_explicit(&store_full_alarm.active, memory_order_relaxed) != 0 &&
            !atomic_load(&w->conn.owner->corrupt);
@@ -305,10 +307,10 @@ static void probe(struct sqlite_writer *w)
 }
 
 /* Nothing was written for a while: gives memory and disk back. Ends early when there is work. */
-static void trim(struct sqlite_writer *w)
+static void sqlite_write_trim(struct sqlite_writer *w)
 {
     int rc = SQLITE_OK;
-    if (is_full(w))
+    if (sqlite_write_is_full(w))
         probe(w);
     while (rc == SQLITE_OK && w->late.paused_until_us == 0 &&
            (w->late.flushing || sqlite_late_pending(&w->late) > IDLE_KEEP_ROWS)) {
@@ -332,22 +334,22 @@ void sqlite_writer_hurry(struct sqlite_writer *w)
 }
 
 /* False: asked to stop, and nothing is left. */
-static bool wait_for_work(struct sqlite_writer *w)
+static bool sqlite_write_wait_for_work(struct sqlite_writer *w)
 {
     for (;;) {
         bool stop = atomic_load(&w->in.stop);
         if (stop)
             sqlite_writer_hurry(w);
-        look_again(w);
+        sqlite_write_look_again(w);
         group_take(&w->in);
         if (w->in.taken > 0)
             return true;
         if (stop)
             return false;
-        bool waits = w->trimmed && !is_full(w) && w->denied == NULL;
+        bool waits = w->trimmed && !sqlite_write_is_full(w) && w->denied == NULL;
         uint64_t until_us = waits ? 0 : clock_mono_us() + SQLITE_IDLE_MS * 1000;
         if (group_nap(&w->in, GROUP_IDLE, until_us, -1) == GROUP_TIME)
-            trim(w);
+            sqlite_write_trim(w);
     }
 }
 
@@ -364,9 +366,9 @@ void *sqlite_writer_main(void *db)
 {
     struct sqlite_writer *w = &((struct sqlite_db *)db)->writer;
     sqlite3_wal_hook(w->conn.db, note_wal, w);
-    while (wait_for_work(w)) {
+    while (sqlite_write_wait_for_work(w)) {
         group_gather(&w->in);
-        commit_group(w);
+        sqlite_write_commit_group(w);
     }
     return NULL;
 }

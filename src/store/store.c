@@ -96,7 +96,7 @@ static struct store_batch *batch_of(struct store_op *op)
     return CONTAINER_OF(op, struct store_batch, op);
 }
 
-static void answer(struct store_op *op, enum store_result result, const struct store_batch *b)
+static void store_answer(struct store_op *op, enum store_result result, const struct store_batch *b)
 {
     store_done_fn *done = op->done;
     op->done = NULL;
@@ -123,7 +123,7 @@ static void take_finished(struct loop_post *post, struct loop *loop)
             atomic_load_explicit(&store_slow_alarm.active, memory_order_relaxed) != 0)
             alarm_clear(&store_slow_alarm);
         arena_reset(loop_scratch(loop)); /* one post, many callbacks */
-        answer(&b->op, b->result, b->result == STORE_OK ? b : NULL);
+        store_answer(&b->op, b->result, b->result == STORE_OK ? b : NULL);
         batch_free(b);
     }
 }
@@ -167,7 +167,7 @@ static void answer_overdue(struct store_port *port, struct store_op *op)
     port->late_writes += write;
     port->late_reads += !write;
     arena_reset(loop_scratch(port->loop));
-    answer(op, write ? STORE_UNKNOWN : STORE_DOWN, NULL);
+    store_answer(op, write ? STORE_UNKNOWN : STORE_DOWN, NULL);
 }
 
 /* The timer is not changed when operations end in time, which is cheaper. So it is set again
@@ -223,7 +223,7 @@ static void await(struct store_port *port, struct store_op *op)
     }
 }
 
-static void hand_over(struct store *store, struct store_batch *b)
+static void store_hand_over(struct store *store, struct store_batch *b)
 {
     size_t bytes = batch_footprint(b);
     size_t queued = atomic_fetch_add(&store->queued_bytes, bytes);
@@ -252,7 +252,7 @@ struct store_op *store_submit(struct store_batch *b, struct loop *loop, uint32_t
     if (done != NULL)
         atomic_fetch_add(&b->store->awaited, 1);
     await(b->port, &b->op);
-    hand_over(b->store, b);
+    store_hand_over(b->store, b);
     return &b->op; /* completions come by a post to this very loop, so it still lives */
 }
 
@@ -272,7 +272,7 @@ enum store_result store_run(struct store_batch *b, store_done_fn *done, void *ar
     struct store *store = b->store;
     b->submitted_us = clock_mono_us();
     b->op.deadline_us = UINT64_MAX;
-    hand_over(store, b);
+    store_hand_over(store, b);
     pthread_mutex_lock(&store->run_lock);
     while (!atomic_load(&b->finished))
         pthread_cond_wait(&store->run_done, &store->run_lock);
@@ -293,7 +293,7 @@ static void wake_waiter(struct store *store, struct store_batch *b)
 }
 
 /* Takes all batches of one port out of the list and pushes them as one chain. */
-static struct store_batch *give_back(struct store_batch *first)
+static struct store_batch *store_give_back(struct store_batch *first)
 {
     struct store_port *port = first->port;
     struct store_batch *rest = NULL, **rest_tail = &rest, *chain = NULL, *next;
@@ -331,7 +331,7 @@ void store_finish(struct store *store, struct store_batch *first)
     while (first != NULL) {
         struct store_batch *next = first->next;
         if (first->port != NULL)
-            next = give_back(first);
+            next = store_give_back(first);
         else
             wake_waiter(store, first);
         first = next;

@@ -47,7 +47,7 @@ static enum err pg_int(struct copying *c, const char *what, const char *sql, int
 }
 
 /* One value in the text form of COPY. false: a text with a NUL, which PostgreSQL does not take. */
-static bool add_value(struct buf *b, sqlite3_stmt *st, int i)
+static bool store_copy_add_value(struct buf *b, sqlite3_stmt *st, int i)
 {
     static const char digits[] = "0123456789abcdef";
     int type = sqlite3_column_type(st, i);
@@ -89,7 +89,7 @@ static enum err send_rows(struct copying *c, const char *table, sqlite3_stmt *st
         for (int i = 0; e == OK && i < sqlite3_column_count(st); i++) {
             if (i > 0)
                 buf_lit(&b, "\t");
-            if (!add_value(&b, st, i)) {
+            if (!store_copy_add_value(&b, st, i)) {
                 why_set(c->why, "%s: a text with a NUL, which PostgreSQL does not take", table);
                 e = E_UNSUPPORTED;
             }

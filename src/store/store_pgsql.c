@@ -7,7 +7,7 @@
 
 enum { LOCK_PAUSE_US = 50000 };
 
-static enum err unreachable(const struct pg_conn *c, struct why *why)
+static enum err store_pgsql_unreachable(const struct pg_conn *c, struct why *why)
 {
     why_set(why,
             "database %s cannot be used: %s; start it, or correct `database` in the node file "
@@ -37,7 +37,7 @@ static enum err check_texts(struct pg_conn *c, struct why *why)
                            NULL);
     if (res == NULL || PQntuples(res) != 1) {
         PQclear(res);
-        return unreachable(c, why);
+        return store_pgsql_unreachable(c, why);
     }
     enum err e = OK;
     if (strcmp(PQgetvalue(res, 0, 0), "UTF8") != 0 || !is_one_of(PQgetvalue(res, 0, 1), bytewise)) {
@@ -82,7 +82,7 @@ static enum err lock(struct pg_conn *c, struct why *why)
     if (fault == PG_OK)
         return OK;
     if (fault != PG_BUSY)
-        return unreachable(c, why);
+        return store_pgsql_unreachable(c, why);
     why_set(why,
             "database %s is used by another process: only one musterd can have it; stop it, or "
             "give this one a database of its own",
@@ -98,7 +98,7 @@ static enum err open_readers(struct pg_db *db, unsigned count, struct why *why)
         struct pg_conn *c = &db->readers[db->reader_count++].conn;
         pg_conn_init(c, db, PG_READS);
         if (!pg_connect(c))
-            return unreachable(c, why);
+            return store_pgsql_unreachable(c, why);
     }
     return OK;
 }
@@ -110,7 +110,7 @@ static enum err open_db(struct pg_db *db, const struct store_conf *conf, struct 
     if (e != OK)
         return e;
     if (!pg_connect(c))
-        return unreachable(c, why);
+        return store_pgsql_unreachable(c, why);
     e = check_server(c, why);
     if (e == OK)
         e = lock(c, why);
@@ -120,7 +120,7 @@ static enum err open_db(struct pg_db *db, const struct store_conf *conf, struct 
     if (e == OK && (pg_ask_opened(c, "UPDATE opened SET times = times + 1 RETURNING times",
                                   &db->opened) != PG_OK ||
                     pg_ask_opened(c, "SELECT commits FROM opened", &db->writer.commits) != PG_OK))
-        e = unreachable(c, why);
+        e = store_pgsql_unreachable(c, why);
     if (e == OK)
         e = pg_check_all(c, why);
     if (e == OK)
@@ -128,7 +128,7 @@ static enum err open_db(struct pg_db *db, const struct store_conf *conf, struct 
     return e == OK ? open_readers(db, conf->readers, why) : e;
 }
 
-static void start_threads(struct pg_db *db)
+static void store_pgsql_start_threads(struct pg_db *db)
 {
     group_init(&db->writer.in);
     read_queue_init(&db->reads);
@@ -140,7 +140,7 @@ static void start_threads(struct pg_db *db)
     db->threads = true;
 }
 
-static void stop_threads(struct pg_db *db)
+static void store_pgsql_stop_threads(struct pg_db *db)
 {
     group_stop(&db->writer.in); /* first: it hands reads on */
     pthread_join(db->writer.thread, NULL);
@@ -155,7 +155,7 @@ static void pgsql_close(struct store *store)
 {
     struct pg_db *db = store->db;
     if (db->threads)
-        stop_threads(db);
+        store_pgsql_stop_threads(db);
     for (unsigned i = 0; i < db->reader_count; i++)
         pg_conn_fini(&db->readers[i].conn);
     pg_conn_fini(&db->writer.conn);
@@ -177,7 +177,7 @@ static enum err pgsql_open(struct store *store, const struct store_conf *conf, s
     pg_conn_init(&db->writer.conn, db, PG_WRITES);
     enum err e = open_db(db, conf, why);
     if (e == OK)
-        start_threads(db);
+        store_pgsql_start_threads(db);
     else
         pgsql_close(store);
     return e;

@@ -37,18 +37,18 @@ void sqlite_configure(void)
 }
 
 /* SQLite reports an I/O error if there is no space for the file of shared memory. */
-static bool is_full(const struct sqlite_db *db, int rc)
+static bool store_sqlite_is_full(const struct sqlite_db *db, int rc)
 {
     struct statvfs fs;
     return (rc & 0xff) == SQLITE_IOERR && statvfs(db->path, &fs) == 0 &&
            fs.f_bavail * fs.f_frsize < SHM_BYTES;
 }
 
-static enum err explain(const struct sqlite_db *db, int rc, struct why *why)
+static enum err store_sqlite_explain(const struct sqlite_db *db, int rc, struct why *why)
 {
     const char *found =
         db->writer.conn.db != NULL ? sqlite3_errmsg(db->writer.conn.db) : sqlite3_errstr(rc);
-    switch (is_full(db, rc) ? SQLITE_FULL : rc & 0xff) {
+    switch (store_sqlite_is_full(db, rc) ? SQLITE_FULL : rc & 0xff) {
     case SQLITE_NOTADB:
         why_set(why,
                 "%s is not a database (its header is another): give the right path, or move "
@@ -78,7 +78,7 @@ static enum err explain(const struct sqlite_db *db, int rc, struct why *why)
 }
 
 /* Also keeps other servers away: two would give the same ids, and each has late rows of its own. */
-static enum err open_file(struct sqlite_db *db, struct why *why)
+static enum err store_sqlite_open_file(struct sqlite_db *db, struct why *why)
 {
     db->file = open(db->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (db->file < 0) {
@@ -114,17 +114,17 @@ static int set_clean(struct sqlite_conn *c, int clean)
                         NULL, NULL, NULL);
 }
 
-static enum err version(void *arg, const char *feature, uint32_t *out, struct why *why)
+static enum err store_sqlite_version(void *arg, const char *feature, uint32_t *out, struct why *why)
 {
     struct sqlite_db *db = arg;
     int64_t found = 0;
     int rc =
         get_int(&db->writer.conn, "SELECT version FROM schema WHERE feature = $1", feature, &found);
     *out = (uint32_t)found;
-    return rc == SQLITE_OK ? OK : explain(db, rc, why);
+    return rc == SQLITE_OK ? OK : store_sqlite_explain(db, rc, why);
 }
 
-static int record(struct sqlite_conn *c, const char *feature, uint32_t number)
+static int store_sqlite_record(struct sqlite_conn *c, const char *feature, uint32_t number)
 {
     sqlite3_stmt *st = NULL;
     int rc =
@@ -140,8 +140,8 @@ static int record(struct sqlite_conn *c, const char *feature, uint32_t number)
     return sqlite3_finalize(st);
 }
 
-static enum err apply(void *arg, const char *feature, const struct store_migration *m,
-                      struct why *why)
+static enum err store_sqlite_apply(void *arg, const char *feature, const struct store_migration *m,
+                                   struct why *why)
 {
     struct sqlite_db *db = arg;
     struct sqlite_conn *c = &db->writer.conn;
@@ -149,12 +149,12 @@ static enum err apply(void *arg, const char *feature, const struct store_migrati
     if (rc == SQLITE_OK && m->sqlite != NULL)
         rc = sqlite3_exec(c->db, m->sqlite, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
-        rc = record(c, feature, m->version);
+        rc = store_sqlite_record(c, feature, m->version);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(c->db, "COMMIT", NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         return OK;
-    enum err e = explain(db, rc, why);
+    enum err e = store_sqlite_explain(db, rc, why);
     if ((rc & 0xff) == SQLITE_ERROR) {
         why_set(why, "database %s: migration %u of feature %s: %s; nothing of it was kept",
                 db->path, m->version, feature, sqlite3_errmsg(c->db));
@@ -166,7 +166,7 @@ static enum err apply(void *arg, const char *feature, const struct store_migrati
 }
 
 /* Another program's database is left alone; an empty one becomes ours. */
-static enum err claim(struct sqlite_db *db, struct why *why)
+static enum err store_sqlite_claim(struct sqlite_db *db, struct why *why)
 {
     struct sqlite_conn *c = &db->writer.conn;
     int64_t id = 0, tables = 0;
@@ -184,7 +184,7 @@ static enum err claim(struct sqlite_db *db, struct why *why)
              SQLITE_APPLICATION_ID);
     if (rc == SQLITE_OK && tables == 0)
         rc = sqlite3_exec(c->db, sql, NULL, NULL, NULL);
-    return rc == SQLITE_OK ? OK : explain(db, rc, why);
+    return rc == SQLITE_OK ? OK : store_sqlite_explain(db, rc, why);
 }
 
 static enum err check_after_crash(struct sqlite_db *db, struct why *why)
@@ -197,7 +197,7 @@ static enum err check_after_crash(struct sqlite_db *db, struct why *why)
     if (rc == SQLITE_OK && has_state)
         rc = get_int(c, "SELECT value FROM store_state WHERE name = $1", "clean", &clean);
     if (rc != SQLITE_OK)
-        return explain(db, rc, why);
+        return store_sqlite_explain(db, rc, why);
     if (clean)
         return OK;
     if (fstat(db->file, &st) == 0 && st.st_size <= SQLITE_CHECK_BYTES_MAX)
@@ -208,7 +208,7 @@ static enum err check_after_crash(struct sqlite_db *db, struct why *why)
 
 static enum err migrate(struct sqlite_db *db, const struct store_conf *conf, struct why *why)
 {
-    static const struct migrate_ops ops = { version, apply };
+    static const struct migrate_ops ops = { store_sqlite_version, store_sqlite_apply };
     const struct store_schema *own[] = { &own_schema, NULL };
     enum err e = migrate_run(&ops, db, db->path, own, why);
     return e == OK ? migrate_run(&ops, db, db->path, conf->schemas, why) : e;
@@ -245,7 +245,7 @@ static int prepare_threads(struct sqlite_db *db, unsigned readers)
     return rc == SQLITE_OK ? set_clean(&db->writer.conn, 0) : rc;
 }
 
-static void start_threads(struct sqlite_db *db)
+static void store_sqlite_start_threads(struct sqlite_db *db)
 {
     group_init(&db->writer.in);
     read_queue_init(&db->reads);
@@ -265,7 +265,7 @@ static void start_threads(struct sqlite_db *db)
     db->threads = true;
 }
 
-static void stop_threads(struct sqlite_db *db)
+static void store_sqlite_stop_threads(struct sqlite_db *db)
 {
     struct sqlite_writer *w = &db->writer;
     bool checked = sqlite_checker_stop(&db->checker);
@@ -290,7 +290,7 @@ static void sqlite_close(struct store *store)
 {
     struct sqlite_db *db = store->db;
     if (db->threads)
-        stop_threads(db);
+        store_sqlite_stop_threads(db);
     for (unsigned i = 0; i < db->reader_count; i++)
         sqlite_conn_close(&db->readers[i].conn);
     sqlite_conn_close(&db->keeper.conn);
@@ -310,13 +310,13 @@ static void sqlite_close(struct store *store)
 static enum err sqlite_open_db(struct sqlite_db *db, const struct store_conf *conf, struct why *why)
 {
     unsigned readers = conf->readers > 0 ? conf->readers : 1;
-    enum err e = open_file(db, why);
+    enum err e = store_sqlite_open_file(db, why);
     if (e != OK)
         return e;
     int rc = sqlite_conn_open(&db->writer.conn, db, SQLITE_WRITES);
     if (rc != SQLITE_OK)
-        return explain(db, rc, why);
-    e = claim(db, why);
+        return store_sqlite_explain(db, rc, why);
+    e = store_sqlite_claim(db, why);
     if (e == OK)
         e = check_after_crash(db, why);
     if (e == OK)
@@ -326,7 +326,7 @@ static enum err sqlite_open_db(struct sqlite_db *db, const struct store_conf *co
     if (e != OK)
         return e;
     rc = prepare_threads(db, readers < SQLITE_READERS_MAX ? readers : SQLITE_READERS_MAX);
-    return rc == SQLITE_OK ? OK : explain(db, rc, why);
+    return rc == SQLITE_OK ? OK : store_sqlite_explain(db, rc, why);
 }
 
 static enum err sqlite_open(struct store *store, const struct store_conf *conf, struct why *why)
@@ -342,7 +342,7 @@ static enum err sqlite_open(struct store *store, const struct store_conf *conf, 
     db->info = mem_zalloc((store->stmt_count + 1) * sizeof *db->info);
     enum err e = sqlite_open_db(db, conf, why);
     if (e == OK)
-        start_threads(db);
+        store_sqlite_start_threads(db);
     else
         sqlite_close(store);
     return e;

@@ -7,14 +7,14 @@
 
 static const char *const types[] = { "to", "cc", "bcc", "replyto", "replyroom", "noreply" };
 
-static bool wrong(struct addresses *l, enum stanza_error e, slice text)
+static bool xmpp_addresses_wrong(struct addresses *l, enum stanza_error e, slice text)
 {
     l->error = e;
     l->text = text;
     return false;
 }
 
-static bool read_type(slice text, enum address_type *out)
+static bool xmpp_addresses_read_type(slice text, enum address_type *out)
 {
     for (unsigned i = 0; i < sizeof types / sizeof *types; i++)
         if (slice_is(text, types[i])) {
@@ -33,14 +33,15 @@ static bool read_one(struct addresses *l, const struct elem *e, struct arena *tm
     *a = (struct address){ .uri = elem_attr(e, "uri", tmp),
                            .node = elem_attr(e, "node", tmp),
                            .desc = elem_attr(e, "desc", tmp) };
-    if (!read_type(elem_attr(e, "type", tmp), &a->type))
-        return wrong(l, SE_BAD_REQUEST, SLICE("an address needs a type"));
+    if (!xmpp_addresses_read_type(elem_attr(e, "type", tmp), &a->type))
+        return xmpp_addresses_wrong(l, SE_BAD_REQUEST, SLICE("an address needs a type"));
     if (a->uri.len > 0 && (jid.len > 0 || a->node.len > 0)) /* §4.2 */
-        return wrong(l, SE_BAD_REQUEST, SLICE("an address has a uri, or a jid and node"));
+        return xmpp_addresses_wrong(l, SE_BAD_REQUEST,
+                                    SLICE("an address has a uri, or a jid and node"));
     if (a->type != ADDRESS_NOREPLY && jid.len == 0 && a->uri.len == 0)
-        return wrong(l, SE_BAD_REQUEST, SLICE("an address needs a jid"));
+        return xmpp_addresses_wrong(l, SE_BAD_REQUEST, SLICE("an address needs a jid"));
     if (jid.len > 0 && jid_parse(&parsed, jid, tmp) != OK)
-        return wrong(l, SE_JID_MALFORMED, SLICE("an address is not a JID"));
+        return xmpp_addresses_wrong(l, SE_JID_MALFORMED, SLICE("an address is not a JID"));
     a->jid = jid.len > 0 ? parsed.full : (slice){ 0 };
     a->delivered = slice_is(delivered, "true") || slice_is(delivered, "1");
     l->count++;
@@ -67,11 +68,12 @@ bool addresses_read(struct addresses *out, const struct elem *e, struct arena *t
         if (!elem_is(&child, "address", NS_ADDRESS))
             continue; /* §4.7: ignored */
         if (out->count == ADDRESSES_MAX)
-            return wrong(out, SE_NOT_ACCEPTABLE, SLICE("too many addresses"));
+            return xmpp_addresses_wrong(out, SE_NOT_ACCEPTABLE, SLICE("too many addresses"));
         if (!read_one(out, &child, tmp))
             return false;
     }
-    return out->count > 0 || wrong(out, SE_BAD_REQUEST, SLICE("there is no address"));
+    return out->count > 0 ||
+           xmpp_addresses_wrong(out, SE_BAD_REQUEST, SLICE("there is no address"));
 }
 
 bool addresses_has(const struct addresses *l, slice jid)

@@ -20,7 +20,7 @@ static const struct algo {
 };
 enum { ALGOS = sizeof algos / sizeof algos[0] };
 
-static unsigned rank_of(slice name)
+static unsigned caps_info_rank_of(slice name)
 {
     unsigned i = 0;
     while (i < ALGOS && !slice_eq_nocase(name, slice_of(algos[i].name)))
@@ -44,7 +44,7 @@ bool caps_key_2(struct caps_key *out, const struct elem *c, struct arena *tmp)
     unsigned best = ALGOS;
     for (bool more = elem_first(c, &e); more; more = elem_next(&e, &e)) {
         slice name = elem_attr(&e, "algo", tmp);
-        unsigned rank = rank_of(name);
+        unsigned rank = caps_info_rank_of(name);
         if (!elem_is(&e, "hash", NS_HASHES) || rank >= best)
             continue;
         slice value = elem_text(&e, tmp);
@@ -64,7 +64,7 @@ struct texts {
     unsigned count, *budget; /* parts left in all */
 };
 
-static int by_octets(const void *a, const void *b)
+static int caps_info_by_octets(const void *a, const void *b)
 {
     return slice_compare(*(const slice *)a, *(const slice *)b);
 }
@@ -87,7 +87,7 @@ static bool texts_add(struct texts *t, slice s, struct arena *tmp)
 static void texts_sort(struct texts *t)
 {
     if (t->count > 1)
-        qsort(t->at, t->count, sizeof *t->at, by_octets);
+        qsort(t->at, t->count, sizeof *t->at, caps_info_by_octets);
 }
 
 static bool texts_distinct(const struct texts *t) /* sorted */
@@ -124,7 +124,7 @@ static slice built(struct buf *b, struct arena *tmp)
 }
 
 /* XEP-0115 gives a part that holds its separator two meanings. */
-static bool is_plain(const struct input *in, slice s)
+static bool caps_info_is_plain(const struct input *in, slice s)
 {
     return in->version == CAPS_2 || memchr(s.ptr == NULL ? "" : s.ptr, '<', s.len) == NULL;
 }
@@ -137,7 +137,7 @@ static bool add_identity(struct input *in, const struct elem *e)
     buf_init(&b, CAPS_INPUT_BYTES_MAX);
     for (unsigned i = 0; i < 4; i++) {
         slice value = elem_attr(e, names[i], in->tmp);
-        fine = fine && is_plain(in, value);
+        fine = fine && caps_info_is_plain(in, value);
         buf_add(&b, value);
         buf_add(&b, slice_of(in->version == CAPS_2 ? "\x1f" : i < 3 ? "/" : "<"));
     }
@@ -161,7 +161,7 @@ static bool add_values(struct input *in, const struct elem *field, struct texts 
         slice value = elem_is(&e, "value", NS_DATA) ? elem_text(&e, in->tmp) : (slice){ 0 };
         if (!elem_is(&e, "value", NS_DATA))
             continue;
-        if (!is_plain(in, value) || !texts_add(values, with_end(in, value), in->tmp))
+        if (!caps_info_is_plain(in, value) || !texts_add(values, with_end(in, value), in->tmp))
             return false;
     }
     texts_sort(values);
@@ -186,7 +186,7 @@ static slice field_text(struct input *in, const struct elem *field, const struct
 
 /* XEP-0115 §5.4 no. 3.6: a form without a hidden FORM_TYPE does not count; XEP-0390 §4.1 refuses
  * it. */
-static bool add_form(struct input *in, const struct elem *x)
+static bool caps_info_add_form(struct input *in, const struct elem *x)
 {
     struct texts fields = { .budget = &in->budget }, type = { 0 };
     struct elem e;
@@ -224,16 +224,16 @@ static bool add_form(struct input *in, const struct elem *x)
     return texts_add(&in->forms, built(&b, in->tmp), in->tmp);
 }
 
-static bool add_child(struct input *in, const struct elem *e)
+static bool caps_info_add_child(struct input *in, const struct elem *e)
 {
     if (elem_is(e, "identity", NS_DISCO_INFO))
         return add_identity(in, e);
     if (elem_is(e, "feature", NS_DISCO_INFO)) {
         slice var = elem_attr(e, "var", in->tmp);
-        return is_plain(in, var) && texts_add(&in->features, with_end(in, var), in->tmp);
+        return caps_info_is_plain(in, var) && texts_add(&in->features, with_end(in, var), in->tmp);
     }
     if (elem_is(e, "x", NS_DATA))
-        return add_form(in, e);
+        return caps_info_add_form(in, e);
     return in->version == CAPS_1; /* XEP-0390 §4.1 no. 1 */
 }
 
@@ -258,7 +258,7 @@ static bool hash_is(const struct caps_key *key, slice input)
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned len = 0;
     struct buf text;
-    unsigned rank = rank_of(key->algo);
+    unsigned rank = caps_info_rank_of(key->algo);
     const EVP_MD *md = rank < ALGOS ? EVP_get_digestbyname(algos[rank].evp) : NULL;
     if (md == NULL || EVP_Digest(input.ptr, input.len, digest, &len, md, NULL) != 1)
         return false;
@@ -278,7 +278,7 @@ bool caps_verify(const struct caps_key *key, const struct elem *query, struct ar
     for (unsigned i = 0; i < 3; i++)
         all[i]->budget = &in.budget;
     for (bool more = elem_first(query, &e); more; more = elem_next(&e, &e))
-        if (!add_child(&in, &e))
+        if (!caps_info_add_child(&in, &e))
             return false;
     for (unsigned i = 0; i < 3; i++) {
         texts_sort(all[i]);

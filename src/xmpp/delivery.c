@@ -51,7 +51,7 @@ static const enum delivery rules[ROW_COUNT][TOS][HAVES] = {
     [ROW_ERROR] = { { NONE, NONE, NONE, NONE, NONE }, { NONE, NONE, NONE, NONE, MATCH } },
 };
 
-static enum row row_of(enum stanza_kind kind, enum stanza_type type)
+static enum row delivery_row_of(enum stanza_kind kind, enum stanza_type type)
 {
     switch (type) {
     case TYPE_NORMAL:
@@ -88,7 +88,7 @@ static enum row row_of(enum stanza_kind kind, enum stanza_type type)
 enum delivery delivery_rule(enum stanza_kind kind, enum stanza_type type, enum delivery_to to,
                             enum delivery_have have)
 {
-    enum row row = row_of(kind, type);
+    enum row row = delivery_row_of(kind, type);
     ensure((unsigned)to < TOS && (unsigned)have < HAVES);
     return row == ROW_COUNT ? DELIVER_NONE : rules[row][to][have];
 }

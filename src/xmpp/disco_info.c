@@ -109,7 +109,7 @@ void disco_write_info(struct buf *out, const struct disco_info *d, slice node)
     buf_lit(out, "</query>");
 }
 
-static int by_octets(const void *a, const void *b)
+static int disco_info_by_octets(const void *a, const void *b)
 {
     return slice_compare(*(const slice *)a, *(const slice *)b);
 }
@@ -143,7 +143,7 @@ static void hash_forms(struct buf *s, struct disco_info *d)
         if (i == 0 || !same_form(d, i - 1, i))
             hash_piece(s, f->form);
         hash_piece(s, f->var);
-        qsort(f->value, f->value_count, sizeof f->value[0], by_octets);
+        qsort(f->value, f->value_count, sizeof f->value[0], disco_info_by_octets);
         for (unsigned v = 0; v < f->value_count; v++)
             hash_piece(s, f->value[v]);
     }

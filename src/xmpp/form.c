@@ -39,7 +39,7 @@ bool form_wrong(struct form *f, enum stanza_error error, const char *fmt, ...)
 }
 
 /* A name for our sentences, not too long, and cut between two characters. */
-static slice short_name(slice var)
+static slice form_short_name(slice var)
 {
     enum { NAME_MAX = 100 };
     size_t len = var.len;
@@ -53,7 +53,7 @@ static slice short_name(slice var)
 
 static bool wrong_field(struct form *f, slice var, const char *what)
 {
-    slice name = short_name(var);
+    slice name = form_short_name(var);
     return form_wrong(f, SE_NOT_ACCEPTABLE, "the field '%.*s' %s", SLICE_ARG(name), what);
 }
 
@@ -71,7 +71,7 @@ static bool read_kind(struct form *f, const struct elem *x)
     return form_wrong(f, SE_BAD_REQUEST, "the form has no type, or one that is not known");
 }
 
-static enum form_type read_type(const struct elem *e, struct arena *tmp)
+static enum form_type form_read_type(const struct elem *e, struct arena *tmp)
 {
     slice type = elem_attr(e, "type", tmp);
     for (unsigned i = 0; i < FORM_TYPE_COUNT; i++) {
@@ -112,10 +112,11 @@ static bool is_new(const struct form *f, slice var)
 }
 
 /* `values`: how many there may still be. */
-static bool read_field(struct form *f, struct form_field *to, const struct elem *e,
-                       unsigned *values)
+static bool form_read_field(struct form *f, struct form_field *to, const struct elem *e,
+                            unsigned *values)
 {
-    *to = (struct form_field){ .var = elem_attr(e, "var", f->tmp), .type = read_type(e, f->tmp) };
+    *to = (struct form_field){ .var = elem_attr(e, "var", f->tmp),
+                               .type = form_read_type(e, f->tmp) };
     if (to->var.len == 0) /* §3.2: only a fixed field does without */
         return to->type == FORM_FIXED ||
                form_wrong(f, SE_BAD_REQUEST, "a field of the form has no 'var'");
@@ -147,7 +148,7 @@ bool form_parse(struct form *out, const struct elem *x, struct arena *tmp)
     out->field = fields;
     for (bool more = elem_first(x, &e); more; more = elem_next(&e, &e)) {
         if (elem_is(&e, "field", NS_DATA) &&
-            !read_field(out, &fields[out->field_count], &e, &values))
+            !form_read_field(out, &fields[out->field_count], &e, &values))
             return false;
     }
     return true;
@@ -168,7 +169,7 @@ bool form_expect(struct form *f, const char *form_type)
            form_wrong(f, SE_BAD_REQUEST, "the FORM_TYPE has to be '%s'", form_type);
 }
 
-static bool is_listed(const char *const *list, slice text)
+static bool form_is_listed(const char *const *list, slice text)
 {
     for (; *list != NULL; list++) {
         if (slice_is(text, *list))
@@ -180,8 +181,8 @@ static bool is_listed(const char *const *list, slice text)
 bool form_only(struct form *f, const char *const *vars, enum stanza_error error)
 {
     for (unsigned i = 0; i < f->field_count; i++) {
-        slice var = f->field[i].var, name = short_name(var);
-        if (!slice_is(var, "FORM_TYPE") && !is_listed(vars, var))
+        slice var = f->field[i].var, name = form_short_name(var);
+        if (!slice_is(var, "FORM_TYPE") && !form_is_listed(vars, var))
             return form_wrong(f, error, "the field '%.*s' is not known here", SLICE_ARG(name));
     }
     return true;
@@ -353,7 +354,7 @@ bool form_jids(struct form *f, const char *var, const slice **out, unsigned *cou
 
 /* Writing. */
 
-static void add_child(struct buf *out, const char *name, const char *text)
+static void form_add_child(struct buf *out, const char *name, const char *text)
 {
     if (text == NULL)
         return;
@@ -366,12 +367,12 @@ void form_open_titled(struct buf *out, enum form_kind kind, const char *form_typ
                       const char *title, const char *instructions)
 {
     buf_printf(out, "<x xmlns='" NS_DATA "' type='%s'>", kind_names[kind]);
-    add_child(out, "title", title);
-    add_child(out, "instructions", instructions);
+    form_add_child(out, "title", title);
+    form_add_child(out, "instructions", instructions);
     if (form_type == NULL)
         return;
     buf_lit(out, "<field var='FORM_TYPE' type='hidden'>");
-    add_child(out, "value", form_type);
+    form_add_child(out, "value", form_type);
     form_field_close(out);
 }
 
@@ -392,14 +393,14 @@ void form_ask_open(struct buf *out, const struct form_row *row)
 {
     field_start(out, row);
     buf_lit(out, ">");
-    add_child(out, "desc", row->desc);
+    form_add_child(out, "desc", row->desc);
     if (row->required)
         buf_lit(out, "<required/>");
     for (const struct form_option *o = row->options; o != NULL && o->value != NULL; o++) {
         buf_lit(out, "<option");
         xml_add_attr(out, "label", slice_of(o->label));
         buf_lit(out, ">");
-        add_child(out, "value", o->value);
+        form_add_child(out, "value", o->value);
         buf_lit(out, "</option>");
     }
     if (row->extra != NULL)

@@ -25,7 +25,7 @@ static const uint8_t classes[256] = {
 
 enum { LABEL_MAX = 63 }; /* bytes, RFC 1035 §2.3.4 */
 
-static bool all_of(slice s, unsigned class)
+static bool jid_all_of(slice s, unsigned class)
 {
     for (size_t i = 0; i < s.len; i++)
         class &= classes[(unsigned char)s.ptr[i]];
@@ -48,7 +48,7 @@ static slice lower_ascii(slice s, struct arena *tmp)
     return (slice){ out, s.len };
 }
 
-static bool fits(slice s) { return s.len > 0 && s.len <= JID_PART_MAX; }
+static bool jid_part_fits(slice s) { return s.len > 0 && s.len <= JID_PART_MAX; }
 
 /* What mapping may have brought in: a fullwidth '@', say. */
 static bool no_separators(slice local)
@@ -62,14 +62,14 @@ static bool no_separators(slice local)
 enum err jid_prep_local(slice text, struct arena *tmp, slice *out)
 {
     *out = text;
-    if (fits(text) && all_of(text, LOCAL))
+    if (jid_part_fits(text) && jid_all_of(text, LOCAL))
         return OK;
     if (!is_ascii(text))
         return precis_username(text, tmp, out) == OK && no_separators(*out) ? OK : E_SYNTAX;
-    if (!fits(text))
+    if (!jid_part_fits(text))
         return E_SYNTAX;
     *out = lower_ascii(text, tmp);
-    return all_of(*out, LOCAL) ? OK : E_SYNTAX;
+    return jid_all_of(*out, LOCAL) ? OK : E_SYNTAX;
 }
 
 /* A label of letters, digits and hyphens (RFC 5890 §2.3.1). */
@@ -82,7 +82,7 @@ static bool label_ok(slice label)
 enum name { NAME_BAD, NAME_PLAIN, NAME_ENCODED /* an A-label is in it */ };
 
 /* `domain` is lower case and has no byte but those of DOMAIN. */
-static enum name name_of(slice domain)
+static enum name jid_name_of(slice domain)
 {
     enum name name = NAME_PLAIN;
     for (size_t at = 0, start = 0; at <= domain.len; at++) {
@@ -130,9 +130,9 @@ static enum err prep_encoded(slice text, struct arena *tmp, slice *out)
         return E_SYNTAX;
     *out = without_final_dot(*out);
     /* ASCII that came out of mappings obeys the same rules as ASCII that came in */
-    if (is_ascii(*out) && (!all_of(*out, DOMAIN) || name_of(*out) != NAME_PLAIN))
+    if (is_ascii(*out) && (!jid_all_of(*out, DOMAIN) || jid_name_of(*out) != NAME_PLAIN))
         return E_SYNTAX;
-    return fits(*out) ? OK : E_SYNTAX;
+    return jid_part_fits(*out) ? OK : E_SYNTAX;
 }
 
 enum err jid_prep_domain(slice text, struct arena *tmp, slice *out)
@@ -142,13 +142,13 @@ enum err jid_prep_domain(slice text, struct arena *tmp, slice *out)
     if (!is_ascii(text))
         return prep_encoded(text, tmp, out);
     *out = without_final_dot(text);
-    if (!fits(*out))
+    if (!jid_part_fits(*out))
         return E_SYNTAX;
-    if (!all_of(*out, DOMAIN))
+    if (!jid_all_of(*out, DOMAIN))
         *out = lower_ascii(*out, tmp);
-    if (!all_of(*out, DOMAIN))
+    if (!jid_all_of(*out, DOMAIN))
         return E_SYNTAX;
-    enum name name = name_of(*out);
+    enum name name = jid_name_of(*out);
     if (name == NAME_ENCODED)
         return prep_encoded(*out, tmp, out);
     return name == NAME_PLAIN ? OK : E_SYNTAX;
@@ -157,7 +157,7 @@ enum err jid_prep_domain(slice text, struct arena *tmp, slice *out)
 enum err jid_prep_resource(slice text, struct arena *tmp, slice *out)
 {
     *out = text;
-    if (fits(text) && all_of(text, RESOURCE))
+    if (jid_part_fits(text) && jid_all_of(text, RESOURCE))
         return OK;
     return is_ascii(text) ? E_SYNTAX : precis_opaque(text, tmp, out);
 }
@@ -191,25 +191,25 @@ struct jid jid_split(slice text)
     return j;
 }
 
-static char *put(char *at, slice s)
+static char *jid_put(char *at, slice s)
 {
     memcpy(at, s.ptr, s.len);
     return at + s.len;
 }
 
 /* `full` is made anew of the prepared parts. */
-static void join(struct jid *j, struct arena *tmp)
+static void jid_join(struct jid *j, struct arena *tmp)
 {
     size_t max = j->local.len + 1 + j->domain.len + 1 + j->resource.len;
     char *text = arena_alloc(tmp, 1, max), *at = text;
     if (j->local.len > 0) {
-        at = put(at, j->local);
+        at = jid_put(at, j->local);
         *at++ = '@';
     }
-    at = put(at, j->domain);
+    at = jid_put(at, j->domain);
     if (j->resource.len > 0) {
         *at++ = '/';
-        at = put(at, j->resource);
+        at = jid_put(at, j->resource);
     }
     *j = jid_split((slice){ text, (size_t)(at - text) });
 }
@@ -225,7 +225,7 @@ enum err jid_parse(struct jid *out, slice text, struct arena *tmp)
     bool borrowed = j.local.ptr == raw.local.ptr && j.domain.ptr == raw.domain.ptr &&
                     j.domain.len == raw.domain.len && j.resource.ptr == raw.resource.ptr;
     if (!borrowed)
-        join(&j, tmp);
+        jid_join(&j, tmp);
     *out = j;
     return OK;
 }
@@ -267,7 +267,7 @@ static char escape_at(slice s)
 }
 
 /* A localpart neither begins nor ends with a space, XEP-0106 §2. */
-static slice trim(slice s)
+static slice jid_trim(slice s)
 {
     while (s.len > 0 && s.ptr[0] == ' ')
         s = slice_from(s, 1);
@@ -278,14 +278,14 @@ static slice trim(slice s)
 
 slice jid_escape(slice text, struct arena *tmp)
 {
-    slice s = trim(text);
+    slice s = jid_trim(text);
     char *out = arena_alloc(tmp, 3, s.len), *at = out;
     for (size_t i = 0; i < s.len; i++) {
         const char *found = memchr(escaped, s.ptr[i], ESCAPES);
         /* §4.2: a backslash only where it would be read as an escape */
         if (found != NULL && (*found != '\\' || escape_at(slice_from(s, i)) != 0)) {
             *at++ = '\\';
-            at = put(at, (slice){ hex[found - escaped], 2 });
+            at = jid_put(at, (slice){ hex[found - escaped], 2 });
         } else {
             *at++ = s.ptr[i];
         }

@@ -231,7 +231,7 @@ slice role_name(enum room_role r)
     return role_names[r];
 }
 
-static bool find(slice name, const slice *names, unsigned count, unsigned *out)
+static bool muc_find(slice name, const slice *names, unsigned count, unsigned *out)
 {
     for (*out = 0; *out < count; (*out)++)
         if (slice_eq(name, names[*out]))
@@ -242,7 +242,7 @@ static bool find(slice name, const slice *names, unsigned count, unsigned *out)
 bool affiliation_of(slice name, enum affiliation *out)
 {
     unsigned at;
-    bool found = find(name, affiliation_names, AFFILIATIONS, &at);
+    bool found = muc_find(name, affiliation_names, AFFILIATIONS, &at);
     if (found)
         *out = (enum affiliation)at;
     return found;
@@ -251,7 +251,7 @@ bool affiliation_of(slice name, enum affiliation *out)
 bool role_of(slice name, enum room_role *out)
 {
     unsigned at;
-    bool found = find(name, role_names, ROOM_ROLES, &at);
+    bool found = muc_find(name, role_names, ROOM_ROLES, &at);
     if (found)
         *out = (enum room_role)at;
     return found;

@@ -3,7 +3,7 @@
 #include "xmpp/datetime.h"
 #include "xmpp/ns.h"
 
-static bool read_number(const struct elem *e, const char *name, int64_t *out)
+static bool muc_history_read_number(const struct elem *e, const char *name, int64_t *out)
 {
     return slice_int(elem_attr_raw(e, name), out) && *out >= 0;
 }
@@ -15,9 +15,9 @@ void history_ask_read(struct history_ask *out, const struct elem *x, uint64_t no
     *out = (struct history_ask){ .stanzas = UINT32_MAX, .chars = UINT64_MAX };
     if (!elem_child(x, "history", NS_MUC, &e))
         return;
-    if (read_number(&e, "maxchars", &n))
+    if (muc_history_read_number(&e, "maxchars", &n))
         out->chars = (uint64_t)n;
-    if (read_number(&e, "maxstanzas", &n)) {
+    if (muc_history_read_number(&e, "maxstanzas", &n)) {
         out->many = true;
         out->stanzas = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
     }
@@ -25,7 +25,7 @@ void history_ask_read(struct history_ask *out, const struct elem *x, uint64_t no
         out->many = true;
         out->since_us = since > 0 ? (uint64_t)since : 0;
     }
-    if (read_number(&e, "seconds", &n)) {
+    if (muc_history_read_number(&e, "seconds", &n)) {
         out->many = true;
         uint64_t from = (uint64_t)n < now_us / 1000000 ? now_us - (uint64_t)n * 1000000 : 0;
         if (from > out->since_us)

@@ -29,7 +29,7 @@ static void spoof_open(void)
     ensure(U_SUCCESS(status));
 }
 
-static bool is_plain(slice text)
+static bool nickname_is_plain(slice text)
 {
     for (size_t i = 0; i < text.len; i++)
         if (text.ptr[i] < 0x20 || text.ptr[i] > 0x7e)
@@ -37,7 +37,7 @@ static bool is_plain(slice text)
     return true;
 }
 
-static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c; }
+static char nickname_lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c; }
 
 /* Whether the space at `at` stands at an end or behind another. */
 static bool needless(slice text, size_t at)
@@ -45,7 +45,7 @@ static bool needless(slice text, size_t at)
     return text.ptr[at] == ' ' && (at == 0 || at + 1 == text.len || text.ptr[at - 1] == ' ');
 }
 
-static slice trimmed(slice text, struct arena *tmp)
+static slice nickname_trimmed(slice text, struct arena *tmp)
 {
     size_t len = 0;
     while (len < text.len && !needless(text, len))
@@ -64,20 +64,20 @@ static slice trimmed(slice text, struct arena *tmp)
 
 enum err nickname_enforce(slice text, struct arena *tmp, slice *out)
 {
-    if (!is_plain(text))
+    if (!nickname_is_plain(text))
         return precis_nickname(text, tmp, out);
-    *out = trimmed(text, tmp);
+    *out = nickname_trimmed(text, tmp);
     return out->len > 0 && out->len <= PRECIS_OUTPUT_MAX ? OK : E_SYNTAX;
 }
 
 slice nickname_key(slice nickname, struct arena *tmp)
 {
     slice key;
-    if (!is_plain(nickname))
+    if (!nickname_is_plain(nickname))
         return precis_nickname_key(nickname, tmp, &key) == OK ? key : nickname;
     char *out = arena_alloc_raw(tmp, nickname.len + 1);
     for (size_t i = 0; i < nickname.len; i++)
-        out[i] = lower(nickname.ptr[i]);
+        out[i] = nickname_lower(nickname.ptr[i]);
     return (slice){ out, nickname.len };
 }
 
@@ -88,7 +88,7 @@ static enum err plain_skeleton(slice text, struct arena *tmp, slice *out)
     for (size_t i = 0; i < text.len; i++) {
         const char *as = looks[(unsigned char)text.ptr[i]];
         if (*as == 0)
-            room[len++] = lower(text.ptr[i]);
+            room[len++] = nickname_lower(text.ptr[i]);
         while (*as != 0)
             room[len++] = *as++;
     }
@@ -98,7 +98,7 @@ static enum err plain_skeleton(slice text, struct arena *tmp, slice *out)
 
 /* One step: characters become those that they look like, then lower case. In the other order a
  * capital I would never meet the l. */
-static enum err step(slice text, struct arena *tmp, slice *out)
+static enum err nickname_step(slice text, struct arena *tmp, slice *out)
 {
     char *room = arena_alloc_raw(tmp, PRECIS_INPUT_MAX);
     UErrorCode status = U_ZERO_ERROR;
@@ -113,10 +113,10 @@ static enum err spoof_skeleton(slice text, struct arena *tmp, slice *out)
 {
     pthread_once(&spoof.once, spoof_open);
     slice before = text;
-    enum err e = step(text, tmp, out);
+    enum err e = nickname_step(text, tmp, out);
     for (int i = 1; e == OK && i < ROUNDS_MAX && !slice_eq(*out, before); i++) {
         before = *out;
-        e = step(before, tmp, out);
+        e = nickname_step(before, tmp, out);
     }
     return e;
 }
@@ -124,7 +124,7 @@ static enum err spoof_skeleton(slice text, struct arena *tmp, slice *out)
 slice nickname_skeleton(slice nickname, struct arena *tmp)
 {
     slice out;
-    enum err e = is_plain(nickname) ? plain_skeleton(nickname, tmp, &out)
-                                    : spoof_skeleton(nickname, tmp, &out);
+    enum err e = nickname_is_plain(nickname) ? plain_skeleton(nickname, tmp, &out)
+                                             : spoof_skeleton(nickname, tmp, &out);
     return e == OK ? out : nickname_key(nickname, tmp);
 }

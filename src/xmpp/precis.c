@@ -361,8 +361,8 @@ static enum err enforce(struct workspace *w, enum err (*round)(struct text *, st
     return E_SYNTAX;
 }
 
-static enum err prepare(slice text, enum err (*round)(struct text *, struct text *),
-                        struct arena *tmp, slice *out)
+static enum err precis_prepare(slice text, enum err (*round)(struct text *, struct text *),
+                               struct arena *tmp, slice *out)
 {
     struct workspace w;
     pthread_once(&icu.once, icu_open);
@@ -377,7 +377,7 @@ static enum err prepare(slice text, enum err (*round)(struct text *, struct text
 
 enum err precis_username(slice text, struct arena *tmp, slice *out)
 {
-    return prepare(text, username_round, tmp, out);
+    return precis_prepare(text, username_round, tmp, out);
 }
 
 enum err precis_fold(slice text, struct arena *tmp, slice *out)
@@ -394,17 +394,17 @@ enum err precis_fold(slice text, struct arena *tmp, slice *out)
 
 enum err precis_opaque(slice text, struct arena *tmp, slice *out)
 {
-    return prepare(text, opaque_round, tmp, out);
+    return precis_prepare(text, opaque_round, tmp, out);
 }
 
 enum err precis_nickname(slice text, struct arena *tmp, slice *out)
 {
-    return prepare(text, nickname_round, tmp, out);
+    return precis_prepare(text, nickname_round, tmp, out);
 }
 
 enum err precis_nickname_key(slice text, struct arena *tmp, slice *out)
 {
-    return prepare(text, nickname_key_round, tmp, out);
+    return precis_prepare(text, nickname_key_round, tmp, out);
 }
 
 /* Characters that UTS 46 allows but IDNA2008 does not, mostly symbols; dots are separators. */

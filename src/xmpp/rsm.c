@@ -4,7 +4,7 @@
 #include "codec/xml_elem.h"
 #include "xmpp/ns.h"
 
-static bool read_number(const struct elem *e, struct arena *tmp, uint32_t *out)
+static bool rsm_read_number(const struct elem *e, struct arena *tmp, uint32_t *out)
 {
     int64_t n;
     if (!slice_int(elem_text(e, tmp), &n) || n < 0 || n >= UINT32_MAX)
@@ -21,7 +21,7 @@ static const char *read_place(struct rsm *r, const struct elem *e, struct arena 
         return "only one of <before/>, <after/> and <index/> can be asked for";
     if (elem_is(e, "index", NS_RSM)) {
         r->place = RSM_INDEX;
-        return read_number(e, tmp, &r->index) ? NULL : "<index/> is not a number";
+        return rsm_read_number(e, tmp, &r->index) ? NULL : "<index/> is not a number";
     }
     r->id = elem_text(e, tmp);
     if (r->id.len > RSM_ID_MAX)
@@ -39,7 +39,7 @@ static const char *read_set(struct rsm *r, const struct elem *set, struct arena 
     for (bool more = elem_first(set, &e); more; more = elem_next(&e, &e)) {
         const char *why = NULL;
         if (elem_is(&e, "max", NS_RSM)) {
-            if (!read_number(&e, tmp, &r->max))
+            if (!rsm_read_number(&e, tmp, &r->max))
                 why = "<max/> is not a number";
         } else if (elem_is(&e, "before", NS_RSM) || elem_is(&e, "after", NS_RSM) ||
                    elem_is(&e, "index", NS_RSM)) {
@@ -59,7 +59,7 @@ bool rsm_parse(struct rsm *out, const struct elem *parent, struct arena *tmp, co
     return *why == NULL;
 }
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+static size_t rsm_least(size_t a, size_t b) { return a < b ? a : b; }
 
 bool rsm_window(const struct rsm *r, size_t count, size_t at, size_t max, size_t *from, size_t *len)
 {
@@ -71,8 +71,8 @@ bool rsm_window(const struct rsm *r, size_t count, size_t at, size_t max, size_t
     else if (r->place == RSM_BEFORE)
         end = at;
     else if (r->place == RSM_INDEX)
-        begin = least(r->index, count); /* §2.6: beyond the end the page is empty */
-    *len = least(end - begin, least(max, r->max));
+        begin = rsm_least(r->index, count); /* §2.6: beyond the end the page is empty */
+    *len = rsm_least(end - begin, rsm_least(max, r->max));
     *from = r->place == RSM_BEFORE || r->place == RSM_LAST ? end - *len : begin;
     return true;
 }

@@ -12,7 +12,7 @@ struct rule_item {
 };
 
 static slice item_value(const struct rule_item *i) { return (slice){ i->value, i->len }; }
-static slice item_key(const void *item) { return item_value(item); }
+static slice rules_item_key(const void *item) { return item_value(item); }
 
 static struct rule rule_of(const struct rule_item *i)
 {
@@ -26,7 +26,7 @@ struct rules *rules_create(slice name)
     r->name_len = (uint16_t)name.len;
     if (name.len > 0)
         memcpy(r->name, name.ptr, name.len);
-    map_init(&r->by_jid, item_key);
+    map_init(&r->by_jid, rules_item_key);
     return r;
 }
 
@@ -38,7 +38,7 @@ void rules_clear(struct rules *r)
     mem_free(&r->others.items);
     r->all = r->others = (struct rule_row){ 0 };
     map_fini(&r->by_jid);
-    map_init(&r->by_jid, item_key);
+    map_init(&r->by_jid, rules_item_key);
     r->domains = 0;
 }
 
@@ -50,7 +50,7 @@ void rules_destroy(struct rules **r)
 }
 
 /* Where the first rule of this order or a higher one is. */
-static uint32_t place_of(const struct rule_row *row, int64_t order)
+static uint32_t rules_place_of(const struct rule_row *row, int64_t order)
 {
     uint32_t low = 0, high = row->count;
     while (low < high) {
@@ -69,7 +69,7 @@ static void row_put(struct rule_row *row, struct rule_item *item)
         row->cap = row->cap == 0 ? 4 : row->cap * 2;
         row->items = mem_realloc(row->items, row->cap * sizeof row->items[0]);
     }
-    uint32_t at = place_of(row, item->order);
+    uint32_t at = rules_place_of(row, item->order);
     memmove(&row->items[at + 1], &row->items[at], (row->count - at) * sizeof row->items[0]);
     row->items[at] = item;
     row->count++;
@@ -78,7 +78,7 @@ static void row_put(struct rule_row *row, struct rule_item *item)
 /* NULL: there is none of this order. */
 static struct rule_item *row_take(struct rule_row *row, int64_t order)
 {
-    uint32_t at = place_of(row, order);
+    uint32_t at = rules_place_of(row, order);
     if (at == row->count || row->items[at]->order != order)
         return NULL;
     struct rule_item *item = row->items[at];
@@ -87,7 +87,7 @@ static struct rule_item *row_take(struct rule_row *row, int64_t order)
     return item;
 }
 
-static bool is_domain(slice jid)
+static bool rules_is_domain(slice jid)
 {
     return memchr(jid.ptr, '@', jid.len) == NULL && memchr(jid.ptr, '/', jid.len) == NULL;
 }
@@ -131,7 +131,7 @@ bool rules_drop(struct rules *r, int64_t order)
         (void)row_take(&r->others, order);
     else
         index_drop(r, item);
-    r->domains -= item->type == RULE_JID && is_domain(item_value(item)) ? 1 : 0;
+    r->domains -= item->type == RULE_JID && rules_is_domain(item_value(item)) ? 1 : 0;
     mem_free(&item);
     return true;
 }
@@ -153,7 +153,7 @@ void rules_put(struct rules *r, const struct rule *rule)
         row_put(&r->others, item);
     else
         index_put(r, item);
-    r->domains += item->type == RULE_JID && is_domain(item_value(item)) ? 1 : 0;
+    r->domains += item->type == RULE_JID && rules_is_domain(item_value(item)) ? 1 : 0;
 }
 
 struct rule rules_at(const struct rules *r, uint32_t i)
@@ -203,7 +203,7 @@ static bool in_group(slice groups, slice name)
     return false;
 }
 
-static bool fits(const struct rule_item *item, const struct rule_peer *peer)
+static bool rules_fits(const struct rule_item *item, const struct rule_peer *peer)
 {
     switch ((enum rule_type)item->type) {
     case RULE_EVERYONE:
@@ -218,8 +218,8 @@ static bool fits(const struct rule_item *item, const struct rule_peer *peer)
     return false;
 }
 
-static const struct rule_item *match(const struct rules *r, const struct rule_peer *peer,
-                                     unsigned kind)
+static const struct rule_item *rules_match_peer(const struct rules *r, const struct rule_peer *peer,
+                                                unsigned kind)
 {
     if (rules_count(r) == 0)
         return NULL;
@@ -228,7 +228,7 @@ static const struct rule_item *match(const struct rules *r, const struct rule_pe
         const struct rule_item *item = r->others.items[i];
         if (best != NULL && best->order < item->order)
             break;
-        if ((item->kinds & kind) != 0 && fits(item, peer))
+        if ((item->kinds & kind) != 0 && rules_fits(item, peer))
             return item;
     }
     return best;
@@ -237,7 +237,7 @@ static const struct rule_item *match(const struct rules *r, const struct rule_pe
 bool rules_match(const struct rules *r, const struct rule_peer *peer, enum rule_kind kind,
                  struct rule *out)
 {
-    const struct rule_item *item = match(r, peer, kind);
+    const struct rule_item *item = rules_match_peer(r, peer, kind);
     if (item != NULL)
         *out = rule_of(item);
     return item != NULL;
@@ -245,7 +245,7 @@ bool rules_match(const struct rules *r, const struct rule_peer *peer, enum rule_
 
 bool rules_deny(const struct rules *r, const struct rule_peer *peer, enum rule_kind kind)
 {
-    const struct rule_item *item = match(r, peer, kind);
+    const struct rule_item *item = rules_match_peer(r, peer, kind);
     return item != NULL && item->action == RULE_DENY;
 }
 

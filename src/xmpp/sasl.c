@@ -197,7 +197,7 @@ void sasl_destroy(struct sasl **ps)
     mem_free(ps);
 }
 
-static enum sasl_step fail(struct sasl *s, enum sasl_failure why)
+static enum sasl_step sasl_fail(struct sasl *s, enum sasl_failure why)
 {
     forget_password(s);
     buf_clear(&s->out);
@@ -206,7 +206,10 @@ static enum sasl_step fail(struct sasl *s, enum sasl_failure why)
     return SASL_FAIL;
 }
 
-static enum sasl_step malformed(struct sasl *s) { return fail(s, SASL_MALFORMED_REQUEST); }
+static enum sasl_step sasl_malformed(struct sasl *s)
+{
+    return sasl_fail(s, SASL_MALFORMED_REQUEST);
+}
 
 /* The text of an authzid must be the bare JID of the user who logs in: nobody may act for another.
  */
@@ -222,13 +225,13 @@ static bool authzid_fits(struct sasl *s, slice text)
 }
 
 /* SASL_SUCCESS stands for "go on". */
-static enum sasl_step take_names(struct sasl *s, slice user, slice authzid)
+static enum sasl_step sasl_take_names(struct sasl *s, slice user, slice authzid)
 {
     slice prepared;
     if (jid_prep_local(user, s->arena, &prepared) != OK)
-        return fail(s, SASL_NOT_AUTHORIZED); /* as for any user who does not exist */
+        return sasl_fail(s, SASL_NOT_AUTHORIZED); /* as for any user who does not exist */
     s->user = slice_dup(s->arena, prepared);
-    return authzid_fits(s, authzid) ? SASL_SUCCESS : fail(s, SASL_INVALID_AUTHZID);
+    return authzid_fits(s, authzid) ? SASL_SUCCESS : sasl_fail(s, SASL_INVALID_AUTHZID);
 }
 
 /* --- PLAIN, RFC 4616 --- */
@@ -238,12 +241,12 @@ static enum sasl_step plain_first(struct sasl *s, slice message)
     slice authzid, rest, user, password, prepared;
     if (!slice_cut(message, 0, &authzid, &rest) || !slice_cut(rest, 0, &user, &password) ||
         memchr(password.ptr, 0, password.len) != NULL || user.len == 0 || password.len == 0)
-        return malformed(s);
-    enum sasl_step step = take_names(s, user, authzid);
+        return sasl_malformed(s);
+    enum sasl_step step = sasl_take_names(s, user, authzid);
     if (step != SASL_SUCCESS)
         return step;
     if (jid_prep_password(password, s->arena, &prepared) != OK)
-        return fail(s, SASL_NOT_AUTHORIZED);
+        return sasl_fail(s, SASL_NOT_AUTHORIZED);
     s->password = prepared.ptr == password.ptr ? slice_dup(s->arena, prepared) : prepared;
     s->state = WAIT_VERDICT;
     return SASL_CHECK_PASSWORD;
@@ -252,7 +255,7 @@ static enum sasl_step plain_first(struct sasl *s, slice message)
 /* --- SCRAM, RFC 5802 §5 and §7 --- */
 
 /* Takes "x=value" up to the next comma off the front. */
-static bool take_attr(slice *rest, char name, slice *value)
+static bool sasl_take_attr(slice *rest, char name, slice *value)
 {
     slice attr = *rest, tail = { rest->ptr + rest->len, 0 };
     (void)slice_cut(*rest, ',', &attr, &tail);
@@ -298,15 +301,16 @@ static enum sasl_step check_binding_flag(struct sasl *s, slice flag)
 {
     if (slice_starts(flag, SLICE("p="))) {
         if (!mechs[s->mech].plus)
-            return malformed(s);
-        return bind_channel(s, slice_from(flag, 2)) ? SASL_SUCCESS : fail(s, SASL_NOT_AUTHORIZED);
+            return sasl_malformed(s);
+        return bind_channel(s, slice_from(flag, 2)) ? SASL_SUCCESS
+                                                    : sasl_fail(s, SASL_NOT_AUTHORIZED);
     }
     if (mechs[s->mech].plus || !(slice_is(flag, "n") || slice_is(flag, "y")))
-        return malformed(s);
+        return sasl_malformed(s);
     /* The client believes that we do not support channel binding, though we offered it: an attacker
      * removed it */
     if (flag.ptr[0] == 'y' && s->binding.plus_offered)
-        return fail(s, SASL_NOT_AUTHORIZED);
+        return sasl_fail(s, SASL_NOT_AUTHORIZED);
     return SASL_SUCCESS;
 }
 
@@ -324,21 +328,21 @@ static enum sasl_step scram_first(struct sasl *s, slice message)
     slice flag, rest, authzid = { 0 }, user = { 0 }, name;
     message = slice_dup(s->arena, message); /* parts of it are needed at the end */
     if (!slice_cut(message, ',', &flag, &rest) || rest.len == 0)
-        return malformed(s);
+        return sasl_malformed(s);
     enum sasl_step step = check_binding_flag(s, flag);
     if (step != SASL_SUCCESS)
         return step;
     if (rest.ptr[0] == ',')
         rest = slice_from(rest, 1);
-    else if (!take_attr(&rest, 'a', &name) || !decode_name(s, name, &authzid))
-        return malformed(s);
+    else if (!sasl_take_attr(&rest, 'a', &name) || !decode_name(s, name, &authzid))
+        return sasl_malformed(s);
     s->gs2_header = (slice){ message.ptr, message.len - rest.len };
     s->first_bare = rest;
     /* "m=" in front is a mandatory extension, of which there are none: it is not the "n=" here */
-    if (!take_attr(&rest, 'n', &name) || !decode_name(s, name, &user) ||
-        !take_attr(&rest, 'r', &s->client_nonce) || !nonce_ok(s->client_nonce))
-        return malformed(s);
-    step = take_names(s, user, authzid);
+    if (!sasl_take_attr(&rest, 'n', &name) || !decode_name(s, name, &user) ||
+        !sasl_take_attr(&rest, 'r', &s->client_nonce) || !nonce_ok(s->client_nonce))
+        return sasl_malformed(s);
+    step = sasl_take_names(s, user, authzid);
     if (step != SASL_SUCCESS)
         return step;
     s->state = WAIT_KEYS;
@@ -348,7 +352,7 @@ static enum sasl_step scram_first(struct sasl *s, slice message)
 enum sasl_step sasl_keys(struct sasl *s, const struct scram_keys *keys)
 {
     if (s->state != WAIT_KEYS)
-        return malformed(s); /* the peer spoke out of turn meanwhile */
+        return sasl_malformed(s); /* the peer spoke out of turn meanwhile */
     s->keys = *keys;
     buf_clear(&s->out);
     buf_printf(&s->out, "r=%.*s%.*s,s=", SLICE_ARG(s->client_nonce), SLICE_ARG(s->nonce));
@@ -410,21 +414,21 @@ static bool proof_holds(struct sasl *s, slice without_proof, slice proof_text)
 static enum sasl_step scram_final(struct sasl *s, slice message)
 {
     slice rest = message, binding, nonce, proof, extension, without_proof;
-    if (!take_attr(&rest, 'c', &binding) || !take_attr(&rest, 'r', &nonce))
-        return malformed(s);
+    if (!sasl_take_attr(&rest, 'c', &binding) || !sasl_take_attr(&rest, 'r', &nonce))
+        return sasl_malformed(s);
     for (;;) { /* extensions may come before the proof, which is the last attribute */
         without_proof = (slice){ message.ptr, message.len - rest.len };
-        if (take_attr(&rest, 'p', &proof))
+        if (sasl_take_attr(&rest, 'p', &proof))
             break;
         if (!slice_cut(rest, ',', &extension, &rest))
-            return malformed(s);
+            return sasl_malformed(s);
     }
     if (proof.ptr + proof.len != message.ptr + message.len)
-        return malformed(s);
+        return sasl_malformed(s);
     without_proof.len--; /* the comma before the proof */
     if (!encodes(binding, s->gs2_header, s->binding_data) || !nonce_is_ours(s, nonce) ||
         !proof_holds(s, without_proof, proof))
-        return fail(s, SASL_NOT_AUTHORIZED);
+        return sasl_fail(s, SASL_NOT_AUTHORIZED);
     s->state = DONE;
     return SASL_SUCCESS;
 }
@@ -455,12 +459,12 @@ static enum sasl_step token_first(struct sasl *s, slice message)
 {
     slice user, proof;
     if (!slice_cut(message, 0, &user, &proof) || user.len == 0 || !utf8_valid(user))
-        return malformed(s);
+        return sasl_malformed(s);
     if (proof.len != scram_hash_len(mechs[s->mech].hash)) /* of no token that there ever was */
-        return fail(s, SASL_NOT_AUTHORIZED);
+        return sasl_fail(s, SASL_NOT_AUTHORIZED);
     if (!sasl_token_fits(s->mech, &s->binding))
-        return fail(s, SASL_INVALID_MECHANISM);
-    enum sasl_step step = take_names(s, user, (slice){ "", 0 });
+        return sasl_fail(s, SASL_INVALID_MECHANISM);
+    enum sasl_step step = sasl_take_names(s, user, (slice){ "", 0 });
     if (step != SASL_SUCCESS)
         return step;
     s->proof = slice_dup(s->arena, proof);
@@ -484,7 +488,7 @@ enum sasl_step sasl_tokens(struct sasl *s, const struct sasl_token *tokens, unsi
     uint8_t hash[SCRAM_HASH_MAX];
     const struct sasl_token *found = NULL;
     if (s->state != WAIT_TOKENS)
-        return malformed(s);
+        return sasl_malformed(s);
     for (unsigned i = 0; i == 0 || i < count; i++) { /* the same work where there is none */
         const struct sasl_token *t = count == 0 ? &none : &tokens[i];
         token_hash(s, t->secret, SLICE("Initiator"), hash);
@@ -494,9 +498,9 @@ enum sasl_step sasl_tokens(struct sasl *s, const struct sasl_token *tokens, unsi
         }
     }
     if (found == NULL)
-        return fail(s, SASL_NOT_AUTHORIZED);
+        return sasl_fail(s, SASL_NOT_AUTHORIZED);
     if (found->expired)
-        return fail(s, SASL_CREDENTIALS_EXPIRED);
+        return sasl_fail(s, SASL_CREDENTIALS_EXPIRED);
     token_hash(s, found->secret, SLICE("Responder"), hash);
     buf_clear(&s->out);
     buf_append(&s->out, hash, scram_hash_len(mechs[s->mech].hash));
@@ -519,7 +523,7 @@ static enum sasl_step anonymous_first(struct sasl *s)
 enum sasl_step sasl_feed_none(struct sasl *s)
 {
     if (s->state != WAIT_FIRST)
-        return malformed(s);
+        return sasl_malformed(s);
     if (s->mech == SASL_ANONYMOUS)
         return anonymous_first(s);
     buf_clear(&s->out); /* RFC 6120 §6.4.2: an empty challenge asks for the first message */
@@ -529,26 +533,27 @@ enum sasl_step sasl_feed_none(struct sasl *s)
 enum sasl_step sasl_feed(struct sasl *s, slice message)
 {
     if (s->state != WAIT_FIRST && s->state != WAIT_FINAL)
-        return malformed(s);
+        return sasl_malformed(s);
     if (s->mech == SASL_ANONYMOUS)
-        return message.len <= 4 * 255 && utf8_valid(message) ? anonymous_first(s) : malformed(s);
+        return message.len <= 4 * 255 && utf8_valid(message) ? anonymous_first(s)
+                                                             : sasl_malformed(s);
     if (message.len == 0 || message.len > MESSAGE_MAX)
-        return malformed(s);
+        return sasl_malformed(s);
     if (sasl_mech_is_token(s->mech))
         return token_first(s, message);
     if (!utf8_valid(message))
-        return malformed(s);
+        return sasl_malformed(s);
     if (s->mech == SASL_PLAIN)
         return plain_first(s, message);
     if (memchr(message.ptr, 0, message.len) != NULL)
-        return malformed(s);
+        return sasl_malformed(s);
     return s->state == WAIT_FIRST ? scram_first(s, message) : scram_final(s, message);
 }
 
 enum sasl_step sasl_verdict(struct sasl *s, enum sasl_failure failure, bool ok)
 {
     if (!ok || s->state != WAIT_VERDICT)
-        return fail(s, ok ? SASL_MALFORMED_REQUEST : failure);
+        return sasl_fail(s, ok ? SASL_MALFORMED_REQUEST : failure);
     forget_password(s);
     buf_clear(&s->out);
     s->state = DONE;

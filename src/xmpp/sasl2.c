@@ -125,7 +125,8 @@ static const char *read_fast(struct sasl2_request *r, const struct elem *e, stru
     return NULL;
 }
 
-static const char *read_request(struct sasl2_request *r, const struct elem *e, struct arena *tmp)
+static const char *sasl2_read_request(struct sasl2_request *r, const struct elem *e,
+                                      struct arena *tmp)
 {
     r->wants_token = true;
     if (sasl_mech_find(elem_attr(e, "mechanism", tmp), &r->token_mech) != OK ||
@@ -160,14 +161,14 @@ static const struct {
     { NS_BIND2, "bind", read_bind, false },
     { NS_SM, "resume", read_resume, false },
     { NS_FAST, "fast", read_fast, false },
-    { NS_FAST, "request-token", read_request, false },
+    { NS_FAST, "request-token", sasl2_read_request, false },
     { NS_SASL_UPGRADE, "upgrade", read_upgrade, true },
 };
 enum { PARTS = sizeof parts / sizeof parts[0] };
 
 /* Unknown elements are ignored, as XEP-0388 §2.3 requires for extensions. */
-static const char *read_part(struct sasl2_request *r, const struct elem *e, struct arena *tmp,
-                             uint32_t *seen)
+static const char *sasl2_read_part(struct sasl2_request *r, const struct elem *e, struct arena *tmp,
+                                   uint32_t *seen)
 {
     for (unsigned i = 0; i < PARTS; i++) {
         if (!elem_is(e, parts[i].name, parts[i].ns))
@@ -188,7 +189,7 @@ enum err sasl2_read(struct sasl2_request *out, const struct elem *e, struct aren
     const char *wrong = NULL;
     *out = (struct sasl2_request){ .mechanism = elem_attr(e, "mechanism", tmp) };
     for (bool more = elem_first(e, &child); more && wrong == NULL; more = elem_next(&child, &child))
-        wrong = read_part(out, &child, tmp, &seen);
+        wrong = sasl2_read_part(out, &child, tmp, &seen);
     out->bind_elem.parent = e;
     if (wrong == NULL && out->mechanism.len == 0)
         wrong = "the attribute mechanism is missing";

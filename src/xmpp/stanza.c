@@ -59,7 +59,7 @@ static bool is_content_ns(slice ns)
            slice_eq(ns, SLICE(NS_COMPONENT));
 }
 
-static enum known_child known_of(slice ns, slice name)
+static enum known_child stanza_known_of(slice ns, slice name)
 {
     if (is_content_ns(ns))
         ns.len = 0;
@@ -138,7 +138,7 @@ void stanza_free_(struct stanza *s)
     mem_free(&s);
 }
 
-static bool kind_of(slice name, enum stanza_kind *out)
+static bool stanza_kind_of(slice name, enum stanza_kind *out)
 {
     for (int k = STANZA_MESSAGE; k <= STANZA_IQ; k++)
         if (slice_is(name, stanza_kind_name((enum stanza_kind)k))) {
@@ -182,7 +182,7 @@ static char *put_prefixes(char *at, const struct stanza_source *src, size_t *len
     return at;
 }
 
-static enum err read_address(slice raw, struct arena *tmp, slice *out)
+static enum err stanza_read_address(slice raw, struct arena *tmp, slice *out)
 {
     struct jid jid;
     enum err e = jid_parse(&jid, xml_unescape_attr(raw, tmp), tmp);
@@ -195,7 +195,7 @@ static enum err read_address(slice raw, struct arena *tmp, slice *out)
 static slice bare_address(slice raw, struct arena *tmp)
 {
     slice bare;
-    enum err e = read_address((slice){ raw.ptr, bare_len(raw) }, tmp, &bare);
+    enum err e = stanza_read_address((slice){ raw.ptr, bare_len(raw) }, tmp, &bare);
     return e == OK ? bare : (slice){ 0 };
 }
 
@@ -215,13 +215,13 @@ static enum err read_attrs(struct parts *p, const struct stanza_source *src, str
         enum err e = OK;
         switch (root_attr(xml_at(src->unit, a->name))) {
         case ATTR_TO:
-            p->bad_to = read_address(value, tmp, &p->to) != OK;
+            p->bad_to = stanza_read_address(value, tmp, &p->to) != OK;
             if (p->bad_to)
                 p->to = bare_address(value, tmp);
             break;
         case ATTR_FROM:
             if (src->from.ptr == NULL)
-                e = read_address(value, tmp, &p->from);
+                e = stanza_read_address(value, tmp, &p->from);
             break;
         case ATTR_ID:
             p->id = xml_unescape_attr(value, tmp);
@@ -297,7 +297,8 @@ static void fill_content(struct stanza *s, char *at, const struct stanza_source 
         struct stanza_child *sc = &s->child[i];
         sc->len = c->whole.len - cut;
         sc->at = (uint32_t)(at - start) - sc->len;
-        sc->known = known_of(name_space(src, c->ns_stream, c->ns), xml_at(src->unit, c->name));
+        sc->known =
+            stanza_known_of(name_space(src, c->ns_stream, c->ns), xml_at(src->unit, c->name));
         s->known |= 1ull << sc->known;
     }
     memcpy(at, src->unit.ptr + from, w->root.content.at + w->root.content.len - from);
@@ -312,7 +313,7 @@ enum err stanza_read(struct stanza **out, const struct stanza_source *src, struc
 
     bool in_content = root->ns_stream == XML_NS_STREAM ||
                       is_content_ns(name_space(src, root->ns_stream, root->ns));
-    if (!in_content || !kind_of(xml_at(src->unit, root->name), &p.kind))
+    if (!in_content || !stanza_kind_of(xml_at(src->unit, root->name), &p.kind))
         return E_UNSUPPORTED;
     enum err e = read_attrs(&p, src, tmp);
     if (e != OK)
@@ -352,7 +353,7 @@ static uint32_t index_children(struct stanza_child *child, uint64_t *known, slic
         if (child != NULL) {
             child[n].at = (uint32_t)(e.whole.ptr - content.ptr);
             child[n].len = (uint32_t)e.whole.len;
-            child[n].known = known_of(e.ns_uri, e.name);
+            child[n].known = stanza_known_of(e.ns_uri, e.name);
             *known |= 1ull << child[n].known;
         }
         slice rest = slice_from(content, (size_t)(e.whole.ptr + e.whole.len - content.ptr));
@@ -499,12 +500,12 @@ size_t stanza_write_max(const struct stanza *s, const struct stanza_note *note)
     return n;
 }
 
-static inline char *put(char *at, slice s)
+static inline char *stanza_put(char *at, slice s)
 {
     memcpy(at, s.ptr, s.len);
     return at + s.len;
 }
-#define PUT_LIT(at, lit) put((at), SLICE(lit))
+#define PUT_LIT(at, lit) stanza_put((at), SLICE(lit))
 
 static char *put_escaped(char *at, slice s)
 {
@@ -541,9 +542,9 @@ static char *put_escaped(char *at, slice s)
     return at;
 }
 
-static char *put_value(char *at, slice s, bool escape)
+static char *stanza_put_value(char *at, slice s, bool escape)
 {
-    at = escape ? put_escaped(at, s) : put(at, s);
+    at = escape ? put_escaped(at, s) : stanza_put(at, s);
     *at++ = '\'';
     return at;
 }
@@ -552,7 +553,7 @@ static char *put_notes(char *at, const struct stanza_note *note)
 {
     if (note->archive_id != 0) {
         at = PUT_LIT(at, "<stanza-id xmlns='" NS_SID "' by='");
-        at = put_value(at, note->by, true);
+        at = stanza_put_value(at, note->by, true);
         at = PUT_LIT(at, " id='");
         archive_id_write(at, note->archive_id);
         at += ARCHIVE_ID_LEN;
@@ -563,9 +564,9 @@ static char *put_notes(char *at, const struct stanza_note *note)
         slice domain = jid_split(note->by).domain;
         clock_stamp(stamp, note->delay_us);
         at = PUT_LIT(at, "<delay xmlns='" NS_DELAY "' from='");
-        at = put_value(at, domain, true);
+        at = stanza_put_value(at, domain, true);
         at = PUT_LIT(at, " stamp='");
-        at = put(at, slice_of(stamp));
+        at = stanza_put(at, slice_of(stamp));
         at = PUT_LIT(at, "'/>");
     }
     return at;
@@ -579,35 +580,35 @@ static size_t write_as(char *out, const struct stanza *s, const struct stanza_no
     bool replaced = note != NULL && note->to.ptr != NULL;
     slice to = replaced ? note->to : stanza_to(s);
     const char *type = stanza_type_name((enum stanza_type)s->type);
-    char *at = put(put(out, open[s->kind]), xmlns);
+    char *at = stanza_put(stanza_put(out, open[s->kind]), xmlns);
 
     if (s->from_len > 0) {
         at = PUT_LIT(at, " from='");
-        at = put_value(at, stanza_from(s), s->escape & ESCAPE_FROM);
+        at = stanza_put_value(at, stanza_from(s), s->escape & ESCAPE_FROM);
     }
     if (to.len > 0) {
         at = PUT_LIT(at, " to='");
-        at = put_value(at, to, replaced || (s->escape & ESCAPE_TO));
+        at = stanza_put_value(at, to, replaced || (s->escape & ESCAPE_TO));
     }
     if (s->id_len > 0) {
         at = PUT_LIT(at, " id='");
-        at = put_value(at, stanza_id(s), s->escape & ESCAPE_ID);
+        at = stanza_put_value(at, stanza_id(s), s->escape & ESCAPE_ID);
     }
     if (type != NULL) {
         at = PUT_LIT(at, " type='");
-        at = put_value(at, slice_of(type), false);
+        at = stanza_put_value(at, slice_of(type), false);
     }
     if (s->lang_len > 0) {
         at = PUT_LIT(at, " xml:lang='");
-        at = put_value(at, (slice){ s->lang, s->lang_len }, false);
+        at = stanza_put_value(at, (slice){ s->lang, s->lang_len }, false);
     }
     if (s->other_len > 0)
-        at = put(at, (slice){ s->other, s->other_len });
+        at = stanza_put(at, (slice){ s->other, s->other_len });
     *at++ = '>';
-    at = put(at, stanza_content(s));
+    at = stanza_put(at, stanza_content(s));
     if (note != NULL)
         at = put_notes(at, note);
-    at = put(at, close[s->kind]);
+    at = stanza_put(at, close[s->kind]);
     return (size_t)(at - out);
 }
 

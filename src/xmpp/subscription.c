@@ -125,7 +125,7 @@ static const struct rule in_rules[SUB_VERB_COUNT][SUB_STATE_COUNT] = {
     },
 };
 
-static bool has(enum sub_state s, unsigned fact)
+static bool xmpp_subscription_has(enum sub_state s, unsigned fact)
 {
     ensure((unsigned)s < SUB_STATE_COUNT);
     return (states[s].facts & fact) != 0;
@@ -160,9 +160,10 @@ struct sub_result sub_next(enum sub_state state, int preapproved, enum sub_verb 
                            enum sub_dir dir)
 {
     ensure((unsigned)state < SUB_STATE_COUNT && (unsigned)verb < SUB_VERB_COUNT);
-    if (dir == SUB_OUT && verb == SUB_SUBSCRIBED && !has(state, ASKED | SEEN))
+    if (dir == SUB_OUT && verb == SUB_SUBSCRIBED && !xmpp_subscription_has(state, ASKED | SEEN))
         return pre_approve(state, preapproved);
-    if (dir == SUB_IN && verb == SUB_SUBSCRIBE && preapproved && !has(state, SEEN))
+    if (dir == SUB_IN && verb == SUB_SUBSCRIBE && preapproved &&
+        !xmpp_subscription_has(state, SEEN))
         return grant(state);
     const struct rule *rule = dir == SUB_OUT ? &out_rules[verb][state] : &in_rules[verb][state];
     struct sub_result result = { rule->next, rule->actions };
@@ -174,7 +175,7 @@ struct sub_result sub_next(enum sub_state state, int preapproved, enum sub_verb 
 
 struct sub_result sub_crossed(enum sub_state state, enum sub_verb verb)
 {
-    if (verb != SUB_UNSUBSCRIBED || !has(state, SEES))
+    if (verb != SUB_UNSUBSCRIBED || !xmpp_subscription_has(state, SEES))
         return (struct sub_result){ state, 0 };
     return (struct sub_result){ state_with((states[state].facts & ~(unsigned)SEES) | ASKING),
                                 SUB_DELIVER | SUB_PUSH };
@@ -186,10 +187,10 @@ const char *sub_state_subscription(enum sub_state s)
     return states[s].subscription;
 }
 
-int sub_state_ask(enum sub_state s) { return has(s, ASKING); }
-int sub_state_pending_in(enum sub_state s) { return has(s, ASKED); }
-int sub_sees(enum sub_state s) { return has(s, SEES); }
-int sub_is_seen(enum sub_state s) { return has(s, SEEN); }
+int sub_state_ask(enum sub_state s) { return xmpp_subscription_has(s, ASKING); }
+int sub_state_pending_in(enum sub_state s) { return xmpp_subscription_has(s, ASKED); }
+int sub_sees(enum sub_state s) { return xmpp_subscription_has(s, SEES); }
+int sub_is_seen(enum sub_state s) { return xmpp_subscription_has(s, SEEN); }
 
 const char *sub_verb_name(enum sub_verb v)
 {
