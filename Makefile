@@ -40,16 +40,18 @@ CFLAGS  := -std=c17 -D_GNU_SOURCE -DMUSTER_VERSION='"$(VERSION)"' -Isrc -I. -g -
 LDFLAGS := -pthread $($(MODE)_LDFLAGS)
 LIBS    := $(shell pkg-config --libs $(PKGS)) -lm
 
-SRC   := $(sort $(wildcard src/*/*.c))
+# A large family has a folder inside that of its layer.
+sources = $(wildcard src/*/$(1) src/*/*/$(1))
+SRC   := $(sort $(call sources,*.c))
 CORE  := $(filter-out %_test.c %_fuzz.c %_bench.c src/app/main.c,$(SRC))
 CTL   := $(wildcard ctl/*.c)
 T     ?= *
-TESTS := $(patsubst src/%.c,$(B)/%,$(wildcard src/*/$(T)_test.c))
+TESTS := $(patsubst src/%.c,$(B)/%,$(call sources,$(T)_test.c))
 ifeq ($(TESTS),)
-$(error no src/*/$(T)_test.c: T names a unit test without "_test")
+$(error no $(T)_test.c in src: T names a unit test without "_test")
 endif
-FUZZ  := $(patsubst src/%.c,build/fuzz/%,$(wildcard src/*/*_fuzz.c))
-BENCH := $(patsubst src/%.c,build/release/%,$(wildcard src/*/*_bench.c))
+FUZZ  := $(patsubst src/%.c,build/fuzz/%,$(call sources,*_fuzz.c))
+BENCH := $(patsubst src/%.c,build/release/%,$(call sources,*_bench.c))
 obj    = $(patsubst %.c,$(B)/%.o,$(1))
 
 all: $(B)/musterd $(B)/musterctl

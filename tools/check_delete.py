@@ -4,7 +4,7 @@ builds musterd from what is left and logs in.
 
     tools/check_delete.py [NAME...]      build/release/musterd must be there (make check-delete)
 
-The files of an extension are those in src/ext whose name begins with its name, which is that of
+The files of an extension are those under src/ext whose name begins with its name, which is that of
 its struct feature, and the unit tests there that name it. Further features in these files go with
 it. Prints "@passed NAME" or "@failed NAME: why". Objects are taken from build/release.
 """
@@ -36,7 +36,7 @@ def extensions():
     names = re.findall(r"^extern const struct feature (\w+)_feature;", (ROOT / LIST).read_text(),
                        re.M)
     found = {name: [] for name in names}
-    for path in sorted((ROOT / "src/ext").glob("*.c")):
+    for path in sorted((ROOT / "src/ext").rglob("*.c")):
         for name in re.findall(r"^const struct feature (\w+)_feature\b", path.read_text(), re.M):
             if name in found:
                 found[owner(path, names) or name].append(name)
@@ -44,7 +44,7 @@ def extensions():
 
 
 def owner(path, names):
-    """The extension of a file in src/ext: the longest of the names that its own begins with."""
+    """The extension of a file under src/ext: the longest of the names that its own begins with."""
     found = [n for n in names if re.fullmatch(rf"{n}(_\w+)?\.[ch]", path.name)]
     return max(found, key=len, default=None)
 
@@ -62,7 +62,7 @@ class Tree:
 
     def cut(self, name, all_of):
         """Returns what was there: file -> (bytes, times)."""
-        files = list((self.folder / "src/ext").iterdir())
+        files = list((self.folder / "src/ext").rglob("*.[ch]"))
         gone = {p for p in files if owner(p, all_of) == name}
         pattern = self.structs(name, all_of)
         gone.update(p for p in files if p.name.endswith("_test.c")
@@ -99,10 +99,11 @@ class Tree:
 
     def remains(self, structs, kept):
         """Sources, tests too, that still name the extension."""
-        headers = "|".join(re.escape(p.name) for p in kept if p.suffix == ".h" and not p.exists())
-        include = rf'|#include "ext/({headers})"' if headers else ""
+        headers = "|".join(re.escape(str(p.relative_to(self.folder / "src"))) for p in kept
+                           if p.suffix == ".h" and not p.exists())
+        include = rf'|#include "({headers})"' if headers else ""
         pattern = re.compile(structs + include)
-        for path in sorted(self.folder.glob("src/*/*.[ch]")):
+        for path in sorted(self.folder.glob("src/**/*.[ch]")):
             found = pattern.search(path.read_text())
             if found:
                 raise Broken(f"{path.relative_to(self.folder)} has {found[0]}")

@@ -29,6 +29,9 @@ FNR == NR {
     else if (allow[from, header] == "no" ||
              (allow[from, to] != "yes" && allow[from, header] != "yes"))
         print at from " may not include " header
-    if (header ~ /_private\.h$/ && from != to)
-        print at header " is private to " to
+    # one that is private to a family stays in its folder
+    owner = header
+    sub(/\/[^\/]*$/, "", owner)
+    if (header ~ /_private\.h$/ && index(FILENAME, "src/" owner "/") != 1)
+        print at header " is private to " owner
 }

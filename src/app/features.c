@@ -16,7 +16,7 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "ext/ext.h"
-#include "ext/pubsub.h"
+#include "ext/pubsub/pubsub.h"
 #include "gate/c2s.h"
 #include "gate/component.h"
 #include "gate/proxy65.h"

@@ -12,7 +12,7 @@
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
 #include "ext/photos.h"
-#include "ext/pubsub.h"
+#include "ext/pubsub/pubsub.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"

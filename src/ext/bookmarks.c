@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
-#include "ext/pubsub.h"
+#include "ext/pubsub/pubsub.h"
 #include "ext/xml_private.h"
 #include "home/worker.h"
 #include "im/account.h"

@@ -4,7 +4,7 @@
 #include "base/buf.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
-#include "ext/pubsub.h"
+#include "ext/pubsub/pubsub.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "xmpp/ns.h"

@@ -3,7 +3,7 @@
  * is open to all, as cards are. */
 #include "base/buf.h"
 #include "ext/ext.h"
-#include "ext/pubsub.h"
+#include "ext/pubsub/pubsub.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "xmpp/ns.h"

@@ -1,7 +1,7 @@
 /* archive_size: how many bytes the archive of each owner has, for each conversation (table
  * archive_size). A reader of the log counts messages some time after they are stored (reader
- * `archive-sizes`, ext/mam_quota.c), so storing a message costs nothing more. A batch that removes
- * or shortens a counted message subtracts it here, in the same transaction.
+ * `archive-sizes`, ext/mam/mam_quota.c), so storing a message costs nothing more. A batch that
+ * removes or shortens a counted message subtracts it here, in the same transaction.
  *
  * In each archive that has it, a message counts as the bytes of its stanza and ARCHIVE_ROW_BYTES.
  * Hidden entries do not count: they are removed when they are settled. */

@@ -1,0 +1,457 @@
+#include "ext/mam/mam_fulltext.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "codec/xml_elem.h"
+#include "ext/mam/mam_quota.h"
+#include "home/worker.h"
+#include "im/archive.h"
+#include "io/timer.h"
+#include "store/words.h"
+#include "xmpp/ns.h"
+#include "xmpp/stanza.h"
+#include <stdio.h>
+
+#define PRIVATE "\xee\x80\x80" /* U+E000, which the tokenizer takes for a letter */
+
+enum {
+    STEP_ROWS = 256,
+    STEP_BYTES = 2 << 20, /* five times that as vectors of short words, which a batch has to hold */
+    TEXT_MAX = 32 << 10,
+    WORDS_MAX = 32,
+    DELAY_MS = 250, /* from a message to the index, when nobody searches */
+    CATCH_UP_US = 2000000,
+    BUSY = 500,          /* messages within DELAY_MS: too busy to index in the background */
+    POSTPONED_MAX = 2400 /* times DELAY_MS */
+};
+
+struct setting mam_fulltext = {
+    .name = "archive.fulltext",
+    .type = PARAM_BOOL,
+    .def = 1,
+    .doc = "Indexes the words of archived messages, so that users can search them (XEP-0431). "
+           "Messages that arrive while it is off are indexed when it is turned on again.",
+};
+
+static struct store_stmt read_state = {
+    .name = "fulltext.state",
+    .sql = "SELECT coalesce((SELECT position FROM reader WHERE name = 'fulltext'), 0),"
+           " coalesce((SELECT max(id) FROM message), 0),"
+           " " ARCHIVE_EDITS,
+    .params = "",
+    .cols = "iii",
+};
+static struct store_stmt read_log = {
+    .name = "fulltext.read",
+    .sql = "SELECT id, sender, sender_entry, rcpt, rcpt_entry, flags, stanza FROM message"
+           " WHERE id > $1 ORDER BY id LIMIT $2",
+    .params = "ii",
+    .cols = "iiiiiit",
+};
+static struct store_stmt move_position = {
+    .name = "fulltext.move",
+    .sql = "INSERT INTO reader(name, position) VALUES('fulltext', $2) ON CONFLICT(name)"
+           " DO UPDATE SET position = excluded.position WHERE reader.position = $1",
+    .params = "ii",
+    .cols = "",
+};
+static struct store_stmt put_words = {
+    .name = "fulltext.put",
+    .sqlite = "INSERT INTO message_fts(rowid, words) VALUES($1, $2)",
+    .pgsql = "INSERT INTO message_fts(id, words) VALUES($1, CAST($2 AS tsvector))",
+    .params = "it",
+    .cols = "",
+};
+/* Only what was indexed may be taken out, else the index would be wrong. */
+static struct store_stmt drop_words = {
+    .name = "fulltext.drop",
+    .sqlite = "INSERT INTO message_fts(message_fts, rowid, words) SELECT 'delete', $1, $2"
+              " WHERE $1 <= (SELECT position FROM reader WHERE name = 'fulltext')",
+    .pgsql = "DELETE FROM message_fts WHERE id = $1 AND $2 <> ''",
+    .params = "it",
+    .cols = "",
+};
+/* Nor may what is not indexed yet be put in: the reader of the log will. */
+static struct store_stmt put_words_again = {
+    .name = "fulltext.again",
+    .sqlite = "INSERT INTO message_fts(rowid, words) SELECT $1, $2"
+              " WHERE $1 <= (SELECT position FROM reader WHERE name = 'fulltext')",
+    .pgsql = "INSERT INTO message_fts(id, words) SELECT $1, CAST($2 AS tsvector)"
+             " WHERE $1 <= (SELECT position FROM reader WHERE name = 'fulltext')",
+    .params = "it",
+    .cols = "",
+};
+/* In the order of the log, which the index has; the ids of an archive rise with it but for messages
+ * that were on their way at the same time. $6 is -1 for anybody. */
+#define FOUND(id, matches, find)                                                                   \
+    " FROM message_fts f JOIN message m ON m.id = " id " JOIN entry e ON e.owner = $1"             \
+    " AND e.id = CASE WHEN m.rcpt = $1 AND m.rcpt_entry <> 0 THEN m.rcpt_entry"                    \
+    " ELSE m.sender_entry END WHERE " matches " AND " id " > $2 AND " id " < $3"                   \
+    " AND m.at_us >= $4 AND m.at_us <= $5 AND e.flags < 2 AND ($6 = -1 OR (e.peer = $6"            \
+    " AND (e.peer <> 0 OR $7 = '' OR m.remote = $7)))" ARCHIVE_FULL_JID(find)
+#define SQLITE_FOUND FOUND("f.rowid", "f.message_fts MATCH $11", "instr")
+#define PGSQL_FOUND  FOUND("f.id", "f.words @@ CAST($11 AS tsquery)", "strpos")
+static struct store_stmt find_first_words = {
+    .name = "fulltext.first",
+    .sqlite = "SELECT e.id" SQLITE_FOUND " ORDER BY f.rowid LIMIT $10",
+    .pgsql = "SELECT e.id" PGSQL_FOUND " ORDER BY f.id LIMIT $10",
+    .params = "iiiiiitttit",
+    .cols = "i",
+};
+static struct store_stmt find_last_words = {
+    .name = "fulltext.last",
+    .sqlite = "SELECT e.id" SQLITE_FOUND " ORDER BY f.rowid DESC LIMIT $10",
+    .pgsql = "SELECT e.id" PGSQL_FOUND " ORDER BY f.id DESC LIMIT $10",
+    .params = "iiiiiitttit",
+    .cols = "i",
+};
+static struct store_stmt count_words = {
+    .name = "fulltext.count",
+    .sqlite = "SELECT count(*) FROM (SELECT 1" SQLITE_FOUND " LIMIT $10) c",
+    .pgsql = "SELECT count(*) FROM (SELECT 1" PGSQL_FOUND " LIMIT $10) c",
+    .params = "iiiiiitttit",
+    .cols = "i",
+};
+struct store_stmt *const mam_fulltext_stmts[] = {
+    &read_state,      &read_log,         &move_position,   &put_words,   &drop_words,
+    &put_words_again, &find_first_words, &find_last_words, &count_words, NULL
+};
+
+/* Words. */
+
+/* Without our private character, with which nobody may claim words for an account. */
+static void mam_fulltext_add_text(struct buf *out, slice text)
+{
+    static const slice mark = SLICE_INIT(PRIVATE);
+    while (text.len > 0 && out->len < TEXT_MAX) {
+        const char *at = memmem(text.ptr, text.len, mark.ptr, mark.len);
+        size_t len = at == NULL ? text.len : (size_t)(at - text.ptr);
+        buf_append(out, text.ptr, len);
+        buf_lit(out, " ");
+        text = slice_from(text, at == NULL ? len : len + mark.len);
+    }
+}
+
+static bool is_encrypted(const struct elem *e)
+{
+    static const char *const methods[] = { "eu.siacs.conversations.axolotl",
+                                           "urn:xmpp:omemo:",
+                                           "urn:xmpp:openpgp:",
+                                           "urn:xmpp:eme:",
+                                           "jabber:x:encrypted",
+                                           NULL };
+    for (unsigned i = 0; methods[i] != NULL; i++)
+        if (slice_starts(e->ns_uri, slice_of(methods[i])))
+            return true;
+    return false;
+}
+
+static void cut_text(struct buf *out)
+{
+    if (out->len <= TEXT_MAX)
+        return;
+    out->len = TEXT_MAX;
+    while (out->len > 0 && ((uint8_t)out->ptr[out->len] & 0xc0) == 0x80)
+        out->len--;
+}
+
+/* The same for the same message always: what is taken out of the index must be what went in.
+ * false: nothing of it is indexed. */
+static bool message_words(struct buf *out, const struct archive_line *m, struct arena *tmp)
+{
+    struct elem top, e;
+    bool sent = m->sender_entry != 0,
+         received = m->rcpt_entry != 0 && (m->flags & ENTRY_HIDDEN) == 0;
+    buf_clear(out);
+    if ((!sent && !received) || !elem_parse(&top, m->stanza, SLICE(NS_CLIENT)))
+        return false;
+    for (bool more = elem_first(&top, &e); more; more = elem_next(&e, &e)) {
+        if (is_encrypted(&e))
+            return false;
+        if (elem_is(&e, "body", NS_CLIENT) || elem_is(&e, "subject", NS_CLIENT))
+            mam_fulltext_add_text(out, elem_text(&e, tmp));
+    }
+    cut_text(out);
+    if (out->len == 0)
+        return false;
+    if (sent)
+        buf_printf(out, " " PRIVATE "%lld", (long long)m->sender);
+    if (received && (!sent || m->rcpt != m->sender))
+        buf_printf(out, " " PRIVATE "%lld", (long long)m->rcpt);
+    return true;
+}
+
+static void mam_fulltext_add_row(struct store_batch *b, const struct store_stmt *stmt, int rows,
+                                 int64_t id, slice words)
+{
+    struct buf vector;
+    if (!store_is_pgsql(store_of(b)) || stmt == &drop_words) {
+        STORE_ADD(b, stmt, rows, SV_I(id), SV_T(words));
+        return;
+    }
+    buf_init(&vector, STORE_BATCH_BYTES_MAX);
+    words_vector(&vector, words);
+    STORE_ADD(b, stmt, rows, SV_I(id), SV_T(buf_slice(&vector)));
+    buf_fini(&vector);
+}
+
+static void mam_fulltext_add_words(struct store_batch *b, const struct store_stmt *stmt,
+                                   const struct archive_line *m, struct arena *tmp)
+{
+    struct buf words;
+    buf_init(&words, STORE_BATCH_BYTES_MAX);
+    if (message_words(&words, m, tmp))
+        mam_fulltext_add_row(b, stmt, STORE_ANY_ROWS, m->id, buf_slice(&words));
+    buf_fini(&words);
+}
+
+static void mam_fulltext_forget(struct store_batch *b, const struct archive_line *m,
+                                struct arena *tmp)
+{
+    mam_fulltext_add_words(b, &drop_words, m, tmp);
+}
+
+static void again(struct store_batch *b, const struct archive_line *m, struct arena *tmp)
+{
+    mam_fulltext_add_words(b, &put_words_again, m, tmp);
+}
+
+static bool has_letters(slice word)
+{
+    for (size_t i = 0; i < word.len; i++) {
+        char c = word.ptr[i];
+        if ((uint8_t)c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+            (c >= 'A' && c <= 'Z'))
+            return true;
+    }
+    return false;
+}
+
+/* "word" "word" …: each a phrase for the tokenizer, all of which have to be there. */
+static void add_phrase(struct buf *out, const struct store *store, slice word)
+{
+    if (store_is_pgsql(store)) {
+        words_phrase(out, word);
+        return;
+    }
+    buf_lit(out, " \"");
+    buf_add(out, word);
+    buf_lit(out, "\"");
+}
+
+static slice mam_fulltext_match(struct worker *w, int64_t owner, slice text, struct arena *tmp)
+{
+    struct buf out, plain;
+    char mark[32];
+    slice rest, word;
+    unsigned words = 0;
+    buf_init(&out, 4 * TEXT_MAX);
+    buf_init(&plain, 4 * TEXT_MAX);
+    mam_fulltext_add_text(&plain, text);
+    cut_text(&plain);
+    for (size_t i = 0; i < plain.len; i++)
+        if ((uint8_t)plain.ptr[i] <= ' ' || plain.ptr[i] == '"')
+            plain.ptr[i] = ' ';
+    rest = buf_slice(&plain);
+    snprintf(mark, sizeof mark, PRIVATE "%lld", (long long)owner);
+    add_phrase(&out, w->store, slice_of(mark));
+    while (words < WORDS_MAX && rest.len > 0) {
+        slice_cut(rest, ' ', &word, &rest);
+        if (!has_letters(word))
+            continue;
+        add_phrase(&out, w->store, word);
+        words++;
+    }
+    slice found = words == 0 ? (slice){ 0 } : slice_dup(tmp, buf_slice(&out));
+    buf_fini(&plain);
+    buf_fini(&out);
+    return found;
+}
+
+/* Following the log. */
+
+struct feed {
+    struct worker *worker;
+    struct timer timer;
+    uint32_t rows;
+    uint64_t lane;          /* whose writes are waited for first; 0: nobody's */
+    int64_t target;         /* log id to come to; 0: the end of the log */
+    uint64_t until_us;      /* monotonic; 0: as long as it takes */
+    archive_words_fn *done; /* NULL: in the background */
+    void *arg;
+};
+
+static struct feed background;
+static atomic_bool running, stored_more;
+static _Atomic uint32_t kicks; /* messages since the last look */
+static uint32_t postponed;     /* of the background */
+
+static void read_step(struct feed *f, int64_t position);
+static void mam_fulltext_begin(struct feed *f);
+
+static void mam_fulltext_due(struct timer *t, struct loop *loop)
+{
+    /* merging the index holds up the store's writer: rather when few wait for it */
+    if (atomic_exchange(&kicks, 0) > BUSY && ++postponed < POSTPONED_MAX) {
+        timer_set(loop, t, DELAY_MS);
+        return;
+    }
+    postponed = 0;
+    atomic_store(&stored_more, false);
+    mam_fulltext_begin(CONTAINER_OF(t, struct feed, timer));
+}
+
+static void start_background(struct worker *w)
+{
+    bool idle = false;
+    if (!setting_bool(&mam_fulltext) || !atomic_compare_exchange_strong(&running, &idle, true))
+        return;
+    background.worker = w;
+    background.rows = STEP_ROWS;
+    background.timer.fn = mam_fulltext_due;
+    timer_set(w->loop, &background.timer, DELAY_MS);
+}
+
+static void mam_fulltext_stored(struct worker *w)
+{
+    mam_quota_stored(w);
+    atomic_fetch_add_explicit(&kicks, 1, memory_order_relaxed);
+    if (!atomic_load_explicit(&stored_more, memory_order_relaxed))
+        atomic_store(&stored_more, true);
+    if (!atomic_load_explicit(&running, memory_order_relaxed))
+        start_background(w);
+}
+
+void mam_fulltext_stop(struct worker *w)
+{
+    if (background.worker == w) {
+        timer_cancel(&background.timer);
+        background.worker = NULL;
+        atomic_store(&running, false);
+    }
+}
+
+/* What was stored since the last look is indexed next time. */
+static void mam_fulltext_end(struct feed *f, enum archive_words_state state)
+{
+    if (f->done != NULL) {
+        f->done(f->arg, state);
+        mem_free(&f);
+        return;
+    }
+    struct worker *w = f->worker;
+    atomic_store(&running, false);
+    if (atomic_load(&stored_more) && !w->stopping)
+        start_background(w);
+}
+
+static void mam_fulltext_stepped(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct feed *f = arg;
+    (void)b;
+    bool moved = r == STORE_OK || r == STORE_CONFLICT; /* another worker: from there, then */
+    if (moved && f->done == NULL && atomic_load(&kicks) > BUSY)
+        timer_set(f->worker->loop, &f->timer, DELAY_MS);
+    else if (moved)
+        mam_fulltext_begin(f);
+    else
+        mam_fulltext_end(f, WORDS_BEHIND);
+}
+
+static void mam_fulltext_log_read(void *arg, enum store_result r, const struct store_batch *rows)
+{
+    struct feed *f = arg;
+    int64_t from = 0, to = 0;
+    if (r == STORE_CONFLICT && f->rows > 1) { /* too many bytes */
+        f->rows /= 8;
+        mam_fulltext_begin(f);
+        return;
+    }
+    uint32_t count = r == STORE_OK ? store_row_count(rows, 0) : 0;
+    if (count == 0) {
+        mam_fulltext_end(f, r == STORE_OK ? WORDS_CURRENT : WORDS_BEHIND);
+        return;
+    }
+    struct store_batch *b = store_write(f->worker->store, 0);
+    struct arena *tmp = arena_create(0);
+    struct buf words;
+    size_t bytes = 0;
+    buf_init(&words, STORE_BATCH_BYTES_MAX);
+    from = store_int(rows, 1, 0, 0);
+    uint32_t i = 0;
+    for (; i < count && bytes < STEP_BYTES; i++)
+        bytes += store_text(rows, 0, i, 6).len;
+    to = store_int(rows, 0, i - 1, 0);
+    STORE_ADD(b, &move_position, 1, SV_I(from), SV_I(to));
+    archive_unedited(b, store_int(rows, 1, 0, 2));
+    for (uint32_t k = 0; k < i; k++) {
+        struct archive_line m = archive_line_of(rows, 0, k);
+        arena_reset(tmp);
+        if (message_words(&words, &m, tmp))
+            mam_fulltext_add_row(b, &put_words, 1, m.id, buf_slice(&words));
+    }
+    buf_fini(&words);
+    arena_destroy(&tmp);
+    f->rows = f->rows < STEP_ROWS / 2 ? f->rows * 2 : STEP_ROWS;
+    store_submit(b, f->worker->loop, 0, mam_fulltext_stepped, f);
+}
+
+static void read_step(struct feed *f, int64_t position)
+{
+    struct store_batch *b = store_read(f->worker->store, 0);
+    STORE_ADD(b, &read_log, STORE_ANY_ROWS, SV_I(position), SV_I(f->rows));
+    store_add(b, &read_state, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, f->worker->loop, 0, mam_fulltext_log_read, f);
+}
+
+static void state_read(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct feed *f = arg;
+    if (r != STORE_OK) {
+        mam_fulltext_end(f, WORDS_BEHIND);
+        return;
+    }
+    int64_t position = store_int(b, 0, 0, 0), last = store_int(b, 0, 0, 1);
+    if (f->done != NULL && f->target == 0)
+        f->target = last;
+    if (position >= last || (f->done != NULL && position >= f->target))
+        mam_fulltext_end(f, WORDS_CURRENT);
+    else if (f->worker->stopping || (f->until_us != 0 && clock_mono_us() > f->until_us))
+        mam_fulltext_end(f, WORDS_BEHIND);
+    else
+        read_step(f, position);
+}
+
+static void mam_fulltext_begin(struct feed *f)
+{
+    struct store_batch *b = store_read(f->worker->store, f->lane);
+    f->lane = 0;
+    store_add(b, &read_state, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, f->worker->loop, 0, state_read, f);
+}
+
+static void mam_fulltext_catch_up(struct worker *w, uint64_t lane, archive_words_fn *done,
+                                  void *arg)
+{
+    struct feed *f = mem_new(struct feed);
+    f->worker = w;
+    f->lane = lane;
+    f->rows = STEP_ROWS;
+    f->until_us = clock_mono_us() + CATCH_UP_US;
+    f->done = done;
+    f->arg = arg;
+    mam_fulltext_begin(f);
+}
+
+const struct archive_words mam_words = {
+    .enabled = &mam_fulltext,
+    .first = &find_first_words,
+    .last = &find_last_words,
+    .count = &count_words,
+    .match = mam_fulltext_match,
+    .catch_up = mam_fulltext_catch_up,
+    .stored = mam_fulltext_stored,
+    .forget = mam_fulltext_forget,
+    .again = again,
+};

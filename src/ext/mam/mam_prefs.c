@@ -1,0 +1,265 @@
+#include "ext/mam/mam_prefs.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/mam/mam.h"
+#include "home/worker.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/roster.h"
+#include "xmpp/ns.h"
+
+enum { JIDS_MAX = 1000, LIST_BYTES_MAX = 256 << 10 };
+
+const char *const mam_defaults[] = {
+    [MAM_ALWAYS] = "always", [MAM_ROSTER] = "roster", [MAM_NEVER] = "never", NULL
+};
+
+/* Addresses end with a newline, which none of them can have. */
+struct prefs {
+    enum mam_default def;
+    slice always, never; /* in this block */
+    char text[];
+};
+
+static unsigned slot;
+
+static struct store_stmt prefs_put = {
+    .name = "mam.prefs-put",
+    .sql = "INSERT INTO mam_prefs(owner, preference, always, never) VALUES($1, $2, $3, $4)"
+           " ON CONFLICT(owner) DO UPDATE SET preference = excluded.preference,"
+           " always = excluded.always, never = excluded.never",
+    .params = "iitt",
+    .cols = "",
+};
+static struct store_stmt prefs_read = {
+    .name = "mam.prefs",
+    .sql = "SELECT preference, always, never FROM mam_prefs WHERE owner = $1",
+    .params = "i",
+    .cols = "itt",
+};
+static struct store_stmt prefs_delete = {
+    .name = "mam.prefs-delete",
+    .sql = "DELETE FROM mam_prefs WHERE owner = $1",
+    .params = "i",
+    .cols = "",
+};
+struct store_stmt *const mam_prefs_stmts[] = { &prefs_put, &prefs_read, &prefs_delete, NULL };
+
+static struct prefs *prefs_of(const struct account *a) { return a->state_of[slot]; }
+
+static struct prefs *prefs_make(enum mam_default def, slice always, slice never)
+{
+    struct prefs *p = mem_alloc(sizeof *p + always.len + never.len);
+    p->def = def;
+    p->always = (slice){ p->text, always.len };
+    p->never = (slice){ p->text + always.len, never.len };
+    if (always.len > 0)
+        memcpy(p->text, always.ptr, always.len);
+    if (never.len > 0)
+        memcpy(p->text + always.len, never.ptr, never.len);
+    return p;
+}
+
+static enum mam_default default_of(const struct account *a)
+{
+    const struct prefs *p = prefs_of(a);
+    return p != NULL ? p->def : (enum mam_default)setting_int(&mam_default);
+}
+
+/* §2.3: a listed address with a resource is compared as it is, one without with the bare one. */
+static bool mam_prefs_is_listed(slice list, const struct jid *contact)
+{
+    slice jid, bare = jid_bare(contact);
+    while (slice_cut(list, '\n', &jid, &list))
+        if (slice_eq(jid, contact->full) || slice_eq(jid, bare))
+            return true;
+    return false;
+}
+
+bool mam_prefs_archive(struct account *a, const struct stanza *st, slice contact)
+{
+    const struct prefs *p = prefs_of(a);
+    struct jid jid = jid_split(contact);
+    (void)st;
+    if (!setting_bool(&mam_enabled))
+        return false;
+    if (p != NULL && mam_prefs_is_listed(p->never, &jid))
+        return false;
+    if (p != NULL && mam_prefs_is_listed(p->always, &jid))
+        return true;
+    enum mam_default def = default_of(a);
+    return def == MAM_ROSTER ? roster_find(a->roster, jid_bare(&jid)) != NULL : def == MAM_ALWAYS;
+}
+
+static void write_list(struct buf *out, const char *name, slice list)
+{
+    slice jid;
+    buf_printf(out, "<%s>", name);
+    while (slice_cut(list, '\n', &jid, &list)) {
+        buf_lit(out, "<jid>");
+        xml_escape(out, jid);
+        buf_lit(out, "</jid>");
+    }
+    buf_printf(out, "</%s>", name);
+}
+
+static void mam_prefs_answer(struct iq *iq, const struct account *a)
+{
+    const struct prefs *p = prefs_of(a);
+    struct buf out;
+    buf_init(&out, 16 * LIST_BYTES_MAX);
+    buf_printf(&out, "<prefs xmlns='" NS_MAM "' default='%s'>", mam_defaults[default_of(a)]);
+    write_list(&out, "always", p == NULL ? (slice){ 0 } : p->always);
+    write_list(&out, "never", p == NULL ? (slice){ 0 } : p->never);
+    buf_lit(&out, "</prefs>");
+    iq_result_buf(iq, &out);
+}
+
+static bool may_choose(struct iq *iq)
+{
+    if (iq->target != IQ_TO_SELF)
+        iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
+    else if (!setting_bool(&mam_enabled) || !setting_bool(&mam_users_choose))
+        iq_error(iq, SE_NOT_ALLOWED, SLICE("what is archived is not the users' choice here"));
+    else
+        return true;
+    return false;
+}
+
+void mam_prefs_get(struct iq *iq)
+{
+    if (iq->target != IQ_TO_SELF)
+        iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
+    else
+        mam_prefs_answer(iq, iq->account);
+}
+
+/* Adds the addresses of <always/> or <never/>. NULL: right; else what is wrong. */
+static const char *mam_prefs_read_list(const struct elem *prefs, const char *name,
+                                       struct arena *tmp, struct buf *out, unsigned *count)
+{
+    struct elem list, e;
+    if (!elem_child(prefs, name, NS_MAM, &list))
+        return NULL; /* §2.1.2: assumed to be empty */
+    for (bool more = elem_first(&list, &e); more; more = elem_next(&e, &e)) {
+        struct jid jid;
+        if (!elem_is(&e, "jid", NS_MAM) || jid_parse(&jid, elem_text(&e, tmp), tmp) != OK)
+            return "the lists are of <jid/> elements, each with one address";
+        if (++*count > JIDS_MAX)
+            return "too many addresses";
+        buf_add(out, jid.full);
+        buf_lit(out, "\n");
+    }
+    return out->overflow ? "the list is too long" : NULL;
+}
+
+static bool mam_prefs_read_default(const struct elem *prefs, struct arena *tmp,
+                                   enum mam_default *out)
+{
+    slice def = elem_attr(prefs, "default", tmp);
+    for (unsigned i = 0; mam_defaults[i] != NULL; i++) {
+        if (slice_is(def, mam_defaults[i])) {
+            *out = (enum mam_default)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+struct change {
+    struct actor_change base;
+    struct iq *iq;
+    struct prefs *prefs;
+};
+
+static enum err mam_prefs_change_prepare(struct actor_change *base)
+{
+    struct change *c = (struct change *)base;
+    struct account *a = account_of(base->actor);
+    if (a->state != ACTOR_READY)
+        return E_NOTFOUND;
+    base->batch = store_write(a->worker->store, account_lane(a));
+    STORE_ADD(base->batch, &prefs_put, 1, SV_I(a->id), SV_I(c->prefs->def), SV_T(c->prefs->always),
+              SV_T(c->prefs->never));
+    return OK;
+}
+
+static void mam_prefs_change_apply(struct actor_change *base, enum err e)
+{
+    struct change *c = (struct change *)base;
+    struct account *a = account_of(base->actor);
+    if (e == OK) {
+        struct prefs *old = prefs_of(a);
+        mem_free(&old);
+        a->state_of[slot] = c->prefs;
+        mam_prefs_answer(c->iq, a);
+    } else {
+        mem_free(&c->prefs);
+        iq_error(c->iq, stanza_error_of(e), (slice){ 0 });
+    }
+    mem_free(&c);
+}
+
+void mam_prefs_set(struct iq *iq)
+{
+    enum mam_default def;
+    struct buf always, never;
+    unsigned count = 0;
+    if (!may_choose(iq))
+        return;
+    if (!mam_prefs_read_default(&iq->payload, iq->tmp, &def)) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("the default is 'always', 'never' or 'roster'"));
+        return;
+    }
+    buf_init(&always, LIST_BYTES_MAX);
+    buf_init(&never, LIST_BYTES_MAX);
+    const char *why = mam_prefs_read_list(&iq->payload, "always", iq->tmp, &always, &count);
+    if (why == NULL)
+        why = mam_prefs_read_list(&iq->payload, "never", iq->tmp, &never, &count);
+    if (why != NULL) {
+        iq_error(iq, SE_BAD_REQUEST, slice_of(why));
+    } else {
+        struct account *a = iq->account;
+        struct change *c = mem_new(struct change);
+        c->base = (struct actor_change){ .prepare = mam_prefs_change_prepare,
+                                         .apply = mam_prefs_change_apply };
+        c->prefs = prefs_make(def, buf_slice(&always), buf_slice(&never));
+        c->iq = iq_hold(iq);
+        account_change(a, &c->base);
+    }
+    buf_fini(&always);
+    buf_fini(&never);
+}
+
+void mam_prefs_start(void) { slot = account_state_slot(); }
+
+void mam_prefs_load(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &prefs_read, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+void mam_prefs_loaded(struct account *a, const struct store_batch *b, unsigned first)
+{
+    if (store_row_count(b, first) == 0)
+        return;
+    int64_t def = store_int(b, first, 0, 0);
+    if (def < MAM_ALWAYS || def > MAM_NEVER)
+        def = MAM_ALWAYS;
+    a->state_of[slot] =
+        prefs_make((enum mam_default)def, store_text(b, first, 0, 1), store_text(b, first, 0, 2));
+}
+
+void mam_prefs_unload(struct account *a)
+{
+    struct prefs *p = prefs_of(a);
+    a->state_of[slot] = NULL;
+    mem_free(&p);
+}
+
+void mam_prefs_remove(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &prefs_delete, STORE_ANY_ROWS, SV_I(a->id));
+}

@@ -1,0 +1,399 @@
+#include "ext/privacy/privacy_lists.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/privacy/privacy.h"
+#include "ext/privacy/privacy_blocking.h"
+#include "ext/privacy/privacy_policy.h"
+#include "ext/privacy/privacy_stages.h"
+#include "ext/privacy/privacy_state.h"
+#include "home/worker.h"
+#include "im/feature.h"
+#include "im/roster.h"
+#include "im/session.h"
+#include <stdlib.h>
+
+#define NS_PRIVACY "jabber:iq:privacy"
+
+enum { ANSWER_BYTES_MAX = 64 << 20 };
+
+static const char *const types[] = { NULL, "jid", "group", "subscription" };
+static const char *const subscriptions[] = { "none", "to", "from", "both" };
+static const struct {
+    const char *name;
+    enum rule_kind kind;
+} kinds[] = {
+    { "message", RULE_MESSAGE },
+    { "presence-in", RULE_PRESENCE_IN },
+    { "presence-out", RULE_PRESENCE_OUT },
+    { "iq", RULE_IQ },
+};
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+/* Get (§2.3). */
+
+static void write_name(struct buf *out, const char *element, const struct rules *r)
+{
+    if (r == NULL)
+        return;
+    buf_printf(out, "<%s name='", element);
+    xml_escape(out, rules_name(r));
+    buf_lit(out, "'/>");
+}
+
+static void answer_names(struct iq *iq)
+{
+    const struct privacy *p = privacy_of(iq->account);
+    const struct privacy_session *ps = iq->session == NULL ? NULL : privacy_session(iq->session);
+    struct buf out;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_PRIVACY "'>");
+    write_name(&out, "active", ps == NULL ? NULL : ps->active);
+    write_name(&out, "default", p == NULL ? NULL : p->standard);
+    for (const struct rules *r = p == NULL ? NULL : p->lists; r != NULL; r = r->next)
+        write_name(&out, "list", r);
+    buf_lit(&out, "</query>");
+    iq_result_buf(iq, &out);
+}
+
+static void write_rule(struct buf *out, const struct rule *r, long long order)
+{
+    buf_lit(out, "<item");
+    if (r->type != RULE_EVERYONE) {
+        buf_printf(out, " type='%s' value='", types[r->type]);
+        xml_escape(out, r->value);
+        buf_lit(out, "'");
+    }
+    buf_printf(out, " action='%s' order='%lld'", r->action == RULE_DENY ? "deny" : "allow", order);
+    if (r->kinds == RULE_ALL) {
+        buf_lit(out, "/>");
+        return;
+    }
+    buf_lit(out, ">");
+    for (unsigned i = 0; i < KINDS; i++)
+        if ((r->kinds & kinds[i].kind) != 0)
+            buf_printf(out, "<%s/>", kinds[i].name);
+    buf_lit(out, "</item>");
+}
+
+static void answer_list(struct iq *iq, const struct rules *r)
+{
+    struct buf out;
+    bool renumber = rules_at(r, 0).order < 0;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_PRIVACY "'><list name='");
+    xml_escape(&out, rules_name(r));
+    buf_lit(&out, "'>");
+    for (uint32_t i = 0; i < rules_count(r); i++) {
+        struct rule rule = rules_at(r, i);
+        write_rule(&out, &rule, renumber ? (long long)i + 1 : (long long)rule.order);
+    }
+    buf_lit(&out, "</list></query>");
+    iq_result_buf(iq, &out);
+}
+
+static void lists_get(struct iq *iq)
+{
+    struct elem list, other;
+    if (!elem_first(&iq->payload, &list)) {
+        answer_names(iq);
+        return;
+    }
+    if (!elem_is(&list, "list", NS_PRIVACY) || elem_next(&list, &other)) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("one list may be asked for at a time"));
+        return;
+    }
+    slice name = elem_attr(&list, "name", iq->tmp);
+    const struct rules *r = name.len == 0 ? NULL : privacy_list(privacy_of(iq->account), name);
+    if (r == NULL)
+        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no list of this name"));
+    else
+        answer_list(iq, r);
+}
+
+/* Set. */
+
+enum what { SET_ACTIVE, SET_DEFAULT, SET_LIST };
+struct request {
+    enum what what;
+    slice name; /* empty: declined */
+    struct rule *rules;
+    uint32_t count;
+};
+
+static bool privacy_lists_refuse(struct privacy_change *c, enum stanza_error e, slice text)
+{
+    c->why.error = e;
+    c->why.text = text;
+    return false;
+}
+
+static bool group_exists(const struct account *a, slice name)
+{
+    const struct roster *r = a->roster;
+    for (uint32_t i = 0; r != NULL && i < r->count; i++) {
+        slice groups = roster_item_groups(r->items[i]), group;
+        while (slice_cut(groups, '\0', &group, &groups))
+            if (slice_eq(group, name))
+                return true;
+    }
+    return false;
+}
+
+/* §2.1: the value, by type. */
+static bool parse_value(struct privacy_change *c, struct rule *rule)
+{
+    struct jid jid;
+    switch ((enum rule_type)rule->type) {
+    case RULE_EVERYONE:
+        rule->value = (slice){ 0 };
+        return true;
+    case RULE_JID:
+        if (jid_parse(&jid, rule->value, c->arena) != OK)
+            return privacy_lists_refuse(c, SE_JID_MALFORMED,
+                                        SLICE("the value of an item is not an address"));
+        rule->value = jid.full;
+        return true;
+    case RULE_GROUP:
+        if (group_exists(c->iq->account, rule->value))
+            return true;
+        return privacy_lists_refuse(c, SE_ITEM_NOT_FOUND,
+                                    SLICE("no contact is in a group of this name"));
+    case RULE_SUBSCRIPTION:
+        for (unsigned i = 0; i < sizeof subscriptions / sizeof subscriptions[0]; i++)
+            if (slice_is(rule->value, subscriptions[i]))
+                return true;
+        return privacy_lists_refuse(c, SE_BAD_REQUEST,
+                                    SLICE("a subscription is none, to, from or both"));
+    }
+    return false;
+}
+
+static bool parse_kinds(struct privacy_change *c, const struct elem *item, struct rule *rule)
+{
+    struct elem child;
+    for (bool any = elem_first(item, &child); any; any = elem_next(&child, &child)) {
+        unsigned i = 0;
+        while (i < KINDS && !elem_is(&child, kinds[i].name, NS_PRIVACY))
+            i++;
+        if (i == KINDS)
+            return privacy_lists_refuse(
+                c, SE_BAD_REQUEST,
+                SLICE("an item may have message, presence-in, presence-out and iq"));
+        rule->kinds |= (uint8_t)kinds[i].kind;
+    }
+    if (rule->kinds == 0)
+        rule->kinds = RULE_ALL;
+    return true;
+}
+
+static bool privacy_lists_parse_item(struct privacy_change *c, const struct elem *item,
+                                     struct rule *rule)
+{
+    slice type = elem_attr(item, "type", c->arena), action = elem_attr(item, "action", c->arena);
+    if (!elem_is(item, "item", NS_PRIVACY))
+        return privacy_lists_refuse(c, SE_BAD_REQUEST, SLICE("a list has items only"));
+    if (!slice_is(action, "allow") && !slice_is(action, "deny"))
+        return privacy_lists_refuse(c, SE_BAD_REQUEST,
+                                    SLICE("an item has an action: allow or deny"));
+    if (!slice_int(elem_attr(item, "order", c->arena), &rule->order) || rule->order < 0 ||
+        rule->order > UINT32_MAX)
+        return privacy_lists_refuse(c, SE_BAD_REQUEST,
+                                    SLICE("an item has an order: a number from nought on"));
+    rule->action = slice_is(action, "deny") ? RULE_DENY : RULE_ALLOW;
+    rule->value = elem_attr(item, "value", c->arena);
+    rule->type = RULE_EVERYONE;
+    for (unsigned i = RULE_JID; type.ptr != NULL && i <= RULE_SUBSCRIPTION; i++)
+        if (slice_is(type, types[i]))
+            rule->type = (uint8_t)i;
+    if (type.ptr != NULL && rule->type == RULE_EVERYONE)
+        return privacy_lists_refuse(c, SE_BAD_REQUEST,
+                                    SLICE("a type is jid, group or subscription"));
+    if (rule->type != RULE_EVERYONE && rule->value.len == 0)
+        return privacy_lists_refuse(c, SE_BAD_REQUEST, SLICE("an item of this type has a value"));
+    return parse_value(c, rule) && parse_kinds(c, item, rule);
+}
+
+/* §2.1: orders are unique. Sorted, so that a repeat is next to its like. */
+static int by_order(const void *one, const void *other)
+{
+    int64_t a = ((const struct rule *)one)->order, b = ((const struct rule *)other)->order;
+    return a < b ? -1 : a > b;
+}
+
+static bool parse_list(struct privacy_change *c, const struct elem *list)
+{
+    struct request *r = c->request;
+    struct elem item;
+    uint32_t count = 0;
+    for (bool any = elem_first(list, &item); any; any = elem_next(&item, &item))
+        count++;
+    if (count > setting_int(&privacy_rules_max))
+        return privacy_lists_refuse(c, SE_RESOURCE_CONSTRAINT,
+                                    SLICE("more items than privacy.rules-max"));
+    r->rules = arena_new(c->arena, struct rule, count + 1);
+    for (bool any = elem_first(list, &item); any; any = elem_next(&item, &item))
+        if (!privacy_lists_parse_item(c, &item, &r->rules[r->count++]))
+            return false;
+    qsort(r->rules, r->count, sizeof r->rules[0], by_order);
+    for (uint32_t i = 1; i < r->count; i++)
+        if (r->rules[i].order == r->rules[i - 1].order)
+            return privacy_lists_refuse(c, SE_BAD_REQUEST, SLICE("two items of one order"));
+    return true;
+}
+
+static bool privacy_lists_parse_set(struct privacy_change *c)
+{
+    static const char *const names[] = { "active", "default", "list" };
+    struct request *r = arena_new(c->arena, struct request, 1);
+    struct elem child, other;
+    c->request = r;
+    if (!elem_first(&c->iq->payload, &child) || elem_next(&child, &other))
+        return privacy_lists_refuse(c, SE_BAD_REQUEST, SLICE("one of active, default and list"));
+    for (r->what = SET_ACTIVE; r->what < SET_LIST; r->what++)
+        if (elem_is(&child, names[r->what], NS_PRIVACY))
+            break;
+    if (!elem_is(&child, names[r->what], NS_PRIVACY))
+        return privacy_lists_refuse(c, SE_BAD_REQUEST, SLICE("one of active, default and list"));
+    slice name = elem_attr(&child, "name", c->arena);
+    r->name = name.len == 0 ? SLICE("") : name;
+    if (name.len > PRIVACY_NAME_BYTES)
+        return privacy_lists_refuse(c, SE_NOT_ACCEPTABLE,
+                                    SLICE("a name is at most 256 bytes long"));
+    if (name.len == 0 && (name.ptr != NULL || r->what == SET_LIST))
+        return privacy_lists_refuse(c, SE_BAD_REQUEST, SLICE("a list has a name"));
+    return r->what != SET_LIST || parse_list(c, &child);
+}
+
+static struct session *privacy_lists_asker(const struct privacy_change *c)
+{
+    const struct stanza *st = c->iq->st;
+    return account_session(c->iq->account, slice_from(stanza_from(st), st->from_bare_len + 1u));
+}
+
+/* §2.2: whether another session of the account is under this list. */
+static bool used_elsewhere(const struct privacy_change *c, const struct privacy *p,
+                           const struct rules *list)
+{
+    const struct session *me = privacy_lists_asker(c);
+    LIST_EACH (it, &c->iq->account->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        if (s != me && privacy_in_force(p, s) == list)
+            return true;
+    }
+    return false;
+}
+
+static void plan_default(struct privacy_change *c, const struct privacy *p)
+{
+    const struct request *r = c->request;
+    const struct rules *list = r->name.len == 0 ? NULL : privacy_list(p, r->name);
+    const struct rules *old = p == NULL ? NULL : p->standard;
+    if (r->name.len > 0 && list == NULL)
+        (void)privacy_lists_refuse(c, SE_ITEM_NOT_FOUND, SLICE("there is no list of this name"));
+    else if (list == old)
+        return;
+    else if (old != NULL && used_elsewhere(c, p, old))
+        (void)privacy_lists_refuse(c, SE_CONFLICT,
+                                   SLICE("the default list applies to another resource"));
+    else
+        c->delta[c->count++] = (struct privacy_delta){ .op = PRIVACY_DEFAULT, .list = r->name };
+}
+
+static void plan_list(struct privacy_change *c, const struct privacy *p)
+{
+    const struct request *r = c->request;
+    const struct rules *list = privacy_list(p, r->name);
+    int64_t most = setting_int(&privacy_lists_max);
+    if (r->count == 0 && list == NULL) {
+        (void)privacy_lists_refuse(c, SE_ITEM_NOT_FOUND, SLICE("there is no list of this name"));
+        return;
+    }
+    if (r->count == 0 && used_elsewhere(c, p, list)) {
+        (void)privacy_lists_refuse(c, SE_CONFLICT, SLICE("the list applies to another resource"));
+        return;
+    }
+    if (list == NULL && privacy_lists(p) >= most) {
+        (void)privacy_lists_refuse(
+            c, SE_RESOURCE_CONSTRAINT,
+            slice_of(
+                arena_printf(c->arena, "privacy.lists-max (%lld) is reached", (long long)most)));
+        return;
+    }
+    if (!privacy_has_room(c, p, r->count, rules_count(list)))
+        return;
+    if (r->count == 0 && p->standard == list)
+        c->delta[c->count++] = (struct privacy_delta){ .op = PRIVACY_DEFAULT };
+    c->delta[c->count++] = (struct privacy_delta){
+        .op = PRIVACY_REPLACE, .list = r->name, .rules = r->rules, .count = r->count
+    };
+}
+
+/* An active list is the session's own: nothing is stored. */
+static void plan_active(struct privacy_change *c, const struct privacy *p)
+{
+    const struct request *r = c->request;
+    if (privacy_lists_asker(c) == NULL)
+        (void)privacy_lists_refuse(c, SE_UNEXPECTED_REQUEST,
+                                   SLICE("an active list belongs to a session"));
+    else if (r->name.len > 0 && privacy_list(p, r->name) == NULL)
+        (void)privacy_lists_refuse(c, SE_ITEM_NOT_FOUND, SLICE("there is no list of this name"));
+}
+
+static void active_done(struct privacy_change *c, enum err e)
+{
+    const struct request *r = c->request;
+    if (e == OK)
+        privacy_activate(privacy_lists_asker(c),
+                         r->name.len == 0 ? NULL
+                                          : privacy_list(privacy_of(c->iq->account), r->name));
+    privacy_change_answer(c, e);
+}
+
+/* §2.2: all connected resources learn that the list was changed, by its name. */
+static void list_done(struct privacy_change *c, enum err e)
+{
+    const struct request *r = c->request;
+    struct buf out;
+    if (e != OK) {
+        privacy_change_answer(c, e);
+        return;
+    }
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_PRIVACY "'><list name='");
+    xml_escape(&out, r->name);
+    buf_lit(&out, "'/></query>");
+    LIST_EACH (it, &c->iq->account->sessions)
+        privacy_push(CONTAINER_OF(it, struct session, node), buf_slice(&out));
+    buf_fini(&out);
+    privacy_change_answer(c, e);
+}
+
+static void lists_set(struct iq *iq)
+{
+    static void (*const plans[])(struct privacy_change *,
+                                 const struct privacy *) = { plan_active, plan_default, plan_list };
+    struct privacy_change *c = privacy_change_new(iq);
+    if (!privacy_lists_parse_set(c)) {
+        privacy_change_answer(c, E_DENIED);
+        return;
+    }
+    enum what what = ((struct request *)c->request)->what;
+    c->plan = plans[what];
+    if (what != SET_DEFAULT)
+        c->done = what == SET_ACTIVE ? active_done : list_done;
+    privacy_change_run(c->iq->account, c);
+}
+
+const struct iq_rule privacy_iq[] = {
+    { TYPE_GET, "urn:xmpp:blocking", "blocklist", IQ_TO_SELF, blocking_get },
+    { TYPE_SET, "urn:xmpp:blocking", "block", IQ_TO_SELF, blocking_block },
+    { TYPE_SET, "urn:xmpp:blocking", "unblock", IQ_TO_SELF, blocking_unblock },
+    { TYPE_GET, NS_PRIVACY, "query", IQ_TO_SELF, lists_get },
+    { TYPE_SET, NS_PRIVACY, "query", IQ_TO_SELF, lists_set },
+    { TYPE_GET, "urn:muster:policy:0", "policy", IQ_TO_SELF, policy_get },
+    { TYPE_SET, "urn:muster:policy:0", "policy", IQ_TO_SELF, policy_edit },
+    { 0 },
+};

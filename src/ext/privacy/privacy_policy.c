@@ -1,0 +1,622 @@
+#include "ext/privacy/privacy_policy.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "codec/xml_elem.h"
+#include "ext/privacy/privacy.h"
+#include "ext/privacy/privacy_stages.h"
+#include "ext/privacy/privacy_state.h"
+#include "home/question.h"
+#include "home/worker.h"
+#include "im/host.h"
+#include "im/iq.h"
+#include "im/presence.h"
+#include "im/presence_pace.h"
+#include "im/roster.h"
+#include "im/session.h"
+#include "im/users.h"
+#include "io/timer.h"
+
+#define NS_POLICY "urn:muster:policy:0"
+
+enum { ANSWER_BYTES_MAX = 64 << 20, REFRESH_SESSIONS = 32, RULES_A_REQUEST_MAX = 1000 };
+
+static const char *const approvals[] = { "automatic", "reciprocal", "ask", NULL };
+enum { APPROVAL_AUTOMATIC, APPROVAL_RECIPROCAL, APPROVAL_ASK };
+
+static void sharing_changed(const struct setting *s);
+
+/* clang-format off */
+struct setting presence_sharing = {
+    .name = "presence.sharing", .type = PARAM_BOOL, .def = 1, .changed = sharing_changed,
+    .doc = "Shares availability. Off: users see only their own. Other users, of this server and of "
+           "others, see nothing. Rooms show who is in them, but not whether they are away or busy, "
+           "nor their status text or client. Users may also turn it off for themselves.",
+};
+struct setting presence_approval = {
+    .name = "presence.approval", .type = PARAM_CHOICE, .def = APPROVAL_ASK,
+    .choices = approvals,
+    .doc = "Which subscription requests are granted without asking the user. `automatic`: all "
+           "from the server's domains. `reciprocal`: those from users to whom the user is "
+           "subscribed or has asked to be. `ask`: none (RFC 6121). With `automatic`, requests from "
+           "other domains are treated as with `reciprocal`. The user's own policy overrides this "
+           "setting.",
+};
+/* clang-format on */
+
+const char *const privacy_share_names[] = { "default", "on", "off", NULL };
+const char *const privacy_others_names[] = { "default", "allow", "block", "ask", NULL };
+static const char *const actions[] = { "allow", "block", "ask", "none", NULL };
+enum { ACTION_NONE = 3 };
+
+/* Index in a list of names, or -1. */
+static int index_of(const char *const *names, slice name)
+{
+    for (int i = 0; names[i] != NULL; i++)
+        if (slice_is(name, names[i]))
+            return i;
+    return -1;
+}
+
+/* Evaluation. */
+
+bool policy_shares(const struct privacy *p)
+{
+    return setting_bool(&presence_sharing) && (p == NULL || p->share != SHARE_OFF);
+}
+
+bool policy_rule(const struct privacy *p, slice contact, struct rule *out)
+{
+    struct rule_peer peer = { .jid = contact };
+    return p != NULL && p->policy != NULL && rules_match(p->policy, &peer, RULE_PRESENCE_OUT, out);
+}
+
+static bool privacy_policy_is_contact(const struct account *a, slice contact)
+{
+    struct jid jid = jid_split(contact);
+    const struct roster_item *item = roster_find(a->roster, jid_bare(&jid));
+    return item != NULL && (item->flags & ROSTER_LISTED) != 0;
+}
+
+/* Blocked because there is no rule for the sender, who is not a contact: only rules for that
+ * address count. */
+static bool is_stranger(const struct account *a, const struct privacy *p, slice jid)
+{
+    struct rule rule;
+    if (p == NULL || p->others != OTHERS_BLOCK || privacy_policy_is_contact(a, jid))
+        return false;
+    return !policy_rule(p, jid, &rule) || rule.action != RULE_ALLOW;
+}
+
+bool policy_view(const struct account *a, const struct privacy *p, slice contact)
+{
+    struct rule rule;
+    if (!policy_shares(p))
+        return false;
+    if (policy_rule(p, contact, &rule))
+        return rule.action != RULE_DENY;
+    return !is_stranger(a, p, contact);
+}
+
+/* Rooms that a session is in, and services of ours, are not strangers. */
+static bool is_known_place(const struct account *a, slice from)
+{
+    struct jid jid = jid_split(from);
+    slice rest;
+    return presence_is_directed(a, from) || (!node_serves(account_node(a), jid.domain) &&
+                                             host_find(account_node(a), jid.domain, &rest) != NULL);
+}
+
+enum verdict policy_block(struct account *a, const struct stanza *st, slice from,
+                          struct refusal *why)
+{
+    const struct privacy *p = privacy_of(a);
+    bool presence = st->kind == STANZA_PRESENCE;
+    if (presence && st->type == TYPE_AVAILABLE && !policy_shares(p) && !is_known_place(a, from))
+        return DROP;
+    bool answer = st->kind == STANZA_IQ && st->type != TYPE_GET && st->type != TYPE_SET;
+    if (answer || (st->kind == STANZA_IQ && stanza_to_is_bare(st)) || !is_stranger(a, p, from) ||
+        is_known_place(a, from))
+        return PASS; /* what is asked of the account is answered by the rules of each feature */
+    why->error = SE_SERVICE_UNAVAILABLE;
+    why->as_nobody = true;
+    return presence || st->type == TYPE_ERROR ? DROP : REFUSE;
+}
+
+/* The first that applies decides: a rule for the address, a subscription or request between the
+ * two, a rule for the domain, the user's rule for all others, and for local users the setting of
+ * the server. If the result is to block, the user is asked. */
+bool policy_permit(const struct account *a, slice contact)
+{
+    const struct privacy *p = privacy_of(a);
+    const struct roster_item *item = roster_find(a->roster, contact);
+    struct jid jid = jid_split(contact);
+    struct rule rule;
+    bool any = policy_rule(p, contact, &rule);
+    if (any && slice_eq(rule.value, contact))
+        return rule.action == RULE_ALLOW;
+    int64_t approval = setting_int(&presence_approval);
+    if (approval != APPROVAL_ASK && item != NULL &&
+        (sub_sees(item->state) || sub_state_ask(item->state)))
+        return true;
+    if (any)
+        return rule.action == RULE_ALLOW;
+    if (p != NULL && p->others != OTHERS_DEFAULT)
+        return p->others == OTHERS_ALLOW;
+    return approval == APPROVAL_AUTOMATIC && node_serves(account_node(a), jid.domain);
+}
+
+/* The setting was switched: contacts are told in small steps. Where availability is shared again,
+ * each session waits for its turn (im/presence_pace.h). */
+
+struct refresh { /* one a worker, of the last switch */
+    struct worker *worker;
+    struct loop_defer defer;
+    struct timer timer;
+    uint32_t at, count;
+    uint64_t sessions[];
+};
+
+static unsigned refresh_slot;
+
+static void refresh_session(struct session *s)
+{
+    const struct roster *r = s->account->roster;
+    enum stanza_type type =
+        policy_shares(privacy_of(s->account)) ? TYPE_AVAILABLE : TYPE_UNAVAILABLE;
+    for (uint32_t i = 0; r != NULL && i < r->seen; i++)
+        if (privacy_list_shows(s, roster_item_jid(r->items[i]))) /* else it was not seen before */
+            presence_tell(s, roster_item_jid(r->items[i]), type);
+    if (type == TYPE_UNAVAILABLE)
+        presence_plain_in_rooms(s);
+    presence_views_changed(s->account);
+}
+
+static void refresh_end(struct worker *w)
+{
+    struct refresh *f = w->state_of[refresh_slot];
+    w->state_of[refresh_slot] = NULL;
+    if (f == NULL)
+        return;
+    loop_defer_cancel(&f->defer);
+    timer_cancel(&f->timer);
+    mem_free(&f);
+}
+
+static bool must_wait(const struct session *s)
+{
+    const struct account *a = s->account;
+    return s->available && a->roster != NULL && a->roster->seen > 0 &&
+           policy_shares(privacy_of(a)) && !presence_pace_take(a->worker);
+}
+
+static void refresh_some(struct refresh *f)
+{
+    struct worker *w = f->worker;
+    for (uint32_t told = 0; f->at < f->count; f->at++) {
+        struct session *s = session_find(w, f->sessions[f->at]);
+        if (s == NULL)
+            continue;
+        if (told++ == REFRESH_SESSIONS) {
+            loop_defer(w->loop, &f->defer);
+            return;
+        }
+        if (must_wait(s)) {
+            timer_set(w->loop, &f->timer, PRESENCE_PACE_MS);
+            return;
+        }
+        refresh_session(s);
+    }
+    refresh_end(w);
+}
+
+static void refresh_deferred(struct loop_defer *d)
+{
+    refresh_some(CONTAINER_OF(d, struct refresh, defer));
+}
+
+static void refresh_timed(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    refresh_some(CONTAINER_OF(t, struct refresh, timer));
+}
+
+static void refresh_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct session *s;
+    struct refresh *f = mem_zalloc(sizeof *f + w->sessions.count * sizeof f->sessions[0]);
+    (void)message, (void)from;
+    refresh_end(w);
+    w->state_of[refresh_slot] = f;
+    f->defer.fn = refresh_deferred;
+    f->timer.fn = refresh_timed;
+    f->worker = w;
+    for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL;)
+        if (s->available)
+            f->sessions[f->count++] = s->id;
+    refresh_some(f);
+}
+
+void policy_start(void) { refresh_slot = worker_state_slot(); }
+void policy_worker_ended(struct worker *w) { refresh_end(w); }
+
+const struct message_row policy_refresh_message = {
+    .id = 40,
+    .scope = MESSAGE_CLUSTER,
+    .name = "policy-refresh",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = refresh_run,
+};
+
+static void sharing_changed(const struct setting *s)
+{
+    struct worker *w = worker_here();
+    (void)s;
+    if (w != NULL) /* else the node file was read again: it holds from the next presence on */
+        each_home(w, &policy_refresh_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
+}
+
+/* Editing. */
+
+/* Rules for an address come before those for a domain, a domain before what contains it: the rank
+ * is the upper half of an order. */
+static int64_t privacy_policy_rank_of(slice jid)
+{
+    int64_t labels = 1;
+    for (size_t i = 0; i < jid.len; i++)
+        labels += jid.ptr[i] == '.';
+    return memchr(jid.ptr, '@', jid.len) == NULL ? 2048 - labels : 0; /* at most 1023 bytes */
+}
+
+/* That of its rule, or the one behind all others of its rank. */
+static int64_t order_of(const struct privacy *p, slice jid)
+{
+    int64_t rank = privacy_policy_rank_of(jid);
+    struct rule rule;
+    if (policy_rule(p, jid, &rule) && slice_eq(rule.value, jid))
+        return rule.order;
+    uint32_t low = 0, high = p == NULL ? 0 : rules_count(p->policy);
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (rules_at(p->policy, mid).order >> 32 <= rank)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    if (low > 0 && rules_at(p->policy, low - 1).order >> 32 == rank)
+        return rules_at(p->policy, low - 1).order + 1;
+    return rank << 32;
+}
+
+/* What is asked for. */
+struct edit {
+    int share, others; /* -1: as it is */
+    struct rule *puts, *drops;
+    uint32_t put_count, drop_count;
+    struct command_call *call;
+    slice jid;
+};
+
+static void plan_edit(struct privacy_change *c, const struct privacy *p)
+{
+    struct edit *e = c->request;
+    uint32_t fresh = 0;
+    int64_t given = 0;
+    for (uint32_t i = 0; i < e->put_count; i++) {
+        struct rule old;
+        bool known =
+            policy_rule(p, e->puts[i].value, &old) && slice_eq(old.value, e->puts[i].value);
+        e->puts[i].order = order_of(p, e->puts[i].value) + (known ? 0 : given);
+        given += known ? 0 : 1;
+        fresh += known ? 0 : 1;
+    }
+    for (uint32_t i = 0; i < e->drop_count; i++)
+        e->drops[i].order = order_of(p, e->drops[i].value);
+    if (!privacy_has_room(c, p, fresh, 0))
+        return;
+    if (e->put_count > 0)
+        c->delta[c->count++] =
+            (struct privacy_delta){ .op = PRIVACY_ADD, .rules = e->puts, .count = e->put_count };
+    if (e->drop_count > 0)
+        c->delta[c->count++] =
+            (struct privacy_delta){ .op = PRIVACY_DROP, .rules = e->drops, .count = e->drop_count };
+    uint8_t share = p == NULL ? SHARE_DEFAULT : p->share;
+    uint8_t others = p == NULL ? OTHERS_DEFAULT : p->others;
+    if (e->share >= 0 || e->others >= 0)
+        c->delta[c->count++] =
+            (struct privacy_delta){ .op = PRIVACY_POLICY,
+                                    .share = e->share >= 0 ? (uint8_t)e->share : share,
+                                    .others = e->others >= 0 ? (uint8_t)e->others : others };
+}
+
+static struct edit *edit_new(struct privacy_change *c, uint32_t rules)
+{
+    struct edit *e = arena_new(c->arena, struct edit, 1);
+    e->share = e->others = -1;
+    e->puts = arena_new(c->arena, struct rule, rules + 1);
+    e->drops = arena_new(c->arena, struct rule, rules + 1);
+    c->request = e;
+    c->plan = plan_edit;
+    return e;
+}
+
+static void edit_add(struct edit *e, slice jid, int action)
+{
+    struct rule rule = { .value = jid, .type = RULE_JID, .kinds = RULE_PRESENCE_OUT };
+    rule.action = (uint8_t)action;
+    if (action == ACTION_NONE)
+        e->drops[e->drop_count++] = rule;
+    else
+        e->puts[e->put_count++] = rule;
+}
+
+/* An attribute of names: -1: absent; -2: unknown. */
+static int choice_attr(const struct elem *e, const char *name, const char *const *names,
+                       struct arena *tmp)
+{
+    slice value = elem_attr(e, name, tmp);
+    if (value.ptr == NULL)
+        return -1;
+    int at = index_of(names, value);
+    return at < 0 ? -2 : at;
+}
+
+static bool rule_named(const struct edit *e, slice jid)
+{
+    for (uint32_t i = 0; i < e->put_count; i++)
+        if (slice_eq(e->puts[i].value, jid))
+            return true;
+    for (uint32_t i = 0; i < e->drop_count; i++)
+        if (slice_eq(e->drops[i].value, jid))
+            return true;
+    return false;
+}
+
+static struct refusal parse_rule(const struct privacy_change *c, struct edit *e,
+                                 const struct elem *child)
+{
+    struct jid jid;
+    if (!elem_is(child, "rule", NS_POLICY))
+        return (struct refusal){ .error = SE_BAD_REQUEST,
+                                 .text = SLICE("a policy has rules only") };
+    int action = choice_attr(child, "action", actions, c->arena);
+    if (action < 0)
+        return (struct refusal){ .error = SE_BAD_REQUEST,
+                                 .text = SLICE("a rule has an action: allow, block, ask or none") };
+    if (jid_parse(&jid, elem_attr(child, "jid", c->arena), c->arena) != OK || !jid_is_bare(&jid))
+        return (struct refusal){ .error = SE_JID_MALFORMED,
+                                 .text = SLICE(
+                                     "a rule is for an address or a domain, without resource") };
+    if (rule_named(e, jid.full))
+        return (struct refusal){ .error = SE_BAD_REQUEST,
+                                 .text = SLICE("two rules for one address") };
+    edit_add(e, jid.full, action);
+    return (struct refusal){ .error = SE_NONE };
+}
+
+static void parse_edit(struct privacy_change *c)
+{
+    struct elem *policy = &c->iq->payload, child;
+    uint32_t count = 0;
+    for (bool any = elem_first(policy, &child); any; any = elem_next(&child, &child))
+        count++;
+    struct edit *e = edit_new(c, count <= RULES_A_REQUEST_MAX ? count : 0);
+    e->share = choice_attr(policy, "share", privacy_share_names, c->arena);
+    e->others = choice_attr(policy, "others", privacy_others_names, c->arena);
+    if (e->share == -2 || e->others == -2 || count > RULES_A_REQUEST_MAX) {
+        c->why.error = SE_BAD_REQUEST;
+        c->why.text = count > RULES_A_REQUEST_MAX
+                          ? SLICE("at most 1000 rules a request")
+                          : SLICE("share is default, on or off; others is default, allow, block "
+                                  "or ask");
+        return;
+    }
+    for (bool any = elem_first(policy, &child); any && c->why.error == SE_NONE;
+         any = elem_next(&child, &child))
+        c->why = parse_rule(c, e, &child);
+}
+
+void policy_edit(struct iq *iq)
+{
+    struct privacy_change *c = privacy_change_new(iq);
+    parse_edit(c);
+    if (c->why.error != SE_NONE)
+        privacy_change_answer(c, E_DENIED);
+    else
+        privacy_change_run(c->iq->account, c);
+}
+
+static void privacy_policy_forgotten(struct privacy_change *c, enum err e)
+{
+    (void)e;
+    privacy_change_end(c);
+}
+
+void policy_forget(struct account *a, slice bare)
+{
+    struct rule rule;
+    bool any = policy_rule(privacy_of(a), bare, &rule) && slice_eq(rule.value, bare);
+    if (!any && a->actor.change_count == 0) /* which may bring one */
+        return;
+    struct privacy_change *c = privacy_change_new(NULL);
+    struct edit *e = edit_new(c, 1);
+    edit_add(e, slice_dup(c->arena, bare), ACTION_NONE);
+    c->done = privacy_policy_forgotten;
+    privacy_change_run(a, c);
+}
+
+void policy_get(struct iq *iq)
+{
+    const struct privacy *p = privacy_of(iq->account);
+    struct buf out;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_printf(&out, "<policy xmlns='" NS_POLICY "' share='%s' others='%s'>",
+               privacy_share_names[p == NULL ? SHARE_DEFAULT : p->share],
+               privacy_others_names[p == NULL ? OTHERS_DEFAULT : p->others]);
+    for (uint32_t i = 0; p != NULL && i < rules_count(p->policy); i++) {
+        struct rule rule = rules_at(p->policy, i);
+        buf_lit(&out, "<rule jid='");
+        xml_escape(&out, rule.value);
+        buf_printf(&out, "' action='%s'/>", actions[rule.action]);
+    }
+    buf_lit(&out, "</policy>");
+    iq_result_buf(iq, &out);
+}
+
+/* Commands. */
+
+void privacy_task_run(struct command_call *call, account_fn *fn)
+{
+    struct privacy_task *t = arena_new(call->arena, struct privacy_task, 1);
+    *t = (struct privacy_task){ .call = call, .bare = command_arg(call, "user") };
+    account_with(call->worker, t->bare, fn, t);
+}
+
+bool privacy_task_ready(const struct privacy_task *t, const struct account *a, enum err e)
+{
+    if (e == OK && a->state == ACTOR_READY)
+        return true;
+    if (e == OK)
+        users_fail_missing(t->call, t->bare);
+    else
+        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->bare), err_text(e));
+    return false;
+}
+
+static void show_row(struct command_call *call, slice what, const char *value)
+{
+    command_row(call);
+    command_text(call, "what", slice_dup(call->arena, what));
+    command_text(call, "is", slice_of(value));
+}
+
+static void privacy_policy_show(struct account *a, enum err e, void *arg)
+{
+    const struct privacy_task *t = arg;
+    struct command_call *call = t->call;
+    if (!privacy_task_ready(t, a, e))
+        return;
+    const struct privacy *p = privacy_of(a);
+    show_row(call, SLICE("share"), privacy_share_names[p == NULL ? SHARE_DEFAULT : p->share]);
+    show_row(call, SLICE("others"), privacy_others_names[p == NULL ? OTHERS_DEFAULT : p->others]);
+    for (uint32_t i = 0; p != NULL && i < rules_count(p->policy); i++) {
+        struct rule rule = rules_at(p->policy, i);
+        show_row(call, rule.value, actions[rule.action]);
+    }
+    command_done(call, "%s", "");
+}
+
+static void privacy_policy_run_show(struct command_call *call)
+{
+    privacy_task_run(call, privacy_policy_show);
+}
+
+static void set_done(struct privacy_change *c, enum err e)
+{
+    struct edit *edit = c->request;
+    if (c->why.error != SE_NONE)
+        command_fail(edit->call, E_LIMIT, "%.*s", SLICE_ARG(c->why.text));
+    else if (e != OK)
+        command_fail(edit->call, e, "%s", err_text(e));
+    else
+        command_done(edit->call, "policy of %.*s changed", SLICE_ARG(edit->jid));
+    privacy_change_end(c);
+}
+
+static void privacy_policy_set(struct account *a, enum err e, void *arg)
+{
+    const struct privacy_task *t = arg;
+    struct command_call *call = t->call;
+    struct jid jid;
+    if (!privacy_task_ready(t, a, e))
+        return;
+    struct privacy_change *c = privacy_change_new(NULL);
+    struct edit *edit = edit_new(c, ACTION_NONE + 1);
+    edit->call = call;
+    edit->jid = t->bare;
+    c->done = set_done;
+    edit->share = index_of(privacy_share_names, command_arg(call, "share"));
+    edit->others = index_of(privacy_others_names, command_arg(call, "others"));
+    for (int i = 0; actions[i] != NULL; i++) {
+        slice text = command_arg(call, actions[i]);
+        if (text.ptr == NULL)
+            continue;
+        jid = jid_split(text);
+        if (!jid_is_bare(&jid)) {
+            command_fail(call, E_SYNTAX, "found %.*s, allowed: an address or a domain",
+                         SLICE_ARG(text));
+            privacy_change_end(c);
+            return;
+        }
+        edit_add(edit, text, i);
+    }
+    privacy_change_run(a, c);
+}
+
+static void privacy_policy_run_set(struct command_call *call)
+{
+    privacy_task_run(call, privacy_policy_set);
+}
+
+static const struct command_arg show_args[] = {
+    { .name = "user",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    { 0 },
+};
+static const struct command_arg set_args[] = {
+    { .name = "user",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    { .name = "share",
+      .kind = ARG_OPTION,
+      .type = PARAM_CHOICE,
+      .choices = privacy_share_names,
+      .doc = "whether anybody sees the user's availability" },
+    { .name = "others",
+      .kind = ARG_OPTION,
+      .type = PARAM_CHOICE,
+      .choices = privacy_others_names,
+      .doc = "what applies to users without a rule" },
+    { .name = "allow",
+      .kind = ARG_OPTION,
+      .type = PARAM_JID,
+      .doc = "address or domain that always sees the user" },
+    { .name = "block",
+      .kind = ARG_OPTION,
+      .type = PARAM_JID,
+      .doc = "address or domain that never sees the user" },
+    { .name = "ask",
+      .kind = ARG_OPTION,
+      .type = PARAM_JID,
+      .doc = "address or domain that the user must approve" },
+    { .name = "none",
+      .kind = ARG_OPTION,
+      .type = PARAM_JID,
+      .doc = "address or domain whose rule is removed" },
+    { 0 },
+};
+struct command policy_show = {
+    .name = "policy show",
+    .effect = COMMAND_READS,
+    .args = show_args,
+    .home = "user",
+    .run = privacy_policy_run_show,
+    .doc = "Shows the policy of a user: who can see their availability.",
+    .columns =
+        (const struct command_column[]){ { .name = "what", .doc = "share, others, or an address" },
+                                         { .name = "is", .doc = "what applies to it" },
+                                         { 0 } },
+};
+struct command policy_set = {
+    .name = "policy set",
+    .effect = COMMAND_CHANGES,
+    .args = set_args,
+    .home = "user",
+    .run = privacy_policy_run_set,
+    .doc = "Changes the policy of a user: who can see their availability. The policy overrides the "
+           "settings of the server. Sessions and contacts see the effect at once.",
+};

@@ -1,0 +1,551 @@
+/* pep: every account a publish-subscribe service (Personal Eventing, XEP-0163) on the engine of
+ * pubsub.h: contacts are subscribed by their presence subscription and filter by the capabilities
+ * of their clients.
+ *
+ * An event leaves the owner's home once for each contact as a fan tagged "+node"; the contact's own
+ * home gives it to the sessions that want that node. When a session comes to want nodes it tells
+ * its contacts by a fan tagged "?node\n…" from its full JID; each contact's home answers with the
+ * last items (§4.3.4), whether that contact is online or not: one that is not loaded is loaded only
+ * if it has such a node. Explicit subscriptions have a tag of their own
+ * (ext/pubsub/pubsub_arrive.c). */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "ext/ext.h"
+#include "ext/pubsub/pubsub_access.h"
+#include "ext/pubsub/pubsub_config.h"
+#include "ext/pubsub/pubsub_disco.h"
+#include "ext/pubsub/pubsub_items.h"
+#include "ext/pubsub/pubsub_leavers.h"
+#include "ext/pubsub/pubsub_model.h"
+#include "ext/pubsub/pubsub_op.h"
+#include "ext/pubsub/pubsub_own.h"
+#include "ext/pubsub/pubsub_private.h"
+#include "ext/pubsub/pubsub_store.h"
+#include "ext/pubsub/pubsub_subs.h"
+#include "home/node.h"
+#include "home/worker.h"
+#include "im/account.h"
+#include "im/caps.h"
+#include "im/feature.h"
+#include "im/presence.h"
+#include "im/roster.h"
+#include "im/session.h"
+#include "im/session_queue.h"
+#include "store/store.h"
+#include "xmpp/ns.h"
+
+enum { WANTED_BYTES_MAX = 32 << 10 };
+
+static struct setting nodes_max = {
+    .name = "pep.nodes-max",
+    .type = PARAM_INT,
+    .def = 500,
+    .min = 1,
+    .max = 10000,
+    .unit = "nodes",
+    .doc = "How many nodes (XEP-0163: avatar, bookmarks, keys, moods …) an account may have.",
+};
+static struct setting items_max = {
+    .name = "pep.items-max",
+    .type = PARAM_INT,
+    .def = 10000,
+    .min = 1,
+    .max = 100000,
+    .unit = "items",
+    .doc = "How many items a node of an account may keep; what clients mean by `max`.",
+};
+static struct setting item_bytes = {
+    .name = "pep.item-bytes",
+    .type = PARAM_BYTES,
+    .def = 256 << 10,
+    .min = 1 << 10,
+    .max = 4 << 20,
+    .doc = "The largest payload of an item that is published to an account's node. Stanzas have a "
+           "limit of their own: c2s.stanza-bytes.",
+};
+static struct setting bytes_max = {
+    .name = "pep.bytes-max",
+    .type = PARAM_BYTES,
+    .def = 16 << 20,
+    .min = 64 << 10,
+    .max = 1 << 30,
+    .doc = "How much all items of an account's nodes may take together, and the addresses that "
+           "are subscribed to them or have an affiliation.",
+};
+static struct setting subscriptions_max = {
+    .name = "pep.subscriptions-max",
+    .type = PARAM_INT,
+    .def = 1000,
+    .min = 1,
+    .max = 100000,
+    .unit = "addresses",
+    .doc = "How many explicit subscriptions, and how many affiliations, a node of an account may "
+           "have. Contacts need none.",
+};
+static struct metric deliveries = {
+    .name = "muster_pep_deliveries",
+    .kind = METRIC_COUNTER,
+    .help = "PEP notifications given to interested sessions.",
+};
+
+static const struct ps_service_kind kind = {
+    .kind = PS_PEP,
+    .nodes_max = &nodes_max,
+    .items_max = &items_max,
+    .item_bytes = &item_bytes,
+    .bytes_max = &bytes_max,
+    .user_bytes = &bytes_max,
+    .subscriptions_max = &subscriptions_max,
+};
+
+static unsigned account_slot, worker_slot;
+
+/* The service of an account: NULL while it has no nodes and nothing is asked of it. */
+
+static struct ps_service *pep_service_of(const struct account *a)
+{
+    return a->state_of[account_slot];
+}
+
+static struct ps_service *service_make(struct account *a, enum ps_ready ready)
+{
+    struct ps_service *s = pep_service_of(a);
+    if (s == NULL) {
+        s = a->state_of[account_slot] = ps_service_create(a->worker, &kind, a->jid, a->id);
+        s->account = a;
+        s->ready = ready;
+    }
+    return s;
+}
+
+static struct store_stmt stmt_has = {
+    .name = "pep.has",
+    .sql = "SELECT 1 FROM pubsub_node WHERE owner = $1 LIMIT 1",
+    .params = "i",
+    .cols = "i",
+};
+static const struct store_schema pep_schema = {
+    .feature = "pep",
+    .migrations = (const struct store_migration[]){ { 0 } },
+    .stmts = (struct store_stmt *const[]){ &stmt_has, NULL },
+};
+
+static void pep_load(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &stmt_has, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+static void pep_loaded(struct account *a, const struct store_batch *b, unsigned first)
+{
+    if (store_row_count(b, first) > 0)
+        service_make(a, PS_UNLOADED);
+}
+
+/* An account that is disabled or deleted may have requests under way; at the end of the process
+ * nothing comes back from the store. */
+static void pep_unload(struct account *a)
+{
+    struct ps_service *s = pep_service_of(a);
+    a->state_of[account_slot] = NULL;
+    if (s != NULL && s->op_count > 0 && !a->worker->stopping)
+        ps_service_gone(s);
+    else
+        ps_service_free(&s);
+}
+
+static void remove_nodes(struct account *a, struct store_batch *b) { ps_store_remove(b, a->id); }
+
+static void forget_at(struct account *a, slice bare)
+{
+    struct ps_service *s = pep_service_of(a);
+    if (s != NULL)
+        ps_leaver_forget(s, bare);
+}
+
+static void pep_account_deleted(struct worker *w, slice bare) { accounts_each(w, forget_at, bare); }
+
+static struct ps_service *service_ready(struct account *a) { return service_make(a, PS_READY); }
+
+static const struct ps_accounts accounts = { pep_service_of, service_ready };
+
+/* Requests. */
+
+/* Whoever is no contact learns nothing from an account without nodes. */
+static void pep_request(struct iq *iq)
+{
+    struct account *a = iq->account;
+    if (a == NULL || (pep_service_of(a) == NULL && iq->target != IQ_TO_SELF))
+        iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
+    else if (a->removing)
+        iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+    else
+        ps_request(iq, service_make(a, PS_READY));
+}
+
+static bool pep_disco_any(struct iq *iq, slice node)
+{
+    struct account *a = iq->account;
+    struct ps_service *s = a == NULL ? NULL : pep_service_of(a);
+    if (s == NULL || iq->target == IQ_TO_SERVER || iq->target == IQ_TO_HOST)
+        return false;
+    return ps_disco(iq, s, node);
+}
+
+/* Events at the home of a receiver. */
+
+static void pep_give(struct account *a, struct stanza *st, slice node)
+{
+    LIST_EACH (it, &a->sessions) {
+        struct session *s = CONTAINER_OF(it, struct session, node);
+        if (!s->available || s->priority < 0 || !caps_wants(s, node) || !stage_takes(s, st))
+            continue;
+        metric_add(&deliveries, 1);
+        session_deliver_to(s, st, session_jid(s));
+    }
+}
+
+static void event_arrived(struct worker *w, slice bare, struct stanza *st, slice node)
+{
+    struct account *a = account_find(w, bare);
+    if (a != NULL && stage_block(a, st, &(struct refusal){ 0 }) == PASS)
+        pep_give(a, st, node);
+}
+
+/* Last items, at the home of their owner. */
+
+/* Who wants what; shared by all that are asked on this worker. */
+struct wanted {
+    unsigned refs;
+    slice to, nodes; /* full JID; each node ends with a newline */
+    char text[];
+};
+
+static struct wanted *wanted_make(slice to, slice nodes)
+{
+    struct wanted *m = mem_alloc(sizeof *m + to.len + nodes.len);
+    *m = (struct wanted){ 1, { m->text, to.len }, { m->text + to.len, nodes.len } };
+    memcpy(m->text, to.ptr, to.len);
+    if (nodes.len > 0)
+        memcpy(m->text + to.len, nodes.ptr, nodes.len);
+    return m;
+}
+
+static void wanted_unref(struct wanted *m)
+{
+    if (--m->refs == 0)
+        mem_free(&m);
+}
+
+static void give_wanted(struct ps_node *n, slice to)
+{
+    struct ps_actor who = ps_actor_of(n, to);
+    bool told = who.presence || who.may_configure || who.state == PS_SUBSCRIBED;
+    if (n->config.send_last == PS_ON_SUB_AND_PRESENCE && told &&
+        ps_may_read(&n->config, &who).error == SE_NONE)
+        ps_give_last(n, to);
+}
+
+static void wanted_ready(struct ps_op *op, enum stanza_error e)
+{
+    struct wanted *m = op->arg;
+    slice node, rest = m->nodes;
+    while (e == SE_NONE && slice_cut(rest, '\n', &node, &rest)) {
+        struct ps_node *n = ps_node_find(op->service, node);
+        if (n != NULL)
+            give_wanted(n, m->to);
+    }
+    wanted_unref(m);
+}
+
+static void wanted_of(struct account *a, struct wanted *m)
+{
+    struct ps_service *s = pep_service_of(a);
+    if (s == NULL || a->removing)
+        return;
+    m->refs++;
+    ps_when_ready(s, wanted_ready, m);
+}
+
+static void wanted_loaded(struct account *a, enum err e, void *arg)
+{
+    struct wanted *m = arg;
+    if (e == OK && a->state == ACTOR_READY)
+        wanted_of(a, m);
+    wanted_unref(m);
+}
+
+/* Those that are not loaded are looked up together, at the end of the tick. */
+struct lookup {
+    struct lookup *next;
+    struct wanted *wanted;
+    uint16_t len;
+    char bare[];
+};
+struct lookups {
+    struct worker *worker;
+    struct loop_defer defer;
+    struct lookup *first, **tail;
+    struct store_batch *batch;
+    unsigned count;
+};
+struct lookup_list {
+    struct worker *worker;
+    struct lookup *first;
+};
+enum { LOOKUPS_MAX = 1000 };
+
+static bool has_one(const struct store_batch *b, unsigned stmt, slice nodes)
+{
+    for (uint32_t i = 0; i < store_row_count(b, stmt); i++) {
+        slice node, rest = nodes;
+        while (slice_cut(rest, '\n', &node, &rest))
+            if (slice_eq(node, store_text(b, stmt, i, 0)))
+                return true;
+    }
+    return false;
+}
+
+static void pep_looked_up(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct lookup_list *list = arg;
+    struct lookup *l = list->first, *next;
+    for (unsigned i = 0; l != NULL; l = next, i++) {
+        next = l->next;
+        if (result == STORE_OK && has_one(b, i, l->wanted->nodes)) {
+            l->wanted->refs++;
+            account_with(list->worker, (slice){ l->bare, l->len }, wanted_loaded, l->wanted);
+        }
+        wanted_unref(l->wanted);
+        mem_free(&l);
+    }
+    mem_free(&list);
+}
+
+static void pep_look_up(struct loop_defer *d)
+{
+    struct lookups *ls = CONTAINER_OF(d, struct lookups, defer);
+    struct lookup_list *list = mem_alloc(sizeof *list);
+    struct store_batch *b = ls->batch;
+    *list = (struct lookup_list){ ls->worker, ls->first };
+    ls->first = NULL;
+    ls->tail = &ls->first;
+    ls->batch = NULL;
+    ls->count = 0;
+    store_submit(b, ls->worker->loop, 0, pep_looked_up, list);
+}
+
+static struct lookups *lookups_of(struct worker *w)
+{
+    struct lookups *ls = w->state_of[worker_slot];
+    if (ls == NULL) {
+        ls = w->state_of[worker_slot] = mem_new(struct lookups);
+        ls->worker = w;
+        ls->tail = &ls->first;
+    }
+    return ls;
+}
+
+static void look_up_later(struct worker *w, slice bare, struct wanted *m)
+{
+    struct lookups *ls = lookups_of(w);
+    if (ls->count >= LOOKUPS_MAX || w->stopping)
+        return; /* so many log in at once: their avatars come with the next presence */
+    struct lookup *l = mem_alloc(sizeof *l + bare.len);
+    *l = (struct lookup){ NULL, m, (uint16_t)bare.len };
+    memcpy(l->bare, bare.ptr, bare.len);
+    m->refs++;
+    *ls->tail = l;
+    ls->tail = &l->next;
+    if (ls->batch == NULL) {
+        ls->batch = store_read(w->store, 0);
+        ls->defer.fn = pep_look_up;
+        loop_defer(w->loop, &ls->defer);
+    }
+    ls->count++;
+    STORE_ADD(ls->batch, &ps_stmt_any, STORE_ANY_ROWS, SV_T(bare));
+}
+
+static void wanted_arrived(struct worker *w, slice bare, const struct stanza *st, slice nodes)
+{
+    struct account *a = account_find(w, bare);
+    if (a != NULL && pep_service_of(a) == NULL)
+        return;
+    struct wanted *m = wanted_make(stanza_from(st), nodes);
+    if (a == NULL)
+        look_up_later(w, bare, m);
+    else if (stage_block(a, st, &(struct refusal){ 0 }) == PASS)
+        wanted_of(a, m);
+    wanted_unref(m);
+}
+
+static void fan_arrived_here(struct worker *w, slice bare, uint32_t number, struct stanza *st,
+                             slice tag)
+{
+    (void)number;
+    slice rest = slice_from(tag, 1);
+    if (tag.ptr[0] == '?')
+        wanted_arrived(w, bare, st, rest);
+    else if (tag.ptr[0] == '+')
+        event_arrived(w, bare, st, rest);
+}
+
+/* What a session wants, as a tag. */
+static void wants_open(struct buf *tag, const slice *nodes, unsigned count)
+{
+    buf_init(tag, WANTED_BYTES_MAX);
+    buf_lit(tag, "?");
+    for (unsigned i = 0; i < count; i++) {
+        if (memchr(nodes[i].ptr, '\n', nodes[i].len) != NULL || tag->len + nodes[i].len >= tag->max)
+            continue;
+        buf_add(tag, nodes[i]);
+        buf_lit(tag, "\n");
+    }
+}
+
+static struct stanza *wants_stanza(const struct session *s)
+{
+    return stanza_make(STANZA_PRESENCE, TYPE_PROBE, session_jid(s), (slice){ 0 }, (slice){ 0 },
+                       (slice){ 0 });
+}
+
+/* A session has come to want nodes: contacts whose presence it sees are asked, and the own account.
+ */
+static void session_wants(struct session *s, const slice *nodes, unsigned count)
+{
+    struct account *a = s->account;
+    const struct roster *r = a->roster;
+    struct buf tag;
+    struct fan f;
+    struct stanza *st = wants_stanza(s);
+    wants_open(&tag, nodes, count);
+    fan_begin(&f, a->worker, st, buf_slice(&tag));
+    fan_add(&f, a->jid);
+    for (uint32_t i = 0; r != NULL && i < r->count; i++)
+        if (sub_sees(r->items[i]->state))
+            fan_add(&f, roster_item_jid(r->items[i]));
+    fan_end(&f);
+    stanza_unref(&st);
+    buf_fini(&tag);
+}
+
+/* The same for a contact on another server, whose presence requests the items. */
+static void remote_wants(struct account *a, slice jid, const slice *nodes, unsigned count)
+{
+    struct buf tag;
+    if (pep_service_of(a) == NULL)
+        return;
+    wants_open(&tag, nodes, count);
+    struct wanted *m = wanted_make(jid, slice_from(buf_slice(&tag), 1));
+    wanted_of(a, m);
+    wanted_unref(m);
+    buf_fini(&tag);
+}
+
+static void wants_of_one(struct session *s, void *contact)
+{
+    const slice *nodes;
+    struct buf tag;
+    unsigned count = s->priority < 0 ? 0 : caps_nodes(s, &nodes);
+    if (count == 0)
+        return;
+    struct stanza *st = wants_stanza(s);
+    wants_open(&tag, nodes, count);
+    fan_one(s->account->worker, st, buf_slice(&tag), *(const slice *)contact);
+    stanza_unref(&st);
+    buf_fini(&tag);
+}
+
+/* A contact has approved: its nodes are subscribed to, too (XEP-0163 §4.1). */
+static void presence_probed(struct account *a, slice contact)
+{
+    presence_each(a, PRESENCE_AVAILABLE, wants_of_one, &contact);
+}
+
+/* An owner's word about a subscription comes as a message to the own account (XEP-0060 §8.6). */
+static enum verdict pep_check(struct session *s, struct stanza **st, struct refusal *why)
+{
+    struct ps_service *service = pep_service_of(s->account);
+    (void)why;
+    if ((*st)->kind != STANZA_MESSAGE || service == NULL || !stanza_has(*st, KNOWN(DATA_FORM)) ||
+        !slice_eq(stanza_to(*st), s->account->jid))
+        return PASS;
+    return ps_authorization(service, *st) ? DROP : PASS;
+}
+
+static void pep_worker_ended(struct worker *w)
+{
+    struct lookups *ls = w->state_of[worker_slot];
+    if (ls == NULL)
+        return;
+    store_drop(&ls->batch);
+    while (ls->first != NULL) {
+        struct lookup *l = ls->first;
+        ls->first = l->next;
+        wanted_unref(l->wanted);
+        mem_free(&l);
+    }
+    mem_free(&ls);
+    w->state_of[worker_slot] = NULL;
+}
+
+static void pep_start(void)
+{
+    ps_accounts_are(&accounts);
+    account_slot = account_state_slot();
+    worker_slot = worker_state_slot();
+    caps_watch(session_wants, remote_wants);
+}
+
+static const struct iq_rule rules[] = {
+    { TYPE_GET, NS_PUBSUB, "pubsub", IQ_TO_SELF | IQ_TO_ACCOUNT, pep_request },
+    { TYPE_SET, NS_PUBSUB, "pubsub", IQ_TO_SELF | IQ_TO_ACCOUNT, pep_request },
+    { TYPE_GET, NS_PUBSUB_OWNER, "pubsub", IQ_TO_SELF | IQ_TO_ACCOUNT, pep_request },
+    { TYPE_SET, NS_PUBSUB_OWNER, "pubsub", IQ_TO_SELF | IQ_TO_ACCOUNT, pep_request },
+    { 0 },
+};
+
+/* What is in such a node is a matter of clients. */
+#define NODE_NOTE "a node of the account"
+
+const struct feature pep_feature = {
+    .name = "pep",
+    .xeps =
+        (const struct xep[]){
+            { "0080", "1.3", "User Location", "0.1.0", "test_pep", NODE_NOTE },
+            { "0107", "1.0", "User Mood", "0.1.0", "test_pep", NODE_NOTE },
+            { "0108", "1.0", "User Activity", "0.1.0", "test_pep", NODE_NOTE },
+            { "0118", "1.0", "User Tune", "0.1.0", "test_pep", NODE_NOTE },
+            { "0172", "1.0", "User Nickname", "0.1.0", "test_pep", NODE_NOTE },
+            { "0163", "1.2.2", "Personal Eventing Protocol", "0.1.0", "test_pep", NULL },
+            { "0222", "1.0.1", "Persistent Storage of Public Data via PubSub", "0.1.0",
+              "test_bookmarks", NULL },
+            { "0223", "1.1.1", "Persistent Storage of Private Data via PubSub", "0.1.0",
+              "test_bookmarks", NULL },
+            { "0384", "0.4.0", "OMEMO Encryption", "0.1.0", "test_bookmarks",
+              "nodes of the account; also the earlier namespace and urn:xmpp:omemo:2" },
+            { 0 },
+        },
+    .identities_account = (const char *const[]){ "pubsub pep", NULL },
+    .disco = (const char *const[]){ NS_PUBSUB, NULL }, /* clients look here for PEP as well */
+    .disco_account = ps_features_pep,
+    .iq = rules,
+    .schema = &pep_schema,
+    .settings = (struct setting *const[]){ &nodes_max, &items_max, &item_bytes, &bytes_max,
+                                           &subscriptions_max, NULL },
+    .metrics = (struct metric *const[]){ &deliveries, NULL },
+    .start = pep_start,
+    .load = pep_load,
+    .loaded = pep_loaded,
+    .unload = pep_unload,
+    .remove = remove_nodes,
+    .account_deleted = pep_account_deleted,
+    .presence_probed = presence_probed,
+    .worker_ended = pep_worker_ended,
+    .disco_any = pep_disco_any,
+    .fan = fan_arrived_here,
+    .check = pep_check,
+};

@@ -1,0 +1,49 @@
+/* pubsub: publish-subscribe (XEP-0060) as one engine for two kinds of services: each account
+ * (XEP-0163, pep.c) and pubsub.<domain> (pubsub_host.c). This header is for other extensions that
+ * keep their data in an account's nodes; pubsub_private.h is the engine's own.
+ *
+ * A service lives at the home worker of its JID and is confined to it. It is loaded at first use;
+ * an account without nodes has none. In memory are the nodes with their configuration, affiliations
+ * and subscriptions, a line for each item of the nodes that were worked with, and the last item of
+ * a node; items are in the database. */
+#pragma once
+#include "base/slice.h"
+#include "xmpp/stanza_error.h"
+
+struct account;
+struct arena;
+struct feature;
+struct ps_config;
+
+extern const struct feature pubsub_feature; /* of the engine: its tables */
+
+/* An item, borrowed. */
+struct ps_item {
+    uint64_t at_us;
+    slice id, publisher; /* publisher: bare JID */
+    slice xml;           /* the payload; empty: none */
+};
+
+/* Without PEP no account has nodes: these then say so.
+ *
+ * Runs a <pubsub/> request of type set as the account itself; `done` (may be NULL) is called once,
+ * maybe before this returns. The text is copied. A guest's is refused. */
+typedef void ps_own_fn(void *arg, enum stanza_error e);
+void ps_own(struct account *a, slice pubsub_xml, ps_own_fn *done, void *arg);
+
+/* All items of a node of the account, newest first, as `reader` (a full or bare JID) may read them;
+ * ptr NULL: as the account itself. Count 0 also where there is no such node, or no access. */
+typedef void ps_items_fn(void *arg, enum stanza_error e, const struct ps_item *items,
+                         unsigned count);
+void ps_own_items(struct account *a, slice node, slice reader, ps_items_fn *done, void *arg);
+
+/* Told when an account's node has changed: item NULL: one was retracted, the node purged or
+ * deleted. `by`: ps_own() did it. At most PS_WATCHES rows, set at start. */
+enum { PS_WATCHES = 8 };
+enum ps_by { PS_BY_CLIENT, PS_BY_SERVER };
+typedef void ps_watch_fn(struct account *a, enum ps_by by, const struct ps_item *item);
+void ps_watch(const char *node, ps_watch_fn *fn);
+/* What an item that is published to such a node of an account must satisfy, by its id (empty: none
+ * was given): returns what is wrong with it, for the client, or NULL. At most PS_WATCHES rows. */
+typedef const char *ps_item_rule_fn(slice id, struct arena *tmp);
+void ps_item_rule(const char *node, ps_item_rule_fn *fn);

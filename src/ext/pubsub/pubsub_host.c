@@ -1,0 +1,242 @@
+/* pubsub_host: a publish-subscribe service for all (XEP-0060) at pubsub.<domain> of each of our
+ * domains. Its state is at the home of that address; it is loaded at the first request and stays.
+ */
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "ext/ext.h"
+#include "ext/pubsub/pubsub_config.h"
+#include "ext/pubsub/pubsub_disco.h"
+#include "ext/pubsub/pubsub_leavers.h"
+#include "ext/pubsub/pubsub_model.h"
+#include "ext/pubsub/pubsub_op.h"
+#include "ext/pubsub/pubsub_private.h"
+#include "ext/pubsub/pubsub_subs.h"
+#include "home/node.h"
+#include "home/worker.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/host.h"
+#include "im/router.h"
+#include "xmpp/ns.h"
+
+static struct setting enabled = {
+    .name = "pubsub.enabled",
+    .type = PARAM_BOOL,
+    .def = 1,
+    .min = 0,
+    .max = 1,
+    .doc = "Whether there is a publish-subscribe service (XEP-0060) at pubsub.<domain> of each "
+           "domain.",
+};
+static const char *const create_choices[] = { "users", "nobody", NULL };
+static struct setting create = {
+    .name = "pubsub.create",
+    .type = PARAM_CHOICE,
+    .def = 0,
+    .min = 0,
+    .max = 1,
+    .choices = create_choices,
+    .doc = "Who may create nodes at pubsub.<domain>: the users of this server, or nobody.",
+};
+static struct setting nodes_max = {
+    .name = "pubsub.nodes-max",
+    .type = PARAM_INT,
+    .def = 10000,
+    .min = 1,
+    .max = 1000000,
+    .unit = "nodes",
+    .doc = "How many nodes pubsub.<domain> may have.",
+};
+static struct setting user_nodes_max = {
+    .name = "pubsub.user-nodes-max",
+    .type = PARAM_INT,
+    .def = 100,
+    .min = 1,
+    .max = 1000000,
+    .unit = "nodes",
+    .doc = "How many nodes of pubsub.<domain> one user may have created.",
+};
+static struct setting items_max = {
+    .name = "pubsub.items-max",
+    .type = PARAM_INT,
+    .def = 10000,
+    .min = 1,
+    .max = 100000,
+    .unit = "items",
+    .doc = "How many items a node of pubsub.<domain> may keep; what clients mean by `max`.",
+};
+static struct setting item_bytes = {
+    .name = "pubsub.item-bytes",
+    .type = PARAM_BYTES,
+    .def = 256 << 10,
+    .min = 1 << 10,
+    .max = 4 << 20,
+    .doc = "The largest payload of an item that is published to pubsub.<domain>. Stanzas have a "
+           "limit of their own: c2s.stanza-bytes.",
+};
+static struct setting bytes_max = {
+    .name = "pubsub.bytes-max",
+    .type = PARAM_BYTES,
+    .def = 1ll << 30,
+    .min = 1 << 20,
+    .max = 1ll << 40,
+    .doc = "How much all items of pubsub.<domain> may take together.",
+};
+static struct setting user_bytes = {
+    .name = "pubsub.user-bytes",
+    .type = PARAM_BYTES,
+    .def = 64 << 20,
+    .min = 64 << 10,
+    .max = 1ll << 40,
+    .doc = "How much the nodes of pubsub.<domain> that one user has created may take: their items, "
+           "and the addresses that are subscribed to them or have an affiliation. So one user "
+           "cannot use up pubsub.bytes-max.",
+};
+static struct setting subscriptions_max = {
+    .name = "pubsub.subscriptions-max",
+    .type = PARAM_INT,
+    .def = 10000,
+    .min = 1,
+    .max = 1000000,
+    .unit = "addresses",
+    .doc = "How many subscriptions, and how many affiliations, a node of pubsub.<domain> may have.",
+};
+
+static bool pubsub_host_may_create(struct worker *w, slice bare)
+{
+    slice local, domain;
+    return setting_int(&create) == 0 && slice_cut(bare, '@', &local, &domain) &&
+           node_serves(w->node, domain);
+}
+
+static const struct ps_service_kind kind = {
+    .kind = PS_HOST,
+    .nodes_max = &nodes_max,
+    .items_max = &items_max,
+    .item_bytes = &item_bytes,
+    .bytes_max = &bytes_max,
+    .subscriptions_max = &subscriptions_max,
+    .user_nodes_max = &user_nodes_max,
+    .user_bytes = &user_bytes,
+    .may_create = pubsub_host_may_create,
+};
+
+static unsigned worker_slot;
+
+static slice service_key(const void *item) { return ((const struct ps_service *)item)->jid; }
+
+/* Its number in the database: negative, and the same at every start. */
+static int64_t owner_of(slice jid)
+{
+    static const struct hash_key key = { 0x6d75737465722070, 0x7562737562000001 };
+    return (int64_t)(hash_with(&key, jid) | 1ull << 63);
+}
+
+static struct ps_service *pubsub_host_service_of(struct worker *w, slice jid)
+{
+    struct map *m = w->state_of[worker_slot];
+    if (m == NULL) {
+        m = w->state_of[worker_slot] = mem_new(struct map);
+        map_init(m, service_key);
+    }
+    struct ps_service *s = map_get(m, jid);
+    if (s == NULL) {
+        s = ps_service_create(w, &kind, jid, owner_of(jid));
+        map_put(m, s);
+    }
+    return s;
+}
+
+static void host_request(struct iq *iq)
+{
+    ps_request(iq, pubsub_host_service_of(iq->worker, stanza_to_bare(iq->st)));
+}
+
+static bool pubsub_host_disco_any(struct iq *iq, slice node)
+{
+    if (iq->target != IQ_TO_HOST || !slice_is(slice_of(iq->host->label), "pubsub"))
+        return false;
+    return ps_disco(iq, pubsub_host_service_of(iq->worker, stanza_to_bare(iq->st)), node);
+}
+
+/* Messages: owners' answers to requests for authorization. */
+static enum routed pubsub_host_receive(struct worker *w, const struct host *h, struct stanza *st,
+                                       struct origin origin)
+{
+    (void)h;
+    (void)origin;
+    bool request = st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET);
+    bool known = st->kind == STANZA_MESSAGE && stanza_to_is_bare(st) &&
+                 ps_authorization(pubsub_host_service_of(w, stanza_to_bare(st)), st);
+    if (request || (!known && st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY))))
+        route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+static void pubsub_host_worker_ended(struct worker *w)
+{
+    struct map *m = w->state_of[worker_slot];
+    struct ps_service *s;
+    if (m == NULL)
+        return;
+    for (uint32_t i = 0; (s = map_next(m, &i)) != NULL;)
+        ps_service_free(&s);
+    map_fini(m);
+    mem_free(&m);
+    w->state_of[worker_slot] = NULL;
+}
+
+static void pubsub_host_account_deleted(struct worker *w, slice bare)
+{
+    struct map *m = w->state_of[worker_slot];
+    struct ps_service *s;
+    for (uint32_t i = 0; m != NULL && (s = map_next(m, &i)) != NULL;)
+        ps_leaver_forget(s, bare);
+}
+
+static void pubsub_host_start(void) { worker_slot = worker_state_slot(); }
+
+static const struct iq_rule rules[] = {
+    { TYPE_GET, NS_PUBSUB, "pubsub", IQ_TO_HOST, host_request },
+    { TYPE_SET, NS_PUBSUB, "pubsub", IQ_TO_HOST, host_request },
+    { TYPE_GET, NS_PUBSUB_OWNER, "pubsub", IQ_TO_HOST, host_request },
+    { TYPE_SET, NS_PUBSUB_OWNER, "pubsub", IQ_TO_HOST, host_request },
+    { 0 },
+};
+
+static const struct host hosts[] = {
+    { .label = "pubsub",
+      .category = "pubsub",
+      .type = "service",
+      .name = "Publish-Subscribe",
+      .disco = ps_features_host,
+      .enabled = &enabled,
+      .iq = rules,
+      .receive = pubsub_host_receive },
+    { 0 },
+};
+
+const struct feature pubsub_host_feature = {
+    .name = "pubsub_host",
+    .xeps =
+        (const struct xep[]){
+            { "0060", "1.26.0", "Publish-Subscribe", "0.1.0", "test_pubsub",
+              "a full node deletes its oldest items; no collections; one subscription for each "
+              "address and node; no leases; pending subscriptions are managed by their list; if an "
+              "owner subscribes another address, that is pending until the address subscribes "
+              "itself; only its publisher or an owner can replace an item; access models presence "
+              "and roster mean the contacts of the owners that have chosen them" },
+            { 0 },
+        },
+    .hosts = hosts,
+    .settings =
+        (struct setting *const[]){ &enabled, &create, &nodes_max, &user_nodes_max, &user_bytes,
+                                   &items_max, &item_bytes, &bytes_max, &subscriptions_max, NULL },
+    .start = pubsub_host_start,
+    .worker_ended = pubsub_host_worker_ended,
+    .account_deleted = pubsub_host_account_deleted,
+    .disco_any = pubsub_host_disco_any,
+};

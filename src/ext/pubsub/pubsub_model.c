@@ -1,0 +1,383 @@
+#include "ext/pubsub/pubsub_model.h"
+#include "base/arena.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "ext/pubsub/pubsub.h"
+#include "ext/pubsub/pubsub_access.h"
+#include "ext/pubsub/pubsub_config.h"
+#include "ext/pubsub/pubsub_contacts.h"
+#include "home/worker.h"
+#include "im/account.h"
+#include "im/roster.h"
+#include "im/stage.h"
+
+static slice node_key(const void *item) { return ((const struct ps_node *)item)->name; }
+static slice pubsub_model_maker_key(const void *item)
+{
+    const struct ps_maker *m = item;
+    return (slice){ m->jid, m->len };
+}
+static slice pubsub_model_affiliate_key(const void *item)
+{
+    const struct ps_affiliate *a = item;
+    return (slice){ a->jid, a->len };
+}
+static slice subscriber_key(const void *item)
+{
+    const struct ps_subscriber *s = item;
+    return (slice){ s->jid, s->len };
+}
+
+struct ps_service *ps_service_create(struct worker *w, const struct ps_service_kind *kind,
+                                     slice jid, int64_t owner)
+{
+    struct ps_service *s = mem_zalloc(sizeof *s + jid.len);
+    char *text = (char *)(s + 1);
+    memcpy(text, jid.ptr, jid.len);
+    s->kind = kind;
+    s->worker = w;
+    s->jid = (slice){ text, jid.len };
+    s->owner = owner;
+    s->waiting_tail = &s->waiting;
+    map_init(&s->nodes, node_key);
+    map_init(&s->makers, pubsub_model_maker_key);
+    return s;
+}
+
+void ps_service_free(struct ps_service **ps)
+{
+    struct ps_service *s = *ps;
+    struct ps_node *n;
+    *ps = NULL;
+    if (s == NULL)
+        return;
+    for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;) {
+        ps_node_clear(n);
+        n->ops = NULL;
+        n->busy = false;
+        ps_node_release(n);
+    }
+    map_fini(&s->nodes);
+    map_fini(&s->makers);
+    mem_free(&s);
+}
+
+struct ps_node *ps_node_find(const struct ps_service *s, slice name)
+{
+    struct ps_node *n = map_get(&s->nodes, name);
+    return n != NULL && n->nid != 0 ? n : NULL;
+}
+
+struct ps_node *ps_node_get(struct ps_service *s, slice name)
+{
+    struct ps_node *n = map_get(&s->nodes, name);
+    if (n != NULL)
+        return n;
+    n = mem_zalloc(sizeof *n + name.len);
+    char *text = (char *)(n + 1);
+    memcpy(text, name.ptr, name.len);
+    n->service = s;
+    n->name = (slice){ text, name.len };
+    n->ops_tail = &n->ops;
+    map_init(&n->affiliates, pubsub_model_affiliate_key);
+    map_init(&n->subscribers, subscriber_key);
+    map_put(&s->nodes, n);
+    return n;
+}
+
+slice ps_creator(const struct ps_node *n)
+{
+    return n->maker == NULL ? (slice){ 0 } : pubsub_model_maker_key(n->maker);
+}
+
+const struct ps_maker *ps_maker(const struct ps_service *s, slice bare)
+{
+    return map_get(&s->makers, bare);
+}
+
+bool ps_maker_has_room(const struct ps_node *n, int64_t more)
+{
+    uint64_t limit = (uint64_t)setting_int(n->service->kind->user_bytes);
+    uint64_t bytes = n->maker == NULL ? 0 : n->maker->bytes;
+    return more <= 0 || bytes + (uint64_t)more <= limit;
+}
+
+/* Beside the address: its row, its place in a map. */
+uint32_t ps_address_bytes(slice jid) { return (uint32_t)jid.len + 64; }
+
+static struct ps_maker *pubsub_model_maker_of(struct ps_service *s, slice bare)
+{
+    struct ps_maker *m = map_get(&s->makers, bare);
+    if (m != NULL)
+        return m;
+    m = mem_zalloc(sizeof *m + bare.len + 1);
+    m->len = (uint16_t)bare.len;
+    if (bare.len > 0)
+        memcpy(m->jid, bare.ptr, bare.len);
+    map_put(&s->makers, m);
+    return m;
+}
+
+static void leave_maker(struct ps_node *n)
+{
+    struct ps_maker *m = n->maker;
+    n->maker = NULL;
+    m->bytes -= n->bytes + n->listed;
+    if (--m->nodes > 0)
+        return;
+    map_del(&n->service->makers, pubsub_model_maker_key(m));
+    mem_free(&m);
+}
+
+static void list_grew(struct ps_node *n, int64_t bytes)
+{
+    n->listed = (uint64_t)((int64_t)n->listed + bytes);
+    n->maker->bytes = (uint64_t)((int64_t)n->maker->bytes + bytes);
+}
+
+void ps_node_load(struct ps_node *n, int64_t nid, slice creator, const struct ps_config *c)
+{
+    struct ps_service *s = n->service;
+    n->nid = nid;
+    n->maker = pubsub_model_maker_of(s, creator.len <= JID_MAX ? creator : (slice){ "", 0 });
+    n->maker->nodes++;
+    ps_config_keep(&n->config, c);
+    s->node_count++;
+    if (nid > s->last_nid)
+        s->last_nid = nid;
+}
+
+void ps_node_begin(struct ps_node *n, slice creator, const struct ps_config *c)
+{
+    struct ps_service *s = n->service;
+    int64_t now = (int64_t)loop_wall_us(s->worker->loop);
+    ps_node_load(n, now > s->last_nid ? now : s->last_nid + 1, creator, c);
+    n->indexed = n->last_known = true;
+}
+
+static void stubs_clear(struct ps_node *n)
+{
+    for (uint32_t i = 0; i < n->stub_count; i++)
+        mem_free(&n->stubs[i]);
+    mem_free(&n->stubs);
+    n->stub_count = n->stub_cap = 0;
+}
+
+void ps_node_clear(struct ps_node *n)
+{
+    void *item;
+    if (n->nid != 0) {
+        n->service->node_count--;
+        n->service->bytes -= n->bytes;
+        leave_maker(n);
+    }
+    n->nid = 0;
+    n->bytes = n->listed = 0;
+    ps_config_fini(&n->config);
+    for (uint32_t i = 0; (item = map_next(&n->affiliates, &i)) != NULL;)
+        mem_free(&item);
+    for (uint32_t i = 0; (item = map_next(&n->subscribers, &i)) != NULL;)
+        mem_free(&item);
+    map_fini(&n->affiliates);
+    map_fini(&n->subscribers);
+    map_init(&n->affiliates, pubsub_model_affiliate_key);
+    map_init(&n->subscribers, subscriber_key);
+    stubs_clear(n);
+    n->indexed = false;
+    ps_forget_last(n);
+}
+
+void ps_node_release(struct ps_node *n)
+{
+    if (n->nid != 0 || n->ops != NULL || n->busy)
+        return;
+    map_del(&n->service->nodes, n->name);
+    mem_free(&n);
+}
+
+/* Affiliations and subscriptions. */
+
+const struct ps_affiliate *ps_affiliate(const struct ps_node *n, slice jid)
+{
+    return map_get(&n->affiliates, jid);
+}
+
+void ps_affiliate_put(struct ps_node *n, slice jid, enum ps_affiliation affiliation)
+{
+    struct ps_affiliate *old = map_del(&n->affiliates, jid), *a;
+    if (old != NULL)
+        list_grew(n, -(int64_t)ps_address_bytes(jid));
+    mem_free(&old);
+    if (affiliation == PS_NONE)
+        return;
+    a = mem_alloc(sizeof *a + jid.len);
+    a->shares = affiliation == PS_OWNER_SHARING;
+    a->affiliation = (uint8_t)(a->shares ? PS_OWNER : affiliation);
+    a->len = (uint16_t)jid.len;
+    memcpy(a->jid, jid.ptr, jid.len);
+    map_put(&n->affiliates, a);
+    list_grew(n, ps_address_bytes(jid));
+}
+
+struct ps_subscriber *ps_subscriber(const struct ps_node *n, slice jid)
+{
+    return map_get(&n->subscribers, jid);
+}
+
+struct ps_subscriber *ps_subscriber_make(slice jid, slice subid, enum ps_state state)
+{
+    struct ps_subscriber *s = mem_zalloc(sizeof *s + jid.len);
+    size_t len = subid.len < sizeof s->subid - 1 ? subid.len : sizeof s->subid - 1;
+    s->state = (uint8_t)state;
+    s->deliver = true;
+    s->len = (uint16_t)jid.len;
+    if (len > 0)
+        memcpy(s->subid, subid.ptr, len);
+    memcpy(s->jid, jid.ptr, jid.len);
+    return s;
+}
+
+void ps_subscriber_put(struct ps_node *n, struct ps_subscriber *s)
+{
+    slice jid = { s->jid, s->len };
+    ps_subscriber_del(n, jid);
+    map_put(&n->subscribers, s);
+    list_grew(n, ps_address_bytes(jid));
+}
+
+void ps_subscriber_del(struct ps_node *n, slice jid)
+{
+    struct ps_subscriber *old = map_del(&n->subscribers, jid);
+    if (old != NULL)
+        list_grew(n, -(int64_t)ps_address_bytes((slice){ old->jid, old->len }));
+    mem_free(&old);
+}
+
+/* Items. */
+
+uint32_t ps_item_bytes(const struct ps_item *item)
+{
+    return (uint32_t)(item->id.len + item->publisher.len + item->xml.len);
+}
+
+const struct ps_stub *ps_stub_find(const struct ps_node *n, slice id)
+{
+    for (uint32_t i = n->stub_count; i > 0; i--) /* the newest are asked for most */
+        if (slice_eq((slice){ n->stubs[i - 1]->id, n->stubs[i - 1]->id_len }, id))
+            return n->stubs[i - 1];
+    return NULL;
+}
+
+void ps_stub_load(struct ps_node *n, const struct ps_item *item, uint32_t bytes)
+{
+    struct ps_stub *s = mem_alloc(sizeof *s + item->id.len);
+    *s = (struct ps_stub){ .at_us = item->at_us,
+                           .publisher = hash_keyed(item->publisher),
+                           .bytes = bytes,
+                           .id_len = (uint16_t)item->id.len };
+    memcpy(s->id, item->id.ptr, item->id.len);
+    if (n->stub_count == n->stub_cap) {
+        n->stub_cap = n->stub_cap == 0 ? 1 : n->stub_cap * 2;
+        n->stubs = mem_realloc(n->stubs, n->stub_cap * sizeof *n->stubs);
+    }
+    n->stubs[n->stub_count++] = s;
+}
+
+void ps_node_grew(struct ps_node *n, int64_t change)
+{
+    n->bytes = (uint64_t)((int64_t)n->bytes + change);
+    n->service->bytes = (uint64_t)((int64_t)n->service->bytes + change);
+    n->maker->bytes = (uint64_t)((int64_t)n->maker->bytes + change);
+}
+
+void ps_stub_del(struct ps_node *n, slice id)
+{
+    for (uint32_t i = 0; i < n->stub_count; i++) {
+        if (!slice_eq((slice){ n->stubs[i]->id, n->stubs[i]->id_len }, id))
+            continue;
+        ps_node_grew(n, -(int64_t)n->stubs[i]->bytes);
+        mem_free(&n->stubs[i]);
+        n->stub_count--;
+        memmove(&n->stubs[i], &n->stubs[i + 1], (n->stub_count - i) * sizeof *n->stubs);
+        return;
+    }
+}
+
+void ps_stub_add(struct ps_node *n, const struct ps_item *item)
+{
+    ps_stub_del(n, item->id);
+    ps_stub_load(n, item, ps_item_bytes(item));
+    ps_node_grew(n, ps_item_bytes(item));
+}
+
+void ps_forget_last(struct ps_node *n)
+{
+    mem_free(&n->last);
+    n->last_known = false;
+}
+
+void ps_keep_last(struct ps_node *n, const struct ps_item *item)
+{
+    ps_forget_last(n);
+    size_t len = item == NULL ? 0 : item->id.len + item->publisher.len + item->xml.len;
+    n->last_known = len <= PS_KEEP_BYTES || !n->config.persist_items;
+    if (item == NULL || !n->last_known)
+        return;
+    struct ps_kept *k = mem_alloc(sizeof *k + len);
+    *k = (struct ps_kept){ item->at_us, (uint32_t)item->id.len, (uint32_t)item->publisher.len,
+                           (uint32_t)item->xml.len };
+    memcpy(k->text, item->id.ptr, item->id.len);
+    memcpy(k->text + item->id.len, item->publisher.ptr, item->publisher.len);
+    if (item->xml.len > 0)
+        memcpy(k->text + item->id.len + item->publisher.len, item->xml.ptr, item->xml.len);
+    n->last = k;
+}
+
+struct ps_item ps_last(const struct ps_node *n)
+{
+    const struct ps_kept *k = n->last;
+    return (struct ps_item){ .at_us = k->at_us,
+                             .id = { k->text, k->id_len },
+                             .publisher = { k->text + k->id_len, k->publisher_len },
+                             .xml = { k->text + k->id_len + k->publisher_len, k->xml_len } };
+}
+
+uint64_t ps_expired_before(const struct ps_node *n, uint64_t now_us)
+{
+    uint64_t age = (uint64_t)n->config.item_expire * 1000000;
+    return n->config.item_expire == PS_MAX || age > now_us ? 0 : now_us - age;
+}
+
+/* Who somebody is to a node. */
+
+bool ps_is_owner_jid(const struct ps_service *s, slice bare)
+{
+    return s->account != NULL && slice_eq(s->jid, bare);
+}
+
+struct ps_actor ps_actor_of(const struct ps_node *n, slice from)
+{
+    const struct ps_service *s = n->service;
+    slice bare = jid_bare_of(from);
+    const struct ps_affiliate *a = ps_affiliate(n, bare);
+    const struct ps_subscriber *sub = ps_subscriber(n, bare);
+    struct ps_actor who = { .affiliation = a == NULL ? PS_NONE : a->affiliation };
+    if (sub == NULL)
+        sub = ps_subscriber(n, from);
+    if (sub != NULL)
+        who.state = sub->state;
+    if (s->account == NULL) {
+        who.presence = who.in_group = ps_contacts_has(n->contacts, bare);
+        return who;
+    }
+    if (slice_eq(bare, s->jid)) {
+        who.affiliation = PS_OWNER;
+        who.may_configure = true;
+        return who;
+    }
+    who.presence = roster_is_seen(s->account, bare) && stage_show(s->account, bare);
+    if (n->config.access == PS_ROSTER)
+        who.in_group = ps_in_groups(s->account, n->config.text[PS_GROUPS], bare);
+    return who;
+}

@@ -1,0 +1,44 @@
+/* pubsub_model: the memory of pubsub services.
+ *
+ * Memory only: nothing is read or written here. */
+#pragma once
+#include "ext/pubsub/pubsub_private.h"
+
+struct worker;
+
+struct ps_service *ps_service_create(struct worker *w, const struct ps_service_kind *kind,
+                                     slice jid, int64_t owner);
+void ps_service_free(struct ps_service **s);
+struct ps_node *ps_node_find(const struct ps_service *s, slice name); /* that exists */
+struct ps_node *ps_node_get(struct ps_service *s, slice name);        /* made if need be */
+slice ps_creator(const struct ps_node *n);                            /* bare JID */
+/* NULL: that bare JID has made no node. */
+const struct ps_maker *ps_maker(const struct ps_service *s, slice bare);
+/* Whether so many bytes more are within what the maker of the node may store. */
+bool ps_maker_has_room(const struct ps_node *n, int64_t more);
+/* What a list takes for one address. */
+uint32_t ps_address_bytes(slice jid);
+/* The node is being made: takes a number, has no items. Cleared again if it cannot be stored. */
+void ps_node_begin(struct ps_node *n, slice creator, const struct ps_config *c);
+void ps_node_load(struct ps_node *n, int64_t nid, slice creator, const struct ps_config *c);
+void ps_node_clear(struct ps_node *n);   /* it does not exist any more */
+void ps_node_release(struct ps_node *n); /* frees one that neither exists nor is asked for */
+const struct ps_affiliate *ps_affiliate(const struct ps_node *n, slice jid);
+/* `a` may be PS_OWNER_SHARING. */
+void ps_affiliate_put(struct ps_node *n, slice jid, enum ps_affiliation a);
+struct ps_subscriber *ps_subscriber(const struct ps_node *n, slice jid);
+struct ps_subscriber *ps_subscriber_make(slice jid, slice subid, enum ps_state state);
+void ps_subscriber_put(struct ps_node *n, struct ps_subscriber *s); /* takes over, replaces */
+void ps_subscriber_del(struct ps_node *n, slice jid);
+const struct ps_stub *ps_stub_find(const struct ps_node *n, slice id);
+void ps_stub_add(struct ps_node *n, const struct ps_item *item); /* replaces one of that id */
+void ps_stub_load(struct ps_node *n, const struct ps_item *item, uint32_t bytes);
+void ps_stub_del(struct ps_node *n, slice id);
+void ps_node_grew(struct ps_node *n, int64_t bytes);              /* of its items */
+void ps_keep_last(struct ps_node *n, const struct ps_item *item); /* NULL: there is none */
+void ps_forget_last(struct ps_node *n);
+struct ps_item ps_last(const struct ps_node *n); /* of one that has a last item */
+uint32_t ps_item_bytes(const struct ps_item *item);
+struct ps_actor ps_actor_of(const struct ps_node *n, slice from);     /* bare or full JID */
+bool ps_is_owner_jid(const struct ps_service *s, slice bare);         /* the account itself */
+uint64_t ps_expired_before(const struct ps_node *n, uint64_t now_us); /* 0: nothing expires */

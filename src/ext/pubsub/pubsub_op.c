@@ -1,0 +1,508 @@
+#include "ext/pubsub/pubsub_op.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/pubsub/pubsub.h"
+#include "ext/pubsub/pubsub_access.h"
+#include "ext/pubsub/pubsub_config.h"
+#include "ext/pubsub/pubsub_contacts.h"
+#include "ext/pubsub/pubsub_items.h"
+#include "ext/pubsub/pubsub_model.h"
+#include "ext/pubsub/pubsub_nodes.h"
+#include "ext/pubsub/pubsub_request.h"
+#include "ext/pubsub/pubsub_store.h"
+#include "ext/pubsub/pubsub_subs.h"
+#include "home/worker.h"
+#include "im/account.h"
+#include "im/iq.h"
+#include "store/store.h"
+#include "xmpp/ns.h"
+
+enum { COMMIT_MS = 600 * 1000 }; /* like other changes of an account: the store has the last word */
+
+static const struct ps_verb_row *pubsub_op_row_of(enum ps_verb verb)
+{
+    static const struct ps_verb_row *const tables[] = { ps_item_verbs, ps_node_verbs,
+                                                        ps_subscription_verbs };
+    for (unsigned t = 0; t < sizeof tables / sizeof tables[0]; t++)
+        for (const struct ps_verb_row *r = tables[t]; r->run != NULL; r++)
+            if (r->verb == verb)
+                return r;
+    return NULL;
+}
+
+struct ps_limits ps_limits_of(const struct ps_service *s)
+{
+    return (struct ps_limits){ setting_int(s->kind->items_max), setting_int(s->kind->item_bytes) };
+}
+
+slice ps_from_bare(const struct ps_op *op)
+{
+    struct jid jid = jid_split(op->from);
+    return jid_bare(&jid);
+}
+
+/* Answers. */
+
+static void error_xml(struct buf *out, const struct ps_error *e)
+{
+    if (e->condition == NULL)
+        return;
+    buf_printf(out, "<%s xmlns='" NS_PUBSUB_ERRORS "'", e->condition);
+    if (e->feature != NULL)
+        buf_printf(out, " feature='%s'", e->feature);
+    buf_lit(out, "/>");
+}
+
+enum ps_step ps_fail_with(struct ps_op *op, const struct ps_error *e)
+{
+    if (op->iq != NULL) {
+        struct buf xml;
+        buf_init(&xml, 1024);
+        error_xml(&xml, e);
+        iq_error_with(op->iq, e->error, e->text, buf_slice(&xml));
+        buf_fini(&xml);
+    } else if (op->call != NULL) {
+        op->call(op, e->error);
+    } else if (op->done != NULL) {
+        op->done(op->arg, e->error);
+    }
+    op->iq = NULL;
+    op->done = NULL;
+    return PS_ANSWERED;
+}
+
+enum ps_step ps_fail(struct ps_op *op, enum stanza_error e, const char *condition, slice text)
+{
+    return ps_fail_with(op, &(struct ps_error){ .error = e, .condition = condition, .text = text });
+}
+
+enum ps_step ps_answer(struct ps_op *op, slice payload)
+{
+    if (op->iq != NULL)
+        iq_result(op->iq, payload);
+    else if (op->done != NULL)
+        op->done(op->arg, SE_NONE);
+    op->iq = NULL;
+    op->done = NULL;
+    return PS_ANSWERED;
+}
+
+enum ps_step ps_answer_buf(struct ps_op *op, struct buf *out)
+{
+    enum ps_step step;
+    if (out->overflow)
+        step = ps_fail(op, SE_RESOURCE_CONSTRAINT, NULL, SLICE("the answer would be too long"));
+    else
+        step = ps_answer(op, buf_slice(out));
+    buf_fini(out);
+    return step;
+}
+
+/* Life of an operation. One of the server itself pins the account as a held IQ does. */
+
+static struct ps_op *op_create(struct ps_service *s, struct iq *held)
+{
+    struct ps_op *op = mem_new(struct ps_op);
+    op->service = s;
+    op->iq = held;
+    op->tmp = arena_create(1024);
+    op->from = s->jid;
+    if (held != NULL) { /* what was parsed borrows it, also behind the answer */
+        op->st = stanza_ref(held->st);
+        op->from = stanza_from(op->st);
+        op->origin = held->origin;
+    }
+    s->op_count++;
+    if (s->account != NULL)
+        account_pin(s->account);
+    return op;
+}
+
+static void pubsub_op_free(struct ps_op *op)
+{
+    struct ps_service *s = op->service;
+    struct account *a = s->account;
+    store_drop(&op->batch);
+    ps_contacts_free(&op->contacts);
+    stanza_unref(&op->st);
+    arena_destroy(&op->tmp);
+    mem_free(&op);
+    if (--s->op_count == 0 && s->gone)
+        ps_service_free(&s);
+    if (a != NULL)
+        account_unpin(a);
+}
+
+static void pubsub_op_fail_store(struct ps_op *op, enum store_result result)
+{
+    ps_fail(op, stanza_error_of(err_of_store(result)), NULL, (slice){ 0 });
+}
+
+/* A read has left its queue: the node may be gone by now, the service not. */
+static void pubsub_op_read_done(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct ps_op *op = arg;
+    if (result != STORE_OK)
+        pubsub_op_fail_store(op, result);
+    else
+        pubsub_op_row_of(op->req.verb)->found(op, b);
+    pubsub_op_free(op);
+}
+
+static void pubsub_op_submit_read(struct ps_op *op)
+{
+    struct store_batch *b = op->batch;
+    op->batch = NULL;
+    op->node = NULL;
+    store_submit(b, op->service->worker->loop, 0, pubsub_op_read_done, op);
+}
+
+static struct ps_op *pubsub_op_pop(struct ps_node *n)
+{
+    struct ps_op *op = n->ops;
+    n->ops = op->next;
+    if (n->ops == NULL)
+        n->ops_tail = &n->ops;
+    return op;
+}
+
+static void node_run(struct ps_node *n);
+
+static void index_loaded(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct ps_node *n = arg;
+    n->busy = false;
+    if (result == STORE_OK && n->nid != 0) {
+        for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+            struct ps_item item = { .id = store_text(b, 0, i, 0),
+                                    .at_us = (uint64_t)store_int(b, 0, i, 1),
+                                    .publisher = store_text(b, 0, i, 2) };
+            if (item.id.len > 0 && item.id.len <= PS_ID_MAX)
+                ps_stub_load(n, &item, (uint32_t)store_int(b, 0, i, 3));
+        }
+        n->indexed = true;
+    } else if (n->ops != NULL) {
+        struct ps_op *op = pubsub_op_pop(n);
+        pubsub_op_fail_store(op, result);
+        pubsub_op_free(op);
+    }
+    node_run(n);
+}
+
+static void load_index(struct ps_node *n)
+{
+    struct ps_service *s = n->service;
+    struct store_batch *b = store_read(s->worker->store, (uint64_t)s->owner);
+    n->busy = true;
+    STORE_ADD(b, &ps_stmt_index, STORE_ANY_ROWS, SV_I(s->owner), SV_I(n->nid));
+    store_submit(b, s->worker->loop, 0, index_loaded, n);
+}
+
+static void pubsub_op_apply(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *row)
+{
+    n->changes++;
+    n->contacts = op->contacts;
+    row->apply(op);
+    n->contacts = NULL;
+}
+
+static void pubsub_op_ended(struct ps_node *n, enum store_result result)
+{
+    struct ps_op *op = pubsub_op_pop(n);
+    if (result != STORE_OK && op->create)
+        ps_node_clear(n);
+    if (result != STORE_OK)
+        pubsub_op_fail_store(op, result);
+    else if (n->service->gone)
+        ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
+    else
+        pubsub_op_apply(n, op, pubsub_op_row_of(op->req.verb));
+    n->busy = false; /* not earlier: consequences of a change must come after it */
+    node_run(n);
+    pubsub_op_free(op);
+}
+
+/* Contacts of the owners: whether the one who asks is one, before the request runs; which
+ * subscribers are, before they are notified. If an owner's home does not answer, the request is
+ * refused, and subscribers are taken for strangers. */
+
+static void asker_known(void *arg, enum stanza_error e)
+{
+    struct ps_node *n = arg;
+    n->busy = false;
+    if (e != SE_NONE) {
+        struct ps_op *op = pubsub_op_pop(n);
+        ps_fail(op, e, NULL, SLICE("an owner's contact list cannot be read now"));
+        pubsub_op_free(op);
+    }
+    node_run(n);
+}
+
+/* true: the homes are asked, and asker_known() comes. */
+static bool ask_about_asker(struct ps_node *n, struct ps_op *op)
+{
+    enum ps_verb verb = op->req.verb;
+    bool depends = verb == PS_SUBSCRIBE || verb == PS_ITEMS ||
+                   (verb == PS_PUBLISH && n->config.publish == PS_SUBSCRIBERS);
+    if (op->contacts != NULL || !depends || n->nid == 0 || !ps_contacts_needed(n, &n->config) ||
+        ps_affiliate(n, ps_from_bare(op)) != NULL)
+        return false;
+    op->contacts = ps_contacts_create(1);
+    ps_contacts_add(op->contacts, op->from);
+    n->busy = true;
+    ps_contacts_ask(op->contacts, n, &n->config, asker_known, n);
+    return true;
+}
+
+static void subscribers_known(void *arg, enum stanza_error e)
+{
+    (void)e;
+    pubsub_op_ended(arg, STORE_OK);
+}
+
+/* true: subscribers_known() comes. */
+static bool ask_about_subscribers(struct ps_node *n, struct ps_op *op)
+{
+    enum ps_verb verb = op->req.verb;
+    const struct ps_config *c = verb == PS_CONFIGURE_SET ? &op->config : &n->config;
+    const struct ps_subscriber *s;
+    bool notifies = verb == PS_PUBLISH || verb == PS_RETRACT || verb == PS_PURGE ||
+                    verb == PS_DELETE || verb == PS_CONFIGURE_SET || verb == PS_FORGET;
+    if (!notifies || n->subscribers.count == 0 || !ps_contacts_needed(n, c))
+        return false;
+    if (verb == PS_CONFIGURE_SET)
+        ps_sharing_apply(op); /* who is told depends on it */
+    ps_contacts_free(&op->contacts);
+    if (verb == PS_FORGET) { /* the owner to ask is gone, and with it perhaps the node */
+        op->contacts = ps_contacts_all();
+        return false;
+    }
+    op->contacts = ps_contacts_create(n->subscribers.count);
+    for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;)
+        ps_contacts_add(op->contacts, (slice){ s->jid, s->len });
+    n->busy = true;
+    ps_contacts_ask(op->contacts, n, c, subscribers_known, n);
+    return true;
+}
+
+static void pubsub_op_committed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct ps_node *n = arg;
+    (void)b;
+    if (result != STORE_OK || n->service->gone || !ask_about_subscribers(n, n->ops))
+        pubsub_op_ended(n, result);
+}
+
+static enum ps_step pubsub_op_run(struct ps_node *n, struct ps_op *op,
+                                  const struct ps_verb_row *row)
+{
+    n->contacts = op->contacts;
+    enum ps_step step = row->run(op);
+    n->contacts = NULL;
+    return step;
+}
+
+/* Runs the first request of the queue. false: it waits for the store, or for homes. */
+static bool pubsub_op_step(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *row)
+{
+    const struct account *a = n->service->account;
+    bool leaving = n->service->gone || (a != NULL && a->removing);
+    if (leaving || (row->exists && n->nid == 0)) {
+        ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
+    } else if (row->index && n->nid != 0 && !n->indexed) {
+        load_index(n);
+        return false;
+    } else if (ask_about_asker(n, op)) {
+        return false;
+    } else {
+        switch (pubsub_op_run(n, op, row)) {
+        case PS_COMMIT:
+            if (op->batch != NULL) {
+                struct store_batch *b = op->batch;
+                op->batch = NULL;
+                n->busy = true;
+                store_submit(b, n->service->worker->loop, COMMIT_MS, pubsub_op_committed, n);
+                return false;
+            }
+            if (ask_about_subscribers(n, op))
+                return false;
+            pubsub_op_apply(n, op, row); /* nothing to store */
+            break;
+        case PS_READ:
+            pubsub_op_pop(n);
+            pubsub_op_submit_read(op);
+            return true;
+        case PS_ANSWERED:
+            break;
+        }
+    }
+    pubsub_op_pop(n);
+    pubsub_op_free(op);
+    return true;
+}
+
+static void node_run(struct ps_node *n)
+{
+    struct ps_service *s = n->service;
+    s->op_count++; /* the last request must not take it away */
+    if (s->account != NULL)
+        account_pin(s->account);
+    while (!n->busy && n->ops != NULL &&
+           pubsub_op_step(n, n->ops, pubsub_op_row_of(n->ops->req.verb)))
+        ;
+    ps_node_release(n);
+    struct account *a = s->account;
+    if (--s->op_count == 0 && s->gone)
+        ps_service_free(&s);
+    if (a != NULL)
+        account_unpin(a);
+}
+
+static void enqueue(struct ps_op *op, struct ps_node *n)
+{
+    op->node = n;
+    op->next = NULL;
+    *n->ops_tail = op;
+    n->ops_tail = &op->next;
+    if (!n->busy && n->ops == op)
+        node_run(n);
+}
+
+static void pubsub_op_start(struct ps_op *op)
+{
+    const struct ps_verb_row *row;
+    if (op->call != NULL) {
+        op->call(op, SE_NONE);
+        pubsub_op_free(op);
+        return;
+    }
+    row = pubsub_op_row_of(op->req.verb);
+    if (row->node) {
+        enqueue(op, ps_node_get(op->service, op->req.node));
+        return;
+    }
+    row->run(op); /* what is about the whole service is answered from memory */
+    pubsub_op_free(op);
+}
+
+/* Waiting for the service. */
+
+void ps_service_loaded(struct ps_service *s, enum store_result result)
+{
+    struct ps_op *op = s->waiting, *next;
+    s->waiting = NULL;
+    s->waiting_tail = &s->waiting;
+    s->waiting_count = 0;
+    s->ready = result == STORE_OK ? PS_READY : PS_UNLOADED;
+    for (; op != NULL; op = next) {
+        next = op->next;
+        if (result == STORE_OK && !op->service->gone) {
+            pubsub_op_start(op);
+        } else {
+            pubsub_op_fail_store(op, result == STORE_OK ? STORE_DOWN : result);
+            pubsub_op_free(op);
+        }
+    }
+}
+
+static void pubsub_op_enter(struct ps_op *op)
+{
+    struct ps_service *s = op->service;
+    if (s->ready == PS_READY) {
+        pubsub_op_start(op);
+    } else if (s->waiting_count == PS_WAITING_MAX) {
+        ps_fail(op, SE_RESOURCE_CONSTRAINT, NULL, SLICE("too many requests wait"));
+        pubsub_op_free(op);
+    } else {
+        op->next = NULL;
+        *s->waiting_tail = op;
+        s->waiting_tail = &op->next;
+        s->waiting_count++;
+        if (s->ready == PS_UNLOADED)
+            ps_load_service(s);
+    }
+}
+
+/* An instant node (§8.1.2) gets its name before it has a place in a queue. */
+static void name_node(struct ps_op *op)
+{
+    char name[33];
+    if (op->req.verb != PS_CREATE || op->req.node.len > 0)
+        return;
+    rand_hex(name, 16);
+    op->req.node = slice_dup(op->tmp, slice_of(name));
+}
+
+void ps_request(struct iq *iq, struct ps_service *s)
+{
+    struct ps_error e;
+    if (s->op_count >= PS_OPS_MAX) {
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("too many requests wait"));
+        return;
+    }
+    struct ps_op *op = op_create(s, iq_hold(iq));
+    if (ps_request_parse(&op->req, &op->iq->payload, (enum stanza_type)iq->st->type, op->tmp, &e)) {
+        name_node(op);
+        pubsub_op_enter(op);
+    } else {
+        ps_fail_with(op, &e);
+        pubsub_op_free(op);
+    }
+}
+
+void ps_when_ready(struct ps_service *s, ps_call_fn *fn, void *arg)
+{
+    struct ps_op *op = op_create(s, NULL);
+    op->call = fn;
+    op->arg = arg;
+    pubsub_op_enter(op);
+}
+
+static void request_text(struct ps_op *op, slice pubsub_xml)
+{
+    struct ps_error e = { .error = SE_BAD_REQUEST };
+    struct elem root;
+    slice text = slice_dup(op->tmp, pubsub_xml);
+    if (elem_parse(&root, text, SLICE(NS_CLIENT)) &&
+        ps_request_parse(&op->req, &root, TYPE_SET, op->tmp, &e)) {
+        pubsub_op_enter(op);
+    } else {
+        ps_fail_with(op, &e);
+        pubsub_op_free(op);
+    }
+}
+
+void ps_own_request(struct ps_service *s, slice pubsub_xml, ps_own_fn *done, void *arg)
+{
+    struct ps_op *op = op_create(s, NULL);
+    op->done = done;
+    op->arg = arg;
+    request_text(op, pubsub_xml);
+}
+
+void ps_request_from(struct ps_service *s, slice from, slice pubsub_xml)
+{
+    struct ps_op *op = op_create(s, NULL);
+    op->from = slice_dup(op->tmp, from);
+    request_text(op, pubsub_xml);
+}
+
+void ps_node_request(struct ps_service *s, enum ps_verb verb, slice node, slice from)
+{
+    struct ps_op *op = op_create(s, NULL);
+    op->from = slice_dup(op->tmp, from);
+    op->req.verb = verb;
+    op->req.node = slice_dup(op->tmp, node);
+    pubsub_op_enter(op);
+}
+
+void ps_service_gone(struct ps_service *s)
+{
+    s->gone = true;
+    if (s->op_count == 0)
+        ps_service_free(&s);
+}

@@ -1,0 +1,24 @@
+/* pubsub_op: requests under way: from the IQ to its answer (see pubsub_private.h). */
+#pragma once
+#include "ext/pubsub/pubsub_private.h"
+#include "store/store.h"
+
+struct buf;
+
+void ps_request(struct iq *iq, struct ps_service *s); /* holds it */
+/* As the account itself; see ps_own(). */
+void ps_own_request(struct ps_service *s, slice pubsub_xml, ps_own_fn *done, void *arg);
+/* As somebody who waits for no answer. */
+void ps_request_from(struct ps_service *s, slice from, slice pubsub_xml);
+/* Calls fn once: when the service is ready, or with an error. */
+void ps_when_ready(struct ps_service *s, ps_call_fn *fn, void *arg);
+void ps_service_loaded(struct ps_service *s, enum store_result result);
+enum ps_step ps_fail(struct ps_op *op, enum stanza_error e, const char *condition, slice text);
+enum ps_step ps_fail_with(struct ps_op *op, const struct ps_error *e);
+enum ps_step ps_answer(struct ps_op *op, slice payload);
+enum ps_step ps_answer_buf(struct ps_op *op, struct buf *out); /* ends the buffer */
+void ps_service_gone(struct ps_service *s);
+slice ps_from_bare(const struct ps_op *op);
+struct ps_limits ps_limits_of(const struct ps_service *s);
+/* A request of the server itself about a node, without an answer. */
+void ps_node_request(struct ps_service *s, enum ps_verb verb, slice node, slice from);

@@ -1,0 +1,22 @@
+/* pubsub_store: the tables of pubsub services, and reading them. `owner` is an account or,
+ * negative, a host. */
+#pragma once
+#include "ext/pubsub/pubsub_private.h"
+#include "store/store.h"
+
+struct store_batch;
+
+extern struct store_stmt ps_stmt_any, ps_stmt_last, ps_stmt_item, ps_stmt_items, ps_stmt_index;
+void ps_load_service(struct ps_service *s);
+void ps_store_node(struct store_batch *b, const struct ps_node *n, const struct ps_config *c);
+void ps_store_delete_node(struct store_batch *b, const struct ps_node *n);
+void ps_store_item(struct store_batch *b, const struct ps_node *n, const struct ps_item *item);
+void ps_store_delete_item(struct store_batch *b, const struct ps_node *n, slice id);
+void ps_store_purge(struct store_batch *b, const struct ps_node *n);
+void ps_store_affiliate(struct store_batch *b, const struct ps_node *n, slice jid,
+                        enum ps_affiliation a);
+void ps_store_subscriber(struct store_batch *b, const struct ps_node *n,
+                         const struct ps_subscriber *s);
+void ps_store_unsubscribe(struct store_batch *b, const struct ps_node *n, slice jid);
+void ps_store_remove(struct store_batch *b, int64_t owner);
+void ps_read_item(const struct store_batch *b, unsigned stmt, uint32_t row, struct ps_item *out);

@@ -1,0 +1,459 @@
+#include "ext/pubsub/pubsub_subs.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/pubsub/pubsub_access.h"
+#include "ext/pubsub/pubsub_config.h"
+#include "ext/pubsub/pubsub_event.h"
+#include "ext/pubsub/pubsub_items.h"
+#include "ext/pubsub/pubsub_model.h"
+#include "ext/pubsub/pubsub_op.h"
+#include "ext/pubsub/pubsub_request.h"
+#include "ext/pubsub/pubsub_store.h"
+#include "home/worker.h"
+#include "im/account.h"
+#include "im/admins.h"
+#include "im/remote.h"
+#include "im/roster.h"
+#include "store/store.h"
+#include "xmpp/form.h"
+#include "xmpp/ns.h"
+
+static struct store_batch *pubsub_subs_write_batch(const struct ps_op *op)
+{
+    return store_write(op->service->worker->store, (uint64_t)op->service->owner);
+}
+
+static slice subscriber_jid(const struct ps_subscriber *s) { return (slice){ s->jid, s->len }; }
+
+/* §6.1.3.1: an entity subscribes itself: its bare address, or the one it asks from. */
+static bool is_own(const struct ps_op *op, const struct jid *jid)
+{
+    if (!slice_eq(jid_bare(jid), ps_from_bare(op)))
+        return false;
+    return jid_is_bare(jid) || slice_eq(jid->full, op->from);
+}
+
+/* The same for the same subscriber each time, so that what is stored and what is made agree. */
+static void make_subid(const struct ps_node *n, slice jid, char out[17])
+{
+    struct hash_key key = { (uint64_t)n->nid, 0x73756269 };
+    uint64_t hash = hash_with(&key, jid);
+    for (int i = 15; i >= 0; i--, hash >>= 4)
+        out[i] = "0123456789abcdef"[hash & 15];
+    out[16] = '\0';
+}
+
+static struct ps_subscriber *new_subscriber(const struct ps_node *n, slice jid, enum ps_state state)
+{
+    char subid[17];
+    make_subid(n, jid, subid);
+    return ps_subscriber_make(jid, slice_of(subid), state);
+}
+
+/* A subscription as it will be is stored first, and made when that is committed. */
+static void store_as(struct ps_op *op, slice jid, slice subid, enum ps_state state, bool deliver)
+{
+    struct ps_subscriber *s = ps_subscriber_make(jid, subid, state);
+    s->deliver = deliver;
+    ps_store_subscriber(op->batch, op->node, s);
+    mem_free(&s);
+}
+
+/* Subscribing (§6.1). */
+
+static enum ps_step invalid_options(struct ps_op *op)
+{
+    return ps_fail(op, SE_BAD_REQUEST, "invalid-options", op->req.form.text);
+}
+
+/* A subscription that an owner has offered needs no approval. */
+static enum ps_state state_for(const struct ps_node *n, const struct ps_actor *who)
+{
+    if (who->state == PS_OFFERED)
+        return PS_SUBSCRIBED;
+    bool trusted = who->may_configure || who->affiliation != PS_NONE;
+    return n->config.access == PS_AUTHORIZE && !trusted ? PS_PENDING : PS_SUBSCRIBED;
+}
+
+/* A user has as many sessions; with more addresses one alone would fill the list. */
+enum { RESOURCES_MAX = 32 };
+
+static bool has_many(const struct ps_node *n, const struct jid *jid)
+{
+    const struct ps_subscriber *s;
+    unsigned count = 0;
+    for (uint32_t i = 0; !jid_is_bare(jid) && (s = map_next(&n->subscribers, &i)) != NULL;) {
+        struct jid other = jid_split(subscriber_jid(s));
+        count += !jid_is_bare(&other) && slice_eq(jid_bare(&other), jid_bare(jid));
+    }
+    return count >= RESOURCES_MAX;
+}
+
+static enum ps_step run_subscribe(struct ps_op *op)
+{
+    struct ps_node *n = op->node;
+    struct ps_actor who = ps_actor_of(n, op->from);
+    const struct ps_subscriber *old = ps_subscriber(n, op->req.jid.full);
+    bool deliver = old == NULL || old->deliver;
+    char subid[17];
+    if (!is_own(op, &op->req.jid))
+        return ps_fail(op, SE_BAD_REQUEST, "invalid-jid", (slice){ 0 });
+    struct ps_error e = ps_may_subscribe(&n->config, &who);
+    if (e.error != SE_NONE)
+        return ps_fail_with(op, &e);
+    if (old != NULL && old->state == PS_PENDING)
+        return ps_fail(op, SE_NOT_AUTHORIZED, "pending-subscription", (slice){ 0 });
+    if (op->req.has_form && !ps_options_submit(&deliver, &op->req.form))
+        return invalid_options(op);
+    if (old == NULL &&
+        (n->subscribers.count >= setting_int(op->service->kind->subscriptions_max) ||
+         has_many(n, &op->req.jid) || !ps_maker_has_room(n, ps_address_bytes(op->req.jid.full))))
+        return ps_fail(op, SE_POLICY_VIOLATION, "too-many-subscriptions", (slice){ 0 });
+    make_subid(n, op->req.jid.full, subid);
+    op->item.id = old != NULL ? slice_of(old->subid) : slice_dup(op->tmp, slice_of(subid));
+    op->deliver = deliver;
+    bool is_new = old == NULL || old->state == PS_OFFERED;
+    op->state = is_new ? state_for(n, &who) : (enum ps_state)old->state;
+    op->batch = pubsub_subs_write_batch(op);
+    store_as(op, op->req.jid.full, op->item.id, op->state, deliver);
+    return PS_COMMIT;
+}
+
+static enum ps_step answer_subscription(struct ps_op *op, const struct ps_subscriber *s)
+{
+    struct buf out;
+    buf_init(&out, PS_ANSWER_BYTES_MAX);
+    buf_lit(&out, "<pubsub xmlns='" NS_PUBSUB "'>");
+    ps_write_subscription(&out, op->node, subscriber_jid(s), s);
+    buf_lit(&out, "</pubsub>");
+    return ps_answer_buf(op, &out);
+}
+
+static void apply_subscribe(struct ps_op *op)
+{
+    struct ps_node *n = op->node;
+    const struct ps_subscriber *old = ps_subscriber(n, op->req.jid.full);
+    bool is_new = old == NULL || old->state == PS_OFFERED;
+    struct ps_subscriber *s = ps_subscriber_make(op->req.jid.full, op->item.id, op->state);
+    s->deliver = op->deliver;
+    ps_subscriber_put(n, s);
+    answer_subscription(op, s);
+    if (!is_new)
+        return;
+    if (s->state == PS_PENDING) {
+        ps_ask_owners(n, s);
+        return;
+    }
+    if (n->config.notify_sub)
+        ps_tell_owners(n, s);
+    if (n->config.send_last != PS_NEVER && s->deliver)
+        ps_give_last(n, subscriber_jid(s));
+}
+
+/* The subscription a request is about; the error is answered if there is none. */
+static struct ps_subscriber *pubsub_subs_named(struct ps_op *op)
+{
+    struct ps_subscriber *s = ps_subscriber(op->node, op->req.jid.full);
+    struct ps_actor who = ps_actor_of(op->node, op->from);
+    bool owner = ps_may_own(&who).error == SE_NONE;
+    if (!owner && !slice_eq(jid_bare(&op->req.jid), ps_from_bare(op)))
+        ps_fail(op, SE_FORBIDDEN, NULL, (slice){ 0 });
+    else if (s == NULL)
+        ps_fail(op, SE_UNEXPECTED_REQUEST, "not-subscribed", (slice){ 0 });
+    else if (op->req.subid.len > 0 && !slice_is(op->req.subid, s->subid))
+        ps_fail(op, SE_NOT_ACCEPTABLE, "invalid-subid", (slice){ 0 });
+    else
+        return s;
+    return NULL;
+}
+
+static enum ps_step run_unsubscribe(struct ps_op *op)
+{
+    if (pubsub_subs_named(op) == NULL)
+        return PS_ANSWERED;
+    op->batch = pubsub_subs_write_batch(op);
+    ps_store_unsubscribe(op->batch, op->node, op->req.jid.full);
+    return PS_COMMIT;
+}
+
+static void apply_unsubscribe(struct ps_op *op)
+{
+    struct ps_node *n = op->node;
+    struct ps_subscriber *s = ps_subscriber(n, op->req.jid.full);
+    if (s != NULL)
+        s->state = PS_UNSUBSCRIBED;
+    ps_answer(op, (slice){ 0 });
+    if (s != NULL && n->config.notify_sub)
+        ps_tell_owners(n, s);
+    ps_subscriber_del(n, op->req.jid.full);
+}
+
+/* Options (§6.3, §6.4). */
+
+static void open_options(struct buf *out, const struct ps_op *op, const char *element)
+{
+    buf_init(out, PS_ANSWER_BYTES_MAX);
+    buf_printf(out, "<pubsub xmlns='" NS_PUBSUB "'><%s", element);
+    if (op->req.node.len > 0) {
+        buf_lit(out, " node='");
+        xml_escape(out, op->req.node);
+        buf_lit(out, "'");
+    }
+}
+
+static enum ps_step run_options_get(struct ps_op *op)
+{
+    struct buf out;
+    const struct ps_subscriber *s = pubsub_subs_named(op);
+    if (s == NULL)
+        return PS_ANSWERED;
+    open_options(&out, op, "options");
+    buf_lit(&out, " jid='");
+    xml_escape(&out, subscriber_jid(s));
+    buf_printf(&out, "' subid='%s'>", s->subid);
+    ps_options_write(&out, s->deliver);
+    buf_lit(&out, "</options></pubsub>");
+    return ps_answer_buf(op, &out);
+}
+
+static enum ps_step run_options_set(struct ps_op *op)
+{
+    const struct ps_subscriber *s = pubsub_subs_named(op);
+    if (s == NULL)
+        return PS_ANSWERED;
+    if (op->req.cancelled)
+        return ps_answer(op, (slice){ 0 });
+    op->deliver = s->deliver;
+    if (!ps_options_submit(&op->deliver, &op->req.form))
+        return invalid_options(op);
+    op->batch = pubsub_subs_write_batch(op);
+    store_as(op, op->req.jid.full, slice_of(s->subid), s->state, op->deliver);
+    return PS_COMMIT;
+}
+
+static void apply_options(struct ps_op *op)
+{
+    struct ps_subscriber *s = ps_subscriber(op->node, op->req.jid.full);
+    if (s != NULL)
+        s->deliver = op->deliver;
+    ps_answer(op, (slice){ 0 });
+}
+
+static enum ps_step run_options_default(struct ps_op *op)
+{
+    struct buf out;
+    if (op->req.node.len > 0 && ps_node_find(op->service, op->req.node) == NULL)
+        return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
+    open_options(&out, op, "default");
+    buf_lit(&out, ">");
+    ps_options_write(&out, true);
+    buf_lit(&out, "</default></pubsub>");
+    return ps_answer_buf(op, &out);
+}
+
+/* What an entity is subscribed to (§5.6). */
+
+static void write_own(struct buf *out, const struct ps_node *n, slice bare)
+{
+    const struct ps_subscriber *s;
+    for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;) {
+        struct jid jid = jid_split(subscriber_jid(s));
+        if (slice_eq(jid_bare(&jid), bare))
+            ps_write_subscription(out, n, jid.full, s);
+    }
+}
+
+static enum ps_step run_subscriptions(struct ps_op *op)
+{
+    struct buf out;
+    const struct ps_node *n;
+    const struct ps_service *s = op->service;
+    slice bare = ps_from_bare(op);
+    if (op->req.node.len > 0 && ps_node_find(s, op->req.node) == NULL)
+        return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
+    open_options(&out, op, "subscriptions");
+    buf_lit(&out, ">");
+    for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;)
+        if (n->nid != 0 && (op->req.node.len == 0 || slice_eq(n->name, op->req.node)))
+            write_own(&out, n, bare);
+    buf_lit(&out, "</subscriptions></pubsub>");
+    return ps_answer_buf(op, &out);
+}
+
+/* What an owner sees and changes (§8.8). */
+
+static bool pubsub_subs_owns(struct ps_op *op)
+{
+    struct ps_actor who = ps_actor_of(op->node, op->from);
+    struct ps_error e = ps_may_own(&who);
+    if (e.error != SE_NONE)
+        ps_fail_with(op, &e);
+    return e.error == SE_NONE;
+}
+
+static enum ps_step run_subscribers_get(struct ps_op *op)
+{
+    const struct ps_subscriber *s;
+    struct buf out;
+    if (!pubsub_subs_owns(op))
+        return PS_ANSWERED;
+    buf_init(&out, PS_ANSWER_BYTES_MAX);
+    buf_lit(&out, "<pubsub xmlns='" NS_PUBSUB_OWNER "'><subscriptions node='");
+    xml_escape(&out, op->node->name);
+    buf_lit(&out, "'>");
+    for (uint32_t i = 0; (s = map_next(&op->node->subscribers, &i)) != NULL;) {
+        buf_lit(&out, "<subscription jid='");
+        xml_escape(&out, subscriber_jid(s));
+        buf_printf(&out, "' subid='%s' subscription='%s'/>", s->subid,
+                   ps_state_name((enum ps_state)s->state));
+    }
+    buf_lit(&out, "</subscriptions></pubsub>");
+    return ps_answer_buf(op, &out);
+}
+
+/* Entries of a full list can still be changed and removed. */
+static bool pubsub_subs_too_many(const struct ps_op *op)
+{
+    int64_t count = op->node->subscribers.count, more = 0, bytes = 0;
+    for (unsigned i = 0; i < op->req.change_count; i++) {
+        const struct ps_change *c = &op->req.changes[i];
+        if (c->state == PS_UNSUBSCRIBED || ps_subscriber(op->node, c->jid.full) != NULL)
+            continue;
+        more++;
+        bytes += ps_address_bytes(c->jid.full);
+    }
+    if (!ps_maker_has_room(op->node, bytes))
+        return true;
+    return more > 0 && count + more > setting_int(op->service->kind->subscriptions_max);
+}
+
+/* §8.8.4 leaves it to the service whether an owner may subscribe somebody else. Here the other user
+ * must agree by subscribing, so that nobody gets unwanted notifications. Consent is assumed if the
+ * address is the owner's, has requested or made a subscription, or sees the presence of the account
+ * whose node it is (XEP-0163 §4.1). Administrators need no consent, and components act for the
+ * addresses of their domain. */
+static bool has_agreed(const struct ps_op *op, const struct jid *jid,
+                       const struct ps_subscriber *old)
+{
+    const struct ps_service *s = op->service;
+    slice by = ps_from_bare(op), bare = jid_bare(jid);
+    struct jid owner = jid_split(by);
+    if (slice_eq(bare, by) || admins_has(by) || (old != NULL && old->state != PS_OFFERED))
+        return true;
+    if (s->account != NULL && roster_is_seen(s->account, bare))
+        return true;
+    return slice_eq(owner.domain, jid->domain) && remote_known(s->worker, jid->domain);
+}
+
+/* The state that a change by an owner leads to. */
+static enum ps_state agreed_state(const struct ps_op *op, const struct ps_change *c)
+{
+    const struct ps_subscriber *old = ps_subscriber(op->node, c->jid.full);
+    bool asks = c->state == PS_SUBSCRIBED || c->state == PS_PENDING;
+    return asks && !has_agreed(op, &c->jid, old) ? PS_OFFERED : c->state;
+}
+
+static enum ps_step run_subscribers_set(struct ps_op *op)
+{
+    struct ps_node *n = op->node;
+    if (!pubsub_subs_owns(op))
+        return PS_ANSWERED;
+    if (pubsub_subs_too_many(op))
+        return ps_fail(op, SE_POLICY_VIOLATION, "too-many-subscriptions", (slice){ 0 });
+    op->batch = pubsub_subs_write_batch(op);
+    for (unsigned i = 0; i < op->req.change_count; i++) {
+        struct ps_change *c = &op->req.changes[i];
+        const struct ps_subscriber *old = ps_subscriber(n, c->jid.full);
+        c->state = agreed_state(op, c);
+        if (c->state == PS_UNSUBSCRIBED) {
+            ps_store_unsubscribe(op->batch, n, c->jid.full);
+            continue;
+        }
+        struct ps_subscriber *s = new_subscriber(n, c->jid.full, c->state);
+        if (old != NULL)
+            memcpy(s->subid, old->subid, sizeof s->subid);
+        s->deliver = old == NULL || old->deliver;
+        ps_store_subscriber(op->batch, n, s);
+        mem_free(&s);
+    }
+    return PS_COMMIT;
+}
+
+/* One change that is stored: applied, and told to whom it is about (§8.8.4). */
+static void apply_change(struct ps_op *op, const struct ps_change *c)
+{
+    struct ps_node *n = op->node;
+    slice jid = c->jid.full;
+    enum ps_state state = c->state;
+    struct ps_subscriber *s = ps_subscriber(n, jid);
+    bool was = s != NULL && s->state == PS_SUBSCRIBED;
+    if (state == PS_UNSUBSCRIBED) {
+        bool known = s != NULL && s->state != PS_OFFERED;
+        ps_subscriber_del(n, jid);
+        if (known)
+            ps_send_state(op, jid, NULL);
+        return;
+    }
+    if (s == NULL) {
+        s = new_subscriber(n, jid, state);
+        ps_subscriber_put(n, s);
+    }
+    s->state = (uint8_t)state;
+    ps_send_state(op, jid, s);
+    if (!was && state == PS_SUBSCRIBED && n->config.send_last != PS_NEVER)
+        ps_give_last(n, jid);
+}
+
+static void apply_subscribers(struct ps_op *op)
+{
+    ps_answer(op, (slice){ 0 });
+    for (unsigned i = 0; i < op->req.change_count; i++)
+        apply_change(op, &op->req.changes[i]);
+}
+
+const struct ps_verb_row ps_subscription_verbs[] = {
+    { PS_SUBSCRIBE, true, true, false, run_subscribe, apply_subscribe, NULL },
+    { PS_UNSUBSCRIBE, true, true, false, run_unsubscribe, apply_unsubscribe, NULL },
+    { PS_OPTIONS_GET, true, true, false, run_options_get, NULL, NULL },
+    { PS_OPTIONS_SET, true, true, false, run_options_set, apply_options, NULL },
+    { PS_OPTIONS_DEFAULT, false, false, false, run_options_default, NULL, NULL },
+    { PS_SUBSCRIPTIONS, false, false, false, run_subscriptions, NULL, NULL },
+    { PS_SUBSCRIBERS_GET, true, true, false, run_subscribers_get, NULL, NULL },
+    { PS_SUBSCRIBERS_SET, true, true, false, run_subscribers_set, apply_subscribers, NULL },
+    { 0 },
+};
+
+/* An owner's answer to a request for authorization (§8.6): a message with a form; it is done as the
+ * change of a subscription that the owner could have asked for. */
+
+bool ps_authorization(struct ps_service *s, const struct stanza *st)
+{
+    struct arena *tmp = loop_scratch(s->worker->loop);
+    struct elem x;
+    struct form f;
+    slice node = { 0 }, jid = { 0 };
+    bool allow = false;
+    struct buf xml;
+    if (!stanza_child(st, KNOWN_DATA_FORM, &x) || !form_parse(&f, &x, tmp) ||
+        f.kind != FORM_SUBMIT || !slice_is(f.form_type, NS_PUBSUB "#subscribe_authorization"))
+        return false;
+    form_text(&f, "pubsub#node", &node);
+    form_text(&f, "pubsub#subscriber_jid", &jid);
+    form_bool(&f, "pubsub#allow", &allow);
+    if (f.error != SE_NONE || node.len == 0 || jid.len == 0)
+        return true;
+    buf_init(&xml, 64 << 10);
+    buf_lit(&xml, "<pubsub xmlns='" NS_PUBSUB_OWNER "'><subscriptions node='");
+    xml_escape(&xml, node);
+    buf_lit(&xml, "'><subscription jid='");
+    xml_escape(&xml, jid);
+    buf_printf(&xml, "' subscription='%s'/></subscriptions></pubsub>",
+               allow ? "subscribed" : "none");
+    ps_request_from(s, stanza_from(st), buf_slice(&xml));
+    buf_fini(&xml);
+    return true;
+}

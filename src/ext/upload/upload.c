@@ -1,0 +1,339 @@
+#include "ext/upload/upload.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/hex.h"
+#include "base/rand.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "ext/upload/upload_http.h"
+#include "ext/upload/upload_private.h"
+#include "ext/upload/upload_rows.h"
+#include "ext/upload/upload_sweep.h"
+#include "home/node.h"
+#include "home/worker.h"
+#include "http/forms.h"
+#include "http/server.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/host.h"
+#include "im/iq.h"
+#include "store/store.h"
+#include "xmpp/form.h"
+#include "xmpp/ns.h"
+
+#define NS_UPLOAD "urn:xmpp:http:upload:0"
+
+enum { ANSWER_BYTES_MAX = 16384 };
+static const uint64_t day_us = 86400ull * 1000000;
+
+static struct setting upload_enabled = {
+    .name = "upload.enabled",
+    .type = PARAM_BOOL,
+    .def = 1,
+    .doc = "Users may upload files for others (XEP-0363). Needs the listener listen.https.",
+};
+static struct setting upload_bytes_max = {
+    .name = "upload.file-bytes",
+    .type = PARAM_BYTES,
+    .def = 100 << 20,
+    .min = 1024,
+    .max = 4ll << 30,
+    .doc = "The largest file.",
+};
+struct setting upload_quota = {
+    .name = "upload.quota",
+    .type = PARAM_BYTES,
+    .def = 2ll << 30,
+    .min = 1024,
+    .max = 1ll << 50,
+    .allow_none = true,
+    .doc = "The size of all files of one account together.",
+};
+struct setting upload_daily = {
+    .name = "upload.daily",
+    .type = PARAM_BYTES,
+    .def = 1ll << 30,
+    .min = 1024,
+    .max = 1ll << 50,
+    .allow_none = true,
+    .doc = "How much one account may upload within 24 hours.",
+};
+struct setting upload_keep = {
+    .name = "upload.keep",
+    .type = PARAM_MS,
+    .def = 90 * 86400ll * 1000,
+    .min = 60 * 1000,
+    .max = 3650 * 86400ll * 1000,
+    .allow_none = true,
+    .doc = "How long a file is kept.",
+};
+static struct setting upload_slot_time = {
+    .name = "upload.slot-time",
+    .type = PARAM_MS,
+    .def = 300 * 1000,
+    .min = 10 * 1000,
+    .max = 86400ll * 1000,
+    .doc = "How long a client has to upload a file after it was given a slot.",
+};
+struct setting upload_types = {
+    .name = "upload.types",
+    .type = PARAM_TEXT,
+    .max = 4096,
+    .def_text = "*/*",
+    .check = upload_types_ok,
+    .form = "types as image/png, families as image/*, or */*, separated by spaces",
+    .doc = "Content types that may be stored, separated by spaces: \"image/* video/* "
+           "application/pdf\".",
+};
+static struct setting upload_base = {
+    .name = "upload.base-url",
+    .type = PARAM_TEXT,
+    .max = 512,
+    .def_text = "",
+    .check = http_is_url,
+    .form = HTTP_FORM_URL,
+    .doc = "Where clients reach files, as \"https://files.example.org\". Empty: http.base-url, or "
+           "https://DOMAIN:PORT with the domain of the user and the first HTTPS listener.",
+};
+
+struct metric upload_stored_files = {
+    .name = "muster_upload_stored_files",
+    .kind = METRIC_COUNTER,
+    .help = "Files that were stored.",
+    .also = "MFTFilesUploaded",
+    .also_period = "MFTFilesUploadedLastTimeslice",
+};
+struct metric upload_served_files = {
+    .name = "muster_upload_served_files",
+    .kind = METRIC_COUNTER,
+    .help = "Answers with a file, or a part of one, that were sent to their end.",
+    .also = "MFTFilesDownloaded",
+    .also_period = "MFTFilesDownloadedLastTimeslice",
+};
+struct metric upload_stored = {
+    .name = "muster_upload_stored_bytes",
+    .kind = METRIC_COUNTER,
+    .help = "Bytes of files that were stored.",
+    .also_period = "MFTBytesUpoadedLastTimeslice",
+};
+struct metric upload_served = {
+    .name = "muster_upload_served_bytes",
+    .kind = METRIC_COUNTER,
+    .help = "Bytes of files that were fetched.",
+    .also_period = "MFTBytesDownloadedLastTimeslice",
+};
+struct metric upload_refused = { .name = "muster_upload_refused",
+                                 .kind = METRIC_COUNTER,
+                                 .help = "Slots and files that were refused." };
+struct metric upload_removed = { .name = "muster_upload_removed",
+                                 .kind = METRIC_COUNTER,
+                                 .help = "Files that were removed because they had expired." };
+struct alarm upload_disk_alarm = {
+    .name = "upload.disk",
+    .severity = ALARM_ERROR,
+    .text = "Files that users upload cannot be stored.",
+    .action = "Look at the detail. If the disk is full, free space on the disk of the data folder, "
+              "or lower upload.keep. Files leave 64 MiB free for the database, or a sixteenth of a "
+              "small disk. The alarm is cleared when the next file is stored.",
+};
+struct alarm upload_key_alarm = {
+    .name = "upload.key",
+    .severity = ALARM_ERROR,
+    .text = "Users cannot upload files: the key that signs their slots cannot be used.",
+    .action = "Look at the detail. Restore uploads/upload.key in the data folder from a backup, "
+              "owned by the user of musterd and with mode 0600. Or remove the file, so that a new "
+              "key is made; upload slots that were given before are then void. Then restart.",
+};
+struct log_area log_upload = { .name = "upload" };
+
+static void add_base(struct buf *out, slice domain)
+{
+    slice base = slice_of(setting_text(&upload_base));
+    while (base.len > 0 && base.ptr[base.len - 1] == '/')
+        base.len--;
+    if (base.len > 0)
+        buf_add(out, base);
+    else
+        http_public_base(domain, out);
+}
+
+static void upload_too_large(struct iq *iq)
+{
+    metric_add(&upload_refused, 1);
+    iq_error_with(iq, SE_NOT_ACCEPTABLE, SLICE("the file is too large"),
+                  slice_of(arena_printf(iq->tmp,
+                                        "<file-too-large xmlns='" NS_UPLOAD
+                                        "'><max-file-size>%lld</max-file-size></file-too-large>",
+                                        (long long)setting_int(&upload_bytes_max))));
+}
+
+/* §5: resource-constraint, and for the daily limit when to try again. */
+static void over_quota(struct iq *iq, uint64_t retry_us)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    metric_add(&upload_refused, 1);
+    if (retry_us == 0) {
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("your files take all the room you have"));
+        return;
+    }
+    clock_stamp(stamp, retry_us);
+    iq_error_with(
+        iq, SE_RESOURCE_CONSTRAINT, SLICE("that is all for today"),
+        slice_of(arena_printf(iq->tmp, "<retry xmlns='" NS_UPLOAD "' stamp='%s'/>", stamp)));
+}
+
+static void answer_slot(struct iq *iq, struct upload_slot *slot)
+{
+    struct buf out, url;
+    rand_hex(slot->id, UPLOAD_ID_LEN / 2);
+    slot->until_us =
+        loop_wall_us(iq->worker->loop) + (uint64_t)setting_int(&upload_slot_time) * 1000;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_init(&url, ANSWER_BYTES_MAX);
+    add_base(&url, jid_split(stanza_from(iq->st)).domain);
+    upload_url_path(&url, slice_of(slot->id), slot->name);
+    buf_lit(&out, "<slot xmlns='" NS_UPLOAD "'><get url='");
+    xml_escape(&out, buf_slice(&url));
+    buf_lit(&url, "?");
+    upload_sign(&url, slot);
+    buf_lit(&out, "'/><put url='");
+    xml_escape(&out, buf_slice(&url));
+    buf_lit(&out, "'/></slot>");
+    buf_fini(&url);
+    iq_result_buf(iq, &out);
+}
+
+/* The request as it was checked; read again, since a held IQ keeps no more. */
+static void slot_of(const struct iq *iq, struct upload_slot *slot)
+{
+    *slot = (struct upload_slot){ .name = elem_attr(&iq->payload, "filename", iq->tmp),
+                                  .type = elem_attr(&iq->payload, "content-type", iq->tmp) };
+    if (!slice_int(elem_attr(&iq->payload, "size", iq->tmp), &slot->size))
+        slot->size = 0;
+}
+
+static void usage_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct iq *iq = arg;
+    struct upload_slot slot;
+    if (result != STORE_OK) {
+        iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
+        return;
+    }
+    if (store_row_count(b, 0) == 0) {
+        iq_error(iq, SE_FORBIDDEN, SLICE("files are for users of this server"));
+        return;
+    }
+    slot_of(iq, &slot);
+    slot.owner = store_int(b, 0, 0, 0);
+    int64_t all = store_int(b, 0, 0, 1), today = store_int(b, 0, 0, 2);
+    uint64_t oldest = (uint64_t)store_int(b, 0, 0, 3);
+    if (all + slot.size > setting_int(&upload_quota))
+        over_quota(iq, 0);
+    else if (today + slot.size > setting_int(&upload_daily))
+        over_quota(iq, (oldest > 0 ? oldest : loop_wall_us(iq->worker->loop)) + day_us);
+    else
+        answer_slot(iq, &slot);
+}
+
+static bool upload_is_ours(const struct iq *iq)
+{
+    struct jid from = jid_split(stanza_from(iq->st));
+    return from.local.len > 0 && node_serves(iq->worker->node, from.domain);
+}
+
+static void slot_request(struct iq *iq)
+{
+    struct upload_slot slot;
+    slot_of(iq, &slot);
+    if (!upload_is_ours(iq)) {
+        iq_error(iq, SE_FORBIDDEN, SLICE("files are for users of this server"));
+    } else if (!upload_has_key()) {
+        iq_error(iq, SE_SERVICE_UNAVAILABLE, SLICE("files cannot be stored at the moment"));
+    } else if (!upload_name_ok(slot.name)) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("`filename` is the name of a file, without a path"));
+    } else if (slot.size <= 0) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("`size` is a number of bytes, at least 1"));
+    } else if (slot.type.len > 0 && !upload_type_ok(slot.type)) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("`content-type` is type/subtype"));
+    } else if (slot.size > setting_int(&upload_bytes_max)) {
+        upload_too_large(iq);
+    } else if (!upload_type_allowed(slot.type)) {
+        metric_add(&upload_refused, 1);
+        iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("files of this type are not stored here"));
+    } else {
+        struct store_batch *b = store_read(iq->worker->store, 0);
+        uint64_t since = loop_wall_us(iq->worker->loop) - day_us;
+        STORE_ADD(b, &upload_owner, STORE_ANY_ROWS, SV_T(stanza_from_bare(iq->st)), SV_I(since));
+        struct iq *held = iq_hold(iq);
+        store_submit(b, held->worker->loop, 0, usage_read, held);
+    }
+}
+
+/* §4: the largest size in a form of disco#info. */
+static bool upload_discover(struct iq *iq, slice node);
+
+static const struct iq_rule host_rules[] = {
+    { TYPE_GET, NS_UPLOAD, "request", IQ_TO_HOST, slot_request },
+    { 0 },
+};
+static const struct host hosts[] = {
+    { .label = "upload",
+      .category = "store",
+      .type = "file",
+      .name = "Files",
+      .disco = (const char *const[]){ NS_UPLOAD, NULL },
+      .enabled = &upload_enabled,
+      .iq = host_rules },
+    { 0 },
+};
+
+static bool upload_discover(struct iq *iq, slice node)
+{
+    struct buf out;
+    if (iq->host != hosts || node.len > 0 || !slice_is(iq->payload.ns_uri, NS_DISCO_INFO))
+        return false;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_DISCO_INFO "'><identity category='store' type='file' "
+                  "name='Files'/><feature var='" NS_DISCO_INFO "'/><feature var='" NS_DISCO_ITEMS
+                  "'/><feature var='" NS_UPLOAD "'/>");
+    form_open(&out, FORM_RESULT, NS_UPLOAD);
+    form_put_int(&out, "max-file-size", setting_int(&upload_bytes_max));
+    form_close(&out);
+    buf_lit(&out, "</query>");
+    iq_result_buf(iq, &out);
+    return true;
+}
+
+static void upload_remove_all(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &upload_unref_all, STORE_ANY_ROWS, SV_I(a->id));
+    STORE_ADD(b, &upload_delete_all, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+static struct setting *const settings[] = { &upload_enabled, &upload_bytes_max, &upload_quota,
+                                            &upload_daily,   &upload_keep,      &upload_slot_time,
+                                            &upload_types,   &upload_base,      NULL };
+
+const struct feature upload_feature = {
+    .name = "upload",
+    .hosts = hosts,
+    .http = upload_routes,
+    .xeps =
+        (const struct xep[]){ { "0363", "1.1.0", "HTTP File Upload", "0.1.0", "test_upload", NULL },
+                              { 0 } },
+    .schema = &upload_schema,
+    .settings = settings,
+    .commands = (struct command *const[]){ &upload_command_list, &upload_command_del,
+                                           &upload_command_sweep, NULL },
+    .metrics =
+        (struct metric *const[]){ &upload_stored, &upload_stored_files, &upload_served,
+                                  &upload_served_files, &upload_refused, &upload_removed, NULL },
+    .alarms = (struct alarm *const[]){ &upload_disk_alarm, &upload_key_alarm, NULL },
+    .logs = (struct log_area *const[]){ &log_upload, NULL },
+    .worker_start = upload_sweep_start,
+    .worker_stop = upload_sweep_stop,
+    .remove = upload_remove_all,
+    .disco_get = upload_discover,
+};
