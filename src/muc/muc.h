@@ -13,12 +13,12 @@ extern const struct feature muc_bookmark_feature;       /* of those who register
 extern const struct feature muc_moderate_feature;       /* XEP-0425 */
 extern const struct feature muc_vcard_feature;          /* XEP-0486 */
 extern const struct feature muc_hats_feature;           /* XEP-0317 */
-extern const struct feature room_archive_feature;       /* XEP-0313: muc/archive.h */
+extern const struct feature room_archive_feature;       /* XEP-0313: muc/archive/archive.h */
 extern const struct feature muc_ping_feature;           /* asks occupants of other servers */
 extern const struct feature muc_leavers_feature;        /* accounts that are deleted */
 extern const struct feature muc_administrators_feature; /* owners of all rooms */
 extern const struct feature muc_alias_feature;          /* further domains */
-extern const struct feature muc_operate_feature;        /* commands `room …`: muc/operate.h */
-extern const struct feature muc_cleanup_feature;        /* command `room cleanup`, and by time */
-extern const struct feature muc_file_feature;           /* `room export` and `room import` */
+extern const struct feature muc_operate_feature; /* commands `room …`: muc/operate/operate.h */
+extern const struct feature muc_cleanup_feature; /* command `room cleanup`, and by time */
+extern const struct feature muc_file_feature;    /* `room export` and `room import` */
 extern const struct feature muc_metrics_feature;

@@ -1,0 +1,162 @@
+/* The rows of archives of rooms, and what a worker has of them; see archive.h. */
+#include "muc/archive/archive.h"
+#include "base/mem.h"
+#include "home/worker.h"
+#include "im/archive.h"
+#include "im/archive_ids.h"
+#include "im/feature.h"
+#include "io/timer.h"
+#include "muc/archive/bury.h"
+#include "muc/archive/delete.h"
+#include "muc/archive/queue.h"
+#include "muc/archive/recorder.h"
+#include "muc/muc.h"
+#include "muc/parts/query.h"
+#include "store/store.h"
+#include "xmpp/stanza.h"
+
+struct log_area muc_archive_log = { .name = "muc.archive" };
+
+static unsigned worker_slot;
+
+enum { LOAD_MAX = 100 }; /* messages of the history that are read when a room is loaded */
+
+static struct store_stmt read_last_id = {
+    .name = "muc.archive-last-id",
+    .sql = "SELECT coalesce(max(id), 0) FROM entry WHERE owner = $1",
+    .params = "i",
+    .cols = "i",
+};
+/* Of any size, they could be more than one read may return. */
+static struct store_stmt read_last = {
+    .name = "muc.archive-last",
+    .sql = "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
+           " WHERE e.owner = $1 AND e.flags < 2 AND length(m.stanza) <= 65536 ORDER BY e.id DESC "
+           "LIMIT $2",
+    .params = "ii",
+    .cols = "iit",
+};
+
+struct recorder *recorder_of(struct worker *w)
+{
+    struct recorder *r = w->state_of[worker_slot];
+    if (r == NULL) {
+        r = w->state_of[worker_slot] = mem_new(struct recorder);
+        r->worker = w;
+        list_init(&r->waiting);
+        list_init(&r->requests);
+        list_init(&r->burials);
+        list_init(&r->ended);
+        r->prefix_max = RECORD_PREFIX_MAX;
+    }
+    return r;
+}
+
+static void muc_archive_worker_start(struct worker *w)
+{
+    if (w->index == 0)
+        doomed_start(recorder_of(w));
+}
+
+static void muc_archive_worker_ended(struct worker *w)
+{
+    struct recorder *r = w->state_of[worker_slot];
+    if (r == NULL)
+        return;
+    recorder_end(r);
+    timer_cancel(&r->doomed);
+    mem_free(&w->state_of[worker_slot]);
+}
+
+/* The statements of all files. */
+static struct store_stmt *stmts[16];
+static const struct store_migration migrations[] = {
+    { 1, "CREATE TABLE muc_doomed(owner INTEGER PRIMARY KEY, until INTEGER NOT NULL)",
+      "CREATE TABLE muc_doomed(owner BIGINT PRIMARY KEY, until BIGINT NOT NULL)" },
+    { 0 }
+};
+static struct store_schema schema = { "muc-archive", migrations, stmts, NULL };
+
+static void muc_archive_gather(struct store_stmt *const *list, unsigned *n)
+{
+    for (; *list != NULL; list++)
+        stmts[(*n)++] = *list;
+}
+
+static void muc_archive_start(void)
+{
+    static struct store_stmt *const own[] = { &read_last_id, &read_last, NULL };
+    unsigned n = 0;
+    worker_slot = worker_state_slot();
+    muc_archive_gather(own, &n);
+    muc_archive_gather(room_delete_stmts, &n);
+    muc_archive_gather(room_bury_stmts, &n);
+}
+
+void room_archive_init(struct room_archive *a, struct worker *w, int64_t owner, slice jid)
+{
+    *a = (struct room_archive){ .worker = w, .owner = owner, .jid = jid };
+}
+
+struct load {
+    struct room_history *history;
+    struct room_archive *archive;
+    uint32_t most;
+    room_history_done_fn *done;
+    void *arg;
+};
+
+static void muc_archive_add_row(const struct load *l, const struct store_batch *b, uint32_t row)
+{
+    struct worker *w = l->archive->worker;
+    struct stanza *st;
+    if (stanza_load(&st, store_text(b, 1, row, 2), w->xml, loop_scratch(w->loop)) != OK)
+        return; /* it was taken out of the archive */
+    struct room_post p = { .sender = stanza_to(st),
+                           .id = (uint64_t)store_int(b, 1, row, 0),
+                           .at_us = (uint64_t)store_int(b, 1, row, 1) };
+    p.st = stanza_readdress(st, (slice){ 0 }, SLICE(""));
+    room_history_add(l->history, &p, l->most, l->archive->jid);
+    stanza_unref(&p.st);
+    stanza_unref(&st);
+}
+
+static void muc_archive_loaded(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct load *l = arg;
+    if (result == STORE_OK)
+        l->archive->last_id = (uint64_t)store_int(b, 0, 0, 0);
+    for (uint32_t i = result == STORE_OK ? store_row_count(b, 1) : 0; i-- > 0;)
+        muc_archive_add_row(l, b, i);
+    l->done(l->archive, l->arg);
+    mem_free(&l);
+}
+
+void room_history_load(struct room_history *h, struct room_archive *a, uint32_t most,
+                       room_history_done_fn *done, void *arg)
+{
+    struct load *l = mem_new(struct load);
+    struct store_batch *b = store_read(a->worker->store, (uint64_t)a->owner);
+    *l = (struct load){ h, a, most, done, arg };
+    store_read_late(b, a->owner);
+    STORE_ADD(b, &read_last_id, STORE_ANY_ROWS, SV_I(a->owner));
+    STORE_ADD(b, &read_last, STORE_ANY_ROWS, SV_I(a->owner),
+              SV_I(most < LOAD_MAX ? most : LOAD_MAX));
+    store_submit(b, a->worker->loop, 0, muc_archive_loaded, l);
+}
+
+uint64_t room_archive_mint(struct room_archive *a) { return archive_mint(a->worker, &a->last_id); }
+
+const struct feature room_archive_feature = {
+    .name = "muc-archive",
+    .iq = room_archive_rules,
+    .schema = &schema,
+    .settings = (struct setting *const[]){ &muc_recording_queue, NULL },
+    .metrics = muc_recording_metrics,
+    .alarms = (struct alarm *const[]){ &muc_recording_alarm, NULL },
+    .logs = (struct log_area *const[]){ &muc_archive_log, NULL },
+    .start = muc_archive_start,
+    .worker_start = muc_archive_worker_start,
+    .worker_ended = muc_archive_worker_ended,
+    .messages = (const struct message_row *const[]){ &archive_doomed_message, NULL },
+};

@@ -1,0 +1,16 @@
+/* bury: tombstones in the archive of a room (XEP-0424 §5, XEP-0425). The id of a retracted
+ * message is that of its stanza-id, so it is one row. The row is changed only if it is still as it
+ * was read. room_archive_bury() is in muc/archive/archive.h. */
+#pragma once
+#include "base/slice.h"
+
+struct recorder;
+struct stanza;
+struct store_stmt;
+
+extern struct store_stmt *const room_bury_stmts[];
+/* Memory only, when the node ends: frees burials that wait to be tried again. */
+void burials_end(struct recorder *r);
+/* The tombstone for a message: its addresses, its id, what the room said about its author, and this
+ * XML text instead of the content. The caller owns it. */
+struct stanza *room_tombstone(const struct stanza *st, slice xml);

@@ -1,0 +1,451 @@
+#include "muc/operate/administrators.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "home/duty.h"
+#include "home/node.h"
+#include "home/question.h"
+#include "home/worker.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/guest.h"
+#include "muc/muc.h"
+#include "muc/operate/operate.h"
+#include "muc/people/affiliation.h"
+#include "muc/people/occupant.h"
+#include "muc/people/show.h"
+#include "muc/room/room.h"
+#include "muc/room/rooms.h"
+#include "muc/room/settings.h"
+#include "store/store.h"
+#include "xmpp/muc.h"
+#include <stdatomic.h>
+
+/* The changes of the list, of the set and of the setting are told by worker 0 alone, so that one
+ * follows the other. */
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE room_administrator(jid TEXT PRIMARY KEY, nick TEXT NOT NULL, "
+      "description TEXT NOT NULL) WITHOUT ROWID",
+      "CREATE TABLE room_administrator(jid TEXT PRIMARY KEY, nick TEXT NOT NULL, "
+      "description TEXT NOT NULL)" },
+    { 0 },
+};
+static struct store_stmt list_stmt = {
+    .name = "room_administrator.list",
+    .sql = "SELECT jid, nick, description FROM room_administrator ORDER BY jid",
+    .params = "",
+    .cols = "ttt",
+};
+/* One who is there already keeps what is not given (NULL). */
+static struct store_stmt put_stmt = {
+    .name = "room_administrator.put",
+    .sql = "INSERT INTO room_administrator(jid, nick, description) "
+           "SELECT $1, COALESCE($2, ''), COALESCE($3, '') "
+           "WHERE EXISTS(SELECT 1 FROM room_administrator WHERE jid = $1) "
+           "OR (SELECT COUNT(*) FROM room_administrator) < $4 "
+           "ON CONFLICT(jid) DO UPDATE SET nick = COALESCE($2, room_administrator.nick), "
+           "description = COALESCE($3, room_administrator.description)",
+    .params = "tTTi",
+    .cols = "",
+};
+static struct store_stmt delete_stmt = {
+    .name = "room_administrator.del",
+    .sql = "DELETE FROM room_administrator WHERE jid = $1",
+    .params = "t",
+    .cols = "",
+};
+static const struct store_schema schema = {
+    .feature = "muc_administrators",
+    .migrations = migrations,
+    .stmts = (struct store_stmt *const[]){ &list_stmt, &put_stmt, &delete_stmt, NULL },
+};
+
+/* The set: immutable once it is published; freed when every worker has passed by after it was
+ * replaced. */
+struct set {
+    struct arena *arena;
+    struct map members; /* a set of slices, in the arena */
+};
+
+static _Atomic(struct set *) current;
+static _Atomic(struct node *) node; /* while it runs */
+
+static struct set *set_read(const struct store_batch *b, unsigned stmt)
+{
+    struct arena *arena = arena_create(0);
+    struct set *s = arena_new(arena, struct set, 1);
+    uint32_t count = store_row_count(b, stmt);
+    slice *jid = arena_new(arena, slice, count + 1);
+
+    s->arena = arena;
+    map_init(&s->members, map_key_slice);
+    for (uint32_t i = 0; i < count; i++) {
+        jid[i] = slice_dup(arena, store_text(b, stmt, i, 0));
+        map_put(&s->members, &jid[i]);
+    }
+    return s;
+}
+
+static void set_free(struct set *s)
+{
+    if (s == NULL)
+        return;
+    struct arena *arena = s->arena;
+    map_fini(&s->members);
+    arena_destroy(&arena);
+}
+
+static bool set_has(const struct set *s, slice bare)
+{
+    return s != NULL && map_get(&s->members, bare) != NULL;
+}
+
+bool muc_is_administrator(slice bare)
+{
+    return setting_bool(&muc_administrators_enabled) &&
+           set_has(atomic_load_explicit(&current, memory_order_acquire), bare);
+}
+
+bool muc_may_create(const struct node *n, slice bare)
+{
+    slice local, domain;
+    bool ours = slice_cut(bare, '@', &local, &domain) && node_serves(n, domain);
+    if (muc_is_administrator(bare))
+        return true;
+    if (ours && guest_is(bare)) /* who could not configure it, and would be its owner */
+        return false;
+    switch ((enum muc_creators)setting_int(&muc_create)) {
+    case CREATE_ADMINISTRATORS:
+        return false;
+    case CREATE_ACCOUNTS:
+        return ours;
+    default:
+        return ours || !setting_bool(&muc_create_home);
+    }
+}
+
+/* Telling the rooms. */
+
+struct news {
+    struct set *was, *is;
+    struct command_call *call; /* NULL: nobody waits */
+    const char *said;
+};
+
+/* One occupant whose affiliation is not what it should be; false: there is none. */
+static bool settle_one(struct room *r, const struct news *n)
+{
+    static const struct show plain;
+    LIST_EACH (it, &r->occupants) {
+        const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        slice bare = seat_bare(occupant_seat(o));
+        if (!set_has(n->was, bare) && !set_has(n->is, bare))
+            continue;
+        if (room_affiliation(r, bare) == (enum affiliation)o->affiliation)
+            continue;
+        bare = slice_dup(loop_scratch(r->worker->loop), bare);
+        room_affiliation_changed(r, bare, &plain);
+        return true;
+    }
+    return false;
+}
+
+static void tell_room(struct room *r, void *arg)
+{
+    room_pin(r);
+    while (settle_one(r, arg))
+        ;
+    room_unpin(r);
+}
+
+/* The news stay where they are until all workers have heard of them. */
+struct news_sent {
+    void *news;
+};
+
+static void news_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)from;
+    rooms_each(w, tell_room, ((const struct news_sent *)message)->news);
+}
+
+static const struct message_field news_fields[] = { F_LOCAL(struct news_sent, news), { 0 } };
+static const struct message_row news_message = {
+    .id = 86,
+    .scope = MESSAGE_PROCESS,
+    .name = "administrators",
+    .size = sizeof(struct news_sent),
+    .fields = news_fields,
+    .run = news_run,
+};
+
+static void administrators_told(struct worker *w, void *arg)
+{
+    struct news *n = arg;
+    (void)w;
+    if (n->was != n->is)
+        set_free(n->was);
+    if (n->call != NULL)
+        command_done(n->call, "%s", n->said);
+    mem_free(&n);
+}
+
+/* At the home of DUTY_ROOMS. */
+static void administrators_tell(struct worker *w, const struct news *what)
+{
+    struct news *n = mem_alloc(sizeof *n);
+    *n = *what;
+    each_home(w, &news_message, &(struct news_sent){ n },
+              &(struct asker){ .done = administrators_told, .arg = n });
+}
+
+static void administrators_switched_here(struct worker *w, void *arg)
+{
+    struct set *now = atomic_load(&current);
+    (void)arg;
+    administrators_tell(w, &(struct news){ .was = now, .is = now });
+}
+
+void administrators_switched(const struct setting *s)
+{
+    struct node *n = atomic_load(&node);
+    (void)s;
+    if (n != NULL)
+        node_call(n, duty_home(n, DUTY_ROOMS), administrators_switched_here, NULL);
+}
+
+/* The list was read or changed: it is the last statement of the batch. At the home of DUTY_ROOMS.
+ */
+static void administrators_publish(struct worker *w, const struct store_batch *b, unsigned stmt,
+                                   struct command_call *call, const char *said)
+{
+    struct set *is = set_read(b, stmt);
+    struct set *was = atomic_exchange(&current, is);
+    administrators_tell(w, &(struct news){ was, is, call, said });
+}
+
+static void administrators_loaded(void *arg, enum store_result result, const struct store_batch *b)
+{
+    if (result == STORE_OK)
+        administrators_publish(arg, b, 0, NULL, NULL);
+    else
+        log_error(&log_muc, LOG_EV("administrators.not_read"),
+                  LOG_C("why", store_result_name(result)),
+                  LOG_C("hint",
+                        "group chat has no administrators until a restart; see alarm store.down"));
+}
+
+static void administrators_worker_start(struct worker *w)
+{
+    if (!duty_is_here(w, DUTY_ROOMS))
+        return;
+    struct store_batch *b = store_read(w->store, 0);
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_run(b, administrators_loaded,
+              w); /* the loop does not run yet: they are known before anybody asks */
+    atomic_store(&node, w->node);
+}
+
+static void administrators_worker_stop(struct worker *w)
+{
+    if (duty_is_here(w, DUTY_ROOMS))
+        atomic_store(&node, NULL);
+}
+
+static void administrators_worker_ended(struct worker *w)
+{
+    if (duty_is_here(w, DUTY_ROOMS))
+        set_free(atomic_exchange(&current, NULL));
+}
+
+/* A later account with that name is another user. */
+static void administrators_removing(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(a->jid));
+}
+
+static void administrators_account_deleted(struct worker *w, slice bare)
+{
+    if (!duty_is_here(w, DUTY_ROOMS) || !set_has(atomic_load(&current), bare))
+        return;
+    struct store_batch *b = store_read(w->store, 0);
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, w->loop, 0, administrators_loaded, w);
+}
+
+/* Commands. A task is in the arena of its call. */
+
+struct task {
+    struct command_call *call;
+    struct worker *worker; /* the home of DUTY_ROOMS */
+    slice jid;
+};
+
+static struct store_val text_or_null(slice text) { return text.ptr == NULL ? SV_NULL : SV_T(text); }
+
+static void administrators_added(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    if (result != STORE_OK)
+        command_fail(t->call, err_of_store(result), "it could not be stored");
+    else if (store_changed(b, 0) == 0)
+        command_fail(t->call, E_LIMIT,
+                     "there are %d administrators of group chat, as many as "
+                     "there may be; `room-admin del` removes one",
+                     ADMINISTRATORS_MAX);
+    else
+        administrators_publish(t->worker, b, 1, t->call,
+                               arena_printf(t->call->arena,
+                                            "%.*s is an administrator of group chat%s",
+                                            SLICE_ARG(t->jid),
+                                            setting_bool(&muc_administrators_enabled)
+                                                ? ""
+                                                : ", once muc.administrators-enabled is on"));
+}
+
+static void add_known(void *arg)
+{
+    struct task *t = arg;
+    struct store_batch *b = store_write(t->worker->store, 0);
+    STORE_ADD(b, &put_stmt, STORE_ANY_ROWS, SV_T(t->jid),
+              text_or_null(command_arg(t->call, "nick")),
+              text_or_null(command_arg(t->call, "description")), SV_I(ADMINISTRATORS_MAX));
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, t->worker->loop, 0, administrators_added, t);
+}
+
+static struct task *administrators_task_new(struct command_call *call)
+{
+    struct task *t = arena_new(call->arena, struct task, 1);
+    *t = (struct task){ call, call->worker, command_arg(call, "jid") };
+    return t;
+}
+
+static void administrators_run_add(struct command_call *call)
+{
+    struct task *t = administrators_task_new(call);
+    operate_with_known(call, t->jid, add_known, t);
+}
+
+static void administrators_deleted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    if (result != STORE_OK)
+        command_fail(t->call, err_of_store(result), "it could not be deleted");
+    else if (store_changed(b, 0) == 0)
+        command_fail(t->call, E_NOTFOUND, "%.*s is no administrator of group chat",
+                     SLICE_ARG(t->jid));
+    else
+        administrators_publish(t->worker, b, 1, t->call,
+                               arena_printf(t->call->arena,
+                                            "%.*s is no administrator of group chat any more",
+                                            SLICE_ARG(t->jid)));
+}
+
+static void administrators_run_del(struct command_call *call)
+{
+    struct task *t = administrators_task_new(call);
+    struct store_batch *b = store_write(t->worker->store, 0);
+    STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(t->jid));
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, t->worker->loop, 0, administrators_deleted, t);
+}
+
+static void administrators_listed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "the list cannot be read");
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        command_row(call);
+        command_text(call, "jid", store_text(b, 0, i, 0));
+        command_text(call, "nick", store_text(b, 0, i, 1));
+        command_text(call, "description", store_text(b, 0, i, 2));
+    }
+    command_done(call, "%s",
+                 setting_bool(&muc_administrators_enabled)
+                     ? ""
+                     : "muc.administrators-enabled is off: they are ordinary users");
+}
+
+static void administrators_run_list(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    struct store_batch *b = store_read(w->store, 0);
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, w->loop, 0, administrators_listed, call);
+}
+
+static const struct command_arg add_args[] = {
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_BARE,
+      .doc = "address of a user: name@domain" },
+    { .name = "nick",
+      .kind = ARG_OPTION,
+      .max = ADMINISTRATOR_TEXT_MAX,
+      .doc = "nickname, for the list" },
+    { .name = "description",
+      .kind = ARG_OPTION,
+      .max = ADMINISTRATOR_TEXT_MAX,
+      .doc = "a note about the user, for the list" },
+    { 0 },
+};
+static const struct command_arg del_args[] = {
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_BARE,
+      .doc = "address of a user: name@domain" },
+    { 0 },
+};
+static struct command add_command = {
+    .name = "room-admin add",
+    .effect = COMMAND_CHANGES,
+    .args = add_args,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_ROOMS,
+    .run = administrators_run_add,
+    .doc = "Makes a user an administrator of group chat. Administrators are owners of every room. "
+           "If the user is one already, changes nickname and description.",
+};
+static struct command del_command = {
+    .name = "room-admin del",
+    .effect = COMMAND_CHANGES,
+    .args = del_args,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_ROOMS,
+    .run = administrators_run_del,
+    .doc = "Removes an administrator of group chat, at once.",
+};
+static struct command list_command = {
+    .name = "room-admin list",
+    .effect = COMMAND_READS,
+    .run = administrators_run_list,
+    .doc = "Shows the administrators of group chat.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_JID, .doc = "the administrator" },
+            { .name = "nick", .doc = "nickname" },
+            { .name = "description", .doc = "a note" },
+            { 0 } },
+};
+
+const struct feature muc_administrators_feature = {
+    .name = "muc_administrators",
+    .parts = PART_ROOM,
+    .schema = &schema,
+    .commands = (struct command *const[]){ &add_command, &del_command, &list_command, NULL },
+    .worker_start = administrators_worker_start,
+    .worker_stop = administrators_worker_stop,
+    .worker_ended = administrators_worker_ended,
+    .remove = administrators_removing,
+    .account_deleted = administrators_account_deleted,
+    .messages = (const struct message_row *const[]){ &news_message, NULL },
+};

@@ -1,0 +1,685 @@
+#include "muc/operate/file_import.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "codec/xml_read.h"
+#include "home/worker.h"
+#include "im/account.h"
+#include "im/archive.h"
+#include "im/command_run.h"
+#include "io/work.h"
+#include "muc/archive/archive.h"
+#include "muc/operate/file_export.h"
+#include "muc/operate/operate.h"
+#include "muc/parts/hats.h"
+#include "muc/parts/vcard.h"
+#include "muc/room/config.h"
+#include "muc/room/config_form.h"
+#include "muc/room/config_sealed.h"
+#include "muc/room/metrics.h"
+#include "muc/room/room.h"
+#include "muc/room/room_line.h"
+#include "muc/room/rooms.h"
+#include "muc/room/settings.h"
+#include "muc/state/store.h"
+#include "store/store.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+enum { READ_BYTES = 64 * 1024 };
+#define AHEAD_US 86400000000ull /* of our clock that an archive id may be */
+
+/* What is read of the file. Touched by a helper thread while the work is with it. */
+struct source {
+    int fd;
+    char *bytes;
+    size_t from, len, cap; /* the part that is not used yet */
+    bool end;
+    uint64_t line;
+};
+
+struct import {
+    struct work work;
+    struct command_call *call;
+    struct worker *worker; /* whose loop it is on: of the call, then the home of the room */
+    const char *path;
+    struct source in;
+    struct xml_work *xml;
+    struct arena *arena, *lasting;       /* of a step; as long as this */
+    struct map seen;                     /* struct person: who has an affiliation */
+    struct room_line room, *hats, *step; /* step: affiliations and messages to store */
+    uint64_t affiliations, affiliations_max, messages, last_id;
+    uint32_t hat_count;
+    enum room_line_type last_type;
+    slice card;
+    uint32_t step_count;
+    bool ended, storing; /* storing: the second time */
+    enum err e;          /* of the step */
+    struct why why;
+    int64_t owner;
+    struct room *target; /* pinned */
+    uint64_t told_us;
+};
+
+/* On a helper thread. */
+
+static enum err room_import_read_more(struct source *in, struct why *why)
+{
+    if (in->from > 0 && in->len > 0)
+        memmove(in->bytes, in->bytes + in->from, in->len);
+    in->from = 0;
+    if (in->len + READ_BYTES > in->cap) {
+        in->cap = 2 * in->cap + READ_BYTES;
+        in->bytes = mem_realloc(in->bytes, in->cap);
+    }
+    for (;;) {
+        ssize_t n = read(in->fd, in->bytes + in->len, READ_BYTES);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            why_set(why, "it cannot be read: %s", strerror(errno));
+            return E_IO;
+        }
+        in->end = n == 0;
+        in->len += (size_t)n;
+        return OK;
+    }
+}
+
+/* E_EOF: there is none. */
+static enum err next_line(struct source *in, slice *out, struct why *why)
+{
+    for (;;) {
+        const char *at = in->len == 0 ? NULL : in->bytes + in->from;
+        const char *nl = in->len == 0 ? NULL : memchr(at, '\n', in->len);
+        if (nl != NULL || (in->end && in->len > 0)) {
+            *out = (slice){ at, nl != NULL ? (size_t)(nl - at) : in->len };
+            size_t used = out->len + (nl != NULL);
+            in->from += used;
+            in->len -= used;
+            in->line++;
+            return OK;
+        }
+        if (in->end)
+            return E_EOF;
+        if (in->len > ROOM_LINE_MAX) {
+            why_set(why, "found a line of more than %d bytes", ROOM_LINE_MAX);
+            return E_LIMIT;
+        }
+        enum err e = room_import_read_more(in, why);
+        if (e != OK)
+            return e;
+    }
+}
+
+struct person {
+    slice jid;
+};
+static slice person_key(const void *item) { return ((const struct person *)item)->jid; }
+
+static void keep_room(struct import *x, const struct room_line *l)
+{
+    x->room = *l;
+    x->room.jid = slice_dup(x->lasting, l->jid);
+    x->room.creator = slice_dup(x->lasting, l->creator);
+    x->room.config = slice_dup(x->lasting, l->config);
+    x->room.subject = slice_dup(x->lasting, l->subject);
+}
+
+static bool take_affiliation(struct import *x, const struct room_line *l)
+{
+    if (++x->affiliations > x->affiliations_max) {
+        why_set(&x->why, "found more affiliations than muc.affiliations-max, which is %llu",
+                (unsigned long long)x->affiliations_max);
+        return false;
+    }
+    if (x->storing) { /* was checked */
+        x->step[x->step_count++] = *l;
+        return true;
+    }
+    if (map_get(&x->seen, l->jid) != NULL) {
+        why_set(&x->why, "found %.*s twice", SLICE_ARG(l->jid));
+        return false;
+    }
+    struct person *p = arena_new(x->lasting, struct person, 1);
+    p->jid = slice_dup(x->lasting, l->jid);
+    map_put(&x->seen, p);
+    return true;
+}
+
+static bool take_hat(struct import *x, const struct room_line *l)
+{
+    if (x->storing) /* was checked, and is kept */
+        return true;
+    if (x->hat_count == ROOM_HATS_MAX || !room_hat_is_right(l->uri, l->title)) {
+        why_set(&x->why, "allowed: at most %d hats, which are URIs with titles", ROOM_HATS_MAX);
+        return false;
+    }
+    struct room_line *h = &x->hats[x->hat_count++];
+    *h = *l;
+    h->jid = slice_dup(x->lasting, l->jid);
+    h->uri = slice_dup(x->lasting, l->uri);
+    h->title = slice_dup(x->lasting, l->title);
+    return true;
+}
+
+static bool take_card(struct import *x, const struct room_line *l)
+{
+    if (!room_vcard_is_right(l->card, x->arena)) {
+        why_set(&x->why, "\"vcard\": allowed: a vCard of at most 256 KiB");
+        return false;
+    }
+    if (!x->storing)
+        x->card = slice_dup(x->lasting, l->card);
+    return true;
+}
+
+static bool message_fits(struct import *x, const struct room_line *l)
+{
+    if (!slice_eq(l->jid, x->room.jid))
+        why_set(&x->why, "\"stanza\": found a message from %.*s, allowed: from the room",
+                SLICE_ARG(l->jid));
+    else if (l->id <= x->last_id)
+        why_set(&x->why, "\"id\": found %llu behind %llu, allowed: rising ones",
+                (unsigned long long)l->id, (unsigned long long)x->last_id);
+    else if (l->id > clock_wall_us() + AHEAD_US)
+        why_set(&x->why, "\"id\": found %llu, which is in the future", (unsigned long long)l->id);
+    else
+        return true;
+    return false;
+}
+
+static bool take_message(struct import *x, const struct room_line *l)
+{
+    if (!message_fits(x, l))
+        return false;
+    x->last_id = l->id;
+    x->messages++;
+    if (x->storing)
+        x->step[x->step_count++] = *l;
+    return true;
+}
+
+static bool is_end(struct import *x, const struct room_line *l)
+{
+    x->ended = l->affiliations == x->affiliations && l->messages == x->messages;
+    if (!x->ended)
+        why_set(&x->why,
+                "found the end of %llu affiliations and %llu messages behind %llu and %llu",
+                (unsigned long long)l->affiliations, (unsigned long long)l->messages,
+                (unsigned long long)x->affiliations, (unsigned long long)x->messages);
+    return x->ended;
+}
+
+/* One room, its affiliations, its hats, one card, its messages, the end. */
+static bool in_order(const struct import *x, const struct room_line *l)
+{
+    if (x->in.line == 1 || l->type == LINE_ROOM)
+        return x->in.line == 1 && l->type == LINE_ROOM;
+    return l->type > x->last_type ||
+           (l->type == x->last_type && l->type != LINE_CARD && l->type != LINE_END);
+}
+
+static bool room_import_take(struct import *x, const struct room_line *l)
+{
+    if (!in_order(x, l)) {
+        why_set(&x->why, "allowed: one room, its affiliations, hats, card, messages, the end");
+        return false;
+    }
+    x->last_type = l->type;
+    switch (l->type) {
+    case LINE_ROOM:
+        if (!x->storing)
+            keep_room(x, l);
+        return true;
+    case LINE_AFFILIATION:
+        return take_affiliation(x, l);
+    case LINE_HAT:
+        return take_hat(x, l);
+    case LINE_CARD:
+        return take_card(x, l);
+    case LINE_MESSAGE:
+        return take_message(x, l);
+    case LINE_END:
+        return is_end(x, l);
+    }
+    return false;
+}
+
+static enum err room_import_open_file(struct import *x)
+{
+    if (x->in.fd < 0)
+        x->in.fd = open(x->path, O_RDONLY | O_CLOEXEC);
+    else if (lseek(x->in.fd, 0, SEEK_SET) < 0) { /* the second time */
+        close(x->in.fd);
+        x->in.fd = -1;
+    }
+    if (x->in.fd >= 0)
+        return OK;
+    why_set(&x->why, "%s", strerror(errno));
+    return E_IO;
+}
+
+static void step_run(struct work *w)
+{
+    struct import *x = CONTAINER_OF(w, struct import, work);
+    size_t bytes = 0;
+    slice text;
+
+    arena_reset(x->arena);
+    x->step_count = 0;
+    x->e = x->in.line == 0 ? room_import_open_file(x) : OK;
+    for (unsigned n = 0; x->e == OK && n < ROOM_FILE_STEP_ROWS && bytes < ROOM_FILE_STEP_BYTES;
+         n++) {
+        struct room_line l;
+        x->e = next_line(&x->in, &text, &x->why);
+        if (x->e != OK)
+            return;
+        bytes += text.len;
+        x->e = room_line_read(&l, text, x->xml, x->arena, &x->why);
+        if (x->e == OK && !room_import_take(x, &l))
+            x->e = E_SYNTAX;
+    }
+}
+
+static void close_run(struct work *w)
+{
+    struct import *x = CONTAINER_OF(w, struct import, work);
+    if (x->in.fd >= 0)
+        close(x->in.fd);
+}
+
+/* On x->worker. */
+
+static void closed(struct work *w)
+{
+    struct import *x = CONTAINER_OF(w, struct import, work);
+    mem_free(&x->in.bytes);
+    map_fini(&x->seen);
+    xml_work_destroy(&x->xml);
+    arena_destroy(&x->arena);
+    arena_destroy(&x->lasting);
+    room_file_end();
+    mem_free(&x);
+}
+
+/* The call has ended. */
+static void import_free(struct import *x)
+{
+    x->work.run = close_run;
+    x->work.done = closed;
+    if (work_submit(x->worker->work, x->worker->loop, &x->work) == OK)
+        return;
+    close_run(&x->work);
+    closed(&x->work);
+}
+
+static void fail_line(struct import *x)
+{
+    if (x->e == E_EOF)
+        command_fail(x->call, E_SYNTAX, "%s: the end is missing; nothing was changed", x->path);
+    else if (x->in.line == 0)
+        command_fail(x->call, x->e, "%s: %s", x->path, x->why.text);
+    else
+        command_fail(x->call, x->e, "%s: line %llu: %s; nothing was changed", x->path,
+                     (unsigned long long)x->in.line, x->why.text);
+    import_free(x);
+}
+
+static void room_import_fail(struct import *x, enum err e, const char *text)
+{
+    command_fail(x->call, e, "%.*s: %s; nothing was changed", SLICE_ARG(x->room.jid), text);
+    import_free(x);
+}
+
+/* What was stored goes. The call has ended. */
+
+static struct store_stmt note_stmt = {
+    .name = "room.import-note",
+    .sql = "INSERT INTO room_import(owner, until) VALUES($1, $2)",
+    .params = "ii",
+    .cols = "",
+};
+static struct store_stmt unnote_stmt = {
+    .name = "room.import-unnote",
+    .sql = "DELETE FROM room_import WHERE owner = $1",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt doom_stmt = {
+    .name = "room.import-doom",
+    .sql = "INSERT INTO muc_doomed(owner, until) SELECT owner, until FROM room_import "
+           "WHERE owner = $1 ON CONFLICT(owner) DO NOTHING",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt doom_all_stmt = {
+    .name = "room.import-doom-all",
+    .sql = "INSERT INTO muc_doomed(owner, until) SELECT owner, until FROM room_import "
+           "WHERE owner > 0 ON CONFLICT(owner) DO NOTHING",
+    .params = "",
+    .cols = "",
+};
+static struct store_stmt unnote_all_stmt = {
+    .name = "room.import-unnote-all",
+    .sql = "DELETE FROM room_import",
+    .params = "",
+    .cols = "",
+};
+
+static struct store_stmt forget_stmt = {
+    .name = "room.import-forget",
+    .sql = "DELETE FROM room_affiliation WHERE room = $1",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt forget_all_stmt = {
+    .name = "room.import-forget-all",
+    .sql = "DELETE FROM room_affiliation WHERE room IN (SELECT owner FROM room_import)",
+    .params = "",
+    .cols = "",
+};
+
+static void undone(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct import *x = arg;
+    (void)b;
+    if (result == STORE_OK)
+        room_archive_remove(x->worker, x->owner); /* else the next start finds the note */
+    import_free(x);
+}
+
+static void undo(struct import *x)
+{
+    struct store_batch *b = store_write(x->worker->store, (uint64_t)x->owner);
+    STORE_ADD(b, &doom_stmt, STORE_ANY_ROWS, SV_I(x->owner));
+    STORE_ADD(b, &forget_stmt, STORE_ANY_ROWS, SV_I(x->owner));
+    STORE_ADD(b, &unnote_stmt, STORE_ANY_ROWS, SV_I(x->owner));
+    store_submit(b, x->worker->loop, 0, undone, x);
+}
+
+static void fail_storing(struct import *x, enum err e, const char *text)
+{
+    command_fail(x->call, e, "%.*s: %s; nothing was changed", SLICE_ARG(x->room.jid), text);
+    undo(x);
+}
+
+/* The end: the room itself. */
+
+static struct store_stmt room_stmt = {
+    .name = "room.import",
+    .sql = "INSERT INTO room(id, jid, domain, name, listed, secret, config, subject, creator,"
+           " created_us) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10"
+           " WHERE (SELECT count(*) FROM room) < $11",
+    .params = "itttibtttii",
+    .cols = "",
+};
+static struct store_stmt person_stmt = {
+    .name = "room.import-affiliation",
+    .sql = "INSERT INTO room_affiliation(room, jid, affiliation, nick, reason, follows)"
+           " VALUES($1, $2, $3, $4, $5, $6)",
+    .params = "ititti",
+    .cols = "",
+};
+
+static void room_import_committed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct import *x = arg;
+    struct room *r = x->target;
+    (void)b;
+    if (result == STORE_OK) {
+        room_load(r);
+        metric_add(&rooms_persistent_metric, 1);
+        log_info(&log_muc, LOG_EV("room.imported"), LOG_S("room", x->room.jid),
+                 LOG_I("messages", x->messages));
+        command_done(x->call, "room %.*s imported: affiliations %llu, messages %llu",
+                     SLICE_ARG(x->room.jid), (unsigned long long)x->affiliations,
+                     (unsigned long long)x->messages);
+        room_unpin(r);
+        import_free(x);
+        return;
+    }
+    rooms_release(x->room.creator);
+    actor_loaded(&r->actor, E_NOTFOUND);
+    room_unpin(r);
+    fail_storing(x, err_of_store(result),
+                 result == STORE_CONFLICT ? "muc.persistent-max allows no more rooms"
+                                          : "the database does not answer");
+}
+
+static void room_import_add_room(struct store_batch *b, const struct import *x)
+{
+    struct room_config c;
+    struct buf text;
+    struct arena *tmp = loop_scratch(x->worker->loop);
+    room_config_load(&c, x->room.config, tmp);
+    c.persistent = true;
+    buf_init(&text, ROOM_STORED_MAX);
+    room_config_seal(&text, &c, x->room.jid, tmp);
+    slice name = c.text[ROOM_NAME].ptr == NULL ? SLICE("") : c.text[ROOM_NAME];
+    STORE_ADD(b, &room_stmt, 1, SV_I(x->owner), SV_T(x->room.jid),
+              SV_T(jid_split(x->room.jid).domain), SV_T(name), SV_I(c.listed),
+              SV_B(((slice){ (const char *)x->room.secret, sizeof x->room.secret })),
+              SV_T(buf_slice(&text)), SV_T(x->room.subject), SV_T(x->room.creator),
+              SV_I(x->room.at_us), SV_I(setting_int(&muc_persistent_max)));
+    buf_fini(&text);
+}
+
+/* Nobody makes a room of that name from here: what comes for it waits. */
+static void room_import_store_room(struct room *r, struct import *x)
+{
+    struct store_batch *b = store_write(x->worker->store, (uint64_t)x->owner);
+    room_pin(r);
+    x->target = r;
+    actor_become(&r->actor, ACTOR_LOADING);
+    room_import_add_room(b, x);
+    for (uint32_t i = 0; i < x->hat_count; i++)
+        room_hat_store(b, x->owner, x->hats[i].jid, x->hats[i].uri, x->hats[i].title);
+    if (x->card.len > 0)
+        room_vcard_put(b, x->owner, x->card, loop_scratch(x->worker->loop));
+    STORE_ADD(b, &unnote_stmt, 1, SV_I(x->owner));
+    store_submit(b, x->worker->loop, 0, room_import_committed, x);
+}
+
+static void reached_last(struct room *r, enum err e, void *arg)
+{
+    struct import *x = arg;
+    struct why why;
+    if (e != OK)
+        fail_storing(x, e, err_text(e));
+    else if (r->state != ACTOR_ABSENT)
+        fail_storing(x, E_EXISTS, "somebody made a room of that name meanwhile");
+    else if (!rooms_reserve(x->room.creator, &why))
+        fail_storing(x, E_LIMIT, why.text);
+    else
+        room_import_store_room(r, x);
+}
+
+/* Its affiliations and messages. */
+
+static void room_import_next_step(struct import *x);
+
+static void room_import_tell(struct import *x)
+{
+    uint64_t now = loop_now_us(x->worker->loop);
+    if (now - x->told_us < (uint64_t)ROOM_FILE_TELL_MS * 1000)
+        return;
+    x->told_us = now;
+    log_info(&log_muc, LOG_EV("room.import"), LOG_S("room", x->room.jid),
+             LOG_C("step", x->storing ? "store" : "check"), LOG_I("messages", x->messages));
+}
+
+static void step_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct import *x = arg;
+    (void)b;
+    if (result != STORE_OK)
+        fail_storing(x, err_of_store(result), "the database does not take it");
+    else if (x->e == E_EOF)
+        operate_reach(x->worker, x->room.jid, reached_last, x);
+    else
+        room_import_next_step(x);
+}
+
+static void room_import_add_line(struct store_batch *b, const struct import *x,
+                                 const struct room_line *l)
+{
+    if (l->type == LINE_AFFILIATION)
+        STORE_ADD(b, &person_stmt, 1, SV_I(x->owner), SV_T(l->jid), SV_I(l->affiliation),
+                  SV_T(l->nick), SV_T(l->reason), SV_I(l->follows));
+    else
+        archive_add(b, &(struct archive_message){
+                           .at_us = l->at_us,
+                           .rcpt = x->owner,
+                           .rcpt_entry = l->id,
+                           .flags = room_line_is_presence(l->stanza) ? ENTRY_HIDDEN : 0,
+                           .remote = l->sender,
+                           .stanza = l->stanza });
+}
+
+static void store_step(struct import *x)
+{
+    struct store_batch *b = store_write(x->worker->store, (uint64_t)x->owner);
+    for (uint32_t i = 0; i < x->step_count; i++)
+        room_import_add_line(b, x, &x->step[i]);
+    store_submit(b, x->worker->loop, 0, step_stored, x);
+}
+
+static void room_import_noted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct import *x = arg;
+    (void)b;
+    if (result != STORE_OK) {
+        room_import_fail(x, err_of_store(result), "the database does not answer");
+        return;
+    }
+    x->in = (struct source){ .fd = x->in.fd, .bytes = x->in.bytes, .cap = x->in.cap };
+    x->affiliations = x->messages = x->last_id = 0;
+    x->last_type = LINE_ROOM;
+    x->ended = false;
+    x->storing = true;
+    room_import_next_step(x);
+}
+
+/* The file is right as a whole: may there be such a room? */
+
+static void room_import_reached(struct room *r, enum err e, void *arg)
+{
+    struct import *x = arg;
+    if (e != OK || r->state == ACTOR_READY) {
+        x->worker = worker_here();
+        room_import_fail(x, e == OK ? E_EXISTS : e, e == OK ? "there is such a room" : err_text(e));
+        return;
+    }
+    x->worker = r->worker;
+    x->owner = room_new_id();
+    struct store_batch *b = store_write(x->worker->store, (uint64_t)x->owner);
+    STORE_ADD(b, &note_stmt, 1, SV_I(x->owner), SV_I(x->last_id));
+    store_submit(b, x->worker->loop, 0, room_import_noted, x);
+}
+
+static void room_import_checked(struct import *x)
+{
+    slice jid;
+    if (!setting_bool(&muc_persistent))
+        room_import_fail(x, E_DENIED, "muc.persistent is off");
+    else if (!command_address_ok(x->call, PARAM_ROOM, x->room.jid, &jid))
+        import_free(x); /* the call has failed */
+    else
+        operate_reach(x->worker, jid, room_import_reached, x);
+}
+
+static void room_import_step_done(struct work *w)
+{
+    struct import *x = CONTAINER_OF(w, struct import, work);
+    bool over = x->e == E_EOF && x->ended;
+    room_import_tell(x);
+    if (x->e != OK && !over && x->storing) {
+        command_fail(x->call, E_CONFLICT, "%s was changed meanwhile; nothing was imported",
+                     x->path);
+        undo(x);
+    } else if (x->e != OK && !over) {
+        fail_line(x);
+    } else if (x->storing) {
+        store_step(x);
+    } else if (over) {
+        room_import_checked(x);
+    } else {
+        room_import_next_step(x);
+    }
+}
+
+static void room_import_next_step(struct import *x)
+{
+    x->work.run = step_run;
+    x->work.done = room_import_step_done;
+    if (work_submit(x->worker->work, x->worker->loop, &x->work) == OK)
+        return;
+    if (x->storing)
+        fail_storing(x, E_AGAIN, "the server is too busy");
+    else
+        room_import_fail(x, E_AGAIN, "the server is too busy");
+}
+
+static void run_import(struct command_call *call)
+{
+    const char *path;
+    if (!room_file_begin(call, &path))
+        return;
+    struct import *x = mem_new(struct import);
+    x->call = call;
+    x->worker = call->worker;
+    x->path = path;
+    x->in.fd = -1;
+    x->xml = xml_work_create();
+    x->arena = arena_create(0);
+    x->lasting = arena_create(0);
+    x->affiliations_max = (uint64_t)setting_int(&muc_affiliations_max);
+    x->hats = arena_new(x->lasting, struct room_line, ROOM_HATS_MAX);
+    x->step = arena_new(x->lasting, struct room_line, ROOM_FILE_STEP_ROWS);
+    x->told_us = loop_now_us(x->worker->loop);
+    map_init(&x->seen, person_key);
+    room_import_next_step(x);
+}
+
+struct store_stmt *const room_import_stmts[] = {
+    &note_stmt,   &unnote_stmt,     &doom_stmt, &doom_all_stmt, &unnote_all_stmt,
+    &forget_stmt, &forget_all_stmt, &room_stmt, &person_stmt,   NULL
+};
+
+static void swept(void *arg, enum store_result result, const struct store_batch *b)
+{
+    if (result == STORE_OK && store_changed(b, 0) > 0)
+        room_archive_remove(arg, 0);
+}
+
+void room_import_start(struct worker *w)
+{
+    struct store_batch *b = store_write(w->store, 0);
+    store_add(b, &doom_all_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &forget_all_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &unnote_all_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, w->loop, 0, swept, w);
+}
+
+static const struct command_arg args[] = {
+    { .name = "file",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_PATH,
+      .check = param_is_absolute,
+      .form = PARAM_ABSOLUTE,
+      .doc = "file of `room export` on the server's host" },
+    { 0 },
+};
+struct command room_import_command = {
+    .name = "room import",
+    .effect = COMMAND_CHANGES,
+    .access = COMMAND_LOCAL,
+    .args = args,
+    .run = run_import,
+    .doc = "Creates a persistent room from a file of `room export`. Every line is checked before "
+           "anything is stored. An existing room is never changed.",
+};

@@ -1,0 +1,175 @@
+#include "muc/operate/operate_config.h"
+#include "base/arena.h"
+#include "muc/operate/operate.h"
+#include "muc/parts/owner.h"
+#include "muc/room/config.h"
+#include "muc/room/config_form.h"
+#include "muc/room/room.h"
+#include "muc/state/change.h"
+#include "xmpp/form.h"
+
+struct task {
+    struct command_call *call;
+    slice room;
+};
+
+static struct task *operate_config_task_new(struct command_call *call)
+{
+    struct task *t = arena_new(call->arena, struct task, 1);
+    t->call = call;
+    t->room = command_arg(call, "room");
+    return t;
+}
+
+/* room fields */
+
+static void show_field(const struct room_field *shown, void *arg)
+{
+    struct command_call *call = arg;
+    bool hides = shown->secret && shown->value.len > 0;
+    command_row(call);
+    command_text(call, "field", shown->name);
+    command_text(call, "value", hides ? SLICE("(not shown)") : shown->value);
+    command_text(call, "allowed", shown->allowed);
+    command_text(call, "meaning", shown->label);
+}
+
+static void fields(struct room *r, void *arg)
+{
+    struct task *t = arg;
+    room_config_each(&r->config, t->call->arena, show_field, t->call);
+    command_done(t->call, "%s", "");
+}
+
+static void run_fields(struct command_call *call)
+{
+    operate_visit(call, fields, operate_config_task_new(call));
+}
+
+/* room set, room unlock */
+
+static void operate_config_changed(struct room *r, enum err e, void *arg)
+{
+    struct task *t = arg;
+    (void)r;
+    if (e != OK)
+        operate_fail(t->call, t->room, e);
+    else
+        command_done(t->call, "%.*s is configured", SLICE_ARG(t->room));
+}
+
+static void set_in_turn(struct room *r, enum err e, void *arg)
+{
+    struct task *t = arg;
+    struct command_call *call = t->call;
+    struct room_config next;
+    struct room_delta d = { 0 };
+    struct form f;
+    struct why why;
+    if (e != OK) {
+        operate_fail(call, t->room, e);
+        return;
+    }
+    next = r->config;
+    next.own = NULL;
+    if (!room_config_set(&next, command_arg(call, "field"), command_arg(call, "value"), &f,
+                         call->arena))
+        command_fail(call, f.error == SE_ITEM_NOT_FOUND ? E_NOTFOUND : E_SYNTAX,
+                     "%.*s; `room fields %.*s` shows all, and what is allowed", SLICE_ARG(f.text),
+                     SLICE_ARG(t->room));
+    else if (!room_reconfigure(r, &next, &d, &why))
+        command_fail(call, E_DENIED, "%s", why.text);
+    else
+        room_commit(r, &d, operate_config_changed, t);
+}
+
+static void operate_config_set(struct room *r, void *arg) { room_turn(r, set_in_turn, arg); }
+
+static void operate_config_run_set(struct command_call *call)
+{
+    call->discreet = room_config_is_secret(command_arg(call, "field"));
+    operate_visit(call, operate_config_set, operate_config_task_new(call));
+}
+
+static void unlocked(struct room *r, enum err e, void *arg)
+{
+    struct task *t = arg;
+    (void)r;
+    if (e != OK)
+        operate_fail(t->call, t->room, e);
+    else
+        command_done(t->call, "%.*s is open", SLICE_ARG(t->room));
+}
+
+static void unlock_in_turn(struct room *r, enum err e, void *arg)
+{
+    struct task *t = arg;
+    struct room_delta d = { 0 };
+    struct why why;
+    if (e != OK)
+        operate_fail(t->call, t->room, e);
+    else if (!r->locked)
+        command_done(t->call, "%.*s was open already", SLICE_ARG(t->room));
+    else if (!room_reconfigure(r, &r->config, &d, &why))
+        command_fail(t->call, E_DENIED, "%s", why.text);
+    else
+        room_commit(r, &d, unlocked, t);
+}
+
+static void operate_config_unlock(struct room *r, void *arg) { room_turn(r, unlock_in_turn, arg); }
+
+static void run_unlock(struct command_call *call)
+{
+    operate_visit(call, operate_config_unlock, operate_config_task_new(call));
+}
+
+/* Rows. */
+
+static const struct command_arg room_args[] = {
+    { .name = "room", .kind = ARG_POSITIONAL, .type = PARAM_ROOM, .doc = "address of the room" },
+    { 0 },
+};
+static const struct command_arg set_args[] = {
+    { .name = "room", .kind = ARG_POSITIONAL, .type = PARAM_ROOM, .doc = "address of the room" },
+    { .name = "field",
+      .kind = ARG_POSITIONAL,
+      .doc = "name of the field in `room fields`, such as membersonly" },
+    { .name = "value",
+      .kind = ARG_POSITIONAL,
+      .doc = "its value; several values are separated by spaces" },
+    { 0 },
+};
+
+struct command room_fields_command = {
+    .name = "room fields",
+    .home = "room",
+    .effect = COMMAND_READS,
+    .args = room_args,
+    .run = run_fields,
+    .doc = "Shows the configuration of a room: fields, values and allowed values. `room set` "
+           "changes a field.",
+    .columns = (const struct command_column[]){ { .name = "field", .doc = "its name" },
+                                                { .name = "value", .doc = "its value" },
+                                                { .name = "allowed", .doc = "what is allowed" },
+                                                { .name = "meaning", .doc = "what it does" },
+                                                { 0 } },
+};
+struct command room_set_command = {
+    .name = "room set",
+    .effect = COMMAND_CHANGES,
+    .home = "room",
+    .args = set_args,
+    .run = operate_config_run_set,
+    .doc = "Changes one field of a room's configuration. Its owner can do the same with a client. "
+           "Occupants are notified. If the room is locked because it was not configured yet, this "
+           "unlocks it.",
+};
+struct command room_unlock_command = {
+    .name = "room unlock",
+    .effect = COMMAND_CHANGES,
+    .home = "room",
+    .args = room_args,
+    .run = run_unlock,
+    .doc = "Unlocks a new room that its owner has not configured. Others can then enter it. This "
+           "happens by itself after muc.lock-timeout.",
+};

@@ -1,0 +1,116 @@
+#include "muc/parts/absent.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "codec/xml_elem.h"
+#include "home/worker.h"
+#include "im/audience.h"
+#include "muc/people/affiliation.h"
+#include "muc/people/occupant.h"
+#include "muc/people/show.h"
+#include "muc/room/config.h"
+#include "muc/room/occupant_id.h"
+#include "muc/room/room.h"
+#include "xmpp/muc.h"
+#include "xmpp/nickname.h"
+#include "xmpp/ns.h"
+
+enum { ABSENT_MAX = 1000, SHOWN_BYTES_MAX = 16 * 1024 };
+
+struct showing {
+    struct room *room;
+    const struct seat *to; /* NULL: to all */
+    struct arena *tmp;
+    struct map here, shown; /* sets: bare JIDs that are here, nicknames that were shown */
+};
+
+static void absent_add(struct map *set, slice text, struct arena *tmp)
+{
+    slice *one = arena_new(tmp, slice, 1);
+    *one = text;
+    if (map_get(set, text) == NULL)
+        map_put(set, one);
+}
+
+/* false: there is no name that is the user's alone. */
+static bool absent_name_of(struct showing *s, const struct affiliate *a, slice *nick)
+{
+    const struct room *r = s->room;
+    struct jid j = jid_split(a->jid);
+    if (a->nick.len > 0) {
+        *nick = a->nick;
+    } else {
+        if (r->config.whois != WHOIS_ANYONE || j.local.len == 0 ||
+            nickname_enforce(j.local, s->tmp, nick) != OK)
+            return false;
+        if (room_reserved(r, nickname_key(*nick, s->tmp)) != NULL)
+            return false;
+    }
+    return room_occupant(r, *nick, s->tmp) == NULL && map_get(&s->shown, *nick) == NULL;
+}
+
+static struct stanza *absent_presence_of(const struct room *r, const struct affiliate *a,
+                                         slice nick, slice jid)
+{
+    slice from = room_address(r, nick, loop_scratch(r->worker->loop));
+    char id[OCCUPANT_ID_LEN + 1];
+    struct buf xml;
+    buf_init(&xml, SHOWN_BYTES_MAX);
+    buf_printf(&xml, "<x xmlns='" NS_MUC_USER "'><item affiliation='%.*s' role='none'",
+               SLICE_ARG(affiliation_name((enum affiliation)a->affiliation)));
+    xml_add_attr(&xml, "jid", jid);
+    buf_lit(&xml, "/></x>");
+    occupant_id_write(&xml, occupant_id(id, r->secret, a->jid)); /* XEP-0421 §4: in all presence */
+    struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, from, (slice){ "", 0 },
+                                    (slice){ 0 }, buf_slice(&xml));
+    buf_fini(&xml);
+    return st;
+}
+
+static void absent_send_all(struct room *r, const struct affiliate *a, slice nick)
+{
+    for (unsigned with_jid = 0; with_jid <= 1; with_jid++) {
+        unsigned whom = room_seeing(r, with_jid);
+        if (whom == 0)
+            continue;
+        struct stanza *st = absent_presence_of(r, a, nick, with_jid ? a->jid : (slice){ 0 });
+        room_send_all(r, st, whom, NULL);
+        stanza_unref(&st);
+    }
+}
+
+static void absent_show_one(struct showing *s, const struct affiliate *a)
+{
+    struct room *r = s->room;
+    slice nick;
+    if (a->affiliation < AFF_MEMBER || map_get(&s->here, a->jid) != NULL ||
+        !absent_name_of(s, a, &nick))
+        return;
+    absent_add(&s->shown, nick, s->tmp);
+    if (s->to == NULL) {
+        absent_send_all(r, a, nick);
+        return;
+    }
+    bool with_jid = room_shows_jids(r, s->to->occupant);
+    struct stanza *st = absent_presence_of(r, a, nick, with_jid ? a->jid : (slice){ 0 });
+    audience_tell(&r->audience, s->to->jid, st);
+    stanza_unref(&st);
+}
+
+void room_show_absent(struct room *r, const struct seat *to)
+{
+    struct showing s = { .room = r, .to = to, .tmp = loop_scratch(r->worker->loop) };
+    const struct affiliate *a;
+    if (!r->config.absent_visible || r->affiliates.count > ABSENT_MAX)
+        return;
+    map_init(&s.here, map_key_slice);
+    map_init(&s.shown, map_key_slice);
+    LIST_EACH (it, &r->occupants) {
+        const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (!o->hidden || (to != NULL && o == to->occupant))
+            absent_add(&s.here, seat_bare(occupant_seat(o)), s.tmp);
+    }
+    for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
+        absent_show_one(&s, a);
+    map_fini(&s.here);
+    map_fini(&s.shown);
+}

@@ -1,0 +1,260 @@
+#include "muc/parts/bookmark.h"
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "home/worker.h"
+#include "im/account.h"
+#include "im/ask.h"
+#include "im/fan.h"
+#include "im/feature.h"
+#include "im/guest.h"
+#include "muc/muc.h"
+#include "muc/people/affiliation.h"
+#include "muc/room/config.h"
+#include "muc/room/room.h"
+#include "xmpp/ns.h"
+
+#define NS_BOOKMARKS "urn:xmpp:bookmarks:1"
+#define NS_PUBSUB    "http://jabber.org/protocol/pubsub"
+#define TAG          "b" /* of the fan; its number: enum registered */
+
+enum { REQUEST_BYTES_MAX = 32 * 1024, ANSWER_MS = 60 * 1000 };
+
+static struct setting bookmark = {
+    .name = "muc.bookmark",
+    .type = PARAM_BOOL,
+    .doc = "Whether users who register with a persistent room get a bookmark of it, so that their "
+           "clients enter the room at login (XEP-0402). It is removed when the registration ends.",
+};
+
+/* XEP-0402 §3.1: the item is named by the room, and says how to join it. */
+static struct stanza *conference(const struct room *r, slice nick)
+{
+    slice name = r->config.text[ROOM_NAME];
+    struct buf b;
+    buf_init(&b, REQUEST_BYTES_MAX);
+    buf_lit(&b, "<conference xmlns='" NS_BOOKMARKS "' autojoin='true' name='");
+    xml_escape(&b, name.len > 0 ? name : jid_split(r->jid).local);
+    buf_lit(&b, "'><nick>");
+    xml_escape(&b, nick);
+    buf_lit(&b, "</nick></conference>");
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, (slice){ "", 0 },
+                                    (slice){ 0 }, buf_slice(&b));
+    buf_fini(&b);
+    return st;
+}
+
+enum registered room_registered(const struct room *r, slice bare)
+{
+    const struct affiliate *a = room_affiliate(r, bare);
+    return a != NULL && a->nick.len > 0 ? REGISTERED : REGISTERED_NOT;
+}
+
+void room_bookmark(struct room *r, slice bare, enum registered was)
+{
+    enum registered is = room_registered(r, bare);
+    struct fan f;
+    if (was == is || !r->stored || !setting_bool(&bookmark))
+        return;
+    struct stanza *st =
+        conference(r, is == REGISTERED ? room_affiliate(r, bare)->nick : (slice){ "", 0 });
+    fan_begin(&f, r->worker, st, SLICE(TAG));
+    fan_add_with(&f, bare, is);
+    fan_end(&f);
+    stanza_unref(&st);
+}
+
+/* At the home of the account. */
+
+struct task {
+    struct list node; /* of the worker's tasks, in the order of arrival */
+    struct worker *worker;
+    struct account *account; /* pinned, when it is loaded */
+    struct stanza *st;
+    enum registered is;
+    bool runs; /* else it waits for one in front of it */
+    size_t bare_len;
+    char bare[];
+};
+
+static unsigned slot;
+
+static void bookmark_run(struct task *t);
+
+static slice task_bare(const struct task *t) { return (slice){ t->bare, t->bare_len }; }
+
+/* The first one of the same account and room. NULL: none, or the worker has ended. */
+static struct task *first_like(const struct task *t)
+{
+    struct list *tasks = t->worker->state_of[slot];
+    if (tasks == NULL)
+        return NULL;
+    LIST_EACH (it, tasks) {
+        struct task *other = CONTAINER_OF(it, struct task, node);
+        if (slice_eq(task_bare(other), task_bare(t)) &&
+            slice_eq(stanza_from(other->st), stanza_from(t->st)))
+            return other;
+    }
+    return NULL;
+}
+
+static void task_free(void *arg)
+{
+    struct task *t = arg;
+    list_remove(&t->node);
+    struct task *next = t->worker->stopping ? NULL : first_like(t);
+    stanza_unref(&t->st);
+    mem_free(&t);
+    if (next != NULL)
+        bookmark_run(next);
+}
+
+static void task_end(struct task *t)
+{
+    account_unpin(t->account);
+    task_free(t);
+}
+
+static void bookmark_send(struct task *t, enum stanza_type type, slice payload, ask_fn *then)
+{
+    struct account *a = t->account;
+    const struct ask_request ask = { type, a->jid, a->jid, payload, ANSWER_MS, task_free };
+    if (ask_send(a->worker, &ask, then, t) == NULL)
+        task_end(t);
+}
+
+static void bookmark_done(struct worker *w, void *arg, const struct stanza *reply)
+{
+    (void)w;
+    (void)reply;
+    task_end(arg);
+}
+
+/* attributes: further ones of the verb. Ends within the start tag of <item>. */
+static void open_request(struct buf *b, const char *verb, const char *attributes, slice room)
+{
+    buf_init(b, REQUEST_BYTES_MAX);
+    buf_printf(b, "<pubsub xmlns='" NS_PUBSUB "'><%s node='" NS_BOOKMARKS "'%s><item id='", verb,
+               attributes);
+    xml_escape(b, room);
+    buf_lit(b, "'");
+}
+
+static void bookmark_put(struct task *t)
+{
+    struct buf b;
+    open_request(&b, "publish", "", stanza_from(t->st));
+    buf_lit(&b, ">");
+    buf_add(&b, stanza_content(t->st));
+    buf_lit(&b, "</item></publish><publish-options><x xmlns='" NS_DATA
+                "' type='submit'><field var='FORM_TYPE' type='hidden'><value>" NS_PUBSUB
+                "#publish-options</value></field><field var='pubsub#persist_items'><value>true"
+                "</value></field><field var='pubsub#max_items'><value>max</value></field><field"
+                " var='pubsub#send_last_published_item'><value>never</value></field><field"
+                " var='pubsub#access_model'><value>whitelist</value></field></x>"
+                "</publish-options></pubsub>");
+    bookmark_send(t, TYPE_SET, buf_slice(&b), bookmark_done);
+    buf_fini(&b);
+}
+
+static void bookmark_drop(struct task *t)
+{
+    struct buf b;
+    open_request(&b, "retract", " notify='true'", stanza_from(t->st));
+    buf_lit(&b, "/></retract></pubsub>");
+    bookmark_send(t, TYPE_SET, buf_slice(&b), bookmark_done);
+    buf_fini(&b);
+}
+
+/* The node or the item may not be there. Adding and removing take the same steps, so a registration
+ * that ends at once leaves no bookmark. */
+static void bookmark_was_read(struct worker *w, void *arg, const struct stanza *reply)
+{
+    struct task *t = arg;
+    struct elem pubsub, items, item;
+    (void)w;
+    bool there = reply != NULL && reply->type == TYPE_RESULT &&
+                 stanza_find(reply, "pubsub", NS_PUBSUB, &pubsub) &&
+                 elem_child(&pubsub, "items", NS_PUBSUB, &items) &&
+                 elem_child(&items, "item", NS_PUBSUB, &item);
+    if (reply != NULL && t->is == REGISTERED_NOT)
+        bookmark_drop(t);
+    else if (reply != NULL && !there)
+        bookmark_put(t);
+    else
+        task_end(t);
+}
+
+static void bookmark_loaded(struct account *a, enum err e, void *arg)
+{
+    struct task *t = arg;
+    struct buf b;
+    if (e != OK || a->state != ACTOR_READY || account_is_guest(a)) {
+        task_free(t);
+        return;
+    }
+    t->account = a;
+    account_pin(a);
+    open_request(&b, "items", "", stanza_from(t->st));
+    buf_lit(&b, "/></items></pubsub>");
+    bookmark_send(t, TYPE_GET, buf_slice(&b), bookmark_was_read);
+    buf_fini(&b);
+}
+
+static void bookmark_run(struct task *t)
+{
+    t->runs = true;
+    account_with(t->worker, task_bare(t), bookmark_loaded, t);
+}
+
+static void bookmark_arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st,
+                             slice tag)
+{
+    if (!slice_is(tag, TAG))
+        return;
+    struct task *t = mem_zalloc(sizeof *t + bare.len);
+    t->worker = w;
+    t->st = stanza_ref(st);
+    t->is = number == REGISTERED ? REGISTERED : REGISTERED_NOT;
+    t->bare_len = bare.len;
+    memcpy(t->bare, bare.ptr, bare.len);
+    list_append(w->state_of[slot], &t->node);
+    if (first_like(t) == t)
+        bookmark_run(t);
+}
+
+static void bookmark_start(void) { slot = worker_state_slot(); }
+
+static void bookmark_worker_start(struct worker *w)
+{
+    struct list *tasks = mem_new(struct list);
+    list_init(tasks);
+    w->state_of[slot] = tasks;
+}
+
+/* Those that run are freed by what they wait for. */
+static void bookmark_worker_ended(struct worker *w)
+{
+    struct list *tasks = w->state_of[slot], *node;
+    while (tasks != NULL && (node = list_pop(tasks)) != NULL) {
+        struct task *t = CONTAINER_OF(node, struct task, node);
+        if (t->runs)
+            continue;
+        stanza_unref(&t->st);
+        mem_free(&t);
+    }
+    mem_free(&tasks);
+    w->state_of[slot] = NULL;
+}
+
+const struct feature muc_bookmark_feature = {
+    .name = "muc_bookmark",
+    .parts = PART_ROOM | PART_ACCOUNT,
+    .settings = (struct setting *const[]){ &bookmark, NULL },
+    .fan = bookmark_arrived,
+    .start = bookmark_start,
+    .worker_start = bookmark_worker_start,
+    .worker_ended = bookmark_worker_ended,
+};

@@ -1,0 +1,441 @@
+#include "muc/parts/follow.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "codec/xml_elem.h"
+#include "home/jids.h"
+#include "home/question.h"
+#include "home/worker.h"
+#include "im/account.h"
+#include "im/fan.h"
+#include "im/feature.h"
+#include "im/iq.h"
+#include "im/message.h"
+#include "muc/archive/history.h"
+#include "muc/muc.h"
+#include "muc/people/affiliation.h"
+#include "muc/room/room.h"
+#include "muc/room/rooms.h"
+#include "store/store.h"
+#include "xmpp/archive_id.h"
+#include "xmpp/ns.h"
+#include <stdlib.h>
+
+#define NS_CORRECT "urn:xmpp:message-correct:0"
+#define TAG        "r" /* of the fan: messages of a room to users who are not in it */
+
+enum {
+    UNREAD_MAX = 1000000,
+    ROOMS_MAX = 2000,
+    ROWS_MAX = 1000,   /* of one write */
+    BEYOND_MAX = 1000, /* messages that are counted after a crash */
+    ROOM_ITEM_BYTES = 8 * JID_MAX,
+    ANSWER_BYTES_MAX = 1 << 20
+};
+
+struct store_stmt room_unread_put = {
+    .name = "room.unread",
+    .sql = "UPDATE room_affiliation SET unread = $3, upto = $4 WHERE room = $1 AND jid = $2",
+    .params = "itii",
+    .cols = "",
+};
+struct store_stmt room_unread_list = {
+    .name = "room.unread-list",
+    .sql = "SELECT r.jid, a.unread FROM room_affiliation a JOIN room r ON r.id = a.room WHERE"
+           " a.jid = $1 AND a.follows = 1 ORDER BY r.jid LIMIT $2",
+    .params = "ti",
+    .cols = "ti",
+};
+
+struct store_stmt room_ids_beyond = {
+    .name = "room.ids-beyond",
+    .sql = "SELECT id FROM entry WHERE owner = $1 AND id > $2 AND flags < 2 ORDER BY id LIMIT $3",
+    .params = "iii",
+    .cols = "i",
+};
+
+static struct metric told = {
+    .name = "muster_room_messages_to_absent",
+    .kind = METRIC_COUNTER,
+    .help = "Messages of rooms sent to members who follow the room and were not in it."
+};
+
+/* Something new to read: what corrects or retracts has a text as well, for clients that know no
+ * better (XEP-0308, XEP-0424). */
+static bool has_text(const struct stanza *st)
+{
+    struct elem e;
+    return stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)) &&
+           !(stanza_has(st, KNOWN(PAYLOAD)) && (stanza_find(st, "replace", NS_CORRECT, &e) ||
+                                                stanza_find(st, "retract", NS_RETRACT, &e)));
+}
+
+/* Storing. */
+
+static void follow_put(struct store_batch *b, const struct room *r, struct affiliate *a)
+{
+    a->upto = r->archive.last_id > 0 ? r->archive.last_id : 1;
+    a->changed = false;
+    STORE_ADD(b, &room_unread_put, STORE_ANY_ROWS, SV_I(r->id), SV_T(a->jid), SV_I(a->unread),
+              SV_I(a->upto));
+}
+
+static void store_one(struct room *r, struct affiliate *a)
+{
+    if (!r->stored || !a->changed)
+        return;
+    struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
+    follow_put(b, r, a);
+    store_submit(b, r->worker->loop, 0, NULL, NULL);
+}
+
+void followers_store(struct room *r)
+{
+    struct store_batch *b = NULL;
+    struct affiliate *a;
+    unsigned rows = 0;
+    if (r->state != ACTOR_READY || !r->stored)
+        return;
+    for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
+        if (!a->changed)
+            continue;
+        if (b == NULL)
+            b = store_write(r->worker->store, (uint64_t)r->id);
+        follow_put(b, r, a);
+        if (++rows % ROWS_MAX != 0)
+            continue;
+        store_submit(b, r->worker->loop, 0, NULL, NULL);
+        b = NULL;
+    }
+    if (b != NULL)
+        store_submit(b, r->worker->loop, 0, NULL, NULL);
+}
+
+static void follow_store_room(struct room *r, void *arg)
+{
+    (void)arg;
+    followers_store(r);
+}
+
+/* From there on a crash is made up for. */
+void follower_begins(struct room *r, slice bare)
+{
+    struct affiliate *a = map_get(&r->followers, bare);
+    if (a == NULL || a->upto != 0)
+        return;
+    a->changed = true;
+    store_one(r, a);
+}
+
+static void follow_worker_stop(struct worker *w) { rooms_each(w, follow_store_room, NULL); }
+
+/* Loading. What the archive has beyond what was stored was said before a crash. */
+
+void follower_loaded(struct affiliate *a, int64_t unread, int64_t upto)
+{
+    a->unread = unread < 0 || unread > UNREAD_MAX ? 0 : (uint32_t)unread;
+    a->upto = upto < 0 ? 0 : (uint64_t)upto;
+}
+
+static bool is_behind(const struct room *r, const struct affiliate *a)
+{
+    return a->upto != 0 && a->upto < r->archive.last_id;
+}
+
+static void count_beyond(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct room *r = arg;
+    struct affiliate *a;
+    uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
+    for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
+        if (!is_behind(r, a))
+            continue;
+        uint32_t first = 0;
+        while (first < rows && (uint64_t)store_int(b, 0, first, 0) <= a->upto)
+            first++;
+        a->unread += rows - first;
+        a->changed = true;
+    }
+    actor_loaded(&r->actor, OK);
+}
+
+void followers_loaded(struct room *r)
+{
+    const struct affiliate *a;
+    uint64_t first = UINT64_MAX;
+    for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;)
+        if (is_behind(r, a) && a->upto < first)
+            first = a->upto;
+    if (first == UINT64_MAX) {
+        actor_loaded(&r->actor, OK);
+        return;
+    }
+    struct store_batch *b = store_read(r->worker->store, (uint64_t)r->id);
+    store_read_late(b, r->id);
+    STORE_ADD(b, &room_ids_beyond, STORE_ANY_ROWS, SV_I(r->id), SV_I(first), SV_I(BEYOND_MAX));
+    store_submit(b, r->worker->loop, 0, count_beyond, r);
+}
+
+/* Who is here, and what has been seen. */
+
+static void saw_all(struct affiliate *a)
+{
+    a->changed = true;
+    a->unread = 0;
+}
+
+void affiliate_seated(struct room *r, slice bare)
+{
+    struct affiliate *a = room_affiliate(r, bare);
+    if (a == NULL)
+        return;
+    a->here++;
+    if (a->follows) {
+        a->marks = false;
+        saw_all(a);
+    }
+}
+
+void affiliate_unseated(struct room *r, slice bare)
+{
+    struct affiliate *a = room_affiliate(r, bare);
+    if (a == NULL)
+        return;
+    a->here--;
+    if (a->follows && a->here == 0)
+        store_one(r, a);
+}
+
+/* After a planned restart: a follower with unread messages uses markers. */
+void follower_back(struct room *r, slice bare, uint32_t unread)
+{
+    struct affiliate *a = map_get(&r->followers, bare);
+    if (a == NULL || unread == 0)
+        return;
+    a->unread = unread;
+    a->marks = true;
+}
+
+/* XEP-0333 §4: the marked message and all before it were displayed. One that the room cannot place
+ * is the last. */
+bool room_marked(struct room *r, slice bare, const struct stanza *st)
+{
+    struct affiliate *a = map_get(&r->followers, bare);
+    struct elem e;
+    uint64_t id;
+    if (a == NULL || !stanza_find(st, "displayed", NS_CHAT_MARKERS, &e))
+        return false;
+    bool placed = archive_id_read(elem_attr_raw(&e, "id"), &id) && id < r->archive.last_id;
+    saw_all(a);
+    if (placed)
+        a->unread = room_history_since(&r->history, id, bare);
+    a->marks = a->here > 0;
+    return true;
+}
+
+/* What is said. */
+
+void room_tell_followers(struct room *r, struct stanza *st, slice speaker)
+{
+    const uint64_t worth =
+        KNOWN(BODY) | KNOWN(ENCRYPTED) | KNOWN(OOB) | KNOWN(SUBJECT) | KNOWN(PAYLOAD);
+    bool text = has_text(st);
+    struct affiliate *a;
+    struct fan f;
+
+    room_marked(r, speaker, st);
+    fan_begin(&f, r->worker, st, SLICE(TAG));
+    for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
+        a->changed = true;
+        if (text && slice_eq(a->jid, speaker))
+            a->unread = 0;
+        else if (text && a->unread < UNREAD_MAX && (a->here == 0 || a->marks))
+            a->unread++;
+        if (a->here == 0 && stanza_has(st, worth))
+            fan_add_with(&f, a->jid, a->unread);
+    }
+    fan_end(&f);
+}
+
+/* At the home of a follower. */
+
+static void follow_hear(struct account *a, struct stanza *st, uint32_t unread)
+{
+    struct arena *tmp = loop_scratch(a->worker->loop);
+    slice xml = slice_of(arena_printf(tmp, "<unread xmlns='" NS_ROOMS "' count='%u'/>", unread));
+    struct stanza *own = stanza_append_to(st, a->jid, xml);
+    metric_add(&told, 1);
+    message_pass(a, own);
+    stanza_unref(&own);
+}
+
+struct heard {
+    struct stanza *st;
+    uint32_t unread;
+};
+
+static void follow_loaded(struct account *a, enum err e, void *arg)
+{
+    struct heard *h = arg;
+    if (e == OK)
+        follow_hear(a, h->st, h->unread);
+    stanza_unref(&h->st);
+    mem_free(&h);
+}
+
+/* Accounts without sessions are loaded, too: they may have devices to notify. */
+static void follow_arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st,
+                           slice tag)
+{
+    if (!slice_is(tag, TAG))
+        return;
+    struct account *a = account_find(w, bare);
+    if (a != NULL) {
+        follow_hear(a, st, number);
+        return;
+    }
+    struct heard *h = mem_alloc(sizeof *h);
+    *h = (struct heard){ stanza_ref(st), number };
+    account_with(w, bare, follow_loaded, h);
+}
+
+/* All rooms of one who asks (docs/rooms.md): stored ones, and where they are in memory, what they
+ * know there. */
+
+struct room_count {
+    slice jid;
+    uint32_t unread;
+};
+
+struct asked {
+    struct iq *iq; /* held; the rest is in its arena */
+    slice bare;
+    struct room_count *room;
+    uint32_t count;
+};
+
+struct unread_asked {
+    slice bare, rooms; /* with their places in the list (home/jids.h) */
+};
+
+struct unread_told {
+    uint32_t place, unread;
+};
+static const struct message_field unread_told_fields[] = {
+    F_U32(struct unread_told, place, ROOMS_MAX - 1),
+    F_U32(struct unread_told, unread, UINT32_MAX),
+    { 0 },
+};
+static const struct message_row unread_told_message = {
+    .id = 81,
+    .scope = MESSAGE_CLUSTER,
+    .name = "unread-told",
+    .size = sizeof(struct unread_told),
+    .fields = unread_told_fields,
+};
+
+static void unread_asked_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct unread_asked *q = message;
+    struct unread_told known;
+    slice jid;
+    while (jids_next(&q->rooms, &jid, &known.place)) {
+        const struct room *r = room_find(w, jid);
+        const struct affiliate *a = r == NULL ? NULL : map_get(&r->followers, q->bare);
+        known.unread = a == NULL ? 0 : a->unread;
+        if (r != NULL)
+            question_answer(w, from, &unread_told_message, &known);
+    }
+}
+
+static const struct message_field unread_asked_fields[] = {
+    F_BARE(struct unread_asked, bare),
+    F_JIDS(struct unread_asked, rooms),
+    { 0 },
+};
+static const struct message_row unread_asked_message = {
+    .id = 80,
+    .scope = MESSAGE_CLUSTER,
+    .name = "unread-asked",
+    .size = sizeof(struct unread_asked),
+    .fields = unread_asked_fields,
+    .run = unread_asked_run,
+    .answer = &unread_told_message,
+};
+
+static void unread_heard(struct worker *w, void *arg, void *answer, const struct message_from *from)
+{
+    const struct unread_told *known = answer;
+    struct asked *q = arg;
+    (void)w, (void)from;
+    if (known->place < q->count)
+        q->room[known->place].unread = known->unread;
+}
+
+static void follow_answer(struct worker *w, void *arg)
+{
+    struct asked *q = arg;
+    struct buf out;
+    (void)w;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<rooms xmlns='" NS_ROOMS "'>");
+    for (uint32_t i = 0; i < q->count; i++) {
+        if (q->room[i].unread == 0 || out.len + ROOM_ITEM_BYTES > ANSWER_BYTES_MAX)
+            continue;
+        buf_lit(&out, "<room jid='");
+        xml_escape(&out, q->room[i].jid);
+        buf_printf(&out, "' unread='%u'/>", q->room[i].unread);
+    }
+    buf_lit(&out, "</rooms>");
+    iq_result_buf(q->iq, &out);
+}
+
+/* Rooms in memory know better than the rows. */
+static void ask_rooms(struct asked *q)
+{
+    struct buf rooms;
+    buf_init(&rooms, SIZE_MAX / 8);
+    for (uint32_t i = 0; i < q->count; i++)
+        jids_add(&rooms, q->room[i].jid, i);
+    each_home(q->iq->worker, &unread_asked_message,
+              &(struct unread_asked){ q->bare, buf_slice(&rooms) },
+              &(struct asker){ unread_heard, follow_answer, q });
+    buf_fini(&rooms);
+}
+
+static void follow_listed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct asked *q = arg;
+    struct iq *iq = q->iq;
+    if (result != STORE_OK) {
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the database is away"));
+        return;
+    }
+    q->count = store_row_count(b, 0);
+    q->room = arena_new(iq->tmp, struct room_count, q->count + 1);
+    for (uint32_t i = 0; i < q->count; i++)
+        q->room[i] = (struct room_count){ slice_dup(iq->tmp, store_text(b, 0, i, 0)),
+                                          (uint32_t)store_int(b, 0, i, 1) };
+    ask_rooms(q);
+}
+
+void room_unread_get(struct iq *iq)
+{
+    struct iq *held = iq_hold(iq);
+    struct asked *q = arena_new(held->tmp, struct asked, 1);
+    *q = (struct asked){ .iq = held, .bare = slice_dup(held->tmp, stanza_from_bare(held->st)) };
+    struct store_batch *b = store_read(held->worker->store, 0);
+    STORE_ADD(b, &room_unread_list, STORE_ANY_ROWS, SV_T(q->bare), SV_I(ROOMS_MAX));
+    store_submit(b, held->worker->loop, 0, follow_listed, q);
+}
+
+const struct feature muc_follow_feature = {
+    .name = "muc_follow",
+    .parts = PART_ROOM,
+    .metrics = (struct metric *const[]){ &told, NULL },
+    .fan = follow_arrived,
+    .worker_stop = follow_worker_stop,
+    .messages =
+        (const struct message_row *const[]){ &unread_asked_message, &unread_told_message, NULL },
+};

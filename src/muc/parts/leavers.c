@@ -1,0 +1,81 @@
+/* leavers: an account that is deleted loses its affiliations and hats with all rooms: the rows go
+ * with the account, then the rooms that are in memory forget it. A room whose last owner is gone
+ * stays; operators give it another (`room owner`). */
+#include "base/mem.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "muc/muc.h"
+#include "muc/parts/hats.h"
+#include "muc/people/affiliation.h"
+#include "muc/room/room.h"
+#include "muc/room/rooms.h"
+#include "muc/state/change.h"
+#include "store/store.h"
+#include "xmpp/muc.h"
+
+static struct store_stmt forget_stmt = {
+    .name = "room.forget-account",
+    .sql = "DELETE FROM room_affiliation WHERE jid = $1",
+    .params = "t",
+    .cols = "",
+};
+static struct store_stmt hats_stmt = {
+    .name = "room.forget-hats",
+    .sql = "DELETE FROM room_hat WHERE jid = $1",
+    .params = "t",
+    .cols = "",
+};
+static const struct store_migration none[] = { { 0 } };
+static const struct store_schema schema = {
+    .feature = "muc_leavers",
+    .migrations = none,
+    .stmts = (struct store_stmt *const[]){ &forget_stmt, &hats_stmt, NULL },
+};
+
+static void leavers_removing(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &forget_stmt, STORE_ANY_ROWS, SV_T(a->jid));
+    STORE_ADD(b, &hats_stmt, STORE_ANY_ROWS, SV_T(a->jid));
+}
+
+static void leavers_forget(struct room *r, slice bare)
+{
+    room_hats_forget(r, bare);
+    struct affiliation_edit edit = { .jid = bare, .affiliation = AFF_NONE };
+    if (room_affiliate(r, bare) != NULL || r->changes_due > 0) /* a change under way may add it */
+        room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1, .ownerless = true },
+                    NULL, NULL);
+}
+
+static void leavers_forget_ready(struct room *r, void *bare)
+{
+    leavers_forget(r, *(const slice *)bare);
+}
+
+/* It may have read the row before it went. */
+static void leavers_loaded(struct room *r, enum err e, void *arg)
+{
+    slice *bare = arg;
+    if (e == OK && r->state == ACTOR_READY)
+        leavers_forget(r, *bare);
+    mem_free(&bare);
+}
+
+static void forget_loading(struct room *r, void *bare)
+{
+    room_with(r->worker, r->jid, leavers_loaded, slice_box(*(const slice *)bare));
+}
+
+static void leavers_account_deleted(struct worker *w, slice bare)
+{
+    rooms_each(w, leavers_forget_ready, &bare);
+    rooms_each_loading(w, forget_loading, &bare);
+}
+
+const struct feature muc_leavers_feature = {
+    .name = "muc_leavers",
+    .parts = PART_ROOM,
+    .schema = &schema,
+    .remove = leavers_removing,
+    .account_deleted = leavers_account_deleted,
+};

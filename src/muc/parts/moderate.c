@@ -1,0 +1,272 @@
+#include "muc/parts/moderate.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "home/worker.h"
+#include "im/feature.h"
+#include "im/message.h"
+#include "im/router.h"
+#include "im/session.h"
+#include "im/session_input.h"
+#include "muc/archive/archive.h"
+#include "muc/archive/history.h"
+#include "muc/muc.h"
+#include "muc/parts/follow.h"
+#include "muc/people/occupant.h"
+#include "muc/people/show.h"
+#include "muc/room/config.h"
+#include "muc/room/room.h"
+#include "muc/room/rooms.h"
+#include "muc/talk/record.h"
+#include "muc/talk/say.h"
+#include "muc/talk/subject.h"
+#include "xmpp/archive_id.h"
+#include "xmpp/muc.h"
+#include "xmpp/ns.h"
+
+#define NS_RETRACT_0 "urn:xmpp:message-retract:0"
+
+enum { XML_BYTES_MAX = 16 * 1024 };
+
+static void stamp_write(struct buf *out, const struct room *r)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, loop_wall_us(r->worker->loop));
+    buf_printf(out, " stamp='%s'", stamp);
+}
+
+/* By its author. */
+
+struct retraction {
+    struct worker *worker;
+    struct origin origin;
+};
+
+static void retraction_done(void *arg, enum err e)
+{
+    struct retraction *t = arg;
+    (void)e; /* there is no such message, or it is another author's */
+    ticket_done(t->worker, t->origin);
+    mem_free(&t);
+}
+
+enum routed room_retracted(struct room *r, const struct seat *s, const struct stanza *st,
+                           struct origin origin)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct elem e;
+    struct buf tombstone;
+    uint64_t id;
+
+    if (!stanza_find(st, "retract", NS_RETRACT, &e) ||
+        !archive_id_read(elem_attr(&e, "id", tmp), &id))
+        return ROUTED;
+    buf_init(&tombstone, XML_BYTES_MAX);
+    buf_lit(&tombstone, "<retracted xmlns='" NS_RETRACT "'");
+    stamp_write(&tombstone, r);
+    if (stanza_id(st).len <= ROOM_TEXT_MAX) {
+        buf_lit(&tombstone, " id='");
+        xml_escape(&tombstone, stanza_id(st));
+        buf_lit(&tombstone, "'");
+    }
+    buf_lit(&tombstone, "/>");
+    (void)room_history_bury(&r->history, id, seat_bare(s), buf_slice(&tombstone));
+    (void)room_subject_bury(r, id, s->occupant->id);
+    bool waits = r->stored && origin.session != 0 && setting_bool(&im_durable_ack);
+    if (r->stored) {
+        struct retraction *t = waits ? mem_new(struct retraction) : NULL;
+        if (waits)
+            *t = (struct retraction){ r->worker, origin };
+        room_archive_bury(&r->archive,
+                          &(struct room_burial){ .id = id,
+                                                 .author = seat_bare(s),
+                                                 .tombstone = buf_slice(&tombstone),
+                                                 .patient = true },
+                          waits ? retraction_done : NULL, t);
+    }
+    buf_fini(&tombstone);
+    return waits ? ROUTE_PENDING : ROUTED;
+}
+
+/* By a moderator. */
+
+struct moderation {
+    struct room *room; /* pinned */
+    int64_t room_id;
+    struct iq *iq; /* held */
+    uint64_t id;
+    char *told; /* XML of the message to all */
+    bool in_history;
+};
+
+/* The moderator as other occupants know them. */
+static void moderator_write(struct buf *out, const struct room *r, const struct occupant *o,
+                            const char *ns)
+{
+    buf_printf(out, "<moderated xmlns='%s' by='", ns);
+    xml_escape(out, room_address(r, o->nick, loop_scratch(r->worker->loop)));
+    buf_lit(out, "'>");
+    occupant_id_write(out, o->id);
+}
+
+static char *moderate_told(const struct room *r, const struct occupant *o, uint64_t id,
+                           slice reason)
+{
+    char ident[ARCHIVE_ID_LEN];
+    struct buf b;
+    archive_id_write(ident, id);
+    buf_init(&b, 4 * XML_BYTES_MAX);
+    buf_printf(&b, "<retract xmlns='" NS_RETRACT "' id='%.*s'>", ARCHIVE_ID_LEN, ident);
+    moderator_write(&b, r, o, NS_MODERATE);
+    buf_lit(&b, "</moderated>");
+    xml_add_element(&b, "reason", reason);
+    buf_printf(&b, "</retract><apply-to xmlns='" NS_FASTEN "' id='%.*s'>", ARCHIVE_ID_LEN, ident);
+    moderator_write(&b, r, o, NS_MODERATE_0);
+    buf_lit(&b, "<retract xmlns='" NS_RETRACT_0 "'/>");
+    xml_add_element(&b, "reason", reason);
+    buf_lit(&b, "</moderated></apply-to>");
+    buf_append(&b, "", 1);
+    char *out = b.ptr;
+    b.ptr = NULL;
+    buf_fini(&b);
+    return out;
+}
+
+/* The notice is said by the room: kept, and numbered, like what occupants say. */
+static void moderate_tell(struct room *r, const char *xml)
+{
+    char ident[2 * 8 + 1];
+    struct buf content;
+    uint64_t id = room_archive_mint(&r->archive);
+
+    rand_hex(ident, 8);
+    buf_init(&content, 8 * XML_BYTES_MAX);
+    buf_add(&content, slice_of(xml));
+    stanza_id_write(&content, r, id);
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 },
+                                    slice_of(ident), buf_slice(&content));
+    room_send_all(r, st, TO_ALL, NULL);
+    if (r->followers.count > 0)
+        room_tell_followers(r, st, (slice){ "", 0 });
+    (void)room_record(
+        r, &(struct room_post){ .st = st, .id = id, .at_us = loop_wall_us(r->worker->loop) },
+        ORIGIN_NONE);
+    stanza_unref(&st);
+    buf_fini(&content);
+}
+
+static void moderate_buried(void *arg, enum err e)
+{
+    struct moderation *m = arg;
+    struct room *r = m->room;
+    if (e == OK || (e == E_NOTFOUND && m->in_history)) {
+        if (room_is(r, m->room_id))
+            moderate_tell(r, m->told);
+        iq_result(m->iq, (slice){ 0 });
+    } else if (e == E_NOTFOUND) {
+        iq_error(m->iq, SE_ITEM_NOT_FOUND, SLICE("there is no such message"));
+    } else {
+        iq_error(m->iq, SE_RESOURCE_CONSTRAINT, SLICE("the archive could not be changed now"));
+    }
+    mem_free(&m->told);
+    room_unpin(r);
+    mem_free(&m);
+}
+
+static void moderate(struct iq *iq, struct room *r, const struct occupant *o, slice target,
+                     slice reason)
+{
+    struct moderation *m;
+    struct buf tombstone;
+    uint64_t id;
+
+    if (!archive_id_read(target, &id)) {
+        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such message"));
+        return;
+    }
+    buf_init(&tombstone, XML_BYTES_MAX);
+    buf_lit(&tombstone, "<retracted xmlns='" NS_RETRACT "'");
+    stamp_write(&tombstone, r);
+    buf_lit(&tombstone, ">");
+    moderator_write(&tombstone, r, o, NS_MODERATE);
+    buf_lit(&tombstone, "</moderated>");
+    xml_add_element(&tombstone, "reason", reason);
+    buf_lit(&tombstone, "</retracted>");
+    m = mem_new(struct moderation);
+    *m = (struct moderation){ .room = r, .room_id = r->id, .iq = iq_hold(iq), .id = id };
+    m->told = moderate_told(r, o, id, reason);
+    bool subject = room_subject_bury(r, id, (slice){ 0 });
+    m->in_history =
+        subject | room_history_bury(&r->history, id, (slice){ 0 }, buf_slice(&tombstone));
+    room_pin(r);
+    if (r->stored)
+        room_archive_bury(&r->archive,
+                          &(struct room_burial){ .id = id, .tombstone = buf_slice(&tombstone) },
+                          moderate_buried, m);
+    else
+        moderate_buried(m, E_NOTFOUND);
+    buf_fini(&tombstone);
+}
+
+/* The moderator who asks; else the request is answered. */
+static const struct occupant *moderator_of(struct iq *iq, const struct room *r)
+{
+    const struct seat *s = room_seat(r, stanza_from(iq->st));
+    if (s != NULL && s->occupant->role == ROLE_MODERATOR && !s->occupant->hidden)
+        return s->occupant;
+    iq_error(iq, SE_FORBIDDEN, SLICE("only moderators take back what others said"));
+    return NULL;
+}
+
+static void moderate_ask(struct iq *iq, slice target, const struct elem *e, const char *retract_ns,
+                         const char *ns)
+{
+    struct room *r = room_of_iq(iq);
+    const struct occupant *o = moderator_of(iq, r);
+    struct elem retract, reason;
+    slice why = { 0 };
+
+    if (o == NULL)
+        return;
+    if (target.len == 0 || !elem_child(e, "retract", retract_ns, &retract)) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("the id of a message, and a retraction, are expected"));
+        return;
+    }
+    if (elem_child(e, "reason", ns, &reason))
+        why = elem_text(&reason, iq->tmp);
+    if (why.len > ROOM_TEXT_MAX)
+        iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("the reason is too long"));
+    else
+        moderate(iq, r, o, target, why);
+}
+
+static void moderate_set(struct iq *iq)
+{
+    moderate_ask(iq, elem_attr(&iq->payload, "id", iq->tmp), &iq->payload, NS_RETRACT, NS_MODERATE);
+}
+
+static void apply_to_set(struct iq *iq)
+{
+    struct elem e;
+    if (elem_child(&iq->payload, "moderate", NS_MODERATE_0, &e))
+        moderate_ask(iq, elem_attr(&iq->payload, "id", iq->tmp), &e, NS_RETRACT_0, NS_MODERATE_0);
+    else
+        iq_error(iq, SE_FEATURE_NOT_IMPLEMENTED, (slice){ 0 });
+}
+
+static const struct iq_rule rules[] = {
+    { TYPE_SET, NS_MODERATE, "moderate", IQ_TO_ROOM, moderate_set },
+    { TYPE_SET, NS_FASTEN, "apply-to", IQ_TO_ROOM, apply_to_set },
+    { 0 },
+};
+
+const struct feature muc_moderate_feature = {
+    .name = "muc_moderate",
+    .iq = rules,
+    .xeps = (const struct xep[]){ { "0425", "0.3.0", "Moderated Message Retraction", "0.1.0",
+                                    "test_muc_modern", "the form of 0.2.1 (XEP-0422), too" },
+                                  { 0 } },
+};

@@ -1,0 +1,274 @@
+#include "muc/parts/vcard.h"
+#include "base/arena.h"
+#include "base/base64.h"
+#include "base/buf.h"
+#include "base/hex.h"
+#include "base/mem.h"
+#include "codec/xml_elem.h"
+#include "home/worker.h"
+#include "im/feature.h"
+#include "muc/muc.h"
+#include "muc/people/affiliation.h"
+#include "muc/people/show.h"
+#include "muc/room/room.h"
+#include "muc/room/rooms.h"
+#include "muc/state/store.h"
+#include "store/store.h"
+#include "xmpp/disco_info.h"
+#include "xmpp/muc.h"
+#include "xmpp/ns.h"
+#include <openssl/sha.h>
+
+enum { VCARD_BYTES_MAX = 256 * 1024, VCARD_PHOTOS_MAX = 4 };
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE room_vcard(room INTEGER PRIMARY KEY, hashes TEXT NOT NULL, vcard TEXT NOT "
+      "NULL)",
+      "CREATE TABLE room_vcard(room BIGINT PRIMARY KEY, hashes TEXT NOT NULL, vcard TEXT NOT "
+      "NULL)" },
+    { 0 }
+};
+static struct store_stmt put = {
+    .name = "room.vcard",
+    .sql = "INSERT INTO room_vcard(room, hashes, vcard) SELECT $1, $2, $3" ROOM_EXISTS
+           " ON CONFLICT(room) DO UPDATE SET hashes = excluded.hashes, vcard = excluded.vcard",
+    .params = "itt",
+    .cols = "",
+};
+static struct store_stmt delete = {
+    .name = "room.vcard-delete",
+    .sql = "DELETE FROM room_vcard WHERE room = $1",
+    .params = "i",
+    .cols = "",
+};
+struct store_stmt room_vcard_get = {
+    .name = "room.vcard-get",
+    .sql = "SELECT vcard FROM room_vcard WHERE room = $1",
+    .params = "i",
+    .cols = "t",
+};
+static const struct store_schema schema = {
+    .feature = "room_vcard",
+    .migrations = migrations,
+    .stmts =
+        (struct store_stmt *const[]){ &put, &delete, &room_vcard_get, &room_vcard_hashes, NULL },
+};
+struct store_stmt room_vcard_hashes = {
+    .name = "room.vcard-hashes",
+    .sql = "SELECT v.hashes FROM room r JOIN room_vcard v ON v.room = r.id WHERE r.jid = $1",
+    .params = "t",
+    .cols = "t",
+};
+
+void room_vcard_free(struct room *r)
+{
+    slice_release(&r->vcard);
+    slice_release(&r->avatar);
+}
+
+void room_vcard_loaded(struct room *r, slice hashes)
+{
+    room_vcard_free(r);
+    r->avatar = slice_keep(hashes);
+}
+
+void room_vcard_store(struct store_batch *b, const struct room *r)
+{
+    if (r->vcard.len > 0)
+        STORE_ADD(b, &put, 1, SV_I(r->id), SV_T(r->avatar), SV_T(r->vcard));
+}
+
+void room_vcard_remove(struct store_batch *b, const struct room *r)
+{
+    STORE_ADD(b, &delete, STORE_ANY_ROWS, SV_I(r->id));
+}
+
+void room_vcard_disco(struct disco_info *d, const struct room *r)
+{
+    slice rest = r->avatar, hash;
+    if (rest.len == 0)
+        return;
+    struct disco_field *f = disco_add_field(d, SLICE("muc#roominfo_avatarhash"));
+    f->type = "text-multi"; /* XEP-0486 */
+    while (slice_word(&rest, &hash))
+        disco_add_value(f, hash);
+}
+
+/* Lines are broken where the writer liked. */
+static bool image_of(const struct elem *data, struct arena *tmp, struct buf *image)
+{
+    slice text = elem_text(data, tmp);
+    char *bare = arena_new(tmp, char, text.len + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] != ' ' && text.ptr[i] != '\n' && text.ptr[i] != '\r' && text.ptr[i] != '\t')
+            bare[n++] = text.ptr[i];
+    return base64_decode(image, (slice){ bare, n }) == OK;
+}
+
+/* The hashes of its photos, with a space between. */
+static bool hashes_of(const struct elem *card, struct arena *tmp, struct buf *out)
+{
+    struct elem e, data;
+    unsigned n = 0;
+    for (bool more = elem_first(card, &e); more; more = elem_next(&e, &e)) {
+        unsigned char hash[SHA_DIGEST_LENGTH];
+        char hex[2 * SHA_DIGEST_LENGTH + 1];
+        if (!elem_is(&e, "PHOTO", NS_VCARD) || !elem_child(&e, "BINVAL", NS_VCARD, &data))
+            continue;
+        struct buf image;
+        buf_init(&image, VCARD_BYTES_MAX);
+        bool good = n < VCARD_PHOTOS_MAX && image_of(&data, tmp, &image);
+        if (good) {
+            SHA1((const unsigned char *)image.ptr, image.len, hash);
+            hex_encode(hex, (slice){ (const char *)hash, sizeof hash });
+            buf_printf(out, "%s%s", n++ > 0 ? " " : "", hex);
+        }
+        buf_fini(&image);
+        if (!good)
+            return false;
+    }
+    return true;
+}
+
+static bool card_read(struct elem *card, slice text)
+{
+    return text.len <= VCARD_BYTES_MAX && elem_parse(card, text, (slice){ 0 }) &&
+           elem_is(card, "vCard", NS_VCARD);
+}
+
+bool room_vcard_is_right(slice card, struct arena *tmp)
+{
+    struct elem e;
+    struct buf hashes;
+    buf_init(&hashes, 1024);
+    bool right = card_read(&e, card) && hashes_of(&e, tmp, &hashes);
+    buf_fini(&hashes);
+    return right;
+}
+
+void room_vcard_put(struct store_batch *b, int64_t room, slice card, struct arena *tmp)
+{
+    struct elem e;
+    struct buf hashes;
+    buf_init(&hashes, 1024);
+    if (card_read(&e, card) && hashes_of(&e, tmp, &hashes))
+        STORE_ADD(b, &put, 1, SV_I(room), SV_T(hashes.len == 0 ? SLICE("") : buf_slice(&hashes)),
+                  SV_T(card));
+    buf_fini(&hashes);
+}
+
+struct setting_card {
+    struct room *room; /* pinned */
+    int64_t room_id;
+    struct iq *iq; /* held */
+    slice vcard, hashes;
+};
+
+static void muc_vcard_applied(struct setting_card *c, enum store_result result)
+{
+    struct room *r = c->room;
+    if (result == STORE_OK && room_is(r, c->room_id)) {
+        room_vcard_free(r);
+        r->avatar = slice_keep(c->hashes);
+        if (!r->stored) {
+            r->vcard = slice_keep(c->vcard);
+            r->beside = true;
+        }
+        room_announce(r, &(unsigned){ 104 }, 1);
+        iq_result(c->iq, (slice){ 0 });
+    } else {
+        iq_error(c->iq, SE_RESOURCE_CONSTRAINT, SLICE("the card could not be stored now"));
+    }
+    slice_release(&c->vcard);
+    slice_release(&c->hashes);
+    room_unpin(r);
+    mem_free(&c);
+}
+
+static void muc_vcard_committed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)b;
+    muc_vcard_applied(arg, result);
+}
+
+static void muc_vcard_card_set(struct iq *iq)
+{
+    struct room *r = room_of_iq(iq);
+    struct elem any;
+    struct buf text, hashes;
+
+    if (!affiliation_may(room_affiliation(r, stanza_from_bare(iq->st)), ACT_CONFIGURE)) {
+        iq_error(iq, SE_FORBIDDEN, SLICE("only owners set the card of a room"));
+        return;
+    }
+    buf_init(&text, VCARD_BYTES_MAX);
+    buf_init(&hashes, 1024);
+    elem_extract(&iq->payload, &text);
+    if (text.overflow || !hashes_of(&iq->payload, iq->tmp, &hashes)) {
+        iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("the card is too large, or its photo is not base64"));
+    } else {
+        bool empty = !elem_first(&iq->payload, &any);
+        struct setting_card *c = mem_new(struct setting_card);
+        c->room = r;
+        c->room_id = r->id;
+        c->iq = iq_hold(iq);
+        c->vcard = slice_keep(empty ? (slice){ "", 0 } : buf_slice(&text));
+        c->hashes = slice_keep(buf_slice(&hashes));
+        room_pin(r);
+        if (r->stored) {
+            struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
+            if (empty)
+                room_vcard_remove(b, r);
+            else
+                STORE_ADD(b, &put, 1, SV_I(r->id), SV_T(c->hashes), SV_T(c->vcard));
+            store_submit(b, r->worker->loop, 0, muc_vcard_committed, c);
+        } else {
+            muc_vcard_applied(c, STORE_OK);
+        }
+    }
+    buf_fini(&hashes);
+    buf_fini(&text);
+}
+
+/* XEP-0054 §3.1: who has none has an empty one. */
+static void muc_vcard_answer(struct iq *iq, slice card)
+{
+    iq_result(iq, card.len > 0 ? card : SLICE("<vCard xmlns='" NS_VCARD "'/>"));
+}
+
+static void muc_vcard_was_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    if (result == STORE_OK)
+        muc_vcard_answer(arg, store_row_count(b, 0) == 1 ? store_text(b, 0, 0, 0) : (slice){ 0 });
+    else
+        iq_error(arg, SE_RESOURCE_CONSTRAINT, SLICE("the card could not be read now"));
+}
+
+static void muc_vcard_card_get(struct iq *iq)
+{
+    const struct room *r = room_of_iq(iq);
+    if (!r->stored) {
+        muc_vcard_answer(iq, r->vcard);
+    } else {
+        struct store_batch *b = store_read(r->worker->store, (uint64_t)r->id);
+        STORE_ADD(b, &room_vcard_get, STORE_ANY_ROWS, SV_I(r->id));
+        store_submit(b, r->worker->loop, 0, muc_vcard_was_read, iq_hold(iq));
+    }
+}
+
+static const struct iq_rule rules[] = {
+    { TYPE_GET, NS_VCARD, "vCard", IQ_TO_ROOM, muc_vcard_card_get },
+    { TYPE_SET, NS_VCARD, "vCard", IQ_TO_ROOM, muc_vcard_card_set },
+    { 0 },
+};
+
+const struct feature muc_vcard_feature = {
+    .name = "muc_vcard",
+    .iq = rules,
+    .xeps =
+        (const struct xep[]){ { "0486", "0.1.0", "MUC Avatars", "0.1.0", "test_muc_modern", NULL },
+                              { 0 } },
+    .schema = &schema,
+};

@@ -1,0 +1,282 @@
+#include "muc/people/affiliation.h"
+#include "base/mem.h"
+#include "home/worker.h"
+#include "muc/operate/administrators.h"
+#include "muc/parts/absent.h"
+#include "muc/people/occupant.h"
+#include "muc/people/show.h"
+#include "muc/room/config.h"
+#include "muc/room/room.h"
+#include "muc/room/rooms.h"
+#include "muc/room/settings.h"
+#include "xmpp/nickname.h"
+
+static uint64_t affiliation_bytes_of(const struct affiliate *a)
+{
+    return sizeof *a + a->jid.len + a->nick.len + a->key.len + a->look.text.len + a->reason.len;
+}
+
+int64_t room_edit_growth(const struct room *r, const struct affiliation_edit *e)
+{
+    const struct affiliation_edit whole = room_edit_whole(r, e);
+    const struct affiliate *is = room_affiliate(r, e->jid);
+    int64_t was = is == NULL ? 0 : (int64_t)affiliation_bytes_of(is);
+    if (e->affiliation == AFF_NONE)
+        return -was;
+    /* a nickname is kept as it is, for comparison, and by its look */
+    return (int64_t)(sizeof *is + e->jid.len + 3 * whole.nick.len + whole.reason.len) - was;
+}
+
+static void affiliate_forget(struct room *r, struct affiliate *a)
+{
+    r->affiliate_bytes -= affiliation_bytes_of(a);
+    map_del(&r->affiliates, a->jid);
+    if (a->follows)
+        map_del(&r->followers, a->jid);
+    if (a->key.len > 0) {
+        map_del(&r->reserved, a->key);
+        look_remove(&r->reserved_looks, &a->look);
+    }
+    if (a->affiliation == AFF_OWNER)
+        r->owners--;
+    mem_free(&a);
+}
+
+void affiliates_free(struct room *r)
+{
+    struct affiliate *a;
+    for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
+        affiliate_forget(r, a);
+}
+
+/* What it has of sessions in the room, and of what was said, stays with it. */
+static void inherit(const struct room *r, struct affiliate *a, const struct affiliate *was)
+{
+    const struct seat *s;
+    if (was == NULL) {
+        for (uint32_t i = 0; (s = map_next(&r->seats, &i)) != NULL;)
+            a->here += slice_eq(seat_bare(s), a->jid);
+        return;
+    }
+    a->here = was->here;
+    a->alerted_ms = was->alerted_ms;
+    if (was->follows && a->follows) {
+        a->unread = was->unread;
+        a->upto = was->upto;
+        a->marks = was->marks;
+        a->changed = was->changed;
+    }
+}
+
+/* A nickname that another user has registered meanwhile is dropped, as is that of users without
+ * affiliation and of outcasts. */
+static struct affiliate *affiliate_new(const struct room *r, const struct affiliation_edit *e,
+                                       const struct affiliate *was)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    const struct affiliation_edit whole = room_edit_whole(r, e);
+    slice nick = whole.nick, key = { 0 }, look = { 0 };
+
+    if (e->affiliation > AFF_NONE && nick.len > 0)
+        key = nickname_key(nick, tmp);
+    if (key.len == 0 || (room_reserved(r, key) != NULL && room_reserved(r, key) != was))
+        nick = key = (slice){ 0 };
+    if (key.len > 0)
+        look = nickname_skeleton(nick, tmp);
+    struct affiliate *a =
+        mem_zalloc(sizeof *a + e->jid.len + nick.len + key.len + look.len + whole.reason.len);
+    char *at = (char *)(a + 1);
+    a->jid = slice_lay(&at, e->jid);
+    a->nick = slice_lay(&at, nick);
+    a->key = slice_lay(&at, key);
+    a->look.text = slice_lay(&at, look);
+    a->reason = slice_lay(&at, whole.reason);
+    a->affiliation = (uint8_t)e->affiliation;
+    a->follows = e->follows && e->affiliation >= AFF_MEMBER;
+    inherit(r, a, was);
+    return a;
+}
+
+static void affiliate_add(struct room *r, struct affiliate *a)
+{
+    map_put(&r->affiliates, a);
+    r->affiliate_bytes += affiliation_bytes_of(a);
+    if (a->follows)
+        map_put(&r->followers, a);
+    if (a->key.len > 0) {
+        map_put(&r->reserved, a);
+        look_add(&r->reserved_looks, &a->look);
+    }
+    r->owners += a->affiliation == AFF_OWNER;
+}
+
+void affiliate_put(struct room *r, const struct affiliation_edit *e)
+{
+    struct affiliate *was = room_affiliate(r, e->jid);
+    struct affiliate *is = e->affiliation == AFF_NONE ? NULL : affiliate_new(r, e, was);
+    if (was != NULL)
+        affiliate_forget(r, was);
+    if (is != NULL)
+        affiliate_add(r, is);
+}
+
+struct affiliate *room_affiliate(const struct room *r, slice jid)
+{
+    return map_get(&r->affiliates, jid);
+}
+
+struct affiliation_edit room_edit(const struct room *r, slice jid, enum affiliation to)
+{
+    const struct affiliate *is = room_affiliate(r, jid);
+    return (struct affiliation_edit){ .jid = jid,
+                                      .affiliation = to,
+                                      .follows = is != NULL && is->follows };
+}
+
+struct affiliation_edit room_edit_whole(const struct room *r, const struct affiliation_edit *e)
+{
+    const struct affiliate *is = room_affiliate(r, e->jid);
+    struct affiliation_edit whole = *e;
+    if (whole.nick.ptr == NULL && is != NULL)
+        whole.nick = is->nick;
+    if (whole.reason.ptr == NULL && is != NULL)
+        whole.reason = is->reason;
+    return whole;
+}
+
+struct affiliate *room_reserved(const struct room *r, slice key)
+{
+    return key.len == 0 ? NULL : map_get(&r->reserved, key);
+}
+
+bool room_nick_reserved(const struct room *r, slice nick, slice bare)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    const struct affiliate *a = room_reserved(r, nickname_key(nick, tmp));
+    if (a != NULL && !slice_eq(a->jid, bare))
+        return true;
+    if (!setting_bool(&muc_look_alike))
+        return false;
+    const struct look *l = map_get(&r->reserved_looks, nickname_skeleton(nick, tmp));
+    while (l != NULL && slice_eq(CONTAINER_OF(l, struct affiliate, look)->jid, bare))
+        l = l->next;
+    return l != NULL;
+}
+
+enum affiliation room_affiliation(const struct room *r, slice bare)
+{
+    if (muc_is_administrator(bare))
+        return AFF_OWNER;
+    const struct affiliate *a = room_affiliate(r, bare);
+    if (a != NULL)
+        return (enum affiliation)a->affiliation;
+    /* a whole domain may be banned (§9.1); all else that it has is its own, not its users' */
+    a = room_affiliate(r, jid_split(bare).domain);
+    return a != NULL && a->affiliation == AFF_OUTCAST ? AFF_OUTCAST : AFF_NONE;
+}
+
+bool room_admits(const struct room *r, const struct stanza *st)
+{
+    enum affiliation a = room_affiliation(r, stanza_from_bare(st));
+    bool closed = r->config.members_only || r->config.password || r->locked;
+    if (!affiliation_may(a, ACT_ENTER))
+        return false;
+    return !closed || affiliation_may(a, ACT_ENTER_MEMBERS) ||
+           room_seat(r, stanza_from(st)) != NULL;
+}
+
+/* What a role becomes with another affiliation: one that was given by the affiliation goes with it,
+ * one that is higher by a moderator's grace stays. */
+static enum room_role role_after(const struct room *r, enum affiliation was, enum affiliation is,
+                                 enum room_role role)
+{
+    enum room_role due = affiliation_role(is, room_flags(&r->config));
+    if (is > was)
+        return due > role ? due : role;
+    return role == affiliation_role(was, room_flags(&r->config)) || due == ROLE_NONE ? due : role;
+}
+
+/* §9.1; §9.4: members-only, and no member now; or not of those who may be here in hiding. */
+static const char *affiliation_codes_of(enum affiliation is)
+{
+    return is == AFF_OUTCAST ? "301" : "321";
+}
+
+static void affiliation_of_occupant(struct room *r, struct occupant *o, const struct show *how)
+{
+    const struct seat *s = occupant_seat(o);
+    enum affiliation was = o->affiliation, is = room_affiliation(r, seat_bare(s));
+    if (was == is)
+        return;
+    enum room_role role = role_after(r, was, is, o->role);
+    struct show told = *how;
+    o->affiliation = (uint8_t)is;
+    if (o->hidden && is < AFF_ADMIN)
+        role = ROLE_NONE;
+    if (role == ROLE_NONE)
+        told.codes = affiliation_codes_of(is);
+    room_set_role(r, o, role, &told);
+}
+
+/* Applies to occupants from a domain that is banned now, too. */
+static bool affiliation_concerns(slice jid, slice bare)
+{
+    return slice_eq(jid, bare) || slice_eq(jid, jid_split(bare).domain);
+}
+
+bool room_affiliation_changed(struct room *r, slice jid, const struct show *how)
+{
+    bool here = false;
+    room_pin(r);
+    LIST_EACH (it, &r->occupants) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (!affiliation_concerns(jid, seat_bare(occupant_seat(o))))
+            continue;
+        here = true;
+        affiliation_of_occupant(r, o, how);
+    }
+    room_unpin(r);
+    return here;
+}
+
+void room_set_role(struct room *r, struct occupant *o, enum room_role role, const struct show *how)
+{
+    if (!role_may(role, ACT_PRESENT)) {
+        o->role = ROLE_NONE;
+        room_leave(r, o, how);
+        return;
+    }
+    o->role = (uint8_t)role;
+    occupant_audience(r, o);
+    occupant_changed(o);
+    room_show(r, o, how);
+}
+
+/* §10.2: if the room became members-only, others are removed. If it became moderated, nobody loses
+ * voice. */
+void room_config_applied(struct room *r, unsigned diff)
+{
+    static const struct show gone = { .codes = "322" };
+    room_pin(r);
+    LIST_EACH (it, &r->occupants) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        occupant_changed(o);
+        if ((diff & DIFF_MEMBERS_ONLY) != 0 && r->config.members_only &&
+            o->affiliation == AFF_NONE) {
+            o->role = ROLE_NONE;
+            room_leave(r, o, &gone);
+        }
+    }
+    if ((diff & DIFF_WHOIS) != 0 && r->config.whois == WHOIS_ANYONE) /* now all see real JIDs */
+        LIST_EACH (it, &r->occupants)
+            room_show(r, CONTAINER_OF(it, struct occupant, node), &(struct show){ 0 });
+    if ((diff & DIFF_PRESENCE_ROLES) != 0)
+        LIST_EACH (it, &r->occupants) {
+            struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+            if (o->known != occupant_visible(r, o))
+                room_show(r, o, &(struct show){ 0 });
+        }
+    if ((diff & DIFF_ABSENT_VISIBLE) != 0)
+        room_show_absent(r, NULL);
+    room_unpin(r);
+}

@@ -1,0 +1,380 @@
+#include "muc/people/occupant.h"
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "home/worker.h"
+#include "im/audience.h"
+#include "muc/join.h"
+#include "muc/parts/follow.h"
+#include "muc/people/pace.h"
+#include "muc/people/show.h"
+#include "muc/people/voice.h"
+#include "muc/room/metrics.h"
+#include "muc/room/occupant_id.h"
+#include "muc/room/room.h"
+#include "muc/room/rooms.h"
+#include "muc/room/settings.h"
+#include "muc/talk/record.h"
+#include "muc/talk/relay.h"
+#include "xmpp/muc.h"
+#include "xmpp/nickname.h"
+
+enum { GIVEN_BYTES = 4 };
+
+void look_add(struct map *looks, struct look *l)
+{
+    l->next = map_del(looks, l->text);
+    map_put(looks, l);
+}
+
+void look_remove(struct map *looks, struct look *l)
+{
+    struct look *first = map_del(looks, l->text), **at = &first;
+    while (*at != NULL && *at != l)
+        at = &(*at)->next;
+    if (*at == l)
+        *at = l->next;
+    if (first != NULL)
+        map_put(looks, first);
+}
+
+static void occupant_free(struct occupant *o)
+{
+    stanza_unref(&o->shown[0]);
+    stanza_unref(&o->shown[1]);
+    slice_release(&o->nick);
+    mem_free(&o);
+}
+
+static void seat_free(struct seat *s)
+{
+    list_remove(&s->away);
+    list_remove(&s->node);
+    stanza_unref(&s->presence);
+    mem_free(&s);
+}
+
+static void unname(struct room *r, struct occupant *o)
+{
+    map_del(&r->nicks, o->key);
+    look_remove(&r->looks, &o->look);
+}
+
+void occupants_free(struct room *r)
+{
+    struct list *it, *at;
+    while ((it = list_pop(&r->occupants)) != NULL) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        unname(r, o);
+        while ((at = list_pop(&o->seats)) != NULL) {
+            struct seat *s = CONTAINER_OF(at, struct seat, node);
+            map_del(&r->seats, s->jid);
+            audience_remove(&r->audience, s->jid);
+            seat_free(s);
+        }
+        occupant_free(o);
+    }
+    metric_add(&room_occupants_metric, -(int64_t)r->occupant_count);
+    r->occupant_count = r->hidden_count = r->seat_count = 0;
+}
+
+slice room_address(const struct room *r, slice nick, struct arena *tmp)
+{
+    char *text = arena_alloc_raw(tmp, r->jid.len + 1 + nick.len), *at = text;
+    slice_lay(&at, r->jid);
+    slice_lay(&at, SLICE("/"));
+    slice_lay(&at, nick);
+    return (slice){ text, (size_t)(at - text) };
+}
+
+struct seat *room_seat(const struct room *r, slice full) { return map_get(&r->seats, full); }
+
+struct occupant *room_occupant(const struct room *r, slice nick, struct arena *tmp)
+{
+    slice name;
+    if (nickname_enforce(nick, tmp, &name) != OK)
+        return NULL;
+    return map_get(&r->nicks, nickname_key(name, tmp));
+}
+
+struct occupant *room_occupant_of(const struct room *r, slice bare)
+{
+    struct occupant *found = NULL;
+    LIST_EACH (it, &r->occupants) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (slice_eq(seat_bare(occupant_seat(o)), bare))
+            found = o;
+    }
+    return found;
+}
+
+/* Those who are hidden give way. */
+static bool is_others(const struct occupant *o, slice bare)
+{
+    return !o->hidden && !slice_eq(seat_bare(occupant_seat(o)), bare);
+}
+
+bool room_nick_used(const struct room *r, slice nick, slice bare)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    const struct occupant *o = map_get(&r->nicks, nickname_key(nick, tmp));
+    if (o != NULL && is_others(o, bare))
+        return true;
+    if (!setting_bool(&muc_look_alike))
+        return false;
+    const struct look *l = map_get(&r->looks, nickname_skeleton(nick, tmp));
+    while (l != NULL && !is_others(CONTAINER_OF(l, struct occupant, look), bare))
+        l = l->next;
+    return l != NULL;
+}
+
+struct seat *occupant_seat(const struct occupant *o)
+{
+    return CONTAINER_OF(o->seats.prev, struct seat, node);
+}
+
+/* Nickname, key, look and occupant id are one block, which begins with the nickname. */
+static void occupant_name(struct room *r, struct occupant *o, slice nick, slice id)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    slice key = nickname_key(nick, tmp), look = nickname_skeleton(nick, tmp);
+    char *at = mem_alloc(nick.len + key.len + look.len + id.len);
+    slice was = o->nick;
+    o->nick = slice_lay(&at, nick);
+    o->key = slice_lay(&at, key);
+    o->look.text = slice_lay(&at, look);
+    o->id = slice_lay(&at, id);
+    slice_release(&was);
+    map_put(&r->nicks, o);
+    look_add(&r->looks, &o->look);
+}
+
+struct occupant *occupant_create(struct room *r, slice nick, slice bare)
+{
+    struct occupant *o = mem_new(struct occupant);
+    char id[OCCUPANT_ID_LEN + 1];
+
+    list_init(&o->seats);
+    occupant_name(r, o, nick, occupant_id(id, r->secret, bare));
+    room_debt_take(r, o);
+    o->number = ++r->next_number;
+    list_append(&r->occupants, &o->node);
+    r->occupant_count++;
+    metric_add(&room_occupants_metric, 1);
+    return o;
+}
+
+void occupant_changed(struct occupant *o)
+{
+    stanza_unref(&o->shown[0]);
+    stanza_unref(&o->shown[1]);
+}
+
+static struct audience_member member(const struct room *r, const struct seat *s)
+{
+    const struct occupant *o = s->occupant;
+    return (struct audience_member){ .jid = s->jid,
+                                     .seat = o->number,
+                                     .bits = o->role == ROLE_MODERATOR ? TO_MODERATORS : TO_OTHERS,
+                                     .blob = seat_blob(r, o),
+                                     .presence = s->presence };
+}
+
+/* What each of its sessions is known by where it is at home says the nickname, too. */
+static void readdress(struct room *r, struct seat *s)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    slice to =
+        slice_of(arena_printf(tmp, "%.*s/%.*s", SLICE_ARG(r->jid), SLICE_ARG(s->occupant->nick)));
+    struct stanza *presence = stanza_readdress(s->presence, (slice){ 0 }, to);
+    stanza_unref(&s->presence);
+    s->presence = presence;
+    if (list_linked(&s->away))
+        return;
+    struct audience_member m = member(r, s);
+    audience_set(&r->audience, &m);
+}
+
+void occupant_rename(struct room *r, struct occupant *o, slice nick)
+{
+    unname(r, o);
+    occupant_name(r, o, nick, o->id);
+    LIST_EACH (it, &o->seats)
+        readdress(r, CONTAINER_OF(it, struct seat, node));
+    occupant_changed(o);
+}
+
+void room_give_way(struct room *r, struct occupant *o)
+{
+    char *nick, tail[2 * GIVEN_BYTES + 1];
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    do { /* it is random: nobody has it */
+        rand_hex(tail, GIVEN_BYTES);
+        nick = arena_printf(tmp, "hidden-%s", tail);
+    } while (map_get(&r->nicks, nickname_key(slice_of(nick), tmp)) != NULL);
+    room_show(r, o, &(struct show){ .codes = "303", .nick = slice_of(nick) });
+    occupant_rename(r, o, slice_of(nick));
+    room_show(r, o, &(struct show){ .own = "110 210" });
+}
+
+void occupant_audience(struct room *r, struct occupant *o)
+{
+    LIST_EACH (it, &o->seats) {
+        struct seat *s = CONTAINER_OF(it, struct seat, node);
+        struct audience_member m = member(r, s);
+        if (!list_linked(&s->away))
+            audience_set(&r->audience, &m);
+    }
+}
+
+struct seat *seat_create(struct room *r, struct occupant *o, struct stanza *presence)
+{
+    struct seat *s = mem_zalloc(sizeof *s + presence->from_len);
+    s->jid = (slice){ memcpy(s + 1, presence->from, presence->from_len), presence->from_len };
+    s->bare_len = presence->from_bare_len;
+    s->occupant = o;
+    s->number = ++r->next_seat;
+    s->asked_us = loop_now_us(r->worker->loop);
+    s->presence = stanza_ref(presence);
+    list_append(&o->seats, &s->node);
+    map_put(&r->seats, s);
+    r->seat_count++;
+    affiliate_seated(r, seat_bare(s));
+    struct audience_member m = member(r, s);
+    if (!audience_add(&r->audience, &m))
+        list_append(&r->away, &s->away);
+    occupant_changed(o);
+    return s;
+}
+
+void seat_presence(struct room *r, struct seat *s, struct stanza *presence)
+{
+    struct occupant *o = s->occupant;
+    stanza_ref(presence);
+    stanza_unref(&s->presence);
+    s->presence = presence;
+    s->ghost = false;
+    list_remove(&s->node);
+    list_append(&o->seats, &s->node);
+    if (!list_linked(&s->away)) {
+        struct audience_member m = member(r, s);
+        audience_set(&r->audience, &m);
+    }
+    occupant_changed(o);
+}
+
+static void seat_remove(struct room *r, struct seat *s)
+{
+    room_relays_left(r, s);
+    map_del(&r->seats, s->jid);
+    r->seat_count--;
+    affiliate_unseated(r, seat_bare(s));
+    if (!list_linked(&s->away))
+        audience_remove(&r->audience, s->jid);
+    seat_free(s);
+}
+
+void room_seat_leave(struct room *r, struct seat *s, const struct show *how)
+{
+    struct occupant *o = s->occupant;
+    if (o->seats.next->next == &o->seats) {
+        room_voice_keep(r, o);
+        o->role = ROLE_NONE;
+        room_leave(r, o, how);
+        return;
+    }
+    /* §7.2.8 and others of the same nickname stay: only it hears that it left */
+    enum room_role role = (enum room_role)o->role;
+    o->role = ROLE_NONE;
+    room_show_left(r, o, s, how);
+    o->role = (uint8_t)role;
+    room_record_presence(r, s, TYPE_UNAVAILABLE);
+    bool was_shown = s == occupant_seat(o);
+    seat_remove(r, s);
+    occupant_changed(o);
+    if (was_shown)
+        room_show(r, o, &(struct show){ 0 });
+}
+
+struct seat_ref *seat_ref_new(const struct room *r, const struct seat *s)
+{
+    struct seat_ref *ref = mem_alloc(sizeof *ref + r->jid.len + s->jid.len);
+    char *at = ref->text;
+    ref->worker = r->worker;
+    ref->number = s->number;
+    ref->room_len = slice_lay(&at, r->jid).len;
+    ref->jid_len = slice_lay(&at, s->jid).len;
+    return ref;
+}
+
+struct seat *seat_ref_find(const struct seat_ref *ref, struct room **r)
+{
+    *r = room_find(ref->worker, (slice){ ref->text, ref->room_len });
+    if (*r == NULL)
+        return NULL;
+    struct seat *s = room_seat(*r, (slice){ ref->text + ref->room_len, ref->jid_len });
+    return s != NULL && s->number == ref->number ? s : NULL;
+}
+
+struct ghost {
+    struct loop_defer defer;
+    struct seat_ref *who;
+};
+
+static void ghost_leaves(struct loop_defer *d)
+{
+    struct ghost *g = CONTAINER_OF(d, struct ghost, defer);
+    struct room *r;
+    struct seat *s = seat_ref_find(g->who, &r);
+    if (s != NULL && s->ghost)
+        room_seat_leave(r, s, &(struct show){ .codes = "333" });
+    mem_free(&g->who);
+    mem_free(&g);
+}
+
+void room_seat_gone(struct room *r, struct seat *s)
+{
+    if (s->ghost)
+        return;
+    struct ghost *g = mem_new(struct ghost);
+    g->defer.fn = ghost_leaves;
+    g->who = seat_ref_new(r, s);
+    s->ghost = true;
+    loop_defer(r->worker->loop, &g->defer);
+}
+
+void room_leave(struct room *r, struct occupant *o, const struct show *how)
+{
+    room_pin(r);
+    occupant_changed(o);
+    room_show(r, o, how);
+    room_debt_keep(r, o);
+    unname(r, o);
+    list_remove(&o->node);
+    r->occupant_count--;
+    metric_add(&room_occupants_metric, -1);
+    r->hidden_count -= o->hidden;
+    LIST_EACH (it, &o->seats) {
+        struct seat *s = CONTAINER_OF(it, struct seat, node);
+        if (!how->destroyed) /* else its archive goes */
+            room_record_presence(r, s, TYPE_UNAVAILABLE);
+        seat_remove(r, s);
+    }
+    log_debug(&log_muc, LOG_EV("room.leave"), LOG_S("room", r->jid), LOG_S("nick", o->nick));
+    occupant_free(o);
+    room_unpin(r);
+}
+
+void room_leave_all(struct room *r, const struct show *how)
+{
+    struct show alone = *how;
+    alone.all = true;
+    room_pin(r);
+    LIST_EACH (it, &r->occupants) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        o->role = ROLE_NONE;
+        room_leave(r, o, &alone);
+    }
+    room_unpin(r);
+}

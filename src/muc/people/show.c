@@ -1,0 +1,234 @@
+#include "muc/people/show.h"
+#include "base/buf.h"
+#include "codec/xml_elem.h"
+#include "codec/xml_read.h"
+#include "home/worker.h"
+#include "im/audience.h"
+#include "im/router.h"
+#include "muc/parts/hats.h"
+#include "muc/people/occupant.h"
+#include "muc/room/config.h"
+#include "muc/room/room.h"
+#include "muc/room/settings.h"
+#include "xmpp/muc.h"
+#include "xmpp/ns.h"
+
+enum { SHOW_BYTES_MAX = 256 * 1024, ANNOUNCE_BYTES_MAX = 1024 };
+
+static void codes_write(struct buf *out, const char *codes)
+{
+    slice rest = slice_of(codes), code;
+    while (slice_word(&rest, &code))
+        buf_printf(out, "<status code='%.*s'/>", SLICE_ARG(code));
+}
+
+static void destroyed_write(struct buf *out, const struct show *how)
+{
+    buf_lit(out, "<destroy");
+    xml_add_attr(out, "jid", how->alternate);
+    buf_lit(out, ">");
+    xml_add_element(out, "password", how->password);
+    xml_add_element(out, "reason", how->reason);
+    buf_lit(out, "</destroy>");
+}
+
+void occupant_id_write(struct buf *out, slice id)
+{
+    buf_lit(out, "<occupant-id xmlns='" NS_OCCUPANT_ID "' id='");
+    buf_add(out, id);
+    buf_lit(out, "'/>");
+}
+
+/* <x/> of muc#user; jid empty: not shown; self: codes for the occupant alone, NULL: to others. */
+static void user_write(struct buf *out, const struct occupant *o, slice jid, const struct show *how,
+                       const char *self)
+{
+    bool gone = how->destroyed;
+    buf_lit(out, "<x xmlns='" NS_MUC_USER "'><item");
+    xml_add_attr(out, "affiliation",
+                 gone ? SLICE("none") : affiliation_name((enum affiliation)o->affiliation));
+    xml_add_attr(out, "role", role_name((enum room_role)o->role));
+    xml_add_attr(out, "jid", gone ? (slice){ 0 } : jid);
+    xml_add_attr(out, "nick", how->nick);
+    buf_lit(out, ">");
+    if (how->actor_nick.len > 0) {
+        buf_lit(out, "<actor");
+        xml_add_attr(out, "nick", how->actor_nick);
+        buf_lit(out, "/>");
+    }
+    if (!gone)
+        xml_add_element(out, "reason", how->reason);
+    buf_lit(out, "</item>");
+    if (gone)
+        destroyed_write(out, how);
+    codes_write(out, self);
+    codes_write(out, how->codes);
+    buf_lit(out, "</x>");
+}
+
+/* What a client may not say of itself; hats are given by the room (XEP-0317). */
+static const uint64_t forged =
+    KNOWN(MUC) | KNOWN(MUC_USER) | KNOWN(OCCUPANT_ID) | KNOWN(STANZA_ID) | KNOWN(PAYLOAD);
+
+static bool is_forged(enum known_child known, const struct elem *e, void *arg)
+{
+    (void)arg;
+    return known != KNOWN_PAYLOAD || elem_is(e, "hats", NS_HATS) ||
+           elem_is(e, "addresses", NS_ADDRESS);
+}
+
+static struct stanza *show_presence_of(struct room *r, struct occupant *o, unsigned with_jid,
+                                       const struct show *how, const char *self)
+{
+    slice jid = with_jid ? occupant_seat(o)->jid : (slice){ 0 };
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    const struct stanza *said = occupant_seat(o)->presence;
+    slice from = room_address(r, o->nick, tmp);
+    struct stanza *out;
+    struct buf b;
+
+    buf_init(&b, SHOW_BYTES_MAX);
+    if (how->left != NULL && how->left->child_count <= XML_CHILDREN_MAX - MORE_CHILDREN &&
+        how->left->content_len <= (size_t)setting_int(&muc_presence_bytes))
+        said = how->left;
+    occupant_id_write(&b, o->id);
+    user_write(&b, o, jid, how, self);
+    room_hats_write(&b, r, seat_bare(occupant_seat(o)));
+    if (how->nick.len > 0 || (o->role == ROLE_NONE && said->type != TYPE_UNAVAILABLE))
+        out = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, from, (slice){ "", 0 }, (slice){ 0 },
+                          buf_slice(&b));
+    else
+        out = stanza_change(said, &(struct stanza_change){ .from = from,
+                                                           .to = { "", 0 },
+                                                           .known = forged,
+                                                           .unwanted = is_forged,
+                                                           .more = buf_slice(&b) });
+    buf_fini(&b);
+    return out;
+}
+
+struct stanza *occupant_shown(struct room *r, struct occupant *o, unsigned with_jid)
+{
+    static const struct show plain = { 0 };
+    if (o->shown[with_jid] == NULL)
+        o->shown[with_jid] = show_presence_of(r, o, with_jid, &plain, NULL);
+    return o->shown[with_jid];
+}
+
+bool room_shows_jids(const struct room *r, const struct occupant *viewer)
+{
+    return r->config.whois == WHOIS_ANYONE || viewer->role == ROLE_MODERATOR;
+}
+
+unsigned room_seeing(const struct room *r, unsigned with_jid)
+{
+    if (r->config.whois == WHOIS_ANYONE)
+        return with_jid ? TO_ALL : 0;
+    return with_jid ? TO_MODERATORS : TO_OTHERS;
+}
+
+static bool show_is_plain(const struct show *how)
+{
+    return how->codes == NULL && how->nick.len == 0 && how->actor_nick.len == 0 &&
+           how->reason.len == 0 && !how->destroyed && how->left == NULL;
+}
+
+static void show_some(struct room *r, struct occupant *o, const struct show *how, unsigned with_jid)
+{
+    bool shared = show_is_plain(how) && o->role != ROLE_NONE;
+    struct stanza *st = shared ? stanza_ref(occupant_shown(r, o, with_jid))
+                               : show_presence_of(r, o, with_jid, how, NULL);
+    room_send_all(r, st, room_seeing(r, with_jid), o);
+    stanza_unref(&st);
+}
+
+void room_show_self(struct room *r, struct occupant *o, const struct seat *s, const char *codes)
+{
+    const struct show how = { .codes = codes };
+    struct stanza *st = show_presence_of(r, o, room_shows_jids(r, o), &how, "110");
+    audience_tell(&r->audience, s->jid, st);
+    stanza_unref(&st);
+}
+
+void room_show_left(struct room *r, struct occupant *o, const struct seat *s,
+                    const struct show *how)
+{
+    struct stanza *st = show_presence_of(r, o, 0, how, "110");
+    audience_tell(&r->audience, s->jid, st);
+    stanza_unref(&st);
+}
+
+static void show_others(struct room *r, struct occupant *o, const struct show *how)
+{
+    for (unsigned with_jid = 0; with_jid <= 1; with_jid++)
+        if (room_seeing(r, with_jid) != 0)
+            show_some(r, o, how, with_jid);
+}
+
+void room_show_entered(struct room *r, struct occupant *o)
+{
+    show_others(r, o, &(struct show){ 0 });
+}
+
+slice occupant_shown_nick(const struct occupant *o) { return o->hidden ? (slice){ 0 } : o->nick; }
+
+bool occupant_visible(const struct room *r, const struct occupant *o)
+{
+    return !o->hidden && room_shows(&r->config, (enum room_role)o->role);
+}
+
+/* Roles whose presence is not broadcast (muc#roomconfig_presencebroadcast) and hidden occupants are
+ * seen by themselves only. Who was shown is shown to go, from the room or out of sight. */
+void room_show(struct room *r, struct occupant *o, const struct show *how)
+{
+    bool visible = occupant_visible(r, o);
+    bool told = how->destroyed || how->all;
+    if (!told && (visible || (o->known && o->role == ROLE_NONE))) {
+        show_others(r, o, how);
+    } else if (!told && o->known) {
+        uint8_t role = o->role;
+        o->role = ROLE_NONE;
+        show_others(r, o, &(struct show){ 0 });
+        o->role = role;
+    }
+    o->known = visible;
+    o->late = false;
+    struct stanza *st =
+        show_presence_of(r, o, room_shows_jids(r, o), how, how->own != NULL ? how->own : "110");
+    LIST_EACH (it, &o->seats)
+        audience_tell(&r->audience, CONTAINER_OF(it, struct seat, node)->jid, st);
+    stanza_unref(&st);
+}
+
+static unsigned class_of(const struct occupant *o)
+{
+    return o->role == ROLE_MODERATOR ? TO_MODERATORS : TO_OTHERS;
+}
+
+void room_send_all(struct room *r, struct stanza *st, unsigned whom, const struct occupant *but)
+{
+    const struct audience_whom part = { .mask = whom == TO_ALL ? 0 : (uint8_t)TO_ALL,
+                                        .want = whom == TO_ALL ? 0 : (uint8_t)whom,
+                                        .except = but == NULL ? 0 : but->number };
+    audience_send(&r->audience, st, &part);
+    LIST_EACH (it, &r->away) {
+        const struct seat *s = CONTAINER_OF(it, struct seat, away);
+        if (!s->ghost && s->occupant != but && (class_of(s->occupant) & whom) != 0)
+            route_send(r->worker, stanza_readdress(st, (slice){ 0 }, s->jid));
+    }
+}
+
+void room_announce(struct room *r, const unsigned *code, unsigned count)
+{
+    struct buf xml;
+    buf_init(&xml, ANNOUNCE_BYTES_MAX);
+    buf_lit(&xml, "<x xmlns='" NS_MUC_USER "'>");
+    for (unsigned i = 0; i < count; i++)
+        buf_printf(&xml, "<status code='%u'/>", code[i]);
+    buf_lit(&xml, "</x>");
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 },
+                                    (slice){ 0 }, buf_slice(&xml));
+    room_send_all(r, st, TO_ALL, NULL);
+    stanza_unref(&st);
+    buf_fini(&xml);
+}

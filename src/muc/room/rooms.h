@@ -1,0 +1,35 @@
+/* rooms: the rooms of a worker: found by JID, loaded when somebody asks, unloaded when nobody does.
+ */
+#pragma once
+#include "base/err.h"
+#include "base/slice.h"
+#include "muc/room/room.h"
+
+struct host;
+struct iq;
+struct worker;
+
+void rooms_start(void);
+void rooms_stop(struct worker *w);
+
+/* The room of this bare JID, loaded or not. If it is not in memory, it begins to load. */
+struct room *room_get(struct worker *w, const struct host *h, slice jid);
+struct room *room_find(const struct worker *w, slice jid); /* NULL: not READY */
+/* The room that a request to it (IQ_TO_ROOM) is for: such rules get only requests to rooms that are
+ * READY. */
+struct room *room_of_iq(const struct iq *iq);
+static inline void room_pin(struct room *r) { actor_pin(&r->actor); }
+static inline void room_unpin(struct room *r) { actor_unpin(&r->actor); }
+/* Runs fn when the room is READY or ABSENT, in order with its stanzas. E_DOWN: it was not read. */
+typedef void room_fn(struct room *r, enum err e, void *arg);
+void room_with(struct worker *w, slice jid, room_fn *fn, void *arg);
+/* All READY rooms of a worker. */
+typedef void room_each_fn(struct room *r, void *arg);
+void rooms_each(struct worker *w, room_each_fn *fn, void *arg);
+void rooms_each_loading(struct worker *w, room_each_fn *fn, void *arg);
+
+int64_t room_new_id(void); /* random, from ROOM_ID_MIN on */
+/* ABSENT -> READY: a new room by the settings, locked, owned by `creator` (bare JID). */
+enum err room_create(struct room *r, slice creator, struct why *why);
+/* An ad hoc room whose last occupant left, or one that was destroyed: READY -> ABSENT. */
+void room_end(struct room *r);

@@ -1,0 +1,404 @@
+#include "muc/talk/say.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "codec/xml_elem.h"
+#include "codec/xml_read.h"
+#include "home/node.h"
+#include "home/worker.h"
+#include "im/audience.h"
+#include "im/ticket_join.h"
+#include "muc/archive/archive.h"
+#include "muc/archive/history.h"
+#include "muc/parts/follow.h"
+#include "muc/parts/mention.h"
+#include "muc/parts/moderate.h"
+#include "muc/people/occupant.h"
+#include "muc/people/pace.h"
+#include "muc/people/show.h"
+#include "muc/room/config.h"
+#include "muc/room/room.h"
+#include "muc/room/settings.h"
+#include "muc/state/lock.h"
+#include "muc/talk/ask.h"
+#include "muc/talk/record.h"
+#include "muc/talk/subject.h"
+#include "xmpp/addresses.h"
+#include "xmpp/archive_id.h"
+#include "xmpp/muc.h"
+#include "xmpp/ns.h"
+
+static struct metric said = { .name = "muster_room_messages",
+                              .kind = METRIC_COUNTER,
+                              .help = "Messages that rooms relayed to their occupants." };
+static struct metric refused = { .name = "muster_room_messages_refused",
+                                 .kind = METRIC_COUNTER,
+                                 .help = "Messages to rooms and their occupants that were answered "
+                                         "by an error." };
+struct metric *const room_say_metrics[] = { &said, &refused, NULL };
+
+/* Who to which room and what became of it, never what it says (`musterctl log trace muc on`). */
+static void say_trace(const char *event, const struct stanza *st, const char *why,
+                      uint32_t receivers)
+{
+    log_trace(&log_muc, LOG_C("event", event), LOG_S("from", stanza_from(st)),
+              LOG_S("to", stanza_to(st)), LOG_S("id", stanza_id(st)), LOG_C("why", why),
+              LOG_I("occupants", receivers));
+}
+
+void room_error(struct room *r, const struct stanza *st, enum stanza_error e, slice text)
+{
+    struct buf b;
+    if (st->type == TYPE_ERROR || st->type == TYPE_RESULT) /* RFC 6120 §8.3.1 */
+        return;
+    buf_init(&b, 8 * JID_MAX);
+    stanza_error_write_parts(
+        &b, &(struct stanza_error_parts){ .error = e, .by = r->jid, .text = text });
+    route_send(r->worker, stanza_make((enum stanza_kind)st->kind, TYPE_ERROR, stanza_to(st),
+                                      stanza_from(st), stanza_id(st), buf_slice(&b)));
+    buf_fini(&b);
+}
+
+enum routed room_refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
+{
+    room_error(r, st, e, text);
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+/* What was said, or would have been. */
+static enum routed say_refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
+{
+    say_trace("room.refused", st, stanza_error_name(e), 0);
+    metric_add(&refused, 1);
+    return room_refuse(r, st, e, text);
+}
+
+static enum routed slow_down(struct room *r, struct stanza *st)
+{
+    say_trace("room.refused", st, "too fast", 0);
+    metric_add(&refused, 1);
+    return room_slow_down(r, st);
+}
+
+/* §7.2.14: a client learns from it that it has everything; it is sent even if there is none. */
+void room_send_subject(struct room *r, const struct seat *s)
+{
+    struct stanza *st = r->subject != NULL
+                            ? stanza_ref(r->subject)
+                            : stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 },
+                                          (slice){ 0 }, SLICE("<subject/>"));
+    audience_tell(&r->audience, s->jid, st);
+    stanza_unref(&st);
+}
+
+enum { SUBJECT_MORE = 4096 }; /* bytes of what is said beside a subject: it is kept, too */
+
+/* Only the room says that something was moderated (XEP-0425 §5), that it is not there any more, and
+ * what somebody has not read. */
+static bool is_verdict(const struct elem *e)
+{
+    struct elem inner;
+    if (elem_is(e, "retracted", NS_RETRACT) || elem_is(e, "unread", NS_ROOMS))
+        return true;
+    if (elem_is(e, "retract", NS_RETRACT))
+        return elem_child(e, "moderated", NS_MODERATE, &inner);
+    return elem_is(e, "apply-to", NS_FASTEN) && elem_child(e, "moderated", NS_MODERATE_0, &inner);
+}
+
+/* By the room, or by an account of ours: the home of that does not look through what the room sends
+ * (im/audience.h). */
+static bool is_our_id(const struct room *r, const struct elem *e)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct jid by;
+    return jid_parse(&by, elem_attr(e, "by", tmp), tmp) == OK &&
+           (slice_eq(by.full, r->jid) || node_serves(r->worker->node, by.domain));
+}
+
+/* The room alone could say whose message it was; as a service of ours never does, none may stand
+ * there. Legacy delays (XEP-0091) are read as those of XEP-0203. */
+static bool is_claim(const struct elem *e, struct arena *tmp)
+{
+    return elem_is(e, "x", NS_LEGACY_DELAY) || elem_is(e, "hats", NS_HATS) ||
+           elem_is(e, "inviter", NS_ROOMS) || addresses_claim_origin(e, tmp);
+}
+
+struct speaker {
+    const struct room *room;
+    bool owner;
+};
+
+/* What only rooms and servers say (XEP-0359 §5, XEP-0421 §4.1, XEP-0203 §5). An owner who makes a
+ * room of a chat says when it was that the chat was had (§7.9). */
+static bool say_forged(enum known_child known, const struct elem *e, void *arg)
+{
+    const struct speaker *by = arg;
+    const struct room *r = by->room;
+    if (known == KNOWN_STANZA_ID)
+        return is_our_id(r, e);
+    if (known == KNOWN_DELAY)
+        return !by->owner || slice_eq(elem_attr(e, "from", loop_scratch(r->worker->loop)), r->jid);
+    if (known == KNOWN_PAYLOAD)
+        return (r->config.strip_xhtml && elem_is(e, "html", NS_XHTML)) || is_verdict(e) ||
+               is_claim(e, loop_scratch(r->worker->loop));
+    return true;
+}
+
+void stanza_id_write(struct buf *out, const struct room *r, uint64_t id)
+{
+    char text[ARCHIVE_ID_LEN];
+    archive_id_write(text, id);
+    buf_lit(out, "<stanza-id xmlns='" NS_SID "' by='");
+    xml_escape(out, r->jid);
+    buf_printf(out, "' id='%.*s'/>", ARCHIVE_ID_LEN, text);
+}
+
+static struct stanza *relayed(struct room *r, const struct occupant *o, const struct stanza *st,
+                              uint64_t id)
+{
+    slice from = room_address(r, o->nick, loop_scratch(r->worker->loop));
+    struct buf more;
+    uint64_t strip = KNOWN(STANZA_ID) | KNOWN(OCCUPANT_ID) | KNOWN(MUC_USER) | KNOWN(DELAY) |
+                     KNOWN(CARBON) | KNOWN(PRIVATE);
+    struct speaker by = { r, o->affiliation == AFF_OWNER };
+
+    buf_init(&more, 8192);
+    occupant_id_write(&more, o->id);
+    if (id != 0)
+        stanza_id_write(&more, r, id);
+    struct stanza *out = stanza_change(st, &(struct stanza_change){ .from = from,
+                                                                    .to = { "", 0 },
+                                                                    .known = strip | KNOWN(PAYLOAD),
+                                                                    .unwanted = say_forged,
+                                                                    .arg = &by,
+                                                                    .more = buf_slice(&more) });
+    buf_fini(&more);
+    return out;
+}
+
+/* §8.1: a message with <subject/> and without <body/> and <thread/> */
+static bool is_subject(const struct stanza *st)
+{
+    return stanza_has(st, KNOWN(SUBJECT)) && !stanza_has(st, KNOWN(BODY) | KNOWN(THREAD));
+}
+
+static enum stanza_error may_say(struct room *r, struct occupant *o, const struct stanza *st,
+                                 slice *text)
+{
+    if (o->hidden) {
+        *text = SLICE("hidden occupants do not speak");
+        return SE_FORBIDDEN;
+    }
+    if (r->config.moderated && !role_may((enum room_role)o->role, ACT_SPEAK)) {
+        *text = SLICE("the room is moderated, and you have no voice");
+        return SE_FORBIDDEN;
+    }
+    if (is_subject(st)) {
+        struct elem e;
+        bool has = stanza_child(st, KNOWN_SUBJECT, &e);
+        if (!room_may_subject(&r->config, (enum room_role)o->role)) {
+            *text = SLICE("your role may not change the subject");
+            return SE_FORBIDDEN;
+        }
+        size_t most = (size_t)setting_int(&muc_subject_bytes);
+        if (has && (e.content.len > most || st->content_len > most + SUBJECT_MORE)) {
+            *text = SLICE("the subject is too long");
+            return SE_NOT_ACCEPTABLE;
+        }
+    }
+    if (st->child_count > XML_CHILDREN_MAX - MORE_CHILDREN) {
+        *text = SLICE("too many elements");
+        return SE_NOT_ACCEPTABLE;
+    }
+    return SE_NONE;
+}
+
+static bool is_kept(const struct stanza *st)
+{
+    const uint64_t content = KNOWN(BODY) | KNOWN(STORE) | KNOWN(MARKER) | KNOWN(ENCRYPTED) |
+                             KNOWN(OOB) | KNOWN(SUBJECT) | KNOWN(PAYLOAD);
+    return stanza_has(st, content) && !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE));
+}
+
+/* What was relayed, on its way to the disk; with the subject that it sets, or what it takes back,
+ * it is handled when both are there. */
+static enum routed say_record(struct room *r, const struct seat *s, const struct stanza *st,
+                              const struct room_post *p, struct origin origin)
+{
+    bool subject = is_subject(st);
+    if (!subject && !stanza_has(st, KNOWN(PAYLOAD)))
+        return room_record(r, p, origin);
+    struct origin part = ticket_join(r->worker, origin);
+    enum routed beside =
+        subject ? room_subject_set(r, p->st, part) : room_retracted(r, s, st, part);
+    if (beside != ROUTED)
+        ticket_join_more(r->worker, part);
+    if (room_record(r, p, part) != ROUTED)
+        ticket_join_more(r->worker, part);
+    ticket_join_close(r->worker, part);
+    return origin.session != 0 ? ROUTE_PENDING : ROUTED;
+}
+
+static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, struct origin origin)
+{
+    struct occupant *o = s->occupant;
+    slice text = { 0 };
+    enum stanza_error e = may_say(r, o, st, &text);
+    bool kept = is_kept(st);
+
+    if (e != SE_NONE)
+        return say_refuse(r, st, e, text);
+    if (room_too_fast(r, o))
+        return slow_down(r, st);
+    if (is_subject(st) && room_subject_waits(r))
+        return say_refuse(r, st, SE_RESOURCE_CONSTRAINT,
+                          SLICE("the database is away, and earlier subjects wait for it"));
+    if (kept && room_records(r) && room_archive_full())
+        return say_refuse(r, st, SE_RESOURCE_CONSTRAINT,
+                          SLICE("the database is away, and too many messages wait for it"));
+    if (o->affiliation == AFF_OWNER)
+        room_open(r); /* who speaks in it takes it as it is */
+    uint64_t id = kept ? room_archive_mint(&r->archive) : 0;
+    struct stanza *out = relayed(r, o, st, id);
+    const struct room_post post = {
+        .st = out, .sender = s->jid, .id = id, .at_us = loop_wall_us(r->worker->loop)
+    };
+    say_trace("room.said", st, id != 0 ? "kept" : "not kept", r->nicks.count);
+    metric_add(&said, 1);
+    if (kept && !is_subject(st)) {
+        room_history_add(&r->history, &post, room_history_max(&r->config), r->jid);
+    }
+    room_send_all(r, out, TO_ALL, NULL);
+    if (kept && r->followers.count > 0)
+        room_tell_followers(r, out, seat_bare(s));
+    if (kept && r->affiliates.count > 1)
+        room_tell_mentioned(r, out, seat_bare(s));
+    enum routed routed = say_record(r, s, st, &post, origin);
+    stanza_unref(&out);
+    stanza_unref(&st);
+    return routed;
+}
+
+/* To the account of the occupant for one session, which keeps it; the others are told as of all
+ * that the room says, or it would be kept for each, or taken for a repeat. */
+static enum routed deliver_private(struct room *r, const struct occupant *to,
+                                   const struct stanza *st, struct origin origin)
+{
+    static const slice mark = SLICE_INIT("<x xmlns='" NS_MUC_USER "'/>");
+    const struct seat *first = occupant_seat(to);
+    enum routed routed = ROUTED;
+    LIST_EACH (it, &to->seats) {
+        const struct seat *s = CONTAINER_OF(it, struct seat, node);
+        struct stanza *one = stanza_append_to(st, s->jid, mark);
+        if (s == first) {
+            routed = route(r->worker, one, origin, 0, 0);
+        } else {
+            audience_tell(&r->audience, s->jid, one);
+            stanza_unref(&one);
+        }
+    }
+    return routed;
+}
+
+/* §7.5: a private message, to one occupant by the nickname. It goes to all of its sessions. The
+ * account that it is for keeps it, and reports. */
+static enum routed say_to_one(struct room *r, struct seat *s, struct stanza *st,
+                              struct origin origin)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct occupant *from = s->occupant;
+    struct occupant *to = room_occupant(r, slice_from(stanza_to(st), st->to_bare_len + 1u), tmp);
+
+    if (st->type == TYPE_GROUPCHAT)
+        return say_refuse(r, st, SE_BAD_REQUEST,
+                          SLICE("a message to one is not of type groupchat"));
+    if (to == NULL || to->hidden)
+        return say_refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
+    if (from->hidden || !room_may_pm(&r->config, (enum room_role)from->role))
+        return say_refuse(r, st, SE_FORBIDDEN,
+                          SLICE("your role may not send private messages here"));
+    if (st->child_count > XML_CHILDREN_MAX - MORE_CHILDREN)
+        return say_refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("too many elements"));
+    if (room_too_fast(r, from))
+        return slow_down(r, st);
+    struct stanza *out = relayed(r, from, st, 0);
+    say_trace("room.private", st, "not kept", 1);
+    enum routed routed = deliver_private(r, to, out, origin);
+    stanza_unref(&out);
+    stanza_unref(&st);
+    return routed;
+}
+
+/* A private message comes back: its sender learns that it was not taken, or not stored. */
+static void return_private(struct room *r, struct seat *s, const struct stanza *st)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct occupant *to = room_occupant(r, slice_from(stanza_to(st), st->to_bare_len + 1u), tmp);
+    if (to == NULL || s->occupant->hidden || room_too_fast(r, s->occupant))
+        return;
+    slice from = room_address(r, s->occupant->nick, tmp);
+    struct stanza *out =
+        stanza_change(st, &(struct stanza_change){ .from = from, .to = { "", 0 } });
+    LIST_EACH (it, &to->seats)
+        audience_tell(&r->audience, CONTAINER_OF(it, struct seat, node)->jid, out);
+    stanza_unref(&out);
+}
+
+static enum stanza_error error_of(const struct stanza *st)
+{
+    struct elem e, condition;
+    if (!stanza_child(st, KNOWN_ERROR, &e) || !elem_first(&e, &condition))
+        return SE_UNDEFINED_CONDITION;
+    return stanza_error_find(condition.name);
+}
+
+bool room_error_is_gone(const struct stanza *st)
+{
+    switch (error_of(st)) {
+    case SE_GONE:
+    case SE_ITEM_NOT_FOUND:
+    case SE_RECIPIENT_UNAVAILABLE:
+    case SE_REDIRECT:
+    case SE_REMOTE_SERVER_NOT_FOUND:
+    case SE_REMOTE_SERVER_TIMEOUT:
+    case SE_JID_MALFORMED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* service-unavailable is also what an account says to those whom it blocks (XEP-0191 §3.4), so of a
+ * session of this node, whose end is told by itself, it says nothing. */
+void room_bounced(struct room *r, struct seat *s, const struct stanza *st)
+{
+    if (s == NULL)
+        return;
+    bool away = error_of(st) == SE_SERVICE_UNAVAILABLE && list_linked(&s->away);
+    if (away || room_error_is_gone(st))
+        room_seat_gone(r, s);
+}
+
+enum routed room_message(struct room *r, struct stanza *st, struct origin origin)
+{
+    struct seat *s = room_seat(r, stanza_from(st));
+    if (st->type == TYPE_ERROR) {
+        if (s != NULL && !stanza_to_is_bare(st) && !room_error_is_gone(st))
+            return_private(r, s, st);
+        room_bounced(r, s, st);
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    if (stanza_to_is_bare(st) && st->type != TYPE_GROUPCHAT)
+        return room_asked(r, s, st, origin);
+    if (s == NULL && room_marked(r, stanza_from_bare(st), st)) {
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    if (s == NULL && r->locked) /* §17.2 */
+        return say_refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("the room is not open yet"));
+    if (s == NULL)
+        return say_refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
+    return stanza_to_is_bare(st) ? to_all(r, s, st, origin) : say_to_one(r, s, st, origin);
+}

@@ -1,0 +1,175 @@
+#include "muc/talk/subject.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "home/worker.h"
+#include "im/message.h"
+#include "im/router.h"
+#include "im/session.h"
+#include "im/session_input.h"
+#include "io/timer.h"
+#include "muc/archive/history.h"
+#include "muc/room/room.h"
+#include "muc/room/rooms.h"
+#include "muc/state/store.h"
+#include "store/store.h"
+#include "xmpp/archive_id.h"
+
+enum { SUBJECT_BYTES_MAX = 1 << 20, SUBJECTS_MAX = 32, RETRY_MS = 1000 };
+
+/* Pins its room. */
+struct room_subject {
+    struct room *room;
+    int64_t owner;
+    struct timer timer;
+    bool writing, again; /* again: it is another since it went to the store */
+    uint32_t count, written;
+    struct origin waits[SUBJECTS_MAX]; /* the first `written` for what is with the store */
+};
+
+static void subject_put(struct room_subject *d);
+
+static void subject_timer_due(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    subject_put(CONTAINER_OF(t, struct room_subject, timer));
+}
+
+static void subject_tell(struct room_subject *d, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        ticket_done(d->room->worker, d->waits[i]);
+    memmove(d->waits, d->waits + count, (d->count - count) * sizeof *d->waits);
+    d->count -= count;
+}
+
+static void subject_end(struct room_subject *d)
+{
+    struct room *r = d->room;
+    subject_tell(d, d->count);
+    if (r->subject_due == d)
+        r->subject_due = NULL;
+    mem_free(&d);
+    room_unpin(r);
+}
+
+static void subject_written(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct room_subject *d = arg;
+    struct room *r = d->room;
+    bool here = r->subject_due == d && room_is(r, d->owner) && r->stored;
+    (void)b;
+    d->writing = false;
+    if (!here || r->worker->stopping) {
+        subject_end(d);
+    } else if (result != STORE_OK && result != STORE_CONFLICT) {
+        d->timer.fn = subject_timer_due;
+        timer_set(r->worker->loop, &d->timer, RETRY_MS);
+    } else {
+        subject_tell(d, d->written);
+        if (d->again)
+            subject_put(d);
+        else
+            subject_end(d);
+    }
+}
+
+static void subject_put(struct room_subject *d)
+{
+    struct room *r = d->room;
+    struct buf text;
+    struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
+    buf_init(&text, SUBJECT_BYTES_MAX);
+    if (r->subject != NULL)
+        stanza_store(&text, r->subject);
+    STORE_ADD(b, &room_subject_put, STORE_ANY_ROWS, SV_I(r->id),
+              SV_T(text.len > 0 ? buf_slice(&text) : SLICE("")));
+    buf_fini(&text);
+    d->writing = true;
+    d->again = false;
+    d->written = d->count;
+    store_submit(b, r->worker->loop, 0, subject_written, d);
+}
+
+/* The room stays until it is stored: else it might be read again without it. */
+static enum routed store(struct room *r, struct origin origin)
+{
+    struct room_subject *d = r->subject_due;
+    bool waits = origin.session != 0 && setting_bool(&im_durable_ack);
+    if (d == NULL) {
+        d = r->subject_due = mem_new(struct room_subject);
+        d->room = r;
+        d->owner = r->id;
+        room_pin(r);
+    }
+    waits = waits && d->count < SUBJECTS_MAX;
+    if (waits)
+        d->waits[d->count++] = origin;
+    if (d->writing)
+        d->again = true;
+    else if (!timer_is_set(&d->timer))
+        subject_put(d);
+    return waits ? ROUTE_PENDING : ROUTED;
+}
+
+bool room_subject_waits(const struct room *r)
+{
+    return r->subject_due != NULL && r->subject_due->count == SUBJECTS_MAX;
+}
+
+enum routed room_subject_set(struct room *r, struct stanza *st, struct origin origin)
+{
+    const struct room_post post = { .st = st, .at_us = loop_wall_us(r->worker->loop) };
+    stanza_unref(&r->subject);
+    r->subject = room_stamped(&post, r->jid);
+    r->beside = true;
+    return r->stored ? store(r, origin) : ROUTED;
+}
+
+void room_subject_store(struct room *r)
+{
+    if (r->subject != NULL)
+        (void)store(r, ORIGIN_NONE);
+}
+
+/* The id that the room gave it (XEP-0359). */
+static bool is_numbered(const struct room *r, uint64_t id)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct elem e;
+    uint64_t is;
+    return stanza_child(r->subject, KNOWN_STANZA_ID, &e) &&
+           slice_eq(elem_attr(&e, "by", tmp), r->jid) &&
+           archive_id_read(elem_attr(&e, "id", tmp), &is) && is == id;
+}
+
+bool room_subject_bury(struct room *r, uint64_t id, slice occupant)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct elem e;
+    if (r->subject == NULL || !is_numbered(r, id))
+        return false;
+    if (occupant.len > 0 && !(stanza_child(r->subject, KNOWN_OCCUPANT_ID, &e) &&
+                              slice_eq(elem_attr(&e, "id", tmp), occupant)))
+        return false;
+    stanza_unref(&r->subject);
+    r->beside = true;
+    if (r->stored)
+        (void)store(r, ORIGIN_NONE);
+    return true;
+}
+
+void room_subject_drop(struct room *r)
+{
+    struct room_subject *d = r->subject_due;
+    r->subject_due = NULL;
+    if (d == NULL || (d->writing && !r->worker->stopping)) /* its completion ends it */
+        return;
+    timer_cancel(&d->timer);
+    if (!r->worker->stopping)
+        subject_tell(d, d->count);
+    mem_free(&d);
+    if (!r->worker->stopping)
+        room_unpin(r);
+}
