@@ -292,6 +292,6 @@ const struct feature backup_feature = {
         (struct command *const[]){ &create_command, &verify_command, &restore_command, NULL },
     .metrics = (struct metric *const[]){ &finished_at, NULL },
     .logs = (struct log_area *const[]){ &log_backup, NULL },
-    .worker_start = backup_worker_start,
-    .worker_stop = backup_worker_stop,
+    .worker.start = backup_worker_start,
+    .worker.stop = backup_worker_stop,
 };

@@ -178,5 +178,5 @@ const struct feature lifecycle_feature = {
     .commands = (struct command *const[]){ &stop_command, &restart_command, &cancel_command, NULL },
     .command_forms = forms,
     .logs = (struct log_area *const[]){ &log_lifecycle, NULL },
-    .worker_stop = lifecycle_worker_stop,
+    .worker.stop = lifecycle_worker_stop,
 };

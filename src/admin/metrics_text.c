@@ -169,6 +169,6 @@ const struct feature metrics_feature = {
     .name = "metrics",
     .settings = (struct setting *const[]){ &period, NULL },
     .http = routes,
-    .worker_start = metrics_text_worker_start,
-    .worker_stop = metrics_text_worker_stop,
+    .worker.start = metrics_text_worker_start,
+    .worker.stop = metrics_text_worker_stop,
 };

@@ -787,8 +787,8 @@ const struct feature settings_feature = {
                                            &reset_command, NULL },
     .alarms = (struct alarm *const[]){ &restart_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_settings, NULL },
-    .worker_start = admin_settings_worker_start,
-    .worker_stop = admin_settings_worker_stop,
-    .remove = admin_settings_removing,
-    .account_deleted = admin_settings_account_deleted,
+    .worker.start = admin_settings_worker_start,
+    .worker.stop = admin_settings_worker_stop,
+    .account.remove = admin_settings_removing,
+    .account.deleted = admin_settings_account_deleted,
 };

@@ -209,6 +209,6 @@ const struct feature cert_watch_feature = {
     .commands = (struct command *const[]){ &list_command, NULL },
     .alarms = (struct alarm *const[]){ &expiry_alarm, &names_alarm, NULL },
     .metrics = (struct metric *const[]){ &days_left, NULL },
-    .worker_start = cert_watch_worker_start,
-    .worker_stop = cert_watch_worker_stop,
+    .worker.start = cert_watch_worker_start,
+    .worker.stop = cert_watch_worker_stop,
 };

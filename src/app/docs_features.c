@@ -18,35 +18,39 @@ static bool has_rule(const struct feature *f, unsigned to)
 }
 
 /* CHECK and BLOCK see messages and presence alike. */
-static bool sees_both(const struct feature *f) { return f->check != NULL || f->block != NULL; }
+static bool sees_both(const struct feature *f)
+{
+    return f->stage.check != NULL || f->stage.block != NULL;
+}
 
 static bool in_messages(const struct feature *f)
 {
-    return sees_both(f) || f->takes != NULL || f->archive != NULL || f->kept != NULL ||
-           f->carbon != NULL || f->push != NULL || f->hold != NULL || f->to_server != NULL ||
-           f->fan != NULL;
+    return sees_both(f) || f->stage.takes != NULL || f->stage.archive != NULL ||
+           f->stage.kept != NULL || f->stage.carbon != NULL || f->stage.push != NULL ||
+           f->stage.hold != NULL || f->session.to_server != NULL || f->fans != NULL;
 }
 
 static bool in_presence(const struct feature *f)
 {
-    return sees_both(f) || f->view != NULL || f->show != NULL || f->permit != NULL ||
-           f->session_available != NULL || f->session_unavailable != NULL ||
-           f->session_receives != NULL || f->session_presence != NULL ||
-           f->session_hidden != NULL || f->views_changed != NULL || f->watched_by != NULL ||
-           f->presence_probed != NULL;
+    return sees_both(f) || f->stage.view != NULL || f->stage.show != NULL ||
+           f->stage.permit != NULL || f->session.available != NULL ||
+           f->session.unavailable != NULL || f->session.receives != NULL ||
+           f->session.presence != NULL || f->session.hidden != NULL ||
+           f->account.views_changed != NULL || f->account.watched_by != NULL ||
+           f->account.probed != NULL;
 }
 
 static bool in_sessions(const struct feature *f)
 {
-    return f->session_hibernates != NULL || f->session_resumed != NULL ||
-           f->session_quiet != NULL || f->session_ended != NULL || f->session_save != NULL ||
-           f->session_restore != NULL || f->bind2 != NULL || f->nonzas != NULL;
+    return f->session.hibernates != NULL || f->session.resumed != NULL ||
+           f->session.quiet != NULL || f->session.ended != NULL || f->session.save != NULL ||
+           f->session.restore != NULL || f->bind2 != NULL || f->nonzas != NULL;
 }
 
 static bool in_accounts(const struct feature *f)
 {
-    return f->creating != NULL || f->created != NULL || f->remove != NULL ||
-           f->account_deleted != NULL || f->card != NULL;
+    return f->account.creating != NULL || f->account.created != NULL || f->account.remove != NULL ||
+           f->account.deleted != NULL || f->account.card != NULL;
 }
 
 static bool in_disco(const struct feature *f)
@@ -56,7 +60,7 @@ static bool in_disco(const struct feature *f)
 
 static bool in_rooms(const struct feature *f)
 {
-    return has_rule(f, IQ_TO_ROOM) || f->audience_back != NULL;
+    return has_rule(f, IQ_TO_ROOM) || f->worker.audience_back != NULL;
 }
 
 static bool in_requests(const struct feature *f)

@@ -423,12 +423,7 @@ static void avatar_photo_set(struct account *a, const struct elem *photo, vcard_
 
 static const struct vcard_photos photos = { avatar_photo_set, photo_get };
 
-static void avatar_start(void)
-{
-    slot = account_state_slot();
-    ps_watch(NS_METADATA, metadata_changed);
-    vcard_photos_are(&photos);
-}
+static void avatar_start(void) { vcard_photos_are(&photos); }
 
 const struct feature avatar_feature = {
     .name = "avatar",
@@ -443,8 +438,10 @@ const struct feature avatar_feature = {
     .disco_account = (const char *const[]){ "urn:xmpp:pep-vcard-conversion:0", NULL },
     .schema = &avatar_schema,
     .start = avatar_start,
-    .load = avatar_load,
-    .loaded = avatar_loaded,
-    .unload = avatar_unload,
-    .check = avatar_check,
+    .watches = (const struct ps_watch[]){ { NS_METADATA, metadata_changed, NULL }, { 0 } },
+    .account.slot = &slot,
+    .account.load = avatar_load,
+    .account.loaded = avatar_loaded,
+    .account.unload = avatar_unload,
+    .stage.check = avatar_check,
 };

@@ -450,13 +450,7 @@ static void storage_request(struct iq *iq)
 
 static const struct private_taker storage_taker = { NS_STORAGE, "storage", storage_request };
 
-static void bookmarks_start(void)
-{
-    private_take(&storage_taker);
-    ps_item_rule(NS_BOOKMARKS, item_rule);
-    ps_watch(NS_BOOKMARKS, bookmarks_changed);
-    ps_watch(NS_STORAGE, storage_changed);
-}
+static void bookmarks_start(void) { private_take(&storage_taker); }
 
 const struct feature bookmarks_feature = {
     .name = "bookmarks",
@@ -472,5 +466,8 @@ const struct feature bookmarks_feature = {
         },
     .disco_account = (const char *const[]){ NS_BOOKMARKS "#compat", NS_BOOKMARKS "#compat-pep",
                                             "urn:xmpp:bookmarks-conversion:0", NULL },
+    .watches = (const struct ps_watch[]){ { NS_BOOKMARKS, bookmarks_changed, item_rule },
+                                          { NS_STORAGE, storage_changed, NULL },
+                                          { 0 } },
     .start = bookmarks_start,
 };

@@ -120,6 +120,6 @@ const struct feature capacity_feature = {
     .settings = (struct setting *const[]){ &users, &factor, &threshold, &after, NULL },
     .metrics = (struct metric *const[]){ &load, NULL },
     .alarms = (struct alarm *const[]){ &exceeded, NULL },
-    .worker_start = capacity_worker_start,
-    .worker_stop = capacity_worker_stop,
+    .worker.start = capacity_worker_start,
+    .worker.stop = capacity_worker_stop,
 };

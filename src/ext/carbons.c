@@ -248,12 +248,6 @@ static void carbons_passed(struct account *a, const struct passage *p)
 
 /* Events. */
 
-static void carbons_start(void)
-{
-    session_slot = session_state_slot();
-    account_slot = account_state_slot();
-}
-
 static void carbons_unload(struct account *a)
 {
     struct copied *c = a->state_of[account_slot];
@@ -292,10 +286,11 @@ const struct feature carbons_feature = {
                               { 0 } },
     .settings = (struct setting *const[]){ &plain_clients, NULL },
     .metrics = (struct metric *const[]){ &mdm_sessions, &copies, NULL },
-    .start = carbons_start,
-    .unload = carbons_unload,
-    .session_freed = carbons_disable,
-    .session_save = carbons_save,
-    .session_restore = carbons_restore,
-    .carbon = carbons_passed,
+    .account.slot = &account_slot,
+    .session.slot = &session_slot,
+    .account.unload = carbons_unload,
+    .session.freed = carbons_disable,
+    .session.save = carbons_save,
+    .session.restore = carbons_restore,
+    .stage.carbon = carbons_passed,
 };

@@ -269,8 +269,6 @@ static enum hold hold(struct session *s, const struct stanza *st)
     return h;
 }
 
-static void csi_start(void) { slot = session_state_slot(); }
-
 const struct feature csi_feature = {
     .name = "csi",
     .stream_feature = "<csi xmlns='" NS_CSI "'/>",
@@ -284,8 +282,8 @@ const struct feature csi_feature = {
     .settings = (struct setting *const[]){ &csi_messages, &csi_rooms, &csi_presence,
                                            &csi_chat_states, NULL },
     .metrics = (struct metric *const[]){ &quiet_sessions, &silent_sessions, NULL },
-    .start = csi_start,
-    .session_resumed = csi_forget,
-    .session_freed = csi_forget,
-    .hold = hold,
+    .session.slot = &slot,
+    .session.resumed = csi_forget,
+    .session.freed = csi_forget,
+    .stage.hold = hold,
 };

@@ -59,5 +59,5 @@ const struct feature displayed_feature = {
                                     "test_bookmarks", NULL },
                                   { 0 } },
     .disco_account = (const char *const[]){ "urn:xmpp:mds:server-assist:0", NULL },
-    .check = displayed_check,
+    .stage.check = displayed_check,
 };

@@ -273,8 +273,8 @@ const struct feature last_feature = {
     .iq = last_rules,
     .schema = &last_schema,
     .commands = (struct command *const[]){ &user_last, NULL },
-    .remove = last_remove,
-    .session_unavailable = last_unavailable,
-    .stopping = last_stopping,
-    .session_hidden = last_hidden,
+    .account.remove = last_remove,
+    .session.unavailable = last_unavailable,
+    .account.stopping = last_stopping,
+    .session.hidden = last_hidden,
 };

@@ -127,8 +127,6 @@ static void active_get(struct iq *iq)
     iq_result_buf(iq, &b);
 }
 
-static void mdm_start(void) { slot = account_state_slot(); }
-
 static void mdm_unload(struct account *a)
 {
     struct forks *f = a->state_of[slot];
@@ -153,9 +151,9 @@ const struct feature mdm_feature = {
     .form = &mdm_form,
     .iq = mdm_rules,
     .settings = (struct setting *const[]){ &mdm_enabled, NULL },
-    .start = mdm_start,
-    .unload = mdm_unload,
-    .check = mdm_check,
-    .takes = takes,
-    .carbon = replied,
+    .account.slot = &slot,
+    .account.unload = mdm_unload,
+    .stage.check = mdm_check,
+    .stage.takes = takes,
+    .stage.carbon = replied,
 };

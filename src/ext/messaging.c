@@ -133,6 +133,6 @@ const struct feature messaging_feature = {
     .form = &messaging_form,
     .settings = (struct setting *const[]){ &im_enabled, &im_offline, &im_client_history,
                                            &im_cut_paste, NULL },
-    .check = messaging_check,
-    .block = messaging_block,
+    .stage.check = messaging_check,
+    .stage.block = messaging_block,
 };

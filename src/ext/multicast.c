@@ -256,5 +256,5 @@ const struct feature multicast_feature = {
                                   { 0 } },
     .settings = (struct setting *const[]){ &multicast_allowed, &multicast_addresses,
                                            &multicast_recipients, NULL },
-    .to_server = multicast_to_server,
+    .session.to_server = multicast_to_server,
 };

@@ -299,5 +299,5 @@ const struct feature private_feature = {
     .schema = &private_schema,
     .settings = private_settings,
     .start = private_start,
-    .remove = private_remove,
+    .account.remove = private_remove,
 };

@@ -718,12 +718,6 @@ static enum verdict from_service(struct account *a, const struct stanza *st, str
 
 /* Events of the account. */
 
-static void push_start(void)
-{
-    slot = account_state_slot();
-    session_slot = session_state_slot();
-}
-
 /* Who had the password, or the device, is told nothing any more. */
 static void access_revoked(struct account *a, const struct session *keep, const uint8_t *device)
 {
@@ -851,17 +845,18 @@ const struct feature push_feature = {
     .commands = (struct command *const[]){ &command_list, NULL },
     .metrics = (struct metric *const[]){ &push_sent, &push_errors, &push_dropped, NULL },
     .logs = (struct log_area *const[]){ &log_push, NULL },
-    .start = push_start,
-    .load = push_load_account,
-    .loaded = push_loaded,
-    .unload = push_unload,
-    .remove = push_remove_all,
-    .account_deleted = push_account_deleted,
-    .session_hibernates = hibernating,
-    .session_resumed = push_resumed,
-    .session_ended = push_ended,
-    .access_revoked = access_revoked,
-    .session_quiet = quiet_changed,
-    .block = from_service,
-    .push = push_passed,
+    .account.slot = &slot,
+    .session.slot = &session_slot,
+    .account.load = push_load_account,
+    .account.loaded = push_loaded,
+    .account.unload = push_unload,
+    .account.remove = push_remove_all,
+    .account.deleted = push_account_deleted,
+    .session.hibernates = hibernating,
+    .session.resumed = push_resumed,
+    .session.ended = push_ended,
+    .account.access_revoked = access_revoked,
+    .session.quiet = quiet_changed,
+    .stage.block = from_service,
+    .stage.push = push_passed,
 };

@@ -359,8 +359,6 @@ static bool preauth_feature(struct buf *out, bool secure)
 
 static const struct preauth register_preauth = { preauth_feature, preauth_iq };
 
-static void register_start(void) { preauth_hook = &register_preauth; }
-
 /* After authentication. The account is always the sender's own. */
 
 /* Registration is with the sender's own domain; NULL: refused. */
@@ -642,9 +640,9 @@ const struct feature register_feature = {
     .settings = register_settings,
     .metrics = register_metrics,
     .logs = register_logs,
-    .start = register_start,
-    .worker_start = invite_replay,
-    .account_enabled = invite_replay,
-    .remove = invite_remove,
+    .preauth = &register_preauth,
+    .worker.start = invite_replay,
+    .account.enabled = invite_replay,
+    .account.remove = invite_remove,
     .messages = (const struct message_row *const[]){ &invite_welcome_message, NULL },
 };

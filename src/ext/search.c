@@ -407,6 +407,6 @@ const struct feature search_feature = {
             { "0055", "1.2", "Jabber Search", "0.1.0", "test_search", NULL },
             { 0 },
         },
-    .card = put_card,
-    .remove = search_removing,
+    .account.card = put_card,
+    .account.remove = search_removing,
 };

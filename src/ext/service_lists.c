@@ -132,6 +132,6 @@ const struct feature service_lists_feature = {
     .name = "service_lists",
     .settings = (struct setting *const[]){ &blacklist_setting, &whitelist_setting, NULL },
     .command_forms = forms,
-    .check = service_lists_check,
-    .block = service_lists_block,
+    .stage.check = service_lists_check,
+    .stage.block = service_lists_block,
 };

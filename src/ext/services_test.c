@@ -469,12 +469,12 @@ static void signup_there(struct worker *w, void *arg)
     struct stanza *st;
     struct arena *scratch = arena_create(0);
     assert_int_equal(stanza_load(&st, slice_of(s->xml), w->xml, scratch), OK);
-    preauth_hook->iq(&(struct preauth_request){ .worker = w,
-                                                .st = st,
-                                                .domain = SLICE("localhost"),
-                                                .address = SLICE("192.0.2.7"),
-                                                .note = SLICE("") },
-                     signup_reply, s);
+    register_feature.preauth->iq(&(struct preauth_request){ .worker = w,
+                                                            .st = st,
+                                                            .domain = SLICE("localhost"),
+                                                            .address = SLICE("192.0.2.7"),
+                                                            .note = SLICE("") },
+                                 signup_reply, s);
     stanza_unref(&st);
     arena_destroy(&scratch);
 }
@@ -495,13 +495,12 @@ static void test_registration(void **state)
     (void)state;
     static const char eve[] = REGISTER("<username>Eve</username><password>evil-eve</password>");
     buf_init(&out, 1024);
-    assert_non_null(preauth_hook);
-    assert_false(preauth_hook->feature(&out, true)); /* off by default */
+    assert_false(register_feature.preauth->feature(&out, true)); /* off by default */
     SIGNUP("set", eve, "service-unavailable");
     set("register.enabled", "on");
-    assert_false(preauth_hook->feature(&out, false));
+    assert_false(register_feature.preauth->feature(&out, false));
     assert_int_equal(out.len, 0);
-    assert_true(preauth_hook->feature(&out, true));
+    assert_true(register_feature.preauth->feature(&out, true));
     assert_true(slice_is(buf_slice(&out), "<register xmlns='" NS_REGISTER_FEATURE "'/>"));
     buf_fini(&out);
 

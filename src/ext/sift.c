@@ -45,8 +45,6 @@ struct sift {
 
 static unsigned slot;
 
-static void sift_start(void) { slot = session_state_slot(); }
-
 static struct sift *sift_of(const struct session *s) { return s->state_of[slot]; }
 
 static void sift_freed(struct session *s)
@@ -275,9 +273,9 @@ const struct feature sift_feature = {
     .disco = sift_disco,
     .iq = sift_rules,
     .xeps = sift_xeps,
-    .start = sift_start,
-    .session_freed = sift_freed,
-    .session_save = sift_save,
-    .session_restore = sift_restore,
-    .takes = sift_takes,
+    .session.slot = &slot,
+    .session.freed = sift_freed,
+    .session.save = sift_save,
+    .session.restore = sift_restore,
+    .stage.takes = sift_takes,
 };

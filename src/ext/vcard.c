@@ -215,7 +215,7 @@ static void vcard_stored(void *arg, enum store_result result, const struct store
 
 static void vcard_tell_change(int64_t owner, const struct elem *card, struct store_batch *b)
 {
-    EMIT(card, owner, card, b);
+    EMIT(account.card, owner, card, b);
 }
 
 static void store_card(struct iq *iq, slice card)
@@ -400,8 +400,8 @@ const struct feature vcard_feature = {
     .iq = vcard_rules,
     .schema = &vcard_schema,
     .settings = vcard_settings,
-    .worker_start = vcard_start,
-    .creating = vcard_creating,
-    .created = vcard_created,
-    .remove = vcard_remove,
+    .worker.start = vcard_start,
+    .account.creating = vcard_creating,
+    .account.created = vcard_created,
+    .account.remove = vcard_remove,
 };

@@ -50,12 +50,6 @@ static struct setting temporary_time = {
 
 static unsigned account_slot, session_slot;
 
-static void watch_start(void)
-{
-    account_slot = account_state_slot();
-    session_slot = session_state_slot();
-}
-
 /* The watched account. */
 
 /* The user's answer about a watcher, if the rules say to ask. A refusal is remembered for as long
@@ -549,15 +543,16 @@ const struct feature watch_feature = {
     .disco = watch_disco,
     .iq = watch_rules,
     .settings = (struct setting *const[]){ &temporary, &temporary_max, &temporary_time, NULL },
-    .start = watch_start,
-    .unload = watched_unload,
-    .session_available = ask_again,
-    .session_presence = watched_presence,
-    .watched_by = watched_by,
-    .views_changed = watched_views,
-    .session_ended = watch_ended,
-    .session_freed = watch_freed,
-    .check = watch_check,
-    .block = watch_refused,
+    .account.slot = &account_slot,
+    .session.slot = &session_slot,
+    .account.unload = watched_unload,
+    .session.available = ask_again,
+    .session.presence = watched_presence,
+    .account.watched_by = watched_by,
+    .account.views_changed = watched_views,
+    .session.ended = watch_ended,
+    .session.freed = watch_freed,
+    .stage.check = watch_check,
+    .stage.block = watch_refused,
     .messages = (const struct message_row *const[]){ &watch_end_message, NULL },
 };

@@ -61,8 +61,8 @@ void negotiate_features(struct stream *s)
             buf_lit(&b, "<starttls xmlns='" NS_TLS "'><required/></starttls>");
         if (s->x.secure || clear_ok)
             sasl_offer(s, &b);
-        if (preauth_hook != NULL)
-            preauth_hook->feature(&b, s->x.secure || clear_ok);
+        FEATURES_EACH (f, preauth)
+            f->preauth->feature(&b, s->x.secure || clear_ok);
     }
     buf_lit(&b, "</stream:features>");
     xstream_write(&s->x, buf_slice(&b));
@@ -187,15 +187,24 @@ static void preauth_answer(void *arg, slice xml, slice note)
     mem_free(&call);
 }
 
+/* The feature that answers before authentication; NULL: nothing is possible. */
+static const struct preauth *negotiate_preauth(const struct stream *s)
+{
+    const struct preauth *found = NULL;
+    struct buf ignored;
+    buf_init(&ignored, 4096);
+    FEATURES_EACH (f, preauth)
+        if (f->preauth->feature(&ignored, s->x.secure || !setting_bool(&c2s_tls_required)))
+            found = f->preauth;
+    buf_fini(&ignored);
+    return found;
+}
+
 void negotiate_early(struct stream *s, const struct xstream_unit *u)
 {
-    struct buf ignored;
+    const struct preauth *preauth = negotiate_preauth(s);
     struct stanza *st;
-    buf_init(&ignored, 4096);
-    bool open = preauth_hook != NULL &&
-                preauth_hook->feature(&ignored, s->x.secure || !setting_bool(&c2s_tls_required));
-    buf_fini(&ignored);
-    if (!open || !stream_iq(s, u->text, &st)) {
+    if (preauth == NULL || !stream_iq(s, u->text, &st)) {
         xstream_fail(&s->x, u->step.error, slice_of(u->step.text));
         return;
     }
@@ -203,11 +212,11 @@ void negotiate_early(struct stream *s, const struct xstream_unit *u)
     *call = (struct preauth_call){ s->x.worker, s->x.id };
     xstream_wait(&s->x);
     const struct stream_auth *a = stream_auth_of(s);
-    preauth_hook->iq(&(struct preauth_request){ .worker = s->x.worker,
-                                                .st = st,
-                                                .domain = stream_domain(s),
-                                                .address = stream_address(s),
-                                                .note = { a->note, a->note_len } },
-                     preauth_answer, call);
+    preauth->iq(&(struct preauth_request){ .worker = s->x.worker,
+                                           .st = st,
+                                           .domain = stream_domain(s),
+                                           .address = stream_address(s),
+                                           .note = { a->note, a->note_len } },
+                preauth_answer, call);
     stanza_unref(&st);
 }

@@ -229,7 +229,7 @@ static void post_run(struct worker *w, void *arg)
 void home_post(struct node *n, unsigned worker, const struct message_row *row)
 {
     struct worker *w = worker_here();
-    ensure(row->fields == message_no_fields);
+    ensure(row->fields == message_no_fields && worker < n->worker_count);
     if (w != NULL)
         home_send_to(w, 0, worker, row, &(struct message_nothing){ 0 });
     else

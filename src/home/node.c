@@ -9,13 +9,6 @@ static _Thread_local struct worker *here;
 struct worker *worker_here(void) { return here; }
 void worker_here_set(struct worker *w) { here = w; }
 
-unsigned worker_state_slot(void)
-{
-    static unsigned used;
-    ensure(used < WORKER_STATE_SLOTS);
-    return used++;
-}
-
 /* The same on every node of a cluster, so that all agree on the slot of a JID; it protects nothing.
  */
 static const struct hash_key slot_key = { 0x6d75737465722073ull, 0x6c6f747320763031ull };
@@ -59,6 +52,7 @@ static void call_run(struct loop_post *p, struct loop *loop)
 void node_call(struct node *n, unsigned worker, tour_fn *fn, void *arg)
 {
     struct call *c = mem_new(struct call);
+    ensure(worker < n->worker_count);
     if (here != NULL)
         atomic_fetch_add(&n->calls, 1);
     *c = (struct call){

@@ -17,8 +17,6 @@ struct store;
 struct work_pool;
 struct xml_work;
 
-enum { WORKER_STATE_SLOTS = 12 };
-
 struct worker {
     struct node *node;
     unsigned index;
@@ -45,8 +43,8 @@ struct worker {
     struct loop_defer ack_defer;
     struct list endings; /* sessions that end when the delivery under way is over */
     struct loop_defer end_defer;
-    void *state_of[WORKER_STATE_SLOTS]; /* of features: worker_state_slot() */
-    bool pressure; /* an outbox of the mesh is not empty: connections do not read */
+    void **state_of; /* of features: worker.slot of struct feature */
+    bool pressure;   /* an outbox of the mesh is not empty: connections do not read */
     bool stopping;
     bool over_budget; /* stanzas of clients are refused, see im/budget.h */
     struct budget {
@@ -59,4 +57,3 @@ struct worker {
 
 struct worker *worker_here(void);       /* of this thread; NULL elsewhere */
 void worker_here_set(struct worker *w); /* at the start of its thread */
-unsigned worker_state_slot(void); /* at start: a slot for one feature, freed by worker_ended */

@@ -33,13 +33,6 @@ struct log_area *const account_logs[] = { &log_account, &log_frames, NULL };
 
 struct node *account_node(const struct account *a) { return a->worker->node; }
 
-unsigned account_state_slot(void)
-{
-    static unsigned used;
-    ensure(used < ACCOUNT_STATE_SLOTS);
-    return used++;
-}
-
 void account_forget(struct worker *w, slice bare)
 {
     struct actor *a = actors_find(&w->accounts, bare);
@@ -120,7 +113,7 @@ static void load_failed(struct account *a, enum err e)
  * there. */
 struct load {
     struct account *account;
-    unsigned first[FEATURES_MAX];
+    unsigned first[]; /* by the features that have account.loaded */
 };
 
 static void account_rows_loaded(void *arg, enum store_result result, const struct store_batch *b)
@@ -142,8 +135,8 @@ static void account_rows_loaded(void *arg, enum store_result result, const struc
     mailbox_loaded(a, b, 1);
     recent_loaded(a, b, 3);
     unsigned i = 0;
-    FEATURES_EACH (f, loaded)
-        f->loaded(a, b, load->first[i++]);
+    FEATURES_EACH (f, account.loaded)
+        f->account.loaded(a, b, load->first[i++]);
     mailbox_loaded_roster(a, b, 1);
     mem_free(&load);
     actor_loaded(&a->actor, OK);
@@ -172,18 +165,20 @@ struct store_stmt *const account_stmts[] = { &account_id, &account_exists, &acco
 
 static void load_all(struct account *a)
 {
-    struct load *load = mem_new(struct load);
+    struct load *load =
+        mem_zalloc(sizeof *load + FEATURES_COUNT(account.loaded) * sizeof load->first[0]);
     struct store_batch *b = store_read(a->worker->store, account_lane(a));
     load->account = a;
     STORE_ADD(b, &account_exists, STORE_ANY_ROWS, SV_I(a->id));
     mailbox_load(a, b);
     recent_load(a, b, loop_wall_us(a->worker->loop));
     unsigned i = 0;
-    FEATURES_EACH (f, loaded) {
+    FEATURES_EACH (f, account.loaded) {
         load->first[i++] = store_stmt_count(b);
-        if (f->load != NULL)
-            f->load(a, b);
+        if (f->account.load != NULL)
+            f->account.load(a, b);
     }
+    ensure(i == FEATURES_COUNT(account.loaded));
     store_submit(b, a->worker->loop, 0, account_rows_loaded, load);
 }
 
@@ -235,7 +230,7 @@ static void account_unload(struct actor *actor)
     struct account *a = account_of(actor);
     ensure(list_empty(&a->sessions));
     if (a->state == ACTOR_READY)
-        EMIT(unload, a);
+        EMIT(account.unload, a);
     mailbox_fini(a);
     recent_free(a);
     given_free(a);
@@ -283,8 +278,10 @@ void accounts_start(struct worker *w) { actors_init(&w->accounts, &account_kind,
 /* id_told: as authenticated; 0: it is to be looked up. */
 static struct account *account_make(struct worker *w, slice bare, int64_t id_told)
 {
-    struct account *a = mem_zalloc(sizeof *a + bare.len);
-    char *text = (char *)(a + 1);
+    unsigned slots = FEATURES_COUNT(account.slot);
+    ensure(bare.len > 0 && memchr(bare.ptr, '/', bare.len) == NULL);
+    struct account *a = mem_zalloc(sizeof *a + slots * sizeof a->state_of[0] + bare.len);
+    char *text = (char *)(a->state_of + slots);
     memcpy(text, bare.ptr, bare.len);
     list_init(&a->sessions);
     actor_init(&a->actor, &w->accounts, (slice){ text, bare.len });
@@ -469,7 +466,7 @@ static enum err removal_prepare(struct actor_change *base)
         return E_NOTFOUND;
     base->batch = store_write(a->worker->store, account_lane(a));
     archive_remove(base->batch, a->id, a->jid);
-    EMIT(remove, a, base->batch);
+    EMIT(account.remove, a, base->batch);
     credentials_add_delete(base->batch, a->id);
     return OK;
 }
@@ -477,7 +474,7 @@ static enum err removal_prepare(struct actor_change *base)
 /* Releases the state of features. Later stanzas find no such account. */
 static void become_absent(struct account *a)
 {
-    EMIT(unload, a);
+    EMIT(account.unload, a);
     mailbox_fini(a);
     a->mailbox = (struct mailbox){ 0 };
     actor_become(&a->actor, ACTOR_ABSENT);
@@ -527,7 +524,7 @@ struct account_gone {
 static void account_gone_run(struct worker *w, void *message, const struct message_from *from)
 {
     (void)from;
-    EMIT(account_deleted, w, ((const struct account_gone *)message)->bare);
+    EMIT(account.deleted, w, ((const struct account_gone *)message)->bare);
 }
 
 static const struct message_field account_gone_fields[] = { F_BARE(struct account_gone, bare),

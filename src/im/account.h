@@ -14,8 +14,6 @@
 struct roster;
 struct worker;
 
-enum { ACCOUNT_STATE_SLOTS = 12 };
-
 struct account {
     union {
         struct actor actor;
@@ -37,7 +35,7 @@ struct account {
     struct crossings *crossings; /* im/crossing.h; NULL: none */
     struct given *given;         /* im/given.h; NULL: none */
     struct mailbox mailbox;
-    void *state_of[ACCOUNT_STATE_SLOTS]; /* of features: account_state_slot() */
+    void *state_of[]; /* of features: account.slot of struct feature; its JID is behind them */
 };
 
 /* Runs fn when the account is READY or ABSENT (at once if it is already), in order with all else of
@@ -78,8 +76,6 @@ struct session *account_session(const struct account *a,
                                 slice resource);     /* connected or hibernating */
 unsigned account_available(const struct account *a); /* sessions with available presence */
 unsigned account_receivers(const struct account *a); /* of these: priority ≥ 0 */
-
-unsigned account_state_slot(void); /* at start: a slot for one feature */
 
 /* Disables the account: ends its sessions. It is ABSENT from then on, and keeps its data. */
 void account_disable(struct account *a, void (*done)(void *arg, enum err e), void *arg);

@@ -3,11 +3,11 @@
 
 static const struct archive_words *words;
 
-void archive_words_set(const struct feature *const *list)
+void archive_words_set(void)
 {
     words = NULL;
-    for (; *list != NULL && words == NULL; list++)
-        words = (*list)->words;
+    FEATURES_EACH (f, words)
+        words = f->words;
 }
 
 const struct archive_words *archive_words(void) { return words; }

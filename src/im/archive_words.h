@@ -46,4 +46,4 @@ void archive_words_stored(struct worker *w);
 void archive_words_forget(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
 void archive_words_again(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
 
-void archive_words_set(const struct feature *const *list); /* by features_set() */
+void archive_words_set(void); /* by features_set() */

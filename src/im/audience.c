@@ -248,7 +248,7 @@ static void tell_here(struct worker *w, const struct word *word)
 
 static void come_back(struct worker *w, const struct word *word)
 {
-    EMIT(audience_back, w, word->room, &word->m);
+    EMIT(worker.audience_back, w, word->room, &word->m);
 }
 
 static void audience_hear(struct worker *w, const struct word *word)
@@ -486,20 +486,15 @@ static void audience_worker_ended(struct worker *w)
     w->state_of[worker_slot] = NULL;
 }
 
-static void audience_start(void)
-{
-    worker_slot = worker_state_slot();
-    session_slot = session_state_slot();
-}
-
 const struct feature audience_feature = {
     .name = "audience",
     .parts = PART_ROOM,
     .metrics = (struct metric *const[]){ &sends, &deliveries, NULL },
-    .start = audience_start,
-    .session_freed = audience_session_freed,
-    .session_save = audience_save,
-    .session_restore = audience_restore,
-    .worker_ended = audience_worker_ended,
+    .session.slot = &session_slot,
+    .worker.slot = &worker_slot,
+    .session.freed = audience_session_freed,
+    .session.save = audience_save,
+    .session.restore = audience_restore,
+    .worker.ended = audience_worker_ended,
     .messages = (const struct message_row *const[]){ &audience_message, NULL },
 };

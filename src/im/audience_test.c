@@ -156,9 +156,9 @@ static bool room_takes(const struct session *s, const struct stanza *st)
 static const struct host hosts[] = { { .label = "conference", .receive = room_receive }, { 0 } };
 static const struct feature room_feature = { .name = "room",
                                              .hosts = hosts,
-                                             .audience_back = room_back,
-                                             .block = room_block,
-                                             .takes = room_takes };
+                                             .worker.audience_back = room_back,
+                                             .stage.block = room_block,
+                                             .stage.takes = room_takes };
 
 static const struct feature *const features[] = {
     &test_auth_feature, &account_feature, &session_feature,  &message_feature, &roster_feature,
@@ -672,7 +672,7 @@ struct restoring {
 static void restore_there(struct worker *w, void *arg)
 {
     struct restoring *r = arg;
-    audience_feature.session_restore(session_find(w, r->stream->session), r->bytes);
+    audience_feature.session.restore(session_find(w, r->stream->session), r->bytes);
     live_set(&r->done);
 }
 

@@ -69,14 +69,6 @@ struct caps_worker {
 };
 
 static unsigned session_slot, worker_slot, account_slot;
-static caps_news_fn *news;
-static caps_remote_news_fn *remote_news;
-
-void caps_watch(caps_news_fn *fn, caps_remote_news_fn *remote_fn)
-{
-    news = fn;
-    remote_news = remote_fn;
-}
 
 static slice caps_key_text(const void *item) { return ((const struct caps *)item)->key; }
 
@@ -219,7 +211,7 @@ static void caps_tell(struct caps_use *u)
     if (!u->available || c == NULL || !c->known || c == before)
         return;
     if (u->session != NULL && u->session->priority < 0)
-        return; /* it gets no events; session_receives() comes here again */
+        return; /* it gets no events; session.receives comes here again */
     for (unsigned i = 0; i < c->node_count; i++)
         if (!caps_has(before, c->nodes[i]))
             fresh[n++] = c->nodes[i];
@@ -228,10 +220,10 @@ static void caps_tell(struct caps_use *u)
     caps_drop(cw, before);
     if (n == 0)
         return;
-    if (u->session != NULL && news != NULL)
-        news(u->session, fresh, n);
-    else if (u->session == NULL && remote_news != NULL)
-        remote_news(u->account, u->jid, fresh, n);
+    if (u->session != NULL)
+        EMIT(session.wants, u->session, fresh, n);
+    else
+        EMIT(account.contact_wants, u->account, u->jid, fresh, n);
 }
 
 static void ask_next(struct worker *w, struct caps *c);
@@ -650,26 +642,21 @@ static void caps_worker_ended(struct worker *w)
     w->state_of[worker_slot] = NULL;
 }
 
-static void caps_start(void)
-{
-    session_slot = session_state_slot();
-    worker_slot = worker_state_slot();
-    account_slot = account_state_slot();
-}
-
 const struct feature caps_feature = {
     .name = "caps",
     .xeps = (const struct xep[]){ { "0390", "0.3.2", "Entity Capabilities 2.0", "0.1.0", "test_pep",
                                     "read from clients; the server announces XEP-0115" },
                                   { 0 } },
     .metrics = (struct metric *const[]){ &caps_asked, NULL },
-    .start = caps_start,
-    .unload = caps_unload,
-    .check = caps_check,
-    .block = caps_block,
-    .session_available = session_available,
-    .session_unavailable = session_unavailable,
-    .session_receives = session_receives,
-    .session_freed = caps_session_freed,
-    .worker_ended = caps_worker_ended,
+    .account.slot = &account_slot,
+    .session.slot = &session_slot,
+    .worker.slot = &worker_slot,
+    .account.unload = caps_unload,
+    .stage.check = caps_check,
+    .stage.block = caps_block,
+    .session.available = session_available,
+    .session.unavailable = session_unavailable,
+    .session.receives = session_receives,
+    .session.freed = caps_session_freed,
+    .worker.ended = caps_worker_ended,
 };

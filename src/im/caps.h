@@ -34,10 +34,3 @@ const struct caps_client *caps_client(struct session *s);
  * was seen by this account, and that want the node. */
 typedef void caps_remote_fn(slice jid, void *arg);
 void caps_remotes_each(const struct account *a, slice node, caps_remote_fn *fn, void *arg);
-
-/* Called when an available session of non-negative priority wants nodes that it did not want
- * before: when it becomes that, or its client announces other capabilities; and the same of a
- * contact's resource elsewhere, at the home of the account that saw its presence. */
-typedef void caps_news_fn(struct session *s, const slice *nodes, unsigned count);
-typedef void caps_remote_news_fn(struct account *a, slice jid, const slice *nodes, unsigned count);
-void caps_watch(caps_news_fn *fn, caps_remote_news_fn *remote_fn); /* at start; one */

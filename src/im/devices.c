@@ -247,6 +247,6 @@ const struct feature devices_feature = {
     .name = "devices",
     .commands = (struct command *const[]){ &device_list_command, &device_revoke_command, NULL },
     .logs = (struct log_area *const[]){ &log_devices, NULL },
-    .session_save = device_save,
-    .session_restore = device_restore,
+    .session.save = device_save,
+    .session.restore = device_restore,
 };

@@ -5,19 +5,19 @@
 #include "im/feature.h"
 #include "im/presence.h"
 #include "im/router.h"
+#include <limits.h>
 
 /* The buffer holds one address more. */
 enum { FAN_FRAME_BYTES = 32 * 1024, FAN_BYTES_MAX = 64 * 1024 };
 
-static fan_fn *fans[FEATURES_MAX + 1];
+static fan_fn *fan_of_tag[UCHAR_MAX + 1]; /* by the first character of a tag */
 
-void fans_set(const struct feature *const *list)
+void fans_set(void)
 {
-    unsigned n = 0;
-    for (; *list != NULL; list++)
-        if ((*list)->fan != NULL)
-            fans[n++] = (*list)->fan;
-    fans[n] = NULL;
+    memset(fan_of_tag, 0, sizeof fan_of_tag);
+    FEATURES_EACH (f, fans)
+        for (const struct fan_tag *t = f->fans; t->run != NULL; t++)
+            fan_of_tag[(unsigned char)t->first] = t->run;
 }
 
 static void arrive(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
@@ -26,8 +26,9 @@ static void arrive(struct worker *w, slice bare, uint32_t number, struct stanza 
         presence_arrive(w, bare, st);
         return;
     }
-    for (fan_fn **fn = fans; *fn != NULL; fn++)
-        (*fn)(w, bare, number, st, tag);
+    fan_fn *run = fan_of_tag[(unsigned char)tag.ptr[0]];
+    if (run != NULL)
+        run(w, bare, number, st, tag);
 }
 
 struct fan_sent {

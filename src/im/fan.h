@@ -1,6 +1,6 @@
 /* fan: one stanza to many JIDs whose homes are the workers of this node: one block shared, one
  * frame a worker (architecture §4). An untagged fan is presence; the tag of another begins with a
- * character by which a feature knows its own (struct feature.fan) and is told at each home with the
+ * character that is one feature's (struct feature.fans), which is told at each home with the
  * address, whether the account is loaded or not, and with a number of its choice for each address.
  * An address of a tagged fan may be a full JID (fan_add_jid()): it goes to the home of its account.
  *
@@ -35,6 +35,6 @@ void fan_one(struct worker *w, struct stanza *st, slice tag, slice jid);
 
 /* At the home of `jid`, which may be loaded or not. Borrowed for the call. */
 typedef void fan_fn(struct worker *w, slice jid, uint32_t number, struct stanza *st, slice tag);
-void fans_set(const struct feature *const *list); /* by features_set() */
+void fans_set(void); /* by features_set() */
 
 extern const struct message_row fan_message; /* addresses whose home is there */

@@ -1,30 +1,25 @@
 #include "im/feature.h"
 #include "base/ensure.h"
+#include "base/mem.h"
 #include "home/message.h"
 #include "im/archive_words.h"
+#include "im/feature_check.h"
 #include "im/host.h"
 #include "im/iq_rules.h"
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The lists of features_with(), one behind the other. Where each begins, by the number of the
- * member: all members are pointers. */
-enum { MEMBERS = sizeof(struct feature) / sizeof(void *), HAVING_MAX = 2048 };
+/* The lists of features_with(), one behind the other, each ended by NULL. Where each begins, by the
+ * number of the member: all members are pointers. */
+enum { MEMBERS = sizeof(struct feature) / sizeof(void *) };
 static_assert(sizeof(struct feature) == MEMBERS * sizeof(void *), "a member is no pointer");
-static const struct feature *having[HAVING_MAX];
-static uint16_t having_from[MEMBERS]; /* at most HAVING_MAX */
+static const struct feature *nobody[1];
+static const struct feature **having = nobody;
+static unsigned having_from[MEMBERS], having_count[MEMBERS];
 
-static const struct nonza *nonzas[NONZAS_MAX];
+static const struct nonza **nonzas;
 static uint32_t nonza_count;
-
-static void gather_nonzas(const struct nonza *row)
-{
-    for (; row != NULL && row->ns != NULL; row++) {
-        ensure(nonza_count < NONZAS_MAX);
-        nonzas[nonza_count++] = row;
-    }
-}
 
 static bool feature_has(const struct feature *f, size_t member)
 {
@@ -33,39 +28,57 @@ static bool feature_has(const struct feature *f, size_t member)
     return value != NULL;
 }
 
-static void gather_members(const struct feature *const *list)
+/* Notes them in `into`, or, NULL, only counts. Returns how many pointers these are. */
+static unsigned walk_members(const struct feature *const *list, const struct feature **into)
 {
     unsigned n = 0;
     for (size_t member = 0; member < MEMBERS; member++) {
-        having_from[member] = (uint16_t)n;
+        having_from[member] = n;
         for (const struct feature *const *f = list; *f != NULL; f++) {
             if (!feature_has(*f, member))
                 continue;
-            ensure(n < HAVING_MAX - 1);
-            having[n++] = *f;
+            if (into != NULL)
+                into[n] = *f;
+            n++;
         }
-        ensure(n < HAVING_MAX);
-        having[n++] = NULL;
+        having_count[member] = n - having_from[member];
+        n++; /* NULL */
     }
+    return n;
 }
 
-static void iq_rules_ready(const struct feature *const *list)
+static void gather_members(const struct feature *const *list)
 {
-    struct iq_clash c;
-    if (iq_rules_set(list, &c))
-        return;
-    fprintf(stderr, "features %s and %s both answer <%s xmlns='%s'/>\n", c.first, c.second,
-            c.rule->name, c.rule->ns);
-    abort();
+    if (having != nobody)
+        mem_free(&having);
+    having = mem_zalloc(walk_members(list, NULL) * sizeof *having);
+    unsigned count = walk_members(list, having);
+    ensure(having[count - 1] == NULL);
 }
 
-static void messages_ready(const struct feature *const *list)
+static void gather_nonzas(void)
+{
+    const struct nonza *row;
+    uint32_t n = 0;
+    nonza_count = 0;
+    FEATURES_EACH (f, nonzas)
+        for (row = f->nonzas; row->ns != NULL; row++)
+            nonza_count++;
+    mem_free(&nonzas);
+    nonzas = mem_zalloc((nonza_count + 1) * sizeof *nonzas);
+    FEATURES_EACH (f, nonzas)
+        for (row = f->nonzas; row->ns != NULL; row++)
+            nonzas[n++] = row;
+    ensure(n == nonza_count);
+}
+
+static void messages_ready(void)
 {
     const struct message_row *rows[MESSAGE_IDS];
     struct why why;
     unsigned n = 0;
-    for (; *list != NULL; list++)
-        for (const struct message_row *const *m = (*list)->messages; m != NULL && *m != NULL; m++) {
+    FEATURES_EACH (f, messages)
+        for (const struct message_row *const *m = f->messages; *m != NULL; m++) {
             ensure(n < MESSAGE_IDS);
             rows[n++] = *m;
         }
@@ -75,35 +88,53 @@ static void messages_ready(const struct feature *const *list)
     abort();
 }
 
+static void number_slots(void)
+{
+    unsigned accounts = 0, sessions = 0, workers = 0;
+    FEATURES_EACH (f, account.slot)
+        *f->account.slot = accounts++;
+    FEATURES_EACH (f, session.slot)
+        *f->session.slot = sessions++;
+    FEATURES_EACH (f, worker.slot)
+        *f->worker.slot = workers++;
+}
+
+static void check_rows(const struct feature *const *list)
+{
+    struct why why;
+    FEATURES_EACH (f, account.load)
+        ensure(f->account.loaded != NULL);
+    FEATURES_EACH (f, session.bind2_load)
+        ensure(f->session.bind2_loaded != NULL);
+    if (features_agree(list, &why))
+        return;
+    fprintf(stderr, "%s\n", why.text);
+    abort();
+}
+
 void features_set(const struct feature *const *list)
 {
-    unsigned n = 0;
-    while (list[n] != NULL)
-        n++;
-    ensure(n <= FEATURES_MAX);
     gather_members(list);
-    iq_rules_ready(list);
-    messages_ready(list);
-    stages_set(list);
-    hosts_set(list);
-    fans_set(list);
-    archive_words_set(list);
-    nonza_count = 0;
-    for (unsigned i = 0; i < n; i++)
-        gather_nonzas(list[i]->nonzas);
-    for (unsigned i = 0; i < n; i++) {
-        ensure(list[i]->load == NULL || list[i]->loaded != NULL);
-        ensure(list[i]->bind2_load == NULL || list[i]->bind2_loaded != NULL);
-    }
-    for (unsigned i = 0; i < n; i++)
-        if (list[i]->start != NULL)
-            list[i]->start();
+    gather_nonzas();
+    number_slots();
+    messages_ready();
+    iq_rules_set();
+    stages_set();
+    hosts_set();
+    fans_set();
+    archive_words_set();
+    FEATURES_EACH (f, start)
+        f->start();
+    check_rows(list); /* start() may gather statements */
 }
 
 const struct feature *const *features_with(size_t offset)
 {
+    ensure(offset < sizeof(struct feature));
     return having + having_from[offset / sizeof(void *)];
 }
+
+unsigned features_count(size_t offset) { return having_count[offset / sizeof(void *)]; }
 
 bool nonza_find(slice ns, slice name, uint32_t *number)
 {

@@ -1,5 +1,5 @@
 /* feature: what one part of the server adds, as a struct of tables (architecture §2 idea 6).
- * app/features.c is the only list. Rows are checked and frozen at start. */
+ * app/features.c is the only list. Rows and events are gathered once, at start. */
 #pragma once
 #include "im/audience.h"
 #include "im/fan.h"
@@ -20,6 +20,8 @@ struct host;
 struct log_area;
 struct message_row;
 struct metric;
+struct preauth;
+struct ps_watch;
 struct session;
 struct setting;
 struct user_profile;
@@ -76,40 +78,15 @@ enum {
     PART_ALL = 255
 };
 
-struct feature {
-    const char *name;
-    unsigned parts; /* PART_ bits: what the members below do not tell */
-    /* Identities beside those of the server and of an account (XEP-0030 §3.1), as "category type
-     * name"; NULL-terminated. */
-    const char *const *identities, *const *identities_account;
-    const char *const *disco;         /* features in disco#info of the server; NULL-terminated */
-    const char *const *disco_account; /* and of an account's bare JID */
-    const char *stream_feature;       /* XML offered after authentication, NULL: none */
-    void (*stream_features)(
-        struct buf *out);       /* the same where it is not constant; any worker; NULL: none */
-    const struct iq_rule *iq;   /* ended by { 0 } */
-    const struct host *hosts;   /* services on domains of their own, ended by { 0 }: im/host.h */
-    const struct nonza *nonzas; /* ended by { 0 } */
-    const struct xep *xeps;     /* ended by { 0 } */
-    const struct bind2_rule *bind2; /* ended by { 0 } */
-    const struct disco_form *form;  /* NULL: none */
-    const struct store_schema *schema;
-    const struct message_row *const *messages; /* NULL-terminated: home/message.h */
-    const struct archive_words *words;         /* full text: im/archive_words.h; NULL: none */
-    const struct http_route *http;             /* ended by { 0 }; see http/server.h */
-    struct setting *const *settings;           /* NULL-terminated, like those below */
-    struct command *const *commands;
-    const struct command_form *command_forms; /* ended by { 0 } */
-    struct metric *const *metrics;
-    struct alarm *const *alarms;
-    struct log_area *const *logs;
+/* Who gets a fan whose tag begins with this character: im/fan.h. */
+struct fan_tag {
+    char first;
+    fan_fn *run;
+};
 
-    void (*start)(void); /* by features_set(), before any worker runs; NULL: nothing to do */
-    /* On each worker's thread, before its loop runs and after it has ended. */
-    void (*worker_start)(struct worker *w);
-    void (*worker_stop)(struct worker *w);
-
-    /* Events at the home of the account. Any may be NULL. */
+/* Events at the home of an account. Any may be NULL. */
+struct account_events {
+    unsigned *slot; /* gets the number of its place in struct account.state_of */
     /* Loading: adds reads to the batch the account is loaded with; then gets its results, the first
      * of its statements being `first`. `id` is known, the account is not ready yet. The first
      * needs the second. */
@@ -129,64 +106,74 @@ struct feature {
     void (*remove)(struct account *a, struct store_batch *b);
     /* They are committed: once on each worker, which forgets the address where it has it in memory.
      * The account is gone, and there may be a new one of that address already. */
-    void (*account_deleted)(struct worker *w, slice bare);
+    void (*deleted)(struct worker *w, slice bare);
     /* An account that was disabled is enabled: on each worker. What waited for it is said again. */
-    void (*account_enabled)(struct worker *w);
+    void (*enabled)(struct worker *w);
     /* Those who could log in cannot any more: `device` was revoked (DEVICE_ID_LEN bytes), or, NULL,
      * the password is another; then the client of `keep`, if any, has changed it. Their sessions
      * have ended. What else tells them of the account ends with it. The account is READY. */
     void (*access_revoked)(struct account *a, const struct session *keep, const uint8_t *device);
-    /* Bind 2 (XEP-0386): adds reads to one batch before a session is bound by it; then, when its
-     * rules have run, gets their results, the first statement being `first`, and appends to
-     * <bound/>. b NULL: they could not be read. */
-    void (*bind2_load)(struct account *a, struct store_batch *b);
-    void (*bind2_loaded)(struct session *s, const struct store_batch *b, unsigned first,
-                         struct buf *bound);
-    void (*session_available)(struct session *s); /* initial presence was sent (RFC 6121 §4.2) */
-    /* It is no longer available; st: its unavailable presence, ours where the client sent none. */
-    void (*session_unavailable)(struct session *s, const struct stanza *st);
-    /* It is available, and its priority has become non-negative, or negative: it gets what is sent
-     * to the account from now on, or no longer. */
-    void (*session_receives)(struct session *s);
-    void (*session_hibernates)(struct session *s); /* its stream was lost; it may be resumed */
-    void (*session_resumed)(struct session *s);    /* another stream carries it now */
-    void (*session_quiet)(struct session *s);      /* its PAUSE_QUIET has begun or ended */
-    /* Its presence was broadcast, available or unavailable; st has no `to`. */
-    void (*session_presence)(struct session *s, struct stanza *st);
-    /* It stays connected, but shows itself to nobody from now on: session.hidden (XEP-0186). */
-    void (*session_hidden)(struct session *s);
     /* The result of stage VIEW for the account may have changed; subscribers have been told. */
     void (*views_changed)(struct account *a);
     /* Calls fn for each bare JID that sees the account without a subscription, perhaps several
      * times. */
     void (*watched_by)(const struct account *a, watched_by_fn *fn, void *arg);
     /* The account asks for the presence of a contact that it sees from now on. */
-    void (*presence_probed)(struct account *a, slice contact);
-    void (*session_ended)(struct session *s);
-    void (*session_freed)(struct session *s); /* memory only: releases what its slot holds */
+    void (*probed)(struct account *a, slice contact);
+    /* As session.wants, of a contact's resource elsewhere whose presence the account has seen. */
+    void (*contact_wants)(struct account *a, slice jid, const slice *nodes, unsigned count);
     /* The node stops and the account has sessions, which do not end: adds statements to the last
      * batch of the account. */
     void (*stopping)(struct account *a, struct store_batch *b);
-    /* A planned restart (im/sessions_saved.h): appends data to save for this session, if any; the
-     * second function gets it back, in the restored session. The bytes come from the database. */
-    void (*session_save)(const struct session *s, struct buf *out);
-    void (*session_restore)(struct session *s, slice saved);
+};
 
-    void (*worker_ended)(struct worker *w); /* memory only: releases what its slot holds */
-
-    /* A disco#info or disco#items request (XEP-0030) to an account or a service, before it is
-     * answered in general: true if this feature has answered or holds it. Node may be empty. */
-    bool (*disco_get)(struct iq *iq, slice node);
-    /* The same for nodes whose names users choose: asked when no feature has answered, since this
-     * one may have to load them first, and nobody is asked behind it. */
-    bool (*disco_any)(struct iq *iq, slice node);
-    fan_fn *fan;                     /* a tagged fan: im/fan.h */
-    audience_back_fn *audience_back; /* a session is back in its room: im/audience.h */
-    /* A client sends a message or presence to a domain of ours. true: st was taken over, and
+/* Events of a session, at its home. Any may be NULL. */
+struct session_events {
+    unsigned *slot; /* gets the number of its place in struct session.state_of */
+    /* Bind 2 (XEP-0386): adds reads to one batch before a session is bound by it; then, when its
+     * rules have run, gets their results, the first statement being `first`, and appends to
+     * <bound/>. b NULL: they could not be read. The first needs the second. */
+    void (*bind2_load)(struct account *a, struct store_batch *b);
+    void (*bind2_loaded)(struct session *s, const struct store_batch *b, unsigned first,
+                         struct buf *bound);
+    void (*available)(struct session *s); /* initial presence was sent (RFC 6121 §4.2) */
+    /* It is no longer available; st: its unavailable presence, ours where the client sent none. */
+    void (*unavailable)(struct session *s, const struct stanza *st);
+    /* It is available, and its priority has become non-negative, or negative: it gets what is sent
+     * to the account from now on, or no longer. */
+    void (*receives)(struct session *s);
+    /* Available and of non-negative priority, it wants nodes that it did not want before
+     * (im/caps.h): it became that, or its client announces other capabilities. */
+    void (*wants)(struct session *s, const slice *nodes, unsigned count);
+    void (*hibernates)(struct session *s); /* its stream was lost; it may be resumed */
+    void (*resumed)(struct session *s);    /* another stream carries it now */
+    void (*quiet)(struct session *s);      /* its PAUSE_QUIET has begun or ended */
+    /* Its presence was broadcast, available or unavailable; st has no `to`. */
+    void (*presence)(struct session *s, struct stanza *st);
+    /* It stays connected, but shows itself to nobody from now on: session.hidden (XEP-0186). */
+    void (*hidden)(struct session *s);
+    /* Its client sends a message or presence to a domain of ours. true: st was taken over, and
      * `awaited` says how many ticket_done(o) will follow. */
     bool (*to_server)(struct session *s, struct stanza *st, struct origin o, unsigned *awaited);
+    void (*ended)(struct session *s);
+    void (*freed)(struct session *s); /* memory only: releases what its slot holds */
+    /* A planned restart (im/sessions_saved.h): appends data to save for this session, if any; the
+     * second function gets it back, in the restored session. The bytes come from the database. */
+    void (*save)(const struct session *s, struct buf *out);
+    void (*restore)(struct session *s, slice saved);
+};
 
-    /* The way of a stanza: im/stage.h. Any may be NULL. */
+/* Events of a worker, on its thread. Any may be NULL. */
+struct worker_events {
+    unsigned *slot;                  /* gets the number of its place in struct worker.state_of */
+    void (*start)(struct worker *w); /* before its loop runs */
+    void (*stop)(struct worker *w);  /* after it has ended */
+    void (*ended)(struct worker *w); /* memory only: releases what its slot holds */
+    audience_back_fn *audience_back; /* a session is back in its room: im/audience.h */
+};
+
+/* The way of a stanza: im/stage.h. Any may be NULL. */
+struct stages {
     stage_check_fn *check;
     stage_block_fn *block;
     stage_archive_fn *archive;
@@ -200,9 +187,56 @@ struct feature {
     stage_hold_fn *hold;
 };
 
-enum { FEATURES_MAX = 96, NONZAS_MAX = 16 };
+struct feature {
+    const char *name;
+    unsigned parts; /* PART_ bits: what the members below do not tell */
 
-/* The list, set once at start before any worker runs. */
+    /* Rows. A list is ended by { 0 } if it is not said otherwise; NULL: none. No two features have
+     * the same row: im/feature_check.h. */
+    /* Identities beside those of the server and of an account (XEP-0030 §3.1), as "category type
+     * name"; NULL-terminated. */
+    const char *const *identities, *const *identities_account;
+    const char *const *disco;         /* features in disco#info of the server; NULL-terminated */
+    const char *const *disco_account; /* and of an account's bare JID */
+    const char *stream_feature;       /* XML offered after authentication */
+    const struct iq_rule *iq;
+    const struct host *hosts; /* services on domains of their own: im/host.h */
+    const struct nonza *nonzas;
+    const struct bind2_rule *bind2;
+    const struct fan_tag *fans;
+    const struct ps_watch *watches; /* nodes of accounts: ext/pubsub.h */
+    const struct xep *xeps;
+    const struct disco_form *form; /* one */
+    const struct store_schema *schema;
+    const struct message_row *const *messages; /* NULL-terminated: home/message.h */
+    const struct archive_words *words;         /* full text: im/archive_words.h; of one feature */
+    const struct preauth *preauth;             /* im/preauth.h; of one feature */
+    const struct http_route *http;             /* see http/server.h */
+    struct setting *const *settings;           /* NULL-terminated, like those below */
+    struct command *const *commands;
+    const struct command_form *command_forms; /* ended by { 0 } */
+    struct metric *const *metrics;
+    struct alarm *const *alarms;
+    struct log_area *const *logs;
+
+    void (*start)(void); /* by features_set(), before any worker runs; NULL: nothing to do */
+    /* The same as stream_feature where it is not constant; any worker; or NULL. */
+    void (*stream_features)(struct buf *out);
+    /* A disco#info or disco#items request (XEP-0030) to an account or a service, before it is
+     * answered in general: true if this feature has answered or holds it. Node may be empty. */
+    bool (*disco_get)(struct iq *iq, slice node);
+    /* The same for nodes whose names users choose: asked when no feature has answered, since this
+     * one may have to load them first, and nobody is asked behind it. */
+    bool (*disco_any)(struct iq *iq, slice node);
+
+    struct account_events account;
+    struct session_events session;
+    struct worker_events worker;
+    struct stages stage;
+};
+
+/* The list, set once at start before any worker runs. Two features with the same row end the
+ * process, with both names. */
 void features_set(const struct feature *const *list); /* NULL-terminated */
 
 /* The features whose member at this offset is not NULL, in the order of the list; NULL-terminated.
@@ -211,8 +245,10 @@ const struct feature *const *features_with(size_t offset);
 #define FEATURES_EACH(f, member)                                                                   \
     for (const struct feature *const *f##_ = features_with(offsetof(struct feature, member)), *f;  \
          (f = *f##_) != NULL; f##_++)
+unsigned features_count(size_t offset); /* how many these are */
+#define FEATURES_COUNT(member) features_count(offsetof(struct feature, member))
 
-/* Calls a function of all features that have it: EMIT(session_ended, s). */
+/* Calls a function of all features that have it: EMIT(session.ended, s). */
 #define EMIT(event, ...)                                                                           \
     FEATURES_EACH (feature, event)                                                                 \
     feature->event(__VA_ARGS__)

@@ -172,6 +172,6 @@ const struct feature guest_feature = {
         },
     .settings = (struct setting *const[]){ &guest_domains, &guest_max, &guest_remote, NULL },
     .metrics = (struct metric *const[]){ &guests_now, NULL },
-    .check = guest_check,
-    .block = guest_block,
+    .stage.check = guest_check,
+    .stage.block = guest_block,
 };

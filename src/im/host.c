@@ -12,17 +12,23 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-static const struct host *hosts[HOSTS_MAX];
+static const struct host **hosts;
 static unsigned host_count;
 
-void hosts_set(const struct feature *const *list)
+void hosts_set(void)
 {
+    const struct host *h;
+    unsigned n = 0;
     host_count = 0;
-    for (; *list != NULL; list++)
-        for (const struct host *h = (*list)->hosts; h != NULL && h->label != NULL; h++) {
-            ensure(host_count < HOSTS_MAX);
-            hosts[host_count++] = h;
-        }
+    FEATURES_EACH (f, hosts)
+        for (h = f->hosts; h->label != NULL; h++)
+            host_count++;
+    mem_free(&hosts);
+    hosts = mem_zalloc((host_count + 1) * sizeof *hosts);
+    FEATURES_EACH (f, hosts)
+        for (h = f->hosts; h->label != NULL; h++)
+            hosts[n++] = h;
+    ensure(n == host_count);
 }
 
 static bool host_enabled(const struct host *h)

@@ -27,8 +27,8 @@ struct host {
                            struct origin origin);
 };
 
-enum { HOSTS_MAX = 32, HOST_DOMAINS_MAX = 256 };
-void hosts_set(const struct feature *const *list); /* by features_set() */
+enum { HOST_DOMAINS_MAX = 256 };
+void hosts_set(void); /* by features_set() */
 
 /* A domain that a host has beside label.D: of any name. */
 struct host_domain {

@@ -19,13 +19,9 @@ static const struct iq_rule sets[] = { { TYPE_SET, SAME, "query", IQ_TO_SELF, no
                                          nothing },
                                        { TYPE_GET, SAME ":longer", "query", IQ_TO_SELF, nothing },
                                        { 0 } };
-static const struct iq_rule again[] = {
-    { TYPE_GET, SAME, "query", IQ_TO_ACCOUNT | IQ_TO_SELF, nothing }, { 0 }
-};
 static const struct feature one = { .name = "one", .iq = gets };
 static const struct feature two = { .name = "two", .iq = sets };
 static const struct feature without = { .name = "without" };
-static const struct feature three = { .name = "three", .iq = again };
 
 static const struct iq_rule *find(enum stanza_type type, const char *ns, const char *name,
                                   enum iq_target target)
@@ -35,10 +31,8 @@ static const struct iq_rule *find(enum stanza_type type, const char *ns, const c
 
 static void test_found(void **state)
 {
-    struct iq_clash clash;
     (void)state;
-    assert_true(
-        iq_rules_set((const struct feature *const[]){ &one, &without, &two, NULL }, &clash));
+    features_set((const struct feature *const[]){ &one, &without, &two, NULL });
     assert_ptr_equal(find(TYPE_GET, SAME, "query", IQ_TO_SELF), &gets[0]);
     assert_ptr_equal(find(TYPE_GET, SAME, "other", IQ_TO_SERVER), &gets[1]);
     assert_ptr_equal(find(TYPE_SET, SAME, "query", IQ_TO_SELF), &sets[0]);
@@ -49,27 +43,15 @@ static void test_found(void **state)
 
 static void test_not_found(void **state)
 {
-    struct iq_clash clash;
     (void)state;
-    assert_true(iq_rules_set((const struct feature *const[]){ &one, &two, NULL }, &clash));
+    features_set((const struct feature *const[]){ &one, &two, NULL });
     assert_null(find(TYPE_GET, SAME, "query", IQ_TO_ROOM));
     assert_null(find(TYPE_SET, SAME, "other", IQ_TO_SERVER));
     assert_null(find(TYPE_GET, SAME, "quer", IQ_TO_SELF));
     assert_null(find(TYPE_GET, SAME ":l", "query", IQ_TO_SELF));
     assert_null(find(TYPE_GET, "", "", IQ_TO_SELF));
-    assert_true(iq_rules_set((const struct feature *const[]){ NULL }, &clash));
+    features_set((const struct feature *const[]){ NULL });
     assert_null(find(TYPE_GET, SAME, "query", IQ_TO_SELF));
-}
-
-static void test_two_that_take_the_same(void **state)
-{
-    struct iq_clash clash;
-    (void)state;
-    assert_false(iq_rules_set((const struct feature *const[]){ &one, &two, &three, NULL }, &clash));
-    assert_true(clash.rule->type == TYPE_GET && slice_is(slice_of(clash.rule->ns), SAME));
-    assert_string_not_equal(clash.first, clash.second);
-    assert_true(slice_is(slice_of(clash.first), "three") ||
-                slice_is(slice_of(clash.second), "three"));
 }
 
 int main(void)
@@ -77,7 +59,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_found),
         cmocka_unit_test(test_not_found),
-        cmocka_unit_test(test_two_that_take_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

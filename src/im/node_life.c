@@ -48,6 +48,7 @@ static void worker_init(struct worker *w, struct node *n, unsigned index)
     w->loop = loop_create(index);
     w->auth = (struct auth){ n->store, n->work, w->loop, n->throttle };
     w->xml = xml_work_create();
+    w->state_of = mem_zalloc((FEATURES_COUNT(worker.slot) + 1) * sizeof *w->state_of);
     accounts_start(w);
     map_init(&w->sessions, session_key);
     remote_init(w);
@@ -106,10 +107,10 @@ static void *worker_main(void *arg)
                                &set); /* a hint: failure changes nothing */
     }
     edges_start(w->node, w);
-    EMIT(worker_start, w);
+    EMIT(worker.start, w);
     atomic_fetch_add(&w->node->running, 1);
     loop_run(w->loop);
-    EMIT(worker_stop, w);
+    EMIT(worker.stop, w);
     return NULL;
 }
 
@@ -279,7 +280,7 @@ void node_destroy(struct node **pn)
     for (unsigned i = 0; i < n->worker_count; i++) {
         struct worker *w = &n->workers[i];
         actors_stop(&w->accounts);
-        EMIT(worker_ended, w);
+        EMIT(worker.ended, w);
         edges_end(n, w);
         asks_fini(w);
         budget_fini(w);
@@ -290,6 +291,7 @@ void node_destroy(struct node **pn)
         ticket_joins_fini(w);
         questions_fini(w);
         xml_work_destroy(&w->xml);
+        mem_free(&w->state_of);
     }
     throttle_destroy(&n->throttle);
     mesh_destroy(&n->mesh, messages_drop);

@@ -1,5 +1,5 @@
-/* preauth: what may be done on a stream before authentication (XEP-0077). The gate asks the one
- * hook; a feature sets it at start, before any worker runs. */
+/* preauth: what may be done on a stream before authentication (XEP-0077). The gate asks the
+ * one feature that has it (struct feature.preauth). */
 #pragma once
 #include "base/slice.h"
 
@@ -26,5 +26,3 @@ struct preauth {
      * then, also if the stream has ended. */
     void (*iq)(const struct preauth_request *r, preauth_reply_fn *reply, void *arg);
 };
-
-extern const struct preauth *preauth_hook; /* NULL: nothing is possible */

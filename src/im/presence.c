@@ -117,7 +117,7 @@ static void presence_to_contacts(const struct session *s, struct stanza *st)
     fan_end(&f);
 }
 
-static void presence_event(struct session *s, struct stanza *st) { EMIT(session_presence, s, st); }
+static void presence_event(struct session *s, struct stanza *st) { EMIT(session.presence, s, st); }
 
 static void broadcast(struct session *s, struct stanza *st)
 {
@@ -476,7 +476,7 @@ void presence_hide(struct account *a, slice contact)
 void presence_probe(struct account *a, slice contact)
 {
     presence_each(a, PRESENCE_AVAILABLE, show_session, &(struct show){ contact, TYPE_PROBE });
-    EMIT(presence_probed, a, contact);
+    EMIT(account.probed, a, contact);
 }
 
 void presence_resync(struct session *s)
@@ -500,7 +500,7 @@ void presence_vanish(struct session *s)
     }
     directed_end(s, directed, st, s->available);
     s->hidden = SESSION_HIDDEN;
-    EMIT(session_hidden, s);
+    EMIT(session.hidden, s);
     stanza_unref(&st);
 }
 
@@ -510,7 +510,7 @@ void presence_appear(struct session *s)
         s->hidden = s->available ? SESSION_HIDDEN_UNTIL_PRESENCE : SESSION_SHOWN;
 }
 
-void presence_views_changed(struct account *a) { EMIT(views_changed, a); }
+void presence_views_changed(struct account *a) { EMIT(account.views_changed, a); }
 
 bool presence_shows(const struct account *a, slice contact)
 {
@@ -689,10 +689,11 @@ const struct feature presence_feature = {
     .settings = settings,
     .metrics = metrics,
     .logs = subscription_logs,
-    .start = presence_pace_start,
-    .worker_ended = presence_pace_ended,
-    .remove = subscription_remove,
-    .account_deleted = subscription_account_deleted,
-    .account_enabled = presence_replay,
+    .session.slot = &presence_pace_session,
+    .worker.slot = &presence_pace_worker,
+    .worker.ended = presence_pace_ended,
+    .account.remove = subscription_remove,
+    .account.deleted = subscription_account_deleted,
+    .account.enabled = presence_replay,
     .messages = (const struct message_row *const[]){ &replay_message, &settled_message, NULL },
 };

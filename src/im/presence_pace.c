@@ -45,7 +45,7 @@ struct line {
     struct timer timer;
 };
 
-static unsigned session_slot, worker_slot;
+unsigned presence_pace_session, presence_pace_worker;
 
 /* At most BURST_US worth of changes at once after a pause: timers are that late. */
 bool presence_pace_take(struct worker *w)
@@ -96,9 +96,9 @@ static void presence_pace_serve(struct timer *t, struct loop *loop)
 
 static struct line *presence_pace_line_of(struct worker *w)
 {
-    struct line *line = w->state_of[worker_slot];
+    struct line *line = w->state_of[presence_pace_worker];
     if (line == NULL) {
-        line = w->state_of[worker_slot] = mem_new(struct line);
+        line = w->state_of[presence_pace_worker] = mem_new(struct line);
         *line = (struct line){ .worker = w, .timer.fn = presence_pace_serve };
         list_init(&line->waiting);
     }
@@ -107,12 +107,12 @@ static struct line *presence_pace_line_of(struct worker *w)
 
 static struct waiting *wait_for_turn(struct session *s)
 {
-    struct waiting *one = s->state_of[session_slot];
+    struct waiting *one = s->state_of[presence_pace_session];
     struct worker *w = s->account->worker;
     struct line *line = presence_pace_line_of(w);
     if (one != NULL)
         return one;
-    one = s->state_of[session_slot] = mem_new(struct waiting);
+    one = s->state_of[presence_pace_session] = mem_new(struct waiting);
     *one = (struct waiting){ .session = s };
     list_append(&line->waiting, &one->node);
     metric_add(&presence_waited, 1);
@@ -124,7 +124,7 @@ static struct waiting *wait_for_turn(struct session *s)
 /* Sessions are served in the order in which they began to wait. */
 static bool at_once(struct session *s)
 {
-    return s->state_of[session_slot] == NULL &&
+    return s->state_of[presence_pace_session] == NULL &&
            list_empty(&presence_pace_line_of(s->account->worker)->waiting) &&
            presence_pace_take(s->account->worker);
 }
@@ -137,7 +137,7 @@ static void drop_if_empty(struct session *s, const struct waiting *one)
 
 static void presence_pace_show(struct session *s, enum want want)
 {
-    struct waiting *one = s->state_of[session_slot];
+    struct waiting *one = s->state_of[presence_pace_session];
     if (one != NULL) { /* what waited and is so already is not told */
         one->want = is_noop(s, want) ? WANT_NOTHING : (uint8_t)want;
         drop_if_empty(s, one);
@@ -168,7 +168,7 @@ void presence_rewrite(struct session *s, presence_rewrite_fn *fn)
     struct stanza *own = fn(s, stanza_ref(was));
     bool changes = own != was;
     stanza_unref(&own);
-    if (s->state_of[session_slot] == NULL && !changes)
+    if (s->state_of[presence_pace_session] == NULL && !changes)
         return;
     if (at_once(s))
         presence_pace_apply(s, WANT_NOTHING, fn);
@@ -178,7 +178,7 @@ void presence_rewrite(struct session *s, presence_rewrite_fn *fn)
 
 void presence_pace_own(struct session *s)
 {
-    struct waiting *one = s->state_of[session_slot];
+    struct waiting *one = s->state_of[presence_pace_session];
     if (one == NULL)
         return;
     one->want = WANT_NOTHING;
@@ -187,26 +187,20 @@ void presence_pace_own(struct session *s)
 
 void presence_pace_forget(struct session *s)
 {
-    struct waiting *one = s->state_of[session_slot];
+    struct waiting *one = s->state_of[presence_pace_session];
     if (one == NULL)
         return;
     list_remove(&one->node);
-    s->state_of[session_slot] = NULL;
+    s->state_of[presence_pace_session] = NULL;
     mem_free(&one);
-}
-
-void presence_pace_start(void)
-{
-    session_slot = session_state_slot();
-    worker_slot = worker_state_slot();
 }
 
 void presence_pace_ended(struct worker *w)
 {
-    struct line *line = w->state_of[worker_slot];
+    struct line *line = w->state_of[presence_pace_worker];
     if (line == NULL)
         return;
     timer_cancel(&line->timer);
-    w->state_of[worker_slot] = NULL;
+    w->state_of[presence_pace_worker] = NULL;
     mem_free(&line);
 }

@@ -32,7 +32,7 @@ bool presence_pace_take(struct worker *w);
 /* For presence.c. The client has sent its own presence: it is not shown as away any more. */
 void presence_pace_own(struct session *s);
 void presence_pace_forget(struct session *s); /* not available any more; nothing waits: fine */
-void presence_pace_start(void);
+extern unsigned presence_pace_session, presence_pace_worker; /* slots */
 void presence_pace_ended(struct worker *w);
 
 extern struct setting presence_composed_rate;

@@ -448,8 +448,8 @@ const struct feature roster_feature = {
     .iq = roster_iq_rules,
     .schema = &roster_schema,
     .settings = roster_settings,
-    .load = roster_load,
-    .loaded = roster_loaded,
-    .unload = roster_unload,
-    .remove = roster_remove,
+    .account.load = roster_load,
+    .account.loaded = roster_loaded,
+    .account.unload = roster_unload,
+    .account.remove = roster_remove,
 };

@@ -311,13 +311,13 @@ static int database_close(void **state)
 static void load_done(void *arg, enum store_result result, const struct store_batch *b)
 {
     assert_int_equal(result, STORE_OK);
-    roster_feature.loaded(arg, b, 0);
+    roster_feature.account.loaded(arg, b, 0);
 }
 
 static void load(struct database *db, struct account *a)
 {
     struct store_batch *b = store_read(db->store, (uint64_t)a->id);
-    roster_feature.load(a, b);
+    roster_feature.account.load(a, b);
     assert_int_equal(store_run(b, load_done, a), STORE_OK);
 }
 
@@ -343,11 +343,11 @@ static void test_rows(void **state)
     assert_same(&r, a.roster);
     load(db, &other);
     assert_null(other.roster);
-    roster_feature.unload(&a);
+    roster_feature.account.unload(&a);
     assert_null(a.roster);
 
     struct store_batch *b = store_write(db->store, (uint64_t)a.id);
-    roster_feature.remove(&a, b);
+    roster_feature.account.remove(&a, b);
     assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
     load(db, &a);
     assert_null(a.roster);

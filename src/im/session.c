@@ -231,7 +231,8 @@ static void link_down(struct worker *w, const struct link *link, struct down *d)
 
 void session_down(struct session *s, struct down *d) { link_down(s->account->worker, &s->link, d); }
 
-static_assert(sizeof(struct session) + sizeof(struct account) <= 1536, "an idle user is small");
+/* Without the slots of features, of which both together have some 20. */
+static_assert(sizeof(struct session) + sizeof(struct account) <= 1368, "an idle user is small");
 
 void session_hold(struct session *s, enum session_hold_bits why)
 {
@@ -246,13 +247,6 @@ void session_release(struct session *s, enum session_hold_bits why)
     s->holds &= (uint8_t)~why;
     if (was && s->holds == 0 && s->state == SESSION_ATTACHED)
         session_down(s, &(struct down){ .kind = DOWN_RELEASE });
-}
-
-unsigned session_state_slot(void)
-{
-    static unsigned used;
-    ensure(used < SESSION_STATE_SLOTS);
-    return used++;
 }
 
 struct session *session_active(const struct account *a)
@@ -281,8 +275,10 @@ struct session *session_create(struct account *a, slice resource)
 {
     struct worker *w = a->worker;
     size_t len = a->jid.len + 1 + resource.len;
-    struct session *s = mem_zalloc(sizeof *s + len);
-    char *text = (char *)(s + 1);
+    unsigned slots = FEATURES_COUNT(session.slot);
+    ensure(resource.len > 0);
+    struct session *s = mem_zalloc(sizeof *s + slots * sizeof s->state_of[0] + len);
+    char *text = (char *)(s->state_of + slots);
     memcpy(text, a->jid.ptr, a->jid.len);
     text[a->jid.len] = '/';
     memcpy(text + a->jid.len + 1, resource.ptr, resource.len);
@@ -303,7 +299,7 @@ struct session *session_create(struct account *a, slice resource)
 void session_free(struct session *s)
 {
     struct worker *w = s->account->worker;
-    EMIT(session_freed, s);
+    EMIT(session.freed, s);
     offline_cancel(s);
     session_produce(s, NULL);
     timer_cancel(&s->timer);
@@ -386,7 +382,7 @@ void session_end(struct session *s, enum session_end why)
             offline_again(other);
     }
     presence_session_ended(s);
-    EMIT(session_ended, s);
+    EMIT(session.ended, s);
     session_free(s);
     account_unpin(a);
 }
@@ -421,8 +417,7 @@ struct binding {
     struct worker *worker;
     struct account *account;        /* while reads of Bind 2 are under way: pinned */
     const struct store_batch *read; /* their results; NULL: none */
-    unsigned first[FEATURES_MAX];
-    char text[];
+    unsigned first[]; /* by the features that have session.bind2_loaded; the texts are behind */
 };
 
 static void session_refuse(struct binding *b, enum stanza_error e, slice text)
@@ -512,9 +507,9 @@ static void bind2_run(struct session *s, const struct binding *b, struct buf *bo
     if (elem_parse(&e, b->req.bind2, SLICE(NS_BIND2)))
         for (bool more = elem_first(&e, &child); more; more = elem_next(&child, &child))
             bind2_rules(s, &child, bound);
-    FEATURES_EACH (f, bind2_loaded) {
-        f->bind2_loaded(s, b->read, b->first[i++], bound);
-        archive = archive || f->archive != NULL;
+    FEATURES_EACH (f, session.bind2_loaded) {
+        f->session.bind2_loaded(s, b->read, b->first[i++], bound);
+        archive = archive || f->stage.archive != NULL;
     }
     if (archive && b->read != NULL)
         bind2_clear(s->account);
@@ -588,7 +583,7 @@ static void resume_now(struct account *a, struct binding *b)
     }
     metric_add(&resumed, 1);
     attach(s, &b->req);
-    EMIT(session_resumed, s);
+    EMIT(session.resumed, s);
     repeats_begin(s);
     s->h_told = s->h_asked = s->h;
     session_down(s, &(struct down){ .kind = DOWN_RESUMED,
@@ -622,11 +617,12 @@ static bool bind2_ask(struct account *a, struct binding *b)
 {
     struct store_batch *batch = store_read(a->worker->store, account_lane(a));
     unsigned i = 0;
-    FEATURES_EACH (f, bind2_loaded) {
+    FEATURES_EACH (f, session.bind2_loaded) {
         b->first[i++] = store_stmt_count(batch);
-        if (f->bind2_load != NULL)
-            f->bind2_load(a, batch);
+        if (f->session.bind2_load != NULL)
+            f->session.bind2_load(a, batch);
     }
+    ensure(i == FEATURES_COUNT(session.bind2_loaded));
     if (store_stmt_count(batch) == 0) {
         store_drop(&batch);
         return false;
@@ -679,9 +675,10 @@ void session_bind(struct worker *w, const struct bind_request *req)
         link_send_bind(w, req);
         return;
     }
-    struct binding *b =
-        mem_zalloc(sizeof *b + req->bare.len + req->resource.len + req->peer.len + req->bind2.len);
-    char *at = b->text;
+    unsigned firsts = FEATURES_COUNT(session.bind2_loaded);
+    struct binding *b = mem_zalloc(sizeof *b + firsts * sizeof b->first[0] + req->bare.len +
+                                   req->resource.len + req->peer.len + req->bind2.len);
+    char *at = (char *)(b->first + firsts);
     b->worker = w;
     b->req = *req;
     slice *const texts[] = { &b->req.bare, &b->req.resource, &b->req.peer, &b->req.bind2 };
@@ -717,7 +714,7 @@ void session_hibernate(struct session *s, uint64_t ms)
 static void lost(struct session *s)
 {
     session_hibernate(s, session_resumable_ms(s));
-    EMIT(session_hibernates, s);
+    EMIT(session.hibernates, s);
     if (!session_queue_fits(s))
         session_end(s, END_FULL);
 }
@@ -865,18 +862,18 @@ void session_became_available(struct session *s)
 {
     if (s->priority >= 0) /* first: its read would wait for what features write */
         offline_flush(s);
-    EMIT(session_available, s);
+    EMIT(session.available, s);
 }
 
 void session_became_unavailable(struct session *s, const struct stanza *st)
 {
-    EMIT(session_unavailable, s, st);
+    EMIT(session.unavailable, s, st);
 }
 
 void session_became_receiver(struct session *s)
 {
     session_priority_changed(s); /* first: its read would wait for what features write */
-    EMIT(session_receives, s);
+    EMIT(session.receives, s);
 }
 
 void session_priority_changed(struct session *s)

@@ -30,7 +30,6 @@ struct stream;
 struct ticket;
 struct worker;
 
-enum { SESSION_STATE_SLOTS = 9 };
 enum session_pause { PAUSE_QUIET = 1, PAUSE_SLOW = 2 }; /* by a feature; by the gate */
 enum session_state { SESSION_ATTACHED, SESSION_HIBERNATING, SESSION_ENDED };
 
@@ -149,8 +148,8 @@ struct session {
     uint64_t since_us;          /* wall clock of the binding */
     uint64_t active_us;         /* monotonic, last stanza from the client (XEP-0012) */
     uint64_t spoke_us;          /* monotonic, its last available presence or message; 0: none */
-    void *state_of[SESSION_STATE_SLOTS]; /* of features: session_state_slot() */
-    char peer[46];                       /* numeric address of the client */
+    char peer[46];              /* numeric address of the client */
+    void *state_of[]; /* of features: session.slot of struct feature; its JID is behind them */
 };
 
 static inline slice session_jid(const struct session *s) { return s->jid; }
@@ -171,7 +170,6 @@ extern struct setting sm_enabled, session_active_time, session_pause_buffer;
 /* Ends it: tells the stream, hands the queue over (architecture §6), broadcasts unavailable, frees
  * it. */
 void session_end(struct session *s, enum session_end why);
-unsigned session_state_slot(void); /* at start: a slot for one feature, freed by session_freed */
 extern struct metric session_count;
 struct session *session_find(const struct worker *w, uint64_t id);
 

@@ -185,8 +185,8 @@ static bool session_input_to_server(struct session *s, struct stanza *st, struct
     if (st->kind == STANZA_IQ || to.len == 0 || !stanza_to_is_bare(st) ||
         memchr(to.ptr, '@', to.len) != NULL || !node_serves(s->account->worker->node, to))
         return false;
-    FEATURES_EACH (f, to_server)
-        if (f->to_server(s, st, o, awaited))
+    FEATURES_EACH (f, session.to_server)
+        if (f->session.to_server(s, st, o, awaited))
             return true;
     return false;
 }

@@ -509,7 +509,7 @@ static void tell_quiet(struct session *s, unsigned was)
 {
     if (((was ^ s->paused) & PAUSE_QUIET) == 0)
         return;
-    EMIT(session_quiet, s);
+    EMIT(session.quiet, s);
 }
 
 void session_pause(struct session *s, enum session_pause why)

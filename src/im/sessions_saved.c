@@ -145,9 +145,9 @@ static void save_states(const struct session *s, struct store_batch *b)
     struct account *a = s->account;
     struct buf state;
     buf_init(&state, STATE_BYTES_MAX);
-    FEATURES_EACH (f, session_save) {
+    FEATURES_EACH (f, session.save) {
         buf_clear(&state);
-        f->session_save(s, &state);
+        f->session.save(s, &state);
         if (state.len > 0 && !state.overflow)
             STORE_ADD(b, &put_state, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)),
                       SV_T(slice_of(f->name)), SV_B(buf_slice(&state)));
@@ -260,7 +260,7 @@ static void save_account(struct account *a)
     struct store_batch *b = store_write(w->store, account_lane(a));
     if (!mailbox_clean(a))
         mailbox_save(a, b);
-    EMIT(stopping, a, b);
+    EMIT(account.stopping, a, b);
     if (store_stmt_count(b) > 0)
         store_submit(b, w->loop, 0, NULL, NULL);
     else
@@ -350,10 +350,10 @@ static void load_queue(struct session *s, const struct saved *v)
 
 static void load_states(struct session *s, const struct saved *v)
 {
-    FEATURES_EACH (f, session_restore)
+    FEATURES_EACH (f, session.restore)
         for (uint32_t i = 0; i < v->state_count; i++)
             if (slice_is(v->state[i].feature, f->name))
-                f->session_restore(s, v->state[i].state);
+                f->session.restore(s, v->state[i].state);
 }
 
 static void sessions_saved_restore(struct account *a, const struct saved *v)

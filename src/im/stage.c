@@ -1,45 +1,47 @@
 #include "im/stage.h"
 #include "base/ensure.h"
+#include "base/mem.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/router.h"
 
-/* The functions of each stage without gaps: a message passes all of them. */
-static stage_check_fn *checks[FEATURES_MAX + 1];
-static stage_block_fn *blocks[FEATURES_MAX + 1];
-static stage_takes_fn *takes[FEATURES_MAX + 1];
-static stage_archive_fn *archives[FEATURES_MAX + 1];
-static stage_view_fn *views[FEATURES_MAX + 1];
-static stage_show_fn *shows[FEATURES_MAX + 1];
-static stage_permit_fn *permits[FEATURES_MAX + 1];
-static stage_kept_fn *kepts[FEATURES_MAX + 1];
-static stage_passage_fn *carbons[FEATURES_MAX + 1];
-static stage_passage_fn *pushes[FEATURES_MAX + 1];
-static stage_hold_fn *hold_fns[FEATURES_MAX + 1];
+/* The functions of each stage, ended by NULL: a message passes all of them. */
+static stage_check_fn **checks;
+static stage_block_fn **blocks;
+static stage_takes_fn **takes;
+static stage_archive_fn **archives;
+static stage_view_fn **views;
+static stage_show_fn **shows;
+static stage_permit_fn **permits;
+static stage_kept_fn **kepts;
+static stage_passage_fn **carbons;
+static stage_passage_fn **pushes;
+static stage_hold_fn **hold_fns;
 
-#define GATHER(list, into, member)                                                                 \
+#define GATHER(into, member)                                                                       \
     do {                                                                                           \
         unsigned n_ = 0;                                                                           \
-        for (const struct feature *const *f_ = (list); *f_ != NULL; f_++)                          \
-            if ((*f_)->member != NULL)                                                             \
-                (into)[n_++] = (*f_)->member;                                                      \
-        (into)[n_] = NULL;                                                                         \
+        mem_free(&(into));                                                                         \
+        (into) = mem_zalloc((FEATURES_COUNT(member) + 1) * sizeof *(into));                        \
+        FEATURES_EACH (each, member)                                                               \
+            (into)[n_++] = each->member;                                                           \
+        ensure(n_ == FEATURES_COUNT(member));                                                      \
     } while (0)
 
-void stages_set(const struct feature *const *list)
+void stages_set(void)
 {
-    GATHER(list, checks, check);
-    GATHER(list, blocks, block);
-    GATHER(list, takes, takes);
-    GATHER(list, archives, archive);
-    GATHER(list, views, view);
-    GATHER(list, shows, show);
-    GATHER(list, permits, permit);
-    GATHER(list, kepts, kept);
-    GATHER(list, carbons, carbon);
-    GATHER(list, pushes, push);
-    GATHER(list, hold_fns, hold);
+    GATHER(checks, stage.check);
+    GATHER(blocks, stage.block);
+    GATHER(takes, stage.takes);
+    GATHER(archives, stage.archive);
+    GATHER(views, stage.view);
+    GATHER(shows, stage.show);
+    GATHER(permits, stage.permit);
+    GATHER(kepts, stage.kept);
+    GATHER(carbons, stage.carbon);
+    GATHER(pushes, stage.push);
+    GATHER(hold_fns, stage.hold);
 }
 
 /* A feature adds and removes children. Where a stanza goes is its sender's word: directed presence

@@ -22,7 +22,6 @@
 #include "xmpp/stanza.h"
 
 struct account;
-struct feature;
 struct session;
 struct worker;
 
@@ -96,4 +95,4 @@ enum hold stage_hold(struct session *s, const struct stanza *st);
 /* Answers a refused stanza and releases it. */
 void stage_refuse(struct worker *w, struct stanza *st, const struct refusal *why);
 
-void stages_set(const struct feature *const *list); /* by features_set() */
+void stages_set(void); /* by features_set() */

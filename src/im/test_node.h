@@ -44,7 +44,8 @@ static const struct feature *const test_features[] = {
     &roster_feature,    &presence_feature, &users_feature,   NULL,
 };
 
-static const struct store_schema *test_schemas[FEATURES_MAX + 1]; /* of the features in use */
+enum { TEST_FEATURES_MAX = 96 };
+static const struct store_schema *test_schemas[TEST_FEATURES_MAX + 1]; /* of the features in use */
 
 static inline void test_feature_register(const struct feature *f)
 {
@@ -73,8 +74,10 @@ static inline void test_features_use(const struct feature *const *list)
     features_set(list);
     count = 0;
     for (const struct feature *const *f = list; *f != NULL; f++)
-        if ((*f)->schema != NULL)
+        if ((*f)->schema != NULL) {
+            ensure(count < TEST_FEATURES_MAX);
             test_schemas[count++] = (*f)->schema;
+        }
 }
 
 static inline void test_folder_make(char folder[TEST_FOLDER_BYTES])

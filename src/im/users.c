@@ -40,7 +40,7 @@ static void created_run(struct worker *w, void *message, const struct message_fr
     const struct created *c = message;
     (void)from;
     account_forget(w, c->jid);
-    EMIT(created, w, c->jid, &c->profile);
+    EMIT(account.created, w, c->jid, &c->profile);
 }
 
 enum { PROFILE_BYTES_MAX = 4096 };
@@ -92,7 +92,7 @@ unsigned users_end_sessions(struct account *a, const struct session *keep, enum 
 void users_access_revoked(struct account *a, const struct session *keep, const uint8_t *device)
 {
     if (a->state == ACTOR_READY)
-        EMIT(access_revoked, a, keep, device);
+        EMIT(account.access_revoked, a, keep, device);
 }
 
 unsigned users_password_changed(struct account *a, const struct session *keep, int64_t generation)
@@ -177,7 +177,7 @@ static void add_profile(struct store_batch *b, void *arg)
 {
     const struct task *t = arg;
     struct user_profile profile = profile_of(t);
-    EMIT(creating, b, t->jid, &profile);
+    EMIT(account.creating, b, t->jid, &profile);
 }
 
 /* An operator may set what a client may not, and is told so. */

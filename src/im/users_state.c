@@ -107,7 +107,7 @@ static void told_again(struct worker *w, void *arg)
 static void enabled_run(struct worker *w, void *message, const struct message_from *from)
 {
     (void)message, (void)from;
-    EMIT(account_enabled, w);
+    EMIT(account.enabled, w);
 }
 
 const struct message_row enabled_message = {

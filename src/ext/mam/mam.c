@@ -102,7 +102,6 @@ static void ext_mam_start(void)
     ext_mam_gather(mam_expire_stmts, &n);
     ext_mam_gather(mam_quota_stmts, &n);
     ext_mam_gather(mam_retract_stmts, &n);
-    mam_prefs_start();
 }
 
 /* The server may have ended before it had counted and indexed the last messages. */
@@ -161,14 +160,15 @@ const struct feature mam_feature = {
     .metrics = (struct metric *const[]){ &mam_expired, &mam_trimmed, NULL },
     .logs = (struct log_area *const[]){ &mam_log, NULL },
     .start = ext_mam_start,
-    .load = mam_prefs_load,
-    .loaded = ext_mam_loaded,
-    .unload = mam_prefs_unload,
-    .bind2_load = mam_bind2_load,
-    .bind2_loaded = mam_bind2_loaded,
-    .remove = mam_prefs_remove,
-    .worker_start = ext_mam_worker_start,
-    .worker_ended = ext_mam_ended,
-    .archive = archives,
-    .kept = mam_retract,
+    .account.slot = &mam_prefs_slot,
+    .account.load = mam_prefs_load,
+    .account.loaded = ext_mam_loaded,
+    .account.unload = mam_prefs_unload,
+    .session.bind2_load = mam_bind2_load,
+    .session.bind2_loaded = mam_bind2_loaded,
+    .account.remove = mam_prefs_remove,
+    .worker.start = ext_mam_worker_start,
+    .worker.ended = ext_mam_ended,
+    .stage.archive = archives,
+    .stage.kept = mam_retract,
 };

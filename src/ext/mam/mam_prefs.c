@@ -24,7 +24,7 @@ struct prefs {
     char text[];
 };
 
-static unsigned slot;
+unsigned mam_prefs_slot;
 
 static struct store_stmt prefs_put = {
     .name = "mam.prefs-put",
@@ -48,7 +48,7 @@ static struct store_stmt prefs_delete = {
 };
 struct store_stmt *const mam_prefs_stmts[] = { &prefs_put, &prefs_read, &prefs_delete, NULL };
 
-static struct prefs *prefs_of(const struct account *a) { return a->state_of[slot]; }
+static struct prefs *prefs_of(const struct account *a) { return a->state_of[mam_prefs_slot]; }
 
 static struct prefs *prefs_make(enum mam_default def, slice always, slice never)
 {
@@ -194,7 +194,7 @@ static void mam_prefs_change_apply(struct actor_change *base, enum err e)
     if (e == OK) {
         struct prefs *old = prefs_of(a);
         mem_free(&old);
-        a->state_of[slot] = c->prefs;
+        a->state_of[mam_prefs_slot] = c->prefs;
         mam_prefs_answer(c->iq, a);
     } else {
         mem_free(&c->prefs);
@@ -234,8 +234,6 @@ void mam_prefs_set(struct iq *iq)
     buf_fini(&never);
 }
 
-void mam_prefs_start(void) { slot = account_state_slot(); }
-
 void mam_prefs_load(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &prefs_read, STORE_ANY_ROWS, SV_I(a->id));
@@ -248,14 +246,14 @@ void mam_prefs_loaded(struct account *a, const struct store_batch *b, unsigned f
     int64_t def = store_int(b, first, 0, 0);
     if (def < MAM_ALWAYS || def > MAM_NEVER)
         def = MAM_ALWAYS;
-    a->state_of[slot] =
+    a->state_of[mam_prefs_slot] =
         prefs_make((enum mam_default)def, store_text(b, first, 0, 1), store_text(b, first, 0, 2));
 }
 
 void mam_prefs_unload(struct account *a)
 {
     struct prefs *p = prefs_of(a);
-    a->state_of[slot] = NULL;
+    a->state_of[mam_prefs_slot] = NULL;
     mem_free(&p);
 }
 

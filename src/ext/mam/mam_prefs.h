@@ -13,7 +13,7 @@ struct store_batch;
 enum mam_default { MAM_ALWAYS, MAM_ROSTER, MAM_NEVER };
 extern const char *const mam_defaults[]; /* names of the above */
 extern struct store_stmt *const mam_prefs_stmts[];
-void mam_prefs_start(void);
+extern unsigned mam_prefs_slot; /* of accounts */
 void mam_prefs_get(struct iq *iq);
 void mam_prefs_set(struct iq *iq);
 void mam_prefs_load(struct account *a, struct store_batch *b);

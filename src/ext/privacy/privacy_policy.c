@@ -157,7 +157,7 @@ struct refresh { /* one a worker, of the last switch */
     uint64_t sessions[];
 };
 
-static unsigned refresh_slot;
+unsigned policy_refresh_slot;
 
 static void refresh_session(struct session *s)
 {
@@ -174,8 +174,8 @@ static void refresh_session(struct session *s)
 
 static void refresh_end(struct worker *w)
 {
-    struct refresh *f = w->state_of[refresh_slot];
-    w->state_of[refresh_slot] = NULL;
+    struct refresh *f = w->state_of[policy_refresh_slot];
+    w->state_of[policy_refresh_slot] = NULL;
     if (f == NULL)
         return;
     loop_defer_cancel(&f->defer);
@@ -227,7 +227,7 @@ static void refresh_run(struct worker *w, void *message, const struct message_fr
     struct refresh *f = mem_zalloc(sizeof *f + w->sessions.count * sizeof f->sessions[0]);
     (void)message, (void)from;
     refresh_end(w);
-    w->state_of[refresh_slot] = f;
+    w->state_of[policy_refresh_slot] = f;
     f->defer.fn = refresh_deferred;
     f->timer.fn = refresh_timed;
     f->worker = w;
@@ -237,7 +237,6 @@ static void refresh_run(struct worker *w, void *message, const struct message_fr
     refresh_some(f);
 }
 
-void policy_start(void) { refresh_slot = worker_state_slot(); }
 void policy_worker_ended(struct worker *w) { refresh_end(w); }
 
 const struct message_row policy_refresh_message = {

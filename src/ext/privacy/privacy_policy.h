@@ -38,7 +38,7 @@ void policy_get(struct iq *iq);
 void policy_edit(struct iq *iq);
 /* The rule for an address whose account was deleted goes, from memory: its row is gone. */
 void policy_forget(struct account *a, slice bare);
-void policy_start(void);
+extern unsigned policy_refresh_slot; /* of workers */
 void policy_worker_ended(struct worker *w);
 
 extern const struct message_row policy_refresh_message; /* presence is told anew */

@@ -237,13 +237,6 @@ static void delta_store(struct store_batch *b, int64_t owner, const struct priva
 
 static unsigned account_slot, session_slot;
 
-static void privacy_start(void)
-{
-    account_slot = account_state_slot();
-    session_slot = session_state_slot();
-    policy_start();
-}
-
 struct privacy *privacy_of(const struct account *a) { return a->state_of[account_slot]; }
 
 struct privacy_session *privacy_session(const struct session *s)
@@ -502,21 +495,23 @@ const struct feature privacy_feature = {
                                    &presence_approval, &reports_max, NULL },
     .commands = (struct command *const[]){ &presence_view, &policy_show, &policy_set, &report_list,
                                            &report_drop, NULL },
-    .start = privacy_start,
-    .load = privacy_load,
-    .loaded = privacy_loaded,
-    .unload = privacy_unload,
-    .remove = privacy_remove,
-    .account_deleted = privacy_account_deleted,
-    .session_freed = privacy_freed,
-    .worker_ended = policy_worker_ended,
-    .session_save = privacy_save,
-    .session_restore = privacy_restore,
-    .check = privacy_check,
-    .block = privacy_block,
-    .takes = privacy_takes,
-    .view = privacy_view,
-    .show = privacy_show,
-    .permit = policy_permit,
+    .account.slot = &account_slot,
+    .session.slot = &session_slot,
+    .worker.slot = &policy_refresh_slot,
+    .account.load = privacy_load,
+    .account.loaded = privacy_loaded,
+    .account.unload = privacy_unload,
+    .account.remove = privacy_remove,
+    .account.deleted = privacy_account_deleted,
+    .session.freed = privacy_freed,
+    .worker.ended = policy_worker_ended,
+    .session.save = privacy_save,
+    .session.restore = privacy_restore,
+    .stage.check = privacy_check,
+    .stage.block = privacy_block,
+    .stage.takes = privacy_takes,
+    .stage.view = privacy_view,
+    .stage.show = privacy_show,
+    .stage.permit = policy_permit,
     .messages = (const struct message_row *const[]){ &policy_refresh_message, NULL },
 };

@@ -106,7 +106,7 @@ static struct watching *watching(const struct account *a, struct arena *arena)
 {
     struct watching *w = arena_new(arena, struct watching, 1);
     w->account = a;
-    EMIT(watched_by, a, note_watcher, w);
+    EMIT(account.watched_by, a, note_watcher, w);
     return w;
 }
 
@@ -204,8 +204,8 @@ static void explain_session(struct command_call *call, const struct session *s, 
                                          any ? rule_text(arena, &rule) : "no rule");
         privacy_viewer_say(call, name, found, any && rule.action == RULE_DENY ? "hidden" : "");
     }
-    FEATURES_EACH (f, view)
-        if (f->view != privacy_view && !f->view(s, watcher))
+    FEATURES_EACH (f, stage.view)
+        if (f->stage.view != privacy_view && !f->stage.view(s, watcher))
             privacy_viewer_say(call, name, f->name, "hidden");
     privacy_viewer_say(call, name, s->available ? state_of(s, arena) : "Unavailable",
                        s->available && stage_view(s, watcher) ? "shown" : "hidden");

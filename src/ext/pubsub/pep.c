@@ -382,15 +382,16 @@ static void wanted_arrived(struct worker *w, slice bare, const struct stanza *st
     wanted_unref(m);
 }
 
-static void fan_arrived_here(struct worker *w, slice bare, uint32_t number, struct stanza *st,
-                             slice tag)
+static void wanted_fan(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
 {
     (void)number;
-    slice rest = slice_from(tag, 1);
-    if (tag.ptr[0] == '?')
-        wanted_arrived(w, bare, st, rest);
-    else if (tag.ptr[0] == '+')
-        event_arrived(w, bare, st, rest);
+    wanted_arrived(w, bare, st, slice_from(tag, 1));
+}
+
+static void event_fan(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
+{
+    (void)number;
+    event_arrived(w, bare, st, slice_from(tag, 1));
 }
 
 /* What a session wants, as a tag. */
@@ -492,13 +493,7 @@ static void pep_worker_ended(struct worker *w)
     w->state_of[worker_slot] = NULL;
 }
 
-static void pep_start(void)
-{
-    ps_accounts_are(&accounts);
-    account_slot = account_state_slot();
-    worker_slot = worker_state_slot();
-    caps_watch(session_wants, remote_wants);
-}
+static void pep_start(void) { ps_accounts_are(&accounts); }
 
 static const struct iq_rule rules[] = {
     { TYPE_GET, NS_PUBSUB, "pubsub", IQ_TO_SELF | IQ_TO_ACCOUNT, pep_request },
@@ -538,14 +533,18 @@ const struct feature pep_feature = {
                                            &subscriptions_max, NULL },
     .metrics = (struct metric *const[]){ &deliveries, NULL },
     .start = pep_start,
-    .load = pep_load,
-    .loaded = pep_loaded,
-    .unload = pep_unload,
-    .remove = remove_nodes,
-    .account_deleted = pep_account_deleted,
-    .presence_probed = presence_probed,
-    .worker_ended = pep_worker_ended,
+    .account.slot = &account_slot,
+    .account.contact_wants = remote_wants,
+    .session.wants = session_wants,
+    .worker.slot = &worker_slot,
+    .account.load = pep_load,
+    .account.loaded = pep_loaded,
+    .account.unload = pep_unload,
+    .account.remove = remove_nodes,
+    .account.deleted = pep_account_deleted,
+    .account.probed = presence_probed,
+    .worker.ended = pep_worker_ended,
     .disco_any = pep_disco_any,
-    .fan = fan_arrived_here,
-    .check = pep_check,
+    .fans = (const struct fan_tag[]){ { '?', wanted_fan }, { '+', event_fan }, { 0 } },
+    .stage.check = pep_check,
 };

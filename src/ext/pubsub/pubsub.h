@@ -37,13 +37,14 @@ typedef void ps_items_fn(void *arg, enum stanza_error e, const struct ps_item *i
                          unsigned count);
 void ps_own_items(struct account *a, slice node, slice reader, ps_items_fn *done, void *arg);
 
-/* Told when an account's node has changed: item NULL: one was retracted, the node purged or
- * deleted. `by`: ps_own() did it. At most PS_WATCHES rows, set at start. */
-enum { PS_WATCHES = 8 };
+/* A row of struct feature.watches: a node of accounts that a feature follows. */
 enum ps_by { PS_BY_CLIENT, PS_BY_SERVER };
-typedef void ps_watch_fn(struct account *a, enum ps_by by, const struct ps_item *item);
-void ps_watch(const char *node, ps_watch_fn *fn);
-/* What an item that is published to such a node of an account must satisfy, by its id (empty: none
- * was given): returns what is wrong with it, for the client, or NULL. At most PS_WATCHES rows. */
-typedef const char *ps_item_rule_fn(slice id, struct arena *tmp);
-void ps_item_rule(const char *node, ps_item_rule_fn *fn);
+struct ps_watch {
+    const char *node;
+    /* The node has changed. item NULL: one was retracted, the node purged or deleted.
+     * PS_BY_SERVER: ps_own() did it. */
+    void (*changed)(struct account *a, enum ps_by by, const struct ps_item *item);
+    /* What an item that is published there must satisfy, by its id (empty: none was given): returns
+     * what is wrong with it, for the client, or NULL. NULL: any is good. */
+    const char *(*item_rule)(slice id, struct arena *tmp);
+};

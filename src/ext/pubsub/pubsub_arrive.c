@@ -75,8 +75,10 @@ static void pubsub_arrive_keep(struct worker *w, const struct jid *jid, struct s
     account_with(w, jid_bare(jid), account_loaded, r);
 }
 
-static void pubsub_arrive_arrived(struct worker *w, slice address, struct stanza *st, slice tag)
+void ps_explicit_arrived(struct worker *w, slice address, uint32_t number, struct stanza *st,
+                         slice tag)
 {
+    (void)number;
     struct jid jid = jid_split(address);
     slice behalf = slice_from(tag, sizeof PS_TAG_EXPLICIT - 1);
     if (message_storable(st) && st->content_len <= setting_int(&ps_offline_bytes)) {
@@ -86,13 +88,4 @@ static void pubsub_arrive_arrived(struct worker *w, slice address, struct stanza
     struct account *a = account_find(w, jid_bare(&jid));
     if (a != NULL && lets_in(a, st, behalf))
         pubsub_arrive_give(a, st, jid.resource);
-}
-
-/* Told of every fan, so it decides at once. */
-void ps_explicit_arrived(struct worker *w, slice address, uint32_t number, struct stanza *st,
-                         slice tag)
-{
-    (void)number;
-    if (tag.ptr[0] == PS_TAG_EXPLICIT[0])
-        pubsub_arrive_arrived(w, address, st, tag);
 }

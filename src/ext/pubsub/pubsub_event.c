@@ -16,6 +16,7 @@
 #include "im/account.h"
 #include "im/caps.h"
 #include "im/fan.h"
+#include "im/feature.h"
 #include "im/roster.h"
 #include "im/router.h"
 #include "im/session.h"
@@ -434,26 +435,15 @@ void ps_ask_owners(const struct ps_node *n, const struct ps_subscriber *s)
 
 /* Extensions that follow a node. */
 
-static struct {
-    slice node;
-    ps_watch_fn *fn;
-} watches[PS_WATCHES];
-static unsigned watch_count;
-
-void ps_watch(const char *node, ps_watch_fn *fn)
-{
-    ensure(watch_count < PS_WATCHES);
-    watches[watch_count].node = slice_of(node);
-    watches[watch_count++].fn = fn;
-}
-
 void ps_watches_run(const struct ps_op *op, const struct ps_item *item)
 {
     struct ps_node *n = op->node;
     enum ps_by by = op->iq == NULL && op->st == NULL ? PS_BY_SERVER : PS_BY_CLIENT;
+    ensure(n != NULL && n->service != NULL);
     if (n->service->account == NULL)
         return;
-    for (unsigned i = 0; i < watch_count; i++)
-        if (slice_eq(watches[i].node, n->name))
-            watches[i].fn(n->service->account, by, item);
+    FEATURES_EACH (f, watches)
+        for (const struct ps_watch *row = f->watches; row->node != NULL; row++)
+            if (row->changed != NULL && slice_is(n->name, row->node))
+                row->changed(n->service->account, by, item);
 }

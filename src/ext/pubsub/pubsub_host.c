@@ -197,8 +197,6 @@ static void pubsub_host_account_deleted(struct worker *w, slice bare)
         ps_leaver_forget(s, bare);
 }
 
-static void pubsub_host_start(void) { worker_slot = worker_state_slot(); }
-
 static const struct iq_rule rules[] = {
     { TYPE_GET, NS_PUBSUB, "pubsub", IQ_TO_HOST, host_request },
     { TYPE_SET, NS_PUBSUB, "pubsub", IQ_TO_HOST, host_request },
@@ -235,8 +233,8 @@ const struct feature pubsub_host_feature = {
     .settings =
         (struct setting *const[]){ &enabled, &create, &nodes_max, &user_nodes_max, &user_bytes,
                                    &items_max, &item_bytes, &bytes_max, &subscriptions_max, NULL },
-    .start = pubsub_host_start,
-    .worker_ended = pubsub_host_worker_ended,
-    .account_deleted = pubsub_host_account_deleted,
+    .worker.slot = &worker_slot,
+    .worker.ended = pubsub_host_worker_ended,
+    .account.deleted = pubsub_host_account_deleted,
     .disco_any = pubsub_host_disco_any,
 };

@@ -19,6 +19,7 @@
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/budget.h"
+#include "im/feature.h"
 #include "store/store.h"
 #include "xmpp/ns.h"
 /* Items: publishing, retrieving, removing them (XEP-0060 §6.5, §7, §8.5). */
@@ -62,33 +63,20 @@ static enum ps_step auto_create(struct ps_op *op)
     return PS_COMMIT;
 }
 
-/* §7.1.3.6: what the item must be, by the configuration of the node. */
-/* Rules of extensions. */
-
-static struct {
-    slice node;
-    ps_item_rule_fn *fn;
-} rules[PS_WATCHES];
-static unsigned rule_count;
-
-void ps_item_rule(const char *node, ps_item_rule_fn *fn)
-{
-    ensure(rule_count < PS_WATCHES);
-    rules[rule_count].node = slice_of(node);
-    rules[rule_count++].fn = fn;
-}
-
 static const char *broken_rule(const struct ps_op *op)
 {
     const char *what = NULL;
+    ensure(op->node != NULL);
     if (op->service->account == NULL || !op->req.has_item)
         return NULL;
-    for (unsigned i = 0; i < rule_count && what == NULL; i++)
-        if (slice_eq(rules[i].node, op->node->name))
-            what = rules[i].fn(op->req.item_id, op->tmp);
+    FEATURES_EACH (f, watches)
+        for (const struct ps_watch *row = f->watches; row->node != NULL && what == NULL; row++)
+            if (row->item_rule != NULL && slice_is(op->node->name, row->node))
+                what = row->item_rule(op->req.item_id, op->tmp);
     return what;
 }
 
+/* §7.1.3.6: what the item must be, by the configuration of the node. */
 static enum ps_step check_item(struct ps_op *op, const struct ps_config *c)
 {
     const struct ps_request *r = &op->req;

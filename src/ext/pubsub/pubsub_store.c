@@ -332,7 +332,7 @@ const struct feature pubsub_feature = {
     .schema = &ps_schema,
     .settings = (struct setting *const[]){ &ps_offline_bytes, NULL },
     .metrics = (struct metric *const[]){ &ps_events, NULL },
-    .fan = ps_explicit_arrived,
-    .remove = ps_leaver_remove,
+    .fans = (const struct fan_tag[]){ { '*', ps_explicit_arrived }, { 0 } },
+    .account.remove = ps_leaver_remove,
     .messages = ps_contacts_messages,
 };

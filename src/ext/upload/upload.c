@@ -332,8 +332,8 @@ const struct feature upload_feature = {
                                   &upload_served_files, &upload_refused, &upload_removed, NULL },
     .alarms = (struct alarm *const[]){ &upload_disk_alarm, &upload_key_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_upload, NULL },
-    .worker_start = upload_sweep_start,
-    .worker_stop = upload_sweep_stop,
-    .remove = upload_remove_all,
+    .worker.start = upload_sweep_start,
+    .worker.stop = upload_sweep_stop,
+    .account.remove = upload_remove_all,
     .disco_get = upload_discover,
 };

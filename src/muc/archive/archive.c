@@ -87,7 +87,6 @@ static void muc_archive_start(void)
 {
     static struct store_stmt *const own[] = { &read_last_id, &read_last, NULL };
     unsigned n = 0;
-    worker_slot = worker_state_slot();
     muc_archive_gather(own, &n);
     muc_archive_gather(room_delete_stmts, &n);
     muc_archive_gather(room_bury_stmts, &n);
@@ -156,7 +155,8 @@ const struct feature room_archive_feature = {
     .alarms = (struct alarm *const[]){ &muc_recording_alarm, NULL },
     .logs = (struct log_area *const[]){ &muc_archive_log, NULL },
     .start = muc_archive_start,
-    .worker_start = muc_archive_worker_start,
-    .worker_ended = muc_archive_worker_ended,
+    .worker.slot = &worker_slot,
+    .worker.start = muc_archive_worker_start,
+    .worker.ended = muc_archive_worker_ended,
     .messages = (const struct message_row *const[]){ &archive_doomed_message, NULL },
 };

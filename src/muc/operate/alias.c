@@ -590,6 +590,6 @@ const struct feature muc_alias_feature = {
     .settings = (struct setting *const[]){ &automatic, NULL },
     .commands = (struct command *const[]){ &add_command, &del_command, &list_command,
                                            &report_command, NULL },
-    .worker_start = alias_worker_start,
-    .worker_stop = alias_worker_stop,
+    .worker.start = alias_worker_start,
+    .worker.stop = alias_worker_stop,
 };

@@ -347,7 +347,7 @@ const struct feature muc_cleanup_feature = {
     .settings = (struct setting *const[]){ &cleanup_days, NULL },
     .commands = (struct command *const[]){ &cleanup_command, NULL },
     .metrics = (struct metric *const[]){ &cleaned, NULL },
-    .worker_start = cleanup_worker_start,
-    .worker_stop = cleanup_worker_stop,
-    .worker_ended = cleanup_worker_ended,
+    .worker.start = cleanup_worker_start,
+    .worker.stop = cleanup_worker_stop,
+    .worker.ended = cleanup_worker_ended,
 };

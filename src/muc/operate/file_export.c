@@ -385,5 +385,5 @@ const struct feature muc_file_feature = {
     .schema = &schema,
     .commands = (struct command *const[]){ &export_command, &room_import_command, NULL },
     .start = room_export_start,
-    .worker_start = room_export_worker_start,
+    .worker.start = room_export_worker_start,
 };

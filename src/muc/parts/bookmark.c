@@ -212,8 +212,7 @@ static void bookmark_run(struct task *t)
 static void bookmark_arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st,
                              slice tag)
 {
-    if (!slice_is(tag, TAG))
-        return;
+    (void)tag;
     struct task *t = mem_zalloc(sizeof *t + bare.len);
     t->worker = w;
     t->st = stanza_ref(st);
@@ -224,8 +223,6 @@ static void bookmark_arrived(struct worker *w, slice bare, uint32_t number, stru
     if (first_like(t) == t)
         bookmark_run(t);
 }
-
-static void bookmark_start(void) { slot = worker_state_slot(); }
 
 static void bookmark_worker_start(struct worker *w)
 {
@@ -253,8 +250,8 @@ const struct feature muc_bookmark_feature = {
     .name = "muc_bookmark",
     .parts = PART_ROOM | PART_ACCOUNT,
     .settings = (struct setting *const[]){ &bookmark, NULL },
-    .fan = bookmark_arrived,
-    .start = bookmark_start,
-    .worker_start = bookmark_worker_start,
-    .worker_ended = bookmark_worker_ended,
+    .fans = (const struct fan_tag[]){ { 'b', bookmark_arrived }, { 0 } },
+    .worker.slot = &slot,
+    .worker.start = bookmark_worker_start,
+    .worker.ended = bookmark_worker_ended,
 };

@@ -288,8 +288,7 @@ static void follow_loaded(struct account *a, enum err e, void *arg)
 static void follow_arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st,
                            slice tag)
 {
-    if (!slice_is(tag, TAG))
-        return;
+    (void)tag;
     struct account *a = account_find(w, bare);
     if (a != NULL) {
         follow_hear(a, st, number);
@@ -434,8 +433,8 @@ const struct feature muc_follow_feature = {
     .name = "muc_follow",
     .parts = PART_ROOM,
     .metrics = (struct metric *const[]){ &told, NULL },
-    .fan = follow_arrived,
-    .worker_stop = follow_worker_stop,
+    .fans = (const struct fan_tag[]){ { 'r', follow_arrived }, { 0 } },
+    .worker.stop = follow_worker_stop,
     .messages =
         (const struct message_row *const[]){ &unread_asked_message, &unread_told_message, NULL },
 };

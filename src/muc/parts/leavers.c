@@ -76,6 +76,6 @@ const struct feature muc_leavers_feature = {
     .name = "muc_leavers",
     .parts = PART_ROOM,
     .schema = &schema,
-    .remove = leavers_removing,
-    .account_deleted = leavers_account_deleted,
+    .account.remove = leavers_removing,
+    .account.deleted = leavers_account_deleted,
 };

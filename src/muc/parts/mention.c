@@ -199,9 +199,7 @@ static void mention_arrived(struct worker *w, slice bare, uint32_t number, struc
                             slice tag)
 {
     struct account *a = account_find(w, bare);
-    (void)number;
-    if (!slice_is(tag, TAG))
-        return;
+    (void)number, (void)tag;
     if (a != NULL)
         alert(a, st);
     else
@@ -215,5 +213,5 @@ const struct feature muc_mention_feature = {
                                     "what a room makes of mentions" },
                                   { 0 } },
     .settings = (struct setting *const[]){ &mention_push, NULL },
-    .fan = mention_arrived,
+    .fans = (const struct fan_tag[]){ { 'm', mention_arrived }, { 0 } },
 };

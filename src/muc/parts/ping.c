@@ -84,8 +84,6 @@ static void muc_ping_due(struct timer *t, struct loop *loop)
     timer_set(loop, t, until_next());
 }
 
-static void muc_ping_start(void) { slot = worker_state_slot(); }
-
 static void muc_ping_worker_start(struct worker *w)
 {
     struct pinger *p = w->state_of[slot] = mem_new(struct pinger);
@@ -105,8 +103,8 @@ static void muc_ping_worker_ended(struct worker *w) { mem_free(&w->state_of[slot
 const struct feature muc_ping_feature = {
     .name = "muc_ping",
     .parts = PART_ROOM | PART_SESSION,
-    .start = muc_ping_start,
-    .worker_start = muc_ping_worker_start,
-    .worker_stop = muc_ping_worker_stop,
-    .worker_ended = muc_ping_worker_ended,
+    .worker.slot = &slot,
+    .worker.start = muc_ping_worker_start,
+    .worker.stop = muc_ping_worker_stop,
+    .worker.ended = muc_ping_worker_ended,
 };

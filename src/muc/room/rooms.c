@@ -35,9 +35,7 @@
 
 enum { ABSENT_MAX = 1024 };
 
-static unsigned slot;
-
-void rooms_start(void) { slot = worker_state_slot(); }
+unsigned rooms_slot;
 
 static slice rooms_affiliate_key(const void *item) { return ((const struct affiliate *)item)->jid; }
 static slice reserved_key(const void *item) { return ((const struct affiliate *)item)->key; }
@@ -210,9 +208,9 @@ static const struct actor_kind room_kind = {
 
 static struct actors *rooms_of(struct worker *w)
 {
-    struct actors *rooms = w->state_of[slot];
+    struct actors *rooms = w->state_of[rooms_slot];
     if (rooms == NULL) {
-        rooms = w->state_of[slot] = mem_new(struct actors);
+        rooms = w->state_of[rooms_slot] = mem_new(struct actors);
         actors_init(rooms, &room_kind, w, w->loop);
     }
     return rooms;
@@ -233,7 +231,7 @@ struct room *room_get(struct worker *w, const struct host *h, slice jid)
 
 struct room *room_find(const struct worker *w, slice jid)
 {
-    const struct actors *rooms = w->state_of[slot];
+    const struct actors *rooms = w->state_of[rooms_slot];
     struct actor *a = rooms == NULL ? NULL : actors_find(rooms, jid);
     return a != NULL && a->state == ACTOR_READY ? room_of(a) : NULL;
 }
@@ -262,7 +260,7 @@ void room_with(struct worker *w, slice jid, room_fn *fn, void *arg)
 
 static void rooms_in(struct worker *w, enum actor_state state, room_each_fn *fn, void *arg)
 {
-    const struct actors *rooms = w->state_of[slot];
+    const struct actors *rooms = w->state_of[rooms_slot];
     struct actor *a;
     for (uint32_t i = 0; rooms != NULL && (a = actors_next(rooms, &i)) != NULL;)
         if (a->state == state)
@@ -300,12 +298,12 @@ enum err room_create(struct room *r, slice creator, struct why *why)
 
 void rooms_stop(struct worker *w)
 {
-    struct actors *rooms = w->state_of[slot];
+    struct actors *rooms = w->state_of[rooms_slot];
     if (w->index == 0)
         room_makers_forget();
     if (rooms == NULL)
         return;
     actors_stop(rooms);
     mem_free(&rooms);
-    w->state_of[slot] = NULL;
+    w->state_of[rooms_slot] = NULL;
 }

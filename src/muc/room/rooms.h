@@ -9,7 +9,7 @@ struct host;
 struct iq;
 struct worker;
 
-void rooms_start(void);
+extern unsigned rooms_slot; /* of workers */
 void rooms_stop(struct worker *w);
 
 /* The room of this bare JID, loaded or not. If it is not in memory, it begins to load. */

@@ -1,0 +1,13 @@
+/* feature_check: no two features have the same row: the order of the list must not decide who
+ * answers. Nor has one feature the same row twice. Pure. */
+#pragma once
+#include "base/err.h"
+#include <stdbool.h>
+
+struct feature;
+
+/* A NULL-terminated list. false: `why` names the row and both features. Looked at are names of
+ * features, IQ rules by each kind of address, hosts, elements that are no stanzas, rules of Bind 2,
+ * tags of fans, schemas, statements, settings, commands, metrics, alarms, areas of the log, and
+ * what only one feature can have. */
+NODISCARD bool features_agree(const struct feature *const *list, struct why *why);

@@ -1,3 +1,0 @@
-#include "im/preauth.h"
-
-const struct preauth *preauth_hook;
