@@ -9,8 +9,8 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "home/duty.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/feature.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -116,7 +116,7 @@ static void *run_job(void *arg)
         j->err = backup_make(j->folder, &j->from, &j->info, &j->why);
     else
         j->err = backup_verify(j->folder, j->schemas, &j->from.watch, &j->info, &j->why);
-    loop_post(w->loop, &j->post);
+    loop_post(worker_loop(w), &j->post);
     return NULL;
 }
 
@@ -136,10 +136,10 @@ static void backup_begin(struct job *j)
 {
     struct command_call *call = j->call;
     const struct worker *w = call->worker;
-    j->from.store = w->store;
-    j->from.data = w->node->data;
+    j->from.store = worker_store(w);
+    j->from.data = worker_node(w)->data;
     j->schemas = all_schemas(call->arena);
-    if (the_job != NULL || w->stopping) {
+    if (the_job != NULL || worker_stopping(w)) {
         command_fail(call, E_AGAIN, "another backup is being made or verified: try later");
         return;
     }

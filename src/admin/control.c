@@ -7,8 +7,8 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "home/worker.h"
-#include "im/command_run.h"
+#include "home/command_run.h"
+#include "home/here.h"
 #include "io/conn.h"
 #include "io/listen.h"
 #include <stdio.h>
@@ -100,7 +100,7 @@ static void control_finished(struct command_call *call, void *arg)
     (void)call;
     struct client *cl = arg;
     cl->ended.fn = on_ended;
-    loop_post(cl->control->worker->loop, &cl->ended);
+    loop_post(worker_loop(cl->control->worker), &cl->ended);
 }
 
 static void run_line(struct client *cl, slice line)
@@ -199,7 +199,7 @@ enum err control_open(struct control **out, const char *address, struct worker *
         why_set(why, "control: %s%s", inner.text,
                 e == E_EXISTS ? "; another server runs: stop it or change `control`" : "");
     } else {
-        e = listener_attach(ctl->listener, worker->loop, on_accepted, ctl);
+        e = listener_attach(ctl->listener, worker_loop(worker), on_accepted, ctl);
         if (e != OK)
             why_set(why, "control: %s: %s", address, err_text(e));
     }
@@ -216,7 +216,7 @@ void control_close(struct control *control)
 {
     if (control->listener == NULL)
         return;
-    listener_detach(control->listener, control->worker->loop);
+    listener_detach(control->listener, worker_loop(control->worker));
     listener_close(&control->listener); /* and removes the socket file */
     LIST_EACH (it, &control->clients) {
         struct client *cl = CONTAINER_OF(it, struct client, node);

@@ -6,10 +6,10 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "home/duty.h"
-#include "home/worker.h"
-#include "im/announce.h"
-#include "im/command_form.h"
+#include "home/here.h"
 #include "io/timer.h"
+#include "ops/announce.h"
+#include "ops/command_form.h"
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -60,8 +60,9 @@ static void schedule(struct worker *w, void *arg)
     end_restarts = wish->restart;
     /* the reply is sent before the server begins to end */
     uint64_t ms = ANSWER_MS + (uint64_t)wish->delay_s * 1000;
-    timer_set(w->loop, &end_timer, ms);
-    atomic_store(&end_due, (loop_wall_us(w->loop) + ms * 1000) * 2 + (wish->restart ? 1 : 0));
+    timer_set(worker_loop(w), &end_timer, ms);
+    atomic_store(&end_due,
+                 (loop_wall_us(worker_loop(w)) + ms * 1000) * 2 + (wish->restart ? 1 : 0));
     log_info(&log_lifecycle, LOG_EV("server.end-scheduled"), LOG_C("what", what),
              LOG_I("delay_s", wish->delay_s), LOG_S("actor", wish->call->actor));
     if (wish->delay_s == 0)

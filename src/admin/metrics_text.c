@@ -3,7 +3,7 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "home/duty.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "http/server.h"
 #include "im/feature.h"
 #include "io/timer.h"
@@ -93,7 +93,7 @@ static void metrics_text_worker_start(struct worker *w)
     if (!duty_is_here(w, DUTY_METRICS))
         return;
     last.timer.fn = period_ended;
-    timer_set(w->loop, &last.timer, (uint64_t)setting_int(&period));
+    timer_set(worker_loop(w), &last.timer, (uint64_t)setting_int(&period));
 }
 
 static void metrics_text_worker_stop(struct worker *w)

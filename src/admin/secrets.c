@@ -3,7 +3,7 @@
 #include "auth/seal.h"
 #include "base/command.h"
 #include "base/setting.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "store/store.h"
@@ -52,14 +52,14 @@ static void secrets_run_reset(struct command_call *call)
         command_fail(call, E_CONFLICT, "the key works, so there is nothing to reset");
         return;
     }
-    struct store_batch *b = store_write(w->store, 0);
+    struct store_batch *b = store_write(worker_store(w), 0);
     store_add(b, &drop_tokens, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &drop_components, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &seal_stmt_drop, STORE_ANY_ROWS, NULL, 0);
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
         if (setting_is_secret(s))
             STORE_ADD(b, &drop_setting, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
-    store_submit(b, w->loop, 0, secrets_dropped, call);
+    store_submit(b, worker_loop(w), 0, secrets_dropped, call);
 }
 
 static struct command reset_command = {

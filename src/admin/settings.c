@@ -9,8 +9,8 @@
 #include "base/mem.h"
 #include "base/similar.h"
 #include "home/duty.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "xmpp/jid.h"
@@ -233,7 +233,7 @@ static void missing_read(void *arg, enum store_result result, const struct store
         s = s->next;
     if (result != STORE_OK || writer == NULL || s == NULL) /* NULL: changed meanwhile */
         return;
-    while (next_missing(b, &stmt, writer->node, &list, &jid))
+    while (next_missing(b, &stmt, worker_node(writer), &list, &jid))
         log_warn(&log_settings, LOG_EV("setting.no_account"), LOG_C("name", s->name),
                  LOG_S("account", jid),
                  LOG_C("hint", "whoever gets this address later has what the setting gives; take "
@@ -245,10 +245,10 @@ static void warn_missing(void)
 {
     for (struct setting *s = setting_first(); s != NULL && writer != NULL; s = s->next) {
         const char *text = setting_has_accounts(s) ? setting_text(s) : "";
-        struct store_batch *b = store_read(writer->store, 0);
-        read_accounts(b, writer->node, slice_of(text));
+        struct store_batch *b = store_read(worker_store(writer), 0);
+        read_accounts(b, worker_node(writer), slice_of(text));
         if (store_stmt_count(b) > 0)
-            store_submit(b, writer->loop, 0, missing_read, (void *)text);
+            store_submit(b, worker_loop(writer), 0, missing_read, (void *)text);
         else
             store_drop(&b);
     }
@@ -461,12 +461,13 @@ static bool admin_settings_may_change(struct command_call *call, const struct se
 
 static void admin_settings_store_change(const struct change *ch)
 {
-    struct store_batch *b = store_write(writer->store, hash_keyed(slice_of(ch->setting->name)));
+    struct store_batch *b =
+        store_write(worker_store(writer), hash_keyed(slice_of(ch->setting->name)));
     if (ch->value.ptr == NULL)
         STORE_ADD(b, &stmt_del, STORE_ANY_ROWS, SV_T(slice_of(ch->setting->name)));
     else
         admin_settings_add_put(b, ch->setting, ch->value, ch->call->arena);
-    store_submit(b, writer->loop, 0, change_stored, (void *)ch);
+    store_submit(b, worker_loop(writer), 0, change_stored, (void *)ch);
 }
 
 static void accounts_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -476,7 +477,7 @@ static void accounts_read(void *arg, enum store_result result, const struct stor
     unsigned stmt = 0;
     if (result != STORE_OK)
         command_fail(ch->call, err_of_store(result), "the accounts cannot be looked up");
-    else if (next_missing(b, &stmt, writer->node, &list, &jid))
+    else if (next_missing(b, &stmt, worker_node(writer), &list, &jid))
         command_fail(ch->call, E_NOTFOUND,
                      "%s: found %.*s, which is no account; `user add` makes it first",
                      ch->setting->name, SLICE_ARG(jid));
@@ -518,11 +519,11 @@ static void admin_settings_run_set(struct command_call *call)
     }
     struct change *ch = arena_new(call->arena, struct change, 1);
     *ch = (struct change){ call, s, value };
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     if (setting_has_accounts(s))
-        read_accounts(b, w->node, value);
+        read_accounts(b, worker_node(w), value);
     if (store_stmt_count(b) > 0) {
-        store_submit(b, w->loop, 0, accounts_read, ch);
+        store_submit(b, worker_loop(w), 0, accounts_read, ch);
     } else {
         store_drop(&b);
         admin_settings_store_change(ch);
@@ -609,9 +610,9 @@ static void admin_settings_run_reset(struct command_call *call)
         command_fail(call, E_CONFLICT, "%s", why.text);
         return;
     }
-    struct store_batch *b = store_write(w->store, hash_keyed(prefix));
+    struct store_batch *b = store_write(worker_store(w), hash_keyed(prefix));
     STORE_ADD(b, &stmt_del_prefix, STORE_ANY_ROWS, SV_T(r->first), SV_T(r->end));
-    store_submit(b, w->loop, 0, reset_stored, r);
+    store_submit(b, worker_loop(w), 0, reset_stored, r);
 }
 
 static void default_text(const struct setting *s, char *out, size_t cap)

@@ -9,8 +9,8 @@
 #include "base/command.h"
 #include "base/list.h"
 #include "base/metric.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "io/work.h"
@@ -108,7 +108,7 @@ static void status_done(struct work *work)
     struct status *st = CONTAINER_OF(work, struct status, work);
     struct command_call *call = st->call;
     const struct worker *w = call->worker;
-    const struct node *n = w->node;
+    const struct node *n = worker_node(w);
     timer_cancel(&st->timer);
     const char *store = active_alarms(call->arena, "store.");
     const char *alarms = active_alarms(call->arena, "");
@@ -125,7 +125,7 @@ static void status_done(struct work *work)
     command_int(call, "rss_kib", st->rss_kib);
     command_int(call, "pss_kib", st->pss_kib);
     command_text(call, "store", slice_of(*store != '\0' ? store : "ok"));
-    add_database(call, w->store);
+    add_database(call, worker_store(w));
     command_text(call, "alarms", slice_of(*alarms != '\0' ? alarms : "none"));
     command_text(call, "restart_needed", slice_of(*restart != '\0' ? restart : "no"));
     lifecycle_scheduled(end);
@@ -139,7 +139,7 @@ static void do_without(struct timer *t, struct loop *loop)
     struct status *st = CONTAINER_OF(t, struct status, timer);
     const struct worker *w = st->call->worker;
     (void)loop;
-    if (work_cancel(w->work, &st->work))
+    if (work_cancel(worker_work(w), &st->work))
         status_done(&st->work);
 }
 
@@ -150,7 +150,7 @@ static void run_status(struct command_call *call)
         call->state = arena_new(call->arena, struct status, 1);
     struct status *st = call->state;
     st->call = call;
-    st->sessions += w->sessions.count;
+    st->sessions += sessions_count(w);
     st->accounts += accounts_count(w);
 }
 
@@ -160,12 +160,12 @@ static void status_gathered(struct command_call *call)
     struct status *st = call->state;
     st->work = (struct work){ .run = read_memory, .done = status_done };
     st->rss_kib = st->pss_kib = -1;
-    if (work_submit(w->work, w->loop, &st->work) != OK) {
+    if (work_submit(worker_work(w), worker_loop(w), &st->work) != OK) {
         status_done(&st->work); /* the helper threads are busy: leave out the memory figures */
         return;
     }
     st->timer.fn = do_without;
-    timer_set(w->loop, &st->timer, MEMORY_MS);
+    timer_set(worker_loop(w), &st->timer, MEMORY_MS);
 }
 
 static void run_alarms(struct command_call *call)

@@ -6,8 +6,8 @@
 #include "base/command.h"
 #include "base/metric.h"
 #include "home/duty.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/feature.h"
 #include "io/timer.h"
 #include <inttypes.h>
@@ -133,7 +133,7 @@ static void cert_watch_worker_start(struct worker *w)
     if (!duty_is_here(w, DUTY_CERTS))
         return;
     look_timer.fn = cert_watch_on_timer;
-    timer_set(w->loop, &look_timer, LOOK_MS);
+    timer_set(worker_loop(w), &look_timer, LOOK_MS);
 }
 
 static void cert_watch_worker_stop(struct worker *w)

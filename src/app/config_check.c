@@ -5,7 +5,7 @@
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/list.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/feature.h"
 #include "io/work.h"
 
@@ -56,7 +56,7 @@ static void config_check_run(struct command_call *call)
     ck->path = file.ptr != NULL ? slice_cstr(call->arena, file) : own_path;
     buf_init(&ck->mistakes, CHECK_BYTES_MAX);
     buf_init(&ck->notes, CHECK_BYTES_MAX);
-    if (work_submit(w->work, w->loop, &ck->work) != OK)
+    if (work_submit(worker_work(w), worker_loop(w), &ck->work) != OK)
         command_fail(call, E_AGAIN, "all helper threads are busy; try again");
 }
 

@@ -4,10 +4,10 @@
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/setting.h"
+#include "home/host.h"
 #include "im/feature.h"
-#include "im/host.h"
 #include "im/iq.h"
-#include "im/promise.h"
+#include "xmpp/promise.h"
 
 enum { VALUE_BYTES_MAX = 512 };
 

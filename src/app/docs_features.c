@@ -2,8 +2,8 @@
  * pairs in test/together/PAIRS.md: features that take part in the same may meet there. */
 #include "app/docs.h"
 #include "base/buf.h"
+#include "home/host.h"
 #include "im/feature.h"
-#include "im/host.h"
 
 static bool has_rule(const struct feature *f, unsigned to)
 {

@@ -24,15 +24,15 @@
 #include "http/server.h"
 #include "im/audience.h"
 #include "im/caps.h"
-#include "im/devices.h"
 #include "im/feature.h"
 #include "im/guest.h"
 #include "im/presence.h"
 #include "im/rows.h"
-#include "im/users.h"
 #include "io/listen.h"
 #include "io/metrics.h"
 #include "muc/muc.h"
+#include "ops/devices.h"
+#include "ops/users.h"
 #include "store/store.h"
 
 /* Rows of folders below `im`, which do not know struct feature. */

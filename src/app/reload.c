@@ -2,8 +2,8 @@
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/command.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/feature.h"
 #include <pthread.h>
 #include <signal.h>
@@ -67,7 +67,7 @@ static void reload_answer_all(enum err e, slice text)
         next = wish->next;
         wish->err = e;
         wish->text = slice_cstr(wish->call->arena, text);
-        node_call(w->node, w->index, reload_answer, wish);
+        node_call(worker_node(w), worker_index(w), reload_answer, wish);
     }
 }
 

@@ -47,7 +47,7 @@ enum command_access {
     COMMAND_LOCAL  /* only operators at the control socket: it uses files of the host */
 };
 
-/* Where it runs: im/command_run.h. */
+/* Where it runs: home/command_run.h. */
 enum command_place {
     COMMAND_HERE, /* anywhere */
     COMMAND_EACH, /* on every worker in turn; then `gathered` where it began */
@@ -149,7 +149,7 @@ int64_t command_number(const struct command_call *c, const char *name, int64_t m
 /* Fills args and values, in the call's arena, from name/value pairs and checks them against the
  * row. E_SYNTAX: unknown, given twice, missing, not UTF-8, with control characters other than tab
  * and line ends, or not what its type is; E_LIMIT: out of its range. A flag's value may be empty.
- * Addresses are checked where the command runs: im/command_run.h. */
+ * Addresses are checked where the command runs: home/command_run.h. */
 NODISCARD enum err command_bind(struct command_call *c, const slice *names, const slice *values,
                                 size_t count, struct why *why);
 

@@ -14,7 +14,7 @@ enum param_type {
     PARAM_MS,     /* a duration, as 90s */
     PARAM_CHOICE, /* one of `choices`; as a number its index */
     /* The others are texts. Base checks no more of them than of any text; who knows the node checks
-     * addresses (im/command_run.h). */
+     * addresses (home/command_run.h). */
     PARAM_SECRET, /* neither shown nor logged */
     PARAM_PATH,   /* a file or folder of the server's host */
     PARAM_STAMP,  /* "2026-11-20T23:14:38.537176Z" */

@@ -4,7 +4,7 @@
  *
  * A command without arguments runs at once; one with arguments asks for them in one form. The
  * session between form and answer is a signed text in `sessionid`, so nothing is kept for it. Other
- * forms that run the same commands are rows of features (im/command_form.h).
+ * forms that run the same commands are rows of features (ops/command_form.h).
  *
  * Limits: SESSION_US from form to answer; ROWS_BYTES_MAX of an answer. */
 #include "base/arena.h"
@@ -18,12 +18,12 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
-#include "home/worker.h"
+#include "home/command_run.h"
+#include "home/here.h"
 #include "im/account.h"
-#include "im/admins.h"
-#include "im/command_form.h"
-#include "im/command_run.h"
 #include "im/feature.h"
+#include "ops/admins.h"
+#include "ops/command_form.h"
 #include "xmpp/disco_info.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
@@ -162,7 +162,7 @@ static slice session_make(const struct iq *iq, slice node)
 {
     char mac[2 * MAC_BYTES + 1];
     const char *time =
-        arena_printf(iq->tmp, "%llu", (unsigned long long)loop_wall_us(iq->worker->loop));
+        arena_printf(iq->tmp, "%llu", (unsigned long long)loop_wall_us(worker_loop(iq->worker)));
     session_mac(mac, iq, node, slice_of(time));
     return slice_of(arena_printf(iq->tmp, "%s.%s", time, mac));
 }
@@ -188,8 +188,8 @@ static enum session_state_of adhoc_session_check(const struct iq *iq, slice node
     session_mac(mac, iq, node, time);
     if (CRYPTO_memcmp(mac, given.ptr, given.len) != 0)
         return SESSION_BAD;
-    return loop_wall_us(iq->worker->loop) - (uint64_t)at > SESSION_US ? SESSION_EXPIRED
-                                                                      : SESSION_GOOD;
+    return loop_wall_us(worker_loop(iq->worker)) - (uint64_t)at > SESSION_US ? SESSION_EXPIRED
+                                                                             : SESSION_GOOD;
 }
 
 /* §4.4 */
@@ -444,7 +444,7 @@ static void adhoc_finished(struct command_call *call, void *arg)
     struct run *run = arg;
     (void)call;
     run->ended.fn = call_ended;
-    loop_defer(run->worker->loop, &run->ended);
+    loop_defer(worker_loop(run->worker), &run->ended);
 }
 
 /* The next address, with the rows that are there already. What was bound once can be bound again.

@@ -5,7 +5,7 @@
  * which is read at login. Each new message has a higher number.
  *
  * Limits: ANNOUNCE_BYTES_MAX; accounts are walked through PAGE_MS after PAGE_MS. */
-#include "im/announce.h"
+#include "ops/announce.h"
 #include "auth/credentials.h"
 #include "base/arena.h"
 #include "base/command.h"
@@ -13,13 +13,13 @@
 #include "base/setting.h"
 #include "ext/ext.h"
 #include "home/duty.h"
+#include "home/here.h"
 #include "home/question.h"
-#include "home/worker.h"
 #include "im/account.h"
-#include "im/command_form.h"
 #include "im/feature.h"
 #include "im/session.h"
 #include "io/timer.h"
+#include "ops/command_form.h"
 #include <stdatomic.h>
 
 enum { PAGE_MS = 50 };
@@ -176,9 +176,9 @@ static void offer_read(void *arg, enum store_result result, const struct store_b
         offer_end(o);
         return;
     }
-    struct store_batch *write = store_write(a->worker->store, account_lane(a));
+    struct store_batch *write = store_write(worker_store(a->worker), account_lane(a));
     STORE_ADD(write, &motd_see, STORE_ANY_ROWS, SV_I(a->id), SV_I(o->motd->number));
-    store_submit(write, a->worker->loop, 0, offer_written, o);
+    store_submit(write, worker_loop(a->worker), 0, offer_written, o);
 }
 
 static void offer_motd(struct account *a)
@@ -187,11 +187,11 @@ static void offer_motd(struct account *a)
     if (m == NULL)
         return;
     struct offer *o = mem_new(struct offer);
-    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
     *o = (struct offer){ a, m };
     account_pin(a);
     STORE_ADD(b, &motd_seen, STORE_ANY_ROWS, SV_I(a->id));
-    store_submit(b, a->worker->loop, 0, offer_read, o);
+    store_submit(b, worker_loop(a->worker), 0, offer_read, o);
 }
 
 static void ext_announce_available(struct session *s) { offer_motd(s->account); }
@@ -215,9 +215,9 @@ static void ext_announce_worker_start(struct worker *w)
     if (!duty_is_here(w, DUTY_ANNOUNCE))
         return;
     list_init(&paging);
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     store_add(b, &motd_load, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, motd_loaded, NULL);
+    store_submit(b, worker_loop(w), 0, motd_loaded, NULL);
 }
 
 static void ext_announce_created(struct worker *w, slice bare, const struct user_profile *p)
@@ -265,7 +265,7 @@ static void next_page(struct timer *timer, struct loop *loop)
     struct task *t = CONTAINER_OF(timer, struct task, timer);
     (void)loop;
     list_remove(&t->node);
-    credentials_list(&t->worker->auth, (slice){ "", 0 }, slice_of(t->after), page, t);
+    credentials_list(worker_auth(t->worker), (slice){ "", 0 }, slice_of(t->after), page, t);
 }
 
 static void page(void *arg, enum err e, const struct credentials_row *rows, uint32_t count)
@@ -288,7 +288,7 @@ static void page(void *arg, enum err e, const struct credentials_row *rows, uint
     }
     t->after = slice_cstr(t->call->arena, rows[count - 1].jid);
     list_append(&paging, &t->node);
-    timer_set(t->worker->loop, &t->timer, PAGE_MS);
+    timer_set(worker_loop(t->worker), &t->timer, PAGE_MS);
 }
 
 static void ext_announce_worker_stop(struct worker *w)
@@ -304,7 +304,7 @@ static void run_announce(struct command_call *call)
     t->after = slice_cstr(call->arena, SLICE(""));
     t->timer.fn = next_page;
     if (command_flag(call, "all"))
-        next_page(&t->timer, t->worker->loop);
+        next_page(&t->timer, worker_loop(t->worker));
     else
         announce_online(t->worker, t->content, online_told, t);
 }
@@ -356,9 +356,9 @@ static void motd_written(void *arg, enum store_result result, const struct store
 static void motd_write(struct command_call *call, const struct store_stmt *stmt, slice text)
 {
     struct worker *w = call->worker;
-    struct store_batch *b = store_write(w->store, 0);
+    struct store_batch *b = store_write(worker_store(w), 0);
     STORE_ADD(b, stmt, STORE_ANY_ROWS, SV_T(text));
-    store_submit(b, w->loop, 0, motd_written, ext_announce_task_new(call, text));
+    store_submit(b, worker_loop(w), 0, motd_written, ext_announce_task_new(call, text));
 }
 
 static void run_motd_set(struct command_call *call)

@@ -13,7 +13,7 @@
 #include "ext/ext.h"
 #include "ext/photos.h"
 #include "ext/pubsub/pubsub.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/presence.h"
@@ -117,7 +117,7 @@ static void avatar_loaded(struct account *a, const struct store_batch *b, unsign
 {
     struct avatar av;
     if (store_row_count(b, first) > 0 &&
-        read_metadata(&av, store_text(b, first, 0, 0), loop_scratch(a->worker->loop)))
+        read_metadata(&av, store_text(b, first, 0, 0), loop_scratch(worker_loop(a->worker))))
         set_avatar(a, &av);
 }
 
@@ -172,14 +172,14 @@ static enum verdict avatar_check(struct session *s, struct stanza **st, struct r
     (void)why;
     if (hash.len > 0 && (*st)->kind == STANZA_PRESENCE && (*st)->type == TYPE_AVAILABLE &&
         !(*st)->bad_to)
-        *st = with_hash(*st, hash, loop_scratch(s->account->worker->loop));
+        *st = with_hash(*st, hash, loop_scratch(worker_loop(s->account->worker)));
     return PASS;
 }
 
 /* Another image: contacts are told by another presence of each session that tells the hash. */
 static struct stanza *rewrite(struct session *s, struct stanza *st)
 {
-    struct arena *tmp = loop_scratch(s->account->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(s->account->worker));
     slice hash = avatar_hash(avatar_of(s->account));
     if (hash.len > 0)
         return with_hash(st, hash, tmp);
@@ -204,7 +204,7 @@ static void tell_again(struct session *s, void *unused)
 static void take_metadata(struct account *a, const struct ps_item *item)
 {
     struct avatar av, *own = avatar_of(a);
-    bool some = item != NULL && read_metadata(&av, item->xml, loop_scratch(a->worker->loop));
+    bool some = item != NULL && read_metadata(&av, item->xml, loop_scratch(worker_loop(a->worker)));
     bool same = some ? own != NULL && slice_is(avatar_hash(own), av.hash) : own == NULL;
     set_avatar(a, some ? &av : NULL);
     if (!same)
@@ -267,7 +267,7 @@ static void image_found(void *arg, enum store_result result, const struct store_
 {
     struct photo_get *g = arg;
     struct account *a = g->account;
-    struct arena *tmp = loop_scratch(a->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(a->worker));
     enum stanza_error e = result == STORE_OK ? SE_NONE : stanza_error_of(err_of_store(result));
     struct elem data;
     struct buf out;
@@ -302,10 +302,10 @@ static void photo_get(struct account *a, vcard_get_fn *done, void *arg)
     }
     struct photo_get *g = mem_alloc(sizeof *g);
     *g = (struct photo_get){ a, *av, done, arg };
-    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
     STORE_ADD(b, &stmt_image, STORE_ANY_ROWS, SV_I(a->id), SV_T(avatar_hash(av)));
     account_pin(a);
-    store_submit(b, a->worker->loop, 0, image_found, g);
+    store_submit(b, worker_loop(a->worker), 0, image_found, g);
 }
 
 /* Setting a card: its photo is published, first the image, then what tells of it. */
@@ -412,7 +412,7 @@ static void avatar_photo_set(struct account *a, const struct elem *photo, vcard_
     buf_init(&base64, IMAGE_BYTES_MAX * 2);
     if (photo == NULL)
         publish_metadata(p);
-    else if (!read_photo(p, photo, &base64, loop_scratch(a->worker->loop)))
+    else if (!read_photo(p, photo, &base64, loop_scratch(worker_loop(a->worker))))
         photo_set_end(p, SE_BAD_REQUEST);
     else if (own != NULL && slice_is(avatar_hash(own), p->avatar.hash))
         photo_set_end(p, SE_NONE); /* a card that was read, changed elsewhere, and set again */

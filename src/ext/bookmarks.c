@@ -13,7 +13,7 @@
 #include "ext/ext.h"
 #include "ext/pubsub/pubsub.h"
 #include "ext/xml_private.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "xmpp/ns.h"
@@ -191,7 +191,8 @@ static void collated(void *arg, enum stanza_error e, const struct ps_item *items
 {
     struct account *a = arg;
     if (e == SE_NONE) {
-        struct bookmarks all = bookmarks_read_items(items, count, loop_scratch(a->worker->loop));
+        struct bookmarks all =
+            bookmarks_read_items(items, count, loop_scratch(worker_loop(a->worker)));
         publish_storage(a, &all);
     }
     account_unpin(a);

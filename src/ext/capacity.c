@@ -5,7 +5,7 @@
 #include "base/setting.h"
 #include "ext/ext.h"
 #include "home/duty.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/feature.h"
 #include "im/session.h"
 #include <inttypes.h>
@@ -106,7 +106,7 @@ static void capacity_worker_start(struct worker *w)
     if (!duty_is_here(w, DUTY_CAPACITY))
         return;
     watch.timer.fn = capacity_look;
-    timer_set(w->loop, &watch.timer, 1000);
+    timer_set(worker_loop(w), &watch.timer, 1000);
 }
 
 static void capacity_worker_stop(struct worker *w)

@@ -16,7 +16,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/session_queue.h"

@@ -8,14 +8,14 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "ext/ext.h"
-#include "home/worker.h"
+#include "home/here.h"
+#include "home/router.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/roster.h"
 #include "im/roster_iq.h"
-#include "im/router.h"
 #include "im/subscription.h"
-#include "im/users.h"
+#include "ops/users.h"
 
 enum { ADD_MAX = 1000, FULL_MAX = 1000, ITEM_BYTES_MAX = 1 << 20 };
 
@@ -203,7 +203,7 @@ static enum err add_prepare(struct actor_change *base)
     uint32_t changes = 0;
     if (a->state != ACTOR_READY)
         return E_NOTFOUND;
-    base->batch = store_write(a->worker->store, account_lane(a));
+    base->batch = store_write(worker_store(a->worker), account_lane(a));
     for (uint32_t i = 0; i < add->count; i++) {
         struct addition *item = &add->items[i];
         if (item->result != NULL)
@@ -322,7 +322,7 @@ static enum err del_prepare(struct actor_change *base)
     struct account *a = account_of(base->actor);
     if (a->state != ACTOR_READY || !roster_removal_plan(a, r->jid, &r->change))
         return E_NOTFOUND;
-    base->batch = store_write(a->worker->store, account_lane(a));
+    base->batch = store_write(worker_store(a->worker), account_lane(a));
     roster_change_store(base->batch, a, &r->change);
     return OK;
 }
@@ -390,10 +390,10 @@ static void full_found(void *arg, enum store_result result, const struct store_b
 static void run_full(struct command_call *call)
 {
     struct worker *w = call->worker;
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     STORE_ADD(b, &stmt_full, STORE_ANY_ROWS, SV_I(ROSTER_LISTED),
               SV_I(setting_int(&roster_contacts_max)), SV_I(FULL_MAX));
-    store_submit(b, w->loop, 0, full_found, call);
+    store_submit(b, worker_loop(w), 0, full_found, call);
 }
 
 static const struct command_arg list_args[] = {

@@ -10,7 +10,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/audience.h"
 #include "im/feature.h"
@@ -197,7 +197,7 @@ static bool csi_mentions(const struct session *s, slice occupant, const struct e
 static bool is_for_user(const struct session *s, const struct stanza *st)
 {
     slice room = stanza_from_bare(st), nick = audience_nick(s, room);
-    struct arena *tmp = loop_scratch(s->account->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(s->account->worker));
     struct elem e;
     if (nick.len == 0 || csi_names(stanza_child_text(st, KNOWN_BODY, tmp), nick))
         return true;

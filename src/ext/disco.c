@@ -2,19 +2,19 @@
  * service (XEP-0157) and the server's entity capabilities (XEP-0115). The answers are made from the
  * rows of all features.
  *
- * The server's items are its services (im/host.h), which are answered for here too unless they have
- * rules of their own; an account's items are its available resources. */
+ * The server's items are its services (home/host.h), which are answered for here too unless they
+ * have rules of their own; an account's items are its available resources. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/access.h"
 #include "ext/ext.h"
+#include "home/host.h"
 #include "home/node.h"
+#include "home/remote.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/host.h"
-#include "im/remote.h"
 #include "im/session.h"
 #include "im/stage.h"
 #include "xmpp/disco_info.h"

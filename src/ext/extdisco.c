@@ -11,7 +11,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/feature.h"
 #include "im/guest.h"
 #include "xmpp/ns.h"
@@ -108,7 +108,8 @@ static void add_credentials(struct buf *out, const struct iq *iq, slice secret)
     unsigned char mac[EVP_MAX_MD_SIZE];
     unsigned len = 0;
     struct buf password;
-    uint64_t expires = loop_wall_us(iq->worker->loop) + (uint64_t)setting_int(&extdisco_ttl) * 1000;
+    uint64_t expires =
+        loop_wall_us(worker_loop(iq->worker)) + (uint64_t)setting_int(&extdisco_ttl) * 1000;
     slice who = stanza_from_bare(iq->st);
     slice name = slice_of(arena_printf(iq->tmp, "%llu:%.*s",
                                        (unsigned long long)(expires / 1000000), SLICE_ARG(who)));

@@ -13,14 +13,14 @@
 #include "codec/xml_elem.h"
 #include "ext/access.h"
 #include "ext/ext.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/guest.h"
 #include "im/presence.h"
 #include "im/session.h"
-#include "im/users.h"
+#include "ops/users.h"
 #include "xmpp/ns.h"
 
 enum { STATUS_BYTES_MAX = 1024, ANSWER_BYTES_MAX = 8192 };
@@ -88,17 +88,17 @@ static void last_found(void *arg, enum store_result result, const struct store_b
 static void last_get(struct iq *iq)
 {
     if (iq->target == IQ_TO_SERVER) { /* §5 */
-        last_answer(iq, seconds_since(iq->worker->node->start_wall_us), (slice){ 0 });
+        last_answer(iq, seconds_since(worker_node(iq->worker)->start_wall_us), (slice){ 0 });
     } else if (!access_presence(iq)) {
         iq_error(iq, SE_FORBIDDEN, (slice){ 0 }); /* §3, also where there is no such account */
     } else if (iq->target == IQ_TO_SELF ? account_available(iq->account) > 0
                                         : presence_shows(iq->account, stanza_from_bare(iq->st))) {
         last_answer(iq, 0, (slice){ 0 });
     } else {
-        struct store_batch *b = store_read(iq->worker->store, account_lane(iq->account));
+        struct store_batch *b = store_read(worker_store(iq->worker), account_lane(iq->account));
         STORE_ADD(b, &last_load, STORE_ANY_ROWS, SV_I(iq->account->id));
         struct iq *held = iq_hold(iq);
-        store_submit(b, held->worker->loop, 0, last_found, held);
+        store_submit(b, worker_loop(held->worker), 0, last_found, held);
     }
 }
 
@@ -121,9 +121,9 @@ static void write_now(struct account *a, slice status)
 {
     if (account_is_guest(a))
         return;
-    struct store_batch *b = store_write(a->worker->store, account_lane(a));
+    struct store_batch *b = store_write(worker_store(a->worker), account_lane(a));
     add_now(b, a, status);
-    store_submit(b, a->worker->loop, 0, NULL, NULL);
+    store_submit(b, worker_loop(a->worker), 0, NULL, NULL);
 }
 
 /* Sessions that others may know of: XEP-0186 §3.1.1: while all are invisible, the answer is as if
@@ -215,11 +215,11 @@ static void last_of(struct account *a, enum err e, void *arg)
         last_row(t, SLICE("online"), login_us);
         return;
     }
-    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
     STORE_ADD(b, &last_load, STORE_ANY_ROWS, SV_I(a->id));
     t->account = a;
     account_pin(a);
-    store_submit(b, a->worker->loop, 0, last_read, t);
+    store_submit(b, worker_loop(a->worker), 0, last_read, t);
 }
 
 static void run_last(struct command_call *call)

@@ -2,10 +2,10 @@
  * in a form of disco#info (docs/messaging.md). */
 #include "base/setting.h"
 #include "ext/ext.h"
+#include "home/host.h"
 #include "home/node.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/host.h"
 #include "im/presence.h"
 
 #define NS_MESSAGING "urn:muster:messaging:0"

@@ -12,11 +12,11 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
-#include "home/worker.h"
+#include "home/here.h"
+#include "home/router.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/roster.h"
-#include "im/router.h"
 #include "im/session_input.h"
 #include "xmpp/addresses.h"
 #include "xmpp/ns.h"
@@ -218,7 +218,7 @@ static void multicast_refuse(struct session *s, struct stanza *st, enum stanza_e
 static bool multicast_to_server(struct session *s, struct stanza *st, struct origin o,
                                 unsigned *awaited)
 {
-    struct arena *tmp = loop_scratch(s->account->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(s->account->worker));
     struct addresses *in, *out;
     struct elem e;
     bool known = st->kind == STANZA_MESSAGE || st->type <= TYPE_UNAVAILABLE;

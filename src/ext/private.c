@@ -10,7 +10,7 @@
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
 #include "ext/xml_private.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "xmpp/ns.h"
@@ -161,11 +161,11 @@ static void private_read(struct serving *v)
 {
     struct elem e;
     struct iq *held = v->iq;
-    struct store_batch *b = store_read(held->worker->store, account_lane(held->account));
+    struct store_batch *b = store_read(worker_store(held->worker), account_lane(held->account));
     for (bool more = elem_first(&held->payload, &e); more; more = elem_next(&e, &e))
         STORE_ADD(b, &private_load, STORE_ANY_ROWS, SV_I(held->account->id), SV_T(e.ns_uri),
                   SV_T(e.name));
-    store_submit(b, held->worker->loop, 0, private_found, v);
+    store_submit(b, worker_loop(held->worker), 0, private_found, v);
 }
 
 struct find {
@@ -187,10 +187,10 @@ static void private_find_element(struct account *a, slice ns, slice name, privat
                                  void *arg)
 {
     struct find *f = mem_alloc(sizeof *f);
-    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
     *f = (struct find){ done, arg };
     STORE_ADD(b, &private_load, STORE_ANY_ROWS, SV_I(a->id), SV_T(ns), SV_T(name));
-    store_submit(b, a->worker->loop, 0, find_done, f);
+    store_submit(b, worker_loop(a->worker), 0, find_done, f);
 }
 
 static void private_stored(void *arg, enum store_result result, const struct store_batch *b)
@@ -226,14 +226,14 @@ static void private_write(const struct serving *v)
         iq_error(held, SE_SERVICE_UNAVAILABLE, ACCOUNT_LEAVES);
         return;
     }
-    struct store_batch *b = store_write(held->worker->store, account_lane(held->account));
+    struct store_batch *b = store_write(worker_store(held->worker), account_lane(held->account));
     for (bool more = elem_first(&held->payload, &e); more; more = elem_next(&e, &e)) {
         add_element(b, v, &e);
         last = e;
     }
     STORE_ADD(b, &private_check, 1, SV_I(held->account->id), SV_T(last.ns_uri), SV_T(last.name),
               SV_I(setting_int(&private_elements_max)), SV_I(setting_int(&private_bytes_max)));
-    store_submit(b, held->worker->loop, 0, private_stored, held);
+    store_submit(b, worker_loop(held->worker), 0, private_stored, held);
 }
 
 static void request_with(struct iq *held, slice ns, slice name, slice xml)

@@ -20,15 +20,16 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
+#include "home/ask.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
-#include "im/ask.h"
 #include "im/feature.h"
 #include "im/message.h"
 #include "im/presence_pace.h"
 #include "im/session_queue.h"
-#include "im/users.h"
+#include "ops/users.h"
+#include "xmpp/delivery.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
@@ -204,7 +205,7 @@ static slice options_context(int64_t owner, slice service, slice node, struct ar
 
 static slice options_sealed(const struct account *a, const struct registration *r)
 {
-    struct arena *tmp = loop_scratch(a->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(a->worker));
     return r->options.len == 0
                ? SLICE("")
                : seal(r->options, options_context(a->id, r->service, r->node, tmp), tmp);
@@ -291,7 +292,7 @@ static void push_add_put(const struct account *a, const struct registration *r,
     if (device_is_known(r->device))
         device_id_format(device, r->device);
     STORE_ADD(b, &push_put, 1, SV_I(a->id), SV_T(r->service), SV_T(r->node), SV_T(r->resource),
-              SV_T(options_sealed(a, r)), SV_I(loop_wall_us(a->worker->loop)),
+              SV_T(options_sealed(a, r)), SV_I(loop_wall_us(worker_loop(a->worker))),
               SV_T(slice_of(device)));
     const struct registration *oldest = *registrations(a);
     if (*push_find(a, r->service, r->node) == NULL && push_count(a) >= setting_int(&push_max))
@@ -305,7 +306,7 @@ static enum err push_change_prepare(struct actor_change *base)
     struct account *a = account_of(base->actor);
     if (a->state != ACTOR_READY)
         return E_NOTFOUND;
-    base->batch = store_write(a->worker->store, account_lane(a));
+    base->batch = store_write(worker_store(a->worker), account_lane(a));
     if (c->kind == CHANGE_PUT) {
         push_add_put(a, c->r, base->batch);
         return OK;
@@ -485,7 +486,7 @@ static bool is_counted(struct registration *r, const struct stanza *reply, uint6
 static void push_failed(struct account *a, struct registration *r, const struct stanza *reply)
 {
     metric_add(&push_errors, 1);
-    r->errors += is_counted(r, reply, loop_now_us(a->worker->loop));
+    r->errors += is_counted(r, reply, loop_now_us(worker_loop(a->worker)));
     log_info(&log_push, LOG_EV("push.error"), LOG_S("jid", a->jid), LOG_S("service", r->service),
              LOG_I("errors", r->errors), LOG_C("answer", reply == NULL ? "none" : "error"));
     if (r->errors < setting_int(&push_errors_max))
@@ -541,8 +542,9 @@ static void write_summary(struct buf *out, const struct account *a, const struct
     if (st != NULL) {
         form_put(out, "last-message-sender", stanza_from(st));
         if (setting_bool(&push_body) && stanza_has(st, KNOWN(BODY)))
-            form_put(out, "last-message-body",
-                     shortened(stanza_child_text(st, KNOWN_BODY, loop_scratch(a->worker->loop))));
+            form_put(
+                out, "last-message-body",
+                shortened(stanza_child_text(st, KNOWN_BODY, loop_scratch(worker_loop(a->worker)))));
     }
     form_close(out);
 }
@@ -702,7 +704,7 @@ static void push_ended(struct session *s)
 static enum verdict from_service(struct account *a, const struct stanza *st, struct refusal *why)
 {
     struct elem pubsub, affiliation;
-    struct arena *tmp = loop_scratch(a->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(a->worker));
     (void)why;
     if (*registrations(a) == NULL || st->kind != STANZA_MESSAGE ||
         !stanza_find(st, "pubsub", NS_PUBSUB, &pubsub) ||
@@ -736,7 +738,7 @@ static void push_load_account(struct account *a, struct store_batch *b)
 
 static void push_loaded(struct account *a, const struct store_batch *b, unsigned first)
 {
-    struct arena *tmp = loop_scratch(a->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(a->worker));
     for (uint32_t i = 0; i < store_row_count(b, first); i++) {
         struct registration r = { .service = store_text(b, first, i, 0),
                                   .node = store_text(b, first, i, 1),

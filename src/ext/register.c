@@ -15,13 +15,14 @@
 #include "ext/quota.h"
 #include "ext/register_invite.h"
 #include "ext/register_names.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
-#include "im/admins.h"
+#include "im/account_life.h"
 #include "im/feature.h"
 #include "im/preauth.h"
 #include "im/session.h"
-#include "im/users.h"
+#include "ops/admins.h"
+#include "ops/users.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 
@@ -191,7 +192,7 @@ static void signup_done(void *arg, enum err e, const struct credentials *c)
         metric_add(&register_created, 1);
         log_info(&log_signup, LOG_EV("register.created"), LOG_S("jid", s->jid),
                  LOG_S("address", s->address));
-        users_created(s->worker, s->jid, NULL);
+        account_created(s->worker, s->jid, NULL);
         if (s->token.len > 0)
             invite_welcome(s->worker, s->token, s->jid);
         s->note = SLICE(""); /* it is used */
@@ -210,7 +211,7 @@ static void signup_create(struct signup *s)
     struct credentials_new n = {
         .jid = s->jid, .password = s->password, .add = signup_add, .unlike = true
     };
-    credentials_create_with(&s->worker->auth, &n, signup_done, s);
+    credentials_create_with(worker_auth(s->worker), &n, signup_done, s);
 }
 
 static const struct register_refusal reserved = {
@@ -491,7 +492,7 @@ static void register_changed(void *arg, enum err e, const struct credentials *c)
     }
     /* sessions with the old password end, except the one that changed it */
     slice resource = slice_from(stanza_from(iq->st), iq->st->from_bare_len + 1u);
-    users_password_changed(a, account_session(a, resource), c->generation);
+    account_password_changed(a, account_session(a, resource), c->generation);
     log_info(&log_signup, LOG_EV("register.password"), LOG_S("jid", a->jid));
     iq_result(iq, (slice){ 0 });
 }
@@ -503,7 +504,7 @@ static void demand_do(struct demand *d)
         log_info(&log_signup, LOG_EV("register.removed"), LOG_S("jid", a->jid));
         account_remove(a, register_removed, d->iq);
     } else {
-        credentials_set(&d->iq->worker->auth, a->jid, d->password, register_changed, d->iq);
+        credentials_set(worker_auth(d->iq->worker), a->jid, d->password, register_changed, d->iq);
     }
 }
 
@@ -540,7 +541,7 @@ static void demand_begin(struct iq *iq, const struct demand *part)
         return;
     }
     throttle_try_init(&try, &nowhere, held->sender->jid, NULL);
-    credentials_verify(&held->worker->auth,
+    credentials_verify(worker_auth(held->worker),
                        &(struct credentials_check){ held->sender->jid, part->old, &try },
                        password_checked, d);
 }

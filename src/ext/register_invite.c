@@ -8,15 +8,15 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "ext/ext.h"
+#include "home/here.h"
 #include "home/message.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "http/server.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/presence.h"
 #include "im/roster.h"
-#include "im/users.h"
+#include "ops/users.h"
 #include "xmpp/ns.h"
 #include <ctype.h>
 #include <openssl/evp.h>
@@ -201,7 +201,7 @@ static void register_invite_found(void *arg, enum store_result r, const struct s
 struct invite_op *invite_find(struct worker *w, slice token, invite_fn *done, void *arg)
 {
     struct invite_op *op = mem_new(struct invite_op);
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     op->done = done;
     op->arg = arg;
     bool is_token = token.len == sizeof op->token && memchr(token.ptr, '\0', token.len) == NULL;
@@ -210,7 +210,7 @@ struct invite_op *invite_find(struct worker *w, slice token, invite_fn *done, vo
     struct row_key row = register_invite_row_of(token);
     STORE_ADD(b, &stmt_get, STORE_ANY_ROWS,
               SV_T(is_token ? slice_of(row.text) : SLICE(""))); /* of none */
-    op->store = store_submit(b, w->loop, 0, register_invite_found, op);
+    op->store = store_submit(b, worker_loop(w), 0, register_invite_found, op);
     return op;
 }
 
@@ -258,9 +258,9 @@ static void add_welcomed(struct store_batch *b, const struct welcome *v, int row
 /* It cannot be, now or later: the account is gone, or its roster full. */
 static void welcome_drop(const struct welcome *v)
 {
-    struct store_batch *b = store_write(v->worker->store, 0);
+    struct store_batch *b = store_write(worker_store(v->worker), 0);
     add_welcomed(b, v, STORE_ANY_ROWS);
-    store_submit(b, v->worker->loop, 0, NULL, NULL);
+    store_submit(b, worker_loop(v->worker), 0, NULL, NULL);
 }
 
 static enum err welcome_prepare(struct actor_change *base)
@@ -276,7 +276,7 @@ static enum err welcome_prepare(struct actor_change *base)
     v->delta.flags |= ROSTER_LISTED;
     v->delta.request = (slice){ 0 };
     roster_seal(a->roster, &v->delta, ROSTER_SHOWN);
-    base->batch = store_write(a->worker->store, account_lane(a));
+    base->batch = store_write(worker_store(a->worker), account_lane(a));
     roster_delta_store(base->batch, a->id, &v->delta);
     add_welcomed(base->batch, v, 1); /* none: the other one was deleted meanwhile, or it is done */
     return OK;
@@ -355,8 +355,8 @@ static struct welcome_sent welcome_make(slice row, enum side side, slice inviter
 static void register_invite_welcome(struct worker *w, struct welcome_sent s)
 {
     uint32_t node;
-    unsigned home = node_home(w->node, s.owner, &node);
-    if (node == w->node->id)
+    unsigned home = node_home(worker_node(w), s.owner, &node);
+    if (node == worker_node(w)->id)
         home_send_to(w, 0, home, &invite_welcome_message, &s);
 }
 
@@ -401,9 +401,9 @@ static void replay_side(struct worker *w, const struct store_batch *b, uint32_t 
     uint32_t node;
     struct welcome_sent s = welcome_make(store_text(b, 0, row, 0), side, store_text(b, 0, row, 1),
                                          store_text(b, 0, row, 2));
-    if ((store_int(b, 0, row, 3) & side) != 0 && node_home(w->node, s.owner, &node) == w->index &&
-        node == w->node->id)
-        home_send_to(w, 0, w->index, &invite_welcome_message, &s);
+    if ((store_int(b, 0, row, 3) & side) != 0 &&
+        node_home(worker_node(w), s.owner, &node) == worker_index(w) && node == worker_node(w)->id)
+        home_send_to(w, 0, worker_index(w), &invite_welcome_message, &s);
 }
 
 static void register_invite_replay_next(struct replay *r, slice after);
@@ -426,11 +426,11 @@ static void register_invite_replay_page(void *arg, enum store_result result,
 
 static void register_invite_replay_next(struct replay *r, slice after)
 {
-    struct store_batch *b = store_read(r->worker->store, 0);
+    struct store_batch *b = store_read(worker_store(r->worker), 0);
     if (after.len > 0)
         memcpy(r->row, after.ptr, sizeof r->row);
     STORE_ADD(b, &stmt_unfinished, STORE_ANY_ROWS, SV_T(((slice){ r->row, after.len })));
-    store_submit(b, r->worker->loop, 0, register_invite_replay_page, r);
+    store_submit(b, worker_loop(r->worker), 0, register_invite_replay_page, r);
 }
 
 void invite_replay(struct worker *w)
@@ -510,13 +510,13 @@ static void invite_store(struct task *t, uint64_t now_us)
 {
     const struct invite *i = &t->invite;
     struct worker *w = t->call->worker;
-    struct store_batch *b = store_write(w->store, 0);
+    struct store_batch *b = store_write(worker_store(w), 0);
     /* a day later, since who has shown a token may use it behind its end (XEP-0445 §4) */
     STORE_ADD(b, &stmt_trim, STORE_ANY_ROWS, SV_I(now_us - 86400000000));
     struct row_key row = register_invite_row_of(i->token);
     STORE_ADD(b, &stmt_put, 1, SV_T(slice_of(row.text)), SV_T(i->domain), SV_T(i->name),
               SV_T(i->inviter), SV_I(now_us), SV_I(i->expires_us), SV_I(setting_int(&invite_max)));
-    store_submit(b, w->loop, 0, register_invite_invited, t);
+    store_submit(b, worker_loop(w), 0, register_invite_invited, t);
 }
 
 static void register_invite_looked_up(void *arg, enum store_result r, const struct store_batch *b)
@@ -533,7 +533,7 @@ static void register_invite_looked_up(void *arg, enum store_result r, const stru
         command_fail(t->call, E_NOTFOUND, "there is no account %.*s; `user list` shows all",
                      SLICE_ARG(i->inviter));
     else
-        invite_store(t, loop_wall_us(w->loop));
+        invite_store(t, loop_wall_us(worker_loop(w)));
 }
 
 /* Refuses what could never be used: a name that is taken, an inviter that is not there. */
@@ -545,9 +545,9 @@ static void invite_try(struct task *t)
     buf_add(&jid, t->invite.name);
     buf_lit(&jid, "@");
     buf_add(&jid, t->invite.domain);
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     STORE_ADD(b, &stmt_there, 1, SV_T(buf_slice(&jid)), SV_T(t->invite.inviter));
-    store_submit(b, w->loop, 0, register_invite_looked_up, t);
+    store_submit(b, worker_loop(w), 0, register_invite_looked_up, t);
     buf_fini(&jid);
 }
 
@@ -592,9 +592,9 @@ static void run_invite(struct command_call *call)
     struct task *t = register_invite_task_new(call);
     if (t == NULL || !name_ok(t))
         return;
-    t->invite.domain = domain.ptr != NULL ? domain : w->node->domains[0];
+    t->invite.domain = domain.ptr != NULL ? domain : worker_node(w)->domains[0];
     t->invite.expires_us =
-        loop_wall_us(w->loop) +
+        loop_wall_us(worker_loop(w)) +
         (uint64_t)command_number(call, "expires", setting_int(&invite_lifetime)) * 1000;
     invited_by(t, command_arg(call, "roster"));
     invite_try(t);
@@ -603,7 +603,7 @@ static void run_invite(struct command_call *call)
 static void run_invite_contact(struct command_call *call)
 {
     const struct worker *w = call->worker;
-    uint64_t now_us = loop_wall_us(w->loop);
+    uint64_t now_us = loop_wall_us(worker_loop(w));
     struct task *t = register_invite_task_new(call);
     if (t == NULL)
         return;

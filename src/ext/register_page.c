@@ -5,7 +5,7 @@
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
 #include "ext/register_invite.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "http/server.h"
 
 enum { PAGE_MAX = 32768 };

@@ -4,8 +4,8 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "ext/ext.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/caps.h"
 #include "im/feature.h"
@@ -79,8 +79,8 @@ static void report_run_report(struct command_call *call)
     struct count *c = call->state;
     c->call = call;
     c->totals = command_flag(call, "totals");
-    c->node = w->node->name;
-    clock_stamp(c->time, loop_wall_us(w->loop));
+    c->node = worker_node(w)->name;
+    clock_stamp(c->time, loop_wall_us(worker_loop(w)));
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
         if (!list_empty(&a->sessions))
             count_account(c, a);

@@ -6,14 +6,14 @@
  * The node of a message is its archive id: 16 digits, so that nodes sort as the messages do.
  *
  * Limits: ITEMS_MAX nodes in a request, LISTED_MAX messages in a list or a fetch, the oldest. */
+#include "archive/archive.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
-#include "im/archive.h"
 #include "im/copies.h"
 #include "im/feature.h"
 #include "im/session_queue.h"
@@ -126,11 +126,11 @@ static void answer_items(struct iq *iq)
 {
     struct account *a = iq->account;
     struct iq *held = iq_hold(iq);
-    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
     store_read_late(b, a->id);
     STORE_ADD(b, &read_headers, STORE_ANY_ROWS, SV_I(a->id), SV_I(a->mailbox.cursor),
               SV_I(LISTED_MAX));
-    store_submit(b, a->worker->loop, 0, headers_read, held);
+    store_submit(b, worker_loop(a->worker), 0, headers_read, held);
 }
 
 static bool disco_get(struct iq *iq, slice node)
@@ -174,7 +174,7 @@ static struct stanza *retrieval_wrap(struct copies *c, const struct session *s, 
                (unsigned long long)id);
     xml_escape(&out, jid_split(c->account->jid).domain);
     buf_printf(&out, "' stamp='%s'/></message>", stamp);
-    enum err e = stanza_load(&st, buf_slice(&out), w->xml, loop_scratch(w->loop));
+    enum err e = stanza_load(&st, buf_slice(&out), worker_xml(w), loop_scratch(worker_loop(w)));
     buf_fini(&out);
     return e == OK ? st : NULL;
 }

@@ -16,11 +16,11 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
+#include "home/here.h"
+#include "home/host.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/host.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 #include "xmpp/precis.h"
@@ -200,11 +200,11 @@ static bool may_search(const struct iq *iq)
 {
     slice parent;
     struct jid from = jid_split(stanza_from(iq->st));
-    if (from.local.len == 0 || !node_serves(iq->worker->node, from.domain))
+    if (from.local.len == 0 || !node_serves(worker_node(iq->worker), from.domain))
         return false;
     if (setting_int(&search_access) == ACCESS_SERVER)
         return true;
-    return host_find(iq->worker->node, stanza_to(iq->st), &parent) != NULL &&
+    return host_find(worker_node(iq->worker), stanza_to(iq->st), &parent) != NULL &&
            slice_eq(parent, from.domain);
 }
 
@@ -371,13 +371,13 @@ static void search_set(struct iq *iq)
     }
     if (!read_query(iq, &q) || !read_patterns(iq, &q, like))
         return;
-    host_find(iq->worker->node, stanza_to(iq->st), &domain);
-    struct store_batch *b = store_read(iq->worker->store, 0);
+    host_find(worker_node(iq->worker), stanza_to(iq->st), &domain);
+    struct store_batch *b = store_read(worker_store(iq->worker), 0);
     STORE_ADD(b, &directory_find, STORE_ANY_ROWS, SV_T(domain), SV_T(like[0]), SV_T(like[1]),
               SV_T(like[2]), SV_T(like[3]), SV_I(setting_int(&search_rows_max)));
     store_read_long(b, hash_keyed(stanza_from_bare(iq->st)), FIND_MS);
     struct iq *held = iq_hold(iq);
-    store_submit(b, held->worker->loop, 0, search_found, held);
+    store_submit(b, worker_loop(held->worker), 0, search_found, held);
 }
 
 static const struct iq_rule rules[] = {

@@ -1,11 +1,11 @@
 /* service_admin: Service Administration (XEP-0133): its forms, each of which runs a command row
- * (im/command_form.h). Those of announcements, lists and the end of the server stand with their
+ * (ops/command_form.h). Those of announcements, lists and the end of the server stand with their
  * commands. */
 #include "base/buf.h"
 #include "base/command.h"
 #include "ext/ext.h"
-#include "im/command_form.h"
 #include "im/feature.h"
+#include "ops/command_form.h"
 #include "xmpp/ns.h"
 
 static const struct form_option max_items[] = {

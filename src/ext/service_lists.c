@@ -6,11 +6,11 @@
  * with or without resource, or a domain (XEP-0016 §2.1: each form that a JID has there). */
 #include "base/setting.h"
 #include "ext/ext.h"
+#include "home/host.h"
 #include "home/node.h"
 #include "im/account.h"
-#include "im/command_form.h"
 #include "im/feature.h"
-#include "im/host.h"
+#include "ops/command_form.h"
 
 static bool are_addresses(slice text) { return jid_words_suit(text, NULL); }
 

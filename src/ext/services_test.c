@@ -11,6 +11,7 @@
 #include "ext/ext.h"
 #include "im/preauth.h"
 #include "im/test_live.h"
+#include "ops/users.h"
 #include "xmpp/ns.h"
 
 static const struct feature *const features[] = {

@@ -7,10 +7,11 @@
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
 #include "ext/photos.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
+#include "im/account_life.h"
 #include "im/feature.h"
-#include "im/users.h"
+#include "ops/users.h"
 #include "xmpp/ns.h"
 
 static struct setting vcard_bytes_max = {
@@ -197,10 +198,10 @@ static void vcard_get(struct iq *iq)
         vcard_answer_none(iq);
         return;
     }
-    struct store_batch *b = store_read(iq->worker->store, account_lane(iq->account));
+    struct store_batch *b = store_read(worker_store(iq->worker), account_lane(iq->account));
     STORE_ADD(b, &vcard_load, STORE_ANY_ROWS, SV_I(iq->account->id));
     struct iq *held = iq_hold(iq);
-    store_submit(b, held->worker->loop, 0, vcard_found, held);
+    store_submit(b, worker_loop(held->worker), 0, vcard_found, held);
 }
 
 static void vcard_stored(void *arg, enum store_result result, const struct store_batch *b)
@@ -224,10 +225,10 @@ static void store_card(struct iq *iq, slice card)
         iq_error(iq, SE_SERVICE_UNAVAILABLE, ACCOUNT_LEAVES);
         return;
     }
-    struct store_batch *b = store_write(iq->worker->store, account_lane(iq->account));
+    struct store_batch *b = store_write(worker_store(iq->worker), account_lane(iq->account));
     STORE_ADD(b, &vcard_put, 1, SV_I(iq->account->id), SV_T(card));
     vcard_tell_change(iq->account->id, &iq->payload, b);
-    store_submit(b, iq->worker->loop, 0, vcard_stored, iq);
+    store_submit(b, worker_loop(iq->worker), 0, vcard_stored, iq);
 }
 
 /* The photo has its own place now. */
@@ -294,7 +295,7 @@ static void untold_read(void *arg, enum store_result result, const struct store_
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
     if (rows == 0)
         return;
-    struct store_batch *write = store_write(w->store, 0);
+    struct store_batch *write = store_write(worker_store(w), 0);
     for (uint32_t i = 0; i < rows; i++) {
         struct elem card;
         int64_t owner = store_int(b, 0, i, 0);
@@ -302,19 +303,19 @@ static void untold_read(void *arg, enum store_result result, const struct store_
         if (elem_parse(&card, store_text(b, 0, i, 1), SLICE(NS_CLIENT)))
             vcard_tell_change(owner, &card, write);
     }
-    store_submit(write, w->loop, 0, vcard_told, w);
+    store_submit(write, worker_loop(w), 0, vcard_told, w);
 }
 
 static void tell_page(struct worker *w)
 {
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     STORE_ADD(b, &vcard_untold, STORE_ANY_ROWS, SV_I(TELL_ROWS));
-    store_submit(b, w->loop, 0, untold_read, w);
+    store_submit(b, worker_loop(w), 0, untold_read, w);
 }
 
 static void vcard_start(struct worker *w)
 {
-    if (w->index == 0)
+    if (worker_index(w) == 0)
         tell_page(w);
 }
 

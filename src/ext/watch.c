@@ -13,13 +13,13 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
+#include "home/here.h"
 #include "home/question.h"
-#include "home/worker.h"
+#include "home/router.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/presence.h"
 #include "im/roster.h"
-#include "im/router.h"
 #include "im/session_queue.h"
 #include "io/timer.h"
 
@@ -134,7 +134,7 @@ static struct watcher **watch_find(struct watched *d, slice jid)
 static void settle(struct watched *d)
 {
     struct account *a = d->account;
-    uint64_t now = loop_now_us(a->worker->loop), first = UINT64_MAX;
+    uint64_t now = loop_now_us(worker_loop(a->worker)), first = UINT64_MAX;
     if (d->count == 0) {
         timer_cancel(&d->timer);
         mem_free(&a->state_of[account_slot]);
@@ -143,7 +143,7 @@ static void settle(struct watched *d)
     }
     for (const struct watcher *w = d->first; w != NULL; w = w->next)
         first = w->until_us < first ? w->until_us : first;
-    timer_set(a->worker->loop, &d->timer, first > now ? (first - now) / 1000 + 1 : 1);
+    timer_set(worker_loop(a->worker), &d->timer, first > now ? (first - now) / 1000 + 1 : 1);
 }
 
 static void watch_timed_out(struct timer *t, struct loop *loop)
@@ -283,7 +283,7 @@ static void watch_begin(struct iq *iq, int64_t seconds)
     bool ask = consent == CONSENT_RULES && !watch_may_see(a, bare);
     struct watcher *w = watcher_new(d, from);
     w->consent = (uint8_t)(ask ? CONSENT_ASKED : consent);
-    w->until_us = loop_now_us(a->worker->loop) + (uint64_t)seconds * 1000000;
+    w->until_us = loop_now_us(worker_loop(a->worker)) + (uint64_t)seconds * 1000000;
     watch_answer(iq, seconds, (enum consent)w->consent);
     if (ask)
         ask_user(a, bare);
@@ -424,7 +424,7 @@ static unsigned targets_count(struct account *a)
     unsigned n = 0;
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
-        targets_drop(s, loop_now_us(a->worker->loop), (slice){ 0 });
+        targets_drop(s, loop_now_us(worker_loop(a->worker)), (slice){ 0 });
         for (const struct target *t = *targets_of(s); t != NULL; t = t->next)
             n++;
     }
@@ -450,7 +450,7 @@ static enum verdict watch_check(struct session *s, struct stanza **st, struct re
     if ((*st)->kind != STANZA_IQ || (*st)->type != TYPE_SET || !stanza_payload(*st, &payload) ||
         !elem_is(&payload, "watch", NS_WATCH))
         return PASS;
-    (void)slice_int(elem_attr(&payload, "seconds", loop_scratch(w->loop)), &seconds);
+    (void)slice_int(elem_attr(&payload, "seconds", loop_scratch(worker_loop(w))), &seconds);
     targets_drop(s, 0, to);
     if (seconds == 0 || !setting_bool(&temporary))
         return PASS;
@@ -460,7 +460,7 @@ static enum verdict watch_check(struct session *s, struct stanza **st, struct re
         return REFUSE;
     }
     struct target *t = mem_alloc(sizeof *t + to.len);
-    t->until_us = loop_now_us(w->loop) + (uint64_t)setting_int(&temporary_time) * 1000;
+    t->until_us = loop_now_us(worker_loop(w)) + (uint64_t)setting_int(&temporary_time) * 1000;
     t->asked = hash_of_id(*st);
     t->len = (uint16_t)to.len;
     memcpy(t->jid, to.ptr, to.len);
@@ -510,7 +510,7 @@ static void end_all_run(struct worker *w, void *message, const struct message_fr
             one->until_us = 0;
         settle(d);
     }
-    for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL;)
+    for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
         targets_drop(s, UINT64_MAX, (slice){ 0 });
 }
 

@@ -12,12 +12,12 @@
 #include "codec/http_read.h"
 #include "codec/json_text.h"
 #include "ext/ext.h"
+#include "home/here.h"
+#include "home/host.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "http/parse.h"
 #include "http/server.h"
 #include "im/feature.h"
-#include "im/host.h"
 #include "io/work.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -232,7 +232,7 @@ static void webchat_begin_step(struct fetch *f, enum step step)
     f->step = step;
     f->work.run = webchat_run_step;
     f->work.done = webchat_step_done;
-    if (work_submit(f->worker->work, f->worker->loop, &f->work) == OK)
+    if (work_submit(worker_work(f->worker), worker_loop(f->worker), &f->work) == OK)
         return;
     f->step = STEP_NONE;
     if (step == STEP_OPEN)
@@ -262,7 +262,7 @@ static const char *other_setting(const char *name)
  */
 static slice webchat_domain_of(const struct http_request *r)
 {
-    const struct node *n = worker_here()->node;
+    const struct node *n = worker_node(worker_here());
     slice host, port, best = n->domains[0];
     size_t len = 0;
     slice_cut(r->host, ':', &host, &port);

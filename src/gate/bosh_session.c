@@ -23,9 +23,12 @@
 #include <openssl/sha.h>
 #include <stdio.h>
 
-static void bosh_later(struct bosh *b) { loop_defer(b->worker->loop, &b->later); }
+static void bosh_later(struct bosh *b) { loop_defer(worker_loop(b->worker), &b->later); }
 
-static uint64_t bosh_session_now_us(const struct bosh *b) { return loop_now_us(b->worker->loop); }
+static uint64_t bosh_session_now_us(const struct bosh *b)
+{
+    return loop_now_us(worker_loop(b->worker));
+}
 
 /* The stream's side. */
 
@@ -350,7 +353,7 @@ static void set_timer(struct bosh *b)
     uint64_t gap = b->stream != NULL ? gap_due_us(b) : UINT64_MAX;
     if (gap < due)
         due = gap;
-    timer_set(b->worker->loop, &b->timer, due > now ? (due - now) / 1000 + 1 : 0);
+    timer_set(worker_loop(b->worker), &b->timer, due > now ? (due - now) / 1000 + 1 : 0);
 }
 
 /* The end. */
@@ -374,7 +377,7 @@ static void bosh_free(struct bosh *b)
  * told. */
 static void bosh_session_finish(struct bosh *b, bool told)
 {
-    const struct gate_worker *g = b->worker->gate;
+    const struct gate_worker *g = *worker_gate(b->worker);
     struct list *node;
     while ((node = list_pop(&b->early)) != NULL)
         bosh_reply_error(b->worker, CONTAINER_OF(node, struct bosh_request, node), "other-request",
@@ -542,7 +545,7 @@ static void read_requests(struct bosh *b)
     struct stream *s = b->stream;
     int32_t stanzas = 0;
     size_t bytes = 0;
-    while (xstream_takes_input(&s->x) && !b->worker->pressure) {
+    while (xstream_takes_input(&s->x) && !worker_pressure(b->worker)) {
         struct bosh_request *next =
             list_empty(&b->early) ? NULL : CONTAINER_OF(b->early.next, struct bosh_request, node);
         if (b->feeding != NULL && b->feeding->more)
@@ -781,13 +784,14 @@ static void agree(struct bosh *b, const struct bosh_body *body)
 void bosh_create(struct worker *w, struct bosh_request *q)
 {
     const struct bosh_body *body = &q->body;
-    struct gate_worker *g = w->gate;
+    struct gate_worker *g = *worker_gate(w);
     slice domain;
     if (body->to.len == 0) {
         bosh_reply_error(w, q, "improper-addressing", 200);
         return;
     }
-    if (jid_prep_domain(body->to, q->arena, &domain) != OK || !node_serves(w->node, domain)) {
+    if (jid_prep_domain(body->to, q->arena, &domain) != OK ||
+        !node_serves(worker_node(w), domain)) {
         bosh_reply_error(w, q, "host-unknown", 200);
         return;
     }
@@ -802,7 +806,7 @@ void bosh_create(struct worker *w, struct bosh_request *q)
     b->greet = true;
     b->timer.fn = bosh_session_on_timer;
     b->later.fn = on_later;
-    b->last_us = loop_now_us(w->loop);
+    b->last_us = loop_now_us(worker_loop(w));
     rand_hex(b->sid, 16);
     list_init(&b->early);
     list_init(&b->held);
@@ -832,7 +836,7 @@ void bosh_create(struct worker *w, struct bosh_request *q)
 
 void bosh_worker_end(struct worker *w)
 {
-    struct gate_worker *g = w->gate;
+    struct gate_worker *g = *worker_gate(w);
     LIST_EACH (it, &g->boshes)
         bosh_free(CONTAINER_OF(it, struct bosh, node));
 }

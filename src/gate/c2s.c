@@ -14,6 +14,7 @@
 #include "gate/c2s_stream.h"
 #include "home/message.h"
 #include "home/node.h"
+#include "im/link.h"
 #include "im/session_queue.h"
 #include "io/listen.h"
 #include "io/tls.h"
@@ -143,11 +144,11 @@ static void ping_client(struct stream *s)
 static void c2s_idle_check(struct xstream *x)
 {
     struct stream *s = stream_of(x);
-    uint64_t now = loop_now_us(s->x.worker->loop), silent = now - xstream_last_us(x);
+    uint64_t now = loop_now_us(worker_loop(s->x.worker)), silent = now - xstream_last_us(x);
     uint64_t idle = (uint64_t)setting_int(&c2s_idle) * 1000;
     uint64_t limit = idle + (uint64_t)setting_int(&c2s_ping_timeout) * 1000;
     if (setting_int(&c2s_idle) == SETTING_NONE) {
-        timer_set(x->worker->loop, &x->timer, IDLE_NEVER_MS);
+        timer_set(worker_loop(x->worker), &x->timer, IDLE_NEVER_MS);
         return;
     }
     if (silent >= limit && s->x.pinged) {
@@ -159,7 +160,7 @@ static void c2s_idle_check(struct xstream *x)
         ping_client(s);
     /* looked at again after idle time at the latest: an answer may come at once */
     uint64_t next = silent < idle ? idle - silent : limit - silent < idle ? limit - silent : idle;
-    timer_set(x->worker->loop, &x->timer, next / 1000 + 100);
+    timer_set(worker_loop(x->worker), &x->timer, next / 1000 + 100);
 }
 
 static const struct xstream_rates c2s_rates = { &c2s_stanza_rate, &c2s_byte_rate };
@@ -232,15 +233,16 @@ static void c2s_start(void *own, struct worker *w)
     xstreams_init(&g->streams);
     list_init(&g->boshes);
     c2s_worker_init(w);
-    w->gate = g;
+    *worker_gate(w) = g;
 }
 
 static void c2s_open(void *own, struct worker *w)
 {
     struct c2s *c = own;
     for (size_t i = 0; i < c->count; i++)
-        if (listener_attach(c->listen[i].listener, w->loop, c2s_accepted, &c->listen[i]) != OK)
-            log_error(&log_c2s, LOG_EV("listen.failed"), LOG_I("worker", w->index),
+        if (listener_attach(c->listen[i].listener, worker_loop(w), c2s_accepted, &c->listen[i]) !=
+            OK)
+            log_error(&log_c2s, LOG_EV("listen.failed"), LOG_I("worker", worker_index(w)),
                       LOG_C("hint", "this worker cannot accept connections; restart the server"));
 }
 
@@ -248,7 +250,8 @@ static void c2s_open(void *own, struct worker *w)
  * closed in order for the end of its session, and do not resume it (XEP-0198 §5). */
 static void stop_stream(struct stream *s)
 {
-    bool silently = atomic_load(&s->x.worker->node->restarts) && s->sm_enabled && s->x.conn != NULL;
+    bool silently =
+        atomic_load(&worker_node(s->x.worker)->restarts) && s->sm_enabled && s->x.conn != NULL;
     if (silently && s->x.state == STREAM_BOUND) {
         xstream_now(&s->x, STREAM_LOST);
         conn_close(s->x.conn);
@@ -261,9 +264,9 @@ static void stop_stream(struct stream *s)
 static void c2s_stop(void *own, struct worker *w)
 {
     struct c2s *c = own;
-    struct gate_worker *g = w->gate;
+    struct gate_worker *g = *worker_gate(w);
     for (size_t i = 0; i < c->count; i++)
-        listener_detach(c->listen[i].listener, w->loop);
+        listener_detach(c->listen[i].listener, worker_loop(w));
     g->streams.stopped = true;
     LIST_EACH (it, &g->streams.all)
         stop_stream(stream_of(CONTAINER_OF(it, struct xstream, node)));
@@ -272,23 +275,23 @@ static void c2s_stop(void *own, struct worker *w)
 static bool c2s_idle_worker(void *own, struct worker *w)
 {
     (void)own;
-    return ((const struct gate_worker *)w->gate)->streams.count == 0;
+    return ((const struct gate_worker *)*worker_gate(w))->streams.count == 0;
 }
 
 static void c2s_relieve(void *own, struct worker *w)
 {
     (void)own;
-    xstreams_release(&((struct gate_worker *)w->gate)->streams);
+    xstreams_release(&((struct gate_worker *)*worker_gate(w))->streams);
 }
 
 static void c2s_end(void *own, struct worker *w)
 {
-    struct gate_worker *g = w->gate;
+    struct gate_worker *g = *worker_gate(w);
     (void)own;
     if (g != NULL)
-        map_fini(&w->streams);
+        map_fini(link_streams(w));
     mem_free(&g);
-    w->gate = NULL;
+    *worker_gate(w) = NULL;
 }
 
 const struct edge c2s_edge = { .name = "c2s",

@@ -64,7 +64,7 @@ struct metric bosh_sessions = { .name = "muster_bosh_sessions",
 
 static slice sid_key(const void *item) { return slice_of(((const struct bosh *)item)->sid); }
 
-static struct c2s *c2s_of(const struct worker *w) { return edge_own(w->node, &c2s_edge); }
+static struct c2s *c2s_of(const struct worker *w) { return edge_own(worker_node(w), &c2s_edge); }
 
 void bosh_add(struct bosh *b)
 {
@@ -101,7 +101,7 @@ static struct bosh *bosh_find(const struct worker *w, slice sid, struct worker *
 
 static void request_free(struct bosh_request *q)
 {
-    struct gate_worker *g = q->from->gate;
+    struct gate_worker *g = *worker_gate(q->from);
     g->bosh_requests--;
     buf_fini(&q->answer);
     buf_fini(&q->text);
@@ -151,7 +151,7 @@ void bosh_reply(struct worker *w, struct bosh_request *q)
     if (q->from == w)
         bosh_reply_here(q);
     else
-        home_send_to(w, 0, q->from->index, &bosh_reply_message, &(struct bosh_moved){ q });
+        home_send_to(w, 0, worker_index(q->from), &bosh_reply_message, &(struct bosh_moved){ q });
 }
 
 void bosh_reply_error(struct worker *w, struct bosh_request *q, const char *condition,
@@ -200,7 +200,7 @@ static void peer_of_request(const struct http_request *r, struct conn_info *out)
 static void c2s_bosh_handle(struct http_request *r)
 {
     struct worker *w = worker_here(), *home;
-    struct gate_worker *g = w->gate;
+    struct gate_worker *g = *worker_gate(w);
     if (r->method == HTTP_M_GET) {
         http_answer_text(r, 200, SLICE("Clients speak BOSH (XEP-0124) here, with POST.\n"));
         return;
@@ -217,7 +217,7 @@ static void c2s_bosh_handle(struct http_request *r)
     r->data = q;
     if (g->streams.stopped) {
         bosh_reply_error(w, q, "system-shutdown", 200);
-    } else if (!bosh_body_read(&q->body, buf_slice(&q->text), w->xml, q->arena)) {
+    } else if (!bosh_body_read(&q->body, buf_slice(&q->text), worker_xml(w), q->arena)) {
         bosh_reply_error(w, q, "bad-request", 200);
     } else if (q->body.sid.ptr == NULL) {
         bosh_create(w, q);
@@ -225,7 +225,7 @@ static void c2s_bosh_handle(struct http_request *r)
         bosh_reply_error(w, q, "item-not-found", 200);
     } else {
         memcpy(q->sid, q->body.sid.ptr, q->body.sid.len); /* a found sid has the right length */
-        home_send_to(w, 0, home->index, &bosh_request_message, &(struct bosh_moved){ q });
+        home_send_to(w, 0, worker_index(home), &bosh_request_message, &(struct bosh_moved){ q });
     }
 }
 
@@ -268,14 +268,14 @@ static void followed(struct http_request *r)
     const struct bosh_request *q = r->data;
     struct worker *home;
     if (bosh_find(q->from, slice_of(q->sid), &home) != NULL)
-        home_send_to(q->from, 0, home->index, &nudge_message,
+        home_send_to(q->from, 0, worker_index(home), &nudge_message,
                      &(struct nudge){ slice_of(q->sid), q->body.rid });
 }
 
 /* Nothing of it waits for an answer. */
 static bool bosh_idle(void *own, struct worker *w)
 {
-    const struct gate_worker *g = w->gate;
+    const struct gate_worker *g = *worker_gate(w);
     (void)own;
     return g->bosh_requests == 0;
 }
@@ -283,7 +283,7 @@ static bool bosh_idle(void *own, struct worker *w)
 static void c2s_bosh_end(void *own, struct worker *w)
 {
     (void)own;
-    if (w->gate != NULL)
+    if (*worker_gate(w) != NULL)
         bosh_worker_end(w);
 }
 

@@ -32,7 +32,7 @@ static void trace_stanza(const char *event, const struct stream *s, const struct
 void bound_ask(struct stream *s, const struct bind_request *part)
 {
     struct bind_request req = *part;
-    req.link = (struct link){ .local = s, .id = s->x.id, .node = s->x.worker->node->id };
+    req.link = (struct link){ .local = s, .id = s->x.id, .node = worker_node(s->x.worker)->id };
     req.bare = s->auth->bare;
     req.account_id = s->auth->account;
     req.generation = s->auth->generation;
@@ -66,7 +66,7 @@ static void answer_iq(struct stream *s, slice id, enum stanza_error error, slice
 
 static void bind_resource(struct stream *s, const struct stanza *st, const struct elem *payload)
 {
-    struct arena *tmp = loop_scratch(s->x.worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(s->x.worker));
     struct bind_request req = { 0 };
     struct elem resource;
     if (st->type != TYPE_SET) {
@@ -86,7 +86,7 @@ static void bind_resource(struct stream *s, const struct stanza *st, const struc
 
 static void resume(struct stream *s, const struct elem *e)
 {
-    struct arena *tmp = loop_scratch(s->x.worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(s->x.worker));
     int64_t h;
     slice previd = elem_attr(e, "previd", tmp);
     if (!slice_int(elem_attr(e, "h", tmp), &h) || h < 0 || h > UINT32_MAX || previd.len == 0 ||
@@ -139,7 +139,7 @@ static bool from_is_own(const struct stream *s, slice unit)
     if (raw.ptr == NULL)
         return true;
     struct jid own = jid_split(s->jid);
-    return jid_parse(&jid, raw, loop_scratch(s->x.worker->loop)) == OK &&
+    return jid_parse(&jid, raw, loop_scratch(worker_loop(s->x.worker))) == OK &&
            (slice_eq(jid.full, own.full) || slice_eq(jid.full, jid_bare(&own)));
 }
 
@@ -148,7 +148,7 @@ static void stanza_unit(struct stream *s, slice unit)
     struct worker *w = s->x.worker;
     struct jid own = jid_split(s->jid);
     struct stanza_source src = { .unit = unit,
-                                 .work = w->xml,
+                                 .work = worker_xml(w),
                                  .from = s->jid,
                                  .default_to = jid_bare(&own),
                                  .lang = slice_of(s->lang),
@@ -159,12 +159,13 @@ static void stanza_unit(struct stream *s, slice unit)
         xstream_fail(&s->x, XE_INVALID_FROM, (slice){ 0 });
         return;
     }
-    if (w->xml->root.ns_stream != XML_NS_STREAM && slice_is(xstream_ns(&s->x, unit), NS_SERVER)) {
+    if (worker_xml(w)->root.ns_stream != XML_NS_STREAM &&
+        slice_is(xstream_ns(&s->x, unit), NS_SERVER)) {
         stream_session_gone(s, END_CLOSED);
         xstream_fail(&s->x, XE_INVALID_NAMESPACE, (slice){ 0 });
         return;
     }
-    enum err e = stanza_read(&st, &src, loop_scratch(w->loop));
+    enum err e = stanza_read(&st, &src, loop_scratch(worker_loop(w)));
     if (e != OK) {
         stream_session_gone(s, END_CLOSED);
         xstream_fail(&s->x, XE_UNSUPPORTED_STANZA_TYPE, (slice){ 0 });
@@ -178,7 +179,7 @@ static void stanza_unit(struct stream *s, slice unit)
 /* XEP-0198 elements. false: not one of them. */
 static bool sm_unit(struct stream *s, slice unit)
 {
-    struct arena *tmp = loop_scratch(s->x.worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(s->x.worker));
     struct elem e;
     int64_t h;
     if (!slice_is(xstream_ns(&s->x, unit), NS_SM) || !elem_parse(&e, unit, SLICE(NS_CLIENT)))
@@ -207,7 +208,7 @@ static bool sm_unit(struct stream *s, slice unit)
 
 static bool nonza_unit(struct stream *s, slice unit)
 {
-    const struct xml_root *root = &s->x.worker->xml->root;
+    const struct xml_root *root = &worker_xml(s->x.worker)->root;
     uint32_t number;
     if (!nonza_find(xstream_ns(&s->x, unit), xml_at(unit, root->name), &number))
         return false;
@@ -217,7 +218,7 @@ static bool nonza_unit(struct stream *s, slice unit)
 
 void bound_unit(struct stream *s, slice unit)
 {
-    const struct xml_root *root = &s->x.worker->xml->root;
+    const struct xml_root *root = &worker_xml(s->x.worker)->root;
     if (root->ns_stream == XML_NS_STREAM || (!sm_unit(s, unit) && !nonza_unit(s, unit)))
         stanza_unit(s, unit);
 }
@@ -252,7 +253,7 @@ void bound_here(struct stream *s, const struct down *d)
 {
     s->session = d->local;
     s->session_id = d->session;
-    s->session_node = s->x.worker->node->id;
+    s->session_node = worker_node(s->x.worker)->id;
     if (d->local != NULL) {
         s->jid = session_jid(d->local);
     } else {
@@ -365,7 +366,7 @@ static void c2s_bound_answered(struct stream *s, const struct down *d)
             return;
         s->session = d->local;
         s->session_id = d->session;
-        s->session_node = s->x.worker->node->id;
+        s->session_node = worker_node(s->x.worker)->id;
         stream_session_gone(s, d->kind == DOWN_BOUND ? END_CLOSED : END_LOST);
         return;
     }

@@ -2,6 +2,8 @@
 #include "base/buf.h"
 #include "gate/c2s_framed.h"
 #include "gate/c2s_stream.h"
+#include "home/worker.h"
+#include "im/core.h"
 #include "xmpp/ns.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +12,7 @@
 
 #include <cmocka.h> /* needs the three above */
 
+static struct core core = { .budget.step = UINT64_MAX };
 static struct worker worker;
 static struct xstreams among;
 static struct stream stream;
@@ -88,7 +91,7 @@ static const struct xstream_ops ops = { .greet = test_greet,
 static int begin(void **state)
 {
     (void)state;
-    worker = (struct worker){ .loop = loop_create(0), .xml = xml_work_create() };
+    worker = (struct worker){ .loop = loop_create(0), .xml = xml_work_create(), .core = &core };
     xstreams_init(&among);
     stream = (struct stream){ .x = { .ops = &ops, .way = &way, .role = STREAM_FROM_FRAMED } };
     xstream_init(&stream.x, &worker, NULL);

@@ -10,6 +10,7 @@
 #include "gate/c2s_stream.h"
 #include "home/node.h"
 #include "im/feature.h"
+#include "im/link.h"
 #include "im/preauth.h"
 #include "im/session.h"
 #include "io/conn.h"
@@ -72,9 +73,9 @@ void negotiate_features(struct stream *s)
 /* The domain that the client asked for; E_NOTFOUND: not ours. */
 static enum err choose_domain(struct stream *s, slice to)
 {
-    const struct node *n = s->x.worker->node;
+    const struct node *n = worker_node(s->x.worker);
     slice domain;
-    if (jid_prep_domain(to, loop_scratch(s->x.worker->loop), &domain) != OK)
+    if (jid_prep_domain(to, loop_scratch(worker_loop(s->x.worker)), &domain) != OK)
         return E_NOTFOUND;
     for (unsigned i = 0; i < n->domain_count; i++)
         if (slice_eq(n->domains[i], domain)) {
@@ -113,7 +114,7 @@ static void keep_from(struct stream *s, slice from)
 {
     struct jid jid;
     if (s->x.state != STREAM_OPEN || from.len == 0 || from.len > JID_MAX ||
-        jid_parse(&jid, from, loop_scratch(s->x.worker->loop)) != OK)
+        jid_parse(&jid, from, loop_scratch(worker_loop(s->x.worker))) != OK)
         return;
     struct stream_auth *a = stream_auth_of(s);
     a->from = slice_dup(a->arena, jid_bare(&jid));
@@ -177,7 +178,7 @@ static void keep_note(struct stream *s, slice note)
 static void preauth_answer(void *arg, slice xml, slice note)
 {
     struct preauth_call *call = arg;
-    struct stream *s = map_get(&call->worker->streams,
+    struct stream *s = map_get(link_streams(call->worker),
                                (slice){ (const char *)&call->stream, sizeof call->stream });
     if (s != NULL) {
         keep_note(s, note);

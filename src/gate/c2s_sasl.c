@@ -124,7 +124,7 @@ static void tell_failed(struct stream *s, enum sasl_failure f, const char *text)
     struct stream_auth *a = s->auth;
     char device[DEVICE_ID_TEXT];
     bool named = a->sasl != NULL && sasl_user(a->sasl).len > 0;
-    slice jid = named ? sasl_account(s, loop_scratch(s->x.worker->loop)) : a->bare;
+    slice jid = named ? sasl_account(s, loop_scratch(worker_loop(s->x.worker))) : a->bare;
     log_at(&log_c2s, f == SASL_ABORTED ? LOG_INFO : LOG_WARN, LOG_EV("auth.fail"),
            LOG_C("reason", sasl_failure_name(f)),
            LOG_C("text", text == NULL ? sasl_failure_text(f) : text), LOG_S("jid", jid),
@@ -164,9 +164,9 @@ static void refuse_for_now(struct stream *s)
 /* After a comparison on this thread, which had its turn. */
 static enum sasl_step compared(struct stream *s, enum sasl_step step)
 {
-    struct throttle *t = s->x.worker->auth.throttle;
+    struct throttle *t = worker_auth(s->x.worker)->throttle;
     struct stream_auth *a = s->auth;
-    uint64_t now = loop_now_us(s->x.worker->loop);
+    uint64_t now = loop_now_us(worker_loop(s->x.worker));
     a->guessed = step == SASL_FAIL && sasl_why(a->sasl) == SASL_NOT_AUTHORIZED;
     if (step == SASL_SUCCESS)
         throttle_passed(t, &a->try, now);
@@ -222,12 +222,13 @@ static void c2s_sasl_look_up(struct stream *s)
     struct worker *w = s->x.worker;
     xstream_wait(&s->x);
     if (a->step == SASL_NEED_TOKENS)
-        a->device_op = device_tokens_get(&w->auth, a->try.jid, sasl2_device(s), tokens_found, s);
+        a->device_op =
+            device_tokens_get(worker_auth(w), a->try.jid, sasl2_device(s), tokens_found, s);
     else if (a->step == SASL_NEED_KEYS)
-        a->op =
-            credentials_get(&w->auth, a->try.jid, sasl_mech_hash(a->mech), c2s_sasl_looked_up, s);
+        a->op = credentials_get(worker_auth(w), a->try.jid, sasl_mech_hash(a->mech),
+                                c2s_sasl_looked_up, s);
     else
-        a->op = credentials_verify(&w->auth,
+        a->op = credentials_verify(worker_auth(w),
                                    &(struct credentials_check){ .jid = a->try.jid,
                                                                 .password = sasl_password(a->sasl),
                                                                 .try = &a->try },
@@ -246,7 +247,7 @@ static void devices_found(void *arg, enum err e, const struct device_row *rows, 
     a->device_op = NULL;
     for (uint32_t i = 0; i < count; i++) {
         struct conn_info seen;
-        conn_info_parse(&seen, arena_printf(loop_scratch(s->x.worker->loop), "%.*s",
+        conn_info_parse(&seen, arena_printf(loop_scratch(worker_loop(s->x.worker)), "%.*s",
                                             SLICE_ARG(rows[i].address)));
         if (id != NULL && memcmp(rows[i].id, id, DEVICE_ID_LEN) == 0)
             a->try.trust = TRUST_DEVICE;
@@ -281,12 +282,13 @@ static void take_turn(struct stream *s)
     struct stream_auth *a = s->auth;
     struct worker *w = s->x.worker;
     uint32_t wait_ms;
-    if (throttle_take(w->auth.throttle, &a->try, loop_now_us(w->loop), &wait_ms) != OK) {
+    if (throttle_take(worker_auth(w)->throttle, &a->try, loop_now_us(worker_loop(w)), &wait_ms) !=
+        OK) {
         refuse_for_now(s);
     } else if (wait_ms > 0) {
         xstream_wait(&s->x);
         a->turn.fn = sasl_turn_came;
-        timer_set(w->loop, &a->turn, wait_ms);
+        timer_set(worker_loop(w), &a->turn, wait_ms);
     } else {
         turn_begins(s);
     }
@@ -297,11 +299,12 @@ static void admit(struct stream *s)
 {
     struct stream_auth *a = s->auth;
     struct worker *w = s->x.worker;
-    enum throttle_answer answer = throttle_ask(w->auth.throttle, &a->try, loop_now_us(w->loop));
+    enum throttle_answer answer =
+        throttle_ask(worker_auth(w)->throttle, &a->try, loop_now_us(worker_loop(w)));
     if (answer != THROTTLE_GO && !a->devices_seen) {
         a->devices_seen = true;
         xstream_wait(&s->x);
-        a->device_op = device_list(&w->auth, a->try.jid, devices_found, s);
+        a->device_op = device_list(worker_auth(w), a->try.jid, devices_found, s);
     } else if (answer == THROTTLE_REFUSE) {
         refuse_for_now(s);
     } else if (a->step == SASL_NEED_TOKENS || a->proof.ptr != NULL) {
@@ -447,7 +450,8 @@ void sasl_cancel(struct stream *s)
 {
     timer_cancel(&s->auth->turn);
     if (s->auth->try.taken) /* its client left before the comparison */
-        throttle_failed(s->x.worker->auth.throttle, &s->auth->try, loop_now_us(s->x.worker->loop));
+        throttle_failed(worker_auth(s->x.worker)->throttle, &s->auth->try,
+                        loop_now_us(worker_loop(s->x.worker)));
     if (s->auth->op != NULL)
         auth_cancel(&s->auth->op);
     if (s->auth->device_op != NULL)
@@ -506,7 +510,7 @@ static slice old_text(slice text) { return slice_is(text, "=") ? SLICE("") : tex
 void sasl_unit(struct stream *s, const struct elem *e)
 {
     struct stream_auth *a = stream_auth_of(s);
-    struct arena *tmp = loop_scratch(s->x.worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(s->x.worker));
     bool busy = a->sasl != NULL;
     if (!busy)
         a->profile = &old_profile;

@@ -150,7 +150,7 @@ enum sasl_step sasl2_tokens(struct stream *s, const struct device_tokens *t)
     struct stream_auth *a = s->auth;
     struct sasl2 *two = a->two;
     struct sasl_token tried[DEVICE_TOKENS_MAX];
-    uint64_t now = loop_wall_us(s->x.worker->loop);
+    uint64_t now = loop_wall_us(worker_loop(s->x.worker));
     a->account = t->account;
     a->disabled = t->disabled;
     a->generation = t->generation;
@@ -210,7 +210,7 @@ static void authenticate(struct stream *s, const struct elem *e)
     struct sasl2_refusal why;
     enum sasl_mech mech = SASL_PLAIN;
     a->profile = &profile;
-    if (sasl2_read(&req, e, loop_scratch(s->x.worker->loop), &why) != OK) {
+    if (sasl2_read(&req, e, loop_scratch(worker_loop(s->x.worker)), &why) != OK) {
         sasl_failed(s, why.failure, why.text);
         return;
     }
@@ -280,7 +280,7 @@ static void next_task(struct stream *s)
         two->hash = (enum scram_hash)h;
         xstream_wait(&s->x);
         s->auth->op =
-            credentials_get(&s->x.worker->auth, s->auth->bare, two->hash, hash_looked_up, s);
+            credentials_get(worker_auth(s->x.worker), s->auth->bare, two->hash, hash_looked_up, s);
         return;
     }
     go_home(s);
@@ -290,7 +290,7 @@ static void begin_task(struct stream *s, const struct elem *e)
 {
     struct sasl2 *two = s->auth->two;
     struct buf b;
-    if (!slice_is(elem_attr(e, "task", loop_scratch(s->x.worker->loop)),
+    if (!slice_is(elem_attr(e, "task", loop_scratch(worker_loop(s->x.worker))),
                   sasl2_task_name(two->hash))) {
         sasl_failed(s, SASL_MALFORMED_REQUEST, "this task was not offered");
         return;
@@ -326,17 +326,18 @@ static void end_task(struct stream *s, const struct elem *e)
     struct elem hash;
     struct buf salted;
     buf_init(&salted, 1024);
-    bool read = elem_child(e, "hash", NS_SCRAM_UPGRADE, &hash) &&
-                base64_decode(&salted, elem_text(&hash, loop_scratch(s->x.worker->loop))) == OK &&
-                salted.len == scram_hash_len(two->hash);
+    bool read =
+        elem_child(e, "hash", NS_SCRAM_UPGRADE, &hash) &&
+        base64_decode(&salted, elem_text(&hash, loop_scratch(worker_loop(s->x.worker)))) == OK &&
+        salted.len == scram_hash_len(two->hash);
     if (read) {
         struct scram_keys keys;
         scram_from_salted(&keys, two->hash, buf_slice(&salted),
                           (slice){ (const char *)two->keys.salt, two->keys.salt_len },
                           two->keys.iterations);
         xstream_wait(&s->x);
-        a->op =
-            credentials_add_hash(&s->x.worker->auth, a->account, two->hash, &keys, hash_added, s);
+        a->op = credentials_add_hash(worker_auth(s->x.worker), a->account, two->hash, &keys,
+                                     hash_added, s);
         mem_wipe(&keys, sizeof keys);
     }
     mem_wipe(salted.ptr, salted.cap);
@@ -384,8 +385,9 @@ static bool token_due(const struct stream *s, enum sasl_mech *mech)
     *mech = two->req.wants_token ? two->req.token_mech
             : two->used != NULL  ? two->used->mech
                                  : SASL_MECH_COUNT;
-    return two->req.wants_token || (two->used != NULL && !two->req.invalidate &&
-                                    loop_wall_us(s->x.worker->loop) - two->used->created_us >= old);
+    return two->req.wants_token ||
+           (two->used != NULL && !two->req.invalidate &&
+            loop_wall_us(worker_loop(s->x.worker)) - two->used->created_us >= old);
 }
 
 static void ask_resume(struct stream *s);
@@ -432,13 +434,13 @@ static void c2s_sasl2_go_on(struct stream *s)
         rand_hex(secret, SECRET_BYTES);
         two->issued = l.issue = slice_dup(two->arena, slice_of(secret));
         two->expires_us = l.expires_us =
-            loop_wall_us(s->x.worker->loop) + (uint64_t)setting_int(&fast_lifetime) * 1000;
+            loop_wall_us(worker_loop(s->x.worker)) + (uint64_t)setting_int(&fast_lifetime) * 1000;
     }
-    if (device_kept(&l, loop_wall_us(s->x.worker->loop))) {
+    if (device_kept(&l, loop_wall_us(worker_loop(s->x.worker)))) {
         ask_resume(s);
         return;
     }
-    a->device_op = device_login(&s->x.worker->auth, &l, device_written, s);
+    a->device_op = device_login(worker_auth(s->x.worker), &l, device_written, s);
 }
 
 void sasl2_arrived(struct stream *s) { c2s_sasl2_go_on(s); }
@@ -471,7 +473,7 @@ static void succeed(struct stream *s, slice identity, slice more);
 /* XEP-0386 §4.2.1: the client's tag, and a part that makes it unique. */
 static void ask_bind(struct stream *s)
 {
-    struct arena *tmp = loop_scratch(s->x.worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(s->x.worker));
     struct sasl2 *two = s->auth->two;
     struct bind_request ask = { .bind2 = two->bind };
     char unique[17];
@@ -551,7 +553,8 @@ static void c2s_sasl2_resumed(struct stream *s, const struct down *d)
 /* Without a resource the login has failed: the client may try again on the stream. */
 static void c2s_sasl2_refused(struct stream *s, const struct down *d)
 {
-    const char *text = arena_printf(loop_scratch(s->x.worker->loop), "%.*s", SLICE_ARG(d->text));
+    const char *text =
+        arena_printf(loop_scratch(worker_loop(s->x.worker)), "%.*s", SLICE_ARG(d->text));
     xstream_go(&s->x);
     sasl_failed(s, SASL_TEMPORARY_AUTH_FAILURE, text);
 }
@@ -587,7 +590,7 @@ void sasl2_unit(struct stream *s, const struct elem *e)
     } else if (slice_is(e->name, "abort") && two != NULL) {
         sasl_failed(s, SASL_ABORTED, NULL);
     } else if (slice_is(e->name, "response") && exchange) {
-        sasl_message(s, elem_text(e, loop_scratch(s->x.worker->loop)));
+        sasl_message(s, elem_text(e, loop_scratch(worker_loop(s->x.worker))));
     } else if (slice_is(e->name, "next") && two != NULL && two->task == TASK_OFFERED) {
         begin_task(s, e);
     } else if (slice_is(e->name, "task-data") && two != NULL && two->task == TASK_BEGUN) {

@@ -20,8 +20,11 @@ struct log_area log_c2s = { .name = "c2s" };
 static_assert(sizeof(struct stream) <= 272, "idle sessions are many");
 static_assert(offsetof(struct stream, x) == 0, "owner of the connection");
 
-slice stream_domain(const struct stream *s) { return s->x.worker->node->domains[s->domain]; }
-struct c2s *stream_c2s(const struct stream *s) { return edge_own(s->x.worker->node, &c2s_edge); }
+slice stream_domain(const struct stream *s) { return worker_node(s->x.worker)->domains[s->domain]; }
+struct c2s *stream_c2s(const struct stream *s)
+{
+    return edge_own(worker_node(s->x.worker), &c2s_edge);
+}
 slice stream_address(const struct stream *s) { return slice_of(xstream_peer(&s->x)->peer_text); }
 
 slice stream_account(const struct stream *s)
@@ -143,9 +146,11 @@ void stream_sm_failed(struct stream *s, enum stanza_error e)
 
 bool stream_iq(struct stream *s, slice unit, struct stanza **out)
 {
-    struct stanza_source src = { .unit = unit, .work = s->x.worker->xml, .reader = &s->x.reader };
+    struct stanza_source src = { .unit = unit,
+                                 .work = worker_xml(s->x.worker),
+                                 .reader = &s->x.reader };
     struct stanza *st;
-    if (stanza_read(&st, &src, loop_scratch(s->x.worker->loop)) != OK)
+    if (stanza_read(&st, &src, loop_scratch(worker_loop(s->x.worker))) != OK)
         return false;
     if (st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET)) {
         *out = st;
@@ -184,18 +189,18 @@ static slice stream_key_of(const void *item)
     return (slice){ (const char *)&((const struct stream *)item)->x.id, sizeof(uint64_t) };
 }
 
-void c2s_worker_init(struct worker *w) { map_init(&w->streams, stream_key_of); }
+void c2s_worker_init(struct worker *w) { map_init(link_streams(w), stream_key_of); }
 
 static void stream_adopt(struct worker *w, struct stream *s)
 {
-    struct gate_worker *g = w->gate;
+    struct gate_worker *g = *worker_gate(w);
     xstream_adopt(&s->x, w, &g->streams);
-    map_put(&w->streams, s);
+    map_put(link_streams(w), s);
 }
 
 static void c2s_stream_leave(struct stream *s)
 {
-    map_del(&s->x.worker->streams, stream_key_of(s));
+    map_del(link_streams(s->x.worker), stream_key_of(s));
     xstream_leave(&s->x);
 }
 
@@ -203,7 +208,7 @@ struct stream *stream_make(struct worker *w, const struct xstream_way *way, enum
                            struct conn *c)
 {
     struct stream *s = mem_new(struct stream);
-    const struct c2s *c2s = edge_own(w->node, &c2s_edge);
+    const struct c2s *c2s = edge_own(worker_node(w), &c2s_edge);
     s->x.ops = c2s->ops;
     s->x.way = way;
     s->x.role = (uint8_t)role;
@@ -235,8 +240,8 @@ bool stream_migrate(struct stream *s)
 {
     struct worker *w = s->x.worker;
     uint32_t node;
-    unsigned home = node_home(w->node, s->auth->bare, &node);
-    if (node != w->node->id || home == w->index || !setting_bool(&c2s_migration) ||
+    unsigned home = node_home(worker_node(w), s->auth->bare, &node);
+    if (node != worker_node(w)->id || home == worker_index(w) || !setting_bool(&c2s_migration) ||
         s->x.conn == NULL)
         return false;
     s->x.among->moved = true;
@@ -251,5 +256,5 @@ void stream_arrive(struct worker *w, struct stream *s)
 {
     stream_adopt(w, s);
     xstream_timer(&s->x);
-    conn_attach(s->x.conn, w->loop);
+    conn_attach(s->x.conn, worker_loop(w));
 }

@@ -8,7 +8,7 @@
 #include "auth/throttle.h"
 #include "base/map.h"
 #include "gate/xstream.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/session.h"
 #include "io/peers.h"
 #include "xmpp/sasl2.h"

@@ -122,9 +122,10 @@ static void ws_fail(struct stream *s, enum ws_code code)
 /* <open/> or <close/> (RFC 7395 §3.3.2, §3.6). */
 static void framing_element(struct stream *s, slice text)
 {
-    struct arena *tmp = loop_scratch(s->x.worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(s->x.worker));
     struct elem e;
-    if (xml_read_element(s->x.worker->xml, text, (slice){ "", 0 }, &s->x.reader.limits) != OK ||
+    if (xml_read_element(worker_xml(s->x.worker), text, (slice){ "", 0 }, &s->x.reader.limits) !=
+            OK ||
         !elem_parse(&e, text, (slice){ "", 0 })) {
         xstream_fail(&s->x, XE_NOT_WELL_FORMED, SLICE("the message is not an element"));
     } else if (elem_is(&e, "close", NS_FRAMING)) {
@@ -206,7 +207,8 @@ static void ws_data(struct stream *s, const struct ws_frame *f, slice text, int3
             s->close_code = WS_TOO_BIG;
             xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("the message is too large"));
         } else if (f->fin) {
-            slice whole = slice_dup(loop_scratch(s->x.worker->loop), buf_slice(&s->ws->text));
+            slice whole =
+                slice_dup(loop_scratch(worker_loop(s->x.worker)), buf_slice(&s->ws->text));
             ws_drop(s);
             ws_message(s, whole, stanzas);
         }
@@ -217,7 +219,7 @@ static bool ws_frame(struct stream *s, const struct ws_frame *f, int32_t *stanza
 {
     struct xstreams *among = s->x.among;
     among->moved = false;
-    char *text = arena_alloc_raw(loop_scratch(s->x.worker->loop), f->masked.len + 1);
+    char *text = arena_alloc_raw(loop_scratch(worker_loop(s->x.worker)), f->masked.len + 1);
     ws_unmask(text, f);
     if (f->opcode >= WS_CLOSE)
         ws_control(s, f->opcode, (slice){ text, f->masked.len });
@@ -232,7 +234,7 @@ static size_t c2s_websocket_on_input(struct conn *c, slice data)
     size_t done = 0;
     int32_t stanzas = 0;
     bool here = true;
-    if (s->x.worker->pressure) {
+    if (worker_pressure(s->x.worker)) {
         xstream_hold(&s->x, CONN_HOLD_PRESSURE);
         return 0;
     }
@@ -324,7 +326,7 @@ static void c2s_websocket_upgrade(struct http_request *r, slice key)
 static void c2s_websocket_handshake(struct http_request *r)
 {
     slice key = http_header(r, "Sec-WebSocket-Key"), origin = http_header(r, "Origin");
-    const struct gate_worker *g = worker_here()->gate;
+    const struct gate_worker *g = *worker_gate(worker_here());
     if (!http_has_token(http_header(r, "Upgrade"), "websocket") ||
         !http_has_token(http_header(r, "Connection"), "upgrade"))
         c2s_websocket_refuse(r, 426, "This is for WebSocket clients.\n");

@@ -5,16 +5,17 @@
 #include "base/ensure.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/rand.h"
 #include "codec/xml_elem.h"
 #include "gate/component_rows.h"
 #include "gate/xstream.h"
+#include "home/host.h"
 #include "home/node.h"
-#include "im/host.h"
-#include "im/remote.h"
-#include "im/router.h"
+#include "home/remote.h"
+#include "home/router.h"
 #include "io/listen.h"
 #include "store/store.h"
 #include "xmpp/ns.h"
@@ -111,9 +112,9 @@ static void component_failed(struct xstream *x, enum stream_error e, slice text)
 
 static void component_joined(struct worker *w, uint64_t link, enum err e)
 {
-    struct component_gate *g = edge_own(w->node, &component_edge);
+    struct component_gate *g = edge_own(worker_node(w), &component_edge);
     struct component *c =
-        map_get(&g->worker[w->index].by_id, (slice){ (const char *)&link, sizeof link });
+        map_get(&g->worker[worker_index(w)].by_id, (slice){ (const char *)&link, sizeof link });
     if (c == NULL || c->x.state != STREAM_BINDING)
         return; /* it has disconnected meanwhile */
     if (e != OK) {
@@ -153,8 +154,8 @@ static bool is_right(struct component *c, bool known, const struct store_batch *
 {
     char expected[HEX_SHA1 + 1];
     struct throttle *t = c->gate->throttle;
-    uint64_t now = loop_now_us(c->x.worker->loop);
-    struct arena *tmp = loop_scratch(c->x.worker->loop);
+    uint64_t now = loop_now_us(worker_loop(c->x.worker));
+    struct arena *tmp = loop_scratch(worker_loop(c->x.worker));
     slice secret = SLICE("");
     known = known && unseal(&secret, store_text(b, 0, 0, 0),
                             component_context(component_domain(c), tmp), tmp);
@@ -190,9 +191,9 @@ static void secret_read(void *arg, enum store_result result, const struct store_
 
 static void read_component_secret(struct component *c)
 {
-    struct store_batch *b = store_read(c->x.worker->store, 0);
+    struct store_batch *b = store_read(worker_store(c->x.worker), 0);
     STORE_ADD(b, &component_secret, STORE_ANY_ROWS, SV_T(component_domain(c)));
-    c->op = store_submit(b, c->x.worker->loop, 0, secret_read, c);
+    c->op = store_submit(b, worker_loop(c->x.worker), 0, secret_read, c);
 }
 
 static void handshake_turn_came(struct timer *t, struct loop *loop)
@@ -204,7 +205,7 @@ static void handshake_turn_came(struct timer *t, struct loop *loop)
 /* A guess that is refused for now (auth/throttle.h) is answered like a wrong one. */
 static void check_handshake(struct component *c)
 {
-    struct loop *loop = c->x.worker->loop;
+    struct loop *loop = worker_loop(c->x.worker);
     throttle_try_init(&c->try, (const struct sockaddr *)(const void *)&conn_info(c->x.conn)->peer,
                       component_domain(c), NULL);
     if (throttle_take(c->gate->throttle, &c->try, loop_now_us(loop), &c->wait_ms) != OK) {
@@ -221,7 +222,7 @@ static void check_handshake(struct component *c)
 
 static void component_handshake(struct component *c, const struct elem *e)
 {
-    slice digest = elem_text(e, loop_scratch(c->x.worker->loop));
+    slice digest = elem_text(e, loop_scratch(worker_loop(c->x.worker)));
     if (digest.len == HEX_SHA1)
         memcpy(c->digest, digest.ptr, HEX_SHA1);
     xstream_now(&c->x, STREAM_GOT_HANDSHAKE);
@@ -240,11 +241,11 @@ static void component_element(struct xstream *x, const struct xstream_unit *u)
 static void component_header(struct xstream *x, slice unit)
 {
     struct component *c = component_of(x);
-    const struct node *node = x->worker->node;
+    const struct node *node = worker_node(x->worker);
     slice domain, to = xstream_attr(x, unit, SLICE("to"));
     if (!xstream_is_header(x, unit) || !slice_is(xml_stream_default_ns(&x->reader), NS_COMPONENT)) {
         xstream_fail(x, XE_INVALID_NAMESPACE, (slice){ 0 });
-    } else if (jid_prep_domain(to, loop_scratch(x->worker->loop), &domain) != OK ||
+    } else if (jid_prep_domain(to, loop_scratch(worker_loop(x->worker)), &domain) != OK ||
                domain.len > sizeof c->domain || node_serves(node, domain) ||
                host_find(node, domain, &(slice){ 0 }) != NULL) {
         xstream_fail(x, XE_HOST_UNKNOWN, SLICE("not a domain that a component may serve"));
@@ -262,9 +263,9 @@ static void component_stanza(struct xstream *x, slice unit)
 {
     struct component *c = component_of(x);
     struct worker *w = x->worker;
-    struct stanza_source src = { .unit = unit, .work = w->xml, .reader = &x->reader };
+    struct stanza_source src = { .unit = unit, .work = worker_xml(w), .reader = &x->reader };
     struct stanza *st;
-    enum err e = stanza_read(&st, &src, loop_scratch(w->loop));
+    enum err e = stanza_read(&st, &src, loop_scratch(worker_loop(w)));
     if (e != OK) {
         xstream_fail(&c->x, e == E_SYNTAX ? XE_INVALID_FROM : XE_UNSUPPORTED_STANZA_TYPE,
                      (slice){ 0 });
@@ -298,8 +299,8 @@ static void component_free(struct xstream *x)
     store_cancel(&c->op);
     timer_cancel(&c->turn);
     if (c->try.taken)
-        throttle_failed(c->gate->throttle, &c->try, loop_now_us(x->worker->loop));
-    map_del(&c->gate->worker[x->worker->index].by_id, component_id_of(c));
+        throttle_failed(c->gate->throttle, &c->try, loop_now_us(worker_loop(x->worker)));
+    map_del(&c->gate->worker[worker_index(x->worker)].by_id, component_id_of(c));
     xstream_fini(x);
     metric_add(&component_streams, -1);
     mem_free(&c);
@@ -320,7 +321,7 @@ static void component_accepted(struct loop *loop, int fd, const struct sockaddr 
 {
     struct component_listener *l = arg;
     struct worker *w = worker_here();
-    struct component_worker *cw = &l->gate->worker[w->index];
+    struct component_worker *cw = &l->gate->worker[worker_index(w)];
     struct conn *conn = conn_create(loop, fd, peer, l->flags, NULL, &l->gate->limits);
     if (conn == NULL)
         return;
@@ -345,11 +346,12 @@ static void component_accepted(struct loop *loop, int fd, const struct sockaddr 
 
 void component_send(struct worker *w, uint64_t link, struct stanza *st)
 {
-    struct component_gate *g = edge_own(w->node, &component_edge);
+    struct component_gate *g = edge_own(worker_node(w), &component_edge);
     struct component *c =
-        map_get(&g->worker[w->index].by_id, (slice){ (const char *)&link, sizeof link });
+        map_get(&g->worker[worker_index(w)].by_id, (slice){ (const char *)&link, sizeof link });
     if (c == NULL || c->x.state != STREAM_BOUND) {
-        remote_bounce(w, st);
+        route_error(w, st, SE_REMOTE_SERVER_TIMEOUT, SLICE("the connection to this domain broke"));
+        stanza_unref(&st);
         return;
     }
     xstream_tcp.stanza(&c->x, st, NULL);
@@ -361,7 +363,7 @@ void component_send(struct worker *w, uint64_t link, struct stanza *st)
 
 static void component_start(void *own, struct worker *w)
 {
-    struct component_worker *cw = &((struct component_gate *)own)->worker[w->index];
+    struct component_worker *cw = &((struct component_gate *)own)->worker[worker_index(w)];
     xstreams_init(&cw->streams);
     map_init(&cw->by_id, component_id_of);
 }
@@ -370,18 +372,18 @@ static void component_open(void *own, struct worker *w)
 {
     struct component_gate *g = own;
     for (size_t i = 0; i < g->count; i++)
-        if (listener_attach(g->listen[i].listener, w->loop, component_accepted, &g->listen[i]) !=
-            OK)
-            log_error(&log_component, LOG_EV("listen.failed"), LOG_I("worker", w->index),
+        if (listener_attach(g->listen[i].listener, worker_loop(w), component_accepted,
+                            &g->listen[i]) != OK)
+            log_error(&log_component, LOG_EV("listen.failed"), LOG_I("worker", worker_index(w)),
                       LOG_C("hint", "this worker cannot accept connections; restart the server"));
 }
 
 static void component_stop(void *own, struct worker *w)
 {
     struct component_gate *g = own;
-    struct component_worker *cw = &g->worker[w->index];
+    struct component_worker *cw = &g->worker[worker_index(w)];
     for (size_t i = 0; i < g->count; i++)
-        listener_detach(g->listen[i].listener, w->loop);
+        listener_detach(g->listen[i].listener, worker_loop(w));
     cw->streams.stopped = true;
     LIST_EACH (it, &cw->streams.all)
         xstream_fail(CONTAINER_OF(it, struct xstream, node), XE_SYSTEM_SHUTDOWN, (slice){ 0 });
@@ -390,12 +392,12 @@ static void component_stop(void *own, struct worker *w)
 static void component_relieve(void *own, struct worker *w)
 {
     struct component_gate *g = own;
-    xstreams_release(&g->worker[w->index].streams);
+    xstreams_release(&g->worker[worker_index(w)].streams);
 }
 
 static bool component_idle(void *own, struct worker *w)
 {
-    return ((struct component_gate *)own)->worker[w->index].streams.count == 0;
+    return ((struct component_gate *)own)->worker[worker_index(w)].streams.count == 0;
 }
 
 const struct edge component_edge = { .name = "component",
@@ -407,10 +409,10 @@ const struct edge component_edge = { .name = "component",
 
 void component_end(struct worker *w, slice domain)
 {
-    struct component_gate *g = edge_own(w->node, &component_edge);
+    struct component_gate *g = edge_own(worker_node(w), &component_edge);
     if (g == NULL)
         return;
-    LIST_EACH (it, &g->worker[w->index].streams.all) {
+    LIST_EACH (it, &g->worker[worker_index(w)].streams.all) {
         struct component *c = component_of(CONTAINER_OF(it, struct xstream, node));
         if (slice_eq(component_domain(c), domain))
             xstream_fail(&c->x, XE_NOT_AUTHORIZED, SLICE("this component was deleted"));

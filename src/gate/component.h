@@ -13,7 +13,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 #include "home/edge.h"
-#include "home/worker.h"
+#include "home/here.h"
 
 struct component_gate;
 struct stanza;

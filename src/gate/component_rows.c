@@ -4,11 +4,11 @@
 #include "base/command.h"
 #include "base/rand.h"
 #include "gate/component.h"
+#include "home/host.h"
 #include "home/question.h"
+#include "home/remote.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/host.h"
-#include "im/remote.h"
 
 enum { SECRET_MIN = 16, SECRET_MAX = 1000, SECRET_MADE = 24 /* random bytes */ };
 
@@ -65,7 +65,8 @@ static const struct store_schema schema = {
 static bool component_rows_domain_ok(struct command_call *call, slice domain)
 {
     const struct worker *w = call->worker;
-    if (!node_serves(w->node, domain) && host_find(w->node, domain, &(slice){ 0 }) == NULL)
+    if (!node_serves(worker_node(w), domain) &&
+        host_find(worker_node(w), domain, &(slice){ 0 }) == NULL)
         return true;
     command_fail(call, E_EXISTS, "%.*s is served by this server itself", SLICE_ARG(domain));
     return false;
@@ -168,9 +169,9 @@ static void make_secret(struct command_call *call, slice domain)
     struct making *m = arena_new(call->arena, struct making, 1);
     *m = (struct making){ .call = call, .domain = domain };
     rand_hex(m->secret, SECRET_MADE);
-    struct store_batch *b = store_write(w->store, 0);
+    struct store_batch *b = store_write(worker_store(w), 0);
     component_rows_add_put(b, call, domain, slice_of(m->secret));
-    store_submit(b, w->loop, 0, component_rows_made, m);
+    store_submit(b, worker_loop(w), 0, component_rows_made, m);
 }
 
 static void component_rows_run_add(struct command_call *call)
@@ -188,9 +189,9 @@ static void component_rows_run_add(struct command_call *call)
         make_secret(call, domain);
         return;
     }
-    struct store_batch *b = store_write(w->store, 0);
+    struct store_batch *b = store_write(worker_store(w), 0);
     component_rows_add_put(b, call, domain, secret);
-    store_submit(b, w->loop, 0, component_rows_added, call);
+    store_submit(b, worker_loop(w), 0, component_rows_added, call);
 }
 
 static void component_rows_run_del(struct command_call *call)
@@ -199,11 +200,11 @@ static void component_rows_run_del(struct command_call *call)
     slice domain = command_arg(call, "domain");
     if (!component_rows_domain_ok(call, domain))
         return;
-    struct store_batch *b = store_write(w->store, 0);
+    struct store_batch *b = store_write(worker_store(w), 0);
     struct deletion *d = arena_new(call->arena, struct deletion, 1);
     *d = (struct deletion){ call, domain };
     STORE_ADD(b, &component_delete, STORE_ANY_ROWS, SV_T(domain));
-    store_submit(b, w->loop, 0, component_rows_deleted, d);
+    store_submit(b, worker_loop(w), 0, component_rows_deleted, d);
 }
 
 struct links {
@@ -238,9 +239,9 @@ static void component_rows_listed(void *arg, enum store_result result, const str
 static void component_rows_run_list(struct command_call *call)
 {
     struct worker *w = call->worker;
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     store_add(b, &component_list, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, component_rows_listed, call);
+    store_submit(b, worker_loop(w), 0, component_rows_listed, call);
 }
 
 static struct command command_add = {

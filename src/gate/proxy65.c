@@ -2,6 +2,7 @@
 #include "base/hash.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/setting.h"
@@ -136,7 +137,7 @@ static void proxy65_stream_leave(struct side *s)
         log_info(&log_proxy65, LOG_EV("bytestream.ended"), LOG_C("hash", b->hash),
                  LOG_I("bytes", b->bytes));
     }
-    map_del(&s->proxy->streams[s->worker->index], slice_of(b->hash));
+    map_del(&s->proxy->streams[worker_index(s->worker)], slice_of(b->hash));
     mem_free(&b);
 }
 
@@ -177,7 +178,7 @@ static void proxy65_on_timer(struct timer *t, struct loop *loop)
 static void proxy65_refill(struct side *s)
 {
     int64_t rate = setting_int(&proxy65_rate);
-    uint64_t now_us = loop_now_us(s->worker->loop), passed_us = now_us - s->filled_us;
+    uint64_t now_us = loop_now_us(worker_loop(s->worker)), passed_us = now_us - s->filled_us;
     if (rate >= SETTING_NONE) {
         s->tokens = INT64_MAX;
         return;
@@ -209,7 +210,7 @@ static size_t relay(struct side *s, slice data)
     if (len > 0) {
         conn_write(other->conn, (slice){ data.ptr, len });
         s->tokens -= (int64_t)len;
-        s->active_us = loop_now_us(s->worker->loop);
+        s->active_us = loop_now_us(worker_loop(s->worker));
         s->stream->bytes += len;
         metric_add(&proxy65_bytes, (int64_t)len);
     }
@@ -217,7 +218,7 @@ static size_t relay(struct side *s, slice data)
         s->held = true;
         conn_hold(s->conn, CONN_HOLD_RATE);
         s->refill.fn = on_refill;
-        timer_set(s->worker->loop, &s->refill, RATE_MS);
+        timer_set(worker_loop(s->worker), &s->refill, RATE_MS);
     }
     return len;
 }
@@ -225,15 +226,15 @@ static size_t relay(struct side *s, slice data)
 static void activate_side(struct side *s)
 {
     s->state = ACTIVE;
-    s->active_us = s->filled_us = loop_now_us(s->worker->loop);
+    s->active_us = s->filled_us = loop_now_us(worker_loop(s->worker));
     s->tokens = setting_int(&proxy65_rate);
-    timer_set(s->worker->loop, &s->timer, (uint64_t)setting_int(&proxy65_idle_time));
+    timer_set(worker_loop(s->worker), &s->timer, (uint64_t)setting_int(&proxy65_idle_time));
     conn_release(s->conn, CONN_HOLD_STREAM);
 }
 
 static enum err activate(struct proxy65 *p, const struct worker *w, slice hash)
 {
-    struct bytestream *b = map_get(&p->streams[w->index], hash);
+    struct bytestream *b = map_get(&p->streams[worker_index(w)], hash);
     if (b == NULL)
         return E_NOTFOUND;
     if (b->active)
@@ -324,7 +325,7 @@ void proxy65_activate(struct worker *w, const char hash[PROXY65_HASH + 1], proxy
     }
     struct activation *a = mem_new(struct activation);
     *a = (struct activation){ .done = done, .arg = arg };
-    home_ask_at(w, 0, proxy65_worker_of(w->node, slice_of(hash)), &activate_message,
+    home_ask_at(w, 0, proxy65_worker_of(worker_node(w), slice_of(hash)), &activate_message,
                 &(struct activate){ slice_of(hash) },
                 &(struct asker){ activation_heard, activation_over, a });
 }
@@ -344,7 +345,7 @@ static slice proxy65_key_of(const void *item)
 /* At the worker of its hash. A third one is not let in (XEP-0065 §8.1). */
 static void side_join(struct side *s)
 {
-    struct map *streams = &s->proxy->streams[s->worker->index];
+    struct map *streams = &s->proxy->streams[worker_index(s->worker)];
     struct bytestream *b = map_get(streams, slice_of(s->hash));
     if (b != NULL && (b->active || (b->side[0] != NULL && b->side[1] != NULL))) {
         side_refuse(s, SOCKS5_NOT_ALLOWED);
@@ -360,13 +361,13 @@ static void side_join(struct side *s)
     s->state = WAITING;
     conn_hold(s->conn, CONN_HOLD_STREAM); /* §8.1: what it sends now is for later */
     side_reply(s, SOCKS5_OK);
-    timer_set(s->worker->loop, &s->timer, (uint64_t)setting_int(&proxy65_wait_time));
+    timer_set(worker_loop(s->worker), &s->timer, (uint64_t)setting_int(&proxy65_wait_time));
 }
 
 static void side_adopt(struct worker *w, struct side *s)
 {
     s->worker = w;
-    list_append(&s->proxy->sides[w->index], &s->node);
+    list_append(&s->proxy->sides[worker_index(w)], &s->node);
 }
 
 struct side_moved {
@@ -378,8 +379,8 @@ static void side_moved_run(struct worker *w, void *message, const struct message
     struct side *s = ((const struct side_moved *)message)->side;
     (void)from;
     side_adopt(w, s);
-    conn_attach(s->conn, w->loop);
-    if (s->proxy->stopped[w->index])
+    conn_attach(s->conn, worker_loop(w));
+    if (s->proxy->stopped[worker_index(w)])
         side_abort(s);
     else
         side_join(s);
@@ -400,8 +401,8 @@ const struct message_row *const proxy65_messages[] = { &activate_message, &activ
 static void side_move(struct side *s)
 {
     struct worker *w = s->worker;
-    unsigned home = proxy65_worker_of(w->node, slice_of(s->hash));
-    if (home == w->index) {
+    unsigned home = proxy65_worker_of(worker_node(w), slice_of(s->hash));
+    if (home == worker_index(w)) {
         side_join(s);
         return;
     }
@@ -499,7 +500,7 @@ static void proxy65_on_event(struct conn *conn, enum conn_event ev)
             conn_release(other->conn, CONN_HOLD_OUTPUT);
         break;
     case CONN_DRAINED:
-        s->active_us = loop_now_us(s->worker->loop);
+        s->active_us = loop_now_us(worker_loop(s->worker));
         if (s->last)
             side_finish(s);
         break;
@@ -555,16 +556,17 @@ static void proxy65_accepted(struct loop *loop, int fd, const struct sockaddr *p
 static void proxy65_start(void *own, struct worker *w)
 {
     struct proxy65 *p = own;
-    list_init(&p->sides[w->index]);
-    map_init(&p->streams[w->index], proxy65_key_of);
+    list_init(&p->sides[worker_index(w)]);
+    map_init(&p->streams[worker_index(w)], proxy65_key_of);
 }
 
 static void proxy65_open(void *own, struct worker *w)
 {
     struct proxy65 *p = own;
     for (size_t i = 0; i < p->count; i++)
-        if (listener_attach(p->listen[i].listener, w->loop, proxy65_accepted, &p->listen[i]) != OK)
-            log_error(&log_proxy65, LOG_EV("listen.failed"), LOG_I("worker", w->index),
+        if (listener_attach(p->listen[i].listener, worker_loop(w), proxy65_accepted,
+                            &p->listen[i]) != OK)
+            log_error(&log_proxy65, LOG_EV("listen.failed"), LOG_I("worker", worker_index(w)),
                       LOG_C("hint", "this worker cannot accept connections; restart the server"));
 }
 
@@ -572,9 +574,9 @@ static void proxy65_stop(void *own, struct worker *w)
 {
     struct proxy65 *p = own;
     for (size_t i = 0; i < p->count; i++)
-        listener_detach(p->listen[i].listener, w->loop);
-    p->stopped[w->index] = true;
-    LIST_EACH (it, &p->sides[w->index])
+        listener_detach(p->listen[i].listener, worker_loop(w));
+    p->stopped[worker_index(w)] = true;
+    LIST_EACH (it, &p->sides[worker_index(w)])
         side_abort(CONTAINER_OF(it, struct side, node));
 }
 

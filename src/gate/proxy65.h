@@ -17,7 +17,7 @@
 #pragma once
 #include "base/err.h"
 #include "home/edge.h"
-#include "home/worker.h"
+#include "home/here.h"
 
 struct proxy65;
 

@@ -3,9 +3,9 @@
 #include "base/hex.h"
 #include "codec/xml_elem.h"
 #include "gate/proxy65.h"
+#include "home/host.h"
 #include "home/node.h"
 #include "im/feature.h"
-#include "im/host.h"
 #include "im/iq.h"
 #include <openssl/evp.h>
 #include <openssl/sha.h>
@@ -104,7 +104,7 @@ struct log_area log_proxy65 = { .name = "proxy65" };
 static bool may_use(const struct iq *iq)
 {
     struct jid from = jid_split(stanza_from(iq->st));
-    return from.local.len > 0 && node_serves(iq->worker->node, from.domain);
+    return from.local.len > 0 && node_serves(worker_node(iq->worker), from.domain);
 }
 
 /* §5.4 */
@@ -118,7 +118,7 @@ static void address_get(struct iq *iq)
         iq_error(iq, SE_FORBIDDEN, SLICE("only users of this server may use the proxy"));
         return;
     }
-    host_find(iq->worker->node, domain, &parent);
+    host_find(worker_node(iq->worker), domain, &parent);
     buf_init(&out, ANSWER_BYTES_MAX);
     buf_lit(&out, "<query xmlns='" NS_BYTESTREAMS "'><streamhost jid='");
     xml_escape(&out, domain);

@@ -8,18 +8,18 @@ static bool web_crowded(void)
 {
     struct worker *w = worker_here();
     budget_grew(w, ANSWER_BYTES);
-    return w->over_budget;
+    return budget_is_over(w);
 }
 
 static void web_start(void *own, struct worker *w)
 {
     http_set_crowded(own, web_crowded);
-    http_worker_start(own, w->loop);
+    http_worker_start(own, worker_loop(w));
 }
 
-static void web_open(void *own, struct worker *w) { http_worker_accept(own, w->loop); }
-static void web_stop(void *own, struct worker *w) { http_worker_stop(own, w->loop); }
-static bool web_idle(void *own, struct worker *w) { return http_worker_idle(own, w->loop); }
+static void web_open(void *own, struct worker *w) { http_worker_accept(own, worker_loop(w)); }
+static void web_stop(void *own, struct worker *w) { http_worker_stop(own, worker_loop(w)); }
+static bool web_idle(void *own, struct worker *w) { return http_worker_idle(own, worker_loop(w)); }
 
 const struct edge web_edge = {
     .name = "http", .start = web_start, .open = web_open, .stop = web_stop, .idle = web_idle

@@ -47,23 +47,24 @@ void xstream_restart(struct xstream *x)
 
 slice xstream_attr(const struct xstream *x, slice unit, slice name)
 {
-    const struct xml_work *w = x->worker->xml;
+    const struct xml_work *w = worker_xml(x->worker);
     for (unsigned i = 0; i < w->root.attr_count; i++)
         if (slice_eq(xml_at(unit, w->attr[i].name), name))
-            return xml_unescape_attr(xml_at(unit, w->attr[i].value), loop_scratch(x->worker->loop));
+            return xml_unescape_attr(xml_at(unit, w->attr[i].value),
+                                     loop_scratch(worker_loop(x->worker)));
     return (slice){ 0 };
 }
 
 slice xstream_ns(const struct xstream *x, slice unit)
 {
-    const struct xml_root *root = &x->worker->xml->root;
+    const struct xml_root *root = &worker_xml(x->worker)->root;
     return xml_ns(&x->reader, unit, root->ns_stream, root->ns);
 }
 
 bool xstream_is_header(const struct xstream *x, slice unit)
 {
     return slice_is(xstream_ns(x, unit), NS_STREAM) &&
-           slice_is(xml_at(unit, x->worker->xml->root.name), "stream");
+           slice_is(xml_at(unit, worker_xml(x->worker)->root.name), "stream");
 }
 
 static void header_attr(struct buf *b, const char *name, slice value)
@@ -248,7 +249,7 @@ static void rate_spend(struct xstream *x, int32_t stanzas, size_t bytes)
         x->byte_tokens -= (int32_t)bytes;
     if (x->stanza_tokens > 0 && x->byte_tokens > 0)
         return;
-    uint64_t now = loop_now_us(x->worker->loop);
+    uint64_t now = loop_now_us(worker_loop(x->worker));
     if (now - x->filled_us >= 1000)
         rate_refill(x, now);
     if ((of_stanzas && x->stanza_tokens <= 0) || (of_bytes && x->byte_tokens <= 0))
@@ -259,14 +260,14 @@ void xstream_spend(struct xstream *x, int32_t stanzas, size_t bytes)
 {
     rate_spend(x, stanzas, bytes);
     budget_grew(x->worker, bytes);
-    if (x->worker->over_budget)
+    if (budget_is_over(x->worker))
         rate_hold(x);
 }
 
 /* The end of a pause; with a debt that is not paid, the next one begins. */
 static void rate_paused(struct xstream *x)
 {
-    rate_refill(x, loop_now_us(x->worker->loop));
+    rate_refill(x, loop_now_us(worker_loop(x->worker)));
     x->in_debt = x->in_debt && x->byte_tokens < 0 && rate_bytes(x) != SETTING_NONE;
     if (!x->in_debt)
         xstream_release(x, CONN_HOLD_RATE);
@@ -294,7 +295,7 @@ uint64_t xstream_last_us(const struct xstream *x)
 
 uint64_t xstream_left_ms(const struct xstream *x, uint64_t limit_ms)
 {
-    uint64_t now = loop_now_us(x->worker->loop), due_us = x->opened_us + limit_ms * 1000;
+    uint64_t now = loop_now_us(worker_loop(x->worker)), due_us = x->opened_us + limit_ms * 1000;
     return due_us > now ? (due_us - now) / 1000 : 0;
 }
 
@@ -305,7 +306,7 @@ void xstream_timer(struct xstream *x)
     if (ms == UINT64_MAX)
         timer_cancel(&x->timer);
     else
-        timer_set(x->worker->loop, &x->timer, ms);
+        timer_set(worker_loop(x->worker), &x->timer, ms);
 }
 
 static void xstream_on_timer(struct timer *t, struct loop *loop)
@@ -329,7 +330,7 @@ static slice declared_outside(const struct xstream *x)
 {
     struct buf b;
     slice ns, prefix;
-    unsigned used = x->worker->xml->root.stream_prefixes_used;
+    unsigned used = worker_xml(x->worker)->root.stream_prefixes_used;
     if (used == 0)
         return (slice){ 0 };
     buf_init(&b, 2 * XML_STREAM_NS_BYTES);
@@ -339,7 +340,7 @@ static slice declared_outside(const struct xstream *x)
         char quote = memchr(ns.ptr, '\'', ns.len) != NULL ? '"' : '\'';
         buf_printf(&b, " xmlns:%.*s=%c%.*s%c", SLICE_ARG(prefix), quote, SLICE_ARG(ns), quote);
     }
-    slice text = slice_dup(loop_scratch(x->worker->loop), buf_slice(&b));
+    slice text = slice_dup(loop_scratch(worker_loop(x->worker)), buf_slice(&b));
     buf_fini(&b);
     return text;
 }
@@ -365,7 +366,7 @@ static void element_in(struct xstream *x, slice text)
 size_t xstream_read(struct xstream *x, slice data, int32_t *stanzas)
 {
     size_t used = 0;
-    enum xml_unit u = xml_read(&x->reader, x->worker->xml, data, &used);
+    enum xml_unit u = xml_read(&x->reader, worker_xml(x->worker), data, &used);
     slice unit = { data.ptr, used };
     switch (u) {
     case XML_ERROR:
@@ -398,7 +399,7 @@ static size_t xstream_on_input(struct conn *c, slice data)
     struct xstreams *among = x->among;
     size_t done = 0;
     int32_t stanzas = 0;
-    if (x->worker->pressure) {
+    if (worker_pressure(x->worker)) {
         xstream_hold(x, CONN_HOLD_PRESSURE);
         return 0;
     }
@@ -485,7 +486,7 @@ void xstream_adopt(struct xstream *x, struct worker *w, struct xstreams *among)
 {
     x->worker = w;
     x->among = among;
-    x->id = ++w->next_id << 16 | w->index;
+    x->id = worker_next_id(w);
     list_append(&among->all, &x->node);
     among->count++;
 }
@@ -500,7 +501,7 @@ void xstream_leave(struct xstream *x)
 
 void xstream_init(struct xstream *x, struct worker *w, const struct xml_limits *limits)
 {
-    x->filled_us = x->opened_us = loop_now_us(w->loop);
+    x->filled_us = x->opened_us = loop_now_us(worker_loop(w));
     x->timer.fn = xstream_on_timer;
     xml_reader_init(&x->reader, limits);
     if (x->ops->rates == NULL)

@@ -5,6 +5,7 @@
 #include "base/setting.h"
 #include "gate/xstream.h"
 #include "home/worker.h"
+#include "im/core.h"
 #include "io/test_bed.h"
 #include "io/tls_client.h"
 #include "xmpp/ns.h"
@@ -20,6 +21,7 @@ struct end {
     int fd; /* the other side, if that is not a stream */
 };
 
+static struct core core = { .budget.step = UINT64_MAX };
 static struct worker worker, other_worker;
 static struct xstreams among, other_among;
 static struct end server, client;
@@ -652,9 +654,12 @@ static void it_may_go_to_another_worker(void **state)
 static int begin(void **state)
 {
     (void)state;
-    worker = (struct worker){ .loop = loop_create(0), .xml = xml_work_create(), .index = 1 };
-    other_worker = (struct worker){ .loop = loop_create(0), .xml = xml_work_create(), .index = 2 };
-    worker.budget.step = other_worker.budget.step = UINT64_MAX;
+    worker = (struct worker){
+        .loop = loop_create(0), .xml = xml_work_create(), .core = &core, .index = 1
+    };
+    other_worker = (struct worker){
+        .loop = loop_create(0), .xml = xml_work_create(), .core = &core, .index = 2
+    };
     xstreams_init(&among);
     xstreams_init(&other_among);
     return 0;

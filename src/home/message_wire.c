@@ -5,6 +5,7 @@
 #include "home/jids.h"
 #include "home/worker.h"
 #include "xmpp/jid.h"
+#include "xmpp/stanza.h"
 #include <endian.h>
 
 struct log_area log_frames = { .name = "frames", .level = LOG_INFO };

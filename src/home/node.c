@@ -9,6 +9,10 @@ static _Thread_local struct worker *here;
 struct worker *worker_here(void) { return here; }
 void worker_here_set(struct worker *w) { here = w; }
 
+const struct auth *worker_auth(const struct worker *w) { return &w->auth; }
+
+uint64_t worker_next_id(struct worker *w) { return ++w->next_id << 16 | w->index; }
+
 /* The same on every node of a cluster, so that all agree on the slot of a JID; it protects nothing.
  */
 static const struct hash_key slot_key = { 0x6d75737465722073ull, 0x6c6f747320763031ull };

@@ -12,6 +12,7 @@
 struct account;
 struct bus;
 struct frame;
+struct destinations;
 struct edge_made;
 struct gate_ops;
 struct mesh;
@@ -36,8 +37,9 @@ struct node {
     struct work_pool *work;
     struct throttle *throttle; /* of logins */
     const struct gate_ops *gate;
-    const struct edge_made *edges;   /* ended by { 0 }; NULL: none */
-    uint8_t slot_worker[NODE_SLOTS]; /* slot -> worker */
+    const struct destinations *destinations; /* home/router.h */
+    const struct edge_made *edges;           /* ended by { 0 }; NULL: none */
+    uint8_t slot_worker[NODE_SLOTS];         /* slot -> worker */
     uint64_t start_wall_us;
     bool pin_workers;
     /* archive ids (architecture §7): none is above what is reserved on disk, none below the floor,

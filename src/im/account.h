@@ -2,12 +2,13 @@
  * on demand and unloaded when idle, confined to its home worker. ABSENT: there is no such account,
  * or it is disabled. READY -> ABSENT when it is deleted or disabled. */
 #pragma once
+#include "archive/recent.h"
 #include "base/err.h"
 #include "base/list.h"
 #include "home/actor.h"
 #include "home/origin.h"
+#include "home/router.h"
 #include "im/mailbox.h"
-#include "im/router.h"
 #include "im/session.h"
 #include "store/store.h"
 
@@ -30,8 +31,7 @@ struct account {
     struct list sessions;  /* struct session, oldest first */
     uint64_t queue_bytes;  /* of all their queues */
     struct roster *roster; /* im/roster.h; NULL until READY */
-    struct recent *recent; /* recent messages (im/recent.h); NULL: none */
-    struct recent *sent;
+    struct recents recents;
     struct crossings *crossings; /* im/crossing.h; NULL: none */
     struct given *given;         /* im/given.h; NULL: none */
     struct mailbox mailbox;
@@ -47,6 +47,11 @@ void account_with(struct worker *w, slice bare, account_fn *fn, void *arg);
 void account_with_id(struct worker *w, slice bare, int64_t id, account_fn *fn, void *arg);
 struct account *account_find(const struct worker *w,
                              slice bare); /* READY only, else NULL; loads nothing */
+
+/* In any state; NULL: it is not in memory. */
+struct account *account_seek(const struct worker *w, slice bare);
+/* One that is not in memory: begins to load it. id_told: as authenticated; 0: it is looked up. */
+struct account *account_make(struct worker *w, slice bare, int64_t id_told);
 
 bool account_is_disabled(const struct worker *w, slice bare); /* as far as memory knows */
 
@@ -77,8 +82,6 @@ struct session *account_session(const struct account *a,
 unsigned account_available(const struct account *a); /* sessions with available presence */
 unsigned account_receivers(const struct account *a); /* of these: priority ≥ 0 */
 
-/* Disables the account: ends its sessions. It is ABSENT from then on, and keeps its data. */
-void account_disable(struct account *a, void (*done)(void *arg, enum err e), void *arg);
 /* Values of account.disabled: 2 is a disabled one that its deletion needs loaded. */
 enum account_disabled { ACCOUNT_ENABLED, ACCOUNT_DISABLED, ACCOUNT_LEAVING };
 
@@ -87,17 +90,6 @@ enum account_disabled { ACCOUNT_ENABLED, ACCOUNT_DISABLED, ACCOUNT_LEAVING };
 bool account_stays(const struct account *a);
 #define ACCOUNT_LEAVES SLICE("the account is being deleted or disabled")
 
-/* Deletes the account: lets every feature add its statements, calls done when they are committed,
- * and ends the sessions. Then every worker hears of it (feature.account_deleted). */
-void account_remove(struct account *a, void (*done)(void *arg, enum err e), void *arg);
-
-/* A stanza to the account, at its home. Takes over st. */
-enum routed account_receive(struct worker *w, struct stanza *st, struct origin origin,
-                            uint64_t sender_entry, int64_t sender_id);
-
 /* All accounts of a worker in memory, in any state: as map_next(). */
 struct account *accounts_next(const struct worker *w, uint32_t *i);
 uint32_t accounts_count(const struct worker *w);
-void accounts_start(struct worker *w);
-
-extern const struct message_row account_gone_message; /* feature.account_deleted, on each worker */

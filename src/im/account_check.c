@@ -1,6 +1,6 @@
 #include "im/account_check.h"
 #include "base/ensure.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/guest.h"
 #include "im/session_private.h"

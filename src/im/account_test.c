@@ -1,6 +1,9 @@
 /* Loading, and what a login that is older than the account gets. */
 #include "base/mem.h"
 #include "im/account.h"
+#include "im/account_actor.h"
+#include "im/account_life.h"
+#include "im/core.h"
 #include "im/test_node.h"
 
 #include <setjmp.h>
@@ -76,7 +79,7 @@ static bool is_answered(void *arg)
 
 static bool binds(const char *jid, int64_t id, int64_t generation)
 {
-    map_del(&t.w->streams, test_node_stream_key(&stream));
+    map_del(&core_of(t.w)->streams, test_node_stream_key(&stream));
     stream = (struct stream){ 0 };
     session_bind(t.w, &(struct bind_request){ .link = test_node_stream(&t, &stream),
                                               .bare = slice_of(jid),
@@ -99,7 +102,7 @@ static void test_an_old_password(void **state)
     assert_true(binds(jid, id, 0));
     int64_t generation = change_password(slice_of(jid));
     assert_int_equal(generation, 1);
-    assert_int_equal(users_password_changed(a, NULL, generation), 1);
+    assert_int_equal(account_password_changed(a, NULL, generation), 1);
     assert_false(binds(jid, id, 0));
     forget(a);
     assert_null(account_find(t.w, slice_of(jid)));
@@ -128,7 +131,7 @@ static void test_the_inbox_is_limited_in_bytes(void **state)
     (void)state;
     for (unsigned i = 0; i < 100; i++)
         tell(jid, LARGE);
-    struct account *a = account_of(actors_find(&t.w->accounts, slice_of(jid)));
+    struct account *a = account_of(actors_find(&core_of(t.w)->accounts, slice_of(jid)));
     assert_int_equal(a->state, ACTOR_LOADING);
     assert_true(a->actor.inbox_stanzas > 10 && a->actor.inbox_stanzas < 100);
     assert_true(a->actor.inbox_bytes > 4 << 20 && a->actor.inbox_bytes < MOST);
@@ -180,7 +183,7 @@ static void test_an_id_that_is_gone(void **state)
     assert_int_not_equal(a->id, id);
     int64_t now = a->id;
     forget(a);
-    map_del(&t.w->streams, test_node_stream_key(&stream));
+    map_del(&core_of(t.w)->streams, test_node_stream_key(&stream));
     stream = (struct stream){ 0 };
     session_bind(t.w, &(struct bind_request){ .link = test_node_stream(&t, &stream),
                                               .bare = SLICE("u3@localhost"),
@@ -236,7 +239,7 @@ static void disable(struct account *a)
 static void enable(struct account *a)
 {
     struct store_batch *b = store_write(t.store, credentials_lane(a->jid));
-    STORE_ADD(b, users_stmts[1], STORE_ANY_ROWS, SV_T(a->jid));
+    STORE_ADD(b, &account_put_disabled, 1, SV_I(a->id), SV_I(ACCOUNT_ENABLED));
     assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
     account_forget(t.w, a->jid);
 }

@@ -1,5 +1,5 @@
 /* What an account leaves behind when it is removed, while rows of the index are still late. */
-#include "im/archive.h"
+#include "archive/archive.h"
 #include "im/test_node.h"
 
 #include <setjmp.h>

@@ -4,13 +4,13 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "home/here.h"
 #include "home/message.h"
 #include "home/node.h"
-#include "home/worker.h"
+#include "home/router.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/presence.h"
-#include "im/router.h"
 #include "im/session_queue.h"
 #include "im/stage.h"
 
@@ -70,15 +70,15 @@ static slice crowd_key(const void *item) { return ((const struct crowd *)item)->
 
 static struct crowd *crowd_find(const struct worker *w, slice room)
 {
-    const struct crowds *c = w->state_of[worker_slot];
+    const struct crowds *c = *worker_state(w, worker_slot);
     return c == NULL ? NULL : map_get(&c->by_name, room);
 }
 
 static struct crowd *crowd_make(struct worker *w, slice room)
 {
-    struct crowds *c = w->state_of[worker_slot];
+    struct crowds *c = *worker_state(w, worker_slot);
     if (c == NULL) {
-        w->state_of[worker_slot] = c = mem_new(struct crowds);
+        *worker_state(w, worker_slot) = c = mem_new(struct crowds);
         map_init(&c->by_name, crowd_key);
     }
     struct crowd *crowd = mem_zalloc(sizeof *crowd + room.len);
@@ -141,7 +141,7 @@ static void member_put(struct member *m, const struct audience_member *from)
 static void member_free(struct worker *w, struct member *m)
 {
     struct crowd *crowd = m->crowd;
-    struct crowds *c = w->state_of[worker_slot];
+    struct crowds *c = *worker_state(w, worker_slot);
     struct list *rooms = m->session->state_of[session_slot];
     struct member *last = crowd->member[--crowd->count];
     crowd->member[m->index] = last;
@@ -296,7 +296,7 @@ static const struct message_row audience_message = {
 static void audience_say(struct worker *w, unsigned to, const struct word *word)
 {
     struct word copy;
-    if (to == w->index) {
+    if (to == worker_index(w)) {
         audience_hear(w, word);
         return;
     }
@@ -313,7 +313,7 @@ void audience_init(struct audience *a, struct worker *w, slice name)
 
 static void say_all(struct audience *a, const struct word *word)
 {
-    for (unsigned i = 0; a->count != NULL && i < a->worker->node->worker_count; i++)
+    for (unsigned i = 0; a->count != NULL && i < worker_node(a->worker)->worker_count; i++)
         if (a->count[i] > 0)
             audience_say(a->worker, i, word);
 }
@@ -323,8 +323,9 @@ static bool audience_worker_of(const struct worker *w, slice jid, unsigned *work
 {
     struct jid parts = jid_split(jid);
     uint32_t node;
-    *worker = node_home(w->node, jid_bare(&parts), &node);
-    return node == w->node->id && parts.resource.len > 0 && fan_is_local(w->node, jid_bare(&parts));
+    *worker = node_home(worker_node(w), jid_bare(&parts), &node);
+    return node == worker_node(w)->id && parts.resource.len > 0 &&
+           fan_is_local(worker_node(w), jid_bare(&parts));
 }
 
 bool audience_add(struct audience *a, const struct audience_member *m)
@@ -333,7 +334,7 @@ bool audience_add(struct audience *a, const struct audience_member *m)
     if (!audience_worker_of(a->worker, m->jid, &to))
         return false;
     if (a->count == NULL)
-        a->count = mem_zalloc(a->worker->node->worker_count * sizeof *a->count);
+        a->count = mem_zalloc(worker_node(a->worker)->worker_count * sizeof *a->count);
     a->count[to]++;
     audience_say(a->worker, to, &(struct word){ .op = OP_ADD, .room = a->name, .m = *m });
     return true;
@@ -378,7 +379,7 @@ void audience_tell(struct audience *a, slice jid, struct stanza *st)
 void audience_fini(struct audience *a)
 {
     /* when the node ends, the lists end with their workers */
-    if (!a->worker->stopping && worker_here() == a->worker)
+    if (!worker_stopping(a->worker) && worker_here() == a->worker)
         say_all(a, &(struct word){ .op = OP_CLEAR, .room = a->name });
     mem_free(&a->count);
 }
@@ -446,17 +447,17 @@ static bool is_sound(const struct stanza *st, const struct session *s, slice roo
 static void restore_one(struct session *s, slice room, slice blob, slice presence)
 {
     struct worker *w = s->account->worker;
-    struct arena *tmp = loop_scratch(w->loop);
+    struct arena *tmp = loop_scratch(worker_loop(w));
     struct word word = { .op = OP_BACK, .m = { .jid = session_jid(s), .blob = blob } };
     struct jid jid;
     uint32_t node;
     if (jid_parse(&jid, room, tmp) != OK || jid.resource.len > 0 || blob.len > AUDIENCE_BLOB_MAX)
         return;
-    unsigned home = node_home(w->node, jid.full, &node);
-    if (node != w->node->id)
+    unsigned home = node_home(worker_node(w), jid.full, &node);
+    if (node != worker_node(w)->id)
         return;
     word.room = jid.full;
-    if (presence.len > 0 && stanza_load(&word.m.presence, presence, w->xml, tmp) == OK &&
+    if (presence.len > 0 && stanza_load(&word.m.presence, presence, worker_xml(w), tmp) == OK &&
         !is_sound(word.m.presence, s, jid.full))
         stanza_unref(&word.m.presence);
     audience_say(w, home, &word);
@@ -479,11 +480,11 @@ static void audience_restore(struct session *s, slice bytes)
 
 static void audience_worker_ended(struct worker *w)
 {
-    struct crowds *c = w->state_of[worker_slot];
+    struct crowds *c = *worker_state(w, worker_slot);
     if (c != NULL)
         map_fini(&c->by_name); /* it is empty: the sessions are gone */
     mem_free(&c);
-    w->state_of[worker_slot] = NULL;
+    *worker_state(w, worker_slot) = NULL;
 }
 
 const struct feature audience_feature = {

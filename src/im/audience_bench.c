@@ -58,9 +58,8 @@ static double delivered_ns(struct audience *a, struct stanza *st)
 }
 
 static const struct feature *const features[] = {
-    &test_auth_feature, &account_feature, &session_feature,
-    &message_feature,   &roster_feature,  &presence_feature,
-    &audience_feature,  &users_feature,   NULL,
+    &test_auth_feature, &account_feature,  &session_feature,  &message_feature,
+    &roster_feature,    &presence_feature, &audience_feature, NULL,
 };
 
 int main(void)

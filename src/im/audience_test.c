@@ -9,8 +9,8 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "home/host.h"
 #include "im/audience.h"
-#include "im/host.h"
 #include "im/test_live.h"
 
 enum { WORKERS_MAX = 3, ROOMS_MAX = 64, OCCUPANTS_MAX = 64, MODERATOR = 1 };
@@ -161,8 +161,9 @@ static const struct feature room_feature = { .name = "room",
                                              .stage.takes = room_takes };
 
 static const struct feature *const features[] = {
-    &test_auth_feature, &account_feature, &session_feature,  &message_feature, &roster_feature,
-    &presence_feature,  &users_feature,   &audience_feature, &room_feature,    NULL,
+    &test_auth_feature, &account_feature, &session_feature,
+    &message_feature,   &roster_feature,  &presence_feature,
+    &audience_feature,  &room_feature,    NULL,
 };
 
 /* Start and end. */

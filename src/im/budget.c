@@ -7,6 +7,7 @@
 #include "home/message.h"
 #include "home/node.h"
 #include "im/account.h"
+#include "im/core.h"
 #include "im/directed.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
@@ -130,13 +131,13 @@ void budget_weigh(struct account *a)
             largest = bytes;
         }
     }
-    if (most == NULL || total <= a->worker->budget.share)
+    if (most == NULL || total <= core_of(a->worker)->budget.share)
         return;
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, struct session, node);
         total -= list_linked(&s->end_node) ? 0 : long_bytes(s);
     }
-    if (total <= a->worker->budget.share)
+    if (total <= core_of(a->worker)->budget.share)
         return;
     log_shed(most, largest, "node.memory-share");
     session_end_later(most, budget_end_of(most));
@@ -150,12 +151,12 @@ static _Atomic uint64_t round_at_us;
 static void shed(struct worker *w)
 {
     int64_t limit = setting_int(&node_memory), floor = atomic_load(&round_floor);
-    uint64_t *ids = arena_new(loop_scratch(w->loop), uint64_t, SHED_MAX);
+    uint64_t *ids = arena_new(loop_scratch(worker_loop(w)), uint64_t, SHED_MAX);
     struct session *s;
     unsigned count = 0;
-    if (limit == SETTING_NONE || w->stopping)
+    if (limit == SETTING_NONE || worker_stopping(w))
         return;
-    for (uint32_t i = 0; count < SHED_MAX && (s = map_next(&w->sessions, &i)) != NULL;)
+    for (uint32_t i = 0; count < SHED_MAX && (s = sessions_next(w, &i)) != NULL;)
         if (weight(s) >= (uint64_t)floor)
             ids[count++] = s->id;
     for (unsigned i = 0; i < count && used_now() > limit - limit / 16; i++) {
@@ -169,7 +170,7 @@ static void shed(struct worker *w)
 
 static void shed_deferred(struct loop_defer *d)
 {
-    shed(CONTAINER_OF(d, struct worker, budget.defer));
+    shed(CONTAINER_OF(d, struct core, budget.defer)->worker);
 }
 
 static void shed_run(struct worker *w, void *message, const struct message_from *from)
@@ -190,14 +191,14 @@ const struct message_row shed_message = {
 /* The alarm goes when a minute has passed without another round. */
 static void budget_look_again(struct timer *t, struct loop *loop)
 {
-    struct worker *w = CONTAINER_OF(t, struct worker, budget.timer);
+    struct worker *w = CONTAINER_OF(t, struct core, budget.timer)->worker;
     int64_t limit = setting_int(&node_memory);
     uint64_t quiet_us = loop_now_us(loop) - atomic_load(&round_at_us);
     if (limit != SETTING_NONE && (used_now() > limit || quiet_us < (uint64_t)ALARM_MS * 1000)) {
         timer_set(loop, t, ALARM_MS);
         return;
     }
-    w->over_budget = false;
+    core_of(w)->over_budget = false;
     alarm_clear(&node_memory_alarm);
 }
 
@@ -206,34 +207,34 @@ static void budget_tell(struct worker *w, int64_t used, int64_t limit)
     char text[96];
     int n = snprintf(text, sizeof text, "%lld bytes of %lld", (long long)used, (long long)limit);
     alarm_raise(&node_memory_alarm, (slice){ text, (size_t)n });
-    timer_set(w->loop, &w->budget.timer, ALARM_MS);
+    timer_set(worker_loop(w), &core_of(w)->budget.timer, ALARM_MS);
 }
 
 /* One worker begins a round; the others find that it has begun. */
 static void begin_round(struct worker *w, int64_t used, int64_t limit)
 {
-    uint64_t now = loop_now_us(w->loop), last = atomic_load(&round_at_us);
+    uint64_t now = loop_now_us(worker_loop(w)), last = atomic_load(&round_at_us);
     int64_t floor = atomic_load(&round_floor);
     if (last != 0 && now < last + ROUND_US)
         return;
     if (!atomic_compare_exchange_strong(&round_at_us, &last, now))
         return;
     bool fresh = last == 0 || now > last + QUIET_US;
-    w->over_budget = !fresh && floor <= FLOOR_MIN; /* all that could end has ended */
+    core_of(w)->over_budget = !fresh && floor <= FLOOR_MIN; /* all that could end has ended */
     floor = fresh ? limit / 64 : floor / 2;
     atomic_store(&round_floor, floor < FLOOR_MIN ? FLOOR_MIN : floor);
     budget_tell(w, used, limit);
-    for (unsigned i = 0; i < w->node->worker_count; i++)
-        if (i != w->index)
+    for (unsigned i = 0; i < worker_node(w)->worker_count; i++)
+        if (i != worker_index(w))
             home_send_to(w, 0, i, &shed_message, &(struct message_nothing){ 0 });
-    w->budget.defer.fn = shed_deferred;
-    loop_defer(w->loop, &w->budget.defer);
+    core_of(w)->budget.defer.fn = shed_deferred;
+    loop_defer(worker_loop(w), &core_of(w)->budget.defer);
 }
 
 /* For callers that read the settings only from time to time. */
 static void refresh(struct worker *w, int64_t limit, bool over)
 {
-    struct budget *b = &w->budget;
+    struct budget *b = &core_of(w)->budget;
     int64_t step = limit / STEPS, share = limit / setting_int(&node_memory_share);
     b->grown = 0;
     b->step = limit == SETTING_NONE     ? STEP_NONE
@@ -253,17 +254,19 @@ void budget_look(struct worker *w)
     if (over)
         begin_round(w, used, limit);
     else if (used <= limit - limit / 16)
-        w->over_budget = false;
+        core_of(w)->over_budget = false;
 }
+
+bool budget_is_over(const struct worker *w) { return core_of(w)->over_budget; }
 
 void budget_init(struct worker *w)
 {
-    w->budget.timer.fn = budget_look_again;
+    core_of(w)->budget.timer.fn = budget_look_again;
     refresh(w, setting_int(&node_memory), false);
 }
 
 void budget_fini(struct worker *w)
 {
-    timer_cancel(&w->budget.timer);
-    loop_defer_cancel(&w->budget.defer);
+    timer_cancel(&core_of(w)->budget.timer);
+    loop_defer_cancel(&core_of(w)->budget.defer);
 }

@@ -12,7 +12,7 @@
  * It is looked at when so much was read or delivered on a worker that it might matter: each 1,024th
  * part of it. Confined to the worker, but for budget_allows(). */
 #pragma once
-#include "home/worker.h"
+#include "im/core.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,12 +21,15 @@ struct account;
 void budget_init(struct worker *w); /* before its loop runs */
 void budget_fini(struct worker *w);
 
+/* Nothing is left to end: stanzas of clients are refused. */
+bool budget_is_over(const struct worker *w);
+
 void budget_look(struct worker *w);
 /* So many bytes were read or delivered. */
 static inline void budget_grew(struct worker *w, size_t bytes)
 {
-    w->budget.grown += bytes;
-    if (w->budget.grown >= w->budget.step)
+    core_of(w)->budget.grown += bytes;
+    if (core_of(w)->budget.grown >= core_of(w)->budget.step)
         budget_look(w);
 }
 /* The account may have become too heavy: its sessions are weighed, output included. */
@@ -34,7 +37,7 @@ void budget_weigh(struct account *a);
 /* The same without a look at output; for each stanza. */
 static inline void budget_queued(struct account *a, struct worker *w, uint64_t queue_bytes)
 {
-    if (queue_bytes > w->budget.share)
+    if (queue_bytes > core_of(w)->budget.share)
         budget_weigh(a);
 }
 

@@ -6,10 +6,10 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "codec/xml_elem.h"
+#include "home/ask.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
-#include "im/ask.h"
 #include "im/feature.h"
 #include "im/roster.h"
 #include "xmpp/caps_info.h"
@@ -74,9 +74,9 @@ static slice caps_key_text(const void *item) { return ((const struct caps *)item
 
 static struct caps_worker *of_worker(struct worker *w)
 {
-    struct caps_worker *cw = w->state_of[worker_slot];
+    struct caps_worker *cw = *worker_state(w, worker_slot);
     if (cw == NULL) {
-        cw = w->state_of[worker_slot] = mem_new(struct caps_worker);
+        cw = *worker_state(w, worker_slot) = mem_new(struct caps_worker);
         map_init(&cw->sets, caps_key_text);
         list_init(&cw->unused);
     }
@@ -276,7 +276,7 @@ static void alone(struct caps_use *u, const slice *nodes, unsigned count)
 static void caps_answered(struct worker *w, void *arg, const struct stanza *reply)
 {
     struct caps_use *u = arg;
-    struct arena *tmp = loop_scratch(w->loop);
+    struct arena *tmp = loop_scratch(worker_loop(w));
     struct caps *c = u->caps;
     struct elem query;
     const slice *nodes = NULL;
@@ -339,13 +339,13 @@ static void caps_ask(struct worker *w, struct caps_use *u)
  * that never answer must not hold up the others. */
 static void ask_next(struct worker *w, struct caps *c)
 {
-    if (c == NULL || c->known || w->stopping || (c->asks > 0 && timer_is_set(&c->timer)))
+    if (c == NULL || c->known || worker_stopping(w) || (c->asks > 0 && timer_is_set(&c->timer)))
         return;
     LIST_EACH (it, &c->waiting) {
         struct caps_use *u = CONTAINER_OF(it, struct caps_use, wait);
         if (u->asking)
             continue;
-        timer_set(w->loop, &c->timer, ASK_NEXT_MS);
+        timer_set(worker_loop(w), &c->timer, ASK_NEXT_MS);
         caps_ask(w, u);
         return;
     }
@@ -443,7 +443,7 @@ static void caps_take_key(struct caps_use *u, const struct caps_key *k, struct a
 
 static void caps_announce(struct session *s, const struct stanza *st)
 {
-    struct arena *tmp = loop_scratch(s->account->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(s->account->worker));
     struct caps_use *u = s->state_of[session_slot];
     struct caps_key k;
     if (caps_key_of(&k, st, tmp) && k.node.len <= KEY_BYTES_MAX * 2)
@@ -583,7 +583,7 @@ static struct caps_remote *remote_make(struct account *a, slice jid)
 /* Only of those who see the account's presence: they hear of its nodes. */
 static void remote_presence(struct account *a, const struct stanza *st)
 {
-    struct arena *tmp = loop_scratch(a->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(a->worker));
     struct caps_remotes *rs = a->state_of[account_slot];
     struct caps_remote *r = rs == NULL ? NULL : remote_find(rs, stanza_from(st));
     struct caps_key k;
@@ -632,14 +632,14 @@ static void caps_unload(struct account *a)
 
 static void caps_worker_ended(struct worker *w)
 {
-    struct caps_worker *cw = w->state_of[worker_slot];
+    struct caps_worker *cw = *worker_state(w, worker_slot);
     if (cw == NULL)
         return;
     while (!list_empty(&cw->unused))
         caps_free(cw, CONTAINER_OF(cw->unused.next, struct caps, unused));
     map_fini(&cw->sets);
     mem_free(&cw);
-    w->state_of[worker_slot] = NULL;
+    *worker_state(w, worker_slot) = NULL;
 }
 
 const struct feature caps_feature = {

@@ -1,7 +1,7 @@
 #include "im/copies.h"
-#include "home/worker.h"
+#include "archive/archive.h"
+#include "home/here.h"
 #include "im/account.h"
-#include "im/archive.h"
 #include "im/session_queue.h"
 
 enum { PART_ROWS = 16, PART_BYTES = 64 << 10 };
@@ -67,11 +67,11 @@ void copies_send(struct copies *c)
         session_wait(s, &c->producer);
         return;
     }
-    struct store_batch *b = store_read(a->worker->store, 0);
+    struct store_batch *b = store_read(worker_store(a->worker), 0);
     if (c->late)
         store_read_late(b, a->id);
     c->late = false;
     for (uint32_t i = c->sent; i < c->count && i < c->sent + PART_ROWS; i++)
         STORE_ADD(b, &archive_row, STORE_ANY_ROWS, SV_I(a->id), SV_I(c->ids[i]));
-    store_submit(b, a->worker->loop, 0, copies_part_read, c);
+    store_submit(b, worker_loop(a->worker), 0, copies_part_read, c);
 }

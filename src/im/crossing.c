@@ -1,7 +1,7 @@
 #include "im/crossing.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include <stdatomic.h>
 #include <string.h>
@@ -22,7 +22,7 @@ struct crossings {
 uint64_t crossing_number(const struct account *a)
 {
     static _Atomic uint64_t last;
-    uint64_t now = loop_wall_us(a->worker->loop), was = atomic_load(&last), next;
+    uint64_t now = loop_wall_us(worker_loop(a->worker)), was = atomic_load(&last), next;
     do
         next = now > was ? now : was + 1;
     while (!atomic_compare_exchange_weak(&last, &was, next));
@@ -68,7 +68,7 @@ static void crossing_make_room(struct account *a, uint64_t now)
 
 static struct crossing *entry(struct account *a, slice contact)
 {
-    uint64_t now = loop_now_us(a->worker->loop);
+    uint64_t now = loop_now_us(worker_loop(a->worker));
     struct crossing *x = crossing_find(a, contact);
     if (x == NULL) {
         if (a->crossings == NULL || a->crossings->len == a->crossings->cap)
@@ -101,7 +101,8 @@ uint64_t crossing_last_heard(const struct account *a, slice contact)
 bool crossing_is_stale(const struct account *a, slice contact, uint64_t heard)
 {
     const struct crossing *x = crossing_find(a, contact);
-    return x != NULL && heard < x->asked && loop_now_us(a->worker->loop) < x->asked_us + ASKED_US;
+    return x != NULL && heard < x->asked &&
+           loop_now_us(worker_loop(a->worker)) < x->asked_us + ASKED_US;
 }
 
 void crossing_free(struct account *a) { mem_free(&a->crossings); }

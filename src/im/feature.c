@@ -1,10 +1,10 @@
 #include "im/feature.h"
+#include "archive/words.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "home/host.h"
 #include "home/message.h"
-#include "im/archive_words.h"
 #include "im/feature_check.h"
-#include "im/host.h"
 #include "im/iq_rules.h"
 #include <assert.h>
 #include <stdio.h>
@@ -120,9 +120,15 @@ void features_set(const struct feature *const *list)
     messages_ready();
     iq_rules_set();
     stages_set();
-    hosts_set();
-    fans_set();
-    archive_words_set();
+    hosts_clear();
+    FEATURES_EACH (f, hosts)
+        hosts_add(f->hosts);
+    fans_clear();
+    FEATURES_EACH (f, fans)
+        fans_add(f->fans);
+    archive_words_set(NULL);
+    FEATURES_EACH (f, words)
+        archive_words_set(f->words);
     FEATURES_EACH (f, start)
         f->start();
     check_rows(list); /* start() may gather statements */

@@ -1,8 +1,8 @@
 /* feature: what one part of the server adds, as a struct of tables (architecture §2 idea 6).
  * app/features.c is the only list. Rows and events are gathered once, at start. */
 #pragma once
+#include "home/fan.h"
 #include "im/audience.h"
-#include "im/fan.h"
 #include "im/iq.h"
 #include "im/stage.h"
 #include "store/store.h"
@@ -78,12 +78,6 @@ enum {
     PART_ALL = 255
 };
 
-/* Who gets a fan whose tag begins with this character: im/fan.h. */
-struct fan_tag {
-    char first;
-    fan_fn *run;
-};
-
 /* Events at the home of an account. Any may be NULL. */
 struct account_events {
     unsigned *slot; /* gets the number of its place in struct account.state_of */
@@ -96,7 +90,7 @@ struct account_events {
     /* An account is made: adds statements to its transaction. They find its id in `account` by
      * `jid`, where it has its row already. */
     void (*creating)(struct store_batch *b, slice jid, const struct user_profile *p);
-    /* An account came to be; at its home, where it is not loaded yet. `p`: im/users.h. */
+    /* An account came to be; at its home, where it is not loaded yet. `p`: im/account_life.h. */
     void (*created)(struct worker *w, slice bare, const struct user_profile *p);
     /* A vCard (XEP-0054) of an account is stored by this batch: adds what is made of it, with the
      * same result if it is added again. */
@@ -200,7 +194,7 @@ struct feature {
     const char *const *disco_account; /* and of an account's bare JID */
     const char *stream_feature;       /* XML offered after authentication */
     const struct iq_rule *iq;
-    const struct host *hosts; /* services on domains of their own: im/host.h */
+    const struct host *hosts; /* services on domains of their own: home/host.h */
     const struct nonza *nonzas;
     const struct bind2_rule *bind2;
     const struct fan_tag *fans;
@@ -209,7 +203,7 @@ struct feature {
     const struct disco_form *form; /* one */
     const struct store_schema *schema;
     const struct message_row *const *messages; /* NULL-terminated: home/message.h */
-    const struct archive_words *words;         /* full text: im/archive_words.h; of one feature */
+    const struct archive_words *words;         /* full text: archive/words.h; of one feature */
     const struct preauth *preauth;             /* im/preauth.h; of one feature */
     const struct http_route *http;             /* see http/server.h */
     struct setting *const *settings;           /* NULL-terminated, like those below */

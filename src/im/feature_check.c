@@ -6,8 +6,8 @@
 #include "base/map.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "home/host.h"
 #include "im/feature.h"
-#include "im/host.h"
 #include <stdarg.h>
 #include <stdio.h>
 

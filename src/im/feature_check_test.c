@@ -11,8 +11,8 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "home/host.h"
 #include "im/feature.h"
-#include "im/host.h"
 #include "im/preauth.h"
 
 static void on_request(struct iq *iq) { (void)iq; }

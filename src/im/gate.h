@@ -4,6 +4,7 @@
  * only frames).
  */
 #pragma once
+#include "home/gate_ops.h"
 #include "im/session.h"
 #include "xmpp/stanza_error.h"
 
@@ -35,11 +36,4 @@ struct down {
     enum session_end end;
     uint64_t session;      /* id */
     struct session *local; /* NULL: its home is another worker */
-};
-
-struct gate_ops {
-    void (*down)(struct stream *s, const struct down *d);
-    size_t (*output)(const struct stream *s); /* bytes that wait for its client; may be NULL */
-    /* For a link of this worker (im/remote.h). Takes over st. NULL: there are no links. */
-    void (*remote)(struct worker *w, uint64_t link, struct stanza *st);
 };

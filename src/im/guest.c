@@ -3,10 +3,10 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "home/here.h"
+#include "home/host.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/feature.h"
-#include "im/host.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
@@ -121,7 +121,7 @@ static bool is_passing(const struct elem *payload)
 /* Whether an account, the server or one of its services answers, and no client. */
 static bool is_served(const struct account *a, const struct stanza *st)
 {
-    const struct node *n = a->worker->node;
+    const struct node *n = worker_node(a->worker);
     struct jid to = jid_split(stanza_to(st));
     if (slice_eq(stanza_to_bare(st), a->jid) && to.resource.len > 0)
         return false; /* another session of the same guest, or this one */

@@ -4,15 +4,16 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
-#include "home/worker.h"
+#include "home/ask.h"
+#include "home/here.h"
+#include "home/host.h"
+#include "home/router.h"
+#include "home/ticket.h"
 #include "im/account.h"
-#include "im/ask.h"
 #include "im/directed.h"
 #include "im/feature.h"
-#include "im/host.h"
 #include "im/iq_rules.h"
 #include "im/roster.h"
-#include "im/router.h"
 #include "im/session.h"
 #include "im/session_input.h"
 #include "im/session_queue.h"
@@ -176,7 +177,7 @@ enum routed server_receive(struct worker *w, struct stanza *st, struct origin or
                          .target = IQ_TO_SERVER,
                          .sender = sender,
                          .origin = origin,
-                         .tmp = loop_scratch(w->loop) };
+                         .tmp = loop_scratch(worker_loop(w)) };
         if (sender != NULL && st->from_len > st->from_bare_len)
             iq.session =
                 account_session(sender, slice_from(stanza_from(st), st->from_bare_len + 1u));
@@ -205,7 +206,7 @@ static enum routed to_service(struct worker *w, const struct host *h, struct sta
                      .host = h,
                      .sender = sender_account(w, st),
                      .origin = origin,
-                     .tmp = loop_scratch(w->loop) };
+                     .tmp = loop_scratch(worker_loop(w)) };
     return iq_serve(&iq);
 }
 
@@ -269,7 +270,7 @@ enum routed iq_to_account(struct account *a, struct stanza *st, struct origin or
                      .target = self ? IQ_TO_SELF : IQ_TO_ACCOUNT,
                      .account = known ? a : NULL,
                      .origin = origin,
-                     .tmp = loop_scratch(w->loop),
+                     .tmp = loop_scratch(worker_loop(w)),
                      .sender = self ? a : sender_account(w, st) };
     if (self && st->from_len > st->from_bare_len)
         iq.session = account_session(a, slice_from(stanza_from(st), st->from_bare_len + 1u));
@@ -285,4 +286,24 @@ enum routed iq_from_session(struct session *s, struct stanza *st, struct origin 
         return ROUTED;
     }
     return route(w, st, origin, 0, 0);
+}
+
+enum routed host_receive(struct worker *w, const struct host *h, struct stanza *st,
+                         struct origin origin)
+{
+    bool domain = memchr(st->to, '@', st->to_bare_len) == NULL && stanza_to_is_bare(st);
+    if (domain && (st->kind == STANZA_IQ && iq_is_request(st)))
+        return iq_to_host(w, h, st, origin);
+    if (st->kind == STANZA_PRESENCE && st->type == TYPE_SUBSCRIBE) {
+        route_error(w, st, SE_SERVICE_UNAVAILABLE, SLICE("services and rooms have no presence"));
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    if (h->receive != NULL)
+        return h->receive(w, h, st, origin);
+    if ((st->kind == STANZA_IQ && iq_is_request(st)) ||
+        (st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY))))
+        route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+    stanza_unref(&st);
+    return ROUTED;
 }

@@ -6,7 +6,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "home/origin.h"
-#include "im/router.h"
+#include "home/router.h"
 #include "xmpp/stanza.h"
 
 struct account;
@@ -19,7 +19,7 @@ enum iq_target {
     IQ_TO_SERVER = 1,  /* a domain of ours */
     IQ_TO_SELF = 2,    /* the sender's own bare JID, or no `to` */
     IQ_TO_ACCOUNT = 4, /* another account's bare JID */
-    IQ_TO_HOST = 8,    /* the domain of a service: im/host.h */
+    IQ_TO_HOST = 8,    /* the domain of a service: home/host.h */
     IQ_TO_ROOM = 16    /* a bare JID below such a domain */
 };
 
@@ -63,12 +63,16 @@ struct iq *iq_hold(struct iq *iq);
 
 extern struct setting presence_stranger_requests;
 
-/* An IQ on its way (im/router.h): from a session; to an account; to a service, or to a room of one.
- * Each takes over st. */
+/* An IQ on its way (home/router.h): from a session; to an account; to a service, or to a room of
+ * one. Each takes over st. */
 enum routed iq_from_session(struct session *s, struct stanza *st, struct origin origin);
 enum routed iq_to_account(struct account *a, struct stanza *st, struct origin origin);
 enum routed iq_to_host(struct worker *w, const struct host *h, struct stanza *st,
                        struct origin origin);
+/* A stanza to a service, at the home of the address: requests to its domain go to iq_to_host(), all
+ * else to host->receive. */
+enum routed host_receive(struct worker *w, const struct host *h, struct stanza *st,
+                         struct origin origin);
 /* A request to a bare JID below the domain of a service: rules with IQ_TO_ROOM. */
 enum routed iq_to_room(struct worker *w, const struct host *h, struct stanza *st,
                        struct origin origin);

@@ -1,12 +1,18 @@
 #include "im/link.h"
 #include "base/arena.h"
+#include "home/here.h"
 #include "home/message.h"
 #include "home/node.h"
-#include "home/worker.h"
+#include "im/core.h"
 #include "xmpp/sasl2.h"
 
 /* Both have the number of their worker in the low bits. */
-static bool id_is_of(uint64_t id, const struct worker *w) { return (id & 0xffff) == w->index; }
+static bool id_is_of(uint64_t id, const struct worker *w)
+{
+    return (id & 0xffff) == worker_index(w);
+}
+
+struct map *link_streams(const struct worker *w) { return &core_of(w)->streams; }
 
 /* A bind request, to the home of the account. */
 
@@ -41,15 +47,16 @@ static bool bind_is_sound(struct worker *w, const void *message, const struct me
     struct jid jid;
     (void)from;
     if (req->link.node == 0 ||
-        (req->link.node == w->node->id && (req->link.id & 0xffff) >= w->node->worker_count) ||
+        (req->link.node == worker_node(w)->id &&
+         (req->link.id & 0xffff) >= worker_node(w)->worker_count) ||
         (bind->device.len != 0 && bind->device.len != sizeof req->device))
         return false;
     if (req->resume || req->resource.len == 0)
         return true;
-    slice full = slice_of(arena_printf(loop_scratch(w->loop), "%.*s/%.*s", SLICE_ARG(req->bare),
-                                       SLICE_ARG(req->resource)));
+    slice full = slice_of(arena_printf(loop_scratch(worker_loop(w)), "%.*s/%.*s",
+                                       SLICE_ARG(req->bare), SLICE_ARG(req->resource)));
     return full.len == req->bare.len + 1 + req->resource.len &&
-           jid_parse(&jid, full, loop_scratch(w->loop)) == OK && slice_eq(jid.full, full);
+           jid_parse(&jid, full, loop_scratch(worker_loop(w))) == OK && slice_eq(jid.full, full);
 }
 
 enum { PEER_MAX = 63 };
@@ -173,22 +180,22 @@ static void down_give(struct worker *w, struct stream *stream, const struct down
     struct stanza_note note = { sent->archive_id, sent->delay_us, sent->by, sent->to };
     if (note.to.len == 0)
         note.to.ptr = NULL;
-    w->node->gate->down(stream, &(struct down){ .kind = sent->kind,
-                                                .num = sent->num,
-                                                .st = sent->st,
-                                                .note = sent->noted ? &note : NULL,
-                                                .text = sent->text,
-                                                .more = sent->more,
-                                                .error = sent->error,
-                                                .end = sent->end,
-                                                .session = sent->session });
+    worker_node(w)->gate->down(stream, &(struct down){ .kind = sent->kind,
+                                                       .num = sent->num,
+                                                       .st = sent->st,
+                                                       .note = sent->noted ? &note : NULL,
+                                                       .text = sent->text,
+                                                       .more = sent->more,
+                                                       .error = sent->error,
+                                                       .end = sent->end,
+                                                       .session = sent->session });
 }
 
 static void down_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct down_sent *sent = message;
     struct stream *stream =
-        map_get(&w->streams, (slice){ (const char *)&sent->stream, sizeof sent->stream });
+        map_get(&core_of(w)->streams, (slice){ (const char *)&sent->stream, sizeof sent->stream });
     if (stream != NULL)
         down_give(w, stream, sent);
     else if (sent->kind == DOWN_BOUND || sent->kind == DOWN_RESUMED)

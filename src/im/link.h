@@ -3,7 +3,11 @@
 #pragma once
 #include "im/gate.h"
 
+struct map;
 struct message_row;
+
+/* Of the gate: its streams on this worker, by id. */
+struct map *link_streams(const struct worker *w);
 
 /* `stream` is an id; `node` and `session` say where the home is. Takes over up->st. */
 void link_send_up(struct worker *w, uint64_t stream, uint32_t node, uint64_t session,

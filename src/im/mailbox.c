@@ -1,13 +1,13 @@
 #include "im/mailbox.h"
+#include "archive/ids.h"
+#include "archive/size.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
-#include "im/archive_ids.h"
-#include "im/archive_size.h"
 #include "im/message.h"
 #include "im/roster.h"
 #include "im/session_private.h"
@@ -175,7 +175,7 @@ static void write_again(struct account *a)
     m->hidden = true; /* perhaps: it looks from the begin then */
     m->timer.fn = cursor_due;
     if (!timer_is_set(&m->timer))
-        timer_set(a->worker->loop, &m->timer, CURSOR_MS);
+        timer_set(worker_loop(a->worker), &m->timer, CURSOR_MS);
 }
 
 static void cursor_written(void *arg, enum store_result result, const struct store_batch *b)
@@ -187,7 +187,7 @@ static void cursor_written(void *arg, enum store_result result, const struct sto
     if (result != STORE_OK)
         write_again(a);
     if (m->dirty && !timer_is_set(&m->timer))
-        timer_set(a->worker->loop, &m->timer, CURSOR_MS);
+        timer_set(worker_loop(a->worker), &m->timer, CURSOR_MS);
     account_unpin(a);
 }
 
@@ -211,11 +211,11 @@ static void mailbox_written(void *arg, enum store_result result, const struct st
 void mailbox_write(struct account *a, void (*done)(void *arg, enum err e), void *arg)
 {
     struct mailbox_write *w = mem_alloc(sizeof *w);
-    struct store_batch *b = store_write(a->worker->store, account_lane(a));
+    struct store_batch *b = store_write(worker_store(a->worker), account_lane(a));
     *w = (struct mailbox_write){ a, done, arg };
     mailbox_save(a, b);
     account_pin(a);
-    store_submit(b, a->worker->loop, 0, mailbox_written, w);
+    store_submit(b, worker_loop(a->worker), 0, mailbox_written, w);
 }
 
 void mailbox_save(struct account *a, struct store_batch *b)
@@ -239,7 +239,7 @@ static void cursor_due(struct timer *t, struct loop *loop)
     struct account *a = CONTAINER_OF(t, struct account, mailbox.timer);
     if (a->mailbox.writing || mailbox_clean(a))
         return;
-    struct store_batch *b = store_write(a->worker->store, account_lane(a));
+    struct store_batch *b = store_write(worker_store(a->worker), account_lane(a));
     mailbox_save(a, b);
     a->mailbox.writing = true;
     account_pin(a);
@@ -298,7 +298,7 @@ void mailbox_settle(struct account *a, uint64_t id)
     }
     if (!m->writing && !timer_is_set(&m->timer)) {
         m->timer.fn = cursor_due;
-        timer_set(a->worker->loop, &m->timer, CURSOR_MS);
+        timer_set(worker_loop(a->worker), &m->timer, CURSOR_MS);
     }
 }
 

@@ -1,4 +1,4 @@
-#include "im/archive_size.h"
+#include "archive/size.h"
 #include "im/test_node.h"
 
 #include <setjmp.h>

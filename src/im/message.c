@@ -1,20 +1,22 @@
 #include "im/message.h"
+#include "archive/archive.h"
+#include "archive/recent.h"
+#include "archive/sent.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
+#include "home/router.h"
+#include "home/ticket.h"
 #include "im/account.h"
-#include "im/archive.h"
 #include "im/given.h"
 #include "im/guest.h"
 #include "im/offline.h"
-#include "im/recent.h"
 #include "im/roster.h"
-#include "im/router.h"
 #include "im/rows.h"
 #include "im/session_input.h"
 #include "im/session_queue.h"
@@ -104,30 +106,6 @@ static void im_message_trace(const char *event, const struct stanza *st, const c
               LOG_S("id", stanza_id(st)), LOG_C("why", why), LOG_I("sessions", sessions));
 }
 
-/* What is worth keeping: RFC 6121 §8.5.2 by type, XEP-0160 §3 (no chat states alone), XEP-0334
- * hints. Of muc#user that is an invitation or a decline; an empty one marks every private message
- * of a room. */
-bool message_storable(const struct stanza *st)
-{
-    struct elem x, any;
-    const uint64_t content = KNOWN(BODY) | KNOWN(STORE) | KNOWN(RECEIPT) | KNOWN(MARKER) |
-                             KNOWN(ENCRYPTED) | KNOWN(OOB) | KNOWN(DATA_FORM) | KNOWN(SUBJECT) |
-                             KNOWN(PAYLOAD) | KNOWN(MUC);
-    bool invites = stanza_child(st, KNOWN_MUC_USER, &x) && elem_first(&x, &any);
-    return st->kind == STANZA_MESSAGE && (st->type == TYPE_CHAT || st->type == TYPE_NORMAL) &&
-           (invites || stanza_has(st, content)) &&
-           !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE) | KNOWN(ARCHIVED));
-}
-
-bool message_notifies(const struct stanza *st)
-{
-    struct elem e;
-    return st->type != TYPE_ERROR && st->type != TYPE_HEADLINE &&
-           (st->type != TYPE_GROUPCHAT || stanza_to_is_bare(st)) &&
-           (stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)) ||
-            stanza_find(st, "propose", NS_JINGLE_MESSAGE, &e));
-}
-
 /* A retraction (XEP-0424) and reactions (XEP-0444) say something of an earlier message. What body
  * they have is for clients that do not know them (XEP-0428). */
 static bool is_about_another(const struct stanza *st)
@@ -169,7 +147,8 @@ static void pending_end(struct pending *p, enum err e)
 {
     if (e != OK) {
         mailbox_settle(p->account, p->archive_id); /* there is nothing to deliver later */
-        recent_drop(p->account, p->origin_hash);   /* or its repeat would be taken for a copy */
+        recent_drop(&p->account->recents,
+                    p->origin_hash); /* or its repeat would be taken for a copy */
     }
     stanza_unref(&p->st);
     storing_end(p->account);
@@ -197,10 +176,10 @@ static void im_message_outcome(void *arg, enum store_result result, const struct
 static void ask_outcome(struct pending *p)
 {
     struct account *a = p->account;
-    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
     store_read_late(b, a->id);
     STORE_ADD(b, &archive_has, STORE_ANY_ROWS, SV_I(a->id), SV_I(p->archive_id));
-    store_submit(b, a->worker->loop, OUTCOME_MS, im_message_outcome, p);
+    store_submit(b, worker_loop(a->worker), OUTCOME_MS, im_message_outcome, p);
 }
 
 static void im_message_stored(void *arg, enum store_result result, const struct store_batch *b)
@@ -221,43 +200,6 @@ static void im_message_stored(void *arg, enum store_result result, const struct 
         ask_outcome(p);
     else
         pending_end(p, err_of_store(result));
-}
-
-/* The sender's own copy. If it cannot be stored, the message is sent anyway and the sender is not
- * told. */
-struct sent {
-    struct worker *worker;
-    struct origin origin;
-};
-
-static void sent_stored(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct sent *s = arg;
-    (void)b;
-    (void)result;
-    if (s->origin.session != 0)
-        ticket_done(s->worker, s->origin);
-    mem_free(&s);
-}
-
-void message_keep_sent(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
-                       int64_t sender_id)
-{
-    struct sent *s = mem_alloc(sizeof *s);
-    struct buf text;
-
-    *s = (struct sent){ w, origin };
-    buf_init(&text, 64u << 20);
-    stanza_store(&text, st);
-    struct store_batch *b = store_write(w->store, (uint64_t)sender_id);
-    archive_add(b, &(struct archive_message){ .at_us = loop_wall_us(w->loop),
-                                              .sender = sender_id,
-                                              .sender_entry = entry,
-                                              .origin = recent_origin(st, loop_scratch(w->loop)),
-                                              .remote = stanza_to_bare(st),
-                                              .stanza = buf_slice(&text) });
-    buf_fini(&text);
-    store_submit(b, w->loop, 0, sent_stored, s);
 }
 
 struct incoming {
@@ -286,9 +228,9 @@ static struct pending *store_message(struct account *a, const struct incoming *i
     buf_init(&text, 64u << 20);
     stanza_store(&text, in->st);
     mailbox_weigh(a, in->archive_id, text.len);
-    struct store_batch *b = store_write(w->store, account_lane(a));
+    struct store_batch *b = store_write(worker_store(w), account_lane(a));
     archive_add(b, &(struct archive_message){
-                       .at_us = loop_wall_us(w->loop),
+                       .at_us = loop_wall_us(worker_loop(w)),
                        .sender = in->sender_id,
                        .rcpt = a->id,
                        .sender_entry = in->sender_entry,
@@ -300,7 +242,7 @@ static struct pending *store_message(struct account *a, const struct incoming *i
     buf_fini(&text);
     storing(a);
     metric_add(&messages_stored, 1);
-    store_submit(b, w->loop, 0, im_message_stored, p);
+    store_submit(b, worker_loop(w), 0, im_message_stored, p);
     return p;
 }
 
@@ -325,7 +267,8 @@ static void repeat_done(void *arg, enum store_result result, const struct store_
 {
     struct repeat *r = arg;
     struct worker *w = r->account->worker;
-    bool known = recent_find(r->account, r->origin_hash, loop_wall_us(w->loop)) == r->first;
+    bool known =
+        recent_find(&r->account->recents, r->origin_hash, loop_wall_us(worker_loop(w))) == r->first;
     if (result != STORE_OK || !known || !im_message_arrived(r->account, r->first, b))
         route_error(w, r->st, SE_RESOURCE_CONSTRAINT, SLICE("the message could not be stored"));
     if (r->origin.session != 0)
@@ -344,11 +287,11 @@ static enum routed repeated(struct account *a, struct incoming *in, uint64_t fir
     }
     struct repeat *r = mem_alloc(sizeof *r);
     *r = (struct repeat){ a, in->st, in->origin, in->origin_hash, first };
-    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
     store_read_late(b, a->id);
     STORE_ADD(b, &archive_has, STORE_ANY_ROWS, SV_I(a->id), SV_I(first));
     storing(a);
-    store_submit(b, a->worker->loop, 0, repeat_done, r);
+    store_submit(b, worker_loop(a->worker), 0, repeat_done, r);
     if (kept(a, in->st, in->origin, PASSAGE_RECEIVED))
         r->origin = ORIGIN_NONE;
     return ROUTE_PENDING;
@@ -360,7 +303,7 @@ static enum routed not_accepted(struct account *a, struct incoming *in)
 {
     bool keep = in->sender_entry != 0;
     if (keep)
-        message_keep_sent(a->worker, in->st, in->origin, in->sender_entry, in->sender_id);
+        archive_keep_sent(a->worker, in->st, in->origin, in->sender_entry, in->sender_id);
     stanza_unref(&in->st);
     return keep && in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
@@ -418,7 +361,7 @@ static bool learns(const struct account *a, const struct incoming *in)
     slice local, domain;
     if (setting_bool(&mailbox_tell_strangers) || st->type == TYPE_GROUPCHAT ||
         !slice_cut(stanza_from_bare(st), '@', &local, &domain) ||
-        !node_serves(a->worker->node, domain))
+        !node_serves(worker_node(a->worker), domain))
         return true;
     if (!account_stays(a) || in->nobody)
         return false;
@@ -471,12 +414,13 @@ static enum routed accept_message(struct account *a, struct session *match, stru
     if (mailbox_full(a) || (stranger && mailbox_full_of_strangers(a)))
         return refuse_known(a, in, SE_RESOURCE_CONSTRAINT,
                             SLICE("too many messages wait for this account"));
-    uint64_t first = recent_find(a, in->origin_hash, loop_wall_us(a->worker->loop));
+    uint64_t first =
+        recent_find(&a->recents, in->origin_hash, loop_wall_us(worker_loop(a->worker)));
     if (first != 0)
         return repeated(a, in, first);
     in->archive_id = mailbox_mint(a);
     if (in->origin_hash != 0)
-        recent_put(a, in->origin_hash, in->archive_id);
+        recent_put(&a->recents, in->origin_hash, in->archive_id);
     mailbox_open(a, in->archive_id, ready ? ENTRY_TAKEN : ENTRY_OPEN);
     if (!stage_archive(a, st, stanza_from(st)))
         mailbox_hide(a, in->archive_id);
@@ -512,7 +456,7 @@ static enum delivery_have what_there_is(const struct account *a, bool nobody,
 static bool im_message_forged(enum known_child known, const struct elem *e, void *arg)
 {
     const struct account *a = arg;
-    struct arena *tmp = loop_scratch(a->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(a->worker));
     switch (known) {
     case KNOWN_STANZA_ID:
         return slice_eq(elem_attr(e, "by", tmp), a->jid);
@@ -546,13 +490,13 @@ static struct session *matching(const struct account *a, const struct stanza *st
 enum routed message_to_account(struct account *a, struct stanza *st, struct origin origin,
                                uint64_t sender_entry, int64_t sender_id)
 {
-    struct arena *tmp = loop_scratch(a->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(a->worker));
     enum delivery_to to = stanza_to_is_bare(st) ? TO_BARE : TO_FULL;
     struct session *match = NULL;
 
     metric_add(&messages_in, 1);
     if (st->type == TYPE_ERROR)
-        recent_refused(a, st);
+        recent_refused(&a->recents, st);
     struct incoming in = { st, origin, sender_entry, 0, sender_id, 0, st->known, false, false };
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
     switch (a->state == ACTOR_READY ? stage_block(a, st, &why) : PASS) {
@@ -640,8 +584,8 @@ void message_alert(struct account *a, struct stanza *st)
  * other clients know it, unless the first copy was returned. */
 static bool is_repeat(struct account *a, const struct stanza *st)
 {
-    struct loop *loop = a->worker->loop;
-    return recent_said(a, st, recent_origin(st, loop_scratch(loop)), loop_wall_us(loop));
+    struct loop *loop = worker_loop(a->worker);
+    return recent_said(&a->recents, st, recent_origin(st, loop_scratch(loop)), loop_wall_us(loop));
 }
 
 unsigned message_from_session(struct session *s, struct stanza *st, struct origin origin)
@@ -735,7 +679,9 @@ void message_bounce(struct account *a, struct session *ended, struct stanza *st,
         mailbox_settle(a, archive_id);
         if (any_was_given(a, archive_id))
             return;
-        recent_drop(a, recent_origin(st, loop_scratch(a->worker->loop))); /* it may be sent again */
+        recent_drop(
+            &a->recents,
+            recent_origin(st, loop_scratch(worker_loop(a->worker)))); /* it may be sent again */
     } else if (others_got(a, st, at_us)) {
         return;
     }

@@ -3,7 +3,7 @@
 #pragma once
 #include "base/setting.h"
 #include "home/origin.h"
-#include "im/router.h"
+#include "home/router.h"
 
 struct account;
 struct session;
@@ -13,16 +13,7 @@ struct worker;
 extern struct setting im_durable_ack, mailbox_unsettled_max, mailbox_unsettled_bytes,
     mailbox_stranger_share, mailbox_tell_strangers;
 
-bool message_storable(const struct stanza *st);
-/* Whether a message is worth a notification: a text, which may be encrypted, or a call (XEP-0353).
- * Messages of a room go to the client that is in the room, messages to the account to all clients.
- */
-bool message_notifies(const struct stanza *st);
 unsigned message_from_session(struct session *s, struct stanza *st, struct origin origin);
-/* The sender's entry of a message that goes to another node; ticket_done(origin) when it is
- * committed. */
-void message_keep_sent(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
-                       int64_t sender_id);
 enum routed message_to_account(struct account *a, struct stanza *st, struct origin origin,
                                uint64_t sender_entry, int64_t sender_id);
 /* Sends a notification of a service of this node to all sessions of an account that accept it. It

@@ -1,5 +1,7 @@
+#include "archive/archive.h"
 #include "im/account.h"
-#include "im/archive.h"
+#include "im/account_actor.h"
+#include "im/core.h"
 #include "im/message.h"
 #include "im/offline.h"
 #include "im/test_node.h"
@@ -49,7 +51,7 @@ static void test_sweep_leaves_what_is_pinned(void **state)
     a->actor.idle_since_us = 0;
     account_receive(t.w, message("u1@localhost", "m1"), ORIGIN_NONE, 0, 0);
     assert_int_equal(a->actor.pins, 1);
-    t.w->accounts.sweep.fn(&t.w->accounts.sweep, t.w->loop);
+    core_of(t.w)->accounts.sweep.fn(&core_of(t.w)->accounts.sweep, t.w->loop);
     assert_ptr_equal(account_find(t.w, SLICE("u1@localhost")), a);
     test_node_run(&t, test_node_is_idle, t.store);
 }

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "bus/bus.h"
 #include "home/message_wire.h"
+#include "im/core.h"
 #include "im/test_node.h"
 
 enum { BYTES_MAX = 8192, OTHER = 2 };
@@ -76,9 +77,9 @@ static void close_sessions(void)
 {
     static const uint64_t stream = STREAM;
     struct session *s;
-    for (uint32_t i = 0; (s = map_next(&t.w->sessions, &i)) != NULL;)
+    for (uint32_t i = 0; (s = map_next(&core_of(t.w)->sessions, &i)) != NULL;)
         session_end(s, END_KICKED);
-    map_del(&t.w->streams, (slice){ (const char *)&stream, sizeof stream });
+    map_del(&core_of(t.w)->streams, (slice){ (const char *)&stream, sizeof stream });
 }
 
 /* Its bytes, as this release packs it. false: it is no message. */

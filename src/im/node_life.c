@@ -1,4 +1,7 @@
 #include "im/node_life.h"
+#include "archive/archive.h"
+#include "archive/ids.h"
+#include "archive/sent.h"
 #include "auth/throttle.h"
 #include "base/clock.h"
 #include "base/ensure.h"
@@ -6,22 +9,23 @@
 #include "base/rand.h"
 #include "bus/bus.h"
 #include "codec/xml_read.h"
+#include "home/ask.h"
 #include "home/edge.h"
+#include "home/host.h"
 #include "home/message.h"
 #include "home/node.h"
 #include "home/question.h"
+#include "home/remote.h"
+#include "home/ticket.h"
 #include "home/worker.h"
 #include "im/account.h"
-#include "im/archive.h"
-#include "im/archive_ids.h"
-#include "im/ask.h"
+#include "im/account_actor.h"
 #include "im/budget.h"
+#include "im/core.h"
 #include "im/feature.h"
-#include "im/host.h"
 #include "im/presence.h"
-#include "im/remote.h"
+#include "im/session_input.h"
 #include "im/sessions_saved.h"
-#include "im/ticket_join.h"
 #include "io/mesh.h"
 #include "io/work.h"
 #include "xmpp/archive_id.h"
@@ -42,6 +46,25 @@ static void on_pressure(void *worker, int on)
         edges_relieve(w->node, w);
 }
 
+static void core_init(struct worker *w)
+{
+    struct core *c = w->core = mem_new(struct core);
+    c->worker = w;
+    accounts_start(w);
+    map_init(&c->sessions, session_key);
+    list_init(&c->acks);
+    list_init(&c->endings);
+    budget_init(w);
+}
+
+static void core_fini(struct worker *w)
+{
+    budget_fini(w);
+    timer_cancel(&w->core->resend);
+    map_fini(&w->core->sessions);
+    mem_free(&w->core);
+}
+
 static void worker_init(struct worker *w, struct node *n, unsigned index)
 {
     *w = (struct worker){ .node = n, .index = index, .store = n->store, .work = n->work };
@@ -49,17 +72,22 @@ static void worker_init(struct worker *w, struct node *n, unsigned index)
     w->auth = (struct auth){ n->store, n->work, w->loop, n->throttle };
     w->xml = xml_work_create();
     w->state_of = mem_zalloc((FEATURES_COUNT(worker.slot) + 1) * sizeof *w->state_of);
-    accounts_start(w);
-    map_init(&w->sessions, session_key);
+    core_init(w);
     remote_init(w);
     asks_init(w);
     ticket_joins_init(w);
     questions_init(w);
-    list_init(&w->acks);
-    list_init(&w->endings);
-    budget_init(w);
     w->port = mesh_attach(n->mesh, index, w->loop, messages_deliver, on_pressure, w);
 }
+
+static const struct destinations core_destinations = {
+    .account = account_receive,
+    .server = server_receive,
+    .service = host_receive,
+    .presence = presence_arrive,
+    .keep_sent = archive_keep_sent,
+    .ticket = session_ticket,
+};
 
 enum err node_create(struct node **out, const struct node_conf *conf, struct why *why)
 {
@@ -72,6 +100,7 @@ enum err node_create(struct node **out, const struct node_conf *conf, struct why
     n->store = conf->store;
     n->data = conf->data;
     n->gate = conf->gate;
+    n->destinations = &core_destinations;
     n->edges = conf->edges;
     n->worker_count = conf->workers;
     n->pin_workers = conf->pin_workers;
@@ -279,14 +308,12 @@ void node_destroy(struct node **pn)
     work_pool_destroy(&n->work);
     for (unsigned i = 0; i < n->worker_count; i++) {
         struct worker *w = &n->workers[i];
-        actors_stop(&w->accounts);
+        actors_stop(&w->core->accounts);
         EMIT(worker.ended, w);
         edges_end(n, w);
         asks_fini(w);
-        budget_fini(w);
-        timer_cancel(&w->resend);
+        core_fini(w);
         loop_destroy(&w->loop);
-        map_fini(&w->sessions);
         remote_fini(w);
         ticket_joins_fini(w);
         questions_fini(w);

@@ -44,9 +44,8 @@ static const struct iq_rule echo_rules[] = {
 static const struct feature echo_feature = { .name = "echo", .iq = echo_rules };
 
 static const struct feature *const features[] = {
-    &test_auth_feature, &account_feature, &session_feature,
-    &message_feature,   &roster_feature,  &presence_feature,
-    &users_feature,     &echo_feature,    NULL,
+    &test_auth_feature, &account_feature,  &session_feature, &message_feature,
+    &roster_feature,    &presence_feature, &echo_feature,    NULL,
 };
 
 static struct bus_local *bus;

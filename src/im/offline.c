@@ -1,9 +1,9 @@
 #include "im/offline.h"
+#include "archive/archive.h"
 #include "base/mem.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
-#include "im/archive.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
 #include "im/stage.h"
@@ -68,7 +68,7 @@ static void deliver_entry(struct flush *f, uint64_t id, uint64_t at_us, slice te
     enum entry_state state = mailbox_state(a, id);
     if (state != ENTRY_OPEN && (id <= f->began || !s->available))
         return;
-    if (stanza_load(&st, text, w->xml, loop_scratch(w->loop)) != OK) {
+    if (stanza_load(&st, text, worker_xml(w), loop_scratch(worker_loop(w))) != OK) {
         mailbox_settle(a, id); /* damaged on disk: nothing can be delivered, ever */
         return;
     }
@@ -134,7 +134,7 @@ static void read_later(struct flush *f)
                                                    : RETRY_MS_MAX;
     f->retry.fn = im_offline_retry;
     f->waiting = true;
-    timer_set(f->account->worker->loop, &f->retry, f->retry_ms);
+    timer_set(worker_loop(f->account->worker), &f->retry, f->retry_ms);
 }
 
 static void im_offline_page_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -189,12 +189,12 @@ void offline_owes(struct session *s, uint64_t archive_id)
 static void im_offline_read_page(struct flush *f)
 {
     struct account *a = f->account;
-    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
     f->asked = a->mailbox.last_id;
     f->stale = false;
     store_read_late(b, a->id);
     STORE_ADD(b, &archive_page, STORE_ANY_ROWS, SV_I(a->id), SV_I(f->read_to), SV_I(f->rows));
-    store_submit(b, a->worker->loop, 0, im_offline_page_read, f);
+    store_submit(b, worker_loop(a->worker), 0, im_offline_page_read, f);
 }
 
 /* XEP-0013 §2.2: while a session asks for them itself, no other is sent them either. */

@@ -4,14 +4,14 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "codec/xml_elem.h"
+#include "home/fan.h"
+#include "home/here.h"
+#include "home/host.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/budget.h"
 #include "im/directed.h"
-#include "im/fan.h"
 #include "im/feature.h"
-#include "im/host.h"
 #include "im/presence_pace.h"
 #include "im/roster.h"
 #include "im/session_queue.h"
@@ -90,7 +90,7 @@ static void answer_probe(struct account *a, const struct stanza *st)
     presence_each(a, PRESENCE_AVAILABLE, answer_with, &an);
 }
 
-/* From a fan (im/fan.h): a broadcast or a probe. One without sessions is not loaded for it. */
+/* From a fan (home/fan.h): a broadcast or a probe. One without sessions is not loaded for it. */
 
 void presence_arrive(struct worker *w, slice bare, struct stanza *st)
 {
@@ -140,7 +140,7 @@ static void give_to(struct session *s, void *arg)
 static void give_requests(struct session *s, struct arena *tmp)
 {
     const struct roster *r = s->account->roster;
-    struct xml_work *work = s->account->worker->xml;
+    struct xml_work *work = worker_xml(s->account->worker);
     for (uint32_t i = r == NULL || r->pending == 0 ? 0 : r->count; i > 0; i--) {
         struct stanza *st;
         slice text = roster_item_request(r->items[i - 1]);
@@ -223,7 +223,7 @@ static void become_available(struct session *s, struct stanza *st)
 {
     struct account *a = s->account;
     struct worker *w = a->worker;
-    struct arena *tmp = loop_scratch(w->loop);
+    struct arena *tmp = loop_scratch(worker_loop(w));
     bool received = s->priority >= 0;
     int8_t priority;
 
@@ -270,7 +270,7 @@ void presence_directed_save(const struct session *s, struct buf *out)
 
 void presence_directed_load(struct session *s, slice lines)
 {
-    directed_load(&s->directed, lines, loop_scratch(s->account->worker->loop));
+    directed_load(&s->directed, lines, loop_scratch(worker_loop(s->account->worker)));
 }
 
 static bool sees(const struct session *s, slice contact)
@@ -333,8 +333,8 @@ void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted)
 static bool is_of_service(const struct worker *w, slice bare)
 {
     struct jid jid = jid_split(bare);
-    return !node_serves(w->node, jid.domain) &&
-           host_find(w->node, jid.domain, &(slice){ 0 }) != NULL;
+    return !node_serves(worker_node(w), jid.domain) &&
+           host_find(worker_node(w), jid.domain, &(slice){ 0 }) != NULL;
 }
 
 /* It says so when it joins (XEP-0045 §7.2.1). */
@@ -355,7 +355,7 @@ static enum routed direct(struct session *s, struct stanza *st, struct origin or
     } else if (st->type == TYPE_AVAILABLE &&
                directed_add(&s->directed, stanza_to(st), presence_kind_of(w, st)) != OK) {
         slice text = slice_of(
-            arena_printf(loop_scratch(w->loop),
+            arena_printf(loop_scratch(worker_loop(w)),
                          "presence was sent to %lld addresses (presence.directed-max): leave a "
                          "room, or send one of them unavailable presence, and try again",
                          (long long)setting_int(&directed_max)));

@@ -4,7 +4,7 @@
  *
  * Limit: addresses a session that directed presence is remembered for, see im/directed.h. */
 #pragma once
-#include "im/router.h"
+#include "home/router.h"
 
 struct account;
 struct buf;
@@ -34,7 +34,7 @@ void presence_session_forget(struct session *s);
 void presence_directed_save(const struct session *s, struct buf *out);
 void presence_directed_load(struct session *s, slice lines);
 
-/* A broadcast or a probe at the home of one it goes to (im/fan.h). Does not take over. */
+/* A broadcast or a probe at the home of one it goes to (home/fan.h). Does not take over. */
 void presence_arrive(struct worker *w, slice bare, struct stanza *st);
 
 /* Calls fn for the sessions of an account that are available, or know the roster; oldest first. */

@@ -2,8 +2,8 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/presence.h"
 
@@ -50,15 +50,17 @@ unsigned presence_pace_session, presence_pace_worker;
 /* At most BURST_US worth of changes at once after a pause: timers are that late. */
 bool presence_pace_take(struct worker *w)
 {
-    uint64_t now = loop_now_us(w->loop),
+    uint64_t now = loop_now_us(worker_loop(w)),
              each = SECOND_US / (uint64_t)setting_int(&presence_composed_rate),
-             next = atomic_load_explicit(&w->node->presence_next_us, memory_order_relaxed), from;
+             next = atomic_load_explicit(&worker_node(w)->presence_next_us, memory_order_relaxed),
+             from;
     do {
         from = next + BURST_US > now ? next : now - BURST_US;
         if (from + each > now)
             return false;
-    } while (!atomic_compare_exchange_weak_explicit(&w->node->presence_next_us, &next, from + each,
-                                                    memory_order_relaxed, memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&worker_node(w)->presence_next_us, &next,
+                                                    from + each, memory_order_relaxed,
+                                                    memory_order_relaxed));
     return true;
 }
 
@@ -96,9 +98,9 @@ static void presence_pace_serve(struct timer *t, struct loop *loop)
 
 static struct line *presence_pace_line_of(struct worker *w)
 {
-    struct line *line = w->state_of[presence_pace_worker];
+    struct line *line = *worker_state(w, presence_pace_worker);
     if (line == NULL) {
-        line = w->state_of[presence_pace_worker] = mem_new(struct line);
+        line = *worker_state(w, presence_pace_worker) = mem_new(struct line);
         *line = (struct line){ .worker = w, .timer.fn = presence_pace_serve };
         list_init(&line->waiting);
     }
@@ -117,7 +119,7 @@ static struct waiting *wait_for_turn(struct session *s)
     list_append(&line->waiting, &one->node);
     metric_add(&presence_waited, 1);
     if (!timer_is_set(&line->timer))
-        timer_set(w->loop, &line->timer, TICK_MS);
+        timer_set(worker_loop(w), &line->timer, TICK_MS);
     return one;
 }
 
@@ -197,10 +199,10 @@ void presence_pace_forget(struct session *s)
 
 void presence_pace_ended(struct worker *w)
 {
-    struct line *line = w->state_of[presence_pace_worker];
+    struct line *line = *worker_state(w, presence_pace_worker);
     if (line == NULL)
         return;
     timer_cancel(&line->timer);
-    w->state_of[presence_pace_worker] = NULL;
+    *worker_state(w, presence_pace_worker) = NULL;
     mem_free(&line);
 }

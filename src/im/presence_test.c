@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "im/account_life.h"
 #include "im/directed.h"
 #include "im/roster.h"
 #include "im/subscription.h"

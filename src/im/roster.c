@@ -4,7 +4,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/presence.h"
@@ -419,10 +419,10 @@ static void roster_rows(void *arg, enum store_result result, const struct store_
 void roster_read(struct worker *w, slice bare, roster_fn *fn, void *arg)
 {
     struct reading *reading = mem_new(struct reading);
-    struct store_batch *b = store_read(w->store, credentials_lane(bare));
+    struct store_batch *b = store_read(worker_store(w), credentials_lane(bare));
     *reading = (struct reading){ fn, arg };
     STORE_ADD(b, &stmt_items_by_jid, STORE_ANY_ROWS, SV_T(bare));
-    store_submit(b, w->loop, 0, roster_rows, reading);
+    store_submit(b, worker_loop(w), 0, roster_rows, reading);
 }
 
 static void roster_unload(struct account *a)

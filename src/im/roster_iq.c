@@ -3,13 +3,13 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
+#include "home/router.h"
 #include "im/account.h"
 #include "im/iq.h"
 #include "im/presence.h"
 #include "im/roster.h"
-#include "im/router.h"
 #include "im/session_queue.h"
 #include "im/subscription.h"
 #include "xmpp/jid.h"
@@ -322,7 +322,7 @@ static enum err set_prepare(struct actor_change *base)
     enum err e = set->removal ? OK : prepare_update(set, a);
     if (e != OK)
         return e;
-    base->batch = store_write(a->worker->store, account_lane(a));
+    base->batch = store_write(worker_store(a->worker), account_lane(a));
     roster_change_store(base->batch, a, &set->change);
     return OK;
 }

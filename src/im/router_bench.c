@@ -3,8 +3,8 @@
  * stream management on both sides, acknowledged every fifth. */
 #include "base/arena.h"
 #include "base/clock.h"
+#include "home/router.h"
 #include "im/message.h"
-#include "im/router.h"
 #include "im/test_node.h"
 
 struct stream {

@@ -1,19 +1,21 @@
 /* The rows of the core: what settings, metrics, tables and log areas im/ has, for app/features.c.
  */
 #include "im/rows.h"
+#include "archive/archive.h"
+#include "archive/query.h"
+#include "home/fan.h"
+#include "home/host.h"
 #include "home/question.h"
+#include "home/remote.h"
+#include "home/router.h"
+#include "home/ticket.h"
 #include "im/account.h"
-#include "im/announce.h"
-#include "im/archive.h"
+#include "im/account_life.h"
 #include "im/budget.h"
-#include "im/fan.h"
 #include "im/feature.h"
-#include "im/host.h"
 #include "im/iq.h"
 #include "im/link.h"
 #include "im/message.h"
-#include "im/remote.h"
-#include "im/router.h"
 #include "im/session_input.h"
 #include "im/sessions_saved.h"
 #include "im/subscription.h"
@@ -81,13 +83,18 @@ static const struct message_row *const core_messages[] = {
     &link_message,
     &link_known_message,
     &link_told_message,
-    &headline_message,
     &shed_message,
     &pass_message,
     &session_back_message,
     &end_rest_message,
     &account_gone_message,
+    &account_created_message,
     NULL,
+};
+const struct feature archive_query_feature = {
+    .name = "archive-query",
+    .parts = PART_MESSAGE,
+    .schema = &archive_query_schema,
 };
 const struct feature session_feature = {
     .name = "session",

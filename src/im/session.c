@@ -7,10 +7,12 @@
 #include "base/metric.h"
 #include "base/rand.h"
 #include "base/setting.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
+#include "home/router.h"
 #include "im/account.h"
 #include "im/budget.h"
+#include "im/core.h"
 #include "im/feature.h"
 #include "im/guest.h"
 #include "im/link.h"
@@ -18,7 +20,6 @@
 #include "im/offline.h"
 #include "im/presence.h"
 #include "im/presence_pace.h"
-#include "im/router.h"
 #include "im/rows.h"
 #include "im/session_input.h"
 #include "im/session_private.h"
@@ -224,7 +225,7 @@ struct log_area *const session_logs[] = { &log_session, NULL };
 static void link_down(struct worker *w, const struct link *link, struct down *d)
 {
     if (link->local != NULL)
-        w->node->gate->down(link->local, d);
+        worker_node(w)->gate->down(link->local, d);
     else
         link_send_down(w, link, d);
 }
@@ -251,7 +252,7 @@ void session_release(struct session *s, enum session_hold_bits why)
 
 struct session *session_active(const struct account *a)
 {
-    uint64_t now = loop_now_us(a->worker->loop);
+    uint64_t now = loop_now_us(worker_loop(a->worker));
     uint64_t time = (uint64_t)setting_int(&session_active_time) * 1000;
     struct session *last = NULL;
     LIST_EACH (it, &a->sessions) {
@@ -267,8 +268,15 @@ struct session *session_active(const struct account *a)
 
 struct session *session_find(const struct worker *w, uint64_t id)
 {
-    return map_get(&w->sessions, (slice){ (const char *)&id, sizeof id });
+    return map_get(&core_of(w)->sessions, (slice){ (const char *)&id, sizeof id });
 }
+
+struct session *sessions_next(const struct worker *w, uint32_t *i)
+{
+    return map_next(&core_of(w)->sessions, i);
+}
+
+uint32_t sessions_count(const struct worker *w) { return core_of(w)->sessions.count; }
 
 /* The block has the full JID behind it. */
 struct session *session_create(struct account *a, slice resource)
@@ -285,11 +293,11 @@ struct session *session_create(struct account *a, slice resource)
     s->account = a;
     s->jid = (slice){ text, len };
     s->bare_len = (uint16_t)a->jid.len;
-    s->id = ++w->next_id << 16 | w->index;
-    s->since_us = loop_wall_us(w->loop);
-    s->active_us = loop_now_us(w->loop);
+    s->id = worker_next_id(w);
+    s->since_us = loop_wall_us(worker_loop(w));
+    s->active_us = loop_now_us(worker_loop(w));
     list_append(&a->sessions, &s->node);
-    map_put(&w->sessions, s);
+    map_put(&core_of(w)->sessions, s);
     metric_add(&session_count, 1);
     guest_began(s);
     actor_touch(&a->actor);
@@ -306,7 +314,7 @@ void session_free(struct session *s)
     list_remove(&s->ack_node);
     list_remove(&s->end_node);
     list_remove(&s->node);
-    map_del(&w->sessions, (slice){ (const char *)&s->id, sizeof s->id });
+    map_del(&core_of(w)->sessions, (slice){ (const char *)&s->id, sizeof s->id });
     session_queue_free(s);
     mem_free(&s->tickets);
     mem_free(&s->repeats);
@@ -389,9 +397,9 @@ void session_end(struct session *s, enum session_end why)
 
 static void end_waiting(struct loop_defer *d)
 {
-    struct worker *w = CONTAINER_OF(d, struct worker, end_defer);
+    struct core *core = CONTAINER_OF(d, struct core, end_defer);
     struct list *it;
-    while ((it = list_pop(&w->endings)) != NULL) {
+    while ((it = list_pop(&core->endings)) != NULL) {
         struct session *s = CONTAINER_OF(it, struct session, end_node);
         session_end(s, (enum session_end)s->end_why);
     }
@@ -405,9 +413,9 @@ void session_end_later(struct session *s, enum session_end why)
     if (list_linked(&s->end_node))
         return;
     s->end_why = (uint8_t)why;
-    list_append(&w->endings, &s->end_node);
-    w->end_defer.fn = end_waiting;
-    loop_defer(w->loop, &w->end_defer);
+    list_append(&core_of(w)->endings, &s->end_node);
+    core_of(w)->end_defer.fn = end_waiting;
+    loop_defer(worker_loop(w), &core_of(w)->end_defer);
 }
 
 /* Binding (RFC 6120 §7). */
@@ -615,7 +623,7 @@ static void bind2_read(void *arg, enum store_result result, const struct store_b
 /* Reads what features say in <bound/>. false: none does. */
 static bool bind2_ask(struct account *a, struct binding *b)
 {
-    struct store_batch *batch = store_read(a->worker->store, account_lane(a));
+    struct store_batch *batch = store_read(worker_store(a->worker), account_lane(a));
     unsigned i = 0;
     FEATURES_EACH (f, session.bind2_loaded) {
         b->first[i++] = store_stmt_count(batch);
@@ -629,7 +637,7 @@ static bool bind2_ask(struct account *a, struct binding *b)
     }
     account_pin(a);
     b->account = a;
-    store_submit(batch, a->worker->loop, 0, bind2_read, b);
+    store_submit(batch, worker_loop(a->worker), 0, bind2_read, b);
     return true;
 }
 
@@ -638,8 +646,8 @@ static void bind_ready(struct account *a, enum err e, void *arg)
     struct binding *b = arg;
     const struct link *link = &b->req.link;
     bool left =
-        link->local != NULL &&
-        map_get(&b->worker->streams, (slice){ (const char *)&link->id, sizeof link->id }) == NULL;
+        link->local != NULL && map_get(&core_of(b->worker)->streams,
+                                       (slice){ (const char *)&link->id, sizeof link->id }) == NULL;
     if (left) { /* the client did not wait; a stream elsewhere is asked by DOWN_BOUND (im/link.c) */
         mem_free(&b);
         return;
@@ -670,8 +678,8 @@ static void bind2_read(void *arg, enum store_result result, const struct store_b
 void session_bind(struct worker *w, const struct bind_request *req)
 {
     uint32_t node;
-    unsigned home = node_home(w->node, req->bare, &node);
-    if (home != w->index || node != w->node->id) {
+    unsigned home = node_home(worker_node(w), req->bare, &node);
+    if (home != worker_index(w) || node != worker_node(w)->id) {
         link_send_bind(w, req);
         return;
     }
@@ -707,7 +715,7 @@ void session_hibernate(struct session *s, uint64_t ms)
     s->state = SESSION_HIBERNATING;
     s->link = (struct link){ 0 };
     s->timer.fn = hibernation_over;
-    timer_set(s->account->worker->loop, &s->timer, ms);
+    timer_set(worker_loop(s->account->worker), &s->timer, ms);
     metric_add(&hibernating_now, 1);
 }
 
@@ -721,7 +729,7 @@ static void lost(struct session *s)
 
 static void session_gone(struct session *s, enum session_end why)
 {
-    if (s->account->worker->stopping) {
+    if (worker_stopping(s->account->worker)) {
         /* kept as it is: it is saved if it may resume, and nobody is told (planned restart) */
         s->state = SESSION_HIBERNATING;
         s->link = (struct link){ 0 };
@@ -797,7 +805,7 @@ static void enable_inline(struct session *s, const struct elem *e, struct buf *b
         buf_lit(bound, "<failed xmlns='" NS_SM "'><service-unavailable xmlns='" NS_STANZA_ERROR
                        "'/></failed>");
     } else if (s->sm == 0) {
-        uint32_t max_s = sm_resume_wanted(e, loop_scratch(s->account->worker->loop));
+        uint32_t max_s = sm_resume_wanted(e, loop_scratch(worker_loop(s->account->worker)));
         slice text = session_enable(s, max_s, id);
         sm_enabled_write(bound, text, resumable_s(s));
     }

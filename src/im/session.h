@@ -172,6 +172,9 @@ extern struct setting sm_enabled, session_active_time, session_pause_buffer;
 void session_end(struct session *s, enum session_end why);
 extern struct metric session_count;
 struct session *session_find(const struct worker *w, uint64_t id);
+/* All sessions of a worker: as map_next(). */
+struct session *sessions_next(const struct worker *w, uint32_t *i);
+uint32_t sessions_count(const struct worker *w);
 
 /* Called by presence: initial presence was sent / it is over / the priority has become non-negative
  * or negative while it is available. */

@@ -2,21 +2,23 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "home/actor.h"
+#include "home/here.h"
 #include "home/message.h"
 #include "home/node.h"
-#include "home/worker.h"
+#include "home/router.h"
+#include "home/ticket.h"
 #include "im/account.h"
+#include "im/core.h"
 #include "im/feature.h"
 #include "im/iq.h"
 #include "im/message.h"
 #include "im/presence.h"
-#include "im/router.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
 #include "im/session_repeats.h"
 #include "im/stage.h"
-#include "im/ticket_join.h"
 #include "xmpp/addresses.h"
+#include "xmpp/delivery.h"
 #include <assert.h>
 
 enum {
@@ -27,9 +29,9 @@ static_assert((int)UNFINISHED_MAX < (int)ACTOR_INBOX_MAX, "one client fills no i
 
 static void send_acks(struct loop_defer *d)
 {
-    struct worker *w = CONTAINER_OF(d, struct worker, ack_defer);
+    struct core *core = CONTAINER_OF(d, struct core, ack_defer);
     struct list *it;
-    while ((it = list_pop(&w->acks)) != NULL) {
+    while ((it = list_pop(&core->acks)) != NULL) {
         struct session *s = CONTAINER_OF(it, struct session, ack_node);
         if (s->state != SESSION_ATTACHED)
             continue;
@@ -44,9 +46,9 @@ static void ack_later(struct session *s)
     struct worker *w = s->account->worker;
     if (list_linked(&s->ack_node))
         return;
-    list_append(&w->acks, &s->ack_node);
-    w->ack_defer.fn = send_acks;
-    loop_defer(w->loop, &w->ack_defer);
+    list_append(&core_of(w)->acks, &s->ack_node);
+    core_of(w)->ack_defer.fn = send_acks;
+    loop_defer(worker_loop(w), &core_of(w)->ack_defer);
 }
 
 void session_asked(struct session *s)
@@ -106,49 +108,40 @@ static bool awaits(const struct session *s, uint32_t count)
     return count - s->h - 1 < s->in_count - s->h;
 }
 
-/* To the home of the session that a stanza came from: it is handled (count), or it costs (bytes).
- */
-struct of_origin {
-    uint64_t session, bytes;
-    uint32_t count;
-};
-
-void ticket_done(struct worker *w, struct origin o)
+bool session_ticket(struct worker *w, struct origin o)
 {
-    unsigned home = o.session & 0xffff;
-    if (o.node != w->node->id || home != w->index) {
-        home_send_to(w, o.node, home, &ticket_message,
-                     &(struct of_origin){ .session = o.session, .count = o.count });
-        return;
-    }
     struct session *s = session_find(w, o.session);
     if (s == NULL)
-        ticket_join_done(w, o);
-    if (s == NULL)
-        return; /* it has ended */
+        return false;
     if (!awaits(s, o.count)) {
         bool again = repeats_reported(s, o.count, &o.count);
         flow(s);
         if (!again)
-            return; /* counted already, or not repeated */
+            return true; /* counted already, or not repeated */
     }
     if (s->handling && o.count == s->in_count) {
         s->early++;
-        return;
+        return true;
     }
     struct ticket *t = ticket(s, o.count);
     if (t->awaited > 0 && --t->awaited == 0)
         session_input_advance(s);
+    return true;
 }
+
+/* To the home of the session that a stanza came from: it costs. */
+struct charge {
+    uint64_t session, bytes;
+};
 
 void session_charge(struct worker *w, struct origin o, uint64_t bytes)
 {
     unsigned home = o.session & 0xffff;
     if (o.session == 0 || bytes == 0)
         return;
-    if (o.node != w->node->id || home != w->index) {
+    if (o.node != worker_node(w)->id || home != worker_index(w)) {
         home_send_to(w, o.node, home, &charge_message,
-                     &(struct of_origin){ .session = o.session, .bytes = bytes });
+                     &(struct charge){ .session = o.session, .bytes = bytes });
         return;
     }
     struct session *s = session_find(w, o.session);
@@ -183,7 +176,7 @@ static bool session_input_to_server(struct session *s, struct stanza *st, struct
 {
     slice to = stanza_to(st);
     if (st->kind == STANZA_IQ || to.len == 0 || !stanza_to_is_bare(st) ||
-        memchr(to.ptr, '@', to.len) != NULL || !node_serves(s->account->worker->node, to))
+        memchr(to.ptr, '@', to.len) != NULL || !node_serves(worker_node(s->account->worker), to))
         return false;
     FEATURES_EACH (f, session.to_server)
         if (f->session.to_server(s, st, o, awaited))
@@ -195,7 +188,7 @@ static bool is_claim_of_origin(enum known_child known, const struct elem *e, voi
 {
     struct session *s = arg;
     (void)known;
-    return addresses_claim_origin(e, loop_scratch(s->account->worker->loop));
+    return addresses_claim_origin(e, loop_scratch(worker_loop(s->account->worker)));
 }
 
 /* What a client says of the origin of its own stanza is not passed on, whoever gets it (XEP-0033
@@ -217,7 +210,7 @@ unsigned session_said(struct session *s, struct stanza *st, struct origin o)
         session_input_refuse(s, st, &(struct refusal){ .error = SE_JID_MALFORMED });
         return ROUTED;
     }
-    if (s->account->worker->over_budget) {
+    if (core_of(s->account->worker)->over_budget) {
         session_input_refuse(
             s, st,
             &(struct refusal){ .error = SE_RESOURCE_CONSTRAINT,
@@ -236,7 +229,7 @@ unsigned session_said(struct session *s, struct stanza *st, struct origin o)
         break;
     }
     if (speaks(st))
-        s->spoke_us = loop_now_us(s->account->worker->loop);
+        s->spoke_us = loop_now_us(worker_loop(s->account->worker));
     if (session_input_to_server(s, st, o, &awaited))
         return awaited;
     if (st->kind != STANZA_IQ)
@@ -284,8 +277,8 @@ static bool input_again(struct session *s, struct stanza *st)
 void session_input(struct session *s, struct stanza *st)
 {
     struct worker *w = s->account->worker;
-    struct origin o = { s->id, w->node->id, ++s->in_count };
-    s->active_us = loop_now_us(w->loop);
+    struct origin o = { s->id, worker_node(w)->id, ++s->in_count };
+    s->active_us = loop_now_us(worker_loop(w));
     if (input_again(s, st))
         return;
     struct stanza *kept = stanza_ref(st);
@@ -297,52 +290,31 @@ void session_input(struct session *s, struct stanza *st)
     stanza_unref(&kept);
 }
 
-static bool is_of_here(struct worker *w, const void *message, const struct message_from *from)
+static bool charge_is_sound(struct worker *w, const void *message, const struct message_from *from)
 {
     (void)from;
-    return (((const struct of_origin *)message)->session & 0xffff) == w->index;
+    return (((const struct charge *)message)->session & 0xffff) == worker_index(w);
 }
-
-static void ticket_run(struct worker *w, void *message, const struct message_from *from)
-{
-    const struct of_origin *o = message;
-    (void)from;
-    ticket_done(w, (struct origin){ o->session, w->node->id, o->count });
-}
-
-static const struct message_field ticket_fields[] = {
-    F_U64(struct of_origin, session),
-    F_U32(struct of_origin, count, UINT32_MAX),
-    { 0 },
-};
-const struct message_row ticket_message = {
-    .id = 3,
-    .scope = MESSAGE_CLUSTER,
-    .name = "ticket",
-    .size = sizeof(struct of_origin),
-    .fields = ticket_fields,
-    .run = ticket_run,
-    .sound = is_of_here,
-};
 
 static void charge_run(struct worker *w, void *message, const struct message_from *from)
 {
-    const struct of_origin *o = message;
+    const struct charge *o = message;
     (void)from;
-    session_charge(w, (struct origin){ .session = o->session, .node = w->node->id }, o->bytes);
+    session_charge(w, (struct origin){ .session = o->session, .node = worker_node(w)->id },
+                   o->bytes);
 }
 
 static const struct message_field charge_fields[] = {
-    F_U64(struct of_origin, session),
-    F_U64(struct of_origin, bytes),
+    F_U64(struct charge, session),
+    F_U64(struct charge, bytes),
     { 0 },
 };
 const struct message_row charge_message = {
     .id = 4,
     .scope = MESSAGE_CLUSTER,
     .name = "charge",
-    .size = sizeof(struct of_origin),
+    .size = sizeof(struct charge),
     .fields = charge_fields,
     .run = charge_run,
-    .sound = is_of_here,
+    .sound = charge_is_sound,
 };

@@ -3,6 +3,7 @@
  * it. */
 #pragma once
 #include "home/origin.h"
+#include <stdbool.h>
 
 struct message_row;
 struct session;
@@ -21,7 +22,7 @@ unsigned session_said(struct session *s, struct stanza *st, struct origin o);
  * worker; `o` may be of a session that has ended, or of none. */
 void session_charge(struct worker *w, struct origin o, uint64_t bytes);
 
-/* Tickets: what the h of a session waits for. On any worker: finds the session's home. */
-void ticket_done(struct worker *w, struct origin o);
+/* A report of home/ticket.h has come. false: there is no such session. */
+bool session_ticket(struct worker *w, struct origin o);
 
-extern const struct message_row ticket_message, charge_message;
+extern const struct message_row charge_message;

@@ -3,14 +3,14 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
-#include "home/worker.h"
+#include "home/here.h"
+#include "home/router.h"
 #include "im/account.h"
 #include "im/budget.h"
 #include "im/feature.h"
 #include "im/given.h"
 #include "im/message.h"
 #include "im/offline.h"
-#include "im/router.h"
 #include "im/session_private.h"
 #include "im/stage.h"
 
@@ -36,7 +36,7 @@ static void session_queue_push_stanza(struct session *s, struct stanza *st,
 {
     if (s->queue_len == s->queue_cap)
         session_queue_grow(s);
-    uint64_t now = loop_wall_us(s->account->worker->loop);
+    uint64_t now = loop_wall_us(worker_loop(s->account->worker));
     bool late = note->delay_us != 0;
     s->queue_bytes += st->bytes;
     s->account->queue_bytes += st->bytes;
@@ -236,7 +236,7 @@ enum { LATE_US = 1000000 }; /* a message that was kept for longer says when it c
 /* Sends what was not sent yet; if not `all`, until the output of the stream waits. */
 static void session_queue_flush_some(struct session *s, bool all)
 {
-    uint64_t now = loop_wall_us(s->account->worker->loop), waited = 0;
+    uint64_t now = loop_wall_us(worker_loop(s->account->worker)), waited = 0;
     uint32_t count = 0;
     if (s->queue_unsent == 0 || s->state != SESSION_ATTACHED)
         return;
@@ -491,7 +491,8 @@ static void session_queue_keep(struct session *s, struct stanza *st, const struc
     }
     budget_grew(s->account->worker, st->bytes);
     budget_queued(s->account, s->account->worker, s->account->queue_bytes);
-    if (!s->account->worker->stopping && !list_linked(&s->end_node) && !session_queue_fits(s))
+    if (!worker_stopping(s->account->worker) && !list_linked(&s->end_node) &&
+        !session_queue_fits(s))
         session_end_later(s, END_FULL); /* ends resumability, not messages (architecture §6) */
 }
 

@@ -1,5 +1,7 @@
 /* Both halves of a session: its acknowledgement queue and its tickets (XEP-0198 §4, §5). */
-#include "im/archive.h"
+#include "archive/archive.h"
+#include "home/ticket.h"
+#include "im/core.h"
 #include "im/session_input.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
@@ -105,7 +107,8 @@ static int fresh(void **state)
     snprintf(jid, sizeof jid, "u%u@localhost", used++);
     a = test_node_account(&t, jid);
     for (unsigned i = 0; i < 2; i++)
-        map_del(&t.w->streams, (slice){ (const char *)&streams[i].id, sizeof streams[i].id });
+        map_del(&core_of(t.w)->streams,
+                (slice){ (const char *)&streams[i].id, sizeof streams[i].id });
     memset(streams, 0, sizeof streams);
     s = test_node_bind(&t, a, &streams[0], "r");
     assert_non_null(s);
@@ -642,7 +645,7 @@ static void test_the_active_client(void **state)
     session_unpause(o, PAUSE_QUIET);
     session_end(o, END_CLOSED);
     assert_ptr_equal(session_active(a), s);
-    map_del(&t.w->streams, (slice){ (const char *)&other.id, sizeof other.id });
+    map_del(&core_of(t.w)->streams, (slice){ (const char *)&other.id, sizeof other.id });
 }
 
 /* Inbound. */

@@ -6,9 +6,9 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/setting.h"
+#include "home/here.h"
 #include "home/node.h"
 #include "home/question.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/guest.h"
@@ -172,7 +172,7 @@ static slice token_sealed(const struct session *s, struct arena *tmp)
 static void sessions_saved_add_session(struct store_batch *b, const struct session *s)
 {
     const struct account *a = s->account;
-    uint64_t until = loop_wall_us(a->worker->loop) + session_resumable_ms(s) * 1000;
+    uint64_t until = loop_wall_us(worker_loop(a->worker)) + session_resumable_ms(s) * 1000;
     struct counts counts;
     struct buf presence, directed, repeats;
 
@@ -203,7 +203,7 @@ static void sessions_saved_add_session(struct store_batch *b, const struct sessi
     STORE_ADD(b, &drop_states_of, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)));
     save_states(s, b);
     STORE_ADD(b, &put_session, STORE_ANY_ROWS, SV_I(a->id), SV_T(a->jid), SV_T(session_resource(s)),
-              SV_B(token_sealed(s, loop_scratch(a->worker->loop))), SV_I(until),
+              SV_B(token_sealed(s, loop_scratch(worker_loop(a->worker)))), SV_I(until),
               SV_B(((slice){ (const char *)&counts, sizeof counts })),
               presence.len == 0 ? SV_NULL : SV_T(buf_slice(&presence)),
               directed.len == 0 ? SV_NULL : SV_T(buf_slice(&directed)),
@@ -234,15 +234,15 @@ static void sessions_saved_save(const struct session *s)
 {
     struct account *a = s->account;
     uint32_t queued = s->sm == 2 ? s->queue_len : 0;
-    struct store_batch *b = store_write(a->worker->store, account_lane(a));
+    struct store_batch *b = store_write(worker_store(a->worker), account_lane(a));
     struct buf text;
     buf_init(&text, SAVE_BYTES_MAX);
     sessions_saved_add_session(b, s);
     for (uint32_t i = 0; i < queued; i++) {
         const struct queued *q = session_queue_at(s, i);
         if (i % SAVE_ROWS == SAVE_ROWS - 1) { /* a batch is bounded; the lane keeps them in order */
-            store_submit(b, a->worker->loop, 0, NULL, NULL);
-            b = store_write(a->worker->store, account_lane(a));
+            store_submit(b, worker_loop(a->worker), 0, NULL, NULL);
+            b = store_write(worker_store(a->worker), account_lane(a));
         }
         buf_clear(&text);
         stanza_store(&text, q->st);
@@ -251,18 +251,18 @@ static void sessions_saved_save(const struct session *s)
                   SV_T(buf_slice(&text)));
     }
     buf_fini(&text);
-    store_submit(b, a->worker->loop, 0, NULL, NULL);
+    store_submit(b, worker_loop(a->worker), 0, NULL, NULL);
 }
 
 static void save_account(struct account *a)
 {
     struct worker *w = a->worker;
-    struct store_batch *b = store_write(w->store, account_lane(a));
+    struct store_batch *b = store_write(worker_store(w), account_lane(a));
     if (!mailbox_clean(a))
         mailbox_save(a, b);
     EMIT(account.stopping, a, b);
     if (store_stmt_count(b) > 0)
-        store_submit(b, w->loop, 0, NULL, NULL);
+        store_submit(b, worker_loop(w), 0, NULL, NULL);
     else
         store_drop(&b);
 }
@@ -272,7 +272,7 @@ void sessions_save(struct worker *w)
     struct session *s;
     struct account *a;
     unsigned count = 0;
-    for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL;) {
+    for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;) {
         if (s->state != SESSION_HIBERNATING || (s->sm != 2 && !is_seen(s)))
             continue;
         sessions_saved_save(s);
@@ -335,7 +335,7 @@ static void load_queue(struct session *s, const struct saved *v)
     for (uint32_t i = 0; i < v->stanza_count; i++) {
         const struct saved_stanza *q = &v->stanza[i];
         struct stanza *st;
-        if (stanza_load(&st, q->text, w->xml, loop_scratch(w->loop)) != OK)
+        if (stanza_load(&st, q->text, worker_xml(w), loop_scratch(worker_loop(w))) != OK)
             continue;
         s->out_count = q->seq;
         session_queue_push(s, st, q->archive_id, q->at_us);
@@ -359,7 +359,7 @@ static void load_states(struct session *s, const struct saved *v)
 static void sessions_saved_restore(struct account *a, const struct saved *v)
 {
     struct worker *w = a->worker;
-    uint64_t now = loop_wall_us(w->loop);
+    uint64_t now = loop_wall_us(worker_loop(w));
     if (a->state != ACTOR_READY || account_session(a, v->resource) != NULL)
         return;
     struct session *s = session_create(a, v->resource);
@@ -381,7 +381,7 @@ static void sessions_saved_restore(struct account *a, const struct saved *v)
     s->hidden = v->counts.hidden;
     s->collects = v->counts.collects;
     if (v->presence.len > 0 && v->counts.available &&
-        stanza_load(&s->presence, v->presence, w->xml, loop_scratch(w->loop)) == OK) {
+        stanza_load(&s->presence, v->presence, worker_xml(w), loop_scratch(worker_loop(w))) == OK) {
         s->available = true;
         s->priority = (int8_t)v->counts.priority;
     }
@@ -474,8 +474,8 @@ static void stanzas_read(void *arg, enum store_result result, const struct store
     for (uint32_t i = 0; i < v->state_count; i++)
         v->state[i] = (struct saved_state){ slice_dup(r->arena, store_text(b, 1, i, 0)),
                                             slice_dup(r->arena, store_text(b, 1, i, 1)) };
-    unsigned home = node_home(r->worker->node, v->jid, &node);
-    if (node == r->worker->node->id)
+    unsigned home = node_home(worker_node(r->worker), v->jid, &node);
+    if (node == worker_node(r->worker)->id)
         home_ask_at(r->worker, 0, home, &session_back_message, &(struct session_back){ v },
                     &(struct asker){ .done = restored_back, .arg = r });
     else
@@ -488,7 +488,7 @@ static void end_rest_run(struct worker *w, void *message, const struct message_f
 {
     struct session *s;
     (void)message, (void)from;
-    for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL;)
+    for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
         if (s->state == SESSION_HIBERNATING && s->sm == 0)
             session_end(s, END_SHUTDOWN);
 }
@@ -516,11 +516,11 @@ static void sessions_saved_finished(struct restoring *r)
     if (r->count > 0)
         log_info(&log_session, LOG_EV("sessions.restored"), LOG_I("count", r->count));
     if (r->any && !r->failed) {
-        struct store_batch *b = store_write(r->worker->store, 0);
+        struct store_batch *b = store_write(worker_store(r->worker), 0);
         store_add(b, &drop_sessions, STORE_ANY_ROWS, NULL, 0);
         store_add(b, &drop_stanzas, STORE_ANY_ROWS, NULL, 0);
         store_add(b, &drop_states, STORE_ANY_ROWS, NULL, 0);
-        store_submit(b, r->worker->loop, 0, NULL, NULL);
+        store_submit(b, worker_loop(r->worker), 0, NULL, NULL);
     }
     each_home(r->worker, &end_rest_message, &(struct message_nothing){ 0 },
               &(struct asker){ .done = rest_ended, .arg = r });
@@ -529,11 +529,11 @@ static void sessions_saved_finished(struct restoring *r)
 static void sessions_saved_read_more(struct restoring *r)
 {
     for (; r->at != NULL && r->under_way < RESTORING_MAX; r->at = r->at->next) {
-        struct store_batch *b = store_read(r->worker->store, 0);
+        struct store_batch *b = store_read(worker_store(r->worker), 0);
         STORE_ADD(b, &get_stanzas, STORE_ANY_ROWS, SV_I(r->at->owner), SV_T(r->at->resource),
                   SV_I(r->at->counts.out_acked));
         STORE_ADD(b, &get_states, STORE_ANY_ROWS, SV_I(r->at->owner), SV_T(r->at->resource));
-        store_submit(b, r->worker->loop, 0, stanzas_read, r->at);
+        store_submit(b, worker_loop(r->worker), 0, stanzas_read, r->at);
         r->under_way++;
     }
     if (r->under_way == 0)
@@ -578,7 +578,7 @@ void sessions_restore(struct worker *w, void *done)
     r->arena = arena_create(0);
     r->worker = w;
     r->done = done;
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     store_add(b, &get_sessions, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, sessions_read, r);
+    store_submit(b, worker_loop(w), 0, sessions_read, r);
 }

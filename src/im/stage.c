@@ -1,10 +1,9 @@
 #include "im/stage.h"
 #include "base/ensure.h"
 #include "base/mem.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/router.h"
 
 /* The functions of each stage, ended by NULL: a message passes all of them. */
 static stage_check_fn **checks;

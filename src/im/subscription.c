@@ -7,10 +7,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "home/here.h"
 #include "home/node.h"
 #include "home/question.h"
-#include "home/worker.h"
+#include "home/ticket.h"
 #include "im/account.h"
+#include "im/core.h"
 #include "im/crossing.h"
 #include "im/presence.h"
 #include "im/roster.h"
@@ -134,7 +136,7 @@ static uint64_t word_of(const struct worker *w, const struct stanza *st)
     struct elem e;
     int64_t number;
     if (!stanza_find(st, "word", NS_FORGET, &e) ||
-        !slice_int(elem_attr(&e, "n", loop_scratch(w->loop)), &number) || number < 0)
+        !slice_int(elem_attr(&e, "n", loop_scratch(worker_loop(w))), &number) || number < 0)
         return 0;
     return (uint64_t)number;
 }
@@ -187,7 +189,7 @@ static void store_out(struct store_batch *b, const struct worker *w, const struc
 {
     enum sub_verb verb = im_subscription_verb_of(st);
     struct buf text;
-    if (!confirms(w->node, stanza_to_bare(st)))
+    if (!confirms(worker_node(w), stanza_to_bare(st)))
         return;
     buf_init(&text, STANZA_TEXT_MAX);
     stanza_store(&text, st);
@@ -228,25 +230,25 @@ static void settle_there(struct worker *w, const struct stanza *st)
 {
     enum sub_verb verb = im_subscription_verb_of(st);
     slice sender = stanza_from_bare(st);
-    if (confirms(w->node, sender) && !is_here(w->node, sender))
+    if (confirms(worker_node(w), sender) && !is_here(worker_node(w), sender))
         home_send(w, sender, &settled_message,
                   &(struct settled){ sender, stanza_to_bare(st), axis_of(verb), verb });
 }
 
 static void forget_there(struct worker *w, slice sender, slice rcpt)
 {
-    if (!is_here(w->node, sender))
+    if (!is_here(worker_node(w), sender))
         home_send(w, sender, &settled_message, &(struct settled){ sender, rcpt, AXIS_FORGET, 0 });
 }
 
 static void settled_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct settled *s = message;
-    struct store_batch *b = store_write(w->store, hash_keyed(s->sender));
+    struct store_batch *b = store_write(worker_store(w), hash_keyed(s->sender));
     (void)from;
     STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(s->sender), SV_T(s->rcpt), SV_I(s->axis),
               SV_I(s->verb), SV_I(INT64_MAX));
-    store_submit(b, w->loop, 0, NULL, NULL);
+    store_submit(b, worker_loop(w), 0, NULL, NULL);
 }
 
 static const struct message_field settled_fields[] = { F_BARE(struct settled, sender),
@@ -264,12 +266,12 @@ const struct message_row settled_message = { .id = 12,
 void subscription_dropped(struct worker *w, const struct stanza *st)
 {
     slice sender = stanza_from_bare(st);
-    if (!confirms(w->node, sender))
+    if (!confirms(worker_node(w), sender))
         return;
-    if (is_here(w->node, sender)) {
-        struct store_batch *b = store_write(w->store, hash_keyed(stanza_to_bare(st)));
+    if (is_here(worker_node(w), sender)) {
+        struct store_batch *b = store_write(worker_store(w), hash_keyed(stanza_to_bare(st)));
         store_done(b, st, word_of(w, st));
-        store_submit(b, w->loop, 0, NULL, NULL);
+        store_submit(b, worker_loop(w), 0, NULL, NULL);
     } else {
         settle_there(w, st);
     }
@@ -366,7 +368,7 @@ static void im_subscription_store_change(struct change *c)
 {
     struct account *a = account_of(c->base.actor);
     if (c->base.batch == NULL)
-        c->base.batch = store_write(a->worker->store, account_lane(a));
+        c->base.batch = store_write(worker_store(a->worker), account_lane(a));
     roster_seal(a->roster, &c->delta, c->view);
     roster_delta_store(c->base.batch, a->id, &c->delta);
 }
@@ -411,7 +413,7 @@ static enum err out_prepare(struct actor_change *base)
     if (c->changes)
         im_subscription_store_change(c);
     else if (repeated)
-        base->batch = store_write(a->worker->store, account_lane(a));
+        base->batch = store_write(worker_store(a->worker), account_lane(a));
     if ((c->result.actions & SUB_ROUTE) != 0 && (c->changes || repeated))
         subscription_announce(base->batch, a, c->st);
     return OK;
@@ -447,7 +449,7 @@ static void out_apply(struct actor_change *base, enum err e)
     if ((actions & SUB_ROUTE) != 0)
         subscription_send(a, stanza_ref(c->st));
     /* An account of ours asks for it when it has committed, so that it comes after `subscribed`. */
-    if ((actions & SUB_SEND_PRESENCE) != 0 && !confirms(w->node, contact))
+    if ((actions & SUB_SEND_PRESENCE) != 0 && !confirms(worker_node(w), contact))
         presence_show(a, contact);
     if ((actions & SUB_SEND_UNAVAILABLE) != 0)
         presence_hide(a, contact);
@@ -562,7 +564,7 @@ static enum err in_prepare(struct actor_change *base)
         return OK;
     bool here = is_here(account_node(a), stanza_from(c->st));
     if (base->batch == NULL && (here || c->answer != NULL))
-        base->batch = store_write(a->worker->store, account_lane(a));
+        base->batch = store_write(worker_store(a->worker), account_lane(a));
     if (here)
         store_done(base->batch, c->st, c->word);
     if (c->answer != NULL)
@@ -592,8 +594,8 @@ enum { RESEND_MS = 1000, RESEND_MS_MAX = 60000 };
 
 static void resend(struct timer *t, struct loop *loop)
 {
-    struct worker *w = CONTAINER_OF(t, struct worker, resend);
-    if (w->stopping)
+    struct worker *w = CONTAINER_OF(t, struct core, resend)->worker;
+    if (worker_stopping(w))
         return;
     if (atomic_load(&store_full_alarm.active) != 0 || atomic_load(&store_down_alarm.active) != 0)
         timer_set(loop, t, RESEND_MS);
@@ -604,18 +606,18 @@ static void resend(struct timer *t, struct loop *loop)
 
 static void resend_later(struct worker *w)
 {
-    if (timer_is_set(&w->resend) || w->stopping)
+    if (timer_is_set(&core_of(w)->resend) || worker_stopping(w))
         return;
-    w->resend_ms = w->resend_ms == 0                  ? RESEND_MS
-                   : w->resend_ms < RESEND_MS_MAX / 2 ? w->resend_ms * 2
-                                                      : RESEND_MS_MAX;
-    w->resend.fn = resend;
-    timer_set(w->loop, &w->resend, w->resend_ms);
+    core_of(w)->resend_ms = core_of(w)->resend_ms == 0                  ? RESEND_MS
+                            : core_of(w)->resend_ms < RESEND_MS_MAX / 2 ? core_of(w)->resend_ms * 2
+                                                                        : RESEND_MS_MAX;
+    core_of(w)->resend.fn = resend;
+    timer_set(worker_loop(w), &core_of(w)->resend, core_of(w)->resend_ms);
 }
 
 void subscription_failed(struct worker *w, const struct stanza *st)
 {
-    if (confirms(w->node, stanza_from(st)))
+    if (confirms(worker_node(w), stanza_from(st)))
         resend_later(w);
 }
 
@@ -630,12 +632,12 @@ static void in_apply(struct actor_change *base, enum err e)
     im_subscription_trace("subscription.in", c, contact, e);
     if (e != OK) { /* an account of ours tells it again */
         subscription_failed(w, c->st);
-        if (!confirms(w->node, contact) && !c->failed)
+        if (!confirms(worker_node(w), contact) && !c->failed)
             route_error(w, c->st, stanza_error_of(e), (slice){ 0 });
         im_subscription_end(w, c);
         return;
     }
-    w->resend_ms = 0;
+    core_of(w)->resend_ms = 0;
     settle_there(w, c->st);
     if ((actions & SUB_DELIVER) != 0) /* §3.1.6: before the push */
         im_subscription_deliver(a, c->st);
@@ -646,11 +648,12 @@ static void in_apply(struct actor_change *base, enum err e)
         refuse_watcher(a, c);
     if (c->answer != NULL)
         route_send(w, stanza_ref(c->answer));
-    if ((actions & (SUB_SEND_PRESENCE | SUB_AUTO_SUBSCRIBED)) != 0 && !confirms(w->node, contact))
+    if ((actions & (SUB_SEND_PRESENCE | SUB_AUTO_SUBSCRIBED)) != 0 &&
+        !confirms(worker_node(w), contact))
         presence_show(a, contact);
     if ((actions & SUB_SEND_UNAVAILABLE) != 0)
         presence_hide(a, contact);
-    if (c->verb == SUB_SUBSCRIBED && c->changes && confirms(w->node, contact))
+    if (c->verb == SUB_SUBSCRIBED && c->changes && confirms(worker_node(w), contact))
         presence_probe(a, contact);
     im_subscription_end(w, c);
 }
@@ -660,7 +663,7 @@ static bool forget_read(const struct worker *w, const struct stanza *st, struct 
                         slice *jid)
 {
     struct elem payload;
-    if (!node_serves(w->node, stanza_from(st)) || !stanza_payload(st, &payload) ||
+    if (!node_serves(worker_node(w), stanza_from(st)) || !stanza_payload(st, &payload) ||
         !elem_is(&payload, "forget", NS_FORGET))
         return false;
     *jid = elem_attr(&payload, "jid", tmp);
@@ -692,7 +695,7 @@ static enum err forget_prepare(struct actor_change *base)
     /* A request that was never answered stays, as one to an address that never had an account: who
      * asked learns nothing from it. */
     f->known = item != NULL && item->state != SUB_NONE_PENDING_OUT;
-    base->batch = store_write(a->worker->store, account_lane(a));
+    base->batch = store_write(worker_store(a->worker), account_lane(a));
     store_forgotten(base->batch, f->jid, a->jid);
     if (!f->known)
         return OK;
@@ -759,7 +762,7 @@ static bool is_final(const struct worker *w, const struct stanza *st)
 {
     struct elem e;
     return !stanza_child(st, KNOWN_ERROR, &e) ||
-           !slice_is(elem_attr(&e, "type", loop_scratch(w->loop)), "wait");
+           !slice_is(elem_attr(&e, "type", loop_scratch(worker_loop(w))), "wait");
 }
 
 void subscription_bounced(struct account *a, const struct stanza *st)
@@ -810,7 +813,7 @@ void subscription_to_nobody(struct worker *w, struct stanza *st)
 {
     slice to = stanza_to_bare(st), jid;
     struct absence *n = mem_new(struct absence);
-    struct store_batch *b = store_write(w->store, hash_keyed(to));
+    struct store_batch *b = store_write(worker_store(w), hash_keyed(to));
     n->worker = w;
     n->st = st;
     n->arena = arena_create(0);
@@ -822,7 +825,7 @@ void subscription_to_nobody(struct worker *w, struct stanza *st)
     }
     if (st->type == TYPE_SUBSCRIBE) /* to a disabled account: it waits until that is enabled */
         STORE_ADD(b, &stmt_there, 0, SV_T(to));
-    store_submit(b, w->loop, 0, absence_done, n);
+    store_submit(b, worker_loop(w), 0, absence_done, n);
 }
 
 /* Again: pages of roster_out at start, or those of one sender that was deleted. */
@@ -876,10 +879,10 @@ static bool still_says(const struct account *a, const struct pending *p)
 
 static void drop_row(struct account *a, const struct pending *p)
 {
-    struct store_batch *b = store_write(p->worker->store, hash_keyed(a->jid));
+    struct store_batch *b = store_write(worker_store(p->worker), hash_keyed(a->jid));
     STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(a->jid), SV_T(p->rcpt), SV_I(p->axis),
               SV_I(p->verb), SV_I(p->word));
-    store_submit(b, p->worker->loop, 0, NULL, NULL);
+    store_submit(b, worker_loop(p->worker), 0, NULL, NULL);
 }
 
 static void send_again(struct account *a, enum err e, void *arg)
@@ -894,7 +897,7 @@ static void send_again(struct account *a, enum err e, void *arg)
         drop_row(a, p);
     else if (e == OK && p->axis == AXIS_FORGET)
         send_forget(w, a->jid, p->rcpt);
-    else if (e == OK && stanza_load(&st, p->text, w->xml, arena) == OK)
+    else if (e == OK && stanza_load(&st, p->text, worker_xml(w), arena) == OK)
         subscription_send(a, st);
     arena_destroy(&arena);
 }
@@ -904,8 +907,8 @@ static bool im_subscription_is_ours(const struct replay *r, slice sender)
     uint32_t node;
     if (r->only.ptr != NULL)
         return slice_eq(sender, r->only);
-    return node_home(r->worker->node, sender, &node) == r->worker->index &&
-           node == r->worker->node->id;
+    return node_home(worker_node(r->worker), sender, &node) == worker_index(r->worker) &&
+           node == worker_node(r->worker)->id;
 }
 
 static void replay_row(struct replay *r, const struct store_batch *b, uint32_t row)
@@ -938,9 +941,9 @@ static void im_subscription_replay_next(struct replay *r, slice sender, slice rc
     r->axis = axis;
     arena_destroy(&r->arena);
     r->arena = arena;
-    struct store_batch *b = store_read(r->worker->store, 0);
+    struct store_batch *b = store_read(worker_store(r->worker), 0);
     STORE_ADD(b, &stmt_out_page, STORE_ANY_ROWS, SV_T(r->sender), SV_T(r->rcpt), SV_I(r->axis));
-    store_submit(b, r->worker->loop, 0, r->page, r);
+    store_submit(b, worker_loop(r->worker), 0, r->page, r);
 }
 
 static void im_subscription_replay_page(void *arg, enum store_result result,
@@ -984,6 +987,6 @@ void subscription_remove(struct account *a, struct store_batch *b)
 void subscription_account_deleted(struct worker *w, slice bare)
 {
     uint32_t node;
-    if (node_home(w->node, bare, &node) == w->index)
+    if (node_home(worker_node(w), bare, &node) == worker_index(w))
         replay_start(w, bare);
 }

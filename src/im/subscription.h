@@ -6,7 +6,7 @@
  *
  * Limit: one row for each (sender, recipient, direction): a later word replaces an earlier one. */
 #pragma once
-#include "im/router.h"
+#include "home/router.h"
 #include "store/store.h"
 #include "xmpp/subscription.h"
 

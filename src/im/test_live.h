@@ -7,8 +7,9 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/mem.h"
+#include "home/command_run.h"
 #include "home/edge.h"
-#include "im/command_run.h"
+#include "im/core.h"
 #include "im/test_node.h"
 #include <time.h>
 
@@ -45,7 +46,7 @@ static struct {
 static inline void live_gate_start(void *own, struct worker *w)
 {
     (void)own;
-    map_init(&w->streams, test_node_stream_key);
+    map_init(&core_of(w)->streams, test_node_stream_key);
 }
 
 static inline void live_keep_line(struct stream *s, const struct down *d)
@@ -151,7 +152,7 @@ static inline void live_start(unsigned n)
 static inline void live_close(unsigned n)
 {
     for (unsigned i = 0; i < live.node[n]->worker_count; i++)
-        map_fini(&live.node[n]->workers[i].streams);
+        map_fini(&core_of(&live.node[n]->workers[i])->streams);
     store_close(&live.store[n]);
     node_destroy(&live.node[n]);
 }
@@ -298,7 +299,7 @@ static inline void live_bind_there(struct worker *w, void *arg)
     struct live_binding *b = arg;
     struct stream *s = b->stream;
     s->id = ++w->next_id << 16 | w->index;
-    map_put(&w->streams, s);
+    map_put(&core_of(w)->streams, s);
     b->req.link = (struct link){ .local = s, .id = s->id, .node = w->node->id };
     session_bind(w, &b->req);
 }

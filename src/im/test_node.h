@@ -12,6 +12,7 @@
 #include "home/node.h"
 #include "home/worker.h"
 #include "im/account.h"
+#include "im/core.h"
 #include "im/feature.h"
 #include "im/gate.h"
 #include "im/link.h"
@@ -19,7 +20,6 @@
 #include "im/presence.h"
 #include "im/rows.h"
 #include "im/session_private.h"
-#include "im/users.h"
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,8 +40,13 @@ static const struct feature test_auth_feature = { .name = "auth",
                                                   .metrics = auth_metrics,
                                                   .logs = auth_logs };
 static const struct feature *const test_features[] = {
-    &test_auth_feature, &account_feature,  &session_feature, &message_feature,
-    &roster_feature,    &presence_feature, &users_feature,   NULL,
+    &test_auth_feature,
+    &account_feature,
+    &session_feature,
+    &message_feature,
+    &roster_feature,
+    &presence_feature,
+    NULL,
 };
 
 enum { TEST_FEATURES_MAX = 96 };
@@ -152,7 +157,7 @@ static inline void test_node_open(struct test_node *t, const struct gate_ops *ga
     nc.store = t->store;
     ensure(node_create(&t->node, &nc, &why) == OK);
     t->w = &t->node->workers[0];
-    map_init(&t->w->streams, test_node_stream_key);
+    map_init(&core_of(t->w)->streams, test_node_stream_key);
     test_node_tick(t); /* it is told the time */
 }
 
@@ -161,7 +166,7 @@ static inline bool test_node_is_idle(void *store) { return !store_busy(store); }
 static inline void test_node_close(struct test_node *t)
 {
     test_node_run(t, test_node_is_idle, t->store);
-    map_fini(&t->w->streams);
+    map_fini(&core_of(t->w)->streams);
     store_close(&t->store);
     node_destroy(&t->node);
     test_folder_remove(t->dir);
@@ -209,7 +214,7 @@ static inline struct link test_node_stream(struct test_node *t, struct stream *s
 {
     struct link link = { .local = s, .id = ++t->w->next_id << 16, .node = 1 };
     memcpy(s, &link.id, sizeof link.id);
-    map_put(&t->w->streams, s);
+    map_put(&core_of(t->w)->streams, s);
     return link;
 }
 

@@ -5,9 +5,9 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
-#include "home/worker.h"
+#include "home/here.h"
+#include "home/host.h"
 #include "im/audience.h"
-#include "im/host.h"
 #include "muc/operate/administrators.h"
 #include "muc/parts/absent.h"
 #include "muc/parts/follow.h"
@@ -89,7 +89,7 @@ static void kick_stranger(struct room *r, const struct stanza *st)
 
 static bool nick_read(struct entry *e)
 {
-    struct arena *tmp = loop_scratch(e->room->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(e->room->worker));
     slice asked = slice_from(stanza_to(e->st), e->st->to_bare_len + 1u);
     if (stanza_to_is_bare(e->st)) {
         join_refuse(e, SE_JID_MALFORMED, SLICE("a nickname is needed to enter a room"));
@@ -117,7 +117,7 @@ static bool nick_taken(const struct entry *e)
 
 static bool password_fits(const struct entry *e)
 {
-    struct arena *tmp = loop_scratch(e->room->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(e->room->worker));
     struct elem password;
     bool given = e->protocol && elem_child(&e->x, "password", NS_MUC, &password);
     if (room_password_right(&e->room->config, given ? elem_text(&password, tmp) : (slice){ 0 }))
@@ -218,7 +218,7 @@ static const char *join_codes_of(const struct entry *e)
     codes_add(&b, e->fresh, "201");
     codes_add(&b, e->renamed, "210");
     buf_append(&b, "", 1);
-    const char *out = slice_dup(loop_scratch(r->worker->loop), buf_slice(&b)).ptr;
+    const char *out = slice_dup(loop_scratch(worker_loop(r->worker)), buf_slice(&b)).ptr;
     buf_fini(&b);
     return out;
 }
@@ -388,7 +388,7 @@ enum routed room_presence(struct room *r, struct stanza *st)
 
 slice seat_blob(const struct room *r, const struct occupant *o)
 {
-    char *blob = arena_new(loop_scratch(r->worker->loop), char, 2);
+    char *blob = arena_new(loop_scratch(worker_loop(r->worker)), char, 2);
     blob[0] = (char)o->role;
     blob[1] = (char)o->hidden;
     return (slice){ blob, 2 };
@@ -461,7 +461,7 @@ void room_restore(struct worker *w, slice room, const struct audience_member *m)
     b->presence = stanza_ref(m->presence);
     b->role = (enum room_role)m->blob.ptr[0];
     b->hidden = m->blob.ptr[1] != 0;
-    if (host_find(w->node, jid_split(room).domain, &parent) != NULL) {
+    if (host_find(worker_node(w), jid_split(room).domain, &parent) != NULL) {
         room_with(w, room, join_take_seat, b);
         return;
     }
@@ -485,7 +485,7 @@ enum routed room_found(struct room *r, struct stanza *st)
         join_refuse(&e, SE_JID_MALFORMED, SLICE("a nickname is needed to enter a room"));
     } else if (!e.protocol && !setting_bool(&muc_new_groupchat1)) {
         kick_stranger(r, st);
-    } else if (!muc_may_create(r->worker->node, stanza_from_bare(st))) {
+    } else if (!muc_may_create(worker_node(r->worker), stanza_from_bare(st))) {
         join_refuse(&e, SE_NOT_ALLOWED, SLICE("you may not create rooms here"));
     } else if (!room_maker_may(stanza_from_bare(st), &why) ||
                room_create(r, stanza_from_bare(st), &why) != OK) {

@@ -2,7 +2,7 @@
  * another availability, leaving. */
 #pragma once
 #include "base/slice.h"
-#include "im/router.h"
+#include "home/router.h"
 
 struct audience_member;
 struct occupant;

@@ -1,11 +1,11 @@
 #include "muc/service.h"
 #include "base/log.h"
+#include "home/here.h"
 #include "home/message.h"
 #include "home/node.h"
-#include "home/worker.h"
+#include "home/router.h"
 #include "im/feature.h"
 #include "im/iq.h"
-#include "im/router.h"
 #include "im/session.h"
 #include "im/session_input.h"
 #include "muc/info.h"
@@ -88,7 +88,7 @@ static enum routed nowhere(struct room *r, struct stanza *st)
 bool room_is_served(const struct room *r)
 {
     slice parent;
-    return host_find(r->worker->node, jid_split(r->jid).domain, &parent) != NULL;
+    return host_find(worker_node(r->worker), jid_split(r->jid).domain, &parent) != NULL;
 }
 
 enum routed room_receive(struct room *r, struct stanza *st, struct origin origin)
@@ -168,19 +168,19 @@ const struct host muc_hosts[] = {
 
 static void service_worker_start(struct worker *w)
 {
-    if (w->index == 0)
+    if (worker_index(w) == 0)
         rooms_count_stored(w);
 }
 
 static void service_start(struct worker *w)
 {
-    if (w->index == 0)
-        atomic_store(&node, w->node);
+    if (worker_index(w) == 0)
+        atomic_store(&node, worker_node(w));
 }
 
 static void service_stop(struct worker *w)
 {
-    if (w->index == 0)
+    if (worker_index(w) == 0)
         atomic_store(&node, NULL);
 }
 

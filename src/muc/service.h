@@ -1,7 +1,7 @@
 /* service: group chat (XEP-0045) at conference.<domain> of each of our domains: what comes to a
  * room reaches it here, and requests to the service itself are answered. */
 #pragma once
-#include "im/host.h"
+#include "home/host.h"
 
 struct room;
 

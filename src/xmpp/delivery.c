@@ -1,5 +1,8 @@
 #include "xmpp/delivery.h"
 #include "base/ensure.h"
+#include "codec/xml_elem.h"
+#include "xmpp/ns.h"
+#include "xmpp/stanza.h"
 
 enum { HAVES = HAVE_MATCH + 1, TOS = TO_FULL + 1 };
 
@@ -91,4 +94,28 @@ enum delivery delivery_rule(enum stanza_kind kind, enum stanza_type type, enum d
     enum row row = delivery_row_of(kind, type);
     ensure((unsigned)to < TOS && (unsigned)have < HAVES);
     return row == ROW_COUNT ? DELIVER_NONE : rules[row][to][have];
+}
+
+/* What is worth keeping: RFC 6121 §8.5.2 by type, XEP-0160 §3 (no chat states alone), XEP-0334
+ * hints. Of muc#user that is an invitation or a decline; an empty one marks every private message
+ * of a room. */
+bool message_storable(const struct stanza *st)
+{
+    struct elem x, any;
+    const uint64_t content = KNOWN(BODY) | KNOWN(STORE) | KNOWN(RECEIPT) | KNOWN(MARKER) |
+                             KNOWN(ENCRYPTED) | KNOWN(OOB) | KNOWN(DATA_FORM) | KNOWN(SUBJECT) |
+                             KNOWN(PAYLOAD) | KNOWN(MUC);
+    bool invites = stanza_child(st, KNOWN_MUC_USER, &x) && elem_first(&x, &any);
+    return st->kind == STANZA_MESSAGE && (st->type == TYPE_CHAT || st->type == TYPE_NORMAL) &&
+           (invites || stanza_has(st, content)) &&
+           !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE) | KNOWN(ARCHIVED));
+}
+
+bool message_notifies(const struct stanza *st)
+{
+    struct elem e;
+    return st->type != TYPE_ERROR && st->type != TYPE_HEADLINE &&
+           (st->type != TYPE_GROUPCHAT || stanza_to_is_bare(st)) &&
+           (stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)) ||
+            stanza_find(st, "propose", NS_JINGLE_MESSAGE, &e));
 }

@@ -3,6 +3,9 @@
  * there are. A bare-JID message goes to all sessions of non-negative priority. Pure. */
 #pragma once
 #include "xmpp/stanza_kind.h"
+#include <stdbool.h>
+
+struct stanza;
 
 enum delivery_to { TO_BARE, TO_FULL };
 /* What the account has. */
@@ -24,3 +27,10 @@ enum delivery {
 };
 enum delivery delivery_rule(enum stanza_kind kind, enum stanza_type type, enum delivery_to to,
                             enum delivery_have have);
+
+/* Whether a message is worth keeping for its addressee. */
+bool message_storable(const struct stanza *st);
+/* Whether a message is worth a notification: a text, which may be encrypted, or a call (XEP-0353).
+ * Messages of a room go to the client that is in the room, messages to the account to all clients.
+ */
+bool message_notifies(const struct stanza *st);

@@ -8,9 +8,8 @@
 #include "ext/mam/mam_query.h"
 #include "ext/mam/mam_quota.h"
 #include "ext/mam/mam_retract.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
-#include "im/archive_words.h"
 #include "im/feature.h"
 #include "im/iq.h"
 #include "store/store.h"
@@ -107,7 +106,7 @@ static void ext_mam_start(void)
 /* The server may have ended before it had counted and indexed the last messages. */
 static void ext_mam_worker_start(struct worker *w)
 {
-    if (w->index == 0)
+    if (worker_index(w) == 0)
         archive_words_stored(w);
 }
 

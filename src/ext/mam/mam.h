@@ -1,6 +1,6 @@
 /* mam: Message Archive Management (XEP-0313, preferences XEP-0441, full text XEP-0431, tombstones
  * XEP-0424), one feature in the files mam*.c. The archive itself, what every account sent and
- * received, belongs to im/archive.h; here it is asked for, kept small, and edited. */
+ * received, belongs to archive/archive.h; here it is asked for, kept small, and edited. */
 #pragma once
 #include "base/setting.h"
 

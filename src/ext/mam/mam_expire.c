@@ -1,11 +1,10 @@
 #include "ext/mam/mam_expire.h"
+#include "archive/archive.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "home/duty.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
-#include "im/archive.h"
-#include "im/archive_words.h"
 #include "io/timer.h"
 
 enum { STEP_ROWS = 256, STEP_BYTES = 4 << 20, PAUSE_MS = 20, FIRST_MS = 60000, PASS_MS = 3600000 };
@@ -69,7 +68,7 @@ static void mam_expire_finish(struct pass *p, enum store_result r)
     if (p->removed > 0)
         log_info(&mam_log, LOG_EV("archive.expired"), LOG_I("messages", p->removed));
     p->timer.fn = mam_expire_due;
-    timer_set(p->worker->loop, &p->timer, PASS_MS);
+    timer_set(worker_loop(p->worker), &p->timer, PASS_MS);
     uint32_t removed = p->removed;
     p->under_way = false;
     if (call != NULL && r == STORE_OK)
@@ -96,7 +95,7 @@ static void mam_expire_removed(void *arg, enum store_result r, const struct stor
         return;
     }
     p->timer.fn = mam_expire_next_step;
-    timer_set(p->worker->loop, &p->timer, PAUSE_MS);
+    timer_set(worker_loop(p->worker), &p->timer, PAUSE_MS);
 }
 
 static void mam_expire_oldest_read(void *arg, enum store_result r, const struct store_batch *rows)
@@ -109,7 +108,7 @@ static void mam_expire_oldest_read(void *arg, enum store_result r, const struct 
     }
     uint32_t count = r == STORE_OK ? store_row_count(rows, 0) : 0;
     int64_t inserted = r == STORE_OK && store_row_count(rows, 1) > 0 ? store_int(rows, 1, 0, 0) : 0;
-    struct store_batch *b = store_write(p->worker->store, 0);
+    struct store_batch *b = store_write(worker_store(p->worker), 0);
     struct arena *tmp = arena_create(0);
     uint32_t i = 0;
     p->removing = 0;
@@ -126,7 +125,7 @@ static void mam_expire_oldest_read(void *arg, enum store_result r, const struct 
         p->removing++;
     }
     arena_destroy(&tmp);
-    if (i == 0 || p->worker->stopping) {
+    if (i == 0 || worker_stopping(p->worker)) {
         store_drop(&b);
         mam_expire_finish(p, r);
     } else if (p->removing == 0) {
@@ -134,16 +133,16 @@ static void mam_expire_oldest_read(void *arg, enum store_result r, const struct 
         mam_expire_removed(p, STORE_OK, NULL);
     } else {
         archive_edit(b);
-        store_submit(b, p->worker->loop, 0, mam_expire_removed, p);
+        store_submit(b, worker_loop(p->worker), 0, mam_expire_removed, p);
     }
 }
 
 static void mam_expire_step(struct pass *p)
 {
-    struct store_batch *b = store_read(p->worker->store, 0);
+    struct store_batch *b = store_read(worker_store(p->worker), 0);
     STORE_ADD(b, &read_oldest, STORE_ANY_ROWS, SV_I(p->position), SV_I(p->rows));
     store_add(b, &read_late, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, p->worker->loop, 0, mam_expire_oldest_read, p);
+    store_submit(b, worker_loop(p->worker), 0, mam_expire_oldest_read, p);
 }
 
 static void mam_expire_begin(struct command_call *call)
@@ -172,7 +171,7 @@ static void mam_expire_arm_here(struct worker *w, void *arg)
     (void)arg;
     pass.worker = w;
     pass.timer.fn = mam_expire_due;
-    timer_set(w->loop, &pass.timer, FIRST_MS);
+    timer_set(worker_loop(w), &pass.timer, FIRST_MS);
 }
 
 /* Once there is an account, there may be an archive. Any worker. */
@@ -181,7 +180,8 @@ void mam_expire_arm(struct worker *w)
     bool not_yet = false;
     if (!atomic_load_explicit(&armed, memory_order_relaxed) &&
         atomic_compare_exchange_strong(&armed, &not_yet, true))
-        node_call(w->node, duty_home(w->node, DUTY_ARCHIVE), mam_expire_arm_here, NULL);
+        node_call(worker_node(w), duty_home(worker_node(w), DUTY_ARCHIVE), mam_expire_arm_here,
+                  NULL);
 }
 
 void mam_expire_stop(struct worker *w)

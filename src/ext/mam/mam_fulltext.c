@@ -1,12 +1,12 @@
 #include "ext/mam/mam_fulltext.h"
+#include "archive/archive.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "ext/mam/mam_quota.h"
-#include "home/worker.h"
-#include "im/archive.h"
+#include "home/here.h"
 #include "io/timer.h"
 #include "store/words.h"
 #include "xmpp/ns.h"
@@ -255,12 +255,12 @@ static slice mam_fulltext_match(struct worker *w, int64_t owner, slice text, str
             plain.ptr[i] = ' ';
     rest = buf_slice(&plain);
     snprintf(mark, sizeof mark, PRIVATE "%lld", (long long)owner);
-    add_phrase(&out, w->store, slice_of(mark));
+    add_phrase(&out, worker_store(w), slice_of(mark));
     while (words < WORDS_MAX && rest.len > 0) {
         slice_cut(rest, ' ', &word, &rest);
         if (!has_letters(word))
             continue;
-        add_phrase(&out, w->store, word);
+        add_phrase(&out, worker_store(w), word);
         words++;
     }
     slice found = words == 0 ? (slice){ 0 } : slice_dup(tmp, buf_slice(&out));
@@ -310,7 +310,7 @@ static void start_background(struct worker *w)
     background.worker = w;
     background.rows = STEP_ROWS;
     background.timer.fn = mam_fulltext_due;
-    timer_set(w->loop, &background.timer, DELAY_MS);
+    timer_set(worker_loop(w), &background.timer, DELAY_MS);
 }
 
 static void mam_fulltext_stored(struct worker *w)
@@ -342,7 +342,7 @@ static void mam_fulltext_end(struct feed *f, enum archive_words_state state)
     }
     struct worker *w = f->worker;
     atomic_store(&running, false);
-    if (atomic_load(&stored_more) && !w->stopping)
+    if (atomic_load(&stored_more) && !worker_stopping(w))
         start_background(w);
 }
 
@@ -352,7 +352,7 @@ static void mam_fulltext_stepped(void *arg, enum store_result r, const struct st
     (void)b;
     bool moved = r == STORE_OK || r == STORE_CONFLICT; /* another worker: from there, then */
     if (moved && f->done == NULL && atomic_load(&kicks) > BUSY)
-        timer_set(f->worker->loop, &f->timer, DELAY_MS);
+        timer_set(worker_loop(f->worker), &f->timer, DELAY_MS);
     else if (moved)
         mam_fulltext_begin(f);
     else
@@ -373,7 +373,7 @@ static void mam_fulltext_log_read(void *arg, enum store_result r, const struct s
         mam_fulltext_end(f, r == STORE_OK ? WORDS_CURRENT : WORDS_BEHIND);
         return;
     }
-    struct store_batch *b = store_write(f->worker->store, 0);
+    struct store_batch *b = store_write(worker_store(f->worker), 0);
     struct arena *tmp = arena_create(0);
     struct buf words;
     size_t bytes = 0;
@@ -394,15 +394,15 @@ static void mam_fulltext_log_read(void *arg, enum store_result r, const struct s
     buf_fini(&words);
     arena_destroy(&tmp);
     f->rows = f->rows < STEP_ROWS / 2 ? f->rows * 2 : STEP_ROWS;
-    store_submit(b, f->worker->loop, 0, mam_fulltext_stepped, f);
+    store_submit(b, worker_loop(f->worker), 0, mam_fulltext_stepped, f);
 }
 
 static void read_step(struct feed *f, int64_t position)
 {
-    struct store_batch *b = store_read(f->worker->store, 0);
+    struct store_batch *b = store_read(worker_store(f->worker), 0);
     STORE_ADD(b, &read_log, STORE_ANY_ROWS, SV_I(position), SV_I(f->rows));
     store_add(b, &read_state, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, f->worker->loop, 0, mam_fulltext_log_read, f);
+    store_submit(b, worker_loop(f->worker), 0, mam_fulltext_log_read, f);
 }
 
 static void state_read(void *arg, enum store_result r, const struct store_batch *b)
@@ -417,7 +417,7 @@ static void state_read(void *arg, enum store_result r, const struct store_batch 
         f->target = last;
     if (position >= last || (f->done != NULL && position >= f->target))
         mam_fulltext_end(f, WORDS_CURRENT);
-    else if (f->worker->stopping || (f->until_us != 0 && clock_mono_us() > f->until_us))
+    else if (worker_stopping(f->worker) || (f->until_us != 0 && clock_mono_us() > f->until_us))
         mam_fulltext_end(f, WORDS_BEHIND);
     else
         read_step(f, position);
@@ -425,10 +425,10 @@ static void state_read(void *arg, enum store_result r, const struct store_batch 
 
 static void mam_fulltext_begin(struct feed *f)
 {
-    struct store_batch *b = store_read(f->worker->store, f->lane);
+    struct store_batch *b = store_read(worker_store(f->worker), f->lane);
     f->lane = 0;
     store_add(b, &read_state, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, f->worker->loop, 0, state_read, f);
+    store_submit(b, worker_loop(f->worker), 0, state_read, f);
 }
 
 static void mam_fulltext_catch_up(struct worker *w, uint64_t lane, archive_words_fn *done,

@@ -15,8 +15,8 @@
  * The steps of two workers may meet: the position is moved only from where the step began, so one
  * of them is undone and begins again. So is one that read messages which were edited meanwhile. */
 #pragma once
+#include "archive/words.h"
 #include "base/setting.h"
-#include "im/archive_words.h"
 #include "store/store.h"
 
 struct worker;

@@ -5,7 +5,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/mam/mam.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/roster.h"
@@ -181,7 +181,7 @@ static enum err mam_prefs_change_prepare(struct actor_change *base)
     struct account *a = account_of(base->actor);
     if (a->state != ACTOR_READY)
         return E_NOTFOUND;
-    base->batch = store_write(a->worker->store, account_lane(a));
+    base->batch = store_write(worker_store(a->worker), account_lane(a));
     STORE_ADD(base->batch, &prefs_put, 1, SV_I(a->id), SV_I(c->prefs->def), SV_T(c->prefs->always),
               SV_T(c->prefs->never));
     return OK;

@@ -1,15 +1,17 @@
 #include "ext/mam/mam_query.h"
+#include "archive/query.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/setting.h"
 #include "ext/mam/mam.h"
 #include "im/account.h"
-#include "im/archive_query.h"
+#include "im/archive_answer.h"
 #include "im/copies.h"
 #include "im/feature.h"
 #include "im/session.h"
 #include "im/session_queue.h"
 #include "store/store.h"
+#include "xmpp/mam.h"
 
 struct query {
     struct mam_query ask;

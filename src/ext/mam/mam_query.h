@@ -1,5 +1,5 @@
 /* mam_query: archive queries of accounts (XEP-0313 §4): only sessions of an account can query its
- * archive. im/archive_query.h finds the messages; then copies are sent in parts, as fast as the
+ * archive. archive/query.h finds the messages; then copies are sent in parts, as fast as the
  * client takes them (im/copies.h, architecture §4). A message that waited for its owner is settled
  * when the session has the copy (architecture §6).
  *

@@ -1,12 +1,12 @@
 #include "ext/mam/mam_quota.h"
+#include "archive/archive.h"
+#include "archive/leave.h"
+#include "archive/size.h"
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "ext/mam/mam_expire.h"
-#include "home/worker.h"
-#include "im/archive_leave.h"
-#include "im/archive_size.h"
-#include "im/archive_words.h"
+#include "home/here.h"
 #include "io/timer.h"
 #include <stdlib.h>
 
@@ -212,7 +212,7 @@ static void mam_quota_start(struct worker *w)
         return;
     round_.worker = w;
     round_.timer.fn = mam_quota_due;
-    timer_set(w->loop, &round_.timer, DELAY_MS);
+    timer_set(worker_loop(w), &round_.timer, DELAY_MS);
 }
 
 void mam_quota_stored(struct worker *w)
@@ -237,7 +237,7 @@ static void mam_quota_end(struct round *q)
     struct worker *w = q->worker;
     q->all = false;
     atomic_store(&running, false);
-    if ((q->any || atomic_load(&stored_more)) && !w->stopping)
+    if ((q->any || atomic_load(&stored_more)) && !worker_stopping(w))
         mam_quota_start(w);
 }
 
@@ -262,7 +262,7 @@ static void mam_quota_trimmed(void *arg, enum store_result r, const struct store
         return;
     }
     q->timer.fn = mam_quota_look_again;
-    timer_set(q->worker->loop, &q->timer, PAUSE_MS);
+    timer_set(worker_loop(q->worker), &q->timer, PAUSE_MS);
 }
 
 /* This conversation has nothing more to remove. If it has no entries at all, its count is wrong:
@@ -274,10 +274,10 @@ static void conversation_ends(struct round *q)
         mam_quota_look_at(q);
         return;
     }
-    struct store_batch *b = store_write(q->worker->store, (uint64_t)q->owner);
+    struct store_batch *b = store_write(worker_store(q->worker), (uint64_t)q->owner);
     STORE_ADD(b, &drop_longest, STORE_ANY_ROWS, SV_I(q->owner), SV_I(q->peer));
     q->removing = 0;
-    store_submit(b, q->worker->loop, 0, mam_quota_trimmed, q);
+    store_submit(b, worker_loop(q->worker), 0, mam_quota_trimmed, q);
 }
 
 /* Adds the removal of the oldest, about `most` bytes; how many. */
@@ -314,7 +314,7 @@ static void mam_quota_oldest_read(void *arg, enum store_result r, const struct s
         mam_quota_look_at(q);
         return;
     }
-    if (r != STORE_OK || q->worker->stopping) {
+    if (r != STORE_OK || worker_stopping(q->worker)) {
         mam_quota_end(q);
         return;
     }
@@ -331,7 +331,7 @@ static void mam_quota_oldest_read(void *arg, enum store_result r, const struct s
     } else if (store_row_count(rows, 2) == 0) {
         conversation_ends(q);
     } else {
-        struct store_batch *b = store_write(q->worker->store, (uint64_t)q->owner);
+        struct store_batch *b = store_write(worker_store(q->worker), (uint64_t)q->owner);
         store_read_late(b, q->owner);
         q->removing = add_oldest(q, b, rows, size - goal < STEP_BYTES ? size - goal : STEP_BYTES);
         archive_edit(b);
@@ -339,20 +339,20 @@ static void mam_quota_oldest_read(void *arg, enum store_result r, const struct s
             store_drop(&b);
             mam_quota_trimmed(q, STORE_OK, NULL);
         } else {
-            store_submit(b, q->worker->loop, 0, mam_quota_trimmed, q);
+            store_submit(b, worker_loop(q->worker), 0, mam_quota_trimmed, q);
         }
     }
 }
 
 static void mam_quota_look_at(struct round *q)
 {
-    struct store_batch *b = store_read(q->worker->store, (uint64_t)q->owner);
+    struct store_batch *b = store_read(worker_store(q->worker), (uint64_t)q->owner);
     store_read_late(b, q->owner);
     STORE_ADD(b, &read_size, 1, SV_I(q->owner));
     STORE_ADD(b, &find_longest, STORE_ANY_ROWS, SV_I(q->owner), SV_I(q->skip));
     STORE_ADD(b, &read_oldest, STORE_ANY_ROWS, SV_I(q->owner), SV_I(q->peer), SV_I(q->entry),
               SV_I(q->rows));
-    store_submit(b, q->worker->loop, 0, mam_quota_oldest_read, q);
+    store_submit(b, worker_loop(q->worker), 0, mam_quota_oldest_read, q);
 }
 
 static void all_read(void *arg, enum store_result r, const struct store_batch *b)
@@ -382,7 +382,7 @@ static void step_again(struct timer *t, struct loop *loop)
 
 static void counted_step(struct round *q)
 {
-    struct loop *loop = q->worker->loop;
+    struct loop *loop = worker_loop(q->worker);
     if (!q->more) {
         all_counted(q);
         return;
@@ -408,10 +408,10 @@ static void next_owner(struct round *q)
         q->kept = false;
         mam_quota_look_at(q);
     } else if (q->all) {
-        struct store_batch *b = store_read(q->worker->store, 0);
+        struct store_batch *b = store_read(worker_store(q->worker), 0);
         STORE_ADD(b, &find_over, STORE_ANY_ROWS, SV_I(q->all_after), SV_I(ROOM_ID_MIN),
                   SV_I(limit_of(0)), SV_I(limit_of(ROOM_ID_MIN)), SV_I(OWNERS_MAX));
-        store_submit(b, q->worker->loop, 0, all_read, q);
+        store_submit(b, worker_loop(q->worker), 0, all_read, q);
     } else {
         counted_step(q);
     }
@@ -499,10 +499,10 @@ static void mam_quota_counted(void *arg, enum store_result r, const struct store
     } else if (q->owners_len == 0) {
         counted_step(q);
     } else {
-        struct store_batch *b = store_read(q->worker->store, 0);
+        struct store_batch *b = store_read(worker_store(q->worker), 0);
         for (unsigned i = 0; i < q->owners_len; i++)
             STORE_ADD(b, &read_size, 1, SV_I(q->owners[i]));
-        store_submit(b, q->worker->loop, 0, sizes_read, q);
+        store_submit(b, worker_loop(q->worker), 0, sizes_read, q);
     }
 }
 
@@ -531,7 +531,7 @@ static uint32_t step_rows(struct round *q, const struct store_batch *rows)
 static void mam_quota_log_read(void *arg, enum store_result r, const struct store_batch *rows)
 {
     struct round *q = arg;
-    if (r != STORE_OK || q->worker->stopping) {
+    if (r != STORE_OK || worker_stopping(q->worker)) {
         mam_quota_end(q);
         return;
     }
@@ -542,7 +542,7 @@ static void mam_quota_log_read(void *arg, enum store_result r, const struct stor
     }
     struct leg *legs = mem_alloc(2 * count * sizeof *legs);
     unsigned legs_len = add_up(rows, count, legs);
-    struct store_batch *b = store_write(q->worker->store, 0);
+    struct store_batch *b = store_write(worker_store(q->worker), 0);
     STORE_ADD(b, &move_position, 1, SV_I(store_int(rows, 0, 0, 0)),
               SV_I(store_int(rows, 1, count - 1, 0)));
     archive_unedited(b, store_int(rows, 0, 0, 1));
@@ -550,14 +550,14 @@ static void mam_quota_log_read(void *arg, enum store_result r, const struct stor
         STORE_ADD(b, &add_size, 1, SV_I(legs[i].owner), SV_I(legs[i].peer), SV_I(legs[i].bytes));
     choose_owners(q, legs, legs_len);
     mem_free(&legs);
-    store_submit(b, q->worker->loop, 0, mam_quota_counted, q);
+    store_submit(b, worker_loop(q->worker), 0, mam_quota_counted, q);
 }
 
 static void mam_quota_step(struct round *q)
 {
-    struct store_batch *b = store_read(q->worker->store, 0);
-    q->step_us = loop_now_us(q->worker->loop);
+    struct store_batch *b = store_read(worker_store(q->worker), 0);
+    q->step_us = loop_now_us(worker_loop(q->worker));
     store_add(b, &read_state, 1, NULL, 0);
     STORE_ADD(b, &read_uncounted, STORE_ANY_ROWS, SV_I(STEP_ROWS));
-    store_submit(b, q->worker->loop, 0, mam_quota_log_read, q);
+    store_submit(b, worker_loop(q->worker), 0, mam_quota_log_read, q);
 }

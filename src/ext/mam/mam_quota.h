@@ -1,7 +1,7 @@
 /* mam_quota: how much an archive may hold: archive.user-bytes for an account, archive.room-bytes
  * for a room.
  *
- * A reader of the log (im/archive_size.h) counts messages some seconds after they were stored, so
+ * A reader of the log (archive/size.h) counts messages some seconds after they were stored, so
  * storing costs nothing more. If an owner has too much, its longest conversation loses its oldest
  * messages, until a sixteenth is free. So the messages of one flooding sender are removed, and
  * other conversations stay. Messages that were not delivered yet are not removed.

@@ -1,14 +1,14 @@
 #include "ext/mam/mam_retract.h"
+#include "archive/archive.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "codec/xml_elem.h"
-#include "home/worker.h"
+#include "home/here.h"
+#include "home/router.h"
+#include "home/ticket.h"
 #include "im/account.h"
-#include "im/archive.h"
-#include "im/archive_words.h"
 #include "im/message.h"
-#include "im/router.h"
 #include "im/session.h"
 #include "im/session_input.h"
 #include "xmpp/ns.h"
@@ -108,7 +108,7 @@ static void mam_retract_bury(struct retraction *r, const struct archive_line *m,
                              const struct stanza *st)
 {
     struct worker *w = r->account->worker;
-    struct store_batch *b = store_write(w->store, account_lane(r->account));
+    struct store_batch *b = store_write(worker_store(w), account_lane(r->account));
     struct buf text;
     stanza_unref(&r->tombstone);
     r->tombstone = tombstone_of(st, r);
@@ -118,7 +118,7 @@ static void mam_retract_bury(struct retraction *r, const struct archive_line *m,
     archive_change(b, m, buf_slice(&text), r->arena);
     archive_edit(b);
     buf_fini(&text);
-    store_submit(b, w->loop, 0, mam_retract_buried, r);
+    store_submit(b, worker_loop(w), 0, mam_retract_buried, r);
 }
 
 static void candidates_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -131,7 +131,7 @@ static void candidates_read(void *arg, enum store_result result, const struct st
         struct archive_line m = archive_line_of(b, 0, i);
         struct elem e;
         struct stanza *st;
-        if (stanza_load(&st, m.stanza, w->xml, r->arena) != OK)
+        if (stanza_load(&st, m.stanza, worker_xml(w), r->arena) != OK)
             continue;
         done = mam_retract_is_target(st, r);
         bool theirs = r->sent && m.rcpt_entry != 0;
@@ -160,7 +160,7 @@ static slice retracts(const struct stanza *st, struct arena *tmp)
 static void mam_retract_look(struct retraction *r)
 {
     struct account *a = r->account;
-    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
     struct buf escaped;
     buf_init(&escaped, 8 * ID_MAX);
     xml_escape(&escaped, r->target);
@@ -168,13 +168,13 @@ static void mam_retract_look(struct retraction *r)
     STORE_ADD(b, &find_retracted, STORE_ANY_ROWS, SV_I(a->id), SV_T(r->contact), SV_I(LOOK_BACK),
               SV_T(buf_slice(&escaped)), SV_I(CANDIDATES));
     buf_fini(&escaped);
-    store_submit(b, a->worker->loop, 0, candidates_read, r);
+    store_submit(b, worker_loop(a->worker), 0, candidates_read, r);
 }
 
 bool mam_retract(struct account *a, const struct passage *p)
 {
     struct worker *w = a->worker;
-    slice target = retracts(p->st, loop_scratch(w->loop));
+    slice target = retracts(p->st, loop_scratch(worker_loop(w)));
     if (target.len == 0 || target.len > ID_MAX)
         return false;
     bool sent = p->way == PASSAGE_SENT;
@@ -187,7 +187,7 @@ bool mam_retract(struct account *a, const struct passage *p)
                               .id = slice_dup(arena, stanza_id(p->st)),
                               .st = stanza_ref(p->st),
                               .origin = p->origin,
-                              .at_us = loop_wall_us(w->loop),
+                              .at_us = loop_wall_us(worker_loop(w)),
                               .sent = sent };
     r->contact = sent ? stanza_to_bare(r->st) : r->author;
     account_pin(a);

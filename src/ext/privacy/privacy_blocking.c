@@ -7,7 +7,7 @@
 #include "ext/privacy/privacy.h"
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_state.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/iq.h"
 #include "im/session.h"
 #include "xmpp/ns.h"
@@ -336,10 +336,10 @@ static void privacy_blocking_run_list(struct command_call *call)
 {
     struct worker *w = call->worker;
     slice jid = command_arg(call, "jid");
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     STORE_ADD(b, &report_stmts[1], STORE_ANY_ROWS, SV_I(command_number(call, "after", 0)),
               SV_T(jid.ptr == NULL ? SLICE("") : jid), SV_I(REPORTS_A_PAGE));
-    store_submit(b, w->loop, 0, privacy_blocking_listed, call);
+    store_submit(b, worker_loop(w), 0, privacy_blocking_listed, call);
 }
 
 static void privacy_blocking_dropped(void *arg, enum store_result result,
@@ -358,10 +358,10 @@ static void privacy_blocking_dropped(void *arg, enum store_result result,
 static void run_drop(struct command_call *call)
 {
     struct worker *w = call->worker;
-    struct store_batch *b = store_write(w->store, 1);
+    struct store_batch *b = store_write(worker_store(w), 1);
     STORE_ADD(b, &report_stmts[command_flag(call, "older") ? 3 : 2], STORE_ANY_ROWS,
               SV_I(command_number(call, "id", 0)));
-    store_submit(b, w->loop, 0, privacy_blocking_dropped, call);
+    store_submit(b, worker_loop(w), 0, privacy_blocking_dropped, call);
 }
 
 static const struct command_arg list_args[] = {

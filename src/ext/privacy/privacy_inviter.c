@@ -1,13 +1,13 @@
 #include "ext/privacy/privacy_inviter.h"
 #include "codec/xml_elem.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 
 static slice privacy_inviter_named(const struct account *a, slice text)
 {
-    struct arena *tmp = loop_scratch(a->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(a->worker));
     struct jid jid;
     if (text.len == 0 || jid_parse(&jid, text, tmp) != OK || slice_eq(jid_bare(&jid), a->jid))
         return (slice){ 0 };
@@ -16,7 +16,7 @@ static slice privacy_inviter_named(const struct account *a, slice text)
 
 slice privacy_inviter(const struct account *a, const struct stanza *st)
 {
-    struct arena *tmp = loop_scratch(a->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(a->worker));
     struct elem x, e;
     if (st->kind != STANZA_MESSAGE || !stanza_child(st, KNOWN_MUC_USER, &x))
         return (slice){ 0 };

@@ -9,7 +9,7 @@
 #include "ext/privacy/privacy_policy.h"
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_state.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/feature.h"
 #include "im/roster.h"
 #include "im/session.h"

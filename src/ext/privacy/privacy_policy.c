@@ -6,16 +6,16 @@
 #include "ext/privacy/privacy.h"
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_state.h"
+#include "home/here.h"
+#include "home/host.h"
 #include "home/question.h"
-#include "home/worker.h"
-#include "im/host.h"
 #include "im/iq.h"
 #include "im/presence.h"
 #include "im/presence_pace.h"
 #include "im/roster.h"
 #include "im/session.h"
-#include "im/users.h"
 #include "io/timer.h"
+#include "ops/users.h"
 
 #define NS_POLICY "urn:muster:policy:0"
 
@@ -174,8 +174,8 @@ static void refresh_session(struct session *s)
 
 static void refresh_end(struct worker *w)
 {
-    struct refresh *f = w->state_of[policy_refresh_slot];
-    w->state_of[policy_refresh_slot] = NULL;
+    struct refresh *f = *worker_state(w, policy_refresh_slot);
+    *worker_state(w, policy_refresh_slot) = NULL;
     if (f == NULL)
         return;
     loop_defer_cancel(&f->defer);
@@ -198,11 +198,11 @@ static void refresh_some(struct refresh *f)
         if (s == NULL)
             continue;
         if (told++ == REFRESH_SESSIONS) {
-            loop_defer(w->loop, &f->defer);
+            loop_defer(worker_loop(w), &f->defer);
             return;
         }
         if (must_wait(s)) {
-            timer_set(w->loop, &f->timer, PRESENCE_PACE_MS);
+            timer_set(worker_loop(w), &f->timer, PRESENCE_PACE_MS);
             return;
         }
         refresh_session(s);
@@ -224,14 +224,14 @@ static void refresh_timed(struct timer *t, struct loop *loop)
 static void refresh_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct session *s;
-    struct refresh *f = mem_zalloc(sizeof *f + w->sessions.count * sizeof f->sessions[0]);
+    struct refresh *f = mem_zalloc(sizeof *f + sessions_count(w) * sizeof f->sessions[0]);
     (void)message, (void)from;
     refresh_end(w);
-    w->state_of[policy_refresh_slot] = f;
+    *worker_state(w, policy_refresh_slot) = f;
     f->defer.fn = refresh_deferred;
     f->timer.fn = refresh_timed;
     f->worker = w;
-    for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL;)
+    for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
         if (s->available)
             f->sessions[f->count++] = s->id;
     refresh_some(f);

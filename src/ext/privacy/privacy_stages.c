@@ -6,11 +6,11 @@
 #include "ext/privacy/privacy_inviter.h"
 #include "ext/privacy/privacy_policy.h"
 #include "ext/privacy/privacy_state.h"
+#include "home/host.h"
 #include "home/node.h"
-#include "im/host.h"
+#include "home/router.h"
 #include "im/presence.h"
 #include "im/roster.h"
-#include "im/router.h"
 #include "im/session.h"
 #include "im/session_queue.h"
 #include <stdio.h>

@@ -8,7 +8,7 @@
 #include "ext/privacy/privacy_policy.h"
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_viewer.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/feature.h"
 #include "im/session.h"
 #include "store/store.h"
@@ -407,7 +407,7 @@ static enum err privacy_state_change_prepare(struct actor_change *base)
     if (c->why.error != SE_NONE)
         return E_DENIED;
     if (c->count > 0 || c->store != NULL)
-        base->batch = store_write(a->worker->store, account_lane(a));
+        base->batch = store_write(worker_store(a->worker), account_lane(a));
     for (unsigned i = 0; i < c->count; i++)
         delta_store(base->batch, a->id, privacy_of(a), &c->delta[i]);
     if (c->store != NULL)

@@ -5,8 +5,8 @@
 #include "ext/privacy/privacy_policy.h"
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_state.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/feature.h"
 #include "im/roster.h"
 #include "im/session.h"
@@ -149,7 +149,7 @@ static void say_account(struct command_call *call, const struct account *a)
             privacy_viewer_say(call, "watcher", slice_cstr(call->arena, now->seen[i]),
                                "for a while");
     }
-    privacy_viewer_say(call, "server", w->node->name, "");
+    privacy_viewer_say(call, "server", worker_node(w)->name, "");
 }
 
 /* Rule by rule. */

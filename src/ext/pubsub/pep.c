@@ -26,8 +26,8 @@
 #include "ext/pubsub/pubsub_private.h"
 #include "ext/pubsub/pubsub_store.h"
 #include "ext/pubsub/pubsub_subs.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/caps.h"
 #include "im/feature.h"
@@ -151,7 +151,7 @@ static void pep_unload(struct account *a)
 {
     struct ps_service *s = pep_service_of(a);
     a->state_of[account_slot] = NULL;
-    if (s != NULL && s->op_count > 0 && !a->worker->stopping)
+    if (s != NULL && s->op_count > 0 && !worker_stopping(a->worker))
         ps_service_gone(s);
     else
         ps_service_free(&s);
@@ -335,14 +335,14 @@ static void pep_look_up(struct loop_defer *d)
     ls->tail = &ls->first;
     ls->batch = NULL;
     ls->count = 0;
-    store_submit(b, ls->worker->loop, 0, pep_looked_up, list);
+    store_submit(b, worker_loop(ls->worker), 0, pep_looked_up, list);
 }
 
 static struct lookups *lookups_of(struct worker *w)
 {
-    struct lookups *ls = w->state_of[worker_slot];
+    struct lookups *ls = *worker_state(w, worker_slot);
     if (ls == NULL) {
-        ls = w->state_of[worker_slot] = mem_new(struct lookups);
+        ls = *worker_state(w, worker_slot) = mem_new(struct lookups);
         ls->worker = w;
         ls->tail = &ls->first;
     }
@@ -352,7 +352,7 @@ static struct lookups *lookups_of(struct worker *w)
 static void look_up_later(struct worker *w, slice bare, struct wanted *m)
 {
     struct lookups *ls = lookups_of(w);
-    if (ls->count >= LOOKUPS_MAX || w->stopping)
+    if (ls->count >= LOOKUPS_MAX || worker_stopping(w))
         return; /* so many log in at once: their avatars come with the next presence */
     struct lookup *l = mem_alloc(sizeof *l + bare.len);
     *l = (struct lookup){ NULL, m, (uint16_t)bare.len };
@@ -361,9 +361,9 @@ static void look_up_later(struct worker *w, slice bare, struct wanted *m)
     *ls->tail = l;
     ls->tail = &l->next;
     if (ls->batch == NULL) {
-        ls->batch = store_read(w->store, 0);
+        ls->batch = store_read(worker_store(w), 0);
         ls->defer.fn = pep_look_up;
-        loop_defer(w->loop, &ls->defer);
+        loop_defer(worker_loop(w), &ls->defer);
     }
     ls->count++;
     STORE_ADD(ls->batch, &ps_stmt_any, STORE_ANY_ROWS, SV_T(bare));
@@ -479,7 +479,7 @@ static enum verdict pep_check(struct session *s, struct stanza **st, struct refu
 
 static void pep_worker_ended(struct worker *w)
 {
-    struct lookups *ls = w->state_of[worker_slot];
+    struct lookups *ls = *worker_state(w, worker_slot);
     if (ls == NULL)
         return;
     store_drop(&ls->batch);
@@ -490,7 +490,7 @@ static void pep_worker_ended(struct worker *w)
         mem_free(&l);
     }
     mem_free(&ls);
-    w->state_of[worker_slot] = NULL;
+    *worker_state(w, worker_slot) = NULL;
 }
 
 static void pep_start(void) { ps_accounts_are(&accounts); }

@@ -1,11 +1,12 @@
 #include "ext/pubsub/pubsub_arrive.h"
 #include "base/mem.h"
+#include "home/router.h"
 #include "im/account.h"
 #include "im/message.h"
-#include "im/router.h"
 #include "im/session.h"
 #include "im/session_queue.h"
 #include "im/stage.h"
+#include "xmpp/delivery.h"
 
 struct setting ps_offline_bytes = {
     .name = "pubsub.offline-bytes",

@@ -6,10 +6,10 @@
 #include "ext/pubsub/pubsub_config.h"
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_store.h"
+#include "home/here.h"
 #include "home/jids.h"
 #include "home/node.h"
 #include "home/question.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/roster.h"
 #include "im/stage.h"
@@ -219,7 +219,7 @@ static bool pubsub_contacts_is_asked(const struct ps_node *n, const struct ps_af
     slice local, domain;
     return a->affiliation == PS_OWNER && a->shares &&
            slice_cut((slice){ a->jid, a->len }, '@', &local, &domain) &&
-           node_serves(n->service->worker->node, domain);
+           node_serves(worker_node(n->service->worker), domain);
 }
 
 static void none_to_ask(struct loop_defer *d)
@@ -259,7 +259,7 @@ void ps_contacts_ask(struct ps_contacts *c, const struct ps_node *n, const struc
     buf_fini(&jids);
     c->nobody.fn = none_to_ask;
     if (c->left == 0)
-        loop_defer(w->loop, &c->nobody);
+        loop_defer(worker_loop(w), &c->nobody);
 }
 
 /* Which owners share their contacts. */

@@ -11,7 +11,7 @@
 #include "ext/pubsub/pubsub_model.h"
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_store.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/iq.h"
 #include "im/presence.h"
@@ -197,11 +197,11 @@ static void items_found(void *arg, enum store_result result, const struct store_
 static void pubsub_disco_read_items(struct iq *iq, const struct ps_node *n)
 {
     const struct ps_service *s = n->service;
-    struct store_batch *b = store_read(s->worker->store, (uint64_t)s->owner);
+    struct store_batch *b = store_read(worker_store(s->worker), (uint64_t)s->owner);
     STORE_ADD(b, &ps_stmt_index, STORE_ANY_ROWS, SV_I(s->owner), SV_I(n->nid));
     struct listing *l = arena_new(iq->tmp, struct listing, 1);
-    *l = (struct listing){ iq, ps_expired_before(n, loop_wall_us(s->worker->loop)) };
-    store_submit(b, s->worker->loop, 0, items_found, l);
+    *l = (struct listing){ iq, ps_expired_before(n, loop_wall_us(worker_loop(s->worker))) };
+    store_submit(b, worker_loop(s->worker), 0, items_found, l);
 }
 
 static void answer_about(struct iq *iq, struct ps_service *s)

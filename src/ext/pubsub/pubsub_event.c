@@ -11,14 +11,14 @@
 #include "ext/pubsub/pubsub_model.h"
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_request.h"
+#include "home/fan.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
+#include "home/router.h"
 #include "im/account.h"
 #include "im/caps.h"
-#include "im/fan.h"
 #include "im/feature.h"
 #include "im/roster.h"
-#include "im/router.h"
 #include "im/session.h"
 #include "im/session_input.h"
 #include "im/stage.h"
@@ -200,7 +200,7 @@ static slice behalf_tag(const struct ps_node *n, slice by, char out[BEHALF_MAX])
 static void pubsub_event_to_one(struct fan *f, slice jid)
 {
     struct jid parts = jid_split(jid);
-    if (fan_is_local(f->worker->node, jid_bare(&parts)))
+    if (fan_is_local(worker_node(f->worker), jid_bare(&parts)))
         fan_add_jid(f, jid);
     else
         route_send(f->worker, stanza_readdress(f->st, (slice){ 0 }, jid));

@@ -13,12 +13,12 @@
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_private.h"
 #include "ext/pubsub/pubsub_subs.h"
+#include "home/here.h"
+#include "home/host.h"
 #include "home/node.h"
-#include "home/worker.h"
+#include "home/router.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/host.h"
-#include "im/router.h"
 #include "xmpp/ns.h"
 
 static struct setting enabled = {
@@ -108,7 +108,7 @@ static bool pubsub_host_may_create(struct worker *w, slice bare)
 {
     slice local, domain;
     return setting_int(&create) == 0 && slice_cut(bare, '@', &local, &domain) &&
-           node_serves(w->node, domain);
+           node_serves(worker_node(w), domain);
 }
 
 static const struct ps_service_kind kind = {
@@ -136,9 +136,9 @@ static int64_t owner_of(slice jid)
 
 static struct ps_service *pubsub_host_service_of(struct worker *w, slice jid)
 {
-    struct map *m = w->state_of[worker_slot];
+    struct map *m = *worker_state(w, worker_slot);
     if (m == NULL) {
-        m = w->state_of[worker_slot] = mem_new(struct map);
+        m = *worker_state(w, worker_slot) = mem_new(struct map);
         map_init(m, service_key);
     }
     struct ps_service *s = map_get(m, jid);
@@ -178,7 +178,7 @@ static enum routed pubsub_host_receive(struct worker *w, const struct host *h, s
 
 static void pubsub_host_worker_ended(struct worker *w)
 {
-    struct map *m = w->state_of[worker_slot];
+    struct map *m = *worker_state(w, worker_slot);
     struct ps_service *s;
     if (m == NULL)
         return;
@@ -186,12 +186,12 @@ static void pubsub_host_worker_ended(struct worker *w)
         ps_service_free(&s);
     map_fini(m);
     mem_free(&m);
-    w->state_of[worker_slot] = NULL;
+    *worker_state(w, worker_slot) = NULL;
 }
 
 static void pubsub_host_account_deleted(struct worker *w, slice bare)
 {
-    struct map *m = w->state_of[worker_slot];
+    struct map *m = *worker_state(w, worker_slot);
     struct ps_service *s;
     for (uint32_t i = 0; m != NULL && (s = map_next(m, &i)) != NULL;)
         ps_leaver_forget(s, bare);

@@ -16,7 +16,7 @@
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_request.h"
 #include "ext/pubsub/pubsub_store.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/budget.h"
 #include "im/feature.h"
@@ -26,11 +26,11 @@
 
 static struct store_batch *pubsub_items_write_batch(const struct ps_op *op)
 {
-    return store_write(op->service->worker->store, (uint64_t)op->service->owner);
+    return store_write(worker_store(op->service->worker), (uint64_t)op->service->owner);
 }
 static struct store_batch *read_batch(const struct ps_op *op)
 {
-    return store_read(op->service->worker->store, (uint64_t)op->service->owner);
+    return store_read(worker_store(op->service->worker), (uint64_t)op->service->owner);
 }
 
 static slice pubsub_items_stub_id(const struct ps_stub *s) { return (slice){ s->id, s->id_len }; }
@@ -146,7 +146,7 @@ static void set_item(struct ps_op *op)
 {
     struct ps_node *n = op->node;
     char id[33];
-    uint64_t now = loop_wall_us(op->service->worker->loop);
+    uint64_t now = loop_wall_us(worker_loop(op->service->worker));
     if (n->stub_count > 0 && n->stubs[n->stub_count - 1]->at_us >= now)
         now = n->stubs[n->stub_count - 1]->at_us + 1; /* the order is that of publishing */
     op->item = (struct ps_item){
@@ -360,7 +360,7 @@ static void bound_page(struct page *p)
 static void pubsub_items_gather(struct ps_op *op, struct page *p)
 {
     struct ps_node *n = op->node;
-    uint64_t before = ps_expired_before(n, loop_wall_us(op->service->worker->loop));
+    uint64_t before = ps_expired_before(n, loop_wall_us(worker_loop(op->service->worker)));
     p->stub = arena_alloc(op->tmp, n->stub_count + 1, sizeof *p->stub);
     for (uint32_t i = n->stub_count; i > 0; i--)
         if (n->stubs[i - 1]->at_us >= before)
@@ -447,7 +447,7 @@ static enum ps_step answer_passing(struct ps_op *op)
 static enum ps_step by_ids(struct ps_op *op)
 {
     size_t bytes = 0;
-    uint64_t before = ps_expired_before(op->node, loop_wall_us(op->service->worker->loop));
+    uint64_t before = ps_expired_before(op->node, loop_wall_us(worker_loop(op->service->worker)));
     for (unsigned i = 0; i < op->req.id_count; i++) {
         const struct ps_stub *stub = ps_stub_find(op->node, op->req.ids[i]);
         if (stub != NULL && stub->at_us < before)
@@ -530,7 +530,7 @@ struct give {
 
 static void give_item(struct ps_node *n, const struct ps_item *item, slice to)
 {
-    if (item->at_us >= ps_expired_before(n, loop_wall_us(n->service->worker->loop)))
+    if (item->at_us >= ps_expired_before(n, loop_wall_us(worker_loop(n->service->worker))))
         ps_send_last(n, item, to);
 }
 
@@ -578,7 +578,7 @@ static void read_last(struct ps_node *n, slice to, uint32_t tries)
 {
     struct ps_service *s = n->service;
     struct give *g = mem_alloc(sizeof *g + to.len + n->name.len);
-    struct store_batch *b = store_read(s->worker->store, (uint64_t)s->owner);
+    struct store_batch *b = store_read(worker_store(s->worker), (uint64_t)s->owner);
     *g = (struct give){ .service = s,
                         .nid = n->nid,
                         .changes = n->changes,
@@ -591,7 +591,7 @@ static void read_last(struct ps_node *n, slice to, uint32_t tries)
     if (s->account != NULL)
         account_pin(s->account);
     STORE_ADD(b, &ps_stmt_last, STORE_ANY_ROWS, SV_I(s->owner), SV_I(n->nid));
-    store_submit(b, s->worker->loop, 0, pubsub_items_last_found, g);
+    store_submit(b, worker_loop(s->worker), 0, pubsub_items_last_found, g);
 }
 
 void ps_give_last(struct ps_node *n, slice to)

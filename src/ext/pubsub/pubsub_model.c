@@ -7,7 +7,7 @@
 #include "ext/pubsub/pubsub_access.h"
 #include "ext/pubsub/pubsub_config.h"
 #include "ext/pubsub/pubsub_contacts.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/roster.h"
 #include "im/stage.h"
@@ -151,7 +151,7 @@ void ps_node_load(struct ps_node *n, int64_t nid, slice creator, const struct ps
 void ps_node_begin(struct ps_node *n, slice creator, const struct ps_config *c)
 {
     struct ps_service *s = n->service;
-    int64_t now = (int64_t)loop_wall_us(s->worker->loop);
+    int64_t now = (int64_t)loop_wall_us(worker_loop(s->worker));
     ps_node_load(n, now > s->last_nid ? now : s->last_nid + 1, creator, c);
     n->indexed = n->last_known = true;
 }

@@ -11,14 +11,14 @@
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_request.h"
 #include "ext/pubsub/pubsub_store.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "store/store.h"
 #include "xmpp/ns.h"
 
 static struct store_batch *pubsub_nodes_write_batch(const struct ps_op *op)
 {
-    return store_write(op->service->worker->store, (uint64_t)op->service->owner);
+    return store_write(worker_store(op->service->worker), (uint64_t)op->service->owner);
 }
 
 static bool pubsub_nodes_owns(struct ps_op *op)

@@ -15,7 +15,7 @@
 #include "ext/pubsub/pubsub_request.h"
 #include "ext/pubsub/pubsub_store.h"
 #include "ext/pubsub/pubsub_subs.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/iq.h"
 #include "store/store.h"
@@ -158,7 +158,7 @@ static void pubsub_op_submit_read(struct ps_op *op)
     struct store_batch *b = op->batch;
     op->batch = NULL;
     op->node = NULL;
-    store_submit(b, op->service->worker->loop, 0, pubsub_op_read_done, op);
+    store_submit(b, worker_loop(op->service->worker), 0, pubsub_op_read_done, op);
 }
 
 static struct ps_op *pubsub_op_pop(struct ps_node *n)
@@ -196,10 +196,10 @@ static void index_loaded(void *arg, enum store_result result, const struct store
 static void load_index(struct ps_node *n)
 {
     struct ps_service *s = n->service;
-    struct store_batch *b = store_read(s->worker->store, (uint64_t)s->owner);
+    struct store_batch *b = store_read(worker_store(s->worker), (uint64_t)s->owner);
     n->busy = true;
     STORE_ADD(b, &ps_stmt_index, STORE_ANY_ROWS, SV_I(s->owner), SV_I(n->nid));
-    store_submit(b, s->worker->loop, 0, index_loaded, n);
+    store_submit(b, worker_loop(s->worker), 0, index_loaded, n);
 }
 
 static void pubsub_op_apply(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *row)
@@ -325,7 +325,7 @@ static bool pubsub_op_step(struct ps_node *n, struct ps_op *op, const struct ps_
                 struct store_batch *b = op->batch;
                 op->batch = NULL;
                 n->busy = true;
-                store_submit(b, n->service->worker->loop, COMMIT_MS, pubsub_op_committed, n);
+                store_submit(b, worker_loop(n->service->worker), COMMIT_MS, pubsub_op_committed, n);
                 return false;
             }
             if (ask_about_subscribers(n, op))

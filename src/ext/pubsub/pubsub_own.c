@@ -6,7 +6,7 @@
 #include "ext/pubsub/pubsub_model.h"
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_store.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/guest.h"
 #include "store/store.h"
@@ -51,7 +51,7 @@ static void own_items_found(void *arg, enum store_result result, const struct st
     }
     uint32_t count = store_row_count(b, 0);
     struct ps_item *items =
-        arena_new(loop_scratch(o->account->worker->loop), struct ps_item, count + 1);
+        arena_new(loop_scratch(worker_loop(o->account->worker)), struct ps_item, count + 1);
     for (uint32_t i = 0; i < count; i++)
         ps_read_item(b, 0, i, &items[i]);
     own_items_end(o, SE_NONE, items, count);
@@ -70,9 +70,9 @@ static void own_items_ready(struct ps_op *op, enum stanza_error e)
         own_items_end(o, e, NULL, 0);
         return;
     }
-    struct store_batch *b = store_read(o->account->worker->store, account_lane(o->account));
+    struct store_batch *b = store_read(worker_store(o->account->worker), account_lane(o->account));
     STORE_ADD(b, &ps_stmt_items, STORE_ANY_ROWS, SV_I(o->account->id), SV_I(n->nid));
-    store_submit(b, o->account->worker->loop, 0, own_items_found, o);
+    store_submit(b, worker_loop(o->account->worker), 0, own_items_found, o);
 }
 
 void ps_own_items(struct account *a, slice node, slice reader, ps_items_fn *done, void *arg)

@@ -13,7 +13,7 @@
 #include "ext/pubsub/pubsub_model.h"
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_request.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
 
@@ -318,13 +318,13 @@ static void service_loaded(void *arg, enum store_result result, const struct sto
 
 void ps_load_service(struct ps_service *s)
 {
-    struct store_batch *b = store_read(s->worker->store, (uint64_t)s->owner);
+    struct store_batch *b = store_read(worker_store(s->worker), (uint64_t)s->owner);
     s->ready = PS_LOADING;
     STORE_ADD(b, &stmt_nodes, STORE_ANY_ROWS, SV_I(s->owner));
     STORE_ADD(b, &stmt_affiliations, STORE_ANY_ROWS, SV_I(s->owner));
     STORE_ADD(b, &stmt_subscriptions, STORE_ANY_ROWS, SV_I(s->owner));
     STORE_ADD(b, &stmt_sizes, STORE_ANY_ROWS, SV_I(s->owner));
-    store_submit(b, s->worker->loop, 0, service_loaded, s);
+    store_submit(b, worker_loop(s->worker), 0, service_loaded, s);
 }
 
 const struct feature pubsub_feature = {

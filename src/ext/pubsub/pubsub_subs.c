@@ -13,18 +13,18 @@
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_request.h"
 #include "ext/pubsub/pubsub_store.h"
-#include "home/worker.h"
+#include "home/here.h"
+#include "home/remote.h"
 #include "im/account.h"
-#include "im/admins.h"
-#include "im/remote.h"
 #include "im/roster.h"
+#include "ops/admins.h"
 #include "store/store.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 
 static struct store_batch *pubsub_subs_write_batch(const struct ps_op *op)
 {
-    return store_write(op->service->worker->store, (uint64_t)op->service->owner);
+    return store_write(worker_store(op->service->worker), (uint64_t)op->service->owner);
 }
 
 static slice subscriber_jid(const struct ps_subscriber *s) { return (slice){ s->jid, s->len }; }
@@ -432,7 +432,7 @@ const struct ps_verb_row ps_subscription_verbs[] = {
 
 bool ps_authorization(struct ps_service *s, const struct stanza *st)
 {
-    struct arena *tmp = loop_scratch(s->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(s->worker));
     struct elem x;
     struct form f;
     slice node = { 0 }, jid = { 0 };

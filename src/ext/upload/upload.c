@@ -10,13 +10,13 @@
 #include "ext/upload/upload_private.h"
 #include "ext/upload/upload_rows.h"
 #include "ext/upload/upload_sweep.h"
+#include "home/here.h"
+#include "home/host.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "http/forms.h"
 #include "http/server.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/host.h"
 #include "im/iq.h"
 #include "store/store.h"
 #include "xmpp/form.h"
@@ -188,7 +188,7 @@ static void answer_slot(struct iq *iq, struct upload_slot *slot)
     struct buf out, url;
     rand_hex(slot->id, UPLOAD_ID_LEN / 2);
     slot->until_us =
-        loop_wall_us(iq->worker->loop) + (uint64_t)setting_int(&upload_slot_time) * 1000;
+        loop_wall_us(worker_loop(iq->worker)) + (uint64_t)setting_int(&upload_slot_time) * 1000;
     buf_init(&out, ANSWER_BYTES_MAX);
     buf_init(&url, ANSWER_BYTES_MAX);
     add_base(&url, jid_split(stanza_from(iq->st)).domain);
@@ -232,7 +232,7 @@ static void usage_read(void *arg, enum store_result result, const struct store_b
     if (all + slot.size > setting_int(&upload_quota))
         over_quota(iq, 0);
     else if (today + slot.size > setting_int(&upload_daily))
-        over_quota(iq, (oldest > 0 ? oldest : loop_wall_us(iq->worker->loop)) + day_us);
+        over_quota(iq, (oldest > 0 ? oldest : loop_wall_us(worker_loop(iq->worker))) + day_us);
     else
         answer_slot(iq, &slot);
 }
@@ -240,7 +240,7 @@ static void usage_read(void *arg, enum store_result result, const struct store_b
 static bool upload_is_ours(const struct iq *iq)
 {
     struct jid from = jid_split(stanza_from(iq->st));
-    return from.local.len > 0 && node_serves(iq->worker->node, from.domain);
+    return from.local.len > 0 && node_serves(worker_node(iq->worker), from.domain);
 }
 
 static void slot_request(struct iq *iq)
@@ -263,11 +263,11 @@ static void slot_request(struct iq *iq)
         metric_add(&upload_refused, 1);
         iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("files of this type are not stored here"));
     } else {
-        struct store_batch *b = store_read(iq->worker->store, 0);
-        uint64_t since = loop_wall_us(iq->worker->loop) - day_us;
+        struct store_batch *b = store_read(worker_store(iq->worker), 0);
+        uint64_t since = loop_wall_us(worker_loop(iq->worker)) - day_us;
         STORE_ADD(b, &upload_owner, STORE_ANY_ROWS, SV_T(stanza_from_bare(iq->st)), SV_I(since));
         struct iq *held = iq_hold(iq);
-        store_submit(b, held->worker->loop, 0, usage_read, held);
+        store_submit(b, worker_loop(held->worker), 0, usage_read, held);
     }
 }
 

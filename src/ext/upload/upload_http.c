@@ -14,7 +14,7 @@
 #include "ext/upload/upload_files.h"
 #include "ext/upload/upload_private.h"
 #include "ext/upload/upload_rows.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "http/parse.h"
 #include "im/account.h"
 #include "io/work.h"
@@ -252,10 +252,10 @@ static void disk_failed(struct transfer *t)
 /* Its row is, or may be, committed, and its content will not come. */
 static void put_undo(struct transfer *t)
 {
-    struct store_batch *b = store_write(t->worker->store, (uint64_t)t->slot.owner);
+    struct store_batch *b = store_write(worker_store(t->worker), (uint64_t)t->slot.owner);
     STORE_ADD(b, &upload_unref, STORE_ANY_ROWS, SV_T(slice_of(t->slot.id)));
     STORE_ADD(b, &upload_delete, STORE_ANY_ROWS, SV_T(slice_of(t->slot.id)));
-    store_submit(b, t->worker->loop, 0, NULL, NULL);
+    store_submit(b, worker_loop(t->worker), 0, NULL, NULL);
 }
 
 static void upload_http_step_done(struct work *w);
@@ -266,7 +266,7 @@ static void upload_http_begin_step(struct transfer *t, enum step step)
     t->step = step;
     t->work.run = upload_http_run_step;
     t->work.done = upload_http_step_done;
-    if (work_submit(t->worker->work, t->worker->loop, &t->work) == OK)
+    if (work_submit(worker_work(t->worker), worker_loop(t->worker), &t->work) == OK)
         return;
     t->step = STEP_NONE;
     if (step == STEP_READ) { /* the header has gone out */
@@ -333,10 +333,10 @@ static void refusal_found(void *arg, enum store_result result, const struct stor
 /* The batch does not say which of its conditions was not met. */
 static void find_refusal(struct transfer *t)
 {
-    struct store_batch *b = store_read(t->worker->store, (uint64_t)t->slot.owner);
+    struct store_batch *b = store_read(worker_store(t->worker), (uint64_t)t->slot.owner);
     STORE_ADD(b, &upload_find, STORE_ANY_ROWS, SV_T(slice_of(t->slot.id)));
     STORE_ADD(b, &upload_active, STORE_ANY_ROWS, SV_I(t->slot.owner));
-    t->op = store_submit(b, t->worker->loop, 0, refusal_found, t);
+    t->op = store_submit(b, worker_loop(t->worker), 0, refusal_found, t);
 }
 
 static void upload_http_committed(void *arg, enum store_result result, const struct store_batch *b)
@@ -358,11 +358,11 @@ static void upload_http_committed(void *arg, enum store_result result, const str
 static void upload_http_commit(struct transfer *t)
 {
     struct worker *w = t->worker;
-    uint64_t now = loop_wall_us(w->loop);
+    uint64_t now = loop_wall_us(worker_loop(w));
     uint64_t keep = setting_int(&upload_keep) == SETTING_NONE
                         ? INT64_MAX / 2
                         : now + (uint64_t)setting_int(&upload_keep) * 1000;
-    struct store_batch *b = store_write(w->store, (uint64_t)t->slot.owner);
+    struct store_batch *b = store_write(worker_store(w), (uint64_t)t->slot.owner);
     STORE_ADD(b, &upload_put, 1, SV_T(slice_of(t->slot.id)), SV_I(t->slot.owner),
               SV_T(t->slot.name), SV_T(t->slot.type), SV_I(t->slot.size), SV_T(slice_of(t->hash)),
               SV_I(now), SV_I(keep));
@@ -371,7 +371,7 @@ static void upload_http_commit(struct transfer *t)
               SV_I(setting_int(&upload_quota)), SV_I(now - day_us),
               SV_I(setting_int(&upload_daily)));
     t->committing = true;
-    t->op = store_submit(b, w->loop, 0, upload_http_committed, t);
+    t->op = store_submit(b, worker_loop(w), 0, upload_http_committed, t);
 }
 
 /* What has come goes to the disk; at the end it is flushed. */
@@ -616,7 +616,7 @@ static void upload_http_found(void *arg, enum store_result result, const struct 
         return;
     }
     if (store_row_count(b, 0) == 0 || !slice_eq(store_text(b, 0, 0, 0), t->slot.name) ||
-        (uint64_t)store_int(b, 0, 0, 5) <= loop_wall_us(t->worker->loop)) {
+        (uint64_t)store_int(b, 0, 0, 5) <= loop_wall_us(worker_loop(t->worker))) {
         answer_end(t, 404, SLICE("there is no such file\n"));
         return;
     }
@@ -689,9 +689,9 @@ static void get_handle(struct http_request *r)
     memcpy(t->text, slot.name.ptr, slot.name.len);
     t->slot = slot;
     t->slot.name.ptr = t->text;
-    struct store_batch *b = store_read(t->worker->store, 0);
+    struct store_batch *b = store_read(worker_store(t->worker), 0);
     STORE_ADD(b, &upload_find, STORE_ANY_ROWS, SV_T(slice_of(t->slot.id)));
-    t->op = store_submit(b, t->worker->loop, 0, upload_http_found, t);
+    t->op = store_submit(b, worker_loop(t->worker), 0, upload_http_found, t);
 }
 
 static void upload_http_step_done(struct work *w)

@@ -9,8 +9,8 @@
 #include "ext/upload/upload_private.h"
 #include "ext/upload/upload_rows.h"
 #include "home/duty.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "io/timer.h"
 #include "io/work.h"
@@ -45,7 +45,7 @@ static void end_round(struct sweep *s, enum store_result result)
         command_done(call, "files removed: %lld", (long long)s->removed);
     else if (call != NULL)
         command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
-    timer_set(s->worker->loop, &s->timer, SWEEP_MS);
+    timer_set(worker_loop(s->worker), &s->timer, SWEEP_MS);
 }
 
 /* Helper thread. */
@@ -61,7 +61,7 @@ static void upload_sweep_forgotten(void *arg, enum store_result result, const st
     s->op = NULL;
     /* where none could be removed, the same page would be read again */
     if (result == STORE_OK && s->page.count == UPLOAD_PAGE && store_stmt_count(b) > 0)
-        timer_set(s->worker->loop, &s->timer, MORE_MS);
+        timer_set(worker_loop(s->worker), &s->timer, MORE_MS);
     else
         end_round(s, result);
 }
@@ -75,11 +75,11 @@ static void work_done(struct work *w)
         mem_free(&s);
         return;
     }
-    struct store_batch *b = store_write(s->worker->store, 0);
+    struct store_batch *b = store_write(worker_store(s->worker), 0);
     for (uint32_t i = 0; i < s->page.count; i++)
         if (!s->page.spared[i])
             STORE_ADD(b, &upload_forget, STORE_ANY_ROWS, SV_T(slice_of(s->page.hash[i])));
-    s->op = store_submit(b, s->worker->loop, 0, upload_sweep_forgotten, s);
+    s->op = store_submit(b, worker_loop(s->worker), 0, upload_sweep_forgotten, s);
 }
 
 /* The database was asked again: content that has a reference now is kept. */
@@ -90,8 +90,8 @@ static void orphans_confirmed(void *arg, enum store_result result, const struct 
     for (uint32_t i = 0; result == STORE_OK && i < s->page.count; i++)
         if (store_row_count(b, i) == 0)
             upload_spare(i);
-    s->working =
-        result == STORE_OK && work_submit(s->worker->work, s->worker->loop, &s->work) == OK;
+    s->working = result == STORE_OK &&
+                 work_submit(worker_work(s->worker), worker_loop(s->worker), &s->work) == OK;
     if (!s->working)
         end_round(s, result == STORE_OK ? STORE_DOWN : result);
 }
@@ -104,7 +104,7 @@ static void orphans_read(void *arg, enum store_result result, const struct store
         end_round(s, result);
         return;
     }
-    struct store_batch *again = store_read(s->worker->store, 0);
+    struct store_batch *again = store_read(worker_store(s->worker), 0);
     s->page.count = store_row_count(b, 0);
     for (uint32_t i = 0; i < s->page.count; i++) {
         slice hash = store_text(b, 0, i, 0);
@@ -112,7 +112,7 @@ static void orphans_read(void *arg, enum store_result result, const struct store
         STORE_ADD(again, &upload_orphan, STORE_ANY_ROWS, SV_T(hash));
     }
     upload_condemn(&s->page);
-    s->op = store_submit(again, s->worker->loop, 0, orphans_confirmed, s);
+    s->op = store_submit(again, worker_loop(s->worker), 0, orphans_confirmed, s);
 }
 
 static void expired_removed(void *arg, enum store_result result, const struct store_batch *b)
@@ -136,26 +136,26 @@ static void expired_read(void *arg, enum store_result result, const struct store
     }
     uint32_t n = store_row_count(b, 0);
     if (n == 0) {
-        struct store_batch *orphans = store_read(s->worker->store, 0);
+        struct store_batch *orphans = store_read(worker_store(s->worker), 0);
         store_add(orphans, &upload_orphans, STORE_ANY_ROWS, NULL, 0);
-        s->op = store_submit(orphans, s->worker->loop, 0, orphans_read, s);
+        s->op = store_submit(orphans, worker_loop(s->worker), 0, orphans_read, s);
         return;
     }
-    struct store_batch *w = store_write(s->worker->store, 0);
+    struct store_batch *w = store_write(worker_store(s->worker), 0);
     for (uint32_t i = 0; i < n; i++) {
         STORE_ADD(w, &upload_unref, STORE_ANY_ROWS, SV_T(store_text(b, 0, i, 0)));
         STORE_ADD(w, &upload_delete, STORE_ANY_ROWS, SV_T(store_text(b, 0, i, 0)));
     }
     s->removed += n;
     metric_add(&upload_removed, n);
-    s->op = store_submit(w, s->worker->loop, 0, expired_removed, s);
+    s->op = store_submit(w, worker_loop(s->worker), 0, expired_removed, s);
 }
 
 static void upload_sweep_next(struct sweep *s)
 {
-    struct store_batch *b = store_read(s->worker->store, 0);
-    STORE_ADD(b, &upload_expired, STORE_ANY_ROWS, SV_I(loop_wall_us(s->worker->loop)));
-    s->op = store_submit(b, s->worker->loop, 0, expired_read, s);
+    struct store_batch *b = store_read(worker_store(s->worker), 0);
+    STORE_ADD(b, &upload_expired, STORE_ANY_ROWS, SV_I(loop_wall_us(worker_loop(s->worker))));
+    s->op = store_submit(b, worker_loop(s->worker), 0, expired_read, s);
 }
 
 static void upload_sweep_on_timer(struct timer *t, struct loop *loop)
@@ -179,9 +179,9 @@ static void load_once(void)
 
 void upload_sweep_start(struct worker *w)
 {
-    if (w->node->data == NULL)
+    if (worker_node(w)->data == NULL)
         return;
-    once_data = w->node->data; /* the same on all workers */
+    once_data = worker_node(w)->data; /* the same on all workers */
     pthread_once(&once, load_once);
     if (!duty_is_here(w, DUTY_UPLOADS))
         return;
@@ -191,7 +191,7 @@ void upload_sweep_start(struct worker *w)
     s->work.run = work_run;
     s->work.done = work_done;
     the_sweep = s;
-    timer_set(w->loop, &s->timer, SWEEP_MS);
+    timer_set(worker_loop(w), &s->timer, SWEEP_MS);
 }
 
 void upload_sweep_stop(struct worker *w)
@@ -261,9 +261,9 @@ static void upload_sweep_listed(void *arg, enum store_result result, const struc
 static void upload_sweep_run_list(struct command_call *call)
 {
     const struct worker *w = call->worker;
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     STORE_ADD(b, &upload_list, STORE_ANY_ROWS, SV_T(command_arg(call, "jid")));
-    store_submit(b, w->loop, 0, upload_sweep_listed, call);
+    store_submit(b, worker_loop(w), 0, upload_sweep_listed, call);
 }
 
 static void upload_sweep_deleted(void *arg, enum store_result result, const struct store_batch *b)
@@ -282,10 +282,10 @@ static void upload_sweep_run_del(struct command_call *call)
 {
     const struct worker *w = call->worker;
     slice id = command_arg(call, "id");
-    struct store_batch *b = store_write(w->store, 0);
+    struct store_batch *b = store_write(worker_store(w), 0);
     STORE_ADD(b, &upload_unref, STORE_ANY_ROWS, SV_T(id));
     STORE_ADD(b, &upload_delete, STORE_ANY_ROWS, SV_T(id));
-    store_submit(b, w->loop, 0, upload_sweep_deleted, call);
+    store_submit(b, worker_loop(w), 0, upload_sweep_deleted, call);
 }
 
 static const struct command_arg list_args[] = {

@@ -1,9 +1,9 @@
 /* The rows of archives of rooms, and what a worker has of them; see archive.h. */
 #include "muc/archive/archive.h"
+#include "archive/ids.h"
+#include "base/log.h"
 #include "base/mem.h"
-#include "home/worker.h"
-#include "im/archive.h"
-#include "im/archive_ids.h"
+#include "home/here.h"
 #include "im/feature.h"
 #include "io/timer.h"
 #include "muc/archive/bury.h"
@@ -39,9 +39,9 @@ static struct store_stmt read_last = {
 
 struct recorder *recorder_of(struct worker *w)
 {
-    struct recorder *r = w->state_of[worker_slot];
+    struct recorder *r = *worker_state(w, worker_slot);
     if (r == NULL) {
-        r = w->state_of[worker_slot] = mem_new(struct recorder);
+        r = *worker_state(w, worker_slot) = mem_new(struct recorder);
         r->worker = w;
         list_init(&r->waiting);
         list_init(&r->requests);
@@ -54,18 +54,18 @@ struct recorder *recorder_of(struct worker *w)
 
 static void muc_archive_worker_start(struct worker *w)
 {
-    if (w->index == 0)
+    if (worker_index(w) == 0)
         doomed_start(recorder_of(w));
 }
 
 static void muc_archive_worker_ended(struct worker *w)
 {
-    struct recorder *r = w->state_of[worker_slot];
+    struct recorder *r = *worker_state(w, worker_slot);
     if (r == NULL)
         return;
     recorder_end(r);
     timer_cancel(&r->doomed);
-    mem_free(&w->state_of[worker_slot]);
+    mem_free(worker_state(w, worker_slot));
 }
 
 /* The statements of all files. */
@@ -109,7 +109,8 @@ static void muc_archive_add_row(const struct load *l, const struct store_batch *
 {
     struct worker *w = l->archive->worker;
     struct stanza *st;
-    if (stanza_load(&st, store_text(b, 1, row, 2), w->xml, loop_scratch(w->loop)) != OK)
+    if (stanza_load(&st, store_text(b, 1, row, 2), worker_xml(w), loop_scratch(worker_loop(w))) !=
+        OK)
         return; /* it was taken out of the archive */
     struct room_post p = { .sender = stanza_to(st),
                            .id = (uint64_t)store_int(b, 1, row, 0),
@@ -135,13 +136,13 @@ void room_history_load(struct room_history *h, struct room_archive *a, uint32_t 
                        room_history_done_fn *done, void *arg)
 {
     struct load *l = mem_new(struct load);
-    struct store_batch *b = store_read(a->worker->store, (uint64_t)a->owner);
+    struct store_batch *b = store_read(worker_store(a->worker), (uint64_t)a->owner);
     *l = (struct load){ h, a, most, done, arg };
     store_read_late(b, a->owner);
     STORE_ADD(b, &read_last_id, STORE_ANY_ROWS, SV_I(a->owner));
     STORE_ADD(b, &read_last, STORE_ANY_ROWS, SV_I(a->owner),
               SV_I(most < LOAD_MAX ? most : LOAD_MAX));
-    store_submit(b, a->worker->loop, 0, muc_archive_loaded, l);
+    store_submit(b, worker_loop(a->worker), 0, muc_archive_loaded, l);
 }
 
 uint64_t room_archive_mint(struct room_archive *a) { return archive_mint(a->worker, &a->last_id); }

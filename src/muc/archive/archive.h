@@ -1,5 +1,6 @@
-/* archive: stores the messages of a room under the room's id (im/archive.h); muc/archive/request.h
- * answers queries. Confined to the home of the room, but for room_archive_full().
+/* archive: stores the messages of a room under the room's id (archive/archive.h);
+ * muc/archive/request.h answers queries. Confined to the home of the room, but for
+ * room_archive_full().
  *
  * A message is stored as it was relayed, with the real full JID of the author as `to`, which is
  * shown only to users who may see it.
@@ -14,7 +15,7 @@
 #pragma once
 #include "base/err.h"
 #include "home/origin.h"
-#include "im/router.h"
+#include "home/router.h"
 #include "muc/archive/history.h"
 
 struct store_batch;

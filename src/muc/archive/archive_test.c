@@ -1,5 +1,5 @@
 /* What becomes of a message of a room whose write did not end in time, and tombstones. */
-#include "im/archive.h"
+#include "archive/archive.h"
 #include "im/feature.h"
 #include "im/test_node.h"
 #include "muc/archive/archive.h"

@@ -1,10 +1,10 @@
 #include "muc/archive/bury.h"
+#include "archive/archive.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
-#include "im/archive.h"
 #include "io/timer.h"
 #include "muc/archive/archive.h"
 #include "muc/archive/queue.h"
@@ -60,11 +60,12 @@ void burials_end(struct recorder *r)
 static void archive_bury_end(struct burial *f, enum err e)
 {
     struct arena *arena = f->arena;
-    if (f->what.patient && e != OK && e != E_NOTFOUND && e != E_DENIED && !f->worker->stopping) {
+    if (f->what.patient && e != OK && e != E_NOTFOUND && e != E_DENIED &&
+        !worker_stopping(f->worker)) {
         list_append(&recorder_of(f->worker)->burials, &f->node);
         f->timer.fn = archive_bury_look_again;
         f->attempts = 0;
-        timer_set(f->worker->loop, &f->timer, RETRY_MS);
+        timer_set(worker_loop(f->worker), &f->timer, RETRY_MS);
         return;
     }
     if (f->done != NULL)
@@ -98,7 +99,7 @@ static void archive_bury_buried(void *arg, enum store_result result, const struc
 static void archive_bury_rows(struct burial *f, const struct archive_line *m,
                               const struct stanza *st)
 {
-    struct store_batch *b = store_write(f->worker->store, (uint64_t)f->owner);
+    struct store_batch *b = store_write(worker_store(f->worker), (uint64_t)f->owner);
     struct stanza *tombstone = room_tombstone(st, f->what.tombstone);
     struct buf text;
     buf_init(&text, STORE_BATCH_BYTES_MAX);
@@ -107,7 +108,7 @@ static void archive_bury_rows(struct burial *f, const struct archive_line *m,
     archive_edit(b);
     buf_fini(&text);
     stanza_unref(&tombstone);
-    store_submit(b, f->worker->loop, 0, archive_bury_buried, f);
+    store_submit(b, worker_loop(f->worker), 0, archive_bury_buried, f);
 }
 
 static void line_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -122,7 +123,7 @@ static void line_read(void *arg, enum store_result result, const struct store_ba
     struct archive_line m = { 0 };
     if (store_row_count(b, 0) > 0)
         m = archive_line_of(b, 0, 0);
-    if (m.id == 0 || stanza_load(&st, m.stanza, f->worker->xml, f->arena) != OK) {
+    if (m.id == 0 || stanza_load(&st, m.stanza, worker_xml(f->worker), f->arena) != OK) {
         archive_bury_end(f, E_NOTFOUND);
         return;
     }
@@ -137,10 +138,10 @@ static void line_read(void *arg, enum store_result result, const struct store_ba
 
 static void archive_bury_look(struct burial *f)
 {
-    struct store_batch *b = store_read(f->worker->store, (uint64_t)f->owner);
+    struct store_batch *b = store_read(worker_store(f->worker), (uint64_t)f->owner);
     store_read_late(b, f->owner);
     STORE_ADD(b, &find_line, STORE_ANY_ROWS, SV_I(f->owner), SV_I(f->what.id));
-    store_submit(b, f->worker->loop, 0, line_read, f);
+    store_submit(b, worker_loop(f->worker), 0, line_read, f);
 }
 
 void room_archive_bury(const struct room_archive *a, const struct room_burial *what,

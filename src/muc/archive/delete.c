@@ -1,8 +1,7 @@
 #include "muc/archive/delete.h"
+#include "archive/leave.h"
+#include "home/here.h"
 #include "home/message.h"
-#include "home/worker.h"
-#include "im/archive.h"
-#include "im/archive_leave.h"
 #include "io/timer.h"
 #include "muc/archive/archive.h"
 #include "muc/archive/queue.h"
@@ -44,8 +43,8 @@ static void again_later(struct recorder *r)
 {
     r->deleting = false;
     r->doomed.fn = archive_delete_due;
-    if (!r->worker->stopping)
-        timer_set(r->worker->loop, &r->doomed, AGAIN_MS);
+    if (!worker_stopping(r->worker))
+        timer_set(worker_loop(r->worker), &r->doomed, AGAIN_MS);
 }
 
 static void undoomed(void *arg, enum store_result result, const struct store_batch *b)
@@ -66,9 +65,9 @@ static void left(void *arg, enum err e)
         again_later(r);
         return;
     }
-    struct store_batch *b = store_write(r->worker->store, (uint64_t)r->delete_owner);
+    struct store_batch *b = store_write(worker_store(r->worker), (uint64_t)r->delete_owner);
     STORE_ADD(b, &undoom, STORE_ANY_ROWS, SV_I(r->delete_owner), SV_I(r->delete_until));
-    store_submit(b, r->worker->loop, 0, undoomed, r);
+    store_submit(b, worker_loop(r->worker), 0, undoomed, r);
 }
 
 static void doomed_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -94,16 +93,16 @@ static void archive_delete_look(struct recorder *r)
     if (r->deleting)
         return;
     r->deleting = true;
-    struct store_batch *b = store_read(r->worker->store, 0);
+    struct store_batch *b = store_read(worker_store(r->worker), 0);
     store_add(b, &next_doomed, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, r->worker->loop, 0, doomed_read, r);
+    store_submit(b, worker_loop(r->worker), 0, doomed_read, r);
 }
 
 void doomed_start(struct recorder *r) { archive_delete_look(r); }
 
 void room_archive_doom(struct store_batch *b, const struct room_archive *a)
 {
-    uint64_t now = loop_wall_us(a->worker->loop); /* the last id may not have been read */
+    uint64_t now = loop_wall_us(worker_loop(a->worker)); /* the last id may not have been read */
     STORE_ADD(b, &doom, STORE_ANY_ROWS, SV_I(a->owner), SV_I(a->last_id > now ? a->last_id : now));
 }
 
@@ -138,17 +137,17 @@ static void archive_delete_noted(void *arg, enum store_result result, const stru
 void recorder_doom(struct recorder *r, int64_t owner)
 {
     struct worker *w = r->worker;
-    struct store_batch *b = store_write(w->store, (uint64_t)owner);
-    STORE_ADD(b, &doom, STORE_ANY_ROWS, SV_I(owner), SV_I(loop_wall_us(w->loop)));
-    store_submit(b, w->loop, 0, archive_delete_noted, w);
+    struct store_batch *b = store_write(worker_store(w), (uint64_t)owner);
+    STORE_ADD(b, &doom, STORE_ANY_ROWS, SV_I(owner), SV_I(loop_wall_us(worker_loop(w))));
+    store_submit(b, worker_loop(w), 0, archive_delete_noted, w);
 }
 
 void room_archive_end(const struct room_archive *a)
 {
-    struct store_batch *b = store_write(a->worker->store, (uint64_t)a->owner);
+    struct store_batch *b = store_write(worker_store(a->worker), (uint64_t)a->owner);
     recorder_drop(recorder_of(a->worker), a->owner);
     room_archive_doom(b, a);
-    store_submit(b, a->worker->loop, 0, archive_delete_noted, a->worker);
+    store_submit(b, worker_loop(a->worker), 0, archive_delete_noted, a->worker);
 }
 
 void room_archive_begin(const struct room_archive *a)

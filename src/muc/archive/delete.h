@@ -1,4 +1,4 @@
-/* delete: deletes archives of destroyed rooms in small steps (im/archive_leave.c), so that
+/* delete: deletes archives of destroyed rooms in small steps (archive/leave.c), so that
  * other work is not delayed. A table lists the archives with the last id to delete. The transaction
  * that destroys a room adds it, so a restart continues. One archive after the other, on worker 0.
  * room_archive_doom() and what follows it are in muc/archive/archive.h. */

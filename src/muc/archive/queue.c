@@ -1,14 +1,16 @@
 #include "muc/archive/queue.h"
+#include "archive/archive.h"
+#include "archive/words.h"
 #include "base/alarm.h"
 #include "base/buf.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/setting.h"
-#include "home/worker.h"
+#include "home/here.h"
+#include "home/router.h"
+#include "home/ticket.h"
 #include "im/account.h"
-#include "im/archive.h"
-#include "im/archive_words.h"
-#include "im/router.h"
 #include "im/session_input.h"
 #include "io/timer.h"
 #include "muc/archive/archive.h"
@@ -114,9 +116,9 @@ static void try_later(struct recorder *r)
 {
     r->prefix = 0;
     r->writing = false;
-    if (!list_empty(&r->waiting) && !r->worker->stopping) {
+    if (!list_empty(&r->waiting) && !worker_stopping(r->worker)) {
         r->timer.fn = archive_queue_due;
-        timer_set(r->worker->loop, &r->timer, RETRY_MS);
+        timer_set(worker_loop(r->worker), &r->timer, RETRY_MS);
     }
 }
 
@@ -223,9 +225,9 @@ enum routed room_archive_put(const struct room_archive *a, const struct room_pos
     rec->origin = origin;
     archive_words_stored(w);
     if (list_empty(&r->waiting)) {
-        struct store_batch *b = store_write(w->store, (uint64_t)a->owner);
+        struct store_batch *b = store_write(worker_store(w), (uint64_t)a->owner);
         add_record(b, rec);
-        store_submit(b, w->loop, 0, archive_queue_stored, rec);
+        store_submit(b, worker_loop(w), 0, archive_queue_stored, rec);
     } else if (room_archive_full()) {
         archive_queue_lose(rec, "too many wait");
     } else { /* what was said before goes first */
@@ -308,7 +310,7 @@ static void prefix_looked_for(void *arg, enum store_result result, const struct 
         prefix_dropped(r);
         return;
     }
-    struct store_batch *b = store_write(r->worker->store, (uint64_t)owner);
+    struct store_batch *b = store_write(worker_store(r->worker), (uint64_t)owner);
     for (uint32_t i = 0; i < r->prefix; i++, it = it->next) {
         if (store_row_count(found, i) > 0)
             continue;
@@ -317,7 +319,7 @@ static void prefix_looked_for(void *arg, enum store_result result, const struct 
     }
     r->writing = true;
     if (added > 0) {
-        store_submit(b, r->worker->loop, 0, prefix_written, r);
+        store_submit(b, worker_loop(r->worker), 0, prefix_written, r);
     } else {
         store_drop(&b);
         prefix_done(r);
@@ -330,7 +332,7 @@ static void archive_queue_retry(struct recorder *r)
     if (list_empty(&r->waiting) || r->prefix > 0)
         return;
     int64_t owner = CONTAINER_OF(r->waiting.next, struct record, node)->owner;
-    struct store_batch *b = store_read(r->worker->store, (uint64_t)owner);
+    struct store_batch *b = store_read(worker_store(r->worker), (uint64_t)owner);
     store_read_late(b, owner);
     for (struct list *it = r->waiting.next; it != &r->waiting; it = it->next) {
         const struct record *rec = CONTAINER_OF(it, struct record, node);
@@ -341,7 +343,7 @@ static void archive_queue_retry(struct recorder *r)
         STORE_ADD(b, &archive_has, STORE_ANY_ROWS, SV_I(owner), SV_I(rec->id));
         r->prefix++;
     }
-    store_submit(b, r->worker->loop, 0, prefix_looked_for, r);
+    store_submit(b, worker_loop(r->worker), 0, prefix_looked_for, r);
 }
 
 /* The text is made when it is written, so before that it can be another. */

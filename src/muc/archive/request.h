@@ -1,10 +1,10 @@
 /* request: answers requests to the archive of a room (XEP-0313 §5.1.2): messages are found
- * by im/archive_query.h and sent by im/archive_page.h to the user who asked, who may be anywhere.
+ * by archive/query.h and sent by archive/page.h to the user who asked, who may be anywhere.
  * Permissions are the caller's to check. The room may be unloaded meanwhile: nothing here looks at
  * it again.
  *
  * Limits: READERS_MAX queries under way on a worker, READERS_EACH_MAX of one address; a page as in
- * im/archive_page.h. */
+ * archive/page.h. */
 #pragma once
 #include <stdint.h>
 

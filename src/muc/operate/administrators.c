@@ -6,9 +6,9 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "home/duty.h"
+#include "home/here.h"
 #include "home/node.h"
 #include "home/question.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/guest.h"
@@ -148,7 +148,7 @@ static bool settle_one(struct room *r, const struct news *n)
             continue;
         if (room_affiliation(r, bare) == (enum affiliation)o->affiliation)
             continue;
-        bare = slice_dup(loop_scratch(r->worker->loop), bare);
+        bare = slice_dup(loop_scratch(worker_loop(r->worker)), bare);
         room_affiliation_changed(r, bare, &plain);
         return true;
     }
@@ -244,11 +244,11 @@ static void administrators_worker_start(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_ROOMS))
         return;
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
     store_run(b, administrators_loaded,
               w); /* the loop does not run yet: they are known before anybody asks */
-    atomic_store(&node, w->node);
+    atomic_store(&node, worker_node(w));
 }
 
 static void administrators_worker_stop(struct worker *w)
@@ -273,9 +273,9 @@ static void administrators_account_deleted(struct worker *w, slice bare)
 {
     if (!duty_is_here(w, DUTY_ROOMS) || !set_has(atomic_load(&current), bare))
         return;
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, administrators_loaded, w);
+    store_submit(b, worker_loop(w), 0, administrators_loaded, w);
 }
 
 /* Commands. A task is in the arena of its call. */
@@ -311,12 +311,12 @@ static void administrators_added(void *arg, enum store_result result, const stru
 static void add_known(void *arg)
 {
     struct task *t = arg;
-    struct store_batch *b = store_write(t->worker->store, 0);
+    struct store_batch *b = store_write(worker_store(t->worker), 0);
     STORE_ADD(b, &put_stmt, STORE_ANY_ROWS, SV_T(t->jid),
               text_or_null(command_arg(t->call, "nick")),
               text_or_null(command_arg(t->call, "description")), SV_I(ADMINISTRATORS_MAX));
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, t->worker->loop, 0, administrators_added, t);
+    store_submit(b, worker_loop(t->worker), 0, administrators_added, t);
 }
 
 static struct task *administrators_task_new(struct command_call *call)
@@ -350,10 +350,10 @@ static void administrators_deleted(void *arg, enum store_result result, const st
 static void administrators_run_del(struct command_call *call)
 {
     struct task *t = administrators_task_new(call);
-    struct store_batch *b = store_write(t->worker->store, 0);
+    struct store_batch *b = store_write(worker_store(t->worker), 0);
     STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(t->jid));
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, t->worker->loop, 0, administrators_deleted, t);
+    store_submit(b, worker_loop(t->worker), 0, administrators_deleted, t);
 }
 
 static void administrators_listed(void *arg, enum store_result result, const struct store_batch *b)
@@ -378,9 +378,9 @@ static void administrators_listed(void *arg, enum store_result result, const str
 static void administrators_run_list(struct command_call *call)
 {
     struct worker *w = call->worker;
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, administrators_listed, call);
+    store_submit(b, worker_loop(w), 0, administrators_listed, call);
 }
 
 static const struct command_arg add_args[] = {

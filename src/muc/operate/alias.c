@@ -4,7 +4,7 @@
  * domain that it was made under. Clients take the service that they are shown, or the last of
  * several, for new rooms: the domains that the server makes are in no list.
  *
- * The rows are in the database, the domains in the table of im/host.h. A made name that is made
+ * The rows are in the database, the domains in the table of home/host.h. A made name that is made
  * otherwise now, or no longer, stays as an ordinary alias, so that its rooms are reached.
  *
  * Limit: HOST_DOMAINS_MAX aliases. */
@@ -13,12 +13,12 @@
 #include "base/log.h"
 #include "base/setting.h"
 #include "home/duty.h"
+#include "home/here.h"
+#include "home/host.h"
 #include "home/node.h"
-#include "home/worker.h"
+#include "home/remote.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/host.h"
-#include "im/remote.h"
 #include "muc/muc.h"
 #include "muc/people/occupant.h"
 #include "muc/people/show.h"
@@ -134,7 +134,7 @@ static void alias_publish(struct worker *w, const struct store_batch *b, unsigne
     for (uint32_t i = 0; i < count; i++) {
         slice domain = store_text(b, stmt, i, 0);
         list[i] = (struct host_domain){ .domain = domain,
-                                        .parent = alias_parent_of(w->node, domain),
+                                        .parent = alias_parent_of(worker_node(w), domain),
                                         .listed = store_int(b, stmt, i, 2) != 0 };
     }
     host_domains_set(w, h, list, count, done, arg);
@@ -164,16 +164,16 @@ static void renewed(void *arg, enum store_result result, const struct store_batc
 static void renew(struct worker *w, void *unused)
 {
     struct arena *tmp = arena_create(0);
-    struct store_batch *b = store_write(w->store, 0);
+    struct store_batch *b = store_write(worker_store(w), 0);
     (void)unused;
     store_add(b, &settle_stmt, STORE_ANY_ROWS, NULL, 0);
-    for (unsigned i = 0; setting_bool(&automatic) && i < w->node->domain_count; i++) {
-        slice name = made_name(w->node, w->node->domains[i], tmp);
+    for (unsigned i = 0; setting_bool(&automatic) && i < worker_node(w)->domain_count; i++) {
+        slice name = made_name(worker_node(w), worker_node(w)->domains[i], tmp);
         if (name.len > 0)
             STORE_ADD(b, &generate_stmt, STORE_ANY_ROWS, SV_T(name));
     }
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, renewed, w);
+    store_submit(b, worker_loop(w), 0, renewed, w);
     arena_destroy(&tmp);
 }
 
@@ -196,10 +196,10 @@ static void alias_worker_start(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_ROOMS))
         return;
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
     store_run(b, read_at_start, w);
-    atomic_store(&node, w->node);
+    atomic_store(&node, worker_node(w));
     renew(w, NULL);
 }
 
@@ -247,11 +247,11 @@ static bool is_free(struct command_call *call, slice domain)
     const struct worker *w = call->worker;
     slice parent;
     const char *taken = NULL;
-    if (node_serves(w->node, domain))
+    if (node_serves(worker_node(w), domain))
         taken = "is a domain of users here; an alias is another one";
-    else if (is_service(w->node, domain))
+    else if (is_service(worker_node(w), domain))
         taken = "is a service of this server";
-    else if (host_find(w->node, domain, &parent) != NULL)
+    else if (host_find(worker_node(w), domain, &parent) != NULL)
         taken = "is an alias already; one is unique in the cluster";
     else if (remote_known(w, domain))
         taken = "is a component's";
@@ -263,7 +263,7 @@ static bool is_free(struct command_call *call, slice domain)
 static void alias_added(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
-    bool below = is_below(t->worker->node, t->domain);
+    bool below = is_below(worker_node(t->worker), t->domain);
     if (result != STORE_OK) {
         command_fail(t->call, err_of_store(result), "it could not be stored");
         return;
@@ -277,8 +277,8 @@ static void alias_added(void *arg, enum store_result result, const struct store_
                            below ? ""
                                  : "; a name below a domain of users is recommended, such as "
                                    "chat.",
-                           below ? 0 : (int)t->worker->node->domains[0].len,
-                           t->worker->node->domains[0].ptr);
+                           below ? 0 : (int)worker_node(t->worker)->domains[0].len,
+                           worker_node(t->worker)->domains[0].ptr);
     alias_publish(t->worker, b, 1, alias_done, t);
 }
 
@@ -287,11 +287,11 @@ static void alias_run_add(struct command_call *call)
     struct task *t = alias_task_new(call);
     if (!is_free(call, t->domain))
         return;
-    struct store_batch *b = store_write(t->worker->store, 0);
+    struct store_batch *b = store_write(worker_store(t->worker), 0);
     STORE_ADD(b, &add_stmt, STORE_ANY_ROWS, SV_T(t->domain), SV_I(!command_flag(call, "unlisted")),
               SV_I(HOST_DOMAINS_MAX));
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, t->worker->loop, 0, alias_added, t);
+    store_submit(b, worker_loop(t->worker), 0, alias_added, t);
 }
 
 /* Deletion: rooms under it are counted; then the row goes, then the domain, then who is in a room
@@ -332,10 +332,10 @@ static void alias_deleted(void *arg, enum store_result result, const struct stor
 
 static void delete_now(struct task *t)
 {
-    struct store_batch *b = store_write(t->worker->store, 0);
+    struct store_batch *b = store_write(worker_store(t->worker), 0);
     STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(t->domain));
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, t->worker->loop, 0, alias_deleted, t);
+    store_submit(b, worker_loop(t->worker), 0, alias_deleted, t);
 }
 
 static void alias_counted(void *arg, enum store_result result, const struct store_batch *b)
@@ -366,9 +366,9 @@ static void count_here(struct worker *w, void *arg) { rooms_each(w, count_adhoc,
 static void count_stored(struct worker *w, void *arg)
 {
     struct task *t = arg;
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     STORE_ADD(b, &count_stmt, STORE_ANY_ROWS, SV_T(t->domain));
-    store_submit(b, w->loop, 0, alias_counted, t);
+    store_submit(b, worker_loop(w), 0, alias_counted, t);
 }
 
 /* Whether it is there, and may go. */
@@ -398,10 +398,10 @@ static void alias_looked_up(void *arg, enum store_result result, const struct st
 static void alias_run_del(struct command_call *call)
 {
     struct task *t = alias_task_new(call);
-    struct store_batch *b = store_read(t->worker->store, 0);
+    struct store_batch *b = store_read(worker_store(t->worker), 0);
     t->forced = command_flag(call, "force");
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, t->worker->loop, 0, alias_looked_up, t);
+    store_submit(b, worker_loop(t->worker), 0, alias_looked_up, t);
 }
 
 static void alias_listed(void *arg, enum store_result result, const struct store_batch *b)
@@ -417,7 +417,7 @@ static void alias_listed(void *arg, enum store_result result, const struct store
         bool generated = store_int(b, 0, i, 1) != 0;
         command_row(call);
         command_text(call, "alias", domain);
-        command_text(call, "domain", alias_parent_of(w->node, domain));
+        command_text(call, "domain", alias_parent_of(worker_node(w), domain));
         command_text(call, "made", generated ? SLICE("by the server") : SLICE("by hand"));
         command_bool(call, "listed", store_int(b, 0, i, 2) != 0);
     }
@@ -427,9 +427,9 @@ static void alias_listed(void *arg, enum store_result result, const struct store
 static void alias_run_list(struct command_call *call)
 {
     struct worker *w = call->worker;
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, alias_listed, call);
+    store_submit(b, worker_loop(w), 0, alias_listed, call);
 }
 
 /* The report: domains of stored rooms, those of ad hoc rooms, and aliases without rooms. */
@@ -479,7 +479,7 @@ static void tally_read(void *arg, enum store_result result, const struct store_b
         slice parent;
         command_row(call);
         command_text(call, "alias", t->domain);
-        command_bool(call, "served", host_find(w->node, t->domain, &parent) != NULL);
+        command_bool(call, "served", host_find(worker_node(w), t->domain, &parent) != NULL);
         command_int(call, "persistent", t->stored);
         command_int(call, "adhoc", t->adhoc);
     }
@@ -491,9 +491,9 @@ static struct report *report_new(struct command_call *call)
     const struct worker *w = call->worker;
     struct report *r = arena_new(call->arena, struct report, 1);
     r->call = call;
-    for (unsigned i = 0; i < w->node->domain_count; i++)
+    for (unsigned i = 0; i < worker_node(w)->domain_count; i++)
         tally_of(r, slice_of(arena_printf(call->arena, MUC_LABEL ".%.*s",
-                                          SLICE_ARG(w->node->domains[i]))));
+                                          SLICE_ARG(worker_node(w)->domains[i]))));
     return r;
 }
 
@@ -507,10 +507,10 @@ static void alias_run_report(struct command_call *call)
 static void alias_report_gathered(struct command_call *call)
 {
     const struct worker *w = call->worker;
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     store_add(b, &rooms_stmt, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, tally_read, call->state);
+    store_submit(b, worker_loop(w), 0, tally_read, call->state);
 }
 
 static const struct command_arg add_args[] = {

@@ -4,16 +4,16 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "home/duty.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/feature.h"
-#include "im/users.h"
 #include "io/timer.h"
 #include "muc/muc.h"
 #include "muc/operate/operate.h"
 #include "muc/room/room.h"
 #include "muc/state/change.h"
 #include "muc/state/store.h"
+#include "ops/users.h"
 #include "store/store.h"
 
 enum { PAGE_ROWS = 64, FIRST_MS = 60000, PASS_MS = 3600000 };
@@ -77,13 +77,13 @@ static const struct store_schema schema = {
 
 void room_spoken(struct room *r)
 {
-    uint32_t day = (uint32_t)(loop_wall_us(r->worker->loop) / DAY_US);
+    uint32_t day = (uint32_t)(loop_wall_us(worker_loop(r->worker)) / DAY_US);
     if (day == r->spoken_day)
         return;
     r->spoken_day = day;
-    struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
+    struct store_batch *b = store_write(worker_store(r->worker), (uint64_t)r->id);
     STORE_ADD(b, &spoken_stmt, STORE_ANY_ROWS, SV_I(r->id), SV_I(day));
-    store_submit(b, r->worker->loop, 0, NULL, NULL);
+    store_submit(b, worker_loop(r->worker), 0, NULL, NULL);
 }
 
 void room_spoken_remove(struct store_batch *b, const struct room *r)
@@ -113,7 +113,7 @@ static void cleanup_read_page(struct pass *p, slice after);
 static void next_pass(struct pass *p, uint64_t ms)
 {
     p->timer.fn = cleanup_due;
-    timer_set(p->worker->loop, &p->timer, ms);
+    timer_set(worker_loop(p->worker), &p->timer, ms);
 }
 
 static void cleanup_say(const struct pass *p, struct command_call *call)
@@ -208,7 +208,7 @@ static void cleanup_look(struct worker *w, struct pass *p)
     if (p->at < p->count)
         operate_reach(w, p->room[p->at++], cleanup_reached, p);
     else
-        node_call(w->node, duty_home(w->node, DUTY_ROOMS),
+        node_call(worker_node(w), duty_home(worker_node(w), DUTY_ROOMS),
                   p->count < PAGE_ROWS ? cleanup_finish : page_again, p);
 }
 
@@ -226,10 +226,10 @@ static void cleanup_page_read(void *arg, enum store_result result, const struct 
 
 static void cleanup_read_page(struct pass *p, slice after)
 {
-    struct store_batch *b = store_read(p->worker->store, 0);
+    struct store_batch *b = store_read(worker_store(p->worker), 0);
     STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_T(after), SV_I(p->before_us), SV_I(last_day(p)),
               SV_I(PAGE_ROWS));
-    store_submit(b, p->worker->loop, 0, cleanup_page_read, p);
+    store_submit(b, worker_loop(p->worker), 0, cleanup_page_read, p);
 }
 
 static void cleanup_begin(struct pass *p, int64_t days, struct command_call *call)
@@ -279,7 +279,7 @@ static void cleanup_worker_start(struct worker *w)
         return;
     pass = (struct pass){ .worker = w };
     next_pass(&pass, FIRST_MS);
-    atomic_store(&node, w->node);
+    atomic_store(&node, worker_node(w));
 }
 
 static void cleanup_worker_stop(struct worker *w)

@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "home/duty.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/feature.h"
 #include "io/work.h"
 #include "muc/muc.h"
@@ -139,7 +139,7 @@ static void room_export_discard(struct export *x)
 {
     x->work.run = discard_run;
     x->work.done = discarded;
-    if (work_submit(x->worker->work, x->worker->loop, &x->work) == OK)
+    if (work_submit(worker_work(x->worker), worker_loop(x->worker), &x->work) == OK)
         return;
     discard_run(&x->work); /* the helpers are overloaded: rather slow than left there */
     discarded(&x->work);
@@ -147,7 +147,7 @@ static void room_export_discard(struct export *x)
 
 static void room_export_tell(struct export *x)
 {
-    uint64_t now = loop_now_us(x->worker->loop);
+    uint64_t now = loop_now_us(worker_loop(x->worker));
     if (now - x->told_us < (uint64_t)ROOM_FILE_TELL_MS * 1000)
         return;
     x->told_us = now;
@@ -188,7 +188,8 @@ static void room_export_submit(struct export *x)
 {
     x->work.run = write_run;
     x->work.done = room_export_written;
-    if (x->out.overflow || work_submit(x->worker->work, x->worker->loop, &x->work) != OK)
+    if (x->out.overflow ||
+        work_submit(worker_work(x->worker), worker_loop(x->worker), &x->work) != OK)
         room_export_discard(x);
 }
 
@@ -238,12 +239,12 @@ static void room_export_page_read(void *arg, enum store_result result, const str
 
 static void room_export_read_page(struct export *x)
 {
-    struct store_batch *b = store_read(x->worker->store, (uint64_t)x->owner);
+    struct store_batch *b = store_read(worker_store(x->worker), (uint64_t)x->owner);
     if (x->id == 0)
         store_read_late(b, x->owner);
     STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_I(x->owner), SV_I(x->id), SV_I(x->until),
               SV_I(x->rows));
-    store_submit(b, x->worker->loop, 0, room_export_page_read, x);
+    store_submit(b, worker_loop(x->worker), 0, room_export_page_read, x);
 }
 
 static void room_export_add_room(struct export *x, const struct room *r)
@@ -297,9 +298,9 @@ static void card_was_read(void *arg, enum store_result result, const struct stor
 
 static void room_export_read_card(struct export *x)
 {
-    struct store_batch *b = store_read(x->worker->store, (uint64_t)x->owner);
+    struct store_batch *b = store_read(worker_store(x->worker), (uint64_t)x->owner);
     STORE_ADD(b, &room_vcard_get, STORE_ANY_ROWS, SV_I(x->owner));
-    store_submit(b, x->worker->loop, 0, card_was_read, x);
+    store_submit(b, worker_loop(x->worker), 0, card_was_read, x);
 }
 
 static void export_room(struct room *r, void *arg)
@@ -324,7 +325,7 @@ static void export_room(struct room *r, void *arg)
     x->room = slice_dup(call->arena, r->jid);
     x->until = r->archive.last_id;
     x->rows = ROOM_FILE_STEP_ROWS;
-    x->told_us = loop_now_us(r->worker->loop);
+    x->told_us = loop_now_us(worker_loop(r->worker));
     buf_init(&x->out, OUT_BYTES_MAX);
     room_export_add_room(x, r);
     room_hats_each(r, add_hat, x);

@@ -1,14 +1,14 @@
 #include "muc/operate/file_import.h"
+#include "archive/archive.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/xml_read.h"
-#include "home/worker.h"
+#include "home/command_run.h"
+#include "home/here.h"
 #include "im/account.h"
-#include "im/archive.h"
-#include "im/command_run.h"
 #include "io/work.h"
 #include "muc/archive/archive.h"
 #include "muc/operate/file_export.h"
@@ -311,7 +311,7 @@ static void import_free(struct import *x)
 {
     x->work.run = close_run;
     x->work.done = closed;
-    if (work_submit(x->worker->work, x->worker->loop, &x->work) == OK)
+    if (work_submit(worker_work(x->worker), worker_loop(x->worker), &x->work) == OK)
         return;
     close_run(&x->work);
     closed(&x->work);
@@ -394,11 +394,11 @@ static void undone(void *arg, enum store_result result, const struct store_batch
 
 static void undo(struct import *x)
 {
-    struct store_batch *b = store_write(x->worker->store, (uint64_t)x->owner);
+    struct store_batch *b = store_write(worker_store(x->worker), (uint64_t)x->owner);
     STORE_ADD(b, &doom_stmt, STORE_ANY_ROWS, SV_I(x->owner));
     STORE_ADD(b, &forget_stmt, STORE_ANY_ROWS, SV_I(x->owner));
     STORE_ADD(b, &unnote_stmt, STORE_ANY_ROWS, SV_I(x->owner));
-    store_submit(b, x->worker->loop, 0, undone, x);
+    store_submit(b, worker_loop(x->worker), 0, undone, x);
 }
 
 static void fail_storing(struct import *x, enum err e, const char *text)
@@ -454,7 +454,7 @@ static void room_import_add_room(struct store_batch *b, const struct import *x)
 {
     struct room_config c;
     struct buf text;
-    struct arena *tmp = loop_scratch(x->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(x->worker));
     room_config_load(&c, x->room.config, tmp);
     c.persistent = true;
     buf_init(&text, ROOM_STORED_MAX);
@@ -471,7 +471,7 @@ static void room_import_add_room(struct store_batch *b, const struct import *x)
 /* Nobody makes a room of that name from here: what comes for it waits. */
 static void room_import_store_room(struct room *r, struct import *x)
 {
-    struct store_batch *b = store_write(x->worker->store, (uint64_t)x->owner);
+    struct store_batch *b = store_write(worker_store(x->worker), (uint64_t)x->owner);
     room_pin(r);
     x->target = r;
     actor_become(&r->actor, ACTOR_LOADING);
@@ -479,9 +479,9 @@ static void room_import_store_room(struct room *r, struct import *x)
     for (uint32_t i = 0; i < x->hat_count; i++)
         room_hat_store(b, x->owner, x->hats[i].jid, x->hats[i].uri, x->hats[i].title);
     if (x->card.len > 0)
-        room_vcard_put(b, x->owner, x->card, loop_scratch(x->worker->loop));
+        room_vcard_put(b, x->owner, x->card, loop_scratch(worker_loop(x->worker)));
     STORE_ADD(b, &unnote_stmt, 1, SV_I(x->owner));
-    store_submit(b, x->worker->loop, 0, room_import_committed, x);
+    store_submit(b, worker_loop(x->worker), 0, room_import_committed, x);
 }
 
 static void reached_last(struct room *r, enum err e, void *arg)
@@ -504,7 +504,7 @@ static void room_import_next_step(struct import *x);
 
 static void room_import_tell(struct import *x)
 {
-    uint64_t now = loop_now_us(x->worker->loop);
+    uint64_t now = loop_now_us(worker_loop(x->worker));
     if (now - x->told_us < (uint64_t)ROOM_FILE_TELL_MS * 1000)
         return;
     x->told_us = now;
@@ -542,10 +542,10 @@ static void room_import_add_line(struct store_batch *b, const struct import *x,
 
 static void store_step(struct import *x)
 {
-    struct store_batch *b = store_write(x->worker->store, (uint64_t)x->owner);
+    struct store_batch *b = store_write(worker_store(x->worker), (uint64_t)x->owner);
     for (uint32_t i = 0; i < x->step_count; i++)
         room_import_add_line(b, x, &x->step[i]);
-    store_submit(b, x->worker->loop, 0, step_stored, x);
+    store_submit(b, worker_loop(x->worker), 0, step_stored, x);
 }
 
 static void room_import_noted(void *arg, enum store_result result, const struct store_batch *b)
@@ -576,9 +576,9 @@ static void room_import_reached(struct room *r, enum err e, void *arg)
     }
     x->worker = r->worker;
     x->owner = room_new_id();
-    struct store_batch *b = store_write(x->worker->store, (uint64_t)x->owner);
+    struct store_batch *b = store_write(worker_store(x->worker), (uint64_t)x->owner);
     STORE_ADD(b, &note_stmt, 1, SV_I(x->owner), SV_I(x->last_id));
-    store_submit(b, x->worker->loop, 0, room_import_noted, x);
+    store_submit(b, worker_loop(x->worker), 0, room_import_noted, x);
 }
 
 static void room_import_checked(struct import *x)
@@ -616,7 +616,7 @@ static void room_import_next_step(struct import *x)
 {
     x->work.run = step_run;
     x->work.done = room_import_step_done;
-    if (work_submit(x->worker->work, x->worker->loop, &x->work) == OK)
+    if (work_submit(worker_work(x->worker), worker_loop(x->worker), &x->work) == OK)
         return;
     if (x->storing)
         fail_storing(x, E_AGAIN, "the server is too busy");
@@ -640,7 +640,7 @@ static void run_import(struct command_call *call)
     x->affiliations_max = (uint64_t)setting_int(&muc_affiliations_max);
     x->hats = arena_new(x->lasting, struct room_line, ROOM_HATS_MAX);
     x->step = arena_new(x->lasting, struct room_line, ROOM_FILE_STEP_ROWS);
-    x->told_us = loop_now_us(x->worker->loop);
+    x->told_us = loop_now_us(worker_loop(x->worker));
     map_init(&x->seen, person_key);
     room_import_next_step(x);
 }
@@ -658,11 +658,11 @@ static void swept(void *arg, enum store_result result, const struct store_batch 
 
 void room_import_start(struct worker *w)
 {
-    struct store_batch *b = store_write(w->store, 0);
+    struct store_batch *b = store_write(worker_store(w), 0);
     store_add(b, &doom_all_stmt, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &forget_all_stmt, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &unnote_all_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, swept, w);
+    store_submit(b, worker_loop(w), 0, swept, w);
 }
 
 static const struct command_arg args[] = {

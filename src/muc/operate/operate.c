@@ -3,12 +3,11 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "home/here.h"
+#include "home/host.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/host.h"
-#include "im/users.h"
 #include "muc/muc.h"
 #include "muc/operate/operate_config.h"
 #include "muc/operate/operate_joins.h"
@@ -23,6 +22,7 @@
 #include "muc/room/settings.h"
 #include "muc/service.h"
 #include "muc/state/change.h"
+#include "ops/users.h"
 #include "store/store.h"
 
 enum { PEOPLE_BYTES_MAX = 64 * 1024, TEXT_BYTES_MAX = 1000 };
@@ -55,15 +55,15 @@ static void account_read(void *arg, enum store_result result, const struct store
 void operate_with_known(struct command_call *call, slice jid, operate_known_fn *fn, void *arg)
 {
     struct worker *w = call->worker;
-    if (!node_serves(w->node, jid_split(jid).domain)) {
+    if (!node_serves(worker_node(w), jid_split(jid).domain)) {
         fn(arg);
         return;
     }
     struct known *k = arena_new(call->arena, struct known, 1);
     *k = (struct known){ call, jid, fn, arg };
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     STORE_ADD(b, &account_stmt, STORE_ANY_ROWS, SV_T(jid));
-    store_submit(b, w->loop, 0, account_read, k);
+    store_submit(b, worker_loop(w), 0, account_read, k);
 }
 
 /* Visits. */
@@ -91,7 +91,7 @@ static bool operate_serves(const struct node *n, slice domain)
 static void reach_here(struct worker *w, void *arg)
 {
     struct reach *at = arg;
-    if (operate_serves(w->node, jid_split(at->jid).domain)) {
+    if (operate_serves(worker_node(w), jid_split(at->jid).domain)) {
         room_with(w, at->jid, operate_reached, at);
         return;
     }
@@ -103,10 +103,10 @@ void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg)
 {
     struct reach *at = mem_alloc(sizeof *at + jid.len);
     uint32_t node;
-    unsigned home = node_home(w->node, jid, &node);
+    unsigned home = node_home(worker_node(w), jid, &node);
     *at = (struct reach){ { memcpy(at + 1, jid.ptr, jid.len), jid.len }, fn, arg };
-    if (node == w->node->id) {
-        node_call(w->node, home, reach_here, at);
+    if (node == worker_node(w)->id) {
+        node_call(worker_node(w), home, reach_here, at);
         return;
     }
     mem_free(&at);
@@ -244,7 +244,7 @@ static void show_config(struct command_call *call, const struct room_config *c)
 static void operate_show(struct room *r, void *arg)
 {
     struct command_call *call = arg;
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     command_row(call);
     command_text(call, "jid", r->jid);
     show_config(call, &r->config);
@@ -258,10 +258,10 @@ static void operate_show(struct room *r, void *arg)
     command_bool(call, "locked", r->locked);
     if (r->subject != NULL)
         command_text(call, "subject", stanza_child_text(r->subject, KNOWN_SUBJECT, tmp));
-    struct store_batch *b = store_read(r->worker->store, (uint64_t)r->id);
+    struct store_batch *b = store_read(worker_store(r->worker), (uint64_t)r->id);
     store_read_late(b, r->id);
     STORE_ADD(b, &operate_archive_stmt, STORE_ANY_ROWS, SV_I(r->id));
-    store_submit(b, r->worker->loop, 0, archive_read, call);
+    store_submit(b, worker_loop(r->worker), 0, archive_read, call);
 }
 
 static void operate_run_show(struct command_call *call) { operate_visit(call, operate_show, call); }
@@ -423,7 +423,7 @@ static void operate_kick(struct room *r, void *arg)
 {
     const struct change *c = arg;
     slice nick = command_arg(c->call, "nick");
-    struct occupant *o = room_occupant(r, nick, loop_scratch(r->worker->loop));
+    struct occupant *o = room_occupant(r, nick, loop_scratch(worker_loop(r->worker)));
     if (o == NULL) {
         command_fail(c->call, E_NOTFOUND,
                      "nobody in %.*s is called %.*s; `room occupants` shows "

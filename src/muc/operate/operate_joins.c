@@ -1,10 +1,10 @@
 #include "muc/operate/operate_joins.h"
 #include "base/arena.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/account.h"
-#include "im/users.h"
 #include "muc/operate/operate.h"
 #include "muc/room/room.h"
+#include "ops/users.h"
 #include "store/store.h"
 #include "xmpp/stanza.h"
 #include <inttypes.h>
@@ -26,9 +26,9 @@ struct task {
 
 static void operate_joins_add_row(struct task *t, const struct store_batch *b, uint32_t row)
 {
-    struct arena *tmp = loop_scratch(t->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(t->worker));
     struct stanza *st;
-    if (stanza_load(&st, store_text(b, 0, row, 2), t->worker->xml, tmp) != OK)
+    if (stanza_load(&st, store_text(b, 0, row, 2), worker_xml(t->worker), tmp) != OK)
         return; /* the database is damaged there */
     command_row(t->call);
     users_add_time(t->call, "time", (uint64_t)store_int(b, 0, row, 1));
@@ -58,12 +58,12 @@ static void joins_read(void *arg, enum store_result result, const struct store_b
 static void joins(struct room *r, void *arg)
 {
     struct task *t = arg;
-    struct store_batch *b = store_read(r->worker->store, (uint64_t)r->id);
+    struct store_batch *b = store_read(worker_store(r->worker), (uint64_t)r->id);
     t->worker = r->worker;
     store_read_late(b, r->id);
     STORE_ADD(b, &operate_joins_stmt, STORE_ANY_ROWS, SV_I(r->id), SV_I(t->after),
               SV_I(t->limit + 1));
-    store_submit(b, r->worker->loop, 0, joins_read, t);
+    store_submit(b, worker_loop(r->worker), 0, joins_read, t);
 }
 
 static void run_joins(struct command_call *call)

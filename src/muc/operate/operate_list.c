@@ -1,14 +1,14 @@
 #include "muc/operate/operate_list.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
-#include "im/users.h"
 #include "muc/operate/operate.h"
 #include "muc/room/config.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
+#include "ops/users.h"
 #include "store/store.h"
 #include "xmpp/muc.h"
 #include "xmpp/precis.h"
@@ -47,7 +47,7 @@ static slice operate_list_item_key(const void *item) { return ((const struct ite
 static bool contains(slice text, slice part)
 {
     slice folded;
-    if (precis_fold(text, loop_scratch(worker_here()->loop), &folded) == OK)
+    if (precis_fold(text, loop_scratch(worker_loop(worker_here())), &folded) == OK)
         text = folded;
     for (size_t i = 0; i + part.len <= text.len; i++)
         if (memcmp(text.ptr + i, part.ptr, part.len) == 0)
@@ -181,7 +181,7 @@ static void operate_list_part_read(void *arg, enum store_result result, const st
 
 static void operate_list_read_part(struct roll *r)
 {
-    struct store_batch *b = store_read(r->worker->store, 0);
+    struct store_batch *b = store_read(worker_store(r->worker), 0);
     if (r->at == 0)
         store_read_late(b, STORE_ALL_OWNERS);
     for (uint32_t i = r->at; i < r->at + PART_ROOMS && i < r->shown; i++) {
@@ -194,7 +194,7 @@ static void operate_list_read_part(struct roll *r)
                       SV_I(PEOPLE_MAX + 1));
         }
     }
-    store_submit(b, r->worker->loop, 0, operate_list_part_read, r);
+    store_submit(b, worker_loop(r->worker), 0, operate_list_part_read, r);
 }
 
 static int by_jid(const void *a, const void *b)
@@ -249,9 +249,9 @@ static void operate_list_page_read(void *arg, enum store_result result, const st
 
 static void operate_list_read_page(struct roll *r, slice after)
 {
-    struct store_batch *b = store_read(r->worker->store, 0);
+    struct store_batch *b = store_read(worker_store(r->worker), 0);
     STORE_ADD(b, &operate_page_stmt, STORE_ANY_ROWS, SV_T(after), SV_I(PAGE_ROWS));
-    store_submit(b, r->worker->loop, 0, operate_list_page_read, r);
+    store_submit(b, worker_loop(r->worker), 0, operate_list_page_read, r);
 }
 
 /* A `check` of the filter. */

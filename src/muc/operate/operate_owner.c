@@ -1,7 +1,7 @@
 #include "muc/operate/operate_owner.h"
 #include "base/arena.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "muc/operate/operate.h"
 #include "muc/people/affiliation.h"
 #include "muc/room/room.h"
@@ -66,7 +66,7 @@ static void operate_owner_changed(struct room *r, enum err e, void *arg)
 /* Former owners become members. */
 static void operate_owner_change(struct room *r, struct transfer *t)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     struct affiliation_edit *edit = arena_new(tmp, struct affiliation_edit, r->owners + 1);
     const struct affiliate *a;
     uint32_t n = 0;
@@ -162,7 +162,7 @@ static void run_owner(struct command_call *call)
     t->owner = command_arg(call, "new-owner");
     if (!rooms_ok(t, command_arg(call, "rooms")))
         return;
-    if (!node_serves(w->node, jid_split(t->owner).domain)) {
+    if (!node_serves(worker_node(w), jid_split(t->owner).domain)) {
         command_fail(call, E_DENIED,
                      "%.*s is not an account of this server; the new owner must be one",
                      SLICE_ARG(t->owner));

@@ -2,7 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/audience.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/occupant.h"
@@ -51,7 +51,7 @@ static bool absent_name_of(struct showing *s, const struct affiliate *a, slice *
 static struct stanza *absent_presence_of(const struct room *r, const struct affiliate *a,
                                          slice nick, slice jid)
 {
-    slice from = room_address(r, nick, loop_scratch(r->worker->loop));
+    slice from = room_address(r, nick, loop_scratch(worker_loop(r->worker)));
     char id[OCCUPANT_ID_LEN + 1];
     struct buf xml;
     buf_init(&xml, SHOWN_BYTES_MAX);
@@ -98,7 +98,7 @@ static void absent_show_one(struct showing *s, const struct affiliate *a)
 
 void room_show_absent(struct room *r, const struct seat *to)
 {
-    struct showing s = { .room = r, .to = to, .tmp = loop_scratch(r->worker->loop) };
+    struct showing s = { .room = r, .to = to, .tmp = loop_scratch(worker_loop(r->worker)) };
     const struct affiliate *a;
     if (!r->config.absent_visible || r->affiliates.count > ABSENT_MAX)
         return;

@@ -4,10 +4,10 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
-#include "home/worker.h"
+#include "home/ask.h"
+#include "home/fan.h"
+#include "home/here.h"
 #include "im/account.h"
-#include "im/ask.h"
-#include "im/fan.h"
 #include "im/feature.h"
 #include "im/guest.h"
 #include "muc/muc.h"
@@ -88,7 +88,7 @@ static slice task_bare(const struct task *t) { return (slice){ t->bare, t->bare_
 /* The first one of the same account and room. NULL: none, or the worker has ended. */
 static struct task *first_like(const struct task *t)
 {
-    struct list *tasks = t->worker->state_of[slot];
+    struct list *tasks = *worker_state(t->worker, slot);
     if (tasks == NULL)
         return NULL;
     LIST_EACH (it, tasks) {
@@ -104,7 +104,7 @@ static void task_free(void *arg)
 {
     struct task *t = arg;
     list_remove(&t->node);
-    struct task *next = t->worker->stopping ? NULL : first_like(t);
+    struct task *next = worker_stopping(t->worker) ? NULL : first_like(t);
     stanza_unref(&t->st);
     mem_free(&t);
     if (next != NULL)
@@ -219,7 +219,7 @@ static void bookmark_arrived(struct worker *w, slice bare, uint32_t number, stru
     t->is = number == REGISTERED ? REGISTERED : REGISTERED_NOT;
     t->bare_len = bare.len;
     memcpy(t->bare, bare.ptr, bare.len);
-    list_append(w->state_of[slot], &t->node);
+    list_append(*worker_state(w, slot), &t->node);
     if (first_like(t) == t)
         bookmark_run(t);
 }
@@ -228,13 +228,13 @@ static void bookmark_worker_start(struct worker *w)
 {
     struct list *tasks = mem_new(struct list);
     list_init(tasks);
-    w->state_of[slot] = tasks;
+    *worker_state(w, slot) = tasks;
 }
 
 /* Those that run are freed by what they wait for. */
 static void bookmark_worker_ended(struct worker *w)
 {
-    struct list *tasks = w->state_of[slot], *node;
+    struct list *tasks = *worker_state(w, slot), *node;
     while (tasks != NULL && (node = list_pop(tasks)) != NULL) {
         struct task *t = CONTAINER_OF(node, struct task, node);
         if (t->runs)
@@ -243,7 +243,7 @@ static void bookmark_worker_ended(struct worker *w)
         mem_free(&t);
     }
     mem_free(&tasks);
-    w->state_of[slot] = NULL;
+    *worker_state(w, slot) = NULL;
 }
 
 const struct feature muc_bookmark_feature = {

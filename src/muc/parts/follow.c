@@ -4,11 +4,11 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "codec/xml_elem.h"
+#include "home/fan.h"
+#include "home/here.h"
 #include "home/jids.h"
 #include "home/question.h"
-#include "home/worker.h"
 #include "im/account.h"
-#include "im/fan.h"
 #include "im/feature.h"
 #include "im/iq.h"
 #include "im/message.h"
@@ -85,9 +85,9 @@ static void store_one(struct room *r, struct affiliate *a)
 {
     if (!r->stored || !a->changed)
         return;
-    struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
+    struct store_batch *b = store_write(worker_store(r->worker), (uint64_t)r->id);
     follow_put(b, r, a);
-    store_submit(b, r->worker->loop, 0, NULL, NULL);
+    store_submit(b, worker_loop(r->worker), 0, NULL, NULL);
 }
 
 void followers_store(struct room *r)
@@ -101,15 +101,15 @@ void followers_store(struct room *r)
         if (!a->changed)
             continue;
         if (b == NULL)
-            b = store_write(r->worker->store, (uint64_t)r->id);
+            b = store_write(worker_store(r->worker), (uint64_t)r->id);
         follow_put(b, r, a);
         if (++rows % ROWS_MAX != 0)
             continue;
-        store_submit(b, r->worker->loop, 0, NULL, NULL);
+        store_submit(b, worker_loop(r->worker), 0, NULL, NULL);
         b = NULL;
     }
     if (b != NULL)
-        store_submit(b, r->worker->loop, 0, NULL, NULL);
+        store_submit(b, worker_loop(r->worker), 0, NULL, NULL);
 }
 
 static void follow_store_room(struct room *r, void *arg)
@@ -171,10 +171,10 @@ void followers_loaded(struct room *r)
         actor_loaded(&r->actor, OK);
         return;
     }
-    struct store_batch *b = store_read(r->worker->store, (uint64_t)r->id);
+    struct store_batch *b = store_read(worker_store(r->worker), (uint64_t)r->id);
     store_read_late(b, r->id);
     STORE_ADD(b, &room_ids_beyond, STORE_ANY_ROWS, SV_I(r->id), SV_I(first), SV_I(BEYOND_MAX));
-    store_submit(b, r->worker->loop, 0, count_beyond, r);
+    store_submit(b, worker_loop(r->worker), 0, count_beyond, r);
 }
 
 /* Who is here, and what has been seen. */
@@ -262,7 +262,7 @@ void room_tell_followers(struct room *r, struct stanza *st, slice speaker)
 
 static void follow_hear(struct account *a, struct stanza *st, uint32_t unread)
 {
-    struct arena *tmp = loop_scratch(a->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(a->worker));
     slice xml = slice_of(arena_printf(tmp, "<unread xmlns='" NS_ROOMS "' count='%u'/>", unread));
     struct stanza *own = stanza_append_to(st, a->jid, xml);
     metric_add(&told, 1);
@@ -424,9 +424,9 @@ void room_unread_get(struct iq *iq)
     struct iq *held = iq_hold(iq);
     struct asked *q = arena_new(held->tmp, struct asked, 1);
     *q = (struct asked){ .iq = held, .bare = slice_dup(held->tmp, stanza_from_bare(held->st)) };
-    struct store_batch *b = store_read(held->worker->store, 0);
+    struct store_batch *b = store_read(worker_store(held->worker), 0);
     STORE_ADD(b, &room_unread_list, STORE_ANY_ROWS, SV_T(q->bare), SV_I(ROOMS_MAX));
-    store_submit(b, held->worker->loop, 0, follow_listed, q);
+    store_submit(b, worker_loop(held->worker), 0, follow_listed, q);
 }
 
 const struct feature muc_follow_feature = {

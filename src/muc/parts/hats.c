@@ -4,7 +4,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/feature.h"
 #include "muc/muc.h"
 #include "muc/people/affiliation.h"
@@ -270,7 +270,7 @@ static void hats_destroy(struct room *r, slice uri)
     const struct room_hat *h;
     room_pin(r);
     while ((h = hat_of(r, uri)) != NULL) {
-        slice jid = slice_dup(loop_scratch(r->worker->loop), h->jid);
+        slice jid = slice_dup(loop_scratch(worker_loop(r->worker)), h->jid);
         hat_remove(r, jid, uri);
         show_wearer(r, jid);
     }
@@ -340,7 +340,7 @@ static void hats_commit(struct iq *iq, struct room *r, const struct change *what
         hats_applied(c, STORE_OK);
         return;
     }
-    struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
+    struct store_batch *b = store_write(worker_store(r->worker), (uint64_t)r->id);
     if (c->act == HAT_DESTROY)
         STORE_ADD(b, &delete_uri, STORE_ANY_ROWS, SV_I(r->id), SV_T(c->uri));
     else if (c->act == HAT_UNASSIGN)
@@ -349,7 +349,7 @@ static void hats_commit(struct iq *iq, struct room *r, const struct change *what
         STORE_ADD(b, &put, 1, SV_I(r->id), SV_T(c->jid), SV_T(c->uri), SV_T(c->title));
     if (c->act == HAT_CREATE)
         STORE_ADD(b, &retitle_all, STORE_ANY_ROWS, SV_I(r->id), SV_T(c->uri), SV_T(c->title));
-    store_submit(b, r->worker->loop, 0, hats_committed, c);
+    store_submit(b, worker_loop(r->worker), 0, hats_committed, c);
 }
 
 static bool hats_is_uri(slice s)

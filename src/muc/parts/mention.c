@@ -2,11 +2,11 @@
 #include "base/arena.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
-#include "home/worker.h"
+#include "home/fan.h"
+#include "home/here.h"
+#include "home/host.h"
 #include "im/account.h"
-#include "im/fan.h"
 #include "im/feature.h"
-#include "im/host.h"
 #include "im/message.h"
 #include "muc/muc.h"
 #include "muc/people/affiliation.h"
@@ -166,11 +166,13 @@ static void search_references(struct search *s, const struct stanza *st)
 void room_tell_mentioned(struct room *r, struct stanza *st, slice speaker)
 {
     slice domain = jid_split(r->jid).domain;
-    struct search s = { .room = r, .tmp = loop_scratch(r->worker->loop), .speaker = speaker };
+    struct search s = { .room = r,
+                        .tmp = loop_scratch(worker_loop(r->worker)),
+                        .speaker = speaker };
     if (!setting_bool(&mention_push) || !stanza_has(st, KNOWN(BODY)))
         return;
-    host_find(r->worker->node, domain, &s.domain);
-    s.now_ms = (uint32_t)(loop_now_us(r->worker->loop) / 1000);
+    host_find(worker_node(r->worker), domain, &s.domain);
+    s.now_ms = (uint32_t)(loop_now_us(worker_loop(r->worker)) / 1000);
     fan_begin(&s.fan, r->worker, st, SLICE(TAG));
     search_references(&s, st);
     if (!stanza_has(st, KNOWN(ENCRYPTED)))

@@ -5,10 +5,11 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
-#include "home/worker.h"
+#include "home/here.h"
+#include "home/router.h"
+#include "home/ticket.h"
 #include "im/feature.h"
 #include "im/message.h"
-#include "im/router.h"
 #include "im/session.h"
 #include "im/session_input.h"
 #include "muc/archive/archive.h"
@@ -34,7 +35,7 @@ enum { XML_BYTES_MAX = 16 * 1024 };
 static void stamp_write(struct buf *out, const struct room *r)
 {
     char stamp[CLOCK_STAMP_LEN];
-    clock_stamp(stamp, loop_wall_us(r->worker->loop));
+    clock_stamp(stamp, loop_wall_us(worker_loop(r->worker)));
     buf_printf(out, " stamp='%s'", stamp);
 }
 
@@ -56,7 +57,7 @@ static void retraction_done(void *arg, enum err e)
 enum routed room_retracted(struct room *r, const struct seat *s, const struct stanza *st,
                            struct origin origin)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     struct elem e;
     struct buf tombstone;
     uint64_t id;
@@ -107,7 +108,7 @@ static void moderator_write(struct buf *out, const struct room *r, const struct 
                             const char *ns)
 {
     buf_printf(out, "<moderated xmlns='%s' by='", ns);
-    xml_escape(out, room_address(r, o->nick, loop_scratch(r->worker->loop)));
+    xml_escape(out, room_address(r, o->nick, loop_scratch(worker_loop(r->worker))));
     buf_lit(out, "'>");
     occupant_id_write(out, o->id);
 }
@@ -152,7 +153,7 @@ static void moderate_tell(struct room *r, const char *xml)
     if (r->followers.count > 0)
         room_tell_followers(r, st, (slice){ "", 0 });
     (void)room_record(
-        r, &(struct room_post){ .st = st, .id = id, .at_us = loop_wall_us(r->worker->loop) },
+        r, &(struct room_post){ .st = st, .id = id, .at_us = loop_wall_us(worker_loop(r->worker)) },
         ORIGIN_NONE);
     stanza_unref(&st);
     buf_fini(&content);

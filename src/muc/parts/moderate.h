@@ -2,7 +2,7 @@
  * History and archive get a tombstone instead, and occupants are notified. There are two forms of
  * moderation requests and notices in use; both are supported. */
 #pragma once
-#include "im/router.h"
+#include "home/router.h"
 
 struct room;
 struct seat;

@@ -3,8 +3,8 @@
  * muc.ping-timeout. Occupants that do not answer, or no longer exist, are removed (XEP-0045
  * §18.1). */
 #include "base/mem.h"
-#include "home/worker.h"
-#include "im/ask.h"
+#include "home/ask.h"
+#include "home/here.h"
 #include "im/feature.h"
 #include "io/timer.h"
 #include "muc/muc.h"
@@ -86,19 +86,19 @@ static void muc_ping_due(struct timer *t, struct loop *loop)
 
 static void muc_ping_worker_start(struct worker *w)
 {
-    struct pinger *p = w->state_of[slot] = mem_new(struct pinger);
+    struct pinger *p = *worker_state(w, slot) = mem_new(struct pinger);
     p->worker = w;
     p->timer.fn = muc_ping_due;
-    timer_set(w->loop, &p->timer, until_next());
+    timer_set(worker_loop(w), &p->timer, until_next());
 }
 
 static void muc_ping_worker_stop(struct worker *w)
 {
-    struct pinger *p = w->state_of[slot];
+    struct pinger *p = *worker_state(w, slot);
     timer_cancel(&p->timer);
 }
 
-static void muc_ping_worker_ended(struct worker *w) { mem_free(&w->state_of[slot]); }
+static void muc_ping_worker_ended(struct worker *w) { mem_free(worker_state(w, slot)); }
 
 const struct feature muc_ping_feature = {
     .name = "muc_ping",

@@ -1,5 +1,5 @@
 #include "muc/parts/query.h"
-#include "im/archive_words.h"
+#include "archive/words.h"
 #include "muc/archive/request.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/occupant.h"

@@ -3,7 +3,8 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
-#include "home/worker.h"
+#include "home/here.h"
+#include "home/ticket.h"
 #include "im/feature.h"
 #include "im/session.h"
 #include "im/session_input.h"
@@ -186,7 +187,7 @@ static void ask_admins(struct room *r, const struct application *a)
 
 static bool may_ask(struct room *r, slice bare)
 {
-    uint64_t who = hash_keyed(bare), now = loop_now_us(r->worker->loop);
+    uint64_t who = hash_keyed(bare), now = loop_now_us(worker_loop(r->worker));
     unsigned at = 0;
     if (r->applicants == NULL)
         r->applicants = mem_new(struct room_applicants);
@@ -306,7 +307,7 @@ static void decide(struct room *r, const struct application *a, struct stanza *s
 enum routed room_registration_answered(struct room *r, struct stanza *st, struct form *f,
                                        struct origin origin)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     struct application a = { 0 };
     struct jid jid = { 0 };
     bool allow = false;

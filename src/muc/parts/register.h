@@ -4,7 +4,7 @@
  * messages sent while they are not in the room; the form field for it has the name that clients
  * know from servers which had that first. */
 #pragma once
-#include "im/router.h"
+#include "home/router.h"
 
 struct form;
 struct room;

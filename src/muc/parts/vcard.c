@@ -5,7 +5,7 @@
 #include "base/hex.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/feature.h"
 #include "muc/muc.h"
 #include "muc/people/affiliation.h"
@@ -218,12 +218,12 @@ static void muc_vcard_card_set(struct iq *iq)
         c->hashes = slice_keep(buf_slice(&hashes));
         room_pin(r);
         if (r->stored) {
-            struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
+            struct store_batch *b = store_write(worker_store(r->worker), (uint64_t)r->id);
             if (empty)
                 room_vcard_remove(b, r);
             else
                 STORE_ADD(b, &put, 1, SV_I(r->id), SV_T(c->hashes), SV_T(c->vcard));
-            store_submit(b, r->worker->loop, 0, muc_vcard_committed, c);
+            store_submit(b, worker_loop(r->worker), 0, muc_vcard_committed, c);
         } else {
             muc_vcard_applied(c, STORE_OK);
         }
@@ -252,9 +252,9 @@ static void muc_vcard_card_get(struct iq *iq)
     if (!r->stored) {
         muc_vcard_answer(iq, r->vcard);
     } else {
-        struct store_batch *b = store_read(r->worker->store, (uint64_t)r->id);
+        struct store_batch *b = store_read(worker_store(r->worker), (uint64_t)r->id);
         STORE_ADD(b, &room_vcard_get, STORE_ANY_ROWS, SV_I(r->id));
-        store_submit(b, r->worker->loop, 0, muc_vcard_was_read, iq_hold(iq));
+        store_submit(b, worker_loop(r->worker), 0, muc_vcard_was_read, iq_hold(iq));
     }
 }
 

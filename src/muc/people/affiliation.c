@@ -1,6 +1,6 @@
 #include "muc/people/affiliation.h"
 #include "base/mem.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "muc/operate/administrators.h"
 #include "muc/parts/absent.h"
 #include "muc/people/occupant.h"
@@ -73,7 +73,7 @@ static void inherit(const struct room *r, struct affiliate *a, const struct affi
 static struct affiliate *affiliate_new(const struct room *r, const struct affiliation_edit *e,
                                        const struct affiliate *was)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     const struct affiliation_edit whole = room_edit_whole(r, e);
     slice nick = whole.nick, key = { 0 }, look = { 0 };
 
@@ -151,7 +151,7 @@ struct affiliate *room_reserved(const struct room *r, slice key)
 
 bool room_nick_reserved(const struct room *r, slice nick, slice bare)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     const struct affiliate *a = room_reserved(r, nickname_key(nick, tmp));
     if (a != NULL && !slice_eq(a->jid, bare))
         return true;

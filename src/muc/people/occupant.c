@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "im/audience.h"
 #include "muc/join.h"
 #include "muc/parts/follow.h"
@@ -117,7 +117,7 @@ static bool is_others(const struct occupant *o, slice bare)
 
 bool room_nick_used(const struct room *r, slice nick, slice bare)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     const struct occupant *o = map_get(&r->nicks, nickname_key(nick, tmp));
     if (o != NULL && is_others(o, bare))
         return true;
@@ -137,7 +137,7 @@ struct seat *occupant_seat(const struct occupant *o)
 /* Nickname, key, look and occupant id are one block, which begins with the nickname. */
 static void occupant_name(struct room *r, struct occupant *o, slice nick, slice id)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     slice key = nickname_key(nick, tmp), look = nickname_skeleton(nick, tmp);
     char *at = mem_alloc(nick.len + key.len + look.len + id.len);
     slice was = o->nick;
@@ -184,7 +184,7 @@ static struct audience_member member(const struct room *r, const struct seat *s)
 /* What each of its sessions is known by where it is at home says the nickname, too. */
 static void readdress(struct room *r, struct seat *s)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     slice to =
         slice_of(arena_printf(tmp, "%.*s/%.*s", SLICE_ARG(r->jid), SLICE_ARG(s->occupant->nick)));
     struct stanza *presence = stanza_readdress(s->presence, (slice){ 0 }, to);
@@ -208,7 +208,7 @@ void occupant_rename(struct room *r, struct occupant *o, slice nick)
 void room_give_way(struct room *r, struct occupant *o)
 {
     char *nick, tail[2 * GIVEN_BYTES + 1];
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     do { /* it is random: nobody has it */
         rand_hex(tail, GIVEN_BYTES);
         nick = arena_printf(tmp, "hidden-%s", tail);
@@ -235,7 +235,7 @@ struct seat *seat_create(struct room *r, struct occupant *o, struct stanza *pres
     s->bare_len = presence->from_bare_len;
     s->occupant = o;
     s->number = ++r->next_seat;
-    s->asked_us = loop_now_us(r->worker->loop);
+    s->asked_us = loop_now_us(worker_loop(r->worker));
     s->presence = stanza_ref(presence);
     list_append(&o->seats, &s->node);
     map_put(&r->seats, s);
@@ -341,7 +341,7 @@ void room_seat_gone(struct room *r, struct seat *s)
     g->defer.fn = ghost_leaves;
     g->who = seat_ref_new(r, s);
     s->ghost = true;
-    loop_defer(r->worker->loop, &g->defer);
+    loop_defer(worker_loop(r->worker), &g->defer);
 }
 
 void room_leave(struct room *r, struct occupant *o, const struct show *how)

@@ -2,7 +2,7 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "io/timer.h"
 #include "muc/people/show.h"
 #include "muc/room/occupant_id.h"
@@ -29,7 +29,7 @@ static uint64_t left_of(const struct pace *p, uint64_t now)
 
 static bool too_fast(const struct room *r, struct pace *p, uint32_t cost)
 {
-    uint64_t now = loop_now_us(r->worker->loop);
+    uint64_t now = loop_now_us(worker_loop(r->worker));
     if (rate_of() == SETTING_NONE)
         return false;
     uint64_t left = left_of(p, now);
@@ -127,7 +127,7 @@ bool room_returns_too_fast(const struct room *r, slice bare)
         return false;
     const struct debt *d = debt_of(r, occupant_id(id, r->secret, bare));
     return d != NULL && rate_of() != SETTING_NONE &&
-           left_of(&d->moves, loop_now_us(r->worker->loop)) < COST_MESSAGE;
+           left_of(&d->moves, loop_now_us(worker_loop(r->worker))) < COST_MESSAGE;
 }
 
 /* Presence that waits to be shown. */
@@ -158,5 +158,5 @@ void room_show_presence(struct room *r, struct occupant *o)
     if (timer_is_set(&r->late))
         return;
     r->late.fn = show_late;
-    timer_set(r->worker->loop, &r->late, LATE_MS);
+    timer_set(worker_loop(r->worker), &r->late, LATE_MS);
 }

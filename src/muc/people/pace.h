@@ -4,7 +4,7 @@
  * send it again, and others must not be left with an old one. */
 #pragma once
 #include "base/slice.h"
-#include "im/router.h"
+#include "home/router.h"
 
 struct occupant;
 struct room;

@@ -2,9 +2,9 @@
 #include "base/buf.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
-#include "home/worker.h"
+#include "home/here.h"
+#include "home/router.h"
 #include "im/audience.h"
-#include "im/router.h"
 #include "muc/parts/hats.h"
 #include "muc/people/occupant.h"
 #include "muc/room/config.h"
@@ -81,7 +81,7 @@ static struct stanza *show_presence_of(struct room *r, struct occupant *o, unsig
                                        const struct show *how, const char *self)
 {
     slice jid = with_jid ? occupant_seat(o)->jid : (slice){ 0 };
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     const struct stanza *said = occupant_seat(o)->presence;
     slice from = room_address(r, o->nick, tmp);
     struct stanza *out;

@@ -1,13 +1,14 @@
 #include "muc/room/rooms.h"
+#include "archive/archive.h"
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/setting.h"
-#include "home/worker.h"
-#include "im/archive.h"
+#include "home/here.h"
+#include "home/host.h"
+#include "home/ticket.h"
 #include "im/audience.h"
-#include "im/host.h"
 #include "im/iq.h"
 #include "im/session_input.h"
 #include "io/timer.h"
@@ -208,10 +209,10 @@ static const struct actor_kind room_kind = {
 
 static struct actors *rooms_of(struct worker *w)
 {
-    struct actors *rooms = w->state_of[rooms_slot];
+    struct actors *rooms = *worker_state(w, rooms_slot);
     if (rooms == NULL) {
-        rooms = w->state_of[rooms_slot] = mem_new(struct actors);
-        actors_init(rooms, &room_kind, w, w->loop);
+        rooms = *worker_state(w, rooms_slot) = mem_new(struct actors);
+        actors_init(rooms, &room_kind, w, worker_loop(w));
     }
     return rooms;
 }
@@ -231,7 +232,7 @@ struct room *room_get(struct worker *w, const struct host *h, slice jid)
 
 struct room *room_find(const struct worker *w, slice jid)
 {
-    const struct actors *rooms = w->state_of[rooms_slot];
+    const struct actors *rooms = *worker_state(w, rooms_slot);
     struct actor *a = rooms == NULL ? NULL : actors_find(rooms, jid);
     return a != NULL && a->state == ACTOR_READY ? room_of(a) : NULL;
 }
@@ -246,7 +247,7 @@ struct room *room_of_iq(const struct iq *iq)
 void room_with(struct worker *w, slice jid, room_fn *fn, void *arg)
 {
     slice domain = jid_split(jid).domain, parent;
-    struct room *r = room_get(w, host_find(w->node, domain, &parent), jid);
+    struct room *r = room_get(w, host_find(worker_node(w), domain, &parent), jid);
     if (actor_waits(&r->actor)) {
         bool waits =
             actor_wait(&r->actor, &(struct actor_item){ .fn = (actor_any_fn *)fn, .arg = arg });
@@ -260,7 +261,7 @@ void room_with(struct worker *w, slice jid, room_fn *fn, void *arg)
 
 static void rooms_in(struct worker *w, enum actor_state state, room_each_fn *fn, void *arg)
 {
-    const struct actors *rooms = w->state_of[rooms_slot];
+    const struct actors *rooms = *worker_state(w, rooms_slot);
     struct actor *a;
     for (uint32_t i = 0; rooms != NULL && (a = actors_next(rooms, &i)) != NULL;)
         if (a->state == state)
@@ -284,7 +285,7 @@ enum err room_create(struct room *r, slice creator, struct why *why)
     r->id = room_new_id();
     actor_become(&r->actor, ACTOR_READY);
     room_lock(r);
-    r->created_us = loop_wall_us(r->worker->loop);
+    r->created_us = loop_wall_us(worker_loop(r->worker));
     rand_bytes(r->secret, sizeof r->secret);
     room_config_default(&r->config);
     r->creator = slice_keep(creator);
@@ -298,12 +299,12 @@ enum err room_create(struct room *r, slice creator, struct why *why)
 
 void rooms_stop(struct worker *w)
 {
-    struct actors *rooms = w->state_of[rooms_slot];
-    if (w->index == 0)
+    struct actors *rooms = *worker_state(w, rooms_slot);
+    if (worker_index(w) == 0)
         room_makers_forget();
     if (rooms == NULL)
         return;
     actors_stop(rooms);
     mem_free(&rooms);
-    w->state_of[rooms_slot] = NULL;
+    *worker_state(w, rooms_slot) = NULL;
 }

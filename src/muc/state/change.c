@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
-#include "home/worker.h"
+#include "home/here.h"
 #include "io/timer.h"
 #include "muc/archive/archive.h"
 #include "muc/parts/bookmark.h"
@@ -134,7 +134,7 @@ static enum err check_people(const struct room *r, const struct room_delta *d, b
  * for it may have been under way at once. */
 static enum err check_names(const struct room *r, const struct room_delta *d)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     struct map names;
     enum err e = OK;
     map_init(&names, map_key_slice);
@@ -184,7 +184,7 @@ static enum err change_base_prepare(struct actor_change *base)
         return OK;
     if (d->config == NULL && d->edit_count == 0 && !d->destroy)
         return OK;
-    struct store_batch *b = base->batch = store_write(r->worker->store, (uint64_t)r->id);
+    struct store_batch *b = base->batch = store_write(worker_store(r->worker), (uint64_t)r->id);
     c->submitted = true;
     r->beside = false;
     if (d->destroy || !stores) {

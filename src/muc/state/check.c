@@ -1,6 +1,6 @@
 #include "muc/state/check.h"
+#include "archive/archive.h"
 #include "base/ensure.h"
-#include "im/archive.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/occupant.h"
 #include "muc/room/room.h"

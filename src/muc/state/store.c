@@ -2,8 +2,8 @@
 #include "base/buf.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "muc/archive/archive.h"
 #include "muc/archive/history.h"
 #include "muc/operate/cleanup.h"
@@ -186,18 +186,18 @@ static void muc_store_counted(void *arg, enum store_result result, const struct 
 
 void rooms_count_stored(struct worker *w)
 {
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     /* those that are made from now on count themselves */
-    STORE_ADD(b, &room_count, STORE_ANY_ROWS, SV_I(w->node->start_wall_us));
-    STORE_ADD(b, &room_makers, STORE_ANY_ROWS, SV_I(w->node->start_wall_us));
-    store_submit(b, w->loop, 0, muc_store_counted, NULL);
+    STORE_ADD(b, &room_count, STORE_ANY_ROWS, SV_I(worker_node(w)->start_wall_us));
+    STORE_ADD(b, &room_makers, STORE_ANY_ROWS, SV_I(worker_node(w)->start_wall_us));
+    store_submit(b, worker_loop(w), 0, muc_store_counted, NULL);
 }
 
 /* Loading. The rows may be damaged: what makes no sense is left out. */
 
 static void muc_store_load_affiliations(struct room *r, const struct store_batch *b)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     for (uint32_t i = 0; i < store_row_count(b, 1); i++) {
         int64_t affiliation = store_int(b, 1, i, 1);
         struct jid jid;
@@ -217,7 +217,7 @@ static void muc_store_load_affiliations(struct room *r, const struct store_batch
 
 static void muc_store_load_row(struct room *r, const struct store_batch *b)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     struct room_config config;
     slice secret = store_text(b, 0, 0, 1), subject = store_text(b, 0, 0, 3),
           creator = store_text(b, 0, 0, 4);
@@ -228,7 +228,7 @@ static void muc_store_load_row(struct room *r, const struct store_batch *b)
         memcpy(r->secret, secret.ptr, sizeof r->secret);
     room_config_unseal(&config, store_text(b, 0, 0, 2), r->jid, tmp);
     room_config_keep(&r->config, &config);
-    if (subject.len > 0 && stanza_load(&r->subject, subject, r->worker->xml, tmp) != OK)
+    if (subject.len > 0 && stanza_load(&r->subject, subject, worker_xml(r->worker), tmp) != OK)
         r->subject = NULL;
     r->creator = slice_keep(creator);
     r->created_us = (uint64_t)store_int(b, 0, 0, 5);
@@ -264,12 +264,12 @@ static void muc_store_loaded(void *arg, enum store_result result, const struct s
 
 void room_load(struct room *r)
 {
-    struct store_batch *b = store_read(r->worker->store, 0);
+    struct store_batch *b = store_read(worker_store(r->worker), 0);
     STORE_ADD(b, &room_get_row, STORE_ANY_ROWS, SV_T(r->jid));
     STORE_ADD(b, &affiliations_get, STORE_ANY_ROWS, SV_T(r->jid));
     STORE_ADD(b, &room_vcard_hashes, STORE_ANY_ROWS, SV_T(r->jid));
     STORE_ADD(b, &room_hats_get, STORE_ANY_ROWS, SV_T(r->jid));
-    store_submit(b, r->worker->loop, 0, muc_store_loaded, r);
+    store_submit(b, worker_loop(r->worker), 0, muc_store_loaded, r);
 }
 
 static slice text_or_empty(slice s) { return s.ptr == NULL ? SLICE("") : s; }
@@ -289,7 +289,7 @@ void room_store_config(struct store_batch *b, const struct room *r, const struct
 {
     struct buf text;
     buf_init(&text, ROOM_STORED_MAX);
-    room_config_seal(&text, c, r->jid, loop_scratch(r->worker->loop));
+    room_config_seal(&text, c, r->jid, loop_scratch(worker_loop(r->worker)));
     STORE_ADD(b, &room_config_put, 1, SV_I(r->id), SV_T(text_or_empty(c->text[ROOM_NAME])),
               SV_I(c->listed), SV_T(buf_slice(&text)));
     buf_fini(&text);
@@ -303,7 +303,7 @@ void room_store_all(struct store_batch *b, const struct room *r, const struct ro
 
     buf_init(&text, ROOM_STORED_MAX);
     buf_init(&subject, SUBJECT_BYTES_MAX);
-    room_config_seal(&text, c, r->jid, loop_scratch(r->worker->loop));
+    room_config_seal(&text, c, r->jid, loop_scratch(worker_loop(r->worker)));
     if (r->subject != NULL)
         stanza_store(&subject, r->subject);
     STORE_ADD(b, &room_put, 1, SV_I(r->id), SV_T(r->jid), SV_T(jid_split(r->jid).domain),
@@ -346,17 +346,17 @@ void room_store_beside(struct room *r)
         return;
     room_pin(r);
     room_subject_store(r);
-    struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
+    struct store_batch *b = store_write(worker_store(r->worker), (uint64_t)r->id);
     room_vcard_remove(b, r);
     room_vcard_store(b, r);
     room_hats_remove(b, r);
     room_hats_store(b, r);
-    store_submit(b, r->worker->loop, 0, muc_store_written, r);
+    store_submit(b, worker_loop(r->worker), 0, muc_store_written, r);
 }
 
 void rooms_read_listed(struct worker *w, slice domain, int64_t max, store_done_fn *done, void *arg)
 {
-    struct store_batch *b = store_read(w->store, 0);
+    struct store_batch *b = store_read(worker_store(w), 0);
     STORE_ADD(b, &rooms_listed, STORE_ANY_ROWS, SV_T(domain), SV_I(max));
-    store_submit(b, w->loop, 0, done, arg);
+    store_submit(b, worker_loop(w), 0, done, arg);
 }

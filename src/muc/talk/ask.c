@@ -2,9 +2,9 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
-#include "im/ticket_join.h"
+#include "home/ticket.h"
 #include "muc/parts/register.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/occupant.h"
@@ -40,14 +40,14 @@ static void inviter_write(struct buf *out, const struct room *r, const struct oc
     else if (r->config.whois == WHOIS_ANYONE)
         xml_escape(out, seat_bare(occupant_seat(o)));
     else
-        xml_escape(out, room_address(r, o->nick, loop_scratch(r->worker->loop)));
+        xml_escape(out, room_address(r, o->nick, loop_scratch(worker_loop(r->worker))));
 }
 
 /* For an account of this server, who may have blocked the true sender: it is not told to clients
  * (im/message.c takes it off). */
 static void sender_write(struct buf *out, const struct room *r, slice to, slice bare)
 {
-    if (bare.len == 0 || !node_serves(r->worker->node, jid_split(to).domain))
+    if (bare.len == 0 || !node_serves(worker_node(r->worker), jid_split(to).domain))
         return;
     buf_lit(out, "<inviter xmlns='" NS_ROOMS "' jid='");
     xml_escape(out, bare);
@@ -59,7 +59,7 @@ static struct stanza *make_invite(struct room *r, slice to, const struct occupan
                                   const struct elem *invite, slice sender)
 {
     struct stanza *out = NULL;
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     struct elem going;
     struct buf b;
 
@@ -138,7 +138,7 @@ static void invitations_end(struct room *r, enum err e, void *arg)
 static enum stanza_error muc_ask_invited(struct room *r, const struct occupant *by,
                                          const struct elem *e, struct jid *jid)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     bool admin = affiliation_may((enum affiliation)by->affiliation, ACT_BAN);
     if (jid_parse(jid, elem_attr(e, "to", tmp), tmp) != OK || jid->local.len == 0)
         return SE_JID_MALFORMED;
@@ -210,7 +210,7 @@ static enum routed invite(struct room *r, struct seat *s, struct stanza *st, con
 static enum routed decline(struct room *r, struct seat *s, struct stanza *st, const struct elem *e,
                            struct origin origin)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     struct jid jid;
     struct buf b;
 
@@ -275,7 +275,7 @@ static void ask_moderators(struct room *r, const struct occupant *o)
 
 static enum routed voice(struct room *r, struct seat *s, struct stanza *st, struct form *f)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     bool allow = false;
     slice nick = { 0 };
 
@@ -305,7 +305,7 @@ static enum routed voice(struct room *r, struct seat *s, struct stanza *st, stru
 
 enum routed room_asked(struct room *r, struct seat *s, struct stanza *st, struct origin origin)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     struct elem x, e;
     struct form f;
 

@@ -3,7 +3,7 @@
  * and administrators to these and to registrations (§9.9). */
 #pragma once
 #include "base/slice.h"
-#include "im/router.h"
+#include "home/router.h"
 
 struct room;
 struct seat;

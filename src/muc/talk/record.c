@@ -1,11 +1,11 @@
 #include "muc/talk/record.h"
+#include "archive/archive.h"
 #include "base/buf.h"
 #include "base/setting.h"
-#include "home/worker.h"
-#include "im/archive.h"
+#include "home/here.h"
+#include "home/router.h"
 #include "im/audience.h"
 #include "im/message.h"
-#include "im/router.h"
 #include "muc/archive/archive.h"
 #include "muc/archive/history.h"
 #include "muc/operate/cleanup.h"
@@ -42,7 +42,7 @@ enum routed room_record(struct room *r, const struct room_post *p, struct origin
 void room_record_presence(struct room *r, const struct seat *s, enum stanza_type type)
 {
     const struct occupant *o = s->occupant;
-    slice from = room_address(r, o->nick, loop_scratch(r->worker->loop));
+    slice from = room_address(r, o->nick, loop_scratch(worker_loop(r->worker)));
     struct buf xml;
     if (!room_records_presence(r))
         return;
@@ -56,7 +56,7 @@ void room_record_presence(struct room *r, const struct seat *s, enum stanza_type
     const struct room_post post = { .st = st,
                                     .sender = s->jid,
                                     .id = room_archive_mint(&r->archive),
-                                    .at_us = loop_wall_us(r->worker->loop),
+                                    .at_us = loop_wall_us(worker_loop(r->worker)),
                                     .flags = ENTRY_HIDDEN };
     (void)room_archive_put(&r->archive, &post, ORIGIN_NONE);
     stanza_unref(&st);
@@ -88,7 +88,7 @@ void room_send_history(struct room *r, const struct seat *s, const struct elem *
     struct reader to = { r, s };
     struct history_ask ask = { .stanzas = UINT32_MAX, .chars = UINT64_MAX };
     if (x != NULL)
-        history_ask_read(&ask, x, loop_wall_us(r->worker->loop));
+        history_ask_read(&ask, x, loop_wall_us(worker_loop(r->worker)));
     ask.to = s->jid;
     room_history_each(&r->history, &ask,
                       ask.many ? room_history_max(&r->config) : room_history(&r->config), send_one,

@@ -1,7 +1,7 @@
 /* record: what is kept of a room's messages, and the last of them for those who enter (XEP-0045
  * §7.2.14). */
 #pragma once
-#include "im/router.h"
+#include "home/router.h"
 
 struct elem;
 struct room;

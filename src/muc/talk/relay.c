@@ -3,8 +3,8 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
-#include "home/worker.h"
-#include "im/ask.h"
+#include "home/ask.h"
+#include "home/here.h"
 #include "muc/people/occupant.h"
 #include "muc/people/pace.h"
 #include "muc/room/room.h"
@@ -73,7 +73,7 @@ static void answer_for(struct room *r, const struct relay *q)
         &b, &(struct stanza_error_parts){ .error = SE_RECIPIENT_UNAVAILABLE,
                                           .by = r->jid,
                                           .text = SLICE("the occupant left without an answer") });
-    slice from = room_address(r, q->nick, loop_scratch(r->worker->loop));
+    slice from = room_address(r, q->nick, loop_scratch(worker_loop(r->worker)));
     route_send(r->worker, stanza_make(STANZA_IQ, TYPE_ERROR, from, q->jid, q->id, buf_slice(&b)));
     buf_fini(&b);
 }
@@ -93,7 +93,7 @@ void room_relays_left(struct room *r, const struct seat *s)
 
 static void pass(struct room *r, const struct stanza *st, slice nick, slice to, slice id)
 {
-    slice address = room_address(r, nick, loop_scratch(r->worker->loop));
+    slice address = room_address(r, nick, loop_scratch(worker_loop(r->worker)));
     route_send(r->worker,
                stanza_change(st, &(struct stanza_change){ .from = address, .to = to, .id = id }));
 }
@@ -122,7 +122,7 @@ static bool is_for_account(const struct stanza *st)
 
 static enum routed relay_request(struct room *r, struct seat *s, struct stanza *st)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     struct occupant *to = room_occupant(r, relay_nick_of(st), tmp);
 
     if (s == NULL && is_disco(st)) /* XEP-0045 §6.6 */
@@ -207,7 +207,7 @@ static const struct seat *asker_of(const struct room *r, const struct occupant *
 
 static enum routed relay_answer(struct room *r, struct stanza *st)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     const struct occupant *from;
     bool bare = stanza_to_is_bare(st);
     struct occupant *to = bare ? NULL : room_occupant(r, relay_nick_of(st), tmp);

@@ -6,7 +6,7 @@
  *
  * Limit: RELAYS_MAX waiting requests of a room; the room does not answer for older ones. */
 #pragma once
-#include "im/router.h"
+#include "home/router.h"
 
 struct room;
 struct seat;

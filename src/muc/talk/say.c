@@ -4,10 +4,10 @@
 #include "base/metric.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
+#include "home/here.h"
 #include "home/node.h"
-#include "home/worker.h"
+#include "home/ticket.h"
 #include "im/audience.h"
-#include "im/ticket_join.h"
 #include "muc/archive/archive.h"
 #include "muc/archive/history.h"
 #include "muc/parts/follow.h"
@@ -110,10 +110,10 @@ static bool is_verdict(const struct elem *e)
  * (im/audience.h). */
 static bool is_our_id(const struct room *r, const struct elem *e)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     struct jid by;
     return jid_parse(&by, elem_attr(e, "by", tmp), tmp) == OK &&
-           (slice_eq(by.full, r->jid) || node_serves(r->worker->node, by.domain));
+           (slice_eq(by.full, r->jid) || node_serves(worker_node(r->worker), by.domain));
 }
 
 /* The room alone could say whose message it was; as a service of ours never does, none may stand
@@ -138,10 +138,11 @@ static bool say_forged(enum known_child known, const struct elem *e, void *arg)
     if (known == KNOWN_STANZA_ID)
         return is_our_id(r, e);
     if (known == KNOWN_DELAY)
-        return !by->owner || slice_eq(elem_attr(e, "from", loop_scratch(r->worker->loop)), r->jid);
+        return !by->owner ||
+               slice_eq(elem_attr(e, "from", loop_scratch(worker_loop(r->worker))), r->jid);
     if (known == KNOWN_PAYLOAD)
         return (r->config.strip_xhtml && elem_is(e, "html", NS_XHTML)) || is_verdict(e) ||
-               is_claim(e, loop_scratch(r->worker->loop));
+               is_claim(e, loop_scratch(worker_loop(r->worker)));
     return true;
 }
 
@@ -157,7 +158,7 @@ void stanza_id_write(struct buf *out, const struct room *r, uint64_t id)
 static struct stanza *relayed(struct room *r, const struct occupant *o, const struct stanza *st,
                               uint64_t id)
 {
-    slice from = room_address(r, o->nick, loop_scratch(r->worker->loop));
+    slice from = room_address(r, o->nick, loop_scratch(worker_loop(r->worker)));
     struct buf more;
     uint64_t strip = KNOWN(STANZA_ID) | KNOWN(OCCUPANT_ID) | KNOWN(MUC_USER) | KNOWN(DELAY) |
                      KNOWN(CARBON) | KNOWN(PRIVATE);
@@ -262,7 +263,7 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
     uint64_t id = kept ? room_archive_mint(&r->archive) : 0;
     struct stanza *out = relayed(r, o, st, id);
     const struct room_post post = {
-        .st = out, .sender = s->jid, .id = id, .at_us = loop_wall_us(r->worker->loop)
+        .st = out, .sender = s->jid, .id = id, .at_us = loop_wall_us(worker_loop(r->worker))
     };
     say_trace("room.said", st, id != 0 ? "kept" : "not kept", r->nicks.count);
     metric_add(&said, 1);
@@ -306,7 +307,7 @@ static enum routed deliver_private(struct room *r, const struct occupant *to,
 static enum routed say_to_one(struct room *r, struct seat *s, struct stanza *st,
                               struct origin origin)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     struct occupant *from = s->occupant;
     struct occupant *to = room_occupant(r, slice_from(stanza_to(st), st->to_bare_len + 1u), tmp);
 
@@ -333,7 +334,7 @@ static enum routed say_to_one(struct room *r, struct seat *s, struct stanza *st,
 /* A private message comes back: its sender learns that it was not taken, or not stored. */
 static void return_private(struct room *r, struct seat *s, const struct stanza *st)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     struct occupant *to = room_occupant(r, slice_from(stanza_to(st), st->to_bare_len + 1u), tmp);
     if (to == NULL || s->occupant->hidden || room_too_fast(r, s->occupant))
         return;

@@ -2,7 +2,7 @@
  * room that refuses a stanza. */
 #pragma once
 #include "base/slice.h"
-#include "im/router.h"
+#include "home/router.h"
 
 struct buf;
 struct metric;

@@ -3,9 +3,10 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
-#include "home/worker.h"
+#include "home/here.h"
+#include "home/router.h"
+#include "home/ticket.h"
 #include "im/message.h"
-#include "im/router.h"
 #include "im/session.h"
 #include "im/session_input.h"
 #include "io/timer.h"
@@ -61,11 +62,11 @@ static void subject_written(void *arg, enum store_result result, const struct st
     bool here = r->subject_due == d && room_is(r, d->owner) && r->stored;
     (void)b;
     d->writing = false;
-    if (!here || r->worker->stopping) {
+    if (!here || worker_stopping(r->worker)) {
         subject_end(d);
     } else if (result != STORE_OK && result != STORE_CONFLICT) {
         d->timer.fn = subject_timer_due;
-        timer_set(r->worker->loop, &d->timer, RETRY_MS);
+        timer_set(worker_loop(r->worker), &d->timer, RETRY_MS);
     } else {
         subject_tell(d, d->written);
         if (d->again)
@@ -79,7 +80,7 @@ static void subject_put(struct room_subject *d)
 {
     struct room *r = d->room;
     struct buf text;
-    struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
+    struct store_batch *b = store_write(worker_store(r->worker), (uint64_t)r->id);
     buf_init(&text, SUBJECT_BYTES_MAX);
     if (r->subject != NULL)
         stanza_store(&text, r->subject);
@@ -89,7 +90,7 @@ static void subject_put(struct room_subject *d)
     d->writing = true;
     d->again = false;
     d->written = d->count;
-    store_submit(b, r->worker->loop, 0, subject_written, d);
+    store_submit(b, worker_loop(r->worker), 0, subject_written, d);
 }
 
 /* The room stays until it is stored: else it might be read again without it. */
@@ -120,7 +121,7 @@ bool room_subject_waits(const struct room *r)
 
 enum routed room_subject_set(struct room *r, struct stanza *st, struct origin origin)
 {
-    const struct room_post post = { .st = st, .at_us = loop_wall_us(r->worker->loop) };
+    const struct room_post post = { .st = st, .at_us = loop_wall_us(worker_loop(r->worker)) };
     stanza_unref(&r->subject);
     r->subject = room_stamped(&post, r->jid);
     r->beside = true;
@@ -136,7 +137,7 @@ void room_subject_store(struct room *r)
 /* The id that the room gave it (XEP-0359). */
 static bool is_numbered(const struct room *r, uint64_t id)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     struct elem e;
     uint64_t is;
     return stanza_child(r->subject, KNOWN_STANZA_ID, &e) &&
@@ -146,7 +147,7 @@ static bool is_numbered(const struct room *r, uint64_t id)
 
 bool room_subject_bury(struct room *r, uint64_t id, slice occupant)
 {
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct arena *tmp = loop_scratch(worker_loop(r->worker));
     struct elem e;
     if (r->subject == NULL || !is_numbered(r, id))
         return false;
@@ -164,12 +165,12 @@ void room_subject_drop(struct room *r)
 {
     struct room_subject *d = r->subject_due;
     r->subject_due = NULL;
-    if (d == NULL || (d->writing && !r->worker->stopping)) /* its completion ends it */
+    if (d == NULL || (d->writing && !worker_stopping(r->worker))) /* its completion ends it */
         return;
     timer_cancel(&d->timer);
-    if (!r->worker->stopping)
+    if (!worker_stopping(r->worker))
         subject_tell(d, d->count);
     mem_free(&d);
-    if (!r->worker->stopping)
+    if (!worker_stopping(r->worker))
         room_unpin(r);
 }

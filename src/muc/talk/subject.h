@@ -4,7 +4,7 @@
  * Limit: SUBJECTS_MAX of one room wait, then room_subject_waits(). */
 #pragma once
 #include "base/slice.h"
-#include "im/router.h"
+#include "home/router.h"
 
 struct room;
 

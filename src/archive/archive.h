@@ -1,0 +1,80 @@
+/* archive: the tables of messages (architecture §7): the body once per node in commit order, a
+ * narrow entry per owner, the mailbox's cursor. What reads them: offline delivery (im/offline.c),
+ * copies (im/copies.h), archive queries (archive/query.h).
+ *
+ * An owner is an account or a room (ids from ROOM_ID_MIN on). What was said in a room has one
+ * entry, the room's, as its receiver, with flags 0, `sender` 0 and the bare JID of who said it as
+ * `remote`; the stanza has its full JID as `to`. A room has no mailbox: nothing of it is ever
+ * unsettled. */
+#pragma once
+#include "base/err.h"
+#include "home/origin.h"
+#include "store/store.h"
+
+struct arena;
+struct worker;
+
+enum {
+    ENTRY_OFFLINE = 1, /* must reach its owner: unsettled until it has */
+    ENTRY_HIDDEN = 2,  /* not in the archive: removed when it is settled (architecture §7) */
+    ENTRY_FLAGS = 3,   /* those of an entry; a message has one more: */
+    MESSAGE_QUIET = 4, /* its receiver would not call it a message: a receipt, a retraction */
+};
+#define ROOM_ID_MIN ((int64_t)1 << 40) /* below are accounts */
+
+extern const struct store_schema archive_schema;
+extern struct store_stmt archive_cursor_put, archive_load, archive_open, archive_recent,
+    archive_has, archive_row, archive_page, archive_reserve, archive_reserved, archive_slack,
+    archive_slack_known, archive_key, archive_key_put, archive_owned, archive_sides,
+    archive_drop_none, archive_drop_entry;
+
+struct archive_message {
+    uint64_t at_us;
+    int64_t sender, rcpt;              /* account ids; 0: not one of ours */
+    uint64_t sender_entry, rcpt_entry; /* archive ids; 0: no entry */
+    unsigned flags;                    /* of the receiver's entry, and MESSAGE_QUIET */
+    int64_t origin;                    /* keyed hash of sender and origin-id; 0: none */
+    slice remote;                      /* bare JID of the side that is not ours; empty: none */
+    slice stanza;
+};
+void archive_add(struct store_batch *b, const struct archive_message *m);
+/* Removes the hidden entries with from < id <= to, and messages that nobody has an entry of then.
+ */
+void archive_remove_hidden(struct store_batch *b, int64_t owner, uint64_t from, uint64_t to);
+/* Statements that remove all that an account owns here; what others own of the same messages stays,
+ * and its address (`jid`) is remembered, by which they ask for them. Behind archive_leave(), which
+ * takes the words out of the full text and most of the work out of this transaction. */
+void archive_remove(struct store_batch *b, int64_t owner, slice jid);
+
+/* A row of the log. */
+struct archive_line {
+    int64_t id, sender, sender_entry, rcpt, rcpt_entry, flags;
+    slice stanza;
+};
+#define ARCHIVE_LINE_COLUMNS                                                                       \
+    "m.id, m.sender, m.sender_entry, m.rcpt, m.rcpt_entry, m.flags, m.stanza"
+static inline struct archive_line archive_line_of(const struct store_batch *b, unsigned stmt,
+                                                  uint32_t row)
+{
+    return (struct archive_line){
+        .id = store_int(b, stmt, row, 0),
+        .sender = store_int(b, stmt, row, 1),
+        .sender_entry = store_int(b, stmt, row, 2),
+        .rcpt = store_int(b, stmt, row, 3),
+        .rcpt_entry = store_int(b, stmt, row, 4),
+        .flags = store_int(b, stmt, row, 5),
+        .stanza = store_text(b, stmt, row, 6),
+    };
+}
+/* Counts a batch that changes or removes messages. */
+void archive_edit(struct store_batch *b);
+/* For a reader of the log that has read messages: the batch is a conflict if one was changed or
+ * removed since, that is, if ARCHIVE_EDITS was not `edits` any more. */
+#define ARCHIVE_EDITS "(SELECT position FROM reader WHERE name = 'archive-edits')"
+void archive_unedited(struct store_batch *b, int64_t edits);
+/* Puts a tombstone in the place of a message, or deletes it. Both require that the message is still
+ * as it was read; otherwise the batch is a conflict, because its words could not be removed from
+ * the full text correctly. The caller calls archive_edit() once for each batch. */
+void archive_change(struct store_batch *b, const struct archive_line *m, slice stanza,
+                    struct arena *tmp);
+void archive_drop(struct store_batch *b, const struct archive_line *m, struct arena *tmp);

@@ -1,0 +1,62 @@
+#include "archive/ids.h"
+#include "archive/archive.h"
+#include "home/here.h"
+#include "home/node.h"
+#include <stdatomic.h>
+
+enum { RESERVE_US = 20 * 1000000, RESERVE_EARLY_US = 10 * 1000000 };
+
+/* Ids in use are never above what is reserved on disk, so that a crash and a clock that steps back
+ * give none of them twice. Written ahead of need; while the write is under way ids are capped. */
+static void reserve_done(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct node *n = arg;
+    (void)b;
+    if (result == STORE_OK)
+        atomic_store(&n->ids_reserved_us, atomic_load(&n->ids_wanted_us));
+    atomic_store(&n->ids_reserving, false);
+}
+
+static void reserve_ahead(struct worker *w, uint64_t now)
+{
+    struct node *n = worker_node(w);
+    bool idle = false;
+    if (now + RESERVE_EARLY_US < atomic_load_explicit(&n->ids_reserved_us, memory_order_relaxed) ||
+        !atomic_compare_exchange_strong(&n->ids_reserving, &idle, true))
+        return;
+    atomic_store(&n->ids_wanted_us, now + RESERVE_US);
+    struct store_batch *b = store_write(worker_store(w), 0);
+    STORE_ADD(b, &archive_reserve, STORE_ANY_ROWS, SV_I(now + RESERVE_US));
+    store_submit(b, worker_loop(w), 0, reserve_done, n);
+}
+
+uint64_t archive_slack_us(const struct worker *w)
+{
+    return atomic_load_explicit(&worker_node(w)->ids_slack_us, memory_order_relaxed);
+}
+
+/* Twice as far, so that it is written seldom. The write is submitted before that of the message. */
+static void look_at_slack(struct worker *w, uint64_t id, uint64_t now)
+{
+    uint64_t off = id > now ? id - now : now - id;
+    if (off <= archive_slack_us(w))
+        return;
+    atomic_store(&worker_node(w)->ids_slack_us, 2 * off);
+    struct store_batch *b = store_write(worker_store(w), 0);
+    STORE_ADD(b, &archive_slack, STORE_ANY_ROWS, SV_I(2 * off));
+    store_submit(b, worker_loop(w), 0, NULL, NULL);
+}
+
+uint64_t archive_mint(struct worker *w, uint64_t *last)
+{
+    struct node *n = worker_node(w);
+    uint64_t now = loop_wall_us(worker_loop(w));
+    uint64_t limit = atomic_load_explicit(&n->ids_reserved_us, memory_order_relaxed);
+    reserve_ahead(w, now);
+    uint64_t id = now < limit || limit == 0 ? now : limit;
+    if (id < n->ids_floor_us)
+        id = n->ids_floor_us;
+    *last = id > *last ? id : *last + 1;
+    look_at_slack(w, *last, now);
+    return *last;
+}

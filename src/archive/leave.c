@@ -1,0 +1,105 @@
+#include "archive/leave.h"
+#include "archive/archive.h"
+#include "archive/size.h"
+#include "archive/words.h"
+#include "base/arena.h"
+#include "base/mem.h"
+#include "home/here.h"
+
+enum { STEP_ROWS = 256, STEP_BYTES = 1 << 20, STEP_MS = 60000, CONFLICTS_MAX = 100 };
+
+struct leave {
+    struct worker *worker;
+    int64_t owner, until;
+    uint32_t rows, conflicts;
+    void (*done)(void *arg, enum err e);
+    void *arg;
+};
+
+static void archive_leave_step(struct leave *l);
+
+static void archive_leave_end(struct leave *l, enum err e)
+{
+    l->done(l->arg, e);
+    mem_free(&l);
+}
+
+static void archive_leave_stepped(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct leave *l = arg;
+    (void)b;
+    l->conflicts = r == STORE_CONFLICT ? l->conflicts + 1 : 0;
+    if (r == STORE_OK || (r == STORE_CONFLICT && l->conflicts < CONFLICTS_MAX))
+        archive_leave_step(l); /* a conflict: one was changed meanwhile, it is read again */
+    else
+        archive_leave_end(l, err_of_store(r));
+}
+
+void archive_take(struct store_batch *b, const struct archive_line *was,
+                  const struct archive_line *m, int64_t owner, int64_t entry)
+{
+    struct arena *tmp = arena_create(0);
+    archive_words_forget(b, was, tmp);
+    STORE_ADD(b, &archive_sides, 1, SV_I(m->id), SV_T(m->stanza), SV_I(m->sender),
+              SV_I(m->sender_entry), SV_I(m->rcpt), SV_I(m->rcpt_entry), SV_I(was->sender_entry),
+              SV_I(was->rcpt_entry));
+    archive_size_drop(b, was, owner, entry);
+    STORE_ADD(b, &archive_drop_entry, STORE_ANY_ROWS, SV_I(owner), SV_I(entry));
+    if (m->sender_entry == 0 && m->rcpt_entry == 0)
+        STORE_ADD(b, &archive_drop_none, STORE_ANY_ROWS, SV_I(m->id));
+    else
+        archive_words_again(b, m, tmp);
+    arena_destroy(&tmp);
+}
+
+static void archive_leave_add_line(struct store_batch *b, const struct leave *l,
+                                   struct archive_line m, int64_t entry)
+{
+    const struct archive_line was = m;
+    if (m.sender == l->owner)
+        m.sender = m.sender_entry = 0;
+    if (m.rcpt == l->owner)
+        m.rcpt = m.rcpt_entry = 0;
+    archive_take(b, &was, &m, l->owner, entry);
+}
+
+static void owned_read(void *arg, enum store_result r, const struct store_batch *rows)
+{
+    struct leave *l = arg;
+    size_t bytes = 0;
+    if (r == STORE_CONFLICT && l->rows > 1) { /* too many bytes */
+        l->rows /= 8;
+        archive_leave_step(l);
+        return;
+    }
+    uint32_t count = r == STORE_OK ? store_row_count(rows, 0) : 0;
+    if (count == 0 || worker_stopping(l->worker)) {
+        archive_leave_end(l,
+                          r == STORE_OK && worker_stopping(l->worker) ? E_DOWN : err_of_store(r));
+        return;
+    }
+    struct store_batch *b = store_write(worker_store(l->worker), (uint64_t)l->owner);
+    for (uint32_t i = 0; i < count && bytes < STEP_BYTES; i++) {
+        struct archive_line m = archive_line_of(rows, 0, i);
+        bytes += m.stanza.len;
+        archive_leave_add_line(b, l, m, store_int(rows, 0, i, 7));
+    }
+    archive_edit(b);
+    store_submit(b, worker_loop(l->worker), STEP_MS, archive_leave_stepped, l);
+}
+
+static void archive_leave_step(struct leave *l)
+{
+    struct store_batch *b = store_read(worker_store(l->worker), (uint64_t)l->owner);
+    store_read_late(b, l->owner);
+    STORE_ADD(b, &archive_owned, STORE_ANY_ROWS, SV_I(l->owner), SV_I(l->until), SV_I(l->rows));
+    store_submit(b, worker_loop(l->worker), STEP_MS, owned_read, l);
+}
+
+void archive_leave(struct worker *w, int64_t owner, int64_t until,
+                   void (*done)(void *arg, enum err e), void *arg)
+{
+    struct leave *l = mem_new(struct leave);
+    *l = (struct leave){ w, owner, until, STEP_ROWS, 0, done, arg };
+    archive_leave_step(l);
+}

@@ -1,0 +1,46 @@
+#include "archive/sent.h"
+#include "archive/archive.h"
+#include "archive/recent.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "home/here.h"
+#include "home/ticket.h"
+#include "xmpp/stanza.h"
+
+/* The sender's own copy. If it cannot be stored, the message is sent anyway and the sender is not
+ * told. */
+struct sent {
+    struct worker *worker;
+    struct origin origin;
+};
+
+static void sent_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct sent *s = arg;
+    (void)b;
+    (void)result;
+    if (s->origin.session != 0)
+        ticket_done(s->worker, s->origin);
+    mem_free(&s);
+}
+
+void archive_keep_sent(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
+                       int64_t sender_id)
+{
+    struct sent *s = mem_alloc(sizeof *s);
+    struct buf text;
+
+    *s = (struct sent){ w, origin };
+    buf_init(&text, 64u << 20);
+    stanza_store(&text, st);
+    struct store_batch *b = store_write(worker_store(w), (uint64_t)sender_id);
+    archive_add(
+        b, &(struct archive_message){ .at_us = loop_wall_us(worker_loop(w)),
+                                      .sender = sender_id,
+                                      .sender_entry = entry,
+                                      .origin = recent_origin(st, loop_scratch(worker_loop(w))),
+                                      .remote = stanza_to_bare(st),
+                                      .stanza = buf_slice(&text) });
+    buf_fini(&text);
+    store_submit(b, worker_loop(w), 0, sent_stored, s);
+}

@@ -1,0 +1,12 @@
+/* sent: the entry that a sender has of a message whose receiver has no entry in the same row: one
+ * on another node, in a room, or of a component. */
+#pragma once
+#include "home/origin.h"
+
+struct stanza;
+struct worker;
+
+/* Stores `st` with the sender's `entry`, and calls ticket_done(origin) when that is committed or
+ * has failed. Borrows st. */
+void archive_keep_sent(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
+                       int64_t sender_id);

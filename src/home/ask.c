@@ -1,0 +1,95 @@
+#include "home/ask.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "home/worker.h"
+#include "io/timer.h"
+
+enum { ID_BYTES = 12 };
+
+struct ask {
+    struct worker *worker;
+    struct timer timer;
+    ask_fn *fn;
+    void *arg;
+    void (*drop)(void *arg);
+    char id[2 * ID_BYTES + 1];
+    uint16_t from_len, to_len;
+    char jids[]; /* from, to: an answer of anybody else is ignored */
+};
+
+static slice ask_key(const void *item) { return slice_of(((const struct ask *)item)->id); }
+
+void asks_init(struct worker *w) { map_init(&w->asks, ask_key); }
+
+static void ask_free(struct ask *a)
+{
+    timer_cancel(&a->timer);
+    map_del(&a->worker->asks, slice_of(a->id));
+    mem_free(&a);
+}
+
+void asks_fini(struct worker *w)
+{
+    struct ask *a;
+    for (uint32_t i = 0; (a = map_next(&w->asks, &i)) != NULL;) {
+        if (a->drop != NULL)
+            a->drop(a->arg);
+        timer_cancel(&a->timer);
+        mem_free(&a);
+    }
+    map_fini(&w->asks);
+}
+
+static void im_ask_end(struct ask *a, const struct stanza *reply)
+{
+    struct worker *w = a->worker;
+    ask_fn *fn = a->fn;
+    void *arg = a->arg;
+    ask_free(a);
+    fn(w, arg, reply);
+}
+
+static void too_late(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    im_ask_end(CONTAINER_OF(t, struct ask, timer), NULL);
+}
+
+struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, void *arg)
+{
+    if (w->asks.count >= ASKS_MAX)
+        return NULL;
+    struct ask *a = mem_zalloc(sizeof *a + r->from.len + r->to.len);
+    a->worker = w;
+    a->fn = fn;
+    a->arg = arg;
+    a->drop = r->drop;
+    a->from_len = (uint16_t)r->from.len;
+    a->to_len = (uint16_t)r->to.len;
+    memcpy(a->jids, r->from.ptr, r->from.len);
+    memcpy(a->jids + r->from.len, r->to.ptr, r->to.len);
+    rand_hex(a->id, ID_BYTES);
+    map_put(&w->asks, a);
+    a->timer.fn = too_late;
+    timer_set(worker_loop(w), &a->timer, r->timeout_ms);
+    route_send(w, stanza_make(STANZA_IQ, r->type, r->from, r->to, slice_of(a->id), r->payload));
+    return a;
+}
+
+void ask_cancel(struct ask **pa)
+{
+    struct ask *a = *pa;
+    *pa = NULL;
+    if (a != NULL)
+        ask_free(a);
+}
+
+bool ask_answered(struct worker *w, const struct stanza *st)
+{
+    struct ask *a = map_get(&w->asks, stanza_id(st));
+    if (a == NULL || !slice_eq(stanza_to(st), (slice){ a->jids, a->from_len }) ||
+        !slice_eq(stanza_from(st), (slice){ a->jids + a->from_len, a->to_len }))
+        return false;
+    im_ask_end(a, st);
+    return true;
+}

@@ -1,0 +1,31 @@
+/* ask: IQ requests of the server itself, on behalf of an account or of a domain of ours, and their
+ * answers (RFC 6120 §8.2.3). Confined to the worker: the home of the account, or, asking a client
+ * in the name of the domain, the home of that client.
+ *
+ * Limit: ASKS_MAX requests a worker that wait for their answers. */
+#pragma once
+#include "home/router.h"
+
+enum { ASKS_MAX = 65536 };
+
+/* reply: the result or error, borrowed; NULL: none came in time. Once, unless cancelled. */
+typedef void ask_fn(struct worker *w, void *arg, const struct stanza *reply);
+
+struct ask;
+struct ask_request {
+    enum stanza_type type; /* TYPE_GET or TYPE_SET */
+    slice from;            /* a bare JID whose home is here, or a domain of ours */
+    slice to;
+    slice payload; /* XML text */
+    uint32_t timeout_ms;
+    void (*drop)(void *arg); /* the process ends: frees memory, no more; NULL: nothing to free */
+};
+/* NULL: too many wait; fn is not called. The handle is valid until fn is called. */
+struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, void *arg);
+void ask_cancel(struct ask **a); /* NULL is fine; nulls */
+
+/* A result or error that came to a bare JID or a domain of ours; borrowed. false: not awaited. */
+bool ask_answered(struct worker *w, const struct stanza *st);
+
+void asks_init(struct worker *w);
+void asks_fini(struct worker *w);

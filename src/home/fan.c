@@ -1,0 +1,139 @@
+#include "home/fan.h"
+#include "base/ensure.h"
+#include "home/here.h"
+#include "home/jids.h"
+#include "home/message.h"
+#include "home/router.h"
+#include <limits.h>
+
+/* The buffer holds one address more. */
+enum { FAN_FRAME_BYTES = 32 * 1024, FAN_BYTES_MAX = 64 * 1024 };
+
+static fan_fn *fan_of_tag[UCHAR_MAX + 1]; /* by the first character of a tag */
+
+void fans_clear(void) { memset(fan_of_tag, 0, sizeof fan_of_tag); }
+
+void fans_add(const struct fan_tag *rows)
+{
+    for (const struct fan_tag *t = rows; t->run != NULL; t++) {
+        ensure(t->first != '\0');
+        fan_of_tag[(unsigned char)t->first] = t->run;
+    }
+}
+
+static void arrive(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
+{
+    if (tag.len == 0) {
+        worker_node(w)->destinations->presence(w, bare, st);
+        return;
+    }
+    fan_fn *run = fan_of_tag[(unsigned char)tag.ptr[0]];
+    if (run != NULL)
+        run(w, bare, number, st, tag);
+}
+
+struct fan_sent {
+    struct stanza *st;
+    slice tag, packed; /* home/jids.h */
+};
+
+static void fan_flush(struct fan *f, unsigned worker)
+{
+    struct buf *b = &f->packed[worker];
+    struct fan_sent sent = { stanza_ref(f->st), f->tag, buf_slice(b) };
+    home_send_to(f->worker, 0, worker, &fan_message, &sent);
+    buf_clear(b);
+}
+
+static void fan_pack(struct fan *f, unsigned worker, slice jid, uint32_t number)
+{
+    struct buf *b = &f->packed[worker];
+    if (!f->used[worker])
+        buf_init(b, FAN_BYTES_MAX);
+    f->used[worker] = true;
+    jids_add(b, jid, number);
+    if (b->len >= FAN_FRAME_BYTES)
+        fan_flush(f, worker);
+}
+
+bool fan_is_local(const struct node *n, slice bare)
+{
+    slice local, domain;
+    return slice_cut(bare, '@', &local, &domain) && node_serves(n, domain);
+}
+
+static void fan_add_one(struct fan *f, slice jid, slice bare, uint32_t number)
+{
+    struct worker *w = f->worker;
+    uint32_t node;
+    unsigned worker = node_home(worker_node(w), bare, &node);
+    if (node != worker_node(w)->id || !fan_is_local(worker_node(w), bare)) {
+        if (f->tag.len == 0)
+            route_send(w, stanza_readdress(f->st, (slice){ 0 }, jid));
+    } else if (worker == worker_index(w)) {
+        arrive(w, jid, number, f->st, f->tag);
+    } else {
+        fan_pack(f, worker, jid, number);
+    }
+}
+
+void fan_add(struct fan *f, slice bare) { fan_add_one(f, bare, bare, 0); }
+void fan_add_with(struct fan *f, slice bare, uint32_t number)
+{
+    fan_add_one(f, bare, bare, number);
+}
+void fan_add_jid(struct fan *f, slice jid) { fan_add_one(f, jid, jid_bare_of(jid), 0); }
+
+void fan_begin(struct fan *f, struct worker *w, struct stanza *st, slice tag)
+{
+    f->worker = w;
+    f->st = st;
+    f->tag = tag;
+    memset(f->used, 0, worker_node(w)->worker_count * sizeof f->used[0]);
+}
+
+void fan_end(struct fan *f)
+{
+    for (unsigned i = 0; i < worker_node(f->worker)->worker_count; i++) {
+        if (!f->used[i])
+            continue;
+        if (f->packed[i].len > 0)
+            fan_flush(f, i);
+        buf_fini(&f->packed[i]);
+    }
+}
+
+void fan_one(struct worker *w, struct stanza *st, slice tag, slice jid)
+{
+    struct fan f;
+    fan_begin(&f, w, st, tag);
+    fan_add_jid(&f, jid);
+    fan_end(&f);
+}
+
+static void fan_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct fan_sent *sent = message;
+    uint32_t number;
+    slice jid;
+    (void)from;
+    while (jids_next(&sent->packed, &jid, &number))
+        arrive(w, jid, number, sent->st, sent->tag);
+}
+
+enum { FAN_TAG_MAX = 4096 };
+
+static const struct message_field fan_fields[] = {
+    F_STANZA(struct fan_sent, st),
+    F_BYTES(struct fan_sent, tag, FAN_TAG_MAX),
+    F_JIDS(struct fan_sent, packed),
+    { 0 },
+};
+const struct message_row fan_message = {
+    .id = 8,
+    .scope = MESSAGE_PROCESS,
+    .name = "fan",
+    .size = sizeof(struct fan_sent),
+    .fields = fan_fields,
+    .run = fan_run,
+};

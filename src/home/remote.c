@@ -1,0 +1,235 @@
+#include "home/remote.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "home/gate_ops.h"
+#include "home/message.h"
+#include "home/node.h"
+#include "home/question.h"
+#include "home/worker.h"
+
+enum { LINKS_WORKER = 0 };
+
+struct remote {
+    uint64_t link[REMOTE_LINKS_MAX];
+    uint8_t count; /* at most REMOTE_LINKS_MAX */
+    uint16_t len;
+    char domain[];
+};
+
+static slice remote_domain_of(const void *item)
+{
+    const struct remote *r = item;
+    return (slice){ r->domain, r->len };
+}
+
+void remote_init(struct worker *w) { map_init(&w->remotes, remote_domain_of); }
+
+void remote_fini(struct worker *w)
+{
+    struct remote *r;
+    for (uint32_t i = 0; (r = map_next(&w->remotes, &i)) != NULL;)
+        mem_free(&r);
+    map_fini(&w->remotes);
+}
+
+bool remote_known(const struct worker *w, slice domain)
+{
+    return map_get(&w->remotes, domain) != NULL;
+}
+
+void remote_each(const struct worker *w, remote_fn *fn, void *arg)
+{
+    struct remote *r;
+    for (uint32_t i = 0; (r = map_next(&w->remotes, &i)) != NULL;)
+        fn(remote_domain_of(r), r->count, arg);
+}
+
+/* The change of a link. Worker 0 hears of it first and tells the others, so all hear of all changes
+ * in one order and have the same list. */
+
+struct link_change {
+    slice domain;
+    uint64_t link;
+    uint8_t change; /* enum remote_change */
+};
+
+static enum err remote_add(struct worker *w, const struct link_change *n)
+{
+    struct remote *r = map_get(&w->remotes, n->domain);
+    if (r != NULL && r->count == REMOTE_LINKS_MAX)
+        return E_LIMIT;
+    if (r == NULL) {
+        r = mem_zalloc(sizeof *r + n->domain.len);
+        r->len = (uint16_t)n->domain.len;
+        memcpy(r->domain, n->domain.ptr, n->domain.len);
+        map_put(&w->remotes, r);
+    }
+    r->link[r->count++] = n->link;
+    return OK;
+}
+
+static void remove_link(struct worker *w, const struct link_change *n)
+{
+    struct remote *r = map_get(&w->remotes, n->domain);
+    for (unsigned i = 0; r != NULL && i < r->count; i++) {
+        if (r->link[i] != n->link)
+            continue;
+        memmove(&r->link[i], &r->link[i + 1], (r->count - i - 1u) * sizeof r->link[0]);
+        r->count--;
+        break;
+    }
+    if (r != NULL && r->count == 0) {
+        map_del(&w->remotes, n->domain);
+        mem_free(&r);
+    }
+}
+
+static enum err link_change(struct worker *w, const struct link_change *n)
+{
+    if (n->change == REMOTE_UP)
+        return remote_add(w, n);
+    remove_link(w, n);
+    return OK;
+}
+
+static const struct message_field link_fields[] = {
+    F_BARE(struct link_change, domain),
+    F_U64(struct link_change, link),
+    F_U8(struct link_change, change, REMOTE_DOWN),
+    { 0 },
+};
+
+static void link_known_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)from;
+    if (worker_index(w) != LINKS_WORKER)
+        (void)link_change(w, message); /* as there */
+}
+
+const struct message_row link_known_message = {
+    .id = 17,
+    .scope = MESSAGE_PROCESS,
+    .name = "link-known",
+    .size = sizeof(struct link_change),
+    .fields = link_fields,
+    .run = link_known_run,
+};
+
+struct link_told {
+    uint8_t err; /* enum err */
+};
+static const struct message_field link_told_fields[] = {
+    F_U8(struct link_told, err, ERR_COUNT - 1),
+    { 0 },
+};
+const struct message_row link_told_message = {
+    .id = 18,
+    .scope = MESSAGE_PROCESS,
+    .name = "link-told",
+    .size = sizeof(struct link_told),
+    .fields = link_told_fields,
+};
+
+static void all_know(struct worker *w, void *arg)
+{
+    struct message_from *asker = arg;
+    question_end(w, asker);
+    mem_free(&asker);
+}
+
+/* On LINKS_WORKER. */
+static void link_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct link_told told = { (uint8_t)link_change(w, message) };
+    question_answer(w, from, &link_told_message, &told);
+    if (told.err != OK) {
+        question_end(w, from);
+        return;
+    }
+    struct message_from *asker = mem_new(struct message_from);
+    *asker = *from;
+    each_home(w, &link_known_message, message, &(struct asker){ .done = all_know, .arg = asker });
+}
+
+const struct message_row link_message = {
+    .id = 16,
+    .scope = MESSAGE_PROCESS,
+    .name = "link",
+    .size = sizeof(struct link_change),
+    .fields = link_fields,
+    .run = link_run,
+    .answer = &link_told_message,
+    .later = true,
+};
+
+struct announcement {
+    uint64_t link;
+    enum err err;
+    remote_done_fn *done;
+};
+
+static void announcement_heard(struct worker *w, void *arg, void *answer,
+                               const struct message_from *from)
+{
+    (void)w, (void)from;
+    ((struct announcement *)arg)->err = ((const struct link_told *)answer)->err;
+}
+
+static void announced(struct worker *w, void *arg)
+{
+    struct announcement *n = arg;
+    if (n->done != NULL)
+        n->done(w, n->link, n->err);
+    mem_free(&n);
+}
+
+void remote_announce(struct worker *w, slice domain, uint64_t link, enum remote_change change,
+                     remote_done_fn *done)
+{
+    struct announcement *n = mem_new(struct announcement);
+    *n = (struct announcement){ .link = link, .done = done };
+    home_ask_at(w, 0, LINKS_WORKER, &link_message,
+                &(struct link_change){ domain, link, (uint8_t)change },
+                &(struct asker){ announcement_heard, announced, n });
+}
+
+struct remote_sent {
+    struct stanza *st;
+    uint64_t link;
+};
+
+static void remote_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct remote_sent *sent = message;
+    struct stanza *st = sent->st;
+    (void)from;
+    sent->st = NULL;
+    worker_node(w)->gate->remote(w, sent->link, st);
+}
+
+static const struct message_field remote_fields[] = {
+    F_STANZA(struct remote_sent, st),
+    F_U64(struct remote_sent, link),
+    { 0 },
+};
+const struct message_row remote_message = {
+    .id = 9,
+    .scope = MESSAGE_PROCESS,
+    .name = "remote",
+    .size = sizeof(struct remote_sent),
+    .fields = remote_fields,
+    .run = remote_run,
+};
+
+void remote_send(struct worker *w, slice domain, struct stanza *st)
+{
+    const struct remote *r = map_get(&w->remotes, domain);
+    uint64_t pair = hash_keyed(stanza_from_bare(st)) ^ hash_keyed(stanza_to_bare(st)) * 3;
+    uint64_t link = r->link[pair % r->count];
+    unsigned worker = link & 0xffff;
+    if (worker == worker_index(w)) {
+        worker_node(w)->gate->remote(w, link, st);
+        return;
+    }
+    home_send_to(w, 0, worker, &remote_message, &(struct remote_sent){ st, link });
+}

@@ -1,0 +1,33 @@
+/* remote: domains that are not ours and the links that reach them: connected components (XEP-0114).
+ * Every worker knows all links, so a stanza goes from the sender's home to the worker of its link
+ * in one step; several links of a domain are chosen by hash of (from, to), which keeps the order of
+ * each pair (architecture §4). */
+#pragma once
+#include "home/node.h"
+#include "xmpp/stanza.h"
+
+struct message_row;
+
+enum { REMOTE_LINKS_MAX = 16 }; /* of one domain */
+
+enum remote_change { REMOTE_UP, REMOTE_DOWN };
+/* Tells all workers of a link of this worker (its id has the worker in its low 16 bits); `done` is
+ * called here when all know it, with E_LIMIT if there are REMOTE_LINKS_MAX already. A link that is
+ * up must go down before it is forgotten. */
+typedef void remote_done_fn(struct worker *w, uint64_t link, enum err e);
+void remote_announce(struct worker *w, slice domain, uint64_t link, enum remote_change change,
+                     remote_done_fn *done); /* NULL: nobody waits */
+
+bool remote_known(const struct worker *w, slice domain);
+/* To a domain that remote_known() knows. Takes over the reference. */
+void remote_send(struct worker *w, slice domain, struct stanza *st);
+
+/* Calls fn for each domain that is connected. */
+typedef void remote_fn(slice domain, unsigned links, void *arg);
+void remote_each(const struct worker *w, remote_fn *fn, void *arg);
+
+void remote_init(struct worker *w);
+void remote_fini(struct worker *w);
+
+extern const struct message_row remote_message; /* a stanza, to the worker of its link */
+extern const struct message_row link_message, link_known_message, link_told_message;

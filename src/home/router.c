@@ -1,0 +1,170 @@
+#include "home/router.h"
+#include "home/here.h"
+#include "home/host.h"
+#include "home/message.h"
+#include "home/node.h"
+#include "home/remote.h"
+#include "home/ticket.h"
+#include "xmpp/promise.h"
+
+static slice router_domain_of(slice bare)
+{
+    const char *at = memchr(bare.ptr, '@', bare.len);
+    return at == NULL ? bare : slice_from(bare, (size_t)(at - bare.ptr) + 1);
+}
+
+/* What the sender's home knows of a message. */
+struct entry_of {
+    uint64_t archive_id;
+    int64_t owner;
+};
+
+struct route {
+    struct stanza *st;
+    struct origin origin; /* session 0: nobody waits */
+    uint64_t archive_id;  /* as in route() */
+    int64_t sender;
+};
+
+static enum routed route_away(struct worker *w, uint32_t node, unsigned worker, struct stanza *st,
+                              struct origin origin, struct entry_of entry)
+{
+    bool here = node == worker_node(w)->id;
+    bool ticket = origin.session != 0 && promise_of(st) == PROMISE_COMMITTED;
+    struct route route = { .st = st, .origin = origin };
+    if (!ticket)
+        route.origin.session = 0;
+    if (here) {
+        route.archive_id = entry.archive_id;
+        route.sender = entry.owner;
+    }
+    bool keep = !here && entry.archive_id != 0;
+    if (keep) /* each node has the entries of its own accounts (architecture §7) */
+        worker_node(w)->destinations->keep_sent(w, st, ticket ? origin : ORIGIN_NONE,
+                                                entry.archive_id, entry.owner);
+    home_send_to(w, node, worker, &route_message, &route);
+    if (!ticket)
+        return ROUTED;
+    return keep ? ROUTE_PENDING_TWO : ROUTE_PENDING;
+}
+
+/* A component has no acknowledgements: what is promised is the sender's own entry. */
+static enum routed route_remote(struct worker *w, slice domain, struct stanza *st,
+                                struct origin origin, struct entry_of entry)
+{
+    bool keep = entry.archive_id != 0;
+    if (keep)
+        worker_node(w)->destinations->keep_sent(w, st, origin, entry.archive_id, entry.owner);
+    if (remote_known(w, domain)) {
+        remote_send(w, domain, st);
+    } else {
+        route_error(w, st, SE_REMOTE_SERVER_NOT_FOUND, (slice){ 0 });
+        stanza_unref(&st);
+    }
+    return keep && origin.session != 0 ? ROUTE_PENDING : ROUTED;
+}
+
+enum routed route_arrived(struct worker *w, struct stanza *st, struct origin origin,
+                          uint64_t archive_id, int64_t sender_id)
+{
+    slice domain = router_domain_of(stanza_to_bare(st));
+    if (node_serves(worker_node(w), domain))
+        return worker_node(w)->destinations->account(w, st, origin, archive_id, sender_id);
+    const struct host *h = host_find(worker_node(w), domain, &(slice){ 0 });
+    if (h != NULL)
+        return worker_node(w)->destinations->service(w, h, st, origin);
+    route_error(w, st, SE_REMOTE_SERVER_NOT_FOUND, (slice){ 0 }); /* switched off since */
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+static void route_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct route r = *(const struct route *)message;
+    ((struct route *)message)->st = NULL;
+    if (from->node != worker_node(w)->id) {
+        uint32_t node;
+        unsigned home = node_home(worker_node(w), stanza_to_bare(r.st), &node);
+        r.origin.node = from->node; /* tickets go back to where it came from, whatever it says */
+        if (node == worker_node(w)->id && home != worker_index(w)) { /* a slot has moved */
+            home_send_to(w, 0, home, &route_message, &r);
+            return;
+        }
+    }
+    if (route_arrived(w, r.st, r.origin, r.archive_id, r.sender) == ROUTED && r.origin.session != 0)
+        ticket_done(w, r.origin);
+}
+
+static bool route_is_sound(struct worker *w, const void *message, const struct message_from *from)
+{
+    const struct stanza *st = ((const struct route *)message)->st;
+    (void)w, (void)from;
+    return st->to_len > 0 && st->from_len > 0;
+}
+
+static const struct message_field route_fields[] = {
+    F_STANZA(struct route, st),
+    F_U64(struct route, origin.session),
+    F_U32(struct route, origin.node, UINT32_MAX),
+    F_U32(struct route, origin.count, UINT32_MAX),
+    F_U64(struct route, archive_id),
+    F_I64(struct route, sender),
+    { 0 },
+};
+const struct message_row route_message = {
+    .id = 2,
+    .scope = MESSAGE_CLUSTER,
+    .name = "route",
+    .size = sizeof(struct route),
+    .fields = route_fields,
+    .run = route_run,
+    .sound = route_is_sound,
+};
+
+/* To where its home is, on this node or another. */
+static enum routed route_home(struct worker *w, struct stanza *st, struct origin origin,
+                              struct entry_of entry)
+{
+    uint32_t node;
+    unsigned worker = node_home(worker_node(w), stanza_to_bare(st), &node);
+    if (node == worker_node(w)->id && worker == worker_index(w))
+        return route_arrived(w, st, origin, entry.archive_id, entry.owner);
+    return route_away(w, node, worker, st, origin, entry);
+}
+
+/* A service keeps no entry of who writes to it; what it does with the message is another report. */
+static enum routed route_service(struct worker *w, struct stanza *st, struct origin origin,
+                                 struct entry_of entry)
+{
+    if (entry.archive_id == 0)
+        return route_home(w, st, origin, entry);
+    worker_node(w)->destinations->keep_sent(w, st, origin, entry.archive_id, entry.owner);
+    enum routed routed = route_home(w, st, origin, (struct entry_of){ 0, entry.owner });
+    if (origin.session == 0)
+        return routed;
+    return routed == ROUTED ? ROUTE_PENDING : ROUTE_PENDING_TWO;
+}
+
+enum routed route(struct worker *w, struct stanza *st, struct origin origin, uint64_t archive_id,
+                  int64_t sender_id)
+{
+    const struct node *n = worker_node(w);
+    const struct entry_of entry = { archive_id, sender_id };
+    slice bare = stanza_to_bare(st), domain = router_domain_of(bare);
+    bool ours = node_serves(n, domain);
+
+    if (!ours && (remote_known(w, domain) || host_find(n, domain, &(slice){ 0 }) == NULL))
+        return route_remote(w, domain, st, origin, entry);
+    if (ours && domain.len == bare.len)
+        return n->destinations->server(w, st, origin);
+    return ours ? route_home(w, st, origin, entry) : route_service(w, st, origin, entry);
+}
+
+void route_send(struct worker *w, struct stanza *st) { (void)route(w, st, ORIGIN_NONE, 0, 0); }
+
+void route_error(struct worker *w, const struct stanza *st, enum stanza_error e, slice text)
+{
+    struct stanza *reply = stanza_make_error(st, e, text);
+    if (reply != NULL)
+        route_send(w, reply);
+}

@@ -1,0 +1,125 @@
+#include "home/ticket.h"
+#include "base/mem.h"
+#include "home/message.h"
+#include "home/node.h"
+#include "home/router.h"
+#include "home/worker.h"
+
+struct join {
+    uint64_t id; /* as of a session: no session has it */
+    struct origin whole;
+    uint32_t awaited;
+    uint32_t came; /* some before they were counted: from inside of route() */
+    bool open;
+};
+
+static slice join_key(const void *item)
+{
+    return (slice){ (const char *)&((const struct join *)item)->id, sizeof(uint64_t) };
+}
+
+void ticket_joins_init(struct worker *w) { map_init(&w->joins, join_key); }
+
+void ticket_joins_fini(struct worker *w)
+{
+    struct join *j;
+    for (uint32_t i = 0; (j = map_next(&w->joins, &i)) != NULL;)
+        mem_free(&j);
+    map_fini(&w->joins);
+}
+
+static struct join *ticket_join_find(const struct worker *w, struct origin part)
+{
+    return part.session == 0
+               ? NULL
+               : map_get(&w->joins, (slice){ (const char *)&part.session, sizeof part.session });
+}
+
+static void ticket_join_check(struct worker *w, struct join *j)
+{
+    if (j->open || j->awaited > j->came)
+        return;
+    struct origin whole = j->whole;
+    map_del(&w->joins, join_key(j));
+    mem_free(&j);
+    ticket_done(w, whole);
+}
+
+struct origin ticket_join(struct worker *w, struct origin whole)
+{
+    if (whole.session == 0)
+        return ORIGIN_NONE;
+    struct join *j = mem_new(struct join);
+    *j = (struct join){ .id = worker_next_id(w), .whole = whole, .open = true };
+    map_put(&w->joins, j);
+    return (struct origin){ .session = j->id, .node = worker_node(w)->id };
+}
+
+void ticket_join_more(struct worker *w, struct origin part)
+{
+    struct join *j = ticket_join_find(w, part);
+    if (j != NULL)
+        j->awaited++;
+}
+
+void ticket_join_close(struct worker *w, struct origin part)
+{
+    struct join *j = ticket_join_find(w, part);
+    if (j == NULL)
+        return;
+    j->open = false;
+    ticket_join_check(w, j);
+}
+
+static void part_done(struct worker *w, struct origin part)
+{
+    struct join *j = ticket_join_find(w, part);
+    if (j == NULL)
+        return;
+    j->came++;
+    ticket_join_check(w, j);
+}
+
+/* To the home of the session or join that a stanza came from: it is handled. */
+struct ticket_sent {
+    uint64_t session;
+    uint32_t count;
+};
+
+void ticket_done(struct worker *w, struct origin o)
+{
+    unsigned home = o.session & 0xffff;
+    if (o.node != w->node->id || home != w->index)
+        home_send_to(w, o.node, home, &ticket_message,
+                     &(struct ticket_sent){ .session = o.session, .count = o.count });
+    else if (!w->node->destinations->ticket(w, o))
+        part_done(w, o);
+}
+
+static bool ticket_is_sound(struct worker *w, const void *message, const struct message_from *from)
+{
+    (void)from;
+    return (((const struct ticket_sent *)message)->session & 0xffff) == w->index;
+}
+
+static void ticket_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct ticket_sent *t = message;
+    (void)from;
+    ticket_done(w, (struct origin){ t->session, w->node->id, t->count });
+}
+
+static const struct message_field ticket_fields[] = {
+    F_U64(struct ticket_sent, session),
+    F_U32(struct ticket_sent, count, UINT32_MAX),
+    { 0 },
+};
+const struct message_row ticket_message = {
+    .id = 3,
+    .scope = MESSAGE_CLUSTER,
+    .name = "ticket",
+    .size = sizeof(struct ticket_sent),
+    .fields = ticket_fields,
+    .run = ticket_run,
+    .sound = ticket_is_sound,
+};

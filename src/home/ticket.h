@@ -1,0 +1,28 @@
+/* ticket: reports that a stanza is handled, which the h of its session waits for (architecture §6).
+ * On any worker: a report goes to the session's home, or to the join that has made its origin.
+ *
+ * A join is one report for many. A stanza that the server copies to several addresses is handled
+ * when all its copies are. The copies are routed with the origin that ticket_join() returns. When
+ * each of them was reported, and the maker has closed the join, the origin of the first stanza gets
+ * its report.
+ *
+ * Confined to the worker that made it; reports may come from everywhere, by ticket_done(). One
+ * whose reports never come all stays until the worker ends, as the stanza that waits for it does.
+ */
+#pragma once
+#include "home/origin.h"
+
+struct message_row;
+struct worker;
+
+void ticket_done(struct worker *w, struct origin o);
+extern const struct message_row ticket_message;
+
+/* What `whole` waits for; none if that is none. Open: ticket_join_close() must follow. */
+struct origin ticket_join(struct worker *w, struct origin whole);
+/* One report more is to come: route() with this origin has returned ROUTE_PENDING. */
+void ticket_join_more(struct worker *w, struct origin part);
+/* No more will be; the report to the whole follows, perhaps from inside. */
+void ticket_join_close(struct worker *w, struct origin part);
+void ticket_joins_init(struct worker *w);
+void ticket_joins_fini(struct worker *w);

@@ -1,0 +1,226 @@
+#include "im/account_life.h"
+#include "archive/archive.h"
+#include "archive/leave.h"
+#include "auth/credentials.h"
+#include "base/mem.h"
+#include "home/here.h"
+#include "home/question.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/session.h"
+#include "xmpp/jid.h"
+
+/* The account came to be. */
+struct created {
+    slice jid;
+    struct user_profile profile;
+};
+
+enum { PROFILE_BYTES_MAX = 4096 };
+
+static void created_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct created *c = message;
+    (void)from;
+    account_forget(w, c->jid);
+    EMIT(account.created, w, c->jid, &c->profile);
+}
+
+static const struct message_field created_fields[] = {
+    F_BARE(struct created, jid),
+    F_BYTES(struct created, profile.given_name, PROFILE_BYTES_MAX),
+    F_BYTES(struct created, profile.surname, PROFILE_BYTES_MAX),
+    F_BYTES(struct created, profile.email, PROFILE_BYTES_MAX),
+    { 0 },
+};
+const struct message_row account_created_message = {
+    .id = 22,
+    .scope = MESSAGE_CLUSTER,
+    .name = "account-created",
+    .size = sizeof(struct created),
+    .fields = created_fields,
+    .run = created_run,
+};
+
+void account_created(struct worker *w, slice bare, const struct user_profile *p)
+{
+    char text[JID_MAX]; /* it may be in what is forgotten */
+    struct created c = { .jid = { memcpy(text, bare.ptr, bare.len), bare.len } };
+    if (p != NULL)
+        c.profile = *p;
+    home_send(w, bare, &account_created_message, &c);
+}
+
+unsigned account_end_sessions(struct account *a, const struct session *keep, enum session_end why)
+{
+    unsigned ended = 0;
+    struct list *at = a->sessions.next;
+    account_pin(a);
+    while (at != &a->sessions) {
+        struct session *s = CONTAINER_OF(at, struct session, node);
+        if (s == keep) {
+            at = at->next;
+            continue;
+        }
+        session_end(s, why); /* what it hands over may end others: begin again */
+        ended++;
+        at = a->sessions.next;
+    }
+    account_unpin(a);
+    return ended;
+}
+
+void account_access_revoked(struct account *a, const struct session *keep, const uint8_t *device)
+{
+    if (a->state == ACTOR_READY)
+        EMIT(account.access_revoked, a, keep, device);
+}
+
+unsigned account_password_changed(struct account *a, const struct session *keep, int64_t generation)
+{
+    if (generation > a->generation)
+        a->generation = generation; /* streams that know the old one only do not bind any more */
+    unsigned ended = account_end_sessions(a, keep, END_PASSWORD);
+    account_access_revoked(a, keep, NULL);
+    return ended;
+}
+
+struct store_stmt account_put_disabled = {
+    .name = "account.disable",
+    .sql = "UPDATE account SET disabled = $2 WHERE id = $1",
+    .params = "ii",
+    .cols = "",
+};
+
+/* Deletion and disabling: mutations, so that they stand in order with the others. */
+
+struct removal {
+    struct actor_change base; /* first */
+    void (*done)(void *arg, enum err e);
+    void *arg;
+};
+
+static enum err removal_prepare(struct actor_change *base)
+{
+    struct account *a = account_of(base->actor);
+    if (a->state != ACTOR_READY)
+        return E_NOTFOUND;
+    base->batch = store_write(worker_store(a->worker), account_lane(a));
+    archive_remove(base->batch, a->id, a->jid);
+    EMIT(account.remove, a, base->batch);
+    credentials_add_delete(base->batch, a->id);
+    return OK;
+}
+
+/* Releases the state of features. Later stanzas find no such account. */
+static void become_absent(struct account *a)
+{
+    EMIT(account.unload, a);
+    mailbox_fini(a);
+    a->mailbox = (struct mailbox){ 0 };
+    actor_become(&a->actor, ACTOR_ABSENT);
+}
+
+static enum err disabling_prepare(struct actor_change *base)
+{
+    struct account *a = account_of(base->actor);
+    if (a->state != ACTOR_READY)
+        return E_NOTFOUND;
+    base->batch = store_write(worker_store(a->worker), account_lane(a));
+    STORE_ADD(base->batch, &account_put_disabled, 1, SV_I(a->id), SV_I(ACCOUNT_DISABLED));
+    return OK;
+}
+
+static void disabling_apply(struct actor_change *base, enum err e)
+{
+    struct removal *r = (struct removal *)base;
+    struct account *a = account_of(base->actor);
+    a->removing = false;
+    r->done(r->arg, e); /* first: the one who asked may sit in one of the sessions */
+    if (e == OK) {
+        a->disabled = true;
+        account_end_sessions(a, NULL, END_DISABLED);
+        struct store_batch *b = store_write(worker_store(a->worker), account_lane(a));
+        mailbox_save(a, b); /* what the sessions still settled */
+        store_submit(b, worker_loop(a->worker), 0, NULL, NULL);
+        become_absent(a);
+    }
+    mem_free(&r);
+}
+
+void account_disable(struct account *a, void (*done)(void *arg, enum err e), void *arg)
+{
+    struct removal *r = mem_new(struct removal);
+    *r = (struct removal){ { .prepare = disabling_prepare, .apply = disabling_apply }, done, arg };
+    a->removing = true; /* who writes now is answered as by the disabled one */
+    account_change(a, &r->base);
+}
+
+struct account_gone {
+    slice bare;
+};
+
+static void account_gone_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)from;
+    EMIT(account.deleted, w, ((const struct account_gone *)message)->bare);
+}
+
+static const struct message_field account_gone_fields[] = { F_BARE(struct account_gone, bare),
+                                                            { 0 } };
+const struct message_row account_gone_message = {
+    .id = 23,
+    .scope = MESSAGE_CLUSTER,
+    .name = "account-gone",
+    .size = sizeof(struct account_gone),
+    .fields = account_gone_fields,
+    .run = account_gone_run,
+};
+
+/* When its sessions have ended. `bare` is freed. */
+static void account_gone_tell(struct worker *w, slice *bare)
+{
+    each_home(w, &account_gone_message, &(struct account_gone){ *bare }, &(struct asker){ 0 });
+    mem_free(&bare);
+}
+
+static void removal_apply(struct actor_change *base, enum err e)
+{
+    struct removal *r = (struct removal *)base;
+    struct account *a = account_of(base->actor);
+    a->removing = false;
+    if (e == OK) {
+        struct worker *w = a->worker;
+        slice *bare = slice_box(a->jid);
+        r->done(r->arg, OK); /* first: the one who asked may sit in one of the sessions */
+        LIST_EACH (it, &a->sessions)
+            session_end(CONTAINER_OF(it, struct session, node), END_REMOVED);
+        become_absent(a);
+        account_gone_tell(w, bare);
+    } else {
+        r->done(r->arg, e);
+    }
+    mem_free(&r);
+}
+
+static void archive_left(void *arg, enum err e)
+{
+    struct removal *r = arg;
+    struct account *a = account_of(r->base.actor);
+    if (e == OK)
+        account_change(a, &r->base);
+    else
+        removal_apply(&r->base, e);
+    account_unpin(a);
+}
+
+void account_remove(struct account *a, void (*done)(void *arg, enum err e), void *arg)
+{
+    struct removal *r = mem_new(struct removal);
+    *r = (struct removal){
+        { .actor = &a->actor, .prepare = removal_prepare, .apply = removal_apply }, done, arg
+    };
+    a->removing = true; /* what comes now would be stored behind it */
+    account_pin(a);
+    archive_leave(a->worker, a->id, INT64_MAX, archive_left, r);
+}

@@ -1,0 +1,35 @@
+/* account_life: how an account begins and ends, and what becomes of its sessions when those who may
+ * log in are others. At the home of the account if it is not said otherwise. */
+#pragma once
+#include "base/err.h"
+#include "im/session.h"
+
+struct account;
+struct message_row;
+struct store_stmt;
+
+/* What was said of a new account beside its password; empty: nothing. */
+struct user_profile {
+    slice given_name, surname, email;
+};
+/* An account row was committed: its home forgets that there was no such account, and features are
+ * told (`created`). NULL: no profile. Any worker. */
+void account_created(struct worker *w, slice bare, const struct user_profile *p);
+/* Ends all sessions but `keep` (NULL: all); returns how many. At the home. */
+unsigned account_end_sessions(struct account *a, const struct session *keep, enum session_end why);
+/* The same when a new password is committed; generation: what credentials_set() gave. */
+unsigned account_password_changed(struct account *a, const struct session *keep,
+                                  int64_t generation);
+
+/* Tells all features: feature.access_revoked. At the home, when the sessions have ended. */
+void account_access_revoked(struct account *a, const struct session *keep, const uint8_t *device);
+
+/* Disables the account: ends its sessions. It is ABSENT from then on, and keeps its data. */
+void account_disable(struct account *a, void (*done)(void *arg, enum err e), void *arg);
+/* Deletes the account: lets every feature add its statements, calls done when they are committed,
+ * and ends the sessions. Then every worker hears of it (feature.account_deleted). */
+void account_remove(struct account *a, void (*done)(void *arg, enum err e), void *arg);
+
+extern const struct message_row account_created_message;
+extern const struct message_row account_gone_message; /* feature.account_deleted, on each worker */
+extern struct store_stmt account_put_disabled;

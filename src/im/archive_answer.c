@@ -1,0 +1,44 @@
+#include "im/archive_answer.h"
+#include "archive/query.h"
+#include "base/buf.h"
+#include "home/here.h"
+#include "im/iq.h"
+#include "xmpp/mam.h"
+
+enum { ANSWER_BYTES_MAX = 8192 };
+
+void archive_unread(struct iq *iq, enum err err)
+{
+    enum stanza_error e = stanza_error_of(err);
+    iq_error(iq, e, archive_unread_text(e));
+}
+
+static void ends_read(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct iq *iq = arg;
+    struct buf out;
+    if (r != STORE_OK) {
+        archive_unread(iq, err_of_store(r));
+        return;
+    }
+    buf_init(&out, ANSWER_BYTES_MAX);
+    archive_ends_write(&out, b, 0);
+    iq_result_buf(iq, &out);
+}
+
+void archive_ends_answer(struct iq *iq, int64_t owner, uint64_t lane)
+{
+    struct iq *held = iq_hold(iq);
+    struct store_batch *b = store_read(worker_store(held->worker), lane);
+    store_read_late(b, owner);
+    archive_ends_add(b, owner);
+    store_submit(b, worker_loop(held->worker), 0, ends_read, held);
+}
+
+void archive_form_answer(struct iq *iq)
+{
+    struct buf out;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    mam_form_write(&out);
+    iq_result_buf(iq, &out);
+}

@@ -1,0 +1,30 @@
+/* core: what the core has on each worker: the accounts and sessions whose home it is, and what
+ * waits for the end of the tick. Confined to the worker. */
+#pragma once
+#include "base/list.h"
+#include "base/map.h"
+#include "home/actor.h"
+#include "home/here.h"
+#include "io/timer.h"
+
+struct core {
+    struct worker *worker;
+    struct actors accounts;
+    struct map sessions; /* struct session by id (8 bytes) */
+    struct map streams;  /* of the gate: by stream id; for streams whose session lives elsewhere */
+    struct timer resend; /* of im/subscription.c: what could not be stored is told again */
+    uint32_t resend_ms;
+    struct list acks; /* sessions that owe an <a/> at the end of the tick */
+    struct loop_defer ack_defer;
+    struct list endings; /* sessions that end when the delivery under way is over */
+    struct loop_defer end_defer;
+    bool over_budget; /* stanzas of clients are refused, see im/budget.h */
+    struct budget {
+        uint64_t grown, step; /* bytes read and delivered since the last look; the next one */
+        uint64_t share;       /* bytes that one account may hold */
+        struct loop_defer defer;
+        struct timer timer; /* looks again after the alarm */
+    } budget;
+};
+
+static inline struct core *core_of(const struct worker *w) { return worker_head(w)->core; }

@@ -1,0 +1,80 @@
+#include "ops/announce.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "codec/xml_elem.h"
+#include "home/here.h"
+#include "home/question.h"
+#include "home/router.h"
+#include "im/account.h"
+#include "im/session.h"
+#include "im/session_queue.h"
+
+enum { CONTENT_BYTES_MAX = 8 * ANNOUNCE_BYTES_MAX };
+
+slice announce_content(struct arena *arena, slice subject, slice text)
+{
+    struct buf out;
+    buf_init(&out, CONTENT_BYTES_MAX);
+    if (subject.len > 0) {
+        buf_lit(&out, "<subject>");
+        xml_escape_clean(&out, subject);
+        buf_lit(&out, "</subject>");
+    }
+    buf_lit(&out, "<body>");
+    xml_escape_clean(&out, text);
+    buf_lit(&out, "</body>");
+    slice content = slice_dup(arena, buf_slice(&out));
+    buf_fini(&out);
+    return content;
+}
+
+static slice announce_domain_of(slice bare)
+{
+    slice local, domain;
+    return slice_cut(bare, '@', &local, &domain) ? domain : bare;
+}
+
+void announce_to(struct worker *w, slice bare, slice content)
+{
+    route_send(w, stanza_make(STANZA_MESSAGE, TYPE_NORMAL, announce_domain_of(bare), bare,
+                              (slice){ 0 }, content));
+}
+
+struct headline {
+    slice content;
+};
+
+static void headline_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct headline *h = message;
+    struct session *s;
+    (void)from;
+    for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;) {
+        if (!s->available)
+            continue;
+        struct stanza *st =
+            stanza_make(STANZA_MESSAGE, TYPE_HEADLINE, announce_domain_of(session_bare(s)),
+                        session_jid(s), (slice){ 0 }, h->content);
+        session_deliver(s, st, 0, 0);
+        stanza_unref(&st);
+    }
+}
+
+static const struct message_field headline_fields[] = {
+    F_BYTES(struct headline, content, CONTENT_BYTES_MAX),
+    { 0 },
+};
+const struct message_row headline_message = {
+    .id = 13,
+    .scope = MESSAGE_CLUSTER,
+    .name = "headline",
+    .size = sizeof(struct headline),
+    .fields = headline_fields,
+    .run = headline_run,
+};
+
+void announce_online(struct worker *w, slice content, gathered_fn *done, void *arg)
+{
+    each_home(w, &headline_message, &(struct headline){ content },
+              &(struct asker){ .done = done, .arg = arg });
+}

@@ -1,0 +1,253 @@
+#include "ops/devices.h"
+#include "auth/devices.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/command.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "home/here.h"
+#include "im/account.h"
+#include "im/account_life.h"
+#include "im/feature.h"
+#include "ops/users.h"
+
+static struct log_area log_devices = { .name = "devices" };
+
+/* Revoking. */
+
+typedef void devices_revoked_fn(void *arg, enum err e, unsigned sessions);
+
+struct revocation {
+    struct worker *worker;
+    devices_revoked_fn *done;
+    void *arg;
+    int64_t generation;
+    uint8_t id[DEVICE_ID_LEN];
+    size_t len;
+    char jid[];
+};
+
+static unsigned end_sessions(struct account *a, const uint8_t id[DEVICE_ID_LEN])
+{
+    unsigned ended = 0;
+    struct list *at = a->sessions.next;
+    account_pin(a);
+    while (at != &a->sessions) {
+        struct session *s = CONTAINER_OF(at, struct session, node);
+        at = at->next;
+        if (memcmp(s->device, id, DEVICE_ID_LEN) != 0)
+            continue;
+        session_end(s, END_REVOKED); /* what it hands over may end others: begin again */
+        ended++;
+        at = a->sessions.next;
+    }
+    account_unpin(a);
+    return ended;
+}
+
+static void revoked_home(struct account *a, enum err e, void *arg)
+{
+    struct revocation *r = arg;
+    unsigned ended = 0;
+    if (e == OK) {
+        if (r->generation > a->generation)
+            a->generation = r->generation;
+        ended = end_sessions(a, r->id);
+        account_access_revoked(a, NULL, r->id);
+    }
+    r->done(r->arg, e, ended);
+    mem_free(&r);
+}
+
+static void im_devices_revoked(void *arg, enum err e, int64_t generation)
+{
+    struct revocation *r = arg;
+    r->generation = generation;
+    if (e == OK) {
+        account_with(r->worker, (slice){ r->jid, r->len }, revoked_home, r);
+        return;
+    }
+    r->done(r->arg, e, 0);
+    mem_free(&r);
+}
+
+/* Revokes a device: its tokens are deleted, logins under way refused, its sessions ended; how many
+ * of them is told. At the home of the account. E_NOTFOUND: it has no such device. */
+static void devices_revoke(struct worker *w, slice bare, const uint8_t id[DEVICE_ID_LEN],
+                           devices_revoked_fn *done, void *arg)
+{
+    struct revocation *r = mem_alloc(sizeof *r + bare.len);
+    *r = (struct revocation){ .worker = w, .done = done, .arg = arg, .len = bare.len };
+    memcpy(r->id, id, DEVICE_ID_LEN);
+    memcpy(r->jid, bare.ptr, bare.len);
+    (void)device_revoke(worker_auth(w), bare, id, im_devices_revoked, r);
+}
+
+/* Commands; in the arena of their call. */
+
+struct task {
+    struct command_call *call;
+    struct worker *home;
+    slice jid;
+    uint8_t id[DEVICE_ID_LEN];
+};
+
+static bool is_connected(const struct task *t, const uint8_t id[DEVICE_ID_LEN])
+{
+    const struct account *a = account_find(t->home, t->jid);
+    if (a == NULL)
+        return false;
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        if (s->state == SESSION_ATTACHED && memcmp(s->device, id, DEVICE_ID_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void im_devices_listed(void *arg, enum err e, const struct device_row *rows, uint32_t count)
+{
+    struct task *t = arg;
+    struct command_call *call = t->call;
+    if (e != OK) {
+        command_fail(call, e, "the devices could not be read: %s", err_text(e));
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        char id[DEVICE_ID_TEXT];
+        device_id_format(id, rows[i].id);
+        command_row(call);
+        command_text(call, "id", slice_of(id));
+        command_text(call, "software", rows[i].software);
+        command_text(call, "device", rows[i].device);
+        command_text(call, "address", rows[i].address);
+        users_add_time(call, "created", rows[i].created_us);
+        users_add_time(call, "seen", rows[i].seen_us);
+        if (rows[i].expires_us != 0)
+            users_add_time(call, "token_until", rows[i].expires_us);
+        else
+            command_text(call, "token_until", SLICE(""));
+        command_bool(call, "connected", is_connected(t, rows[i].id));
+    }
+    command_done(call, "%s", "");
+}
+
+static void im_devices_list_ready(struct account *a, enum err e, void *arg)
+{
+    struct task *t = arg;
+    if (users_there(t->call, a, e))
+        (void)device_list(worker_auth(t->home), t->jid, im_devices_listed, t);
+}
+
+static struct task *task_of(struct command_call *call)
+{
+    struct task *t = arena_new(call->arena, struct task, 1);
+    *t = (struct task){ .call = call, .home = call->worker, .jid = command_arg(call, "jid") };
+    return t;
+}
+
+static void im_devices_run_list(struct command_call *call)
+{
+    struct task *t = task_of(call);
+    account_with(t->home, t->jid, im_devices_list_ready, t);
+}
+
+static void revoke_done(void *arg, enum err e, unsigned sessions)
+{
+    struct task *t = arg;
+    char id[DEVICE_ID_TEXT];
+    device_id_format(id, t->id);
+    if (e == E_NOTFOUND) {
+        command_fail(t->call, e, "%.*s has no device %s; `device list` shows all",
+                     SLICE_ARG(t->jid), id);
+        return;
+    }
+    if (e != OK) {
+        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
+        return;
+    }
+    log_info(&log_devices, LOG_EV("device.revoked"), LOG_S("jid", t->jid), LOG_C("device", id),
+             LOG_I("sessions", sessions), LOG_S("actor", t->call->actor));
+    command_done(t->call, "device %s revoked, sessions ended: %u", id, sessions);
+}
+
+static void run_revoke(struct command_call *call)
+{
+    slice id = command_arg(call, "id");
+    struct task *t = task_of(call);
+    if (device_id_parse(t->id, id) == OK)
+        devices_revoke(t->home, t->jid, t->id, revoke_done, t);
+    else
+        command_fail(call, E_SYNTAX, "found %.*s, allowed: an id as `device list` shows it",
+                     SLICE_ARG(id));
+}
+
+static const struct command_arg list_args[] = {
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    { 0 },
+};
+static const struct command_arg revoke_args[] = {
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    { .name = "id", .kind = ARG_POSITIONAL, .doc = "id of the device; `device list` shows it" },
+    { 0 },
+};
+static struct command device_list_command = {
+    .name = "device list",
+    .effect = COMMAND_READS,
+    .access = COMMAND_OWN,
+    .args = list_args,
+    .home = "jid",
+    .run = im_devices_run_list,
+    .doc = "Shows the devices of an account (clients that log in with a device id, XEP-0388), the "
+           "most recent first, and until when they can log in without the password (XEP-0484).",
+    .columns =
+        (const struct command_column[]){
+            { .name = "id", .doc = "its id" },
+            { .name = "software", .doc = "name of the client" },
+            { .name = "device", .doc = "name of the device" },
+            { .name = "address", .doc = "address of its last login" },
+            { .name = "created", .type = PARAM_STAMP, .doc = "first login" },
+            { .name = "seen", .type = PARAM_STAMP, .doc = "last login" },
+            { .name = "token_until",
+              .type = PARAM_STAMP,
+              .doc = "until when its token is valid; empty: it has none" },
+            { .name = "connected", .type = PARAM_BOOL, .doc = "whether it is connected" },
+            { 0 } },
+};
+static struct command device_revoke_command = {
+    .name = "device revoke",
+    .effect = COMMAND_CHANGES,
+    .access = COMMAND_OWN,
+    .args = revoke_args,
+    .home = "jid",
+    .run = run_revoke,
+    .doc = "Deletes the tokens of a device and ends its sessions. It can log in again with the "
+           "password.",
+};
+
+/* A planned restart: so that a revoked device does not resume. */
+static void device_save(const struct session *s, struct buf *out)
+{
+    if (device_is_known(s->device))
+        buf_append(out, s->device, DEVICE_ID_LEN);
+}
+
+static void device_restore(struct session *s, slice saved)
+{
+    if (saved.len == DEVICE_ID_LEN)
+        memcpy(s->device, saved.ptr, DEVICE_ID_LEN);
+}
+
+const struct feature devices_feature = {
+    .name = "devices",
+    .commands = (struct command *const[]){ &device_list_command, &device_revoke_command, NULL },
+    .logs = (struct log_area *const[]){ &log_devices, NULL },
+    .session.save = device_save,
+    .session.restore = device_restore,
+};

@@ -1,0 +1,539 @@
+#include "ops/users.h"
+#include "auth/credentials.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "home/here.h"
+#include "home/message.h"
+#include "home/node.h"
+#include "im/account.h"
+#include "im/account_life.h"
+#include "im/feature.h"
+#include "ops/admins.h"
+#include "ops/announce.h"
+
+/* Rows of one answer; more are asked for with --after or --user. */
+enum { SESSION_ROWS_MAX = 50000 };
+
+static struct log_area log_users = { .name = "users" };
+
+/* A command on its way; in the arena of its call. */
+struct task {
+    struct command_call *call;
+    slice jid;  /* bare, of the account; or the domain */
+    slice last; /* the last row that is shown */
+    uint32_t rows, limit;
+    int64_t generation; /* of the new password */
+    struct worker *home;
+    bool admitted; /* a disabled account, for its removal */
+};
+
+/* Arguments. */
+
+static bool password_ok(struct command_call *call, slice *out)
+{
+    slice text = command_arg(call, "password");
+    if (text.len == 0) {
+        command_fail(call, E_SYNTAX,
+                     "a password is needed: --password PASSWORD, --stdin, or a "
+                     "terminal to ask for it");
+        return false;
+    }
+    if (jid_prep_password(text, call->arena, out) == OK)
+        return true;
+    command_fail(call, E_SYNTAX,
+                 "the password is too long or has control characters; choose another");
+    return false;
+}
+
+static struct task *users_task_new(struct command_call *call)
+{
+    struct task *t = arena_new(call->arena, struct task, 1);
+    t->call = call;
+    t->jid = command_arg(call, "jid");
+    return t;
+}
+
+static const struct auth *auth_of(const struct task *t) { return worker_auth(t->call->worker); }
+
+void users_fail_missing(struct command_call *call, slice jid)
+{
+    command_fail(call, E_NOTFOUND, "there is no account %.*s; `user list` shows all",
+                 SLICE_ARG(jid));
+}
+
+void users_fail_disabled(struct command_call *call, slice jid)
+{
+    command_fail(call, E_CONFLICT, "%.*s is disabled; `user enable` lets it in again",
+                 SLICE_ARG(jid));
+}
+
+bool users_there(struct command_call *call, const struct account *a, enum err e)
+{
+    if (e != OK)
+        command_fail(call, e, "%.*s: %s", SLICE_ARG(a->jid), err_text(e));
+    else if (a->state != ACTOR_READY && !a->disabled)
+        users_fail_missing(call, a->jid);
+    else
+        return true;
+    return false;
+}
+
+static void fail_missing(const struct task *t) { users_fail_missing(t->call, t->jid); }
+
+static void users_fail_store(const struct task *t, enum err e)
+{
+    command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
+}
+
+/* user add */
+
+static struct user_profile profile_of(const struct task *t)
+{
+    return (struct user_profile){ command_arg(t->call, "given-name"),
+                                  command_arg(t->call, "surname"), command_arg(t->call, "email") };
+}
+
+static void add_profile(struct store_batch *b, void *arg)
+{
+    const struct task *t = arg;
+    struct user_profile profile = profile_of(t);
+    EMIT(account.creating, b, t->jid, &profile);
+}
+
+/* An operator may set what a client may not, and is told so. */
+static const char *short_text(const struct command_call *call)
+{
+    const struct setting *min = setting_find(SLICE("register.password-min"));
+    slice text = command_arg(call, "password");
+    int64_t count = 0;
+    for (size_t i = 0; i < text.len; i++)
+        count += ((uint8_t)text.ptr[i] & 0xc0) != 0x80;
+    return min == NULL || count >= setting_int(min)
+               ? ""
+               : "; the password is shorter than clients may choose (register.password-min)";
+}
+
+static void user_added(void *arg, enum err e, const struct credentials *c)
+{
+    struct task *t = arg;
+    (void)c;
+    if (e == E_EXISTS) {
+        command_fail(t->call, E_EXISTS,
+                     "account %.*s exists already; `user password` changes its password",
+                     SLICE_ARG(t->jid));
+    } else if (e != OK) {
+        users_fail_store(t, e);
+    } else {
+        struct user_profile profile = profile_of(t);
+        account_created(t->call->worker, t->jid, &profile);
+        command_done(t->call, "account %.*s added%s%s", SLICE_ARG(t->jid), short_text(t->call),
+                     admins_has(t->jid) ? "; it is an administrator, since admin.accounts names it"
+                                        : "");
+    }
+}
+
+static void run_user_add(struct command_call *call)
+{
+    slice password;
+    if (!password_ok(call, &password))
+        return;
+    struct task *t = users_task_new(call);
+    struct credentials_new n = { .jid = t->jid, .password = password, .add = add_profile };
+    credentials_create_with(auth_of(t), &n, user_added, t);
+}
+
+/* user password */
+
+static void password_end_sessions(struct account *a, enum err e, void *arg)
+{
+    struct task *t = arg;
+    if (e != OK) {
+        command_fail(t->call, e,
+                     "the password of %.*s was changed, but its sessions could not be ended: %s",
+                     SLICE_ARG(t->jid), err_text(e));
+        return;
+    }
+    unsigned ended = account_password_changed(a, NULL, t->generation);
+    command_done(t->call, "password of %.*s changed, sessions ended: %u%s", SLICE_ARG(t->jid),
+                 ended, short_text(t->call));
+}
+
+static void password_set(void *arg, enum err e, const struct credentials *c)
+{
+    struct task *t = arg;
+    if (e == OK) {
+        t->generation = c->generation;
+        account_with(t->call->worker, t->jid, password_end_sessions, t);
+    } else if (e == E_NOTFOUND) {
+        fail_missing(t);
+    } else {
+        users_fail_store(t, e);
+    }
+}
+
+static void run_user_password(struct command_call *call)
+{
+    slice password;
+    if (!password_ok(call, &password))
+        return;
+    struct task *t = users_task_new(call);
+    credentials_set(auth_of(t), t->jid, password, password_set, t);
+}
+
+/* user del */
+
+static void user_removed(void *arg, enum err e)
+{
+    struct task *t = arg;
+    if (e == E_NOTFOUND)
+        fail_missing(t);
+    else if (e != OK)
+        users_fail_store(t, e);
+    else
+        command_done(t->call, "account %.*s deleted", SLICE_ARG(t->jid));
+}
+
+static void user_remove(struct account *a, enum err e, void *arg);
+
+/* A disabled one is let in for its removal, but not its owner. */
+static void user_admitted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    struct worker *w = t->home;
+    if (result != STORE_OK) {
+        users_fail_store(t, err_of_store(result));
+    } else if (store_changed(b, 0) == 0) {
+        fail_missing(t);
+    } else {
+        t->admitted = true;
+        account_forget(w, t->jid);
+        account_with(w, t->jid, user_remove, t);
+    }
+}
+
+static void user_remove(struct account *a, enum err e, void *arg)
+{
+    struct task *t = arg;
+    if (e != OK) {
+        users_fail_store(t, e);
+    } else if (a->state == ACTOR_READY) {
+        account_remove(a, user_removed, t);
+    } else if (t->admitted) {
+        fail_missing(t);
+    } else {
+        struct store_batch *b = store_write(worker_store(a->worker), credentials_lane(t->jid));
+        STORE_ADD(b, &users_admit, STORE_ANY_ROWS, SV_T(t->jid), SV_I(ACCOUNT_LEAVING));
+        t->home = a->worker;
+        store_submit(b, worker_loop(a->worker), 0, user_admitted, t);
+    }
+}
+
+static void run_user_del(struct command_call *call)
+{
+    struct task *t = users_task_new(call);
+    account_with(call->worker, t->jid, user_remove, t);
+}
+
+/* user list */
+
+void users_add_time(struct command_call *call, const char *key, uint64_t wall_us)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, wall_us);
+    command_text(call, key, slice_of(stamp));
+}
+
+static void users_page(void *arg, enum err e, const struct credentials_row *rows, uint32_t count)
+{
+    struct task *t = arg;
+    struct command_call *call = t->call;
+    if (e != OK) {
+        command_fail(call, e, "the accounts could not be read: %s", err_text(e));
+        return;
+    }
+    bool only_disabled = command_flag(call, "disabled"), more = false;
+    for (uint32_t i = 0; i < count && !more; i++) {
+        more = t->rows == t->limit && (rows[i].disabled || !only_disabled);
+        if (more || t->rows == t->limit)
+            continue;
+        if (only_disabled && !rows[i].disabled)
+            continue;
+        command_row(call);
+        command_text(call, "jid", rows[i].jid);
+        users_add_time(call, "created", rows[i].created_us);
+        command_bool(call, "disabled", rows[i].disabled);
+        t->rows++;
+        t->last = slice_dup(call->arena, rows[i].jid);
+    }
+    if (more)
+        command_done(call, "there are more: go on with --after %.*s", SLICE_ARG(t->last));
+    else if (count < CREDENTIALS_PAGE_MAX)
+        command_done(call, "%s", call->rows != NULL ? "" : "there are none");
+    else
+        credentials_list(auth_of(t), t->jid, rows[count - 1].jid, users_page, t);
+}
+
+uint32_t users_limit(const struct command_call *call)
+{
+    return (uint32_t)command_number(call, "limit", USER_ROWS_MAX);
+}
+
+static void run_user_list(struct command_call *call)
+{
+    struct task *t = arena_new(call->arena, struct task, 1);
+    *t = (struct task){ .call = call,
+                        .jid = command_arg(call, "domain"),
+                        .limit = users_limit(call) };
+    credentials_list(auth_of(t), t->jid, command_arg(call, "after"), users_page, t);
+}
+
+/* session list */
+
+static void users_add_session(struct command_call *call, const struct session *s)
+{
+    uint64_t now_us = clock_mono_us();
+    command_row(call);
+    command_text(call, "jid", session_jid(s));
+    command_text(call, "state",
+                 s->state == SESSION_HIBERNATING ? SLICE("hibernating") : SLICE("connected"));
+    if (s->available)
+        command_int(call, "priority", s->priority);
+    else
+        command_text(call, "priority", SLICE("unavailable"));
+    command_text(call, "address", slice_of(s->peer));
+    command_bool(call, "tls", s->secure);
+    users_add_time(call, "since", s->since_us);
+    command_int(call, "unacked", s->queue_len);
+    command_int(call, "idle_s",
+                now_us > s->active_us ? (int64_t)((now_us - s->active_us) / 1000000) : 0);
+}
+
+static void users_list_ready(struct account *a, enum err e, void *arg)
+{
+    struct command_call *call = arg;
+    if (!users_there(call, a, e))
+        return;
+    LIST_EACH (it, &a->sessions)
+        users_add_session(call, CONTAINER_OF(it, struct session, node));
+    command_done(call, "%s", "");
+}
+
+/* Of the account, or of each worker. */
+static void run_session_list(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    slice user = command_arg(call, "user");
+    const struct session *s;
+    if (user.ptr != NULL) {
+        account_with(call->worker, user, users_list_ready, call);
+        return;
+    }
+    if (call->state == NULL)
+        call->state = arena_new(call->arena, uint32_t, 1);
+    uint32_t *rows = call->state;
+    for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL; ++*rows)
+        if (*rows < SESSION_ROWS_MAX)
+            users_add_session(call, s);
+}
+
+static void sessions_gathered(struct command_call *call)
+{
+    const uint32_t *rows = call->state;
+    if (*rows > SESSION_ROWS_MAX)
+        command_done(call, "%u sessions, of which %d are shown; ask for one account with --user",
+                     *rows, SESSION_ROWS_MAX);
+    else
+        command_done(call, "%s", "");
+}
+
+/* session kick */
+
+static unsigned users_kick(struct account *a, slice resource)
+{
+    if (resource.len == 0)
+        return account_end_sessions(a, NULL, END_KICKED);
+    struct session *s = account_session(a, resource);
+    if (s == NULL)
+        return 0;
+    session_end(s, END_KICKED);
+    return 1;
+}
+
+static void run_session_kick(struct command_call *call)
+{
+    slice jid = command_arg(call, "jid"), reason = command_arg(call, "reason");
+    struct jid at = jid_split(jid);
+    struct account *a = account_find(call->worker, jid_bare(&at));
+    unsigned ended = a == NULL ? 0 : users_kick(a, at.resource);
+    if (ended == 0) {
+        command_fail(call, E_NOTFOUND, "%.*s has no session; `session list` shows all",
+                     SLICE_ARG(jid));
+        return;
+    }
+    log_info(&log_users, LOG_EV("session.kicked"), LOG_S("jid", jid), LOG_I("sessions", ended),
+             LOG_S("actor", call->actor), LOG_S("reason", reason));
+    command_done(call, "sessions ended: %u", ended);
+}
+
+/* Rows. */
+
+static const struct command_arg add_args[] = {
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    { .name = "password", .kind = ARG_SECRET, .type = PARAM_SECRET, .doc = "its password" },
+    { .name = "given-name", .kind = ARG_OPTION, .doc = "given name for the vCard" },
+    { .name = "surname", .kind = ARG_OPTION, .doc = "family name for the vCard" },
+    { .name = "email", .kind = ARG_OPTION, .doc = "email address for the vCard" },
+    { 0 },
+};
+static const struct command_arg password_args[] = {
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    { .name = "password", .kind = ARG_SECRET, .type = PARAM_SECRET, .doc = "its new password" },
+    { 0 },
+};
+static const struct command_arg del_args[] = {
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    { 0 },
+};
+static const struct command_arg user_list_args[] = {
+    { .name = "domain",
+      .kind = ARG_OPTION,
+      .type = PARAM_HOME_DOMAIN,
+      .doc = "only accounts of this domain" },
+    { .name = "after", .kind = ARG_OPTION, .doc = "begin after this address" },
+    { .name = "limit",
+      .kind = ARG_OPTION,
+      .type = PARAM_INT,
+      .min = 1,
+      .max = USER_ROWS_MAX,
+      .doc = "show at most this number" },
+    { .name = "disabled", .kind = ARG_FLAG, .type = PARAM_BOOL, .doc = "only disabled accounts" },
+    { 0 },
+};
+static const struct command_arg session_list_args[] = {
+    { .name = "user",
+      .kind = ARG_OPTION,
+      .type = PARAM_USER,
+      .doc = "only sessions of this account" },
+    { 0 },
+};
+static const struct command_arg kick_args[] = {
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_SESSION,
+      .doc = "name@domain for all sessions, name@domain/resource for one" },
+    { .name = "reason", .kind = ARG_OPTION, .doc = "why, for the log" },
+    { 0 },
+};
+
+static struct command user_add = {
+    .name = "user add",
+    .effect = COMMAND_CHANGES,
+    .args = add_args,
+    .home = "jid",
+    .run = run_user_add,
+    .doc = "Creates an account.",
+};
+static struct command user_del = {
+    .name = "user del",
+    .effect = COMMAND_CHANGES,
+    .asks = "The account and everything that is stored for it are deleted.",
+    .args = del_args,
+    .home = "jid",
+    .run = run_user_del,
+    .doc = "Deletes an account with everything that belongs to it: contacts (also in the contact "
+           "lists of others), stored messages, vCard, private data. Its sessions end.",
+};
+static struct command user_list = {
+    .name = "user list",
+    .effect = COMMAND_READS,
+    .args = user_list_args,
+    .run = run_user_list,
+    .doc = "Lists the accounts by address.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_USER, .doc = "the account" },
+            { .name = "created", .type = PARAM_STAMP, .doc = "when it was made" },
+            { .name = "disabled", .type = PARAM_BOOL, .doc = "whether it is disabled" },
+            { 0 } },
+};
+static struct command user_password = {
+    .name = "user password",
+    .effect = COMMAND_CHANGES,
+    .args = password_args,
+    .home = "jid",
+    .run = run_user_password,
+    .doc = "Sets a new password and ends all sessions of the account.",
+};
+static const char *const unavailable[] = { "unavailable", NULL };
+static struct command session_list = {
+    .name = "session list",
+    .effect = COMMAND_READS,
+    .args = session_list_args,
+    .home = "user",
+    .runs_at = COMMAND_EACH,
+    .run = run_session_list,
+    .gathered = sessions_gathered,
+    .doc = "Lists the sessions: presence priority, whether the client is connected, number of "
+           "unacknowledged stanzas, and seconds since its last stanza.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_JID, .doc = "address of the session" },
+            { .name = "state", .doc = "connected or hibernating" },
+            { .name = "priority",
+              .type = PARAM_INT,
+              .choices = unavailable,
+              .doc = "its priority, or unavailable" },
+            { .name = "address", .doc = "address of the client" },
+            { .name = "tls", .type = PARAM_BOOL, .doc = "whether it uses TLS" },
+            { .name = "since", .type = PARAM_STAMP, .doc = "since when" },
+            { .name = "unacked",
+              .type = PARAM_INT,
+              .doc = "stanzas that the client has not acknowledged" },
+            { .name = "idle_s",
+              .type = PARAM_INT,
+              .unit = "s",
+              .doc = "time since its last stanza" },
+            { 0 } },
+};
+static struct command session_kick = {
+    .name = "session kick",
+    .effect = COMMAND_CHANGES,
+    .args = kick_args,
+    .home = "jid",
+    .run = run_session_kick,
+    .doc = "Ends one session, or all sessions of an account. The client can log in again.",
+};
+
+static struct command *const users_commands[] = { &user_add,      &user_del,     &user_list,
+                                                  &user_password, &session_list, &session_kick,
+                                                  &user_disable,  &user_enable,  &user_count,
+                                                  &user_online,   &user_stats,   NULL };
+static struct log_area *const users_logs[] = { &log_users, NULL };
+
+static const struct store_migration none[] = { { 0 } };
+static const struct store_schema users_schema = { .feature = "users",
+                                                  .migrations = none,
+                                                  .stmts = users_stmts };
+
+const struct feature users_feature = {
+    .name = "users",
+    .parts = PART_ACCOUNT | PART_SESSION,
+    .schema = &users_schema,
+    .settings = (struct setting *const[]){ &admin_accounts, &users_idle_time, NULL },
+    .commands = users_commands,
+    .logs = users_logs,
+    .messages = (const struct message_row *const[]){ &enabled_message, &headline_message, NULL },
+};

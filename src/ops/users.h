@@ -1,0 +1,33 @@
+/* users: accounts and sessions as the operator handles them (commands `user …` and `session …`),
+ * and what in-band registration shares with that. */
+#pragma once
+#include "base/slice.h"
+#include "home/node.h"
+#include "im/session.h"
+
+struct account;
+struct command_call;
+struct feature;
+struct setting;
+struct store_stmt;
+struct worker;
+
+/* For commands about an account. */
+void users_fail_missing(struct command_call *call, slice jid);
+void users_fail_disabled(struct command_call *call, slice jid);
+/* For account_with(): whether there is such an account, disabled or not. false: the call has
+ * failed.
+ */
+bool users_there(struct command_call *call, const struct account *a, enum err e);
+enum { USER_ROWS_MAX = 50000 }; /* of one answer; more are asked for with --after */
+uint32_t users_limit(const struct command_call *call); /* its argument `limit`, or as many */
+void users_add_time(struct command_call *call, const char *key, uint64_t wall_us);
+
+extern const struct feature users_feature;
+
+/* Rows of the other files of this feature: ops/users_state.c, ops/users_info.c. */
+extern struct store_stmt users_admit, users_counts, users_stored, users_stored_by_jid;
+extern struct store_stmt *const users_stmts[];
+extern struct command user_disable, user_enable, user_count, user_online, user_stats;
+extern struct setting users_idle_time;
+extern const struct message_row enabled_message; /* feature.account_enabled, on each worker */

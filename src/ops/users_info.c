@@ -1,0 +1,353 @@
+/* users_info: what operators see of accounts: how many, who is online, and statistics of one.
+ */
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/setting.h"
+#include "home/here.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/roster.h"
+#include "ops/users.h"
+
+struct setting users_idle_time = {
+    .name = "users.idle-time",
+    .type = PARAM_MS,
+    .def = 5 * 60 * 1000,
+    .min = 1000,
+    .max = SETTING_NONE,
+    .doc = "A user whose clients have sent nothing for so long is counted and listed as idle.",
+};
+
+struct store_stmt users_counts = {
+    .name = "users.counts",
+    .sql = "SELECT count(*), coalesce(sum(CASE WHEN disabled <> 0 THEN 1 ELSE 0 END), 0) "
+           "FROM account",
+    .params = "",
+    .cols = "ii",
+};
+struct store_stmt users_stored = {
+    .name = "users.stored",
+    .sql = "SELECT a.created_us, (SELECT count(*) FROM entry WHERE owner = a.id) "
+           "FROM account a WHERE a.id = $1",
+    .params = "i",
+    .cols = "ii",
+};
+
+/* Of one that is not loaded: it is disabled. */
+struct store_stmt users_stored_by_jid = {
+    .name = "users.stored-by-jid",
+    .sql = "SELECT a.created_us, (SELECT count(*) FROM entry WHERE owner = a.id) "
+           "FROM account a WHERE a.jid = $1",
+    .params = "t",
+    .cols = "ii",
+};
+
+/* A command on its way; in the arena of its call. */
+struct task {
+    struct command_call *call;
+    struct account *account; /* pinned while a read is under way */
+    slice jid;
+    int64_t active, idle;
+    struct worker *home; /* of the account */
+    uint32_t contacts;   /* of a disabled one */
+};
+
+/* Who is online: has a session, connected or hibernating. */
+
+struct online {
+    unsigned sessions;
+    uint64_t idle_us; /* of the session that was last active */
+    bool idle;
+};
+
+static bool is_online(const struct account *a, struct online *out)
+{
+    uint64_t now_us = clock_mono_us();
+    *out = (struct online){ .idle_us = UINT64_MAX };
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        uint64_t idle_us = now_us > s->active_us ? now_us - s->active_us : 0;
+        out->sessions++;
+        out->idle_us = idle_us < out->idle_us ? idle_us : out->idle_us;
+    }
+    out->idle = out->idle_us / 1000 >= (uint64_t)setting_int(&users_idle_time);
+    return out->sessions > 0;
+}
+
+static void run_count(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    struct online o;
+    const struct account *a;
+    if (call->state == NULL)
+        call->state = arena_new(call->arena, struct task, 1);
+    struct task *t = call->state;
+    t->call = call;
+    for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;) {
+        if (!is_online(a, &o))
+            continue;
+        t->idle += o.idle;
+        t->active += !o.idle;
+    }
+}
+
+static void add_count(struct command_call *call, const char *state, int64_t users)
+{
+    slice only = command_arg(call, "state");
+    if (only.ptr != NULL && !slice_is(only, state))
+        return;
+    command_row(call);
+    command_text(call, "state", slice_of(state));
+    command_int(call, "users", users);
+}
+
+static void counts_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    if (result != STORE_OK) {
+        command_fail(t->call, err_of_store(result), "the accounts could not be counted");
+        return;
+    }
+    add_count(t->call, "registered", store_int(b, 0, 0, 0));
+    add_count(t->call, "disabled", store_int(b, 0, 0, 1));
+    add_count(t->call, "online", t->active + t->idle);
+    add_count(t->call, "active", t->active);
+    add_count(t->call, "idle", t->idle);
+    command_done(t->call, "%s", "");
+}
+
+static void count_gathered(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    struct store_batch *b = store_read(worker_store(w), 0);
+    store_add(b, &users_counts, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, worker_loop(w), 0, counts_read, call->state);
+}
+
+static void run_online(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    slice state = command_arg(call, "state");
+    struct online o;
+    const struct account *a;
+    if (call->state == NULL) {
+        call->state = arena_new(call->arena, uint32_t, 1);
+        *(uint32_t *)call->state = users_limit(call);
+    }
+    uint32_t *left = call->state;
+    for (uint32_t i = 0; *left > 0 && (a = accounts_next(w, &i)) != NULL;) {
+        if (!is_online(a, &o) || (state.ptr != NULL && slice_is(state, "idle") != o.idle))
+            continue;
+        command_row(call);
+        command_text(call, "jid", a->jid);
+        command_text(call, "state", o.idle ? SLICE("idle") : SLICE("active"));
+        command_int(call, "sessions", o.sessions);
+        command_int(call, "idle_s", (int64_t)(o.idle_us / 1000000));
+        --*left;
+    }
+}
+
+static void online_gathered(struct command_call *call) { command_done(call, "%s", ""); }
+
+/* Of one account. */
+
+static void add_fact(struct command_call *call, const char *name, slice value)
+{
+    command_row(call);
+    command_text(call, "name", slice_of(name));
+    command_text(call, "value", value);
+}
+
+static void add_number(struct command_call *call, const char *name, int64_t value)
+{
+    add_fact(call, name, slice_of(arena_printf(call->arena, "%lld", (long long)value)));
+}
+
+static void add_when(struct command_call *call, const char *name, uint64_t wall_us)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, wall_us);
+    add_fact(call, name, slice_of(stamp));
+}
+
+static void add_sessions(struct command_call *call, const struct account *a)
+{
+    uint64_t newest_us = 0;
+    unsigned count = 0;
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        add_fact(call, "resource", session_resource(s));
+        add_fact(call, "address", slice_of(s->peer));
+        newest_us = s->since_us > newest_us ? s->since_us : newest_us;
+        count++;
+    }
+    add_number(call, "sessions", count);
+    if (count > 0)
+        add_when(call, "last login", newest_us);
+}
+
+static void stats_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    struct account *a = t->account;
+    struct command_call *call = t->call;
+    if (result != STORE_OK || store_row_count(b, 0) == 0) {
+        command_fail(call, result == STORE_OK ? E_NOTFOUND : err_of_store(result),
+                     "the account could not be read");
+    } else {
+        add_sessions(call, a);
+        add_number(call, "contacts", roster_count(a));
+        add_number(call, "stored messages", store_int(b, 0, 0, 1));
+        add_number(call, "undelivered messages", a->mailbox.open);
+        add_when(call, "created", (uint64_t)store_int(b, 0, 0, 0));
+        command_done(call, "%s", "");
+    }
+    account_unpin(a);
+}
+
+static void show_stats(struct account *a, struct task *t)
+{
+    struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
+    store_read_late(b, a->id);
+    STORE_ADD(b, &users_stored, STORE_ANY_ROWS, SV_I(a->id));
+    t->account = a;
+    account_pin(a);
+    store_submit(b, worker_loop(a->worker), 0, stats_read, t);
+}
+
+static void disabled_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    struct command_call *call = t->call;
+    if (result != STORE_OK || store_row_count(b, 0) == 0) {
+        command_fail(call, result == STORE_OK ? E_NOTFOUND : err_of_store(result),
+                     "the account could not be read");
+        return;
+    }
+    add_fact(call, "disabled", SLICE("yes"));
+    add_number(call, "sessions", 0);
+    add_number(call, "contacts", t->contacts);
+    add_number(call, "stored messages", store_int(b, 0, 0, 1));
+    add_when(call, "created", (uint64_t)store_int(b, 0, 0, 0));
+    command_done(call, "%s", "");
+}
+
+static void disabled_roster(void *arg, enum err e, const struct roster *r)
+{
+    struct task *t = arg;
+    if (e != OK) {
+        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
+        return;
+    }
+    for (uint32_t i = 0; i < r->count; i++)
+        t->contacts += (r->items[i]->flags & ROSTER_LISTED) != 0;
+    struct worker *w = t->home;
+    struct store_batch *b = store_read(worker_store(w), 0);
+    store_read_late(b, STORE_ALL_OWNERS); /* its id is not known */
+    STORE_ADD(b, &users_stored_by_jid, STORE_ANY_ROWS, SV_T(t->jid));
+    store_submit(b, worker_loop(w), 0, disabled_read, t);
+}
+
+static void account_ready(struct account *a, enum err e, void *arg)
+{
+    struct task *t = arg;
+    t->home = a->worker;
+    if (e != OK)
+        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
+    else if (a->disabled)
+        roster_read(t->home, t->jid, disabled_roster, t);
+    else if (a->state != ACTOR_READY)
+        users_fail_missing(t->call, t->jid);
+    else
+        show_stats(a, t);
+}
+
+static void run_stats(struct command_call *call)
+{
+    struct task *t = arena_new(call->arena, struct task, 1);
+    *t = (struct task){ .call = call, .jid = command_arg(call, "jid") };
+    account_with(call->worker, t->jid, account_ready, t);
+}
+
+static const struct command_arg jid_args[] = {
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    { 0 },
+};
+static const char *const online_states[] = { "active", "idle", NULL };
+static const struct command_arg online_args[] = {
+    { .name = "state",
+      .kind = ARG_OPTION,
+      .type = PARAM_CHOICE,
+      .choices = online_states,
+      .doc = "only accounts in this state" },
+    { .name = "limit",
+      .kind = ARG_OPTION,
+      .type = PARAM_INT,
+      .min = 1,
+      .max = USER_ROWS_MAX,
+      .doc = "show at most this number" },
+    { 0 },
+};
+
+static const char *const count_states[] = { "registered", "disabled", "online",
+                                            "active",     "idle",     NULL };
+static const struct command_arg count_args[] = {
+    { .name = "state",
+      .kind = ARG_OPTION,
+      .type = PARAM_CHOICE,
+      .choices = count_states,
+      .doc = "only accounts in this state" },
+    { 0 },
+};
+
+struct command user_count = {
+    .name = "user count",
+    .effect = COMMAND_READS,
+    .args = count_args,
+    .runs_at = COMMAND_EACH,
+    .run = run_count,
+    .gathered = count_gathered,
+    .doc = "Counts the accounts: registered, disabled, online, and of these active and idle.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "state", .doc = "registered, disabled, online, active or idle" },
+            { .name = "users", .type = PARAM_INT, .doc = "accounts in that state" },
+            { 0 } },
+};
+struct command user_online = {
+    .name = "user online",
+    .effect = COMMAND_READS,
+    .args = online_args,
+    .runs_at = COMMAND_EACH,
+    .run = run_online,
+    .gathered = online_gathered,
+    .doc = "Lists the accounts that have a session. An account is idle if its clients have sent "
+           "nothing for users.idle-time.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_USER, .doc = "the account" },
+            { .name = "state", .doc = "active or idle" },
+            { .name = "sessions", .type = PARAM_INT, .doc = "its sessions" },
+            { .name = "idle_s",
+              .type = PARAM_INT,
+              .unit = "s",
+              .doc = "time since its last stanza" },
+            { 0 } },
+};
+struct command user_stats = {
+    .name = "user stats",
+    .effect = COMMAND_READS,
+    .args = jid_args,
+    .home = "jid",
+    .run = run_stats,
+    .doc = "Shows facts about an account: its sessions with their addresses, contacts, stored "
+           "messages, and when it was created. The account may be disabled. `user last` shows when "
+           "an offline user was last online.",
+    .columns = (const struct command_column[]){ { .name = "name", .doc = "what is told" },
+                                                { .name = "value", .doc = "its value" },
+                                                { 0 } },
+};

@@ -1,0 +1,170 @@
+/* users_state: accounts that are disabled and enabled again. */
+#include "auth/credentials.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "home/here.h"
+#include "home/question.h"
+#include "im/account.h"
+#include "im/account_life.h"
+#include "im/feature.h"
+#include "ops/users.h"
+
+/* Lets a disabled account be loaded for its removal; its owner stays out. */
+struct store_stmt users_admit = {
+    .name = "users.admit",
+    .sql = "UPDATE account SET disabled = $2 WHERE jid = $1 AND disabled <> 0",
+    .params = "ti",
+    .cols = "",
+};
+static struct store_stmt users_enable = {
+    .name = "users.enable",
+    .sql = "UPDATE account SET disabled = 0 WHERE jid = $1",
+    .params = "t",
+    .cols = "",
+};
+/* What is not loaded is disabled in the table only; see ACCOUNT_LEAVING. */
+static struct store_stmt users_disable = {
+    .name = "users.disable",
+    .sql = "UPDATE account SET disabled = 1 WHERE jid = $1",
+    .params = "t",
+    .cols = "",
+};
+struct store_stmt *const users_stmts[] = { &users_admit,  &users_enable, &users_disable,
+                                           &users_counts, &users_stored, &users_stored_by_jid,
+                                           NULL };
+
+/* A command on its way; in the arena of its call. */
+struct task {
+    struct command_call *call;
+    struct worker *home;
+    slice jid;
+    unsigned sessions;
+};
+
+static struct task *users_state_task_new(struct command_call *call)
+{
+    struct task *t = arena_new(call->arena, struct task, 1);
+    *t = (struct task){ .call = call, .home = call->worker, .jid = command_arg(call, "jid") };
+    return t;
+}
+
+static void users_state_failed(const struct task *t, enum err e)
+{
+    if (e == E_NOTFOUND)
+        users_fail_missing(t->call, t->jid);
+    else
+        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
+}
+
+/* user disable */
+
+static void disabled(void *arg, enum err e)
+{
+    struct task *t = arg;
+    if (e != OK)
+        users_state_failed(t, e);
+    else
+        command_done(t->call, "account %.*s disabled, sessions ended: %u", SLICE_ARG(t->jid),
+                     t->sessions);
+}
+
+static void row_disabled(void *arg, enum store_result result, const struct store_batch *b)
+{
+    enum err e = err_of_store(result);
+    disabled(arg, e == OK && store_changed(b, 0) == 0 ? E_NOTFOUND : e);
+}
+
+static void users_state_disable(struct account *a, enum err e, void *arg)
+{
+    struct task *t = arg;
+    if (e != OK) {
+        users_state_failed(t, e);
+    } else if (a->state == ACTOR_READY) {
+        LIST_EACH (it, &a->sessions)
+            t->sessions++;
+        account_disable(a, disabled, t);
+    } else {
+        struct store_batch *b = store_write(worker_store(a->worker), credentials_lane(t->jid));
+        STORE_ADD(b, &users_disable, STORE_ANY_ROWS, SV_T(t->jid));
+        store_submit(b, worker_loop(a->worker), 0, row_disabled, t);
+    }
+}
+
+static void run_disable(struct command_call *call)
+{
+    struct task *t = users_state_task_new(call);
+    account_with(t->home, t->jid, users_state_disable, t);
+}
+
+/* user enable */
+
+static void told_again(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    (void)w;
+    command_done(t->call, "account %.*s enabled", SLICE_ARG(t->jid));
+}
+
+static void enabled_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)message, (void)from;
+    EMIT(account.enabled, w);
+}
+
+const struct message_row enabled_message = {
+    .id = 24,
+    .scope = MESSAGE_CLUSTER,
+    .name = "account-enabled",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = enabled_run,
+};
+
+static void users_state_enabled(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    enum err e = err_of_store(result);
+    if (e == OK && store_changed(b, 0) == 0)
+        e = E_NOTFOUND;
+    if (e != OK) {
+        users_state_failed(t, e);
+        return;
+    }
+    account_forget(t->home, t->jid);
+    each_home(t->home, &enabled_message, &(struct message_nothing){ 0 },
+              &(struct asker){ .done = told_again, .arg = t });
+}
+
+static void run_enable(struct command_call *call)
+{
+    struct task *t = users_state_task_new(call);
+    struct store_batch *b = store_write(worker_store(t->home), credentials_lane(t->jid));
+    STORE_ADD(b, &users_enable, STORE_ANY_ROWS, SV_T(t->jid));
+    store_submit(b, worker_loop(t->home), 0, users_state_enabled, t);
+}
+
+static const struct command_arg jid_args[] = {
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    { 0 },
+};
+
+struct command user_disable = {
+    .name = "user disable",
+    .effect = COMMAND_CHANGES,
+    .args = jid_args,
+    .home = "jid",
+    .run = run_disable,
+    .doc = "Disables an account: its sessions end, nobody can log in, and to others it seems not "
+           "to exist. Its data is kept.",
+};
+struct command user_enable = {
+    .name = "user enable",
+    .effect = COMMAND_CHANGES,
+    .args = jid_args,
+    .home = "jid",
+    .run = run_enable,
+    .doc = "Enables a disabled account.",
+};
