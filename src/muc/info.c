@@ -5,13 +5,10 @@
 #include "base/rand.h"
 #include "codec/xml_elem.h"
 #include "home/question.h"
-#include "muc/parts/follow.h"
-#include "muc/parts/hats.h"
-#include "muc/parts/query.h"
-#include "muc/parts/vcard.h"
 #include "muc/people/affiliation.h"
-#include "muc/people/occupant.h"
+#include "muc/people/find.h"
 #include "muc/room/config.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/service.h"
@@ -23,8 +20,7 @@
 #include "xmpp/rsm.h"
 #include <stdlib.h>
 
-#define NS_MUC_OFFLINE "http://tigase.org/protocol/muc#offline"
-#define NS_MUC_UNIQUE  "http://jabber.org/protocol/muc#unique"
+#define NS_MUC_UNIQUE "http://jabber.org/protocol/muc#unique"
 
 enum {
     ANSWER_BYTES_MAX = 1 << 20,
@@ -243,9 +239,18 @@ static void unique(struct iq *iq)
     iq_result(iq, slice_of(xml));
 }
 
+static void rooms_get(struct iq *iq)
+{
+    PARTS_EACH (p, rooms_get) {
+        p->rooms_get(iq);
+        return;
+    }
+    iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+}
+
 const struct iq_rule muc_service_rules[] = {
     { TYPE_GET, NS_MUC_UNIQUE, "unique", IQ_TO_HOST, unique },
-    { TYPE_GET, NS_ROOMS, "rooms", IQ_TO_HOST, room_unread_get },
+    { TYPE_GET, NS_ROOMS, "rooms", IQ_TO_HOST, rooms_get },
     { 0 },
 };
 
@@ -276,32 +281,16 @@ static void write_info(struct iq *iq, const struct room *r)
         facts.subject = stanza_child_text(r->subject, KNOWN_SUBJECT, iq->tmp);
     disco_add_identity(d, SLICE("conference"), SLICE("text"),
                        name.len > 0 ? name : jid_split(r->jid).local);
-    disco_add_features(d, (const char *const[]){ NS_DISCO_INFO,
-                                                 NS_DISCO_ITEMS,
-                                                 NS_MUC,
-                                                 NS_PING,
-                                                 NS_SID,
-                                                 NS_OCCUPANT_ID,
-                                                 NS_REGISTER,
-                                                 NS_VCARD,
-                                                 NS_MODERATE,
-                                                 NS_MODERATE_0,
-                                                 NS_RETRACT,
-                                                 NS_HATS,
-                                                 NS_COMMANDS,
+    disco_add_features(d, (const char *const[]){ NS_DISCO_INFO, NS_DISCO_ITEMS, NS_MUC, NS_PING,
+                                                 NS_SID, NS_OCCUPANT_ID, NS_COMMANDS,
                                                  "http://jabber.org/protocol/muc#stable_id",
                                                  "http://jabber.org/protocol/muc#self-ping-"
                                                  "optimization",
-                                                 NS_MUC_REQUEST,
-                                                 NS_MUC_REGISTER,
-                                                 NS_MUC_ROOMCONFIG,
-                                                 NS_MUC_ROOMINFO,
-                                                 NS_MUC_OFFLINE,
-                                                 NULL });
+                                                 NS_MUC_ROOMCONFIG, NS_MUC_ROOMINFO, NULL });
     room_config_disco(d, &r->config, &facts, iq->tmp);
-    room_archive_disco(d, r);
-    room_vcard_disco(d, r);
-    room_hats_disco(d, r, iq->tmp);
+    PARTS_EACH (p, disco)
+        disco_add_features(d, p->disco);
+    ROOM_EMIT(info, d, r, iq->tmp);
     buf_init(&out, ANSWER_BYTES_MAX);
     disco_write_info(&out, d, (slice){ 0 });
     iq_result_buf(iq, &out);
@@ -348,7 +337,7 @@ static void room_items(struct iq *iq)
     buf_init(&out, ANSWER_BYTES_MAX);
     if (slice_is(elem_attr(&iq->payload, "node", iq->tmp), NS_COMMANDS)) { /* XEP-0050 §2.3 */
         buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "' node='" NS_COMMANDS "'>");
-        room_hats_items(&out, r, iq->st);
+        ROOM_EMIT(items, &out, r, iq->st);
         shown = false;
     } else {
         buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "'>");

@@ -8,10 +8,8 @@
 #include "home/here.h"
 #include "home/host.h"
 #include "im/audience.h"
-#include "muc/operate/administrators.h"
-#include "muc/parts/absent.h"
-#include "muc/parts/follow.h"
 #include "muc/people/affiliation.h"
+#include "muc/people/find.h"
 #include "muc/people/guess.h"
 #include "muc/people/occupant.h"
 #include "muc/people/pace.h"
@@ -20,13 +18,15 @@
 #include "muc/room/config.h"
 #include "muc/room/makers.h"
 #include "muc/room/metrics.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/room/settings.h"
-#include "muc/service.h"
+#include "muc/state/create.h"
 #include "muc/state/lock.h"
+#include "muc/state/subject.h"
+#include "muc/talk/bounce.h"
 #include "muc/talk/record.h"
-#include "muc/talk/say.h"
 #include "xmpp/muc.h"
 #include "xmpp/nickname.h"
 #include "xmpp/ns.h"
@@ -89,7 +89,7 @@ static void kick_stranger(struct room *r, const struct stanza *st)
 
 static bool nick_read(struct entry *e)
 {
-    struct arena *tmp = loop_scratch(worker_loop(e->room->worker));
+    struct arena *tmp = room_scratch(e->room);
     slice asked = slice_from(stanza_to(e->st), e->st->to_bare_len + 1u);
     if (stanza_to_is_bare(e->st)) {
         join_refuse(e, SE_JID_MALFORMED, SLICE("a nickname is needed to enter a room"));
@@ -117,7 +117,7 @@ static bool nick_taken(const struct entry *e)
 
 static bool password_fits(const struct entry *e)
 {
-    struct arena *tmp = loop_scratch(worker_loop(e->room->worker));
+    struct arena *tmp = room_scratch(e->room);
     struct elem password;
     bool given = e->protocol && elem_child(&e->x, "password", NS_MUC, &password);
     if (room_password_right(&e->room->config, given ? elem_text(&password, tmp) : (slice){ 0 }))
@@ -218,7 +218,7 @@ static const char *join_codes_of(const struct entry *e)
     codes_add(&b, e->fresh, "201");
     codes_add(&b, e->renamed, "210");
     buf_append(&b, "", 1);
-    const char *out = slice_dup(loop_scratch(worker_loop(r->worker)), buf_slice(&b)).ptr;
+    const char *out = slice_dup(room_scratch(r), buf_slice(&b)).ptr;
     buf_fini(&b);
     return out;
 }
@@ -229,7 +229,7 @@ static void join_welcome(struct entry *e, struct seat *s)
     struct occupant *o = s->occupant;
 
     show_all_to(r, s);
-    room_show_absent(r, s);
+    ROOM_EMIT(welcome, r, s);
     o->known = occupant_visible(r, o);
     if (o->known)
         room_show_entered(r, o);
@@ -270,9 +270,8 @@ static void join_enter(struct entry *e)
         o = occupant_new(e, affiliation_role(e->affiliation, room_flags(&r->config)));
         room_voice_take(r, o);
     }
-    struct seat *s = seat_create(r, o, e->st);
+    struct seat *s = seat_create(r, o, e->st, false);
     metric_add(&room_joins_metric, 1);
-    room_record_presence(r, s, TYPE_AVAILABLE);
     join_welcome(e, s);
     log_debug(&log_muc, LOG_EV("room.enter"), LOG_S("room", r->jid), LOG_S("jid", s->jid));
 }
@@ -386,14 +385,6 @@ enum routed room_presence(struct room *r, struct stanza *st)
 
 /* A planned restart: sessions keep their seats in rooms that are stored. */
 
-slice seat_blob(const struct room *r, const struct occupant *o)
-{
-    char *blob = arena_new(loop_scratch(worker_loop(r->worker)), char, 2);
-    blob[0] = (char)o->role;
-    blob[1] = (char)o->hidden;
-    return (slice){ blob, 2 };
-}
-
 struct returning {
     enum room_role role;
     bool hidden;
@@ -441,10 +432,7 @@ static void join_take_seat(struct room *r, enum err e, void *arg)
             o = occupant_new(&entry, b->role);
             o->known = occupant_visible(r, o);
         }
-        const struct affiliate *a = room_affiliate(r, bare);
-        uint32_t unread = a == NULL ? 0 : a->unread;
-        seat_create(r, o, b->presence);
-        follower_back(r, bare, unread);
+        seat_create(r, o, b->presence, true);
     } else {
         turn_away(r->worker, b);
     }
@@ -485,7 +473,7 @@ enum routed room_found(struct room *r, struct stanza *st)
         join_refuse(&e, SE_JID_MALFORMED, SLICE("a nickname is needed to enter a room"));
     } else if (!e.protocol && !setting_bool(&muc_new_groupchat1)) {
         kick_stranger(r, st);
-    } else if (!muc_may_create(worker_node(r->worker), stanza_from_bare(st))) {
+    } else if (!muc_may_create(room_node(r), stanza_from_bare(st))) {
         join_refuse(&e, SE_NOT_ALLOWED, SLICE("you may not create rooms here"));
     } else if (!room_maker_may(stanza_from_bare(st), &why) ||
                room_create(r, stanza_from_bare(st), &why) != OK) {

@@ -5,7 +5,6 @@
 #include "home/router.h"
 
 struct audience_member;
-struct occupant;
 struct room;
 struct worker;
 
@@ -13,7 +12,5 @@ struct worker;
 enum routed room_presence(struct room *r, struct stanza *st);
 /* Presence to an address without a room: makes one, or is refused. Takes over st. */
 enum routed room_found(struct room *r, struct stanza *st);
-/* A planned restart: the bytes that are kept of an occupant (scratch), with which its session
- * enters again; nobody is told. */
-slice seat_blob(const struct room *r, const struct occupant *o);
+/* A planned restart: a session takes its seat again, and nobody is told. */
 void room_restore(struct worker *w, slice room, const struct audience_member *m);

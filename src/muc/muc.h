@@ -13,6 +13,7 @@ extern const struct feature muc_bookmark_feature;       /* of those who register
 extern const struct feature muc_moderate_feature;       /* XEP-0425 */
 extern const struct feature muc_vcard_feature;          /* XEP-0486 */
 extern const struct feature muc_hats_feature;           /* XEP-0317 */
+extern const struct feature muc_query_feature;          /* XEP-0313: who asks the archive */
 extern const struct feature room_archive_feature;       /* XEP-0313: muc/archive/archive.h */
 extern const struct feature muc_ping_feature;           /* asks occupants of other servers */
 extern const struct feature muc_leavers_feature;        /* accounts that are deleted */

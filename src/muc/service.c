@@ -4,19 +4,25 @@
 #include "home/message.h"
 #include "home/node.h"
 #include "home/router.h"
+#include "home/ticket.h"
 #include "im/feature.h"
 #include "im/iq.h"
-#include "im/session.h"
-#include "im/session_input.h"
 #include "muc/info.h"
 #include "muc/join.h"
 #include "muc/muc.h"
+#include "muc/parts.h"
 #include "muc/people/occupant.h"
 #include "muc/people/show.h"
+#include "muc/room/metrics.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/room/settings.h"
+#include "muc/state/change.h"
+#include "muc/state/check.h"
+#include "muc/state/life.h"
 #include "muc/state/store.h"
+#include "muc/talk/answer.h"
 #include "muc/talk/relay.h"
 #include "muc/talk/say.h"
 #include "xmpp/ns.h"
@@ -85,13 +91,8 @@ static enum routed nowhere(struct room *r, struct stanza *st)
     return ROUTED;
 }
 
-bool room_is_served(const struct room *r)
-{
-    slice parent;
-    return host_find(worker_node(r->worker), jid_split(r->jid).domain, &parent) != NULL;
-}
-
-enum routed room_receive(struct room *r, struct stanza *st, struct origin origin)
+/* A stanza to the room, or to an occupant of it, when the room is loaded. Takes over st. */
+static enum routed room_receive(struct room *r, struct stanza *st, struct origin origin)
 {
     if (!room_is_served(r) && st->type != TYPE_UNAVAILABLE) { /* it was when this was sent */
         route_error(r->worker, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
@@ -142,6 +143,64 @@ static void back(struct worker *w, slice room, const struct audience_member *m)
     room_restore(w, room, m);
 }
 
+/* The actor. */
+
+/* Who leaves must be heard: nobody else says that a session of ours is gone. */
+static bool is_leave(const struct stanza *st)
+{
+    return st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
+}
+
+static void room_handle(struct actor *a, const struct actor_item *it)
+{
+    if (room_receive(room_of(a), it->st, it->origin) == ROUTED && it->origin.session != 0)
+        ticket_done(a->worker, it->origin);
+}
+
+static void service_refuse(struct actor *a, const struct actor_item *it, enum err e)
+{
+    struct stanza *st = it->st;
+    (void)e;
+    route_error(a->worker, st, SE_RESOURCE_CONSTRAINT, SLICE("the room could not be read now"));
+    stanza_unref(&st);
+    if (it->origin.session != 0)
+        ticket_done(a->worker, it->origin);
+}
+
+static void room_call(struct actor *a, actor_any_fn *fn, enum err e, void *arg)
+{
+    ((room_fn *)fn)(room_of(a), e, arg);
+}
+
+static void room_begin(struct actor *a) { room_load(room_of(a)); }
+
+static void room_drop(struct actor *a) { changes_drop(room_of(a)); }
+
+static uint64_t room_idle_ms(void) { return (uint64_t)setting_int(&muc_unload_after); }
+
+enum { ABSENT_MAX = 1024 };
+
+/* Functions that wait have no limit: they are of operators, or as many as the sessions that were in
+ * it before a planned restart, which no stanza may take the place of. */
+static const struct actor_kind room_kind = {
+    .loaded = &rooms_loaded_metric,
+    .idle_max = UINT32_MAX,
+    .absent_max = ABSENT_MAX,
+    .calls_max = UINT32_MAX,
+    .idle_ms = room_idle_ms,
+    .load = room_begin,
+    .handle = room_handle,
+    .refuse = service_refuse,
+    .call = room_call,
+    .urgent = is_leave,
+    .in_use = room_in_use,
+    .ends_unused = room_ends_unused,
+    .may_unload = room_may_unload,
+    .unload = room_unload,
+    .check = room_check,
+    .drop = room_drop,
+};
+
 static const char *const features_of_service[] = {
     NS_MUC,
     "http://jabber.org/protocol/muc#unique",
@@ -165,6 +224,12 @@ const struct host muc_hosts[] = {
       .receive = service_receive },
     { 0 },
 };
+
+static void muc_start(void)
+{
+    room_parts_set(room_parts);
+    rooms_start(&room_kind);
+}
 
 static void service_worker_start(struct worker *w)
 {
@@ -215,6 +280,7 @@ const struct feature muc_feature = {
     .settings = muc_settings,
     .metrics = room_say_metrics,
     .logs = (struct log_area *const[]){ &log_muc, NULL },
+    .start = muc_start,
     .worker.slot = &rooms_slot,
     .worker.start = service_worker_start,
     .worker.ended = rooms_stop,

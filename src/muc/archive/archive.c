@@ -1,5 +1,6 @@
 /* The rows of archives of rooms, and what a worker has of them; see archive.h. */
 #include "muc/archive/archive.h"
+#include "archive/archive.h"
 #include "archive/ids.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -11,13 +12,10 @@
 #include "muc/archive/queue.h"
 #include "muc/archive/recorder.h"
 #include "muc/muc.h"
-#include "muc/parts/query.h"
 #include "store/store.h"
 #include "xmpp/stanza.h"
 
 struct log_area muc_archive_log = { .name = "muc.archive" };
-
-static unsigned worker_slot;
 
 enum { LOAD_MAX = 100 }; /* messages of the history that are read when a room is loaded */
 
@@ -37,21 +35,6 @@ static struct store_stmt read_last = {
     .cols = "iit",
 };
 
-struct recorder *recorder_of(struct worker *w)
-{
-    struct recorder *r = *worker_state(w, worker_slot);
-    if (r == NULL) {
-        r = *worker_state(w, worker_slot) = mem_new(struct recorder);
-        r->worker = w;
-        list_init(&r->waiting);
-        list_init(&r->requests);
-        list_init(&r->burials);
-        list_init(&r->ended);
-        r->prefix_max = RECORD_PREFIX_MAX;
-    }
-    return r;
-}
-
 static void muc_archive_worker_start(struct worker *w)
 {
     if (worker_index(w) == 0)
@@ -60,12 +43,13 @@ static void muc_archive_worker_start(struct worker *w)
 
 static void muc_archive_worker_ended(struct worker *w)
 {
-    struct recorder *r = *worker_state(w, worker_slot);
+    struct recorder *r = recorder_here(w);
     if (r == NULL)
         return;
+    burials_end(r);
     recorder_end(r);
     timer_cancel(&r->doomed);
-    mem_free(worker_state(w, worker_slot));
+    recorder_free(w);
 }
 
 /* The statements of all files. */
@@ -145,18 +129,34 @@ void room_history_load(struct room_history *h, struct room_archive *a, uint32_t 
     store_submit(b, worker_loop(a->worker), 0, muc_archive_loaded, l);
 }
 
+void room_archive_end(const struct room_archive *a)
+{
+    recorder_drop(recorder_of(a->worker), a->owner);
+    archive_doom(a);
+}
+
+void room_archive_begin(const struct room_archive *a)
+{
+    recorder_begin(recorder_of(a->worker), a->owner);
+}
+
+void room_archive_remove(struct worker *w, int64_t owner)
+{
+    recorder_drop(recorder_of(w), owner);
+    doomed_tell(w);
+}
+
 uint64_t room_archive_mint(struct room_archive *a) { return archive_mint(a->worker, &a->last_id); }
 
 const struct feature room_archive_feature = {
-    .name = "muc-archive",
-    .iq = room_archive_rules,
+    .name = "muc_recording",
     .schema = &schema,
     .settings = (struct setting *const[]){ &muc_recording_queue, NULL },
     .metrics = muc_recording_metrics,
     .alarms = (struct alarm *const[]){ &muc_recording_alarm, NULL },
     .logs = (struct log_area *const[]){ &muc_archive_log, NULL },
     .start = muc_archive_start,
-    .worker.slot = &worker_slot,
+    .worker.slot = &recorder_slot,
     .worker.start = muc_archive_worker_start,
     .worker.ended = muc_archive_worker_ended,
     .messages = (const struct message_row *const[]){ &archive_doomed_message, NULL },

@@ -73,19 +73,6 @@ static void archive_bury_end(struct burial *f, enum err e)
     arena_destroy(&arena);
 }
 
-static bool archive_bury_is_content(enum known_child known, const struct elem *e, void *arg)
-{
-    (void)e, (void)arg;
-    return known != KNOWN_OCCUPANT_ID;
-}
-
-struct stanza *room_tombstone(const struct stanza *st, slice xml)
-{
-    return stanza_change(st, &(struct stanza_change){ .known = ~0ull,
-                                                      .unwanted = archive_bury_is_content,
-                                                      .more = xml });
-}
-
 static void archive_bury_buried(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct burial *f = arg;

@@ -5,12 +5,8 @@
 #include "base/slice.h"
 
 struct recorder;
-struct stanza;
 struct store_stmt;
 
 extern struct store_stmt *const room_bury_stmts[];
 /* Memory only, when the node ends: frees burials that wait to be tried again. */
 void burials_end(struct recorder *r);
-/* The tombstone for a message: its addresses, its id, what the room said about its author, and this
- * XML text instead of the content. The caller owns it. */
-struct stanza *room_tombstone(const struct stanza *st, slice xml);

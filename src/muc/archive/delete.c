@@ -1,10 +1,10 @@
 #include "muc/archive/delete.h"
+#include "archive/archive.h"
 #include "archive/leave.h"
 #include "home/here.h"
 #include "home/message.h"
 #include "io/timer.h"
 #include "muc/archive/archive.h"
-#include "muc/archive/queue.h"
 #include "muc/archive/recorder.h"
 #include "store/store.h"
 
@@ -122,7 +122,7 @@ const struct message_row archive_doomed_message = {
 };
 
 /* Worker 0 deletes for all. */
-static void doomed_tell(struct worker *w)
+void doomed_tell(struct worker *w)
 {
     home_send_to(w, 0, 0, &archive_doomed_message, &(struct message_nothing){ 0 });
 }
@@ -142,21 +142,9 @@ void recorder_doom(struct recorder *r, int64_t owner)
     store_submit(b, worker_loop(w), 0, archive_delete_noted, w);
 }
 
-void room_archive_end(const struct room_archive *a)
+void archive_doom(const struct room_archive *a)
 {
     struct store_batch *b = store_write(worker_store(a->worker), (uint64_t)a->owner);
-    recorder_drop(recorder_of(a->worker), a->owner);
     room_archive_doom(b, a);
     store_submit(b, worker_loop(a->worker), 0, archive_delete_noted, a->worker);
-}
-
-void room_archive_begin(const struct room_archive *a)
-{
-    recorder_begin(recorder_of(a->worker), a->owner);
-}
-
-void room_archive_remove(struct worker *w, int64_t owner)
-{
-    recorder_drop(recorder_of(w), owner);
-    doomed_tell(w);
 }

@@ -171,3 +171,15 @@ uint32_t room_history_since(const struct room_history *h, uint64_t id, slice aut
     }
     return n;
 }
+
+static bool tombstone_drops(enum known_child known, const struct elem *e, void *arg)
+{
+    (void)e, (void)arg;
+    return known != KNOWN_OCCUPANT_ID;
+}
+
+struct stanza *room_tombstone(const struct stanza *st, slice xml)
+{
+    return stanza_change(
+        st, &(struct stanza_change){ .known = ~0ull, .unwanted = tombstone_drops, .more = xml });
+}

@@ -46,3 +46,6 @@ uint32_t room_history_since(const struct room_history *h, uint64_t id, slice aut
 /* A tombstone (XML text) instead of the content of that message, if `author` (bare JID; empty:
  * anybody) said it. false: it is not here. */
 bool room_history_bury(struct room_history *h, uint64_t id, slice author, slice tombstone);
+/* The tombstone for a message: its addresses, its id, what the room said about its author, and this
+ * XML text instead of the content. The caller owns it. */
+struct stanza *room_tombstone(const struct stanza *st, slice xml);

@@ -11,10 +11,8 @@
 #include "home/router.h"
 #include "home/ticket.h"
 #include "im/account.h"
-#include "im/session_input.h"
 #include "io/timer.h"
 #include "muc/archive/archive.h"
-#include "muc/archive/bury.h"
 #include "muc/archive/delete.h"
 #include "muc/archive/history.h"
 #include "muc/archive/recorder.h"
@@ -402,7 +400,6 @@ void recorder_end(struct recorder *r)
     struct list *it;
     int64_t count = 0;
     timer_cancel(&r->timer);
-    burials_end(r);
     while ((it = list_pop(&r->waiting)) != NULL) {
         struct record *rec = CONTAINER_OF(it, struct record, node);
         count_waiting(-1);

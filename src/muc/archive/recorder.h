@@ -25,5 +25,8 @@ struct recorder {
     bool deleting, delete_more;
     int64_t delete_owner, delete_until;
 };
+extern unsigned recorder_slot; /* of workers */
 struct recorder *recorder_of(struct worker *w);
+struct recorder *recorder_here(const struct worker *w); /* NULL: it has none yet */
+void recorder_free(struct worker *w);                   /* memory only: the worker has ended */
 extern struct log_area muc_archive_log;

@@ -11,12 +11,13 @@
 #include "home/question.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/guest.h"
 #include "muc/muc.h"
 #include "muc/operate/operate.h"
 #include "muc/people/affiliation.h"
-#include "muc/people/occupant.h"
+#include "muc/people/find.h"
+#include "muc/people/role.h"
 #include "muc/people/show.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/room/settings.h"
@@ -26,6 +27,15 @@
 
 /* The changes of the list, of the set and of the setting are told by worker 0 alone, so that one
  * follows the other. */
+
+static void administrators_switched(const struct setting *s);
+
+static struct setting muc_administrators_enabled = {
+    .name = "muc.administrators-enabled",
+    .type = PARAM_BOOL,
+    .changed = administrators_switched,
+    .doc = "Whether administrators of group chat are owners of every room.",
+};
 
 static const struct store_migration migrations[] = {
     { 1,
@@ -105,28 +115,10 @@ static bool set_has(const struct set *s, slice bare)
     return s != NULL && map_get(&s->members, bare) != NULL;
 }
 
-bool muc_is_administrator(slice bare)
+static bool administrators_own(slice bare)
 {
     return setting_bool(&muc_administrators_enabled) &&
            set_has(atomic_load_explicit(&current, memory_order_acquire), bare);
-}
-
-bool muc_may_create(const struct node *n, slice bare)
-{
-    slice local, domain;
-    bool ours = slice_cut(bare, '@', &local, &domain) && node_serves(n, domain);
-    if (muc_is_administrator(bare))
-        return true;
-    if (ours && guest_is(bare)) /* who could not configure it, and would be its owner */
-        return false;
-    switch ((enum muc_creators)setting_int(&muc_create)) {
-    case CREATE_ADMINISTRATORS:
-        return false;
-    case CREATE_ACCOUNTS:
-        return ours;
-    default:
-        return ours || !setting_bool(&muc_create_home);
-    }
 }
 
 /* Telling the rooms. */
@@ -148,7 +140,7 @@ static bool settle_one(struct room *r, const struct news *n)
             continue;
         if (room_affiliation(r, bare) == (enum affiliation)o->affiliation)
             continue;
-        bare = slice_dup(loop_scratch(worker_loop(r->worker)), bare);
+        bare = slice_dup(room_scratch(r), bare);
         room_affiliation_changed(r, bare, &plain);
         return true;
     }
@@ -204,19 +196,29 @@ static void administrators_tell(struct worker *w, const struct news *what)
               &(struct asker){ .done = administrators_told, .arg = n });
 }
 
-static void administrators_switched_here(struct worker *w, void *arg)
+static void administrators_switched_run(struct worker *w, void *message,
+                                        const struct message_from *from)
 {
     struct set *now = atomic_load(&current);
-    (void)arg;
+    (void)message, (void)from;
     administrators_tell(w, &(struct news){ .was = now, .is = now });
 }
 
-void administrators_switched(const struct setting *s)
+static const struct message_row switched_message = {
+    .id = 87,
+    .scope = MESSAGE_PROCESS,
+    .name = "administrators-switched",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = administrators_switched_run,
+};
+
+static void administrators_switched(const struct setting *s)
 {
     struct node *n = atomic_load(&node);
     (void)s;
     if (n != NULL)
-        node_call(n, duty_home(n, DUTY_ROOMS), administrators_switched_here, NULL);
+        home_post(n, duty_home(n, DUTY_ROOMS), &switched_message);
 }
 
 /* The list was read or changed: it is the last statement of the batch. At the home of DUTY_ROOMS.
@@ -441,11 +443,17 @@ const struct feature muc_administrators_feature = {
     .name = "muc_administrators",
     .parts = PART_ROOM,
     .schema = &schema,
+    .settings = (struct setting *const[]){ &muc_administrators_enabled, NULL },
     .commands = (struct command *const[]){ &add_command, &del_command, &list_command, NULL },
     .worker.start = administrators_worker_start,
     .worker.stop = administrators_worker_stop,
     .worker.ended = administrators_worker_ended,
     .account.remove = administrators_removing,
     .account.deleted = administrators_account_deleted,
-    .messages = (const struct message_row *const[]){ &news_message, NULL },
+    .messages = (const struct message_row *const[]){ &news_message, &switched_message, NULL },
+};
+
+const struct room_part administrators_part = {
+    .name = "administrators",
+    .owns = administrators_own,
 };

@@ -16,6 +16,7 @@
 #include "home/here.h"
 #include "home/host.h"
 #include "home/node.h"
+#include "home/question.h"
 #include "home/remote.h"
 #include "im/account.h"
 #include "im/feature.h"
@@ -161,11 +162,10 @@ static void renewed(void *arg, enum store_result result, const struct store_batc
             LOG_C("hint", "the alias of this node is missing; restart when the database works"));
 }
 
-static void renew(struct worker *w, void *unused)
+static void renew(struct worker *w)
 {
     struct arena *tmp = arena_create(0);
     struct store_batch *b = store_write(worker_store(w), 0);
-    (void)unused;
     store_add(b, &settle_stmt, STORE_ANY_ROWS, NULL, 0);
     for (unsigned i = 0; setting_bool(&automatic) && i < worker_node(w)->domain_count; i++) {
         slice name = made_name(worker_node(w), worker_node(w)->domains[i], tmp);
@@ -177,12 +177,27 @@ static void renew(struct worker *w, void *unused)
     arena_destroy(&tmp);
 }
 
+static void renew_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)message, (void)from;
+    renew(w);
+}
+
+static const struct message_row renew_message = {
+    .id = 88,
+    .scope = MESSAGE_PROCESS,
+    .name = "aliases-renewed",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = renew_run,
+};
+
 static void automatic_changed(const struct setting *s)
 {
     struct node *n = atomic_load(&node);
     (void)s;
     if (n != NULL)
-        node_call(n, duty_home(n, DUTY_ROOMS), renew, NULL);
+        home_post(n, duty_home(n, DUTY_ROOMS), &renew_message);
 }
 
 static void read_at_start(void *arg, enum store_result result, const struct store_batch *b)
@@ -200,7 +215,7 @@ static void alias_worker_start(struct worker *w)
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
     store_run(b, read_at_start, w);
     atomic_store(&node, worker_node(w));
-    renew(w, NULL);
+    renew(w);
 }
 
 static void alias_worker_stop(struct worker *w)
@@ -297,18 +312,41 @@ static void alias_run_add(struct command_call *call)
 /* Deletion: rooms under it are counted; then the row goes, then the domain, then who is in a room
  * there. */
 
+struct alias_left {
+    slice domain;
+};
+static const struct message_field alias_left_fields[] = { F_BARE(struct alias_left, domain),
+                                                          { 0 } };
+
 static void leave_room(struct room *r, void *arg)
 {
     static const struct show gone = { .codes = "332" }; /* XEP-0045 §15.6.2 */
-    const struct task *t = arg;
-    if (!slice_eq(jid_split(r->jid).domain, t->domain))
-        return;
-    room_leave_all(r, &gone);
+    const struct alias_left *left = arg;
+    if (slice_eq(jid_split(r->jid).domain, left->domain))
+        room_leave_all(r, &gone);
 }
 
-static void leave_rooms(struct worker *w, void *arg) { rooms_each(w, leave_room, arg); }
+static void alias_left_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)from;
+    rooms_each(w, leave_room, message);
+}
 
-static void unpublished(struct worker *w, void *arg) { node_tour(w, leave_rooms, alias_done, arg); }
+static const struct message_row alias_left_message = {
+    .id = 89,
+    .scope = MESSAGE_PROCESS,
+    .name = "alias-left",
+    .size = sizeof(struct alias_left),
+    .fields = alias_left_fields,
+    .run = alias_left_run,
+};
+
+static void unpublished(struct worker *w, void *arg)
+{
+    const struct task *t = arg;
+    each_home(w, &alias_left_message, &(struct alias_left){ t->domain },
+              &(struct asker){ .done = alias_done, .arg = arg });
+}
 
 static void alias_deleted(void *arg, enum store_result result, const struct store_batch *b)
 {
@@ -355,13 +393,54 @@ static void alias_counted(void *arg, enum store_result result, const struct stor
         delete_now(t);
 }
 
+/* Ad hoc rooms under it, on each worker. */
+struct rooms_counted {
+    slice domain; /* of the question */
+    uint64_t rooms;
+};
+static const struct message_field rooms_counted_fields[] = {
+    F_BARE(struct rooms_counted, domain),
+    F_U64(struct rooms_counted, rooms),
+    { 0 },
+};
+static const struct message_row rooms_counted_message = {
+    .id = 90,
+    .scope = MESSAGE_PROCESS,
+    .name = "rooms-counted",
+    .size = sizeof(struct rooms_counted),
+    .fields = rooms_counted_fields,
+};
+
 static void count_adhoc(struct room *r, void *arg)
 {
-    struct task *t = arg;
-    t->rooms += !r->stored && slice_eq(jid_split(r->jid).domain, t->domain);
+    struct rooms_counted *c = arg;
+    c->rooms += !r->stored && slice_eq(jid_split(r->jid).domain, c->domain);
 }
 
-static void count_here(struct worker *w, void *arg) { rooms_each(w, count_adhoc, arg); }
+static void rooms_count_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct rooms_counted *c = message;
+    rooms_each(w, count_adhoc, c);
+    question_answer(w, from, &rooms_counted_message, c);
+}
+
+static const struct message_row rooms_count_message = {
+    .id = 91,
+    .scope = MESSAGE_PROCESS,
+    .name = "rooms-count",
+    .size = sizeof(struct rooms_counted),
+    .fields = rooms_counted_fields,
+    .run = rooms_count_run,
+    .answer = &rooms_counted_message,
+};
+
+static void rooms_counted(struct worker *w, void *arg, void *answer,
+                          const struct message_from *from)
+{
+    struct task *t = arg;
+    (void)w, (void)from;
+    t->rooms += (int64_t)((const struct rooms_counted *)answer)->rooms;
+}
 
 static void count_stored(struct worker *w, void *arg)
 {
@@ -388,7 +467,8 @@ static void alias_looked_up(void *arg, enum store_result result, const struct st
                          "ordinary one",
                          SLICE_ARG(t->domain));
         else
-            node_tour(t->worker, count_here, count_stored, t);
+            each_home(t->worker, &rooms_count_message, &(struct rooms_counted){ t->domain, 0 },
+                      &(struct asker){ rooms_counted, count_stored, t });
         return;
     }
     command_fail(t->call, E_NOTFOUND, "there is no alias %.*s; `room-alias list` shows all",
@@ -591,5 +671,8 @@ const struct feature muc_alias_feature = {
     .commands = (struct command *const[]){ &add_command, &del_command, &list_command,
                                            &report_command, NULL },
     .worker.start = alias_worker_start,
+    .messages =
+        (const struct message_row *const[]){ &renew_message, &alias_left_message,
+                                             &rooms_count_message, &rooms_counted_message, NULL },
     .worker.stop = alias_worker_stop,
 };

@@ -2,14 +2,17 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/units.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
+#include "home/question.h"
 #include "im/feature.h"
 #include "io/timer.h"
 #include "muc/muc.h"
 #include "muc/operate/operate.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/state/change.h"
 #include "muc/state/store.h"
@@ -75,32 +78,142 @@ static const struct store_schema schema = {
     .stmts = (struct store_stmt *const[]){ &spoken_stmt, &silent_stmt, &page_stmt, NULL },
 };
 
-void room_spoken(struct room *r)
+/* At the slot of a room: the day of the last message since 1970, as it is stored. NULL: not known.
+ */
+static unsigned spoken_slot;
+
+static uint32_t spoken_day(const struct room *r)
 {
-    uint32_t day = (uint32_t)(loop_wall_us(worker_loop(r->worker)) / DAY_US);
-    if (day == r->spoken_day)
-        return;
-    r->spoken_day = day;
-    struct store_batch *b = store_write(worker_store(r->worker), (uint64_t)r->id);
-    STORE_ADD(b, &spoken_stmt, STORE_ANY_ROWS, SV_I(r->id), SV_I(day));
-    store_submit(b, worker_loop(r->worker), 0, NULL, NULL);
+    return (uint32_t)(uintptr_t)*room_slot(r, spoken_slot);
 }
 
-void room_spoken_remove(struct store_batch *b, const struct room *r)
+static void cleanup_clear(struct room *r) { *room_slot(r, spoken_slot) = NULL; }
+
+/* A user sent a message to this room: notes the day. */
+static void cleanup_said(struct room *r, const struct room_said *said)
+{
+    if (said->speaker.len == 0 || !r->stored)
+        return;
+    uint32_t day = (uint32_t)(loop_wall_us(room_loop(r)) / DAY_US);
+    if (day == spoken_day(r))
+        return;
+    *room_slot(r, spoken_slot) = (void *)(uintptr_t)day;
+    struct store_batch *b = store_write(room_store(r), (uint64_t)r->id);
+    STORE_ADD(b, &spoken_stmt, STORE_ANY_ROWS, SV_I(r->id), SV_I(day));
+    store_submit(b, room_loop(r), 0, NULL, NULL);
+}
+
+static void cleanup_remove(struct store_batch *b, const struct room *r)
 {
     STORE_ADD(b, &silent_stmt, STORE_ANY_ROWS, SV_I(r->id));
 }
 
-/* During a pass it belongs to the worker of the room that is looked at, otherwise to worker 0. */
+/* At the home of a room: is it unused? Then it is destroyed, unless the pass is dry. */
+
+struct cleanup_asked {
+    slice room;
+    uint64_t before_us;
+    bool dry;
+};
+static const struct message_field cleanup_asked_fields[] = {
+    F_BARE(struct cleanup_asked, room),
+    F_U64(struct cleanup_asked, before_us),
+    F_BOOL(struct cleanup_asked, dry),
+    { 0 },
+};
+
+enum verdict_of_room { ROOM_USED, ROOM_UNUSED, ROOM_STAYS }; /* stays: it could not be destroyed */
+struct cleanup_told {
+    uint64_t last_us; /* of an unused room: its last message; 0: none */
+    uint8_t verdict;
+};
+static const struct message_field cleanup_told_fields[] = {
+    F_U64(struct cleanup_told, last_us),
+    F_U8(struct cleanup_told, verdict, ROOM_STAYS),
+    { 0 },
+};
+static const struct message_row cleanup_told_message = {
+    .id = 94,
+    .scope = MESSAGE_CLUSTER,
+    .name = "cleanup-told",
+    .size = sizeof(struct cleanup_told),
+    .fields = cleanup_told_fields,
+};
+
+struct inspection {
+    struct message_from from;
+    struct worker *worker;
+    uint64_t before_us, last_us;
+    bool dry;
+};
+
+static void inspection_end(struct inspection *v, enum verdict_of_room verdict)
+{
+    question_answer(v->worker, &v->from, &cleanup_told_message,
+                    &(struct cleanup_told){ v->last_us, (uint8_t)verdict });
+    question_end(v->worker, &v->from);
+    mem_free(&v);
+}
+
+static void cleanup_destroyed(struct room *r, enum err e, void *arg)
+{
+    (void)r;
+    inspection_end(arg, e == OK ? ROOM_UNUSED : ROOM_STAYS);
+}
+
+/* Rooms whose last message is of an earlier day are destroyed. Checked again, since the room may
+ * have been used after the page was read. */
+static bool is_unused(const struct room *r, uint64_t before_us)
+{
+    return r->state == ACTOR_READY && r->stored && r->seat_count == 0 &&
+           r->created_us < before_us && r->archive.last_id < before_us &&
+           spoken_day(r) < before_us / DAY_US;
+}
+
+static void cleanup_reached(struct room *r, enum err e, void *arg)
+{
+    struct inspection *v = arg;
+    if (e != OK || !is_unused(r, v->before_us)) {
+        inspection_end(v, ROOM_USED);
+        return;
+    }
+    v->last_us = r->archive.last_id;
+    if (v->dry)
+        inspection_end(v, ROOM_UNUSED);
+    else
+        room_commit(r, &(struct room_delta){ .destroy = true, .reason = SLICE("nobody used it") },
+                    cleanup_destroyed, v);
+}
+
+static void cleanup_asked_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct cleanup_asked *q = message;
+    struct inspection *v = mem_new(struct inspection);
+    *v =
+        (struct inspection){ .from = *from, .worker = w, .before_us = q->before_us, .dry = q->dry };
+    operate_reach(w, q->room, cleanup_reached, v);
+}
+
+static const struct message_row cleanup_asked_message = {
+    .id = 93,
+    .scope = MESSAGE_CLUSTER,
+    .name = "cleanup-asked",
+    .size = sizeof(struct cleanup_asked),
+    .fields = cleanup_asked_fields,
+    .run = cleanup_asked_run,
+    .answer = &cleanup_told_message,
+    .later = true,
+};
+
+/* A pass, at the home of DUTY_ROOMS. */
 static struct pass {
-    struct worker *worker; /* 0 */
+    struct worker *worker;
     struct timer timer;
     bool under_way, dry;
     bool again;                /* the setting was changed during the pass: start another */
     struct command_call *call; /* NULL: the timer started the pass */
     struct arena *arena;       /* of the page */
     uint64_t before_us;        /* rooms without a message since then are destroyed */
-    uint64_t last_us;          /* last message of the room that is being destroyed */
     slice room[PAGE_ROWS];
     uint32_t count, at;
     uint32_t found, failed;
@@ -109,6 +222,7 @@ static _Atomic(struct node *) node; /* NULL unless the node runs */
 
 static void cleanup_due(struct timer *t, struct loop *loop);
 static void cleanup_read_page(struct pass *p, slice after);
+static void cleanup_look(struct pass *p);
 
 static void next_pass(struct pass *p, uint64_t ms)
 {
@@ -127,12 +241,9 @@ static void cleanup_say(const struct pass *p, struct command_call *call)
                                      : "were");
 }
 
-/* On worker 0. */
-static void cleanup_finish(struct worker *w, void *arg)
+static void cleanup_finish(struct pass *p)
 {
-    struct pass *p = arg;
     struct command_call *call = p->call;
-    (void)w;
     if (!p->dry && p->found > 0)
         log_info(&log_muc, LOG_EV("rooms.cleaned"), LOG_I("rooms", p->found));
     arena_destroy(&p->arena);
@@ -143,73 +254,49 @@ static void cleanup_finish(struct worker *w, void *arg)
         cleanup_say(p, call);
 }
 
-static void cleanup_look(struct worker *w, struct pass *p);
-
-static void cleanup_found(struct pass *p, const struct room *r, uint64_t last_us)
+static void cleanup_found(struct pass *p, slice room, uint64_t last_us)
 {
     p->found++;
     metric_add(&cleaned, !p->dry);
     if (p->call == NULL)
         return;
     command_row(p->call);
-    command_text(p->call, "jid", r->jid);
+    command_text(p->call, "jid", room);
     if (last_us > 0)
         users_add_time(p->call, "last_message", last_us);
     else
         command_text(p->call, "last_message", SLICE(""));
 }
 
-static void cleanup_destroyed(struct room *r, enum err e, void *arg)
+static void cleanup_heard(struct worker *w, void *arg, void *answer,
+                          const struct message_from *from)
 {
+    const struct cleanup_told *told = answer;
     struct pass *p = arg;
-    if (e == OK)
-        cleanup_found(p, r, p->last_us);
-    else
-        p->failed++;
-    cleanup_look(r->worker, p);
+    (void)w, (void)from;
+    if (told->verdict == ROOM_UNUSED)
+        cleanup_found(p, p->room[p->at], told->last_us);
+    p->failed += told->verdict == ROOM_STAYS;
 }
 
-/* Rooms whose last message is of an earlier day are destroyed. */
-static uint64_t last_day(const struct pass *p) { return p->before_us / DAY_US; }
-
-/* Checked again, since the room may have been used after the page was read. */
-static bool is_unused(const struct room *r, const struct pass *p)
-{
-    return r->state == ACTOR_READY && r->stored && r->seat_count == 0 &&
-           r->created_us < p->before_us && r->archive.last_id < p->before_us &&
-           r->spoken_day < last_day(p);
-}
-
-static void cleanup_reached(struct room *r, enum err e, void *arg)
-{
-    struct pass *p = arg;
-    bool unused = e == OK && is_unused(r, p);
-    if (!unused) {
-        cleanup_look(worker_here(), p);
-    } else if (p->dry) {
-        cleanup_found(p, r, r->archive.last_id);
-        cleanup_look(worker_here(), p);
-    } else {
-        p->last_us = r->archive.last_id;
-        room_commit(r, &(struct room_delta){ .destroy = true, .reason = SLICE("nobody used it") },
-                    cleanup_destroyed, p);
-    }
-}
-
-static void page_again(struct worker *w, void *arg)
+static void cleanup_looked(struct worker *w, void *arg)
 {
     struct pass *p = arg;
     (void)w;
-    cleanup_read_page(p, p->room[p->count - 1]);
+    p->at++;
+    cleanup_look(p);
 }
 
-static void cleanup_look(struct worker *w, struct pass *p)
+static void cleanup_look(struct pass *p)
 {
     if (p->at < p->count)
-        operate_reach(w, p->room[p->at++], cleanup_reached, p);
+        home_ask(p->worker, p->room[p->at], &cleanup_asked_message,
+                 &(struct cleanup_asked){ p->room[p->at], p->before_us, p->dry },
+                 &(struct asker){ cleanup_heard, cleanup_looked, p });
+    else if (p->count < PAGE_ROWS)
+        cleanup_finish(p);
     else
-        node_call(worker_node(w), duty_home(worker_node(w), DUTY_ROOMS),
-                  p->count < PAGE_ROWS ? cleanup_finish : page_again, p);
+        cleanup_read_page(p, p->room[p->count - 1]);
 }
 
 static void cleanup_page_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -221,14 +308,14 @@ static void cleanup_page_read(void *arg, enum store_result result, const struct 
     p->failed += result != STORE_OK;
     for (uint32_t i = 0; i < p->count; i++)
         p->room[i] = slice_dup(p->arena, store_text(b, 0, i, 0));
-    cleanup_look(p->worker, p);
+    cleanup_look(p);
 }
 
 static void cleanup_read_page(struct pass *p, slice after)
 {
     struct store_batch *b = store_read(worker_store(p->worker), 0);
-    STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_T(after), SV_I(p->before_us), SV_I(last_day(p)),
-              SV_I(PAGE_ROWS));
+    STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_T(after), SV_I(p->before_us),
+              SV_I(p->before_us / DAY_US), SV_I(PAGE_ROWS));
     store_submit(b, worker_loop(p->worker), 0, cleanup_page_read, p);
 }
 
@@ -256,21 +343,29 @@ static void cleanup_due(struct timer *t, struct loop *loop)
         cleanup_begin(p, days, NULL);
 }
 
-static void due_now(struct worker *w, void *unused)
+static void due_now_run(struct worker *w, void *message, const struct message_from *from)
 {
-    (void)w;
-    (void)unused;
+    (void)w, (void)message, (void)from;
     pass.again = pass.under_way;
     if (!pass.under_way)
         next_pass(&pass, 0);
 }
+
+static const struct message_row due_now_message = {
+    .id = 92,
+    .scope = MESSAGE_PROCESS,
+    .name = "cleanup-due",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = due_now_run,
+};
 
 static void days_changed(const struct setting *s)
 {
     struct node *n = atomic_load(&node);
     (void)s;
     if (n != NULL)
-        node_call(n, duty_home(n, DUTY_ROOMS), due_now, NULL);
+        home_post(n, duty_home(n, DUTY_ROOMS), &due_now_message);
 }
 
 static void cleanup_worker_start(struct worker *w)
@@ -348,6 +443,16 @@ const struct feature muc_cleanup_feature = {
     .commands = (struct command *const[]){ &cleanup_command, NULL },
     .metrics = (struct metric *const[]){ &cleaned, NULL },
     .worker.start = cleanup_worker_start,
+    .messages = (const struct message_row *const[]){ &cleanup_asked_message, &cleanup_told_message,
+                                                     &due_now_message, NULL },
     .worker.stop = cleanup_worker_stop,
     .worker.ended = cleanup_worker_ended,
+};
+
+const struct room_part cleanup_part = {
+    .name = "cleanup",
+    .slot = &spoken_slot,
+    .remove = cleanup_remove,
+    .clear = cleanup_clear,
+    .said = cleanup_said,
 };

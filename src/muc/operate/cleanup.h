@@ -6,16 +6,12 @@
  * messages may have been deleted, and some rooms are not archived. The row is written with the
  * first message of a day.
  *
- * A pass looks at all rooms, one after the other, each on its home worker. It begins and ends on
- * worker 0. The command `room cleanup` starts one; muc.cleanup-days starts one every hour. Only one
- * runs at a time.
+ * A pass looks at all rooms, one after the other, each at its home. It begins and ends at
+ * the home of DUTY_ROOMS. The command `room cleanup` starts one; muc.cleanup-days starts one every
+ * hour. Only one runs at a time.
  *
  * Limit: a pass holds the addresses of PAGE_ROWS rooms at a time. */
 #pragma once
+#include "muc/room/part.h"
 
-struct room;
-struct store_batch;
-
-/* Notes the day: a user sent a message to this stored room. */
-void room_spoken(struct room *r);
-void room_spoken_remove(struct store_batch *b, const struct room *r);
+extern const struct room_part cleanup_part;

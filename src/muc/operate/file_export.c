@@ -1,5 +1,6 @@
 #include "muc/operate/file_export.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "home/duty.h"
@@ -9,10 +10,9 @@
 #include "muc/muc.h"
 #include "muc/operate/file_import.h"
 #include "muc/operate/operate.h"
-#include "muc/parts/hats.h"
-#include "muc/parts/vcard.h"
 #include "muc/room/config.h"
 #include "muc/room/config_form.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/room_line.h"
 #include "muc/room/rooms.h"
@@ -23,7 +23,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-enum { OUT_BYTES_MAX = 80 << 20 };
+enum { OUT_BYTES_MAX = 80 << 20, LINES_MAX = 8 };
 
 static atomic_int files;
 
@@ -55,10 +55,11 @@ struct export
     struct worker *worker; /* home of the room */
     struct room *source;   /* pinned */
     const char *path;
-    int fd;         /* -1: not open */
-    int error;      /* of the file; 0: none */
-    struct buf out; /* what a helper writes next */
-    bool last;      /* behind it there is nothing */
+    int fd;                    /* -1: not open */
+    int error;                 /* of the file; 0: none */
+    struct buf out;            /* what a helper writes next */
+    unsigned first[LINES_MAX]; /* where the reads of parts begin */
+    bool last;                 /* behind it there is nothing */
     int64_t owner;
     slice room;
     uint64_t id, until; /* of messages: the last that was written, and where it ends */
@@ -276,31 +277,47 @@ static void room_export_add_room(struct export *x, const struct room *r)
                                           .follows = a->follows });
 }
 
-static void add_hat(slice jid, slice uri, slice title, void *arg)
+/* The lines of parts, from memory and from what was read (NULL: nothing was). */
+
+static bool room_export_add_line(const struct room_line *l, void *arg)
 {
     struct export *x = arg;
-    room_line_write(
-        &x->out, &(struct room_line){ .type = LINE_HAT, .jid = jid, .uri = uri, .title = title });
+    return room_line_write(&x->out, l);
 }
 
-static void card_was_read(void *arg, enum store_result result, const struct store_batch *b)
+static void add_parts(struct export *x, const struct store_batch *b)
 {
-    struct export *x = arg;
-    if (result != STORE_OK) {
-        room_export_discard(x);
-        return;
-    }
-    if (store_row_count(b, 0) == 1)
-        room_line_write(&x->out,
-                        &(struct room_line){ .type = LINE_CARD, .card = store_text(b, 0, 0, 0) });
+    unsigned n = 0;
+    PARTS_EACH (p, lines)
+        p->lines->write(x->source, b, x->first[n++], room_export_add_line, x);
     room_export_submit(x);
 }
 
-static void room_export_read_card(struct export *x)
+static void parts_were_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct export *x = arg;
+    if (result == STORE_OK && room_export_is_there(x))
+        add_parts(x, b);
+    else
+        room_export_discard(x);
+}
+
+static void read_parts(struct export *x)
 {
     struct store_batch *b = store_read(worker_store(x->worker), (uint64_t)x->owner);
-    STORE_ADD(b, &room_vcard_get, STORE_ANY_ROWS, SV_I(x->owner));
-    store_submit(b, worker_loop(x->worker), 0, card_was_read, x);
+    unsigned n = 0;
+    PARTS_EACH (p, lines) {
+        ensure(n < LINES_MAX);
+        x->first[n++] = store_stmt_count(b);
+        if (p->lines->read != NULL)
+            p->lines->read(b, x->source);
+    }
+    if (store_stmt_count(b) > 0) {
+        store_submit(b, worker_loop(x->worker), 0, parts_were_read, x);
+    } else {
+        store_drop(&b);
+        add_parts(x, NULL);
+    }
 }
 
 static void export_room(struct room *r, void *arg)
@@ -325,11 +342,10 @@ static void export_room(struct room *r, void *arg)
     x->room = slice_dup(call->arena, r->jid);
     x->until = r->archive.last_id;
     x->rows = ROOM_FILE_STEP_ROWS;
-    x->told_us = loop_now_us(worker_loop(r->worker));
+    x->told_us = loop_now_us(room_loop(r));
     buf_init(&x->out, OUT_BYTES_MAX);
     room_export_add_room(x, r);
-    room_hats_each(r, add_hat, x);
-    room_export_read_card(x);
+    read_parts(x);
 }
 
 static void run_export(struct command_call *call) { operate_visit(call, export_room, call); }
@@ -385,6 +401,7 @@ const struct feature muc_file_feature = {
     .parts = PART_ROOM,
     .schema = &schema,
     .commands = (struct command *const[]){ &export_command, &room_import_command, NULL },
+    .messages = (const struct message_row *const[]){ &room_import_message, NULL },
     .start = room_export_start,
     .worker.start = room_export_worker_start,
 };

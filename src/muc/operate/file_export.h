@@ -1,7 +1,7 @@
-/* file_export: writes a persistent room to a file of lines (muc/room/room_line.h), with the command
- * `room export`, and counts files under way with muc/operate/file_import.h. Files are read and
- * written by helper threads in steps, so that nobody waits for a big archive; the log tells how far
- * it is.
+/* file_export: writes a persistent room to a file of lines (muc/room/room_line.h), with the
+ * command `room export`, and counts files under way with muc/operate/file_import.h. Files are read
+ * and written by helper threads in steps, so that nobody waits for a big archive; the log tells how
+ * far it is.
  *
  * Limits: ROOM_FILES_MAX at a time, exports and imports together. */
 #pragma once

@@ -8,17 +8,18 @@
 #include "codec/xml_read.h"
 #include "home/command_run.h"
 #include "home/here.h"
+#include "home/message.h"
+#include "home/node.h"
 #include "im/account.h"
 #include "io/work.h"
 #include "muc/archive/archive.h"
 #include "muc/operate/file_export.h"
 #include "muc/operate/operate.h"
-#include "muc/parts/hats.h"
-#include "muc/parts/vcard.h"
 #include "muc/room/config.h"
 #include "muc/room/config_form.h"
 #include "muc/room/config_sealed.h"
 #include "muc/room/metrics.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/room_line.h"
 #include "muc/room/rooms.h"
@@ -41,6 +42,11 @@ struct source {
     uint64_t line;
 };
 
+struct kept_line {
+    struct kept_line *next;
+    struct room_line line;
+};
+
 struct import {
     struct work work;
     struct command_call *call;
@@ -50,11 +56,10 @@ struct import {
     struct xml_work *xml;
     struct arena *arena, *lasting;       /* of a step; as long as this */
     struct map seen;                     /* struct person: who has an affiliation */
-    struct room_line room, *hats, *step; /* step: affiliations and messages to store */
+    struct room_line room, *step;        /* step: affiliations and messages to store */
+    struct kept_line *kept, **kept_tail; /* of parts */
     uint64_t affiliations, affiliations_max, messages, last_id;
-    uint32_t hat_count;
     enum room_line_type last_type;
-    slice card;
     uint32_t step_count;
     bool ended, storing; /* storing: the second time */
     enum err e;          /* of the step */
@@ -150,30 +155,36 @@ static bool take_affiliation(struct import *x, const struct room_line *l)
     return true;
 }
 
-static bool take_hat(struct import *x, const struct room_line *l)
+static const struct room_lines *lines_of(enum room_line_type type)
 {
-    if (x->storing) /* was checked, and is kept */
-        return true;
-    if (x->hat_count == ROOM_HATS_MAX || !room_hat_is_right(l->uri, l->title)) {
-        why_set(&x->why, "allowed: at most %d hats, which are URIs with titles", ROOM_HATS_MAX);
-        return false;
-    }
-    struct room_line *h = &x->hats[x->hat_count++];
-    *h = *l;
-    h->jid = slice_dup(x->lasting, l->jid);
-    h->uri = slice_dup(x->lasting, l->uri);
-    h->title = slice_dup(x->lasting, l->title);
-    return true;
+    PARTS_EACH (p, lines)
+        if (p->lines->type == (int)type)
+            return p->lines;
+    return NULL;
 }
 
-static bool take_card(struct import *x, const struct room_line *l)
+/* A line of a part. Those of the first reading are kept until the room is stored. */
+static bool take_part(struct import *x, const struct room_line *l)
 {
-    if (!room_vcard_is_right(l->card, x->arena)) {
-        why_set(&x->why, "\"vcard\": allowed: a vCard of at most 256 KiB");
+    const struct room_lines *lines = lines_of(l->type);
+    uint32_t same = 0;
+    if (x->storing) /* was checked */
+        return true;
+    for (const struct kept_line *k = x->kept; k != NULL; k = k->next)
+        same += k->line.type == l->type;
+    if (lines == NULL) {
+        why_set(&x->why, "found a line that this server does not know");
         return false;
     }
-    if (!x->storing)
-        x->card = slice_dup(x->lasting, l->card);
+    if (!lines->fits(l, same, x->arena, &x->why))
+        return false;
+    struct kept_line *k = *x->kept_tail = arena_new(x->lasting, struct kept_line, 1);
+    x->kept_tail = &k->next;
+    k->line = *l;
+    k->line.jid = slice_dup(x->lasting, l->jid);
+    k->line.uri = slice_dup(x->lasting, l->uri);
+    k->line.title = slice_dup(x->lasting, l->title);
+    k->line.card = slice_dup(x->lasting, l->card);
     return true;
 }
 
@@ -238,9 +249,8 @@ static bool room_import_take(struct import *x, const struct room_line *l)
     case LINE_AFFILIATION:
         return take_affiliation(x, l);
     case LINE_HAT:
-        return take_hat(x, l);
     case LINE_CARD:
-        return take_card(x, l);
+        return take_part(x, l);
     case LINE_MESSAGE:
         return take_message(x, l);
     case LINE_END:
@@ -476,10 +486,8 @@ static void room_import_store_room(struct room *r, struct import *x)
     x->target = r;
     actor_become(&r->actor, ACTOR_LOADING);
     room_import_add_room(b, x);
-    for (uint32_t i = 0; i < x->hat_count; i++)
-        room_hat_store(b, x->owner, x->hats[i].jid, x->hats[i].uri, x->hats[i].title);
-    if (x->card.len > 0)
-        room_vcard_put(b, x->owner, x->card, loop_scratch(worker_loop(x->worker)));
+    for (const struct kept_line *k = x->kept; k != NULL; k = k->next)
+        lines_of(k->line.type)->store(b, x->owner, &k->line, loop_scratch(worker_loop(x->worker)));
     STORE_ADD(b, &unnote_stmt, 1, SV_I(x->owner));
     store_submit(b, worker_loop(x->worker), 0, room_import_committed, x);
 }
@@ -581,6 +589,44 @@ static void room_import_reached(struct room *r, enum err e, void *arg)
     store_submit(b, worker_loop(x->worker), 0, room_import_noted, x);
 }
 
+/* The import moves to the home of the room. */
+struct import_moved {
+    slice room;
+    void *import;
+};
+
+static void import_moved_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct import_moved *moved = message;
+    (void)from;
+    operate_reach(w, moved->room, room_import_reached, moved->import);
+}
+
+static const struct message_field import_moved_fields[] = {
+    F_BARE(struct import_moved, room),
+    F_LOCAL(struct import_moved, import),
+    { 0 },
+};
+const struct message_row room_import_message = {
+    .id = 95,
+    .scope = MESSAGE_PROCESS,
+    .name = "room-import",
+    .size = sizeof(struct import_moved),
+    .fields = import_moved_fields,
+    .run = import_moved_run,
+};
+
+static void room_import_move(struct import *x, slice room)
+{
+    const struct worker *w = x->worker;
+    uint32_t node;
+    unsigned home = node_home(worker_node(w), room, &node);
+    if (node == worker_node(w)->id)
+        home_send_to(x->worker, 0, home, &room_import_message, &(struct import_moved){ room, x });
+    else
+        room_import_fail(x, E_UNSUPPORTED, err_text(E_UNSUPPORTED));
+}
+
 static void room_import_checked(struct import *x)
 {
     slice jid;
@@ -589,7 +635,7 @@ static void room_import_checked(struct import *x)
     else if (!command_address_ok(x->call, PARAM_ROOM, x->room.jid, &jid))
         import_free(x); /* the call has failed */
     else
-        operate_reach(x->worker, jid, room_import_reached, x);
+        room_import_move(x, jid);
 }
 
 static void room_import_step_done(struct work *w)
@@ -638,7 +684,7 @@ static void run_import(struct command_call *call)
     x->arena = arena_create(0);
     x->lasting = arena_create(0);
     x->affiliations_max = (uint64_t)setting_int(&muc_affiliations_max);
-    x->hats = arena_new(x->lasting, struct room_line, ROOM_HATS_MAX);
+    x->kept_tail = &x->kept;
     x->step = arena_new(x->lasting, struct room_line, ROOM_FILE_STEP_ROWS);
     x->told_us = loop_now_us(worker_loop(x->worker));
     map_init(&x->seen, person_key);

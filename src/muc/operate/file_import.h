@@ -4,7 +4,7 @@
  * in one transaction, the room. Rows of an import that failed, or that the end of the process
  * interrupted, are removed.
  *
- * Limits: those of muc/operate/file_export.h; muc.affiliations-max; ROOM_HATS_MAX; ROOM_LINE_MAX.
+ * Limits: those of muc/operate/file_export.h; muc.affiliations-max; those of parts; ROOM_LINE_MAX.
  */
 #pragma once
 
@@ -17,3 +17,4 @@ extern struct command room_import_command;
 extern struct store_stmt *const room_import_stmts[];
 /* Removes what an import in an earlier process left. */
 void room_import_start(struct worker *w);
+extern const struct message_row room_import_message;

@@ -14,7 +14,9 @@
 #include "muc/operate/operate_list.h"
 #include "muc/operate/operate_owner.h"
 #include "muc/people/affiliation.h"
+#include "muc/people/find.h"
 #include "muc/people/occupant.h"
+#include "muc/people/role.h"
 #include "muc/people/show.h"
 #include "muc/room/config.h"
 #include "muc/room/room.h"
@@ -22,6 +24,7 @@
 #include "muc/room/settings.h"
 #include "muc/service.h"
 #include "muc/state/change.h"
+#include "muc/state/create.h"
 #include "ops/users.h"
 #include "store/store.h"
 
@@ -68,49 +71,19 @@ void operate_with_known(struct command_call *call, slice jid, operate_known_fn *
 
 /* Visits. */
 
-struct reach {
-    slice jid; /* in this block */
-    operate_room_fn *fn;
-    void *arg;
-};
-
-static void operate_reached(struct room *r, enum err e, void *arg)
-{
-    struct reach *at = arg;
-    at->fn(r, e, at->arg);
-    mem_free(&at);
-}
-
-static bool operate_serves(const struct node *n, slice domain)
+static bool operate_serves(const struct node *n, slice room)
 {
     slice parent;
-    const struct host *h = host_find(n, domain, &parent);
+    const struct host *h = host_find(n, jid_split(room).domain, &parent);
     return h != NULL && h == host_labelled(SLICE(MUC_LABEL));
-}
-
-static void reach_here(struct worker *w, void *arg)
-{
-    struct reach *at = arg;
-    if (operate_serves(worker_node(w), jid_split(at->jid).domain)) {
-        room_with(w, at->jid, operate_reached, at);
-        return;
-    }
-    at->fn(NULL, E_NOTFOUND, at->arg); /* the alias went meanwhile */
-    mem_free(&at);
 }
 
 void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg)
 {
-    struct reach *at = mem_alloc(sizeof *at + jid.len);
-    uint32_t node;
-    unsigned home = node_home(worker_node(w), jid, &node);
-    *at = (struct reach){ { memcpy(at + 1, jid.ptr, jid.len), jid.len }, fn, arg };
-    if (node == worker_node(w)->id) {
-        node_call(worker_node(w), home, reach_here, at);
-        return;
-    }
-    mem_free(&at);
-    fn(NULL, E_UNSUPPORTED, arg);
+    if (operate_serves(worker_node(w), jid))
+        room_with(w, jid, fn, arg);
+    else /* the alias went meanwhile */
+        fn(NULL, E_NOTFOUND, arg);
 }
 
 struct visit {
@@ -244,7 +217,7 @@ static void show_config(struct command_call *call, const struct room_config *c)
 static void operate_show(struct room *r, void *arg)
 {
     struct command_call *call = arg;
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     command_row(call);
     command_text(call, "jid", r->jid);
     show_config(call, &r->config);
@@ -258,10 +231,10 @@ static void operate_show(struct room *r, void *arg)
     command_bool(call, "locked", r->locked);
     if (r->subject != NULL)
         command_text(call, "subject", stanza_child_text(r->subject, KNOWN_SUBJECT, tmp));
-    struct store_batch *b = store_read(worker_store(r->worker), (uint64_t)r->id);
+    struct store_batch *b = store_read(room_store(r), (uint64_t)r->id);
     store_read_late(b, r->id);
     STORE_ADD(b, &operate_archive_stmt, STORE_ANY_ROWS, SV_I(r->id));
-    store_submit(b, worker_loop(r->worker), 0, archive_read, call);
+    store_submit(b, room_loop(r), 0, archive_read, call);
 }
 
 static void operate_run_show(struct command_call *call) { operate_visit(call, operate_show, call); }
@@ -423,7 +396,7 @@ static void operate_kick(struct room *r, void *arg)
 {
     const struct change *c = arg;
     slice nick = command_arg(c->call, "nick");
-    struct occupant *o = room_occupant(r, nick, loop_scratch(worker_loop(r->worker)));
+    struct occupant *o = room_occupant(r, nick, room_scratch(r));
     if (o == NULL) {
         command_fail(c->call, E_NOTFOUND,
                      "nobody in %.*s is called %.*s; `room occupants` shows "
@@ -703,6 +676,8 @@ static struct command affiliation_command = {
 const struct feature muc_operate_feature = {
     .name = "muc_operate",
     .parts = PART_ROOM,
+    .messages =
+        (const struct message_row *const[]){ &owner_asked_message, &owner_told_message, NULL },
     .schema = &schema,
     .commands =
         (struct command *const[]){ &room_list_command, &room_report_command, &show_command,

@@ -22,7 +22,8 @@ void operate_with_known(struct command_call *call, slice jid, operate_known_fn *
  * or it cannot be loaded, the call fails. */
 typedef void operate_fn(struct room *r, void *arg);
 void operate_visit(struct command_call *call, operate_fn *fn, void *arg);
-/* Visits for those who have no call, or many rooms: e: OK, or why it could not be. */
+/* The same for those who have no call, on the worker that is the home of the room. e: OK, or why it
+ * could not be reached; then r may be NULL. */
 typedef void operate_room_fn(struct room *r, enum err e, void *arg);
 void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg);
 

@@ -58,12 +58,12 @@ static void joins_read(void *arg, enum store_result result, const struct store_b
 static void joins(struct room *r, void *arg)
 {
     struct task *t = arg;
-    struct store_batch *b = store_read(worker_store(r->worker), (uint64_t)r->id);
+    struct store_batch *b = store_read(room_store(r), (uint64_t)r->id);
     t->worker = r->worker;
     store_read_late(b, r->id);
     STORE_ADD(b, &operate_joins_stmt, STORE_ANY_ROWS, SV_I(r->id), SV_I(t->after),
               SV_I(t->limit + 1));
-    store_submit(b, worker_loop(r->worker), 0, joins_read, t);
+    store_submit(b, room_loop(r), 0, joins_read, t);
 }
 
 static void run_joins(struct command_call *call)

@@ -1,14 +1,16 @@
 #include "muc/operate/operate_owner.h"
 #include "base/arena.h"
+#include "base/mem.h"
 #include "home/here.h"
 #include "home/node.h"
+#include "home/question.h"
 #include "muc/operate/operate.h"
 #include "muc/people/affiliation.h"
 #include "muc/room/room.h"
 #include "muc/state/change.h"
 #include "xmpp/muc.h"
 
-enum { TRANSFER_ROOMS_MAX = 1000, FAILURES_SHOWN = 10 };
+enum { TRANSFER_ROOMS_MAX = 1000, FAILURES_SHOWN = 10, WHY_BYTES_MAX = 255 };
 
 struct transfer {
     struct command_call *call;
@@ -16,15 +18,16 @@ struct transfer {
     uint32_t count, at, failed;
     slice owner;
     bool replace;
+    bool changes;         /* all rooms were asked: they are changed */
     const char *failures; /* text */
 };
 
-static void operate_owner_failed(struct transfer *t, const char *why)
+static void transfer_failed(struct transfer *t, slice why)
 {
     if (t->failed++ < FAILURES_SHOWN)
-        t->failures =
-            arena_printf(t->call->arena, "%s%s%.*s %s", t->failures,
-                         *t->failures == '\0' ? "" : "; ", SLICE_ARG(t->room[t->at]), why);
+        t->failures = arena_printf(t->call->arena, "%s%s%.*s %.*s", t->failures,
+                                   *t->failures == '\0' ? "" : "; ", SLICE_ARG(t->room[t->at]),
+                                   SLICE_ARG(why));
 }
 
 static const char *and_more(const struct transfer *t)
@@ -34,67 +37,132 @@ static const char *and_more(const struct transfer *t)
                : arena_printf(t->call->arena, "; and %u more", t->failed - FAILURES_SHOWN);
 }
 
+/* At the home of a room: whether it can have the new owner, and, when all can, the change. */
+
+struct owner_asked {
+    slice room, owner;
+    bool replace, changes;
+};
+static const struct message_field owner_asked_fields[] = {
+    F_BARE(struct owner_asked, room),
+    F_BARE(struct owner_asked, owner),
+    F_BOOL(struct owner_asked, replace),
+    F_BOOL(struct owner_asked, changes),
+    { 0 },
+};
+
+struct owner_told {
+    slice why; /* it is not possible; empty: it is, or was done */
+};
+static const struct message_field owner_told_fields[] = {
+    F_TEXT(struct owner_told, why, WHY_BYTES_MAX),
+    { 0 },
+};
+const struct message_row owner_told_message = {
+    .id = 97,
+    .scope = MESSAGE_CLUSTER,
+    .name = "owner-told",
+    .size = sizeof(struct owner_told),
+    .fields = owner_told_fields,
+};
+
+struct handover {
+    struct message_from from;
+    struct worker *worker;
+    bool replace, changes;
+    size_t owner_len;
+    char owner[];
+};
+
+static slice handover_owner(const struct handover *h) { return (slice){ h->owner, h->owner_len }; }
+
+static void handover_end(struct handover *h, const char *why)
+{
+    question_answer(h->worker, &h->from, &owner_told_message,
+                    &(struct owner_told){ slice_of(why) });
+    question_end(h->worker, &h->from);
+    mem_free(&h);
+}
+
 /* Why it is not possible; NULL: it is. */
-static const char *obstacle(const struct room *r, enum err e, const struct transfer *t)
+static const char *obstacle(const struct room *r, enum err e, const struct handover *h)
 {
     const struct affiliate *a;
     if (e == E_NOTFOUND || (e == OK && r->state != ACTOR_READY))
         return "does not exist";
     if (e != OK)
-        return e == E_UNSUPPORTED ? "is at home on another node" : "cannot be read now";
-    a = room_affiliate(r, t->owner);
+        return "cannot be read now";
+    a = room_affiliate(r, handover_owner(h));
     if (!r->stored)
         return "is an ad hoc room";
-    if (slice_eq(r->creator, t->owner))
+    if (slice_eq(r->creator, handover_owner(h)))
         return "was created by that user";
     if (a == NULL || a->affiliation < AFF_MEMBER)
         return "does not have that user as a member";
-    return a->affiliation == AFF_OWNER && !t->replace ? "is owned by that user already" : NULL;
+    return a->affiliation == AFF_OWNER && !h->replace ? "is owned by that user already" : NULL;
 }
 
-static void change_next(struct worker *w, struct transfer *t);
-
-static void operate_owner_changed(struct room *r, enum err e, void *arg)
+static void handover_changed(struct room *r, enum err e, void *arg)
 {
-    struct transfer *t = arg;
-    if (e != OK)
-        operate_owner_failed(t, err_text(e));
-    t->at++;
-    change_next(r->worker, t);
+    (void)r;
+    handover_end(arg, e == OK ? "" : err_text(e));
 }
 
 /* Former owners become members. */
-static void operate_owner_change(struct room *r, struct transfer *t)
+static void handover_change(struct room *r, struct handover *h)
 {
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
-    struct affiliation_edit *edit = arena_new(tmp, struct affiliation_edit, r->owners + 1);
+    struct affiliation_edit *edit =
+        arena_new(room_scratch(r), struct affiliation_edit, r->owners + 1);
     const struct affiliate *a;
     uint32_t n = 0;
 
-    edit[n++] = room_edit(r, t->owner, AFF_OWNER);
-    for (uint32_t i = 0; t->replace && (a = map_next(&r->affiliates, &i)) != NULL;)
-        if (a->affiliation == AFF_OWNER && !slice_eq(a->jid, t->owner) && n <= r->owners)
+    edit[n++] = room_edit(r, handover_owner(h), AFF_OWNER);
+    for (uint32_t i = 0; h->replace && (a = map_next(&r->affiliates, &i)) != NULL;)
+        if (a->affiliation == AFF_OWNER && !slice_eq(a->jid, handover_owner(h)) && n <= r->owners)
             edit[n++] = room_edit(r, a->jid, AFF_MEMBER);
-    room_commit(r, &(struct room_delta){ .edit = edit, .edit_count = n }, operate_owner_changed, t);
+    room_commit(r, &(struct room_delta){ .edit = edit, .edit_count = n }, handover_changed, h);
 }
 
-static void change_reached(struct room *r, enum err e, void *arg)
+static void handover_reached(struct room *r, enum err e, void *arg)
 {
-    struct transfer *t = arg;
-    const char *why = obstacle(r, e, t); /* it may be another now */
-    if (why == NULL) {
-        operate_owner_change(r, t);
-        return;
-    }
-    operate_owner_failed(t, why);
-    t->at++;
-    change_next(worker_here(), t);
+    struct handover *h = arg;
+    const char *why = obstacle(r, e, h); /* when it changes, it may be another than before */
+    if (why != NULL || !h->changes)
+        handover_end(h, why == NULL ? "" : why);
+    else
+        handover_change(r, h);
 }
 
-static void change_next(struct worker *w, struct transfer *t)
+static void owner_asked_run(struct worker *w, void *message, const struct message_from *from)
 {
-    if (t->at < t->count)
-        operate_reach(w, t->room[t->at], change_reached, t);
+    const struct owner_asked *q = message;
+    struct handover *h = mem_alloc(sizeof *h + q->owner.len);
+    h->from = *from;
+    h->worker = w;
+    h->replace = q->replace;
+    h->changes = q->changes;
+    h->owner_len = q->owner.len;
+    memcpy(h->owner, q->owner.ptr, q->owner.len);
+    operate_reach(w, q->room, handover_reached, h);
+}
+
+const struct message_row owner_asked_message = {
+    .id = 96,
+    .scope = MESSAGE_CLUSTER,
+    .name = "owner-asked",
+    .size = sizeof(struct owner_asked),
+    .fields = owner_asked_fields,
+    .run = owner_asked_run,
+    .answer = &owner_told_message,
+    .later = true,
+};
+
+/* Where the command runs: room after room is asked, then room after room is changed. */
+
+static void transfer_finish(const struct transfer *t)
+{
+    if (t->failed > 0 && !t->changes)
+        command_fail(t->call, E_CONFLICT, "nothing was changed: %s%s", t->failures, and_more(t));
     else if (t->failed > 0)
         command_fail(t->call, E_CONFLICT, "%u of %u rooms were changed, but not: %s%s",
                      t->count - t->failed, t->count, t->failures, and_more(t));
@@ -103,28 +171,43 @@ static void change_next(struct worker *w, struct transfer *t)
                      t->count == 1 ? "" : "s");
 }
 
-static void operate_owner_checked(struct room *r, enum err e, void *arg)
+static void transfer_heard(struct worker *w, void *arg, void *answer,
+                           const struct message_from *from)
 {
     struct transfer *t = arg;
-    const char *why = obstacle(r, e, t);
-    if (why != NULL)
-        operate_owner_failed(t, why);
-    if (++t->at < t->count) {
-        operate_reach(worker_here(), t->room[t->at], operate_owner_checked, t);
-        return;
-    }
-    if (t->failed > 0) {
-        command_fail(t->call, E_CONFLICT, "nothing was changed: %s%s", t->failures, and_more(t));
-        return;
-    }
-    t->at = 0;
-    change_next(worker_here(), t);
+    slice why = ((const struct owner_told *)answer)->why;
+    (void)w, (void)from;
+    if (why.len > 0)
+        transfer_failed(t, why);
 }
 
-static void operate_owner_begin(void *arg)
+static void transfer_next(struct worker *w, void *arg);
+
+static void transfer_ask(struct worker *w, struct transfer *t)
+{
+    home_ask(w, t->room[t->at], &owner_asked_message,
+             &(struct owner_asked){ t->room[t->at], t->owner, t->replace, t->changes },
+             &(struct asker){ transfer_heard, transfer_next, t });
+}
+
+static void transfer_next(struct worker *w, void *arg)
 {
     struct transfer *t = arg;
-    operate_reach(worker_here(), t->room[0], operate_owner_checked, t);
+    if (++t->at < t->count) {
+        transfer_ask(w, t);
+    } else if (!t->changes && t->failed == 0) {
+        t->changes = true;
+        t->at = 0;
+        transfer_ask(w, t);
+    } else {
+        transfer_finish(t);
+    }
+}
+
+static void transfer_begin(void *arg)
+{
+    struct transfer *t = arg;
+    transfer_ask(worker_here(), t);
 }
 
 static bool operate_owner_is_named(const struct transfer *t, slice room)
@@ -168,7 +251,7 @@ static void run_owner(struct command_call *call)
                      SLICE_ARG(t->owner));
         return;
     }
-    operate_with_known(call, t->owner, operate_owner_begin, t);
+    operate_with_known(call, t->owner, transfer_begin, t);
 }
 
 static const struct command_arg owner_args[] = {

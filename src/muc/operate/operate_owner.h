@@ -5,3 +5,4 @@
 struct command;
 
 extern struct command room_owner_command;
+extern const struct message_row owner_asked_message, owner_told_message;

@@ -1,14 +1,21 @@
-#include "muc/parts/absent.h"
+/* absent: shows members and administrators who are not in the room to those who are, if the room
+ * wants that (muster#roomconfig_showabsent). Status 102 and 103 of XEP-0045 §15.6 tell when this
+ * begins and ends. They are shown by unavailable presence with their affiliation and no role. Their
+ * nickname is the one that they have registered, or, where everybody sees addresses, the localpart
+ * of their address.
+ *
+ * Limit: in a room with more than ABSENT_MAX affiliations no absent person is shown. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
-#include "home/here.h"
 #include "im/audience.h"
+#include "muc/parts/parts.h"
 #include "muc/people/affiliation.h"
-#include "muc/people/occupant.h"
+#include "muc/people/find.h"
 #include "muc/people/show.h"
 #include "muc/room/config.h"
 #include "muc/room/occupant_id.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "xmpp/muc.h"
 #include "xmpp/nickname.h"
@@ -51,7 +58,7 @@ static bool absent_name_of(struct showing *s, const struct affiliate *a, slice *
 static struct stanza *absent_presence_of(const struct room *r, const struct affiliate *a,
                                          slice nick, slice jid)
 {
-    slice from = room_address(r, nick, loop_scratch(worker_loop(r->worker)));
+    slice from = room_address(r, nick, room_scratch(r));
     char id[OCCUPANT_ID_LEN + 1];
     struct buf xml;
     buf_init(&xml, SHOWN_BYTES_MAX);
@@ -96,9 +103,10 @@ static void absent_show_one(struct showing *s, const struct affiliate *a)
     stanza_unref(&st);
 }
 
-void room_show_absent(struct room *r, const struct seat *to)
+/* All of them to one session that has entered; to NULL: to all occupants. */
+static void show_absent(struct room *r, const struct seat *to)
 {
-    struct showing s = { .room = r, .to = to, .tmp = loop_scratch(worker_loop(r->worker)) };
+    struct showing s = { .room = r, .to = to, .tmp = room_scratch(r) };
     const struct affiliate *a;
     if (!r->config.absent_visible || r->affiliates.count > ABSENT_MAX)
         return;
@@ -114,3 +122,15 @@ void room_show_absent(struct room *r, const struct seat *to)
     map_fini(&s.here);
     map_fini(&s.shown);
 }
+
+static void absent_announced(struct room *r, const struct room_configured *c)
+{
+    if ((c->diff & DIFF_ABSENT_VISIBLE) != 0)
+        show_absent(r, NULL);
+}
+
+const struct room_part absent_part = {
+    .name = "absent",
+    .welcome = show_absent,
+    .announced = absent_announced,
+};

@@ -1,4 +1,5 @@
-#include "muc/parts/admin.h"
+/* admin: requests of XEP-0045 §8 and §9 (muc#admin): lists by affiliation or role, and changes of
+ * either. A request with several changes does all of them or none. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -6,13 +7,15 @@
 #include "im/feature.h"
 #include "muc/muc.h"
 #include "muc/people/affiliation.h"
-#include "muc/people/occupant.h"
+#include "muc/people/find.h"
+#include "muc/people/role.h"
 #include "muc/people/show.h"
 #include "muc/room/config.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/room/settings.h"
 #include "muc/state/change.h"
+#include "muc/talk/answer.h"
 #include "xmpp/muc.h"
 #include "xmpp/nickname.h"
 #include "xmpp/ns.h"
@@ -213,31 +216,6 @@ static void admin_applied(struct room *r, enum err e, void *arg)
         set_roles(r, roles->role, roles->count, roles->actor);
     arena_destroy(&roles->arena);
     mem_free(&roles);
-}
-
-void room_answer(struct iq *iq, enum err e)
-{
-    switch (e) {
-    case OK:
-        iq_result(iq, (slice){ 0 });
-        break;
-    case E_CONFLICT:
-        iq_error(iq, SE_CONFLICT, SLICE("a room keeps at least one owner"));
-        break;
-    case E_EXISTS:
-        iq_error(iq, SE_CONFLICT, SLICE("the nickname is reserved for another"));
-        break;
-    case E_LIMIT:
-        iq_error(iq, SE_RESOURCE_CONSTRAINT,
-                 SLICE("too many people would have an affiliation with this room"));
-        break;
-    case E_NOTFOUND:
-        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("the room has ended"));
-        break;
-    default:
-        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the change could not be stored now"));
-        break;
-    }
 }
 
 static void admin_commit(struct request *q)

@@ -1,4 +1,10 @@
-#include "muc/parts/bookmark.h"
+/* bookmark: bookmarks of registered members (setting muc.bookmark): users who register with a
+ * persistent room get a bookmark, so that their clients enter it at login (XEP-0402). It is removed
+ * with the registration. The room tells the home of the account by a fan. There the account sends
+ * itself the requests that its client would send, so that any feature that serves bookmarks stores
+ * them. A bookmark that is there already is left as it is. Only accounts of this server get
+ * bookmarks. Tasks of one account and room run one after the other, because each first reads what
+ * is there. */
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/mem.h"
@@ -11,8 +17,10 @@
 #include "im/feature.h"
 #include "im/guest.h"
 #include "muc/muc.h"
+#include "muc/parts/parts.h"
 #include "muc/people/affiliation.h"
 #include "muc/room/config.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "xmpp/ns.h"
 
@@ -20,6 +28,8 @@
 #define NS_PUBSUB    "http://jabber.org/protocol/pubsub"
 #define TAG          "b" /* of the fan; its number: enum registered */
 
+/* Whether a user has a nickname registered. */
+enum registered { REGISTERED_NOT, REGISTERED };
 enum { REQUEST_BYTES_MAX = 32 * 1024, ANSWER_MS = 60 * 1000 };
 
 static struct setting bookmark = {
@@ -46,22 +56,19 @@ static struct stanza *conference(const struct room *r, slice nick)
     return st;
 }
 
-enum registered room_registered(const struct room *r, slice bare)
+/* A bookmark is only made for a user who asked: else an owner could note rooms for others, who
+ * would enter them. */
+static void bookmark_affiliated(struct room *r, const struct room_affiliated *a)
 {
-    const struct affiliate *a = room_affiliate(r, bare);
-    return a != NULL && a->nick.len > 0 ? REGISTERED : REGISTERED_NOT;
-}
-
-void room_bookmark(struct room *r, slice bare, enum registered was)
-{
-    enum registered is = room_registered(r, bare);
+    const struct affiliate *one = room_affiliate(r, a->jid);
+    enum registered is = one != NULL && one->nick.len > 0 ? REGISTERED : REGISTERED_NOT;
+    bool wanted = is == REGISTERED ? a->applied : a->was_registered;
     struct fan f;
-    if (was == is || !r->stored || !setting_bool(&bookmark))
+    if (!wanted || !r->stored || !setting_bool(&bookmark))
         return;
-    struct stanza *st =
-        conference(r, is == REGISTERED ? room_affiliate(r, bare)->nick : (slice){ "", 0 });
+    struct stanza *st = conference(r, is == REGISTERED ? one->nick : (slice){ "", 0 });
     fan_begin(&f, r->worker, st, SLICE(TAG));
-    fan_add_with(&f, bare, is);
+    fan_add_with(&f, a->jid, is);
     fan_end(&f);
     stanza_unref(&st);
 }
@@ -255,3 +262,5 @@ const struct feature muc_bookmark_feature = {
     .worker.start = bookmark_worker_start,
     .worker.ended = bookmark_worker_ended,
 };
+
+const struct room_part bookmark_part = { .name = "bookmark", .affiliated = bookmark_affiliated };

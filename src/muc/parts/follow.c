@@ -1,4 +1,14 @@
-#include "muc/parts/follow.h"
+/* follow: followers are members who registered for the messages that are sent while they are not in
+ * the room (XEP-0045 §7.10, docs/rooms.md). They get these on all their sessions, with the number
+ * of messages that they have not seen, and their devices that are away are told. Followers are
+ * accounts of this server only.
+ *
+ * Messages count as read for a follower in the room, until the follower's client sends a marker
+ * (XEP-0333); from then on only markers count. Followers have seen their own messages, and all
+ * before these.
+ *
+ * The numbers are stored when a follower leaves, and when the room is unloaded or the node stops.
+ * Limits: as many followers as affiliations; UNREAD_MAX; ROOMS_MAX rooms in an answer. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -14,9 +24,11 @@
 #include "im/message.h"
 #include "muc/archive/history.h"
 #include "muc/muc.h"
-#include "muc/people/affiliation.h"
+#include "muc/parts/parts.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
+#include "muc/state/store.h"
 #include "store/store.h"
 #include "xmpp/archive_id.h"
 #include "xmpp/ns.h"
@@ -26,7 +38,6 @@
 #define TAG        "r" /* of the fan: messages of a room to users who are not in it */
 
 enum {
-    UNREAD_MAX = 1000000,
     ROOMS_MAX = 2000,
     ROWS_MAX = 1000,   /* of one write */
     BEYOND_MAX = 1000, /* messages that are counted after a crash */
@@ -34,13 +45,13 @@ enum {
     ANSWER_BYTES_MAX = 1 << 20
 };
 
-struct store_stmt room_unread_put = {
+static struct store_stmt unread_put_stmt = {
     .name = "room.unread",
     .sql = "UPDATE room_affiliation SET unread = $3, upto = $4 WHERE room = $1 AND jid = $2",
     .params = "itii",
     .cols = "",
 };
-struct store_stmt room_unread_list = {
+static struct store_stmt unread_list_stmt = {
     .name = "room.unread-list",
     .sql = "SELECT r.jid, a.unread FROM room_affiliation a JOIN room r ON r.id = a.room WHERE"
            " a.jid = $1 AND a.follows = 1 ORDER BY r.jid LIMIT $2",
@@ -48,11 +59,19 @@ struct store_stmt room_unread_list = {
     .cols = "ti",
 };
 
-struct store_stmt room_ids_beyond = {
+static struct store_stmt ids_beyond_stmt = {
     .name = "room.ids-beyond",
     .sql = "SELECT id FROM entry WHERE owner = $1 AND id > $2 AND flags < 2 ORDER BY id LIMIT $3",
     .params = "iii",
     .cols = "i",
+};
+
+static const struct store_migration migrations[] = { { 0 } };
+static const struct store_schema schema = {
+    .feature = "muc_follow",
+    .migrations = migrations,
+    .stmts =
+        (struct store_stmt *const[]){ &unread_put_stmt, &unread_list_stmt, &ids_beyond_stmt, NULL },
 };
 
 static struct metric told = {
@@ -77,7 +96,7 @@ static void follow_put(struct store_batch *b, const struct room *r, struct affil
 {
     a->upto = r->archive.last_id > 0 ? r->archive.last_id : 1;
     a->changed = false;
-    STORE_ADD(b, &room_unread_put, STORE_ANY_ROWS, SV_I(r->id), SV_T(a->jid), SV_I(a->unread),
+    STORE_ADD(b, &unread_put_stmt, STORE_ANY_ROWS, SV_I(r->id), SV_T(a->jid), SV_I(a->unread),
               SV_I(a->upto));
 }
 
@@ -85,12 +104,12 @@ static void store_one(struct room *r, struct affiliate *a)
 {
     if (!r->stored || !a->changed)
         return;
-    struct store_batch *b = store_write(worker_store(r->worker), (uint64_t)r->id);
+    struct store_batch *b = store_write(room_store(r), (uint64_t)r->id);
     follow_put(b, r, a);
-    store_submit(b, worker_loop(r->worker), 0, NULL, NULL);
+    store_submit(b, room_loop(r), 0, NULL, NULL);
 }
 
-void followers_store(struct room *r)
+static void followers_store(struct room *r)
 {
     struct store_batch *b = NULL;
     struct affiliate *a;
@@ -101,15 +120,15 @@ void followers_store(struct room *r)
         if (!a->changed)
             continue;
         if (b == NULL)
-            b = store_write(worker_store(r->worker), (uint64_t)r->id);
+            b = store_write(room_store(r), (uint64_t)r->id);
         follow_put(b, r, a);
         if (++rows % ROWS_MAX != 0)
             continue;
-        store_submit(b, worker_loop(r->worker), 0, NULL, NULL);
+        store_submit(b, room_loop(r), 0, NULL, NULL);
         b = NULL;
     }
     if (b != NULL)
-        store_submit(b, worker_loop(r->worker), 0, NULL, NULL);
+        store_submit(b, room_loop(r), 0, NULL, NULL);
 }
 
 static void follow_store_room(struct room *r, void *arg)
@@ -119,24 +138,29 @@ static void follow_store_room(struct room *r, void *arg)
 }
 
 /* From there on a crash is made up for. */
-void follower_begins(struct room *r, slice bare)
+static void follower_begins(struct room *r, struct affiliate *a)
 {
-    struct affiliate *a = map_get(&r->followers, bare);
     if (a == NULL || a->upto != 0)
         return;
     a->changed = true;
     store_one(r, a);
 }
 
+static void follow_configured(struct room *r, const struct room_configured *c)
+{
+    struct affiliate *a;
+    for (uint32_t i = 0; !c->was_stored && r->stored && (a = map_next(&r->followers, &i)) != NULL;)
+        follower_begins(r, a);
+}
+
+static void follow_affiliated(struct room *r, const struct room_affiliated *a)
+{
+    follower_begins(r, map_get(&r->followers, a->jid));
+}
+
 static void follow_worker_stop(struct worker *w) { rooms_each(w, follow_store_room, NULL); }
 
 /* Loading. What the archive has beyond what was stored was said before a crash. */
-
-void follower_loaded(struct affiliate *a, int64_t unread, int64_t upto)
-{
-    a->unread = unread < 0 || unread > UNREAD_MAX ? 0 : (uint32_t)unread;
-    a->upto = upto < 0 ? 0 : (uint64_t)upto;
-}
 
 static bool is_behind(const struct room *r, const struct affiliate *a)
 {
@@ -157,24 +181,23 @@ static void count_beyond(void *arg, enum store_result result, const struct store
         a->unread += rows - first;
         a->changed = true;
     }
-    actor_loaded(&r->actor, OK);
+    room_read_end(r);
 }
 
-void followers_loaded(struct room *r)
+static void follow_catch_up(struct room *r)
 {
     const struct affiliate *a;
     uint64_t first = UINT64_MAX;
     for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;)
         if (is_behind(r, a) && a->upto < first)
             first = a->upto;
-    if (first == UINT64_MAX) {
-        actor_loaded(&r->actor, OK);
+    if (first == UINT64_MAX)
         return;
-    }
-    struct store_batch *b = store_read(worker_store(r->worker), (uint64_t)r->id);
+    room_read_begin(r);
+    struct store_batch *b = store_read(room_store(r), (uint64_t)r->id);
     store_read_late(b, r->id);
-    STORE_ADD(b, &room_ids_beyond, STORE_ANY_ROWS, SV_I(r->id), SV_I(first), SV_I(BEYOND_MAX));
-    store_submit(b, worker_loop(r->worker), 0, count_beyond, r);
+    STORE_ADD(b, &ids_beyond_stmt, STORE_ANY_ROWS, SV_I(r->id), SV_I(first), SV_I(BEYOND_MAX));
+    store_submit(b, room_loop(r), 0, count_beyond, r);
 }
 
 /* Who is here, and what has been seen. */
@@ -185,41 +208,29 @@ static void saw_all(struct affiliate *a)
     a->unread = 0;
 }
 
-void affiliate_seated(struct room *r, slice bare)
-{
-    struct affiliate *a = room_affiliate(r, bare);
-    if (a == NULL)
-        return;
-    a->here++;
-    if (a->follows) {
-        a->marks = false;
-        saw_all(a);
-    }
-}
-
-void affiliate_unseated(struct room *r, slice bare)
-{
-    struct affiliate *a = room_affiliate(r, bare);
-    if (a == NULL)
-        return;
-    a->here--;
-    if (a->follows && a->here == 0)
-        store_one(r, a);
-}
-
 /* After a planned restart: a follower with unread messages uses markers. */
-void follower_back(struct room *r, slice bare, uint32_t unread)
+static void follow_seated(struct room *r, struct seat *s, bool back)
 {
-    struct affiliate *a = map_get(&r->followers, bare);
-    if (a == NULL || unread == 0)
+    struct affiliate *a = map_get(&r->followers, seat_bare(s));
+    if (a == NULL)
         return;
+    uint32_t unread = back ? a->unread : 0;
+    saw_all(a);
     a->unread = unread;
-    a->marks = true;
+    a->marks = unread > 0;
+}
+
+static void follow_leaves(struct room *r, const struct seat *s, bool ends)
+{
+    struct affiliate *a = map_get(&r->followers, seat_bare(s));
+    (void)ends;
+    if (a != NULL && a->here == 0)
+        store_one(r, a);
 }
 
 /* XEP-0333 §4: the marked message and all before it were displayed. One that the room cannot place
  * is the last. */
-bool room_marked(struct room *r, slice bare, const struct stanza *st)
+static bool marked(struct room *r, slice bare, const struct stanza *st)
 {
     struct affiliate *a = map_get(&r->followers, bare);
     struct elem e;
@@ -234,17 +245,25 @@ bool room_marked(struct room *r, slice bare, const struct stanza *st)
     return true;
 }
 
+static bool follow_outside(struct room *r, const struct stanza *st)
+{
+    return marked(r, stanza_from_bare(st), st);
+}
+
 /* What is said. */
 
-void room_tell_followers(struct room *r, struct stanza *st, slice speaker)
+static void follow_said(struct room *r, const struct room_said *said)
 {
+    struct stanza *st = said->st;
+    slice speaker = said->speaker;
     const uint64_t worth =
         KNOWN(BODY) | KNOWN(ENCRYPTED) | KNOWN(OOB) | KNOWN(SUBJECT) | KNOWN(PAYLOAD);
-    bool text = has_text(st);
     struct affiliate *a;
     struct fan f;
-
-    room_marked(r, speaker, st);
+    if (!said->kept || r->followers.count == 0)
+        return;
+    bool text = has_text(st);
+    (void)marked(r, speaker, st);
     fan_begin(&f, r->worker, st, SLICE(TAG));
     for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
         a->changed = true;
@@ -419,22 +438,37 @@ static void follow_listed(void *arg, enum store_result result, const struct stor
     ask_rooms(q);
 }
 
-void room_unread_get(struct iq *iq)
+static void follow_rooms_get(struct iq *iq)
 {
     struct iq *held = iq_hold(iq);
     struct asked *q = arena_new(held->tmp, struct asked, 1);
     *q = (struct asked){ .iq = held, .bare = slice_dup(held->tmp, stanza_from_bare(held->st)) };
     struct store_batch *b = store_read(worker_store(held->worker), 0);
-    STORE_ADD(b, &room_unread_list, STORE_ANY_ROWS, SV_T(q->bare), SV_I(ROOMS_MAX));
+    STORE_ADD(b, &unread_list_stmt, STORE_ANY_ROWS, SV_T(q->bare), SV_I(ROOMS_MAX));
     store_submit(b, worker_loop(held->worker), 0, follow_listed, q);
 }
 
 const struct feature muc_follow_feature = {
     .name = "muc_follow",
     .parts = PART_ROOM,
+    .schema = &schema,
     .metrics = (struct metric *const[]){ &told, NULL },
     .fans = (const struct fan_tag[]){ { 'r', follow_arrived }, { 0 } },
     .worker.stop = follow_worker_stop,
     .messages =
         (const struct message_row *const[]){ &unread_asked_message, &unread_told_message, NULL },
+};
+
+const struct room_part follow_part = {
+    .name = "follow",
+    .disco = (const char *const[]){ "http://tigase.org/protocol/muc#offline", NULL },
+    .catch_up = follow_catch_up,
+    .unloading = followers_store,
+    .configured = follow_configured,
+    .affiliated = follow_affiliated,
+    .seated = follow_seated,
+    .leaves = follow_leaves,
+    .said = follow_said,
+    .outside = follow_outside,
+    .rooms_get = follow_rooms_get,
 };

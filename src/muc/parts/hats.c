@@ -1,16 +1,26 @@
-#include "muc/parts/hats.h"
+/* hats: titles of users in a room (XEP-0317): a URI and a text, which administrators of the room
+ * give and take with the commands of §3.5 and §3.6. They are sent in the user's presence. A hat
+ * belongs to a bare JID, in the room or not, and is stored with a persistent room. Owners define
+ * the hats to choose from (§3.2, §3.3), which are stored without an address. All who may enter can
+ * list these. Colours (hats#hue) are not kept.
+ *
+ * Limits: ROOM_HATS_MAX in a room, HATS_WORN_MAX of one person, HATS_DEFINED_MAX to choose from,
+ * HAT_TEXT_MAX bytes a URI or title. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
-#include "home/here.h"
 #include "im/feature.h"
 #include "muc/muc.h"
+#include "muc/parts/parts.h"
 #include "muc/people/affiliation.h"
+#include "muc/people/find.h"
 #include "muc/people/occupant.h"
 #include "muc/people/show.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
+#include "muc/room/room_line.h"
 #include "muc/room/rooms.h"
 #include "muc/state/store.h"
 #include "store/store.h"
@@ -26,6 +36,7 @@
 #define FIELD_TITLE "hats#title"
 
 enum {
+    ROOM_HATS_MAX = 1000,
     HATS_WORN_MAX = 8,
     HATS_DEFINED_MAX = 64,
     HAT_TEXT_MAX = 255,
@@ -101,23 +112,49 @@ static struct store_stmt delete_all = {
     .params = "i",
     .cols = "",
 };
-struct store_stmt room_hats_get = {
+static struct store_stmt hats_get = {
     .name = "room.hats",
     .sql = "SELECT h.jid, h.uri, h.title FROM room r JOIN room_hat h ON h.room = r.id WHERE "
            "r.jid = $1",
     .params = "t",
     .cols = "ttt",
 };
+static struct store_stmt forget_stmt = {
+    .name = "room.forget-hats",
+    .sql = "DELETE FROM room_hat WHERE jid = $1",
+    .params = "t",
+    .cols = "",
+};
 static const struct store_schema schema = {
     .feature = "room_hat",
     .migrations = migrations,
     .stmts = (struct store_stmt *const[]){ &put, &delete, &delete_uri, &retitle_all, &delete_all,
-                                           &room_hats_get, NULL },
+                                           &hats_get, &forget_stmt, NULL },
 };
+
+/* At the slot of the room. */
+struct room_hats {
+    struct room_hat *first; /* NULL: none; in the order of giving */
+};
+static unsigned hats_slot;
+
+static const struct room_hat *hats_first(const struct room *r)
+{
+    const struct room_hats *hats = *room_slot(r, hats_slot);
+    return hats == NULL ? NULL : hats->first;
+}
+
+static struct room_hat **hats_made(struct room *r)
+{
+    struct room_hats *hats = *room_slot(r, hats_slot);
+    if (hats == NULL)
+        hats = *room_slot(r, hats_slot) = mem_new(struct room_hats);
+    return &hats->first;
+}
 
 static struct room_hat **hat_find(struct room *r, slice jid, slice uri)
 {
-    struct room_hat **at = &r->hats;
+    struct room_hat **at = hats_made(r);
     while (*at != NULL && !(slice_eq((*at)->jid, jid) && slice_eq((*at)->uri, uri)))
         at = &(*at)->next;
     return at;
@@ -144,42 +181,61 @@ static struct room_hat *hat_new(slice jid, slice uri, slice title)
 static void hat_put(struct room *r, slice jid, slice uri, slice title)
 {
     hat_remove(r, jid, uri);
-    struct room_hat **at = &r->hats;
+    struct room_hat **at = hats_made(r);
     while (*at != NULL)
         at = &(*at)->next;
     *at = hat_new(jid, uri, title);
 }
 
-void room_hats_free(struct room *r)
+static void hats_clear(struct room *r)
 {
-    while (r->hats != NULL) {
-        struct room_hat *h = r->hats;
-        r->hats = h->next;
+    struct room_hats *hats = *room_slot(r, hats_slot);
+    while (hats != NULL && hats->first != NULL) {
+        struct room_hat *h = hats->first;
+        hats->first = h->next;
         mem_free(&h);
     }
+    mem_free(room_slot(r, hats_slot));
 }
 
-void room_hats_loaded(struct room *r, const struct store_batch *b, unsigned at)
+static void hats_load(struct store_batch *b, slice room)
 {
-    room_hats_free(r);
+    STORE_ADD(b, &hats_get, STORE_ANY_ROWS, SV_T(room));
+}
+
+static void hats_loaded(struct room *r, const struct store_batch *b, unsigned at)
+{
+    hats_clear(r);
     for (uint32_t i = 0; i < store_row_count(b, at) && i < ROOM_HATS_MAX; i++)
         hat_put(r, store_text(b, at, i, 0), store_text(b, at, i, 1), store_text(b, at, i, 2));
 }
 
-void room_hats_store(struct store_batch *b, const struct room *r)
+static void hat_store(struct store_batch *b, int64_t room, slice jid, slice uri, slice title)
 {
-    for (const struct room_hat *h = r->hats; h != NULL; h = h->next)
-        room_hat_store(b, r->id, h->jid, h->uri, h->title);
+    STORE_ADD(b, &put, 1, SV_I(room), SV_T(jid), SV_T(uri), SV_T(title));
 }
 
-void room_hats_remove(struct store_batch *b, const struct room *r)
+static void hats_store(struct store_batch *b, const struct room *r)
+{
+    for (const struct room_hat *h = hats_first(r); h != NULL; h = h->next)
+        hat_store(b, r->id, h->jid, h->uri, h->title);
+}
+
+static void hats_remove(struct store_batch *b, const struct room *r)
 {
     STORE_ADD(b, &delete_all, STORE_ANY_ROWS, SV_I(r->id));
 }
 
-void room_hats_forget(struct room *r, slice bare)
+static void hats_forget_rows(struct store_batch *b, slice bare)
 {
-    for (struct room_hat **at = &r->hats; *at != NULL;) {
+    STORE_ADD(b, &forget_stmt, STORE_ANY_ROWS, SV_T(bare));
+}
+
+static void hats_forget(struct room *r, slice bare)
+{
+    if (hats_first(r) == NULL)
+        return;
+    for (struct room_hat **at = hats_made(r); *at != NULL;) {
         struct room_hat *h = *at;
         if (slice_eq(h->jid, bare)) {
             *at = h->next;
@@ -190,22 +246,55 @@ void room_hats_forget(struct room *r, slice bare)
     }
 }
 
-void room_hats_each(const struct room *r, room_hat_fn *fn, void *arg)
+/* In files. */
+
+static void hats_write_lines(const struct room *r, const struct store_batch *b, unsigned first,
+                             room_line_fn *write, void *arg)
 {
-    for (const struct room_hat *h = r->hats; h != NULL; h = h->next)
-        fn(h->jid, h->uri, h->title, arg);
+    (void)b, (void)first;
+    for (const struct room_hat *h = hats_first(r); h != NULL; h = h->next)
+        write(
+            &(struct room_line){
+                .type = LINE_HAT, .jid = h->jid, .uri = h->uri, .title = h->title },
+            arg);
 }
 
-void room_hat_store(struct store_batch *b, int64_t room, slice jid, slice uri, slice title)
+static bool hats_is_uri(slice s)
 {
-    STORE_ADD(b, &put, 1, SV_I(room), SV_T(jid), SV_T(uri), SV_T(title));
+    const char *colon = s.len == 0 ? NULL : memchr(s.ptr, ':', s.len);
+    return colon != NULL && colon != s.ptr && memchr(s.ptr, ' ', s.len) == NULL;
 }
+
+static bool hats_line_fits(const struct room_line *l, uint32_t count, struct arena *tmp,
+                           struct why *why)
+{
+    (void)tmp;
+    if (count < ROOM_HATS_MAX && hats_is_uri(l->uri) && l->uri.len <= HAT_TEXT_MAX &&
+        l->title.len <= HAT_TEXT_MAX)
+        return true;
+    why_set(why, "allowed: at most %d hats, which are URIs with titles", ROOM_HATS_MAX);
+    return false;
+}
+
+static void hats_line_store(struct store_batch *b, int64_t room, const struct room_line *l,
+                            struct arena *tmp)
+{
+    (void)tmp;
+    hat_store(b, room, l->jid, l->uri, l->title);
+}
+
+static const struct room_lines hats_lines = {
+    .type = LINE_HAT,
+    .write = hats_write_lines,
+    .fits = hats_line_fits,
+    .store = hats_line_store,
+};
 
 /* §3.1 */
-void room_hats_write(struct buf *out, const struct room *r, slice bare)
+static void hats_write(struct buf *out, const struct room *r, slice bare)
 {
     bool any = false;
-    for (const struct room_hat *h = r->hats; h != NULL; h = h->next) {
+    for (const struct room_hat *h = hats_first(r); h != NULL; h = h->next) {
         if (!slice_eq(h->jid, bare))
             continue;
         if (!any)
@@ -259,7 +348,7 @@ static void show_wearer(struct room *r, slice bare)
 
 static const struct room_hat *hat_of(const struct room *r, slice uri)
 {
-    const struct room_hat *h = r->hats;
+    const struct room_hat *h = hats_first(r);
     while (h != NULL && !slice_eq(h->uri, uri))
         h = h->next;
     return h;
@@ -270,7 +359,7 @@ static void hats_destroy(struct room *r, slice uri)
     const struct room_hat *h;
     room_pin(r);
     while ((h = hat_of(r, uri)) != NULL) {
-        slice jid = slice_dup(loop_scratch(worker_loop(r->worker)), h->jid);
+        slice jid = slice_dup(room_scratch(r), h->jid);
         hat_remove(r, jid, uri);
         show_wearer(r, jid);
     }
@@ -281,7 +370,7 @@ static void hats_destroy(struct room *r, slice uri)
 static void retitle(struct room *r, slice uri, slice title)
 {
     room_pin(r);
-    for (struct room_hat **at = &r->hats; *at != NULL; at = &(*at)->next) {
+    for (struct room_hat **at = hats_made(r); *at != NULL; at = &(*at)->next) {
         struct room_hat *h = *at;
         if (h->jid.len == 0 || !slice_eq(h->uri, uri) || slice_eq(h->title, title))
             continue;
@@ -340,7 +429,7 @@ static void hats_commit(struct iq *iq, struct room *r, const struct change *what
         hats_applied(c, STORE_OK);
         return;
     }
-    struct store_batch *b = store_write(worker_store(r->worker), (uint64_t)r->id);
+    struct store_batch *b = store_write(room_store(r), (uint64_t)r->id);
     if (c->act == HAT_DESTROY)
         STORE_ADD(b, &delete_uri, STORE_ANY_ROWS, SV_I(r->id), SV_T(c->uri));
     else if (c->act == HAT_UNASSIGN)
@@ -349,18 +438,7 @@ static void hats_commit(struct iq *iq, struct room *r, const struct change *what
         STORE_ADD(b, &put, 1, SV_I(r->id), SV_T(c->jid), SV_T(c->uri), SV_T(c->title));
     if (c->act == HAT_CREATE)
         STORE_ADD(b, &retitle_all, STORE_ANY_ROWS, SV_I(r->id), SV_T(c->uri), SV_T(c->title));
-    store_submit(b, worker_loop(r->worker), 0, hats_committed, c);
-}
-
-static bool hats_is_uri(slice s)
-{
-    const char *colon = s.len == 0 ? NULL : memchr(s.ptr, ':', s.len);
-    return colon != NULL && colon != s.ptr && memchr(s.ptr, ' ', s.len) == NULL;
-}
-
-bool room_hat_is_right(slice uri, slice title)
-{
-    return hats_is_uri(uri) && uri.len <= HAT_TEXT_MAX && title.len <= HAT_TEXT_MAX;
+    store_submit(b, room_loop(r), 0, hats_committed, c);
 }
 
 /* The title that the hat has here, else the end of its URI. */
@@ -378,7 +456,7 @@ static slice hats_title_of(const struct room *r, slice uri)
 static bool has_room_for(const struct room *r, slice jid)
 {
     unsigned all = 0, worn = 0;
-    for (const struct room_hat *h = r->hats; h != NULL; h = h->next) {
+    for (const struct room_hat *h = hats_first(r); h != NULL; h = h->next) {
         all++;
         worn += slice_eq(h->jid, jid);
     }
@@ -430,7 +508,7 @@ static void ask_hat(struct buf *out, const struct room *r, const struct change *
     struct form_option *option = arena_new(tmp, struct form_option, HATS_DEFINED_MAX + 1);
     struct form_row row = { .var = FIELD_URI, .label = "The hat, a URI", .required = true };
     unsigned n = 0;
-    for (const struct room_hat *h = r->hats; h != NULL && n < HATS_DEFINED_MAX; h = h->next)
+    for (const struct room_hat *h = hats_first(r); h != NULL && n < HATS_DEFINED_MAX; h = h->next)
         if (h->jid.len == 0)
             option[n++] = (struct form_option){ arena_printf(tmp, "%.*s", SLICE_ARG(h->uri)),
                                                 arena_printf(tmp, "%.*s", SLICE_ARG(h->title)) };
@@ -474,7 +552,7 @@ static void hats_list(struct iq *iq, const struct room *r, const struct change *
     buf_init(&b, LIST_BYTES_MAX);
     form_open_titled(&b, FORM_RESULT, FORM_HATS, commands[c->act].title, NULL);
     form_reported(&b, columns, worn ? 3 : 2);
-    for (const struct room_hat *h = r->hats; h != NULL; h = h->next) {
+    for (const struct room_hat *h = hats_first(r); h != NULL; h = h->next) {
         if (b.len + ITEM_BYTES_MAX > LIST_BYTES_MAX)
             break;
         if (worn != (h->jid.len > 0))
@@ -492,12 +570,12 @@ static void hats_list(struct iq *iq, const struct room *r, const struct change *
 }
 
 /* §2: another one when the list is another; the order does not matter. */
-void room_hats_disco(struct disco_info *d, const struct room *r, struct arena *tmp)
+static void hats_info(struct disco_info *d, const struct room *r, struct arena *tmp)
 {
     static const struct hash_key key = { 0x68617473, 0 };
     uint64_t sum = 0;
     bool any = false;
-    for (const struct room_hat *h = r->hats; h != NULL; h = h->next) {
+    for (const struct room_hat *h = hats_first(r); h != NULL; h = h->next) {
         if (h->jid.len > 0)
             continue;
         any = true;
@@ -547,7 +625,7 @@ static void hats_command(struct iq *iq)
         hats_commit(iq, r, &c);
 }
 
-void room_hats_items(struct buf *out, const struct room *r, const struct stanza *st)
+static void hats_items(struct buf *out, const struct room *r, const struct stanza *st)
 {
     for (unsigned i = 0; i < HAT_ACTS; i++) {
         if (!may(r, st, (enum act)i))
@@ -570,4 +648,21 @@ const struct feature muc_hats_feature = {
                                     "without colours (hats#hue)" },
                                   { 0 } },
     .schema = &schema,
+};
+
+const struct room_part hats_part = {
+    .name = "hats",
+    .slot = &hats_slot,
+    .disco = (const char *const[]){ NS_HATS, NULL },
+    .load = hats_load,
+    .loaded = hats_loaded,
+    .store = hats_store,
+    .remove = hats_remove,
+    .clear = hats_clear,
+    .presence = hats_write,
+    .forget_rows = hats_forget_rows,
+    .forget = hats_forget,
+    .info = hats_info,
+    .items = hats_items,
+    .lines = &hats_lines,
 };

@@ -5,8 +5,8 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "muc/muc.h"
-#include "muc/parts/hats.h"
 #include "muc/people/affiliation.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/state/change.h"
@@ -19,28 +19,22 @@ static struct store_stmt forget_stmt = {
     .params = "t",
     .cols = "",
 };
-static struct store_stmt hats_stmt = {
-    .name = "room.forget-hats",
-    .sql = "DELETE FROM room_hat WHERE jid = $1",
-    .params = "t",
-    .cols = "",
-};
 static const struct store_migration none[] = { { 0 } };
 static const struct store_schema schema = {
     .feature = "muc_leavers",
     .migrations = none,
-    .stmts = (struct store_stmt *const[]){ &forget_stmt, &hats_stmt, NULL },
+    .stmts = (struct store_stmt *const[]){ &forget_stmt, NULL },
 };
 
 static void leavers_removing(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &forget_stmt, STORE_ANY_ROWS, SV_T(a->jid));
-    STORE_ADD(b, &hats_stmt, STORE_ANY_ROWS, SV_T(a->jid));
+    ROOM_EMIT(forget_rows, b, a->jid);
 }
 
 static void leavers_forget(struct room *r, slice bare)
 {
-    room_hats_forget(r, bare);
+    ROOM_EMIT(forget, r, bare);
     struct affiliation_edit edit = { .jid = bare, .affiliation = AFF_NONE };
     if (room_affiliate(r, bare) != NULL || r->changes_due > 0) /* a change under way may add it */
         room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1, .ownerless = true },

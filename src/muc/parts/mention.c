@@ -1,15 +1,22 @@
-#include "muc/parts/mention.h"
+/* mention: tells devices that are away of messages that name their user. Members who are not in the
+ * room are told (stage PUSH at the home of the account), also when they do not follow the room;
+ * nothing is delivered to them. A mention is a registered nickname, or the localpart of an account
+ * of the room's domain, as words of the text, or a reference (XEP-0372 §3.2).
+ *
+ * Limits: the first TEXT_BYTES of a text and WORDS_MAX words of it are looked at, each by hash, no
+ * list is searched; MENTIONED_MAX people a message; each once in AGAIN_MS a room. */
 #include "base/arena.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "home/fan.h"
-#include "home/here.h"
 #include "home/host.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/message.h"
 #include "muc/muc.h"
+#include "muc/parts/parts.h"
 #include "muc/people/affiliation.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/settings.h"
 #include "xmpp/muc.h"
@@ -163,16 +170,17 @@ static void search_references(struct search *s, const struct stanza *st)
     }
 }
 
-void room_tell_mentioned(struct room *r, struct stanza *st, slice speaker)
+static void mention_said(struct room *r, const struct room_said *said)
 {
+    struct stanza *st = said->st;
+    if (!said->kept || r->affiliates.count <= 1)
+        return;
     slice domain = jid_split(r->jid).domain;
-    struct search s = { .room = r,
-                        .tmp = loop_scratch(worker_loop(r->worker)),
-                        .speaker = speaker };
+    struct search s = { .room = r, .tmp = room_scratch(r), .speaker = said->speaker };
     if (!setting_bool(&mention_push) || !stanza_has(st, KNOWN(BODY)))
         return;
-    host_find(worker_node(r->worker), domain, &s.domain);
-    s.now_ms = (uint32_t)(loop_now_us(worker_loop(r->worker)) / 1000);
+    host_find(room_node(r), domain, &s.domain);
+    s.now_ms = (uint32_t)(loop_now_us(room_loop(r)) / 1000);
     fan_begin(&s.fan, r->worker, st, SLICE(TAG));
     search_references(&s, st);
     if (!stanza_has(st, KNOWN(ENCRYPTED)))
@@ -217,3 +225,5 @@ const struct feature muc_mention_feature = {
     .settings = (struct setting *const[]){ &mention_push, NULL },
     .fans = (const struct fan_tag[]){ { 'm', mention_arrived }, { 0 } },
 };
+
+const struct room_part mention_part = { .name = "mention", .said = mention_said };

@@ -1,29 +1,28 @@
-#include "muc/parts/moderate.h"
+/* moderate: messages are retracted, by their author (XEP-0424 §5) or by a moderator (XEP-0425).
+ * History and archive get a tombstone instead, and occupants are notified. There are two forms of
+ * moderation requests and notices in use; both are supported. */
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
-#include "home/here.h"
 #include "home/router.h"
 #include "home/ticket.h"
 #include "im/feature.h"
 #include "im/message.h"
-#include "im/session.h"
-#include "im/session_input.h"
 #include "muc/archive/archive.h"
 #include "muc/archive/history.h"
 #include "muc/muc.h"
-#include "muc/parts/follow.h"
-#include "muc/people/occupant.h"
+#include "muc/parts/parts.h"
+#include "muc/people/find.h"
 #include "muc/people/show.h"
 #include "muc/room/config.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
+#include "muc/state/subject.h"
 #include "muc/talk/record.h"
-#include "muc/talk/say.h"
-#include "muc/talk/subject.h"
 #include "xmpp/archive_id.h"
 #include "xmpp/muc.h"
 #include "xmpp/ns.h"
@@ -35,7 +34,7 @@ enum { XML_BYTES_MAX = 16 * 1024 };
 static void stamp_write(struct buf *out, const struct room *r)
 {
     char stamp[CLOCK_STAMP_LEN];
-    clock_stamp(stamp, loop_wall_us(worker_loop(r->worker)));
+    clock_stamp(stamp, loop_wall_us(room_loop(r)));
     buf_printf(out, " stamp='%s'", stamp);
 }
 
@@ -54,10 +53,11 @@ static void retraction_done(void *arg, enum err e)
     mem_free(&t);
 }
 
-enum routed room_retracted(struct room *r, const struct seat *s, const struct stanza *st,
-                           struct origin origin)
+/* Handles a message of this seat that retracts an earlier one; other messages have no effect. */
+static enum routed moderate_amends(struct room *r, const struct seat *s, const struct stanza *st,
+                                   struct origin origin)
 {
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     struct elem e;
     struct buf tombstone;
     uint64_t id;
@@ -108,7 +108,7 @@ static void moderator_write(struct buf *out, const struct room *r, const struct 
                             const char *ns)
 {
     buf_printf(out, "<moderated xmlns='%s' by='", ns);
-    xml_escape(out, room_address(r, o->nick, loop_scratch(worker_loop(r->worker))));
+    xml_escape(out, room_address(r, o->nick, room_scratch(r)));
     buf_lit(out, "'>");
     occupant_id_write(out, o->id);
 }
@@ -150,10 +150,9 @@ static void moderate_tell(struct room *r, const char *xml)
     struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 },
                                     slice_of(ident), buf_slice(&content));
     room_send_all(r, st, TO_ALL, NULL);
-    if (r->followers.count > 0)
-        room_tell_followers(r, st, (slice){ "", 0 });
+    ROOM_EMIT(said, r, &(struct room_said){ .st = st, .speaker = { "", 0 }, .kept = true });
     (void)room_record(
-        r, &(struct room_post){ .st = st, .id = id, .at_us = loop_wall_us(worker_loop(r->worker)) },
+        r, &(struct room_post){ .st = st, .id = id, .at_us = loop_wall_us(room_loop(r)) },
         ORIGIN_NONE);
     stanza_unref(&st);
     buf_fini(&content);
@@ -270,4 +269,10 @@ const struct feature muc_moderate_feature = {
     .xeps = (const struct xep[]){ { "0425", "0.3.0", "Moderated Message Retraction", "0.1.0",
                                     "test_muc_modern", "the form of 0.2.1 (XEP-0422), too" },
                                   { 0 } },
+};
+
+const struct room_part moderate_part = {
+    .name = "moderate",
+    .disco = (const char *const[]){ NS_MODERATE, NS_MODERATE_0, NS_RETRACT, NULL },
+    .amends = moderate_amends,
 };

@@ -1,21 +1,22 @@
-#include "muc/parts/owner.h"
+/* owner: what the owner of a room asks of it by IQ (XEP-0045 §10.1, §10.2, §10.9): its
+ * configuration as a form, an answer to that, the end of the room. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "im/feature.h"
 #include "muc/muc.h"
-#include "muc/operate/administrators.h"
-#include "muc/parts/admin.h"
 #include "muc/people/affiliation.h"
-#include "muc/people/occupant.h"
+#include "muc/people/find.h"
 #include "muc/people/show.h"
 #include "muc/room/config.h"
 #include "muc/room/config_form.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/room/settings.h"
 #include "muc/state/change.h"
+#include "muc/talk/answer.h"
 #include "xmpp/form.h"
 #include "xmpp/jid.h"
 #include "xmpp/muc.h"
@@ -163,23 +164,6 @@ static slice owner_nick_of(const struct request *q, const struct room *r)
 {
     const struct seat *s = room_seat(r, stanza_from(q->iq->st));
     return s == NULL ? (slice){ 0 } : occupant_shown_nick(s->occupant);
-}
-
-bool room_reconfigure(const struct room *r, const struct room_config *next, struct room_delta *d,
-                      struct why *why)
-{
-    /* the form tells owners; administrators of group chat may set all else against the settings */
-    if (next->persistent && !r->config.persistent && !setting_bool(&muc_persistent)) {
-        why_set(why, "no new rooms are persistent here: the setting muc.persistent is off");
-        return false;
-    }
-    /* a new room may be persistent by its configuration and not be stored yet */
-    if (room_config_diff(&r->config, next) != 0 || next->persistent != r->stored) {
-        d->config = mem_new(struct room_config);
-        room_config_keep(d->config, next);
-    }
-    d->unlock = true;
-    return true;
 }
 
 static void configure(struct request *q, struct room *r, struct form *f)

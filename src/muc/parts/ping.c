@@ -8,10 +8,12 @@
 #include "im/feature.h"
 #include "io/timer.h"
 #include "muc/muc.h"
+#include "muc/people/find.h"
 #include "muc/people/occupant.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/room/settings.h"
+#include "muc/talk/bounce.h"
 #include "muc/talk/say.h"
 #include "xmpp/ns.h"
 

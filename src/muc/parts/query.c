@@ -1,9 +1,15 @@
-#include "muc/parts/query.h"
+/* query: permissions for the archive of a room (XEP-0313 §5.1.2). Users who are in the room, or may
+ * enter it without approval, can read it. Only those who may see addresses can see the addresses of
+ * authors. */
 #include "archive/words.h"
+#include "im/feature.h"
 #include "muc/archive/request.h"
+#include "muc/muc.h"
+#include "muc/parts/parts.h"
 #include "muc/people/affiliation.h"
-#include "muc/people/occupant.h"
+#include "muc/people/find.h"
 #include "muc/room/config.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "xmpp/disco_info.h"
@@ -53,15 +59,16 @@ static void metadata(struct iq *iq)
         room_archive_metadata(&r->archive, iq, reader_of(r, iq->st));
 }
 
-const struct iq_rule room_archive_rules[] = {
+static const struct iq_rule rules[] = {
     { TYPE_SET, NS_MAM, "query", IQ_TO_ROOM, query },
     { TYPE_GET, NS_MAM, "query", IQ_TO_ROOM, form },
     { TYPE_GET, NS_MAM, "metadata", IQ_TO_ROOM, metadata },
     { 0 },
 };
 
-void room_archive_disco(struct disco_info *d, const struct room *r)
+static void query_info(struct disco_info *d, const struct room *r, struct arena *tmp)
 {
+    (void)tmp;
     if (!r->stored)
         return;
     disco_add_feature(d, SLICE(NS_MAM));
@@ -70,3 +77,7 @@ void room_archive_disco(struct disco_info *d, const struct room *r)
     if (archive_words() != NULL)
         disco_add_feature(d, SLICE("urn:xmpp:fulltext:0"));
 }
+
+const struct room_part query_part = { .name = "query", .info = query_info };
+
+const struct feature muc_query_feature = { .name = "muc-archive", .iq = rules };

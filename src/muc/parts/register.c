@@ -1,22 +1,24 @@
-#include "muc/parts/register.h"
+/* register: registration with a room (XEP-0045 §7.10, jabber:iq:register): a user becomes a member
+ * and gets a nickname that nobody else may use. This happens at once where the room lets users add
+ * themselves, else when somebody who edits the member list approves it (§9.9). Members may have the
+ * messages sent while they are not in the room; the form field for it has the name that clients
+ * know from servers which had that first. */
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
-#include "home/here.h"
 #include "home/ticket.h"
 #include "im/feature.h"
-#include "im/session.h"
-#include "im/session_input.h"
 #include "muc/muc.h"
-#include "muc/parts/admin.h"
+#include "muc/parts/parts.h"
 #include "muc/people/affiliation.h"
-#include "muc/people/occupant.h"
+#include "muc/people/find.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/room/settings.h"
 #include "muc/state/change.h"
-#include "muc/talk/say.h"
+#include "muc/talk/answer.h"
 #include "xmpp/form.h"
 #include "xmpp/muc.h"
 #include "xmpp/nickname.h"
@@ -37,6 +39,9 @@ struct room_applicants {
         uint64_t who, at_us;
     } row[APPLICANTS_MAX];
 };
+static unsigned applicants_slot;
+
+static void register_clear(struct room *r) { mem_free(room_slot(r, applicants_slot)); }
 
 static const struct form_row nick_row = {
     FIELD_NICK, FORM_TEXT_SINGLE, "Nickname", NULL, NULL, NULL, true
@@ -187,11 +192,11 @@ static void ask_admins(struct room *r, const struct application *a)
 
 static bool may_ask(struct room *r, slice bare)
 {
-    uint64_t who = hash_keyed(bare), now = loop_now_us(worker_loop(r->worker));
+    uint64_t who = hash_keyed(bare), now = loop_now_us(room_loop(r));
     unsigned at = 0;
-    if (r->applicants == NULL)
-        r->applicants = mem_new(struct room_applicants);
-    struct room_applicants *all = r->applicants;
+    struct room_applicants *all = *room_slot(r, applicants_slot);
+    if (all == NULL)
+        all = *room_slot(r, applicants_slot) = mem_new(struct room_applicants);
     for (unsigned i = 0; i < APPLICANTS_MAX; i++) {
         if (all->row[i].who == who && all->row[i].at_us != 0) {
             at = i;
@@ -210,8 +215,9 @@ static bool may_ask(struct room *r, slice bare)
 static bool has_asked(const struct room *r, slice bare)
 {
     uint64_t who = hash_keyed(bare);
-    for (unsigned i = 0; r->applicants != NULL && i < APPLICANTS_MAX; i++)
-        if (r->applicants->row[i].who == who && r->applicants->row[i].at_us != 0)
+    const struct room_applicants *all = *room_slot(r, applicants_slot);
+    for (unsigned i = 0; all != NULL && i < APPLICANTS_MAX; i++)
+        if (all->row[i].who == who && all->row[i].at_us != 0)
             return true;
     return false;
 }
@@ -304,15 +310,17 @@ static void decide(struct room *r, const struct application *a, struct stanza *s
         decided, d);
 }
 
-enum routed room_registration_answered(struct room *r, struct stanza *st, struct form *f,
-                                       struct origin origin)
+/* The form by which somebody approved or refused a registration. */
+static enum routed register_answered(struct room *r, struct seat *s, struct stanza *st,
+                                     struct form *f, struct origin origin)
 {
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     struct application a = { 0 };
     struct jid jid = { 0 };
     bool allow = false;
     slice nick = { 0 };
     enum routed routed = ROUTED;
+    (void)s;
 
     if (!affiliation_may(room_affiliation(r, stanza_from_bare(st)), ACT_EDIT_MEMBERS)) {
         room_error(r, st, SE_FORBIDDEN, SLICE("only administrators of the room decide"));
@@ -337,3 +345,13 @@ static const struct iq_rule rules[] = {
 };
 
 const struct feature muc_register_feature = { .name = "muc_register", .iq = rules };
+
+static const struct form_answer answers[] = { { NS_MUC_REGISTER, register_answered }, { 0 } };
+
+const struct room_part register_part = {
+    .name = "register",
+    .slot = &applicants_slot,
+    .disco = (const char *const[]){ NS_REGISTER, NS_MUC_REGISTER, NULL },
+    .answers = answers,
+    .clear = register_clear,
+};

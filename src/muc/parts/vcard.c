@@ -1,16 +1,22 @@
-#include "muc/parts/vcard.h"
+/* vcard: the card of a room with its avatar (XEP-0486): owners set it as vcard-temp, everybody
+ * reads it, disco#info tells the hashes of its photos, and those who are in hear of a change (104).
+ * The card of a stored room is in the database only; that of an ad hoc room is in memory.
+ *
+ * Limit: VCARD_BYTES_MAX of a card, VCARD_PHOTOS_MAX photos. */
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
 #include "base/hex.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
-#include "home/here.h"
 #include "im/feature.h"
 #include "muc/muc.h"
+#include "muc/parts/parts.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/show.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
+#include "muc/room/room_line.h"
 #include "muc/room/rooms.h"
 #include "muc/state/store.h"
 #include "store/store.h"
@@ -42,53 +48,91 @@ static struct store_stmt delete = {
     .params = "i",
     .cols = "",
 };
-struct store_stmt room_vcard_get = {
+static struct store_stmt vcard_get = {
     .name = "room.vcard-get",
     .sql = "SELECT vcard FROM room_vcard WHERE room = $1",
     .params = "i",
     .cols = "t",
 };
-static const struct store_schema schema = {
-    .feature = "room_vcard",
-    .migrations = migrations,
-    .stmts =
-        (struct store_stmt *const[]){ &put, &delete, &room_vcard_get, &room_vcard_hashes, NULL },
-};
-struct store_stmt room_vcard_hashes = {
+static struct store_stmt vcard_hashes = {
     .name = "room.vcard-hashes",
     .sql = "SELECT v.hashes FROM room r JOIN room_vcard v ON v.room = r.id WHERE r.jid = $1",
     .params = "t",
     .cols = "t",
 };
+static const struct store_schema schema = {
+    .feature = "room_vcard",
+    .migrations = migrations,
+    .stmts = (struct store_stmt *const[]){ &put, &delete, &vcard_get, &vcard_hashes, NULL },
+};
 
-void room_vcard_free(struct room *r)
+/* At the slot of the room, if it has a card. */
+struct room_card {
+    slice text;   /* of an ad hoc room; owned; empty: none, or in the database */
+    slice hashes; /* of its photos; owned */
+};
+static unsigned vcard_slot;
+
+static const struct room_card *card_of(const struct room *r) { return *room_slot(r, vcard_slot); }
+static void vcard_clear(struct room *r)
 {
-    slice_release(&r->vcard);
-    slice_release(&r->avatar);
+    struct room_card *card = *room_slot(r, vcard_slot);
+    if (card == NULL)
+        return;
+    slice_release(&card->text);
+    slice_release(&card->hashes);
+    mem_free(room_slot(r, vcard_slot));
 }
 
-void room_vcard_loaded(struct room *r, slice hashes)
+/* Replaces what the room had. Copies. */
+static void vcard_keep(struct room *r, slice text, slice hashes)
 {
-    room_vcard_free(r);
-    r->avatar = slice_keep(hashes);
+    vcard_clear(r);
+    if (text.len == 0 && hashes.len == 0)
+        return;
+    struct room_card *card = *room_slot(r, vcard_slot) = mem_new(struct room_card);
+    card->text = slice_keep(text);
+    card->hashes = slice_keep(hashes);
 }
 
-void room_vcard_store(struct store_batch *b, const struct room *r)
+static void vcard_load(struct store_batch *b, slice room)
 {
-    if (r->vcard.len > 0)
-        STORE_ADD(b, &put, 1, SV_I(r->id), SV_T(r->avatar), SV_T(r->vcard));
+    STORE_ADD(b, &vcard_hashes, STORE_ANY_ROWS, SV_T(room));
 }
 
-void room_vcard_remove(struct store_batch *b, const struct room *r)
+static void vcard_loaded(struct room *r, const struct store_batch *b, unsigned at)
+{
+    if (store_row_count(b, at) == 1)
+        vcard_keep(r, (slice){ 0 }, store_text(b, at, 0, 0));
+}
+
+static void vcard_store(struct store_batch *b, const struct room *r)
+{
+    const struct room_card *card = card_of(r);
+    if (card != NULL && card->text.len > 0)
+        STORE_ADD(b, &put, 1, SV_I(r->id), SV_T(card->hashes), SV_T(card->text));
+}
+
+static void card_remove(struct store_batch *b, const struct room *r)
 {
     STORE_ADD(b, &delete, STORE_ANY_ROWS, SV_I(r->id));
 }
 
-void room_vcard_disco(struct disco_info *d, const struct room *r)
+/* The card of a room that is persistent no longer was in the database. */
+static void vcard_configured(struct room *r, const struct room_configured *c)
 {
-    slice rest = r->avatar, hash;
-    if (rest.len == 0)
+    const struct room_card *card = card_of(r);
+    if (c->was_stored && !r->stored && card != NULL && card->text.len == 0)
+        vcard_clear(r);
+}
+
+static void vcard_info(struct disco_info *d, const struct room *r, struct arena *tmp)
+{
+    const struct room_card *card = card_of(r);
+    (void)tmp;
+    if (card == NULL || card->hashes.len == 0)
         return;
+    slice rest = card->hashes, hash;
     struct disco_field *f = disco_add_field(d, SLICE("muc#roominfo_avatarhash"));
     f->type = "text-multi"; /* XEP-0486 */
     while (slice_word(&rest, &hash))
@@ -138,26 +182,54 @@ static bool card_read(struct elem *card, slice text)
            elem_is(card, "vCard", NS_VCARD);
 }
 
-bool room_vcard_is_right(slice card, struct arena *tmp)
+/* In files. */
+
+static void vcard_read_line(struct store_batch *b, const struct room *r)
+{
+    STORE_ADD(b, &vcard_get, STORE_ANY_ROWS, SV_I(r->id));
+}
+
+static void vcard_write_line(const struct room *r, const struct store_batch *b, unsigned first,
+                             room_line_fn *write, void *arg)
+{
+    (void)r;
+    if (store_row_count(b, first) == 1)
+        write(&(struct room_line){ .type = LINE_CARD, .card = store_text(b, first, 0, 0) }, arg);
+}
+
+static bool vcard_line_fits(const struct room_line *l, uint32_t count, struct arena *tmp,
+                            struct why *why)
 {
     struct elem e;
     struct buf hashes;
+    (void)count;
     buf_init(&hashes, 1024);
-    bool right = card_read(&e, card) && hashes_of(&e, tmp, &hashes);
+    bool right = card_read(&e, l->card) && hashes_of(&e, tmp, &hashes);
     buf_fini(&hashes);
+    if (!right)
+        why_set(why, "\"vcard\": allowed: a vCard of at most 256 KiB");
     return right;
 }
 
-void room_vcard_put(struct store_batch *b, int64_t room, slice card, struct arena *tmp)
+static void vcard_line_store(struct store_batch *b, int64_t room, const struct room_line *l,
+                             struct arena *tmp)
 {
     struct elem e;
     struct buf hashes;
     buf_init(&hashes, 1024);
-    if (card_read(&e, card) && hashes_of(&e, tmp, &hashes))
+    if (card_read(&e, l->card) && hashes_of(&e, tmp, &hashes))
         STORE_ADD(b, &put, 1, SV_I(room), SV_T(hashes.len == 0 ? SLICE("") : buf_slice(&hashes)),
-                  SV_T(card));
+                  SV_T(l->card));
     buf_fini(&hashes);
 }
+
+static const struct room_lines vcard_lines = {
+    .type = LINE_CARD,
+    .read = vcard_read_line,
+    .write = vcard_write_line,
+    .fits = vcard_line_fits,
+    .store = vcard_line_store,
+};
 
 struct setting_card {
     struct room *room; /* pinned */
@@ -170,12 +242,8 @@ static void muc_vcard_applied(struct setting_card *c, enum store_result result)
 {
     struct room *r = c->room;
     if (result == STORE_OK && room_is(r, c->room_id)) {
-        room_vcard_free(r);
-        r->avatar = slice_keep(c->hashes);
-        if (!r->stored) {
-            r->vcard = slice_keep(c->vcard);
-            r->beside = true;
-        }
+        vcard_keep(r, r->stored ? (slice){ 0 } : c->vcard, c->hashes);
+        r->beside = r->beside || !r->stored;
         room_announce(r, &(unsigned){ 104 }, 1);
         iq_result(c->iq, (slice){ 0 });
     } else {
@@ -218,12 +286,12 @@ static void muc_vcard_card_set(struct iq *iq)
         c->hashes = slice_keep(buf_slice(&hashes));
         room_pin(r);
         if (r->stored) {
-            struct store_batch *b = store_write(worker_store(r->worker), (uint64_t)r->id);
+            struct store_batch *b = store_write(room_store(r), (uint64_t)r->id);
             if (empty)
-                room_vcard_remove(b, r);
+                card_remove(b, r);
             else
                 STORE_ADD(b, &put, 1, SV_I(r->id), SV_T(c->hashes), SV_T(c->vcard));
-            store_submit(b, worker_loop(r->worker), 0, muc_vcard_committed, c);
+            store_submit(b, room_loop(r), 0, muc_vcard_committed, c);
         } else {
             muc_vcard_applied(c, STORE_OK);
         }
@@ -250,11 +318,11 @@ static void muc_vcard_card_get(struct iq *iq)
 {
     const struct room *r = room_of_iq(iq);
     if (!r->stored) {
-        muc_vcard_answer(iq, r->vcard);
+        muc_vcard_answer(iq, card_of(r) == NULL ? (slice){ 0 } : card_of(r)->text);
     } else {
-        struct store_batch *b = store_read(worker_store(r->worker), (uint64_t)r->id);
-        STORE_ADD(b, &room_vcard_get, STORE_ANY_ROWS, SV_I(r->id));
-        store_submit(b, worker_loop(r->worker), 0, muc_vcard_was_read, iq_hold(iq));
+        struct store_batch *b = store_read(room_store(r), (uint64_t)r->id);
+        STORE_ADD(b, &vcard_get, STORE_ANY_ROWS, SV_I(r->id));
+        store_submit(b, room_loop(r), 0, muc_vcard_was_read, iq_hold(iq));
     }
 }
 
@@ -271,4 +339,18 @@ const struct feature muc_vcard_feature = {
         (const struct xep[]){ { "0486", "0.1.0", "MUC Avatars", "0.1.0", "test_muc_modern", NULL },
                               { 0 } },
     .schema = &schema,
+};
+
+const struct room_part vcard_part = {
+    .name = "vcard",
+    .slot = &vcard_slot,
+    .disco = (const char *const[]){ NS_VCARD, NULL },
+    .load = vcard_load,
+    .loaded = vcard_loaded,
+    .store = vcard_store,
+    .remove = card_remove,
+    .clear = vcard_clear,
+    .configured = vcard_configured,
+    .info = vcard_info,
+    .lines = &vcard_lines,
 };

@@ -1,13 +1,10 @@
-/* affiliation: the affiliations of a room (XEP-0045 §5.2) with registered nicknames, and what their
- * change does to those in the room (§9, §10). */
+/* affiliation: the affiliations of a room (XEP-0045 §5.2), with registered nicknames. */
 #pragma once
 #include "base/slice.h"
 #include "xmpp/muc.h"
 
 struct affiliate;
-struct occupant;
 struct room;
-struct show;
 struct stanza;
 
 struct affiliation_edit {
@@ -38,11 +35,3 @@ bool room_nick_reserved(const struct room *r, slice nick, slice bare);
 /* In memory only: makes an edit part of the room; frees all affiliates. */
 void affiliate_put(struct room *r, const struct affiliation_edit *e);
 void affiliates_free(struct room *r);
-
-/* Apply what changed to those in the room (§9, §10): new affiliation, role or both, with the
- * presence that tells. Occupants who may not stay are removed. */
-void room_set_role(struct room *r, struct occupant *o, enum room_role role, const struct show *how);
-/* true: somebody with this address is in the room. */
-bool room_affiliation_changed(struct room *r, slice jid, const struct show *how);
-/* The configuration has changed: bits of enum room_diff. */
-void room_config_applied(struct room *r, unsigned diff);

@@ -2,7 +2,6 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "home/here.h"
 #include "muc/room/room.h"
 #include "muc/room/settings.h"
 
@@ -28,7 +27,7 @@ static uint64_t allowed(const struct setting *s) { return (uint64_t)setting_int(
 static uint64_t now_of(const struct room *r, const struct count *c, const struct setting *most)
 {
     uint64_t time_us = (uint64_t)setting_int(&muc_password_time) * 1000;
-    uint64_t passed_us = loop_now_us(worker_loop(r->worker)) - c->at_us;
+    uint64_t passed_us = loop_now_us(room_loop(r)) - c->at_us;
     if (setting_int(most) == SETTING_NONE || passed_us >= time_us)
         return 0;
     uint64_t gone = (uint64_t)((double)passed_us / (double)time_us * (double)allowed(most));
@@ -68,7 +67,7 @@ static bool guess_add(const struct room *r, struct count *c, const struct settin
 {
     bool was = guess_is_over(r, c, most);
     c->sum = now_of(r, c, most) + WHOLE;
-    c->at_us = loop_now_us(worker_loop(r->worker));
+    c->at_us = loop_now_us(room_loop(r));
     return !was && guess_is_over(r, c, most);
 }
 
@@ -103,6 +102,6 @@ bool room_guesses_too_fast(const struct room *r, slice bare)
 
 bool room_was_guessed(const struct room *r)
 {
-    return r->guesses != NULL && loop_now_us(worker_loop(r->worker)) - r->guesses->room.at_us <
+    return r->guesses != NULL && loop_now_us(room_loop(r)) - r->guesses->room.at_us <
                                      (uint64_t)setting_int(&muc_password_time) * 1000;
 }

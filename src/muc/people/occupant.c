@@ -3,41 +3,21 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
-#include "home/here.h"
 #include "im/audience.h"
-#include "muc/join.h"
-#include "muc/parts/follow.h"
+#include "muc/people/find.h"
 #include "muc/people/pace.h"
 #include "muc/people/show.h"
 #include "muc/people/voice.h"
 #include "muc/room/metrics.h"
 #include "muc/room/occupant_id.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/room/settings.h"
-#include "muc/talk/record.h"
-#include "muc/talk/relay.h"
 #include "xmpp/muc.h"
 #include "xmpp/nickname.h"
 
 enum { GIVEN_BYTES = 4 };
-
-void look_add(struct map *looks, struct look *l)
-{
-    l->next = map_del(looks, l->text);
-    map_put(looks, l);
-}
-
-void look_remove(struct map *looks, struct look *l)
-{
-    struct look *first = map_del(looks, l->text), **at = &first;
-    while (*at != NULL && *at != l)
-        at = &(*at)->next;
-    if (*at == l)
-        *at = l->next;
-    if (first != NULL)
-        map_put(looks, first);
-}
 
 static void occupant_free(struct occupant *o)
 {
@@ -79,65 +59,10 @@ void occupants_free(struct room *r)
     r->occupant_count = r->hidden_count = r->seat_count = 0;
 }
 
-slice room_address(const struct room *r, slice nick, struct arena *tmp)
-{
-    char *text = arena_alloc_raw(tmp, r->jid.len + 1 + nick.len), *at = text;
-    slice_lay(&at, r->jid);
-    slice_lay(&at, SLICE("/"));
-    slice_lay(&at, nick);
-    return (slice){ text, (size_t)(at - text) };
-}
-
-struct seat *room_seat(const struct room *r, slice full) { return map_get(&r->seats, full); }
-
-struct occupant *room_occupant(const struct room *r, slice nick, struct arena *tmp)
-{
-    slice name;
-    if (nickname_enforce(nick, tmp, &name) != OK)
-        return NULL;
-    return map_get(&r->nicks, nickname_key(name, tmp));
-}
-
-struct occupant *room_occupant_of(const struct room *r, slice bare)
-{
-    struct occupant *found = NULL;
-    LIST_EACH (it, &r->occupants) {
-        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        if (slice_eq(seat_bare(occupant_seat(o)), bare))
-            found = o;
-    }
-    return found;
-}
-
-/* Those who are hidden give way. */
-static bool is_others(const struct occupant *o, slice bare)
-{
-    return !o->hidden && !slice_eq(seat_bare(occupant_seat(o)), bare);
-}
-
-bool room_nick_used(const struct room *r, slice nick, slice bare)
-{
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
-    const struct occupant *o = map_get(&r->nicks, nickname_key(nick, tmp));
-    if (o != NULL && is_others(o, bare))
-        return true;
-    if (!setting_bool(&muc_look_alike))
-        return false;
-    const struct look *l = map_get(&r->looks, nickname_skeleton(nick, tmp));
-    while (l != NULL && !is_others(CONTAINER_OF(l, struct occupant, look), bare))
-        l = l->next;
-    return l != NULL;
-}
-
-struct seat *occupant_seat(const struct occupant *o)
-{
-    return CONTAINER_OF(o->seats.prev, struct seat, node);
-}
-
 /* Nickname, key, look and occupant id are one block, which begins with the nickname. */
 static void occupant_name(struct room *r, struct occupant *o, slice nick, slice id)
 {
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     slice key = nickname_key(nick, tmp), look = nickname_skeleton(nick, tmp);
     char *at = mem_alloc(nick.len + key.len + look.len + id.len);
     slice was = o->nick;
@@ -171,6 +96,15 @@ void occupant_changed(struct occupant *o)
     stanza_unref(&o->shown[1]);
 }
 
+/* A planned restart: what is kept of an occupant, in scratch; see room_restore(). */
+static slice seat_blob(const struct room *r, const struct occupant *o)
+{
+    char *blob = arena_new(room_scratch(r), char, 2);
+    blob[0] = (char)o->role;
+    blob[1] = (char)o->hidden;
+    return (slice){ blob, 2 };
+}
+
 static struct audience_member member(const struct room *r, const struct seat *s)
 {
     const struct occupant *o = s->occupant;
@@ -184,7 +118,7 @@ static struct audience_member member(const struct room *r, const struct seat *s)
 /* What each of its sessions is known by where it is at home says the nickname, too. */
 static void readdress(struct room *r, struct seat *s)
 {
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     slice to =
         slice_of(arena_printf(tmp, "%.*s/%.*s", SLICE_ARG(r->jid), SLICE_ARG(s->occupant->nick)));
     struct stanza *presence = stanza_readdress(s->presence, (slice){ 0 }, to);
@@ -208,7 +142,7 @@ void occupant_rename(struct room *r, struct occupant *o, slice nick)
 void room_give_way(struct room *r, struct occupant *o)
 {
     char *nick, tail[2 * GIVEN_BYTES + 1];
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     do { /* it is random: nobody has it */
         rand_hex(tail, GIVEN_BYTES);
         nick = arena_printf(tmp, "hidden-%s", tail);
@@ -228,23 +162,26 @@ void occupant_audience(struct room *r, struct occupant *o)
     }
 }
 
-struct seat *seat_create(struct room *r, struct occupant *o, struct stanza *presence)
+struct seat *seat_create(struct room *r, struct occupant *o, struct stanza *presence, bool back)
 {
     struct seat *s = mem_zalloc(sizeof *s + presence->from_len);
     s->jid = (slice){ memcpy(s + 1, presence->from, presence->from_len), presence->from_len };
     s->bare_len = presence->from_bare_len;
     s->occupant = o;
     s->number = ++r->next_seat;
-    s->asked_us = loop_now_us(worker_loop(r->worker));
+    s->asked_us = loop_now_us(room_loop(r));
     s->presence = stanza_ref(presence);
     list_append(&o->seats, &s->node);
     map_put(&r->seats, s);
     r->seat_count++;
-    affiliate_seated(r, seat_bare(s));
+    struct affiliate *a = map_get(&r->affiliates, seat_bare(s));
+    if (a != NULL)
+        a->here++;
     struct audience_member m = member(r, s);
     if (!audience_add(&r->audience, &m))
         list_append(&r->away, &s->away);
     occupant_changed(o);
+    ROOM_EMIT(seated, r, s, back);
     return s;
 }
 
@@ -264,12 +201,15 @@ void seat_presence(struct room *r, struct seat *s, struct stanza *presence)
     occupant_changed(o);
 }
 
-static void seat_remove(struct room *r, struct seat *s)
+/* ends: the room does, too. */
+static void seat_remove(struct room *r, struct seat *s, bool ends)
 {
-    room_relays_left(r, s);
+    struct affiliate *a = map_get(&r->affiliates, seat_bare(s));
+    if (a != NULL)
+        a->here--;
+    ROOM_EMIT(leaves, r, s, ends);
     map_del(&r->seats, s->jid);
     r->seat_count--;
-    affiliate_unseated(r, seat_bare(s));
     if (!list_linked(&s->away))
         audience_remove(&r->audience, s->jid);
     seat_free(s);
@@ -289,32 +229,11 @@ void room_seat_leave(struct room *r, struct seat *s, const struct show *how)
     o->role = ROLE_NONE;
     room_show_left(r, o, s, how);
     o->role = (uint8_t)role;
-    room_record_presence(r, s, TYPE_UNAVAILABLE);
     bool was_shown = s == occupant_seat(o);
-    seat_remove(r, s);
+    seat_remove(r, s, false);
     occupant_changed(o);
     if (was_shown)
         room_show(r, o, &(struct show){ 0 });
-}
-
-struct seat_ref *seat_ref_new(const struct room *r, const struct seat *s)
-{
-    struct seat_ref *ref = mem_alloc(sizeof *ref + r->jid.len + s->jid.len);
-    char *at = ref->text;
-    ref->worker = r->worker;
-    ref->number = s->number;
-    ref->room_len = slice_lay(&at, r->jid).len;
-    ref->jid_len = slice_lay(&at, s->jid).len;
-    return ref;
-}
-
-struct seat *seat_ref_find(const struct seat_ref *ref, struct room **r)
-{
-    *r = room_find(ref->worker, (slice){ ref->text, ref->room_len });
-    if (*r == NULL)
-        return NULL;
-    struct seat *s = room_seat(*r, (slice){ ref->text + ref->room_len, ref->jid_len });
-    return s != NULL && s->number == ref->number ? s : NULL;
 }
 
 struct ghost {
@@ -341,7 +260,7 @@ void room_seat_gone(struct room *r, struct seat *s)
     g->defer.fn = ghost_leaves;
     g->who = seat_ref_new(r, s);
     s->ghost = true;
-    loop_defer(worker_loop(r->worker), &g->defer);
+    loop_defer(room_loop(r), &g->defer);
 }
 
 void room_leave(struct room *r, struct occupant *o, const struct show *how)
@@ -355,12 +274,8 @@ void room_leave(struct room *r, struct occupant *o, const struct show *how)
     r->occupant_count--;
     metric_add(&room_occupants_metric, -1);
     r->hidden_count -= o->hidden;
-    LIST_EACH (it, &o->seats) {
-        struct seat *s = CONTAINER_OF(it, struct seat, node);
-        if (!how->destroyed) /* else its archive goes */
-            room_record_presence(r, s, TYPE_UNAVAILABLE);
-        seat_remove(r, s);
-    }
+    LIST_EACH (it, &o->seats)
+        seat_remove(r, CONTAINER_OF(it, struct seat, node), how->destroyed);
     log_debug(&log_muc, LOG_EV("room.leave"), LOG_S("room", r->jid), LOG_S("nick", o->nick));
     occupant_free(o);
     room_unpin(r);

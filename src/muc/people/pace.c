@@ -1,8 +1,6 @@
 #include "muc/people/pace.h"
-#include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "home/here.h"
 #include "io/timer.h"
 #include "muc/people/show.h"
 #include "muc/room/occupant_id.h"
@@ -29,7 +27,7 @@ static uint64_t left_of(const struct pace *p, uint64_t now)
 
 static bool too_fast(const struct room *r, struct pace *p, uint32_t cost)
 {
-    uint64_t now = loop_now_us(worker_loop(r->worker));
+    uint64_t now = loop_now_us(room_loop(r));
     if (rate_of() == SETTING_NONE)
         return false;
     uint64_t left = left_of(p, now);
@@ -51,18 +49,6 @@ bool room_asks_too_fast(struct room *r, struct occupant *o)
 }
 
 bool room_outsiders_too_fast(struct room *r) { return too_fast(r, &r->outsiders, COST_MESSAGE); }
-
-enum routed room_slow_down(struct room *r, struct stanza *st)
-{
-    struct buf b;
-    buf_init(&b, 1024);
-    stanza_error_write(&b, SE_POLICY_VIOLATION, "wait", SLICE("too much at once; wait a little"));
-    route_send(r->worker, stanza_make((enum stanza_kind)st->kind, TYPE_ERROR, stanza_to(st),
-                                      stanza_from(st), stanza_id(st), buf_slice(&b)));
-    buf_fini(&b);
-    stanza_unref(&st);
-    return ROUTED;
-}
 
 /* The remaining allowance of users who left recently, so that entering again does not reset it, and
  * how often they entered and left, which costs a broadcast each time. The oldest is forgotten
@@ -127,7 +113,7 @@ bool room_returns_too_fast(const struct room *r, slice bare)
         return false;
     const struct debt *d = debt_of(r, occupant_id(id, r->secret, bare));
     return d != NULL && rate_of() != SETTING_NONE &&
-           left_of(&d->moves, loop_now_us(worker_loop(r->worker))) < COST_MESSAGE;
+           left_of(&d->moves, loop_now_us(room_loop(r))) < COST_MESSAGE;
 }
 
 /* Presence that waits to be shown. */
@@ -158,5 +144,5 @@ void room_show_presence(struct room *r, struct occupant *o)
     if (timer_is_set(&r->late))
         return;
     r->late.fn = show_late;
-    timer_set(worker_loop(r->worker), &r->late, LATE_MS);
+    timer_set(room_loop(r), &r->late, LATE_MS);
 }

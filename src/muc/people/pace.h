@@ -13,8 +13,6 @@ struct room;
 bool room_too_fast(struct room *r, struct occupant *o);      /* a message */
 bool room_asks_too_fast(struct room *r, struct occupant *o); /* a request to another occupant */
 bool room_outsiders_too_fast(struct room *r);                /* a message from outside the room */
-/* Answers with policy-violation, to be repeated later. Takes over st. */
-enum routed room_slow_down(struct room *r, struct stanza *st);
 /* An occupant keeps what it has used up when it leaves and comes back. */
 void room_debt_keep(struct room *r, struct occupant *o);
 void room_debt_take(struct room *r, struct occupant *o);

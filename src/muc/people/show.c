@@ -2,14 +2,14 @@
 #include "base/buf.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
-#include "home/here.h"
 #include "home/router.h"
 #include "im/audience.h"
-#include "muc/parts/hats.h"
-#include "muc/people/occupant.h"
+#include "muc/people/find.h"
 #include "muc/room/config.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/settings.h"
+#include "xmpp/archive_id.h"
 #include "xmpp/muc.h"
 #include "xmpp/ns.h"
 
@@ -37,6 +37,15 @@ void occupant_id_write(struct buf *out, slice id)
     buf_lit(out, "<occupant-id xmlns='" NS_OCCUPANT_ID "' id='");
     buf_add(out, id);
     buf_lit(out, "'/>");
+}
+
+void stanza_id_write(struct buf *out, const struct room *r, uint64_t id)
+{
+    char text[ARCHIVE_ID_LEN];
+    archive_id_write(text, id);
+    buf_lit(out, "<stanza-id xmlns='" NS_SID "' by='");
+    xml_escape(out, r->jid);
+    buf_printf(out, "' id='%.*s'/>", ARCHIVE_ID_LEN, text);
 }
 
 /* <x/> of muc#user; jid empty: not shown; self: codes for the occupant alone, NULL: to others. */
@@ -81,7 +90,7 @@ static struct stanza *show_presence_of(struct room *r, struct occupant *o, unsig
                                        const struct show *how, const char *self)
 {
     slice jid = with_jid ? occupant_seat(o)->jid : (slice){ 0 };
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     const struct stanza *said = occupant_seat(o)->presence;
     slice from = room_address(r, o->nick, tmp);
     struct stanza *out;
@@ -93,7 +102,7 @@ static struct stanza *show_presence_of(struct room *r, struct occupant *o, unsig
         said = how->left;
     occupant_id_write(&b, o->id);
     user_write(&b, o, jid, how, self);
-    room_hats_write(&b, r, seat_bare(occupant_seat(o)));
+    ROOM_EMIT(presence, &b, r, seat_bare(occupant_seat(o)));
     if (how->nick.len > 0 || (o->role == ROLE_NONE && said->type != TYPE_UNAVAILABLE))
         out = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, from, (slice){ "", 0 }, (slice){ 0 },
                           buf_slice(&b));

@@ -1,6 +1,8 @@
 #include "muc/room/makers.h"
 #include "base/mem.h"
-#include "muc/operate/administrators.h"
+#include "home/node.h"
+#include "im/guest.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/settings.h"
 #include "store/store.h"
@@ -91,6 +93,24 @@ void room_makers_count(slice jid, int64_t by)
     pthread_mutex_lock(&lock);
     (void)makers_count(jid, by);
     pthread_mutex_unlock(&lock);
+}
+
+bool muc_may_create(const struct node *n, slice bare)
+{
+    slice local, domain;
+    bool ours = slice_cut(bare, '@', &local, &domain) && node_serves(n, domain);
+    if (muc_is_administrator(bare))
+        return true;
+    if (ours && guest_is(bare)) /* who could not configure it, and would be its owner */
+        return false;
+    switch ((enum muc_creators)setting_int(&muc_create)) {
+    case CREATE_ADMINISTRATORS:
+        return false;
+    case CREATE_ACCOUNTS:
+        return ours;
+    default:
+        return ours || !setting_bool(&muc_create_home);
+    }
 }
 
 bool room_maker_may(slice jid, struct why *why)

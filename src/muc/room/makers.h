@@ -5,12 +5,15 @@
 #pragma once
 #include "base/slice.h"
 
+struct node;
 struct room;
 struct store_stmt;
 struct why;
 
 extern struct store_stmt room_makers;          /* JID and number, of rooms made before a time */
 void room_makers_count(slice jid, int64_t by); /* so many rooms more, or fewer */
+/* Whether this bare JID may make rooms at all (muc.create, muc.create-home). Any worker. */
+bool muc_may_create(const struct node *n, slice bare);
 /* Whether the user may make one room more (muc.rooms-per-user). */
 bool room_maker_may(slice jid, struct why *why);
 /* After the list of affiliations has changed: counts it for the user who made the room. */

@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "home/actor.h"
+#include "home/here.h"
 #include "im/audience.h"
 #include "io/timer.h"
 #include "muc/archive/archive.h"
@@ -23,10 +24,15 @@
 #include "muc/room/config.h"
 #include "muc/room/occupant_id.h"
 
+struct arena;
 struct host;
 struct log_area;
+struct node;
 struct stanza;
+struct store;
 struct worker;
+
+enum { UNREAD_MAX = 1000000 }; /* messages that are counted for one follower */
 
 /* What a nickname looks like. Maps hold the first of those that look alike: several of one person,
  * or all of them while muc.look-alike is off. */
@@ -116,10 +122,9 @@ struct room {
     uint64_t affiliate_bytes; /* of all of them */
     int64_t weighed; /* so much of it as counts for who made the room (muc/room/makers.c) */
     struct list occupants;
-    struct room_debts *debts;           /* of those who left; NULL: none */
-    struct room_voices *voices;         /* theirs, if given or taken; NULL: none */
-    struct room_applicants *applicants; /* who lately asked to be a member; NULL: nobody */
-    struct list relays;                 /* of muc/talk/relay.c: requests that wait for an answer */
+    struct room_debts *debts;   /* of those who left; NULL: none */
+    struct room_voices *voices; /* theirs, if given or taken; NULL: none */
+    struct list relays;         /* of muc/talk/relay.c: requests that wait for an answer */
     uint32_t relay_count;
     struct room_guesses *guesses; /* wrong passwords of late; NULL: none */
     struct pace outsiders;        /* all who are not in the room, together */
@@ -132,18 +137,29 @@ struct room {
     uint64_t next_seat;
     struct list away; /* seats that are not of this node: they are not in the audience */
     struct audience audience;
-    slice vcard;            /* of an ad hoc room; owned; empty: none */
-    slice avatar;           /* hashes of the photos in the card; owned */
-    uint64_t said_us;       /* when somebody last spoke; 0: not since it was loaded */
-    uint32_t spoken_day;    /* since 1970, as it is stored (muc/operate/cleanup.c); 0: not known */
-    struct room_hat *hats;  /* NULL: none; in the order of giving */
-    struct stanza *subject; /* as it was relayed; NULL: none was set */
+    uint64_t said_us;                 /* when somebody last spoke; 0: not since it was loaded */
+    struct stanza *subject;           /* as it was relayed; NULL: none was set */
     struct room_subject *subject_due; /* not stored yet; NULL: it is */
     struct room_archive archive;
     struct room_history history;
+    uint32_t reads; /* that are under way while it is loaded */
+    void **slots;   /* of parts (muc/room/part.h): in this block */
 };
 
+/* Where a part keeps what it has of the room. */
+static inline void **room_slot(const struct room *r, unsigned slot) { return &r->slots[slot]; }
+
 static inline struct room *room_of(struct actor *a) { return CONTAINER_OF(a, struct room, actor); }
+
+/* Of its worker. */
+static inline struct loop *room_loop(const struct room *r) { return worker_loop(r->worker); }
+static inline struct arena *room_scratch(const struct room *r)
+{
+    return loop_scratch(worker_loop(r->worker));
+}
+static inline struct store *room_store(const struct room *r) { return worker_store(r->worker); }
+static inline const struct node *room_node(const struct room *r) { return worker_node(r->worker); }
+static inline bool room_is_stopping(const struct room *r) { return worker_stopping(r->worker); }
 
 /* Whether it is the one of this id still: another may have its name by now. */
 static inline bool room_is(const struct room *r, int64_t id)

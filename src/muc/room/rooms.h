@@ -9,7 +9,8 @@ struct host;
 struct iq;
 struct worker;
 
-extern unsigned rooms_slot; /* of workers */
+extern unsigned rooms_slot;                      /* of workers */
+void rooms_start(const struct actor_kind *kind); /* how they are loaded, and all else */
 void rooms_stop(struct worker *w);
 
 /* The room of this bare JID, loaded or not. If it is not in memory, it begins to load. */
@@ -29,7 +30,5 @@ void rooms_each(struct worker *w, room_each_fn *fn, void *arg);
 void rooms_each_loading(struct worker *w, room_each_fn *fn, void *arg);
 
 int64_t room_new_id(void); /* random, from ROOM_ID_MIN on */
-/* ABSENT -> READY: a new room by the settings, locked, owned by `creator` (bare JID). */
-enum err room_create(struct room *r, slice creator, struct why *why);
-/* An ad hoc room whose last occupant left, or one that was destroyed: READY -> ABSENT. */
-void room_end(struct room *r);
+/* Whether group chat is on, and the domain of the room is one of ours. */
+bool room_is_served(const struct room *r);

@@ -1,5 +1,4 @@
 #include "muc/room/settings.h"
-#include "muc/operate/administrators.h"
 
 static const char *const creators[] = { "everyone", "accounts", "administrators", NULL };
 static const char *const pm_levels[] = { "visitor", "participant", "moderator", NULL };
@@ -69,12 +68,6 @@ struct setting muc_lock_timeout = {
            "opens with the default configuration if an owner is in it, and is destroyed otherwise. "
            "It also opens when an owner speaks in it. 0: new rooms are open at once, for clients "
            "that never send a configuration.",
-};
-struct setting muc_administrators_enabled = {
-    .name = "muc.administrators-enabled",
-    .type = PARAM_BOOL,
-    .changed = administrators_switched,
-    .doc = "Whether administrators of group chat are owners of every room.",
 };
 
 /* Limits that hold for all rooms. */
@@ -432,7 +425,6 @@ struct setting *const muc_settings[] = {
     &muc_create,
     &muc_create_home,
     &muc_lock_timeout,
-    &muc_administrators_enabled,
     &muc_occupants_max,
     &muc_hidden_max,
     &muc_history_max,

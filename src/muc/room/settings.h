@@ -19,7 +19,6 @@ extern struct setting muc_rooms_per_user; /* those that one user made */
 extern struct setting muc_create;         /* enum muc_creators */
 extern struct setting muc_create_home;    /* bool: only accounts whose home is this cluster */
 extern struct setting muc_lock_timeout;   /* ms: a new room waits for its configuration; 0: not */
-extern struct setting muc_administrators_enabled;
 
 /* Limits that hold for all rooms. */
 extern struct setting muc_occupants_max, muc_hidden_max;

@@ -3,25 +3,22 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
-#include "home/here.h"
 #include "io/timer.h"
 #include "muc/archive/archive.h"
-#include "muc/parts/bookmark.h"
-#include "muc/parts/follow.h"
-#include "muc/parts/vcard.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/occupant.h"
+#include "muc/people/role.h"
 #include "muc/people/show.h"
 #include "muc/room/config.h"
 #include "muc/room/config_form.h"
 #include "muc/room/makers.h"
 #include "muc/room/metrics.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/room/settings.h"
+#include "muc/state/life.h"
 #include "muc/state/store.h"
-#include "muc/talk/ask.h"
-#include "muc/talk/record.h"
 #include "store/store.h"
 #include "xmpp/muc.h"
 #include "xmpp/nickname.h"
@@ -134,7 +131,7 @@ static enum err check_people(const struct room *r, const struct room_delta *d, b
  * for it may have been under way at once. */
 static enum err check_names(const struct room *r, const struct room_delta *d)
 {
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     struct map names;
     enum err e = OK;
     map_init(&names, map_key_slice);
@@ -184,7 +181,7 @@ static enum err change_base_prepare(struct actor_change *base)
         return OK;
     if (d->config == NULL && d->edit_count == 0 && !d->destroy)
         return OK;
-    struct store_batch *b = base->batch = store_write(worker_store(r->worker), (uint64_t)r->id);
+    struct store_batch *b = base->batch = store_write(room_store(r), (uint64_t)r->id);
     c->submitted = true;
     r->beside = false;
     if (d->destroy || !stores) {
@@ -238,25 +235,23 @@ static void apply_config(struct room_change *c)
 {
     struct room *r = room_of(c->base.actor);
     struct room_config was = r->config;
-    bool was_stored = r->stored, recorded = room_records_presence(r);
+    struct room_configured what = { .was = &was, .was_stored = r->stored };
 
     r->config = *c->delta.config;
     mem_free(&c->delta.config);
-    unsigned diff = room_config_diff(&was, &r->config);
+    what.diff = room_config_diff(&was, &r->config);
     metric_add(&rooms_persistent_metric, (int)r->config.persistent - (int)r->stored);
     r->stored = r->config.persistent;
-    if (was_stored && !r->stored) {
+    if (what.was_stored && !r->stored) {
         room_archive_end(&r->archive);
-        if (r->vcard.len == 0) /* it was in the database */
-            room_vcard_free(r);
-    } else if (!was_stored && r->stored) {
+    } else if (!what.was_stored && r->stored) {
         room_archive_begin(&r->archive);
         room_store_beside(r);
     }
-    if (!recorded && room_records_presence(r))
-        room_record_presence_of_all(r);
-    change_announce(r, diff);
-    room_config_applied(r, diff);
+    ROOM_EMIT(configured, r, &what);
+    change_announce(r, what.diff);
+    room_config_applied(r, what.diff);
+    ROOM_EMIT(announced, r, &what);
     room_config_fini(&was);
 }
 
@@ -264,21 +259,19 @@ static void apply_edit(struct room_change *c, const struct affiliation_edit *e)
 {
     struct room *r = room_of(c->base.actor);
     struct show how = change_shown(c);
-    enum affiliation was = room_affiliation(r, e->jid);
-
-    enum registered registered = room_registered(r, e->jid);
+    const struct affiliate *before = room_affiliate(r, e->jid);
+    struct room_affiliated what = { .jid = e->jid,
+                                    .was = room_affiliation(r, e->jid),
+                                    .is = e->affiliation,
+                                    .was_registered = before != NULL && before->nick.len > 0,
+                                    .applied = c->delta.applied,
+                                    .quiet = c->delta.quiet,
+                                    .by = c->delta.by };
     affiliate_put(r, e);
-    follower_begins(r, e->jid);
-    if (room_registered(r, e->jid) == REGISTERED_NOT)
-        room_bookmark(r, e->jid, registered);
-    else if (c->delta.applied) /* else an owner could note rooms for others, who would join them */
-        room_bookmark(r, e->jid, REGISTERED_NOT);
     if (e->reason.ptr != NULL)
         how.reason = e->reason;
-    bool here = room_affiliation_changed(r, e->jid, &how);
-    if (!here && !c->delta.quiet && r->config.members_only && was == AFF_NONE &&
-        e->affiliation >= AFF_MEMBER)
-        room_invite_member(r, e->jid, c->delta.by);
+    what.here = room_affiliation_changed(r, e->jid, &how);
+    ROOM_EMIT(affiliated, r, &what);
 }
 
 /* Logs changes by occupants. Commands of operators are logged as commands. */
@@ -357,4 +350,21 @@ void room_turn(struct room *r, room_done_fn *fn, void *arg)
         fn(r, OK, arg);
     else
         room_commit(r, &nothing, fn, arg);
+}
+
+bool room_reconfigure(const struct room *r, const struct room_config *next, struct room_delta *d,
+                      struct why *why)
+{
+    /* the form tells owners; administrators of group chat may set all else against the settings */
+    if (next->persistent && !r->config.persistent && !setting_bool(&muc_persistent)) {
+        why_set(why, "no new rooms are persistent here: the setting muc.persistent is off");
+        return false;
+    }
+    /* a new room may be persistent by its configuration and not be stored yet */
+    if (room_config_diff(&r->config, next) != 0 || next->persistent != r->stored) {
+        d->config = mem_new(struct room_config);
+        room_config_keep(d->config, next);
+    }
+    d->unlock = true;
+    return true;
 }

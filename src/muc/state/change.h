@@ -8,6 +8,7 @@
 struct affiliation_edit;
 struct room;
 struct room_config;
+struct why;
 
 typedef void room_done_fn(struct room *r, enum err e, void *arg);
 struct room_delta {
@@ -38,3 +39,7 @@ void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done,
  * decided by what the room is when it is made. E_NOTFOUND: the room ended meanwhile. */
 void room_turn(struct room *r, room_done_fn *fn, void *arg);
 void changes_drop(struct room *r); /* memory only: frees the changes that wait */
+/* Prepares a change that makes `next` the configuration of the room, and opens the room if it is
+ * locked: sets `config` and `unlock` of the delta. false: not possible, for the reason in `why`. */
+bool room_reconfigure(const struct room *r, const struct room_config *next, struct room_delta *d,
+                      struct why *why);

@@ -2,6 +2,7 @@
 #include "archive/archive.h"
 #include "base/ensure.h"
 #include "muc/people/affiliation.h"
+#include "muc/people/find.h"
 #include "muc/people/occupant.h"
 #include "muc/room/room.h"
 #include "xmpp/muc.h"

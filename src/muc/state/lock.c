@@ -2,7 +2,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
-#include "home/here.h"
 #include "io/timer.h"
 #include "muc/room/config.h"
 #include "muc/room/room.h"
@@ -86,5 +85,5 @@ void room_lock(struct room *r)
     r->locked = true;
     r->lock.fn = waited;
     if (setting_int(&muc_lock_timeout) > 0)
-        timer_set(worker_loop(r->worker), &r->lock, (uint64_t)setting_int(&muc_lock_timeout));
+        timer_set(room_loop(r), &r->lock, (uint64_t)setting_int(&muc_lock_timeout));
 }

@@ -1,28 +1,28 @@
 #include "muc/state/store.h"
 #include "base/buf.h"
+#include "base/ensure.h"
+#include "base/mem.h"
 #include "base/metric.h"
 #include "base/setting.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "muc/archive/archive.h"
 #include "muc/archive/history.h"
-#include "muc/operate/cleanup.h"
-#include "muc/parts/follow.h"
-#include "muc/parts/hats.h"
-#include "muc/parts/vcard.h"
 #include "muc/people/affiliation.h"
 #include "muc/room/config.h"
 #include "muc/room/config_sealed.h"
 #include "muc/room/makers.h"
 #include "muc/room/metrics.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/room/settings.h"
-#include "muc/talk/subject.h"
+#include "muc/state/subject.h"
 #include "xmpp/muc.h"
 #include <stdatomic.h>
 
 enum { SUBJECT_BYTES_MAX = 1 << 20 }; /* of the stanza */
+enum { READERS_MAX = 16 };            /* parts that read when a room is loaded */
 
 static const struct store_migration migrations[] = {
     { 1,
@@ -135,9 +135,6 @@ static struct store_stmt *const stmts[] = { &room_put,
                                             &affiliations_delete,
                                             &rooms_listed,
                                             &room_count,
-                                            &room_unread_put,
-                                            &room_unread_list,
-                                            &room_ids_beyond,
                                             &room_makers,
                                             NULL };
 
@@ -197,7 +194,7 @@ void rooms_count_stored(struct worker *w)
 
 static void muc_store_load_affiliations(struct room *r, const struct store_batch *b)
 {
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     for (uint32_t i = 0; i < store_row_count(b, 1); i++) {
         int64_t affiliation = store_int(b, 1, i, 1);
         struct jid jid;
@@ -210,14 +207,17 @@ static void muc_store_load_affiliations(struct room *r, const struct store_batch
                                                      .reason = store_text(b, 1, i, 3),
                                                      .follows = store_int(b, 1, i, 4) != 0 });
         struct affiliate *a = map_get(&r->followers, jid_bare(&jid));
-        if (a != NULL)
-            follower_loaded(a, store_int(b, 1, i, 5), store_int(b, 1, i, 6));
+        if (a == NULL)
+            continue;
+        int64_t unread = store_int(b, 1, i, 5), upto = store_int(b, 1, i, 6);
+        a->unread = unread < 0 || unread > UNREAD_MAX ? 0 : (uint32_t)unread;
+        a->upto = upto < 0 ? 0 : (uint64_t)upto;
     }
 }
 
 static void muc_store_load_row(struct room *r, const struct store_batch *b)
 {
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     struct room_config config;
     slice secret = store_text(b, 0, 0, 1), subject = store_text(b, 0, 0, 3),
           creator = store_text(b, 0, 0, 4);
@@ -234,42 +234,66 @@ static void muc_store_load_row(struct room *r, const struct store_batch *b)
     r->created_us = (uint64_t)store_int(b, 0, 0, 5);
     muc_store_load_affiliations(r, b);
     room_makers_weigh(r);
-    if (store_row_count(b, 2) == 1)
-        room_vcard_loaded(r, store_text(b, 2, 0, 0));
-    room_hats_loaded(r, b, 3);
     room_archive_init(&r->archive, r->worker, r->id, r->jid);
     room_history_init(&r->history);
+}
+
+void room_read_begin(struct room *r) { r->reads++; }
+
+void room_read_end(struct room *r)
+{
+    if (--r->reads == 0)
+        actor_loaded(&r->actor, OK);
 }
 
 static void history_loaded(struct room_archive *a, void *arg)
 {
     struct room *r = arg;
     (void)a;
-    followers_loaded(r);
+    ROOM_EMIT(catch_up, r);
+    room_read_end(r);
 }
+
+/* The reads by which a room is loaded: where those of the parts begin. */
+struct room_reads {
+    struct room *room;
+    unsigned first[READERS_MAX];
+};
 
 static void muc_store_loaded(void *arg, enum store_result result, const struct store_batch *b)
 {
-    struct room *r = arg;
+    struct room_reads *reads = arg;
+    struct room *r = reads->room;
+    unsigned n = 0;
     if (result != STORE_OK) {
         actor_loaded(&r->actor, E_DOWN);
     } else if (store_row_count(b, 0) != 1) {
         actor_loaded(&r->actor, E_NOTFOUND);
     } else {
         muc_store_load_row(r, b);
+        PARTS_EACH (p, loaded)
+            p->loaded(r, b, reads->first[n++]);
+        room_read_begin(r);
         room_history_load(&r->history, &r->archive, room_history_max(&r->config), history_loaded,
                           r);
     }
+    mem_free(&reads);
 }
 
 void room_load(struct room *r)
 {
-    struct store_batch *b = store_read(worker_store(r->worker), 0);
+    struct store_batch *b = store_read(room_store(r), 0);
+    struct room_reads *reads = mem_new(struct room_reads);
+    unsigned n = 0;
+    reads->room = r;
     STORE_ADD(b, &room_get_row, STORE_ANY_ROWS, SV_T(r->jid));
     STORE_ADD(b, &affiliations_get, STORE_ANY_ROWS, SV_T(r->jid));
-    STORE_ADD(b, &room_vcard_hashes, STORE_ANY_ROWS, SV_T(r->jid));
-    STORE_ADD(b, &room_hats_get, STORE_ANY_ROWS, SV_T(r->jid));
-    store_submit(b, worker_loop(r->worker), 0, muc_store_loaded, r);
+    PARTS_EACH (p, load) {
+        ensure(n < READERS_MAX);
+        reads->first[n++] = store_stmt_count(b);
+        p->load(b, r->jid);
+    }
+    store_submit(b, room_loop(r), 0, muc_store_loaded, reads);
 }
 
 static slice text_or_empty(slice s) { return s.ptr == NULL ? SLICE("") : s; }
@@ -289,7 +313,7 @@ void room_store_config(struct store_batch *b, const struct room *r, const struct
 {
     struct buf text;
     buf_init(&text, ROOM_STORED_MAX);
-    room_config_seal(&text, c, r->jid, loop_scratch(worker_loop(r->worker)));
+    room_config_seal(&text, c, r->jid, room_scratch(r));
     STORE_ADD(b, &room_config_put, 1, SV_I(r->id), SV_T(text_or_empty(c->text[ROOM_NAME])),
               SV_I(c->listed), SV_T(buf_slice(&text)));
     buf_fini(&text);
@@ -303,7 +327,7 @@ void room_store_all(struct store_batch *b, const struct room *r, const struct ro
 
     buf_init(&text, ROOM_STORED_MAX);
     buf_init(&subject, SUBJECT_BYTES_MAX);
-    room_config_seal(&text, c, r->jid, loop_scratch(worker_loop(r->worker)));
+    room_config_seal(&text, c, r->jid, room_scratch(r));
     if (r->subject != NULL)
         stanza_store(&subject, r->subject);
     STORE_ADD(b, &room_put, 1, SV_I(r->id), SV_T(r->jid), SV_T(jid_split(r->jid).domain),
@@ -314,8 +338,7 @@ void room_store_all(struct store_batch *b, const struct room *r, const struct ro
         const struct affiliation_edit edit = room_edit(r, a->jid, (enum affiliation)a->affiliation);
         room_store_edit(b, r, &edit);
     }
-    room_vcard_store(b, r);
-    room_hats_store(b, r);
+    ROOM_EMIT(store, b, r);
     buf_fini(&subject);
     buf_fini(&text);
 }
@@ -325,9 +348,7 @@ void room_store_remove(struct store_batch *b, const struct room *r)
     STORE_ADD(b, &room_delete, STORE_ANY_ROWS, SV_I(r->id));
     STORE_ADD(b, &affiliations_delete, STORE_ANY_ROWS, SV_I(r->id));
     room_archive_doom(b, &r->archive);
-    room_vcard_remove(b, r);
-    room_hats_remove(b, r);
-    room_spoken_remove(b, r);
+    ROOM_EMIT(remove, b, r);
 }
 
 static void muc_store_written(void *arg, enum store_result result, const struct store_batch *b)
@@ -339,19 +360,16 @@ static void muc_store_written(void *arg, enum store_result result, const struct 
 
 void room_store_beside(struct room *r)
 {
-    struct affiliate *a;
-    for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;)
-        follower_begins(r, a->jid);
     if (!r->beside)
         return;
     room_pin(r);
     room_subject_store(r);
-    struct store_batch *b = store_write(worker_store(r->worker), (uint64_t)r->id);
-    room_vcard_remove(b, r);
-    room_vcard_store(b, r);
-    room_hats_remove(b, r);
-    room_hats_store(b, r);
-    store_submit(b, worker_loop(r->worker), 0, muc_store_written, r);
+    struct store_batch *b = store_write(room_store(r), (uint64_t)r->id);
+    PARTS_EACH (p, store) {
+        p->remove(b, r);
+        p->store(b, r);
+    }
+    store_submit(b, room_loop(r), 0, muc_store_written, r);
 }
 
 void rooms_read_listed(struct worker *w, slice domain, int64_t max, store_done_fn *done, void *arg)

@@ -15,6 +15,9 @@ extern const struct store_schema room_schema;
 #define ROOM_EXISTS " WHERE EXISTS (SELECT 1 FROM room WHERE id = $1)"
 
 void room_load(struct room *r); /* actor_loaded() follows, later */
+/* A part reads more while the room is loaded (room_part.catch_up); and has read it. */
+void room_read_begin(struct room *r);
+void room_read_end(struct room *r);
 /* JID and name of the stored rooms of a domain that are listed. */
 void rooms_read_listed(struct worker *w, slice domain, int64_t max, store_done_fn *done, void *arg);
 

@@ -11,12 +11,6 @@ struct seat;
 bool room_records(const struct room *r); /* messages are stored */
 /* Keeps a message that was relayed; its id 0: it is not kept. */
 enum routed room_record(struct room *r, const struct room_post *p, struct origin origin);
-/* Keeps that a session entered (TYPE_AVAILABLE) or left (TYPE_UNAVAILABLE), if the room archives
- * that. */
-void room_record_presence(struct room *r, const struct seat *s, enum stanza_type type);
-bool room_records_presence(const struct room *r); /* the room archives that */
-/* Recording has begun: keeps of those who are inside already that they entered. */
-void room_record_presence_of_all(struct room *r);
 /* Sends the last messages to a session that enters. x: the <x/> that it entered with; NULL: none.
  */
 void room_send_history(struct room *r, const struct seat *s, const struct elem *x);

@@ -4,11 +4,10 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "home/ask.h"
-#include "home/here.h"
-#include "muc/people/occupant.h"
+#include "muc/people/find.h"
 #include "muc/people/pace.h"
 #include "muc/room/room.h"
-#include "muc/talk/say.h"
+#include "muc/talk/answer.h"
 #include "xmpp/ns.h"
 #include <inttypes.h>
 
@@ -33,7 +32,7 @@ static void relay_free(struct room *r, struct relay *q)
     mem_free(&q);
 }
 
-void room_relays_free(struct room *r)
+static void relay_clear(struct room *r)
 {
     while (!list_empty(&r->relays))
         relay_free(r, CONTAINER_OF(r->relays.next, struct relay, node));
@@ -73,13 +72,15 @@ static void answer_for(struct room *r, const struct relay *q)
         &b, &(struct stanza_error_parts){ .error = SE_RECIPIENT_UNAVAILABLE,
                                           .by = r->jid,
                                           .text = SLICE("the occupant left without an answer") });
-    slice from = room_address(r, q->nick, loop_scratch(worker_loop(r->worker)));
+    slice from = room_address(r, q->nick, room_scratch(r));
     route_send(r->worker, stanza_make(STANZA_IQ, TYPE_ERROR, from, q->jid, q->id, buf_slice(&b)));
     buf_fini(&b);
 }
 
-void room_relays_left(struct room *r, const struct seat *s)
+/* Requests that wait for the answer of a seat that is about to go get an error. */
+static void relay_leaves(struct room *r, const struct seat *s, bool ends)
 {
+    (void)ends;
     LIST_EACH (it, &r->relays) {
         struct relay *q = CONTAINER_OF(it, struct relay, node);
         const struct seat *asker = room_seat(r, q->jid);
@@ -93,7 +94,7 @@ void room_relays_left(struct room *r, const struct seat *s)
 
 static void pass(struct room *r, const struct stanza *st, slice nick, slice to, slice id)
 {
-    slice address = room_address(r, nick, loop_scratch(worker_loop(r->worker)));
+    slice address = room_address(r, nick, room_scratch(r));
     route_send(r->worker,
                stanza_change(st, &(struct stanza_change){ .from = address, .to = to, .id = id }));
 }
@@ -122,7 +123,7 @@ static bool is_for_account(const struct stanza *st)
 
 static enum routed relay_request(struct room *r, struct seat *s, struct stanza *st)
 {
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     struct occupant *to = room_occupant(r, relay_nick_of(st), tmp);
 
     if (s == NULL && is_disco(st)) /* XEP-0045 §6.6 */
@@ -207,7 +208,7 @@ static const struct seat *asker_of(const struct room *r, const struct occupant *
 
 static enum routed relay_answer(struct room *r, struct stanza *st)
 {
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     const struct occupant *from;
     bool bare = stanza_to_is_bare(st);
     struct occupant *to = bare ? NULL : room_occupant(r, relay_nick_of(st), tmp);
@@ -236,3 +237,9 @@ enum routed room_iq_relay(struct room *r, struct stanza *st)
         return room_refuse(r, st, SE_BAD_REQUEST, (slice){ 0 });
     return relay_request(r, room_seat(r, stanza_from(st)), st);
 }
+
+const struct room_part relay_part = {
+    .name = "relay",
+    .clear = relay_clear,
+    .leaves = relay_leaves,
+};

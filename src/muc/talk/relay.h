@@ -7,12 +7,10 @@
  * Limit: RELAYS_MAX waiting requests of a room; the room does not answer for older ones. */
 #pragma once
 #include "home/router.h"
+#include "muc/room/part.h"
 
 struct room;
-struct seat;
 
 /* Handles an IQ to an occupant of a READY room. Takes over st. */
 enum routed room_iq_relay(struct room *r, struct stanza *st);
-/* A seat is about to be removed: requests that wait for its answer get an error. */
-void room_relays_left(struct room *r, const struct seat *s);
-void room_relays_free(struct room *r); /* memory only */
+extern const struct room_part relay_part;

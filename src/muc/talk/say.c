@@ -4,25 +4,24 @@
 #include "base/metric.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
-#include "home/here.h"
 #include "home/node.h"
 #include "home/ticket.h"
 #include "im/audience.h"
 #include "muc/archive/archive.h"
 #include "muc/archive/history.h"
-#include "muc/parts/follow.h"
-#include "muc/parts/mention.h"
-#include "muc/parts/moderate.h"
-#include "muc/people/occupant.h"
+#include "muc/people/find.h"
 #include "muc/people/pace.h"
 #include "muc/people/show.h"
 #include "muc/room/config.h"
+#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/settings.h"
 #include "muc/state/lock.h"
+#include "muc/state/subject.h"
+#include "muc/talk/answer.h"
 #include "muc/talk/ask.h"
+#include "muc/talk/bounce.h"
 #include "muc/talk/record.h"
-#include "muc/talk/subject.h"
 #include "xmpp/addresses.h"
 #include "xmpp/archive_id.h"
 #include "xmpp/muc.h"
@@ -46,26 +45,6 @@ static void say_trace(const char *event, const struct stanza *st, const char *wh
               LOG_I("occupants", receivers));
 }
 
-void room_error(struct room *r, const struct stanza *st, enum stanza_error e, slice text)
-{
-    struct buf b;
-    if (st->type == TYPE_ERROR || st->type == TYPE_RESULT) /* RFC 6120 §8.3.1 */
-        return;
-    buf_init(&b, 8 * JID_MAX);
-    stanza_error_write_parts(
-        &b, &(struct stanza_error_parts){ .error = e, .by = r->jid, .text = text });
-    route_send(r->worker, stanza_make((enum stanza_kind)st->kind, TYPE_ERROR, stanza_to(st),
-                                      stanza_from(st), stanza_id(st), buf_slice(&b)));
-    buf_fini(&b);
-}
-
-enum routed room_refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
-{
-    room_error(r, st, e, text);
-    stanza_unref(&st);
-    return ROUTED;
-}
-
 /* What was said, or would have been. */
 static enum routed say_refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
 {
@@ -79,17 +58,6 @@ static enum routed slow_down(struct room *r, struct stanza *st)
     say_trace("room.refused", st, "too fast", 0);
     metric_add(&refused, 1);
     return room_slow_down(r, st);
-}
-
-/* §7.2.14: a client learns from it that it has everything; it is sent even if there is none. */
-void room_send_subject(struct room *r, const struct seat *s)
-{
-    struct stanza *st = r->subject != NULL
-                            ? stanza_ref(r->subject)
-                            : stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 },
-                                          (slice){ 0 }, SLICE("<subject/>"));
-    audience_tell(&r->audience, s->jid, st);
-    stanza_unref(&st);
 }
 
 enum { SUBJECT_MORE = 4096 }; /* bytes of what is said beside a subject: it is kept, too */
@@ -110,10 +78,10 @@ static bool is_verdict(const struct elem *e)
  * (im/audience.h). */
 static bool is_our_id(const struct room *r, const struct elem *e)
 {
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     struct jid by;
     return jid_parse(&by, elem_attr(e, "by", tmp), tmp) == OK &&
-           (slice_eq(by.full, r->jid) || node_serves(worker_node(r->worker), by.domain));
+           (slice_eq(by.full, r->jid) || node_serves(room_node(r), by.domain));
 }
 
 /* The room alone could say whose message it was; as a service of ours never does, none may stand
@@ -138,27 +106,17 @@ static bool say_forged(enum known_child known, const struct elem *e, void *arg)
     if (known == KNOWN_STANZA_ID)
         return is_our_id(r, e);
     if (known == KNOWN_DELAY)
-        return !by->owner ||
-               slice_eq(elem_attr(e, "from", loop_scratch(worker_loop(r->worker))), r->jid);
+        return !by->owner || slice_eq(elem_attr(e, "from", room_scratch(r)), r->jid);
     if (known == KNOWN_PAYLOAD)
         return (r->config.strip_xhtml && elem_is(e, "html", NS_XHTML)) || is_verdict(e) ||
-               is_claim(e, loop_scratch(worker_loop(r->worker)));
+               is_claim(e, room_scratch(r));
     return true;
-}
-
-void stanza_id_write(struct buf *out, const struct room *r, uint64_t id)
-{
-    char text[ARCHIVE_ID_LEN];
-    archive_id_write(text, id);
-    buf_lit(out, "<stanza-id xmlns='" NS_SID "' by='");
-    xml_escape(out, r->jid);
-    buf_printf(out, "' id='%.*s'/>", ARCHIVE_ID_LEN, text);
 }
 
 static struct stanza *relayed(struct room *r, const struct occupant *o, const struct stanza *st,
                               uint64_t id)
 {
-    slice from = room_address(r, o->nick, loop_scratch(worker_loop(r->worker)));
+    slice from = room_address(r, o->nick, room_scratch(r));
     struct buf more;
     uint64_t strip = KNOWN(STANZA_ID) | KNOWN(OCCUPANT_ID) | KNOWN(MUC_USER) | KNOWN(DELAY) |
                      KNOWN(CARBON) | KNOWN(PRIVATE);
@@ -222,8 +180,8 @@ static bool is_kept(const struct stanza *st)
     return stanza_has(st, content) && !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE));
 }
 
-/* What was relayed, on its way to the disk; with the subject that it sets, or what it takes back,
- * it is handled when both are there. */
+/* What was relayed, on its way to the disk; with the subject that it sets, or the messages that it
+ * amends, it is handled when both are there. */
 static enum routed say_record(struct room *r, const struct seat *s, const struct stanza *st,
                               const struct room_post *p, struct origin origin)
 {
@@ -231,10 +189,12 @@ static enum routed say_record(struct room *r, const struct seat *s, const struct
     if (!subject && !stanza_has(st, KNOWN(PAYLOAD)))
         return room_record(r, p, origin);
     struct origin part = ticket_join(r->worker, origin);
-    enum routed beside =
-        subject ? room_subject_set(r, p->st, part) : room_retracted(r, s, st, part);
-    if (beside != ROUTED)
+    if (subject && room_subject_set(r, p->st, part) != ROUTED)
         ticket_join_more(r->worker, part);
+    if (!subject)
+        PARTS_EACH (one, amends)
+            if (one->amends(r, s, st, part) != ROUTED)
+                ticket_join_more(r->worker, part);
     if (room_record(r, p, part) != ROUTED)
         ticket_join_more(r->worker, part);
     ticket_join_close(r->worker, part);
@@ -263,18 +223,15 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
     uint64_t id = kept ? room_archive_mint(&r->archive) : 0;
     struct stanza *out = relayed(r, o, st, id);
     const struct room_post post = {
-        .st = out, .sender = s->jid, .id = id, .at_us = loop_wall_us(worker_loop(r->worker))
+        .st = out, .sender = s->jid, .id = id, .at_us = loop_wall_us(room_loop(r))
     };
     say_trace("room.said", st, id != 0 ? "kept" : "not kept", r->nicks.count);
     metric_add(&said, 1);
-    if (kept && !is_subject(st)) {
+    if (kept && !is_subject(st))
         room_history_add(&r->history, &post, room_history_max(&r->config), r->jid);
-    }
     room_send_all(r, out, TO_ALL, NULL);
-    if (kept && r->followers.count > 0)
-        room_tell_followers(r, out, seat_bare(s));
-    if (kept && r->affiliates.count > 1)
-        room_tell_mentioned(r, out, seat_bare(s));
+    const struct room_said news = { out, seat_bare(s), kept };
+    ROOM_EMIT(said, r, &news);
     enum routed routed = say_record(r, s, st, &post, origin);
     stanza_unref(&out);
     stanza_unref(&st);
@@ -307,7 +264,7 @@ static enum routed deliver_private(struct room *r, const struct occupant *to,
 static enum routed say_to_one(struct room *r, struct seat *s, struct stanza *st,
                               struct origin origin)
 {
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     struct occupant *from = s->occupant;
     struct occupant *to = room_occupant(r, slice_from(stanza_to(st), st->to_bare_len + 1u), tmp);
 
@@ -334,7 +291,7 @@ static enum routed say_to_one(struct room *r, struct seat *s, struct stanza *st,
 /* A private message comes back: its sender learns that it was not taken, or not stored. */
 static void return_private(struct room *r, struct seat *s, const struct stanza *st)
 {
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     struct occupant *to = room_occupant(r, slice_from(stanza_to(st), st->to_bare_len + 1u), tmp);
     if (to == NULL || s->occupant->hidden || room_too_fast(r, s->occupant))
         return;
@@ -346,39 +303,12 @@ static void return_private(struct room *r, struct seat *s, const struct stanza *
     stanza_unref(&out);
 }
 
-static enum stanza_error error_of(const struct stanza *st)
+static bool outside_taken(struct room *r, const struct stanza *st)
 {
-    struct elem e, condition;
-    if (!stanza_child(st, KNOWN_ERROR, &e) || !elem_first(&e, &condition))
-        return SE_UNDEFINED_CONDITION;
-    return stanza_error_find(condition.name);
-}
-
-bool room_error_is_gone(const struct stanza *st)
-{
-    switch (error_of(st)) {
-    case SE_GONE:
-    case SE_ITEM_NOT_FOUND:
-    case SE_RECIPIENT_UNAVAILABLE:
-    case SE_REDIRECT:
-    case SE_REMOTE_SERVER_NOT_FOUND:
-    case SE_REMOTE_SERVER_TIMEOUT:
-    case SE_JID_MALFORMED:
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* service-unavailable is also what an account says to those whom it blocks (XEP-0191 §3.4), so of a
- * session of this node, whose end is told by itself, it says nothing. */
-void room_bounced(struct room *r, struct seat *s, const struct stanza *st)
-{
-    if (s == NULL)
-        return;
-    bool away = error_of(st) == SE_SERVICE_UNAVAILABLE && list_linked(&s->away);
-    if (away || room_error_is_gone(st))
-        room_seat_gone(r, s);
+    PARTS_EACH (p, outside)
+        if (p->outside(r, st))
+            return true;
+    return false;
 }
 
 enum routed room_message(struct room *r, struct stanza *st, struct origin origin)
@@ -388,15 +318,12 @@ enum routed room_message(struct room *r, struct stanza *st, struct origin origin
         if (s != NULL && !stanza_to_is_bare(st) && !room_error_is_gone(st))
             return_private(r, s, st);
         room_bounced(r, s, st);
-        stanza_unref(&st);
-        return ROUTED;
+        return room_handled(st);
     }
     if (stanza_to_is_bare(st) && st->type != TYPE_GROUPCHAT)
         return room_asked(r, s, st, origin);
-    if (s == NULL && room_marked(r, stanza_from_bare(st), st)) {
-        stanza_unref(&st);
-        return ROUTED;
-    }
+    if (s == NULL && outside_taken(r, st))
+        return room_handled(st);
     if (s == NULL && r->locked) /* §17.2 */
         return say_refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("the room is not open yet"));
     if (s == NULL)

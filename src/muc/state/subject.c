@@ -1,14 +1,11 @@
-#include "muc/talk/subject.h"
+#include "muc/state/subject.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
-#include "home/here.h"
 #include "home/router.h"
 #include "home/ticket.h"
 #include "im/message.h"
-#include "im/session.h"
-#include "im/session_input.h"
 #include "io/timer.h"
 #include "muc/archive/history.h"
 #include "muc/room/room.h"
@@ -62,11 +59,11 @@ static void subject_written(void *arg, enum store_result result, const struct st
     bool here = r->subject_due == d && room_is(r, d->owner) && r->stored;
     (void)b;
     d->writing = false;
-    if (!here || worker_stopping(r->worker)) {
+    if (!here || room_is_stopping(r)) {
         subject_end(d);
     } else if (result != STORE_OK && result != STORE_CONFLICT) {
         d->timer.fn = subject_timer_due;
-        timer_set(worker_loop(r->worker), &d->timer, RETRY_MS);
+        timer_set(room_loop(r), &d->timer, RETRY_MS);
     } else {
         subject_tell(d, d->written);
         if (d->again)
@@ -80,7 +77,7 @@ static void subject_put(struct room_subject *d)
 {
     struct room *r = d->room;
     struct buf text;
-    struct store_batch *b = store_write(worker_store(r->worker), (uint64_t)r->id);
+    struct store_batch *b = store_write(room_store(r), (uint64_t)r->id);
     buf_init(&text, SUBJECT_BYTES_MAX);
     if (r->subject != NULL)
         stanza_store(&text, r->subject);
@@ -90,7 +87,7 @@ static void subject_put(struct room_subject *d)
     d->writing = true;
     d->again = false;
     d->written = d->count;
-    store_submit(b, worker_loop(r->worker), 0, subject_written, d);
+    store_submit(b, room_loop(r), 0, subject_written, d);
 }
 
 /* The room stays until it is stored: else it might be read again without it. */
@@ -121,7 +118,7 @@ bool room_subject_waits(const struct room *r)
 
 enum routed room_subject_set(struct room *r, struct stanza *st, struct origin origin)
 {
-    const struct room_post post = { .st = st, .at_us = loop_wall_us(worker_loop(r->worker)) };
+    const struct room_post post = { .st = st, .at_us = loop_wall_us(room_loop(r)) };
     stanza_unref(&r->subject);
     r->subject = room_stamped(&post, r->jid);
     r->beside = true;
@@ -137,7 +134,7 @@ void room_subject_store(struct room *r)
 /* The id that the room gave it (XEP-0359). */
 static bool is_numbered(const struct room *r, uint64_t id)
 {
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     struct elem e;
     uint64_t is;
     return stanza_child(r->subject, KNOWN_STANZA_ID, &e) &&
@@ -147,7 +144,7 @@ static bool is_numbered(const struct room *r, uint64_t id)
 
 bool room_subject_bury(struct room *r, uint64_t id, slice occupant)
 {
-    struct arena *tmp = loop_scratch(worker_loop(r->worker));
+    struct arena *tmp = room_scratch(r);
     struct elem e;
     if (r->subject == NULL || !is_numbered(r, id))
         return false;
@@ -165,12 +162,23 @@ void room_subject_drop(struct room *r)
 {
     struct room_subject *d = r->subject_due;
     r->subject_due = NULL;
-    if (d == NULL || (d->writing && !worker_stopping(r->worker))) /* its completion ends it */
+    if (d == NULL || (d->writing && !room_is_stopping(r))) /* its completion ends it */
         return;
     timer_cancel(&d->timer);
-    if (!worker_stopping(r->worker))
+    if (!room_is_stopping(r))
         subject_tell(d, d->count);
     mem_free(&d);
-    if (!worker_stopping(r->worker))
+    if (!room_is_stopping(r))
         room_unpin(r);
+}
+
+/* §7.2.14: a client learns from it that it has everything; it is sent even if there is none. */
+void room_send_subject(struct room *r, const struct seat *s)
+{
+    struct stanza *st = r->subject != NULL
+                            ? stanza_ref(r->subject)
+                            : stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 },
+                                          (slice){ 0 }, SLICE("<subject/>"));
+    audience_tell(&r->audience, s->jid, st);
+    stanza_unref(&st);
 }

@@ -7,6 +7,7 @@
 #include "home/router.h"
 
 struct room;
+struct seat;
 
 /* Sets the subject to this message: it is sent to all who enter from now on. ROUTE_PENDING:
  * ticket_done(origin) follows when the message is stored, however long that takes, or when it is
@@ -16,5 +17,6 @@ bool room_subject_waits(const struct room *r); /* no more can be set now: too ma
 /* Removes the subject and returns true if it is the message with this archive id, and of this
  * author (XEP-0421 id; empty: any). */
 bool room_subject_bury(struct room *r, uint64_t id, slice occupant);
-void room_subject_store(struct room *r); /* the room is stored from now on */
-void room_subject_drop(struct room *r);  /* memory only: the room has ended */
+void room_subject_store(struct room *r);                      /* the room is stored from now on */
+void room_subject_drop(struct room *r);                       /* memory only: the room has ended */
+void room_send_subject(struct room *r, const struct seat *s); /* to one that has entered */

@@ -1,0 +1,27 @@
+#include "muc/parts.h"
+#include "muc/operate/administrators.h"
+#include "muc/operate/cleanup.h"
+#include "muc/parts/parts.h"
+#include "muc/talk/relay.h"
+
+/* One a line. An event reaches them in this order. */
+/* clang-format off */
+const struct room_part *const room_parts[] = {
+    &relay_part,
+    &joins_part,
+    &follow_part,
+    &mention_part,
+    &bookmark_part,
+    &cleanup_part,
+    &moderate_part,
+    &administrators_part,
+    &absent_part,
+    &invite_part,
+    &voice_request_part,
+    &register_part,
+    &hats_part,
+    &vcard_part,
+    &query_part,
+    NULL,
+};
+/* clang-format on */

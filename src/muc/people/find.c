@@ -1,0 +1,99 @@
+#include "muc/people/find.h"
+#include "base/arena.h"
+#include "base/mem.h"
+#include "muc/room/room.h"
+#include "muc/room/rooms.h"
+#include "muc/room/settings.h"
+#include "xmpp/nickname.h"
+
+void look_add(struct map *looks, struct look *l)
+{
+    l->next = map_del(looks, l->text);
+    map_put(looks, l);
+}
+
+void look_remove(struct map *looks, struct look *l)
+{
+    struct look *first = map_del(looks, l->text), **at = &first;
+    while (*at != NULL && *at != l)
+        at = &(*at)->next;
+    if (*at == l)
+        *at = l->next;
+    if (first != NULL)
+        map_put(looks, first);
+}
+
+slice room_address(const struct room *r, slice nick, struct arena *tmp)
+{
+    char *text = arena_alloc_raw(tmp, r->jid.len + 1 + nick.len), *at = text;
+    slice_lay(&at, r->jid);
+    slice_lay(&at, SLICE("/"));
+    slice_lay(&at, nick);
+    return (slice){ text, (size_t)(at - text) };
+}
+
+struct seat *room_seat(const struct room *r, slice full) { return map_get(&r->seats, full); }
+
+struct occupant *room_occupant(const struct room *r, slice nick, struct arena *tmp)
+{
+    slice name;
+    if (nickname_enforce(nick, tmp, &name) != OK)
+        return NULL;
+    return map_get(&r->nicks, nickname_key(name, tmp));
+}
+
+struct occupant *room_occupant_of(const struct room *r, slice bare)
+{
+    struct occupant *found = NULL;
+    LIST_EACH (it, &r->occupants) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (slice_eq(seat_bare(occupant_seat(o)), bare))
+            found = o;
+    }
+    return found;
+}
+
+/* Those who are hidden give way. */
+static bool is_others(const struct occupant *o, slice bare)
+{
+    return !o->hidden && !slice_eq(seat_bare(occupant_seat(o)), bare);
+}
+
+bool room_nick_used(const struct room *r, slice nick, slice bare)
+{
+    struct arena *tmp = room_scratch(r);
+    const struct occupant *o = map_get(&r->nicks, nickname_key(nick, tmp));
+    if (o != NULL && is_others(o, bare))
+        return true;
+    if (!setting_bool(&muc_look_alike))
+        return false;
+    const struct look *l = map_get(&r->looks, nickname_skeleton(nick, tmp));
+    while (l != NULL && !is_others(CONTAINER_OF(l, struct occupant, look), bare))
+        l = l->next;
+    return l != NULL;
+}
+
+struct seat *occupant_seat(const struct occupant *o)
+{
+    return CONTAINER_OF(o->seats.prev, struct seat, node);
+}
+
+struct seat_ref *seat_ref_new(const struct room *r, const struct seat *s)
+{
+    struct seat_ref *ref = mem_alloc(sizeof *ref + r->jid.len + s->jid.len);
+    char *at = ref->text;
+    ref->worker = r->worker;
+    ref->number = s->number;
+    ref->room_len = slice_lay(&at, r->jid).len;
+    ref->jid_len = slice_lay(&at, s->jid).len;
+    return ref;
+}
+
+struct seat *seat_ref_find(const struct seat_ref *ref, struct room **r)
+{
+    *r = room_find(ref->worker, (slice){ ref->text, ref->room_len });
+    if (*r == NULL)
+        return NULL;
+    struct seat *s = room_seat(*r, (slice){ ref->text + ref->room_len, ref->jid_len });
+    return s != NULL && s->number == ref->number ? s : NULL;
+}

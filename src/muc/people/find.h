@@ -1,0 +1,36 @@
+/* find: who is in a room: occupants by nickname, their sessions (seats) by full JID. */
+#pragma once
+#include "base/slice.h"
+
+struct arena;
+struct look;
+struct map;
+struct occupant;
+struct room;
+struct seat;
+struct worker;
+
+/* Maps of struct look by its text. */
+void look_add(struct map *looks, struct look *l);
+void look_remove(struct map *looks, struct look *l);
+
+struct seat *room_seat(const struct room *r, slice full); /* NULL: not in the room */
+struct occupant *room_occupant(const struct room *r, slice nick, struct arena *tmp);
+/* An occupant with this bare JID; NULL: none. */
+struct occupant *room_occupant_of(const struct room *r, slice bare);
+struct seat *occupant_seat(const struct occupant *o); /* that spoke last */
+/* room@service/nick, as others address an occupant; in tmp. */
+slice room_address(const struct room *r, slice nick, struct arena *tmp);
+/* Whether another than `bare` is seen here by this nickname (enforced), or one that looks like it.
+ */
+bool room_nick_used(const struct room *r, slice nick, slice bare);
+
+/* A seat to find again later, when the room may be gone, and another may have its place. */
+struct seat_ref {
+    struct worker *worker;
+    uint64_t number;
+    size_t room_len, jid_len;
+    char text[];
+};
+struct seat_ref *seat_ref_new(const struct room *r, const struct seat *s); /* mem_free() ends it */
+struct seat *seat_ref_find(const struct seat_ref *ref, struct room **r);   /* NULL: it is gone */
