@@ -85,6 +85,7 @@ static json_t *settings_schema(void)
         add_range(one, &s->param);
         json_object_set_new(one, "x-default", json_string(def));
         ctl_schema_set_text(one, "x-restart", s->restart);
+        ctl_schema_set_text(one, "x-scope", setting_scope_name(s));
         json_object_set_new(all, s->name, one);
     }
     return object_of(all, json_array());
@@ -125,11 +126,14 @@ static json_t *command_schema(const struct command *c)
 {
     static const char *const places[] = { "here", "each", "duty" };
     static const char *const access[] = { "admin", "own", "local" };
+    char permission[COMMAND_PERMISSION_MAX];
     json_t *one = object_of(
         json_pack("{s:o,s:o}", "args", arguments_schema(c), "rows", rows_schema(c)), json_array());
     ctl_schema_set_text(one, "description", c->doc);
     ctl_schema_set_text(one, "x-effect", c->effect == COMMAND_READS ? "reads" : "changes");
     ctl_schema_set_text(one, "x-access", access[c->access]);
+    command_permission(c, permission, sizeof permission);
+    ctl_schema_set_text(one, "x-permission", permission);
     ctl_schema_set_text(one, "x-runs-at", places[c->runs_at]);
     ctl_schema_set_text(one, "x-home", c->home);
     ctl_schema_set_text(one, "x-duty", c->duty != DUTY_NONE ? duty_name((enum duty)c->duty) : NULL);

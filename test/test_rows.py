@@ -61,6 +61,21 @@ def test_defaults_are_what_the_schema_says(server):
         assert row["default"] == rule["x-default"] and row["type"] == rule["x-type"]
 
 
+def test_each_setting_says_how_far_it_reaches(server):
+    for name, rule in rows.part("settings").items():
+        assert rule["x-scope"] in ("cluster", "node", "domain"), name
+    for name in ("node.memory", "c2s.idle-ping", "web.title"):
+        assert server.rows("get", name)[0]["scope"] == rows.part("settings")[name]["x-scope"]
+
+
+def test_each_command_needs_a_permission():
+    """The permission tells reading from changing: nobody who may only read can change."""
+    for name, command in rows.part("commands").items():
+        area, verb = command["x-permission"].split(".")
+        assert area.isalpha(), name
+        assert verb == {"reads": "read", "changes": "write"}[command["x-effect"]], name
+
+
 def tables(server):
     """All that is stored, but how far the readers of the log have come by themselves."""
     with server.database() as database:

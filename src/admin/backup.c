@@ -216,6 +216,7 @@ static const struct command_column backup_columns[] = {
 static struct command create_command = {
     .name = "backup create",
     .effect = COMMAND_CHANGES,
+    .area = "backup",
     .args =
         (const struct command_arg[]){
             { .name = "folder",
@@ -262,12 +263,14 @@ static struct command verify_command = {
     .access = COMMAND_LOCAL,
     .doc = "Verifies a backup: the checksum of every file, and the database.",
     .effect = COMMAND_READS,
+    .area = "backup",
     .columns = backup_columns,
 };
 
 static struct command restore_command = {
     .name = "backup restore",
     .effect = COMMAND_CHANGES,
+    .area = "backup",
     .args =
         (const struct command_arg[]){
             { .name = "folder",

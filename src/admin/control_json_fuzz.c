@@ -14,6 +14,7 @@ static void run(struct command_call *call) { (void)call; }
 
 static struct command add = {
     .effect = COMMAND_CHANGES,
+    .area = "tests",
     .name = "user add",
     .args =
         (const struct command_arg[]){

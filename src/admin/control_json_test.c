@@ -18,6 +18,7 @@ static void finished(struct command_call *call, void *arg)
 
 static struct command add = {
     .effect = COMMAND_CHANGES,
+    .area = "tests",
     .columns = (const struct command_column[]){ { .name = "jid" },
                                                 { .name = "count", .type = PARAM_INT },
                                                 { .name = "up", .type = PARAM_BOOL },

@@ -58,13 +58,16 @@ static struct command echo_command = {
             { 0 },
         },
     .effect = COMMAND_READS,
+    .area = "tests",
     .columns = (const struct command_column[]){ { .name = "said" }, { .name = "actor" }, { 0 } },
     .run = run_echo,
     .doc = "Says it again.",
 };
-static struct command wait_command = {
-    .name = "wait", .effect = COMMAND_CHANGES, .run = run_wait, .doc = "Ends later."
-};
+static struct command wait_command = { .name = "wait",
+                                       .effect = COMMAND_CHANGES,
+                                       .area = "tests",
+                                       .run = run_wait,
+                                       .doc = "Ends later." };
 
 static void *loop_main(void *arg)
 {

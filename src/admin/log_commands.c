@@ -48,6 +48,7 @@ static void run_areas(struct command_call *call)
 static struct command level_command = {
     .name = "log level",
     .effect = COMMAND_CHANGES,
+    .area = "log",
     .args =
         (const struct command_arg[]){
             { .name = "level",
@@ -63,6 +64,7 @@ static struct command level_command = {
 static struct command trace_command = {
     .name = "log trace",
     .effect = COMMAND_CHANGES,
+    .area = "log",
     .args =
         (const struct command_arg[]){
             { .name = "area",
@@ -80,6 +82,7 @@ static struct command trace_command = {
 static struct command areas_command = {
     .name = "log areas",
     .effect = COMMAND_READS,
+    .area = "log",
     .run = run_areas,
     .doc = "Lists the parts of the server whose log can be traced.",
     .columns =

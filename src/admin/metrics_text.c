@@ -58,6 +58,7 @@ static void metrics_text_value(struct buf *out, const struct shown *s, int64_t n
 
 static struct setting period = {
     .name = "metrics.period",
+    .scope = SCOPE_NODE,
     .type = PARAM_MS,
     .def = 60000,
     .min = 1000,

@@ -650,6 +650,7 @@ static void run_get(struct command_call *call)
     admin_settings_add_setting(call, s);
     setting_range(s, range, sizeof range);
     command_text(call, "allowed", slice_of(range));
+    command_text(call, "scope", slice_of(setting_scope_name(s)));
     command_text(call, "restart", slice_of(s->restart != NULL ? s->restart : "no"));
     command_text(call, "doc", slice_of(s->doc));
     command_done(call, "%s", "");
@@ -675,6 +676,7 @@ static void admin_settings_run_show(struct command_call *call)
 static struct command set_command = {
     .name = "set",
     .effect = COMMAND_CHANGES,
+    .area = "settings",
     .args =
         (const struct command_arg[]){
             { .name = "setting",
@@ -697,6 +699,7 @@ static struct command set_command = {
 static struct command get_command = {
     .name = "get",
     .effect = COMMAND_READS,
+    .area = "settings",
     .args =
         (const struct command_arg[]){
             { .name = "setting",
@@ -721,6 +724,7 @@ static struct command get_command = {
             { .name = "locked", .type = PARAM_BOOL, .doc = "whether the node file fixes it" },
             { .name = "changed", .type = PARAM_BOOL, .doc = "whether it is not the default" },
             { .name = "allowed", .doc = "what is allowed" },
+            { .name = "scope", .doc = "how far it reaches: cluster, node or domain" },
             { .name = "restart", .doc = "what must be restarted after a change, or no" },
             { .name = "doc", .doc = "what it does" },
             { 0 } },
@@ -728,6 +732,7 @@ static struct command get_command = {
 static struct command show_command = {
     .name = "config show",
     .effect = COMMAND_READS,
+    .area = "settings",
     .args =
         (const struct command_arg[]){
             { .name = "prefix",
@@ -765,6 +770,7 @@ static struct command show_command = {
 static struct command reset_command = {
     .name = "config reset",
     .effect = COMMAND_CHANGES,
+    .area = "settings",
     .asks = "These settings lose the values that were set.",
     .args =
         (const struct command_arg[]){

@@ -221,6 +221,7 @@ static void run_metrics(struct command_call *call)
 static struct command status_command = {
     .name = "status",
     .effect = COMMAND_READS,
+    .area = "server",
     .runs_at = COMMAND_EACH,
     .run = run_status,
     .gathered = status_gathered,
@@ -256,6 +257,7 @@ static struct command status_command = {
 static struct command alarm_command = {
     .name = "alarm list",
     .effect = COMMAND_READS,
+    .area = "server",
     .args =
         (const struct command_arg[]){
             { .name = "all",
@@ -281,6 +283,7 @@ static struct command alarm_command = {
 static struct command metrics_command = {
     .name = "metrics",
     .effect = COMMAND_READS,
+    .area = "server",
     .args =
         (const struct command_arg[]){
             { .name = "format",

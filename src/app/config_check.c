@@ -64,6 +64,7 @@ static struct command check_command = {
     .name = "config check",
     .access = COMMAND_LOCAL,
     .effect = COMMAND_READS,
+    .area = "settings",
     .args =
         (const struct command_arg[]){
             { .name = "file",

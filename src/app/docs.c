@@ -36,9 +36,9 @@ static void docs_add_setting(struct buf *out, const struct setting *s)
     buf_printf(out, "| `%s` | %s", s->name, range);
     if (s->unit != NULL)
         buf_printf(out, " (%s)", s->unit);
-    buf_printf(out, " | %s%s%s | %s | %s%s |\n", *def != '\0' ? "`" : "", def,
-               *def != '\0' ? "`" : "", s->restart != NULL ? s->restart : "at once", s->doc,
-               setting_is_local(s) ? LOCAL_TEXT : "");
+    buf_printf(out, " | %s%s%s | %s | %s | %s%s |\n", *def != '\0' ? "`" : "", def,
+               *def != '\0' ? "`" : "", s->restart != NULL ? s->restart : "at once",
+               setting_scope_name(s), s->doc, setting_is_local(s) ? LOCAL_TEXT : "");
 }
 
 void docs_config(struct buf *out)
@@ -70,7 +70,10 @@ void docs_config(struct buf *out)
         "number alone means seconds, or days if the setting counts days. Sizes are in bytes, or\n"
         "with `KiB`, `MiB`, `GiB` or `TiB` (1 KiB is 1024 bytes), or with `kB`, `MB`, `GB` or\n"
         "`TB` (1 kB is 1000 bytes).\n\n"
-        "| setting | allowed | default | applies | meaning |\n|---|---|---|---|---|\n");
+        "The *scope* of a setting says how far its value reaches: all nodes of a cluster, one\n"
+        "node, or one domain. There is one node today, and one value for all its domains.\n\n"
+        "| setting | allowed | default | applies | scope | meaning |\n"
+        "|---|---|---|---|---|---|\n");
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
         docs_add_setting(out, s);
 }

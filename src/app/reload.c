@@ -92,6 +92,7 @@ void reload_given_up(void) { reload_answer_all(E_CANCELED, SLICE("the server end
 static struct command reload_command = {
     .name = "server reload",
     .effect = COMMAND_CHANGES,
+    .area = "server",
     .run = run_reload,
     .doc = "Reads the node file and the certificates again. They apply without disconnecting "
            "clients. If there is a mistake, its file and line are shown and nothing changes. Keys "

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct command *commands;
@@ -37,8 +38,15 @@ static size_t command_check_row(const struct command *c)
     return count;
 }
 
+void command_permission(const struct command *c, char *out, size_t cap)
+{
+    int len = snprintf(out, cap, "%s.%s", c->area, c->effect == COMMAND_READS ? "read" : "write");
+    ensure(len > 0 && (size_t)len < cap);
+}
+
 void command_register(struct command *c)
 {
+    ensure(c->area != NULL && strspn(c->area, "abcdefghijklmnopqrstuvwxyz") == strlen(c->area));
     ensure(c->effect == COMMAND_READS || c->effect == COMMAND_CHANGES);
     ensure((c->runs_at == COMMAND_EACH) == (c->gathered != NULL));
     ensure((c->runs_at == COMMAND_DUTY) == (c->duty != 0));

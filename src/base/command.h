@@ -85,6 +85,7 @@ struct command {
     const char *doc;  /* its first clause is at most COMMAND_BRIEF_MAX bytes: command_brief() */
     const char *asks; /* what musterctl says before "Go on?"; NULL: it does not ask */
     enum command_effect effect;
+    const char *area; /* "users": what it is about; with its effect the name of a permission */
     /* musterctl runs it itself while no server runs, and run() says what to do first. Its only
      * argument is a path. */
     bool offline;
@@ -133,6 +134,11 @@ struct command_call {
     bool remote;   /* not from the control socket: COMMAND_LOCAL and `local` settings are refused */
     bool discreet; /* its arguments are not logged */
 };
+
+/* What administrators by role need for it: "users.read", "users.write". Operators at the control
+ * socket, and administrators of the whole server, have all. */
+enum { COMMAND_PERMISSION_MAX = 32 };
+void command_permission(const struct command *c, char *out, size_t cap);
 
 void command_register(struct command *c);
 struct command *command_first(void);

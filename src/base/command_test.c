@@ -37,13 +37,16 @@ static const struct command_column trace_columns[] = { { .name = "jid" },
                                                        { 0 } };
 static struct command trace = { .name = "log trace",
                                 .effect = COMMAND_CHANGES,
+                                .area = "log",
                                 .columns = trace_columns,
                                 .args = trace_args,
                                 .run = run_nothing,
                                 .doc = "Traces an area: what happens there." };
-static struct command status = {
-    .name = "status", .effect = COMMAND_READS, .run = run_nothing, .doc = "Shows the state."
-};
+static struct command status = { .name = "status",
+                                 .effect = COMMAND_READS,
+                                 .area = "server",
+                                 .run = run_nothing,
+                                 .doc = "Shows the state." };
 
 static int finished_count;
 static void on_finished(struct command_call *c, void *arg)

@@ -22,6 +22,12 @@ size_t setting_range(const struct setting *s, char *out, size_t cap)
     return param_range(&s->param, out, cap);
 }
 
+const char *setting_scope_name(const struct setting *s)
+{
+    static const char *const names[SCOPES] = { "cluster", "node", "domain" };
+    return names[s->scope];
+}
+
 static size_t setting_copy_text(const char *text, char *out, size_t cap)
 {
     size_t len = strlen(text) < cap ? strlen(text) : cap - 1;
@@ -108,10 +114,25 @@ static const char *keep_text(slice text)
     return kept->text;
 }
 
+static _Atomic uint32_t changes;
+static void (*setting_listener)(void);
+
+uint32_t setting_changes(void) { return atomic_load(&changes); }
+void setting_listen(void (*listener)(void)) { setting_listener = listener; }
+
+static void setting_note(struct setting *s)
+{
+    if (s->changed == NULL)
+        return;
+    atomic_store(&s->changed_at, atomic_fetch_add(&changes, 1) + 1);
+    if (setting_listener != NULL)
+        setting_listener();
+}
+
 static void setting_store_value(struct setting *s, int64_t value)
 {
-    if (atomic_exchange(&s->value, value) != value && s->changed != NULL)
-        s->changed(s);
+    if (atomic_exchange(&s->value, value) != value)
+        setting_note(s);
 }
 
 static void setting_store_text(struct setting *s, slice text)
@@ -120,8 +141,7 @@ static void setting_store_text(struct setting *s, slice text)
         return;
     bool is_default = slice_is(text, s->def_text);
     atomic_store(&s->text, is_default ? s->def_text : keep_text(text));
-    if (s->changed != NULL)
-        s->changed(s);
+    setting_note(s);
 }
 
 enum err setting_set(struct setting *s, slice text, struct why *why)

@@ -10,6 +10,16 @@
 
 #define SETTING_NONE PARAM_NONE
 
+struct worker;
+
+/* How far one value reaches. */
+enum setting_scope {
+    SCOPE_CLUSTER, /* all nodes have the same */
+    SCOPE_NODE,    /* it speaks of the machine: each node may have its own */
+    SCOPE_DOMAIN,  /* it speaks of the users of a domain; today all domains have the same */
+    SCOPES
+};
+
 struct setting {
     union {
         struct param param;
@@ -18,12 +28,17 @@ struct setting {
         };
     };
     const char *def_text; /* the default of texts */
-    const char *restart;  /* NULL: applies at once; else the part that must be restarted */
-    void (*changed)(const struct setting *); /* NULL, or called on the thread that wrote */
+    enum setting_scope scope;
+    const char *restart; /* NULL: applies at once; else the part that must be restarted */
+    /* Called on each worker after a change, soon (home/setting_news.h); for several changes in a
+     * row perhaps once. Not before workers run: their start reads the value. NULL: nothing to do.
+     */
+    void (*changed)(struct worker *w, const struct setting *s);
 
-    _Atomic int64_t value;      /* set to def by setting_register() */
-    _Atomic(const char *) text; /* of texts: immutable; old texts are kept, changes are rare */
-    bool locked;                /* fixed by the node file */
+    _Atomic uint32_t changed_at; /* setting_changes() after its last change; 0: none yet */
+    _Atomic int64_t value;       /* set to def by setting_register() */
+    _Atomic(const char *) text;  /* of texts: immutable; old texts are kept, changes are rare */
+    bool locked;                 /* fixed by the node file */
     struct setting *next;
 };
 
@@ -46,7 +61,8 @@ static inline const char *setting_text(const struct setting *s)
     return atomic_load_explicit(&s->text, memory_order_acquire);
 }
 
-void setting_register(struct setting *s); /* at start; sets the default */
+const char *setting_scope_name(const struct setting *s); /* "node" */
+void setting_register(struct setting *s);                /* at start; sets the default */
 struct setting *setting_find(slice name);
 struct setting *setting_first(void); /* all rows by name */
 
@@ -60,10 +76,15 @@ struct setting_change {
 };
 NODISCARD enum err setting_agree(const struct setting_change *change, size_t count,
                                  struct why *why);
-/* Sets the value and calls `changed` if it differs. Ignores `locked`: the loader of the node file
+/* Sets the value, which is news if it differs. Ignores `locked`: the loader of the node file
  * sets locked rows, other callers must refuse them first. */
 NODISCARD enum err setting_set(struct setting *s, slice text, struct why *why);
-void setting_reset(struct setting *s); /* back to the default; calls `changed` like setting_set() */
+void setting_reset(struct setting *s); /* back to the default; news like setting_set() */
+
+/* News: changes of rows that have `changed`, counted. The listener is called on the thread that
+ * wrote, after each; one, set before workers run. */
+uint32_t setting_changes(void);
+void setting_listen(void (*listener)(void));
 /* The value as text in its shortest form, "none" included, as setting_check() accepts it (except
  * secrets, which are not shown); returns the length (at most cap - 1). */
 size_t setting_format(const struct setting *s, char *out, size_t cap);

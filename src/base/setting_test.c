@@ -8,11 +8,9 @@
 #include <cmocka.h>
 
 static int changes;
-static void on_change(const struct setting *s)
-{
-    (void)s;
-    changes++;
-}
+static void on_news(void) { changes++; }
+/* Who calls it is home/setting_news.c. */
+static void on_change(struct worker *w, const struct setting *s) { (void)w, (void)s; }
 
 static const char *const modes[] = { "reject", "replace", "none-of-it", NULL };
 
@@ -59,6 +57,7 @@ enum { ROWS = sizeof rows / sizeof rows[0] };
 static int reset(void **state)
 {
     (void)state;
+    setting_listen(on_news);
     for (int i = 0; i < ROWS; i++)
         setting_reset(rows[i]);
     changes = 0;

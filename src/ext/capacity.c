@@ -15,6 +15,7 @@ enum { LOOK_MS = 15000, LOOKS = 4 }; /* at least so often in the time after whic
 
 static struct setting users = {
     .name = "capacity.users",
+    .scope = SCOPE_NODE,
     .type = PARAM_INT,
     .def = 25000,
     .min = 1,
@@ -25,6 +26,7 @@ static struct setting users = {
 };
 static struct setting factor = {
     .name = "capacity.sessions-percent",
+    .scope = SCOPE_NODE,
     .type = PARAM_INT,
     .def = 150,
     .min = 100,
@@ -34,6 +36,7 @@ static struct setting factor = {
 };
 static struct setting threshold = {
     .name = "capacity.alarm-percent",
+    .scope = SCOPE_NODE,
     .type = PARAM_INT,
     .def = 80,
     .min = 1,
@@ -44,6 +47,7 @@ static struct setting threshold = {
 };
 static struct setting after = {
     .name = "capacity.alarm-after",
+    .scope = SCOPE_NODE,
     .type = PARAM_MS,
     .def = 600000,
     .min = 1000,

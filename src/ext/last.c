@@ -232,6 +232,7 @@ static void run_last(struct command_call *call)
 static struct command user_last = {
     .name = "user last",
     .effect = COMMAND_READS,
+    .area = "users",
     .args =
         (const struct command_arg[]){
             { .name = "jid",

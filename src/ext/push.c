@@ -809,6 +809,7 @@ static void push_run_list(struct command_call *call)
 static struct command command_list = {
     .name = "push list",
     .effect = COMMAND_READS,
+    .area = "devices",
     .args =
         (const struct command_arg[]){
             { .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER, .doc = "the account" },

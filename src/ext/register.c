@@ -32,6 +32,7 @@ enum { ANSWER_BYTES_MAX = 16384 };
 
 static struct setting register_enabled = {
     .name = "register.enabled",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_BOOL,
     .def = 0,
     .doc = "Whether clients may create accounts (XEP-0077). On: everybody who can reach a client "
@@ -39,18 +40,21 @@ static struct setting register_enabled = {
 };
 static struct setting register_password_change = {
     .name = "register.password-change",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether users may change their password with their client (XEP-0077 §3.3).",
 };
 static struct setting register_remove = {
     .name = "register.remove",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether users may delete their own account with their client (XEP-0077 §3.2).",
 };
 static struct setting register_ask_password = {
     .name = "register.ask-password",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_CHOICE,
     .choices = (const char *const[]){ "token", "always", "never", NULL },
     .def = 1,
@@ -64,6 +68,7 @@ static struct setting register_ask_password = {
 };
 static struct setting register_password_min = {
     .name = "register.password-min",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_INT,
     .def = 8,
     .min = 1,

@@ -23,6 +23,7 @@
 
 struct setting invite_enabled = {
     .name = "invite.enabled",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_BOOL,
     .def = 0,
     .doc = "Whether clients with an invitation may create an account (XEP-0445). `user invite` "
@@ -30,6 +31,7 @@ struct setting invite_enabled = {
 };
 struct setting invite_by_users = {
     .name = "invite.by-users",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_BOOL,
     .def = 0,
     .doc = "Whether users may also invite others with their clients (XEP-0401).",
@@ -38,6 +40,7 @@ struct setting invite_by_users = {
 #define LIFETIME_MAX (365LL * 86400000)
 struct setting invite_lifetime = {
     .name = "invite.lifetime",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_MS,
     .def = 7LL * 86400000,
     .min = LIFETIME_MIN,
@@ -46,6 +49,7 @@ struct setting invite_lifetime = {
 };
 struct setting invite_max = {
     .name = "invite.max",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_INT,
     .def = 20,
     .min = 1,
@@ -648,6 +652,7 @@ static const struct command_column invite_columns[] = {
 static struct command user_invite = {
     .name = "user invite",
     .effect = COMMAND_CHANGES,
+    .area = "users",
     .node = "urn:xmpp:invite#create-account",
     .form_type = "urn:xmpp:invite#invitation",
     .args = invite_args,
@@ -659,6 +664,7 @@ static struct command user_invite = {
 static struct command invite_contact = {
     .name = "user invite-contact",
     .effect = COMMAND_CHANGES,
+    .area = "users",
     .node = "urn:xmpp:invite#invite",
     .form_type = "urn:xmpp:invite#invitation",
     .access = COMMAND_OWN,

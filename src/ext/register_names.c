@@ -5,6 +5,7 @@
 
 struct setting register_reserved_names = {
     .name = "register.reserved-names",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_TEXT,
     .max = 2000,
     .def_text = "abuse admin administrator administration bot daemon ftp help helpdesk hostmaster "

@@ -115,6 +115,7 @@ static const struct command_arg report_args[] = {
 static struct command session_report = {
     .name = "session report",
     .effect = COMMAND_READS,
+    .area = "sessions",
     .args = report_args,
     .runs_at = COMMAND_EACH,
     .run = report_run_report,

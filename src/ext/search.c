@@ -31,6 +31,7 @@ enum { TEXT_BYTES_MAX = 256, ANSWER_BYTES_MAX = 1 << 20, FIELDS = 4, FIND_MS = 2
 
 static struct setting search_enabled = {
     .name = "search.enabled",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_BOOL,
     .def = 1,
     .min = 0,
@@ -42,6 +43,7 @@ static const char *const access_choices[] = { "server", "domain", NULL };
 enum { ACCESS_SERVER, ACCESS_DOMAIN };
 static struct setting search_access = {
     .name = "search.access",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_CHOICE,
     .def = ACCESS_SERVER,
     .min = 0,

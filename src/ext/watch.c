@@ -14,7 +14,6 @@
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
 #include "home/here.h"
-#include "home/question.h"
 #include "home/router.h"
 #include "im/account.h"
 #include "im/feature.h"
@@ -27,7 +26,7 @@
 #define ENDED_ID NS_WATCH "/session-ended" /* of the request at the end of a session */
 
 /* clang-format off */
-static void temporary_changed(const struct setting *s);
+static void temporary_changed(struct worker *w, const struct setting *s);
 
 static struct setting temporary = {
     .name = "presence.temporary", .type = PARAM_BOOL, .def = 1, .changed = temporary_changed,
@@ -497,11 +496,12 @@ static void watch_ended(struct session *s)
 }
 
 /* Switched off: all is over at once, on both sides. */
-static void end_all_run(struct worker *w, void *message, const struct message_from *from)
+static void temporary_changed(struct worker *w, const struct setting *setting)
 {
     struct account *a;
     struct session *s;
-    (void)message, (void)from;
+    if (setting_bool(setting))
+        return;
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;) {
         struct watched *d = watched_of(a);
         if (d == NULL)
@@ -512,22 +512,6 @@ static void end_all_run(struct worker *w, void *message, const struct message_fr
     }
     for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
         targets_drop(s, UINT64_MAX, (slice){ 0 });
-}
-
-static const struct message_row watch_end_message = {
-    .id = 44,
-    .scope = MESSAGE_CLUSTER,
-    .name = "watch-end",
-    .size = sizeof(struct message_nothing),
-    .fields = message_no_fields,
-    .run = end_all_run,
-};
-
-static void temporary_changed(const struct setting *setting)
-{
-    struct worker *w = worker_here();
-    if (w != NULL && !setting_bool(setting)) /* else the node file was read again: no new ones */
-        each_home(w, &watch_end_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
 }
 
 static void watch_freed(struct session *s) { targets_drop(s, UINT64_MAX, (slice){ 0 }); }
@@ -554,5 +538,4 @@ const struct feature watch_feature = {
     .session.freed = watch_freed,
     .stage.check = watch_check,
     .stage.block = watch_refused,
-    .messages = (const struct message_row *const[]){ &watch_end_message, NULL },
 };

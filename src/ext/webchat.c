@@ -99,6 +99,7 @@ static struct setting chat_path = {
 };
 static struct setting chat_files = {
     .name = "web.chat-files",
+    .scope = SCOPE_NODE,
     .type = PARAM_PATH,
     .def_text = "",
     .max = 1024,
@@ -108,6 +109,7 @@ static struct setting chat_files = {
 
 static struct setting chat_title = {
     .name = "web.title",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_TEXT,
     .def_text = "",
     .max = 128,
@@ -116,6 +118,7 @@ static struct setting chat_title = {
 };
 static struct setting chat_logo = {
     .name = "web.logo",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_PATH,
     .def_text = "",
     .max = 1024,

@@ -14,6 +14,7 @@ struct setting c2s_tls_required = {
 };
 struct setting c2s_migration = {
     .name = "c2s.migration",
+    .scope = SCOPE_NODE,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "After login, a connection moves to the worker that holds its account. Turn it off only "

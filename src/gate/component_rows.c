@@ -247,6 +247,7 @@ static void component_rows_run_list(struct command_call *call)
 static struct command command_add = {
     .name = "component add",
     .effect = COMMAND_CHANGES,
+    .area = "components",
     .args =
         (const struct command_arg[]){
             { .name = "domain",
@@ -273,6 +274,7 @@ static struct command command_add = {
 static struct command command_del = {
     .name = "component del",
     .effect = COMMAND_CHANGES,
+    .area = "components",
     .args =
         (const struct command_arg[]){
             { .name = "domain",
@@ -287,6 +289,7 @@ static struct command command_del = {
 static struct command command_show = {
     .name = "component list",
     .effect = COMMAND_READS,
+    .area = "components",
     .args = (const struct command_arg[]){ { 0 } },
     .run = component_rows_run_list,
     .doc = "Lists the components that may connect. Shows how many connections each has.",

@@ -16,6 +16,7 @@ enum { SID_BYTES_MAX = 128, ANSWER_BYTES_MAX = 8192 };
 
 struct setting proxy65_connections_max = {
     .name = "proxy65.connections-max",
+    .scope = SCOPE_NODE,
     .type = PARAM_INT,
     .def = 1000,
     .min = 2,
@@ -58,10 +59,13 @@ struct setting proxy65_rate = {
     .allow_none = true,
     .doc = "Bytes a second that each side of a bytestream may send through the proxy.",
 };
-struct setting proxy65_listening = { .name = "proxy65.listening", .type = PARAM_BOOL };
+struct setting proxy65_listening = { .name = "proxy65.listening",
+                                     .scope = SCOPE_NODE,
+                                     .type = PARAM_BOOL };
 
 static struct setting proxy65_host = {
     .name = "proxy65.host",
+    .scope = SCOPE_NODE,
     .type = PARAM_TEXT,
     .max = 255,
     .def_text = "",
@@ -70,6 +74,7 @@ static struct setting proxy65_host = {
 };
 static struct setting proxy65_announced = {
     .name = "proxy65.port",
+    .scope = SCOPE_NODE,
     .type = PARAM_INT,
     .def = 0,
     .min = 0,

@@ -230,7 +230,7 @@ void home_post(struct node *n, unsigned worker, const struct message_row *row)
 {
     struct worker *w = worker_here();
     ensure(row->fields == message_no_fields && worker < n->worker_count);
-    if (w != NULL)
+    if (w != NULL && w->node == n)
         home_send_to(w, 0, worker, row, &(struct message_nothing){ 0 });
     else
         node_call(n, worker, post_run, &known[row->id]);

@@ -17,13 +17,14 @@ struct worker {
     };
     struct mesh_port *port;
     struct auth auth;
-    struct map asks;      /* of home/ask.c: requests of the server that wait for answers */
-    struct map joins;     /* of home/ticket.c: by id */
-    struct map questions; /* of home/question.c: by id (4 bytes) */
-    struct map remotes;   /* of home/remote.c: domains of components */
-    uint32_t question;    /* the last id */
-    uint64_t delivered;   /* messages of other workers of this process */
-    uint64_t next_id;     /* of worker_next_id() */
+    struct map asks;        /* of home/ask.c: requests of the server that wait for answers */
+    struct map joins;       /* of home/ticket.c: by id */
+    struct map questions;   /* of home/question.c: by id (4 bytes) */
+    struct map remotes;     /* of home/remote.c: domains of components */
+    uint32_t question;      /* the last id */
+    uint64_t delivered;     /* messages of other workers of this process */
+    uint64_t next_id;       /* of worker_next_id() */
+    uint32_t settings_seen; /* setting_changes() of which this worker was told */
 };
 
 void worker_here_set(struct worker *w); /* at the start of its thread */

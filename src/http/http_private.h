@@ -118,7 +118,7 @@ unsigned http_on_body(struct http_conn *h, slice piece);
 /* proxy.c: believes a trusted proxy about the client's address and TLS, and raises http.proxy if a
  * setting for proxies is missing. peer: address of the connection in numbers. */
 void http_proxy_apply(struct exchange *x, const char *peer);
-void http_proxy_setting_changed(const struct setting *s);
+void http_proxy_setting_changed(struct worker *w, const struct setting *s);
 
 /* conn.c */
 void http_phase_set(struct http_conn *h, enum http_phase phase);

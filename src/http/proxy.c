@@ -19,9 +19,9 @@ struct alarm http_proxy_alarm = {
               "http.base-url to the address that clients use, such as https://chat.example.org.",
 };
 
-void http_proxy_setting_changed(const struct setting *unused)
+void http_proxy_setting_changed(struct worker *w, const struct setting *s)
 {
-    (void)unused;
+    (void)w, (void)s;
     alarm_clear(&http_proxy_alarm);
 }
 

@@ -53,6 +53,7 @@ struct setting http_requests_max = {
 };
 struct setting http_bodies_max = {
     .name = "http.bodies-max",
+    .scope = SCOPE_NODE,
     .type = PARAM_BYTES,
     .def = 64 << 20,
     .min = 1 << 20,
@@ -107,6 +108,7 @@ struct setting http_hsts = {
 };
 struct setting http_trusted_proxies = {
     .name = "http.trusted-proxies",
+    .scope = SCOPE_NODE,
     .type = PARAM_TEXT,
     .def_text = "",
     .max = 1024,

@@ -17,6 +17,7 @@
 
 struct setting node_memory = {
     .name = "node.memory",
+    .scope = SCOPE_NODE,
     .type = PARAM_BYTES,
     .def = 1ll << 30,
     .min = 16 << 20,
@@ -28,6 +29,7 @@ struct setting node_memory = {
 };
 struct setting node_memory_share = {
     .name = "node.memory-share",
+    .scope = SCOPE_NODE,
     .type = PARAM_INT,
     .def = 64,
     .min = 1,

@@ -27,6 +27,7 @@ static struct setting guest_domains = {
 };
 static struct setting guest_max = {
     .name = "guest.max",
+    .scope = SCOPE_NODE,
     .type = PARAM_INT,
     .def = 100,
     .min = 1,

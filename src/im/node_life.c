@@ -16,6 +16,7 @@
 #include "home/node.h"
 #include "home/question.h"
 #include "home/remote.h"
+#include "home/setting_news.h"
 #include "home/ticket.h"
 #include "home/worker.h"
 #include "im/account.h"
@@ -136,6 +137,7 @@ static void *worker_main(void *arg)
                                &set); /* a hint: failure changes nothing */
     }
     edges_start(w->node, w);
+    setting_news_begin(w);
     EMIT(worker.start, w);
     atomic_fetch_add(&w->node->running, 1);
     loop_run(w->loop);
@@ -229,6 +231,7 @@ enum err node_start(struct node *n, struct why *why)
         why_set(why, "the database does not answer: see the log above");
         return E_DOWN;
     }
+    setting_news_start(n);
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, 512 * 1024);
@@ -305,6 +308,7 @@ void node_destroy(struct node **pn)
     *pn = NULL;
     if (n == NULL)
         return;
+    setting_news_end(n);
     work_pool_destroy(&n->work);
     for (unsigned i = 0; i < n->worker_count; i++) {
         struct worker *w = &n->workers[i];

@@ -66,10 +66,30 @@ static void join(unsigned n)
     live.node[n]->bus = bus_local_join(bus, &m);
 }
 
+/* What each worker was told of the setting, and how often. */
+static struct {
+    int64_t value;
+    unsigned times;
+} told[NODES][WORKERS];
+
+static void on_told(struct worker *w, const struct setting *s)
+{
+    pthread_mutex_lock(&live.lock);
+    told[w->node->id - 1][w->index].value = setting_int(s);
+    told[w->node->id - 1][w->index].times++;
+    pthread_cond_broadcast(&live.changed);
+    pthread_mutex_unlock(&live.lock);
+}
+
+static struct setting told_setting = {
+    .name = "nodes.told", .type = PARAM_INT, .min = 0, .max = 1000, .changed = on_told
+};
+
 static int start(void **state)
 {
     static const char *const domains[] = { "localhost", NULL };
     (void)state;
+    setting_register(&told_setting);
     live_begin(features);
     bus = bus_local_create();
     for (unsigned n = 0; n < NODES; n++) {
@@ -632,6 +652,49 @@ static void test_one_road(void **state)
     assert_int_equal(after.calls, before.calls);
 }
 
+static bool all_told(int64_t value)
+{
+    for (unsigned n = 0; n < NODES; n++)
+        for (unsigned i = 0; i < WORKERS; i++)
+            if (told[n][i].value != value)
+                return false;
+    return true;
+}
+
+static void set_told(struct worker *w, void *arg)
+{
+    struct why why;
+    (void)w;
+    ensure(setting_set(&told_setting, slice_of(arg), &why) == OK);
+}
+
+/* Each worker of each node hears of each change in the end, whoever made it; of several in a row
+ * perhaps once; of one that changes nothing never. */
+static void test_all_workers_hear_of_settings(void **state)
+{
+    struct why why;
+    unsigned times = 0;
+    (void)state;
+    set_told(NULL, "1"); /* main's thread */
+    LIVE_AWAIT(all_told(1));
+    node_call(live.node[0], 1, set_told, "2");
+    LIVE_AWAIT(all_told(2));
+    assert_int_equal(told[1][0].times, 2);
+    set_told(NULL, "2");
+    for (unsigned i = 3; i <= 100; i++) {
+        char text[8];
+        snprintf(text, sizeof text, "%u", i);
+        assert_int_equal(setting_set(&told_setting, slice_of(text), &why), OK);
+    }
+    LIVE_AWAIT(all_told(100));
+    setting_reset(&told_setting);
+    LIVE_AWAIT(all_told(0));
+    for (unsigned n = 0; n < NODES; n++)
+        for (unsigned i = 0; i < WORKERS; i++)
+            times += told[n][i].times;
+    assert_in_range(times, 4 * NODES * WORKERS, 101 * NODES * WORKERS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -650,6 +713,7 @@ int main(void)
         cmocka_unit_test_setup(test_resumed_before_the_old_stream_ended, reset),
         cmocka_unit_test_setup(test_bad_stanzas_on_another_node, reset),
         cmocka_unit_test_setup(test_one_road, reset),
+        cmocka_unit_test_setup(test_all_workers_hear_of_settings, reset),
     };
     return cmocka_run_group_tests_name("im/nodes", tests, start, stop);
 }

@@ -8,6 +8,7 @@
 #include "home/question.h"
 #include "home/remote.h"
 #include "home/router.h"
+#include "home/setting_news.h"
 #include "home/ticket.h"
 #include "im/account.h"
 #include "im/account_life.h"
@@ -72,6 +73,7 @@ const struct feature message_feature = {
 };
 static const struct message_row *const core_messages[] = {
     &question_ended_message,
+    &setting_news_message,
     &route_message,
     &ticket_message,
     &charge_message,

@@ -1,7 +1,6 @@
 #include "muc/service.h"
 #include "base/log.h"
 #include "home/here.h"
-#include "home/message.h"
 #include "home/node.h"
 #include "home/router.h"
 #include "home/ticket.h"
@@ -29,8 +28,6 @@
 
 struct log_area log_muc = { .name = "muc" };
 
-static _Atomic(struct node *) node; /* while it runs */
-
 /* What occupants send does not reach their room while group chat is off: they would stay in it as
  * ghosts, so they leave. */
 static void put_out(struct room *r, void *arg)
@@ -40,26 +37,10 @@ static void put_out(struct room *r, void *arg)
     room_leave_all(r, &gone);
 }
 
-static void put_out_run(struct worker *w, void *message, const struct message_from *from)
+static void service_switched(struct worker *w, const struct setting *s)
 {
-    (void)message, (void)from;
-    rooms_each(w, put_out, NULL);
-}
-
-static const struct message_row put_out_message = {
-    .id = 85,
-    .scope = MESSAGE_CLUSTER,
-    .name = "rooms-off",
-    .size = sizeof(struct message_nothing),
-    .fields = message_no_fields,
-    .run = put_out_run,
-};
-
-static void service_switched(const struct setting *s)
-{
-    struct node *n = atomic_load(&node);
-    for (unsigned i = 0; n != NULL && !setting_bool(s) && i < n->worker_count; i++)
-        home_post(n, i, &put_out_message);
+    if (!setting_bool(s))
+        rooms_each(w, put_out, NULL);
 }
 
 static struct setting enabled = {
@@ -237,28 +218,13 @@ static void service_worker_start(struct worker *w)
         rooms_count_stored(w);
 }
 
-static void service_start(struct worker *w)
-{
-    if (worker_index(w) == 0)
-        atomic_store(&node, worker_node(w));
-}
-
-static void service_stop(struct worker *w)
-{
-    if (worker_index(w) == 0)
-        atomic_store(&node, NULL);
-}
-
 const struct feature muc_service_feature = {
     .name = "muc_service",
     .parts = PART_ROOM,
-    .worker.start = service_start,
-    .worker.stop = service_stop,
     .disco = (const char *const[]){ NS_MUC_DIRECT, NULL },
     .hosts = muc_hosts,
     .settings = (struct setting *const[]){ &enabled, NULL },
     .disco_get = room_disco_get,
-    .messages = (const struct message_row *const[]){ &put_out_message, NULL },
 };
 
 const struct feature muc_feature = {

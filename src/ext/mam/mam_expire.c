@@ -208,6 +208,7 @@ static void run_expire(struct command_call *call)
 struct command mam_expire_command = {
     .name = "archive expire",
     .effect = COMMAND_CHANGES,
+    .area = "archive",
     .args = (const struct command_arg[]){ { 0 } },
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ARCHIVE,

@@ -8,7 +8,6 @@
 #include "ext/privacy/privacy_state.h"
 #include "home/here.h"
 #include "home/host.h"
-#include "home/question.h"
 #include "im/iq.h"
 #include "im/presence.h"
 #include "im/presence_pace.h"
@@ -24,7 +23,7 @@ enum { ANSWER_BYTES_MAX = 64 << 20, REFRESH_SESSIONS = 32, RULES_A_REQUEST_MAX =
 static const char *const approvals[] = { "automatic", "reciprocal", "ask", NULL };
 enum { APPROVAL_AUTOMATIC, APPROVAL_RECIPROCAL, APPROVAL_ASK };
 
-static void sharing_changed(const struct setting *s);
+static void sharing_changed(struct worker *w, const struct setting *s);
 
 /* clang-format off */
 struct setting presence_sharing = {
@@ -221,11 +220,11 @@ static void refresh_timed(struct timer *t, struct loop *loop)
     refresh_some(CONTAINER_OF(t, struct refresh, timer));
 }
 
-static void refresh_run(struct worker *w, void *message, const struct message_from *from)
+static void sharing_changed(struct worker *w, const struct setting *unused)
 {
     const struct session *s;
     struct refresh *f = mem_zalloc(sizeof *f + sessions_count(w) * sizeof f->sessions[0]);
-    (void)message, (void)from;
+    (void)unused;
     refresh_end(w);
     *worker_state(w, policy_refresh_slot) = f;
     f->defer.fn = refresh_deferred;
@@ -238,23 +237,6 @@ static void refresh_run(struct worker *w, void *message, const struct message_fr
 }
 
 void policy_worker_ended(struct worker *w) { refresh_end(w); }
-
-const struct message_row policy_refresh_message = {
-    .id = 40,
-    .scope = MESSAGE_CLUSTER,
-    .name = "policy-refresh",
-    .size = sizeof(struct message_nothing),
-    .fields = message_no_fields,
-    .run = refresh_run,
-};
-
-static void sharing_changed(const struct setting *s)
-{
-    struct worker *w = worker_here();
-    (void)s;
-    if (w != NULL) /* else the node file was read again: it holds from the next presence on */
-        each_home(w, &policy_refresh_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
-}
 
 /* Editing. */
 
@@ -601,6 +583,7 @@ static const struct command_arg set_args[] = {
 struct command policy_show = {
     .name = "policy show",
     .effect = COMMAND_READS,
+    .area = "policies",
     .args = show_args,
     .home = "user",
     .run = privacy_policy_run_show,
@@ -613,6 +596,7 @@ struct command policy_show = {
 struct command policy_set = {
     .name = "policy set",
     .effect = COMMAND_CHANGES,
+    .area = "policies",
     .args = set_args,
     .home = "user",
     .run = privacy_policy_run_set,

@@ -40,5 +40,3 @@ void policy_edit(struct iq *iq);
 void policy_forget(struct account *a, slice bare);
 extern unsigned policy_refresh_slot; /* of workers */
 void policy_worker_ended(struct worker *w);
-
-extern const struct message_row policy_refresh_message; /* presence is told anew */

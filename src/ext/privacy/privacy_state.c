@@ -513,5 +513,4 @@ const struct feature privacy_feature = {
     .stage.view = privacy_view,
     .stage.show = privacy_show,
     .stage.permit = policy_permit,
-    .messages = (const struct message_row *const[]){ &policy_refresh_message, NULL },
 };

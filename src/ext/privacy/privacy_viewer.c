@@ -274,6 +274,7 @@ static const struct command_arg view_args[] = {
 struct command presence_view = {
     .name = "presence view",
     .effect = COMMAND_READS,
+    .area = "policies",
     .args = view_args,
     .home = "user",
     .run = run_view,

@@ -88,6 +88,7 @@ struct setting upload_types = {
 };
 static struct setting upload_base = {
     .name = "upload.base-url",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_TEXT,
     .max = 512,
     .def_text = "",

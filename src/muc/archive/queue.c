@@ -22,6 +22,7 @@ enum { RETRY_MS = 1000, PREFIX_BYTES = 1 << 20, ENDED_MAX = 256 };
 
 struct setting muc_recording_queue = {
     .name = "muc.recording-queue",
+    .scope = SCOPE_NODE,
     .type = PARAM_INT,
     .def = 10000,
     .min = 1,

@@ -28,7 +28,7 @@
 /* The changes of the list, of the set and of the setting are told by worker 0 alone, so that one
  * follows the other. */
 
-static void administrators_switched(const struct setting *s);
+static void administrators_switched(struct worker *w, const struct setting *unused);
 
 static struct setting muc_administrators_enabled = {
     .name = "muc.administrators-enabled",
@@ -83,7 +83,6 @@ struct set {
 };
 
 static _Atomic(struct set *) current;
-static _Atomic(struct node *) node; /* while it runs */
 
 static struct set *set_read(const struct store_batch *b, unsigned stmt)
 {
@@ -196,29 +195,12 @@ static void administrators_tell(struct worker *w, const struct news *what)
               &(struct asker){ .done = administrators_told, .arg = n });
 }
 
-static void administrators_switched_run(struct worker *w, void *message,
-                                        const struct message_from *from)
+static void administrators_switched(struct worker *w, const struct setting *unused)
 {
     struct set *now = atomic_load(&current);
-    (void)message, (void)from;
-    administrators_tell(w, &(struct news){ .was = now, .is = now });
-}
-
-static const struct message_row switched_message = {
-    .id = 87,
-    .scope = MESSAGE_PROCESS,
-    .name = "administrators-switched",
-    .size = sizeof(struct message_nothing),
-    .fields = message_no_fields,
-    .run = administrators_switched_run,
-};
-
-static void administrators_switched(const struct setting *s)
-{
-    struct node *n = atomic_load(&node);
-    (void)s;
-    if (n != NULL)
-        home_post(n, duty_home(n, DUTY_ROOMS), &switched_message);
+    (void)unused;
+    if (duty_is_here(w, DUTY_ROOMS))
+        administrators_tell(w, &(struct news){ .was = now, .is = now });
 }
 
 /* The list was read or changed: it is the last statement of the batch. At the home of DUTY_ROOMS.
@@ -250,13 +232,6 @@ static void administrators_worker_start(struct worker *w)
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
     store_run(b, administrators_loaded,
               w); /* the loop does not run yet: they are known before anybody asks */
-    atomic_store(&node, worker_node(w));
-}
-
-static void administrators_worker_stop(struct worker *w)
-{
-    if (duty_is_here(w, DUTY_ROOMS))
-        atomic_store(&node, NULL);
 }
 
 static void administrators_worker_ended(struct worker *w)
@@ -410,6 +385,7 @@ static const struct command_arg del_args[] = {
 static struct command add_command = {
     .name = "room-admin add",
     .effect = COMMAND_CHANGES,
+    .area = "rooms",
     .args = add_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
@@ -420,6 +396,7 @@ static struct command add_command = {
 static struct command del_command = {
     .name = "room-admin del",
     .effect = COMMAND_CHANGES,
+    .area = "rooms",
     .args = del_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
@@ -429,6 +406,7 @@ static struct command del_command = {
 static struct command list_command = {
     .name = "room-admin list",
     .effect = COMMAND_READS,
+    .area = "rooms",
     .run = administrators_run_list,
     .doc = "Shows the administrators of group chat.",
     .columns =
@@ -446,11 +424,10 @@ const struct feature muc_administrators_feature = {
     .settings = (struct setting *const[]){ &muc_administrators_enabled, NULL },
     .commands = (struct command *const[]){ &add_command, &del_command, &list_command, NULL },
     .worker.start = administrators_worker_start,
-    .worker.stop = administrators_worker_stop,
     .worker.ended = administrators_worker_ended,
     .account.remove = administrators_removing,
     .account.deleted = administrators_account_deleted,
-    .messages = (const struct message_row *const[]){ &news_message, &switched_message, NULL },
+    .messages = (const struct message_row *const[]){ &news_message, NULL },
 };
 
 const struct room_part administrators_part = {

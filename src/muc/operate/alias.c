@@ -27,9 +27,8 @@
 #include "muc/room/rooms.h"
 #include "muc/service.h"
 #include "store/store.h"
-#include <stdatomic.h>
 
-static void automatic_changed(const struct setting *s);
+static void automatic_changed(struct worker *w, const struct setting *unused);
 
 static struct setting automatic = {
     .name = "muc.alias-automatic",
@@ -101,9 +100,6 @@ static const struct store_schema schema = {
                                            &delete_stmt, &rooms_stmt, &count_stmt, NULL },
 };
 
-/* The domains change on worker 0 alone, so that one change follows the other. */
-static _Atomic(struct node *) node; /* while it runs */
-
 /* The longest domain of ours that it is below, else the first. */
 static slice alias_parent_of(const struct node *n, slice domain)
 {
@@ -162,7 +158,8 @@ static void renewed(void *arg, enum store_result result, const struct store_batc
             LOG_C("hint", "the alias of this node is missing; restart when the database works"));
 }
 
-static void renew(struct worker *w)
+/* The domains change at the home of DUTY_ROOMS alone, so that one change follows the other. */
+static void alias_renew(struct worker *w)
 {
     struct arena *tmp = arena_create(0);
     struct store_batch *b = store_write(worker_store(w), 0);
@@ -177,27 +174,11 @@ static void renew(struct worker *w)
     arena_destroy(&tmp);
 }
 
-static void renew_run(struct worker *w, void *message, const struct message_from *from)
+static void automatic_changed(struct worker *w, const struct setting *unused)
 {
-    (void)message, (void)from;
-    renew(w);
-}
-
-static const struct message_row renew_message = {
-    .id = 88,
-    .scope = MESSAGE_PROCESS,
-    .name = "aliases-renewed",
-    .size = sizeof(struct message_nothing),
-    .fields = message_no_fields,
-    .run = renew_run,
-};
-
-static void automatic_changed(const struct setting *s)
-{
-    struct node *n = atomic_load(&node);
-    (void)s;
-    if (n != NULL)
-        home_post(n, duty_home(n, DUTY_ROOMS), &renew_message);
+    (void)unused;
+    if (duty_is_here(w, DUTY_ROOMS))
+        alias_renew(w);
 }
 
 static void read_at_start(void *arg, enum store_result result, const struct store_batch *b)
@@ -214,14 +195,7 @@ static void alias_worker_start(struct worker *w)
     struct store_batch *b = store_read(worker_store(w), 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
     store_run(b, read_at_start, w);
-    atomic_store(&node, worker_node(w));
-    renew(w);
-}
-
-static void alias_worker_stop(struct worker *w)
-{
-    if (duty_is_here(w, DUTY_ROOMS))
-        atomic_store(&node, NULL);
+    alias_renew(w);
 }
 
 /* Commands. A task is in the arena of its call. */
@@ -615,6 +589,7 @@ static const struct command_arg del_args[] = {
 static struct command add_command = {
     .name = "room-alias add",
     .effect = COMMAND_CHANGES,
+    .area = "rooms",
     .args = add_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
@@ -624,6 +599,7 @@ static struct command add_command = {
 static struct command del_command = {
     .name = "room-alias del",
     .effect = COMMAND_CHANGES,
+    .area = "rooms",
     .args = del_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
@@ -634,6 +610,7 @@ static struct command del_command = {
 static struct command list_command = {
     .name = "room-alias list",
     .effect = COMMAND_READS,
+    .area = "rooms",
     .run = alias_run_list,
     .doc = "Lists the aliases of group chat: their names, the domain of the server that each "
            "belongs to, and whether clients see them.",
@@ -650,6 +627,7 @@ static struct command list_command = {
 static struct command report_command = {
     .name = "room-alias report",
     .effect = COMMAND_READS,
+    .area = "rooms",
     .runs_at = COMMAND_EACH,
     .run = alias_run_report,
     .gathered = alias_report_gathered,
@@ -670,9 +648,7 @@ const struct feature muc_alias_feature = {
     .settings = (struct setting *const[]){ &automatic, NULL },
     .commands = (struct command *const[]){ &add_command, &del_command, &list_command,
                                            &report_command, NULL },
+    .messages = (const struct message_row *const[]){ &alias_left_message, &rooms_count_message,
+                                                     &rooms_counted_message, NULL },
     .worker.start = alias_worker_start,
-    .messages =
-        (const struct message_row *const[]){ &renew_message, &alias_left_message,
-                                             &rooms_count_message, &rooms_counted_message, NULL },
-    .worker.stop = alias_worker_stop,
 };

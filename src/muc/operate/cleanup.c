@@ -23,7 +23,7 @@ enum { PAGE_ROWS = 64, FIRST_MS = 60000, PASS_MS = 3600000 };
 #define DAY_MS 86400000ll
 #define DAY_US (DAY_MS * 1000ull)
 
-static void days_changed(const struct setting *s);
+static void days_changed(struct worker *w, const struct setting *unused);
 
 enum { CLEANUP_DAYS_MIN = 1, CLEANUP_DAYS_MAX = 36500 };
 static struct setting cleanup_days = {
@@ -218,7 +218,6 @@ static struct pass {
     uint32_t count, at;
     uint32_t found, failed;
 } pass;
-static _Atomic(struct node *) node; /* NULL unless the node runs */
 
 static void cleanup_due(struct timer *t, struct loop *loop);
 static void cleanup_read_page(struct pass *p, slice after);
@@ -343,29 +342,14 @@ static void cleanup_due(struct timer *t, struct loop *loop)
         cleanup_begin(p, days, NULL);
 }
 
-static void due_now_run(struct worker *w, void *message, const struct message_from *from)
+static void days_changed(struct worker *w, const struct setting *unused)
 {
-    (void)w, (void)message, (void)from;
+    (void)unused;
+    if (!duty_is_here(w, DUTY_ROOMS))
+        return;
     pass.again = pass.under_way;
     if (!pass.under_way)
         next_pass(&pass, 0);
-}
-
-static const struct message_row due_now_message = {
-    .id = 92,
-    .scope = MESSAGE_PROCESS,
-    .name = "cleanup-due",
-    .size = sizeof(struct message_nothing),
-    .fields = message_no_fields,
-    .run = due_now_run,
-};
-
-static void days_changed(const struct setting *s)
-{
-    struct node *n = atomic_load(&node);
-    (void)s;
-    if (n != NULL)
-        home_post(n, duty_home(n, DUTY_ROOMS), &due_now_message);
 }
 
 static void cleanup_worker_start(struct worker *w)
@@ -374,13 +358,6 @@ static void cleanup_worker_start(struct worker *w)
         return;
     pass = (struct pass){ .worker = w };
     next_pass(&pass, FIRST_MS);
-    atomic_store(&node, worker_node(w));
-}
-
-static void cleanup_worker_stop(struct worker *w)
-{
-    if (duty_is_here(w, DUTY_ROOMS))
-        atomic_store(&node, NULL);
 }
 
 static void cleanup_worker_ended(struct worker *w)
@@ -421,6 +398,7 @@ static const struct command_arg args[] = {
 static struct command cleanup_command = {
     .name = "room cleanup",
     .effect = COMMAND_CHANGES,
+    .area = "rooms",
     .args = args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
@@ -442,10 +420,9 @@ const struct feature muc_cleanup_feature = {
     .settings = (struct setting *const[]){ &cleanup_days, NULL },
     .commands = (struct command *const[]){ &cleanup_command, NULL },
     .metrics = (struct metric *const[]){ &cleaned, NULL },
+    .messages =
+        (const struct message_row *const[]){ &cleanup_asked_message, &cleanup_told_message, NULL },
     .worker.start = cleanup_worker_start,
-    .messages = (const struct message_row *const[]){ &cleanup_asked_message, &cleanup_told_message,
-                                                     &due_now_message, NULL },
-    .worker.stop = cleanup_worker_stop,
     .worker.ended = cleanup_worker_ended,
 };
 

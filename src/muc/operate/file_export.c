@@ -366,6 +366,7 @@ static const struct command_arg args[] = {
 static struct command export_command = {
     .name = "room export",
     .effect = COMMAND_CHANGES,
+    .area = "rooms",
     .access = COMMAND_LOCAL,
     .args = args,
     .home = "room",

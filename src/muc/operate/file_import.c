@@ -723,6 +723,7 @@ static const struct command_arg args[] = {
 struct command room_import_command = {
     .name = "room import",
     .effect = COMMAND_CHANGES,
+    .area = "rooms",
     .access = COMMAND_LOCAL,
     .args = args,
     .run = run_import,

@@ -93,6 +93,7 @@ static const struct command_arg args[] = {
 struct command room_joins_command = {
     .name = "room joins",
     .effect = COMMAND_READS,
+    .area = "rooms",
     .args = args,
     .home = "room",
     .run = run_joins,

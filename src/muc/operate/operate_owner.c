@@ -274,6 +274,7 @@ static const struct command_arg owner_args[] = {
 struct command room_owner_command = {
     .name = "room owner",
     .effect = COMMAND_CHANGES,
+    .area = "rooms",
     .args = owner_args,
     .run = run_owner,
     .doc = "Gives rooms a new owner: makes one of their members an owner, for one or many "
