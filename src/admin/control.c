@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "home/command_run.h"
+#include "home/duty.h"
 #include "home/here.h"
 #include "io/conn.h"
 #include "io/listen.h"
@@ -32,8 +33,8 @@ static const struct conn_limits limits = {
 struct log_area log_admin = { .name = "admin" };
 
 struct control {
-    struct worker *worker;
-    struct listener *listener; /* NULL after control_close() */
+    struct worker *worker;     /* NULL: it has not begun to accept */
+    struct listener *listener; /* NULL after it was stopped */
     struct list clients;
     unsigned client_count;
 };
@@ -169,7 +170,7 @@ static void name_actor(char out[ACTOR_BYTES_MAX], int fd)
         snprintf(out, ACTOR_BYTES_MAX, "control:uid=%u", (unsigned)peer.uid);
 }
 
-static void on_accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
+static void control_accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
 {
     struct control *ctl = arg;
     if (ctl->client_count == CLIENTS_MAX) {
@@ -187,24 +188,15 @@ static void on_accepted(struct loop *loop, int fd, const struct sockaddr *peer, 
     conn_start(cl->conn, &client_ops, cl);
 }
 
-enum err control_open(struct control **out, const char *address, struct worker *worker,
-                      struct why *why)
+enum err control_create(struct control **out, const char *address, struct why *why)
 {
     struct why inner;
     struct control *ctl = mem_new(struct control);
-    ctl->worker = worker;
     list_init(&ctl->clients);
     enum err e = listener_open(&ctl->listener, slice_of(address), &inner);
     if (e != OK) {
         why_set(why, "control: %s%s", inner.text,
                 e == E_EXISTS ? "; another server runs: stop it or change `control`" : "");
-    } else {
-        e = listener_attach(ctl->listener, worker_loop(worker), on_accepted, ctl);
-        if (e != OK)
-            why_set(why, "control: %s: %s", address, err_text(e));
-    }
-    if (e != OK) {
-        listener_close(&ctl->listener);
         mem_free(&ctl);
         return e;
     }
@@ -212,13 +204,35 @@ enum err control_open(struct control **out, const char *address, struct worker *
     return OK;
 }
 
-void control_close(struct control *control)
+void control_destroy(struct control **control)
 {
-    if (control->listener == NULL)
+    if (*control == NULL)
         return;
-    listener_detach(control->listener, worker_loop(control->worker));
-    listener_close(&control->listener); /* and removes the socket file */
-    LIST_EACH (it, &control->clients) {
+    ensure(list_empty(&(*control)->clients));
+    listener_close(&(*control)->listener); /* it was never open, or has been stopped */
+    mem_free(control);
+}
+
+static void control_open(void *own, struct worker *w)
+{
+    struct control *ctl = own;
+    if (!duty_is_here(w, DUTY_CONTROL))
+        return;
+    ctl->worker = w;
+    enum err e = listener_attach(ctl->listener, worker_loop(w), control_accepted, ctl);
+    if (e != OK)
+        log_error(&log_admin, LOG_EV("control.deaf"), LOG_C("why", err_text(e)),
+                  LOG_C("hint", "musterctl cannot connect; restart the server"));
+}
+
+static void control_stop(void *own, struct worker *w)
+{
+    struct control *ctl = own;
+    if (ctl->worker != w)
+        return;
+    listener_detach(ctl->listener, worker_loop(w));
+    listener_close(&ctl->listener); /* and removes the socket file */
+    LIST_EACH (it, &ctl->clients) {
         struct client *cl = CONTAINER_OF(it, struct client, node);
         if (cl->conn == NULL || cl->call.arena != NULL)
             continue;
@@ -229,13 +243,15 @@ void control_close(struct control *control)
     }
 }
 
-void control_destroy(struct control **control)
+static void control_end(void *own, struct worker *w)
 {
-    struct control *ctl = *control;
-    if (ctl == NULL)
+    struct control *ctl = own;
+    if (ctl->worker != w)
         return;
-    ensure(ctl->listener == NULL);
     LIST_EACH (it, &ctl->clients)
         client_free(CONTAINER_OF(it, struct client, node));
-    mem_free(control);
 }
+
+const struct edge control_edge = {
+    .name = "control", .open = control_open, .stop = control_stop, .end = control_end
+};

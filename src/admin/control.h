@@ -1,23 +1,23 @@
-/* control: the Unix socket of `musterctl`. Each line is a request, answered by one line, in order;
- * the protocol is in control_json.h. Every process that can open the socket (mode 0660) can run
- * every command. The peer's user is the actor in the audit log.
+/* control: the Unix socket of `musterctl`, an edge. Each line is a request, answered by one line,
+ * in order; the protocol is in control_json.h. Every process that can open the socket (mode 0660)
+ * can run every command. The peer's user is the actor in the audit log.
  *
- * Lives on the loop of one worker; call everything on its thread. Limits: 32 connections, 64 KiB a
- * request, 16 MiB a reply, one command at a time for each connection. */
+ * At the home of DUTY_CONTROL. When it is stopped, it accepts no more and removes the socket file;
+ * running commands are still answered. Limits: 32 connections, 64 KiB a request, 16 MiB a reply,
+ * one command at a time for each connection. */
 #pragma once
 #include "base/err.h"
+#include "home/edge.h"
 
 struct control;
 struct log_area;
-struct worker;
 
 extern struct log_area log_admin;
+extern const struct edge control_edge; /* its own: struct control */
 
-/* `address` is "unix:PATH"; a socket file without a listening process is replaced. E_EXISTS:
- * another process listens, or the file is not a socket. */
-NODISCARD enum err control_open(struct control **out, const char *address, struct worker *worker,
-                                struct why *why);
-/* Stops accepting and removes the socket file. Running commands are still answered. */
-void control_close(struct control *control);
-/* Frees everything. Call it after the loop has ended. */
-void control_destroy(struct control **control);
+/* Listens; connections wait until the edge is opened. `address` is "unix:PATH"; a socket file
+ * without a listening process is replaced. E_EXISTS: another process listens, or the file is not a
+ * socket.
+ */
+NODISCARD enum err control_create(struct control **out, const char *address, struct why *why);
+void control_destroy(struct control **control); /* after the node */

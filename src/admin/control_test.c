@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/log.h"
+#include "home/node.h"
 #include "home/worker.h"
 #include <pthread.h>
 #include <semaphore.h>
@@ -21,6 +22,7 @@ enum { CLIENTS_MAX = 32 };
 
 /* A loop on a thread of its own with a control socket; the test speaks to it as a client. */
 struct fixture {
+    struct node node;
     struct worker worker;
     struct control *control;
     pthread_t thread;
@@ -96,7 +98,7 @@ static void on_loop(void (*fn)(void))
     sem_wait(&fx.synced);
 }
 
-static void close_control(void) { control_close(fx.control); }
+static void close_control(void) { control_edge.stop(fx.control, &fx.worker); }
 
 static void pass_by(void) {}
 
@@ -142,8 +144,11 @@ static int setup(void **state)
     snprintf(fx.path, sizeof fx.path, "%s/c.sock", fx.folder);
     snprintf(fx.address, sizeof fx.address, "unix:%s", fx.path);
     sem_init(&fx.synced, 0, 0);
+    fx.node.worker_count = 1;
+    fx.worker.node = &fx.node;
     fx.worker.loop = loop_create(0);
-    assert_int_equal(control_open(&fx.control, fx.address, &fx.worker, &why), OK);
+    assert_int_equal(control_create(&fx.control, fx.address, &why), OK);
+    control_edge.open(fx.control, &fx.worker);
     assert_int_equal(pthread_create(&fx.thread, NULL, loop_main, NULL), 0);
     return 0;
 }
@@ -157,6 +162,7 @@ static int teardown(void **state)
         on_loop(pass_by); /* until it has read the ends of its connections */
     loop_stop(fx.worker.loop);
     pthread_join(fx.thread, NULL);
+    control_edge.end(fx.control, &fx.worker);
     control_destroy(&fx.control);
     loop_destroy(&fx.worker.loop);
     sem_destroy(&fx.synced);
@@ -272,7 +278,7 @@ static void a_socket_in_use_is_not_taken(void **state)
     (void)state;
     struct why why;
     struct control *second = NULL;
-    assert_int_equal(control_open(&second, fx.address, &fx.worker, &why), E_EXISTS);
+    assert_int_equal(control_create(&second, fx.address, &why), E_EXISTS);
     assert_has(why.text, "another server runs");
     close(dial()); /* the first still listens */
 }

@@ -1,4 +1,5 @@
 #include "app/edges.h"
+#include "admin/control.h"
 #include "app/node_file.h"
 #include "base/arena.h"
 #include "base/ensure.h"
@@ -129,6 +130,24 @@ static void web_free(void *own)
 
 static void web_tls_new(void *own, struct tls_ctx *tls) { http_set_tls(own, tls); }
 
+/* Operators. */
+
+static enum err control_make(void **own, const struct node_file *f, struct tls_ctx *tls,
+                             struct why *why)
+{
+    struct control *ctl = NULL;
+    (void)tls;
+    enum err e = control_create(&ctl, arena_printf(f->arena, "unix:%s", f->control), why);
+    *own = ctl;
+    return e;
+}
+
+static void control_free(void *own)
+{
+    struct control *ctl = own;
+    control_destroy(&ctl);
+}
+
 /* The list. What an edge has on a worker may need that of those before it. */
 static const struct edge_row {
     const struct edge *edge;
@@ -142,6 +161,7 @@ static const struct edge_row {
     { &proxy65_edge, proxy65_make, proxy65_free, NULL },
     { &bosh_edge, NULL, NULL, NULL },
     { &web_edge, web_make, web_free, web_tls_new },
+    { &control_edge, control_make, control_free, NULL },
 };
 #define EDGE_ROWS (sizeof rows / sizeof rows[0])
 static_assert(EDGE_ROWS <= EDGES_MAX, "struct edges has room");

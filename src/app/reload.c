@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "home/here.h"
+#include "home/message.h"
 #include "home/node.h"
 #include "im/feature.h"
 #include <pthread.h>
@@ -30,7 +31,7 @@ struct wish {
     const char *text;
 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct wish *wishes;
+static struct wish *wishes, *ended; /* that wait for main; that wait for their worker */
 
 static void run_reload(struct command_call *call)
 {
@@ -43,10 +44,8 @@ static void run_reload(struct command_call *call)
     kill(getpid(), SIGHUP); /* the main thread reloads and then calls reload_ended() */
 }
 
-static void reload_answer(struct worker *w, void *arg)
+static void reload_answer(const struct wish *wish)
 {
-    (void)w;
-    struct wish *wish = arg;
     if (wish->err != OK)
         command_fail(wish->call, wish->err, "%s", wish->text);
     else if (*wish->text != '\0')
@@ -55,20 +54,59 @@ static void reload_answer(struct worker *w, void *arg)
         command_done(wish->call, "the node file and the certificates were read again");
 }
 
-/* On a worker, because the arena of a call may be used by one thread only. */
+/* One of this worker; NULL: none. */
+static struct wish *wish_take(const struct worker *w)
+{
+    struct wish **at = &ended, *wish;
+    pthread_mutex_lock(&lock);
+    while (*at != NULL && (*at)->call->worker != w)
+        at = &(*at)->next;
+    wish = *at;
+    if (wish != NULL)
+        *at = wish->next;
+    pthread_mutex_unlock(&lock);
+    return wish;
+}
+
+/* On the worker of the command, because the arena of a call may be used by one thread only. */
+static void reload_answers(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct wish *wish;
+    (void)message, (void)from;
+    while ((wish = wish_take(w)) != NULL)
+        reload_answer(wish);
+}
+
+static const struct message_row reload_ended_message = {
+    .id = 30,
+    .scope = MESSAGE_PROCESS,
+    .name = "reload-ended",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = reload_answers,
+};
+
+/* On main's thread: what is waited for has ended. */
 static void reload_answer_all(enum err e, slice text)
 {
+    bool any[NODE_WORKERS_MAX] = { false };
+    struct node *n = NULL;
     pthread_mutex_lock(&lock);
-    struct wish *wish = wishes, *next;
-    wishes = NULL;
-    pthread_mutex_unlock(&lock);
-    for (; wish != NULL; wish = next) {
-        struct worker *w = wish->call->worker;
+    for (struct wish *wish = wishes, *next; wish != NULL; wish = next) {
+        const struct worker *w = wish->call->worker;
         next = wish->next;
         wish->err = e;
         wish->text = slice_cstr(wish->call->arena, text);
-        node_call(worker_node(w), worker_index(w), reload_answer, wish);
+        wish->next = ended;
+        ended = wish;
+        n = worker_node(w);
+        any[worker_index(w)] = true;
     }
+    wishes = NULL;
+    pthread_mutex_unlock(&lock);
+    for (unsigned i = 0; n != NULL && i < n->worker_count; i++)
+        if (any[i])
+            home_post(n, i, &reload_ended_message);
 }
 
 void reload_ended(enum err e, slice text)
@@ -101,6 +139,7 @@ static struct command reload_command = {
 
 const struct feature reload_feature = {
     .name = "reload",
+    .messages = (const struct message_row *const[]){ &reload_ended_message, NULL },
     .commands = (struct command *const[]){ &reload_command, NULL },
     .alarms = (struct alarm *const[]){ &refused_alarm, &restart_alarm, NULL },
 };

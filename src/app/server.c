@@ -1,6 +1,5 @@
 #include "app/server.h"
 #include "admin/backup_set.h"
-#include "admin/control.h"
 #include "admin/settings.h"
 #include "app/cert_watch.h"
 #include "app/certs.h"
@@ -16,7 +15,10 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
+#include "base/list.h"
 #include "base/log.h"
+#include "home/duty.h"
+#include "home/here.h"
 #include "home/node.h"
 #include "im/feature.h"
 #include "im/node_life.h"
@@ -29,26 +31,28 @@
 
 enum { ERRORS_BYTES_MAX = 64 * 1024 };
 
-/* Runs fn on worker 0 and waits for it. */
+/* Runs fn on a worker and waits for it. */
 struct errand {
-    tour_fn *fn;
+    struct loop_post post;
+    void (*fn)(void *arg);
     void *arg;
     sem_t done;
 };
 
-static void errand_run(struct worker *w, void *arg)
+static void errand_run(struct loop_post *p, struct loop *loop)
 {
-    struct errand *e = arg;
-    e->fn(w, e->arg);
+    struct errand *e = CONTAINER_OF(p, struct errand, post);
+    (void)loop;
+    e->fn(e->arg);
     sem_post(&e->done);
 }
 
-static void on_first_worker(struct node *n, tour_fn *fn, void *arg)
+static void on_worker(const struct worker *w, void (*fn)(void *arg), void *arg)
 {
-    struct errand e = { .fn = fn, .arg = arg };
+    struct errand e = { .post.fn = errand_run, .fn = fn, .arg = arg };
     int rc = sem_init(&e.done, 0, 0);
     ensure(rc == 0);
-    node_call(n, 0, errand_run, &e);
+    loop_post(worker_loop(w), &e.post);
     while (sem_wait(&e.done) != 0)
         ensure(errno == EINTR);
     sem_destroy(&e.done);
@@ -83,28 +87,6 @@ static unsigned worker_count(const struct node_file *f)
     if (f->workers != NODE_WORKERS_AUTO)
         return (unsigned)f->workers;
     return cores < 1 ? 1 : cores > NODE_WORKERS_MAX ? NODE_WORKERS_MAX : (unsigned)cores;
-}
-
-struct control_start {
-    struct server *server;
-    struct why *why;
-    enum err err;
-};
-
-static void start_control(struct worker *w, void *arg)
-{
-    struct control_start *c = arg;
-    const struct node_file *f = c->server->file;
-    c->err =
-        control_open(&c->server->control, arena_printf(f->arena, "unix:%s", f->control), w, c->why);
-}
-
-static void stop_control(struct worker *w, void *arg)
-{
-    struct server *s = arg;
-    (void)w;
-    if (s->control != NULL)
-        control_close(s->control);
 }
 
 static enum err start_node(struct server *s, struct why *why)
@@ -156,11 +138,7 @@ static enum err start_parts(struct server *s, struct why *why)
         e = edges_make(&s->edges, s->file, s->tls, why);
     if (e == OK)
         e = start_node(s, why);
-    if (e != OK)
-        return e;
-    struct control_start c = { s, why, OK };
-    on_first_worker(s->node, start_control, &c);
-    return c.err;
+    return e;
 }
 
 enum err server_start(struct server *s, struct node_file *file, struct why *why)
@@ -183,7 +161,7 @@ enum err server_start(struct server *s, struct node_file *file, struct why *why)
     return OK;
 }
 
-/* Changes to running parts, applied on worker 0. */
+/* Changes to running parts, applied at the home of DUTY_SETTINGS. */
 struct reload {
     struct server *server;
     const struct node_file *file;
@@ -191,9 +169,8 @@ struct reload {
     struct cert_watch *watch;
 };
 
-static void apply_reload(struct worker *w, void *arg)
+static void apply_reload(void *arg)
 {
-    (void)w;
     const struct reload *r = arg;
     set_log(r->file);
     settings_fix(r->file->settings.item, r->file->settings.count);
@@ -253,7 +230,7 @@ void server_reload(struct server *s)
     }
     r.file = file;
     r.watch = cert_watch_create(file);
-    on_first_worker(s->node, apply_reload, &r);
+    on_worker(node_worker(s->node, duty_home(s->node, DUTY_SETTINGS)), apply_reload, &r);
     node_file_restart_keys(s->file, file, needs_restart, &text);
     tls_ctx_unref(&s->tls);
     s->tls = r.tls;
@@ -270,9 +247,7 @@ void server_stop(struct server *s)
     if (s->node != NULL) {
         log_info(&log_server, LOG_EV("server.stopping"));
         reload_given_up();
-        on_first_worker(s->node, stop_control, s);
         node_stop(s->node);
-        control_destroy(&s->control);
     }
     store_close(&s->store); /* before the node, whose loops its ports use */
     node_destroy(&s->node);

@@ -4,7 +4,6 @@
 #include "app/edges.h"
 #include "base/err.h"
 
-struct control;
 struct node;
 struct node_file;
 struct store;
@@ -16,7 +15,6 @@ struct server {
     struct store *store;
     struct edges edges;
     struct node *node;
-    struct control *control;
     int lock_fd; /* holds the lock of the data folder */
 };
 

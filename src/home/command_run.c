@@ -1,8 +1,10 @@
 #include "home/command_run.h"
 #include "base/arena.h"
+#include "base/list.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/host.h"
+#include "home/message.h"
 #include "home/node.h"
 
 static const char *served_domains(const struct node *n, struct arena *arena)
@@ -160,13 +162,102 @@ static bool addresses_ok(struct command_call *call)
     return true;
 }
 
-/* Where it runs, the addresses are checked: a domain may go while the command travels. */
-static void run_here(struct worker *w, void *arg)
+/* The way of a command. Where it runs, the addresses are checked: a domain may go while it travels.
+ * It runs on one worker after the other, never on two at the same time. */
+
+struct command_sent {
+    void *call;
+    uint32_t from; /* of `command-each`: the worker that it began on */
+};
+
+static const struct message_field command_fields[] = {
+    F_LOCAL(struct command_sent, call),
+    F_U32(struct command_sent, from, NODE_WORKERS_MAX - 1),
+    { 0 },
+};
+
+static void command_run_here(struct worker *w, struct command_call *call)
 {
-    struct command_call *call = arg;
     call->worker = w;
     if (addresses_ok(call))
         call->command->run(call);
+}
+
+static void command_arrived(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)from;
+    command_run_here(w, ((const struct command_sent *)message)->call);
+}
+
+const struct message_row command_message = {
+    .id = 26,
+    .scope = MESSAGE_PROCESS,
+    .name = "command",
+    .size = sizeof(struct command_sent),
+    .fields = command_fields,
+    .run = command_arrived,
+};
+
+static void command_gathered(struct worker *w, void *message, const struct message_from *from)
+{
+    struct command_call *call = ((const struct command_sent *)message)->call;
+    (void)from;
+    call->worker = w;
+    call->command->gathered(call);
+}
+
+const struct message_row command_gathered_message = {
+    .id = 27,
+    .scope = MESSAGE_PROCESS,
+    .name = "command-gathered",
+    .size = sizeof(struct command_sent),
+    .fields = command_fields,
+    .run = command_gathered,
+};
+
+static void command_run_on_each(struct worker *w, void *message, const struct message_from *from)
+{
+    struct command_sent *sent = message;
+    struct command_call *call = sent->call;
+    (void)from;
+    call->worker = w;
+    call->command->run(call);
+    if (worker_index(w) + 1 < worker_node(w)->worker_count)
+        home_send_to(w, 0, worker_index(w) + 1, &command_each_message, sent);
+    else
+        home_send_to(w, 0, sent->from, &command_gathered_message, sent);
+}
+
+const struct message_row command_each_message = {
+    .id = 28,
+    .scope = MESSAGE_PROCESS,
+    .name = "command-each",
+    .size = sizeof(struct command_sent),
+    .fields = command_fields,
+    .run = command_run_on_each,
+};
+
+/* Begins its way later in this tick: it must not end what asked for it from inside. */
+struct command_trip {
+    struct loop_defer defer;
+    struct command_call *call;
+    const struct message_row *row;
+    unsigned to;
+};
+
+static void command_depart(struct loop_defer *d)
+{
+    struct command_trip *trip = CONTAINER_OF(d, struct command_trip, defer);
+    struct worker *w = trip->call->worker;
+    home_send_to(w, 0, trip->to, trip->row, &(struct command_sent){ trip->call, worker_index(w) });
+}
+
+static void command_send(struct command_call *call, unsigned to, const struct message_row *row)
+{
+    struct worker *w = call->worker;
+    struct command_trip *trip = arena_new(call->arena, struct command_trip, 1);
+    *trip = (struct command_trip){ { .fn = command_depart }, call, row, to };
+    loop_defer(worker_loop(w), &trip->defer);
 }
 
 static void run_at_home(struct command_call *call, slice text)
@@ -175,29 +266,15 @@ static void run_at_home(struct command_call *call, slice text)
     struct jid jid;
     uint32_t node;
     if (jid_parse(&jid, text, call->arena) != OK) {
-        run_here(w, call); /* which says what is wrong */
+        command_run_here(w, call); /* which says what is wrong */
         return;
     }
     unsigned home = node_home(worker_node(w), jid_bare(&jid), &node);
     if (node == worker_node(w)->id)
-        node_call(worker_node(w), home, run_here, call);
+        command_send(call, home, &command_message);
     else
         command_fail(call, E_UNSUPPORTED, "%.*s belongs to node %u; run the command there",
                      SLICE_ARG(text), node);
-}
-
-static void run_on_each(struct worker *w, void *arg)
-{
-    struct command_call *call = arg;
-    call->worker = w;
-    call->command->run(call);
-}
-
-static void run_gathered(struct worker *w, void *arg)
-{
-    struct command_call *call = arg;
-    call->worker = w;
-    call->command->gathered(call);
 }
 
 void command_run(struct command_call *call)
@@ -208,9 +285,9 @@ void command_run(struct command_call *call)
     if (home.ptr != NULL)
         run_at_home(call, home);
     else if (c->runs_at == COMMAND_DUTY)
-        node_call(worker_node(w), duty_home(worker_node(w), (enum duty)c->duty), run_here, call);
+        command_send(call, duty_home(worker_node(w), (enum duty)c->duty), &command_message);
     else if (c->runs_at != COMMAND_EACH)
-        run_here(w, call);
+        command_run_here(w, call);
     else if (addresses_ok(call))
-        node_tour(w, run_on_each, run_gathered, call);
+        command_send(call, 0, &command_each_message);
 }

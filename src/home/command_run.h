@@ -4,6 +4,8 @@
 #pragma once
 #include "base/command.h"
 
+struct message_row;
+
 /* Runs a call whose arguments are bound. On the worker of the call; `finished` may be called before
  * this returns. The call fails if an address is not what its row asks for, or at home on another
  * node. */
@@ -12,3 +14,6 @@ void command_run(struct command_call *call);
  * in the arena of the call. false: the call has failed. */
 bool command_address_ok(struct command_call *call, enum param_type type, slice text,
                         slice *prepared);
+
+/* On their way. */
+extern const struct message_row command_message, command_each_message, command_gathered_message;

@@ -8,10 +8,11 @@ static const struct {
     unsigned worker;
 } duties[DUTIES] = {
     [DUTY_SETTINGS] = { "settings", 0 }, [DUTY_LIFECYCLE] = { "lifecycle", 0 },
-    [DUTY_BACKUP] = { "backup", 0 },     [DUTY_CERTS] = { "certs", 0 },
-    [DUTY_METRICS] = { "metrics", 0 },   [DUTY_CAPACITY] = { "capacity", 0 },
-    [DUTY_ANNOUNCE] = { "announce", 0 }, [DUTY_ARCHIVE] = { "archive", 0 },
-    [DUTY_UPLOADS] = { "uploads", 0 },   [DUTY_ROOMS] = { "rooms", 0 },
+    [DUTY_CONTROL] = { "control", 0 },   [DUTY_BACKUP] = { "backup", 0 },
+    [DUTY_CERTS] = { "certs", 0 },       [DUTY_METRICS] = { "metrics", 0 },
+    [DUTY_CAPACITY] = { "capacity", 0 }, [DUTY_ANNOUNCE] = { "announce", 0 },
+    [DUTY_ARCHIVE] = { "archive", 0 },   [DUTY_UPLOADS] = { "uploads", 0 },
+    [DUTY_ROOMS] = { "rooms", 0 },
 };
 
 const char *duty_name(enum duty duty) { return duties[duty].name; }

@@ -10,6 +10,7 @@ enum duty {
     DUTY_NONE,
     DUTY_SETTINGS,  /* the only writer of settings */
     DUTY_LIFECYCLE, /* ends and restarts the server */
+    DUTY_CONTROL,   /* serves musterctl */
     DUTY_BACKUP,
     DUTY_CERTS,    /* watches the certificates */
     DUTY_METRICS,  /* answers Prometheus: what is gathered once */

@@ -41,7 +41,7 @@ unsigned node_home(const struct node *n, slice bare, uint32_t *node)
 struct call {
     struct loop_post post;
     struct worker *worker;
-    tour_fn *fn;
+    node_fn *fn;
     void *arg;
 };
 
@@ -53,7 +53,7 @@ static void call_run(struct loop_post *p, struct loop *loop)
     mem_free(&c);
 }
 
-void node_call(struct node *n, unsigned worker, tour_fn *fn, void *arg)
+void node_call(struct node *n, unsigned worker, node_fn *fn, void *arg)
 {
     struct call *c = mem_new(struct call);
     ensure(worker < n->worker_count);
@@ -65,29 +65,8 @@ void node_call(struct node *n, unsigned worker, tour_fn *fn, void *arg)
     loop_post(c->worker->loop, &c->post);
 }
 
-/* Tours. */
-
-struct tour {
-    tour_fn *each, *done;
-    void *arg;
-    unsigned from;
-};
-
-static void tour_step(struct worker *w, void *arg)
+struct worker *node_worker(const struct node *n, unsigned index)
 {
-    struct tour *t = arg;
-    t->each(w, t->arg);
-    if (w->index + 1 < w->node->worker_count) {
-        node_call(w->node, w->index + 1, tour_step, t);
-        return;
-    }
-    node_call(w->node, t->from, t->done, t->arg);
-    mem_free(&t);
-}
-
-void node_tour(struct worker *from, tour_fn *each, tour_fn *done, void *arg)
-{
-    struct tour *t = mem_new(struct tour);
-    *t = (struct tour){ each, done, arg, from->index };
-    node_call(from->node, 0, tour_step, t);
+    ensure(index < n->worker_count);
+    return &n->workers[index];
 }

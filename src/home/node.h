@@ -55,6 +55,9 @@ struct node {
     _Atomic bool restarts;
     pthread_t threads[NODE_WORKERS_MAX];
     _Atomic int running;
+    /* Of im/node_life.c: what the workers do now, how many have yet to; sessions are restored. */
+    _Atomic int life_step, life_left;
+    _Atomic bool restored;
     _Atomic uint64_t calls; /* node_call() by a worker: past the FIFO of messages */
 };
 
@@ -63,9 +66,7 @@ unsigned node_slot(slice bare);
 /* The home of a bare JID (architecture §4): registry, then slot. `node` gets the node id. */
 unsigned node_home(const struct node *n, slice bare, uint32_t *node);
 
-/* Runs fn on worker 0, 1, … N-1 in turn, then done on the worker that asked: for operators' views
- * over all workers. One at a time touches `arg`. Call on a worker. */
-typedef void tour_fn(struct worker *w, void *arg);
-void node_tour(struct worker *from, tour_fn *each, tour_fn *done, void *arg);
-/* Runs fn on a worker, soon. From any thread. */
-void node_call(struct node *n, unsigned worker, tour_fn *fn, void *arg);
+typedef void node_fn(struct worker *w, void *arg);
+/* Runs fn on a worker, soon. From any thread; between workers there are messages. */
+void node_call(struct node *n, unsigned worker, node_fn *fn, void *arg);
+struct worker *node_worker(const struct node *n, unsigned index);

@@ -10,6 +10,7 @@
 #include "bus/bus.h"
 #include "codec/xml_read.h"
 #include "home/ask.h"
+#include "home/duty.h"
 #include "home/edge.h"
 #include "home/host.h"
 #include "home/message.h"
@@ -184,45 +185,58 @@ static bool ids_prepare(struct node *n)
     return ids.secret;
 }
 
-struct latch {
-    _Atomic int left;
-    tour_fn *fn;
-};
-
-static void latch_run(struct worker *w, void *arg)
-{
-    struct latch *l = arg;
-    l->fn(w, NULL);
-    atomic_fetch_sub(&l->left, 1);
-}
-
 static void wait_a_moment(void)
 {
     const struct timespec ms = { 0, 1000000 };
     nanosleep(&ms, NULL);
 }
 
-/* On every worker, waited for by this thread (main's, which has nothing else to do). */
-static void everywhere(struct node *n, tour_fn *fn)
+/* What happens on each worker while main's thread, which has nothing else to do, waits. */
+
+static void life_restore(struct worker *w)
 {
-    struct latch l = { .fn = fn };
-    atomic_store(&l.left, (int)n->worker_count);
+    if (duty_is_here(w, DUTY_LIFECYCLE))
+        sessions_restore(w, &w->node->restored);
+}
+
+static void life_open(struct worker *w) { edges_open(w->node, w); }
+
+/* All know before the first stream is closed: its session may have its home on another worker,
+ * which would take it for the end of the session. */
+static void life_stopping(struct worker *w) { w->stopping = true; }
+static void life_stop(struct worker *w) { edges_stop(w->node, w); }
+
+enum life_step { LIFE_REPLAY, LIFE_RESTORE, LIFE_OPEN, LIFE_STOPPING, LIFE_STOP, LIFE_SAVE };
+static void (*const life_steps[])(struct worker *w) = {
+    [LIFE_REPLAY] = presence_replay, [LIFE_RESTORE] = life_restore, [LIFE_OPEN] = life_open,
+    [LIFE_STOPPING] = life_stopping, [LIFE_STOP] = life_stop,       [LIFE_SAVE] = sessions_save,
+};
+
+static void life_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)message, (void)from;
+    life_steps[atomic_load(&w->node->life_step)](w);
+    atomic_fetch_sub(&w->node->life_left, 1);
+}
+
+const struct message_row node_life_message = {
+    .id = 29,
+    .scope = MESSAGE_PROCESS,
+    .name = "life",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = life_run,
+};
+
+static void everywhere(struct node *n, enum life_step step)
+{
+    ensure(atomic_load(&n->life_left) == 0);
+    atomic_store(&n->life_step, (int)step);
+    atomic_store(&n->life_left, (int)n->worker_count);
     for (unsigned i = 0; i < n->worker_count; i++)
-        node_call(n, i, latch_run, &l);
-    while (atomic_load(&l.left) > 0)
+        home_post(n, i, &node_life_message);
+    while (atomic_load(&n->life_left) > 0)
         wait_a_moment();
-}
-
-static void replay(struct worker *w, void *unused)
-{
-    (void)unused;
-    presence_replay(w);
-}
-
-static void open_worker(struct worker *w, void *arg)
-{
-    (void)arg;
-    edges_open(w->node, w);
 }
 
 enum err node_start(struct node *n, struct why *why)
@@ -245,39 +259,17 @@ enum err node_start(struct node *n, struct why *why)
     pthread_attr_destroy(&attr);
     if (e != OK)
         return e;
-    for (unsigned i = 0; i < n->worker_count; i++)
-        node_call(n, i, replay, NULL);
-    atomic_bool restored = false;
-    node_call(n, 0, sessions_restore, &restored);
-    while (!atomic_load(&restored))
+    everywhere(n, LIFE_REPLAY);
+    everywhere(n, LIFE_RESTORE);
+    while (!atomic_load(&n->restored))
         wait_a_moment();
-    everywhere(n, open_worker);
+    everywhere(n, LIFE_OPEN);
     return e;
 }
 
 /* The end: 1. edges stop (accepts, reads; streams are closed), 2. sessions that may resume are
  * saved and the store commits, 3. loops stop. The caller closes the store afterwards, which commits
  * the rest. */
-
-/* All know before the first stream is closed: its session may have its home on another worker,
- * which would take it for the end of the session. */
-static void mark_stopping(struct worker *w, void *arg)
-{
-    (void)arg;
-    w->stopping = true;
-}
-
-static void stop_worker(struct worker *w, void *arg)
-{
-    (void)arg;
-    edges_stop(w->node, w);
-}
-
-static void save_worker(struct worker *w, void *arg)
-{
-    (void)arg;
-    sessions_save(w);
-}
 
 static bool all_idle(struct node *n)
 {
@@ -289,12 +281,12 @@ static bool all_idle(struct node *n)
 
 void node_stop(struct node *n)
 {
-    everywhere(n, mark_stopping);
-    everywhere(n, stop_worker);
+    everywhere(n, LIFE_STOPPING);
+    everywhere(n, LIFE_STOP);
     work_pool_skip(n->work); /* nobody waits for what has not begun */
     for (int i = 0; i < 2000 && !all_idle(n); i++)
         wait_a_moment();
-    everywhere(n, save_worker);
+    everywhere(n, LIFE_SAVE);
     work_pool_end(n->work); /* while there are loops to take back what runs now */
     for (unsigned i = 0; i < n->worker_count; i++)
         loop_stop(n->workers[i].loop);

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "home/node.h"
 
+struct message_row;
 struct node_conf {
     uint32_t id;                   /* unique in the cluster, ≥ 1 */
     const char *name, *cluster;    /* NULL: of no cluster */
@@ -23,3 +24,5 @@ NODISCARD enum err node_start(struct node *n, struct why *why);
  * ≤ 5 s. */
 void node_stop(struct node *n);
 void node_destroy(struct node **n);
+
+extern const struct message_row node_life_message; /* from main's thread to each worker */

@@ -3,6 +3,7 @@
 #include "im/rows.h"
 #include "archive/archive.h"
 #include "archive/query.h"
+#include "home/command_run.h"
 #include "home/fan.h"
 #include "home/host.h"
 #include "home/question.h"
@@ -17,6 +18,7 @@
 #include "im/iq.h"
 #include "im/link.h"
 #include "im/message.h"
+#include "im/node_life.h"
 #include "im/session_input.h"
 #include "im/sessions_saved.h"
 #include "im/subscription.h"
@@ -74,6 +76,10 @@ const struct feature message_feature = {
 static const struct message_row *const core_messages[] = {
     &question_ended_message,
     &setting_news_message,
+    &command_message,
+    &command_each_message,
+    &command_gathered_message,
+    &node_life_message,
     &route_message,
     &ticket_message,
     &charge_message,

@@ -324,7 +324,7 @@ struct restoring {
     unsigned under_way, count;
     bool any;    /* rows */
     bool failed; /* something could not be read: the rows stay for the next start */
-    atomic_bool *done;
+    _Atomic bool *done;
 };
 
 static void sessions_saved_read_more(struct restoring *r);

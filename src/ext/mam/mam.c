@@ -152,6 +152,7 @@ const struct feature mam_feature = {
     .iq = rules,
     .schema = &schema,
     .words = &mam_words,
+    .messages = (const struct message_row *const[]){ &mam_expire_arm_message, NULL },
     .settings = (struct setting *const[]){ &mam_enabled, &mam_default, &mam_users_choose,
                                            &mam_page_default, &mam_page_max, &mam_fulltext,
                                            &mam_retention, &mam_user_bytes, &mam_room_bytes, NULL },

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "home/duty.h"
 #include "home/here.h"
+#include "home/message.h"
 #include "home/node.h"
 #include "io/timer.h"
 
@@ -166,13 +167,22 @@ static void mam_expire_due(struct timer *t, struct loop *loop)
         mam_expire_begin(NULL);
 }
 
-static void mam_expire_arm_here(struct worker *w, void *arg)
+static void mam_expire_arm_here(struct worker *w, void *message, const struct message_from *from)
 {
-    (void)arg;
+    (void)message, (void)from;
     pass.worker = w;
     pass.timer.fn = mam_expire_due;
     timer_set(worker_loop(w), &pass.timer, FIRST_MS);
 }
+
+const struct message_row mam_expire_arm_message = {
+    .id = 46,
+    .scope = MESSAGE_PROCESS,
+    .name = "archive-arm",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = mam_expire_arm_here,
+};
 
 /* Once there is an account, there may be an archive. Any worker. */
 void mam_expire_arm(struct worker *w)
@@ -180,8 +190,8 @@ void mam_expire_arm(struct worker *w)
     bool not_yet = false;
     if (!atomic_load_explicit(&armed, memory_order_relaxed) &&
         atomic_compare_exchange_strong(&armed, &not_yet, true))
-        node_call(worker_node(w), duty_home(worker_node(w), DUTY_ARCHIVE), mam_expire_arm_here,
-                  NULL);
+        home_send_to(w, 0, duty_home(worker_node(w), DUTY_ARCHIVE), &mam_expire_arm_message,
+                     &(struct message_nothing){ 0 });
 }
 
 void mam_expire_stop(struct worker *w)

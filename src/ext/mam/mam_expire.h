@@ -12,6 +12,7 @@
 #include "base/setting.h"
 #include "store/store.h"
 
+struct message_row;
 struct worker;
 
 extern struct setting mam_retention;
@@ -19,5 +20,6 @@ extern struct metric mam_expired;
 extern struct log_area mam_log; /* of the archive as a whole */
 extern struct command mam_expire_command;
 extern struct store_stmt *const mam_expire_stmts[];
+extern const struct message_row mam_expire_arm_message;
 void mam_expire_arm(struct worker *w);  /* the worker has started */
 void mam_expire_stop(struct worker *w); /* the worker has ended */

@@ -121,7 +121,7 @@ static bool is_below(const struct node *n, slice domain)
 
 /* The rows are statement `stmt` of the batch. */
 static void alias_publish(struct worker *w, const struct store_batch *b, unsigned stmt,
-                          tour_fn *done, void *arg)
+                          node_fn *done, void *arg)
 {
     const struct host *h = host_labelled(SLICE(MUC_LABEL));
     struct arena *tmp = arena_create(0);
