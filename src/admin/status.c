@@ -13,6 +13,7 @@
 #include "home/node.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/sessions.h"
 #include "io/work.h"
 #include <fcntl.h>
 #include <inttypes.h>

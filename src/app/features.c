@@ -27,6 +27,8 @@
 #include "im/feature.h"
 #include "im/guest.h"
 #include "im/presence.h"
+#include "im/presence_in.h"
+#include "im/roster_account.h"
 #include "im/rows.h"
 #include "io/listen.h"
 #include "io/metrics.h"

@@ -18,6 +18,7 @@
 #include "im/feature.h"
 #include "im/presence.h"
 #include "im/presence_pace.h"
+#include "im/sessions.h"
 #include "xmpp/ns.h"
 #include <openssl/evp.h>
 #include <openssl/sha.h>
@@ -208,7 +209,7 @@ static void take_metadata(struct account *a, const struct ps_item *item)
     bool same = some ? own != NULL && slice_is(avatar_hash(own), av.hash) : own == NULL;
     set_avatar(a, some ? &av : NULL);
     if (!same)
-        presence_each(a, PRESENCE_AVAILABLE, tell_again, NULL);
+        sessions_each(a, SESSIONS_AVAILABLE, tell_again, NULL);
 }
 
 /* Metadata has gone: what is the newest now? */

@@ -13,6 +13,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/roster.h"
+#include "im/roster_account.h"
 #include "im/roster_iq.h"
 #include "im/subscription.h"
 #include "ops/users.h"

@@ -15,6 +15,7 @@
 #include "im/audience.h"
 #include "im/feature.h"
 #include "im/session_queue.h"
+#include "im/sessions.h"
 #include "xmpp/ns.h"
 
 #define NS_CSI       "urn:xmpp:csi:0"

@@ -13,6 +13,7 @@
 #include "ext/ext.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/sessions.h"
 #include "xmpp/ns.h"
 
 #define NS_MDM "urn:muster:mdm:0"

@@ -18,6 +18,7 @@
 #include "im/feature.h"
 #include "im/roster.h"
 #include "im/session_input.h"
+#include "im/sessions.h"
 #include "xmpp/addresses.h"
 #include "xmpp/ns.h"
 #include <assert.h>

@@ -28,6 +28,7 @@
 #include "im/message.h"
 #include "im/presence_pace.h"
 #include "im/session_queue.h"
+#include "im/sessions.h"
 #include "ops/users.h"
 #include "xmpp/delivery.h"
 #include "xmpp/form.h"

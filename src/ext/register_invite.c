@@ -16,6 +16,7 @@
 #include "im/feature.h"
 #include "im/presence.h"
 #include "im/roster.h"
+#include "im/roster_account.h"
 #include "ops/users.h"
 #include "xmpp/ns.h"
 #include <ctype.h>

@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "ext/ext.h"
 #include "im/preauth.h"
+#include "im/presence_in.h"
+#include "im/roster_account.h"
 #include "im/test_live.h"
 #include "ops/users.h"
 #include "xmpp/ns.h"

@@ -13,6 +13,7 @@
 #include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/offline.h"
 #include "im/presence.h"
 
 #define NS_SIFT "urn:xmpp:sift:1"
@@ -201,7 +202,7 @@ static void sift_catch_up(struct session *s, bool messages, bool presence)
     if (presence)
         presence_resync(s);
     if (messages)
-        session_priority_changed(s);
+        offline_priority_changed(s);
 }
 
 static void sift_set(struct iq *iq)

@@ -19,7 +19,9 @@
 #include "im/feature.h"
 #include "im/presence.h"
 #include "im/roster.h"
+#include "im/roster_account.h"
 #include "im/session_queue.h"
+#include "im/sessions.h"
 #include "io/timer.h"
 
 #define NS_WATCH "urn:muster:watch:0"
@@ -215,7 +217,7 @@ static void put_question(struct session *s, void *st) { session_deliver(s, st, 0
 static void ask_user(struct account *a, slice watcher)
 {
     struct stanza *st = question(a, watcher);
-    presence_each(a, PRESENCE_AVAILABLE, put_question, st);
+    sessions_each(a, SESSIONS_AVAILABLE, put_question, st);
     stanza_unref(&st);
 }
 

@@ -19,6 +19,7 @@
 #include "im/iq.h"
 #include "im/message.h"
 #include "im/presence.h"
+#include "im/presence_in.h"
 #include "im/rows.h"
 #include "im/session_private.h"
 #include "im/subscription.h"

@@ -5,6 +5,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "im/audience.h"
+#include "im/presence_in.h"
+#include "im/roster_account.h"
 #include "im/test_node.h"
 
 enum { MEMBERS = 100, ROUNDS = 20000, OUT_BYTES = 1 << 14 };

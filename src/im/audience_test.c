@@ -11,6 +11,8 @@
 #include "base/buf.h"
 #include "home/host.h"
 #include "im/audience.h"
+#include "im/presence_in.h"
+#include "im/roster_account.h"
 #include "im/test_live.h"
 
 enum { WORKERS_MAX = 3, ROOMS_MAX = 64, OCCUPANTS_MAX = 64, MODERATOR = 1 };

@@ -64,15 +64,14 @@ enum {
     FLOOR_MIN = 16 << 10,    /* bytes: ending sessions that hold less gains nothing */
     ROUND_US = 20 * 1000,    /* all workers have ended theirs by then */
     QUIET_US = 10 * 1000000, /* after that it begins with the heaviest again */
-    ALARM_MS = 60 * 1000,    /* it stays at least that long: somebody must see it */
-    SHED_MAX = 256           /* sessions a worker ends in one round */
+    ALARM_MS = 60 * 1000     /* it stays at least that long: somebody must see it */
 };
 
-static int64_t used_now(void) { return metric_read(&stanza_bytes) + metric_read(&io_output_bytes); }
+int64_t budget_used(void) { return metric_read(&stanza_bytes) + metric_read(&io_output_bytes); }
 
 bool budget_allows(uint64_t bytes)
 {
-    int64_t limit = setting_int(&node_memory), used = used_now();
+    int64_t limit = setting_int(&node_memory), used = budget_used();
     return limit == SETTING_NONE || (used < limit && bytes <= (uint64_t)(limit - used));
 }
 
@@ -84,7 +83,7 @@ static uint64_t presence_bytes(const struct session *s)
 
 /* The memory of a session: its queue, its presence, here and in rooms, and output that its client
  * has not read. */
-static uint64_t weight(const struct session *s)
+uint64_t budget_weight(const struct session *s)
 {
     const struct node *n = account_node(s->account);
     uint64_t kept = s->queue_bytes + presence_bytes(s);
@@ -99,16 +98,16 @@ static uint64_t long_bytes(const struct session *s)
 {
     uint32_t longest = session_queue_longest(s);
     uint64_t bytes = s->long_output + (longest > SESSION_LONG_BYTES ? (uint64_t)longest : 0);
-    uint64_t all = weight(s);
+    uint64_t all = budget_weight(s);
     return bytes < all ? bytes : all;
 }
 
-static enum session_end budget_end_of(const struct session *s)
+enum session_end budget_end_of(const struct session *s)
 {
     return s->state == SESSION_HIBERNATING ? END_FULL : END_SLOW;
 }
 
-static void log_shed(const struct session *s, uint64_t bytes, const char *why)
+void budget_log(const struct session *s, uint64_t bytes, const char *why)
 {
     metric_add(&sessions_shed, 1);
     log_warn(&log_session, LOG_EV("session.shed"), LOG_S("jid", s->jid), LOG_I("bytes", bytes),
@@ -126,7 +125,7 @@ void budget_weigh(struct account *a)
         struct session *s = CONTAINER_OF(it, struct session, node);
         if (list_linked(&s->end_node))
             continue; /* it ends at the end of the tick anyway */
-        uint64_t bytes = weight(s);
+        uint64_t bytes = budget_weight(s);
         total += bytes;
         if (most == NULL || bytes > largest) {
             most = s;
@@ -141,54 +140,13 @@ void budget_weigh(struct account *a)
     }
     if (total <= core_of(a->worker)->budget.share)
         return;
-    log_shed(most, largest, "node.memory-share");
+    budget_log(most, largest, "node.memory-share");
     session_end_later(most, budget_end_of(most));
 }
 
 /* Rounds of the whole process: sessions that hold at least `floor` end. */
-static _Atomic int64_t round_floor;
+_Atomic int64_t budget_floor;
 static _Atomic uint64_t round_at_us;
-
-/* Enough of the heaviest on this worker, or all that there are. */
-static void shed(struct worker *w)
-{
-    int64_t limit = setting_int(&node_memory), floor = atomic_load(&round_floor);
-    uint64_t *ids = arena_new(loop_scratch(worker_loop(w)), uint64_t, SHED_MAX);
-    struct session *s;
-    unsigned count = 0;
-    if (limit == SETTING_NONE || worker_stopping(w))
-        return;
-    for (uint32_t i = 0; count < SHED_MAX && (s = sessions_next(w, &i)) != NULL;)
-        if (weight(s) >= (uint64_t)floor)
-            ids[count++] = s->id;
-    for (unsigned i = 0; i < count && used_now() > limit - limit / 16; i++) {
-        s = session_find(w, ids[i]);
-        if (s == NULL)
-            continue;
-        log_shed(s, weight(s), "node.memory");
-        session_end(s, budget_end_of(s));
-    }
-}
-
-static void shed_deferred(struct loop_defer *d)
-{
-    shed(CONTAINER_OF(d, struct core, budget.defer)->worker);
-}
-
-static void shed_run(struct worker *w, void *message, const struct message_from *from)
-{
-    (void)message, (void)from;
-    shed(w);
-}
-
-const struct message_row shed_message = {
-    .id = 14,
-    .scope = MESSAGE_PROCESS,
-    .name = "shed",
-    .size = sizeof(struct message_nothing),
-    .fields = message_no_fields,
-    .run = shed_run,
-};
 
 /* The alarm goes when a minute has passed without another round. */
 static void budget_look_again(struct timer *t, struct loop *loop)
@@ -196,7 +154,7 @@ static void budget_look_again(struct timer *t, struct loop *loop)
     struct worker *w = CONTAINER_OF(t, struct core, budget.timer)->worker;
     int64_t limit = setting_int(&node_memory);
     uint64_t quiet_us = loop_now_us(loop) - atomic_load(&round_at_us);
-    if (limit != SETTING_NONE && (used_now() > limit || quiet_us < (uint64_t)ALARM_MS * 1000)) {
+    if (limit != SETTING_NONE && (budget_used() > limit || quiet_us < (uint64_t)ALARM_MS * 1000)) {
         timer_set(loop, t, ALARM_MS);
         return;
     }
@@ -216,7 +174,7 @@ static void budget_tell(struct worker *w, int64_t used, int64_t limit)
 static void begin_round(struct worker *w, int64_t used, int64_t limit)
 {
     uint64_t now = loop_now_us(worker_loop(w)), last = atomic_load(&round_at_us);
-    int64_t floor = atomic_load(&round_floor);
+    int64_t floor = atomic_load(&budget_floor);
     if (last != 0 && now < last + ROUND_US)
         return;
     if (!atomic_compare_exchange_strong(&round_at_us, &last, now))
@@ -224,12 +182,11 @@ static void begin_round(struct worker *w, int64_t used, int64_t limit)
     bool fresh = last == 0 || now > last + QUIET_US;
     core_of(w)->over_budget = !fresh && floor <= FLOOR_MIN; /* all that could end has ended */
     floor = fresh ? limit / 64 : floor / 2;
-    atomic_store(&round_floor, floor < FLOOR_MIN ? FLOOR_MIN : floor);
+    atomic_store(&budget_floor, floor < FLOOR_MIN ? FLOOR_MIN : floor);
     budget_tell(w, used, limit);
     for (unsigned i = 0; i < worker_node(w)->worker_count; i++)
         if (i != worker_index(w))
             home_send_to(w, 0, i, &shed_message, &(struct message_nothing){ 0 });
-    core_of(w)->budget.defer.fn = shed_deferred;
     loop_defer(worker_loop(w), &core_of(w)->budget.defer);
 }
 
@@ -250,7 +207,7 @@ static void refresh(struct worker *w, int64_t limit, bool over)
 void budget_look(struct worker *w)
 {
     int64_t limit = setting_int(&node_memory);
-    int64_t used = limit == SETTING_NONE ? 0 : used_now();
+    int64_t used = limit == SETTING_NONE ? 0 : budget_used();
     bool over = limit != SETTING_NONE && used > limit;
     refresh(w, limit, over);
     if (over)

@@ -13,10 +13,9 @@
  * part of it. Confined to the worker, but for budget_allows(). */
 #pragma once
 #include "im/core.h"
+#include "im/session.h"
 #include <stdbool.h>
 #include <stdint.h>
-
-struct account;
 
 void budget_init(struct worker *w); /* before its loop runs */
 void budget_fini(struct worker *w);
@@ -40,6 +39,14 @@ static inline void budget_queued(struct account *a, struct worker *w, uint64_t q
     if (queue_bytes > core_of(w)->budget.share)
         budget_weigh(a);
 }
+
+/* For im/budget_shed.h: what is used of it; what a session holds; from how much on sessions end in
+ * this round; why they do. */
+int64_t budget_used(void);
+uint64_t budget_weight(const struct session *s);
+extern _Atomic int64_t budget_floor;
+enum session_end budget_end_of(const struct session *s);
+void budget_log(const struct session *s, uint64_t bytes, const char *why);
 
 /* Whether so many bytes more would be within the budget. Any thread; sums the counters of all. */
 bool budget_allows(uint64_t bytes);

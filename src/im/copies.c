@@ -3,6 +3,7 @@
 #include "home/here.h"
 #include "im/account.h"
 #include "im/session_queue.h"
+#include "im/sessions.h"
 
 enum { PART_ROWS = 16, PART_BYTES = 64 << 10 };
 

@@ -142,6 +142,7 @@ struct session_events {
     void (*hibernates)(struct session *s); /* its stream was lost; it may be resumed */
     void (*resumed)(struct session *s);    /* another stream carries it now */
     void (*quiet)(struct session *s);      /* its PAUSE_QUIET has begun or ended */
+    void (*took)(struct session *s); /* `flushing`: its client took some of what it was sent */
     /* Its presence was broadcast, available or unavailable; st has no `to`. */
     void (*presence)(struct session *s, struct stanza *st);
     /* It stays connected, but shows itself to nobody from now on: session.hidden (XEP-0186). */

@@ -16,4 +16,5 @@ void link_send_down(struct worker *w, const struct link *link, const struct down
 void link_send_bind(struct worker *w,
                     const struct bind_request *req); /* to the home of req->bare */
 
-extern const struct message_row bind_message, up_message, down_message;
+extern const struct message_row down_message;
+extern const struct message_row bind_message, up_message; /* im/link_up.h runs them */

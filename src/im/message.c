@@ -634,18 +634,6 @@ static void hand_over_passing(struct account *a, struct stanza *st, uint64_t at_
     }
 }
 
-bool message_elsewhere(const struct account *a, const struct session *but, uint64_t archive_id,
-                       bool own)
-{
-    LIST_EACH (it, &a->sessions) {
-        const struct session *s = CONTAINER_OF(it, struct session, node);
-        if (s != but && s->state != SESSION_ENDED &&
-            (own ? session_queued_own(s, archive_id) : session_queued(s, archive_id)))
-            return true;
-    }
-    return false;
-}
-
 /* A copy of what went to another session. */
 static bool any_was_given(const struct account *a, uint64_t archive_id)
 {
@@ -674,7 +662,7 @@ void message_bounce(struct account *a, struct session *ended, struct stanza *st,
         return;
     if (archive_id != 0) {
         bool settled = mailbox_state(a, archive_id) == ENTRY_SETTLED;
-        if (settled || message_elsewhere(a, ended, archive_id, false))
+        if (settled || session_queued_elsewhere(a, ended, archive_id, false))
             return;
         mailbox_settle(a, archive_id);
         if (any_was_given(a, archive_id))
@@ -693,7 +681,7 @@ void message_bounce(struct account *a, struct session *ended, struct stanza *st,
 void message_copy_lost(struct account *a, struct session *ended, uint64_t archive_id)
 {
     if (archive_id != 0 && mailbox_state(a, archive_id) == ENTRY_TAKEN &&
-        !message_elsewhere(a, ended, archive_id, false))
+        !session_queued_elsewhere(a, ended, archive_id, false))
         mailbox_set(a, archive_id, ENTRY_OPEN);
 }
 
@@ -735,7 +723,7 @@ void message_hand_over(struct account *a, struct session *ended, struct stanza *
         return;
     }
     if (mailbox_state(a, archive_id) == ENTRY_SETTLED ||
-        message_elsewhere(a, ended, archive_id, true))
+        session_queued_elsewhere(a, ended, archive_id, true))
         return;
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);

@@ -27,10 +27,6 @@ void message_alert(struct account *a, struct stanza *st);
  * it, or it waits in the mailbox. at_us: when it was delivered. */
 void message_bounce(struct account *a, struct session *ended, struct stanza *st,
                     uint64_t archive_id, uint64_t at_us);
-/* Whether another session than `but` has the entry in its queue; own: not as a copy of what went to
- * a third one. */
-bool message_elsewhere(const struct account *a, const struct session *but, uint64_t archive_id,
-                       bool own);
 void message_copy_lost(struct account *a, struct session *ended, uint64_t archive_id);
 /* A tombstone took the place of a message to the account in the archive, and that is committed:
  * from now on sessions are sent `st` in its place. Copies for other sessions (carbons) stay.

@@ -23,10 +23,13 @@
 #include "im/account.h"
 #include "im/account_actor.h"
 #include "im/budget.h"
+#include "im/budget_shed.h"
 #include "im/core.h"
 #include "im/feature.h"
 #include "im/presence.h"
+#include "im/presence_in.h"
 #include "im/session_input.h"
+#include "im/session_private.h"
 #include "im/sessions_saved.h"
 #include "io/mesh.h"
 #include "io/work.h"
@@ -56,6 +59,8 @@ static void core_init(struct worker *w)
     map_init(&c->sessions, session_key);
     list_init(&c->acks);
     list_init(&c->endings);
+    c->end_defer.fn = sessions_end_waiting;
+    c->budget.defer.fn = budget_shed;
     budget_init(w);
 }
 

@@ -11,6 +11,8 @@
 #include "base/buf.h"
 #include "bus/bus_local.h"
 #include "home/message.h"
+#include "im/presence_in.h"
+#include "im/roster_account.h"
 #include "im/test_live.h"
 #include "io/mesh.h"
 #include <sqlite3.h>

@@ -256,3 +256,9 @@ void offline_cancel(struct session *s)
     if (f->waiting)
         im_offline_finish(f);
 }
+
+void offline_priority_changed(struct session *s)
+{
+    if (s->available && s->priority >= 0)
+        offline_flush(s);
+}

@@ -13,4 +13,6 @@ void offline_continue(struct session *s); /* the client took some of it */
 void offline_owes(struct session *s, uint64_t archive_id);
 /* Messages were replaced in the archive: a page that is being read may have the old ones. */
 void offline_reread(struct session *s);
+/* It may take messages that it did not take before. */
+void offline_priority_changed(struct session *s);
 void offline_cancel(struct session *s);

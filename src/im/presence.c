@@ -12,95 +12,39 @@
 #include "im/budget.h"
 #include "im/directed.h"
 #include "im/feature.h"
+#include "im/offline.h"
 #include "im/presence_pace.h"
 #include "im/roster.h"
 #include "im/session_queue.h"
+#include "im/sessions.h"
 #include "im/stage.h"
 #include "im/subscription.h"
 #include "xmpp/delivery.h"
 #include "xmpp/ns.h"
 
-static struct metric metric_broadcasts = {
+struct metric presence_broadcasts = {
     .name = "muster_presence_broadcasts",
     .kind = METRIC_COUNTER,
     .help = "Presence changes of sessions that were broadcast to contacts.",
 };
-static struct metric metric_deliveries = {
+struct metric presence_deliveries = {
     .name = "muster_presence_deliveries",
     .kind = METRIC_COUNTER,
     .help = "Presence stanzas given to sessions.",
 };
-
-void presence_each(struct account *a, enum presence_who who, presence_fn *fn, void *arg)
-{
-    LIST_EACH (node, &a->sessions) {
-        struct session *s = CONTAINER_OF(node, struct session, node);
-        if (who == PRESENCE_AVAILABLE ? s->available : s->interested)
-            fn(s, arg);
-    }
-}
 
 static void presence_give(struct session *s, void *arg)
 {
     presence_answered(s, arg);
     if (!stage_takes(s, arg))
         return;
-    metric_add(&metric_deliveries, 1);
+    metric_add(&presence_deliveries, 1);
     session_deliver_to(s, arg, session_bare(s)); /* RFC 6121 §4.2.3 */
 }
 
-static void give_all(struct account *a, struct stanza *st)
+void presence_give_all(struct account *a, struct stanza *st)
 {
-    presence_each(a, PRESENCE_AVAILABLE, presence_give, st);
-}
-
-/* Probes (§4.3.2). */
-
-struct answer {
-    struct worker *worker;
-    struct account *asker; /* NULL: its home is not here */
-    slice to;
-    size_t bare_len;
-};
-
-static void answer_with(struct session *s, void *arg)
-{
-    struct answer *an = arg;
-    struct session *to = NULL;
-    if (!stage_view(s, (slice){ an->to.ptr, an->bare_len }))
-        return;
-    if (an->asker != NULL && an->to.len > an->bare_len)
-        to = account_session(an->asker, slice_from(an->to, an->bare_len + 1));
-    if (to != NULL && stage_block(an->asker, s->presence, &(struct refusal){ 0 }) == PASS &&
-        stage_takes(to, s->presence))
-        session_deliver_to(to, s->presence, an->to);
-    else if (to == NULL && (an->asker == NULL || an->to.len == an->bare_len))
-        route_send(an->worker, stanza_readdress(s->presence, (slice){ 0 }, an->to));
-}
-
-static void answer_probe(struct account *a, const struct stanza *st)
-{
-    struct worker *w = a->worker;
-    slice asker = stanza_from_bare(st);
-    if (!roster_is_seen(a, asker) && !slice_eq(asker, a->jid)) {
-        route_send(w, subscription_stanza(a, asker, SUB_UNSUBSCRIBED));
-        return;
-    }
-    struct answer an = { w, account_find(w, asker), stanza_from(st), asker.len };
-    presence_each(a, PRESENCE_AVAILABLE, answer_with, &an);
-}
-
-/* From a fan (home/fan.h): a broadcast or a probe. One without sessions is not loaded for it. */
-
-void presence_arrive(struct worker *w, slice bare, struct stanza *st)
-{
-    struct account *a = account_find(w, bare);
-    if (a == NULL || stage_block(a, st, &(struct refusal){ 0 }) != PASS)
-        return;
-    if (st->type == TYPE_PROBE)
-        answer_probe(a, st);
-    else
-        give_all(a, st);
+    sessions_each(a, SESSIONS_AVAILABLE, presence_give, st);
 }
 
 static void presence_to_contacts(const struct session *s, struct stanza *st)
@@ -121,10 +65,28 @@ static void presence_event(struct session *s, struct stanza *st) { EMIT(session.
 
 static void broadcast(struct session *s, struct stanza *st)
 {
-    metric_add(&metric_broadcasts, 1);
-    give_all(s->account, st); /* §4.2.2: own resources too */
+    metric_add(&presence_broadcasts, 1);
+    presence_give_all(s->account, st); /* §4.2.2: own resources too */
     presence_to_contacts(s, st);
     presence_event(s, st);
+}
+
+static void presence_became_available(struct session *s)
+{
+    if (s->priority >= 0) /* first: its read would wait for what features write */
+        offline_flush(s);
+    EMIT(session.available, s);
+}
+
+static void presence_became_unavailable(struct session *s, const struct stanza *st)
+{
+    EMIT(session.unavailable, s, st);
+}
+
+static void presence_became_receiver(struct session *s)
+{
+    offline_priority_changed(s); /* first: its read would wait for what features write */
+    EMIT(session.receives, s);
 }
 
 /* Available (§4.2, §4.4). */
@@ -172,10 +134,10 @@ static void probe_contacts(struct session *s)
 
 static void introduce(struct session *s, struct arena *tmp)
 {
-    presence_each(s->account, PRESENCE_AVAILABLE, give_to, s);
+    sessions_each(s->account, SESSIONS_AVAILABLE, give_to, s);
     probe_contacts(s);
     give_requests(s, tmp);
-    session_became_available(s);
+    presence_became_available(s);
 }
 
 /* The schema allows white space around the number (§4.7.2.3: xs:byte). */
@@ -214,7 +176,7 @@ static void reappear(struct session *s)
     struct stanza *st = unavailable_from(s);
     s->available = false;
     presence_pace_forget(s);
-    session_became_unavailable(s, st);
+    presence_became_unavailable(s, st);
     s->hidden = SESSION_SHOWN;
     stanza_unref(&st);
 }
@@ -244,7 +206,7 @@ static void become_available(struct session *s, struct stanza *st)
     if (first)
         introduce(s, tmp);
     else if (received != (priority >= 0))
-        session_became_receiver(s);
+        presence_became_receiver(s);
 }
 
 void presence_replace(struct session *s, struct stanza *own, bool away)
@@ -347,7 +309,7 @@ static enum directed_kind presence_kind_of(const struct worker *w, const struct 
 /* A room keeps a presence as it came, and as it shows it to moderators and to others. */
 enum { ROOM_COPIES = 3 };
 
-static enum routed direct(struct session *s, struct stanza *st, struct origin origin)
+enum routed presence_direct(struct session *s, struct stanza *st, struct origin origin)
 {
     struct worker *w = s->account->worker;
     if (st->type == TYPE_UNAVAILABLE) {
@@ -391,7 +353,7 @@ static void become_unavailable(struct session *s, struct stanza *st)
     stanza_unref(&s->awake);
     stanza_unref(&s->presence);
     if (was) {
-        session_became_unavailable(s, st);
+        presence_became_unavailable(s, st);
         broadcast(s, st);
     }
     directed_end(s, directed, st, was);
@@ -446,7 +408,7 @@ static void show_session(struct session *s, void *arg)
 
 void presence_show(struct account *a, slice contact)
 {
-    presence_each(a, PRESENCE_AVAILABLE, show_session, &(struct show){ contact, TYPE_AVAILABLE });
+    sessions_each(a, SESSIONS_AVAILABLE, show_session, &(struct show){ contact, TYPE_AVAILABLE });
 }
 
 static void look_session(struct session *s, void *arg)
@@ -457,7 +419,7 @@ static void look_session(struct session *s, void *arg)
 
 void presence_look(struct account *a, slice contact)
 {
-    presence_each(a, PRESENCE_AVAILABLE, look_session, &contact);
+    sessions_each(a, SESSIONS_AVAILABLE, look_session, &contact);
 }
 
 static void hide_session(struct session *s, void *arg)
@@ -470,12 +432,12 @@ static void hide_session(struct session *s, void *arg)
 
 void presence_hide(struct account *a, slice contact)
 {
-    presence_each(a, PRESENCE_AVAILABLE, hide_session, &contact);
+    sessions_each(a, SESSIONS_AVAILABLE, hide_session, &contact);
 }
 
 void presence_probe(struct account *a, slice contact)
 {
-    presence_each(a, PRESENCE_AVAILABLE, show_session, &(struct show){ contact, TYPE_PROBE });
+    sessions_each(a, SESSIONS_AVAILABLE, show_session, &(struct show){ contact, TYPE_PROBE });
     EMIT(account.probed, a, contact);
 }
 
@@ -522,9 +484,7 @@ bool presence_shows(const struct account *a, slice contact)
     return false;
 }
 
-/* Entry points. */
-
-static enum routed undirected(struct session *s, struct stanza *st)
+enum routed presence_undirected(struct session *s, struct stanza *st)
 {
     bool was = s->available;
     if (st->type == TYPE_AVAILABLE)
@@ -539,161 +499,3 @@ static enum routed undirected(struct session *s, struct stanza *st)
     stanza_unref(&st);
     return ROUTED;
 }
-
-enum routed presence_from_session(struct session *s, struct stanza *st, struct origin origin)
-{
-    if (st->type != TYPE_INVALID && st->to_len == 0)
-        return undirected(s, st);
-    switch (st->type) {
-    case TYPE_SUBSCRIBE:
-    case TYPE_SUBSCRIBED:
-    case TYPE_UNSUBSCRIBE:
-    case TYPE_UNSUBSCRIBED:
-        return subscription_out(s, st, origin);
-    case TYPE_INVALID: /* §4.7.1 */
-        route_error(s->account->worker, st, SE_BAD_REQUEST, SLICE("unknown type of presence"));
-        stanza_unref(&st);
-        return ROUTED;
-    default:
-        return direct(s, st, origin);
-    }
-}
-
-static void presence_show_one(struct session *s, void *st) { session_deliver(s, st, 0, 0); }
-
-static void show_error(struct account *a, struct stanza *st)
-{
-    const struct roster_item *item = roster_find(a->roster, stanza_from_bare(st));
-    if (item != NULL && sub_state_ask(item->state))
-        presence_each(a, PRESENCE_INTERESTED, presence_show_one, st);
-}
-
-/* §8.5.2.1.2, §8.5.3.1 by the table of delivery rules. A subscription request goes out from the
- * bare JID (§3.1.2), so an error that answers it comes back to that: the resources that know the
- * roster are told, where the table would be silent. */
-static void presence_deliver(struct account *a, struct stanza *st)
-{
-    bool bare = stanza_to_is_bare(st);
-    struct session *s =
-        bare ? NULL : account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
-    enum delivery_have have = s != NULL                  ? HAVE_MATCH
-                              : account_available(a) > 0 ? HAVE_SOME
-                                                         : HAVE_NONE;
-    if (bare && st->type == TYPE_ERROR) {
-        show_error(a, st);
-        subscription_bounced(a, st);
-    }
-    switch (delivery_rule(STANZA_PRESENCE, st->type, bare ? TO_BARE : TO_FULL, have)) {
-    case DELIVER_ALL:
-        give_all(a, st);
-        break;
-    case DELIVER_MATCH:
-        if (!stage_takes(s, st))
-            break;
-        metric_add(&metric_deliveries, 1);
-        session_deliver(s, st, 0, 0);
-        break;
-    default:
-        break;
-    }
-}
-
-/* Also for presence that is blocked: a blocked contact who has left is sent nothing either. */
-static void presence_probe_answered(struct account *a, const struct stanza *st)
-{
-    struct session *s = stanza_to_is_bare(st)
-                            ? NULL
-                            : account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
-    if (s != NULL)
-        presence_answered(s, st);
-}
-
-enum routed presence_to_account(struct account *a, struct stanza *st, struct origin origin)
-{
-    struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
-    presence_probe_answered(a, st);
-    switch (stage_block(a, st, &why)) {
-    case REFUSE:
-        stage_refuse(a->worker, st, &why);
-        return ROUTED;
-    case DROP:
-        if (st->type >= TYPE_SUBSCRIBE && st->type <= TYPE_UNSUBSCRIBED)
-            subscription_dropped(a->worker, st);
-        stanza_unref(&st);
-        return ROUTED;
-    default:
-        break;
-    }
-    switch (st->type) {
-    case TYPE_SUBSCRIBE:
-    case TYPE_SUBSCRIBED:
-    case TYPE_UNSUBSCRIBE:
-    case TYPE_UNSUBSCRIBED:
-        return subscription_in(a, st, origin);
-    case TYPE_PROBE:
-        answer_probe(a, st);
-        break;
-    default:
-        presence_deliver(a, st);
-        break;
-    }
-    stanza_unref(&st);
-    return ROUTED;
-}
-
-void presence_to_nobody(struct worker *w, struct stanza *st)
-{
-    switch (st->type) {
-    case TYPE_SUBSCRIBE:
-    case TYPE_SUBSCRIBED:
-    case TYPE_UNSUBSCRIBE:
-    case TYPE_UNSUBSCRIBED:
-        subscription_to_nobody(w, st);
-        return;
-    case TYPE_PROBE: /* §4.3.2: it does not exist */
-        route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, stanza_to_bare(st),
-                                  stanza_from_bare(st), (slice){ 0 }, (slice){ 0 }));
-        break;
-    default:
-        break;
-    }
-    stanza_unref(&st);
-}
-
-void presence_replay(struct worker *w) { subscription_replay(w); }
-
-static void replay_run(struct worker *w, void *message, const struct message_from *from)
-{
-    (void)message, (void)from;
-    subscription_replay(w);
-}
-
-const struct message_row replay_message = {
-    .id = 21,
-    .scope = MESSAGE_CLUSTER,
-    .name = "replay",
-    .size = sizeof(struct message_nothing),
-    .fields = message_no_fields,
-    .run = replay_run,
-};
-
-static struct setting *const settings[] = { &directed_max, &presence_composed_rate, NULL };
-static struct metric *const metrics[] = { &metric_broadcasts, &metric_deliveries, &presence_waited,
-                                          NULL };
-
-const struct feature presence_feature = {
-    .name = "presence",
-    .parts = PART_PRESENCE | PART_SESSION,
-    .stream_feature = "<sub xmlns='" NS_PREAPPROVAL "'/>", /* §3.4.1 */
-    .schema = &subscription_schema,
-    .settings = settings,
-    .metrics = metrics,
-    .logs = subscription_logs,
-    .session.slot = &presence_pace_session,
-    .worker.slot = &presence_pace_worker,
-    .worker.ended = presence_pace_ended,
-    .account.remove = subscription_remove,
-    .account.deleted = subscription_account_deleted,
-    .account.enabled = presence_replay,
-    .messages = (const struct message_row *const[]){ &replay_message, &settled_message, NULL },
-};

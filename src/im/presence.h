@@ -8,16 +8,9 @@
 
 struct account;
 struct buf;
-struct feature;
+struct metric;
 struct session;
 
-/* A presence stanza that a client sent (from is its full JID). Takes over the reference. Undirected
- * (`to` absent: to_len 0), directed, probe, or subscription management. */
-enum routed presence_from_session(struct session *s, struct stanza *st, struct origin origin);
-/* A presence stanza addressed to a local account that is READY (to is bare or full). Takes over. */
-enum routed presence_to_account(struct account *a, struct stanza *st, struct origin origin);
-/* The same where there is no such account. Takes over. */
-void presence_to_nobody(struct worker *w, struct stanza *st);
 /* The session ends or hibernation expired: unavailable to all who saw it (RFC 6121 §4.5.2, §4.6.3).
  * Not called at shutdown. `quiet`ly does nothing if it was not available and sent no directed
  * presence. */
@@ -33,14 +26,6 @@ void presence_session_forget(struct session *s);
  * still owes them its unavailable presence. */
 void presence_directed_save(const struct session *s, struct buf *out);
 void presence_directed_load(struct session *s, slice lines);
-
-/* A broadcast or a probe at the home of one it goes to (home/fan.h). Does not take over. */
-void presence_arrive(struct worker *w, slice bare, struct stanza *st);
-
-/* Calls fn for the sessions of an account that are available, or know the roster; oldest first. */
-enum presence_who { PRESENCE_AVAILABLE, PRESENCE_INTERESTED };
-typedef void presence_fn(struct session *s, void *arg);
-void presence_each(struct account *a, enum presence_who who, presence_fn *fn, void *arg);
 
 /* Current presence of all available resources to one contact. */
 void presence_show(struct account *a, slice contact);
@@ -81,9 +66,11 @@ void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted);
  * an error, are sent nothing at the end. */
 void presence_answered(struct session *s, const struct stanza *st);
 
-/* At start, on each worker: sends again the subscription stanzas of accounts whose home it is that
- * were committed but not received (architecture §3). */
-void presence_replay(struct worker *w);
-extern const struct message_row replay_message; /* the same, asked for by another worker */
+/* For im/presence_in.h. Of a client: available or unavailable, without `to`; to an address. Take
+ * over. */
+enum routed presence_undirected(struct session *s, struct stanza *st);
+enum routed presence_direct(struct session *s, struct stanza *st, struct origin origin);
+/* To all available sessions of an account that take it. Borrows. */
+void presence_give_all(struct account *a, struct stanza *st);
 
-extern const struct feature presence_feature, roster_feature;
+extern struct metric presence_broadcasts, presence_deliveries;

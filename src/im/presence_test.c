@@ -8,7 +8,9 @@
 
 #include "im/account_life.h"
 #include "im/directed.h"
+#include "im/presence_in.h"
 #include "im/roster.h"
+#include "im/roster_account.h"
 #include "im/subscription.h"
 #include "im/test_live.h"
 #include "xmpp/ns.h"

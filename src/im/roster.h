@@ -85,20 +85,11 @@ void roster_seal(const struct roster *r, struct roster_delta *d, enum roster_vie
 bool roster_delta_is_new(const struct roster *r,
                          const struct roster_delta *d); /* not listed before */
 void roster_apply(struct roster *r, const struct roster_delta *d);
-void roster_delta_store(struct store_batch *b, int64_t owner, const struct roster_delta *d);
 
 void roster_init(struct roster *r);
 void roster_fini(struct roster *r);
 const struct roster_item *roster_find(const struct roster *r, slice jid);
 
-/* Reads the roster of an account that is not loaded, such as a disabled one, at its home; an
- * address without account has none. fn runs on the same worker; r lives until it returns. */
-typedef void roster_fn(void *arg, enum err e, const struct roster *r);
-void roster_read(struct worker *w, slice bare, roster_fn *fn, void *arg);
-
-/* To an account that is READY: applies and, if clients see it, pushes to its interested sessions
- * (§2.1.6). */
-void roster_commit(struct account *a, const struct roster_delta *d, enum roster_view view);
 /* Appends <item/>. */
 void roster_item_write(struct buf *out, const struct roster_item *i);
 
@@ -108,6 +99,3 @@ bool roster_sees(const struct account *a,
 bool roster_is_seen(const struct account *a,
                     slice contact);             /* from, both: contact gets the owner's */
 unsigned roster_count(const struct account *a); /* contacts as clients see them */
-
-extern struct setting roster_contacts_max, roster_watchers_max, roster_name_bytes,
-    roster_groups_max;

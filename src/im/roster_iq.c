@@ -10,6 +10,7 @@
 #include "im/iq.h"
 #include "im/presence.h"
 #include "im/roster.h"
+#include "im/roster_account.h"
 #include "im/session_queue.h"
 #include "im/subscription.h"
 #include "xmpp/jid.h"

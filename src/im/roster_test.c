@@ -11,7 +11,9 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/presence.h"
+#include "im/presence_in.h"
 #include "im/roster.h"
+#include "im/roster_account.h"
 #include "im/subscription.h"
 #include <stdio.h>
 #include <stdlib.h>

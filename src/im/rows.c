@@ -19,6 +19,7 @@
 #include "im/link.h"
 #include "im/message.h"
 #include "im/node_life.h"
+#include "im/offline.h"
 #include "im/session_input.h"
 #include "im/sessions_saved.h"
 #include "im/subscription.h"
@@ -72,6 +73,7 @@ const struct feature message_feature = {
     .metrics = message_metrics,
     .alarms = message_alarms,
     .logs = message_logs,
+    .session = { .took = offline_continue },
 };
 static const struct message_row *const core_messages[] = {
     &question_ended_message,

@@ -222,61 +222,8 @@ struct metric *const session_metrics[] = {
 struct log_area log_session = { .name = "session" };
 struct log_area *const session_logs[] = { &log_session, NULL };
 
-static void link_down(struct worker *w, const struct link *link, struct down *d)
-{
-    if (link->local != NULL)
-        worker_node(w)->gate->down(link->local, d);
-    else
-        link_send_down(w, link, d);
-}
-
-void session_down(struct session *s, struct down *d) { link_down(s->account->worker, &s->link, d); }
-
 /* Without the slots of features, of which both together have some 20. */
 static_assert(sizeof(struct session) + sizeof(struct account) <= 1368, "an idle user is small");
-
-void session_hold(struct session *s, enum session_hold_bits why)
-{
-    if (s->holds == 0 && s->state == SESSION_ATTACHED)
-        session_down(s, &(struct down){ .kind = DOWN_HOLD });
-    s->holds |= (uint8_t)why;
-}
-
-void session_release(struct session *s, enum session_hold_bits why)
-{
-    bool was = s->holds != 0;
-    s->holds &= (uint8_t)~why;
-    if (was && s->holds == 0 && s->state == SESSION_ATTACHED)
-        session_down(s, &(struct down){ .kind = DOWN_RELEASE });
-}
-
-struct session *session_active(const struct account *a)
-{
-    uint64_t now = loop_now_us(worker_loop(a->worker));
-    uint64_t time = (uint64_t)setting_int(&session_active_time) * 1000;
-    struct session *last = NULL;
-    LIST_EACH (it, &a->sessions) {
-        struct session *s = CONTAINER_OF(it, struct session, node);
-        if (s->state != SESSION_ATTACHED || (s->paused & PAUSE_QUIET) != 0 || s->spoke_us == 0 ||
-            now - s->spoke_us >= time)
-            continue;
-        if (last == NULL || s->spoke_us > last->spoke_us)
-            last = s;
-    }
-    return last;
-}
-
-struct session *session_find(const struct worker *w, uint64_t id)
-{
-    return map_get(&core_of(w)->sessions, (slice){ (const char *)&id, sizeof id });
-}
-
-struct session *sessions_next(const struct worker *w, uint32_t *i)
-{
-    return map_next(&core_of(w)->sessions, i);
-}
-
-uint32_t sessions_count(const struct worker *w) { return core_of(w)->sessions.count; }
 
 /* The block has the full JID behind it. */
 struct session *session_create(struct account *a, slice resource)
@@ -395,7 +342,7 @@ void session_end(struct session *s, enum session_end why)
     account_unpin(a);
 }
 
-static void end_waiting(struct loop_defer *d)
+void sessions_end_waiting(struct loop_defer *d)
 {
     struct core *core = CONTAINER_OF(d, struct core, end_defer);
     struct list *it;
@@ -403,19 +350,6 @@ static void end_waiting(struct loop_defer *d)
         struct session *s = CONTAINER_OF(it, struct session, end_node);
         session_end(s, (enum session_end)s->end_why);
     }
-}
-
-/* Whoever delivers walks over sessions, and the end of one is told to others: it waits until that
- * is over, so that lists stay as they are and one end does not nest in another. */
-void session_end_later(struct session *s, enum session_end why)
-{
-    struct worker *w = s->account->worker;
-    if (list_linked(&s->end_node))
-        return;
-    s->end_why = (uint8_t)why;
-    list_append(&core_of(w)->endings, &s->end_node);
-    core_of(w)->end_defer.fn = end_waiting;
-    loop_defer(worker_loop(w), &core_of(w)->end_defer);
 }
 
 /* Binding (RFC 6120 §7). */
@@ -431,16 +365,11 @@ struct binding {
 static void session_refuse(struct binding *b, enum stanza_error e, slice text)
 {
     if (b->req.resume)
-        link_down(b->worker, &b->req.link, &(struct down){ .kind = DOWN_NOT_RESUMED, .error = e });
+        session_link_down(b->worker, &b->req.link,
+                          &(struct down){ .kind = DOWN_NOT_RESUMED, .error = e });
     else
-        link_down(b->worker, &b->req.link,
-                  &(struct down){ .kind = DOWN_REFUSED, .error = e, .text = text });
-}
-
-bool device_is_known(const uint8_t device[16])
-{
-    static const uint8_t none[16];
-    return memcmp(device, none, sizeof none) != 0;
+        session_link_down(b->worker, &b->req.link,
+                          &(struct down){ .kind = DOWN_REFUSED, .error = e, .text = text });
 }
 
 static void attach(struct session *s, const struct bind_request *req)
@@ -864,28 +793,4 @@ void session_up(struct session *s, const struct up *up)
         session_gone(s, (enum session_end)up->num);
         break;
     }
-}
-
-void session_became_available(struct session *s)
-{
-    if (s->priority >= 0) /* first: its read would wait for what features write */
-        offline_flush(s);
-    EMIT(session.available, s);
-}
-
-void session_became_unavailable(struct session *s, const struct stanza *st)
-{
-    EMIT(session.unavailable, s, st);
-}
-
-void session_became_receiver(struct session *s)
-{
-    session_priority_changed(s); /* first: its read would wait for what features write */
-    EMIT(session.receives, s);
-}
-
-void session_priority_changed(struct session *s)
-{
-    if (s->available && s->priority >= 0)
-        offline_flush(s);
 }

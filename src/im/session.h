@@ -162,27 +162,12 @@ static inline slice session_resource(const struct session *s)
     return slice_from(s->jid, s->bare_len + 1u);
 }
 
-/* The active client of an account: that of the session which was last to send available presence or
- * a message within session.active-time, and is connected and not in the background. NULL: none. */
-struct session *session_active(const struct account *a);
 extern struct setting sm_enabled, session_active_time, session_pause_buffer;
 
 /* Ends it: tells the stream, hands the queue over (architecture §6), broadcasts unavailable, frees
  * it. */
 void session_end(struct session *s, enum session_end why);
 extern struct metric session_count;
-struct session *session_find(const struct worker *w, uint64_t id);
-/* All sessions of a worker: as map_next(). */
-struct session *sessions_next(const struct worker *w, uint32_t *i);
-uint32_t sessions_count(const struct worker *w);
-
-/* Called by presence: initial presence was sent / it is over / the priority has become non-negative
- * or negative while it is available. */
-void session_became_available(struct session *s);
-void session_became_unavailable(struct session *s, const struct stanza *st);
-void session_became_receiver(struct session *s);
-/* It may take messages that it did not take before. */
-void session_priority_changed(struct session *s);
 
 /* A longer stanza is a long one: alone it makes the output of a stream wait. It is mostly an answer
  * of the server, and says nothing of how fast the client reads. */
@@ -230,7 +215,11 @@ void sm_enabled_write(struct buf *out, slice id, uint32_t max_s);
  * RESUME_MAX_S, which is more than any setting allows. */
 enum { RESUME_MAX_S = 255 };
 uint32_t sm_resume_wanted(const struct elem *e, struct arena *tmp);
+static inline bool device_is_known(const uint8_t device[16]) /* not zeros */
+{
+    static const uint8_t none[16];
+    return memcmp(device, none, sizeof none) != 0;
+}
 uint64_t session_resumable_ms(const struct session *s); /* when its connection is lost */
-bool device_is_known(const uint8_t device[16]);         /* not zeros */
 /* Answered by DOWN_BOUND or DOWN_REFUSED, DOWN_RESUMED or DOWN_NOT_RESUMED. Any worker. */
 void session_bind(struct worker *w, const struct bind_request *req);

@@ -13,6 +13,7 @@
 #include "im/iq.h"
 #include "im/message.h"
 #include "im/presence.h"
+#include "im/presence_in.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
 #include "im/session_repeats.h"

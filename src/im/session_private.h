@@ -2,7 +2,9 @@
 #pragma once
 #include "base/metric.h"
 #include "im/gate.h"
-#include "im/session.h"
+#include "im/sessions.h"
+
+struct loop_defer;
 
 extern struct log_area log_session;
 extern struct setting sm_hibernate_buffer, sm_hibernate_bytes, sm_ack_every, sm_queue_max,
@@ -17,14 +19,6 @@ static inline uint32_t session_handled(const struct session *s)
 }
 
 struct session *session_create(struct account *a, slice resource); /* not attached yet */
-void session_end_later(struct session *s, enum session_end why);
-void session_free(struct session *s); /* memory only */
+void session_free(struct session *s);                              /* memory only */
+void sessions_end_waiting(struct loop_defer *d); /* those of session_end_later() */
 void session_hibernate(struct session *s, uint64_t ms);
-void session_down(struct session *s, struct down *d);
-
-enum session_hold_bits {
-    HOLD_UNFINISHED = 1, /* too many stanzas are not handled yet */
-    HOLD_OFFLINE = 2     /* its offline messages come first */
-};
-void session_hold(struct session *s, enum session_hold_bits why);
-void session_release(struct session *s, enum session_hold_bits why);

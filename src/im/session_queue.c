@@ -14,11 +14,6 @@
 #include "im/session_private.h"
 #include "im/stage.h"
 
-struct queued *session_queue_at(const struct session *s, uint32_t i)
-{
-    return &s->queue[(s->queue_head + i) & (s->queue_cap - 1)];
-}
-
 static void session_queue_grow(struct session *s)
 {
     uint32_t cap = s->queue_cap == 0 ? 8 : s->queue_cap * 2;
@@ -75,7 +70,7 @@ static void took(struct session *s, const struct queued *q)
     struct account *a = s->account;
     if (queued_is_carbon(q) && mailbox_state(a, q->archive_id) != ENTRY_TAKEN)
         return; /* it waits for a session that is to receive it */
-    if (!queued_is_carbon(q) || !message_elsewhere(a, s, q->archive_id, false))
+    if (!queued_is_carbon(q) || !session_queued_elsewhere(a, s, q->archive_id, false))
         mailbox_settle(a, q->archive_id);
     else
         given_put(a, q->archive_id, s->id);
@@ -102,7 +97,7 @@ static void pop_to(struct session *s, uint32_t seq)
     while (s->queue_len > 0 && (int32_t)(session_queue_at(s, 0)->seq - seq) <= 0)
         session_queue_pop(s);
     if (s->flushing)
-        offline_continue(s);
+        EMIT(session.took, s);
     if (s->producers != NULL && session_took(s))
         session_produce(s, s);
 }
@@ -373,16 +368,6 @@ bool session_queue_fits(struct session *s)
     return true;
 }
 
-uint32_t session_queue_longest(const struct session *s)
-{
-    uint32_t longest = 0;
-    for (uint32_t i = 0; i < s->queue_len; i++) {
-        uint32_t bytes = session_queue_at(s, i)->st->bytes;
-        longest = bytes > longest ? bytes : longest;
-    }
-    return longest;
-}
-
 /* With `more` bytes. A long answer to one request says nothing of how fast the client reads, nor
  * whether it acknowledges: the longest stanza does not count. */
 static bool holds_too_much(const struct session *s, uint32_t more)
@@ -639,5 +624,17 @@ bool session_queued(const struct session *s, uint64_t archive_id)
     for (uint32_t i = 0; i < s->queue_len; i++)
         if (session_queue_at(s, i)->archive_id == archive_id)
             return true;
+    return false;
+}
+
+bool session_queued_elsewhere(const struct account *a, const struct session *but,
+                              uint64_t archive_id, bool own)
+{
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        if (s != but && s->state != SESSION_ENDED &&
+            (own ? session_queued_own(s, archive_id) : session_queued(s, archive_id)))
+            return true;
+    }
     return false;
 }

@@ -46,17 +46,20 @@ bool session_queued(const struct session *s, uint64_t archive_id);
 /* The same, but not as a copy of what went to another session. */
 bool session_queued_own(const struct session *s, uint64_t archive_id);
 
+/* Whether another session than `but` has the entry in its queue; own: not as a copy of what went to
+ * a third one. */
+bool session_queued_elsewhere(const struct account *a, const struct session *but,
+                              uint64_t archive_id, bool own);
+
 /* The newest message that is kept and that the client has not acknowledged; NULL: none. Borrowed.
  */
 const struct stanza *session_last_unacked(const struct session *s);
 
 /* For the session itself. */
-struct queued *session_queue_at(const struct session *s, uint32_t i); /* 0: the oldest */
 void session_queue_push(struct session *s, struct stanza *st, uint64_t archive_id,
                         uint64_t delay_us);
-void session_queue_resend(struct session *s);            /* after resumption: all of it, in order */
-void session_queue_flush(struct session *s);             /* sends what was not sent yet */
-uint32_t session_queue_longest(const struct session *s); /* bytes of the longest stanza */
+void session_queue_resend(struct session *s); /* after resumption: all of it, in order */
+void session_queue_flush(struct session *s);  /* sends what was not sent yet */
 void session_produce(struct session *s, struct session *to); /* lets producers go on, or end */
 bool session_acked(struct session *s, uint32_t h);           /* false: h was never sent */
 /* Drops old presence where there is too much for a session that hibernates (sm.hibernate-buffer).

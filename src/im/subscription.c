@@ -15,9 +15,12 @@
 #include "im/core.h"
 #include "im/crossing.h"
 #include "im/presence.h"
+#include "im/presence_in.h"
 #include "im/roster.h"
+#include "im/roster_account.h"
 #include "im/session_input.h"
 #include "im/session_queue.h"
+#include "im/sessions.h"
 #include "im/stage.h"
 #include <stdio.h>
 
@@ -577,8 +580,8 @@ static void deliver_one(struct session *s, void *st) { session_deliver(s, st, 0,
 /* §3.1.3: a request goes to who is available; the others to those that know the roster (§3.1.6). */
 static void im_subscription_deliver(struct account *a, struct stanza *st)
 {
-    enum presence_who who = st->type == TYPE_SUBSCRIBE ? PRESENCE_AVAILABLE : PRESENCE_INTERESTED;
-    presence_each(a, who, deliver_one, st);
+    enum sessions_who who = st->type == TYPE_SUBSCRIBE ? SESSIONS_AVAILABLE : SESSIONS_INTERESTED;
+    sessions_each(a, who, deliver_one, st);
 }
 
 static void refuse_watcher(struct account *a, const struct change *c)

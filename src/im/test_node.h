@@ -18,6 +18,8 @@
 #include "im/link.h"
 #include "im/node_life.h"
 #include "im/presence.h"
+#include "im/presence_in.h"
+#include "im/roster_account.h"
 #include "im/rows.h"
 #include "im/session_private.h"
 #include <dirent.h>

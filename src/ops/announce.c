@@ -8,6 +8,7 @@
 #include "im/account.h"
 #include "im/session.h"
 #include "im/session_queue.h"
+#include "im/sessions.h"
 
 enum { CONTENT_BYTES_MAX = 8 * ANNOUNCE_BYTES_MAX };
 

@@ -9,6 +9,7 @@
 #include "im/account.h"
 #include "im/account_life.h"
 #include "im/feature.h"
+#include "im/sessions.h"
 #include "ops/users.h"
 
 static struct log_area log_devices = { .name = "devices" };

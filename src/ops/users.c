@@ -12,6 +12,7 @@
 #include "im/account.h"
 #include "im/account_life.h"
 #include "im/feature.h"
+#include "im/sessions.h"
 #include "ops/admins.h"
 #include "ops/announce.h"
 

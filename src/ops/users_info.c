@@ -8,6 +8,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/roster.h"
+#include "im/roster_account.h"
 #include "ops/users.h"
 
 struct setting users_idle_time = {

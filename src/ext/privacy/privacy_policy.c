@@ -13,6 +13,7 @@
 #include "im/presence_pace.h"
 #include "im/roster.h"
 #include "im/session.h"
+#include "im/sessions.h"
 #include "io/timer.h"
 #include "ops/users.h"
 

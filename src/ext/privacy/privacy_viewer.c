@@ -9,6 +9,7 @@
 #include "home/node.h"
 #include "im/feature.h"
 #include "im/roster.h"
+#include "im/roster_account.h"
 #include "im/session.h"
 
 enum { PEOPLE_MAX = 10000, WATCHING_MAX = 1000, WATCHER_BYTES_MAX = 128 };

@@ -35,6 +35,7 @@
 #include "im/roster.h"
 #include "im/session.h"
 #include "im/session_queue.h"
+#include "im/sessions.h"
 #include "store/store.h"
 #include "xmpp/ns.h"
 
@@ -463,7 +464,7 @@ static void wants_of_one(struct session *s, void *contact)
 /* A contact has approved: its nodes are subscribed to, too (XEP-0163 §4.1). */
 static void presence_probed(struct account *a, slice contact)
 {
-    presence_each(a, PRESENCE_AVAILABLE, wants_of_one, &contact);
+    sessions_each(a, SESSIONS_AVAILABLE, wants_of_one, &contact);
 }
 
 /* An owner's word about a subscription comes as a message to the own account (XEP-0060 §8.6). */

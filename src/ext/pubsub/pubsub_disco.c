@@ -16,6 +16,7 @@
 #include "im/iq.h"
 #include "im/presence.h"
 #include "im/session.h"
+#include "im/sessions.h"
 #include "im/stage.h"
 #include "store/store.h"
 #include "xmpp/form.h"
@@ -145,7 +146,7 @@ static void answer_nodes(struct iq *iq, const struct ps_service *s)
     const struct ps_node *n;
     open_query(&out, NS_DISCO_ITEMS, (slice){ 0 });
     if (s->account != NULL && access_presence(iq))
-        presence_each(s->account, PRESENCE_AVAILABLE, write_resource,
+        sessions_each(s->account, SESSIONS_AVAILABLE, write_resource,
                       &(struct resources){ &out, stanza_from_bare(iq->st) });
     for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;) {
         if (n->nid == 0 || !pubsub_disco_may_see(n, iq->st))

@@ -1,0 +1,222 @@
+#include "im/presence_in.h"
+#include "base/metric.h"
+#include "home/here.h"
+#include "home/message.h"
+#include "home/router.h"
+#include "im/account.h"
+#include "im/directed.h"
+#include "im/feature.h"
+#include "im/presence.h"
+#include "im/presence_pace.h"
+#include "im/roster.h"
+#include "im/session_queue.h"
+#include "im/sessions.h"
+#include "im/stage.h"
+#include "im/subscription.h"
+#include "xmpp/delivery.h"
+#include "xmpp/ns.h"
+
+/* Probes (§4.3.2). */
+
+struct answer {
+    struct worker *worker;
+    struct account *asker; /* NULL: its home is not here */
+    slice to;
+    size_t bare_len;
+};
+
+static void answer_with(struct session *s, void *arg)
+{
+    struct answer *an = arg;
+    struct session *to = NULL;
+    if (!stage_view(s, (slice){ an->to.ptr, an->bare_len }))
+        return;
+    if (an->asker != NULL && an->to.len > an->bare_len)
+        to = account_session(an->asker, slice_from(an->to, an->bare_len + 1));
+    if (to != NULL && stage_block(an->asker, s->presence, &(struct refusal){ 0 }) == PASS &&
+        stage_takes(to, s->presence))
+        session_deliver_to(to, s->presence, an->to);
+    else if (to == NULL && (an->asker == NULL || an->to.len == an->bare_len))
+        route_send(an->worker, stanza_readdress(s->presence, (slice){ 0 }, an->to));
+}
+
+static void answer_probe(struct account *a, const struct stanza *st)
+{
+    struct worker *w = a->worker;
+    slice asker = stanza_from_bare(st);
+    if (!roster_is_seen(a, asker) && !slice_eq(asker, a->jid)) {
+        route_send(w, subscription_stanza(a, asker, SUB_UNSUBSCRIBED));
+        return;
+    }
+    struct answer an = { w, account_find(w, asker), stanza_from(st), asker.len };
+    sessions_each(a, SESSIONS_AVAILABLE, answer_with, &an);
+}
+
+void presence_arrive(struct worker *w, slice bare, struct stanza *st)
+{
+    struct account *a = account_find(w, bare);
+    if (a == NULL || stage_block(a, st, &(struct refusal){ 0 }) != PASS)
+        return;
+    if (st->type == TYPE_PROBE)
+        answer_probe(a, st);
+    else
+        presence_give_all(a, st);
+}
+
+enum routed presence_from_session(struct session *s, struct stanza *st, struct origin origin)
+{
+    if (st->type != TYPE_INVALID && st->to_len == 0)
+        return presence_undirected(s, st);
+    switch (st->type) {
+    case TYPE_SUBSCRIBE:
+    case TYPE_SUBSCRIBED:
+    case TYPE_UNSUBSCRIBE:
+    case TYPE_UNSUBSCRIBED:
+        return subscription_out(s, st, origin);
+    case TYPE_INVALID: /* §4.7.1 */
+        route_error(s->account->worker, st, SE_BAD_REQUEST, SLICE("unknown type of presence"));
+        stanza_unref(&st);
+        return ROUTED;
+    default:
+        return presence_direct(s, st, origin);
+    }
+}
+
+static void presence_show_one(struct session *s, void *st) { session_deliver(s, st, 0, 0); }
+
+static void show_error(struct account *a, struct stanza *st)
+{
+    const struct roster_item *item = roster_find(a->roster, stanza_from_bare(st));
+    if (item != NULL && sub_state_ask(item->state))
+        sessions_each(a, SESSIONS_INTERESTED, presence_show_one, st);
+}
+
+/* §8.5.2.1.2, §8.5.3.1 by the table of delivery rules. A subscription request goes out from the
+ * bare JID (§3.1.2), so an error that answers it comes back to that: the resources that know the
+ * roster are told, where the table would be silent. */
+static void presence_deliver(struct account *a, struct stanza *st)
+{
+    bool bare = stanza_to_is_bare(st);
+    struct session *s =
+        bare ? NULL : account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
+    enum delivery_have have = s != NULL                  ? HAVE_MATCH
+                              : account_available(a) > 0 ? HAVE_SOME
+                                                         : HAVE_NONE;
+    if (bare && st->type == TYPE_ERROR) {
+        show_error(a, st);
+        subscription_bounced(a, st);
+    }
+    switch (delivery_rule(STANZA_PRESENCE, st->type, bare ? TO_BARE : TO_FULL, have)) {
+    case DELIVER_ALL:
+        presence_give_all(a, st);
+        break;
+    case DELIVER_MATCH:
+        if (!stage_takes(s, st))
+            break;
+        metric_add(&presence_deliveries, 1);
+        session_deliver(s, st, 0, 0);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Also for presence that is blocked: a blocked contact who has left is sent nothing either. */
+static void presence_probe_answered(struct account *a, const struct stanza *st)
+{
+    struct session *s = stanza_to_is_bare(st)
+                            ? NULL
+                            : account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
+    if (s != NULL)
+        presence_answered(s, st);
+}
+
+enum routed presence_to_account(struct account *a, struct stanza *st, struct origin origin)
+{
+    struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
+    presence_probe_answered(a, st);
+    switch (stage_block(a, st, &why)) {
+    case REFUSE:
+        stage_refuse(a->worker, st, &why);
+        return ROUTED;
+    case DROP:
+        if (st->type >= TYPE_SUBSCRIBE && st->type <= TYPE_UNSUBSCRIBED)
+            subscription_dropped(a->worker, st);
+        stanza_unref(&st);
+        return ROUTED;
+    default:
+        break;
+    }
+    switch (st->type) {
+    case TYPE_SUBSCRIBE:
+    case TYPE_SUBSCRIBED:
+    case TYPE_UNSUBSCRIBE:
+    case TYPE_UNSUBSCRIBED:
+        return subscription_in(a, st, origin);
+    case TYPE_PROBE:
+        answer_probe(a, st);
+        break;
+    default:
+        presence_deliver(a, st);
+        break;
+    }
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+void presence_to_nobody(struct worker *w, struct stanza *st)
+{
+    switch (st->type) {
+    case TYPE_SUBSCRIBE:
+    case TYPE_SUBSCRIBED:
+    case TYPE_UNSUBSCRIBE:
+    case TYPE_UNSUBSCRIBED:
+        subscription_to_nobody(w, st);
+        return;
+    case TYPE_PROBE: /* §4.3.2: it does not exist */
+        route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, stanza_to_bare(st),
+                                  stanza_from_bare(st), (slice){ 0 }, (slice){ 0 }));
+        break;
+    default:
+        break;
+    }
+    stanza_unref(&st);
+}
+
+void presence_replay(struct worker *w) { subscription_replay(w); }
+
+static void replay_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)message, (void)from;
+    subscription_replay(w);
+}
+
+const struct message_row replay_message = {
+    .id = 21,
+    .scope = MESSAGE_CLUSTER,
+    .name = "replay",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = replay_run,
+};
+
+static struct setting *const settings[] = { &directed_max, &presence_composed_rate, NULL };
+static struct metric *const metrics[] = { &presence_broadcasts, &presence_deliveries,
+                                          &presence_waited, NULL };
+
+const struct feature presence_feature = {
+    .name = "presence",
+    .parts = PART_PRESENCE | PART_SESSION,
+    .stream_feature = "<sub xmlns='" NS_PREAPPROVAL "'/>", /* §3.4.1 */
+    .schema = &subscription_schema,
+    .settings = settings,
+    .metrics = metrics,
+    .logs = subscription_logs,
+    .session.slot = &presence_pace_session,
+    .worker.slot = &presence_pace_worker,
+    .worker.ended = presence_pace_ended,
+    .account.remove = subscription_remove,
+    .account.deleted = subscription_account_deleted,
+    .account.enabled = presence_replay,
+    .messages = (const struct message_row *const[]){ &replay_message, &settled_message, NULL },
+};

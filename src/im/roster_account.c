@@ -1,0 +1,257 @@
+#include "im/roster_account.h"
+#include "auth/credentials.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "codec/xml_elem.h"
+#include "home/here.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/roster_iq.h"
+#include "im/session_queue.h"
+#include "im/sessions.h"
+#include "im/subscription.h"
+#include "xmpp/ns.h"
+#include <stdio.h>
+
+static struct roster *roster_of(struct account *a)
+{
+    if (a->roster == NULL) {
+        a->roster = mem_new(struct roster);
+        roster_init(a->roster);
+    }
+    return a->roster;
+}
+
+enum { PUSH_BYTES_MAX = 16 << 20 };
+
+static void roster_push_one(struct session *s, void *st)
+{
+    session_deliver_to(s, st, session_jid(s));
+}
+
+/* §2.1.6. The version makes the id unique among the pushes of an account. */
+static void roster_push(struct account *a, const struct roster_delta *d)
+{
+    struct buf xml;
+    buf_init(&xml, PUSH_BYTES_MAX);
+    buf_printf(&xml, "<query xmlns='" NS_ROSTER "' ver='%lld.%llu'>", (long long)a->id,
+               (unsigned long long)d->version);
+    if ((d->flags & ROSTER_LISTED) != 0) {
+        roster_item_write(&xml, roster_find(a->roster, d->jid));
+    } else {
+        buf_lit(&xml, "<item jid='");
+        xml_escape(&xml, d->jid);
+        buf_lit(&xml, "' subscription='remove'/>");
+    }
+    buf_lit(&xml, "</query>");
+
+    char id[32];
+    int len = snprintf(id, sizeof id, "roster-%llu", (unsigned long long)d->version);
+    struct stanza *st = stanza_make(STANZA_IQ, TYPE_SET, (slice){ 0 }, (slice){ 0 },
+                                    (slice){ id, (size_t)len }, buf_slice(&xml));
+    buf_fini(&xml);
+    sessions_each(a, SESSIONS_INTERESTED, roster_push_one, st);
+    stanza_unref(&st);
+}
+
+void roster_commit(struct account *a, const struct roster_delta *d, enum roster_view view)
+{
+    roster_apply(roster_of(a), d);
+    if (view == ROSTER_SHOWN)
+        roster_push(a, d);
+}
+
+/* Rows. */
+
+/* clang-format off */
+struct setting roster_contacts_max = {
+    .name = "roster.contacts-max", .type = PARAM_INT, .def = 200, .min = 1, .max = 100000,
+    .allow_none = true, .unit = "contacts",
+    .doc = "How many contacts a user may have. More are refused with policy-violation; those that "
+           "are there already stay.",
+};
+struct setting roster_watchers_max = {
+    .name = "roster.watchers-max", .type = PARAM_INT, .def = 200, .min = 1, .max = 100000,
+    .allow_none = true, .unit = "watchers",
+    .doc = "How many others may see a user's presence or have asked to. Further requests are "
+           "refused with policy-violation. Requests of users who are not in the roster may take "
+           "half of it.",
+};
+struct setting roster_name_bytes = {
+    .name = "roster.name-bytes", .type = PARAM_BYTES, .def = 1023, .min = 64, .max = 8192,
+    .doc = "Longest name of a contact or of a group.",
+};
+struct setting roster_groups_max = {
+    .name = "roster.groups-max", .type = PARAM_INT, .def = 50, .min = 1, .max = 1000,
+    .unit = "groups", .doc = "How many groups a contact may be in.",
+};
+
+static struct store_stmt stmt_items = {
+    .name = "roster.items", .params = "i", .cols = "tiiiTBT",
+    .sql = "SELECT jid, state, flags, version, name, in_groups, request FROM roster "
+           "WHERE owner = $1",
+};
+static struct store_stmt stmt_items_by_jid = {
+    .name = "roster.items-by-jid", .params = "t", .cols = "tiiiTBT",
+    .sql = "SELECT jid, state, flags, version, name, in_groups, request FROM roster "
+           "WHERE owner = (SELECT id FROM account WHERE account.jid = $1)",
+};
+static struct store_stmt stmt_marks = {
+    .name = "roster.marks", .params = "i", .cols = "ii",
+    .sql = "SELECT version, removed FROM roster_mark WHERE owner = $1",
+};
+static struct store_stmt stmt_put = {
+    .name = "roster.put", .params = "itiiiTBT", .cols = "",
+    .sql = "INSERT INTO roster (owner, jid, state, flags, version, name, in_groups, request) "
+           "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (owner, jid) DO UPDATE SET "
+           "state = excluded.state, flags = excluded.flags, version = excluded.version, "
+           "name = excluded.name, in_groups = excluded.in_groups, request = excluded.request",
+};
+static struct store_stmt stmt_delete = {
+    .name = "roster.delete", .params = "it", .cols = "",
+    .sql = "DELETE FROM roster WHERE owner = $1 AND jid = $2",
+};
+static struct store_stmt stmt_mark = {
+    .name = "roster.mark", .params = "iii", .cols = "",
+    .sql = "INSERT INTO roster_mark (owner, version, removed) VALUES ($1, $2, $3) "
+           "ON CONFLICT (owner) DO UPDATE SET version = excluded.version, "
+           "removed = excluded.removed",
+};
+static struct store_stmt stmt_delete_all = {
+    .name = "roster.delete-all", .params = "i", .cols = "",
+    .sql = "DELETE FROM roster WHERE owner = $1",
+};
+static struct store_stmt stmt_delete_mark = {
+    .name = "roster.delete-mark", .params = "i", .cols = "",
+    .sql = "DELETE FROM roster_mark WHERE owner = $1",
+};
+static struct store_stmt *const roster_stmts[] = {
+    &stmt_items, &stmt_items_by_jid, &stmt_marks, &stmt_put, &stmt_delete, &stmt_mark,
+    &stmt_delete_all, &stmt_delete_mark, NULL
+};
+
+/* The index by jid finds the rosters that an account which is deleted is in. */
+static const struct store_migration roster_migrations[] = {
+    { 1,
+      "CREATE TABLE roster (owner INTEGER NOT NULL, jid TEXT NOT NULL, state INTEGER NOT NULL, "
+      "flags INTEGER NOT NULL, version INTEGER NOT NULL, name TEXT, in_groups BLOB, request TEXT, "
+      "PRIMARY KEY (owner, jid)) WITHOUT ROWID;"
+      "CREATE INDEX roster_jid ON roster (jid);"
+      "CREATE TABLE roster_mark (owner INTEGER PRIMARY KEY, version INTEGER NOT NULL, "
+      "removed INTEGER NOT NULL);",
+      "CREATE TABLE roster (owner BIGINT NOT NULL, jid TEXT NOT NULL, state BIGINT NOT NULL, "
+      "flags BIGINT NOT NULL, version BIGINT NOT NULL, name TEXT, in_groups BYTEA, request TEXT, "
+      "PRIMARY KEY (owner, jid));"
+      "CREATE INDEX roster_jid ON roster (jid);"
+      "CREATE TABLE roster_mark (owner BIGINT PRIMARY KEY, version BIGINT NOT NULL, "
+      "removed BIGINT NOT NULL);" },
+    { 0 }
+};
+static const struct store_schema roster_schema = {
+    .feature = "roster", .migrations = roster_migrations, .stmts = roster_stmts,
+};
+/* clang-format on */
+
+void roster_delta_store(struct store_batch *b, int64_t owner, const struct roster_delta *d)
+{
+    if (d->op == ROSTER_PUT)
+        STORE_ADD(b, &stmt_put, 1, SV_I(owner), SV_T(d->jid), SV_I(d->state), SV_I(d->flags),
+                  SV_I(d->item_version), SV_T(d->name), SV_B(d->groups), SV_T(d->request));
+    if (d->op == ROSTER_DELETE)
+        STORE_ADD(b, &stmt_delete, STORE_ANY_ROWS, SV_I(owner), SV_T(d->jid));
+    STORE_ADD(b, &stmt_mark, 1, SV_I(owner), SV_I(d->version), SV_I(d->removed));
+}
+
+static void roster_load(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &stmt_marks, STORE_ANY_ROWS, SV_I(a->id));
+    STORE_ADD(b, &stmt_items, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+/* A row whose numbers are out of range is damage: the item is left out, not trusted. */
+static bool row_delta(const struct store_batch *b, unsigned stmt, uint32_t row,
+                      struct roster_delta *d)
+{
+    int64_t state = store_int(b, stmt, row, 1), flags = store_int(b, stmt, row, 2);
+    d->op = ROSTER_PUT;
+    d->jid = store_text(b, stmt, row, 0);
+    d->state = (uint8_t)state;
+    d->flags = (uint8_t)flags;
+    d->item_version = (uint64_t)store_int(b, stmt, row, 3);
+    d->name = store_text(b, stmt, row, 4);
+    d->groups = store_text(b, stmt, row, 5);
+    d->request = store_text(b, stmt, row, 6);
+    return state >= 0 && state < SUB_STATE_COUNT && flags >= 0 && flags <= UINT8_MAX &&
+           d->jid.len <= UINT16_MAX && d->name.len <= UINT16_MAX && d->groups.len <= UINT32_MAX &&
+           d->request.len <= ROSTER_REQUEST_BYTES_MAX;
+}
+
+static void roster_loaded(struct account *a, const struct store_batch *b, unsigned first)
+{
+    struct roster_delta d = { .op = ROSTER_MARK };
+    if (store_row_count(b, first) == 0)
+        return;
+    d.version = (uint64_t)store_int(b, first, 0, 0);
+    d.removed = (uint64_t)store_int(b, first, 0, 1);
+    roster_apply(roster_of(a), &d);
+    for (uint32_t row = 0; row < store_row_count(b, first + 1); row++)
+        if (row_delta(b, first + 1, row, &d))
+            roster_apply(a->roster, &d);
+}
+
+struct reading {
+    roster_fn *fn;
+    void *arg;
+};
+
+static void roster_rows(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct reading *reading = arg;
+    struct roster r;
+    struct roster_delta d = { 0 };
+    roster_init(&r);
+    for (uint32_t row = 0; result == STORE_OK && row < store_row_count(b, 0); row++)
+        if (row_delta(b, 0, row, &d))
+            roster_apply(&r, &d);
+    reading->fn(reading->arg, err_of_store(result), &r);
+    roster_fini(&r);
+    mem_free(&reading);
+}
+
+void roster_read(struct worker *w, slice bare, roster_fn *fn, void *arg)
+{
+    struct reading *reading = mem_new(struct reading);
+    struct store_batch *b = store_read(worker_store(w), credentials_lane(bare));
+    *reading = (struct reading){ fn, arg };
+    STORE_ADD(b, &stmt_items_by_jid, STORE_ANY_ROWS, SV_T(bare));
+    store_submit(b, worker_loop(w), 0, roster_rows, reading);
+}
+
+static void roster_unload(struct account *a)
+{
+    if (a->roster != NULL)
+        roster_fini(a->roster);
+    mem_free(&a->roster);
+}
+
+static void roster_remove(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &stmt_delete_all, STORE_ANY_ROWS, SV_I(a->id));
+    STORE_ADD(b, &stmt_delete_mark, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+static struct setting *const roster_settings[] = { &roster_contacts_max, &roster_watchers_max,
+                                                   &roster_name_bytes, &roster_groups_max, NULL };
+
+const struct feature roster_feature = {
+    .name = "roster",
+    .parts = PART_PRESENCE,
+    .stream_feature = "<ver xmlns='" NS_ROSTERVER "'/>", /* §2.6.1 */
+    .iq = roster_iq_rules,
+    .schema = &roster_schema,
+    .settings = roster_settings,
+    .account.load = roster_load,
+    .account.loaded = roster_loaded,
+    .account.unload = roster_unload,
+    .account.remove = roster_remove,
+};

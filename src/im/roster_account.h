@@ -1,0 +1,21 @@
+/* roster_account: the roster (im/roster.h) of an account at its home: loaded, stored, and pushed to
+ * the sessions that know it (RFC 6121 §2). */
+#pragma once
+#include "im/roster.h"
+
+struct feature;
+struct setting;
+
+void roster_delta_store(struct store_batch *b, int64_t owner, const struct roster_delta *d);
+
+/* Reads the roster of an account that is not loaded, such as a disabled one, at its home; an
+ * address without account has none. fn runs on the same worker; r lives until it returns. */
+typedef void roster_fn(void *arg, enum err e, const struct roster *r);
+void roster_read(struct worker *w, slice bare, roster_fn *fn, void *arg);
+
+/* To an account that is READY: applies and, if clients see it, pushes to its interested sessions
+ * (§2.1.6). */
+void roster_commit(struct account *a, const struct roster_delta *d, enum roster_view view);
+extern struct setting roster_contacts_max, roster_watchers_max, roster_name_bytes,
+    roster_groups_max;
+extern const struct feature roster_feature;
