@@ -191,12 +191,6 @@ static void barrier(struct stream *from, struct stream *to)
     live_expect(to, id);
 }
 
-static void add_user(unsigned n, const char *jid)
-{
-    const char *const args[] = { "jid", jid, "password", "long-enough", NULL };
-    assert_int_equal(live_run(n, "user add", args)->err, OK);
-}
-
 /* An account whose home is that worker of that node. */
 static const char *user(unsigned n, unsigned worker)
 {
@@ -205,7 +199,7 @@ static const char *user(unsigned n, unsigned worker)
         if (node_slot(slice_of(jid)) % WORKERS != worker)
             continue;
         bus_local_assign(bus, slice_of(jid), live.node[n]->id);
-        add_user(n, jid);
+        live_add(n, jid);
         return jid;
     }
 }
@@ -284,7 +278,7 @@ static void test_a_slot_that_was_moved(void **state)
     unsigned slot = node_slot(slice_of(bob)), worker = 1 - slot % WORKERS;
     live.node[1]->slot_worker[slot] = (uint8_t)worker;
     bus_local_assign(bus, slice_of(bob), 2);
-    add_user(1, bob);
+    live_add(1, bob);
     struct stream *a = login(0, 0), *b = login_at(1, worker, bob, "r");
     struct stream *far = login_at(0, 1, bob, "far");
     enable(a);

@@ -3,12 +3,14 @@
  * waits. What a stream is told changes under live.lock. Included by one file of a test program,
  * after cmocka.h. */
 #pragma once
+#include "auth/credentials.h"
 #include "auth/seal.h"
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/mem.h"
 #include "home/command_run.h"
 #include "home/edge.h"
+#include "im/account_life.h"
 #include "im/core.h"
 #include "im/test_node.h"
 #include <time.h>
@@ -317,6 +319,39 @@ static inline struct stream *live_bind(struct worker *w, struct bind_request *re
     node_call(w->node, w->index, live_bind_there, b);
     LIVE_AWAIT(s->session != 0 || s->refused != 0);
     return s;
+}
+
+/* Accounts. */
+
+struct live_account {
+    const char *jid;
+    struct worker *worker;
+    bool made;
+};
+
+static inline void live_account_made(void *arg, enum err e, const struct credentials *c)
+{
+    struct live_account *a = arg;
+    (void)c;
+    ensure(e == OK);
+    account_created(a->worker, slice_of(a->jid), NULL);
+    live_set(&a->made);
+}
+
+static inline void live_account_make(struct worker *w, void *arg)
+{
+    struct live_account *a = arg;
+    a->worker = w;
+    credentials_create(worker_auth(w), slice_of(a->jid), SLICE("long-enough"), live_account_made,
+                       a);
+}
+
+/* Makes an account in the database of a node. */
+static inline void live_add(unsigned n, const char *jid)
+{
+    struct live_account a = { .jid = jid };
+    node_call(live.node[n], 0, live_account_make, &a);
+    LIVE_AWAIT(a.made);
 }
 
 /* Commands. */
