@@ -106,7 +106,7 @@ lint:
 measure:
 	@tools/measure.py
 
-# Each extension of src/ext can go: tools/check_delete.py.
+# Each extension of src/ext and each optional part of rooms can go: tools/check_delete.py.
 check-delete: all
 	@tools/check_delete.py
 

@@ -1,14 +1,19 @@
 #!/usr/bin/python3
-"""Proves that each extension can go: deletes its files and its two lines from a copy of the tree,
-builds musterd from what is left and logs in.
+"""Proves that each extension and each optional part of rooms can go: deletes its files, and its
+lines in the lists, from a copy of the tree, builds musterd from what is left and logs in.
 
     tools/check_delete.py [NAME...]      build/release/musterd must be there (make check-delete)
 
-The files of an extension are those under src/ext whose name begins with its name, which is that of
-its struct feature, and the unit tests there that name it. Further features in these files go with
-it. Prints "@passed NAME" or "@failed NAME: why". Objects are taken from build/release.
+The files of an extension are those under src/ext whose name begins with its name, which is that
+of its struct feature, and the unit tests there that name it. Further features in these files go
+with it. A part of rooms is the same in src/muc/parts and src/muc/operate; its name is that of its
+struct room_part or struct feature, and without it a room still carries messages.
+
+Prints "@passed NAME" or "@failed NAME: why". Objects are taken from build/release.
 """
+import collections
 import concurrent.futures
+import dataclasses
 import os
 import pathlib
 import re
@@ -19,11 +24,10 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TREES = ROOT / "build/delete"
-LIST = "src/ext/ext.h"
-USERS = ("src/app/features.c", LIST)
 os.environ["MUSTERCTL"] = str(ROOT / "build/release/musterctl")
 sys.path.insert(0, str(ROOT / "test"))
 
+from muster import muc  # noqa: E402
 from muster import server as harness  # noqa: E402
 
 
@@ -31,20 +35,53 @@ class Broken(Exception):
     """What keeps an extension from being removed."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What can go of one kind: where its files are, and the lists that name its rows. Each row is
+    named by two of their lines."""
+    folders: tuple
+    lists: tuple
+    rooms: bool = False  # rooms must work without it
+
+
+KINDS = (Kind(("src/ext",), ("src/app/features.c", "src/ext/ext.h")),
+         Kind(("src/muc/parts", "src/muc/operate"),
+              ("src/app/features.c", "src/muc/muc.h", "src/muc/parts.c", "src/muc/parts.h"), True))
+ROW = re.compile(r"^const struct (?:feature|room_part) ((?:muc_)?(\w+)_(?:feature|part))\b", re.M)
+
+
+@dataclasses.dataclass(frozen=True)
+class Extension:
+    kind: Kind
+    names: tuple  # of all of its kind
+    rows: tuple   # struct feature and struct room_part
+
+    @property
+    def pattern(self):
+        return rf"\b({'|'.join(self.rows)})\b"
+
+
 def extensions():
-    """Name of the extension -> names of its features."""
-    names = re.findall(r"^extern const struct feature (\w+)_feature;", (ROOT / LIST).read_text(),
-                       re.M)
-    found = {name: [] for name in names}
-    for path in sorted((ROOT / "src/ext").rglob("*.c")):
-        for name in re.findall(r"^const struct feature (\w+)_feature\b", path.read_text(), re.M):
-            if name in found:
-                found[owner(path, names) or name].append(name)
-    return {name: of for name, of in found.items() if of}
+    """Name -> Extension. Rooms have parts that share the name of an extension: theirs follows
+    "room/"."""
+    found = {}
+    for kind in KINDS:
+        listed = "".join((ROOT / file).read_text() for file in kind.lists if file.endswith(".h"))
+        rows = [(path, symbol, name) for folder in kind.folders
+                for path in sorted((ROOT / folder).rglob("*.c"))
+                for symbol, name in ROW.findall(path.read_text())
+                if re.search(rf"\b{symbol};", listed)]
+        names = tuple(sorted({name for _, _, name in rows}))
+        of = collections.defaultdict(list)
+        for path, symbol, name in rows:
+            of[owner(path, names) or name].append(symbol)
+        found |= {("room/" if kind.rooms else "") + name: Extension(kind, names, tuple(symbols))
+                  for name, symbols in of.items()}
+    return found
 
 
 def owner(path, names):
-    """The extension of a file under src/ext: the longest of the names that its own begins with."""
+    """The extension of a file: the longest of the names that its own begins with."""
     found = [n for n in names if re.fullmatch(rf"{n}(_\w+)?\.[ch]", path.name)]
     return max(found, key=len, default=None)
 
@@ -60,31 +97,29 @@ class Tree:
         shutil.copy2(ROOT / "Makefile", folder)
         self.musterd = folder / "build/release/musterd"
 
-    def cut(self, name, all_of):
+    def cut(self, name, ext):
         """Returns what was there: file -> (bytes, times)."""
-        files = list((self.folder / "src/ext").rglob("*.[ch]"))
-        gone = {p for p in files if owner(p, all_of) == name}
-        pattern = self.structs(name, all_of)
+        files = [p for folder in ext.kind.folders for p in (self.folder / folder).rglob("*.[ch]")]
+        gone = {p for p in files if owner(p, ext.names) == name.removeprefix("room/")}
         gone.update(p for p in files if p.name.endswith("_test.c")
-                    and re.search(pattern, p.read_text()))
-        lists = [self.folder / file for file in USERS]
+                    and re.search(ext.pattern, p.read_text()))
+        lists = [self.folder / file for file in ext.kind.lists]
         kept = {p: (p.read_bytes(), p.stat()) for p in (*gone, *lists)}
         for path in gone:
             path.unlink()
+        named = 0
         for path in lists:
             lines = path.read_text().splitlines(keepends=True)
-            left = [line for line in lines if not re.search(pattern, line)]
-            path.write_text("".join(left))
-            if len(lines) - len(left) != len(all_of[name]):
-                self.restore(kept)
-                raise Broken(f"is named on {len(lines) - len(left)} lines of {path.name}")
-        self.touch(lists[1], kept)  # nobody but those two names it: remains() has looked
+            left = [line for line in lines if not re.search(ext.pattern, line)]
+            named += len(lines) - len(left)
+            if len(lines) != len(left):
+                path.write_text("".join(left))
+            if path.suffix == ".h":  # nobody else names the rows: remains() has looked
+                self.touch(path, kept)
+        if named != 2 * len(ext.rows):
+            self.restore(kept)
+            raise Broken(f"is named on {named} lines of the lists, {2 * len(ext.rows)} expected")
         return kept
-
-    @staticmethod
-    def structs(name, all_of):
-        """A pattern for the names of its features."""
-        return rf"\b({'|'.join(all_of[name])})_feature\b"
 
     @staticmethod
     def touch(path, kept):
@@ -95,7 +130,10 @@ class Tree:
         for path, (data, _) in kept.items():
             path.write_bytes(data)
             self.touch(path, kept)
-        os.utime(self.folder / USERS[0])  # is compiled again
+        for kind in KINDS:  # are compiled again
+            for file in kind.lists:
+                if file.endswith(".c"):
+                    os.utime(self.folder / file)
 
     def remains(self, structs, kept):
         """Sources, tests too, that still name the extension."""
@@ -119,8 +157,9 @@ class Tree:
         if documents.returncode != 0 or "c2s." not in documents.stdout:
             raise Broken(f"--dump-docs config: {documents.stderr}")
 
-    def smoke(self):
-        """Two users log in, see each other's message, and the server ends in order."""
+    def smoke(self, rooms):
+        """Two users log in, see each other's message, perhaps in a room too, and the server ends in
+        order."""
         with tempfile.TemporaryDirectory(prefix="muster-delete.") as scratch:
             node = harness.Server(pathlib.Path(scratch) / "server", musterd=self.musterd)
             node.settings.clear()  # those of an extension may be gone
@@ -132,15 +171,27 @@ class Tree:
                 alice.result("get", "<query xmlns='jabber:iq:roster'/>")
                 alice.send(f"<message to='{bob}' type='chat'><body>still here</body></message>")
                 bob.expect(f"<message from='{alice}'><body>still here</body></message>")
+                if rooms:
+                    self.meet(alice, bob)
             finally:
                 node.finish()
 
-    def check(self, name, all_of):
-        kept = self.cut(name, all_of)
+    @staticmethod
+    def meet(alice, bob):
+        room = muc.Room("still-here")
+        room.enter(alice, "firstwitch")
+        room.say(alice, "open")  # by its owner: others may enter
+        room.expect_body(alice, "firstwitch", "open")
+        room.enter(bob, "secondwitch")
+        room.say(bob, "When shall we three meet again?")
+        room.expect_body(alice, "secondwitch", "When shall we three meet again?")
+
+    def check(self, name, ext):
+        kept = self.cut(name, ext)
         try:
-            self.remains(self.structs(name, all_of), kept)
+            self.remains(ext.pattern, kept)
             self.build()
-            self.smoke()
+            self.smoke(ext.kind.rooms)
         finally:
             self.restore(kept)
 
@@ -151,9 +202,9 @@ def begin():
     tree = Tree(TREES / str(os.getpid()))
 
 
-def check(name, all_of):
+def check(name, ext):
     try:
-        tree.check(name, all_of)
+        tree.check(name, ext)
         return None
     except (Broken, AssertionError, OSError) as why:
         return str(why)
@@ -163,11 +214,11 @@ def main(wanted):
     all_of = extensions()
     unknown = set(wanted) - set(all_of)
     if unknown:
-        sys.exit(f"no extension {', '.join(sorted(unknown))} in {LIST}")
+        sys.exit(f"no extension {', '.join(sorted(unknown))}; there are: {', '.join(all_of)}")
     failed = 0
     shutil.rmtree(TREES, ignore_errors=True)
     with concurrent.futures.ProcessPoolExecutor(2, initializer=begin) as pool:
-        found = {name: pool.submit(check, name, all_of) for name in wanted or all_of}
+        found = {name: pool.submit(check, name, all_of[name]) for name in wanted or all_of}
         for name, future in found.items():
             why = future.result()
             failed += why is not None

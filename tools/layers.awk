@@ -1,7 +1,17 @@
 # layers: every include of a folder of ours is rooted at src/ and allowed by tools/layers.txt,
 # which is the first file given.
+# The folder of a file: the innermost that has a row, else the outermost.
+function folder_of(file,   inner)
+{
+    while (sub(/\/[^\/]*$/, "", file)) {
+        inner = file
+        if (inner in known)
+            break
+    }
+    return inner
+}
 FNR == NR {
-    if ($0 !~ /^!?[a-z]+:/)
+    if ($0 !~ /^!?[a-z\/]+:/)
         next
     n = split($0, word, /[: ]+/)
     folder = word[1]
@@ -16,13 +26,14 @@ FNR == NR {
     next
 }
 /^[ \t]*#[ \t]*include[ \t]*"/ {
-    split(FILENAME, path, "/")
-    from = path[1] == "src" ? path[2] : path[1]
+    from = FILENAME
+    sub(/^src\//, "", from)
+    from = folder_of(from)
     match($0, /"[^"]*"/)
     header = substr($0, RSTART + 1, RLENGTH - 2)
-    to = header
+    to = folder_of(header)
     at = FILENAME ":" FNR ": "
-    if (!sub(/\/.*/, "", to) || !(to in known))
+    if (!(to in known))
         print at "\"" header "\" is not rooted at src/"
     else if (!(from in known))
         print at from " is not in tools/layers.txt"

@@ -146,6 +146,7 @@ static const struct feature *const features[] = {
     &muc_ping_feature,
     &room_archive_feature,
     &muc_query_feature,
+    &muc_reach_feature,
     &muc_operate_feature,
     &muc_cleanup_feature,
     &muc_leavers_feature,

@@ -20,6 +20,7 @@ extern const struct feature muc_leavers_feature;        /* accounts that are del
 extern const struct feature muc_administrators_feature; /* owners of all rooms */
 extern const struct feature muc_alias_feature;          /* further domains */
 extern const struct feature muc_operate_feature; /* commands `room …`: muc/operate/operate.h */
+extern const struct feature muc_reach_feature;   /* how commands come to rooms */
 extern const struct feature muc_cleanup_feature; /* command `room cleanup`, and by time */
 extern const struct feature muc_file_feature;    /* `room export` and `room import` */
 extern const struct feature muc_metrics_feature;

@@ -1,8 +1,4 @@
 #include "muc/parts.h"
-#include "muc/operate/administrators.h"
-#include "muc/operate/cleanup.h"
-#include "muc/parts/parts.h"
-#include "muc/talk/relay.h"
 
 /* One a line. An event reaches them in this order. */
 /* clang-format off */

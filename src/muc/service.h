@@ -3,6 +3,4 @@
 #pragma once
 #include "home/host.h"
 
-#define MUC_LABEL "conference" /* of the service: conference.<domain> */
-
 extern const struct host muc_hosts[];

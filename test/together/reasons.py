@@ -32,6 +32,7 @@ APART = {
     "webchat": "files for a web browser",
     "host_meta": "a file that names the web addresses",
     "muc_metrics": "counts rooms",
+    "muc_reach": "a statement by which commands find an account",
     "muc_recording": "stores what rooms say; requests for it are those of muc-archive",
     "status": "a command that shows the state of the node",
     "metrics": "shows what others count",

@@ -1,4 +1,9 @@
-#include "muc/operate/administrators.h"
+/* administrators: administrators of group chat, who are owners of every room (commands
+ * `room-admin …`). The list is in the database; a set of its addresses is in memory for all
+ * workers, replaced as a whole when the list changes. Rooms in which somebody of it is hear of the
+ * change at once.
+ *
+ * Limit: ADMINISTRATORS_MAX of them. */
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/log.h"
@@ -12,7 +17,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "muc/muc.h"
-#include "muc/operate/operate.h"
+#include "muc/parts.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/find.h"
 #include "muc/people/role.h"
@@ -21,6 +26,7 @@
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/room/settings.h"
+#include "muc/state/reach.h"
 #include "store/store.h"
 #include "xmpp/muc.h"
 #include <stdatomic.h>
@@ -74,6 +80,8 @@ static const struct store_schema schema = {
     .migrations = migrations,
     .stmts = (struct store_stmt *const[]){ &list_stmt, &put_stmt, &delete_stmt, NULL },
 };
+
+enum { ADMINISTRATORS_MAX = 1000, ADMINISTRATOR_TEXT_MAX = 1000 };
 
 /* The set: immutable once it is published; freed when every worker has passed by after it was
  * replaced. */

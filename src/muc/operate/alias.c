@@ -25,7 +25,6 @@
 #include "muc/people/show.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
-#include "muc/service.h"
 #include "store/store.h"
 
 static void automatic_changed(struct worker *w, const struct setting *unused);

@@ -1,4 +1,16 @@
-#include "muc/operate/cleanup.h"
+/* cleanup: destroys unused rooms. A room is unused if it is persistent and empty, and its last
+ * message is older than a number of days. A room without messages counts from the day when it was
+ * made.
+ *
+ * The table room_spoken holds the day of each room's last message. The archive cannot tell: its
+ * messages may have been deleted, and some rooms are not archived. The row is written with the
+ * first message of a day.
+ *
+ * A pass looks at all rooms, one after the other, each at its home. It begins and ends at
+ * the home of DUTY_ROOMS. The command `room cleanup` starts one; muc.cleanup-days starts one every
+ * hour. Only one runs at a time.
+ *
+ * Limit: a pass holds the addresses of PAGE_ROWS rooms at a time. */
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -11,10 +23,11 @@
 #include "im/feature.h"
 #include "io/timer.h"
 #include "muc/muc.h"
-#include "muc/operate/operate.h"
+#include "muc/parts.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/state/change.h"
+#include "muc/state/reach.h"
 #include "muc/state/store.h"
 #include "ops/users.h"
 #include "store/store.h"

@@ -14,7 +14,6 @@
 #include "io/work.h"
 #include "muc/archive/archive.h"
 #include "muc/operate/file_export.h"
-#include "muc/operate/operate.h"
 #include "muc/room/config.h"
 #include "muc/room/config_form.h"
 #include "muc/room/config_sealed.h"
@@ -24,6 +23,7 @@
 #include "muc/room/room_line.h"
 #include "muc/room/rooms.h"
 #include "muc/room/settings.h"
+#include "muc/state/reach.h"
 #include "muc/state/store.h"
 #include "store/store.h"
 #include <errno.h>

@@ -13,20 +13,6 @@ struct worker;
 /* Says why a change was not made. */
 void operate_fail(struct command_call *call, slice room, enum err e);
 
-/* Runs fn unless the user would be one of ours and has no account: then the call fails. A name that
- * was mistyped would get its rights with the account that takes it. */
-typedef void operate_known_fn(void *arg);
-void operate_with_known(struct command_call *call, slice jid, operate_known_fn *fn, void *arg);
-
-/* Runs fn with the room of the argument `room`, at whose home the command runs; if there is none,
- * or it cannot be loaded, the call fails. */
-typedef void operate_fn(struct room *r, void *arg);
-void operate_visit(struct command_call *call, operate_fn *fn, void *arg);
-/* The same for those who have no call, on the worker that is the home of the room. e: OK, or why it
- * could not be reached; then r may be NULL. */
-typedef void operate_room_fn(struct room *r, enum err e, void *arg);
-void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg);
-
 /* Addresses of those with this affiliation, with blanks between them; as many as 64 KiB hold, and
  * how many more there are. */
 slice operate_people(const struct room *r, enum affiliation of, struct arena *arena);

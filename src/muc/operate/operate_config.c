@@ -1,11 +1,11 @@
 #include "muc/operate/operate_config.h"
 #include "base/arena.h"
 #include "muc/operate/operate.h"
-#include "muc/parts/owner.h"
 #include "muc/room/config.h"
 #include "muc/room/config_form.h"
 #include "muc/room/room.h"
 #include "muc/state/change.h"
+#include "muc/state/reach.h"
 #include "xmpp/form.h"
 
 struct task {

@@ -4,10 +4,10 @@
 #include "home/here.h"
 #include "home/node.h"
 #include "home/question.h"
-#include "muc/operate/operate.h"
 #include "muc/people/affiliation.h"
 #include "muc/room/room.h"
 #include "muc/state/change.h"
+#include "muc/state/reach.h"
 #include "xmpp/muc.h"
 
 enum { TRANSFER_ROOMS_MAX = 1000, FAILURES_SHOWN = 10, WHY_BYTES_MAX = 255 };

@@ -9,7 +9,7 @@
 #include "base/buf.h"
 #include "codec/xml_elem.h"
 #include "im/audience.h"
-#include "muc/parts/parts.h"
+#include "muc/parts.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/find.h"
 #include "muc/people/show.h"

@@ -17,7 +17,7 @@
 #include "im/feature.h"
 #include "im/guest.h"
 #include "muc/muc.h"
-#include "muc/parts/parts.h"
+#include "muc/parts.h"
 #include "muc/people/affiliation.h"
 #include "muc/room/config.h"
 #include "muc/room/part.h"

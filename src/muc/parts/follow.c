@@ -24,7 +24,7 @@
 #include "im/message.h"
 #include "muc/archive/history.h"
 #include "muc/muc.h"
-#include "muc/parts/parts.h"
+#include "muc/parts.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"

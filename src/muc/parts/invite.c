@@ -5,7 +5,7 @@
 #include "codec/xml_elem.h"
 #include "home/node.h"
 #include "home/ticket.h"
-#include "muc/parts/parts.h"
+#include "muc/parts.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/find.h"
 #include "muc/people/pace.h"

@@ -3,7 +3,7 @@
 #include "archive/archive.h"
 #include "base/buf.h"
 #include "muc/archive/archive.h"
-#include "muc/parts/parts.h"
+#include "muc/parts.h"
 #include "muc/people/find.h"
 #include "muc/people/show.h"
 #include "muc/room/config.h"

@@ -14,7 +14,7 @@
 #include "im/feature.h"
 #include "im/message.h"
 #include "muc/muc.h"
-#include "muc/parts/parts.h"
+#include "muc/parts.h"
 #include "muc/people/affiliation.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"

@@ -14,7 +14,7 @@
 #include "muc/archive/archive.h"
 #include "muc/archive/history.h"
 #include "muc/muc.h"
-#include "muc/parts/parts.h"
+#include "muc/parts.h"
 #include "muc/people/find.h"
 #include "muc/people/show.h"
 #include "muc/room/config.h"

@@ -5,7 +5,7 @@
 #include "im/feature.h"
 #include "muc/archive/request.h"
 #include "muc/muc.h"
-#include "muc/parts/parts.h"
+#include "muc/parts.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/find.h"
 #include "muc/room/config.h"

@@ -10,7 +10,7 @@
 #include "home/ticket.h"
 #include "im/feature.h"
 #include "muc/muc.h"
-#include "muc/parts/parts.h"
+#include "muc/parts.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/find.h"
 #include "muc/room/part.h"

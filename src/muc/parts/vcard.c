@@ -11,7 +11,7 @@
 #include "codec/xml_elem.h"
 #include "im/feature.h"
 #include "muc/muc.h"
-#include "muc/parts/parts.h"
+#include "muc/parts.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/show.h"
 #include "muc/room/part.h"

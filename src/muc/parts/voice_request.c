@@ -1,7 +1,7 @@
 /* voice_request: visitors ask the moderators of a moderated room for voice (XEP-0045 §7.13, §8.6).
  */
 #include "base/buf.h"
-#include "muc/parts/parts.h"
+#include "muc/parts.h"
 #include "muc/people/find.h"
 #include "muc/people/pace.h"
 #include "muc/people/role.h"

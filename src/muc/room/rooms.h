@@ -9,6 +9,8 @@ struct host;
 struct iq;
 struct worker;
 
+#define MUC_LABEL "conference" /* of the service: conference.<domain> */
+
 extern unsigned rooms_slot;                      /* of workers */
 void rooms_start(const struct actor_kind *kind); /* how they are loaded, and all else */
 void rooms_stop(struct worker *w);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "home/ask.h"
+#include "muc/parts.h"
 #include "muc/people/find.h"
 #include "muc/people/pace.h"
 #include "muc/room/room.h"

@@ -7,10 +7,8 @@
  * Limit: RELAYS_MAX waiting requests of a room; the room does not answer for older ones. */
 #pragma once
 #include "home/router.h"
-#include "muc/room/part.h"
 
 struct room;
 
 /* Handles an IQ to an occupant of a READY room. Takes over st. */
 enum routed room_iq_relay(struct room *r, struct stanza *st);
-extern const struct room_part relay_part;

@@ -1,0 +1,114 @@
+#include "muc/state/reach.h"
+#include "base/arena.h"
+#include "home/here.h"
+#include "home/host.h"
+#include "home/node.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "muc/muc.h"
+#include "muc/room/room.h"
+#include "muc/room/rooms.h"
+#include "ops/users.h"
+#include "store/store.h"
+
+static struct store_stmt account_stmt = {
+    .name = "room.account",
+    .sql = "SELECT id FROM account WHERE jid = $1",
+    .params = "t",
+    .cols = "i",
+};
+
+struct known {
+    struct command_call *call;
+    slice jid;
+    operate_known_fn *fn;
+    void *arg;
+};
+
+static void account_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    const struct known *k = arg;
+    if (result != STORE_OK)
+        command_fail(k->call, err_of_store(result), "the account cannot be looked up");
+    else if (store_row_count(b, 0) == 0)
+        users_fail_missing(k->call, k->jid);
+    else
+        k->fn(k->arg);
+}
+
+void operate_with_known(struct command_call *call, slice jid, operate_known_fn *fn, void *arg)
+{
+    struct worker *w = call->worker;
+    if (!node_serves(worker_node(w), jid_split(jid).domain)) {
+        fn(arg);
+        return;
+    }
+    struct known *k = arena_new(call->arena, struct known, 1);
+    *k = (struct known){ call, jid, fn, arg };
+    struct store_batch *b = store_read(worker_store(w), 0);
+    STORE_ADD(b, &account_stmt, STORE_ANY_ROWS, SV_T(jid));
+    store_submit(b, worker_loop(w), 0, account_read, k);
+}
+
+/* Visits. */
+
+static bool operate_serves(const struct node *n, slice room)
+{
+    slice parent;
+    const struct host *h = host_find(n, jid_split(room).domain, &parent);
+    return h != NULL && h == host_labelled(SLICE(MUC_LABEL));
+}
+
+void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg)
+{
+    if (operate_serves(worker_node(w), jid))
+        room_with(w, jid, fn, arg);
+    else /* the alias went meanwhile */
+        fn(NULL, E_NOTFOUND, arg);
+}
+
+struct visit {
+    struct command_call *call;
+    operate_fn *fn;
+    void *arg;
+    bool anyhow;
+};
+
+static void visited(struct room *r, enum err e, void *arg)
+{
+    const struct visit *v = arg;
+    slice jid = command_arg(v->call, "room");
+    if (e == E_NOTFOUND || (e == OK && r->state != ACTOR_READY && !v->anyhow))
+        command_fail(v->call, E_NOTFOUND, "there is no room %.*s; `room list` shows all",
+                     SLICE_ARG(jid));
+    else if (e != OK)
+        command_fail(v->call, e, "%.*s: %s", SLICE_ARG(jid), err_text(e));
+    else
+        v->fn(r, v->arg);
+}
+
+static void visit(const struct visit *what)
+{
+    struct visit *v = arena_new(what->call->arena, struct visit, 1);
+    *v = *what;
+    room_with(v->call->worker, command_arg(v->call, "room"), visited, v);
+}
+
+void operate_visit(struct command_call *call, operate_fn *fn, void *arg)
+{
+    visit(&(struct visit){ call, fn, arg, .anyhow = false });
+}
+
+void operate_visit_anyhow(struct command_call *call, operate_fn *fn, void *arg)
+{
+    visit(&(struct visit){ call, fn, arg, .anyhow = true });
+}
+
+static const struct store_migration none[] = { { 0 } };
+static const struct store_schema schema = {
+    .feature = "muc_reach",
+    .migrations = none,
+    .stmts = (struct store_stmt *const[]){ &account_stmt, NULL },
+};
+
+const struct feature muc_reach_feature = { .name = "muc_reach", .schema = &schema };
