@@ -1,4 +1,5 @@
 #include "archive/archive.h"
+#include "archive/reader.h"
 #include "archive/size.h"
 #include "archive/words.h"
 
@@ -337,6 +338,8 @@ static struct store_stmt *const stmts[] = { &archive_put,
                                             &archive_size_forget_stmt,
                                             &count_edit,
                                             &check_edits,
+                                            &log_state,
+                                            &log_move,
                                             NULL };
 
 static const struct store_late late = {

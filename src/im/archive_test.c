@@ -1,5 +1,7 @@
-/* What an account leaves behind when it is removed, while rows of the index are still late. */
+/* What an account leaves behind when it is removed, while rows of the index are still late; and
+ * readers of the log. */
 #include "archive/archive.h"
+#include "archive/reader.h"
 #include "im/test_node.h"
 
 #include <setjmp.h>
@@ -17,9 +19,72 @@ static void gate_down(struct stream *s, const struct down *d)
 }
 static const struct gate_ops gate = { .down = gate_down };
 
+/* Readers of the log: each step takes one message. */
+
+static struct store_stmt stmt_from = {
+    .name = "test.from",
+    .sql = "SELECT id, stanza FROM message WHERE" LOG_BEHIND("test") " ORDER BY id LIMIT $1",
+    .params = "i",
+    .cols = "it",
+};
+static struct store_stmt *const stmts[] = { &stmt_from, NULL };
+static const struct store_migration none[] = { { 0 } };
+static const struct store_schema schema = { "test", none, stmts, NULL };
+static const struct feature follower_feature = { .name = "follower", .schema = &schema };
+static const struct feature *const features[] = {
+    &test_auth_feature, &account_feature,  &session_feature,  &message_feature,
+    &roster_feature,    &presence_feature, &follower_feature, NULL,
+};
+
+struct follower {
+    struct log_reading log; /* first */
+    bool leaves, ended;
+    enum log_step how;
+    char seen[16];
+};
+
+static uint32_t follow_step(struct log_reading *l, const struct store_batch *rows,
+                            struct store_batch *b)
+{
+    struct follower *f = (struct follower *)l;
+    (void)b;
+    assert_in_range(store_row_count(rows, LOG_ROWS), 1, 2);
+    snprintf(f->seen, sizeof f->seen, "%.*s", SLICE_ARG(store_text(rows, LOG_ROWS, 0, 1)));
+    return f->leaves ? 0 : 1;
+}
+
+static void follow_done(struct log_reading *l, enum log_step how)
+{
+    struct follower *f = (struct follower *)l;
+    assert_false(f->ended);
+    f->how = how;
+    f->ended = true;
+}
+
+static const struct log_reader follower = {
+    .name = "test", .from = &stmt_from, .rows = 2, .step = follow_step, .done = follow_done
+};
+
+static bool have_ended(void *two)
+{
+    const struct follower *f = two;
+    return f[0].ended && f[1].ended;
+}
+
+/* Both at the same time. */
+static void follow(struct follower f[2], bool leaves)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        f[i] = (struct follower){ .log = { .reader = &follower, .worker = t.w }, .leaves = leaves };
+        log_read(&f[i].log);
+    }
+    test_node_run(&t, have_ended, f);
+}
+
 static int start(void **state)
 {
     (void)state;
+    test_features_use(features);
     test_node_open(&t, &gate);
     return 0;
 }
@@ -124,11 +189,37 @@ static void test_what_nobody_has_goes(void **state)
     assert_int_equal(count("entry WHERE msg NOT IN (SELECT id FROM message)"), 0);
 }
 
+/* Of two that read the same, one takes a step and the other learns that it was taken. */
+static void test_a_message_is_followed_once(void **state)
+{
+    (void)state;
+    struct follower f[2];
+    struct account *x = test_node_account(&t, "x3@localhost");
+    do
+        follow(f, false); /* what the tests above have left */
+    while (f[0].how != LOG_CURRENT || f[1].how != LOG_CURRENT);
+    keep(x, x, "one");
+    keep(x, x, "two");
+    follow(f, true);
+    assert_int_equal(f[0].how, LOG_LEFT);
+    assert_string_equal(f[0].seen, "one");
+    assert_true(f[0].log.position < f[0].log.horizon);
+    follow(f, false);
+    assert_int_equal(f[0].how + f[1].how, LOG_STEPPED + LOG_AGAIN);
+    assert_string_equal(f[1].seen, "one");
+    follow(f, false);
+    assert_string_equal(f[0].seen, "two");
+    follow(f, false);
+    assert_int_equal(f[0].how, LOG_CURRENT);
+    assert_true(f[0].log.position == f[0].log.horizon);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_messages_to_others_stay),
         cmocka_unit_test(test_what_nobody_has_goes),
+        cmocka_unit_test(test_a_message_is_followed_once),
     };
     return cmocka_run_group_tests_name("im/archive", tests, start, stop);
 }

@@ -1,5 +1,6 @@
 #include "ext/mam/mam_fulltext.h"
 #include "archive/archive.h"
+#include "archive/reader.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -34,27 +35,12 @@ struct setting mam_fulltext = {
            "Messages that arrive while it is off are indexed when it is turned on again.",
 };
 
-static struct store_stmt read_state = {
-    .name = "fulltext.state",
-    .sql = "SELECT coalesce((SELECT position FROM reader WHERE name = 'fulltext'), 0),"
-           " coalesce((SELECT max(id) FROM message), 0),"
-           " " ARCHIVE_EDITS,
-    .params = "",
-    .cols = "iii",
-};
 static struct store_stmt read_log = {
     .name = "fulltext.read",
     .sql = "SELECT id, sender, sender_entry, rcpt, rcpt_entry, flags, stanza FROM message"
-           " WHERE id > $1 ORDER BY id LIMIT $2",
-    .params = "ii",
+           " WHERE" LOG_BEHIND("fulltext") " ORDER BY id LIMIT $1",
+    .params = "i",
     .cols = "iiiiiit",
-};
-static struct store_stmt move_position = {
-    .name = "fulltext.move",
-    .sql = "INSERT INTO reader(name, position) VALUES('fulltext', $2) ON CONFLICT(name)"
-           " DO UPDATE SET position = excluded.position WHERE reader.position = $1",
-    .params = "ii",
-    .cols = "",
 };
 static struct store_stmt put_words = {
     .name = "fulltext.put",
@@ -113,10 +99,10 @@ static struct store_stmt count_words = {
     .params = "iiiiiitttit",
     .cols = "i",
 };
-struct store_stmt *const mam_fulltext_stmts[] = {
-    &read_state,      &read_log,         &move_position,   &put_words,   &drop_words,
-    &put_words_again, &find_first_words, &find_last_words, &count_words, NULL
-};
+struct store_stmt *const mam_fulltext_stmts[] = { &read_log,         &put_words,
+                                                  &drop_words,       &put_words_again,
+                                                  &find_first_words, &find_last_words,
+                                                  &count_words,      NULL };
 
 /* Words. */
 
@@ -272,10 +258,8 @@ static slice mam_fulltext_match(struct worker *w, int64_t owner, slice text, str
 /* Following the log. */
 
 struct feed {
-    struct worker *worker;
+    struct log_reading log; /* first */
     struct timer timer;
-    uint32_t rows;
-    uint64_t lane;          /* whose writes are waited for first; 0: nobody's */
     int64_t target;         /* log id to come to; 0: the end of the log */
     uint64_t until_us;      /* monotonic; 0: as long as it takes */
     archive_words_fn *done; /* NULL: in the background */
@@ -287,8 +271,7 @@ static atomic_bool running, stored_more;
 static _Atomic uint32_t kicks; /* messages since the last look */
 static uint32_t postponed;     /* of the background */
 
-static void read_step(struct feed *f, int64_t position);
-static void mam_fulltext_begin(struct feed *f);
+static const struct log_reader mam_fulltext_reader;
 
 static void mam_fulltext_due(struct timer *t, struct loop *loop)
 {
@@ -299,7 +282,7 @@ static void mam_fulltext_due(struct timer *t, struct loop *loop)
     }
     postponed = 0;
     atomic_store(&stored_more, false);
-    mam_fulltext_begin(CONTAINER_OF(t, struct feed, timer));
+    log_read(&CONTAINER_OF(t, struct feed, timer)->log);
 }
 
 static void start_background(struct worker *w)
@@ -307,8 +290,7 @@ static void start_background(struct worker *w)
     bool idle = false;
     if (!setting_bool(&mam_fulltext) || !atomic_compare_exchange_strong(&running, &idle, true))
         return;
-    background.worker = w;
-    background.rows = STEP_ROWS;
+    background.log = (struct log_reading){ .reader = &mam_fulltext_reader, .worker = w };
     background.timer.fn = mam_fulltext_due;
     timer_set(worker_loop(w), &background.timer, DELAY_MS);
 }
@@ -325,9 +307,9 @@ static void mam_fulltext_stored(struct worker *w)
 
 void mam_fulltext_stop(struct worker *w)
 {
-    if (background.worker == w) {
+    if (background.log.worker == w) {
         timer_cancel(&background.timer);
-        background.worker = NULL;
+        background.log.worker = NULL;
         atomic_store(&running, false);
     }
 }
@@ -340,108 +322,84 @@ static void mam_fulltext_end(struct feed *f, enum archive_words_state state)
         mem_free(&f);
         return;
     }
-    struct worker *w = f->worker;
+    struct worker *w = f->log.worker;
     atomic_store(&running, false);
     if (atomic_load(&stored_more) && !worker_stopping(w))
         start_background(w);
 }
 
-static void mam_fulltext_stepped(void *arg, enum store_result r, const struct store_batch *b)
+/* A search goes on until it has seen what was there when it began, unless that takes too long. */
+static bool mam_fulltext_goes_on(struct feed *f)
 {
-    struct feed *f = arg;
-    (void)b;
-    bool moved = r == STORE_OK || r == STORE_CONFLICT; /* another worker: from there, then */
-    if (moved && f->done == NULL && atomic_load(&kicks) > BUSY)
-        timer_set(worker_loop(f->worker), &f->timer, DELAY_MS);
-    else if (moved)
-        mam_fulltext_begin(f);
-    else
-        mam_fulltext_end(f, WORDS_BEHIND);
+    if (f->done != NULL && f->target == 0)
+        f->target = f->log.horizon;
+    return !worker_stopping(f->log.worker) && (f->done == NULL || f->log.position < f->target) &&
+           (f->until_us == 0 || clock_mono_us() <= f->until_us);
 }
 
-static void mam_fulltext_log_read(void *arg, enum store_result r, const struct store_batch *rows)
+static uint32_t mam_fulltext_step(struct log_reading *l, const struct store_batch *rows,
+                                  struct store_batch *b)
 {
-    struct feed *f = arg;
-    int64_t from = 0, to = 0;
-    if (r == STORE_CONFLICT && f->rows > 1) { /* too many bytes */
-        f->rows /= 8;
-        mam_fulltext_begin(f);
-        return;
-    }
-    uint32_t count = r == STORE_OK ? store_row_count(rows, 0) : 0;
-    if (count == 0) {
-        mam_fulltext_end(f, r == STORE_OK ? WORDS_CURRENT : WORDS_BEHIND);
-        return;
-    }
-    struct store_batch *b = store_write(worker_store(f->worker), 0);
+    uint32_t i = 0, count = store_row_count(rows, LOG_ROWS);
+    if (!mam_fulltext_goes_on((struct feed *)l))
+        return 0;
+    for (size_t bytes = 0; i < count && bytes < STEP_BYTES; i++)
+        bytes += store_text(rows, LOG_ROWS, i, 6).len;
     struct arena *tmp = arena_create(0);
     struct buf words;
-    size_t bytes = 0;
     buf_init(&words, STORE_BATCH_BYTES_MAX);
-    from = store_int(rows, 1, 0, 0);
-    uint32_t i = 0;
-    for (; i < count && bytes < STEP_BYTES; i++)
-        bytes += store_text(rows, 0, i, 6).len;
-    to = store_int(rows, 0, i - 1, 0);
-    STORE_ADD(b, &move_position, 1, SV_I(from), SV_I(to));
-    archive_unedited(b, store_int(rows, 1, 0, 2));
     for (uint32_t k = 0; k < i; k++) {
-        struct archive_line m = archive_line_of(rows, 0, k);
+        struct archive_line m = archive_line_of(rows, LOG_ROWS, k);
         arena_reset(tmp);
         if (message_words(&words, &m, tmp))
             mam_fulltext_add_row(b, &put_words, 1, m.id, buf_slice(&words));
     }
     buf_fini(&words);
     arena_destroy(&tmp);
-    f->rows = f->rows < STEP_ROWS / 2 ? f->rows * 2 : STEP_ROWS;
-    store_submit(b, worker_loop(f->worker), 0, mam_fulltext_stepped, f);
+    return i;
 }
 
-static void read_step(struct feed *f, int64_t position)
+static void mam_fulltext_stepped(struct log_reading *l, enum log_step how)
 {
-    struct store_batch *b = store_read(worker_store(f->worker), 0);
-    STORE_ADD(b, &read_log, STORE_ANY_ROWS, SV_I(position), SV_I(f->rows));
-    store_add(b, &read_state, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, worker_loop(f->worker), 0, mam_fulltext_log_read, f);
-}
-
-static void state_read(void *arg, enum store_result r, const struct store_batch *b)
-{
-    struct feed *f = arg;
-    if (r != STORE_OK) {
-        mam_fulltext_end(f, WORDS_BEHIND);
-        return;
-    }
-    int64_t position = store_int(b, 0, 0, 0), last = store_int(b, 0, 0, 1);
-    if (f->done != NULL && f->target == 0)
-        f->target = last;
-    if (position >= last || (f->done != NULL && position >= f->target))
+    struct feed *f = (struct feed *)l;
+    switch (how) {
+    case LOG_STEPPED:
+    case LOG_AGAIN: /* another worker: from there, then */
+        if (f->done == NULL && atomic_load(&kicks) > BUSY)
+            timer_set(worker_loop(l->worker), &f->timer, DELAY_MS);
+        else
+            log_read(l);
+        break;
+    case LOG_CURRENT:
         mam_fulltext_end(f, WORDS_CURRENT);
-    else if (worker_stopping(f->worker) || (f->until_us != 0 && clock_mono_us() > f->until_us))
+        break;
+    case LOG_LEFT:
+        mam_fulltext_end(f, f->done != NULL && l->position >= f->target ? WORDS_CURRENT
+                                                                        : WORDS_BEHIND);
+        break;
+    case LOG_FAILED:
         mam_fulltext_end(f, WORDS_BEHIND);
-    else
-        read_step(f, position);
+        break;
+    }
 }
 
-static void mam_fulltext_begin(struct feed *f)
-{
-    struct store_batch *b = store_read(worker_store(f->worker), f->lane);
-    f->lane = 0;
-    store_add(b, &read_state, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, worker_loop(f->worker), 0, state_read, f);
-}
+static const struct log_reader mam_fulltext_reader = {
+    .name = "fulltext",
+    .from = &read_log,
+    .rows = STEP_ROWS,
+    .step = mam_fulltext_step,
+    .done = mam_fulltext_stepped,
+};
 
 static void mam_fulltext_catch_up(struct worker *w, uint64_t lane, archive_words_fn *done,
                                   void *arg)
 {
     struct feed *f = mem_new(struct feed);
-    f->worker = w;
-    f->lane = lane;
-    f->rows = STEP_ROWS;
+    f->log = (struct log_reading){ .reader = &mam_fulltext_reader, .worker = w, .lane = lane };
     f->until_us = clock_mono_us() + CATCH_UP_US;
     f->done = done;
     f->arg = arg;
-    mam_fulltext_begin(f);
+    log_read(&f->log);
 }
 
 const struct archive_words mam_words = {

@@ -1,6 +1,7 @@
 #include "ext/mam/mam_quota.h"
 #include "archive/archive.h"
 #include "archive/leave.h"
+#include "archive/reader.h"
 #include "archive/size.h"
 #include "base/arena.h"
 #include "base/log.h"
@@ -47,29 +48,17 @@ struct metric mam_trimmed = { .name = "muster_archive_trimmed",
                               .help = "Messages removed from archives above archive.user-bytes or "
                                       "archive.room-bytes." };
 
-#define POSITION "(SELECT position FROM reader WHERE name = 'archive-sizes')"
-static struct store_stmt read_state = {
-    .name = "mam-quota.state",
-    .sql = "SELECT " POSITION ", " ARCHIVE_EDITS,
-    .params = "",
-    .cols = "ii",
-};
 /* SQLite has the length of a BLOB at hand; of a text it counts the characters. */
 #define UNCOUNTED(bytes)                                                                           \
     "SELECT id, sender, sender_entry, rcpt, CASE WHEN (flags & 2) = 0 THEN rcpt_entry"             \
-    " ELSE 0 END, " bytes " FROM message WHERE id > " POSITION " ORDER BY id LIMIT $1"
+    " ELSE 0 END, " bytes                                                                          \
+    " FROM message WHERE" LOG_BEHIND("archive-sizes") " ORDER BY id LIMIT $1"
 static struct store_stmt read_uncounted = {
     .name = "mam-quota.log",
     .sqlite = UNCOUNTED("length(CAST(stanza AS BLOB))"),
     .pgsql = UNCOUNTED("octet_length(stanza)"),
     .params = "i",
     .cols = "iiiiii",
-};
-static struct store_stmt move_position = {
-    .name = "mam-quota.move",
-    .sql = "UPDATE reader SET position = $2 WHERE name = 'archive-sizes' AND position = $1",
-    .params = "ii",
-    .cols = "",
 };
 static struct store_stmt add_size = {
     .name = "mam-quota.add",
@@ -121,13 +110,12 @@ static struct store_stmt read_oldest = {
     .params = "iiii",
     .cols = "iiiiiitii",
 };
-struct store_stmt *const mam_quota_stmts[] = { &read_state,   &read_uncounted, &move_position,
-                                               &add_size,     &read_size,      &find_over,
-                                               &find_longest, &drop_longest,   &read_oldest,
-                                               NULL };
+struct store_stmt *const mam_quota_stmts[] = { &read_uncounted, &add_size,     &read_size,
+                                               &find_over,      &find_longest, &drop_longest,
+                                               &read_oldest,    NULL };
 
 static struct round {
-    struct worker *worker;
+    struct log_reading log; /* first */
     struct timer timer;
     int64_t limits[2]; /* that all owners have been compared with: of accounts, of rooms */
     uint32_t rows;
@@ -154,6 +142,7 @@ static struct {
 } known[1u << KNOWN_BITS];
 static int64_t known_limits[2]; /* they were compared with these */
 
+static const struct log_reader mam_quota_reader;
 static void mam_quota_step(struct round *q);
 static void all_counted(struct round *q);
 static void next_owner(struct round *q);
@@ -210,7 +199,7 @@ static void mam_quota_start(struct worker *w)
     if ((limit_of(0) == INT64_MAX && limit_of(ROOM_ID_MIN) == INT64_MAX) ||
         !atomic_compare_exchange_strong(&running, &idle, true))
         return;
-    round_.worker = w;
+    round_.log = (struct log_reading){ .reader = &mam_quota_reader, .worker = w };
     round_.timer.fn = mam_quota_due;
     timer_set(worker_loop(w), &round_.timer, DELAY_MS);
 }
@@ -225,16 +214,16 @@ void mam_quota_stored(struct worker *w)
 
 void mam_quota_stop(struct worker *w)
 {
-    if (round_.worker != w)
+    if (round_.log.worker != w)
         return;
     timer_cancel(&round_.timer);
-    round_.worker = NULL;
+    round_.log.worker = NULL;
     atomic_store(&running, false);
 }
 
 static void mam_quota_end(struct round *q)
 {
-    struct worker *w = q->worker;
+    struct worker *w = q->log.worker;
     q->all = false;
     atomic_store(&running, false);
     if ((q->any || atomic_load(&stored_more)) && !worker_stopping(w))
@@ -262,7 +251,7 @@ static void mam_quota_trimmed(void *arg, enum store_result r, const struct store
         return;
     }
     q->timer.fn = mam_quota_look_again;
-    timer_set(worker_loop(q->worker), &q->timer, PAUSE_MS);
+    timer_set(worker_loop(q->log.worker), &q->timer, PAUSE_MS);
 }
 
 /* This conversation has nothing more to remove. If it has no entries at all, its count is wrong:
@@ -274,10 +263,10 @@ static void conversation_ends(struct round *q)
         mam_quota_look_at(q);
         return;
     }
-    struct store_batch *b = store_write(worker_store(q->worker), (uint64_t)q->owner);
+    struct store_batch *b = store_write(worker_store(q->log.worker), (uint64_t)q->owner);
     STORE_ADD(b, &drop_longest, STORE_ANY_ROWS, SV_I(q->owner), SV_I(q->peer));
     q->removing = 0;
-    store_submit(b, worker_loop(q->worker), 0, mam_quota_trimmed, q);
+    store_submit(b, worker_loop(q->log.worker), 0, mam_quota_trimmed, q);
 }
 
 /* Adds the removal of the oldest, about `most` bytes; how many. */
@@ -314,7 +303,7 @@ static void mam_quota_oldest_read(void *arg, enum store_result r, const struct s
         mam_quota_look_at(q);
         return;
     }
-    if (r != STORE_OK || worker_stopping(q->worker)) {
+    if (r != STORE_OK || worker_stopping(q->log.worker)) {
         mam_quota_end(q);
         return;
     }
@@ -331,7 +320,7 @@ static void mam_quota_oldest_read(void *arg, enum store_result r, const struct s
     } else if (store_row_count(rows, 2) == 0) {
         conversation_ends(q);
     } else {
-        struct store_batch *b = store_write(worker_store(q->worker), (uint64_t)q->owner);
+        struct store_batch *b = store_write(worker_store(q->log.worker), (uint64_t)q->owner);
         store_read_late(b, q->owner);
         q->removing = add_oldest(q, b, rows, size - goal < STEP_BYTES ? size - goal : STEP_BYTES);
         archive_edit(b);
@@ -339,20 +328,20 @@ static void mam_quota_oldest_read(void *arg, enum store_result r, const struct s
             store_drop(&b);
             mam_quota_trimmed(q, STORE_OK, NULL);
         } else {
-            store_submit(b, worker_loop(q->worker), 0, mam_quota_trimmed, q);
+            store_submit(b, worker_loop(q->log.worker), 0, mam_quota_trimmed, q);
         }
     }
 }
 
 static void mam_quota_look_at(struct round *q)
 {
-    struct store_batch *b = store_read(worker_store(q->worker), (uint64_t)q->owner);
+    struct store_batch *b = store_read(worker_store(q->log.worker), (uint64_t)q->owner);
     store_read_late(b, q->owner);
     STORE_ADD(b, &read_size, 1, SV_I(q->owner));
     STORE_ADD(b, &find_longest, STORE_ANY_ROWS, SV_I(q->owner), SV_I(q->skip));
     STORE_ADD(b, &read_oldest, STORE_ANY_ROWS, SV_I(q->owner), SV_I(q->peer), SV_I(q->entry),
               SV_I(q->rows));
-    store_submit(b, worker_loop(q->worker), 0, mam_quota_oldest_read, q);
+    store_submit(b, worker_loop(q->log.worker), 0, mam_quota_oldest_read, q);
 }
 
 static void all_read(void *arg, enum store_result r, const struct store_batch *b)
@@ -382,7 +371,7 @@ static void step_again(struct timer *t, struct loop *loop)
 
 static void counted_step(struct round *q)
 {
-    struct loop *loop = worker_loop(q->worker);
+    struct loop *loop = worker_loop(q->log.worker);
     if (!q->more) {
         all_counted(q);
         return;
@@ -408,10 +397,10 @@ static void next_owner(struct round *q)
         q->kept = false;
         mam_quota_look_at(q);
     } else if (q->all) {
-        struct store_batch *b = store_read(worker_store(q->worker), 0);
+        struct store_batch *b = store_read(worker_store(q->log.worker), 0);
         STORE_ADD(b, &find_over, STORE_ANY_ROWS, SV_I(q->all_after), SV_I(ROOM_ID_MIN),
                   SV_I(limit_of(0)), SV_I(limit_of(ROOM_ID_MIN)), SV_I(OWNERS_MAX));
-        store_submit(b, worker_loop(q->worker), 0, all_read, q);
+        store_submit(b, worker_loop(q->log.worker), 0, all_read, q);
     } else {
         counted_step(q);
     }
@@ -455,11 +444,11 @@ static unsigned add_up(const struct store_batch *rows, uint32_t count, struct le
 {
     unsigned n = 0, merged = 0;
     for (uint32_t i = 0; i < count; i++) {
-        int64_t sender = store_int(rows, 1, i, 1), rcpt = store_int(rows, 1, i, 3);
-        int64_t bytes = store_int(rows, 1, i, 5) + ARCHIVE_ROW_BYTES;
-        if (store_int(rows, 1, i, 2) != 0)
+        int64_t sender = store_int(rows, LOG_ROWS, i, 1), rcpt = store_int(rows, LOG_ROWS, i, 3);
+        int64_t bytes = store_int(rows, LOG_ROWS, i, 5) + ARCHIVE_ROW_BYTES;
+        if (store_int(rows, LOG_ROWS, i, 2) != 0)
             legs[n++] = (struct leg){ sender, rcpt, bytes };
-        if (store_int(rows, 1, i, 4) != 0)
+        if (store_int(rows, LOG_ROWS, i, 4) != 0)
             legs[n++] = (struct leg){ rcpt, sender, bytes };
     }
     qsort(legs, n, sizeof legs[0], by_conversation);
@@ -485,25 +474,12 @@ static void choose_owners(struct round *q, const struct leg *legs, unsigned coun
     }
 }
 
-static void mam_quota_counted(void *arg, enum store_result r, const struct store_batch *done)
+static void read_sizes(struct round *q)
 {
-    struct round *q = arg;
-    (void)done;
-    if (r == STORE_CONFLICT && ++q->tries < TRIES) { /* a message was edited meanwhile */
-        mam_quota_step(q);
-        return;
-    }
-    q->tries = 0;
-    if (r != STORE_OK) {
-        mam_quota_end(q);
-    } else if (q->owners_len == 0) {
-        counted_step(q);
-    } else {
-        struct store_batch *b = store_read(worker_store(q->worker), 0);
-        for (unsigned i = 0; i < q->owners_len; i++)
-            STORE_ADD(b, &read_size, 1, SV_I(q->owners[i]));
-        store_submit(b, worker_loop(q->worker), 0, sizes_read, q);
-    }
+    struct store_batch *b = store_read(worker_store(q->log.worker), 0);
+    for (unsigned i = 0; i < q->owners_len; i++)
+        STORE_ADD(b, &read_size, 1, SV_I(q->owners[i]));
+    store_submit(b, worker_loop(q->log.worker), 0, sizes_read, q);
 }
 
 static void all_counted(struct round *q)
@@ -520,44 +496,58 @@ static void all_counted(struct round *q)
 /* How many of these messages are about STEP_BYTES. */
 static uint32_t step_rows(struct round *q, const struct store_batch *rows)
 {
-    uint32_t i = 0, count = store_row_count(rows, 1);
+    uint32_t i = 0, count = store_row_count(rows, LOG_ROWS);
     for (int64_t bytes = 0; i < count && bytes < STEP_BYTES; i++)
-        bytes += store_int(rows, 1, i, 5);
+        bytes += store_int(rows, LOG_ROWS, i, 5);
     q->more = i == STEP_ROWS || i < count;
-    q->any |= count > 0;
+    q->any = true;
     return i;
 }
 
-static void mam_quota_log_read(void *arg, enum store_result r, const struct store_batch *rows)
+static uint32_t mam_quota_count(struct log_reading *l, const struct store_batch *rows,
+                                struct store_batch *b)
 {
-    struct round *q = arg;
-    if (r != STORE_OK || worker_stopping(q->worker)) {
-        mam_quota_end(q);
-        return;
-    }
+    struct round *q = (struct round *)l;
+    if (worker_stopping(l->worker))
+        return 0;
     uint32_t count = step_rows(q, rows);
-    if (count == 0) {
-        all_counted(q);
-        return;
-    }
     struct leg *legs = mem_alloc(2 * count * sizeof *legs);
     unsigned legs_len = add_up(rows, count, legs);
-    struct store_batch *b = store_write(worker_store(q->worker), 0);
-    STORE_ADD(b, &move_position, 1, SV_I(store_int(rows, 0, 0, 0)),
-              SV_I(store_int(rows, 1, count - 1, 0)));
-    archive_unedited(b, store_int(rows, 0, 0, 1));
     for (unsigned i = 0; i < legs_len; i++)
         STORE_ADD(b, &add_size, 1, SV_I(legs[i].owner), SV_I(legs[i].peer), SV_I(legs[i].bytes));
     choose_owners(q, legs, legs_len);
     mem_free(&legs);
-    store_submit(b, worker_loop(q->worker), 0, mam_quota_counted, q);
+    return count;
 }
+
+static void mam_quota_counted(struct log_reading *l, enum log_step how)
+{
+    struct round *q = (struct round *)l;
+    if (how == LOG_AGAIN && ++q->tries < TRIES) { /* a message was edited meanwhile */
+        mam_quota_step(q);
+        return;
+    }
+    q->tries = 0;
+    if (how == LOG_STEPPED && q->owners_len > 0)
+        read_sizes(q);
+    else if (how == LOG_STEPPED)
+        counted_step(q);
+    else if (how == LOG_CURRENT && !worker_stopping(l->worker))
+        all_counted(q);
+    else
+        mam_quota_end(q);
+}
+
+static const struct log_reader mam_quota_reader = {
+    .name = "archive-sizes",
+    .from = &read_uncounted,
+    .rows = STEP_ROWS,
+    .step = mam_quota_count,
+    .done = mam_quota_counted,
+};
 
 static void mam_quota_step(struct round *q)
 {
-    struct store_batch *b = store_read(worker_store(q->worker), 0);
-    q->step_us = loop_now_us(worker_loop(q->worker));
-    store_add(b, &read_state, 1, NULL, 0);
-    STORE_ADD(b, &read_uncounted, STORE_ANY_ROWS, SV_I(STEP_ROWS));
-    store_submit(b, worker_loop(q->worker), 0, mam_quota_log_read, q);
+    q->step_us = loop_now_us(worker_loop(q->log.worker));
+    log_read(&q->log);
 }
