@@ -57,6 +57,7 @@ struct node {
     _Atomic int running;
     /* Of im/node_life.c: what the workers do now, how many have yet to; sessions are restored. */
     _Atomic int life_step, life_left;
+    _Atomic uint64_t life_sent, life_received; /* frames between workers */
     _Atomic bool restored;
     _Atomic uint64_t calls; /* node_call() by a worker: past the FIFO of messages */
 };

@@ -211,10 +211,29 @@ static void life_open(struct worker *w) { edges_open(w->node, w); }
 static void life_stopping(struct worker *w) { w->stopping = true; }
 static void life_stop(struct worker *w) { edges_stop(w->node, w); }
 
-enum life_step { LIFE_REPLAY, LIFE_RESTORE, LIFE_OPEN, LIFE_STOPPING, LIFE_STOP, LIFE_SAVE };
+/* For node_at_rest(). */
+static void life_count(struct worker *w)
+{
+    for (unsigned i = 0; i < w->node->worker_count; i++) {
+        struct mesh_count c = mesh_count(w->port, i);
+        atomic_fetch_add(&w->node->life_sent, c.sent);
+        atomic_fetch_add(&w->node->life_received, c.received);
+    }
+}
+
+enum life_step {
+    LIFE_REPLAY,
+    LIFE_RESTORE,
+    LIFE_OPEN,
+    LIFE_STOPPING,
+    LIFE_STOP,
+    LIFE_COUNT,
+    LIFE_SAVE
+};
 static void (*const life_steps[])(struct worker *w) = {
     [LIFE_REPLAY] = presence_replay, [LIFE_RESTORE] = life_restore, [LIFE_OPEN] = life_open,
     [LIFE_STOPPING] = life_stopping, [LIFE_STOP] = life_stop,       [LIFE_SAVE] = sessions_save,
+    [LIFE_COUNT] = life_count,
 };
 
 static void life_run(struct worker *w, void *message, const struct message_from *from)
@@ -284,12 +303,26 @@ static bool all_idle(struct node *n)
     return !store_busy(n->store); /* what is committed is also told */
 }
 
+/* Nobody works, and no frame is on its way that would give somebody work. Nobody looks at all
+ * workers at once: if as many frames had been received before as were sent after, there was none
+ * in between. */
+static bool node_at_rest(struct node *n)
+{
+    atomic_store(&n->life_received, 0);
+    everywhere(n, LIFE_COUNT);
+    uint64_t received = atomic_load(&n->life_received);
+    bool idle = all_idle(n);
+    atomic_store(&n->life_sent, 0);
+    everywhere(n, LIFE_COUNT);
+    return idle && received == atomic_load(&n->life_sent);
+}
+
 void node_stop(struct node *n)
 {
     everywhere(n, LIFE_STOPPING);
     everywhere(n, LIFE_STOP);
     work_pool_skip(n->work); /* nobody waits for what has not begun */
-    for (int i = 0; i < 2000 && !all_idle(n); i++)
+    for (int i = 0; i < 2000 && !node_at_rest(n); i++)
         wait_a_moment();
     everywhere(n, LIFE_SAVE);
     work_pool_end(n->work); /* while there are loops to take back what runs now */
