@@ -18,7 +18,7 @@ enum duty {
     DUTY_ANNOUNCE, /* writes announcements to all accounts, page by page */
     DUTY_ARCHIVE,  /* deletes old messages */
     DUTY_UPLOADS,  /* deletes expired files */
-    DUTY_ROOMS,    /* the tables of group chat: aliases, administrators, cleanup */
+    DUTY_ROOMS,    /* the tables of group chat, and the end of its archives */
     DUTIES
 };
 

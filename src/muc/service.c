@@ -1,5 +1,6 @@
 #include "muc/service.h"
 #include "base/log.h"
+#include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "home/router.h"
@@ -214,7 +215,7 @@ static void muc_start(void)
 
 static void service_worker_start(struct worker *w)
 {
-    if (worker_index(w) == 0)
+    if (duty_is_here(w, DUTY_ROOMS))
         rooms_count_stored(w);
 }
 

@@ -4,6 +4,7 @@
 #include "archive/ids.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "home/duty.h"
 #include "home/here.h"
 #include "im/feature.h"
 #include "io/timer.h"
@@ -37,7 +38,7 @@ static struct store_stmt read_last = {
 
 static void muc_archive_worker_start(struct worker *w)
 {
-    if (worker_index(w) == 0)
+    if (duty_is_here(w, DUTY_ROOMS))
         doomed_start(recorder_of(w));
 }
 

@@ -1,6 +1,7 @@
 #include "muc/archive/delete.h"
 #include "archive/archive.h"
 #include "archive/leave.h"
+#include "home/duty.h"
 #include "home/here.h"
 #include "home/message.h"
 #include "io/timer.h"
@@ -121,10 +122,11 @@ const struct message_row archive_doomed_message = {
     .run = archive_doomed_run,
 };
 
-/* Worker 0 deletes for all. */
+/* One worker deletes for all. */
 void doomed_tell(struct worker *w)
 {
-    home_send_to(w, 0, 0, &archive_doomed_message, &(struct message_nothing){ 0 });
+    home_send_to(w, 0, duty_home(worker_node(w), DUTY_ROOMS), &archive_doomed_message,
+                 &(struct message_nothing){ 0 });
 }
 
 static void archive_delete_noted(void *arg, enum store_result result, const struct store_batch *b)

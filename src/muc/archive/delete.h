@@ -1,7 +1,7 @@
 /* delete: deletes archives of destroyed rooms in small steps (archive/leave.c), so that
  * other work is not delayed. A table lists the archives with the last id to delete. The transaction
- * that destroys a room adds it, so a restart continues. One archive after the other, on worker 0.
- * room_archive_doom() is in muc/archive/archive.h. */
+ * that destroys a room adds it, so a restart continues. One archive after the other, at the home of
+ * DUTY_ROOMS. room_archive_doom() is in muc/archive/archive.h. */
 #pragma once
 #include <stdint.h>
 

@@ -21,7 +21,7 @@ struct recorder {
     struct list requests; /* struct request that are under way */
     uint32_t request_count;
     struct list burials; /* struct burial: of those that wait to be tried again */
-    struct timer doomed; /* archives of destroyed rooms: the next step; on worker 0 */
+    struct timer doomed; /* archives of destroyed rooms: the next step; at the home of DUTY_ROOMS */
     bool deleting, delete_more;
     int64_t delete_owner, delete_until;
 };

@@ -31,6 +31,7 @@
 #include "muc/state/store.h"
 #include "store/store.h"
 #include "xmpp/archive_id.h"
+#include "xmpp/form.h"
 #include "xmpp/ns.h"
 #include <stdlib.h>
 
@@ -459,6 +460,16 @@ const struct feature muc_follow_feature = {
         (const struct message_row *const[]){ &unread_asked_message, &unread_told_message, NULL },
 };
 
+/* In the registration form; the name of the field is the one that clients know from servers which
+ * had it first. */
+static const struct form_row follow_row = { "{http://tigase.org/protocol/muc}offline",
+                                            FORM_BOOLEAN,
+                                            "Send messages while I am not in the room",
+                                            NULL,
+                                            NULL,
+                                            NULL,
+                                            false };
+
 const struct room_part follow_part = {
     .name = "follow",
     .disco = (const char *const[]){ "http://tigase.org/protocol/muc#offline", NULL },
@@ -471,4 +482,5 @@ const struct room_part follow_part = {
     .said = follow_said,
     .outside = follow_outside,
     .rooms_get = follow_rooms_get,
+    .follow_row = &follow_row,
 };

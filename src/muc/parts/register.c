@@ -1,8 +1,7 @@
 /* register: registration with a room (XEP-0045 §7.10, jabber:iq:register): a user becomes a member
  * and gets a nickname that nobody else may use. This happens at once where the room lets users add
- * themselves, else when somebody who edits the member list approves it (§9.9). Members may have the
- * messages sent while they are not in the room; the form field for it has the name that clients
- * know from servers which had that first. */
+ * themselves, else when somebody who edits the member list approves it (§9.9). Members may ask for
+ * the messages sent while they are not in the room, if there is a part for that. */
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -24,10 +23,9 @@
 #include "xmpp/nickname.h"
 #include "xmpp/ns.h"
 
-#define FIELD_NICK   "muc#register_roomnick"
-#define FIELD_ALLOW  "muc#register_allow"
-#define FIELD_JID    "muc#register_jid"
-#define FIELD_FOLLOW "{http://tigase.org/protocol/muc}offline"
+#define FIELD_NICK  "muc#register_roomnick"
+#define FIELD_ALLOW "muc#register_allow"
+#define FIELD_JID   "muc#register_jid"
 
 enum { ANSWER_BYTES_MAX = 64 * 1024, ASKED_MAX = 16, APPLICANTS_MAX = 32 };
 enum { PATIENCE_MS = 10 * 60 * 1000 };
@@ -45,9 +43,6 @@ static void register_clear(struct room *r) { mem_free(room_slot(r, applicants_sl
 
 static const struct form_row nick_row = {
     FIELD_NICK, FORM_TEXT_SINGLE, "Nickname", NULL, NULL, NULL, true
-};
-static const struct form_row follow_row = {
-    FIELD_FOLLOW, FORM_BOOLEAN, "Send messages while I am not in the room", NULL, NULL, NULL, false
 };
 
 /* A room that is open; else the request is answered. */
@@ -82,7 +77,8 @@ static void muc_register_get(struct iq *iq)
     form_open_titled(&b, FORM_FORM, NS_MUC_REGISTER, "Registration",
                      "A nickname that nobody else may use here.");
     form_ask_value(&b, &nick_row, known ? a->nick : (slice){ "", 0 });
-    form_ask_value(&b, &follow_row, a != NULL && a->follows ? SLICE("1") : SLICE("0"));
+    PARTS_EACH (p, follow_row)
+        form_ask_value(&b, p->follow_row, a != NULL && a->follows ? SLICE("1") : SLICE("0"));
     form_close(&b);
     buf_lit(&b, "</query>");
     iq_result_buf(iq, &b);
@@ -262,7 +258,8 @@ static void muc_register_run(struct room *r, enum err e, void *arg)
         iq_error(iq, f.error != SE_NONE ? f.error : SE_BAD_REQUEST, f.text);
     } else {
         (void)form_text(&f, FIELD_NICK, &nick);
-        (void)form_bool(&f, FIELD_FOLLOW, &a.follows);
+        PARTS_EACH (p, follow_row)
+            (void)form_bool(&f, p->follow_row->var, &a.follows);
         a.stranger = !r->config.self_add && !room_admits(r, iq->st);
         if (f.error != SE_NONE)
             iq_error(iq, f.error, f.text);

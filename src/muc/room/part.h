@@ -19,6 +19,7 @@ struct disco_info;
 struct room_line;
 struct why;
 struct form;
+struct form_row;
 struct iq;
 struct occupant;
 struct room;
@@ -129,6 +130,9 @@ struct room_part {
 
     /* Answers a user who asks the service about all of the user's rooms (docs/rooms.md). */
     void (*rooms_get)(struct iq *iq);
+
+    /* A field of the registration form: the user asks to follow the room. NULL: nobody can. */
+    const struct form_row *follow_row;
 
     const struct room_lines *lines; /* of a room in a file */
 };

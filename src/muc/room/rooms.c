@@ -3,6 +3,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "home/duty.h"
 #include "home/here.h"
 #include "home/host.h"
 #include "im/audience.h"
@@ -132,7 +133,7 @@ void rooms_each_loading(struct worker *w, room_each_fn *fn, void *arg)
 void rooms_stop(struct worker *w)
 {
     struct actors *rooms = *worker_state(w, rooms_slot);
-    if (worker_index(w) == 0)
+    if (duty_is_here(w, DUTY_ROOMS))
         room_makers_forget();
     if (rooms == NULL)
         return;
