@@ -15,6 +15,7 @@
 #include "home/message.h"
 #include "home/node.h"
 #include "im/link.h"
+#include "im/account.h"
 #include "im/session_queue.h"
 #include "io/listen.h"
 #include "io/tls.h"
@@ -163,6 +164,20 @@ static void c2s_idle_check(struct xstream *x)
     timer_set(worker_loop(x->worker), &x->timer, next / 1000 + 100);
 }
 
+/* A session is known to a stream that is bound, or that is closing and has not told it yet. */
+static void c2s_check(const struct xstream *x)
+{
+    const struct stream *s = (const struct stream *)x;
+    ensure(s->domain < worker_node(x->worker)->domain_count);
+    ensure((x->conn == NULL) == (x->way->peer != NULL)); /* BOSH alone has none */
+    ensure(s->session_id == 0 || x->state == STREAM_BOUND || x->state == STREAM_CLOSED);
+    ensure(x->state != STREAM_BOUND || (s->session_id != 0 && s->jid.len > 0 && s->auth == NULL));
+    ensure(s->jid_copy == NULL || (s->session == NULL && s->jid.ptr == s->jid_copy));
+    ensure(s->session == NULL || s->session->id == s->session_id);
+    ensure(s->session == NULL || s->session->account->worker == x->worker);
+    ensure(s->auth == NULL || s->auth->stream == s);
+}
+
 static const struct xstream_rates c2s_rates = { &c2s_stanza_rate, &c2s_byte_rate };
 static const struct xstream_ops c2s_ops = { .rates = &c2s_rates,
                                             .late = "not authenticated in time",
@@ -177,7 +192,8 @@ static const struct xstream_ops c2s_ops = { .rates = &c2s_rates,
                                             .slow = c2s_slow,
                                             .due_ms = c2s_due_ms,
                                             .idle = c2s_idle_check,
-                                            .free = c2s_free };
+                                            .free = c2s_free,
+                                            .check = c2s_check };
 
 static void c2s_accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
 {

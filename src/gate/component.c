@@ -306,6 +306,14 @@ static void component_free(struct xstream *x)
     mem_free(&c);
 }
 
+static void component_check(const struct xstream *x)
+{
+    const struct component *c = component_of(x);
+    ensure(c->domain_len < sizeof c->domain && c->try.jid.len <= c->domain_len);
+    ensure(!c->announced || c->domain_len > 0);
+    ensure(c->announced || x->state != STREAM_BOUND);
+}
+
 static const struct xstream_ops component_ops = { .late = "no handshake in time",
                                                   .greet = component_greet,
                                                   .header = component_header,
@@ -315,7 +323,8 @@ static const struct xstream_ops component_ops = { .late = "no handshake in time"
                                                   .closing = component_closing,
                                                   .failed = component_failed,
                                                   .due_ms = component_due_ms,
-                                                  .free = component_free };
+                                                  .free = component_free,
+                                                  .check = component_check };
 
 static void component_accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
 {

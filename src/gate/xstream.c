@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/setting.h"
+#include "gate/xstream_check.h"
 #include "im/budget.h"
 #include "xmpp/ns.h"
 
@@ -18,6 +19,7 @@ enum stream_action xstream_now(struct xstream *x, enum stream_input input)
 {
     struct stream_step step = xstream_meets(x, input);
     ensure_debug(step.action != STREAM_NEVER);
+    xstream_mark(x);
     x->state = (uint8_t)step.state;
     return step.action;
 }
@@ -174,6 +176,7 @@ void xstream_fail_with(struct xstream *x, enum stream_error e, slice text, slice
 
 void xstream_hold(struct xstream *x, unsigned reason)
 {
+    xstream_mark(x);
     x->holds |= (uint8_t)reason;
     if (x->conn != NULL)
         conn_hold(x->conn, reason);
@@ -181,6 +184,7 @@ void xstream_hold(struct xstream *x, unsigned reason)
 
 void xstream_release(struct xstream *x, unsigned reason)
 {
+    xstream_mark(x);
     x->holds &= (uint8_t)~reason;
     if (x->conn != NULL)
         conn_release(x->conn, reason);
@@ -366,6 +370,7 @@ static void element_in(struct xstream *x, slice text)
 size_t xstream_read(struct xstream *x, slice data, int32_t *stanzas)
 {
     size_t used = 0;
+    xstream_mark(x);
     enum xml_unit u = xml_read(&x->reader, worker_xml(x->worker), data, &used);
     slice unit = { data.ptr, used };
     switch (u) {
@@ -474,7 +479,13 @@ const struct conn_ops xstream_conn_ops = { xstream_on_input, xstream_on_event, x
 
 /* Life. */
 
-void xstreams_init(struct xstreams *all) { list_init(&all->all); }
+void xstreams_init(struct xstreams *all)
+{
+    list_init(&all->all);
+#ifdef MUSTER_DEBUG
+    list_init(&all->marked);
+#endif
+}
 
 void xstreams_release(struct xstreams *all)
 {
@@ -489,11 +500,14 @@ void xstream_adopt(struct xstream *x, struct worker *w, struct xstreams *among)
     x->id = worker_next_id(w);
     list_append(&among->all, &x->node);
     among->count++;
+    xstream_mark(x);
 }
 
 void xstream_leave(struct xstream *x)
 {
+    ensure(x->among != NULL && x->among->count > 0);
     timer_cancel(&x->timer);
+    xstream_unmark(x);
     list_remove(&x->node);
     x->among->count--;
     x->among = NULL;

@@ -81,6 +81,8 @@ struct xstream_ops {
     uint64_t (*due_ms)(const struct xstream *x); /* until its timer; UINT64_MAX: never */
     void (*idle)(struct xstream *x);             /* the timer of a bound stream; or NULL */
     void (*free)(struct xstream *x);             /* its connection is gone */
+    /* Ensures what must be true of it between two callbacks: gate/xstream_check.h; or NULL. */
+    void (*check)(const struct xstream *x);
 };
 
 /* The streams of one edge on one worker. */
@@ -89,6 +91,10 @@ struct xstreams {
     _Atomic uint32_t count; /* read at the end by another thread */
     bool stopped;
     bool moved; /* the stream that is being read has left this worker: do not use it */
+#ifdef MUSTER_DEBUG
+    struct list marked; /* to be checked at the end of the tick: gate/xstream_check.h */
+    struct loop_defer check;
+#endif
 };
 
 struct xstream {
@@ -109,6 +115,9 @@ struct xstream {
     uint8_t state; /* enum stream_state */
     uint8_t holds; /* enum conn_hold */
     bool header_sent, secure, pinged, in_debt;
+#ifdef MUSTER_DEBUG
+    struct list marked; /* in among->marked */
+#endif
 };
 
 void xstreams_init(struct xstreams *all);
