@@ -148,12 +148,28 @@ static json_t *commands_schema(void)
     return object_of(all, json_array());
 }
 
+static json_t *numbers_of(const int64_t *numbers)
+{
+    json_t *list = json_array();
+    for (; *numbers != 0; numbers++)
+        json_array_append_new(list, json_integer(*numbers));
+    return list;
+}
+
 static json_t *metrics_schema(void)
 {
     json_t *all = json_object();
-    for (const struct metric *m = metric_first(); m != NULL; m = m->next)
-        json_object_set_new(all, m->name,
-                            json_pack("{s:s,s:s}", "type", "integer", "description", m->help));
+    static const char *const kinds[] = { "counter", "gauge", "histogram" };
+    for (const struct metric *m = metric_first(); m != NULL; m = m->next) {
+        json_t *one = json_pack("{s:s,s:s,s:s}", "type", "integer", "description", m->help,
+                                "x-kind", kinds[m->kind]);
+        ctl_schema_set_text(one, "x-label", m->label);
+        if (m->label != NULL)
+            json_object_set_new(one, "x-values", words_of(m->values));
+        if (m->buckets != NULL)
+            json_object_set_new(one, "x-buckets", numbers_of(m->buckets));
+        json_object_set_new(all, m->name, one);
+    }
     return object_of(all, json_array());
 }
 

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from muster import rows
 from muster.client import TIMEOUT, until
 from muster.server import ROOT, free_ports
 from test_upload import http_do, store
@@ -34,7 +35,8 @@ def node(make_server):
 
 
 # As `promtool check metrics` wants it.
-SAMPLE = re.compile(r'([a-z][a-z0-9_]*)(\{name="[A-Za-z]+"\})? (-?\d+(?:\.\d+)?)')
+LABEL = r'[a-z]+="(?:[A-Za-z0-9.]+|\+Inf)"'
+SAMPLE = re.compile(r'([a-z][a-z0-9_]*)(\{%s(?:,%s)?\})? (-?\d+(?:\.\d+)?)' % (LABEL, LABEL))
 SHORT = {"us", "ms", "ns", "s", "sec", "b", "kb", "mb", "kib", "mib", "milliseconds", "minutes"}
 
 
@@ -49,14 +51,16 @@ def check(text):
             seen.add(family)
         elif line.startswith("# TYPE "):
             _, _, name, kind = line.split(" ")
-            assert name == family and kind in ("counter", "gauge")
+            assert name == family and kind in ("counter", "gauge", "histogram")
             assert (kind == "counter") == name.endswith("_total"), name
             assert "total" not in name.removesuffix("_total"), name
             assert not SHORT & set(name.split("_")), name
             assert not name.endswith(("_count", "_sum", "_bucket", "_info")), name
         else:
             name, label, value = SAMPLE.fullmatch(line).groups()
-            assert name == family and name + (label or "") not in samples
+            parts = [family + end for end in ("_bucket", "_sum", "_count")]
+            assert name in parts if kind == "histogram" else name == family
+            assert name + (label or "") not in samples
             assert kind == "gauge" or float(value) >= 0
             samples[name + (label or "")] = float(value)
     return samples
@@ -74,6 +78,39 @@ def test_scraped(node):
     again = check(get(node.metrics_port).text)
     assert again["muster_http_requests_total"] == samples["muster_http_requests_total"] + 1
     assert set(check(node.ctl_run("metrics", "--format", "prometheus").stdout)) == set(samples)
+
+
+def histogram(samples, family, labels):
+    """Its buckets as [(upper end, count)], sum and count."""
+    ends = {key: value for key, value in samples.items()
+            if key.startswith(f'{family}_bucket{{{labels},le="')}
+    buckets = [(float(re.search('le="(.*)"', key)[1]), value) for key, value in ends.items()]
+    return buckets, samples[f"{family}_sum{{{labels}}}"], samples[f"{family}_count{{{labels}}}"]
+
+
+def test_times_of_the_database_are_a_histogram(node):
+    """Buckets rise to the count of all, and the sum fits to them."""
+    node.client("alice")
+    samples = check(get(node.metrics_port).text)
+    rule = rows.part("metrics")["muster_store_batch_us"]
+    assert rule["x-kind"] == "histogram" and rule["x-values"] == ["read", "write"]
+    for kind in rule["x-values"]:
+        buckets, total, count = histogram(samples, "muster_store_batch_seconds", f'kind="{kind}"')
+        assert [end for end, _ in buckets] == [e / 1e6 for e in rule["x-buckets"]] + [float("inf")]
+        counts = [n for _, n in buckets]
+        assert counts == sorted(counts) and counts[-1] == count > 0
+        upper = sum((n - before) * min(end, 3600) for (end, n), before
+                    in zip(buckets, [0, *counts]))
+        assert 0 < total <= upper
+
+
+def test_each_direction_of_components_counts_apart(node):
+    samples = check(get(node.metrics_port).text)
+    for direction in rows.part("metrics")["muster_component_stanzas"]["x-values"]:
+        assert samples[f'muster_component_stanzas_total{{direction="{direction}"}}'] == 0
+    shown = {row.get("label"): row["value"] for row in node.rows("metrics")
+             if row["name"] == "muster_component_stanzas"}
+    assert shown == {"direction=received": 0, "direction=sent": 0}
 
 
 def test_nothing_else_is_there_and_it_is_nowhere_else(node):

@@ -11,7 +11,8 @@
 
 const char *metric_type(const struct metric *m)
 {
-    return m->kind == METRIC_COUNTER ? "counter" : "gauge";
+    static const char *const types[] = { "counter", "gauge", "histogram" };
+    return types[m->kind];
 }
 
 /* Prometheus wants base units: values in micro- and milliseconds are converted to seconds. */
@@ -46,14 +47,21 @@ static struct shown metrics_text_shown(const struct metric *m)
     return s;
 }
 
-static void metrics_text_value(struct buf *out, const struct shown *s, int64_t n)
+static void metrics_text_number(struct buf *out, const struct shown *s, int64_t n)
 {
     int64_t rest = n % s->parts;
     if (s->parts == 1)
-        buf_printf(out, " %" PRId64 "\n", n);
+        buf_printf(out, "%" PRId64, n);
     else
-        buf_printf(out, " %s%" PRId64 ".%0*" PRId64 "\n", n < 0 && n > -s->parts ? "-" : "",
-                   n / s->parts, s->digits, rest < 0 ? -rest : rest);
+        buf_printf(out, "%s%" PRId64 ".%0*" PRId64, n < 0 && n > -s->parts ? "-" : "", n / s->parts,
+                   s->digits, rest < 0 ? -rest : rest);
+}
+
+static void metrics_text_value(struct buf *out, const struct shown *s, int64_t n)
+{
+    buf_lit(out, " ");
+    metrics_text_number(out, s, n);
+    buf_lit(out, "\n");
 }
 
 static struct setting period = {
@@ -127,22 +135,76 @@ static void metrics_text_named(struct buf *out)
     }
 }
 
+static void metrics_text_name(struct buf *out, const struct shown *s)
+{
+    buf_printf(out, "%.*s%s%s", SLICE_ARG(s->stem), s->unit, s->total);
+}
+
+/* {direction="sent",le="0.005"}: what there is of it. `le`: NULL, or a bucket; 0: above all. */
+static void metrics_text_labels(struct buf *out, const struct metric *m, unsigned value,
+                                const struct shown *s, const int64_t *le)
+{
+    if (m->label == NULL && le == NULL)
+        return;
+    buf_lit(out, "{");
+    if (m->label != NULL)
+        buf_printf(out, "%s=\"%s\"%s", m->label, m->values[value], le != NULL ? "," : "");
+    if (le != NULL && *le == 0)
+        buf_lit(out, "le=\"+Inf\"");
+    if (le != NULL && *le != 0) {
+        buf_lit(out, "le=\"");
+        metrics_text_number(out, s, *le);
+        buf_lit(out, "\"");
+    }
+    buf_lit(out, "}");
+}
+
+/* Each bucket counts what those before it count, too. */
+static void metrics_text_histogram(struct buf *out, const struct metric *m, unsigned value,
+                                   const struct shown *s)
+{
+    static const struct shown count = { .parts = 1 };
+    int64_t sum = 0;
+    for (unsigned i = 0; i <= metric_buckets(m); i++) {
+        sum += metric_read_cell(m, value, i);
+        metrics_text_name(out, s);
+        buf_lit(out, "_bucket");
+        metrics_text_labels(out, m, value, s, &m->buckets[i]);
+        metrics_text_value(out, &count, sum);
+    }
+    metrics_text_name(out, s);
+    buf_lit(out, "_sum");
+    metrics_text_labels(out, m, value, s, NULL);
+    metrics_text_value(out, s, metric_read_cell(m, value, metric_buckets(m) + 1));
+    metrics_text_name(out, s);
+    buf_lit(out, "_count");
+    metrics_text_labels(out, m, value, s, NULL);
+    metrics_text_value(out, &count, sum);
+}
+
+static void metrics_text_metric(struct buf *out, const struct metric *m)
+{
+    struct shown s = metrics_text_shown(m);
+    buf_lit(out, "# HELP ");
+    metrics_text_name(out, &s);
+    buf_printf(out, " %s\n# TYPE ", m->help);
+    metrics_text_name(out, &s);
+    buf_printf(out, " %s\n", metric_type(m));
+    for (unsigned value = 0; value < metric_values(m); value++) {
+        if (m->kind == METRIC_HISTOGRAM) {
+            metrics_text_histogram(out, m, value, &s);
+            continue;
+        }
+        metrics_text_name(out, &s);
+        metrics_text_labels(out, m, value, &s, NULL);
+        metrics_text_value(out, &s, metric_read_cell(m, value, 0));
+    }
+}
+
 void metrics_text(struct buf *out)
 {
-    for (const struct metric *m = metric_first(); m != NULL; m = m->next) {
-        struct shown s = metrics_text_shown(m);
-        for (unsigned line = 0; line < 3; line++) {
-            buf_printf(out, "%s%.*s%s%s",
-                       line == 0   ? "# HELP "
-                       : line == 1 ? "# TYPE "
-                                   : "",
-                       SLICE_ARG(s.stem), s.unit, s.total);
-            if (line == 2)
-                metrics_text_value(out, &s, metric_read(m));
-            else
-                buf_printf(out, " %s\n", line == 0 ? m->help : metric_type(m));
-        }
-    }
+    for (const struct metric *m = metric_first(); m != NULL; m = m->next)
+        metrics_text_metric(out, m);
     metrics_text_named(out);
 }
 

@@ -1,4 +1,4 @@
-/* metrics_text: all counters and gauges in the text format of Prometheus (0.0.4), for the command
+/* metrics_text: all metrics in the text format of Prometheus (0.0.4), for the command
  * and for /metrics on the listeners of `listen.metrics`. Any thread. */
 #pragma once
 struct buf;

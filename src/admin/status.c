@@ -203,19 +203,34 @@ static void metrics_prometheus(struct command_call *call)
     buf_fini(&out);
 }
 
+/* Of a histogram how often something was observed, and the sum. */
+static void add_metric(struct command_call *call, const struct metric *m, unsigned value)
+{
+    int64_t count = 0;
+    unsigned cells = m->kind == METRIC_HISTOGRAM ? metric_buckets(m) + 1 : 1;
+    for (unsigned cell = 0; cell < cells; cell++)
+        count += metric_read_cell(m, value, cell);
+    command_row(call);
+    command_text(call, "name", slice_of(m->name));
+    command_text(call, "type", slice_of(metric_type(m)));
+    if (m->label != NULL)
+        command_text(call, "label",
+                     slice_of(arena_printf(call->arena, "%s=%s", m->label, m->values[value])));
+    command_int(call, "value", count);
+    if (m->kind == METRIC_HISTOGRAM)
+        command_int(call, "sum", metric_read_cell(m, value, cells));
+    command_text(call, "help", slice_of(m->help));
+}
+
 static void run_metrics(struct command_call *call)
 {
     if (slice_is(command_arg(call, "format"), "prometheus")) {
         metrics_prometheus(call);
         return;
     }
-    for (const struct metric *m = metric_first(); m != NULL; m = m->next) {
-        command_row(call);
-        command_text(call, "name", slice_of(m->name));
-        command_text(call, "type", slice_of(metric_type(m)));
-        command_int(call, "value", metric_read(m));
-        command_text(call, "help", slice_of(m->help));
-    }
+    for (const struct metric *m = metric_first(); m != NULL; m = m->next)
+        for (unsigned value = 0; value < metric_values(m); value++)
+            add_metric(call, m, value);
     command_done(call, "%s", "");
 }
 
@@ -298,11 +313,19 @@ static struct command metrics_command = {
     .doc = "Shows all counters and gauges. In the format of Prometheus, the names of counters end "
            "in _total, and times are in seconds.",
     .columns =
-        (const struct command_column[]){ { .name = "name", .doc = "its name" },
-                                         { .name = "type", .doc = "counter, gauge or maximum" },
-                                         { .name = "value", .type = PARAM_INT, .doc = "its value" },
-                                         { .name = "help", .doc = "what it counts" },
-                                         { 0 } },
+        (const struct command_column[]){
+            { .name = "name", .doc = "its name" },
+            { .name = "type", .doc = "counter, gauge or histogram" },
+            { .name = "label", .optional = true, .doc = "what it counts apart" },
+            { .name = "value",
+              .type = PARAM_INT,
+              .doc = "its value; of a histogram how often it was observed" },
+            { .name = "sum",
+              .optional = true,
+              .type = PARAM_INT,
+              .doc = "of a histogram the sum of what was observed" },
+            { .name = "help", .doc = "what it counts" },
+            { 0 } },
 };
 
 const struct feature status_feature = {

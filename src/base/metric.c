@@ -60,29 +60,80 @@ struct metric_shard *metric_attach(void)
     return metric_mine;
 }
 
+unsigned metric_values(const struct metric *m)
+{
+    unsigned n = 0;
+    while (m->values != NULL && m->values[n] != NULL)
+        n++;
+    return n == 0 ? 1 : n;
+}
+
+unsigned metric_buckets(const struct metric *m)
+{
+    unsigned n = 0;
+    while (m->buckets != NULL && m->buckets[n] != 0)
+        n++;
+    return n;
+}
+
+static void metric_check_row(const struct metric *m)
+{
+    ensure((m->label == NULL) == (m->values == NULL));
+    ensure((m->kind == METRIC_HISTOGRAM) == (metric_buckets(m) > 0));
+    for (unsigned i = 1; i < metric_buckets(m); i++)
+        ensure(m->buckets[i - 1] < m->buckets[i]);
+}
+
 void metric_register(struct metric *m)
 {
+    metric_check_row(m);
     pthread_mutex_lock(&lock);
-    ensure(m->id == 0 && id_last < METRIC_MAX - 1);
+    m->width = m->kind == METRIC_HISTOGRAM ? metric_buckets(m) + 2 : 1;
+    uint32_t cells = m->width * metric_values(m);
+    ensure(m->id == 0 && id_last + cells < METRIC_MAX);
     struct metric **at = &metrics;
     while (*at != NULL && strcmp((*at)->name, m->name) < 0)
         at = &(*at)->next;
     ensure(*at == NULL || strcmp((*at)->name, m->name) != 0);
-    m->id = ++id_last;
+    m->id = id_last + 1;
+    id_last += cells;
     m->next = *at;
     *at = m;
     pthread_mutex_unlock(&lock);
 }
 
-int64_t metric_read(const struct metric *m)
+void metric_observe(const struct metric *m, unsigned value, int64_t n)
 {
+    unsigned bucket = 0;
+    if (m->id == 0)
+        return;
+    while (m->buckets[bucket] != 0 && n > m->buckets[bucket])
+        bucket++;
+    uint32_t first = m->id + value * m->width;
+    metric_add_cell(first + bucket, 1);
+    metric_add_cell(first + m->width - 1, n);
+}
+
+int64_t metric_read_cell(const struct metric *m, unsigned value, unsigned cell)
+{
+    int64_t sum = 0;
     if (m->id == 0)
         return 0;
-    int64_t sum = 0;
+    ensure(value < metric_values(m) && cell < m->width);
     pthread_mutex_lock(&lock);
     for (const struct owned_shard *s = shards; s != NULL; s = s->next)
-        sum += __atomic_load_n(&s->shard.value[m->id], __ATOMIC_RELAXED);
+        sum += __atomic_load_n(&s->shard.value[m->id + value * m->width + cell], __ATOMIC_RELAXED);
     pthread_mutex_unlock(&lock);
+    return sum;
+}
+
+int64_t metric_read(const struct metric *m)
+{
+    unsigned cells = m->kind == METRIC_HISTOGRAM ? m->width - 1 : 1; /* without the sum */
+    int64_t sum = 0;
+    for (unsigned value = 0; value < metric_values(m) && m->id != 0; value++)
+        for (unsigned cell = 0; cell < cells; cell++)
+            sum += metric_read_cell(m, value, cell);
     return sum;
 }
 

@@ -1,10 +1,13 @@
-/* metric: counters and gauges as static rows. Adding writes only to memory of the calling thread.
- * Reading adds up all threads, including those that have ended. */
+/* metric: counters, gauges and histograms as static rows. Adding writes only to memory of the
+ * calling thread. Reading adds up all threads, including those that have ended.
+ *
+ * A metric with a label counts apart for each of the label's values, which the row names: nothing
+ * that a peer says becomes one. A histogram counts what was observed by buckets, and its sum. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
-enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 struct metric {
     const char *name; /* muster_c2s_streams: [a-z_]+ */
@@ -13,9 +16,15 @@ struct metric {
     /* Names that other products use, NULL: none. For its value (several with spaces between), for
      * its increase in the last period, and for that increase divided by the one of `per`. */
     const char *also, *also_period, *also_mean;
-    const struct metric *per; /* with also_mean */
-    uint32_t id;              /* set by metric_register(), 1..METRIC_MAX-1; 0 counts nowhere */
-    struct metric *next;      /* all rows */
+    const struct metric *per;  /* with also_mean */
+    const char *label;         /* "direction": [a-z_]+; NULL: none */
+    const char *const *values; /* of the label; NULL-terminated */
+    const int64_t *buckets;    /* upper ends, included; rising, ended by 0: of a histogram */
+    /* Set by metric_register(): the first of its cells, 1..METRIC_MAX-1, and how many each value of
+     * the label has: 1; of a histogram one a bucket, one for what is above all, and the sum. id 0:
+     * it counts nowhere. */
+    uint32_t id, width;
+    struct metric *next; /* all rows */
 };
 
 enum { METRIC_MAX = 512 };
@@ -26,12 +35,24 @@ struct metric_shard {
 extern _Thread_local struct metric_shard *metric_mine; /* NULL until the first add */
 struct metric_shard *metric_attach(void);              /* of this thread; made on demand */
 
-static inline void metric_add(const struct metric *m, int64_t n)
+static inline void metric_add_cell(uint32_t cell, int64_t n)
 {
     struct metric_shard *s = metric_mine != NULL ? metric_mine : metric_attach();
-    __atomic_store_n(&s->value[m->id], s->value[m->id] + n, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->value[cell], s->value[cell] + n, __ATOMIC_RELAXED);
 }
+static inline void metric_add(const struct metric *m, int64_t n) { metric_add_cell(m->id, n); }
+/* For a value of the label, by its number. */
+static inline void metric_add_to(const struct metric *m, unsigned value, int64_t n)
+{
+    metric_add_cell(m->id == 0 ? 0 : m->id + value, n);
+}
+void metric_observe(const struct metric *m, unsigned value, int64_t n); /* of a histogram */
 
-void metric_register(struct metric *m); /* at start, before threads */
+void metric_register(struct metric *m);          /* at start, before threads */
+unsigned metric_values(const struct metric *m);  /* of its label; 1: it has none */
+unsigned metric_buckets(const struct metric *m); /* without the one above all */
+/* All of it: of a counter with a label the sum, of a histogram how often something was observed. */
 int64_t metric_read(const struct metric *m);
+/* One cell of a value: of a histogram the count of that bucket alone, or, the last, the sum. */
+int64_t metric_read_cell(const struct metric *m, unsigned value, unsigned cell);
 struct metric *metric_first(void);

@@ -12,6 +12,20 @@ static struct metric requests = { .name = "muster_b_requests", .kind = METRIC_CO
 static struct metric streams = { .name = "muster_a_streams", .kind = METRIC_GAUGE };
 static struct metric unregistered = { .name = "muster_unregistered", .kind = METRIC_COUNTER };
 
+static struct metric stanzas = { .name = "muster_c_stanzas",
+                                 .kind = METRIC_COUNTER,
+                                 .label = "direction",
+                                 .values = (const char *const[]){ "in", "out", NULL } };
+static struct metric times = { .name = "muster_d_us",
+                               .kind = METRIC_HISTOGRAM,
+                               .label = "kind",
+                               .values = (const char *const[]){ "read", "write", NULL },
+                               .buckets = (const int64_t[]){ 10, 100, 1000, 0 } };
+static struct metric after = { .name = "muster_e_after", .kind = METRIC_COUNTER };
+static struct metric unregistered_times = { .name = "muster_f_us",
+                                            .kind = METRIC_HISTOGRAM,
+                                            .buckets = (const int64_t[]){ 10, 0 } };
+
 enum { THREADS = 4, ADDS = 10000 };
 
 static void *count(void *arg)
@@ -63,7 +77,7 @@ static void rows_are_listed_by_name(void **state)
     (void)state;
     assert_ptr_equal(metric_first(), &streams);
     assert_ptr_equal(streams.next, &requests);
-    assert_null(requests.next);
+    assert_ptr_equal(requests.next, &stanzas);
     assert_int_not_equal(streams.id, requests.id);
 }
 
@@ -72,19 +86,58 @@ static void an_unregistered_row_counts_nowhere(void **state)
     (void)state;
     int64_t before = metric_read(&requests) + metric_read(&streams);
     metric_add(&unregistered, 3);
+    metric_observe(&unregistered_times, 0, 3);
+    assert_int_equal(metric_read(&unregistered_times), 0);
     assert_int_equal(metric_read(&unregistered), 0);
     assert_int_equal(metric_read(&requests) + metric_read(&streams), before);
+}
+
+static void each_value_of_a_label_counts_apart(void **state)
+{
+    (void)state;
+    metric_add_to(&stanzas, 1, 5);
+    metric_add_to(&stanzas, 0, 2);
+    metric_add_to(&stanzas, 1, 1);
+    assert_int_equal(metric_values(&stanzas), 2);
+    assert_int_equal(metric_read_cell(&stanzas, 0, 0), 2);
+    assert_int_equal(metric_read_cell(&stanzas, 1, 0), 6);
+    assert_int_equal(metric_read(&stanzas), 8);
+    assert_int_equal(metric_values(&streams), 1);
+}
+
+/* The end of a bucket belongs to it; what is above all has one, too. No cell is a neighbour's. */
+static void a_histogram_counts_by_buckets(void **state)
+{
+    static const int64_t said[] = { 0, 10, 11, 100, 101, 1000, 1001, 5000000000 };
+    static const int64_t counts[] = { 2, 2, 2, 2, 5000002223 };
+    (void)state;
+    int64_t beside = metric_read(&stanzas) + metric_read(&after);
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++)
+        metric_observe(&times, 1, said[i]);
+    metric_observe(&times, 0, 7);
+    assert_int_equal(metric_buckets(&times), 3);
+    for (unsigned i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        assert_int_equal(metric_read_cell(&times, 1, i), counts[i]);
+    assert_int_equal(metric_read_cell(&times, 0, 0), 1);
+    assert_int_equal(metric_read_cell(&times, 0, 4), 7);
+    assert_int_equal(metric_read(&times), 9);
+    assert_int_equal(metric_read(&stanzas) + metric_read(&after), beside);
 }
 
 int main(void)
 {
     metric_register(&requests);
     metric_register(&streams);
+    metric_register(&stanzas);
+    metric_register(&times);
+    metric_register(&after);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_are_summed_also_after_their_end),
         cmocka_unit_test(ended_threads_leave_their_shard_to_new_ones),
         cmocka_unit_test(rows_are_listed_by_name),
         cmocka_unit_test(an_unregistered_row_counts_nowhere),
+        cmocka_unit_test(each_value_of_a_label_counts_apart),
+        cmocka_unit_test(a_histogram_counts_by_buckets),
     };
     return cmocka_run_group_tests_name("metric", tests, NULL, NULL);
 }

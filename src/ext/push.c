@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -590,6 +591,7 @@ static void push_announce(struct account *a, struct registration *r, const struc
     r->in_flight++;
     metric_add(&push_sent, 1);
     if (ask_send(a->worker, &ask, push_answered, n) == NULL) {
+        ensure(r->in_flight > 0);
         r->in_flight--;
         mem_free(&n);
         account_unpin(a);

@@ -8,6 +8,7 @@
  * Limits (settings): presence.temporary-max an account that watches, presence.temporary-time,
  * roster.watchers-max together with subscribers. A restart forgets who watches. */
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -120,6 +121,7 @@ static void watch_take_out(struct watched *d, struct watcher **at)
 {
     struct watcher *w = *at;
     *at = w->next;
+    ensure(d->count > 0);
     d->count--;
     mem_free(&w);
 }

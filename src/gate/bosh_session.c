@@ -1,5 +1,6 @@
 #include "gate/bosh_session.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -306,6 +307,7 @@ static void bosh_session_answer(struct bosh *b, struct bosh_request *q)
 {
     bool last = tells_end(b);
     list_remove(&q->node);
+    ensure(b->held_count > 0);
     b->held_count--;
     write_answer(b, q, last ? BODY_LAST : BODY_PLAIN);
     memcpy(q->content, b->content, sizeof q->content);

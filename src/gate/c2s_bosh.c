@@ -1,6 +1,7 @@
 #include "gate/c2s_bosh.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "gate/bosh_body.h"
 #include "gate/bosh_private.h"
@@ -102,6 +103,7 @@ static struct bosh *bosh_find(const struct worker *w, slice sid, struct worker *
 static void request_free(struct bosh_request *q)
 {
     struct gate_worker *g = *worker_gate(q->from);
+    ensure(g->bosh_requests > 0);
     g->bosh_requests--;
     buf_fini(&q->answer);
     buf_fini(&q->text);

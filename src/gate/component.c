@@ -278,7 +278,7 @@ static void component_stanza(struct xstream *x, slice unit)
     } else if (st->to_len == 0) {
         xstream_fail(&c->x, XE_IMPROPER_ADDRESSING, SLICE("a stanza of a component needs `to`"));
     } else {
-        metric_add(&component_stanzas_in, 1);
+        metric_add_to(&component_stanzas, COMPONENT_RECEIVED, 1);
         route_send(w, st);
         return;
     }
@@ -364,7 +364,7 @@ void component_send(struct worker *w, uint64_t link, struct stanza *st)
         return;
     }
     xstream_tcp.stanza(&c->x, st, NULL);
-    metric_add(&component_stanzas_out, 1);
+    metric_add_to(&component_stanzas, COMPONENT_SENT, 1);
     stanza_unref(&st);
 }
 

@@ -15,12 +15,11 @@ enum { SECRET_MIN = 16, SECRET_MAX = 1000, SECRET_MADE = 24 /* random bytes */ }
 struct metric component_streams = { .name = "muster_component_streams",
                                     .kind = METRIC_GAUGE,
                                     .help = "Open connections of components." };
-struct metric component_stanzas_in = { .name = "muster_component_stanzas_received",
-                                       .kind = METRIC_COUNTER,
-                                       .help = "Stanzas read from components." };
-struct metric component_stanzas_out = { .name = "muster_component_stanzas_sent",
-                                        .kind = METRIC_COUNTER,
-                                        .help = "Stanzas written to components." };
+struct metric component_stanzas = { .name = "muster_component_stanzas",
+                                    .kind = METRIC_COUNTER,
+                                    .label = "direction",
+                                    .values = (const char *const[]){ "received", "sent", NULL },
+                                    .help = "Stanzas read from components, or written to them." };
 struct metric component_refused = { .name = "muster_component_refused",
                                     .kind = METRIC_COUNTER,
                                     .help =
@@ -308,8 +307,8 @@ const struct feature component_feature = {
                                   { 0 } },
     .schema = &schema,
     .commands = (struct command *const[]){ &command_add, &command_del, &command_show, NULL },
-    .metrics = (struct metric *const[]){ &component_streams, &component_stanzas_in,
-                                         &component_stanzas_out, &component_refused, NULL },
+    .metrics = (struct metric *const[]){ &component_streams, &component_stanzas, &component_refused,
+                                         NULL },
     .logs = (struct log_area *const[]){ &log_component, NULL },
     .messages = (const struct message_row *const[]){ &component_gone_message, NULL },
 };

@@ -1,4 +1,5 @@
 #include "gate/proxy65.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/hex.h"
 #include "base/log.h"
@@ -149,6 +150,7 @@ static void proxy65_on_closed(struct conn *conn)
     list_remove(&s->node);
     proxy65_stream_leave(s);
     peers_leave(&s->peer);
+    ensure(s->proxy->sides_open > 0);
     s->proxy->sides_open--;
     metric_add(&proxy65_connections, -1);
     mem_free(&s);

@@ -39,10 +39,16 @@ struct alarm store_slow_alarm = {
               "alarm is cleared when a write is done.",
 };
 
-static struct metric store_batches = { .name = "muster_store_batches",
-                                       .help = "Batches of writes ended" };
-static struct metric store_reads = { .name = "muster_store_reads",
-                                     .help = "Batches of reads ended" };
+enum { STORE_BATCH_READ, STORE_BATCH_WRITE };
+static struct metric store_batch_us = {
+    .name = "muster_store_batch_us",
+    .kind = METRIC_HISTOGRAM,
+    .label = "kind",
+    .values = (const char *const[]){ "read", "write", NULL },
+    .buckets = (const int64_t[]){ 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000,
+                                  1000000, 5000000, 0 },
+    .help = "Time from the submission of a batch until the database has answered it.",
+};
 struct metric store_commits = { .name = "muster_store_commits", .help = "Group commits" };
 struct metric store_commit_us = { .name = "muster_store_commit_us",
                                   .help = "Microseconds spent in commits" };
@@ -56,9 +62,8 @@ static struct metric store_queue = { .name = "muster_store_queue",
                                      .kind = METRIC_GAUGE,
                                      .help = "Batches submitted that have not ended" };
 struct metric *const store_metrics[] = {
-    &store_batches,   &store_reads,     &store_commits,
-    &store_commit_us, &store_late_rows, &store_checkpoints,
-    &store_overdue,   &store_queue,     NULL,
+    &store_batch_us,    &store_commits, &store_commit_us, &store_late_rows,
+    &store_checkpoints, &store_overdue, &store_queue,     NULL,
 };
 
 /* The store as one loop sees it. Lives from the first submit of the loop to store_close(). */
@@ -321,8 +326,11 @@ void store_finish(struct store *store, struct store_batch *first)
 {
     size_t bytes = 0;
     int64_t count = 0;
+    uint64_t now_us = clock_mono_us();
     for (struct store_batch *b = first; b != NULL; b = b->next) {
-        metric_add(b->kind == BATCH_WRITE ? &store_batches : &store_reads, 1);
+        metric_observe(&store_batch_us,
+                       b->kind == BATCH_WRITE ? STORE_BATCH_WRITE : STORE_BATCH_READ,
+                       (int64_t)(now_us - b->submitted_us));
         bytes += batch_footprint(b);
         count++;
     }

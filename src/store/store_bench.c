@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "io/loop.h"
+#include "store/store_driver.h"
 #include "store/store_fixture.h"
 #include <dirent.h>
 #include <inttypes.h>
@@ -129,7 +130,7 @@ static void run(const char *name, uint32_t run_rows, unsigned count, unsigned wi
     b.latency_us = mem_zalloc(count * sizeof *b.latency_us);
     b.stamp = clock_wall_us();
     struct message *messages = mem_zalloc(window * sizeof *messages);
-    int64_t commits = metric_read(store_metrics[2]);
+    int64_t commits = metric_read(&store_commits);
     double cpu = cpu_s(), server_cpu = server_cpu_s();
     began_us = clock_mono_us();
     for (unsigned i = 0; i < window && b.to_send > 0; i++) {
@@ -140,7 +141,7 @@ static void run(const char *name, uint32_t run_rows, unsigned count, unsigned wi
     double wall_s = (double)(clock_mono_us() - began_us) / 1e6;
     cpu = cpu_s() - cpu;
     server_cpu = server_cpu_s() - server_cpu;
-    commits = metric_read(store_metrics[2]) - commits;
+    commits = metric_read(&store_commits) - commits;
     qsort(b.latency_us, count, sizeof *b.latency_us, by_value);
     report(name, "cpu", cpu * 1e6 / count, "us/message");
     if (fix_driver == FIX_PGSQL)

@@ -1,6 +1,7 @@
 #include "ext/privacy/privacy_state.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "ext/ext.h"
 #include "ext/privacy/privacy_blocking.h"
@@ -322,8 +323,10 @@ static void privacy_freed(struct session *s)
 {
     struct privacy_session *ps = privacy_session(s);
     struct privacy *p = privacy_of(s->account);
-    if (ps != NULL && ps->active != NULL && p != NULL)
+    if (ps != NULL && ps->active != NULL && p != NULL) {
+        ensure(p->actives > 0);
         p->actives--;
+    }
     mem_free(&s->state_of[session_slot]);
 }
 

@@ -10,6 +10,7 @@
  * (ext/pubsub/pubsub_arrive.c). */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -237,6 +238,7 @@ static struct wanted *wanted_make(slice to, slice nodes)
 
 static void wanted_unref(struct wanted *m)
 {
+    ensure(m->refs > 0);
     if (--m->refs == 0)
         mem_free(&m);
 }

@@ -1,6 +1,7 @@
 #include "ext/pubsub/pubsub_contacts.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "ext/pubsub/pubsub_access.h"
 #include "ext/pubsub/pubsub_config.h"
@@ -209,6 +210,7 @@ static void owner_answered(struct worker *w, void *arg)
 {
     struct ps_contacts *c = arg;
     (void)w;
+    ensure(c->left > 0);
     if (--c->left == 0)
         c->done(c->arg, c->failed == OK ? SE_NONE : stanza_error_of(c->failed));
 }

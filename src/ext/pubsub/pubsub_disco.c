@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "ext/access.h"
@@ -277,6 +278,7 @@ static void looked(void *arg, enum stanza_error e)
     struct looked *k = arg;
     if (e != SE_NONE)
         k->of->failed = e;
+    ensure(k->of->left > 0);
     if (--k->of->left == 0)
         look_end(k->of);
 }

@@ -567,6 +567,7 @@ static void pubsub_items_last_found(void *arg, enum store_result result,
     struct ps_node *n = s->gone ? NULL : ps_node_find(s, g->node);
     if (result == STORE_OK && n != NULL && n->nid == g->nid)
         give_found(n, g, b);
+    ensure(s->op_count > 0);
     if (--s->op_count == 0 && s->gone)
         ps_service_free(&s);
     mem_free(&g);

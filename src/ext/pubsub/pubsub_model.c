@@ -1,5 +1,6 @@
 #include "ext/pubsub/pubsub_model.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -123,6 +124,7 @@ static void leave_maker(struct ps_node *n)
 {
     struct ps_maker *m = n->maker;
     n->maker = NULL;
+    ensure(m->nodes > 0 && m->bytes >= n->bytes + n->listed);
     m->bytes -= n->bytes + n->listed;
     if (--m->nodes > 0)
         return;
@@ -168,6 +170,7 @@ void ps_node_clear(struct ps_node *n)
 {
     void *item;
     if (n->nid != 0) {
+        ensure(n->service->node_count > 0 && n->service->bytes >= n->bytes);
         n->service->node_count--;
         n->service->bytes -= n->bytes;
         leave_maker(n);
@@ -298,6 +301,7 @@ void ps_stub_del(struct ps_node *n, slice id)
             continue;
         ps_node_grew(n, -(int64_t)n->stubs[i]->bytes);
         mem_free(&n->stubs[i]);
+        ensure(n->stub_count > 0);
         n->stub_count--;
         memmove(&n->stubs[i], &n->stubs[i + 1], (n->stub_count - i) * sizeof *n->stubs);
         return;

@@ -1,6 +1,7 @@
 #include "ext/pubsub/pubsub_op.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/setting.h"
@@ -131,6 +132,7 @@ static void pubsub_op_free(struct ps_op *op)
     stanza_unref(&op->st);
     arena_destroy(&op->tmp);
     mem_free(&op);
+    ensure(s->op_count > 0);
     if (--s->op_count == 0 && s->gone)
         ps_service_free(&s);
     if (a != NULL)
@@ -356,6 +358,7 @@ static void node_run(struct ps_node *n)
         ;
     ps_node_release(n);
     struct account *a = s->account;
+    ensure(s->op_count > 0);
     if (--s->op_count == 0 && s->gone)
         ps_service_free(&s);
     if (a != NULL)

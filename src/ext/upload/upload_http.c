@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/durable.h"
+#include "base/ensure.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -194,6 +195,7 @@ static void underway_leave(struct transfer *t)
         return;
     pthread_mutex_lock(&underway_lock);
     u = map_get(&underway, underway_key(&of));
+    ensure(u->count > 0 && u->bytes >= t->slot.size);
     u->bytes -= t->slot.size;
     if (--u->count == 0) {
         map_del(&underway, underway_key(u));
