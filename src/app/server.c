@@ -9,6 +9,7 @@
 #include "app/node_file.h"
 #include "app/other_database.h"
 #include "app/reload.h"
+#include "app/second_node.h"
 #include "app/trim.h"
 #include "auth/looks.h"
 #include "auth/seal.h"
@@ -89,9 +90,9 @@ static unsigned worker_count(const struct node_file *f)
     return cores < 1 ? 1 : cores > NODE_WORKERS_MAX ? NODE_WORKERS_MAX : (unsigned)cores;
 }
 
-static enum err start_node(struct server *s, struct why *why)
+enum err server_make_node(struct node **out, const struct node_file *f, struct store *store,
+                          const struct edge_made *edges, unsigned first_loop, struct why *why)
 {
-    const struct node_file *f = s->file;
     const char **domains = arena_new(f->arena, const char *, f->domains.count + 1);
     for (size_t i = 0; i < f->domains.count; i++)
         domains[i] = f->domains.name[i];
@@ -100,14 +101,24 @@ static enum err start_node(struct server *s, struct why *why)
                               .cluster = f->cluster_id,
                               .domains = domains,
                               .workers = worker_count(f),
+                              .first_loop = first_loop,
                               .pin_workers = f->worker_pinning != 0,
-                              .store = s->store,
+                              .store = store,
                               .data = f->data,
                               .gate = &edges_gate,
-                              .edges = s->edges.made };
-    enum err e = node_create(&s->node, &conf, why);
+                              .edges = edges };
+    return node_create(out, &conf, why);
+}
+
+static enum err start_nodes(struct server *s, struct why *why)
+{
+    enum err e = server_make_node(&s->node, s->file, s->store, s->edges.made, 0, why);
+    if (e == OK)
+        e = second_node_make(&s->second, s, why);
     if (e == OK)
         e = node_start(s->node, why);
+    if (e == OK)
+        e = second_node_start(s->second, why);
     return e;
 }
 
@@ -137,7 +148,7 @@ static enum err start_parts(struct server *s, struct why *why)
     if (e == OK)
         e = edges_make(&s->edges, s->file, s->tls, why);
     if (e == OK)
-        e = start_node(s, why);
+        e = start_nodes(s, why);
     return e;
 }
 
@@ -230,7 +241,8 @@ void server_reload(struct server *s)
     }
     r.file = file;
     r.watch = cert_watch_create(file);
-    on_worker(node_worker(s->node, duty_home(s->node, DUTY_SETTINGS)), apply_reload, &r);
+    uint32_t node; /* this one: a second has no duties */
+    on_worker(node_worker(s->node, duty_home(s->node, DUTY_SETTINGS, &node)), apply_reload, &r);
     node_file_restart_keys(s->file, file, needs_restart, &text);
     tls_ctx_unref(&s->tls);
     s->tls = r.tls;
@@ -240,17 +252,26 @@ void server_reload(struct server *s)
     buf_fini(&text);
 }
 
-void server_restarts(struct server *s) { atomic_store(&s->node->restarts, true); }
+void server_restarts(struct server *s)
+{
+    struct node *nodes[SECOND_NODE_ALL];
+    unsigned count = second_node_all(s->second, s->node, nodes);
+    for (unsigned i = 0; i < count; i++)
+        atomic_store(&nodes[i]->restarts, true);
+}
 
 void server_stop(struct server *s)
 {
+    struct node *nodes[SECOND_NODE_ALL];
     if (s->node != NULL) {
         log_info(&log_server, LOG_EV("server.stopping"));
         reload_given_up();
-        node_stop(s->node);
+        nodes_stop(nodes, second_node_all(s->second, s->node, nodes));
     }
-    store_close(&s->store); /* before the node, whose loops its ports use */
+    second_node_part(s->second);
+    store_close(&s->store); /* before the nodes, whose loops its ports use */
     node_destroy(&s->node);
+    second_node_destroy(&s->second);
     edges_destroy(&s->edges);
     tls_ctx_unref(&s->tls);
     cert_watch_end();

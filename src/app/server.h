@@ -6,6 +6,7 @@
 
 struct node;
 struct node_file;
+struct second_node;
 struct store;
 struct tls_ctx;
 
@@ -15,7 +16,8 @@ struct server {
     struct store *store;
     struct edges edges;
     struct node *node;
-    int lock_fd; /* holds the lock of the data folder */
+    struct second_node *second; /* NULL: as nearly always */
+    int lock_fd;                /* holds the lock of the data folder */
 };
 
 /* Returns when the server is ready for clients. Takes ownership of `file`. On failure nothing is
@@ -28,3 +30,9 @@ void server_reload(struct server *s);
 void server_restarts(struct server *s);
 /* Closes streams, commits, frees everything. Takes at most 5 s. */
 void server_stop(struct server *s);
+
+/* A node as its file says, over a store and with edges that stay the caller's. Its loops have the
+ * indexes from first_loop on. */
+NODISCARD enum err server_make_node(struct node **out, const struct node_file *f,
+                                    struct store *store, const struct edge_made *edges,
+                                    unsigned first_loop, struct why *why);

@@ -243,6 +243,23 @@ void command_bool(struct command_call *c, const char *key, bool value)
     add_field(c, &(struct command_field){ key, text, FIELD_BOOL });
 }
 
+bool command_field(struct command_call *c, slice key, unsigned kind, slice text)
+{
+    const struct command_column *at = c->command->columns;
+    int64_t number;
+    while (at != NULL && at->name != NULL && !slice_is(key, at->name))
+        at++;
+    if (at == NULL || at->name == NULL || kind > FIELD_BOOL ||
+        (kind == FIELD_INT && !slice_int(text, &number)) ||
+        (kind == FIELD_BOOL && !slice_is(text, "true") && !slice_is(text, "false")))
+        return false;
+    const struct command_field f = { at->name, slice_dup(c->arena, text), kind };
+    if (!has_column(c->command, &f))
+        return false;
+    add_field(c, &f);
+    return true;
+}
+
 static void __attribute__((format(printf, 3, 0)))
 command_end(struct command_call *c, enum err e, const char *fmt, va_list ap)
 {

@@ -168,6 +168,9 @@ void command_row(struct command_call *c);
 void command_text(struct command_call *c, const char *key, slice value);
 void command_int(struct command_call *c, const char *key, int64_t value);
 void command_bool(struct command_call *c, const char *key, bool value);
+/* A field of a row that was made on another node: `kind` as in struct command_field. false: the
+ * command has no such column, and nothing is done. */
+bool command_field(struct command_call *c, slice key, unsigned kind, slice text);
 void command_done(struct command_call *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void command_fail(struct command_call *c, enum err e, const char *fmt, ...)

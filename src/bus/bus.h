@@ -19,13 +19,21 @@ struct bus_from {
 
 /* On the receiving worker's thread; the bytes are borrowed. */
 typedef void bus_deliver_fn(void *worker, const struct bus_from *from, slice bytes);
+/* The same: another node has ended. All that it sent to this worker was delivered before. */
+typedef void bus_gone_fn(void *worker, uint32_t node);
+
+enum { BUS_NODES_MAX = 64 };
 
 struct bus_ops {
     /* On the thread of worker `from` of this node: to a worker of another node. Copies the bytes.
      */
     void (*send)(struct bus *bus, unsigned from, uint32_t node, unsigned to, slice bytes);
-    /* The node that is the home of a bare JID. Any thread. */
-    uint32_t (*registry)(struct bus *bus, slice bare);
+    /* The node that is the home of a slot of JIDs (home/node.h). Any thread. */
+    uint32_t (*registry)(struct bus *bus, unsigned slot);
+    /* The node that does what one does for all: home/duty.h. Any thread. */
+    uint32_t (*duties)(struct bus *bus);
+    /* The nodes that are there, this one among them. Any thread. */
+    unsigned (*nodes)(struct bus *bus, uint32_t nodes[BUS_NODES_MAX]);
     /* How many workers a node has; 1 where it is not known. Any thread. */
     unsigned (*workers)(struct bus *bus, uint32_t node);
 };

@@ -1,9 +1,7 @@
 #include "bus/bus_local.h"
 #include "base/arena.h"
 #include "base/ensure.h"
-#include "base/hash.h"
 #include "base/list.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "bus/sequence.h"
 #include "io/loop.h"
@@ -14,6 +12,7 @@ struct message {
     struct message *next;
     struct bus_from from;
     unsigned from_place;
+    bool gone; /* the last of its node, and no frame */
     size_t len;
     char bytes[];
 };
@@ -49,23 +48,12 @@ struct member {
     _Atomic uint64_t delivered, lost, gaps, repeats;
 };
 
-struct assigned {
-    uint32_t node;
-    slice bare;
-    char text[];
-};
-
 struct bus_local {
     pthread_rwlock_t lock; /* guards members and registry, but not the contents of a member */
     struct member *members[BUS_LOCAL_NODES_MAX];
     unsigned count;
-    struct map registry; /* struct assigned by bare JID */
+    uint32_t assigned[BUS_LOCAL_SLOTS]; /* node of a slot; 0: by its number */
 };
-
-/* A fixed key: accounts are spread over the nodes in the same way in every run. */
-static const struct hash_key spread_key = { 0x6d75737465726e6full, 0x6465736e6f646573ull };
-
-static slice assigned_key(const void *item) { return ((const struct assigned *)item)->bare; }
 
 static struct member *bus_local_find(const struct bus_local *b, uint32_t node)
 {
@@ -81,6 +69,11 @@ static void bus_local_take(struct inbox *in, const struct message *m)
 {
     struct member *to = in->member;
     struct sequence *s = &in->in[m->from_place][m->from.worker];
+    if (m->gone) {
+        if (to->conf.gone != NULL)
+            to->conf.gone(to->conf.worker[in->worker].arg, m->from.node);
+        return;
+    }
     switch (sequence_check(s, m->from.epoch, m->from.seq)) {
     case SEQUENCE_REPEAT:
         atomic_fetch_add(&to->repeats, 1);
@@ -149,7 +142,8 @@ static void bus_local_put(struct member *to, unsigned worker, const struct messa
     struct message *m = mem_alloc(sizeof *m + bytes.len);
     *m = *head;
     m->len = bytes.len;
-    memcpy(m->bytes, bytes.ptr, bytes.len);
+    if (bytes.len > 0)
+        memcpy(m->bytes, bytes.ptr, bytes.len);
     pthread_mutex_lock(&in->lock);
     bool room = in->bytes + bytes.len <= BUS_LOCAL_QUEUE_MAX;
     bool post = room && !in->posted;
@@ -171,6 +165,8 @@ static void bus_local_put(struct member *to, unsigned worker, const struct messa
 static void bus_local_send_to(struct member *from, unsigned from_worker, struct member *to,
                               unsigned worker, slice bytes)
 {
+    if (!atomic_load(&from->present)) /* it has left */
+        return;
     struct message head = {
         .from = { .node = from->conf.node,
                   .epoch = from->conf.epoch,
@@ -200,15 +196,38 @@ static void bus_send(struct bus *bus, unsigned from, uint32_t node, unsigned to,
     pthread_rwlock_unlock(&b->lock);
 }
 
-static uint32_t bus_registry(struct bus *bus, slice bare)
+static uint32_t bus_registry(struct bus *bus, unsigned slot)
+{
+    struct bus_local *b = CONTAINER_OF(bus, struct member, bus)->local;
+    ensure(slot < BUS_LOCAL_SLOTS);
+    pthread_rwlock_rdlock(&b->lock);
+    uint32_t node = b->assigned[slot];
+    if (node == 0)
+        node = b->members[slot * b->count / BUS_LOCAL_SLOTS]->conf.node;
+    pthread_rwlock_unlock(&b->lock);
+    return node;
+}
+
+/* The first that joined. */
+static uint32_t bus_duties(struct bus *bus)
 {
     struct bus_local *b = CONTAINER_OF(bus, struct member, bus)->local;
     pthread_rwlock_rdlock(&b->lock);
-    const struct assigned *a = map_get(&b->registry, bare);
-    uint64_t hash = hash_with(&spread_key, bare);
-    uint32_t node = a != NULL ? a->node : b->members[hash % b->count]->conf.node;
+    uint32_t node = b->members[0]->conf.node;
     pthread_rwlock_unlock(&b->lock);
     return node;
+}
+
+static unsigned bus_nodes(struct bus *bus, uint32_t nodes[BUS_NODES_MAX])
+{
+    struct bus_local *b = CONTAINER_OF(bus, struct member, bus)->local;
+    unsigned count = 0;
+    pthread_rwlock_rdlock(&b->lock);
+    for (unsigned i = 0; i < b->count; i++)
+        if (atomic_load(&b->members[i]->present))
+            nodes[count++] = b->members[i]->conf.node;
+    pthread_rwlock_unlock(&b->lock);
+    return count;
 }
 
 static unsigned bus_workers(struct bus *bus, uint32_t node)
@@ -221,7 +240,13 @@ static unsigned bus_workers(struct bus *bus, uint32_t node)
     return workers;
 }
 
-static const struct bus_ops ops = { bus_send, bus_registry, bus_workers };
+static const struct bus_ops ops = {
+    .send = bus_send,
+    .registry = bus_registry,
+    .duties = bus_duties,
+    .nodes = bus_nodes,
+    .workers = bus_workers,
+};
 
 /* Members. */
 
@@ -229,7 +254,6 @@ struct bus_local *bus_local_create(void)
 {
     struct bus_local *b = mem_new(struct bus_local);
     pthread_rwlock_init(&b->lock, NULL);
-    map_init(&b->registry, assigned_key);
     return b;
 }
 
@@ -278,19 +302,31 @@ struct bus *bus_local_join(struct bus_local *b, const struct bus_local_member *c
     return &m->bus;
 }
 
+/* Behind all that it sent. */
+static void bus_local_tell_gone(const struct bus_local *b, uint32_t node)
+{
+    const struct message head = { .from = { .node = node }, .gone = true };
+    for (unsigned i = 0; i < b->count; i++) {
+        struct member *to = b->members[i];
+        for (unsigned k = 0; atomic_load(&to->present) && k < to->conf.workers; k++)
+            bus_local_put(to, k, &head, (slice){ 0 });
+    }
+}
+
 void bus_local_leave(struct bus_local *b, uint32_t node)
 {
     pthread_rwlock_wrlock(&b->lock);
     struct member *m = bus_local_find(b, node);
-    if (m != NULL && atomic_exchange(&m->present, false))
+    if (m != NULL && atomic_exchange(&m->present, false)) {
         member_clear(m);
+        bus_local_tell_gone(b, node);
+    }
     pthread_rwlock_unlock(&b->lock);
 }
 
 void bus_local_destroy(struct bus_local **pb)
 {
     struct bus_local *b = *pb;
-    struct assigned *a;
     *pb = NULL;
     if (b == NULL)
         return;
@@ -298,26 +334,15 @@ void bus_local_destroy(struct bus_local **pb)
         member_clear(b->members[i]);
         mem_free(&b->members[i]);
     }
-    for (uint32_t i = 0; (a = map_next(&b->registry, &i)) != NULL;) {
-        map_del(&b->registry, a->bare);
-        mem_free(&a);
-    }
-    map_fini(&b->registry);
     pthread_rwlock_destroy(&b->lock);
     mem_free(&b);
 }
 
-void bus_local_assign(struct bus_local *b, slice bare, uint32_t node)
+void bus_local_assign(struct bus_local *b, unsigned slot, uint32_t node)
 {
+    ensure(slot < BUS_LOCAL_SLOTS);
     pthread_rwlock_wrlock(&b->lock);
-    struct assigned *a = map_get(&b->registry, bare);
-    if (a == NULL) {
-        a = mem_alloc(sizeof *a + bare.len);
-        memcpy(a->text, bare.ptr, bare.len);
-        a->bare = (slice){ a->text, bare.len };
-        map_put(&b->registry, a);
-    }
-    a->node = node;
+    b->assigned[slot] = node;
     pthread_rwlock_unlock(&b->lock);
 }
 

@@ -7,7 +7,12 @@
 struct bus_local;
 struct loop;
 
-enum { BUS_LOCAL_NODES_MAX = 8, BUS_LOCAL_WORKERS_MAX = 64, BUS_LOCAL_QUEUE_MAX = 64 << 20 };
+enum {
+    BUS_LOCAL_NODES_MAX = 8,
+    BUS_LOCAL_WORKERS_MAX = 64,
+    BUS_LOCAL_SLOTS = 4096,
+    BUS_LOCAL_QUEUE_MAX = 64 << 20
+};
 
 struct bus_local_member {
     uint32_t node, epoch; /* node: 1 … */
@@ -17,6 +22,7 @@ struct bus_local_member {
         void *arg; /* of deliver */
     } worker[BUS_LOCAL_WORKERS_MAX];
     bus_deliver_fn *deliver;
+    bus_gone_fn *gone; /* NULL: nobody asks */
 };
 
 struct bus_local *bus_local_create(void);
@@ -26,12 +32,12 @@ void bus_local_destroy(struct bus_local **b); /* all loops have ended */
  * bus_local_destroy(). */
 struct bus *bus_local_join(struct bus_local *b, const struct bus_local_member *m);
 /* Call it when the loops of this node have ended. Frames queued for it, or sent to it later, are
- * lost. */
+ * lost; the others are told that it has gone. */
 void bus_local_leave(struct bus_local *b, uint32_t node);
 
-/* The registry: a bare JID that nobody assigned is spread over the nodes that joined, by hash. Any
- * thread. */
-void bus_local_assign(struct bus_local *b, slice bare, uint32_t node);
+/* The registry: slots that nobody assigned are spread over the nodes that joined, each the same
+ * number of them in a row. Any thread. */
+void bus_local_assign(struct bus_local *b, unsigned slot, uint32_t node);
 
 /* Faults: the next `count` frames from one node to another are lost or come twice. */
 enum bus_fault { BUS_LOSE, BUS_REPEAT, BUS_FAULTS };

@@ -343,7 +343,7 @@ static const struct message_field welcome_fields[] = {
 };
 const struct message_row invite_welcome_message = {
     .id = 43,
-    .scope = MESSAGE_PROCESS, /* the invitation is a row of this node */
+    .scope = MESSAGE_CLUSTER,
     .name = "welcome",
     .size = sizeof(struct welcome_sent),
     .fields = welcome_fields,
@@ -359,10 +359,7 @@ static struct welcome_sent welcome_make(slice row, enum side side, slice inviter
 
 static void register_invite_welcome(struct worker *w, struct welcome_sent s)
 {
-    uint32_t node;
-    unsigned home = node_home(worker_node(w), s.owner, &node);
-    if (node == worker_node(w)->id)
-        home_send_to(w, 0, home, &invite_welcome_message, &s);
+    home_send(w, s.owner, &invite_welcome_message, &s);
 }
 
 struct arrival {
@@ -403,11 +400,9 @@ struct replay {
 
 static void replay_side(struct worker *w, const struct store_batch *b, uint32_t row, enum side side)
 {
-    uint32_t node;
     struct welcome_sent s = welcome_make(store_text(b, 0, row, 0), side, store_text(b, 0, row, 1),
                                          store_text(b, 0, row, 2));
-    if ((store_int(b, 0, row, 3) & side) != 0 &&
-        node_home(worker_node(w), s.owner, &node) == worker_index(w) && node == worker_node(w)->id)
+    if ((store_int(b, 0, row, 3) & side) != 0 && node_is_home(w, s.owner))
         home_send_to(w, 0, worker_index(w), &invite_welcome_message, &s);
 }
 

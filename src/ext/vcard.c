@@ -7,6 +7,7 @@
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
 #include "ext/photos.h"
+#include "home/duty.h"
 #include "home/here.h"
 #include "im/account.h"
 #include "im/account_life.h"
@@ -315,7 +316,7 @@ static void tell_page(struct worker *w)
 
 static void vcard_start(struct worker *w)
 {
-    if (worker_index(w) == 0)
+    if (duty_is_here(w, DUTY_ACCOUNTS))
         tell_page(w);
 }
 

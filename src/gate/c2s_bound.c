@@ -128,7 +128,7 @@ static void to_session(struct stream *s, const struct up *up)
     if (s->session != NULL)
         session_up(s->session, up);
     else if (s->session_id != 0)
-        link_send_up(s->x.worker, s->x.id, s->session_node, s->session_id, up);
+        link_send_up(s->x.worker, s->x.id, s->session_id, up);
 }
 
 /* RFC 6120 §8.1.2.1: a `from` must be the client's own. */
@@ -253,7 +253,6 @@ void bound_here(struct stream *s, const struct down *d)
 {
     s->session = d->local;
     s->session_id = d->session;
-    s->session_node = worker_node(s->x.worker)->id;
     if (d->local != NULL) {
         s->jid = session_jid(d->local);
     } else {
@@ -366,7 +365,6 @@ static void c2s_bound_answered(struct stream *s, const struct down *d)
             return;
         s->session = d->local;
         s->session_id = d->session;
-        s->session_node = worker_node(s->x.worker)->id;
         stream_session_gone(s, d->kind == DOWN_BOUND ? END_CLOSED : END_LOST);
         return;
     }

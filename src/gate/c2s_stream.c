@@ -134,7 +134,7 @@ void stream_session_gone(struct stream *s, enum session_end why)
     if (session != NULL)
         session_up(session, &up);
     else if (id != 0)
-        link_send_up(s->x.worker, s->x.id, s->session_node, id, &up);
+        link_send_up(s->x.worker, s->x.id, id, &up);
 }
 
 void stream_sm_failed(struct stream *s, enum stanza_error e)

@@ -57,8 +57,7 @@ struct stream {
     struct stream_auth *auth;
     struct session *session; /* its home is this worker; else NULL */
     uint64_t session_id;     /* 0: none */
-    uint32_t session_node;
-    uint32_t out_count; /* outbound count of the last stanza written to the connection */
+    uint32_t out_count;      /* outbound count of the last stanza written to the connection */
     uint32_t out_reported;
     uint16_t close_code; /* of WebSocket, for what went wrong below the stream; 0: nothing */
     uint8_t domain;      /* index in node.domains */

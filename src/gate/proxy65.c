@@ -329,7 +329,7 @@ void proxy65_activate(struct worker *w, const char hash[PROXY65_HASH + 1], proxy
     *a = (struct activation){ .done = done, .arg = arg };
     home_ask_at(w, 0, proxy65_worker_of(worker_node(w), slice_of(hash)), &activate_message,
                 &(struct activate){ slice_of(hash) },
-                &(struct asker){ activation_heard, activation_over, a });
+                &(struct asker){ .gather = activation_heard, .done = activation_over, .arg = a });
 }
 
 int proxy65_port(void)

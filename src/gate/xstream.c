@@ -3,6 +3,7 @@
 #include "base/ensure.h"
 #include "base/setting.h"
 #include "gate/xstream_check.h"
+#include "home/connection.h"
 #include "im/budget.h"
 #include "xmpp/ns.h"
 
@@ -497,7 +498,7 @@ void xstream_adopt(struct xstream *x, struct worker *w, struct xstreams *among)
 {
     x->worker = w;
     x->among = among;
-    x->id = worker_next_id(w);
+    x->id = connection_new_id(w);
     list_append(&among->all, &x->node);
     among->count++;
     xstream_mark(x);

@@ -1,6 +1,7 @@
 #include "home/command_run.h"
 #include "base/arena.h"
 #include "base/list.h"
+#include "home/command_far.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/host.h"
@@ -176,7 +177,7 @@ static const struct message_field command_fields[] = {
     { 0 },
 };
 
-static void command_run_here(struct worker *w, struct command_call *call)
+void command_run_here(struct worker *w, struct command_call *call)
 {
     call->worker = w;
     if (addresses_ok(call))
@@ -260,6 +261,23 @@ static void command_send(struct command_call *call, unsigned to, const struct me
     loop_defer(worker_loop(w), &trip->defer);
 }
 
+static void run_at(struct command_call *call, uint32_t node, unsigned worker)
+{
+    struct worker *w = call->worker;
+    if (node == worker_node(w)->id)
+        command_send(call, worker, &command_message);
+    else
+        command_far(call, node, worker);
+}
+
+static void run_at_duty(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    uint32_t node;
+    unsigned worker = duty_home(worker_node(w), (enum duty)call->command->duty, &node);
+    run_at(call, node, worker);
+}
+
 static void run_at_home(struct command_call *call, slice text)
 {
     struct worker *w = call->worker;
@@ -270,11 +288,7 @@ static void run_at_home(struct command_call *call, slice text)
         return;
     }
     unsigned home = node_home(worker_node(w), jid_bare(&jid), &node);
-    if (node == worker_node(w)->id)
-        command_send(call, home, &command_message);
-    else
-        command_fail(call, E_UNSUPPORTED, "%.*s belongs to node %u; run the command there",
-                     SLICE_ARG(text), node);
+    run_at(call, node, home);
 }
 
 void command_run(struct command_call *call)
@@ -285,7 +299,7 @@ void command_run(struct command_call *call)
     if (home.ptr != NULL)
         run_at_home(call, home);
     else if (c->runs_at == COMMAND_DUTY)
-        command_send(call, duty_home(worker_node(w), (enum duty)c->duty), &command_message);
+        run_at_duty(call);
     else if (c->runs_at != COMMAND_EACH)
         command_run_here(w, call);
     else if (addresses_ok(call))

@@ -5,11 +5,12 @@
 #include "base/command.h"
 
 struct message_row;
+struct worker;
 
 /* Runs a call whose arguments are bound. On the worker of the call; `finished` may be called before
- * this returns. The call fails if an address is not what its row asks for, or at home on another
- * node. */
+ * this returns. The call fails if an address is not what its row asks for. */
 void command_run(struct command_call *call);
+void command_run_here(struct worker *w, struct command_call *call); /* where it runs */
 /* The same check for an address that is in no argument: of a file, or one of several. *prepared is
  * in the arena of the call. false: the call has failed. */
 bool command_address_ok(struct command_call *call, enum param_type type, slice text,

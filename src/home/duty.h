@@ -1,8 +1,11 @@
 /* duty: jobs that one worker does for all: who sets settings, makes backups, cleans up. A duty has
- * a home like an account. Today each is at worker 0; what asks for a duty does not know that. */
+ * a home like an account. Today each is at worker 0 of one node; what asks for a duty does not know
+ * that. */
 #pragma once
 #include <stdbool.h>
+#include <stdint.h>
 
+struct message_row;
 struct node;
 struct worker;
 
@@ -19,9 +22,13 @@ enum duty {
     DUTY_ARCHIVE,  /* deletes old messages */
     DUTY_UPLOADS,  /* deletes expired files */
     DUTY_ROOMS,    /* the tables of group chat, and the end of its archives */
+    DUTY_ACCOUNTS, /* what is done once for the accounts of an earlier release */
+    DUTY_LINKS,    /* hears first of links to other domains: im/remote.h */
     DUTIES
 };
 
-const char *duty_name(enum duty duty);                    /* "settings" */
-unsigned duty_home(const struct node *n, enum duty duty); /* the worker's index */
+const char *duty_name(enum duty duty);                                    /* "settings" */
+unsigned duty_home(const struct node *n, enum duty duty, uint32_t *node); /* the worker's index */
+/* home_send() to the home of a duty. */
+void duty_send(struct worker *w, enum duty duty, const struct message_row *row, void *message);
 bool duty_is_here(const struct worker *w, enum duty duty);

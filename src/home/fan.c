@@ -1,5 +1,6 @@
 #include "home/fan.h"
 #include "base/ensure.h"
+#include "base/mem.h"
 #include "home/here.h"
 #include "home/jids.h"
 #include "home/message.h"
@@ -37,11 +38,10 @@ struct fan_sent {
     slice tag, packed; /* home/jids.h */
 };
 
-static void fan_flush(struct fan *f, unsigned worker)
+static void fan_flush(struct fan *f, uint32_t node, unsigned worker, struct buf *b)
 {
-    struct buf *b = &f->packed[worker];
     struct fan_sent sent = { stanza_ref(f->st), f->tag, buf_slice(b) };
-    home_send_to(f->worker, 0, worker, &fan_message, &sent);
+    home_send_to(f->worker, node, worker, &fan_message, &sent);
     buf_clear(b);
 }
 
@@ -53,7 +53,28 @@ static void fan_pack(struct fan *f, unsigned worker, slice jid, uint32_t number)
     f->used[worker] = true;
     jids_add(b, jid, number);
     if (b->len >= FAN_FRAME_BYTES)
-        fan_flush(f, worker);
+        fan_flush(f, 0, worker, b);
+}
+
+static struct fan_far *fan_far_of(struct fan *f, uint32_t node, unsigned worker)
+{
+    for (unsigned i = 0; i < f->fars; i++)
+        if (f->far[i].node == node && f->far[i].worker == worker)
+            return &f->far[i];
+    f->far = mem_realloc(f->far, (f->fars + 1) * sizeof *f->far);
+    struct fan_far *far = &f->far[f->fars++];
+    ensure(node != worker_node(f->worker)->id);
+    *far = (struct fan_far){ .node = node, .worker = worker };
+    buf_init(&far->packed, FAN_BYTES_MAX);
+    return far;
+}
+
+static void fan_pack_far(struct fan *f, uint32_t node, unsigned worker, slice jid, uint32_t number)
+{
+    struct fan_far *far = fan_far_of(f, node, worker);
+    jids_add(&far->packed, jid, number);
+    if (far->packed.len >= FAN_FRAME_BYTES)
+        fan_flush(f, node, worker, &far->packed);
 }
 
 bool fan_is_local(const struct node *n, slice bare)
@@ -66,10 +87,14 @@ static void fan_add_one(struct fan *f, slice jid, slice bare, uint32_t number)
 {
     struct worker *w = f->worker;
     uint32_t node;
-    unsigned worker = node_home(worker_node(w), bare, &node);
-    if (node != worker_node(w)->id || !fan_is_local(worker_node(w), bare)) {
+    if (!fan_is_local(worker_node(w), bare)) {
         if (f->tag.len == 0)
             route_send(w, stanza_readdress(f->st, (slice){ 0 }, jid));
+        return;
+    }
+    unsigned worker = node_home(worker_node(w), bare, &node);
+    if (node != worker_node(w)->id) {
+        fan_pack_far(f, node, worker, jid, number);
     } else if (worker == worker_index(w)) {
         arrive(w, jid, number, f->st, f->tag);
     } else {
@@ -89,6 +114,8 @@ void fan_begin(struct fan *f, struct worker *w, struct stanza *st, slice tag)
     f->worker = w;
     f->st = st;
     f->tag = tag;
+    f->far = NULL;
+    f->fars = 0;
     memset(f->used, 0, worker_node(w)->worker_count * sizeof f->used[0]);
 }
 
@@ -98,9 +125,16 @@ void fan_end(struct fan *f)
         if (!f->used[i])
             continue;
         if (f->packed[i].len > 0)
-            fan_flush(f, i);
+            fan_flush(f, 0, i, &f->packed[i]);
         buf_fini(&f->packed[i]);
     }
+    for (unsigned i = 0; i < f->fars; i++) {
+        struct fan_far *far = &f->far[i];
+        if (far->packed.len > 0)
+            fan_flush(f, far->node, far->worker, &far->packed);
+        buf_fini(&far->packed);
+    }
+    mem_free(&f->far);
 }
 
 void fan_one(struct worker *w, struct stanza *st, slice tag, slice jid)
@@ -131,7 +165,7 @@ static const struct message_field fan_fields[] = {
 };
 const struct message_row fan_message = {
     .id = 8,
-    .scope = MESSAGE_PROCESS,
+    .scope = MESSAGE_CLUSTER,
     .name = "fan",
     .size = sizeof(struct fan_sent),
     .fields = fan_fields,

@@ -1,11 +1,11 @@
-/* fan: one stanza to many JIDs whose homes are the workers of this node: one block shared, one
- * frame a worker (architecture §4). An untagged fan is presence; the tag of another begins with a
+/* fan: one stanza to many accounts of the server: one block shared, one frame a worker, on this
+ * node or another (architecture §4). An untagged fan is presence; the tag of another begins with a
  * character that is one feature's (struct feature.fans), which is told at each home with the
  * address, whether the account is loaded or not, and with a number of its choice for each address.
  * An address of a tagged fan may be a full JID (fan_add_jid()): it goes to the home of its account.
  *
- * Contacts elsewhere: untagged, each gets a routed stanza; tagged, none, since the rules of a tag
- * are known to our homes only.
+ * Contacts of other servers: untagged, each gets a routed stanza; tagged, none, since the rules of
+ * a tag are known to our homes only.
  *
  * Limit: a frame is sent for each 32 KiB of addresses. */
 #pragma once
@@ -16,12 +16,20 @@
 struct message_row;
 struct worker;
 
+struct fan_far { /* addresses of a worker of another node */
+    uint32_t node;
+    unsigned worker;
+    struct buf packed;
+};
+
 struct fan {
     struct worker *worker;
     struct stanza *st;                   /* borrowed */
     slice tag;                           /* borrowed; empty: presence */
     struct buf packed[NODE_WORKERS_MAX]; /* by worker; made on demand */
     bool used[NODE_WORKERS_MAX];
+    struct fan_far *far; /* made on demand */
+    unsigned fars;
 };
 
 bool fan_is_local(const struct node *n, slice bare); /* an account address of ours */

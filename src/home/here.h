@@ -53,6 +53,3 @@ static inline void **worker_state(const struct worker *w, unsigned slot)
 const struct auth *worker_auth(const struct worker *w);
 
 struct worker *worker_here(void); /* of this thread; NULL elsewhere */
-/* A number for a session, stream or join: no other of this worker has it, and the worker's index is
- * in its low 16 bits. */
-uint64_t worker_next_id(struct worker *w);

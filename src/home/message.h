@@ -107,6 +107,7 @@ struct message_row {
     const struct message_row
         *answer; /* to it as a question: home/question.h; NULL: none but `done` */
     bool later;  /* run does not end the answer: question_end() follows */
+    bool slow;   /* that may take longer than QUESTION_MS */
 };
 
 /* Of a message that says nothing but its name. */

@@ -439,7 +439,8 @@ static void test_each_home_answers(void **state)
 {
     struct sum s = { 0 };
     (void)state;
-    each_home(&workers[1], &ask_message, &(struct number){ 10 }, &(struct asker){ add, done, &s });
+    each_home(&workers[1], &ask_message, &(struct number){ 10 },
+              &(struct asker){ .gather = add, .done = done, .arg = &s });
     run_all();
     assert_int_equal(runs, WORKERS);
     assert_int_equal(s.answers, 2 * WORKERS);
@@ -457,7 +458,7 @@ static void test_answered_later(void **state)
     struct worker *home = &workers[node_home(&node, bare, &at)];
     (void)state;
     home_ask(&workers[1], bare, &held_message, &(struct number){ 0 },
-             &(struct asker){ add, done, &s });
+             &(struct asker){ .gather = add, .done = done, .arg = &s });
     run_all();
     assert_int_equal(s.done, 0);
     question_answer(home, &held, &sum_message, &(struct number){ 10 + home->index });

@@ -1,7 +1,7 @@
 #include "home/node.h"
 #include "base/ensure.h"
 #include "base/mem.h"
-#include "bus/bus.h"
+#include "home/connection.h"
 #include "home/worker.h"
 
 static _Thread_local struct worker *here;
@@ -11,11 +11,14 @@ void worker_here_set(struct worker *w) { here = w; }
 
 const struct auth *worker_auth(const struct worker *w) { return &w->auth; }
 
-uint64_t worker_next_id(struct worker *w) { return ++w->next_id << 16 | w->index; }
-
 /* The same on every node of a cluster, so that all agree on the slot of a JID; it protects nothing.
  */
 static const struct hash_key slot_key = { 0x6d75737465722073ull, 0x6c6f747320763031ull };
+
+uint64_t connection_new_id(struct worker *w)
+{
+    return ++w->next_id << CONNECTION_WORKER_BITS | w->index;
+}
 
 bool node_serves(const struct node *n, slice domain)
 {
@@ -27,13 +30,48 @@ bool node_serves(const struct node *n, slice domain)
 
 unsigned node_slot(slice bare) { return (unsigned)(hash_with(&slot_key, bare) % NODE_SLOTS); }
 
+unsigned node_home_of_slot(const struct node *n, unsigned slot, uint32_t *node)
+{
+    *node = n->bus == NULL ? n->id : n->bus->ops->registry(n->bus, slot);
+    if (*node != n->id) /* it knows better if it has moved the slot, and passes on what comes */
+        return slot % n->bus->ops->workers(n->bus, *node);
+    return n->slot_worker[slot];
+}
+
 unsigned node_home(const struct node *n, slice bare, uint32_t *node)
 {
-    *node = n->bus == NULL ? n->id : n->bus->ops->registry(n->bus, bare);
-    if (*node != n->id) /* it knows better if it has moved the slot, and passes on what comes */
-        return node_slot(bare) % n->bus->ops->workers(n->bus, *node);
+    if (n->bus != NULL)
+        return node_home_of_slot(n, node_slot(bare), node);
+    *node = n->id;
     /* one worker needs no hash: every slot is its own */
     return n->worker_count == 1 ? 0 : n->slot_worker[node_slot(bare)];
+}
+
+bool node_is_home(const struct worker *w, slice bare)
+{
+    uint32_t node;
+    return node_home(w->node, bare, &node) == w->index && node == w->node->id;
+}
+
+unsigned node_all(const struct node *n, uint32_t nodes[BUS_NODES_MAX])
+{
+    nodes[0] = n->id;
+    if (n->bus == NULL)
+        return 1;
+    unsigned count = n->bus->ops->nodes(n->bus, nodes);
+    ensure(count >= 1 && count <= BUS_NODES_MAX);
+    for (unsigned i = 1; i < count; i++) {
+        if (nodes[i] != n->id)
+            continue;
+        nodes[i] = nodes[0];
+        nodes[0] = n->id;
+    }
+    return count;
+}
+
+unsigned node_workers(const struct node *n, uint32_t node)
+{
+    return node == n->id ? n->worker_count : n->bus->ops->workers(n->bus, node);
 }
 
 /* Calls from outside. */

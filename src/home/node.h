@@ -4,13 +4,13 @@
 #pragma once
 #include "base/err.h"
 #include "base/hash.h"
+#include "bus/bus.h"
 #include "home/origin.h"
 #include "io/loop.h"
 #include "xmpp/jid.h"
 #include <pthread.h>
 
 struct account;
-struct bus;
 struct frame;
 struct destinations;
 struct edge_made;
@@ -66,6 +66,11 @@ bool node_serves(const struct node *n, slice domain); /* one of our domains */
 unsigned node_slot(slice bare);
 /* The home of a bare JID (architecture §4): registry, then slot. `node` gets the node id. */
 unsigned node_home(const struct node *n, slice bare, uint32_t *node);
+unsigned node_home_of_slot(const struct node *n, unsigned slot, uint32_t *node);
+bool node_is_home(const struct worker *w, slice bare); /* this worker */
+/* All nodes that are there, this one first. Any thread. */
+unsigned node_all(const struct node *n, uint32_t nodes[BUS_NODES_MAX]);
+unsigned node_workers(const struct node *n, uint32_t node); /* of any node */
 
 typedef void node_fn(struct worker *w, void *arg);
 /* Runs fn on a worker, soon. From any thread; between workers there are messages. */

@@ -1,12 +1,15 @@
-/* question: a message whose sender waits for the answers of one home or of all workers. A worker
+/* question: a message whose sender waits for the answers of one home or of all homes. A worker
  * that gets it runs it like any message, and says any number of answers meanwhile by
  * question_answer(). They come to `gather`, in order from each worker, and when all have ended,
  * `done` is called, both on the worker that asked, by the FIFO of all messages (architecture §4).
  * `done` is never called from inside each_home() and home_ask(): if all homes were here, later in
  * the tick.
  *
- * A question is kept by a number, so nothing that is sent has a pointer in it. One to a home on
- * another node that ends meanwhile stays open until the worker ends. */
+ * A question is kept by a number, so nothing that is sent has a pointer in it.
+ *
+ * It always ends. What a node has not answered when it is gone, or within QUESTION_MS if its row
+ * does not say `slow`, is lost: `lost` is called, then the rest goes on as if it had ended. Within
+ * the process nothing is lost. */
 #pragma once
 #include "home/message.h"
 
@@ -14,14 +17,18 @@
 typedef void gather_fn(struct worker *w, void *arg, void *answer, const struct message_from *from);
 typedef void gathered_fn(struct worker *w, void *arg);
 
+enum { QUESTION_MS = 30000 }; /* for what comes from other nodes */
+
 /* Who waits; the struct itself is borrowed for the call. */
 struct asker {
     gather_fn *gather; /* NULL: no answers are expected */
     gathered_fn *done; /* NULL: nobody waits */
     void *arg;
+    gathered_fn *lost; /* before `done`: answers of another node will not come. NULL: no matter */
 };
 
-/* To all workers of this node. Gives away the references in the message. */
+/* To all workers of all nodes; of this node, where the row's scope is the process. Gives away the
+ * references in the message. */
 void each_home(struct worker *w, const struct message_row *row, void *message,
                const struct asker *by);
 /* To a worker of a node, as in home_send_to(). */
@@ -42,5 +49,6 @@ void question_deliver(struct worker *w, const struct message_row *row, void *mes
                       const struct message_from *from);
 extern const struct message_row question_ended_message;
 
+void questions_node_gone(void *worker, uint32_t node); /* bus_gone_fn */
 void questions_init(struct worker *w);
 void questions_fini(struct worker *w);

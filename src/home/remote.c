@@ -1,16 +1,21 @@
 #include "home/remote.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "home/connection.h"
+#include "home/duty.h"
 #include "home/gate_ops.h"
 #include "home/message.h"
 #include "home/node.h"
 #include "home/question.h"
 #include "home/worker.h"
 
-enum { LINKS_WORKER = 0 };
+struct remote_link {
+    uint64_t id; /* of the connection, on its node */
+    uint32_t node;
+};
 
 struct remote {
-    uint64_t link[REMOTE_LINKS_MAX];
+    struct remote_link link[REMOTE_LINKS_MAX];
     uint8_t count; /* at most REMOTE_LINKS_MAX */
     uint16_t len;
     char domain[];
@@ -44,13 +49,14 @@ void remote_each(const struct worker *w, remote_fn *fn, void *arg)
         fn(remote_domain_of(r), r->count, arg);
 }
 
-/* The change of a link. Worker 0 hears of it first and tells the others, so all hear of all changes
- * in one order and have the same list. */
+/* The change of a link. The home of DUTY_LINKS hears of it first and tells the others, so all hear
+ * of all changes in one order and have the same list. */
 
 struct link_change {
     slice domain;
     uint64_t link;
     uint8_t change; /* enum remote_change */
+    uint32_t node;  /* of the link */
 };
 
 static enum err remote_add(struct worker *w, const struct link_change *n)
@@ -64,7 +70,7 @@ static enum err remote_add(struct worker *w, const struct link_change *n)
         memcpy(r->domain, n->domain.ptr, n->domain.len);
         map_put(&w->remotes, r);
     }
-    r->link[r->count++] = n->link;
+    r->link[r->count++] = (struct remote_link){ n->link, n->node };
     return OK;
 }
 
@@ -72,7 +78,7 @@ static void remove_link(struct worker *w, const struct link_change *n)
 {
     struct remote *r = map_get(&w->remotes, n->domain);
     for (unsigned i = 0; r != NULL && i < r->count; i++) {
-        if (r->link[i] != n->link)
+        if (r->link[i].id != n->link || r->link[i].node != n->node)
             continue;
         memmove(&r->link[i], &r->link[i + 1], (r->count - i - 1u) * sizeof r->link[0]);
         r->count--;
@@ -96,19 +102,20 @@ static const struct message_field link_fields[] = {
     F_BARE(struct link_change, domain),
     F_U64(struct link_change, link),
     F_U8(struct link_change, change, REMOTE_DOWN),
+    F_U32(struct link_change, node, UINT32_MAX),
     { 0 },
 };
 
 static void link_known_run(struct worker *w, void *message, const struct message_from *from)
 {
     (void)from;
-    if (worker_index(w) != LINKS_WORKER)
+    if (!duty_is_here(w, DUTY_LINKS))
         (void)link_change(w, message); /* as there */
 }
 
 const struct message_row link_known_message = {
     .id = 17,
-    .scope = MESSAGE_PROCESS,
+    .scope = MESSAGE_CLUSTER,
     .name = "link-known",
     .size = sizeof(struct link_change),
     .fields = link_fields,
@@ -124,7 +131,7 @@ static const struct message_field link_told_fields[] = {
 };
 const struct message_row link_told_message = {
     .id = 18,
-    .scope = MESSAGE_PROCESS,
+    .scope = MESSAGE_CLUSTER,
     .name = "link-told",
     .size = sizeof(struct link_told),
     .fields = link_told_fields,
@@ -137,7 +144,7 @@ static void all_know(struct worker *w, void *arg)
     mem_free(&asker);
 }
 
-/* On LINKS_WORKER. */
+/* At the home of DUTY_LINKS. */
 static void link_run(struct worker *w, void *message, const struct message_from *from)
 {
     struct link_told told = { (uint8_t)link_change(w, message) };
@@ -153,7 +160,7 @@ static void link_run(struct worker *w, void *message, const struct message_from 
 
 const struct message_row link_message = {
     .id = 16,
-    .scope = MESSAGE_PROCESS,
+    .scope = MESSAGE_CLUSTER,
     .name = "link",
     .size = sizeof(struct link_change),
     .fields = link_fields,
@@ -175,6 +182,12 @@ static void announcement_heard(struct worker *w, void *arg, void *answer,
     ((struct announcement *)arg)->err = ((const struct link_told *)answer)->err;
 }
 
+static void announcement_lost(struct worker *w, void *arg)
+{
+    (void)w;
+    ((struct announcement *)arg)->err = E_DOWN;
+}
+
 static void announced(struct worker *w, void *arg)
 {
     struct announcement *n = arg;
@@ -187,10 +200,12 @@ void remote_announce(struct worker *w, slice domain, uint64_t link, enum remote_
                      remote_done_fn *done)
 {
     struct announcement *n = mem_new(struct announcement);
+    uint32_t node;
+    unsigned worker = duty_home(w->node, DUTY_LINKS, &node);
     *n = (struct announcement){ .link = link, .done = done };
-    home_ask_at(w, 0, LINKS_WORKER, &link_message,
-                &(struct link_change){ domain, link, (uint8_t)change },
-                &(struct asker){ announcement_heard, announced, n });
+    home_ask_at(w, node, worker, &link_message,
+                &(struct link_change){ domain, link, (uint8_t)change, w->node->id },
+                &(struct asker){ announcement_heard, announced, n, announcement_lost });
 }
 
 struct remote_sent {
@@ -214,7 +229,7 @@ static const struct message_field remote_fields[] = {
 };
 const struct message_row remote_message = {
     .id = 9,
-    .scope = MESSAGE_PROCESS,
+    .scope = MESSAGE_CLUSTER,
     .name = "remote",
     .size = sizeof(struct remote_sent),
     .fields = remote_fields,
@@ -225,11 +240,10 @@ void remote_send(struct worker *w, slice domain, struct stanza *st)
 {
     const struct remote *r = map_get(&w->remotes, domain);
     uint64_t pair = hash_keyed(stanza_from_bare(st)) ^ hash_keyed(stanza_to_bare(st)) * 3;
-    uint64_t link = r->link[pair % r->count];
-    unsigned worker = link & 0xffff;
-    if (worker == worker_index(w)) {
-        worker_node(w)->gate->remote(w, link, st);
-        return;
-    }
-    home_send_to(w, 0, worker, &remote_message, &(struct remote_sent){ st, link });
+    const struct remote_link *link = &r->link[pair % r->count];
+    unsigned worker = connection_worker(link->id);
+    if (link->node == worker_node(w)->id && worker == worker_index(w))
+        worker_node(w)->gate->remote(w, link->id, st);
+    else
+        home_send_to(w, link->node, worker, &remote_message, &(struct remote_sent){ st, link->id });
 }

@@ -1,7 +1,7 @@
 /* remote: domains that are not ours and the links that reach them: connected components (XEP-0114).
- * Every worker knows all links, so a stanza goes from the sender's home to the worker of its link
- * in one step; several links of a domain are chosen by hash of (from, to), which keeps the order of
- * each pair (architecture §4). */
+ * Every worker of every node knows all links, so a stanza goes from the sender's home to the worker
+ * of its link in one step; several links of a domain are chosen by hash of (from, to), which keeps
+ * the order of each pair (architecture §4). */
 #pragma once
 #include "home/node.h"
 #include "xmpp/stanza.h"
@@ -11,7 +11,7 @@ struct message_row;
 enum { REMOTE_LINKS_MAX = 16 }; /* of one domain */
 
 enum remote_change { REMOTE_UP, REMOTE_DOWN };
-/* Tells all workers of a link of this worker (its id has the worker in its low 16 bits); `done` is
+/* Tells all workers of a link of this worker (its id: home/connection.h); `done` is
  * called here when all know it, with E_LIMIT if there are REMOTE_LINKS_MAX already. A link that is
  * up must go down before it is forgotten. */
 typedef void remote_done_fn(struct worker *w, uint64_t link, enum err e);

@@ -85,7 +85,6 @@ static void route_run(struct worker *w, void *message, const struct message_from
     if (from->node != worker_node(w)->id) {
         uint32_t node;
         unsigned home = node_home(worker_node(w), stanza_to_bare(r.st), &node);
-        r.origin.node = from->node; /* tickets go back to where it came from, whatever it says */
         if (node == worker_node(w)->id && home != worker_index(w)) { /* a slot has moved */
             home_send_to(w, 0, home, &route_message, &r);
             return;
@@ -99,13 +98,13 @@ static bool route_is_sound(struct worker *w, const void *message, const struct m
 {
     const struct stanza *st = ((const struct route *)message)->st;
     (void)w, (void)from;
-    return st->to_len > 0 && st->from_len > 0;
+    return st->to_len > 0 && st->from_len > 0 &&
+           origin_slot(((const struct route *)message)->origin.session) < NODE_SLOTS;
 }
 
 static const struct message_field route_fields[] = {
     F_STANZA(struct route, st),
     F_U64(struct route, origin.session),
-    F_U32(struct route, origin.node, UINT32_MAX),
     F_U32(struct route, origin.count, UINT32_MAX),
     F_U64(struct route, archive_id),
     F_I64(struct route, sender),

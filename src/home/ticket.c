@@ -1,4 +1,5 @@
 #include "home/ticket.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "home/message.h"
 #include "home/node.h"
@@ -45,14 +46,22 @@ static void ticket_join_check(struct worker *w, struct join *j)
     ticket_done(w, whole);
 }
 
-struct origin ticket_join(struct worker *w, struct origin whole)
+/* It is of one run of the worker that makes it: a counter is enough. */
+static uint64_t ticket_join_id(struct worker *w, slice maker)
+{
+    ensure(node_is_home(w, maker));
+    const uint64_t join = 1ull << ORIGIN_JOIN_SHIFT, slot = node_slot(maker);
+    return slot << ORIGIN_SLOT_SHIFT | join | (++w->next_id & (join - 1));
+}
+
+struct origin ticket_join(struct worker *w, slice maker, struct origin whole)
 {
     if (whole.session == 0)
         return ORIGIN_NONE;
     struct join *j = mem_new(struct join);
-    *j = (struct join){ .id = worker_next_id(w), .whole = whole, .open = true };
+    *j = (struct join){ .id = ticket_join_id(w, maker), .whole = whole, .open = true };
     map_put(&w->joins, j);
-    return (struct origin){ .session = j->id, .node = worker_node(w)->id };
+    return (struct origin){ .session = j->id };
 }
 
 void ticket_join_more(struct worker *w, struct origin part)
@@ -88,9 +97,10 @@ struct ticket_sent {
 
 void ticket_done(struct worker *w, struct origin o)
 {
-    unsigned home = o.session & 0xffff;
-    if (o.node != w->node->id || home != w->index)
-        home_send_to(w, o.node, home, &ticket_message,
+    uint32_t node;
+    unsigned home = node_home_of_slot(w->node, origin_slot(o.session), &node);
+    if (home != w->index || node != w->node->id)
+        home_send_to(w, node, home, &ticket_message,
                      &(struct ticket_sent){ .session = o.session, .count = o.count });
     else if (!w->node->destinations->ticket(w, o))
         part_done(w, o);
@@ -98,15 +108,15 @@ void ticket_done(struct worker *w, struct origin o)
 
 static bool ticket_is_sound(struct worker *w, const void *message, const struct message_from *from)
 {
-    (void)from;
-    return (((const struct ticket_sent *)message)->session & 0xffff) == w->index;
+    (void)w, (void)from;
+    return origin_slot(((const struct ticket_sent *)message)->session) < NODE_SLOTS;
 }
 
 static void ticket_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct ticket_sent *t = message;
     (void)from;
-    ticket_done(w, (struct origin){ t->session, w->node->id, t->count });
+    ticket_done(w, (struct origin){ t->session, t->count });
 }
 
 static const struct message_field ticket_fields[] = {

@@ -10,6 +10,7 @@
  * whose reports never come all stays until the worker ends, as the stanza that waits for it does.
  */
 #pragma once
+#include "base/slice.h"
 #include "home/origin.h"
 
 struct message_row;
@@ -18,8 +19,9 @@ struct worker;
 void ticket_done(struct worker *w, struct origin o);
 extern const struct message_row ticket_message;
 
-/* What `whole` waits for; none if that is none. Open: ticket_join_close() must follow. */
-struct origin ticket_join(struct worker *w, struct origin whole);
+/* What `whole` waits for; none if that is none. `maker`: the bare JID whose home this is and to
+ * which the reports come. Open: ticket_join_close() must follow. */
+struct origin ticket_join(struct worker *w, slice maker, struct origin whole);
 /* One report more is to come: route() with this origin has returned ROUTE_PENDING. */
 void ticket_join_more(struct worker *w, struct origin part);
 /* No more will be; the report to the whole follows, perhaps from inside. */

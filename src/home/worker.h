@@ -23,7 +23,7 @@ struct worker {
     struct map remotes;     /* of home/remote.c: domains of components */
     uint32_t question;      /* the last id */
     uint64_t delivered;     /* messages of other workers of this process */
-    uint64_t next_id;       /* of worker_next_id() */
+    uint64_t next_id;       /* of home/connection.h, home/ticket.c */
     uint32_t settings_seen; /* setting_changes() of which this worker was told */
 };
 

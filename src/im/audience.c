@@ -269,6 +269,17 @@ static void audience_run(struct worker *w, void *message, const struct message_f
     audience_hear(w, message);
 }
 
+/* Each word has what it is about. */
+static bool audience_is_sound(struct worker *w, const void *message,
+                              const struct message_from *from)
+{
+    const struct word *word = message;
+    (void)w, (void)from;
+    bool named = word->op != OP_CLEAR && word->op != OP_SEND;
+    bool says = word->op == OP_SEND || word->op == OP_TELL;
+    return (!named || word->m.jid.len > 0) && (!says || word->st != NULL);
+}
+
 static const struct message_field audience_fields[] = {
     F_U8(struct word, op, OP_BACK),
     F_BARE(struct word, room),
@@ -286,22 +297,23 @@ static const struct message_field audience_fields[] = {
 };
 static const struct message_row audience_message = {
     .id = 10,
-    .scope = MESSAGE_PROCESS,
+    .scope = MESSAGE_CLUSTER,
     .name = "audience",
     .size = sizeof(struct word),
     .fields = audience_fields,
     .run = audience_run,
+    .sound = audience_is_sound,
 };
 
-static void audience_say(struct worker *w, unsigned to, const struct word *word)
+static void audience_say(struct worker *w, uint32_t node, unsigned to, const struct word *word)
 {
     struct word copy;
-    if (to == worker_index(w)) {
+    if (to == worker_index(w) && node == worker_node(w)->id) {
         audience_hear(w, word);
         return;
     }
     message_copy(&audience_message, &copy, word);
-    home_send_to(w, 0, to, &audience_message, &copy);
+    home_send_to(w, node, to, &audience_message, &copy);
 }
 
 /* At the home of the room. */
@@ -313,47 +325,70 @@ void audience_init(struct audience *a, struct worker *w, slice name)
 
 static void say_all(struct audience *a, const struct word *word)
 {
-    for (unsigned i = 0; a->count != NULL && i < worker_node(a->worker)->worker_count; i++)
-        if (a->count[i] > 0)
-            audience_say(a->worker, i, word);
+    for (uint32_t i = 0; i < a->places; i++)
+        if (a->place[i].count > 0)
+            audience_say(a->worker, a->place[i].node, a->place[i].worker, word);
 }
 
-/* The worker of a session of this node; false: it is no address of one. */
-static bool audience_worker_of(const struct worker *w, slice jid, unsigned *worker)
+/* The home of a session of ours; false: it is no address of one. */
+static bool audience_home_of(const struct worker *w, slice jid, struct audience_place *home)
 {
     struct jid parts = jid_split(jid);
-    uint32_t node;
-    *worker = node_home(worker_node(w), jid_bare(&parts), &node);
-    return node == worker_node(w)->id && parts.resource.len > 0 &&
-           fan_is_local(worker_node(w), jid_bare(&parts));
+    if (parts.resource.len == 0 || !fan_is_local(worker_node(w), jid_bare(&parts)))
+        return false;
+    home->worker = node_home(worker_node(w), jid_bare(&parts), &home->node);
+    return true;
+}
+
+/* NULL: no member ever had its home there. */
+static struct audience_place *audience_place_of(const struct audience *a,
+                                                const struct audience_place *home)
+{
+    for (uint32_t i = 0; i < a->places; i++)
+        if (a->place[i].worker == home->worker && a->place[i].node == home->node)
+            return &a->place[i];
+    return NULL;
+}
+
+static struct audience_place *audience_place_make(struct audience *a,
+                                                  const struct audience_place *home)
+{
+    a->place = mem_realloc(a->place, (a->places + 1) * sizeof *a->place);
+    struct audience_place *p = &a->place[a->places++];
+    *p = (struct audience_place){ home->node, home->worker, 0 };
+    return p;
 }
 
 bool audience_add(struct audience *a, const struct audience_member *m)
 {
-    unsigned to;
-    if (!audience_worker_of(a->worker, m->jid, &to))
+    struct audience_place home;
+    if (!audience_home_of(a->worker, m->jid, &home))
         return false;
-    if (a->count == NULL)
-        a->count = mem_zalloc(worker_node(a->worker)->worker_count * sizeof *a->count);
-    a->count[to]++;
-    audience_say(a->worker, to, &(struct word){ .op = OP_ADD, .room = a->name, .m = *m });
+    struct audience_place *p = audience_place_of(a, &home);
+    if (p == NULL)
+        p = audience_place_make(a, &home);
+    p->count++;
+    audience_say(a->worker, home.node, home.worker,
+                 &(struct word){ .op = OP_ADD, .room = a->name, .m = *m });
     return true;
 }
 
 void audience_set(struct audience *a, const struct audience_member *m)
 {
-    unsigned to;
-    if (audience_worker_of(a->worker, m->jid, &to))
-        audience_say(a->worker, to, &(struct word){ .op = OP_SET, .room = a->name, .m = *m });
+    struct audience_place home;
+    if (audience_home_of(a->worker, m->jid, &home))
+        audience_say(a->worker, home.node, home.worker,
+                     &(struct word){ .op = OP_SET, .room = a->name, .m = *m });
 }
 
 void audience_remove(struct audience *a, slice jid)
 {
-    unsigned to;
-    if (!audience_worker_of(a->worker, jid, &to) || a->count == NULL || a->count[to] == 0)
+    struct audience_place home, *p;
+    if (!audience_home_of(a->worker, jid, &home) || (p = audience_place_of(a, &home)) == NULL ||
+        p->count == 0)
         return;
-    a->count[to]--;
-    audience_say(a->worker, to,
+    p->count--;
+    audience_say(a->worker, home.node, home.worker,
                  &(struct word){ .op = OP_REMOVE, .room = a->name, .m = { .jid = jid } });
 }
 
@@ -367,10 +402,10 @@ void audience_send(struct audience *a, struct stanza *st, const struct audience_
 
 void audience_tell(struct audience *a, slice jid, struct stanza *st)
 {
-    unsigned to;
-    if (audience_worker_of(a->worker, jid, &to))
+    struct audience_place home;
+    if (audience_home_of(a->worker, jid, &home))
         audience_say(
-            a->worker, to,
+            a->worker, home.node, home.worker,
             &(struct word){ .op = OP_TELL, .room = a->name, .m = { .jid = jid }, .st = st });
     else
         route_send(a->worker, stanza_readdress(st, (slice){ 0 }, jid));
@@ -381,7 +416,8 @@ void audience_fini(struct audience *a)
     /* when the node ends, the lists end with their workers */
     if (!worker_stopping(a->worker) && worker_here() == a->worker)
         say_all(a, &(struct word){ .op = OP_CLEAR, .room = a->name });
-    mem_free(&a->count);
+    mem_free(&a->place);
+    a->places = 0;
 }
 
 /* At the home of a session. */
@@ -454,13 +490,11 @@ static void restore_one(struct session *s, slice room, slice blob, slice presenc
     if (jid_parse(&jid, room, tmp) != OK || jid.resource.len > 0 || blob.len > AUDIENCE_BLOB_MAX)
         return;
     unsigned home = node_home(worker_node(w), jid.full, &node);
-    if (node != worker_node(w)->id)
-        return;
     word.room = jid.full;
     if (presence.len > 0 && stanza_load(&word.m.presence, presence, worker_xml(w), tmp) == OK &&
         !is_sound(word.m.presence, s, jid.full))
         stanza_unref(&word.m.presence);
-    audience_say(w, home, &word);
+    audience_say(w, node, home, &word);
     stanza_unref(&word.m.presence);
 }
 

@@ -1,12 +1,12 @@
-/* audience: the sessions of this node that are in a room: one stanza to all of them is one block
- * shared, a start tag each, and one frame a worker (architecture §4). The room's home says who is
- * in; each worker keeps the list of its own sessions, fed by the same FIFO as all else from there,
- * so what was routed before a session was added reaches it before what is sent to the audience
- * after. A session that ends is taken off its lists at once; the room hears of it as it does of
- * every session, by unavailable presence, and then removes it.
+/* audience: the sessions of the server's accounts that are in a room: one stanza to all of them is
+ * one block shared, a start tag each, and one frame a worker (architecture §4), on whatever node.
+ * The room's home says who is in; each worker keeps the list of its own sessions, fed by the same
+ * FIFO as all else from there, so what was routed before a session was added reaches it before what
+ * is sent to the audience after. A session that ends is taken off its lists at once; the room hears
+ * of it as it does of every session, by unavailable presence, and then removes it.
  *
- * Who is not a session of this node (other node, component, other server) is not in it: the room
- * routes to them. A stanza that is sent has no `to` and is not looked through again: the room has
+ * Who is not a session of our accounts (component, other server) is not in it: the room routes to
+ * them. A stanza that is sent has no `to` and is not looked through again: the room has
  * left out what only servers may say (XEP-0359 stanza-id, XEP-0203 delay, muc#user).
  *
  * An account that blocks the sender (stage BLOCK) and a session that does not take it (DELIVER) are
@@ -23,10 +23,16 @@ struct session;
 struct stanza;
 struct worker;
 
+struct audience_place {
+    uint32_t node, worker;
+    uint32_t count; /* of members whose home it is */
+};
+
 struct audience {
     struct worker *worker;
-    slice name;      /* bare JID of the room */
-    uint32_t *count; /* of members, by worker; NULL: there never was one */
+    slice name;                   /* bare JID of the room */
+    struct audience_place *place; /* where there ever was a member; NULL: nowhere */
+    uint32_t places;
 };
 
 enum { AUDIENCE_BLOB_MAX = 256 };
@@ -50,7 +56,7 @@ struct audience_whom {
 void audience_init(struct audience *a, struct worker *w, slice name); /* name lives as long as a */
 void audience_fini(struct audience *a);                               /* removes all */
 
-/* One that is not in it. false: no session of this node has this address, and nothing is done. */
+/* One that is not in it. false: no session of ours has this address, and nothing is done. */
 bool audience_add(struct audience *a, const struct audience_member *m);
 /* Other values for one that is in it (blob of length 0, presence NULL: as they were). */
 void audience_set(struct audience *a, const struct audience_member *m);
@@ -59,7 +65,7 @@ void audience_remove(struct audience *a, slice jid);
 
 /* Each gets it with its own `to`. Borrowed. whom NULL: all. */
 void audience_send(struct audience *a, struct stanza *st, const struct audience_whom *whom);
-/* To one address alone, in the audience or not, of this node or not; in order with the above. */
+/* To one address alone, in the audience or not, of ours or not; in order with the above. */
 void audience_tell(struct audience *a, slice jid, struct stanza *st);
 
 /* At the home of the session. The nick under which it is in that room; empty: it is not in it, or

@@ -1,5 +1,6 @@
 #include "im/link.h"
 #include "base/arena.h"
+#include "home/connection.h"
 #include "home/here.h"
 #include "home/message.h"
 #include "home/node.h"
@@ -23,11 +24,14 @@ void link_send_bind(struct worker *w, const struct bind_request *req)
 
 /* Up: from a stream to the home of its session. */
 
-void link_send_up(struct worker *w, uint64_t stream, uint32_t node, uint64_t session,
-                  const struct up *up)
+void link_send_up(struct worker *w, uint64_t stream, uint64_t session, const struct up *up)
 {
-    struct up_sent sent = { session, stream, (uint8_t)up->kind, up->num, up->st };
-    home_send_to(w, node, session & 0xffff, &up_message, &sent);
+    struct up_sent sent = {
+        session, stream, (uint8_t)up->kind, up->num, up->st, worker_node(w)->id
+    };
+    uint32_t node;
+    unsigned home = node_home_of_slot(worker_node(w), origin_slot(session), &node);
+    home_send_to(w, node, home, &up_message, &sent);
 }
 
 /* Down: from the home of a session to its stream. */
@@ -63,7 +67,7 @@ void link_send_down(struct worker *w, const struct link *link, const struct down
         sent.by = d->note->by;
         sent.to = d->note->to;
     }
-    home_send_to(w, link->node, link->id & 0xffff, &down_message, &sent);
+    home_send_to(w, link->node, connection_worker(link->id), &down_message, &sent);
 }
 
 static void down_give(struct worker *w, struct stream *stream, const struct down_sent *sent)
@@ -85,13 +89,14 @@ static void down_give(struct worker *w, struct stream *stream, const struct down
 static void down_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct down_sent *sent = message;
+    (void)from;
     struct stream *stream =
         map_get(&core_of(w)->streams, (slice){ (const char *)&sent->stream, sizeof sent->stream });
     if (stream != NULL)
         down_give(w, stream, sent);
     else if (sent->kind == DOWN_BOUND || sent->kind == DOWN_RESUMED)
         /* the client left while the home of its session was asked: that must not wait for it */
-        link_send_up(w, sent->stream, from->node, sent->session,
+        link_send_up(w, sent->stream, sent->session,
                      &(struct up){ .kind = UP_GONE, .num = END_LOST });
 }
 
@@ -99,7 +104,9 @@ static bool down_is_sound(struct worker *w, const void *message, const struct me
 {
     const struct down_sent *sent = message;
     (void)from;
-    return link_id_is_of(sent->stream, w) && (sent->kind == DOWN_STANZA) == (sent->st != NULL);
+    return connection_worker(sent->stream) == worker_index(w) &&
+           origin_slot(sent->session) < NODE_SLOTS &&
+           (sent->kind == DOWN_STANZA) == (sent->st != NULL);
 }
 
 static const struct message_field down_fields[] = {

@@ -9,9 +9,8 @@ struct message_row;
 /* Of the gate: its streams on this worker, by id. */
 struct map *link_streams(const struct worker *w);
 
-/* `stream` is an id; `node` and `session` say where the home is. Takes over up->st. */
-void link_send_up(struct worker *w, uint64_t stream, uint32_t node, uint64_t session,
-                  const struct up *up);
+/* `stream` is an id; `session` tells the way to its home. Takes over up->st. */
+void link_send_up(struct worker *w, uint64_t stream, uint64_t session, const struct up *up);
 void link_send_down(struct worker *w, const struct link *link, const struct down *d);
 void link_send_bind(struct worker *w,
                     const struct bind_request *req); /* to the home of req->bare */

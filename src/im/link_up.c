@@ -1,5 +1,6 @@
 #include "im/link_up.h"
 #include "base/arena.h"
+#include "home/connection.h"
 #include "home/here.h"
 #include "home/message.h"
 #include "home/node.h"
@@ -26,7 +27,7 @@ static bool bind_is_sound(struct worker *w, const void *message, const struct me
     (void)from;
     if (req->link.node == 0 ||
         (req->link.node == worker_node(w)->id &&
-         (req->link.id & 0xffff) >= worker_node(w)->worker_count) ||
+         connection_worker(req->link.id) >= worker_node(w)->worker_count) ||
         (bind->device.len != 0 && bind->device.len != sizeof req->device))
         return false;
     if (req->resume || req->resource.len == 0)
@@ -65,13 +66,29 @@ const struct message_row bind_message = {
     .sound = bind_is_sound,
 };
 
+/* A slot has moved to another worker of this node. */
+static bool up_pass_on(struct worker *w, struct up_sent *sent)
+{
+    uint32_t node;
+    unsigned home = node_home_of_slot(worker_node(w), origin_slot(sent->session), &node);
+    if (node != worker_node(w)->id || home == worker_index(w))
+        return false;
+    struct up_sent copy = *sent;
+    sent->st = NULL;
+    home_send_to(w, 0, home, &up_message, &copy);
+    return true;
+}
+
 static void up_run(struct worker *w, void *message, const struct message_from *from)
 {
     struct up_sent *sent = message;
     struct session *s = session_find(w, sent->session);
+    (void)from;
+    if (s == NULL && up_pass_on(w, sent))
+        return;
     /* While this was on its way the session may have ended, or been resumed by another stream: then
      * its client repeats what was not counted. */
-    if (s == NULL || s->link.id != sent->stream || s->link.node != from->node)
+    if (s == NULL || s->link.id != sent->stream || s->link.node != sent->node)
         return;
     struct up up = { .kind = sent->kind, .num = sent->num, .st = sent->st };
     sent->st = NULL;
@@ -81,15 +98,20 @@ static void up_run(struct worker *w, void *message, const struct message_from *f
 static bool up_is_sound(struct worker *w, const void *message, const struct message_from *from)
 {
     const struct up_sent *sent = message;
-    (void)from;
-    return link_id_is_of(sent->session, w) && (sent->kind == UP_STANZA) == (sent->st != NULL) &&
+    (void)w, (void)from;
+    return origin_slot(sent->session) < NODE_SLOTS &&
+           (sent->kind == UP_STANZA) == (sent->st != NULL) &&
            (sent->kind != UP_GONE || sent->num <= END_SHUTDOWN);
 }
 
 static const struct message_field up_fields[] = {
-    F_U64(struct up_sent, session),       F_U64(struct up_sent, stream),
-    F_U8(struct up_sent, kind, UP_GONE),  F_U32(struct up_sent, num, UINT32_MAX),
-    F_STANZA_OR_NONE(struct up_sent, st), { 0 },
+    F_U64(struct up_sent, session),
+    F_U64(struct up_sent, stream),
+    F_U8(struct up_sent, kind, UP_GONE),
+    F_U32(struct up_sent, num, UINT32_MAX),
+    F_STANZA_OR_NONE(struct up_sent, st),
+    F_U32(struct up_sent, node, UINT32_MAX),
+    { 0 },
 };
 const struct message_row up_message = {
     .id = 6,

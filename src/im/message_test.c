@@ -61,7 +61,7 @@ static void test_repeats_wait_for_the_commit(void **state)
 {
     (void)state;
     test_node_account(&t, "u2@localhost");
-    struct origin o = { 1 << 16, 1, 1 };
+    struct origin o = { 1, 1 };
     assert_int_equal(account_receive(t.w, message("u2@localhost", "m1"), o, 0, 0), ROUTE_PENDING);
     assert_int_equal(account_receive(t.w, message("u2@localhost", "m1"), o, 0, 0), ROUTE_PENDING);
     test_node_run(&t, test_node_is_idle, t.store);
@@ -104,7 +104,7 @@ static struct sender sender;
 static enum routed send(struct account *to, const char *id)
 {
     char jid[32];
-    struct origin o = { sender.session->id, 1, ++sender.sent };
+    struct origin o = { sender.session->id, ++sender.sent };
     snprintf(jid, sizeof jid, "%.*s", SLICE_ARG(to->jid));
     return account_receive(t.w, message(jid, id), o, 0, 0);
 }

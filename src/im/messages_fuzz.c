@@ -34,10 +34,24 @@ static void send(struct bus *bus, unsigned from, uint32_t node, unsigned to, sli
     ensure(bus == t.node->bus && from == 0 && node != t.node->id);
     sent_bytes += bytes.len + to;
 }
-static uint32_t registry(struct bus *bus, slice bare)
+static uint32_t registry(struct bus *bus, unsigned slot)
 {
     (void)bus;
-    return bare.len > 0 && bare.ptr[0] == 'x' ? OTHER : 1;
+    return slot == node_slot(SLICE("a@localhost")) || slot == node_slot(SLICE("b@localhost"))
+               ? 1
+               : slot % 2 + 1;
+}
+static uint32_t duties(struct bus *bus)
+{
+    (void)bus;
+    return 1;
+}
+static unsigned nodes(struct bus *bus, uint32_t out[BUS_NODES_MAX])
+{
+    (void)bus;
+    out[0] = 1;
+    out[1] = OTHER;
+    return 2;
 }
 static unsigned workers(struct bus *bus, uint32_t node)
 {
@@ -49,7 +63,9 @@ static void close_node(void) { test_node_close(&t); }
 
 static void open_node(void)
 {
-    static const struct bus_ops ops = { send, registry, workers };
+    static const struct bus_ops ops = {
+        .send = send, .registry = registry, .duties = duties, .nodes = nodes, .workers = workers
+    };
     static struct bus bus = { &ops };
     test_node_open(&t, &gate);
     t.node->bus = &bus;
@@ -58,7 +74,7 @@ static void open_node(void)
     atexit(close_node);
 }
 
-enum { STREAM = 1 << 16, SESSION = 2 << 16 };
+enum { STREAM = 1 << 16 };
 
 /* The same for every input. */
 static void open_session(void)
@@ -70,7 +86,12 @@ static void open_session(void)
     session_bind(t.w, &(struct bind_request){ .link = { .id = STREAM, .node = OTHER },
                                               .bare = SLICE("a@localhost"),
                                               .resource = SLICE("r") });
-    ensure(session_find(t.w, SESSION) != NULL);
+    struct session *s = NULL;
+    for (uint32_t i = 0; s == NULL || s->link.id != STREAM;)
+        ensure((s = map_next(&t.w->sessions, &i)) != NULL);
+    map_del(&t.w->sessions, (slice){ (const char *)&s->id, sizeof s->id });
+    s->id = (uint64_t)node_slot(SLICE("a@localhost")) << ORIGIN_SLOT_SHIFT | 1;
+    map_put(&t.w->sessions, s);
 }
 
 static void close_sessions(void)

@@ -7,7 +7,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/rand.h"
-#include "bus/bus.h"
+#include "bus/bus_local.h"
 #include "codec/xml_read.h"
 #include "home/ask.h"
 #include "home/duty.h"
@@ -72,10 +72,10 @@ static void core_fini(struct worker *w)
     mem_free(&w->core);
 }
 
-static void worker_init(struct worker *w, struct node *n, unsigned index)
+static void worker_init(struct worker *w, struct node *n, unsigned index, unsigned loop)
 {
     *w = (struct worker){ .node = n, .index = index, .store = n->store, .work = n->work };
-    w->loop = loop_create(index);
+    w->loop = loop_create(loop);
     w->auth = (struct auth){ n->store, n->work, w->loop, n->throttle };
     w->xml = xml_work_create();
     w->state_of = mem_zalloc((FEATURES_COUNT(worker.slot) + 1) * sizeof *w->state_of);
@@ -126,7 +126,7 @@ enum err node_create(struct node **out, const struct node_conf *conf, struct why
     n->mesh = mesh_create(n->worker_count, n->epoch);
     n->workers = mem_zalloc(n->worker_count * sizeof *n->workers);
     for (unsigned i = 0; i < n->worker_count; i++)
-        worker_init(&n->workers[i], n, i);
+        worker_init(&n->workers[i], n, i, conf->first_loop + i);
     *out = n;
     return OK;
 }
@@ -295,7 +295,7 @@ enum err node_start(struct node *n, struct why *why)
  * saved and the store commits, 3. loops stop. The caller closes the store afterwards, which commits
  * the rest. */
 
-static bool all_idle(struct node *n)
+static bool node_is_idle(struct node *n)
 {
     for (unsigned i = 0; i < n->worker_count; i++)
         if (!edges_idle(n, &n->workers[i]))
@@ -311,26 +311,61 @@ static bool node_at_rest(struct node *n)
     atomic_store(&n->life_received, 0);
     everywhere(n, LIFE_COUNT);
     uint64_t received = atomic_load(&n->life_received);
-    bool idle = all_idle(n);
+    bool idle = node_is_idle(n);
     atomic_store(&n->life_sent, 0);
     everywhere(n, LIFE_COUNT);
     return idle && received == atomic_load(&n->life_sent);
 }
 
-void node_stop(struct node *n)
+static bool all_at_rest(struct node *const *nodes, unsigned count)
 {
-    everywhere(n, LIFE_STOPPING);
-    everywhere(n, LIFE_STOP);
-    work_pool_skip(n->work); /* nobody waits for what has not begun */
-    for (int i = 0; i < 2000 && !node_at_rest(n); i++)
-        wait_a_moment();
-    everywhere(n, LIFE_SAVE);
+    for (unsigned i = 0; i < count; i++)
+        if (!node_at_rest(nodes[i]))
+            return false;
+    return true;
+}
+
+static void node_end(struct node *n)
+{
     work_pool_end(n->work); /* while there are loops to take back what runs now */
     for (unsigned i = 0; i < n->worker_count; i++)
         loop_stop(n->workers[i].loop);
     for (unsigned i = 0; i < n->worker_count; i++)
         pthread_join(n->threads[i], NULL);
 }
+
+void nodes_stop(struct node *const *nodes, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        everywhere(nodes[i], LIFE_STOPPING);
+    for (unsigned i = 0; i < count; i++) {
+        everywhere(nodes[i], LIFE_STOP);
+        work_pool_skip(nodes[i]->work); /* nobody waits for what has not begun */
+    }
+    for (int i = 0; i < 2000 && !all_at_rest(nodes, count); i++)
+        wait_a_moment();
+    for (unsigned i = 0; i < count; i++)
+        everywhere(nodes[i], LIFE_SAVE);
+    for (unsigned i = 0; i < count; i++)
+        node_end(nodes[i]);
+}
+
+void node_join(struct node *n, struct bus_local *b)
+{
+    struct bus_local_member m = { .node = n->id,
+                                  .epoch = n->epoch,
+                                  .workers = n->worker_count,
+                                  .deliver = messages_receive,
+                                  .gone = questions_node_gone };
+    ensure(n->bus == NULL);
+    for (unsigned i = 0; i < n->worker_count; i++) {
+        m.worker[i].loop = n->workers[i].loop;
+        m.worker[i].arg = &n->workers[i];
+    }
+    n->bus = bus_local_join(b, &m);
+}
+
+void node_stop(struct node *n) { nodes_stop(&n, 1); }
 
 void node_destroy(struct node **pn)
 {

@@ -4,12 +4,15 @@
 #include "base/err.h"
 #include "home/node.h"
 
+struct bus_local;
 struct message_row;
+
 struct node_conf {
     uint32_t id;                   /* unique in the cluster, ≥ 1 */
     const char *name, *cluster;    /* NULL: of no cluster */
     const char *const *domains;    /* prepared; NULL-terminated */
     unsigned workers;              /* 1..64 */
+    unsigned first_loop;           /* its loops have the indexes from here on */
     bool pin_workers;              /* to one CPU each */
     struct store *store;           /* open; stays the caller's */
     const char *data;              /* folder for files; stays the caller's; NULL: none */
@@ -23,6 +26,10 @@ NODISCARD enum err node_start(struct node *n, struct why *why);
 /* Closes streams with system-shutdown, saves sessions that may resume, commits, joins the threads.
  * ≤ 5 s. */
 void node_stop(struct node *n);
+/* The same for nodes of one process that end together: each step on all of them. */
+void nodes_stop(struct node *const *nodes, unsigned count);
 void node_destroy(struct node **n);
 
 extern const struct message_row node_life_message; /* from main's thread to each worker */
+/* Between node_create() and node_start(): other nodes of this process can be reached. */
+void node_join(struct node *n, struct bus_local *b);

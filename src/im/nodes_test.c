@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 #include "bus/bus_local.h"
-#include "home/message.h"
+#include "home/question.h"
 #include "im/presence_in.h"
 #include "im/roster_account.h"
 #include "im/test_live.h"
@@ -55,19 +55,6 @@ static unsigned users;
 
 /* Start and end. */
 
-static void join(unsigned n)
-{
-    struct bus_local_member m = { .node = live.node[n]->id,
-                                  .epoch = live.node[n]->epoch,
-                                  .workers = WORKERS,
-                                  .deliver = messages_receive };
-    for (unsigned i = 0; i < WORKERS; i++) {
-        m.worker[i].loop = live.node[n]->workers[i].loop;
-        m.worker[i].arg = &live.node[n]->workers[i];
-    }
-    live.node[n]->bus = bus_local_join(bus, &m);
-}
-
 /* What each worker was told of the setting, and how often. */
 static struct {
     int64_t value;
@@ -96,7 +83,7 @@ static int start(void **state)
     bus = bus_local_create();
     for (unsigned n = 0; n < NODES; n++) {
         live_open(n, WORKERS, domains);
-        join(n);
+        node_join(live.node[n], bus);
     }
     for (unsigned n = 0; n < NODES; n++)
         live_start(n);
@@ -191,14 +178,20 @@ static void barrier(struct stream *from, struct stream *to)
     live_expect(to, id);
 }
 
+static unsigned node_of(const char *jid)
+{
+    uint32_t node;
+    (void)node_home(live.node[0], slice_of(jid), &node);
+    return node - 1;
+}
+
 /* An account whose home is that worker of that node. */
 static const char *user(unsigned n, unsigned worker)
 {
     for (;;) {
         const char *jid = arena_printf(live.tmp, "u%u@localhost", users++);
-        if (node_slot(slice_of(jid)) % WORKERS != worker)
+        if (node_slot(slice_of(jid)) % WORKERS != worker || node_of(jid) != n)
             continue;
-        bus_local_assign(bus, slice_of(jid), live.node[n]->id);
         live_add(n, jid);
         return jid;
     }
@@ -277,7 +270,7 @@ static void test_a_slot_that_was_moved(void **state)
     (void)state;
     unsigned slot = node_slot(slice_of(bob)), worker = 1 - slot % WORKERS;
     live.node[1]->slot_worker[slot] = (uint8_t)worker;
-    bus_local_assign(bus, slice_of(bob), 2);
+    bus_local_assign(bus, slot, 2);
     live_add(1, bob);
     struct stream *a = login(0, 0), *b = login_at(1, worker, bob, "r");
     struct stream *far = login_at(0, 1, bob, "far");
@@ -296,7 +289,7 @@ static void test_nobody_there(void **state)
 {
     (void)state;
     struct stream *a = login(0, 0);
-    bus_local_assign(bus, SLICE("nobody@localhost"), 2);
+    bus_local_assign(bus, node_slot(SLICE("nobody@localhost")), 2);
     iq(a, "get", a->bare, "r1", "<query xmlns='jabber:iq:roster'/>");
     chat(a, "nobody@localhost", "lost");
     assert_has(live_expect(a, "lost"), "service-unavailable");
@@ -553,8 +546,7 @@ static void spoil(struct worker *w, void *arg)
     struct stanza *st;
     assert_int_equal(stanza_load(&st, slice_of(s->xml), w->xml, loop_scratch(w->loop)), OK);
     st->bad_to = true;
-    link_send_up(w, s->stream->id, 2, s->stream->session,
-                 &(struct up){ .kind = UP_STANZA, .st = st });
+    link_send_up(w, s->stream->id, s->stream->session, &(struct up){ .kind = UP_STANZA, .st = st });
 }
 
 static void test_bad_stanzas_on_another_node(void **state)

@@ -3,6 +3,7 @@
 #include "im/rows.h"
 #include "archive/archive.h"
 #include "archive/query.h"
+#include "home/command_far.h"
 #include "home/command_run.h"
 #include "home/fan.h"
 #include "home/host.h"
@@ -99,6 +100,8 @@ static const struct message_row *const core_messages[] = {
     &end_rest_message,
     &account_gone_message,
     &account_created_message,
+    &command_asked_message,
+    &command_answered_message,
     NULL,
 };
 const struct feature archive_query_feature = {

@@ -225,6 +225,17 @@ struct log_area *const session_logs[] = { &log_session, NULL };
 /* Without the slots of features, of which both together have some 20. */
 static_assert(sizeof(struct session) + sizeof(struct account) <= 1368, "an idle user is small");
 
+/* No other session that may still be spoken to has it. */
+static uint64_t session_new_id(const struct account *a)
+{
+    uint64_t id, slot = node_slot(a->jid);
+    do
+        id = slot << ORIGIN_SLOT_SHIFT | rand_u64() >> (64 - ORIGIN_JOIN_SHIFT);
+    while (id == 0 || session_find(a->worker, id) != NULL);
+    ensure(origin_slot(id) == slot);
+    return id;
+}
+
 /* The block has the full JID behind it. */
 struct session *session_create(struct account *a, slice resource)
 {
@@ -240,7 +251,7 @@ struct session *session_create(struct account *a, slice resource)
     s->account = a;
     s->jid = (slice){ text, len };
     s->bare_len = (uint16_t)a->jid.len;
-    s->id = worker_next_id(w);
+    s->id = session_new_id(a);
     s->since_us = loop_wall_us(worker_loop(w));
     s->active_us = loop_now_us(worker_loop(w));
     list_append(&a->sessions, &s->node);
@@ -664,7 +675,8 @@ static void session_gone(struct session *s, enum session_end why)
         s->link = (struct link){ 0 };
         return;
     }
-    if (why == END_LOST && s->sm == 2)
+    /* END_SHUTDOWN: the node of the stream ends, and this one does not */
+    if ((why == END_LOST || why == END_SHUTDOWN) && s->sm == 2)
         lost(s);
     else
         session_end(s, why);

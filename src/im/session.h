@@ -83,7 +83,7 @@ struct producer {
 /* The stream that carries a session. */
 struct link {
     struct stream *local; /* on this worker: calls; NULL: frames */
-    uint64_t id;          /* stream id (worker in the low 16 bits) */
+    uint64_t id;          /* see home/connection.h */
     uint32_t node;
 };
 

@@ -137,11 +137,12 @@ struct charge {
 
 void session_charge(struct worker *w, struct origin o, uint64_t bytes)
 {
-    unsigned home = o.session & 0xffff;
+    uint32_t node;
     if (o.session == 0 || bytes == 0)
         return;
-    if (o.node != worker_node(w)->id || home != worker_index(w)) {
-        home_send_to(w, o.node, home, &charge_message,
+    unsigned home = node_home_of_slot(worker_node(w), origin_slot(o.session), &node);
+    if (home != worker_index(w) || node != worker_node(w)->id) {
+        home_send_to(w, node, home, &charge_message,
                      &(struct charge){ .session = o.session, .bytes = bytes });
         return;
     }
@@ -278,7 +279,7 @@ static bool input_again(struct session *s, struct stanza *st)
 void session_input(struct session *s, struct stanza *st)
 {
     struct worker *w = s->account->worker;
-    struct origin o = { s->id, worker_node(w)->id, ++s->in_count };
+    struct origin o = { s->id, ++s->in_count };
     s->active_us = loop_now_us(worker_loop(w));
     if (input_again(s, st))
         return;
@@ -294,15 +295,15 @@ void session_input(struct session *s, struct stanza *st)
 static bool charge_is_sound(struct worker *w, const void *message, const struct message_from *from)
 {
     (void)from;
-    return (((const struct charge *)message)->session & 0xffff) == worker_index(w);
+    (void)w;
+    return origin_slot(((const struct charge *)message)->session) < NODE_SLOTS;
 }
 
 static void charge_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct charge *o = message;
     (void)from;
-    session_charge(w, (struct origin){ .session = o->session, .node = worker_node(w)->id },
-                   o->bytes);
+    session_charge(w, (struct origin){ .session = o->session }, o->bytes);
 }
 
 static const struct message_field charge_fields[] = {

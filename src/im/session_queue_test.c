@@ -171,7 +171,7 @@ static void send_message(void)
 
 static void done(uint32_t count)
 {
-    ticket_done(t.w, (struct origin){ .session = s->id, .node = 1, .count = count });
+    ticket_done(t.w, (struct origin){ .session = s->id, .count = count });
 }
 
 /* Outbound. */

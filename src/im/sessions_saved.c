@@ -286,9 +286,9 @@ void sessions_save(struct worker *w)
         log_info(&log_session, LOG_EV("sessions.saved"), LOG_I("count", count));
 }
 
-/* Restoring: one session after the other is read and given to its home; the rows are deleted when
- * all are done, so a crash in between repeats it. Everything is in one arena, which one thread uses
- * at a time. */
+/* Restoring: one session after the other is read and given to its home on this node; the rows are
+ * deleted when all are done, so a crash in between repeats it. Everything is in one arena, which
+ * one thread uses at a time. */
 
 struct saved_stanza {
     uint64_t archive_id, at_us;
@@ -320,9 +320,10 @@ enum { EARLIEST_US = 1000000, RESTORING_MAX = 64 }; /* sessions whose queues are
 struct restoring {
     struct arena *arena;
     struct worker *worker;
-    struct saved *at; /* the next one */
+    struct saved *first, *at; /* at: the next one */
     unsigned under_way, count;
     bool any;    /* rows */
+    bool others; /* rows of sessions whose home is another node, which restores them */
     bool failed; /* something could not be read: the rows stay for the next start */
     _Atomic bool *done;
 };
@@ -475,11 +476,8 @@ static void stanzas_read(void *arg, enum store_result result, const struct store
         v->state[i] = (struct saved_state){ slice_dup(r->arena, store_text(b, 1, i, 0)),
                                             slice_dup(r->arena, store_text(b, 1, i, 1)) };
     unsigned home = node_home(worker_node(r->worker), v->jid, &node);
-    if (node == worker_node(r->worker)->id)
-        home_ask_at(r->worker, 0, home, &session_back_message, &(struct session_back){ v },
-                    &(struct asker){ .done = restored_back, .arg = r });
-    else
-        one_is_done(r);
+    home_ask_at(r->worker, 0, home, &session_back_message, &(struct session_back){ v },
+                &(struct asker){ .done = restored_back, .arg = r });
 }
 
 /* All sessions are restored. Those that were saved only to say goodbye now send unavailable
@@ -511,17 +509,28 @@ static void rest_ended(struct worker *w, void *arg)
     mem_free(&r);
 }
 
+static void drop_restored(struct worker *w, const struct saved *v)
+{
+    struct store_batch *b = store_write(worker_store(w), (uint64_t)v->owner);
+    STORE_ADD(b, &drop_session, STORE_ANY_ROWS, SV_I(v->owner), SV_T(v->resource));
+    STORE_ADD(b, &drop_stanzas_of, STORE_ANY_ROWS, SV_I(v->owner), SV_T(v->resource));
+    STORE_ADD(b, &drop_states_of, STORE_ANY_ROWS, SV_I(v->owner), SV_T(v->resource));
+    store_submit(b, worker_loop(w), 0, NULL, NULL);
+}
+
 static void sessions_saved_finished(struct restoring *r)
 {
     if (r->count > 0)
         log_info(&log_session, LOG_EV("sessions.restored"), LOG_I("count", r->count));
-    if (r->any && !r->failed) {
+    if (r->any && !r->others && !r->failed) {
         struct store_batch *b = store_write(worker_store(r->worker), 0);
         store_add(b, &drop_sessions, STORE_ANY_ROWS, NULL, 0);
         store_add(b, &drop_stanzas, STORE_ANY_ROWS, NULL, 0);
         store_add(b, &drop_states, STORE_ANY_ROWS, NULL, 0);
         store_submit(b, worker_loop(r->worker), 0, NULL, NULL);
     }
+    for (const struct saved *v = r->first; r->others && !r->failed && v != NULL; v = v->next)
+        drop_restored(r->worker, v);
     each_home(r->worker, &end_rest_message, &(struct message_nothing){ 0 },
               &(struct asker){ .done = rest_ended, .arg = r });
 }
@@ -543,12 +552,18 @@ static void sessions_saved_read_more(struct restoring *r)
 static void sessions_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct restoring *r = arg;
-    struct saved **last = &r->at;
+    struct saved **last = &r->first;
+    uint32_t node;
     r->failed = result != STORE_OK;
     r->any = !r->failed && store_row_count(b, 0) > 0;
     for (uint32_t i = 0; r->any && i < store_row_count(b, 0); i++) {
         slice token, counts = store_text(b, 0, i, 5);
         struct saved *v = arena_new(r->arena, struct saved, 1);
+        (void)node_home(worker_node(r->worker), store_text(b, 0, i, 1), &node);
+        if (node != worker_node(r->worker)->id) {
+            r->others = true;
+            continue;
+        }
         if (counts.len != sizeof v->counts)
             continue; /* of another version: the client logs in anew */
         v->all = r;
@@ -569,6 +584,7 @@ static void sessions_read(void *arg, enum store_result result, const struct stor
         *last = v;
         last = &v->next;
     }
+    r->at = r->first;
     sessions_saved_read_more(r);
 }
 

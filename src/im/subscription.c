@@ -907,11 +907,7 @@ static void send_again(struct account *a, enum err e, void *arg)
 
 static bool im_subscription_is_ours(const struct replay *r, slice sender)
 {
-    uint32_t node;
-    if (r->only.ptr != NULL)
-        return slice_eq(sender, r->only);
-    return node_home(worker_node(r->worker), sender, &node) == worker_index(r->worker) &&
-           node == worker_node(r->worker)->id;
+    return r->only.ptr != NULL ? slice_eq(sender, r->only) : node_is_home(r->worker, sender);
 }
 
 static void replay_row(struct replay *r, const struct store_batch *b, uint32_t row)
@@ -989,7 +985,6 @@ void subscription_remove(struct account *a, struct store_batch *b)
 
 void subscription_account_deleted(struct worker *w, slice bare)
 {
-    uint32_t node;
-    if (node_home(worker_node(w), bare, &node) == worker_index(w))
+    if (node_is_home(w, bare))
         replay_start(w, bare);
 }

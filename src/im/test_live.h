@@ -276,7 +276,7 @@ static inline void live_send_there(struct worker *w, void *arg)
     if (at == w->node->id && home == w->index)
         session_up(session, &s->up);
     else
-        link_send_up(w, s->stream->id, at, s->stream->session, &s->up);
+        link_send_up(w, s->stream->id, s->stream->session, &s->up);
     live_set(&s->done);
 }
 
@@ -300,7 +300,7 @@ static inline void live_bind_there(struct worker *w, void *arg)
 {
     struct live_binding *b = arg;
     struct stream *s = b->stream;
-    s->id = ++w->next_id << 16 | w->index;
+    s->id = connection_new_id(w);
     map_put(&core_of(w)->streams, s);
     b->req.link = (struct link){ .local = s, .id = s->id, .node = w->node->id };
     session_bind(w, &b->req);

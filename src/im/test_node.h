@@ -8,6 +8,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "home/connection.h"
 #include "home/message.h"
 #include "home/node.h"
 #include "home/worker.h"
@@ -214,7 +215,7 @@ static inline struct account *test_node_account(struct test_node *t, const char 
 /* Makes a stream known; the gate's `down` gets it. */
 static inline struct link test_node_stream(struct test_node *t, struct stream *s)
 {
-    struct link link = { .local = s, .id = ++t->w->next_id << 16, .node = 1 };
+    struct link link = { .local = s, .id = connection_new_id(t->w), .node = 1 };
     memcpy(s, &link.id, sizeof link.id);
     map_put(&core_of(t->w)->streams, s);
     return link;

@@ -217,7 +217,7 @@ static void service_items(struct iq *iq)
     l->domain = slice_dup(l->arena, stanza_to_bare(iq->st));
     l->iq = iq_hold(iq);
     each_home(iq->worker, &rooms_asked_message, &(struct rooms_asked){ l->domain },
-              &(struct asker){ room_heard, gathered, l });
+              &(struct asker){ .gather = room_heard, .done = gathered, .arg = l });
 }
 
 /* §6.3: the service's items are its rooms; all else of it is answered in general. */

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 
-from muster import database, defaults, rows
+from muster import database, defaults, nodes, rows
 from muster.client import TIMEOUT, Client
 from muster.rows import MUSTERCTL, MUSTERD
 
@@ -102,6 +102,10 @@ class Server:
             self.conf["listen"]["component"] = [f"127.0.0.1:{self.component_port}"]
         if options.get("proxy65"):
             self.conf["listen"]["proxy65"] = [f"127.0.0.1:{self.proxy65_port}"]
+        self.second_ports = ()
+        if nodes.COUNT > 1:  # c2s, c2s_tls, http, bosh of the second node
+            self.second_ports, held = hold_ports(4)
+            self.held += held
         if "tls" in options:
             self.conf["tls"] = options["tls"]
         self.conf.update(options.get("conf", {}))
@@ -124,6 +128,28 @@ class Server:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.data.mkdir(parents=True, exist_ok=True)
         self.file.write_text("".join(f"{k}: {yaml(v)}\n" for k, v in self.conf.items()))
+        if self.second_ports:
+            conf = {**self.conf, "node": "test2", "node_id": 2, "listen": self._second_listen(),
+                    "control": str(self.folder / "second.sock")}
+            self.second_file.write_text("".join(f"{k}: {yaml(v)}\n" for k, v in conf.items()))
+
+    @property
+    def second_file(self):
+        return self.folder / "second.yaml"
+
+    def _second_listen(self):
+        c2s, tls, http, bosh = self.second_ports
+        return {"c2s": [self._address(c2s)], "c2s_tls": [f"127.0.0.1:{tls}"],
+                "http": [f"127.0.0.1:{http}"], "bosh": [f"127.0.0.1:{bosh}"]}
+
+    def _second_node(self):
+        return {"MUSTER_SECOND_NODE": str(self.second_file)} if self.second_ports else {}
+
+    def port(self, kind, bare=None):
+        """Where clients of that account connect: "c2s", "tls", "http" or "bosh"."""
+        if nodes.away(bare) == 0:
+            return getattr(self, f"{kind}_port")
+        return self.second_ports[("c2s", "tls", "http", "bosh").index(kind)]
 
     def start(self, ready=True):
         assert self.process is None
@@ -139,7 +165,8 @@ class Server:
                      "--config", self.file],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                     env={**os.environ, "NOTIFY_SOCKET": str(notify),
-                         "ASAN_OPTIONS": "exitcode=99:detect_leaks=1", **self._disk()},
+                         "ASAN_OPTIONS": "exitcode=99:detect_leaks=1", **self._disk(),
+                         **self._second_node()},
                     preexec_fn=self._limit if self.options.get("limits") else None)
             if ready:
                 self._wait_ready(listener)
@@ -302,8 +329,9 @@ class Server:
 
     def dial(self, name=None, tls="direct", domain=None, password="secret", **options):
         """A connection, nothing sent but the handshake if tls is "direct"."""
-        port = self.tls_port if tls == "direct" else self.c2s_port
-        client = Client(("127.0.0.1", port), domain or self.domains[0], name, password, **options)
+        domain = domain or self.domains[0]
+        port = self.port("tls" if tls == "direct" else "c2s", name and f"{name}@{domain}")
+        client = Client(("127.0.0.1", port), domain, name, password, **options)
         self.clients.append(client)
         if tls == "direct":
             client.wrap()

@@ -68,7 +68,7 @@ class Slix(slixmpp.ClientXMPP):
     async def login(self, tls="starttls"):
         started = asyncio.get_running_loop().create_future()
         self.add_event_handler("session_start", lambda _: started.set_result(None))
-        port = self.node.c2s_port if tls == "starttls" else self.node.tls_port
+        port = self.node.port("c2s" if tls == "starttls" else "tls", self.boundjid.bare)
         self.connect(("127.0.0.1", port), use_ssl=tls == "direct", force_starttls=False,
                      disable_starttls=tls == "direct")
         await asyncio.wait_for(started, TIMEOUT)

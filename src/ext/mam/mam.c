@@ -8,6 +8,7 @@
 #include "ext/mam/mam_query.h"
 #include "ext/mam/mam_quota.h"
 #include "ext/mam/mam_retract.h"
+#include "home/duty.h"
 #include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
@@ -106,7 +107,7 @@ static void ext_mam_start(void)
 /* The server may have ended before it had counted and indexed the last messages. */
 static void ext_mam_worker_start(struct worker *w)
 {
-    if (worker_index(w) == 0)
+    if (duty_is_here(w, DUTY_ARCHIVE))
         archive_words_stored(w);
 }
 

@@ -177,7 +177,7 @@ static void mam_expire_arm_here(struct worker *w, void *message, const struct me
 
 const struct message_row mam_expire_arm_message = {
     .id = 46,
-    .scope = MESSAGE_PROCESS,
+    .scope = MESSAGE_CLUSTER,
     .name = "archive-arm",
     .size = sizeof(struct message_nothing),
     .fields = message_no_fields,
@@ -188,10 +188,10 @@ const struct message_row mam_expire_arm_message = {
 void mam_expire_arm(struct worker *w)
 {
     bool not_yet = false;
-    if (!atomic_load_explicit(&armed, memory_order_relaxed) &&
-        atomic_compare_exchange_strong(&armed, &not_yet, true))
-        home_send_to(w, 0, duty_home(worker_node(w), DUTY_ARCHIVE), &mam_expire_arm_message,
-                     &(struct message_nothing){ 0 });
+    if (atomic_load_explicit(&armed, memory_order_relaxed) ||
+        !atomic_compare_exchange_strong(&armed, &not_yet, true))
+        return;
+    duty_send(w, DUTY_ARCHIVE, &mam_expire_arm_message, &(struct message_nothing){ 0 });
 }
 
 void mam_expire_stop(struct worker *w)

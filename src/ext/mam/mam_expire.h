@@ -2,7 +2,7 @@
  * for good, in small steps, so that nobody waits for it. What its addressee does not have yet
  * stays, however old it is; the next pass looks at it again.
  *
- * One pass at a time, an hour after the last, on worker 0.
+ * One pass at a time, an hour after the last, at the home of DUTY_ARCHIVE.
  *
  * Limits: STEP_ROWS messages and about STEP_BYTES a step, PAUSE_MS between steps. */
 #pragma once

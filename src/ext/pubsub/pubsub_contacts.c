@@ -256,7 +256,7 @@ void ps_contacts_ask(struct ps_contacts *c, const struct ps_node *n, const struc
         c->left++;
         asked.owner = (slice){ a->jid, a->len };
         home_ask(w, asked.owner, &contacts_asked_message, &asked,
-                 &(struct asker){ contacts_heard, owner_answered, c });
+                 &(struct asker){ .gather = contacts_heard, .done = owner_answered, .arg = c });
     }
     buf_fini(&jids);
     c->nobody.fn = none_to_ask;

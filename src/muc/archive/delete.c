@@ -115,18 +115,17 @@ static void archive_doomed_run(struct worker *w, void *message, const struct mes
 
 const struct message_row archive_doomed_message = {
     .id = 84,
-    .scope = MESSAGE_PROCESS,
+    .scope = MESSAGE_CLUSTER,
     .name = "archive-doomed",
     .size = sizeof(struct message_nothing),
     .fields = message_no_fields,
     .run = archive_doomed_run,
 };
 
-/* One worker deletes for all. */
+/* The home of DUTY_ROOMS deletes for all. */
 void doomed_tell(struct worker *w)
 {
-    home_send_to(w, 0, duty_home(worker_node(w), DUTY_ROOMS), &archive_doomed_message,
-                 &(struct message_nothing){ 0 });
+    duty_send(w, DUTY_ROOMS, &archive_doomed_message, &(struct message_nothing){ 0 });
 }
 
 static void archive_delete_noted(void *arg, enum store_result result, const struct store_batch *b)

@@ -441,7 +441,7 @@ static void alias_looked_up(void *arg, enum store_result result, const struct st
                          SLICE_ARG(t->domain));
         else
             each_home(t->worker, &rooms_count_message, &(struct rooms_counted){ t->domain, 0 },
-                      &(struct asker){ rooms_counted, count_stored, t });
+                      &(struct asker){ .gather = rooms_counted, .done = count_stored, .arg = t });
         return;
     }
     command_fail(t->call, E_NOTFOUND, "there is no alias %.*s; `room-alias list` shows all",

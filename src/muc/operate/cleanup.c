@@ -304,7 +304,7 @@ static void cleanup_look(struct pass *p)
     if (p->at < p->count)
         home_ask(p->worker, p->room[p->at], &cleanup_asked_message,
                  &(struct cleanup_asked){ p->room[p->at], p->before_us, p->dry },
-                 &(struct asker){ cleanup_heard, cleanup_looked, p });
+                 &(struct asker){ .gather = cleanup_heard, .done = cleanup_looked, .arg = p });
     else if (p->count < PAGE_ROWS)
         cleanup_finish(p);
     else

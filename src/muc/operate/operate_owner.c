@@ -187,7 +187,7 @@ static void transfer_ask(struct worker *w, struct transfer *t)
 {
     home_ask(w, t->room[t->at], &owner_asked_message,
              &(struct owner_asked){ t->room[t->at], t->owner, t->replace, t->changes },
-             &(struct asker){ transfer_heard, transfer_next, t });
+             &(struct asker){ .gather = transfer_heard, .done = transfer_next, .arg = t });
 }
 
 static void transfer_next(struct worker *w, void *arg)

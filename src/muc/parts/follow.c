@@ -419,7 +419,7 @@ static void ask_rooms(struct asked *q)
         jids_add(&rooms, q->room[i].jid, i);
     each_home(q->iq->worker, &unread_asked_message,
               &(struct unread_asked){ q->bare, buf_slice(&rooms) },
-              &(struct asker){ unread_heard, follow_answer, q });
+              &(struct asker){ .gather = unread_heard, .done = follow_answer, .arg = q });
     buf_fini(&rooms);
 }
 

@@ -116,7 +116,7 @@ static void invitations_free(struct invitations *v)
 static void invitations_end(struct room *r, enum err e, void *arg)
 {
     struct invitations *v = arg;
-    struct origin part = ticket_join(r->worker, v->origin);
+    struct origin part = ticket_join(r->worker, r->jid, v->origin);
     for (uint32_t i = 0; e == OK && i < v->count; i++)
         if (route(r->worker, stanza_ref(v->sent[i]), part, 0, 0) != ROUTED)
             ticket_join_more(r->worker, part);

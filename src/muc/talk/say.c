@@ -188,7 +188,7 @@ static enum routed say_record(struct room *r, const struct seat *s, const struct
     bool subject = is_subject(st);
     if (!subject && !stanza_has(st, KNOWN(PAYLOAD)))
         return room_record(r, p, origin);
-    struct origin part = ticket_join(r->worker, origin);
+    struct origin part = ticket_join(r->worker, r->jid, origin);
     if (subject && room_subject_set(r, p->st, part) != ROUTED)
         ticket_join_more(r->worker, part);
     if (!subject)

@@ -1,0 +1,49 @@
+"""Two nodes in one process, over one database: with MUSTER_TEST_NODES=2 every server of the tests
+has them, and each client connects to the node that is not the home of its account. Only debug
+builds of musterd can do that (src/app/second_node.h)."""
+import os
+
+COUNT = int(os.environ.get("MUSTER_TEST_NODES", "1"))
+SLOTS = 4096
+KEYS = 0x6d75737465722073, 0x6c6f747320763031  # of src/home/node.c
+MASK = (1 << 64) - 1
+
+
+def _round(v):
+    def turned(x, bits):
+        return (x << bits | x >> (64 - bits)) & MASK
+    a, b, c, d = v
+    a, c = (a + b) & MASK, (c + d) & MASK
+    b, d = turned(b, 13) ^ a, turned(d, 16) ^ c
+    a = turned(a, 32)
+    c, a = (c + b) & MASK, (a + d) & MASK
+    b, d = turned(b, 17) ^ c, turned(d, 21) ^ a
+    return [a, b, turned(c, 32), d]
+
+
+def slot(jid):
+    """SipHash-1-3 of the bare JID, as node_slot() has it."""
+    data = jid.encode()
+    v = [KEYS[0] ^ 0x736f6d6570736575, KEYS[1] ^ 0x646f72616e646f6d,
+         KEYS[0] ^ 0x6c7967656e657261, KEYS[1] ^ 0x7465646279746573]
+    whole = len(data) // 8 * 8
+    words = [int.from_bytes(data[i:i + 8], "little") for i in range(0, whole, 8)]
+    words.append(int.from_bytes(data[whole:], "little") | (len(data) & 255) << 56)
+    for word in words:
+        v[3] ^= word
+        v = _round(v)
+        v[0] ^= word
+    v[2] ^= 0xff
+    for _ in range(3):
+        v = _round(v)
+    return (v[0] ^ v[1] ^ v[2] ^ v[3]) % SLOTS
+
+
+def home(jid):
+    """The node of the account: 0 or 1."""
+    return slot(jid) * COUNT // SLOTS
+
+
+def away(jid):
+    """The other one, to which its clients connect; without an account, the first."""
+    return (home(jid) + 1) % COUNT if jid and COUNT > 1 else 0
