@@ -237,7 +237,7 @@ static void command_asked_run(struct worker *w, void *message, const struct mess
 const struct message_row command_asked_message = {
     .id = 32,
     .scope = MESSAGE_CLUSTER,
-    .name = "command",
+    .name = "command-asked",
     .size = sizeof(struct command_asked),
     .fields = asked_fields,
     .run = command_asked_run,
