@@ -10,7 +10,6 @@
 #include "bus/bus_local.h"
 #include "codec/xml_read.h"
 #include "home/ask.h"
-#include "home/duty.h"
 #include "home/edge.h"
 #include "home/host.h"
 #include "home/message.h"
@@ -198,9 +197,10 @@ static void wait_a_moment(void)
 
 /* What happens on each worker while main's thread, which has nothing else to do, waits. */
 
+/* Each node restores the sessions whose home it is: no duty. */
 static void life_restore(struct worker *w)
 {
-    if (duty_is_here(w, DUTY_LIFECYCLE))
+    if (w->index == 0)
         sessions_restore(w, &w->node->restored);
 }
 
