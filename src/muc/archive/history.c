@@ -1,6 +1,7 @@
 #include "muc/archive/history.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "xmpp/ns.h"
@@ -21,6 +22,7 @@ static struct history_line *line(const struct room_history *h, uint32_t i)
 
 static void history_drop_first(struct room_history *h)
 {
+    ensure(h->len > 0);
     struct history_line *l = line(h, 0);
     h->bytes -= l->st->bytes;
     stanza_unref(&l->st);

@@ -3,6 +3,7 @@
 #include "archive/words.h"
 #include "base/alarm.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -209,6 +210,7 @@ static struct stanza *archive_queue_without_claims(struct stanza *st)
 enum routed room_archive_put(const struct room_archive *a, const struct room_post *p,
                              struct origin origin)
 {
+    ensure(p->id > 0 && p->id <= a->last_id); /* room_archive_mint() made it */
     struct worker *w = a->worker;
     struct recorder *r = recorder_of(w);
     struct record *rec = mem_zalloc(sizeof *rec + p->sender.len);

@@ -31,8 +31,8 @@
 #include "xmpp/muc.h"
 #include <stdatomic.h>
 
-/* The changes of the list, of the set and of the setting are told by worker 0 alone, so that one
- * follows the other. */
+/* The changes of the list, of the set and of the setting are told at the home of DUTY_ROOMS, so
+ * that one follows the other. */
 
 static void administrators_switched(struct worker *w, const struct setting *unused);
 

@@ -1,5 +1,6 @@
 #include "muc/people/occupant.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
@@ -164,6 +165,7 @@ void occupant_audience(struct room *r, struct occupant *o)
 
 struct seat *seat_create(struct room *r, struct occupant *o, struct stanza *presence, bool back)
 {
+    ensure(room_seat(r, stanza_from(presence)) == NULL); /* a session has one seat */
     struct seat *s = mem_zalloc(sizeof *s + presence->from_len);
     s->jid = (slice){ memcpy(s + 1, presence->from, presence->from_len), presence->from_len };
     s->bare_len = presence->from_bare_len;
@@ -205,8 +207,10 @@ void seat_presence(struct room *r, struct seat *s, struct stanza *presence)
 static void seat_remove(struct room *r, struct seat *s, bool ends)
 {
     struct affiliate *a = map_get(&r->affiliates, seat_bare(s));
-    if (a != NULL)
+    if (a != NULL) {
+        ensure(a->here > 0);
         a->here--;
+    }
     ROOM_EMIT(leaves, r, s, ends);
     map_del(&r->seats, s->jid);
     r->seat_count--;
@@ -265,6 +269,7 @@ void room_seat_gone(struct room *r, struct seat *s)
 
 void room_leave(struct room *r, struct occupant *o, const struct show *how)
 {
+    ensure(o->role == ROLE_NONE); /* it is shown to go */
     room_pin(r);
     occupant_changed(o);
     room_show(r, o, how);

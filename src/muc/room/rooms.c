@@ -15,7 +15,11 @@
 unsigned rooms_slot;
 static const struct actor_kind *kind;
 
-void rooms_start(const struct actor_kind *k) { kind = k; }
+void rooms_start(const struct actor_kind *k)
+{
+    ensure(k->load != NULL && k->handle != NULL);
+    kind = k;
+}
 
 static slice rooms_affiliate_key(const void *item) { return ((const struct affiliate *)item)->jid; }
 static slice reserved_key(const void *item) { return ((const struct affiliate *)item)->key; }

@@ -1,5 +1,6 @@
 #include "muc/state/change.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -334,6 +335,8 @@ static void change_base_end(struct actor_change *base, enum err e)
 
 void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done, void *arg)
 {
+    ensure(d->edit_count == 0 || d->edit != NULL);
+    ensure(!d->destroy || d->config == NULL);
     struct room_change *c = change_create(d);
     c->base.prepare = change_base_prepare;
     c->base.apply = change_base_end;

@@ -242,6 +242,7 @@ void room_read_begin(struct room *r) { r->reads++; }
 
 void room_read_end(struct room *r)
 {
+    ensure(r->reads > 0 && r->state == ACTOR_LOADING);
     if (--r->reads == 0)
         actor_loaded(&r->actor, OK);
 }
@@ -282,6 +283,7 @@ static void muc_store_loaded(void *arg, enum store_result result, const struct s
 
 void room_load(struct room *r)
 {
+    ensure(r->state == ACTOR_LOADING && r->reads == 0);
     struct store_batch *b = store_read(room_store(r), 0);
     struct room_reads *reads = mem_new(struct room_reads);
     unsigned n = 0;
