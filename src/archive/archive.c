@@ -2,6 +2,7 @@
 #include "archive/reader.h"
 #include "archive/size.h"
 #include "archive/words.h"
+#include "base/ensure.h"
 
 /* The newest row is never deleted, so that ids are not given twice and the log's reader stays
  * right. */
@@ -355,6 +356,8 @@ const struct store_schema archive_schema = { "archive", migrations, stmts, &late
 
 void archive_add(struct store_batch *b, const struct archive_message *m)
 {
+    ensure((m->sender_entry == 0 || m->sender != 0) && (m->rcpt_entry == 0 || m->rcpt != 0));
+    ensure(m->stanza.len > 0);
     STORE_ADD(b, &archive_put, 1, SV_I(m->at_us), SV_I(m->sender), SV_I(m->rcpt),
               SV_I(m->sender_entry), SV_I(m->rcpt_entry), SV_I(m->flags), SV_I(m->origin),
               m->remote.len == 0 ? SV_NULL : SV_T(m->remote), SV_T(m->stanza));
@@ -397,6 +400,7 @@ void archive_unedited(struct store_batch *b, int64_t edits)
 void archive_change(struct store_batch *b, const struct archive_line *m, slice stanza,
                     struct arena *tmp)
 {
+    ensure(m->id > 0);
     archive_size_change(b, m, stanza.len);
     STORE_ADD(b, &change_line, 1, SV_I(m->id), SV_T(stanza), SV_T(m->stanza), SV_I(m->sender_entry),
               SV_I(m->rcpt_entry));

@@ -1,5 +1,6 @@
 #include "archive/ids.h"
 #include "archive/archive.h"
+#include "base/ensure.h"
 #include "home/here.h"
 #include "home/node.h"
 #include <stdatomic.h>
@@ -56,7 +57,9 @@ uint64_t archive_mint(struct worker *w, uint64_t *last)
     uint64_t id = now < limit || limit == 0 ? now : limit;
     if (id < n->ids_floor_us)
         id = n->ids_floor_us;
-    *last = id > *last ? id : *last + 1;
+    uint64_t before = *last;
+    *last = id > before ? id : before + 1;
+    ensure(*last > before);
     look_at_slack(w, *last, now);
     return *last;
 }

@@ -3,6 +3,7 @@
 #include "archive/size.h"
 #include "archive/words.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "home/here.h"
 
@@ -38,6 +39,7 @@ static void archive_leave_stepped(void *arg, enum store_result r, const struct s
 void archive_take(struct store_batch *b, const struct archive_line *was,
                   const struct archive_line *m, int64_t owner, int64_t entry)
 {
+    ensure(was->id == m->id && entry != 0);
     struct arena *tmp = arena_create(0);
     archive_words_forget(b, was, tmp);
     STORE_ADD(b, &archive_sides, 1, SV_I(m->id), SV_T(m->stanza), SV_I(m->sender),
@@ -99,6 +101,7 @@ static void archive_leave_step(struct leave *l)
 void archive_leave(struct worker *w, int64_t owner, int64_t until,
                    void (*done)(void *arg, enum err e), void *arg)
 {
+    ensure(owner != 0 && done != NULL);
     struct leave *l = mem_new(struct leave);
     *l = (struct leave){ w, owner, until, STEP_ROWS, 0, done, arg };
     archive_leave_step(l);

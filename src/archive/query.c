@@ -3,6 +3,7 @@
 #include "archive/ids.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "home/here.h"
@@ -194,6 +195,7 @@ static void archive_query_found(void *arg, enum store_result r, const struct sto
         q->complete = n == 0;
         q->count = n <= COUNT_MAX ? n : -1;
     }
+    ensure(q->found_count <= limit || limit == 0);
     q->done(q, SE_NONE, (slice){ 0 });
 }
 
@@ -325,6 +327,7 @@ void archive_find(struct archive_query *q)
 {
     const struct archive_words *words = archive_words();
     q->count = -1;
+    ensure(q->owner != 0 && q->done != NULL && q->tmp != NULL);
     q->before_msg = INT64_MAX;
     if (q->ask->words.len == 0) {
         archive_query_start(q);

@@ -1,5 +1,6 @@
 #include "archive/recent.h"
 #include "archive/archive.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
@@ -106,6 +107,7 @@ uint64_t recent_find(const struct recents *r, int64_t origin, uint64_t now_us)
 
 void recent_put(struct recents *r, int64_t origin, uint64_t archive_id)
 {
+    ensure(origin != 0);
     recent_put_seen(&r->received, (struct seen){ .origin = origin, .at_us = archive_id });
 }
 

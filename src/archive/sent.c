@@ -2,6 +2,7 @@
 #include "archive/archive.h"
 #include "archive/recent.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "home/here.h"
 #include "home/ticket.h"
@@ -27,6 +28,7 @@ static void sent_stored(void *arg, enum store_result result, const struct store_
 void archive_keep_sent(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
                        int64_t sender_id)
 {
+    ensure(entry != 0 && sender_id != 0);
     struct sent *s = mem_alloc(sizeof *s);
     struct buf text;
 

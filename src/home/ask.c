@@ -1,4 +1,5 @@
 #include "home/ask.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "home/worker.h"
@@ -59,6 +60,8 @@ struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, 
 {
     if (w->asks.count >= ASKS_MAX)
         return NULL;
+    ensure((r->type == TYPE_GET || r->type == TYPE_SET) && r->from.len > 0 && r->to.len > 0);
+    ensure(r->timeout_ms > 0 && fn != NULL);
     struct ask *a = mem_zalloc(sizeof *a + r->from.len + r->to.len);
     a->worker = w;
     a->fn = fn;

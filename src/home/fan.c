@@ -111,6 +111,7 @@ void fan_add_jid(struct fan *f, slice jid) { fan_add_one(f, jid, jid_bare_of(jid
 
 void fan_begin(struct fan *f, struct worker *w, struct stanza *st, slice tag)
 {
+    ensure(tag.len > 0 || st->kind == STANZA_PRESENCE);
     f->worker = w;
     f->st = st;
     f->tag = tag;

@@ -1,4 +1,5 @@
 #include "home/remote.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "home/connection.h"
@@ -240,6 +241,7 @@ void remote_send(struct worker *w, slice domain, struct stanza *st)
 {
     const struct remote *r = map_get(&w->remotes, domain);
     uint64_t pair = hash_keyed(stanza_from_bare(st)) ^ hash_keyed(stanza_to_bare(st)) * 3;
+    ensure(r != NULL && r->count > 0);
     const struct remote_link *link = &r->link[pair % r->count];
     unsigned worker = connection_worker(link->id);
     if (link->node == worker_node(w)->id && worker == worker_index(w))

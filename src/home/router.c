@@ -1,4 +1,5 @@
 #include "home/router.h"
+#include "base/ensure.h"
 #include "home/here.h"
 #include "home/host.h"
 #include "home/message.h"
@@ -39,6 +40,7 @@ static enum routed route_away(struct worker *w, uint32_t node, unsigned worker, 
         route.sender = entry.owner;
     }
     bool keep = !here && entry.archive_id != 0;
+    ensure(entry.archive_id == 0 || entry.owner != 0);
     if (keep) /* each node has the entries of its own accounts (architecture §7) */
         worker_node(w)->destinations->keep_sent(w, st, ticket ? origin : ORIGIN_NONE,
                                                 entry.archive_id, entry.owner);
@@ -150,6 +152,7 @@ enum routed route(struct worker *w, struct stanza *st, struct origin origin, uin
     const struct node *n = worker_node(w);
     const struct entry_of entry = { archive_id, sender_id };
     slice bare = stanza_to_bare(st), domain = router_domain_of(bare);
+    ensure(bare.len > 0);
     bool ours = node_serves(n, domain);
 
     if (!ours && (remote_known(w, domain) || host_find(n, domain, &(slice){ 0 }) == NULL))

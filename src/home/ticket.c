@@ -76,6 +76,7 @@ void ticket_join_close(struct worker *w, struct origin part)
     struct join *j = ticket_join_find(w, part);
     if (j == NULL)
         return;
+    ensure(j->open);
     j->open = false;
     ticket_join_check(w, j);
 }

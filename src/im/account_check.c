@@ -1,10 +1,8 @@
 #include "im/account_check.h"
 #include "base/ensure.h"
-#include "home/here.h"
 #include "im/account.h"
 #include "im/guest.h"
 #include "im/session_private.h"
-#include "im/session_queue.h"
 
 enum { LOOKED_AT_MAX = 64 }; /* of each list: a tick must not become slow */
 

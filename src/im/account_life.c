@@ -2,6 +2,7 @@
 #include "archive/archive.h"
 #include "archive/leave.h"
 #include "auth/credentials.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "home/here.h"
 #include "home/question.h"
@@ -45,6 +46,7 @@ const struct message_row account_created_message = {
 void account_created(struct worker *w, slice bare, const struct user_profile *p)
 {
     char text[JID_MAX]; /* it may be in what is forgotten */
+    ensure(bare.len <= sizeof text);
     struct created c = { .jid = { memcpy(text, bare.ptr, bare.len), bare.len } };
     if (p != NULL)
         c.profile = *p;
@@ -220,6 +222,7 @@ void account_remove(struct account *a, void (*done)(void *arg, enum err e), void
     *r = (struct removal){
         { .actor = &a->actor, .prepare = removal_prepare, .apply = removal_apply }, done, arg
     };
+    ensure(done != NULL);
     a->removing = true; /* what comes now would be stored behind it */
     account_pin(a);
     archive_leave(a->worker, a->id, INT64_MAX, archive_left, r);

@@ -10,7 +10,6 @@
 #include "im/core.h"
 #include "im/directed.h"
 #include "im/session_private.h"
-#include "im/session_queue.h"
 #include "io/metrics.h"
 #include "xmpp/stanza.h"
 #include <stdio.h>

@@ -15,10 +15,7 @@
 #include "im/iq_rules.h"
 #include "im/roster.h"
 #include "im/session.h"
-#include "im/session_input.h"
 #include "im/session_queue.h"
-#include "xmpp/delivery.h"
-#include "xmpp/ns.h"
 #include "xmpp/stanza_error.h"
 
 struct setting presence_stranger_requests = {

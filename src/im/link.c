@@ -6,8 +6,6 @@
 #include "home/node.h"
 #include "im/core.h"
 #include "im/link_private.h"
-#include "im/sessions.h"
-#include "xmpp/sasl2.h"
 
 struct map *link_streams(const struct worker *w) { return &core_of(w)->streams; }
 

@@ -18,7 +18,6 @@
 #include "im/offline.h"
 #include "im/roster.h"
 #include "im/rows.h"
-#include "im/session_input.h"
 #include "im/session_queue.h"
 #include "im/stage.h"
 #include "xmpp/delivery.h"

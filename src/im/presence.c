@@ -18,9 +18,6 @@
 #include "im/session_queue.h"
 #include "im/sessions.h"
 #include "im/stage.h"
-#include "im/subscription.h"
-#include "xmpp/delivery.h"
-#include "xmpp/ns.h"
 
 struct metric presence_broadcasts = {
     .name = "muster_presence_broadcasts",

@@ -1,6 +1,6 @@
 #include "im/presence_in.h"
+#include "base/ensure.h"
 #include "base/metric.h"
-#include "home/here.h"
 #include "home/message.h"
 #include "home/router.h"
 #include "im/account.h"
@@ -134,6 +134,7 @@ static void presence_probe_answered(struct account *a, const struct stanza *st)
 enum routed presence_to_account(struct account *a, struct stanza *st, struct origin origin)
 {
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
+    ensure(a->state == ACTOR_READY);
     presence_probe_answered(a, st);
     switch (stage_block(a, st, &why)) {
     case REFUSE:

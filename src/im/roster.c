@@ -4,14 +4,8 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
-#include "home/here.h"
 #include "im/account.h"
-#include "im/feature.h"
 #include "im/presence.h"
-#include "im/roster_iq.h"
-#include "im/session_queue.h"
-#include "im/subscription.h"
-#include "xmpp/ns.h"
 #include <stdio.h>
 
 /* The model: pure. */

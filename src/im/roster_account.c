@@ -1,6 +1,7 @@
 #include "im/roster_account.h"
 #include "auth/credentials.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "home/here.h"
@@ -56,6 +57,7 @@ static void roster_push(struct account *a, const struct roster_delta *d)
 
 void roster_commit(struct account *a, const struct roster_delta *d, enum roster_view view)
 {
+    ensure(a->state == ACTOR_READY);
     roster_apply(roster_of(a), d);
     if (view == ROSTER_SHOWN)
         roster_push(a, d);

@@ -4,8 +4,6 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "home/here.h"
-#include "home/node.h"
-#include "home/router.h"
 #include "im/account.h"
 #include "im/iq.h"
 #include "im/presence.h"

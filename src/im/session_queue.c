@@ -9,8 +9,6 @@
 #include "im/budget.h"
 #include "im/feature.h"
 #include "im/given.h"
-#include "im/message.h"
-#include "im/offline.h"
 #include "im/session_private.h"
 #include "im/stage.h"
 

@@ -2,7 +2,6 @@
 #include "archive/archive.h"
 #include "home/ticket.h"
 #include "im/core.h"
-#include "im/session_input.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
 #include "im/sessions_saved.h"

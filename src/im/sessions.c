@@ -1,12 +1,10 @@
 #include "im/sessions.h"
 #include "base/setting.h"
-#include "home/gate_ops.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "im/account.h"
 #include "im/core.h"
 #include "im/link.h"
-#include "im/session_private.h"
 
 void session_link_down(struct worker *w, const struct link *link, struct down *d)
 {

@@ -1,7 +1,6 @@
 #include "im/stage.h"
 #include "base/ensure.h"
 #include "base/mem.h"
-#include "home/here.h"
 #include "im/account.h"
 #include "im/feature.h"
 

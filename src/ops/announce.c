@@ -2,7 +2,6 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
-#include "home/here.h"
 #include "home/question.h"
 #include "home/router.h"
 #include "im/account.h"
