@@ -14,9 +14,9 @@
 #include <cmocka.h>
 
 static unsigned changes; /* calls of `changed` */
-static void on_changed(const struct setting *s)
+static void on_changed(struct worker *w, const struct setting *s)
 {
-    (void)s;
+    (void)w, (void)s;
     changes++;
 }
 

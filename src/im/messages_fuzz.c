@@ -88,10 +88,10 @@ static void open_session(void)
                                               .resource = SLICE("r") });
     struct session *s = NULL;
     for (uint32_t i = 0; s == NULL || s->link.id != STREAM;)
-        ensure((s = map_next(&t.w->sessions, &i)) != NULL);
-    map_del(&t.w->sessions, (slice){ (const char *)&s->id, sizeof s->id });
+        ensure((s = map_next(&core_of(t.w)->sessions, &i)) != NULL);
+    map_del(&core_of(t.w)->sessions, (slice){ (const char *)&s->id, sizeof s->id });
     s->id = (uint64_t)node_slot(SLICE("a@localhost")) << ORIGIN_SLOT_SHIFT | 1;
-    map_put(&t.w->sessions, s);
+    map_put(&core_of(t.w)->sessions, s);
 }
 
 static void close_sessions(void)
