@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from muster import database, defaults, slow_disk  # noqa: E402
+from muster import database, defaults, nodes, slow_disk  # noqa: E402
 from muster.client import TIMEOUT  # noqa: E402
 from muster.muc import Room  # noqa: E402
 from muster.server import MUSTERD, Server  # noqa: E402
@@ -47,6 +47,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if database.POSTGRESQL and item.get_closest_marker("sqlite") is not None:
             item.add_marker(pytest.mark.skip(reason="of the file of SQLite"))
+        if nodes.why_not(item.nodeid):
+            item.add_marker(pytest.mark.skip(reason=nodes.why_not(item.nodeid)))
         migrates = item.get_closest_marker("migrates")
         if config.getoption("--migration") == "off" and migrates is not None:
             item.add_marker(pytest.mark.skip(reason=migrates.kwargs["why"]))

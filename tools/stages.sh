@@ -17,6 +17,7 @@ PLAN=(
     "e2e fuzz"
     "promises migration"
     "e2e-asan"
+    "nodes"
     "delete e2e-postgresql"
     "deb"
 )
@@ -139,6 +140,12 @@ stage_e2e() {
 # The whole suite once more, with streams and sessions on different workers.
 stage_migration() {
     make_quiet all && run_pytest release --migration=off --ignore=test/test_promises.py test
+}
+# A part of the suite on two nodes, each client on the one that is not its account's home. What
+# cannot run so, and why, is in test/muster/nodes.py.
+stage_nodes() {
+    make_quiet -j2 MODE=debug all && MUSTER_TEST_NODES=2 run_pytest debug -m "not slow" \
+        test/test_{message,presence,subscription,roster,carbons,blocking,pep,sm,muc_enter,mam,offline,adhoc,bind,component,hand_over}.py
 }
 stage_e2e-asan() {
     make_quiet -j2 MODE=asan all && run_pytest asan -m "not slow and not release" test
