@@ -23,7 +23,7 @@ enum duty {
     DUTY_UPLOADS,  /* deletes expired files */
     DUTY_ROOMS,    /* the tables of group chat, and the end of its archives */
     DUTY_ACCOUNTS, /* what is done once for the accounts of an earlier release */
-    DUTY_LINKS,    /* hears first of links to other domains: im/remote.h */
+    DUTY_LINKS,    /* hears first of links to other domains: home/remote.h */
     DUTIES
 };
 

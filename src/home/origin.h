@@ -3,7 +3,7 @@
  *
  * The id of a session begins with the slot of its account (home/node.h); the rest is drawn. So it
  * tells the way to the home of the session wherever that is now, also after a move, and no worker
- * or node is in it. What else gets tickets (im/ticket_join.h) has ids of the same form with one bit
+ * or node is in it. What else gets tickets (home/ticket.h) has ids of the same form with one bit
  * that no session has. */
 #pragma once
 #include <stdint.h>
