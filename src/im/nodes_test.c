@@ -43,7 +43,23 @@ static const struct iq_rule echo_rules[] = {
     { TYPE_SET, "urn:test", "echo", IQ_TO_ACCOUNT, echo_later },
     { 0 },
 };
-static const struct feature echo_feature = { .name = "echo", .iq = echo_rules };
+
+/* A question that is never answered. */
+static void unanswered_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)w, (void)message, (void)from;
+}
+static const struct message_row unanswered_message = { .id = 250,
+                                                       .scope = MESSAGE_CLUSTER,
+                                                       .name = "unanswered",
+                                                       .size = sizeof(struct message_nothing),
+                                                       .fields = message_no_fields,
+                                                       .run = unanswered_run,
+                                                       .later = true };
+static const struct feature echo_feature = { .name = "echo",
+                                             .iq = echo_rules,
+                                             .messages = (const struct message_row *const[]){
+                                                 &unanswered_message, NULL } };
 
 static const struct feature *const features[] = {
     &test_auth_feature, &account_feature,  &session_feature, &message_feature,
@@ -562,6 +578,52 @@ static void test_bad_stanzas_on_another_node(void **state)
     assert_has(live_expect(b, "bad-type"), "bad-request");
 }
 
+/* A question to a node that is gone ends, and says so first. */
+struct asking {
+    bool asked, lost, done;
+};
+
+static void was_lost(struct worker *w, void *arg)
+{
+    struct asking *a = arg;
+    (void)w;
+    assert_false(a->done);
+    live_set(&a->lost);
+}
+
+static void was_done(struct worker *w, void *arg)
+{
+    (void)w;
+    live_set(&((struct asking *)arg)->done);
+}
+
+static void ask_there(struct worker *w, void *arg)
+{
+    struct asking *a = arg;
+    home_ask_at(w, 2, 1, &unanswered_message, &(struct message_nothing){ 0 },
+                &(struct asker){ .done = was_done, .lost = was_lost, .arg = a });
+    live_set(&a->asked);
+}
+
+static void node_is_gone(struct worker *w, void *arg)
+{
+    (void)arg;
+    questions_node_gone(w, 3); /* another one */
+    questions_node_gone(w, 2);
+}
+
+static void test_a_question_to_a_node_that_is_gone(void **state)
+{
+    struct asking a = { 0 };
+    (void)state;
+    node_call(live.node[0], 0, ask_there, &a);
+    LIVE_AWAIT(a.asked);
+    assert_false(a.lost || a.done);
+    node_call(live.node[0], 0, node_is_gone, NULL);
+    LIVE_AWAIT(a.done);
+    assert_true(a.lost);
+}
+
 /* What the workers of a node have said to each other. */
 struct road {
     uint64_t sent[WORKERS][WORKERS], received[WORKERS][WORKERS], delivered, calls;
@@ -700,6 +762,7 @@ int main(void)
         cmocka_unit_test_setup(test_stream_on_another_node, reset),
         cmocka_unit_test_setup(test_resumed_before_the_old_stream_ended, reset),
         cmocka_unit_test_setup(test_bad_stanzas_on_another_node, reset),
+        cmocka_unit_test_setup(test_a_question_to_a_node_that_is_gone, reset),
         cmocka_unit_test_setup(test_one_road, reset),
         cmocka_unit_test_setup(test_all_workers_hear_of_settings, reset),
     };
