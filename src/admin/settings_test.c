@@ -13,12 +13,7 @@
 
 #include <cmocka.h>
 
-static unsigned changes; /* calls of `changed` */
-static void on_changed(struct worker *w, const struct setting *s)
-{
-    (void)w, (void)s;
-    changes++;
-}
+static void on_changed(struct worker *w, const struct setting *s) { (void)w, (void)s; }
 
 static struct setting limit = { .name = "t.limit",
                                 .type = PARAM_INT,
@@ -98,11 +93,11 @@ static void fixing_again_changes_only_what_differs(void **state)
     const struct setting_fixed seven[] = { { &limit, SLICE("7") } };
     const struct setting_fixed eight[] = { { &limit, SLICE("8") } };
     settings_fix(seven, 1);
-    changes = 0;
+    uint32_t changes = setting_changes();
     settings_fix(seven, 1);
-    assert_int_equal(changes, 0);
+    assert_int_equal(setting_changes(), changes);
     settings_fix(eight, 1);
-    assert_int_equal(changes, 1);
+    assert_int_equal(setting_changes(), changes + 1);
     assert_int_equal(setting_int(&limit), 8);
     settings_fix(NULL, 0);
 }

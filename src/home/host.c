@@ -21,7 +21,7 @@ void hosts_clear(void)
 void hosts_add(const struct host *rows)
 {
     for (const struct host *h = rows; h->label != NULL; h++) {
-        ensure(h->category != NULL && h->type != NULL);
+        ensure(h->label[0] != '\0');
         hosts = mem_realloc(hosts, (host_count + 1) * sizeof *hosts);
         hosts[host_count++] = h;
     }
