@@ -308,6 +308,8 @@ static bool node_is_idle(struct node *n)
  * in between. */
 static bool node_at_rest(struct node *n)
 {
+    if (!node_is_idle(n))
+        return false; /* without asking the workers: the end waits for so many looks */
     atomic_store(&n->life_received, 0);
     everywhere(n, LIFE_COUNT);
     uint64_t received = atomic_load(&n->life_received);
