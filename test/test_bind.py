@@ -121,6 +121,18 @@ def test_sessions_per_account(make_server):
         session.ping()
 
 
+def test_the_answer_to_a_long_id_is_whole(server):
+    """Each apostrophe of the id is six bytes in the answer."""
+    client = server.connect("alice")
+    assert client.authenticate() is None
+    client.open()
+    ident = "'" * 60000
+    client.send(f'<iq type="set" id="{ident}">{BIND.format("long")}</iq>')
+    answer = client.expect("<iq type='result'/>")
+    assert answer.get("id") == ident
+    client.ping()
+
+
 def streams(server):
     return next(r["value"] for r in server.rows("metrics") if r["name"] == "muster_c2s_streams")
 

@@ -2,6 +2,7 @@
 #include "archive/archive.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "codec/xml_write.h"
 #include "home/here.h"
 #include "home/router.h"
 
@@ -40,15 +41,13 @@ static void archive_page_fail(struct archive_page *p, enum err e)
 static struct stanza *make(const struct archive_page *p, const struct store_batch *b, unsigned row)
 {
     struct buf out;
-    buf_init(&out, STORE_RESULT_BYTES_MAX);
-    mam_result_open(&out, p->query->ask, (uint64_t)store_int(b, row, 0, 0),
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    mam_result_open(&x, p->query->ask, (uint64_t)store_int(b, row, 0, 0),
                     (uint64_t)store_int(b, row, 0, 1));
-    p->write(p, &out, store_text(b, row, 0, 2));
-    mam_result_close(&out);
-    struct stanza *st =
-        stanza_make(STANZA_MESSAGE, TYPE_NORMAL, p->from, p->to, (slice){ 0 }, buf_slice(&out));
-    buf_fini(&out);
-    return st;
+    p->write(p, &x, store_text(b, row, 0, 2));
+    mam_result_close(&x);
+    return stanza_make_buf(STANZA_MESSAGE, TYPE_NORMAL, p->from, p->to, (slice){ 0 }, &out);
 }
 
 static bool archive_page_is_full(const struct archive_page *p, size_t more)

@@ -16,7 +16,7 @@ struct archive_page {
     slice from, to;
     /* Writes what stands inside <forwarded/> behind <delay/>. text: as stored; from the database.
      */
-    void (*write)(const struct archive_page *p, struct buf *out, slice text);
+    void (*write)(const struct archive_page *p, struct xml_write *x, slice text);
     /* Once, never from inside archive_page_send(). Not OK: nothing was sent. */
     void (*done)(struct archive_page *p, enum err e);
     /* Result: which of those found it is, for archive_fin_write(). */

@@ -6,6 +6,7 @@
 #include "base/ensure.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "home/here.h"
 #include <stdlib.h>
 
@@ -344,7 +345,7 @@ void archive_find(struct archive_query *q)
         words->catch_up(q->worker, (uint64_t)q->owner, indexed, q);
 }
 
-void archive_fin_write(struct buf *out, const struct archive_query *q, uint32_t from,
+void archive_fin_write(struct xml_write *x, const struct archive_query *q, uint32_t from,
                        uint32_t count)
 {
     bool all = count == q->found_count;
@@ -355,7 +356,7 @@ void archive_fin_write(struct buf *out, const struct archive_query *q, uint32_t 
         fin.first = q->found[from];
         fin.last = q->found[from + count - 1];
     }
-    mam_fin_write(out, &fin);
+    mam_fin_write(x, &fin);
 }
 
 void archive_ends_add(struct store_batch *b, int64_t owner)
@@ -369,7 +370,7 @@ static struct mam_end archive_query_end_of(const struct store_batch *b, unsigned
                              (uint64_t)store_int(b, stmt, row, 1) };
 }
 
-void archive_ends_write(struct buf *out, const struct store_batch *b, unsigned stmt)
+void archive_ends_write(struct xml_write *x, const struct store_batch *b, unsigned stmt)
 {
     struct mam_end first, last;
     uint32_t rows = store_row_count(b, stmt);
@@ -377,5 +378,5 @@ void archive_ends_write(struct buf *out, const struct store_batch *b, unsigned s
         first = archive_query_end_of(b, stmt, 0);
         last = archive_query_end_of(b, stmt, rows - 1);
     }
-    mam_metadata_write(out, rows > 0 ? &first : NULL, &last);
+    mam_metadata_write(x, rows > 0 ? &first : NULL, &last);
 }

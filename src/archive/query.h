@@ -18,7 +18,7 @@
 #include "store/store.h"
 #include "xmpp/mam.h"
 
-struct buf;
+struct xml_write;
 
 struct archive_query {
     struct worker *worker;
@@ -44,11 +44,11 @@ void archive_find(struct archive_query *q);
 /* What is said of an archive that could not be read, for people. */
 slice archive_unread_text(enum stanza_error e);
 /* <fin/> for the ids `from` to `from + count` of those found. */
-void archive_fin_write(struct buf *out, const struct archive_query *q, uint32_t from,
+void archive_fin_write(struct xml_write *x, const struct archive_query *q, uint32_t from,
                        uint32_t count);
 
 /* Metadata: adds a read of one statement, which needs the late rows of the owner; writes it. */
 void archive_ends_add(struct store_batch *b, int64_t owner);
-void archive_ends_write(struct buf *out, const struct store_batch *b, unsigned stmt);
+void archive_ends_write(struct xml_write *x, const struct store_batch *b, unsigned stmt);
 
 extern const struct store_schema archive_query_schema;

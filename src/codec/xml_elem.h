@@ -37,15 +37,5 @@ slice elem_text(const struct elem *e,
 slice xml_unescape_text(slice raw, struct arena *tmp);
 slice xml_unescape_attr(slice raw, struct arena *tmp);
 
-/* Appends with & < > ' " escaped; xml_needs_escape() is the fast test for the common case. */
-void xml_escape(struct buf *out, slice text);
-bool xml_needs_escape(slice text);
-/* Appends ` name='value'`, or `<name>text</name>`, escaped; nothing if that is empty. */
-void xml_add_attr(struct buf *out, const char *name, slice value);
-void xml_add_element(struct buf *out, const char *name, slice text);
-/* Whether all of it can stand in XML 1.0: UTF-8 of legal characters (production [2]). */
-bool xml_is_text(slice text);
-/* Drops characters that XML 1.0 forbids (for text from elsewhere: logs, files). */
-void xml_escape_clean(struct buf *out, slice text);
 /* The subtree as self-contained text: adds the namespace declarations that it inherits. */
 void elem_extract(const struct elem *e, struct buf *out);

@@ -5,6 +5,7 @@
 #include "base/ensure.h"
 #include "base/utf8.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 
 enum { DEPTH_MAX = 32, ELEMENTS_MAX = 2000, OUT_BYTES_MAX = 1 << 24 };
 

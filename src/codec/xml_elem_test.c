@@ -193,56 +193,6 @@ static void extracts_self_contained_text(void **state)
     buf_fini(&out);
 }
 
-static void escapes(void **state)
-{
-    (void)state;
-    struct buf out;
-    buf_init(&out, 4096);
-    assert_true(xml_needs_escape(SLICE("a'b")));
-    assert_false(xml_needs_escape(SLICE("a b;#\xc3\xa9")));
-    assert_false(xml_needs_escape(SLICE("")));
-    xml_escape(&out, SLICE("<a b=\"c\">'&'\n"));
-    assert_text(buf_slice(&out), "&lt;a b=&quot;c&quot;&gt;&apos;&amp;&apos;\n");
-    assert_text(xml_unescape_text(buf_slice(&out), arena), "<a b=\"c\">'&'\n");
-    buf_clear(&out);
-    xml_escape_clean(&out, SLICE("a\0b\x01\t<\xff\xc3\xa9\xed\xa0\x80\xef\xbf\xbf"
-                                 "c\xe2\x82"));
-    assert_text(buf_slice(&out), "ab\t&lt;\xc3\xa9"
-                                 "c");
-    buf_fini(&out);
-}
-
-static void tells_what_can_be_text(void **state)
-{
-    (void)state;
-    assert_true(xml_is_text(SLICE("")));
-    assert_true(xml_is_text(SLICE("a\t\r\n<\xc3\xa9\xf0\x9f\x8d\xb5")));
-    static const slice bad[] = {
-        SLICE_INIT("a\0"),          SLICE_INIT("\x1b"), SLICE_INIT("\xef\xbf\xbe"),
-        SLICE_INIT("\xed\xa0\x80"), SLICE_INIT("\xff"), SLICE_INIT("a\xc3"),
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_false(xml_is_text(bad[i]));
-}
-
-static void adds_what_is_not_empty(void **state)
-{
-    (void)state;
-    struct buf out;
-    buf_init(&out, 4096);
-    buf_lit(&out, "<a");
-    xml_add_attr(&out, "b", SLICE("'<"));
-    xml_add_attr(&out, "c", SLICE(""));
-    xml_add_attr(&out, "d", (slice){ 0 });
-    buf_lit(&out, ">");
-    xml_add_element(&out, "e", SLICE("&"));
-    xml_add_element(&out, "f", SLICE(""));
-    xml_add_element(&out, "g", (slice){ 0 });
-    buf_lit(&out, "</a>");
-    assert_text(buf_slice(&out), "<a b='&apos;&lt;'><e>&amp;</e></a>");
-    buf_fini(&out);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,9 +203,6 @@ int main(void)
         cmocka_unit_test(reads_text),
         cmocka_unit_test(damaged_text_has_no_elements),
         cmocka_unit_test(extracts_self_contained_text),
-        cmocka_unit_test(escapes),
-        cmocka_unit_test(tells_what_can_be_text),
-        cmocka_unit_test(adds_what_is_not_empty),
     };
     return cmocka_run_group_tests_name("xml_elem", tests, make_arena, drop_arena);
 }

@@ -17,6 +17,7 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "home/command_run.h"
 #include "home/here.h"
@@ -201,25 +202,23 @@ static void adhoc_refuse(struct iq *iq, enum stanza_error e, const char *conditi
 
 /* What is answered. */
 
-static void open_answer(struct buf *out, slice node, slice session, const char *status)
+static void open_answer(struct xml_write *x, slice node, slice session, const char *status)
 {
-    buf_lit(out, "<command xmlns='" NS_COMMANDS "' node='");
-    xml_escape(out, node);
-    buf_lit(out, "' sessionid='");
-    xml_escape(out, session);
-    buf_printf(out, "' status='%s'>", status);
+    xml_open_with(x, "command", NS_COMMANDS, "node", node);
+    xml_attr(x, "sessionid", session);
+    xml_attr(x, "status", slice_of(status));
 }
 
-static void add_note(struct buf *out, const char *type, slice text)
+static void add_note(struct xml_write *x, const char *type, slice text)
 {
     if (text.len == 0)
         return;
-    buf_printf(out, "<note type='%s'>", type);
-    xml_escape_clean(out, text);
-    buf_lit(out, "</note>");
+    xml_open_with(x, "note", NULL, "type", slice_of(type));
+    xml_text_clean(x, text);
+    xml_close(x);
 }
 
-static void ask_argument(struct buf *out, const struct command_arg *a, struct arena *tmp)
+static void ask_argument(struct xml_write *x, const struct command_arg *a, struct arena *tmp)
 {
     struct form_row row = { .var = a->name, .label = a->doc };
     unsigned n = 0;
@@ -236,51 +235,51 @@ static void ask_argument(struct buf *out, const struct command_arg *a, struct ar
             options[i] = (struct form_option){ a->choices[i], NULL };
         row.options = options;
     }
-    form_ask(out, &row);
+    form_ask(x, &row);
 }
 
 /* The values that are there already: words, or lines. */
-static void adhoc_ask_field(struct buf *out, const struct command_ask *f)
+static void adhoc_ask_field(struct xml_write *x, const struct command_ask *f)
 {
     const struct setting *s = f->setting == NULL ? NULL : setting_find(slice_of(f->setting));
     slice one, rest = slice_of(s != NULL            ? setting_text(s)
                                : f->offered != NULL ? f->offered()
                                                     : "");
-    form_ask_open(out, &f->row);
+    form_ask_open(x, &f->row);
     while (rest.len > 0) {
         slice_cut(rest, f->use == USE_WORDS ? ' ' : '\n', &one, &rest);
         if (one.len > 0 || f->use == USE_LINES)
-            form_value(out, one);
+            form_value(x, one);
     }
-    form_field_close(out);
+    form_field_close(x);
 }
 
-static void ask_arguments(struct buf *out, const struct command *c, struct arena *tmp)
+static void ask_arguments(struct xml_write *x, const struct command *c, struct arena *tmp)
 {
     char title[TITLE_BYTES_MAX];
     adhoc_title_of(title, c);
-    form_open_titled(out, FORM_FORM, NULL, title, c->doc);
+    form_open_titled(x, FORM_FORM, NULL, title, c->doc);
     for (const struct command_arg *a = c->args; a->name != NULL; a++)
         if (!is_own_argument(c, a))
-            ask_argument(out, a, tmp);
+            ask_argument(x, a, tmp);
 }
 
 static void adhoc_ask(struct iq *iq, const struct target *t, slice node)
 {
     struct buf out;
-    buf_init(&out, ROWS_BYTES_MAX);
-    open_answer(&out, node, session_make(iq, node), "executing");
-    buf_lit(&out, "<actions execute='complete'><complete/></actions>");
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    open_answer(&x, node, session_make(iq, node), "executing");
+    xml_raw(&x, SLICE("<actions execute='complete'><complete/></actions>"));
     if (t->form == NULL) {
-        ask_arguments(&out, t->command, iq->tmp);
+        ask_arguments(&x, t->command, iq->tmp);
     } else {
-        form_open_titled(&out, FORM_FORM, t->form->form_type, t->form->title,
-                         t->form->instructions);
+        form_open_titled(&x, FORM_FORM, t->form->form_type, t->form->title, t->form->instructions);
         for (const struct command_ask *f = t->form->fields; f->row.var != NULL; f++)
-            adhoc_ask_field(&out, f);
+            adhoc_ask_field(&x, f);
     }
-    form_close(&out);
-    buf_lit(&out, "</command>");
+    form_close(&x);
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 
@@ -319,28 +318,28 @@ static unsigned columns_of(const struct command_call *call, const char *column[C
     return n;
 }
 
-static void adhoc_add_row(struct buf *out, const struct command_row *r, const char *const *column,
-                          unsigned count)
+static void adhoc_add_row(struct xml_write *x, const struct command_row *r,
+                          const char *const *column, unsigned count)
 {
-    form_item_open(out);
+    form_item_open(x);
     for (unsigned c = 0; c < count; c++)
         for (uint32_t i = 0; i < r->count; i++)
             if (strcmp(r->fields[i].key, column[c]) == 0)
-                form_put(out, column[c], r->fields[i].str);
-    form_item_close(out);
+                form_put(x, column[c], r->fields[i].str);
+    form_item_close(x);
 }
 
 /* The fields of the one row, where a XEP defines them. */
-static void add_fields(struct buf *out, const struct command_call *call)
+static void add_fields(struct xml_write *x, const struct command_call *call)
 {
-    form_open(out, FORM_RESULT, call->command->form_type);
+    form_open(x, FORM_RESULT, call->command->form_type);
     for (uint32_t i = 0; call->rows != NULL && i < call->rows->count; i++)
-        form_put(out, call->rows->fields[i].key, call->rows->fields[i].str);
-    form_close(out);
+        form_put(x, call->rows->fields[i].key, call->rows->fields[i].str);
+    form_close(x);
 }
 
 /* false: not all rows had room. */
-static bool add_table(struct buf *out, const struct command_call *call)
+static bool add_table(struct xml_write *x, const struct command_call *call)
 {
     const char *column[COLUMNS_MAX];
     struct form_row rows[COLUMNS_MAX] = { 0 };
@@ -348,44 +347,44 @@ static bool add_table(struct buf *out, const struct command_call *call)
         return true;
     unsigned n = columns_of(call, column);
     if (call->command->form_type != NULL) {
-        add_fields(out, call);
+        add_fields(x, call);
         return true;
     }
     for (unsigned i = 0; i < n; i++)
         rows[i] = (struct form_row){ .var = column[i], .label = column[i] };
     char title[TITLE_BYTES_MAX];
     adhoc_title_of(title, call->command);
-    form_open_titled(out, FORM_RESULT, NULL, title, NULL);
-    form_reported(out, rows, n);
+    form_open_titled(x, FORM_RESULT, NULL, title, NULL);
+    form_reported(x, rows, n);
     const struct command_row *r = call->rows;
-    for (; r != NULL && out->len < ROWS_BYTES_MAX / 2; r = r->next)
-        adhoc_add_row(out, r, column, n);
-    form_close(out);
+    for (; r != NULL && x->out->len < ROWS_BYTES_MAX / 2; r = r->next)
+        adhoc_add_row(x, r, column, n);
+    form_close(x);
     return r == NULL;
 }
 
-static bool add_results(struct buf *out, const struct run *run)
+static bool add_results(struct xml_write *x, const struct run *run)
 {
     const struct command_form *form = run->target.form;
     bool all = true;
     if (form->results == NULL && form->write == NULL)
         return true;
-    form_open(out, FORM_RESULT, run->target.form->form_type);
+    form_open(x, FORM_RESULT, run->target.form->form_type);
     for (const struct command_result *at = form->results; at != NULL && at->var != NULL; at++) {
         const struct command_row *r = run->call.rows;
-        form_put_open(out, at->var, FORM_TEXT_MULTI);
-        for (; r != NULL && out->len < ROWS_BYTES_MAX / 2; r = r->next) {
+        form_put_open(x, at->var, FORM_TEXT_MULTI);
+        for (; r != NULL && x->out->len < ROWS_BYTES_MAX / 2; r = r->next) {
             slice value = adhoc_field_of(r, at->column);
             if (value.len > 0 &&
                 (at->name == NULL || slice_is(adhoc_field_of(r, "name"), at->name)))
-                form_value(out, value);
+                form_value(x, value);
         }
-        form_field_close(out);
+        form_field_close(x);
         all = all && r == NULL;
     }
     if (form->write != NULL)
-        form->write(out, &run->call);
-    form_close(out);
+        form->write(x, &run->call);
+    form_close(x);
     return all;
 }
 
@@ -402,20 +401,21 @@ static void run_answer(struct run *run)
     const struct command_call *call = &run->call;
     struct iq *iq = run->iq;
     struct buf out;
+    struct xml_write x;
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
     bool rows = run->target.form == NULL, any = run->failed == 0 || run->failed < run->each_count;
-    buf_init(&out, ROWS_BYTES_MAX);
-    open_answer(&out, node, session_of(iq, node), "completed");
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    open_answer(&x, node, session_of(iq, node), "completed");
     if (run->failed > 0)
-        add_note(&out, "error", run->why);
+        add_note(&x, "error", run->why);
     else if (run->each_count <= 1)
-        add_note(&out, "info",
+        add_note(&x, "info",
                  rows && call->rows == NULL && call->text.len == 0
                      ? SLICE("There is nothing to show.")
                      : call->text);
-    if (any && (rows ? !add_table(&out, call) : !add_results(&out, run)))
-        add_note(&out, "warn", SLICE("There are more lines than a stanza can hold."));
-    buf_lit(&out, "</command>");
+    if (any && (rows ? !add_table(&x, call) : !add_results(&x, run)))
+        add_note(&x, "warn", SLICE("There are more lines than a stanza can hold."));
+    xml_close(&x);
     iq_result_buf(iq, &out);
     run_free(run);
 }
@@ -637,9 +637,10 @@ static void adhoc_run_command(struct iq *iq, const struct target *t)
 static void adhoc_cancel(struct iq *iq, slice node)
 {
     struct buf out;
-    buf_init(&out, 8192);
-    open_answer(&out, node, elem_attr(&iq->payload, "sessionid", iq->tmp), "canceled");
-    buf_lit(&out, "</command>");
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    open_answer(&x, node, elem_attr(&iq->payload, "sessionid", iq->tmp), "canceled");
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 
@@ -702,13 +703,12 @@ static void execute(struct iq *iq)
 
 /* Discovery (§3.1, §3.2). */
 
-static void list_one(struct buf *out, const struct iq *iq, const char *node, slice name)
+static void list_one(struct xml_write *x, const struct iq *iq, const char *node, slice name)
 {
-    buf_lit(out, "<item jid='");
-    xml_escape(out, stanza_to_bare(iq->st));
-    buf_printf(out, "' node='%s' name='", node);
-    xml_escape(out, name);
-    buf_lit(out, "'/>");
+    xml_open_with(x, "item", NULL, "jid", stanza_to_bare(iq->st));
+    xml_attr(x, "node", slice_of(node));
+    xml_attr(x, "name", name);
+    xml_close(x);
 }
 
 static int by_group(const void *a, const void *b)
@@ -720,7 +720,7 @@ static int by_group(const void *a, const void *b)
 }
 
 /* Group by group: clients show the list as it comes. */
-static void list_rows(struct buf *out, const struct iq *iq)
+static void list_rows(struct xml_write *x, const struct iq *iq)
 {
     const struct command *found[LISTED_MAX];
     char node[64], title[TITLE_BYTES_MAX];
@@ -732,23 +732,24 @@ static void list_rows(struct buf *out, const struct iq *iq)
     for (size_t i = 0; i < count; i++) {
         node_name(node, found[i]);
         adhoc_title_of(title, found[i]);
-        list_one(out, iq, node, slice_of(title));
+        list_one(x, iq, node, slice_of(title));
     }
 }
 
 static bool list_commands(struct iq *iq)
 {
     struct buf out;
-    buf_init(&out, ROWS_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "' node='" NS_COMMANDS "'>");
-    list_rows(&out, iq);
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open_with(&x, "query", NS_DISCO_ITEMS, "node", SLICE(NS_COMMANDS));
+    list_rows(&x, iq);
     FEATURES_EACH (f, command_forms)
         for (const struct command_form *at = f->command_forms; at->node != NULL; at++) {
             struct target t = target_form(at);
             if (t.command != NULL && may_run(iq, &t))
-                list_one(&out, iq, at->node, slice_of(at->title));
+                list_one(&x, iq, at->node, slice_of(at->title));
         }
-    buf_lit(&out, "</query>");
+    xml_close(&x);
     iq_result_buf(iq, &out);
     return true;
 }
@@ -758,6 +759,7 @@ static bool adhoc_describe(struct iq *iq, slice node, const struct target *t)
 {
     struct disco_info *d = arena_new(iq->tmp, struct disco_info, 1);
     struct buf out;
+    struct xml_write x;
     char title[TITLE_BYTES_MAX] = "";
     if (t != NULL && t->form == NULL && t->command != NULL)
         adhoc_title_of(title, t->command);
@@ -772,8 +774,8 @@ static bool adhoc_describe(struct iq *iq, slice node, const struct target *t)
                                          : slice_of(title));
     disco_add_feature(d, SLICE(NS_COMMANDS));
     disco_add_feature(d, SLICE(NS_DATA));
-    buf_init(&out, 16384);
-    disco_write_info(&out, d, node);
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    disco_write_info(&x, d, node);
     iq_result_buf(iq, &out);
     return true;
 }

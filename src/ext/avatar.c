@@ -10,6 +10,7 @@
 #include "base/hex.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "ext/photos.h"
 #include "ext/pubsub/pubsub.h"
@@ -160,9 +161,14 @@ static struct stanza *with_hash(struct stanza *st, slice hash, struct arena *tmp
     if (said == SAYS_EMPTY || said == SAYS_HASH)
         return st; /* the client does not want it said (XEP-0153 §4.2), or has said it */
     st = stanza_without(st, KNOWN(PAYLOAD), is_update, NULL);
-    slice xml = slice_of(
-        arena_printf(tmp, "<x xmlns='" NS_UPDATE "'><photo>%.*s</photo></x>", SLICE_ARG(hash)));
-    struct stanza *more = stanza_append(st, xml);
+    struct buf xml;
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_PART_MAX);
+    xml_open(&x, "x", NS_UPDATE);
+    xml_element(&x, "photo", hash);
+    xml_close(&x);
+    struct stanza *more = stanza_append(st, buf_fit(&xml));
+    buf_fini(&xml);
     stanza_unref(&st);
     return more;
 }
@@ -272,23 +278,23 @@ static void image_found(void *arg, enum store_result result, const struct store_
     enum stanza_error e = result == STORE_OK ? SE_NONE : stanza_error_of(err_of_store(result));
     struct elem data;
     struct buf out;
-    buf_init(&out, IMAGE_BYTES_MAX * 2);
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STORED_MAX);
     if (store_row_count(b, 0) > 0 && elem_parse(&data, store_text(b, 0, 0, 0), SLICE(NS_CLIENT))) {
-        buf_lit(&out, "<PHOTO>");
-        if (g->avatar.type[0] != '\0') {
-            buf_lit(&out, "<TYPE>");
-            xml_escape(&out, slice_of(g->avatar.type));
-            buf_lit(&out, "</TYPE>");
-        }
         struct buf text;
-        buf_init(&text, IMAGE_BYTES_MAX * 2);
+        buf_init(&text, XML_STORED_MAX);
         add_base64(&text, elem_text(&data, tmp));
-        buf_lit(&out, "<BINVAL>");
-        xml_escape(&out, buf_slice(&text));
-        buf_lit(&out, "</BINVAL></PHOTO>");
+        xml_open(&x, "PHOTO", NULL);
+        xml_element_some(&x, "TYPE", slice_of(g->avatar.type));
+        xml_element(&x, "BINVAL", buf_slice(&text));
+        xml_close(&x);
+        out.overflow |= text.overflow;
         buf_fini(&text);
     }
-    g->done(g->arg, e, buf_slice(&out));
+    if (out.overflow)
+        g->done(g->arg, SE_RESOURCE_CONSTRAINT, (slice){ 0 });
+    else
+        g->done(g->arg, e, buf_slice(&out));
     buf_fini(&out);
     mem_free(&g);
     account_unpin(a);
@@ -332,21 +338,21 @@ static void metadata_published(void *arg, enum stanza_error e) { photo_set_end(a
 static void publish_metadata(struct photo_set *p)
 {
     struct buf xml;
-    buf_init(&xml, 4096);
-    buf_lit(&xml, "<pubsub xmlns='" NS_PUBSUB "'><publish node='" NS_METADATA "'>");
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_PART_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB);
+    xml_open_with(&x, "publish", NULL, "node", SLICE(NS_METADATA));
+    xml_open(&x, "item", NULL);
+    xml_attr_some(&x, "id", slice_of(p->bytes > 0 ? p->avatar.hash : NULL));
+    xml_open(&x, "metadata", NS_METADATA); /* empty: there is none (XEP-0084 §3.5) */
     if (p->bytes > 0) {
-        buf_printf(&xml,
-                   "<item id='%s'><metadata xmlns='" NS_METADATA "'><info id='%s' bytes='%zu'",
-                   p->avatar.hash, p->avatar.hash, p->bytes);
-        buf_lit(&xml, " type='");
-        xml_escape(&xml, slice_of(p->avatar.type));
-        buf_lit(&xml, "'/></metadata></item>");
-    } else {
-        buf_lit(&xml, "<item><metadata xmlns='" NS_METADATA "'/></item>"); /* XEP-0084 §3.5 */
+        xml_open_with(&x, "info", NULL, "id", slice_of(p->avatar.hash));
+        xml_attr_int(&x, "bytes", (int64_t)p->bytes);
+        xml_attr(&x, "type", slice_of(p->avatar.type));
+        xml_close(&x);
     }
-    buf_lit(&xml, "</publish></pubsub>");
-    ps_own(p->account, buf_slice(&xml), metadata_published, p);
-    buf_fini(&xml);
+    xml_close_all(&x);
+    ps_own_buf(p->account, &xml, metadata_published, p);
 }
 
 static void image_published(void *arg, enum stanza_error e)
@@ -360,15 +366,15 @@ static void image_published(void *arg, enum stanza_error e)
 static void publish_image(struct photo_set *p, slice base64)
 {
     struct buf xml;
-    buf_init(&xml, IMAGE_BYTES_MAX * 2);
-    buf_printf(&xml,
-               "<pubsub xmlns='" NS_PUBSUB "'><publish node='" NS_AVATAR "'><item id='%s'>"
-               "<data xmlns='" NS_AVATAR "'>",
-               p->avatar.hash);
-    buf_add(&xml, base64);
-    buf_lit(&xml, "</data></item></publish></pubsub>");
-    ps_own(p->account, buf_slice(&xml), image_published, p);
-    buf_fini(&xml);
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_STORED_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB);
+    xml_open_with(&x, "publish", NULL, "node", SLICE(NS_AVATAR));
+    xml_open_with(&x, "item", NULL, "id", slice_of(p->avatar.hash));
+    xml_open(&x, "data", NS_AVATAR);
+    xml_text(&x, base64);
+    xml_close_all(&x);
+    ps_own_buf(p->account, &xml, image_published, p);
 }
 
 /* false: there is no image in it, but a link, or nothing that is one. */

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "ext/pubsub/pubsub.h"
 #include "ext/xml_private.h"
@@ -21,7 +22,7 @@
 #define NS_BOOKMARKS "urn:xmpp:bookmarks:1"
 #define NS_STORAGE   "storage:bookmarks"
 
-enum { BOOKMARKS_MAX = 1000, STORAGE_BYTES_MAX = 4 << 20 };
+enum { BOOKMARKS_MAX = 1000 };
 
 struct bookmark {
     slice jid, name, nick, password;
@@ -49,9 +50,9 @@ static struct bookmark read_conference(const struct elem *e, slice jid, const ch
         b.password = elem_text(&child, tmp);
     if (elem_child(e, "extensions", ns, &child)) {
         struct buf xml;
-        buf_init(&xml, STORAGE_BYTES_MAX);
+        buf_init(&xml, XML_STORED_MAX);
         elem_extract(&child, &xml);
-        b.extensions = slice_dup(tmp, buf_slice(&xml));
+        b.extensions = slice_dup(tmp, buf_fit(&xml));
         buf_fini(&xml);
     }
     return b;
@@ -133,37 +134,22 @@ static bool bookmarks_same(const struct bookmark *a, const struct bookmark *b)
 
 /* Writing. */
 
-static void write_text(struct buf *out, const char *element, slice text)
+static void write_inside(struct xml_write *x, const struct bookmark *b)
 {
-    if (text.len == 0)
-        return;
-    buf_printf(out, "<%s>", element);
-    xml_escape(out, text);
-    buf_printf(out, "</%s>", element);
+    xml_attr_some(x, "name", b->name);
+    xml_attr(x, "autojoin", b->autojoin ? SLICE("true") : SLICE("false"));
+    xml_element_some(x, "nick", b->nick);
+    xml_element_some(x, "password", b->password);
 }
 
-static void write_inside(struct buf *out, const struct bookmark *b)
-{
-    if (b->name.len > 0) {
-        buf_lit(out, " name='");
-        xml_escape(out, b->name);
-        buf_lit(out, "'");
-    }
-    buf_printf(out, " autojoin='%s'>", b->autojoin ? "true" : "false");
-    write_text(out, "nick", b->nick);
-    write_text(out, "password", b->password);
-}
-
-static void write_storage(struct buf *out, const struct bookmarks *all)
+static void write_storage(struct xml_write *x, const struct bookmarks *all)
 {
     for (unsigned i = 0; i < all->count; i++) {
         if (all->at[i].older)
             continue;
-        buf_lit(out, "<conference jid='");
-        xml_escape(out, all->at[i].jid);
-        buf_lit(out, "'");
-        write_inside(out, &all->at[i]);
-        buf_lit(out, "</conference>");
+        xml_open_with(x, "conference", NULL, "jid", all->at[i].jid);
+        write_inside(x, &all->at[i]);
+        xml_close(x);
     }
 }
 
@@ -176,15 +162,20 @@ static void write_storage(struct buf *out, const struct bookmarks *all)
 static void publish_storage(struct account *a, const struct bookmarks *all)
 {
     struct buf xml;
-    buf_init(&xml, STORAGE_BYTES_MAX);
-    buf_lit(&xml, "<pubsub xmlns='" NS_PUBSUB "'><publish node='" NS_STORAGE "'>"
-                  "<item id='current'><storage xmlns='" NS_STORAGE "'>");
-    write_storage(&xml, all);
-    buf_lit(&xml, "</storage></item></publish><publish-options>" OPTIONS("#publish-options")
-                      OPTION("persist_items", "true") "</x></publish-options></pubsub>");
-    if (!xml.overflow)
-        ps_own(a, buf_slice(&xml), NULL, NULL);
-    buf_fini(&xml);
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_STANZA_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB);
+    xml_open_with(&x, "publish", NULL, "node", SLICE(NS_STORAGE));
+    xml_open_with(&x, "item", NULL, "id", SLICE("current"));
+    xml_open(&x, "storage", NS_STORAGE);
+    write_storage(&x, all);
+    xml_close(&x);
+    xml_close(&x);
+    xml_close(&x);
+    xml_raw(&x, SLICE("<publish-options>" OPTIONS("#publish-options")
+                          OPTION("persist_items", "true") "</x></publish-options>"));
+    xml_close(&x);
+    ps_own_buf(a, &xml, NULL, NULL);
 }
 
 static void collated(void *arg, enum stanza_error e, const struct ps_item *items, unsigned count)
@@ -242,34 +233,43 @@ static void sync_next(void *arg, enum stanza_error e)
         ps_own(s->account, s->requests[s->next++], sync_next, s);
 }
 
+/* A request that is too long is empty, and fails. */
 static void add_request(struct sync *s, struct buf *xml)
 {
-    s->requests[s->count++] = slice_dup(s->tmp, buf_slice(xml));
+    s->requests[s->count++] = slice_dup(s->tmp, buf_fit(xml));
     buf_fini(xml);
 }
 
 static void add_publish(struct sync *s, const struct bookmark *b)
 {
     struct buf xml;
-    buf_init(&xml, STORAGE_BYTES_MAX);
-    buf_lit(&xml, "<pubsub xmlns='" NS_PUBSUB "'><publish node='" NS_BOOKMARKS "'><item id='");
-    xml_escape(&xml, b->item.len > 0 ? b->item : b->jid);
-    buf_lit(&xml, "'><conference xmlns='" NS_BOOKMARKS "'");
-    write_inside(&xml, b);
-    buf_add(&xml, b->extensions);
-    buf_lit(&xml, "</conference></item></publish><publish-options>" OPTIONS(
-                      "#publish-options") "</x></publish-options></pubsub>");
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_STANZA_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB);
+    xml_open_with(&x, "publish", NULL, "node", SLICE(NS_BOOKMARKS));
+    xml_open(&x, "item", NULL);
+    xml_attr(&x, "id", b->item.len > 0 ? b->item : b->jid);
+    xml_open(&x, "conference", NS_BOOKMARKS);
+    write_inside(&x, b);
+    xml_raw(&x, b->extensions);
+    xml_close(&x);
+    xml_close(&x);
+    xml_close(&x);
+    xml_raw(&x, SLICE("<publish-options>" OPTIONS("#publish-options") "</x></publish-options>"));
+    xml_close(&x);
     add_request(s, &xml);
 }
 
 static void add_retract(struct sync *s, slice item)
 {
     struct buf xml;
-    buf_init(&xml, STORAGE_BYTES_MAX);
-    buf_lit(&xml, "<pubsub xmlns='" NS_PUBSUB "'><retract node='" NS_BOOKMARKS "' notify='true'>"
-                  "<item id='");
-    xml_escape(&xml, item);
-    buf_lit(&xml, "'/></retract></pubsub>");
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_STANZA_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB);
+    xml_open_with(&x, "retract", NULL, "node", SLICE(NS_BOOKMARKS));
+    xml_attr(&x, "notify", SLICE("true"));
+    xml_open_with(&x, "item", NULL, "id", item);
+    xml_close_all(&x);
     add_request(s, &xml);
 }
 
@@ -371,22 +371,32 @@ struct reading {
     slice stored;
 };
 
+/* XEP-0049 goes on with the bookmarks. Ends the buffer. */
+static void bookmarks_hand_over(struct iq *held, struct buf *storage)
+{
+    if (storage->overflow)
+        iq_result_buf(held, storage);
+    else
+        private_request_with(held, SLICE(NS_STORAGE), SLICE("storage"), buf_slice(storage));
+    buf_fini(storage);
+}
+
 static void rooms_found(void *arg, enum stanza_error e, const struct ps_item *items, unsigned count)
 {
     struct reading *r = arg;
     struct buf out;
+    struct xml_write x;
     if (e != SE_NONE) {
         iq_error(r->iq, e, (slice){ 0 });
         return;
     }
     struct bookmarks all = bookmarks_read_items(items, count, r->iq->tmp);
-    buf_init(&out, STORAGE_BYTES_MAX * 2);
-    buf_lit(&out, "<storage xmlns='" NS_STORAGE "'>");
-    write_storage(&out, &all);
-    write_others(&out, r->stored);
-    buf_lit(&out, "</storage>");
-    private_request_with(r->iq, SLICE(NS_STORAGE), SLICE("storage"), buf_slice(&out));
-    buf_fini(&out);
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "storage", NS_STORAGE);
+    write_storage(&x, &all);
+    write_others(xml_content(&x), r->stored);
+    xml_close(&x);
+    bookmarks_hand_over(r->iq, &out);
 }
 
 static void stored_found(void *arg, enum stanza_error e, slice xml)
@@ -414,19 +424,20 @@ static void taken_apart(void *arg, enum stanza_error e)
     struct iq *held = arg;
     struct elem storage;
     struct buf whole, rest;
+    struct xml_write x;
     if (e != SE_NONE || !find_storage(held, &storage)) {
         iq_error(held, e, SLICE("the bookmarks could not be published"));
         return;
     }
-    buf_init(&whole, STORAGE_BYTES_MAX);
-    buf_init(&rest, STORAGE_BYTES_MAX);
+    buf_init(&whole, XML_STANZA_MAX);
     elem_extract(&storage, &whole);
-    buf_lit(&rest, "<storage xmlns='" NS_STORAGE "'>");
-    write_others(&rest, buf_slice(&whole));
-    buf_lit(&rest, "</storage>");
-    private_request_with(held, SLICE(NS_STORAGE), SLICE("storage"), buf_slice(&rest));
+    xml_begin(&x, &rest, XML_STANZA_MAX);
+    xml_open(&x, "storage", NS_STORAGE);
+    write_others(xml_content(&x), buf_slice(&whole));
+    xml_close(&x);
+    rest.overflow |= whole.overflow;
     buf_fini(&whole);
-    buf_fini(&rest);
+    bookmarks_hand_over(held, &rest);
 }
 
 static void storage_set(struct iq *iq)
@@ -435,9 +446,12 @@ static void storage_set(struct iq *iq)
     struct buf xml;
     struct iq *held = iq_hold(iq);
     (void)find_storage(held, &storage); /* it is there */
-    buf_init(&xml, STORAGE_BYTES_MAX);
+    buf_init(&xml, XML_STANZA_MAX);
     elem_extract(&storage, &xml);
-    sync_start(held->account, buf_slice(&xml), taken_apart, held);
+    if (xml.overflow)
+        iq_error(held, SE_RESOURCE_CONSTRAINT, SLICE("the bookmarks are too long"));
+    else
+        sync_start(held->account, buf_slice(&xml), taken_apart, held);
     buf_fini(&xml);
 }
 

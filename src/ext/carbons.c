@@ -15,6 +15,7 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "im/account.h"
@@ -25,7 +26,7 @@
 #define NS_CARBONS_RULES "urn:xmpp:carbons:rules:0"
 #define NS_CONFERENCE    "jabber:x:conference"
 
-enum { COPIED_MAX = 32, COPY_BYTES_MAX = 64 << 20 };
+enum { COPIED_MAX = 32 };
 
 static struct setting plain_clients = {
     .name = "mdm.plain-clients",
@@ -162,17 +163,15 @@ static struct stanza *copy_of(const struct account *a, const struct passage *p)
     const char *name = p->way == PASSAGE_SENT ? "sent" : "received";
     bool told = p->archive_id != 0 && !mailbox_hides(a, p->archive_id);
     struct stanza_note note = { .archive_id = p->archive_id, .by = a->jid };
-    struct stanza *copy = NULL;
     struct buf b;
-    buf_init(&b, COPY_BYTES_MAX);
-    buf_printf(&b, "<%s xmlns='" NS_CARBONS "'><forwarded xmlns='" NS_FORWARD "'>", name);
-    stanza_forward(&b, p->st, told ? &note : NULL);
-    buf_printf(&b, "</forwarded></%s>", name);
-    if (!b.overflow)
-        copy = stanza_make(STANZA_MESSAGE, (enum stanza_type)p->st->type, a->jid, a->jid,
-                           (slice){ 0 }, buf_slice(&b));
-    buf_fini(&b);
-    return copy;
+    struct xml_write x;
+    xml_begin(&x, &b, XML_STANZA_MAX);
+    xml_open(&x, name, NS_CARBONS);
+    xml_open(&x, "forwarded", NS_FORWARD);
+    stanza_forward(xml_content(&x), p->st, told ? &note : NULL);
+    xml_close_all(&x);
+    return stanza_make_buf(STANZA_MESSAGE, (enum stanza_type)p->st->type, a->jid, a->jid,
+                           (slice){ 0 }, &b);
 }
 
 /* By the rules of RFC 6121 §8.5.2. */

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/access.h"
 #include "ext/ext.h"
 #include "home/host.h"
@@ -24,7 +25,7 @@
 #define CAPS_NODE      "urn:muster:server" /* XEP-0115 §4: names the software; has no '#' */
 #define NS_SERVER_INFO "http://jabber.org/network/serverinfo"
 
-enum { ANSWER_BYTES_MAX = 1 << 20, CONTACT_BYTES_MAX = 2048 };
+enum { CONTACT_BYTES_MAX = 2048 };
 
 /* XEP-0157: one row a role. */
 #define CONTACT(role, purpose)                                                                     \
@@ -135,8 +136,9 @@ static struct disco_info *host_info(const struct host *h, struct arena *tmp)
 static void disco_answer_info(struct iq *iq, const struct disco_info *d, slice node)
 {
     struct buf out;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    disco_write_info(&out, d, node);
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    disco_write_info(&x, d, node);
     iq_result_buf(iq, &out);
 }
 
@@ -185,32 +187,32 @@ static void info_get(struct iq *iq)
     }
 }
 
+static void disco_add_item(struct xml_write *x, slice jid, slice name)
+{
+    xml_open_with(x, "item", NULL, "jid", jid);
+    xml_attr_some(x, "name", name);
+    xml_close(x);
+}
+
 /* Those that the asking contact may see. */
-static void add_resources(struct buf *out, const struct account *a, slice contact)
+static void add_resources(struct xml_write *x, const struct account *a, slice contact)
 {
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, struct session, node);
-        if (!s->available || !stage_view(s, contact))
-            continue;
-        buf_lit(out, "<item jid='");
-        xml_escape(out, session_jid(s));
-        buf_lit(out, "'/>");
+        if (s->available && stage_view(s, contact))
+            disco_add_item(x, session_jid(s), (slice){ 0 });
     }
 }
 
-static void add_host(const struct host *h, slice domain, void *out)
+static void add_host(const struct host *h, slice domain, void *x)
 {
-    buf_lit(out, "<item jid='");
-    xml_escape(out, domain);
-    buf_printf(out, "' name='%s'/>", h->name);
+    disco_add_item(x, domain, slice_of(h->name));
 }
 
-static void add_component(slice domain, unsigned links, void *out)
+static void add_component(slice domain, unsigned links, void *x)
 {
     (void)links;
-    buf_lit(out, "<item jid='");
-    xml_escape(out, domain);
-    buf_lit(out, "'/>");
+    disco_add_item(x, domain, (slice){ 0 });
 }
 
 static void items_get(struct iq *iq)
@@ -225,15 +227,16 @@ static void items_get(struct iq *iq)
         return;
     }
     struct buf out;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "'>");
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "query", NS_DISCO_ITEMS);
     if (shown) /* §8: strangers get an empty list, whether the account exists or not */
-        add_resources(&out, iq->account, stanza_from_bare(iq->st));
+        add_resources(&x, iq->account, stanza_from_bare(iq->st));
     else if (iq->target == IQ_TO_SERVER) {
-        host_each_listed(stanza_to_bare(iq->st), add_host, &out);
-        remote_each(iq->worker, add_component, &out);
+        host_each_listed(stanza_to_bare(iq->st), add_host, &x);
+        remote_each(iq->worker, add_component, &x);
     }
-    buf_lit(&out, "</query>");
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 
@@ -241,9 +244,12 @@ static void items_get(struct iq *iq)
 static void caps_stream_feature(struct buf *out)
 {
     struct arena *tmp = arena_create(0);
-    slice ver = disco_caps_ver(server_info(tmp), tmp);
-    buf_printf(out, "<c xmlns='" NS_CAPS "' hash='sha-1' node='" CAPS_NODE "' ver='%.*s'/>",
-               SLICE_ARG(ver));
+    struct xml_write x;
+    xml_write_to(&x, out);
+    xml_open_with(&x, "c", NS_CAPS, "hash", SLICE("sha-1"));
+    xml_attr(&x, "node", SLICE(CAPS_NODE));
+    xml_attr(&x, "ver", disco_caps_ver(server_info(tmp), tmp));
+    xml_close(&x);
     arena_destroy(&tmp);
 }
 

@@ -3,6 +3,7 @@
  * published to the node. */
 #include "base/buf.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "ext/pubsub/pubsub.h"
 #include "im/account.h"
@@ -10,8 +11,6 @@
 #include "xmpp/ns.h"
 
 #define NS_MDS "urn:xmpp:mds:displayed:0"
-
-enum { PAYLOAD_BYTES_MAX = 64 << 10 };
 
 static bool is_displayed(enum known_child known, const struct elem *e, void *unused)
 {
@@ -24,21 +23,23 @@ static bool is_displayed(enum known_child known, const struct elem *e, void *unu
 static void displayed_publish(struct account *a, slice chat, const struct elem *displayed)
 {
     struct buf xml;
-    buf_init(&xml, PAYLOAD_BYTES_MAX);
-    buf_lit(&xml, "<pubsub xmlns='" NS_PUBSUB "'><publish node='" NS_MDS "'><item id='");
-    xml_escape(&xml, chat);
-    buf_lit(&xml, "'>");
-    elem_extract(displayed, &xml);
-    buf_lit(&xml, "</item></publish><publish-options><x xmlns='jabber:x:data' type='submit'>"
-                  "<field var='FORM_TYPE'><value>" NS_PUBSUB "#publish-options</value></field>"
-                  "<field var='pubsub#persist_items'><value>true</value></field>"
-                  "<field var='pubsub#max_items'><value>max</value></field>"
-                  "<field var='pubsub#send_last_published_item'><value>never</value></field>"
-                  "<field var='pubsub#access_model'><value>whitelist</value></field>"
-                  "</x></publish-options></pubsub>");
-    if (!xml.overflow)
-        ps_own(a, buf_slice(&xml), NULL, NULL);
-    buf_fini(&xml);
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_STORED_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB);
+    xml_open_with(&x, "publish", NULL, "node", SLICE(NS_MDS));
+    xml_open_with(&x, "item", NULL, "id", chat);
+    elem_extract(displayed, xml_content(&x));
+    xml_close(&x);
+    xml_close(&x);
+    xml_raw(&x, SLICE("<publish-options><x xmlns='jabber:x:data' type='submit'>"
+                      "<field var='FORM_TYPE'><value>" NS_PUBSUB "#publish-options</value></field>"
+                      "<field var='pubsub#persist_items'><value>true</value></field>"
+                      "<field var='pubsub#max_items'><value>max</value></field>"
+                      "<field var='pubsub#send_last_published_item'><value>never</value></field>"
+                      "<field var='pubsub#access_model'><value>whitelist</value></field>"
+                      "</x></publish-options>"));
+    xml_close(&x);
+    ps_own_buf(a, &xml, NULL, NULL);
 }
 
 static enum verdict displayed_check(struct session *s, struct stanza **st, struct refusal *why)

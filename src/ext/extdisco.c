@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "im/feature.h"
@@ -20,7 +21,7 @@
 
 #define NS_EXTDISCO "urn:xmpp:extdisco:2"
 
-enum { SERVICES_MAX = 32, ANSWER_BYTES_MAX = 64 << 10 };
+enum { SERVICES_MAX = 32 };
 
 struct service {
     slice type, host, port, transport;
@@ -102,12 +103,12 @@ static struct setting extdisco_ttl = {
     .doc = "How long TURN credentials are valid.",
 };
 
-static void add_credentials(struct buf *out, const struct iq *iq, slice secret)
+static void add_credentials(struct xml_write *x, const struct iq *iq, slice secret)
 {
     char stamp[CLOCK_STAMP_LEN];
     unsigned char mac[EVP_MAX_MD_SIZE];
     unsigned len = 0;
-    struct buf password;
+    char password[4 * ((EVP_MAX_MD_SIZE + 2) / 3) + 1];
     uint64_t expires =
         loop_wall_us(worker_loop(iq->worker)) + (uint64_t)setting_int(&extdisco_ttl) * 1000;
     slice who = stanza_from_bare(iq->st);
@@ -115,28 +116,26 @@ static void add_credentials(struct buf *out, const struct iq *iq, slice secret)
                                        (unsigned long long)(expires / 1000000), SLICE_ARG(who)));
     HMAC(EVP_sha1(), secret.ptr, (int)secret.len, (const unsigned char *)name.ptr, name.len, mac,
          &len);
-    buf_init(&password, 256);
-    base64_encode(&password, (slice){ (const char *)mac, len });
+    EVP_EncodeBlock((unsigned char *)password, mac, (int)len);
     clock_stamp(stamp, expires / 1000000 * 1000000);
-    xml_add_attr(out, "username", name);
-    xml_add_attr(out, "password", buf_slice(&password));
-    xml_add_attr(out, "expires", slice_of(stamp));
-    buf_fini(&password);
+    xml_attr(x, "username", name);
+    xml_attr(x, "password", slice_of(password));
+    xml_attr(x, "expires", slice_of(stamp));
 }
 
-static void add_service(struct buf *out, const struct iq *iq, const struct service *s)
+static void add_service(struct xml_write *x, const struct iq *iq, const struct service *s)
 {
     slice secret = slice_of(setting_text(&extdisco_secret));
-    buf_lit(out, "<service");
-    xml_add_attr(out, "type", s->type);
-    xml_add_attr(out, "host", s->host);
-    xml_add_attr(out, "port", s->port);
-    xml_add_attr(out, "transport", s->transport);
+    xml_open(x, "service", NULL);
+    xml_attr_some(x, "type", s->type);
+    xml_attr_some(x, "host", s->host);
+    xml_attr_some(x, "port", s->port);
+    xml_attr_some(x, "transport", s->transport);
     if (s->restricted)
-        xml_add_attr(out, "restricted", SLICE("true"));
+        xml_attr(x, "restricted", SLICE("true"));
     if (s->restricted && secret.len > 0)
-        add_credentials(out, iq, secret);
-    buf_lit(out, "/>");
+        add_credentials(x, iq, secret);
+    xml_close(x);
 }
 
 /* What is asked for; empty: anything. */
@@ -148,7 +147,7 @@ static bool extdisco_fits(const struct service *s, const struct service *wanted)
            (wanted->transport.len == 0 || slice_eq(wanted->transport, s->transport));
 }
 
-static unsigned add_services(struct buf *out, const struct iq *iq, const struct service *wanted)
+static unsigned add_services(struct xml_write *x, const struct iq *iq, const struct service *wanted)
 {
     slice one, rest = slice_of(setting_text(&extdisco_services));
     unsigned n = 0;
@@ -156,7 +155,7 @@ static unsigned add_services(struct buf *out, const struct iq *iq, const struct 
         struct service s;
         if (!service_parse(one, &s) || !extdisco_fits(&s, wanted))
             continue;
-        add_service(out, iq, &s);
+        add_service(x, iq, &s);
         n++;
     }
     return n;
@@ -172,16 +171,16 @@ static void answer_services(struct iq *iq)
 {
     struct service wanted = { .type = elem_attr(&iq->payload, "type", iq->tmp) };
     struct buf out;
+    struct xml_write x;
     if (!is_user(iq)) {
         iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
         return;
     }
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<services xmlns='" NS_EXTDISCO "'");
-    xml_add_attr(&out, "type", wanted.type);
-    buf_lit(&out, ">");
-    add_services(&out, iq, &wanted);
-    buf_lit(&out, "</services>");
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "services", NS_EXTDISCO);
+    xml_attr_some(&x, "type", wanted.type);
+    add_services(&x, iq, &wanted);
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 
@@ -190,6 +189,7 @@ static void answer_credentials(struct iq *iq)
 {
     struct elem e;
     struct buf out;
+    struct xml_write x;
     if (!is_user(iq)) {
         iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
         return;
@@ -206,10 +206,10 @@ static void answer_credentials(struct iq *iq)
         iq_error(iq, SE_BAD_REQUEST, SLICE("a service is named by its host and type"));
         return;
     }
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<credentials xmlns='" NS_EXTDISCO "'>");
-    unsigned n = add_services(&out, iq, &wanted);
-    buf_lit(&out, "</credentials>");
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "credentials", NS_EXTDISCO);
+    unsigned n = add_services(&x, iq, &wanted);
+    xml_close(&x);
     if (n == 0) {
         iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such service"));
         buf_fini(&out);

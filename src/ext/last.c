@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/access.h"
 #include "ext/ext.h"
 #include "home/here.h"
@@ -23,7 +24,7 @@
 #include "ops/users.h"
 #include "xmpp/ns.h"
 
-enum { STATUS_BYTES_MAX = 1024, ANSWER_BYTES_MAX = 8192 };
+enum { STATUS_BYTES_MAX = 1024 };
 
 static const struct store_migration last_migrations[] = {
     { 1,
@@ -67,10 +68,12 @@ static uint64_t seconds_since(uint64_t at_us)
 static void last_answer(struct iq *iq, uint64_t seconds, slice status)
 {
     struct buf out;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_printf(&out, "<query xmlns='" NS_LAST "' seconds='%llu'>", (unsigned long long)seconds);
-    xml_escape(&out, status);
-    buf_lit(&out, "</query>");
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "query", NS_LAST);
+    xml_attr_int(&x, "seconds", (int64_t)seconds);
+    xml_text(&x, status);
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 

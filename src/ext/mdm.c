@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "im/account.h"
 #include "im/feature.h"
@@ -18,7 +19,7 @@
 
 #define NS_MDM "urn:muster:mdm:0"
 
-enum { FORKS_MAX = 64, ANSWER_BYTES_MAX = 32768 };
+enum { FORKS_MAX = 64 };
 
 static struct setting mdm_enabled = {
     .name = "mdm.enabled",
@@ -117,14 +118,12 @@ static void active_get(struct iq *iq)
 {
     const struct session *s = session_active(iq->account);
     struct buf b;
-    buf_init(&b, ANSWER_BYTES_MAX);
-    buf_lit(&b, "<active xmlns='" NS_MDM "'");
-    if (s != NULL) {
-        buf_lit(&b, " jid='");
-        xml_escape(&b, session_jid(s));
-        buf_lit(&b, "'");
-    }
-    buf_lit(&b, "/>");
+    struct xml_write x;
+    xml_begin(&x, &b, XML_PART_MAX);
+    xml_open(&x, "active", NS_MDM);
+    if (s != NULL)
+        xml_attr(&x, "jid", session_jid(s));
+    xml_close(&x);
     iq_result_buf(iq, &b);
 }
 

@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "home/router.h"
@@ -23,7 +24,7 @@
 #include "xmpp/ns.h"
 #include <assert.h>
 
-enum { RECIPIENTS_MAX = 500, LIST_BYTES_MAX = 1 << 20 };
+enum { RECIPIENTS_MAX = 500 };
 
 static_assert(RECIPIENTS_MAX * (ROUTE_PENDING_TWO + 1) <= TICKET_REPORTS_MAX,
               "a ticket awaits them");
@@ -189,17 +190,19 @@ static unsigned multicast_send_all(struct session *s, const struct stanza *st,
     struct worker *w = s->account->worker;
     unsigned awaited = 0, sent = 0;
     struct buf common, own;
-    buf_init(&common, LIST_BYTES_MAX);
-    buf_init(&own, LIST_BYTES_MAX);
-    addresses_write(&common, l, ADDRESSES_MAX);
+    struct xml_write x;
+    xml_begin(&x, &common, XML_STANZA_MAX);
+    buf_init(&own, XML_STANZA_MAX);
+    addresses_write(&x, l, ADDRESSES_MAX);
+    xml_write_to(&x, &own);
     for (unsigned i = 0; i < l->count; i++) {
         const struct address *to = &l->of[i];
         if (!address_is_recipient(to) || to->delivered || session_find(w, o.session) != s)
             continue;
         buf_clear(&own);
         if (to->type == ADDRESS_BCC)
-            addresses_write(&own, l, i);
-        slice list = buf_slice(to->type == ADDRESS_BCC ? &own : &common);
+            addresses_write(&x, l, i);
+        slice list = buf_fit(to->type == ADDRESS_BCC ? &own : &common);
         awaited += session_said(s, stanza_append_to(st, to->jid, list), o);
         sent++;
     }

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "ext/xml_private.h"
 #include "home/here.h"
@@ -15,14 +16,14 @@
 #include "im/feature.h"
 #include "xmpp/ns.h"
 
-enum { ELEMENTS_MAX = 32, ANSWER_BYTES_MAX = 16 << 20 };
+enum { ELEMENTS_MAX = 32 };
 
 static struct setting private_bytes_max = {
     .name = "private.bytes-max",
     .type = PARAM_BYTES,
     .def = 1 << 20,
     .min = 4 << 10,
-    .max = ANSWER_BYTES_MAX / 2,
+    .max = XML_STORED_MAX / 2,
     .doc =
         "How much private XML (XEP-0049: bookmarks, notes and preferences of clients) an account "
         "may store in all.",
@@ -137,24 +138,21 @@ static void private_found(void *arg, enum store_result result, const struct stor
         return;
     }
     struct buf out;
+    struct xml_write x;
     struct elem e;
     unsigned i = 0;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_PRIVATE "'>");
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "query", NS_PRIVATE);
     for (bool more = elem_first(&iq->payload, &e); more; more = elem_next(&e, &e), i++) {
         if (private_is_known(v, &e))
-            buf_add(&out, v->xml);
+            xml_raw(&x, v->xml);
         else if (store_row_count(b, i) > 0)
-            buf_add(&out, store_text(b, i, 0, 0));
+            xml_raw(&x, store_text(b, i, 0, 0));
         else
-            elem_extract(&e, &out); /* nothing stored: the element as it was asked for */
+            elem_extract(&e, xml_content(&x)); /* nothing stored: as it was asked for */
     }
-    buf_lit(&out, "</query>");
-    if (out.overflow)
-        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("ask for fewer elements at once"));
-    else
-        iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    xml_close(&x);
+    iq_result_buf(iq, &out);
 }
 
 static void private_read(struct serving *v)
@@ -208,13 +206,13 @@ static void private_stored(void *arg, enum store_result result, const struct sto
 static void add_element(struct store_batch *b, const struct serving *v, const struct elem *e)
 {
     struct buf xml;
-    buf_init(&xml, ANSWER_BYTES_MAX); /* the stanza's own limit is lower */
+    buf_init(&xml, XML_STORED_MAX);
     if (private_is_known(v, e))
         buf_add(&xml, v->xml);
     else
         elem_extract(e, &xml);
     STORE_ADD(b, &private_put_stmt, 1, SV_I(v->iq->account->id), SV_T(e->ns_uri), SV_T(e->name),
-              SV_I(xml.len), SV_T(buf_slice(&xml)));
+              SV_I(xml.overflow ? XML_STORED_MAX : xml.len), SV_T(buf_fit(&xml)));
     buf_fini(&xml);
 }
 

@@ -20,6 +20,7 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "home/ask.h"
 #include "home/here.h"
@@ -46,7 +47,6 @@ enum {
     NODE_BYTES_MAX = 1024,
     IN_FLIGHT_MAX = 16,
     BODY_BYTES_MAX = 512,
-    PUBLISH_BYTES_MAX = 64 << 10,
     ANSWER_MS = 60000
 };
 static const uint64_t away_step_us = 3600ull * 1000000;
@@ -535,20 +535,20 @@ static slice shortened(slice text)
     return text;
 }
 
-static void write_summary(struct buf *out, const struct account *a, const struct stanza *st)
+static void write_summary(struct xml_write *x, const struct account *a, const struct stanza *st)
 {
-    form_open(out, FORM_SUBMIT, NS_PUSH_SUMMARY);
+    form_open(x, FORM_SUBMIT, NS_PUSH_SUMMARY);
     uint32_t messages = mailbox_messages(a);
     if (messages > 0) /* those of rooms wait in their archives */
-        form_put_int(out, "message-count", messages);
+        form_put_int(x, "message-count", messages);
     if (st != NULL) {
-        form_put(out, "last-message-sender", stanza_from(st));
+        form_put(x, "last-message-sender", stanza_from(st));
         if (setting_bool(&push_body) && stanza_has(st, KNOWN(BODY)))
             form_put(
-                out, "last-message-body",
+                x, "last-message-body",
                 shortened(stanza_child_text(st, KNOWN_BODY, loop_scratch(worker_loop(a->worker)))));
     }
-    form_close(out);
+    form_close(x);
 }
 
 static void drop_announcement(void *arg)
@@ -560,25 +560,29 @@ static void drop_announcement(void *arg)
 static void push_announce(struct account *a, struct registration *r, const struct stanza *st)
 {
     struct buf b;
+    struct xml_write x;
     if (!service_allowed(r->service))
         return;
     if (r->in_flight >= IN_FLIGHT_MAX) {
         r->again = true;
         return;
     }
-    buf_init(&b, PUBLISH_BYTES_MAX);
-    buf_lit(&b, "<pubsub xmlns='" NS_PUBSUB "'><publish node='");
-    xml_escape(&b, r->node);
-    buf_lit(&b, "'><item><notification xmlns='" NS_PUSH "'>");
+    xml_begin(&x, &b, XML_STORED_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB);
+    xml_open_with(&x, "publish", NULL, "node", r->node);
+    xml_open(&x, "item", NULL);
+    xml_open(&x, "notification", NS_PUSH);
     if (setting_int(&push_payload) == PAYLOAD_SUMMARY)
-        write_summary(&b, a, st);
-    buf_lit(&b, "</notification></item></publish>");
+        write_summary(&x, a, st);
+    xml_close(&x);
+    xml_close(&x);
+    xml_close(&x);
     if (r->options.len > 0) {
-        buf_lit(&b, "<publish-options>");
-        buf_add(&b, r->options);
-        buf_lit(&b, "</publish-options>");
+        xml_open(&x, "publish-options", NULL);
+        xml_raw(&x, r->options);
+        xml_close(&x);
     }
-    buf_lit(&b, "</pubsub>");
+    xml_close(&x);
 
     struct announcement *n = mem_alloc(sizeof *n + r->service.len + r->node.len);
     *n = (struct announcement){ a, r->service.len, r->node.len };

@@ -11,6 +11,7 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "ext/quota.h"
 #include "ext/register_invite.h"
@@ -27,8 +28,6 @@
 #include "xmpp/ns.h"
 
 #define INSTRUCTIONS "<instructions>Choose a user name and a password.</instructions>"
-
-enum { ANSWER_BYTES_MAX = 16384 };
 
 static struct setting register_enabled = {
     .name = "register.enabled",
@@ -167,10 +166,10 @@ static void signup_answer(struct signup *s, enum stanza_type type, slice content
 {
     struct buf xml;
     struct stanza *st = stanza_make(STANZA_IQ, type, s->domain, (slice){ 0 }, s->id, content);
-    buf_init(&xml, 2 * ANSWER_BYTES_MAX);
+    buf_init(&xml, XML_STANZA_MAX);
     stanza_store(&xml, st);
     stanza_unref(&st);
-    s->reply(s->arg, buf_slice(&xml), s->note);
+    s->reply(s->arg, buf_fit(&xml), s->note);
     buf_fini(&xml);
     struct arena *arena = s->arena;
     arena_destroy(&arena);
@@ -179,9 +178,10 @@ static void signup_answer(struct signup *s, enum stanza_type type, slice content
 static void signup_refuse(struct signup *s, struct register_refusal why)
 {
     struct buf xml;
-    buf_init(&xml, ANSWER_BYTES_MAX);
-    stanza_error_write(&xml, why.error, NULL, why.text);
-    signup_answer(s, TYPE_ERROR, buf_slice(&xml));
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_PART_MAX);
+    stanza_error_write(&x, why.error, NULL, why.text);
+    signup_answer(s, TYPE_ERROR, buf_fit(&xml));
     buf_fini(&xml);
 }
 
@@ -383,10 +383,13 @@ static void register_get(struct iq *iq)
     if (a == NULL)
         return;
     struct buf out;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_REGISTER "'><registered/>" INSTRUCTIONS "<username>");
-    xml_escape(&out, jid_split(a->jid).local);
-    buf_lit(&out, "</username><password/></query>");
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "query", NS_REGISTER);
+    xml_raw(&x, SLICE("<registered/>" INSTRUCTIONS));
+    xml_element(&x, "username", jid_split(a->jid).local);
+    xml_empty(&x, "password", NULL);
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 
@@ -416,26 +419,27 @@ static void ask_for_password(struct iq *iq, bool remove)
         { .var = "password", .label = "Password" },
     };
     struct buf out;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_REGISTER "'>");
-    form_open_titled(&out, FORM_FORM, remove ? FORM_CANCEL : FORM_CHANGE,
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "query", NS_REGISTER);
+    form_open_titled(&x, FORM_FORM, remove ? FORM_CANCEL : FORM_CHANGE,
                      remove ? "Delete the account" : "Change the password", NULL);
-    form_ask_value(&out, &user, jid_split(iq->sender->jid).local);
+    form_ask_value(&x, &user, jid_split(iq->sender->jid).local);
     for (unsigned i = remove ? 2 : 0; i < (remove ? 3 : 2); i++) {
         struct form_row row = rows[i];
         row.type = FORM_TEXT_PRIVATE;
         row.required = true;
-        form_ask(&out, &row);
+        form_ask(&x, &row);
     }
-    form_close(&out);
-    buf_lit(&out, "</query>");
+    form_close(&x);
+    xml_close(&x);
     iq_error_form(iq, SE_NOT_AUTHORIZED,
                   setting_int(&register_ask_password) == ASK_TOKEN
                       ? SLICE("the current password is needed: fill in the form, or log in with "
                               "the password")
                       : SLICE("the current password is needed: fill in the form, or ask the "
                               "operator of the server"),
-                  buf_slice(&out));
+                  buf_fit(&out));
     buf_fini(&out);
 }
 

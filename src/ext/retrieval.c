@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "im/account.h"
@@ -22,7 +23,7 @@
 
 #define NS_RETRIEVAL "http://jabber.org/protocol/offline"
 
-enum { ITEMS_MAX = 256, LISTED_MAX = 5000, ANSWER_BYTES_MAX = 8 << 20, NODE_LEN = 16 };
+enum { ITEMS_MAX = 256, LISTED_MAX = 5000, NODE_LEN = 16 };
 
 /* The begin of a stanza has its sender. */
 static struct store_stmt read_headers = {
@@ -72,17 +73,18 @@ static struct session *collector(struct iq *iq)
 static void retrieval_answer_info(struct iq *iq)
 {
     struct buf out;
+    struct xml_write x;
     int64_t count = 0;
     for (uint64_t id = 0; (id = mailbox_next_open(iq->account, id)) != 0;)
         count++;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_DISCO_INFO "' node='" NS_RETRIEVAL "'>"
-                  "<identity category='automation' type='message-list'/>"
-                  "<feature var='" NS_RETRIEVAL "'/>");
-    form_open(&out, FORM_RESULT, NS_RETRIEVAL);
-    form_put_int(&out, "number_of_messages", count);
-    form_close(&out);
-    buf_lit(&out, "</query>");
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open_with(&x, "query", NS_DISCO_INFO, "node", SLICE(NS_RETRIEVAL));
+    xml_raw(&x, SLICE("<identity category='automation' type='message-list'/>"
+                      "<feature var='" NS_RETRIEVAL "'/>"));
+    form_open(&x, FORM_RESULT, NS_RETRIEVAL);
+    form_put_int(&x, "number_of_messages", count);
+    form_close(&x);
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 
@@ -102,23 +104,23 @@ static void headers_read(void *arg, enum store_result r, const struct store_batc
 {
     struct iq *iq = arg;
     struct buf out;
+    struct xml_write x;
     if (r != STORE_OK) {
         iq_error(iq, stanza_error_of(err_of_store(r)), (slice){ 0 });
         return;
     }
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "' node='" NS_RETRIEVAL "'>");
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open_with(&x, "query", NS_DISCO_ITEMS, "node", SLICE(NS_RETRIEVAL));
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
         uint64_t id = (uint64_t)store_int(b, 0, i, 0);
         if (mailbox_state(iq->account, id) != ENTRY_OPEN)
             continue;
-        buf_lit(&out, "<item jid='");
-        xml_escape(&out, iq->account->jid);
-        buf_printf(&out, "' node='%s' name='", node_of(iq->tmp, id));
-        xml_escape(&out, sender_of(store_text(b, 0, i, 1), iq->tmp));
-        buf_lit(&out, "'/>");
+        xml_open_with(&x, "item", NULL, "jid", iq->account->jid);
+        xml_attr(&x, "node", slice_of(node_of(iq->tmp, id)));
+        xml_attr(&x, "name", sender_of(store_text(b, 0, i, 1), iq->tmp));
+        xml_close(&x);
     }
-    buf_lit(&out, "</query>");
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 
@@ -159,22 +161,25 @@ static struct stanza *retrieval_wrap(struct copies *c, const struct session *s, 
 {
     static const slice end = SLICE_INIT("</message>");
     struct worker *w = c->account->worker;
+    struct arena *tmp = loop_scratch(worker_loop(w));
     struct stanza *st;
     struct buf out;
+    struct xml_write x;
     char stamp[CLOCK_STAMP_LEN];
     (void)s;
     if (text.len < end.len)
         return NULL;
     clock_stamp(stamp, at_us);
-    buf_init(&out, STORE_RESULT_BYTES_MAX);
+    xml_begin(&x, &out, XML_STANZA_MAX);
     buf_append(&out, text.ptr, text.len - end.len);
-    buf_printf(&out,
-               "<offline xmlns='" NS_RETRIEVAL "'><item node='%016llu'/></offline>"
-               "<delay xmlns='" NS_DELAY "' from='",
-               (unsigned long long)id);
-    xml_escape(&out, jid_split(c->account->jid).domain);
-    buf_printf(&out, "' stamp='%s'/></message>", stamp);
-    enum err e = stanza_load(&st, buf_slice(&out), worker_xml(w), loop_scratch(worker_loop(w)));
+    xml_open(&x, "offline", NS_RETRIEVAL);
+    xml_empty_with(&x, "item", NULL, "node", slice_of(node_of(tmp, id)));
+    xml_close(&x);
+    xml_open_with(&x, "delay", NS_DELAY, "from", jid_split(c->account->jid).domain);
+    xml_attr(&x, "stamp", slice_of(stamp));
+    xml_close(&x);
+    buf_add(&out, end);
+    enum err e = out.overflow ? E_LIMIT : stanza_load(&st, buf_slice(&out), worker_xml(w), tmp);
     buf_fini(&out);
     return e == OK ? st : NULL;
 }

@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "home/host.h"
@@ -27,7 +28,7 @@
 
 #define NS_SEARCH "jabber:iq:search"
 
-enum { TEXT_BYTES_MAX = 256, ANSWER_BYTES_MAX = 1 << 20, FIELDS = 4, FIND_MS = 2000 };
+enum { TEXT_BYTES_MAX = 256, FIELDS = 4, FIND_MS = 2000 };
 
 static struct setting search_enabled = {
     .name = "search.enabled",
@@ -213,19 +214,21 @@ static bool may_search(const struct iq *iq)
 static void fields_get(struct iq *iq)
 {
     struct buf out;
+    struct xml_write x;
     if (!may_search(iq)) {
         iq_error(iq, SE_FORBIDDEN, SLICE("only users of this server may search"));
         return;
     }
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_printf(&out, "<query xmlns='" NS_SEARCH "'><instructions>%s</instructions>", instructions);
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "query", NS_SEARCH);
+    xml_element(&x, "instructions", slice_of(instructions));
     for (unsigned i = 0; i < FIELDS; i++)
-        buf_printf(&out, "<%s/>", names[i]);
-    form_open_titled(&out, FORM_FORM, NS_SEARCH, "User Directory", instructions);
+        xml_empty(&x, names[i], NULL);
+    form_open_titled(&x, FORM_FORM, NS_SEARCH, "User Directory", instructions);
     for (unsigned i = 0; i < FIELDS; i++)
-        form_ask(&out, &form_rows[i]);
-    form_close(&out);
-    buf_lit(&out, "</query>");
+        form_ask(&x, &form_rows[i]);
+    form_close(&x);
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 
@@ -306,61 +309,56 @@ static bool read_patterns(struct iq *iq, const struct query *q, slice out[FIELDS
     return asked > 0;
 }
 
-static void search_write_items(struct buf *out, const struct store_batch *b, uint32_t rows)
+static void search_write_items(struct xml_write *x, const struct store_batch *b, uint32_t rows)
 {
     for (uint32_t r = 0; r < rows; r++) {
-        buf_lit(out, "<item jid='");
-        xml_escape(out, store_text(b, 0, r, 0));
-        buf_lit(out, "'>");
+        xml_open_with(x, "item", NULL, "jid", store_text(b, 0, r, 0));
         for (unsigned i = 0; i < FIELDS; i++) {
-            buf_printf(out, "<%s>", names[i]);
-            xml_escape_clean(out, store_text(b, 0, r, 1 + i));
-            buf_printf(out, "</%s>", names[i]);
+            xml_open(x, names[i], NULL);
+            xml_text_clean(x, store_text(b, 0, r, 1 + i));
+            xml_close(x);
         }
-        buf_lit(out, "</item>");
+        xml_close(x);
     }
 }
 
-static void write_table(struct buf *out, const struct store_batch *b, uint32_t rows)
+static void write_table(struct xml_write *x, const struct store_batch *b, uint32_t rows)
 {
     struct form_row columns[1 + FIELDS] = {
         { .var = "jid", .type = FORM_JID_SINGLE, .label = "Address" },
     };
     for (unsigned i = 0; i < FIELDS; i++)
         columns[1 + i] = form_rows[i];
-    form_open(out, FORM_RESULT, NS_SEARCH);
-    form_reported(out, columns, 1 + FIELDS);
+    form_open(x, FORM_RESULT, NS_SEARCH);
+    form_reported(x, columns, 1 + FIELDS);
     for (uint32_t r = 0; r < rows; r++) {
-        form_item_open(out);
+        form_item_open(x);
         for (unsigned i = 0; i <= FIELDS; i++)
-            form_put(out, columns[i].var, store_text(b, 0, r, i));
-        form_item_close(out);
+            form_put(x, columns[i].var, store_text(b, 0, r, i));
+        form_item_close(x);
     }
-    form_close(out);
+    form_close(x);
 }
 
 static void search_found(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct iq *iq = arg;
-    struct elem x;
+    struct elem form;
     struct buf out;
+    struct xml_write x;
     if (result != STORE_OK) {
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
         return;
     }
     uint32_t rows = store_row_count(b, 0);
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_SEARCH "'>");
-    if (rows > 0 && elem_child(&iq->payload, "x", NS_DATA, &x))
-        write_table(&out, b, rows);
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "query", NS_SEARCH);
+    if (rows > 0 && elem_child(&iq->payload, "x", NS_DATA, &form))
+        write_table(&x, b, rows);
     else
-        search_write_items(&out, b, rows); /* §2.1: none is an empty <query/> */
-    buf_lit(&out, "</query>");
-    if (out.overflow)
-        iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("too much is found: be more exact"));
-    else
-        iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+        search_write_items(&x, b, rows); /* §2.1: none is an empty <query/> */
+    xml_close(&x);
+    iq_result_buf(iq, &out);
 }
 
 static void search_set(struct iq *iq)

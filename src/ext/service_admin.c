@@ -3,6 +3,7 @@
  * commands. */
 #include "base/buf.h"
 #include "base/command.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "im/feature.h"
 #include "ops/command_form.h"
@@ -97,26 +98,26 @@ static bool is_next_owner(const struct command_row *r, slice *owner)
 }
 
 /* The addresses whose they are, and their rosters as clients get them (§4.8), in the same order. */
-static void write_rosters(struct buf *out, const struct command_call *call)
+static void write_rosters(struct xml_write *x, const struct command_call *call)
 {
     slice owner = { 0 };
-    form_put_open(out, "accountjids", FORM_JID_MULTI);
+    form_put_open(x, "accountjids", FORM_JID_MULTI);
     for (const struct command_row *r = call->rows; r != NULL; r = r->next)
         if (is_next_owner(r, &owner))
-            form_value(out, owner);
-    form_field_close(out);
+            form_value(x, owner);
+    form_field_close(x);
     owner = (slice){ 0 };
     for (const struct command_row *r = call->rows; r != NULL; r = r->next) {
         bool first = owner.len == 0;
         if (is_next_owner(r, &owner)) {
             if (!first)
-                buf_lit(out, "</query>");
-            buf_lit(out, "<query xmlns='" NS_ROSTER "'>");
+                xml_close(x);
+            xml_open(x, "query", NS_ROSTER);
         }
-        buf_add(out, service_admin_field_of(r, "item"));
+        xml_raw(x, service_admin_field_of(r, "item"));
     }
     if (owner.len > 0)
-        buf_lit(out, "</query>");
+        xml_close(x);
 }
 
 static const struct command_form forms[] = {

@@ -1,9 +1,11 @@
 /* time: Entity Time of the server (XEP-0202). */
 #include "base/arena.h"
 #include "base/clock.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "im/feature.h"
 #include "xmpp/ns.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -17,15 +19,20 @@ static int offset_minutes(uint64_t wall_us)
 
 static void time_get(struct iq *iq)
 {
-    char utc[CLOCK_STAMP_LEN];
+    char utc[CLOCK_STAMP_LEN], tzo[16];
+    struct buf out;
+    struct xml_write x;
     uint64_t now_us = clock_wall_us();
     int offset = offset_minutes(now_us);
     clock_stamp(utc, now_us);
-    iq_result(iq, slice_of(arena_printf(iq->tmp,
-                                        "<time xmlns='" NS_TIME "'><tzo>%c%02d:%02d</tzo>"
-                                        "<utc>%s</utc></time>",
-                                        offset < 0 ? '-' : '+', abs(offset) / 60, abs(offset) % 60,
-                                        utc)));
+    snprintf(tzo, sizeof tzo, "%c%02d:%02d", offset < 0 ? '-' : '+', abs(offset) / 60 % 100,
+             abs(offset) % 60);
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "time", NS_TIME);
+    xml_element(&x, "tzo", slice_of(tzo));
+    xml_element(&x, "utc", slice_of(utc));
+    xml_close(&x);
+    iq_result_buf(iq, &out);
 }
 
 static const struct iq_rule time_rules[] = {

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "ext/photos.h"
 #include "home/duty.h"
@@ -82,8 +83,6 @@ static const struct store_schema vcard_schema = {
     .stmts = (struct store_stmt *const[]){ &vcard_put, &vcard_first, &vcard_untold, &vcard_tell,
                                            &vcard_load, &vcard_delete, NULL },
 };
-
-enum { ANSWER_BYTES_MAX = 4 << 20, PROFILE_BYTES_MAX = 1 << 20 };
 
 /* §3.1 for the owner; to others "no vCard" and "no such user" must look the same (§3.3). */
 static void vcard_answer_none(struct iq *iq)
@@ -172,7 +171,7 @@ static void photo_found(void *arg, enum stanza_error e, slice photo)
             iq_result(iq, r->card);
         return;
     }
-    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_init(&out, XML_STANZA_MAX);
     write_with_photo(&out, &card, photo);
     iq_result_buf(iq, &out);
 }
@@ -242,15 +241,18 @@ static void vcard_photo_set(void *arg, enum stanza_error e)
         iq_error(iq, e, SLICE("the photo could not be published"));
         return;
     }
-    buf_init(&card, ANSWER_BYTES_MAX);
-    buf_init(&bare, ANSWER_BYTES_MAX);
+    buf_init(&card, XML_STORED_MAX);
+    buf_init(&bare, XML_STORED_MAX);
     elem_extract(&iq->payload, &card);
     bool parsed = elem_parse(&root, buf_slice(&card), SLICE(NS_CLIENT));
     if (parsed && has_image(&root, &photo, iq->tmp))
         write_with_photo(&bare, &root, SLICE(PHOTO_PLACE));
     else
         buf_add(&bare, buf_slice(&card));
-    store_card(iq, buf_slice(&bare));
+    if (card.overflow || bare.overflow)
+        iq_error(iq, SE_POLICY_VIOLATION, SLICE("the vCard is too long"));
+    else
+        store_card(iq, buf_slice(&bare));
     buf_fini(&card);
     buf_fini(&bare);
 }
@@ -322,13 +324,13 @@ static void vcard_start(struct worker *w)
 
 /* Makes the vCard of a new account from the values of the operator. */
 
-static void add_part(struct buf *out, const char *open, slice text, const char *close)
+static void add_part(struct xml_write *x, const char *name, slice text)
 {
     if (text.len == 0)
         return;
-    buf_add(out, slice_of(open));
-    xml_escape_clean(out, text);
-    buf_add(out, slice_of(close));
+    xml_open(x, name, NULL);
+    xml_text_clean(x, text);
+    xml_close(x);
 }
 
 static bool is_nameless(const struct user_profile *p)
@@ -337,35 +339,43 @@ static bool is_nameless(const struct user_profile *p)
 }
 
 /* FN is required (RFC 2426 §3.1.1): the name, else what is left of the address. */
-static void write_profile(struct buf *out, slice jid, const struct user_profile *p)
+static void write_profile(struct xml_write *x, slice jid, const struct user_profile *p)
 {
     bool both = p->given_name.len > 0 && p->surname.len > 0;
-    buf_lit(out, "<vCard xmlns='" NS_VCARD "'><FN>");
-    xml_escape_clean(out, p->given_name);
-    buf_add(out, both ? SLICE(" ") : SLICE(""));
-    xml_escape_clean(out, p->surname);
+    xml_open(x, "vCard", NS_VCARD);
+    xml_open(x, "FN", NULL);
+    xml_text_clean(x, p->given_name);
+    xml_text(x, both ? SLICE(" ") : SLICE(""));
+    xml_text_clean(x, p->surname);
     if (p->given_name.len == 0 && p->surname.len == 0)
-        xml_escape_clean(out, jid_split(jid).local);
-    buf_lit(out, "</FN>");
+        xml_text_clean(x, jid_split(jid).local);
+    xml_close(x);
     if (p->given_name.len > 0 || p->surname.len > 0) {
-        buf_lit(out, "<N>");
-        add_part(out, "<FAMILY>", p->surname, "</FAMILY>");
-        add_part(out, "<GIVEN>", p->given_name, "</GIVEN>");
-        buf_lit(out, "</N>");
+        xml_open(x, "N", NULL);
+        add_part(x, "FAMILY", p->surname);
+        add_part(x, "GIVEN", p->given_name);
+        xml_close(x);
     }
-    add_part(out, "<EMAIL><INTERNET/><USERID>", p->email, "</USERID></EMAIL>");
-    buf_lit(out, "</vCard>");
+    if (p->email.len > 0) {
+        xml_open(x, "EMAIL", NULL);
+        xml_empty(x, "INTERNET", NULL);
+        add_part(x, "USERID", p->email);
+        xml_close(x);
+    }
+    xml_close(x);
 }
 
 /* With the account, or not at all. Features that look at cards are told when it is there. */
 static void vcard_creating(struct store_batch *b, slice jid, const struct user_profile *p)
 {
     struct buf card;
+    struct xml_write x;
     if (is_nameless(p))
         return;
-    buf_init(&card, PROFILE_BYTES_MAX);
-    write_profile(&card, jid, p);
-    STORE_ADD(b, &vcard_first, 1, SV_T(jid), SV_T(buf_slice(&card)));
+    xml_begin(&x, &card, XML_STORED_MAX);
+    write_profile(&x, jid, p);
+    if (!card.overflow)
+        STORE_ADD(b, &vcard_first, 1, SV_T(jid), SV_T(buf_slice(&card)));
     buf_fini(&card);
 }
 

@@ -2,6 +2,7 @@
  * requests by IQ (§4.1) read and publish it. Who may read it says the node; one that is made here
  * is open to all, as cards are. */
 #include "base/buf.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "ext/pubsub/pubsub.h"
 #include "im/account.h"
@@ -10,8 +11,6 @@
 
 #define NS_VCARD4  "urn:ietf:params:xml:ns:vcard-4.0"
 #define VCARD_NODE "urn:xmpp:vcard4"
-
-enum { CARD_BYTES_MAX = 4 << 20 };
 
 static void vcard4_found(void *arg, enum stanza_error e, const struct ps_item *items,
                          unsigned count)
@@ -48,17 +47,18 @@ static void vcard4_made(void *arg, enum stanza_error e)
 {
     struct iq *iq = arg;
     struct buf xml;
+    struct xml_write x;
     if (e != SE_NONE && e != SE_CONFLICT) {
         iq_error(iq, e, (slice){ 0 });
         return;
     }
-    buf_init(&xml, CARD_BYTES_MAX);
-    buf_lit(&xml, "<pubsub xmlns='" NS_PUBSUB "'><publish node='" VCARD_NODE "'>"
-                  "<item id='current'>");
-    elem_extract(&iq->payload, &xml);
-    buf_lit(&xml, "</item></publish></pubsub>");
-    ps_own(iq->account, buf_slice(&xml), published, iq);
-    buf_fini(&xml);
+    xml_begin(&x, &xml, XML_STANZA_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB);
+    xml_open_with(&x, "publish", NULL, "node", SLICE(VCARD_NODE));
+    xml_open_with(&x, "item", NULL, "id", SLICE("current"));
+    elem_extract(&iq->payload, xml_content(&x));
+    xml_close_all(&x);
+    ps_own_buf(iq->account, &xml, published, iq);
 }
 
 static void vcard4_card_set(struct iq *iq)

@@ -1,6 +1,7 @@
 /* version: Software Version of the server (XEP-0092). */
 #include "base/arena.h"
 #include "base/setting.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "im/feature.h"
 #include "xmpp/ns.h"
@@ -17,13 +18,16 @@ static struct setting version_show_os = {
 static void version_get(struct iq *iq)
 {
     struct utsname os;
-    const char *os_element = "";
+    struct buf out;
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "query", NS_VERSION);
+    xml_element(&x, "name", SLICE("Muster"));
+    xml_element(&x, "version", SLICE(MUSTER_VERSION));
     if (setting_bool(&version_show_os) && uname(&os) == 0)
-        os_element = arena_printf(iq->tmp, "<os>%s %s</os>", os.sysname, os.release);
-    iq_result(iq, slice_of(arena_printf(iq->tmp,
-                                        "<query xmlns='" NS_VERSION "'><name>Muster</name>"
-                                        "<version>" MUSTER_VERSION "</version>%s</query>",
-                                        os_element)));
+        xml_element(&x, "os", slice_of(arena_printf(iq->tmp, "%s %s", os.sysname, os.release)));
+    xml_close(&x);
+    iq_result_buf(iq, &out);
 }
 
 static const struct iq_rule version_rules[] = {

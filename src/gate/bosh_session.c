@@ -7,6 +7,7 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "gate/bosh_body.h"
 #include "gate/bosh_private.h"
 #include "gate/c2s_bosh.h"
@@ -168,18 +169,26 @@ static struct bosh_request *bosh_session_oldest(const struct bosh *b)
     return list_empty(&b->held) ? NULL : CONTAINER_OF(b->held.next, struct bosh_request, node);
 }
 
-static void greet(struct bosh *b, const struct bosh_request *q, struct buf *out)
+static void greet(struct xml_write *x, struct bosh *b, const struct bosh_request *q)
 {
-    uint64_t inactivity_s = (uint64_t)setting_int(&bosh_inactivity) / 1000 * (b->polling ? 2 : 1);
-    buf_printf(out,
-               " sid='%s' wait='%llu' requests='%u' hold='%u' inactivity='%llu' maxpause='%lld' "
-               "polling='%d' ver='1.%u' from='%.*s' xmlns:xmpp='" NS_XBOSH "' xmpp:version='1.0' "
-               "xmpp:restartlogic='true'",
-               b->sid, (unsigned long long)b->wait_us / 1000000, b->requests, b->hold,
-               (unsigned long long)inactivity_s, (long long)setting_int(&bosh_pause_max) / 1000,
-               BOSH_POLLING_S, b->ver_minor, SLICE_ARG(stream_domain(b->stream)));
+    int64_t inactivity_s = setting_int(&bosh_inactivity) / 1000 * (b->polling ? 2 : 1);
+    char ver[16];
+    ensure(b->stream != NULL && b->greet);
+    snprintf(ver, sizeof ver, "1.%u", (unsigned)b->ver_minor);
+    xml_attr(x, "sid", slice_of(b->sid));
+    xml_attr_int(x, "wait", (int64_t)(b->wait_us / 1000000));
+    xml_attr_int(x, "requests", b->requests);
+    xml_attr_int(x, "hold", b->hold);
+    xml_attr_int(x, "inactivity", inactivity_s);
+    xml_attr_int(x, "maxpause", setting_int(&bosh_pause_max) / 1000);
+    xml_attr_int(x, "polling", BOSH_POLLING_S);
+    xml_attr(x, "ver", slice_of(ver));
+    xml_attr(x, "from", stream_domain(b->stream));
+    xml_attr(x, "xmlns:xmpp", SLICE(NS_XBOSH));
+    xml_attr(x, "xmpp:version", SLICE("1.0"));
+    xml_attr(x, "xmpp:restartlogic", SLICE("true"));
     if (b->acks)
-        buf_printf(out, " ack='%lld'", (long long)q->body.rid);
+        xml_attr_int(x, "ack", q->body.rid);
     b->greet = false;
 }
 
@@ -201,24 +210,26 @@ static void write_answer(struct bosh *b, struct bosh_request *q, enum body_part 
 {
     struct buf *out = &q->answer;
     bool payload = q->body.pause < 0 && b->out.len > 0;
-    buf_lit(out, "<body xmlns='" NS_HTTPBIND "'");
+    struct xml_write x;
+    xml_write_to(&x, out);
+    xml_open(&x, "body", NS_HTTPBIND);
     if (payload || b->greet || part == BODY_LAST)
-        buf_lit(out, " xmlns:stream='" NS_STREAM "'");
+        xml_attr(&x, "xmlns:stream", SLICE(NS_STREAM));
     if (b->greet)
-        greet(b, q, out);
+        greet(&x, b, q);
     else if (b->acks && b->rid > q->body.rid)
-        buf_printf(out, " ack='%lld'", (long long)b->rid);
-    if (b->report != 0)
-        buf_printf(out, " report='%lld' time='%llu'", (long long)b->report,
-                   (unsigned long long)(bosh_session_now_us(b) - b->report_us) / 1000);
+        xml_attr_int(&x, "ack", b->rid);
+    if (b->report != 0) {
+        xml_attr_int(&x, "report", b->report);
+        xml_attr_int(&x, "time", (int64_t)((bosh_session_now_us(b) - b->report_us) / 1000));
+    }
     b->report = 0;
     if (part == BODY_LAST) {
-        buf_lit(out, " type='terminate'");
-        if (b->condition != NULL)
-            buf_printf(out, " condition='%s'", b->condition);
+        xml_attr(&x, "type", SLICE("terminate"));
+        xml_attr_some(&x, "condition", slice_of(b->condition));
         q->status = status_of(b);
     }
-    buf_lit(out, ">");
+    xml_content(&x);
     if (payload) {
         buf_add(out, buf_slice(&b->out));
         q->large = b->large;
@@ -690,13 +701,13 @@ void bosh_receive(struct bosh *b, struct bosh_request *q)
     bool extra = q->body.terminate || q->body.pause >= 0; /* one more is allowed to end or pause */
     b->last_us = bosh_session_now_us(b);
     if (b->stream == NULL) { /* it ended while no request was open */
-        buf_lit(&q->answer,
-                "<body xmlns='" NS_HTTPBIND "' xmlns:stream='" NS_STREAM "' type='terminate'");
-        if (b->condition != NULL)
-            buf_printf(&q->answer, " condition='%s'", b->condition);
-        buf_lit(&q->answer, ">");
-        buf_add(&q->answer, buf_slice(&b->error));
-        buf_lit(&q->answer, "</body>");
+        struct xml_write x;
+        xml_write_to(&x, &q->answer);
+        xml_open_with(&x, "body", NS_HTTPBIND, "xmlns:stream", SLICE(NS_STREAM));
+        xml_attr(&x, "type", SLICE("terminate"));
+        xml_attr_some(&x, "condition", slice_of(b->condition));
+        xml_raw(&x, buf_fit(&b->error));
+        xml_close(&x);
         q->status = status_of(b);
         bosh_reply(b->worker, q);
         bosh_free(b);

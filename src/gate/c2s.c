@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "codec/xml_write.h"
 #include "gate/c2s_bound.h"
 #include "gate/c2s_negotiate.h"
 #include "gate/c2s_rows.h"
@@ -109,20 +110,19 @@ static uint64_t c2s_due_ms(const struct xstream *x)
                                                   : (uint64_t)setting_int(&c2s_idle);
 }
 
-enum { PING_BYTES_MAX = 32 * 1024 }; /* two addresses of 3,071 bytes, escaped */
-
 /* A request that no session counts: for one on another worker, without XEP-0198. */
 static void ping_by_stream(struct stream *s)
 {
     struct buf b;
-    buf_init(&b, PING_BYTES_MAX);
-    buf_lit(&b, "<iq xmlns='" NS_CLIENT "' type='get' id='ping' from='");
-    xml_escape(&b, stream_domain(s));
-    buf_lit(&b, "' to='");
-    xml_escape(&b, s->jid);
-    buf_lit(&b, "'><ping xmlns='" NS_PING "'/></iq>");
-    xstream_write(&s->x, buf_slice(&b));
-    buf_fini(&b);
+    struct xml_write x;
+    xml_begin(&x, &b, XML_PART_MAX);
+    xml_open_with(&x, "iq", NS_CLIENT, "type", SLICE("get"));
+    xml_attr(&x, "id", SLICE("ping"));
+    xml_attr(&x, "from", stream_domain(s));
+    xml_attr(&x, "to", s->jid);
+    xml_empty(&x, "ping", NS_PING);
+    xml_close(&x);
+    xstream_write_buf(&s->x, &b);
 }
 
 static void ping_client(struct stream *s)

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "codec/xml_write.h"
 #include "gate/bosh_body.h"
 #include "gate/bosh_private.h"
 #include "gate/bosh_session.h"
@@ -159,8 +160,11 @@ void bosh_reply(struct worker *w, struct bosh_request *q)
 void bosh_reply_error(struct worker *w, struct bosh_request *q, const char *condition,
                       unsigned legacy_status)
 {
-    buf_printf(&q->answer, "<body xmlns='" NS_HTTPBIND "' type='terminate' condition='%s'/>",
-               condition);
+    struct xml_write x;
+    xml_write_to(&x, &q->answer);
+    xml_open_with(&x, "body", NS_HTTPBIND, "type", SLICE("terminate"));
+    xml_attr(&x, "condition", slice_of(condition));
+    xml_close(&x);
     q->status = legacy_status;
     bosh_reply(w, q);
 }

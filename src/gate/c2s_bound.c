@@ -5,6 +5,7 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl.h"
 #include "gate/c2s_stream.h"
@@ -49,19 +50,16 @@ static void answer_iq(struct stream *s, slice id, enum stanza_error error, slice
                       slice payload)
 {
     struct buf b;
-    buf_init(&b, 65536);
-    buf_lit(&b, "<iq id='");
-    xml_escape(&b, id);
-    if (error != SE_NONE) {
-        buf_lit(&b, "' type='error'>");
-        stanza_error_write(&b, error, NULL, text);
-    } else {
-        buf_lit(&b, "' type='result'>");
-        buf_add(&b, payload);
-    }
-    buf_lit(&b, "</iq>");
-    xstream_write(&s->x, buf_slice(&b));
-    buf_fini(&b);
+    struct xml_write x;
+    xml_begin(&x, &b, XML_PART_MAX);
+    xml_open_with(&x, "iq", NULL, "id", id);
+    xml_attr(&x, "type", error != SE_NONE ? SLICE("error") : SLICE("result"));
+    if (error != SE_NONE)
+        stanza_error_write(&x, error, NULL, text);
+    else
+        xml_raw(&x, payload);
+    xml_close(&x);
+    xstream_write_buf(&s->x, &b);
 }
 
 static void bind_resource(struct stream *s, const struct stanza *st, const struct elem *payload)
@@ -267,24 +265,34 @@ void bound_here(struct stream *s, const struct down *d)
 static void c2s_bound_to(struct stream *s, const struct down *d)
 {
     struct buf b;
+    struct xml_write x;
     bound_here(s, d);
-    buf_init(&b, 32768);
-    buf_lit(&b, "<bind xmlns='" NS_BIND "'><jid>");
-    xml_escape(&b, s->jid);
-    buf_lit(&b, "</jid></bind>");
-    answer_iq(s, s->auth->request_id, SE_NONE, (slice){ 0 }, buf_slice(&b));
+    xml_begin(&x, &b, XML_PART_MAX);
+    xml_open(&x, "bind", NS_BIND);
+    xml_element(&x, "jid", s->jid);
+    xml_close(&x);
+    answer_iq(s, s->auth->request_id, SE_NONE, (slice){ 0 }, buf_fit(&b));
     buf_fini(&b);
     stream_auth_free(s);
     xstream_go(&s->x);
 }
 
+void bound_resumed_write(struct buf *out, slice previd, uint32_t h)
+{
+    struct xml_write x;
+    xml_write_to(&x, out);
+    xml_open_with(&x, "resumed", NS_SM, "previd", previd);
+    xml_attr_int(&x, "h", h);
+    xml_close(&x);
+}
+
 static void c2s_bound_resumed(struct stream *s, const struct down *d)
 {
-    char text[256];
+    struct buf b;
     bound_here(s, d);
-    snprintf(text, sizeof text, "<resumed xmlns='" NS_SM "' previd='%.*s' h='%u'/>",
-             SLICE_ARG(s->auth->request_id), d->num);
-    xstream_write(&s->x, slice_of(text));
+    buf_init(&b, XML_PART_MAX);
+    bound_resumed_write(&b, s->auth->request_id, d->num);
+    xstream_write_buf(&s->x, &b);
     s->sm_enabled = true;
     stream_auth_free(s);
     xstream_go(&s->x);
@@ -293,10 +301,9 @@ static void c2s_bound_resumed(struct stream *s, const struct down *d)
 static void c2s_bound_enabled(struct stream *s, const struct down *d)
 {
     struct buf b;
-    buf_init(&b, 1024);
+    buf_init(&b, XML_PART_MAX);
     sm_enabled_write(&b, d->text, d->num);
-    xstream_write(&s->x, buf_slice(&b));
-    buf_fini(&b);
+    xstream_write_buf(&s->x, &b);
 }
 
 /* The session must know before it sends the next stanza. After a long one a session on another

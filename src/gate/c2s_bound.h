@@ -4,6 +4,7 @@
 #include "base/slice.h"
 
 struct bind_request;
+struct buf;
 struct down;
 struct elem;
 struct stream;
@@ -17,6 +18,8 @@ void bound_unit(struct stream *s, slice unit); /* BOUND */
  * stream knows is added. */
 void bound_ask(struct stream *s, const struct bind_request *part);
 void bound_here(struct stream *s, const struct down *d); /* the session is the stream's */
+/* <resumed/> of XEP-0198 §5. */
+void bound_resumed_write(struct buf *out, slice previd, uint32_t h);
 void bound_down(struct stream *s, const struct down *d); /* what the home or session sends */
 
 /* For the session, about output: */

@@ -1,6 +1,7 @@
 #include "gate/c2s_framed.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "gate/c2s_stream.h"
 #include "xmpp/ns.h"
 
@@ -24,28 +25,26 @@ struct framed framed_split(slice element)
     return f;
 }
 
-static void attr(struct buf *b, const char *name, slice value)
+static void framed_attr(struct xml_write *x, const char *name, slice value)
 {
-    if (value.ptr == NULL)
-        return;
-    buf_printf(b, " %s='", name);
-    xml_escape(b, value);
-    buf_lit(b, "'");
+    if (value.ptr != NULL)
+        xml_attr(x, name, value);
 }
 
 void framed_open(struct stream *s, const struct framed_header *h)
 {
     int32_t stanzas = 0;
     struct buf b;
+    struct xml_write x;
     if (!xstream_header_due(&s->x)) /* to the reader it would be a child */
         return;
-    buf_init(&b, 65536);
-    buf_lit(&b, "<stream:stream xmlns='" NS_CLIENT "' xmlns:stream='" NS_STREAM "'");
-    attr(&b, "to", h->to);
-    attr(&b, "from", h->from);
-    attr(&b, "version", h->version);
-    attr(&b, "xml:lang", h->lang);
-    buf_lit(&b, ">");
+    xml_begin(&x, &b, XML_PART_MAX);
+    xml_open_with(&x, "stream:stream", NS_CLIENT, "xmlns:stream", SLICE(NS_STREAM));
+    framed_attr(&x, "to", h->to);
+    framed_attr(&x, "from", h->from);
+    framed_attr(&x, "version", h->version);
+    framed_attr(&x, "xml:lang", h->lang);
+    xml_content(&x);
     if (b.overflow)
         xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("the header is too long"));
     else

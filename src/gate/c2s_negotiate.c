@@ -5,6 +5,7 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl.h"
 #include "gate/c2s_stream.h"
@@ -51,7 +52,7 @@ void negotiate_features(struct stream *s)
 {
     struct buf b;
     bool clear_ok = !setting_bool(&c2s_tls_required);
-    buf_init(&b, 65536);
+    buf_init(&b, XML_PART_MAX);
     buf_lit(&b, "<stream:features>");
     if (s->x.state >= STREAM_AUTHED) {
         authed_features(s, &b);
@@ -66,8 +67,7 @@ void negotiate_features(struct stream *s)
             f->preauth->feature(&b, s->x.secure || clear_ok);
     }
     buf_lit(&b, "</stream:features>");
-    xstream_write(&s->x, buf_slice(&b));
-    buf_fini(&b);
+    xstream_write_buf(&s->x, &b);
 }
 
 /* The domain that the client asked for; E_NOTFOUND: not ours. */
@@ -193,7 +193,7 @@ static const struct preauth *negotiate_preauth(const struct stream *s)
 {
     const struct preauth *found = NULL;
     struct buf ignored;
-    buf_init(&ignored, 4096);
+    buf_init(&ignored, XML_PART_MAX);
     FEATURES_EACH (f, preauth)
         if (f->preauth->feature(&ignored, s->x.secure || !setting_bool(&c2s_tls_required)))
             found = f->preauth;

@@ -10,6 +10,7 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl2.h"
 #include "gate/c2s_stream.h"
@@ -71,23 +72,25 @@ void sasl_offer(struct stream *s, struct buf *b)
     bool exporter = binding.exporter_len > 0, end_point = binding.end_point_len > 0;
     uint32_t bits = mechs_offered(s, &binding);
     struct buf list;
-    buf_init(&list, SASL_BYTES_MAX);
+    struct xml_write x;
+    xml_begin(&x, &list, XML_PART_MAX);
     for (unsigned m = 0; m < SASL_MECH_COUNT; m++)
         if ((bits >> m & 1) != 0)
-            buf_printf(&list, "<mechanism>%s</mechanism>", sasl_mech_name((enum sasl_mech)m));
-    buf_lit(b, "<mechanisms xmlns='" NS_SASL "'>");
-    buf_add(b, buf_slice(&list));
-    buf_lit(b, "</mechanisms>");
-    sasl2_offer(b, buf_slice(&list), tokens_offered(s, &binding));
+            xml_element(&x, "mechanism", slice_of(sasl_mech_name((enum sasl_mech)m)));
+    xml_write_to(&x, b);
+    xml_open(&x, "mechanisms", NS_SASL);
+    xml_raw(&x, buf_fit(&list));
+    xml_close(&x);
+    sasl2_offer(b, buf_fit(&list), tokens_offered(s, &binding));
     buf_fini(&list);
     if (!exporter && !end_point)
         return;
-    buf_lit(b, "<sasl-channel-binding xmlns='" NS_SASL_CB "'>"); /* XEP-0440 */
+    xml_open(&x, "sasl-channel-binding", NS_SASL_CB); /* XEP-0440 */
     if (exporter)
-        buf_lit(b, "<channel-binding type='tls-exporter'/>");
+        xml_raw(&x, SLICE("<channel-binding type='tls-exporter'/>"));
     if (end_point)
-        buf_lit(b, "<channel-binding type='tls-server-end-point'/>");
-    buf_lit(b, "</sasl-channel-binding>");
+        xml_raw(&x, SLICE("<channel-binding type='tls-server-end-point'/>"));
+    xml_close(&x);
 }
 
 /* An exchange. */
@@ -419,9 +422,9 @@ static enum sasl_failure machine_make(struct stream *s, const struct sasl_start 
     a->sasl = sasl_create(a->mech, &binding, stream_domain(s), slice_of(nonce));
     if (setting_bool(&c2s_downgrade_protection)) {
         struct buf list;
-        buf_init(&list, 1024);
+        buf_init(&list, SASL_BYTES_MAX);
         sasl_offered(&list, offered, &binding);
-        sasl_protect(a->sasl, buf_slice(&list));
+        sasl_protect(a->sasl, buf_fit(&list));
         buf_fini(&list);
     }
     return SASL_ABORTED; /* no failure */
@@ -463,13 +466,13 @@ void sasl_cancel(struct stream *s)
 static void c2s_sasl_say(struct stream *s, const char *element)
 {
     struct buf b;
+    struct xml_write x;
     slice out = sasl_out(s->auth->sasl);
-    buf_init(&b, SASL_BYTES_MAX * 2);
-    buf_printf(&b, "<%s xmlns='" NS_SASL "'>", element);
-    base64_encode(&b, out);
-    buf_printf(&b, "</%s>", element);
-    xstream_write(&s->x, buf_slice(&b));
-    buf_fini(&b);
+    xml_begin(&x, &b, XML_PART_MAX);
+    xml_open(&x, element, NS_SASL);
+    base64_encode(xml_content(&x), out);
+    xml_close(&x);
+    xstream_write_buf(&s->x, &b);
 }
 
 static void old_challenge(struct stream *s) { c2s_sasl_say(s, "challenge"); }
@@ -491,13 +494,16 @@ static void old_success(struct stream *s)
 static void old_failure(struct stream *s, enum sasl_failure f, const char *text)
 {
     struct buf b;
-    buf_init(&b, 1024);
-    buf_printf(&b, "<failure xmlns='" NS_SASL "'><%s/>", sasl_failure_name(f));
-    if (text != NULL) /* RFC 6120 §6.4.5 */
-        buf_printf(&b, "<text xml:lang='en'>%s</text>", text);
-    buf_lit(&b, "</failure>");
-    xstream_write(&s->x, buf_slice(&b));
-    buf_fini(&b);
+    struct xml_write x;
+    xml_begin(&x, &b, XML_PART_MAX);
+    xml_open(&x, "failure", NS_SASL);
+    xml_empty(&x, sasl_failure_name(f), NULL);
+    if (text != NULL) { /* RFC 6120 §6.4.5 */
+        xml_open_with(&x, "text", NULL, "xml:lang", SLICE("en"));
+        xml_text(&x, slice_of(text));
+    }
+    xml_close_all(&x);
+    xstream_write_buf(&s->x, &b);
 }
 
 static const struct sasl_profile old_profile = { .challenge = old_challenge,

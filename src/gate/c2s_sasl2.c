@@ -8,6 +8,7 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "gate/c2s_bound.h"
 #include "gate/c2s_negotiate.h"
 #include "gate/c2s_rows.h"
@@ -18,7 +19,7 @@
 #include "im/session.h"
 #include "xmpp/ns.h"
 
-enum { TEXT_MAX = 4 * BIND2_BYTES_MAX, ARENA_BYTES = 1024, SECRET_BYTES = 24 };
+enum { SALTED_BYTES_MAX = 1024, ARENA_BYTES = 1024, SECRET_BYTES = 24 };
 
 enum task { TASK_NONE, TASK_OFFERED, TASK_BEGUN };
 
@@ -42,15 +43,15 @@ struct sasl2 {
 
 /* What is offered. */
 
-static void offer_inline_features(struct buf *b)
+static void offer_inline_features(struct xml_write *x)
 {
     slice last = { "", 0 };
     FEATURES_EACH (f, bind2) {
         for (const struct bind2_rule *r = f->bind2; r->ns != NULL; r++) {
             if (slice_is(last, r->ns)) /* rules of one namespace are adjacent */
                 continue;
-            buf_printf(b, "<feature var='%s'/>", r->ns);
             last = slice_of(r->ns);
+            xml_empty_with(x, "feature", NULL, "var", last);
         }
     }
 }
@@ -65,49 +66,58 @@ static uint32_t upgrades_offered(void)
 void sasl2_offer(struct buf *b, slice mechanisms, uint32_t tokens)
 {
     uint32_t upgrades = upgrades_offered();
-    buf_lit(b, "<authentication xmlns='" NS_SASL2 "'>");
-    buf_add(b, mechanisms);
-    buf_lit(b, "<inline>");
+    struct xml_write x;
+    xml_write_to(&x, b);
+    xml_open(&x, "authentication", NS_SASL2);
+    xml_raw(&x, mechanisms);
+    xml_open(&x, "inline", NULL);
     if (setting_bool(&sm_enabled))
-        buf_lit(b, "<sm xmlns='" NS_SM "'/>");
-    buf_lit(b, "<bind xmlns='" NS_BIND2 "'><inline>");
-    offer_inline_features(b);
-    buf_lit(b, "</inline></bind>");
+        xml_empty(&x, "sm", NS_SM);
+    xml_open(&x, "bind", NS_BIND2);
+    xml_open(&x, "inline", NULL);
+    offer_inline_features(&x);
+    xml_close(&x);
+    xml_close(&x);
     if (tokens != 0) {
-        buf_lit(b, "<fast xmlns='" NS_FAST "'>");
+        xml_open(&x, "fast", NS_FAST);
         for (unsigned m = 0; m < SASL_MECH_COUNT; m++)
             if ((tokens >> m & 1) != 0)
-                buf_printf(b, "<mechanism>%s</mechanism>", sasl_mech_name((enum sasl_mech)m));
-        buf_lit(b, "</fast>");
+                xml_element(&x, "mechanism", slice_of(sasl_mech_name((enum sasl_mech)m)));
+        xml_close(&x);
     }
-    buf_lit(b, "</inline>");
-    for (unsigned h = 0; h < SCRAM_HASH_COUNT; h++)
-        if ((upgrades >> h & 1) != 0)
-            buf_printf(b, "<upgrade xmlns='" NS_SASL_UPGRADE "'>%s</upgrade>",
-                       sasl2_task_name((enum scram_hash)h));
-    buf_lit(b, "</authentication>");
+    xml_close(&x);
+    for (unsigned h = 0; h < SCRAM_HASH_COUNT; h++) {
+        if ((upgrades >> h & 1) == 0)
+            continue;
+        xml_open(&x, "upgrade", NS_SASL_UPGRADE);
+        xml_text(&x, slice_of(sasl2_task_name((enum scram_hash)h)));
+        xml_close(&x);
+    }
+    xml_close(&x);
 }
 
 /* The profile. */
 
-static void c2s_sasl2_say(struct stream *s, const char *element, slice content)
+/* Ends the buffer. */
+static void c2s_sasl2_say(struct stream *s, const char *element, struct buf *content)
 {
     struct buf b;
-    buf_init(&b, TEXT_MAX);
-    buf_printf(&b, "<%s xmlns='" NS_SASL2 "'>", element);
-    buf_add(&b, content);
-    buf_printf(&b, "</%s>", element);
-    xstream_write(&s->x, buf_slice(&b));
-    buf_fini(&b);
+    struct xml_write x;
+    xml_begin(&x, &b, XML_STANZA_MAX);
+    xml_open(&x, element, NS_SASL2);
+    xml_raw(&x, buf_slice(content));
+    xml_close(&x);
+    b.overflow |= content->overflow;
+    buf_fini(content);
+    xstream_write_buf(&s->x, &b);
 }
 
 static void challenge(struct stream *s)
 {
     struct buf b;
-    buf_init(&b, TEXT_MAX);
+    buf_init(&b, XML_PART_MAX);
     base64_encode(&b, sasl_out(s->auth->sasl));
-    c2s_sasl2_say(s, "challenge", buf_slice(&b));
-    buf_fini(&b);
+    c2s_sasl2_say(s, "challenge", &b);
 }
 
 static void sasl2_free(struct stream_auth *a)
@@ -124,14 +134,13 @@ static void sasl2_free(struct stream_auth *a)
 static void failure(struct stream *s, enum sasl_failure f, const char *text)
 {
     struct buf b;
+    struct xml_write x;
     sasl2_free(s->auth);
     xstream_now(&s->x, STREAM_REFUSED);
-    buf_init(&b, 2048);
-    buf_printf(&b, "<%s xmlns='" NS_SASL "'/>", sasl_failure_name(f));
-    if (text != NULL)
-        buf_printf(&b, "<text>%s</text>", text);
-    c2s_sasl2_say(s, "failure", buf_slice(&b));
-    buf_fini(&b);
+    xml_begin(&x, &b, XML_PART_MAX);
+    xml_empty(&x, sasl_failure_name(f), NS_SASL);
+    xml_element_some(&x, "text", slice_of(text));
+    c2s_sasl2_say(s, "failure", &b);
 }
 
 static void mechanism_done(struct stream *s);
@@ -182,7 +191,7 @@ static void c2s_sasl2_keep(struct sasl2 *two, const struct sasl2_request *req)
         return;
     buf_init(&b, BIND2_BYTES_MAX);
     elem_extract(&req->bind_elem, &b);
-    two->bind = b.overflow ? (slice){ 0 } : slice_dup(two->arena, buf_slice(&b));
+    two->bind = slice_dup(two->arena, buf_fit(&b));
     buf_fini(&b);
 }
 
@@ -249,12 +258,14 @@ static void offer_task(struct stream *s)
 {
     struct sasl2 *two = s->auth->two;
     struct buf b;
+    struct xml_write x;
     two->task = TASK_OFFERED;
-    buf_init(&b, TEXT_MAX);
+    xml_begin(&x, &b, XML_PART_MAX);
     additional_data(two, &b);
-    buf_printf(&b, "<tasks><task>%s</task></tasks>", sasl2_task_name(two->hash));
-    c2s_sasl2_say(s, "continue", buf_slice(&b));
-    buf_fini(&b);
+    xml_open(&x, "tasks", NULL);
+    xml_element(&x, "task", slice_of(sasl2_task_name(two->hash)));
+    xml_close(&x);
+    c2s_sasl2_say(s, "continue", &b);
 }
 
 /* An account that has the hash already has nothing to do; its keys stay. */
@@ -290,6 +301,7 @@ static void begin_task(struct stream *s, const struct elem *e)
 {
     struct sasl2 *two = s->auth->two;
     struct buf b;
+    struct xml_write x;
     if (!slice_is(elem_attr(e, "task", loop_scratch(worker_loop(s->x.worker))),
                   sasl2_task_name(two->hash))) {
         sasl_failed(s, SASL_MALFORMED_REQUEST, "this task was not offered");
@@ -299,12 +311,12 @@ static void begin_task(struct stream *s, const struct elem *e)
     two->keys = (struct scram_keys){ .salt_len = SCRAM_SALT_LEN,
                                      .iterations = (uint32_t)setting_int(&auth_scram_iterations) };
     rand_bytes(two->keys.salt, SCRAM_SALT_LEN);
-    buf_init(&b, 1024);
-    buf_printf(&b, "<salt xmlns='" NS_SCRAM_UPGRADE "' iterations='%u'>", two->keys.iterations);
-    base64_encode(&b, (slice){ (const char *)two->keys.salt, SCRAM_SALT_LEN });
-    buf_lit(&b, "</salt>");
-    c2s_sasl2_say(s, "task-data", buf_slice(&b));
-    buf_fini(&b);
+    xml_begin(&x, &b, XML_PART_MAX);
+    xml_open(&x, "salt", NS_SCRAM_UPGRADE);
+    xml_attr_int(&x, "iterations", two->keys.iterations);
+    base64_encode(xml_content(&x), (slice){ (const char *)two->keys.salt, SCRAM_SALT_LEN });
+    xml_close(&x);
+    c2s_sasl2_say(s, "task-data", &b);
 }
 
 static void hash_added(void *arg, enum err e, const struct credentials *c)
@@ -325,7 +337,7 @@ static void end_task(struct stream *s, const struct elem *e)
     struct sasl2 *two = a->two;
     struct elem hash;
     struct buf salted;
-    buf_init(&salted, 1024);
+    buf_init(&salted, SALTED_BYTES_MAX);
     bool read =
         elem_child(e, "hash", NS_SCRAM_UPGRADE, &hash) &&
         base64_decode(&salted, elem_text(&hash, loop_scratch(worker_loop(s->x.worker)))) == OK &&
@@ -492,14 +504,15 @@ static void ask_bind(struct stream *s)
     bound_ask(s, &ask);
 }
 
-static void write_token(const struct sasl2 *two, struct buf *b)
+static void write_token(struct xml_write *x, const struct sasl2 *two)
 {
     char stamp[CLOCK_STAMP_LEN];
     if (two->issued.len == 0)
         return;
     clock_stamp(stamp, two->expires_us);
-    buf_printf(b, "<token xmlns='" NS_FAST "' expiry='%s' token='%.*s'/>", stamp,
-               SLICE_ARG(two->issued));
+    xml_open_with(x, "token", NS_FAST, "expiry", slice_of(stamp));
+    xml_attr(x, "token", two->issued);
+    xml_close(x);
 }
 
 /* XEP-0388 §2.6.1: no stream is restarted; the features follow at once. */
@@ -507,16 +520,14 @@ static void succeed(struct stream *s, slice identity, slice more)
 {
     struct sasl2 *two = s->auth->two;
     struct buf b;
-    buf_init(&b, TEXT_MAX);
+    struct xml_write x;
+    xml_begin(&x, &b, XML_STANZA_MAX);
     additional_data(two, &b);
-    buf_lit(&b, "<authorization-identifier>");
-    xml_escape(&b, identity);
-    buf_lit(&b, "</authorization-identifier>");
+    xml_element(&x, "authorization-identifier", identity);
     buf_add(&b, two->resumption);
     buf_add(&b, more);
-    write_token(two, &b);
-    c2s_sasl2_say(s, "success", buf_slice(&b));
-    buf_fini(&b);
+    write_token(&x, two);
+    c2s_sasl2_say(s, "success", &b);
     sasl2_free(s->auth);
     if (s->x.state == STREAM_BOUND)
         stream_auth_free(s);
@@ -527,13 +538,14 @@ static void succeed(struct stream *s, slice identity, slice more)
 static void c2s_sasl2_bound(struct stream *s, const struct down *d)
 {
     struct buf b;
+    struct xml_write x;
     bound_here(s, d);
     s->sm_enabled = d->num != 0;
-    buf_init(&b, TEXT_MAX);
-    buf_lit(&b, "<bound xmlns='" NS_BIND2 "'>");
-    buf_add(&b, d->more);
-    buf_lit(&b, "</bound>");
-    succeed(s, s->jid, buf_slice(&b));
+    xml_begin(&x, &b, XML_STANZA_MAX);
+    xml_open(&x, "bound", NS_BIND2);
+    xml_raw(&x, d->more);
+    xml_close(&x);
+    succeed(s, s->jid, buf_fit(&b));
     buf_fini(&b);
 }
 
@@ -542,11 +554,9 @@ static void c2s_sasl2_resumed(struct stream *s, const struct down *d)
     struct buf b;
     bound_here(s, d);
     s->sm_enabled = true;
-    buf_init(&b, 1024);
-    buf_lit(&b, "<resumed xmlns='" NS_SM "' previd='");
-    xml_escape(&b, s->auth->two->req.previd);
-    buf_printf(&b, "' h='%u'/>", d->num);
-    succeed(s, s->jid, buf_slice(&b));
+    buf_init(&b, XML_PART_MAX);
+    bound_resumed_write(&b, s->auth->two->req.previd, d->num);
+    succeed(s, s->jid, buf_fit(&b));
     buf_fini(&b);
 }
 

@@ -11,6 +11,7 @@
 #include "base/utf8.h"
 #include "codec/ws_frame.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "gate/c2s_framed.h"
 #include "gate/c2s_stream.h"
 #include "gate/web.h"
@@ -49,16 +50,15 @@ static void ws_send(struct stream *s, enum ws_opcode opcode, slice payload)
 static void ws_open(struct xstream *x, const struct xstream_header *h)
 {
     struct buf b;
-    buf_init(&b, 16384);
-    buf_printf(&b, "<open xmlns='" NS_FRAMING "' id='%.*s' from='%.*s' version='1.0' xml:lang='en'",
-               SLICE_ARG(h->id), SLICE_ARG(h->from));
-    if (h->to.len > 0) {
-        buf_lit(&b, " to='");
-        xml_escape(&b, h->to);
-        buf_lit(&b, "'");
-    }
-    buf_lit(&b, "/>");
-    ws_send(stream_of(x), WS_TEXT, buf_slice(&b));
+    struct xml_write w;
+    xml_begin(&w, &b, XML_PART_MAX);
+    xml_open_with(&w, "open", NS_FRAMING, "id", h->id);
+    xml_attr(&w, "from", h->from);
+    xml_attr(&w, "version", SLICE("1.0"));
+    xml_attr(&w, "xml:lang", SLICE("en"));
+    xml_attr_some(&w, "to", h->to);
+    xml_close(&w);
+    ws_send(stream_of(x), WS_TEXT, buf_fit(&b));
     buf_fini(&b);
 }
 

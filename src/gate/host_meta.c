@@ -4,11 +4,10 @@
 #include "base/setting.h"
 #include "codec/json_text.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "gate/web.h"
 #include "http/server.h"
 #include "im/feature.h"
-
-enum { DOCUMENT_MAX = 16384 };
 
 static const struct {
     const char *rel;
@@ -24,7 +23,7 @@ static void link_url(const struct http_request *r, unsigned i, struct buf *out)
 {
     struct buf base;
     slice url;
-    buf_init(&base, 1024);
+    buf_init(&base, XML_PART_MAX);
     http_base_url(r, &base);
     url = buf_slice(&base);
     if (links[i].ws && slice_starts(url, SLICE("http"))) {
@@ -45,20 +44,24 @@ static void host_meta_answer(struct http_request *r, const char *type, const str
 static void as_xml(struct http_request *r)
 {
     struct buf b, url;
-    buf_init(&b, DOCUMENT_MAX);
-    buf_init(&url, 2048);
-    buf_lit(&b, "<?xml version='1.0' encoding='utf-8'?>\n"
-                "<XRD xmlns='http://docs.oasis-open.org/ns/xri/xrd-1.0'>\n");
+    struct xml_write x;
+    xml_begin(&x, &b, XML_PART_MAX);
+    buf_init(&url, XML_PART_MAX);
+    buf_lit(&b, "<?xml version='1.0' encoding='utf-8'?>\n");
+    xml_open(&x, "XRD", "http://docs.oasis-open.org/ns/xri/xrd-1.0");
     for (unsigned i = 0; i < LINKS; i++) {
         if (setting_text(links[i].path)[0] == '\0')
             continue;
         buf_clear(&url);
         link_url(r, i, &url);
-        buf_printf(&b, "  <Link rel='%s' href='", links[i].rel);
-        xml_escape(&b, buf_slice(&url));
-        buf_lit(&b, "'/>\n");
+        xml_raw(&x, SLICE("\n  "));
+        xml_open_with(&x, "Link", NULL, "rel", slice_of(links[i].rel));
+        xml_attr(&x, "href", buf_slice(&url));
+        xml_close(&x);
     }
-    buf_lit(&b, "</XRD>\n");
+    xml_raw(&x, SLICE("\n"));
+    xml_close(&x);
+    buf_lit(&b, "\n");
     host_meta_answer(r, "application/xrd+xml; charset=utf-8", &b);
     buf_fini(&url);
     buf_fini(&b);
@@ -68,8 +71,8 @@ static void as_json(struct http_request *r)
 {
     struct buf b, url;
     const char *between = "";
-    buf_init(&b, DOCUMENT_MAX);
-    buf_init(&url, 2048);
+    buf_init(&b, XML_PART_MAX);
+    buf_init(&url, XML_PART_MAX);
     buf_lit(&b, "{\"links\": [");
     for (unsigned i = 0; i < LINKS; i++) {
         if (setting_text(links[i].path)[0] == '\0')

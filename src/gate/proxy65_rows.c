@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/hex.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "gate/proxy65.h"
 #include "home/host.h"
 #include "home/node.h"
@@ -12,7 +13,7 @@
 
 #define NS_BYTESTREAMS "http://jabber.org/protocol/bytestreams"
 
-enum { SID_BYTES_MAX = 128, ANSWER_BYTES_MAX = 8192 };
+enum { SID_BYTES_MAX = 128 };
 
 struct setting proxy65_connections_max = {
     .name = "proxy65.connections-max",
@@ -116,6 +117,7 @@ static bool may_use(const struct iq *iq)
 static void address_get(struct iq *iq)
 {
     struct buf out;
+    struct xml_write x;
     slice domain = stanza_to(iq->st), parent = domain;
     slice address = slice_of(setting_text(&proxy65_host));
     int64_t port = setting_int(&proxy65_announced);
@@ -124,12 +126,12 @@ static void address_get(struct iq *iq)
         return;
     }
     host_find(worker_node(iq->worker), domain, &parent);
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_BYTESTREAMS "'><streamhost jid='");
-    xml_escape(&out, domain);
-    buf_lit(&out, "' host='");
-    xml_escape(&out, address.len > 0 ? address : parent);
-    buf_printf(&out, "' port='%d'/></query>", port != 0 ? (int)port : proxy65_port());
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "query", NS_BYTESTREAMS);
+    xml_open_with(&x, "streamhost", NULL, "jid", domain);
+    xml_attr(&x, "host", address.len > 0 ? address : parent);
+    xml_attr_int(&x, "port", port != 0 ? port : proxy65_port());
+    xml_close_all(&x);
     iq_result_buf(iq, &out);
 }
 

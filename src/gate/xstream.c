@@ -2,12 +2,13 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/setting.h"
+#include "codec/xml_write.h"
 #include "gate/xstream_check.h"
 #include "home/connection.h"
 #include "im/budget.h"
 #include "xmpp/ns.h"
 
-enum { HEADER_BYTES_MAX = 16384, ERROR_BYTES_MAX = 16384 };
+enum { DECLARED_BYTES_MAX = 2 * XML_STREAM_NS_BYTES };
 
 /* State. */
 
@@ -70,13 +71,10 @@ bool xstream_is_header(const struct xstream *x, slice unit)
            slice_is(xml_at(unit, worker_xml(x->worker)->root.name), "stream");
 }
 
-static void header_attr(struct buf *b, const char *name, slice value)
+static void header_attr(struct xml_write *x, const char *name, slice value)
 {
-    if (value.ptr == NULL)
-        return;
-    buf_printf(b, " %s='", name);
-    xml_escape(b, value);
-    buf_lit(b, "'");
+    if (value.ptr != NULL)
+        xml_attr(x, name, value);
 }
 
 void xstream_open(struct xstream *x, const struct xstream_header *h)
@@ -90,16 +88,19 @@ void xstream_open(struct xstream *x, const struct xstream_header *h)
 static void tcp_open(struct xstream *x, const struct xstream_header *h)
 {
     struct buf b;
-    buf_init(&b, HEADER_BYTES_MAX);
-    buf_printf(&b, "<?xml version='1.0'?><stream:stream xmlns='%s' xmlns:stream='" NS_STREAM "'",
-               h->ns);
-    header_attr(&b, "id", h->id);
-    header_attr(&b, "from", h->from);
-    header_attr(&b, "version", h->version);
-    header_attr(&b, "xml:lang", h->lang);
-    header_attr(&b, "to", h->to);
-    buf_lit(&b, ">");
-    conn_write(x->conn, buf_slice(&b));
+    struct xml_write w;
+    ensure(h->ns != NULL);
+    xml_begin(&w, &b, XML_PART_MAX);
+    buf_lit(&b, "<?xml version='1.0'?>");
+    xml_open(&w, "stream:stream", h->ns); /* closed by tcp_end() */
+    xml_attr(&w, "xmlns:stream", SLICE(NS_STREAM));
+    header_attr(&w, "id", h->id);
+    header_attr(&w, "from", h->from);
+    header_attr(&w, "version", h->version);
+    header_attr(&w, "xml:lang", h->lang);
+    header_attr(&w, "to", h->to);
+    xml_content(&w);
+    conn_write(x->conn, buf_fit(&b));
     buf_fini(&b);
 }
 
@@ -125,6 +126,13 @@ const struct xstream_way xstream_tcp = {
 /* Errors and ends. */
 
 void xstream_write(struct xstream *x, slice element) { x->way->write(x, element); }
+
+void xstream_write_buf(struct xstream *x, struct buf *element)
+{
+    if (!element->overflow)
+        xstream_write(x, buf_slice(element));
+    buf_fini(element);
+}
 
 void xstream_close(struct xstream *x, slice last)
 {
@@ -157,19 +165,16 @@ void xstream_fail(struct xstream *x, enum stream_error e, slice text)
 
 void xstream_fail_with(struct xstream *x, enum stream_error e, slice text, slice app_xml)
 {
-    static const slice end = SLICE_INIT("</stream:error>");
     struct buf b;
+    struct xml_write w;
     if (x->state == STREAM_CLOSED)
         return;
     if (!x->header_sent) /* RFC 6120 §4.9.1.2: the error needs a stream to be in */
         x->ops->greet(x);
-    buf_init(&b, ERROR_BYTES_MAX);
-    stream_error_write(&b, e, text);
-    b.len -= end.len;
-    buf_add(&b, app_xml);
-    buf_add(&b, end);
+    xml_begin(&w, &b, XML_PART_MAX);
+    stream_error_write(&w, e, text, app_xml);
     x->ops->failed(x, e, text);
-    xstream_close(x, buf_slice(&b));
+    xstream_close(x, buf_fit(&b));
     buf_fini(&b);
 }
 
@@ -338,14 +343,14 @@ static slice declared_outside(const struct xstream *x)
     unsigned used = worker_xml(x->worker)->root.stream_prefixes_used;
     if (used == 0)
         return (slice){ 0 };
-    buf_init(&b, 2 * XML_STREAM_NS_BYTES);
+    buf_init(&b, DECLARED_BYTES_MAX);
     for (unsigned i = 0; i < XML_STREAM_PREFIXES_MAX; i++) {
         if ((used >> i & 1) == 0 || (prefix = xml_stream_prefix(&x->reader, i, &ns)).len == 0)
             continue;
         char quote = memchr(ns.ptr, '\'', ns.len) != NULL ? '"' : '\'';
         buf_printf(&b, " xmlns:%.*s=%c%.*s%c", SLICE_ARG(prefix), quote, SLICE_ARG(ns), quote);
     }
-    slice text = slice_dup(loop_scratch(worker_loop(x->worker)), buf_slice(&b));
+    slice text = slice_dup(loop_scratch(worker_loop(x->worker)), buf_fit(&b));
     buf_fini(&b);
     return text;
 }

@@ -152,6 +152,7 @@ bool xstream_is_header(const struct xstream *x, slice unit); /* <stream/> of RFC
 
 void xstream_open(struct xstream *x, const struct xstream_header *h); /* sends our header */
 void xstream_write(struct xstream *x, slice element);
+void xstream_write_buf(struct xstream *x, struct buf *element); /* ends it; not if it overflowed */
 /* Sends the error, and a header if none was sent (RFC 6120 §4.9.1.2); closes. app_xml: inside
  * <stream:error/>, or empty. Nothing happens to a closed stream. */
 void xstream_fail(struct xstream *x, enum stream_error e, slice text);

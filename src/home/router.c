@@ -162,7 +162,11 @@ enum routed route(struct worker *w, struct stanza *st, struct origin origin, uin
     return ours ? route_home(w, st, origin, entry) : route_service(w, st, origin, entry);
 }
 
-void route_send(struct worker *w, struct stanza *st) { (void)route(w, st, ORIGIN_NONE, 0, 0); }
+void route_send(struct worker *w, struct stanza *st)
+{
+    if (st != NULL)
+        (void)route(w, st, ORIGIN_NONE, 0, 0);
+}
 
 void route_error(struct worker *w, const struct stanza *st, enum stanza_error e, slice text)
 {

@@ -1,11 +1,9 @@
 #include "im/archive_answer.h"
 #include "archive/query.h"
-#include "base/buf.h"
+#include "codec/xml_write.h"
 #include "home/here.h"
 #include "im/iq.h"
 #include "xmpp/mam.h"
-
-enum { ANSWER_BYTES_MAX = 8192 };
 
 void archive_unread(struct iq *iq, enum err err)
 {
@@ -17,12 +15,13 @@ static void ends_read(void *arg, enum store_result r, const struct store_batch *
 {
     struct iq *iq = arg;
     struct buf out;
+    struct xml_write x;
     if (r != STORE_OK) {
         archive_unread(iq, err_of_store(r));
         return;
     }
-    buf_init(&out, ANSWER_BYTES_MAX);
-    archive_ends_write(&out, b, 0);
+    xml_begin(&x, &out, XML_PART_MAX);
+    archive_ends_write(&x, b, 0);
     iq_result_buf(iq, &out);
 }
 
@@ -38,7 +37,8 @@ void archive_ends_answer(struct iq *iq, int64_t owner, uint64_t lane)
 void archive_form_answer(struct iq *iq)
 {
     struct buf out;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    mam_form_write(&out);
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    mam_form_write(&x);
     iq_result_buf(iq, &out);
 }

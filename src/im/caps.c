@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "home/ask.h"
 #include "home/here.h"
 #include "home/node.h"

@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "codec/xml_write.h"
 #include "home/ask.h"
 #include "home/here.h"
 #include "home/host.h"
@@ -57,8 +58,6 @@ static const struct iq_rule *iq_find_rule(const struct iq *iq)
                                      iq->payload.name, iq->target);
 }
 
-enum { ERROR_FORM_BYTES_MAX = 16384 };
-
 static void iq_answer(struct iq *iq, struct stanza *reply)
 {
     struct worker *w = iq->worker;
@@ -109,12 +108,13 @@ void iq_error_form(struct iq *iq, enum stanza_error e, slice text, slice payload
 {
     const struct stanza *st = iq->st;
     struct buf content;
-    buf_init(&content, ERROR_FORM_BYTES_MAX);
+    struct xml_write x;
+    xml_begin(&x, &content, XML_STANZA_MAX);
     buf_add(&content, payload);
-    stanza_error_write(&content, e, NULL, text);
-    iq_answer(iq, stanza_make(STANZA_IQ, TYPE_ERROR, stanza_to(st), stanza_from(st), stanza_id(st),
-                              buf_slice(&content)));
-    buf_fini(&content);
+    stanza_error_write(&x, e, NULL, text);
+    struct stanza *answer = stanza_make_buf(STANZA_IQ, TYPE_ERROR, stanza_to(st), stanza_from(st),
+                                            stanza_id(st), &content);
+    iq_answer(iq, answer != NULL ? answer : stanza_make_error(st, e, text));
 }
 
 struct iq *iq_hold(struct iq *iq)

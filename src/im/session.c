@@ -7,6 +7,7 @@
 #include "base/metric.h"
 #include "base/rand.h"
 #include "base/setting.h"
+#include "codec/xml_write.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "home/router.h"
@@ -684,11 +685,15 @@ static void session_gone(struct session *s, enum session_end why)
 
 void sm_enabled_write(struct buf *out, slice id, uint32_t max_s)
 {
-    if (id.len > 0)
-        buf_printf(out, "<enabled xmlns='" NS_SM "' resume='true' id='%.*s' max='%u'/>",
-                   SLICE_ARG(id), max_s);
-    else
-        buf_lit(out, "<enabled xmlns='" NS_SM "'/>");
+    struct xml_write x;
+    xml_write_to(&x, out);
+    xml_open(&x, "enabled", NS_SM);
+    if (id.len > 0) {
+        xml_attr(&x, "resume", SLICE("true"));
+        xml_attr(&x, "id", id);
+        xml_attr_int(&x, "max", max_s);
+    }
+    xml_close(&x);
 }
 
 uint64_t session_resumable_ms(const struct session *s)

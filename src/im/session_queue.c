@@ -3,6 +3,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "codec/xml_write.h"
 #include "home/here.h"
 #include "home/router.h"
 #include "im/account.h"
@@ -386,13 +387,12 @@ static bool is_long_answer(const struct stanza *st)
 static struct stanza *session_queue_refused(const struct stanza *answer)
 {
     struct buf error;
-    buf_init(&error, 1024);
-    stanza_error_write(&error, SE_RESOURCE_CONSTRAINT, NULL,
+    struct xml_write x;
+    xml_begin(&x, &error, XML_PART_MAX);
+    stanza_error_write(&x, SE_RESOURCE_CONSTRAINT, NULL,
                        SLICE("too much waits: read it, then ask again"));
-    struct stanza *st = stanza_make(STANZA_IQ, TYPE_ERROR, stanza_from(answer), stanza_to(answer),
-                                    stanza_id(answer), buf_slice(&error));
-    buf_fini(&error);
-    return st;
+    return stanza_make_buf(STANZA_IQ, TYPE_ERROR, stanza_from(answer), stanza_to(answer),
+                           stanza_id(answer), &error);
 }
 
 static void replace(struct session *s, struct queued *q, struct stanza *st)

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "home/question.h"

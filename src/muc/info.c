@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "home/question.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/find.h"
@@ -23,7 +24,7 @@
 #define NS_MUC_UNIQUE "http://jabber.org/protocol/muc#unique"
 
 enum {
-    ANSWER_BYTES_MAX = 1 << 20,
+    PAGE_BYTES_MAX = 1 << 20,
     ITEM_BYTES_MAX = 32 * 1024, /* an address and a name, escaped */
     PAGE_DEFAULT = 500,         /* rooms in an answer, unless fewer are asked for */
     ROOMS_LISTED = 20000        /* at most: more than muc.rooms-max has by default */
@@ -62,7 +63,7 @@ struct room_listed {
 };
 static const struct message_field room_listed_fields[] = {
     F_BARE(struct room_listed, jid),
-    F_BYTES(struct room_listed, name, ANSWER_BYTES_MAX),
+    F_BYTES(struct room_listed, name, PAGE_BYTES_MAX),
     { 0 },
 };
 static const struct message_row room_listed_message = {
@@ -120,14 +121,11 @@ static int info_compare(const void *a, const void *b)
     return slice_compare(((const struct listed *)a)->jid, ((const struct listed *)b)->jid);
 }
 
-static void item_write(struct buf *out, const struct listed *row)
+static void info_item_write(struct xml_write *x, slice jid, slice name)
 {
-    struct jid jid = jid_split(row->jid);
-    buf_lit(out, "<item jid='");
-    xml_escape(out, row->jid);
-    buf_lit(out, "' name='");
-    xml_escape(out, row->name.len > 0 ? row->name : jid.local);
-    buf_lit(out, "'/>");
+    xml_open_with(x, "item", NULL, "jid", jid);
+    xml_attr_some(x, "name", name);
+    xml_close(x);
 }
 
 static size_t info_place_of(const struct listing *l, slice jid)
@@ -139,14 +137,17 @@ static size_t info_place_of(const struct listing *l, slice jid)
 }
 
 /* How many fit. */
-static size_t items_write(struct buf *out, const struct listing *l, size_t from, size_t len)
+static size_t items_write(struct xml_write *x, struct buf *out, const struct listing *l,
+                          size_t from, size_t len)
 {
-    out->len = 0;
-    buf_lit(out, "<query xmlns='" NS_DISCO_ITEMS "'>");
+    buf_clear(out);
+    xml_write_to(x, out);
+    xml_open(x, "query", NS_DISCO_ITEMS);
     for (size_t i = 0; i < len; i++) {
-        if (out->len + ITEM_BYTES_MAX > ANSWER_BYTES_MAX)
+        const struct listed *row = &l->row[from + i];
+        if (out->len + ITEM_BYTES_MAX > PAGE_BYTES_MAX)
             return i;
-        item_write(out, &l->row[from + i]);
+        info_item_write(x, row->jid, row->name.len > 0 ? row->name : jid_split(row->jid).local);
     }
     return len;
 }
@@ -158,6 +159,7 @@ static void info_answer(struct listing *l)
     struct rsm page;
     size_t from, len;
     struct buf out;
+    struct xml_write x;
 
     if (l->count > 0)
         qsort(l->row, l->count, sizeof *l->row, info_compare);
@@ -170,20 +172,20 @@ static void info_answer(struct listing *l)
         return;
     }
     size_t end = from + len;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    len = items_write(&out, l, from, len);
+    buf_init(&out, XML_STANZA_MAX);
+    len = items_write(&x, &out, l, from, len);
     while (from + len < end && (page.place == RSM_BEFORE || page.place == RSM_LAST)) {
         from = end - len; /* such a page loses its first items, not its last ones */
-        len = items_write(&out, l, from, len);
+        len = items_write(&x, &out, l, from, len);
     }
     struct elem set;
     if (len < l->count || elem_child(&iq->payload, "set", NS_RSM, &set))
-        rsm_write(&out,
+        rsm_write(&x,
                   &(struct rsm_page){ .first = len > 0 ? l->row[from].jid : (slice){ 0 },
                                       .last = len > 0 ? l->row[from + len - 1].jid : (slice){ 0 },
                                       .index = (int64_t)from,
                                       .count = (int64_t)l->count });
-    buf_lit(&out, "</query>");
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 
@@ -235,8 +237,13 @@ static void unique(struct iq *iq)
 {
     char name[2 * 16 + 1];
     rand_hex(name, 16);
-    const char *xml = arena_printf(iq->tmp, "<unique xmlns='" NS_MUC_UNIQUE "'>%s</unique>", name);
-    iq_result(iq, slice_of(xml));
+    struct buf out;
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "unique", NS_MUC_UNIQUE);
+    xml_text(&x, slice_of(name));
+    xml_close(&x);
+    iq_result_buf(iq, &out);
 }
 
 static void rooms_get(struct iq *iq)
@@ -269,6 +276,7 @@ static void add_owners(const struct room *r, struct room_facts *facts, struct ar
 
 static void write_info(struct iq *iq, const struct room *r)
 {
+    struct xml_write x;
     struct disco_info *d = arena_new(iq->tmp, struct disco_info, 1);
     struct room_facts facts = { .closed = !room_admits(r, iq->st),
                                 .occupants = r->occupant_count - r->hidden_count };
@@ -291,8 +299,8 @@ static void write_info(struct iq *iq, const struct room *r)
     PARTS_EACH (p, disco)
         disco_add_features(d, p->disco);
     ROOM_EMIT(info, d, r, iq->tmp);
-    buf_init(&out, ANSWER_BYTES_MAX);
-    disco_write_info(&out, d, (slice){ 0 });
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    disco_write_info(&x, d, (slice){ 0 });
     iq_result_buf(iq, &out);
 }
 
@@ -301,14 +309,16 @@ static void write_nick(struct iq *iq, const struct room *r)
 {
     const struct affiliate *a = room_affiliate(r, stanza_from_bare(iq->st));
     struct buf out;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_DISCO_INFO "' node='x-roomuser-item'>");
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open_with(&x, "query", NS_DISCO_INFO, "node", SLICE("x-roomuser-item"));
     if (a != NULL && a->nick.len > 0) {
-        buf_lit(&out, "<identity category='conference' type='text' name='");
-        xml_escape(&out, a->nick);
-        buf_lit(&out, "'/>");
+        xml_open_with(&x, "identity", NULL, "category", SLICE("conference"));
+        xml_attr(&x, "type", SLICE("text"));
+        xml_attr(&x, "name", a->nick);
+        xml_close(&x);
     }
-    buf_lit(&out, "</query>");
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 
@@ -332,25 +342,23 @@ static void room_items(struct iq *iq)
 {
     const struct room *r = room_of_iq(iq);
     struct buf out;
+    struct xml_write x;
     bool shown =
         room_seat(r, stanza_from(iq->st)) != NULL || (r->config.listed && room_admits(r, iq->st));
-    buf_init(&out, ANSWER_BYTES_MAX);
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "query", NS_DISCO_ITEMS);
     if (slice_is(elem_attr(&iq->payload, "node", iq->tmp), NS_COMMANDS)) { /* XEP-0050 §2.3 */
-        buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "' node='" NS_COMMANDS "'>");
-        ROOM_EMIT(items, &out, r, iq->st);
+        xml_attr(&x, "node", SLICE(NS_COMMANDS));
+        ROOM_EMIT(items, &x, r, iq->st);
         shown = false;
-    } else {
-        buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "'>");
     }
     LIST_EACH (it, &r->occupants) {
         const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        if (!shown || !o->known || out.len + ITEM_BYTES_MAX > ANSWER_BYTES_MAX)
+        if (!shown || !o->known || out.len + ITEM_BYTES_MAX > PAGE_BYTES_MAX)
             continue;
-        buf_lit(&out, "<item jid='");
-        xml_escape(&out, room_address(r, o->nick, iq->tmp));
-        buf_lit(&out, "'/>");
+        info_item_write(&x, room_address(r, o->nick, iq->tmp), (slice){ 0 });
     }
-    buf_lit(&out, "</query>");
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
+#include "codec/xml_write.h"
 #include "home/here.h"
 #include "home/host.h"
 #include "im/audience.h"
@@ -52,16 +53,16 @@ static void refuse_as(struct entry *e, enum stanza_error error, const char *type
 {
     metric_add(&room_joins_refused_metric, 1);
     struct buf b;
-    buf_init(&b, 8 * JID_MAX);
+    struct xml_write x;
+    xml_begin(&x, &b, XML_PART_MAX);
     if (e->protocol)
-        buf_lit(&b, "<x xmlns='" NS_MUC "'/>");
-    stanza_error_write_parts(&b,
+        xml_empty(&x, "x", NS_MUC);
+    stanza_error_write_parts(&x,
                              &(struct stanza_error_parts){
                                  .error = error, .type = type, .by = e->room->jid, .text = text });
     slice from = error == SE_JID_MALFORMED ? e->room->jid : stanza_to(e->st);
-    route_send(e->room->worker, stanza_make(STANZA_PRESENCE, TYPE_ERROR, from, stanza_from(e->st),
-                                            stanza_id(e->st), buf_slice(&b)));
-    buf_fini(&b);
+    route_send(e->room->worker, stanza_make_buf(STANZA_PRESENCE, TYPE_ERROR, from,
+                                                stanza_from(e->st), stanza_id(e->st), &b));
 }
 
 static void join_refuse(struct entry *e, enum stanza_error error, slice text)

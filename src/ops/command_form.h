@@ -39,7 +39,7 @@ struct command_form {
     const char *const *fixed; /* arguments that are always the same: name, value, …, NULL */
     const struct command_ask *fields;     /* ended by { 0 }; NULL: it asks nothing */
     const struct command_result *results; /* ended by { 0 }; NULL: none */
-    void (*write)(struct buf *out, const struct command_call *call); /* more in the result */
+    void (*write)(struct xml_write *x, const struct command_call *call); /* more in the result */
 };
 
 /* Service Administration (XEP-0133): `.node` and `.form_type` of a form. */

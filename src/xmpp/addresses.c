@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 
@@ -92,21 +93,21 @@ bool addresses_add(struct addresses *l, enum address_type type, slice jid)
     return true;
 }
 
-void addresses_write(struct buf *out, const struct addresses *l, unsigned to)
+void addresses_write(struct xml_write *x, const struct addresses *l, unsigned to)
 {
-    buf_lit(out, "<addresses xmlns='" NS_ADDRESS "'>");
+    xml_open(x, "addresses", NS_ADDRESS);
     for (unsigned i = 0; i < l->count; i++) {
         const struct address *a = &l->of[i];
         if (a->type == ADDRESS_BCC && i != to) /* §4.6.3 */
             continue;
-        buf_printf(out, "<address type='%s'", types[a->type]);
-        xml_add_attr(out, "jid", a->jid);
-        xml_add_attr(out, "uri", a->uri);
-        xml_add_attr(out, "node", a->node);
-        xml_add_attr(out, "desc", a->desc);
+        xml_open_with(x, "address", NULL, "type", slice_of(types[a->type]));
+        xml_attr_some(x, "jid", a->jid);
+        xml_attr_some(x, "uri", a->uri);
+        xml_attr_some(x, "node", a->node);
+        xml_attr_some(x, "desc", a->desc);
         if (address_is_recipient(a))
-            buf_lit(out, " delivered='true'");
-        buf_lit(out, "/>");
+            xml_attr(x, "delivered", SLICE("true"));
+        xml_close(x);
     }
-    buf_lit(out, "</addresses>");
+    xml_close(x);
 }

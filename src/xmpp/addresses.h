@@ -5,7 +5,7 @@
 #include "xmpp/stanza_error.h"
 
 struct arena;
-struct buf;
+struct xml_write;
 struct elem;
 
 enum { ADDRESSES_MAX = 512 };
@@ -44,4 +44,4 @@ bool addresses_has(const struct addresses *l, slice jid); /* as a recipient */
 bool addresses_add(struct addresses *l, enum address_type type, slice jid);
 /* Appends <addresses/> as one recipient sees it: recipients are marked as delivered, blind ones are
  * left out, but for `to` (an index; ADDRESSES_MAX: none of them). */
-void addresses_write(struct buf *out, const struct addresses *l, unsigned to);
+void addresses_write(struct xml_write *x, const struct addresses *l, unsigned to);

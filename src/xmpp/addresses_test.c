@@ -1,6 +1,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "xmpp/addresses.h"
 #include "xmpp/ns.h"
 
@@ -38,8 +39,9 @@ static bool read(const char *inner)
 static void assert_written(unsigned to, const char *inner)
 {
     struct buf b;
-    buf_init(&b, 65536);
-    addresses_write(&b, &list, to);
+    struct xml_write x;
+    xml_begin(&x, &b, XML_PART_MAX);
+    addresses_write(&x, &list, to);
     const char *xml = arena_printf(tmp, "<addresses xmlns='" NS_ADDRESS "'>%s</addresses>", inner);
     assert_int_equal(b.len, strlen(xml));
     assert_memory_equal(b.ptr, xml, b.len);
@@ -90,8 +92,9 @@ static void test_bad(void **state)
 static void test_too_many(void **state)
 {
     struct buf b;
+    struct xml_write x;
     (void)state;
-    buf_init(&b, 65536);
+    xml_begin(&x, &b, XML_PART_MAX);
     for (unsigned i = 0; i <= ADDRESSES_MAX; i++)
         buf_printf(&b, "<address type='to' jid='u%u@d'/>", i);
     buf_append(&b, "", 1);

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "xmpp/ns.h"
 #include <openssl/evp.h>
 #include <openssl/sha.h>
@@ -50,63 +51,51 @@ void disco_add_value(struct disco_field *f, slice value)
         f->value[f->value_count++] = value;
 }
 
-static void write_value(struct buf *out, slice value)
-{
-    buf_lit(out, "<value>");
-    xml_escape(out, value);
-    buf_lit(out, "</value>");
-}
-
 static bool same_form(const struct disco_info *d, unsigned i, unsigned k)
 {
     return i < d->field_count && k < d->field_count && slice_eq(d->field[i].form, d->field[k].form);
 }
 
 /* XEP-0128 §3: forms of type result with a hidden FORM_TYPE. */
-static void write_forms(struct buf *out, const struct disco_info *d)
+static void write_forms(struct xml_write *x, const struct disco_info *d)
 {
     for (unsigned i = 0; i < d->field_count; i++) {
         const struct disco_field *f = &d->field[i];
         if (i == 0 || !same_form(d, i - 1, i)) {
-            buf_lit(out,
-                    "<x xmlns='" NS_DATA "' type='result'><field var='FORM_TYPE' type='hidden'>");
-            write_value(out, f->form);
-            buf_lit(out, "</field>");
+            xml_open_with(x, "x", NS_DATA, "type", SLICE("result"));
+            xml_open_with(x, "field", NULL, "var", SLICE("FORM_TYPE"));
+            xml_attr(x, "type", SLICE("hidden"));
+            xml_element(x, "value", f->form);
+            xml_close(x);
         }
-        buf_lit(out, "<field");
-        xml_add_attr(out, "var", f->var);
-        if (f->type != NULL)
-            xml_add_attr(out, "type", slice_of(f->type));
-        buf_lit(out, ">");
+        xml_open_with(x, "field", NULL, "var", f->var);
+        xml_attr_some(x, "type", slice_of(f->type));
         for (unsigned v = 0; v < f->value_count; v++)
-            write_value(out, f->value[v]);
-        buf_lit(out, "</field>");
+            xml_element(x, "value", f->value[v]);
+        xml_close(x);
         if (!same_form(d, i, i + 1))
-            buf_lit(out, "</x>");
+            xml_close(x);
     }
 }
 
-void disco_write_info(struct buf *out, const struct disco_info *d, slice node)
+void disco_write_info(struct xml_write *x, const struct disco_info *d, slice node)
 {
-    buf_lit(out, "<query xmlns='" NS_DISCO_INFO "'");
-    xml_add_attr(out, "node", node);
-    buf_lit(out, ">");
+    xml_open(x, "query", NS_DISCO_INFO);
+    xml_attr_some(x, "node", node);
     for (unsigned i = 0; i < d->identity_count; i++) {
         const struct disco_identity *id = &d->identity[i];
-        buf_lit(out, "<identity");
-        xml_add_attr(out, "category", id->category);
-        xml_add_attr(out, "type", id->type);
-        xml_add_attr(out, "xml:lang", id->lang);
-        xml_add_attr(out, "name", id->name);
-        buf_lit(out, "/>");
+        xml_open(x, "identity", NULL);
+        xml_attr_some(x, "category", id->category);
+        xml_attr_some(x, "type", id->type);
+        xml_attr_some(x, "xml:lang", id->lang);
+        xml_attr_some(x, "name", id->name);
+        xml_close(x);
     }
     for (unsigned i = 0; i < d->feature_count; i++) {
-        buf_lit(out, "<feature");
-        xml_add_attr(out, "var", d->feature[i]);
-        buf_lit(out, "/>");
+        xml_empty_with(x, "feature", NULL, "var", d->feature[i]);
     }
-    write_forms(out, d);
-    buf_lit(out, "</query>");
+    write_forms(x, d);
+    xml_close(x);
 }
 
 static int disco_info_by_octets(const void *a, const void *b)

@@ -8,7 +8,7 @@
 #include "base/slice.h"
 
 struct arena;
-struct buf;
+struct xml_write;
 
 enum {
     DISCO_IDENTITIES_MAX = 8,
@@ -42,6 +42,6 @@ struct disco_field *disco_add_field(struct disco_info *d, slice var); /* its typ
 void disco_add_value(struct disco_field *f, slice value); /* beyond DISCO_VALUES_MAX: left out */
 
 /* Appends <query/> with the node of the request; empty: none. */
-void disco_write_info(struct buf *out, const struct disco_info *d, slice node);
+void disco_write_info(struct xml_write *x, const struct disco_info *d, slice node);
 /* The verification string, base64 of SHA-1 (XEP-0115 §5.1), in `tmp`. */
 slice disco_caps_ver(const struct disco_info *d, struct arena *tmp);

@@ -1,5 +1,6 @@
 #include "base/arena.h"
 #include "base/buf.h"
+#include "codec/xml_write.h"
 #include "xmpp/disco_info.h"
 
 #include <setjmp.h>
@@ -87,8 +88,9 @@ static void test_hash_depends_on_every_part(void **state)
 static void assert_xml(const struct disco_info *d, slice node, const char *expected)
 {
     struct buf out;
-    buf_init(&out, 4096);
-    disco_write_info(&out, d, node);
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    disco_write_info(&x, d, node);
     buf_lit(&out, "\0");
     assert_string_equal(out.ptr, expected);
     buf_fini(&out);

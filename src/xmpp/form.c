@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "xmpp/datetime.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
@@ -354,120 +355,107 @@ bool form_jids(struct form *f, const char *var, const slice **out, unsigned *cou
 
 /* Writing. */
 
-static void form_add_child(struct buf *out, const char *name, const char *text)
+static void put_open(struct xml_write *x, const char *var, const char *type)
 {
-    if (text == NULL)
-        return;
-    buf_printf(out, "<%s>", name);
-    xml_escape(out, slice_of(text));
-    buf_printf(out, "</%s>", name);
+    xml_open(x, "field", NULL);
+    xml_attr_some(x, "var", slice_of(var));
+    xml_attr_some(x, "type", slice_of(type));
 }
 
-void form_open_titled(struct buf *out, enum form_kind kind, const char *form_type,
+static void form_add_child(struct xml_write *x, const char *name, const char *text)
+{
+    if (text != NULL)
+        xml_element(x, name, slice_of(text));
+}
+
+void form_open_titled(struct xml_write *x, enum form_kind kind, const char *form_type,
                       const char *title, const char *instructions)
 {
-    buf_printf(out, "<x xmlns='" NS_DATA "' type='%s'>", kind_names[kind]);
-    form_add_child(out, "title", title);
-    form_add_child(out, "instructions", instructions);
+    xml_open_with(x, "x", NS_DATA, "type", slice_of(kind_names[kind]));
+    form_add_child(x, "title", title);
+    form_add_child(x, "instructions", instructions);
     if (form_type == NULL)
         return;
-    buf_lit(out, "<field var='FORM_TYPE' type='hidden'>");
-    form_add_child(out, "value", form_type);
-    form_field_close(out);
+    put_open(x, "FORM_TYPE", "hidden");
+    form_value(x, slice_of(form_type));
+    form_field_close(x);
 }
 
-void form_open(struct buf *out, enum form_kind kind, const char *form_type)
+void form_open(struct xml_write *x, enum form_kind kind, const char *form_type)
 {
-    form_open_titled(out, kind, form_type, NULL, NULL);
+    form_open_titled(x, kind, form_type, NULL, NULL);
 }
 
-static void field_start(struct buf *out, const struct form_row *row)
+static void field_start(struct xml_write *x, const struct form_row *row)
 {
-    buf_lit(out, "<field");
-    xml_add_attr(out, "var", slice_of(row->var));
-    xml_add_attr(out, "type", slice_of(type_names[row->type]));
-    xml_add_attr(out, "label", slice_of(row->label));
+    put_open(x, row->var, type_names[row->type]);
+    xml_attr_some(x, "label", slice_of(row->label));
 }
 
-void form_ask_open(struct buf *out, const struct form_row *row)
+void form_ask_open(struct xml_write *x, const struct form_row *row)
 {
-    field_start(out, row);
-    buf_lit(out, ">");
-    form_add_child(out, "desc", row->desc);
+    field_start(x, row);
+    form_add_child(x, "desc", row->desc);
     if (row->required)
-        buf_lit(out, "<required/>");
+        xml_empty(x, "required", NULL);
     for (const struct form_option *o = row->options; o != NULL && o->value != NULL; o++) {
-        buf_lit(out, "<option");
-        xml_add_attr(out, "label", slice_of(o->label));
-        buf_lit(out, ">");
-        form_add_child(out, "value", o->value);
-        buf_lit(out, "</option>");
+        xml_open(x, "option", NULL);
+        xml_attr_some(x, "label", slice_of(o->label));
+        form_value(x, slice_of(o->value));
+        xml_close(x);
     }
     if (row->extra != NULL)
-        buf_add(out, slice_of(row->extra));
+        xml_raw(x, slice_of(row->extra));
 }
 
-void form_ask(struct buf *out, const struct form_row *row)
+void form_ask(struct xml_write *x, const struct form_row *row)
 {
-    form_ask_open(out, row);
-    form_field_close(out);
+    form_ask_open(x, row);
+    form_field_close(x);
 }
 
-void form_ask_value(struct buf *out, const struct form_row *row, slice value)
+void form_ask_value(struct xml_write *x, const struct form_row *row, slice value)
 {
-    form_ask_open(out, row);
-    form_value(out, value);
-    form_field_close(out);
+    form_ask_open(x, row);
+    form_value(x, value);
+    form_field_close(x);
 }
 
-static void put_open(struct buf *out, const char *var, const char *type)
+void form_put_open(struct xml_write *x, const char *var, enum form_type type)
 {
-    buf_lit(out, "<field");
-    xml_add_attr(out, "var", slice_of(var));
-    xml_add_attr(out, "type", slice_of(type));
-    buf_lit(out, ">");
+    put_open(x, var, type_names[type]);
 }
 
-void form_put_open(struct buf *out, const char *var, enum form_type type)
+void form_put(struct xml_write *x, const char *var, slice value)
 {
-    put_open(out, var, type_names[type]);
+    put_open(x, var, NULL);
+    form_value(x, value);
+    form_field_close(x);
 }
 
-void form_put(struct buf *out, const char *var, slice value)
+void form_put_int(struct xml_write *x, const char *var, int64_t value)
 {
-    put_open(out, var, NULL);
-    form_value(out, value);
-    form_field_close(out);
+    put_open(x, var, NULL);
+    xml_element_int(x, "value", value);
+    form_field_close(x);
 }
 
-void form_put_int(struct buf *out, const char *var, int64_t value)
-{
-    put_open(out, var, NULL);
-    buf_printf(out, "<value>%lld</value>", (long long)value);
-    form_field_close(out);
-}
+void form_value(struct xml_write *x, slice value) { xml_element(x, "value", value); }
 
-void form_value(struct buf *out, slice value)
-{
-    buf_lit(out, "<value>");
-    xml_escape(out, value);
-    buf_lit(out, "</value>");
-}
+void form_field_close(struct xml_write *x) { xml_close(x); }
 
-void form_field_close(struct buf *out) { buf_lit(out, "</field>"); }
-
-void form_reported(struct buf *out, const struct form_row *columns, unsigned count)
+void form_reported(struct xml_write *x, const struct form_row *columns, unsigned count)
 {
-    buf_lit(out, "<reported>");
+    xml_open(x, "reported", NULL);
     for (unsigned i = 0; i < count; i++) {
-        field_start(out, &columns[i]);
-        buf_lit(out, "/>");
+        field_start(x, &columns[i]);
+        form_field_close(x);
     }
-    buf_lit(out, "</reported>");
+    xml_close(x);
 }
 
-void form_item_open(struct buf *out) { buf_lit(out, "<item>"); }
+void form_item_open(struct xml_write *x) { xml_open(x, "item", NULL); }
 
-void form_item_close(struct buf *out) { buf_lit(out, "</item>"); }
+void form_item_close(struct xml_write *x) { xml_close(x); }
 
-void form_close(struct buf *out) { buf_lit(out, "</x>"); }
+void form_close(struct xml_write *x) { xml_close(x); }

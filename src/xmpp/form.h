@@ -18,7 +18,7 @@
 #include "xmpp/stanza_error.h"
 
 struct arena;
-struct buf;
+struct xml_write;
 struct elem;
 struct jid;
 
@@ -104,23 +104,23 @@ struct form_row {
     bool required;
 };
 
-void form_open(struct buf *out, enum form_kind kind, const char *form_type); /* NULL: none */
+void form_open(struct xml_write *x, enum form_kind kind, const char *form_type); /* NULL: none */
 /* The same with words for people, which come before all fields (§3.1); NULL: none. */
-void form_open_titled(struct buf *out, enum form_kind kind, const char *form_type,
+void form_open_titled(struct xml_write *x, enum form_kind kind, const char *form_type,
                       const char *title, const char *instructions);
 /* A field of a form to fill in, with no value, one value, or any number between open and close. */
-void form_ask(struct buf *out, const struct form_row *row);
-void form_ask_value(struct buf *out, const struct form_row *row, slice value);
-void form_ask_open(struct buf *out, const struct form_row *row);
+void form_ask(struct xml_write *x, const struct form_row *row);
+void form_ask_value(struct xml_write *x, const struct form_row *row, slice value);
+void form_ask_open(struct xml_write *x, const struct form_row *row);
 /* A field of a form of type result or submit: no label and no options. */
-void form_put(struct buf *out, const char *var, slice value);
-void form_put_int(struct buf *out, const char *var, int64_t value);
+void form_put(struct xml_write *x, const char *var, slice value);
+void form_put_int(struct xml_write *x, const char *var, int64_t value);
 /* With any number of values; type: one that may have them (§3.3). */
-void form_put_open(struct buf *out, const char *var, enum form_type type);
-void form_value(struct buf *out, slice value);
-void form_field_close(struct buf *out);
+void form_put_open(struct xml_write *x, const char *var, enum form_type type);
+void form_value(struct xml_write *x, slice value);
+void form_field_close(struct xml_write *x);
 /* A table (§3.4): the columns once, then items with form_put() for each column. */
-void form_reported(struct buf *out, const struct form_row *columns, unsigned count);
-void form_item_open(struct buf *out);
-void form_item_close(struct buf *out);
-void form_close(struct buf *out);
+void form_reported(struct xml_write *x, const struct form_row *columns, unsigned count);
+void form_item_open(struct xml_write *x);
+void form_item_close(struct xml_write *x);
+void form_close(struct xml_write *x);

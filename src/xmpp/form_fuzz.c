@@ -5,6 +5,7 @@
 #include "base/ensure.h"
 #include "base/utf8.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "xmpp/addresses.h"
 #include "xmpp/datetime.h"
 #include "xmpp/form.h"
@@ -42,17 +43,19 @@ static void read_all(struct form *f, const char *var)
 
 static void write_again(const struct form *f, struct buf *out)
 {
-    struct elem x;
+    struct elem e;
     struct form again;
-    form_open(out, f->kind, NULL);
+    struct xml_write x;
+    xml_write_to(&x, out);
+    form_open(&x, f->kind, NULL);
     for (unsigned i = 0; i < f->field_count; i++) {
-        form_put_open(out, slice_cstr(f->tmp, f->field[i].var), f->field[i].type);
+        form_put_open(&x, slice_cstr(f->tmp, f->field[i].var), f->field[i].type);
         for (unsigned v = 0; v < f->field[i].value_count; v++)
-            form_value(out, f->field[i].value[v]);
-        form_field_close(out);
+            form_value(&x, f->field[i].value[v]);
+        form_field_close(&x);
     }
-    form_close(out);
-    ensure(elem_parse(&x, buf_slice(out), SLICE("")) && form_parse(&again, &x, f->tmp));
+    form_close(&x);
+    ensure(elem_parse(&e, buf_slice(out), SLICE("")) && form_parse(&again, &e, f->tmp));
     ensure(again.kind == f->kind && again.field_count == f->field_count);
     ensure(slice_eq(again.form_type, f->form_type));
 }
@@ -88,8 +91,10 @@ static void check_addresses(const struct elem *top, struct arena *tmp, struct bu
     unsigned shown = 0;
     for (unsigned i = 0; i < l->count; i++)
         shown += l->of[i].type != ADDRESS_BCC;
+    struct xml_write x;
     buf_clear(out);
-    addresses_write(out, l, ADDRESSES_MAX);
+    xml_write_to(&x, out);
+    addresses_write(&x, l, ADDRESSES_MAX);
     if (out->overflow || shown == 0)
         return;
     ensure(elem_parse(&e, buf_slice(out), SLICE("jabber:client")));
@@ -107,8 +112,10 @@ static void check_rsm(const struct elem *top, struct arena *tmp, struct buf *out
     }
     if (rsm_window(&r, 100, r.id.len, 30, &from, &len))
         ensure(len <= 30 && from <= 100 && from + len <= 100);
+    struct xml_write x;
     buf_clear(out);
-    rsm_write(out, &(struct rsm_page){ r.id, r.id, r.index, r.max });
+    xml_write_to(&x, out);
+    rsm_write(&x, &(struct rsm_page){ r.id, r.id, r.index, r.max });
 }
 
 static void check_mam(const struct elem *top, struct arena *tmp)

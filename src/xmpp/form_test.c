@@ -1,6 +1,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "xmpp/form.h"
 #include "xmpp/jid.h"
 
@@ -16,12 +17,13 @@
 
 static struct arena *arena;
 static struct buf out;
+static struct xml_write x;
 
 static int setup(void **state)
 {
     (void)state;
     arena = arena_create(0);
-    buf_init(&out, 1 << 20);
+    xml_begin(&x, &out, XML_PART_MAX);
     return 0;
 }
 
@@ -35,9 +37,9 @@ static int teardown(void **state)
 
 static bool parse(struct form *f, const char *text)
 {
-    struct elem x;
-    assert_true(elem_parse(&x, slice_of(text), SLICE("jabber:client")));
-    return form_parse(f, &x, arena);
+    struct elem e;
+    assert_true(elem_parse(&e, slice_of(text), SLICE("jabber:client")));
+    return form_parse(f, &e, arena);
 }
 
 static void assert_text(slice found, const char *expected)
@@ -238,13 +240,13 @@ static void has_limits(void **state)
 {
     (void)state;
     struct form f;
-    struct elem x;
+    struct elem e;
     buf_lit(&out, X("submit"));
     for (int i = 0; i <= FORM_FIELDS_MAX; i++)
         buf_printf(&out, "<field var='f%d'/>", i);
     buf_lit(&out, "</x>");
-    assert_true(elem_parse(&x, buf_slice(&out), SLICE("")));
-    assert_false(form_parse(&f, &x, arena));
+    assert_true(elem_parse(&e, buf_slice(&out), SLICE("")));
+    assert_false(form_parse(&f, &e, arena));
     assert_wrong(&f, SE_BAD_REQUEST, "more than 256 fields");
 
     buf_clear(&out);
@@ -252,8 +254,8 @@ static void has_limits(void **state)
     for (int i = 0; i < FORM_VALUES_MAX; i++)
         buf_lit(&out, "<value/>");
     buf_lit(&out, "</field></x>");
-    assert_true(elem_parse(&x, buf_slice(&out), SLICE("")));
-    assert_false(form_parse(&f, &x, arena));
+    assert_true(elem_parse(&e, buf_slice(&out), SLICE("")));
+    assert_false(form_parse(&f, &e, arena));
     assert_wrong(&f, SE_BAD_REQUEST, "more than 1024 values");
 }
 
@@ -282,14 +284,14 @@ static void writes_a_form(void **state)
         { .var = "max", .type = FORM_LIST_SINGLE, .desc = "How many", .options = options },
         { .var = "ids", .type = FORM_LIST_MULTI, .extra = "<v/>" },
     };
-    form_open_titled(&out, FORM_FORM, "urn:bot", "Bot", "Fill & send");
-    form_ask(&out, &rows[0]);
-    form_ask_value(&out, &rows[1], SLICE("none"));
-    form_ask_open(&out, &rows[2]);
-    form_value(&out, SLICE("a"));
-    form_value(&out, SLICE("b"));
-    form_field_close(&out);
-    form_close(&out);
+    form_open_titled(&x, FORM_FORM, "urn:bot", "Bot", "Fill & send");
+    form_ask(&x, &rows[0]);
+    form_ask_value(&x, &rows[1], SLICE("none"));
+    form_ask_open(&x, &rows[2]);
+    form_value(&x, SLICE("a"));
+    form_value(&x, SLICE("b"));
+    form_field_close(&x);
+    form_close(&x);
     assert_text(
         buf_slice(&out),
         X("form") "<title>Bot</title><instructions>Fill &amp; send</instructions>"
@@ -311,13 +313,13 @@ static void writes_a_table(void **state)
         { .var = "jid", .type = FORM_JID_SINGLE, .label = "Address" },
         { .var = "n", .type = FORM_TEXT_SINGLE },
     };
-    form_open(&out, FORM_RESULT, NULL);
-    form_reported(&out, columns, 2);
-    form_item_open(&out);
-    form_put(&out, "jid", SLICE("a@b"));
-    form_put_int(&out, "n", -3);
-    form_item_close(&out);
-    form_close(&out);
+    form_open(&x, FORM_RESULT, NULL);
+    form_reported(&x, columns, 2);
+    form_item_open(&x);
+    form_put(&x, "jid", SLICE("a@b"));
+    form_put_int(&x, "n", -3);
+    form_item_close(&x);
+    form_close(&x);
     assert_text(buf_slice(&out),
                 X("result") "<reported><field var='jid' type='jid-single' label='Address'/>"
                             "<field var='n' type='text-single'/></reported>"
@@ -330,11 +332,11 @@ static void reads_what_it_writes(void **state)
     (void)state;
     struct form f;
     slice text;
-    form_open(&out, FORM_SUBMIT, "urn:bot");
-    form_put(&out, "t", SLICE("<&>'\""));
-    form_put_open(&out, "none", FORM_JID_MULTI);
-    form_field_close(&out);
-    form_close(&out);
+    form_open(&x, FORM_SUBMIT, "urn:bot");
+    form_put(&x, "t", SLICE("<&>'\""));
+    form_put_open(&x, "none", FORM_JID_MULTI);
+    form_field_close(&x);
+    form_close(&x);
     buf_lit(&out, "\0");
     assert_true(parse(&f, out.ptr));
     assert_true(form_expect(&f, "urn:bot"));

@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "xmpp/archive_id.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
@@ -124,55 +125,54 @@ static const struct form_row rows[] = {
     { .var = MAM_FULLTEXT_FIELD, .type = FORM_TEXT_SINGLE },
 };
 
-void mam_form_write(struct buf *out)
+void mam_form_write(struct xml_write *x)
 {
-    buf_lit(out, "<query xmlns='" NS_MAM "'>");
-    form_open(out, FORM_FORM, NS_MAM);
+    xml_open(x, "query", NS_MAM);
+    form_open(x, FORM_FORM, NS_MAM);
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
-        form_ask(out, &rows[i]);
-    form_close(out);
-    buf_lit(out, "</query>");
+        form_ask(x, &rows[i]);
+    form_close(x);
+    xml_close(x);
 }
 
-static void write_id(struct buf *out, uint64_t id)
+static void write_id(struct xml_write *x, uint64_t id)
 {
     char text[ARCHIVE_ID_LEN];
     archive_id_write(text, id);
-    buf_lit(out, " id='");
-    buf_append(out, text, sizeof text);
-    buf_lit(out, "'");
+    xml_attr(x, "id", (slice){ text, sizeof text });
 }
 
-void mam_result_open(struct buf *out, const struct mam_query *q, uint64_t id, uint64_t at_us)
+void mam_result_open(struct xml_write *x, const struct mam_query *q, uint64_t id, uint64_t at_us)
 {
     char stamp[CLOCK_STAMP_LEN];
     clock_stamp(stamp, at_us);
-    buf_lit(out, "<result xmlns='" NS_MAM "'");
-    if (q->id.ptr != NULL) {
-        buf_lit(out, " queryid='");
-        xml_escape(out, q->id);
-        buf_lit(out, "'");
-    }
-    write_id(out, id);
-    buf_printf(out, "><forwarded xmlns='" NS_FORWARD "'><delay xmlns='" NS_DELAY "' stamp='%s'/>",
-               stamp);
+    xml_open(x, "result", NS_MAM);
+    if (q->id.ptr != NULL)
+        xml_attr(x, "queryid", q->id);
+    write_id(x, id);
+    xml_open(x, "forwarded", NS_FORWARD);
+    xml_empty_with(x, "delay", NS_DELAY, "stamp", slice_of(stamp));
 }
 
-void mam_result_close(struct buf *out) { buf_lit(out, "</forwarded></result>"); }
+void mam_result_close(struct xml_write *x)
+{
+    xml_close(x);
+    xml_close(x);
+}
 
-void mam_result_write(struct buf *out, const struct mam_query *q, uint64_t id, uint64_t at_us,
+void mam_result_write(struct xml_write *x, const struct mam_query *q, uint64_t id, uint64_t at_us,
                       slice text)
 {
     static const slice tag = SLICE_INIT("<message");
-    mam_result_open(out, q, id, at_us);
+    mam_result_open(x, q, id, at_us);
     if (slice_starts(text, tag)) {
-        buf_lit(out, "<message xmlns='" NS_CLIENT "'");
-        buf_add(out, slice_from(text, tag.len));
+        xml_raw(x, SLICE("<message xmlns='" NS_CLIENT "'"));
+        xml_raw(x, slice_from(text, tag.len));
     }
-    mam_result_close(out);
+    mam_result_close(x);
 }
 
-void mam_fin_write(struct buf *out, const struct mam_fin *fin)
+void mam_fin_write(struct xml_write *x, const struct mam_fin *fin)
 {
     char first[ARCHIVE_ID_LEN], last[ARCHIVE_ID_LEN];
     struct rsm_page page = { .index = -1, .count = fin->count };
@@ -184,31 +184,32 @@ void mam_fin_write(struct buf *out, const struct mam_fin *fin)
         if (fin->count >= 0)
             page.index = 0;
     }
-    buf_lit(out, "<fin xmlns='" NS_MAM "'");
+    xml_open(x, "fin", NS_MAM);
     if (fin->complete)
-        buf_lit(out, " complete='true'");
+        xml_attr(x, "complete", SLICE("true"));
     if (fin->unstable)
-        buf_lit(out, " stable='false'");
-    buf_lit(out, ">");
-    rsm_write(out, &page);
-    buf_lit(out, "</fin>");
+        xml_attr(x, "stable", SLICE("false"));
+    rsm_write(x, &page);
+    xml_close(x);
 }
 
-static void write_end(struct buf *out, const char *name, const struct mam_end *end)
+static void write_end(struct xml_write *x, const char *name, const struct mam_end *end)
 {
     char stamp[CLOCK_STAMP_LEN];
     clock_stamp(stamp, end->at_us);
-    buf_printf(out, "<%s", name);
-    write_id(out, end->id);
-    buf_printf(out, " timestamp='%s'/>", stamp);
+    xml_open(x, name, NULL);
+    write_id(x, end->id);
+    xml_attr(x, "timestamp", slice_of(stamp));
+    xml_close(x);
 }
 
-void mam_metadata_write(struct buf *out, const struct mam_end *first, const struct mam_end *last)
+void mam_metadata_write(struct xml_write *x, const struct mam_end *first,
+                        const struct mam_end *last)
 {
-    buf_lit(out, "<metadata xmlns='" NS_MAM "'>");
+    xml_open(x, "metadata", NS_MAM);
     if (first != NULL) {
-        write_end(out, "start", first);
-        write_end(out, "end", last);
+        write_end(x, "start", first);
+        write_end(x, "end", last);
     }
-    buf_lit(out, "</metadata>");
+    xml_close(x);
 }

@@ -7,7 +7,7 @@
 #include "xmpp/stanza_error.h"
 
 struct arena;
-struct buf;
+struct xml_write;
 struct elem;
 
 #define MAM_FULLTEXT_FIELD "{urn:xmpp:fulltext:0}fulltext"
@@ -46,16 +46,16 @@ void mam_query_read(struct mam_query *out, const struct elem *query, struct mam_
                     struct arena *tmp);
 
 /* The form of what may be asked for (§4.1.5), as the content of the answer. */
-void mam_form_write(struct buf *out);
+void mam_form_write(struct xml_write *x);
 
 /* A message of the page (§4.2): text as stanza_store() wrote it; what does not begin like a message
  * was taken out of the archive, and nothing is forwarded (§3.2). */
-void mam_result_write(struct buf *out, const struct mam_query *q, uint64_t id, uint64_t at_us,
+void mam_result_write(struct xml_write *x, const struct mam_query *q, uint64_t id, uint64_t at_us,
                       slice text);
 /* The same in two parts, for callers that write the content of <forwarded/> after <delay/>
  * themselves. */
-void mam_result_open(struct buf *out, const struct mam_query *q, uint64_t id, uint64_t at_us);
-void mam_result_close(struct buf *out);
+void mam_result_open(struct xml_write *x, const struct mam_query *q, uint64_t id, uint64_t at_us);
+void mam_result_close(struct xml_write *x);
 
 /* The end of a page. */
 struct mam_fin {
@@ -64,10 +64,11 @@ struct mam_fin {
     bool complete;
     bool unstable; /* it may be another later (§4.3.2) */
 };
-void mam_fin_write(struct buf *out, const struct mam_fin *fin);
+void mam_fin_write(struct xml_write *x, const struct mam_fin *fin);
 
 /* Metadata (§4.4) of the first and the last message. */
 struct mam_end {
     uint64_t id, at_us;
 };
-void mam_metadata_write(struct buf *out, const struct mam_end *first, const struct mam_end *last);
+void mam_metadata_write(struct xml_write *x, const struct mam_end *first,
+                        const struct mam_end *last);

@@ -1,6 +1,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "xmpp/mam.h"
 #include "xmpp/ns.h"
 
@@ -13,12 +14,13 @@
 
 static struct arena *arena;
 static struct buf out;
+static struct xml_write x;
 
 static int setup(void **state)
 {
     (void)state;
     arena = arena_create(0);
-    buf_init(&out, 1 << 20);
+    xml_begin(&x, &out, XML_PART_MAX);
     return 0;
 }
 
@@ -164,19 +166,19 @@ static void answers_are_written(void **state)
 {
     (void)state;
     struct mam_query q = { .id = SLICE("a&b") };
-    mam_result_write(&out, &q, 7, 1000000, SLICE("<message from='a'><body>x</body></message>"));
+    mam_result_write(&x, &q, 7, 1000000, SLICE("<message from='a'><body>x</body></message>"));
     expect(RESULT "<message xmlns='jabber:client' from='a'><body>x</body></message>"
                   "</forwarded></result>");
-    mam_result_write(&out, &q, 7, 1000000, (slice){ 0 });
+    mam_result_write(&x, &q, 7, 1000000, (slice){ 0 });
     expect(RESULT "</forwarded></result>");
-    mam_fin_write(&out, &(struct mam_fin){ .count = -1, .unstable = true });
-    expect("<fin xmlns='urn:xmpp:mam:2' stable='false'><set xmlns='" NS_RSM "'></set></fin>");
-    mam_fin_write(&out, &(struct mam_fin){ 3, 4, 2, true, false });
+    mam_fin_write(&x, &(struct mam_fin){ .count = -1, .unstable = true });
+    expect("<fin xmlns='urn:xmpp:mam:2' stable='false'><set xmlns='" NS_RSM "'/></fin>");
+    mam_fin_write(&x, &(struct mam_fin){ 3, 4, 2, true, false });
     expect("<fin xmlns='urn:xmpp:mam:2' complete='true'><set xmlns='" NS_RSM
            "'><first index='0'>" ID_3 "</first><last>" ID_4 "</last><count>2</count></set></fin>");
-    mam_metadata_write(&out, NULL, NULL);
-    expect("<metadata xmlns='urn:xmpp:mam:2'></metadata>");
-    mam_metadata_write(&out, &(struct mam_end){ 1, 0 }, &(struct mam_end){ 2, 1000000 });
+    mam_metadata_write(&x, NULL, NULL);
+    expect("<metadata xmlns='urn:xmpp:mam:2'/>");
+    mam_metadata_write(&x, &(struct mam_end){ 1, 0 }, &(struct mam_end){ 2, 1000000 });
     expect("<metadata xmlns='urn:xmpp:mam:2'>"
            "<start id='" ID_1 "' timestamp='1970-01-01T00:00:00.000000Z'/>"
            "<end id='" ID_2 "' timestamp='1970-01-01T00:00:01.000000Z'/></metadata>");

@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "xmpp/ns.h"
 
 static bool rsm_read_number(const struct elem *e, struct arena *tmp, uint32_t *out)
@@ -77,20 +78,18 @@ bool rsm_window(const struct rsm *r, size_t count, size_t at, size_t max, size_t
     return true;
 }
 
-void rsm_write(struct buf *out, const struct rsm_page *page)
+void rsm_write(struct xml_write *x, const struct rsm_page *page)
 {
-    buf_lit(out, "<set xmlns='" NS_RSM "'>");
+    xml_open(x, "set", NS_RSM);
     if (page->first.len > 0) {
-        buf_lit(out, "<first");
+        xml_open(x, "first", NULL);
         if (page->index >= 0)
-            buf_printf(out, " index='%lld'", (long long)page->index);
-        buf_lit(out, ">");
-        xml_escape(out, page->first);
-        buf_lit(out, "</first><last>");
-        xml_escape(out, page->last);
-        buf_lit(out, "</last>");
+            xml_attr_int(x, "index", page->index);
+        xml_text(x, page->first);
+        xml_close(x);
+        xml_element(x, "last", page->last);
     }
     if (page->count >= 0)
-        buf_printf(out, "<count>%lld</count>", (long long)page->count);
-    buf_lit(out, "</set>");
+        xml_element_int(x, "count", page->count);
+    xml_close(x);
 }

@@ -6,7 +6,7 @@
 #include "base/slice.h"
 
 struct arena;
-struct buf;
+struct xml_write;
 struct elem;
 
 enum { RSM_ID_MAX = 3071 };
@@ -41,4 +41,4 @@ struct rsm_page {
     int64_t index;     /* of `first`; -1: not known */
     int64_t count;     /* of the whole set; -1: not known */
 };
-void rsm_write(struct buf *out, const struct rsm_page *page);
+void rsm_write(struct xml_write *x, const struct rsm_page *page);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
+#include "codec/xml_write.h"
 #include "xmpp/archive_id.h"
 #include "xmpp/ns.h"
 
@@ -378,6 +379,16 @@ struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, slice f
     return s;
 }
 
+struct stanza *stanza_make_buf(enum stanza_kind kind, enum stanza_type type, slice from, slice to,
+                               slice id, struct buf *content)
+{
+    struct stanza *st = NULL;
+    if (!content->overflow)
+        st = stanza_make(kind, type, from, to, id, buf_slice(content));
+    buf_fini(content);
+    return st;
+}
+
 /* Behind the others, where `at` is in the content; there is room for so many. */
 static void add_children(struct stanza *c, char *at, slice xml)
 {
@@ -469,22 +480,18 @@ struct stanza *stanza_make_error(const struct stanza *s, enum stanza_error e, sl
 struct stanza *stanza_make_error_with(const struct stanza *s, enum stanza_error e, const char *type,
                                       slice text, slice app_xml)
 {
-    static const slice end = SLICE_INIT("</error>");
     if (s->type == TYPE_ERROR || s->from_len == 0 ||
         (s->kind == STANZA_IQ && s->type == TYPE_RESULT))
         return NULL; /* RFC 6120 §8.3.1: an error is never answered by an error */
     struct buf b;
-    buf_init(&b, 65536);
-    stanza_error_write(&b, e, type, text);
-    if (app_xml.len > 0) {
-        b.len -= end.len;
-        buf_add(&b, app_xml);
-        buf_add(&b, end);
-    }
-    struct stanza *reply = stanza_make((enum stanza_kind)s->kind, TYPE_ERROR, stanza_to(s),
-                                       stanza_from(s), stanza_id(s), buf_slice(&b));
-    buf_fini(&b);
-    return reply;
+    struct xml_write x;
+    struct stanza_error_parts parts = {
+        .error = e, .type = type, .text = text, .app_xml = app_xml
+    };
+    xml_begin(&x, &b, XML_STANZA_MAX);
+    stanza_error_write_parts(&x, &parts);
+    return stanza_make_buf((enum stanza_kind)s->kind, TYPE_ERROR, stanza_to(s), stanza_from(s),
+                           stanza_id(s), &b);
 }
 
 static size_t escaped_max(slice s, bool escape) { return escape ? s.len * 6 : s.len; }

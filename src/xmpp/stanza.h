@@ -138,6 +138,9 @@ NODISCARD enum err stanza_load(struct stanza **out, slice text, struct xml_work 
 /* Stanzas of our own. Any slice may be empty; content is XML text. */
 struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, slice from, slice to,
                            slice id, slice content);
+/* The same with content in a buffer, which is released. NULL: it has overflowed. */
+struct stanza *stanza_make_buf(enum stanza_kind kind, enum stanza_type type, slice from, slice to,
+                               slice id, struct buf *content);
 /* A copy with other addresses (ptr NULL: kept). */
 struct stanza *stanza_readdress(const struct stanza *s, slice from, slice to);
 /* A copy with one element (XML text) more behind the others; without it where there are

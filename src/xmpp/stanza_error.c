@@ -3,6 +3,7 @@
 #include "base/ensure.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
+#include "codec/xml_write.h"
 #include "xmpp/ns.h"
 
 /* RFC 6120 §8.3.3, with the type that each section recommends */
@@ -142,40 +143,38 @@ enum stream_error stream_error_of_xml(int xml_error)
 }
 
 /* <name xmlns='ns'/> and, unless it is empty, <text xmlns='ns'>text</text> */
-static void write_condition(struct buf *out, const char *name, const char *ns, slice text)
+static void write_condition(struct xml_write *x, const char *name, const char *ns, slice text)
 {
-    buf_printf(out, "<%s xmlns='%s'/>", name, ns);
+    xml_empty(x, name, ns);
     if (text.len == 0)
         return;
-    buf_printf(out, "<text xmlns='%s'>", ns);
-    xml_escape_clean(out, text);
-    buf_lit(out, "</text>");
+    xml_open(x, "text", ns);
+    xml_text_clean(x, text);
+    xml_close(x);
 }
 
-void stanza_error_write_parts(struct buf *out, const struct stanza_error_parts *p)
+void stanza_error_write_parts(struct xml_write *x, const struct stanza_error_parts *p)
 {
     ensure(p->error != SE_NONE);
-    buf_printf(out, "<error type='%s'", p->type != NULL ? p->type : stanza_error_type(p->error));
-    if (p->by.len > 0) {
-        buf_lit(out, " by='");
-        xml_escape(out, p->by);
-        buf_lit(out, "'");
-    }
-    buf_lit(out, ">");
-    write_condition(out, stanza_error_name(p->error), NS_STANZA_ERROR, p->text);
-    buf_lit(out, "</error>");
+    xml_open(x, "error", NULL);
+    xml_attr(x, "type", slice_of(p->type != NULL ? p->type : stanza_error_type(p->error)));
+    xml_attr_some(x, "by", p->by);
+    write_condition(x, stanza_error_name(p->error), NS_STANZA_ERROR, p->text);
+    xml_raw(x, p->app_xml);
+    xml_close(x);
 }
 
-void stanza_error_write(struct buf *out, enum stanza_error e, const char *type, slice text)
+void stanza_error_write(struct xml_write *x, enum stanza_error e, const char *type, slice text)
 {
     stanza_error_write_parts(
-        out, &(struct stanza_error_parts){ .error = e, .type = type, .text = text });
+        x, &(struct stanza_error_parts){ .error = e, .type = type, .text = text });
 }
 
-void stream_error_write(struct buf *out, enum stream_error e, slice text)
+void stream_error_write(struct xml_write *x, enum stream_error e, slice text, slice app_xml)
 {
     ensure(e != XE_NONE);
-    buf_lit(out, "<stream:error>");
-    write_condition(out, stream_error_name(e), NS_STREAM_ERROR, text);
-    buf_lit(out, "</stream:error>");
+    xml_open(x, "stream:error", NULL);
+    write_condition(x, stream_error_name(e), NS_STREAM_ERROR, text);
+    xml_raw(x, app_xml);
+    xml_close(x);
 }

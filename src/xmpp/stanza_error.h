@@ -4,7 +4,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-struct buf;
+struct xml_write;
 
 enum stanza_error {
     SE_NONE,
@@ -71,13 +71,15 @@ enum stream_error stream_error_of_xml(int xml_error); /* of enum xml_error (code
 
 /* Appends <error type='…'><cond xmlns='…'/>[<text>…</text>]</error>; type NULL: the default;
  * text is plain, escaped here; empty: none. */
-void stanza_error_write(struct buf *out, enum stanza_error e, const char *type, slice text);
-/* The same with 'by' (§8.3.2): the entity that made the error, if it is not the sender. */
+void stanza_error_write(struct xml_write *x, enum stanza_error e, const char *type, slice text);
+/* The same with 'by' (§8.3.2): the entity that made the error, if it is not the sender; and with an
+ * application element behind the others. */
 struct stanza_error_parts {
     enum stanza_error error;
     const char *type;
     slice by, text;
+    slice app_xml; /* XML; empty: none */
 };
-void stanza_error_write_parts(struct buf *out, const struct stanza_error_parts *p);
-/* Appends <stream:error>…</stream:error>. */
-void stream_error_write(struct buf *out, enum stream_error e, slice text);
+void stanza_error_write_parts(struct xml_write *x, const struct stanza_error_parts *p);
+/* Appends <stream:error>…</stream:error>; app_xml: an application element (XML), empty: none. */
+void stream_error_write(struct xml_write *x, enum stream_error e, slice text, slice app_xml);

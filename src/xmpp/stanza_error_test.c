@@ -1,5 +1,6 @@
 #include "base/buf.h"
 #include "codec/xml_read.h"
+#include "codec/xml_write.h"
 #include "xmpp/stanza_error.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,14 +22,15 @@ static void writes_stanza_errors(void **state)
 {
     (void)state;
     struct buf out;
-    buf_init(&out, 1000);
-    stanza_error_write(&out, SE_SERVICE_UNAVAILABLE, NULL, (slice){ 0 });
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    stanza_error_write(&x, SE_SERVICE_UNAVAILABLE, NULL, (slice){ 0 });
     expect(&out, "<error type='cancel'><service-unavailable xmlns='" STANZAS "'/></error>");
-    stanza_error_write(&out, SE_POLICY_VIOLATION, "wait", SLICE("a < b & c"));
+    stanza_error_write(&x, SE_POLICY_VIOLATION, "wait", SLICE("a < b & c"));
     expect(&out, "<error type='wait'><policy-violation xmlns='" STANZAS "'/>"
                  "<text xmlns='" STANZAS "'>a &lt; b &amp; c</text></error>");
     stanza_error_write_parts(
-        &out, &(struct stanza_error_parts){ .error = SE_CONFLICT, .by = SLICE("r@c.example/'") });
+        &x, &(struct stanza_error_parts){ .error = SE_CONFLICT, .by = SLICE("r@c.example/'") });
     expect(&out,
            "<error type='cancel' by='r@c.example/&apos;'><conflict xmlns='" STANZAS "'/></error>");
     buf_fini(&out);
@@ -38,12 +40,13 @@ static void writes_stream_errors(void **state)
 {
     (void)state;
     struct buf out;
-    buf_init(&out, 1000);
-    stream_error_write(&out, XE_SYSTEM_SHUTDOWN, (slice){ 0 });
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    stream_error_write(&x, XE_SYSTEM_SHUTDOWN, (slice){ 0 }, (slice){ 0 });
     expect(&out, "<stream:error><system-shutdown xmlns='" STREAMS "'/></stream:error>");
-    stream_error_write(&out, XE_CONFLICT, SLICE("replaced"));
+    stream_error_write(&x, XE_CONFLICT, SLICE("replaced"), SLICE("<a/>"));
     expect(&out, "<stream:error><conflict xmlns='" STREAMS "'/>"
-                 "<text xmlns='" STREAMS "'>replaced</text></stream:error>");
+                 "<text xmlns='" STREAMS "'>replaced</text><a/></stream:error>");
     buf_fini(&out);
 }
 

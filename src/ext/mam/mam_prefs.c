@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/mam/mam.h"
 #include "home/here.h"
 #include "im/account.h"
@@ -94,27 +95,25 @@ bool mam_prefs_archive(struct account *a, const struct stanza *st, slice contact
     return def == MAM_ROSTER ? roster_find(a->roster, jid_bare(&jid)) != NULL : def == MAM_ALWAYS;
 }
 
-static void write_list(struct buf *out, const char *name, slice list)
+static void write_list(struct xml_write *x, const char *name, slice list)
 {
     slice jid;
-    buf_printf(out, "<%s>", name);
-    while (slice_cut(list, '\n', &jid, &list)) {
-        buf_lit(out, "<jid>");
-        xml_escape(out, jid);
-        buf_lit(out, "</jid>");
-    }
-    buf_printf(out, "</%s>", name);
+    xml_open(x, name, NULL);
+    while (slice_cut(list, '\n', &jid, &list))
+        xml_element(x, "jid", jid);
+    xml_close(x);
 }
 
 static void mam_prefs_answer(struct iq *iq, const struct account *a)
 {
     const struct prefs *p = prefs_of(a);
     struct buf out;
-    buf_init(&out, 16 * LIST_BYTES_MAX);
-    buf_printf(&out, "<prefs xmlns='" NS_MAM "' default='%s'>", mam_defaults[default_of(a)]);
-    write_list(&out, "always", p == NULL ? (slice){ 0 } : p->always);
-    write_list(&out, "never", p == NULL ? (slice){ 0 } : p->never);
-    buf_lit(&out, "</prefs>");
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open_with(&x, "prefs", NS_MAM, "default", slice_of(mam_defaults[default_of(a)]));
+    write_list(&x, "always", p == NULL ? (slice){ 0 } : p->always);
+    write_list(&x, "never", p == NULL ? (slice){ 0 } : p->never);
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 

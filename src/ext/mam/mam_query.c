@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/setting.h"
+#include "codec/xml_write.h"
 #include "ext/mam/mam.h"
 #include "im/account.h"
 #include "im/archive_answer.h"
@@ -34,19 +35,19 @@ static struct stanza *mam_query_wrap(struct copies *c, const struct session *s, 
 {
     const struct query *q = CONTAINER_OF(c, struct query, copies);
     struct buf out;
-    buf_init(&out, STORE_RESULT_BYTES_MAX);
-    mam_result_write(&out, &q->ask, id, at_us, text);
-    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, q->account->jid, session_jid(s),
-                                    (slice){ 0 }, buf_slice(&out));
-    buf_fini(&out);
-    return st;
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    mam_result_write(&x, &q->ask, id, at_us, text);
+    return stanza_make_buf(STANZA_MESSAGE, TYPE_NORMAL, q->account->jid, session_jid(s),
+                           (slice){ 0 }, &out);
 }
 
 static void mam_query_finish(struct query *q)
 {
     struct buf out;
-    buf_init(&out, 4096);
-    archive_fin_write(&out, &q->find, 0, q->find.found_count);
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    archive_fin_write(&x, &q->find, 0, q->find.found_count);
     iq_result_buf(mam_query_end(q), &out);
 }
 
@@ -147,9 +148,11 @@ void mam_bind2_load(struct account *a, struct store_batch *b)
 void mam_bind2_loaded(struct session *s, const struct store_batch *b, unsigned first,
                       struct buf *bound)
 {
+    struct xml_write x;
     (void)s;
+    xml_write_to(&x, bound);
     if (b != NULL)
-        archive_ends_write(bound, b, first);
+        archive_ends_write(&x, b, first);
 }
 
 void mam_metadata(struct iq *iq)

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "home/here.h"
 #include "home/router.h"
 #include "home/ticket.h"
@@ -78,17 +79,16 @@ static bool mam_retract_is_target(const struct stanza *st, const struct retracti
 static struct stanza *tombstone_of(const struct stanza *st, const struct retraction *r)
 {
     struct buf content;
+    struct xml_write x;
     char stamp[CLOCK_STAMP_LEN];
     clock_stamp(stamp, r->at_us);
-    buf_init(&content, 16384);
-    buf_printf(&content, "<retracted xmlns='" NS_RETRACT "' stamp='%s' id='", stamp);
-    xml_escape(&content, r->id);
-    buf_lit(&content, "'/>");
-    struct stanza *tombstone =
-        stanza_make(STANZA_MESSAGE, (enum stanza_type)st->type, stanza_from(st), stanza_to(st),
-                    stanza_id(st), buf_slice(&content));
-    buf_fini(&content);
-    return tombstone;
+    xml_begin(&x, &content, XML_PART_MAX);
+    xml_open_with(&x, "retracted", NS_RETRACT, "stamp", slice_of(stamp));
+    if (r->id.len <= ID_MAX)
+        xml_attr(&x, "id", r->id);
+    xml_close(&x);
+    return stanza_make_buf(STANZA_MESSAGE, (enum stanza_type)st->type, stanza_from(st),
+                           stanza_to(st), stanza_id(st), &content);
 }
 
 static void mam_retract_buried(void *arg, enum store_result result, const struct store_batch *b)

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/privacy/privacy.h"
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_state.h"
@@ -14,12 +15,7 @@
 
 #define NS_BLOCKING "urn:xmpp:blocking"
 
-enum {
-    ANSWER_BYTES_MAX = 64 << 20,
-    ITEMS_A_REQUEST_MAX = 1000,
-    REPORT_BYTES_MAX = 4096,
-    REPORTS_A_PAGE = 500
-};
+enum { ITEMS_A_REQUEST_MAX = 1000, REPORT_BYTES_MAX = 4096, REPORTS_A_PAGE = 500 };
 
 /* Rows of reports. */
 
@@ -209,24 +205,27 @@ static void plan_unblock(struct privacy_change *c, const struct privacy *p)
         (struct privacy_delta){ .op = PRIVACY_DROP, .list = name, .rules = gone, .count = count };
 }
 
+static void privacy_blocking_add(struct xml_write *x, slice jid)
+{
+    xml_empty_with(x, "item", NULL, "jid", jid);
+}
+
 /* §3.3: to all resources that have asked for the list: what the client said, without reports. */
 static void privacy_blocking_push(const struct privacy_change *c, const char *what)
 {
     const struct request *r = c->request;
     struct buf out;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_printf(&out, "<%s xmlns='" NS_BLOCKING "'>", what);
-    for (uint32_t i = 0; i < r->count; i++) {
-        buf_lit(&out, "<item jid='");
-        xml_escape(&out, r->rules[i].value);
-        buf_lit(&out, "'/>");
-    }
-    buf_printf(&out, "</%s>", what);
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, what, NS_BLOCKING);
+    for (uint32_t i = 0; i < r->count; i++)
+        privacy_blocking_add(&x, r->rules[i].value);
+    xml_close(&x);
     LIST_EACH (it, &c->iq->account->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         const struct privacy_session *ps = privacy_session(s);
         if (ps != NULL && ps->asked)
-            privacy_push(s, buf_slice(&out));
+            privacy_push(s, &out);
     }
     buf_fini(&out);
 }
@@ -286,17 +285,15 @@ void blocking_get(struct iq *iq)
     const struct privacy *p = privacy_of(iq->account);
     const struct rules *list = p == NULL ? NULL : p->standard;
     struct buf out;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<blocklist xmlns='" NS_BLOCKING "'>");
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "blocklist", NS_BLOCKING);
     for (uint32_t i = 0; i < rules_count(list); i++) {
         struct rule rule = rules_at(list, i);
-        if (!rule_blocks(&rule))
-            continue;
-        buf_lit(&out, "<item jid='");
-        xml_escape(&out, rule.value);
-        buf_lit(&out, "'/>");
+        if (rule_blocks(&rule))
+            privacy_blocking_add(&x, rule.value);
     }
-    buf_lit(&out, "</blocklist>");
+    xml_close(&x);
     if (iq->session != NULL)
         privacy_session_new(iq->session)->asked = true;
     iq_result_buf(iq, &out);

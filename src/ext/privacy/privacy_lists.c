@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/privacy/privacy.h"
 #include "ext/privacy/privacy_blocking.h"
 #include "ext/privacy/privacy_policy.h"
@@ -16,8 +17,6 @@
 #include <stdlib.h>
 
 #define NS_PRIVACY "jabber:iq:privacy"
-
-enum { ANSWER_BYTES_MAX = 64 << 20 };
 
 static const char *const types[] = { NULL, "jid", "group", "subscription" };
 static const char *const subscriptions[] = { "none", "to", "from", "both" };
@@ -34,13 +33,11 @@ enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 /* Get (§2.3). */
 
-static void write_name(struct buf *out, const char *element, const struct rules *r)
+static void write_name(struct xml_write *x, const char *element, const struct rules *r)
 {
     if (r == NULL)
         return;
-    buf_printf(out, "<%s name='", element);
-    xml_escape(out, rules_name(r));
-    buf_lit(out, "'/>");
+    xml_empty_with(x, element, NULL, "name", rules_name(r));
 }
 
 static void answer_names(struct iq *iq)
@@ -48,49 +45,45 @@ static void answer_names(struct iq *iq)
     const struct privacy *p = privacy_of(iq->account);
     const struct privacy_session *ps = iq->session == NULL ? NULL : privacy_session(iq->session);
     struct buf out;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_PRIVACY "'>");
-    write_name(&out, "active", ps == NULL ? NULL : ps->active);
-    write_name(&out, "default", p == NULL ? NULL : p->standard);
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "query", NS_PRIVACY);
+    write_name(&x, "active", ps == NULL ? NULL : ps->active);
+    write_name(&x, "default", p == NULL ? NULL : p->standard);
     for (const struct rules *r = p == NULL ? NULL : p->lists; r != NULL; r = r->next)
-        write_name(&out, "list", r);
-    buf_lit(&out, "</query>");
+        write_name(&x, "list", r);
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 
-static void write_rule(struct buf *out, const struct rule *r, long long order)
+static void write_rule(struct xml_write *x, const struct rule *r, int64_t order)
 {
-    buf_lit(out, "<item");
+    xml_open(x, "item", NULL);
     if (r->type != RULE_EVERYONE) {
-        buf_printf(out, " type='%s' value='", types[r->type]);
-        xml_escape(out, r->value);
-        buf_lit(out, "'");
+        xml_attr(x, "type", slice_of(types[r->type]));
+        xml_attr(x, "value", r->value);
     }
-    buf_printf(out, " action='%s' order='%lld'", r->action == RULE_DENY ? "deny" : "allow", order);
-    if (r->kinds == RULE_ALL) {
-        buf_lit(out, "/>");
-        return;
-    }
-    buf_lit(out, ">");
+    xml_attr(x, "action", r->action == RULE_DENY ? SLICE("deny") : SLICE("allow"));
+    xml_attr_int(x, "order", order);
     for (unsigned i = 0; i < KINDS; i++)
-        if ((r->kinds & kinds[i].kind) != 0)
-            buf_printf(out, "<%s/>", kinds[i].name);
-    buf_lit(out, "</item>");
+        if (r->kinds != RULE_ALL && (r->kinds & kinds[i].kind) != 0)
+            xml_empty(x, kinds[i].name, NULL);
+    xml_close(x);
 }
 
 static void answer_list(struct iq *iq, const struct rules *r)
 {
     struct buf out;
+    struct xml_write x;
     bool renumber = rules_at(r, 0).order < 0;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_PRIVACY "'><list name='");
-    xml_escape(&out, rules_name(r));
-    buf_lit(&out, "'>");
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "query", NS_PRIVACY);
+    xml_open_with(&x, "list", NULL, "name", rules_name(r));
     for (uint32_t i = 0; i < rules_count(r); i++) {
         struct rule rule = rules_at(r, i);
-        write_rule(&out, &rule, renumber ? (long long)i + 1 : (long long)rule.order);
+        write_rule(&x, &rule, renumber ? (int64_t)i + 1 : rule.order);
     }
-    buf_lit(&out, "</list></query>");
+    xml_close_all(&x);
     iq_result_buf(iq, &out);
 }
 
@@ -357,16 +350,17 @@ static void list_done(struct privacy_change *c, enum err e)
 {
     const struct request *r = c->request;
     struct buf out;
+    struct xml_write x;
     if (e != OK) {
         privacy_change_answer(c, e);
         return;
     }
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_PRIVACY "'><list name='");
-    xml_escape(&out, r->name);
-    buf_lit(&out, "'/></query>");
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "query", NS_PRIVACY);
+    xml_open_with(&x, "list", NULL, "name", r->name);
+    xml_close_all(&x);
     LIST_EACH (it, &c->iq->account->sessions)
-        privacy_push(CONTAINER_OF(it, struct session, node), buf_slice(&out));
+        privacy_push(CONTAINER_OF(it, struct session, node), &out);
     buf_fini(&out);
     privacy_change_answer(c, e);
 }

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/privacy/privacy.h"
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_state.h"
@@ -19,7 +20,7 @@
 
 #define NS_POLICY "urn:muster:policy:0"
 
-enum { ANSWER_BYTES_MAX = 64 << 20, REFRESH_SESSIONS = 32, RULES_A_REQUEST_MAX = 1000 };
+enum { REFRESH_SESSIONS = 32, RULES_A_REQUEST_MAX = 1000 };
 
 static const char *const approvals[] = { "automatic", "reciprocal", "ask", NULL };
 enum { APPROVAL_AUTOMATIC, APPROVAL_RECIPROCAL, APPROVAL_ASK };
@@ -432,17 +433,18 @@ void policy_get(struct iq *iq)
 {
     const struct privacy *p = privacy_of(iq->account);
     struct buf out;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_printf(&out, "<policy xmlns='" NS_POLICY "' share='%s' others='%s'>",
-               privacy_share_names[p == NULL ? SHARE_DEFAULT : p->share],
-               privacy_others_names[p == NULL ? OTHERS_DEFAULT : p->others]);
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "policy", NS_POLICY);
+    xml_attr(&x, "share", slice_of(privacy_share_names[p == NULL ? SHARE_DEFAULT : p->share]));
+    xml_attr(&x, "others", slice_of(privacy_others_names[p == NULL ? OTHERS_DEFAULT : p->others]));
     for (uint32_t i = 0; p != NULL && i < rules_count(p->policy); i++) {
         struct rule rule = rules_at(p->policy, i);
-        buf_lit(&out, "<rule jid='");
-        xml_escape(&out, rule.value);
-        buf_printf(&out, "' action='%s'/>", actions[rule.action]);
+        xml_open_with(&x, "rule", NULL, "jid", rule.value);
+        xml_attr(&x, "action", slice_of(actions[rule.action]));
+        xml_close(&x);
     }
-    buf_lit(&out, "</policy>");
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 

@@ -1,5 +1,6 @@
 #include "ext/privacy/privacy_stages.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "ext/privacy/privacy.h"
@@ -299,13 +300,15 @@ void privacy_told(struct account *a, struct privacy_sight *before)
     presence_views_changed(a);
 }
 
-void privacy_push(struct session *s, slice payload)
+void privacy_push(struct session *s, const struct buf *payload)
 {
     static _Atomic unsigned pushes;
     char id[32];
+    if (payload->overflow)
+        return;
     int len = snprintf(id, sizeof id, "privacy-%u", ++pushes);
     struct stanza *st = stanza_make(STANZA_IQ, TYPE_SET, (slice){ 0 }, session_jid(s),
-                                    (slice){ id, (size_t)len }, payload);
+                                    (slice){ id, (size_t)len }, buf_slice(payload));
     session_deliver(s, st, 0, 0);
     stanza_unref(&st);
 }

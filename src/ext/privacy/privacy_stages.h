@@ -5,6 +5,7 @@
 #include "xmpp/rules.h"
 
 struct account;
+struct buf;
 struct privacy;
 struct session;
 
@@ -19,7 +20,7 @@ bool privacy_show(const struct account *a, slice contact);
 bool privacy_list_shows(const struct session *s, slice contact);
 
 /* An IQ set of the server to one session, or (NULL) to all that asked for the block list. */
-void privacy_push(struct session *s, slice payload);
+void privacy_push(struct session *s, const struct buf *payload); /* unless it overflowed */
 
 /* Compares what the rules allow before and after a change, and sends the resulting presence to
  * contacts and to the sessions of the account. */

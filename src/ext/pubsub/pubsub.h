@@ -12,6 +12,7 @@
 
 struct account;
 struct arena;
+struct buf;
 struct feature;
 struct ps_config;
 
@@ -30,6 +31,8 @@ struct ps_item {
  * maybe before this returns. The text is copied. A guest's is refused. */
 typedef void ps_own_fn(void *arg, enum stanza_error e);
 void ps_own(struct account *a, slice pubsub_xml, ps_own_fn *done, void *arg);
+/* The same from a buffer, which is released. If it has overflowed: SE_RESOURCE_CONSTRAINT. */
+void ps_own_buf(struct account *a, struct buf *pubsub_xml, ps_own_fn *done, void *arg);
 
 /* All items of a node of the account, newest first, as `reader` (a full or bare JID) may read them;
  * ptr NULL: as the account itself. Count 0 also where there is no such node, or no access. */

@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "codec/xml_write.h"
 #include "xmpp/ns.h"
 #include <stddef.h>
 
@@ -353,33 +354,33 @@ static slice pubsub_config_value_of(const struct ps_config *c, const struct fiel
     }
 }
 
-static void write_values(struct buf *out, slice list)
+static void write_values(struct xml_write *x, slice list)
 {
     slice entry;
     while (slice_cut(list, '\t', &entry, &list))
-        form_value(out, entry);
+        form_value(x, entry);
 }
 
-static void pubsub_config_write_field(struct buf *out, const struct ps_config *c,
+static void pubsub_config_write_field(struct xml_write *x, const struct ps_config *c,
                                       const struct field *fd)
 {
     char buf[16];
     if (fd->kind != K_LIST) {
-        form_put(out, fd->row.var, pubsub_config_value_of(c, fd, buf));
+        form_put(x, fd->row.var, pubsub_config_value_of(c, fd, buf));
     } else {
-        form_put_open(out, fd->row.var, fd->row.type);
-        write_values(out, c->text[fd->at]);
-        form_field_close(out);
+        form_put_open(x, fd->row.var, fd->row.type);
+        write_values(x, c->text[fd->at]);
+        form_field_close(x);
     }
 }
 
-void ps_config_write(struct buf *out, const struct ps_config *c)
+void ps_config_write(struct xml_write *x, const struct ps_config *c)
 {
-    form_open(out, FORM_RESULT, NODE_CONFIG);
-    form_put(out, type_row.var, SLICE("leaf"));
+    form_open(x, FORM_RESULT, NODE_CONFIG);
+    form_put(x, type_row.var, SLICE("leaf"));
     for (unsigned i = 0; i < FIELDS; i++)
-        pubsub_config_write_field(out, c, &fields[i]);
-    form_close(out);
+        pubsub_config_write_field(x, c, &fields[i]);
+    form_close(x);
 }
 
 /* A list that users extend by values of their own (XEP-0122 §3.2.3). */
@@ -387,7 +388,7 @@ void ps_config_write(struct buf *out, const struct ps_config *c)
     "<validate xmlns='http://jabber.org/protocol/xdata-validate' datatype='xs:string'>"            \
     "<open/></validate>"
 
-static void pubsub_config_ask_field(struct buf *out, const struct ps_config *c,
+static void pubsub_config_ask_field(struct xml_write *x, const struct ps_config *c,
                                     const struct field *fd, enum ps_kind kind)
 {
     char buf[16];
@@ -398,34 +399,34 @@ static void pubsub_config_ask_field(struct buf *out, const struct ps_config *c,
     if (is_list && row.options == NULL)
         row.extra = OPEN_LIST;
     if (fd->kind != K_LIST) {
-        form_ask_value(out, &row, pubsub_config_value_of(c, fd, buf));
+        form_ask_value(x, &row, pubsub_config_value_of(c, fd, buf));
     } else {
-        form_ask_open(out, &row);
-        write_values(out, c->text[fd->at]);
-        form_field_close(out);
+        form_ask_open(x, &row);
+        write_values(x, c->text[fd->at]);
+        form_field_close(x);
     }
 }
 
-void ps_config_ask(struct buf *out, const struct ps_config *c, enum ps_kind kind)
+void ps_config_ask(struct xml_write *x, const struct ps_config *c, enum ps_kind kind)
 {
-    form_open(out, FORM_FORM, NODE_CONFIG);
-    form_ask_value(out, &type_row, SLICE("leaf"));
+    form_open(x, FORM_FORM, NODE_CONFIG);
+    form_ask_value(x, &type_row, SLICE("leaf"));
     for (unsigned i = 0; i < FIELDS; i++)
-        pubsub_config_ask_field(out, c, &fields[i], kind);
-    form_close(out);
+        pubsub_config_ask_field(x, c, &fields[i], kind);
+    form_close(x);
 }
 
-void ps_config_write_meta(struct buf *out, const struct ps_config *c)
+void ps_config_write_meta(struct xml_write *x, const struct ps_config *c)
 {
     static const char *const shown[] = { "pubsub#title",         "pubsub#description",
                                          "pubsub#type",          "pubsub#language",
                                          "pubsub#contact",       "pubsub#access_model",
                                          "pubsub#publish_model", "pubsub#max_items" };
-    form_put(out, type_row.var, SLICE("leaf"));
+    form_put(x, type_row.var, SLICE("leaf"));
     for (unsigned i = 0; i < sizeof shown / sizeof shown[0]; i++) {
         const struct field *fd = pubsub_config_find(slice_of(shown[i]));
         if ((fd->kind != K_TEXT && fd->kind != K_LIST) || c->text[fd->at].len > 0)
-            pubsub_config_write_field(out, c, fd);
+            pubsub_config_write_field(x, c, fd);
     }
 }
 
@@ -523,9 +524,9 @@ bool ps_options_submit(bool *deliver, struct form *f)
     return f->error == SE_NONE;
 }
 
-void ps_options_write(struct buf *out, bool deliver)
+void ps_options_write(struct xml_write *x, bool deliver)
 {
-    form_open(out, FORM_FORM, SUBSCRIBE_OPTIONS);
-    form_ask_value(out, &deliver_row, deliver ? SLICE("1") : SLICE("0"));
-    form_close(out);
+    form_open(x, FORM_FORM, SUBSCRIBE_OPTIONS);
+    form_ask_value(x, &deliver_row, deliver ? SLICE("1") : SLICE("0"));
+    form_close(x);
 }

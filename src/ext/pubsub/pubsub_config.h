@@ -11,8 +11,9 @@
 
 struct arena;
 struct buf;
+struct xml_write;
 
-enum { PS_TEXT_MAX = 1023, PS_LIST_MAX = 8192 };
+enum { PS_TEXT_MAX = 1023, PS_LIST_MAX = 8192, PS_CONFIG_MAX = 64 << 10 };
 
 /* What kind of service the node belongs to: an account's own (XEP-0163) or one for all. */
 enum ps_kind { PS_PEP, PS_HOST };
@@ -51,10 +52,10 @@ bool ps_config_submit(struct ps_config *c, struct form *f, const struct ps_limit
 bool ps_config_meets(const struct ps_config *c, struct form *f, const struct ps_limits *limits);
 
 /* Appends the form that shows it; or the one to fill in, with what such a service knows. */
-void ps_config_write(struct buf *out, const struct ps_config *c);
-void ps_config_ask(struct buf *out, const struct ps_config *c, enum ps_kind kind);
+void ps_config_write(struct xml_write *x, const struct ps_config *c);
+void ps_config_ask(struct xml_write *x, const struct ps_config *c, enum ps_kind kind);
 /* Appends the fields of the meta-data form (§5.4) that come from the configuration. */
-void ps_config_write_meta(struct buf *out, const struct ps_config *c);
+void ps_config_write_meta(struct xml_write *x, const struct ps_config *c);
 
 void ps_config_store(struct buf *out, const struct ps_config *c, enum ps_kind kind);
 /* Lines that make no sense are left out: stored text may be damaged. Borrows `text`. */
@@ -65,4 +66,4 @@ const char *ps_access_name(enum ps_access_model m);
 
 /* Options of a subscription (§6.3). */
 bool ps_options_submit(bool *deliver, struct form *f);
-void ps_options_write(struct buf *out, bool deliver);
+void ps_options_write(struct xml_write *x, bool deliver);

@@ -5,6 +5,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/access.h"
 #include "ext/pubsub/pubsub_access.h"
 #include "ext/pubsub/pubsub_config.h"
@@ -74,60 +75,56 @@ static void answer_missing(struct iq *iq)
     if (told || is_info(iq))
         iq_error(iq, told ? SE_ITEM_NOT_FOUND : SE_SERVICE_UNAVAILABLE, (slice){ 0 });
     else
-        iq_result(iq, SLICE("<query xmlns='" NS_DISCO_ITEMS "'></query>"));
+        iq_result(iq, SLICE("<query xmlns='" NS_DISCO_ITEMS "'/>"));
 }
 
-static void open_query(struct buf *out, const char *ns, slice node)
+static void open_query(struct xml_write *x, struct buf *out, const char *ns, slice node)
 {
-    buf_init(out, PS_ANSWER_BYTES_MAX);
-    buf_printf(out, "<query xmlns='%s'", ns);
-    if (node.len > 0) {
-        buf_lit(out, " node='");
-        xml_escape(out, node);
-        buf_lit(out, "'");
-    }
-    buf_lit(out, ">");
+    xml_begin(x, out, XML_STANZA_MAX);
+    xml_open(x, "query", ns);
+    xml_attr_some(x, "node", node);
 }
 
 /* §5.3, §5.4 */
 
-static void put_affiliates(struct buf *out, const struct ps_node *n, const char *var,
+static void put_affiliates(struct xml_write *x, const struct ps_node *n, const char *var,
                            enum ps_affiliation which)
 {
     const struct ps_affiliate *a;
-    form_put_open(out, var, FORM_JID_MULTI);
+    form_put_open(x, var, FORM_JID_MULTI);
     if (which == PS_OWNER && n->service->account != NULL)
-        form_value(out, n->service->jid);
+        form_value(x, n->service->jid);
     for (uint32_t i = 0; (a = map_next(&n->affiliates, &i)) != NULL;)
         if (a->affiliation == which)
-            form_value(out, (slice){ a->jid, a->len });
-    form_field_close(out);
+            form_value(x, (slice){ a->jid, a->len });
+    form_field_close(x);
 }
 
 static void pubsub_disco_answer_info(struct iq *iq, const struct ps_node *n)
 {
     struct buf out;
+    struct xml_write x;
     char stamp[CLOCK_STAMP_LEN];
-    open_query(&out, NS_DISCO_INFO, n->name);
-    buf_lit(&out, "<identity category='pubsub' type='leaf'/><feature var='" NS_PUBSUB "'/>"
-                  "<feature var='" NS_DISCO_INFO "'/><feature var='" NS_DISCO_ITEMS "'/>");
-    form_open(&out, FORM_RESULT, NS_PUBSUB "#meta-data");
-    ps_config_write_meta(&out, &n->config);
+    open_query(&x, &out, NS_DISCO_INFO, n->name);
+    xml_raw(&x, SLICE("<identity category='pubsub' type='leaf'/><feature var='" NS_PUBSUB "'/>"
+                      "<feature var='" NS_DISCO_INFO "'/><feature var='" NS_DISCO_ITEMS "'/>"));
+    form_open(&x, FORM_RESULT, NS_PUBSUB "#meta-data");
+    ps_config_write_meta(&x, &n->config);
     clock_stamp(stamp, (uint64_t)n->nid); /* a node's number is when it was made, in us */
-    form_put(&out, "pubsub#creation_date", slice_of(stamp));
-    form_put(&out, "pubsub#creator", ps_creator(n));
-    put_affiliates(&out, n, "pubsub#owner", PS_OWNER);
-    put_affiliates(&out, n, "pubsub#publisher", PS_PUBLISHER);
-    form_put_int(&out, "pubsub#num_subscribers", n->subscribers.count);
-    form_close(&out);
-    buf_lit(&out, "</query>");
+    form_put(&x, "pubsub#creation_date", slice_of(stamp));
+    form_put(&x, "pubsub#creator", ps_creator(n));
+    put_affiliates(&x, n, "pubsub#owner", PS_OWNER);
+    put_affiliates(&x, n, "pubsub#publisher", PS_PUBLISHER);
+    form_put_int(&x, "pubsub#num_subscribers", n->subscribers.count);
+    form_close(&x);
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 
 /* §5.2 */
 
 struct resources {
-    struct buf *out;
+    struct xml_write *x;
     slice viewer;
 };
 
@@ -136,33 +133,27 @@ static void write_resource(struct session *s, void *arg)
     const struct resources *r = arg;
     if (!stage_view(s, r->viewer))
         return;
-    buf_lit(r->out, "<item jid='");
-    xml_escape(r->out, session_jid(s));
-    buf_lit(r->out, "'/>");
+    xml_empty_with(r->x, "item", NULL, "jid", session_jid(s));
 }
 
 static void answer_nodes(struct iq *iq, const struct ps_service *s)
 {
     struct buf out;
+    struct xml_write x;
     const struct ps_node *n;
-    open_query(&out, NS_DISCO_ITEMS, (slice){ 0 });
+    open_query(&x, &out, NS_DISCO_ITEMS, (slice){ 0 });
     if (s->account != NULL && access_presence(iq))
         sessions_each(s->account, SESSIONS_AVAILABLE, write_resource,
-                      &(struct resources){ &out, stanza_from_bare(iq->st) });
+                      &(struct resources){ &x, stanza_from_bare(iq->st) });
     for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;) {
         if (n->nid == 0 || !pubsub_disco_may_see(n, iq->st))
             continue;
-        buf_lit(&out, "<item jid='");
-        xml_escape(&out, s->jid);
-        buf_lit(&out, "' node='");
-        xml_escape(&out, n->name);
-        if (n->config.text[PS_TITLE].len > 0) {
-            buf_lit(&out, "' name='");
-            xml_escape(&out, n->config.text[PS_TITLE]);
-        }
-        buf_lit(&out, "'/>");
+        xml_open_with(&x, "item", NULL, "jid", s->jid);
+        xml_attr(&x, "node", n->name);
+        xml_attr_some(&x, "name", n->config.text[PS_TITLE]);
+        xml_close(&x);
     }
-    buf_lit(&out, "</query>");
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 
@@ -178,21 +169,20 @@ static void items_found(void *arg, enum store_result result, const struct store_
     const struct listing *l = arg;
     struct iq *iq = l->iq;
     struct buf out;
+    struct xml_write x;
     if (result != STORE_OK) {
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
         return;
     }
-    open_query(&out, NS_DISCO_ITEMS, elem_attr(&iq->payload, "node", iq->tmp));
+    open_query(&x, &out, NS_DISCO_ITEMS, elem_attr(&iq->payload, "node", iq->tmp));
     for (uint32_t i = store_row_count(b, 0); i > 0; i--) {
         if ((uint64_t)store_int(b, 0, i - 1, 1) < l->before)
             continue;
-        buf_lit(&out, "<item jid='");
-        xml_escape(&out, stanza_to_bare(iq->st));
-        buf_lit(&out, "' name='");
-        xml_escape(&out, store_text(b, 0, i - 1, 0));
-        buf_lit(&out, "'/>");
+        xml_open_with(&x, "item", NULL, "jid", stanza_to_bare(iq->st));
+        xml_attr(&x, "name", store_text(b, 0, i - 1, 0));
+        xml_close(&x);
     }
-    buf_lit(&out, "</query>");
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 

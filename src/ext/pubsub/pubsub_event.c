@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/rand.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/pubsub/pubsub.h"
 #include "ext/pubsub/pubsub_access.h"
 #include "ext/pubsub/pubsub_arrive.h"
@@ -25,7 +26,7 @@
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 
-enum { EVENT_BYTES_MAX = 16 << 20, BEHALF_MAX = 2 * JID_MAX + 3 };
+enum { BEHALF_MAX = 2 * JID_MAX + 3 };
 
 struct metric ps_events = {
     .name = "muster_pubsub_events",
@@ -35,103 +36,82 @@ struct metric ps_events = {
 
 /* Content. */
 
-static void open_event(struct buf *out, const char *element, const struct ps_node *n)
+static void open_event(struct xml_write *x, const char *element, const struct ps_node *n)
 {
-    buf_init(out, EVENT_BYTES_MAX);
-    buf_printf(out, "<event xmlns='" NS_PUBSUB_EVENT "'><%s node='", element);
-    xml_escape(out, n->name);
-    buf_lit(out, "'");
+    xml_open(x, "event", NS_PUBSUB_EVENT);
+    xml_open_with(x, element, NULL, "node", n->name);
 }
 
-static void close_event(struct buf *out, const char *element)
-{
-    buf_printf(out, "</%s></event>", element);
-}
-
-static void pubsub_event_write_item(struct buf *out, const struct ps_node *n,
+static void pubsub_event_write_item(struct xml_write *x, const struct ps_node *n,
                                     const struct ps_item *item)
 {
     if (item == NULL)
         return;
-    buf_lit(out, "<item id='");
-    xml_escape(out, item->id);
-    buf_lit(out, "' publisher='");
-    xml_escape(out, item->publisher);
-    if (!n->config.deliver_payloads) {
-        buf_lit(out, "'/>");
-        return;
-    }
-    buf_lit(out, "'>");
-    buf_add(out, item->xml);
-    buf_lit(out, "</item>");
+    xml_open_with(x, "item", NULL, "id", item->id);
+    xml_attr(x, "publisher", item->publisher);
+    if (n->config.deliver_payloads)
+        xml_raw(x, item->xml);
+    xml_close(x);
 }
 
-static void reply_to(struct buf *out, slice jid)
+static void reply_to(struct xml_write *x, slice jid)
 {
-    buf_lit(out, "<address type='replyto' jid='");
-    xml_escape(out, jid);
-    buf_lit(out, "'/>");
+    xml_open_with(x, "address", NULL, "type", SLICE("replyto"));
+    xml_attr(x, "jid", jid);
+    xml_close(x);
 }
 
 /* pubsub#itemreply: whom answers go to (XEP-0033 §4.2). */
-static void pubsub_event_write_reply(struct buf *out, const struct ps_node *n,
+static void pubsub_event_write_reply(struct xml_write *x, const struct ps_node *n,
                                      const struct ps_item *item)
 {
     const struct ps_affiliate *a;
     if (item == NULL || n->config.itemreply == PS_REPLY_NONE)
         return;
-    buf_lit(out, "<addresses xmlns='" NS_ADDRESS "'>");
+    xml_open(x, "addresses", NS_ADDRESS);
     if (n->config.itemreply == PS_REPLY_PUBLISHER)
-        reply_to(out, item->publisher);
+        reply_to(x, item->publisher);
     else if (n->service->account != NULL)
-        reply_to(out, n->service->jid);
+        reply_to(x, n->service->jid);
     else
         for (uint32_t i = 0; (a = map_next(&n->affiliates, &i)) != NULL;)
             if (a->affiliation == PS_OWNER)
-                reply_to(out, (slice){ a->jid, a->len });
-    buf_lit(out, "</addresses>");
+                reply_to(x, (slice){ a->jid, a->len });
+    xml_close(x);
 }
 
 static void write_event(struct buf *out, const struct ps_node *n, enum ps_event what,
                         const struct ps_item *item, slice text)
 {
+    struct xml_write x;
+    xml_begin(&x, out, XML_STANZA_MAX);
     switch (what) {
     case PS_EVENT_ITEM:
-        open_event(out, "items", n);
-        buf_lit(out, ">");
-        pubsub_event_write_item(out, n, item);
-        close_event(out, "items");
-        pubsub_event_write_reply(out, n, item);
+        open_event(&x, "items", n);
+        pubsub_event_write_item(&x, n, item);
+        xml_close_all(&x);
+        pubsub_event_write_reply(&x, n, item);
         break;
     case PS_EVENT_RETRACT:
-        open_event(out, "items", n);
-        buf_lit(out, "><retract id='");
-        xml_escape(out, item->id);
-        buf_lit(out, "'/>");
-        close_event(out, "items");
+        open_event(&x, "items", n);
+        xml_open_with(&x, "retract", NULL, "id", item->id);
         break;
     case PS_EVENT_PURGE:
-        open_event(out, "purge", n);
-        buf_lit(out, "/></event>");
+        open_event(&x, "purge", n);
         break;
     case PS_EVENT_DELETE:
-        open_event(out, "delete", n);
-        buf_lit(out, ">");
+        open_event(&x, "delete", n);
         if (text.len > 0) {
-            buf_lit(out, "<redirect uri='");
-            xml_escape(out, text);
-            buf_lit(out, "'/>");
+            xml_open_with(&x, "redirect", NULL, "uri", text);
         }
-        close_event(out, "delete");
         break;
     case PS_EVENT_CONFIG:
-        open_event(out, "configuration", n);
-        buf_lit(out, ">");
+        open_event(&x, "configuration", n);
         if (n->config.deliver_payloads)
-            ps_config_write(out, &n->config);
-        close_event(out, "configuration");
+            ps_config_write(&x, &n->config);
         break;
     }
+    xml_close_all(&x);
 }
 
 static enum stanza_type pubsub_event_type_of(const struct ps_node *n)
@@ -147,13 +127,9 @@ static struct stanza *make_typed(const struct ps_node *n, enum stanza_type type,
                                  struct buf *content)
 {
     char id[17];
-    struct stanza *st = NULL;
     rand_hex(id, 8);
-    if (!content->overflow)
-        st = stanza_make(STANZA_MESSAGE, type, n->service->jid, (slice){ 0 }, slice_of(id),
-                         buf_slice(content));
-    buf_fini(content);
-    return st;
+    return stanza_make_buf(STANZA_MESSAGE, type, n->service->jid, (slice){ 0 }, slice_of(id),
+                           content);
 }
 
 static struct stanza *make_message(const struct ps_node *n, struct buf *content)
@@ -328,13 +304,15 @@ void ps_notify(const struct ps_op *op, enum ps_event what, const struct ps_item 
 void ps_send_last(struct ps_node *n, const struct ps_item *item, slice to)
 {
     struct buf content;
+    struct xml_write x;
     char stamp[CLOCK_STAMP_LEN], tag[PS_ID_MAX + 1];
     struct worker *w = n->service->worker;
     bool implicit =
         n->service->account != NULL && pubsub_event_is_bare(to) && ps_subscriber(n, to) == NULL;
     write_event(&content, n, PS_EVENT_ITEM, item, (slice){ 0 });
     clock_stamp(stamp, item->at_us);
-    buf_printf(&content, "<delay xmlns='" NS_DELAY "' stamp='%s'/>", stamp);
+    xml_write_to(&x, &content);
+    xml_empty_with(&x, "delay", NS_DELAY, "stamp", slice_of(stamp));
     struct stanza *st = make_message(n, &content);
     if (!implicit) {
         pubsub_event_send_to(n, st, item->publisher, to);
@@ -348,18 +326,16 @@ void ps_send_last(struct ps_node *n, const struct ps_item *item, slice to)
 
 /* Subscriptions. */
 
-void ps_write_subscription(struct buf *out, const struct ps_node *n, slice jid,
+void ps_write_subscription(struct xml_write *x, const struct ps_node *n, slice jid,
                            const struct ps_subscriber *s)
 {
-    buf_lit(out, "<subscription node='");
-    xml_escape(out, n->name);
-    buf_lit(out, "' jid='");
-    xml_escape(out, jid);
-    buf_printf(out, "' subscription='%s'",
-               ps_state_name(s == NULL ? PS_UNSUBSCRIBED : (enum ps_state)s->state));
+    enum ps_state state = s == NULL ? PS_UNSUBSCRIBED : (enum ps_state)s->state;
+    xml_open_with(x, "subscription", NULL, "node", n->name);
+    xml_attr(x, "jid", jid);
+    xml_attr(x, "subscription", slice_of(ps_state_name(state)));
     if (s != NULL)
-        buf_printf(out, " subid='%s'", s->subid);
-    buf_lit(out, "/>");
+        xml_attr(x, "subid", slice_of(s->subid));
+    xml_close(x);
 }
 
 /* About a subscriber, who is the one that speaks here. Takes over st. */
@@ -385,10 +361,11 @@ static void send_to_owners(const struct ps_node *n, struct stanza *st,
 static void subscription_event(struct buf *out, const struct ps_node *n, slice jid,
                                const struct ps_subscriber *s)
 {
-    buf_init(out, EVENT_BYTES_MAX);
-    buf_lit(out, "<event xmlns='" NS_PUBSUB_EVENT "'>");
-    ps_write_subscription(out, n, jid, s);
-    buf_lit(out, "</event>");
+    struct xml_write x;
+    xml_begin(&x, out, XML_STANZA_MAX);
+    xml_open(&x, "event", NS_PUBSUB_EVENT);
+    ps_write_subscription(&x, n, jid, s);
+    xml_close(&x);
 }
 
 /* An offer is a headline: nothing is kept for those who have agreed to nothing. */
@@ -422,14 +399,15 @@ void ps_ask_owners(const struct ps_node *n, const struct ps_subscriber *s)
                                                .label = "Whether to allow the subscription" },
                                  subid_row = { .var = "pubsub#subid", .type = FORM_HIDDEN };
     struct buf content;
-    buf_init(&content, EVENT_BYTES_MAX);
-    form_open_titled(&content, FORM_FORM, NS_PUBSUB "#subscribe_authorization",
-                     "Subscription request", NULL);
-    form_ask_value(&content, &subid_row, slice_of(s->subid));
-    form_ask_value(&content, &node_row, n->name);
-    form_ask_value(&content, &jid_row, (slice){ s->jid, s->len });
-    form_ask_value(&content, &allow_row, SLICE("0"));
-    form_close(&content);
+    struct xml_write x;
+    xml_begin(&x, &content, XML_STANZA_MAX);
+    form_open_titled(&x, FORM_FORM, NS_PUBSUB "#subscribe_authorization", "Subscription request",
+                     NULL);
+    form_ask_value(&x, &subid_row, slice_of(s->subid));
+    form_ask_value(&x, &node_row, n->name);
+    form_ask_value(&x, &jid_row, (slice){ s->jid, s->len });
+    form_ask_value(&x, &allow_row, SLICE("0"));
+    form_close(&x);
     send_to_owners(n, make_typed(n, TYPE_NORMAL, &content), s);
 }
 

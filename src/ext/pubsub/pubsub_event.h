@@ -5,7 +5,7 @@
 #include "base/metric.h"
 #include "ext/pubsub/pubsub_private.h"
 
-struct buf;
+struct xml_write;
 
 extern struct metric ps_events;
 enum ps_event { PS_EVENT_ITEM, PS_EVENT_RETRACT, PS_EVENT_PURGE, PS_EVENT_DELETE, PS_EVENT_CONFIG };
@@ -15,6 +15,6 @@ void ps_send_last(struct ps_node *n, const struct ps_item *item, slice to);
 void ps_send_state(const struct ps_op *op, slice jid, const struct ps_subscriber *s);
 void ps_tell_owners(const struct ps_node *n, const struct ps_subscriber *s);
 void ps_ask_owners(const struct ps_node *n, const struct ps_subscriber *s);
-void ps_write_subscription(struct buf *out, const struct ps_node *n, slice jid,
+void ps_write_subscription(struct xml_write *x, const struct ps_node *n, slice jid,
                            const struct ps_subscriber *s);
 void ps_watches_run(const struct ps_op *op, const struct ps_item *item);

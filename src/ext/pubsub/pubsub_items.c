@@ -8,6 +8,7 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/pubsub/pubsub.h"
 #include "ext/pubsub/pubsub_access.h"
 #include "ext/pubsub/pubsub_config.h"
@@ -238,16 +239,14 @@ static enum ps_step run_publish(struct ps_op *op)
 static void answer_publish(struct ps_op *op)
 {
     struct buf out;
-    buf_init(&out, PS_ANSWER_BYTES_MAX);
-    buf_lit(&out, "<pubsub xmlns='" NS_PUBSUB "'><publish node='");
-    xml_escape(&out, op->node->name);
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB);
+    xml_open_with(&x, "publish", NULL, "node", op->node->name);
     if (op->req.has_item) {
-        buf_lit(&out, "'><item id='");
-        xml_escape(&out, op->item.id);
-        buf_lit(&out, "'/></publish></pubsub>");
-    } else {
-        buf_lit(&out, "'/></pubsub>");
+        xml_open_with(&x, "item", NULL, "id", op->item.id);
     }
+    xml_close_all(&x);
     ps_answer_buf(op, &out);
 }
 
@@ -398,36 +397,32 @@ static void add_read(struct ps_op *op, slice id)
 
 /* The publisher is not named at an account's own service. It would disclose the address to users
  * who ask from a room that hides addresses (XEP-0045 §7.2.4). */
-static void pubsub_items_write_item(struct buf *out, const struct ps_service *s,
+static void pubsub_items_write_item(struct xml_write *x, const struct ps_service *s,
                                     const struct ps_item *item)
 {
-    buf_lit(out, "<item id='");
-    xml_escape(out, item->id);
-    if (item->publisher.len > 0 && !(s->account != NULL && slice_eq(item->publisher, s->jid))) {
-        buf_lit(out, "' publisher='");
-        xml_escape(out, item->publisher);
-    }
-    buf_lit(out, "'>");
-    buf_add(out, item->xml);
-    buf_lit(out, "</item>");
+    xml_open_with(x, "item", NULL, "id", item->id);
+    if (!(s->account != NULL && slice_eq(item->publisher, s->jid)))
+        xml_attr_some(x, "publisher", item->publisher);
+    xml_raw(x, item->xml);
+    xml_close(x);
 }
 
-static void open_items(struct buf *out, slice node)
+static void open_items(struct xml_write *x, struct buf *out, slice node)
 {
-    buf_init(out, PS_ANSWER_BYTES_MAX);
-    buf_lit(out, "<pubsub xmlns='" NS_PUBSUB "'><items node='");
-    xml_escape(out, node);
-    buf_lit(out, "'>");
+    xml_begin(x, out, XML_STANZA_MAX);
+    xml_open(x, "pubsub", NS_PUBSUB);
+    xml_open_with(x, "items", NULL, "node", node);
 }
 
 static enum ps_step pubsub_items_answer_none(struct ps_op *op)
 {
     struct buf out;
-    open_items(&out, op->req.node);
-    buf_lit(&out, "</items>");
+    struct xml_write x;
+    open_items(&x, &out, op->req.node);
+    xml_close(&x);
     if (op->paged)
-        rsm_write(&out, &(struct rsm_page){ .index = -1, .count = op->total });
-    buf_lit(&out, "</pubsub>");
+        rsm_write(&x, &(struct rsm_page){ .index = -1, .count = op->total });
+    xml_close(&x);
     return ps_answer_buf(op, &out);
 }
 
@@ -435,12 +430,13 @@ static enum ps_step pubsub_items_answer_none(struct ps_op *op)
 static enum ps_step answer_passing(struct ps_op *op)
 {
     struct buf out;
-    open_items(&out, op->req.node);
+    struct xml_write x;
+    open_items(&x, &out, op->req.node);
     if (op->node->last != NULL) {
         struct ps_item item = ps_last(op->node);
-        pubsub_items_write_item(&out, op->service, &item);
+        pubsub_items_write_item(&x, op->service, &item);
     }
-    buf_lit(&out, "</items></pubsub>");
+    xml_close_all(&x);
     return ps_answer_buf(op, &out);
 }
 
@@ -453,10 +449,10 @@ static enum ps_step by_ids(struct ps_op *op)
         if (stub != NULL && stub->at_us < before)
             stub = NULL;
         bytes += stub == NULL ? 0 : stub->bytes;
-        if (stub != NULL && bytes <= PS_ANSWER_BYTES_MAX)
+        if (stub != NULL && bytes <= PS_READ_BYTES_MAX)
             add_read(op, op->req.ids[i]);
     }
-    if (bytes > PS_ANSWER_BYTES_MAX)
+    if (bytes > PS_READ_BYTES_MAX)
         return ps_fail(op, SE_POLICY_VIOLATION, NULL, SLICE("ask for fewer items at once"));
     if (store_stmt_count(op->batch) == 0)
         return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
@@ -491,22 +487,23 @@ static enum ps_step run_items(struct ps_op *op)
 static void found_items(struct ps_op *op, const struct store_batch *b)
 {
     struct buf out;
+    struct xml_write x;
     struct rsm_page page = { .index = op->first, .count = op->total };
-    open_items(&out, op->req.node);
+    open_items(&x, &out, op->req.node);
     for (unsigned i = 0; i < store_stmt_count(b); i++) {
         struct ps_item item;
         if (store_row_count(b, i) == 0)
             continue; /* removed by a crash of another kind: never seen */
         ps_read_item(b, i, 0, &item);
-        pubsub_items_write_item(&out, op->service, &item);
+        pubsub_items_write_item(&x, op->service, &item);
         if (page.first.len == 0)
             page.first = item.id;
         page.last = item.id;
     }
-    buf_lit(&out, "</items>");
+    xml_close(&x);
     if (op->paged)
-        rsm_write(&out, &page);
-    buf_lit(&out, "</pubsub>");
+        rsm_write(&x, &page);
+    xml_close(&x);
     ps_answer_buf(op, &out);
 }
 

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/pubsub/pubsub_access.h"
 #include "ext/pubsub/pubsub_config.h"
 #include "ext/pubsub/pubsub_contacts.h"
@@ -100,12 +101,13 @@ static enum ps_step pubsub_nodes_run_create(struct ps_op *op)
 static void apply_create(struct ps_op *op)
 {
     struct buf out;
+    struct xml_write x;
     if (op->service->account == NULL)
         ps_affiliate_put(op->node, ps_from_bare(op), of_creator(op));
-    buf_init(&out, PS_ANSWER_BYTES_MAX);
-    buf_lit(&out, "<pubsub xmlns='" NS_PUBSUB "'><create node='");
-    xml_escape(&out, op->node->name);
-    buf_lit(&out, "'/></pubsub>");
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB);
+    xml_open_with(&x, "create", NULL, "node", op->node->name);
+    xml_close_all(&x);
     ps_answer_buf(op, &out);
 }
 
@@ -114,16 +116,14 @@ static void apply_create(struct ps_op *op)
 static enum ps_step answer_config(struct ps_op *op, const char *element, const struct ps_config *c)
 {
     struct buf out;
-    buf_init(&out, PS_ANSWER_BYTES_MAX);
-    buf_printf(&out, "<pubsub xmlns='" NS_PUBSUB_OWNER "'><%s", element);
-    if (op->node != NULL) {
-        buf_lit(&out, " node='");
-        xml_escape(&out, op->node->name);
-        buf_lit(&out, "'");
-    }
-    buf_lit(&out, ">");
-    ps_config_ask(&out, c, op->service->kind->kind);
-    buf_printf(&out, "</%s></pubsub>", element);
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB_OWNER);
+    xml_open(&x, element, NULL);
+    if (op->node != NULL)
+        xml_attr(&x, "node", op->node->name);
+    ps_config_ask(&x, c, op->service->kind->kind);
+    xml_close_all(&x);
     return ps_answer_buf(op, &out);
 }
 
@@ -214,37 +214,35 @@ static void apply_delete(struct ps_op *op)
 
 /* Affiliations (§5.7, §8.9). */
 
-static void write_affiliation(struct buf *out, const char *attribute, slice value,
+static void write_affiliation(struct xml_write *x, const char *attribute, slice value,
                               enum ps_affiliation a)
 {
-    buf_printf(out, "<affiliation %s='", attribute);
-    xml_escape(out, value);
-    buf_printf(out, "' affiliation='%s'/>", ps_affiliation_name(a));
+    xml_open(x, "affiliation", NULL);
+    xml_attr(x, attribute, value);
+    xml_attr(x, "affiliation", slice_of(ps_affiliation_name(a)));
+    xml_close(x);
 }
 
 static enum ps_step run_affiliations_of(struct ps_op *op)
 {
     struct buf out;
+    struct xml_write x;
     const struct ps_node *n;
     const struct ps_service *s = op->service;
     if (op->req.node.len > 0 && ps_node_find(s, op->req.node) == NULL)
         return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
-    buf_init(&out, PS_ANSWER_BYTES_MAX);
-    buf_lit(&out, "<pubsub xmlns='" NS_PUBSUB "'><affiliations");
-    if (op->req.node.len > 0) {
-        buf_lit(&out, " node='");
-        xml_escape(&out, op->req.node);
-        buf_lit(&out, "'");
-    }
-    buf_lit(&out, ">");
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB);
+    xml_open(&x, "affiliations", NULL);
+    xml_attr_some(&x, "node", op->req.node);
     for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;) {
         if (n->nid == 0 || (op->req.node.len > 0 && !slice_eq(n->name, op->req.node)))
             continue;
         struct ps_actor who = ps_actor_of(n, op->from);
         if (who.affiliation != PS_NONE)
-            write_affiliation(&out, "node", n->name, who.affiliation);
+            write_affiliation(&x, "node", n->name, who.affiliation);
     }
-    buf_lit(&out, "</affiliations></pubsub>");
+    xml_close_all(&x);
     return ps_answer_buf(op, &out);
 }
 
@@ -253,18 +251,18 @@ static enum ps_step run_affiliates_get(struct ps_op *op)
     const struct ps_affiliate *a;
     struct ps_node *n = op->node;
     struct buf out;
+    struct xml_write x;
     if (!pubsub_nodes_owns(op))
         return PS_ANSWERED;
-    buf_init(&out, PS_ANSWER_BYTES_MAX);
-    buf_lit(&out, "<pubsub xmlns='" NS_PUBSUB_OWNER "'><affiliations node='");
-    xml_escape(&out, n->name);
-    buf_lit(&out, "'>");
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB_OWNER);
+    xml_open_with(&x, "affiliations", NULL, "node", n->name);
     if (op->service->account != NULL)
-        write_affiliation(&out, "jid", op->service->jid, PS_OWNER);
+        write_affiliation(&x, "jid", op->service->jid, PS_OWNER);
     for (uint32_t i = 0; (a = map_next(&n->affiliates, &i)) != NULL;)
-        write_affiliation(&out, "jid", (slice){ a->jid, a->len },
+        write_affiliation(&x, "jid", (slice){ a->jid, a->len },
                           (enum ps_affiliation)a->affiliation);
-    buf_lit(&out, "</affiliations></pubsub>");
+    xml_close_all(&x);
     return ps_answer_buf(op, &out);
 }
 

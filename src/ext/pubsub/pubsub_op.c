@@ -6,6 +6,7 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/pubsub/pubsub.h"
 #include "ext/pubsub/pubsub_access.h"
 #include "ext/pubsub/pubsub_config.h"
@@ -50,21 +51,21 @@ slice ps_from_bare(const struct ps_op *op)
 
 static void error_xml(struct buf *out, const struct ps_error *e)
 {
+    struct xml_write x;
+    xml_begin(&x, out, XML_PART_MAX);
     if (e->condition == NULL)
         return;
-    buf_printf(out, "<%s xmlns='" NS_PUBSUB_ERRORS "'", e->condition);
-    if (e->feature != NULL)
-        buf_printf(out, " feature='%s'", e->feature);
-    buf_lit(out, "/>");
+    xml_open(&x, e->condition, NS_PUBSUB_ERRORS);
+    xml_attr_some(&x, "feature", slice_of(e->feature));
+    xml_close(&x);
 }
 
 enum ps_step ps_fail_with(struct ps_op *op, const struct ps_error *e)
 {
     if (op->iq != NULL) {
         struct buf xml;
-        buf_init(&xml, 1024);
         error_xml(&xml, e);
-        iq_error_with(op->iq, e->error, e->text, buf_slice(&xml));
+        iq_error_with(op->iq, e->error, e->text, buf_fit(&xml));
         buf_fini(&xml);
     } else if (op->call != NULL) {
         op->call(op, e->error);

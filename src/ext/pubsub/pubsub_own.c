@@ -1,5 +1,6 @@
 #include "ext/pubsub/pubsub_own.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/mem.h"
 #include "ext/pubsub/pubsub.h"
 #include "ext/pubsub/pubsub_access.h"
@@ -23,6 +24,15 @@ void ps_own(struct account *a, slice pubsub_xml, ps_own_fn *done, void *arg)
         ps_own_request(accounts->make(a), pubsub_xml, done, arg);
     else if (done != NULL)
         done(arg, guest ? SE_NOT_ALLOWED : SE_SERVICE_UNAVAILABLE);
+}
+
+void ps_own_buf(struct account *a, struct buf *pubsub_xml, ps_own_fn *done, void *arg)
+{
+    if (!pubsub_xml->overflow)
+        ps_own(a, buf_slice(pubsub_xml), done, arg);
+    else if (done != NULL)
+        done(arg, SE_RESOURCE_CONSTRAINT);
+    buf_fini(pubsub_xml);
 }
 
 struct own_items {

@@ -19,7 +19,7 @@ struct store_batch;
 struct worker;
 
 enum {
-    PS_ANSWER_BYTES_MAX = 8 << 20,
+    PS_READ_BYTES_MAX = 8 << 20, /* of items that a request names */
     PS_PAGE_BYTES = 2 << 20,
     PS_WAITING_MAX = 1000,
     PS_OPS_MAX = 20000,  /* of one service under way */

@@ -1,6 +1,7 @@
 #include "ext/pubsub/pubsub_request.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "codec/xml_write.h"
 #include "xmpp/ns.h"
 
 struct parse {
@@ -102,11 +103,13 @@ static bool take_payload(struct parse *p, const struct elem *item)
     if (elem_next(&second, &second))
         return pubsub_request_fail(p, SE_BAD_REQUEST, "invalid-payload",
                                    SLICE("an item has one payload element"));
-    buf_init(&xml, 64u << 20);
+    buf_init(&xml, XML_STORED_MAX);
     elem_extract(&payload, &xml);
-    p->r->payload = slice_dup(p->tmp, buf_slice(&xml));
+    bool fits = !xml.overflow || pubsub_request_fail(p, SE_NOT_ACCEPTABLE, "payload-too-big",
+                                                     SLICE("the payload is too long"));
+    p->r->payload = slice_dup(p->tmp, buf_fit(&xml));
     buf_fini(&xml);
-    return true;
+    return fits;
 }
 
 static bool take_item(struct parse *p)

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/pubsub/pubsub_access.h"
 #include "ext/pubsub/pubsub_config.h"
 #include "ext/pubsub/pubsub_event.h"
@@ -126,10 +127,11 @@ static enum ps_step run_subscribe(struct ps_op *op)
 static enum ps_step answer_subscription(struct ps_op *op, const struct ps_subscriber *s)
 {
     struct buf out;
-    buf_init(&out, PS_ANSWER_BYTES_MAX);
-    buf_lit(&out, "<pubsub xmlns='" NS_PUBSUB "'>");
-    ps_write_subscription(&out, op->node, subscriber_jid(s), s);
-    buf_lit(&out, "</pubsub>");
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB);
+    ps_write_subscription(&x, op->node, subscriber_jid(s), s);
+    xml_close(&x);
     return ps_answer_buf(op, &out);
 }
 
@@ -194,29 +196,27 @@ static void apply_unsubscribe(struct ps_op *op)
 
 /* Options (§6.3, §6.4). */
 
-static void open_options(struct buf *out, const struct ps_op *op, const char *element)
+static void open_options(struct xml_write *x, struct buf *out, const struct ps_op *op,
+                         const char *element)
 {
-    buf_init(out, PS_ANSWER_BYTES_MAX);
-    buf_printf(out, "<pubsub xmlns='" NS_PUBSUB "'><%s", element);
-    if (op->req.node.len > 0) {
-        buf_lit(out, " node='");
-        xml_escape(out, op->req.node);
-        buf_lit(out, "'");
-    }
+    xml_begin(x, out, XML_STANZA_MAX);
+    xml_open(x, "pubsub", NS_PUBSUB);
+    xml_open(x, element, NULL);
+    xml_attr_some(x, "node", op->req.node);
 }
 
 static enum ps_step run_options_get(struct ps_op *op)
 {
     struct buf out;
+    struct xml_write x;
     const struct ps_subscriber *s = pubsub_subs_named(op);
     if (s == NULL)
         return PS_ANSWERED;
-    open_options(&out, op, "options");
-    buf_lit(&out, " jid='");
-    xml_escape(&out, subscriber_jid(s));
-    buf_printf(&out, "' subid='%s'>", s->subid);
-    ps_options_write(&out, s->deliver);
-    buf_lit(&out, "</options></pubsub>");
+    open_options(&x, &out, op, "options");
+    xml_attr(&x, "jid", subscriber_jid(s));
+    xml_attr(&x, "subid", slice_of(s->subid));
+    ps_options_write(&x, s->deliver);
+    xml_close_all(&x);
     return ps_answer_buf(op, &out);
 }
 
@@ -246,41 +246,41 @@ static void apply_options(struct ps_op *op)
 static enum ps_step run_options_default(struct ps_op *op)
 {
     struct buf out;
+    struct xml_write x;
     if (op->req.node.len > 0 && ps_node_find(op->service, op->req.node) == NULL)
         return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
-    open_options(&out, op, "default");
-    buf_lit(&out, ">");
-    ps_options_write(&out, true);
-    buf_lit(&out, "</default></pubsub>");
+    open_options(&x, &out, op, "default");
+    ps_options_write(&x, true);
+    xml_close_all(&x);
     return ps_answer_buf(op, &out);
 }
 
 /* What an entity is subscribed to (§5.6). */
 
-static void write_own(struct buf *out, const struct ps_node *n, slice bare)
+static void write_own(struct xml_write *x, const struct ps_node *n, slice bare)
 {
     const struct ps_subscriber *s;
     for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;) {
         struct jid jid = jid_split(subscriber_jid(s));
         if (slice_eq(jid_bare(&jid), bare))
-            ps_write_subscription(out, n, jid.full, s);
+            ps_write_subscription(x, n, jid.full, s);
     }
 }
 
 static enum ps_step run_subscriptions(struct ps_op *op)
 {
     struct buf out;
+    struct xml_write x;
     const struct ps_node *n;
     const struct ps_service *s = op->service;
     slice bare = ps_from_bare(op);
     if (op->req.node.len > 0 && ps_node_find(s, op->req.node) == NULL)
         return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
-    open_options(&out, op, "subscriptions");
-    buf_lit(&out, ">");
+    open_options(&x, &out, op, "subscriptions");
     for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;)
         if (n->nid != 0 && (op->req.node.len == 0 || slice_eq(n->name, op->req.node)))
-            write_own(&out, n, bare);
-    buf_lit(&out, "</subscriptions></pubsub>");
+            write_own(&x, n, bare);
+    xml_close_all(&x);
     return ps_answer_buf(op, &out);
 }
 
@@ -299,19 +299,19 @@ static enum ps_step run_subscribers_get(struct ps_op *op)
 {
     const struct ps_subscriber *s;
     struct buf out;
+    struct xml_write x;
     if (!pubsub_subs_owns(op))
         return PS_ANSWERED;
-    buf_init(&out, PS_ANSWER_BYTES_MAX);
-    buf_lit(&out, "<pubsub xmlns='" NS_PUBSUB_OWNER "'><subscriptions node='");
-    xml_escape(&out, op->node->name);
-    buf_lit(&out, "'>");
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB_OWNER);
+    xml_open_with(&x, "subscriptions", NULL, "node", op->node->name);
     for (uint32_t i = 0; (s = map_next(&op->node->subscribers, &i)) != NULL;) {
-        buf_lit(&out, "<subscription jid='");
-        xml_escape(&out, subscriber_jid(s));
-        buf_printf(&out, "' subid='%s' subscription='%s'/>", s->subid,
-                   ps_state_name((enum ps_state)s->state));
+        xml_open_with(&x, "subscription", NULL, "jid", subscriber_jid(s));
+        xml_attr(&x, "subid", slice_of(s->subid));
+        xml_attr(&x, "subscription", slice_of(ps_state_name((enum ps_state)s->state)));
+        xml_close(&x);
     }
-    buf_lit(&out, "</subscriptions></pubsub>");
+    xml_close_all(&x);
     return ps_answer_buf(op, &out);
 }
 
@@ -433,12 +433,13 @@ const struct ps_verb_row ps_subscription_verbs[] = {
 bool ps_authorization(struct ps_service *s, const struct stanza *st)
 {
     struct arena *tmp = loop_scratch(worker_loop(s->worker));
-    struct elem x;
+    struct elem e;
     struct form f;
     slice node = { 0 }, jid = { 0 };
     bool allow = false;
     struct buf xml;
-    if (!stanza_child(st, KNOWN_DATA_FORM, &x) || !form_parse(&f, &x, tmp) ||
+    struct xml_write x;
+    if (!stanza_child(st, KNOWN_DATA_FORM, &e) || !form_parse(&f, &e, tmp) ||
         f.kind != FORM_SUBMIT || !slice_is(f.form_type, NS_PUBSUB "#subscribe_authorization"))
         return false;
     form_text(&f, "pubsub#node", &node);
@@ -446,14 +447,14 @@ bool ps_authorization(struct ps_service *s, const struct stanza *st)
     form_bool(&f, "pubsub#allow", &allow);
     if (f.error != SE_NONE || node.len == 0 || jid.len == 0)
         return true;
-    buf_init(&xml, 64 << 10);
-    buf_lit(&xml, "<pubsub xmlns='" NS_PUBSUB_OWNER "'><subscriptions node='");
-    xml_escape(&xml, node);
-    buf_lit(&xml, "'><subscription jid='");
-    xml_escape(&xml, jid);
-    buf_printf(&xml, "' subscription='%s'/></subscriptions></pubsub>",
-               allow ? "subscribed" : "none");
-    ps_request_from(s, stanza_from(st), buf_slice(&xml));
+    xml_begin(&x, &xml, XML_STANZA_MAX);
+    xml_open(&x, "pubsub", NS_PUBSUB_OWNER);
+    xml_open_with(&x, "subscriptions", NULL, "node", node);
+    xml_open_with(&x, "subscription", NULL, "jid", jid);
+    xml_attr(&x, "subscription", allow ? SLICE("subscribed") : SLICE("none"));
+    xml_close_all(&x);
+    if (!xml.overflow)
+        ps_request_from(s, stanza_from(st), buf_slice(&xml));
     buf_fini(&xml);
     return true;
 }

@@ -5,6 +5,7 @@
 #include "base/hex.h"
 #include "base/rand.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "ext/upload/upload_http.h"
 #include "ext/upload/upload_private.h"
@@ -24,7 +25,6 @@
 
 #define NS_UPLOAD "urn:xmpp:http:upload:0"
 
-enum { ANSWER_BYTES_MAX = 16384 };
 static const uint64_t day_us = 86400ull * 1000000;
 
 static struct setting upload_enabled = {
@@ -187,20 +187,21 @@ static void over_quota(struct iq *iq, uint64_t retry_us)
 static void answer_slot(struct iq *iq, struct upload_slot *slot)
 {
     struct buf out, url;
+    struct xml_write x;
     rand_hex(slot->id, UPLOAD_ID_LEN / 2);
     slot->until_us =
         loop_wall_us(worker_loop(iq->worker)) + (uint64_t)setting_int(&upload_slot_time) * 1000;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_init(&url, ANSWER_BYTES_MAX);
+    xml_begin(&x, &out, XML_PART_MAX);
+    buf_init(&url, XML_PART_MAX);
     add_base(&url, jid_split(stanza_from(iq->st)).domain);
     upload_url_path(&url, slice_of(slot->id), slot->name);
-    buf_lit(&out, "<slot xmlns='" NS_UPLOAD "'><get url='");
-    xml_escape(&out, buf_slice(&url));
+    xml_open(&x, "slot", NS_UPLOAD);
+    xml_empty_with(&x, "get", NULL, "url", buf_slice(&url));
     buf_lit(&url, "?");
     upload_sign(&url, slot);
-    buf_lit(&out, "'/><put url='");
-    xml_escape(&out, buf_slice(&url));
-    buf_lit(&out, "'/></slot>");
+    xml_open_with(&x, "put", NULL, "url", buf_slice(&url));
+    xml_close_all(&x);
+    out.overflow |= url.overflow;
     buf_fini(&url);
     iq_result_buf(iq, &out);
 }
@@ -293,16 +294,18 @@ static const struct host hosts[] = {
 static bool upload_discover(struct iq *iq, slice node)
 {
     struct buf out;
+    struct xml_write x;
     if (iq->host != hosts || node.len > 0 || !slice_is(iq->payload.ns_uri, NS_DISCO_INFO))
         return false;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_DISCO_INFO "'><identity category='store' type='file' "
-                  "name='Files'/><feature var='" NS_DISCO_INFO "'/><feature var='" NS_DISCO_ITEMS
-                  "'/><feature var='" NS_UPLOAD "'/>");
-    form_open(&out, FORM_RESULT, NS_UPLOAD);
-    form_put_int(&out, "max-file-size", setting_int(&upload_bytes_max));
-    form_close(&out);
-    buf_lit(&out, "</query>");
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "query", NS_DISCO_INFO);
+    xml_raw(&x, SLICE("<identity category='store' type='file' name='Files'/>"
+                      "<feature var='" NS_DISCO_INFO "'/><feature var='" NS_DISCO_ITEMS
+                      "'/><feature var='" NS_UPLOAD "'/>"));
+    form_open(&x, FORM_RESULT, NS_UPLOAD);
+    form_put_int(&x, "max-file-size", setting_int(&upload_bytes_max));
+    form_close(&x);
+    xml_close(&x);
     iq_result_buf(iq, &out);
     return true;
 }

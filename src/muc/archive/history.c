@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "xmpp/ns.h"
 #include "xmpp/stanza.h"
 
@@ -77,15 +78,16 @@ static char *author_of(slice sender)
 struct stanza *room_stamped(const struct room_post *p, slice room)
 {
     struct buf delay;
+    struct xml_write x;
     char stamp[CLOCK_STAMP_LEN];
     clock_stamp(stamp, p->at_us);
-    buf_init(&delay, 8 * JID_MAX);
-    buf_lit(&delay, "<delay xmlns='" NS_DELAY "' from='");
-    xml_escape(&delay, room);
-    buf_printf(&delay, "' stamp='%s'/>", stamp);
-    struct stanza *st = stanza_change(p->st, &(struct stanza_change){ .to = { "", 0 },
-                                                                      .known = KNOWN(DELAY),
-                                                                      .more = buf_slice(&delay) });
+    xml_begin(&x, &delay, XML_PART_MAX);
+    xml_open_with(&x, "delay", NS_DELAY, "from", room);
+    xml_attr(&x, "stamp", slice_of(stamp));
+    xml_close(&x);
+    struct stanza *st = stanza_change(
+        p->st,
+        &(struct stanza_change){ .to = { "", 0 }, .known = KNOWN(DELAY), .more = buf_fit(&delay) });
     buf_fini(&delay);
     return st;
 }

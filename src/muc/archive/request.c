@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/hash.h"
+#include "codec/xml_write.h"
 #include "im/archive_answer.h"
 #include "im/iq.h"
 #include "muc/archive/archive.h"
@@ -39,7 +40,7 @@ static bool cut_value(slice text, slice *value, slice *rest)
 
 /* As stanza_store() wrote it, `from` first, then `to`: the latter is who said it, and told only to
  * those who may know (§5.1.2). */
-static void write_message(const struct archive_page *p, struct buf *out, slice text)
+static void write_message(const struct archive_page *p, struct xml_write *x, slice text)
 {
     static const slice open = SLICE_INIT("<message from='"), to = SLICE_INIT(" to='"),
                        close = SLICE_INIT("</message>");
@@ -53,6 +54,8 @@ static void write_message(const struct archive_page *p, struct buf *out, slice t
     if (text.len < close.len)
         return;
     text.len -= close.len;
+    /* pieces of a stored stanza, which are escaped */
+    struct buf *out = xml_content(x);
     buf_lit(out, "<message xmlns='" NS_CLIENT "' from='");
     buf_add(out, from);
     buf_lit(out, "'");
@@ -68,8 +71,9 @@ static void write_message(const struct archive_page *p, struct buf *out, slice t
 static void archive_request_finish(struct request *q, uint32_t first, uint32_t count)
 {
     struct buf out;
-    buf_init(&out, 4096);
-    archive_fin_write(&out, &q->find, first, count);
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    archive_fin_write(&x, &q->find, first, count);
     iq_result_buf(archive_request_end(q), &out);
 }
 

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "im/audience.h"
 #include "muc/parts.h"
 #include "muc/people/affiliation.h"
@@ -21,7 +22,7 @@
 #include "xmpp/nickname.h"
 #include "xmpp/ns.h"
 
-enum { ABSENT_MAX = 1000, SHOWN_BYTES_MAX = 16 * 1024 };
+enum { ABSENT_MAX = 1000 };
 
 struct showing {
     struct room *room;
@@ -61,14 +62,17 @@ static struct stanza *absent_presence_of(const struct room *r, const struct affi
     slice from = room_address(r, nick, room_scratch(r));
     char id[OCCUPANT_ID_LEN + 1];
     struct buf xml;
-    buf_init(&xml, SHOWN_BYTES_MAX);
-    buf_printf(&xml, "<x xmlns='" NS_MUC_USER "'><item affiliation='%.*s' role='none'",
-               SLICE_ARG(affiliation_name((enum affiliation)a->affiliation)));
-    xml_add_attr(&xml, "jid", jid);
-    buf_lit(&xml, "/></x>");
-    occupant_id_write(&xml, occupant_id(id, r->secret, a->jid)); /* XEP-0421 §4: in all presence */
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_PART_MAX);
+    xml_open(&x, "x", NS_MUC_USER);
+    xml_open_with(&x, "item", NULL, "affiliation",
+                  affiliation_name((enum affiliation)a->affiliation));
+    xml_attr(&x, "role", SLICE("none"));
+    xml_attr_some(&x, "jid", jid);
+    xml_close_all(&x);
+    occupant_id_write(&x, occupant_id(id, r->secret, a->jid)); /* XEP-0421 §4: in all presence */
     struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, from, (slice){ "", 0 },
-                                    (slice){ 0 }, buf_slice(&xml));
+                                    (slice){ 0 }, buf_fit(&xml));
     buf_fini(&xml);
     return st;
 }

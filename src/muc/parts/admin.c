@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "im/feature.h"
 #include "muc/muc.h"
 #include "muc/people/affiliation.h"
@@ -22,7 +23,7 @@
 #include "xmpp/rsm.h"
 
 enum {
-    ANSWER_BYTES_MAX = 1 << 20,
+    PAGE_BYTES_MAX = 1 << 20,
     ITEM_BYTES_MAX = 32 * 1024, /* addresses, nickname and reason, all of it escaped */
     PAGE_MAX = 5000,            /* items in one answer; more by pages (XEP-0059) */
     ITEMS_MAX = 1000            /* in one request */
@@ -276,6 +277,7 @@ static void admin_set(struct iq *iq)
 
 struct listing {
     struct buf out;
+    struct xml_write x; /* to it */
     const struct room *room;
     slice first, last;
     size_t from, len, at;
@@ -285,7 +287,7 @@ static void item_open(struct listing *l, slice key)
 {
     l->first = l->first.ptr == NULL ? key : l->first;
     l->last = key;
-    buf_lit(&l->out, "<item");
+    xml_open(&l->x, "item", NULL);
 }
 
 /* A page ends sooner when the answer is nearly full. */
@@ -294,7 +296,7 @@ static bool in_page(struct listing *l)
     size_t at = l->at++;
     if (at < l->from || at - l->from >= l->len)
         return false;
-    if (l->out.len + ITEM_BYTES_MAX > ANSWER_BYTES_MAX)
+    if (l->out.len + ITEM_BYTES_MAX > PAGE_BYTES_MAX)
         l->len = at - l->from;
     return at - l->from < l->len;
 }
@@ -302,26 +304,21 @@ static bool in_page(struct listing *l)
 static void write_affiliate(struct listing *l, const struct affiliate *a)
 {
     item_open(l, a->jid);
-    xml_add_attr(&l->out, "affiliation", affiliation_name((enum affiliation)a->affiliation));
-    xml_add_attr(&l->out, "jid", a->jid);
-    xml_add_attr(&l->out, "nick", a->nick);
-    if (a->reason.len > 0) {
-        buf_lit(&l->out, ">");
-        xml_add_element(&l->out, "reason", a->reason);
-        buf_lit(&l->out, "</item>");
-    } else {
-        buf_lit(&l->out, "/>");
-    }
+    xml_attr(&l->x, "affiliation", affiliation_name((enum affiliation)a->affiliation));
+    xml_attr_some(&l->x, "jid", a->jid);
+    xml_attr_some(&l->x, "nick", a->nick);
+    xml_element_some(&l->x, "reason", a->reason);
+    xml_close(&l->x);
 }
 
 static void write_occupant(struct listing *l, const struct occupant *o)
 {
     item_open(l, o->nick);
-    xml_add_attr(&l->out, "affiliation", affiliation_name((enum affiliation)o->affiliation));
-    xml_add_attr(&l->out, "role", role_name((enum room_role)o->role));
-    xml_add_attr(&l->out, "jid", occupant_seat(o)->jid);
-    xml_add_attr(&l->out, "nick", o->nick);
-    buf_lit(&l->out, "/>");
+    xml_attr(&l->x, "affiliation", affiliation_name((enum affiliation)o->affiliation));
+    xml_attr(&l->x, "role", role_name((enum room_role)o->role));
+    xml_attr_some(&l->x, "jid", occupant_seat(o)->jid);
+    xml_attr_some(&l->x, "nick", o->nick);
+    xml_close(&l->x);
 }
 
 /* One order for all pages: that of the map, which stays as long as nobody is added. */
@@ -373,9 +370,11 @@ static size_t walk(struct listing *l, const struct wanted *what, slice key, size
 /* len becomes what fits. */
 static void admin_write_items(struct listing *l, const struct wanted *what)
 {
-    l->out.len = l->at = 0;
+    l->at = 0;
     l->first = l->last = (slice){ 0 };
-    buf_lit(&l->out, "<query xmlns='" NS_MUC_ADMIN "'>");
+    buf_clear(&l->out);
+    xml_write_to(&l->x, &l->out);
+    xml_open(&l->x, "query", NS_MUC_ADMIN);
     (void)walk(l, what, (slice){ 0 }, NULL);
 }
 
@@ -396,15 +395,15 @@ static void admin_answer(struct iq *iq, const struct room *r, const struct wante
         return;
     }
     size_t end = l.from + l.len;
-    buf_init(&l.out, ANSWER_BYTES_MAX);
+    buf_init(&l.out, XML_STANZA_MAX);
     admin_write_items(&l, what);
     while (l.from + l.len < end && (page.place == RSM_BEFORE || page.place == RSM_LAST)) {
         l.from = end - l.len; /* such a page loses its first items, not its last ones */
         admin_write_items(&l, what);
     }
     if (l.len < total)
-        rsm_write(&l.out, &(struct rsm_page){ l.first, l.last, (int64_t)l.from, (int64_t)total });
-    buf_lit(&l.out, "</query>");
+        rsm_write(&l.x, &(struct rsm_page){ l.first, l.last, (int64_t)l.from, (int64_t)total });
+    xml_close(&l.x);
     iq_result_buf(iq, &l.out);
 }
 

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "home/ask.h"
 #include "home/fan.h"
 #include "home/here.h"
@@ -30,7 +31,7 @@
 
 /* Whether a user has a nickname registered. */
 enum registered { REGISTERED_NOT, REGISTERED };
-enum { REQUEST_BYTES_MAX = 32 * 1024, ANSWER_MS = 60 * 1000 };
+enum { ANSWER_MS = 60 * 1000 };
 
 static struct setting bookmark = {
     .name = "muc.bookmark",
@@ -44,14 +45,14 @@ static struct stanza *conference(const struct room *r, slice nick)
 {
     slice name = r->config.text[ROOM_NAME];
     struct buf b;
-    buf_init(&b, REQUEST_BYTES_MAX);
-    buf_lit(&b, "<conference xmlns='" NS_BOOKMARKS "' autojoin='true' name='");
-    xml_escape(&b, name.len > 0 ? name : jid_split(r->jid).local);
-    buf_lit(&b, "'><nick>");
-    xml_escape(&b, nick);
-    buf_lit(&b, "</nick></conference>");
+    struct xml_write x;
+    xml_begin(&x, &b, XML_PART_MAX);
+    xml_open_with(&x, "conference", NS_BOOKMARKS, "autojoin", SLICE("true"));
+    xml_attr(&x, "name", name.len > 0 ? name : jid_split(r->jid).local);
+    xml_element(&x, "nick", nick);
+    xml_close(&x);
     struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, (slice){ "", 0 },
-                                    (slice){ 0 }, buf_slice(&b));
+                                    (slice){ 0 }, buf_fit(&b));
     buf_fini(&b);
     return st;
 }
@@ -139,39 +140,44 @@ static void bookmark_done(struct worker *w, void *arg, const struct stanza *repl
     task_end(arg);
 }
 
-/* attributes: further ones of the verb. Ends within the start tag of <item>. */
-static void open_request(struct buf *b, const char *verb, const char *attributes, slice room)
+/* Ends within the start tag of <item>. */
+static void open_request(struct xml_write *x, struct buf *b, const char *verb, slice room)
 {
-    buf_init(b, REQUEST_BYTES_MAX);
-    buf_printf(b, "<pubsub xmlns='" NS_PUBSUB "'><%s node='" NS_BOOKMARKS "'%s><item id='", verb,
-               attributes);
-    xml_escape(b, room);
-    buf_lit(b, "'");
+    xml_begin(x, b, XML_PART_MAX);
+    xml_open(x, "pubsub", NS_PUBSUB);
+    xml_open_with(x, verb, NULL, "node", SLICE(NS_BOOKMARKS));
+    if (strcmp(verb, "retract") == 0)
+        xml_attr(x, "notify", SLICE("true"));
+    xml_open_with(x, "item", NULL, "id", room);
 }
 
 static void bookmark_put(struct task *t)
 {
     struct buf b;
-    open_request(&b, "publish", "", stanza_from(t->st));
-    buf_lit(&b, ">");
-    buf_add(&b, stanza_content(t->st));
-    buf_lit(&b, "</item></publish><publish-options><x xmlns='" NS_DATA
-                "' type='submit'><field var='FORM_TYPE' type='hidden'><value>" NS_PUBSUB
-                "#publish-options</value></field><field var='pubsub#persist_items'><value>true"
-                "</value></field><field var='pubsub#max_items'><value>max</value></field><field"
-                " var='pubsub#send_last_published_item'><value>never</value></field><field"
-                " var='pubsub#access_model'><value>whitelist</value></field></x>"
-                "</publish-options></pubsub>");
-    bookmark_send(t, TYPE_SET, buf_slice(&b), bookmark_done);
+    struct xml_write x;
+    open_request(&x, &b, "publish", stanza_from(t->st));
+    xml_raw(&x, stanza_content(t->st));
+    xml_close(&x);
+    xml_close(&x);
+    xml_raw(&x, SLICE("<publish-options><x xmlns='" NS_DATA
+                      "' type='submit'><field var='FORM_TYPE' type='hidden'><value>" NS_PUBSUB
+                      "#publish-options</value></field><field var='pubsub#persist_items'><value>"
+                      "true</value></field><field var='pubsub#max_items'><value>max</value></field>"
+                      "<field var='pubsub#send_last_published_item'><value>never</value></field>"
+                      "<field var='pubsub#access_model'><value>whitelist</value></field></x>"
+                      "</publish-options>"));
+    xml_close(&x);
+    bookmark_send(t, TYPE_SET, buf_fit(&b), bookmark_done);
     buf_fini(&b);
 }
 
 static void bookmark_drop(struct task *t)
 {
     struct buf b;
-    open_request(&b, "retract", " notify='true'", stanza_from(t->st));
-    buf_lit(&b, "/></retract></pubsub>");
-    bookmark_send(t, TYPE_SET, buf_slice(&b), bookmark_done);
+    struct xml_write x;
+    open_request(&x, &b, "retract", stanza_from(t->st));
+    xml_close_all(&x);
+    bookmark_send(t, TYPE_SET, buf_fit(&b), bookmark_done);
     buf_fini(&b);
 }
 
@@ -198,15 +204,16 @@ static void bookmark_loaded(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
     struct buf b;
+    struct xml_write x;
     if (e != OK || a->state != ACTOR_READY || account_is_guest(a)) {
         task_free(t);
         return;
     }
     t->account = a;
     account_pin(a);
-    open_request(&b, "items", "", stanza_from(t->st));
-    buf_lit(&b, "/></items></pubsub>");
-    bookmark_send(t, TYPE_GET, buf_slice(&b), bookmark_was_read);
+    open_request(&x, &b, "items", stanza_from(t->st));
+    xml_close_all(&x);
+    bookmark_send(t, TYPE_GET, buf_fit(&b), bookmark_was_read);
     buf_fini(&b);
 }
 

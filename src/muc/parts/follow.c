@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "home/fan.h"
 #include "home/here.h"
 #include "home/jids.h"
@@ -396,17 +397,18 @@ static void follow_answer(struct worker *w, void *arg)
 {
     struct asked *q = arg;
     struct buf out;
+    struct xml_write x;
     (void)w;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<rooms xmlns='" NS_ROOMS "'>");
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "rooms", NS_ROOMS);
     for (uint32_t i = 0; i < q->count; i++) {
         if (q->room[i].unread == 0 || out.len + ROOM_ITEM_BYTES > ANSWER_BYTES_MAX)
             continue;
-        buf_lit(&out, "<room jid='");
-        xml_escape(&out, q->room[i].jid);
-        buf_printf(&out, "' unread='%u'/>", q->room[i].unread);
+        xml_open_with(&x, "room", NULL, "jid", q->room[i].jid);
+        xml_attr_int(&x, "unread", q->room[i].unread);
+        xml_close(&x);
     }
-    buf_lit(&out, "</rooms>");
+    xml_close(&x);
     iq_result_buf(q->iq, &out);
 }
 

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "im/feature.h"
 #include "muc/muc.h"
 #include "muc/parts.h"
@@ -40,7 +41,6 @@ enum {
     HATS_WORN_MAX = 8,
     HATS_DEFINED_MAX = 64,
     HAT_TEXT_MAX = 255,
-    ANSWER_BYTES_MAX = 2 << 20,
     LIST_BYTES_MAX = 1 << 20,
     ITEM_BYTES_MAX = 16 * 1024
 };
@@ -291,23 +291,21 @@ static const struct room_lines hats_lines = {
 };
 
 /* §3.1 */
-static void hats_write(struct buf *out, const struct room *r, slice bare)
+static void hats_write(struct xml_write *x, const struct room *r, slice bare)
 {
     bool any = false;
     for (const struct room_hat *h = hats_first(r); h != NULL; h = h->next) {
         if (!slice_eq(h->jid, bare))
             continue;
         if (!any)
-            buf_lit(out, "<hats xmlns='" NS_HATS "'>");
+            xml_open(x, "hats", NS_HATS);
         any = true;
-        buf_lit(out, "<hat uri='");
-        xml_escape(out, h->uri);
-        buf_lit(out, "' title='");
-        xml_escape(out, h->title);
-        buf_lit(out, "'/>");
+        xml_open_with(x, "hat", NULL, "uri", h->uri);
+        xml_attr(x, "title", h->title);
+        xml_close(x);
     }
     if (any)
-        buf_lit(out, "</hats>");
+        xml_close(x);
 }
 
 /* A change, on its way to the database or there already. */
@@ -319,17 +317,22 @@ struct change {
     slice node, session, jid, uri, title; /* in this block */
 };
 
-static void hats_answer(struct iq *iq, slice node, slice session, const char *status, slice inner)
+/* A form may follow inside, and the end. */
+static void hats_open(struct xml_write *x, struct buf *out, const struct change *c, slice session,
+                      const char *status)
+{
+    xml_begin(x, out, XML_STANZA_MAX);
+    xml_open_with(x, "command", NS_COMMANDS, "node", c->node);
+    xml_attr(x, "sessionid", session);
+    xml_attr(x, "status", slice_of(status));
+}
+
+static void hats_answer(struct iq *iq, const struct change *c, const char *status)
 {
     struct buf out;
-    buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<command xmlns='" NS_COMMANDS "' node='");
-    xml_escape(&out, node);
-    buf_lit(&out, "' sessionid='");
-    xml_escape(&out, session);
-    buf_printf(&out, "' status='%s'>", status);
-    buf_add(&out, inner);
-    buf_lit(&out, "</command>");
+    struct xml_write x;
+    hats_open(&x, &out, c, c->session, status);
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 
@@ -395,7 +398,7 @@ static void hats_applied(struct change *c, enum store_result result)
             hat_put(r, c->jid, c->uri, c->title);
         if (c->act == HAT_CREATE)
             retitle(r, c->uri, c->title);
-        hats_answer(c->iq, c->node, c->session, "completed", (slice){ 0 });
+        hats_answer(c->iq, c, "completed");
         if (c->act == HAT_CREATE || c->act == HAT_DESTROY) /* §3.2, §3.3: what to choose from */
             room_announce(r, &(unsigned){ 104 }, 1);
         else
@@ -502,7 +505,7 @@ static bool read_change(struct form *f, struct room *r, struct change *c)
 }
 
 /* §3.5: one of those that are defined, if any is. */
-static void ask_hat(struct buf *out, const struct room *r, const struct change *c,
+static void ask_hat(struct xml_write *x, const struct room *r, const struct change *c,
                     struct arena *tmp)
 {
     struct form_option *option = arena_new(tmp, struct form_option, HATS_DEFINED_MAX + 1);
@@ -515,7 +518,7 @@ static void ask_hat(struct buf *out, const struct room *r, const struct change *
     option[n] = (struct form_option){ 0 };
     row.type = n > 0 && c->act != HAT_CREATE ? FORM_LIST_SINGLE : FORM_TEXT_SINGLE;
     row.options = row.type == FORM_LIST_SINGLE ? option : NULL;
-    form_ask(out, &row);
+    form_ask(x, &row);
 }
 
 static void hats_ask(struct iq *iq, const struct room *r, const struct change *c)
@@ -527,16 +530,17 @@ static void hats_ask(struct iq *iq, const struct room *r, const struct change *c
         FIELD_TITLE, FORM_TEXT_SINGLE, "Its title, as people read it", NULL, NULL, NULL, false
     };
     struct buf b;
-    buf_init(&b, ANSWER_BYTES_MAX);
-    form_open_titled(&b, FORM_FORM, FORM_HATS, commands[c->act].title, NULL);
+    struct xml_write x;
+    hats_open(&x, &b, c, SLICE("hats"), "executing");
+    form_open_titled(&x, FORM_FORM, FORM_HATS, commands[c->act].title, NULL);
     if (c->act <= HAT_UNASSIGN)
-        form_ask(&b, &jid);
-    ask_hat(&b, r, c, iq->tmp);
+        form_ask(&x, &jid);
+    ask_hat(&x, r, c, iq->tmp);
     if (c->act == HAT_ASSIGN || c->act == HAT_CREATE)
-        form_ask(&b, &title);
-    form_close(&b);
-    hats_answer(iq, c->node, SLICE("hats"), "executing", buf_slice(&b));
-    buf_fini(&b);
+        form_ask(&x, &title);
+    form_close(&x);
+    xml_close(&x);
+    iq_result_buf(iq, &b);
 }
 
 /* §3.4 those to choose from, or §3.7 those that are worn. */
@@ -549,24 +553,25 @@ static void hats_list(struct iq *iq, const struct room *r, const struct change *
     };
     bool worn = c->act == HAT_LIST_ASSIGNED;
     struct buf b;
-    buf_init(&b, LIST_BYTES_MAX);
-    form_open_titled(&b, FORM_RESULT, FORM_HATS, commands[c->act].title, NULL);
-    form_reported(&b, columns, worn ? 3 : 2);
+    struct xml_write x;
+    hats_open(&x, &b, c, c->session, "completed");
+    form_open_titled(&x, FORM_RESULT, FORM_HATS, commands[c->act].title, NULL);
+    form_reported(&x, columns, worn ? 3 : 2);
     for (const struct room_hat *h = hats_first(r); h != NULL; h = h->next) {
         if (b.len + ITEM_BYTES_MAX > LIST_BYTES_MAX)
             break;
         if (worn != (h->jid.len > 0))
             continue;
-        form_item_open(&b);
-        form_put(&b, FIELD_URI, h->uri);
-        form_put(&b, FIELD_TITLE, h->title);
+        form_item_open(&x);
+        form_put(&x, FIELD_URI, h->uri);
+        form_put(&x, FIELD_TITLE, h->title);
         if (worn)
-            form_put(&b, FIELD_JID, h->jid);
-        form_item_close(&b);
+            form_put(&x, FIELD_JID, h->jid);
+        form_item_close(&x);
     }
-    form_close(&b);
-    hats_answer(iq, c->node, c->session, "completed", buf_slice(&b));
-    buf_fini(&b);
+    form_close(&x);
+    xml_close(&x);
+    iq_result_buf(iq, &b);
 }
 
 /* §2: another one when the list is another; the order does not matter. */
@@ -614,7 +619,7 @@ static void hats_command(struct iq *iq)
         iq_error(iq, SE_FORBIDDEN,
                  SLICE("owners define hats, administrators of the room give them"));
     else if (slice_is(elem_attr(&iq->payload, "action", iq->tmp), "cancel"))
-        hats_answer(iq, c.node, c.session, "canceled", (slice){ 0 });
+        hats_answer(iq, &c, "canceled");
     else if (c.act >= HAT_LIST)
         hats_list(iq, r, &c);
     else if (!form_parse_child(&f, &iq->payload, iq->tmp) && f.error == SE_NONE)
@@ -625,14 +630,15 @@ static void hats_command(struct iq *iq)
         hats_commit(iq, r, &c);
 }
 
-static void hats_items(struct buf *out, const struct room *r, const struct stanza *st)
+static void hats_items(struct xml_write *x, const struct room *r, const struct stanza *st)
 {
     for (unsigned i = 0; i < HAT_ACTS; i++) {
         if (!may(r, st, (enum act)i))
             continue;
-        buf_lit(out, "<item jid='");
-        xml_escape(out, r->jid);
-        buf_printf(out, "' node='%s' name='%s'/>", commands[i].node, commands[i].name);
+        xml_open_with(x, "item", NULL, "jid", r->jid);
+        xml_attr(x, "node", slice_of(commands[i].node));
+        xml_attr(x, "name", slice_of(commands[i].name));
+        xml_close(x);
     }
 }
 

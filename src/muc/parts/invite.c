@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "home/node.h"
 #include "home/ticket.h"
 #include "muc/parts.h"
@@ -17,7 +18,7 @@
 #include "xmpp/muc.h"
 #include "xmpp/ns.h"
 
-enum { MESSAGE_BYTES_MAX = 64 * 1024, INVITES_MAX = 50 };
+enum { INVITES_MAX = 50 };
 
 static slice reason_of(const struct elem *e, struct arena *tmp)
 {
@@ -26,58 +27,50 @@ static slice reason_of(const struct elem *e, struct arena *tmp)
 }
 
 /* The inviter as the invitee may know it: not by the address where the room hides that. */
-static void inviter_write(struct buf *out, const struct room *r, const struct occupant *o)
+static slice inviter_of(const struct room *r, const struct occupant *o)
 {
     if (o == NULL)
-        xml_escape(out, r->jid);
-    else if (r->config.whois == WHOIS_ANYONE)
-        xml_escape(out, seat_bare(occupant_seat(o)));
-    else
-        xml_escape(out, room_address(r, o->nick, room_scratch(r)));
+        return r->jid;
+    if (r->config.whois == WHOIS_ANYONE)
+        return seat_bare(occupant_seat(o));
+    return room_address(r, o->nick, room_scratch(r));
 }
 
 /* For an account of this server, who may have blocked the true sender: it is not told to clients
  * (im/message.c takes it off). */
-static void sender_write(struct buf *out, const struct room *r, slice to, slice bare)
+static void sender_write(struct xml_write *x, const struct room *r, slice to, slice bare)
 {
     if (bare.len == 0 || !node_serves(room_node(r), jid_split(to).domain))
         return;
-    buf_lit(out, "<inviter xmlns='" NS_ROOMS "' jid='");
-    xml_escape(out, bare);
-    buf_lit(out, "'/>");
+    xml_empty_with(x, "inviter", NS_ROOMS, "jid", bare);
 }
 
 /* invite NULL: nobody said more. sender: bare JID of who is behind it; empty: nobody. */
 static struct stanza *make_invite(struct room *r, slice to, const struct occupant *by,
                                   const struct elem *invite, slice sender)
 {
-    struct stanza *out = NULL;
     struct arena *tmp = room_scratch(r);
     struct elem going;
     struct buf b;
+    struct xml_write x;
 
-    buf_init(&b, MESSAGE_BYTES_MAX);
-    buf_lit(&b, "<x xmlns='" NS_MUC_USER "'><invite from='");
-    inviter_write(&b, r, by);
-    buf_lit(&b, "'>");
+    xml_begin(&x, &b, XML_STANZA_MAX);
+    xml_open(&x, "x", NS_MUC_USER);
+    xml_open_with(&x, "invite", NULL, "from", inviter_of(r, by));
     if (invite != NULL) {
-        xml_add_element(&b, "reason", reason_of(invite, tmp));
+        xml_element_some(&x, "reason", reason_of(invite, tmp));
         if (elem_child(invite, "continue", NS_MUC_USER, &going)) {
-            slice thread = elem_attr(&going, "thread", tmp);
-            buf_lit(&b, "<continue");
-            xml_add_attr(&b, "thread", thread);
-            buf_lit(&b, "/>");
+            xml_open(&x, "continue", NULL);
+            xml_attr_some(&x, "thread", elem_attr(&going, "thread", tmp));
+            xml_close(&x);
         }
     }
-    buf_lit(&b, "</invite>");
+    xml_close(&x);
     if (r->config.password)
-        xml_add_element(&b, "password", r->config.text[ROOM_SECRET]);
-    buf_lit(&b, "</x>");
-    sender_write(&b, r, to, sender);
-    if (!b.overflow)
-        out = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, to, (slice){ 0 }, buf_slice(&b));
-    buf_fini(&b);
-    return out;
+        xml_element_some(&x, "password", r->config.text[ROOM_SECRET]);
+    xml_close(&x);
+    sender_write(&x, r, to, sender);
+    return stanza_make_buf(STANZA_MESSAGE, TYPE_NORMAL, r->jid, to, (slice){ 0 }, &b);
 }
 
 /* §9.3: notifies a new member of a members-only room who is not in it. */
@@ -206,6 +199,7 @@ static enum routed decline(struct room *r, struct seat *s, struct stanza *st, co
     struct arena *tmp = room_scratch(r);
     struct jid jid;
     struct buf b;
+    struct xml_write x;
 
     if (jid_parse(&jid, elem_attr(e, "to", tmp), tmp) != OK)
         return room_refuse(r, st, SE_JID_MALFORMED, SLICE("a decline goes to who invited"));
@@ -218,18 +212,15 @@ static enum routed decline(struct room *r, struct seat *s, struct stanza *st, co
     if (to == NULL || to->hidden || room_affiliation(r, stanza_from_bare(st)) == AFF_OUTCAST)
         return room_handled(st);
     enum routed routed = ROUTED;
-    buf_init(&b, MESSAGE_BYTES_MAX);
-    buf_lit(&b, "<x xmlns='" NS_MUC_USER "'><decline from='");
-    xml_escape(&b, stanza_from_bare(st));
-    buf_lit(&b, "'>");
-    xml_add_element(&b, "reason", reason_of(e, tmp));
-    buf_lit(&b, "</decline></x>");
-    if (!b.overflow)
-        routed = route(r->worker,
-                       stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, occupant_seat(to)->jid,
-                                   (slice){ 0 }, buf_slice(&b)),
-                       origin, 0, 0);
-    buf_fini(&b);
+    xml_begin(&x, &b, XML_STANZA_MAX);
+    xml_open(&x, "x", NS_MUC_USER);
+    xml_open_with(&x, "decline", NULL, "from", stanza_from_bare(st));
+    xml_element_some(&x, "reason", reason_of(e, tmp));
+    xml_close_all(&x);
+    struct stanza *declined = stanza_make_buf(STANZA_MESSAGE, TYPE_NORMAL, r->jid,
+                                              occupant_seat(to)->jid, (slice){ 0 }, &b);
+    if (declined != NULL)
+        routed = route(r->worker, declined, origin, 0, 0);
     stanza_unref(&st);
     return routed;
 }

@@ -2,6 +2,7 @@
  * (muc.archive-joins). Clients never get it. */
 #include "archive/archive.h"
 #include "base/buf.h"
+#include "codec/xml_write.h"
 #include "muc/archive/archive.h"
 #include "muc/parts.h"
 #include "muc/people/find.h"
@@ -11,8 +12,6 @@
 #include "muc/room/room.h"
 #include "xmpp/muc.h"
 #include "xmpp/ns.h"
-
-enum { XML_BYTES_MAX = 4096 };
 
 static bool records(const struct room *r, const struct room_config *c)
 {
@@ -24,15 +23,17 @@ static void record_presence(struct room *r, const struct seat *s, enum stanza_ty
     const struct occupant *o = s->occupant;
     slice from = room_address(r, o->nick, room_scratch(r));
     struct buf xml;
+    struct xml_write x;
     if (!records(r, &r->config))
         return;
-    buf_init(&xml, XML_BYTES_MAX);
-    buf_lit(&xml, "<x xmlns='" NS_MUC_USER "'><item affiliation='");
-    buf_add(&xml, affiliation_name((enum affiliation)o->affiliation));
-    buf_lit(&xml, "'/></x>");
-    occupant_id_write(&xml, o->id);
+    xml_begin(&x, &xml, XML_PART_MAX);
+    xml_open(&x, "x", NS_MUC_USER);
+    xml_open_with(&x, "item", NULL, "affiliation",
+                  affiliation_name((enum affiliation)o->affiliation));
+    xml_close_all(&x);
+    occupant_id_write(&x, o->id);
     struct stanza *st =
-        stanza_make(STANZA_PRESENCE, type, from, SLICE(""), (slice){ 0 }, buf_slice(&xml));
+        stanza_make(STANZA_PRESENCE, type, from, SLICE(""), (slice){ 0 }, buf_fit(&xml));
     const struct room_post post = { .st = st,
                                     .sender = s->jid,
                                     .id = room_archive_mint(&r->archive),

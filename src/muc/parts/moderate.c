@@ -7,6 +7,7 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "home/router.h"
 #include "home/ticket.h"
 #include "im/feature.h"
@@ -29,13 +30,11 @@
 
 #define NS_RETRACT_0 "urn:xmpp:message-retract:0"
 
-enum { XML_BYTES_MAX = 16 * 1024 };
-
-static void stamp_write(struct buf *out, const struct room *r)
+static void stamp_write(struct xml_write *x, const struct room *r)
 {
     char stamp[CLOCK_STAMP_LEN];
     clock_stamp(stamp, loop_wall_us(room_loop(r)));
-    buf_printf(out, " stamp='%s'", stamp);
+    xml_attr(x, "stamp", slice_of(stamp));
 }
 
 /* By its author. */
@@ -60,21 +59,19 @@ static enum routed moderate_amends(struct room *r, const struct seat *s, const s
     struct arena *tmp = room_scratch(r);
     struct elem e;
     struct buf tombstone;
+    struct xml_write x;
     uint64_t id;
 
     if (!stanza_find(st, "retract", NS_RETRACT, &e) ||
         !archive_id_read(elem_attr(&e, "id", tmp), &id))
         return ROUTED;
-    buf_init(&tombstone, XML_BYTES_MAX);
-    buf_lit(&tombstone, "<retracted xmlns='" NS_RETRACT "'");
-    stamp_write(&tombstone, r);
-    if (stanza_id(st).len <= ROOM_TEXT_MAX) {
-        buf_lit(&tombstone, " id='");
-        xml_escape(&tombstone, stanza_id(st));
-        buf_lit(&tombstone, "'");
-    }
-    buf_lit(&tombstone, "/>");
-    (void)room_history_bury(&r->history, id, seat_bare(s), buf_slice(&tombstone));
+    xml_begin(&x, &tombstone, XML_PART_MAX);
+    xml_open(&x, "retracted", NS_RETRACT);
+    stamp_write(&x, r);
+    if (stanza_id(st).len <= ROOM_TEXT_MAX)
+        xml_attr(&x, "id", stanza_id(st));
+    xml_close(&x);
+    (void)room_history_bury(&r->history, id, seat_bare(s), buf_fit(&tombstone));
     (void)room_subject_bury(r, id, s->occupant->id);
     bool waits = r->stored && origin.session != 0 && setting_bool(&im_durable_ack);
     if (r->stored) {
@@ -84,7 +81,7 @@ static enum routed moderate_amends(struct room *r, const struct seat *s, const s
         room_archive_bury(&r->archive,
                           &(struct room_burial){ .id = id,
                                                  .author = seat_bare(s),
-                                                 .tombstone = buf_slice(&tombstone),
+                                                 .tombstone = buf_fit(&tombstone),
                                                  .patient = true },
                           waits ? retraction_done : NULL, t);
     }
@@ -99,56 +96,57 @@ struct moderation {
     int64_t room_id;
     struct iq *iq; /* held */
     uint64_t id;
-    char *told; /* XML of the message to all */
+    slice told; /* XML of the message to all */
     bool in_history;
 };
 
-/* The moderator as other occupants know them. */
-static void moderator_write(struct buf *out, const struct room *r, const struct occupant *o,
+/* The moderator as other occupants know them. The element stays open. */
+static void moderator_write(struct xml_write *x, const struct room *r, const struct occupant *o,
                             const char *ns)
 {
-    buf_printf(out, "<moderated xmlns='%s' by='", ns);
-    xml_escape(out, room_address(r, o->nick, room_scratch(r)));
-    buf_lit(out, "'>");
-    occupant_id_write(out, o->id);
+    xml_open_with(x, "moderated", ns, "by", room_address(r, o->nick, room_scratch(r)));
+    occupant_id_write(x, o->id);
 }
 
-static char *moderate_told(const struct room *r, const struct occupant *o, uint64_t id,
+/* On the heap. */
+static slice moderate_told(const struct room *r, const struct occupant *o, uint64_t id,
                            slice reason)
 {
-    char ident[ARCHIVE_ID_LEN];
+    char text[ARCHIVE_ID_LEN];
+    const slice ident = { text, sizeof text };
     struct buf b;
-    archive_id_write(ident, id);
-    buf_init(&b, 4 * XML_BYTES_MAX);
-    buf_printf(&b, "<retract xmlns='" NS_RETRACT "' id='%.*s'>", ARCHIVE_ID_LEN, ident);
-    moderator_write(&b, r, o, NS_MODERATE);
-    buf_lit(&b, "</moderated>");
-    xml_add_element(&b, "reason", reason);
-    buf_printf(&b, "</retract><apply-to xmlns='" NS_FASTEN "' id='%.*s'>", ARCHIVE_ID_LEN, ident);
-    moderator_write(&b, r, o, NS_MODERATE_0);
-    buf_lit(&b, "<retract xmlns='" NS_RETRACT_0 "'/>");
-    xml_add_element(&b, "reason", reason);
-    buf_lit(&b, "</moderated></apply-to>");
-    buf_append(&b, "", 1);
-    char *out = b.ptr;
-    b.ptr = NULL;
+    struct xml_write x;
+    archive_id_write(text, id);
+    xml_begin(&x, &b, XML_PART_MAX);
+    xml_open_with(&x, "retract", NS_RETRACT, "id", ident);
+    moderator_write(&x, r, o, NS_MODERATE);
+    xml_close(&x);
+    xml_element_some(&x, "reason", reason);
+    xml_close(&x);
+    xml_open_with(&x, "apply-to", NS_FASTEN, "id", ident);
+    moderator_write(&x, r, o, NS_MODERATE_0);
+    xml_empty(&x, "retract", NS_RETRACT_0);
+    xml_element_some(&x, "reason", reason);
+    xml_close_all(&x);
+    slice told = slice_keep(buf_fit(&b));
     buf_fini(&b);
-    return out;
+    return told;
 }
 
 /* The notice is said by the room: kept, and numbered, like what occupants say. */
-static void moderate_tell(struct room *r, const char *xml)
+static void moderate_tell(struct room *r, slice told)
 {
     char ident[2 * 8 + 1];
     struct buf content;
+    struct xml_write x;
     uint64_t id = room_archive_mint(&r->archive);
 
     rand_hex(ident, 8);
-    buf_init(&content, 8 * XML_BYTES_MAX);
-    buf_add(&content, slice_of(xml));
-    stanza_id_write(&content, r, id);
+    xml_begin(&x, &content, 2 * XML_PART_MAX);
+    buf_add(&content, told);
+    stanza_id_write(&x, r, id);
     struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 },
-                                    slice_of(ident), buf_slice(&content));
+                                    slice_of(ident), buf_fit(&content));
     room_send_all(r, st, TO_ALL, NULL);
     ROOM_EMIT(said, r, &(struct room_said){ .st = st, .speaker = { "", 0 }, .kept = true });
     (void)room_record(
@@ -171,7 +169,7 @@ static void moderate_buried(void *arg, enum err e)
     } else {
         iq_error(m->iq, SE_RESOURCE_CONSTRAINT, SLICE("the archive could not be changed now"));
     }
-    mem_free(&m->told);
+    slice_release(&m->told);
     room_unpin(r);
     mem_free(&m);
 }
@@ -181,30 +179,29 @@ static void moderate(struct iq *iq, struct room *r, const struct occupant *o, sl
 {
     struct moderation *m;
     struct buf tombstone;
+    struct xml_write x;
     uint64_t id;
 
     if (!archive_id_read(target, &id)) {
         iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such message"));
         return;
     }
-    buf_init(&tombstone, XML_BYTES_MAX);
-    buf_lit(&tombstone, "<retracted xmlns='" NS_RETRACT "'");
-    stamp_write(&tombstone, r);
-    buf_lit(&tombstone, ">");
-    moderator_write(&tombstone, r, o, NS_MODERATE);
-    buf_lit(&tombstone, "</moderated>");
-    xml_add_element(&tombstone, "reason", reason);
-    buf_lit(&tombstone, "</retracted>");
+    xml_begin(&x, &tombstone, XML_PART_MAX);
+    xml_open(&x, "retracted", NS_RETRACT);
+    stamp_write(&x, r);
+    moderator_write(&x, r, o, NS_MODERATE);
+    xml_close(&x);
+    xml_element_some(&x, "reason", reason);
+    xml_close(&x);
     m = mem_new(struct moderation);
     *m = (struct moderation){ .room = r, .room_id = r->id, .iq = iq_hold(iq), .id = id };
     m->told = moderate_told(r, o, id, reason);
     bool subject = room_subject_bury(r, id, (slice){ 0 });
-    m->in_history =
-        subject | room_history_bury(&r->history, id, (slice){ 0 }, buf_slice(&tombstone));
+    m->in_history = subject | room_history_bury(&r->history, id, (slice){ 0 }, buf_fit(&tombstone));
     room_pin(r);
     if (r->stored)
         room_archive_bury(&r->archive,
-                          &(struct room_burial){ .id = id, .tombstone = buf_slice(&tombstone) },
+                          &(struct room_burial){ .id = id, .tombstone = buf_fit(&tombstone) },
                           moderate_buried, m);
     else
         moderate_buried(m, E_NOTFOUND);

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "im/feature.h"
 #include "muc/muc.h"
 #include "muc/people/affiliation.h"
@@ -21,8 +22,6 @@
 #include "xmpp/jid.h"
 #include "xmpp/muc.h"
 #include "xmpp/ns.h"
-
-enum { FORM_BYTES_MAX = 4 << 20 };
 
 /* A request on its way; in the arena of its held IQ. */
 struct request {
@@ -65,14 +64,15 @@ static void owner_get(struct iq *iq)
     struct request q = { .iq = iq };
     struct room_people people = { .has_owners = true, .has_admins = true };
     struct buf out;
+    struct xml_write x;
     if (!admitted(&q, r, ACT_CONFIGURE))
         return;
     people.owner = people_of(r, AFF_OWNER, &people.owner_count, iq->tmp);
     people.admin = people_of(r, AFF_ADMIN, &people.admin_count, iq->tmp);
-    buf_init(&out, FORM_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_MUC_OWNER "'>");
-    room_config_form(&out, &r->config, &people, r->jid, q.by);
-    buf_lit(&out, "</query>");
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    xml_open(&x, "query", NS_MUC_OWNER);
+    room_config_form(&x, &r->config, &people, r->jid, q.by);
+    xml_close(&x);
     iq_result_buf(iq, &out);
 }
 

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "home/ticket.h"
 #include "im/feature.h"
 #include "muc/muc.h"
@@ -27,7 +28,7 @@
 #define FIELD_ALLOW "muc#register_allow"
 #define FIELD_JID   "muc#register_jid"
 
-enum { ANSWER_BYTES_MAX = 64 * 1024, ASKED_MAX = 16, APPLICANTS_MAX = 32 };
+enum { ASKED_MAX = 16, APPLICANTS_MAX = 32 };
 enum { PATIENCE_MS = 10 * 60 * 1000 };
 
 /* Recent applications for membership, to limit how often each user, and how many users, can
@@ -59,6 +60,7 @@ static void muc_register_get(struct iq *iq)
 {
     const struct room *r = open_room(iq);
     struct buf b;
+    struct xml_write x;
     if (r == NULL)
         return;
     slice bare = stanza_from_bare(iq->st);
@@ -68,19 +70,19 @@ static void muc_register_get(struct iq *iq)
         return;
     }
     bool known = a != NULL && a->nick.len > 0;
-    buf_init(&b, ANSWER_BYTES_MAX);
-    buf_lit(&b, "<query xmlns='" NS_REGISTER "'>");
+    xml_begin(&x, &b, XML_PART_MAX);
+    xml_open(&x, "query", NS_REGISTER);
     if (known) {
-        buf_lit(&b, "<registered/>");
-        xml_add_element(&b, "username", a->nick);
+        xml_empty(&x, "registered", NULL);
+        xml_element(&x, "username", a->nick);
     }
-    form_open_titled(&b, FORM_FORM, NS_MUC_REGISTER, "Registration",
+    form_open_titled(&x, FORM_FORM, NS_MUC_REGISTER, "Registration",
                      "A nickname that nobody else may use here.");
-    form_ask_value(&b, &nick_row, known ? a->nick : (slice){ "", 0 });
+    form_ask_value(&x, &nick_row, known ? a->nick : (slice){ "", 0 });
     PARTS_EACH (p, follow_row)
-        form_ask_value(&b, p->follow_row, a != NULL && a->follows ? SLICE("1") : SLICE("0"));
-    form_close(&b);
-    buf_lit(&b, "</query>");
+        form_ask_value(&x, p->follow_row, a != NULL && a->follows ? SLICE("1") : SLICE("0"));
+    form_close(&x);
+    xml_close(&x);
     iq_result_buf(iq, &b);
 }
 
@@ -161,28 +163,29 @@ static void ask_admins(struct room *r, const struct application *a)
         NULL,        false
     };
     struct buf b;
+    struct xml_write x;
     unsigned asked = 0;
 
-    buf_init(&b, ANSWER_BYTES_MAX);
-    form_open_titled(&b, FORM_FORM, NS_MUC_REGISTER, "Registration request",
+    xml_begin(&x, &b, XML_PART_MAX);
+    form_open_titled(&x, FORM_FORM, NS_MUC_REGISTER, "Registration request",
                      "To make this person a member of the room, allow it and submit.");
-    form_ask_value(&b, &jid, a->bare);
-    form_ask_value(&b, &nick_row, a->nick);
-    form_ask_value(&b, &allow, SLICE("0"));
-    form_close(&b);
+    form_ask_value(&x, &jid, a->bare);
+    form_ask_value(&x, &nick_row, a->nick);
+    form_ask_value(&x, &allow, SLICE("0"));
+    form_close(&x);
     LIST_EACH (it, &r->occupants) {
         const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
         if (!affiliation_may((enum affiliation)o->affiliation, ACT_EDIT_MEMBERS))
             continue;
         route_send(r->worker, stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid,
-                                          occupant_seat(o)->jid, (slice){ 0 }, buf_slice(&b)));
+                                          occupant_seat(o)->jid, (slice){ 0 }, buf_fit(&b)));
         asked++;
     }
     const struct affiliate *f;
     for (uint32_t i = 0; asked == 0 && (f = map_next(&r->affiliates, &i)) != NULL;)
         if (f->affiliation == AFF_OWNER && asked++ < ASKED_MAX)
             route_send(r->worker, stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, f->jid,
-                                              (slice){ 0 }, buf_slice(&b)));
+                                              (slice){ 0 }, buf_fit(&b)));
     buf_fini(&b);
 }
 

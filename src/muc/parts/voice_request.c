@@ -1,6 +1,7 @@
 /* voice_request: visitors ask the moderators of a moderated room for voice (XEP-0045 §7.13, §8.6).
  */
 #include "base/buf.h"
+#include "codec/xml_write.h"
 #include "muc/parts.h"
 #include "muc/people/find.h"
 #include "muc/people/pace.h"
@@ -12,8 +13,6 @@
 #include "xmpp/form.h"
 #include "xmpp/muc.h"
 #include "xmpp/ns.h"
-
-enum { MESSAGE_BYTES_MAX = 64 * 1024 };
 
 /* §8.6: a form for each moderator. */
 static void ask_moderators(struct room *r, const struct occupant *o)
@@ -31,17 +30,18 @@ static void ask_moderators(struct room *r, const struct occupant *o)
         "muc#request_allow", FORM_BOOLEAN, "Grant voice to this person?", NULL, NULL, NULL, false
     };
     struct buf b;
+    struct xml_write x;
 
-    buf_init(&b, MESSAGE_BYTES_MAX);
-    form_open_titled(&b, FORM_FORM, NS_MUC_REQUEST, "Voice request",
+    xml_begin(&x, &b, XML_PART_MAX);
+    form_open_titled(&x, FORM_FORM, NS_MUC_REQUEST, "Voice request",
                      "To approve this request for voice, grant it and submit the form.");
-    form_ask_value(&b, &role, SLICE("participant"));
-    form_ask_value(&b, &jid, occupant_seat(o)->jid);
-    form_ask_value(&b, &nick, o->nick);
-    form_ask_value(&b, &allow, SLICE("false"));
-    form_close(&b);
+    form_ask_value(&x, &role, SLICE("participant"));
+    form_ask_value(&x, &jid, occupant_seat(o)->jid);
+    form_ask_value(&x, &nick, o->nick);
+    form_ask_value(&x, &allow, SLICE("false"));
+    form_close(&x);
     struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, (slice){ "", 0 },
-                                    (slice){ 0 }, buf_slice(&b));
+                                    (slice){ 0 }, buf_fit(&b));
     room_send_all(r, st, TO_MODERATORS, NULL);
     stanza_unref(&st);
     buf_fini(&b);

@@ -1,6 +1,7 @@
 #include "muc/people/pace.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "codec/xml_write.h"
 #include "io/timer.h"
 #include "muc/people/show.h"
 #include "muc/room/occupant_id.h"

@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
+#include "codec/xml_write.h"
 #include "home/router.h"
 #include "im/audience.h"
 #include "muc/people/find.h"
@@ -13,66 +14,60 @@
 #include "xmpp/muc.h"
 #include "xmpp/ns.h"
 
-enum { SHOW_BYTES_MAX = 256 * 1024, ANNOUNCE_BYTES_MAX = 1024 };
-
-static void codes_write(struct buf *out, const char *codes)
+static void codes_write(struct xml_write *x, const char *codes)
 {
     slice rest = slice_of(codes), code;
-    while (slice_word(&rest, &code))
-        buf_printf(out, "<status code='%.*s'/>", SLICE_ARG(code));
+    while (slice_word(&rest, &code)) {
+        xml_empty_with(x, "status", NULL, "code", code);
+    }
 }
 
-static void destroyed_write(struct buf *out, const struct show *how)
+static void destroyed_write(struct xml_write *x, const struct show *how)
 {
-    buf_lit(out, "<destroy");
-    xml_add_attr(out, "jid", how->alternate);
-    buf_lit(out, ">");
-    xml_add_element(out, "password", how->password);
-    xml_add_element(out, "reason", how->reason);
-    buf_lit(out, "</destroy>");
+    xml_open(x, "destroy", NULL);
+    xml_attr_some(x, "jid", how->alternate);
+    xml_element_some(x, "password", how->password);
+    xml_element_some(x, "reason", how->reason);
+    xml_close(x);
 }
 
-void occupant_id_write(struct buf *out, slice id)
+void occupant_id_write(struct xml_write *x, slice id)
 {
-    buf_lit(out, "<occupant-id xmlns='" NS_OCCUPANT_ID "' id='");
-    buf_add(out, id);
-    buf_lit(out, "'/>");
+    xml_empty_with(x, "occupant-id", NS_OCCUPANT_ID, "id", id);
 }
 
-void stanza_id_write(struct buf *out, const struct room *r, uint64_t id)
+void stanza_id_write(struct xml_write *x, const struct room *r, uint64_t id)
 {
     char text[ARCHIVE_ID_LEN];
     archive_id_write(text, id);
-    buf_lit(out, "<stanza-id xmlns='" NS_SID "' by='");
-    xml_escape(out, r->jid);
-    buf_printf(out, "' id='%.*s'/>", ARCHIVE_ID_LEN, text);
+    xml_open_with(x, "stanza-id", NS_SID, "by", r->jid);
+    xml_attr(x, "id", (slice){ text, sizeof text });
+    xml_close(x);
 }
 
 /* <x/> of muc#user; jid empty: not shown; self: codes for the occupant alone, NULL: to others. */
-static void user_write(struct buf *out, const struct occupant *o, slice jid, const struct show *how,
-                       const char *self)
+static void user_write(struct xml_write *x, const struct occupant *o, slice jid,
+                       const struct show *how, const char *self)
 {
     bool gone = how->destroyed;
-    buf_lit(out, "<x xmlns='" NS_MUC_USER "'><item");
-    xml_add_attr(out, "affiliation",
-                 gone ? SLICE("none") : affiliation_name((enum affiliation)o->affiliation));
-    xml_add_attr(out, "role", role_name((enum room_role)o->role));
-    xml_add_attr(out, "jid", gone ? (slice){ 0 } : jid);
-    xml_add_attr(out, "nick", how->nick);
-    buf_lit(out, ">");
+    xml_open(x, "x", NS_MUC_USER);
+    xml_open(x, "item", NULL);
+    xml_attr(x, "affiliation",
+             gone ? SLICE("none") : affiliation_name((enum affiliation)o->affiliation));
+    xml_attr(x, "role", role_name((enum room_role)o->role));
+    xml_attr_some(x, "jid", gone ? (slice){ 0 } : jid);
+    xml_attr_some(x, "nick", how->nick);
     if (how->actor_nick.len > 0) {
-        buf_lit(out, "<actor");
-        xml_add_attr(out, "nick", how->actor_nick);
-        buf_lit(out, "/>");
+        xml_empty_with(x, "actor", NULL, "nick", how->actor_nick);
     }
     if (!gone)
-        xml_add_element(out, "reason", how->reason);
-    buf_lit(out, "</item>");
+        xml_element_some(x, "reason", how->reason);
+    xml_close(x);
     if (gone)
-        destroyed_write(out, how);
-    codes_write(out, self);
-    codes_write(out, how->codes);
-    buf_lit(out, "</x>");
+        destroyed_write(x, how);
+    codes_write(x, self);
+    codes_write(x, how->codes);
+    xml_close(x);
 }
 
 /* What a client may not say of itself; hats are given by the room (XEP-0317). */
@@ -95,23 +90,24 @@ static struct stanza *show_presence_of(struct room *r, struct occupant *o, unsig
     slice from = room_address(r, o->nick, tmp);
     struct stanza *out;
     struct buf b;
+    struct xml_write x;
 
-    buf_init(&b, SHOW_BYTES_MAX);
+    xml_begin(&x, &b, XML_STANZA_MAX);
     if (how->left != NULL && how->left->child_count <= XML_CHILDREN_MAX - MORE_CHILDREN &&
         how->left->content_len <= (size_t)setting_int(&muc_presence_bytes))
         said = how->left;
-    occupant_id_write(&b, o->id);
-    user_write(&b, o, jid, how, self);
-    ROOM_EMIT(presence, &b, r, seat_bare(occupant_seat(o)));
+    occupant_id_write(&x, o->id);
+    user_write(&x, o, jid, how, self);
+    ROOM_EMIT(presence, &x, r, seat_bare(occupant_seat(o)));
     if (how->nick.len > 0 || (o->role == ROLE_NONE && said->type != TYPE_UNAVAILABLE))
         out = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, from, (slice){ "", 0 }, (slice){ 0 },
-                          buf_slice(&b));
+                          buf_fit(&b));
     else
         out = stanza_change(said, &(struct stanza_change){ .from = from,
                                                            .to = { "", 0 },
                                                            .known = forged,
                                                            .unwanted = is_forged,
-                                                           .more = buf_slice(&b) });
+                                                           .more = buf_fit(&b) });
     buf_fini(&b);
     return out;
 }
@@ -230,13 +226,17 @@ void room_send_all(struct room *r, struct stanza *st, unsigned whom, const struc
 void room_announce(struct room *r, const unsigned *code, unsigned count)
 {
     struct buf xml;
-    buf_init(&xml, ANNOUNCE_BYTES_MAX);
-    buf_lit(&xml, "<x xmlns='" NS_MUC_USER "'>");
-    for (unsigned i = 0; i < count; i++)
-        buf_printf(&xml, "<status code='%u'/>", code[i]);
-    buf_lit(&xml, "</x>");
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_PART_MAX);
+    xml_open(&x, "x", NS_MUC_USER);
+    for (unsigned i = 0; i < count; i++) {
+        xml_open(&x, "status", NULL);
+        xml_attr_int(&x, "code", code[i]);
+        xml_close(&x);
+    }
+    xml_close(&x);
     struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 },
-                                    (slice){ 0 }, buf_slice(&xml));
+                                    (slice){ 0 }, buf_fit(&xml));
     room_send_all(r, st, TO_ALL, NULL);
     stanza_unref(&st);
     buf_fini(&xml);

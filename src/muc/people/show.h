@@ -4,7 +4,7 @@
 #pragma once
 #include "base/slice.h"
 
-struct buf;
+struct xml_write;
 struct occupant;
 struct room;
 struct seat;
@@ -20,9 +20,9 @@ void room_announce(struct room *r, const unsigned *code, unsigned count);
 
 /* Appends an occupant id (XEP-0421): the last child of everything that the room relays for an
  * occupant. */
-void occupant_id_write(struct buf *out, slice id);
+void occupant_id_write(struct xml_write *x, slice id);
 /* Appends the stanza-id (XEP-0359) of a message of the room. */
-void stanza_id_write(struct buf *out, const struct room *r, uint64_t id);
+void stanza_id_write(struct xml_write *x, const struct room *r, uint64_t id);
 /* Whether `viewer` sees real JIDs. */
 bool room_shows_jids(const struct room *r, const struct occupant *viewer);
 /* TO_ bits of those who see real JIDs (with_jid 1), or who do not (0); 0: nobody. */

@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "muc/room/config.h"
 #include "muc/room/settings.h"
 #include "xmpp/form.h"
@@ -436,18 +437,18 @@ bool room_config_read(struct room_config *c, struct room_people *people, struct 
 
 /* Writing the form. */
 
-static void write_roles(struct buf *out, uint8_t roles)
+static void write_roles(struct xml_write *x, uint8_t roles)
 {
     for (unsigned r = ROLE_VISITOR; r < ROOM_ROLES; r++)
         if (roles & ROLE_BIT(r))
-            form_value(out, slice_of(role_names[r]));
+            form_value(x, slice_of(role_names[r]));
 }
 
-static void write_contacts(struct buf *out, slice rest)
+static void write_contacts(struct xml_write *x, slice rest)
 {
     slice jid;
     while (room_contact_next(&rest, &jid))
-        form_value(out, jid);
+        form_value(x, jid);
 }
 
 static uint32_t shown_count(const struct room_config *c, const struct field *fd)
@@ -467,7 +468,7 @@ static slice config_form_count_text(uint32_t n, char text[16])
 }
 
 /* The usual sizes up to the limit, the present one among them, and none. */
-static void write_users(struct buf *out, const struct room_config *c, const struct field *fd)
+static void write_users(struct xml_write *x, const struct room_config *c, const struct field *fd)
 {
     static const uint32_t usual[] = { 10, 20, 30, 50, 100, 200, 500, 1000, 2000, 5000, 10000 };
     enum { USUAL = sizeof usual / sizeof usual[0] };
@@ -495,7 +496,7 @@ static void write_users(struct buf *out, const struct room_config *c, const stru
     options[n] = (struct form_option){ "none", "As many as the service allows" };
     row.options = options;
     char value[16];
-    form_ask_value(out, &row, config_form_count_text(is, value));
+    form_ask_value(x, &row, config_form_count_text(is, value));
 }
 
 static slice single_value(const struct room_config *c, const struct field *fd, char text[16])
@@ -526,58 +527,58 @@ static const char *why_idle(const struct room_config *c, const struct field *fd)
     return NULL;
 }
 
-static void config_form_write_field(struct buf *out, const struct room_config *c,
+static void config_form_write_field(struct xml_write *x, const struct room_config *c,
                                     const struct field *fd)
 {
     char text[16];
     struct form_row row = fd->row;
     switch (fd->kind) {
     case K_USERS:
-        write_users(out, c, fd);
+        write_users(x, c, fd);
         break;
     case K_ROLES:
-        form_ask_open(out, &fd->row);
-        write_roles(out, *byte_at(c, fd));
-        form_field_close(out);
+        form_ask_open(x, &fd->row);
+        write_roles(x, *byte_at(c, fd));
+        form_field_close(x);
         break;
     case K_JIDS:
-        form_ask_open(out, &fd->row);
-        write_contacts(out, c->text[fd->at]);
-        form_field_close(out);
+        form_ask_open(x, &fd->row);
+        write_contacts(x, c->text[fd->at]);
+        form_field_close(x);
         break;
     default:
         row.desc = why_idle(c, fd);
-        form_ask_value(out, &row, single_value(c, fd, text));
+        form_ask_value(x, &row, single_value(c, fd, text));
         break;
     }
 }
 
-static void write_people(struct buf *out, const struct form_row *row, const slice *jid,
+static void write_people(struct xml_write *x, const struct form_row *row, const slice *jid,
                          unsigned count)
 {
-    form_ask_open(out, row);
+    form_ask_open(x, row);
     for (unsigned i = 0; i < count; i++)
-        form_value(out, jid[i]);
-    form_field_close(out);
+        form_value(x, jid[i]);
+    form_field_close(x);
 }
 
-void room_config_form(struct buf *out, const struct room_config *c,
+void room_config_form(struct xml_write *x, const struct room_config *c,
                       const struct room_people *people, slice room, enum room_editor by)
 {
     char title[256];
     snprintf(title, sizeof title, "Configuration of %.*s", room.len < 200 ? (int)room.len : 0,
              room.ptr);
-    form_open_titled(out, FORM_FORM, NS_MUC_ROOMCONFIG, title, NULL);
+    form_open_titled(x, FORM_FORM, NS_MUC_ROOMCONFIG, title, NULL);
     for (unsigned i = 0; i < FIELDS; i++)
         if (config_form_may_change(&fields[i], by))
-            config_form_write_field(out, c, &fields[i]);
+            config_form_write_field(x, c, &fields[i]);
     /* a client returns the whole form, which has at most FORM_VALUES_MAX values */
     bool fits = people->owner_count + people->admin_count <= FORM_VALUES_MAX / 2;
     if (fits && people->has_admins)
-        write_people(out, &admins_row, people->admin, people->admin_count);
+        write_people(x, &admins_row, people->admin, people->admin_count);
     if (fits && people->has_owners)
-        write_people(out, &owners_row, people->owner, people->owner_count);
-    form_close(out);
+        write_people(x, &owners_row, people->owner, people->owner_count);
+    form_close(x);
 }
 
 /* Stored text: "members_only=1\n" for each field; a newline within a value is "\n", a backslash

@@ -6,6 +6,7 @@
 
 struct arena;
 struct buf;
+struct xml_write;
 struct form;
 struct room_config;
 
@@ -23,7 +24,7 @@ struct room_people {
 
 /* Appends the form to fill in (§10.1.3), with at most FORM_VALUES_MAX / 2 people: both lists are
  * left out if there are more, or if `people` does not have them. */
-void room_config_form(struct buf *out, const struct room_config *c,
+void room_config_form(struct xml_write *x, const struct room_config *c,
                       const struct room_people *people, slice room, enum room_editor by);
 /* Takes over what a submitted form says: fields that are not there keep their value, unknown ones
  * are ignored, and one that may not be changed is fine as long as it changes nothing. A form

@@ -1,6 +1,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "muc/room/config.h"
 #include "muc/room/config_form.h"
 #include "muc/room/settings.h"
@@ -70,8 +71,9 @@ static slice form_of(const struct room_config *c, const struct room_people *peop
 {
     static const struct room_people nobody;
     struct buf out;
-    buf_init(&out, 1 << 20);
-    room_config_form(&out, c, people != NULL ? people : &nobody, SLICE("a<b@conference.x"), by);
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    room_config_form(&x, c, people != NULL ? people : &nobody, SLICE("a<b@conference.x"), by);
     assert_false(out.overflow);
     slice text = slice_dup(arena, buf_slice(&out));
     buf_fini(&out);
@@ -562,8 +564,9 @@ static void disco_tells_what_the_room_is(void **state)
     room_config_default(&c);
     c.text[ROOM_DESCRIPTION] = SLICE("of <witches>");
     room_config_disco(d, &c, &facts, arena);
-    buf_init(&out, 1 << 16);
-    disco_write_info(&out, d, SLICE(""));
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    disco_write_info(&x, d, SLICE(""));
     static const char *const open[] = {
         "muc_public'",      "muc_open'",      "muc_unmoderated'",  "muc_nonanonymous'",
         "muc_unsecured'",   "muc_temporary'", "of &lt;witches",    "<value>today</value>",
@@ -579,7 +582,7 @@ static void disco_tells_what_the_room_is(void **state)
     *d = (struct disco_info){ 0 };
     room_config_disco(d, &c, &facts, arena);
     buf_clear(&out);
-    disco_write_info(&out, d, SLICE(""));
+    disco_write_info(&x, d, SLICE(""));
     static const char *const closed[] = {
         "muc_hidden'",        "muc_membersonly'",       "muc_moderated'",
         "muc_semianonymous'", "muc_passwordprotected'", "muc_persistent'",

@@ -14,7 +14,7 @@
 #include <stddef.h>
 
 struct arena;
-struct buf;
+struct xml_write;
 struct disco_info;
 struct room_line;
 struct why;
@@ -106,7 +106,7 @@ struct room_part {
     void (*leaves)(struct room *r, const struct seat *s, bool ends);
     void (*welcome)(struct room *r, const struct seat *s);
     /* Appends to the presence of an occupant, which all see; with its bare JID. */
-    void (*presence)(struct buf *out, const struct room *r, slice bare);
+    void (*presence)(struct xml_write *x, const struct room *r, slice bare);
 
     /* Messages. To all. */
     void (*said)(struct room *r, const struct room_said *said);
@@ -126,7 +126,7 @@ struct room_part {
 
     /* Service discovery: adds to disco#info of a room; commands that the sender of st may use. */
     void (*info)(struct disco_info *d, const struct room *r, struct arena *tmp);
-    void (*items)(struct buf *out, const struct room *r, const struct stanza *st);
+    void (*items)(struct xml_write *x, const struct room *r, const struct stanza *st);
 
     /* Answers a user who asks the service about all of the user's rooms (docs/rooms.md). */
     void (*rooms_get)(struct iq *iq);

@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
+#include "codec/xml_write.h"
 #include "muc/room/config.h"
 #include "muc/room/config_form.h"
 #include "xmpp/datetime.h"

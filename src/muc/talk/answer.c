@@ -1,19 +1,20 @@
 #include "muc/talk/answer.h"
 #include "base/buf.h"
+#include "codec/xml_write.h"
 #include "im/iq.h"
 #include "muc/room/room.h"
 
 void room_error(struct room *r, const struct stanza *st, enum stanza_error e, slice text)
 {
     struct buf b;
+    struct xml_write x;
     if (st->type == TYPE_ERROR || st->type == TYPE_RESULT) /* RFC 6120 §8.3.1 */
         return;
-    buf_init(&b, 8 * JID_MAX);
+    xml_begin(&x, &b, XML_PART_MAX);
     stanza_error_write_parts(
-        &b, &(struct stanza_error_parts){ .error = e, .by = r->jid, .text = text });
-    route_send(r->worker, stanza_make((enum stanza_kind)st->kind, TYPE_ERROR, stanza_to(st),
-                                      stanza_from(st), stanza_id(st), buf_slice(&b)));
-    buf_fini(&b);
+        &x, &(struct stanza_error_parts){ .error = e, .by = r->jid, .text = text });
+    route_send(r->worker, stanza_make_buf((enum stanza_kind)st->kind, TYPE_ERROR, stanza_to(st),
+                                          stanza_from(st), stanza_id(st), &b));
 }
 
 enum routed room_refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
@@ -26,11 +27,11 @@ enum routed room_refuse(struct room *r, struct stanza *st, enum stanza_error e, 
 enum routed room_slow_down(struct room *r, struct stanza *st)
 {
     struct buf b;
-    buf_init(&b, 1024);
-    stanza_error_write(&b, SE_POLICY_VIOLATION, "wait", SLICE("too much at once; wait a little"));
-    route_send(r->worker, stanza_make((enum stanza_kind)st->kind, TYPE_ERROR, stanza_to(st),
-                                      stanza_from(st), stanza_id(st), buf_slice(&b)));
-    buf_fini(&b);
+    struct xml_write x;
+    xml_begin(&x, &b, XML_PART_MAX);
+    stanza_error_write(&x, SE_POLICY_VIOLATION, "wait", SLICE("too much at once; wait a little"));
+    route_send(r->worker, stanza_make_buf((enum stanza_kind)st->kind, TYPE_ERROR, stanza_to(st),
+                                          stanza_from(st), stanza_id(st), &b));
     stanza_unref(&st);
     return ROUTED;
 }

@@ -1,5 +1,6 @@
 #include "muc/talk/ask.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/talk/answer.h"

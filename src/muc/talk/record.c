@@ -1,5 +1,6 @@
 #include "muc/talk/record.h"
 #include "base/setting.h"
+#include "codec/xml_write.h"
 #include "home/router.h"
 #include "im/audience.h"
 #include "im/message.h"

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "home/ask.h"
 #include "muc/parts.h"
 #include "muc/people/find.h"
@@ -68,14 +69,14 @@ static struct relay *relay_of(const struct room *r, uint64_t asker, slice id)
 static void answer_for(struct room *r, const struct relay *q)
 {
     struct buf b;
-    buf_init(&b, 8 * JID_MAX);
+    struct xml_write x;
+    xml_begin(&x, &b, XML_PART_MAX);
     stanza_error_write_parts(
-        &b, &(struct stanza_error_parts){ .error = SE_RECIPIENT_UNAVAILABLE,
+        &x, &(struct stanza_error_parts){ .error = SE_RECIPIENT_UNAVAILABLE,
                                           .by = r->jid,
                                           .text = SLICE("the occupant left without an answer") });
     slice from = room_address(r, q->nick, room_scratch(r));
-    route_send(r->worker, stanza_make(STANZA_IQ, TYPE_ERROR, from, q->jid, q->id, buf_slice(&b)));
-    buf_fini(&b);
+    route_send(r->worker, stanza_make_buf(STANZA_IQ, TYPE_ERROR, from, q->jid, q->id, &b));
 }
 
 /* Requests that wait for the answer of a seat that is about to go get an error. */

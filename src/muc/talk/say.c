@@ -4,6 +4,7 @@
 #include "base/metric.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
+#include "codec/xml_write.h"
 #include "home/node.h"
 #include "home/ticket.h"
 #include "im/audience.h"
@@ -118,20 +119,21 @@ static struct stanza *relayed(struct room *r, const struct occupant *o, const st
 {
     slice from = room_address(r, o->nick, room_scratch(r));
     struct buf more;
+    struct xml_write x;
     uint64_t strip = KNOWN(STANZA_ID) | KNOWN(OCCUPANT_ID) | KNOWN(MUC_USER) | KNOWN(DELAY) |
                      KNOWN(CARBON) | KNOWN(PRIVATE);
     struct speaker by = { r, o->affiliation == AFF_OWNER };
 
-    buf_init(&more, 8192);
-    occupant_id_write(&more, o->id);
+    xml_begin(&x, &more, XML_PART_MAX);
+    occupant_id_write(&x, o->id);
     if (id != 0)
-        stanza_id_write(&more, r, id);
+        stanza_id_write(&x, r, id);
     struct stanza *out = stanza_change(st, &(struct stanza_change){ .from = from,
                                                                     .to = { "", 0 },
                                                                     .known = strip | KNOWN(PAYLOAD),
                                                                     .unwanted = say_forged,
                                                                     .arg = &by,
-                                                                    .more = buf_slice(&more) });
+                                                                    .more = buf_fit(&more) });
     buf_fini(&more);
     return out;
 }
