@@ -63,7 +63,7 @@ static void write_refusal(struct conn *c, enum err e, const char *text)
     struct buf out;
     buf_init(&out, REQUEST_BYTES_MAX);
     control_refuse(&out, e, slice_of(text));
-    conn_write(c, buf_slice(&out));
+    conn_write(c, buf_fit(&out));
     buf_fini(&out);
 }
 

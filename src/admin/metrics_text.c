@@ -215,7 +215,7 @@ static void metrics_get(struct http_request *r)
     metrics_text(&out);
     http_answer(r, &(struct http_answer){ .status = 200,
                                           .type = "text/plain; version=0.0.4; charset=utf-8",
-                                          .body = buf_slice(&out) });
+                                          .body = buf_fit(&out) });
     buf_fini(&out);
 }
 

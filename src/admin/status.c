@@ -199,7 +199,7 @@ static void metrics_prometheus(struct command_call *call)
     struct buf out;
     buf_init(&out, METRICS_BYTES_MAX);
     metrics_text(&out);
-    command_done(call, "%.*s", SLICE_ARG(buf_slice(&out)));
+    command_done(call, "%.*s", SLICE_ARG(buf_fit(&out)));
     buf_fini(&out);
 }
 

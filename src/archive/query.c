@@ -126,16 +126,16 @@ static void full_jid_texts(const struct archive_query *q, slice *from, slice *to
     *from = *to = SLICE("");
     if (q->ask->with.resource.len == 0)
         return;
-    buf_init(&text, 8 * JID_MAX);
-    buf_lit(&text, "<message from='");
+    buf_init(&text, XML_PART_MAX);
+    buf_lit(&text, "<message from='"); /* the value is escaped */
     xml_escape(&text, q->ask->with.full);
     buf_lit(&text, "'");
-    *from = slice_dup(q->tmp, buf_slice(&text));
+    *from = slice_dup(q->tmp, buf_fit(&text));
     buf_clear(&text);
     buf_lit(&text, "' to='");
     xml_escape(&text, q->ask->with.full);
     buf_lit(&text, "'");
-    *to = slice_dup(q->tmp, buf_slice(&text));
+    *to = slice_dup(q->tmp, buf_fit(&text));
     buf_fini(&text);
 }
 

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "codec/xml_write.h"
 #include "home/here.h"
 #include "home/ticket.h"
 #include "xmpp/stanza.h"
@@ -33,7 +34,7 @@ void archive_keep_sent(struct worker *w, struct stanza *st, struct origin origin
     struct buf text;
 
     *s = (struct sent){ w, origin };
-    buf_init(&text, 64u << 20);
+    buf_init(&text, XML_STANZA_MAX);
     stanza_store(&text, st);
     struct store_batch *b = store_write(worker_store(w), (uint64_t)sender_id);
     archive_add(
@@ -42,7 +43,7 @@ void archive_keep_sent(struct worker *w, struct stanza *st, struct origin origin
                                       .sender_entry = entry,
                                       .origin = recent_origin(st, loop_scratch(worker_loop(w))),
                                       .remote = stanza_to_bare(st),
-                                      .stanza = buf_slice(&text) });
+                                      .stanza = buf_fit(&text) });
     buf_fini(&text);
     store_submit(b, worker_loop(w), 0, sent_stored, s);
 }

@@ -210,21 +210,3 @@ void xml_empty(struct xml_write *x, const char *name, const char *ns)
     xml_open(x, name, ns);
     xml_close(x);
 }
-
-void xml_add_attr(struct buf *out, const char *name, slice value)
-{
-    if (value.len == 0)
-        return;
-    buf_printf(out, " %s='", name);
-    write_escaped(out, value, IN_ATTR);
-    buf_lit(out, "'");
-}
-
-void xml_add_element(struct buf *out, const char *name, slice text)
-{
-    if (text.len == 0)
-        return;
-    buf_printf(out, "<%s>", name);
-    write_escaped(out, text, IN_TEXT);
-    buf_printf(out, "</%s>", name);
-}

@@ -99,6 +99,3 @@ bool xml_needs_escape(slice text);
 bool xml_is_text(slice text);
 /* Drops characters that XML 1.0 forbids (for text from elsewhere: logs, files). */
 void xml_escape_clean(struct buf *out, slice text);
-/* Appends ` name='value'`, or `<name>text</name>`, escaped; nothing if that is empty. */
-void xml_add_attr(struct buf *out, const char *name, slice value);
-void xml_add_element(struct buf *out, const char *name, slice text);

@@ -279,8 +279,7 @@ static void adhoc_ask(struct iq *iq, const struct target *t, slice node)
             adhoc_ask_field(&x, f);
     }
     form_close(&x);
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 /* A command under way, once or for each of some addresses. */
@@ -415,8 +414,7 @@ static void run_answer(struct run *run)
                      : call->text);
     if (any && (rows ? !add_table(&x, call) : !add_results(&x, run)))
         add_note(&x, "warn", SLICE("There are more lines than a stanza can hold."));
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
     run_free(run);
 }
 
@@ -492,7 +490,7 @@ static slice adhoc_joined(const slice *value, unsigned count, struct arena *aren
             buf_lit(&out, " ");
         buf_add(&out, value[i]);
     }
-    slice text = slice_dup(arena, buf_slice(&out));
+    slice text = slice_dup(arena, buf_fit(&out));
     buf_fini(&out);
     return text;
 }
@@ -640,8 +638,7 @@ static void adhoc_cancel(struct iq *iq, slice node)
     struct xml_write x;
     xml_begin(&x, &out, XML_PART_MAX);
     open_answer(&x, node, elem_attr(&iq->payload, "sessionid", iq->tmp), "canceled");
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 enum action { ACTION_RUN, ACTION_CANCEL, ACTION_BACK, ACTION_UNKNOWN };
@@ -749,8 +746,7 @@ static bool list_commands(struct iq *iq)
             if (t.command != NULL && may_run(iq, &t))
                 list_one(&x, iq, at->node, slice_of(at->title));
         }
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
     return true;
 }
 

@@ -416,7 +416,7 @@ static void avatar_photo_set(struct account *a, const struct elem *photo, vcard_
     p->done = done;
     p->arg = arg;
     account_pin(a);
-    buf_init(&base64, IMAGE_BYTES_MAX * 2);
+    buf_init(&base64, XML_STORED_MAX);
     if (photo == NULL)
         publish_metadata(p);
     else if (!read_photo(p, photo, &base64, loop_scratch(worker_loop(a->worker))))
@@ -424,7 +424,7 @@ static void avatar_photo_set(struct account *a, const struct elem *photo, vcard_
     else if (own != NULL && slice_is(avatar_hash(own), p->avatar.hash))
         photo_set_end(p, SE_NONE); /* a card that was read, changed elsewhere, and set again */
     else
-        publish_image(p, buf_slice(&base64));
+        publish_image(p, buf_fit(&base64));
     buf_fini(&base64);
 }
 

@@ -7,6 +7,7 @@
 #include "base/command.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "home/router.h"
@@ -18,7 +19,7 @@
 #include "im/subscription.h"
 #include "ops/users.h"
 
-enum { ADD_MAX = 1000, FULL_MAX = 1000, ITEM_BYTES_MAX = 1 << 20 };
+enum { ADD_MAX = 1000, FULL_MAX = 1000 };
 
 struct task {
     struct command_call *call;
@@ -60,7 +61,8 @@ static void list_roster(struct task *t, const struct roster *r)
 {
     struct command_call *call = t->call;
     struct buf xml;
-    buf_init(&xml, ITEM_BYTES_MAX);
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_PART_MAX);
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         const struct roster_item *item = r->items[i];
         if ((item->flags & ROSTER_LISTED) == 0)
@@ -73,8 +75,8 @@ static void list_roster(struct task *t, const struct roster *r)
         command_bool(call, "ask", sub_state_ask(item->state) != 0);
         command_text(call, "groups", slice_of(groups_text(item, call->arena)));
         buf_clear(&xml);
-        roster_item_write(&xml, item);
-        command_text(call, "item", buf_slice(&xml)); /* as clients get it */
+        roster_item_write(&x, item);
+        command_text(call, "item", buf_fit(&xml)); /* as clients get it */
     }
     buf_fini(&xml);
     command_done(call, "%s", "");

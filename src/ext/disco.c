@@ -236,8 +236,7 @@ static void items_get(struct iq *iq)
         host_each_listed(stanza_to_bare(iq->st), add_host, &x);
         remote_each(iq->worker, add_component, &x);
     }
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 /* XEP-0115 §6.3: so that a client need not ask a server that it knows. */

@@ -180,8 +180,7 @@ static void answer_services(struct iq *iq)
     xml_open(&x, "services", NS_EXTDISCO);
     xml_attr_some(&x, "type", wanted.type);
     add_services(&x, iq, &wanted);
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 /* §3.3 */

@@ -73,8 +73,7 @@ static void last_answer(struct iq *iq, uint64_t seconds, slice status)
     xml_open(&x, "query", NS_LAST);
     xml_attr_int(&x, "seconds", (int64_t)seconds);
     xml_text(&x, status);
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 static void last_found(void *arg, enum store_result result, const struct store_batch *b)

@@ -123,8 +123,7 @@ static void active_get(struct iq *iq)
     xml_open(&x, "active", NS_MDM);
     if (s != NULL)
         xml_attr(&x, "jid", session_jid(s));
-    xml_close(&x);
-    iq_result_buf(iq, &b);
+    iq_result_xml(iq, &x);
 }
 
 static void mdm_unload(struct account *a)

@@ -151,8 +151,7 @@ static void private_found(void *arg, enum store_result result, const struct stor
         else
             elem_extract(&e, xml_content(&x)); /* nothing stored: as it was asked for */
     }
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 static void private_read(struct serving *v)

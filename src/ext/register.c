@@ -389,8 +389,7 @@ static void register_get(struct iq *iq)
     xml_raw(&x, SLICE("<registered/>" INSTRUCTIONS));
     xml_element(&x, "username", jid_split(a->jid).local);
     xml_empty(&x, "password", NULL);
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 /* Whoever changes the password or removes the account may have to say the current password: a token

@@ -22,6 +22,8 @@
 #include <ctype.h>
 #include <openssl/evp.h>
 
+enum { URI_BYTES_MAX = 16384 };
+
 struct setting invite_enabled = {
     .name = "invite.enabled",
     .scope = SCOPE_DOMAIN,
@@ -492,14 +494,14 @@ static void register_invite_invited(void *arg, enum store_result r, const struct
                                   : "the invitation could not be stored");
         return;
     }
-    buf_init(&text, 16384);
+    buf_init(&text, URI_BYTES_MAX);
     invite_uri(&text, &t->invite);
     command_row(call);
-    command_text(call, "uri", buf_slice(&text));
+    command_text(call, "uri", buf_fit(&text));
     buf_clear(&text);
     http_public_base(t->invite.domain, &text);
     buf_printf(&text, "/invite/%s", t->token);
-    command_text(call, "landing-url", buf_slice(&text));
+    command_text(call, "landing-url", buf_fit(&text));
     buf_fini(&text);
     clock_stamp(stamp, t->invite.expires_us);
     command_text(call, "expire", slice_of(stamp));
@@ -541,12 +543,12 @@ static void invite_try(struct task *t)
 {
     struct worker *w = t->call->worker;
     struct buf jid;
-    buf_init(&jid, 4096);
+    buf_init(&jid, JID_MAX);
     buf_add(&jid, t->invite.name);
     buf_lit(&jid, "@");
     buf_add(&jid, t->invite.domain);
     struct store_batch *b = store_read(worker_store(w), 0);
-    STORE_ADD(b, &stmt_there, 1, SV_T(buf_slice(&jid)), SV_T(t->invite.inviter));
+    STORE_ADD(b, &stmt_there, 1, SV_T(buf_fit(&jid)), SV_T(t->invite.inviter));
     store_submit(b, worker_loop(w), 0, register_invite_looked_up, t);
     buf_fini(&jid);
 }

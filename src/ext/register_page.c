@@ -64,7 +64,7 @@ static void page_invitation(struct http_request *r, const struct invite *i)
     struct buf b, uri;
     char stamp[CLOCK_STAMP_LEN];
     buf_init(&b, PAGE_MAX);
-    buf_init(&uri, 8192);
+    buf_init(&uri, PAGE_MAX);
     invite_uri(&uri, i);
     clock_stamp(stamp, i->expires_us);
     page_open(&b, "You are invited to chat");
@@ -79,14 +79,14 @@ static void page_invitation(struct http_request *r, const struct invite *i)
     buf_lit(&b, " on <strong>");
     xml_escape(&b, i->domain);
     buf_lit(&b, "</strong>.</p>\n<p><a class=\"open\" href=\"");
-    xml_escape(&b, buf_slice(&uri));
+    xml_escape(&b, buf_fit(&uri));
     buf_lit(&b, "\">Accept the invitation</a></p>\n"
                 "<p>If this link does nothing, install a client first, and come back:</p>\n<ul>\n");
     for (size_t c = 0; c < sizeof clients / sizeof clients[0]; c++)
         buf_printf(&b, "<li><a rel=\"noreferrer\" href=\"%s\">%s</a> (%s)</li>\n", clients[c].url,
                    clients[c].name, clients[c].where);
     buf_lit(&b, "</ul>\n<p>Or give your client this address: <code>");
-    xml_escape(&b, buf_slice(&uri));
+    xml_escape(&b, buf_fit(&uri));
     buf_printf(&b, "</code></p>\n<p>The invitation is for one account, until %.10s.</p>\n", stamp);
     buf_fini(&uri);
     page_send(r, 200, &b);

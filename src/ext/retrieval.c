@@ -84,8 +84,7 @@ static void retrieval_answer_info(struct iq *iq)
     form_open(&x, FORM_RESULT, NS_RETRIEVAL);
     form_put_int(&x, "number_of_messages", count);
     form_close(&x);
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 /* The value of the first attribute, as stanza_store() writes it. */
@@ -120,8 +119,7 @@ static void headers_read(void *arg, enum store_result r, const struct store_batc
         xml_attr(&x, "name", sender_of(store_text(b, 0, i, 1), iq->tmp));
         xml_close(&x);
     }
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 static void answer_items(struct iq *iq)

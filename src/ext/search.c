@@ -29,6 +29,7 @@
 #define NS_SEARCH "jabber:iq:search"
 
 enum { TEXT_BYTES_MAX = 256, FIELDS = 4, FIND_MS = 2000 };
+enum { PATTERN_BYTES_MAX = PRECIS_OUTPUT_MAX * 2 + 1 };
 
 static struct setting search_enabled = {
     .name = "search.enabled",
@@ -228,8 +229,7 @@ static void fields_get(struct iq *iq)
     for (unsigned i = 0; i < FIELDS; i++)
         form_ask(&x, &form_rows[i]);
     form_close(&x);
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 /* false: the request is answered. */
@@ -267,7 +267,7 @@ static slice pattern(slice term, struct arena *tmp)
     bool wild = memchr(term.ptr, '*', term.len) != NULL;
     if (term.len > TEXT_BYTES_MAX || precis_fold(term, tmp, &folded) != OK)
         return (slice){ "", 0 };
-    buf_init(&out, PRECIS_OUTPUT_MAX * 2 + 1);
+    buf_init(&out, PATTERN_BYTES_MAX);
     for (size_t i = 0; i < folded.len; i++) {
         char c = folded.ptr[i];
         if (c == '%' || c == '_' || c == '\\')
@@ -276,7 +276,7 @@ static slice pattern(slice term, struct arena *tmp)
     }
     if (!wild)
         buf_lit(&out, "%");
-    slice text = slice_dup(tmp, buf_slice(&out));
+    slice text = slice_dup(tmp, buf_fit(&out));
     buf_fini(&out);
     return text;
 }
@@ -357,8 +357,7 @@ static void search_found(void *arg, enum store_result result, const struct store
         write_table(&x, b, rows);
     else
         search_write_items(&x, b, rows); /* §2.1: none is an empty <query/> */
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 static void search_set(struct iq *iq)

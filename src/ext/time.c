@@ -31,8 +31,7 @@ static void time_get(struct iq *iq)
     xml_open(&x, "time", NS_TIME);
     xml_element(&x, "tzo", slice_of(tzo));
     xml_element(&x, "utc", slice_of(utc));
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 static const struct iq_rule time_rules[] = {

@@ -26,8 +26,7 @@ static void version_get(struct iq *iq)
     xml_element(&x, "version", SLICE(MUSTER_VERSION));
     if (setting_bool(&version_show_os) && uname(&os) == 0)
         xml_element(&x, "os", slice_of(arena_printf(iq->tmp, "%s %s", os.sysname, os.release)));
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 static const struct iq_rule version_rules[] = {

@@ -25,7 +25,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 4096, PIECE_BYTES = 128 << 10, POLICY_MAX = 8192, SETTINGS_MAX = 16384 };
+enum { PATH_BYTES = 4096, PIECE_BYTES = 128 << 10 };
+/* Bytes of the parts of answers. */
+enum { ORIGINS_MAX = 4096, LINES_MAX = 4096, POLICY_MAX = 8192, SETTINGS_MAX = 16384 };
 
 static struct log_area log_webchat = { .name = "webchat" };
 
@@ -286,15 +288,15 @@ static void add_origins(const struct http_request *r, struct buf *out)
 {
     struct buf b; /* of one */
     slice upload = slice_of(other_setting("upload.base-url"));
-    buf_init(&b, 2048);
+    buf_init(&b, ORIGINS_MAX);
     buf_printf(&b, "%s://%.*s", r->secure ? "wss" : "ws", SLICE_ARG(r->host));
-    add_source(out, buf_slice(&b));
+    add_source(out, buf_fit(&b));
     buf_clear(&b);
     http_base_url(r, &b);
-    add_source(out, buf_slice(&b));
+    add_source(out, buf_fit(&b));
     buf_clear(&b);
     http_public_base(webchat_domain_of(r), &b);
-    add_source(out, buf_slice(&b));
+    add_source(out, buf_fit(&b));
     if (upload.len > 0)
         add_source(out, upload);
     buf_fini(&b);
@@ -305,9 +307,9 @@ static void add_origins(const struct http_request *r, struct buf *out)
 static void page_policy(const struct http_request *r, struct buf *out)
 {
     struct buf origins;
-    buf_init(&origins, 4096);
+    buf_init(&origins, ORIGINS_MAX);
     add_origins(r, &origins);
-    slice o = buf_slice(&origins);
+    slice o = buf_fit(&origins);
     buf_printf(out,
                "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; "
                "style-src 'self' 'unsafe-inline'; font-src 'self'; "
@@ -357,7 +359,7 @@ static void webchat_opened(struct fetch *f)
     char etag[64];
     bool versioned = f->name.len > 1 && memchr(f->name.ptr + 1, '/', f->name.len - 1) != NULL &&
                      !slice_is(f->name, setting_text(&chat_logo));
-    buf_init(&lines, 1024);
+    buf_init(&lines, LINES_MAX);
     buf_init(&policy, POLICY_MAX);
     snprintf(etag, sizeof etag, "\"%llx-%llx%s\"", (unsigned long long)f->modified,
              (unsigned long long)f->size, f->gzip ? "-gz" : "");
@@ -374,13 +376,13 @@ static void webchat_opened(struct fetch *f)
     if (webchat_is_fresh(f, slice_of(etag))) {
         a.status = 304;
         a.type = NULL;
-        a.headers = buf_slice(&lines);
+        a.headers = buf_fit(&lines);
         http_answer(f->r, &a);
         fetch_end(f);
     } else {
         if (f->gzip)
             http_header_line(&lines, "Content-Encoding", SLICE("gzip"));
-        a.headers = buf_slice(&lines);
+        a.headers = buf_fit(&lines);
         http_start(f->r, &a, (int64_t)f->size);
         send_on(f);
     }
@@ -512,11 +514,11 @@ static void users_at(const struct host *h, slice domain, void *arg)
 static void add_https(struct buf *out, slice domain)
 {
     struct buf base;
-    buf_init(&base, 1024);
+    buf_init(&base, ORIGINS_MAX);
     http_public_base(domain, &base);
-    if (slice_starts(buf_slice(&base), SLICE("https://"))) {
+    if (slice_starts(buf_fit(&base), SLICE("https://"))) {
         buf_printf(&base, "%s/", setting_text(&chat_path));
-        webchat_add_text(out, "https", buf_slice(&base));
+        webchat_add_text(out, "https", buf_fit(&base));
     }
     buf_fini(&base);
 }
@@ -546,16 +548,16 @@ static void settings_get(struct http_request *r)
     http_answer(r, &(struct http_answer){ .status = 200,
                                           .type = "application/json",
                                           .cache = "no-cache",
-                                          .body = buf_slice(&b) });
+                                          .body = buf_fit(&b) });
     buf_fini(&b);
 }
 
 static void to_chat(struct http_request *r)
 {
     struct buf lines;
-    buf_init(&lines, 1024);
+    buf_init(&lines, LINES_MAX);
     buf_printf(&lines, "Location: %s/\r\n", setting_text(&chat_path));
-    http_answer(r, &(struct http_answer){ .status = 302, .headers = buf_slice(&lines) });
+    http_answer(r, &(struct http_answer){ .status = 302, .headers = buf_fit(&lines) });
     buf_fini(&lines);
 }
 

@@ -524,11 +524,11 @@ static void extract(const struct elem *child, struct buf *out)
     size_t head = child->start_tag.len + text.len - child->whole.len;
     const char *at = memmem(text.ptr, head < text.len ? head : text.len, ours.ptr, ours.len);
     if (at == NULL) {
-        buf_add(out, buf_slice(&text));
+        buf_add(out, buf_fit(&text));
     } else {
         buf_add(out, (slice){ text.ptr, (size_t)(at - text.ptr) });
         buf_lit(out, " xmlns='" NS_CLIENT "'");
-        buf_add(out, slice_from(buf_slice(&text), (size_t)(at - text.ptr) + ours.len));
+        buf_add(out, slice_from(buf_fit(&text), (size_t)(at - text.ptr) + ours.len));
     }
     buf_fini(&text);
 }
@@ -547,9 +547,9 @@ static void feed(struct bosh *b, int32_t *stanzas, size_t *bytes)
         (void)framed_read(b->stream, child.whole, stanzas);
         return;
     }
-    buf_init(&text, 2 * BOSH_BODY_MAX);
+    buf_init(&text, XML_STANZA_MAX);
     extract(&child, &text);
-    (void)framed_read(b->stream, buf_slice(&text), stanzas);
+    (void)framed_read(b->stream, buf_fit(&text), stanzas);
     buf_fini(&text);
 }
 
@@ -824,7 +824,7 @@ void bosh_create(struct worker *w, struct bosh_request *q)
     list_init(&b->early);
     list_init(&b->held);
     list_append(&g->boshes, &b->node);
-    buf_init(&b->error, 65536);
+    buf_init(&b->error, XML_PART_MAX);
     agree(b, body);
     b->stream = stream_make(w, &way_bosh, STREAM_FROM_FRAMED, NULL);
     b->stream->bosh = b;

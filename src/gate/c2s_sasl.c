@@ -401,9 +401,9 @@ void sasl_message(struct stream *s, slice text)
     if (base64_decode(&b, text) != OK)
         sasl_failed(s, SASL_INCORRECT_ENCODING, NULL);
     else if (s->auth->keyed)
-        sasl_final(s, buf_slice(&b));
+        sasl_final(s, buf_fit(&b));
     else
-        sasl_do(s, sasl_feed(s->auth->sasl, buf_slice(&b)));
+        sasl_do(s, sasl_feed(s->auth->sasl, buf_fit(&b)));
     mem_wipe(b.ptr, b.cap);
     buf_fini(&b);
 }

@@ -344,7 +344,7 @@ static void end_task(struct stream *s, const struct elem *e)
         salted.len == scram_hash_len(two->hash);
     if (read) {
         struct scram_keys keys;
-        scram_from_salted(&keys, two->hash, buf_slice(&salted),
+        scram_from_salted(&keys, two->hash, buf_fit(&salted),
                           (slice){ (const char *)two->keys.salt, two->keys.salt_len },
                           two->keys.iterations);
         xstream_wait(&s->x);

@@ -26,6 +26,8 @@
 #include <arpa/inet.h>
 #include <openssl/sha.h>
 
+enum { LINES_MAX = 512 }; /* bytes of headers of HTTP */
+
 /* A message in fragments. */
 struct ws {
     struct buf text;
@@ -273,12 +275,12 @@ static const struct conn_ops ws_ops = { c2s_websocket_on_input, xstream_on_event
 static void c2s_websocket_refuse(struct http_request *r, unsigned status, const char *why)
 {
     struct buf lines;
-    buf_init(&lines, 256);
+    buf_init(&lines, LINES_MAX);
     if (status == 426)
         buf_lit(&lines, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
     http_answer(r, &(struct http_answer){ .status = status,
                                           .type = "text/plain; charset=utf-8",
-                                          .headers = buf_slice(&lines),
+                                          .headers = buf_fit(&lines),
                                           .body = slice_of(why) });
     buf_fini(&lines);
 }
@@ -286,7 +288,7 @@ static void c2s_websocket_refuse(struct http_request *r, unsigned status, const 
 static bool key_valid(slice key)
 {
     struct buf b;
-    buf_init(&b, 64);
+    buf_init(&b, LINES_MAX);
     bool ok = base64_decode(&b, key) == OK && b.len == 16;
     buf_fini(&b);
     return ok;
@@ -312,9 +314,9 @@ static void c2s_websocket_upgrade(struct http_request *r, slice key)
     bool secure = r->secure;
     char peer[46] = "";
     memcpy(peer, r->peer.ptr, r->peer.len < sizeof peer ? r->peer.len : 0);
-    buf_init(&lines, 512);
+    buf_init(&lines, LINES_MAX);
     accept_lines(&lines, key);
-    struct conn *c = http_upgrade(r, buf_slice(&lines));
+    struct conn *c = http_upgrade(r, buf_fit(&lines));
     buf_fini(&lines);
     struct stream *s = stream_make(w, &way_websocket, STREAM_FROM_FRAMED, c);
     s->x.secure = secure;

@@ -25,7 +25,7 @@ static void link_url(const struct http_request *r, unsigned i, struct buf *out)
     slice url;
     buf_init(&base, XML_PART_MAX);
     http_base_url(r, &base);
-    url = buf_slice(&base);
+    url = buf_fit(&base);
     if (links[i].ws && slice_starts(url, SLICE("http"))) {
         buf_lit(out, "ws");
         url = slice_from(url, 4);
@@ -56,7 +56,7 @@ static void as_xml(struct http_request *r)
         link_url(r, i, &url);
         xml_raw(&x, SLICE("\n  "));
         xml_open_with(&x, "Link", NULL, "rel", slice_of(links[i].rel));
-        xml_attr(&x, "href", buf_slice(&url));
+        xml_attr(&x, "href", buf_fit(&url));
         xml_close(&x);
     }
     xml_raw(&x, SLICE("\n"));
@@ -80,7 +80,7 @@ static void as_json(struct http_request *r)
         buf_clear(&url);
         link_url(r, i, &url);
         buf_printf(&b, "%s\n  {\"rel\": \"%s\", \"href\": ", between, links[i].rel);
-        json_text(&b, buf_slice(&url));
+        json_text(&b, buf_fit(&url));
         buf_lit(&b, "}");
         between = ",";
     }

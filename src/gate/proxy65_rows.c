@@ -131,8 +131,7 @@ static void address_get(struct iq *iq)
     xml_open_with(&x, "streamhost", NULL, "jid", domain);
     xml_attr(&x, "host", address.len > 0 ? address : parent);
     xml_attr_int(&x, "port", port != 0 ? port : proxy65_port());
-    xml_close_all(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 /* §5.3.3: SHA-1 of stream id, initiator and target, in hexadecimal. */

@@ -461,7 +461,7 @@ static void audience_save(const struct session *s, struct buf *out)
         buf_append(out, &saved, sizeof saved);
         buf_add(out, m->crowd->name);
         buf_append(out, m->blob, m->blob_len);
-        buf_add(out, buf_slice(&text));
+        buf_add(out, buf_fit(&text));
     }
     buf_fini(&text);
 }

@@ -312,11 +312,12 @@ static slice caps_asker(const struct caps_use *u)
 static void caps_ask(struct worker *w, struct caps_use *u)
 {
     struct buf xml;
+    struct xml_write x;
     struct ask *a;
-    buf_init(&xml, 16 << 10);
-    buf_lit(&xml, "<query xmlns='" NS_DISCO_INFO "' node='");
-    xml_escape(&xml, u->asked.node);
-    buf_lit(&xml, "'/>");
+    xml_begin(&x, &xml, XML_STANZA_MAX);
+    xml_open(&x, "query", NS_DISCO_INFO);
+    xml_attr(&x, "node", u->asked.node);
+    xml_close(&x);
     metric_add(&caps_asked, 1);
     u->asking = true;
     u->caps->asks++;
@@ -324,7 +325,7 @@ static void caps_ask(struct worker *w, struct caps_use *u)
                  &(struct ask_request){ .type = TYPE_GET,
                                         .from = caps_asker(u),
                                         .to = u->jid,
-                                        .payload = buf_slice(&xml),
+                                        .payload = buf_fit(&xml),
                                         .timeout_ms = ASK_MS },
                  caps_answered, u);
     if (u->asking && a != NULL) { /* an error may have come at once */

@@ -94,6 +94,12 @@ void iq_result_buf(struct iq *iq, struct buf *payload)
     buf_fini(payload);
 }
 
+void iq_result_xml(struct iq *iq, struct xml_write *x)
+{
+    xml_close_all(x);
+    iq_result_buf(iq, x->out);
+}
+
 void iq_error(struct iq *iq, enum stanza_error e, slice text)
 {
     iq_answer(iq, stanza_make_error(iq->st, e, text));

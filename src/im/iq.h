@@ -14,6 +14,7 @@ struct buf;
 struct host;
 struct session;
 struct worker;
+struct xml_write;
 
 enum iq_target {
     IQ_TO_SERVER = 1,  /* a domain of ours */
@@ -51,6 +52,8 @@ void iq_result(struct iq *iq, slice payload); /* XML text; may be empty. A held 
 /* The same from a buffer, which is released. If it has overflowed, the answer is
  * resource-constraint. */
 void iq_result_buf(struct iq *iq, struct buf *payload);
+void iq_result_xml(struct iq *iq,
+                   struct xml_write *x); /* ends all elements; the same with its buffer */
 void iq_error(struct iq *iq, enum stanza_error e, slice text);
 /* With type and an application element (XML) inside <error/>. */
 void iq_error_with(struct iq *iq, enum stanza_error e, slice text, slice app_xml);

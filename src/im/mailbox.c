@@ -225,7 +225,7 @@ void mailbox_save(struct account *a, struct store_batch *b)
     buf_init(&ranges, SETTLED_RANGES_MAX * RANGE_BYTES);
     add_ranges(&ranges, m);
     STORE_ADD(b, &archive_cursor_put, 1, SV_I(a->id), SV_I(m->cursor),
-              ranges.len == 0 ? SV_NULL : SV_B(buf_slice(&ranges)));
+              ranges.len == 0 ? SV_NULL : SV_B(buf_fit(&ranges)));
     buf_fini(&ranges);
     if (m->hidden)
         archive_remove_hidden(b, a->id, m->cursor_stored, m->cursor);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "codec/xml_write.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "home/router.h"
@@ -224,7 +225,7 @@ static struct pending *store_message(struct account *a, const struct incoming *i
     struct buf text;
 
     *p = (struct pending){ a, stanza_ref(in->st), in->origin, in->archive_id, in->origin_hash };
-    buf_init(&text, 64u << 20);
+    buf_init(&text, XML_STANZA_MAX);
     stanza_store(&text, in->st);
     mailbox_weigh(a, in->archive_id, text.len);
     struct store_batch *b = store_write(worker_store(w), account_lane(a));
@@ -237,7 +238,7 @@ static struct pending *store_message(struct account *a, const struct incoming *i
                        .flags = flags_of(a, in),
                        .origin = in->origin_hash,
                        .remote = in->sender_id == 0 ? stanza_from_bare(in->st) : (slice){ 0 },
-                       .stanza = buf_slice(&text) });
+                       .stanza = buf_fit(&text) });
     buf_fini(&text);
     storing(a);
     metric_add(&messages_stored, 1);

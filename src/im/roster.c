@@ -7,6 +7,7 @@
 #include "codec/xml_write.h"
 #include "im/account.h"
 #include "im/presence.h"
+#include "xmpp/ns.h"
 #include <stdio.h>
 
 /* The model: pure. */
@@ -157,37 +158,29 @@ bool roster_delta_is_new(const struct roster *r, const struct roster_delta *d)
     return (d->flags & ROSTER_LISTED) != 0 && (item == NULL || (item->flags & ROSTER_LISTED) == 0);
 }
 
-static void write_attr(struct buf *out, const char *name, slice value)
+void roster_query_open(struct xml_write *x, const struct account *a, uint64_t version)
 {
-    buf_printf(out, " %s='", name);
-    xml_escape(out, value);
-    buf_lit(out, "'");
+    char ver[48];
+    snprintf(ver, sizeof ver, "%lld.%llu", (long long)a->id, (unsigned long long)version);
+    xml_open(x, "query", NS_ROSTER);
+    xml_attr(x, "ver", slice_of(ver));
 }
 
-void roster_item_write(struct buf *out, const struct roster_item *i)
+void roster_item_write(struct xml_write *x, const struct roster_item *i)
 {
     slice groups = roster_item_groups(i), group;
 
-    buf_lit(out, "<item");
-    write_attr(out, "jid", roster_item_jid(i));
-    if (i->name_len > 0)
-        write_attr(out, "name", roster_item_name(i));
-    write_attr(out, "subscription", slice_of(sub_state_subscription(i->state)));
+    xml_open(x, "item", NULL);
+    xml_attr(x, "jid", roster_item_jid(i));
+    xml_attr_some(x, "name", roster_item_name(i));
+    xml_attr(x, "subscription", slice_of(sub_state_subscription(i->state)));
     if (sub_state_ask(i->state))
-        buf_lit(out, " ask='subscribe'"); /* §2.1.2.2 */
+        xml_attr(x, "ask", SLICE("subscribe")); /* §2.1.2.2 */
     if ((i->flags & ROSTER_PREAPPROVED) != 0)
-        buf_lit(out, " approved='true'"); /* §2.1.2.1 */
-    if (groups.len == 0) {
-        buf_lit(out, "/>");
-        return;
-    }
-    buf_lit(out, ">");
-    while (slice_cut(groups, '\0', &group, &groups)) {
-        buf_lit(out, "<group>");
-        xml_escape(out, group);
-        buf_lit(out, "</group>");
-    }
-    buf_lit(out, "</item>");
+        xml_attr(x, "approved", SLICE("true")); /* §2.1.2.1 */
+    while (groups.len > 0 && slice_cut(groups, '\0', &group, &groups))
+        xml_element(x, "group", group);
+    xml_close(x);
 }
 
 bool roster_sees(const struct account *a, slice contact)

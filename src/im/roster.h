@@ -17,6 +17,7 @@
 
 struct account;
 struct buf;
+struct xml_write;
 struct session;
 struct worker;
 
@@ -91,7 +92,9 @@ void roster_fini(struct roster *r);
 const struct roster_item *roster_find(const struct roster *r, slice jid);
 
 /* Appends <item/>. */
-void roster_item_write(struct buf *out, const struct roster_item *i);
+/* Begins a <query/> that says which version of the roster its items are of. */
+void roster_query_open(struct xml_write *x, const struct account *a, uint64_t version);
+void roster_item_write(struct xml_write *x, const struct roster_item *i);
 
 /* What the router and others ask. */
 bool roster_sees(const struct account *a,

@@ -24,8 +24,6 @@ static struct roster *roster_of(struct account *a)
     return a->roster;
 }
 
-enum { PUSH_BYTES_MAX = 16 << 20 };
-
 static void roster_push_one(struct session *s, void *st)
 {
     session_deliver_to(s, st, session_jid(s));
@@ -35,22 +33,23 @@ static void roster_push_one(struct session *s, void *st)
 static void roster_push(struct account *a, const struct roster_delta *d)
 {
     struct buf xml;
-    buf_init(&xml, PUSH_BYTES_MAX);
-    buf_printf(&xml, "<query xmlns='" NS_ROSTER "' ver='%lld.%llu'>", (long long)a->id,
-               (unsigned long long)d->version);
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_STANZA_MAX);
+    roster_query_open(&x, a, d->version);
     if ((d->flags & ROSTER_LISTED) != 0) {
-        roster_item_write(&xml, roster_find(a->roster, d->jid));
+        roster_item_write(&x, roster_find(a->roster, d->jid));
     } else {
-        buf_lit(&xml, "<item jid='");
-        xml_escape(&xml, d->jid);
-        buf_lit(&xml, "' subscription='remove'/>");
+        xml_open(&x, "item", NULL);
+        xml_attr(&x, "jid", d->jid);
+        xml_attr(&x, "subscription", SLICE("remove"));
+        xml_close(&x);
     }
-    buf_lit(&xml, "</query>");
+    xml_close(&x);
 
     char id[32];
     int len = snprintf(id, sizeof id, "roster-%llu", (unsigned long long)d->version);
     struct stanza *st = stanza_make(STANZA_IQ, TYPE_SET, (slice){ 0 }, (slice){ 0 },
-                                    (slice){ id, (size_t)len }, buf_slice(&xml));
+                                    (slice){ id, (size_t)len }, buf_fit(&xml));
     buf_fini(&xml);
     sessions_each(a, SESSIONS_INTERESTED, roster_push_one, st);
     stanza_unref(&st);

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "home/here.h"
 #include "im/account.h"
 #include "im/iq.h"
@@ -16,7 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RESULT_BYTES_MAX = 64 << 20, DELTA_PUSHES_MAX = 64 };
+enum { DELTA_PUSHES_MAX = 64 };
 
 /* Get. */
 
@@ -31,12 +32,6 @@ static bool version_parse(slice text, int64_t owner, uint64_t *out)
     return id == owner && version >= 0;
 }
 
-static void write_open(struct buf *out, const struct account *a, uint64_t version)
-{
-    buf_printf(out, "<query xmlns='" NS_ROSTER "' ver='%lld.%llu'>", (long long)a->id,
-               (unsigned long long)version);
-}
-
 static bool roster_iq_is_listed(const struct roster_item *i)
 {
     return (i->flags & ROSTER_LISTED) != 0;
@@ -46,13 +41,13 @@ static void roster_iq_answer_all(struct iq *iq)
 {
     const struct roster *r = iq->account->roster;
     struct buf out;
-    buf_init(&out, RESULT_BYTES_MAX);
-    write_open(&out, iq->account, r == NULL ? 0 : r->version);
+    struct xml_write x;
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    roster_query_open(&x, iq->account, r == NULL ? 0 : r->version);
     for (uint32_t i = 0; r != NULL && i < r->count; i++)
         if (roster_iq_is_listed(r->items[i]))
-            roster_item_write(&out, r->items[i]);
-    buf_lit(&out, "</query>");
-    iq_result_buf(iq, &out);
+            roster_item_write(&x, r->items[i]);
+    iq_result_xml(iq, &x);
 }
 
 static int by_version(const void *one, const void *other)
@@ -82,14 +77,15 @@ static int changed_since(const struct roster *r, uint64_t since,
 static void roster_iq_push_one(struct session *s, const struct roster_item *item)
 {
     struct buf out;
+    struct xml_write x;
     char id[32];
-    buf_init(&out, RESULT_BYTES_MAX);
-    write_open(&out, s->account, item->version);
-    roster_item_write(&out, item);
-    buf_lit(&out, "</query>");
+    xml_begin(&x, &out, XML_STANZA_MAX);
+    roster_query_open(&x, s->account, item->version);
+    roster_item_write(&x, item);
+    xml_close(&x);
     int len = snprintf(id, sizeof id, "roster-%llu", (unsigned long long)item->version);
     struct stanza *st = stanza_make(STANZA_IQ, TYPE_SET, (slice){ 0 }, session_jid(s),
-                                    (slice){ id, (size_t)len }, buf_slice(&out));
+                                    (slice){ id, (size_t)len }, buf_fit(&out));
     session_deliver(s, st, 0, 0);
     stanza_unref(&st);
     buf_fini(&out);

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "codec/xml_write.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/presence.h"
@@ -236,6 +237,7 @@ static void test_write(void **state)
 {
     struct roster r;
     struct buf out;
+    struct xml_write x;
     (void)state;
     roster_init(&r);
     buf_init(&out, 4096);
@@ -246,13 +248,14 @@ static void test_write(void **state)
                               .state = SUB_FROM_PENDING_OUT,
                               .flags = ROSTER_LISTED };
     roster_apply(&r, &d);
-    roster_item_write(&out, r.items[0]);
+    xml_write_to(&x, &out);
+    roster_item_write(&x, r.items[0]);
     d = (struct roster_delta){ .op = ROSTER_PUT,
                                .jid = SLICE("a@x"),
                                .state = SUB_NONE,
                                .flags = ROSTER_LISTED | ROSTER_PREAPPROVED };
     roster_apply(&r, &d);
-    roster_item_write(&out, r.items[1]);
+    roster_item_write(&x, r.items[1]);
     buf_append(&out, "", 1);
     assert_string_equal(out.ptr, "<item jid='o&apos;neil&amp;co@x' name='&lt;Bob&gt;' "
                                  "subscription='from' ask='subscribe'><group>A&amp;B</group>"

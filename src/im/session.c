@@ -496,7 +496,7 @@ static void bind_now(struct account *a, struct binding *b)
     session_down(s, &(struct down){ .kind = DOWN_BOUND,
                                     .num = s->sm != 0,
                                     .text = s->jid,
-                                    .more = buf_slice(&bound),
+                                    .more = buf_fit(&bound),
                                     .session = s->id,
                                     .local = s->link.local == NULL ? NULL : s });
     buf_fini(&bound);

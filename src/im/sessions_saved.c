@@ -205,9 +205,9 @@ static void sessions_saved_add_session(struct store_batch *b, const struct sessi
     STORE_ADD(b, &put_session, STORE_ANY_ROWS, SV_I(a->id), SV_T(a->jid), SV_T(session_resource(s)),
               SV_B(token_sealed(s, loop_scratch(worker_loop(a->worker)))), SV_I(until),
               SV_B(((slice){ (const char *)&counts, sizeof counts })),
-              presence.len == 0 ? SV_NULL : SV_T(buf_slice(&presence)),
-              directed.len == 0 ? SV_NULL : SV_T(buf_slice(&directed)),
-              repeats.len == 0 ? SV_NULL : SV_B(buf_slice(&repeats)));
+              presence.len == 0 ? SV_NULL : SV_T(buf_fit(&presence)),
+              directed.len == 0 ? SV_NULL : SV_T(buf_fit(&directed)),
+              repeats.len == 0 ? SV_NULL : SV_B(buf_fit(&repeats)));
     buf_fini(&presence);
     buf_fini(&directed);
     buf_fini(&repeats);
@@ -248,7 +248,7 @@ static void sessions_saved_save(const struct session *s)
         stanza_store(&text, q->st);
         STORE_ADD(b, &put_stanza, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)),
                   SV_I(q->seq), SV_I(q->archive_id), SV_I(q->at_us), SV_I(bits_of(a, q)),
-                  SV_T(buf_slice(&text)));
+                  SV_T(buf_fit(&text)));
     }
     buf_fini(&text);
     store_submit(b, worker_loop(a->worker), 0, NULL, NULL);

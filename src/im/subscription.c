@@ -187,18 +187,16 @@ void subscription_send(struct account *a, struct stanza *st)
     route_send(a->worker, st);
 }
 
-enum { STANZA_TEXT_MAX = 1 << 20 };
-
 static void store_out(struct store_batch *b, const struct worker *w, const struct stanza *st)
 {
     enum sub_verb verb = im_subscription_verb_of(st);
     struct buf text;
     if (!confirms(worker_node(w), stanza_to_bare(st)))
         return;
-    buf_init(&text, STANZA_TEXT_MAX);
+    buf_init(&text, XML_STANZA_MAX);
     stanza_store(&text, st);
     STORE_ADD(b, &stmt_out_put, 1, SV_T(stanza_from_bare(st)), SV_T(stanza_to_bare(st)),
-              SV_I(axis_of(verb)), SV_I(verb), SV_T(buf_slice(&text)), SV_I(word_of(w, st)));
+              SV_I(axis_of(verb)), SV_I(verb), SV_T(buf_fit(&text)), SV_I(word_of(w, st)));
     buf_fini(&text);
 }
 
@@ -306,7 +304,7 @@ static struct change *im_subscription_change_create(struct stanza *st, struct or
     c->st = st;
     c->origin = origin;
     c->verb = im_subscription_verb_of(st);
-    buf_init(&c->request, STANZA_TEXT_MAX);
+    buf_init(&c->request, XML_STANZA_MAX);
     return c;
 }
 
@@ -855,13 +853,13 @@ struct pending {
 static void send_forget(struct worker *w, slice jid, slice rcpt)
 {
     struct buf xml;
-    buf_init(&xml, STANZA_TEXT_MAX);
-    buf_lit(&xml, "<forget xmlns='" NS_FORGET "' jid='");
-    xml_escape(&xml, jid);
-    buf_lit(&xml, "'/>");
-    route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, im_subscription_domain_of(jid),
-                              rcpt, (slice){ 0 }, buf_slice(&xml)));
-    buf_fini(&xml);
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_PART_MAX);
+    xml_open(&x, "forget", NS_FORGET);
+    xml_attr(&x, "jid", jid);
+    xml_close(&x);
+    route_send(w, stanza_make_buf(STANZA_PRESENCE, TYPE_UNSUBSCRIBED,
+                                  im_subscription_domain_of(jid), rcpt, (slice){ 0 }, &xml));
 }
 
 /* Whether the roster still says what the row says: a later change sends its own stanza. */

@@ -185,8 +185,7 @@ static void info_answer(struct listing *l)
                                       .last = len > 0 ? l->row[from + len - 1].jid : (slice){ 0 },
                                       .index = (int64_t)from,
                                       .count = (int64_t)l->count });
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 static void listing_end(struct listing *l)
@@ -242,8 +241,7 @@ static void unique(struct iq *iq)
     xml_begin(&x, &out, XML_PART_MAX);
     xml_open(&x, "unique", NS_MUC_UNIQUE);
     xml_text(&x, slice_of(name));
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 static void rooms_get(struct iq *iq)
@@ -318,8 +316,7 @@ static void write_nick(struct iq *iq, const struct room *r)
         xml_attr(&x, "name", a->nick);
         xml_close(&x);
     }
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 static void room_info(struct iq *iq)
@@ -358,8 +355,7 @@ static void room_items(struct iq *iq)
             continue;
         info_item_write(&x, room_address(r, o->nick, iq->tmp), (slice){ 0 });
     }
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 /* XEP-0199: clients see whether the room is there; XEP-0410 asks by the occupant JID. */

@@ -32,7 +32,7 @@
 #include "xmpp/nickname.h"
 #include "xmpp/ns.h"
 
-enum { SEATS_EACH_MAX = 100 }; /* sessions of one bare JID in a room */
+enum { SEATS_EACH_MAX = 100 /* sessions of one bare JID in a room */, CODES_BYTES_MAX = 64 };
 
 /* One that asks to enter, or for another nickname. */
 struct entry {
@@ -213,13 +213,13 @@ static const char *join_codes_of(const struct entry *e)
 {
     const struct room *r = e->room;
     struct buf b;
-    buf_init(&b, 64);
+    buf_init(&b, CODES_BYTES_MAX);
     codes_add(&b, r->config.whois == WHOIS_ANYONE, "100");
     codes_add(&b, room_logs(&r->config), "170");
     codes_add(&b, e->fresh, "201");
     codes_add(&b, e->renamed, "210");
     buf_append(&b, "", 1);
-    const char *out = slice_dup(room_scratch(r), buf_slice(&b)).ptr;
+    const char *out = slice_dup(room_scratch(r), buf_fit(&b)).ptr;
     buf_fini(&b);
     return out;
 }

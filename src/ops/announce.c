@@ -15,16 +15,17 @@ enum { CONTENT_BYTES_MAX = 8 * ANNOUNCE_BYTES_MAX };
 slice announce_content(struct arena *arena, slice subject, slice text)
 {
     struct buf out;
-    buf_init(&out, CONTENT_BYTES_MAX);
+    struct xml_write x;
+    xml_begin(&x, &out, CONTENT_BYTES_MAX);
     if (subject.len > 0) {
-        buf_lit(&out, "<subject>");
-        xml_escape_clean(&out, subject);
-        buf_lit(&out, "</subject>");
+        xml_open(&x, "subject", NULL);
+        xml_text_clean(&x, subject);
+        xml_close(&x);
     }
-    buf_lit(&out, "<body>");
-    xml_escape_clean(&out, text);
-    buf_lit(&out, "</body>");
-    slice content = slice_dup(arena, buf_slice(&out));
+    xml_open(&x, "body", NULL);
+    xml_text_clean(&x, text);
+    xml_close(&x);
+    slice content = slice_dup(arena, buf_fit(&out));
     buf_fini(&out);
     return content;
 }

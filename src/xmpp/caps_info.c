@@ -262,9 +262,9 @@ static bool hash_is(const struct caps_key *key, slice input)
     const EVP_MD *md = rank < ALGOS ? EVP_get_digestbyname(algos[rank].evp) : NULL;
     if (md == NULL || EVP_Digest(input.ptr, input.len, digest, &len, md, NULL) != 1)
         return false;
-    buf_init(&text, 256);
+    buf_init(&text, CAPS_HASH_MAX);
     base64_encode(&text, (slice){ (const char *)digest, len });
-    bool same = slice_eq(buf_slice(&text), key->value);
+    bool same = slice_eq(buf_fit(&text), key->value);
     buf_fini(&text);
     return same;
 }

@@ -9,7 +9,7 @@
 struct arena;
 struct elem;
 
-enum { CAPS_PARTS_MAX = 2048, CAPS_INPUT_BYTES_MAX = 256 << 10 };
+enum { CAPS_PARTS_MAX = 2048, CAPS_INPUT_BYTES_MAX = 256 << 10, CAPS_HASH_MAX = 256 };
 
 enum caps_version { CAPS_1, CAPS_2 };
 

@@ -158,7 +158,7 @@ slice disco_caps_ver(const struct disco_info *info, struct arena *tmp)
     ensure(done == 1);
     buf_clear(&s);
     base64_encode(&s, (slice){ (const char *)sha, sizeof sha });
-    slice ver = slice_dup(tmp, buf_slice(&s));
+    slice ver = slice_dup(tmp, buf_fit(&s));
     buf_fini(&s);
     return ver;
 }

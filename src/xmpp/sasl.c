@@ -400,7 +400,7 @@ static bool proof_holds(struct sasl *s, slice without_proof, slice proof_text)
     ensure(!auth.overflow);
     enum scram_hash hash = mechs[s->mech].hash;
     bool proven = base64_decode(&proof, proof_text) == OK &&
-                  scram_prove(&s->keys, hash, buf_slice(&auth), buf_slice(&proof), signature);
+                  scram_prove(&s->keys, hash, buf_slice(&auth), buf_fit(&proof), signature);
     buf_clear(&s->out);
     if (proven) {
         buf_lit(&s->out, "v=");
@@ -475,10 +475,10 @@ static enum sasl_step token_first(struct sasl *s, slice message)
 static void token_hash(const struct sasl *s, slice secret, slice role, uint8_t *out)
 {
     struct buf text;
-    buf_init(&text, 256);
+    buf_init(&text, OUT_MAX);
     buf_add(&text, role);
     buf_add(&text, token_binding(s->mech, &s->binding));
-    scram_hmac(mechs[s->mech].hash, secret, buf_slice(&text), out);
+    scram_hmac(mechs[s->mech].hash, secret, buf_fit(&text), out);
     buf_fini(&text);
 }
 

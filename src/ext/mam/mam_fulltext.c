@@ -20,6 +20,7 @@ enum {
     STEP_ROWS = 256,
     STEP_BYTES = 2 << 20, /* five times that as vectors of short words, which a batch has to hold */
     TEXT_MAX = 32 << 10,
+    MATCH_BYTES_MAX = 4 * TEXT_MAX,
     WORDS_MAX = 32,
     DELAY_MS = 250, /* from a message to the index, when nobody searches */
     CATCH_UP_US = 2000000,
@@ -178,7 +179,7 @@ static void mam_fulltext_add_row(struct store_batch *b, const struct store_stmt 
     }
     buf_init(&vector, STORE_BATCH_BYTES_MAX);
     words_vector(&vector, words);
-    STORE_ADD(b, stmt, rows, SV_I(id), SV_T(buf_slice(&vector)));
+    STORE_ADD(b, stmt, rows, SV_I(id), SV_T(buf_fit(&vector)));
     buf_fini(&vector);
 }
 
@@ -188,7 +189,7 @@ static void mam_fulltext_add_words(struct store_batch *b, const struct store_stm
     struct buf words;
     buf_init(&words, STORE_BATCH_BYTES_MAX);
     if (message_words(&words, m, tmp))
-        mam_fulltext_add_row(b, stmt, STORE_ANY_ROWS, m->id, buf_slice(&words));
+        mam_fulltext_add_row(b, stmt, STORE_ANY_ROWS, m->id, buf_fit(&words));
     buf_fini(&words);
 }
 
@@ -232,14 +233,14 @@ static slice mam_fulltext_match(struct worker *w, int64_t owner, slice text, str
     char mark[32];
     slice rest, word;
     unsigned words = 0;
-    buf_init(&out, 4 * TEXT_MAX);
-    buf_init(&plain, 4 * TEXT_MAX);
+    buf_init(&out, MATCH_BYTES_MAX);
+    buf_init(&plain, MATCH_BYTES_MAX);
     mam_fulltext_add_text(&plain, text);
     cut_text(&plain);
     for (size_t i = 0; i < plain.len; i++)
         if ((uint8_t)plain.ptr[i] <= ' ' || plain.ptr[i] == '"')
             plain.ptr[i] = ' ';
-    rest = buf_slice(&plain);
+    rest = buf_fit(&plain);
     snprintf(mark, sizeof mark, PRIVATE "%lld", (long long)owner);
     add_phrase(&out, worker_store(w), slice_of(mark));
     while (words < WORDS_MAX && rest.len > 0) {
@@ -249,7 +250,7 @@ static slice mam_fulltext_match(struct worker *w, int64_t owner, slice text, str
         add_phrase(&out, worker_store(w), word);
         words++;
     }
-    slice found = words == 0 ? (slice){ 0 } : slice_dup(tmp, buf_slice(&out));
+    slice found = words == 0 ? (slice){ 0 } : slice_dup(tmp, buf_fit(&out));
     buf_fini(&plain);
     buf_fini(&out);
     return found;
@@ -352,7 +353,7 @@ static uint32_t mam_fulltext_step(struct log_reading *l, const struct store_batc
         struct archive_line m = archive_line_of(rows, LOG_ROWS, k);
         arena_reset(tmp);
         if (message_words(&words, &m, tmp))
-            mam_fulltext_add_row(b, &put_words, 1, m.id, buf_slice(&words));
+            mam_fulltext_add_row(b, &put_words, 1, m.id, buf_fit(&words));
     }
     buf_fini(&words);
     arena_destroy(&tmp);

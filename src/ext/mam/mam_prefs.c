@@ -113,8 +113,7 @@ static void mam_prefs_answer(struct iq *iq, const struct account *a)
     xml_open_with(&x, "prefs", NS_MAM, "default", slice_of(mam_defaults[default_of(a)]));
     write_list(&x, "always", p == NULL ? (slice){ 0 } : p->always);
     write_list(&x, "never", p == NULL ? (slice){ 0 } : p->never);
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 static bool may_choose(struct iq *iq)
@@ -225,7 +224,7 @@ void mam_prefs_set(struct iq *iq)
         struct change *c = mem_new(struct change);
         c->base = (struct actor_change){ .prepare = mam_prefs_change_prepare,
                                          .apply = mam_prefs_change_apply };
-        c->prefs = prefs_make(def, buf_slice(&always), buf_slice(&never));
+        c->prefs = prefs_make(def, buf_fit(&always), buf_fit(&never));
         c->iq = iq_hold(iq);
         account_change(a, &c->base);
     }

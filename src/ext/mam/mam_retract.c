@@ -115,7 +115,7 @@ static void mam_retract_bury(struct retraction *r, const struct archive_line *m,
     r->entry = (uint64_t)m->rcpt_entry;
     buf_init(&text, STORE_BATCH_BYTES_MAX);
     stanza_store(&text, r->tombstone);
-    archive_change(b, m, buf_slice(&text), r->arena);
+    archive_change(b, m, buf_fit(&text), r->arena);
     archive_edit(b);
     buf_fini(&text);
     store_submit(b, worker_loop(w), 0, mam_retract_buried, r);
@@ -162,11 +162,11 @@ static void mam_retract_look(struct retraction *r)
     struct account *a = r->account;
     struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
     struct buf escaped;
-    buf_init(&escaped, 8 * ID_MAX);
+    buf_init(&escaped, XML_PART_MAX);
     xml_escape(&escaped, r->target);
     store_read_late(b, a->id);
     STORE_ADD(b, &find_retracted, STORE_ANY_ROWS, SV_I(a->id), SV_T(r->contact), SV_I(LOOK_BACK),
-              SV_T(buf_slice(&escaped)), SV_I(CANDIDATES));
+              SV_T(buf_fit(&escaped)), SV_I(CANDIDATES));
     buf_fini(&escaped);
     store_submit(b, worker_loop(a->worker), 0, candidates_read, r);
 }

@@ -52,8 +52,7 @@ static void answer_names(struct iq *iq)
     write_name(&x, "default", p == NULL ? NULL : p->standard);
     for (const struct rules *r = p == NULL ? NULL : p->lists; r != NULL; r = r->next)
         write_name(&x, "list", r);
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 static void write_rule(struct xml_write *x, const struct rule *r, int64_t order)
@@ -83,8 +82,7 @@ static void answer_list(struct iq *iq, const struct rules *r)
         struct rule rule = rules_at(r, i);
         write_rule(&x, &rule, renumber ? (int64_t)i + 1 : rule.order);
     }
-    xml_close_all(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 static void lists_get(struct iq *iq)

@@ -444,8 +444,7 @@ void policy_get(struct iq *iq)
         xml_attr(&x, "action", slice_of(actions[rule.action]));
         xml_close(&x);
     }
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 /* Commands. */

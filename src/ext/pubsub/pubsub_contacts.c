@@ -153,7 +153,7 @@ static void account_there(struct account *a, enum err e, void *arg)
     if (e == OK && a->state == ACTOR_READY)
         look_through(a, &l->asked, &yes);
     question_answer(w, &l->from, &contacts_told_message,
-                    &(struct contacts_told){ (uint8_t)e, buf_slice(&yes) });
+                    &(struct contacts_told){ (uint8_t)e, buf_fit(&yes) });
     question_end(w, &l->from);
     buf_fini(&yes);
     arena_destroy(&arena);
@@ -248,7 +248,7 @@ void ps_contacts_ask(struct ps_contacts *c, const struct ps_node *n, const struc
     buf_init(&jids, SIZE_MAX / 8);
     for (uint32_t i = 0; i < c->count; i++)
         jids_add(&jids, c->list[i].jid, i);
-    asked.jids = buf_slice(&jids);
+    asked.jids = buf_fit(&jids);
     for (uint32_t i = 0; c->count > 0 && c->left < OWNERS_ASKED_MAX &&
                          (a = map_next(&n->affiliates, &i)) != NULL;) {
         if (!pubsub_contacts_is_asked(n, a))

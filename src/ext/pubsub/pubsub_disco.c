@@ -117,8 +117,7 @@ static void pubsub_disco_answer_info(struct iq *iq, const struct ps_node *n)
     put_affiliates(&x, n, "pubsub#publisher", PS_PUBLISHER);
     form_put_int(&x, "pubsub#num_subscribers", n->subscribers.count);
     form_close(&x);
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 /* §5.2 */
@@ -153,8 +152,7 @@ static void answer_nodes(struct iq *iq, const struct ps_service *s)
         xml_attr_some(&x, "name", n->config.text[PS_TITLE]);
         xml_close(&x);
     }
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 /* §5.5 */
@@ -182,8 +180,7 @@ static void items_found(void *arg, enum store_result result, const struct store_
         xml_attr(&x, "name", store_text(b, 0, i - 1, 0));
         xml_close(&x);
     }
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 static void pubsub_disco_read_items(struct iq *iq, const struct ps_node *n)

@@ -246,8 +246,7 @@ static void answer_publish(struct ps_op *op)
     if (op->req.has_item) {
         xml_open_with(&x, "item", NULL, "id", op->item.id);
     }
-    xml_close_all(&x);
-    ps_answer_buf(op, &out);
+    ps_answer_xml(op, &x);
 }
 
 static void apply_publish(struct ps_op *op)
@@ -422,8 +421,7 @@ static enum ps_step pubsub_items_answer_none(struct ps_op *op)
     xml_close(&x);
     if (op->paged)
         rsm_write(&x, &(struct rsm_page){ .index = -1, .count = op->total });
-    xml_close(&x);
-    return ps_answer_buf(op, &out);
+    return ps_answer_xml(op, &x);
 }
 
 /* A node that keeps nothing still has its last item, while the server runs. */
@@ -436,8 +434,7 @@ static enum ps_step answer_passing(struct ps_op *op)
         struct ps_item item = ps_last(op->node);
         pubsub_items_write_item(&x, op->service, &item);
     }
-    xml_close_all(&x);
-    return ps_answer_buf(op, &out);
+    return ps_answer_xml(op, &x);
 }
 
 static enum ps_step by_ids(struct ps_op *op)
@@ -503,8 +500,7 @@ static void found_items(struct ps_op *op, const struct store_batch *b)
     xml_close(&x);
     if (op->paged)
         rsm_write(&x, &page);
-    xml_close(&x);
-    ps_answer_buf(op, &out);
+    ps_answer_xml(op, &x);
 }
 
 const struct ps_verb_row ps_item_verbs[] = {

@@ -107,8 +107,7 @@ static void apply_create(struct ps_op *op)
     xml_begin(&x, &out, XML_STANZA_MAX);
     xml_open(&x, "pubsub", NS_PUBSUB);
     xml_open_with(&x, "create", NULL, "node", op->node->name);
-    xml_close_all(&x);
-    ps_answer_buf(op, &out);
+    ps_answer_xml(op, &x);
 }
 
 /* Configuration (§8.2, §8.3). */
@@ -123,8 +122,7 @@ static enum ps_step answer_config(struct ps_op *op, const char *element, const s
     if (op->node != NULL)
         xml_attr(&x, "node", op->node->name);
     ps_config_ask(&x, c, op->service->kind->kind);
-    xml_close_all(&x);
-    return ps_answer_buf(op, &out);
+    return ps_answer_xml(op, &x);
 }
 
 static enum ps_step run_configure_get(struct ps_op *op)
@@ -242,8 +240,7 @@ static enum ps_step run_affiliations_of(struct ps_op *op)
         if (who.affiliation != PS_NONE)
             write_affiliation(&x, "node", n->name, who.affiliation);
     }
-    xml_close_all(&x);
-    return ps_answer_buf(op, &out);
+    return ps_answer_xml(op, &x);
 }
 
 static enum ps_step run_affiliates_get(struct ps_op *op)
@@ -262,8 +259,7 @@ static enum ps_step run_affiliates_get(struct ps_op *op)
     for (uint32_t i = 0; (a = map_next(&n->affiliates, &i)) != NULL;)
         write_affiliation(&x, "jid", (slice){ a->jid, a->len },
                           (enum ps_affiliation)a->affiliation);
-    xml_close_all(&x);
-    return ps_answer_buf(op, &out);
+    return ps_answer_xml(op, &x);
 }
 
 /* The last word on each address of a request counts. */

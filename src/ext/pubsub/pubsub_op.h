@@ -1,5 +1,6 @@
 /* pubsub_op: requests under way: from the IQ to its answer (see pubsub_private.h). */
 #pragma once
+#include "codec/xml_write.h"
 #include "ext/pubsub/pubsub_private.h"
 #include "store/store.h"
 
@@ -17,6 +18,12 @@ enum ps_step ps_fail(struct ps_op *op, enum stanza_error e, const char *conditio
 enum ps_step ps_fail_with(struct ps_op *op, const struct ps_error *e);
 enum ps_step ps_answer(struct ps_op *op, slice payload);
 enum ps_step ps_answer_buf(struct ps_op *op, struct buf *out); /* ends the buffer */
+static inline enum ps_step ps_answer_xml(struct ps_op *op,
+                                         struct xml_write *x) /* all elements, too */
+{
+    xml_close_all(x);
+    return ps_answer_buf(op, x->out);
+}
 void ps_service_gone(struct ps_service *s);
 slice ps_from_bare(const struct ps_op *op);
 struct ps_limits ps_limits_of(const struct ps_service *s);

@@ -167,7 +167,7 @@ void ps_store_node(struct store_batch *b, const struct ps_node *n, const struct 
     buf_init(&text, PS_CONFIG_MAX);
     ps_config_store(&text, c, s->kind->kind);
     STORE_ADD(b, &stmt_node_put, 1, SV_I(s->owner), SV_T(n->name), SV_I(n->nid),
-              SV_T(ps_creator(n)), SV_T(buf_slice(&text)));
+              SV_T(ps_creator(n)), SV_T(buf_fit(&text)));
     buf_fini(&text);
 }
 

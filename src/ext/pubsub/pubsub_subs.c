@@ -131,8 +131,7 @@ static enum ps_step answer_subscription(struct ps_op *op, const struct ps_subscr
     xml_begin(&x, &out, XML_STANZA_MAX);
     xml_open(&x, "pubsub", NS_PUBSUB);
     ps_write_subscription(&x, op->node, subscriber_jid(s), s);
-    xml_close(&x);
-    return ps_answer_buf(op, &out);
+    return ps_answer_xml(op, &x);
 }
 
 static void apply_subscribe(struct ps_op *op)
@@ -216,8 +215,7 @@ static enum ps_step run_options_get(struct ps_op *op)
     xml_attr(&x, "jid", subscriber_jid(s));
     xml_attr(&x, "subid", slice_of(s->subid));
     ps_options_write(&x, s->deliver);
-    xml_close_all(&x);
-    return ps_answer_buf(op, &out);
+    return ps_answer_xml(op, &x);
 }
 
 static enum ps_step run_options_set(struct ps_op *op)
@@ -251,8 +249,7 @@ static enum ps_step run_options_default(struct ps_op *op)
         return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
     open_options(&x, &out, op, "default");
     ps_options_write(&x, true);
-    xml_close_all(&x);
-    return ps_answer_buf(op, &out);
+    return ps_answer_xml(op, &x);
 }
 
 /* What an entity is subscribed to (§5.6). */
@@ -280,8 +277,7 @@ static enum ps_step run_subscriptions(struct ps_op *op)
     for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;)
         if (n->nid != 0 && (op->req.node.len == 0 || slice_eq(n->name, op->req.node)))
             write_own(&x, n, bare);
-    xml_close_all(&x);
-    return ps_answer_buf(op, &out);
+    return ps_answer_xml(op, &x);
 }
 
 /* What an owner sees and changes (§8.8). */
@@ -311,8 +307,7 @@ static enum ps_step run_subscribers_get(struct ps_op *op)
         xml_attr(&x, "subscription", slice_of(ps_state_name((enum ps_state)s->state)));
         xml_close(&x);
     }
-    xml_close_all(&x);
-    return ps_answer_buf(op, &out);
+    return ps_answer_xml(op, &x);
 }
 
 /* Entries of a full list can still be changed and removed. */

@@ -178,10 +178,15 @@ static void over_quota(struct iq *iq, uint64_t retry_us)
         iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("your files take all the room you have"));
         return;
     }
+    struct buf retry;
+    struct xml_write x;
     clock_stamp(stamp, retry_us);
-    iq_error_with(
-        iq, SE_RESOURCE_CONSTRAINT, SLICE("that is all for today"),
-        slice_of(arena_printf(iq->tmp, "<retry xmlns='" NS_UPLOAD "' stamp='%s'/>", stamp)));
+    xml_begin(&x, &retry, XML_PART_MAX);
+    xml_open(&x, "retry", NS_UPLOAD);
+    xml_attr(&x, "stamp", slice_of(stamp));
+    xml_close(&x);
+    iq_error_with(iq, SE_RESOURCE_CONSTRAINT, SLICE("that is all for today"), buf_fit(&retry));
+    buf_fini(&retry);
 }
 
 static void answer_slot(struct iq *iq, struct upload_slot *slot)
@@ -305,8 +310,7 @@ static bool upload_discover(struct iq *iq, slice node)
     form_open(&x, FORM_RESULT, NS_UPLOAD);
     form_put_int(&x, "max-file-size", setting_int(&upload_bytes_max));
     form_close(&x);
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
     return true;
 }
 

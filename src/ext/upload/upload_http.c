@@ -35,6 +35,7 @@ enum {
     READ_BYTES = 128 << 10,
     PIECE_BYTES = 256 << 10,
     PIECE_BYTES_MAX = 4 << 20,
+    HEADERS_BYTES_MAX = 16384,
     UNDERWAY_MAX = 32,
     SPARE_BYTES = 64 << 20, /* files leave free; or, of a small file system: */
     SPARE_SHARE = 16
@@ -526,13 +527,13 @@ static bool may_show(slice type)
 static void add_disposition(struct buf *out, slice type, slice name)
 {
     struct buf value, path;
-    buf_init(&value, 8192);
-    buf_init(&path, 8192);
+    buf_init(&value, HEADERS_BYTES_MAX);
+    buf_init(&path, HEADERS_BYTES_MAX);
     upload_url_path(&path, SLICE(""), name);
-    slice encoded = slice_from(buf_slice(&path), strlen("/upload//"));
+    slice encoded = slice_from(buf_fit(&path), strlen("/upload//"));
     buf_printf(&value, "%s; filename*=UTF-8''%.*s", may_show(type) ? "inline" : "attachment",
                SLICE_ARG(encoded));
-    http_header_line(out, "Content-Disposition", buf_slice(&value));
+    http_header_line(out, "Content-Disposition", buf_fit(&value));
     buf_fini(&value);
     buf_fini(&path);
 }
@@ -582,7 +583,7 @@ static void upload_http_opened(struct transfer *t)
     t->end = part == HTTP_RANGE_PART ? last + 1 : t->size;
     if (part != HTTP_RANGE_PART)
         t->at = 0;
-    buf_init(&lines, 16384);
+    buf_init(&lines, HEADERS_BYTES_MAX);
     get_headers(&lines, t, fresh ? HTTP_RANGE_NONE : part);
     snprintf(type, sizeof type, "%.*s", SLICE_ARG(t->slot.type));
     struct http_answer a = { .status = fresh                              ? 304
@@ -592,7 +593,7 @@ static void upload_http_opened(struct transfer *t)
                              .type = type,
                              .cache = "private, max-age=31536000, immutable",
                              .policy = "default-src 'none'; sandbox",
-                             .headers = buf_slice(&lines) };
+                             .headers = buf_fit(&lines) };
     if (fresh || part == HTTP_RANGE_UNSATISFIABLE) {
         a.type = NULL;
         http_answer(t->r, &a);

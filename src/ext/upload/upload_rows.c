@@ -13,7 +13,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-enum { KEY_BYTES = 32, MAC_BYTES = 20 };
+enum { KEY_BYTES = 32, MAC_BYTES = 20, MAC_TEXT_MAX = 8192 };
 
 static const struct store_migration migrations[] = {
     { 1,
@@ -172,10 +172,11 @@ static void mac_of(char out[2 * MAC_BYTES + 1], const struct upload_slot *s)
     unsigned char mac[EVP_MAX_MD_SIZE];
     unsigned len = 0;
     struct buf text;
-    buf_init(&text, 8192);
+    buf_init(&text, MAC_TEXT_MAX);
     buf_printf(&text, "%s\n%lld\n%lld\n%llu\n%.*s\n%.*s", s->id, (long long)s->owner,
                (long long)s->size, (unsigned long long)s->until_us, SLICE_ARG(s->type),
                SLICE_ARG(s->name));
+    ensure(!text.overflow); /* names and types are short: UPLOAD_NAME_MAX */
     HMAC(EVP_sha256(), key, KEY_BYTES, (const unsigned char *)text.ptr, text.len, mac, &len);
     hex_encode(out, (slice){ (const char *)mac, MAC_BYTES });
     buf_fini(&text);

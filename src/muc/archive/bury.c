@@ -91,7 +91,7 @@ static void archive_bury_rows(struct burial *f, const struct archive_line *m,
     struct buf text;
     buf_init(&text, STORE_BATCH_BYTES_MAX);
     stanza_store(&text, tombstone);
-    archive_change(b, m, buf_slice(&text), f->arena);
+    archive_change(b, m, buf_fit(&text), f->arena);
     archive_edit(b);
     buf_fini(&text);
     stanza_unref(&tombstone);

@@ -147,7 +147,7 @@ static void add_record(struct store_batch *b, const struct record *rec)
                                               .rcpt_entry = rec->id,
                                               .flags = rec->flags,
                                               .remote = sender.len > 0 ? jid_bare(&jid) : sender,
-                                              .stanza = buf_slice(&text) });
+                                              .stanza = buf_fit(&text) });
     buf_fini(&text);
 }
 

@@ -56,12 +56,12 @@ static void write_message(const struct archive_page *p, struct xml_write *x, sli
     text.len -= close.len;
     /* pieces of a stored stanza, which are escaped */
     struct buf *out = xml_content(x);
-    buf_lit(out, "<message xmlns='" NS_CLIENT "' from='");
+    buf_lit(out, "<message xmlns='" NS_CLIENT "' from='"); /* escaped */
     buf_add(out, from);
     buf_lit(out, "'");
     buf_add(out, text);
     if (q->sight == SIGHT_JIDS && sender.len > 0) {
-        buf_lit(out, "<x xmlns='" NS_MUC_USER "'><item jid='");
+        buf_lit(out, "<x xmlns='" NS_MUC_USER "'><item jid='"); /* escaped */
         buf_add(out, sender);
         buf_lit(out, "'/></x>");
     }

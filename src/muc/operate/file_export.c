@@ -261,8 +261,8 @@ static void room_export_add_room(struct export *x, const struct room *r)
     room_config_store(&config, &r->config);
     if (r->subject != NULL)
         stanza_store(&subject, r->subject);
-    l.config = buf_slice(&config);
-    l.subject = buf_slice(&subject);
+    l.config = buf_fit(&config);
+    l.subject = buf_fit(&subject);
     memcpy(l.secret, r->secret, sizeof l.secret);
     room_line_write(&x->out, &l);
     buf_fini(&subject);

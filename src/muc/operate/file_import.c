@@ -473,7 +473,7 @@ static void room_import_add_room(struct store_batch *b, const struct import *x)
     STORE_ADD(b, &room_stmt, 1, SV_I(x->owner), SV_T(x->room.jid),
               SV_T(jid_split(x->room.jid).domain), SV_T(name), SV_I(c.listed),
               SV_B(((slice){ (const char *)x->room.secret, sizeof x->room.secret })),
-              SV_T(buf_slice(&text)), SV_T(x->room.subject), SV_T(x->room.creator),
+              SV_T(buf_fit(&text)), SV_T(x->room.subject), SV_T(x->room.creator),
               SV_I(x->room.at_us), SV_I(setting_int(&muc_persistent_max)));
     buf_fini(&text);
 }

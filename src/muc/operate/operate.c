@@ -29,7 +29,11 @@
 #include "ops/users.h"
 #include "store/store.h"
 
-enum { PEOPLE_BYTES_MAX = 64 * 1024, TEXT_BYTES_MAX = 1000 };
+enum {
+    PEOPLE_BYTES_MAX = 64 * 1024,
+    PEOPLE_TEXT_MAX = PEOPLE_BYTES_MAX + 64,
+    TEXT_BYTES_MAX = 1000
+};
 
 /* As owners may name a room. */
 static bool is_line(slice text)
@@ -46,7 +50,7 @@ slice operate_people(const struct room *r, enum affiliation of, struct arena *ar
     struct buf out;
     struct affiliate *a;
     uint32_t more = 0;
-    buf_init(&out, PEOPLE_BYTES_MAX + 64);
+    buf_init(&out, PEOPLE_TEXT_MAX);
     for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
         if (a->affiliation == of && out.len + 1 + a->jid.len <= PEOPLE_BYTES_MAX)
             buf_printf(&out, "%s%.*s", out.len > 0 ? " " : "", SLICE_ARG(a->jid));
@@ -54,7 +58,7 @@ slice operate_people(const struct room *r, enum affiliation of, struct arena *ar
             more += a->affiliation == of;
     if (more > 0)
         buf_printf(&out, " and %u more", more);
-    slice text = slice_dup(arena, buf_slice(&out));
+    slice text = slice_dup(arena, buf_fit(&out));
     buf_fini(&out);
     return text.ptr == NULL ? SLICE("") : text;
 }
@@ -85,10 +89,10 @@ static slice contacts(const struct room_config *c, struct arena *arena)
 {
     slice rest = c->text[ROOM_CONTACTS], jid;
     struct buf out;
-    buf_init(&out, ROOM_TEXT_MAX * ROOM_CONTACTS_MAX);
+    buf_init(&out, PEOPLE_TEXT_MAX);
     while (room_contact_next(&rest, &jid))
         buf_printf(&out, "%s%.*s", out.len > 0 ? " " : "", SLICE_ARG(jid));
-    slice text = slice_dup(arena, buf_slice(&out));
+    slice text = slice_dup(arena, buf_fit(&out));
     buf_fini(&out);
     return text.ptr == NULL ? SLICE("") : text;
 }

@@ -94,7 +94,7 @@ static slice operate_list_named(struct roll *r, const struct store_batch *b, uns
     }
     if (store_row_count(b, stmt) > PEOPLE_MAX)
         buf_lit(&out, " and more");
-    slice text = slice_dup(r->call->arena, buf_slice(&out));
+    slice text = slice_dup(r->call->arena, buf_fit(&out));
     buf_fini(&out);
     return text.ptr == NULL ? SLICE("") : text;
 }

@@ -403,8 +403,7 @@ static void admin_answer(struct iq *iq, const struct room *r, const struct wante
     }
     if (l.len < total)
         rsm_write(&l.x, &(struct rsm_page){ l.first, l.last, (int64_t)l.from, (int64_t)total });
-    xml_close(&l.x);
-    iq_result_buf(iq, &l.out);
+    iq_result_xml(iq, &l.x);
 }
 
 /* §8.5 the voice list is for moderators, §9.8 that of moderators for admins; §9.2 outcasts for

@@ -408,8 +408,7 @@ static void follow_answer(struct worker *w, void *arg)
         xml_attr_int(&x, "unread", q->room[i].unread);
         xml_close(&x);
     }
-    xml_close(&x);
-    iq_result_buf(q->iq, &out);
+    iq_result_xml(q->iq, &x);
 }
 
 /* Rooms in memory know better than the rows. */
@@ -420,7 +419,7 @@ static void ask_rooms(struct asked *q)
     for (uint32_t i = 0; i < q->count; i++)
         jids_add(&rooms, q->room[i].jid, i);
     each_home(q->iq->worker, &unread_asked_message,
-              &(struct unread_asked){ q->bare, buf_slice(&rooms) },
+              &(struct unread_asked){ q->bare, buf_fit(&rooms) },
               &(struct asker){ .gather = unread_heard, .done = follow_answer, .arg = q });
     buf_fini(&rooms);
 }

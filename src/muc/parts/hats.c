@@ -332,8 +332,7 @@ static void hats_answer(struct iq *iq, const struct change *c, const char *statu
     struct buf out;
     struct xml_write x;
     hats_open(&x, &out, c, c->session, status);
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 static void show_wearer(struct room *r, slice bare)
@@ -539,8 +538,7 @@ static void hats_ask(struct iq *iq, const struct room *r, const struct change *c
     if (c->act == HAT_ASSIGN || c->act == HAT_CREATE)
         form_ask(&x, &title);
     form_close(&x);
-    xml_close(&x);
-    iq_result_buf(iq, &b);
+    iq_result_xml(iq, &x);
 }
 
 /* §3.4 those to choose from, or §3.7 those that are worn. */
@@ -570,8 +568,7 @@ static void hats_list(struct iq *iq, const struct room *r, const struct change *
         form_item_close(&x);
     }
     form_close(&x);
-    xml_close(&x);
-    iq_result_buf(iq, &b);
+    iq_result_xml(iq, &x);
 }
 
 /* §2: another one when the list is another; the order does not matter. */

@@ -142,7 +142,7 @@ static void moderate_tell(struct room *r, slice told)
     uint64_t id = room_archive_mint(&r->archive);
 
     rand_hex(ident, 8);
-    xml_begin(&x, &content, 2 * XML_PART_MAX);
+    xml_begin(&x, &content, XML_STANZA_MAX);
     buf_add(&content, told);
     stanza_id_write(&x, r, id);
     struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 },

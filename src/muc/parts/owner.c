@@ -72,8 +72,7 @@ static void owner_get(struct iq *iq)
     xml_begin(&x, &out, XML_STANZA_MAX);
     xml_open(&x, "query", NS_MUC_OWNER);
     room_config_form(&x, &r->config, &people, r->jid, q.by);
-    xml_close(&x);
-    iq_result_buf(iq, &out);
+    iq_result_xml(iq, &x);
 }
 
 /* Those whom the form names, or names no longer (§10.2): a former owner is an administrator, a

@@ -82,8 +82,7 @@ static void muc_register_get(struct iq *iq)
     PARTS_EACH (p, follow_row)
         form_ask_value(&x, p->follow_row, a != NULL && a->follows ? SLICE("1") : SLICE("0"));
     form_close(&x);
-    xml_close(&x);
-    iq_result_buf(iq, &b);
+    iq_result_xml(iq, &x);
 }
 
 static void registered(struct room *r, enum err e, void *arg)

@@ -25,7 +25,7 @@
 #include "xmpp/ns.h"
 #include <openssl/sha.h>
 
-enum { VCARD_BYTES_MAX = 256 * 1024, VCARD_PHOTOS_MAX = 4 };
+enum { VCARD_BYTES_MAX = 256 * 1024, VCARD_PHOTOS_MAX = 4, HASHES_BYTES_MAX = 1024 };
 
 static const struct store_migration migrations[] = {
     { 1,
@@ -203,7 +203,7 @@ static bool vcard_line_fits(const struct room_line *l, uint32_t count, struct ar
     struct elem e;
     struct buf hashes;
     (void)count;
-    buf_init(&hashes, 1024);
+    buf_init(&hashes, HASHES_BYTES_MAX);
     bool right = card_read(&e, l->card) && hashes_of(&e, tmp, &hashes);
     buf_fini(&hashes);
     if (!right)
@@ -216,9 +216,9 @@ static void vcard_line_store(struct store_batch *b, int64_t room, const struct r
 {
     struct elem e;
     struct buf hashes;
-    buf_init(&hashes, 1024);
+    buf_init(&hashes, HASHES_BYTES_MAX);
     if (card_read(&e, l->card) && hashes_of(&e, tmp, &hashes))
-        STORE_ADD(b, &put, 1, SV_I(room), SV_T(hashes.len == 0 ? SLICE("") : buf_slice(&hashes)),
+        STORE_ADD(b, &put, 1, SV_I(room), SV_T(hashes.len == 0 ? SLICE("") : buf_fit(&hashes)),
                   SV_T(l->card));
     buf_fini(&hashes);
 }
@@ -272,7 +272,7 @@ static void muc_vcard_card_set(struct iq *iq)
         return;
     }
     buf_init(&text, VCARD_BYTES_MAX);
-    buf_init(&hashes, 1024);
+    buf_init(&hashes, HASHES_BYTES_MAX);
     elem_extract(&iq->payload, &text);
     if (text.overflow || !hashes_of(&iq->payload, iq->tmp, &hashes)) {
         iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("the card is too large, or its photo is not base64"));
@@ -283,7 +283,7 @@ static void muc_vcard_card_set(struct iq *iq)
         c->room_id = r->id;
         c->iq = iq_hold(iq);
         c->vcard = slice_keep(empty ? (slice){ "", 0 } : buf_slice(&text));
-        c->hashes = slice_keep(buf_slice(&hashes));
+        c->hashes = slice_keep(buf_fit(&hashes));
         room_pin(r);
         if (r->stored) {
             struct store_batch *b = store_write(room_store(r), (uint64_t)r->id);

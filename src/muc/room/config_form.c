@@ -182,6 +182,7 @@ static const struct field fields[] = {
          "XMPP URI of the room's publish-subscribe node"),
 };
 enum { FIELDS = sizeof fields / sizeof fields[0] };
+enum { CONTACTS_BYTES_MAX = ROOM_CONTACTS_MAX * (JID_MAX + 1), NAMES_BYTES_MAX = 256 };
 
 static const struct form_row owners_row = { .var = "muc#roomconfig_roomowners",
                                             .type = FORM_JID_MULTI,
@@ -300,12 +301,12 @@ static void take_contacts(struct room_config *c, const struct field *fd, struct 
                    ROOM_CONTACTS_MAX);
         return;
     }
-    buf_init(&b, (size_t)ROOM_CONTACTS_MAX * (JID_MAX + 1));
+    buf_init(&b, CONTACTS_BYTES_MAX);
     for (unsigned i = 0; i < count; i++) {
         buf_add(&b, jid[i]);
         buf_lit(&b, "\t");
     }
-    c->text[fd->at] = slice_dup(f->tmp, buf_slice(&b));
+    c->text[fd->at] = slice_dup(f->tmp, buf_fit(&b));
     buf_fini(&b);
 }
 
@@ -766,14 +767,14 @@ static slice value_text(const struct room_config *c, const struct field *fd, str
         return slice_dup(tmp, config_form_count_text(shown_count(c, fd), text));
     if (fd->kind != K_ROLES && fd->kind != K_JIDS)
         return slice_dup(tmp, single_value(c, fd, text));
-    buf_init(&b, (size_t)ROOM_CONTACTS_MAX * (JID_MAX + 1));
+    buf_init(&b, CONTACTS_BYTES_MAX);
     for (unsigned r = ROLE_VISITOR; fd->kind == K_ROLES && r < ROOM_ROLES; r++)
         if (*byte_at(c, fd) & ROLE_BIT(r))
             buf_printf(&b, "%s%s", b.len > 0 ? " " : "", role_names[r]);
     rest = fd->kind == K_JIDS ? c->text[fd->at] : (slice){ 0 };
     while (room_contact_next(&rest, &jid))
         buf_printf(&b, "%s%.*s", b.len > 0 ? " " : "", SLICE_ARG(jid));
-    slice out = slice_dup(tmp, buf_slice(&b));
+    slice out = slice_dup(tmp, buf_fit(&b));
     buf_fini(&b);
     return out;
 }
@@ -781,10 +782,10 @@ static slice value_text(const struct room_config *c, const struct field *fd, str
 static slice config_form_joined(const char *const *names, struct arena *tmp)
 {
     struct buf b;
-    buf_init(&b, 256);
+    buf_init(&b, NAMES_BYTES_MAX);
     for (unsigned i = 0; names[i] != NULL; i++)
         buf_printf(&b, "%s%s", b.len > 0 ? ", " : "", names[i]);
-    slice out = slice_dup(tmp, buf_slice(&b));
+    slice out = slice_dup(tmp, buf_fit(&b));
     buf_fini(&b);
     return out;
 }

@@ -15,7 +15,7 @@
 #include "xmpp/stanza.h"
 #include <jansson.h>
 
-enum { SHOWN_MAX = 60, CARD_BYTES_MAX = 1 << 20 };
+enum { SHOWN_MAX = 60, CARD_BYTES_MAX = 1 << 20, SECRET_BYTES_MAX = 2 * OCCUPANT_SECRET_LEN };
 
 static const char *const types[] = { "room", "affiliation", "hat", "card", "message", "end" };
 
@@ -55,13 +55,13 @@ static void set_config(json_t *o, slice stored)
 static void set_room(json_t *o, const struct room_line *l)
 {
     struct buf secret;
-    buf_init(&secret, 2 * (size_t)OCCUPANT_SECRET_LEN);
+    buf_init(&secret, SECRET_BYTES_MAX);
     base64_encode(&secret, (slice){ (const char *)l->secret, sizeof l->secret });
     json_object_set_new(o, "format", json_integer(ROOM_LINE_FORMAT));
     room_line_set_text(o, "jid", l->jid);
     room_line_set_text(o, "creator", l->creator);
     set_time(o, "created", l->at_us);
-    room_line_set_text(o, "secret", buf_slice(&secret));
+    room_line_set_text(o, "secret", buf_fit(&secret));
     set_config(o, l->config);
     room_line_set_text(o, "subject", l->subject);
     buf_fini(&secret);
@@ -210,7 +210,7 @@ static bool room_line_get_secret(const struct reading *r, uint8_t out[OCCUPANT_S
     slice text;
     if (!room_line_get_text(r, "secret", &text))
         return false;
-    buf_init(&bytes, 2 * (size_t)OCCUPANT_SECRET_LEN);
+    buf_init(&bytes, SECRET_BYTES_MAX);
     bool right = base64_decode(&bytes, text) == OK && bytes.len == OCCUPANT_SECRET_LEN;
     if (right)
         memcpy(out, bytes.ptr, OCCUPANT_SECRET_LEN);
@@ -240,7 +240,7 @@ static bool config_is_right(const struct reading *r, slice text)
     buf_init(&stored, ROOM_STORED_MAX);
     room_config_store(&stored, &c);
     while (right && slice_cut(rest, '\n', &line, &rest))
-        if (!has_line(buf_slice(&stored), line)) {
+        if (!has_line(buf_fit(&stored), line)) {
             line = room_line_shown(line);
             why_set(r->why, "\"config\": found %.*s, allowed: the values of a configuration",
                     SLICE_ARG(line));

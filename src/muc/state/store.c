@@ -317,7 +317,7 @@ void room_store_config(struct store_batch *b, const struct room *r, const struct
     buf_init(&text, ROOM_STORED_MAX);
     room_config_seal(&text, c, r->jid, room_scratch(r));
     STORE_ADD(b, &room_config_put, 1, SV_I(r->id), SV_T(text_or_empty(c->text[ROOM_NAME])),
-              SV_I(c->listed), SV_T(buf_slice(&text)));
+              SV_I(c->listed), SV_T(buf_fit(&text)));
     buf_fini(&text);
 }
 
@@ -334,7 +334,7 @@ void room_store_all(struct store_batch *b, const struct room *r, const struct ro
         stanza_store(&subject, r->subject);
     STORE_ADD(b, &room_put, 1, SV_I(r->id), SV_T(r->jid), SV_T(jid_split(r->jid).domain),
               SV_T(text_or_empty(c->text[ROOM_NAME])), SV_I(c->listed), SV_B(secret),
-              SV_T(buf_slice(&text)), SV_T(text_or_empty(buf_slice(&subject))), SV_T(r->creator),
+              SV_T(buf_fit(&text)), SV_T(text_or_empty(buf_fit(&subject))), SV_T(r->creator),
               SV_I(r->created_us), SV_I(setting_int(&muc_persistent_max)));
     for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;) {
         const struct affiliation_edit edit = room_edit(r, a->jid, (enum affiliation)a->affiliation);

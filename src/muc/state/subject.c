@@ -82,7 +82,7 @@ static void subject_put(struct room_subject *d)
     if (r->subject != NULL)
         stanza_store(&text, r->subject);
     STORE_ADD(b, &room_subject_put, STORE_ANY_ROWS, SV_I(r->id),
-              SV_T(text.len > 0 ? buf_slice(&text) : SLICE("")));
+              SV_T(text.len > 0 ? buf_fit(&text) : SLICE("")));
     buf_fini(&text);
     d->writing = true;
     d->again = false;
