@@ -238,14 +238,14 @@ static void test_disco(void **state)
     assert_lacks(server, NS_DATA);
     ASK(dan, "get", NULL, INFO, "<identity category='account' type='registered'/>");
     ASK(dan, "get", "localhost", "<query xmlns='" NS_DISCO_INFO "' node='x'/>", "item-not-found");
-    ASK(dan, "get", "localhost", ITEMS, "<query xmlns='" NS_DISCO_ITEMS "'></query>");
+    ASK(dan, "get", "localhost", ITEMS, "<query xmlns='" NS_DISCO_ITEMS "'/>");
     /* XEP-0030 §8: the same for a stranger and for nobody */
     ASK(dan, "get", "dot@localhost", INFO, "service-unavailable");
     ASK(dan, "get", "nobody@localhost", INFO, "service-unavailable");
     present(dot, "", "");
     ASK(dot, "get", NULL, ITEMS, "<item jid='dot@localhost/t'/>");
-    ASK(dan, "get", "dot@localhost", ITEMS, "disco#items'></query>");
-    ASK(dan, "get", "nobody@localhost", ITEMS, "disco#items'></query>");
+    ASK(dan, "get", "dot@localhost", ITEMS, "disco#items'/>");
+    ASK(dan, "get", "nobody@localhost", ITEMS, "disco#items'/>");
     subscribe(dan, dot);
     ASK(dan, "get", "dot@localhost", INFO, "registered");
     ASK(dan, "get", "dot@localhost", ITEMS, "<item jid='dot@localhost/t'/>");
