@@ -5,6 +5,9 @@
 #include "gate/c2s_stream.h"
 #include "xmpp/ns.h"
 
+/* A header comes before anybody is known. */
+enum { HEADER_BYTES_MAX = 65536 };
+
 struct framed framed_split(slice element)
 {
     static const struct {
@@ -38,7 +41,7 @@ void framed_open(struct stream *s, const struct framed_header *h)
     struct xml_write x;
     if (!xstream_header_due(&s->x)) /* to the reader it would be a child */
         return;
-    xml_begin(&x, &b, XML_PART_MAX);
+    xml_begin(&x, &b, HEADER_BYTES_MAX);
     xml_open_with(&x, "stream:stream", NS_CLIENT, "xmlns:stream", SLICE(NS_STREAM));
     framed_attr(&x, "to", h->to);
     framed_attr(&x, "from", h->from);

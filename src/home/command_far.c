@@ -14,7 +14,7 @@
 
 enum part { PART_NAME, PART_ROW, PART_VALUE }; /* PART_VALUE and more: a kind of field */
 
-static void part_add(struct buf *out, unsigned what, slice text)
+static void far_part_add(struct buf *out, unsigned what, slice text)
 {
     const uint8_t byte = (uint8_t)what;
     const uint32_t len = htole32((uint32_t)text.len);
@@ -23,7 +23,7 @@ static void part_add(struct buf *out, unsigned what, slice text)
     buf_add(out, text);
 }
 
-static bool part_next(slice *rest, unsigned *what, slice *text)
+static bool far_part_next(slice *rest, unsigned *what, slice *text)
 {
     uint32_t len;
     if (rest->len < 1 + sizeof len)
@@ -87,7 +87,7 @@ static void far_rows(struct command_call *call, slice rows)
     unsigned what;
     slice text, key = { 0 };
     bool in_row = false;
-    while (part_next(&rows, &what, &text)) {
+    while (far_part_next(&rows, &what, &text)) {
         if (what == PART_ROW)
             command_row(call);
         else if (what == PART_NAME)
@@ -130,8 +130,8 @@ void command_far(struct command_call *call, uint32_t node, unsigned worker)
     for (size_t i = 0; rows != NULL && rows[i].name != NULL; i++) {
         if (call->args[i].ptr == NULL)
             continue;
-        part_add(&args, PART_NAME, slice_of(rows[i].name));
-        part_add(&args, PART_VALUE, call->args[i]);
+        far_part_add(&args, PART_NAME, slice_of(rows[i].name));
+        far_part_add(&args, PART_VALUE, call->args[i]);
     }
     struct command_asked asked = { slice_of(call->command->name), call->actor, buf_slice(&args),
                                    call->remote, call->discreet };
@@ -154,10 +154,10 @@ struct far_call {
 static void far_pack_rows(struct buf *out, const struct command_call *call)
 {
     for (const struct command_row *r = call->rows; r != NULL; r = r->next) {
-        part_add(out, PART_ROW, (slice){ 0 });
+        far_part_add(out, PART_ROW, (slice){ 0 });
         for (uint32_t i = 0; i < r->count; i++) {
-            part_add(out, PART_NAME, slice_of(r->fields[i].key));
-            part_add(out, PART_VALUE + (unsigned)r->fields[i].kind, r->fields[i].str);
+            far_part_add(out, PART_NAME, slice_of(r->fields[i].key));
+            far_part_add(out, PART_VALUE + (unsigned)r->fields[i].kind, r->fields[i].str);
         }
     }
 }
@@ -197,7 +197,7 @@ static enum err far_bind(struct command_call *call, slice args, struct why *why)
     slice names[COMMAND_ARGS_MAX], values[COMMAND_ARGS_MAX], text;
     size_t count = 0;
     unsigned what;
-    while (part_next(&args, &what, &text)) {
+    while (far_part_next(&args, &what, &text)) {
         if (what == PART_NAME && count < COMMAND_ARGS_MAX) {
             names[count] = text;
             values[count++] = (slice){ 0 };

@@ -145,7 +145,7 @@ static uint64_t get_id(const char *in)
 static void add_ranges(struct buf *out, const struct mailbox *m)
 {
     uint8_t range[RANGE_BYTES];
-    for (uint32_t i = 0; i < m->len && !out->overflow; i++) {
+    for (uint32_t i = 0; i < m->len && out->len + RANGE_BYTES <= out->max; i++) {
         if (at(m, i)->state != ENTRY_SETTLED)
             continue;
         put_id(range, at(m, i)->id);
