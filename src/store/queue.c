@@ -79,12 +79,15 @@ static bool is_due(const struct group_queue *q, enum group_mode mode)
     return mode == GROUP_IDLE ? atomic_load(&q->top) != NULL : atomic_load(&q->queued) >= GROUP_MAX;
 }
 
-/* Announces sleep, then looks again: see group_submit(). */
+/* Announces sleep, then looks again: see group_submit(). Each time: one that saw an earlier sleep
+ * may wake this one, and whoever comes next must know that it goes on. */
 enum group_woke group_nap(struct group_queue *q, enum group_mode mode, uint64_t until_us, int fd)
 {
     enum group_woke woke = GROUP_WORK;
-    atomic_store(&q->mode, mode);
-    while (woke == GROUP_WORK && !is_due(q, mode)) {
+    while (woke == GROUP_WORK) {
+        atomic_store(&q->mode, mode);
+        if (is_due(q, mode))
+            break;
         struct pollfd fds[] = { { q->wake_fd, POLLIN, 0 }, { fd, POLLIN, 0 } };
         uint64_t now_us = clock_mono_us(), left_us = until_us > now_us ? until_us - now_us : 0;
         struct timespec left = { (time_t)(left_us / 1000000), (long)(left_us % 1000000) * 1000 };
