@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "muc/room/config.h"
 #include "muc/room/config_form.h"
 #include "muc/room/settings.h"
@@ -15,11 +16,12 @@ static void check_form(const struct room_config *c, struct arena *tmp)
     struct room_config again = *c;
     struct room_people people;
     struct buf out;
-    struct elem x;
+    struct xml_write x;
+    struct elem e;
     struct form f;
-    buf_init(&out, 1 << 20);
-    room_config_form(&out, c, &nobody, SLICE("room@x"), EDITOR_ADMIN);
-    ensure(elem_parse(&x, buf_slice(&out), SLICE("")) && form_parse(&f, &x, tmp));
+    xml_begin(&x, &out, XML_PART_MAX);
+    room_config_form(&x, c, &nobody, SLICE("room@x"), EDITOR_ADMIN);
+    ensure(elem_parse(&e, buf_slice(&out), SLICE("")) && form_parse(&f, &e, tmp));
     f.kind = FORM_SUBMIT;
     (void)room_config_read(&again, &people, &f, EDITOR_ADMIN);
     buf_fini(&out);
