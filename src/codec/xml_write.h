@@ -11,7 +11,9 @@
 /* The largest texts that we make, for buf_init(). Beyond them an IQ is answered with
  * resource-constraint, and nothing else is sent truncated. */
 enum {
-    XML_STANZA_MAX = 32 << 20, /* bytes of the content of a stanza: answers, lists, copies */
+    /* bytes of a stanza: answers, lists, copies. One that came (c2s.stanza-bytes: 16 MiB at most)
+     * fits, though a character of an attribute is written with up to six. */
+    XML_STANZA_MAX = 128 << 20,
     XML_STORED_MAX = 16 << 20, /* of an element that came in a stanza, and of what is made of it */
     XML_PART_MAX = 1 << 20     /* of an element that we make of names, addresses and settings */
 };

@@ -98,10 +98,10 @@ static void route_run(struct worker *w, void *message, const struct message_from
 
 static bool route_is_sound(struct worker *w, const void *message, const struct message_from *from)
 {
-    const struct stanza *st = ((const struct route *)message)->st;
+    const struct route *r = message;
     (void)w, (void)from;
-    return st->to_len > 0 && st->from_len > 0 &&
-           origin_slot(((const struct route *)message)->origin.session) < NODE_SLOTS;
+    return r->st->to_len > 0 && r->st->from_len > 0 &&
+           origin_slot(r->origin.session) < NODE_SLOTS && (r->archive_id == 0 || r->sender > 0);
 }
 
 static const struct message_field route_fields[] = {
