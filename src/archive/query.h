@@ -41,7 +41,7 @@ struct archive_query {
     enum archive_words_state index;
 };
 void archive_find(struct archive_query *q);
-/* What is said of an archive that could not be read, for people. */
+/* A text for people: the archive could not be read. */
 slice archive_unread_text(enum stanza_error e);
 /* <fin/> for the ids `from` to `from + count` of those found. */
 void archive_fin_write(struct xml_write *x, const struct archive_query *q, uint32_t from,

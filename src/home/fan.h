@@ -42,7 +42,7 @@ void fan_one(struct worker *w, struct stanza *st, slice tag, slice jid);
 
 /* At the home of `jid`, which may be loaded or not. Borrowed for the call. */
 typedef void fan_fn(struct worker *w, slice jid, uint32_t number, struct stanza *st, slice tag);
-/* Who gets a fan whose tag begins with this character. */
+/* A function gets all fans whose tag begins with this character. */
 struct fan_tag {
     char first;
     fan_fn *run;

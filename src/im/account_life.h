@@ -8,7 +8,7 @@ struct account;
 struct message_row;
 struct store_stmt;
 
-/* What was said of a new account beside its password; empty: nothing. */
+/* Names and address of a new account, as its creator gave them; empty: not given. */
 struct user_profile {
     slice given_name, surname, email;
 };

@@ -1,6 +1,5 @@
-/* presence_in: where presence comes in: from clients, to accounts, to nobody, and by fans. What is
- * said of subscriptions goes to im/subscription.h, the rest to im/presence.h. Confined to the
- * worker. */
+/* presence_in: presence comes in here: from clients, to accounts, to nobody, and by fans.
+ * Subscriptions go on to im/subscription.h, the rest to im/presence.h. Confined to the worker. */
 #pragma once
 #include "home/router.h"
 

@@ -96,9 +96,9 @@ enum delivery delivery_rule(enum stanza_kind kind, enum stanza_type type, enum d
     return row == ROW_COUNT ? DELIVER_NONE : rules[row][to][have];
 }
 
-/* What is worth keeping: RFC 6121 §8.5.2 by type, XEP-0160 §3 (no chat states alone), XEP-0334
- * hints. Of muc#user that is an invitation or a decline; an empty one marks every private message
- * of a room. */
+/* A message is worth keeping by its type (RFC 6121 §8.5.2), its content (XEP-0160 §3: no chat
+ * states alone) and its hints (XEP-0334). Of muc#user that is an invitation or a decline; an empty
+ * one marks every private message of a room. */
 bool message_storable(const struct stanza *st)
 {
     struct elem x, any;

@@ -182,8 +182,8 @@ static bool is_kept(const struct stanza *st)
     return stanza_has(st, content) && !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE));
 }
 
-/* What was relayed, on its way to the disk; with the subject that it sets, or the messages that it
- * amends, it is handled when both are there. */
+/* A message that was relayed goes to the disk. If it sets the subject, or amends other messages, it
+ * is handled when both are there. */
 static enum routed say_record(struct room *r, const struct seat *s, const struct stanza *st,
                               const struct room_post *p, struct origin origin)
 {
