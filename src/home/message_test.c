@@ -373,6 +373,21 @@ static void assert_clash(const struct message_row *row, const char *text)
     assert_string_equal(why.text, text);
 }
 
+/* One that is answered later ends a conversation, so it must begin one. */
+static void test_alone_where_an_answer_is_due(void **state)
+{
+    struct number n = { 0 };
+    struct all out;
+    struct buf b;
+    struct why why;
+    (void)state;
+    buf_init(&b, BYTES_MAX);
+    message_pack(&b, &held_message, &n, &(struct message_from){ .part = PART_ALONE });
+    assert_int_equal(read(buf_slice(&b), &out, &why), E_CORRUPT);
+    assert_non_null(strstr(why.text, "held"));
+    buf_fini(&b);
+}
+
 static void test_rows_that_clash(void **state)
 {
     struct message_row row = ask_message;
@@ -478,6 +493,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cut_short, start, stop),
         cmocka_unit_test_setup_teardown(test_each_field_is_checked, start, stop),
         cmocka_unit_test_setup_teardown(test_another_release, start, stop),
+        cmocka_unit_test_setup_teardown(test_alone_where_an_answer_is_due, start, stop),
         cmocka_unit_test_setup_teardown(test_rows_that_clash, start, stop),
         cmocka_unit_test_setup_teardown(test_between_workers, start, stop),
         cmocka_unit_test_setup_teardown(test_undelivered_is_freed, start, stop),

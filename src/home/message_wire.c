@@ -262,7 +262,7 @@ static enum err read_head(struct reading *r, const struct message_row **row,
     from->part = (uint8_t)part;
     from->question = (uint32_t)question;
     if ((*row)->scope == MESSAGE_CLUSTER && part <= PART_ANSWER &&
-        ((*row)->run != NULL || part == PART_ANSWER))
+        ((*row)->run != NULL || part == PART_ANSWER) && (part != PART_ALONE || !(*row)->later))
         return OK;
     why_set(why, "message %s does not come from another node in this part of a conversation",
             (*row)->name);
