@@ -326,6 +326,7 @@ def test_contacts_do_not_notice(server):
     alice = server.client("alice", "a")
     bob = server.client("bob", "b")
     alice.expect(f"<presence from='{bob}' type='-'/>")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
     bob.enable_sm()
     bob.cut()
     alice.send(chat(bob, "marker"))

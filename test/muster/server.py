@@ -1,4 +1,5 @@
 """A musterd process with its node file in a scratch folder, and musterctl to speak to it."""
+import collections
 import contextlib
 import itertools
 import json
@@ -26,6 +27,7 @@ REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime er
 
 NUMBERS = itertools.count()
 CREATED = set()  # databases, of PostgreSQL
+HELD = collections.deque(maxlen=128)  # sockets of free_ports()
 
 
 class Failed(AssertionError):
@@ -48,9 +50,10 @@ def hold_ports(count):
 
 
 def free_ports(count):
+    """Ports for a listener that no Server knows of: held until this process has asked for some
+    hundred more, thus longer than its test takes."""
     ports, held = hold_ports(count)
-    for probe in held:
-        probe.close()
+    HELD.extend(held)
     return ports
 
 
