@@ -84,6 +84,9 @@ static const struct store_migration migrations[] = {
 static const struct store_schema schema = {
     .feature = "settings",
     .migrations = migrations,
+    .addresses =
+        (const struct store_address[]){
+            { "setting", "value", .kind = STORE_JID_LIST, .separator = ' ' }, { 0 } },
     .stmts = (struct store_stmt *const[]){ &stmt_all, &stmt_put, &stmt_del, &stmt_del_prefix,
                                            &stmt_account, &stmt_without, NULL },
 };

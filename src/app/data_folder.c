@@ -5,7 +5,8 @@
 #include "base/arena.h"
 #include "base/durable.h"
 #include "base/log.h"
-#include "store/store.h"
+#include "store/store_rename.h"
+#include "xmpp/jid.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -78,6 +79,76 @@ static enum err bring_up(const char *url, const struct store_schema *const *sche
     struct store_conf conf = { .url = url, .schemas = schemas };
     enum err e = store_open(&store, &conf, why);
     store_close(&store);
+    return e;
+}
+
+/* A bare JID of one of the node's domains, prepared. */
+static enum err read_account(const struct node_file *file, slice text, struct arena *arena,
+                             const char **out, struct why *why)
+{
+    struct jid jid;
+    if (jid_parse(&jid, text, arena) == OK && jid.local.len > 0 && jid.resource.len == 0)
+        for (size_t i = 0; i < file->domains.count; i++)
+            if (slice_is(jid.domain, file->domains.name[i])) {
+                *out = slice_cstr(arena, jid.full);
+                return OK;
+            }
+    why_set(why,
+            "--rename: found \"%.*s\", allowed: the address of an account of this node, such "
+            "as user@%s",
+            SLICE_ARG(text), file->domains.name[0]);
+    return E_SYNTAX;
+}
+
+/* What stands in the node file is the operator's own. */
+static void print_fixed(const struct node_file *file, const char *old)
+{
+    for (const struct setting_fixed *s = file->settings.item;
+         s < file->settings.item + file->settings.count; s++) {
+        slice word, list = s->value;
+        while (slice_word(&list, &word))
+            if (slice_is(word, old))
+                printf("%s: %s names %s: change it there\n", file->path, s->setting->name, old);
+    }
+}
+
+static enum err rename_account(const struct node_file *file, const char *old, const char *to,
+                               struct arena *arena, struct why *why)
+{
+    uint64_t rows;
+    const struct store_schema *const *schemas = features_schemas(arena);
+    const char *url = strcmp(file->database, "sqlite") == 0
+                          ? arena_printf(arena, "sqlite:%s/muster.db", file->data)
+                          : file->database;
+    log_set_level(&log_store, LOG_WARN);
+    enum err e = bring_up(url, schemas, why);
+    if (e == OK)
+        e = store_rename(url, schemas, old, to, &rows, why);
+    if (e == OK) {
+        printf("%s is %s now, in %llu rows; the password stays\n", old, to,
+               (unsigned long long)rows);
+        print_fixed(file, old);
+    }
+    return e;
+}
+
+enum err data_folder_rename(const struct node_file *file, const char *old_and_new, struct why *why)
+{
+    int lock;
+    slice old, new;
+    const char *old_text, *new_text;
+    struct arena *arena = arena_create(0);
+    slice_cut(slice_of(old_and_new), ' ', &old, &new);
+    enum err e = read_account(file, old, arena, &old_text, why);
+    if (e == OK)
+        e = read_account(file, new, arena, &new_text, why);
+    if (e == OK)
+        e = data_folder_lock(file->data, &lock, why);
+    if (e == OK) {
+        e = rename_account(file, old_text, new_text, arena, why);
+        close(lock);
+    }
+    arena_destroy(&arena);
     return e;
 }
 

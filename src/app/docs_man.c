@@ -70,7 +70,8 @@ void docs_man_musterd(struct buf *out)
     head(out, "musterd", 8, "XMPP server");
     buf_lit(out,
             ".SH SYNOPSIS\n.B musterd\n[\\fB\\-\\-config\\fR \\fIFILE\\fR] [\\fB\\-\\-check\\fR |\n"
-            "\\fB\\-\\-restore\\fR \\fIFOLDER\\fR | \\fB\\-\\-copy\\-to\\fR \\fIURL\\fR]\n"
+            "\\fB\\-\\-restore\\fR \\fIFOLDER\\fR | \\fB\\-\\-copy\\-to\\fR \\fIURL\\fR |\n"
+            "\\fB\\-\\-rename\\fR \\fIOLD\\fR \\fB\\-\\-to\\fR \\fINEW\\fR]\n"
             ".SH DESCRIPTION\n"
             "Serves XMPP clients (RFC 6120, RFC 6121), with rooms, archive, file upload, push\n"
             "and a chat page. It stays in the foreground and logs to standard error, one\n"
@@ -88,6 +89,9 @@ void docs_man_musterd(struct buf *out)
         out, SLICE("--copy-to URL"),
         "Copies all data of muster.db in the data folder of a server that does not run to an empty "
         "database of PostgreSQL.");
+    item(out, SLICE("--rename OLD --to NEW"),
+         "Gives the account OLD (user@domain) the address NEW, with everything it has: password, "
+         "contacts, messages, rooms, files. The server does not run meanwhile.");
     item(out, SLICE("--dump-docs PART"),
          "Prints generated documentation: config, commands, xeps, doap, promises, features, "
          "man-musterd, man-musterctl or man-muster.yaml.");

@@ -9,6 +9,7 @@
 #include "app/notify.h"
 #include "app/offline.h"
 #include "app/server.h"
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include <errno.h>
@@ -22,12 +23,13 @@
 enum { STOP_SECONDS_MAX = 8 };
 
 struct options {
-    const char *config, *dump_docs, *restore, *copy_to;
+    const char *config, *dump_docs, *restore, *copy_to, *rename, *to;
     bool check, version, help, core_dumps;
 };
 
 static const char usage[] =
-    "Usage: musterd [--config FILE] [--check | --restore FOLDER | --copy-to URL]\n"
+    "Usage: musterd [--config FILE] [--check | --restore FOLDER | --copy-to URL |\n"
+    "               --rename OLD --to NEW]\n"
     "\n"
     "  --config FILE     node file (default /etc/muster/muster.yaml)\n"
     "  --check           check node file, certificates, data folder and ports; start nothing.\n"
@@ -37,6 +39,9 @@ static const char usage[] =
     "                    server that does not run; it is verified before\n"
     "  --copy-to URL     copy all data of muster.db in the data folder of a server that does not\n"
     "                    run to an empty database of PostgreSQL\n"
+    "  --rename OLD --to NEW\n"
+    "                    give the account OLD (user@domain) the address NEW, with everything it\n"
+    "                    has, in the database of a server that does not run\n"
     "  --dump-docs PART  print generated documentation: config, commands, xeps, doap,\n"
     "                    promises, features, man-musterd, man-musterctl, man-muster.yaml\n"
     "  --core-dumps      leave the process dumpable, for debuggers. A dump holds keys of TLS,\n"
@@ -55,6 +60,8 @@ static bool main_parse_options(struct options *o, int argc, char **argv)
                              : strcmp(argv[i], "--dump-docs") == 0 ? &o->dump_docs
                              : strcmp(argv[i], "--restore") == 0   ? &o->restore
                              : strcmp(argv[i], "--copy-to") == 0   ? &o->copy_to
+                             : strcmp(argv[i], "--rename") == 0    ? &o->rename
+                             : strcmp(argv[i], "--to") == 0        ? &o->to
                                                                    : NULL;
         if (value != NULL && i + 1 < argc) {
             *value = argv[++i];
@@ -190,6 +197,19 @@ static int start_again(const char *program, char **argv)
     return EXIT_FAILED;
 }
 
+static int main_rename(const struct options *o)
+{
+    if (o->to == NULL) {
+        fprintf(stderr, "musterd: --rename: the new address is missing: --rename OLD --to NEW\n");
+        return EXIT_USAGE;
+    }
+    struct arena *arena = arena_create(0);
+    int code = offline("musterd", o->config, data_folder_rename,
+                       arena_printf(arena, "%s %s", o->rename, o->to));
+    arena_destroy(&arena);
+    return code;
+}
+
 static int main_serve(struct node_file *file)
 {
     struct server server;
@@ -243,6 +263,8 @@ int main(int argc, char **argv)
         return (int)offline("musterd", o.config, data_folder_restore, o.restore);
     if (o.copy_to != NULL)
         return (int)offline("musterd", o.config, data_folder_copy, o.copy_to);
+    if (o.rename != NULL)
+        return main_rename(&o);
     char program[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
     program[len < 0 ? 0 : len] = '\0';

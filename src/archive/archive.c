@@ -352,7 +352,16 @@ static const struct store_late late = {
     .run_rows = 65536,
 };
 
-const struct store_schema archive_schema = { "archive", migrations, stmts, &late };
+static const struct store_address addresses[] = {
+    { "message", "remote", .kind = STORE_JID },
+    { "message", "stanza", .kind = STORE_START_TAG },
+    { 0 },
+};
+const struct store_schema archive_schema = { .feature = "archive",
+                                             .migrations = migrations,
+                                             .stmts = stmts,
+                                             .late = &late,
+                                             .addresses = addresses };
 
 void archive_add(struct store_batch *b, const struct archive_message *m)
 {

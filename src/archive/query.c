@@ -91,7 +91,9 @@ static struct store_stmt *const stmts[] = {
     &count_with, &find_peer, &find_id,         &read_ends,      NULL
 };
 static const struct store_migration none[] = { { 0 } };
-const struct store_schema archive_query_schema = { "archive-query", none, stmts, NULL };
+const struct store_schema archive_query_schema = { .feature = "archive-query",
+                                                   .migrations = none,
+                                                   .stmts = stmts };
 
 /* An empty page would say that there are no messages. */
 slice archive_unread_text(enum stanza_error e)

@@ -96,4 +96,6 @@ static struct store_stmt *const stmts[] = {
 };
 const struct store_schema auth_schema = { .feature = "auth",
                                           .migrations = migrations,
-                                          .stmts = stmts };
+                                          .stmts = stmts,
+                                          .addresses = (const struct store_address[]){
+                                              { "account", "jid", .kind = STORE_JID }, { 0 } } };

@@ -493,9 +493,10 @@ static struct command contact_full = {
 };
 
 static const struct store_migration migrations[] = { { 0 } };
-static const struct store_schema schema = { "contacts", migrations,
-                                            (struct store_stmt *const[]){ &stmt_full, NULL },
-                                            NULL };
+static const struct store_schema schema = { .feature = "contacts",
+                                            .migrations = migrations,
+                                            .stmts =
+                                                (struct store_stmt *const[]){ &stmt_full, NULL } };
 
 const struct feature contacts_feature = {
     .name = "contacts",

@@ -29,7 +29,7 @@ static struct store_stmt stmt_from = {
 };
 static struct store_stmt *const stmts[] = { &stmt_from, NULL };
 static const struct store_migration none[] = { { 0 } };
-static const struct store_schema schema = { "test", none, stmts, NULL };
+static const struct store_schema schema = { .feature = "test", .migrations = none, .stmts = stmts };
 static const struct feature follower_feature = { .name = "follower", .schema = &schema };
 static const struct feature *const features[] = {
     &test_auth_feature, &account_feature,  &session_feature,  &message_feature,

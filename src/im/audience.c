@@ -1,5 +1,6 @@
 #include "im/audience.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -442,6 +443,15 @@ struct saved {
     uint32_t room_len, blob_len, presence_len;
 };
 
+/* Without `from`, which is the session. */
+static void store_presence(struct buf *out, const struct stanza *presence)
+{
+    ensure(presence->kind == STANZA_PRESENCE);
+    struct stanza *st = stanza_readdress(presence, SLICE(""), (slice){ 0 });
+    stanza_store(out, st);
+    stanza_unref(&st);
+}
+
 static void audience_save(const struct session *s, struct buf *out)
 {
     const struct list *rooms = s->state_of[session_slot];
@@ -454,7 +464,7 @@ static void audience_save(const struct session *s, struct buf *out)
         struct saved saved = { (uint32_t)m->crowd->name.len, m->blob_len, 0 };
         buf_clear(&text);
         if (m->presence != NULL)
-            stanza_store(&text, m->presence);
+            store_presence(&text, m->presence);
         saved.presence_len = (uint32_t)text.len;
         if (sizeof saved + m->crowd->name.len + m->blob_len + text.len > out->max - out->len)
             break; /* what fits is kept */
@@ -473,11 +483,19 @@ static slice cut(slice *bytes, uint32_t len)
     return part;
 }
 
-/* Whether it is a presence of this session to an occupant of that room. */
-static bool is_sound(const struct stanza *st, const struct session *s, slice room)
+/* The presence of this session to an occupant of that room; NULL if it is none. */
+static struct stanza *load_presence(const struct session *s, slice room, slice text)
 {
-    return st->kind == STANZA_PRESENCE && st->type == TYPE_AVAILABLE &&
-           slice_eq(stanza_from(st), session_jid(s)) && slice_eq(stanza_to_bare(st), room);
+    struct worker *w = s->account->worker;
+    struct stanza *saved, *st = NULL;
+    if (text.len == 0 ||
+        stanza_load(&saved, text, worker_xml(w), loop_scratch(worker_loop(w))) != OK)
+        return NULL;
+    if (saved->kind == STANZA_PRESENCE && saved->type == TYPE_AVAILABLE &&
+        slice_eq(stanza_to_bare(saved), room))
+        st = stanza_readdress(saved, session_jid(s), (slice){ 0 });
+    stanza_unref(&saved);
+    return st;
 }
 
 static void restore_one(struct session *s, slice room, slice blob, slice presence)
@@ -491,9 +509,7 @@ static void restore_one(struct session *s, slice room, slice blob, slice presenc
         return;
     unsigned home = node_home(worker_node(w), jid.full, &node);
     word.room = jid.full;
-    if (presence.len > 0 && stanza_load(&word.m.presence, presence, worker_xml(w), tmp) == OK &&
-        !is_sound(word.m.presence, s, jid.full))
-        stanza_unref(&word.m.presence);
+    word.m.presence = load_presence(s, jid.full, presence);
     audience_say(w, node, home, &word);
     stanza_unref(&word.m.presence);
 }

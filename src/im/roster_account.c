@@ -151,6 +151,9 @@ static const struct store_migration roster_migrations[] = {
 };
 static const struct store_schema roster_schema = {
     .feature = "roster", .migrations = roster_migrations, .stmts = roster_stmts,
+    .addresses = (const struct store_address[]){
+        { "roster", "jid", .kind = STORE_JID, .beside = "owner" },
+        { "roster", "request", .kind = STORE_START_TAG }, { 0 } },
 };
 /* clang-format on */
 

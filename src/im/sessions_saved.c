@@ -129,7 +129,16 @@ static struct store_stmt *const stmts[] = {
     &drop_states_of,  &drop_states,   NULL
 };
 
-const struct store_schema sessions_schema = { "session", migrations, stmts, NULL };
+static const struct store_address addresses[] = {
+    { "saved_session", "jid", .kind = STORE_JID },
+    { "saved_session", "presence", .kind = STORE_START_TAG },
+    { "saved_session", "directed", .kind = STORE_JID_LIST, .separator = '\n' },
+    { "saved_stanza", "stanza", .kind = STORE_START_TAG },
+    { 0 },
+};
+const struct store_schema sessions_schema = {
+    .feature = "session", .migrations = migrations, .stmts = stmts, .addresses = addresses
+};
 
 /* The counts of a session as they are kept. */
 struct counts {

@@ -106,7 +106,15 @@ static const struct store_migration migrations[] = {
       "ALTER TABLE roster_out ADD COLUMN word BIGINT NOT NULL DEFAULT 0" },
     { 0 }
 };
-const struct store_schema subscription_schema = { "subscription", migrations, stmts, NULL };
+static const struct store_address addresses[] = {
+    { "roster_out", "sender", .kind = STORE_JID, .beside = "rcpt axis" },
+    { "roster_out", "rcpt", .kind = STORE_JID, .beside = "sender axis" },
+    { "roster_out", "stanza", .kind = STORE_START_TAG },
+    { 0 },
+};
+const struct store_schema subscription_schema = {
+    .feature = "subscription", .migrations = migrations, .stmts = stmts, .addresses = addresses,
+};
 /* clang-format on */
 
 static slice im_subscription_domain_of(slice bare)

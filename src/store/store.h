@@ -78,12 +78,28 @@ struct store_late {
     uint32_t run_rows; /* 65,536; 0: nothing is late, rows are inserted with their batch */
 };
 
+/* A column where a feature keeps addresses of accounts, so that one can be renamed: see
+ * store/store_rename.h. Of what refers to an account by its id nothing needs to be said. */
+struct store_address {
+    const char *table, *column;
+    enum store_address_kind {
+        STORE_JID,      /* one bare or full JID */
+        STORE_JID_LIST, /* several, with `separator` between them, and maybe at the end */
+        STORE_START_TAG /* a stanza as stanza_store() writes it: its from and to */
+    } kind;
+    char separator;
+    const char *beside; /* the column and these, "a b", are a key; "": it alone; NULL: it is in
+                           none */
+    const char *only;   /* rows that have one: a condition; NULL: all */
+};
+
 /* What one feature gives to the store. */
 struct store_schema {
     const char *feature;
     const struct store_migration *migrations; /* ended by { 0 } */
     struct store_stmt *const *stmts;          /* NULL-terminated; NULL: none */
-    const struct store_late *late; /* NULL: none; at most one feature of a store has it */
+    const struct store_late *late;         /* NULL: none; at most one feature of a store has it */
+    const struct store_address *addresses; /* ended by { 0 }; NULL: none */
 };
 
 struct store_conf {

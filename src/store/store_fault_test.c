@@ -168,7 +168,9 @@ static enum err open_with(const struct store_migration *migrations, struct store
 {
     struct store *s;
     struct store_stmt *const stmts[] = { stmt, NULL };
-    const struct store_schema schema = { "other", migrations, stmts, NULL };
+    const struct store_schema schema = { .feature = "other",
+                                         .migrations = migrations,
+                                         .stmts = stmts };
     const struct store_schema *const schemas[] = { &schema, NULL };
     enum err e = store_open(&s, &(struct store_conf){ fix_url, schemas, 2 }, why);
     store_close(&s);

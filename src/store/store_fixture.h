@@ -119,7 +119,9 @@ static struct store_late fix_late = {
                " SELECT id, rcpt, stamp, sender, id, 0 FROM message WHERE id > $1 ORDER BY 1",
     .run_rows = 64,
 };
-static const struct store_schema fix_schema = { "fix", fix_migrations, fix_stmts, &fix_late };
+static const struct store_schema fix_schema = {
+    .feature = "fix", .migrations = fix_migrations, .stmts = fix_stmts, .late = &fix_late
+};
 static const struct store_schema *const fix_schemas[] = { &fix_schema, NULL };
 
 enum fix_driver { FIX_SQLITE, FIX_PGSQL };

@@ -112,7 +112,9 @@ static struct store_late late = {
     .insert = &entry_late,
     .rebuild = "SELECT id, owner, k, id FROM log WHERE id > $1 AND live = 1 ORDER BY id",
 };
-static const struct store_schema schema = { "model", migrations, stmts, &late };
+static const struct store_schema schema = {
+    .feature = "model", .migrations = migrations, .stmts = stmts, .late = &late
+};
 static const struct store_schema *const schemas[] = { &schema, NULL };
 
 /* What one owner has. */

@@ -86,7 +86,14 @@ static const struct iq_rule rules[] = {
 
 /* The statements of all files. */
 static struct store_stmt *stmts[64];
-static struct store_schema schema = { "mam", migrations, stmts, NULL };
+static const struct store_address addresses[] = {
+    { "mam_prefs", "always", .kind = STORE_JID_LIST, .separator = '\n' },
+    { "mam_prefs", "never", .kind = STORE_JID_LIST, .separator = '\n' },
+    { 0 },
+};
+static struct store_schema schema = {
+    .feature = "mam", .migrations = migrations, .stmts = stmts, .addresses = addresses
+};
 
 static void ext_mam_gather(struct store_stmt *const *list, unsigned *n)
 {

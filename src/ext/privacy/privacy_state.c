@@ -13,6 +13,7 @@
 #include "im/feature.h"
 #include "im/session.h"
 #include "store/store.h"
+#include <assert.h>
 
 /* The model: pure. */
 
@@ -205,7 +206,17 @@ static struct store_stmt *const stmts[] = {
     &stmt_drop_all, &stmt_drop_account, &stmt_forget, &report_stmts[0], &report_stmts[1],
     &report_stmts[2], &report_stmts[3], NULL,
 };
-static const struct store_schema privacy_schema = { "privacy", migrations, stmts, NULL };
+/* type: RULE_JID */
+static const struct store_address addresses[] = {
+    { "privacy_rule", "value", .kind = STORE_JID, .only = "type = 1" },
+    { "report", "reporter", .kind = STORE_JID },
+    { "report", "jid", .kind = STORE_JID },
+    { 0 },
+};
+static const struct store_schema privacy_schema = {
+    .feature = "privacy", .migrations = migrations, .stmts = stmts, .addresses = addresses,
+};
+static_assert((int)RULE_JID == 1, "in the condition above");
 /* clang-format on */
 
 static void delta_store(struct store_batch *b, int64_t owner, const struct privacy *p,

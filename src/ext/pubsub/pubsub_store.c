@@ -127,6 +127,13 @@ static STMT(stmt_remove_subscriptions, "pubsub.remove_subscriptions",
 static const struct store_schema ps_schema = {
     .feature = "pubsub",
     .migrations = migrations,
+    .addresses =
+        (const struct store_address[]){
+            { "pubsub_node", "creator", .kind = STORE_JID },
+            { "pubsub_item", "publisher", .kind = STORE_JID },
+            { "pubsub_affiliation", "jid", .kind = STORE_JID, .beside = "owner nid" },
+            { "pubsub_subscription", "jid", .kind = STORE_JID, .beside = "owner nid" },
+            { 0 } },
     .stmts = (struct store_stmt *const[]){ &ps_stmt_any,
                                            &ps_stmt_last,
                                            &ps_stmt_item,

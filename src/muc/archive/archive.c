@@ -60,7 +60,9 @@ static const struct store_migration migrations[] = {
       "CREATE TABLE muc_doomed(owner BIGINT PRIMARY KEY, until BIGINT NOT NULL)" },
     { 0 }
 };
-static struct store_schema schema = { "muc-archive", migrations, stmts, NULL };
+static struct store_schema schema = { .feature = "muc-archive",
+                                      .migrations = migrations,
+                                      .stmts = stmts };
 
 static void muc_archive_gather(struct store_stmt *const *list, unsigned *n)
 {

@@ -78,6 +78,9 @@ static struct store_stmt delete_stmt = {
 static const struct store_schema schema = {
     .feature = "muc_administrators",
     .migrations = migrations,
+    .addresses =
+        (const struct store_address[]){
+            { "room_administrator", "jid", .kind = STORE_JID, .beside = "" }, { 0 } },
     .stmts = (struct store_stmt *const[]){ &list_stmt, &put_stmt, &delete_stmt, NULL },
 };
 

@@ -389,7 +389,9 @@ static const struct store_migration migrations[] = {
       "CREATE TABLE room_import(owner BIGINT PRIMARY KEY, until BIGINT NOT NULL)" },
     { 0 },
 };
-static const struct store_schema schema = { "muc_file", migrations, stmts, NULL };
+static const struct store_schema schema = { .feature = "muc_file",
+                                            .migrations = migrations,
+                                            .stmts = stmts };
 
 static void room_export_start(void)
 {

@@ -128,6 +128,9 @@ static struct store_stmt forget_stmt = {
 static const struct store_schema schema = {
     .feature = "room_hat",
     .migrations = migrations,
+    .addresses =
+        (const struct store_address[]){
+            { "room_hat", "jid", .kind = STORE_JID, .beside = "room uri" }, { 0 } },
     .stmts = (struct store_stmt *const[]){ &put, &delete, &delete_uri, &retitle_all, &delete_all,
                                            &hats_get, &forget_stmt, NULL },
 };

@@ -138,9 +138,14 @@ static struct store_stmt *const stmts[] = { &room_put,
                                             &room_makers,
                                             NULL };
 
-const struct store_schema room_schema = { .feature = "room",
-                                          .migrations = migrations,
-                                          .stmts = stmts };
+static const struct store_address addresses[] = {
+    { "room", "creator", .kind = STORE_JID },
+    { "room_affiliation", "jid", .kind = STORE_JID, .beside = "room" },
+    { 0 },
+};
+const struct store_schema room_schema = {
+    .feature = "room", .migrations = migrations, .stmts = stmts, .addresses = addresses
+};
 
 /* Rooms of all kinds on this node: stored ones, and those in memory only. */
 static _Atomic int64_t rooms;

@@ -1,0 +1,212 @@
+"""An account gets another address, with everything it has (`musterd --rename OLD --to NEW`)."""
+import re
+import subprocess
+
+import pytest
+
+from muster import pubsub, xml
+from muster.client import until
+from muster.muc import Room
+from muster.server import MUSTERD, ROOT
+from test_backup import archived
+from test_blocking import block, blocklist
+from test_mam import Page
+from test_muc_hats import don
+from test_push import enable
+from test_upload import http_do, store
+
+# Where the old address stays, since people or their clients wrote it.
+WRITTEN = {"vcard.xml", "pubsub_item.xml", "private_xml.xml"}
+
+
+def rename(server, old, new):
+    """For a server that does not run; the finished process."""
+    server.write()
+    return subprocess.run([MUSTERD, "--config", server.file, "--rename", old, "--to", new],
+                          capture_output=True, text=True, timeout=60, check=False)
+
+
+def columns(server, db):
+    """(table, column, what of it can be looked into) of texts and bytes."""
+    if server.url:
+        return [(table, column, f'"{column}"' if kind == "text" else
+                 f"encode(\"{column}\", 'escape')") for table, column, kind in db.execute(
+                     "SELECT table_name, column_name, data_type FROM information_schema.columns "
+                     "WHERE table_schema = 'public' AND data_type IN ('text', 'bytea')").fetchall()]
+    return [(table, column, f'CAST("{column}" AS BLOB)') for table, in db.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE "
+                "'message_fts%'").fetchall()
+            for _, column, kind, *_ in db.execute(f"PRAGMA table_info('{table}')").fetchall()
+            if kind != "INTEGER"]
+
+
+def left_in(server, address):
+    """The columns in which an address stands."""
+    place = "strpos({}, '{}')" if server.url else "instr({}, CAST('{}' AS BLOB))"
+    with server.database(read_only=True) as db:
+        sql = " UNION ALL ".join(
+            f"SELECT '{table}.{column}' AS place FROM \"{table}\" WHERE "
+            f"{place.format(value, address)} > 0" for table, column, value in columns(server, db))
+        return {name for name, in db.execute(sql).fetchall()}
+
+
+@pytest.fixture
+def host(make_server):
+    """Alice has something of everything, and the others have her everywhere."""
+    host = make_server("alice", "bob", "carol", settings={
+        "push.services": "push.localhost",
+        "muc.administrators-enabled": "on"})
+    host.befriend("alice", "bob")
+    alice, bob, carol = (host.client(name, name[0]) for name in ("alice", "bob", "carol"))
+    carol.send("<presence to='alice@localhost' type='subscribe'/>")
+    alice.expect("<presence from='carol@localhost' type='subscribe'/>")
+    alice.send("<presence to='carol@localhost' type='subscribe'/>")
+    carol.expect("<presence from='alice@localhost' type='subscribe'/>")
+    for i in range(3):
+        alice.send(f"<message to='{bob}' type='chat'><body>to bob {i}</body></message>")
+        bob.send(f"<message to='alice@localhost' type='chat'><body>of bob {i}</body></message>")
+    until("all", lambda: len(archived(bob)) == 6)
+    cave = Room("cave").gather(owner=alice, second=bob)
+    cave.configure(alice, persistentroom=1, enablearchiving=1)
+    cave.set_affiliation(alice, bob, "admin")
+    assert don(alice, cave, "alice@localhost").get("type") == "result"
+    cave.say(alice, "in the cave")
+    bob.expect("<message type='groupchat'><body>in the cave</body></message>")
+    service = "pubsub.localhost"
+    alice.result("set", pubsub.create("news"), to=service)
+    alice.result("set", pubsub.publish("news", item="one"), to=service)
+    alice.result("set", pubsub.subscribe("news", "alice@localhost"), to=service)
+    alice.result("set", "<vCard xmlns='vcard-temp'><FN>Alice</FN></vCard>")
+    block(carol, "alice@localhost", "dave@example.org")
+    enable(alice, jid="push.localhost")
+    alice.result("set", "<prefs xmlns='urn:xmpp:mam:2' default='always'><always><jid>bob@localhost"
+                 "</jid></always><never/></prefs>")
+    bob.result("set", "<prefs xmlns='urn:xmpp:mam:2' default='always'><always><jid>alice@localhost"
+               "</jid></always><never><jid>alice@localhost/x</jid></never></prefs>")
+    host.ctl("room-admin", "add", "alice@localhost")
+    host.ctl("set", "admin.accounts", "bob@localhost alice@localhost")
+    host.upload = store(host, alice, b"hello")
+    alice.enable_sm()
+    alice.cut()  # its session waits, with a message, when the server ends
+    bob.send("<message to='alice@localhost' type='chat'><body>late</body></message>")
+    bob.ping()
+    host.room, host.cut = cave, alice
+    return host
+
+
+def test_everything_goes_with_it(host):
+    assert "another server uses this folder" in rename(host, "alice@localhost",
+                                                       "alicia@localhost").stderr
+    host.stop()
+    assert left_in(host, "alice@localhost") - WRITTEN
+    done = rename(host, "alice@localhost", "alicia@localhost")
+    assert done.returncode == 0 and "alice@localhost is alicia@localhost now" in done.stdout, done
+    assert left_in(host, "alice@localhost") <= WRITTEN
+    host.start()
+    with pytest.raises(AssertionError):
+        host.login("alice")
+    bob = host.client("bob", "b")
+    alicia = host.client("alicia", "new")
+    bob.expect(f"<presence from='{alicia}' type='-'/>")
+    assert len(archived(alicia)) == 7 and archived(bob)[-1] == "late"
+    assert Page(bob, ("with", "alicia@localhost")).bodies == archived(bob)
+    assert {m.get("from").split("/")[0] for m in Page(bob).messages} == {
+        "bob@localhost", "alicia@localhost"}
+    items = alicia.result("get", "<query xmlns='jabber:iq:roster'/>")
+    assert {i.get("jid") for i in items} >= {"bob@localhost", "carol@localhost"}
+    cave = host.room
+    seen = cave.enter(alicia, "owner")
+    assert seen.own.standing == ("owner", "moderator")
+    cave.configure(alicia, roomname="deep")
+    items = alicia.result("get", pubsub.get_items("news"), to="pubsub.localhost")
+    assert len(items[0]) == 1
+    alicia.result("set", pubsub.publish("news", item="two"), to="pubsub.localhost")
+    path = host.upload.split("/", 3)[3]
+    answer = http_do(host, "GET", f"http://127.0.0.1:{host.http_port}/{path}")
+    assert answer.body == b"hello"
+    assert set(blocklist(host.client("carol", "c"))) == {"alicia@localhost", "dave@example.org"}
+    assert host.rows("get", "admin.accounts")[0]["value"] == "bob@localhost alicia@localhost"
+    assert [r["jid"] for r in host.rows("room-admin", "list")] == ["alicia@localhost"]
+    assert host.rows("push", "list", "alicia@localhost")
+    host.add_user("alice", "other")  # it is somebody else
+    assert archived(host.login("alice", password="other")) == []
+
+
+def test_a_session_that_waits_goes_on(host):
+    """It is in its room, and has what came for it."""
+    host.stop()
+    assert rename(host, "alice@localhost", "alicia@localhost").returncode == 0
+    host.start()
+    bob = host.client("bob", "b")
+    seen = host.room.enter(bob, "second")
+    assert "owner" in seen.others
+    alicia = host.connect("alicia")
+    assert alicia.take_over(host.cut).tag == f"{{{xml.SM}}}resumed"
+    alicia.expect("<message from='bob@localhost/b' to='alicia@localhost'><body>late</body>"
+                  "</message>")
+    host.room.say(bob, "still here?")
+    alicia.expect("<message type='groupchat'><body>still here?</body></message>")
+    host.room.say(alicia, "yes")
+    bob.expect("<message type='groupchat' from='cave@conference.localhost/owner'><body>yes</body>"
+               "</message>")
+
+
+def test_refused(host):
+    host.stop()
+    before = left_in(host, "alice@localhost")
+    for old, new, why in (("nobody@localhost", "alicia@localhost", "there is no such account"),
+                          ("alice@localhost", "bob@localhost", "there is such an account already"),
+                          ("alice@localhost", "alice@localhost", "there is no such account"),
+                          ("alice@localhost", "alicia@example.org", "an account of this node"),
+                          ("alice@localhost", "localhost", "an account of this node"),
+                          ("alice@localhost/a", "alicia@localhost", "an account of this node"),
+                          ("alice@localhost", "al icia@localhost", "an account of this node")):
+        done = rename(host, old, new)
+        assert done.returncode == 1 and why in done.stderr, done
+    assert left_in(host, "alice@localhost") == before
+    assert not left_in(host, "alicia@localhost")
+
+
+def test_of_two_rows_that_of_the_old_address_stays(host):
+    bob = host.client("bob", "more")
+    bob.result("set", "<query xmlns='jabber:iq:roster'><item jid='alicia@localhost' name='?'/>"
+               "</query>")
+    bob.result("get", "<query xmlns='jabber:iq:roster'/>")
+    host.stop()
+    assert rename(host, "alice@localhost", "alicia@localhost").returncode == 0
+    host.start()
+    items = host.client("bob", "b").result("get", "<query xmlns='jabber:iq:roster'/>")
+    assert [(i.get("jid"), i.get("subscription")) for i in items] == [("alicia@localhost", "both")]
+
+
+# Texts that are no addresses of accounts, or that people wrote.
+OTHERS = WRITTEN | {
+    "account.look", "auth_secret.factors", "blob.hash", "component.domain", "component.secret",
+    "device.address", "device.device", "device.software", "directory.email", "directory.email_key",
+    "directory.first", "directory.first_key", "directory.last", "directory.last_key",
+    "directory.nick", "directory.nick_key", "fast_token.mech", "fast_token.secret", "former.jid",
+    "invite.domain", "invite.name", "invite.token", "last.status", "motd.text",
+    "privacy.standard", "privacy_rule.list", "private_xml.name", "private_xml.ns",
+    "pubsub_item.id", "pubsub_node.config", "pubsub_node.node", "pubsub_subscription.subid",
+    "push.device", "push.node", "push.options", "push.resource", "push.service", "reader.name",
+    "report.ids", "report.reason", "report.text", "reserved.name", "room.config", "room.domain",
+    "room.jid", "room.name", "room.subject", "room_administrator.description",
+    "room_administrator.nick", "room_affiliation.nick", "room_affiliation.reason",
+    "room_alias.domain", "room_hat.title", "room_hat.uri", "room_vcard.hashes", "room_vcard.vcard",
+    "roster.name", "saved_session.resource", "saved_stanza.resource", "saved_state.feature",
+    "saved_state.resource", "schema.feature", "seal.mark", "setting.name", "store_state.name",
+    "upload.hash", "upload.id", "upload.name", "upload.type"}
+
+
+@pytest.mark.sqlite
+def test_each_column_of_text_is_renamed_or_is_no_address(server):
+    rows = "".join(path.read_text() for path in (ROOT / "src").glob("**/*.c"))
+    declared = {f"{table}.{column}" for table, column in
+                re.findall(r'\{\s*"([a-z_]+)",\s*"([a-z_]+)",\s*\.kind = STORE_', rows)}
+    with server.database(read_only=True) as db:
+        texts = {f"{table}.{c[1]}" for table, in db.execute(
+                     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE "
+                     "'message_fts%' AND name NOT LIKE 'sqlite_%'").fetchall()
+                 for c in db.execute(f"PRAGMA table_info('{table}')").fetchall() if c[2] == "TEXT"}
+    assert texts == declared | OTHERS, texts ^ (declared | OTHERS)
+    assert not declared & OTHERS
