@@ -17,6 +17,7 @@ TEXT = "x" * 1500
 def sizes(server):
     """(counted, there): bytes by owner and conversation; None while messages are not counted."""
     length = "octet_length(stanza)" if server.url else "length(CAST(stanza AS BLOB))"
+    length += " + coalesce((SELECT more FROM archive_event WHERE about = message.id), 0)"
     with server.database() as db:
         counted = db.execute("SELECT owner, peer, bytes FROM archive_size WHERE bytes > 0 "
                              "ORDER BY owner, peer").fetchall()

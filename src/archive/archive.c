@@ -1,4 +1,5 @@
 #include "archive/archive.h"
+#include "archive/event.h"
 #include "archive/reader.h"
 #include "archive/size.h"
 #include "archive/words.h"
@@ -41,6 +42,13 @@ static const struct store_migration migrations[] = {
       "CREATE TABLE archive_size(owner BIGINT NOT NULL, peer BIGINT NOT NULL,"
       " bytes BIGINT NOT NULL, PRIMARY KEY(owner, peer));"
       "INSERT INTO reader(name, position) VALUES('archive-sizes', 0), ('archive-edits', 0)" },
+    { 5,
+      "CREATE TABLE archive_event(about INTEGER PRIMARY KEY, id INTEGER NOT NULL UNIQUE,"
+      " kind INTEGER NOT NULL, more INTEGER NOT NULL);"
+      "CREATE INDEX message_events ON message(id) WHERE (flags & 24) <> 0",
+      "CREATE TABLE archive_event(about BIGINT PRIMARY KEY, id BIGINT NOT NULL UNIQUE,"
+      " kind BIGINT NOT NULL, more BIGINT NOT NULL);"
+      "CREATE INDEX message_events ON message(id) WHERE (flags & 24) <> 0" },
     { 0 }
 };
 
@@ -211,7 +219,7 @@ static struct store_stmt remove_received = {
 static struct store_stmt remove_last = {
     .name = "archive.remove-last",
     .sql = "UPDATE message SET stanza = '' WHERE id = (SELECT max(id) FROM message)"
-           " AND sender_entry = 0 AND rcpt_entry = 0",
+           " AND sender_entry = 0 AND rcpt_entry = 0 AND (flags & 16) = 0",
     .params = "",
     .cols = "",
 };
@@ -228,6 +236,56 @@ static struct store_stmt remove_mailbox = {
     .cols = "",
 };
 
+/* Events (archive/event.h), in front of the messages that they are about. */
+
+/* The newest row of the log stays, without its text: ids are not given twice. */
+#define EVENT_ROWS(which) " WHERE id IN (SELECT id FROM archive_event WHERE about" which ")"
+#define DELETE_ROWS(which)                                                                         \
+    "DELETE FROM message" EVENT_ROWS(which) " AND id < (SELECT max(id) FROM message)"
+#define EMPTY_ROW(which)                                                                           \
+    "UPDATE message SET stanza = '', flags = 0, remote = NULL" EVENT_ROWS(which)
+#define ONE " = $1"
+#define OWNED                                                                                      \
+    " IN (SELECT v.about FROM entry e CROSS JOIN archive_event v JOIN message m ON m.id = v.about" \
+    " WHERE e.owner = $1 AND v.about = e.msg AND (m.sender = $1 OR m.sender_entry = 0)"            \
+    " AND (m.rcpt = $1 OR m.rcpt_entry = 0 OR (m.flags & 2) <> 0))"
+
+static struct store_stmt event_delete = {
+    .name = "archive-event.delete",
+    .sql = DELETE_ROWS(ONE),
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt event_empty = {
+    .name = "archive-event.empty",
+    .sql = EMPTY_ROW(ONE),
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt event_forget = {
+    .name = "archive-event.forget",
+    .sql = "DELETE FROM archive_event WHERE about" ONE,
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt event_owned_delete = {
+    .name = "archive-event.delete-owned",
+    .sql = DELETE_ROWS(OWNED),
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt event_owned_empty = {
+    .name = "archive-event.empty-owned",
+    .sql = EMPTY_ROW(OWNED),
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt event_owned_forget = {
+    .name = "archive-event.forget-owned",
+    .sql = "DELETE FROM archive_event WHERE about" OWNED,
+    .params = "i",
+    .cols = "",
+};
 static struct store_stmt remember_former = {
     .name = "archive.former",
     .sql = "INSERT INTO former(jid, id) VALUES($2, $1) ON CONFLICT DO NOTHING",
@@ -258,13 +316,6 @@ static struct store_stmt hidden_entries = {
     .cols = "",
 };
 
-static struct store_stmt change_line = {
-    .name = "archive.change",
-    .sql = "UPDATE message SET stanza = $2, flags = flags | 4 WHERE id = $1 AND stanza = $3"
-           " AND sender_entry = $4 AND rcpt_entry = $5",
-    .params = "ittii",
-    .cols = "",
-};
 static struct store_stmt drop_line = {
     .name = "archive.drop",
     .sql = "DELETE FROM message WHERE id = $1 AND stanza = $2 AND sender_entry = $3"
@@ -326,7 +377,6 @@ static struct store_stmt *const stmts[] = { &archive_put,
                                             &hidden_messages,
                                             &hidden_sides,
                                             &hidden_entries,
-                                            &change_line,
                                             &drop_line,
                                             &archive_drop_entry,
                                             &archive_owned,
@@ -335,8 +385,15 @@ static struct store_stmt *const stmts[] = { &archive_put,
                                             &archive_sides,
                                             &archive_drop_none,
                                             &archive_size_drop_stmt,
-                                            &archive_size_change_stmt,
                                             &archive_size_forget_stmt,
+                                            &archive_event_put,
+                                            &archive_event_change,
+                                            &event_delete,
+                                            &event_empty,
+                                            &event_forget,
+                                            &event_owned_delete,
+                                            &event_owned_empty,
+                                            &event_owned_forget,
                                             &count_edit,
                                             &check_edits,
                                             &log_state,
@@ -385,10 +442,32 @@ void archive_remove_hidden(struct store_batch *b, int64_t owner, uint64_t from, 
     STORE_ADD(b, &hidden_entries, STORE_ANY_ROWS, SV_I(owner), SV_I(from), SV_I(to));
 }
 
+static void archive_event_drop(struct store_batch *b, const struct store_stmt *const three[3],
+                               int64_t which)
+{
+    for (unsigned i = 0; i < 3; i++)
+        STORE_ADD(b, three[i], STORE_ANY_ROWS, SV_I(which));
+}
+
+void archive_event_remove(struct store_batch *b, const struct archive_line *m)
+{
+    static const struct store_stmt *const one[] = { &event_delete, &event_empty, &event_forget };
+    if ((m->flags & MESSAGE_RETRACTED) != 0)
+        archive_event_drop(b, one, m->id);
+}
+
+static void events_remove(struct store_batch *b, int64_t owner)
+{
+    static const struct store_stmt *const all[] = { &event_owned_delete, &event_owned_empty,
+                                                    &event_owned_forget };
+    archive_event_drop(b, all, owner);
+}
+
 void archive_remove(struct store_batch *b, int64_t owner, slice jid)
 {
     store_read_late(b, owner); /* they would come back later */
     STORE_ADD(b, &remember_former, STORE_ANY_ROWS, SV_I(owner), SV_T(jid));
+    events_remove(b, owner);
     STORE_ADD(b, &remove_messages, STORE_ANY_ROWS, SV_I(owner));
     STORE_ADD(b, &remove_sent, STORE_ANY_ROWS, SV_I(owner));
     STORE_ADD(b, &remove_received, STORE_ANY_ROWS, SV_I(owner));
@@ -404,16 +483,6 @@ void archive_edit(struct store_batch *b) { store_add(b, &count_edit, 1, NULL, 0)
 void archive_unedited(struct store_batch *b, int64_t edits)
 {
     STORE_ADD(b, &check_edits, 1, SV_I(edits));
-}
-
-void archive_change(struct store_batch *b, const struct archive_line *m, slice stanza,
-                    struct arena *tmp)
-{
-    ensure(m->id > 0);
-    archive_size_change(b, m, stanza.len);
-    STORE_ADD(b, &change_line, 1, SV_I(m->id), SV_T(stanza), SV_T(m->stanza), SV_I(m->sender_entry),
-              SV_I(m->rcpt_entry));
-    archive_words_forget(b, m, tmp);
 }
 
 static void drop_entry(struct store_batch *b, const struct archive_line *m, int64_t owner,
@@ -432,4 +501,5 @@ void archive_drop(struct store_batch *b, const struct archive_line *m, struct ar
     archive_words_forget(b, m, tmp);
     STORE_ADD(b, &drop_line, 1, SV_I(m->id), SV_T(m->stanza), SV_I(m->sender_entry),
               SV_I(m->rcpt_entry));
+    archive_event_remove(b, m);
 }

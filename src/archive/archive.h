@@ -15,10 +15,13 @@ struct arena;
 struct worker;
 
 enum {
-    ENTRY_OFFLINE = 1, /* must reach its owner: unsettled until it has */
-    ENTRY_HIDDEN = 2,  /* not in the archive: removed when it is settled (architecture §7) */
-    ENTRY_FLAGS = 3,   /* those of an entry; a message has one more: */
-    MESSAGE_QUIET = 4, /* its receiver would not call it a message: a receipt, a retraction */
+    ENTRY_OFFLINE = 1,      /* must reach its owner: unsettled until it has */
+    ENTRY_HIDDEN = 2,       /* not in the archive: removed when it is settled (architecture §7) */
+    ENTRY_FLAGS = 3,        /* those of an entry; a message has more: */
+    MESSAGE_QUIET = 4,      /* its receiver would not call it a message: a receipt, a retraction */
+    MESSAGE_CORRECTS = 8,   /* archive/event.h */
+    MESSAGE_EVENT = 16,     /* nobody's entry: it tells readers of the log of a retraction */
+    MESSAGE_RETRACTED = 32, /* a tombstone, with an event */
 };
 #define ROOM_ID_MIN ((int64_t)1 << 40) /* below are accounts */
 
@@ -72,9 +75,10 @@ void archive_edit(struct store_batch *b);
  * removed since, that is, if ARCHIVE_EDITS was not `edits` any more. */
 #define ARCHIVE_EDITS "(SELECT position FROM reader WHERE name = 'archive-edits')"
 void archive_unedited(struct store_batch *b, int64_t edits);
-/* Puts a tombstone in the place of a message, or deletes it. Both require that the message is still
- * as it was read; otherwise the batch is a conflict, because its words could not be removed from
- * the full text correctly. The caller calls archive_edit() once for each batch. */
-void archive_change(struct store_batch *b, const struct archive_line *m, slice stanza,
-                    struct arena *tmp);
+/* The event of a message (archive/event.h) goes with it: the same batch leaves nobody who has the
+ * message in an archive. Behind archive_size_drop(). */
+void archive_event_remove(struct store_batch *b, const struct archive_line *m);
+/* Deletes a message, with its event. It must still be as it was read; otherwise the batch is a
+ * conflict, because its words could not be removed from the full text correctly. The caller calls
+ * archive_edit() once for each batch. */
 void archive_drop(struct store_batch *b, const struct archive_line *m, struct arena *tmp);

@@ -51,6 +51,8 @@ void archive_take(struct store_batch *b, const struct archive_line *was,
         STORE_ADD(b, &archive_drop_none, STORE_ANY_ROWS, SV_I(m->id));
     else
         archive_words_again(b, m, tmp);
+    if (m->sender_entry == 0 && (m->rcpt_entry == 0 || (m->flags & ENTRY_HIDDEN) != 0))
+        archive_event_remove(b, m);
     arena_destroy(&tmp);
 }
 

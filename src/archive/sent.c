@@ -1,5 +1,6 @@
 #include "archive/sent.h"
 #include "archive/archive.h"
+#include "archive/event.h"
 #include "archive/recent.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -41,6 +42,7 @@ void archive_keep_sent(struct worker *w, struct stanza *st, struct origin origin
         b, &(struct archive_message){ .at_us = loop_wall_us(worker_loop(w)),
                                       .sender = sender_id,
                                       .sender_entry = entry,
+                                      .flags = archive_kind(st),
                                       .origin = recent_origin(st, loop_scratch(worker_loop(w))),
                                       .remote = stanza_to_bare(st),
                                       .stanza = buf_fit(&text) });

@@ -2,19 +2,15 @@
 
 /* A message that is not counted yet is not subtracted: the reader will not see it any more. */
 #define COUNTED "(SELECT position FROM reader WHERE name = 'archive-sizes')"
-#define LESS    "bytes = CASE WHEN bytes > $3 THEN bytes - $3 ELSE 0 END"
+/* $4: the message, if it has an event */
+#define LENGTH "($3 + coalesce((SELECT more FROM archive_event WHERE about = $4), 0))"
 
 /* The conversation is that of the entry: in the message, the id of a deleted account is 0. */
 struct store_stmt archive_size_drop_stmt = {
     .name = "archive-size.drop",
-    .sql = "UPDATE archive_size SET " LESS " WHERE owner = $1 AND peer = (SELECT peer FROM entry"
+    .sql = "UPDATE archive_size SET bytes = CASE WHEN bytes > " LENGTH " THEN bytes - " LENGTH
+           " ELSE 0 END WHERE owner = $1 AND peer = (SELECT peer FROM entry"
            " WHERE owner = $1 AND id = $2 AND flags < 2 AND msg <= " COUNTED ")",
-    .params = "iii",
-    .cols = "",
-};
-struct store_stmt archive_size_change_stmt = {
-    .name = "archive-size.change",
-    .sql = "UPDATE archive_size SET " LESS " WHERE owner = $1 AND peer = $2 AND $4 <= " COUNTED,
     .params = "iiii",
     .cols = "",
 };
@@ -28,18 +24,8 @@ void archive_size_drop(struct store_batch *b, const struct archive_line *m, int6
                        int64_t entry)
 {
     STORE_ADD(b, &archive_size_drop_stmt, STORE_ANY_ROWS, SV_I(owner), SV_I(entry),
-              SV_I(m->stanza.len + ARCHIVE_ROW_BYTES));
-}
-
-void archive_size_change(struct store_batch *b, const struct archive_line *m, size_t len)
-{
-    int64_t less = (int64_t)m->stanza.len - (int64_t)len;
-    if (m->rcpt_entry != 0 && (m->flags & ENTRY_HIDDEN) == 0)
-        STORE_ADD(b, &archive_size_change_stmt, STORE_ANY_ROWS, SV_I(m->rcpt), SV_I(m->sender),
-                  SV_I(less), SV_I(m->id));
-    if (m->sender_entry != 0)
-        STORE_ADD(b, &archive_size_change_stmt, STORE_ANY_ROWS, SV_I(m->sender), SV_I(m->rcpt),
-                  SV_I(less), SV_I(m->id));
+              SV_I(m->stanza.len + ARCHIVE_ROW_BYTES),
+              SV_I((m->flags & MESSAGE_RETRACTED) != 0 ? m->id : 0));
 }
 
 void archive_size_forget(struct store_batch *b, int64_t owner)

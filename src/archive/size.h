@@ -1,22 +1,21 @@
 /* archive_size: how many bytes the archive of each owner has, for each conversation (table
  * archive_size). A reader of the log counts messages some time after they are stored (reader
  * `archive-sizes`, ext/mam/mam_quota.c), so storing a message costs nothing more. A batch that
- * removes or shortens a counted message subtracts it here, in the same transaction.
+ * removes a counted message subtracts it here, in the same transaction.
  *
- * In each archive that has it, a message counts as the bytes of its stanza and ARCHIVE_ROW_BYTES.
+ * In each archive that has it, a message counts as the bytes of its stanza and ARCHIVE_ROW_BYTES. A
+ * tombstone counts as what stood there, because the log keeps that as well (archive/event.h).
  * Hidden entries do not count: they are removed when they are settled. */
 #pragma once
 #include "archive/archive.h"
 
 enum { ARCHIVE_ROW_BYTES = 128 }; /* roughly what its rows and indexes take */
 
-extern struct store_stmt archive_size_drop_stmt, archive_size_change_stmt, archive_size_forget_stmt;
+extern struct store_stmt archive_size_drop_stmt, archive_size_forget_stmt;
 
 /* Subtracts a message from an owner whose entry the same batch deletes later. The owner's late rows
  * have been read (store_read_late()). */
 void archive_size_drop(struct store_batch *b, const struct archive_line *m, int64_t owner,
                        int64_t entry);
-/* The stanza of a message gets `len` bytes. */
-void archive_size_change(struct store_batch *b, const struct archive_line *m, size_t len);
 /* The owner is removed with all entries. */
 void archive_size_forget(struct store_batch *b, int64_t owner);

@@ -44,7 +44,8 @@ static inline bool command_arg_is_message(const struct command_arg *a)
 enum command_access {
     COMMAND_ADMIN, /* operators, and administrators from their clients */
     COMMAND_OWN,   /* also any user from a client, for their own account: `jid` is then the user */
-    COMMAND_LOCAL  /* only operators at the control socket: it uses files of the host */
+    COMMAND_LOCAL  /* only operators at the control socket: it uses files of the host, or shows what
+                    * nobody may read from a client */
 };
 
 /* Where it runs: home/command_run.h. */

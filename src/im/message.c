@@ -1,5 +1,6 @@
 #include "im/message.h"
 #include "archive/archive.h"
+#include "archive/event.h"
 #include "archive/recent.h"
 #include "archive/sent.h"
 #include "base/buf.h"
@@ -215,7 +216,7 @@ struct incoming {
 static unsigned flags_of(const struct account *a, const struct incoming *in)
 {
     return ENTRY_OFFLINE | (mailbox_hides(a, in->archive_id) ? ENTRY_HIDDEN : 0u) |
-           (in->quiet ? MESSAGE_QUIET : 0u);
+           (in->quiet ? MESSAGE_QUIET : 0u) | archive_kind(in->st);
 }
 
 static struct pending *store_message(struct account *a, const struct incoming *in)

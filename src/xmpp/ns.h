@@ -55,6 +55,7 @@
 #define NS_MUC_REQUEST      "http://jabber.org/protocol/muc#request"
 #define NS_MUC_DIRECT       "jabber:x:conference"
 #define NS_XHTML            "http://jabber.org/protocol/xhtml-im"
+#define NS_CORRECT          "urn:xmpp:message-correct:0"
 #define NS_RETRACT          "urn:xmpp:message-retract:1"
 #define NS_MODERATE         "urn:xmpp:message-moderate:1"
 #define NS_MODERATE_0       "urn:xmpp:message-moderate:0" /* what clients said before */

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "ext/ext.h"
+#include "ext/mam/mam_events.h"
 #include "ext/mam/mam_expire.h"
 #include "ext/mam/mam_fulltext.h"
 #include "ext/mam/mam_prefs.h"
@@ -109,6 +110,7 @@ static void ext_mam_start(void)
     ext_mam_gather(mam_expire_stmts, &n);
     ext_mam_gather(mam_quota_stmts, &n);
     ext_mam_gather(mam_retract_stmts, &n);
+    ext_mam_gather(mam_events_stmts, &n);
 }
 
 /* The server may have ended before it had counted and indexed the last messages. */
@@ -164,7 +166,7 @@ const struct feature mam_feature = {
     .settings = (struct setting *const[]){ &mam_enabled, &mam_default, &mam_users_choose,
                                            &mam_page_default, &mam_page_max, &mam_fulltext,
                                            &mam_retention, &mam_user_bytes, &mam_room_bytes, NULL },
-    .commands = (struct command *const[]){ &mam_expire_command, NULL },
+    .commands = (struct command *const[]){ &mam_expire_command, &mam_events_command, NULL },
     .metrics = (struct metric *const[]){ &mam_expired, &mam_trimmed, NULL },
     .logs = (struct log_area *const[]){ &mam_log, NULL },
     .start = ext_mam_start,

@@ -120,6 +120,8 @@ static void mam_expire_oldest_read(void *arg, enum store_result r, const struct 
         p->next = m.id;
         if (store_int(rows, 0, i, 8) != 0) /* nobody has it */
             continue;
+        if ((m.flags & MESSAGE_EVENT) != 0) /* it goes with the message that it is about */
+            continue;
         if (m.id > inserted) /* its entries would come behind it */
             store_read_late(b, STORE_ALL_OWNERS);
         archive_drop(b, &m, tmp);

@@ -48,11 +48,14 @@ struct metric mam_trimmed = { .name = "muster_archive_trimmed",
                               .help = "Messages removed from archives above archive.user-bytes or "
                                       "archive.room-bytes." };
 
+/* What a tombstone counts besides its own bytes: archive/size.h. */
+#define MORE(id) " THEN coalesce((SELECT more FROM archive_event WHERE about = " id "), 0)"
 /* SQLite has the length of a BLOB at hand; of a text it counts the characters. */
 #define UNCOUNTED(bytes)                                                                           \
     "SELECT id, sender, sender_entry, rcpt, CASE WHEN (flags & 2) = 0 THEN rcpt_entry"             \
-    " ELSE 0 END, " bytes                                                                          \
-    " FROM message WHERE" LOG_BEHIND("archive-sizes") " ORDER BY id LIMIT $1"
+    " ELSE 0 END, " bytes " + CASE WHEN (flags & 32) <> 0" MORE(                                   \
+        "message.id") " ELSE 0 END FROM message WHERE" LOG_BEHIND("archive-sizes") " ORDER BY id " \
+                                                                                   "LIMIT $1"
 static struct store_stmt read_uncounted = {
     .name = "mam-quota.log",
     .sqlite = UNCOUNTED("length(CAST(stanza AS BLOB))"),
@@ -100,15 +103,18 @@ static struct store_stmt drop_longest = {
     " AND e.id > coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0))"
 #define OLDEST(index)                                                                              \
     "SELECT m.id, m.sender, m.sender_entry, m.rcpt, m.rcpt_entry, m.flags,"                        \
-    " CASE WHEN " KEPT " THEN '' ELSE m.stanza END, e.id, CASE WHEN " KEPT " THEN 1 ELSE 0 END"    \
-    " FROM entry e" index " JOIN message m ON m.id = e.msg WHERE e.owner = $1 AND e.peer = $2"     \
-    " AND e.id > $3 ORDER BY e.id LIMIT $4"
+    " CASE WHEN " KEPT " THEN '' ELSE m.stanza END, e.id, CASE WHEN " KEPT " THEN 1 ELSE 0 END,"   \
+    " CASE WHEN (m.flags & 32) <> 0" MORE(                                                         \
+        "m.id") " ELSE 0 END"                                                                      \
+                " FROM entry e" index                                                              \
+                " JOIN message m ON m.id = e.msg WHERE e.owner = $1 AND e.peer = $2"               \
+                " AND e.id > $3 ORDER BY e.id LIMIT $4"
 static struct store_stmt read_oldest = {
     .name = "mam-quota.oldest",
     .sqlite = OLDEST(" INDEXED BY entry_peer"),
     .pgsql = OLDEST(""),
     .params = "iiii",
-    .cols = "iiiiiitii",
+    .cols = "iiiiiitiii",
 };
 struct store_stmt *const mam_quota_stmts[] = { &read_uncounted, &add_size,     &read_size,
                                                &find_over,      &find_longest, &drop_longest,
@@ -288,7 +294,7 @@ static uint32_t add_oldest(struct round *q, struct store_batch *b, const struct 
             m.rcpt_entry = 0;
         else
             m.sender_entry = 0;
-        bytes += (int64_t)m.stanza.len + ARCHIVE_ROW_BYTES;
+        bytes += (int64_t)m.stanza.len + ARCHIVE_ROW_BYTES + store_int(rows, 2, i, 9);
         archive_take(b, &was, &m, q->owner, entry);
         removing++;
     }

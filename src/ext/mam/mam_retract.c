@@ -1,5 +1,6 @@
 #include "ext/mam/mam_retract.h"
 #include "archive/archive.h"
+#include "archive/event.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -65,15 +66,17 @@ static void mam_retract_end(struct retraction *r, enum store_result result)
     arena_destroy(&arena);
 }
 
-/* §4: the id of the message, or its origin id. */
-static bool mam_retract_is_target(const struct stanza *st, const struct retraction *r)
+bool mam_has_id(const struct stanza *st, slice id, struct arena *tmp)
 {
     struct elem origin;
-    if (st->kind != STANZA_MESSAGE || !slice_eq(stanza_from_bare(st), r->author))
-        return false;
-    return slice_eq(stanza_id(st), r->target) ||
-           (stanza_child(st, KNOWN_ORIGIN_ID, &origin) &&
-            slice_eq(elem_attr(&origin, "id", r->arena), r->target));
+    return slice_eq(stanza_id(st), id) || (stanza_child(st, KNOWN_ORIGIN_ID, &origin) &&
+                                           slice_eq(elem_attr(&origin, "id", tmp), id));
+}
+
+static bool mam_retract_is_target(const struct stanza *st, const struct retraction *r)
+{
+    return st->kind == STANZA_MESSAGE && slice_eq(stanza_from_bare(st), r->author) &&
+           mam_has_id(st, r->target, r->arena);
 }
 
 static struct stanza *tombstone_of(const struct stanza *st, const struct retraction *r)
@@ -115,7 +118,9 @@ static void mam_retract_bury(struct retraction *r, const struct archive_line *m,
     r->entry = (uint64_t)m->rcpt_entry;
     buf_init(&text, STORE_BATCH_BYTES_MAX);
     stanza_store(&text, r->tombstone);
-    archive_change(b, m, buf_fit(&text), r->arena);
+    archive_retract(b, m, buf_fit(&text),
+                    &(struct archive_event){ .kind = EVENT_RETRACTED, .at_us = r->at_us },
+                    r->arena);
     archive_edit(b);
     buf_fini(&text);
     store_submit(b, worker_loop(w), 0, mam_retract_buried, r);

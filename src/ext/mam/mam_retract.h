@@ -18,3 +18,5 @@
 
 extern struct store_stmt *const mam_retract_stmts[];
 stage_kept_fn mam_retract;
+/* XEP-0424 §4: the id of the message, or its origin id. */
+bool mam_has_id(const struct stanza *st, slice id, struct arena *tmp);

@@ -52,6 +52,7 @@ struct room_burial {
     uint64_t id;     /* of the message, as in its stanza-id */
     slice author;    /* bare JID of the required author; empty: any */
     slice tombstone; /* XML text that stands instead of the content */
+    slice moderator; /* bare JID; empty: the author retracts it */
     bool patient;    /* tried again until the database is there: never E_DOWN */
 };
 /* OK, also if it was buried before. E_NOTFOUND: no such message. E_DENIED: another said it. E_DOWN.

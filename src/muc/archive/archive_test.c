@@ -107,25 +107,16 @@ static void go_on(sqlite3 *other, const char *sql)
     sqlite3_close(other);
 }
 
-/* The bodies that are stored of the room, in the order of their ids, each with a space behind. */
-static const char *stored(void)
+static const char *bodies(const char *sql)
 {
     static char out[1024];
     char text[256];
     sqlite3 *db;
     sqlite3_stmt *stmt;
     size_t len = 0;
-    struct store_batch *b = store_read(t.store, (uint64_t)room.owner);
-    store_read_late(b, room.owner); /* the rows of the index are written */
-    STORE_ADD(b, &archive_has, STORE_ANY_ROWS, SV_I(room.owner), SV_I(0));
-    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
     snprintf(text, sizeof text, "%s/db", t.dir);
     assert_int_equal(sqlite3_open(text, &db), SQLITE_OK);
-    snprintf(text, sizeof text,
-             "SELECT m.stanza FROM entry e JOIN message m ON m.id = e.msg WHERE e.owner = %lld"
-             " AND m.rcpt = e.owner AND m.rcpt_entry = e.id ORDER BY e.id",
-             (long long)room.owner);
-    assert_int_equal(sqlite3_prepare_v2(db, text, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
     out[0] = '\0';
     while (sqlite3_step(stmt) == SQLITE_ROW) {
         const char *body = strstr((const char *)sqlite3_column_text(stmt, 0), "<body>");
@@ -136,6 +127,33 @@ static const char *stored(void)
     sqlite3_finalize(stmt);
     sqlite3_close(db);
     return out;
+}
+
+/* The bodies that are stored of the room, in the order of their ids, each with a space behind. */
+static const char *stored(void)
+{
+    char sql[256];
+    struct store_batch *b = store_read(t.store, (uint64_t)room.owner);
+    store_read_late(b, room.owner); /* the rows of the index are written */
+    STORE_ADD(b, &archive_has, STORE_ANY_ROWS, SV_I(room.owner), SV_I(0));
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    snprintf(sql, sizeof sql,
+             "SELECT m.stanza FROM entry e JOIN message m ON m.id = e.msg WHERE e.owner = %lld"
+             " AND m.rcpt = e.owner AND m.rcpt_entry = e.id ORDER BY e.id",
+             (long long)room.owner);
+    return bodies(sql);
+}
+
+/* The same of what readers of the log are told of this room's tombstones, with who buried it. */
+static const char *events(void)
+{
+    char sql[256];
+    snprintf(sql, sizeof sql,
+             "SELECT m.stanza || coalesce(m.remote, '') FROM archive_event v JOIN message m"
+             " ON m.id = v.id JOIN message o ON o.id = v.about WHERE o.rcpt = %lld AND v.id >"
+             " v.about AND (o.flags & 32) <> 0 ORDER BY m.id",
+             (long long)room.owner);
+    return bodies(sql);
 }
 
 static int64_t rows(void)
@@ -210,9 +228,10 @@ static enum err bury(uint64_t id, const char *author)
     int result = -1;
     room_archive_bury(
         &room,
-        &(struct room_burial){ id, slice_of(author),
-                               SLICE("<retracted xmlns='urn:xmpp:message-retract:1' stamp='x'/>"),
-                               false },
+        &(struct room_burial){
+            .id = id,
+            .author = slice_of(author),
+            .tombstone = SLICE("<retracted xmlns='urn:xmpp:message-retract:1' stamp='x'/>") },
         buried, &result);
     test_node_run(&t, has_result, &result);
     return (enum err)result;
@@ -229,6 +248,7 @@ static void test_tombstones(void **state)
     assert_int_equal(bury(id, "x@localhost"), OK);
     assert_int_equal(bury(id, ""), OK);
     assert_string_equal(stored(), "- b ");
+    assert_string_equal(events(), "a ");
 }
 
 static void test_tombstones_of_what_waits(void **state)
@@ -240,9 +260,11 @@ static void test_tombstones_of_what_waits(void **state)
     uint64_t id = say("b");
     assert_int_equal(bury(id, "y@localhost"), E_DENIED);
     assert_int_equal(bury(id, "x@localhost"), OK);
+    assert_int_equal(bury(id, ""), OK);
     go_on(other, "COMMIT");
     settle();
     assert_string_equal(stored(), "a - ");
+    assert_string_equal(events(), "b ");
 }
 
 int main(void)

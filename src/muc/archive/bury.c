@@ -38,6 +38,15 @@ struct burial {
 
 static void archive_bury_look(struct burial *f);
 
+struct archive_event room_burial_event(const struct room_burial *what, const struct worker *w)
+{
+    return (struct archive_event){
+        .kind = what->moderator.len > 0 ? EVENT_MODERATED : EVENT_RETRACTED,
+        .at_us = loop_wall_us(worker_loop(w)),
+        .by = what->moderator,
+    };
+}
+
 static void archive_bury_look_again(struct timer *t, struct loop *loop)
 {
     struct burial *f = CONTAINER_OF(t, struct burial, timer);
@@ -91,7 +100,8 @@ static void archive_bury_rows(struct burial *f, const struct archive_line *m,
     struct buf text;
     buf_init(&text, STORE_BATCH_BYTES_MAX);
     stanza_store(&text, tombstone);
-    archive_change(b, m, buf_fit(&text), f->arena);
+    const struct archive_event event = room_burial_event(&f->what, f->worker);
+    archive_retract(b, m, buf_fit(&text), &event, f->arena);
     archive_edit(b);
     buf_fini(&text);
     stanza_unref(&tombstone);
@@ -148,6 +158,7 @@ void room_archive_bury(const struct room_archive *a, const struct room_burial *w
                           .what = { .id = what->id,
                                     .patient = what->patient,
                                     .author = slice_dup(arena, what->author),
+                                    .moderator = slice_dup(arena, what->moderator),
                                     .tombstone = slice_dup(arena, what->tombstone) },
                           .done = done,
                           .arg = arg };

@@ -14,6 +14,7 @@
 #include "im/account.h"
 #include "io/timer.h"
 #include "muc/archive/archive.h"
+#include "muc/archive/bury.h"
 #include "muc/archive/delete.h"
 #include "muc/archive/history.h"
 #include "muc/archive/recorder.h"
@@ -50,10 +51,18 @@ static struct metric lost = { .name = "muster_muc_recording_lost",
                               .help = "Messages of rooms that could not be archived." };
 struct metric *const muc_recording_metrics[] = { &recorded, &waiting, &lost, NULL };
 
+/* Of one that was retracted while it waited. */
+struct buried {
+    struct stanza *was; /* a reference */
+    struct archive_event event;
+    slice by; /* on the heap */
+};
+
 struct record {
     struct list node;
     struct recorder *recorder;
-    struct stanza *st; /* a reference */
+    struct stanza *st;     /* a reference */
+    struct buried *buried; /* then `st` is a tombstone; else NULL */
     int64_t owner;
     uint64_t id, at_us;
     struct origin origin; /* who waits */
@@ -75,6 +84,11 @@ static void archive_queue_retry(struct recorder *r);
 static void free_record(struct record *rec)
 {
     stanza_unref(&rec->st);
+    if (rec->buried != NULL) {
+        stanza_unref(&rec->buried->was);
+        slice_release(&rec->buried->by);
+        mem_free(&rec->buried);
+    }
     mem_free(&rec);
 }
 
@@ -132,22 +146,34 @@ static void wait_for_store(struct record *rec)
         try_later(r);
 }
 
+static void record_text(struct buf *text, const struct stanza *st, slice sender)
+{
+    struct stanza_note note = { .to = sender.len > 0 ? sender : (slice){ 0 } };
+    size_t max = stanza_write_max(st, &note);
+    buf_init(text, max);
+    char *at = buf_reserve(text, max);
+    text->len += stanza_write(at, st, &note);
+}
+
 static void add_record(struct store_batch *b, const struct record *rec)
 {
-    struct buf text;
+    struct buf text, was;
     slice sender = { rec->sender, rec->sender_len };
     struct jid jid = jid_split(sender);
-    struct stanza_note note = { .to = sender.len > 0 ? sender : (slice){ 0 } };
-    size_t max = stanza_write_max(rec->st, &note);
-    buf_init(&text, max);
-    char *at = buf_reserve(&text, max);
-    text.len += stanza_write(at, rec->st, &note);
+    record_text(&text, rec->st, sender);
     archive_add(b, &(struct archive_message){ .at_us = rec->at_us,
                                               .rcpt = rec->owner,
                                               .rcpt_entry = rec->id,
                                               .flags = rec->flags,
                                               .remote = sender.len > 0 ? jid_bare(&jid) : sender,
                                               .stanza = buf_fit(&text) });
+    if (rec->buried != NULL) {
+        struct archive_event event = rec->buried->event;
+        event.by = rec->buried->by;
+        record_text(&was, rec->buried->was, sender);
+        archive_event_add(b, 0, &event, buf_fit(&was), text.len);
+        buf_fini(&was);
+    }
     buf_fini(&text);
 }
 
@@ -219,7 +245,7 @@ enum routed room_archive_put(const struct room_archive *a, const struct room_pos
     rec->owner = a->owner;
     rec->id = p->id;
     rec->at_us = p->at_us;
-    rec->flags = (uint8_t)p->flags;
+    rec->flags = (uint8_t)(p->flags | archive_kind(p->st));
     rec->sender_len = (uint16_t)p->sender.len;
     if (p->sender.len > 0)
         memcpy(rec->sender, p->sender.ptr, p->sender.len);
@@ -347,6 +373,16 @@ static void archive_queue_retry(struct recorder *r)
     store_submit(b, worker_loop(r->worker), 0, prefix_looked_for, r);
 }
 
+static void archive_queue_bury(struct record *rec, const struct room_burial *what)
+{
+    rec->buried = mem_new(struct buried);
+    *rec->buried = (struct buried){ .was = rec->st,
+                                    .event = room_burial_event(what, rec->recorder->worker),
+                                    .by = slice_keep(what->moderator) };
+    rec->st = room_tombstone(rec->st, what->tombstone);
+    rec->flags |= MESSAGE_RETRACTED;
+}
+
 /* The text is made when it is written, so before that it can be another. */
 bool recorder_bury(struct recorder *r, int64_t owner, const struct room_burial *what, enum err *e)
 {
@@ -361,9 +397,8 @@ bool recorder_bury(struct recorder *r, int64_t owner, const struct room_burial *
         *e = what->author.len == 0 || slice_eq(jid_bare(&jid), what->author) ? OK : E_DENIED;
         if (*e != OK)
             return true;
-        struct stanza *st = room_tombstone(rec->st, what->tombstone);
-        stanza_unref(&rec->st);
-        rec->st = st;
+        if (rec->buried == NULL)
+            archive_queue_bury(rec, what);
         return true;
     }
     return false;

@@ -36,8 +36,7 @@
 #include "xmpp/ns.h"
 #include <stdlib.h>
 
-#define NS_CORRECT "urn:xmpp:message-correct:0"
-#define TAG        "r" /* of the fan: messages of a room to users who are not in it */
+#define TAG "r" /* of the fan: messages of a room to users who are not in it */
 
 enum {
     ROOMS_MAX = 2000,

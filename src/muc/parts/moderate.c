@@ -201,7 +201,9 @@ static void moderate(struct iq *iq, struct room *r, const struct occupant *o, sl
     room_pin(r);
     if (r->stored)
         room_archive_bury(&r->archive,
-                          &(struct room_burial){ .id = id, .tombstone = buf_fit(&tombstone) },
+                          &(struct room_burial){ .id = id,
+                                                 .tombstone = buf_fit(&tombstone),
+                                                 .moderator = stanza_from_bare(iq->st) },
                           moderate_buried, m);
     else
         moderate_buried(m, E_NOTFOUND);

@@ -1,0 +1,283 @@
+#include "ext/mam/mam_events.h"
+#include "archive/event.h"
+#include "archive/reader.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "codec/xml_elem.h"
+#include "codec/xml_write.h"
+#include "ext/mam/mam_retract.h"
+#include "home/here.h"
+#include "xmpp/ns.h"
+#include "xmpp/stanza.h"
+
+enum { ROWS_DEFAULT = 100, ROWS_MAX = 1000, LOOK_BACK = 2000, CANDIDATES = 16 };
+
+/* `o` is the message that the event is about, or that corrects. */
+static struct store_stmt read_events = {
+    .name = "mam.events",
+    .sql = "SELECT m.id, m.at_us, coalesce(v.kind, 0), m.remote, m.stanza, o.id, o.sender,"
+           " o.sender_entry, o.rcpt, o.rcpt_entry, o.flags FROM message m"
+           " LEFT JOIN archive_event v ON v.id = m.id"
+           " JOIN message o ON o.id = coalesce(v.about, m.id) WHERE m.id > $1"
+           " AND (m.flags & 24) <> 0 AND m.id <= " LOG_HORIZON " ORDER BY m.id LIMIT $2",
+    .params = "ii",
+    .cols = "iiiTtiiiiii",
+};
+#define EARLIER(index, find)                                                                       \
+    "SELECT m.id, coalesce(o.stanza, m.stanza) FROM (SELECT msg FROM entry" index                  \
+    " WHERE owner = $1 AND peer = $2 AND id < $3 ORDER BY id DESC LIMIT $4) e"                     \
+    " JOIN message m ON m.id = e.msg LEFT JOIN archive_event v ON v.about = m.id"                  \
+    " LEFT JOIN message o ON o.id = v.id WHERE " find "(coalesce(o.stanza, m.stanza), $5) > 0"     \
+    " ORDER BY m.id DESC LIMIT $6"
+static struct store_stmt find_earlier = {
+    .name = "mam.corrected",
+    .sqlite = EARLIER(" INDEXED BY entry_peer", "instr"),
+    .pgsql = EARLIER("", "strpos"),
+    .params = "iiiiti",
+    .cols = "it",
+};
+struct store_stmt *const mam_events_stmts[] = { &read_events, &find_earlier, NULL };
+
+struct event {
+    int64_t id, at_us, kind, about;
+    int64_t owner, peer, entry; /* one that has the message in an archive; 0: nobody has */
+    slice by, stanza;
+    slice was; /* what was corrected; empty: it is not there */
+};
+
+/* In the arena of its call. */
+struct listing {
+    struct command_call *call;
+    struct worker *worker;
+    struct event *events;
+    uint32_t count, at, limit; /* at: the next whose earlier version is looked for */
+};
+
+/* NULL: it is not a stanza, which what is in the log always is. */
+static struct stanza *event_stanza(const struct listing *l, slice text)
+{
+    struct stanza *st;
+    return stanza_load(&st, text, worker_xml(l->worker), l->call->arena) == OK ? st : NULL;
+}
+
+/* Who said it: a room has the author as `to`. */
+static slice event_author(const struct event *e, const struct stanza *st)
+{
+    return e->owner >= ROOM_ID_MIN ? stanza_to_bare(st) : stanza_from_bare(st);
+}
+
+static void add_body(struct command_call *call, const char *key, const struct stanza *st)
+{
+    if (st != NULL && stanza_has(st, KNOWN(BODY)))
+        command_text(call, key, stanza_child_text(st, KNOWN_BODY, call->arena));
+}
+
+static const char *event_kind(const struct event *e)
+{
+    return e->kind == EVENT_MODERATED   ? "moderated"
+           : e->kind == EVENT_RETRACTED ? "retracted"
+                                        : "corrected";
+}
+
+static void add_event(const struct listing *l, const struct event *e)
+{
+    struct command_call *call = l->call;
+    char stamp[CLOCK_STAMP_LEN];
+    struct stanza *st = event_stanza(l, e->stanza);
+    struct stanza *was = e->kind != 0 ? st : e->was.len > 0 ? event_stanza(l, e->was) : NULL;
+    slice author = st != NULL ? event_author(e, st) : SLICE("");
+    bool room = e->owner >= ROOM_ID_MIN;
+    clock_stamp(stamp, (uint64_t)e->at_us);
+    command_row(call);
+    command_int(call, "id", e->id);
+    command_text(call, "at", slice_of(stamp));
+    command_text(call, "kind", slice_of(event_kind(e)));
+    command_text(call, "by", e->by.len > 0 ? e->by : author);
+    command_text(call, "author", author);
+    if (st != NULL)
+        command_text(call, "with", room ? stanza_from_bare(st) : stanza_to_bare(st));
+    if (e->about != 0)
+        command_int(call, "about", e->about);
+    add_body(call, "before", was);
+    if (e->kind == 0)
+        add_body(call, "after", st);
+    if (was != NULL)
+        command_text(call, "stanza", e->kind != 0 ? e->stanza : e->was);
+    if (was != st)
+        stanza_unref(&was);
+    stanza_unref(&st);
+}
+
+static void events_end(const struct listing *l)
+{
+    for (uint32_t i = 0; i < l->count; i++)
+        add_event(l, &l->events[i]);
+    if (l->count == l->limit)
+        command_done(l->call, "there may be more: go on with --after %lld",
+                     (long long)l->events[l->count - 1].id);
+    else
+        command_done(l->call, "%s", l->count > 0 ? "" : "there are none");
+}
+
+static void events_fail(const struct listing *l, enum store_result r)
+{
+    command_fail(l->call, err_of_store(r),
+                 r == STORE_CONFLICT ? "these are too many bytes; ask for less with --limit"
+                                     : "the log could not be read");
+}
+
+/* The id that a message corrects; empty: it corrects nothing. */
+static slice event_corrects(const struct stanza *st, struct arena *tmp)
+{
+    struct elem e;
+    return archive_kind(st) != 0 && stanza_find(st, "replace", NS_CORRECT, &e)
+               ? elem_attr(&e, "id", tmp)
+               : SLICE("");
+}
+
+static void event_look(struct listing *l);
+
+static void event_earlier_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct listing *l = arg;
+    struct event *e = &l->events[l->at];
+    struct arena *tmp = l->call->arena;
+    struct stanza *st = event_stanza(l, e->stanza);
+    if (result != STORE_OK || st == NULL) {
+        stanza_unref(&st);
+        events_fail(l, result);
+        return;
+    }
+    slice target = event_corrects(st, tmp), author = event_author(e, st);
+    for (uint32_t i = 0; i < store_row_count(b, 0) && e->about == 0; i++) {
+        struct stanza *earlier = event_stanza(l, store_text(b, 0, i, 1));
+        if (earlier != NULL && slice_eq(event_author(e, earlier), author) &&
+            (mam_has_id(earlier, target, tmp) || slice_eq(event_corrects(earlier, tmp), target))) {
+            e->about = store_int(b, 0, i, 0);
+            e->was = slice_dup(tmp, store_text(b, 0, i, 1));
+        }
+        stanza_unref(&earlier);
+    }
+    stanza_unref(&st);
+    l->at++;
+    event_look(l);
+}
+
+/* Looks for what the next of the messages corrects, one after another. */
+static void event_look(struct listing *l)
+{
+    struct buf escaped;
+    while (l->at < l->count && (l->events[l->at].kind != 0 || l->events[l->at].entry == 0))
+        l->at++;
+    if (l->at == l->count) {
+        events_end(l);
+        return;
+    }
+    const struct event *e = &l->events[l->at];
+    struct stanza *st = event_stanza(l, e->stanza);
+    buf_init(&escaped, XML_PART_MAX);
+    if (st != NULL)
+        xml_escape(&escaped, event_corrects(st, l->call->arena));
+    stanza_unref(&st);
+    struct store_batch *b = store_read(worker_store(l->worker), 0);
+    store_read_late(b, e->owner);
+    STORE_ADD(b, &find_earlier, STORE_ANY_ROWS, SV_I(e->owner), SV_I(e->peer), SV_I(e->entry),
+              SV_I(LOOK_BACK), SV_T(buf_fit(&escaped)), SV_I(CANDIDATES));
+    buf_fini(&escaped);
+    store_submit(b, worker_loop(l->worker), 0, event_earlier_read, l);
+}
+
+static struct event event_of(const struct store_batch *b, uint32_t row, struct arena *arena)
+{
+    struct event e = { .id = store_int(b, 0, row, 0),
+                       .at_us = store_int(b, 0, row, 1),
+                       .kind = store_int(b, 0, row, 2),
+                       .stanza = slice_dup(arena, store_text(b, 0, row, 4)) };
+    int64_t sender = store_int(b, 0, row, 6), rcpt = store_int(b, 0, row, 8);
+    int64_t sent = store_int(b, 0, row, 7), received = store_int(b, 0, row, 9);
+    bool there = received != 0;
+    if (e.kind != 0) {
+        e.by = slice_dup(arena, store_text(b, 0, row, 3));
+        e.about = store_int(b, 0, row, 5);
+    }
+    e.owner = there ? rcpt : sender;
+    e.peer = there ? sender : rcpt;
+    e.entry = there ? received : sent;
+    return e;
+}
+
+static void events_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct listing *l = arg;
+    if (result != STORE_OK) {
+        events_fail(l, result);
+        return;
+    }
+    l->count = store_row_count(b, 0);
+    l->events = arena_new(l->call->arena, struct event, l->count + 1);
+    for (uint32_t i = 0; i < l->count; i++)
+        l->events[i] = event_of(b, i, l->call->arena);
+    event_look(l);
+}
+
+static void run_events(struct command_call *call)
+{
+    struct listing *l = arena_new(call->arena, struct listing, 1);
+    *l = (struct listing){ .call = call,
+                           .worker = call->worker,
+                           .limit = (uint32_t)command_number(call, "limit", ROWS_DEFAULT) };
+    struct store_batch *b = store_read(worker_store(l->worker), 0);
+    STORE_ADD(b, &read_events, STORE_ANY_ROWS, SV_I(command_number(call, "after", 0)),
+              SV_I(l->limit));
+    store_submit(b, worker_loop(l->worker), 0, events_read, l);
+}
+
+struct command mam_events_command = {
+    .name = "archive events",
+    .effect = COMMAND_READS,
+    .area = "compliance",
+    .access = COMMAND_LOCAL,
+    .args = (const struct command_arg[]){ { .name = "after",
+                                            .kind = ARG_OPTION,
+                                            .type = PARAM_INT,
+                                            .min = 0,
+                                            .max = INT64_MAX,
+                                            .doc = "begin after this event" },
+                                          { .name = "limit",
+                                            .kind = ARG_OPTION,
+                                            .type = PARAM_INT,
+                                            .min = 1,
+                                            .max = ROWS_MAX,
+                                            .doc = "show at most this number; 100 if not given" },
+                                          { 0 } },
+    .run = run_events,
+    .doc =
+        "Lists corrections and retractions: who made them, when, and what stood there before. They "
+        "are in the order in which they were committed, and go with the messages that they are "
+        "about. No user sees these words any more, so administrators cannot run this from their "
+        "clients.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "id", .type = PARAM_INT, .doc = "number of the event in the log" },
+            { .name = "at", .type = PARAM_STAMP, .doc = "when it was stored" },
+            { .name = "kind",
+              .doc = "corrected or retracted (by its author), or moderated (by a moderator)" },
+            { .name = "by", .type = PARAM_JID, .doc = "who did it" },
+            { .name = "author", .type = PARAM_JID, .doc = "who wrote the message" },
+            { .name = "with",
+              .optional = true,
+              .type = PARAM_JID,
+              .doc = "to whom, or in which room" },
+            { .name = "about",
+              .optional = true,
+              .type = PARAM_INT,
+              .doc = "number of that message in the log, if it is there" },
+            { .name = "before", .optional = true, .doc = "its text before" },
+            { .name = "after", .optional = true, .doc = "its text after a correction" },
+            { .name = "stanza",
+              .optional = true,
+              .wide = true,
+              .doc = "the whole stanza before, as XML" },
+            { 0 } },
+};
