@@ -7,6 +7,7 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "home/host.h"
+#include "http/server.h"
 #include "im/feature.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -81,6 +82,19 @@ static void claim_elements(struct claims *c, const struct feature *f)
         claim(c, "requests before authentication");
 }
 
+/* A setting that holds the path may be changed later: http_path_is_free() looks at that. Listeners
+ * of a group also serve what is on theirs alone. */
+static void claim_pages(struct claims *c, const struct http_route *r)
+{
+    for (; r != NULL && r->handle != NULL; r++) {
+        const char *path = r->path_from != NULL ? r->path_from->def_text : r->path;
+        if ((r->flags & HTTP_OWN_LISTENER) == 0)
+            claim(c, "the page %s", path);
+        if (r->group != NULL)
+            claim(c, "the page %s on listeners of %s", path, r->group);
+    }
+}
+
 static void claim_schema(struct claims *c, const struct store_schema *s)
 {
     if (s == NULL)
@@ -115,6 +129,7 @@ bool features_agree(const struct feature *const *list, struct why *why)
         claim_iq(&c, f->iq, NULL);
         claim_hosts(&c, f->hosts);
         claim_elements(&c, f);
+        claim_pages(&c, f->http);
         claim_schema(&c, f->schema);
         claim_operators(&c, f);
     }

@@ -12,6 +12,7 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "home/host.h"
+#include "http/server.h"
 #include "im/feature.h"
 #include "im/preauth.h"
 
@@ -151,6 +152,43 @@ static void test_what_operators_see(void **state)
     assert_refused("the log area x", .logs = (struct log_area *const[]){ &area, NULL });
 }
 
+static void on_page(struct http_request *r) { (void)r; }
+
+static void test_pages(void **state)
+{
+    static const struct setting moved = { .name = "x.path", .type = PARAM_TEXT, .def_text = "/x" };
+    static const struct http_route fixed[] = { { .path = "/x", .handle = on_page }, { 0 } };
+    static const struct http_route chosen[] = { { .path_from = &moved, .handle = on_page }, { 0 } };
+    static const struct http_route below[] = { { .path = "/x/", .handle = on_page }, { 0 } };
+    static const struct feature one = { .name = "one", .http = fixed };
+    static const struct feature two = { .name = "two", .http = chosen };
+    static const struct feature other = { .name = "other", .http = below };
+    (void)state;
+    assert_refused("the page /x", .http = fixed);
+    assert_string_equal(said(&one, &two), "features one and two both have the page /x");
+    assert_null(said(&one, &other));
+}
+
+/* What has a listener of its own is not on the others; other pages of its group are on both. */
+static void test_pages_of_a_group(void **state)
+{
+    static const struct http_route own[] = {
+        { .path = "/x", .group = "g", .flags = HTTP_OWN_LISTENER, .handle = on_page }, { 0 }
+    };
+    static const struct http_route all[] = { { .path = "/x", .handle = on_page }, { 0 } };
+    static const struct http_route both[] = { { .path = "/x", .group = "g", .handle = on_page },
+                                              { 0 } };
+    static const struct feature one = { .name = "one", .http = own };
+    static const struct feature two = { .name = "two", .http = all };
+    static const struct feature other = { .name = "other", .http = both };
+    (void)state;
+    assert_refused("the page /x on listeners of g", .http = own);
+    assert_null(said(&one, &two));
+    assert_string_equal(said(&one, &other),
+                        "features one and other both have the page /x on listeners of g");
+    assert_string_equal(said(&two, &other), "features two and other both have the page /x");
+}
+
 static void test_what_one_feature_has(void **state)
 {
     static const struct preauth preauth = { 0 };
@@ -170,6 +208,8 @@ int main(void)
         cmocka_unit_test(test_tags),
         cmocka_unit_test(test_statements),
         cmocka_unit_test(test_what_operators_see),
+        cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_pages_of_a_group),
         cmocka_unit_test(test_what_one_feature_has),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
