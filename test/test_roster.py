@@ -7,7 +7,7 @@ from muster import xml
 from muster.bosh import Bosh
 from muster.client import Gone, until
 from muster.websocket import WebSocket, frame
-from test_shares_memory import held
+from test_shares_memory import held, metric
 
 pytestmark = pytest.mark.core
 
@@ -206,6 +206,27 @@ def test_changes_are_made_in_order(alice):
     for i in range(30):
         push(alice, f"<item jid='bob@localhost' name='n{i}'/>")
     assert items(get(alice))["bob@localhost"][1] == "n29"
+
+
+# --- long contact lists ---
+
+
+def test_an_answer_longer_than_any_stanza(make_server):
+    """Each quotation mark is six bytes in an answer, so what fits coming in may not fit going out.
+    Nothing is sent truncated, the request is answered, and operators can see it."""
+    server = make_server("alice", settings={
+        "c2s.stanza-bytes": "4MiB", "c2s.byte-rate": "none", "roster.name-bytes": 8192,
+        "roster.groups-max": 1000}, why="the answer is longer than 128 MiB")
+    alice = server.login("alice")
+    groups = "".join(f"<group>{i:03}" + '"' * 8189 + "</group>" for i in range(350))
+    for i in range(8):
+        put(alice, f"<item jid='c{i}@localhost'>{groups}</item>")
+        alice.log.clear()
+    assert metric(server, "muster_texts_cut") == 0
+    assert alice.error("get", QUERY.format("", "")) == ("resource-constraint", "wait")
+    assert metric(server, "muster_texts_cut") == 1
+    assert "event=text.left-out function=iq_result_buf bytes_max=134217728" in server.log()
+    alice.ping()
 
 
 # --- contact lists of more than c2s.output-max ---

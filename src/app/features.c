@@ -12,6 +12,7 @@
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/command.h"
+#include "base/cut.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/setting.h"
@@ -38,6 +39,11 @@
 #include "store/store.h"
 
 /* Rows of folders below `im`, which do not know struct feature. */
+static const struct feature base_feature = {
+    .name = "base",
+    .metrics = (struct metric *const[]){ &texts_cut, &log_lines_suppressed, NULL },
+    .logs = (struct log_area *const[]){ &log_cut, NULL },
+};
 static const struct feature io_feature = {
     .name = "io",
     .metrics = io_metrics,
@@ -77,6 +83,7 @@ static const struct feature auth_feature = {
 /* One a line. Within a stage (im/stage.h) features are called in this order. */
 /* clang-format off */
 static const struct feature *const features[] = {
+    &base_feature,
     &io_feature,
     &server_feature,
     &store_feature,

@@ -1,5 +1,6 @@
 #include "base/alarm.h"
 #include "base/clock.h"
+#include "base/cut.h"
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/utf8.h"
@@ -33,8 +34,10 @@ void alarm_register(struct alarm *a)
 /* Cuts the detail to its size, at a character boundary. */
 static void set_detail(struct alarm *a, slice detail)
 {
-    if (detail.len > sizeof a->detail - 1)
+    if (detail.len > sizeof a->detail - 1) {
         detail.len = sizeof a->detail - 1;
+        cut_count(CUT_ALARM);
+    }
     detail.len = utf8_valid_len(detail);
     if (detail.len > 0)
         memcpy(a->detail, detail.ptr, detail.len);

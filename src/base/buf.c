@@ -1,4 +1,5 @@
 #include "base/buf.h"
+#include "base/cut.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include <stdarg.h>
@@ -77,6 +78,12 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     va_start(ap, fmt);
     buf_vprintf(b, fmt, ap);
     va_end(ap);
+}
+
+slice buf_left_out(const struct buf *b, const char *where)
+{
+    cut_buffer(where, b->max);
+    return (slice){ 0 };
 }
 
 void buf_consume(struct buf *b, size_t bytes)

@@ -34,8 +34,10 @@ static inline void buf_append(struct buf *b, const void *ptr, size_t len)
 static inline void buf_add(struct buf *b, slice s) { buf_append(b, s.ptr, s.len); }
 #define buf_lit(b, lit) buf_append((b), "" lit, sizeof(lit) - 1)
 static inline slice buf_slice(const struct buf *b) { return (slice){ b->ptr, b->len }; }
-/* All of it; empty if it overflowed. */
-static inline slice buf_fit(const struct buf *b)
+/* All of it; empty if it overflowed, which is counted and logged (base/cut.h). */
+#define buf_fit(b) buf_fit_in((b), __func__)
+slice buf_left_out(const struct buf *b, const char *where);
+static inline slice buf_fit_in(const struct buf *b, const char *where)
 {
-    return b->overflow ? (slice){ 0 } : buf_slice(b);
+    return b->overflow ? buf_left_out(b, where) : buf_slice(b);
 }

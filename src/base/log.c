@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "base/clock.h"
+#include "base/cut.h"
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/utf8.h"
@@ -211,6 +212,8 @@ static void write_fields(const struct log_area *area, enum log_level level, uint
         cut = cut || (f->kind == LOG_KIND_STR && f->str.len > most);
     }
     l->truncated = l->truncated || cut;
+    if (l->truncated)
+        cut_count(CUT_LOG);
     write_line(l, level);
 }
 
@@ -235,6 +238,7 @@ static bool is_admitted(struct log_area *area, enum log_level level, uint64_t wa
     if (room && atomic_fetch_add(&area->lines, 1) < LOG_LINES_PER_SECOND)
         return true;
     atomic_fetch_add(&area->suppressed, 1);
+    metric_add(&log_lines_suppressed, 1);
     return false;
 }
 

@@ -4,7 +4,7 @@
  *
  * An area is a static row; its level is switched at run time (`musterctl log trace c2s on`).
  * Values are escaped, so peer bytes cannot forge lines. Never pass passwords, SASL data or message
- * bodies. A line is written with one write(2); it is cut at LOG_LINE_BYTES and then says
+ * bodies. A line is written with one write(2); it is cut at LOG_LINE_BYTES, counted and then says
  * `truncated=true`. Beyond LOG_LINES_PER_SECOND an area's lines below LOG_ERROR are dropped and
  * counted: `event=log.suppressed n=...` comes before the area's first line of a later second. Lines
  * with a field `peer`, the address of a client, have a smaller share for each address, and values

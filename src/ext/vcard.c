@@ -374,8 +374,9 @@ static void vcard_creating(struct store_batch *b, slice jid, const struct user_p
         return;
     xml_begin(&x, &card, XML_STORED_MAX);
     write_profile(&x, jid, p);
-    if (!card.overflow)
-        STORE_ADD(b, &vcard_first, 1, SV_T(jid), SV_T(buf_slice(&card)));
+    slice text = buf_fit(&card);
+    if (text.len > 0)
+        STORE_ADD(b, &vcard_first, 1, SV_T(jid), SV_T(text));
     buf_fini(&card);
 }
 

@@ -129,8 +129,9 @@ void xstream_write(struct xstream *x, slice element) { x->way->write(x, element)
 
 void xstream_write_buf(struct xstream *x, struct buf *element)
 {
-    if (!element->overflow)
-        xstream_write(x, buf_slice(element));
+    slice text = buf_fit(element);
+    if (text.len > 0)
+        xstream_write(x, text);
     buf_fini(element);
 }
 

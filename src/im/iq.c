@@ -87,10 +87,11 @@ void iq_result(struct iq *iq, slice payload)
 
 void iq_result_buf(struct iq *iq, struct buf *payload)
 {
+    slice content = buf_fit(payload);
     if (payload->overflow)
         iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the answer is too long to be sent"));
     else
-        iq_result(iq, buf_slice(payload));
+        iq_result(iq, content);
     buf_fini(payload);
 }
 

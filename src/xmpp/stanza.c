@@ -383,8 +383,9 @@ struct stanza *stanza_make_buf(enum stanza_kind kind, enum stanza_type type, sli
                                slice id, struct buf *content)
 {
     struct stanza *st = NULL;
+    slice text = buf_fit(content);
     if (!content->overflow)
-        st = stanza_make(kind, type, from, to, id, buf_slice(content));
+        st = stanza_make(kind, type, from, to, id, text);
     buf_fini(content);
     return st;
 }

@@ -304,11 +304,12 @@ void privacy_push(struct session *s, const struct buf *payload)
 {
     static _Atomic unsigned pushes;
     char id[32];
+    slice content = buf_fit(payload);
     if (payload->overflow)
         return;
     int len = snprintf(id, sizeof id, "privacy-%u", ++pushes);
     struct stanza *st = stanza_make(STANZA_IQ, TYPE_SET, (slice){ 0 }, session_jid(s),
-                                    (slice){ id, (size_t)len }, buf_slice(payload));
+                                    (slice){ id, (size_t)len }, content);
     session_deliver(s, st, 0, 0);
     stanza_unref(&st);
 }

@@ -448,8 +448,9 @@ bool ps_authorization(struct ps_service *s, const struct stanza *st)
     xml_open_with(&x, "subscription", NULL, "jid", jid);
     xml_attr(&x, "subscription", allow ? SLICE("subscribed") : SLICE("none"));
     xml_close_all(&x);
-    if (!xml.overflow)
-        ps_request_from(s, stanza_from(st), buf_slice(&xml));
+    slice request = buf_fit(&xml);
+    if (request.len > 0)
+        ps_request_from(s, stanza_from(st), request);
     buf_fini(&xml);
     return true;
 }
