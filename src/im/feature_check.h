@@ -8,6 +8,6 @@ struct feature;
 
 /* A NULL-terminated list. false: `why` names the row and both features. Looked at are names of
  * features, IQ rules by each kind of address, hosts, elements that are no stanzas, rules of Bind 2,
- * tags of fans, pages over HTTP, schemas, statements, settings, commands, metrics, alarms, areas of the log, and
- * what only one feature can have. */
+ * tags of fans, pages over HTTP, schemas, statements, settings, commands, metrics, alarms, areas of
+ * the log, and what only one feature can have. */
 NODISCARD bool features_agree(const struct feature *const *list, struct why *why);
