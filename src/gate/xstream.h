@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
+#include "home/here.h"
 #include "io/conn.h"
 #include "io/timer.h"
 #include "xmpp/stanza.h"
@@ -119,6 +120,9 @@ struct xstream {
     struct list marked; /* in among->marked */
 #endif
 };
+
+/* For ensure(): it is touched on its worker. */
+static inline bool xstream_here(const struct xstream *x) { return worker_is_here(x->worker); }
 
 void xstreams_init(struct xstreams *all);
 /* The pressure on a worker is over: they are read again. */

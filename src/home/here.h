@@ -26,6 +26,7 @@ struct xml_work;
     unsigned index;                                                                                \
     bool pressure; /* an outbox of the mesh is not empty: connections do not read */               \
     bool stopping;                                                                                 \
+    bool threaded;  /* its thread runs: before and after, and in tests, any thread plays it */     \
     void **state_of /* of features: worker.slot of struct feature */
 
 struct worker_head {
@@ -52,4 +53,13 @@ static inline void **worker_state(const struct worker *w, unsigned slot)
 /* The same store, helpers and loop for auth/. */
 const struct auth *worker_auth(const struct worker *w);
 
-struct worker *worker_here(void); /* of this thread; NULL elsewhere */
+extern _Thread_local struct worker *worker_of_thread;
+static inline struct worker *worker_here(void) /* of this thread; NULL elsewhere */
+{
+    return worker_of_thread;
+}
+/* For ensure(): whether this thread may touch what has its home on w. */
+static inline bool worker_is_here(const struct worker *w)
+{
+    return w == worker_here() || !worker_head(w)->threaded;
+}

@@ -4,10 +4,7 @@
 #include "home/connection.h"
 #include "home/worker.h"
 
-static _Thread_local struct worker *here;
-
-struct worker *worker_here(void) { return here; }
-void worker_here_set(struct worker *w) { here = w; }
+_Thread_local struct worker *worker_of_thread;
 
 const struct auth *worker_auth(const struct worker *w) { return &w->auth; }
 
@@ -95,7 +92,7 @@ void node_call(struct node *n, unsigned worker, node_fn *fn, void *arg)
 {
     struct call *c = mem_new(struct call);
     ensure(worker < n->worker_count);
-    if (here != NULL)
+    if (worker_here() != NULL)
         atomic_fetch_add(&n->calls, 1);
     *c = (struct call){
         .post = { .fn = call_run }, .worker = &n->workers[worker], .fn = fn, .arg = arg

@@ -26,5 +26,3 @@ struct worker {
     uint64_t next_id;       /* of home/connection.h, home/ticket.c */
     uint32_t settings_seen; /* setting_changes() of which this worker was told */
 };
-
-void worker_here_set(struct worker *w); /* at the start of its thread */

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "home/actor.h"
+#include "home/here.h"
 #include "home/origin.h"
 #include "home/router.h"
 #include "im/mailbox.h"
@@ -67,6 +68,10 @@ static inline struct account *account_of(struct actor *a)
 {
     return CONTAINER_OF(a, struct account, actor);
 }
+/* For ensure(): it is touched where it has its home; somebody keeps it from being unloaded. */
+static inline bool account_here(const struct account *a) { return worker_is_here(a->worker); }
+static inline bool account_is_pinned(const struct account *a) { return a->actor.pins > 0; }
+static inline bool session_here(const struct session *s) { return account_here(s->account); }
 static inline void account_pin(struct account *a) { actor_pin(&a->actor); }
 static inline void account_unpin(struct account *a) { actor_unpin(&a->actor); }
 static inline uint64_t account_lane(const struct account *a) { return (uint64_t)a->id; }

@@ -133,7 +133,8 @@ enum err node_create(struct node **out, const struct node_conf *conf, struct why
 static void *worker_main(void *arg)
 {
     struct worker *w = arg;
-    worker_here_set(w);
+    worker_of_thread = w;
+    w->threaded = true;
     if (w->node->pin_workers) {
         cpu_set_t set;
         CPU_ZERO(&set);
@@ -147,6 +148,7 @@ static void *worker_main(void *arg)
     atomic_fetch_add(&w->node->running, 1);
     loop_run(w->loop);
     EMIT(worker.stop, w);
+    w->threaded = false;
     return NULL;
 }
 

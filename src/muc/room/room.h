@@ -151,6 +151,10 @@ static inline void **room_slot(const struct room *r, unsigned slot) { return &r-
 
 static inline struct room *room_of(struct actor *a) { return CONTAINER_OF(a, struct room, actor); }
 
+/* For ensure(): it is touched where it has its home; somebody keeps it from being unloaded. */
+static inline bool room_here(const struct room *r) { return worker_is_here(r->worker); }
+static inline bool room_is_pinned(const struct room *r) { return r->actor.pins > 0; }
+
 /* Of its worker. */
 static inline struct loop *room_loop(const struct room *r) { return worker_loop(r->worker); }
 static inline struct arena *room_scratch(const struct room *r)
