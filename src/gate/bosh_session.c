@@ -211,6 +211,7 @@ static void write_answer(struct bosh *b, struct bosh_request *q, enum body_part 
     struct buf *out = &q->answer;
     bool payload = q->body.pause < 0 && b->out.len > 0;
     struct xml_write x;
+    ensure(b->stream != NULL && q->answer.len == 0);
     xml_write_to(&x, out);
     xml_open(&x, "body", NS_HTTPBIND);
     if (payload || b->greet || part == BODY_LAST)
@@ -392,6 +393,7 @@ static void bosh_session_finish(struct bosh *b, bool told)
 {
     const struct gate_worker *g = *worker_gate(b->worker);
     struct list *node;
+    ensure(b->stream != NULL && b->ended);
     while ((node = list_pop(&b->early)) != NULL)
         bosh_reply_error(b->worker, CONTAINER_OF(node, struct bosh_request, node), "other-request",
                          200);
@@ -470,6 +472,7 @@ static void confirm_by(struct bosh *b, const struct bosh_body *body)
 static void bosh_session_take(struct bosh *b, struct bosh_request *q)
 {
     const struct bosh_body *body = &q->body;
+    ensure(b->feeding == NULL && body->rid == b->rid + 1);
     list_remove(&q->node);
     list_append(&b->held, &q->node);
     b->held_count++;
@@ -538,6 +541,7 @@ static void feed(struct bosh *b, int32_t *stanzas, size_t *bytes)
     struct bosh_request *q = b->feeding;
     struct elem child = q->child;
     struct buf text;
+    ensure(q->more);
     *bytes += child.whole.len;
     q->fed++;
     q->more = elem_next(&child, &q->child);
@@ -579,6 +583,7 @@ static void read_requests(struct bosh *b)
 static void bosh_session_give_up(struct bosh *b)
 {
     struct list *first = list_pop(&b->early);
+    ensure(first != NULL);
     list_append(&b->held, first);
     b->held_count++;
     bosh_fail(b, "item-not-found");
@@ -699,6 +704,7 @@ void bosh_receive(struct bosh *b, struct bosh_request *q)
 {
     int64_t ahead = q->body.rid - b->rid;
     bool extra = q->body.terminate || q->body.pause >= 0; /* one more is allowed to end or pause */
+    ensure(worker_is_here(b->worker));
     b->last_us = bosh_session_now_us(b);
     if (b->stream == NULL) { /* it ended while no request was open */
         struct xml_write x;

@@ -114,6 +114,7 @@ static void request_free(struct bosh_request *q)
 
 static void bosh_reply_here(struct bosh_request *q)
 {
+    ensure(worker_is_here(q->from));
     if (q->http != NULL)
         http_answer(q->http, &(struct http_answer){ .status = q->status,
                                                     .type = q->content,
@@ -207,6 +208,7 @@ static void c2s_bosh_handle(struct http_request *r)
 {
     struct worker *w = worker_here(), *home;
     struct gate_worker *g = *worker_gate(w);
+    ensure(g != NULL);
     if (r->method == HTTP_M_GET) {
         http_answer_text(r, 200, SLICE("Clients speak BOSH (XEP-0124) here, with POST.\n"));
         return;

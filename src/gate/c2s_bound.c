@@ -1,5 +1,6 @@
 #include "gate/c2s_bound.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -10,6 +11,7 @@
 #include "gate/c2s_sasl.h"
 #include "gate/c2s_stream.h"
 #include "home/node.h"
+#include "im/account.h"
 #include "im/feature.h"
 #include "im/gate.h"
 #include "im/link.h"
@@ -33,6 +35,7 @@ static void trace_stanza(const char *event, const struct stream *s, const struct
 void bound_ask(struct stream *s, const struct bind_request *part)
 {
     struct bind_request req = *part;
+    ensure(s->session_id == 0 && s->auth->bare.len > 0);
     req.link = (struct link){ .local = s, .id = s->x.id, .node = worker_node(s->x.worker)->id };
     req.bare = s->auth->bare;
     req.account_id = s->auth->account;
@@ -123,6 +126,7 @@ void bound_bind(struct stream *s, const struct xstream_unit *u)
 
 static void to_session(struct stream *s, const struct up *up)
 {
+    ensure(s->session == NULL || session_here(s->session));
     if (s->session != NULL)
         session_up(s->session, up);
     else if (s->session_id != 0)
@@ -152,6 +156,7 @@ static void stanza_unit(struct stream *s, slice unit)
                                  .lang = slice_of(s->lang),
                                  .reader = &s->x.reader };
     struct stanza *st;
+    ensure(s->jid.len > 0);
     if (!from_is_own(s, unit)) {
         stream_session_gone(s, END_CLOSED);
         xstream_fail(&s->x, XE_INVALID_FROM, (slice){ 0 });

@@ -1,5 +1,6 @@
 #include "gate/c2s_negotiate.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/rand.h"
@@ -52,6 +53,7 @@ void negotiate_features(struct stream *s)
 {
     struct buf b;
     bool clear_ok = !setting_bool(&c2s_tls_required);
+    ensure(s->x.header_sent);
     buf_init(&b, XML_PART_MAX);
     buf_lit(&b, "<stream:features>");
     if (s->x.state >= STREAM_AUTHED) {
@@ -180,6 +182,7 @@ static void preauth_answer(void *arg, slice xml, slice note)
     struct preauth_call *call = arg;
     struct stream *s = map_get(link_streams(call->worker),
                                (slice){ (const char *)&call->stream, sizeof call->stream });
+    ensure(worker_is_here(call->worker));
     if (s != NULL) {
         keep_note(s, note);
         xstream_write(&s->x, xml);

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -139,6 +140,7 @@ static void tell_failed(struct stream *s, enum sasl_failure f, const char *text)
 void sasl_failed(struct stream *s, enum sasl_failure f, const char *text)
 {
     struct stream_auth *a = s->auth;
+    ensure(a->profile != NULL);
     /* Only wrong passwords count: a client whose channel binding is unknown tries the next
      * mechanism. */
     bool guess = a->guessed && f == SASL_NOT_AUTHORIZED;
@@ -186,6 +188,7 @@ static void c2s_sasl_looked_up(void *arg, enum err e, const struct credentials *
     struct stream *s = arg;
     struct stream_auth *a = s->auth;
     enum sasl_step step;
+    ensure(a->sasl != NULL && a->op != NULL);
     a->op = NULL;
     if (e == E_AUTH) {
         a->guessed = true;
@@ -212,6 +215,7 @@ static void tokens_found(void *arg, enum err e, const struct device_tokens *t)
 {
     struct stream *s = arg;
     struct stream_auth *a = s->auth;
+    ensure(a->sasl != NULL && a->two != NULL);
     a->device_op = NULL;
     enum sasl_step step =
         e == OK ? sasl2_tokens(s, t) : sasl_verdict(a->sasl, SASL_TEMPORARY_AUTH_FAILURE, false);
@@ -223,6 +227,7 @@ static void c2s_sasl_look_up(struct stream *s)
 {
     struct stream_auth *a = s->auth;
     struct worker *w = s->x.worker;
+    ensure(a->op == NULL && a->device_op == NULL);
     xstream_wait(&s->x);
     if (a->step == SASL_NEED_TOKENS)
         a->device_op =
@@ -265,6 +270,7 @@ static void devices_found(void *arg, enum err e, const struct device_row *rows, 
 static void turn_begins(struct stream *s)
 {
     struct stream_auth *a = s->auth;
+    ensure(a->sasl != NULL);
     if (a->proof.ptr != NULL)
         sasl_do(s, compared(s, sasl_feed(a->sasl, a->proof)));
     else
@@ -345,6 +351,7 @@ static void sasl_succeeded(struct stream *s)
 {
     struct stream_auth *a = s->auth;
     char device[DEVICE_ID_TEXT];
+    ensure(a->sasl != NULL);
     if (a->disabled) { /* only a client with the right password learns that */
         sasl_failed(s, SASL_ACCOUNT_DISABLED, NULL);
         return;
@@ -397,6 +404,7 @@ static void sasl_final(struct stream *s, slice message)
 void sasl_message(struct stream *s, slice text)
 {
     struct buf b;
+    ensure(s->auth->sasl != NULL);
     buf_init(&b, SASL_BYTES_MAX);
     if (base64_decode(&b, text) != OK)
         sasl_failed(s, SASL_INCORRECT_ENCODING, NULL);

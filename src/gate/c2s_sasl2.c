@@ -4,6 +4,7 @@
 #include "base/base64.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/setting.h"
@@ -160,6 +161,7 @@ enum sasl_step sasl2_tokens(struct stream *s, const struct device_tokens *t)
     struct sasl2 *two = a->two;
     struct sasl_token tried[DEVICE_TOKENS_MAX];
     uint64_t now = loop_wall_us(worker_loop(s->x.worker));
+    ensure(t->count <= DEVICE_TOKENS_MAX);
     a->account = t->account;
     a->disabled = t->disabled;
     a->generation = t->generation;
@@ -218,6 +220,7 @@ static void authenticate(struct stream *s, const struct elem *e)
     struct sasl2_request req;
     struct sasl2_refusal why;
     enum sasl_mech mech = SASL_PLAIN;
+    ensure(a->two == NULL);
     a->profile = &profile;
     if (sasl2_read(&req, e, loop_scratch(worker_loop(s->x.worker)), &why) != OK) {
         sasl_failed(s, why.failure, why.text);
@@ -259,6 +262,7 @@ static void offer_task(struct stream *s)
     struct sasl2 *two = s->auth->two;
     struct buf b;
     struct xml_write x;
+    ensure(two->task == TASK_NONE && two->done);
     two->task = TASK_OFFERED;
     xml_begin(&x, &b, XML_PART_MAX);
     additional_data(two, &b);
@@ -364,6 +368,7 @@ static void mechanism_done(struct stream *s)
 {
     struct stream_auth *a = s->auth;
     struct sasl2 *two = a->two;
+    ensure(two != NULL && !two->done);
     /* XEP-0388 §2.3 */
     if (sasl_authzid(a->sasl).len > 0 && a->from.len > 0 && !slice_eq(a->from, a->bare)) {
         sasl_failed(s, SASL_INVALID_AUTHZID, "the stream was opened by another");
@@ -424,6 +429,7 @@ static void c2s_sasl2_go_on(struct stream *s)
     struct stream_auth *a = s->auth;
     struct sasl2 *two = a->two;
     char secret[2 * SECRET_BYTES + 1];
+    ensure(two->done && a->device_op == NULL);
     if (two->req.agent.has_id)
         memcpy(a->device, two->req.agent.id, sizeof a->device);
     if (!two->req.agent.has_id || a->account < 0) { /* nothing of a guest is kept */

@@ -1,5 +1,6 @@
 #include "gate/c2s_stream.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -9,6 +10,7 @@
 #include "gate/c2s_sasl.h"
 #include "home/message.h"
 #include "home/node.h"
+#include "im/account.h"
 #include "im/link.h"
 #include "io/tls.h"
 #include "xmpp/ns.h"
@@ -114,6 +116,7 @@ void stream_auth_free(struct stream *s)
     s->auth = NULL;
     if (a == NULL)
         return;
+    ensure(a->op == NULL && a->device_op == NULL); /* they would come back to it */
     timer_cancel(&a->turn);
     sasl_destroy(&a->sasl);
     if (a->two != NULL)
@@ -127,6 +130,7 @@ void stream_session_gone(struct stream *s, enum session_end why)
     struct session *session = s->session;
     uint64_t id = s->session_id;
     struct up up = { .kind = UP_GONE, .num = why };
+    ensure(session == NULL || session_here(session));
     s->session = NULL;
     s->session_id = 0;
     if (s->jid_copy == NULL)
@@ -211,6 +215,7 @@ struct stream *stream_make(struct worker *w, const struct xstream_way *way, enum
 {
     struct stream *s = mem_new(struct stream);
     const struct c2s *c2s = edge_own(worker_node(w), &c2s_edge);
+    ensure(c2s != NULL && c2s->ops != NULL);
     s->x.ops = c2s->ops;
     s->x.way = way;
     s->x.role = (uint8_t)role;
@@ -225,6 +230,7 @@ struct stream *stream_make(struct worker *w, const struct xstream_way *way, enum
 
 void stream_free(struct stream *s)
 {
+    ensure(xstream_here(&s->x));
     stream_session_gone(s, END_LOST);
     s->x.ops->closing(&s->x);
     stream_auth_free(s);
@@ -243,6 +249,7 @@ bool stream_migrate(struct stream *s)
     struct worker *w = s->x.worker;
     uint32_t node;
     unsigned home = node_home(worker_node(w), s->auth->bare, &node);
+    ensure(s->session_id == 0 && s->auth->bare.len > 0);
     if (node != worker_node(w)->id || home == worker_index(w) || !setting_bool(&c2s_migration) ||
         s->x.conn == NULL)
         return false;
@@ -256,6 +263,7 @@ bool stream_migrate(struct stream *s)
 
 void stream_arrive(struct worker *w, struct stream *s)
 {
+    ensure(s->x.worker == NULL && s->x.conn != NULL);
     stream_adopt(w, s);
     xstream_timer(&s->x);
     conn_attach(s->x.conn, worker_loop(w));

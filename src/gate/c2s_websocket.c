@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "base/utf8.h"
@@ -86,6 +87,7 @@ static void ws_stanza(struct xstream *x, const struct stanza *st, const struct s
     char head[WS_HEAD_MAX];
     size_t guess = 4, len = stanza_write_alone(at + guess, st, note);
     size_t is = ws_head_write(head, WS_TEXT, len);
+    ensure(is <= WS_HEAD_MAX && guess <= WS_HEAD_MAX);
     if (is != guess)
         memmove(at + is, at + guess, len);
     memcpy(at, head, is);
@@ -299,6 +301,7 @@ static void accept_lines(struct buf *out, slice key)
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     unsigned char hash[SHA_DIGEST_LENGTH];
     char text[64 + sizeof guid];
+    ensure(key.len <= sizeof text - sizeof guid); /* key_valid(): 24 */
     memcpy(text, key.ptr, key.len);
     memcpy(text + key.len, guid, sizeof guid - 1);
     SHA1((const unsigned char *)text, key.len + sizeof guid - 1, hash);
@@ -318,6 +321,7 @@ static void c2s_websocket_upgrade(struct http_request *r, slice key)
     accept_lines(&lines, key);
     struct conn *c = http_upgrade(r, buf_fit(&lines));
     buf_fini(&lines);
+    ensure(c != NULL);
     struct stream *s = stream_make(w, &way_websocket, STREAM_FROM_FRAMED, c);
     s->x.secure = secure;
     conn_set_limits(c, c2s_limits(stream_c2s(s)));

@@ -172,6 +172,7 @@ static bool is_right(struct component *c, bool known, const struct store_batch *
 static void secret_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct component *c = arg;
+    ensure(c->op != NULL);
     c->op = NULL;
     if (c->x.state != STREAM_CHECKING)
         return;
@@ -206,6 +207,7 @@ static void handshake_turn_came(struct timer *t, struct loop *loop)
 static void check_handshake(struct component *c)
 {
     struct loop *loop = worker_loop(c->x.worker);
+    ensure(c->op == NULL && !timer_is_set(&c->turn));
     throttle_try_init(&c->try, (const struct sockaddr *)(const void *)&conn_info(c->x.conn)->peer,
                       component_domain(c), NULL);
     if (throttle_take(c->gate->throttle, &c->try, loop_now_us(loop), &c->wait_ms) != OK) {
@@ -332,6 +334,7 @@ static void component_accepted(struct loop *loop, int fd, const struct sockaddr 
     struct worker *w = worker_here();
     struct component_worker *cw = &l->gate->worker[worker_index(w)];
     struct conn *conn = conn_create(loop, fd, peer, l->flags, NULL, &l->gate->limits);
+    ensure(w != NULL);
     if (conn == NULL)
         return;
     struct component *c = mem_new(struct component);
@@ -421,6 +424,7 @@ void component_end(struct worker *w, slice domain)
     struct component_gate *g = edge_own(worker_node(w), &component_edge);
     if (g == NULL)
         return;
+    ensure(worker_is_here(w));
     LIST_EACH (it, &g->worker[worker_index(w)].streams.all) {
         struct component *c = component_of(CONTAINER_OF(it, struct xstream, node));
         if (slice_eq(component_domain(c), domain))

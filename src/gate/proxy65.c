@@ -227,6 +227,7 @@ static size_t relay(struct side *s, slice data)
 
 static void activate_side(struct side *s)
 {
+    ensure(s->state == WAITING && s->stream != NULL);
     s->state = ACTIVE;
     s->active_us = s->filled_us = loop_now_us(worker_loop(s->worker));
     s->tokens = setting_int(&proxy65_rate);
@@ -368,6 +369,7 @@ static void side_join(struct side *s)
 
 static void side_adopt(struct worker *w, struct side *s)
 {
+    ensure(!list_linked(&s->node));
     s->worker = w;
     list_append(&s->proxy->sides[worker_index(w)], &s->node);
 }
@@ -380,6 +382,7 @@ static void side_moved_run(struct worker *w, void *message, const struct message
 {
     struct side *s = ((const struct side_moved *)message)->side;
     (void)from;
+    ensure(s->state == MOVING && s->stream == NULL);
     side_adopt(w, s);
     conn_attach(s->conn, worker_loop(w));
     if (s->proxy->stopped[worker_index(w)])
@@ -404,6 +407,7 @@ static void side_move(struct side *s)
 {
     struct worker *w = s->worker;
     unsigned home = proxy65_worker_of(worker_node(w), slice_of(s->hash));
+    ensure(s->stream == NULL && s->hash[0] != '\0');
     if (home == worker_index(w)) {
         side_join(s);
         return;

@@ -137,6 +137,7 @@ void xstream_write_buf(struct xstream *x, struct buf *element)
 
 void xstream_close(struct xstream *x, slice last)
 {
+    ensure(xstream_here(x));
     if (x->state == STREAM_CLOSED)
         return;
     if (last.len > 0)
@@ -183,6 +184,7 @@ void xstream_fail_with(struct xstream *x, enum stream_error e, slice text, slice
 
 void xstream_hold(struct xstream *x, unsigned reason)
 {
+    ensure(reason != 0 && reason <= UINT8_MAX);
     xstream_mark(x);
     x->holds |= (uint8_t)reason;
     if (x->conn != NULL)
@@ -191,6 +193,7 @@ void xstream_hold(struct xstream *x, unsigned reason)
 
 void xstream_release(struct xstream *x, unsigned reason)
 {
+    ensure(reason != 0 && reason <= UINT8_MAX);
     xstream_mark(x);
     x->holds &= (uint8_t)~reason;
     if (x->conn != NULL)
@@ -237,6 +240,7 @@ enum { RATE_DEBT_S = 30, RATE_PAUSE_MS = 100 };
 void xstream_charge(struct xstream *x, uint32_t bytes)
 {
     int64_t rate = rate_bytes(x), floor;
+    ensure(x->ops->rates != NULL);
     if (rate == SETTING_NONE)
         return;
     floor = -rate * RATE_DEBT_S < INT32_MIN / 2 ? INT32_MIN / 2 : -rate * RATE_DEBT_S;
@@ -377,6 +381,7 @@ static void element_in(struct xstream *x, slice text)
 size_t xstream_read(struct xstream *x, slice data, int32_t *stanzas)
 {
     size_t used = 0;
+    ensure(xstream_here(x));
     xstream_mark(x);
     enum xml_unit u = xml_read(&x->reader, worker_xml(x->worker), data, &used);
     slice unit = { data.ptr, used };
@@ -502,6 +507,7 @@ void xstreams_release(struct xstreams *all)
 
 void xstream_adopt(struct xstream *x, struct worker *w, struct xstreams *among)
 {
+    ensure(worker_is_here(w) && x->among == NULL && !list_linked(&x->node));
     x->worker = w;
     x->among = among;
     x->id = connection_new_id(w);
@@ -522,6 +528,7 @@ void xstream_leave(struct xstream *x)
 
 void xstream_init(struct xstream *x, struct worker *w, const struct xml_limits *limits)
 {
+    ensure(x->ops != NULL && x->way != NULL && x->role < STREAM_ROLE_COUNT);
     x->filled_us = x->opened_us = loop_now_us(worker_loop(w));
     x->timer.fn = xstream_on_timer;
     xml_reader_init(&x->reader, limits);

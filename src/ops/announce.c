@@ -1,6 +1,7 @@
 #include "ops/announce.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "home/question.h"
@@ -51,6 +52,7 @@ static void headline_run(struct worker *w, void *message, const struct message_f
     const struct headline *h = message;
     struct session *s;
     (void)from;
+    ensure(worker_is_here(w));
     for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;) {
         if (!s->available)
             continue;

@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "home/here.h"
@@ -32,6 +33,7 @@ static unsigned end_sessions(struct account *a, const uint8_t id[DEVICE_ID_LEN])
 {
     unsigned ended = 0;
     struct list *at = a->sessions.next;
+    ensure(account_here(a));
     account_pin(a);
     while (at != &a->sessions) {
         struct session *s = CONTAINER_OF(at, struct session, node);
@@ -50,6 +52,7 @@ static void revoked_home(struct account *a, enum err e, void *arg)
 {
     struct revocation *r = arg;
     unsigned ended = 0;
+    ensure(r->done != NULL && account_here(a));
     if (e == OK) {
         if (r->generation > a->generation)
             a->generation = r->generation;
@@ -78,6 +81,7 @@ static void devices_revoke(struct worker *w, slice bare, const uint8_t id[DEVICE
                            devices_revoked_fn *done, void *arg)
 {
     struct revocation *r = mem_alloc(sizeof *r + bare.len);
+    ensure(worker_is_here(w) && done != NULL);
     *r = (struct revocation){ .worker = w, .done = done, .arg = arg, .len = bare.len };
     memcpy(r->id, id, DEVICE_ID_LEN);
     memcpy(r->jid, bare.ptr, bare.len);
@@ -136,6 +140,7 @@ static void im_devices_listed(void *arg, enum err e, const struct device_row *ro
 static void im_devices_list_ready(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
+    ensure(account_here(a) && a->worker == t->home);
     if (users_there(t->call, a, e))
         (void)device_list(worker_auth(t->home), t->jid, im_devices_listed, t);
 }

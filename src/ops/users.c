@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -152,6 +153,7 @@ static void run_user_add(struct command_call *call)
 static void password_end_sessions(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
+    ensure(account_here(a));
     if (e != OK) {
         command_fail(t->call, e,
                      "the password of %.*s was changed, but its sessions could not be ended: %s",
@@ -205,6 +207,7 @@ static void user_admitted(void *arg, enum store_result result, const struct stor
 {
     struct task *t = arg;
     struct worker *w = t->home;
+    ensure(w != NULL && worker_is_here(w) && !t->admitted);
     if (result != STORE_OK) {
         users_fail_store(t, err_of_store(result));
     } else if (store_changed(b, 0) == 0) {
@@ -219,6 +222,7 @@ static void user_admitted(void *arg, enum store_result result, const struct stor
 static void user_remove(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
+    ensure(account_here(a) && (!t->admitted || t->home == a->worker));
     if (e != OK) {
         users_fail_store(t, e);
     } else if (a->state == ACTOR_READY) {
@@ -252,6 +256,7 @@ static void users_page(void *arg, enum err e, const struct credentials_row *rows
 {
     struct task *t = arg;
     struct command_call *call = t->call;
+    ensure(count <= CREDENTIALS_PAGE_MAX && t->rows <= t->limit);
     if (e != OK) {
         command_fail(call, e, "the accounts could not be read: %s", err_text(e));
         return;
@@ -355,6 +360,7 @@ static void sessions_gathered(struct command_call *call)
 
 static unsigned users_kick(struct account *a, slice resource)
 {
+    ensure(account_here(a));
     if (resource.len == 0)
         return account_end_sessions(a, NULL, END_KICKED);
     struct session *s = account_session(a, resource);

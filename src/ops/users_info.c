@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/setting.h"
 #include "home/here.h"
 #include "im/account.h"
@@ -193,6 +194,7 @@ static void stats_read(void *arg, enum store_result result, const struct store_b
     struct task *t = arg;
     struct account *a = t->account;
     struct command_call *call = t->call;
+    ensure(account_here(a) && account_is_pinned(a));
     if (result != STORE_OK || store_row_count(b, 0) == 0) {
         command_fail(call, result == STORE_OK ? E_NOTFOUND : err_of_store(result),
                      "the account could not be read");
@@ -210,6 +212,7 @@ static void stats_read(void *arg, enum store_result result, const struct store_b
 static void show_stats(struct account *a, struct task *t)
 {
     struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
+    ensure(account_here(a) && t->account == NULL);
     store_read_late(b, a->id);
     STORE_ADD(b, &users_stored, STORE_ANY_ROWS, SV_I(a->id));
     t->account = a;
@@ -253,6 +256,7 @@ static void disabled_roster(void *arg, enum err e, const struct roster *r)
 static void account_ready(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
+    ensure(account_here(a) && t->account == NULL);
     t->home = a->worker;
     if (e != OK)
         command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));

@@ -2,6 +2,7 @@
 #include "auth/credentials.h"
 #include "base/arena.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "home/here.h"
 #include "home/question.h"
 #include "im/account.h"
@@ -77,6 +78,7 @@ static void row_disabled(void *arg, enum store_result result, const struct store
 static void users_state_disable(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
+    ensure(account_here(a) && t->sessions == 0);
     if (e != OK) {
         users_state_failed(t, e);
     } else if (a->state == ACTOR_READY) {
@@ -124,6 +126,7 @@ static void users_state_enabled(void *arg, enum store_result result, const struc
 {
     struct task *t = arg;
     enum err e = err_of_store(result);
+    ensure(worker_is_here(t->home));
     if (e == OK && store_changed(b, 0) == 0)
         e = E_NOTFOUND;
     if (e != OK) {
