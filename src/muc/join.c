@@ -1,6 +1,7 @@
 #include "muc/join.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
@@ -228,6 +229,7 @@ static void join_welcome(struct entry *e, struct seat *s)
 {
     struct room *r = e->room;
     struct occupant *o = s->occupant;
+    ensure(!s->ghost && list_linked(&s->node));
 
     show_all_to(r, s);
     ROOM_EMIT(welcome, r, s);
@@ -248,6 +250,7 @@ static struct occupant *occupant_new(const struct entry *e, enum room_role role)
 {
     struct room *r = e->room;
     struct occupant *o = occupant_create(r, e->nick, stanza_from_bare(e->st));
+    ensure(role != ROLE_NONE && (!e->hidden || e->affiliation >= AFF_ADMIN));
     o->affiliation = (uint8_t)e->affiliation;
     o->role = (uint8_t)role;
     o->hidden = e->hidden;
@@ -365,6 +368,7 @@ static void join_available(struct room *r, struct stanza *st, struct seat *s)
 enum routed room_presence(struct room *r, struct stanza *st)
 {
     struct seat *s = room_seat(r, stanza_from(st));
+    ensure(room_here(r) && r->state == ACTOR_READY);
     room_pin(r);
     if (st->type == TYPE_AVAILABLE) {
         join_available(r, st, s);
@@ -423,6 +427,7 @@ static void join_take_seat(struct room *r, enum err e, void *arg)
     struct entry entry = {
         .room = r, .st = b->presence, .affiliation = room_affiliation(r, bare), .hidden = b->hidden
     };
+    ensure(room_here(r) && b->presence != NULL);
     if (e == OK && r->state == ACTOR_READY && room_is_served(r) && has_place(&entry)) {
         struct occupant *o = map_get(&r->nicks, entry.key);
         if (o != NULL && join_gives_way(&entry, o)) {
@@ -464,6 +469,7 @@ enum routed room_found(struct room *r, struct stanza *st)
 {
     struct why why = { "" };
     struct entry e = { .room = r, .st = st };
+    ensure(room_here(r) && r->state == ACTOR_ABSENT);
     e.protocol = stanza_child(st, KNOWN_MUC, &e.x);
 
     if (st->type != TYPE_AVAILABLE) {

@@ -1,4 +1,5 @@
 #include "muc/service.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "home/duty.h"
 #include "home/here.h"
@@ -143,6 +144,7 @@ static void service_refuse(struct actor *a, const struct actor_item *it, enum er
 {
     struct stanza *st = it->st;
     (void)e;
+    ensure(st != NULL && e != OK);
     route_error(a->worker, st, SE_RESOURCE_CONSTRAINT, SLICE("the room could not be read now"));
     stanza_unref(&st);
     if (it->origin.session != 0)
@@ -151,6 +153,7 @@ static void service_refuse(struct actor *a, const struct actor_item *it, enum er
 
 static void room_call(struct actor *a, actor_any_fn *fn, enum err e, void *arg)
 {
+    ensure(fn != NULL);
     ((room_fn *)fn)(room_of(a), e, arg);
 }
 

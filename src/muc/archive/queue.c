@@ -140,6 +140,7 @@ static void wait_for_store(struct record *rec)
 {
     struct recorder *r = rec->recorder;
     bool first = list_empty(&r->waiting);
+    ensure(worker_is_here(r->worker) && !list_linked(&rec->node));
     list_append(&r->waiting, &rec->node);
     count_waiting(1);
     if (first)
@@ -198,6 +199,7 @@ static void note_ended(struct recorder *r, int64_t owner)
     if (has_ended(r, owner))
         return;
     if (r->ended_count == ENDED_MAX) {
+        ensure(!list_empty(&r->ended));
         e = CONTAINER_OF(list_pop(&r->ended), struct ended, node);
     } else {
         e = mem_new(struct ended);
@@ -211,6 +213,7 @@ static void archive_queue_stored(void *arg, enum store_result result, const stru
 {
     struct record *rec = arg;
     (void)b;
+    ensure(worker_is_here(rec->recorder->worker) && !list_linked(&rec->node));
     if (result == STORE_OK) {
         metric_add(&recorded, 1);
         archive_queue_tell(rec);
@@ -268,6 +271,7 @@ enum routed room_archive_put(const struct room_archive *a, const struct room_pos
 static void prefix_done(struct recorder *r)
 {
     for (uint32_t n = r->prefix; n > 0; n--) {
+        ensure(!list_empty(&r->waiting));
         struct record *rec = CONTAINER_OF(list_pop(&r->waiting), struct record, node);
         archive_queue_tell(rec);
         free_record(rec);
@@ -298,6 +302,7 @@ static void prefix_refused(struct recorder *r)
 static void prefix_dropped(struct recorder *r)
 {
     for (uint32_t n = r->prefix; n > 0; n--) {
+        ensure(!list_empty(&r->waiting));
         struct record *rec = CONTAINER_OF(list_pop(&r->waiting), struct record, node);
         archive_queue_tell(rec);
         free_record(rec);
@@ -313,6 +318,7 @@ static void prefix_written(void *arg, enum store_result result, const struct sto
     (void)b;
     int64_t owner = CONTAINER_OF(r->waiting.next, struct record, node)->owner;
     bool ended = has_ended(r, owner);
+    ensure(r->writing && !list_empty(&r->waiting));
     if (result == STORE_OK)
         prefix_done(r);
     else if (result == STORE_CONFLICT)
@@ -328,6 +334,7 @@ static void prefix_looked_for(void *arg, enum store_result result, const struct 
     struct recorder *r = arg;
     struct list *it = r->waiting.next;
     unsigned added = 0;
+    ensure(r->prefix > 0 && !list_empty(&r->waiting));
     if (result != STORE_OK) {
         try_later(r);
         return;
@@ -412,6 +419,7 @@ void recorder_begin(struct recorder *r, int64_t owner)
             continue;
         list_remove(it);
         mem_free(&e);
+        ensure(r->ended_count > 0);
         r->ended_count--;
     }
 }

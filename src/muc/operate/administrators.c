@@ -6,6 +6,7 @@
  * Limit: ADMINISTRATORS_MAX of them. */
 #include "base/arena.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -143,6 +144,7 @@ struct news {
 static bool settle_one(struct room *r, const struct news *n)
 {
     static const struct show plain;
+    ensure(room_here(r) && room_is_pinned(r));
     LIST_EACH (it, &r->occupants) {
         const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
         slice bare = seat_bare(occupant_seat(o));

@@ -10,6 +10,7 @@
  * Limit: HOST_DOMAINS_MAX aliases. */
 #include "base/arena.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/setting.h"
 #include "home/duty.h"
@@ -252,6 +253,7 @@ static void alias_added(void *arg, enum store_result result, const struct store_
 {
     struct task *t = arg;
     bool below = is_below(worker_node(t->worker), t->domain);
+    ensure(worker_is_here(t->worker));
     if (result != STORE_OK) {
         command_fail(t->call, err_of_store(result), "it could not be stored");
         return;
@@ -324,6 +326,7 @@ static void unpublished(struct worker *w, void *arg)
 static void alias_deleted(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
+    ensure(worker_is_here(t->worker) && t->rooms >= 0);
     if (result != STORE_OK) {
         command_fail(t->call, err_of_store(result), "it could not be deleted");
         return;

@@ -13,6 +13,7 @@
  * Limit: a pass holds the addresses of PAGE_ROWS rooms at a time. */
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/units.h"
@@ -186,6 +187,7 @@ static bool is_unused(const struct room *r, uint64_t before_us)
 static void cleanup_reached(struct room *r, enum err e, void *arg)
 {
     struct inspection *v = arg;
+    ensure(worker_is_here(v->worker));
     if (e != OK || !is_unused(r, v->before_us)) {
         inspection_end(v, ROOM_USED);
         return;
@@ -286,6 +288,7 @@ static void cleanup_heard(struct worker *w, void *arg, void *answer,
     const struct cleanup_told *told = answer;
     struct pass *p = arg;
     (void)w, (void)from;
+    ensure(p->at < p->count);
     if (told->verdict == ROOM_UNUSED)
         cleanup_found(p, p->room[p->at], told->last_us);
     p->failed += told->verdict == ROOM_STAYS;
@@ -295,6 +298,7 @@ static void cleanup_looked(struct worker *w, void *arg)
 {
     struct pass *p = arg;
     (void)w;
+    ensure(p->at < p->count);
     p->at++;
     cleanup_look(p);
 }
@@ -314,6 +318,7 @@ static void cleanup_look(struct pass *p)
 static void cleanup_page_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct pass *p = arg;
+    ensure(p->under_way && worker_is_here(p->worker));
     arena_reset(p->arena);
     p->count = store_row_count(b, 0);
     p->at = 0;
@@ -334,6 +339,7 @@ static void cleanup_read_page(struct pass *p, slice after)
 static void cleanup_begin(struct pass *p, int64_t days, struct command_call *call)
 {
     uint64_t now = clock_wall_us(), age = (uint64_t)days * DAY_US;
+    ensure(!p->under_way && worker_is_here(p->worker));
     timer_cancel(&p->timer);
     *p = (struct pass){ .worker = p->worker,
                         .under_way = true,

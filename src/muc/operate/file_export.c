@@ -221,6 +221,7 @@ static void add_message(struct export *x, const struct store_batch *b, uint32_t 
 static void room_export_page_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct export *x = arg;
+    ensure(x->rows > 0 && worker_is_here(x->worker));
     if (result == STORE_CONFLICT && x->rows > 1) { /* too many bytes */
         x->rows /= 8;
         x->rows += x->rows == 0;
@@ -323,6 +324,7 @@ static void read_parts(struct export *x)
 static void export_room(struct room *r, void *arg)
 {
     struct command_call *call = arg;
+    ensure(room_here(r));
     if (!r->stored) {
         command_fail(call, E_UNSUPPORTED, "%.*s is an ad hoc room; only persistent ones are moved",
                      SLICE_ARG(r->jid));

@@ -1,6 +1,7 @@
 #include "muc/operate/operate.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
@@ -243,6 +244,7 @@ static void operate_create(struct room *r, void *arg)
     const struct change *c = arg;
     struct command_call *call = c->call;
     struct why why;
+    ensure(room_here(r));
     if (r->state == ACTOR_READY) {
         command_fail(call, E_EXISTS, "there is a room %.*s already", SLICE_ARG(c->room));
         return;
@@ -308,6 +310,7 @@ static void operate_kick(struct room *r, void *arg)
     const struct change *c = arg;
     slice nick = command_arg(c->call, "nick");
     struct occupant *o = room_occupant(r, nick, room_scratch(r));
+    ensure(room_here(r) && r->state == ACTOR_READY);
     if (o == NULL) {
         command_fail(c->call, E_NOTFOUND,
                      "nobody in %.*s is called %.*s; `room occupants` shows "

@@ -1,5 +1,6 @@
 #include "muc/operate/operate_config.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "muc/operate/operate.h"
 #include "muc/room/config.h"
 #include "muc/room/config_form.h"
@@ -66,6 +67,7 @@ static void set_in_turn(struct room *r, enum err e, void *arg)
     struct room_delta d = { 0 };
     struct form f;
     struct why why;
+    ensure(room_here(r) && t->call != NULL);
     if (e != OK) {
         operate_fail(call, t->room, e);
         return;

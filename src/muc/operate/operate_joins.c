@@ -1,5 +1,6 @@
 #include "muc/operate/operate_joins.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "home/here.h"
 #include "im/account.h"
 #include "muc/room/room.h"
@@ -41,6 +42,7 @@ static void operate_joins_add_row(struct task *t, const struct store_batch *b, u
 static void joins_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
+    ensure(t->limit > 0 && worker_is_here(t->worker));
     if (result != STORE_OK) {
         command_fail(t->call, err_of_store(result), "the archive of the room cannot be read");
         return;

@@ -1,5 +1,6 @@
 #include "muc/operate/operate_owner.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "home/here.h"
 #include "home/node.h"
@@ -120,6 +121,7 @@ static void handover_change(struct room *r, struct handover *h)
     for (uint32_t i = 0; h->replace && (a = map_next(&r->affiliates, &i)) != NULL;)
         if (a->affiliation == AFF_OWNER && !slice_eq(a->jid, handover_owner(h)) && n <= r->owners)
             edit[n++] = room_edit(r, a->jid, AFF_MEMBER);
+    ensure(n <= r->owners + 1);
     room_commit(r, &(struct room_delta){ .edit = edit, .edit_count = n }, handover_changed, h);
 }
 
@@ -185,6 +187,7 @@ static void transfer_next(struct worker *w, void *arg);
 
 static void transfer_ask(struct worker *w, struct transfer *t)
 {
+    ensure(worker_is_here(w) && t->at < t->count);
     home_ask(w, t->room[t->at], &owner_asked_message,
              &(struct owner_asked){ t->room[t->at], t->owner, t->replace, t->changes },
              &(struct asker){ .gather = transfer_heard, .done = transfer_next, .arg = t });
@@ -193,6 +196,7 @@ static void transfer_ask(struct worker *w, struct transfer *t)
 static void transfer_next(struct worker *w, void *arg)
 {
     struct transfer *t = arg;
+    ensure(t->at < t->count);
     if (++t->at < t->count) {
         transfer_ask(w, t);
     } else if (!t->changes && t->failed == 0) {

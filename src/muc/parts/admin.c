@@ -2,6 +2,7 @@
  * either. A request with several changes does all of them or none. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
@@ -207,12 +208,14 @@ static void admin_committed(struct room *r, enum err e, void *arg)
 {
     const struct roles *roles = arg;
     (void)r;
+    ensure(roles->iq->held);
     room_answer(roles->iq, e);
 }
 
 static void admin_applied(struct room *r, enum err e, void *arg)
 {
     struct roles *roles = arg;
+    ensure(roles->count == 0 || roles->role != NULL);
     if (e == OK && r->state == ACTOR_READY)
         set_roles(r, roles->role, roles->count, roles->actor);
     arena_destroy(&roles->arena);
@@ -250,6 +253,7 @@ static void admin_commit(struct request *q)
 static void admin_run(struct room *r, enum err e, void *arg)
 {
     struct iq *iq = arg;
+    ensure(room_here(r) && iq->held);
     if (e != OK) {
         room_answer(iq, e);
         return;

@@ -6,6 +6,7 @@
  * bookmarks. Tasks of one account and room run one after the other, because each first reads what
  * is there. */
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -121,6 +122,7 @@ static void task_free(void *arg)
 
 static void task_end(struct task *t)
 {
+    ensure(account_here(t->account) && account_is_pinned(t->account));
     account_unpin(t->account);
     task_free(t);
 }
@@ -192,6 +194,7 @@ static void bookmark_was_read(struct worker *w, void *arg, const struct stanza *
                  stanza_find(reply, "pubsub", NS_PUBSUB, &pubsub) &&
                  elem_child(&pubsub, "items", NS_PUBSUB, &items) &&
                  elem_child(&items, "item", NS_PUBSUB, &item);
+    ensure(account_is_pinned(t->account));
     if (reply != NULL && t->is == REGISTERED_NOT)
         bookmark_drop(t);
     else if (reply != NULL && !there)
@@ -205,6 +208,7 @@ static void bookmark_loaded(struct account *a, enum err e, void *arg)
     struct task *t = arg;
     struct buf b;
     struct xml_write x;
+    ensure(account_here(a) && t->account == NULL);
     if (e != OK || a->state != ACTOR_READY || account_is_guest(a)) {
         task_free(t);
         return;

@@ -11,6 +11,7 @@
  * Limits: as many followers as affiliations; UNREAD_MAX; ROOMS_MAX rooms in an answer. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/metric.h"
 #include "codec/xml_elem.h"
@@ -95,6 +96,7 @@ static bool has_text(const struct stanza *st)
 
 static void follow_put(struct store_batch *b, const struct room *r, struct affiliate *a)
 {
+    ensure(a->follows && r->stored);
     a->upto = r->archive.last_id > 0 ? r->archive.last_id : 1;
     a->changed = false;
     STORE_ADD(b, &unread_put_stmt, STORE_ANY_ROWS, SV_I(r->id), SV_T(a->jid), SV_I(a->unread),
@@ -173,6 +175,7 @@ static void count_beyond(void *arg, enum store_result result, const struct store
     struct room *r = arg;
     struct affiliate *a;
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
+    ensure(room_here(r) && r->reads > 0);
     for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
         if (!is_behind(r, a))
             continue;

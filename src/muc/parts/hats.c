@@ -8,6 +8,7 @@
  * HAT_TEXT_MAX bytes a URI or title. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
@@ -390,6 +391,7 @@ static void retitle(struct room *r, slice uri, slice title)
 static void hats_applied(struct change *c, enum store_result result)
 {
     struct room *r = c->room;
+    ensure(room_here(r) && room_is_pinned(r) && c->iq->held);
     if (result == STORE_OK && room_is(r, c->room_id)) {
         r->beside = true;
         if (c->act == HAT_DESTROY)
@@ -423,6 +425,7 @@ static void hats_commit(struct iq *iq, struct room *r, const struct change *what
     struct change *c = mem_alloc(sizeof *c + what->node.len + what->session.len + what->jid.len +
                                  what->uri.len + what->title.len);
     char *at = (char *)(c + 1);
+    ensure(what->act < HAT_LIST && what->jid.ptr != NULL);
     *c = (struct change){ .room = r, .room_id = r->id, .iq = iq_hold(iq), .act = what->act };
     c->node = slice_lay(&at, what->node);
     c->session = slice_lay(&at, what->session);
@@ -517,6 +520,7 @@ static void ask_hat(struct xml_write *x, const struct room *r, const struct chan
         if (h->jid.len == 0)
             option[n++] = (struct form_option){ arena_printf(tmp, "%.*s", SLICE_ARG(h->uri)),
                                                 arena_printf(tmp, "%.*s", SLICE_ARG(h->title)) };
+    ensure(n <= HATS_DEFINED_MAX);
     option[n] = (struct form_option){ 0 };
     row.type = n > 0 && c->act != HAT_CREATE ? FORM_LIST_SINGLE : FORM_TEXT_SINGLE;
     row.options = row.type == FORM_LIST_SINGLE ? option : NULL;
@@ -594,6 +598,7 @@ static void hats_info(struct disco_info *d, const struct room *r, struct arena *
 
 static bool may(const struct room *r, const struct stanza *st, enum act act)
 {
+    ensure(act < HAT_ACTS);
     return room_affiliation(r, stanza_from_bare(st)) >= commands[act].least && room_admits(r, st);
 }
 

@@ -1,6 +1,7 @@
 /* invite: invitations that the room passes on, and their declines (XEP-0045 §7.8.2). A user who
  * becomes a member of a members-only room and is not in it is invited (§9.3). */
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
@@ -110,6 +111,7 @@ static void invitations_end(struct room *r, enum err e, void *arg)
 {
     struct invitations *v = arg;
     struct origin part = ticket_join(r->worker, r->jid, v->origin);
+    ensure(room_here(r) && v->st != NULL && v->count <= INVITES_MAX);
     for (uint32_t i = 0; e == OK && i < v->count; i++)
         if (route(r->worker, stanza_ref(v->sent[i]), part, 0, 0) != ROUTED)
             ticket_join_more(r->worker, part);
@@ -150,6 +152,7 @@ static enum stanza_error read_invitations(struct room *r, struct occupant *by, c
         struct stanza *one = make_invite(r, jid.full, by, &e, seat_bare(occupant_seat(by)));
         if (one == NULL)
             continue;
+        ensure(v->count < INVITES_MAX && v->members <= v->count);
         v->sent[v->count++] = one;
         if (r->config.members_only && room_affiliation(r, jid_bare(&jid)) == AFF_NONE)
             v->member[v->members++] =

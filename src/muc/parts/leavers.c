@@ -1,6 +1,7 @@
 /* leavers: an account that is deleted loses its affiliations and hats with all rooms: the rows go
  * with the account, then the rooms that are in memory forget it. A room whose last owner is gone
  * stays; operators give it another (`room owner`). */
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "im/account.h"
 #include "im/feature.h"
@@ -34,6 +35,7 @@ static void leavers_removing(struct account *a, struct store_batch *b)
 
 static void leavers_forget(struct room *r, slice bare)
 {
+    ensure(room_here(r));
     ROOM_EMIT(forget, r, bare);
     struct affiliation_edit edit = { .jid = bare, .affiliation = AFF_NONE };
     if (room_affiliate(r, bare) != NULL || r->changes_due > 0) /* a change under way may add it */

@@ -6,6 +6,7 @@
  * Limits: the first TEXT_BYTES of a text and WORDS_MAX words of it are looked at, each by hash, no
  * list is searched; MENTIONED_MAX people a message; each once in AGAIN_MS a room. */
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "home/fan.h"
@@ -200,6 +201,7 @@ static void alert(struct account *a, struct stanza *st)
 static void mention_loaded(struct account *a, enum err e, void *arg)
 {
     struct stanza *st = arg;
+    ensure(account_here(a) && st != NULL);
     if (e == OK)
         alert(a, st);
     stanza_unref(&st);

@@ -3,6 +3,7 @@
  * moderation requests and notices in use; both are supported. */
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/setting.h"
@@ -48,6 +49,7 @@ static void retraction_done(void *arg, enum err e)
 {
     struct retraction *t = arg;
     (void)e; /* there is no such message, or it is another author's */
+    ensure(worker_is_here(t->worker));
     ticket_done(t->worker, t->origin);
     mem_free(&t);
 }
@@ -160,6 +162,7 @@ static void moderate_buried(void *arg, enum err e)
 {
     struct moderation *m = arg;
     struct room *r = m->room;
+    ensure(room_here(r) && room_is_pinned(r) && m->iq->held);
     if (e == OK || (e == E_NOTFOUND && m->in_history)) {
         if (room_is(r, m->room_id))
             moderate_tell(r, m->told);

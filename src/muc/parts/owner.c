@@ -2,6 +2,7 @@
  * configuration as a form, an answer to that, the end of the room. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
@@ -55,6 +56,7 @@ static const slice *people_of(const struct room *r, enum affiliation a, unsigned
     for (uint32_t i = 0; (one = map_next(&r->affiliates, &i)) != NULL;)
         if (one->affiliation == a)
             jid[(*count)++] = one->jid;
+    ensure(*count == n);
     return jid;
 }
 
@@ -155,6 +157,7 @@ static void owner_changed(struct room *r, enum err e, void *arg)
 {
     const struct request *q = arg;
     (void)r;
+    ensure(q->iq->held);
     owner_answer(q->iq, e);
 }
 
@@ -240,6 +243,7 @@ static void owner_run(struct room *r, enum err err, void *arg)
     struct elem e;
     struct form f;
     bool ends = elem_child(&iq->payload, "destroy", NS_MUC_OWNER, &e);
+    ensure(room_here(r) && iq->held);
     if (err != OK) {
         owner_answer(iq, err);
         return;

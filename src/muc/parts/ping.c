@@ -2,6 +2,7 @@
  * there (XEP-0199), as nobody else says that they are not: after the settings muc.ping-after and
  * muc.ping-timeout. Occupants that do not answer, or no longer exist, are removed (XEP-0045
  * §18.1). */
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "home/ask.h"
 #include "home/here.h"
@@ -56,6 +57,7 @@ static void muc_ping_ask(const struct room *r, const struct seat *s)
                                          .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
                                          .timeout_ms = (uint32_t)setting_int(&muc_ping_timeout),
                                          .drop = muc_ping_drop };
+    ensure(room_here(r) && list_linked(&s->away));
     if (ask_send(r->worker, &request, muc_ping_answered, asked) == NULL)
         muc_ping_drop(asked);
 }

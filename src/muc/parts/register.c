@@ -3,6 +3,7 @@
  * themselves, else when somebody who edits the member list approves it (§9.9). Members may ask for
  * the messages sent while they are not in the room, if there is a part for that. */
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
@@ -205,6 +206,7 @@ static bool may_ask(struct room *r, slice bare)
     }
     if (all->row[at].at_us != 0 && now - all->row[at].at_us < PATIENCE_MS * 1000ull)
         return false;
+    ensure(at < APPLICANTS_MAX);
     all->row[at].who = who;
     all->row[at].at_us = now;
     return true;
@@ -251,6 +253,7 @@ static void muc_register_run(struct room *r, enum err e, void *arg)
     struct elem remove;
     struct form f;
     slice nick = { 0 };
+    ensure(room_here(r) && iq->held);
 
     if (e != OK) {
         room_answer(iq, e);
@@ -288,6 +291,7 @@ struct decision {
 static void decided(struct room *r, enum err e, void *arg)
 {
     struct decision *d = arg;
+    ensure(room_here(r) && d->st != NULL);
     if (e != OK)
         room_error(r, d->st, SE_RESOURCE_CONSTRAINT, SLICE("it could not be stored now"));
     if (d->origin.session != 0)

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/hex.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
@@ -241,6 +242,7 @@ struct setting_card {
 static void muc_vcard_applied(struct setting_card *c, enum store_result result)
 {
     struct room *r = c->room;
+    ensure(room_here(r) && room_is_pinned(r) && c->iq->held);
     if (result == STORE_OK && room_is(r, c->room_id)) {
         vcard_keep(r, r->stored ? (slice){ 0 } : c->vcard, c->hashes);
         r->beside = r->beside || !r->stored;
@@ -308,6 +310,7 @@ static void muc_vcard_answer(struct iq *iq, slice card)
 
 static void muc_vcard_was_read(void *arg, enum store_result result, const struct store_batch *b)
 {
+    ensure(((const struct iq *)arg)->held);
     if (result == STORE_OK)
         muc_vcard_answer(arg, store_row_count(b, 0) == 1 ? store_text(b, 0, 0, 0) : (slice){ 0 });
     else

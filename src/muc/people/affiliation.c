@@ -1,4 +1,5 @@
 #include "muc/people/affiliation.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "muc/people/find.h"
 #include "muc/room/config.h"
@@ -25,6 +26,7 @@ int64_t room_edit_growth(const struct room *r, const struct affiliation_edit *e)
 
 static void affiliate_forget(struct room *r, struct affiliate *a)
 {
+    ensure(r->affiliate_bytes >= affiliation_bytes_of(a));
     r->affiliate_bytes -= affiliation_bytes_of(a);
     map_del(&r->affiliates, a->jid);
     if (a->follows)
@@ -33,6 +35,7 @@ static void affiliate_forget(struct room *r, struct affiliate *a)
         map_del(&r->reserved, a->key);
         look_remove(&r->reserved_looks, &a->look);
     }
+    ensure(a->affiliation != AFF_OWNER || r->owners > 0);
     if (a->affiliation == AFF_OWNER)
         r->owners--;
     mem_free(&a);
@@ -110,6 +113,7 @@ void affiliate_put(struct room *r, const struct affiliation_edit *e)
 {
     struct affiliate *was = room_affiliate(r, e->jid);
     struct affiliate *is = e->affiliation == AFF_NONE ? NULL : affiliate_new(r, e, was);
+    ensure(room_here(r) && e->jid.len > 0);
     if (was != NULL)
         affiliate_forget(r, was);
     if (is != NULL)

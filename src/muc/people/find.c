@@ -1,5 +1,6 @@
 #include "muc/people/find.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
@@ -75,6 +76,7 @@ bool room_nick_used(const struct room *r, slice nick, slice bare)
 
 struct seat *occupant_seat(const struct occupant *o)
 {
+    ensure(!list_empty(&o->seats)); /* the last one takes the occupant with it */
     return CONTAINER_OF(o->seats.prev, struct seat, node);
 }
 
@@ -82,6 +84,7 @@ struct seat_ref *seat_ref_new(const struct room *r, const struct seat *s)
 {
     struct seat_ref *ref = mem_alloc(sizeof *ref + r->jid.len + s->jid.len);
     char *at = ref->text;
+    ensure(s->number > 0);
     ref->worker = r->worker;
     ref->number = s->number;
     ref->room_len = slice_lay(&at, r->jid).len;
@@ -91,6 +94,7 @@ struct seat_ref *seat_ref_new(const struct room *r, const struct seat *s)
 
 struct seat *seat_ref_find(const struct seat_ref *ref, struct room **r)
 {
+    ensure(worker_is_here(ref->worker));
     *r = room_find(ref->worker, (slice){ ref->text, ref->room_len });
     if (*r == NULL)
         return NULL;

@@ -80,6 +80,7 @@ struct occupant *occupant_create(struct room *r, slice nick, slice bare)
 {
     struct occupant *o = mem_new(struct occupant);
     char id[OCCUPANT_ID_LEN + 1];
+    ensure(room_here(r) && nick.len > 0);
 
     list_init(&o->seats);
     occupant_name(r, o, nick, occupant_id(id, r->secret, bare));
@@ -133,6 +134,7 @@ static void readdress(struct room *r, struct seat *s)
 
 void occupant_rename(struct room *r, struct occupant *o, slice nick)
 {
+    ensure(room_here(r) && !list_empty(&o->seats));
     unname(r, o);
     occupant_name(r, o, nick, o->id);
     LIST_EACH (it, &o->seats)
@@ -144,6 +146,7 @@ void room_give_way(struct room *r, struct occupant *o)
 {
     char *nick, tail[2 * GIVEN_BYTES + 1];
     struct arena *tmp = room_scratch(r);
+    ensure(o->hidden);
     do { /* it is random: nobody has it */
         rand_hex(tail, GIVEN_BYTES);
         nick = arena_printf(tmp, "hidden-%s", tail);
@@ -190,6 +193,7 @@ struct seat *seat_create(struct room *r, struct occupant *o, struct stanza *pres
 void seat_presence(struct room *r, struct seat *s, struct stanza *presence)
 {
     struct occupant *o = s->occupant;
+    ensure(list_linked(&s->node));
     stanza_ref(presence);
     stanza_unref(&s->presence);
     s->presence = presence;
@@ -213,6 +217,7 @@ static void seat_remove(struct room *r, struct seat *s, bool ends)
     }
     ROOM_EMIT(leaves, r, s, ends);
     map_del(&r->seats, s->jid);
+    ensure(r->seat_count > 0);
     r->seat_count--;
     if (!list_linked(&s->away))
         audience_remove(&r->audience, s->jid);
@@ -276,6 +281,7 @@ void room_leave(struct room *r, struct occupant *o, const struct show *how)
     room_debt_keep(r, o);
     unname(r, o);
     list_remove(&o->node);
+    ensure(r->occupant_count > 0 && r->hidden_count >= o->hidden);
     r->occupant_count--;
     metric_add(&room_occupants_metric, -1);
     r->hidden_count -= o->hidden;

@@ -1,4 +1,5 @@
 #include "muc/people/pace.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "codec/xml_write.h"
@@ -82,6 +83,7 @@ static struct debt *debt_new(struct room *r)
         d->cap = cap;
         r->debts = d;
     }
+    ensure(d->len <= d->cap && d->cap <= DEBTS_MAX);
     if (d->len < d->cap)
         return &d->row[d->len++];
     return &d->row[d->next++ % d->len];
@@ -123,6 +125,7 @@ static void show_late(struct timer *t, struct loop *loop)
 {
     struct room *r = CONTAINER_OF(t, struct room, late);
     bool more = false;
+    ensure(room_here(r));
     room_pin(r);
     LIST_EACH (it, &r->occupants) {
         struct occupant *o = CONTAINER_OF(it, struct occupant, node);

@@ -1,4 +1,5 @@
 #include "muc/people/role.h"
+#include "base/ensure.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/find.h"
 #include "muc/people/occupant.h"
@@ -50,6 +51,7 @@ static bool affiliation_concerns(slice jid, slice bare)
 bool room_affiliation_changed(struct room *r, slice jid, const struct show *how)
 {
     bool here = false;
+    ensure(room_here(r));
     room_pin(r);
     LIST_EACH (it, &r->occupants) {
         struct occupant *o = CONTAINER_OF(it, struct occupant, node);
@@ -64,6 +66,7 @@ bool room_affiliation_changed(struct room *r, slice jid, const struct show *how)
 
 void room_set_role(struct room *r, struct occupant *o, enum room_role role, const struct show *how)
 {
+    ensure(room_here(r) && !list_empty(&o->seats));
     if (!role_may(role, ACT_PRESENT)) {
         o->role = ROLE_NONE;
         room_leave(r, o, how);
@@ -80,6 +83,7 @@ void room_set_role(struct room *r, struct occupant *o, enum room_role role, cons
 void room_config_applied(struct room *r, unsigned diff)
 {
     static const struct show gone = { .codes = "322" };
+    ensure(room_here(r) && room_is_pinned(r));
     room_pin(r);
     LIST_EACH (it, &r->occupants) {
         struct occupant *o = CONTAINER_OF(it, struct occupant, node);

@@ -1,5 +1,6 @@
 #include "muc/people/show.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
 #include "codec/xml_write.h"
@@ -115,6 +116,7 @@ static struct stanza *show_presence_of(struct room *r, struct occupant *o, unsig
 struct stanza *occupant_shown(struct room *r, struct occupant *o, unsigned with_jid)
 {
     static const struct show plain = { 0 };
+    ensure(with_jid <= 1);
     if (o->shown[with_jid] == NULL)
         o->shown[with_jid] = show_presence_of(r, o, with_jid, &plain, NULL);
     return o->shown[with_jid];
@@ -151,6 +153,7 @@ void room_show_self(struct room *r, struct occupant *o, const struct seat *s, co
 {
     const struct show how = { .codes = codes };
     struct stanza *st = show_presence_of(r, o, room_shows_jids(r, o), &how, "110");
+    ensure(s->occupant == o);
     audience_tell(&r->audience, s->jid, st);
     stanza_unref(&st);
 }
@@ -159,6 +162,7 @@ void room_show_left(struct room *r, struct occupant *o, const struct seat *s,
                     const struct show *how)
 {
     struct stanza *st = show_presence_of(r, o, 0, how, "110");
+    ensure(s->occupant == o && o->role == ROLE_NONE);
     audience_tell(&r->audience, s->jid, st);
     stanza_unref(&st);
 }
@@ -215,6 +219,7 @@ void room_send_all(struct room *r, struct stanza *st, unsigned whom, const struc
     const struct audience_whom part = { .mask = whom == TO_ALL ? 0 : (uint8_t)TO_ALL,
                                         .want = whom == TO_ALL ? 0 : (uint8_t)whom,
                                         .except = but == NULL ? 0 : but->number };
+    ensure(room_here(r) && (but == NULL || but->number > 0));
     audience_send(&r->audience, st, &part);
     LIST_EACH (it, &r->away) {
         const struct seat *s = CONTAINER_OF(it, struct seat, away);

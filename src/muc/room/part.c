@@ -43,6 +43,7 @@ unsigned room_slots(void) { return slots; }
 
 const struct room_part *const *room_parts_with(size_t offset)
 {
+    ensure(offset < sizeof(struct room_part));
     return having + having_from[offset / sizeof(void *)];
 }
 

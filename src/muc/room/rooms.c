@@ -37,6 +37,7 @@ int64_t room_new_id(void)
 static struct room *room_alloc(struct actors *all, const struct host *h, slice jid)
 {
     struct room *r = mem_zalloc(sizeof *r + room_slots() * sizeof *r->slots + jid.len);
+    ensure(jid.len > 0);
     r->slots = (void **)(r + 1);
     char *text = (char *)(r->slots + room_slots());
 
@@ -104,6 +105,7 @@ void room_with(struct worker *w, slice jid, room_fn *fn, void *arg)
 {
     slice domain = jid_split(jid).domain, parent;
     struct room *r = room_get(w, host_find(worker_node(w), domain, &parent), jid);
+    ensure(worker_is_here(w) && fn != NULL);
     if (actor_waits(&r->actor)) {
         bool waits =
             actor_wait(&r->actor, &(struct actor_item){ .fn = (actor_any_fn *)fn, .arg = arg });
@@ -119,6 +121,7 @@ static void rooms_in(struct worker *w, enum actor_state state, room_each_fn *fn,
 {
     const struct actors *rooms = *worker_state(w, rooms_slot);
     struct actor *a;
+    ensure(worker_is_here(w));
     for (uint32_t i = 0; rooms != NULL && (a = actors_next(rooms, &i)) != NULL;)
         if (a->state == state)
             fn(room_of(a), arg);

@@ -166,6 +166,7 @@ static enum err change_base_prepare(struct actor_change *base)
     struct room *r = room_of(base->actor);
     const struct room_delta *d = &c->delta;
     bool stores = d->config == NULL ? r->stored : d->config->persistent;
+    ensure(room_here(r) && base->batch == NULL);
 
     if (r->state != ACTOR_READY)
         return E_NOTFOUND;
@@ -211,6 +212,7 @@ static void change_destroy(struct room_change *c)
 {
     struct room *r = room_of(c->base.actor);
     struct show how = change_shown(c);
+    ensure(room_is_pinned(r));
     how.destroyed = true;
     room_leave_all(r, &how);
     log_info(&log_muc, LOG_EV("room.destroyed"), LOG_S("room", r->jid), LOG_S("by", c->delta.by));
@@ -237,6 +239,7 @@ static void apply_config(struct room_change *c)
     struct room *r = room_of(c->base.actor);
     struct room_config was = r->config;
     struct room_configured what = { .was = &was, .was_stored = r->stored };
+    ensure(c->delta.config != NULL && room_is_pinned(r));
 
     r->config = *c->delta.config;
     mem_free(&c->delta.config);
@@ -320,6 +323,7 @@ static void change_base_end(struct actor_change *base, enum err e)
 {
     struct room_change *c = (struct room_change *)base;
     struct room *r = room_of(base->actor);
+    ensure(room_here(r) && r->changes_due >= c->due);
     if (e == E_CONFLICT &&
         c->submitted) /* a row count was not met: the limit of persistent rooms */
         e = E_AGAIN;
@@ -335,6 +339,7 @@ static void change_base_end(struct actor_change *base, enum err e)
 
 void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done, void *arg)
 {
+    ensure(room_here(r));
     ensure(d->edit_count == 0 || d->edit != NULL);
     ensure(!d->destroy || d->config == NULL);
     struct room_change *c = change_create(d);

@@ -1,4 +1,5 @@
 #include "muc/state/create.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/rand.h"
 #include "muc/archive/archive.h"
@@ -14,6 +15,7 @@
 
 enum err room_create(struct room *r, slice creator, struct why *why)
 {
+    ensure(room_here(r) && r->state == ACTOR_ABSENT && !r->stored);
     if (!rooms_reserve(creator, why))
         return E_LIMIT;
     r->id = room_new_id();

@@ -1,4 +1,5 @@
 #include "muc/state/life.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "im/audience.h"
 #include "io/timer.h"
@@ -78,6 +79,7 @@ static void room_become_absent(struct room *r)
 bool room_ends_unused(struct actor *a)
 {
     struct room *r = room_of(a);
+    ensure(r->seat_count == 0);
     if (r->stored)
         return false;
     room_become_absent(r);
@@ -86,6 +88,7 @@ bool room_ends_unused(struct actor *a)
 
 void room_end(struct room *r)
 {
+    ensure(room_here(r) && r->state == ACTOR_READY);
     room_become_absent(r);
     actor_touch(&r->actor);
 }

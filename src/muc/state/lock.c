@@ -1,4 +1,5 @@
 #include "muc/state/lock.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -74,6 +75,7 @@ static void waited(struct timer *t, struct loop *loop)
 {
     struct room *r = CONTAINER_OF(t, struct room, lock);
     (void)loop;
+    ensure(room_here(r));
     if (has_owner(r))
         room_open(r);
     else
@@ -82,6 +84,7 @@ static void waited(struct timer *t, struct loop *loop)
 
 void room_lock(struct room *r)
 {
+    ensure(r->state == ACTOR_READY && !r->stored);
     r->locked = true;
     r->lock.fn = waited;
     if (setting_int(&muc_lock_timeout) > 0)

@@ -1,5 +1,6 @@
 #include "muc/state/reach.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "home/here.h"
 #include "home/host.h"
 #include "home/node.h"
@@ -39,6 +40,7 @@ static void account_read(void *arg, enum store_result result, const struct store
 void operate_with_known(struct command_call *call, slice jid, operate_known_fn *fn, void *arg)
 {
     struct worker *w = call->worker;
+    ensure(worker_is_here(w) && fn != NULL);
     if (!node_serves(worker_node(w), jid_split(jid).domain)) {
         fn(arg);
         return;
@@ -61,6 +63,7 @@ static bool operate_serves(const struct node *n, slice room)
 
 void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg)
 {
+    ensure(worker_is_here(w) && fn != NULL);
     if (operate_serves(worker_node(w), jid))
         room_with(w, jid, fn, arg);
     else /* the alias went meanwhile */
@@ -78,6 +81,7 @@ static void visited(struct room *r, enum err e, void *arg)
 {
     const struct visit *v = arg;
     slice jid = command_arg(v->call, "room");
+    ensure(r != NULL && room_here(r));
     if (e == E_NOTFOUND || (e == OK && r->state != ACTOR_READY && !v->anyhow))
         command_fail(v->call, E_NOTFOUND, "there is no room %.*s; `room list` shows all",
                      SLICE_ARG(jid));

@@ -1,5 +1,6 @@
 #include "muc/state/subject.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
@@ -36,6 +37,7 @@ static void subject_timer_due(struct timer *t, struct loop *loop)
 
 static void subject_tell(struct room_subject *d, uint32_t count)
 {
+    ensure(count <= d->count && d->count <= SUBJECTS_MAX);
     for (uint32_t i = 0; i < count; i++)
         ticket_done(d->room->worker, d->waits[i]);
     memmove(d->waits, d->waits + count, (d->count - count) * sizeof *d->waits);
@@ -45,6 +47,7 @@ static void subject_tell(struct room_subject *d, uint32_t count)
 static void subject_end(struct room_subject *d)
 {
     struct room *r = d->room;
+    ensure(room_is_pinned(r));
     subject_tell(d, d->count);
     if (r->subject_due == d)
         r->subject_due = NULL;
@@ -78,6 +81,7 @@ static void subject_put(struct room_subject *d)
     struct room *r = d->room;
     struct buf text;
     struct store_batch *b = store_write(room_store(r), (uint64_t)r->id);
+    ensure(!d->writing && room_is_pinned(r));
     buf_init(&text, SUBJECT_BYTES_MAX);
     if (r->subject != NULL)
         stanza_store(&text, r->subject);
@@ -95,6 +99,7 @@ static enum routed store(struct room *r, struct origin origin)
 {
     struct room_subject *d = r->subject_due;
     bool waits = origin.session != 0 && setting_bool(&im_durable_ack);
+    ensure(r->stored && (d == NULL || d->owner == r->id));
     if (d == NULL) {
         d = r->subject_due = mem_new(struct room_subject);
         d->room = r;
@@ -119,6 +124,7 @@ bool room_subject_waits(const struct room *r)
 enum routed room_subject_set(struct room *r, struct stanza *st, struct origin origin)
 {
     const struct room_post post = { .st = st, .at_us = loop_wall_us(room_loop(r)) };
+    ensure(room_here(r));
     stanza_unref(&r->subject);
     r->subject = room_stamped(&post, r->jid);
     r->beside = true;

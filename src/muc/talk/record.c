@@ -1,4 +1,5 @@
 #include "muc/talk/record.h"
+#include "base/ensure.h"
 #include "base/setting.h"
 #include "codec/xml_write.h"
 #include "home/router.h"
@@ -14,6 +15,7 @@ bool room_records(const struct room *r) { return r->stored && room_logs(&r->conf
 
 enum routed room_record(struct room *r, const struct room_post *p, struct origin origin)
 {
+    ensure(room_here(r) && p->st != NULL);
     if (p->sender.len > 0)
         r->said_us = p->at_us;
     if (!r->stored)

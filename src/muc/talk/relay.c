@@ -1,6 +1,7 @@
 #include "muc/talk/relay.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
@@ -29,6 +30,7 @@ struct relay {
 
 static void relay_free(struct room *r, struct relay *q)
 {
+    ensure(r->relay_count > 0 && list_linked(&q->node));
     list_remove(&q->node);
     r->relay_count--;
     mem_free(&q);
@@ -45,6 +47,7 @@ static void relay_add(struct room *r, const struct seat *asker, const struct sea
     slice nick = asked->occupant->nick;
     struct relay *q = mem_zalloc(sizeof *q + id.len + nick.len + asker->jid.len);
     char *at = (char *)(q + 1);
+    ensure(r->relay_count <= RELAYS_MAX && asker->number > 0);
     if (r->relay_count == RELAYS_MAX)
         relay_free(r, CONTAINER_OF(r->relays.next, struct relay, node));
     q->asker = asker->number;

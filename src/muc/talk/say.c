@@ -1,5 +1,6 @@
 #include "muc/talk/say.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "codec/xml_elem.h"
@@ -209,6 +210,7 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
     slice text = { 0 };
     enum stanza_error e = may_say(r, o, st, &text);
     bool kept = is_kept(st);
+    ensure(room_here(r) && room_is_pinned(r));
 
     if (e != SE_NONE)
         return say_refuse(r, st, e, text);
@@ -248,6 +250,7 @@ static enum routed deliver_private(struct room *r, const struct occupant *to,
     static const slice mark = SLICE_INIT("<x xmlns='" NS_MUC_USER "'/>");
     const struct seat *first = occupant_seat(to);
     enum routed routed = ROUTED;
+    ensure(!list_empty(&to->seats));
     LIST_EACH (it, &to->seats) {
         const struct seat *s = CONTAINER_OF(it, struct seat, node);
         struct stanza *one = stanza_append_to(st, s->jid, mark);
@@ -269,6 +272,7 @@ static enum routed say_to_one(struct room *r, struct seat *s, struct stanza *st,
     struct arena *tmp = room_scratch(r);
     struct occupant *from = s->occupant;
     struct occupant *to = room_occupant(r, slice_from(stanza_to(st), st->to_bare_len + 1u), tmp);
+    ensure(room_here(r) && room_is_pinned(r));
 
     if (st->type == TYPE_GROUPCHAT)
         return say_refuse(r, st, SE_BAD_REQUEST,
