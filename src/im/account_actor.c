@@ -68,6 +68,7 @@ static enum routed account_handle_stanza(struct account *a, struct stanza *st, s
 static void account_handle(struct actor *actor, const struct actor_item *it)
 {
     struct account *a = account_of(actor);
+    ensure(it->st != NULL);
     if (account_handle_stanza(a, it->st, it->origin, it->sender_entry, it->sender_id) == ROUTED &&
         it->origin.session != 0)
         ticket_done(a->worker, it->origin);
@@ -108,6 +109,7 @@ static void account_rows_loaded(void *arg, enum store_result result, const struc
 {
     struct load *load = arg;
     struct account *a = load->account;
+    ensure(account_here(a));
     if (result != STORE_OK) {
         mem_free(&load);
         load_failed(a, err_of_store(result));
@@ -167,6 +169,7 @@ static void load_all(struct account *a)
 static void id_loaded(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct account *a = arg;
+    ensure(account_here(a));
     if (result != STORE_OK) {
         load_failed(a, err_of_store(result));
         return;

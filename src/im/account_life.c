@@ -57,6 +57,7 @@ unsigned account_end_sessions(struct account *a, const struct session *keep, enu
 {
     unsigned ended = 0;
     struct list *at = a->sessions.next;
+    ensure(account_here(a));
     account_pin(a);
     while (at != &a->sessions) {
         struct session *s = CONTAINER_OF(at, struct session, node);
@@ -117,6 +118,7 @@ static enum err removal_prepare(struct actor_change *base)
 /* Releases the state of features. Later stanzas find no such account. */
 static void become_absent(struct account *a)
 {
+    ensure(account_here(a) && account_is_pinned(a));
     EMIT(account.unload, a);
     mailbox_fini(a);
     a->mailbox = (struct mailbox){ 0 };

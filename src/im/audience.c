@@ -106,6 +106,7 @@ static struct member *member_make(struct crowd *crowd, struct session *s)
 {
     struct list *rooms = s->state_of[session_slot];
     struct member *m = mem_new(struct member);
+    ensure(session_here(s) && crowd->count <= crowd->cap);
     if (rooms == NULL) {
         s->state_of[session_slot] = rooms = mem_new(struct list);
         list_init(rooms);
@@ -213,6 +214,7 @@ static void clear(struct worker *w, const struct word *word)
 
 static bool audience_give(struct session *s, struct stanza *st)
 {
+    ensure_debug(session_here(s));
     if (s->state == SESSION_ENDED || /* it hears nothing of how others learn of its end */
         stage_block(s->account, st, &(struct refusal){ 0 }) != PASS || !stage_takes(s, st))
         return false;
@@ -456,6 +458,7 @@ static void audience_save(const struct session *s, struct buf *out)
 {
     const struct list *rooms = s->state_of[session_slot];
     struct buf text;
+    ensure(session_here(s));
     if (rooms == NULL)
         return;
     buf_init(&text, out->max);
@@ -505,6 +508,7 @@ static void restore_one(struct session *s, slice room, slice blob, slice presenc
     struct word word = { .op = OP_BACK, .m = { .jid = session_jid(s), .blob = blob } };
     struct jid jid;
     uint32_t node;
+    ensure(session_here(s));
     if (jid_parse(&jid, room, tmp) != OK || jid.resource.len > 0 || blob.len > AUDIENCE_BLOB_MAX)
         return;
     unsigned home = node_home(worker_node(w), jid.full, &node);

@@ -1,6 +1,7 @@
 #include "im/budget.h"
 #include "base/alarm.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/setting.h"
@@ -120,6 +121,7 @@ void budget_weigh(struct account *a)
 {
     struct session *most = NULL;
     uint64_t total = 0, largest = 0;
+    ensure(account_here(a));
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         if (list_linked(&s->end_node))

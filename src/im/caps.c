@@ -1,6 +1,7 @@
 #include "im/caps.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -282,6 +283,7 @@ static void caps_answered(struct worker *w, void *arg, const struct stanza *repl
     struct elem query;
     const slice *nodes = NULL;
     unsigned count = 0;
+    ensure(u->asking && c != NULL && c->asks > 0);
     u->ask = NULL;
     u->asking = false;
     c->asks--;
@@ -383,6 +385,7 @@ static slice shared_key(const struct caps_key *k, struct arena *tmp)
 static struct caps_use *use_of(struct session *s)
 {
     struct caps_use *u = s->state_of[session_slot];
+    ensure(session_here(s));
     if (u == NULL) {
         u = s->state_of[session_slot] = mem_new(struct caps_use);
         u->account = s->account;
@@ -448,6 +451,7 @@ static void caps_announce(struct session *s, const struct stanza *st)
     struct arena *tmp = loop_scratch(worker_loop(s->account->worker));
     struct caps_use *u = s->state_of[session_slot];
     struct caps_key k;
+    ensure(session_here(s));
     if (caps_key_of(&k, st, tmp) && k.node.len <= KEY_BYTES_MAX * 2)
         caps_take_key(use_of(s), &k, tmp);
     else if (u != NULL && u->caps != NULL)
@@ -570,6 +574,7 @@ static struct caps_remote *remote_make(struct account *a, slice jid)
     struct caps_remote *r = remote_find(rs, jid);
     if (r != NULL)
         return r;
+    ensure(rs->count <= CAPS_REMOTES_MAX);
     if (rs->count == CAPS_REMOTES_MAX)
         remote_free(rs, CONTAINER_OF(rs->list.next, struct caps_remote, node));
     r = mem_zalloc(sizeof *r + jid.len);
@@ -590,6 +595,7 @@ static void remote_presence(struct account *a, const struct stanza *st)
     struct caps_remote *r = rs == NULL ? NULL : remote_find(rs, stanza_from(st));
     struct caps_key k;
     bool told = st->type == TYPE_AVAILABLE && roster_is_seen(a, stanza_from_bare(st));
+    ensure(account_here(a));
     if (told && caps_key_of(&k, st, tmp) && k.node.len <= KEY_BYTES_MAX * 2)
         caps_take_key(&remote_make(a, stanza_from(st))->use, &k, tmp);
     else if (r != NULL)

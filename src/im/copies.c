@@ -1,5 +1,6 @@
 #include "im/copies.h"
 #include "archive/archive.h"
+#include "base/ensure.h"
 #include "home/here.h"
 #include "im/account.h"
 #include "im/session_queue.h"
@@ -28,6 +29,7 @@ static void copies_part_read(void *arg, enum store_result r, const struct store_
     struct copies *c = arg;
     struct session *s = session_find(c->account->worker, c->session);
     size_t bytes = 0;
+    ensure(account_is_pinned(c->account));
     if (r != STORE_OK) {
         c->done(c, err_of_store(r));
         return;

@@ -1,5 +1,6 @@
 #include "im/offline.h"
 #include "archive/archive.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "home/here.h"
 #include "home/node.h"
@@ -46,6 +47,7 @@ static void let_go(struct flush *f)
 
 static void im_offline_finish(struct flush *f)
 {
+    ensure(account_is_pinned(f->account));
     if (f->session != NULL)
         let_go(f);
     if (f->session != NULL) {
@@ -141,6 +143,7 @@ static void im_offline_page_read(void *arg, enum store_result result, const stru
 {
     struct flush *f = arg;
     uint32_t rows = store_row_count(b, 0);
+    ensure(f->rows > 0 && account_is_pinned(f->account));
     if (result == STORE_OK && f->stale && f->session != NULL) {
         im_offline_read_page(f);
         return;
@@ -215,6 +218,7 @@ void offline_flush(struct session *s)
     }
     if (!mailbox_has_open(a) || collected(a))
         return;
+    ensure(session_here(s) && s->flush == NULL);
     struct flush *f = mem_new(struct flush);
     *f = (struct flush){
         .session = s,

@@ -1,6 +1,7 @@
 #include "im/presence.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/metric.h"
 #include "codec/xml_elem.h"
@@ -41,6 +42,7 @@ static void presence_give(struct session *s, void *arg)
 
 void presence_give_all(struct account *a, struct stanza *st)
 {
+    ensure(account_here(a));
     sessions_each(a, SESSIONS_AVAILABLE, presence_give, st);
 }
 
@@ -51,6 +53,7 @@ static void presence_to_contacts(const struct session *s, struct stanza *st)
     const struct roster *r = a->roster;
     if (r == NULL || r->seen == 0)
         return;
+    ensure(r->seen <= r->count);
     fan_begin(&f, a->worker, st, (slice){ 0 });
     for (uint32_t i = 0; i < r->seen; i++)
         if (stage_view(s, roster_item_jid(r->items[i])))
@@ -91,6 +94,7 @@ static void presence_became_receiver(struct session *s)
 static void give_to(struct session *s, void *arg)
 {
     struct session *newcomer = arg;
+    ensure(s->presence != NULL); /* it is available */
     if (s != newcomer && stage_takes(newcomer, s->presence))
         session_deliver_to(newcomer, s->presence, session_bare(newcomer));
 }
@@ -185,6 +189,7 @@ static void become_available(struct session *s, struct stanza *st)
     struct arena *tmp = loop_scratch(worker_loop(w));
     bool received = s->priority >= 0;
     int8_t priority;
+    ensure(session_here(s));
 
     if (!priority_of(st, tmp, &priority)) {
         route_error(w, st, SE_BAD_REQUEST, SLICE("the priority is a number from -128 to 127"));
@@ -209,6 +214,7 @@ static void become_available(struct session *s, struct stanza *st)
 void presence_replace(struct session *s, struct stanza *own, bool away)
 {
     struct stanza *keep = stanza_ref(own);
+    ensure(s->available);
     stanza_unref(&s->awake);
     stanza_unref(&s->presence);
     if (away) {
@@ -309,6 +315,7 @@ enum { ROOM_COPIES = 3 };
 enum routed presence_direct(struct session *s, struct stanza *st, struct origin origin)
 {
     struct worker *w = s->account->worker;
+    ensure(session_here(s));
     if (st->type == TYPE_UNAVAILABLE) {
         directed_remove(&s->directed, stanza_to(st));
     } else if (st->type == TYPE_AVAILABLE &&
@@ -387,7 +394,8 @@ void presence_tell(struct session *s, slice contact, enum stanza_type type)
     if (!s->available || (type == TYPE_AVAILABLE && !stage_view(s, contact)))
         return;
     if (type == TYPE_UNAVAILABLE && s->hidden != SESSION_SHOWN && !presence_is_sent(s, contact))
-        return; /* whoever sees it not, cannot see it go (XEP-0186 §3.1) */
+        return;                  /* whoever sees it not, cannot see it go (XEP-0186 §3.1) */
+    ensure(s->presence != NULL); /* it is available */
     if (type == TYPE_AVAILABLE)
         st = stanza_ref(s->presence);
     else
@@ -416,6 +424,7 @@ static void look_session(struct session *s, void *arg)
 
 void presence_look(struct account *a, slice contact)
 {
+    ensure(account_here(a));
     sessions_each(a, SESSIONS_AVAILABLE, look_session, &contact);
 }
 
@@ -447,6 +456,7 @@ void presence_resync(struct session *s)
 void presence_vanish(struct session *s)
 {
     struct directed *directed = s->directed;
+    ensure(session_here(s));
     if (s->hidden != SESSION_SHOWN) {
         s->hidden = SESSION_HIDDEN;
         return;
@@ -484,6 +494,7 @@ bool presence_shows(const struct account *a, slice contact)
 enum routed presence_undirected(struct session *s, struct stanza *st)
 {
     bool was = s->available;
+    ensure(session_here(s));
     if (st->type == TYPE_AVAILABLE)
         become_available(s, st);
     else if (st->type == TYPE_UNAVAILABLE)

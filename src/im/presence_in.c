@@ -134,6 +134,7 @@ static void presence_probe_answered(struct account *a, const struct stanza *st)
 enum routed presence_to_account(struct account *a, struct stanza *st, struct origin origin)
 {
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
+    ensure(account_here(a));
     ensure(a->state == ACTOR_READY);
     presence_probe_answered(a, st);
     switch (stage_block(a, st, &why)) {

@@ -1,4 +1,5 @@
 #include "im/presence_pace.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/setting.h"
@@ -113,6 +114,7 @@ static struct waiting *wait_for_turn(struct session *s)
     struct waiting *one = s->state_of[presence_pace_session];
     struct worker *w = s->account->worker;
     struct line *line = presence_pace_line_of(w);
+    ensure(session_here(s));
     if (one != NULL)
         return one;
     one = s->state_of[presence_pace_session] = mem_new(struct waiting);

@@ -57,6 +57,7 @@ static void roster_push(struct account *a, const struct roster_delta *d)
 
 void roster_commit(struct account *a, const struct roster_delta *d, enum roster_view view)
 {
+    ensure(account_here(a));
     ensure(a->state == ACTOR_READY);
     roster_apply(roster_of(a), d);
     if (view == ROSTER_SHOWN)

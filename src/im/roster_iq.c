@@ -1,6 +1,7 @@
 #include "im/roster_iq.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
@@ -270,6 +271,7 @@ void roster_change_store(struct store_batch *b, const struct account *a,
 void roster_change_commit(struct account *a, struct roster_change *r)
 {
     slice jid = r->delta.jid;
+    ensure(account_here(a));
     presence_look(a, jid);
     roster_commit(a, &r->delta, ROSTER_SHOWN);
     for (int i = 0; i < 2; i++)
@@ -289,6 +291,7 @@ void roster_change_drop(struct roster_change *r)
 static enum err prepare_update(struct roster_set *set, struct account *a)
 {
     struct roster_delta *delta = &set->change.delta;
+    ensure(account_here(a));
     *delta = roster_edit(a->roster, set->jid);
     delta->flags |= ROSTER_LISTED;
     delta->name = set->name;

@@ -243,6 +243,7 @@ struct session *session_create(struct account *a, slice resource)
     struct worker *w = a->worker;
     size_t len = a->jid.len + 1 + resource.len;
     unsigned slots = FEATURES_COUNT(session.slot);
+    ensure(account_here(a) && resource.len > 0);
     ensure(resource.len > 0);
     struct session *s = mem_zalloc(sizeof *s + slots * sizeof s->state_of[0] + len);
     char *text = (char *)(s->state_of + slots);
@@ -386,6 +387,7 @@ static void session_refuse(struct binding *b, enum stanza_error e, slice text)
 
 static void attach(struct session *s, const struct bind_request *req)
 {
+    ensure(session_here(s));
     s->link = req->link;
     s->state = SESSION_ATTACHED;
     s->secure = req->secure;
@@ -589,6 +591,7 @@ static void bind_ready(struct account *a, enum err e, void *arg)
     bool left =
         link->local != NULL && map_get(&core_of(b->worker)->streams,
                                        (slice){ (const char *)&link->id, sizeof link->id }) == NULL;
+    ensure(account_here(a));
     if (left) { /* the client did not wait; a stream elsewhere is asked by DOWN_BOUND (im/link.c) */
         mem_free(&b);
         return;
@@ -645,6 +648,7 @@ void session_bind(struct worker *w, const struct bind_request *req)
 static void hibernation_over(struct timer *t, struct loop *loop)
 {
     struct session *s = CONTAINER_OF(t, struct session, timer);
+    ensure(session_here(s));
     if (s->available && !presence_pace_take(s->account->worker))
         timer_set(loop, t, PRESENCE_PACE_MS); /* its contacts are told in turn */
     else
@@ -653,6 +657,7 @@ static void hibernation_over(struct timer *t, struct loop *loop)
 
 void session_hibernate(struct session *s, uint64_t ms)
 {
+    ensure(session_here(s));
     s->state = SESSION_HIBERNATING;
     s->link = (struct link){ 0 };
     s->timer.fn = hibernation_over;

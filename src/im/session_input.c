@@ -280,6 +280,7 @@ void session_input(struct session *s, struct stanza *st)
 {
     struct worker *w = s->account->worker;
     struct origin o = { s->id, ++s->in_count };
+    ensure(session_here(s));
     s->active_us = loop_now_us(worker_loop(w));
     if (input_again(s, st))
         return;

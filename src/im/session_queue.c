@@ -210,6 +210,7 @@ static void send_queued(struct session *s, const struct queued *q, bool delay)
 void session_queue_resend(struct session *s)
 {
     uint32_t sent = s->queue_len - s->queue_unsent;
+    ensure(session_here(s) && s->queue_unsent <= s->queue_len);
     s->queue_unsent = 0;
     s->out_count = s->out_acked + s->queue_len; /* what is left follows what the client has */
     for (uint32_t i = 0; i < s->queue_len; i++) {
@@ -232,6 +233,7 @@ static void session_queue_flush_some(struct session *s, bool all)
 {
     uint64_t now = loop_wall_us(worker_loop(s->account->worker)), waited = 0;
     uint32_t count = 0;
+    ensure(session_here(s) && s->queue_unsent <= s->queue_len);
     if (s->queue_unsent == 0 || s->state != SESSION_ATTACHED)
         return;
     while (s->queue_unsent > 0 && (all || (s->paused & PAUSE_SLOW) == 0)) {
@@ -499,6 +501,7 @@ static void tell_quiet(struct session *s, unsigned was)
 void session_pause(struct session *s, enum session_pause why)
 {
     unsigned was = s->paused;
+    ensure(session_here(s));
     s->paused |= (uint8_t)why;
     tell_quiet(s, was);
 }

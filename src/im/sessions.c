@@ -1,4 +1,5 @@
 #include "im/sessions.h"
+#include "base/ensure.h"
 #include "base/setting.h"
 #include "home/here.h"
 #include "home/node.h"
@@ -16,6 +17,7 @@ void session_link_down(struct worker *w, const struct link *link, struct down *d
 
 void session_down(struct session *s, struct down *d)
 {
+    ensure(session_here(s));
     session_link_down(s->account->worker, &s->link, d);
 }
 
@@ -67,6 +69,7 @@ uint32_t sessions_count(const struct worker *w) { return core_of(w)->sessions.co
 void session_end_later(struct session *s, enum session_end why)
 {
     struct worker *w = s->account->worker;
+    ensure(session_here(s));
     if (list_linked(&s->end_node))
         return;
     s->end_why = (uint8_t)why;
@@ -86,6 +89,7 @@ uint32_t session_queue_longest(const struct session *s)
 
 void sessions_each(struct account *a, enum sessions_who who, sessions_fn *fn, void *arg)
 {
+    ensure(account_here(a));
     LIST_EACH (node, &a->sessions) {
         struct session *s = CONTAINER_OF(node, struct session, node);
         if (who == SESSIONS_AVAILABLE ? s->available : s->interested)

@@ -2,6 +2,7 @@
 #include "auth/seal.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
@@ -184,6 +185,7 @@ static void sessions_saved_add_session(struct store_batch *b, const struct sessi
     uint64_t until = loop_wall_us(worker_loop(a->worker)) + session_resumable_ms(s) * 1000;
     struct counts counts;
     struct buf presence, directed, repeats;
+    ensure(s->queue_unsent <= s->queue_len);
 
     memset(&counts, 0, sizeof counts);
     counts.in_base = s->in_base;
@@ -245,6 +247,7 @@ static void sessions_saved_save(const struct session *s)
     uint32_t queued = s->sm == 2 ? s->queue_len : 0;
     struct store_batch *b = store_write(worker_store(a->worker), account_lane(a));
     struct buf text;
+    ensure(session_here(s));
     buf_init(&text, SAVE_BYTES_MAX);
     sessions_saved_add_session(b, s);
     for (uint32_t i = 0; i < queued; i++) {
@@ -267,6 +270,7 @@ static void save_account(struct account *a)
 {
     struct worker *w = a->worker;
     struct store_batch *b = store_write(worker_store(w), account_lane(a));
+    ensure(account_here(a));
     if (!mailbox_clean(a))
         mailbox_save(a, b);
     EMIT(account.stopping, a, b);
@@ -370,6 +374,7 @@ static void sessions_saved_restore(struct account *a, const struct saved *v)
 {
     struct worker *w = a->worker;
     uint64_t now = loop_wall_us(worker_loop(w));
+    ensure(account_here(a));
     if (a->state != ACTOR_READY || account_session(a, v->resource) != NULL)
         return;
     struct session *s = session_create(a, v->resource);
@@ -422,6 +427,7 @@ static void restore_ready(struct account *a, enum err e, void *arg)
 {
     struct session_restoring *r = arg;
     struct worker *w = a->worker;
+    ensure(account_here(a) && r->saved != NULL);
     if (e == OK)
         sessions_saved_restore(a, r->saved);
     question_end(w, &r->from);

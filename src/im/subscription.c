@@ -336,6 +336,7 @@ static void im_subscription_trace(const char *event, const struct change *c, sli
 static enum routed im_subscription_begin(struct account *a, struct change *c)
 {
     enum routed routed = c->origin.session != 0 ? ROUTE_PENDING : ROUTED;
+    ensure(account_here(a));
     account_change(a, &c->base);
     return routed;
 }
@@ -446,6 +447,7 @@ static void out_apply(struct actor_change *base, enum err e)
     struct worker *w = a->worker;
     slice contact = stanza_to(c->st);
     uint32_t actions = c->result.actions;
+    ensure(base->actor->pins > 0);
 
     im_subscription_trace("subscription.out", c, contact, e);
     if (e != OK) {
@@ -638,6 +640,7 @@ static void in_apply(struct actor_change *base, enum err e)
     struct worker *w = a->worker;
     slice contact = stanza_from(c->st);
     uint32_t actions = c->result.actions;
+    ensure(base->actor->pins > 0);
 
     im_subscription_trace("subscription.in", c, contact, e);
     if (e != OK) { /* an account of ours tells it again */
