@@ -26,5 +26,7 @@ void cut_buffer(const char *where, size_t bytes_max)
     cut_count(CUT_BUFFER);
     if (atomic_exchange(&told_s, now_s) != now_s)
         log_warn(&log_cut, LOG_EV("text.left-out"), LOG_C("function", where),
-                 LOG_I("bytes_max", bytes_max));
+                 LOG_I("bytes_max", bytes_max),
+                 LOG_C("hint", "a text that is longer than this was neither sent nor stored; if "
+                               "clients miss something, report the function"));
 }
