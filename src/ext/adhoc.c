@@ -389,6 +389,7 @@ static bool add_results(struct xml_write *x, const struct run *run)
 
 static void run_free(struct run *run)
 {
+    ensure(run->call.arena != NULL);
     arena_destroy(&run->call.arena);
     mem_free(&run);
 }
@@ -441,6 +442,7 @@ static void adhoc_finished(struct command_call *call, void *arg)
 {
     struct run *run = arg;
     (void)call;
+    ensure(run->worker != NULL && run->iq != NULL);
     run->ended.fn = call_ended;
     loop_defer(worker_loop(run->worker), &run->ended);
 }
@@ -599,6 +601,7 @@ static bool bind_arguments(struct iq *iq, struct run *run, struct why *why)
 static void keep_values(struct run *run)
 {
     slice *each = arena_new(run->call.arena, slice, run->each_count + 1);
+    ensure(run->each_count == 0 || run->each != NULL);
     for (size_t i = 0; i < run->count; i++)
         run->values[i] = slice_dup(run->call.arena, run->values[i]);
     for (unsigned i = 0; i < run->each_count; i++)
@@ -611,6 +614,7 @@ static void adhoc_run_command(struct iq *iq, const struct target *t)
 {
     struct run *run = mem_new(struct run);
     struct why why;
+    ensure(t->command != NULL);
     snprintf(run->actor, sizeof run->actor, "xmpp:%.*s", SLICE_ARG(stanza_from(iq->st)));
     run->worker = iq->worker;
     run->target = *t;

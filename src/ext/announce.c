@@ -9,6 +9,7 @@
 #include "auth/credentials.h"
 #include "base/arena.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "ext/ext.h"
@@ -164,6 +165,7 @@ static void offer_written(void *arg, enum store_result result, const struct stor
 {
     struct offer *o = arg;
     const struct motd *m = o->motd;
+    ensure(account_here(o->account) && account_is_pinned(o->account));
     if (result == STORE_OK && store_changed(b, 0) > 0 && o->account->state == ACTOR_READY)
         ext_announce_say(o->account, (slice){ m->text, m->len });
     offer_end(o);
@@ -173,6 +175,7 @@ static void offer_read(void *arg, enum store_result result, const struct store_b
 {
     struct offer *o = arg;
     const struct account *a = o->account;
+    ensure(account_here(a) && account_is_pinned(a));
     if (result != STORE_OK || a->state != ACTOR_READY ||
         (store_row_count(b, 0) > 0 && store_int(b, 0, 0, 0) >= o->motd->number)) {
         offer_end(o);
@@ -216,6 +219,7 @@ static void ext_announce_worker_start(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_ANNOUNCE))
         return;
+    ensure(worker_is_here(w));
     list_init(&paging);
     struct store_batch *b = store_read(worker_store(w), 0);
     store_add(b, &motd_load, STORE_ANY_ROWS, NULL, 0);
@@ -273,6 +277,7 @@ static void next_page(struct timer *timer, struct loop *loop)
 static void page(void *arg, enum err e, const struct credentials_row *rows, uint32_t count)
 {
     struct task *t = arg;
+    ensure(worker_is_here(t->worker) && count <= CREDENTIALS_PAGE_MAX);
     if (e != OK) {
         command_fail(t->call, e, "accounts that it was sent to: %lld; the others could not be read",
                      (long long)t->told);
@@ -315,6 +320,7 @@ static void offer_run(struct worker *w, void *message, const struct message_from
 {
     struct account *a;
     (void)message, (void)from;
+    ensure(worker_is_here(w));
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
         if (a->state == ACTOR_READY && account_available(a) > 0)
             offer_motd(a);

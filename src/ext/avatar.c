@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/hex.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
@@ -231,6 +232,7 @@ static void newest_found(void *arg, enum stanza_error e, const struct ps_item *i
     struct account *a = n->account;
     slice before = slice_of(n->before.hash);
     bool same = slice_eq(before, avatar_hash(avatar_of(a))); /* else: another came */
+    ensure(account_here(a) && account_is_pinned(a));
     if (e == SE_NONE && a->state == ACTOR_READY && same)
         take_metadata(a, count > 0 ? &items[0] : NULL);
     mem_free(&n);
@@ -279,6 +281,7 @@ static void image_found(void *arg, enum store_result result, const struct store_
     struct elem data;
     struct buf out;
     struct xml_write x;
+    ensure(account_here(a) && account_is_pinned(a) && g->done != NULL);
     xml_begin(&x, &out, XML_STORED_MAX);
     if (store_row_count(b, 0) > 0 && elem_parse(&data, store_text(b, 0, 0, 0), SLICE(NS_CLIENT))) {
         struct buf text;
@@ -303,6 +306,7 @@ static void image_found(void *arg, enum store_result result, const struct store_
 static void photo_get(struct account *a, vcard_get_fn *done, void *arg)
 {
     const struct avatar *av = avatar_of(a);
+    ensure(account_here(a) && done != NULL);
     if (av == NULL) {
         done(arg, SE_NONE, (slice){ 0 });
         return;
@@ -328,6 +332,7 @@ struct photo_set {
 static void photo_set_end(struct photo_set *p, enum stanza_error e)
 {
     struct account *a = p->account;
+    ensure(account_is_pinned(p->account));
     p->done(p->arg, e);
     mem_free(&p);
     account_unpin(a);
@@ -406,6 +411,7 @@ static void avatar_photo_set(struct account *a, const struct elem *photo, vcard_
                              void *arg)
 {
     struct avatar *own = avatar_of(a);
+    ensure(account_here(a) && done != NULL);
     if (photo == NULL && own == NULL) {
         done(arg, SE_NONE);
         return;

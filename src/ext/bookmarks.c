@@ -8,6 +8,7 @@
  * Bookmarks of web pages stay what they were, private XML. Limit: BOOKMARKS_MAX rooms. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
@@ -181,6 +182,7 @@ static void publish_storage(struct account *a, const struct bookmarks *all)
 static void collated(void *arg, enum stanza_error e, const struct ps_item *items, unsigned count)
 {
     struct account *a = arg;
+    ensure(account_here(a) && account_is_pinned(a));
     if (e == SE_NONE) {
         struct bookmarks all =
             bookmarks_read_items(items, count, loop_scratch(worker_loop(a->worker)));
@@ -225,6 +227,7 @@ static void sync_next(void *arg, enum stanza_error e)
 {
     struct sync *s = arg;
     bool making = s->next == 1 && s->first == 1; /* it may be there */
+    ensure(account_is_pinned(s->account) && s->next <= s->count);
     if (e != SE_NONE && !(making && e == SE_CONFLICT))
         sync_end(s, e);
     else if (s->next == s->count)
@@ -282,6 +285,7 @@ static void sync_compare(void *arg, enum stanza_error e, const struct ps_item *i
                        OPTION("max_items", "max")
                            OPTION("send_last_published_item", "never") "</x></configure></pubsub>");
     struct sync *s = arg;
+    ensure(account_is_pinned(s->account) && s->count == 0);
     if (e != SE_NONE) {
         sync_end(s, e);
         return;
@@ -313,6 +317,7 @@ static void sync_compare(void *arg, enum stanza_error e, const struct ps_item *i
 static void sync_start(struct account *a, slice storage, sync_fn *done, void *arg)
 {
     struct sync *s = mem_new(struct sync);
+    ensure(account_here(a));
     s->account = a;
     s->tmp = arena_create(4096);
     s->done = done;
@@ -374,6 +379,7 @@ struct reading {
 /* XEP-0049 goes on with the bookmarks. Ends the buffer. */
 static void bookmarks_hand_over(struct iq *held, struct buf *storage)
 {
+    ensure(held->held);
     if (storage->overflow)
         iq_result_buf(held, storage);
     else
@@ -386,6 +392,7 @@ static void rooms_found(void *arg, enum stanza_error e, const struct ps_item *it
     struct reading *r = arg;
     struct buf out;
     struct xml_write x;
+    ensure(r->iq->held);
     if (e != SE_NONE) {
         iq_error(r->iq, e, (slice){ 0 });
         return;
@@ -402,6 +409,7 @@ static void rooms_found(void *arg, enum stanza_error e, const struct ps_item *it
 static void stored_found(void *arg, enum stanza_error e, slice xml)
 {
     struct reading *r = arg;
+    ensure(r->iq->held);
     if (e != SE_NONE) {
         iq_error(r->iq, e, (slice){ 0 });
         return;

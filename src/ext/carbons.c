@@ -10,6 +10,7 @@
  * Limit: COPIED_MAX sent messages an account are remembered, so that errors which answer them are
  * copied and others are not (§6.1). */
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -57,6 +58,7 @@ static bool wants(const struct session *s) { return s->state_of[session_slot] ==
 
 static void carbons_enable(struct session *s)
 {
+    ensure(session_here(s));
     if (!wants(s))
         metric_add(&mdm_sessions, 1);
     s->state_of[session_slot] = &on;
@@ -64,6 +66,7 @@ static void carbons_enable(struct session *s)
 
 static void carbons_disable(struct session *s)
 {
+    ensure(session_here(s));
     if (wants(s))
         metric_add(&mdm_sessions, -1);
     s->state_of[session_slot] = NULL;
@@ -102,6 +105,7 @@ static uint64_t carbons_hash_of(slice jid, slice id)
 static void carbons_remember(struct account *a, const struct stanza *st)
 {
     struct copied *c = a->state_of[account_slot];
+    ensure(account_here(a));
     if (st->id_len == 0)
         return;
     if (c == NULL)
@@ -193,6 +197,7 @@ static void copy_to_others(struct account *a, const struct passage *p)
 {
     struct stanza *copy = NULL;
     unsigned count = 0;
+    ensure(account_here(a));
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         if (!wants(s) || !lacks(s, p))

@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_write.h"
@@ -31,6 +32,7 @@ struct task {
 static void contacts_loaded(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
+    ensure(account_here(a) && t->fn != NULL);
     if (!users_there(t->call, a, e))
         return;
     if (a->disabled && !t->reads)
@@ -95,6 +97,7 @@ static void contacts_list(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
     (void)e;
+    ensure(account_here(a));
     if (a->disabled)
         roster_read(a->worker, t->bare, roster_found, t);
     else
@@ -204,6 +207,7 @@ static enum err add_prepare(struct actor_change *base)
     struct account *a = account_of(base->actor);
     int64_t room = setting_int(&roster_contacts_max) - (int64_t)roster_count(a);
     uint32_t changes = 0;
+    ensure(base->batch == NULL);
     if (a->state != ACTOR_READY)
         return E_NOTFOUND;
     base->batch = store_write(worker_store(a->worker), account_lane(a));
@@ -231,6 +235,7 @@ static void add_apply(struct actor_change *base, enum err e)
     struct account *a = account_of(base->actor);
     struct command_call *call = add->call;
     uint32_t added = 0, changed = 0;
+    ensure(account_here(a) && account_is_pinned(a));
     for (uint32_t i = 0; i < add->count; i++) {
         struct addition *item = &add->items[i];
         if (e == OK && item->delta.jid.len > 0) {
@@ -323,6 +328,7 @@ static enum err del_prepare(struct actor_change *base)
 {
     struct removal *r = (struct removal *)base;
     struct account *a = account_of(base->actor);
+    ensure(base->batch == NULL);
     if (a->state != ACTOR_READY || !roster_removal_plan(a, r->jid, &r->change))
         return E_NOTFOUND;
     base->batch = store_write(worker_store(a->worker), account_lane(a));
@@ -334,6 +340,7 @@ static void del_apply(struct actor_change *base, enum err e)
 {
     struct removal *r = (struct removal *)base;
     slice owner = account_of(base->actor)->jid;
+    ensure(base->actor->pins > 0);
     if (e == OK) {
         roster_change_commit(account_of(base->actor), &r->change);
         command_done(r->call, "%.*s is no contact of %.*s any more", SLICE_ARG(r->jid),

@@ -6,6 +6,7 @@
  * What flushes the buffer in quiet mode: an IQ, a message while the user has no active client on
  * another device (session_active()), and the buffer limit session.pause-buffer. */
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/metric.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
@@ -77,6 +78,7 @@ static unsigned slot;
 
 static void set_bits(struct session *s, uintptr_t bits)
 {
+    ensure(session_here(s) && bits <= (QUIET | SILENT));
     uintptr_t was = (uintptr_t)s->state_of[slot];
     metric_add(&quiet_sessions, (int64_t)(bits & QUIET) - (int64_t)(was & QUIET));
     metric_add(&silent_sessions, (int64_t)(bits >> 1) - (int64_t)(was >> 1));

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "ext/access.h"
@@ -79,6 +80,7 @@ static void last_answer(struct iq *iq, uint64_t seconds, slice status)
 static void last_found(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct iq *iq = arg;
+    ensure(iq->held);
     if (result != STORE_OK)
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
     else if (store_row_count(b, 0) == 0)
@@ -121,6 +123,7 @@ static void add_now(struct store_batch *b, const struct account *a, slice status
 /* Nobody waits: the worst that a failed write costs is an older answer. */
 static void write_now(struct account *a, slice status)
 {
+    ensure(account_here(a));
     if (account_is_guest(a))
         return;
     struct store_batch *b = store_write(worker_store(a->worker), account_lane(a));
@@ -188,6 +191,7 @@ static void last_read(void *arg, enum store_result result, const struct store_ba
 {
     struct task *t = arg;
     struct account *a = t->account; /* the task ends with its call */
+    ensure(account_here(a) && account_is_pinned(a));
     if (result != STORE_OK)
         command_fail(t->call, err_of_store(result), "the database could not be read");
     else if (store_row_count(b, 0) == 0)
@@ -201,6 +205,7 @@ static void last_of(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
     uint64_t login_us = 0;
+    ensure(account_here(a));
     if (e != OK) {
         command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
         return;

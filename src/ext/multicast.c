@@ -9,6 +9,7 @@
  * Limits: settings multicast.*; all recipients: RECIPIENTS_MAX, as many as a ticket can await. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
@@ -191,6 +192,7 @@ static unsigned multicast_send_all(struct session *s, const struct stanza *st,
     unsigned awaited = 0, sent = 0;
     struct buf common, own;
     struct xml_write x;
+    ensure(session_here(s) && l->count <= ADDRESSES_MAX);
     xml_begin(&x, &common, XML_STANZA_MAX);
     buf_init(&own, XML_STANZA_MAX);
     addresses_write(&x, l, ADDRESSES_MAX);
@@ -226,6 +228,7 @@ static bool multicast_to_server(struct session *s, struct stanza *st, struct ori
     struct addresses *in, *out;
     struct elem e;
     bool known = st->kind == STANZA_MESSAGE || st->type <= TYPE_UNAVAILABLE;
+    ensure(session_here(s));
     if (st->type == TYPE_ERROR || !known || !stanza_find(st, "addresses", NS_ADDRESS, &e))
         return false;
     *awaited = 0;

@@ -5,6 +5,7 @@
  */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
@@ -133,6 +134,7 @@ static void private_found(void *arg, enum store_result result, const struct stor
 {
     const struct serving *v = arg;
     struct iq *iq = v->iq;
+    ensure(iq->held && iq->account != NULL);
     if (result != STORE_OK) {
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
         return;
@@ -173,6 +175,7 @@ struct find {
 static void find_done(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct find f = *(struct find *)arg;
+    ensure(f.done != NULL);
     mem_free(&arg);
     if (result != STORE_OK)
         f.done(f.arg, stanza_error_of(err_of_store(result)), (slice){ 0 });
@@ -185,6 +188,7 @@ static void private_find_element(struct account *a, slice ns, slice name, privat
 {
     struct find *f = mem_alloc(sizeof *f);
     struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
+    ensure(account_here(a) && done != NULL);
     *f = (struct find){ done, arg };
     STORE_ADD(b, &private_load, STORE_ANY_ROWS, SV_I(a->id), SV_T(ns), SV_T(name));
     store_submit(b, worker_loop(a->worker), 0, find_done, f);
@@ -194,6 +198,7 @@ static void private_stored(void *arg, enum store_result result, const struct sto
 {
     struct iq *iq = arg;
     (void)b;
+    ensure(iq->held);
     if (result == STORE_OK)
         iq_result(iq, (slice){ 0 });
     else if (result == STORE_CONFLICT)
@@ -236,6 +241,7 @@ static void private_write(const struct serving *v)
 static void request_with(struct iq *held, slice ns, slice name, slice xml)
 {
     struct serving *v = arena_new(held->tmp, struct serving, 1);
+    ensure(held->held && held->account != NULL);
     *v = (struct serving){ held, ns, name, slice_dup(held->tmp, xml) };
     if (held->st->type == TYPE_GET)
         private_read(v);

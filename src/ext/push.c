@@ -215,6 +215,7 @@ static slice options_sealed(const struct account *a, const struct registration *
 
 static struct registration **registrations(const struct account *a)
 {
+    ensure(account_here(a));
     return (struct registration **)(void *)&((struct account *)(uintptr_t)a)->state_of[slot];
 }
 
@@ -250,6 +251,7 @@ static struct registration **push_find(const struct account *a, slice service, s
 static void unlink_registration(struct registration **at)
 {
     struct registration *r = *at;
+    ensure(*at != NULL);
     *at = r->next;
     mem_free(&r);
 }
@@ -328,6 +330,7 @@ static enum err push_change_prepare(struct actor_change *base)
 
 static void change_memory(struct account *a, struct change *c)
 {
+    ensure(c->kind != CHANGE_PUT || c->r != NULL);
     for (struct registration **at = registrations(a); *at != NULL;) {
         if (push_is_target(c, *at))
             unlink_registration(at);
@@ -347,6 +350,7 @@ static void show_asleep(struct account *a);
 static void push_change_apply(struct actor_change *base, enum err e)
 {
     struct change *c = (struct change *)base;
+    ensure(base->actor->pins > 0);
     if (e == OK) {
         change_memory(account_of(base->actor), c);
         show_asleep(account_of(base->actor));
@@ -487,6 +491,7 @@ static bool is_counted(struct registration *r, const struct stanza *reply, uint6
 
 static void push_failed(struct account *a, struct registration *r, const struct stanza *reply)
 {
+    ensure(account_is_pinned(a));
     metric_add(&push_errors, 1);
     r->errors += is_counted(r, reply, loop_now_us(worker_loop(a->worker)));
     log_info(&log_push, LOG_EV("push.error"), LOG_S("jid", a->jid), LOG_S("service", r->service),
@@ -508,6 +513,7 @@ static void push_answered(struct worker *w, void *arg, const struct stanza *repl
     struct registration *r = *push_find(a, (slice){ n->names, n->service_len },
                                         (slice){ n->names + n->service_len, n->node_len });
     (void)w;
+    ensure(account_here(a) && account_is_pinned(a));
     if (r != NULL) {
         if (r->in_flight > 0)
             r->in_flight--;
@@ -561,6 +567,7 @@ static void push_announce(struct account *a, struct registration *r, const struc
 {
     struct buf b;
     struct xml_write x;
+    ensure(account_here(a) && r->in_flight <= IN_FLIGHT_MAX);
     if (!service_allowed(r->service))
         return;
     if (r->in_flight >= IN_FLIGHT_MAX) {
@@ -674,6 +681,7 @@ static char nothing;
 static void hibernating(struct session *s)
 {
     struct account *a = s->account;
+    ensure(session_here(s));
     fall_asleep(s);
     const struct stanza *last = session_last_unacked(s);
     s->state_of[session_slot] = last == NULL ? &nothing : (void *)(uintptr_t)last;
@@ -699,6 +707,7 @@ static void push_ended(struct session *s)
                       s->end_why == END_SLOW || s->end_why == END_EXPIRED;
     const struct stanza *last = session_last_unacked(s), *told = s->state_of[session_slot];
     slice resource = session_resource(s);
+    ensure(session_here(s));
     if (!to_mailbox || last == NULL)
         return;
     if (told == NULL)
@@ -791,6 +800,7 @@ static void push_account_deleted(struct worker *w, slice bare)
 static void list_account(struct account *a, enum err e, void *arg)
 {
     struct command_call *call = arg;
+    ensure(account_here(a));
     if (!users_there(call, a, e))
         return;
     if (a->disabled) {

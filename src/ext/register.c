@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/setting.h"
@@ -166,6 +167,7 @@ static void signup_answer(struct signup *s, enum stanza_type type, slice content
 {
     struct buf xml;
     struct stanza *st = stanza_make(STANZA_IQ, type, s->domain, (slice){ 0 }, s->id, content);
+    ensure(worker_is_here(s->worker) && s->reply != NULL);
     buf_init(&xml, XML_STANZA_MAX);
     stanza_store(&xml, st);
     stanza_unref(&st);
@@ -189,6 +191,7 @@ static void signup_done(void *arg, enum err e, const struct credentials *c)
 {
     struct signup *s = arg;
     (void)c;
+    ensure(worker_is_here(s->worker));
     if (e == E_EXISTS) {
         signup_refuse(s, (struct register_refusal){ SE_CONFLICT, SLICE("the user name is taken") });
     } else if (e != OK) {
@@ -232,6 +235,7 @@ static bool register_is_reserved(const struct signup *s)
 static void signup_invited(void *arg, enum err e, const struct invite *i)
 {
     struct signup *s = arg;
+    ensure(worker_is_here(s->worker));
     if (e != OK && e != E_NOTFOUND)
         signup_refuse(s, (struct register_refusal){ stanza_error_of(e), SLICE("") });
     else if (e == E_NOTFOUND || i->used)
@@ -484,6 +488,7 @@ static bool is_own_name(const struct account *a, slice user, struct arena *tmp)
 static void register_removed(void *arg, enum err e)
 {
     struct iq *iq = arg;
+    ensure(iq->held);
     if (e == OK)
         iq_result(iq, (slice){ 0 });
     else
@@ -494,6 +499,7 @@ static void register_changed(void *arg, enum err e, const struct credentials *c)
 {
     struct iq *iq = arg;
     struct account *a = iq->sender;
+    ensure(iq->held && account_is_pinned(a));
     if (e != OK) {
         iq_error(iq, stanza_error_of(e), (slice){ 0 });
         return;
@@ -508,6 +514,7 @@ static void register_changed(void *arg, enum err e, const struct credentials *c)
 static void demand_do(struct demand *d)
 {
     struct account *a = d->iq->sender;
+    ensure(d->iq->held);
     if (d->remove) {
         log_info(&log_signup, LOG_EV("register.removed"), LOG_S("jid", a->jid));
         account_remove(a, register_removed, d->iq);
@@ -520,6 +527,7 @@ static void password_checked(void *arg, enum err e, const struct credentials *c)
 {
     struct demand *d = arg;
     (void)c;
+    ensure(d->iq->held);
     if (e == OK) {
         demand_do(d);
         return;

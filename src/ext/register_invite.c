@@ -195,6 +195,7 @@ static void register_invite_found(void *arg, enum store_result r, const struct s
     struct invite_op *op = arg;
     struct invite i = { .token = { op->token, sizeof op->token } };
     enum err e = err_of_store(r);
+    ensure(op->done != NULL);
     if (e == OK && store_row_count(b, 0) == 0)
         e = E_NOTFOUND;
     if (e == OK) {
@@ -212,6 +213,7 @@ struct invite_op *invite_find(struct worker *w, slice token, invite_fn *done, vo
 {
     struct invite_op *op = mem_new(struct invite_op);
     struct store_batch *b = store_read(worker_store(w), 0);
+    ensure(worker_is_here(w) && done != NULL);
     op->done = done;
     op->arg = arg;
     bool is_token = token.len == sizeof op->token && memchr(token.ptr, '\0', token.len) == NULL;
@@ -296,6 +298,7 @@ static void welcome_apply(struct actor_change *base, enum err e)
 {
     struct welcome *v = (struct welcome *)base;
     struct account *a = account_of(base->actor);
+    ensure(base->actor->pins > 0);
     if (e == OK) {
         roster_commit(a, &v->delta, ROSTER_SHOWN); /* XEP-0401 §4.4: pushed to the inviter */
         presence_show(a, welcome_contact(v));
@@ -309,6 +312,7 @@ static void welcome_apply(struct actor_change *base, enum err e)
 static void welcome_ready(struct account *a, enum err e, void *arg)
 {
     struct welcome *v = arg;
+    ensure(account_here(a));
     if (e != OK) {
         mem_free(&v);
         return;
@@ -377,6 +381,7 @@ static void inviter_found(void *arg, enum err e, const struct invite *i)
 {
     struct arrival *n = arg;
     slice jid = { n->jid, n->len };
+    ensure(worker_is_here(n->worker));
     if (e == OK && i->inviter.len > 0) {
         struct row_key row = register_invite_row_of(i->token);
         slice key = slice_of(row.text);
@@ -389,6 +394,7 @@ static void inviter_found(void *arg, enum err e, const struct invite *i)
 void invite_welcome(struct worker *w, slice token, slice jid)
 {
     struct arrival *n = mem_alloc(sizeof *n + jid.len);
+    ensure(worker_is_here(w));
     n->worker = w;
     n->len = jid.len;
     memcpy(n->jid, jid.ptr, jid.len);
@@ -418,6 +424,7 @@ static void register_invite_replay_page(void *arg, enum store_result result,
 {
     struct replay *r = arg;
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
+    ensure(worker_is_here(r->worker));
     for (uint32_t row = 0; row < rows; row++) {
         replay_side(r->worker, b, row, SIDE_INVITER);
         replay_side(r->worker, b, row, SIDE_NEW);

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "ext/ext.h"
@@ -104,6 +105,7 @@ static void headers_read(void *arg, enum store_result r, const struct store_batc
     struct iq *iq = arg;
     struct buf out;
     struct xml_write x;
+    ensure(iq->held && iq->account != NULL);
     if (r != STORE_OK) {
         iq_error(iq, stanza_error_of(err_of_store(r)), (slice){ 0 });
         return;
@@ -165,6 +167,7 @@ static struct stanza *retrieval_wrap(struct copies *c, const struct session *s, 
     struct xml_write x;
     char stamp[CLOCK_STAMP_LEN];
     (void)s;
+    ensure(account_is_pinned(c->account));
     if (text.len < end.len)
         return NULL;
     clock_stamp(stamp, at_us);
@@ -195,6 +198,7 @@ static void retrieval_sent(struct copies *c, enum err e)
 static void retrieval_removed(void *arg, enum err e)
 {
     struct iq *iq = arg;
+    ensure(iq->held);
     if (e == OK)
         iq_result(iq, (slice){ 0 });
     else
@@ -212,6 +216,7 @@ static void retrieval_view(struct iq *iq, struct session *s, const uint64_t *ids
         iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("read the answers to the requests before"));
         return;
     }
+    ensure(session_here(s) && ids != NULL);
     uint64_t session = s->id;
     struct iq *held = iq_hold(iq);
     struct request *r = arena_new(held->tmp, struct request, 1);

@@ -12,6 +12,7 @@
  * (store_read_long). */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
@@ -204,6 +205,7 @@ static bool may_search(const struct iq *iq)
 {
     slice parent;
     struct jid from = jid_split(stanza_from(iq->st));
+    ensure(iq->target == IQ_TO_HOST);
     if (from.local.len == 0 || !node_serves(worker_node(iq->worker), from.domain))
         return false;
     if (setting_int(&search_access) == ACCESS_SERVER)
@@ -346,6 +348,7 @@ static void search_found(void *arg, enum store_result result, const struct store
     struct elem form;
     struct buf out;
     struct xml_write x;
+    ensure(iq->held);
     if (result != STORE_OK) {
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
         return;

@@ -7,6 +7,7 @@
  * SIFT_BYTES_MAX of a request, ALLOW_MAX payloads in it. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
@@ -199,6 +200,7 @@ static bool sifts(const struct sift *sift, enum stanza_kind kind)
 /* §4: sends the state that was held back meanwhile. */
 static void sift_catch_up(struct session *s, bool messages, bool presence)
 {
+    ensure(session_here(s));
     if (presence)
         presence_resync(s);
     if (messages)
@@ -231,6 +233,7 @@ static void sift_set(struct iq *iq)
 
 static void sift_save(const struct session *s, struct buf *out)
 {
+    ensure(session_here(s));
     if (sift_of(s) != NULL)
         buf_add(out, sift_of(s)->xml);
 }

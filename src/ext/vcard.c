@@ -2,6 +2,7 @@
  * It is kept as the text that its owner sent and lives in the database only. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
@@ -160,6 +161,7 @@ static void photo_found(void *arg, enum stanza_error e, slice photo)
     struct elem card;
     struct buf out;
     slice text = r->card.len > 0 ? r->card : SLICE("<vCard xmlns='" NS_VCARD "'/>");
+    ensure(iq->held);
     if (e != SE_NONE) {
         iq_error(iq, e, (slice){ 0 });
         return;
@@ -180,6 +182,7 @@ static void vcard_found(void *arg, enum store_result result, const struct store_
 {
     struct iq *iq = arg;
     slice card = store_row_count(b, 0) > 0 ? store_text(b, 0, 0, 0) : (slice){ 0 };
+    ensure(iq->held && iq->account != NULL);
     if (result != STORE_OK) {
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
         return;
@@ -208,6 +211,7 @@ static void vcard_stored(void *arg, enum store_result result, const struct store
 {
     struct iq *iq = arg;
     (void)b;
+    ensure(iq->held);
     if (result == STORE_OK)
         iq_result(iq, (slice){ 0 });
     else
@@ -221,6 +225,7 @@ static void vcard_tell_change(int64_t owner, const struct elem *card, struct sto
 
 static void store_card(struct iq *iq, slice card)
 {
+    ensure(iq->held && iq->account != NULL);
     if (!account_stays(iq->account)) { /* since the photo was published */
         iq_error(iq, SE_SERVICE_UNAVAILABLE, ACCOUNT_LEAVES);
         return;
@@ -237,6 +242,7 @@ static void vcard_photo_set(void *arg, enum stanza_error e)
     struct iq *iq = arg;
     struct buf card, bare;
     struct elem root, photo;
+    ensure(iq->held);
     if (e != SE_NONE) {
         iq_error(iq, e, SLICE("the photo could not be published"));
         return;
@@ -296,6 +302,7 @@ static void untold_read(void *arg, enum store_result result, const struct store_
 {
     struct worker *w = arg;
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
+    ensure(worker_is_here(w));
     if (rows == 0)
         return;
     struct store_batch *write = store_write(worker_store(w), 0);

@@ -2,6 +2,7 @@
  * requests by IQ (§4.1) read and publish it. Who may read it says the node; one that is made here
  * is open to all, as cards are. */
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "ext/pubsub/pubsub.h"
@@ -48,6 +49,7 @@ static void vcard4_made(void *arg, enum stanza_error e)
     struct iq *iq = arg;
     struct buf xml;
     struct xml_write x;
+    ensure(iq->held && iq->account != NULL);
     if (e != SE_NONE && e != SE_CONFLICT) {
         iq_error(iq, e, (slice){ 0 });
         return;

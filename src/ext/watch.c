@@ -94,6 +94,7 @@ static bool watch_may_see(const struct account *a, slice bare)
 static void watch_show(struct watcher *w, struct session *s, const struct stanza *st)
 {
     slice bare = watcher_bare(w);
+    ensure(session_here(s));
     if (!stage_view(s, bare) || (w->consent != CONSENT_GIVEN && !watch_may_see(s->account, bare)))
         return;
     w->shown = st->type == TYPE_AVAILABLE;
@@ -112,6 +113,7 @@ static void show_all(struct account *a, struct watcher *w)
 /* From the bare JID: of the account as a whole. */
 static void show_nothing(struct account *a, struct watcher *w)
 {
+    ensure(account_here(a));
     w->shown = false;
     route_send(a->worker, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, a->jid, watcher_jid(w),
                                       (slice){ 0 }, (slice){ 0 }));
@@ -168,6 +170,7 @@ static void watch_timed_out(struct timer *t, struct loop *loop)
 static struct watched *watched_new(struct account *a)
 {
     struct watched *d = watched_of(a);
+    ensure(account_here(a));
     if (d != NULL)
         return d;
     d = mem_new(struct watched);
@@ -425,6 +428,7 @@ static void targets_drop(struct session *s, uint64_t until_us, slice jid)
 static unsigned targets_count(struct account *a)
 {
     unsigned n = 0;
+    ensure(account_here(a));
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         targets_drop(s, loop_now_us(worker_loop(a->worker)), (slice){ 0 });

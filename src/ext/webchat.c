@@ -6,6 +6,7 @@
  * browsers for a year; the page itself is asked for each time (ETag). A file NAME.gz beside NAME
  * goes to those that take gzip. */
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -208,6 +209,7 @@ static int webchat_read_piece(struct fetch *f)
 static void webchat_run_step(struct work *w)
 {
     struct fetch *f = CONTAINER_OF(w, struct fetch, work);
+    ensure(f->step != STEP_NONE);
     f->error = f->step == STEP_OPEN ? webchat_open_file(f) : webchat_read_piece(f);
 }
 
@@ -425,6 +427,7 @@ static void webchat_step_done(struct work *w)
 {
     struct fetch *f = CONTAINER_OF(w, struct fetch, work);
     enum step step = f->step;
+    ensure(worker_is_here(f->worker) && step != STEP_NONE);
     f->step = STEP_NONE;
     if (f->r == NULL)
         fetch_free(f);

@@ -2,6 +2,7 @@
 #include "archive/archive.h"
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/message.h"
@@ -64,6 +65,7 @@ static void mam_expire_due(struct timer *t, struct loop *loop);
 static void mam_expire_finish(struct pass *p, enum store_result r)
 {
     struct command_call *call = p->call;
+    ensure(worker_is_here(p->worker) && p->under_way);
     p->call = NULL;
     metric_add(&mam_expired, p->removed);
     if (p->removed > 0)
@@ -88,6 +90,7 @@ static void mam_expire_removed(void *arg, enum store_result r, const struct stor
 {
     struct pass *p = arg;
     (void)b;
+    ensure(p->under_way);
     if (r == STORE_OK) {
         p->removed += p->removing;
         p->position = p->next;
@@ -102,6 +105,7 @@ static void mam_expire_removed(void *arg, enum store_result r, const struct stor
 static void mam_expire_oldest_read(void *arg, enum store_result r, const struct store_batch *rows)
 {
     struct pass *p = arg;
+    ensure(p->under_way && p->rows > 0);
     if (r == STORE_CONFLICT && p->rows > 1) { /* too many bytes */
         p->rows /= 8;
         mam_expire_step(p);

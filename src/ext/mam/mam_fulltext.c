@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "ext/mam/mam_quota.h"
@@ -396,6 +397,7 @@ static void mam_fulltext_catch_up(struct worker *w, uint64_t lane, archive_words
                                   void *arg)
 {
     struct feed *f = mem_new(struct feed);
+    ensure(worker_is_here(w) && done != NULL);
     f->log = (struct log_reading){ .reader = &mam_fulltext_reader, .worker = w, .lane = lane };
     f->until_us = clock_mono_us() + CATCH_UP_US;
     f->done = done;

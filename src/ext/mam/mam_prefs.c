@@ -1,6 +1,7 @@
 #include "ext/mam/mam_prefs.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
@@ -177,6 +178,7 @@ static enum err mam_prefs_change_prepare(struct actor_change *base)
 {
     struct change *c = (struct change *)base;
     struct account *a = account_of(base->actor);
+    ensure(base->batch == NULL && c->prefs != NULL);
     if (a->state != ACTOR_READY)
         return E_NOTFOUND;
     base->batch = store_write(worker_store(a->worker), account_lane(a));
@@ -189,6 +191,7 @@ static void mam_prefs_change_apply(struct actor_change *base, enum err e)
 {
     struct change *c = (struct change *)base;
     struct account *a = account_of(base->actor);
+    ensure(account_here(a) && c->iq->held);
     if (e == OK) {
         struct prefs *old = prefs_of(a);
         mem_free(&old);

@@ -2,6 +2,7 @@
 #include "archive/query.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/setting.h"
 #include "codec/xml_write.h"
 #include "ext/mam/mam.h"
@@ -36,6 +37,7 @@ static struct stanza *mam_query_wrap(struct copies *c, const struct session *s, 
     const struct query *q = CONTAINER_OF(c, struct query, copies);
     struct buf out;
     struct xml_write x;
+    ensure(account_here(q->account) && account_is_pinned(q->account));
     xml_begin(&x, &out, XML_STANZA_MAX);
     mam_result_write(&x, &q->ask, id, at_us, text);
     return stanza_make_buf(STANZA_MESSAGE, TYPE_NORMAL, q->account->jid, session_jid(s),
@@ -149,7 +151,7 @@ void mam_bind2_loaded(struct session *s, const struct store_batch *b, unsigned f
                       struct buf *bound)
 {
     struct xml_write x;
-    (void)s;
+    ensure(session_here(s));
     xml_write_to(&x, bound);
     if (b != NULL)
         archive_ends_write(&x, b, first);

@@ -4,6 +4,7 @@
 #include "archive/reader.h"
 #include "archive/size.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "ext/mam/mam_expire.h"
@@ -248,6 +249,7 @@ static void mam_quota_trimmed(void *arg, enum store_result r, const struct store
 {
     struct round *q = arg;
     (void)b;
+    ensure(worker_is_here(q->log.worker));
     if (r == STORE_OK) {
         q->removed += q->removing;
         q->entry = q->entry_next;
@@ -304,6 +306,7 @@ static uint32_t add_oldest(struct round *q, struct store_batch *b, const struct 
 static void mam_quota_oldest_read(void *arg, enum store_result r, const struct store_batch *rows)
 {
     struct round *q = arg;
+    ensure(q->rows > 0);
     if (r == STORE_CONFLICT && q->rows > 1) { /* too many bytes */
         q->rows /= 8;
         mam_quota_look_at(q);

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "home/here.h"
@@ -55,6 +56,7 @@ static void mam_retract_end(struct retraction *r, enum store_result result)
 {
     struct arena *arena = r->arena;
     struct worker *w = r->account->worker;
+    ensure(account_is_pinned(r->account));
     if (result != STORE_OK)
         route_error(w, r->st, SE_RESOURCE_CONSTRAINT,
                     SLICE("the message could not be retracted in the archive"));
@@ -98,6 +100,7 @@ static void mam_retract_buried(void *arg, enum store_result result, const struct
 {
     struct retraction *r = arg;
     (void)b;
+    ensure(account_is_pinned(r->account));
     if (result == STORE_OK && !r->sent)
         message_replaced(r->account, r->entry, r->tombstone);
     if (result == STORE_CONFLICT && ++r->tries < TRIES)
@@ -132,6 +135,7 @@ static void candidates_read(void *arg, enum store_result result, const struct st
     struct worker *w = r->account->worker;
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
     bool done = false, waits = false;
+    ensure(account_here(r->account) && account_is_pinned(r->account));
     for (uint32_t i = 0; i < rows && !done; i++) {
         struct archive_line m = archive_line_of(b, 0, i);
         struct elem e;

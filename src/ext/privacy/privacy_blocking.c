@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
@@ -168,6 +169,7 @@ static void plan_block(struct privacy_change *c, const struct privacy *p)
         fresh[count] = r->rules[i];
         fresh[count++].order = order--;
     }
+    ensure(count <= r->count);
     if (!privacy_has_room(c, p, count, 0) || count == 0)
         return;
     c->delta[c->count++] =
@@ -198,6 +200,7 @@ static void plan_unblock(struct privacy_change *c, const struct privacy *p)
     uint32_t count = find_blocked(r, list, gone);
     if (count == 0)
         return;
+    ensure(list != NULL); /* something of it is blocked */
     slice name = slice_dup(c->arena, rules_name(list));
     if (count == rules_count(list))
         c->delta[c->count++] = (struct privacy_delta){ .op = PRIVACY_DEFAULT };
@@ -216,6 +219,7 @@ static void privacy_blocking_push(const struct privacy_change *c, const char *wh
     const struct request *r = c->request;
     struct buf out;
     struct xml_write x;
+    ensure(c->iq->held && account_here(c->iq->account));
     xml_begin(&x, &out, XML_STANZA_MAX);
     xml_open(&x, what, NS_BLOCKING);
     for (uint32_t i = 0; i < r->count; i++)
@@ -247,6 +251,7 @@ static void unblocked(struct privacy_change *c, enum err e)
 static void store_reports(struct privacy_change *c, struct store_batch *b)
 {
     const struct request *r = c->request;
+    ensure(c->iq != NULL && c->iq->account != NULL);
     for (uint32_t i = 0; i < r->report_count; i++)
         report_store(b, c->iq->account, &r->reports[i]);
 }

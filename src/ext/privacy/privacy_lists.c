@@ -1,6 +1,7 @@
 #include "ext/privacy/privacy_lists.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
@@ -336,6 +337,7 @@ static void plan_active(struct privacy_change *c, const struct privacy *p)
 static void active_done(struct privacy_change *c, enum err e)
 {
     const struct request *r = c->request;
+    ensure(c->iq->held && account_is_pinned(c->iq->account));
     if (e == OK)
         privacy_activate(privacy_lists_asker(c),
                          r->name.len == 0 ? NULL
@@ -349,6 +351,7 @@ static void list_done(struct privacy_change *c, enum err e)
     const struct request *r = c->request;
     struct buf out;
     struct xml_write x;
+    ensure(c->iq->held && account_here(c->iq->account));
     if (e != OK) {
         privacy_change_answer(c, e);
         return;
@@ -373,6 +376,7 @@ static void lists_set(struct iq *iq)
         return;
     }
     enum what what = ((struct request *)c->request)->what;
+    ensure((unsigned)what < sizeof plans / sizeof plans[0]);
     c->plan = plans[what];
     if (what != SET_DEFAULT)
         c->done = what == SET_ACTIVE ? active_done : list_done;

@@ -1,6 +1,7 @@
 #include "ext/privacy/privacy_policy.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
@@ -113,6 +114,7 @@ enum verdict policy_block(struct account *a, const struct stanza *st, slice from
 {
     const struct privacy *p = privacy_of(a);
     bool presence = st->kind == STANZA_PRESENCE;
+    ensure(account_here(a));
     if (presence && st->type == TYPE_AVAILABLE && !policy_shares(p) && !is_known_place(a, from))
         return DROP;
     bool answer = st->kind == STANZA_IQ && st->type != TYPE_GET && st->type != TYPE_SET;
@@ -165,6 +167,7 @@ static void refresh_session(struct session *s)
     const struct roster *r = s->account->roster;
     enum stanza_type type =
         policy_shares(privacy_of(s->account)) ? TYPE_AVAILABLE : TYPE_UNAVAILABLE;
+    ensure(session_here(s));
     for (uint32_t i = 0; r != NULL && i < r->seen; i++)
         if (privacy_list_shows(s, roster_item_jid(r->items[i]))) /* else it was not seen before */
             presence_tell(s, roster_item_jid(r->items[i]), type);
@@ -304,6 +307,7 @@ static void plan_edit(struct privacy_change *c, const struct privacy *p)
     if (e->drop_count > 0)
         c->delta[c->count++] =
             (struct privacy_delta){ .op = PRIVACY_DROP, .rules = e->drops, .count = e->drop_count };
+    ensure(c->count < sizeof c->delta / sizeof c->delta[0]);
     uint8_t share = p == NULL ? SHARE_DEFAULT : p->share;
     uint8_t others = p == NULL ? OTHERS_DEFAULT : p->others;
     if (e->share >= 0 || e->others >= 0)
@@ -420,6 +424,7 @@ void policy_forget(struct account *a, slice bare)
 {
     struct rule rule;
     bool any = policy_rule(privacy_of(a), bare, &rule) && slice_eq(rule.value, bare);
+    ensure(account_here(a));
     if (!any && a->actor.change_count == 0) /* which may bring one */
         return;
     struct privacy_change *c = privacy_change_new(NULL);
@@ -478,6 +483,7 @@ static void privacy_policy_show(struct account *a, enum err e, void *arg)
 {
     const struct privacy_task *t = arg;
     struct command_call *call = t->call;
+    ensure(account_here(a));
     if (!privacy_task_ready(t, a, e))
         return;
     const struct privacy *p = privacy_of(a);
@@ -498,6 +504,7 @@ static void privacy_policy_run_show(struct command_call *call)
 static void set_done(struct privacy_change *c, enum err e)
 {
     struct edit *edit = c->request;
+    ensure(edit->call != NULL);
     if (c->why.error != SE_NONE)
         command_fail(edit->call, E_LIMIT, "%.*s", SLICE_ARG(c->why.text));
     else if (e != OK)
@@ -512,6 +519,7 @@ static void privacy_policy_set(struct account *a, enum err e, void *arg)
     const struct privacy_task *t = arg;
     struct command_call *call = t->call;
     struct jid jid;
+    ensure(account_here(a));
     if (!privacy_task_ready(t, a, e))
         return;
     struct privacy_change *c = privacy_change_new(NULL);

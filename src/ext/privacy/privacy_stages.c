@@ -1,6 +1,7 @@
 #include "ext/privacy/privacy_stages.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "ext/privacy/privacy.h"
@@ -305,6 +306,7 @@ void privacy_push(struct session *s, const struct buf *payload)
     static _Atomic unsigned pushes;
     char id[32];
     slice content = buf_fit(payload);
+    ensure(session_here(s));
     if (payload->overflow)
         return;
     int len = snprintf(id, sizeof id, "privacy-%u", ++pushes);

@@ -258,6 +258,7 @@ struct privacy_session *privacy_session(const struct session *s)
 
 struct privacy_session *privacy_session_new(struct session *s)
 {
+    ensure(session_here(s));
     if (s->state_of[session_slot] == NULL)
         s->state_of[session_slot] = mem_new(struct privacy_session);
     return s->state_of[session_slot];
@@ -288,6 +289,7 @@ static void privacy_loaded(struct account *a, const struct store_batch *b, unsig
 {
     struct privacy p = { 0 };
     struct rule rule;
+    ensure(account_here(a) && a->state_of[account_slot] == NULL);
     for (uint32_t row = 0; row < store_row_count(b, first + 1); row++)
         if (row_rule(b, first + 1, row, &rule))
             (void)privacy_apply(&p,
@@ -347,6 +349,7 @@ static void use_list(struct session *s, struct rules *list)
     struct privacy_session *ps = list == NULL ? privacy_session(s) : privacy_session_new(s);
     if (ps == NULL || p == NULL)
         return;
+    ensure(ps->active == NULL || p->actives > 0);
     p->actives += (uint32_t)(list != NULL) - (uint32_t)(ps->active != NULL);
     ps->active = list;
 }
@@ -354,6 +357,7 @@ static void use_list(struct session *s, struct rules *list)
 void privacy_activate(struct session *s, struct rules *list)
 {
     struct privacy_sight *before = privacy_look(s->account);
+    ensure(session_here(s));
     use_list(s, list);
     privacy_told(s->account, before);
 }
@@ -384,6 +388,7 @@ static void privacy_restore(struct session *s, slice saved)
 
 static void forget_list(struct account *a, struct rules *gone)
 {
+    ensure(account_here(a) && gone != NULL);
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         const struct privacy_session *ps = privacy_session(s);
@@ -395,6 +400,7 @@ static void forget_list(struct account *a, struct rules *gone)
 
 static void privacy_state_commit(struct account *a, const struct privacy_change *c)
 {
+    ensure(account_here(a));
     if (c->count == 0)
         return;
     if (privacy_of(a) == NULL)
@@ -415,6 +421,7 @@ static enum err privacy_state_change_prepare(struct actor_change *base)
 {
     struct privacy_change *c = (struct privacy_change *)base;
     struct account *a = account_of(base->actor);
+    ensure(base->batch == NULL && c->plan != NULL);
     if (a->state != ACTOR_READY)
         return E_NOTFOUND; /* deleted meanwhile */
     c->plan(c, privacy_of(a));
@@ -432,6 +439,7 @@ static enum err privacy_state_change_prepare(struct actor_change *base)
 static void privacy_state_change_apply(struct actor_change *base, enum err e)
 {
     struct privacy_change *c = (struct privacy_change *)base;
+    ensure(base->actor->pins > 0 && c->done != NULL);
     if (e == OK)
         privacy_state_commit(account_of(base->actor), c);
     c->done(c, e);
@@ -461,6 +469,7 @@ void privacy_change_end(struct privacy_change *c)
 
 void privacy_change_answer(struct privacy_change *c, enum err e)
 {
+    ensure(c->iq != NULL && c->iq->held);
     if (c->why.error != SE_NONE)
         iq_error_with(c->iq, c->why.error, c->why.text, c->why.app_xml);
     else if (e != OK)

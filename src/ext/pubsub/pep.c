@@ -116,6 +116,7 @@ static struct ps_service *pep_service_of(const struct account *a)
 static struct ps_service *service_make(struct account *a, enum ps_ready ready)
 {
     struct ps_service *s = pep_service_of(a);
+    ensure(account_here(a));
     if (s == NULL) {
         s = a->state_of[account_slot] = ps_service_create(a->worker, &kind, a->jid, a->id);
         s->account = a;
@@ -201,6 +202,7 @@ static bool pep_disco_any(struct iq *iq, slice node)
 
 static void pep_give(struct account *a, struct stanza *st, slice node)
 {
+    ensure(account_here(a));
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         if (!s->available || s->priority < 0 || !caps_wants(s, node) || !stage_takes(s, st))
@@ -276,6 +278,7 @@ static void wanted_of(struct account *a, struct wanted *m)
 static void wanted_loaded(struct account *a, enum err e, void *arg)
 {
     struct wanted *m = arg;
+    ensure(account_here(a));
     if (e == OK && a->state == ACTOR_READY)
         wanted_of(a, m);
     wanted_unref(m);
@@ -425,6 +428,7 @@ static void session_wants(struct session *s, const slice *nodes, unsigned count)
     struct buf tag;
     struct fan f;
     struct stanza *st = wants_stanza(s);
+    ensure(session_here(s));
     wants_open(&tag, nodes, count);
     fan_begin(&f, a->worker, st, buf_slice(&tag));
     fan_add(&f, a->jid);

@@ -1,4 +1,5 @@
 #include "ext/pubsub/pubsub_arrive.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "home/router.h"
 #include "im/account.h"
@@ -38,6 +39,7 @@ static bool lets_in(struct account *a, const struct stanza *st, slice behalf)
 /* To the sessions that are there: all that receive, or the one of that resource. */
 static void pubsub_arrive_give(struct account *a, struct stanza *st, slice resource)
 {
+    ensure(account_here(a) && st != NULL);
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         bool mine = resource.len > 0 ? slice_eq(session_resource(s), resource)
@@ -57,6 +59,7 @@ struct arrival {
 static void account_loaded(struct account *a, enum err e, void *arg)
 {
     struct arrival *r = arg;
+    ensure(account_here(a));
     if (e == OK && a->state == ACTOR_READY && lets_in(a, r->st, r->behalf))
         route_send(a->worker, stanza_readdress(r->st, (slice){ 0 }, r->jid));
     stanza_unref(&r->st);

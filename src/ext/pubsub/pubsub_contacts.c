@@ -149,6 +149,7 @@ static void account_there(struct account *a, enum err e, void *arg)
     struct arena *arena = l->arena;
     struct worker *w = l->worker;
     struct buf yes;
+    ensure(account_here(a));
     buf_init(&yes, SIZE_MAX / 8);
     if (e == OK && a->state == ACTOR_READY)
         look_through(a, &l->asked, &yes);

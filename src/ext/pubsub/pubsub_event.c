@@ -84,6 +84,7 @@ static void write_event(struct buf *out, const struct ps_node *n, enum ps_event 
                         const struct ps_item *item, slice text)
 {
     struct xml_write x;
+    ensure(what != PS_EVENT_RETRACT || item != NULL);
     xml_begin(&x, out, XML_STANZA_MAX);
     switch (what) {
     case PS_EVENT_ITEM:
@@ -119,6 +120,7 @@ static enum stanza_type pubsub_event_type_of(const struct ps_node *n)
     static const enum stanza_type types[] = {
         [PS_HEADLINE] = TYPE_HEADLINE, [PS_NORMAL] = TYPE_NORMAL, [PS_CHAT] = TYPE_CHAT
     };
+    ensure(n->config.notification < sizeof types / sizeof types[0]);
     return types[n->config.notification];
 }
 
@@ -169,6 +171,7 @@ static slice behalf_tag(const struct ps_node *n, slice by, char out[BEHALF_MAX])
         out[len + who[i].len] = '\n';
         len += who[i].len + 1;
     }
+    ensure(len <= BEHALF_MAX);
     return (slice){ out, len };
 }
 
@@ -277,6 +280,7 @@ static void spread(const struct ps_op *op, struct stanza *st)
     struct ps_node *n = op->node;
     struct spread sp = { n, st, n->service->worker };
     char tag[PS_ID_MAX + 1];
+    ensure(worker_is_here(sp.worker));
     metric_add(&ps_events, 1);
     uint32_t told = to_subscribers(&sp, ps_from_bare(op));
     if (told > 0)
@@ -309,6 +313,7 @@ void ps_send_last(struct ps_node *n, const struct ps_item *item, slice to)
     struct worker *w = n->service->worker;
     bool implicit =
         n->service->account != NULL && pubsub_event_is_bare(to) && ps_subscriber(n, to) == NULL;
+    ensure(item != NULL && worker_is_here(w));
     write_event(&content, n, PS_EVENT_ITEM, item, (slice){ 0 });
     clock_stamp(stamp, item->at_us);
     xml_write_to(&x, &content);

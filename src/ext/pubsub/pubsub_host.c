@@ -2,6 +2,7 @@
  * domains. Its state is at the home of that address; it is loaded at the first request and stays.
  */
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -137,6 +138,7 @@ static int64_t owner_of(slice jid)
 static struct ps_service *pubsub_host_service_of(struct worker *w, slice jid)
 {
     struct map *m = *worker_state(w, worker_slot);
+    ensure(worker_is_here(w));
     if (m == NULL) {
         m = *worker_state(w, worker_slot) = mem_new(struct map);
         map_init(m, service_key);

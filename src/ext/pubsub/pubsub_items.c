@@ -50,6 +50,7 @@ static enum ps_step auto_create(struct ps_op *op)
 {
     struct ps_service *s = op->service;
     struct ps_limits limits = ps_limits_of(s);
+    ensure(op->node->nid == 0 && op->batch == NULL);
     if (!ps_is_owner_jid(s, ps_from_bare(op)))
         return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
     if (s->node_count >= setting_int(s->kind->nodes_max))
@@ -101,6 +102,7 @@ static enum ps_step check_item(struct ps_op *op, const struct ps_config *c)
 static uint32_t items_max(const struct ps_op *op, const struct ps_config *c)
 {
     int64_t limit = setting_int(op->service->kind->items_max);
+    ensure(limit > 0);
     if (c->max_items < limit)
         limit = c->max_items > 0 ? c->max_items : 1;
     return (uint32_t)limit;
@@ -128,6 +130,7 @@ static unsigned surplus(const struct ps_node *n, slice id, uint32_t keep, uint64
 /* The first `drop` items but the one of that id. */
 static void drop_items(struct ps_op *op, slice id)
 {
+    ensure(op->batch != NULL && op->drop <= op->node->stub_count);
     for (unsigned i = 0; i < op->drop; i++)
         if (!slice_eq(pubsub_items_stub_id(op->node->stubs[i]), id))
             ps_store_delete_item(op->batch, op->node, pubsub_items_stub_id(op->node->stubs[i]));
@@ -135,6 +138,7 @@ static void drop_items(struct ps_op *op, slice id)
 
 static void forget_items(struct ps_op *op, slice id)
 {
+    ensure(op->drop <= op->node->stub_count);
     for (unsigned i = 0, at = 0; i < op->drop; i++) {
         if (slice_eq(pubsub_items_stub_id(op->node->stubs[at]), id))
             at++;
@@ -253,6 +257,7 @@ static void apply_publish(struct ps_op *op)
 {
     struct ps_node *n = op->node;
     bool keep = op->req.has_item && n->config.persist_items;
+    ensure(n->nid != 0);
     if (keep) {
         forget_items(op, op->item.id);
         ps_stub_add(n, &op->item);
@@ -274,6 +279,7 @@ static enum ps_step run_retract(struct ps_op *op)
     const struct ps_stub *stub = ps_stub_find(n, op->req.item_id);
     bool own = stub != NULL && stub->publisher == hash_keyed(ps_from_bare(op));
     struct ps_error e = ps_may_retract(&n->config, &who, own || stub == NULL);
+    ensure(op->batch == NULL);
     if (e.error != SE_NONE)
         return ps_fail_with(op, &e);
     if (!n->config.persist_items)
@@ -307,6 +313,7 @@ static enum ps_step run_purge(struct ps_op *op)
     struct ps_node *n = op->node;
     struct ps_actor who = ps_actor_of(n, op->from);
     struct ps_error e = ps_may_own(&who);
+    ensure(op->batch == NULL);
     if (e.error != SE_NONE)
         return ps_fail_with(op, &e);
     if (!n->config.persist_items)
@@ -390,6 +397,7 @@ static bool choose_page(struct ps_op *op, struct page *p)
 
 static void add_read(struct ps_op *op, slice id)
 {
+    ensure(op->batch != NULL && op->node->nid != 0);
     STORE_ADD(op->batch, &ps_stmt_item, STORE_ANY_ROWS, SV_I(op->service->owner),
               SV_I(op->node->nid), SV_T(id));
 }
@@ -441,6 +449,7 @@ static enum ps_step by_ids(struct ps_op *op)
 {
     size_t bytes = 0;
     uint64_t before = ps_expired_before(op->node, loop_wall_us(worker_loop(op->service->worker)));
+    ensure(op->batch != NULL);
     for (unsigned i = 0; i < op->req.id_count; i++) {
         const struct ps_stub *stub = ps_stub_find(op->node, op->req.ids[i]);
         if (stub != NULL && stub->at_us < before)
@@ -536,6 +545,7 @@ static void give_found(struct ps_node *n, const struct give *g, const struct sto
 {
     struct ps_item item;
     bool any = store_row_count(b, 0) > 0;
+    ensure(n->nid == g->nid);
     if (n->last_known) {
         ps_give_last(n, g->to);
     } else if (n->changes != g->changes) {
@@ -558,6 +568,7 @@ static void pubsub_items_last_found(void *arg, enum store_result result,
     struct ps_service *s = g->service;
     struct account *a = s->account;
     struct ps_node *n = s->gone ? NULL : ps_node_find(s, g->node);
+    ensure(worker_is_here(s->worker) && (a == NULL || account_is_pinned(a)));
     if (result == STORE_OK && n != NULL && n->nid == g->nid)
         give_found(n, g, b);
     ensure(s->op_count > 0);

@@ -1,4 +1,5 @@
 #include "ext/pubsub/pubsub_leavers.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "ext/pubsub/pubsub_model.h"
 #include "ext/pubsub/pubsub_op.h"
@@ -68,6 +69,7 @@ static void pubsub_leavers_loaded(struct ps_op *op, enum stanza_error e)
 
 void ps_leaver_forget(struct ps_service *s, slice bare)
 {
+    ensure(worker_is_here(s->worker));
     if (s->gone)
         return;
     if (s->ready == PS_READY)

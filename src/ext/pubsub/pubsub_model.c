@@ -154,6 +154,7 @@ void ps_node_begin(struct ps_node *n, slice creator, const struct ps_config *c)
 {
     struct ps_service *s = n->service;
     int64_t now = (int64_t)loop_wall_us(worker_loop(s->worker));
+    ensure(n->nid == 0);
     ps_node_load(n, now > s->last_nid ? now : s->last_nid + 1, creator, c);
     n->indexed = n->last_known = true;
 }
@@ -310,6 +311,7 @@ void ps_stub_del(struct ps_node *n, slice id)
 
 void ps_stub_add(struct ps_node *n, const struct ps_item *item)
 {
+    ensure(n->nid != 0 && item->id.len > 0);
     ps_stub_del(n, item->id);
     ps_stub_load(n, item, ps_item_bytes(item));
     ps_node_grew(n, ps_item_bytes(item));

@@ -1,6 +1,7 @@
 #include "ext/pubsub/pubsub_nodes.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
@@ -102,6 +103,7 @@ static void apply_create(struct ps_op *op)
 {
     struct buf out;
     struct xml_write x;
+    ensure(op->node->nid != 0);
     if (op->service->account == NULL)
         ps_affiliate_put(op->node, ps_from_bare(op), of_creator(op));
     xml_begin(&x, &out, XML_STANZA_MAX);
@@ -154,6 +156,7 @@ static slice pubsub_nodes_stub_id(const struct ps_stub *s) { return (slice){ s->
 static enum ps_step run_configure_set(struct ps_op *op)
 {
     struct ps_node *n = op->node;
+    ensure(op->batch == NULL);
     if (!pubsub_nodes_owns(op))
         return PS_ANSWERED;
     if (op->req.cancelled)
@@ -179,6 +182,7 @@ static void apply_configure(struct ps_op *op)
     struct ps_node *n = op->node;
     struct ps_config old = n->config;
     bool all = op->drop == n->stub_count;
+    ensure(op->node->nid != 0);
     ps_sharing_apply(op);
     ps_config_keep(&n->config, &op->config); /* it may borrow texts of the old one */
     ps_config_fini(&old);
@@ -193,6 +197,7 @@ static void apply_configure(struct ps_op *op)
 
 static enum ps_step run_delete(struct ps_op *op)
 {
+    ensure(op->batch == NULL);
     if (!pubsub_nodes_owns(op))
         return PS_ANSWERED;
     op->batch = pubsub_nodes_write_batch(op);
@@ -203,6 +208,7 @@ static enum ps_step run_delete(struct ps_op *op)
 static void apply_delete(struct ps_op *op)
 {
     struct ps_node *n = op->node;
+    ensure(op->node->nid != 0);
     ps_answer(op, (slice){ 0 });
     if (n->config.notify_delete)
         ps_notify(op, PS_EVENT_DELETE, NULL, op->req.redirect);

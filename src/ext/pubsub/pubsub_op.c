@@ -109,6 +109,7 @@ enum ps_step ps_answer_buf(struct ps_op *op, struct buf *out)
 static struct ps_op *op_create(struct ps_service *s, struct iq *held)
 {
     struct ps_op *op = mem_new(struct ps_op);
+    ensure(worker_is_here(s->worker) && (held == NULL || held->held));
     op->service = s;
     op->iq = held;
     op->tmp = arena_create(1024);
@@ -128,6 +129,7 @@ static void pubsub_op_free(struct ps_op *op)
 {
     struct ps_service *s = op->service;
     struct account *a = s->account;
+    ensure(a == NULL || account_is_pinned(a));
     store_drop(&op->batch);
     ps_contacts_free(&op->contacts);
     stanza_unref(&op->st);
@@ -149,6 +151,7 @@ static void pubsub_op_fail_store(struct ps_op *op, enum store_result result)
 static void pubsub_op_read_done(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct ps_op *op = arg;
+    ensure(worker_is_here(op->service->worker));
     if (result != STORE_OK)
         pubsub_op_fail_store(op, result);
     else
@@ -159,6 +162,7 @@ static void pubsub_op_read_done(void *arg, enum store_result result, const struc
 static void pubsub_op_submit_read(struct ps_op *op)
 {
     struct store_batch *b = op->batch;
+    ensure(op->batch != NULL);
     op->batch = NULL;
     op->node = NULL;
     store_submit(b, worker_loop(op->service->worker), 0, pubsub_op_read_done, op);
@@ -167,6 +171,7 @@ static void pubsub_op_submit_read(struct ps_op *op)
 static struct ps_op *pubsub_op_pop(struct ps_node *n)
 {
     struct ps_op *op = n->ops;
+    ensure(op != NULL);
     n->ops = op->next;
     if (n->ops == NULL)
         n->ops_tail = &n->ops;
@@ -200,6 +205,7 @@ static void load_index(struct ps_node *n)
 {
     struct ps_service *s = n->service;
     struct store_batch *b = store_read(worker_store(s->worker), (uint64_t)s->owner);
+    ensure(!n->busy && n->nid != 0);
     n->busy = true;
     STORE_ADD(b, &ps_stmt_index, STORE_ANY_ROWS, SV_I(s->owner), SV_I(n->nid));
     store_submit(b, worker_loop(s->worker), 0, index_loaded, n);
@@ -216,6 +222,7 @@ static void pubsub_op_apply(struct ps_node *n, struct ps_op *op, const struct ps
 static void pubsub_op_ended(struct ps_node *n, enum store_result result)
 {
     struct ps_op *op = pubsub_op_pop(n);
+    ensure(n->busy);
     if (result != STORE_OK && op->create)
         ps_node_clear(n);
     if (result != STORE_OK)
@@ -236,6 +243,7 @@ static void pubsub_op_ended(struct ps_node *n, enum store_result result)
 static void asker_known(void *arg, enum stanza_error e)
 {
     struct ps_node *n = arg;
+    ensure(n->busy && n->ops != NULL);
     n->busy = false;
     if (e != SE_NONE) {
         struct ps_op *op = pubsub_op_pop(n);
@@ -296,6 +304,7 @@ static void pubsub_op_committed(void *arg, enum store_result result, const struc
 {
     struct ps_node *n = arg;
     (void)b;
+    ensure(n->busy);
     if (result != STORE_OK || n->service->gone || !ask_about_subscribers(n, n->ops))
         pubsub_op_ended(n, result);
 }
@@ -416,6 +425,7 @@ void ps_service_loaded(struct ps_service *s, enum store_result result)
 static void pubsub_op_enter(struct ps_op *op)
 {
     struct ps_service *s = op->service;
+    ensure(s->waiting_count <= PS_WAITING_MAX);
     if (s->ready == PS_READY) {
         pubsub_op_start(op);
     } else if (s->waiting_count == PS_WAITING_MAX) {
@@ -444,6 +454,7 @@ static void name_node(struct ps_op *op)
 void ps_request(struct iq *iq, struct ps_service *s)
 {
     struct ps_error e;
+    ensure(worker_is_here(s->worker));
     if (s->op_count >= PS_OPS_MAX) {
         iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("too many requests wait"));
         return;
@@ -506,6 +517,7 @@ void ps_node_request(struct ps_service *s, enum ps_verb verb, slice node, slice 
 
 void ps_service_gone(struct ps_service *s)
 {
+    ensure(!s->gone);
     s->gone = true;
     if (s->op_count == 0)
         ps_service_free(&s);

@@ -1,6 +1,7 @@
 #include "ext/pubsub/pubsub_own.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "ext/pubsub/pubsub.h"
 #include "ext/pubsub/pubsub_access.h"
@@ -20,6 +21,7 @@ void ps_own(struct account *a, slice pubsub_xml, ps_own_fn *done, void *arg)
 {
     bool guest = account_is_guest(a);     /* nothing of it is kept */
     bool there = a->state == ACTOR_READY; /* else deleted or disabled while this was under way */
+    ensure(account_here(a));
     if (accounts != NULL && there && !guest)
         ps_own_request(accounts->make(a), pubsub_xml, done, arg);
     else if (done != NULL)
@@ -88,6 +90,7 @@ static void own_items_ready(struct ps_op *op, enum stanza_error e)
 void ps_own_items(struct account *a, slice node, slice reader, ps_items_fn *done, void *arg)
 {
     struct ps_service *s = accounts != NULL ? accounts->find(a) : NULL;
+    ensure(account_here(a) && done != NULL);
     if (s == NULL) {
         done(arg, SE_NONE, NULL, 0);
         return;

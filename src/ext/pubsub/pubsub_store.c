@@ -1,5 +1,6 @@
 #include "ext/pubsub/pubsub_store.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/metric.h"
 #include "base/setting.h"
@@ -171,6 +172,7 @@ void ps_store_node(struct store_batch *b, const struct ps_node *n, const struct 
 {
     const struct ps_service *s = n->service;
     struct buf text;
+    ensure(n->nid != 0);
     buf_init(&text, PS_CONFIG_MAX);
     ps_config_store(&text, c, s->kind->kind);
     STORE_ADD(b, &stmt_node_put, 1, SV_I(s->owner), SV_T(n->name), SV_I(n->nid),
@@ -189,6 +191,7 @@ void ps_store_delete_node(struct store_batch *b, const struct ps_node *n)
 
 void ps_store_item(struct store_batch *b, const struct ps_node *n, const struct ps_item *item)
 {
+    ensure(n->nid != 0 && item->id.len > 0);
     STORE_ADD(b, &stmt_item_put, 1, SV_I(n->service->owner), SV_I(n->nid), SV_T(item->id),
               SV_I(item->at_us), SV_I(ps_item_bytes(item)), SV_T(item->publisher),
               SV_T(item->xml.len > 0 ? item->xml : SLICE("")));
@@ -326,6 +329,7 @@ static void service_loaded(void *arg, enum store_result result, const struct sto
 void ps_load_service(struct ps_service *s)
 {
     struct store_batch *b = store_read(worker_store(s->worker), (uint64_t)s->owner);
+    ensure(s->ready == PS_UNLOADED);
     s->ready = PS_LOADING;
     STORE_ADD(b, &stmt_nodes, STORE_ANY_ROWS, SV_I(s->owner));
     STORE_ADD(b, &stmt_affiliations, STORE_ANY_ROWS, SV_I(s->owner));

@@ -1,6 +1,7 @@
 #include "ext/pubsub/pubsub_subs.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -59,6 +60,7 @@ static struct ps_subscriber *new_subscriber(const struct ps_node *n, slice jid, 
 static void store_as(struct ps_op *op, slice jid, slice subid, enum ps_state state, bool deliver)
 {
     struct ps_subscriber *s = ps_subscriber_make(jid, subid, state);
+    ensure(op->batch != NULL);
     s->deliver = deliver;
     ps_store_subscriber(op->batch, op->node, s);
     mem_free(&s);
@@ -101,6 +103,7 @@ static enum ps_step run_subscribe(struct ps_op *op)
     const struct ps_subscriber *old = ps_subscriber(n, op->req.jid.full);
     bool deliver = old == NULL || old->deliver;
     char subid[17];
+    ensure(op->batch == NULL);
     if (!is_own(op, &op->req.jid))
         return ps_fail(op, SE_BAD_REQUEST, "invalid-jid", (slice){ 0 });
     struct ps_error e = ps_may_subscribe(&n->config, &who);
@@ -161,6 +164,7 @@ static struct ps_subscriber *pubsub_subs_named(struct ps_op *op)
     struct ps_subscriber *s = ps_subscriber(op->node, op->req.jid.full);
     struct ps_actor who = ps_actor_of(op->node, op->from);
     bool owner = ps_may_own(&who).error == SE_NONE;
+    ensure(op->node != NULL && op->node->nid != 0);
     if (!owner && !slice_eq(jid_bare(&op->req.jid), ps_from_bare(op)))
         ps_fail(op, SE_FORBIDDEN, NULL, (slice){ 0 });
     else if (s == NULL)
@@ -174,6 +178,7 @@ static struct ps_subscriber *pubsub_subs_named(struct ps_op *op)
 
 static enum ps_step run_unsubscribe(struct ps_op *op)
 {
+    ensure(op->batch == NULL);
     if (pubsub_subs_named(op) == NULL)
         return PS_ANSWERED;
     op->batch = pubsub_subs_write_batch(op);
@@ -221,6 +226,7 @@ static enum ps_step run_options_get(struct ps_op *op)
 static enum ps_step run_options_set(struct ps_op *op)
 {
     const struct ps_subscriber *s = pubsub_subs_named(op);
+    ensure(op->batch == NULL);
     if (s == NULL)
         return PS_ANSWERED;
     if (op->req.cancelled)

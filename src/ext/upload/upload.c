@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/hex.h"
 #include "base/rand.h"
 #include "codec/xml_elem.h"
@@ -193,6 +194,7 @@ static void answer_slot(struct iq *iq, struct upload_slot *slot)
 {
     struct buf out, url;
     struct xml_write x;
+    ensure(slot->size > 0);
     rand_hex(slot->id, UPLOAD_ID_LEN / 2);
     slot->until_us =
         loop_wall_us(worker_loop(iq->worker)) + (uint64_t)setting_int(&upload_slot_time) * 1000;
@@ -224,6 +226,7 @@ static void usage_read(void *arg, enum store_result result, const struct store_b
 {
     struct iq *iq = arg;
     struct upload_slot slot;
+    ensure(iq->held);
     if (result != STORE_OK) {
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
         return;

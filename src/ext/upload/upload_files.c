@@ -1,5 +1,6 @@
 #include "ext/upload/upload_files.h"
 #include "base/durable.h"
+#include "base/ensure.h"
 #include "ext/upload/upload_rows.h"
 #include <dirent.h>
 #include <errno.h>
@@ -112,6 +113,7 @@ int upload_place(char temp[UPLOAD_PATH_MAX], const char *hash)
 
 void upload_condemn(struct upload_page *page)
 {
+    ensure(page->count <= UPLOAD_PAGE);
     pthread_mutex_lock(&lock);
     memset(page->spared, 0, sizeof page->spared);
     condemned = page;

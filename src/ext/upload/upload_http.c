@@ -148,6 +148,7 @@ static void upload_http_run_step(struct work *w)
         [STEP_OPEN] = open_blob,          [STEP_READ] = upload_http_read_piece,
     };
     struct transfer *t = CONTAINER_OF(w, struct transfer, work);
+    ensure(t->step != STEP_NONE && table[t->step] != NULL);
     t->error = table[t->step](t);
 }
 
@@ -266,6 +267,7 @@ static void upload_http_step_done(struct work *w);
 /* Nothing may be done with t behind it: it is freed where no helper takes the step. */
 static void upload_http_begin_step(struct transfer *t, enum step step)
 {
+    ensure(worker_is_here(t->worker) && t->step == STEP_NONE);
     t->step = step;
     t->work.run = upload_http_run_step;
     t->work.done = upload_http_step_done;
@@ -322,6 +324,7 @@ static void placed(struct transfer *t)
 static void refusal_found(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct transfer *t = arg;
+    ensure(t->op != NULL);
     t->op = NULL;
     if (result != STORE_OK)
         answer_end(t, 503, SLICE("the database does not answer\n"));
@@ -346,6 +349,7 @@ static void upload_http_committed(void *arg, enum store_result result, const str
 {
     struct transfer *t = arg;
     (void)b;
+    ensure(t->op != NULL && t->committing);
     t->op = NULL;
     t->committing = false;
     if (result == STORE_UNKNOWN)
@@ -366,6 +370,7 @@ static void upload_http_commit(struct transfer *t)
                         ? INT64_MAX / 2
                         : now + (uint64_t)setting_int(&upload_keep) * 1000;
     struct store_batch *b = store_write(worker_store(w), (uint64_t)t->slot.owner);
+    ensure(t->op == NULL && !t->committing);
     STORE_ADD(b, &upload_put, 1, SV_T(slice_of(t->slot.id)), SV_I(t->slot.owner),
               SV_T(t->slot.name), SV_T(t->slot.type), SV_I(t->slot.size), SV_T(slice_of(t->hash)),
               SV_I(now), SV_I(keep));
@@ -613,6 +618,7 @@ static void upload_http_opened(struct transfer *t)
 static void upload_http_found(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct transfer *t = arg;
+    ensure(t->op != NULL);
     t->op = NULL;
     if (result != STORE_OK) {
         answer_end(t, 503, SLICE("the database does not answer\n"));
@@ -701,6 +707,7 @@ static void upload_http_step_done(struct work *w)
 {
     struct transfer *t = CONTAINER_OF(w, struct transfer, work);
     enum step step = t->step;
+    ensure(worker_is_here(t->worker) && step != STEP_NONE);
     t->step = STEP_NONE;
     if (step == STEP_PLACE)
         placed(t);

@@ -2,6 +2,7 @@
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/metric.h"
 #include "ext/upload/upload.h"
@@ -39,6 +40,7 @@ static void upload_sweep_next(struct sweep *s);
 static void end_round(struct sweep *s, enum store_result result)
 {
     struct command_call *call = s->call;
+    ensure(worker_is_here(s->worker) && s->op == NULL);
     s->call = NULL;
     upload_acquit();
     if (call != NULL && result == STORE_OK)
@@ -58,6 +60,7 @@ static void work_run(struct work *w)
 static void upload_sweep_forgotten(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct sweep *s = arg;
+    ensure(s->page.count <= UPLOAD_PAGE);
     s->op = NULL;
     /* where none could be removed, the same page would be read again */
     if (result == STORE_OK && s->page.count == UPLOAD_PAGE && store_stmt_count(b) > 0)
@@ -69,6 +72,7 @@ static void upload_sweep_forgotten(void *arg, enum store_result result, const st
 static void work_done(struct work *w)
 {
     struct sweep *s = CONTAINER_OF(w, struct sweep, work);
+    ensure(s->working && s->page.count <= UPLOAD_PAGE);
     s->working = false;
     upload_acquit();
     if (s->stopped) {
@@ -86,6 +90,7 @@ static void work_done(struct work *w)
 static void orphans_confirmed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct sweep *s = arg;
+    ensure(s->op != NULL && !s->working);
     s->op = NULL;
     for (uint32_t i = 0; result == STORE_OK && i < s->page.count; i++)
         if (store_row_count(b, i) == 0)
@@ -99,6 +104,7 @@ static void orphans_confirmed(void *arg, enum store_result result, const struct 
 static void orphans_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct sweep *s = arg;
+    ensure(s->op != NULL && !s->working);
     s->op = NULL;
     if (result != STORE_OK || store_row_count(b, 0) == 0) {
         end_round(s, result);
@@ -119,6 +125,7 @@ static void expired_removed(void *arg, enum store_result result, const struct st
 {
     struct sweep *s = arg;
     (void)b;
+    ensure(s->op != NULL);
     s->op = NULL;
     if (result != STORE_OK)
         end_round(s, result);
@@ -129,6 +136,7 @@ static void expired_removed(void *arg, enum store_result result, const struct st
 static void expired_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct sweep *s = arg;
+    ensure(s->op != NULL);
     s->op = NULL;
     if (result != STORE_OK) {
         end_round(s, result);
