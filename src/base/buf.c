@@ -82,6 +82,7 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 
 slice buf_left_out(const struct buf *b, const char *where)
 {
+    ensure(b->overflow);
     cut_buffer(where, b->max);
     return (slice){ 0 };
 }

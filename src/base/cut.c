@@ -1,5 +1,6 @@
 #include "base/cut.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include <stdatomic.h>
 
 struct metric texts_cut = {
@@ -17,7 +18,11 @@ struct metric log_lines_suppressed = {
 };
 struct log_area log_cut = { .name = "cut" };
 
-void cut_count(enum cut_text text) { metric_add_to(&texts_cut, text, 1); }
+void cut_count(enum cut_text text)
+{
+    ensure(text <= CUT_ALARM); /* a value of the label */
+    metric_add_to(&texts_cut, text, 1);
+}
 
 void cut_buffer(const char *where, size_t bytes_max)
 {

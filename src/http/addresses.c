@@ -2,6 +2,7 @@
  * token bucket of one second. Shared by all workers under the server's lock. An entry is kept until
  * it has no connection and its bucket is full again, so that reconnecting does not evade the
  * limits. Whenever one is added, a few old ones are removed. */
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "http/http_private.h"
 #include "http/parse.h"
@@ -95,6 +96,7 @@ void http_address_leave(struct http_conn *h)
         return;
     pthread_mutex_lock(&s->lock);
     struct http_address *a = address_of(s, h);
+    ensure(a == NULL || a->conns > 0);
     if (a != NULL)
         a->conns--;
     pthread_mutex_unlock(&s->lock);

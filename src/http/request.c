@@ -1,4 +1,5 @@
 /* Reading: decides whether a request is accepted, and gathers its body. */
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "http/http_private.h"
 #include "http/parse.h"
@@ -32,6 +33,7 @@ struct arena *http_scratch(const struct http_request *r) { return loop_scratch(r
 void exchange_make(struct http_conn *h)
 {
     struct exchange *x = mem_new(struct exchange);
+    ensure(h->x == NULL);
     x->h = h;
     x->r.loop = h->local->loop;
     x->r.secure = conn_is_secure(h->conn); /* also for the answer to what is no request */
@@ -44,6 +46,7 @@ void exchange_free(struct http_conn *h)
     struct exchange *x = h->x;
     if (x == NULL)
         return;
+    ensure(x->h == h);
     if (x->engaged && !x->answered && x->r.route->gone != NULL)
         x->r.route->gone(&x->r);
     h->x = NULL;

@@ -50,6 +50,7 @@ const struct http_route *http_route_find(const struct http_server *s, const char
 {
     const struct http_route *best = NULL;
     size_t best_len = 0;
+    ensure(s->route_count <= HTTP_ROUTES_MAX);
     for (size_t i = 0; i < s->route_count; i++) {
         const struct http_route *r = s->route[i];
         slice at = route_path(r);
