@@ -2,10 +2,13 @@
 it acknowledged is stored."""
 import concurrent.futures
 import os
+import signal
+
+import pytest
 
 from muster import xml
 from muster.bosh import Bosh
-from muster.client import Gone
+from muster.client import Gone, until
 from muster.websocket import WebSocket
 
 STREAMS = int(os.environ.get("MUSTER_STREAMS", "60"))
@@ -64,3 +67,42 @@ def test_stop_while_many_streams_send(make_server):
     with server.database() as db:
         stored, = db.execute("SELECT count(*) FROM message WHERE rcpt_entry <> 0").fetchone()
     assert 0 < acknowledged <= stored
+
+
+def starts(server):
+    return server.log().count("server.ready")
+
+
+def threads(server):
+    return len(os.listdir(f"/proc/{server.process.pid}/task"))
+
+
+# From the command to the start after it, which has one thread for a while.
+MOMENTS = {
+    "scheduled": lambda server: "server.end-scheduled" in server.log(),
+    "stopping": lambda server: "server.stopping" in server.log(),
+    "between": lambda server: threads(server) == 1 or starts(server) == 2,
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_signal_during_a_planned_restart_ends_in_order(make_server, moment):
+    """As `systemctl stop` sends it: the process neither goes on nor fails."""
+    server = make_server("alice")
+    server.login("alice").enable_sm()
+    server.ctl("server", "restart")
+    until(moment, lambda: MOMENTS[moment](server))
+    server.stop()
+    assert "without waiting" not in server.log()
+    assert moment == "between" or starts(server) == 1
+
+
+@pytest.mark.parametrize("moment", ["stopping", "between"])
+def test_a_reload_during_a_planned_restart(make_server, moment):
+    """It waits until the server has started again."""
+    server = make_server()
+    server.ctl("server", "restart")
+    until(moment, lambda: MOMENTS[moment](server))
+    server.signal(signal.SIGHUP)
+    until("another start", lambda: starts(server) == 2)
+    server.wait_log("server.reloaded")

@@ -10,7 +10,6 @@
 #include "io/timer.h"
 #include "ops/announce.h"
 #include "ops/command_form.h"
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -18,8 +17,8 @@
 enum { DELAY_MS_MAX = 24 * 3600 * 1000, ANSWER_MS = 200 };
 
 static struct log_area log_lifecycle = { .name = "lifecycle" };
-static _Atomic bool restart_wanted; /* set when the delay has passed: a signal before that stops */
-static struct timer end_timer;      /* on worker 0 */
+static _Atomic enum lifecycle_end end_wanted; /* set when the delay has passed */
+static struct timer end_timer;                /* on worker 0 */
 static bool end_restarts;
 static _Atomic uint64_t end_due; /* wall time of the end in us, doubled, + 1: a restart; 0: none */
 
@@ -35,14 +34,14 @@ void lifecycle_scheduled(char out[LIFECYCLE_TEXT_MAX])
     snprintf(out, LIFECYCLE_TEXT_MAX, "%s at %s", due % 2 != 0 ? "restart" : "stop", stamp);
 }
 
-bool lifecycle_restarts(void) { return atomic_load(&restart_wanted); }
+enum lifecycle_end lifecycle_end(void) { return atomic_load(&end_wanted); }
 
 static void end_now(struct timer *t, struct loop *loop)
 {
     (void)t;
     (void)loop;
-    atomic_store(&restart_wanted, end_restarts);
-    kill(getpid(), SIGTERM);
+    atomic_store(&end_wanted, end_restarts ? LIFECYCLE_RESTARTS : LIFECYCLE_STOPS);
+    kill(getpid(), LIFECYCLE_SIGNAL);
 }
 
 /* The request; lives in the arena of its call. */

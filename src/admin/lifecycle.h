@@ -1,7 +1,8 @@
-/* lifecycle: the commands `server stop` and `server restart`. They send SIGTERM to the main thread,
- * which stops the server in the regular way. */
+/* lifecycle: the commands `server stop` and `server restart`. They send LIFECYCLE_SIGNAL to the
+ * main thread, which stops the server in the regular way. */
 #pragma once
 #include "im/feature.h"
+#include <signal.h>
 
 extern const struct feature lifecycle_feature;
 
@@ -10,5 +11,10 @@ extern const struct feature lifecycle_feature;
 enum { LIFECYCLE_TEXT_MAX = 48 };
 void lifecycle_scheduled(char out[LIFECYCLE_TEXT_MAX]);
 
-/* Whether the server ends because of `server restart`. Any thread. */
-bool lifecycle_restarts(void);
+/* Not SIGTERM: one from outside at the same time must not be lost in it. */
+enum { LIFECYCLE_SIGNAL = SIGUSR1 };
+
+/* The end that a command asked for and that is due; it is set before the signal is sent. Any
+ * thread. */
+enum lifecycle_end { LIFECYCLE_GOES_ON, LIFECYCLE_STOPS, LIFECYCLE_RESTARTS };
+enum lifecycle_end lifecycle_end(void);

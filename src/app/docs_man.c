@@ -105,7 +105,8 @@ void docs_man_musterd(struct buf *out)
          "Reads the node file and the certificates again. `musterctl server "
          "reload` does the same and reports the result.");
     item(out, SLICE("SIGTERM, SIGINT"),
-         "Ends in order, within some seconds. A second signal ends at once.");
+         "Ends in order, within some seconds, also instead of a restart that `musterctl server "
+         "restart` has begun. A second signal ends at once.");
     buf_lit(out, ".SH EXIT STATUS\n");
     item(out, SLICE("0"), "It ended in order.");
     item(out, SLICE("1"), "The start failed.");

@@ -160,38 +160,47 @@ static sigset_t block_signals(void)
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, LIFECYCLE_SIGNAL);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file beyond the limit is an error of the one write: EFBIG */
     return set;
 }
 
-static void main_give_up(int sig)
+/* Whether a signal has asked for the end; a command may have begun it without one. */
+static volatile sig_atomic_t end_asked;
+
+static void main_end_asked(int sig)
 {
     static const char text[] = "musterd: ended without waiting for the rest\n";
-    (void)sig;
+    if (sig != SIGALRM && !end_asked) {
+        end_asked = 1;
+        return;
+    }
     ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
     _exit(written < 0 ? EXIT_FAILED : EXIT_FAILED);
 }
 
 /* From here on, a second signal or a stop that takes too long ends the process at once. */
-static void arm_giving_up(const sigset_t *set)
+static void arm_giving_up(void)
 {
-    struct sigaction action = { .sa_handler = main_give_up };
+    struct sigaction action = { .sa_handler = main_end_asked, .sa_flags = SA_RESTART };
+    sigset_t set;
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGALRM, &action, NULL);
-    pthread_sigmask(SIG_UNBLOCK, set, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     alarm(STOP_SECONDS_MAX);
 }
 
-/* For `server restart`: runs the program that is installed now in the same process. It inherits the
- * signal mask, but no descriptor, as all are closed on exec. */
+/* For `server restart`: runs the program that is installed now in the same process. It inherits no
+ * descriptor, as all are closed on exec, but the signals that are blocked and those that wait: one
+ * that asks for the end meanwhile is taken after the start. */
 static int start_again(const char *program, char **argv)
 {
-    alarm(0);
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGINT, SIG_DFL);
     execv(program, argv);
     fprintf(stderr, "%smusterd: %s cannot be started again\n", log_mark(LOG_ERROR), program);
     return EXIT_FAILED;
@@ -210,34 +219,45 @@ static int main_rename(const struct options *o)
     return code;
 }
 
-static int main_serve(struct node_file *file)
+/* Takes signals until one, or a command, ends the server. */
+static void serve_until_the_end(struct server *server, const sigset_t *set)
+{
+    while (!end_asked && lifecycle_end() == LIFECYCLE_GOES_ON) {
+        int sig = sigwaitinfo(set, NULL);
+        end_asked = sig == SIGTERM || sig == SIGINT;
+        if (sig == SIGHUP) {
+            notify_reloading();
+            server_reload(server);
+            notify_send("READY=1");
+        }
+    }
+}
+
+/* *restarts: the program is to be started again. Signals are blocked at the end. */
+static int main_serve(struct node_file *file, bool *restarts)
 {
     struct server server;
     struct why why;
     sigset_t set = block_signals();
-    int sig = 0;
     raise_descriptors();
     if (server_start(&server, file, &why) != OK) {
         fprintf(stderr, "%smusterd: %s\n", log_mark(LOG_ERROR), why.text);
         return EXIT_FAILED;
     }
     notify_send("READY=1\nSTATUS=serving");
-    while (sig != SIGTERM && sig != SIGINT) {
-        sig = sigwaitinfo(&set, NULL);
-        if (sig == SIGHUP) {
-            notify_reloading();
-            server_reload(&server);
-            notify_send("READY=1");
-        }
-    }
-    if (lifecycle_restarts()) {
+    serve_until_the_end(&server, &set);
+    *restarts = !end_asked && lifecycle_end() == LIFECYCLE_RESTARTS;
+    if (*restarts) {
         notify_reloading(); /* tells systemd that this is not the end of the service */
         server_restarts(&server);
     } else {
         notify_send("STOPPING=1\nSTATUS=closing streams");
     }
-    arm_giving_up(&set);
+    arm_giving_up();
     server_stop(&server);
+    alarm(0);
+    block_signals();
+    *restarts = *restarts && !end_asked; /* a signal that came meanwhile prevails */
     return EXIT_DONE;
 }
 
@@ -283,6 +303,7 @@ int main(int argc, char **argv)
     config_check_path(file->path);
     if (!o.core_dumps)
         keep_memory_in();
-    int code = main_serve(file);
-    return code == EXIT_DONE && lifecycle_restarts() ? start_again(program, argv) : code;
+    bool restarts = false;
+    int code = main_serve(file, &restarts);
+    return restarts ? start_again(program, argv) : code;
 }
