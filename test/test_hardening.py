@@ -114,6 +114,9 @@ def test_what_users_are_told_is_not_in_the_log(server):
         text = ["--text"] if "--text" in usage else []
         later = ["--delay", "1h"] if "--delay" in usage else []
         server.ctl_run(*name.split(), *later, *text, "Geheimnis 4711")  # it may fail, too
+    for setting in ("announce.subject", "announce.welcome"):
+        server.ctl("set", setting, "Geheimnis 4711")
+        told.append(("set", setting))
     server.ctl("server", "continue")
     found = [line for line in lines(server, "admin.command") if "(14 bytes)" in line]
     assert len(found) == len(told) and "4711" not in server.log()

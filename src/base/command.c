@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/setting.h"
 #include "base/utf8.h"
 #include <inttypes.h>
 #include <pthread.h>
@@ -289,6 +290,21 @@ void command_fail(struct command_call *c, enum err e, const char *fmt, ...)
 
 enum { AUDIT_BYTES_MAX = 4096 };
 
+/* Whether it is what users are told, either always or for the setting that the call names. */
+static bool is_told(const struct command_call *call, size_t i)
+{
+    const struct command_arg *rows = call->command->args;
+    if (command_arg_is_message(&rows[i]))
+        return true;
+    for (size_t j = 0; j < i; j++) {
+        const struct setting *s =
+            rows[j].refers == REFERS_SETTING ? setting_find(call->args[j]) : NULL;
+        if (s != NULL && s->told)
+            return rows[i].kind != ARG_FLAG;
+    }
+    return false;
+}
+
 void command_audit(const struct command_call *call, struct log_area *area)
 {
     struct buf args;
@@ -298,7 +314,7 @@ void command_audit(const struct command_call *call, struct log_area *area)
         if (call->args[i].ptr == NULL || command_arg_is_secret(&rows[i]))
             continue;
         buf_printf(&args, "%s%s=", args.len > 0 ? " " : "", rows[i].name);
-        if (command_arg_is_message(&rows[i]))
+        if (is_told(call, i))
             buf_printf(&args, "(%zu bytes)", call->args[i].len);
         else
             buf_printf(&args, "%.*s", SLICE_ARG(call->args[i]));

@@ -30,6 +30,7 @@ struct setting {
     const char *def_text; /* the default of texts */
     enum setting_scope scope;
     const char *restart; /* NULL: applies at once; else the part that must be restarted */
+    bool told;           /* what users are told: the log has its length instead */
     /* Called on each worker after a change, soon (home/setting_news.h); for several changes in a
      * row perhaps once. Not before workers run: their start reads the value. NULL: nothing to do.
      */

@@ -31,6 +31,7 @@ static struct setting announce_subject = {
     .type = PARAM_TEXT,
     .max = 200,
     .def_text = "Announcement",
+    .told = true,
     .doc = "The subject of announcements, the message of the day and the welcome message.",
 };
 static struct setting announce_welcome = {
@@ -39,6 +40,7 @@ static struct setting announce_welcome = {
     .type = PARAM_TEXT,
     .max = 4000,
     .def_text = "",
+    .told = true,
     .doc = "A message that every new account gets. Empty: none.",
 };
 
