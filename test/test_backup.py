@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -240,6 +241,39 @@ def test_content_that_is_damaged_already_is_told_of(busy, tmp_path):
 
 
 @pytest.mark.sqlite
+def finished(server):
+    return {row["name"]: row["value"] for row in server.rows("metrics")}[
+        "muster_backup_finished_seconds"]
+
+
+def test_the_time_of_the_last_backup_outlives_the_process(make_server, tmp_path):
+    """An alert on its age is for servers without a new backup, not for those that began anew."""
+    host = make_server("alice")
+    assert finished(host) == 0
+    before = int(time.time())
+    host.ctl("backup", "create", tmp_path / "one")
+    done = finished(host)
+    assert before <= done <= time.time()
+    assert "No such" in refusal(host, "backup", "create", tmp_path / "none" / "two")
+    host.restart()
+    assert finished(host) == done
+    host.ctl("backup", "verify", tmp_path / "one")
+    host.kill()
+    host.start()
+    assert finished(host) == done
+
+
+def test_a_time_of_the_last_backup_that_cannot_be_read(make_server):
+    """Counts as none."""
+    host = make_server(start=False)
+    host.data.mkdir(parents=True)
+    for text in ("", "x", "soon\n", "9" * 40 + "\n"):
+        (host.data / "backup-finished").write_text(text)
+        host.start()
+        assert finished(host) == 0
+        host.stop()
+
+
 def test_full_disk_leaves_nothing(make_server, tmp_path):
     disk = SmallDisk(tmp_path / "server0" / "small", "1m")
     host = make_server("alice", "bob", wrapper=disk.wrapper)

@@ -6,14 +6,18 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/command.h"
+#include "base/durable.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "im/feature.h"
+#include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 static const uint64_t report_us = 10 * 1000000;
 
@@ -21,7 +25,7 @@ static struct log_area log_backup = { .name = "backup" };
 static struct metric finished_at = {
     .name = "muster_backup_finished_seconds",
     .kind = METRIC_GAUGE,
-    .help = "Time of the last successful backup since the start, in seconds since 1970; 0: none.",
+    .help = "Time of the last backup that succeeded, in seconds since 1970; 0: none yet.",
 };
 
 enum job_kind { JOB_MAKE, JOB_VERIFY };
@@ -37,11 +41,50 @@ struct job {
     struct backup_source from;
     struct backup_info info;
     uint64_t told_us;
+    int64_t finished_s;
     struct why why;
     enum err err;
 };
 static struct job *the_job; /* of worker 0 */
 static atomic_bool stopping;
+
+/* The time of the last backup is in a file of the data folder, so that it outlives the process. */
+static const char *time_file(struct arena *arena, const char *data)
+{
+    return arena_printf(arena, "%s/backup-finished", data);
+}
+
+static void time_set(int64_t seconds)
+{
+    metric_add(&finished_at, seconds - metric_read(&finished_at));
+}
+
+static void time_load(const char *data)
+{
+    struct arena *arena = arena_create(0);
+    char text[24];
+    int64_t seconds;
+    int fd = open(time_file(arena, data), O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd >= 0 ? read(fd, text, sizeof text) : 0;
+    if (len > 1 && slice_int((slice){ text, (size_t)len - 1 }, &seconds)) /* without line feed */
+        time_set(seconds);
+    if (fd >= 0)
+        close(fd);
+    arena_destroy(&arena);
+}
+
+/* A backup without it is complete all the same. On the thread of the job. */
+static void time_save(const struct job *j, int64_t seconds)
+{
+    struct arena *arena = arena_create(0);
+    struct why why;
+    const char *text = arena_printf(arena, "%" PRId64 "\n", seconds);
+    if (durable_write(time_file(arena, j->from.data), 0600, slice_of(text), &why) != OK)
+        log_warn(&log_backup, LOG_EV("backup.time-lost"), LOG_C("why", why.text),
+                 LOG_C("hint", "after the next start, muster_backup_finished_seconds has the time "
+                               "of an earlier backup"));
+    arena_destroy(&arena);
+}
 
 static bool backup_go_on(void *arg, int percent)
 {
@@ -89,7 +132,7 @@ static void backup_tell(struct job *j)
         log_error(&log_backup, LOG_EV("backup.ended"), LOG_C("folder", j->folder),
                   LOG_C("result", err_name(j->err)), LOG_C("why", j->why.text));
     if (j->err == OK && j->kind == JOB_MAKE)
-        metric_add(&finished_at, (int64_t)(clock_wall_us() / 1000000) - metric_read(&finished_at));
+        time_set(j->finished_s);
     if (j->err == OK)
         backup_describe(j);
     else if ((j->err == E_DENIED || j->err == E_NOTFOUND) && j->kind == JOB_MAKE)
@@ -107,13 +150,22 @@ static void backup_ended(struct loop_post *post, struct loop *loop)
         backup_tell(j);
 }
 
+static enum err backup_run_make(struct job *j)
+{
+    enum err e = backup_make(j->folder, &j->from, &j->info, &j->why);
+    j->finished_s = (int64_t)(clock_wall_us() / 1000000);
+    if (e == OK)
+        time_save(j, j->finished_s);
+    return e;
+}
+
 static void *run_job(void *arg)
 {
     struct job *j = arg;
     struct worker *w = j->call->worker;
     j->told_us = clock_mono_us();
     if (j->kind == JOB_MAKE)
-        j->err = backup_make(j->folder, &j->from, &j->info, &j->why);
+        j->err = backup_run_make(j);
     else
         j->err = backup_verify(j->folder, j->schemas, &j->from.watch, &j->info, &j->why);
     loop_post(worker_loop(w), &j->post);
@@ -190,8 +242,10 @@ static void run_restore(struct command_call *call)
 
 static void backup_worker_start(struct worker *w)
 {
-    if (duty_is_here(w, DUTY_BACKUP))
-        atomic_store(&stopping, false);
+    if (!duty_is_here(w, DUTY_BACKUP))
+        return;
+    atomic_store(&stopping, false);
+    time_load(worker_node(w)->data);
 }
 
 /* Cancels a running backup, which then removes its files. */
