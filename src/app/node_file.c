@@ -605,13 +605,18 @@ static void read_setting(struct loader *l, slice name, const yaml_node_t *key,
                         SLICE_ARG(name), similar_text(&similar).text);
         return;
     }
-    out->value =
-        value->type == YAML_SCALAR_NODE ? slice_dup(l->file->arena, scalar(value)) : (slice){ 0 };
-    if (out->value.ptr != NULL && setting_check(out->setting, out->value, &why) == OK)
+    bool text = value->type == YAML_SCALAR_NODE;
+    if (text)
+        out->value = slice_dup(l->file->arena, scalar(value));
+    if (text && setting_check(out->setting, out->value, &why) == OK)
         return;
     setting_range(out->setting, range, sizeof range);
-    node_file_wrong(l, node_file_line_of(value), "key 'settings.%.*s': found %s, allowed %s",
-                    SLICE_ARG(name), found_node(l->file->arena, value), range);
+    if (text && !is_null(value)) /* in the words of `musterctl set`, behind the name */
+        node_file_wrong(l, node_file_line_of(value), "key 'settings.%.*s'%s", SLICE_ARG(name),
+                        why.text + name.len);
+    else
+        node_file_wrong(l, node_file_line_of(value), "key 'settings.%.*s': found %s, allowed %s",
+                        SLICE_ARG(name), found_node(l->file->arena, value), range);
 }
 
 static void read_settings(struct loader *l, const struct node_key *k, const yaml_node_t *n)
@@ -687,13 +692,17 @@ static const char *names_below(struct arena *arena, const char *section)
     return text;
 }
 
-/* A key of another section may have been meant. */
+/* A key of another section may have been meant, and at the top a section. */
 static void unknown_key(struct loader *l, const char *section, slice full, size_t line)
 {
     struct similar similar;
+    slice top, rest;
     similar_init(&similar, full);
-    for (size_t i = 0; i < KEY_COUNT; i++)
+    for (size_t i = 0; i < KEY_COUNT; i++) {
         similar_try(&similar, slice_of(keys[i].name));
+        if (*section == '\0' && slice_cut(slice_of(keys[i].name), '.', &top, &rest))
+            similar_try(&similar, top);
+    }
     node_file_wrong(l, line, "key '%.*s': found an unknown key, allowed %s%s", SLICE_ARG(full),
                     names_below(l->file->arena, section), similar_text(&similar).text);
 }

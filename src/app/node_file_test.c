@@ -167,6 +167,10 @@ static const struct {
     { "settings: []", "key 'settings': found a list" },
     { "settings: {sm.timeout: 10s}",
       "key 'settings.sm.timeout': found \"10s\", allowed 30s to 90s" },
+    { "settings: {sm.timeout: 10}",
+      "key 'settings.sm.timeout': found \"10\" (seconds), allowed 30s to 90s" },
+    { "settings: {sm.timeout: 1 month}", "found \"1 month\" with an unknown unit (there are ms" },
+    { "settings: {sm.timeout: }", "key 'settings.sm.timeout': found nothing, allowed 30s to 90s" },
     { "settings: {sm.timeout: [1]}", "key 'settings.sm.timeout': found a list" },
     { "settings: {sm.nothing: 1}", "key 'settings.sm.nothing': found an unknown setting" },
     { "settings: {sm.timeout: 30s, sm.timeout: 31s}", "key 'settings.sm.timeout': found twice" },
@@ -305,6 +309,42 @@ static int teardown(void **state)
     return 0;
 }
 
+/* A key without one of the letters of its last word is recognised, and so is a section. */
+static void expect_suggestion(const char *name)
+{
+    char text[160], meant[96];
+    const char *dot = strrchr(name, '.');
+    size_t skip = dot != NULL ? (size_t)(dot - name) + 1 : 0;
+    for (size_t i = skip; name[i] != '\0'; i++) {
+        snprintf(text, sizeof text, "domains: [a.test]\n%.*s%s%.*s%s: []%s\n",
+                 (int)(skip > 0 ? skip - 1 : 0), name, skip > 0 ? ": {" : "", (int)(i - skip),
+                 name + skip, name + i + 1, skip > 0 ? "}" : "");
+        snprintf(meant, sizeof meant, "did you mean %s?", name);
+        expect_error(text, meant);
+    }
+}
+
+static void a_letter_is_missing(void **state)
+{
+    (void)state;
+    struct buf docs;
+    buf_init(&docs, 65536);
+    node_file_docs(&docs);
+    slice line, rest = buf_slice(&docs), key, behind;
+    char name[64], section[64];
+    while (slice_cut(rest, '\n', &line, &rest)) {
+        if (!slice_starts(line, SLICE("| `")))
+            continue;
+        slice_cut(slice_from(line, 3), '`', &key, &behind);
+        snprintf(name, sizeof name, "%.*s", SLICE_ARG(key));
+        if (strcmp(name, "listen.https") != 0) /* is listen.http without its last letter */
+            expect_suggestion(name);
+        snprintf(section, sizeof section, "%.*s", (int)strcspn(name, "."), name);
+        expect_suggestion(section);
+    }
+    buf_fini(&docs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +352,7 @@ int main(void)
         cmocka_unit_test(every_key_is_read),
         cmocka_unit_test(every_key_once_wrong),
         cmocka_unit_test(every_key_has_a_wrong_case),
+        cmocka_unit_test(a_letter_is_missing),
         cmocka_unit_test(domains_are_checked),
         cmocka_unit_test(all_mistakes_are_told),
         cmocka_unit_test(mistakes_are_bounded),
