@@ -14,9 +14,11 @@ enum { COLUMNS_MAX = 48, GAP = 2, COLUMN_WIDTH_MIN = 12 };
 struct columns {
     const char *name[COLUMNS_MAX];
     size_t width[COLUMNS_MAX];
+    size_t word[COLUMNS_MAX]; /* width of the longest word: an address or a link stays whole */
     size_t count;
 };
 
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 static size_t width_of(const char *text) { return wrap_width(text, strlen(text)); }
 
 /* Control characters could steer the terminal. Line ends are kept where `multiline`. */
@@ -120,10 +122,26 @@ static void choose_columns(struct columns *cols, const struct command *c, const 
             cols->name[cols->count++] = at->name;
 }
 
-/* One row; a cell that is longer than its column goes on in the next line. */
+static size_t longest_word(const char *text)
+{
+    size_t found = 0;
+    while (*text != '\0') {
+        size_t len = strcspn(text, " ");
+        found = larger(found, wrap_width(text, len));
+        text += len + strspn(text + len, " ");
+    }
+    return found;
+}
+
+/* One row; a cell that is longer than its column goes on in the next line. What the row is about,
+ * its first cell, has a line of its own instead of a broken word. */
 static void print_row(FILE *out, const struct columns *cols, const char **text)
 {
     bool more = true;
+    if (cols->count > 1 && longest_word(text[0]) > cols->width[0]) {
+        fprintf(out, "%s\n", text[0]);
+        text[0] = "";
+    }
     while (more) {
         size_t behind = 0; /* spaces that are due before the next text */
         more = false;
@@ -147,29 +165,43 @@ static size_t table_width(const struct columns *cols)
     return sum;
 }
 
+/* The widest column that can be narrower without breaking a word, but for the first one, see
+ * print_row(); cols->count: none can. */
+static size_t widest(const struct columns *cols)
+{
+    size_t found = cols->count;
+    for (size_t i = 0; i < cols->count; i++)
+        if (cols->width[i] > COLUMN_WIDTH_MIN && (i == 0 || cols->width[i] > cols->word[i]) &&
+            (found == cols->count || cols->width[i] > cols->width[found]))
+            found = i;
+    return found;
+}
+
 /* Takes width from the widest columns until the table fits; false: it cannot. */
 static bool fit(struct columns *cols, size_t terminal)
 {
     while (table_width(cols) > terminal) {
-        size_t widest = 0;
-        for (size_t i = 0; i < cols->count; i++)
-            widest = cols->width[i] > cols->width[widest] ? i : widest;
-        if (cols->width[widest] <= COLUMN_WIDTH_MIN)
+        size_t column = widest(cols);
+        if (column == cols->count)
             return false;
-        cols->width[widest]--;
+        cols->width[column]--;
     }
     return true;
+}
+
+static void measure_cell(struct columns *cols, size_t i, const char *text)
+{
+    cols->width[i] = larger(cols->width[i], width_of(text));
+    cols->word[i] = larger(cols->word[i], longest_word(text));
 }
 
 /* As wide as their texts. */
 static void measure(struct columns *cols, const json_t *rows, struct arena *arena)
 {
     for (size_t i = 0; i < cols->count; i++) {
-        cols->width[i] = width_of(heading(arena, cols->name[i]));
-        for (size_t r = 0; r < json_array_size(rows); r++) {
-            size_t width = width_of(render_shown(arena, json_array_get(rows, r), cols->name[i]));
-            cols->width[i] = width > cols->width[i] ? width : cols->width[i];
-        }
+        measure_cell(cols, i, heading(arena, cols->name[i]));
+        for (size_t r = 0; r < json_array_size(rows); r++)
+            measure_cell(cols, i, render_shown(arena, json_array_get(rows, r), cols->name[i]));
     }
 }
 
@@ -192,10 +224,8 @@ static void print_fields(FILE *out, const struct columns *cols, const json_t *ro
                          struct arena *arena)
 {
     size_t width = 0;
-    for (size_t i = 0; i < cols->count; i++) {
-        size_t one = width_of(heading(arena, cols->name[i]));
-        width = one > width ? one : width;
-    }
+    for (size_t i = 0; i < cols->count; i++)
+        width = larger(width, width_of(heading(arena, cols->name[i])));
     for (size_t r = 0; r < json_array_size(rows); r++) {
         fputs(r > 0 ? "\n" : "", out);
         for (size_t i = 0; i < cols->count; i++) {
@@ -206,8 +236,8 @@ static void print_fields(FILE *out, const struct columns *cols, const json_t *ro
     }
 }
 
-/* A row alone that does not fit is shown as its fields: a link in it can then be copied. So are
- * several rows that do not fit even with narrow columns. */
+/* A row alone that does not fit is shown as its fields. So are several rows that do not fit even
+ * with narrow columns. Nothing breaks a word, so that addresses and links can be copied. */
 static void print_rows(FILE *out, const struct command *c, const json_t *rows, struct arena *arena)
 {
     struct columns cols = { .count = 0 };
