@@ -97,7 +97,7 @@ static enum err no_command(char **argv, size_t count, struct arena *arena, struc
     const char *found = count == 0   ? "nothing"
                         : count == 1 ? argv[0]
                                      : arena_printf(arena, "%s %s", argv[0], argv[1]);
-    struct similar two, one;
+    struct similar two, one, joined;
     if (count > 0 && strncmp(argv[0], "--", 2) == 0)
         return unknown_own_option(argv[0], why);
     if (count > 0 && setting_find(slice_of(argv[0])) != NULL) {
@@ -112,10 +112,15 @@ static enum err no_command(char **argv, size_t count, struct arena *arena, struc
     }
     similar_init(&two, slice_of(found));
     similar_init(&one, slice_of(count > 0 ? argv[0] : ""));
+    similar_init(&joined,
+                 slice_of(count > 1 ? arena_printf(arena, "%s-%s", argv[0], argv[1]) : ""));
     for (const struct command *c = command_first(); count > 0 && c != NULL; c = c->next) {
         similar_try(&two, slice_of(c->name));
         similar_try(&one, first_word(c));
+        similar_try(&joined, first_word(c));
     }
+    if (joined.best.ptr != NULL && (two.best.ptr == NULL || joined.distance < two.distance))
+        two = joined; /* "room allias" was meant for the group "room-alias" */
     bool group = *shared.names != '\0';
     if (two.best.ptr == NULL && !group)
         two = one;

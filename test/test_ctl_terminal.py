@@ -192,6 +192,19 @@ def test_a_group_whose_words_are_joined_in_another_way():
         in refused("room", "alias")
 
 
+def test_a_mistyped_group_whose_words_are_joined_in_another_way():
+    """`room allias list`: one letter more or less in the second word."""
+    groups = {name.split()[0] for name, _ in TABLES if "-" in name.split()[0]}
+    assert "room-alias" in groups
+    for group in groups:
+        first, second = group.split("-")
+        for at in range(1, len(second)):
+            for typed in (second[:at] + second[at + 1:], second[:at] + second[at] + second[at:]):
+                for more in ([], ["list"]):
+                    said = refused(first, typed, *more)
+                    assert said.endswith(f"did you mean {group}?\n"), (typed, said)
+
+
 def test_counts_are_not_followed_by_a_plural():
     """"1 messages were deleted": what a command says has the number behind the word, or both forms
     of it."""
