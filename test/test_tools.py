@@ -146,3 +146,32 @@ def test_the_chat_page_says_what_takes_time(registry, tmp_path):
         "compressing its files for browsers, which takes up to a minute ...",
         f"Converse.js {locked['version']} is in build/share/muster/chat"]
     assert (tmp_path / "build/share/muster/chat/index.html").exists()
+
+
+# --- ./demo ---
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """Runs a copy of it with this MUSTER_PORT, up to where it would install something."""
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "demo", tmp_path)
+    (tmp_path / "tools/install.sh").write_text("install_packages() { exit 77; }\n")
+    return lambda port: subprocess.run([tmp_path / "demo"], capture_output=True, text=True,
+                                       check=False, timeout=60,
+                                       env=os.environ | {"MUSTER_PORT": port})
+
+
+@pytest.mark.parametrize("port", ["abc", "0", "-1", "05222", "5222 ", "a[$(id)]", "62981", "65000",
+                                  "9" * 30])
+def test_ports_that_cannot_be_are_refused_by_the_demo(demo, tmp_path, port):
+    """Its last listener is 2555 above, so not every port is one."""
+    done = demo(port)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == f'MUSTER_PORT: found "{port}", allowed a number from 1 to 62980\n'
+    assert {path.name for path in tmp_path.iterdir()} == {"demo", "tools"}
+
+
+@pytest.mark.parametrize("port", ["", "6222", "62980"])
+def test_ports_of_the_demo(demo, port):
+    assert demo(port).returncode == 77
