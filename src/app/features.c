@@ -4,6 +4,7 @@
 #include "admin/secrets.h"
 #include "admin/settings.h"
 #include "admin/status.h"
+#include "app/asks_first.h"
 #include "app/cert_watch.h"
 #include "app/config_check.h"
 #include "app/other_database.h"
@@ -176,6 +177,9 @@ static const struct feature *const features[] = {
     &config_check_feature,
     &cert_watch_feature,
     &reload_feature,
+#ifdef MUSTER_DEBUG
+    &asks_first_feature,
+#endif
     NULL,
 };
 /* clang-format on */

@@ -49,6 +49,7 @@ struct node {
     uint64_t ids_floor_us;
     /* how far an id may be from the time of its message: at least as far as any has been, ever */
     _Atomic uint64_t ids_slack_us;
+    _Atomic uint32_t stage_waits;      /* stanzas that wait: im/stage_wait.h */
     _Atomic uint64_t presence_next_us; /* of im/presence_pace.c: monotonic */
     /* It ends to start again at once: set before node_stop(). Streams whose sessions can be resumed
      * then end without </stream:stream>. */

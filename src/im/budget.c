@@ -11,6 +11,7 @@
 #include "im/core.h"
 #include "im/directed.h"
 #include "im/session_private.h"
+#include "im/session_wait.h"
 #include "io/metrics.h"
 #include "xmpp/stanza.h"
 #include <stdio.h>
@@ -81,12 +82,12 @@ static uint64_t presence_bytes(const struct session *s)
            (s->directed == NULL ? 0 : s->directed->bytes);
 }
 
-/* The memory of a session: its queue, its presence, here and in rooms, and output that its client
- * has not read. */
+/* The memory of a session: its queue, its presence, here and in rooms, what it said that waits, and
+ * output that its client has not read. */
 uint64_t budget_weight(const struct session *s)
 {
     const struct node *n = account_node(s->account);
-    uint64_t kept = s->queue_bytes + presence_bytes(s);
+    uint64_t kept = s->queue_bytes + presence_bytes(s) + session_wait_bytes(s);
     if (s->state != SESSION_ATTACHED || n->gate->output == NULL)
         return kept;
     bool here = s->link.local != NULL;

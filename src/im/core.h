@@ -5,7 +5,19 @@
 #include "base/map.h"
 #include "home/actor.h"
 #include "home/here.h"
+#include "im/stage_wait.h"
 #include "io/timer.h"
+
+/* Of im/stage_wait.c. */
+struct stage_waits {
+    struct map map; /* struct stage_pause by number (8 bytes) */
+    uint64_t last;  /* number that was given */
+    bool asked;     /* stage_wait() was called for the next number, and nobody keeps it yet */
+    struct stage_late late; /* as it was asked with */
+    enum verdict early;     /* what was answered from inside, with these; WAIT: nothing */
+    struct stanza *st;
+    struct refusal why;
+};
 
 struct core {
     struct worker *worker;
@@ -14,7 +26,9 @@ struct core {
     struct map streams;  /* of the gate: by stream id; for streams whose session lives elsewhere */
     struct timer resend; /* of im/subscription.c: what could not be stored is told again */
     uint32_t resend_ms;
-    struct list acks; /* sessions that owe an <a/> at the end of the tick */
+    struct stage_waits waits;
+    struct map waiting; /* of im/session_wait.c: by session id */
+    struct list acks;   /* sessions that owe an <a/> at the end of the tick */
     struct loop_defer ack_defer;
     struct list endings; /* sessions that end when the delivery under way is over */
     struct loop_defer end_defer;

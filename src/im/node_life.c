@@ -29,7 +29,9 @@
 #include "im/presence_in.h"
 #include "im/session_input.h"
 #include "im/session_private.h"
+#include "im/session_wait.h"
 #include "im/sessions_saved.h"
+#include "im/stage_wait.h"
 #include "io/mesh.h"
 #include "io/work.h"
 #include "xmpp/archive_id.h"
@@ -56,6 +58,8 @@ static void core_init(struct worker *w)
     c->worker = w;
     accounts_start(w);
     map_init(&c->sessions, session_key);
+    stage_waits_init(w);
+    session_waits_init(w);
     list_init(&c->acks);
     list_init(&c->endings);
     c->end_defer.fn = sessions_end_waiting;
@@ -68,6 +72,8 @@ static void core_fini(struct worker *w)
     budget_fini(w);
     timer_cancel(&w->core->resend);
     map_fini(&w->core->sessions);
+    session_waits_fini(w);
+    stage_waits_fini(w);
     mem_free(&w->core);
 }
 
@@ -302,6 +308,8 @@ static bool node_is_idle(struct node *n)
     for (unsigned i = 0; i < n->worker_count; i++)
         if (!edges_idle(n, &n->workers[i]))
             return false;
+    if (atomic_load(&n->stage_waits) > 0) /* its sender may not say it again */
+        return false;
     return !store_busy(n->store); /* what is committed is also told */
 }
 

@@ -26,6 +26,7 @@
 #include "im/session_private.h"
 #include "im/session_queue.h"
 #include "im/session_repeats.h"
+#include "im/session_wait.h"
 #include "xmpp/ns.h"
 #include <assert.h>
 #include <openssl/crypto.h>
@@ -270,6 +271,7 @@ void session_free(struct session *s)
     EMIT(session.freed, s);
     offline_cancel(s);
     session_produce(s, NULL);
+    session_wait_drop(s);
     timer_cancel(&s->timer);
     list_remove(&s->ack_node);
     list_remove(&s->end_node);
@@ -652,7 +654,7 @@ static void hibernation_over(struct timer *t, struct loop *loop)
     if (s->available && !presence_pace_take(s->account->worker))
         timer_set(loop, t, PRESENCE_PACE_MS); /* its contacts are told in turn */
     else
-        session_end(s, END_EXPIRED);
+        session_end(s, s->leaving ? (enum session_end)s->end_why : END_EXPIRED);
 }
 
 void session_hibernate(struct session *s, uint64_t ms)
@@ -673,6 +675,15 @@ static void lost(struct session *s)
         session_end(s, END_FULL);
 }
 
+/* It ends when what it said has been checked and handled, and cannot be resumed. */
+static void session_leave(struct session *s, enum session_end why)
+{
+    s->leaving = true;
+    s->end_why = (uint8_t)why;
+    s->sm = s->sm == 0 ? 0 : 1;
+    session_hibernate(s, (uint64_t)setting_int(&sm_hibernate_time));
+}
+
 static void session_gone(struct session *s, enum session_end why)
 {
     if (worker_stopping(s->account->worker)) {
@@ -684,6 +695,8 @@ static void session_gone(struct session *s, enum session_end why)
     /* END_SHUTDOWN: the node of the stream ends, and this one does not */
     if ((why == END_LOST || why == END_SHUTDOWN) && s->sm == 2)
         lost(s);
+    else if (s->waits)
+        session_leave(s, why);
     else
         session_end(s, why);
 }
@@ -809,7 +822,7 @@ void session_up(struct session *s, const struct up *up)
         budget_weigh(s->account);
         break;
     case UP_NONZA:
-        nonza_run(s, up->num);
+        session_nonza(s, up->num);
         break;
     case UP_GONE:
         session_gone(s, (enum session_end)up->num);

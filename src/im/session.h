@@ -118,6 +118,8 @@ struct session {
     uint8_t resume_max_s; /* at most RESUME_MAX_S: the longest that the client wants it kept */
     bool handling;        /* a stanza is being handled */
     uint16_t early; /* at most TICKET_REPORTS_MAX times it was reported done before that returned */
+    bool waits;     /* some of what it said does: im/session_wait.h */
+    bool leaving;   /* it ends (end_why) when that is done */
     uint32_t in_base,
         out_base; /* counts when stream management was enabled: XEP-0198 counts from there */
     uint32_t in_count, h;     /* stanzas received / handled in one prefix; wrap (XEP-0198 §4) */

@@ -8,6 +8,7 @@
 #include "home/router.h"
 #include "home/ticket.h"
 #include "im/account.h"
+#include "im/budget.h"
 #include "im/core.h"
 #include "im/feature.h"
 #include "im/iq.h"
@@ -17,6 +18,7 @@
 #include "im/session_private.h"
 #include "im/session_queue.h"
 #include "im/session_repeats.h"
+#include "im/session_wait.h"
 #include "im/stage.h"
 #include "xmpp/addresses.h"
 #include "xmpp/delivery.h"
@@ -205,31 +207,20 @@ static struct stanza *session_input_without_claims(struct session *s, struct sta
     return stanza_without(st, KNOWN(PAYLOAD), is_claim_of_origin, s);
 }
 
-unsigned session_said(struct session *s, struct stanza *st, struct origin o)
+static void input_wait(struct session *s, const struct session_waiting *one)
+{
+    session_wait_put(s, one);
+    session_wait_weigh(s);
+    budget_weigh(s->account);
+}
+
+static void input_answered(struct stage_pause *p, enum verdict v, struct stanza *st,
+                           const struct refusal *why);
+
+/* CHECK lets it pass. */
+static unsigned input_handle(struct session *s, struct stanza *st, struct origin o)
 {
     unsigned awaited = 0;
-    if (st->bad_to) { /* RFC 6120 §8.3.3.8 */
-        session_input_refuse(s, st, &(struct refusal){ .error = SE_JID_MALFORMED });
-        return ROUTED;
-    }
-    if (core_of(s->account->worker)->over_budget) {
-        session_input_refuse(
-            s, st,
-            &(struct refusal){ .error = SE_RESOURCE_CONSTRAINT,
-                               .text = SLICE_INIT("the server is short of memory") });
-        return ROUTED;
-    }
-    struct refusal why = { .error = SE_POLICY_VIOLATION };
-    switch (stage_check(s, &st, &why)) {
-    case REFUSE:
-        session_input_refuse(s, st, &why);
-        return ROUTED;
-    case DROP:
-        stanza_unref(&st);
-        return ROUTED;
-    default:
-        break;
-    }
     if (speaks(st))
         s->spoke_us = loop_now_us(worker_loop(s->account->worker));
     if (session_input_to_server(s, st, o, &awaited))
@@ -244,6 +235,59 @@ unsigned session_said(struct session *s, struct stanza *st, struct origin o)
     default:
         return iq_from_session(s, st, o);
     }
+}
+
+/* It does not, or not now: then it goes on at `at`. */
+static unsigned input_stop(struct session *s, const struct session_waiting *it, enum verdict v,
+                           const struct refusal *why)
+{
+    struct stanza *st = it->st;
+    if (v == WAIT) {
+        session_wait_ask(s, it, input_answered);
+        budget_weigh(s->account);
+        return ROUTE_PENDING;
+    }
+    if (v == REFUSE)
+        session_input_refuse(s, st, why);
+    else
+        stanza_unref(&st);
+    return ROUTED;
+}
+
+static unsigned input_check(struct session *s, struct stanza *st, struct origin o, unsigned at)
+{
+    struct refusal why = { .error = SE_POLICY_VIOLATION };
+    enum verdict v = stage_check(s, &st, &why, &at);
+    if (v == PASS)
+        return input_handle(s, st, o);
+    return input_stop(s, &(struct session_waiting){ .st = st, .at = at, .origin = o }, v, &why);
+}
+
+unsigned session_said(struct session *s, struct stanza *st, struct origin o)
+{
+    if (st->bad_to) { /* RFC 6120 §8.3.3.8 */
+        session_input_refuse(s, st, &(struct refusal){ .error = SE_JID_MALFORMED });
+        return ROUTED;
+    }
+    if (core_of(s->account->worker)->over_budget) {
+        session_input_refuse(
+            s, st,
+            &(struct refusal){ .error = SE_RESOURCE_CONSTRAINT,
+                               .text = SLICE_INIT("the server is short of memory") });
+        return ROUTED;
+    }
+    if (!s->waits)
+        return input_check(s, st, o, 0);
+    input_wait(s, &(struct session_waiting){ .st = st, .origin = o });
+    return ROUTE_PENDING;
+}
+
+void session_nonza(struct session *s, uint32_t number)
+{
+    if (s->waits)
+        input_wait(s, &(struct session_waiting){ .nonza = number });
+    else
+        nonza_run(s, number);
 }
 
 /* It was handled, but for `reports`. */
@@ -291,6 +335,90 @@ void session_input(struct session *s, struct stanza *st)
     if (s != NULL) /* handling it may have ended the session */
         input_done(s, kept, r);
     stanza_unref(&kept);
+}
+
+/* What waited. */
+
+static struct ticket *input_ticket(const struct session *s, uint32_t count)
+{
+    return awaits(s, count) ? ticket(s, count) : repeats_ticket(s, count);
+}
+
+/* Of what waited, one report is open; while it is handled, others may come that are not counted
+ * yet. */
+enum { REPORTS_GUARD = 32768 };
+
+static void input_expects(struct session *s, struct origin o, int more)
+{
+    struct ticket *t = input_ticket(s, o.count);
+    if (t == NULL)
+        return;
+    int awaited = (int)t->awaited + more;
+    ensure(awaited > 0 && awaited <= TICKET_REPORTS_MAX);
+    t->awaited = (uint16_t)awaited;
+}
+
+/* Handles one that waited, as CHECK says of it, and says it of those that it becomes: they come
+ * before all others. false: the session is gone. */
+static bool input_go_on(struct session *s, struct session_waiting *it, enum verdict v,
+                        const struct refusal *why)
+{
+    struct worker *w = s->account->worker;
+    struct origin o = it->origin;
+    struct session_waiting *others = session_wait_take_all(s);
+    unsigned reports;
+    input_expects(s, o, REPORTS_GUARD);
+    if (v == PASS)
+        reports = input_check(s, it->st, o, it->at);
+    else
+        reports = input_stop(s, it, v, why);
+    mem_free(&it);
+    s = session_find(w, o.session);
+    if (s == NULL) {
+        session_wait_free(&others);
+        return false;
+    }
+    session_wait_put_all(s, others);
+    input_expects(s, o, (int)reports - REPORTS_GUARD);
+    ticket_done(w, o);
+    return session_find(w, o.session) == s;
+}
+
+/* The next, until one has to be asked about. */
+static void input_rest(struct session *s)
+{
+    struct session_waiting *it;
+    uint64_t id = s->id;
+    struct worker *w = s->account->worker;
+    while (s != NULL && !session_wait_is_asked(s) && (it = session_wait_take(s)) != NULL) {
+        if (it->st == NULL) {
+            nonza_run(s, it->nonza);
+            mem_free(&it);
+            s = session_find(w, id);
+        } else if (!input_go_on(s, it, PASS, NULL)) {
+            return;
+        }
+    }
+    if (s == NULL)
+        return;
+    if (s->leaving && !s->waits)
+        session_end_later(s, (enum session_end)s->end_why);
+    session_wait_weigh(s);
+}
+
+static void input_answered(struct stage_pause *p, enum verdict v, struct stanza *st,
+                           const struct refusal *why)
+{
+    struct session *s = session_wait_of(p);
+    struct session_waiting *it = session_wait_take(s);
+    actor_mark(&s->account->actor);
+    if (st != NULL) {
+        ensure(stage_is_alike(it->st, st));
+        stanza_unref(&it->st);
+        it->st = st;
+    }
+    if (input_go_on(s, it, v, why))
+        input_rest(s);
 }
 
 static bool charge_is_sound(struct worker *w, const void *message, const struct message_from *from)

@@ -13,8 +13,10 @@ struct worker;
 /* What the stream brings. */
 void session_input(struct session *s, struct stanza *st); /* takes over */
 void session_asked(struct session *s);                    /* <r/> */
+void session_nonza(struct session *s, uint32_t number);   /* see im/feature.h */
 
-/* Handles st as if the client had sent it; takes it over. How many ticket_done(o) will follow. */
+/* Handles st as if the client had sent it, or lets it wait (im/session_wait.h); takes it over. How
+ * many ticket_done(o) will follow. */
 unsigned session_said(struct session *s, struct stanza *st, struct origin o);
 
 /* What a stanza of a client costs beyond its own size, such as the copies that it makes: counts

@@ -156,6 +156,12 @@ bool repeats_reported(struct session *s, uint32_t count, uint32_t *again)
     return e->taken;
 }
 
+struct ticket *repeats_ticket(const struct session *s, uint32_t count)
+{
+    struct repeat *e = s->repeats == NULL ? NULL : session_repeats_find(s->repeats, count);
+    return e == NULL ? NULL : &e->t;
+}
+
 uint32_t repeats_open(const struct session *s) { return s->repeats == NULL ? 0 : s->repeats->open; }
 
 void repeats_save(const struct session *s, struct buf *out)

@@ -35,6 +35,8 @@ bool repeats_take(struct session *s, const struct stanza *st, struct ticket *t);
 /* A report for a stanza from before the resumption. The number of its repeat that is handled by
  * that is in `again`; false: none is. */
 bool repeats_reported(struct session *s, uint32_t count, uint32_t *again);
+/* The ticket of a stanza from before the resumption; NULL: it is not known any more. */
+struct ticket *repeats_ticket(const struct session *s, uint32_t count);
 /* How many of them are not handled yet. */
 uint32_t repeats_open(const struct session *s);
 

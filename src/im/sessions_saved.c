@@ -17,6 +17,7 @@
 #include "im/session_private.h"
 #include "im/session_queue.h"
 #include "im/session_repeats.h"
+#include "im/session_wait.h"
 
 static const struct store_migration migrations[] = {
     { 1,
@@ -288,6 +289,7 @@ void sessions_save(struct worker *w)
     for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;) {
         if (s->state != SESSION_HIBERNATING || (s->sm != 2 && !is_seen(s)))
             continue;
+        session_wait_drop(s); /* its client says it again */
         sessions_saved_save(s);
         count += s->sm == 2;
     }

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/stage_wait.h"
 
 /* The functions of each stage, ended by NULL: a message passes all of them. */
 static stage_check_fn **checks;
@@ -44,20 +45,23 @@ void stages_set(void)
 
 /* A feature adds and removes children. Where a stanza goes is its sender's word: directed presence
  * that lost its `to` would be a broadcast (RFC 6121 §4.6.3). */
-static bool goes_on_alike(const struct stanza *before, const struct stanza *after)
+bool stage_is_alike(const struct stanza *before, const struct stanza *after)
 {
-    return before == after || (before->kind == after->kind && before->type == after->type &&
-                               slice_eq(stanza_to(before), stanza_to(after)) &&
-                               slice_eq(stanza_from(before), stanza_from(after)));
+    return before->kind == after->kind && before->type == after->type &&
+           slice_eq(stanza_to(before), stanza_to(after)) &&
+           slice_eq(stanza_from(before), stanza_from(after));
 }
 
-enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *why)
+enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *why, unsigned *at)
 {
     enum verdict v = PASS;
     struct stanza *before = stanza_ref(*st);
-    for (stage_check_fn **fn = checks; v == PASS && *fn != NULL; fn++)
-        v = (*fn)(s, st, why);
-    ensure(goes_on_alike(before, *st));
+    while (v == PASS && checks[*at] != NULL) {
+        v = checks[(*at)++](s, st, why);
+        if (v == WAIT)
+            v = stage_wait_asked(s->account->worker, st, why);
+    }
+    ensure(before == *st || stage_is_alike(before, *st));
     stanza_unref(&before);
     return v;
 }

@@ -1,7 +1,8 @@
 /* stage: where extensions stand in the way of a stanza (architecture §3). Each stage calls, in the
  * order of app/features.c, the features that have a function for it:
  *
- *   CHECK     from a client, at the sender's home, before anything is done with the stanza
+ *   CHECK     from a client, at the sender's home, before anything is done with the stanza; it may
+ *             wait for an answer (im/stage_wait.h)
  *   BLOCK     to an account, at the addressee's home, before it is stored or delivered
  *   ARCHIVE   whether it stays in the archive of an account that sent or received it; where one
  *             says no, it does not, but it is stored until it is settled
@@ -27,8 +28,9 @@ struct worker;
 
 enum verdict {
     PASS,
-    DROP,  /* dropped silently; it counts as handled */
-    REFUSE /* answered by the error of the refusal, where a stanza of its kind is answered */
+    DROP,   /* dropped silently; it counts as handled */
+    REFUSE, /* answered by the error of the refusal, where a stanza of its kind is answered */
+    WAIT    /* CHECK only: the answer comes later (im/stage_wait.h) */
 };
 struct refusal {
     enum stanza_error error;
@@ -75,7 +77,10 @@ typedef void stage_passage_fn(struct account *a, const struct passage *p);
 typedef bool stage_kept_fn(struct account *a, const struct passage *p);
 typedef enum hold stage_hold_fn(struct session *s, const struct stanza *st);
 
-enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *why);
+/* *at: 0; after WAIT, where to go on when the feature that waits lets the stanza pass. */
+enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *why, unsigned *at);
+/* Whether a stanza may stand for another one: see stage_check_fn. */
+bool stage_is_alike(const struct stanza *before, const struct stanza *after);
 enum verdict stage_block(struct account *a, const struct stanza *st, struct refusal *why);
 /* For a stanza that was accepted earlier: the owner has blocked its sender since, so it is not
  * delivered (XEP-0191 §3.3). A stanza that the operator's settings do not allow now is not blocked:
