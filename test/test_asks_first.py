@@ -1,5 +1,5 @@
-"""Messages that wait until another service was asked about them (architecture §6): stage CHECK,
-with the feature of debug builds that asks a component (src/app/asks_first.h)."""
+"""Messages that wait until another service was asked about them (architecture §6), with the
+feature of debug builds that asks a component (src/app/asks_first.h)."""
 import pytest
 
 from muster import xml
@@ -12,6 +12,7 @@ pytestmark = pytest.mark.skipif("build/release" in str(MUSTERD),
                                 reason="only debug builds have the feature")
 DOMAIN = "check.example.test"
 SECRET = "a rather long secret"
+at_archive = pytest.mark.parametrize("host", ["MUSTER_ASKS_ARCHIVE"], indirect=True)
 
 
 def chat(to, body, kind="chat"):
@@ -20,8 +21,8 @@ def chat(to, body, kind="chat"):
 
 
 @pytest.fixture
-def host(make_server, monkeypatch):
-    monkeypatch.setenv("MUSTER_ASKS_FIRST", DOMAIN)
+def host(make_server, monkeypatch, request):
+    monkeypatch.setenv(getattr(request, "param", "MUSTER_ASKS_FIRST"), DOMAIN)
     server = make_server("alice", "bob", "carol", component=True)
     server.ctl("component", "add", DOMAIN, "--secret", SECRET)
     return server
@@ -171,3 +172,49 @@ def test_the_account_is_deleted_meanwhile(checker, host, alice, bob):
     alice.expect_stream_error("not-authorized")
     answer(checker, question)
     bob.expect_nothing("<message/>")
+
+
+def in_archive(client):
+    """The bodies in the archive of the client's account."""
+    client.result("set", "<query xmlns='urn:xmpp:mam:2'/>")
+    return [e.find(f".//{{{xml.CLIENT}}}body").text for e in client.log
+            if e.find("{urn:xmpp:mam:2}result") is not None]
+
+
+@at_archive
+def test_the_archives_of_both_sides_wait(checker, host, alice, bob):
+    alice.send(chat(bob.bare, "m1"))
+    alice.send(f"<presence to='{bob.bare}' id='p2'/>")
+    alice.send(chat(bob.bare, "m3"))
+    first = asked(checker, "m1")
+    assert first.get("from") == alice.bare
+    answer(checker, first)
+    # the next one is asked about at the home of its sender, where nothing waits any more
+    questions = {question.get("from"): question
+                 for question in (checker.expect_next("<iq type='get'/>") for _ in range(2))}
+    second, third = questions[bob.bare], questions[alice.bare]
+    alice.request_ack()
+    assert not [e for e in bob.inbox if e.get("id") in ("m1", "p2", "m3")]
+    answer(checker, third, "error")
+    answer(checker, second, "error")
+    bob.expect_next("<message id='m1'/>")
+    bob.expect_next("<presence id='p2'/>")
+    answer(checker, asked(checker, "m3"))
+    bob.expect_next("<message id='m3'/>")
+    alice.wait_acked(3)
+    assert in_archive(alice) == ["m1"]
+    assert in_archive(bob) == ["m3"]
+
+
+@at_archive
+def test_a_login_meanwhile_waits_as_well(checker, host, alice, bob):
+    alice.send(chat(bob.bare, "m1"))
+    answer(checker, asked(checker, "m1"))
+    question = asked(checker, "m1")
+    late = host.connect("bob")
+    late.authenticate()
+    late.open()
+    late.send("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
+    answer(checker, question)
+    late.expect("<iq type='result' id='b'/>")
+    bob.expect_next("<message id='m1'/>")

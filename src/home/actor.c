@@ -57,6 +57,7 @@ static void actor_check(const struct actor *a)
     ensure((a->changes == NULL) == (a->change_count == 0));
     ensure(!a->changing || (a->changes != NULL && a->pins > 0));
     ensure(!a->advancing);
+    ensure(!a->paused || a->pins > 0);
     ensure(!list_linked(&a->idle) || a->pins == 0);
     kind->check(a);
 }
@@ -236,7 +237,7 @@ static void inbox_run(struct actor *a, enum err e)
 {
     const struct actor_kind *kind = a->all->kind;
     actor_pin(a);
-    while (a->inbox != NULL && a->state != ACTOR_LOADING) {
+    while (a->inbox != NULL && a->state != ACTOR_LOADING && !a->paused) {
         struct actor_item *it = inbox_take(a);
         if (it->st == NULL)
             kind->call(a, it->fn, e, it->arg);
@@ -246,6 +247,25 @@ static void inbox_run(struct actor *a, enum err e)
             kind->handle(a, it);
         mem_free(&it);
     }
+    actor_unpin(a);
+}
+
+void actor_pause(struct actor *a)
+{
+    ensure(!a->paused && a->state != ACTOR_LOADING);
+    a->paused = true;
+    actor_pin(a);
+}
+
+void actor_unpause(struct actor *a)
+{
+    ensure(a->paused);
+    a->paused = false;
+}
+
+void actor_go_on(struct actor *a)
+{
+    inbox_run(a, OK);
     actor_unpin(a);
 }
 
@@ -272,7 +292,7 @@ void actor_loaded(struct actor *a, enum err e)
 
 void actor_renew(struct actor *a)
 {
-    if (!a->unsure || a->state != ACTOR_ABSENT || a->inbox != NULL)
+    if (!a->unsure || a->state != ACTOR_ABSENT || a->paused || a->inbox != NULL)
         return;
     a->unsure = false;
     actor_load(a);

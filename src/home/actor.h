@@ -39,6 +39,7 @@ struct actor {
                            again */
     bool changing;      /* a change is being committed */
     bool advancing;     /* changes are being prepared and applied */
+    bool paused;        /* it waits for somebody's answer, and what comes waits for it */
     uint32_t pins;      /* held requests, tasks: not unloaded while > 0; each has a block of memory
                            of its own, so there is no address space for 2^32 of them */
     struct actors *all; /* of its kind and worker */
@@ -142,8 +143,14 @@ void actor_unload(struct actor *a); /* at once; nobody needs it */
 /* Whether what comes has to wait, for the order. */
 static inline bool actor_waits(const struct actor *a)
 {
-    return a->state == ACTOR_LOADING || a->inbox != NULL;
+    return a->state == ACTOR_LOADING || a->paused || a->inbox != NULL;
 }
+/* Lets what comes wait in the inbox, in order, while something of the actor waits for an answer.
+ * Pinned until actor_go_on(), which handles it; actor_unpause() before lets the actor handle what
+ * waited for the answer first, which may pause it again. */
+void actor_pause(struct actor *a);
+void actor_unpause(struct actor *a);
+void actor_go_on(struct actor *a);
 /* Puts a copy of the item into the inbox. false: it is full, nothing has changed. */
 bool actor_wait(struct actor *a, const struct actor_item *item);
 

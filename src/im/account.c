@@ -71,7 +71,8 @@ void account_with_id(struct worker *w, slice bare, int64_t id, account_fn *fn, v
 struct account *account_find(const struct worker *w, slice bare)
 {
     struct account *a = account_seek(w, bare);
-    return a != NULL && a->state == ACTOR_READY && !actor_waits(&a->actor) ? a : NULL;
+    bool there = a != NULL && a->state == ACTOR_READY;
+    return there && (a->actor.paused || !actor_waits(&a->actor)) ? a : NULL;
 }
 
 bool account_is_disabled(const struct worker *w, slice bare)

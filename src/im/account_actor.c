@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "home/ask.h"
 #include "home/here.h"
 #include "home/message_wire.h"
 #include "home/router.h"
@@ -284,6 +285,11 @@ enum routed account_receive(struct worker *w, struct stanza *st, struct origin o
     }
     actor_mark(&a->actor);
     actor_renew(&a->actor);
+    if (a->actor.paused && st->kind == STANZA_IQ &&
+        ask_answered(w, st)) { /* for just that, perhaps */
+        stanza_unref(&st);
+        return ROUTED;
+    }
     if (!actor_waits(&a->actor))
         return account_handle_stanza(a, st, origin, sender_entry, sender_id);
     struct actor_item item = {

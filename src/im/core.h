@@ -10,9 +10,10 @@
 
 /* Of im/stage_wait.c. */
 struct stage_waits {
-    struct map map; /* struct stage_pause by number (8 bytes) */
-    uint64_t last;  /* number that was given */
-    bool asked;     /* stage_wait() was called for the next number, and nobody keeps it yet */
+    struct map map;               /* struct stage_pause by number (8 bytes) */
+    stage_go_fn *session_goes_on; /* session_answered() of im/session_input.h */
+    uint64_t last;                /* number that was given */
+    bool asked; /* stage_wait() was called for the next number, and nobody keeps it yet */
     struct stage_late late; /* as it was asked with */
     enum verdict early;     /* what was answered from inside, with these; WAIT: nothing */
     struct stanza *st;

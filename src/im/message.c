@@ -21,6 +21,7 @@
 #include "im/roster.h"
 #include "im/rows.h"
 #include "im/session_queue.h"
+#include "im/session_wait.h"
 #include "im/stage.h"
 #include "xmpp/delivery.h"
 #include "xmpp/ns.h"
@@ -208,9 +209,11 @@ struct incoming {
     struct origin origin;
     uint64_t sender_entry, archive_id;
     int64_t sender_id, origin_hash;
-    uint64_t known; /* as it came */
-    bool nobody;    /* the account is to look as if it did not exist */
-    bool quiet;     /* its addressee would not call it a message */
+    uint64_t known;  /* as it came */
+    unsigned at;     /* where ARCHIVE goes on */
+    bool unarchived; /* ARCHIVE has said so */
+    bool nobody;     /* the account is to look as if it did not exist */
+    bool quiet;      /* its addressee would not call it a message */
 };
 
 static unsigned flags_of(const struct account *a, const struct incoming *in)
@@ -390,6 +393,8 @@ static enum routed refuse_known(struct account *a, struct incoming *in, enum sta
     return not_accepted(a, in);
 }
 
+static enum routed message_wait(struct account *a, const struct incoming *in);
+
 /* Stores (unless the setting says otherwise) and delivers. */
 static enum routed accept_message(struct account *a, struct session *match, struct incoming *in)
 {
@@ -419,11 +424,14 @@ static enum routed accept_message(struct account *a, struct session *match, stru
         recent_find(&a->recents, in->origin_hash, loop_wall_us(worker_loop(a->worker)));
     if (first != 0)
         return repeated(a, in, first);
+    enum verdict archived = in->unarchived ? DROP : stage_archive(a, st, stanza_from(st), &in->at);
+    if (archived == WAIT)
+        return message_wait(a, in);
     in->archive_id = mailbox_mint(a);
     if (in->origin_hash != 0)
         recent_put(&a->recents, in->origin_hash, in->archive_id);
     mailbox_open(a, in->archive_id, ready ? ENTRY_TAKEN : ENTRY_OPEN);
-    if (!stage_archive(a, st, stanza_from(st)))
+    if (archived != PASS)
         mailbox_hide(a, in->archive_id);
     if (stranger)
         mailbox_strange(a, in->archive_id);
@@ -488,17 +496,96 @@ static struct session *matching(const struct account *a, const struct stanza *st
     return s != NULL && stage_takes(s, st) ? s : NULL;
 }
 
+/* BLOCK lets it in. */
+static enum routed message_take(struct account *a, struct incoming *in)
+{
+    struct stanza *st = in->st;
+    enum delivery_to to = stanza_to_is_bare(st) ? TO_BARE : TO_FULL;
+    struct session *match = NULL;
+    if (to == TO_FULL && !in->nobody)
+        match = matching(a, st);
+    enum delivery_have have = what_there_is(a, in->nobody, match);
+    enum delivery rule = delivery_rule(STANZA_MESSAGE, (enum stanza_type)st->type, to, have);
+    if (rule == DELIVER_AS_BARE) {
+        match = NULL;
+        have = what_there_is(a, in->nobody, NULL);
+        rule = delivery_rule(STANZA_MESSAGE, (enum stanza_type)st->type, TO_BARE, have);
+    }
+    switch (rule) {
+    case DELIVER_ALL:
+    case DELIVER_MATCH:
+        return accept_message(a, match, in);
+    case DELIVER_STORE:
+        if (message_storable(st) && !account_is_guest(a))
+            return accept_message(a, NULL, in);
+        if (stanza_has(st, KNOWN(BODY))) /* the sender wanted it said, and it will not be */
+            return refuse_known(a, in, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+        break;
+    case DELIVER_ERROR:
+        return refuse_known(a, in, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+    default:
+        break;
+    }
+    im_message_trace("message.dropped", st, "nobody is there for it", 0);
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+/* It waits at ARCHIVE, and all that comes to the account waits behind it. */
+struct message_waiting {
+    struct stage_pause pause;
+    struct account *account;
+    struct incoming in;
+};
+
+static void message_go_on(struct stage_pause *p, enum verdict v, struct stanza *st,
+                          const struct refusal *why)
+{
+    struct message_waiting *mw = CONTAINER_OF(p, struct message_waiting, pause);
+    struct account *a = mw->account;
+    struct incoming in = mw->in;
+    (void)why;
+    ensure(st == NULL && v != REFUSE);
+    mem_free(&mw);
+    in.unarchived = v != PASS;
+    actor_mark(&a->actor);
+    actor_unpause(&a->actor);
+    if (message_take(a, &in) == ROUTED && in.origin.session != 0)
+        ticket_done(a->worker, in.origin);
+    actor_go_on(&a->actor);
+}
+
+static void message_wait_drop(struct stage_pause *p)
+{
+    struct message_waiting *mw = CONTAINER_OF(p, struct message_waiting, pause);
+    stanza_unref(&mw->in.st);
+    mem_free(&mw);
+}
+
+static enum routed message_wait(struct account *a, const struct incoming *in)
+{
+    struct message_waiting *mw = mem_new(struct message_waiting);
+    mw->account = a;
+    mw->in = *in;
+    actor_pause(&a->actor);
+    stage_pause_begin(&mw->pause, a->worker, message_go_on);
+    mw->pause.drop = message_wait_drop;
+    return in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
+}
+
 enum routed message_to_account(struct account *a, struct stanza *st, struct origin origin,
                                uint64_t sender_entry, int64_t sender_id)
 {
     struct arena *tmp = loop_scratch(worker_loop(a->worker));
-    enum delivery_to to = stanza_to_is_bare(st) ? TO_BARE : TO_FULL;
-    struct session *match = NULL;
 
     metric_add(&messages_in, 1);
     if (st->type == TYPE_ERROR)
         recent_refused(&a->recents, st);
-    struct incoming in = { st, origin, sender_entry, 0, sender_id, 0, st->known, false, false };
+    struct incoming in = { .st = st,
+                           .origin = origin,
+                           .sender_entry = sender_entry,
+                           .sender_id = sender_id,
+                           .known = st->known };
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
     switch (a->state == ACTOR_READY ? stage_block(a, st, &why) : PASS) {
     case REFUSE:
@@ -525,33 +612,7 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
         stanza_unref(&st);
         return ROUTED;
     }
-    if (to == TO_FULL && !in.nobody)
-        match = matching(a, st);
-    enum delivery_have have = what_there_is(a, in.nobody, match);
-    enum delivery rule = delivery_rule(STANZA_MESSAGE, (enum stanza_type)st->type, to, have);
-    if (rule == DELIVER_AS_BARE) {
-        match = NULL;
-        have = what_there_is(a, in.nobody, NULL);
-        rule = delivery_rule(STANZA_MESSAGE, (enum stanza_type)st->type, TO_BARE, have);
-    }
-    switch (rule) {
-    case DELIVER_ALL:
-    case DELIVER_MATCH:
-        return accept_message(a, match, &in);
-    case DELIVER_STORE:
-        if (message_storable(st) && !account_is_guest(a))
-            return accept_message(a, NULL, &in);
-        if (stanza_has(st, KNOWN(BODY))) /* the sender wanted it said, and it will not be */
-            return refuse_known(a, &in, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
-        break;
-    case DELIVER_ERROR:
-        return refuse_known(a, &in, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
-    default:
-        break;
-    }
-    im_message_trace("message.dropped", st, "nobody is there for it", 0);
-    stanza_unref(&st);
-    return ROUTED;
+    return message_take(a, &in);
 }
 
 static bool lets_pass(struct account *a, const struct stanza *st)
@@ -589,26 +650,59 @@ static bool is_repeat(struct account *a, const struct stanza *st)
     return recent_said(&a->recents, st, recent_origin(st, loop_scratch(loop)), loop_wall_us(loop));
 }
 
+/* What the archive of its sender has of a message. */
+enum message_storing { MESSAGE_PASSES, MESSAGE_AGAIN, MESSAGE_UNARCHIVED, MESSAGE_ARCHIVED };
+static const char *const message_storings[] = { [MESSAGE_PASSES] = "not stored",
+                                                [MESSAGE_AGAIN] = "repeated",
+                                                [MESSAGE_UNARCHIVED] = "not stored",
+                                                [MESSAGE_ARCHIVED] = "stored" };
+
+static unsigned message_send(struct session *s, struct stanza *st, struct origin origin,
+                             enum message_storing how)
+{
+    struct account *a = s->account;
+    uint64_t entry = how == MESSAGE_ARCHIVED ? mailbox_mint(a) : 0;
+    im_message_trace("message.sent", st, message_storings[how], 0);
+    if (how != MESSAGE_AGAIN)
+        stage_carbon(a, &(struct passage){ st, st->known, s, entry, ORIGIN_NONE, 0, PASSAGE_SENT });
+    bool more = how != MESSAGE_PASSES && kept(a, st, origin, PASSAGE_SENT);
+    unsigned reports = route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
+    return reports + (unsigned)more;
+}
+
+static unsigned message_archive_wait(struct session *s, struct stanza *st, struct origin origin,
+                                     unsigned at)
+{
+    session_wait_ask(
+        s, &(struct session_waiting){ .st = st, .archive = true, .at = at, .origin = origin });
+    return ROUTE_PENDING;
+}
+
+unsigned message_archived(struct session *s, struct stanza *st, struct origin origin, unsigned at,
+                          enum verdict v)
+{
+    if (v == PASS)
+        v = stage_archive(s->account, st, stanza_to(st), &at);
+    if (v == WAIT)
+        return message_archive_wait(s, st, origin, at);
+    return message_send(s, st, origin, v == PASS ? MESSAGE_ARCHIVED : MESSAGE_UNARCHIVED);
+}
+
 unsigned message_from_session(struct session *s, struct stanza *st, struct origin origin)
 {
     struct account *a = s->account;
-    uint64_t entry = 0;
+    enum message_storing how = MESSAGE_PASSES;
+    unsigned at = 0;
     /* what one says to oneself has one entry: as received (XEP-0313 §5.1.1) */
-    bool keep = !account_is_guest(a) && !a->removing && setting_bool(&im_durable_ack) &&
-                message_storable(st) && !slice_eq(stanza_to_bare(st), a->jid);
-    bool again = keep && is_repeat(a, st);
-    if (keep && !again && stage_archive(a, st, stanza_to(st)))
-        entry = mailbox_mint(a);
-    im_message_trace("message.sent", st,
-                     entry != 0 ? "stored"
-                     : again    ? "repeated"
-                                : "not stored",
-                     0);
-    if (!again)
-        stage_carbon(a, &(struct passage){ st, st->known, s, entry, ORIGIN_NONE, 0, PASSAGE_SENT });
-    bool more = keep && kept(a, st, origin, PASSAGE_SENT);
-    unsigned reports = route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
-    return reports + (unsigned)more;
+    if (!account_is_guest(a) && !a->removing && setting_bool(&im_durable_ack) &&
+        message_storable(st) && !slice_eq(stanza_to_bare(st), a->jid)) {
+        bool again = is_repeat(a, st);
+        enum verdict v = again ? DROP : stage_archive(a, st, stanza_to(st), &at);
+        if (v == WAIT)
+            return message_archive_wait(s, st, origin, at);
+        how = again ? MESSAGE_AGAIN : v == PASS ? MESSAGE_ARCHIVED : MESSAGE_UNARCHIVED;
+    }
+    return message_send(s, st, origin, how);
 }
 
 /* What is in no mailbox goes the way it would go now, without the session that ended. To a bare JID

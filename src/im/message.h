@@ -4,6 +4,7 @@
 #include "base/setting.h"
 #include "home/origin.h"
 #include "home/router.h"
+#include "im/stage.h"
 
 struct account;
 struct session;
@@ -14,6 +15,9 @@ extern struct setting im_durable_ack, mailbox_unsettled_max, mailbox_unsettled_b
     mailbox_stranger_share, mailbox_tell_strangers;
 
 unsigned message_from_session(struct session *s, struct stanza *st, struct origin origin);
+/* It waited at ARCHIVE, which goes on at `at`, and this is the answer. */
+unsigned message_archived(struct session *s, struct stanza *st, struct origin origin, unsigned at,
+                          enum verdict v);
 enum routed message_to_account(struct account *a, struct stanza *st, struct origin origin,
                                uint64_t sender_entry, int64_t sender_id);
 /* Sends a notification of a service of this node to all sessions of an account that accept it. It

@@ -59,6 +59,7 @@ static void core_init(struct worker *w)
     accounts_start(w);
     map_init(&c->sessions, session_key);
     stage_waits_init(w);
+    c->waits.session_goes_on = session_answered;
     session_waits_init(w);
     list_init(&c->acks);
     list_init(&c->endings);

@@ -55,6 +55,10 @@ static void answer_probe(struct account *a, const struct stanza *st)
 void presence_arrive(struct worker *w, slice bare, struct stanza *st)
 {
     struct account *a = account_find(w, bare);
+    if (a != NULL && a->actor.paused) { /* behind what waits there */
+        route_send(w, stanza_readdress(st, (slice){ 0 }, bare));
+        return;
+    }
     if (a == NULL || stage_block(a, st, &(struct refusal){ 0 }) != PASS)
         return;
     if (st->type == TYPE_PROBE)

@@ -214,9 +214,6 @@ static void input_wait(struct session *s, const struct session_waiting *one)
     budget_weigh(s->account);
 }
 
-static void input_answered(struct stage_pause *p, enum verdict v, struct stanza *st,
-                           const struct refusal *why);
-
 /* CHECK lets it pass. */
 static unsigned input_handle(struct session *s, struct stanza *st, struct origin o)
 {
@@ -243,7 +240,7 @@ static unsigned input_stop(struct session *s, const struct session_waiting *it, 
 {
     struct stanza *st = it->st;
     if (v == WAIT) {
-        session_wait_ask(s, it, input_answered);
+        session_wait_ask(s, it);
         budget_weigh(s->account);
         return ROUTE_PENDING;
     }
@@ -368,7 +365,9 @@ static bool input_go_on(struct session *s, struct session_waiting *it, enum verd
     struct session_waiting *others = session_wait_take_all(s);
     unsigned reports;
     input_expects(s, o, REPORTS_GUARD);
-    if (v == PASS)
+    if (it->archive)
+        reports = message_archived(s, it->st, o, it->at, v);
+    else if (v == PASS)
         reports = input_check(s, it->st, o, it->at);
     else
         reports = input_stop(s, it, v, why);
@@ -406,8 +405,8 @@ static void input_rest(struct session *s)
     session_wait_weigh(s);
 }
 
-static void input_answered(struct stage_pause *p, enum verdict v, struct stanza *st,
-                           const struct refusal *why)
+void session_answered(struct stage_pause *p, enum verdict v, struct stanza *st,
+                      const struct refusal *why)
 {
     struct session *s = session_wait_of(p);
     struct session_waiting *it = session_wait_take(s);

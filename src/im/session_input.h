@@ -3,6 +3,7 @@
  * it. */
 #pragma once
 #include "home/origin.h"
+#include "im/stage_wait.h"
 #include <stdbool.h>
 
 struct message_row;
@@ -13,7 +14,10 @@ struct worker;
 /* What the stream brings. */
 void session_input(struct session *s, struct stanza *st); /* takes over */
 void session_asked(struct session *s);                    /* <r/> */
-void session_nonza(struct session *s, uint32_t number);   /* see im/feature.h */
+/* What it said is answered: see im/session_wait.h. */
+void session_answered(struct stage_pause *p, enum verdict v, struct stanza *st,
+                      const struct refusal *why);
+void session_nonza(struct session *s, uint32_t number); /* see im/feature.h */
 
 /* Handles st as if the client had sent it, or lets it wait (im/session_wait.h); takes it over. How
  * many ticket_done(o) will follow. */

@@ -72,11 +72,12 @@ void session_wait_put(struct session *s, const struct session_waiting *one)
     session_wait_append(sw, it);
 }
 
-void session_wait_ask(struct session *s, const struct session_waiting *one, stage_go_fn *go)
+void session_wait_ask(struct session *s, const struct session_waiting *one)
 {
     ensure(!s->waits && one->st != NULL);
     session_wait_put(s, one);
-    stage_pause_begin(&session_wait_find(s)->pause, s->account->worker, go);
+    struct worker *w = s->account->worker;
+    stage_pause_begin(&session_wait_find(s)->pause, w, core_of(w)->waits.session_goes_on);
 }
 
 struct session *session_wait_of(struct stage_pause *p)

@@ -1,7 +1,7 @@
 /* session_wait: the stanzas of a session that wait: the first for the answer to a question of stage
- * CHECK (im/stage_wait.h), the others because no stanza overtakes another of the same sender (RFC
- * 6120 §10.1). They are checked one at a time, as the check of one may depend on what became of the
- * one before it. Only data; im/session_input.c decides. Confined to the home worker.
+ * CHECK or ARCHIVE (im/stage_wait.h), the others because no stanza overtakes another of the same
+ * sender (RFC 6120 §10.1). They are checked one at a time, as the check of one may depend on what
+ * became of the one before it. Only data; im/session_input.c decides. Confined to the home worker.
  *
  * Limits: as many as may be unfinished (im/session_input.c), and SESSION_WAIT_BYTES; beyond, the
  * connection is not read, and what it had sent by then is kept as well. Its memory counts for
@@ -16,14 +16,15 @@ struct session_waiting {
     struct session_waiting *next;
     struct stanza *st; /* NULL: an element that is no stanza, of this number */
     uint32_t nonza;
-    unsigned at; /* of the first: where its stage goes on */
+    bool archive; /* of the first: it waits at ARCHIVE, and has passed CHECK */
+    unsigned at;  /* where that goes on */
     struct origin origin;
 };
 
 /* Puts one behind those that wait; takes over the stanza. */
 void session_wait_put(struct session *s, const struct session_waiting *one);
 /* The same where none waits, and it is asked about. */
-void session_wait_ask(struct session *s, const struct session_waiting *one, stage_go_fn *go);
+void session_wait_ask(struct session *s, const struct session_waiting *one);
 struct session *session_wait_of(struct stage_pause *p);
 bool session_wait_is_asked(const struct session *s);
 

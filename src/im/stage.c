@@ -96,12 +96,16 @@ bool stage_takes(const struct session *s, const struct stanza *st)
     return true;
 }
 
-bool stage_archive(struct account *a, const struct stanza *st, slice contact)
+enum verdict stage_archive(struct account *a, const struct stanza *st, slice contact, unsigned *at)
 {
-    for (stage_archive_fn **fn = archives; *fn != NULL; fn++)
-        if (!(*fn)(a, st, contact))
-            return false;
-    return true;
+    enum verdict v = PASS;
+    while (v == PASS && archives[*at] != NULL) {
+        v = archives[(*at)++](a, st, contact);
+        if (v == WAIT)
+            v = stage_wait_asked(a->worker, NULL, NULL);
+    }
+    ensure(v != REFUSE);
+    return v;
 }
 
 bool stage_view(const struct session *s, slice contact)

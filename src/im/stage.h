@@ -5,7 +5,7 @@
  *             wait for an answer (im/stage_wait.h)
  *   BLOCK     to an account, at the addressee's home, before it is stored or delivered
  *   ARCHIVE   whether it stays in the archive of an account that sent or received it; where one
- *             says no, it does not, but it is stored until it is settled
+ *             says no, it does not, but it is stored until it is settled; it may wait, too
  *   KEPT      its write was submitted, at both homes: what else it changes in their archives
  *   DELIVER   which sessions take it
  *   CARBON    a message was accepted: copies for other sessions
@@ -30,7 +30,7 @@ enum verdict {
     PASS,
     DROP,   /* dropped silently; it counts as handled */
     REFUSE, /* answered by the error of the refusal, where a stanza of its kind is answered */
-    WAIT    /* CHECK only: the answer comes later (im/stage_wait.h) */
+    WAIT    /* CHECK and ARCHIVE only: the answer comes later (im/stage_wait.h) */
 };
 struct refusal {
     enum stanza_error error;
@@ -66,7 +66,8 @@ typedef enum verdict stage_check_fn(struct session *s, struct stanza **st, struc
 typedef enum verdict stage_block_fn(struct account *a, const struct stanza *st,
                                     struct refusal *why);
 typedef bool stage_takes_fn(const struct session *s, const struct stanza *st);
-typedef bool stage_archive_fn(struct account *a, const struct stanza *st, slice contact);
+/* PASS: it stays; DROP: it does not; or WAIT. */
+typedef enum verdict stage_archive_fn(struct account *a, const struct stanza *st, slice contact);
 typedef bool stage_view_fn(const struct session *s, slice contact); /* bare JID */
 typedef bool stage_show_fn(const struct account *a, slice contact); /* bare JID */
 typedef bool stage_permit_fn(const struct account *a, slice contact);
@@ -87,8 +88,9 @@ enum verdict stage_block(struct account *a, const struct stanza *st, struct refu
  * it waits. */
 bool stage_blocked_since(struct account *a, const struct stanza *st);
 bool stage_takes(const struct session *s, const struct stanza *st);
-/* contact: the other side, as it is in the stanza. Once for each message that is stored. */
-bool stage_archive(struct account *a, const struct stanza *st, slice contact);
+/* contact: the other side, as it is in the stanza. Once for each message that is stored. *at: as
+ * above. */
+enum verdict stage_archive(struct account *a, const struct stanza *st, slice contact, unsigned *at);
 bool stage_view(const struct session *s, slice contact);
 bool stage_show(const struct account *a, slice contact);
 bool stage_permit(const struct account *a, slice contact); /* one that says yes is enough */

@@ -13,7 +13,11 @@ void stage_waits_init(struct worker *w) { map_init(&core_of(w)->waits.map, stage
 
 void stage_waits_fini(struct worker *w)
 {
-    ensure(core_of(w)->waits.map.count == 0); /* those who keep stanzas have ended theirs */
+    struct stage_pause *p;
+    for (uint32_t i = 0; (p = map_next(&core_of(w)->waits.map, &i)) != NULL;) {
+        stage_pause_end(p);
+        p->drop(p);
+    }
     map_fini(&core_of(w)->waits.map);
 }
 
@@ -35,8 +39,10 @@ enum verdict stage_wait_asked(struct worker *w, struct stanza **st, struct refus
         return WAIT;
     all->asked = false;
     all->last++;
-    *why = all->why;
+    if (why != NULL)
+        *why = all->why;
     if (all->st != NULL) {
+        ensure(st != NULL);
         stanza_unref(st);
         *st = all->st;
         all->st = NULL;

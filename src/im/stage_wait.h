@@ -1,9 +1,10 @@
-/* stage_wait: a stanza that waits at stage CHECK, because a feature asks somebody else first, such
- * as a compliance server. The function of the stage calls stage_wait() and returns WAIT; when it
- * knows, stage_answer() says how the stanza goes on. If nobody says it in time, the verdict of
- * struct stage_late counts: PASS fails open, REFUSE and DROP fail closed.
+/* stage_wait: a stanza that waits at stage CHECK or ARCHIVE, because a feature asks somebody else
+ * first, such as a compliance server. The function of the stage calls stage_wait() and returns
+ * WAIT; when it knows, stage_answer() says how the stanza goes on. If nobody says it in time, the
+ * verdict of struct stage_late counts: PASS fails open, REFUSE and DROP fail closed.
  *
- * What comes behind the stanza waits with it, and so does its acknowledgement (im/session_wait.h).
+ * What comes behind the stanza waits with it, and so does its acknowledgement: at the home of its
+ * sender in im/session_wait.h, at that of its recipient in the inbox of the account.
  * A wait is named by a number, which may be in messages; an answer that comes too late finds
  * nothing.
  *
@@ -25,7 +26,8 @@ uint64_t stage_wait(struct worker *w, const struct stage_late *late);
 bool stage_answer(struct worker *w, uint64_t number, enum verdict v, struct stanza *st,
                   const struct refusal *why);
 
-/* By the stage: what was answered from inside; WAIT: nothing yet. */
+/* By the stage: what was answered from inside; WAIT: nothing yet. NULL where ARCHIVE asks, which
+ * neither replaces nor refuses. */
 enum verdict stage_wait_asked(struct worker *w, struct stanza **st, struct refusal *why);
 
 /* For who keeps the stanza meanwhile. */
@@ -35,7 +37,8 @@ typedef void stage_go_fn(struct stage_pause *p, enum verdict v, struct stanza *s
 struct stage_pause {
     uint64_t number; /* 0: it is not waiting */
     struct worker *worker;
-    stage_go_fn *go; /* the answer, once; takes over st */
+    stage_go_fn *go;                     /* the answer, once; takes over st */
+    void (*drop)(struct stage_pause *p); /* the worker ends; NULL: its keeper has ended by then */
     struct timer timer;
     struct stage_late late;
 };

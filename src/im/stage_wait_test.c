@@ -1,4 +1,5 @@
 #include "base/rand.h"
+#include "home/ask.h"
 #include "im/account_life.h"
 #include "im/session_input.h"
 #include "im/session_queue.h"
@@ -56,30 +57,59 @@ static void gate_down(struct stream *s, const struct down *d)
 }
 static const struct gate_ops gate = { .down = gate_down };
 
-/* A feature that asks about each stanza whose id begins with '?', and what it was asked last. */
+/* A feature that asks about each stanza whose id begins with '?' at CHECK, with '!' at ARCHIVE of
+ * its sender, with '%' at that of its recipient. */
+enum { OPEN_MAX = 8 };
 static struct {
     struct stage_late late;
-    uint64_t number; /* 0: nothing is asked */
-    unsigned asked;
+    uint64_t open[OPEN_MAX]; /* numbers of what it has asked, oldest first */
+    char id[OPEN_MAX][TEXT_BYTES];
+    unsigned count, asked;
     enum verdict at_once; /* the answer from inside; WAIT: there is none */
-    char id[TEXT_BYTES];
 } asker;
+
+static bool asks_about(const struct stanza *st, char mark)
+{
+    return st->id_len > 0 && st->id[0] == mark;
+}
+
+static enum verdict ask_about(struct worker *w, const struct stanza *st)
+{
+    uint64_t number = stage_wait(w, &asker.late);
+    asker.asked++;
+    if (asker.at_once != WAIT) {
+        assert_true(stage_answer(w, number, asker.at_once, NULL,
+                                 &(struct refusal){ .error = SE_NOT_ACCEPTABLE }));
+        assert_false(stage_answer(w, number, PASS, NULL, NULL));
+        return WAIT;
+    }
+    assert_true(asker.count < OPEN_MAX);
+    snprintf(asker.id[asker.count], TEXT_BYTES, "%.*s", SLICE_ARG(stanza_id(st)));
+    asker.open[asker.count++] = number;
+    return WAIT;
+}
+
+static uint64_t asker_take(unsigned i)
+{
+    assert_true(i < asker.count);
+    uint64_t number = asker.open[i];
+    for (asker.count--; i < asker.count; i++) {
+        asker.open[i] = asker.open[i + 1];
+        memcpy(asker.id[i], asker.id[i + 1], TEXT_BYTES);
+    }
+    return number;
+}
 
 static enum verdict asker_check(struct session *s, struct stanza **st, struct refusal *why)
 {
-    slice id = stanza_id(*st);
-    if (id.len == 0 || id.ptr[0] != '?')
-        return PASS;
-    snprintf(asker.id, sizeof asker.id, "%.*s", SLICE_ARG(id));
-    asker.asked++;
-    asker.number = stage_wait(s->account->worker, &asker.late);
-    if (asker.at_once != WAIT) {
-        why->error = SE_CONFLICT;
-        assert_true(stage_answer(t.w, asker.number, asker.at_once, NULL,
-                                 &(struct refusal){ .error = SE_NOT_ACCEPTABLE }));
-        assert_false(stage_answer(t.w, asker.number, PASS, NULL, NULL));
-    }
-    return WAIT;
+    (void)why;
+    return asks_about(*st, '?') ? ask_about(s->account->worker, *st) : PASS;
+}
+
+static enum verdict asker_archive(struct account *of, const struct stanza *st, slice contact)
+{
+    (void)contact;
+    return asks_about(st, of == alice ? '!' : '%') ? ask_about(of->worker, st) : PASS;
 }
 
 /* Behind it: it is asked only about what the other one lets pass. */
@@ -119,6 +149,7 @@ static void note(struct session *s)
 static const struct feature asker_feature = {
     .name = "asker",
     .stage.check = asker_check,
+    .stage.archive = asker_archive,
     .nonzas = (const struct nonza[]){ { "urn:x", "note", note }, { 0 } },
     .session.to_server = two_to_server
 };
@@ -145,15 +176,15 @@ static void send(const char *id)
     session_up(a, &(struct up){ .kind = UP_STANZA, .st = chat("bob@localhost", id, 2) });
 }
 
-static void answer(enum verdict v)
+static void answer_one(unsigned i, enum verdict v)
 {
-    uint64_t number = asker.number;
+    uint64_t number = asker_take(i);
     struct refusal why = { .error = SE_NOT_ACCEPTABLE };
-    assert_int_not_equal(number, 0);
-    asker.number = 0;
     assert_true(stage_answer(t.w, number, v, NULL, &why));
     assert_false(stage_answer(t.w, number, v, NULL, &why)); /* once */
 }
+
+static void answer(enum verdict v) { answer_one(0, v); }
 
 static void settle(void)
 {
@@ -239,7 +270,7 @@ static void test_later_stanzas_do_not_overtake(void **state)
     answer(PASS);
     settle();
     EXPECT("m1", "?2", "m3");
-    assert_string_equal(asker.id, "?4");
+    assert_string_equal(asker.id[0], "?4");
     assert_int_equal(handled(), 3);
     answer(PASS);
     settle();
@@ -293,7 +324,7 @@ static void test_replaced(void **state)
 {
     (void)state;
     send("?1");
-    uint64_t number = asker.number;
+    uint64_t number = asker_take(0);
     assert_true(stage_answer(t.w, number, PASS, chat("bob@localhost", "other", 2), NULL));
     settle();
     EXPECT("other");
@@ -310,6 +341,7 @@ static void test_no_answer(void **state)
     asker.late = (struct stage_late){ .ms = 1, .verdict = PASS }; /* fails open */
     send("?1");
     test_node_run(&t, nothing_waits, NULL);
+    asker_take(0);
     settle();
     EXPECT("?1");
     asker.late = (struct stage_late){ .ms = 1,
@@ -319,7 +351,7 @@ static void test_no_answer(void **state)
     test_node_run(&t, nothing_waits, NULL);
     assert_int_equal(a_stream.errors, 1);
     EXPECT("?1");
-    assert_false(stage_answer(t.w, asker.number, PASS, NULL, NULL));
+    assert_false(stage_answer(t.w, asker_take(0), PASS, NULL, NULL));
     assert_int_equal(handled(), 2);
 }
 
@@ -398,7 +430,7 @@ static void test_memory(void **state)
     core_of(t.w)->budget.share = share;
     assert_true(a_stream.closed);
     assert_null(account_session(alice, SLICE("r")));
-    assert_false(stage_answer(t.w, asker.number, PASS, NULL, NULL));
+    assert_false(stage_answer(t.w, asker_take(0), PASS, NULL, NULL));
     settle();
     EXPECT();
 }
@@ -410,7 +442,7 @@ static void test_the_session_ends(void **state)
     send("?1");
     send("m2");
     session_end(a, END_KICKED);
-    assert_false(stage_answer(t.w, asker.number, PASS, NULL, NULL));
+    assert_false(stage_answer(t.w, asker_take(0), PASS, NULL, NULL));
     settle();
     EXPECT();
 }
@@ -480,11 +512,125 @@ static void test_dropped_for_a_restart(void **state)
     assert_int_equal(handled(), 0);
 }
 
+static void test_archive_of_the_sender(void **state)
+{
+    (void)state;
+    uint64_t newest = alice->mailbox.last_id;
+    send("!1");
+    send("m2");
+    settle();
+    EXPECT();
+    assert_int_equal(handled(), 0);
+    answer(PASS);
+    settle();
+    EXPECT("!1", "m2");
+    assert_int_equal(handled(), 2);
+    assert_true(alice->mailbox.last_id > newest);
+    newest = alice->mailbox.last_id;
+    send("!3");
+    answer(DROP);
+    settle();
+    EXPECT("!1", "m2", "!3");
+    assert_int_equal(alice->mailbox.last_id, newest); /* no entry */
+    assert_int_equal(handled(), 3);
+    assert_int_equal(asker.asked, 2);
+}
+
+static struct stanza *presence_of(const char *id)
+{
+    char text[200];
+    snprintf(text, sizeof text, "<presence from='alice@localhost/r' id='%s'/>", id);
+    return test_node_stanza(&t, text);
+}
+
+/* All that comes to the account waits, too, however it comes. */
+static void test_archive_of_the_recipient(void **state)
+{
+    (void)state;
+    send("%1");
+    send("m2");
+    struct stanza *st = presence_of("p3");
+    presence_arrive(t.w, bob->jid, st);
+    stanza_unref(&st);
+    settle();
+    EXPECT();
+    assert_int_equal(handled(), 0);
+    answer(PASS);
+    settle();
+    EXPECT("%1", "m2", "p3");
+    assert_int_equal(handled(), 2);
+    send("%4");
+    send("%5");
+    answer(DROP);
+    assert_true(mailbox_hides(bob, mailbox_newest(bob)));
+    answer(PASS);
+    assert_false(mailbox_hides(bob, mailbox_newest(bob)));
+    settle();
+    EXPECT("%1", "m2", "p3", "%4", "%5");
+    assert_int_equal(handled(), 4);
+}
+
+static void ask_answered_by_client(struct worker *w, void *arg, const struct stanza *reply)
+{
+    (void)w;
+    *(bool *)arg = reply != NULL && reply->type == TYPE_RESULT;
+}
+
+/* Who is asked in the name of the account answers to its address. */
+static void test_the_answer_does_not_wait(void **state)
+{
+    bool came = false;
+    char text[200];
+    (void)state;
+    send("%1");
+    ask_send(t.w,
+             &(struct ask_request){ .type = TYPE_GET,
+                                    .from = bob->jid,
+                                    .to = SLICE("alice@localhost/r"),
+                                    .payload = SLICE("<x xmlns='urn:x'/>"),
+                                    .timeout_ms = 600000 },
+             ask_answered_by_client, &came);
+    assert_int_equal(a_stream.lines, 1);
+    snprintf(text, sizeof text,
+             "<iq type='result' id='%s' from='alice@localhost/r' to='bob@localhost'/>",
+             a_stream.line[0]);
+    session_up(a, &(struct up){ .kind = UP_STANZA, .st = test_node_stanza(&t, text) });
+    assert_true(came);
+    EXPECT();
+    answer(PASS);
+    settle();
+    EXPECT("%1");
+}
+
+static void removed(void *arg, enum err e)
+{
+    assert_int_equal(e, OK);
+    *(bool *)arg = true;
+}
+static bool is_true(void *flag) { return *(bool *)flag; }
+
+static void test_the_recipient_is_deleted_meanwhile(void **state)
+{
+    bool done = false;
+    struct account *dave = test_node_account(&t, "dave@localhost");
+    (void)state;
+    session_up(a, &(struct up){ .kind = UP_STANZA, .st = chat("dave@localhost", "%1", 2) });
+    account_remove(dave, removed, &done);
+    test_node_run(&t, is_true, &done);
+    assert_int_equal(dave->state, ACTOR_ABSENT);
+    answer(PASS);
+    assert_int_equal(a_stream.errors, 1);
+    settle();
+    assert_int_equal(handled(), 1);
+    account_unpin(dave);
+}
+
 /* Whatever comes when, all that pass arrive once, in the order in which they were said, and h is
  * what was handled. */
 static void test_any_order(void **state)
 {
     enum { STEPS = 400 };
+    static const char marks[] = "mm?!%";
     uint64_t random = rand_u64();
     char said[LINES_MAX][TEXT_BYTES], dropped[LINES_MAX] = { 0 };
     unsigned count = 0, at = 0;
@@ -492,25 +638,26 @@ static void test_any_order(void **state)
     print_message("seed %llu\n", (unsigned long long)random);
     for (unsigned i = 0; i < STEPS; i++) {
         random = random * 6364136223846793005ull + 1442695040888963407ull;
-        unsigned pick = (unsigned)(random >> 33) % 100;
+        unsigned pick = (unsigned)(random >> 33) % 100, other = (unsigned)(random >> 40);
         if (pick < 45) {
-            snprintf(said[count], TEXT_BYTES, "%c%u", pick < 20 ? '?' : 'm', count);
+            snprintf(said[count], TEXT_BYTES, "%c%u", marks[pick % 5], count);
             send(said[count++]);
-        } else if (pick < 80 && asker.number != 0) {
+        } else if (pick < 80 && asker.count > 0) {
             int64_t n;
-            assert_true(slice_int(slice_of(asker.id + 1), &n));
-            dropped[n] = pick >= 70;
-            answer(dropped[n] ? DROP : PASS);
+            unsigned which = other % asker.count;
+            assert_true(slice_int(slice_of(asker.id[which] + 1), &n));
+            dropped[n] = pick >= 70 && asker.id[which][0] == '?';
+            answer_one(which, pick >= 70 ? DROP : PASS);
         } else if (pick < 95) {
             settle();
         } else {
             settle();
             resume();
-            for (unsigned n = a_stream.h; n < count; n++)
-                send(said[n]);
+            for (unsigned k = a_stream.h; k < count; k++)
+                send(said[k]);
         }
     }
-    while (asker.number != 0)
+    while (asker.count > 0)
         answer(PASS);
     settle();
     assert_int_equal(handled(), count);
@@ -534,8 +681,9 @@ static int start(void **state)
 static int stop(void **state)
 {
     begin(state);
-    send("?1");
-    send("m2");
+    send("%1");
+    send("?2");
+    send("m3");
     test_node_close(&t);
     return 0;
 }
@@ -558,6 +706,10 @@ int main(void)
         WAIT_TEST(test_the_client_leaves),
         WAIT_TEST(test_resumed_while_it_waits),
         WAIT_TEST(test_dropped_for_a_restart),
+        WAIT_TEST(test_archive_of_the_sender),
+        WAIT_TEST(test_archive_of_the_recipient),
+        WAIT_TEST(test_the_answer_does_not_wait),
+        WAIT_TEST(test_the_recipient_is_deleted_meanwhile),
         WAIT_TEST(test_any_order),
     };
     return cmocka_run_group_tests_name("stage_wait", tests, start, stop);

@@ -133,12 +133,12 @@ static void ext_mam_ended(struct worker *w)
     mam_quota_stop(w);
 }
 
-static bool archives(struct account *a, const struct stanza *st, slice contact)
+static enum verdict archives(struct account *a, const struct stanza *st, slice contact)
 {
-    bool yes = mam_prefs_archive(a, st, contact);
-    if (yes)
-        archive_words_stored(a->worker);
-    return yes;
+    if (!mam_prefs_archive(a, st, contact))
+        return DROP;
+    archive_words_stored(a->worker);
+    return PASS;
 }
 
 const struct feature mam_feature = {

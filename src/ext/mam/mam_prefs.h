@@ -20,4 +20,4 @@ void mam_prefs_load(struct account *a, struct store_batch *b);
 void mam_prefs_loaded(struct account *a, const struct store_batch *b, unsigned first);
 void mam_prefs_unload(struct account *a);
 void mam_prefs_remove(struct account *a, struct store_batch *b);
-stage_archive_fn mam_prefs_archive;
+bool mam_prefs_archive(struct account *a, const struct stanza *st, slice contact);
