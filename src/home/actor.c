@@ -57,7 +57,7 @@ static void actor_check(const struct actor *a)
     ensure((a->changes == NULL) == (a->change_count == 0));
     ensure(!a->changing || (a->changes != NULL && a->pins > 0));
     ensure(!a->advancing);
-    ensure(!a->paused || a->pins > 0);
+    ensure(a->pauses <= a->pins);
     ensure(!list_linked(&a->idle) || a->pins == 0);
     kind->check(a);
 }
@@ -237,7 +237,7 @@ static void inbox_run(struct actor *a, enum err e)
 {
     const struct actor_kind *kind = a->all->kind;
     actor_pin(a);
-    while (a->inbox != NULL && a->state != ACTOR_LOADING && !a->paused) {
+    while (a->inbox != NULL && a->state != ACTOR_LOADING && a->pauses == 0) {
         struct actor_item *it = inbox_take(a);
         if (it->st == NULL)
             kind->call(a, it->fn, e, it->arg);
@@ -252,15 +252,15 @@ static void inbox_run(struct actor *a, enum err e)
 
 void actor_pause(struct actor *a)
 {
-    ensure(!a->paused && a->state != ACTOR_LOADING);
-    a->paused = true;
+    ensure(a->state != ACTOR_LOADING);
+    a->pauses++;
     actor_pin(a);
 }
 
 void actor_unpause(struct actor *a)
 {
-    ensure(a->paused);
-    a->paused = false;
+    ensure(a->pauses > 0);
+    a->pauses--;
 }
 
 void actor_go_on(struct actor *a)
@@ -292,7 +292,7 @@ void actor_loaded(struct actor *a, enum err e)
 
 void actor_renew(struct actor *a)
 {
-    if (!a->unsure || a->state != ACTOR_ABSENT || a->paused || a->inbox != NULL)
+    if (!a->unsure || a->state != ACTOR_ABSENT || a->pauses > 0 || a->inbox != NULL)
         return;
     a->unsure = false;
     actor_load(a);

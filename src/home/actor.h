@@ -39,7 +39,7 @@ struct actor {
                            again */
     bool changing;      /* a change is being committed */
     bool advancing;     /* changes are being prepared and applied */
-    bool paused;        /* it waits for somebody's answer, and what comes waits for it */
+    uint32_t pauses;    /* answers that it waits for, and what comes waits for them */
     uint32_t pins;      /* held requests, tasks: not unloaded while > 0; each has a block of memory
                            of its own, so there is no address space for 2^32 of them */
     struct actors *all; /* of its kind and worker */
@@ -143,11 +143,12 @@ void actor_unload(struct actor *a); /* at once; nobody needs it */
 /* Whether what comes has to wait, for the order. */
 static inline bool actor_waits(const struct actor *a)
 {
-    return a->state == ACTOR_LOADING || a->paused || a->inbox != NULL;
+    return a->state == ACTOR_LOADING || a->pauses > 0 || a->inbox != NULL;
 }
 /* Lets what comes wait in the inbox, in order, while something of the actor waits for an answer.
- * Pinned until actor_go_on(), which handles it; actor_unpause() before lets the actor handle what
- * waited for the answer first, which may pause it again. */
+ * When that is there: actor_unpause(), then the actor handles what has waited for it, which may
+ * pause it again, then actor_go_on() handles the inbox. Pinned meanwhile. Each pause has an end of
+ * its own. */
 void actor_pause(struct actor *a);
 void actor_unpause(struct actor *a);
 void actor_go_on(struct actor *a);

@@ -72,7 +72,7 @@ struct account *account_find(const struct worker *w, slice bare)
 {
     struct account *a = account_seek(w, bare);
     bool there = a != NULL && a->state == ACTOR_READY;
-    return there && (a->actor.paused || !actor_waits(&a->actor)) ? a : NULL;
+    return there && (a->actor.pauses > 0 || !actor_waits(&a->actor)) ? a : NULL;
 }
 
 bool account_is_disabled(const struct worker *w, slice bare)

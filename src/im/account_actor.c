@@ -285,7 +285,7 @@ enum routed account_receive(struct worker *w, struct stanza *st, struct origin o
     }
     actor_mark(&a->actor);
     actor_renew(&a->actor);
-    if (a->actor.paused && st->kind == STANZA_IQ &&
+    if (a->actor.pauses > 0 && st->kind == STANZA_IQ &&
         ask_answered(w, st)) { /* for just that, perhaps */
         stanza_unref(&st);
         return ROUTED;

@@ -650,59 +650,48 @@ static bool is_repeat(struct account *a, const struct stanza *st)
     return recent_said(&a->recents, st, recent_origin(st, loop_scratch(loop)), loop_wall_us(loop));
 }
 
-/* What the archive of its sender has of a message. */
-enum message_storing { MESSAGE_PASSES, MESSAGE_AGAIN, MESSAGE_UNARCHIVED, MESSAGE_ARCHIVED };
-static const char *const message_storings[] = { [MESSAGE_PASSES] = "not stored",
-                                                [MESSAGE_AGAIN] = "repeated",
-                                                [MESSAGE_UNARCHIVED] = "not stored",
-                                                [MESSAGE_ARCHIVED] = "stored" };
-
-static unsigned message_send(struct session *s, struct stanza *st, struct origin origin,
-                             enum message_storing how)
+/* What one says to oneself has one entry: as received (XEP-0313 §5.1.1). */
+static bool message_keeps_sent(const struct account *a, const struct stanza *st)
 {
-    struct account *a = s->account;
-    uint64_t entry = how == MESSAGE_ARCHIVED ? mailbox_mint(a) : 0;
-    im_message_trace("message.sent", st, message_storings[how], 0);
-    if (how != MESSAGE_AGAIN)
-        stage_carbon(a, &(struct passage){ st, st->known, s, entry, ORIGIN_NONE, 0, PASSAGE_SENT });
-    bool more = how != MESSAGE_PASSES && kept(a, st, origin, PASSAGE_SENT);
-    unsigned reports = route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
-    return reports + (unsigned)more;
+    return !account_is_guest(a) && !a->removing && setting_bool(&im_durable_ack) &&
+           message_storable(st) && !slice_eq(stanza_to_bare(st), a->jid);
 }
 
-static unsigned message_archive_wait(struct session *s, struct stanza *st, struct origin origin,
-                                     unsigned at)
+/* archived: by ARCHIVE; not before that is remembered that it was said. */
+static unsigned message_send(struct session *s, struct stanza *st, struct origin origin, bool keep,
+                             bool archived)
 {
-    session_wait_ask(
-        s, &(struct session_waiting){ .st = st, .archive = true, .at = at, .origin = origin });
-    return ROUTE_PENDING;
+    struct account *a = s->account;
+    bool again = keep && is_repeat(a, st);
+    uint64_t entry = keep && archived && !again ? mailbox_mint(a) : 0;
+    im_message_trace("message.sent", st,
+                     entry != 0 ? "stored"
+                     : again    ? "repeated"
+                                : "not stored",
+                     0);
+    if (!again)
+        stage_carbon(a, &(struct passage){ st, st->known, s, entry, ORIGIN_NONE, 0, PASSAGE_SENT });
+    bool more = keep && kept(a, st, origin, PASSAGE_SENT);
+    unsigned reports = route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
+    return reports + (unsigned)more;
 }
 
 unsigned message_archived(struct session *s, struct stanza *st, struct origin origin, unsigned at,
                           enum verdict v)
 {
-    if (v == PASS)
+    bool keep = message_keeps_sent(s->account, st);
+    if (v == PASS && keep)
         v = stage_archive(s->account, st, stanza_to(st), &at);
-    if (v == WAIT)
-        return message_archive_wait(s, st, origin, at);
-    return message_send(s, st, origin, v == PASS ? MESSAGE_ARCHIVED : MESSAGE_UNARCHIVED);
+    if (v != WAIT)
+        return message_send(s, st, origin, keep, v == PASS);
+    session_wait_ask(
+        s, &(struct session_waiting){ .st = st, .archive = true, .at = at, .origin = origin });
+    return ROUTE_PENDING;
 }
 
 unsigned message_from_session(struct session *s, struct stanza *st, struct origin origin)
 {
-    struct account *a = s->account;
-    enum message_storing how = MESSAGE_PASSES;
-    unsigned at = 0;
-    /* what one says to oneself has one entry: as received (XEP-0313 §5.1.1) */
-    if (!account_is_guest(a) && !a->removing && setting_bool(&im_durable_ack) &&
-        message_storable(st) && !slice_eq(stanza_to_bare(st), a->jid)) {
-        bool again = is_repeat(a, st);
-        enum verdict v = again ? DROP : stage_archive(a, st, stanza_to(st), &at);
-        if (v == WAIT)
-            return message_archive_wait(s, st, origin, at);
-        how = again ? MESSAGE_AGAIN : v == PASS ? MESSAGE_ARCHIVED : MESSAGE_UNARCHIVED;
-    }
-    return message_send(s, st, origin, how);
+    return message_archived(s, st, origin, 0, PASS);
 }
 
 /* What is in no mailbox goes the way it would go now, without the session that ended. To a bare JID

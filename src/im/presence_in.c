@@ -55,7 +55,7 @@ static void answer_probe(struct account *a, const struct stanza *st)
 void presence_arrive(struct worker *w, slice bare, struct stanza *st)
 {
     struct account *a = account_find(w, bare);
-    if (a != NULL && a->actor.paused) { /* behind what waits there */
+    if (a != NULL && a->actor.pauses > 0) { /* behind what waits there */
         route_send(w, stanza_readdress(st, (slice){ 0 }, bare));
         return;
     }

@@ -4,9 +4,8 @@
  * verdict of struct stage_late counts: PASS fails open, REFUSE and DROP fail closed.
  *
  * What comes behind the stanza waits with it, and so does its acknowledgement: at the home of its
- * sender in im/session_wait.h, at that of its recipient in the inbox of the account.
- * A wait is named by a number, which may be in messages; an answer that comes too late finds
- * nothing.
+ * sender in im/session_wait.h, at that of its recipient in the inbox of the account. A wait is
+ * named by a number, which may be in messages; an answer that comes too late finds nothing.
  *
  * Confined to the worker whose stanza it is. Waits end with the worker. */
 #pragma once
@@ -15,7 +14,7 @@
 
 struct stage_late {
     uint32_t ms;          /* after the stage was reached; more than 0 */
-    enum verdict verdict; /* any but WAIT */
+    enum verdict verdict; /* any but WAIT; at ARCHIVE PASS or DROP */
     struct refusal why;   /* of REFUSE; its texts are static */
 };
 

@@ -1,6 +1,7 @@
 #include "base/rand.h"
 #include "home/ask.h"
 #include "im/account_life.h"
+#include "im/message.h"
 #include "im/session_input.h"
 #include "im/session_queue.h"
 #include "im/session_wait.h"
@@ -602,6 +603,51 @@ static void test_the_answer_does_not_wait(void **state)
     EXPECT("%1");
 }
 
+/* Its session ends, and what it had not stored is to be stored now: a second question. */
+static void test_two_wait_at_one_account(void **state)
+{
+    struct why why;
+    (void)state;
+    session_up(b, &(struct up){ .kind = UP_ENABLE }); /* it does not acknowledge */
+    assert_int_equal(setting_set(&im_durable_ack, SLICE("off"), &why), OK);
+    send("%1");
+    EXPECT("%1");
+    assert_int_equal(setting_set(&im_durable_ack, SLICE("on"), &why), OK);
+    send("%2");
+    send("m3");
+    session_end(b, END_LOST);
+    assert_int_equal(asker.count, 2);
+    assert_int_equal(bob->actor.pauses, 2);
+    uint32_t open = bob->mailbox.open;
+    answer_one(1, PASS);
+    assert_int_equal(bob->mailbox.open, open + 1);
+    assert_int_equal(bob->actor.inbox_stanzas, 1);
+    answer(PASS);
+    assert_int_equal(bob->mailbox.open, open + 3);
+    settle();
+    assert_int_equal(handled(), 3);
+    mailbox_settle_archived(bob);
+}
+
+/* Who was thrown out says it again: it is no repeat of what was not handled. */
+static void test_said_again_after_the_end(void **state)
+{
+    static const char said[] =
+        "<message from='alice@localhost/r' to='bob@localhost' type='chat' id='!1'><body>x</body>"
+        "<origin-id xmlns='urn:xmpp:sid:0' id='o1'/></message>";
+    (void)state;
+    session_up(a, &(struct up){ .kind = UP_STANZA, .st = test_node_stanza(&t, said) });
+    session_end(a, END_KICKED);
+    asker_take(0);
+    a = test_node_bind(&t, alice, &a_stream, "r");
+    uint64_t newest = alice->mailbox.last_id;
+    session_up(a, &(struct up){ .kind = UP_STANZA, .st = test_node_stanza(&t, said) });
+    answer(PASS);
+    assert_true(alice->mailbox.last_id > newest); /* it has an entry */
+    settle();
+    EXPECT("!1");
+}
+
 static void removed(void *arg, enum err e)
 {
     assert_int_equal(e, OK);
@@ -710,6 +756,8 @@ int main(void)
         WAIT_TEST(test_archive_of_the_recipient),
         WAIT_TEST(test_the_answer_does_not_wait),
         WAIT_TEST(test_the_recipient_is_deleted_meanwhile),
+        WAIT_TEST(test_two_wait_at_one_account),
+        WAIT_TEST(test_said_again_after_the_end),
         WAIT_TEST(test_any_order),
     };
     return cmocka_run_group_tests_name("stage_wait", tests, start, stop);
