@@ -110,18 +110,6 @@ def test_cards_change(server, people):
     assert vcard.findtext(f".//{{{VCARD}}}GIVEN") == "New & Young"
 
 
-def test_cards_of_before_are_found(server, people):
-    server.stop()
-    with server.database() as db:
-        db.execute("UPDATE vcard SET told = 0")
-        db.execute("DELETE FROM directory")
-        db.execute("UPDATE vcard SET xml = '<broken' WHERE xml LIKE '%Dodgson%'")
-    server.start()
-    alice = server.client("alice", "again")
-    until("the directory", lambda: names(classic(alice, last="liddell")) == ["alice", "carol"])
-    assert classic(alice, last="dodgson") == {}
-
-
 def refused(client, inner, at=AT):
     return client.error("set", f"<query xmlns='{SEARCH}'>{inner}</query>", to=at)[0]
 

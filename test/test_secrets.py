@@ -28,7 +28,8 @@ HASHED = "credential.salt credential.server_key credential.stored_key invite.tok
 # Keys that make ids and answers nobody can predict. Who has the database has what they protect.
 KEYS = "auth_secret.factors auth_secret.secret room.secret"
 # What users write, and names that let nobody in.
-CONTENT = """account.jid account.look
+CONTENT = """account.department account.directory_uri account.email account.given_name
+    account.jid account.look account.source account.surname account.template
     blob.hash component.domain device.address device.device device.id
     device.software directory.email directory.email_key directory.first directory.first_key
     directory.last directory.last_key directory.nick directory.nick_key fast_token.device

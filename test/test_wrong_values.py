@@ -227,8 +227,8 @@ ARGUMENTS = {
     "file": ("/nowhere/at/all",), "folder": ("relative", "/nowhere/at/all"),
     "prefix": ("no-such-part",), "area": ("no-such-area",), "id": ("@",), "field": ("no-such",),
     **dict.fromkeys(("after", "filter", "text", "value", "nick", "name", "description", "reason",
-                     "group", "email", "given-name", "surname", "username", "password", "secret"),
-                    ANY),
+                     "group", "email", "given-name", "surname", "department", "directory-uri",
+                     "template", "username", "password", "secret"), ANY),
 }
 TEA = "tea@conference.localhost"
 RIGHT = {

@@ -49,7 +49,7 @@ static bool in_sessions(const struct feature *f)
 
 static bool in_accounts(const struct feature *f)
 {
-    return f->account.creating != NULL || f->account.created != NULL || f->account.remove != NULL ||
+    return f->account.profile != NULL || f->account.created != NULL || f->account.remove != NULL ||
            f->account.deleted != NULL || f->account.card != NULL;
 }
 

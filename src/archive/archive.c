@@ -250,42 +250,19 @@ static struct store_stmt remove_mailbox = {
     " WHERE e.owner = $1 AND v.about = e.msg AND (m.sender = $1 OR m.sender_entry = 0)"            \
     " AND (m.rcpt = $1 OR m.rcpt_entry = 0 OR (m.flags & 2) <> 0))"
 
-static struct store_stmt event_delete = {
-    .name = "archive-event.delete",
-    .sql = DELETE_ROWS(ONE),
-    .params = "i",
-    .cols = "",
-};
-static struct store_stmt event_empty = {
-    .name = "archive-event.empty",
-    .sql = EMPTY_ROW(ONE),
-    .params = "i",
-    .cols = "",
-};
-static struct store_stmt event_forget = {
-    .name = "archive-event.forget",
-    .sql = "DELETE FROM archive_event WHERE about" ONE,
-    .params = "i",
-    .cols = "",
-};
-static struct store_stmt event_owned_delete = {
-    .name = "archive-event.delete-owned",
-    .sql = DELETE_ROWS(OWNED),
-    .params = "i",
-    .cols = "",
-};
-static struct store_stmt event_owned_empty = {
-    .name = "archive-event.empty-owned",
-    .sql = EMPTY_ROW(OWNED),
-    .params = "i",
-    .cols = "",
-};
-static struct store_stmt event_owned_forget = {
-    .name = "archive-event.forget-owned",
-    .sql = "DELETE FROM archive_event WHERE about" OWNED,
-    .params = "i",
-    .cols = "",
-};
+#define EVENT_STMT(text, query)                                                                    \
+    {                                                                                              \
+        .name = "archive-event." text, .sql = query, .params = "i", .cols = ""                     \
+    }
+static struct store_stmt event_delete = EVENT_STMT("delete", DELETE_ROWS(ONE));
+static struct store_stmt event_empty = EVENT_STMT("empty", EMPTY_ROW(ONE));
+static struct store_stmt event_forget =
+    EVENT_STMT("forget", "DELETE FROM archive_event WHERE about" ONE);
+static struct store_stmt event_owned_delete = EVENT_STMT("delete-owned", DELETE_ROWS(OWNED));
+static struct store_stmt event_owned_empty = EVENT_STMT("empty-owned", EMPTY_ROW(OWNED));
+static struct store_stmt event_owned_forget =
+    EVENT_STMT("forget-owned", "DELETE FROM archive_event WHERE about" OWNED);
+
 static struct store_stmt remember_former = {
     .name = "archive.former",
     .sql = "INSERT INTO former(jid, id) VALUES($2, $1) ON CONFLICT DO NOTHING",

@@ -3,6 +3,15 @@
 #include "auth/schema_private.h"
 #include "auth/seal.h"
 
+#define COLUMN(name, value)                                                                        \
+    "ALTER TABLE account ADD COLUMN " name " TEXT NOT NULL DEFAULT '" value "';"
+#define PROFILE_COLUMNS                                                                            \
+    COLUMN("given_name", "")                                                                       \
+    COLUMN("surname", "")                                                                          \
+    COLUMN("email", "")                                                                            \
+    COLUMN("department", "")                                                                       \
+    COLUMN("directory_uri", "") COLUMN("source", "local") COLUMN("template", "")
+
 /* AUTOINCREMENT and IDENTITY: the id of a deleted account is never used again. */
 static const struct store_migration migrations[] = {
     { .version = 1,
@@ -59,6 +68,9 @@ static const struct store_migration migrations[] = {
                 "CREATE INDEX account_look ON account(look);",
       .pgsql = "ALTER TABLE account ADD COLUMN look TEXT NOT NULL DEFAULT '';"
                "CREATE INDEX account_look ON account(look);" },
+    /* The profile of an account. source: who keeps it; `local`: our operators. template: the name
+     * of what the account was made from. */
+    { .version = 7, .sqlite = PROFILE_COLUMNS, .pgsql = PROFILE_COLUMNS },
     { 0 },
 };
 static struct store_stmt *const stmts[] = {

@@ -228,10 +228,9 @@ static void ext_announce_worker_start(struct worker *w)
     store_submit(b, worker_loop(w), 0, motd_loaded, NULL);
 }
 
-static void ext_announce_created(struct worker *w, slice bare, const struct user_profile *p)
+static void ext_announce_created(struct worker *w, slice bare)
 {
     slice text = slice_of(setting_text(&announce_welcome));
-    (void)p;
     if (text.len == 0)
         return;
     struct arena *arena = arena_create(0);

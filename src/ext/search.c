@@ -2,7 +2,8 @@
  * nickname or email address in the vCard (XEP-0054), or this address, which stands for a nickname
  * and an email address as well: users without a vCard are found by it.
  *
- * A row of the table `directory` is made of a vCard in the transaction that stores it. Users who do
+ * A row of the table `directory` is made of a vCard in the transaction that stores it; before there
+ * is one, of the profile of the account, in the transaction that changes that. Users who do
  * not want to be found say so in the vCard, by <CLASS><PRIVATE/></CLASS> or <CONFIDENTIAL/>.
  * Accounts that are disabled are not found.
  *
@@ -22,6 +23,7 @@
 #include "home/host.h"
 #include "home/node.h"
 #include "im/account.h"
+#include "im/account_life.h"
 #include "im/feature.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
@@ -86,17 +88,35 @@ static const struct store_migration migrations[] = {
       "nick_key TEXT NOT NULL, email_key TEXT NOT NULL)" },
     { 2, "ALTER TABLE directory ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0",
       "ALTER TABLE directory ADD COLUMN hidden BIGINT NOT NULL DEFAULT 0" },
+    /* own: made of the user's vCard, and not of the profile of the account. */
+    { 3, "ALTER TABLE directory ADD COLUMN own INTEGER NOT NULL DEFAULT 1",
+      "ALTER TABLE directory ADD COLUMN own BIGINT NOT NULL DEFAULT 1" },
     { 0 },
 };
 static struct store_stmt directory_put = {
     .name = "directory.put",
     .sql = "INSERT INTO directory(owner, first, last, nick, email, first_key, last_key, nick_key, "
            "email_key, hidden) VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) "
-           "ON CONFLICT(owner) DO UPDATE SET hidden = excluded.hidden, "
+           "ON CONFLICT(owner) DO UPDATE SET own = 1, hidden = excluded.hidden, "
            "first = excluded.first, last = excluded.last, nick = excluded.nick, "
            "email = excluded.email, first_key = excluded.first_key, last_key = excluded.last_key, "
            "nick_key = excluded.nick_key, email_key = excluded.email_key",
     .params = "itttttttti",
+    .cols = "",
+};
+/* Of a user who has stored no vCard: what is NULL stays. */
+static struct store_stmt directory_profile = {
+    .name = "directory.profile",
+    .sql = "INSERT INTO directory(owner, first, last, nick, email, first_key, last_key, nick_key, "
+           "email_key, hidden, own) SELECT id, coalesce($2, ''), coalesce($3, ''), '', "
+           "coalesce($4, ''), coalesce($5, ''), coalesce($6, ''), '', coalesce($7, ''), 0, 0 "
+           "FROM account WHERE jid = $1 "
+           "ON CONFLICT(owner) DO UPDATE SET first = coalesce($2, directory.first), "
+           "last = coalesce($3, directory.last), email = coalesce($4, directory.email), "
+           "first_key = coalesce($5, directory.first_key), "
+           "last_key = coalesce($6, directory.last_key), "
+           "email_key = coalesce($7, directory.email_key) WHERE directory.own = 0",
+    .params = "tTTTTTT",
     .cols = "",
 };
 static struct store_stmt directory_delete = {
@@ -122,8 +142,8 @@ static struct store_stmt directory_find = {
 static const struct store_schema schema = {
     .feature = "search",
     .migrations = migrations,
-    .stmts =
-        (struct store_stmt *const[]){ &directory_put, &directory_delete, &directory_find, NULL },
+    .stmts = (struct store_stmt *const[]){ &directory_put, &directory_profile, &directory_delete,
+                                           &directory_find, NULL },
 };
 
 /* The fields of §2.1, in the order of the columns. */
@@ -186,6 +206,19 @@ static void put_card(int64_t owner, const struct elem *card, struct store_batch 
     }
     vals[1 + 2 * FIELDS] = SV_I(hidden);
     store_add(b, &directory_put, STORE_ANY_ROWS, vals, 2 + 2 * FIELDS);
+    arena_destroy(&tmp);
+}
+
+static void search_profile(struct store_batch *b, slice jid, const struct user_profile *p)
+{
+    const slice text[] = { p->given_name, p->surname, p->email };
+    struct store_val vals[7] = { SV_T(jid) };
+    struct arena *tmp = arena_create(0);
+    for (unsigned i = 0; i < 3; i++) {
+        vals[1 + i] = text[i].ptr == NULL ? SV_NULL : SV_T(text[i]);
+        vals[4 + i] = text[i].ptr == NULL ? SV_NULL : SV_T(search_key_of(text[i], tmp));
+    }
+    store_add(b, &directory_profile, STORE_ANY_ROWS, vals, 7);
     arena_destroy(&tmp);
 }
 
@@ -410,5 +443,6 @@ const struct feature search_feature = {
             { 0 },
         },
     .account.card = put_card,
+    .account.profile = search_profile,
     .account.remove = search_removing,
 };

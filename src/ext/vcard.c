@@ -1,5 +1,6 @@
 /* vcard: vcard-temp (XEP-0054): one card an account, readable by everybody who knows the address.
- * It is kept as the text that its owner sent and lives in the database only. */
+ * It is kept as the text that its owner sent and lives in the database only. Who has stored none
+ * has one that is made of the profile of the account (im/account_life.h). */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -9,12 +10,10 @@
 #include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "ext/photos.h"
-#include "home/duty.h"
 #include "home/here.h"
 #include "im/account.h"
 #include "im/account_life.h"
 #include "im/feature.h"
-#include "ops/users.h"
 #include "xmpp/ns.h"
 
 static struct setting vcard_bytes_max = {
@@ -30,47 +29,29 @@ static struct setting vcard_bytes_max = {
 static const struct store_migration vcard_migrations[] = {
     { 1, "CREATE TABLE vcard(owner INTEGER PRIMARY KEY, xml TEXT NOT NULL)",
       "CREATE TABLE vcard(owner BIGINT PRIMARY KEY, xml TEXT NOT NULL)" },
-    /* Whether features that look at cards have seen it: those from before are gone through at
-     * start. The column lies behind the card, so it is looked up by an index of what is left. */
     { 2, "ALTER TABLE vcard ADD COLUMN told INTEGER NOT NULL DEFAULT 0",
       "ALTER TABLE vcard ADD COLUMN told BIGINT NOT NULL DEFAULT 0" },
     { 3, "CREATE INDEX vcard_untold ON vcard(owner) WHERE told = 0",
       "CREATE INDEX vcard_untold ON vcard(owner) WHERE told = 0" },
+    /* Features see each card when it is stored. */
+    { 4, "DROP INDEX vcard_untold; ALTER TABLE vcard DROP COLUMN told",
+      "DROP INDEX vcard_untold; ALTER TABLE vcard DROP COLUMN told" },
     { 0 },
 };
-enum { TELL_ROWS = 16 }; /* of at most 1 MiB: below STORE_RESULT_BYTES_MAX */
 
 static struct store_stmt vcard_put = {
     .name = "vcard.put",
-    .sql = "INSERT INTO vcard(owner, xml, told) VALUES($1, $2, 1) "
-           "ON CONFLICT(owner) DO UPDATE SET xml = excluded.xml, told = 1",
+    .sql = "INSERT INTO vcard(owner, xml) VALUES($1, $2) "
+           "ON CONFLICT(owner) DO UPDATE SET xml = excluded.xml",
     .params = "it",
-    .cols = "",
-};
-/* The first card of an account, from what was said when it was made. */
-static struct store_stmt vcard_first = {
-    .name = "vcard.first",
-    .sql = "INSERT INTO vcard(owner, xml, told) SELECT id, $2, 0 FROM account WHERE jid = $1",
-    .params = "tt",
-    .cols = "",
-};
-static struct store_stmt vcard_untold = {
-    .name = "vcard.untold",
-    .sql = "SELECT owner, xml FROM vcard WHERE told = 0 ORDER BY owner LIMIT $1",
-    .params = "i",
-    .cols = "it",
-};
-static struct store_stmt vcard_tell = {
-    .name = "vcard.tell",
-    .sql = "UPDATE vcard SET told = 1 WHERE owner = $1 AND told = 0",
-    .params = "i",
     .cols = "",
 };
 static struct store_stmt vcard_load = {
     .name = "vcard.get",
-    .sql = "SELECT xml FROM vcard WHERE owner = $1",
+    .sql = "SELECT coalesce(v.xml, ''), a.jid, a.given_name, a.surname, a.email, a.department"
+           " FROM account a LEFT JOIN vcard v ON v.owner = a.id WHERE a.id = $1",
     .params = "i",
-    .cols = "t",
+    .cols = "tttttt",
 };
 static struct store_stmt vcard_delete = {
     .name = "vcard.delete",
@@ -81,8 +62,7 @@ static struct store_stmt vcard_delete = {
 static const struct store_schema vcard_schema = {
     .feature = "vcard",
     .migrations = vcard_migrations,
-    .stmts = (struct store_stmt *const[]){ &vcard_put, &vcard_first, &vcard_untold, &vcard_tell,
-                                           &vcard_load, &vcard_delete, NULL },
+    .stmts = (struct store_stmt *const[]){ &vcard_put, &vcard_load, &vcard_delete, NULL },
 };
 
 /* §3.1 for the owner; to others "no vCard" and "no such user" must look the same (§3.3). */
@@ -178,17 +158,79 @@ static void photo_found(void *arg, enum stanza_error e, slice photo)
     iq_result_buf(iq, &out);
 }
 
+/* The vCard of a user who has stored none: what the account says. */
+
+static void add_part(struct xml_write *x, const char *name, slice text)
+{
+    if (text.len == 0)
+        return;
+    xml_open(x, name, NULL);
+    xml_text_clean(x, text);
+    xml_close(x);
+}
+
+/* FN is required (RFC 2426 §3.1.1): the name, else what is left of the address. */
+static void write_profile(struct xml_write *x, slice jid, const struct user_profile *p)
+{
+    xml_open(x, "vCard", NS_VCARD);
+    xml_open(x, "FN", NULL);
+    xml_text_clean(x, p->given_name);
+    xml_text(x, p->given_name.len > 0 && p->surname.len > 0 ? SLICE(" ") : SLICE(""));
+    xml_text_clean(x, p->surname);
+    if (p->given_name.len == 0 && p->surname.len == 0)
+        xml_text_clean(x, jid_split(jid).local);
+    xml_close(x);
+    if (p->given_name.len > 0 || p->surname.len > 0) {
+        xml_open(x, "N", NULL);
+        add_part(x, "FAMILY", p->surname);
+        add_part(x, "GIVEN", p->given_name);
+        xml_close(x);
+    }
+    if (p->email.len > 0) {
+        xml_open(x, "EMAIL", NULL);
+        xml_empty(x, "INTERNET", NULL);
+        add_part(x, "USERID", p->email);
+        xml_close(x);
+    }
+    if (p->department.len > 0) {
+        xml_open(x, "ORG", NULL);
+        add_part(x, "ORGUNIT", p->department);
+        xml_close(x);
+    }
+    xml_close(x);
+}
+
+/* In the arena; empty: nothing is known. */
+static slice vcard_of_profile(const struct store_batch *b, struct arena *tmp)
+{
+    struct buf card;
+    struct xml_write x;
+    const struct user_profile p = { .given_name = store_text(b, 0, 0, 2),
+                                    .surname = store_text(b, 0, 0, 3),
+                                    .email = store_text(b, 0, 0, 4),
+                                    .department = store_text(b, 0, 0, 5) };
+    if (p.given_name.len + p.surname.len + p.email.len + p.department.len == 0)
+        return (slice){ 0 };
+    xml_begin(&x, &card, XML_STORED_MAX);
+    write_profile(&x, store_text(b, 0, 0, 1), &p);
+    slice text = slice_dup(tmp, buf_fit(&card));
+    buf_fini(&card);
+    return text;
+}
+
 static void vcard_found(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct iq *iq = arg;
-    slice card = store_row_count(b, 0) > 0 ? store_text(b, 0, 0, 0) : (slice){ 0 };
     ensure(iq->held && iq->account != NULL);
     if (result != STORE_OK) {
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
         return;
     }
     struct reading *r = arena_new(iq->tmp, struct reading, 1);
-    *r = (struct reading){ iq, card.len > 0 ? slice_dup(iq->tmp, card) : (slice){ 0 } };
+    *r = (struct reading){ iq, { 0 } };
+    if (store_row_count(b, 0) > 0)
+        r->card = store_text(b, 0, 0, 0).len > 0 ? slice_dup(iq->tmp, store_text(b, 0, 0, 0))
+                                                 : vcard_of_profile(b, iq->tmp);
     if (vcard_photos() != NULL)
         vcard_photos()->get(iq->account, photo_found, r);
     else
@@ -218,11 +260,6 @@ static void vcard_stored(void *arg, enum store_result result, const struct store
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
 }
 
-static void vcard_tell_change(int64_t owner, const struct elem *card, struct store_batch *b)
-{
-    EMIT(account.card, owner, card, b);
-}
-
 static void store_card(struct iq *iq, slice card)
 {
     ensure(iq->held && iq->account != NULL);
@@ -232,7 +269,7 @@ static void store_card(struct iq *iq, slice card)
     }
     struct store_batch *b = store_write(worker_store(iq->worker), account_lane(iq->account));
     STORE_ADD(b, &vcard_put, 1, SV_I(iq->account->id), SV_T(card));
-    vcard_tell_change(iq->account->id, &iq->payload, b);
+    EMIT(account.card, iq->account->id, &iq->payload, b);
     store_submit(b, worker_loop(iq->worker), 0, vcard_stored, iq);
 }
 
@@ -286,114 +323,6 @@ static void vcard_set(struct iq *iq)
     buf_fini(&card);
 }
 
-/* Cards from before somebody looked at them, a page after the other. If one of a page is stored by
- * its owner meanwhile, nothing of the page is, and it is read again. */
-
-static void tell_page(struct worker *w);
-
-static void vcard_told(void *arg, enum store_result result, const struct store_batch *b)
-{
-    (void)b;
-    if (result == STORE_OK || result == STORE_CONFLICT)
-        tell_page(arg);
-}
-
-static void untold_read(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct worker *w = arg;
-    uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
-    ensure(worker_is_here(w));
-    if (rows == 0)
-        return;
-    struct store_batch *write = store_write(worker_store(w), 0);
-    for (uint32_t i = 0; i < rows; i++) {
-        struct elem card;
-        int64_t owner = store_int(b, 0, i, 0);
-        STORE_ADD(write, &vcard_tell, 1, SV_I(owner));
-        if (elem_parse(&card, store_text(b, 0, i, 1), SLICE(NS_CLIENT)))
-            vcard_tell_change(owner, &card, write);
-    }
-    store_submit(write, worker_loop(w), 0, vcard_told, w);
-}
-
-static void tell_page(struct worker *w)
-{
-    struct store_batch *b = store_read(worker_store(w), 0);
-    STORE_ADD(b, &vcard_untold, STORE_ANY_ROWS, SV_I(TELL_ROWS));
-    store_submit(b, worker_loop(w), 0, untold_read, w);
-}
-
-static void vcard_start(struct worker *w)
-{
-    if (duty_is_here(w, DUTY_ACCOUNTS))
-        tell_page(w);
-}
-
-/* Makes the vCard of a new account from the values of the operator. */
-
-static void add_part(struct xml_write *x, const char *name, slice text)
-{
-    if (text.len == 0)
-        return;
-    xml_open(x, name, NULL);
-    xml_text_clean(x, text);
-    xml_close(x);
-}
-
-static bool is_nameless(const struct user_profile *p)
-{
-    return p->given_name.len == 0 && p->surname.len == 0 && p->email.len == 0;
-}
-
-/* FN is required (RFC 2426 §3.1.1): the name, else what is left of the address. */
-static void write_profile(struct xml_write *x, slice jid, const struct user_profile *p)
-{
-    bool both = p->given_name.len > 0 && p->surname.len > 0;
-    xml_open(x, "vCard", NS_VCARD);
-    xml_open(x, "FN", NULL);
-    xml_text_clean(x, p->given_name);
-    xml_text(x, both ? SLICE(" ") : SLICE(""));
-    xml_text_clean(x, p->surname);
-    if (p->given_name.len == 0 && p->surname.len == 0)
-        xml_text_clean(x, jid_split(jid).local);
-    xml_close(x);
-    if (p->given_name.len > 0 || p->surname.len > 0) {
-        xml_open(x, "N", NULL);
-        add_part(x, "FAMILY", p->surname);
-        add_part(x, "GIVEN", p->given_name);
-        xml_close(x);
-    }
-    if (p->email.len > 0) {
-        xml_open(x, "EMAIL", NULL);
-        xml_empty(x, "INTERNET", NULL);
-        add_part(x, "USERID", p->email);
-        xml_close(x);
-    }
-    xml_close(x);
-}
-
-/* With the account, or not at all. Features that look at cards are told when it is there. */
-static void vcard_creating(struct store_batch *b, slice jid, const struct user_profile *p)
-{
-    struct buf card;
-    struct xml_write x;
-    if (is_nameless(p))
-        return;
-    xml_begin(&x, &card, XML_STORED_MAX);
-    write_profile(&x, jid, p);
-    slice text = buf_fit(&card);
-    if (text.len > 0)
-        STORE_ADD(b, &vcard_first, 1, SV_T(jid), SV_T(text));
-    buf_fini(&card);
-}
-
-static void vcard_created(struct worker *w, slice bare, const struct user_profile *p)
-{
-    (void)bare;
-    if (!is_nameless(p))
-        tell_page(w);
-}
-
 static void vcard_remove(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &vcard_delete, STORE_ANY_ROWS, SV_I(a->id));
@@ -420,8 +349,5 @@ const struct feature vcard_feature = {
     .iq = vcard_rules,
     .schema = &vcard_schema,
     .settings = vcard_settings,
-    .worker.start = vcard_start,
-    .account.creating = vcard_creating,
-    .account.created = vcard_created,
     .account.remove = vcard_remove,
 };

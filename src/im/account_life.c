@@ -14,24 +14,18 @@
 /* The account came to be. */
 struct created {
     slice jid;
-    struct user_profile profile;
 };
-
-enum { PROFILE_BYTES_MAX = 4096 };
 
 static void created_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct created *c = message;
     (void)from;
     account_forget(w, c->jid);
-    EMIT(account.created, w, c->jid, &c->profile);
+    EMIT(account.created, w, c->jid);
 }
 
 static const struct message_field created_fields[] = {
     F_BARE(struct created, jid),
-    F_BYTES(struct created, profile.given_name, PROFILE_BYTES_MAX),
-    F_BYTES(struct created, profile.surname, PROFILE_BYTES_MAX),
-    F_BYTES(struct created, profile.email, PROFILE_BYTES_MAX),
     { 0 },
 };
 const struct message_row account_created_message = {
@@ -43,13 +37,11 @@ const struct message_row account_created_message = {
     .run = created_run,
 };
 
-void account_created(struct worker *w, slice bare, const struct user_profile *p)
+void account_created(struct worker *w, slice bare)
 {
     char text[JID_MAX]; /* it may be in what is forgotten */
     ensure(bare.len <= sizeof text);
     struct created c = { .jid = { memcpy(text, bare.ptr, bare.len), bare.len } };
-    if (p != NULL)
-        c.profile = *p;
     home_send(w, bare, &account_created_message, &c);
 }
 

@@ -8,13 +8,13 @@ struct account;
 struct message_row;
 struct store_stmt;
 
-/* Names and address of a new account, as its creator gave them; empty: not given. */
+/* What the columns of an account say of its user; ptr NULL: that column is left as it is. */
 struct user_profile {
-    slice given_name, surname, email;
+    slice given_name, surname, email, department, directory_uri, template;
 };
 /* An account row was committed: its home forgets that there was no such account, and features are
- * told (`created`). NULL: no profile. Any worker. */
-void account_created(struct worker *w, slice bare, const struct user_profile *p);
+ * told (`created`). Any worker. */
+void account_created(struct worker *w, slice bare);
 /* Ends all sessions but `keep` (NULL: all); returns how many. At the home. */
 unsigned account_end_sessions(struct account *a, const struct session *keep, enum session_end why);
 /* The same when a new password is committed; generation: what credentials_set() gave. */

@@ -87,11 +87,12 @@ struct account_events {
     void (*load)(struct account *a, struct store_batch *b);
     void (*loaded)(struct account *a, const struct store_batch *b, unsigned first);
     void (*unload)(struct account *a);
-    /* An account is made: adds statements to its transaction. They find its id in `account` by
-     * `jid`, where it has its row already. */
-    void (*creating)(struct store_batch *b, slice jid, const struct user_profile *p);
-    /* An account came to be; at its home, where it is not loaded yet. `p`: im/account_life.h. */
-    void (*created)(struct worker *w, slice bare, const struct user_profile *p);
+    /* An account is made with a profile (im/account_life.h), or its profile changes: adds
+     * statements to that transaction. They find its id in `account` by `jid`, where it has its row
+     * already. Any worker. */
+    void (*profile)(struct store_batch *b, slice jid, const struct user_profile *p);
+    /* An account came to be; at its home, where it is not loaded yet. */
+    void (*created)(struct worker *w, slice bare);
     /* A vCard (XEP-0054) of an account is stored by this batch: adds what is made of it, with the
      * same result if it is added again. */
     void (*card)(int64_t owner, const struct elem *card, struct store_batch *b);

@@ -16,6 +16,7 @@
 #include "im/sessions.h"
 #include "ops/admins.h"
 #include "ops/announce.h"
+#include "ops/users_profile.h"
 
 /* Rows of one answer; more are asked for with --after or --user. */
 enum { SESSION_ROWS_MAX = 50000 };
@@ -93,17 +94,10 @@ static void users_fail_store(const struct task *t, enum err e)
 
 /* user add */
 
-static struct user_profile profile_of(const struct task *t)
-{
-    return (struct user_profile){ command_arg(t->call, "given-name"),
-                                  command_arg(t->call, "surname"), command_arg(t->call, "email") };
-}
-
 static void add_profile(struct store_batch *b, void *arg)
 {
     const struct task *t = arg;
-    struct user_profile profile = profile_of(t);
-    EMIT(account.creating, b, t->jid, &profile);
+    (void)users_profile_add(t->call, b);
 }
 
 /* An operator may set what a client may not, and is told so. */
@@ -130,8 +124,7 @@ static void user_added(void *arg, enum err e, const struct credentials *c)
     } else if (e != OK) {
         users_fail_store(t, e);
     } else {
-        struct user_profile profile = profile_of(t);
-        account_created(t->call->worker, t->jid, &profile);
+        account_created(t->call->worker, t->jid);
         command_done(t->call, "account %.*s added%s%s", SLICE_ARG(t->jid), short_text(t->call),
                      admins_has(t->jid) ? "; it is an administrator, since admin.accounts names it"
                                         : "");
@@ -394,9 +387,7 @@ static const struct command_arg add_args[] = {
       .type = PARAM_USER,
       .doc = "address of the account: name@domain" },
     { .name = "password", .kind = ARG_SECRET, .type = PARAM_SECRET, .doc = "its password" },
-    { .name = "given-name", .kind = ARG_OPTION, .doc = "given name for the vCard" },
-    { .name = "surname", .kind = ARG_OPTION, .doc = "family name for the vCard" },
-    { .name = "email", .kind = ARG_OPTION, .doc = "email address for the vCard" },
+    USERS_PROFILE_ARGS,
     { 0 },
 };
 static const struct command_arg password_args[] = {
@@ -533,7 +524,8 @@ static struct command session_kick = {
 static struct command *const users_commands[] = { &user_add,      &user_del,     &user_list,
                                                   &user_password, &session_list, &session_kick,
                                                   &user_disable,  &user_enable,  &user_count,
-                                                  &user_online,   &user_stats,   NULL };
+                                                  &user_online,   &user_stats,   &user_set,
+                                                  &user_show,     NULL };
 static struct log_area *const users_logs[] = { &log_users, NULL };
 
 static const struct store_migration none[] = { { 0 } };

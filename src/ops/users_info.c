@@ -1,5 +1,7 @@
-/* users_info: what operators see of accounts: how many, who is online, and statistics of one.
+/* users_info: what operators see of accounts: how many, who is online, statistics and profile of
+ * one.
  */
+#include "auth/credentials.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/command.h"
@@ -11,6 +13,7 @@
 #include "im/roster.h"
 #include "im/roster_account.h"
 #include "ops/users.h"
+#include "ops/users_profile.h"
 
 struct setting users_idle_time = {
     .name = "users.idle-time",
@@ -43,6 +46,14 @@ struct store_stmt users_stored_by_jid = {
            "FROM account a WHERE a.jid = $1",
     .params = "t",
     .cols = "ii",
+};
+
+struct store_stmt users_profile_get = {
+    .name = "users.profile",
+    .sql = "SELECT created_us, disabled, given_name, surname, email, department, directory_uri,"
+           " template, source FROM account WHERE jid = $1",
+    .params = "t",
+    .cols = "iittttttt",
 };
 
 /* A command on its way; in the arena of its call. */
@@ -358,4 +369,109 @@ struct command user_stats = {
     .columns = (const struct command_column[]){ { .name = "name", .doc = "what is told" },
                                                 { .name = "value", .doc = "its value" },
                                                 { 0 } },
+};
+
+/* The profile: `user set`, `user show`. */
+
+static void profile_set(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    slice jid = command_arg(call, "jid");
+    (void)b;
+    if (result == STORE_CONFLICT)
+        users_fail_missing(call, jid);
+    else if (result != STORE_OK)
+        command_fail(call, err_of_store(result), "%.*s: the profile could not be stored",
+                     SLICE_ARG(jid));
+    else
+        command_done(call, "profile of %.*s changed", SLICE_ARG(jid));
+}
+
+static void run_user_set(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    ensure(worker_is_here(w));
+    struct store_batch *b =
+        store_write(worker_store(w), credentials_lane(command_arg(call, "jid")));
+    if (!users_profile_add(call, b)) {
+        store_drop(&b);
+        command_fail(call, E_SYNTAX, "say what changes, such as --email ADDRESS; \"\" removes it");
+        return;
+    }
+    store_submit(b, worker_loop(w), 0, profile_set, call);
+}
+
+static void profile_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    slice jid = command_arg(call, "jid");
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "the account could not be read");
+        return;
+    }
+    if (store_row_count(b, 0) == 0) {
+        users_fail_missing(call, jid);
+        return;
+    }
+    ensure(store_row_count(b, 0) == 1);
+    command_row(call);
+    command_text(call, "jid", jid);
+    users_add_time(call, "created", (uint64_t)store_int(b, 0, 0, 0));
+    command_bool(call, "disabled", store_int(b, 0, 0, 1) != 0);
+    for (unsigned i = 0; i <= PROFILE_FIELDS; i++) /* and the source */
+        command_text(call, user_show.columns[3 + i].name, store_text(b, 0, 0, 2 + i));
+    command_done(call, "%s", "");
+}
+
+static void run_user_show(struct command_call *call)
+{
+    slice jid = command_arg(call, "jid");
+    ensure(worker_is_here(call->worker));
+    struct store_batch *b = store_read(worker_store(call->worker), credentials_lane(jid));
+    STORE_ADD(b, &users_profile_get, STORE_ANY_ROWS, SV_T(jid));
+    store_submit(b, worker_loop(call->worker), 0, profile_read, call);
+}
+
+static const struct command_arg profile_args[] = {
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    USERS_PROFILE_ARGS,
+    { 0 },
+};
+
+struct command user_set = {
+    .name = "user set",
+    .effect = COMMAND_CHANGES,
+    .area = "users",
+    .args = profile_args,
+    .home = "jid",
+    .run = run_user_set,
+    .doc = "Changes what an account says of its user. A user who has stored no vCard is found by "
+           "these names and this email address, and has a vCard that is made of them. An empty "
+           "value removes one.",
+};
+struct command user_show = {
+    .name = "user show",
+    .effect = COMMAND_READS,
+    .area = "users",
+    .args = jid_args,
+    .home = "jid",
+    .run = run_user_show,
+    .record = true,
+    .doc = "Shows an account and what it says of its user.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_USER, .doc = "the account" },
+            { .name = "created", .type = PARAM_STAMP, .doc = "when it was made" },
+            { .name = "disabled", .type = PARAM_BOOL, .doc = "whether it is disabled" },
+            { .name = "given_name", .doc = "given name" },
+            { .name = "surname", .doc = "family name" },
+            { .name = "email", .doc = "email address" },
+            { .name = "department", .doc = "department" },
+            { .name = "directory_uri", .doc = "URI by which directories and calls name the user" },
+            { .name = "template", .doc = "name of a template of accounts" },
+            { .name = "source", .doc = "who keeps the profile; `local`: operators of this server" },
+            { 0 } },
 };

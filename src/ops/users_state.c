@@ -9,6 +9,7 @@
 #include "im/account_life.h"
 #include "im/feature.h"
 #include "ops/users.h"
+#include "ops/users_profile.h"
 
 /* Lets a disabled account be loaded for its removal; its owner stays out. */
 struct store_stmt users_admit = {
@@ -30,9 +31,10 @@ static struct store_stmt users_disable = {
     .params = "t",
     .cols = "",
 };
-struct store_stmt *const users_stmts[] = { &users_admit,  &users_enable, &users_disable,
-                                           &users_counts, &users_stored, &users_stored_by_jid,
-                                           NULL };
+struct store_stmt *const users_stmts[] = {
+    &users_admit,         &users_enable,      &users_disable,     &users_counts, &users_stored,
+    &users_stored_by_jid, &users_profile_put, &users_profile_get, NULL
+};
 
 /* A command on its way; in the arena of its call. */
 struct task {

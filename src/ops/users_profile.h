@@ -1,0 +1,24 @@
+/* users_profile: what the columns of an account say of its user (im/account_life.h), as arguments
+ * of commands. What is given but empty is removed. */
+#pragma once
+#include "store/store.h"
+
+struct command_call;
+
+enum { PROFILE_FIELDS = 6, PROFILE_BYTES_MAX = 256, PROFILE_URI_BYTES_MAX = 1023 };
+#define USERS_PROFILE_ARG(text, most, about)                                                       \
+    {                                                                                              \
+        .name = text, .kind = ARG_OPTION, .max = most, .doc = about                                \
+    }
+#define USERS_PROFILE_ARGS                                                                         \
+    USERS_PROFILE_ARG("given-name", PROFILE_BYTES_MAX, "given name of the user"),                  \
+        USERS_PROFILE_ARG("surname", PROFILE_BYTES_MAX, "family name"),                            \
+        USERS_PROFILE_ARG("email", PROFILE_BYTES_MAX, "email address"),                            \
+        USERS_PROFILE_ARG("department", PROFILE_BYTES_MAX, "department"),                          \
+        USERS_PROFILE_ARG("directory-uri", PROFILE_URI_BYTES_MAX,                                  \
+                          "URI by which directories and calls name the user"),                     \
+        USERS_PROFILE_ARG("template", PROFILE_BYTES_MAX, "name of a template of accounts")
+/* Adds what the arguments change of the account `jid`, which has its row, and what features make of
+ * that. false: no argument is given, and nothing is added. */
+bool users_profile_add(const struct command_call *call, struct store_batch *b);
+extern struct store_stmt users_profile_put;
