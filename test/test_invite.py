@@ -189,7 +189,13 @@ def contacts(client):
     return [(i.get("jid"), i.get("subscription")) for i in roster]
 
 
-@pytest.mark.parametrize("undone", [1, 2, 3])
+def unfinished(server):
+    with server.database() as db:
+        return [welcome for welcome, in db.execute("SELECT welcome FROM invite").fetchall()
+                if welcome != 0]
+
+
+@pytest.mark.parametrize("undone", [4, 6, 7])
 def test_a_crash_leaves_nobody_without_the_other(inviting, undone):
     """Between the commit of the account and that of the rosters: as the database is then."""
     token = token_of(invite(inviting, "--roster", "alice@localhost"))
@@ -199,20 +205,38 @@ def test_a_crash_leaves_nobody_without_the_other(inviting, undone):
     client.login(resource="j")
     until("contacts", lambda: contacts(alice) == [("juliet@localhost", "both")] and
           contacts(client) == [("alice@localhost", "both")])
+    until("it is done", lambda: not unfinished(inviting))
     inviting.kill()
     with inviting.database() as db:
-        assert db.execute("SELECT welcome FROM invite").fetchall() == [(0,)]
         db.execute("UPDATE invite SET welcome = ?", (undone,))
         for bit, jid in ((1, "alice@localhost"), (2, "juliet@localhost")):
             if undone & bit:
                 db.execute("DELETE FROM roster WHERE owner = (SELECT id FROM account "
                            "WHERE jid = ?)", (jid,))
+        # juliet's home did not know alice yet, and has answered her probe
+        db.execute("UPDATE roster SET state = 6 WHERE jid = 'juliet@localhost'")
     inviting.start()
     alice, client = inviting.login("alice", "a"), inviting.login("juliet", "j")
     until("contacts", lambda: contacts(alice) == [("juliet@localhost", "both")] and
           contacts(client) == [("alice@localhost", "both")])
-    with inviting.database() as db:
-        assert db.execute("SELECT welcome FROM invite").fetchall() == [(0,)]
+    until("it is done", lambda: not unfinished(inviting))
+
+
+def test_both_know_each_other_while_commits_take_time(make_server, disk):
+    """The inviter, who is there, asks for the presence of somebody whose list is not written yet."""
+    server = make_server("alice", settings=ON, workers=4, disk=disk)
+    alice = server.client("alice", "a")
+    disk.turn(write_ms=5)
+    names = [f"juliet{i}" for i in range(8)]
+    for name in names:
+        client = server.connect(name)
+        assert show(client, token_of(invite(server, "--roster", "alice@localhost"))) is True
+        assert register(client, name) is True
+    disk.turn(write_ms=0)
+    until("all are welcome", lambda: not unfinished(server))
+    assert sorted(contacts(alice)) == [(f"{name}@localhost", "both") for name in names]
+    for name in names:
+        assert contacts(server.login(name)) == [("alice@localhost", "both")]
 
 
 def test_who_is_deleted_is_not_welcomed_after_a_crash(inviting):
@@ -222,7 +246,7 @@ def test_who_is_deleted_is_not_welcomed_after_a_crash(inviting):
     alice = inviting.login("alice", "a")
     until("contacts", lambda: contacts(alice) == [("juliet@localhost", "both")])
     with inviting.database() as db:
-        db.execute("UPDATE invite SET welcome = 3")
+        db.execute("UPDATE invite SET welcome = 7")
     inviting.ctl("user", "del", "juliet@localhost")
     until("no contact", lambda: contacts(alice) == [])
     inviting.kill()

@@ -228,7 +228,16 @@ struct invite_op *invite_find(struct worker *w, slice token, invite_fn *done, vo
 
 /* Using. */
 
-enum side { SIDE_INVITER = 1, SIDE_NEW = 2, SIDES = SIDE_INVITER | SIDE_NEW };
+/* Two users become contacts of each other: one change of the roster at each home, one after the
+ * other. In between, one of them knows the other, who answers a probe by `unsubscribed` (RFC 6121
+ * §4.3.2): so the first who changed looks again in the end. The row of the invitation says which
+ * steps are missing, so that a crash in between loses none. */
+enum step {
+    STEP_INVITER = 1,
+    STEP_NEW = 2,
+    STEP_AGAIN = 4, /* the inviter */
+    STEPS = STEP_INVITER | STEP_NEW | STEP_AGAIN
+};
 
 void invite_add_use(struct store_batch *b, slice token, slice jid, uint64_t now_us)
 {
@@ -236,7 +245,7 @@ void invite_add_use(struct store_batch *b, slice token, slice jid, uint64_t now_
     slice key = token.len > 0 ? slice_of(row.text) : SLICE("");
     STORE_ADD(b, &stmt_reserved, 0, SV_T(jid), SV_I(now_us), SV_T(key));
     if (token.len > 0)
-        STORE_ADD(b, &stmt_use, 1, SV_T(key), SV_T(jid), SV_I(SIDES));
+        STORE_ADD(b, &stmt_use, 1, SV_T(key), SV_T(jid), SV_I(STEPS));
 }
 
 void invite_remove(struct account *a, struct store_batch *b)
@@ -244,13 +253,12 @@ void invite_remove(struct account *a, struct store_batch *b)
     STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
-/* Makes the two users contacts of each other: one change of the roster at each home. The row of the
- * invitation says which change is missing, so that a crash in between loses none. */
 struct welcome {
     struct actor_change base; /* first */
     struct worker *worker;    /* the home */
     struct roster_delta delta;
-    enum side side;
+    bool edits; /* the roster; else the step is only marked as done */
+    enum step step;
     char row[INVITE_TOKEN_LEN]; /* struct row_key */
     size_t owner_len, contact_len;
     char text[]; /* owner, contact */
@@ -261,17 +269,17 @@ static slice welcome_contact(const struct welcome *v)
     return (slice){ v->text + v->owner_len, v->contact_len };
 }
 
-static void add_welcomed(struct store_batch *b, const struct welcome *v, int rows)
+static void add_welcomed(struct store_batch *b, const struct welcome *v, unsigned steps, int rows)
 {
     STORE_ADD(b, &stmt_welcomed, rows, SV_T(((slice){ v->row, sizeof v->row })),
-              SV_I(SIDES & ~(unsigned)v->side));
+              SV_I(STEPS & ~steps));
 }
 
 /* It cannot be, now or later: the account is gone, or its roster full. */
 static void welcome_drop(const struct welcome *v)
 {
     struct store_batch *b = store_write(worker_store(v->worker), 0);
-    add_welcomed(b, v, STORE_ANY_ROWS);
+    add_welcomed(b, v, STEPS, STORE_ANY_ROWS);
     store_submit(b, worker_loop(v->worker), 0, NULL, NULL);
 }
 
@@ -281,18 +289,26 @@ static enum err welcome_prepare(struct actor_change *base)
     struct account *a = account_of(base->actor);
     if (a->state != ACTOR_READY)
         return E_NOTFOUND;
-    if (roster_count(a) >= setting_int(&roster_contacts_max))
+    const struct roster_item *there = roster_find(a->roster, welcome_contact(v));
+    if (v->step != STEP_AGAIN && there == NULL &&
+        roster_count(a) >= setting_int(&roster_contacts_max))
         return E_LIMIT;
-    v->delta = roster_edit(a->roster, welcome_contact(v));
-    v->delta.state = SUB_BOTH;
-    v->delta.flags |= ROSTER_LISTED;
-    v->delta.request = (slice){ 0 };
-    roster_seal(a->roster, &v->delta, ROSTER_SHOWN);
     base->batch = store_write(worker_store(a->worker), account_lane(a));
-    roster_delta_store(base->batch, a->id, &v->delta);
-    add_welcomed(base->batch, v, 1); /* none: the other one was deleted meanwhile, or it is done */
+    v->edits = v->step != STEP_AGAIN || (there != NULL && there->state != SUB_BOTH);
+    if (v->edits) {
+        v->delta = roster_edit(a->roster, welcome_contact(v));
+        v->delta.state = SUB_BOTH;
+        v->delta.flags |= ROSTER_LISTED;
+        v->delta.request = (slice){ 0 };
+        roster_seal(a->roster, &v->delta, ROSTER_SHOWN);
+        roster_delta_store(base->batch, a->id, &v->delta);
+    }
+    /* none: the other one was deleted meanwhile, or it is done */
+    add_welcomed(base->batch, v, v->step, 1);
     return OK;
 }
+
+static void welcome_next(const struct welcome *v);
 
 static void welcome_apply(struct actor_change *base, enum err e)
 {
@@ -300,9 +316,14 @@ static void welcome_apply(struct actor_change *base, enum err e)
     struct account *a = account_of(base->actor);
     ensure(base->actor->pins > 0);
     if (e == OK) {
-        roster_commit(a, &v->delta, ROSTER_SHOWN); /* XEP-0401 §4.4: pushed to the inviter */
-        presence_show(a, welcome_contact(v));
-        presence_probe(a, welcome_contact(v));
+        if (v->edits)
+            roster_commit(a, &v->delta, ROSTER_SHOWN); /* XEP-0401 §4.4: pushed to the inviter */
+        if (v->edits && v->step != STEP_INVITER) {     /* the other one knows this one */
+            presence_show(a, welcome_contact(v));
+            presence_probe(a, welcome_contact(v));
+        }
+        if (v->step != STEP_AGAIN)
+            welcome_next(v);
     } else if (e == E_LIMIT || (e == E_NOTFOUND && !a->disabled)) {
         welcome_drop(v);
     }
@@ -325,7 +346,7 @@ static void welcome_ready(struct account *a, enum err e, void *arg)
 /* To the home of one of the two: `owner` has the other in its roster from now on. */
 struct welcome_sent {
     slice row, owner, contact;
-    uint8_t side; /* enum side: whose roster it is */
+    uint8_t step; /* enum step */
 };
 
 static void welcome_run(struct worker *w, void *message, const struct message_from *from)
@@ -335,7 +356,7 @@ static void welcome_run(struct worker *w, void *message, const struct message_fr
     (void)from;
     memcpy(v->row, s->row.ptr, s->row.len < sizeof v->row ? s->row.len : sizeof v->row);
     v->worker = w;
-    v->side = s->side;
+    v->step = s->step;
     v->owner_len = s->owner.len;
     v->contact_len = s->contact.len;
     memcpy(v->text, s->owner.ptr, s->owner.len);
@@ -347,7 +368,7 @@ static const struct message_field welcome_fields[] = {
     F_BYTES(struct welcome_sent, row, INVITE_TOKEN_LEN),
     F_BARE(struct welcome_sent, owner),
     F_BARE(struct welcome_sent, contact),
-    F_U8(struct welcome_sent, side, SIDES),
+    F_U8(struct welcome_sent, step, STEPS),
     { 0 },
 };
 const struct message_row invite_welcome_message = {
@@ -359,16 +380,26 @@ const struct message_row invite_welcome_message = {
     .run = welcome_run,
 };
 
-static struct welcome_sent welcome_make(slice row, enum side side, slice inviter, slice invited)
+static struct welcome_sent welcome_make(slice row, enum step step, slice inviter, slice invited)
 {
-    bool first = side == SIDE_INVITER;
-    return (struct welcome_sent){ row, first ? inviter : invited, first ? invited : inviter,
-                                  (uint8_t)side };
+    bool new = step == STEP_NEW;
+    return (struct welcome_sent){ row, new ? invited : inviter, new ? inviter : invited,
+                                  (uint8_t)step };
 }
 
 static void register_invite_welcome(struct worker *w, struct welcome_sent s)
 {
     home_send(w, s.owner, &invite_welcome_message, &s);
+}
+
+static void welcome_next(const struct welcome *v)
+{
+    slice owner = { v->text, v->owner_len };
+    struct welcome_sent next = { { v->row, sizeof v->row },
+                                 welcome_contact(v),
+                                 owner,
+                                 v->step == STEP_INVITER ? STEP_NEW : STEP_AGAIN };
+    register_invite_welcome(v->worker, next);
 }
 
 struct arrival {
@@ -385,8 +416,7 @@ static void inviter_found(void *arg, enum err e, const struct invite *i)
     if (e == OK && i->inviter.len > 0) {
         struct row_key row = register_invite_row_of(i->token);
         slice key = slice_of(row.text);
-        register_invite_welcome(n->worker, welcome_make(key, SIDE_INVITER, i->inviter, jid));
-        register_invite_welcome(n->worker, welcome_make(key, SIDE_NEW, i->inviter, jid));
+        register_invite_welcome(n->worker, welcome_make(key, STEP_INVITER, i->inviter, jid));
     }
     mem_free(&n);
 }
@@ -409,11 +439,13 @@ struct replay {
     char row[INVITE_TOKEN_LEN]; /* the last one that was read */
 };
 
-static void replay_side(struct worker *w, const struct store_batch *b, uint32_t row, enum side side)
+/* The first step that is missing; the others follow it. */
+static void replay_row(struct worker *w, const struct store_batch *b, uint32_t row)
 {
-    struct welcome_sent s = welcome_make(store_text(b, 0, row, 0), side, store_text(b, 0, row, 1),
-                                         store_text(b, 0, row, 2));
-    if ((store_int(b, 0, row, 3) & side) != 0 && node_is_home(w, s.owner))
+    int64_t left = store_int(b, 0, row, 3);
+    struct welcome_sent s = welcome_make(store_text(b, 0, row, 0), (enum step)(left & -left),
+                                         store_text(b, 0, row, 1), store_text(b, 0, row, 2));
+    if ((left & ~(int64_t)STEPS) == 0 && node_is_home(w, s.owner))
         home_send_to(w, 0, worker_index(w), &invite_welcome_message, &s);
 }
 
@@ -425,10 +457,8 @@ static void register_invite_replay_page(void *arg, enum store_result result,
     struct replay *r = arg;
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
     ensure(worker_is_here(r->worker));
-    for (uint32_t row = 0; row < rows; row++) {
-        replay_side(r->worker, b, row, SIDE_INVITER);
-        replay_side(r->worker, b, row, SIDE_NEW);
-    }
+    for (uint32_t row = 0; row < rows; row++)
+        replay_row(r->worker, b, row);
     slice last = rows > 0 ? store_text(b, 0, rows - 1, 0) : (slice){ 0 };
     if (last.len == sizeof r->row)
         register_invite_replay_next(r, last);
