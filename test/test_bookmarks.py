@@ -73,6 +73,19 @@ def test_private_xml_is_published_where_it_differs(server):
     assert rooms(alice.result("get", GET_PRIVATE)) == set()
 
 
+@pytest.mark.parametrize("left", [True, False])
+def test_a_node_with_room_for_one_gets_room_for_all(alice, left):
+    """A client made it by publishing without options."""
+    alice.result("set", publish(NODE, conference(), item="a@conf.example"))
+    if not left:
+        alice.result("set", retract(NODE, "a@conf.example"))
+    more = {f"{name}@conf.example" for name in "bcd"}
+    for _ in range(2):
+        alice.result("set", private(*((jid, "name") for jid in sorted(more))))
+        assert set(item_ids(alice.result("get", get_items(NODE)))) == more
+        assert {jid for jid, *_ in rooms(alice.result("get", GET_PRIVATE))} == more
+
+
 def test_what_only_the_new_form_has_stays(alice):
     """Such as notification settings (XEP-0492)."""
     more = ("<nick>me</nick><extensions><notify xmlns='urn:xmpp:notification-settings:1'>"

@@ -2,6 +2,7 @@
 that it is written for. Programs that ./check does not install (nginx, haproxy) are tried where they
 are there."""
 import contextlib
+import fcntl
 import os
 import pathlib
 import re
@@ -362,3 +363,20 @@ def test_load_balancers_tell_the_address_of_the_client(make_server, tmp_path, pr
         client.starttls()
         client.login()
         assert "127.0.0.77" in str(server.rows("session", "list"))
+
+
+def test_a_second_demo_of_a_folder_leaves_the_first_alone(tmp_path):
+    """It would write over the node file and the log of the one that runs."""
+    data = tmp_path / "demo-data"
+    data.mkdir()
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "demo", tmp_path)
+    shutil.copy(ROOT / "tools/install.sh", tmp_path / "tools")
+    (data / "muster.yaml").write_text("of the first")
+    with open(data / "muster.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run([tmp_path / "demo"], capture_output=True, text=True, check=False,
+                              timeout=TIMEOUT, env=os.environ | {"MUSTER_PORT": "6222"})
+    assert done.returncode == 1 and "running already" in done.stderr and done.stdout == ""
+    assert (data / "muster.yaml").read_text() == "of the first"
+    assert not (data / "musterd.log").exists()

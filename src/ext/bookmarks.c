@@ -284,6 +284,11 @@ static void sync_compare(void *arg, enum stanza_error e, const struct ps_item *i
                    "'/><configure>" OPTIONS("#node_config") OPTION("persist_items", "true")
                        OPTION("max_items", "max")
                            OPTION("send_last_published_item", "never") "</x></configure></pubsub>");
+    /* a client may have made it with room for one item (XEP-0402 §3: max_items) */
+    static const slice widen =
+        SLICE_INIT("<pubsub xmlns='" NS_PUBSUB_OWNER "'><configure node='" NS_BOOKMARKS
+                   "'>" OPTIONS("#node_config") OPTION("persist_items", "true")
+                       OPTION("max_items", "max") "</x></configure></pubsub>");
     struct sync *s = arg;
     ensure(account_is_pinned(s->account) && s->count == 0);
     if (e != SE_NONE) {
@@ -292,11 +297,16 @@ static void sync_compare(void *arg, enum stanza_error e, const struct ps_item *i
     }
     struct bookmarks have = bookmarks_read_items(items, count, s->tmp),
                      want = read_storage(&s->storage, s->tmp);
-    s->requests = arena_new(s->tmp, slice, have.count + want.count + 1);
+    s->requests = arena_new(s->tmp, slice, have.count + want.count + 2);
     if (have.count == 0) {
         s->requests[s->count++] = create;
         s->first = 1;
     }
+    for (unsigned i = 0; i < want.count; i++)
+        if (bookmarks_find(&have, want.at[i].jid) == NULL) {
+            s->requests[s->count++] = widen;
+            break;
+        }
     for (unsigned i = 0; i < want.count; i++) {
         const struct bookmark *old = bookmarks_find(&have, want.at[i].jid);
         if (old != NULL && bookmarks_same(old, &want.at[i]))
