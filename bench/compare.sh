@@ -8,6 +8,7 @@
 #   PARTS="idle chat presence rate copies eventing muc rooms durable empty"
 # shellcheck disable=SC2086 # options are split on purpose
 set -eu
+case ${1:-3} in *[!0-9]*) echo "usage: bench/compare.sh [RUNS]   (it takes half an hour a run; see the head of the file)" >&2; exit 2 ;; esac
 runs=${1:-3}
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(dirname "$here")/build/bench

@@ -223,7 +223,7 @@ def test_a_crash_leaves_nobody_without_the_other(inviting, undone):
 
 
 def test_both_know_each_other_while_commits_take_time(make_server, disk):
-    """The inviter, who is there, asks for the presence of somebody whose list is not written yet."""
+    """The inviter, who is there, asks for the presence of somebody whose list is not there yet."""
     server = make_server("alice", settings=ON, workers=4, disk=disk)
     alice = server.client("alice", "a")
     disk.turn(write_ms=5)

@@ -72,10 +72,10 @@ struct store_port {
     struct loop *loop;
     struct loop_post post;                  /* queued when `finished` becomes non-empty */
     _Atomic(struct store_batch *) finished; /* stack, the latest on top */
-    struct timer timer;  /* set while an op is pending, at its deadline or before */
-    struct list pending; /* ops by deadline, the soonest first */
+    struct timer timer;  /* set while an op is pending: the next look at deadlines */
+    uint64_t look_us;    /* when that is */
+    struct list pending; /* ops by until_us, the soonest first */
     struct list overdue; /* answered by deadline; the driver still has them */
-    bool postponed;      /* the look at deadlines, once */
     uint64_t logged_us;  /* the last line about deadlines; since then so many were not logged: */
     uint64_t late_writes, late_reads;
 };
@@ -133,20 +133,27 @@ static void take_finished(struct loop_post *post, struct loop *loop)
     }
 }
 
-enum { HELD_UP_US = 500 * 1000, GRACE_MS = 1000, LOG_EVERY_US = 1000 * 1000 };
+enum { LOOK_US = 1000 * 1000, HELD_UP_US = 500 * 1000, LOG_EVERY_US = 1000 * 1000 };
 
-/* Finished operations are handled first, so that these succeed. If the whole process stood still (a
- * moved virtual machine, a debugger), the store gets some more time, once; after that, deadlines
- * apply. */
-static bool postpone(struct store_port *port, uint64_t now_us)
+/* At the deadline of the first, or earlier: only who looks often notices a standstill. */
+static void look_later(struct store_port *port, uint64_t now_us)
 {
     const struct store_op *first = CONTAINER_OF(port->pending.next, struct store_op, node);
-    bool held_up = now_us > first->deadline_us + HELD_UP_US;
-    bool due = now_us >= first->deadline_us;
-    port->postponed = due && !port->postponed && (held_up || atomic_load(&port->finished) != NULL);
-    if (port->postponed)
-        timer_set(port->loop, &port->timer, held_up ? GRACE_MS : 1);
-    return port->postponed;
+    uint64_t left_us = first->until_us > now_us ? first->until_us - now_us : 0;
+    if (left_us > LOOK_US)
+        left_us = LOOK_US;
+    port->look_us = now_us + left_us;
+    timer_set(port->loop, &port->timer, left_us / 1000 + 1);
+}
+
+/* While the process stood still (a moved virtual machine, a debugger), nothing could be done for
+ * what was under way: that time does not count. */
+static void forgive_standstill(struct store_port *port, uint64_t now_us)
+{
+    if (now_us <= port->look_us + HELD_UP_US)
+        return;
+    LIST_EACH (it, &port->pending)
+        CONTAINER_OF(it, struct store_op, node)->until_us += now_us - port->look_us;
 }
 
 static void log_overdue(struct store_port *port, uint64_t now_us)
@@ -176,17 +183,17 @@ static void answer_overdue(struct store_port *port, struct store_op *op)
 }
 
 /* The timer is not changed when operations end in time, which is cheaper. So it is set again
- * here. */
+ * here. What has finished is handled first, so that it succeeds. */
 static void check_deadlines(struct timer *timer, struct loop *loop)
 {
     struct store_port *port = CONTAINER_OF(timer, struct store_port, timer);
-    if (!list_empty(&port->pending) && postpone(port, loop_now_us(loop)))
-        return;
+    forgive_standstill(port, loop_now_us(loop));
+    take_finished(&port->post, loop);
     while (!list_empty(&port->pending)) {
         struct store_op *op = CONTAINER_OF(port->pending.next, struct store_op, node);
         uint64_t now_us = loop_now_us(loop);
-        if (op->deadline_us > now_us) {
-            timer_set(loop, timer, (op->deadline_us - now_us) / 1000 + 1);
+        if (op->until_us > now_us) {
+            look_later(port, now_us);
             break;
         }
         answer_overdue(port, op);
@@ -218,14 +225,11 @@ static void await(struct store_port *port, struct store_op *op)
 {
     struct list *at = &port->pending;
     while (at->prev != &port->pending &&
-           CONTAINER_OF(at->prev, struct store_op, node)->deadline_us > op->deadline_us)
+           CONTAINER_OF(at->prev, struct store_op, node)->until_us > op->until_us)
         at = at->prev;
     list_insert_before(at, &op->node);
-    if (port->pending.next == &op->node) {
-        uint64_t now_us = loop_now_us(port->loop);
-        uint64_t left_us = op->deadline_us > now_us ? op->deadline_us - now_us : 0;
-        timer_set(port->loop, &port->timer, left_us / 1000 + 1);
-    }
+    if (port->pending.next == &op->node)
+        look_later(port, loop_now_us(port->loop));
 }
 
 static void store_hand_over(struct store *store, struct store_batch *b)
@@ -252,8 +256,9 @@ struct store_op *store_submit(struct store_batch *b, struct loop *loop, uint32_t
     uint64_t ms = deadline_ms > 0 ? deadline_ms : STORE_DEADLINE_MS;
     b->port = port_of(b->store, loop);
     b->submitted_us = clock_mono_us();
+    uint64_t due_us = b->submitted_us + ms * 1000;
     b->op =
-        (struct store_op){ .deadline_us = b->submitted_us + ms * 1000, .done = done, .arg = arg };
+        (struct store_op){ .deadline_us = due_us, .until_us = due_us, .done = done, .arg = arg };
     if (done != NULL)
         atomic_fetch_add(&b->store->awaited, 1);
     await(b->port, &b->op);
