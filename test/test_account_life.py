@@ -4,9 +4,12 @@ import concurrent.futures
 
 import pytest
 
+from muster import xml
 from muster.client import Gone, until
+from muster.component import Component
 from test_deleted import number_of, rows_of
 from test_invite import ON, invite, register, show, token_of
+from test_push import DOMAIN, SECRET, enable
 from together.console import Console
 
 ROSTER = "<query xmlns='jabber:iq:roster'/>"
@@ -139,3 +142,27 @@ def test_what_the_owner_stores_while_it_is_deleted(make_server, disk):
             assert rows_of(server, number) == set()
             console.ask("user del", jid="last@localhost")
     console.close()
+
+
+def test_who_gets_the_address_has_no_memory_of_the_deleted_one(make_server):
+    """A push service does not answer, so that the deleted account stays in memory: a message that
+    the old one had is new to the next (XEP-0359 §3.2: ids of the sender's choice)."""
+    server = make_server("alice", "bob", component=True)
+    server.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    push = Component(server, DOMAIN, SECRET)
+    bob = server.login("bob", "b")
+    enable(bob)
+    bob.close()
+    alice = server.client("alice", "a")
+    said = (f"<message to='bob@localhost' type='chat' id='m'><body>{{}}</body>"
+            f"<origin-id xmlns='{xml.SID}' id='same'/></message>")
+    alice.send(said.format("to the old one"))
+    push.expect("<iq type='set' from='bob@localhost'/>")
+    server.ctl("user", "del", "bob@localhost")
+    server.add_user("bob")
+    alice.send(said.format("to the new one"))
+    alice.send("<message to='bob@localhost' type='chat'><body>last</body></message>")
+    alice.ping()
+    bob = server.client("bob", "b")
+    bob.expect("<message><body>to the new one</body></message>")
+    bob.expect("<message><body>last</body></message>")

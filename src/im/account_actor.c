@@ -13,9 +13,7 @@
 #include "im/account_check.h"
 #include "im/account_life.h"
 #include "im/core.h"
-#include "im/crossing.h"
 #include "im/feature.h"
-#include "im/given.h"
 #include "im/guest.h"
 #include "im/iq.h"
 #include "im/message.h"
@@ -218,9 +216,7 @@ static void account_unload(struct actor *actor)
     if (a->state == ACTOR_READY)
         EMIT(account.unload, a);
     mailbox_fini(a);
-    recent_free(&a->recents);
-    given_free(a);
-    crossing_free(a);
+    account_forget_past(a);
     mem_free(&a);
 }
 

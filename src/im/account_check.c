@@ -71,6 +71,9 @@ void account_check(const struct actor *actor)
     ensure(!a->disabled || a->state != ACTOR_READY);
     ensure(a->storing == 0 || actor->pins > 0);
     ensure(a->state == ACTOR_READY || a->mailbox.len == 0);
+    if (a->state == ACTOR_ABSENT && !a->disabled && !actor->unsure) /* what is gone has no past */
+        ensure(a->recents.received == NULL && a->recents.sent == NULL && a->given == NULL &&
+               a->crossings == NULL);
     ensure(!account_is_guest(a) || a->state != ACTOR_ABSENT || list_empty(&a->sessions));
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, const struct session, node);

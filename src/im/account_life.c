@@ -7,7 +7,9 @@
 #include "home/here.h"
 #include "home/question.h"
 #include "im/account.h"
+#include "im/crossing.h"
 #include "im/feature.h"
+#include "im/given.h"
 #include "im/session.h"
 #include "xmpp/jid.h"
 
@@ -107,6 +109,13 @@ static enum err removal_prepare(struct actor_change *base)
     return OK;
 }
 
+void account_forget_past(struct account *a)
+{
+    recent_free(&a->recents);
+    given_free(a);
+    crossing_free(a);
+}
+
 /* Releases the state of features. Later stanzas find no such account. */
 static void become_absent(struct account *a)
 {
@@ -192,6 +201,7 @@ static void removal_apply(struct actor_change *base, enum err e)
         LIST_EACH (it, &a->sessions)
             session_end(CONTAINER_OF(it, struct session, node), END_REMOVED);
         become_absent(a);
+        account_forget_past(a); /* whoever has the address next may find it in memory: pinned */
         account_gone_tell(w, bare);
     } else {
         r->done(r->arg, e);

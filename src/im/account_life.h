@@ -29,6 +29,8 @@ void account_disable(struct account *a, void (*done)(void *arg, enum err e), voi
 /* Deletes the account: lets every feature add its statements, calls done when they are committed,
  * and ends the sessions. Then every worker hears of it (feature.account_deleted). */
 void account_remove(struct account *a, void (*done)(void *arg, enum err e), void *arg);
+/* What it has had and said of late: when it is deleted, or goes out of memory. */
+void account_forget_past(struct account *a);
 
 extern const struct message_row account_created_message;
 extern const struct message_row account_gone_message; /* feature.account_deleted, on each worker */
