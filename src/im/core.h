@@ -25,7 +25,7 @@ struct core {
     struct actors accounts;
     struct map sessions; /* struct session by id (8 bytes) */
     struct map streams;  /* of the gate: by stream id; for streams whose session lives elsewhere */
-    struct timer resend; /* of im/subscription.c: what could not be stored is told again */
+    struct timer resend; /* of im/roster_out.c: what could not be stored is told again */
     uint32_t resend_ms;
     struct stage_waits waits;
     struct map waiting; /* of im/session_wait.c: by session id */

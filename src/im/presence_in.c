@@ -9,6 +9,7 @@
 #include "im/presence.h"
 #include "im/presence_pace.h"
 #include "im/roster.h"
+#include "im/roster_out.h"
 #include "im/session_queue.h"
 #include "im/sessions.h"
 #include "im/stage.h"
@@ -214,14 +215,14 @@ const struct feature presence_feature = {
     .name = "presence",
     .parts = PART_PRESENCE | PART_SESSION,
     .stream_feature = "<sub xmlns='" NS_PREAPPROVAL "'/>", /* §3.4.1 */
-    .schema = &subscription_schema,
+    .schema = &roster_out_schema,
     .settings = settings,
     .metrics = metrics,
     .logs = subscription_logs,
     .session.slot = &presence_pace_session,
     .worker.slot = &presence_pace_worker,
     .worker.ended = presence_pace_ended,
-    .account.remove = subscription_remove,
+    .account.remove = roster_out_remove,
     .account.deleted = subscription_account_deleted,
     .account.enabled = presence_replay,
     .messages = (const struct message_row *const[]){ &replay_message, &settled_message, NULL },

@@ -1,5 +1,4 @@
 #include "im/subscription.h"
-#include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -10,7 +9,6 @@
 #include "codec/xml_write.h"
 #include "home/here.h"
 #include "home/node.h"
-#include "home/question.h"
 #include "home/ticket.h"
 #include "im/account.h"
 #include "im/core.h"
@@ -19,123 +17,19 @@
 #include "im/presence_in.h"
 #include "im/roster.h"
 #include "im/roster_account.h"
+#include "im/roster_out.h"
 #include "im/session_input.h"
 #include "im/session_queue.h"
 #include "im/sessions.h"
 #include "im/stage.h"
 #include <stdio.h>
 
-/* What one account tells another about its roster. The server's own "forget" is a stanza from the
- * bare domain, which no client can send: the account that it names was deleted. */
-#define NS_FORGET "urn:muster:roster"
-
-/* Directions of the announcements, in the database: the later word in one replaces the earlier. */
-enum axis {
-    AXIS_WISH,   /* subscribe, unsubscribe */
-    AXIS_GRANT,  /* subscribed, unsubscribed */
-    AXIS_FORGET, /* the sender was deleted */
-};
-static enum axis axis_of(enum sub_verb verb)
-{
-    return verb == SUB_SUBSCRIBE || verb == SUB_UNSUBSCRIBE ? AXIS_WISH : AXIS_GRANT;
-}
-
-static const enum stanza_type types[SUB_VERB_COUNT] = {
-    [SUB_SUBSCRIBE] = TYPE_SUBSCRIBE,
-    [SUB_SUBSCRIBED] = TYPE_SUBSCRIBED,
-    [SUB_UNSUBSCRIBE] = TYPE_UNSUBSCRIBE,
-    [SUB_UNSUBSCRIBED] = TYPE_UNSUBSCRIBED,
-};
-static enum sub_verb im_subscription_verb_of(const struct stanza *st)
-{
-    unsigned v = 0;
-    while (v < SUB_VERB_COUNT && types[v] != (enum stanza_type)st->type)
-        v++;
-    ensure(v < SUB_VERB_COUNT); /* the caller has looked at the type */
-    return (enum sub_verb)v;
-}
-
-/* Rows. */
-
-/* clang-format off */
-static struct store_stmt stmt_out_put = {
-    .name = "roster.out-put", .params = "ttiiti", .cols = "",
-    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word) "
-           "VALUES ($1, $2, $3, $4, $5, $6) "
-           "ON CONFLICT (sender, rcpt, axis) DO UPDATE SET verb = excluded.verb, "
-           "stanza = excluded.stanza, word = excluded.word",
-};
-static struct store_stmt stmt_out_done = { /* not if a later word has replaced it */
-    .name = "roster.out-done", .params = "ttiii", .cols = "",
-    .sql = "DELETE FROM roster_out WHERE sender = $1 AND rcpt = $2 AND axis = $3 AND verb = $4 "
-           "AND word <= $5",
-};
-static struct store_stmt stmt_out_page = {
-    .name = "roster.out-page", .params = "tti", .cols = "ttiiti",
-    .sql = "SELECT sender, rcpt, axis, verb, stanza, word FROM roster_out "
-           "WHERE (sender, rcpt, axis) > ($1, $2, $3) ORDER BY sender, rcpt, axis LIMIT 100",
-};
-static struct store_stmt stmt_out_delete = {
-    .name = "roster.out-delete", .params = "t", .cols = "",
-    .sql = "DELETE FROM roster_out WHERE sender = $1",
-};
-static struct store_stmt stmt_out_forget = {
-    .name = "roster.out-forget", .params = "ti", .cols = "",
-    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza) "
-           "SELECT $1, account.jid, $2, 0, '' FROM roster "
-           "JOIN account ON account.id = roster.owner WHERE roster.jid = $1 "
-           "ON CONFLICT (sender, rcpt, axis) DO NOTHING",
-};
-/* Changes nothing, but meets the row of an account, which may be disabled. */
-static struct store_stmt stmt_there = {
-    .name = "roster.there", .params = "t", .cols = "",
-    .sql = "UPDATE account SET disabled = disabled WHERE jid = $1",
-};
-static struct store_stmt *const stmts[] = { &stmt_out_put, &stmt_out_done, &stmt_out_page,
-                                            &stmt_out_delete, &stmt_out_forget, &stmt_there,
-                                            NULL };
-
-static const struct store_migration migrations[] = {
-    { 1,
-      "CREATE TABLE roster_out (sender TEXT NOT NULL, rcpt TEXT NOT NULL, axis INTEGER NOT NULL, "
-      "verb INTEGER NOT NULL, stanza TEXT NOT NULL, PRIMARY KEY (sender, rcpt, axis)) "
-      "WITHOUT ROWID;",
-      "CREATE TABLE roster_out (sender TEXT NOT NULL, rcpt TEXT NOT NULL, axis BIGINT NOT NULL, "
-      "verb BIGINT NOT NULL, stanza TEXT NOT NULL, PRIMARY KEY (sender, rcpt, axis));" },
-    { 2, "ALTER TABLE roster_out ADD COLUMN word INTEGER NOT NULL DEFAULT 0",
-      "ALTER TABLE roster_out ADD COLUMN word BIGINT NOT NULL DEFAULT 0" },
-    { 0 }
-};
-static const struct store_address addresses[] = {
-    { "roster_out", "sender", .kind = STORE_JID, .beside = "rcpt axis" },
-    { "roster_out", "rcpt", .kind = STORE_JID, .beside = "sender axis" },
-    { "roster_out", "stanza", .kind = STORE_START_TAG },
-    { 0 },
-};
-const struct store_schema subscription_schema = {
-    .feature = "subscription", .migrations = migrations, .stmts = stmts, .addresses = addresses,
-};
-/* clang-format on */
-
-static slice im_subscription_domain_of(slice bare)
-{
-    slice local, domain;
-    return slice_cut(bare, '@', &local, &domain) ? domain : bare;
-}
-
-/* An account of ours confirms by deleting the row; nobody else would. */
-static bool confirms(const struct node *n, slice bare)
-{
-    slice domain = im_subscription_domain_of(bare);
-    return domain.len != bare.len && node_serves(n, domain);
-}
-
 /* The number of a word (im/crossing.h), which only homes see. */
 
 static bool im_subscription_is_word(enum known_child known, const struct elem *e, void *arg)
 {
     (void)known, (void)arg;
-    return elem_is(e, "word", NS_FORGET);
+    return elem_is(e, "word", NS_ROSTER_OUT);
 }
 
 static struct stanza *without_word(struct stanza *st)
@@ -147,7 +41,7 @@ static uint64_t word_of(const struct worker *w, const struct stanza *st)
 {
     struct elem e;
     int64_t number;
-    if (!stanza_find(st, "word", NS_FORGET, &e) ||
+    if (!stanza_find(st, "word", NS_ROSTER_OUT, &e) ||
         !slice_int(elem_attr(&e, "n", loop_scratch(worker_loop(w))), &number) || number < 0)
         return 0;
     return (uint64_t)number;
@@ -156,7 +50,7 @@ static uint64_t word_of(const struct worker *w, const struct stanza *st)
 static struct stanza *with_number(struct stanza *st, uint64_t number)
 {
     char xml[80];
-    int len = snprintf(xml, sizeof xml, "<word xmlns='" NS_FORGET "' n='%llu'/>",
+    int len = snprintf(xml, sizeof xml, "<word xmlns='" NS_ROSTER_OUT "' n='%llu'/>",
                        (unsigned long long)number);
     struct stanza *numbered = stanza_append(st, (slice){ xml, (size_t)len });
     stanza_unref(&st);
@@ -168,9 +62,9 @@ static struct stanza *with_number(struct stanza *st, uint64_t number)
 static struct stanza *with_word(const struct account *a, struct stanza *st)
 {
     st = without_word(st);
-    if (!confirms(account_node(a), stanza_to_bare(st)))
+    if (!roster_out_confirms(account_node(a), stanza_to_bare(st)))
         return st;
-    return with_number(st, axis_of(im_subscription_verb_of(st)) == AXIS_WISH
+    return with_number(st, roster_out_axis(roster_out_verb(st)) == AXIS_WISH
                                ? crossing_number(a)
                                : crossing_last_heard(a, stanza_to_bare(st)));
 }
@@ -185,8 +79,8 @@ static void asks(struct account *a, const struct stanza *st)
 
 struct stanza *subscription_stanza(const struct account *a, slice contact, enum sub_verb verb)
 {
-    return with_word(
-        a, stanza_make(STANZA_PRESENCE, types[verb], a->jid, contact, (slice){ 0 }, (slice){ 0 }));
+    return with_word(a, stanza_make(STANZA_PRESENCE, roster_out_types[verb], a->jid, contact,
+                                    (slice){ 0 }, (slice){ 0 }));
 }
 
 void subscription_send(struct account *a, struct stanza *st)
@@ -195,95 +89,22 @@ void subscription_send(struct account *a, struct stanza *st)
     route_send(a->worker, st);
 }
 
-static void store_out(struct store_batch *b, const struct worker *w, const struct stanza *st)
-{
-    enum sub_verb verb = im_subscription_verb_of(st);
-    struct buf text;
-    if (!confirms(worker_node(w), stanza_to_bare(st)))
-        return;
-    buf_init(&text, XML_STANZA_MAX);
-    stanza_store(&text, st);
-    STORE_ADD(b, &stmt_out_put, 1, SV_T(stanza_from_bare(st)), SV_T(stanza_to_bare(st)),
-              SV_I(axis_of(verb)), SV_I(verb), SV_T(buf_fit(&text)), SV_I(word_of(w, st)));
-    buf_fini(&text);
-}
-
 void subscription_announce(struct store_batch *b, const struct account *a, const struct stanza *st)
 {
-    store_out(b, a->worker, st);
+    roster_out_put(b, a->worker, st, word_of(a->worker, st));
 }
-
-/* `word`: its number; a later one of the same verb stays. */
-static void store_done(struct store_batch *b, const struct stanza *st, uint64_t word)
-{
-    enum sub_verb verb = im_subscription_verb_of(st);
-    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(stanza_from_bare(st)),
-              SV_T(stanza_to_bare(st)), SV_I(axis_of(verb)), SV_I(verb), SV_I(word));
-}
-
-/* Whether the row that `sender` wrote is in the database of this node. */
-static bool is_here(const struct node *n, slice sender)
-{
-    uint32_t node;
-    (void)node_home(n, sender, &node);
-    return node == n->id;
-}
-
-/* A subscription stanza of an account of another node is committed here (architecture §3). */
-struct settled {
-    slice sender, rcpt;
-    int64_t axis, verb;
-};
-
-/* It is committed here; where the row is on another node, that one is told. */
-static void settle_there(struct worker *w, const struct stanza *st)
-{
-    enum sub_verb verb = im_subscription_verb_of(st);
-    slice sender = stanza_from_bare(st);
-    if (confirms(worker_node(w), sender) && !is_here(worker_node(w), sender))
-        home_send(w, sender, &settled_message,
-                  &(struct settled){ sender, stanza_to_bare(st), axis_of(verb), verb });
-}
-
-static void forget_there(struct worker *w, slice sender, slice rcpt)
-{
-    if (!is_here(worker_node(w), sender))
-        home_send(w, sender, &settled_message, &(struct settled){ sender, rcpt, AXIS_FORGET, 0 });
-}
-
-static void settled_run(struct worker *w, void *message, const struct message_from *from)
-{
-    const struct settled *s = message;
-    struct store_batch *b = store_write(worker_store(w), hash_keyed(s->sender));
-    (void)from;
-    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(s->sender), SV_T(s->rcpt), SV_I(s->axis),
-              SV_I(s->verb), SV_I(INT64_MAX));
-    store_submit(b, worker_loop(w), 0, NULL, NULL);
-}
-
-static const struct message_field settled_fields[] = { F_BARE(struct settled, sender),
-                                                       F_BARE(struct settled, rcpt),
-                                                       F_I64(struct settled, axis),
-                                                       F_I64(struct settled, verb),
-                                                       { 0 } };
-const struct message_row settled_message = { .id = 12,
-                                             .scope = MESSAGE_CLUSTER,
-                                             .name = "settled",
-                                             .size = sizeof(struct settled),
-                                             .fields = settled_fields,
-                                             .run = settled_run };
 
 void subscription_dropped(struct worker *w, const struct stanza *st)
 {
     slice sender = stanza_from_bare(st);
-    if (!confirms(worker_node(w), sender))
+    if (!roster_out_confirms(worker_node(w), sender))
         return;
-    if (is_here(worker_node(w), sender)) {
+    if (roster_out_is_here(worker_node(w), sender)) {
         struct store_batch *b = store_write(worker_store(w), hash_keyed(stanza_to_bare(st)));
-        store_done(b, st, word_of(w, st));
+        roster_out_done(b, st, word_of(w, st));
         store_submit(b, worker_loop(w), 0, NULL, NULL);
     } else {
-        settle_there(w, st);
+        roster_out_settle(w, st);
     }
 }
 
@@ -311,7 +132,7 @@ static struct change *im_subscription_change_create(struct stanza *st, struct or
     struct change *c = mem_new(struct change);
     c->st = st;
     c->origin = origin;
-    c->verb = im_subscription_verb_of(st);
+    c->verb = roster_out_verb(st);
     buf_init(&c->request, XML_STANZA_MAX);
     return c;
 }
@@ -419,8 +240,8 @@ static enum err out_prepare(struct actor_change *base)
     if (c->limit != NULL)
         return E_LIMIT;
     /* A request that is repeated changes nothing here, but its answer is awaited. */
-    bool repeated =
-        !c->changes && c->verb == SUB_SUBSCRIBE && confirms(account_node(a), stanza_to_bare(c->st));
+    bool repeated = !c->changes && c->verb == SUB_SUBSCRIBE &&
+                    roster_out_confirms(account_node(a), stanza_to_bare(c->st));
     if (c->changes)
         im_subscription_store_change(c);
     else if (repeated)
@@ -461,7 +282,7 @@ static void out_apply(struct actor_change *base, enum err e)
     if ((actions & SUB_ROUTE) != 0)
         subscription_send(a, stanza_ref(c->st));
     /* An account of ours asks for it when it has committed, so that it comes after `subscribed`. */
-    if ((actions & SUB_SEND_PRESENCE) != 0 && !confirms(worker_node(w), contact))
+    if ((actions & SUB_SEND_PRESENCE) != 0 && !roster_out_confirms(worker_node(w), contact))
         presence_show(a, contact);
     if ((actions & SUB_SEND_UNAVAILABLE) != 0)
         presence_hide(a, contact);
@@ -536,8 +357,8 @@ static struct sub_result next_in(const struct account *a, const struct change *c
         result.actions = SUB_PUSH;
         return sub_state_ask(state) ? result : (struct sub_result){ state, 0 };
     }
-    if (confirms(account_node(a), stanza_from(c->st)) && axis_of(c->verb) == AXIS_GRANT &&
-        crossing_is_stale(a, stanza_from(c->st), c->word))
+    if (roster_out_confirms(account_node(a), stanza_from(c->st)) &&
+        roster_out_axis(c->verb) == AXIS_GRANT && crossing_is_stale(a, stanza_from(c->st), c->word))
         return sub_crossed(state, c->verb);
     if (c->verb != SUB_SUBSCRIBE || sub_is_seen(state) || !stage_permit(a, stanza_from(c->st)))
         return result;
@@ -553,7 +374,7 @@ static enum err in_prepare(struct actor_change *base)
     const struct roster *r = a->roster;
     if (a->state != ACTOR_READY)
         return E_NOTFOUND; /* deleted or disabled meanwhile */
-    if (axis_of(c->verb) == AXIS_WISH && c->word != 0)
+    if (roster_out_axis(c->verb) == AXIS_WISH && c->word != 0)
         crossing_heard(a, stanza_from(c->st), c->word);
     c->result = next_in(a, c);
     c->limit = limit_in(a, c);
@@ -572,13 +393,13 @@ static enum err in_prepare(struct actor_change *base)
 
     if (c->changes)
         im_subscription_store_change(c);
-    if (!confirms(account_node(a), stanza_from(c->st)))
+    if (!roster_out_confirms(account_node(a), stanza_from(c->st)))
         return OK;
-    bool here = is_here(account_node(a), stanza_from(c->st));
+    bool here = roster_out_is_here(account_node(a), stanza_from(c->st));
     if (base->batch == NULL && (here || c->answer != NULL))
         base->batch = store_write(worker_store(a->worker), account_lane(a));
     if (here)
-        store_done(base->batch, c->st, c->word);
+        roster_out_done(base->batch, c->st, c->word);
     if (c->answer != NULL)
         subscription_announce(base->batch, a, c->answer);
     return OK;
@@ -600,37 +421,10 @@ static void refuse_watcher(struct account *a, const struct change *c)
     arena_destroy(&tmp);
 }
 
-/* One side has committed and the other could not: the row in roster_out stays. It is sent again
- * when the store is well, the first time after RESEND_MS, then after twice as long each time. */
-enum { RESEND_MS = 1000, RESEND_MS_MAX = 60000 };
-
-static void resend(struct timer *t, struct loop *loop)
-{
-    struct worker *w = CONTAINER_OF(t, struct core, resend)->worker;
-    if (worker_stopping(w))
-        return;
-    if (atomic_load(&store_full_alarm.active) != 0 || atomic_load(&store_down_alarm.active) != 0)
-        timer_set(loop, t, RESEND_MS);
-    else
-        each_home(w, &replay_message, &(struct message_nothing){ 0 },
-                  &(struct asker){ 0 }); /* the sender's home has the row */
-}
-
-static void resend_later(struct worker *w)
-{
-    if (timer_is_set(&core_of(w)->resend) || worker_stopping(w))
-        return;
-    core_of(w)->resend_ms = core_of(w)->resend_ms == 0                  ? RESEND_MS
-                            : core_of(w)->resend_ms < RESEND_MS_MAX / 2 ? core_of(w)->resend_ms * 2
-                                                                        : RESEND_MS_MAX;
-    core_of(w)->resend.fn = resend;
-    timer_set(worker_loop(w), &core_of(w)->resend, core_of(w)->resend_ms);
-}
-
 void subscription_failed(struct worker *w, const struct stanza *st)
 {
-    if (confirms(worker_node(w), stanza_from(st)))
-        resend_later(w);
+    if (roster_out_confirms(worker_node(w), stanza_from(st)))
+        roster_out_later(w);
 }
 
 static void in_apply(struct actor_change *base, enum err e)
@@ -645,13 +439,13 @@ static void in_apply(struct actor_change *base, enum err e)
     im_subscription_trace("subscription.in", c, contact, e);
     if (e != OK) { /* an account of ours tells it again */
         subscription_failed(w, c->st);
-        if (!confirms(worker_node(w), contact) && !c->failed)
+        if (!roster_out_confirms(worker_node(w), contact) && !c->failed)
             route_error(w, c->st, stanza_error_of(e), (slice){ 0 });
         im_subscription_end(w, c);
         return;
     }
     core_of(w)->resend_ms = 0;
-    settle_there(w, c->st);
+    roster_out_settle(w, c->st);
     if ((actions & SUB_DELIVER) != 0) /* §3.1.6: before the push */
         im_subscription_deliver(a, c->st);
     presence_look(a, contact);
@@ -662,11 +456,11 @@ static void in_apply(struct actor_change *base, enum err e)
     if (c->answer != NULL)
         route_send(w, stanza_ref(c->answer));
     if ((actions & (SUB_SEND_PRESENCE | SUB_AUTO_SUBSCRIBED)) != 0 &&
-        !confirms(worker_node(w), contact))
+        !roster_out_confirms(worker_node(w), contact))
         presence_show(a, contact);
     if ((actions & SUB_SEND_UNAVAILABLE) != 0)
         presence_hide(a, contact);
-    if (c->verb == SUB_SUBSCRIBED && c->changes && confirms(worker_node(w), contact))
+    if (c->verb == SUB_SUBSCRIBED && c->changes && roster_out_confirms(worker_node(w), contact))
         presence_probe(a, contact);
     im_subscription_end(w, c);
 }
@@ -677,16 +471,10 @@ static bool forget_read(const struct worker *w, const struct stanza *st, struct 
 {
     struct elem payload;
     if (!node_serves(worker_node(w), stanza_from(st)) || !stanza_payload(st, &payload) ||
-        !elem_is(&payload, "forget", NS_FORGET))
+        !elem_is(&payload, "forget", NS_ROSTER_OUT))
         return false;
     *jid = elem_attr(&payload, "jid", tmp);
     return true;
-}
-
-static void store_forgotten(struct store_batch *b, slice jid, slice rcpt)
-{
-    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(jid), SV_T(rcpt), SV_I(AXIS_FORGET), SV_I(0),
-              SV_I(INT64_MAX));
 }
 
 struct forget {
@@ -709,7 +497,7 @@ static enum err forget_prepare(struct actor_change *base)
      * asked learns nothing from it. */
     f->known = item != NULL && item->state != SUB_NONE_PENDING_OUT;
     base->batch = store_write(worker_store(a->worker), account_lane(a));
-    store_forgotten(base->batch, f->jid, a->jid);
+    roster_out_forgotten(base->batch, f->jid, a->jid);
     if (!f->known)
         return OK;
     f->delta = roster_edit(a->roster, f->jid);
@@ -727,9 +515,10 @@ static void forget_apply(struct actor_change *base, enum err e)
     if (e == OK && f->known)
         roster_commit(account_of(base->actor), &f->delta, f->view);
     if (e == OK)
-        forget_there(account_of(base->actor)->worker, f->jid, account_of(base->actor)->jid);
+        roster_out_settle_forgotten(account_of(base->actor)->worker, f->jid,
+                                    account_of(base->actor)->jid);
     else
-        resend_later(account_of(base->actor)->worker);
+        roster_out_later(account_of(base->actor)->worker);
     arena_destroy(&f->arena);
     mem_free(&f);
 }
@@ -762,7 +551,8 @@ enum routed subscription_in(struct account *a, struct stanza *st, struct origin 
         stanza_unref(&st);
         st = bare;
     }
-    uint64_t word = confirms(account_node(a), stanza_from(st)) ? word_of(a->worker, st) : 0;
+    uint64_t word =
+        roster_out_confirms(account_node(a), stanza_from(st)) ? word_of(a->worker, st) : 0;
     struct change *c = im_subscription_change_create(without_word(st), origin);
     c->word = word;
     c->base.prepare = in_prepare;
@@ -782,8 +572,8 @@ void subscription_bounced(struct account *a, const struct stanza *st)
 {
     slice contact = stanza_from_bare(st);
     const struct roster_item *item = roster_find(a->roster, contact);
-    if (item == NULL || !sub_state_ask(item->state) || confirms(account_node(a), contact) ||
-        !is_final(a->worker, st))
+    if (item == NULL || !sub_state_ask(item->state) ||
+        roster_out_confirms(account_node(a), contact) || !is_final(a->worker, st))
         return;
     struct change *c =
         im_subscription_change_create(stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, contact,
@@ -814,9 +604,9 @@ static void absence_done(void *arg, enum store_result result, const struct store
     if (result != STORE_OK && !waits)
         subscription_failed(n->worker, n->st);
     if (result == STORE_OK && n->jid.ptr != NULL)
-        forget_there(n->worker, n->jid, stanza_to_bare(n->st));
+        roster_out_settle_forgotten(n->worker, n->jid, stanza_to_bare(n->st));
     else if (result == STORE_OK)
-        settle_there(n->worker, n->st);
+        roster_out_settle(n->worker, n->st);
     stanza_unref(&n->st);
     arena_destroy(&n->arena);
     mem_free(&n);
@@ -832,169 +622,22 @@ void subscription_to_nobody(struct worker *w, struct stanza *st)
     n->arena = arena_create(0);
     if (forget_read(w, st, n->arena, &jid)) {
         n->jid = slice_dup(n->arena, jid);
-        store_forgotten(b, jid, to);
+        roster_out_forgotten(b, jid, to);
     } else {
-        store_done(b, st, word_of(w, st));
+        roster_out_done(b, st, word_of(w, st));
     }
     if (st->type == TYPE_SUBSCRIBE) /* to a disabled account: it waits until that is enabled */
-        STORE_ADD(b, &stmt_there, 0, SV_T(to));
+        roster_out_add_absent(b, to);
     store_submit(b, worker_loop(w), 0, absence_done, n);
 }
 
-/* Again: pages of roster_out at start, or those of one sender that was deleted. */
-
-struct replay {
-    struct worker *worker;
-    store_done_fn *page;
-    struct arena *arena; /* of the slices */
-    slice only;          /* ptr NULL: every sender whose home is this worker */
-    slice sender, rcpt;  /* the last row that was read */
-    int64_t axis;
-};
-
-struct pending {
-    struct worker *worker;
-    struct arena *arena; /* this is in it */
-    slice rcpt, text;
-    enum axis axis;
-    enum sub_verb verb;
-    int64_t word; /* its number */
-};
-
-static void send_forget(struct worker *w, slice jid, slice rcpt)
+void subscription_replay(struct worker *w)
 {
-    struct buf xml;
-    struct xml_write x;
-    xml_begin(&x, &xml, XML_PART_MAX);
-    xml_open(&x, "forget", NS_FORGET);
-    xml_attr(&x, "jid", jid);
-    xml_close(&x);
-    route_send(w, stanza_make_buf(STANZA_PRESENCE, TYPE_UNSUBSCRIBED,
-                                  im_subscription_domain_of(jid), rcpt, (slice){ 0 }, &xml));
-}
-
-/* Whether the roster still says what the row says: a later change sends its own stanza. */
-static bool still_says(const struct account *a, const struct pending *p)
-{
-    const struct roster_item *item = roster_find(a->roster, p->rcpt);
-    enum sub_state state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
-    bool absent = a->state != ACTOR_READY;
-    switch (p->axis) {
-    case AXIS_WISH:
-        return !absent && (sub_state_ask(state) || sub_sees(state)) == (p->verb == SUB_SUBSCRIBE);
-    case AXIS_GRANT:
-        return p->verb == SUB_UNSUBSCRIBED ? !sub_is_seen(state) : !absent && sub_is_seen(state);
-    case AXIS_FORGET:
-        return absent || item == NULL;
-    }
-    return false;
-}
-
-static void drop_row(struct account *a, const struct pending *p)
-{
-    struct store_batch *b = store_write(worker_store(p->worker), hash_keyed(a->jid));
-    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(a->jid), SV_T(p->rcpt), SV_I(p->axis),
-              SV_I(p->verb), SV_I(p->word));
-    store_submit(b, worker_loop(p->worker), 0, NULL, NULL);
-}
-
-static void send_again(struct account *a, enum err e, void *arg)
-{
-    struct pending *p = arg;
-    struct arena *arena = p->arena;
-    struct worker *w = p->worker;
-    struct stanza *st;
-    if (a->disabled) /* it says nothing until it is enabled, which replays all */
-        ;
-    else if (e == OK && !still_says(a, p))
-        drop_row(a, p);
-    else if (e == OK && p->axis == AXIS_FORGET)
-        send_forget(w, a->jid, p->rcpt);
-    else if (e == OK && stanza_load(&st, p->text, worker_xml(w), arena) == OK)
-        subscription_send(a, st);
-    arena_destroy(&arena);
-}
-
-static bool im_subscription_is_ours(const struct replay *r, slice sender)
-{
-    return r->only.ptr != NULL ? slice_eq(sender, r->only) : node_is_home(r->worker, sender);
-}
-
-static void replay_row(struct replay *r, const struct store_batch *b, uint32_t row)
-{
-    int64_t axis = store_int(b, 0, row, 2), verb = store_int(b, 0, row, 3);
-    slice sender = store_text(b, 0, row, 0);
-    if (!im_subscription_is_ours(r, sender) || axis < 0 || axis > AXIS_FORGET || verb < 0 ||
-        verb >= SUB_VERB_COUNT)
-        return;
-    struct arena *arena = arena_create(0);
-    struct pending *p = arena_new(arena, struct pending, 1);
-    *p = (struct pending){
-        .worker = r->worker,
-        .arena = arena,
-        .rcpt = slice_dup(arena, store_text(b, 0, row, 1)),
-        .text = slice_dup(arena, store_text(b, 0, row, 4)),
-        .axis = (enum axis)axis,
-        .verb = (enum sub_verb)verb,
-        .word = store_int(b, 0, row, 5),
-    };
-    account_with(r->worker, sender, send_again, p);
-}
-
-static void im_subscription_replay_next(struct replay *r, slice sender, slice rcpt, int64_t axis)
-{
-    struct arena *arena = arena_create(0);
-    r->only = slice_dup(arena, r->only);
-    r->sender = slice_dup(arena, sender);
-    r->rcpt = slice_dup(arena, rcpt);
-    r->axis = axis;
-    arena_destroy(&r->arena);
-    r->arena = arena;
-    struct store_batch *b = store_read(worker_store(r->worker), 0);
-    STORE_ADD(b, &stmt_out_page, STORE_ANY_ROWS, SV_T(r->sender), SV_T(r->rcpt), SV_I(r->axis));
-    store_submit(b, worker_loop(r->worker), 0, r->page, r);
-}
-
-static void im_subscription_replay_page(void *arg, enum store_result result,
-                                        const struct store_batch *b)
-{
-    struct replay *r = arg;
-    uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
-    if (result != STORE_OK)
-        resend_later(r->worker);
-    for (uint32_t row = 0; row < rows; row++)
-        replay_row(r, b, row);
-    if (rows > 0) {
-        slice sender = store_text(b, 0, rows - 1, 0);
-        if (r->only.ptr == NULL || slice_eq(sender, r->only)) {
-            im_subscription_replay_next(r, sender, store_text(b, 0, rows - 1, 1),
-                                        store_int(b, 0, rows - 1, 2));
-            return;
-        }
-    }
-    arena_destroy(&r->arena);
-    mem_free(&r);
-}
-
-static void replay_start(struct worker *w, slice only)
-{
-    struct replay *r = mem_new(struct replay);
-    r->worker = w;
-    r->page = im_subscription_replay_page;
-    r->only = only;
-    im_subscription_replay_next(r, only.ptr == NULL ? SLICE("") : only, SLICE(""), -1);
-}
-
-void subscription_replay(struct worker *w) { replay_start(w, (slice){ 0 }); }
-
-void subscription_remove(struct account *a, struct store_batch *b)
-{
-    STORE_ADD(b, &stmt_out_delete, STORE_ANY_ROWS, SV_T(a->jid));
-    STORE_ADD(b, &stmt_out_forget, STORE_ANY_ROWS, SV_T(a->jid), SV_I(AXIS_FORGET));
+    roster_out_replay(w, (slice){ 0 }, subscription_send);
 }
 
 void subscription_account_deleted(struct worker *w, slice bare)
 {
     if (node_is_home(w, bare))
-        replay_start(w, bare);
+        roster_out_replay(w, bare, subscription_send);
 }

@@ -1,10 +1,8 @@
 /* subscription: the subscription handshakes of RFC 6121 §3 at the two homes that take part. A
- * change commits the roster item together with the stanza that announces it (table roster_out); the
- * home of the other side deletes that row in the transaction of its own change. What is left over
- * at a start, or could not be stored, is sent again, and the state machines ignore repeats.
- * Confined to the home worker of the account.
- *
- * Limit: one row for each (sender, recipient, direction): a later word replaces an earlier one. */
+ * change commits the roster item together with the stanza that announces it (im/roster_out.h); the
+ * home of the other side deletes that row in the transaction of its own change. What could not be
+ * stored is sent again, and the state machines ignore repeats.
+ * Confined to the home worker of the account. */
 #pragma once
 #include "home/router.h"
 #include "store/store.h"
@@ -35,11 +33,7 @@ void subscription_send(struct account *a, struct stanza *st);
 /* Adds it to the transaction of the change, if its addressee is one of our accounts. */
 void subscription_announce(struct store_batch *b, const struct account *a, const struct stanza *st);
 
-/* The home of `rcpt`, on another node, has committed what `sender` told it (frames only). */
-extern const struct message_row settled_message;
-
-/* Deletion of an account (feature.remove, feature.account_deleted). */
-void subscription_remove(struct account *a, struct store_batch *b);
+/* Deletion of an account (feature.account_deleted). */
 void subscription_account_deleted(struct worker *w, slice bare);
 
 void subscription_replay(struct worker *w);
@@ -47,5 +41,4 @@ void subscription_replay(struct worker *w);
  * when the store works. */
 void subscription_failed(struct worker *w, const struct stanza *st);
 
-extern const struct store_schema subscription_schema;
 extern struct log_area *const subscription_logs[];

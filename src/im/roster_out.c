@@ -1,0 +1,375 @@
+#include "im/roster_out.h"
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "codec/xml_elem.h"
+#include "codec/xml_write.h"
+#include "home/here.h"
+#include "home/message.h"
+#include "home/node.h"
+#include "home/question.h"
+#include "home/router.h"
+#include "im/account.h"
+#include "im/core.h"
+#include "im/presence_in.h"
+#include "im/roster.h"
+
+enum roster_axis roster_out_axis(enum sub_verb verb)
+{
+    return verb == SUB_SUBSCRIBE || verb == SUB_UNSUBSCRIBE ? AXIS_WISH : AXIS_GRANT;
+}
+
+const enum stanza_type roster_out_types[SUB_VERB_COUNT] = {
+    [SUB_SUBSCRIBE] = TYPE_SUBSCRIBE,
+    [SUB_SUBSCRIBED] = TYPE_SUBSCRIBED,
+    [SUB_UNSUBSCRIBE] = TYPE_UNSUBSCRIBE,
+    [SUB_UNSUBSCRIBED] = TYPE_UNSUBSCRIBED,
+};
+
+enum sub_verb roster_out_verb(const struct stanza *st)
+{
+    unsigned v = 0;
+    while (v < SUB_VERB_COUNT && roster_out_types[v] != (enum stanza_type)st->type)
+        v++;
+    ensure(v < SUB_VERB_COUNT); /* the caller has looked at the type */
+    return (enum sub_verb)v;
+}
+
+/* Rows. */
+
+/* clang-format off */
+static struct store_stmt stmt_out_put = {
+    .name = "roster.out-put", .params = "ttiiti", .cols = "",
+    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word) "
+           "VALUES ($1, $2, $3, $4, $5, $6) "
+           "ON CONFLICT (sender, rcpt, axis) DO UPDATE SET verb = excluded.verb, "
+           "stanza = excluded.stanza, word = excluded.word",
+};
+static struct store_stmt stmt_out_done = { /* not if a later word has replaced it */
+    .name = "roster.out-done", .params = "ttiii", .cols = "",
+    .sql = "DELETE FROM roster_out WHERE sender = $1 AND rcpt = $2 AND axis = $3 AND verb = $4 "
+           "AND word <= $5",
+};
+static struct store_stmt stmt_out_page = {
+    .name = "roster.out-page", .params = "tti", .cols = "ttiiti",
+    .sql = "SELECT sender, rcpt, axis, verb, stanza, word FROM roster_out "
+           "WHERE (sender, rcpt, axis) > ($1, $2, $3) ORDER BY sender, rcpt, axis LIMIT 100",
+};
+static struct store_stmt stmt_out_delete = {
+    .name = "roster.out-delete", .params = "t", .cols = "",
+    .sql = "DELETE FROM roster_out WHERE sender = $1",
+};
+static struct store_stmt stmt_out_forget = {
+    .name = "roster.out-forget", .params = "ti", .cols = "",
+    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza) "
+           "SELECT $1, account.jid, $2, 0, '' FROM roster "
+           "JOIN account ON account.id = roster.owner WHERE roster.jid = $1 "
+           "ON CONFLICT (sender, rcpt, axis) DO NOTHING",
+};
+/* Changes nothing, but meets the row of an account, which may be disabled. */
+static struct store_stmt stmt_there = {
+    .name = "roster.there", .params = "t", .cols = "",
+    .sql = "UPDATE account SET disabled = disabled WHERE jid = $1",
+};
+static struct store_stmt *const stmts[] = { &stmt_out_put, &stmt_out_done, &stmt_out_page,
+                                            &stmt_out_delete, &stmt_out_forget, &stmt_there,
+                                            NULL };
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE roster_out (sender TEXT NOT NULL, rcpt TEXT NOT NULL, axis INTEGER NOT NULL, "
+      "verb INTEGER NOT NULL, stanza TEXT NOT NULL, PRIMARY KEY (sender, rcpt, axis)) "
+      "WITHOUT ROWID;",
+      "CREATE TABLE roster_out (sender TEXT NOT NULL, rcpt TEXT NOT NULL, axis BIGINT NOT NULL, "
+      "verb BIGINT NOT NULL, stanza TEXT NOT NULL, PRIMARY KEY (sender, rcpt, axis));" },
+    { 2, "ALTER TABLE roster_out ADD COLUMN word INTEGER NOT NULL DEFAULT 0",
+      "ALTER TABLE roster_out ADD COLUMN word BIGINT NOT NULL DEFAULT 0" },
+    { 0 }
+};
+static const struct store_address addresses[] = {
+    { "roster_out", "sender", .kind = STORE_JID, .beside = "rcpt axis" },
+    { "roster_out", "rcpt", .kind = STORE_JID, .beside = "sender axis" },
+    { "roster_out", "stanza", .kind = STORE_START_TAG },
+    { 0 },
+};
+const struct store_schema roster_out_schema = {
+    .feature = "subscription", .migrations = migrations, .stmts = stmts, .addresses = addresses,
+};
+/* clang-format on */
+
+static slice roster_out_domain_of(slice bare)
+{
+    slice local, domain;
+    return slice_cut(bare, '@', &local, &domain) ? domain : bare;
+}
+
+bool roster_out_confirms(const struct node *n, slice bare)
+{
+    slice domain = roster_out_domain_of(bare);
+    return domain.len != bare.len && node_serves(n, domain);
+}
+
+void roster_out_put(struct store_batch *b, const struct worker *w, const struct stanza *st,
+                    uint64_t number)
+{
+    enum sub_verb verb = roster_out_verb(st);
+    struct buf text;
+    if (!roster_out_confirms(worker_node(w), stanza_to_bare(st)))
+        return;
+    buf_init(&text, XML_STANZA_MAX);
+    stanza_store(&text, st);
+    STORE_ADD(b, &stmt_out_put, 1, SV_T(stanza_from_bare(st)), SV_T(stanza_to_bare(st)),
+              SV_I(roster_out_axis(verb)), SV_I(verb), SV_T(buf_fit(&text)), SV_I(number));
+    buf_fini(&text);
+}
+
+void roster_out_done(struct store_batch *b, const struct stanza *st, uint64_t number)
+{
+    enum sub_verb verb = roster_out_verb(st);
+    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(stanza_from_bare(st)),
+              SV_T(stanza_to_bare(st)), SV_I(roster_out_axis(verb)), SV_I(verb), SV_I(number));
+}
+
+void roster_out_forgotten(struct store_batch *b, slice jid, slice rcpt)
+{
+    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(jid), SV_T(rcpt), SV_I(AXIS_FORGET), SV_I(0),
+              SV_I(INT64_MAX));
+}
+
+void roster_out_add_absent(struct store_batch *b, slice bare)
+{
+    STORE_ADD(b, &stmt_there, 0, SV_T(bare));
+}
+
+bool roster_out_is_here(const struct node *n, slice sender)
+{
+    uint32_t node;
+    (void)node_home(n, sender, &node);
+    return node == n->id;
+}
+
+/* A subscription stanza of an account of another node is committed here (architecture §3). */
+struct settled {
+    slice sender, rcpt;
+    int64_t axis, verb;
+};
+
+void roster_out_settle(struct worker *w, const struct stanza *st)
+{
+    enum sub_verb verb = roster_out_verb(st);
+    slice sender = stanza_from_bare(st);
+    if (roster_out_confirms(worker_node(w), sender) && !roster_out_is_here(worker_node(w), sender))
+        home_send(w, sender, &settled_message,
+                  &(struct settled){ sender, stanza_to_bare(st), roster_out_axis(verb), verb });
+}
+
+void roster_out_settle_forgotten(struct worker *w, slice sender, slice rcpt)
+{
+    if (!roster_out_is_here(worker_node(w), sender))
+        home_send(w, sender, &settled_message, &(struct settled){ sender, rcpt, AXIS_FORGET, 0 });
+}
+
+static void settled_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct settled *s = message;
+    struct store_batch *b = store_write(worker_store(w), hash_keyed(s->sender));
+    (void)from;
+    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(s->sender), SV_T(s->rcpt), SV_I(s->axis),
+              SV_I(s->verb), SV_I(INT64_MAX));
+    store_submit(b, worker_loop(w), 0, NULL, NULL);
+}
+
+static const struct message_field settled_fields[] = { F_BARE(struct settled, sender),
+                                                       F_BARE(struct settled, rcpt),
+                                                       F_I64(struct settled, axis),
+                                                       F_I64(struct settled, verb),
+                                                       { 0 } };
+const struct message_row settled_message = { .id = 12,
+                                             .scope = MESSAGE_CLUSTER,
+                                             .name = "settled",
+                                             .size = sizeof(struct settled),
+                                             .fields = settled_fields,
+                                             .run = settled_run };
+
+/* The row stays. It is sent again when the store is well, the first time after RESEND_MS, then
+ * after twice as long each time. */
+enum { RESEND_MS = 1000, RESEND_MS_MAX = 60000 };
+
+static void roster_out_resend(struct timer *t, struct loop *loop)
+{
+    struct worker *w = CONTAINER_OF(t, struct core, resend)->worker;
+    if (worker_stopping(w))
+        return;
+    if (atomic_load(&store_full_alarm.active) != 0 || atomic_load(&store_down_alarm.active) != 0)
+        timer_set(loop, t, RESEND_MS);
+    else
+        each_home(w, &replay_message, &(struct message_nothing){ 0 },
+                  &(struct asker){ 0 }); /* the sender's home has the row */
+}
+
+void roster_out_later(struct worker *w)
+{
+    if (timer_is_set(&core_of(w)->resend) || worker_stopping(w))
+        return;
+    core_of(w)->resend_ms = core_of(w)->resend_ms == 0                  ? RESEND_MS
+                            : core_of(w)->resend_ms < RESEND_MS_MAX / 2 ? core_of(w)->resend_ms * 2
+                                                                        : RESEND_MS_MAX;
+    core_of(w)->resend.fn = roster_out_resend;
+    timer_set(worker_loop(w), &core_of(w)->resend, core_of(w)->resend_ms);
+}
+
+/* Again: pages of roster_out at start, or those of one sender that was deleted. */
+
+struct replay {
+    struct worker *worker;
+    roster_out_send_fn *send;
+    store_done_fn *page;
+    struct arena *arena; /* of the slices */
+    slice only;          /* ptr NULL: every sender whose home is this worker */
+    slice sender, rcpt;  /* the last row that was read */
+    int64_t axis;
+};
+
+struct pending {
+    struct worker *worker;
+    roster_out_send_fn *send;
+    struct arena *arena; /* this is in it */
+    slice rcpt, text;
+    enum roster_axis axis;
+    enum sub_verb verb;
+    int64_t word; /* its number */
+};
+
+static void send_forget(struct worker *w, slice jid, slice rcpt)
+{
+    struct buf xml;
+    struct xml_write x;
+    xml_begin(&x, &xml, XML_PART_MAX);
+    xml_open(&x, "forget", NS_ROSTER_OUT);
+    xml_attr(&x, "jid", jid);
+    xml_close(&x);
+    route_send(w, stanza_make_buf(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, roster_out_domain_of(jid),
+                                  rcpt, (slice){ 0 }, &xml));
+}
+
+/* Whether the roster still says what the row says: a later change sends its own stanza. */
+static bool still_says(const struct account *a, const struct pending *p)
+{
+    const struct roster_item *item = roster_find(a->roster, p->rcpt);
+    enum sub_state state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
+    bool absent = a->state != ACTOR_READY;
+    switch (p->axis) {
+    case AXIS_WISH:
+        return !absent && (sub_state_ask(state) || sub_sees(state)) == (p->verb == SUB_SUBSCRIBE);
+    case AXIS_GRANT:
+        return p->verb == SUB_UNSUBSCRIBED ? !sub_is_seen(state) : !absent && sub_is_seen(state);
+    case AXIS_FORGET:
+        return absent || item == NULL;
+    }
+    return false;
+}
+
+static void drop_row(struct account *a, const struct pending *p)
+{
+    struct store_batch *b = store_write(worker_store(p->worker), hash_keyed(a->jid));
+    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(a->jid), SV_T(p->rcpt), SV_I(p->axis),
+              SV_I(p->verb), SV_I(p->word));
+    store_submit(b, worker_loop(p->worker), 0, NULL, NULL);
+}
+
+static void send_again(struct account *a, enum err e, void *arg)
+{
+    struct pending *p = arg;
+    struct arena *arena = p->arena;
+    struct worker *w = p->worker;
+    struct stanza *st;
+    if (a->disabled) /* it says nothing until it is enabled, which replays all */
+        ;
+    else if (e == OK && !still_says(a, p))
+        drop_row(a, p);
+    else if (e == OK && p->axis == AXIS_FORGET)
+        send_forget(w, a->jid, p->rcpt);
+    else if (e == OK && stanza_load(&st, p->text, worker_xml(w), arena) == OK)
+        p->send(a, st);
+    arena_destroy(&arena);
+}
+
+static bool roster_out_is_wanted(const struct replay *r, slice sender)
+{
+    return r->only.ptr != NULL ? slice_eq(sender, r->only) : node_is_home(r->worker, sender);
+}
+
+static void roster_out_replay_row(struct replay *r, const struct store_batch *b, uint32_t row)
+{
+    int64_t axis = store_int(b, 0, row, 2), verb = store_int(b, 0, row, 3);
+    slice sender = store_text(b, 0, row, 0);
+    if (!roster_out_is_wanted(r, sender) || axis < 0 || axis > AXIS_FORGET || verb < 0 ||
+        verb >= SUB_VERB_COUNT)
+        return;
+    struct arena *arena = arena_create(0);
+    struct pending *p = arena_new(arena, struct pending, 1);
+    *p = (struct pending){
+        .worker = r->worker,
+        .send = r->send,
+        .arena = arena,
+        .rcpt = slice_dup(arena, store_text(b, 0, row, 1)),
+        .text = slice_dup(arena, store_text(b, 0, row, 4)),
+        .axis = (enum roster_axis)axis,
+        .verb = (enum sub_verb)verb,
+        .word = store_int(b, 0, row, 5),
+    };
+    account_with(r->worker, sender, send_again, p);
+}
+
+static void roster_out_replay_next(struct replay *r, slice sender, slice rcpt, int64_t axis)
+{
+    struct arena *arena = arena_create(0);
+    r->only = slice_dup(arena, r->only);
+    r->sender = slice_dup(arena, sender);
+    r->rcpt = slice_dup(arena, rcpt);
+    r->axis = axis;
+    arena_destroy(&r->arena);
+    r->arena = arena;
+    struct store_batch *b = store_read(worker_store(r->worker), 0);
+    STORE_ADD(b, &stmt_out_page, STORE_ANY_ROWS, SV_T(r->sender), SV_T(r->rcpt), SV_I(r->axis));
+    store_submit(b, worker_loop(r->worker), 0, r->page, r);
+}
+
+static void roster_out_replay_page(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct replay *r = arg;
+    uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
+    if (result != STORE_OK)
+        roster_out_later(r->worker);
+    for (uint32_t row = 0; row < rows; row++)
+        roster_out_replay_row(r, b, row);
+    if (rows > 0) {
+        slice sender = store_text(b, 0, rows - 1, 0);
+        if (r->only.ptr == NULL || slice_eq(sender, r->only)) {
+            roster_out_replay_next(r, sender, store_text(b, 0, rows - 1, 1),
+                                   store_int(b, 0, rows - 1, 2));
+            return;
+        }
+    }
+    arena_destroy(&r->arena);
+    mem_free(&r);
+}
+
+void roster_out_replay(struct worker *w, slice only, roster_out_send_fn *send)
+{
+    struct replay *r = mem_new(struct replay);
+    r->worker = w;
+    r->send = send;
+    r->page = roster_out_replay_page;
+    r->only = only;
+    roster_out_replay_next(r, only.ptr == NULL ? SLICE("") : only, SLICE(""), -1);
+}
+
+void roster_out_remove(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &stmt_out_delete, STORE_ANY_ROWS, SV_T(a->jid));
+    STORE_ADD(b, &stmt_out_forget, STORE_ANY_ROWS, SV_T(a->jid), SV_I(AXIS_FORGET));
+}

@@ -1,0 +1,62 @@
+/* roster_out: words about subscriptions that the home of the other account has not committed yet:
+ * the rows of table roster_out. A word is stored in the transaction of the change that it tells of
+ * and deleted in that of the change that it brings about. What is left over at a start, or could
+ * not be stored by the other side, is sent again.
+ *
+ * Confined to the home worker of the account, where it is not said otherwise. Limit: one row for
+ * each (sender, recipient, direction): a later word replaces an earlier one. */
+#pragma once
+#include "base/slice.h"
+#include "store/store.h"
+#include "xmpp/stanza.h"
+#include "xmpp/subscription.h"
+
+struct account;
+struct message_row;
+struct node;
+struct worker;
+
+/* What one account tells another about its roster. The server's own "forget" is a stanza from the
+ * bare domain, which no client can send: the account that it names was deleted. */
+#define NS_ROSTER_OUT "urn:muster:roster"
+
+/* Directions of the words, in the database. */
+enum roster_axis {
+    AXIS_WISH,   /* subscribe, unsubscribe */
+    AXIS_GRANT,  /* subscribed, unsubscribed */
+    AXIS_FORGET, /* the sender was deleted */
+};
+enum roster_axis roster_out_axis(enum sub_verb verb);
+
+extern const enum stanza_type roster_out_types[SUB_VERB_COUNT];
+enum sub_verb roster_out_verb(const struct stanza *st); /* of one of these types */
+
+/* An account of ours confirms by deleting the row; nobody else would. Any worker. */
+bool roster_out_confirms(const struct node *n, slice bare);
+/* Whether the row that `sender` wrote is in the database of this node. Any worker. */
+bool roster_out_is_here(const struct node *n, slice sender);
+
+/* Adds the row, if its addressee is one of our accounts. `number`: see im/crossing.h. */
+void roster_out_put(struct store_batch *b, const struct worker *w, const struct stanza *st,
+                    uint64_t number);
+/* Adds that the row is done; a later one of the same verb stays. */
+void roster_out_done(struct store_batch *b, const struct stanza *st, uint64_t number);
+/* The same of the word that `jid` was deleted. */
+void roster_out_forgotten(struct store_batch *b, slice jid, slice rcpt);
+/* The batch fails with STORE_CONFLICT if there is such an account, which may be disabled. */
+void roster_out_add_absent(struct store_batch *b, slice bare);
+
+/* It is committed here; where the row is on another node, that one is told. Any worker. */
+void roster_out_settle(struct worker *w, const struct stanza *st);
+void roster_out_settle_forgotten(struct worker *w, slice jid, slice rcpt);
+/* The home of the recipient, on another node, has committed it (frames only). */
+extern const struct message_row settled_message;
+
+/* Sends again what the accounts said whose home the worker is; `send` takes over the stanza. */
+typedef void roster_out_send_fn(struct account *a, struct stanza *st);
+void roster_out_replay(struct worker *w, slice only, roster_out_send_fn *send);
+/* One side has committed and the other could not: all homes do so when the store is well. */
+void roster_out_later(struct worker *w);
+
+void roster_out_remove(struct account *a, struct store_batch *b); /* feature.remove */
+extern const struct store_schema roster_out_schema;
