@@ -2,12 +2,14 @@
 all is quiet both rosters agree, both devices know, and it is something that the state machines of
 RFC 6121 (muster.subscriptions) can come to."""
 import random
+import re
 
 import pytest
 
 from muster import subscriptions as model
 from muster import xml
 from muster.client import until
+from together.console import Console
 
 STATES = [  # as roster.state counts them: sees, seen, asking, asked
     (0, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 0, 1, 1), (1, 0, 0, 0), (1, 0, 0, 1),
@@ -200,3 +202,50 @@ def test_asked_again_while_the_denial_is_on_its_way(make_server):
         pair.say([[model.REMOVE], [model.REMOVE]])
         pair.rest()
         pair.check([])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("enabled", ["zed", "bob"])
+def test_a_request_that_is_sent_again_is_no_new_one(make_server, disk, enabled, workers):
+    """Changes of bob wait for the disk: a request of alice, which is granted at once (RFC 6121
+    §3.1.3), and behind it bob takes that back (§3.2.1). What waits for somebody who was enabled is
+    sent again then, which comes behind both."""
+    server = make_server("alice", "bob", "zed", workers=workers, disk=disk,
+                         settings={"presence.approval": "automatic"})
+    console = Console(server)
+    server.ctl("log", "trace", "subscription", "on")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    alice.enable_sm()
+    disk.turn(write_ms=30)
+
+    def edit(number):
+        item = f"<item jid='nobody@localhost' name='{number}'/>"
+        bob.send(f"<iq type='set' id='r{number}'>{ROSTER.format(item)}</iq>")
+
+    for number in range(12):
+        edit(number)
+    alice.send("<presence to='bob@localhost' type='subscribe'/>")
+    alice.wait_acked(1)
+    bob.send("<presence to='alice@localhost' type='unsubscribed'/>")
+    bob.ping()
+    console.ask("user enable", jid=f"{enabled}@localhost")
+    bob.expect("<iq id='r11'/>")
+    disk.turn(write_ms=0)
+    edit(12)
+    bob.expect("<iq id='r12'/>")  # what he took back is stored
+
+    def rests():
+        with server.database(read_only=True) as db:
+            return db.execute("SELECT COUNT(*) FROM roster_out").fetchone()[0] == 0
+
+    until("no word is under way", rests)
+    states = [next((item["subscription"] for item in server.rows("contact", "list", owner)
+                    if item["jid"] == contact), "none")
+              for owner, contact in (("alice@localhost", "bob@localhost"),
+                                     ("bob@localhost", "alice@localhost"))]
+    assert states == ["none", "none"]
+    if enabled == "zed":  # nothing of it concerns the two
+        heard = re.findall(r"event=subscription\.in account=bob@localhost "
+                           r"contact=alice@localhost type=subscribe ", server.log())
+        assert len(heard) == 1
+    console.close()

@@ -638,6 +638,13 @@ static const struct iq_rule register_rules[] = {
     { 0 },
 };
 
+/* Few invitations wait, and a step that is done is not done again: all are looked at. */
+static void register_account_enabled(struct worker *w, slice bare)
+{
+    (void)bare;
+    invite_replay(w);
+}
+
 const struct feature register_feature = {
     .name = "register",
     .xeps =
@@ -659,7 +666,7 @@ const struct feature register_feature = {
     .logs = register_logs,
     .preauth = &register_preauth,
     .worker.start = invite_replay,
-    .account.enabled = invite_replay,
+    .account.enabled = register_account_enabled,
     .account.remove = invite_remove,
     .messages = (const struct message_row *const[]){ &invite_welcome_message, NULL },
 };

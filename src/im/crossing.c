@@ -92,6 +92,13 @@ void crossing_heard(struct account *a, slice contact, uint64_t number)
     entry(a, contact)->heard = number;
 }
 
+bool crossing_is_repeat(const struct account *a, slice contact, uint64_t number)
+{
+    const struct crossing *x = crossing_find(a, contact);
+    return x != NULL && number <= x->heard &&
+           loop_now_us(worker_loop(a->worker)) < x->at_us + KEPT_US;
+}
+
 uint64_t crossing_last_heard(const struct account *a, slice contact)
 {
     const struct crossing *x = crossing_find(a, contact);

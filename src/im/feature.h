@@ -103,7 +103,7 @@ struct account_events {
      * The account is gone, and there may be a new one of that address already. */
     void (*deleted)(struct worker *w, slice bare);
     /* An account that was disabled is enabled: on each worker. What waited for it is said again. */
-    void (*enabled)(struct worker *w);
+    void (*enabled)(struct worker *w, slice bare);
     /* Those who could log in cannot any more: `device` was revoked (DEVICE_ID_LEN bytes), or, NULL,
      * the password is another; then the client of `keep`, if any, has changed it. Their sessions
      * have ended. What else tells them of the account ends with it. The account is READY. */

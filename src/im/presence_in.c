@@ -190,12 +190,12 @@ void presence_to_nobody(struct worker *w, struct stanza *st)
     stanza_unref(&st);
 }
 
-void presence_replay(struct worker *w) { subscription_replay(w); }
+void presence_replay(struct worker *w) { subscription_replay(w, (slice){ 0 }); }
 
 static void replay_run(struct worker *w, void *message, const struct message_from *from)
 {
     (void)message, (void)from;
-    subscription_replay(w);
+    presence_replay(w);
 }
 
 const struct message_row replay_message = {
@@ -224,6 +224,6 @@ const struct feature presence_feature = {
     .worker.ended = presence_pace_ended,
     .account.remove = roster_out_remove,
     .account.deleted = subscription_account_deleted,
-    .account.enabled = presence_replay,
+    .account.enabled = subscription_replay,
     .messages = (const struct message_row *const[]){ &replay_message, &settled_message, NULL },
 };

@@ -221,7 +221,8 @@ void roster_out_later(struct worker *w)
     timer_set(worker_loop(w), &core_of(w)->resend, core_of(w)->resend_ms);
 }
 
-/* Again: pages of roster_out at start, or those of one sender that was deleted. */
+/* Again: pages of roster_out at start, those that an account is in which was enabled, or those of
+ * one sender that was deleted. */
 
 struct replay {
     struct worker *worker;
@@ -229,6 +230,7 @@ struct replay {
     store_done_fn *page;
     struct arena *arena; /* of the slices */
     slice only;          /* ptr NULL: every sender whose home is this worker */
+    slice about;         /* ptr NULL: whoever the sender and the recipient are */
     slice sender, rcpt;  /* the last row that was read */
     int64_t axis;
 };
@@ -297,17 +299,20 @@ static void send_again(struct account *a, enum err e, void *arg)
     arena_destroy(&arena);
 }
 
-static bool roster_out_is_wanted(const struct replay *r, slice sender)
+static bool roster_out_is_wanted(const struct replay *r, slice sender, slice rcpt)
 {
-    return r->only.ptr != NULL ? slice_eq(sender, r->only) : node_is_home(r->worker, sender);
+    if (r->only.ptr != NULL)
+        return slice_eq(sender, r->only);
+    return (r->about.ptr == NULL || slice_eq(sender, r->about) || slice_eq(rcpt, r->about)) &&
+           node_is_home(r->worker, sender);
 }
 
 static void roster_out_replay_row(struct replay *r, const struct store_batch *b, uint32_t row)
 {
     int64_t axis = store_int(b, 0, row, 2), verb = store_int(b, 0, row, 3);
     slice sender = store_text(b, 0, row, 0);
-    if (!roster_out_is_wanted(r, sender) || axis < 0 || axis > AXIS_FORGET || verb < 0 ||
-        verb >= SUB_VERB_COUNT)
+    if (!roster_out_is_wanted(r, sender, store_text(b, 0, row, 1)) || axis < 0 ||
+        axis > AXIS_FORGET || verb < 0 || verb >= SUB_VERB_COUNT)
         return;
     struct arena *arena = arena_create(0);
     struct pending *p = arena_new(arena, struct pending, 1);
@@ -328,6 +333,7 @@ static void roster_out_replay_next(struct replay *r, slice sender, slice rcpt, i
 {
     struct arena *arena = arena_create(0);
     r->only = slice_dup(arena, r->only);
+    r->about = slice_dup(arena, r->about);
     r->sender = slice_dup(arena, sender);
     r->rcpt = slice_dup(arena, rcpt);
     r->axis = axis;
@@ -358,14 +364,27 @@ static void roster_out_replay_page(void *arg, enum store_result result, const st
     mem_free(&r);
 }
 
-void roster_out_replay(struct worker *w, slice only, roster_out_send_fn *send)
+static struct replay *roster_out_replay_create(struct worker *w, roster_out_send_fn *send)
 {
     struct replay *r = mem_new(struct replay);
     r->worker = w;
     r->send = send;
     r->page = roster_out_replay_page;
-    r->only = only;
-    roster_out_replay_next(r, only.ptr == NULL ? SLICE("") : only, SLICE(""), -1);
+    return r;
+}
+
+void roster_out_replay(struct worker *w, slice about, roster_out_send_fn *send)
+{
+    struct replay *r = roster_out_replay_create(w, send);
+    r->about = about;
+    roster_out_replay_next(r, SLICE(""), SLICE(""), -1);
+}
+
+void roster_out_replay_of(struct worker *w, slice sender, roster_out_send_fn *send)
+{
+    struct replay *r = roster_out_replay_create(w, send);
+    r->only = sender;
+    roster_out_replay_next(r, sender, SLICE(""), -1);
 }
 
 void roster_out_remove(struct account *a, struct store_batch *b)

@@ -52,9 +52,13 @@ void roster_out_settle_forgotten(struct worker *w, slice jid, slice rcpt);
 /* The home of the recipient, on another node, has committed it (frames only). */
 extern const struct message_row settled_message;
 
-/* Sends again what the accounts said whose home the worker is; `send` takes over the stanza. */
+/* Sends again what the accounts said whose home the worker is; `about`: only of this one or to it;
+ * ptr NULL: of all. `send` takes over the stanza. Copies may come behind the first ones, and are
+ * known by their numbers. */
 typedef void roster_out_send_fn(struct account *a, struct stanza *st);
-void roster_out_replay(struct worker *w, slice only, roster_out_send_fn *send);
+void roster_out_replay(struct worker *w, slice about, roster_out_send_fn *send);
+/* The same of one sender, whose home the worker is. */
+void roster_out_replay_of(struct worker *w, slice sender, roster_out_send_fn *send);
 /* One side has committed and the other could not: all homes do so when the store is well. */
 void roster_out_later(struct worker *w);
 

@@ -348,11 +348,28 @@ static const struct setting *limit_in(const struct account *a, const struct chan
                                                                            : NULL;
 }
 
+/* A wish that is handled already came once more. Only its row is left to settle. */
+static bool is_repeat(const struct account *a, const struct change *c)
+{
+    return c->word != 0 && roster_out_axis(c->verb) == AXIS_WISH &&
+           crossing_is_repeat(a, stanza_from(c->st), c->word);
+}
+
+/* The answer to this wish, which counts as heard when the change is committed. */
+static struct stanza *im_subscription_answer(const struct account *a, const struct change *c,
+                                             enum sub_verb verb)
+{
+    struct stanza *st = subscription_stanza(a, stanza_from(c->st), verb);
+    return c->word == 0 ? st : with_number(without_word(st), c->word);
+}
+
 static struct sub_result next_in(const struct account *a, const struct change *c)
 {
     struct sub_result result = im_subscription_next(a->roster, c, SUB_IN);
     const struct roster_item *item = roster_find(a->roster, stanza_from(c->st));
     enum sub_state state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
+    if (is_repeat(a, c))
+        return (struct sub_result){ state, 0 };
     if (c->failed) { /* the error itself has been delivered */
         result.actions = SUB_PUSH;
         return sub_state_ask(state) ? result : (struct sub_result){ state, 0 };
@@ -374,8 +391,6 @@ static enum err in_prepare(struct actor_change *base)
     const struct roster *r = a->roster;
     if (a->state != ACTOR_READY)
         return E_NOTFOUND; /* deleted or disabled meanwhile */
-    if (roster_out_axis(c->verb) == AXIS_WISH && c->word != 0)
-        crossing_heard(a, stanza_from(c->st), c->word);
     c->result = next_in(a, c);
     c->limit = limit_in(a, c);
     if (c->limit != NULL) {
@@ -387,9 +402,9 @@ static enum err in_prepare(struct actor_change *base)
     if (c->verb == SUB_SUBSCRIBE && c->changes && sub_state_pending_in(c->delta.state))
         keep_request(c);
     if ((c->result.actions & SUB_AUTO_SUBSCRIBED) != 0)
-        c->answer = subscription_stanza(a, stanza_from(c->st), SUB_SUBSCRIBED);
+        c->answer = im_subscription_answer(a, c, SUB_SUBSCRIBED);
     if ((c->result.actions & SUB_AUTO_UNSUBSCRIBED) != 0)
-        c->answer = subscription_stanza(a, stanza_from(c->st), SUB_UNSUBSCRIBED);
+        c->answer = im_subscription_answer(a, c, SUB_UNSUBSCRIBED);
 
     if (c->changes)
         im_subscription_store_change(c);
@@ -445,6 +460,8 @@ static void in_apply(struct actor_change *base, enum err e)
         return;
     }
     core_of(w)->resend_ms = 0;
+    if (c->word != 0 && roster_out_axis(c->verb) == AXIS_WISH && !is_repeat(a, c))
+        crossing_heard(a, contact, c->word);
     roster_out_settle(w, c->st);
     if ((actions & SUB_DELIVER) != 0) /* §3.1.6: before the push */
         im_subscription_deliver(a, c->st);
@@ -631,13 +648,13 @@ void subscription_to_nobody(struct worker *w, struct stanza *st)
     store_submit(b, worker_loop(w), 0, absence_done, n);
 }
 
-void subscription_replay(struct worker *w)
+void subscription_replay(struct worker *w, slice about)
 {
-    roster_out_replay(w, (slice){ 0 }, subscription_send);
+    roster_out_replay(w, about, subscription_send);
 }
 
 void subscription_account_deleted(struct worker *w, slice bare)
 {
     if (node_is_home(w, bare))
-        roster_out_replay(w, bare, subscription_send);
+        roster_out_replay_of(w, bare, subscription_send);
 }

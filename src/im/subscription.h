@@ -36,7 +36,9 @@ void subscription_announce(struct store_batch *b, const struct account *a, const
 /* Deletion of an account (feature.account_deleted). */
 void subscription_account_deleted(struct worker *w, slice bare);
 
-void subscription_replay(struct worker *w);
+/* What accounts whose home the worker is have said; `about`: only of this account or to it; ptr
+ * NULL: of all. */
+void subscription_replay(struct worker *w, slice about);
 /* The account that it is for could not be loaded, or its change not be stored: it is sent again
  * when the store works. */
 void subscription_failed(struct worker *w, const struct stanza *st);

@@ -109,18 +109,25 @@ static void told_again(struct worker *w, void *arg)
     command_done(t->call, "account %.*s enabled", SLICE_ARG(t->jid));
 }
 
+struct enabled {
+    slice bare;
+};
+
 static void enabled_run(struct worker *w, void *message, const struct message_from *from)
 {
-    (void)message, (void)from;
-    EMIT(account.enabled, w);
+    (void)from;
+    ensure(worker_is_here(w));
+    EMIT(account.enabled, w, ((const struct enabled *)message)->bare);
 }
+
+static const struct message_field enabled_fields[] = { F_BARE(struct enabled, bare), { 0 } };
 
 const struct message_row enabled_message = {
     .id = 24,
     .scope = MESSAGE_CLUSTER,
     .name = "account-enabled",
-    .size = sizeof(struct message_nothing),
-    .fields = message_no_fields,
+    .size = sizeof(struct enabled),
+    .fields = enabled_fields,
     .run = enabled_run,
 };
 
@@ -136,7 +143,7 @@ static void users_state_enabled(void *arg, enum store_result result, const struc
         return;
     }
     account_forget(t->home, t->jid);
-    each_home(t->home, &enabled_message, &(struct message_nothing){ 0 },
+    each_home(t->home, &enabled_message, &(struct enabled){ t->jid },
               &(struct asker){ .done = told_again, .arg = t });
 }
 
