@@ -19,9 +19,9 @@ uint64_t crossing_number(const struct account *a); /* rising, across restarts */
 void crossing_asked(struct account *a, slice contact, uint64_t number); /* `subscribe` was sent */
 /* A wish of theirs is committed. */
 void crossing_heard(struct account *a, slice contact, uint64_t number);
-/* The wish of that number was heard already, or a later one was: it is a copy that was sent again. */
+/* The wish of that number was heard already, or a later one was: it is a copy. */
 bool crossing_is_repeat(const struct account *a, slice contact, uint64_t number);
-uint64_t crossing_last_heard(const struct account *a, slice contact);   /* 0: of none of late */
+uint64_t crossing_last_heard(const struct account *a, slice contact); /* 0: of none of late */
 /* The contact had heard `heard` last when it answered; the account has asked since. */
 bool crossing_is_stale(const struct account *a, slice contact, uint64_t heard);
 void crossing_free(struct account *a);

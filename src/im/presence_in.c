@@ -1,5 +1,6 @@
 #include "im/presence_in.h"
 #include "base/ensure.h"
+#include "base/mem.h"
 #include "base/metric.h"
 #include "home/message.h"
 #include "home/router.h"
@@ -41,16 +42,60 @@ static void answer_with(struct session *s, void *arg)
         route_send(an->worker, stanza_readdress(s->presence, (slice){ 0 }, an->to));
 }
 
-static void answer_probe(struct account *a, const struct stanza *st)
+static bool probe_is_allowed(const struct account *a, slice asker)
+{
+    return roster_is_seen(a, asker) || slice_eq(asker, a->jid);
+}
+
+static void probe_answer(struct account *a, const struct stanza *st)
 {
     struct worker *w = a->worker;
     slice asker = stanza_from_bare(st);
-    if (!roster_is_seen(a, asker) && !slice_eq(asker, a->jid)) {
+    if (!probe_is_allowed(a, asker)) {
         route_send(w, subscription_stanza(a, asker, SUB_UNSUBSCRIBED));
         return;
     }
     struct answer an = { w, account_find(w, asker), stanza_from(st), asker.len };
     sessions_each(a, SESSIONS_AVAILABLE, answer_with, &an);
+}
+
+/* A change that waits may be the one that lets the asker see the account. "unsubscribed" before it
+ * would take away what it grants: the probe waits for its turn. Where too much waits it has no
+ * answer; the asker's server asks again when another client of the asker comes (§4.3.1). */
+enum { PROBE_BEHIND_MAX = 1024 };
+struct probe {
+    struct actor_change base; /* first */
+    struct stanza *st;
+};
+
+static enum err probe_prepare(struct actor_change *base)
+{
+    (void)base;
+    return OK;
+}
+
+static void probe_apply(struct actor_change *base, enum err e)
+{
+    struct probe *p = (struct probe *)base;
+    struct account *a = account_of(base->actor);
+    (void)e; /* a guest's changes fail: it has no roster, which is an answer, too */
+    if (a->state == ACTOR_READY)
+        probe_answer(a, p->st);
+    stanza_unref(&p->st);
+    mem_free(&p);
+}
+
+static void answer_probe(struct account *a, struct stanza *st)
+{
+    if (a->actor.change_count == 0 || probe_is_allowed(a, stanza_from_bare(st))) {
+        probe_answer(a, st);
+        return;
+    }
+    if (a->actor.change_count >= PROBE_BEHIND_MAX)
+        return;
+    struct probe *p = mem_new(struct probe);
+    *p = (struct probe){ { .prepare = probe_prepare, .apply = probe_apply }, stanza_ref(st) };
+    account_change(a, &p->base);
 }
 
 void presence_arrive(struct worker *w, slice bare, struct stanza *st)
