@@ -1,4 +1,4 @@
-/* archive: the tables of messages (architecture §7): the body once per node in commit order, a
+/* archive: the tables of messages (architecture §7): the body once in commit order, a
  * narrow entry per owner, the mailbox's cursor. What reads them: offline delivery (im/offline.c),
  * copies (im/copies.h), archive queries (archive/query.h).
  *

@@ -1,5 +1,5 @@
 /* sent: the entry that a sender has of a message whose receiver has no entry in the same row: one
- * on another node, in a room, or of a component. */
+ * on a node with another database, in a room, or of a component. */
 #pragma once
 #include "home/origin.h"
 

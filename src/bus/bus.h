@@ -6,6 +6,7 @@
  * A node has one bus, which its workers share. */
 #pragma once
 #include "base/slice.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 struct bus;
@@ -36,6 +37,8 @@ struct bus_ops {
     unsigned (*nodes)(struct bus *bus, uint32_t nodes[BUS_NODES_MAX]);
     /* How many workers a node has; 1 where it is not known. Any thread. */
     unsigned (*workers)(struct bus *bus, uint32_t node);
+    /* Whether a node keeps what it stores in the database of this one. Any thread. */
+    bool (*shares)(struct bus *bus, uint32_t node);
 };
 struct bus {
     const struct bus_ops *ops;

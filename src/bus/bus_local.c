@@ -240,12 +240,24 @@ static unsigned bus_workers(struct bus *bus, uint32_t node)
     return workers;
 }
 
+static bool bus_shares(struct bus *bus, uint32_t node)
+{
+    const struct member *self = CONTAINER_OF(bus, struct member, bus), *m;
+    struct bus_local *b = self->local;
+    pthread_rwlock_rdlock(&b->lock);
+    m = bus_local_find(b, node);
+    bool shares = m != NULL && m->conf.database == self->conf.database;
+    pthread_rwlock_unlock(&b->lock);
+    return shares;
+}
+
 static const struct bus_ops ops = {
     .send = bus_send,
     .registry = bus_registry,
     .duties = bus_duties,
     .nodes = bus_nodes,
     .workers = bus_workers,
+    .shares = bus_shares,
 };
 
 /* Members. */

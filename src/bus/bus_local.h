@@ -17,6 +17,7 @@ enum {
 struct bus_local_member {
     uint32_t node, epoch; /* node: 1 … */
     unsigned workers;     /* 1..BUS_LOCAL_WORKERS_MAX */
+    const void *database; /* the same for nodes that share one */
     struct {
         struct loop *loop;
         void *arg; /* of deliver */

@@ -37,11 +37,16 @@ static void gone(void *arg, uint32_t node)
     r->got_when_gone = r->count;
 }
 
+static bool apart; /* nodes that join have databases of their own */
+
 static void join(unsigned n, uint32_t epoch)
 {
-    struct bus_local_member m = {
-        .node = n + 1, .epoch = epoch, .workers = WORKERS, .deliver = deliver, .gone = gone
-    };
+    struct bus_local_member m = { .node = n + 1,
+                                  .epoch = epoch,
+                                  .workers = WORKERS,
+                                  .database = apart ? &buses[n] : NULL,
+                                  .deliver = deliver,
+                                  .gone = gone };
     for (unsigned i = 0; i < WORKERS; i++) {
         m.worker[i].loop = receivers[n][i].loop;
         m.worker[i].arg = &receivers[n][i];
@@ -154,6 +159,20 @@ static void test_a_node_that_leaves_and_comes_back(void **state)
     assert_int_equal(bus_local_count(local, 1).gaps, 0);
 }
 
+static void test_shared_databases(void **state)
+{
+    (void)state;
+    assert_true(buses[0]->ops->shares(buses[0], 2));
+    assert_true(buses[1]->ops->shares(buses[1], 1));
+    assert_false(buses[0]->ops->shares(buses[0], 77));
+    bus_local_leave(local, 2);
+    apart = true;
+    join(1, 2);
+    assert_false(buses[0]->ops->shares(buses[0], 2));
+    assert_false(buses[1]->ops->shares(buses[1], 1));
+    apart = false;
+}
+
 static void test_to_nobody(void **state)
 {
     (void)state;
@@ -229,6 +248,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_order_of_each_pair, start, stop),
         cmocka_unit_test_setup_teardown(test_losses_and_repeats, start, stop),
         cmocka_unit_test_setup_teardown(test_a_node_that_leaves_and_comes_back, start, stop),
+        cmocka_unit_test_setup_teardown(test_shared_databases, start, stop),
         cmocka_unit_test_setup_teardown(test_to_nobody, start, stop),
         cmocka_unit_test_setup_teardown(test_the_queue_has_an_end, start, stop),
         cmocka_unit_test_setup_teardown(test_registry, start, stop),

@@ -71,6 +71,11 @@ unsigned node_workers(const struct node *n, uint32_t node)
     return node == n->id ? n->worker_count : n->bus->ops->workers(n->bus, node);
 }
 
+bool node_shares(const struct node *n, uint32_t node)
+{
+    return node == n->id || n->bus->ops->shares(n->bus, node);
+}
+
 /* Calls from outside. */
 
 struct call {

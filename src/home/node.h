@@ -72,6 +72,7 @@ bool node_is_home(const struct worker *w, slice bare); /* this worker */
 /* All nodes that are there, this one first. Any thread. */
 unsigned node_all(const struct node *n, uint32_t nodes[BUS_NODES_MAX]);
 unsigned node_workers(const struct node *n, uint32_t node); /* of any node */
+bool node_shares(const struct node *n, uint32_t node);      /* the database; with itself, too */
 
 typedef void node_fn(struct worker *w, void *arg);
 /* Runs fn on a worker, soon. From any thread; between workers there are messages. */

@@ -30,18 +30,18 @@ struct route {
 static enum routed route_away(struct worker *w, uint32_t node, unsigned worker, struct stanza *st,
                               struct origin origin, struct entry_of entry)
 {
-    bool here = node == worker_node(w)->id;
+    bool shared = node_shares(worker_node(w), node);
     bool ticket = origin.session != 0 && promise_of(st) == PROMISE_COMMITTED;
     struct route route = { .st = st, .origin = origin };
     if (!ticket)
         route.origin.session = 0;
-    if (here) {
+    if (shared) { /* the addressee's home stores the message with both entries */
         route.archive_id = entry.archive_id;
         route.sender = entry.owner;
     }
-    bool keep = !here && entry.archive_id != 0;
+    bool keep = !shared && entry.archive_id != 0;
     ensure(entry.archive_id == 0 || entry.owner != 0);
-    if (keep) /* each node has the entries of its own accounts (architecture §7) */
+    if (keep) /* each database has the entries of its own accounts (architecture §7) */
         worker_node(w)->destinations->keep_sent(w, st, ticket ? origin : ORIGIN_NONE,
                                                 entry.archive_id, entry.owner);
     home_send_to(w, node, worker, &route_message, &route);
@@ -99,9 +99,10 @@ static void route_run(struct worker *w, void *message, const struct message_from
 static bool route_is_sound(struct worker *w, const void *message, const struct message_from *from)
 {
     const struct route *r = message;
-    (void)w, (void)from;
+    bool shared = node_shares(worker_node(w), from->node);
     return r->st->to_len > 0 && r->st->from_len > 0 &&
-           origin_slot(r->origin.session) < NODE_SLOTS && (r->archive_id == 0 || r->sender > 0);
+           origin_slot(r->origin.session) < NODE_SLOTS && (r->archive_id == 0 || r->sender > 0) &&
+           (shared || (r->archive_id == 0 && r->sender == 0));
 }
 
 static const struct message_field route_fields[] = {

@@ -12,7 +12,7 @@ struct worker;
 enum routed {
     ROUTED, /* handled as far as its acknowledgement is concerned (architecture §6) */
     ROUTE_PENDING,
-    ROUTE_PENDING_TWO /* this node and another commit */
+    ROUTE_PENDING_TWO /* two databases commit, or this node and a service */
 };
 
 /* What stands behind the addresses of a node: of the core, which is above. In struct node, set

@@ -59,13 +59,22 @@ static unsigned workers(struct bus *bus, uint32_t node)
     return node;
 }
 
+static bool shares(struct bus *bus, uint32_t node)
+{
+    (void)bus;
+    return node == OTHER;
+}
+
 static void close_node(void) { test_node_close(&t); }
 
 static void open_node(void)
 {
-    static const struct bus_ops ops = {
-        .send = send, .registry = registry, .duties = duties, .nodes = nodes, .workers = workers
-    };
+    static const struct bus_ops ops = { .send = send,
+                                        .registry = registry,
+                                        .duties = duties,
+                                        .nodes = nodes,
+                                        .workers = workers,
+                                        .shares = shares };
     static struct bus bus = { &ops };
     test_node_open(&t, &gate);
     t.node->bus = &bus;

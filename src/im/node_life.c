@@ -368,6 +368,7 @@ void node_join(struct node *n, struct bus_local *b)
     struct bus_local_member m = { .node = n->id,
                                   .epoch = n->epoch,
                                   .workers = n->worker_count,
+                                  .database = n->store,
                                   .deliver = messages_receive,
                                   .gone = questions_node_gone };
     ensure(n->bus == NULL);

@@ -51,8 +51,6 @@ def away(jid):
 
 # What cannot pass on two nodes, by the test and the reason.
 LISTS = "commands that gather from all workers visit those of their own node"
-TWICE = "each node stores its own copy of a message, so it is there twice in one database"
-FOREIGN = "a node finds a message of another node's account by address, not by account"
 OUTPUT = "the home learns of output on another node later than on its own"
 CANNOT = {
     "test_admin.py::test_counts_and_lists": LISTS,
@@ -61,17 +59,6 @@ CANNOT = {
     "test_carbons.py::test_copies_nobody_took_are_gone": LISTS,
     "test_carbons.py::test_a_restart_with_a_copy_of_what_waits": LISTS,
     "test_roster.py::test_long_answers_that_wait_at_once_do_not_end_it": OUTPUT,
-    "test_mam.py::test_retention": TWICE,
-    "test_mam.py::test_words_leave_with_the_account": TWICE,
-    "test_mam.py::test_with_an_address": FOREIGN,
-    "test_mam.py::test_what_was_acknowledged_is_in_the_archive": FOREIGN,
-    "test_mam.py::test_a_deleted_contact_is_still_found": FOREIGN,
-    "test_mam.py::test_search_with_other_filters": FOREIGN,
-    "test_mam.py::test_retraction": FOREIGN,
-    "test_mam.py::test_retraction_reaches_who_was_away": FOREIGN,
-    "test_mam.py::test_who_comes_after_the_acknowledgement_does_not_get_the_old_words": FOREIGN,
-    "test_mam.py::test_who_resumes_after_it_does_not_get_the_old_words": FOREIGN,
-    "test_mam.py::test_what_a_session_leaves_behind_after_it_is_the_tombstone": FOREIGN,
     "test_hand_over.py::test_mailbox_without_durable_acknowledgements":
         "with im.durable-ack off a node keeps the sender's copy only where it has both accounts",
 }
