@@ -147,20 +147,23 @@ static void do_without(struct timer *t, struct loop *loop)
 static void run_status(struct command_call *call)
 {
     const struct worker *w = call->worker;
-    if (call->state == NULL)
-        call->state = arena_new(call->arena, struct status, 1);
-    struct status *st = call->state;
-    st->call = call;
-    st->sessions += sessions_count(w);
-    st->accounts += accounts_count(w);
+    command_row(call);
+    command_int(call, "sessions", (int64_t)sessions_count(w));
+    command_int(call, "accounts_loaded", (int64_t)accounts_count(w));
 }
 
 static void status_gathered(struct command_call *call)
 {
     const struct worker *w = call->worker;
-    struct status *st = call->state;
-    st->work = (struct work){ .run = read_memory, .done = status_done };
-    st->rss_kib = st->pss_kib = -1;
+    struct status *st = arena_new(call->arena, struct status, 1);
+    *st = (struct status){ .work = { .run = read_memory, .done = status_done },
+                           .call = call,
+                           .rss_kib = -1,
+                           .pss_kib = -1 };
+    for (const struct command_row *r = command_take_rows(call); r != NULL; r = r->next) {
+        st->sessions += (uint64_t)command_row_int(r, "sessions");
+        st->accounts += (uint64_t)command_row_int(r, "accounts_loaded");
+    }
     if (work_submit(worker_work(w), worker_loop(w), &st->work) != OK) {
         status_done(&st->work); /* the helper threads are busy: leave out the memory figures */
         return;

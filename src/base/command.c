@@ -186,22 +186,70 @@ enum err command_bind(struct command_call *c, const slice *names, const slice *v
     return OK;
 }
 
-void command_row(struct command_call *c)
+void command_keep_row(struct command_call *c, struct command_row *r)
 {
     ensure(!c->ended);
     if (c->tail == NULL)
         c->tail = &c->rows;
-    *c->tail = arena_new(c->arena, struct command_row, 1);
-    c->tail = &(*c->tail)->next;
+    r->next = NULL;
+    *c->tail = r;
+    c->tail = &r->next;
 }
 
-/* Whether the command has a column of that name that may hold such a value. */
-static bool has_column(const struct command *c, const struct command_field *f)
+void command_row(struct command_call *c)
 {
-    const struct command_column *at = c->columns;
-    while (at != NULL && at->name != NULL && strcmp(at->name, f->key) != 0)
+    command_keep_row(c, arena_new(c->arena, struct command_row, 1));
+}
+
+struct command_row *command_take_rows(struct command_call *c)
+{
+    struct command_row *rows = c->rows;
+    c->rows = NULL;
+    c->tail = NULL;
+    return rows;
+}
+
+void command_limit_rows(struct command_call *c, uint32_t max)
+{
+    struct command_row *r = command_take_rows(c), *next;
+    for (uint32_t n = 0; r != NULL; r = next, n++) {
+        next = r->next;
+        if (n < max)
+            command_keep_row(c, r);
+        else
+            c->left_out++;
+    }
+}
+
+slice command_row_text(const struct command_row *r, const char *key)
+{
+    for (uint32_t i = 0; i < r->count; i++)
+        if (strcmp(r->fields[i].key, key) == 0)
+            return r->fields[i].str;
+    return (slice){ 0 };
+}
+
+int64_t command_row_int(const struct command_row *r, const char *key)
+{
+    int64_t value = 0;
+    return slice_int(command_row_text(r, key), &value) ? value : 0;
+}
+
+static const struct command_column *command_column_of(const struct command_call *c, slice key)
+{
+    const struct command_column *at = c->command->columns;
+    if (c->part && c->command->parts != NULL)
+        at = c->command->parts;
+    while (at != NULL && at->name != NULL && !slice_is(key, at->name))
         at++;
-    if (at == NULL || at->name == NULL)
+    return at == NULL || at->name == NULL ? NULL : at;
+}
+
+/* Whether the call has a column of that name that may hold such a value. */
+static bool has_column(const struct command_call *c, const struct command_field *f)
+{
+    const struct command_column *at = command_column_of(c, slice_of(f->key));
+    if (at == NULL)
         return false;
     bool number = at->type == PARAM_INT;
     return f->kind == FIELD_BOOL  ? at->type == PARAM_BOOL
@@ -212,7 +260,7 @@ static bool has_column(const struct command *c, const struct command_field *f)
 static void add_field(struct command_call *c, const struct command_field *f)
 {
     enum { FIELDS_FIRST = 8 };
-    ensure(!c->ended && c->rows != NULL && has_column(c->command, f));
+    ensure(!c->ended && c->rows != NULL && has_column(c, f));
     struct command_row *row = CONTAINER_OF(c->tail, struct command_row, next);
     if (row->count == row->cap) {
         uint32_t cap = row->cap > 0 ? row->cap * 2 : FIELDS_FIRST;
@@ -244,19 +292,21 @@ void command_bool(struct command_call *c, const char *key, bool value)
     add_field(c, &(struct command_field){ key, text, FIELD_BOOL });
 }
 
-bool command_field(struct command_call *c, slice key, unsigned kind, slice text)
+bool command_field(struct command_call *c, slice key, slice text)
 {
-    const struct command_column *at = c->command->columns;
+    const struct command_column *at = command_column_of(c, key);
     int64_t number;
-    while (at != NULL && at->name != NULL && !slice_is(key, at->name))
-        at++;
-    if (at == NULL || at->name == NULL || kind > FIELD_BOOL ||
-        (kind == FIELD_INT && !slice_int(text, &number)) ||
-        (kind == FIELD_BOOL && !slice_is(text, "true") && !slice_is(text, "false")))
+    if (at == NULL)
         return false;
-    const struct command_field f = { at->name, slice_dup(c->arena, text), kind };
-    if (!has_column(c->command, &f))
+    struct command_field f = { at->name, slice_dup(c->arena, text), FIELD_TEXT };
+    if (at->type == PARAM_BOOL && (slice_is(text, "true") || slice_is(text, "false")))
+        f.kind = FIELD_BOOL;
+    else if (at->type == PARAM_INT && slice_int(text, &number))
+        f.kind = FIELD_INT;
+    if (!has_column(c, &f))
         return false;
+    if (f.str.ptr == NULL)
+        f.str = SLICE("");
     add_field(c, &f);
     return true;
 }
@@ -267,7 +317,11 @@ command_end(struct command_call *c, enum err e, const char *fmt, va_list ap)
     ensure(!c->ended);
     c->ended = true;
     c->err = e;
-    c->text = slice_of(arena_vprintf(c->arena, fmt, ap));
+    const char *text = arena_vprintf(c->arena, fmt, ap);
+    if (c->incomplete)
+        text = arena_printf(c->arena, "%s%sa node did not answer, and what it has is missing here",
+                            text, *text != '\0' ? "; " : "");
+    c->text = slice_of(text);
     c->finished(c, c->arg); /* may free the call */
 }
 

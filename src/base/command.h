@@ -51,7 +51,7 @@ enum command_access {
 /* Where it runs: home/command_run.h. */
 enum command_place {
     COMMAND_HERE, /* anywhere */
-    COMMAND_EACH, /* on every worker in turn; then `gathered` where it began */
+    COMMAND_EACH, /* on every worker of every node; then `gathered` where it began */
     COMMAND_DUTY  /* at the home of `duty` */
 };
 
@@ -82,7 +82,11 @@ struct command {
     /* The argument, an address, at whose home it runs; where it is not given, `runs_at` says where.
      * NULL: none. */
     const char *home;
-    void (*gathered)(struct command_call *call); /* after run(), which must not end the call then */
+    /* COMMAND_EACH: run() makes rows of `parts` (NULL: of `columns`) on each worker, at once, and
+     * does not end the call. Here these are the rows of the call, in no order. What is no row for
+     * the answer is taken out (command_take_rows()) before other rows are added. */
+    void (*gathered)(struct command_call *call);
+    const struct command_column *parts;
     const char *doc;  /* its first clause is at most COMMAND_BRIEF_MAX bytes: command_brief() */
     const char *asks; /* what musterctl says before "Go on?"; NULL: it does not ask */
     enum command_effect effect;
@@ -123,15 +127,17 @@ struct command_call {
     slice args[COMMAND_ARGS_MAX];     /* by index of the row; ptr NULL: absent */
     int64_t values[COMMAND_ARGS_MAX]; /* those that are given, as numbers: param_check() */
     void *worker; /* struct worker of im/: that of the caller, then that of run() */
-    void *state;  /* of the command itself; in the arena */
     slice actor;  /* who runs it, for the audit log: "control:root" */
     void (*finished)(struct command_call *call, void *arg); /* on any worker, once */
     void *arg;
     /* result */
     struct command_row *rows, **tail;
     enum err err;
-    slice text; /* of a failure, or one line of success; may be empty */
+    slice text;        /* of a failure, or one line of success; may be empty */
+    uint64_t left_out; /* rows beyond the most that an answer has: of all workers */
     bool ended;
+    bool part;       /* COMMAND_EACH: on one of the workers */
+    bool incomplete; /* a node did not answer; its last words say so */
     bool remote;   /* not from the control socket: COMMAND_LOCAL and `local` settings are refused */
     bool discreet; /* its arguments are not logged */
 };
@@ -169,9 +175,17 @@ void command_row(struct command_call *c);
 void command_text(struct command_call *c, const char *key, slice value);
 void command_int(struct command_call *c, const char *key, int64_t value);
 void command_bool(struct command_call *c, const char *key, bool value);
-/* A field of a row that was made on another node: `kind` as in struct command_field. false: the
- * command has no such column, and nothing is done. */
-bool command_field(struct command_call *c, slice key, unsigned kind, slice text);
+/* A field of a row that was made elsewhere, as its text. false: the command has no such column, or
+ * none for such a value, and nothing is done. */
+bool command_field(struct command_call *c, slice key, slice text);
+/* Its value; ptr NULL, 0: there is none. */
+slice command_row_text(const struct command_row *r, const char *key);
+int64_t command_row_int(const struct command_row *r, const char *key);
+/* The rows so far, which the call has no longer; and one of them again, behind the others. */
+struct command_row *command_take_rows(struct command_call *c);
+void command_keep_row(struct command_call *c, struct command_row *r);
+/* Keeps at most so many rows; those left out are counted. */
+void command_limit_rows(struct command_call *c, uint32_t max);
 void command_done(struct command_call *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void command_fail(struct command_call *c, enum err e, const char *fmt, ...)

@@ -179,6 +179,64 @@ static void rows_hold_fields_in_order(void **state)
     assert_int_equal(number, 3);
 }
 
+static void rows_are_taken_kept_and_limited(void **state)
+{
+    (void)state;
+    struct command_row *r, *next;
+    for (int64_t n = 0; n < 10; n++) {
+        command_row(&call);
+        command_int(&call, "n", n);
+    }
+    r = command_take_rows(&call);
+    assert_null(call.rows);
+    for (; r != NULL; r = next) {
+        next = r->next;
+        if (command_row_int(r, "n") % 2 == 1)
+            command_keep_row(&call, r);
+    }
+    command_limit_rows(&call, 3);
+    assert_int_equal(call.left_out, 2);
+    command_row(&call);
+    command_text(&call, "jid", SLICE("a@b"));
+    int64_t n = 1;
+    for (r = call.rows; r->next != NULL; r = r->next, n += 2)
+        assert_int_equal(command_row_int(r, "n"), n);
+    assert_int_equal(n, 7);
+    assert_int_equal(command_row_int(r, "n"), 0);
+    assert_null(command_row_text(r, "n").ptr);
+    assert_true(slice_is(command_row_text(r, "jid"), "a@b"));
+    command_done(&call, "%s", "");
+}
+
+/* As they come from another node. */
+static void fields_have_the_type_of_their_column(void **state)
+{
+    (void)state;
+    command_row(&call);
+    assert_true(command_field(&call, SLICE("jid"), SLICE("12")));
+    assert_true(command_field(&call, SLICE("none"), (slice){ 0 }));
+    assert_true(command_field(&call, SLICE("up"), SLICE("false")));
+    assert_true(command_field(&call, SLICE("n"), SLICE("-7")));
+    assert_false(command_field(&call, SLICE("up"), SLICE("12")));
+    assert_false(command_field(&call, SLICE("n"), SLICE("many")));
+    assert_false(command_field(&call, SLICE("other"), SLICE("")));
+    assert_int_equal(call.rows->count, 4);
+    assert_int_equal(call.rows->fields[0].kind, FIELD_TEXT);
+    assert_int_equal(call.rows->fields[2].kind, FIELD_BOOL);
+    assert_int_equal(call.rows->fields[3].kind, FIELD_INT);
+    assert_int_equal(command_row_int(call.rows, "n"), -7);
+    command_done(&call, "%s", "");
+}
+
+static void an_incomplete_answer_says_so(void **state)
+{
+    (void)state;
+    call.incomplete = true;
+    command_done(&call, "%d rows", 3);
+    assert_true(
+        slice_is(call.text, "3 rows; a node did not answer, and what it has is missing here"));
+}
+
 static void failure_has_error_and_text(void **state)
 {
     (void)state;
@@ -223,6 +281,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(wrong_arguments_are_named, begin, end),
         cmocka_unit_test_setup_teardown(a_command_may_have_no_arguments, begin, end),
         cmocka_unit_test_setup_teardown(rows_hold_fields_in_order, begin, end),
+        cmocka_unit_test_setup_teardown(rows_are_taken_kept_and_limited, begin, end),
+        cmocka_unit_test_setup_teardown(fields_have_the_type_of_their_column, begin, end),
+        cmocka_unit_test_setup_teardown(an_incomplete_answer_says_so, begin, end),
         cmocka_unit_test_setup_teardown(failure_has_error_and_text, begin, end),
         cmocka_unit_test(commands_are_found_and_listed_by_name),
         cmocka_unit_test(the_first_clause_is_brief),

@@ -298,21 +298,13 @@ struct run {
     char actor[JID_MAX + 8];
 };
 
-static slice adhoc_field_of(const struct command_row *r, const char *key)
-{
-    for (uint32_t i = 0; i < r->count; i++)
-        if (strcmp(r->fields[i].key, key) == 0)
-            return r->fields[i].str;
-    return (slice){ 0 };
-}
-
 /* The columns of a table: those that are not wide and in its first line, or in every line. */
 static unsigned columns_of(const struct command_call *call, const char *column[COLUMNS_MAX])
 {
     unsigned n = 0;
     const struct command_column *c = call->command->columns;
     for (; c != NULL && c->name != NULL && n < COLUMNS_MAX; c++)
-        if (!c->wide && (!c->optional || adhoc_field_of(call->rows, c->name).ptr != NULL))
+        if (!c->wide && (!c->optional || command_row_text(call->rows, c->name).ptr != NULL))
             column[n++] = c->name;
     return n;
 }
@@ -373,9 +365,9 @@ static bool add_results(struct xml_write *x, const struct run *run)
         const struct command_row *r = run->call.rows;
         form_put_open(x, at->var, FORM_TEXT_MULTI);
         for (; r != NULL && x->out->len < ROWS_BYTES_MAX / 2; r = r->next) {
-            slice value = adhoc_field_of(r, at->column);
+            slice value = command_row_text(r, at->column);
             if (value.len > 0 &&
-                (at->name == NULL || slice_is(adhoc_field_of(r, "name"), at->name)))
+                (at->name == NULL || slice_is(command_row_text(r, "name"), at->name)))
                 form_value(x, value);
         }
         form_field_close(x);
@@ -458,7 +450,6 @@ static void call_next(struct run *run)
     call->err = command_bind(call, run->names, run->values, run->count, &why);
     ensure(call->err == OK);
     call->worker = run->worker;
-    call->state = NULL;
     command_run(call);
 }
 

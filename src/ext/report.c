@@ -16,7 +16,8 @@ struct count {
     struct command_call *call;
     const char *node;
     bool totals;
-    unsigned users, with_one, with_more, sessions, rows;
+    int64_t users, with_one, with_more, sessions;
+    unsigned rows;
     char time[CLOCK_STAMP_LEN];
 };
 
@@ -61,8 +62,12 @@ static void count_account(struct count *c, const struct account *a)
             before += other->since_us < s->since_us ||
                       (other->since_us == s->since_us && other->id < s->id);
         }
-        if (before == 0 && !c->totals && c->rows++ < ROWS_MAX)
+        if (before > 0 || c->totals)
+            continue;
+        if (c->rows++ < ROWS_MAX)
             report_add_row(c, s, alike);
+        else
+            c->call->left_out++;
     }
     c->users += sessions > 0;
     c->with_one += sessions == 1;
@@ -70,39 +75,62 @@ static void count_account(struct count *c, const struct account *a)
     c->sessions += sessions;
 }
 
+static void report_add_totals(const struct count *c)
+{
+    command_row(c->call);
+    command_text(c->call, "node", slice_of(c->node));
+    command_int(c->call, "users", c->users);
+    command_int(c->call, "one_device", c->with_one);
+    command_int(c->call, "several_devices", c->with_more);
+    command_int(c->call, "sessions", c->sessions);
+    command_text(c->call, "time", slice_of(c->time));
+}
+
+/* Of each worker the totals, too. */
 static void report_run_report(struct command_call *call)
 {
     const struct worker *w = call->worker;
     const struct account *a;
-    if (call->state == NULL)
-        call->state = arena_new(call->arena, struct count, 1);
-    struct count *c = call->state;
-    c->call = call;
-    c->totals = command_flag(call, "totals");
-    c->node = worker_node(w)->name;
-    clock_stamp(c->time, loop_wall_us(worker_loop(w)));
+    struct count c = { .call = call,
+                       .totals = command_flag(call, "totals"),
+                       .node = worker_node(w)->name };
+    clock_stamp(c.time, loop_wall_us(worker_loop(w)));
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
         if (!list_empty(&a->sessions))
-            count_account(c, a);
+            count_account(&c, a);
+    report_add_totals(&c);
+}
+
+static void report_add_up(struct count *c, const struct command_row *r)
+{
+    c->users += command_row_int(r, "users");
+    c->with_one += command_row_int(r, "one_device");
+    c->with_more += command_row_int(r, "several_devices");
+    c->sessions += command_row_int(r, "sessions");
 }
 
 static void report_gathered(struct command_call *call)
 {
-    const struct count *c = call->state;
-    if (c->totals) {
-        command_row(c->call);
-        command_text(c->call, "node", slice_of(c->node));
-        command_int(c->call, "users", c->users);
-        command_int(c->call, "one_device", c->with_one);
-        command_int(c->call, "several_devices", c->with_more);
-        command_int(c->call, "sessions", c->sessions);
-        command_text(c->call, "time", slice_of(c->time));
+    const struct worker *w = call->worker;
+    struct count c = { .call = call, .node = worker_node(w)->name };
+    struct command_row *r = command_take_rows(call), *next;
+    for (; r != NULL; r = next) {
+        next = r->next;
+        if (command_row_text(r, "users").ptr != NULL)
+            report_add_up(&c, r);
+        else
+            command_keep_row(call, r);
     }
-    if (c->rows > ROWS_MAX)
-        command_done(c->call, "%u rows, of which %d are shown; --totals counts all", c->rows,
-                     ROWS_MAX);
+    command_limit_rows(call, ROWS_MAX);
+    clock_stamp(c.time, loop_wall_us(worker_loop(w)));
+    if (command_flag(call, "totals"))
+        report_add_totals(&c);
+    if (call->left_out > 0)
+        command_done(call, "%llu rows, of which %d are shown; --totals counts all",
+                     (unsigned long long)(ROWS_MAX + call->left_out), ROWS_MAX);
     else
-        command_done(c->call, "users: %u, sessions: %u", c->users, c->sessions);
+        command_done(call, "users: %lld, sessions: %lld", (long long)c.users,
+                     (long long)c.sessions);
 }
 
 static const struct command_arg report_args[] = {

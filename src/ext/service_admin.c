@@ -81,17 +81,9 @@ static const struct command_result statistics[] = {
     { 0 },
 };
 
-static slice service_admin_field_of(const struct command_row *r, const char *key)
-{
-    for (uint32_t i = 0; i < r->count; i++)
-        if (strcmp(r->fields[i].key, key) == 0)
-            return r->fields[i].str;
-    return (slice){ 0 };
-}
-
 static bool is_next_owner(const struct command_row *r, slice *owner)
 {
-    slice jid = service_admin_field_of(r, "owner");
+    slice jid = command_row_text(r, "owner");
     bool next = !slice_eq(*owner, jid);
     *owner = jid;
     return next;
@@ -114,7 +106,7 @@ static void write_rosters(struct xml_write *x, const struct command_call *call)
                 xml_close(x);
             xml_open(x, "query", NS_ROSTER);
         }
-        xml_raw(x, service_admin_field_of(r, "item"));
+        xml_raw(x, command_row_text(r, "item"));
     }
     if (owner.len > 0)
         xml_close(x);

@@ -164,16 +164,14 @@ static bool addresses_ok(struct command_call *call)
 }
 
 /* The way of a command. Where it runs, the addresses are checked: a domain may go while it travels.
- * It runs on one worker after the other, never on two at the same time. */
+ */
 
 struct command_sent {
     void *call;
-    uint32_t from; /* of `command-each`: the worker that it began on */
 };
 
 static const struct message_field command_fields[] = {
     F_LOCAL(struct command_sent, call),
-    F_U32(struct command_sent, from, NODE_WORKERS_MAX - 1),
     { 0 },
 };
 
@@ -199,50 +197,10 @@ const struct message_row command_message = {
     .run = command_arrived,
 };
 
-static void command_gathered(struct worker *w, void *message, const struct message_from *from)
-{
-    struct command_call *call = ((const struct command_sent *)message)->call;
-    (void)from;
-    call->worker = w;
-    call->command->gathered(call);
-}
-
-const struct message_row command_gathered_message = {
-    .id = 27,
-    .scope = MESSAGE_PROCESS,
-    .name = "command-gathered",
-    .size = sizeof(struct command_sent),
-    .fields = command_fields,
-    .run = command_gathered,
-};
-
-static void command_run_on_each(struct worker *w, void *message, const struct message_from *from)
-{
-    struct command_sent *sent = message;
-    struct command_call *call = sent->call;
-    (void)from;
-    call->worker = w;
-    call->command->run(call);
-    if (worker_index(w) + 1 < worker_node(w)->worker_count)
-        home_send_to(w, 0, worker_index(w) + 1, &command_each_message, sent);
-    else
-        home_send_to(w, 0, sent->from, &command_gathered_message, sent);
-}
-
-const struct message_row command_each_message = {
-    .id = 28,
-    .scope = MESSAGE_PROCESS,
-    .name = "command-each",
-    .size = sizeof(struct command_sent),
-    .fields = command_fields,
-    .run = command_run_on_each,
-};
-
 /* Begins its way later in this tick: it must not end what asked for it from inside. */
 struct command_trip {
     struct loop_defer defer;
     struct command_call *call;
-    const struct message_row *row;
     unsigned to;
 };
 
@@ -250,14 +208,14 @@ static void command_depart(struct loop_defer *d)
 {
     struct command_trip *trip = CONTAINER_OF(d, struct command_trip, defer);
     struct worker *w = trip->call->worker;
-    home_send_to(w, 0, trip->to, trip->row, &(struct command_sent){ trip->call, worker_index(w) });
+    home_send_to(w, 0, trip->to, &command_message, &(struct command_sent){ trip->call });
 }
 
-static void command_send(struct command_call *call, unsigned to, const struct message_row *row)
+static void command_send(struct command_call *call, unsigned to)
 {
     struct worker *w = call->worker;
     struct command_trip *trip = arena_new(call->arena, struct command_trip, 1);
-    *trip = (struct command_trip){ { .fn = command_depart }, call, row, to };
+    *trip = (struct command_trip){ { .fn = command_depart }, call, to };
     loop_defer(worker_loop(w), &trip->defer);
 }
 
@@ -265,7 +223,7 @@ static void run_at(struct command_call *call, uint32_t node, unsigned worker)
 {
     struct worker *w = call->worker;
     if (node == worker_node(w)->id)
-        command_send(call, worker, &command_message);
+        command_send(call, worker);
     else
         command_far(call, node, worker);
 }
@@ -303,5 +261,5 @@ void command_run(struct command_call *call)
     else if (c->runs_at != COMMAND_EACH)
         command_run_here(w, call);
     else if (addresses_ok(call))
-        command_send(call, 0, &command_each_message);
+        command_everywhere(call);
 }

@@ -16,5 +16,5 @@ void command_run_here(struct worker *w, struct command_call *call); /* where it 
 bool command_address_ok(struct command_call *call, enum param_type type, slice text,
                         slice *prepared);
 
-/* On their way. */
-extern const struct message_row command_message, command_each_message, command_gathered_message;
+/* On its way. */
+extern const struct message_row command_message;

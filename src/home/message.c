@@ -18,7 +18,7 @@ struct known {
 
 static struct known known[MESSAGE_IDS]; /* by id */
 
-static bool is_slice(enum field_type type) { return type >= MF_BYTES && type <= MF_JIDS; }
+static bool is_slice(enum field_type type) { return type >= MF_BYTES && type <= MF_TEXTS; }
 
 const struct message_field message_no_fields[] = { { 0 } };
 

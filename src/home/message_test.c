@@ -15,6 +15,7 @@
 #include "home/message_wire.h"
 #include "home/node.h"
 #include "home/question.h"
+#include "home/texts.h"
 #include "home/worker.h"
 #include "io/mesh.h"
 #include "xmpp/jid.h"
@@ -33,7 +34,7 @@ struct all {
     uint32_t middle;
     uint64_t large;
     int64_t sign;
-    slice bytes, text, bare, full, jids, later;
+    slice bytes, text, bare, full, jids, texts, later;
     struct stanza *st, *other;
 };
 
@@ -42,7 +43,8 @@ struct all {
     F_BOOL(struct all, flag), F_U8(struct all, small, 7), F_U32(struct all, middle, 1000),         \
         F_U64(struct all, large), F_I64(struct all, sign), F_BYTES(struct all, bytes, 100),        \
         F_TEXT(struct all, text, 100), F_BARE(struct all, bare), F_FULL(struct all, full),         \
-        F_JIDS(struct all, jids), F_STANZA(struct all, st), F_STANZA_OR_NONE(struct all, other)
+        F_JIDS(struct all, jids), F_TEXTS(struct all, texts, 100), F_STANZA(struct all, st),       \
+        F_STANZA_OR_NONE(struct all, other)
 
 static unsigned runs;
 static const struct message_row all_message;
@@ -197,7 +199,7 @@ static struct stanza *stanza(const char *xml)
     return st;
 }
 
-static struct buf jids;
+static struct buf jids, texts;
 
 static struct all full_message(void)
 {
@@ -215,6 +217,10 @@ static struct all full_message(void)
     jids_add(&jids, SLICE("c@localhost"), 7);
     jids_add(&jids, SLICE("d@localhost/r"), 8);
     m.jids = buf_slice(&jids);
+    buf_init(&texts, 1000);
+    texts_add(&texts, SLICE("one"));
+    texts_add(&texts, (slice){ 0 });
+    m.texts = buf_slice(&texts);
     m.st = stanza("<message from='a@localhost/r' to='b@localhost'><body>x</body></message>");
     m.st->bad_to = true;
     return m;
@@ -225,6 +231,7 @@ static void let_go(struct all *m)
     stanza_unref(&m->st);
     stanza_unref(&m->other);
     buf_fini(&jids);
+    buf_fini(&texts);
 }
 
 static enum err read(slice bytes, struct all *out, struct why *why)
@@ -257,7 +264,7 @@ static void assert_same(const struct all *a, const struct all *b)
     assert_int_equal(a->sign, b->sign);
     assert_true(slice_eq(a->bytes, b->bytes) && slice_eq(a->text, b->text));
     assert_true(slice_eq(a->bare, b->bare) && slice_eq(a->full, b->full));
-    assert_true(slice_eq(a->jids, b->jids));
+    assert_true(slice_eq(a->jids, b->jids) && slice_eq(a->texts, b->texts));
     assert_true(slice_eq(stanza_to(a->st), stanza_to(b->st)));
     assert_int_equal(a->st->bad_to, b->st->bad_to);
     assert_null(b->other);
@@ -328,6 +335,9 @@ static void test_each_field_is_checked(void **state)
     REFUSED(bare, (slice){ 0 }, "out of range");
     REFUSED(full, SLICE("a@localhost"), "out of range");
     REFUSED(jids, SLICE("1234567"), "out of range");
+    REFUSED(texts, SLICE("123"), "out of range");
+    REFUSED(texts, ((slice){ "\2\0\0\0x", 5 }), "out of range");
+    REFUSED(texts, ((slice){ "\1\0\0\0\xff", 5 }), "out of range");
     REFUSED(st, NULL, "out of range");
     let_go(&m);
 }

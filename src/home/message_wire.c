@@ -3,6 +3,7 @@
 #include "base/ensure.h"
 #include "base/utf8.h"
 #include "home/jids.h"
+#include "home/texts.h"
 #include "home/worker.h"
 #include "xmpp/jid.h"
 #include "xmpp/stanza.h"
@@ -182,6 +183,15 @@ static bool are_jids(slice packed, struct worker *w)
     return packed.len == 0;
 }
 
+static bool are_texts(slice packed)
+{
+    slice text;
+    while (texts_next(&packed, &text))
+        if (!utf8_valid(text))
+            return false;
+    return packed.len == 0;
+}
+
 static bool text_is_sound(const struct message_field *f, slice s, struct worker *w)
 {
     if (s.len == 0)
@@ -195,6 +205,8 @@ static bool text_is_sound(const struct message_field *f, slice s, struct worker 
         return is_jid(s, true, w);
     case MF_JIDS:
         return are_jids(s, w);
+    case MF_TEXTS:
+        return s.len <= f->max && are_texts(s);
     default:
         return s.len <= f->max;
     }

@@ -73,7 +73,10 @@ unsigned node_workers(const struct node *n, uint32_t node)
 
 bool node_shares(const struct node *n, uint32_t node)
 {
-    return node == n->id || n->bus->ops->shares(n->bus, node);
+    if (node == n->id)
+        return true;
+    ensure(n->bus != NULL);
+    return n->bus->ops->shares(n->bus, node);
 }
 
 /* Calls from outside. */

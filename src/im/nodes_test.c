@@ -56,6 +56,49 @@ static const struct message_row unanswered_message = { .id = 250,
                                                        .fields = message_no_fields,
                                                        .run = unanswered_run,
                                                        .later = true };
+/* A command that runs on every worker of every node: who is there. */
+static void who_run(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    command_row(call);
+    command_int(call, "worker", w->node->id * 10 + w->index);
+    command_text(call, "word", command_arg(call, "word"));
+    command_bool(call, "odd", w->index % 2 == 1);
+    call->left_out += w->index;
+}
+
+static void who_gathered(struct command_call *call)
+{
+    int64_t sum = 0, odd = 0, left_out = (int64_t)call->left_out;
+    for (const struct command_row *r = command_take_rows(call); r != NULL; r = r->next) {
+        sum += command_row_int(r, "worker");
+        odd += slice_is(command_row_text(r, "odd"), "true");
+        assert_true(slice_is(command_row_text(r, "word"), "\xc3\xa4 b"));
+        assert_null(command_row_text(r, "sum").ptr);
+    }
+    command_row(call);
+    command_int(call, "sum", sum * 100 + odd * 10 + left_out);
+    command_done(call, "%s", "");
+}
+
+static struct command who_command = {
+    .name = "who",
+    .effect = COMMAND_READS,
+    .area = "test",
+    .args =
+        (const struct command_arg[]){ { .name = "word", .kind = ARG_POSITIONAL, .doc = "a word" },
+                                      { 0 } },
+    .runs_at = COMMAND_EACH,
+    .run = who_run,
+    .gathered = who_gathered,
+    .parts = (const struct command_column[]){ { .name = "worker", .type = PARAM_INT },
+                                              { .name = "word" },
+                                              { .name = "odd", .type = PARAM_BOOL },
+                                              { 0 } },
+    .columns = (const struct command_column[]){ { .name = "sum", .type = PARAM_INT }, { 0 } },
+    .doc = "Shows who is there.",
+};
+
 static const struct feature echo_feature = { .name = "echo",
                                              .iq = echo_rules,
                                              .messages = (const struct message_row *const[]){
@@ -95,6 +138,7 @@ static int start(void **state)
     static const char *const domains[] = { "localhost", NULL };
     (void)state;
     setting_register(&told_setting);
+    command_register(&who_command);
     live_begin(features);
     bus = bus_local_create();
     for (unsigned n = 0; n < NODES; n++) {
@@ -624,6 +668,44 @@ static void test_a_question_to_a_node_that_is_gone(void **state)
     assert_true(a.lost);
 }
 
+static void assert_who(const struct command_call *call, int64_t sum, const char *text)
+{
+    assert_int_equal(call->err, OK);
+    assert_true(slice_is(call->text, text));
+    assert_non_null(call->rows);
+    assert_null(call->rows->next);
+    assert_int_equal(command_row_int(call->rows, "sum"), sum);
+}
+
+static void test_a_command_on_every_worker(void **state)
+{
+    static const char *const args[] = { "word", "\xc3\xa4 b", NULL };
+    (void)state;
+    for (unsigned n = 0; n < NODES; n++)
+        assert_who(live_run(n, "who", args), (10 + 11 + 20 + 21) * 100 + 2 * 10 + 2, "");
+}
+
+/* The other node is asked and gone before it has answered. */
+static void test_a_command_on_those_that_are_there(void **state)
+{
+    struct live_run *r = arena_new(live.tmp, struct live_run, 1);
+    const slice name = SLICE("word"), value = SLICE("\xc3\xa4 b");
+    struct why why;
+    (void)state;
+    r->call = (struct command_call){ .command = &who_command,
+                                     .arena = live.tmp,
+                                     .actor = SLICE("test"),
+                                     .finished = live_run_finished,
+                                     .arg = r };
+    assert_int_equal(command_bind(&r->call, &name, &value, 1, &why), OK);
+    bus_local_fault(bus, 1, 2, BUS_LOSE, WORKERS);
+    node_call(live.node[0], 0, live_run_there, r);
+    node_call(live.node[0], 0, node_is_gone, NULL);
+    LIVE_AWAIT(r->ended);
+    assert_who(&r->call, (10 + 11) * 100 + 10 + 1,
+               "a node did not answer, and what it has is missing here");
+}
+
 /* What the workers of a node have said to each other. */
 struct road {
     uint64_t sent[WORKERS][WORKERS], received[WORKERS][WORKERS], delivered, calls;
@@ -763,6 +845,8 @@ int main(void)
         cmocka_unit_test_setup(test_resumed_before_the_old_stream_ended, reset),
         cmocka_unit_test_setup(test_bad_stanzas_on_another_node, reset),
         cmocka_unit_test_setup(test_a_question_to_a_node_that_is_gone, reset),
+        cmocka_unit_test_setup(test_a_command_on_every_worker, reset),
+        cmocka_unit_test_setup(test_a_command_on_those_that_are_there, reset),
         cmocka_unit_test_setup(test_one_road, reset),
         cmocka_unit_test_setup(test_all_workers_hear_of_settings, reset),
     };

@@ -81,7 +81,6 @@ static const struct message_row *const core_messages[] = {
     &setting_news_message,
     &command_message,
     &command_each_message,
-    &command_gathered_message,
     &node_life_message,
     &route_message,
     &ticket_message,

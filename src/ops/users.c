@@ -331,20 +331,20 @@ static void run_session_list(struct command_call *call)
         account_with(call->worker, user, users_list_ready, call);
         return;
     }
-    if (call->state == NULL)
-        call->state = arena_new(call->arena, uint32_t, 1);
-    uint32_t *rows = call->state;
-    for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL; ++*rows)
-        if (*rows < SESSION_ROWS_MAX)
+    for (uint32_t i = 0, rows = 0; (s = sessions_next(w, &i)) != NULL; rows++) {
+        if (rows < SESSION_ROWS_MAX)
             users_add_session(call, s);
+        else
+            call->left_out++;
+    }
 }
 
 static void sessions_gathered(struct command_call *call)
 {
-    const uint32_t *rows = call->state;
-    if (*rows > SESSION_ROWS_MAX)
-        command_done(call, "%u sessions, of which %d are shown; ask for one account with --user",
-                     *rows, SESSION_ROWS_MAX);
+    command_limit_rows(call, SESSION_ROWS_MAX);
+    if (call->left_out > 0)
+        command_done(call, "%llu sessions, of which %d are shown; ask for one account with --user",
+                     (unsigned long long)(SESSION_ROWS_MAX + call->left_out), SESSION_ROWS_MAX);
     else
         command_done(call, "%s", "");
 }

@@ -93,16 +93,16 @@ static void run_count(struct command_call *call)
     const struct worker *w = call->worker;
     struct online o;
     const struct account *a;
-    if (call->state == NULL)
-        call->state = arena_new(call->arena, struct task, 1);
-    struct task *t = call->state;
-    t->call = call;
+    int64_t active = 0, idle = 0;
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;) {
         if (!is_online(a, &o))
             continue;
-        t->idle += o.idle;
-        t->active += !o.idle;
+        idle += o.idle;
+        active += !o.idle;
     }
+    command_row(call);
+    command_int(call, "active", active);
+    command_int(call, "idle", idle);
 }
 
 static void add_count(struct command_call *call, const char *state, int64_t users)
@@ -133,9 +133,15 @@ static void counts_read(void *arg, enum store_result result, const struct store_
 static void count_gathered(struct command_call *call)
 {
     struct worker *w = call->worker;
+    struct task *t = arena_new(call->arena, struct task, 1);
     struct store_batch *b = store_read(worker_store(w), 0);
+    *t = (struct task){ .call = call };
+    for (const struct command_row *r = command_take_rows(call); r != NULL; r = r->next) {
+        t->active += command_row_int(r, "active");
+        t->idle += command_row_int(r, "idle");
+    }
     store_add(b, &users_counts, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, worker_loop(w), 0, counts_read, call->state);
+    store_submit(b, worker_loop(w), 0, counts_read, t);
 }
 
 static void run_online(struct command_call *call)
@@ -144,12 +150,8 @@ static void run_online(struct command_call *call)
     slice state = command_arg(call, "state");
     struct online o;
     const struct account *a;
-    if (call->state == NULL) {
-        call->state = arena_new(call->arena, uint32_t, 1);
-        *(uint32_t *)call->state = users_limit(call);
-    }
-    uint32_t *left = call->state;
-    for (uint32_t i = 0; *left > 0 && (a = accounts_next(w, &i)) != NULL;) {
+    uint32_t left = users_limit(call);
+    for (uint32_t i = 0; left > 0 && (a = accounts_next(w, &i)) != NULL;) {
         if (!is_online(a, &o) || (state.ptr != NULL && slice_is(state, "idle") != o.idle))
             continue;
         command_row(call);
@@ -157,11 +159,15 @@ static void run_online(struct command_call *call)
         command_text(call, "state", o.idle ? SLICE("idle") : SLICE("active"));
         command_int(call, "sessions", o.sessions);
         command_int(call, "idle_s", (int64_t)(o.idle_us / 1000000));
-        --*left;
+        left--;
     }
 }
 
-static void online_gathered(struct command_call *call) { command_done(call, "%s", ""); }
+static void online_gathered(struct command_call *call)
+{
+    command_limit_rows(call, users_limit(call));
+    command_done(call, "%s", "");
+}
 
 /* Of one account. */
 
@@ -328,6 +334,11 @@ struct command user_count = {
     .runs_at = COMMAND_EACH,
     .run = run_count,
     .gathered = count_gathered,
+    .parts =
+        (const struct command_column[]){
+            { .name = "active", .type = PARAM_INT, .doc = "active accounts" },
+            { .name = "idle", .type = PARAM_INT, .doc = "idle accounts" },
+            { 0 } },
     .doc = "Counts the accounts: registered, disabled, online, and of these active and idle.",
     .columns =
         (const struct command_column[]){

@@ -50,18 +50,7 @@ def away(jid):
 
 
 # What cannot pass on two nodes, by the test and the reason.
-LISTS = "commands that gather from all workers visit those of their own node"
-OUTPUT = "the home learns of output on another node later than on its own"
-CANNOT = {
-    "test_admin.py::test_counts_and_lists": LISTS,
-    "test_carbons.py::test_copies_of_a_hibernating_session": LISTS,
-    "test_carbons.py::test_a_copy_at_a_client_that_is_not_available": LISTS,
-    "test_carbons.py::test_copies_nobody_took_are_gone": LISTS,
-    "test_carbons.py::test_a_restart_with_a_copy_of_what_waits": LISTS,
-    "test_roster.py::test_long_answers_that_wait_at_once_do_not_end_it": OUTPUT,
-    "test_hand_over.py::test_mailbox_without_durable_acknowledgements":
-        "with im.durable-ack off a node keeps the sender's copy only where it has both accounts",
-}
+CANNOT = {}
 
 
 def why_not(nodeid):

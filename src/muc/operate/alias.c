@@ -555,18 +555,25 @@ static struct report *report_new(struct command_call *call)
 
 static void alias_run_report(struct command_call *call)
 {
-    if (call->state == NULL)
-        call->state = report_new(call);
-    rooms_each(call->worker, tally_room, call->state);
+    struct report r = { .call = call };
+    rooms_each(call->worker, tally_room, &r);
+    for (const struct tally *t = r.first; t != NULL; t = t->next) {
+        command_row(call);
+        command_text(call, "alias", t->domain);
+        command_int(call, "adhoc", t->adhoc);
+    }
 }
 
 static void alias_report_gathered(struct command_call *call)
 {
     const struct worker *w = call->worker;
+    struct report *r = report_new(call);
     struct store_batch *b = store_read(worker_store(w), 0);
+    for (const struct command_row *row = command_take_rows(call); row != NULL; row = row->next)
+        tally_of(r, command_row_text(row, "alias"))->adhoc += command_row_int(row, "adhoc");
     store_add(b, &rooms_stmt, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, worker_loop(w), 0, tally_read, call->state);
+    store_submit(b, worker_loop(w), 0, tally_read, r);
 }
 
 static const struct command_arg add_args[] = {

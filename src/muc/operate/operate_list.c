@@ -77,12 +77,6 @@ static struct item *operate_list_keep(struct roll *r, const struct item *in)
     return i;
 }
 
-static void operate_list_count_people(const struct room *room, struct roll *r, struct item *i)
-{
-    i->owners = operate_people(room, AFF_OWNER, r->call->arena);
-    i->members = operate_people(room, AFF_MEMBER, r->call->arena);
-}
-
 /* Those of one statement. */
 static slice operate_list_named(struct roll *r, const struct store_batch *b, unsigned stmt)
 {
@@ -99,23 +93,47 @@ static slice operate_list_named(struct roll *r, const struct store_batch *b, uns
     return text.ptr == NULL ? SLICE("") : text;
 }
 
-static void collect_room(struct room *room, void *arg)
+/* On its worker: a part of the answer (struct command.parts). */
+static void operate_list_part(struct room *room, void *arg)
 {
-    struct roll *r = arg;
+    const struct roll *r = arg;
+    struct command_call *call = r->call;
     const struct item in = { .jid = room->jid,
                              .name = room->config.text[ROOM_NAME],
-                             .creator = room->creator,
-                             .id = room->id,
-                             .stored = room->stored,
-                             .created_us = room->created_us,
-                             .last_us = room->said_us,
-                             .occupants = room->occupant_count };
-    if (!wanted(r, &in) || map_get(&r->loaded, in.jid) != NULL)
+                             .stored = room->stored };
+    if (!wanted(r, &in))
         return;
-    struct item *i = operate_list_keep(r, &in);
-    map_put(&r->loaded, i);
-    if (r->report && !room->stored)
-        operate_list_count_people(room, r, i);
+    command_row(call);
+    command_text(call, "jid", room->jid);
+    command_text(call, "name", in.name);
+    command_bool(call, "stored", room->stored);
+    command_int(call, "occupants", room->occupant_count);
+    if (!r->report)
+        return;
+    command_int(call, "id", room->id);
+    command_text(call, "creator", room->creator);
+    command_int(call, "created_us", (int64_t)room->created_us);
+    command_int(call, "last_us", (int64_t)room->said_us);
+    if (room->stored)
+        return;
+    command_text(call, "owners", operate_people(room, AFF_OWNER, call->arena));
+    command_text(call, "members", operate_people(room, AFF_MEMBER, call->arena));
+}
+
+static void operate_list_add_part(struct roll *r, const struct command_row *row)
+{
+    const struct item in = { .jid = command_row_text(row, "jid"),
+                             .name = command_row_text(row, "name"),
+                             .creator = command_row_text(row, "creator"),
+                             .id = command_row_int(row, "id"),
+                             .stored = slice_is(command_row_text(row, "stored"), "true"),
+                             .created_us = (uint64_t)command_row_int(row, "created_us"),
+                             .last_us = (uint64_t)command_row_int(row, "last_us"),
+                             .occupants = (uint32_t)command_row_int(row, "occupants"),
+                             .owners = command_row_text(row, "owners"),
+                             .members = command_row_text(row, "members") };
+    if (map_get(&r->loaded, in.jid) == NULL)
+        map_put(&r->loaded, operate_list_keep(r, &in));
 }
 
 /* The answer. */
@@ -275,21 +293,21 @@ static struct roll *roll_new(struct command_call *call)
                         .limit = users_limit(call) };
     if (filter.len > 0 && precis_fold(filter, call->arena, &r->filter) != OK)
         r->filter = filter;
-    map_init(&r->loaded, operate_list_item_key);
     return r;
 }
 
 static void operate_list_run(struct command_call *call)
 {
-    if (call->state == NULL)
-        call->state = roll_new(call);
-    rooms_each(call->worker, collect_room, call->state);
+    rooms_each(call->worker, operate_list_part, roll_new(call));
 }
 
 static void rooms_gathered(struct command_call *call)
 {
-    struct roll *r = call->state;
+    struct roll *r = roll_new(call);
     r->worker = call->worker;
+    map_init(&r->loaded, operate_list_item_key);
+    for (const struct command_row *row = command_take_rows(call); row != NULL; row = row->next)
+        operate_list_add_part(r, row);
     if (r->kind == KIND_ADHOC)
         all_known(r);
     else
@@ -338,6 +356,19 @@ static const struct command_arg list_args[] = {
     { .name = "after", .kind = ARG_OPTION, .doc = "begin after the room with this address" },
     { 0 },
 };
+static const struct command_column room_parts[] = {
+    { .name = "jid", .type = PARAM_ROOM, .doc = "address of the room" },
+    { .name = "name", .doc = "its name" },
+    { .name = "stored", .type = PARAM_BOOL, .doc = "whether it is persistent" },
+    { .name = "occupants", .type = PARAM_INT, .doc = "how many are in it" },
+    { .name = "id", .type = PARAM_INT, .doc = "owner of its archive" },
+    { .name = "creator", .doc = "who made it" },
+    { .name = "created_us", .type = PARAM_INT, .doc = "when it was made" },
+    { .name = "last_us", .type = PARAM_INT, .doc = "when its last message came" },
+    { .name = "owners", .doc = "of an ad hoc room" },
+    { .name = "members", .doc = "of an ad hoc room" },
+    { 0 },
+};
 struct command room_list_command = {
     .name = "room list",
     .effect = COMMAND_READS,
@@ -346,6 +377,7 @@ struct command room_list_command = {
     .runs_at = COMMAND_EACH,
     .run = operate_list_run,
     .gathered = rooms_gathered,
+    .parts = room_parts,
     .doc = "Lists the rooms by address: persistent ones, and ad hoc ones, which exist while "
            "somebody is in them.",
     .columns =
@@ -364,6 +396,7 @@ struct command room_report_command = {
     .runs_at = COMMAND_EACH,
     .run = operate_list_run,
     .gathered = rooms_gathered,
+    .parts = room_parts,
     .doc = "Lists rooms with their owners and members by address (the first 1,000 of each; `room "
            "affiliations` shows all), creator and time of creation, time of the last message, and "
            "number of archived messages. With the option --csv of musterctl it is a table for "
