@@ -1,7 +1,7 @@
 """Who sees a user's availability: settings, the user's own policy, the operator's view of it."""
 import pytest
 
-from muster import xml
+from muster import nodes, xml
 from muster.muc import Room
 from muster.component import Component
 
@@ -465,7 +465,7 @@ def test_viewer(pair, server):
     assert rows["status"]["found"] == "Available"
     assert rows["contacts"]["found"] == "1 of 200" and rows["contacts"]["result"] == ""
     assert rows["watchers"]["found"] == "1 of 200"
-    assert rows["server"]["found"] == "test1"
+    assert rows["server"]["found"] == f"test{1 + nodes.home('alice@localhost')}"
     for show, found in (("away", "Away"), ("dnd", "Do Not Disturb"), ("chat", "Available")):
         alice.send(f"<presence><show>{show}</show></presence>")
         alice.ping()

@@ -33,12 +33,14 @@ struct command_answered {
     slice text;
     slice rows; /* of each row: an empty text, then key, value, key, value … */
     uint64_t left_out;
+    bool discreet; /* its arguments are not logged where it was given either */
 };
 static const struct message_field answered_fields[] = {
     F_U8(struct command_answered, err, ERR_COUNT - 1),
     F_TEXT(struct command_answered, text, ROWS_BYTES_MAX),
     F_TEXTS(struct command_answered, rows, ROWS_BYTES_MAX),
     F_U64(struct command_answered, left_out),
+    F_BOOL(struct command_answered, discreet),
     { 0 },
 };
 const struct message_row command_answered_message = {
@@ -80,6 +82,7 @@ static void far_heard(struct worker *w, void *arg, void *answer, const struct me
         f->text = slice_dup(f->call->arena, a->text);
     }
     f->call->left_out += a->left_out;
+    f->call->discreet = a->discreet;
     far_rows(f->call, a->rows);
 }
 
@@ -121,9 +124,11 @@ void command_far(struct command_call *call, uint32_t node, unsigned worker)
     *f = (struct far_asker){ call, E_DOWN,
                              SLICE_INIT("the node where it runs ended before it answered") };
     buf_init(&args, ARGS_BYTES_MAX);
-    if (far_ask(call, &args, &asked))
+    if (far_ask(call, &args, &asked)) {
+        call->discreet = true; /* the answer says whether it is */
         home_ask_at(call->worker, node, worker, &command_asked_message, &asked,
                     &(struct asker){ .gather = far_heard, .done = far_over, .arg = f });
+    }
     buf_fini(&args);
 }
 
@@ -186,14 +191,16 @@ static void far_answer(struct worker *w, const struct command_call *call,
 {
     struct command_answered a = { .err = (uint8_t)call->err,
                                   .text = call->text,
-                                  .left_out = call->left_out };
+                                  .left_out = call->left_out,
+                                  .discreet = call->discreet };
     struct buf rows;
     buf_init(&rows, ROWS_BYTES_MAX);
     far_pack_rows(&rows, call);
     a.rows = buf_slice(&rows);
     if (rows.overflow)
         a = (struct command_answered){ .err = E_LIMIT,
-                                       .text = SLICE_INIT("the answer is too long; ask for less") };
+                                       .text = SLICE_INIT("the answer is too long; ask for less"),
+                                       .discreet = call->discreet };
     question_answer(w, from, &command_answered_message, &a);
     buf_fini(&rows);
 }

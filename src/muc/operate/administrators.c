@@ -5,6 +5,7 @@
  *
  * Limit: ADMINISTRATORS_MAX of them. */
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/log.h"
@@ -15,6 +16,7 @@
 #include "home/here.h"
 #include "home/node.h"
 #include "home/question.h"
+#include "home/texts.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "muc/muc.h"
@@ -85,7 +87,7 @@ static const struct store_schema schema = {
     .stmts = (struct store_stmt *const[]){ &list_stmt, &put_stmt, &delete_stmt, NULL },
 };
 
-enum { ADMINISTRATORS_MAX = 1000, ADMINISTRATOR_TEXT_MAX = 1000 };
+enum { ADMINISTRATORS_MAX = 1000, ADMINISTRATOR_TEXT_MAX = 1000, NEWS_BYTES_MAX = 8 << 20 };
 
 /* The set: immutable once it is published; freed when every worker has passed by after it was
  * replaced. */
@@ -96,19 +98,28 @@ struct set {
 
 static _Atomic(struct set *) current;
 
-static struct set *set_read(const struct store_batch *b, unsigned stmt)
+static struct set *set_make(void)
 {
     struct arena *arena = arena_create(0);
     struct set *s = arena_new(arena, struct set, 1);
-    uint32_t count = store_row_count(b, stmt);
-    slice *jid = arena_new(arena, slice, count + 1);
-
     s->arena = arena;
     map_init(&s->members, map_key_slice);
-    for (uint32_t i = 0; i < count; i++) {
-        jid[i] = slice_dup(arena, store_text(b, stmt, i, 0));
-        map_put(&s->members, &jid[i]);
-    }
+    return s;
+}
+
+static void set_add(struct set *s, slice bare)
+{
+    slice *jid = arena_new(s->arena, slice, 1);
+    *jid = slice_dup(s->arena, bare);
+    if (map_get(&s->members, *jid) == NULL)
+        map_put(&s->members, jid);
+}
+
+static struct set *set_read(const struct store_batch *b, unsigned stmt)
+{
+    struct set *s = set_make();
+    for (uint32_t i = 0; i < store_row_count(b, stmt); i++)
+        set_add(s, store_text(b, stmt, i, 0));
     return s;
 }
 
@@ -141,16 +152,14 @@ struct news {
 };
 
 /* One occupant whose affiliation is not what it should be; false: there is none. */
-static bool settle_one(struct room *r, const struct news *n)
+static bool settle_one(struct room *r, const struct set *who)
 {
     static const struct show plain;
     ensure(room_here(r) && room_is_pinned(r));
     LIST_EACH (it, &r->occupants) {
         const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
         slice bare = seat_bare(occupant_seat(o));
-        if (!set_has(n->was, bare) && !set_has(n->is, bare))
-            continue;
-        if (room_affiliation(r, bare) == (enum affiliation)o->affiliation)
+        if (!set_has(who, bare) || room_affiliation(r, bare) == (enum affiliation)o->affiliation)
             continue;
         bare = slice_dup(room_scratch(r), bare);
         room_affiliation_changed(r, bare, &plain);
@@ -167,21 +176,29 @@ static void tell_room(struct room *r, void *arg)
     room_unpin(r);
 }
 
-/* The news stay where they are until all workers have heard of them. */
+/* To every worker: these are administrators now, or are none any more. */
 struct news_sent {
-    void *news;
+    slice who;
 };
 
 static void news_run(struct worker *w, void *message, const struct message_from *from)
 {
+    slice rest = ((const struct news_sent *)message)->who, jid;
+    struct set *who = set_make();
     (void)from;
-    rooms_each(w, tell_room, ((const struct news_sent *)message)->news);
+    while (texts_next(&rest, &jid))
+        set_add(who, jid);
+    rooms_each(w, tell_room, who);
+    set_free(who);
 }
 
-static const struct message_field news_fields[] = { F_LOCAL(struct news_sent, news), { 0 } };
+static const struct message_field news_fields[] = {
+    F_TEXTS(struct news_sent, who, NEWS_BYTES_MAX),
+    { 0 },
+};
 static const struct message_row news_message = {
     .id = 86,
-    .scope = MESSAGE_PROCESS,
+    .scope = MESSAGE_CLUSTER,
     .name = "administrators",
     .size = sizeof(struct news_sent),
     .fields = news_fields,
@@ -199,13 +216,28 @@ static void administrators_told(struct worker *w, void *arg)
     mem_free(&n);
 }
 
+/* Those of one set that are not in the other. */
+static void news_add(struct buf *who, const struct set *of, const struct set *other)
+{
+    const slice *jid;
+    for (uint32_t i = 0; of != NULL && (jid = map_next(&of->members, &i)) != NULL;)
+        if (!set_has(other, *jid))
+            texts_add(who, *jid);
+}
+
 /* At the home of DUTY_ROOMS. */
 static void administrators_tell(struct worker *w, const struct news *what)
 {
     struct news *n = mem_alloc(sizeof *n);
+    struct buf who;
     *n = *what;
-    each_home(w, &news_message, &(struct news_sent){ n },
+    buf_init(&who, NEWS_BYTES_MAX);
+    news_add(&who, n->is, n->is == n->was ? NULL : n->was);
+    if (n->is != n->was)
+        news_add(&who, n->was, n->is);
+    each_home(w, &news_message, &(struct news_sent){ buf_fit(&who) },
               &(struct asker){ .done = administrators_told, .arg = n });
+    buf_fini(&who);
 }
 
 static void administrators_switched(struct worker *w, const struct setting *unused)

@@ -309,7 +309,7 @@ static void alias_left_run(struct worker *w, void *message, const struct message
 
 static const struct message_row alias_left_message = {
     .id = 89,
-    .scope = MESSAGE_PROCESS,
+    .scope = MESSAGE_CLUSTER,
     .name = "alias-left",
     .size = sizeof(struct alias_left),
     .fields = alias_left_fields,
@@ -381,7 +381,7 @@ static const struct message_field rooms_counted_fields[] = {
 };
 static const struct message_row rooms_counted_message = {
     .id = 90,
-    .scope = MESSAGE_PROCESS,
+    .scope = MESSAGE_CLUSTER,
     .name = "rooms-counted",
     .size = sizeof(struct rooms_counted),
     .fields = rooms_counted_fields,
@@ -402,7 +402,7 @@ static void rooms_count_run(struct worker *w, void *message, const struct messag
 
 static const struct message_row rooms_count_message = {
     .id = 91,
-    .scope = MESSAGE_PROCESS,
+    .scope = MESSAGE_CLUSTER,
     .name = "rooms-count",
     .size = sizeof(struct rooms_counted),
     .fields = rooms_counted_fields,

@@ -624,7 +624,7 @@ static void room_import_move(struct import *x, slice room)
     if (node == worker_node(w)->id)
         home_send_to(x->worker, 0, home, &room_import_message, &(struct import_moved){ room, x });
     else
-        room_import_fail(x, E_UNSUPPORTED, err_text(E_UNSUPPORTED));
+        room_import_fail(x, E_UNSUPPORTED, "its home is another node: import it there");
 }
 
 static void room_import_checked(struct import *x)
