@@ -33,6 +33,9 @@ def pytest_configure(config):
         config.postgresql = database.PostgreSQL(folder).create()
 
 
+collect_ignore = [] if nodes.COUNT > 1 else ["test_nodes.py"]
+
+
 def pytest_unconfigure(config):
     if hasattr(config, "postgresql"):
         config.postgresql.finish()

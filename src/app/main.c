@@ -161,6 +161,9 @@ static sigset_t block_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, LIFECYCLE_SIGNAL);
+#ifdef MUSTER_DEBUG
+    sigaddset(&set, SIGUSR2);
+#endif
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file beyond the limit is an error of the one write: EFBIG */
@@ -230,6 +233,8 @@ static void serve_until_the_end(struct server *server, const sigset_t *set)
             server_reload(server);
             notify_send("READY=1");
         }
+        if (sig == SIGUSR2) /* debug builds only */
+            server_cut(server);
     }
 }
 

@@ -74,6 +74,12 @@ unsigned second_node_all(const struct second_node *s, struct node *first,
     return 2;
 }
 
+void second_node_cut(struct second_node *s)
+{
+    if (s != NULL)
+        bus_local_cut(s->bus, s->node->id);
+}
+
 void second_node_part(struct second_node *s)
 {
     struct node *nodes[SECOND_NODE_ALL];

@@ -21,6 +21,9 @@ NODISCARD enum err second_node_start(struct second_node *s, struct why *why); /*
 /* The nodes of this process: the first and, where there is one, the second. */
 unsigned second_node_all(const struct second_node *s, struct node *first,
                          struct node *nodes[SECOND_NODE_ALL]);
+/* Cuts it off while it runs, as if it had died: the first node hears that it is gone. NULL is fine.
+ */
+void second_node_cut(struct second_node *s);
 /* After all nodes have stopped, before the store is closed: they speak no more. */
 void second_node_part(struct second_node *s);
 void second_node_destroy(struct second_node **s); /* after the first */

@@ -252,6 +252,8 @@ void server_reload(struct server *s)
     buf_fini(&text);
 }
 
+void server_cut(struct server *s) { second_node_cut(s->second); }
+
 void server_restarts(struct server *s)
 {
     struct node *nodes[SECOND_NODE_ALL];

@@ -28,6 +28,8 @@ NODISCARD enum err server_start(struct server *s, struct node_file *file, struct
 void server_reload(struct server *s);
 /* To be called before server_stop() if the server starts again at once: clients can resume. */
 void server_restarts(struct server *s);
+/* Debug builds, as at SIGUSR2: the second node of the process is cut off. */
+void server_cut(struct server *s);
 /* Closes streams, commits, frees everything. Takes at most 5 s. */
 void server_stop(struct server *s);
 

@@ -204,6 +204,7 @@ void command_row(struct command_call *c)
 struct command_row *command_take_rows(struct command_call *c)
 {
     struct command_row *rows = c->rows;
+    ensure(!c->ended && !c->part);
     c->rows = NULL;
     c->tail = NULL;
     return rows;
@@ -212,6 +213,7 @@ struct command_row *command_take_rows(struct command_call *c)
 void command_limit_rows(struct command_call *c, uint32_t max)
 {
     struct command_row *r = command_take_rows(c), *next;
+    ensure(max > 0);
     for (uint32_t n = 0; r != NULL; r = next, n++) {
         next = r->next;
         if (n < max)
@@ -223,6 +225,7 @@ void command_limit_rows(struct command_call *c, uint32_t max)
 
 slice command_row_text(const struct command_row *r, const char *key)
 {
+    ensure(r != NULL && r->count <= r->cap);
     for (uint32_t i = 0; i < r->count; i++)
         if (strcmp(r->fields[i].key, key) == 0)
             return r->fields[i].str;
@@ -237,6 +240,7 @@ int64_t command_row_int(const struct command_row *r, const char *key)
 
 static const struct command_column *command_column_of(const struct command_call *c, slice key)
 {
+    ensure(!c->part || c->command->runs_at == COMMAND_EACH);
     const struct command_column *at = c->command->columns;
     if (c->part && c->command->parts != NULL)
         at = c->command->parts;

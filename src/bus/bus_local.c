@@ -246,6 +246,7 @@ static bool bus_shares(struct bus *bus, uint32_t node)
     struct bus_local *b = self->local;
     pthread_rwlock_rdlock(&b->lock);
     m = bus_local_find(b, node);
+    ensure(node != self->conf.node); /* node_shares() knows that */
     bool shares = m != NULL && m->conf.database == self->conf.database;
     pthread_rwlock_unlock(&b->lock);
     return shares;
@@ -333,6 +334,16 @@ void bus_local_leave(struct bus_local *b, uint32_t node)
         member_clear(m);
         bus_local_tell_gone(b, node);
     }
+    pthread_rwlock_unlock(&b->lock);
+}
+
+void bus_local_cut(struct bus_local *b, uint32_t node)
+{
+    pthread_rwlock_wrlock(&b->lock);
+    struct member *m = bus_local_find(b, node);
+    ensure(m != NULL && b->count > 1); /* somebody is left to hear of it */
+    if (atomic_exchange(&m->present, false))
+        bus_local_tell_gone(b, node);
     pthread_rwlock_unlock(&b->lock);
 }
 

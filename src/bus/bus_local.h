@@ -36,6 +36,10 @@ struct bus *bus_local_join(struct bus_local *b, const struct bus_local_member *m
  * lost; the others are told that it has gone. */
 void bus_local_leave(struct bus_local *b, uint32_t node);
 
+/* Cuts a running node off: frames from and to it are lost from now on, and the others are told that
+ * it has gone. It cannot come back. */
+void bus_local_cut(struct bus_local *b, uint32_t node);
+
 /* The registry: slots that nobody assigned are spread over the nodes that joined, each the same
  * number of them in a row. Any thread. */
 void bus_local_assign(struct bus_local *b, unsigned slot, uint32_t node);

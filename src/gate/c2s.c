@@ -321,6 +321,23 @@ const struct edge c2s_edge = { .name = "c2s",
 size_t c2s_output(const struct stream *s) { return xstream_output(&s->x); }
 void c2s_down(struct stream *s, const struct down *d) { bound_down(s, d); }
 
+static bool stream_home_is(const struct worker *w, const struct stream *s, uint32_t node)
+{
+    uint32_t home;
+    if (s->session_id == 0 || s->session != NULL)
+        return false;
+    (void)node_home_of_slot(worker_node(w), origin_slot(s->session_id), &home);
+    return home == node;
+}
+
+void c2s_node_gone(struct worker *w, uint32_t node)
+{
+    struct stream *s;
+    for (uint32_t i = 0; (s = map_next(link_streams(w), &i)) != NULL;)
+        if (stream_home_is(w, s, node))
+            bound_down(s, &(struct down){ .kind = DOWN_CLOSE, .end = END_SHUTDOWN });
+}
+
 enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t count,
                     struct tls_ctx *tls, struct why *why)
 {

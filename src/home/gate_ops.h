@@ -14,4 +14,6 @@ struct gate_ops {
     size_t (*output)(const struct stream *s); /* bytes that wait for its client; may be NULL */
     /* For a link of this worker (home/remote.h). Takes over st. NULL: there are no links. */
     void (*remote)(struct worker *w, uint64_t link, struct stanza *st);
+    /* Closes the streams of sessions whose home was that node. NULL: there are none. */
+    void (*node_gone)(struct worker *w, uint32_t node);
 };

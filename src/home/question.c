@@ -91,9 +91,8 @@ static void question_too_late(struct timer *t, struct loop *loop)
         question_over(q);
 }
 
-void questions_node_gone(void *worker, uint32_t node)
+void questions_node_gone(struct worker *w, uint32_t node)
 {
-    struct worker *w = worker;
     struct question *q;
     for (uint32_t i = 0; (q = map_next(&w->questions, &i)) != NULL;) {
         bool open = q->left > 0;

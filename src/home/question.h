@@ -49,6 +49,6 @@ void question_deliver(struct worker *w, const struct message_row *row, void *mes
                       const struct message_from *from);
 extern const struct message_row question_ended_message;
 
-void questions_node_gone(void *worker, uint32_t node); /* bus_gone_fn */
+void questions_node_gone(struct worker *w, uint32_t node);
 void questions_init(struct worker *w);
 void questions_fini(struct worker *w);

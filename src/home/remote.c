@@ -60,9 +60,19 @@ struct link_change {
     uint32_t node;  /* of the link */
 };
 
+static bool remote_has(const struct remote *r, uint64_t link, uint32_t node)
+{
+    for (unsigned i = 0; i < r->count; i++)
+        if (r->link[i].id == link && r->link[i].node == node)
+            return true;
+    return false;
+}
+
 static enum err remote_add(struct worker *w, const struct link_change *n)
 {
     struct remote *r = map_get(&w->remotes, n->domain);
+    if (r != NULL && remote_has(r, n->link, n->node)) /* news and an answer can both name it */
+        return OK;
     if (r != NULL && r->count == REMOTE_LINKS_MAX)
         return E_LIMIT;
     if (r == NULL) {
@@ -169,6 +179,59 @@ const struct message_row link_message = {
     .answer = &link_told_message,
     .later = true,
 };
+
+/* A node that starts asks for the links that are there. Changes come by the same FIFO as the
+ * answer, so one that is behind it here was made behind it there. */
+
+static void links_asked_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct remote *r;
+    (void)message;
+    for (uint32_t i = 0; (r = map_next(&w->remotes, &i)) != NULL;)
+        for (unsigned k = 0; k < r->count; k++)
+            question_answer(w, from, &link_known_message,
+                            &(struct link_change){ .domain = remote_domain_of(r),
+                                                   .link = r->link[k].id,
+                                                   .change = REMOTE_UP,
+                                                   .node = r->link[k].node });
+}
+
+const struct message_row links_asked_message = {
+    .id = 34,
+    .scope = MESSAGE_CLUSTER,
+    .name = "links-asked",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = links_asked_run,
+    .answer = &link_known_message,
+};
+
+static void links_heard(struct worker *w, void *arg, void *answer, const struct message_from *from)
+{
+    (void)arg, (void)from;
+    (void)link_change(w, answer);
+}
+
+void remote_learn(struct worker *w)
+{
+    uint32_t node;
+    unsigned worker = duty_home(w->node, DUTY_LINKS, &node);
+    if (node != w->node->id)
+        home_ask_at(w, node, worker, &links_asked_message, &(struct message_nothing){ 0 },
+                    &(struct asker){ .gather = links_heard });
+}
+
+void remote_node_gone(struct worker *w, uint32_t node)
+{
+    struct remote *r;
+    for (uint32_t i = 0; (r = map_next(&w->remotes, &i)) != NULL;)
+        for (unsigned k = r->count; k-- > 0;) { /* the last one takes it along */
+            const struct remote_link link = r->link[k];
+            if (link.node == node)
+                remove_link(w, &(struct link_change){
+                                   .domain = remote_domain_of(r), .link = link.id, .node = node });
+        }
+}
 
 struct announcement {
     uint64_t link;

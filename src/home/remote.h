@@ -18,6 +18,10 @@ typedef void remote_done_fn(struct worker *w, uint64_t link, enum err e);
 void remote_announce(struct worker *w, slice domain, uint64_t link, enum remote_change change,
                      remote_done_fn *done); /* NULL: nobody waits */
 
+/* At the start of a node: the links of the other nodes, soon. */
+void remote_learn(struct worker *w);
+void remote_node_gone(struct worker *w, uint32_t node); /* with its links */
+
 bool remote_known(const struct worker *w, slice domain);
 /* To a domain that remote_known() knows. Takes over the reference. */
 void remote_send(struct worker *w, slice domain, struct stanza *st);
@@ -30,4 +34,5 @@ void remote_init(struct worker *w);
 void remote_fini(struct worker *w);
 
 extern const struct message_row remote_message; /* a stanza, to the worker of its link */
-extern const struct message_row link_message, link_known_message, link_told_message;
+extern const struct message_row link_message, link_known_message, link_told_message,
+    links_asked_message;

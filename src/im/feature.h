@@ -166,6 +166,7 @@ struct worker_events {
     void (*stop)(struct worker *w);  /* after it has ended */
     void (*ended)(struct worker *w); /* memory only: releases what its slot holds */
     audience_back_fn *audience_back; /* a session is back in its room: im/audience.h */
+    void (*node_gone)(struct worker *w, uint32_t node); /* another one: its sessions have ended */
 };
 
 /* The way of a stanza: im/stage.h. Any may be NULL. */

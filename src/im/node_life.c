@@ -206,6 +206,12 @@ static void wait_a_moment(void)
 
 /* What happens on each worker while main's thread, which has nothing else to do, waits. */
 
+static void life_replay(struct worker *w)
+{
+    presence_replay(w);
+    remote_learn(w);
+}
+
 /* Each node restores the sessions whose home it is: no duty. */
 static void life_restore(struct worker *w)
 {
@@ -240,7 +246,7 @@ enum life_step {
     LIFE_SAVE
 };
 static void (*const life_steps[])(struct worker *w) = {
-    [LIFE_REPLAY] = presence_replay, [LIFE_RESTORE] = life_restore, [LIFE_OPEN] = life_open,
+    [LIFE_REPLAY] = life_replay,     [LIFE_RESTORE] = life_restore, [LIFE_OPEN] = life_open,
     [LIFE_STOPPING] = life_stopping, [LIFE_STOP] = life_stop,       [LIFE_SAVE] = sessions_save,
     [LIFE_COUNT] = life_count,
 };
@@ -363,6 +369,26 @@ void nodes_stop(struct node *const *nodes, unsigned count)
         node_end(nodes[i]);
 }
 
+/* Those whose streams are there have lost them. */
+static void sessions_node_gone(struct worker *w, uint32_t node)
+{
+    struct session *s;
+    for (uint32_t i = 0; (s = map_next(&core_of(w)->sessions, &i)) != NULL;)
+        if (s->state == SESSION_ATTACHED && s->link.node == node)
+            session_up(s, &(struct up){ .kind = UP_GONE, .num = END_LOST });
+}
+
+void node_gone(void *worker, uint32_t node)
+{
+    struct worker *w = worker;
+    questions_node_gone(w, node);
+    remote_node_gone(w, node);
+    sessions_node_gone(w, node);
+    if (w->node->gate->node_gone != NULL)
+        w->node->gate->node_gone(w, node);
+    EMIT(worker.node_gone, w, node);
+}
+
 void node_join(struct node *n, struct bus_local *b)
 {
     struct bus_local_member m = { .node = n->id,
@@ -370,7 +396,7 @@ void node_join(struct node *n, struct bus_local *b)
                                   .workers = n->worker_count,
                                   .database = n->store,
                                   .deliver = messages_receive,
-                                  .gone = questions_node_gone };
+                                  .gone = node_gone };
     ensure(n->bus == NULL);
     for (unsigned i = 0; i < n->worker_count; i++) {
         m.worker[i].loop = n->workers[i].loop;

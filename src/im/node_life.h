@@ -31,5 +31,8 @@ void nodes_stop(struct node *const *nodes, unsigned count);
 void node_destroy(struct node **n);
 
 extern const struct message_row node_life_message; /* from main's thread to each worker */
+/* On each worker of the other nodes (bus_gone_fn): questions to it, its links, sessions whose
+ * streams are there and streams whose sessions were there end, and rooms drop its users. */
+void node_gone(void *worker, uint32_t node);
 /* Between node_create() and node_start(): other nodes of this process can be reached. */
 void node_join(struct node *n, struct bus_local *b);

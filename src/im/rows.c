@@ -81,6 +81,7 @@ static const struct message_row *const core_messages[] = {
     &setting_news_message,
     &command_message,
     &command_each_message,
+    &links_asked_message,
     &node_life_message,
     &route_message,
     &ticket_message,

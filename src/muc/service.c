@@ -30,6 +30,32 @@
 
 struct log_area log_muc = { .name = "muc" };
 
+struct gone {
+    const struct worker *worker;
+    uint32_t node;
+};
+
+/* They leave later in this tick: nothing is freed here. */
+static void seats_are_gone(struct room *r, void *arg)
+{
+    const struct gone *g = arg;
+    LIST_EACH (it, &r->occupants) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        LIST_EACH (at, &o->seats) {
+            struct seat *s = CONTAINER_OF(at, struct seat, node);
+            uint32_t node;
+            (void)node_home(worker_node(g->worker), seat_bare(s), &node);
+            if (node == g->node && !list_linked(&s->away)) /* others are of other servers */
+                room_seat_gone(r, s);
+        }
+    }
+}
+
+static void service_node_gone(struct worker *w, uint32_t node)
+{
+    rooms_each(w, seats_are_gone, &(struct gone){ w, node });
+}
+
 /* What occupants send does not reach their room while group chat is off: they would stay in it as
  * ghosts, so they leave. */
 static void put_out(struct room *r, void *arg)
@@ -255,5 +281,6 @@ const struct feature muc_feature = {
     .worker.start = service_worker_start,
     .worker.ended = rooms_stop,
     .worker.audience_back = back,
+    .worker.node_gone = service_node_gone,
     .messages = room_info_messages,
 };

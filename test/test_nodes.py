@@ -1,0 +1,49 @@
+"""Another node of the cluster dies (docs/architecture.md §12): with MUSTER_TEST_NODES=2 only. The
+second node of the process is cut off from the first, where all clients but one connect."""
+import itertools
+import signal
+
+import pytest
+
+from muster import nodes
+from muster.muc import Room
+
+
+def of_node(node, text):
+    """The first address of that form that has its home there."""
+    all_of_them = (text.format(n) for n in itertools.count())
+    return next(jid for jid in all_of_them if nodes.home(jid) == node)
+
+
+@pytest.fixture
+def server(make_server):
+    return make_server()
+
+
+def client(server, node, home):
+    """A user with that home, connected to that node."""
+    bare = of_node(home, f"u{client.number}" + "x{}@localhost")
+    client.number += 1
+    server.add_user(bare.partition("@")[0])
+    ports = server.c2s_port, server.tls_port
+    if node == 1:
+        ports = server.second_ports
+    server.port = lambda kind, bare=None: ports[("c2s", "tls").index(kind)]
+    return server.client(bare.partition("@")[0])
+
+
+client.number = 0
+
+
+def test_its_streams_end_and_rooms_drop_its_users(server):
+    cave = Room(of_node(0, "cave{}@conference.localhost").partition("@")[0])
+    carol, alice, bob = client(server, 0, 0), client(server, 1, 0), client(server, 0, 1)
+    cave.create(carol, "carol")
+    cave.enter(alice, "alice")
+    cave.enter(bob, "bob")
+    server.signal(signal.SIGUSR2)
+    bob.expect_stream_error("system-shutdown")  # his session was there
+    assert 333 in cave.gone(carol, "bob").codes
+    cave.gone(carol, "alice")  # whose stream was there, and is lost
+    cave.say(carol, "alone")
+    cave.expect_body(carol, "carol", "alone")
