@@ -208,6 +208,7 @@ static void wait_a_moment(void)
 
 static void life_replay(struct worker *w)
 {
+    ensure(!w->stopping);
     presence_replay(w);
     remote_learn(w);
 }
@@ -381,6 +382,8 @@ static void sessions_node_gone(struct worker *w, uint32_t node)
 void node_gone(void *worker, uint32_t node)
 {
     struct worker *w = worker;
+    ensure(w == worker_here());
+    ensure(node != w->node->id);
     questions_node_gone(w, node);
     remote_node_gone(w, node);
     sessions_node_gone(w, node);

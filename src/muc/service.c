@@ -39,6 +39,7 @@ struct gone {
 static void seats_are_gone(struct room *r, void *arg)
 {
     const struct gone *g = arg;
+    ensure(r->worker == g->worker && g->node != worker_node(g->worker)->id);
     LIST_EACH (it, &r->occupants) {
         struct occupant *o = CONTAINER_OF(it, struct occupant, node);
         LIST_EACH (at, &o->seats) {

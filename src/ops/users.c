@@ -341,6 +341,7 @@ static void run_session_list(struct command_call *call)
 
 static void sessions_gathered(struct command_call *call)
 {
+    ensure(!call->part);
     command_limit_rows(call, SESSION_ROWS_MAX);
     if (call->left_out > 0)
         command_done(call, "%llu sessions, of which %d are shown; ask for one account with --user",

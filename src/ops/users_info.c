@@ -135,6 +135,7 @@ static void count_gathered(struct command_call *call)
     struct worker *w = call->worker;
     struct task *t = arena_new(call->arena, struct task, 1);
     struct store_batch *b = store_read(worker_store(w), 0);
+    ensure(call->worker == worker_here());
     *t = (struct task){ .call = call };
     for (const struct command_row *r = command_take_rows(call); r != NULL; r = r->next) {
         t->active += command_row_int(r, "active");

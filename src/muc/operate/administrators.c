@@ -232,6 +232,7 @@ static void administrators_tell(struct worker *w, const struct news *what)
     struct buf who;
     *n = *what;
     buf_init(&who, NEWS_BYTES_MAX);
+    ensure(duty_is_here(w, DUTY_ROOMS));
     news_add(&who, n->is, n->is == n->was ? NULL : n->was);
     if (n->is != n->was)
         news_add(&who, n->was, n->is);

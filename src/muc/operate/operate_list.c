@@ -1,6 +1,7 @@
 #include "muc/operate/operate_list.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "im/account.h"
@@ -98,6 +99,7 @@ static void operate_list_part(struct room *room, void *arg)
 {
     const struct roll *r = arg;
     struct command_call *call = r->call;
+    ensure(call->part && room->worker == call->worker);
     const struct item in = { .jid = room->jid,
                              .name = room->config.text[ROOM_NAME],
                              .stored = room->stored };
@@ -304,6 +306,7 @@ static void operate_list_run(struct command_call *call)
 static void rooms_gathered(struct command_call *call)
 {
     struct roll *r = roll_new(call);
+    ensure(call->worker == worker_here());
     r->worker = call->worker;
     map_init(&r->loaded, operate_list_item_key);
     for (const struct command_row *row = command_take_rows(call); row != NULL; row = row->next)
