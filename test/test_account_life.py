@@ -59,6 +59,21 @@ def test_a_request_is_repeated_while_the_account_is_disabled(server):
         ("from", None), ("to", None))
 
 
+def test_a_request_is_granted_after_the_account_was_disabled(server):
+    """It has heard of the request before, and the grant is its answer (RFC 6121 §3.1.6)."""
+    alice, bob = entered(server, "alice"), entered(server, "bob")
+    bob.send("<presence to='alice@localhost' type='subscribe'/>")
+    alice.expect("<presence from='bob@localhost' type='subscribe'/>")
+    server.ctl("user", "disable", "alice@localhost")
+    server.ctl("user", "enable", "alice@localhost")
+    alice = entered(server, "alice")
+    alice.expect("<presence from='bob@localhost' type='subscribe'/>")
+    alice.send("<presence to='bob@localhost' type='subscribed'/>")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    assert (subscription(alice, bob.bare), subscription(bob, alice.bare)) == (
+        ("from", None), ("to", None))
+
+
 def test_a_stranger_asks_a_disabled_account(server):
     """The request waits; to the stranger it is like one to a user who does not answer."""
     bob = entered(server, "bob")

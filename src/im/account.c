@@ -16,7 +16,7 @@ struct node *account_node(const struct account *a) { return worker_node(a->worke
 void account_forget(struct worker *w, slice bare)
 {
     struct actor *a = actors_find(&core_of(w)->accounts, bare);
-    if (a != NULL && a->state == ACTOR_ABSENT && a->pins == 0)
+    if (a != NULL && a->state == ACTOR_ABSENT && a->pins == 0 && !account_of(a)->disabled)
         actor_unload(a);
     else if (a != NULL)
         a->unsure = true; /* the look-up under way may have come too early */

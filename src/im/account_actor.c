@@ -13,6 +13,7 @@
 #include "im/account_check.h"
 #include "im/account_life.h"
 #include "im/core.h"
+#include "im/crossing.h"
 #include "im/feature.h"
 #include "im/guest.h"
 #include "im/iq.h"
@@ -207,7 +208,12 @@ static bool account_in_use(const struct actor *actor)
     return !list_empty(&a->sessions);
 }
 
-static bool account_may_unload(struct actor *a) { return mailbox_clean(account_of(a)); }
+/* A disabled one knows what it has heard as long as others count on it: it may be enabled again. */
+static bool account_may_unload(struct actor *actor)
+{
+    const struct account *a = account_of(actor);
+    return mailbox_clean(a) && !(a->disabled && crossing_is_fresh(a));
+}
 
 static void account_unload(struct actor *actor)
 {

@@ -1,4 +1,5 @@
 #include "im/crossing.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "home/here.h"
@@ -89,6 +90,7 @@ void crossing_asked(struct account *a, slice contact, uint64_t number)
 
 void crossing_heard(struct account *a, slice contact, uint64_t number)
 {
+    ensure(number != 0);
     entry(a, contact)->heard = number;
 }
 
@@ -110,6 +112,16 @@ bool crossing_is_stale(const struct account *a, slice contact, uint64_t heard)
     const struct crossing *x = crossing_find(a, contact);
     return x != NULL && heard < x->asked &&
            loop_now_us(worker_loop(a->worker)) < x->asked_us + ASKED_US;
+}
+
+bool crossing_is_fresh(const struct account *a)
+{
+    uint64_t now = loop_now_us(worker_loop(a->worker));
+    ensure(a->crossings == NULL || a->crossings->len <= a->crossings->cap);
+    for (uint32_t i = 0; a->crossings != NULL && i < a->crossings->len; i++)
+        if (now < a->crossings->each[i].at_us + KEPT_US)
+            return true;
+    return false;
 }
 
 void crossing_free(struct account *a) { mem_free(&a->crossings); }

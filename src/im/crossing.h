@@ -24,4 +24,5 @@ bool crossing_is_repeat(const struct account *a, slice contact, uint64_t number)
 uint64_t crossing_last_heard(const struct account *a, slice contact); /* 0: of none of late */
 /* The contact had heard `heard` last when it answered; the account has asked since. */
 bool crossing_is_stale(const struct account *a, slice contact, uint64_t heard);
+bool crossing_is_fresh(const struct account *a); /* something was asked or heard of late */
 void crossing_free(struct account *a);
