@@ -181,6 +181,8 @@ def test_of_two_rows_that_of_the_old_address_stays(host):
 
 # Texts that are no addresses of accounts, or that people wrote.
 OTHERS = WRITTEN | {
+    "account.department", "account.directory_uri", "account.email", "account.given_name",
+    "account.source", "account.surname", "account.template",
     "account.look", "auth_secret.factors", "blob.hash", "component.domain", "component.secret",
     "device.address", "device.device", "device.software", "directory.email", "directory.email_key",
     "directory.first", "directory.first_key", "directory.last", "directory.last_key",
