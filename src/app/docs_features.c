@@ -1,5 +1,6 @@
 /* docs_features: what each feature takes part in, read off its row (im/feature.h), for the table of
  * pairs in test/together/PAIRS.md: features that take part in the same may meet there. */
+#include "app/asks_first.h"
 #include "app/docs.h"
 #include "base/buf.h"
 #include "home/host.h"
@@ -84,9 +85,22 @@ static const struct {
     { PART_REQUEST, "request", in_requests }, { PART_SERVICE, "service", in_services },
 };
 
+/* What only the tests have is in no table. */
+static bool is_of_tests(const struct feature *f)
+{
+#ifdef MUSTER_DEBUG
+    return f == &asks_first_feature;
+#else
+    (void)f;
+    return false;
+#endif
+}
+
 void docs_features(struct buf *out)
 {
     FEATURES_EACH (f, name) {
+        if (is_of_tests(f))
+            continue;
         buf_printf(out, "%s:", f->name);
         for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
             if ((f->parts & parts[i].part) != 0 || parts[i].has(f))
