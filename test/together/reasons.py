@@ -20,6 +20,7 @@ ALONE = {
 # Features that take part in none of it: no stanza comes to them, and they change nothing that one
 # meets.
 APART = {
+    "base": "counts texts that were cut or left out",
     "io": "counts bytes and descriptors for metrics and an alarm",
     "server": "an alarm of a database that is not used",
     "store": "the database",
