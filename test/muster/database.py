@@ -92,13 +92,16 @@ class PostgreSQL:
                 if int(status.read_text().rpartition(")")[2].split()[1]) == self.process.pid:
                     yield int(status.parent.name)
 
-    def freeze(self):
+    def _signal(self, number):
         for pid in self._processes():
-            os.kill(pid, signal.SIGSTOP)
+            with contextlib.suppress(ProcessLookupError):  # its client has gone meanwhile
+                os.kill(pid, number)
+
+    def freeze(self):
+        self._signal(signal.SIGSTOP)
 
     def go_on(self):
-        for pid in self._processes():
-            os.kill(pid, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def url(self, database):
         return url_of(self.folder, database)
