@@ -83,8 +83,8 @@ struct command {
      * NULL: none. */
     const char *home;
     /* COMMAND_EACH: run() makes rows of `parts` (NULL: of `columns`) on each worker, at once, and
-     * does not end the call. Here these are the rows of the call, in no order. What is no row for
-     * the answer is taken out (command_take_rows()) before other rows are added. */
+     * does not end the call. gathered() finds the rows of all workers in the call, in no order. It
+     * takes out (command_take_rows()) those that are not for the answer before it adds others. */
     void (*gathered)(struct command_call *call);
     const struct command_column *parts;
     const char *doc;  /* its first clause is at most COMMAND_BRIEF_MAX bytes: command_brief() */

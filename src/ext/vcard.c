@@ -1,6 +1,6 @@
 /* vcard: vcard-temp (XEP-0054): one card an account, readable by everybody who knows the address.
- * It is kept as the text that its owner sent and lives in the database only. Who has stored none
- * has one that is made of the profile of the account (im/account_life.h). */
+ * It is kept as the text that its owner sent and lives in the database only. For a user
+ * who has stored none, it is made of the profile of the account (im/account_life.h). */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"

@@ -169,7 +169,7 @@ static void test_pages(void **state)
     assert_null(said(&one, &other));
 }
 
-/* What has a listener of its own is not on the others; other pages of its group are on both. */
+/* A page with a listener of its own is not on the others; other pages of its group are on both. */
 static void test_pages_of_a_group(void **state)
 {
     static const struct http_route own[] = {

@@ -1,7 +1,7 @@
 /* roster_out: words about subscriptions that the home of the other account has not committed yet:
  * the rows of table roster_out. A word is stored in the transaction of the change that it tells of
- * and deleted in that of the change that it brings about. What is left over at a start, or could
- * not be stored by the other side, is sent again.
+ * and deleted in that of the change that it brings about. Words that are left over at a start, or
+ * that the other side could not store, are sent again.
  *
  * Confined to the home worker of the account, where it is not said otherwise. Limit: one row for
  * each (sender, recipient, direction): a later word replaces an earlier one. */

@@ -436,7 +436,7 @@ static void test_memory(void **state)
     EXPECT();
 }
 
-/* Who is thrown out loses what waits: nothing of it was acknowledged. */
+/* A session that is thrown out loses what waits: nothing of it was acknowledged. */
 static void test_the_session_ends(void **state)
 {
     (void)state;
@@ -577,7 +577,7 @@ static void ask_answered_by_client(struct worker *w, void *arg, const struct sta
     *(bool *)arg = reply != NULL && reply->type == TYPE_RESULT;
 }
 
-/* Who is asked in the name of the account answers to its address. */
+/* The client that is asked in the name of the account answers to its address. */
 static void test_the_answer_does_not_wait(void **state)
 {
     bool came = false;
@@ -629,7 +629,7 @@ static void test_two_wait_at_one_account(void **state)
     mailbox_settle_archived(bob);
 }
 
-/* Who was thrown out says it again: it is no repeat of what was not handled. */
+/* A client that was thrown out says it again: it is no repeat of what was not handled. */
 static void test_said_again_after_the_end(void **state)
 {
     static const char said[] =

@@ -1,5 +1,5 @@
 /* users_profile: what the columns of an account say of its user (im/account_life.h), as arguments
- * of commands. What is given but empty is removed. */
+ * of commands. An argument that is given but empty removes the value. */
 #pragma once
 #include "store/store.h"
 
