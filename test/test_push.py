@@ -116,6 +116,7 @@ def test_a_client_in_the_background(host, push):
     say(bob, alice.bare, "one")
     announcement(push)
     alice.send("<active xmlns='urn:xmpp:csi:0'/>")
+    alice.ping()
     alice.expect("<message type='chat'><body>one</body></message>")
     say(bob, alice.bare, "two")
     alice.expect("<message type='chat'><body>two</body></message>")

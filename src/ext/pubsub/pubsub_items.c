@@ -264,8 +264,9 @@ static void apply_publish(struct ps_op *op)
     }
     if (op->req.has_item)
         ps_keep_last(n, &op->item);
-    answer_publish(op);
+    /* First what the copies cost: who waits for the answer cannot send more before that is told. */
     ps_notify(op, PS_EVENT_ITEM, op->req.has_item ? &op->item : NULL, (slice){ 0 });
+    answer_publish(op);
     if (op->req.has_item)
         ps_watches_run(op, &op->item);
 }
