@@ -71,6 +71,47 @@ def test_what_failed_is_kept_and_told_briefly(check, tmp_path):
     assert (pathlib.Path(kept.split()[-1]) / "kept").exists()
 
 
+SUITE = """
+import os
+import pytest
+@pytest.mark.parametrize("i", range({count}))
+def test_mostly(i):
+    first = not os.path.exists("{folder}/ran%d" % i)
+    open("{folder}/ran%d" % i, "w").close()
+    assert not first or i % 2 == 0
+def test_always(): assert {always}
+def test_left_out(): pytest.skip("always")
+"""
+
+
+@pytest.fixture
+def suite(check, tmp_path):
+    """A stage that runs these tests: every other one of `count` fails the first time."""
+    def run(count, always=True):
+        file = tmp_path / "test_once.py"
+        file.write_text(SUITE.format(folder=tmp_path, count=count, always=always))
+        return check("suite", more=f'PLAN=(suite)\nstage_suite() {{ run_pytest none {file}; }}')
+    return run
+
+
+def test_what_failed_once_is_run_again_and_named(suite, tmp_path):
+    done = suite(4)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout.splitlines()
+    assert "(5 tests, 1 skipped)" in told[0] and told[-1] == "5 passed, 0 failed"
+    named = [line for line in told if line.startswith("    failed, and passed when run again: ")]
+    assert {line.rpartition("::")[2] for line in named} == {"test_mostly[1]", "test_mostly[3]"}
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("count, always, failed, why", [
+    (2, False, 2, "it fails again"), (8, True, 4, "too many failed")])
+def test_what_fails_for_a_reason_stays_failed(suite, count, always, failed, why):
+    done = suite(count, always)
+    assert done.returncode == 1 and "run again" not in done.stdout, why
+    assert done.stdout.splitlines()[-1].endswith(f" passed, {failed} failed"), done.stdout
+
+
 def test_a_full_disk_is_told_before_anything_runs(check, tmp_path):
     done = check(more="free_kib() { echo 4096; }")
     assert done.returncode == 2 and done.stdout == ""
