@@ -154,22 +154,24 @@ bool roster_out_is_here(const struct node *n, slice sender)
 /* A subscription stanza of an account of another node is committed here (architecture §3). */
 struct settled {
     slice sender, rcpt;
-    int64_t axis, verb;
+    int64_t axis, verb, word;
 };
 
-void roster_out_settle(struct worker *w, const struct stanza *st)
+void roster_out_settle(struct worker *w, const struct stanza *st, uint64_t number)
 {
     enum sub_verb verb = roster_out_verb(st);
     slice sender = stanza_from_bare(st);
     if (roster_out_confirms(worker_node(w), sender) && !roster_out_is_here(worker_node(w), sender))
         home_send(w, sender, &settled_message,
-                  &(struct settled){ sender, stanza_to_bare(st), roster_out_axis(verb), verb });
+                  &(struct settled){ sender, stanza_to_bare(st), roster_out_axis(verb), verb,
+                                     (int64_t)number });
 }
 
 void roster_out_settle_forgotten(struct worker *w, slice sender, slice rcpt)
 {
     if (!roster_out_is_here(worker_node(w), sender))
-        home_send(w, sender, &settled_message, &(struct settled){ sender, rcpt, AXIS_FORGET, 0 });
+        home_send(w, sender, &settled_message,
+                  &(struct settled){ sender, rcpt, AXIS_FORGET, 0, INT64_MAX });
 }
 
 static void settled_run(struct worker *w, void *message, const struct message_from *from)
@@ -178,15 +180,14 @@ static void settled_run(struct worker *w, void *message, const struct message_fr
     struct store_batch *b = store_write(worker_store(w), hash_keyed(s->sender));
     (void)from;
     STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(s->sender), SV_T(s->rcpt), SV_I(s->axis),
-              SV_I(s->verb), SV_I(INT64_MAX));
+              SV_I(s->verb), SV_I(s->word));
     store_submit(b, worker_loop(w), 0, NULL, NULL);
 }
 
-static const struct message_field settled_fields[] = { F_BARE(struct settled, sender),
-                                                       F_BARE(struct settled, rcpt),
-                                                       F_I64(struct settled, axis),
-                                                       F_I64(struct settled, verb),
-                                                       { 0 } };
+static const struct message_field settled_fields[] = {
+    F_BARE(struct settled, sender), F_BARE(struct settled, rcpt), F_I64(struct settled, axis),
+    F_I64(struct settled, verb),    F_I64(struct settled, word),  { 0 }
+};
 const struct message_row settled_message = { .id = 12,
                                              .scope = MESSAGE_CLUSTER,
                                              .name = "settled",

@@ -46,8 +46,9 @@ void roster_out_forgotten(struct store_batch *b, slice jid, slice rcpt);
 /* The batch fails with STORE_CONFLICT if there is such an account, which may be disabled. */
 void roster_out_add_absent(struct store_batch *b, slice bare);
 
-/* It is committed here; where the row is on another node, that one is told. Any worker. */
-void roster_out_settle(struct worker *w, const struct stanza *st);
+/* The word of that number is committed here; where the row is on another node, that one is told,
+ * and keeps it if a later word has replaced it. Any worker. */
+void roster_out_settle(struct worker *w, const struct stanza *st, uint64_t number);
 void roster_out_settle_forgotten(struct worker *w, slice jid, slice rcpt);
 /* The home of the recipient, on another node, has committed it (frames only). */
 extern const struct message_row settled_message;

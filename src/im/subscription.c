@@ -104,7 +104,7 @@ void subscription_dropped(struct worker *w, const struct stanza *st)
         roster_out_done(b, st, word_of(w, st));
         store_submit(b, worker_loop(w), 0, NULL, NULL);
     } else {
-        roster_out_settle(w, st);
+        roster_out_settle(w, st, word_of(w, st));
     }
 }
 
@@ -462,7 +462,7 @@ static void in_apply(struct actor_change *base, enum err e)
     core_of(w)->resend_ms = 0;
     if (c->word != 0 && roster_out_axis(c->verb) == AXIS_WISH && !is_repeat(a, c))
         crossing_heard(a, contact, c->word);
-    roster_out_settle(w, c->st);
+    roster_out_settle(w, c->st, c->word);
     if ((actions & SUB_DELIVER) != 0) /* §3.1.6: before the push */
         im_subscription_deliver(a, c->st);
     presence_look(a, contact);
@@ -623,7 +623,7 @@ static void absence_done(void *arg, enum store_result result, const struct store
     if (result == STORE_OK && n->jid.ptr != NULL)
         roster_out_settle_forgotten(n->worker, n->jid, stanza_to_bare(n->st));
     else if (result == STORE_OK)
-        roster_out_settle(n->worker, n->st);
+        roster_out_settle(n->worker, n->st, word_of(n->worker, n->st));
     stanza_unref(&n->st);
     arena_destroy(&n->arena);
     mem_free(&n);
