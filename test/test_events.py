@@ -125,6 +125,100 @@ def test_to_nobody_of_ours(server):
                                         ("retracted", alice.bare, "first", None)]
 
 
+def test_correction_is_retracted_itself(pair):
+    server, alice, _ = pair
+    to = "bob@localhost"
+    say(alice, to, "m1", "first")
+    say(alice, to, "z1", "something else")
+    correct(alice, to, "m2", "m1", "second")
+    retract(alice, to, "m2")
+    expect_events(server, 2)
+    correct(alice, to, "m3", "m1", "third")
+    retract(alice, to, "m1")
+    assert expect_events(server, 4) == [
+        ("corrected", alice.bare, "first", "second"), ("retracted", alice.bare, "second", None),
+        ("corrected", alice.bare, "second", "third"), ("retracted", alice.bare, "first", None)]
+
+
+def test_moderated_correction(server):
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    cave = Room("cave").create(alice, "first", persistentroom=True)
+    cave.enter(bob, "second")
+    for ident, text, more in (("m1", "one", ""), ("z1", "unrelated", ""),
+                              ("m2", "two", f"<replace xmlns='{CORRECT}' id='m1'/>")):
+        cave.send(bob, f"<body>{text}</body>{more}", ident=ident)
+        said = stanza_id(heard(cave, alice, "second", text), cave)
+    assert moderate(cave, alice, said).get("type") == "result"
+    assert expect_events(server, 2) == [("corrected", bob.bare, "one", "two"),
+                                        ("moderated", alice.bare, "two", None)]
+
+
+def test_conversations_are_apart(server):
+    """Messages of one author with the same id: to accounts, deleted ones, addresses that are none,
+    and occupants of a room. Each correction and retraction is about the one in its conversation."""
+    alice, bob, carol = (server.client(name, name[0]) for name in ("alice", "bob", "carol"))
+    server.add_user("dora")
+    cave = Room("cave").create(alice, "first", persistentroom=True)
+    cave.enter(bob, "second")
+    cave.enter(carol, "third")
+    talks = ["bob@localhost", "carol@localhost", "dora@localhost", "alice@localhost",
+             "nobody1@localhost", "nobody2@localhost", f"{cave.jid}/second", f"{cave.jid}/third"]
+
+    def said(text):
+        return log_rows(server, f"stanza LIKE '%{text}%'")
+    for to in talks:
+        say(alice, to, "m1", f"of {to}")
+    until("all stored", lambda: all(said(f"of {to}") for to in talks))
+    server.ctl("user", "del", "dora@localhost")
+    for to in talks:
+        correct(alice, to, "m2", "m1", f"better {to}")
+    until("all corrected", lambda: all(said(f"better {to}") for to in talks))
+    want = [("corrected", f"of {to}", f"better {to}") for to in talks]
+    assert sorted({e[:1] + e[2:] for e in events(server)}) == sorted(want)
+    for i, to in enumerate(talks):
+        retract(alice, to, "m1")
+        want.append(("retracted", f"of {to}", None))
+        until("it is retracted", lambda t=to: log_rows(
+            server, f"stanza LIKE '%of {t}<%' AND (flags & 16) = 0") == 0)
+        assert all(log_rows(server, f"stanza LIKE '%of {t}<%' AND (flags & 16) = 0")
+                   for t in talks[i + 1:]), "the others stay"
+    assert {e[:1] + e[2:] for e in events(server)} == set(want)
+
+
+def test_others_in_a_room_retract_nothing_of_an_occupant(server):
+    """Neither by their own nickname nor by one that somebody else had."""
+    alice, bob, carol = (server.client(name, name[0]) for name in ("alice", "bob", "carol"))
+    cave = Room("cave").create(alice, "first", persistentroom=True)
+    cave.enter(bob, "second")
+    cave.enter(carol, "third")
+    to = f"{cave.jid}/first"
+    say(bob, to, "m1", "said by bob")
+    alice.expect("<message id='m1'/>")
+    retract(carol, to, "m1")
+    alice.expect("<message id='r-m1'/>")
+    cave.leave(bob, "second")
+    carol.send(f"<presence to='{cave.jid}/second'/>")
+    cave.presence(carol, "second")
+    retract(carol, to, "m1")
+    alice.expect("<message id='r-m1'/>")
+    correct(carol, to, "m2", "m1", "said by carol")
+    alice.expect("<message id='m2'/>")
+    assert "said by bob" in Page(alice).bodies
+    got = expect_events(server, 2)
+    assert {e[0] for e in got} == {"corrected"} and {e[2] for e in got} == {None}
+
+
+def test_last_row_of_two_deleted_users(server):
+    """It stays in the log, empty, and tells of nothing."""
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    say(alice, bob.bare, "m1", "first")
+    correct(alice, bob.bare, "m2", "m1", "second")
+    expect_events(server, 1)
+    for user in alice.bare, bob.bare:
+        server.ctl("user", "del", user)
+    assert events(server) == [] and log_rows(server) == 0
+
+
 def test_rooms(server):
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     cave = Room("cave").create(alice, "first", persistentroom=True)

@@ -6,43 +6,49 @@
 #include "base/clock.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
-#include "ext/mam/mam_retract.h"
+#include "ext/mam/mam_talk.h"
 #include "home/here.h"
 #include "xmpp/ns.h"
 #include "xmpp/stanza.h"
 
-enum { ROWS_DEFAULT = 100, ROWS_MAX = 1000, LOOK_BACK = 2000, CANDIDATES = 16 };
+enum { ROWS_DEFAULT = 100, ROWS_MAX = 1000 };
 
-/* `o` is the message that the event is about, or that corrects. */
+/* `o` is the message that the event is about, or that corrects. If a correction was retracted
+ * itself, the event of that, `r`, has its words. The last row of the log stays when nobody has it,
+ * and is empty. */
 static struct store_stmt read_events = {
     .name = "mam.events",
-    .sql = "SELECT m.id, m.at_us, coalesce(v.kind, 0), m.remote, m.stanza, o.id, o.sender,"
-           " o.sender_entry, o.rcpt, o.rcpt_entry, o.flags FROM message m"
+    .sql = "SELECT m.id, m.at_us, coalesce(v.kind, 0), m.remote, coalesce(r.stanza, m.stanza),"
+           " o.id, o.sender, o.sender_entry, o.rcpt, o.rcpt_entry FROM message m"
            " LEFT JOIN archive_event v ON v.id = m.id"
-           " JOIN message o ON o.id = coalesce(v.about, m.id) WHERE m.id > $1"
-           " AND (m.flags & 24) <> 0 AND m.id <= " LOG_HORIZON " ORDER BY m.id LIMIT $2",
+           " JOIN message o ON o.id = coalesce(v.about, m.id)"
+           " LEFT JOIN archive_event t ON t.about = m.id LEFT JOIN message r ON r.id = t.id"
+           " WHERE m.id > $1 AND (m.flags & 24) <> 0 AND m.stanza <> ''"
+           " AND m.id <= " LOG_HORIZON " ORDER BY m.id LIMIT $2",
     .params = "ii",
-    .cols = "iiiTtiiiiii",
+    .cols = "iiiTtiiiii",
 };
 #define EARLIER(index, find)                                                                       \
-    "SELECT m.id, coalesce(o.stanza, m.stanza) FROM (SELECT msg FROM entry" index                  \
-    " WHERE owner = $1 AND peer = $2 AND id < $3 ORDER BY id DESC LIMIT $4) e"                     \
-    " JOIN message m ON m.id = e.msg LEFT JOIN archive_event v ON v.about = m.id"                  \
-    " LEFT JOIN message o ON o.id = v.id WHERE " find "(coalesce(o.stanza, m.stanza), $5) > 0"     \
-    " ORDER BY m.id DESC LIMIT $6"
+    "SELECT m.id, coalesce(o.stanza, m.stanza) FROM " MAM_TALK(                                    \
+        index) " JOIN message m ON m.id = e.msg LEFT JOIN archive_event v ON v.about = m.id"       \
+               " LEFT JOIN message o ON o.id = v.id WHERE " MAM_TALK_IS " AND " find               \
+               "(coalesce(o.stanza, m.stanza), $5) > 0 ORDER BY m.id DESC LIMIT $6"
 static struct store_stmt find_earlier = {
     .name = "mam.corrected",
     .sqlite = EARLIER(" INDEXED BY entry_peer", "instr"),
     .pgsql = EARLIER("", "strpos"),
-    .params = "iiiiti",
+    .params = "itiiti",
     .cols = "it",
 };
 struct store_stmt *const mam_events_stmts[] = { &read_events, &find_earlier, NULL };
 
 struct event {
     int64_t id, at_us, kind, about;
-    int64_t owner, peer, entry; /* one that has the message in an archive; 0: nobody has */
+    int64_t owner, entry; /* one that has the message in an archive; 0: nobody has */
+    bool sent;            /* by the owner */
     slice by, stanza;
+    slice corrects; /* the id, if it corrects; and the address that stands for its conversation */
+    slice address;
     slice was; /* what was corrected; empty: it is not there */
 };
 
@@ -52,6 +58,8 @@ struct listing {
     struct worker *worker;
     struct event *events;
     uint32_t count, at, limit; /* at: the next whose earlier version is looked for */
+    bool more;
+    int64_t last; /* of the rows that were read */
 };
 
 /* NULL: it is not a stanza, which what is in the log always is. */
@@ -61,10 +69,12 @@ static struct stanza *event_stanza(const struct listing *l, slice text)
     return stanza_load(&st, text, worker_xml(l->worker), l->call->arena) == OK ? st : NULL;
 }
 
+static bool event_in_room(const struct event *e) { return e->owner >= ROOM_ID_MIN; }
+
 /* Who said it: a room has the author as `to`. */
 static slice event_author(const struct event *e, const struct stanza *st)
 {
-    return e->owner >= ROOM_ID_MIN ? stanza_to_bare(st) : stanza_from_bare(st);
+    return event_in_room(e) ? stanza_to_bare(st) : stanza_from_bare(st);
 }
 
 static void add_body(struct command_call *call, const char *key, const struct stanza *st)
@@ -87,7 +97,6 @@ static void add_event(const struct listing *l, const struct event *e)
     struct stanza *st = event_stanza(l, e->stanza);
     struct stanza *was = e->kind != 0 ? st : e->was.len > 0 ? event_stanza(l, e->was) : NULL;
     slice author = st != NULL ? event_author(e, st) : SLICE("");
-    bool room = e->owner >= ROOM_ID_MIN;
     clock_stamp(stamp, (uint64_t)e->at_us);
     command_row(call);
     command_int(call, "id", e->id);
@@ -96,7 +105,7 @@ static void add_event(const struct listing *l, const struct event *e)
     command_text(call, "by", e->by.len > 0 ? e->by : author);
     command_text(call, "author", author);
     if (st != NULL)
-        command_text(call, "with", room ? stanza_from_bare(st) : stanza_to_bare(st));
+        command_text(call, "with", event_in_room(e) ? stanza_from_bare(st) : stanza_to_bare(st));
     if (e->about != 0)
         command_int(call, "about", e->about);
     add_body(call, "before", was);
@@ -113,9 +122,8 @@ static void events_end(const struct listing *l)
 {
     for (uint32_t i = 0; i < l->count; i++)
         add_event(l, &l->events[i]);
-    if (l->count == l->limit)
-        command_done(l->call, "there may be more: go on with --after %lld",
-                     (long long)l->events[l->count - 1].id);
+    if (l->more)
+        command_done(l->call, "there may be more: go on with --after %lld", (long long)l->last);
     else
         command_done(l->call, "%s", l->count > 0 ? "" : "there are none");
 }
@@ -136,6 +144,14 @@ static slice event_corrects(const struct stanza *st, struct arena *tmp)
                : SLICE("");
 }
 
+/* In a room all are one conversation. */
+static bool event_same_talk(const struct listing *l, const struct event *e, const struct stanza *st,
+                            const struct stanza *earlier)
+{
+    return event_in_room(e) ? slice_eq(event_author(e, earlier), event_author(e, st))
+                            : mam_same_talk(l->worker, st, earlier, e->sent);
+}
+
 static void event_look(struct listing *l);
 
 static void event_earlier_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -149,11 +165,11 @@ static void event_earlier_read(void *arg, enum store_result result, const struct
         events_fail(l, result);
         return;
     }
-    slice target = event_corrects(st, tmp), author = event_author(e, st);
     for (uint32_t i = 0; i < store_row_count(b, 0) && e->about == 0; i++) {
         struct stanza *earlier = event_stanza(l, store_text(b, 0, i, 1));
-        if (earlier != NULL && slice_eq(event_author(e, earlier), author) &&
-            (mam_has_id(earlier, target, tmp) || slice_eq(event_corrects(earlier, tmp), target))) {
+        if (earlier != NULL && event_same_talk(l, e, st, earlier) &&
+            (mam_has_id(earlier, e->corrects, tmp) ||
+             slice_eq(event_corrects(earlier, tmp), e->corrects))) {
             e->about = store_int(b, 0, i, 0);
             e->was = slice_dup(tmp, store_text(b, 0, i, 1));
         }
@@ -175,15 +191,12 @@ static void event_look(struct listing *l)
         return;
     }
     const struct event *e = &l->events[l->at];
-    struct stanza *st = event_stanza(l, e->stanza);
     buf_init(&escaped, XML_PART_MAX);
-    if (st != NULL)
-        xml_escape(&escaped, event_corrects(st, l->call->arena));
-    stanza_unref(&st);
+    xml_escape(&escaped, e->corrects);
     struct store_batch *b = store_read(worker_store(l->worker), 0);
     store_read_late(b, e->owner);
-    STORE_ADD(b, &find_earlier, STORE_ANY_ROWS, SV_I(e->owner), SV_I(e->peer), SV_I(e->entry),
-              SV_I(LOOK_BACK), SV_T(buf_fit(&escaped)), SV_I(CANDIDATES));
+    STORE_ADD(b, &find_earlier, STORE_ANY_ROWS, SV_I(e->owner), SV_T(e->address), SV_I(e->entry),
+              SV_I(MAM_LOOK_BACK), SV_T(buf_fit(&escaped)), SV_I(MAM_CANDIDATES));
     buf_fini(&escaped);
     store_submit(b, worker_loop(l->worker), 0, event_earlier_read, l);
 }
@@ -202,9 +215,23 @@ static struct event event_of(const struct store_batch *b, uint32_t row, struct a
         e.about = store_int(b, 0, row, 5);
     }
     e.owner = there ? rcpt : sender;
-    e.peer = there ? sender : rcpt;
     e.entry = there ? received : sent;
+    e.sent = !there;
     return e;
+}
+
+/* False: it corrected another, and its own words are gone, because nobody archived them. */
+static bool event_prepare(const struct listing *l, struct event *e)
+{
+    struct arena *arena = l->call->arena;
+    struct stanza *st = e->kind == 0 ? event_stanza(l, e->stanza) : NULL;
+    if (st != NULL) {
+        bool to = e->sent && !event_in_room(e);
+        e->corrects = slice_dup(arena, event_corrects(st, arena));
+        e->address = slice_dup(arena, to ? stanza_to_bare(st) : event_author(e, st));
+    }
+    stanza_unref(&st);
+    return e->kind != 0 || e->corrects.len > 0;
 }
 
 static void events_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -214,10 +241,15 @@ static void events_read(void *arg, enum store_result result, const struct store_
         events_fail(l, result);
         return;
     }
-    l->count = store_row_count(b, 0);
-    l->events = arena_new(l->call->arena, struct event, l->count + 1);
-    for (uint32_t i = 0; i < l->count; i++)
-        l->events[i] = event_of(b, i, l->call->arena);
+    uint32_t rows = store_row_count(b, 0);
+    l->more = rows == l->limit;
+    l->events = arena_new(l->call->arena, struct event, rows + 1);
+    for (uint32_t i = 0; i < rows; i++) {
+        struct event e = event_of(b, i, l->call->arena);
+        l->last = e.id;
+        if (event_prepare(l, &e))
+            l->events[l->count++] = e;
+    }
     event_look(l);
 }
 

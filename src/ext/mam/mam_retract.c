@@ -7,6 +7,7 @@
 #include "base/ensure.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "ext/mam/mam_talk.h"
 #include "home/here.h"
 #include "home/router.h"
 #include "home/ticket.h"
@@ -18,18 +19,18 @@
 
 #define NS_RETRACT_OLD "urn:xmpp:message-retract:0" /* until version 0.3, within <apply-to/> */
 
-enum { LOOK_BACK = 2000, CANDIDATES = 16, ID_MAX = 1023, TRIES = 10 };
+enum { ID_MAX = 1023, TRIES = 10 };
 
 #define RETRACTED(index, find)                                                                     \
-    "SELECT " ARCHIVE_LINE_COLUMNS " FROM (SELECT msg FROM entry" index " WHERE owner = $1"        \
-    " AND peer = coalesce((SELECT id FROM account WHERE jid = $2), 0) ORDER BY id DESC LIMIT $3) " \
-    "e JOIN message m ON m.id = e.msg WHERE " find                                                 \
-    "(m.stanza, $4) > 0 ORDER BY m.id DESC LIMIT $5"
+    "SELECT " ARCHIVE_LINE_COLUMNS                                                                 \
+    " FROM " MAM_TALK(index) " JOIN message m ON m.id = e.msg"                                     \
+                             " WHERE " MAM_TALK_IS " AND " find                                    \
+                             "(m.stanza, $5) > 0 ORDER BY m.id DESC LIMIT $6"
 static struct store_stmt find_retracted = {
     .name = "mam.retracted",
     .sqlite = RETRACTED(" INDEXED BY entry_peer", "instr"),
     .pgsql = RETRACTED("", "strpos"),
-    .params = "ititi",
+    .params = "itiiti",
     .cols = "iiiiiit",
 };
 struct store_stmt *const mam_retract_stmts[] = { &find_retracted, NULL };
@@ -37,10 +38,8 @@ struct store_stmt *const mam_retract_stmts[] = { &find_retracted, NULL };
 struct retraction {
     struct arena *arena;     /* holds this, too */
     struct account *account; /* pinned */
-    slice author;            /* bare JID */
     slice target;            /* id of what is retracted */
     slice id;                /* of the message that retracts it */
-    slice contact;           /* bare JID of the other side */
     struct stanza *st;       /* the message that retracts it */
     struct origin origin;
     uint64_t at_us;
@@ -66,19 +65,6 @@ static void mam_retract_end(struct retraction *r, enum store_result result)
     stanza_unref(&r->tombstone);
     account_unpin(r->account);
     arena_destroy(&arena);
-}
-
-bool mam_has_id(const struct stanza *st, slice id, struct arena *tmp)
-{
-    struct elem origin;
-    return slice_eq(stanza_id(st), id) || (stanza_child(st, KNOWN_ORIGIN_ID, &origin) &&
-                                           slice_eq(elem_attr(&origin, "id", tmp), id));
-}
-
-static bool mam_retract_is_target(const struct stanza *st, const struct retraction *r)
-{
-    return st->kind == STANZA_MESSAGE && slice_eq(stanza_from_bare(st), r->author) &&
-           mam_has_id(st, r->target, r->arena);
 }
 
 static struct stanza *tombstone_of(const struct stanza *st, const struct retraction *r)
@@ -142,7 +128,7 @@ static void candidates_read(void *arg, enum store_result result, const struct st
         struct stanza *st;
         if (stanza_load(&st, m.stanza, worker_xml(w), r->arena) != OK)
             continue;
-        done = mam_retract_is_target(st, r);
+        done = mam_has_id(st, r->target, r->arena) && mam_same_talk(w, r->st, st, r->sent);
         bool theirs = r->sent && m.rcpt_entry != 0;
         waits = done && !theirs && !stanza_find(st, "retracted", NS_RETRACT, &e);
         if (waits)
@@ -174,8 +160,9 @@ static void mam_retract_look(struct retraction *r)
     buf_init(&escaped, XML_PART_MAX);
     xml_escape(&escaped, r->target);
     store_read_late(b, a->id);
-    STORE_ADD(b, &find_retracted, STORE_ANY_ROWS, SV_I(a->id), SV_T(r->contact), SV_I(LOOK_BACK),
-              SV_T(buf_fit(&escaped)), SV_I(CANDIDATES));
+    STORE_ADD(b, &find_retracted, STORE_ANY_ROWS, SV_I(a->id),
+              SV_T(r->sent ? stanza_to_bare(r->st) : stanza_from_bare(r->st)), SV_I(INT64_MAX),
+              SV_I(MAM_LOOK_BACK), SV_T(buf_fit(&escaped)), SV_I(MAM_CANDIDATES));
     buf_fini(&escaped);
     store_submit(b, worker_loop(a->worker), 0, candidates_read, r);
 }
@@ -186,19 +173,16 @@ bool mam_retract(struct account *a, const struct passage *p)
     slice target = retracts(p->st, loop_scratch(worker_loop(w)));
     if (target.len == 0 || target.len > ID_MAX)
         return false;
-    bool sent = p->way == PASSAGE_SENT;
     struct arena *arena = arena_create(0);
     struct retraction *r = arena_new(arena, struct retraction, 1);
     *r = (struct retraction){ .arena = arena,
                               .account = a,
-                              .author = slice_dup(arena, stanza_from_bare(p->st)),
                               .target = slice_dup(arena, target),
                               .id = slice_dup(arena, stanza_id(p->st)),
                               .st = stanza_ref(p->st),
                               .origin = p->origin,
                               .at_us = loop_wall_us(worker_loop(w)),
-                              .sent = sent };
-    r->contact = sent ? stanza_to_bare(r->st) : r->author;
+                              .sent = p->way == PASSAGE_SENT };
     account_pin(a);
     mam_retract_look(r);
     return p->origin.session != 0;

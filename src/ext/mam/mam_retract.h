@@ -10,13 +10,10 @@
  * sent the old words after that, except in carbons that are queued already. If the tombstone cannot
  * be committed, the sender gets an error, and a repeat of the retraction looks again.
  *
- * Limits: TRIES times, if the message is changed meanwhile. It is looked for among the last
- * LOOK_BACK messages of the conversation. */
+ * Limits: TRIES times, if the message is changed meanwhile, and those of mam_talk.h. */
 #pragma once
 #include "im/stage.h"
 #include "store/store.h"
 
 extern struct store_stmt *const mam_retract_stmts[];
 stage_kept_fn mam_retract;
-/* XEP-0424 §4: the id of the message, or its origin id. */
-bool mam_has_id(const struct stanza *st, slice id, struct arena *tmp);
