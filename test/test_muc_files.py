@@ -330,6 +330,9 @@ def test_a_long_list_of_members(server):
     rows = server.rows("room", "affiliations", CAVE)
     assert {(r["jid"], r["reason"]) for r in rows if r["affiliation"] == "member"} == \
         {(m["jid"], m["reason"]) for m in many}
+    again, _ = export(server, "again.jsonl")  # more than one piece on its way from another node
+    assert {line["jid"]: line for line in lines(again) if line["type"] == "affiliation"} == \
+        {line["jid"]: line for line in people}
     shown = show(server, CAVE)["members"].split(" and ")
     assert shown[1] == f"{10_000 - len(shown[0].split(' '))} more"
     assert room.enter(server.client("alice", "b"), "firstwitch").own.affiliation == "owner"

@@ -12,13 +12,12 @@ enum { TICK_MS = PRESENCE_PACE_MS, BURST_US = 200000, SECOND_US = 1000000 };
 
 struct setting presence_composed_rate = {
     .name = "presence.composed-rate",
-    .scope = SCOPE_NODE,
     .type = PARAM_INT,
     .def = 50,
     .min = 10,
     .max = 100,
     .unit = "changes a second",
-    .doc = "How many presence changes a second this node sends to contacts on behalf of clients: "
+    .doc = "How many presence changes a second the server sends to contacts on behalf of clients: "
            "users shown as away while their clients sleep (push.show-away), new avatars, sessions "
            "that were not resumed after their connections were lost, and sessions that are shown "
            "when presence.sharing is turned on. Further changes wait, and only the last state of "
@@ -52,12 +51,15 @@ unsigned presence_pace_session, presence_pace_worker;
 /* At most BURST_US worth of changes at once after a pause: timers are that late. */
 bool presence_pace_take(struct worker *w)
 {
+    uint32_t nodes[BUS_NODES_MAX];
     uint64_t now = loop_now_us(worker_loop(w)),
-             each = SECOND_US / (uint64_t)setting_int(&presence_composed_rate),
+             each = (uint64_t)SECOND_US * node_all(worker_node(w), nodes) /
+                    (uint64_t)setting_int(&presence_composed_rate),
+             burst = each > BURST_US ? each : BURST_US,
              next = atomic_load_explicit(&worker_node(w)->presence_next_us, memory_order_relaxed),
              from;
     do {
-        from = next + BURST_US > now ? next : now - BURST_US;
+        from = next + burst > now ? next : now - burst;
         if (from + each > now)
             return false;
     } while (!atomic_compare_exchange_weak_explicit(&worker_node(w)->presence_next_us, &next,

@@ -50,20 +50,9 @@ def away(jid):
 
 
 # What cannot pass on two nodes, by the test and the reason.
-PACE = "each node has its own pace, so two tell twice as many"
 CHARGE = "a stream is told by the home of its session what copies cost, here a little later"
-FILES = "a room is imported by the node that is its home"
 CANNOT = {
-    "test_presence_pace.py::test_many_that_fall_asleep_are_told_one_after_another": PACE,
-    "test_presence_pace.py::test_sharing_is_turned_on_for_all": PACE,
     "test_multicast.py::test_copies_are_charged_to_the_sender": CHARGE,
-    "test_muc_standard.py::test_operators_read_who_came_and_went": FILES,
-    "test_muc_under_way.py::test_a_file_with_a_message_of_too_many_elements": FILES,
-    "test_muc_commands.py::test_metrics_count_rooms_and_who_is_in_them": FILES,
-    **{f"test_muc_files.py::{name}": FILES for name in (
-        "test_and_comes_back_as_it_was", "test_it_goes_to_another_server",
-        "test_more_messages_than_a_step", "test_what_the_settings_do_not_allow",
-        "test_a_long_list_of_members", "test_hats_to_choose_from_are_in_the_file")},
 }
 
 

@@ -8,22 +8,18 @@
 #include "im/feature.h"
 #include "io/work.h"
 #include "muc/muc.h"
+#include "muc/operate/file_home.h"
 #include "muc/operate/file_import.h"
-#include "muc/room/config.h"
-#include "muc/room/config_form.h"
-#include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/room_line.h"
-#include "muc/room/rooms.h"
 #include "muc/state/reach.h"
 #include "store/store.h"
-#include "xmpp/muc.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
-enum { OUT_BYTES_MAX = 80 << 20, LINES_MAX = 8 };
+enum { OUT_BYTES_MAX = 80 << 20 };
 
 static atomic_int files;
 
@@ -52,16 +48,15 @@ struct export
 {
     struct work work;
     struct command_call *call;
-    struct worker *worker; /* home of the room */
-    struct room *source;   /* pinned */
+    struct worker *worker;
     const char *path;
-    int fd;                    /* -1: not open */
-    int error;                 /* of the file; 0: none */
-    struct buf out;            /* what a helper writes next */
-    unsigned first[LINES_MAX]; /* where the reads of parts begin */
-    bool last;                 /* behind it there is nothing */
-    int64_t owner;
+    int fd;         /* -1: not open */
+    int error;      /* of the file; 0: none */
+    struct buf out; /* what a helper writes next */
+    bool last;      /* behind it there is nothing */
     slice room;
+    enum err e;         /* what its home said */
+    int64_t owner;      /* of its archive */
     uint64_t id, until; /* of messages: the last that was written, and where it ends */
     uint32_t rows;      /* of a page */
     uint64_t people, messages, skipped;
@@ -107,31 +102,23 @@ static void discard_run(struct work *w)
     unlink(x->path);
 }
 
-/* On the home of the room. */
+/* On the worker where it was asked for. */
 
 static void export_free(struct export *x)
 {
     buf_fini(&x->out);
-    room_unpin(x->source);
     room_file_end();
     mem_free(&x);
-}
-
-/* What a destroyed room recorded goes while it is read. */
-static bool room_export_is_there(const struct export *x)
-{
-    const struct room *r = x->source;
-    return r->stored && room_is(r, x->owner);
 }
 
 static void discarded(struct work *w)
 {
     struct export *x = CONTAINER_OF(w, struct export, work);
-    if (room_export_is_there(x))
-        command_fail(x->call, E_DOWN, "the archive of %.*s cannot be read; no file was written",
+    if (x->e == E_NOTFOUND)
+        command_fail(x->call, E_NOTFOUND, "%.*s was destroyed meanwhile; no file was written",
                      SLICE_ARG(x->room));
     else
-        command_fail(x->call, E_NOTFOUND, "%.*s was destroyed meanwhile; no file was written",
+        command_fail(x->call, E_DOWN, "the archive of %.*s cannot be read; no file was written",
                      SLICE_ARG(x->room));
     export_free(x);
 }
@@ -228,7 +215,9 @@ static void room_export_page_read(void *arg, enum store_result result, const str
         room_export_read_page(x);
         return;
     }
-    if (result != STORE_OK || !room_export_is_there(x)) {
+    if (result == STORE_OK && store_row_count(b, 1) == 0) /* what it recorded goes */
+        x->e = E_NOTFOUND;
+    if (result != STORE_OK || x->e != OK) {
         room_export_discard(x);
         return;
     }
@@ -246,111 +235,63 @@ static void room_export_read_page(struct export *x)
         store_read_late(b, x->owner);
     STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_I(x->owner), SV_I(x->id), SV_I(x->until),
               SV_I(x->rows));
+    STORE_ADD(b, &room_there_stmt, STORE_ANY_ROWS, SV_I(x->owner));
     store_submit(b, worker_loop(x->worker), 0, room_export_page_read, x);
 }
 
-static void room_export_add_room(struct export *x, const struct room *r)
-{
-    struct room_line l = {
-        .type = LINE_ROOM, .jid = r->jid, .creator = r->creator, .at_us = r->created_us
-    };
-    struct buf config, subject;
-    const struct affiliate *a;
+/* What its home tells. */
 
-    buf_init(&config, ROOM_STORED_MAX);
-    buf_init(&subject, ROOM_LINE_MAX);
-    room_config_store(&config, &r->config);
-    if (r->subject != NULL)
-        stanza_store(&subject, r->subject);
-    l.config = buf_fit(&config);
-    l.subject = buf_fit(&subject);
-    memcpy(l.secret, r->secret, sizeof l.secret);
-    room_line_write(&x->out, &l);
-    buf_fini(&subject);
-    buf_fini(&config);
-    for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
-        x->people += room_line_write(
-            &x->out, &(struct room_line){ .type = LINE_AFFILIATION,
-                                          .jid = a->jid,
-                                          .affiliation = (enum affiliation)a->affiliation,
-                                          .nick = a->nick,
-                                          .reason = a->reason,
-                                          .follows = a->follows });
-}
-
-/* The lines of parts, from memory and from what was read (NULL: nothing was). */
-
-static bool room_export_add_line(const struct room_line *l, void *arg)
+static void room_export_told(struct worker *w, void *arg, void *answer,
+                             const struct message_from *from)
 {
     struct export *x = arg;
-    return room_line_write(&x->out, l);
+    const struct room_lines_answer *a = answer;
+    (void)w, (void)from;
+    x->e = (enum err)a->err;
+    x->owner = a->owner;
+    x->until = a->until;
+    x->people = a->people;
+    buf_add(&x->out, a->lines);
 }
 
-static void add_parts(struct export *x, const struct store_batch *b)
-{
-    unsigned n = 0;
-    PARTS_EACH (p, lines)
-        p->lines->write(x->source, b, x->first[n++], room_export_add_line, x);
-    room_export_submit(x);
-}
-
-static void parts_were_read(void *arg, enum store_result result, const struct store_batch *b)
+static void room_export_all_told(struct worker *w, void *arg)
 {
     struct export *x = arg;
-    if (result == STORE_OK && room_export_is_there(x))
-        add_parts(x, b);
-    else
-        room_export_discard(x);
-}
-
-static void read_parts(struct export *x)
-{
-    struct store_batch *b = store_read(worker_store(x->worker), (uint64_t)x->owner);
-    unsigned n = 0;
-    PARTS_EACH (p, lines) {
-        ensure(n < LINES_MAX);
-        x->first[n++] = store_stmt_count(b);
-        if (p->lines->read != NULL)
-            p->lines->read(b, x->source);
-    }
-    if (store_stmt_count(b) > 0) {
-        store_submit(b, worker_loop(x->worker), 0, parts_were_read, x);
-    } else {
-        store_drop(&b);
-        add_parts(x, NULL);
-    }
-}
-
-static void export_room(struct room *r, void *arg)
-{
-    struct command_call *call = arg;
-    ensure(room_here(r));
-    if (!r->stored) {
-        command_fail(call, E_UNSUPPORTED, "%.*s is an ad hoc room; only persistent ones are moved",
-                     SLICE_ARG(r->jid));
+    slice room = x->room;
+    (void)w;
+    if (x->e == OK && x->owner != 0) {
+        room_export_submit(x);
         return;
     }
+    if (x->e == E_NOTFOUND)
+        operate_fail_missing(x->call, room);
+    else if (x->e == E_UNSUPPORTED)
+        command_fail(x->call, x->e, "%.*s is an ad hoc room; only persistent ones are moved",
+                     SLICE_ARG(room));
+    else if (x->e != OK)
+        command_fail(x->call, x->e, "%.*s: %s", SLICE_ARG(room), err_text(x->e));
+    else
+        command_fail(x->call, E_DOWN, "the node of %.*s ended before it answered", SLICE_ARG(room));
+    export_free(x);
+}
+
+static void run_export(struct command_call *call)
+{
     const char *path;
     if (!room_file_begin(call, &path))
         return;
     struct export *x = mem_new(struct export);
     x->call = call;
-    x->worker = r->worker;
-    x->source = r;
-    room_pin(r);
+    x->worker = call->worker;
     x->path = path;
     x->fd = -1;
-    x->owner = r->id;
-    x->room = slice_dup(call->arena, r->jid);
-    x->until = r->archive.last_id;
+    x->room = command_arg(call, "room");
     x->rows = ROOM_FILE_STEP_ROWS;
-    x->told_us = loop_now_us(room_loop(r));
+    x->told_us = loop_now_us(worker_loop(x->worker));
     buf_init(&x->out, OUT_BYTES_MAX);
-    room_export_add_room(x, r);
-    read_parts(x);
+    home_ask(x->worker, x->room, &room_lines_asked_message, &(struct room_lines_asked){ x->room },
+             &(struct asker){ .gather = room_export_told, .done = room_export_all_told, .arg = x });
 }
-
-static void run_export(struct command_call *call) { operate_visit(call, export_room, call); }
 
 static const struct command_arg args[] = {
     { .name = "room",
@@ -371,7 +312,6 @@ static struct command export_command = {
     .area = "rooms",
     .access = COMMAND_LOCAL,
     .args = args,
-    .home = "room",
     .run = run_export,
     .doc =
         "Writes a persistent room to a file, as lines of JSON: configuration, affiliations, hats, "
@@ -385,7 +325,7 @@ static void room_export_worker_start(struct worker *w)
         room_import_start(w);
 }
 
-static struct store_stmt *stmts[16] = { &page_stmt };
+static struct store_stmt *stmts[20] = { &page_stmt };
 static const struct store_migration migrations[] = {
     { 1, "CREATE TABLE room_import(owner INTEGER PRIMARY KEY, until INTEGER NOT NULL)",
       "CREATE TABLE room_import(owner BIGINT PRIMARY KEY, until BIGINT NOT NULL)" },
@@ -397,8 +337,11 @@ static const struct store_schema schema = { .feature = "muc_file",
 
 static void room_export_start(void)
 {
+    unsigned n = 1;
     for (unsigned i = 0; room_import_stmts[i] != NULL; i++)
-        stmts[i + 1] = room_import_stmts[i];
+        stmts[n++] = room_import_stmts[i];
+    for (unsigned i = 0; room_home_stmts[i] != NULL; i++)
+        stmts[n++] = room_home_stmts[i];
 }
 
 const struct feature muc_file_feature = {
@@ -406,7 +349,9 @@ const struct feature muc_file_feature = {
     .parts = PART_ROOM,
     .schema = &schema,
     .commands = (struct command *const[]){ &export_command, &room_import_command, NULL },
-    .messages = (const struct message_row *const[]){ &room_import_message, NULL },
+    .messages =
+        (const struct message_row *const[]){ &room_lines_asked_message, &room_lines_given_message,
+                                             &room_lines_answer_message, NULL },
     .start = room_export_start,
     .worker.start = room_export_worker_start,
 };

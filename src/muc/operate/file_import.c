@@ -8,23 +8,16 @@
 #include "codec/xml_read.h"
 #include "home/command_run.h"
 #include "home/here.h"
-#include "home/message.h"
-#include "home/node.h"
 #include "im/account.h"
 #include "io/work.h"
 #include "muc/archive/archive.h"
 #include "muc/operate/file_export.h"
-#include "muc/room/config.h"
-#include "muc/room/config_form.h"
-#include "muc/room/config_sealed.h"
-#include "muc/room/metrics.h"
+#include "muc/operate/file_home.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/room_line.h"
 #include "muc/room/rooms.h"
 #include "muc/room/settings.h"
-#include "muc/state/reach.h"
-#include "muc/state/store.h"
 #include "store/store.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +43,7 @@ struct kept_line {
 struct import {
     struct work work;
     struct command_call *call;
-    struct worker *worker; /* whose loop it is on: of the call, then the home of the room */
+    struct worker *worker;
     const char *path;
     struct source in;
     struct xml_work *xml;
@@ -62,10 +55,9 @@ struct import {
     enum room_line_type last_type;
     uint32_t step_count;
     bool ended, storing; /* storing: the second time */
-    enum err e;          /* of the step */
+    enum err e;          /* of the step, or of what its home said */
     struct why why;
     int64_t owner;
-    struct room *target; /* pinned */
     uint64_t told_us;
 };
 
@@ -155,18 +147,10 @@ static bool take_affiliation(struct import *x, const struct room_line *l)
     return true;
 }
 
-static const struct room_lines *lines_of(enum room_line_type type)
-{
-    PARTS_EACH (p, lines)
-        if (p->lines->type == (int)type)
-            return p->lines;
-    return NULL;
-}
-
 /* A line of a part. Those of the first reading are kept until the room is stored. */
 static bool take_part(struct import *x, const struct room_line *l)
 {
-    const struct room_lines *lines = lines_of(l->type);
+    const struct room_lines *lines = room_lines_of((int)l->type);
     uint32_t same = 0;
     if (x->storing) /* was checked */
         return true;
@@ -382,7 +366,9 @@ static struct store_stmt unnote_all_stmt = {
 
 static struct store_stmt forget_stmt = {
     .name = "room.import-forget",
-    .sql = "DELETE FROM room_affiliation WHERE room = $1",
+    .sql =
+        "DELETE FROM room_affiliation WHERE room IN (SELECT owner FROM room_import WHERE owner = "
+        "$1)",
     .params = "i",
     .cols = "",
 };
@@ -396,12 +382,12 @@ static struct store_stmt forget_all_stmt = {
 static void undone(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct import *x = arg;
-    (void)b;
-    if (result == STORE_OK)
+    if (result == STORE_OK && store_changed(b, 2) > 0)
         room_archive_remove(x->worker, x->owner); /* else the next start finds the note */
     import_free(x);
 }
 
+/* If its home did not answer, there may be the room: then there is no note any more. */
 static void undo(struct import *x)
 {
     struct store_batch *b = store_write(worker_store(x->worker), (uint64_t)x->owner);
@@ -417,16 +403,29 @@ static void fail_storing(struct import *x, enum err e, const char *text)
     undo(x);
 }
 
+/* Its home (muc/operate/file_home.h). */
+
+static void room_import_heard(struct worker *w, void *arg, void *answer,
+                              const struct message_from *from)
+{
+    struct import *x = arg;
+    const struct room_lines_answer *a = answer;
+    (void)w, (void)from;
+    x->e = (enum err)a->err;
+    why_set(&x->why, "%.*s; nothing was changed", SLICE_ARG(a->why));
+}
+
+static void room_import_ask(struct import *x, slice lines, gathered_fn *done)
+{
+    x->e = E_DOWN;
+    why_set(&x->why, "its node ended before it answered; `room list` says whether it was imported");
+    home_ask(x->worker, x->room.jid, &room_lines_given_message,
+             &(struct room_lines_given){ x->room.jid, lines, x->owner },
+             &(struct asker){ .gather = room_import_heard, .done = done, .arg = x });
+}
+
 /* The end: the room itself. */
 
-static struct store_stmt room_stmt = {
-    .name = "room.import",
-    .sql = "INSERT INTO room(id, jid, domain, name, listed, secret, config, subject, creator,"
-           " created_us) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10"
-           " WHERE (SELECT count(*) FROM room) < $11",
-    .params = "itttibtttii",
-    .cols = "",
-};
 static struct store_stmt person_stmt = {
     .name = "room.import-affiliation",
     .sql = "INSERT INTO room_affiliation(room, jid, affiliation, nick, reason, follows)"
@@ -435,75 +434,35 @@ static struct store_stmt person_stmt = {
     .cols = "",
 };
 
-static void room_import_committed(void *arg, enum store_result result, const struct store_batch *b)
+static void room_import_ended(struct worker *w, void *arg)
 {
     struct import *x = arg;
-    struct room *r = x->target;
-    (void)b;
-    if (result == STORE_OK) {
-        room_load(r);
-        metric_add(&rooms_persistent_metric, 1);
-        log_info(&log_muc, LOG_EV("room.imported"), LOG_S("room", x->room.jid),
-                 LOG_I("messages", x->messages));
-        command_done(x->call, "room %.*s imported: affiliations %llu, messages %llu",
-                     SLICE_ARG(x->room.jid), (unsigned long long)x->affiliations,
-                     (unsigned long long)x->messages);
-        room_unpin(r);
-        import_free(x);
+    (void)w;
+    if (x->e != OK) {
+        command_fail(x->call, x->e, "%.*s: %s", SLICE_ARG(x->room.jid), x->why.text);
+        undo(x);
         return;
     }
-    rooms_release(x->room.creator);
-    actor_loaded(&r->actor, E_NOTFOUND);
-    room_unpin(r);
-    fail_storing(x, err_of_store(result),
-                 result == STORE_CONFLICT ? "muc.persistent-max allows no more rooms"
-                                          : "the database does not answer");
+    log_info(&log_muc, LOG_EV("room.imported"), LOG_S("room", x->room.jid),
+             LOG_I("messages", x->messages));
+    command_done(x->call, "room %.*s imported: affiliations %llu, messages %llu",
+                 SLICE_ARG(x->room.jid), (unsigned long long)x->affiliations,
+                 (unsigned long long)x->messages);
+    import_free(x);
 }
 
-static void room_import_add_room(struct store_batch *b, const struct import *x)
+static void room_import_end(struct import *x)
 {
-    struct room_config c;
-    struct buf text;
-    struct arena *tmp = loop_scratch(worker_loop(x->worker));
-    room_config_load(&c, x->room.config, tmp);
-    c.persistent = true;
-    buf_init(&text, ROOM_STORED_MAX);
-    room_config_seal(&text, &c, x->room.jid, tmp);
-    slice name = c.text[ROOM_NAME].ptr == NULL ? SLICE("") : c.text[ROOM_NAME];
-    STORE_ADD(b, &room_stmt, 1, SV_I(x->owner), SV_T(x->room.jid),
-              SV_T(jid_split(x->room.jid).domain), SV_T(name), SV_I(c.listed),
-              SV_B(((slice){ (const char *)x->room.secret, sizeof x->room.secret })),
-              SV_T(buf_fit(&text)), SV_T(x->room.subject), SV_T(x->room.creator),
-              SV_I(x->room.at_us), SV_I(setting_int(&muc_persistent_max)));
-    buf_fini(&text);
-}
-
-/* Nobody makes a room of that name from here: what comes for it waits. */
-static void room_import_store_room(struct room *r, struct import *x)
-{
-    struct store_batch *b = store_write(worker_store(x->worker), (uint64_t)x->owner);
-    room_pin(r);
-    x->target = r;
-    actor_become(&r->actor, ACTOR_LOADING);
-    room_import_add_room(b, x);
+    struct buf lines;
+    buf_init(&lines, ROOM_LINES_BYTES_MAX);
+    room_line_write(&lines, &x->room);
     for (const struct kept_line *k = x->kept; k != NULL; k = k->next)
-        lines_of(k->line.type)->store(b, x->owner, &k->line, loop_scratch(worker_loop(x->worker)));
-    STORE_ADD(b, &unnote_stmt, 1, SV_I(x->owner));
-    store_submit(b, worker_loop(x->worker), 0, room_import_committed, x);
-}
-
-static void reached_last(struct room *r, enum err e, void *arg)
-{
-    struct import *x = arg;
-    struct why why;
-    if (e != OK)
-        fail_storing(x, e, err_text(e));
-    else if (r->state != ACTOR_ABSENT)
-        fail_storing(x, E_EXISTS, "somebody made a room of that name meanwhile");
-    else if (!rooms_reserve(x->room.creator, &why))
-        fail_storing(x, E_LIMIT, why.text);
+        room_line_write(&lines, &k->line);
+    if (lines.overflow)
+        fail_storing(x, E_LIMIT, "its configuration, hats and card are too long");
     else
-        room_import_store_room(r, x);
+        room_import_ask(x, buf_slice(&lines), room_import_ended);
+    buf_fini(&lines);
 }
 
 /* Its affiliations and messages. */
@@ -527,7 +486,7 @@ static void step_stored(void *arg, enum store_result result, const struct store_
     if (result != STORE_OK)
         fail_storing(x, err_of_store(result), "the database does not take it");
     else if (x->e == E_EOF)
-        operate_reach(x->worker, x->room.jid, reached_last, x);
+        room_import_end(x);
     else
         room_import_next_step(x);
 }
@@ -574,57 +533,18 @@ static void room_import_noted(void *arg, enum store_result result, const struct 
 
 /* The file is right as a whole: may there be such a room? */
 
-static void room_import_reached(struct room *r, enum err e, void *arg)
+static void room_import_may(struct worker *w, void *arg)
 {
     struct import *x = arg;
-    if (e != OK || r->state == ACTOR_READY) {
-        x->worker = worker_here();
-        room_import_fail(x, e == OK ? E_EXISTS : e, e == OK ? "there is such a room" : err_text(e));
+    if (x->e != OK) {
+        command_fail(x->call, x->e, "%.*s: %s", SLICE_ARG(x->room.jid), x->why.text);
+        import_free(x);
         return;
     }
-    x->worker = r->worker;
     x->owner = room_new_id();
-    struct store_batch *b = store_write(worker_store(x->worker), (uint64_t)x->owner);
+    struct store_batch *b = store_write(worker_store(w), (uint64_t)x->owner);
     STORE_ADD(b, &note_stmt, 1, SV_I(x->owner), SV_I(x->last_id));
-    store_submit(b, worker_loop(x->worker), 0, room_import_noted, x);
-}
-
-/* The import moves to the home of the room. */
-struct import_moved {
-    slice room;
-    void *import;
-};
-
-static void import_moved_run(struct worker *w, void *message, const struct message_from *from)
-{
-    const struct import_moved *moved = message;
-    (void)from;
-    operate_reach(w, moved->room, room_import_reached, moved->import);
-}
-
-static const struct message_field import_moved_fields[] = {
-    F_BARE(struct import_moved, room),
-    F_LOCAL(struct import_moved, import),
-    { 0 },
-};
-const struct message_row room_import_message = {
-    .id = 95,
-    .scope = MESSAGE_PROCESS,
-    .name = "room-import",
-    .size = sizeof(struct import_moved),
-    .fields = import_moved_fields,
-    .run = import_moved_run,
-};
-
-static void room_import_move(struct import *x, slice room)
-{
-    const struct worker *w = x->worker;
-    uint32_t node;
-    unsigned home = node_home(worker_node(w), room, &node);
-    if (node == worker_node(w)->id)
-        home_send_to(x->worker, 0, home, &room_import_message, &(struct import_moved){ room, x });
-    else
-        room_import_fail(x, E_UNSUPPORTED, "its home is another node: import it there");
+    store_submit(b, worker_loop(w), 0, room_import_noted, x);
 }
 
 static void room_import_checked(struct import *x)
@@ -635,7 +555,7 @@ static void room_import_checked(struct import *x)
     else if (!command_address_ok(x->call, PARAM_ROOM, x->room.jid, &jid))
         import_free(x); /* the call has failed */
     else
-        room_import_move(x, jid);
+        room_import_ask(x, (slice){ 0 }, room_import_may);
 }
 
 static void room_import_step_done(struct work *w)
@@ -691,10 +611,9 @@ static void run_import(struct command_call *call)
     room_import_next_step(x);
 }
 
-struct store_stmt *const room_import_stmts[] = {
-    &note_stmt,   &unnote_stmt,     &doom_stmt, &doom_all_stmt, &unnote_all_stmt,
-    &forget_stmt, &forget_all_stmt, &room_stmt, &person_stmt,   NULL
-};
+struct store_stmt *const room_import_stmts[] = { &note_stmt,       &unnote_stmt,     &doom_stmt,
+                                                 &doom_all_stmt,   &unnote_all_stmt, &forget_stmt,
+                                                 &forget_all_stmt, &person_stmt,     NULL };
 
 static void swept(void *arg, enum store_result result, const struct store_batch *b)
 {

@@ -77,14 +77,18 @@ struct visit {
     bool anyhow;
 };
 
+void operate_fail_missing(struct command_call *call, slice room)
+{
+    command_fail(call, E_NOTFOUND, "there is no room %.*s; `room list` shows all", SLICE_ARG(room));
+}
+
 static void visited(struct room *r, enum err e, void *arg)
 {
     const struct visit *v = arg;
     slice jid = command_arg(v->call, "room");
     ensure(r != NULL && room_here(r));
     if (e == E_NOTFOUND || (e == OK && r->state != ACTOR_READY && !v->anyhow))
-        command_fail(v->call, E_NOTFOUND, "there is no room %.*s; `room list` shows all",
-                     SLICE_ARG(jid));
+        operate_fail_missing(v->call, jid);
     else if (e != OK)
         command_fail(v->call, e, "%.*s: %s", SLICE_ARG(jid), err_text(e));
     else

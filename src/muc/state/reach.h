@@ -15,6 +15,7 @@ void operate_with_known(struct command_call *call, slice jid, operate_known_fn *
  * or it cannot be loaded, the call fails. */
 typedef void operate_fn(struct room *r, void *arg);
 void operate_visit(struct command_call *call, operate_fn *fn, void *arg);
+void operate_fail_missing(struct command_call *call, slice room); /* there is none */
 /* Also if there is no such room (ACTOR_ABSENT). */
 void operate_visit_anyhow(struct command_call *call, operate_fn *fn, void *arg);
 /* The same for those who have no call, on the worker that is the home of the room. e: OK, or why it
