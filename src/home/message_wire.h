@@ -1,8 +1,6 @@
 /* message_wire: messages between nodes: as bytes and back. A head (format, part of a conversation,
- * id, question, number of fields), then the fields in the order of the row: numbers in the byte
- * order of little-endian machines, texts with their length, a stanza as stored text with what that
- * does not tell. What arrives is checked field by field, then by the row: nothing in it is trusted
- * to be in range. */
+ * id, question), then the fields (home/message_fields.h) in the order of the row. What arrives is
+ * checked field by field, then by the row: nothing in it is trusted to be in range. */
 #pragma once
 #include "base/buf.h"
 #include "base/log.h"
