@@ -186,7 +186,7 @@ OTHERS = WRITTEN | {
     "account.look", "auth_secret.factors", "blob.hash", "component.domain", "component.secret",
     "device.address", "device.device", "device.software", "directory.email", "directory.email_key",
     "directory.first", "directory.first_key", "directory.last", "directory.last_key",
-    "directory.nick", "directory.nick_key", "fast_token.mech", "fast_token.secret", "former.jid",
+    "directory.nick", "directory.nick_key", "frozen.kind", "fast_token.mech", "fast_token.secret", "former.jid",
     "invite.domain", "invite.name", "invite.token", "last.status", "motd.text",
     "privacy.standard", "privacy_rule.list", "private_xml.name", "private_xml.ns",
     "pubsub_item.id", "pubsub_node.config", "pubsub_node.node", "pubsub_subscription.subid",
@@ -195,8 +195,7 @@ OTHERS = WRITTEN | {
     "room.jid", "room.name", "room.subject", "room_administrator.description",
     "room_administrator.nick", "room_affiliation.nick", "room_affiliation.reason",
     "room_alias.domain", "room_hat.title", "room_hat.uri", "room_vcard.hashes", "room_vcard.vcard",
-    "roster.name", "saved_session.resource", "saved_stanza.resource", "saved_state.feature",
-    "saved_state.resource", "schema.feature", "seal.mark", "setting.name", "store_state.name",
+    "roster.name", "schema.feature", "seal.mark", "setting.name", "store_state.name",
     "upload.hash", "upload.id", "upload.name", "upload.type"}
 
 

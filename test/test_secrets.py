@@ -22,7 +22,7 @@ OPTION = "planted push secret"
 
 # Each column of texts or bytes. If a new one lets somebody in, it is sealed or hashed, and
 # test_no_secret_is_in_any_column plants such a secret.
-SEALED = """component.secret fast_token.secret push.options room.config saved_session.token
+SEALED = """component.secret fast_token.secret push.options room.config frozen.bytes
     seal.mark     setting.value"""
 HASHED = "credential.salt credential.server_key credential.stored_key invite.token"
 # Keys that make ids and answers nobody can predict. Who has the database has what they protect.
@@ -45,10 +45,8 @@ CONTENT = """account.department account.directory_uri account.email account.give
     room_administrator.nick room_affiliation.jid room_affiliation.nick room_affiliation.reason
     room_alias.domain room_hat.jid room_hat.title room_hat.uri room_vcard.hashes
     room_vcard.vcard     roster.in_groups roster.jid roster.name roster.request
-    roster_out.rcpt roster_out.sender     roster_out.stanza saved_session.counts
-    saved_session.directed saved_session.jid     saved_session.presence saved_session.repeats
-    saved_session.resource saved_stanza.resource     saved_stanza.stanza saved_state.feature
-    saved_state.resource saved_state.state schema.feature     setting.name store_state.name
+    roster_out.rcpt roster_out.sender     roster_out.stanza frozen.jid
+    frozen.kind schema.feature     setting.name store_state.name
     upload.hash upload.id upload.name upload.type vcard.xml"""
 
 

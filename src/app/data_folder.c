@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/durable.h"
 #include "base/log.h"
+#include "im/restart.h"
 #include "store/store_rename.h"
 #include "xmpp/jid.h"
 #include <errno.h>
@@ -112,6 +113,25 @@ static void print_fixed(const struct node_file *file, const char *old)
     }
 }
 
+/* Where the address is inside of bytes, only the server's own code finds it. */
+static enum err rename_frozen(const char *url, const struct store_schema *const *schemas,
+                              const char *old, const char *to, struct why *why)
+{
+    struct store *store;
+    struct store_conf conf = { .url = url, .schemas = schemas };
+    enum err e = store_open(&store, &conf, why);
+    if (e != OK)
+        return e;
+    e = restart_rename(store, slice_of(old), slice_of(to));
+    if (e != OK)
+        why_set(why,
+                "%s is %s now, but it was not possible to change the sessions that wait to be "
+                "resumed (%s): some clients log in anew",
+                old, to, err_text(e));
+    store_close(&store);
+    return e;
+}
+
 static enum err rename_account(const struct node_file *file, const char *old, const char *to,
                                struct arena *arena, struct why *why)
 {
@@ -124,6 +144,8 @@ static enum err rename_account(const struct node_file *file, const char *old, co
     enum err e = bring_up(url, schemas, why);
     if (e == OK)
         e = store_rename(url, schemas, old, to, &rows, why);
+    if (e == OK)
+        e = rename_frozen(url, schemas, old, to, why);
     if (e == OK) {
         printf("%s is %s now, in %llu rows; the password stays\n", old, to,
                (unsigned long long)rows);

@@ -1,7 +1,10 @@
 #include "home/actor.h"
+#include "base/arena.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "home/frozen.h"
+#include "home/here.h"
 #include "io/loop.h"
 #include "store/store.h"
 #include "xmpp/stanza.h"
@@ -370,6 +373,31 @@ struct actor_change *actor_take_change(struct actor *a)
     if (a->changes == NULL)
         a->change_tail = &a->changes;
     return c;
+}
+
+void actor_freeze(const struct actor *a, struct buf *out)
+{
+    const struct actor_kind *kind = a->all->kind;
+    ensure(a->state == ACTOR_READY && kind->freeze != NULL);
+    frozen_begin(out, kind->frozen);
+    kind->freeze(a, out);
+    frozen_end(out);
+}
+
+enum err actor_thaw(struct actor *a, slice bytes, struct why *why)
+{
+    const struct actor_kind *kind = a->all->kind;
+    struct arena *tmp = arena_create(0);
+    struct frozen_reading r = { .xml = worker_xml(a->worker), .tmp = tmp, .rest = bytes };
+    struct frozen f;
+    ensure(a->state == ACTOR_READY && kind->thaw != NULL);
+    actor_mark(a);
+    enum err e = frozen_read(&f, kind->frozen, &r, why);
+    if (e == OK)
+        e = kind->thaw(a, &f, why);
+    frozen_release(&f);
+    arena_destroy(&tmp);
+    return e;
 }
 
 void actors_stop(struct actors *all)

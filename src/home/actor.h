@@ -20,6 +20,9 @@
 #include "io/timer.h"
 
 struct actors;
+struct buf;
+struct frozen;
+struct frozen_kind;
 struct metric;
 struct store_batch;
 struct worker;
@@ -86,6 +89,16 @@ struct actor_kind {
     bool (*in_use)(const struct actor *a); /* it has sessions, occupants */
     /* READY, and nobody needs it: true if it ends with that, and is ABSENT now. NULL: it stays. */
     bool (*ends_unused)(struct actor *a);
+    /* The memory that a READY one has and the database does not, which a planned restart must not
+     * lose, nor a move to another node: appends its records to `out`, in an order that is always
+     * the same for the same memory. What depends on a stream is not among it. NULL: it has none,
+     * and the three are NULL. Rooms have none: their seats are brought back by the sessions in
+     * them, which freeze with their accounts (im/audience.h). */
+    void (*freeze)(const struct actor *a, struct buf *out);
+    /* Takes it back into one that is READY, beside what it has already; `f` is borrowed, references
+     * that it keeps are taken. Fails before it changes anything: E_CORRUPT, `why` says where. */
+    enum err (*thaw)(struct actor *a, const struct frozen *f, struct why *why);
+    const struct frozen_kind *frozen; /* the records, and their version */
     /* It is about to be unloaded: stores what is not stored. false: later. */
     bool (*may_unload)(struct actor *a);
     void (*unload)(struct actor *a); /* frees it; it is not in the map any more */
@@ -139,6 +152,13 @@ void actor_pin(struct actor *a);
 void actor_unpin(struct actor *a);
 void actor_touch(struct actor *a);  /* something ended: is it still needed? It may be freed. */
 void actor_unload(struct actor *a); /* at once; nobody needs it */
+
+/* The memory of a READY actor as bytes, and back: home/frozen.h. `out` is empty; it has overflowed
+ * if they are more than FROZEN_BYTES_MAX. Takes as long as the bytes are many: the caller paces.
+ * actor_thaw(): E_CORRUPT (wrong bytes, or some are missing) or E_UNSUPPORTED (another version):
+ * nothing has changed, and `why` says what was found. */
+void actor_freeze(const struct actor *a, struct buf *out);
+NODISCARD enum err actor_thaw(struct actor *a, slice bytes, struct why *why);
 
 /* Whether what comes has to wait, for the order. */
 static inline bool actor_waits(const struct actor *a)

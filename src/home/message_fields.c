@@ -1,5 +1,5 @@
 #include "home/message_fields.h"
-#include "base/ensure.h"
+#include "base/arena.h"
 #include "base/utf8.h"
 #include "home/jids.h"
 #include "home/texts.h"
@@ -232,4 +232,59 @@ enum err message_fields_read(struct message_reading *r, const struct message_fie
         return OK; /* what a later release added is skipped */
     why_set(why, "%s %s: %zu bytes are left over", r->what, r->name, r->rest.len);
     return E_CORRUPT;
+}
+
+/* Another address. */
+
+struct renaming {
+    slice old, to;
+    struct arena *tmp;
+};
+
+static slice renamed_jid(const struct renaming *r, slice jid)
+{
+    if (!slice_eq(jid_bare_of(jid), r->old))
+        return jid;
+    slice rest = slice_from(jid, r->old.len);
+    return slice_of(arena_printf(r->tmp, "%.*s%.*s", SLICE_ARG(r->to), SLICE_ARG(rest)));
+}
+
+static slice renamed_jids(const struct renaming *r, slice packed)
+{
+    slice jid;
+    uint32_t number;
+    struct buf b;
+    buf_init(&b, UINT32_MAX);
+    while (jids_next(&packed, &jid, &number))
+        jids_add(&b, renamed_jid(r, jid), number);
+    slice all = slice_dup(r->tmp, buf_fit(&b));
+    buf_fini(&b);
+    return all;
+}
+
+static void rename_stanza(const struct renaming *r, struct stanza **st)
+{
+    slice from = renamed_jid(r, stanza_from(*st)), to = renamed_jid(r, stanza_to(*st));
+    if (from.ptr == stanza_from(*st).ptr && to.ptr == stanza_to(*st).ptr)
+        return;
+    struct stanza *other = stanza_readdress(*st, from, to);
+    stanza_unref(st);
+    *st = other;
+}
+
+void message_fields_rename(const struct message_field *fields, void *message, slice old, slice to,
+                           struct arena *tmp)
+{
+    const struct renaming r = { old, to, tmp };
+    for (const struct message_field *f = fields; f->type != MF_END; f++) {
+        void *member = (char *)message + f->offset;
+        slice *text = member;
+        struct stanza **st = member;
+        if (f->type == MF_BARE || f->type == MF_FULL)
+            *text = renamed_jid(&r, *text);
+        else if (f->type == MF_JIDS)
+            *text = renamed_jids(&r, *text);
+        else if (f->type == MF_STANZA && *st != NULL)
+            rename_stanza(&r, st);
+    }
 }

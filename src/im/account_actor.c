@@ -11,6 +11,7 @@
 #include "home/ticket.h"
 #include "im/account.h"
 #include "im/account_check.h"
+#include "im/account_frozen.h"
 #include "im/account_life.h"
 #include "im/core.h"
 #include "im/crossing.h"
@@ -255,6 +256,9 @@ static const struct actor_kind account_kind = {
     .refuse = account_refuse,
     .call = account_call,
     .in_use = account_in_use,
+    .freeze = account_freeze,
+    .thaw = account_thaw,
+    .frozen = &account_frozen,
     .may_unload = account_may_unload,
     .unload = account_unload,
     .check = account_check,

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "home/frozen.h"
 #include "home/here.h"
 #include "home/message.h"
 #include "home/node.h"
@@ -439,81 +440,65 @@ static void audience_session_freed(struct session *s)
         member_free(s->account->worker, CONTAINER_OF(rooms->next, struct member, node));
 }
 
-/* A planned restart: of each membership these lengths, then the room, the blob, the presence. */
+/* What freezes with a session: a record of each membership. */
 
-struct saved {
-    uint32_t room_len, blob_len, presence_len;
+struct frozen_seat {
+    slice room;
+    slice blob;
+    struct stanza *presence; /* without `from`, which is the session; NULL: none */
 };
-
-/* Without `from`, which is the session. */
-static void store_presence(struct buf *out, const struct stanza *presence)
-{
-    ensure(presence->kind == STANZA_PRESENCE);
-    struct stanza *st = stanza_readdress(presence, SLICE(""), (slice){ 0 });
-    stanza_store(out, st);
-    stanza_unref(&st);
-}
+static const struct message_field seat_fields[] = {
+    F_BARE(struct frozen_seat, room),
+    F_BYTES(struct frozen_seat, blob, AUDIENCE_BLOB_MAX),
+    F_STANZA_OR_NONE(struct frozen_seat, presence),
+    { 0 },
+};
+static const struct frozen_row seat_row = { FROZEN_OWN, "seat", sizeof(struct frozen_seat),
+                                            seat_fields };
+static const struct frozen_row *const seat_rows[] = { &seat_row, NULL };
 
 static void audience_save(const struct session *s, struct buf *out)
 {
     const struct list *rooms = s->state_of[session_slot];
-    struct buf text;
     ensure(session_here(s));
     if (rooms == NULL)
         return;
-    buf_init(&text, out->max);
     LIST_EACH (it, rooms) {
         const struct member *m = CONTAINER_OF(it, struct member, node);
-        struct saved saved = { (uint32_t)m->crowd->name.len, m->blob_len, 0 };
-        buf_clear(&text);
+        struct frozen_seat seat = { .room = m->crowd->name, .blob = { m->blob, m->blob_len } };
+        size_t len = out->len;
         if (m->presence != NULL)
-            store_presence(&text, m->presence);
-        saved.presence_len = (uint32_t)text.len;
-        if (sizeof saved + m->crowd->name.len + m->blob_len + text.len > out->max - out->len)
-            break; /* what fits is kept */
-        buf_append(out, &saved, sizeof saved);
-        buf_add(out, m->crowd->name);
-        buf_append(out, m->blob, m->blob_len);
-        buf_add(out, buf_fit(&text));
+            seat.presence = stanza_readdress(m->presence, SLICE(""), (slice){ 0 });
+        frozen_add(out, &seat_row, &seat);
+        stanza_unref(&seat.presence);
+        if (out->overflow) { /* what fits is kept */
+            out->overflow = false;
+            out->len = len;
+            return;
+        }
     }
-    buf_fini(&text);
-}
-
-static slice cut(slice *bytes, uint32_t len)
-{
-    slice part = { bytes->ptr, len };
-    *bytes = slice_from(*bytes, len);
-    return part;
 }
 
 /* The presence of this session to an occupant of that room; NULL if it is none. */
-static struct stanza *load_presence(const struct session *s, slice room, slice text)
+static struct stanza *seat_presence_of(const struct session *s, const struct frozen_seat *seat)
 {
-    struct worker *w = s->account->worker;
-    struct stanza *saved, *st = NULL;
-    if (text.len == 0 ||
-        stanza_load(&saved, text, worker_xml(w), loop_scratch(worker_loop(w))) != OK)
+    const struct stanza *st = seat->presence;
+    if (st == NULL || st->kind != STANZA_PRESENCE || st->type != TYPE_AVAILABLE ||
+        !slice_eq(stanza_to_bare(st), seat->room))
         return NULL;
-    if (saved->kind == STANZA_PRESENCE && saved->type == TYPE_AVAILABLE &&
-        slice_eq(stanza_to_bare(saved), room))
-        st = stanza_readdress(saved, session_jid(s), (slice){ 0 });
-    stanza_unref(&saved);
-    return st;
+    return stanza_readdress(st, session_jid(s), (slice){ 0 });
 }
 
-static void restore_one(struct session *s, slice room, slice blob, slice presence)
+static void restore_seat(struct session *s, const struct frozen_seat *seat)
 {
     struct worker *w = s->account->worker;
-    struct arena *tmp = loop_scratch(worker_loop(w));
-    struct word word = { .op = OP_BACK, .m = { .jid = session_jid(s), .blob = blob } };
-    struct jid jid;
+    struct word word = { .op = OP_BACK,
+                         .room = seat->room,
+                         .m = { .jid = session_jid(s), .blob = seat->blob } };
     uint32_t node;
     ensure(session_here(s));
-    if (jid_parse(&jid, room, tmp) != OK || jid.resource.len > 0 || blob.len > AUDIENCE_BLOB_MAX)
-        return;
-    unsigned home = node_home(worker_node(w), jid.full, &node);
-    word.room = jid.full;
-    word.m.presence = load_presence(s, jid.full, presence);
+    unsigned home = node_home(worker_node(w), seat->room, &node);
+    word.m.presence = seat_presence_of(s, seat);
     audience_say(w, node, home, &word);
     stanza_unref(&word.m.presence);
 }
@@ -521,15 +506,15 @@ static void restore_one(struct session *s, slice room, slice blob, slice presenc
 /* The rooms have them, one by one, when they have answered. */
 static void audience_restore(struct session *s, slice bytes)
 {
-    struct saved saved;
-    while (bytes.len >= sizeof saved) {
-        memcpy(&saved, bytes.ptr, sizeof saved);
-        bytes = slice_from(bytes, sizeof saved);
-        if ((uint64_t)saved.room_len + saved.blob_len + saved.presence_len > bytes.len)
-            return;
-        slice room = cut(&bytes, saved.room_len), blob = cut(&bytes, saved.blob_len);
-        restore_one(s, room, blob, cut(&bytes, saved.presence_len));
-    }
+    struct worker *w = s->account->worker;
+    struct frozen_reading r = {
+        .row = seat_rows, .xml = worker_xml(w), .tmp = loop_scratch(worker_loop(w)), .rest = bytes
+    };
+    struct frozen_record record;
+    struct why why;
+    for (; frozen_next(&r, &record, &why) == OK; frozen_drop(&record))
+        if (record.row == &seat_row)
+            restore_seat(s, record.data);
 }
 
 static void audience_worker_ended(struct worker *w)

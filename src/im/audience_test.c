@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "home/host.h"
+#include "home/texts.h"
 #include "im/audience.h"
 #include "im/presence_in.h"
 #include "im/roster_account.h"
@@ -686,13 +687,22 @@ static void restore_from(struct stream *s, slice bytes)
     LIVE_AWAIT(r->done);
 }
 
+/* A record as audience_save() makes it. */
 static slice saved(struct buf *b, const char *room, const char *blob, const char *presence)
 {
-    uint32_t len[3] = { (uint32_t)strlen(room), (uint32_t)strlen(blob),
-                        (uint32_t)strlen(presence) };
+    struct buf text;
     buf_clear(b);
-    buf_append(b, len, sizeof len);
-    buf_printf(b, "%s%s%s", room, blob, presence);
+    buf_init(&text, 1 << 16);
+    texts_add(&text, slice_of(room));
+    texts_add(&text, slice_of(blob));
+    buf_append(&text, "", 1);
+    texts_add(&text, slice_of(presence));
+    uint32_t len = htole32((uint32_t)text.len + 1);
+    buf_append(b, "\x03", 1);
+    buf_append(b, &len, sizeof len);
+    buf_append(b, "\x03", 1);
+    buf_add(b, buf_slice(&text));
+    buf_fini(&text);
     return buf_slice(b);
 }
 
@@ -710,8 +720,9 @@ static void test_what_was_kept_is_not_trusted(void **state)
     restore_from(s, saved(&b, arena_printf(live.tmp, "%s/nick", room), "blob", ""));
     char *blob = arena_printf(live.tmp, "%0*d", AUDIENCE_BLOB_MAX + 1, 0);
     restore_from(s, saved(&b, room, blob, ""));
+    restore_from(s, saved(&b, room, "blob", "<presence"));
     assert_null(number(room)->audience.worker);
-    static const char *const none[] = { "<presence", "<message/>", "<presence from='a@b/c'/>" };
+    static const char *const none[] = { "<message/>", "<presence from='a@b/c'/>" };
     for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
         restore_from(s, saved(&b, room, "blob", none[i]));
         LIVE_AWAIT(number(room)->back[0] != '\0');

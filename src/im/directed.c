@@ -3,7 +3,9 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "home/jids.h"
 #include "xmpp/stanza.h"
+#include <stdlib.h>
 
 struct setting directed_max = {
     .name = "presence.directed-max",
@@ -243,31 +245,41 @@ bool directed_next(const struct directed *d, struct directed_at *at, char *buf, 
     return true;
 }
 
-void directed_save(const struct directed *d, struct buf *out)
+struct directed_saved {
+    slice jid;
+    uint32_t bits;
+};
+
+static int directed_order(const void *a, const void *b)
+{
+    return slice_compare(((const struct directed_saved *)a)->jid,
+                         ((const struct directed_saved *)b)->jid);
+}
+
+void directed_save(const struct directed *d, struct buf *out, struct arena *tmp)
 {
     char text[JID_MAX];
     slice jid;
-    for (struct directed_at at = { 0 }; directed_next(d, &at, text, &jid);) {
-        if (at.place->room)
-            buf_lit(out, " "); /* no address begins like that */
-        if (at.place->entered)
-            buf_lit(out, " ");
-        buf_add(out, jid);
-        buf_lit(out, "\n");
-    }
+    uint32_t n = 0;
+    struct directed_saved *all = arena_new(tmp, struct directed_saved, d == NULL ? 0 : d->count);
+    for (struct directed_at at = { 0 }; directed_next(d, &at, text, &jid);)
+        all[n++] = (struct directed_saved){ slice_dup(tmp, jid),
+                                            (at.place->room ? DIRECTED_IS_ROOM : 0u) |
+                                                (at.place->entered ? DIRECTED_ENTERED : 0u) };
+    if (n > 0)
+        qsort(all, n, sizeof *all, directed_order);
+    for (uint32_t i = 0; i < n; i++)
+        jids_add(out, all[i].jid, all[i].bits);
 }
 
-void directed_load(struct directed **d, slice lines, struct arena *tmp)
+void directed_load(struct directed **d, slice packed)
 {
-    while (lines.len > 0) {
-        struct jid to;
-        slice line;
-        slice_cut(lines, '\n', &line, &lines);
-        bool room = slice_starts(line, SLICE(" ")), in = slice_starts(line, SLICE("  "));
-        if (jid_parse(&to, slice_from(line, (size_t)room + in), tmp) != OK)
-            continue;
-        if (directed_add(d, to.full, room ? DIRECTED_ROOM : DIRECTED_USER) != OK)
+    slice jid;
+    uint32_t bits;
+    while (jids_next(&packed, &jid, &bits)) {
+        bool room = (bits & DIRECTED_IS_ROOM) != 0;
+        if (directed_add(d, jid, room ? DIRECTED_ROOM : DIRECTED_USER) != OK)
             return;
-        place_find(*d, jid_bare_of(to.full))->entered |= in;
+        place_find(*d, jid_bare_of(jid))->entered |= (bits & DIRECTED_ENTERED) != 0;
     }
 }

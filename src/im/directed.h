@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "base/setting.h"
 
+struct arena;
 struct buf;
 struct directed_place;
 struct directed_target;
@@ -51,7 +52,8 @@ struct directed_at {
 bool directed_is_entered(const struct directed_at *at); /* a room that has said so */
 bool directed_next(const struct directed *d, struct directed_at *at, char *buf, slice *jid);
 
-/* As lines, rooms behind one space, or two if it has entered them, and back; a line that is no
- * address, and those above the limit, are passed over. */
-void directed_save(const struct directed *d, struct buf *out);
-void directed_load(struct directed **d, slice lines, struct arena *tmp);
+/* As home/jids.h packs them, in the order of their bytes, each with a number: bits of
+ * directed_bits. And back: they are prepared; those above the limit are passed over. */
+enum directed_bits { DIRECTED_IS_ROOM = 1, DIRECTED_ENTERED = 2 };
+void directed_save(const struct directed *d, struct buf *out, struct arena *tmp);
+void directed_load(struct directed **d, slice packed);

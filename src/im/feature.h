@@ -153,8 +153,11 @@ struct session_events {
     bool (*to_server)(struct session *s, struct stanza *st, struct origin o, unsigned *awaited);
     void (*ended)(struct session *s);
     void (*freed)(struct session *s); /* memory only: releases what its slot holds */
-    /* A planned restart (im/sessions_saved.h): appends data to save for this session, if any; the
-     * second function gets it back, in the restored session. The bytes come from the database. */
+    /* The account freezes (im/account_frozen.h): appends bytes for this session, if any; the second
+     * function gets them back, in the session that is made again. They lie under the name of the
+     * feature, at most 1 MiB; what has parts has records (home/frozen.h). No address of an account
+     * is in them, since renaming does not look there. They come from the database or another node:
+     * what is damaged is passed over. */
     void (*save)(const struct session *s, struct buf *out);
     void (*restore)(struct session *s, slice saved);
 };

@@ -27,10 +27,10 @@
 #include "im/feature.h"
 #include "im/presence.h"
 #include "im/presence_in.h"
+#include "im/restart.h"
 #include "im/session_input.h"
 #include "im/session_private.h"
 #include "im/session_wait.h"
-#include "im/sessions_saved.h"
 #include "im/stage_wait.h"
 #include "io/mesh.h"
 #include "io/work.h"
@@ -217,7 +217,7 @@ static void life_replay(struct worker *w)
 static void life_restore(struct worker *w)
 {
     if (w->index == 0)
-        sessions_restore(w, &w->node->restored);
+        restart_restore(w, &w->node->restored);
 }
 
 static void life_open(struct worker *w) { edges_open(w->node, w); }
@@ -248,7 +248,7 @@ enum life_step {
 };
 static void (*const life_steps[])(struct worker *w) = {
     [LIFE_REPLAY] = life_replay,     [LIFE_RESTORE] = life_restore, [LIFE_OPEN] = life_open,
-    [LIFE_STOPPING] = life_stopping, [LIFE_STOP] = life_stop,       [LIFE_SAVE] = sessions_save,
+    [LIFE_STOPPING] = life_stopping, [LIFE_STOP] = life_stop,       [LIFE_SAVE] = restart_save,
     [LIFE_COUNT] = life_count,
 };
 

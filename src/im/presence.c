@@ -228,16 +228,6 @@ void presence_replace(struct session *s, struct stanza *own, bool away)
 
 /* Directed presence (§4.6). */
 
-void presence_directed_save(const struct session *s, struct buf *out)
-{
-    directed_save(s->directed, out);
-}
-
-void presence_directed_load(struct session *s, slice lines)
-{
-    directed_load(&s->directed, lines, loop_scratch(worker_loop(s->account->worker)));
-}
-
 static bool sees(const struct session *s, slice contact)
 {
     const struct account *a = s->account;

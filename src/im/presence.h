@@ -22,10 +22,6 @@ void presence_replace(struct session *s, struct stanza *own, bool away);
 /* Frees what presence holds of a session, tells nobody. After presence_session_ended() it is a
  * no-op. */
 void presence_session_forget(struct session *s);
-/* The addresses that it sent directed presence to, as lines, and back: a session that is restored
- * still owes them its unavailable presence. */
-void presence_directed_save(const struct session *s, struct buf *out);
-void presence_directed_load(struct session *s, slice lines);
 
 /* Current presence of all available resources to one contact. */
 void presence_show(struct account *a, slice contact);

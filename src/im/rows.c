@@ -21,8 +21,8 @@
 #include "im/message.h"
 #include "im/node_life.h"
 #include "im/offline.h"
+#include "im/restart.h"
 #include "im/session_input.h"
-#include "im/sessions_saved.h"
 #include "im/subscription.h"
 #include "xmpp/ns.h"
 
@@ -96,7 +96,7 @@ static const struct message_row *const core_messages[] = {
     &link_told_message,
     &shed_message,
     &pass_message,
-    &session_back_message,
+    &thaw_message,
     &end_rest_message,
     &account_gone_message,
     &account_created_message,
@@ -116,7 +116,7 @@ const struct feature session_feature = {
             { "0198", "1.6.1", "Stream Management", "0.1.0", "test_sm", NULL },
             { 0 },
         },
-    .schema = &sessions_schema,
+    .schema = &restart_schema,
     .settings = session_settings,
     .metrics = session_metrics,
     .bind2 = session_bind2,

@@ -1,4 +1,4 @@
-/* session_private: what session.c, session_queue.c and sessions_saved.c share. */
+/* session_private: what session.c, session_queue.c and account_frozen.c share. */
 #pragma once
 #include "base/metric.h"
 #include "im/gate.h"

@@ -2,9 +2,9 @@
 #include "archive/archive.h"
 #include "home/ticket.h"
 #include "im/core.h"
+#include "im/restart.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
-#include "im/sessions_saved.h"
 #include "im/test_node.h"
 
 #include <setjmp.h>
@@ -291,14 +291,14 @@ static void test_the_count_wraps_while_saved(void **state)
     for (unsigned i = 1; i <= 6; i++)
         deliver(i, i);
     up(UP_GONE, END_LOST);
-    sessions_save(t.w);
+    restart_save(t.w);
     struct store_batch *b = store_read(t.store, account_lane(a)); /* behind the writes */
     STORE_ADD(b, &archive_load, STORE_ANY_ROWS, SV_I(a->id));
     store_submit(b, t.w->loop, 0, is_saved, NULL);
     test_node_run(&t, test_node_is_idle, t.store);
     session_end(s, END_CLOSED);
     atomic_bool done = false;
-    sessions_restore(t.w, &done);
+    restart_restore(t.w, &done);
     test_node_run(&t, is_restored, &done);
     s = account_session(a, SLICE("r"));
     session_id = s->id;

@@ -4,6 +4,9 @@
 #include "base/mem.h"
 #include "im/session_private.h"
 #include <assert.h>
+#include <endian.h>
+
+#define MARK_MASK ((1ull << 46) - 1)
 
 /* One that the client may send again. */
 struct repeat {
@@ -43,7 +46,7 @@ struct ticket repeat_ticket(const struct session *s, const struct stanza *st)
     for (unsigned i = 0; i < st->child_count; i++)
         if (st->child[i].known != KNOWN_DELAY)
             mix(&key, (slice){ st->content + st->child[i].at, st->child[i].len });
-    return (struct ticket){ .mark = (key.k0 & ((1ull << 46) - 1)) | 1, .named = st->id_len > 0 };
+    return (struct ticket){ .mark = (key.k0 & MARK_MASK) | 1, .named = st->id_len > 0 };
 }
 
 static struct repeats *session_repeats_create(uint32_t cap)
@@ -167,21 +170,26 @@ uint32_t repeats_open(const struct session *s) { return s->repeats == NULL ? 0 :
 void repeats_save(const struct session *s, struct buf *out)
 {
     struct repeats *r = session_repeats_gather(s);
-    for (uint32_t i = 0; i < r->len; i++)
-        if (r->each[i].t.awaited == 0)
-            buf_append(out, &r->each[i].t, sizeof r->each[i].t);
+    for (uint32_t i = 0; i < r->len; i++) {
+        const struct ticket t = r->each[i].t;
+        uint64_t bytes = htole64((uint64_t)t.mark << 1 | t.named);
+        if (t.awaited == 0)
+            buf_append(out, &bytes, REPEAT_BYTES);
+    }
     mem_free(&r);
 }
 
 void repeats_restore(struct session *s, slice saved)
 {
-    uint32_t count = (uint32_t)(saved.len / sizeof(struct ticket));
+    uint32_t count = (uint32_t)(saved.len / REPEAT_BYTES);
     struct repeats *r = session_repeats_create(count);
     for (uint32_t i = 0; i < count; i++) {
-        struct ticket t;
-        memcpy(&t, saved.ptr + i * sizeof t, sizeof t);
-        t.awaited = 0;
-        session_repeats_add(r, t, s->in_count - count + i + 1);
+        uint64_t bytes;
+        memcpy(&bytes, saved.ptr + i * REPEAT_BYTES, REPEAT_BYTES);
+        bytes = le64toh(bytes);
+        session_repeats_add(r,
+                            (struct ticket){ .mark = (bytes >> 1) & MARK_MASK, .named = bytes & 1 },
+                            s->in_count - count + i + 1);
     }
     session_repeats_set(s, r);
 }

@@ -40,6 +40,7 @@ struct ticket *repeats_ticket(const struct session *s, uint32_t count);
 /* How many of them are not handled yet. */
 uint32_t repeats_open(const struct session *s);
 
-/* Over a planned restart: those that are handled and not covered by h. */
+/* Those that are handled and not covered by h, as bytes of REPEAT_BYTES each, and back. */
+enum { REPEAT_BYTES = 8 };
 void repeats_save(const struct session *s, struct buf *out);
 void repeats_restore(struct session *s, slice saved);

@@ -1,0 +1,365 @@
+#include "im/account_frozen.h"
+#include "auth/seal.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "base/rand.h"
+#include "home/frozen.h"
+#include "im/account.h"
+#include "im/directed.h"
+#include "im/feature.h"
+#include "im/guest.h"
+#include "im/session_private.h"
+#include "im/session_queue.h"
+#include "im/session_repeats.h"
+#include "im/session_wait.h"
+
+/* Records: the account, then its sessions, oldest first; behind each its queue and its states. */
+
+struct frozen_account {
+    int64_t id;
+    uint64_t at_us; /* wall clock of the freezing */
+};
+static const struct message_field account_fields[] = {
+    F_I64(struct frozen_account, id),
+    F_U64(struct frozen_account, at_us),
+    { 0 },
+};
+static const struct frozen_row account_row = { FROZEN_OWN, "account", sizeof(struct frozen_account),
+                                               account_fields };
+
+struct frozen_session {
+    slice jid;
+    slice token; /* sealed; empty: it cannot be resumed */
+    uint32_t for_ms;
+    uint32_t in_base, out_base, h, out_count, out_acked;
+    uint32_t sent; /* of its queue */
+    bool resumable, available, interested, collects;
+    uint8_t hidden, priority, resume_max_s;
+    struct stanza *presence;
+    slice directed;
+    slice repeats;
+};
+static const struct message_field session_fields[] = {
+    F_FULL(struct frozen_session, jid),
+    F_TEXT(struct frozen_session, token, SEAL_PLAIN_MAX),
+    F_U32(struct frozen_session, for_ms, UINT32_MAX),
+    F_U32(struct frozen_session, in_base, UINT32_MAX),
+    F_U32(struct frozen_session, out_base, UINT32_MAX),
+    F_U32(struct frozen_session, h, UINT32_MAX),
+    F_U32(struct frozen_session, out_count, UINT32_MAX),
+    F_U32(struct frozen_session, out_acked, UINT32_MAX),
+    F_U32(struct frozen_session, sent, UINT32_MAX),
+    F_BOOL(struct frozen_session, resumable),
+    F_BOOL(struct frozen_session, available),
+    F_BOOL(struct frozen_session, interested),
+    F_BOOL(struct frozen_session, collects),
+    F_U8(struct frozen_session, hidden, SESSION_HIDDEN_UNTIL_PRESENCE),
+    F_U8(struct frozen_session, priority, UINT8_MAX),
+    F_U8(struct frozen_session, resume_max_s, RESUME_MAX_S),
+    F_STANZA_OR_NONE(struct frozen_session, presence),
+    F_JIDS(struct frozen_session, directed),
+    F_BYTES(struct frozen_session, repeats, UINT32_MAX),
+    { 0 },
+};
+static const struct frozen_row session_row = { FROZEN_OWN + 1, "session",
+                                               sizeof(struct frozen_session), session_fields };
+
+struct frozen_queued {
+    struct stanza *st;
+    uint64_t archive_id, at_us;
+    uint32_t seq;
+    bool delayed;
+    bool waits; /* a carbon copy of what nobody has taken */
+    uint8_t to;
+};
+static const struct message_field queued_fields[] = {
+    F_STANZA(struct frozen_queued, st),
+    F_U64(struct frozen_queued, archive_id),
+    F_U64(struct frozen_queued, at_us),
+    F_U32(struct frozen_queued, seq, UINT32_MAX),
+    F_BOOL(struct frozen_queued, delayed),
+    F_BOOL(struct frozen_queued, waits),
+    F_U8(struct frozen_queued, to, QUEUED_CARBON_BARE),
+    { 0 },
+};
+static const struct frozen_row queued_row = { FROZEN_OWN + 2, "queued",
+                                              sizeof(struct frozen_queued), queued_fields };
+
+struct frozen_state {
+    slice feature; /* one that this server does not have is passed over */
+    slice bytes;
+};
+enum { STATE_BYTES_MAX = 1 << 20, FEATURE_BYTES_MAX = 64 };
+static const struct message_field state_fields[] = {
+    F_TEXT(struct frozen_state, feature, FEATURE_BYTES_MAX),
+    F_BYTES(struct frozen_state, bytes, STATE_BYTES_MAX),
+    { 0 },
+};
+static const struct frozen_row state_row = { FROZEN_OWN + 3, "state", sizeof(struct frozen_state),
+                                             state_fields };
+
+static const struct frozen_row *const account_rows[] = { &account_row, &session_row, &queued_row,
+                                                         &state_row, NULL };
+const struct frozen_kind account_frozen = { .version = 1, .row = account_rows };
+
+/* Freezing. */
+
+/* One that cannot be resumed ends with the process, but those who saw it are told when they are
+ * back: it is kept for that alone. Guests have no contacts. */
+static bool is_seen(const struct session *s)
+{
+    return !account_is_guest(s->account) && (s->available || s->directed != NULL);
+}
+
+bool session_is_frozen(const struct session *s)
+{
+    return s->state == SESSION_HIBERNATING && (s->sm == 2 || is_seen(s));
+}
+
+static slice token_context(int64_t account, slice jid, struct arena *tmp)
+{
+    slice resource = jid_split(jid).resource;
+    return slice_of(
+        arena_printf(tmp, "session %lld %.*s", (long long)account, SLICE_ARG(resource)));
+}
+
+/* Without the key of the node, none: the session cannot be resumed. */
+static slice token_sealed(const struct session *s, struct arena *tmp)
+{
+    slice token = { (const char *)s->token, sizeof s->token };
+    if (s->sm != 2 || !seal_ready())
+        return (slice){ 0 };
+    return seal(token, token_context(s->account->id, s->jid, tmp), tmp);
+}
+
+static void freeze_session(const struct session *s, struct buf *out, struct arena *tmp)
+{
+    struct buf directed, repeats;
+    ensure(s->queue_unsent <= s->queue_len);
+    buf_init(&directed, FROZEN_BYTES_MAX);
+    buf_init(&repeats, FROZEN_BYTES_MAX);
+    directed_save(s->directed, &directed, tmp);
+    repeats_save(s, &repeats);
+    frozen_add(out, &session_row,
+               &(struct frozen_session){ .jid = s->jid,
+                                         .token = token_sealed(s, tmp),
+                                         .for_ms = (uint32_t)session_resumable_ms(s),
+                                         .in_base = s->in_base,
+                                         .out_base = s->out_base,
+                                         .h = s->h,
+                                         .out_count = s->out_count,
+                                         .out_acked = s->out_acked,
+                                         .sent = s->queue_len - s->queue_unsent,
+                                         .resumable = s->sm == 2,
+                                         .available = s->available,
+                                         .interested = s->interested,
+                                         .collects = s->collects,
+                                         .hidden = s->hidden,
+                                         .priority = (uint8_t)s->priority,
+                                         .resume_max_s = s->resume_max_s,
+                                         .presence = !s->available      ? NULL
+                                                     : s->awake != NULL ? s->awake
+                                                                        : s->presence,
+                                         .directed = buf_fit(&directed),
+                                         .repeats = buf_fit(&repeats) });
+    buf_fini(&directed);
+    buf_fini(&repeats);
+}
+
+static void freeze_queue(const struct session *s, struct buf *out)
+{
+    for (uint32_t i = 0; i < s->queue_len; i++) {
+        const struct queued *q = session_queue_at(s, i);
+        bool waits = q->archive_id != 0 && mailbox_state(s->account, q->archive_id) == ENTRY_OPEN;
+        frozen_add(out, &queued_row,
+                   &(struct frozen_queued){ .st = q->st,
+                                            .archive_id = q->archive_id,
+                                            .at_us = q->at_us,
+                                            .seq = q->seq,
+                                            .delayed = q->delayed,
+                                            .waits = waits,
+                                            .to = q->to });
+    }
+}
+
+static void freeze_states(const struct session *s, struct buf *out)
+{
+    struct buf state;
+    buf_init(&state, STATE_BYTES_MAX);
+    FEATURES_EACH (f, session.save) {
+        buf_clear(&state);
+        f->session.save(s, &state);
+        if (state.len > 0 && !state.overflow)
+            frozen_add(out, &state_row,
+                       &(struct frozen_state){ slice_of(f->name), buf_slice(&state) });
+    }
+    buf_fini(&state);
+}
+
+void account_freeze(const struct actor *actor, struct buf *out)
+{
+    const struct account *a = CONTAINER_OF(actor, const struct account, actor);
+    struct arena *tmp = arena_create(0);
+    ensure(account_here(a));
+    frozen_add(out, &account_row,
+               &(struct frozen_account){ a->id, loop_wall_us(worker_loop(a->worker)) });
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, const struct session, node);
+        if (!session_is_frozen(s))
+            continue;
+        freeze_session(s, out, tmp);
+        if (s->sm == 2)
+            freeze_queue(s, out);
+        freeze_states(s, out);
+    }
+    arena_destroy(&tmp);
+}
+
+/* Thawing: all records are looked at, then used. */
+
+static bool is_available(const struct stanza *st)
+{
+    return st != NULL && st->kind == STANZA_PRESENCE && st->type == TYPE_AVAILABLE;
+}
+
+static bool session_is_sound(const struct account *a, const struct frozen_session *s,
+                             struct why *why)
+{
+    if (!slice_eq(jid_bare_of(s->jid), a->jid)) {
+        why_set(why, "found a session of %.*s", SLICE_ARG(s->jid));
+        return false;
+    }
+    if ((s->available && !is_available(s->presence)) || s->repeats.len % REPEAT_BYTES != 0) {
+        why_set(why, "the session %.*s has a presence or repeats that are none", SLICE_ARG(s->jid));
+        return false;
+    }
+    return true;
+}
+
+/* It is behind `last`, and both are between those that the client has acknowledged and the next. */
+static bool queued_is_sound(const struct frozen_session *s, uint32_t last,
+                            const struct frozen_queued *q)
+{
+    return s != NULL && s->resumable && q->seq - s->out_acked > last - s->out_acked &&
+           q->seq - s->out_acked <= s->out_count - s->out_acked;
+}
+
+static enum err thaw_check(const struct account *a, const struct frozen *f, struct why *why)
+{
+    const struct frozen_session *s = NULL;
+    uint32_t last = 0;
+    if (f->count == 0 || f->record[0].row != &account_row ||
+        ((const struct frozen_account *)f->record[0].data)->id != a->id) {
+        why_set(why, "they do not begin with account %lld", (long long)a->id);
+        return E_CORRUPT;
+    }
+    for (uint32_t i = 1; i < f->count; i++) {
+        const struct frozen_record *r = &f->record[i];
+        const struct frozen_queued *q = r->data;
+        if (r->row == &session_row) {
+            s = r->data;
+            if (!session_is_sound(a, s, why))
+                return E_CORRUPT;
+            last = s->out_acked;
+        } else if (s == NULL || (r->row == &queued_row && !queued_is_sound(s, last, q)) ||
+                   r->row == &account_row) {
+            why_set(why, "record %u (%s) is out of place", i, r->row->name);
+            return E_CORRUPT;
+        } else if (r->row == &queued_row) {
+            last = q->seq;
+        }
+    }
+    return OK;
+}
+
+static void thaw_token(struct session *s, slice sealed, struct arena *tmp)
+{
+    slice token;
+    if (unseal(&token, sealed, token_context(s->account->id, s->jid, tmp), tmp) &&
+        token.len == sizeof s->token)
+        memcpy(s->token, token.ptr, token.len);
+    else /* nobody has it: the session waits for its end, and gives its messages back */
+        rand_bytes(s->token, sizeof s->token);
+}
+
+static void thaw_queued(struct session *s, const struct frozen_session *v,
+                        const struct frozen_queued *q)
+{
+    session_queue_push(s, q->st, q->archive_id, q->at_us);
+    struct queued *last = session_queue_at(s, s->queue_len - 1);
+    last->seq = q->seq;
+    last->delayed = q->delayed;
+    last->to = q->to;
+    if (s->queue_len > v->sent)
+        s->queue_unsent++;
+    if (q->archive_id != 0 && !q->waits)
+        mailbox_set(s->account, q->archive_id, ENTRY_TAKEN);
+}
+
+static void thaw_state(struct session *s, const struct frozen_state *state)
+{
+    FEATURES_EACH (f, session.restore)
+        if (slice_is(state->feature, f->name))
+            f->session.restore(s, state->bytes);
+}
+
+enum { EARLIEST_MS = 1000 };
+
+/* Until then; not before all are back, or some would not hear of the end. */
+static uint64_t thaw_ms(const struct worker *w, uint64_t until_us)
+{
+    uint64_t now = loop_wall_us(worker_loop(w));
+    return until_us > now + EARLIEST_MS * 1000 ? (until_us - now) / 1000 : EARLIEST_MS;
+}
+
+static struct session *thaw_session(struct account *a, const struct frozen_session *v,
+                                    uint64_t at_us)
+{
+    struct worker *w = a->worker;
+    struct session *s = session_create(a, jid_split(v->jid).resource);
+    thaw_token(s, v->token, loop_scratch(worker_loop(w)));
+    s->sm = v->resumable ? 2 : 0;
+    s->resume_max_s = v->resume_max_s;
+    s->in_base = v->in_base;
+    s->out_base = v->out_base;
+    s->in_count = s->h = s->h_told = s->h_asked = v->h;
+    s->out_count = v->out_count;
+    s->out_acked = s->out_asked = v->out_acked;
+    s->interested = v->interested;
+    s->hidden = v->hidden;
+    s->collects = v->collects;
+    s->available = v->available;
+    if (v->available) {
+        s->presence = stanza_ref(v->presence);
+        s->priority = (int8_t)v->priority;
+    }
+    repeats_restore(s, v->repeats);
+    directed_load(&s->directed, v->directed);
+    session_hibernate(s, thaw_ms(w, at_us + v->for_ms * 1000ull));
+    return s;
+}
+
+enum err account_thaw(struct actor *actor, const struct frozen *f, struct why *why)
+{
+    struct account *a = account_of(actor);
+    enum err e = thaw_check(a, f, why);
+    ensure(account_here(a));
+    if (e != OK)
+        return e;
+    const struct frozen_account *head = f->record[0].data;
+    for (uint32_t i = 1; i < f->count;) {
+        const struct frozen_session *v = f->record[i].data;
+        bool there = account_session(a, jid_split(v->jid).resource) != NULL;
+        struct session *s = there ? NULL : thaw_session(a, v, head->at_us);
+        for (i++; i < f->count && f->record[i].row != &session_row; i++) {
+            if (s != NULL && f->record[i].row == &queued_row)
+                thaw_queued(s, v, f->record[i].data);
+            else if (s != NULL)
+                thaw_state(s, f->record[i].data);
+        }
+        if (s != NULL && !session_queue_fits(s))
+            session_end(s, END_EXPIRED);
+    }
+    return OK;
+}

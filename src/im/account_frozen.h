@@ -1,0 +1,25 @@
+/* account_frozen: the memory of an account as bytes, and back (freeze and thaw of home/actor.h):
+ * its sessions that have lost their streams and can be resumed, or are available and only have to
+ * say goodbye; of each its queue, counts, directed presence, what its client may repeat, and what
+ * features keep with it (session.save). The roster, the mailbox and whatever else is in the
+ * database is not among it.
+ *
+ * Tokens are sealed (auth/seal.h). Of bytes that are sound, a session whose resource is there
+ * already is passed over, and one whose queue is too long by now ends; its messages stay in the
+ * mailbox. */
+#pragma once
+#include "base/err.h"
+#include <stdbool.h>
+
+struct actor;
+struct buf;
+struct frozen;
+struct frozen_kind;
+struct session;
+struct why;
+
+extern const struct frozen_kind account_frozen;
+bool session_is_frozen(const struct session *s); /* whether account_freeze() takes it */
+void account_freeze(const struct actor *actor, struct buf *out);
+/* E_CORRUPT: the bytes are of another account, or their records do not go together. */
+NODISCARD enum err account_thaw(struct actor *actor, const struct frozen *f, struct why *why);

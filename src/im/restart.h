@@ -1,0 +1,23 @@
+/* restart: a planned one: at an orderly end the accounts of a node are frozen into the database, at
+ * the next start each node thaws those whose home it is. So a restart costs a client nothing but a
+ * resumption (XEP-0198 §5).
+ *
+ * The bytes of an account are cut into parts of whole records, a row each, since a queue can be
+ * large. Rows are deleted when all accounts are back: a crash in between repeats it. If they cannot
+ * be read, they stay for the next start. */
+#pragma once
+#include "store/store.h"
+
+struct worker;
+
+void restart_save(struct worker *w); /* on its thread, streams are closed already */
+/* On worker 0 after the restart, before clients can connect, so that clients which resume find
+ * their sessions. `done`: an atomic_bool that becomes true at the end, also if the database could
+ * not be read. */
+void restart_restore(struct worker *w, void *done);
+/* An account has another address (store/store_rename.h): it gets it in all that is frozen, too; in
+ * damaged bytes it does not, and they will not be thawed. Waits for the store: for tools. */
+NODISCARD enum err restart_rename(struct store *store, slice old, slice to);
+extern const struct store_schema restart_schema;
+
+extern const struct message_row thaw_message, end_rest_message;
