@@ -151,6 +151,26 @@ def test_a_session_that_waits_goes_on(host):
                "</message>")
 
 
+def test_what_others_wait_for_names_it(host):
+    """A message in the queue of another account's session, and whom that owes its end."""
+    bob = host.client("bob", "waits")
+    bob.send("<presence to='alice@localhost/gone'/>")
+    bob.enable_sm()
+    bob.cut()
+    alice = host.client("alice", "more")
+    alice.send(f"<message to='{bob}' type='chat'><body>to you</body></message>")
+    alice.ping()
+    host.stop()
+    assert "frozen.bytes" in left_in(host, "alice@localhost")
+    assert rename(host, "alice@localhost", "alicia@localhost").returncode == 0
+    assert left_in(host, "alice@localhost") <= WRITTEN
+    assert "frozen.bytes" in left_in(host, "alicia@localhost/gone")
+    host.start()
+    back = host.connect("bob")
+    assert back.take_over(bob).tag == f"{{{xml.SM}}}resumed"
+    back.expect("<message from='alicia@localhost/more'><body>to you</body></message>")
+
+
 def test_refused(host):
     host.stop()
     before = left_in(host, "alice@localhost")
@@ -186,7 +206,8 @@ OTHERS = WRITTEN | {
     "account.look", "auth_secret.factors", "blob.hash", "component.domain", "component.secret",
     "device.address", "device.device", "device.software", "directory.email", "directory.email_key",
     "directory.first", "directory.first_key", "directory.last", "directory.last_key",
-    "directory.nick", "directory.nick_key", "frozen.kind", "fast_token.mech", "fast_token.secret", "former.jid",
+    "directory.nick", "directory.nick_key", "fast_token.mech", "fast_token.secret", "former.jid",
+    "frozen.kind",
     "invite.domain", "invite.name", "invite.token", "last.status", "motd.text",
     "privacy.standard", "privacy_rule.list", "private_xml.name", "private_xml.ns",
     "pubsub_item.id", "pubsub_node.config", "pubsub_node.node", "pubsub_subscription.subid",

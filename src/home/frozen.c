@@ -53,6 +53,7 @@ static uint32_t frozen_count(slice bytes)
 void frozen_add(struct buf *out, const struct frozen_row *row, const void *record)
 {
     size_t at = out->len;
+    ensure(row->id != 0);
     message_number_pack(out, row->id, 1);
     message_number_pack(out, 0, sizeof(uint32_t));
     message_fields_pack(out, row->fields, record);
@@ -70,6 +71,7 @@ void frozen_begin(struct buf *out, const struct frozen_kind *kind)
 
 void frozen_end(struct buf *out)
 {
+    ensure(out->len > 0 || out->overflow);
     frozen_add(out, &tail_row, &(struct frozen_tail){ frozen_count(buf_slice(out)) });
 }
 
@@ -179,6 +181,7 @@ void frozen_release(struct frozen *f)
 slice frozen_part(slice *bytes, size_t max)
 {
     slice part = { bytes->ptr, 0 }, rest = *bytes;
+    ensure(max > 0);
     for (slice record; frozen_cut(&rest, &record); *bytes = rest) {
         if (part.len > 0 && part.len + record.len > max)
             return part;

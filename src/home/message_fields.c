@@ -1,5 +1,6 @@
 #include "home/message_fields.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/utf8.h"
 #include "home/jids.h"
 #include "home/texts.h"
@@ -276,6 +277,7 @@ void message_fields_rename(const struct message_field *fields, void *message, sl
                            struct arena *tmp)
 {
     const struct renaming r = { old, to, tmp };
+    ensure(old.len > 0 && to.len > 0);
     for (const struct message_field *f = fields; f->type != MF_END; f++) {
         void *member = (char *)message + f->offset;
         slice *text = member;

@@ -321,7 +321,7 @@ static void restart_read_more(struct restoring *r)
         restart_finished(r);
 }
 
-static void all_read(void *arg, enum store_result result, const struct store_batch *b)
+static void restart_listed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct restoring *r = arg;
     struct thawing **last = &r->first;
@@ -352,7 +352,7 @@ void restart_restore(struct worker *w, void *done)
     r->done = done;
     struct store_batch *b = store_read(worker_store(w), 0);
     store_add(b, &get_all, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, worker_loop(w), 0, all_read, r);
+    store_submit(b, worker_loop(w), 0, restart_listed, r);
 }
 
 /* Another address. */
@@ -361,13 +361,13 @@ struct renaming {
     struct store *store;
     slice old, to;
     struct xml_work *xml;
-    slice jid; /* whose part it is */
-    int64_t part;
+    slice jid; /* whose part it is, the number of which is next */
+    int64_t number;
     enum err e;
 };
 
 /* Damaged bytes stay as they are: they are not thawed. */
-static void rename_part(void *arg, enum store_result result, const struct store_batch *b)
+static void restart_rename_part(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct renaming *r = arg;
     struct arena *tmp = arena_create(0);
@@ -382,24 +382,24 @@ static void rename_part(void *arg, enum store_result result, const struct store_
     if (bytes.len > 0 && memmem(bytes.ptr, bytes.len, r->old.ptr, r->old.len) != NULL &&
         frozen_rename(&out, &part, r->old, r->to, &why) == OK) {
         struct store_batch *put = store_write(r->store, 0);
-        STORE_ADD(put, &put_part, 1, SV_T(r->jid), SV_I(r->part), SV_B(buf_fit(&out)));
+        STORE_ADD(put, &put_part, 1, SV_T(r->jid), SV_I(r->number), SV_B(buf_fit(&out)));
         r->e = err_of_store(store_run(put, NULL, NULL));
     }
     buf_fini(&out);
     arena_destroy(&tmp);
 }
 
-static void rename_all(void *arg, enum store_result result, const struct store_batch *b)
+static void restart_rename_all(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct renaming *r = arg;
     r->e = err_of_store(result);
     for (uint32_t i = 0; r->e == OK && i < store_row_count(b, 0); i++) {
         r->jid = store_text(b, 0, i, 0);
-        for (r->part = 0; r->e == OK && r->part < store_int(b, 0, i, 1); r->part++) {
+        for (r->number = 0; r->e == OK && r->number < store_int(b, 0, i, 1); r->number++) {
             struct store_batch *one = store_read(r->store, 0);
-            STORE_ADD(one, &get_parts, STORE_ANY_ROWS, SV_T(r->jid), SV_I(r->part),
-                      SV_I(r->part + 1));
-            store_run(one, rename_part, r);
+            STORE_ADD(one, &get_parts, STORE_ANY_ROWS, SV_T(r->jid), SV_I(r->number),
+                      SV_I(r->number + 1));
+            store_run(one, restart_rename_part, r);
         }
     }
 }
@@ -409,7 +409,7 @@ enum err restart_rename(struct store *store, slice old, slice to)
     struct renaming r = { .store = store, .old = old, .to = to, .xml = xml_work_create() };
     struct store_batch *b = store_read(store, 0);
     store_add(b, &get_all, STORE_ANY_ROWS, NULL, 0);
-    store_run(b, rename_all, &r);
+    store_run(b, restart_rename_all, &r);
     xml_work_destroy(&r.xml);
     return r.e;
 }
