@@ -8,6 +8,7 @@ from muster import pubsub, xml
 from muster.client import until
 from muster.muc import Room
 from muster.server import MUSTERD, ROOT
+from test_archive_quota import by_owner, sizes
 from test_backup import archived
 from test_blocking import block, blocklist
 from test_mam import Page
@@ -130,6 +131,183 @@ def test_everything_goes_with_it(host):
     assert host.rows("push", "list", "alicia@localhost")
     host.add_user("alice", "other")  # it is somebody else
     assert archived(host.login("alice", password="other")) == []
+
+
+def forwarded(to):
+    return ("<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' "
+            f"from='bob@localhost/b' to='{to}' type='chat'><body>old</body></message></forwarded>")
+
+
+def contents(server):
+    """What is behind the start tag of each stanza of the log."""
+    with server.database(read_only=True) as db:
+        return [stanza.partition(">")[2] for stanza, in db.execute(
+            "SELECT stanza FROM message ORDER BY id").fetchall()]
+
+
+def counted(server):
+    """(what archives count, what a count finds)"""
+    def found():
+        both = sizes(server)
+        return both and by_owner(both[0]) == by_owner(both[1]) and both
+    return until("counted", found)
+
+
+@pytest.mark.parametrize("new", ["al@localhost", "alicia-with-a-long-name@localhost"])
+def test_what_people_wrote_and_what_it_counts(make_server, new):
+    """Content of stanzas is the same bytes, and what archives count is what is in them."""
+    host = make_server("alice", "bob", "carol", settings={"archive.user-bytes": 64 << 10})
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    cave = Room("cave").gather(owner=alice, second=bob)
+    cave.configure(alice, persistentroom=1, enablearchiving=1)
+    cave.say(alice, "in the cave")
+    for to in "carol@localhost", "alice@localhost", "nobody@localhost":
+        for inner in ("", forwarded("alice@localhost"),
+                      "<q xmlns='urn:example:q' a='b' to='alice@localhost'/>",
+                      "<q xmlns='urn:example:q' from='alice@localhost/a'/>"):
+            bob.send(f"<message to='{to}' type='chat'><body>words ' to='alice@localhost' "
+                     f"from='alice@localhost' end</body>{inner}</message>")
+    for to in "bob@localhost", "nobody@localhost", "carol@localhost":
+        for i in range(3):
+            alice.send(f"<message to='{to}' type='chat' id='a{i}'><body>from her {i}</body>"
+                       f"{forwarded('alice@localhost')}</message>")
+
+
+    def stored(text):
+        return sum(text in one for one in contents(host))
+    until("all", lambda: stored("words '") == 12 and stored("from her") == 9)
+    for to in "bob@localhost", "nobody@localhost", "carol@localhost":
+        alice.send(f"<message to='{to}' type='chat'><retract xmlns='urn:xmpp:message-retract:1' "
+                   "id='a1'/><store xmlns='urn:xmpp:hints'/></message>")
+    until("tombstones", lambda: stored("<retracted") == 3)
+    before = counted(host), contents(host), host.indexed("alice")
+    host.stop()
+    assert rename(host, "alice@localhost", new).returncode == 0
+    host.start()
+    assert contents(host) == before[1] and host.indexed("alice") == before[2]
+    after = counted(host)
+    assert after != before[0] and len(after[0]) == len(before[0][0])
+
+
+def strangers(host):
+    """Alice and the others know the address that she gets."""
+    alice, bob, carol = (host.client(name, name[0]) for name in ("alice", "bob", "carol"))
+    both = "alicia@localhost", "alice@localhost"
+    alice.send("<presence to='alicia@localhost' type='subscribe'/>")
+    alice.result("set", pubsub.create("mine"))
+    alice.result("set", f"<pubsub xmlns='{pubsub.NS}#owner'><affiliations node='mine'><affiliation "
+                 "jid='alicia@localhost' affiliation='member'/></affiliations></pubsub>")
+    block(alice, "alicia@localhost", "alicia@localhost/x", "dave@example.org")
+    block(bob, *both, "alicia@localhost/x", "alice@localhost/x")
+    for client, one, two in ((bob, *both), (carol, *reversed(both))):
+        client.result("set", "<prefs xmlns='urn:xmpp:mam:2' default='roster'><always>"
+                      f"<jid>{one}</jid></always><never><jid>{two}</jid><jid>x@localhost</jid>"
+                      "</never></prefs>")
+    alice.result("set", "<prefs xmlns='urn:xmpp:mam:2' default='roster'><always>"
+                 "<jid>alice@localhost</jid><jid>b@localhost</jid><jid>alicia@localhost</jid>"
+                 "</always><never/></prefs>")
+    carol.result("set", "<query xmlns='jabber:iq:privacy'><list name='x'>" + "".join(
+        f"<item type='jid' value='{jid}' action='{action}' order='{i}'/>"
+        for i, (jid, action) in enumerate(zip(both, ("allow", "deny")))) + "</list></query>")
+    for jid in both:
+        host.ctl_run("room-admin", "add", jid)
+        carol.result("set", f"<query xmlns='jabber:iq:roster'><item jid='{jid}' name='?'/></query>")
+    cave = Room("cave").create(bob, "owner", persistentroom=True)
+    cave.set_affiliation(bob, both[1], "admin")
+    cave.set_affiliation(bob, both[0], "outcast")
+    alice.ping()
+    return cave
+
+
+def jids_in(element):
+    return [i.get("jid") or i.get("value") or i.text for i in element.iter()
+            if i.get("jid") or i.get("value") or i.tag.endswith("}jid")]
+
+
+def test_nobody_is_twice_in_a_list_or_in_their_own(make_server):
+    host = make_server("alice", "bob", "carol", settings={"muc.administrators-enabled": "on"})
+    cave = strangers(host)
+    host.ctl("set", "admin.accounts", "alice@localhost bob@localhost")
+    host.stop()
+    assert rename(host, "alice@localhost", "alicia@localhost").returncode == 0
+    host.start()
+    alicia, bob, carol = (host.client(name, "x") for name in ("alicia", "bob", "carol"))
+    roster, prefs = "<query xmlns='jabber:iq:roster'/>", "<prefs xmlns='urn:xmpp:mam:2'/>"
+    assert jids_in(alicia.result("get", roster)) == []
+    assert blocklist(alicia) == ["dave@example.org"]
+    assert jids_in(carol.result("get", roster)) == ["alicia@localhost"]
+    assert sorted(blocklist(bob)) == ["alicia@localhost", "alicia@localhost/x"]
+    assert jids_in(carol.result("get", "<query xmlns='jabber:iq:privacy'><list name='x'/></query>")
+                   ) == ["alicia@localhost"]
+    assert sorted(jids_in(alicia.result("get", prefs))) == ["alicia@localhost", "b@localhost"]
+    assert sorted(jids_in(bob.result("get", prefs))) == ["alicia@localhost", "x@localhost"]
+    assert sorted(jids_in(carol.result("get", prefs))) == ["alicia@localhost", "x@localhost"]
+    never = [jids_in(c.result("get", prefs).find("{urn:xmpp:mam:2}never")) for c in (bob, carol)]
+    assert [sorted(n) for n in never] == [["alicia@localhost", "x@localhost"], ["x@localhost"]]
+    assert jids_in(alicia.result("get", f"<pubsub xmlns='{pubsub.NS}#owner'><affiliations "
+                                 "node='mine'/></pubsub>")) == ["alicia@localhost"]
+    cave.enter(bob, "owner")
+    assert "alicia@localhost" in cave.jids(bob, "admin")
+    assert "alicia@localhost" not in cave.jids(bob, "outcast")
+    assert [r["jid"] for r in host.rows("room-admin", "list")] == ["alicia@localhost"]
+    assert not left_in(host, "alice@localhost")
+
+
+def test_clients_that_keep_their_contacts_learn_of_it(make_server):
+    host = make_server("alice", "bob")
+    host.befriend("alice", "bob")
+    bob = host.client("bob", "b")
+    version = bob.result("get", "<query xmlns='jabber:iq:roster' ver=''/>").get("ver")
+    host.stop()
+    assert rename(host, "alice@localhost", "alicia@localhost").returncode == 0
+    host.start()
+    items = host.client("bob", "b").result(
+        "get", f"<query xmlns='jabber:iq:roster' ver='{version}'/>")
+    assert jids_in(items) == ["alicia@localhost"]
+
+
+def test_what_operators_wrote_is_named(make_server):
+    host = make_server("alice", "bob", conf={"settings": {"contact.abuse": "xmpp:alice@localhost"}})
+    wrote = {"contact.support": "xmpp:alice@localhost", "contact.sales":
+             "mailto:x@localhost xmpp:alice@localhost", "contact.admin": "xmpp:malice@localhost",
+             "contact.feedback": "xmpp:alice@localhost.example"}
+    for name, text in wrote.items():
+        host.ctl("set", name, text)
+    host.stop()
+    done = rename(host, "alice@localhost", "alicia@localhost")
+    assert done.returncode == 0, done
+    named = re.findall(r"(?m)^(?:the setting (\S+)|\S+muster\.yaml:(\d+)) still has "
+                       "alice@localhost: change it (?:there|with `musterctl set`)$", done.stdout)
+    lines = host.file.read_text().split("\n")
+    assert {name for name, _ in named} == {"contact.support", "contact.sales", ""}
+    assert [i for _, i in named if i] == [
+        str(i) for i, line in enumerate(lines, 1) if "alice@localhost" in line] != []
+    host.start()
+    assert {name: host.rows("get", name)[0]["value"] for name in wrote} == wrote
+
+
+@pytest.mark.parametrize("options, why", [
+    ("--to x@localhost", "--to: the old address is missing"),
+    ("--rename x@localhost", "--rename: the new address is missing"),
+    ("--rename x@localhost --check", "only one of"), ("--restore / --copy-to x", "only one of"),
+    ("--dump-docs config --check", "only one of"),
+    ("--check --core-dumps", "--core-dumps is for a server that starts")])
+def test_options_that_do_not_go_together(make_server, options, why):
+    """Nothing is done."""
+    host = make_server("alice", start=False)
+    host.write()
+    done = subprocess.run([MUSTERD, "--config", host.file, *options.split()], capture_output=True,
+                          text=True, timeout=60, check=False)
+    assert done.returncode == 2 and why in done.stderr and "Usage: musterd" in done.stderr, done
+    assert not done.stdout
+
+
+def test_settings_with_accounts_are_renamed():
+    """Those of this type, by name."""
+    rows = "".join(path.read_text() for path in (ROOT / "src").glob("**/*.c"))
+    names = re.findall(r'struct setting \w+ = \{\s*\.name = "([^"]+)",\s*\.type = PARAM_BARE', rows)
+    only = re.search(r"\.only = \"name = '(.*)'\"", (ROOT / "src/admin/settings.c").read_text())
+    assert names == [only[1]]
 
 
 def test_a_session_that_waits_goes_on(host):

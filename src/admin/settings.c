@@ -86,7 +86,10 @@ static const struct store_schema schema = {
     .migrations = migrations,
     .addresses =
         (const struct store_address[]){
-            { "setting", "value", .kind = STORE_JID_LIST, .separator = ' ' }, { 0 } },
+            { "setting", "value", .kind = STORE_JID_LIST, .separator = ' ',
+              .only = "name = 'admin.accounts'" }, /* setting_has_accounts() */
+            { "setting", "value", .kind = STORE_WRITTEN, .beside = "name" },
+            { 0 } },
     .stmts = (struct store_stmt *const[]){ &stmt_all, &stmt_put, &stmt_del, &stmt_del_prefix,
                                            &stmt_account, &stmt_without, NULL },
 };

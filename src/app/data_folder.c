@@ -3,6 +3,7 @@
 #include "app/features.h"
 #include "app/node_file.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/durable.h"
 #include "base/log.h"
 #include "im/restart.h"
@@ -101,16 +102,39 @@ static enum err read_account(const struct node_file *file, slice text, struct ar
     return E_SYNTAX;
 }
 
-/* What stands in the node file is the operator's own. */
-static void print_fixed(const struct node_file *file, const char *old)
+enum { NOTES_BYTES_MAX = 1 << 20 };
+
+struct renaming {
+    const struct node_file *file;
+    const char *old;
+    struct buf notes; /* what the operator has to change */
+};
+
+static void note_setting(void *arg, const char *name)
 {
-    for (const struct setting_fixed *s = file->settings.item;
-         s < file->settings.item + file->settings.count; s++) {
-        slice word, list = s->value;
-        while (slice_word(&list, &word))
-            if (slice_is(word, old))
-                printf("%s: %s names %s: change it there\n", file->path, s->setting->name, old);
+    struct renaming *r = arg;
+    buf_printf(&r->notes, "the setting %s still has %s: change it with `musterctl set`\n", name,
+               r->old);
+}
+
+/* What stands in the node file is the operator's own. */
+static void note_file(struct renaming *r)
+{
+    struct buf text;
+    struct why why;
+    slice line, rest;
+    unsigned number = 0;
+    buf_init(&text, NODE_FILE_BYTES_MAX + 1);
+    if (node_file_read(r->file->path, &text, &why) != OK)
+        buf_printf(&r->notes, "%s\n", why.text); /* it was read before */
+    for (rest = buf_slice(&text); rest.len > 0;) {
+        slice_cut(rest, '\n', &line, &rest);
+        number++;
+        if (store_rename_names(line, r->old))
+            buf_printf(&r->notes, "%s:%u still has %s: change it there\n", r->file->path, number,
+                       r->old);
     }
+    buf_fini(&text);
 }
 
 /* Where the address is inside of bytes, only the server's own code finds it. */
@@ -135,22 +159,25 @@ static enum err rename_frozen(const char *url, const struct store_schema *const 
 static enum err rename_account(const struct node_file *file, const char *old, const char *to,
                                struct arena *arena, struct why *why)
 {
-    uint64_t rows;
+    struct renaming r = { .file = file, .old = old };
+    struct store_renamed done = { .left = note_setting, .arg = &r };
     const struct store_schema *const *schemas = features_schemas(arena);
     const char *url = strcmp(file->database, "sqlite") == 0
                           ? arena_printf(arena, "sqlite:%s/muster.db", file->data)
                           : file->database;
     log_set_level(&log_store, LOG_WARN);
+    buf_init(&r.notes, NOTES_BYTES_MAX);
     enum err e = bring_up(url, schemas, why);
     if (e == OK)
-        e = store_rename(url, schemas, old, to, &rows, why);
+        e = store_rename(url, schemas, old, to, &done, why);
     if (e == OK)
         e = rename_frozen(url, schemas, old, to, why);
     if (e == OK) {
-        printf("%s is %s now, in %llu rows; the password stays\n", old, to,
-               (unsigned long long)rows);
-        print_fixed(file, old);
+        note_file(&r);
+        printf("%s is %s now, in %llu rows; the password stays\n%.*s", old, to,
+               (unsigned long long)done.rows, SLICE_ARG(buf_slice(&r.notes)));
     }
+    buf_fini(&r.notes);
     return e;
 }
 

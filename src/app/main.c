@@ -82,6 +82,22 @@ static bool main_parse_options(struct options *o, int argc, char **argv)
     return true;
 }
 
+/* NULL: the options go together. Otherwise what to write instead. */
+static const char *main_options_wrong(const struct options *o)
+{
+    int tasks = o->check + (o->restore != NULL) + (o->copy_to != NULL) + (o->rename != NULL) +
+                (o->dump_docs != NULL);
+    if (tasks > 1)
+        return "only one of --check, --restore, --copy-to, --rename and --dump-docs";
+    if (o->core_dumps && tasks > 0)
+        return "--core-dumps is for a server that starts";
+    if (o->rename != NULL && o->to == NULL)
+        return "--rename: the new address is missing: --rename OLD --to NEW";
+    if (o->rename == NULL && o->to != NULL)
+        return "--to: the old address is missing: --rename OLD --to NEW";
+    return NULL;
+}
+
 static int dump_docs(const char *part)
 {
     static const struct {
@@ -211,10 +227,6 @@ static int start_again(const char *program, char **argv)
 
 static int main_rename(const struct options *o)
 {
-    if (o->to == NULL) {
-        fprintf(stderr, "musterd: --rename: the new address is missing: --rename OLD --to NEW\n");
-        return EXIT_USAGE;
-    }
     struct arena *arena = arena_create(0);
     int code = offline("musterd", o->config, data_folder_rename,
                        arena_printf(arena, "%s %s", o->rename, o->to));
@@ -276,6 +288,11 @@ int main(int argc, char **argv)
     if (o.help || o.version) {
         printf("%s", o.help ? usage : "musterd " MUSTER_VERSION "\n");
         return EXIT_DONE;
+    }
+    const char *wrong = main_options_wrong(&o);
+    if (wrong != NULL) {
+        fprintf(stderr, "musterd: %s\n\n%s", wrong, usage);
+        return EXIT_USAGE;
     }
     if (notify_stderr_is_journal())
         log_mark_priorities();

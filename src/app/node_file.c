@@ -16,7 +16,7 @@
 #include <yaml.h>
 
 enum {
-    FILE_BYTES_MAX = 256 * 1024,
+    FILE_BYTES_MAX = NODE_FILE_BYTES_MAX,
     LIST_MAX = 32,
     SETTINGS_MAX = 512,
     ERRORS_MAX = 50,
@@ -848,8 +848,7 @@ enum err node_file_parse(struct node_file **out, const char *path, slice text, s
     return E_SYNTAX;
 }
 
-/* The whole file in `text`, which has room for FILE_BYTES_MAX and one byte more. */
-static enum err read_file(const char *path, struct buf *text, struct why *why)
+enum err node_file_read(const char *path, struct buf *text, struct why *why)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     ssize_t got = fd < 0 ? -1 : 1;
@@ -874,7 +873,7 @@ enum err node_file_load(struct node_file **out, const char *path, struct buf *er
     char absolute[PATH_MAX];
     *out = NULL;
     buf_init(&text, FILE_BYTES_MAX + 1);
-    enum err e = read_file(path, &text, &why);
+    enum err e = node_file_read(path, &text, &why);
     if (e != OK)
         buf_printf(errors, "%s\n", why.text);
     else
@@ -891,7 +890,7 @@ enum err node_file_control(const char *path, struct arena *arena, const char **c
     char absolute[PATH_MAX];
     buf_init(&text, FILE_BYTES_MAX + 1);
     buf_init(&errors, FILE_BYTES_MAX);
-    enum err e = read_file(path, &text, why);
+    enum err e = node_file_read(path, &text, why);
     if (e == OK) {
         struct node_file *f = file_create(realpath(path, absolute) != NULL ? absolute : path);
         read_text(f, buf_slice(&text), &errors);

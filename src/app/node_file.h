@@ -59,6 +59,11 @@ struct node_file {
     struct node_settings settings;
 };
 
+enum { NODE_FILE_BYTES_MAX = 256 * 1024 };
+
+/* The file as it is, in `text`, which has room for NODE_FILE_BYTES_MAX and one byte more. E_IO: it
+ * cannot be read; E_SYNTAX: it is longer. */
+NODISCARD enum err node_file_read(const char *path, struct buf *text, struct why *why);
 /* Reads and checks the whole file. On failure `errors` gets one line "FILE:LINE: key …" for each
  * mistake. E_IO: cannot be read; E_SYNTAX: something in it is wrong. Settings must be registered.
  */

@@ -388,7 +388,7 @@ static const struct store_late late = {
 
 static const struct store_address addresses[] = {
     { "message", "remote", .kind = STORE_JID },
-    { "message", "stanza", .kind = STORE_START_TAG },
+    { "message", "stanza", .kind = STORE_START_TAG, .resize = archive_size_resize },
     { 0 },
 };
 const struct store_schema archive_schema = { .feature = "archive",

@@ -1,4 +1,5 @@
 #include "archive/size.h"
+#include "base/buf.h"
 
 /* A message that is not counted yet is not subtracted: the reader will not see it any more. */
 #define COUNTED "(SELECT position FROM reader WHERE name = 'archive-sizes')"
@@ -31,4 +32,17 @@ void archive_size_drop(struct store_batch *b, const struct archive_line *m, int6
 void archive_size_forget(struct store_batch *b, int64_t owner)
 {
     STORE_ADD(b, &archive_size_forget_stmt, STORE_ANY_ROWS, SV_I(owner));
+}
+
+void archive_size_resize(struct buf *sql, const char *rows, int64_t bytes)
+{
+    buf_printf(sql,
+               "UPDATE archive_size SET bytes = archive_size.bytes + %lld * more.count FROM ("
+               "SELECT e.owner, e.peer, count(*) AS count FROM (SELECT id, sender AS owner,"
+               " sender_entry AS entry FROM message WHERE sender_entry <> 0 AND %s UNION ALL"
+               " SELECT id, rcpt, rcpt_entry FROM message WHERE rcpt_entry <> 0 AND %s) m"
+               " JOIN entry e ON e.owner = m.owner AND e.id = m.entry WHERE e.flags < 2"
+               " AND m.id <= " COUNTED " GROUP BY e.owner, e.peer) AS more"
+               " WHERE archive_size.owner = more.owner AND archive_size.peer = more.peer",
+               (long long)bytes, rows, rows);
 }

@@ -9,6 +9,8 @@
 #pragma once
 #include "archive/archive.h"
 
+struct buf;
+
 enum { ARCHIVE_ROW_BYTES = 128 }; /* roughly what its rows and indexes take */
 
 extern struct store_stmt archive_size_drop_stmt, archive_size_forget_stmt;
@@ -17,5 +19,8 @@ extern struct store_stmt archive_size_drop_stmt, archive_size_forget_stmt;
  * have been read (store_read_late()). */
 void archive_size_drop(struct store_batch *b, const struct archive_line *m, int64_t owner,
                        int64_t entry);
+/* For `resize` of store_address. The event of a tombstone gets longer with it, and counts no more.
+ */
+void archive_size_resize(struct buf *sql, const char *rows, int64_t bytes);
 /* The owner is removed with all entries. */
 void archive_size_forget(struct store_batch *b, int64_t owner);

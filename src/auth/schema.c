@@ -106,8 +106,12 @@ static struct store_stmt *const stmts[] = {
     &looks_stmt_put,
     NULL,
 };
-const struct store_schema auth_schema = { .feature = "auth",
-                                          .migrations = migrations,
-                                          .stmts = stmts,
-                                          .addresses = (const struct store_address[]){
-                                              { "account", "jid", .kind = STORE_JID }, { 0 } } };
+const struct store_schema auth_schema = {
+    .feature = "auth",
+    .migrations = migrations,
+    .stmts = stmts,
+    .addresses =
+        (const struct store_address[]){ { "account", "jid", .kind = STORE_JID,
+                                          .after = "UPDATE account SET look = '' WHERE jid = $2" },
+                                        /* looks_complete() */ { 0 } }
+};

@@ -150,10 +150,15 @@ static const struct store_migration roster_migrations[] = {
       "removed BIGINT NOT NULL);" },
     { 0 }
 };
+/* Clients that know an earlier version (RFC 6121 §2.6) get all contacts. */
+#define ROSTER_RENAMED                                                                             \
+    "UPDATE roster_mark SET version = version + 1, removed = version + 1 WHERE owner IN "          \
+    "(SELECT owner FROM roster WHERE jid = $2 UNION SELECT id FROM account WHERE jid IN ($1, $2))"
 static const struct store_schema roster_schema = {
     .feature = "roster", .migrations = roster_migrations, .stmts = roster_stmts,
     .addresses = (const struct store_address[]){
-        { "roster", "jid", .kind = STORE_JID, .beside = "owner" },
+        { "roster", "jid", .kind = STORE_JID, .beside = "owner", .own = "owner",
+          .after = ROSTER_RENAMED },
         { "roster", "request", .kind = STORE_START_TAG }, { 0 } },
 };
 /* clang-format on */

@@ -91,7 +91,8 @@ static const struct store_migration migrations[] = {
 };
 static const struct store_address addresses[] = {
     { "roster_out", "sender", .kind = STORE_JID, .beside = "rcpt axis" },
-    { "roster_out", "rcpt", .kind = STORE_JID, .beside = "sender axis" },
+    { "roster_out", "rcpt", .kind = STORE_JID, .beside = "sender axis",
+      .after = "DELETE FROM roster_out WHERE sender = rcpt" },
     { "roster_out", "stanza", .kind = STORE_START_TAG },
     { 0 },
 };

@@ -16,6 +16,7 @@
 #include "base/slice.h"
 
 struct alarm;
+struct buf;
 struct log_area;
 struct loop;
 struct metric;
@@ -83,14 +84,21 @@ struct store_late {
 struct store_address {
     const char *table, *column;
     enum store_address_kind {
-        STORE_JID,      /* one bare or full JID */
-        STORE_JID_LIST, /* several, with `separator` between them, and maybe at the end */
-        STORE_START_TAG /* a stanza as stanza_store() writes it: its from and to */
+        STORE_JID,       /* one bare or full JID */
+        STORE_JID_LIST,  /* several, with `separator` between them, and maybe at the end: a set */
+        STORE_START_TAG, /* a stanza as stanza_store() writes it: its from and to */
+        STORE_WRITTEN    /* a text of an operator, which stays; `beside` has its name */
     } kind;
     char separator;
-    const char *beside; /* the column and these, "a b", are a key; "": it alone; NULL: it is in
-                           none */
+    const char *beside; /* of a JID: the column and these, "a b", are a key or a set; "": it alone;
+                           NULL: in none. Of a list: the one that must not have the same address */
+    const char *own;    /* the column with the id of an account that is not in this one itself */
     const char *only;   /* rows that have one: a condition; NULL: all */
+    const char *after;  /* a statement that runs next, for both databases; NULL: none. $1 is the old
+                           address of the account, $2 the new one */
+    /* Of stanzas: writes a statement that runs before those of a condition become so much longer;
+     * NULL: none. */
+    void (*resize)(struct buf *sql, const char *rows, int64_t bytes);
 };
 
 /* What one feature gives to the store. */

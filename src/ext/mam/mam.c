@@ -88,8 +88,8 @@ static const struct iq_rule rules[] = {
 /* The statements of all files. */
 static struct store_stmt *stmts[64];
 static const struct store_address addresses[] = {
-    { "mam_prefs", "always", .kind = STORE_JID_LIST, .separator = '\n' },
-    { "mam_prefs", "never", .kind = STORE_JID_LIST, .separator = '\n' },
+    { "mam_prefs", "always", .kind = STORE_JID_LIST, .separator = '\n', .beside = "never" },
+    { "mam_prefs", "never", .kind = STORE_JID_LIST, .separator = '\n', .beside = "always" },
     { 0 },
 };
 static struct store_schema schema = {

@@ -208,7 +208,8 @@ static struct store_stmt *const stmts[] = {
 };
 /* type: RULE_JID */
 static const struct store_address addresses[] = {
-    { "privacy_rule", "value", .kind = STORE_JID, .only = "type = 1" },
+    { "privacy_rule", "value", .kind = STORE_JID, .beside = "owner list type", .own = "owner",
+      .only = "type = 1" },
     { "report", "reporter", .kind = STORE_JID },
     { "report", "jid", .kind = STORE_JID },
     { 0 },
