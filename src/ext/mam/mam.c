@@ -9,6 +9,7 @@
 #include "ext/mam/mam_query.h"
 #include "ext/mam/mam_quota.h"
 #include "ext/mam/mam_retract.h"
+#include "ext/mam/mam_talk.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "im/account.h"
@@ -109,7 +110,7 @@ static void ext_mam_start(void)
     ext_mam_gather(mam_fulltext_stmts, &n);
     ext_mam_gather(mam_expire_stmts, &n);
     ext_mam_gather(mam_quota_stmts, &n);
-    ext_mam_gather(mam_retract_stmts, &n);
+    ext_mam_gather(mam_talk_stmts, &n);
     ext_mam_gather(mam_events_stmts, &n);
 }
 
@@ -128,6 +129,7 @@ static void ext_mam_loaded(struct account *a, const struct store_batch *b, unsig
 
 static void ext_mam_ended(struct worker *w)
 {
+    mam_retract_stop(w);
     mam_fulltext_stop(w);
     mam_expire_stop(w);
     mam_quota_stop(w);
@@ -177,6 +179,7 @@ const struct feature mam_feature = {
     .session.bind2_load = mam_bind2_load,
     .session.bind2_loaded = mam_bind2_loaded,
     .account.remove = mam_prefs_remove,
+    .worker.slot = &mam_retract_slot,
     .worker.start = ext_mam_worker_start,
     .worker.ended = ext_mam_ended,
     .stage.archive = archives,

@@ -2,10 +2,8 @@
 #include "archive/event.h"
 #include "archive/reader.h"
 #include "base/arena.h"
-#include "base/buf.h"
 #include "base/clock.h"
 #include "codec/xml_elem.h"
-#include "codec/xml_write.h"
 #include "ext/mam/mam_talk.h"
 #include "home/here.h"
 #include "xmpp/ns.h"
@@ -28,19 +26,7 @@ static struct store_stmt read_events = {
     .params = "ii",
     .cols = "iiiTtiiiii",
 };
-#define EARLIER(index, find)                                                                       \
-    "SELECT m.id, coalesce(o.stanza, m.stanza) FROM " MAM_TALK(                                    \
-        index) " JOIN message m ON m.id = e.msg LEFT JOIN archive_event v ON v.about = m.id"       \
-               " LEFT JOIN message o ON o.id = v.id WHERE " MAM_TALK_IS " AND " find               \
-               "(coalesce(o.stanza, m.stanza), $5) > 0 ORDER BY m.id DESC LIMIT $6"
-static struct store_stmt find_earlier = {
-    .name = "mam.corrected",
-    .sqlite = EARLIER(" INDEXED BY entry_peer", "instr"),
-    .pgsql = EARLIER("", "strpos"),
-    .params = "itiiti",
-    .cols = "it",
-};
-struct store_stmt *const mam_events_stmts[] = { &read_events, &find_earlier, NULL };
+struct store_stmt *const mam_events_stmts[] = { &read_events, NULL };
 
 struct event {
     int64_t id, at_us, kind, about;
@@ -60,6 +46,7 @@ struct listing {
     uint32_t count, at, limit; /* at: the next whose earlier version is looked for */
     bool more;
     int64_t last; /* of the rows that were read */
+    struct mam_search search;
 };
 
 /* NULL: it is not a stanza, which what is in the log always is. */
@@ -154,28 +141,35 @@ static bool event_same_talk(const struct listing *l, const struct event *e, cons
 
 static void event_look(struct listing *l);
 
-static void event_earlier_read(void *arg, enum store_result result, const struct store_batch *b)
+static bool event_found(struct mam_search *s, const struct archive_line *m, slice said,
+                        const struct stanza *earlier)
 {
-    struct listing *l = arg;
+    struct listing *l = s->arg;
     struct event *e = &l->events[l->at];
-    struct arena *tmp = l->call->arena;
-    struct stanza *st = event_stanza(l, e->stanza);
-    if (result != STORE_OK || st == NULL) {
-        stanza_unref(&st);
+    struct arena *tmp = loop_scratch(worker_loop(l->worker));
+    struct stanza *st;
+    if (stanza_load(&st, e->stanza, worker_xml(l->worker), tmp) != OK)
+        return false;
+    bool is =
+        event_same_talk(l, e, st, earlier) && (mam_has_id(earlier, e->corrects, tmp) ||
+                                               slice_eq(event_corrects(earlier, tmp), e->corrects));
+    stanza_unref(&st);
+    if (is) {
+        e->about = m->id;
+        e->was = slice_dup(l->call->arena, said);
+        l->at++;
+        event_look(l);
+    }
+    return is;
+}
+
+static void event_not_found(struct mam_search *s, enum store_result result)
+{
+    struct listing *l = s->arg;
+    if (result != STORE_OK) {
         events_fail(l, result);
         return;
     }
-    for (uint32_t i = 0; i < store_row_count(b, 0) && e->about == 0; i++) {
-        struct stanza *earlier = event_stanza(l, store_text(b, 0, i, 1));
-        if (earlier != NULL && event_same_talk(l, e, st, earlier) &&
-            (mam_has_id(earlier, e->corrects, tmp) ||
-             slice_eq(event_corrects(earlier, tmp), e->corrects))) {
-            e->about = store_int(b, 0, i, 0);
-            e->was = slice_dup(tmp, store_text(b, 0, i, 1));
-        }
-        stanza_unref(&earlier);
-    }
-    stanza_unref(&st);
     l->at++;
     event_look(l);
 }
@@ -183,7 +177,6 @@ static void event_earlier_read(void *arg, enum store_result result, const struct
 /* Looks for what the next of the messages corrects, one after another. */
 static void event_look(struct listing *l)
 {
-    struct buf escaped;
     while (l->at < l->count && (l->events[l->at].kind != 0 || l->events[l->at].entry == 0))
         l->at++;
     if (l->at == l->count) {
@@ -191,14 +184,15 @@ static void event_look(struct listing *l)
         return;
     }
     const struct event *e = &l->events[l->at];
-    buf_init(&escaped, XML_PART_MAX);
-    xml_escape(&escaped, e->corrects);
-    struct store_batch *b = store_read(worker_store(l->worker), 0);
-    store_read_late(b, e->owner);
-    STORE_ADD(b, &find_earlier, STORE_ANY_ROWS, SV_I(e->owner), SV_T(e->address), SV_I(e->entry),
-              SV_I(MAM_LOOK_BACK), SV_T(buf_fit(&escaped)), SV_I(MAM_CANDIDATES));
-    buf_fini(&escaped);
-    store_submit(b, worker_loop(l->worker), 0, event_earlier_read, l);
+    l->search = (struct mam_search){ .worker = l->worker,
+                                     .arg = l,
+                                     .owner = e->owner,
+                                     .address = e->address,
+                                     .id = e->corrects,
+                                     .before = (uint64_t)e->entry,
+                                     .found = event_found,
+                                     .end = event_not_found };
+    mam_search(&l->search);
 }
 
 static struct event event_of(const struct store_batch *b, uint32_t row, struct arena *arena)

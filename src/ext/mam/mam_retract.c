@@ -5,38 +5,32 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/hash.h"
+#include "base/map.h"
+#include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "ext/mam/mam_talk.h"
 #include "home/here.h"
+#include "home/host.h"
 #include "home/router.h"
 #include "home/ticket.h"
 #include "im/account.h"
 #include "im/message.h"
 #include "im/session.h"
 #include "im/session_input.h"
+#include "xmpp/jid.h"
 #include "xmpp/ns.h"
 
 #define NS_RETRACT_OLD "urn:xmpp:message-retract:0" /* until version 0.3, within <apply-to/> */
 
-enum { ID_MAX = 1023, TRIES = 10 };
-
-#define RETRACTED(index, find)                                                                     \
-    "SELECT " ARCHIVE_LINE_COLUMNS                                                                 \
-    " FROM " MAM_TALK(index) " JOIN message m ON m.id = e.msg"                                     \
-                             " WHERE " MAM_TALK_IS " AND " find                                    \
-                             "(m.stanza, $5) > 0 ORDER BY m.id DESC LIMIT $6"
-static struct store_stmt find_retracted = {
-    .name = "mam.retracted",
-    .sqlite = RETRACTED(" INDEXED BY entry_peer", "instr"),
-    .pgsql = RETRACTED("", "strpos"),
-    .params = "itiiti",
-    .cols = "iiiiiit",
-};
-struct store_stmt *const mam_retract_stmts[] = { &find_retracted, NULL };
+enum { ID_MAX = 1023, TRIES = 10, RETRACTIONS_MAX = 512, RETRACTIONS_BYTES_MAX = 4 << 20 };
 
 struct retraction {
-    struct arena *arena;     /* holds this, too */
+    struct arena *arena; /* holds this, too */
+    struct retract_line *line;
+    struct retraction *next; /* in its line */
+    struct mam_search search;
     struct account *account; /* pinned */
     slice target;            /* id of what is retracted */
     slice id;                /* of the message that retracts it */
@@ -49,13 +43,64 @@ struct retraction {
     bool sent; /* on its author's side */
 };
 
+/* What an author retracts, in order. The first one is under way. */
+struct retract_line {
+    slice author; /* on the heap */
+    struct retraction *first, **tail;
+    uint32_t count, bytes;
+};
+
+unsigned mam_retract_slot;
+
 static void mam_retract_look(struct retraction *r);
 
-static void mam_retract_end(struct retraction *r, enum store_result result)
+static slice retract_line_key(const void *line)
+{
+    return ((const struct retract_line *)line)->author;
+}
+
+static struct map *retract_lines(struct worker *w)
+{
+    struct map *m = *worker_state(w, mam_retract_slot);
+    if (m == NULL) {
+        m = *worker_state(w, mam_retract_slot) = mem_new(struct map);
+        map_init(m, retract_line_key);
+    }
+    return m;
+}
+
+/* An occupant of a room has its full JID: the others there are somebody else. */
+static slice retract_author(const struct worker *w, const struct stanza *st)
+{
+    struct jid from = jid_split(stanza_from(st));
+    return host_find(worker_node(w), from.domain, &(slice){ 0 }) != NULL ? from.full
+                                                                         : stanza_from_bare(st);
+}
+
+static struct retract_line *retract_line_of(struct worker *w, const struct stanza *st)
+{
+    struct map *lines = retract_lines(w);
+    slice author = retract_author(w, st);
+    struct retract_line *line = map_get(lines, author);
+    if (line == NULL) {
+        line = mem_new(struct retract_line);
+        line->author = slice_keep(author);
+        line->tail = &line->first;
+        map_put(lines, line);
+    }
+    return line;
+}
+
+static void retract_line_free(struct retract_line *line)
+{
+    ensure(line->first == NULL);
+    slice_release(&line->author);
+    mem_free(&line);
+}
+
+static void retraction_end(struct worker *w, struct retraction *r, enum store_result result)
 {
     struct arena *arena = r->arena;
-    struct worker *w = r->account->worker;
-    ensure(account_is_pinned(r->account));
     if (result != STORE_OK)
         route_error(w, r->st, SE_RESOURCE_CONSTRAINT,
                     SLICE("the message could not be retracted in the archive"));
@@ -65,6 +110,31 @@ static void mam_retract_end(struct retraction *r, enum store_result result)
     stanza_unref(&r->tombstone);
     account_unpin(r->account);
     arena_destroy(&arena);
+}
+
+/* The next of the line goes on. If the database does not answer, all that wait have waited long
+ * enough. */
+static void mam_retract_end(struct retraction *r, enum store_result result)
+{
+    struct worker *w = r->account->worker;
+    struct retract_line *line = r->line;
+    bool all = result != STORE_OK && result != STORE_CONFLICT;
+    ensure(account_is_pinned(r->account) && line->first == r);
+    line->first = all ? NULL : r->next;
+    line->count--;
+    line->bytes -= r->st->bytes;
+    if (!all)
+        r->next = NULL;
+    if (line->first != NULL) {
+        mam_retract_look(line->first);
+    } else {
+        map_del(retract_lines(w), line->author);
+        retract_line_free(line);
+    }
+    for (struct retraction *next; r != NULL; r = next) {
+        next = r->next;
+        retraction_end(w, r, result);
+    }
 }
 
 static struct stanza *tombstone_of(const struct stanza *st, const struct retraction *r)
@@ -115,28 +185,30 @@ static void mam_retract_bury(struct retraction *r, const struct archive_line *m,
     store_submit(b, worker_loop(w), 0, mam_retract_buried, r);
 }
 
-static void candidates_read(void *arg, enum store_result result, const struct store_batch *b)
+static bool mam_retract_found(struct mam_search *s, const struct archive_line *m, slice said,
+                              const struct stanza *st)
 {
-    struct retraction *r = arg;
+    struct retraction *r = s->arg;
     struct worker *w = r->account->worker;
-    uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
-    bool done = false, waits = false;
+    struct elem e;
+    (void)said;
     ensure(account_here(r->account) && account_is_pinned(r->account));
-    for (uint32_t i = 0; i < rows && !done; i++) {
-        struct archive_line m = archive_line_of(b, 0, i);
-        struct elem e;
-        struct stanza *st;
-        if (stanza_load(&st, m.stanza, worker_xml(w), r->arena) != OK)
-            continue;
-        done = mam_has_id(st, r->target, r->arena) && mam_same_talk(w, r->st, st, r->sent);
-        bool theirs = r->sent && m.rcpt_entry != 0;
-        waits = done && !theirs && !stanza_find(st, "retracted", NS_RETRACT, &e);
-        if (waits)
-            mam_retract_bury(r, &m, st);
-        stanza_unref(&st);
-    }
-    if (!waits)
-        mam_retract_end(r, result);
+    if (!mam_has_id(st, r->target, loop_scratch(worker_loop(w))) ||
+        !mam_same_talk(w, r->st, st, r->sent))
+        return false;
+    bool theirs = r->sent && m->rcpt_entry != 0;
+    bool already = (m->flags & MESSAGE_RETRACTED) != 0 ||
+                   stanza_find(st, "retracted", NS_RETRACT, &e); /* nobody had it in an archive */
+    if (theirs || already)
+        mam_retract_end(r, STORE_OK);
+    else
+        mam_retract_bury(r, m, st);
+    return true;
+}
+
+static void mam_retract_not_found(struct mam_search *s, enum store_result result)
+{
+    mam_retract_end(s->arg, result);
 }
 
 /* The id that a message retracts; empty: it retracts nothing. */
@@ -155,16 +227,29 @@ static slice retracts(const struct stanza *st, struct arena *tmp)
 static void mam_retract_look(struct retraction *r)
 {
     struct account *a = r->account;
-    struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
-    struct buf escaped;
-    buf_init(&escaped, XML_PART_MAX);
-    xml_escape(&escaped, r->target);
-    store_read_late(b, a->id);
-    STORE_ADD(b, &find_retracted, STORE_ANY_ROWS, SV_I(a->id),
-              SV_T(r->sent ? stanza_to_bare(r->st) : stanza_from_bare(r->st)), SV_I(INT64_MAX),
-              SV_I(MAM_LOOK_BACK), SV_T(buf_fit(&escaped)), SV_I(MAM_CANDIDATES));
-    buf_fini(&escaped);
-    store_submit(b, worker_loop(a->worker), 0, candidates_read, r);
+    r->search =
+        (struct mam_search){ .worker = a->worker,
+                             .arg = r,
+                             .owner = a->id,
+                             .address = r->sent ? stanza_to_bare(r->st) : stanza_from_bare(r->st),
+                             .id = r->target,
+                             .user = hash_keyed(r->line->author),
+                             .lane = account_lane(a),
+                             .before = INT64_MAX,
+                             .found = mam_retract_found,
+                             .end = mam_retract_not_found };
+    mam_search(&r->search);
+}
+
+static void retract_line_join(struct retract_line *line, struct retraction *r)
+{
+    ensure(r->next == NULL && account_is_pinned(r->account));
+    r->line = line;
+    *line->tail = r;
+    line->tail = &r->next;
+    line->bytes += r->st->bytes;
+    if (++line->count == 1)
+        mam_retract_look(r);
 }
 
 bool mam_retract(struct account *a, const struct passage *p)
@@ -173,6 +258,12 @@ bool mam_retract(struct account *a, const struct passage *p)
     slice target = retracts(p->st, loop_scratch(worker_loop(w)));
     if (target.len == 0 || target.len > ID_MAX)
         return false;
+    struct retract_line *line = retract_line_of(w, p->st);
+    if (line->count == RETRACTIONS_MAX || line->bytes > RETRACTIONS_BYTES_MAX) {
+        route_error(w, p->st, SE_RESOURCE_CONSTRAINT,
+                    SLICE("too many retractions wait: send this one again later"));
+        return false;
+    }
     struct arena *arena = arena_create(0);
     struct retraction *r = arena_new(arena, struct retraction, 1);
     *r = (struct retraction){ .arena = arena,
@@ -184,6 +275,27 @@ bool mam_retract(struct account *a, const struct passage *p)
                               .at_us = loop_wall_us(worker_loop(w)),
                               .sent = p->way == PASSAGE_SENT };
     account_pin(a);
-    mam_retract_look(r);
+    retract_line_join(line, r);
     return p->origin.session != 0;
+}
+
+void mam_retract_stop(struct worker *w)
+{
+    struct map *lines = *worker_state(w, mam_retract_slot);
+    struct retract_line *line;
+    if (lines == NULL)
+        return;
+    for (uint32_t i = 0; (line = map_next(lines, &i)) != NULL;) {
+        for (struct retraction *r = line->first, *next; r != NULL; r = next) {
+            next = r->next;
+            stanza_unref(&r->st);
+            stanza_unref(&r->tombstone);
+            arena_destroy(&(struct arena *){ r->arena });
+        }
+        line->first = NULL;
+        retract_line_free(line);
+    }
+    map_fini(lines);
+    mem_free(&lines);
+    *worker_state(w, mam_retract_slot) = NULL;
 }

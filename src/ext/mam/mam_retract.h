@@ -10,10 +10,15 @@
  * sent the old words after that, except in carbons that are queued already. If the tombstone cannot
  * be committed, the sender gets an error, and a repeat of the retraction looks again.
  *
- * Limits: TRIES times, if the message is changed meanwhile, and those of mam_talk.h. */
+ * An author has one search under way at each worker; what else the author retracts waits behind it,
+ * in order.
+ *
+ * Limits: RETRACTIONS_MAX of an author wait at a worker, at most one more when they have
+ * RETRACTIONS_BYTES_MAX together; beyond: resource-constraint. TRIES times, if the message is
+ * changed meanwhile. Those of mam_talk.h. */
 #pragma once
 #include "im/stage.h"
-#include "store/store.h"
 
-extern struct store_stmt *const mam_retract_stmts[];
+extern unsigned mam_retract_slot; /* of workers */
 stage_kept_fn mam_retract;
+void mam_retract_stop(struct worker *w); /* memory only */

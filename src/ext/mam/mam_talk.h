@@ -4,41 +4,42 @@
  * are together under peer 0 and told apart by the address. So both the statements and
  * mam_same_talk() compare addresses.
  *
- * Limits: among the last messages of the conversation (MAM_LOOK_BACK), of those with addresses that
- * are no accounts together; at most MAM_CANDIDATES that have the id in them. */
+ * A search reads page by page, from the newest message on, and each page is a long read
+ * (store/store.h): no login waits for it, and users take turns.
+ *
+ * Limits: the last MAM_LOOK_BACK entries of the conversation, those with addresses that are no
+ * accounts together; a page has MAM_PAGE entries, and MAM_CANDIDATES that have the id in them. */
 #pragma once
 #include "archive/archive.h"
 #include "xmpp/stanza.h"
 
 struct worker;
 
-enum { MAM_LOOK_BACK = 2000, MAM_CANDIDATES = 16 };
+enum { MAM_LOOK_BACK = 2000, MAM_PAGE = 250, MAM_CANDIDATES = 16 };
 
-/* Entries `e` of the conversation, newest first: $1 the owner, $2 the address of the other side (in
- * a room: of the author), $3 only entries with lower archive ids, $4 MAM_LOOK_BACK. Behind it, the
- * row of the log `m` has MAM_TALK_IS. A deleted account has had two: its own, and none. */
-#define MAM_TALK_PART(index, peer)                                                                 \
-    "SELECT * FROM (SELECT peer, msg FROM entry" index " WHERE owner = $1 AND peer = " peer        \
-    " AND id < $3 ORDER BY id DESC LIMIT $4) AS part"
-#define MAM_TALK(index)                                                                            \
-    "(" MAM_TALK_PART(                                                                             \
-        index,                                                                                     \
-        "coalesce((SELECT id FROM account WHERE jid = $2),"                                        \
-        " (SELECT max(id) FROM former WHERE jid = $2))") " UNION ALL " MAM_TALK_PART(index,        \
-                                                                                     "(SELECT "    \
-                                                                                     "CASE WHEN "  \
-                                                                                     "$1 < "       \
-                                                                                     "10995116277" \
-                                                                                     "76 AND"      \
-                                                                                     " EXISTS "    \
-                                                                                     "(SELECT 1 "  \
-                                                                                     "FROM "       \
-                                                                                     "account "    \
-                                                                                     "WHERE jid "  \
-                                                                                     "= $2) THEN " \
-                                                                                     "-1 ELSE 0 "  \
-                                                                                     "END)") ") e"
-#define MAM_TALK_IS "(e.peer <> 0 OR m.remote = $2)"
+/* In memory of the caller, until `found` returns true or `end` is called. */
+struct mam_search {
+    struct worker *worker;
+    void *arg;
+    int64_t owner;   /* of the archive */
+    slice address;   /* of the other side; in a room: of the author */
+    slice id;        /* what a message has in it, as a value of XML */
+    uint64_t user;   /* on whose behalf */
+    uint64_t lane;   /* what was submitted on it is seen; 0: what is committed */
+    uint64_t before; /* only entries with lower archive ids */
+    /* A message that has the id in it, newest first. `said`: its text before it was retracted,
+     * which `st` is made of; both, and the line, are borrowed for the call. true: that is it, the
+     * search is over. */
+    bool (*found)(struct mam_search *s, const struct archive_line *m, slice said,
+                  const struct stanza *st);
+    /* It was none of them, or they could not be read. */
+    void (*end)(struct mam_search *s, enum store_result result);
+    uint32_t looked; /* 0 at first */
+};
+/* The functions are called later, on the worker. */
+void mam_search(struct mam_search *s);
+
+extern struct store_stmt *const mam_talk_stmts[];
 
 /* XEP-0424 §4: the id of the message, or its origin id. */
 bool mam_has_id(const struct stanza *st, slice id, struct arena *tmp);

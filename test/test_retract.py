@@ -1,0 +1,67 @@
+"""What it costs the server to find a message that its author retracts (XEP-0424) or corrects
+(XEP-0308), and that it is found."""
+import pytest
+
+from muster import xml
+from muster.client import until
+from muster.slow_disk import STILL
+from test_events import correct, events, log_rows, say
+from test_mam import Page, retract, tombstone
+
+RATE, WHY = {"c2s.stanza-rate": 100000}, "hundreds of messages at once"
+WAITING = 512  # RETRACTIONS_MAX
+RETRACTED = "<message id='r-m1'/>"
+
+
+def stored(server, count):
+    until(f"{count} messages", lambda: log_rows(server) >= count)
+
+
+@pytest.mark.parametrize("count, text", [(20, "see m1"), (300, "see m1"), (600, "see")],
+                         ids=["newer", "more newer than a page", "pages without it"])
+@pytest.mark.parametrize("who", ["alice", "bob"])
+def test_an_id_that_stands_in_newer_messages(make_server, who, count, text):
+    """Whoever sent them, and however many: the message that has it is found."""
+    server = make_server("alice", "bob", settings=RATE, why=WHY)
+    client = {name: server.client(name, name[0]) for name in ("alice", "bob")}
+    alice, bob = client["alice"], client["bob"]
+    say(alice, bob.bare, "m1", "words")
+    bob.expect("<message id='m1'/>")
+    other = bob if who == "alice" else alice
+    for i in range(count):
+        say(client[who], other.bare, f"n{i}", text)
+    other.expect(f"<message id='n{count - 1}'/>")
+    correct(alice, bob.bare, "m2", "m1", "better")
+    stored(server, count + 2)
+    assert events(server) == [("corrected", alice.bare, "words", "better")]
+    retract(alice, bob.bare, "m1")
+    bob.expect(RETRACTED)
+    until("the tombstone", lambda: len(events(server)) == 2)
+    for one in (alice, bob):
+        assert tombstone(Page(one).messages[0]).get("id") == "r-m1"
+
+
+@pytest.mark.sqlite
+def test_retractions_of_one_user_wait_in_a_line(make_server, disk):
+    """On a disk that stands still they wait; what is too many is refused at once, and what another
+    user retracts is not."""
+    server = make_server("alice", "bob", "carol", disk=disk, settings=RATE, why=WHY)
+    alice, bob, carol = (server.client(name, name[0]) for name in ("alice", "bob", "carol"))
+    say(alice, bob.bare, "m1", "words")
+    say(carol, bob.bare, "m2", "words")
+    stored(server, 2)
+    disk.turn(sync_ms=STILL)
+    for i in range(WAITING + 1):
+        retract(alice, bob.bare, f"none{i}")
+    bad = xml.canonical(alice.expect("<message type='error'/>"))
+    assert "resource-constraint" in bad and "too many retractions wait" in bad
+    retract(carol, bob.bare, "m2")
+    carol.ping()
+    assert not [e for e in carol.inbox if e.get("type") == "error"]
+    disk.turn(sync_ms=0)
+
+    def gone(client, ident):
+        retract(client, bob.bare, ident)  # again, as a client does that was refused
+        return tombstone(Page(client).messages[0]) is not None
+    until("Carol's is retracted", lambda: gone(carol, "m2"))
+    until("Alice's is retracted", lambda: gone(alice, "m1"))
