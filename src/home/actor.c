@@ -53,7 +53,7 @@ void actor_init(struct actor *a, struct actors *all, slice jid)
 static void actor_check(const struct actor *a)
 {
     const struct actor_kind *kind = a->all->kind;
-    ensure(map_get(&a->all->map, a->jid) == a);
+    ensure(a->ended || map_get(&a->all->map, a->jid) == a);
     ensure(a->state <= ACTOR_ABSENT);
     ensure((a->inbox == NULL) == (a->inbox_stanzas + a->inbox_calls == 0));
     ensure(a->inbox != NULL || a->inbox_bytes == 0);
@@ -111,9 +111,20 @@ void actor_unload(struct actor *a)
     ensure(!actor_is_needed(a));
     actor_unlist(a);
     actor_unmark(a);
-    map_del(&a->all->map, a->jid);
+    if (!a->ended)
+        map_del(&a->all->map, a->jid);
     metric_add(kind->loaded, -1);
     kind->unload(a);
+}
+
+void actor_end(struct actor *a)
+{
+    ensure(!a->ended);
+    map_del(&a->all->map, a->jid);
+    a->ended = true;
+    if (a->state != ACTOR_LOADING)
+        actor_become(a, ACTOR_ABSENT);
+    actor_touch(a);
 }
 
 static struct actor *actor_longest(const struct list *idle)
@@ -159,6 +170,10 @@ void actor_touch(struct actor *a)
     actor_unlist(a);
     if (actor_is_needed(a))
         return;
+    if (a->ended) {
+        actor_unload(a);
+        return;
+    }
     if (a->state == ACTOR_READY && all->kind->ends_unused != NULL && all->kind->ends_unused(a))
         actor_unlist(a);
     bool absent = a->state == ACTOR_ABSENT;
@@ -409,7 +424,8 @@ void actors_stop(struct actors *all)
             stanza_unref(&it->st);
             mem_free(&it);
         }
-        all->kind->drop(a); /* may let go of it */
+        if (all->kind->drop != NULL)
+            all->kind->drop(a); /* may let go of it */
         a->pins = 0;
         actor_unlist(a);
         actor_unmark(a);

@@ -40,6 +40,7 @@ struct actor {
     ACTOR_HEAD;
     bool unsure;        /* ABSENT, or about to be, but there may be one by now: it is looked for
                            again */
+    bool ended;         /* nobody finds it any more: actor_end() */
     bool changing;      /* a change is being committed */
     bool advancing;     /* changes are being prepared and applied */
     uint32_t pauses;    /* answers that it waits for, and what comes waits for them */
@@ -75,7 +76,8 @@ struct actor_kind {
     uint32_t idle_max;         /* READY ones that nobody needs; then the longest idle goes sooner */
     uint32_t absent_max;       /* the same of those that are ABSENT */
     uint32_t calls_max;        /* functions that wait in one inbox */
-    uint64_t (*idle_ms)(void); /* how long READY ones stay that nobody needs */
+    uint64_t (*idle_ms)(void); /* how long READY ones stay that nobody needs. NULL, as may_unload:
+                                  they are in use until actor_end() */
 
     /* Begins to read it. actor_loaded() follows, never from inside. */
     void (*load)(struct actor *a);
@@ -104,7 +106,8 @@ struct actor_kind {
     void (*unload)(struct actor *a); /* frees it; it is not in the map any more */
     /* Ensures what must be true of it between two callbacks: see actor_mark(). */
     void (*check)(const struct actor *a);
-    /* The process ends: frees what in_use() counts and the changes that wait; memory only. */
+    /* The process ends: frees what in_use() counts and the changes that wait; memory only. NULL:
+     * there is nothing. */
     void (*drop)(struct actor *a);
 };
 
@@ -152,6 +155,9 @@ void actor_pin(struct actor *a);
 void actor_unpin(struct actor *a);
 void actor_touch(struct actor *a);  /* something ended: is it still needed? It may be freed. */
 void actor_unload(struct actor *a); /* at once; nobody needs it */
+/* It is ABSENT, unless it is loading, and not found any more, also if another of its JID is made.
+ * It is unloaded as soon as nobody needs it, perhaps before this returns. */
+void actor_end(struct actor *a);
 
 /* The memory of a READY actor as bytes, and back: home/frozen.h. `out` is empty; it has overflowed
  * if they are more than FROZEN_BYTES_MAX. Takes as long as the bytes are many: the caller paces.

@@ -368,6 +368,37 @@ static void test_changes_that_are_never_made(void **state)
     assert_said("three");
 }
 
+/* One that ends stays for those who hold it; another of its JID may be there before it is gone. */
+static void test_one_that_ends(void **state)
+{
+    (void)state;
+    struct thing *old = thing_ready("t"), *other;
+    actor_pin(&old->actor);
+    actor_end(&old->actor);
+    assert_int_equal(old->state, ACTOR_ABSENT);
+    assert_false(thing_is_there("t"));
+    other = thing_ready("t");
+    actor_unpin(&old->actor);
+    assert_int_equal(unloads, 1);
+    assert_ptr_equal(actors_find(&things, SLICE("t")), &other->actor);
+    actor_end(&other->actor); /* nobody holds it */
+    assert_int_equal(unloads, 2);
+    assert_false(thing_is_there("t"));
+}
+
+/* What waits for one that ends while it is loaded hears that there is none. */
+static void test_one_that_ends_while_it_is_loaded(void **state)
+{
+    (void)state;
+    struct thing *t = thing_new("t");
+    assert_true(put(t, STANZA_MESSAGE));
+    actor_end(&t->actor);
+    assert_int_equal(unloads, 0);
+    actor_loaded(&t->actor, E_NOTFOUND);
+    assert_said("stanza");
+    assert_int_equal(unloads, 1);
+}
+
 /* The end frees what is used and held, too. */
 static void test_the_end_of_one_that_is_used(void **state)
 {
@@ -391,6 +422,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_too_many_are_idle, begin, end),
         cmocka_unit_test_setup_teardown(test_changes_follow_one_another, begin, end),
         cmocka_unit_test_setup_teardown(test_changes_that_are_never_made, begin, end),
+        cmocka_unit_test_setup_teardown(test_one_that_ends, begin, end),
+        cmocka_unit_test_setup_teardown(test_one_that_ends_while_it_is_loaded, begin, end),
         cmocka_unit_test_setup_teardown(test_the_end_of_one_that_is_used, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

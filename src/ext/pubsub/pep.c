@@ -20,7 +20,6 @@
 #include "ext/pubsub/pubsub_config.h"
 #include "ext/pubsub/pubsub_disco.h"
 #include "ext/pubsub/pubsub_items.h"
-#include "ext/pubsub/pubsub_leavers.h"
 #include "ext/pubsub/pubsub_model.h"
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_own.h"
@@ -106,22 +105,27 @@ static const struct ps_service_kind kind = {
 
 static unsigned account_slot, worker_slot;
 
-/* The service of an account: NULL while it has no nodes and nothing is asked of it. */
+/* The service of an account: NULL while it has no nodes and nothing is asked of it, `stored` while
+ * it has nodes and nothing is asked of it. */
+static struct ps_service stored;
 
 static struct ps_service *pep_service_of(const struct account *a)
 {
     return a->state_of[account_slot];
 }
 
-static struct ps_service *service_make(struct account *a, enum ps_ready ready)
+static struct ps_service *service_make(struct account *a)
 {
     struct ps_service *s = pep_service_of(a);
+    bool load = s == &stored;
     ensure(account_here(a));
-    if (s == NULL) {
-        s = a->state_of[account_slot] = ps_service_create(a->worker, &kind, a->jid, a->id);
-        s->account = a;
-        s->ready = ready;
-    }
+    if (s != NULL && !load)
+        return s;
+    s = a->state_of[account_slot] = ps_service_create(a->worker, &kind, a, a->jid, a->id);
+    if (load)
+        actor_load(&s->actor);
+    else
+        actor_become(&s->actor, ACTOR_READY);
     return s;
 }
 
@@ -145,35 +149,25 @@ static void pep_load(struct account *a, struct store_batch *b)
 static void pep_loaded(struct account *a, const struct store_batch *b, unsigned first)
 {
     if (store_row_count(b, first) > 0)
-        service_make(a, PS_UNLOADED);
+        a->state_of[account_slot] = &stored;
 }
 
-/* An account that is disabled or deleted may have requests under way; at the end of the process
- * nothing comes back from the store. */
+/* An account that is disabled or deleted may have requests under way. At the end of the process the
+ * engine frees all services. */
 static void pep_unload(struct account *a)
 {
     struct ps_service *s = pep_service_of(a);
+    ensure(account_here(a));
     a->state_of[account_slot] = NULL;
-    if (s != NULL && s->op_count > 0 && !worker_stopping(a->worker))
-        ps_service_gone(s);
-    else
-        ps_service_free(&s);
+    if (s != NULL && s != &stored && !worker_stopping(a->worker))
+        actor_end(&s->actor);
 }
 
 static void remove_nodes(struct account *a, struct store_batch *b) { ps_store_remove(b, a->id); }
 
-static void forget_at(struct account *a, slice bare)
-{
-    struct ps_service *s = pep_service_of(a);
-    if (s != NULL)
-        ps_leaver_forget(s, bare);
-}
+static bool pep_has_nodes(const struct account *a) { return pep_service_of(a) != NULL; }
 
-static void pep_account_deleted(struct worker *w, slice bare) { accounts_each(w, forget_at, bare); }
-
-static struct ps_service *service_ready(struct account *a) { return service_make(a, PS_READY); }
-
-static const struct ps_accounts accounts = { pep_service_of, service_ready };
+static const struct ps_accounts accounts = { pep_has_nodes, service_make };
 
 /* Requests. */
 
@@ -181,21 +175,22 @@ static const struct ps_accounts accounts = { pep_service_of, service_ready };
 static void pep_request(struct iq *iq)
 {
     struct account *a = iq->account;
-    if (a == NULL || (pep_service_of(a) == NULL && iq->target != IQ_TO_SELF))
+    if (a == NULL || (!pep_has_nodes(a) && iq->target != IQ_TO_SELF))
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
     else if (a->removing)
         iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
     else
-        ps_request(iq, service_make(a, PS_READY));
+        ps_request(iq, service_make(a));
 }
 
 static bool pep_disco_any(struct iq *iq, slice node)
 {
     struct account *a = iq->account;
-    struct ps_service *s = a == NULL ? NULL : pep_service_of(a);
-    if (s == NULL || iq->target == IQ_TO_SERVER || iq->target == IQ_TO_HOST)
+    if (a == NULL || !pep_has_nodes(a) || iq->target == IQ_TO_SERVER || iq->target == IQ_TO_HOST ||
+        !ps_disco_asks(iq, node))
         return false;
-    return ps_disco(iq, s, node);
+    ps_disco(iq, service_make(a));
+    return true;
 }
 
 /* Events at the home of a receiver. */
@@ -212,11 +207,12 @@ static void pep_give(struct account *a, struct stanza *st, slice node)
     }
 }
 
-static void event_arrived(struct worker *w, slice bare, struct stanza *st, slice node)
+static void event_fan(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
 {
     struct account *a = account_find(w, bare);
+    (void)number;
     if (a != NULL && stage_block(a, st, &(struct refusal){ 0 }) == PASS)
-        pep_give(a, st, node);
+        pep_give(a, st, slice_from(tag, 1));
 }
 
 /* Last items, at the home of their owner. */
@@ -268,11 +264,10 @@ static void wanted_ready(struct ps_op *op, enum stanza_error e)
 
 static void wanted_of(struct account *a, struct wanted *m)
 {
-    struct ps_service *s = pep_service_of(a);
-    if (s == NULL || a->removing)
+    if (!pep_has_nodes(a) || a->removing)
         return;
     m->refs++;
-    ps_when_ready(s, wanted_ready, m);
+    ps_when_ready(service_make(a), wanted_ready, m);
 }
 
 static void wanted_loaded(struct account *a, enum err e, void *arg)
@@ -375,29 +370,18 @@ static void look_up_later(struct worker *w, slice bare, struct wanted *m)
     STORE_ADD(ls->batch, &ps_stmt_any, STORE_ANY_ROWS, SV_T(bare));
 }
 
-static void wanted_arrived(struct worker *w, slice bare, const struct stanza *st, slice nodes)
+static void wanted_fan(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
 {
     struct account *a = account_find(w, bare);
-    if (a != NULL && pep_service_of(a) == NULL)
+    (void)number;
+    if (a != NULL && !pep_has_nodes(a))
         return;
-    struct wanted *m = wanted_make(stanza_from(st), nodes);
+    struct wanted *m = wanted_make(stanza_from(st), slice_from(tag, 1));
     if (a == NULL)
         look_up_later(w, bare, m);
     else if (stage_block(a, st, &(struct refusal){ 0 }) == PASS)
         wanted_of(a, m);
     wanted_unref(m);
-}
-
-static void wanted_fan(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
-{
-    (void)number;
-    wanted_arrived(w, bare, st, slice_from(tag, 1));
-}
-
-static void event_fan(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
-{
-    (void)number;
-    event_arrived(w, bare, st, slice_from(tag, 1));
 }
 
 /* What a session wants, as a tag. */
@@ -444,7 +428,7 @@ static void session_wants(struct session *s, const slice *nodes, unsigned count)
 static void remote_wants(struct account *a, slice jid, const slice *nodes, unsigned count)
 {
     struct buf tag;
-    if (pep_service_of(a) == NULL)
+    if (!pep_has_nodes(a))
         return;
     wants_open(&tag, nodes, count);
     struct wanted *m = wanted_make(jid, slice_from(buf_slice(&tag), 1));
@@ -476,12 +460,11 @@ static void presence_probed(struct account *a, slice contact)
 /* An owner's word about a subscription comes as a message to the own account (XEP-0060 §8.6). */
 static enum verdict pep_check(struct session *s, struct stanza **st, struct refusal *why)
 {
-    struct ps_service *service = pep_service_of(s->account);
     (void)why;
-    if ((*st)->kind != STANZA_MESSAGE || service == NULL || !stanza_has(*st, KNOWN(DATA_FORM)) ||
-        !slice_eq(stanza_to(*st), s->account->jid))
+    if ((*st)->kind != STANZA_MESSAGE || !pep_has_nodes(s->account) ||
+        !stanza_has(*st, KNOWN(DATA_FORM)) || !slice_eq(stanza_to(*st), s->account->jid))
         return PASS;
-    return ps_authorization(service, *st) ? DROP : PASS;
+    return ps_authorization(service_make(s->account), *st) ? DROP : PASS;
 }
 
 static void pep_worker_ended(struct worker *w)
@@ -548,7 +531,6 @@ const struct feature pep_feature = {
     .account.loaded = pep_loaded,
     .account.unload = pep_unload,
     .account.remove = remove_nodes,
-    .account.deleted = pep_account_deleted,
     .account.probed = presence_probed,
     .worker.ended = pep_worker_ended,
     .disco_any = pep_disco_any,

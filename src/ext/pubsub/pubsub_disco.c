@@ -307,10 +307,6 @@ static void ready(struct ps_op *op, enum stanza_error e)
         look_end(l);
 }
 
-bool ps_disco(struct iq *iq, struct ps_service *s, slice node)
-{
-    if (node.len == 0 && is_info(iq))
-        return false;
-    ps_when_ready(s, ready, iq_hold(iq));
-    return true;
-}
+bool ps_disco_asks(const struct iq *iq, slice node) { return node.len > 0 || !is_info(iq); }
+
+void ps_disco(struct iq *iq, struct ps_service *s) { ps_when_ready(s, ready, iq_hold(iq)); }

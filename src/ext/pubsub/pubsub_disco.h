@@ -5,5 +5,6 @@
 
 struct iq;
 
-bool ps_disco(struct iq *iq, struct ps_service *s, slice node);
+bool ps_disco_asks(const struct iq *iq, slice node); /* about nodes: then */
+void ps_disco(struct iq *iq, struct ps_service *s);
 extern const char *const ps_features_pep[], *const ps_features_host[];

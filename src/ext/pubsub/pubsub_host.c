@@ -2,14 +2,11 @@
  * domains. Its state is at the home of that address; it is loaded at the first request and stays.
  */
 #include "base/buf.h"
-#include "base/ensure.h"
 #include "base/hash.h"
-#include "base/mem.h"
 #include "base/setting.h"
 #include "ext/ext.h"
 #include "ext/pubsub/pubsub_config.h"
 #include "ext/pubsub/pubsub_disco.h"
-#include "ext/pubsub/pubsub_leavers.h"
 #include "ext/pubsub/pubsub_model.h"
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_private.h"
@@ -124,10 +121,6 @@ static const struct ps_service_kind kind = {
     .may_create = pubsub_host_may_create,
 };
 
-static unsigned worker_slot;
-
-static slice service_key(const void *item) { return ((const struct ps_service *)item)->jid; }
-
 /* Its number in the database: negative, and the same at every start. */
 static int64_t owner_of(slice jid)
 {
@@ -137,16 +130,10 @@ static int64_t owner_of(slice jid)
 
 static struct ps_service *pubsub_host_service_of(struct worker *w, slice jid)
 {
-    struct map *m = *worker_state(w, worker_slot);
-    ensure(worker_is_here(w));
-    if (m == NULL) {
-        m = *worker_state(w, worker_slot) = mem_new(struct map);
-        map_init(m, service_key);
-    }
-    struct ps_service *s = map_get(m, jid);
+    struct ps_service *s = ps_service_find(w, jid);
     if (s == NULL) {
-        s = ps_service_create(w, &kind, jid, owner_of(jid));
-        map_put(m, s);
+        s = ps_service_create(w, &kind, NULL, jid, owner_of(jid));
+        actor_load(&s->actor);
     }
     return s;
 }
@@ -158,9 +145,11 @@ static void host_request(struct iq *iq)
 
 static bool pubsub_host_disco_any(struct iq *iq, slice node)
 {
-    if (iq->target != IQ_TO_HOST || !slice_is(slice_of(iq->host->label), "pubsub"))
+    if (iq->target != IQ_TO_HOST || !slice_is(slice_of(iq->host->label), "pubsub") ||
+        !ps_disco_asks(iq, node))
         return false;
-    return ps_disco(iq, pubsub_host_service_of(iq->worker, stanza_to_bare(iq->st)), node);
+    ps_disco(iq, pubsub_host_service_of(iq->worker, stanza_to_bare(iq->st)));
+    return true;
 }
 
 /* Messages: owners' answers to requests for authorization. */
@@ -176,27 +165,6 @@ static enum routed pubsub_host_receive(struct worker *w, const struct host *h, s
         route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
     stanza_unref(&st);
     return ROUTED;
-}
-
-static void pubsub_host_worker_ended(struct worker *w)
-{
-    struct map *m = *worker_state(w, worker_slot);
-    struct ps_service *s;
-    if (m == NULL)
-        return;
-    for (uint32_t i = 0; (s = map_next(m, &i)) != NULL;)
-        ps_service_free(&s);
-    map_fini(m);
-    mem_free(&m);
-    *worker_state(w, worker_slot) = NULL;
-}
-
-static void pubsub_host_account_deleted(struct worker *w, slice bare)
-{
-    struct map *m = *worker_state(w, worker_slot);
-    struct ps_service *s;
-    for (uint32_t i = 0; m != NULL && (s = map_next(m, &i)) != NULL;)
-        ps_leaver_forget(s, bare);
 }
 
 static const struct iq_rule rules[] = {
@@ -235,8 +203,5 @@ const struct feature pubsub_host_feature = {
     .settings =
         (struct setting *const[]){ &enabled, &create, &nodes_max, &user_nodes_max, &user_bytes,
                                    &items_max, &item_bytes, &bytes_max, &subscriptions_max, NULL },
-    .worker.slot = &worker_slot,
-    .worker.ended = pubsub_host_worker_ended,
-    .account.deleted = pubsub_host_account_deleted,
     .disco_any = pubsub_host_disco_any,
 };

@@ -567,17 +567,12 @@ static void pubsub_items_last_found(void *arg, enum store_result result,
 {
     struct give *g = arg;
     struct ps_service *s = g->service;
-    struct account *a = s->account;
-    struct ps_node *n = s->gone ? NULL : ps_node_find(s, g->node);
-    ensure(worker_is_here(s->worker) && (a == NULL || account_is_pinned(a)));
+    struct ps_node *n = s->actor.ended ? NULL : ps_node_find(s, g->node);
+    ensure(worker_is_here(s->worker));
     if (result == STORE_OK && n != NULL && n->nid == g->nid)
         give_found(n, g, b);
-    ensure(s->op_count > 0);
-    if (--s->op_count == 0 && s->gone)
-        ps_service_free(&s);
     mem_free(&g);
-    if (a != NULL)
-        account_unpin(a);
+    ps_service_unpin(s);
 }
 
 static void read_last(struct ps_node *n, slice to, uint32_t tries)
@@ -593,9 +588,7 @@ static void read_last(struct ps_node *n, slice to, uint32_t tries)
                         .node = { g->text + to.len, n->name.len } };
     memcpy(g->text, to.ptr, to.len);
     memcpy(g->text + to.len, n->name.ptr, n->name.len);
-    s->op_count++;
-    if (s->account != NULL)
-        account_pin(s->account);
+    ps_service_pin(s);
     STORE_ADD(b, &ps_stmt_last, STORE_ANY_ROWS, SV_I(s->owner), SV_I(n->nid));
     store_submit(b, worker_loop(s->worker), 0, pubsub_items_last_found, g);
 }

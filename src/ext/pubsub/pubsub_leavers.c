@@ -70,10 +70,8 @@ static void pubsub_leavers_loaded(struct ps_op *op, enum stanza_error e)
 void ps_leaver_forget(struct ps_service *s, slice bare)
 {
     ensure(worker_is_here(s->worker));
-    if (s->gone)
-        return;
-    if (s->ready == PS_READY)
+    if (s->state == ACTOR_READY)
         pubsub_leavers_forget_ready(s, bare);
-    else if (s->ready == PS_LOADING)
+    else if (s->state == ACTOR_LOADING)
         ps_when_ready(s, pubsub_leavers_loaded, slice_box(bare));
 }

@@ -3,11 +3,15 @@
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "base/setting.h"
 #include "ext/pubsub/pubsub.h"
 #include "ext/pubsub/pubsub_access.h"
 #include "ext/pubsub/pubsub_config.h"
 #include "ext/pubsub/pubsub_contacts.h"
+#include "ext/pubsub/pubsub_leavers.h"
+#include "ext/pubsub/pubsub_op.h"
+#include "ext/pubsub/pubsub_store.h"
 #include "home/here.h"
 #include "im/account.h"
 #include "im/roster.h"
@@ -30,29 +34,32 @@ static slice subscriber_key(const void *item)
     return (slice){ s->jid, s->len };
 }
 
-struct ps_service *ps_service_create(struct worker *w, const struct ps_service_kind *kind,
-                                     slice jid, int64_t owner)
+/* Services. */
+
+unsigned ps_services_slot;
+struct metric ps_services_loaded = {
+    .name = "muster_pubsub_services_loaded",
+    .kind = METRIC_GAUGE,
+    .help = "Publish-subscribe services in memory: of accounts (PEP) and of pubsub.<domain>.",
+};
+
+static bool service_in_use(const struct actor *a) { return !a->ended; }
+
+static void service_check(const struct actor *a)
 {
-    struct ps_service *s = mem_zalloc(sizeof *s + jid.len);
-    char *text = (char *)(s + 1);
-    memcpy(text, jid.ptr, jid.len);
-    s->kind = kind;
-    s->worker = w;
-    s->jid = (slice){ text, jid.len };
-    s->owner = owner;
-    s->waiting_tail = &s->waiting;
-    map_init(&s->nodes, node_key);
-    map_init(&s->makers, pubsub_model_maker_key);
-    return s;
+    const struct ps_service *s = (const struct ps_service *)a;
+    ensure(s->node_count <= s->nodes.count);
+    ensure((s->node_count == 0) == (s->makers.count == 0));
+    ensure((s->kind->kind == PS_HOST) == (s->account == NULL));
+    ensure(a->state == ACTOR_READY || s->node_count == 0 || a->ended);
+    ensure(a->pins == 0 || s->account == NULL || account_is_pinned(s->account));
 }
 
-void ps_service_free(struct ps_service **ps)
+static void service_unload(struct actor *a)
 {
-    struct ps_service *s = *ps;
+    struct ps_service *s = ps_service_of(a);
     struct ps_node *n;
-    *ps = NULL;
-    if (s == NULL)
-        return;
+    ensure(a->pins == 0 && a->inbox == NULL);
     for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;) {
         ps_node_clear(n);
         n->ops = NULL;
@@ -63,6 +70,83 @@ void ps_service_free(struct ps_service **ps)
     map_fini(&s->makers);
     mem_free(&s);
 }
+
+static const struct actor_kind service_kind = {
+    .loaded = &ps_services_loaded,
+    .calls_max = PS_WAITING_MAX,
+    .load = ps_load_service,
+    .call = ps_request_call,
+    .in_use = service_in_use,
+    .check = service_check,
+    .unload = service_unload,
+};
+
+static struct actors *services_of(struct worker *w)
+{
+    struct actors *all = *worker_state(w, ps_services_slot);
+    if (all == NULL) {
+        all = *worker_state(w, ps_services_slot) = mem_new(struct actors);
+        actors_init(all, &service_kind, w, worker_loop(w));
+    }
+    return all;
+}
+
+struct ps_service *ps_service_create(struct worker *w, const struct ps_service_kind *kind,
+                                     struct account *account, slice jid, int64_t owner)
+{
+    struct ps_service *s = mem_zalloc(sizeof *s + jid.len);
+    char *text = (char *)(s + 1);
+    ensure(worker_is_here(w));
+    memcpy(text, jid.ptr, jid.len);
+    actor_init(&s->actor, services_of(w), (slice){ text, jid.len });
+    s->kind = kind;
+    s->account = account;
+    s->owner = owner;
+    map_init(&s->nodes, node_key);
+    map_init(&s->makers, pubsub_model_maker_key);
+    return s;
+}
+
+struct ps_service *ps_service_find(const struct worker *w, slice jid)
+{
+    const struct actors *all = *worker_state(w, ps_services_slot);
+    ensure(worker_is_here(w));
+    return all == NULL ? NULL : ps_service_of(actors_find(all, jid));
+}
+
+void ps_service_pin(struct ps_service *s)
+{
+    actor_pin(&s->actor);
+    if (s->account != NULL)
+        account_pin(s->account);
+}
+
+void ps_service_unpin(struct ps_service *s)
+{
+    struct account *a = s->account;
+    actor_unpin(&s->actor);
+    if (a != NULL)
+        account_unpin(a);
+}
+
+void ps_services_stop(struct worker *w)
+{
+    struct actors *all = *worker_state(w, ps_services_slot);
+    if (all != NULL)
+        actors_stop(all);
+    mem_free(&all);
+    *worker_state(w, ps_services_slot) = NULL;
+}
+
+void ps_services_forget(struct worker *w, slice bare)
+{
+    const struct actors *all = *worker_state(w, ps_services_slot);
+    struct actor *a;
+    for (uint32_t i = 0; all != NULL && (a = actors_next(all, &i)) != NULL;)
+        ps_leaver_forget(ps_service_of(a), bare);
+}
+
+/* Nodes. */
 
 struct ps_node *ps_node_find(const struct ps_service *s, slice name)
 {

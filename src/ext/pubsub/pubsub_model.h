@@ -1,14 +1,26 @@
-/* pubsub_model: the memory of pubsub services.
+/* pubsub_model: the memory of pubsub services. Nothing is read or written here.
  *
- * Memory only: nothing is read or written here. */
+ * A service is an actor (home/actor.h) at the home of its JID: of a host, or of an account beside
+ * the actor of the account. A host's stays in memory, an account's until the account is unloaded.
+ * What waits in its inbox are requests. */
 #pragma once
 #include "ext/pubsub/pubsub_private.h"
 
 struct worker;
 
+/* LOADING: the caller loads it next, or makes it READY. account: NULL for a host. */
 struct ps_service *ps_service_create(struct worker *w, const struct ps_service_kind *kind,
-                                     slice jid, int64_t owner);
-void ps_service_free(struct ps_service **s);
+                                     struct account *account, slice jid, int64_t owner);
+struct ps_service *ps_service_find(const struct worker *w, slice jid); /* NULL: not in memory */
+static inline struct ps_service *ps_service_of(struct actor *a) { return (struct ps_service *)a; }
+void ps_service_pin(struct ps_service *s); /* it and its account stay */
+void ps_service_unpin(struct ps_service *s);
+/* For the feature of the engine. */
+extern unsigned ps_services_slot; /* of workers */
+extern struct metric ps_services_loaded;
+void ps_services_stop(struct worker *w);
+void ps_services_forget(struct worker *w, slice bare); /* an account that was deleted */
+
 struct ps_node *ps_node_find(const struct ps_service *s, slice name); /* that exists */
 struct ps_node *ps_node_get(struct ps_service *s, slice name);        /* made if need be */
 slice ps_creator(const struct ps_node *n);                            /* bare JID */

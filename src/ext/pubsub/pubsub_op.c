@@ -41,11 +41,7 @@ struct ps_limits ps_limits_of(const struct ps_service *s)
     return (struct ps_limits){ setting_int(s->kind->items_max), setting_int(s->kind->item_bytes) };
 }
 
-slice ps_from_bare(const struct ps_op *op)
-{
-    struct jid jid = jid_split(op->from);
-    return jid_bare(&jid);
-}
+slice ps_from_bare(const struct ps_op *op) { return jid_bare_of(op->from); }
 
 /* Answers. */
 
@@ -119,32 +115,27 @@ static struct ps_op *op_create(struct ps_service *s, struct iq *held)
         op->from = stanza_from(op->st);
         op->origin = held->origin;
     }
-    s->op_count++;
-    if (s->account != NULL)
-        account_pin(s->account);
+    ps_service_pin(s);
     return op;
 }
 
+/* It may take service and node away. NULL: fine. */
 static void pubsub_op_free(struct ps_op *op)
 {
+    if (op == NULL)
+        return;
     struct ps_service *s = op->service;
-    struct account *a = s->account;
-    ensure(a == NULL || account_is_pinned(a));
     store_drop(&op->batch);
     ps_contacts_free(&op->contacts);
     stanza_unref(&op->st);
     arena_destroy(&op->tmp);
     mem_free(&op);
-    ensure(s->op_count > 0);
-    if (--s->op_count == 0 && s->gone)
-        ps_service_free(&s);
-    if (a != NULL)
-        account_unpin(a);
+    ps_service_unpin(s);
 }
 
-static void pubsub_op_fail_store(struct ps_op *op, enum store_result result)
+static void pubsub_op_fail(struct ps_op *op, enum err e)
 {
-    ps_fail(op, stanza_error_of(err_of_store(result)), NULL, (slice){ 0 });
+    ps_fail(op, stanza_error_of(e), NULL, (slice){ 0 });
 }
 
 /* A read has left its queue: the node may be gone by now, the service not. */
@@ -153,7 +144,7 @@ static void pubsub_op_read_done(void *arg, enum store_result result, const struc
     struct ps_op *op = arg;
     ensure(worker_is_here(op->service->worker));
     if (result != STORE_OK)
-        pubsub_op_fail_store(op, result);
+        pubsub_op_fail(op, err_of_store(result));
     else
         pubsub_op_row_of(op->req.verb)->found(op, b);
     pubsub_op_free(op);
@@ -183,6 +174,7 @@ static void node_run(struct ps_node *n);
 static void index_loaded(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct ps_node *n = arg;
+    struct ps_op *failed = NULL;
     n->busy = false;
     if (result == STORE_OK && n->nid != 0) {
         for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
@@ -194,11 +186,11 @@ static void index_loaded(void *arg, enum store_result result, const struct store
         }
         n->indexed = true;
     } else if (n->ops != NULL) {
-        struct ps_op *op = pubsub_op_pop(n);
-        pubsub_op_fail_store(op, result);
-        pubsub_op_free(op);
+        failed = pubsub_op_pop(n);
+        pubsub_op_fail(failed, err_of_store(result));
     }
     node_run(n);
+    pubsub_op_free(failed);
 }
 
 static void load_index(struct ps_node *n)
@@ -226,8 +218,8 @@ static void pubsub_op_ended(struct ps_node *n, enum store_result result)
     if (result != STORE_OK && op->create)
         ps_node_clear(n);
     if (result != STORE_OK)
-        pubsub_op_fail_store(op, result);
-    else if (n->service->gone)
+        pubsub_op_fail(op, err_of_store(result));
+    else if (n->service->actor.ended)
         ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
     else
         pubsub_op_apply(n, op, pubsub_op_row_of(op->req.verb));
@@ -243,14 +235,15 @@ static void pubsub_op_ended(struct ps_node *n, enum store_result result)
 static void asker_known(void *arg, enum stanza_error e)
 {
     struct ps_node *n = arg;
+    struct ps_op *failed = NULL;
     ensure(n->busy && n->ops != NULL);
     n->busy = false;
     if (e != SE_NONE) {
-        struct ps_op *op = pubsub_op_pop(n);
-        ps_fail(op, e, NULL, SLICE("an owner's contact list cannot be read now"));
-        pubsub_op_free(op);
+        failed = pubsub_op_pop(n);
+        ps_fail(failed, e, NULL, SLICE("an owner's contact list cannot be read now"));
     }
     node_run(n);
+    pubsub_op_free(failed);
 }
 
 /* true: the homes are asked, and asker_known() comes. */
@@ -305,7 +298,7 @@ static void pubsub_op_committed(void *arg, enum store_result result, const struc
     struct ps_node *n = arg;
     (void)b;
     ensure(n->busy);
-    if (result != STORE_OK || n->service->gone || !ask_about_subscribers(n, n->ops))
+    if (result != STORE_OK || n->service->actor.ended || !ask_about_subscribers(n, n->ops))
         pubsub_op_ended(n, result);
 }
 
@@ -322,7 +315,7 @@ static enum ps_step pubsub_op_run(struct ps_node *n, struct ps_op *op,
 static bool pubsub_op_step(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *row)
 {
     const struct account *a = n->service->account;
-    bool leaving = n->service->gone || (a != NULL && a->removing);
+    bool leaving = n->service->actor.ended || (a != NULL && a->removing);
     if (leaving || (row->exists && n->nid == 0)) {
         ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
     } else if (row->index && n->nid != 0 && !n->indexed) {
@@ -360,19 +353,12 @@ static bool pubsub_op_step(struct ps_node *n, struct ps_op *op, const struct ps_
 static void node_run(struct ps_node *n)
 {
     struct ps_service *s = n->service;
-    s->op_count++; /* the last request must not take it away */
-    if (s->account != NULL)
-        account_pin(s->account);
+    ps_service_pin(s); /* the last request must not take it away */
     while (!n->busy && n->ops != NULL &&
            pubsub_op_step(n, n->ops, pubsub_op_row_of(n->ops->req.verb)))
         ;
     ps_node_release(n);
-    struct account *a = s->account;
-    ensure(s->op_count > 0);
-    if (--s->op_count == 0 && s->gone)
-        ps_service_free(&s);
-    if (a != NULL)
-        account_unpin(a);
+    ps_service_unpin(s);
 }
 
 static void enqueue(struct ps_op *op, struct ps_node *n)
@@ -404,40 +390,27 @@ static void pubsub_op_start(struct ps_op *op)
 
 /* Waiting for the service. */
 
-void ps_service_loaded(struct ps_service *s, enum store_result result)
+void ps_request_call(struct actor *a, actor_any_fn *fn, enum err e, void *op)
 {
-    struct ps_op *op = s->waiting, *next;
-    s->waiting = NULL;
-    s->waiting_tail = &s->waiting;
-    s->waiting_count = 0;
-    s->ready = result == STORE_OK ? PS_READY : PS_UNLOADED;
-    for (; op != NULL; op = next) {
-        next = op->next;
-        if (result == STORE_OK && !op->service->gone) {
-            pubsub_op_start(op);
-        } else {
-            pubsub_op_fail_store(op, result == STORE_OK ? STORE_DOWN : result);
-            pubsub_op_free(op);
-        }
+    (void)a, (void)fn;
+    if (e == OK) {
+        pubsub_op_start(op);
+        return;
     }
+    pubsub_op_fail(op, e);
+    pubsub_op_free(op);
 }
 
 static void pubsub_op_enter(struct ps_op *op)
 {
-    struct ps_service *s = op->service;
-    ensure(s->waiting_count <= PS_WAITING_MAX);
-    if (s->ready == PS_READY) {
+    struct actor *a = &op->service->actor;
+    actor_renew(a);
+    if (!actor_waits(a)) {
         pubsub_op_start(op);
-    } else if (s->waiting_count == PS_WAITING_MAX) {
+    } else if (!actor_wait(
+                   a, &(struct actor_item){ .fn = (actor_any_fn *)pubsub_op_start, .arg = op })) {
         ps_fail(op, SE_RESOURCE_CONSTRAINT, NULL, SLICE("too many requests wait"));
         pubsub_op_free(op);
-    } else {
-        op->next = NULL;
-        *s->waiting_tail = op;
-        s->waiting_tail = &op->next;
-        s->waiting_count++;
-        if (s->ready == PS_UNLOADED)
-            ps_load_service(s);
     }
 }
 
@@ -455,7 +428,7 @@ void ps_request(struct iq *iq, struct ps_service *s)
 {
     struct ps_error e;
     ensure(worker_is_here(s->worker));
-    if (s->op_count >= PS_OPS_MAX) {
+    if (s->actor.pins >= PS_OPS_MAX) {
         iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("too many requests wait"));
         return;
     }
@@ -513,12 +486,4 @@ void ps_node_request(struct ps_service *s, enum ps_verb verb, slice node, slice 
     op->req.verb = verb;
     op->req.node = slice_dup(op->tmp, node);
     pubsub_op_enter(op);
-}
-
-void ps_service_gone(struct ps_service *s)
-{
-    ensure(!s->gone);
-    s->gone = true;
-    if (s->op_count == 0)
-        ps_service_free(&s);
 }

@@ -13,7 +13,8 @@ void ps_own_request(struct ps_service *s, slice pubsub_xml, ps_own_fn *done, voi
 void ps_request_from(struct ps_service *s, slice from, slice pubsub_xml);
 /* Calls fn once: when the service is ready, or with an error. */
 void ps_when_ready(struct ps_service *s, ps_call_fn *fn, void *arg);
-void ps_service_loaded(struct ps_service *s, enum store_result result);
+/* One that has waited in the inbox of its service. */
+void ps_request_call(struct actor *a, actor_any_fn *fn, enum err e, void *op);
 enum ps_step ps_fail(struct ps_op *op, enum stanza_error e, const char *condition, slice text);
 enum ps_step ps_fail_with(struct ps_op *op, const struct ps_error *e);
 enum ps_step ps_answer(struct ps_op *op, slice payload);
@@ -24,7 +25,6 @@ static inline enum ps_step ps_answer_xml(struct ps_op *op,
     xml_close_all(x);
     return ps_answer_buf(op, x->out);
 }
-void ps_service_gone(struct ps_service *s);
 slice ps_from_bare(const struct ps_op *op);
 struct ps_limits ps_limits_of(const struct ps_service *s);
 /* A request of the server itself about a node, without an answer. */

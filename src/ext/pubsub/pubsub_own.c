@@ -89,9 +89,8 @@ static void own_items_ready(struct ps_op *op, enum stanza_error e)
 
 void ps_own_items(struct account *a, slice node, slice reader, ps_items_fn *done, void *arg)
 {
-    struct ps_service *s = accounts != NULL ? accounts->find(a) : NULL;
     ensure(account_here(a) && done != NULL);
-    if (s == NULL) {
+    if (accounts == NULL || !accounts->has(a)) {
         done(arg, SE_NONE, NULL, 0);
         return;
     }
@@ -105,5 +104,5 @@ void ps_own_items(struct account *a, slice node, slice reader, ps_items_fn *done
     if (reader.len > 0)
         memcpy(o->text + node.len, reader.ptr, reader.len);
     account_pin(a);
-    ps_when_ready(s, own_items_ready, o);
+    ps_when_ready(accounts->make(a), own_items_ready, o);
 }

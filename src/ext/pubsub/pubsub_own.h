@@ -6,7 +6,7 @@ struct account;
 
 /* How PEP finds the service of an account; set at start. */
 struct ps_accounts {
-    struct ps_service *(*find)(const struct account *a); /* NULL: it has no nodes */
-    struct ps_service *(*make)(struct account *a);       /* that, or a new one that is ready */
+    bool (*has)(const struct account *a);          /* whether it has nodes */
+    struct ps_service *(*make)(struct account *a); /* its service; a new one if need be */
 };
 void ps_accounts_are(const struct ps_accounts *accounts);

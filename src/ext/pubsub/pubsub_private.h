@@ -1,13 +1,14 @@
 /* pubsub_private: the engine's own: services, nodes, requests under way (see pubsub.h).
  *
- * A request is an operation. It waits until the service is loaded, then in the queue of its node:
- * a change is prepared over what is in memory, committed, applied, answered, then the next one
- * runs. Changes of different nodes are under way together. A read leaves the queue when it is
- * submitted; it sees what was submitted before it (store lane). */
+ * A request is an operation. It waits in the inbox of the service (pubsub_service.h), then in the
+ * queue of its node: a change is prepared over what is in memory, committed, applied, answered,
+ * then the next one runs. Changes of different nodes are under way together. A read leaves the
+ * queue when it is submitted; it sees what was submitted before it (store lane). */
 #pragma once
 #include "base/map.h"
 #include "ext/pubsub/pubsub.h"
 #include "ext/pubsub/pubsub_request.h"
+#include "home/actor.h"
 #include "im/iq.h"
 
 struct account;
@@ -90,23 +91,22 @@ struct ps_node {
     struct ps_op *ops, **ops_tail;
 };
 
-enum ps_ready { PS_UNLOADED, PS_LOADING, PS_READY };
-
+/* An actor from its first request on: LOADING its nodes, READY; ABSENT when they could not be read,
+ * or when its account is gone. Requests and reads pin it. */
 struct ps_service {
+    union {
+        struct actor actor;
+        struct {
+            ACTOR_HEAD;
+        };
+    };
     const struct ps_service_kind *kind;
-    struct worker *worker;
     struct account *account; /* NULL: of a host */
-    slice jid;               /* of the account, or in this block */
     int64_t owner;           /* in the database: the account's id; negative: a host */
-    enum ps_ready ready;
-    bool gone; /* its account was deleted */
     struct map nodes, makers;
     uint32_t node_count; /* that exist */
-    uint32_t op_count;
-    uint64_t bytes; /* of all items */
+    uint64_t bytes;      /* of all items */
     int64_t last_nid;
-    struct ps_op *waiting, **waiting_tail; /* while it is loaded */
-    uint32_t waiting_count;
 };
 
 /* What running a request comes to. */

@@ -308,7 +308,8 @@ static void load_subscriptions(const struct store_batch *b, const struct map *nu
 static void service_loaded(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct ps_service *s = arg;
-    if (result == STORE_OK) {
+    ensure(worker_is_here(s->worker) && s->state == ACTOR_LOADING);
+    if (result == STORE_OK && !s->actor.ended) {
         struct map numbers;
         map_init(&numbers, nid_key);
         load_nodes(s, b, &numbers);
@@ -323,14 +324,14 @@ static void service_loaded(void *arg, enum store_result result, const struct sto
         }
         map_fini(&numbers);
     }
-    ps_service_loaded(s, result);
+    actor_loaded(&s->actor, s->actor.ended ? E_NOTFOUND : err_of_store(result));
 }
 
-void ps_load_service(struct ps_service *s)
+void ps_load_service(struct actor *a)
 {
+    struct ps_service *s = ps_service_of(a);
+    ensure(s->nodes.count == 0 && !a->ended);
     struct store_batch *b = store_read(worker_store(s->worker), (uint64_t)s->owner);
-    ensure(s->ready == PS_UNLOADED);
-    s->ready = PS_LOADING;
     STORE_ADD(b, &stmt_nodes, STORE_ANY_ROWS, SV_I(s->owner));
     STORE_ADD(b, &stmt_affiliations, STORE_ANY_ROWS, SV_I(s->owner));
     STORE_ADD(b, &stmt_subscriptions, STORE_ANY_ROWS, SV_I(s->owner));
@@ -342,8 +343,11 @@ const struct feature pubsub_feature = {
     .name = "pubsub",
     .schema = &ps_schema,
     .settings = (struct setting *const[]){ &ps_offline_bytes, NULL },
-    .metrics = (struct metric *const[]){ &ps_events, NULL },
+    .metrics = (struct metric *const[]){ &ps_events, &ps_services_loaded, NULL },
     .fans = (const struct fan_tag[]){ { '*', ps_explicit_arrived }, { 0 } },
+    .worker.slot = &ps_services_slot,
+    .worker.ended = ps_services_stop,
     .account.remove = ps_leaver_remove,
+    .account.deleted = ps_services_forget,
     .messages = ps_contacts_messages,
 };
