@@ -171,6 +171,26 @@ def test_a_session_is_of_one_client(host, alice):
                                             sessionid=asked.get("sessionid"))) == "bad-sessionid"
 
 
+@pytest.mark.parametrize("how", ["complete", "cancel"])
+@pytest.mark.parametrize("to", ["localhost", "alice@localhost"])
+def test_an_execution_ends_once(host, alice, how, to):
+    """A request that a client repeats must not run the command again (XEP-0050 §3.4)."""
+    asked = alice.result("set", command("user-add"), to=to)
+    session = asked.get("sessionid")
+    made = form(jid="carol@localhost", password="a good secret")
+    answer = alice.result("set", command("user-add", made if how == "complete" else "",
+                                         sessionid=session, action=how), to=to)
+    assert answer.get("status") == {"complete": "completed", "cancel": "canceled"}[how]
+    if how == "complete":
+        host.ctl("user", "del", "carol@localhost")
+    for action in ("complete", "execute", "next", "cancel"):
+        reply = alice.iq("set", command("user-add", made, sessionid=session, action=action), to=to)
+        assert "bad-sessionid" in xml.canonical(reply), action
+    assert "carol@localhost" not in {r["jid"] for r in host.rows("user", "list")}
+    other = alice.result("set", command("user-add"), to=to).get("sessionid")
+    assert alice.result("set", command("user-add", made, sessionid=other), to=to) is not None
+
+
 # --- files of the host ---
 
 

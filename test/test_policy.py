@@ -413,8 +413,39 @@ def test_rooms_tell_no_availability_that_is_not_shared(pair, server, whose):
         server.ctl("set", "presence.sharing", "on")
     else:
         edit(alice, "share='on'")
+    assert plain(old.presence(bob, "alice"))  # what everybody is told
     alice.send(f"<presence to='{old.at('alice')}'>{DETAILS}</presence>")
     assert old.presence(bob, "alice").status == "busy"
+
+
+@pytest.mark.parametrize("whose", ["server", "user"])
+def test_rooms_show_the_state_again_when_it_is_shared(pair, server, whose):
+    """As contacts do: without a word of the client, and as it is now. Who is invisible, is not."""
+    alice, bob = pair
+    room = Room("room").create(bob, "bob")
+    room.enter(alice, "alice")
+    assert room.presence(bob, "alice")
+
+    def share(value):
+        if whose == "server":
+            server.ctl("set", "presence.sharing", value)
+        else:
+            edit(alice, f"share='{value}'")
+
+    share("off")
+    assert plain(room.presence(bob, "alice"))
+    alice.send("<presence><show>dnd</show><status>in the train</status></presence>")
+    share("on")
+    shown = room.presence(bob, "alice")
+    assert (shown.show, shown.status) == ("dnd", "in the train")
+    alice.result("set", "<invisible xmlns='urn:xmpp:invisible:0'/>")
+    room.gone(bob, "alice")
+    room.enter(alice, "alice")
+    assert plain(room.presence(bob, "alice"))
+    share("off")
+    assert plain(room.presence(bob, "alice"))
+    share("on")
+    bob.expect_nothing(f"<presence from='{room.at('alice')}'/>", after=alice)
 
 
 def test_a_user_does_not_share(pair):

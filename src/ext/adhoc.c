@@ -3,14 +3,16 @@
  * those that are for an owner's own account, at both as well.
  *
  * A command without arguments runs at once; one with arguments asks for them in one form. The
- * session between form and answer is a signed text in `sessionid`, so nothing is kept for it. Other
- * forms that run the same commands are rows of features (ops/command_form.h).
+ * session between form and answer is a signed text in `sessionid`, so nothing is kept for it before
+ * it ends. Other forms that run the same commands are rows of features (ops/command_form.h).
  *
- * Limits: SESSION_US from form to answer; ROWS_BYTES_MAX of an answer. */
+ * Limits: SESSION_US from form to answer; the last ENDED_MAX sessions of a worker are known to have
+ * ended; ROWS_BYTES_MAX of an answer. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -35,6 +37,7 @@
 
 enum {
     SESSION_US = 600 * 1000000,
+    ENDED_MAX = 1024,
     ROWS_BYTES_MAX = 200 << 10,
     KEY_BYTES = 32,
     MAC_BYTES = 16,
@@ -175,6 +178,38 @@ static slice session_of(const struct iq *iq, slice node)
     return given.len > 0 ? given : session_make(iq, node);
 }
 
+/* Executions that ended: a request that is repeated must not run its command again. One ends where
+ * it was answered, at the home of who runs it. */
+struct ended {
+    uint32_t count; /* of all until now; the last ENDED_MAX are kept */
+    uint64_t hash[ENDED_MAX];
+};
+static unsigned ended_slot;
+
+static bool session_has_ended(const struct iq *iq, slice id)
+{
+    const struct ended *e = *worker_state(iq->worker, ended_slot);
+    uint64_t hash = hash_keyed(id);
+    for (uint32_t i = 0; e != NULL && i < e->count && i < ENDED_MAX; i++)
+        if (e->hash[i] == hash)
+            return true;
+    return false;
+}
+
+static void session_ended(const struct iq *iq)
+{
+    struct ended **e = (struct ended **)worker_state(iq->worker, ended_slot);
+    slice id = elem_attr(&iq->payload, "sessionid", iq->tmp);
+    if (id.len == 0)
+        return;
+    if (*e == NULL)
+        *e = mem_new(struct ended);
+    (*e)->hash[(*e)->count % ENDED_MAX] = hash_keyed(id);
+    (*e)->count = (*e)->count + 1 < 2 * ENDED_MAX ? (*e)->count + 1 : ENDED_MAX;
+}
+
+static void adhoc_worker_ended(struct worker *w) { mem_free(worker_state(w, ended_slot)); }
+
 enum session_state_of { SESSION_NONE, SESSION_BAD, SESSION_EXPIRED, SESSION_GOOD };
 
 static enum session_state_of adhoc_session_check(const struct iq *iq, slice node)
@@ -187,7 +222,7 @@ static enum session_state_of adhoc_session_check(const struct iq *iq, slice node
     if (!slice_cut(id, '.', &time, &given) || given.len != 2 * MAC_BYTES || !slice_int(time, &at))
         return SESSION_BAD;
     session_mac(mac, iq, node, time);
-    if (CRYPTO_memcmp(mac, given.ptr, given.len) != 0)
+    if (CRYPTO_memcmp(mac, given.ptr, given.len) != 0 || session_has_ended(iq, id))
         return SESSION_BAD;
     return loop_wall_us(worker_loop(iq->worker)) - (uint64_t)at > SESSION_US ? SESSION_EXPIRED
                                                                              : SESSION_GOOD;
@@ -623,6 +658,7 @@ static void adhoc_run_command(struct iq *iq, const struct target *t)
         return;
     }
     keep_values(run);
+    session_ended(iq);
     run->iq = iq_hold(iq);
     command_run(&run->call);
 }
@@ -631,6 +667,7 @@ static void adhoc_cancel(struct iq *iq, slice node)
 {
     struct buf out;
     struct xml_write x;
+    session_ended(iq);
     xml_begin(&x, &out, XML_PART_MAX);
     open_answer(&x, node, elem_attr(&iq->payload, "sessionid", iq->tmp), "canceled");
     iq_result_xml(iq, &x);
@@ -804,5 +841,7 @@ const struct feature adhoc_feature = {
         },
     .logs = (struct log_area *const[]){ &log_adhoc, NULL },
     .start = adhoc_start,
+    .worker.slot = &ended_slot,
+    .worker.ended = adhoc_worker_ended,
     .disco_get = adhoc_discover,
 };

@@ -259,16 +259,6 @@ bool presence_is_directed(const struct account *a, slice jid)
     return false;
 }
 
-void presence_plain_in_rooms(struct session *s)
-{
-    char text[JID_MAX];
-    slice to;
-    for (struct directed_at at = { 0 }; directed_next(s->directed, &at, text, &to);)
-        if (directed_is_entered(&at))
-            route_send(s->account->worker,
-                       stanza_make(STANZA_PRESENCE, TYPE_AVAILABLE, session_jid(s), to,
-                                   (slice){ 0 }, (slice){ 0 }));
-}
 
 void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted)
 {
@@ -323,6 +313,25 @@ enum routed presence_direct(struct session *s, struct stanza *st, struct origin 
         budget_weigh(s->account);
     }
     return route(w, st, origin, 0, 0);
+}
+
+void presence_in_rooms(struct session *s, bool shown)
+{
+    struct stanza *own = s->awake != NULL ? s->awake : s->presence;
+    char text[JID_MAX];
+    slice to;
+    if (shown && (own == NULL || s->hidden != SESSION_SHOWN))
+        return;
+    for (struct directed_at at = { 0 }; directed_next(s->directed, &at, text, &to);) {
+        if (!directed_is_entered(&at))
+            continue;
+        struct stanza *st = shown ? stanza_readdress(own, (slice){ 0 }, to)
+                                  : stanza_make(STANZA_PRESENCE, TYPE_AVAILABLE, session_jid(s), to,
+                                                (slice){ 0 }, (slice){ 0 });
+        directed_keeps(s->directed, to, ROOM_COPIES * (uint32_t)st->bytes);
+        route_send(s->account->worker, st);
+    }
+    budget_weigh(s->account);
 }
 
 void presence_answered(struct session *s, const struct stanza *st)

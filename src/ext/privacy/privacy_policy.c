@@ -171,8 +171,7 @@ static void refresh_session(struct session *s)
     for (uint32_t i = 0; r != NULL && i < r->seen; i++)
         if (privacy_list_shows(s, roster_item_jid(r->items[i]))) /* else it was not seen before */
             presence_tell(s, roster_item_jid(r->items[i]), type);
-    if (type == TYPE_UNAVAILABLE)
-        presence_plain_in_rooms(s);
+    presence_in_rooms(s, type == TYPE_AVAILABLE);
     presence_views_changed(s->account);
 }
 
@@ -190,8 +189,8 @@ static void refresh_end(struct worker *w)
 static bool must_wait(const struct session *s)
 {
     const struct account *a = s->account;
-    return s->available && a->roster != NULL && a->roster->seen > 0 &&
-           policy_shares(privacy_of(a)) && !presence_pace_take(a->worker);
+    bool tells = (a->roster != NULL && a->roster->seen > 0) || s->directed != NULL;
+    return s->available && tells && policy_shares(privacy_of(a)) && !presence_pace_take(a->worker);
 }
 
 static void refresh_some(struct refresh *f)

@@ -283,12 +283,12 @@ void privacy_told(struct account *a, struct privacy_sight *before)
 {
     const struct roster *r = a->roster;
     uint32_t n = 0;
-    bool no_more = before != NULL && before->shared && !policy_shares(privacy_of(a));
+    bool shares = policy_shares(privacy_of(a));
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         presence_directed_drop(s, hidden_now);
-        if (no_more)
-            presence_plain_in_rooms(s);
+        if (before != NULL && before->shared != shares)
+            presence_in_rooms(s, shares);
         session_queue_review(s);
         for (uint32_t i = 0; before != NULL && s->available && i < before->items; i++) {
             const struct roster_item *item = r->items[i];
