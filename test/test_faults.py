@@ -278,6 +278,28 @@ def test_frozen_for_longer_than_a_deadline(make_server, disk):
 
 @pytest.mark.sqlite
 @pytest.mark.release
+def test_frozen_while_it_ends(make_server, disk):
+    """The time in which it stood still is not part of the time that an end may take."""
+    server = make_server("alice", "bob", disk=disk)
+    alice = server.client("alice", "a")
+    disk.turn(sync_ms=STILL)
+    alice.send(chat("bob@localhost", "last"))
+    alice.ping()
+    server.signal(signal.SIGTERM)
+    server.wait_log("server.stopping")
+    server.signal(signal.SIGSTOP)
+    disk.turn(sync_ms=0)
+    time.sleep(9)  # longer than an end may take; nothing can be waited for
+    server.signal(signal.SIGCONT)
+    assert server.process.wait(TIMEOUT) == 0
+    server.process = None
+    server.start()
+    bob = server.client("bob", "b")
+    bob.expect("<message><body>last</body></message>")
+
+
+@pytest.mark.sqlite
+@pytest.mark.release
 def test_status_while_a_disk_stands_still(make_server, disk):
     """Threads that work on files wait for it; who asks for the status does not."""
     server = make_server("alice", "bob", disk=disk)

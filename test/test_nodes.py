@@ -47,3 +47,16 @@ def test_its_streams_end_and_rooms_drop_its_users(server):
     cave.gone(carol, "alice")  # whose stream was there, and is lost
     cave.say(carol, "alone")
     cave.expect_body(carol, "carol", "alone")
+
+
+def test_commands_for_what_was_there_say_so(server):
+    """They end, although nobody tells of that node any more."""
+    name = of_node(1, "gone{}@localhost").partition("@")[0]
+    server.add_user(name)
+    bob = client(server, 0, 1)
+    server.signal(signal.SIGUSR2)
+    bob.expect_stream_error("system-shutdown")
+    for command in (("user", "stats", f"{name}@localhost"), ("user", "disable", f"{name}@localhost"),
+                    ("contact", "list", f"{name}@localhost")):
+        done = server.ctl_run(*command)
+        assert done.returncode != 0 and "the node where it runs" in done.stderr, done

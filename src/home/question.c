@@ -168,13 +168,28 @@ void each_home(struct worker *w, const struct message_row *row, void *message,
     question_asked(q);
 }
 
+static bool question_node_is_there(const struct worker *w, uint32_t node)
+{
+    uint32_t nodes[BUS_NODES_MAX];
+    unsigned count = node == w->node->id ? 0 : node_all(w->node, nodes);
+    for (unsigned i = 0; i < count; i++)
+        if (nodes[i] == node)
+            return true;
+    return node == w->node->id;
+}
+
 void home_ask_at(struct worker *w, uint32_t node, unsigned worker, const struct message_row *row,
                  void *message, const struct asker *by)
 {
     const struct question_part part = { node == 0 ? w->node->id : node, 1 };
     struct question *q = question_make(w, row, &part, 1, by);
-    home_send_as(w, node, worker, row, message,
-                 &(struct message_from){ .question = q->id, .part = PART_QUESTION });
+    if (question_node_is_there(w, part.node)) {
+        home_send_as(w, node, worker, row, message,
+                     &(struct message_from){ .question = q->id, .part = PART_QUESTION });
+    } else { /* nobody will tell that it is gone: it was told */
+        message_release(row, message);
+        question_lose(q, &q->part[0]);
+    }
     question_asked(q);
 }
 

@@ -14,6 +14,7 @@
 #include "home/router.h"
 #include "im/account.h"
 #include "im/core.h"
+#include "im/crossing.h"
 #include "im/presence_in.h"
 #include "im/roster.h"
 
@@ -60,23 +61,27 @@ static struct store_stmt stmt_out_page = {
 };
 static struct store_stmt stmt_out_delete = {
     .name = "roster.out-delete", .params = "t", .cols = "",
-    .sql = "DELETE FROM roster_out WHERE sender = $1",
+    .sql = "DELETE FROM roster_out WHERE sender = $1 OR rcpt = $1",
 };
 static struct store_stmt stmt_out_forget = {
-    .name = "roster.out-forget", .params = "ti", .cols = "",
-    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza) "
-           "SELECT $1, account.jid, $2, 0, '' FROM roster "
+    .name = "roster.out-forget", .params = "tii", .cols = "",
+    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word) "
+           "SELECT $1, account.jid, $2, 0, '', $3 FROM roster "
            "JOIN account ON account.id = roster.owner WHERE roster.jid = $1 "
            "ON CONFLICT (sender, rcpt, axis) DO NOTHING",
 };
-/* Changes nothing, but meets the row of an account, which may be disabled. */
+/* These change nothing, but meet the row of an account, which may be disabled. */
+static struct store_stmt stmt_still_there = {
+    .name = "roster.still-there", .params = "ti", .cols = "",
+    .sql = "UPDATE account SET disabled = disabled WHERE jid = $1 AND id = $2",
+};
 static struct store_stmt stmt_there = {
     .name = "roster.there", .params = "t", .cols = "",
     .sql = "UPDATE account SET disabled = disabled WHERE jid = $1",
 };
 static struct store_stmt *const stmts[] = { &stmt_out_put, &stmt_out_done, &stmt_out_page,
                                             &stmt_out_delete, &stmt_out_forget, &stmt_there,
-                                            NULL };
+                                            &stmt_still_there, NULL };
 
 static const struct store_migration migrations[] = {
     { 1,
@@ -87,6 +92,8 @@ static const struct store_migration migrations[] = {
       "verb BIGINT NOT NULL, stanza TEXT NOT NULL, PRIMARY KEY (sender, rcpt, axis));" },
     { 2, "ALTER TABLE roster_out ADD COLUMN word INTEGER NOT NULL DEFAULT 0",
       "ALTER TABLE roster_out ADD COLUMN word BIGINT NOT NULL DEFAULT 0" },
+    { 3, "CREATE INDEX roster_out_rcpt ON roster_out(rcpt)",
+      "CREATE INDEX roster_out_rcpt ON roster_out(rcpt)" },
     { 0 }
 };
 static const struct store_address addresses[] = {
@@ -143,6 +150,18 @@ void roster_out_forgotten(struct store_batch *b, slice jid, slice rcpt)
 void roster_out_add_absent(struct store_batch *b, slice bare)
 {
     STORE_ADD(b, &stmt_there, 0, SV_T(bare));
+}
+
+void roster_out_add_present(struct store_batch *b, slice bare, int64_t id)
+{
+    STORE_ADD(b, &stmt_still_there, 1, SV_T(bare), SV_I(id));
+}
+
+bool roster_out_knows(const struct node *n, slice sender)
+{
+    uint32_t node;
+    (void)node_home(n, sender, &node);
+    return node_shares(n, node);
 }
 
 bool roster_out_is_here(const struct node *n, slice sender)
@@ -247,13 +266,14 @@ struct pending {
     int64_t word; /* its number */
 };
 
-static void send_forget(struct worker *w, slice jid, slice rcpt)
+static void send_forget(struct worker *w, slice jid, slice rcpt, int64_t word)
 {
     struct buf xml;
     struct xml_write x;
     xml_begin(&x, &xml, XML_PART_MAX);
     xml_open(&x, "forget", NS_ROSTER_OUT);
     xml_attr(&x, "jid", jid);
+    xml_attr_int(&x, "n", word);
     xml_close(&x);
     route_send(w, stanza_make_buf(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, roster_out_domain_of(jid),
                                   rcpt, (slice){ 0 }, &xml));
@@ -295,7 +315,7 @@ static void send_again(struct account *a, enum err e, void *arg)
     else if (e == OK && !still_says(a, p))
         drop_row(a, p);
     else if (e == OK && p->axis == AXIS_FORGET)
-        send_forget(w, a->jid, p->rcpt);
+        send_forget(w, a->jid, p->rcpt, p->word);
     else if (e == OK && stanza_load(&st, p->text, worker_xml(w), arena) == OK)
         p->send(a, st);
     arena_destroy(&arena);
@@ -392,5 +412,6 @@ void roster_out_replay_of(struct worker *w, slice sender, roster_out_send_fn *se
 void roster_out_remove(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &stmt_out_delete, STORE_ANY_ROWS, SV_T(a->jid));
-    STORE_ADD(b, &stmt_out_forget, STORE_ANY_ROWS, SV_T(a->jid), SV_I(AXIS_FORGET));
+    STORE_ADD(b, &stmt_out_forget, STORE_ANY_ROWS, SV_T(a->jid), SV_I(AXIS_FORGET),
+              SV_I(crossing_number(a)));
 }

@@ -35,6 +35,8 @@ enum sub_verb roster_out_verb(const struct stanza *st); /* of one of these types
 bool roster_out_confirms(const struct node *n, slice bare);
 /* Whether the row that `sender` wrote is in the database of this node. Any worker. */
 bool roster_out_is_here(const struct node *n, slice sender);
+/* Whether its account is in that database: nodes can share one. Any worker. */
+bool roster_out_knows(const struct node *n, slice sender);
 
 /* Adds the row, if its addressee is one of our accounts. `number`: see im/crossing.h. */
 void roster_out_put(struct store_batch *b, const struct worker *w, const struct stanza *st,
@@ -43,7 +45,10 @@ void roster_out_put(struct store_batch *b, const struct worker *w, const struct 
 void roster_out_done(struct store_batch *b, const struct stanza *st, uint64_t number);
 /* The same of the word that `jid` was deleted. */
 void roster_out_forgotten(struct store_batch *b, slice jid, slice rcpt);
-/* The batch fails with STORE_CONFLICT if there is such an account, which may be disabled. */
+/* The batch fails with STORE_CONFLICT if the account of that number, which may be disabled, has not
+ * this address any more: somebody else may have it by now. */
+void roster_out_add_present(struct store_batch *b, slice bare, int64_t id);
+/* The same if there is such an account, which may be disabled. */
 void roster_out_add_absent(struct store_batch *b, slice bare);
 
 /* The word of that number is committed here; where the row is on another node, that one is told,

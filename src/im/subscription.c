@@ -24,7 +24,8 @@
 #include "im/stage.h"
 #include <stdio.h>
 
-/* The number of a word (im/crossing.h), which only homes see. */
+/* The number of a word (im/crossing.h), and that of the account that says it, which only homes
+ * see. */
 
 static bool im_subscription_is_word(enum known_child known, const struct elem *e, void *arg)
 {
@@ -37,21 +38,27 @@ static struct stanza *without_word(struct stanza *st)
     return stanza_without(st, KNOWN(PAYLOAD), im_subscription_is_word, NULL);
 }
 
-static uint64_t word_of(const struct worker *w, const struct stanza *st)
+static int64_t word_attr(const struct worker *w, const struct stanza *st, const char *name)
 {
     struct elem e;
     int64_t number;
-    if (!stanza_find(st, "word", NS_ROSTER_OUT, &e) ||
-        !slice_int(elem_attr(&e, "n", loop_scratch(worker_loop(w))), &number) || number < 0)
-        return 0;
-    return (uint64_t)number;
+    return stanza_find(st, "word", NS_ROSTER_OUT, &e) &&
+                   slice_int(elem_attr(&e, name, loop_scratch(worker_loop(w))), &number) &&
+                   number >= 0
+               ? number
+               : 0;
 }
 
-static struct stanza *with_number(struct stanza *st, uint64_t number)
+static uint64_t word_of(const struct worker *w, const struct stanza *st)
 {
-    char xml[80];
-    int len = snprintf(xml, sizeof xml, "<word xmlns='" NS_ROSTER_OUT "' n='%llu'/>",
-                       (unsigned long long)number);
+    return (uint64_t)word_attr(w, st, "n");
+}
+
+static struct stanza *with_number(const struct account *a, struct stanza *st, uint64_t number)
+{
+    char xml[120];
+    int len = snprintf(xml, sizeof xml, "<word xmlns='" NS_ROSTER_OUT "' n='%llu' of='%lld'/>",
+                       (unsigned long long)number, (long long)a->id);
     struct stanza *numbered = stanza_append(st, (slice){ xml, (size_t)len });
     stanza_unref(&st);
     return numbered;
@@ -64,9 +71,10 @@ static struct stanza *with_word(const struct account *a, struct stanza *st)
     st = without_word(st);
     if (!roster_out_confirms(account_node(a), stanza_to_bare(st)))
         return st;
-    return with_number(st, roster_out_axis(roster_out_verb(st)) == AXIS_WISH
-                               ? crossing_number(a)
-                               : crossing_last_heard(a, stanza_to_bare(st)));
+    return with_number(a, st,
+                       roster_out_axis(roster_out_verb(st)) == AXIS_WISH
+                           ? crossing_number(a)
+                           : crossing_last_heard(a, stanza_to_bare(st)));
 }
 
 /* It is committed, and goes out. */
@@ -118,7 +126,8 @@ struct change {
     bool *ended; /* of im_subscription_begin(), as long as it runs */
     bool failed; /* inbound: an error was the answer to a request, which is no longer open */
     enum sub_verb verb;
-    uint64_t word; /* inbound: its number; 0: none */
+    uint64_t word;  /* inbound: its number; 0: none */
+    int64_t teller; /* and that of the account that says it; 0: it is not known */
     struct sub_result result;
     bool changes; /* delta is to be applied */
     enum roster_view view;
@@ -360,7 +369,7 @@ static struct stanza *im_subscription_answer(const struct account *a, const stru
                                              enum sub_verb verb)
 {
     struct stanza *st = subscription_stanza(a, stanza_from(c->st), verb);
-    return c->word == 0 ? st : with_number(without_word(st), c->word);
+    return c->word == 0 ? st : with_number(a, without_word(st), c->word);
 }
 
 static struct sub_result next_in(const struct account *a, const struct change *c)
@@ -415,6 +424,10 @@ static enum err in_prepare(struct actor_change *base)
         base->batch = store_write(worker_store(a->worker), account_lane(a));
     if (here)
         roster_out_done(base->batch, c->st, c->word);
+    if (c->changes && c->teller != 0 &&
+        roster_out_knows(account_node(a),
+                         stanza_from(c->st))) /* else who has its address next is taken for it */
+        roster_out_add_present(base->batch, stanza_from(c->st), c->teller);
     if (c->answer != NULL)
         subscription_announce(base->batch, a, c->answer);
     return OK;
@@ -452,6 +465,10 @@ static void in_apply(struct actor_change *base, enum err e)
     ensure(base->actor->pins > 0);
 
     im_subscription_trace("subscription.in", c, contact, e);
+    if (e == E_CONFLICT && c->teller != 0) { /* it was deleted meanwhile, and its row with it */
+        im_subscription_end(w, c);
+        return;
+    }
     if (e != OK) { /* an account of ours tells it again */
         subscription_failed(w, c->st);
         if (!roster_out_confirms(worker_node(w), contact) && !c->failed)
@@ -482,22 +499,23 @@ static void in_apply(struct actor_change *base, enum err e)
     im_subscription_end(w, c);
 }
 
-/* The account that a "forget" names; false: it is none. */
+/* The account that a "forget" names, and the number of that word; false: it is none. */
 static bool forget_read(const struct worker *w, const struct stanza *st, struct arena *tmp,
-                        slice *jid)
+                        slice *jid, int64_t *number)
 {
     struct elem payload;
     if (!node_serves(worker_node(w), stanza_from(st)) || !stanza_payload(st, &payload) ||
         !elem_is(&payload, "forget", NS_ROSTER_OUT))
         return false;
     *jid = elem_attr(&payload, "jid", tmp);
-    return true;
+    return slice_int(elem_attr(&payload, "n", tmp), number);
 }
 
 struct forget {
     struct actor_change base; /* first */
     struct arena *arena;
     slice jid;
+    int64_t number;
     bool known;
     enum roster_view view;
     struct roster_delta delta;
@@ -519,8 +537,13 @@ static enum err forget_prepare(struct actor_change *base)
         return OK;
     f->delta = roster_edit(a->roster, f->jid);
     f->view = (f->delta.flags & ROSTER_LISTED) != 0 ? ROSTER_SHOWN : ROSTER_HIDDEN;
-    f->delta.state = SUB_NONE;
-    f->delta.flags = 0;
+    if (sub_state_ask(item->state) && crossing_is_stale(a, f->jid, (uint64_t)f->number)) {
+        f->delta.state = SUB_NONE_PENDING_OUT; /* of who has the address now */
+        f->delta.flags &= (uint8_t)~ROSTER_PREAPPROVED;
+    } else {
+        f->delta.state = SUB_NONE;
+        f->delta.flags = 0;
+    }
     roster_seal(a->roster, &f->delta, f->view);
     roster_delta_store(base->batch, a->id, &f->delta);
     return OK;
@@ -544,7 +567,8 @@ static bool im_subscription_forget(struct account *a, const struct stanza *st)
 {
     struct arena *arena = arena_create(0);
     slice jid;
-    if (!forget_read(a->worker, st, arena, &jid)) {
+    int64_t number;
+    if (!forget_read(a->worker, st, arena, &jid, &number)) {
         arena_destroy(&arena);
         return false;
     }
@@ -553,6 +577,7 @@ static bool im_subscription_forget(struct account *a, const struct stanza *st)
     f->base.apply = forget_apply;
     f->arena = arena;
     f->jid = slice_dup(arena, jid);
+    f->number = number;
     account_change(a, &f->base);
     return true;
 }
@@ -568,10 +593,12 @@ enum routed subscription_in(struct account *a, struct stanza *st, struct origin 
         stanza_unref(&st);
         st = bare;
     }
-    uint64_t word =
-        roster_out_confirms(account_node(a), stanza_from(st)) ? word_of(a->worker, st) : 0;
+    bool ours = roster_out_confirms(account_node(a), stanza_from(st));
+    uint64_t word = ours ? word_of(a->worker, st) : 0;
+    int64_t teller = ours ? word_attr(a->worker, st, "of") : 0;
     struct change *c = im_subscription_change_create(without_word(st), origin);
     c->word = word;
+    c->teller = teller;
     c->base.prepare = in_prepare;
     c->base.apply = in_apply;
     return im_subscription_begin(a, c);
@@ -632,12 +659,13 @@ static void absence_done(void *arg, enum store_result result, const struct store
 void subscription_to_nobody(struct worker *w, struct stanza *st)
 {
     slice to = stanza_to_bare(st), jid;
+    int64_t number;
     struct absence *n = mem_new(struct absence);
     struct store_batch *b = store_write(worker_store(w), hash_keyed(to));
     n->worker = w;
     n->st = st;
     n->arena = arena_create(0);
-    if (forget_read(w, st, n->arena, &jid)) {
+    if (forget_read(w, st, n->arena, &jid, &number)) {
         n->jid = slice_dup(n->arena, jid);
         roster_out_forgotten(b, jid, to);
     } else {

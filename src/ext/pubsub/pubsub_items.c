@@ -136,17 +136,6 @@ static void drop_items(struct ps_op *op, slice id)
             ps_store_delete_item(op->batch, op->node, pubsub_items_stub_id(op->node->stubs[i]));
 }
 
-static void forget_items(struct ps_op *op, slice id)
-{
-    ensure(op->drop <= op->node->stub_count);
-    for (unsigned i = 0, at = 0; i < op->drop; i++) {
-        if (slice_eq(pubsub_items_stub_id(op->node->stubs[at]), id))
-            at++;
-        else
-            ps_stub_del(op->node, pubsub_items_stub_id(op->node->stubs[at]));
-    }
-}
-
 static void set_item(struct ps_op *op)
 {
     struct ps_node *n = op->node;
@@ -259,7 +248,7 @@ static void apply_publish(struct ps_op *op)
     bool keep = op->req.has_item && n->config.persist_items;
     ensure(n->nid != 0);
     if (keep) {
-        forget_items(op, op->item.id);
+        ps_stubs_drop(n, op->drop, op->item.id);
         ps_stub_add(n, &op->item);
     }
     if (op->req.has_item)
@@ -329,8 +318,7 @@ static enum ps_step run_purge(struct ps_op *op)
 static void apply_purge(struct ps_op *op)
 {
     struct ps_node *n = op->node;
-    while (n->stub_count > 0)
-        ps_stub_del(n, pubsub_items_stub_id(n->stubs[n->stub_count - 1]));
+    ps_stubs_drop(n, n->stub_count, (slice){ 0 });
     ps_keep_last(n, NULL);
     ps_answer(op, (slice){ 0 });
     if (n->config.notify_retract)

@@ -393,6 +393,23 @@ void ps_stub_del(struct ps_node *n, slice id)
     }
 }
 
+void ps_stubs_drop(struct ps_node *n, uint32_t count, slice but)
+{
+    uint32_t kept = 0;
+    ensure(count <= n->stub_count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct ps_stub *s = n->stubs[i];
+        if (slice_eq((slice){ s->id, s->id_len }, but)) {
+            n->stubs[kept++] = s;
+            continue;
+        }
+        ps_node_grew(n, -(int64_t)s->bytes);
+        mem_free(&s);
+    }
+    n->stub_count -= count - kept;
+    memmove(&n->stubs[kept], &n->stubs[count], (n->stub_count - kept) * sizeof *n->stubs);
+}
+
 void ps_stub_add(struct ps_node *n, const struct ps_item *item)
 {
     ensure(n->nid != 0 && item->id.len > 0);

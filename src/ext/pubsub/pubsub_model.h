@@ -46,6 +46,8 @@ const struct ps_stub *ps_stub_find(const struct ps_node *n, slice id);
 void ps_stub_add(struct ps_node *n, const struct ps_item *item); /* replaces one of that id */
 void ps_stub_load(struct ps_node *n, const struct ps_item *item, uint32_t bytes);
 void ps_stub_del(struct ps_node *n, slice id);
+/* The first `count`, but for that of this id, in one pass: there may be 100,000. */
+void ps_stubs_drop(struct ps_node *n, uint32_t count, slice but);
 void ps_node_grew(struct ps_node *n, int64_t bytes);              /* of its items */
 void ps_keep_last(struct ps_node *n, const struct ps_item *item); /* NULL: there is none */
 void ps_forget_last(struct ps_node *n);

@@ -186,8 +186,7 @@ static void apply_configure(struct ps_op *op)
     ps_sharing_apply(op);
     ps_config_keep(&n->config, &op->config); /* it may borrow texts of the old one */
     ps_config_fini(&old);
-    for (unsigned i = 0; i < op->drop && (all || i < PS_CHANGES_MAX); i++)
-        ps_stub_del(n, pubsub_nodes_stub_id(n->stubs[0]));
+    ps_stubs_drop(n, all || op->drop < PS_CHANGES_MAX ? op->drop : PS_CHANGES_MAX, (slice){ 0 });
     ps_answer(op, (slice){ 0 });
     if (n->config.notify_config)
         ps_notify(op, PS_EVENT_CONFIG, NULL, (slice){ 0 });

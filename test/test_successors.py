@@ -1,0 +1,136 @@
+"""An account is deleted while words about subscriptions are under way (the disk is slow), and
+somebody else gets its address: nobody takes the one for the other, and rosters agree at the end."""
+import random
+
+import pytest
+
+from muster.client import Gone, until
+from test_account_life import ROSTER, entered
+from test_crossing import STATES
+from together.console import Console
+
+CHANGE = "<query xmlns='jabber:iq:roster'><item jid='nobody@localhost' name='{}'/></query>"
+VERBS = ("subscribe", "subscribed", "unsubscribe", "unsubscribed")
+
+
+def words_left(server):
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT sender, rcpt, axis, verb FROM roster_out").fetchall()
+
+
+def stored(server, name, contact):
+    """(sees, is seen, asks, is asked)"""
+    with server.database(read_only=True) as db:
+        row = db.execute(
+            "SELECT roster.state FROM roster JOIN account ON account.id = roster.owner WHERE "
+            f"account.jid = '{name}@localhost' AND roster.jid = '{contact}@localhost'").fetchone()
+    return STATES[row[0]] if row else STATES[0]
+
+
+def agree(server):
+    (sees, seen, _, asked), (sees2, seen2, _, asked2) = (
+        stored(server, "alice", "bob"), stored(server, "bob", "alice"))
+    asks, asks2 = stored(server, "alice", "bob")[2], stored(server, "bob", "alice")[2]
+    return sees == seen2 and seen == sees2 and asked <= asks2 and asked2 <= asks
+
+
+def changes(client, first, count):
+    """Changes of the own roster, each of which waits for the disk."""
+    client.send("".join(f"<iq type='set' id='c{i}'>{CHANGE.format(i)}</iq>"
+                        for i in range(first, first + count)))
+
+
+@pytest.fixture
+def host(make_server, disk):
+    host = make_server("alice", "bob", disk=disk, workers=2)
+    host.console = Console(host)
+    yield host
+    host.console.close()
+
+
+def replace(host, name):
+    host.console.ask("user del", jid=f"{name}@localhost")
+    host.console.ask("user add", jid=f"{name}@localhost", password="secret")
+
+
+@pytest.mark.parametrize("approval", ["ask", "automatic"])
+def test_who_asked_is_deleted_before_it_is_stored(host, disk, approval):
+    host.ctl("set", "presence.approval", approval)
+    alice, bob = entered(host, "alice"), entered(host, "bob")
+    disk.turn(write_ms=10)
+    changes(bob, 0, 6)
+    alice.send("<presence to='bob@localhost' type='subscribe'/>")
+    alice.expect("<iq type='set'><query xmlns='jabber:iq:roster'><item ask='subscribe'/></query>"
+                 "</iq>")
+    host.console.ask("user del", jid="alice@localhost")
+    disk.turn(write_ms=0)
+    changes(bob, 6, 1)
+    bob.expect("<iq type='result' id='c6'/>")
+    until("no words", lambda: not words_left(host))
+    assert stored(host, "bob", "alice") == STATES[0]
+    host.add_user("alice")
+    alice = entered(host, "alice")
+    bob.send("<presence><status>not for her</status></presence>")
+    alice.expect_nothing("<presence from='bob@localhost/r'/>", after=bob)
+
+
+@pytest.mark.parametrize("approval", ["ask", "automatic"])
+def test_who_is_asked_is_another_one_by_then(host, disk, approval):
+    """The request reaches the new one; that the old one was deleted does not take it back."""
+    host.ctl("set", "presence.approval", "automatic")
+    alice, bob = entered(host, "alice"), entered(host, "bob")
+    bob.send("<presence to='alice@localhost' type='subscribe'/>")
+    until("seen", lambda: stored(host, "alice", "bob")[1] and not words_left(host))
+    host.ctl("set", "presence.approval", approval)
+    disk.turn(write_ms=20)
+    changes(alice, 0, 24)
+    alice.send("<presence to='bob@localhost' type='subscribe'/>")
+    replace(host, "bob")
+    disk.turn(write_ms=0)
+    alice.expect("<iq type='result' id='c23'/>")
+    changes(alice, 24, 1)
+    alice.expect("<iq type='result' id='c24'/>")
+    until("no words", lambda: not words_left(host))
+    assert agree(host), (stored(host, "alice", "bob"), stored(host, "bob", "alice"))
+
+
+def test_words_for_who_was_disabled_and_deleted_are_not_kept(host):
+    alice = entered(host, "alice")
+    host.ctl("user", "disable", "bob@localhost")
+    alice.send("<presence to='bob@localhost' type='subscribe'/>")
+    until("it waits", lambda: words_left(host))
+    host.ctl("user", "del", "bob@localhost")
+    until("no words", lambda: not words_left(host))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rosters_agree_at_the_end(host, disk, seed):
+    chance = random.Random(seed)
+    names = ("alice", "bob")
+    disk.turn(write_ms=4)
+    for _ in range(6):
+        clients = {name: entered(host, name) for name in names}
+        victim = chance.choice(names)
+        for i in range(chance.randrange(1, 6)):
+            name = chance.choice(names)
+            if chance.random() < .3:
+                changes(clients[name], 0, chance.randrange(1, 6))
+            other = names[name == "alice"]
+            clients[name].send(f"<presence to='{other}@localhost' type='{chance.choice(VERBS)}'/>")
+        if chance.random() < .5:
+            clients[chance.choice(names)].ping()
+        replace(host, victim)
+        for client in clients.values():
+            try:
+                client.close()
+            except (Gone, OSError):
+                pass
+    disk.turn(write_ms=0)
+    clients = [entered(host, name) for name in names]
+    for client in clients:
+        client.result("set", CHANGE.format("last"))
+    until("no words", lambda: not words_left(host))
+    for client in clients:
+        client.result("get", ROSTER)
+        client.result("set", CHANGE.format("behind"))
+    until("both agree", lambda: agree(host))
