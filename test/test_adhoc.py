@@ -191,6 +191,22 @@ def test_an_execution_ends_once(host, alice, how, to):
     assert alice.result("set", command("user-add", made, sessionid=other), to=to) is not None
 
 
+def test_many_at_once_end_on_other_workers(make_server):
+    """Each is answered, whichever worker its account has its home on, and soon."""
+    names = [f"u{i}" for i in range(24)]
+    host = make_server("alice", *names, workers=4, settings={"admin.accounts": "alice@localhost"})
+    alice = host.client("alice", "a")
+    for name in names[:12]:
+        assert table(run(alice, "user-stats", jid=f"{name}@localhost"))
+    asked = [alice.result("set", command("user-stats"), to="localhost").get("sessionid")
+             for _ in range(200)]
+    for i, session in enumerate(asked):
+        text = command("user-stats", form(jid=f"{names[i % 24]}@localhost"), sessionid=session)
+        alice.send(f"<iq type='set' id='s{i}' to='localhost'>{text}</iq>")
+    for i in range(200):
+        alice.expect(f"<iq type='result' id='s{i}'/>")
+
+
 # --- files of the host ---
 
 

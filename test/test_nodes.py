@@ -56,7 +56,8 @@ def test_commands_for_what_was_there_say_so(server):
     bob = client(server, 0, 1)
     server.signal(signal.SIGUSR2)
     bob.expect_stream_error("system-shutdown")
-    for command in (("user", "stats", f"{name}@localhost"), ("user", "disable", f"{name}@localhost"),
+    for command in (("user", "stats", f"{name}@localhost"),
+                    ("user", "disable", f"{name}@localhost"),
                     ("contact", "list", f"{name}@localhost")):
         done = server.ctl_run(*command)
         assert done.returncode != 0 and "the node where it runs" in done.stderr, done

@@ -23,6 +23,7 @@
 #include "ext/ext.h"
 #include "home/command_run.h"
 #include "home/here.h"
+#include "home/message.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "ops/admins.h"
@@ -465,13 +466,44 @@ static void call_ended(struct loop_defer *d)
         run_answer(run);
 }
 
+/* It has ended on another worker. */
+struct run_end {
+    void *run;
+};
+
+static void run_end_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct run *run = ((const struct run_end *)message)->run;
+    (void)from;
+    ensure(run->worker == w);
+    call_ended(&run->ended);
+}
+
+static const struct message_field run_end_fields[] = { F_LOCAL(struct run_end, run), { 0 } };
+static const struct message_row run_end_message = {
+    .id = 47,
+    .scope = MESSAGE_PROCESS,
+    .name = "adhoc-ended",
+    .size = sizeof(struct run_end),
+    .fields = run_end_fields,
+    .run = run_end_run,
+};
+
+static void adhoc_return(struct loop_defer *d)
+{
+    struct run *run = CONTAINER_OF(d, struct run, ended);
+    home_send_to(worker_here(), 0, worker_index(run->worker), &run_end_message,
+                 &(struct run_end){ run });
+}
+
+/* On whatever worker it ended, which may still look at the call until it returns. */
 static void adhoc_finished(struct command_call *call, void *arg)
 {
     struct run *run = arg;
     (void)call;
-    ensure(run->worker != NULL && run->iq != NULL);
-    run->ended.fn = call_ended;
-    loop_defer(worker_loop(run->worker), &run->ended);
+    ensure(run->worker != NULL && run->iq != NULL && worker_here() != NULL);
+    run->ended.fn = worker_here() == run->worker ? call_ended : adhoc_return;
+    loop_defer(worker_loop(worker_here()), &run->ended);
 }
 
 /* The next address, with the rows that are there already. What was bound once can be bound again.
@@ -843,5 +875,6 @@ const struct feature adhoc_feature = {
     .start = adhoc_start,
     .worker.slot = &ended_slot,
     .worker.ended = adhoc_worker_ended,
+    .messages = (const struct message_row *const[]){ &run_end_message, NULL },
     .disco_get = adhoc_discover,
 };

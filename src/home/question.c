@@ -172,6 +172,7 @@ static bool question_node_is_there(const struct worker *w, uint32_t node)
 {
     uint32_t nodes[BUS_NODES_MAX];
     unsigned count = node == w->node->id ? 0 : node_all(w->node, nodes);
+    ensure(node != 0 && count <= BUS_NODES_MAX);
     for (unsigned i = 0; i < count; i++)
         if (nodes[i] == node)
             return true;

@@ -259,7 +259,6 @@ bool presence_is_directed(const struct account *a, slice jid)
     return false;
 }
 
-
 void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted)
 {
     char text[JID_MAX];
@@ -320,6 +319,7 @@ void presence_in_rooms(struct session *s, bool shown)
     struct stanza *own = s->awake != NULL ? s->awake : s->presence;
     char text[JID_MAX];
     slice to;
+    ensure(session_here(s) && (own == NULL || s->available));
     if (shown && (own == NULL || s->hidden != SESSION_SHOWN))
         return;
     for (struct directed_at at = { 0 }; directed_next(s->directed, &at, text, &to);) {

@@ -50,8 +50,8 @@ void presence_views_changed(struct account *a);
 bool presence_shows(const struct account *a, slice contact);
 /* Whether a session of the account sent this address (any resource of it) directed presence. */
 bool presence_is_directed(const struct account *a, slice jid);
-/* Shows a session in its rooms: `shown`: by the presence that its client sent to everybody, if it is
- * not invisible; else as available, without status and details. */
+/* Shows a session in its rooms: `shown`: by the presence that its client sent to everybody, if it
+ * is not invisible; else as available, without status and details. */
 void presence_in_rooms(struct session *s, bool shown);
 /* Whether the session sent this address (any resource of it) directed presence. */
 bool presence_is_sent(const struct session *s, slice jid);

@@ -154,6 +154,7 @@ void roster_out_add_absent(struct store_batch *b, slice bare)
 
 void roster_out_add_present(struct store_batch *b, slice bare, int64_t id)
 {
+    ensure(id > 0);
     STORE_ADD(b, &stmt_still_there, 1, SV_T(bare), SV_I(id));
 }
 

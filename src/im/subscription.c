@@ -465,11 +465,8 @@ static void in_apply(struct actor_change *base, enum err e)
     ensure(base->actor->pins > 0);
 
     im_subscription_trace("subscription.in", c, contact, e);
-    if (e == E_CONFLICT && c->teller != 0) { /* it was deleted meanwhile, and its row with it */
-        im_subscription_end(w, c);
-        return;
-    }
-    if (e != OK) { /* an account of ours tells it again */
+    ensure(e != OK || a->state == ACTOR_READY);
+    if (e != OK) { /* an account of ours tells it again, if it is still there */
         subscription_failed(w, c->st);
         if (!roster_out_confirms(worker_node(w), contact) && !c->failed)
             route_error(w, c->st, stanza_error_of(e), (slice){ 0 });

@@ -86,6 +86,7 @@ void loop_remove(struct loop *loop, struct loop_source *s)
 
 void loop_defer(struct loop *loop, struct loop_defer *d)
 {
+    ensure_debug(loop_here() == NULL || loop_here() == loop);
     if (!list_linked(&d->node))
         list_append(&loop->deferred, &d->node);
 }
@@ -94,6 +95,7 @@ void loop_defer_cancel(struct loop_defer *d) { list_remove(&d->node); }
 
 void loop_at_flush(struct loop *loop, struct loop_defer *d)
 {
+    ensure_debug(loop_here() == NULL || loop_here() == loop);
     if (!list_linked(&d->node))
         list_append(&loop->flushes, &d->node);
 }

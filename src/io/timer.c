@@ -108,6 +108,7 @@ int wheel_wait_ms(struct wheel *w, uint64_t now_us)
 
 void timer_set_tick(struct loop *loop, struct timer *t, uint64_t due_tick)
 {
+    ensure_debug(loop_here() == NULL || loop_here() == loop);
     list_remove(&t->node);
     t->due_tick = due_tick > loop->wheel.tick ? due_tick : loop->wheel.tick + 1;
     wheel_place(&loop->wheel, t);
