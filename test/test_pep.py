@@ -656,3 +656,25 @@ def test_contacts_elsewhere(make_server):
     alice.send(f"<message to='{friend}' type='headline' id='mark'/>")
     gate.expect("<message id='mark'/>")
     assert not [e for e in gate.inbox if e.find(f"{{{EVENT}}}event") is not None]
+
+
+def test_an_account_is_disabled_while_it_publishes(make_server, disk):
+    """What was answered as published is there when it is enabled again and its nodes are loaded."""
+    server = make_server("alice", disk=disk)
+    said = set()
+    disk.turn(sync_ms=20)  # most of them wait when it is disabled
+    for turn in range(3):
+        alice = server.client("alice", "a")
+        alice.result("set", publish("log", entry("begin"), item=f"{turn}-begin", max_items="max",
+                                    persist_items="true"))
+        for i in range(20):
+            item = f"{turn}-{i}"
+            alice.send(f"<iq type='set' id='{item}'>{publish('log', entry('x'), item)}</iq>")
+            alice.send(f"<iq type='get' id='get{turn}-{i}'>{get_items('log', max_items=1)}</iq>")
+        server.ctl("user", "disable", "alice@localhost")
+        server.ctl("user", "enable", "alice@localhost")
+        alice.expect_closed()
+        said |= {f"{turn}-begin"} | {
+            e.get("id") for e in alice.log
+            if e.get("type") == "result" and str(e.get("id")).startswith(f"{turn}-")}
+    assert said <= set(item_ids(server.client("alice", "b").result("get", get_items("log"))))
