@@ -174,6 +174,46 @@ def test_the_account_is_deleted_meanwhile(checker, host, alice, bob):
     bob.expect_nothing("<message/>")
 
 
+@pytest.mark.parametrize("how", ["closed", "a second one stays"])
+def test_a_component_that_goes_away_ends_its_questions(checker, host, alice, bob, how):
+    """What waits for it is refused; where another serves the domain, that is asked next."""
+    alice.send(chat(bob.bare, "m1"))
+    alice.send(chat(bob.bare, "m2"))
+    asked(checker, "m1")
+    second = Component(host, DOMAIN, SECRET) if how != "closed" else None
+    checker.sock.close()
+    alice.expect_error("policy-violation", template="<message type='error' id='m1'/>")
+    if second is None:
+        alice.expect_error("policy-violation", template="<message type='error' id='m2'/>")
+    else:
+        answer(second, asked(second, "m2"))
+        bob.expect_next("<message id='m2'/>")
+    alice.wait_acked(2)
+    bob.expect_nothing("<message/>")
+
+
+def test_what_was_said_before_the_same_resource_is_bound_again(checker, host, bob):
+    """The session that leaves says it all; the new one has another resource meanwhile."""
+    carol = host.client("carol", "c")
+    for body in "m1", "m2":
+        carol.send(chat(bob.bare, body))
+    question = asked(checker, "m1")
+    carol.close()
+    until("her session leaves", lambda: [row["state"] for row in host.rows(
+        "session", "list") if row["jid"] == "carol@localhost/c"] == ["hibernating"])
+    again = host.client("carol", "c")
+    assert str(again) != "carol@localhost/c"
+    again.send(chat(bob.bare, "n1"))
+    answer(checker, asked(checker, "n1"))
+    bob.expect_next("<message id='n1'/>")
+    answer(checker, question)
+    answer(checker, asked(checker, "m2"))
+    for body in "m1", "m2":
+        bob.expect_next(f"<message id='{body}'/>")
+    until("the first has ended", lambda: [row["jid"] for row in host.rows("session", "list")
+                                          if row["jid"].startswith("carol@")] == [str(again)])
+
+
 def in_archive(client):
     """The bodies in the archive of the client's account."""
     client.result("set", "<query xmlns='urn:xmpp:mam:2'/>")
@@ -218,3 +258,23 @@ def test_a_login_meanwhile_waits_as_well(checker, host, alice, bob):
     answer(checker, question)
     late.expect("<iq type='result' id='b'/>")
     bob.expect_next("<message id='m1'/>")
+
+
+@at_archive
+@pytest.mark.parametrize("command", ["disable", "del"])
+def test_an_operator_waits_for_nobody(checker, host, alice, bob, command):
+    """An account ends although a service that was asked about its messages does not answer."""
+    for body in "m1", "m2":
+        alice.send(chat(bob.bare, body))
+        answer(checker, asked(checker, body))
+        if body == "m1":
+            asked(checker, "m1")  # in the name of bob
+    host.ctl("user", command, bob.bare)
+    bob.expect_stream_error("not-authorized")
+    for body in "m1", "m2":
+        alice.expect_error("service-unavailable",
+                           template=f"<message type='error' id='{body}'/>")
+    alice.wait_acked(2)
+    alice.send(chat(bob.bare, "m3"))
+    answer(checker, asked(checker, "m3"))
+    alice.expect_error("service-unavailable", template="<message type='error' id='m3'/>")

@@ -13,6 +13,7 @@ struct ask {
     ask_fn *fn;
     void *arg;
     void (*drop)(void *arg);
+    struct remote_link link; /* by which it was sent; id 0: it stays here */
     char id[2 * ID_BYTES + 1];
     uint16_t from_len, to_len;
     char jids[]; /* from, to: an answer of anybody else is ignored */
@@ -56,6 +57,20 @@ static void too_late(struct timer *t, struct loop *loop)
     im_ask_end(CONTAINER_OF(t, struct ask, timer), NULL);
 }
 
+void asks_link_gone(struct worker *w, struct remote_link link)
+{
+    struct ask *a;
+    ensure(link.id != 0);
+    if (worker_stopping(w))
+        return; /* it is this node that ends: what waits is said again after the start */
+    for (uint32_t i = 0; (a = map_next(&w->asks, &i)) != NULL;) {
+        if (a->link.id != link.id || a->link.node != link.node)
+            continue;
+        im_ask_end(a, NULL);
+        i = 0; /* it may have asked again, or ended others */
+    }
+}
+
 struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, void *arg)
 {
     if (w->asks.count >= ASKS_MAX)
@@ -67,6 +82,7 @@ struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, 
     a->fn = fn;
     a->arg = arg;
     a->drop = r->drop;
+    a->link = remote_link_for(w, r->from, r->to);
     a->from_len = (uint16_t)r->from.len;
     a->to_len = (uint16_t)r->to.len;
     memcpy(a->jids, r->from.ptr, r->from.len);

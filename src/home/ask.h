@@ -4,11 +4,13 @@
  *
  * Limit: ASKS_MAX requests a worker that wait for their answers. */
 #pragma once
+#include "home/remote.h"
 #include "home/router.h"
 
 enum { ASKS_MAX = 65536 };
 
-/* reply: the result or error, borrowed; NULL: none came in time. Once, unless cancelled. */
+/* reply: the result or error, borrowed; NULL: none came in time, or the component is gone. Once,
+ * unless cancelled. */
 typedef void ask_fn(struct worker *w, void *arg, const struct stanza *reply);
 
 struct ask;
@@ -26,6 +28,9 @@ void ask_cancel(struct ask **a); /* NULL is fine; nulls */
 
 /* A result or error that came to a bare JID or a domain of ours; borrowed. false: not awaited. */
 bool ask_answered(struct worker *w, const struct stanza *st);
+
+/* Nobody answers by this link of a component any more. */
+void asks_link_gone(struct worker *w, struct remote_link link);
 
 void asks_init(struct worker *w);
 void asks_fini(struct worker *w);

@@ -2,6 +2,7 @@
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "home/ask.h"
 #include "home/connection.h"
 #include "home/duty.h"
 #include "home/gate_ops.h"
@@ -9,11 +10,7 @@
 #include "home/node.h"
 #include "home/question.h"
 #include "home/worker.h"
-
-struct remote_link {
-    uint64_t id; /* of the connection, on its node */
-    uint32_t node;
-};
+#include "xmpp/jid.h"
 
 struct remote {
     struct remote_link link[REMOTE_LINKS_MAX];
@@ -99,6 +96,7 @@ static void remove_link(struct worker *w, const struct link_change *n)
         map_del(&w->remotes, n->domain);
         mem_free(&r);
     }
+    asks_link_gone(w, (struct remote_link){ n->link, n->node });
 }
 
 static enum err link_change(struct worker *w, const struct link_change *n)
@@ -302,12 +300,25 @@ const struct message_row remote_message = {
     .run = remote_run,
 };
 
+static const struct remote_link *remote_choose(const struct remote *r, slice from_bare,
+                                               slice to_bare)
+{
+    uint64_t pair = hash_keyed(from_bare) ^ hash_keyed(to_bare) * 3;
+    ensure(r != NULL && r->count > 0);
+    return &r->link[pair % r->count];
+}
+
+struct remote_link remote_link_for(const struct worker *w, slice from_bare, slice to)
+{
+    struct jid jid = jid_split(to);
+    const struct remote *r = map_get(&w->remotes, jid.domain);
+    return r == NULL ? (struct remote_link){ 0 } : *remote_choose(r, from_bare, jid_bare(&jid));
+}
+
 void remote_send(struct worker *w, slice domain, struct stanza *st)
 {
-    const struct remote *r = map_get(&w->remotes, domain);
-    uint64_t pair = hash_keyed(stanza_from_bare(st)) ^ hash_keyed(stanza_to_bare(st)) * 3;
-    ensure(r != NULL && r->count > 0);
-    const struct remote_link *link = &r->link[pair % r->count];
+    const struct remote_link *link =
+        remote_choose(map_get(&w->remotes, domain), stanza_from_bare(st), stanza_to_bare(st));
     unsigned worker = connection_worker(link->id);
     if (link->node == worker_node(w)->id && worker == worker_index(w))
         worker_node(w)->gate->remote(w, link->id, st);

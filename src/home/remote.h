@@ -23,6 +23,12 @@ void remote_learn(struct worker *w);
 void remote_node_gone(struct worker *w, uint32_t node); /* with its links */
 
 bool remote_known(const struct worker *w, slice domain);
+/* The link by which a stanza from this bare JID would go to that address; id 0: none. */
+struct remote_link {
+    uint64_t id; /* of the connection, on its node */
+    uint32_t node;
+};
+struct remote_link remote_link_for(const struct worker *w, slice from_bare, slice to);
 /* To a domain that remote_known() knows. Takes over the reference. */
 void remote_send(struct worker *w, slice domain, struct stanza *st);
 

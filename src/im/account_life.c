@@ -10,6 +10,7 @@
 #include "im/crossing.h"
 #include "im/feature.h"
 #include "im/given.h"
+#include "im/message.h"
 #include "im/session.h"
 #include "xmpp/jid.h"
 
@@ -151,6 +152,20 @@ static void disabling_apply(struct actor_change *base, enum err e)
         become_absent(a);
     }
     mem_free(&r);
+}
+
+void account_with_unasked(struct worker *w, slice bare, account_fn *fn, void *arg)
+{
+    struct account *a = account_seek(w, bare);
+    if (a == NULL || a->state != ACTOR_READY || a->actor.pauses == 0) {
+        account_with(w, bare, fn, arg);
+        return;
+    }
+    account_pin(a);
+    fn(a, OK, arg);
+    if (a->removing)
+        messages_refuse_waiting(a);
+    account_unpin(a);
 }
 
 void account_disable(struct account *a, void (*done)(void *arg, enum err e), void *arg)

@@ -2,9 +2,9 @@
  * log in are others. At the home of the account if it is not said otherwise. */
 #pragma once
 #include "base/err.h"
+#include "im/account.h"
 #include "im/session.h"
 
-struct account;
 struct message_row;
 struct store_stmt;
 
@@ -24,6 +24,10 @@ unsigned account_password_changed(struct account *a, const struct session *keep,
 /* Tells all features: feature.access_revoked. At the home, when the sessions have ended. */
 void account_access_revoked(struct account *a, const struct session *keep, const uint8_t *device);
 
+/* For what ends the account: as account_with(), but not behind messages that wait for the answer of
+ * somebody else (stage ARCHIVE). If fn removes or disables the account, what waits is refused at
+ * once. */
+void account_with_unasked(struct worker *w, slice bare, account_fn *fn, void *arg);
 /* Disables the account: ends its sessions. It is ABSENT from then on, and keeps its data. */
 void account_disable(struct account *a, void (*done)(void *arg, enum err e), void *arg);
 /* Deletes the account: lets every feature add its statements, calls done when they are committed,

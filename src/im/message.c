@@ -15,6 +15,7 @@
 #include "home/router.h"
 #include "home/ticket.h"
 #include "im/account.h"
+#include "im/core.h"
 #include "im/given.h"
 #include "im/guest.h"
 #include "im/offline.h"
@@ -553,6 +554,21 @@ static void message_go_on(struct stage_pause *p, enum verdict v, struct stanza *
     if (message_take(a, &in) == ROUTED && in.origin.session != 0)
         ticket_done(a->worker, in.origin);
     actor_go_on(&a->actor);
+}
+
+void messages_refuse_waiting(struct account *a)
+{
+    struct stage_pause *p;
+    const struct map *all = &core_of(a->worker)->waits.map;
+    ensure(account_here(a) && a->removing);
+    account_pin(a);
+    for (uint32_t i = 0; (p = map_next(all, &i)) != NULL;) {
+        if (p->go != message_go_on || CONTAINER_OF(p, struct message_waiting, pause)->account != a)
+            continue;
+        stage_pause_late(p);
+        i = 0; /* the inbox was handled, which may have ended others */
+    }
+    account_unpin(a);
 }
 
 static void message_wait_drop(struct stage_pause *p)

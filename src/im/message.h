@@ -20,6 +20,9 @@ unsigned message_archived(struct session *s, struct stanza *st, struct origin or
                           enum verdict v);
 enum routed message_to_account(struct account *a, struct stanza *st, struct origin origin,
                                uint64_t sender_entry, int64_t sender_id);
+/* The account is being removed or disabled: messages that wait at ARCHIVE, and those behind them,
+ * are refused. */
+void messages_refuse_waiting(struct account *a);
 /* Sends a notification of a service of this node to all sessions of an account that accept it. It
  * is not stored, copied or answered. Then devices that are away are notified (stage PUSH). `to` is
  * the account. Borrows. */

@@ -403,7 +403,11 @@ static void attach(struct session *s, const struct bind_request *req)
     s->peer[n] = '\0';
 }
 
-/* The resource to use, or len 0 where the policy refuses. */
+/* Its client has closed the stream in order, and what it said before waits to be checked. */
+static bool session_still_says(const struct session *s) { return s->leaving && s->waits; }
+
+/* The resource to use, or len 0 where the policy refuses. The server may choose another than the
+ * client wants (RFC 6120 §7.7.2.2): it does so where the old session has something to say still. */
 static slice settle_conflict(struct account *a, slice wanted, char chosen[33])
 {
     struct session *old = wanted.len == 0 ? NULL : account_session(a, wanted);
@@ -411,8 +415,10 @@ static slice settle_conflict(struct account *a, slice wanted, char chosen[33])
         return wanted;
     int64_t policy = setting_int(&session_conflict);
     /* one that hibernates is not connected: its client has come back without its token */
-    bool replace = old != NULL && (policy == CONFLICT_REPLACE || old->state == SESSION_HIBERNATING);
-    if (old != NULL && !replace && policy == CONFLICT_REFUSE)
+    bool says = old != NULL && session_still_says(old);
+    bool replace =
+        old != NULL && !says && (policy == CONFLICT_REPLACE || old->state == SESSION_HIBERNATING);
+    if (old != NULL && !replace && !says && policy == CONFLICT_REFUSE)
         return (slice){ 0 };
     if (replace) {
         session_end(old, END_REPLACED);
@@ -428,7 +434,7 @@ static void replace_device(struct account *a, const uint8_t device[16])
     struct list *at = a->sessions.next;
     while (device_is_known(device) && at != &a->sessions) {
         struct session *s = CONTAINER_OF(at, struct session, node);
-        bool same = memcmp(s->device, device, sizeof s->device) == 0;
+        bool same = memcmp(s->device, device, sizeof s->device) == 0 && !session_still_says(s);
         if (same)
             session_end(s, END_REPLACED); /* what it hands over may end others: begin again */
         at = same ? a->sessions.next : at->next;

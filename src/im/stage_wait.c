@@ -58,12 +58,16 @@ static void stage_pause_over(struct stage_pause *p, enum verdict v, struct stanz
     go(p, v, st, why);
 }
 
+void stage_pause_late(struct stage_pause *p)
+{
+    const struct stage_late late = p->late;
+    stage_pause_over(p, late.verdict, NULL, &late.why);
+}
+
 static void stage_too_late(struct timer *t, struct loop *loop)
 {
-    struct stage_pause *p = CONTAINER_OF(t, struct stage_pause, timer);
-    const struct stage_late late = p->late;
     (void)loop;
-    stage_pause_over(p, late.verdict, NULL, &late.why);
+    stage_pause_late(CONTAINER_OF(t, struct stage_pause, timer));
 }
 
 void stage_pause_begin(struct stage_pause *p, struct worker *w, stage_go_fn *go)

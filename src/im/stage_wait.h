@@ -43,7 +43,8 @@ struct stage_pause {
 };
 /* A stage has said WAIT. The struct stays where it is until `go` is called or it is ended. */
 void stage_pause_begin(struct stage_pause *p, struct worker *w, stage_go_fn *go);
-void stage_pause_end(struct stage_pause *p); /* no answer is wanted any more; it may be ended */
+void stage_pause_late(struct stage_pause *p); /* as if its deadline had passed */
+void stage_pause_end(struct stage_pause *p);  /* no answer is wanted any more; it may be ended */
 
 void stage_waits_init(struct worker *w);
 void stage_waits_fini(struct worker *w);

@@ -233,7 +233,7 @@ static void user_remove(struct account *a, enum err e, void *arg)
 static void run_user_del(struct command_call *call)
 {
     struct task *t = users_task_new(call);
-    account_with(call->worker, t->jid, user_remove, t);
+    account_with_unasked(call->worker, t->jid, user_remove, t);
 }
 
 /* user list */

@@ -97,7 +97,7 @@ static void users_state_disable(struct account *a, enum err e, void *arg)
 static void run_disable(struct command_call *call)
 {
     struct task *t = users_state_task_new(call);
-    account_with(t->home, t->jid, users_state_disable, t);
+    account_with_unasked(t->home, t->jid, users_state_disable, t);
 }
 
 /* user enable */
