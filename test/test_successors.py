@@ -94,6 +94,17 @@ def test_who_is_asked_is_another_one_by_then(host, disk, approval):
     assert agree(host), (stored(host, "alice", "bob"), stored(host, "bob", "alice"))
 
 
+def test_who_was_disabled_learns_that_the_last_holder_of_an_address_is_gone(host):
+    """Although who has it now is disabled, and says nothing."""
+    host.befriend("alice", "bob")
+    host.ctl("user", "disable", "alice@localhost")
+    replace(host, "bob")
+    host.ctl("user", "disable", "bob@localhost")
+    host.ctl("user", "enable", "alice@localhost")
+    until("no words", lambda: not words_left(host))
+    assert len(entered(host, "alice").result("get", ROSTER)) == 0
+
+
 def test_words_for_who_was_disabled_and_deleted_are_not_kept(host):
     alice = entered(host, "alice")
     host.ctl("user", "disable", "bob@localhost")

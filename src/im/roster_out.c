@@ -311,7 +311,9 @@ static void send_again(struct account *a, enum err e, void *arg)
     struct arena *arena = p->arena;
     struct worker *w = p->worker;
     struct stanza *st;
-    if (a->disabled) /* it says nothing until it is enabled, which replays all */
+    /* A disabled account says nothing until it is enabled, which replays all. That another one was
+     * deleted, which had the address before it, is no word of its own. */
+    if (a->disabled && p->axis != AXIS_FORGET)
         ;
     else if (e == OK && !still_says(a, p))
         drop_row(a, p);
