@@ -18,6 +18,24 @@ struct store_stmt log_move = {
     .cols = "",
 };
 
+enum { LOG_STEP_BYTES = 4 << 20 }; /* aimed at, of a read in the line of the short ones */
+
+/* For the next read: as many as the step took; or twice as many, but no more than have these bytes
+ * if they are as long. */
+static uint32_t log_next_rows(const struct log_reading *l, const struct store_batch *rows,
+                              uint32_t taken)
+{
+    ensure(l->rows > 0 && taken > 0);
+    uint64_t count = store_row_count(rows, LOG_ROWS), bytes = store_result_bytes(rows) + 1;
+    uint64_t next = taken < count ? taken : (uint64_t)l->rows * 2;
+    uint64_t fit = LOG_STEP_BYTES * count / bytes;
+    if (next > l->reader->rows)
+        next = l->reader->rows;
+    if (next > fit)
+        next = fit;
+    return next > 0 ? (uint32_t)next : 1;
+}
+
 static void log_stepped(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct log_reading *l = arg;
@@ -55,7 +73,7 @@ static void log_rows_read(void *arg, enum store_result r, const struct store_bat
     ensure(l->position < to && to <= l->horizon);
     STORE_ADD(b, &log_move, 1, SV_T(slice_of(of->name)), SV_I(l->position), SV_I(to));
     archive_unedited(b, store_int(rows, LOG_STATE, 0, 2));
-    l->rows = l->rows < of->rows / 2 ? l->rows * 2 : of->rows;
+    l->rows = log_next_rows(l, rows, taken);
     store_submit(b, worker_loop(l->worker), 0, log_stepped, l);
 }
 
@@ -65,7 +83,7 @@ void log_read(struct log_reading *l)
     ensure(l->reader->rows > 0 && l->rows <= l->reader->rows);
     l->lane = 0;
     if (l->rows == 0)
-        l->rows = l->reader->rows;
+        l->rows = l->reader->rows / 8 + 1; /* nobody knows how long they are */
     STORE_ADD(b, &log_state, 1, SV_T(slice_of(l->reader->name)));
     STORE_ADD(b, l->reader->from, STORE_ANY_ROWS, SV_I(l->rows));
     store_submit(b, worker_loop(l->worker), 0, log_rows_read, l);

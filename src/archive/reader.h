@@ -46,7 +46,7 @@ struct log_reading {
     const struct log_reader *reader;
     struct worker *worker;
     uint64_t lane;             /* whose writes are waited for first; 0: nobody's */
-    uint32_t rows;             /* fewer after a page with too many bytes; 0: as the row says */
+    uint32_t rows;             /* of the next read: fewer where messages are long; 0: a few */
     int64_t position, horizon; /* of the last read */
 };
 void log_read(struct log_reading *l); /* one step */

@@ -2,6 +2,7 @@
  * readers of the log. */
 #include "archive/archive.h"
 #include "archive/reader.h"
+#include "base/mem.h"
 #include "im/test_node.h"
 
 #include <setjmp.h>
@@ -64,6 +65,23 @@ static void follow_done(struct log_reading *l, enum log_step how)
 static const struct log_reader follower = {
     .name = "test", .from = &stmt_from, .rows = 2, .step = follow_step, .done = follow_done
 };
+
+enum { HEAVY_BYTES = 1 << 20, HEAVY_COUNT = 20, HEAVY_READ_MAX = 9 << 20 };
+
+static uint32_t heavy_step(struct log_reading *l, const struct store_batch *rows,
+                           struct store_batch *b)
+{
+    (void)l;
+    (void)b;
+    assert_in_range(store_result_bytes(rows), 1, HEAVY_READ_MAX);
+    return store_row_count(rows, LOG_ROWS);
+}
+
+static const struct log_reader heavy = {
+    .name = "test", .from = &stmt_from, .rows = 64, .step = heavy_step, .done = follow_done
+};
+
+static bool has_ended(void *f) { return ((const struct follower *)f)->ended; }
 
 static bool have_ended(void *two)
 {
@@ -214,12 +232,35 @@ static void test_a_message_is_followed_once(void **state)
     assert_true(f[0].log.position == f[0].log.horizon);
 }
 
+/* However long they are, a read in the line of the short ones is short. */
+static void test_long_messages_are_read_in_parts(void **state)
+{
+    (void)state;
+    struct follower f = { .log = { .reader = &heavy, .worker = t.w } };
+    const struct account *x = test_node_account(&t, "x4@localhost");
+    char *text = mem_alloc(HEAVY_BYTES);
+    memset(text, 'x', HEAVY_BYTES);
+    text[HEAVY_BYTES - 1] = '\0';
+    for (unsigned i = 0; i < HEAVY_COUNT; i++)
+        keep(x, x, text);
+    mem_free(&text);
+    for (unsigned i = 0; i <= HEAVY_COUNT && (i == 0 || f.how != LOG_CURRENT); i++) {
+        f.ended = false;
+        log_read(&f.log);
+        test_node_run(&t, has_ended, &f);
+        assert_true(f.how == LOG_STEPPED || f.how == LOG_CURRENT);
+    }
+    assert_int_equal(f.how, LOG_CURRENT);
+    assert_true(f.log.position == f.log.horizon);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_messages_to_others_stay),
         cmocka_unit_test(test_what_nobody_has_goes),
         cmocka_unit_test(test_a_message_is_followed_once),
+        cmocka_unit_test(test_long_messages_are_read_in_parts),
     };
     return cmocka_run_group_tests_name("im/archive", tests, start, stop);
 }

@@ -228,6 +228,11 @@ void batch_add_bytes(struct store_batch *b, int type, const void *ptr, size_t le
     buf_append(&b->result_bytes, ptr, len);
 }
 
+size_t store_result_bytes(const struct store_batch *b)
+{
+    return b == NULL ? 0 : b->result_bytes.len;
+}
+
 bool batch_result_overflow(const struct store_batch *b)
 {
     return b->cells.overflow || b->result_bytes.overflow;

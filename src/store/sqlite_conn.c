@@ -225,12 +225,14 @@ enum store_result sqlite_failed(struct sqlite_conn *c, int rc)
         return STORE_CONFLICT; /* often expected: the feature knows */
     case SQLITE_ERROR:
     case SQLITE_MISMATCH:
-    case SQLITE_TOOBIG:
     case SQLITE_RANGE:
         log_warn(&log_store, LOG_EV("store.refused"), LOG_I("code", rc),
                  LOG_C("text", c->fault_text),
                  LOG_C("hint", "two changes met, and the database refused one of them"));
         return STORE_CONFLICT;
+    case SQLITE_TOOBIG:
+        log_info(&log_store, LOG_EV("store.too-many-bytes"));
+        return STORE_CONFLICT; /* whoever asked asks for less, or says so */
     case SQLITE_FULL:
         sqlite_conn_raise(&store_full_alarm, c, rc);
         return STORE_FULL;

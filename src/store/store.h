@@ -241,6 +241,7 @@ uint32_t store_row_count(const struct store_batch *b, unsigned stmt);
 int64_t store_int(const struct store_batch *b, unsigned stmt, uint32_t row, unsigned col);
 slice store_text(const struct store_batch *b, unsigned stmt, uint32_t row,
                  unsigned col);                                    /* NULL: ptr NULL */
+size_t store_result_bytes(const struct store_batch *b);            /* of all texts and blobs */
 int64_t store_changed(const struct store_batch *b, unsigned stmt); /* rows a write changed */
 
 /* Synchronous form for start-up, tools and tests, not on a loop: the same batches, waited for as

@@ -508,7 +508,7 @@ static uint32_t step_rows(struct round *q, const struct store_batch *rows)
     uint32_t i = 0, count = store_row_count(rows, LOG_ROWS);
     for (int64_t bytes = 0; i < count && bytes < STEP_BYTES; i++)
         bytes += store_int(rows, LOG_ROWS, i, 5);
-    q->more = i == STEP_ROWS || i < count;
+    q->more = i == q->log.rows || i < count;
     q->any = true;
     return i;
 }
