@@ -28,8 +28,9 @@ struct core {
     struct timer resend; /* of im/roster_out.c: what could not be stored is told again */
     uint32_t resend_ms;
     struct stage_waits waits;
-    struct map waiting; /* of im/session_wait.c: by session id */
-    struct list acks;   /* sessions that owe an <a/> at the end of the tick */
+    struct map waiting;  /* of im/session_wait.c: by session id */
+    struct list storing; /* of im/message.c: messages that are being written */
+    struct list acks;    /* sessions that owe an <a/> at the end of the tick */
     struct loop_defer ack_defer;
     struct list endings; /* sessions that end when the delivery under way is over */
     struct loop_defer end_defer;

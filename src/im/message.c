@@ -139,6 +139,7 @@ static void storing_end(struct account *a)
 
 /* A message on its way to the disk. */
 struct pending {
+    struct list node;        /* in the core's `storing` */
     struct account *account; /* storing() */
     struct stanza *st;
     struct origin origin;
@@ -153,9 +154,20 @@ static void pending_end(struct pending *p, enum err e)
         recent_drop(&p->account->recents,
                     p->origin_hash); /* or its repeat would be taken for a copy */
     }
+    list_remove(&p->node);
     stanza_unref(&p->st);
     storing_end(p->account);
     mem_free(&p);
+}
+
+void messages_forget(struct worker *w)
+{
+    struct list *node;
+    while ((node = list_pop(&core_of(w)->storing)) != NULL) {
+        struct pending *p = CONTAINER_OF(node, struct pending, node);
+        stanza_unref(&p->st);
+        mem_free(&p);
+    }
 }
 
 enum { OUTCOME_MS = 600 * 1000 };
@@ -229,7 +241,12 @@ static struct pending *store_message(struct account *a, const struct incoming *i
     struct pending *p = mem_alloc(sizeof *p);
     struct buf text;
 
-    *p = (struct pending){ a, stanza_ref(in->st), in->origin, in->archive_id, in->origin_hash };
+    *p = (struct pending){ .account = a,
+                           .st = stanza_ref(in->st),
+                           .origin = in->origin,
+                           .archive_id = in->archive_id,
+                           .origin_hash = in->origin_hash };
+    list_append(&core_of(w)->storing, &p->node);
     buf_init(&text, XML_STANZA_MAX);
     stanza_store(&text, in->st);
     mailbox_weigh(a, in->archive_id, text.len);

@@ -41,3 +41,4 @@ void message_copy_lost(struct account *a, struct session *ended, uint64_t archiv
 void message_replaced(struct account *a, uint64_t archive_id, struct stanza *st);
 void message_hand_over(struct account *a, struct session *ended, struct stanza *st,
                        uint64_t archive_id, uint64_t at_us);
+void messages_forget(struct worker *w); /* memory only: their writes have ended, or never will */

@@ -25,6 +25,7 @@
 #include "im/budget_shed.h"
 #include "im/core.h"
 #include "im/feature.h"
+#include "im/message.h"
 #include "im/presence.h"
 #include "im/presence_in.h"
 #include "im/restart.h"
@@ -61,6 +62,7 @@ static void core_init(struct worker *w)
     stage_waits_init(w);
     c->waits.session_goes_on = session_answered;
     session_waits_init(w);
+    list_init(&c->storing);
     list_init(&c->acks);
     list_init(&c->endings);
     c->end_defer.fn = sessions_end_waiting;
@@ -73,6 +75,7 @@ static void core_fini(struct worker *w)
     budget_fini(w);
     timer_cancel(&w->core->resend);
     map_fini(&w->core->sessions);
+    messages_forget(w);
     session_waits_fini(w);
     stage_waits_fini(w);
     mem_free(&w->core);
