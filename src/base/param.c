@@ -231,14 +231,20 @@ static enum err param_parse_choice(const struct param *p, slice text, int64_t *v
     return param_refuse(p, E_SYNTAX, text, "", why);
 }
 
-/* Valid UTF-8 without control characters but line feed and tab; the value is its length. */
+/* U+FFFE and U+FFFF, which XML cannot have. */
+static bool is_no_character(slice text)
+{
+    return slice_starts(text, SLICE("\xef\xbf\xbe")) || slice_starts(text, SLICE("\xef\xbf\xbf"));
+}
+
+/* Valid UTF-8 of characters, without controls but line feed and tab; the value is its length. */
 static enum err parse_string(const struct param *p, slice text, int64_t *value, struct why *why)
 {
     bool clean = utf8_valid(text);
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
-        clean =
-            clean && ((unsigned char)c >= ' ' || c == '\n' || c == '\t' || c == '\r') && c != 0x7f;
+        clean = clean && ((unsigned char)c >= ' ' || c == '\n' || c == '\t' || c == '\r') &&
+                c != 0x7f && !is_no_character(slice_from(text, i));
     }
     if (!clean)
         return param_refuse(p, E_SYNTAX, text, ", which is not plain UTF-8 text", why);

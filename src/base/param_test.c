@@ -72,6 +72,9 @@ static void text_without_a_maximum_is_text(void **state)
     assert_int_equal(param_check(&p, SLICE("any length"), &value, &why), OK);
     assert_int_equal(value, 10);
     assert_int_equal(param_check(&p, SLICE("\xff"), &value, &why), E_SYNTAX);
+    assert_int_equal(param_check(&p, SLICE("a\xef\xbf\xbe"), &value, &why), E_SYNTAX);
+    assert_int_equal(param_check(&p, SLICE("a\xef\xbf\xbf"), &value, &why), E_SYNTAX);
+    assert_int_equal(param_check(&p, SLICE("a\xef\xbf\xbd"), &value, &why), OK);
     param_range(&p, range, sizeof range);
     assert_string_equal(range, "text");
 }
