@@ -397,6 +397,8 @@ void ps_stubs_drop(struct ps_node *n, uint32_t count, slice but)
 {
     uint32_t kept = 0;
     ensure(count <= n->stub_count);
+    if (count == 0) /* there may be no array */
+        return;
     for (uint32_t i = 0; i < count; i++) {
         struct ps_stub *s = n->stubs[i];
         if (slice_eq((slice){ s->id, s->id_len }, but)) {
