@@ -63,12 +63,9 @@ void asks_link_gone(struct worker *w, struct remote_link link)
     ensure(link.id != 0);
     if (worker_stopping(w))
         return; /* it is this node that ends: what waits is said again after the start */
-    for (uint32_t i = 0; (a = map_next(&w->asks, &i)) != NULL;) {
-        if (a->link.id != link.id || a->link.node != link.node)
-            continue;
-        im_ask_end(a, NULL);
-        i = 0; /* it may have asked again, or ended others */
-    }
+    for (uint32_t i = 0; (a = map_next(&w->asks, &i)) != NULL;)
+        if (a->link.id == link.id && a->link.node == link.node) /* what it ends may ask again */
+            timer_set(w->loop, &a->timer, 0);
 }
 
 struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, void *arg)
