@@ -88,6 +88,7 @@ def test_left_out(): pytest.skip("always")
 def suite(check, tmp_path):
     """A stage that runs these tests: every other one of `count` fails the first time."""
     def run(count, always=True):
+        shutil.copy(ROOT / "test/pytest.ini", tmp_path)
         file = tmp_path / "test_once.py"
         file.write_text(SUITE.format(folder=tmp_path, count=count, always=always))
         return check("suite", more=f'PLAN=(suite)\nstage_suite() {{ run_pytest none {file}; }}')

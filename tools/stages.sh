@@ -69,7 +69,7 @@ pytest_once() { # MODE ARGUMENT...
     local mode=$1
     shift
     MUSTER_TIMEOUT=${MUSTER_TIMEOUT:-60} MUSTERD=build/$mode/musterd PYTHONDONTWRITEBYTECODE=1 \
-        /usr/bin/python3 -m pytest -q --tb=short -rfEs -p cacheprovider -o cache_dir="$TMPDIR/cache" "$@"
+        /usr/bin/python3 -m pytest -q --tb=short -rfEs -o addopts=--strict-markers -o cache_dir="$TMPDIR/cache" "$@"
 }
 
 # Out of 16,000 tests with real clients, one may fail because the machine was busy with something
