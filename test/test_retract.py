@@ -41,6 +41,22 @@ def test_an_id_that_stands_in_newer_messages(make_server, who, count, text):
         assert tombstone(Page(one).messages[0]).get("id") == "r-m1"
 
 
+@pytest.mark.release
+def test_newer_messages_that_are_more_than_one_read(make_server):
+    """16 candidates of these have more bytes than a batch returns."""
+    server = make_server("alice", "bob", settings={
+        "c2s.stanza-bytes": "4MiB", "c2s.byte-rate": "none"}, why="long messages")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    say(alice, bob.bare, "m1", "words")
+    for i in range(12):
+        say(bob, alice.bare, f"n{i}", "m1 " + 3_500_000 * "x")
+        alice.expect(f"<message id='n{i}'/>")
+    stored(server, 13)
+    retract(alice, bob.bare, "m1")
+    bob.expect(RETRACTED)
+    until("the tombstone", lambda: len(events(server)) == 1)
+
+
 @pytest.mark.sqlite
 def test_retractions_of_one_user_wait_in_a_line(make_server, disk):
     """On a disk that stands still they wait; what is too many is refused at once, and what another

@@ -72,7 +72,7 @@ static void owned_read(void *arg, enum store_result r, const struct store_batch 
     struct leave *l = arg;
     size_t bytes = 0;
     if (r == STORE_CONFLICT && l->rows > 1) { /* too many bytes */
-        l->rows /= 8;
+        l->rows = store_fewer(l->rows);
         archive_leave_step(l);
         return;
     }

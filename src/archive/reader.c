@@ -48,7 +48,7 @@ static void log_rows_read(void *arg, enum store_result r, const struct store_bat
     struct log_reading *l = arg;
     const struct log_reader *of = l->reader;
     if (r == STORE_CONFLICT && l->rows > 1) { /* too many bytes */
-        l->rows /= 8;
+        l->rows = store_fewer(l->rows);
         log_read(l);
         return;
     }

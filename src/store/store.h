@@ -238,6 +238,8 @@ void store_drop(struct store_batch **b); /* a batch that is not submitted after 
 const struct store *store_of(const struct store_batch *b);
 unsigned store_stmt_count(const struct store_batch *b); /* added so far: the index of the next */
 uint32_t store_row_count(const struct store_batch *b, unsigned stmt);
+/* How many rows to ask for when so many were more than STORE_RESULT_BYTES_MAX: one at least. */
+static inline uint32_t store_fewer(uint32_t rows) { return rows > 8 ? rows / 8 : 1; }
 int64_t store_int(const struct store_batch *b, unsigned stmt, uint32_t row, unsigned col);
 slice store_text(const struct store_batch *b, unsigned stmt, uint32_t row,
                  unsigned col);                                    /* NULL: ptr NULL */

@@ -107,7 +107,7 @@ static void mam_expire_oldest_read(void *arg, enum store_result r, const struct 
     struct pass *p = arg;
     ensure(p->under_way && p->rows > 0);
     if (r == STORE_CONFLICT && p->rows > 1) { /* too many bytes */
-        p->rows /= 8;
+        p->rows = store_fewer(p->rows);
         mam_expire_step(p);
         return;
     }

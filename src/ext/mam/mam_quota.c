@@ -308,7 +308,7 @@ static void mam_quota_oldest_read(void *arg, enum store_result r, const struct s
     struct round *q = arg;
     ensure(q->rows > 0);
     if (r == STORE_CONFLICT && q->rows > 1) { /* too many bytes */
-        q->rows /= 8;
+        q->rows = store_fewer(q->rows);
         mam_quota_look_at(q);
         return;
     }

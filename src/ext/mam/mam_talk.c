@@ -8,7 +8,10 @@
 #include "xmpp/jid.h"
 #include <assert.h>
 
-enum { PAGE_MS = 2000 }; /* then it is given up */
+enum {
+    PAGE_MS = 2000,
+    LINE_MS = 60000
+}; /* how long a page is read, and how long it waits before */
 
 static_assert(ROOM_ID_MIN == 1099511627776, "OF_NOBODY has it");
 
@@ -31,7 +34,7 @@ static_assert(ROOM_ID_MIN == 1099511627776, "OF_NOBODY has it");
 
 /* `o` is the event that has what was retracted. */
 #define CANDIDATES(index, find)                                                                    \
-    "SELECT " ARCHIVE_LINE_COLUMNS ", e.id, coalesce(o.stanza, m.stanza) FROM " TALK(              \
+    "SELECT " ARCHIVE_LINE_COLUMNS ", e.id, o.stanza FROM " TALK(                                  \
         index) " JOIN message m ON m.id = e.msg LEFT JOIN archive_event v ON v.about = m.id"       \
                " LEFT JOIN message o ON o.id = v.id WHERE " TALK_IS " AND " find                   \
                "(coalesce(o.stanza, m.stanza), $5) > 0 ORDER BY e.id DESC LIMIT $6"
@@ -40,7 +43,7 @@ static struct store_stmt talk_candidates = {
     .sqlite = CANDIDATES(" INDEXED BY entry_peer", "instr"),
     .pgsql = CANDIDATES("", "strpos"),
     .params = "itiiti",
-    .cols = "iiiiiitit",
+    .cols = "iiiiiitiT",
 };
 #define PAGE(index) "SELECT count(*), coalesce(min(e.id), 0) FROM " TALK(index)
 static struct store_stmt talk_page = {
@@ -96,6 +99,8 @@ static bool talk_found(struct mam_search *s, const struct store_batch *b, uint32
     struct archive_line m = archive_line_of(b, CANDIDATE_ROWS, row);
     slice said = store_text(b, CANDIDATE_ROWS, row, 8);
     struct stanza *st;
+    if (said.ptr == NULL)
+        said = m.stanza;
     if (stanza_load(&st, said, worker_xml(s->worker), tmp) != OK)
         return false;
     bool found = s->found(s, &m, said, st);
@@ -106,6 +111,11 @@ static bool talk_found(struct mam_search *s, const struct store_batch *b, uint32
 static void talk_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct mam_search *s = arg;
+    if (result == STORE_CONFLICT && s->candidates > 1) { /* too many bytes */
+        s->candidates = store_fewer(s->candidates);
+        mam_search(s);
+        return;
+    }
     if (result != STORE_OK) {
         s->end(s, result);
         return;
@@ -116,14 +126,14 @@ static void talk_read(void *arg, enum store_result result, const struct store_ba
     for (uint32_t i = 0; i < rows; i++)
         if (talk_found(s, b, i))
             return;
-    if (rows == MAM_CANDIDATES) { /* there may be more of them in this page */
+    if (rows == s->candidates) { /* there may be more of them in this page */
         s->before = (uint64_t)store_int(b, CANDIDATE_ROWS, rows - 1, 7);
         s->looked += rows;
     } else {
         s->before = (uint64_t)store_int(b, PAGE_ROW, 0, 1);
         s->looked += (uint32_t)count;
     }
-    if (count < MAM_PAGE && rows < MAM_CANDIDATES)
+    if (count < MAM_PAGE && rows < s->candidates)
         s->end(s, STORE_OK);
     else
         mam_search(s);
@@ -137,6 +147,8 @@ void mam_search(struct mam_search *s)
         s->end(s, STORE_OK);
         return;
     }
+    if (s->candidates == 0)
+        s->candidates = MAM_CANDIDATES;
     struct store_batch *b = store_read(worker_store(s->worker), s->looked == 0 ? s->lane : 0);
     buf_init(&escaped, XML_PART_MAX);
     xml_escape(&escaped, s->id);
@@ -144,9 +156,9 @@ void mam_search(struct mam_search *s)
         store_read_late(b, s->owner);
     store_read_long(b, s->user, PAGE_MS);
     STORE_ADD(b, &talk_candidates, STORE_ANY_ROWS, SV_I(s->owner), SV_T(s->address),
-              SV_I(s->before), SV_I(MAM_PAGE), SV_T(buf_fit(&escaped)), SV_I(MAM_CANDIDATES));
+              SV_I(s->before), SV_I(MAM_PAGE), SV_T(buf_fit(&escaped)), SV_I(s->candidates));
     STORE_ADD(b, &talk_page, STORE_ANY_ROWS, SV_I(s->owner), SV_T(s->address), SV_I(s->before),
               SV_I(MAM_PAGE));
     buf_fini(&escaped);
-    store_submit(b, worker_loop(s->worker), 0, talk_read, s);
+    store_submit(b, worker_loop(s->worker), LINE_MS, talk_read, s);
 }

@@ -34,7 +34,8 @@ struct mam_search {
                   const struct stanza *st);
     /* It was none of them, or they could not be read. */
     void (*end)(struct mam_search *s, enum store_result result);
-    uint32_t looked; /* 0 at first */
+    uint32_t looked;     /* 0 at first */
+    uint32_t candidates; /* so many are read at a time; 0 at first */
 };
 /* The functions are called later, on the worker. */
 void mam_search(struct mam_search *s);

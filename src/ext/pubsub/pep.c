@@ -153,13 +153,16 @@ static void pep_loaded(struct account *a, const struct store_batch *b, unsigned 
 }
 
 /* An account that is disabled or deleted may have requests under way. At the end of the process the
- * engine frees all services. */
+ * engine frees services for which nothing comes back from the store any more. */
 static void pep_unload(struct account *a)
 {
     struct ps_service *s = pep_service_of(a);
     ensure(account_here(a));
     a->state_of[account_slot] = NULL;
-    if (s != NULL && s != &stored && !worker_stopping(a->worker))
+    if (s == NULL || s == &stored)
+        return;
+    bool idle = s->actor.pins == 0 && s->state != ACTOR_LOADING;
+    if (idle || !worker_stopping(a->worker))
         actor_end(&s->actor);
 }
 

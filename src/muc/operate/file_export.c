@@ -210,8 +210,7 @@ static void room_export_page_read(void *arg, enum store_result result, const str
     struct export *x = arg;
     ensure(x->rows > 0 && worker_is_here(x->worker));
     if (result == STORE_CONFLICT && x->rows > 1) { /* too many bytes */
-        x->rows /= 8;
-        x->rows += x->rows == 0;
+        x->rows = store_fewer(x->rows);
         room_export_read_page(x);
         return;
     }

@@ -20,7 +20,11 @@
 #include "store/store.h"
 #include "xmpp/muc.h"
 
-enum { LINES_MAX = 8, PIECE_BYTES = 256 << 10 };
+enum {
+    LINES_MAX = 8,
+    PIECE_BYTES = 256 << 10,
+    COMMIT_MS = 600 * 1000 /* like other changes of a room: the store has the last word */
+};
 
 static const struct message_field answer_fields[] = {
     F_U8(struct room_lines_answer, err, ERR_COUNT - 1),
@@ -249,7 +253,7 @@ static void lines_take_committed(void *arg, enum store_result result, const stru
         metric_add(&rooms_persistent_metric, 1);
     } else {
         rooms_release(t->creator);
-        actor_loaded(&r->actor, E_NOTFOUND);
+        actor_loaded(&r->actor, result == STORE_CONFLICT ? E_NOTFOUND : err_of_store(result));
     }
     room_unpin(r);
     lines_take_end(t, err_of_store(result),
@@ -313,7 +317,7 @@ static void lines_take(struct lines_taken *t, struct room *r)
     room_pin(r);
     t->target = r;
     actor_become(&r->actor, ACTOR_LOADING);
-    store_submit(b, worker_loop(t->worker), 0, lines_take_committed, t);
+    store_submit(b, worker_loop(t->worker), COMMIT_MS, lines_take_committed, t);
 }
 
 static void lines_take_reached(struct room *r, enum err e, void *arg)
