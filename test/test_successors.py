@@ -105,6 +105,25 @@ def test_who_was_disabled_learns_that_the_last_holder_of_an_address_is_gone(host
     assert len(entered(host, "alice").result("get", ROSTER)) == 0
 
 
+def test_the_next_holder_does_not_inherit_from_who_was_disabled(host):
+    """He asks while she is disabled; she has the last one as a friend still."""
+    host.befriend("alice", "bob")
+    host.ctl("user", "disable", "alice@localhost")
+    replace(host, "bob")
+    bob = entered(host, "bob")
+    bob.send("<presence to='alice@localhost' type='subscribe'/>")
+    bob.expect("<iq type='set'><query xmlns='jabber:iq:roster'><item ask='subscribe'/></query>"
+               "</iq>")
+    host.ctl("user", "enable", "alice@localhost")
+    until("no words", lambda: not words_left(host))
+    assert stored(host, "alice", "bob") == (0, 0, 0, 1)
+    assert stored(host, "bob", "alice") == (0, 0, 1, 0)
+    alice = entered(host, "alice")
+    alice.expect("<presence from='bob@localhost' type='subscribe'/>")
+    alice.send("<presence><status>not for him</status></presence>")
+    bob.expect_nothing("<presence from='alice@localhost/r'/>", after=alice)
+
+
 def test_words_for_who_was_disabled_and_deleted_are_not_kept(host):
     alice = entered(host, "alice")
     host.ctl("user", "disable", "bob@localhost")

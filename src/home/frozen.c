@@ -108,6 +108,7 @@ enum err frozen_next(struct frozen_reading *r, struct frozen_record *out, struct
     if (out->row == NULL)
         return OK;
     struct message_reading fields = { .xml = r->xml,
+                                      .lenient = true,
                                       .tmp = r->tmp,
                                       .rest = slice_from(record, HEAD_BYTES),
                                       .what = "record",

@@ -107,7 +107,7 @@ static bool read_stanza(struct message_reading *r, struct stanza **out)
     if (text.len == 0)
         return odd == 0;
     if (stanza_load(out, text, r->xml, r->tmp) != OK)
-        return false;
+        return r->lenient; /* none: the check of the field says whether it must be there */
     if ((odd & ODD_TYPE) != 0)
         (*out)->type = TYPE_INVALID;
     (*out)->bad_to = (odd & ODD_TO) != 0;

@@ -19,6 +19,7 @@ struct message_reading {
     struct xml_work *xml; /* scratch of stanzas */
     struct arena *tmp;
     slice rest;
+    bool lenient;            /* a stanza that cannot be read is none */
     const char *what, *name; /* for errors: "message", and which */
 };
 /* false: cut short. */

@@ -39,6 +39,7 @@ struct frozen_session {
     struct stanza *presence;
     slice directed;
     slice repeats;
+    uint64_t since_us;
 };
 static const struct message_field session_fields[] = {
     F_FULL(struct frozen_session, jid),
@@ -60,13 +61,14 @@ static const struct message_field session_fields[] = {
     F_STANZA_OR_NONE(struct frozen_session, presence),
     F_JIDS(struct frozen_session, directed),
     F_BYTES(struct frozen_session, repeats, UINT32_MAX),
+    F_U64(struct frozen_session, since_us),
     { 0 },
 };
 static const struct frozen_row session_row = { FROZEN_OWN + 1, "session",
                                                sizeof(struct frozen_session), session_fields };
 
 struct frozen_queued {
-    struct stanza *st;
+    struct stanza *st; /* NULL: it was one that cannot be read */
     uint64_t archive_id, at_us;
     uint32_t seq;
     bool delayed;
@@ -74,7 +76,7 @@ struct frozen_queued {
     uint8_t to;
 };
 static const struct message_field queued_fields[] = {
-    F_STANZA(struct frozen_queued, st),
+    F_STANZA_OR_NONE(struct frozen_queued, st),
     F_U64(struct frozen_queued, archive_id),
     F_U64(struct frozen_queued, at_us),
     F_U32(struct frozen_queued, seq, UINT32_MAX),
@@ -162,7 +164,8 @@ static void freeze_session(const struct session *s, struct buf *out, struct aren
                                                      : s->awake != NULL ? s->awake
                                                                         : s->presence,
                                          .directed = buf_fit(&directed),
-                                         .repeats = buf_fit(&repeats) });
+                                         .repeats = buf_fit(&repeats),
+                                         .since_us = s->since_us });
     buf_fini(&directed);
     buf_fini(&repeats);
 }
@@ -220,7 +223,7 @@ void account_freeze(const struct actor *actor, struct buf *out)
 
 static bool is_available(const struct stanza *st)
 {
-    return st != NULL && st->kind == STANZA_PRESENCE && st->type == TYPE_AVAILABLE;
+    return st->kind == STANZA_PRESENCE && st->type == TYPE_AVAILABLE;
 }
 
 static bool session_is_sound(const struct account *a, const struct frozen_session *s,
@@ -230,25 +233,30 @@ static bool session_is_sound(const struct account *a, const struct frozen_sessio
         why_set(why, "found a session of %.*s", SLICE_ARG(s->jid));
         return false;
     }
-    if ((s->available && !is_available(s->presence)) || s->repeats.len % REPEAT_BYTES != 0) {
+    if ((s->presence != NULL && !is_available(s->presence)) || s->repeats.len % REPEAT_BYTES != 0) {
         why_set(why, "the session %.*s has a presence or repeats that are none", SLICE_ARG(s->jid));
         return false;
     }
     return true;
 }
 
-/* It is behind `last`, and both are between those that the client has acknowledged and the next. */
-static bool queued_is_sound(const struct frozen_session *s, uint32_t last,
+/* The entry of that index in the queue, behind the one numbered `last`, and not above what was
+ * counted. Those that went out before <enabled/> have lower numbers than any that the client can
+ * acknowledge; they are written. */
+static bool queued_is_sound(const struct frozen_session *s, uint32_t index, uint32_t last,
                             const struct frozen_queued *q)
 {
-    return s != NULL && s->resumable && q->seq - s->out_acked > last - s->out_acked &&
-           q->seq - s->out_acked <= s->out_count - s->out_acked;
+    if (s == NULL || !s->resumable)
+        return false;
+    bool counted = q->seq - s->out_acked - 1 < s->out_count - s->out_acked;
+    return (int32_t)(s->out_count - q->seq) >= 0 && (index == 0 || (int32_t)(q->seq - last) > 0) &&
+           (counted || index < s->sent);
 }
 
 static enum err thaw_check(const struct account *a, const struct frozen *f, struct why *why)
 {
     const struct frozen_session *s = NULL;
-    uint32_t last = 0;
+    uint32_t last = 0, index = 0;
     if (f->count == 0 || f->record[0].row != &account_row ||
         ((const struct frozen_account *)f->record[0].data)->id != a->id) {
         why_set(why, "they do not begin with account %lld", (long long)a->id);
@@ -261,13 +269,14 @@ static enum err thaw_check(const struct account *a, const struct frozen *f, stru
             s = r->data;
             if (!session_is_sound(a, s, why))
                 return E_CORRUPT;
-            last = s->out_acked;
-        } else if (s == NULL || (r->row == &queued_row && !queued_is_sound(s, last, q)) ||
+            index = 0;
+        } else if (s == NULL || (r->row == &queued_row && !queued_is_sound(s, index, last, q)) ||
                    r->row == &account_row) {
             why_set(why, "record %u (%s) is out of place", i, r->row->name);
             return E_CORRUPT;
         } else if (r->row == &queued_row) {
             last = q->seq;
+            index++;
         }
     }
     return OK;
@@ -283,15 +292,16 @@ static void thaw_token(struct session *s, slice sealed, struct arena *tmp)
         rand_bytes(s->token, sizeof s->token);
 }
 
-static void thaw_queued(struct session *s, const struct frozen_session *v,
-                        const struct frozen_queued *q)
+static void thaw_queued(struct session *s, const struct frozen_queued *q, bool sent)
 {
+    if (q->st == NULL)
+        return;
     session_queue_push(s, q->st, q->archive_id, q->at_us);
     struct queued *last = session_queue_at(s, s->queue_len - 1);
     last->seq = q->seq;
     last->delayed = q->delayed;
     last->to = q->to;
-    if (s->queue_len > v->sent)
+    if (!sent)
         s->queue_unsent++;
     if (q->archive_id != 0 && !q->waits)
         mailbox_set(s->account, q->archive_id, ENTRY_TAKEN);
@@ -304,12 +314,15 @@ static void thaw_state(struct session *s, const struct frozen_state *state)
             f->session.restore(s, state->bytes);
 }
 
-enum { EARLIEST_MS = 1000 };
+enum { EARLIEST_MS = 1000, GOODBYE_MS = 600 * 1000 };
 
-/* Until then; not before all are back, or some would not hear of the end. */
-static uint64_t thaw_ms(const struct worker *w, uint64_t until_us)
+/* One that is only to say goodbye waits until all are back, or some would not hear of it:
+ * end_rest_message ends it. */
+static uint64_t thaw_ms(const struct worker *w, const struct frozen_session *v, uint64_t at_us)
 {
-    uint64_t now = loop_wall_us(worker_loop(w));
+    uint64_t now = loop_wall_us(worker_loop(w)), until_us = at_us + v->for_ms * 1000ull;
+    if (!v->resumable)
+        return GOODBYE_MS;
     return until_us > now + EARLIEST_MS * 1000 ? (until_us - now) / 1000 : EARLIEST_MS;
 }
 
@@ -329,14 +342,16 @@ static struct session *thaw_session(struct account *a, const struct frozen_sessi
     s->interested = v->interested;
     s->hidden = v->hidden;
     s->collects = v->collects;
-    s->available = v->available;
-    if (v->available) {
+    s->available = v->available && v->presence != NULL; /* or it cannot be read */
+    if (s->available) {
         s->presence = stanza_ref(v->presence);
         s->priority = (int8_t)v->priority;
     }
     repeats_restore(s, v->repeats);
     directed_load(&s->directed, v->directed);
-    session_hibernate(s, thaw_ms(w, at_us + v->for_ms * 1000ull));
+    if (v->since_us != 0)
+        s->since_us = v->since_us;
+    session_hibernate(s, thaw_ms(w, v, at_us));
     return s;
 }
 
@@ -352,9 +367,10 @@ enum err account_thaw(struct actor *actor, const struct frozen *f, struct why *w
         const struct frozen_session *v = f->record[i].data;
         bool there = account_session(a, jid_split(v->jid).resource) != NULL;
         struct session *s = there ? NULL : thaw_session(a, v, head->at_us);
+        uint32_t index = 0;
         for (i++; i < f->count && f->record[i].row != &session_row; i++) {
             if (s != NULL && f->record[i].row == &queued_row)
-                thaw_queued(s, v, f->record[i].data);
+                thaw_queued(s, f->record[i].data, index++ < v->sent);
             else if (s != NULL)
                 thaw_state(s, f->record[i].data);
         }

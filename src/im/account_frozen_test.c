@@ -165,6 +165,46 @@ static void test_there_and_back(void **state)
     free_sessions();
 }
 
+/* What went out before <enabled/> is in the queue with a number that no client can acknowledge. */
+static void test_an_entry_from_before_it_was_enabled(void **state)
+{
+    (void)state;
+    struct session *s = test_node_bind(&t, a, &streams[0], "r");
+    say(s, "<presence from='a@localhost/r'/>");
+    deliver(s, 9, 0);
+    session_up(s, &(struct up){ .kind = UP_ENABLE, .num = 1 });
+    deliver(s, 10, 0);
+    test_node_run(&t, test_node_is_idle, t.store);
+    s->state = SESSION_HIBERNATING;
+    s->link = (struct link){ 0 };
+    uint32_t len = s->queue_len;
+    assert_true(len >= 2 && session_queue_at(s, 0)->seq == s->out_acked);
+    freeze(&once);
+    free_sessions();
+    assert_int_equal(actor_thaw(&a->actor, buf_slice(&once), &why), OK);
+    assert_int_equal(account_session(a, SLICE("r"))->queue_len, len);
+    freeze(&twice);
+    assert_true(slice_eq(buf_slice(&once), buf_slice(&twice)));
+    free_sessions();
+}
+
+/* It costs itself, and not the sessions. */
+static void test_a_stanza_that_cannot_be_read(void **state)
+{
+    (void)state;
+    make_sessions();
+    freeze(&once);
+    free_sessions();
+    char *first = memmem(once.ptr, once.len, "<message", 8);
+    assert_non_null(first);
+    *first = 'x';
+    assert_int_equal(actor_thaw(&a->actor, buf_slice(&once), &why), OK);
+    struct session *s = account_session(a, SLICE("r"));
+    assert_int_equal(s->queue_len, 2);
+    assert_int_equal(s->queue_unsent, 1);
+    free_sessions();
+}
+
 /* A token opens in its own row only, and with the key of the node. */
 static void test_a_token_of_another_session(void **state)
 {
@@ -243,6 +283,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_there_and_back, start, stop),
+        cmocka_unit_test_setup_teardown(test_an_entry_from_before_it_was_enabled, start, stop),
+        cmocka_unit_test_setup_teardown(test_a_stanza_that_cannot_be_read, start, stop),
         cmocka_unit_test_setup_teardown(test_a_token_of_another_session, start, stop),
         cmocka_unit_test_setup_teardown(test_wrong_bytes_change_nothing, start, stop),
         cmocka_unit_test_setup_teardown(test_damage, start, stop),

@@ -144,7 +144,7 @@ struct thawing {
     unsigned count; /* of its sessions that can be resumed */
 };
 
-enum { THAWING_MAX = 64, PAGE_PARTS = 16, DROPS_MAX = 500 }; /* accounts that are read at a time */
+enum { THAWING_MAX = 64, PAGE_PARTS = 4, DROPS_MAX = 500 }; /* accounts that are read at a time */
 
 struct restoring {
     struct arena *arena;
@@ -184,6 +184,13 @@ struct thaw_waits {
     struct message_from from;
 };
 
+static void account_not_thawed(slice jid, const char *why)
+{
+    log_warn(&log_session, LOG_EV("account.not-thawed"), LOG_S("jid", jid), LOG_C("why", why),
+             LOG_C("hint", "what the last end of the server saved of this account cannot be used; "
+                           "its clients log in anew, and its messages are kept"));
+}
+
 static void thaw_ready(struct account *a, enum err e, void *arg)
 {
     struct thaw_waits *waits = arg;
@@ -195,11 +202,7 @@ static void thaw_ready(struct account *a, enum err e, void *arg)
         if (actor_thaw(&a->actor, buf_slice(&t->bytes), &why) == OK)
             t->count = resumable_of(a);
         else
-            log_warn(&log_session, LOG_EV("account.not-thawed"), LOG_S("jid", a->jid),
-                     LOG_C("why", why.text),
-                     LOG_C("hint",
-                           "what the last end of the server saved of this account cannot be "
-                           "used; its clients log in anew, and its messages are kept"));
+            account_not_thawed(a->jid, why.text);
     }
     question_end(w, &waits->from);
     mem_free(&waits);
@@ -247,6 +250,11 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
     struct thawing *t = arg;
     struct restoring *r = t->all;
     uint32_t node;
+    if (result == STORE_CONFLICT) { /* a page with more bytes than are read at once */
+        account_not_thawed(t->jid, "it is too long");
+        one_is_done(t);
+        return;
+    }
     if (result != STORE_OK) {
         r->failed = true;
         r->at = NULL;
@@ -370,10 +378,12 @@ struct renaming {
 static void restart_rename_part(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct renaming *r = arg;
-    struct arena *tmp = arena_create(0);
     struct why why;
     struct buf out;
     r->e = err_of_store(result);
+    if (r->e != OK || store_row_count(b, 0) == 0)
+        return;
+    struct arena *tmp = arena_create(0);
     slice bytes = store_text(b, 0, 0, 0);
     struct frozen_reading part = {
         .row = account_frozen.row, .xml = r->xml, .tmp = tmp, .rest = bytes

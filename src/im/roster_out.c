@@ -291,8 +291,8 @@ static bool still_says(const struct account *a, const struct pending *p)
         return !absent && (sub_state_ask(state) || sub_sees(state)) == (p->verb == SUB_SUBSCRIBE);
     case AXIS_GRANT:
         return p->verb == SUB_UNSUBSCRIBED ? !sub_is_seen(state) : !absent && sub_is_seen(state);
-    case AXIS_FORGET:
-        return absent || item == NULL;
+    case AXIS_FORGET: /* what the next one has only asked for does not keep what the last one had */
+        return absent || !(sub_sees(state) || sub_is_seen(state));
     }
     return false;
 }
@@ -337,7 +337,7 @@ static void roster_out_replay_row(struct replay *r, const struct store_batch *b,
     int64_t axis = store_int(b, 0, row, 2), verb = store_int(b, 0, row, 3);
     slice sender = store_text(b, 0, row, 0);
     if (!roster_out_is_wanted(r, sender, store_text(b, 0, row, 1)) || axis < 0 ||
-        axis > AXIS_FORGET || verb < 0 || verb >= SUB_VERB_COUNT)
+        axis > AXIS_GRANT || verb < 0 || verb >= SUB_VERB_COUNT)
         return;
     struct arena *arena = arena_create(0);
     struct pending *p = arena_new(arena, struct pending, 1);

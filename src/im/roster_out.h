@@ -22,9 +22,9 @@ struct worker;
 
 /* Directions of the words, in the database. */
 enum roster_axis {
+    AXIS_FORGET, /* who had the address was deleted; told before the words of who has it now */
     AXIS_WISH,   /* subscribe, unsubscribe */
     AXIS_GRANT,  /* subscribed, unsubscribed */
-    AXIS_FORGET, /* the sender was deleted */
 };
 enum roster_axis roster_out_axis(enum sub_verb verb);
 
