@@ -14,8 +14,8 @@ def shown(width, *command):
     """The lines that a program shows on a terminal of so many columns."""
     pid, master = pty.fork()
     if pid == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
         os.execv(command[0], [str(word) for word in command])
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
     output = b""
     while select.select([master], [], [], 3 * TIMEOUT)[0]:
         try:
