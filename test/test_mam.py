@@ -665,8 +665,10 @@ def test_search_with_other_filters(library):
     assert Page(alice, (WORDS, "quick"), ("with", carol.bare)).bodies == []
     assert Page(alice, (WORDS, "quick"), ("with", bob.jid)).bodies != []
     assert Page(alice, (WORDS, "quick"), ("with", f"{bob.bare}/other")).bodies == []
-    assert Page(alice, (WORDS, "quick"), ("start", everything.stamps[1])).bodies == \
-        ["quick, quick!", "QUICK & dirty"]
+    start = everything.stamps[1]  # two messages can have the same
+    assert Page(alice, (WORDS, "quick"), ("start", start)).bodies == [
+        body for body, stamp in zip(everything.bodies, everything.stamps)
+        if stamp >= start and "quick" in body.lower()]
     assert Page(alice, (WORDS, "quick"), ("before-id", everything.ids[4])).bodies == \
         ["the quick brown fox", "quick, quick!"]
     page = Page(alice, (WORDS, "quick"), page="<max>2</max>")
