@@ -558,8 +558,8 @@ static void test_a_later_word_is_not_settled_by_an_earlier(void **state)
     struct commitment c[] = { { a->bare, b->bare, a->jid, 1 }, { a->bare, b->bare, a->jid, 2 } };
     ask(0, arena_printf(live.tmp,
                         "INSERT INTO roster_out(sender, rcpt, axis, verb, stanza, word) "
-                        "VALUES('%s', '%s', 0, 0, '', 2) RETURNING 1",
-                        a->bare, b->bare));
+                        "VALUES('%s', '%s', %d, %d, '', 2) RETURNING 1",
+                        a->bare, b->bare, AXIS_WISH, SUB_SUBSCRIBE));
     node_call(live.node[1], 0, commitment_tell, &c[0]);
     live_expect(a, "told"); /* what the account writes now is behind that write */
     iq(a, "set", a->bare, "behind", "<echo xmlns='urn:test'>behind</echo>");

@@ -11,6 +11,7 @@
 #include "im/presence_in.h"
 #include "im/roster.h"
 #include "im/roster_account.h"
+#include "im/roster_out.h"
 #include "im/subscription.h"
 #include "im/test_live.h"
 #include "xmpp/ns.h"
@@ -388,10 +389,10 @@ static void test_replay(void **state)
     struct store_batch *b = store_write(live.store[0], 1);
     STORE_ADD(b, &stmt_lost, 1, SV_T(SLICE("bob@x.test")), SV_T(SLICE("carol@x.test")),
               SV_T(SLICE("<presence from='bob@x.test' to='carol@x.test' type='subscribe'/>")),
-              SV_I(0), SV_I(SUB_SUBSCRIBE)); /* bob's roster says otherwise */
+              SV_I(AXIS_WISH), SV_I(SUB_SUBSCRIBE)); /* bob's roster says otherwise */
     STORE_ADD(b, &stmt_lost, 1, SV_T(SLICE("alice@x.test")), SV_T(SLICE("carol@x.test")),
               SV_T(SLICE("<presence from='alice@x.test' to='carol@x.test' type='unsubscribed'/>")),
-              SV_I(1), SV_I(SUB_UNSUBSCRIBED)); /* repeats are harmless */
+              SV_I(AXIS_GRANT), SV_I(SUB_UNSUBSCRIBED)); /* repeats are harmless */
     assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
     stop();
     start();
