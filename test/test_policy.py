@@ -420,7 +420,7 @@ def test_rooms_tell_no_availability_that_is_not_shared(pair, server, whose):
 
 @pytest.mark.parametrize("whose", ["server", "user"])
 def test_rooms_show_the_state_again_when_it_is_shared(pair, server, whose):
-    """As contacts do: without a word of the client, and as it is now. Who is invisible, is not."""
+    """Rooms get the present state, as contacts do. An invisible user is not shown."""
     alice, bob = pair
     room = Room("room").create(bob, "bob")
     room.enter(alice, "alice")

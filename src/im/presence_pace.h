@@ -1,9 +1,9 @@
 /* presence_pace: presence that the server composes by itself for a session that is available: shown
  * as away while its client sleeps, told again with another avatar or because sharing was turned on,
- * or unavailable because its lost connection was not resumed. The server broadcasts so many of
- * these a second (setting presence.composed-rate), each node an equal part. What is beyond waits in
- * order, one record a session, and the state that it has in the end is told once. What clients send
- * never waits. Confined to the worker; only the rate is the node's. */
+ * or unavailable because its lost connection was not resumed. The setting presence.composed-rate
+ * says how many of these the server broadcasts a second; each node has an equal part. The others
+ * wait in order, one record a session, and the state that it has in the end is told once. What
+ * clients send never waits. Confined to the worker; only the rate is the node's. */
 #pragma once
 #include <stdbool.h>
 

@@ -45,8 +45,8 @@ extern struct store_stmt *const mam_talk_stmts[];
 /* XEP-0424 §4: the id of the message, or its origin id. */
 bool mam_has_id(const struct stanza *st, slice id, struct arena *tmp);
 /* Whether both are of one author and for one address, in the archive of an account that `sent` or
- * received them. An address is a bare JID, but the full one of an occupant of a room: the others
- * there are somebody else. Who has the nickname later has another occupant id (XEP-0421), and is
- * not the author. */
+ * received them. Addresses are compared as bare JIDs, those of occupants of a room as full ones:
+ * each occupant is another author. So is the next one who takes a nickname, which the occupant id
+ * (XEP-0421) shows. */
 bool mam_same_talk(const struct worker *w, const struct stanza *st, const struct stanza *earlier,
                    bool sent);

@@ -1,6 +1,6 @@
 /* pubsub_private: the engine's own: services, nodes, requests under way (see pubsub.h).
  *
- * A request is an operation. It waits in the inbox of the service (pubsub_service.h), then in the
+ * A request is an operation. It waits in the inbox of the service (pubsub_model.h), then in the
  * queue of its node: a change is prepared over what is in memory, committed, applied, answered,
  * then the next one runs. Changes of different nodes are under way together. A read leaves the
  * queue when it is submitted; it sees what was submitted before it (store lane). */
