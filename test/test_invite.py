@@ -41,7 +41,7 @@ def show(client, token):
 
 def register(client, name, password="secret"):
     reply = client.iq("set", f"<query xmlns='{REGISTER}'><username>{name}</username>"
-                      f"<password>{password}</password></query>", to="localhost")
+                      f"<password>{password}</password></query>", to=client.domain)
     if reply.get("type") == "result":
         return True
     return xml.condition(reply.find(f"{{{xml.CLIENT}}}error"))

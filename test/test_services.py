@@ -367,6 +367,17 @@ def test_an_invitation_may_be_to_a_reserved_name(make_server):
         "<username>postmaster</username><password>a long one</password>"))[0] == "conflict"
 
 
+def test_all_reserved_names_are(make_server):
+    """The first and the last of the list, too."""
+    server = make_server(settings={"register.enabled": "on",
+                                   "register.per-address-per-hour": "none"},
+                         why="more names are tried than one address may register")
+    client = server.connect()
+    for name in server.rows("get", "register.reserved-names")[0]["value"].split():
+        query = REGISTER.format(f"<username>{name}</username><password>a long one</password>")
+        assert (name, client.error("set", query)[0]) == (name, "conflict")
+
+
 def test_registration(make_server):
     server = make_server("alice", settings={"register.enabled": "on"})
     client = server.connect(tls="starttls")

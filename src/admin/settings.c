@@ -144,7 +144,8 @@ static void admin_settings_load_row(slice name, slice value, struct arena *tmp)
     struct setting *s = setting_find(name);
     if (s == NULL) {
         log_warn(&log_settings, LOG_EV("setting.unknown"), LOG_S("name", name),
-                 LOG_C("hint", "this version has no such setting; the stored value is ignored"));
+                 LOG_C("hint", "this version has no such setting, or this node no such domain; the "
+                               "stored value is ignored"));
         return;
     }
     if (setting_is_secret(s) && !unseal(&value, value, admin_settings_context_of(s, tmp), tmp)) {
@@ -349,7 +350,8 @@ static const struct setting_fixed *fixed_find(const struct setting_fixed *fixed,
                                               const struct setting *s)
 {
     for (size_t i = 0; i < count; i++) {
-        if (fixed[i].setting == s)
+        if (fixed[i].setting == (s->general != NULL ? s->general : s) &&
+            slice_eq(fixed[i].domain, s->domain))
             return &fixed[i];
     }
     return NULL;
@@ -421,9 +423,20 @@ static void change_stored(void *arg, enum store_result result, const struct stor
 static void admin_settings_fail_unknown(struct command_call *call, slice name)
 {
     struct similar similar;
-    similar_init(&similar, name);
-    for (const struct setting *s = setting_first(); s != NULL; s = s->next)
-        similar_try(&similar, slice_of(s->name));
+    slice general, domain;
+    const struct setting *s =
+        slice_cut(name, '@', &general, &domain) ? setting_find(general) : NULL;
+    if (s != NULL) {
+        bool scoped = s->scope == SCOPE_DOMAIN;
+        command_fail(call, E_NOTFOUND, "%.*s: %s", SLICE_ARG(name),
+                     scoped ? "this node does not serve such a domain"
+                            : "this setting has one value for all domains");
+        return;
+    }
+    similar_init(&similar, general);
+    for (s = setting_first(); s != NULL; s = s->next)
+        if (s->general == NULL)
+            similar_try(&similar, slice_of(s->name));
     command_fail(call, E_NOTFOUND, "%.*s: no such setting; `config show` lists them%s",
                  SLICE_ARG(name), similar_text(&similar).text);
 }
@@ -558,7 +571,7 @@ static void reset_stored(void *arg, enum store_result result, const struct store
         return;
     }
     for (struct setting *s = setting_first(); s != NULL; s = s->next) {
-        if (!in_range(r, s))
+        if (!in_range(r, s) || setting_is_open(s))
             continue;
         bool was_set = stored_find(s) != NULL;
         stored_drop(s);
@@ -621,14 +634,21 @@ static void admin_settings_run_reset(struct command_call *call)
     store_submit(b, worker_loop(w), 0, reset_stored, r);
 }
 
+/* What applies without a value of its own. */
 static void default_text(const struct setting *s, char *out, size_t cap)
 {
+    if (s->general != NULL) {
+        setting_format(s->general, out, cap);
+        return;
+    }
     struct setting row = { .param = s->param, .value = s->def, .text = s->def_text };
     setting_format(&row, out, cap);
 }
 
 static const char *source(const struct setting *s)
 {
+    if (setting_is_open(s))
+        s = s->general;
     return s->locked ? "node file" : stored_find(s) != NULL ? "database" : "default";
 }
 
@@ -667,7 +687,7 @@ static void admin_settings_run_show(struct command_call *call)
     bool only_changed = command_flag(call, "changed"), found = false;
     slice prefix = command_arg(call, "prefix");
     for (const struct setting *s = setting_first(); s != NULL; s = s->next) {
-        if (!slice_starts(slice_of(s->name), prefix))
+        if (!slice_starts(slice_of(s->name), prefix) || setting_is_open(s))
             continue;
         found = true;
         if (!only_changed || s->locked || stored_find(s) != NULL)
@@ -688,19 +708,20 @@ static struct command set_command = {
             { .name = "setting",
               .kind = ARG_POSITIONAL,
               .refers = REFERS_SETTING,
-              .doc = "name of the setting" },
+              .doc = "name of the setting; for one domain NAME@DOMAIN" },
             { .name = "value", .kind = ARG_OPTIONAL, .doc = "its new value" },
             { .name = "default",
               .kind = ARG_FLAG,
               .type = PARAM_BOOL,
-              .doc = "set it back to the default" },
+              .doc = "set it back to the default, or for one domain to the value of all" },
             { 0 },
         },
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_SETTINGS,
     .run = admin_settings_run_set,
     .doc = "Changes a setting and stores it in the database. It applies at once, unless `get` says "
-           "that a restart is needed.",
+           "that a restart is needed. Settings with the scope domain can have another value for "
+           "the users of one domain: `set register.enabled@example.org off`.",
 };
 static struct command get_command = {
     .name = "get",
@@ -711,7 +732,7 @@ static struct command get_command = {
             { .name = "setting",
               .kind = ARG_POSITIONAL,
               .refers = REFERS_SETTING,
-              .doc = "name of the setting" },
+              .doc = "name of the setting; for one domain NAME@DOMAIN" },
             { 0 },
         },
     .runs_at = COMMAND_DUTY,

@@ -11,10 +11,12 @@
 struct feature;
 struct store;
 
-/* A setting that the node file locks. The value has passed setting_check(). */
+/* A setting that the node file locks, for all domains or for one. The value has passed
+ * setting_check(). */
 struct setting_fixed {
     struct setting *setting;
     slice value;
+    slice domain; /* empty: all */
 };
 
 extern const struct feature settings_feature;
@@ -22,6 +24,6 @@ extern const struct feature settings_feature;
 /* Reads the table, before workers run. Unknown names and values that are no longer allowed are
  * logged and ignored. */
 NODISCARD enum err settings_load(struct store *store, struct why *why);
-/* Locks exactly these settings. Others that were locked get their value in the database, or their
- * default. */
+/* Locks exactly these settings; those of a domain that is not served yet are left out. Others that
+ * were locked get their value in the database, or their default. */
 void settings_fix(const struct setting_fixed *fixed, size_t count);

@@ -74,7 +74,7 @@ static void what_is_wrong_or_unknown_is_ignored(void **state)
 static void the_node_file_wins_and_gives_back(void **state)
 {
     (void)state;
-    const struct setting_fixed fixed[] = { { &limit, SLICE("7") } };
+    const struct setting_fixed fixed[] = { { .setting = &limit, .value = SLICE("7") } };
     settings_fix(fixed, 1);
     assert_true(limit.locked);
     assert_false(text.locked);
@@ -90,8 +90,8 @@ static void the_node_file_wins_and_gives_back(void **state)
 static void fixing_again_changes_only_what_differs(void **state)
 {
     (void)state;
-    const struct setting_fixed seven[] = { { &limit, SLICE("7") } };
-    const struct setting_fixed eight[] = { { &limit, SLICE("8") } };
+    const struct setting_fixed seven[] = { { .setting = &limit, .value = SLICE("7") } };
+    const struct setting_fixed eight[] = { { .setting = &limit, .value = SLICE("8") } };
     settings_fix(seven, 1);
     uint32_t changes = setting_changes();
     settings_fix(seven, 1);

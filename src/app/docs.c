@@ -71,7 +71,9 @@ void docs_config(struct buf *out)
         "with `KiB`, `MiB`, `GiB` or `TiB` (1 KiB is 1024 bytes), or with `kB`, `MB`, `GB` or\n"
         "`TB` (1 kB is 1000 bytes).\n\n"
         "The *scope* of a setting says how far its value reaches: all nodes of a cluster, one\n"
-        "node, or one domain. There is one node today, and one value for all its domains.\n\n"
+        "node, or one domain. A setting with the scope domain has one value for all domains, and\n"
+        "may have others for some: `musterctl set register.enabled@example.test off`, and in the\n"
+        "node file `register.enabled@example.test: off`.\n\n"
         "| setting | allowed | default | applies | scope | meaning |\n"
         "|---|---|---|---|---|---|\n");
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)

@@ -121,6 +121,7 @@ struct loader {
     struct buf *errors;
     unsigned error_count;
     size_t seen_line[KEY_COUNT]; /* 0: not in the file */
+    size_t *setting_line;        /* of each of file->settings */
     struct buf shown;            /* of the key being read */
 };
 
@@ -593,12 +594,23 @@ static void read_setting(struct loader *l, slice name, const yaml_node_t *key,
 {
     struct why why;
     char range[256];
-    out->setting = setting_find(name);
+    slice general;
+    bool all = !slice_cut(slice_dup(l->file->arena, name), '@', &general, &out->domain);
+    if (all)
+        out->domain = (slice){ 0 };
+    out->setting = setting_find(general);
+    if (out->setting != NULL && !all && out->setting->scope != SCOPE_DOMAIN) {
+        node_file_wrong(l, node_file_line_of(key),
+                        "key 'settings.%.*s': this setting has one value for all domains",
+                        SLICE_ARG(name));
+        return;
+    }
     if (out->setting == NULL) {
         struct similar similar;
-        similar_init(&similar, name);
+        similar_init(&similar, general);
         for (const struct setting *s = setting_first(); s != NULL; s = s->next)
-            similar_try(&similar, slice_of(s->name));
+            if (s->general == NULL)
+                similar_try(&similar, slice_of(s->name));
         node_file_wrong(l, node_file_line_of(key),
                         "key 'settings.%.*s': found an unknown setting, allowed those that "
                         "`musterctl config show` lists%s",
@@ -613,7 +625,7 @@ static void read_setting(struct loader *l, slice name, const yaml_node_t *key,
     setting_range(out->setting, range, sizeof range);
     if (text && !is_null(value)) /* in the words of `musterctl set`, behind the name */
         node_file_wrong(l, node_file_line_of(value), "key 'settings.%.*s'%s", SLICE_ARG(name),
-                        why.text + name.len);
+                        why.text + general.len);
     else
         node_file_wrong(l, node_file_line_of(value), "key 'settings.%.*s': found %s, allowed %s",
                         SLICE_ARG(name), found_node(l->file->arena, value), range);
@@ -625,10 +637,14 @@ static void read_settings(struct loader *l, const struct node_key *k, const yaml
         return;
     struct setting_fixed *items = arena_new(l->file->arena, struct setting_fixed, pair_count(n));
     size_t count = 0;
+    l->setting_line = arena_new(l->file->arena, size_t, pair_count(n));
     for (size_t i = 0; i < pair_count(n); i++) {
         slice name;
-        if (pair_name(l, n, i, k->name, &name))
-            read_setting(l, name, pair_key(l, n, i), pair_value(l, n, i), &items[count++]);
+        const yaml_node_t *key = pair_key(l, n, i);
+        if (!pair_name(l, n, i, k->name, &name))
+            continue;
+        l->setting_line[count] = node_file_line_of(key);
+        read_setting(l, name, key, pair_value(l, n, i), &items[count++]);
     }
     l->file->settings = (struct node_settings){ items, count };
 }
@@ -773,6 +789,13 @@ static void node_file_check_whole(struct loader *l)
             node_file_wrong(l, f->certs.item[i].line,
                             "key 'tls.domains': found \"%s\", allowed names of `domains`",
                             f->certs.item[i].domain);
+    }
+    for (size_t i = 0; i < f->settings.count; i++) {
+        slice domain = f->settings.item[i].domain;
+        if (domain.ptr != NULL && !domain_known(&f->domains, slice_cstr(f->arena, domain)))
+            node_file_wrong(l, l->setting_line[i],
+                            "key 'settings': found \"%.*s\" behind @, allowed names of `domains`",
+                            SLICE_ARG(domain));
     }
 }
 

@@ -172,6 +172,8 @@ static const struct {
     { "settings: {sm.timeout: 1 month}", "found \"1 month\" with an unknown unit (there are ms" },
     { "settings: {sm.timeout: }", "key 'settings.sm.timeout': found nothing, allowed 30s to 90s" },
     { "settings: {sm.timeout: [1]}", "key 'settings.sm.timeout': found a list" },
+    { "settings: {sm.timeout@example.test: 10s}",
+      "key 'settings.sm.timeout@example.test': this setting has one value for all domains" },
     { "settings: {sm.nothing: 1}", "key 'settings.sm.nothing': found an unknown setting" },
     { "settings: {sm.timeout: 30s, sm.timeout: 31s}", "key 'settings.sm.timeout': found twice" },
     { "listen: {s2s: []}", "key 'listen.s2s': found an unknown key, allowed c2s, c2s_tls" },

@@ -3,6 +3,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include <pthread.h>
+#include <stdio.h>
 
 enum { VALUE_BYTES_MAX = 160 };
 
@@ -39,6 +40,8 @@ static size_t setting_copy_text(const char *text, char *out, size_t cap)
 size_t setting_format(const struct setting *s, char *out, size_t cap)
 {
     ensure(cap > 0);
+    if (setting_is_open(s))
+        s = s->general;
     if (!setting_is_text(s))
         return param_format(&s->param, setting_int(s), out, cap);
     bool hidden = s->type == PARAM_SECRET && *setting_text(s) != '\0';
@@ -129,19 +132,25 @@ static void setting_note(struct setting *s)
         setting_listener();
 }
 
-static void setting_store_value(struct setting *s, int64_t value)
-{
-    if (atomic_exchange(&s->value, value) != value)
-        setting_note(s);
-}
-
-static void setting_store_text(struct setting *s, slice text)
+/* Whether it differs from before. */
+static bool setting_store_text(struct setting *s, slice text)
 {
     if (slice_is(text, setting_text(s)))
-        return;
+        return false;
     bool is_default = slice_is(text, s->def_text);
     atomic_store(&s->text, is_default ? s->def_text : keep_text(text));
-    setting_note(s);
+    return true;
+}
+
+/* The value of a row for one domain counts from when it says so, thus after it is there. */
+static void setting_put(struct setting *s, int64_t value, slice text)
+{
+    bool news = setting_is_text(s) ? setting_store_text(s, text)
+                                   : atomic_exchange(&s->value, value) != value;
+    if (s->general != NULL && !atomic_exchange(&s->own, true))
+        news = true;
+    if (news)
+        setting_note(s);
 }
 
 enum err setting_set(struct setting *s, slice text, struct why *why)
@@ -150,19 +159,24 @@ enum err setting_set(struct setting *s, slice text, struct why *why)
     enum err e = param_check(&s->param, text, &value, why);
     if (e != OK)
         return e;
-    if (setting_is_text(s))
-        setting_store_text(s, text);
-    else
-        setting_store_value(s, value);
+    setting_put(s, value, text);
     return OK;
 }
 
 void setting_reset(struct setting *s)
 {
-    if (setting_is_text(s))
-        setting_store_text(s, slice_of(s->def_text));
-    else
-        setting_store_value(s, s->def);
+    if (s->general == NULL)
+        setting_put(s, s->def, slice_of(setting_is_text(s) ? s->def_text : ""));
+    else if (atomic_exchange(&s->own, false))
+        setting_note(s);
+}
+
+const struct setting *setting_of(const struct setting *s, slice domain)
+{
+    const struct setting *own = s->domains;
+    while (own != NULL && !slice_eq(own->domain, domain))
+        own = own->domains;
+    return own != NULL && !setting_is_open(own) ? own : s;
 }
 
 /* The default of a row must pass the row's own check. */
@@ -193,6 +207,38 @@ void setting_register(struct setting *s)
     s->next = *at;
     *at = s;
     pthread_mutex_unlock(&lock);
+}
+
+static void setting_add_row(struct setting *general, slice domain)
+{
+    size_t len = strlen(general->name) + 1 + domain.len;
+    struct setting *own = mem_zalloc(sizeof *own + len + 1);
+    char *name = (char *)(own + 1);
+    snprintf(name, len + 1, "%s@%.*s", general->name, SLICE_ARG(domain));
+    ensure(general->not_above == NULL); /* pairs would have to agree in each domain */
+    *own = (struct setting){ .param = general->param,
+                             .def_text = general->def_text,
+                             .scope = general->scope,
+                             .restart = general->restart,
+                             .told = general->told,
+                             .changed = general->changed,
+                             .domains = general->domains,
+                             .general = general,
+                             .domain = { name + len - domain.len, domain.len } };
+    own->name = name;
+    general->domains = own;
+    setting_register(own);
+}
+
+void setting_add_domain(slice domain)
+{
+    for (struct setting *s = settings; s != NULL; s = s->next) {
+        const struct setting *own = s->domains;
+        while (own != NULL && !slice_eq(own->domain, domain))
+            own = own->domains;
+        if (s->scope == SCOPE_DOMAIN && s->general == NULL && own == NULL)
+            setting_add_row(s, domain);
+    }
 }
 
 struct setting *setting_first(void) { return settings; }

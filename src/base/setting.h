@@ -3,7 +3,10 @@
  * made from the rows.
  *
  * Reading is an atomic load, on any thread. Only worker 0 writes, or the main thread while no
- * worker runs. Settings in the node file are locked: commands cannot change them. */
+ * worker runs. Settings in the node file are locked: commands cannot change them.
+ *
+ * A row of scope domain has one more row for each domain of the node, "NAME@DOMAIN". It has no
+ * value at first: then the value for all domains applies. */
 #pragma once
 #include "base/param.h"
 #include <stdatomic.h>
@@ -16,7 +19,7 @@ struct worker;
 enum setting_scope {
     SCOPE_CLUSTER, /* all nodes have the same */
     SCOPE_NODE,    /* it speaks of the machine: each node may have its own */
-    SCOPE_DOMAIN,  /* it speaks of the users of a domain; today all domains have the same */
+    SCOPE_DOMAIN,  /* it speaks of the users of a domain: each may have its own */
     SCOPES
 };
 
@@ -41,6 +44,11 @@ struct setting {
     _Atomic(const char *) text;  /* of texts: immutable; old texts are kept, changes are rare */
     bool locked;                 /* fixed by the node file */
     struct setting *next;
+
+    struct setting *domains; /* the rows for single domains; fixed once workers run */
+    struct setting *general; /* of a row for one domain: the row for all; else NULL */
+    slice domain;            /* of such a row */
+    _Atomic bool own;        /* such a row has a value */
 };
 
 static inline bool setting_is_text(const struct setting *s) { return param_is_text(&s->param); }
@@ -62,8 +70,32 @@ static inline const char *setting_text(const struct setting *s)
     return atomic_load_explicit(&s->text, memory_order_acquire);
 }
 
+/* The row that applies to users of a domain: its own if that has a value, else `s`. For rows of any
+ * scope. */
+const struct setting *setting_of(const struct setting *s, slice domain);
+static inline int64_t setting_int_of(const struct setting *s, slice domain)
+{
+    return setting_int(setting_of(s, domain));
+}
+static inline bool setting_bool_of(const struct setting *s, slice domain)
+{
+    return setting_bool(setting_of(s, domain));
+}
+static inline slice setting_text_of(const struct setting *s, slice domain)
+{
+    return slice_of(setting_text(setting_of(s, domain)));
+}
+/* It is for one domain and has no value of its own. */
+static inline bool setting_is_open(const struct setting *s)
+{
+    return s->general != NULL && !atomic_load(&s->own);
+}
+
 const char *setting_scope_name(const struct setting *s); /* "node" */
 void setting_register(struct setting *s);                /* at start; sets the default */
+/* Makes the rows for a domain (prepared) from all rows that are registered; does nothing if they
+ * are there. Main, before workers run. */
+void setting_add_domain(slice domain);
 struct setting *setting_find(slice name);
 struct setting *setting_first(void); /* all rows by name */
 
@@ -86,8 +118,8 @@ void setting_reset(struct setting *s); /* back to the default; news like setting
  * wrote, after each; one, set before workers run. */
 uint32_t setting_changes(void);
 void setting_listen(void (*listener)(void));
-/* The value as text in its shortest form, "none" included, as setting_check() accepts it (except
- * secrets, which are not shown); returns the length (at most cap - 1). */
+/* The value that applies, as text in its shortest form, "none" included, as setting_check() accepts
+ * it (except secrets, which are not shown); returns the length (at most cap - 1). */
 size_t setting_format(const struct setting *s, char *out, size_t cap);
 /* The allowed values, see param_range(). */
 size_t setting_range(const struct setting *s, char *out, size_t cap);

@@ -64,6 +64,44 @@ static int reset(void **state)
     return 0;
 }
 
+static void one_domain_may_differ(void **state)
+{
+    (void)state;
+    static struct setting closed = { .name = "s.closed",
+                                     .type = PARAM_BOOL,
+                                     .scope = SCOPE_DOMAIN,
+                                     .changed = on_change },
+                          title = { .name = "s.title",
+                                    .type = PARAM_TEXT,
+                                    .def_text = "all",
+                                    .scope = SCOPE_DOMAIN };
+    const slice one = SLICE("one.test"), two = SLICE("two.test");
+    struct why why;
+    setting_register(&closed);
+    setting_register(&title);
+    setting_add_domain(one);
+    setting_add_domain(two);
+    setting_add_domain(one); /* is there */
+    struct setting *own = setting_find(SLICE("s.closed@one.test"));
+    assert_non_null(own);
+    assert_null(setting_find(SLICE("c2s.tls-required@one.test"))); /* one value for all */
+    assert_ptr_equal(setting_of(&closed, one), &closed);
+    int before = changes;
+    assert_int_equal(setting_set(own, SLICE("off"), &why), OK); /* what all have, but its own */
+    assert_int_equal(changes, before + 1);
+    assert_int_equal(setting_set(&closed, SLICE("on"), &why), OK);
+    assert_false(setting_bool_of(&closed, one));
+    assert_true(setting_bool_of(&closed, two));
+    assert_true(setting_bool_of(&closed, SLICE("three.test")));
+    setting_reset(own);
+    assert_true(setting_bool_of(&closed, one) && setting_is_open(own));
+    own = setting_find(SLICE("s.title@two.test"));
+    assert_int_equal(setting_set(own, SLICE("two"), &why), OK);
+    assert_true(slice_is(setting_text_of(&title, two), "two"));
+    assert_true(slice_is(setting_text_of(&title, one), "all"));
+    setting_reset(&closed);
+}
+
 static void texts_become_values(void **state)
 {
     (void)state;
@@ -286,6 +324,7 @@ int main(void)
         cmocka_unit_test_setup(rows_are_found_and_listed_by_name, reset),
         cmocka_unit_test_setup(rows_that_depend_on_others_agree_with_them, reset),
         cmocka_unit_test_setup(small_outputs_are_cut, reset),
+        cmocka_unit_test_setup(one_domain_may_differ, reset),
     };
     return cmocka_run_group_tests_name("setting", tests, NULL, NULL);
 }

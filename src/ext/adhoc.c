@@ -130,7 +130,7 @@ static bool may_run(const struct iq *iq, const struct target *t)
         return true;
     return c != NULL && c->access == COMMAND_OWN &&
            (iq->sender != NULL || iq->target == IQ_TO_SELF) &&
-           (c->own_if == NULL || setting_bool(c->own_if));
+           (c->own_if == NULL || setting_bool_of(c->own_if, jid_split(stanza_from(iq->st)).domain));
 }
 
 /* Sets the account argument of a command for one's own account to the sender. */

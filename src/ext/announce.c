@@ -27,7 +27,6 @@ enum { PAGE_MS = 50 };
 
 static struct setting announce_subject = {
     .name = "announce.subject",
-    .scope = SCOPE_DOMAIN,
     .type = PARAM_TEXT,
     .max = 200,
     .def_text = "Announcement",
@@ -230,7 +229,7 @@ static void ext_announce_worker_start(struct worker *w)
 
 static void ext_announce_created(struct worker *w, slice bare)
 {
-    slice text = slice_of(setting_text(&announce_welcome));
+    slice text = setting_text_of(&announce_welcome, jid_split(bare).domain);
     if (text.len == 0)
         return;
     struct arena *arena = arena_create(0);

@@ -134,9 +134,10 @@ static int64_t count_characters(slice text)
     return n;
 }
 
-static struct register_refusal check_password(slice text, struct arena *tmp, slice *out)
+static struct register_refusal check_password(slice text, slice domain, struct arena *tmp,
+                                              slice *out)
 {
-    int64_t min = setting_int(&register_password_min);
+    int64_t min = setting_int_of(&register_password_min, domain);
     if (jid_prep_password(text, tmp, out) != OK)
         return (struct register_refusal){
             SE_NOT_ACCEPTABLE, SLICE("the password has characters that are not allowed")
@@ -266,7 +267,7 @@ static struct register_refusal signup_start(struct signup *s, const struct elem 
         return (struct register_refusal){
             SE_NOT_ACCEPTABLE, SLICE("the user name has characters that are not allowed")
         };
-    why = check_password(secret, s->arena, &password);
+    why = check_password(secret, s->domain, s->arena, &password);
     if (why.error != SE_NONE)
         return why;
     if (!quota_take(&quota, s->address, setting_int(&register_per_address), clock_mono_us()))
@@ -307,7 +308,7 @@ static void token_found(void *arg, enum err e, const struct invite *i)
 
 static struct register_refusal token_shown(struct signup *s, const struct elem *preauth)
 {
-    if (!setting_bool(&invite_enabled))
+    if (!setting_bool_of(&invite_enabled, s->domain))
         return (struct register_refusal){ SE_SERVICE_UNAVAILABLE, SLICE("") };
     if (!quota_take(&quota, s->address, setting_int(&register_per_address), clock_mono_us()))
         return (struct register_refusal){ SE_NOT_ACCEPTABLE,
@@ -316,9 +317,9 @@ static struct register_refusal token_shown(struct signup *s, const struct elem *
     return accepted;
 }
 
-static struct register_refusal register_closed(void)
+static struct register_refusal register_closed(slice domain)
 {
-    return setting_bool(&invite_enabled)
+    return setting_bool_of(&invite_enabled, domain)
                ? (struct register_refusal){ SE_NOT_ALLOWED, SLICE("an invitation is needed") }
                : (struct register_refusal){ SE_SERVICE_UNAVAILABLE, SLICE("") };
 }
@@ -344,8 +345,8 @@ static void preauth_iq(const struct preauth_request *r, preauth_reply_fn *reply,
         why = token_shown(s, &payload);
     else if (!any || !elem_is(&payload, "query", NS_REGISTER))
         why = (struct register_refusal){ SE_NOT_AUTHORIZED, SLICE("log in first") };
-    else if (!setting_bool(&register_enabled) && s->token.len == 0)
-        why = register_closed();
+    else if (!setting_bool_of(&register_enabled, s->domain) && s->token.len == 0)
+        why = register_closed(s->domain);
     else if (r->st->type == TYPE_SET)
         why = signup_start(s, &payload);
     else
@@ -356,10 +357,10 @@ static void preauth_iq(const struct preauth_request *r, preauth_reply_fn *reply,
         signup_refuse(s, why);
 }
 
-static bool preauth_feature(struct buf *out, bool secure)
+static bool preauth_feature(struct buf *out, slice domain, bool secure)
 {
-    bool invited = secure && setting_bool(&invite_enabled);
-    bool offered = secure && (invited || setting_bool(&register_enabled));
+    bool invited = secure && setting_bool_of(&invite_enabled, domain);
+    bool offered = secure && (invited || setting_bool_of(&register_enabled, domain));
     if (invited)
         buf_lit(out, "<register xmlns='" NS_IBR_TOKEN "'/>");
     if (offered)
@@ -370,6 +371,8 @@ static bool preauth_feature(struct buf *out, bool secure)
 static const struct preauth register_preauth = { preauth_feature, preauth_iq };
 
 /* After authentication. The account is always the sender's own. */
+
+static slice domain_of(const struct iq *iq) { return jid_split(iq->sender->jid).domain; }
 
 /* Registration is with the sender's own domain; NULL: refused. */
 static struct account *own_account(struct iq *iq)
@@ -437,7 +440,7 @@ static void ask_for_password(struct iq *iq, bool remove)
     form_close(&x);
     xml_close(&x);
     iq_error_form(iq, SE_NOT_AUTHORIZED,
-                  setting_int(&register_ask_password) == ASK_TOKEN
+                  setting_int_of(&register_ask_password, domain_of(iq)) == ASK_TOKEN
                       ? SLICE("the current password is needed: fill in the form, or log in with "
                               "the password")
                       : SLICE("the current password is needed: fill in the form, or ask the "
@@ -472,7 +475,7 @@ static bool demand_read(struct iq *iq, struct demand *d)
 
 static bool must_say_password(const struct iq *iq)
 {
-    int64_t ask = setting_int(&register_ask_password);
+    int64_t ask = setting_int_of(&register_ask_password, domain_of(iq));
     return ask == ASK_ALWAYS ||
            (ask == ASK_TOKEN && (iq->session == NULL || iq->session->by_token));
 }
@@ -567,7 +570,7 @@ static void remove_account(struct iq *iq)
     struct elem first, second;
     if (!elem_first(&iq->payload, &first) || elem_next(&first, &second))
         iq_error(iq, SE_BAD_REQUEST, SLICE("<remove/> must stand alone")); /* §3.2 */
-    else if (!setting_bool(&register_remove))
+    else if (!setting_bool_of(&register_remove, domain_of(iq)))
         iq_error(iq, SE_NOT_ALLOWED, SLICE("accounts are not deleted by clients here"));
     else if (must_say_password(iq))
         ask_for_password(iq, true);
@@ -580,7 +583,7 @@ static void remove_by_form(struct iq *iq, struct demand *d)
     slice old;
     if (!is_own_name(iq->sender, d->user, iq->tmp)) {
         iq_error(iq, SE_NOT_ALLOWED, SLICE("an account is deleted by its owner only"));
-    } else if (!setting_bool(&register_remove)) {
+    } else if (!setting_bool_of(&register_remove, domain_of(iq))) {
         iq_error(iq, SE_NOT_ALLOWED, SLICE("accounts are not deleted by clients here"));
     } else if (jid_prep_password(d->old, iq->tmp, &old) != OK) {
         iq_error(iq, SE_NOT_AUTHORIZED, SLICE("the current password is wrong"));
@@ -601,11 +604,11 @@ static void change_password(struct iq *iq, struct demand *d)
         iq_error(iq, SE_NOT_ALLOWED, SLICE("the password is changed by its owner only"));
         return;
     }
-    if (!setting_bool(&register_password_change)) {
+    if (!setting_bool_of(&register_password_change, domain_of(iq))) {
         iq_error(iq, SE_NOT_ALLOWED, SLICE("passwords are not changed by clients here"));
         return;
     }
-    struct register_refusal why = check_password(d->password, iq->tmp, &d->password);
+    struct register_refusal why = check_password(d->password, domain_of(iq), iq->tmp, &d->password);
     if (why.error != SE_NONE)
         iq_error(iq, why.error, why.text);
     else if (old.len == 0 && must_say_password(iq))

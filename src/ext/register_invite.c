@@ -557,7 +557,8 @@ static void invite_store(struct task *t, uint64_t now_us)
     STORE_ADD(b, &stmt_trim, STORE_ANY_ROWS, SV_I(now_us - 86400000000));
     struct row_key row = register_invite_row_of(i->token);
     STORE_ADD(b, &stmt_put, 1, SV_T(slice_of(row.text)), SV_T(i->domain), SV_T(i->name),
-              SV_T(i->inviter), SV_I(now_us), SV_I(i->expires_us), SV_I(setting_int(&invite_max)));
+              SV_T(i->inviter), SV_I(now_us), SV_I(i->expires_us),
+              SV_I(setting_int_of(&invite_max, i->domain)));
     store_submit(b, worker_loop(w), 0, register_invite_invited, t);
 }
 
@@ -593,19 +594,25 @@ static void invite_try(struct task *t)
     buf_fini(&jid);
 }
 
-static struct task *register_invite_task_new(struct command_call *call)
+/* inviter: empty: nobody. */
+static struct task *register_invite_task_new(struct command_call *call, slice domain, slice inviter)
 {
     struct task *t;
-    if (!setting_bool(&invite_enabled)) {
-        command_fail(call, E_UNSUPPORTED,
-                     "invitations are off: `musterctl set invite.enabled on` allows them");
+    if (inviter.ptr != NULL)
+        domain = jid_split(inviter).domain;
+    const struct setting *enabled = setting_of(&invite_enabled, domain);
+    if (!setting_bool(enabled)) {
+        command_fail(call, E_UNSUPPORTED, "invitations are off: `musterctl set %s on` allows them",
+                     enabled->name);
         return NULL;
     }
     t = arena_new(call->arena, struct task, 1);
     t->call = call;
     rand_hex(t->token, INVITE_TOKEN_LEN / 2);
     t->invite.token = slice_of(t->token);
-    t->invite.domain = t->invite.name = t->invite.inviter = SLICE("");
+    t->invite.domain = domain;
+    t->invite.name = SLICE("");
+    t->invite.inviter = inviter.ptr != NULL ? inviter : SLICE("");
     return t;
 }
 
@@ -619,26 +626,22 @@ static bool name_ok(struct task *t)
     return false;
 }
 
-static void invited_by(struct task *t, slice jid)
+static int64_t invite_lifetime_of(const struct task *t)
 {
-    if (jid.ptr == NULL)
-        return;
-    t->invite.inviter = jid;
-    t->invite.domain = jid_split(jid).domain;
+    return setting_int_of(&invite_lifetime, t->invite.domain);
 }
 
 static void run_invite(struct command_call *call)
 {
     const struct worker *w = call->worker;
     slice domain = command_arg(call, "domain");
-    struct task *t = register_invite_task_new(call);
+    if (domain.ptr == NULL)
+        domain = worker_node(w)->domains[0];
+    struct task *t = register_invite_task_new(call, domain, command_arg(call, "roster"));
     if (t == NULL || !name_ok(t))
         return;
-    t->invite.domain = domain.ptr != NULL ? domain : worker_node(w)->domains[0];
-    t->invite.expires_us =
-        loop_wall_us(worker_loop(w)) +
-        (uint64_t)command_number(call, "expires", setting_int(&invite_lifetime)) * 1000;
-    invited_by(t, command_arg(call, "roster"));
+    t->invite.expires_us = loop_wall_us(worker_loop(w)) +
+                           (uint64_t)command_number(call, "expires", invite_lifetime_of(t)) * 1000;
     invite_try(t);
 }
 
@@ -646,11 +649,10 @@ static void run_invite_contact(struct command_call *call)
 {
     const struct worker *w = call->worker;
     uint64_t now_us = loop_wall_us(worker_loop(w));
-    struct task *t = register_invite_task_new(call);
+    struct task *t = register_invite_task_new(call, (slice){ 0 }, command_arg(call, "jid"));
     if (t == NULL)
         return;
-    invited_by(t, command_arg(call, "jid"));
-    t->invite.expires_us = now_us + (uint64_t)setting_int(&invite_lifetime) * 1000;
+    t->invite.expires_us = now_us + (uint64_t)invite_lifetime_of(t) * 1000;
     invite_store(t, now_us);
 }
 

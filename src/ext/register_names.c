@@ -26,19 +26,14 @@ static bool looks_like(slice look, slice name, struct arena *tmp)
 bool register_name_reserved(slice local, slice domain, struct arena *tmp)
 {
     slice look = nickname_skeleton(local, tmp),
-          rest = slice_of(setting_text(&register_reserved_names));
+          rest = setting_text_of(&register_reserved_names, domain);
     slice label = domain, word;
     (void)slice_cut(domain, '.', &label, &(slice){ 0 });
     if (looks_like(look, domain, tmp) || looks_like(look, label, tmp) ||
         slice_starts(look, nickname_skeleton(SLICE("guest-"), tmp)))
         return true;
-    while (rest.len > 0) {
-        if (!slice_cut(rest, ' ', &word, &rest)) {
-            word = rest;
-            rest = (slice){ 0 };
-        }
+    while (slice_word(&rest, &word))
         if (looks_like(look, word, tmp))
             return true;
-    }
     return false;
 }

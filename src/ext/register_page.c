@@ -96,7 +96,9 @@ static void page_found(void *arg, enum err e, const struct invite *i)
 {
     struct http_request *r = arg;
     r->data = NULL;
-    if (e == OK && !i->used && i->expires_us > loop_wall_us(r->loop))
+    if (e == OK && !setting_bool_of(&invite_enabled, i->domain))
+        page_none(r, 404, "There are no invitations on this server.");
+    else if (e == OK && !i->used && i->expires_us > loop_wall_us(r->loop))
         page_invitation(r, i);
     else if (e == OK || e == E_NOTFOUND)
         page_none(r, 404, "This invitation is unknown, was used already, or has expired.");
@@ -107,10 +109,7 @@ static void page_found(void *arg, enum err e, const struct invite *i)
 static void page_get(struct http_request *r)
 {
     static const slice prefix = SLICE_INIT("/invite/");
-    if (!setting_bool(&invite_enabled))
-        page_none(r, 404, "There are no invitations on this server.");
-    else
-        r->data = invite_find(worker_here(), slice_from(r->path, prefix.len), page_found, r);
+    r->data = invite_find(worker_here(), slice_from(r->path, prefix.len), page_found, r);
 }
 
 static void page_gone(struct http_request *r)

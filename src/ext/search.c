@@ -241,10 +241,9 @@ static bool may_search(const struct iq *iq)
     ensure(iq->target == IQ_TO_HOST);
     if (from.local.len == 0 || !node_serves(worker_node(iq->worker), from.domain))
         return false;
-    if (setting_int(&search_access) == ACCESS_SERVER)
-        return true;
     return host_find(worker_node(iq->worker), stanza_to(iq->st), &parent) != NULL &&
-           slice_eq(parent, from.domain);
+           (setting_int_of(&search_access, parent) == ACCESS_SERVER ||
+            slice_eq(parent, from.domain));
 }
 
 static void fields_get(struct iq *iq)

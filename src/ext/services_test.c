@@ -498,12 +498,13 @@ static void test_registration(void **state)
     (void)state;
     static const char eve[] = REGISTER("<username>Eve</username><password>evil-eve</password>");
     buf_init(&out, 1024);
-    assert_false(register_feature.preauth->feature(&out, true)); /* off by default */
+    assert_false(
+        register_feature.preauth->feature(&out, SLICE("x.test"), true)); /* off by default */
     SIGNUP("set", eve, "service-unavailable");
     set("register.enabled", "on");
-    assert_false(register_feature.preauth->feature(&out, false));
+    assert_false(register_feature.preauth->feature(&out, SLICE("x.test"), false));
     assert_int_equal(out.len, 0);
-    assert_true(register_feature.preauth->feature(&out, true));
+    assert_true(register_feature.preauth->feature(&out, SLICE("x.test"), true));
     assert_true(slice_is(buf_slice(&out), "<register xmlns='" NS_REGISTER_FEATURE "'/>"));
     buf_fini(&out);
 

@@ -259,10 +259,10 @@ static void add_source(struct buf *out, slice origin)
     buf_add(out, origin);
 }
 
-static const char *other_setting(const char *name)
+static slice other_setting(const char *name, slice domain)
 {
     const struct setting *s = setting_find(slice_of(name));
-    return s != NULL ? setting_text(s) : "";
+    return s != NULL ? setting_text_of(s, domain) : SLICE("");
 }
 
 /* The domain that a page of this host is for: that name itself, or the one above it, or the first.
@@ -285,11 +285,16 @@ static slice webchat_domain_of(const struct http_request *r)
     return best;
 }
 
+static slice webchat_logo_of(const struct http_request *r)
+{
+    return setting_text_of(&chat_logo, webchat_domain_of(r));
+}
+
 /* Where files of this server may lie, and where its streams are. */
 static void add_origins(const struct http_request *r, struct buf *out)
 {
     struct buf b; /* of one */
-    slice upload = slice_of(other_setting("upload.base-url"));
+    slice domain = webchat_domain_of(r), upload = other_setting("upload.base-url", domain);
     buf_init(&b, ORIGINS_MAX);
     buf_printf(&b, "%s://%.*s", r->secure ? "wss" : "ws", SLICE_ARG(r->host));
     add_source(out, buf_fit(&b));
@@ -297,7 +302,7 @@ static void add_origins(const struct http_request *r, struct buf *out)
     http_base_url(r, &b);
     add_source(out, buf_fit(&b));
     buf_clear(&b);
-    http_public_base(webchat_domain_of(r), &b);
+    http_public_base(domain, &b);
     add_source(out, buf_fit(&b));
     if (upload.len > 0)
         add_source(out, upload);
@@ -360,7 +365,7 @@ static void webchat_opened(struct fetch *f)
     struct buf lines, policy;
     char etag[64];
     bool versioned = f->name.len > 1 && memchr(f->name.ptr + 1, '/', f->name.len - 1) != NULL &&
-                     !slice_is(f->name, setting_text(&chat_logo));
+                     !slice_eq(f->name, webchat_logo_of(f->r));
     buf_init(&lines, LINES_MAX);
     buf_init(&policy, POLICY_MAX);
     snprintf(etag, sizeof etag, "\"%llx-%llx%s\"", (unsigned long long)f->modified,
@@ -500,10 +505,10 @@ static void rooms_at(const struct host *h, slice domain, void *arg)
     webchat_add_text(rooms->out, "rooms", domain);
 }
 
-static bool other_on(const char *name)
+static bool other_on(const char *name, slice domain)
 {
     const struct setting *s = setting_find(slice_of(name));
-    return s != NULL && setting_bool(s);
+    return s != NULL && setting_bool_of(s, domain);
 }
 
 /* Where users of the domain are searched for (XEP-0055). */
@@ -530,23 +535,23 @@ static void add_https(struct buf *out, slice domain)
 static void settings_get(struct http_request *r)
 {
     struct buf b;
-    slice domain = webchat_domain_of(r), title = slice_of(setting_text(&chat_title));
-    bool secret = r->secure || !other_on("c2s.tls-required");
+    slice domain = webchat_domain_of(r), title = setting_text_of(&chat_title, domain);
+    bool secret = r->secure || !other_on("c2s.tls-required", domain);
     buf_init(&b, SETTINGS_MAX);
     buf_lit(&b, "{\"domain\": ");
     json_text(&b, domain);
     webchat_add_text(&b, "title", title.len > 0 ? title : domain);
-    if (setting_text(&chat_logo)[0] != '\0')
+    if (webchat_logo_of(r).len > 0)
         webchat_add_text(&b, "logo", SLICE("logo"));
     webchat_add_text(&b, "encryption", secret ? SLICE("fine") : SLICE("missing"));
     if (!secret)
         add_https(&b, domain);
     buf_printf(&b, ", \"registration\": %s",
-               secret && other_on("register.enabled") ? "true" : "false");
+               secret && other_on("register.enabled", domain) ? "true" : "false");
     host_each_listed(domain, rooms_at, &(struct rooms){ &b, false });
     host_each_listed(domain, users_at, &b);
-    webchat_add_text(&b, "websocket", slice_of(other_setting("websocket.path")));
-    webchat_add_text(&b, "bosh", slice_of(other_setting("bosh.path")));
+    webchat_add_text(&b, "websocket", other_setting("websocket.path", domain));
+    webchat_add_text(&b, "bosh", other_setting("bosh.path", domain));
     buf_lit(&b, "}\n");
     http_answer(r, &(struct http_answer){ .status = 200,
                                           .type = "application/json",
@@ -583,7 +588,7 @@ static void webchat_handle(struct http_request *r)
     } else if (slice_is(name, "/settings.json")) {
         settings_get(r);
     } else if (slice_is(name, "/logo")) {
-        file_get(r, "", slice_of(setting_text(&chat_logo)));
+        file_get(r, "", webchat_logo_of(r));
     } else {
         const char *folder = setting_text(&chat_files);
         file_get(r, folder[0] != '\0' ? folder : installed,

@@ -66,7 +66,7 @@ void negotiate_features(struct stream *s)
         if (s->x.secure || clear_ok)
             sasl_offer(s, &b);
         FEATURES_EACH (f, preauth)
-            f->preauth->feature(&b, s->x.secure || clear_ok);
+            f->preauth->feature(&b, stream_domain(s), s->x.secure || clear_ok);
     }
     buf_lit(&b, "</stream:features>");
     xstream_write_buf(&s->x, &b);
@@ -197,8 +197,9 @@ static const struct preauth *negotiate_preauth(const struct stream *s)
     const struct preauth *found = NULL;
     struct buf ignored;
     buf_init(&ignored, XML_PART_MAX);
+    bool secure = s->x.secure || !setting_bool(&c2s_tls_required);
     FEATURES_EACH (f, preauth)
-        if (f->preauth->feature(&ignored, s->x.secure || !setting_bool(&c2s_tls_required)))
+        if (f->preauth->feature(&ignored, stream_domain(s), secure))
             found = f->preauth;
     buf_fini(&ignored);
     return found;

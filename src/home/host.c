@@ -27,9 +27,9 @@ void hosts_add(const struct host *rows)
     }
 }
 
-static bool host_enabled(const struct host *h)
+static bool host_enabled(const struct host *h, slice parent)
 {
-    return h->enabled == NULL || setting_bool(h->enabled);
+    return h->enabled == NULL || setting_bool_of(h->enabled, parent);
 }
 
 /* The other domains. A set is immutable once it is published; the one before it is freed when every
@@ -161,10 +161,10 @@ const struct host *host_find(const struct node *n, slice domain, slice *parent)
     slice label;
     const struct host *h;
     if (slice_cut(domain, '.', &label, parent) && node_serves(n, *parent) &&
-        (h = host_labelled(label)) != NULL && host_enabled(h))
+        (h = host_labelled(label)) != NULL && host_enabled(h, *parent))
         return h;
     const struct other *other = other_find(domain);
-    if (other == NULL || !host_enabled(other->host))
+    if (other == NULL || !host_enabled(other->host, other->parent))
         return NULL;
     *parent = other->parent;
     return other->host;
@@ -178,13 +178,13 @@ void host_each_listed(slice parent, host_fn *fn, void *arg)
 
     for (unsigned i = 0; i < host_count; i++) {
         const struct host *h = hosts[i];
-        int len = h->hidden || !host_enabled(h)
+        int len = h->hidden || !host_enabled(h, parent)
                       ? 0
                       : snprintf(domain, sizeof domain, "%s.%.*s", h->label, SLICE_ARG(parent));
         if (len > 0 && (size_t)len < sizeof domain)
             fn(h, (slice){ domain, (size_t)len }, arg);
     }
     for (uint32_t i = 0; now != NULL && (other = map_next(&now->domains, &i)) != NULL;)
-        if (other->listed && host_enabled(other->host) && slice_eq(other->parent, parent))
+        if (other->listed && slice_eq(other->parent, parent) && host_enabled(other->host, parent))
             fn(other->host, other->domain, arg);
 }

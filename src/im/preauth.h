@@ -21,7 +21,7 @@ struct preauth {
     /* Appends the stream feature. `secure`: passwords may be sent, that is, the stream is under TLS
      * or c2s.tls-required is off. false: not offered; then iq() must not be called for this stream.
      */
-    bool (*feature)(struct buf *out, bool secure);
+    bool (*feature)(struct buf *out, slice domain, bool secure);
     /* `reply` is called exactly once, at once or later on the same worker, so `arg` must live until
      * then, also if the stream has ended. */
     void (*iq)(const struct preauth_request *r, preauth_reply_fn *reply, void *arg);

@@ -104,11 +104,12 @@ static void add_profile(struct store_batch *b, void *arg)
 static const char *short_text(const struct command_call *call)
 {
     const struct setting *min = setting_find(SLICE("register.password-min"));
+    slice domain = jid_split(command_arg(call, "jid")).domain;
     slice text = command_arg(call, "password");
     int64_t count = 0;
     for (size_t i = 0; i < text.len; i++)
         count += ((uint8_t)text.ptr[i] & 0xc0) != 0x80;
-    return min == NULL || count >= setting_int(min)
+    return min == NULL || count >= setting_int_of(min, domain)
                ? ""
                : "; the password is shorter than clients may choose (register.password-min)";
 }

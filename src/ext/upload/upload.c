@@ -151,7 +151,7 @@ struct log_area log_upload = { .name = "upload" };
 
 static void add_base(struct buf *out, slice domain)
 {
-    slice base = slice_of(setting_text(&upload_base));
+    slice base = setting_text_of(&upload_base, domain);
     while (base.len > 0 && base.ptr[base.len - 1] == '/')
         base.len--;
     if (base.len > 0)

@@ -1,0 +1,165 @@
+"""Settings of scope domain: a value for all domains, and others for some (`NAME@DOMAIN`)."""
+import re
+import subprocess
+
+import pytest
+
+from muster.client import Gone
+from muster.control import settings
+from muster.server import MUSTERD
+from test_invite import invite, register
+from test_search import card, classic, refused
+
+ONE, TWO = "one.example", "two.example"
+PASSWORD = ("<query xmlns='jabber:iq:register'><username>{}</username><password>{}</password>"
+            "</query>")
+
+
+@pytest.fixture
+def host(make_server):
+    return make_server(domains=(ONE, TWO), settings={"search.access": "server"})
+
+
+def shown(server, name):
+    row = server.rows("get", name)[0]
+    return row["value"], row["default"], row["source"], row["changed"]
+
+
+def offered(server, domain):
+    client = server.connect(domain=domain)
+    return client.offers("register", "http://jabber.org/features/iq-register")
+
+
+def test_one_domain_differs_and_comes_back(host):
+    name = f"register.enabled@{TWO}"
+    assert shown(host, name) == ("off", "off", "default", False)
+    assert host.ctl("set", name, "on")["text"] == f"{name} is on"
+    assert shown(host, name) == ("on", "off", "database", True)
+    assert shown(host, "register.enabled") == ("off", "off", "default", False)
+    assert [row["name"] for row in host.rows("config", "show", "register.enabled")] == [
+        "register.enabled", name]
+    host.ctl("set", "register.enabled", "on")
+    assert shown(host, name) == ("on", "on", "database", False)
+    host.ctl("set", name, "off")
+    host.restart()
+    assert shown(host, name) == ("off", "on", "database", True)
+    assert host.ctl("set", name, "--default")["text"] == f"{name} is on"
+    assert shown(host, name) == ("on", "on", "database", False)
+    host.ctl("set", "register.enabled", "--default")
+    assert shown(host, name) == ("off", "off", "default", False)
+    assert [row["name"] for row in host.rows("config", "show", "register.enabled")] == [
+        "register.enabled"]
+
+
+def test_a_reset_of_all_is_one_of_domains_too(host):
+    host.ctl("set", f"register.enabled@{TWO}", "on")
+    host.ctl("set", f"register.password-min@{ONE}", "9")
+    host.ctl("config", "reset", "register")
+    assert not host.rows("config", "show", "register", "--changed")
+    host.restart()
+    assert shown(host, f"register.enabled@{TWO}") == ("off", "off", "default", False)
+
+
+@pytest.mark.parametrize("name, why", [
+    ("register.enabled@three.example", "this node does not serve such a domain"),
+    ("register.enabled@", "this node does not serve such a domain"),
+    (f"sm.ack-every@{ONE}", "this setting has one value for all domains"),
+    (f"register.enable@{ONE}", "no such setting")])
+def test_names_that_are_none(host, name, why):
+    for words in (("set", name, "on"), ("get", name)):
+        done = host.ctl_run(*words)
+        assert done.returncode != 0 and f"{name}: {why}" in done.stderr, done
+    host.stop()
+    host.conf["settings"][name] = "on"
+    host.write()
+    done = subprocess.run([MUSTERD, "--config", host.file, "--check"], capture_output=True,
+                          text=True, timeout=60, check=False)
+    assert done.returncode == 2 and "muster.yaml:" in done.stderr, done
+    assert "key 'settings" in done.stderr
+
+
+def test_the_node_file_locks_one_domain(make_server):
+    name = f"register.password-min@{TWO}"
+    host = make_server(domains=(ONE, TWO), settings={
+        name: 12, "register.ask-password": "never"})
+    assert shown(host, name) == ("12", "8", "node file", True)
+    assert "fixed by the node file" in host.ctl_run("set", name, "9").stderr
+    host.ctl("set", "register.password-min", "4")
+    for domain, least in ((ONE, 4), (TWO, 12)):
+        host.add_user("alice", password="secret-of-alice", domain=domain)
+        alice = host.login("alice", domain=domain, password="secret-of-alice")
+        answer = alice.iq("set", PASSWORD.format("alice", "x" * (least - 1)))
+        assert f"needs {least} characters" in answer.find(".//{*}text").text
+        alice.result("set", PASSWORD.format("alice", "x" * least))
+    del host.conf["settings"][name]
+    host.write()
+    host.ctl("server", "reload")
+    assert shown(host, name) == ("4", "4", "database", False)
+
+
+def test_every_such_setting_has_a_value_for_a_domain(host):
+    scoped = [name for name in settings(MUSTERD) if host.rows("get", name)[0]["scope"] == "domain"]
+    assert len(scoped) >= 12
+    for name in scoped:
+        row = host.rows("get", f"{name}@{ONE}")[0]
+        assert row["scope"] == "domain" and not row["changed"]
+        host.ctl("set", f"{name}@{ONE}", row["value"])
+        assert host.rows("get", f"{name}@{ONE}")[0]["source"] == "database"
+
+
+def test_registration(host):
+    host.ctl("set", f"register.enabled@{TWO}", "on")
+    assert offered(host, TWO) and not offered(host, ONE)
+    assert register(host.connect(domain=TWO), "carol", "long enough") is True
+    with pytest.raises(Gone):  # nothing but logging in is possible
+        register(host.connect(domain=ONE), "carol", "long enough")
+    host.ctl("set", "register.ask-password", "never")
+    host.ctl("set", f"register.reserved-names@{TWO}", "chief")
+    assert register(host.connect(domain=TWO), "chief", "long enough") == "conflict"
+    assert register(host.connect(domain=TWO), "webmaster", "long enough") is True
+    for name, condition in (("register.password-change", "not-allowed"),
+                            ("register.remove", "not-allowed")):
+        host.ctl("set", f"{name}@{TWO}", "off")
+        carol = host.login("carol", domain=TWO, password="long enough")
+        inner = (PASSWORD.format("carol", "even longer") if "change" in name else
+                 "<query xmlns='jabber:iq:register'><remove/></query>")
+        assert carol.error("set", inner)[0] == condition
+
+
+def test_invitations(host):
+    host.ctl("set", f"invite.enabled@{TWO}", "on")
+    host.ctl("set", f"invite.lifetime@{TWO}", "1h")
+    refusal = host.ctl_run("user", "invite", "--domain", ONE)
+    assert "`musterctl set invite.enabled on`" in refusal.stderr
+    host.ctl("set", "invite.enabled", "on")
+    until_one, until_two = (invite(host, "--domain", domain)["expire"] for domain in (ONE, TWO))
+    assert until_two < until_one
+    host.ctl("set", f"invite.enabled@{ONE}", "off")
+    refusal = host.ctl_run("user", "invite", "--domain", ONE)
+    assert f"`musterctl set invite.enabled@{ONE} on`" in refusal.stderr
+
+
+def test_searching(host):
+    for domain in (ONE, TWO):
+        host.add_user("alice", domain=domain)
+        card(host.client("alice", domain=domain), "Alice", "L", "", "")
+    one, two = (host.client("alice", domain=domain) for domain in (ONE, TWO))
+    assert list(classic(one, f"search.{TWO}", first="al")) == [f"alice@{TWO}"]
+    host.ctl("set", f"search.access@{TWO}", "domain")
+    assert refused(one, "<first>al</first>", f"search.{TWO}") == "forbidden"
+    assert list(classic(two, f"search.{ONE}", first="al")) == [f"alice@{ONE}"]
+    host.ctl("set", f"search.enabled@{ONE}", "off")
+    assert refused(two, "<first>al</first>", f"search.{ONE}") == "remote-server-not-found"
+    items = two.result("get", "<query xmlns='http://jabber.org/protocol/disco#items'/>", to=ONE)
+    assert not re.search("search", " ".join(item.get("jid") for item in items))
+    assert list(classic(two, f"search.{TWO}", first="al")) == [f"alice@{TWO}"]
+
+
+def test_new_accounts_are_welcomed(host):
+    host.ctl("set", f"announce.welcome@{TWO}", "Welcome to two")
+    for domain in (ONE, TWO):
+        host.add_user("bob", domain=domain)
+    host.client("bob", domain=TWO).expect("<message><body>Welcome to two</body></message>")
+    bob = host.client("bob", domain=ONE)
+    bob.ping()
+    bob.expect_nothing("<message/>")
