@@ -148,6 +148,27 @@ def test_add_and_delete_users(host, alice):
         ALICE, "bob@localhost", "carol@localhost"}
 
 
+def test_fields_of_results_have_their_types(host, alice):
+    """XEP-0133 §9.2; several values have a type for several (XEP-0004 §3.3)."""
+    def types(answer):
+        return {f.get("var"): f.get("type") for f in answer.iter(f"{{{DATA}}}field")
+                if f.get("var") != "FORM_TYPE"}
+
+    def filled(name, **fields):
+        session, _ = ask(alice, name)
+        return alice.result("set", command(name, form(fields), sessionid=session), to="localhost")
+
+    for name in "registered", "disabled", "online", "active", "idle":
+        answer = alice.result("set", command(f"get-{name}-users-num"), to="localhost")
+        assert types(answer) == {f"{name}usersnum": "text-single"}
+    for name in "registered", "disabled", "online":
+        assert types(filled(f"get-{name}-users-list")) == {f"{name}userjids": "jid-multi"}
+    assert types(filled("get-user-lastlogin", accountjids="bob@localhost")) == {
+        "accountjids": "jid-multi", "lastlogin": "text-single"}
+    found = types(filled("user-stats", accountjid="alice@localhost"))
+    assert found["rostersize"] == "text-single" and found["onlineresources"] == "text-single"
+
+
 def test_mistakes_change_nothing(host, alice):
     assert "exists already" in failed(alice, "add-user", **{
         "accountjid": "bob@localhost", "password": "p", "password-verify": "p"})
@@ -156,7 +177,10 @@ def test_mistakes_change_nothing(host, alice):
     assert refused(alice, "add-user", password="p") == "bad-request"
     assert "no account" in failed(alice, "delete-user", accountjids=["nobody@localhost"])
     both = failed(alice, "disable-user", accountjids=["nobody@localhost", "no@localhost"])
-    assert "nobody@localhost" in both and "no@localhost" in both
+    assert "nobody@localhost" in both and "no@localhost" in both and "other" not in both
+    some = failed(alice, "disable-user", accountjids=["nobody@localhost", "carol@localhost"])
+    assert "nobody@localhost" in some and some.endswith("; done for the other 1")
+    run(alice, "reenable-user", accountjids=["carol@localhost"])
     for name, field in (("user-stats", "accountjid"), ("get-user-roster", "accountjids"),
                         ("get-user-lastlogin", "accountjids")):
         assert "no account" in failed(alice, name, **{field: "nobody@localhost"})

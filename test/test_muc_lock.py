@@ -48,6 +48,19 @@ def test_it_opens_when_its_owner_speaks(alice, bob):
     assert cave.enter(bob, "guest").bodies == ["anybody there?"]
 
 
+@pytest.mark.parametrize("persistent", ["off", "on"])
+def test_it_opens_when_its_owner_invites(make_server, persistent):
+    """Who follows the invitation gets in."""
+    server = make_server("alice", "bob", settings={"muc.new-persistent": persistent})
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    cave = Room("cave")
+    cave.enter(alice, "owner")
+    alice.send(f"<message to='{cave.jid}'><x xmlns='{muc.USER}'><invite to='bob@localhost'/></x>"
+               "</message>")
+    bob.expect(f"<message from='{cave.jid}'><x xmlns='{muc.USER}'><invite/></x></message>")
+    cave.enter(bob, "guest")
+
+
 def test_one_that_no_owner_is_in_any_more_ends(make_server):
     """Only owners can enter a locked room; a former owner does not keep it locked."""
     server = make_server("alice", "bob", settings={"muc.lock-timeout": "2s"})

@@ -60,13 +60,33 @@ static const struct unit *units_find(const struct unit *units, slice name)
     return NULL;
 }
 
+enum { FRACTION_DIGITS_MAX = 6 };
+
+/* The digits behind a point, of a unit: 1.5GB. What is less than the base unit is left out. */
+static enum units_result units_fraction(slice digits, const struct unit *unit, int64_t *sum)
+{
+    int64_t number, of = 1;
+    if (unit == NULL || digits.len == 0 || digits.len > FRACTION_DIGITS_MAX ||
+        !slice_int(digits, &number))
+        return UNITS_SYNTAX;
+    for (size_t i = 0; i < digits.len; i++)
+        of *= 10;
+    /* split, so that the product cannot overflow */
+    int64_t part = unit->factor / of * number + unit->factor % of * number / of;
+    return __builtin_add_overflow(*sum, part, sum) ? UNITS_OVERFLOW : UNITS_OK;
+}
+
 enum units_result units_parse(slice text, const struct unit *units, int64_t alone, int64_t *value)
 {
     int64_t sum = 0, number;
-    slice digits, name;
+    slice digits, behind, name;
     bool first = true;
     do {
-        text = skip_space(skip(text, is_digit, &digits));
+        text = skip(text, is_digit, &digits);
+        bool point = text.len > 0 && text.ptr[0] == '.';
+        if (point)
+            text = skip(slice_from(text, 1), is_digit, &behind);
+        text = skip_space(text);
         text = skip_space(skip(text, units_is_letter, &name));
         if (digits.len == 0)
             return UNITS_SYNTAX;
@@ -82,6 +102,9 @@ enum units_result units_parse(slice text, const struct unit *units, int64_t alon
         if (__builtin_mul_overflow(number, unit != NULL ? unit->factor : alone, &number) ||
             __builtin_add_overflow(sum, number, &sum))
             return UNITS_OVERFLOW;
+        enum units_result fraction = point ? units_fraction(behind, unit, &sum) : UNITS_OK;
+        if (fraction != UNITS_OK)
+            return fraction;
         first = false;
     } while (text.len > 0);
     *value = sum;

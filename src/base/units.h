@@ -17,9 +17,9 @@ extern const struct unit units_bytes[]; /* B, kB, KiB, MB, MiB … TiB; K, M, G 
 
 enum units_result { UNITS_OK, UNITS_SYNTAX, UNITS_UNKNOWN, UNITS_MISSING, UNITS_OVERFLOW };
 
-/* Parses numbers with units and adds them up; case does not matter. A number without a unit is
- * multiplied by `alone`; if that is 0, only zero may have no unit (otherwise UNITS_MISSING). *value
- * is set only with UNITS_OK. */
+/* Parses numbers with units and adds them up; case does not matter. With a unit a number may have
+ * up to six digits behind a point. One without is multiplied by `alone`; if that is 0, only zero
+ * may have no unit (otherwise UNITS_MISSING). *value is set only with UNITS_OK. */
 enum units_result units_parse(slice text, const struct unit *units, int64_t alone, int64_t *value);
 /* The largest unit for output of which the value is a whole multiple. */
 const struct unit *units_best(const struct unit *units, int64_t value);

@@ -33,7 +33,15 @@ static void times(void **state)
     check("", units_time, 1, UNITS_SYNTAX, 0);
     check("s", units_time, 1, UNITS_SYNTAX, 0);
     check("-1s", units_time, 1, UNITS_SYNTAX, 0);
-    check("1.5h", units_time, 1, UNITS_SYNTAX, 0);
+    check("1.5h", units_time, 1, UNITS_OK, 5400000);
+    check("0.25d 1.5s", units_time, 1, UNITS_OK, 21601500);
+    check("1.5", units_time, 1000, UNITS_SYNTAX, 0);
+    check("1.h", units_time, 1, UNITS_SYNTAX, 0);
+    check(".5h", units_time, 1, UNITS_SYNTAX, 0);
+    check("1.5.5h", units_time, 1, UNITS_SYNTAX, 0);
+    check("1.0000001h", units_time, 1, UNITS_SYNTAX, 0);
+    check("1.5GB", units_bytes, 1, UNITS_OK, 1500000000);
+    check("1.999999TiB", units_bytes, 1, UNITS_OK, 2199022156040);
     check("1h 30", units_time, 1, UNITS_SYNTAX, 0);
     check("1 2", units_time, 1, UNITS_SYNTAX, 0);
     check("9223372036854775807d", units_time, 1, UNITS_OVERFLOW, 0);

@@ -390,6 +390,25 @@ static bool add_table(struct xml_write *x, const struct command_call *call)
     return r == NULL;
 }
 
+static slice result_value(const struct command_row *r, const struct command_result *at)
+{
+    return at->name == NULL || slice_is(command_row_text(r, "name"), at->name)
+               ? command_row_text(r, at->column)
+               : (slice){ 0 };
+}
+
+/* As XEP-0133 §9.2 registers it; several values need a type that has several (XEP-0004 §3.3). */
+static enum form_type result_type(const struct run *run, const struct command_result *at)
+{
+    unsigned values = 0;
+    slice var = slice_of(at->var);
+    if (var.len > 4 && slice_is(slice_from(var, var.len - 4), "jids"))
+        return FORM_JID_MULTI;
+    for (const struct command_row *r = run->call.rows; r != NULL && values < 2; r = r->next)
+        values += result_value(r, at).len > 0;
+    return values < 2 ? FORM_TEXT_SINGLE : FORM_TEXT_MULTI;
+}
+
 static bool add_results(struct xml_write *x, const struct run *run)
 {
     const struct command_form *form = run->target.form;
@@ -399,11 +418,10 @@ static bool add_results(struct xml_write *x, const struct run *run)
     form_open(x, FORM_RESULT, run->target.form->form_type);
     for (const struct command_result *at = form->results; at != NULL && at->var != NULL; at++) {
         const struct command_row *r = run->call.rows;
-        form_put_open(x, at->var, FORM_TEXT_MULTI);
+        form_put_open(x, at->var, result_type(run, at));
         for (; r != NULL && x->out->len < ROWS_BYTES_MAX / 2; r = r->next) {
-            slice value = command_row_text(r, at->column);
-            if (value.len > 0 &&
-                (at->name == NULL || slice_is(command_row_text(r, "name"), at->name)))
+            slice value = result_value(r, at);
+            if (value.len > 0)
                 form_value(x, value);
         }
         form_field_close(x);
@@ -434,7 +452,11 @@ static void run_answer(struct run *run)
     bool rows = run->target.form == NULL, any = run->failed == 0 || run->failed < run->each_count;
     xml_begin(&x, &out, XML_STANZA_MAX);
     open_answer(&x, node, session_of(iq, node), "completed");
-    if (run->failed > 0)
+    if (run->failed > 0 && any && run->each_count > 0)
+        add_note(&x, "error",
+                 slice_of(arena_printf(iq->tmp, "%.*s; done for the other %u", SLICE_ARG(run->why),
+                                       run->each_count - run->failed)));
+    else if (run->failed > 0)
         add_note(&x, "error", run->why);
     else if (run->each_count <= 1)
         add_note(&x, "info",

@@ -278,7 +278,7 @@ const struct feature csi_feature = {
     .nonzas = (const struct nonza[]){ { NS_CSI, "active", active },
                                       { NS_CSI, "inactive", inactive },
                                       { 0 } },
-    .bind2 = (const struct bind2_rule[]){ { NS_CSI, "inactive", inactive_inline }, { 0 } },
+    .bind2 = (const struct bind2_rule[]){ { NS_CSI, "inactive", inactive_inline, NULL }, { 0 } },
     .xeps =
         (const struct xep[]){
             { "0352", "0.2", "Client State Indication", "0.1.0", "test_csi", NULL }, { 0 } },

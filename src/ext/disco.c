@@ -230,6 +230,7 @@ static void items_get(struct iq *iq)
     struct xml_write x;
     xml_begin(&x, &out, XML_STANZA_MAX);
     xml_open(&x, "query", NS_DISCO_ITEMS);
+    xml_attr_some(&x, "node", node); /* as it was asked for (§3.2) */
     if (shown) /* §8: strangers get an empty list, whether the account exists or not */
         add_resources(&x, iq->account, stanza_from_bare(iq->st));
     else if (iq->target == IQ_TO_SERVER) {

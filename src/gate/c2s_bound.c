@@ -145,6 +145,19 @@ static bool from_is_own(const struct stream *s, slice unit)
            (slice_eq(jid.full, own.full) || slice_eq(jid.full, jid_bare(&own)));
 }
 
+/* The session ends, as if closed: it cannot be resumed. The log still names its address. */
+static void c2s_bound_fail(struct stream *s, enum stream_error e, slice text)
+{
+    ensure(s->jid.len > 0);
+    if (s->jid_copy == NULL) {
+        s->jid_copy = mem_alloc(s->jid.len);
+        memcpy(s->jid_copy, s->jid.ptr, s->jid.len);
+        s->jid.ptr = s->jid_copy;
+    }
+    stream_session_gone(s, END_CLOSED);
+    xstream_fail(&s->x, e, text);
+}
+
 static void stanza_unit(struct stream *s, slice unit)
 {
     struct worker *w = s->x.worker;
@@ -158,20 +171,17 @@ static void stanza_unit(struct stream *s, slice unit)
     struct stanza *st;
     ensure(s->jid.len > 0);
     if (!from_is_own(s, unit)) {
-        stream_session_gone(s, END_CLOSED);
-        xstream_fail(&s->x, XE_INVALID_FROM, (slice){ 0 });
+        c2s_bound_fail(s, XE_INVALID_FROM, SLICE("from is not the address of this session"));
         return;
     }
     if (worker_xml(w)->root.ns_stream != XML_NS_STREAM &&
         slice_is(xstream_ns(&s->x, unit), NS_SERVER)) {
-        stream_session_gone(s, END_CLOSED);
-        xstream_fail(&s->x, XE_INVALID_NAMESPACE, (slice){ 0 });
+        c2s_bound_fail(s, XE_INVALID_NAMESPACE, (slice){ 0 });
         return;
     }
     enum err e = stanza_read(&st, &src, loop_scratch(worker_loop(w)));
     if (e != OK) {
-        stream_session_gone(s, END_CLOSED);
-        xstream_fail(&s->x, XE_UNSUPPORTED_STANZA_TYPE, (slice){ 0 });
+        c2s_bound_fail(s, XE_UNSUPPORTED_STANZA_TYPE, (slice){ 0 });
         return;
     }
     metric_add(&c2s_stanzas_in, 1);

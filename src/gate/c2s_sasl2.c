@@ -49,7 +49,8 @@ static void offer_inline_features(struct xml_write *x)
     slice last = { "", 0 };
     FEATURES_EACH (f, bind2) {
         for (const struct bind2_rule *r = f->bind2; r->ns != NULL; r++) {
-            if (slice_is(last, r->ns)) /* rules of one namespace are adjacent */
+            if (slice_is(last, r->ns) || /* rules of one namespace are adjacent */
+                (r->offered_if != NULL && !setting_bool(r->offered_if)))
                 continue;
             last = slice_of(r->ns);
             xml_empty_with(x, "feature", NULL, "var", last);

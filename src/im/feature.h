@@ -49,6 +49,7 @@ struct nonza {
 struct bind2_rule {
     const char *ns, *name; /* of the element; the namespace is what <inline/> announces */
     void (*run)(struct session *s, const struct elem *e, struct buf *bound);
+    const struct setting *offered_if; /* a bool; NULL: always */
 };
 
 /* An extension form of disco#info (XEP-0128) of the server. What it says are settings: a text is as

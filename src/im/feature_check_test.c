@@ -107,7 +107,7 @@ static void test_hosts(void **state)
 static void test_elements(void **state)
 {
     static const struct nonza nonza[] = { { "urn:x", "active", on_element }, { 0 } };
-    static const struct bind2_rule rule[] = { { "urn:x", "enable", on_bind }, { 0 } };
+    static const struct bind2_rule rule[] = { { "urn:x", "enable", on_bind, NULL }, { 0 } };
     (void)state;
     assert_refused("the element <active xmlns='urn:x'/>", .nonzas = nonza);
     assert_refused("<enable xmlns='urn:x'/> within <bind/>", .bind2 = rule);

@@ -780,7 +780,10 @@ static void enable_inline(struct session *s, const struct elem *e, struct buf *b
         sm_enabled_write(bound, text, resumable_s(s));
     }
 }
-const struct bind2_rule session_bind2[] = { { NS_SM, "enable", enable_inline }, { 0 } };
+const struct bind2_rule session_bind2[] = {
+    { NS_SM, "enable", enable_inline, .offered_if = &sm_enabled },
+    { 0 },
+};
 
 /* XEP-0198 §4: the stream error says what was claimed and what was sent. */
 static void bad_ack(struct session *s, uint32_t h)

@@ -464,10 +464,8 @@ bool privacy_task_ready(const struct privacy_task *t, const struct account *a, e
 {
     if (e == OK && a->state == ACTOR_READY)
         return true;
-    if (e == OK)
-        users_fail_missing(t->call, t->bare);
-    else
-        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->bare), err_text(e));
+    if (users_there(t->call, a, e))
+        users_fail_disabled(t->call, t->bare);
     return false;
 }
 

@@ -15,6 +15,7 @@
 #include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/state/change.h"
+#include "muc/state/lock.h"
 #include "muc/talk/answer.h"
 #include "xmpp/muc.h"
 #include "xmpp/ns.h"
@@ -184,7 +185,12 @@ static enum routed invite(struct room *r, struct seat *s, struct stanza *st, con
     }
     v->st = st;
     v->origin = origin;
-    if (v->members == 0)
+    bool opens = r->locked && s->occupant->affiliation == AFF_OWNER;
+    if (opens)
+        room_open(r); /* who invites others takes it as it is; they come once it is open */
+    if (v->members == 0 && opens)
+        room_turn(r, invitations_end, v);
+    else if (v->members == 0)
         invitations_end(r, OK, v);
     else
         room_commit(
