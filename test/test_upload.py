@@ -209,6 +209,42 @@ def test_quota_and_daily_limit(make_server):
     slot(host.client("bob", "b"), "a.txt", 1200)
 
 
+def test_the_number_of_files_is_limited(make_server):
+    """However small they are; who has removed one may store another."""
+    host = make_server("alice", "bob")
+    host.ctl("set", "upload.files-max", "2")
+    alice = host.client("alice", "a")
+    late = slot(alice, "late.txt", 1)[0]
+    for _ in range(2):
+        store(host, alice, b"x")
+    assert xml.condition(slot_iq(alice, "a.txt", 1)) == "resource-constraint"
+    assert http_do(host, "PUT", late, b"x").status == 413
+    slot(host.client("bob", "b"), "b.txt", 1)
+    host.ctl("upload", "del", host.rows("upload", "list", alice.bare)[0]["id"])
+    assert http_do(host, "PUT", late, b"x").status == 201
+
+
+def test_slots_hold_up_no_logins(make_server):
+    """One user who has as many files as possible asks for slots as fast as possible."""
+    host = make_server("alice", "bob")
+    host.stop()
+    with host.database() as db:
+        db.execute("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 9990) "
+                   "INSERT INTO upload(id, owner, name, type, size, hash, at_us, until_us) "
+                   "SELECT 'f' || x, (SELECT id FROM account WHERE jid = 'alice@localhost'), 'a', "
+                   "'', 1, 'h', x, 4000000000000000 FROM n")
+        db.commit()
+    host.start()
+    alice = host.client("alice")
+    alice.raw("".join(f"<iq type='get' id='s{i}' to='upload.localhost'><request xmlns='{NS}' "
+                      "filename='a' size='1'/></iq>" for i in range(1000)))
+    assert host.connect("bob").authenticate() is None
+    while alice.pump(0):
+        pass
+    assert len([e for e in alice.inbox if e.get("type") == "result"]) < 900
+    alice.wait("all answers", lambda: len(alice.inbox) >= 1000)
+
+
 def test_types_that_are_not_stored(make_server):
     host = make_server("alice", settings={"upload.types": "image/* application/pdf"})
     alice = host.client("alice", "a")

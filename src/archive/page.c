@@ -83,6 +83,7 @@ static void archive_page_read_part(struct archive_page *p)
 {
     const struct archive_query *q = p->query;
     struct store_batch *b = store_read(worker_store(q->worker), 0);
+    store_read_turn(b, q->user);
     for (uint32_t i = p->read; i < q->found_count && i < p->read + PART_ROWS; i++)
         STORE_ADD(b, &archive_row, STORE_ANY_ROWS, SV_I(q->owner),
                   SV_I(q->found[archive_page_place(p, i)]));

@@ -71,6 +71,7 @@ void copies_send(struct copies *c)
         return;
     }
     struct store_batch *b = store_read(worker_store(a->worker), 0);
+    store_read_turn(b, (uint64_t)a->id);
     if (c->late)
         store_read_late(b, a->id);
     c->late = false;

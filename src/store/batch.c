@@ -58,6 +58,12 @@ size_t batch_footprint(const struct store_batch *b)
     return bytes;
 }
 
+void store_read_turn(struct store_batch *b, uint64_t user)
+{
+    ensure(b->kind == BATCH_READ && b->lane == 0);
+    b->user = user;
+}
+
 void store_read_long(struct store_batch *b, uint64_t user, uint32_t run_ms)
 {
     ensure(b->kind == BATCH_READ && run_ms > 0);

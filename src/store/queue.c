@@ -164,8 +164,9 @@ void read_queue_fini(struct read_queue *q)
 static void put_short(struct read_queue *q, struct store_batch *b)
 {
     uint32_t turn = q->now;
-    if (b->lane != 0) {
-        uint32_t *last = &q->last[b->lane % READ_LANES];
+    uint64_t key = b->lane != 0 ? b->lane : b->user;
+    if (key != 0) {
+        uint32_t *last = &q->last[key % READ_LANES];
         uint32_t ahead = *last - q->now; /* turns wrap; a lane that has waited is not ahead */
         if (ahead < READ_TURNS)
             turn += ahead + 1 < READ_TURNS ? ahead + 1 : READ_TURNS - 1;

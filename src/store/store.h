@@ -197,6 +197,9 @@ struct store_batch *store_write(struct store *store, uint64_t lane);
  * submitted before it on that lane. Read in pages: a read of more than 100 ms is logged, as it
  * delays the checkpoint of SQLite; one that has passed its deadline is interrupted. */
 struct store_batch *store_read(struct store *store, uint64_t lane);
+/* On whose behalf a read without a lane is: it takes turns with those of other users, as reads of
+ * different lanes do. Without this it is the server's own, which waits for no turn. */
+void store_read_turn(struct store_batch *b, uint64_t user);
 /* A read that may take long, such as a search: it waits in a line of its own, where users take
  * turns, and runs beside the short ones, so it holds up neither them nor the first long read of
  * another user. It is given up (STORE_DOWN) when it has run for run_ms. user: on whose behalf. */

@@ -50,7 +50,7 @@ struct store_batch {
     struct store_op op;      /* of the loop's thread, but for deadline_us, which never changes */
     uint64_t lane, submitted_us;
     int64_t late_owner;
-    uint64_t user;   /* of a long read */
+    uint64_t user;   /* of a read; 0: the server's own */
     uint32_t run_ms; /* 0: a short one */
     uint32_t turn;   /* of a long read that waits: how many of its user were in front */
     enum store_kind kind;

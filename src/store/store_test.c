@@ -430,30 +430,45 @@ static void ended_in_line(void *arg, enum store_result result, const struct stor
         loop_stop(l->loop);
 }
 
-static void submit_short(struct store *s, struct in_line *one, uint64_t lane, int64_t rows)
+static void submit_short(struct store *s, struct in_line *one, uint64_t lane, uint64_t user,
+                         int64_t rows)
 {
     struct store_batch *b = store_read(s, lane);
+    if (user != 0)
+        store_read_turn(b, user);
     STORE_ADD(b, &note_slow, STORE_ANY_ROWS, SV_I(rows));
     store_submit(b, one->line->loop, 60000, ended_in_line, one);
 }
 
 /* Whoever reads much is served once, then others are. With one reader: SQLite. */
-static void test_lanes_take_turns(void **state)
+static void check_turns(struct store *s, uint64_t lane, uint64_t user)
 {
     struct line line = { .loop = loop_create(0), .awaited = 202 };
     struct in_line much = { &line, 'A', STORE_OK }, other = { &line, 'b', STORE_OK },
                    none = { &line, 'n', STORE_OK };
-    submit_short(*state, &much, 1, 2000000); /* so long that all others wait behind it */
+    submit_short(s, &much, lane, user, 2000000); /* so long that all others wait behind it */
     for (int i = 0; i < 199; i++)
-        submit_short(*state, &much, 1, 1);
-    submit_short(*state, &other, 2, 1);
-    submit_short(*state, &none, 0, 1);
+        submit_short(s, &much, lane, user, 1);
+    submit_short(s, &other, 2 * lane, 2 * user, 1);
+    submit_short(s, &none, 0, 0, 1);
     loop_run(line.loop);
     line.text[line.ended] = '\0';
     assert_true(strchr(line.text, 'b') - line.text <= 3);
     assert_true(strchr(line.text, 'n') - line.text <= 3);
-    store_close((struct store **)state);
+    store_close(&s);
     loop_destroy(&line.loop);
+}
+
+static void test_lanes_take_turns(void **state)
+{
+    check_turns(*state, 1, 0);
+    *state = NULL;
+}
+
+static void test_users_take_turns(void **state)
+{
+    check_turns(*state, 0, 1);
+    *state = NULL;
 }
 
 /* A search that ends by itself, or one that would never end. */
@@ -739,6 +754,7 @@ int main(void)
         WITH_STORE(test_late_rows),
         WITH_STORE(test_idle),
         WITH_STORE(test_lanes_take_turns),
+        WITH_STORE(test_users_take_turns),
         cmocka_unit_test(test_names),
     };
     const struct CMUnitTest pgsql_tests[] = { CONTRACT };

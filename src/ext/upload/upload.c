@@ -51,6 +51,16 @@ struct setting upload_quota = {
     .allow_none = true,
     .doc = "The size of all files of one account together.",
 };
+struct setting upload_files_max = {
+    .name = "upload.files-max",
+    .type = PARAM_INT,
+    .unit = "files",
+    .def = 10000,
+    .min = 1,
+    .max = 1000000,
+    .allow_none = true,
+    .doc = "How many files of one account are kept at the same time.",
+};
 struct setting upload_daily = {
     .name = "upload.daily",
     .type = PARAM_BYTES,
@@ -176,7 +186,8 @@ static void over_quota(struct iq *iq, uint64_t retry_us)
     char stamp[CLOCK_STAMP_LEN];
     metric_add(&upload_refused, 1);
     if (retry_us == 0) {
-        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("your files take all the room you have"));
+        iq_error(iq, SE_RESOURCE_CONSTRAINT,
+                 SLICE("you have as many files as you may have, or they take all your room"));
         return;
     }
     struct buf retry;
@@ -239,7 +250,8 @@ static void usage_read(void *arg, enum store_result result, const struct store_b
     slot.owner = store_int(b, 0, 0, 0);
     int64_t all = store_int(b, 0, 0, 1), today = store_int(b, 0, 0, 2);
     uint64_t oldest = (uint64_t)store_int(b, 0, 0, 3);
-    if (all + slot.size > setting_int(&upload_quota))
+    if (all + slot.size > setting_int(&upload_quota) ||
+        store_int(b, 0, 0, 4) >= setting_int(&upload_files_max))
         over_quota(iq, 0);
     else if (today + slot.size > setting_int(&upload_daily))
         over_quota(iq, (oldest > 0 ? oldest : loop_wall_us(worker_loop(iq->worker))) + day_us);
@@ -274,6 +286,7 @@ static void slot_request(struct iq *iq)
         iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("files of this type are not stored here"));
     } else {
         struct store_batch *b = store_read(worker_store(iq->worker), 0);
+        store_read_turn(b, hash_keyed(stanza_from_bare(iq->st)));
         uint64_t since = loop_wall_us(worker_loop(iq->worker)) - day_us;
         STORE_ADD(b, &upload_owner, STORE_ANY_ROWS, SV_T(stanza_from_bare(iq->st)), SV_I(since));
         struct iq *held = iq_hold(iq);
@@ -323,9 +336,10 @@ static void upload_remove_all(struct account *a, struct store_batch *b)
     STORE_ADD(b, &upload_delete_all, STORE_ANY_ROWS, SV_I(a->id));
 }
 
-static struct setting *const settings[] = { &upload_enabled, &upload_bytes_max, &upload_quota,
-                                            &upload_daily,   &upload_keep,      &upload_slot_time,
-                                            &upload_types,   &upload_base,      NULL };
+static struct setting *const settings[] = {
+    &upload_enabled, &upload_bytes_max, &upload_files_max, &upload_quota, &upload_daily,
+    &upload_keep,    &upload_slot_time, &upload_types,     &upload_base,  NULL
+};
 
 const struct feature upload_feature = {
     .name = "upload",

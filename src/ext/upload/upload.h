@@ -6,7 +6,7 @@
 #include "base/metric.h"
 #include "base/setting.h"
 
-extern struct setting upload_quota, upload_daily, upload_keep, upload_types;
+extern struct setting upload_files_max, upload_quota, upload_daily, upload_keep, upload_types;
 extern struct metric upload_stored, upload_stored_files, upload_served, upload_served_files,
     upload_refused, upload_removed;
 extern struct alarm upload_disk_alarm, upload_key_alarm;

@@ -377,7 +377,7 @@ static void upload_http_commit(struct transfer *t)
     STORE_ADD(b, &upload_ref, 1, SV_T(slice_of(t->hash)), SV_I(t->slot.size));
     STORE_ADD(b, &upload_within, 1, SV_T(slice_of(t->slot.id)), SV_I(t->slot.owner),
               SV_I(setting_int(&upload_quota)), SV_I(now - day_us),
-              SV_I(setting_int(&upload_daily)));
+              SV_I(setting_int(&upload_daily)), SV_I(setting_int(&upload_files_max)));
     t->committing = true;
     t->op = store_submit(b, worker_loop(w), 0, upload_http_committed, t);
 }

@@ -20,7 +20,7 @@ static const struct store_migration migrations[] = {
       "CREATE TABLE upload(id TEXT PRIMARY KEY, owner INTEGER NOT NULL, name TEXT NOT NULL, "
       "type TEXT NOT NULL, size INTEGER NOT NULL, hash TEXT NOT NULL, at_us INTEGER NOT NULL, "
       "until_us INTEGER NOT NULL) WITHOUT ROWID;"
-      "CREATE INDEX upload_by_owner ON upload(owner, at_us);"
+      "CREATE INDEX upload_by_owner ON upload(owner, at_us, size);"
       "CREATE INDEX upload_by_time ON upload(until_us);"
       "CREATE TABLE blob(hash TEXT PRIMARY KEY, size INTEGER NOT NULL, refs INTEGER NOT NULL) "
       "WITHOUT ROWID;"
@@ -28,7 +28,7 @@ static const struct store_migration migrations[] = {
       "CREATE TABLE upload(id TEXT PRIMARY KEY, owner BIGINT NOT NULL, name TEXT NOT NULL, "
       "type TEXT NOT NULL, size BIGINT NOT NULL, hash TEXT NOT NULL, at_us BIGINT NOT NULL, "
       "until_us BIGINT NOT NULL);"
-      "CREATE INDEX upload_by_owner ON upload(owner, at_us);"
+      "CREATE INDEX upload_by_owner ON upload(owner, at_us, size);"
       "CREATE INDEX upload_by_time ON upload(until_us);"
       "CREATE TABLE blob(hash TEXT PRIMARY KEY, size BIGINT NOT NULL, refs BIGINT NOT NULL);"
       "CREATE INDEX blob_orphans ON blob(hash) WHERE refs <= 0" },
@@ -40,10 +40,11 @@ struct store_stmt upload_owner = {
            "(SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM upload WHERE owner = a.id), "
            "(SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM upload WHERE owner = a.id "
            "AND at_us > $2), "
-           "(SELECT coalesce(min(at_us), 0) FROM upload WHERE owner = a.id AND at_us > $2) "
+           "(SELECT coalesce(min(at_us), 0) FROM upload WHERE owner = a.id AND at_us > $2), "
+           "(SELECT count(*) FROM upload WHERE owner = a.id) "
            "FROM account a WHERE a.jid = $1 AND a.disabled = 0",
     .params = "ti",
-    .cols = "iiii",
+    .cols = "iiiii",
 };
 struct store_stmt upload_put = {
     .name = "upload.put",
@@ -66,8 +67,9 @@ struct store_stmt upload_within = {
     .sql = "UPDATE upload SET size = size WHERE id = $1 "
            "AND EXISTS (SELECT 1 FROM account WHERE account.id = $2 AND disabled = 0) "
            "AND (SELECT sum(size) FROM upload WHERE owner = $2) <= $3 "
-           "AND (SELECT sum(size) FROM upload WHERE owner = $2 AND at_us > $4) <= $5",
-    .params = "tiiii",
+           "AND (SELECT sum(size) FROM upload WHERE owner = $2 AND at_us > $4) <= $5 "
+           "AND (SELECT count(*) FROM upload WHERE owner = $2) <= $6",
+    .params = "tiiiii",
     .cols = "",
 };
 struct store_stmt upload_active = {

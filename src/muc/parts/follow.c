@@ -448,6 +448,7 @@ static void follow_rooms_get(struct iq *iq)
     struct asked *q = arena_new(held->tmp, struct asked, 1);
     *q = (struct asked){ .iq = held, .bare = slice_dup(held->tmp, stanza_from_bare(held->st)) };
     struct store_batch *b = store_read(worker_store(held->worker), 0);
+    store_read_turn(b, hash_keyed(q->bare));
     STORE_ADD(b, &unread_list_stmt, STORE_ANY_ROWS, SV_T(q->bare), SV_I(ROOMS_MAX));
     store_submit(b, worker_loop(held->worker), 0, follow_listed, q);
 }

@@ -290,6 +290,7 @@ void room_load(struct room *r)
 {
     ensure(r->state == ACTOR_LOADING && r->reads == 0);
     struct store_batch *b = store_read(room_store(r), 0);
+    store_read_turn(b, hash_keyed(r->jid));
     struct room_reads *reads = mem_new(struct room_reads);
     unsigned n = 0;
     reads->room = r;
