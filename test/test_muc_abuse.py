@@ -492,6 +492,53 @@ def test_a_list_with_long_reasons(make_server):
     alice.ping()
 
 
+def photo(size):
+    return f"<vCard xmlns='vcard-temp'><NOTE>{'x' * size}</NOTE></vCard>"
+
+
+def test_cards_of_ad_hoc_rooms_are_limited(make_server):
+    """They are in memory: all of one user's together; a smaller one is taken, and so is that of
+    somebody else's room."""
+    server = make_server("alice", "bob", settings={"muc.affiliations-bytes": 64 << 10})
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    first, second, other = Room("first"), Room("second"), Room("other")
+    for room, client in (first, alice), (second, alice), (other, bob):
+        room.create(client, "a")
+    alice.result("set", photo(40000), to=first.jid)
+    assert alice.error("set", photo(40000), to=second.jid)[0] == "resource-constraint"
+    alice.result("set", photo(30000), to=first.jid)
+    alice.result("set", photo(20000), to=second.jid)
+    bob.result("set", photo(40000), to=other.jid)
+    first.destroy(alice)
+    alice.result("set", photo(40000), to=second.jid)
+
+
+def test_histories_of_one_user_are_limited(make_server):
+    """Beyond that the newest messages are kept; rooms of others keep theirs."""
+    server = make_server("alice", "bob", settings={"muc.history-bytes": 64 << 10})
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    rooms = [Room(f"r{i}") for i in range(4)]
+    other = Room("other")
+    for room in rooms:
+        room.create(alice, "a")
+    other.create(bob, "a")
+    for room, client in [(room, alice) for room in rooms] + [(other, bob)]:
+        for i in range(6):
+            room.say(client, f"{i}" + "x" * 6000)
+            room.expect_body(client, "a", f"{i}" + "x" * 6000)
+    carol = server.client("bob", "c")
+    kept = [len(room.enter(carol, "c").bodies) for room in rooms]
+    assert kept[0] == 6 and 1 <= kept[-1] < 4 and sum(kept) * 6000 < 100000
+    assert len(other.enter(carol, "c").bodies) == 6
+    for room in rooms[0], rooms[2], rooms[3]:
+        room.destroy(alice)
+    for i in range(6):
+        rooms[1].say(alice, f"again {i}" + "x" * 6000)
+        rooms[1].expect_body(alice, "a", f"again {i}" + "x" * 6000)
+    rooms[1].leave(carol, "c")
+    assert len(rooms[1].enter(carol, "c").bodies) >= 6
+
+
 @pytest.mark.parametrize("persistent", [False, True])
 def test_a_list_is_limited_in_bytes(make_server, persistent):
     """Long reasons for few addresses, in all rooms of one user together; what is there can be made

@@ -42,10 +42,17 @@ void room_history_fini(struct room_history *h)
     h->cap = h->head = 0;
 }
 
+void room_history_trim(struct room_history *h, size_t bytes)
+{
+    while (h->len > 1 && h->bytes > bytes)
+        history_drop_first(h);
+}
+
 static void shrink(struct room_history *h, uint32_t most)
 {
-    while (h->len > most || (h->len > 1 && h->bytes > HISTORY_BYTES))
+    while (h->len > most)
         history_drop_first(h);
+    room_history_trim(h, HISTORY_BYTES);
 }
 
 static void history_grow(struct room_history *h)

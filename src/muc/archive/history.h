@@ -9,7 +9,7 @@
 
 struct stanza;
 
-enum { HISTORY_MAX = 1000, HISTORY_BYTES = 256 << 10 };
+enum { HISTORY_MAX = 1000, HISTORY_BYTES = 256 << 10, HISTORY_SMALL = 16 << 10 };
 
 /* A message as it is relayed: `from` an occupant or the room, no `to`. */
 struct room_post {
@@ -33,6 +33,9 @@ void room_history_fini(struct room_history *h);
 /* What changes only the subject is not part of it: the subject is sent by itself (§7.2.15). most:
  * messages that are kept, with this one. */
 void room_history_add(struct room_history *h, const struct room_post *p, uint32_t most, slice room);
+
+/* Drops the oldest until so many bytes are left, or one message. */
+void room_history_trim(struct room_history *h, size_t bytes);
 
 /* Calls fn with what somebody gets who enters and asked like this, oldest first: stanzas without
  * `to`, with a delay stamp. most: messages at most. Borrowed for the call. */

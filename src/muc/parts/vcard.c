@@ -2,7 +2,8 @@
  * reads it, disco#info tells the hashes of its photos, and those who are in hear of a change (104).
  * The card of a stored room is in the database only; that of an ad hoc room is in memory.
  *
- * Limit: VCARD_BYTES_MAX of a card, VCARD_PHOTOS_MAX photos. */
+ * Limits: VCARD_BYTES_MAX of a card, VCARD_PHOTOS_MAX photos; cards of ad hoc rooms count for who
+ * made the room (muc/room/makers.h). */
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
@@ -15,10 +16,12 @@
 #include "muc/parts.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/show.h"
+#include "muc/room/makers.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/room_line.h"
 #include "muc/room/rooms.h"
+#include "muc/room/settings.h"
 #include "muc/state/store.h"
 #include "store/store.h"
 #include "xmpp/disco_info.h"
@@ -83,6 +86,7 @@ static void vcard_clear(struct room *r)
     slice_release(&card->text);
     slice_release(&card->hashes);
     mem_free(room_slot(r, vcard_slot));
+    r->card_bytes = 0;
 }
 
 /* Replaces what the room had. Copies. */
@@ -94,6 +98,7 @@ static void vcard_keep(struct room *r, slice text, slice hashes)
     struct room_card *card = *room_slot(r, vcard_slot) = mem_new(struct room_card);
     card->text = slice_keep(text);
     card->hashes = slice_keep(hashes);
+    r->card_bytes = text.len;
 }
 
 static void vcard_load(struct store_batch *b, slice room)
@@ -123,8 +128,10 @@ static void card_remove(struct store_batch *b, const struct room *r)
 static void vcard_configured(struct room *r, const struct room_configured *c)
 {
     const struct room_card *card = card_of(r);
-    if (c->was_stored && !r->stored && card != NULL && card->text.len == 0)
+    if (c->was_stored && !r->stored && card != NULL && card->text.len == 0) {
         vcard_clear(r);
+        room_makers_weigh(r);
+    }
 }
 
 static void vcard_info(struct disco_info *d, const struct room *r, struct arena *tmp)
@@ -245,6 +252,7 @@ static void muc_vcard_applied(struct setting_card *c, enum store_result result)
     ensure(room_here(r) && room_is_pinned(r) && c->iq->held);
     if (result == STORE_OK && room_is(r, c->room_id)) {
         vcard_keep(r, r->stored ? (slice){ 0 } : c->vcard, c->hashes);
+        room_makers_weigh(r);
         r->beside = r->beside || !r->stored;
         room_announce(r, &(unsigned){ 104 }, 1);
         iq_result(c->iq, (slice){ 0 });
@@ -278,6 +286,11 @@ static void muc_vcard_card_set(struct iq *iq)
     elem_extract(&iq->payload, &text);
     if (text.overflow || !hashes_of(&iq->payload, iq->tmp, &hashes)) {
         iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("the card is too large, or its photo is not base64"));
+    } else if (!r->stored && text.len > r->card_bytes &&
+               room_makers_bytes(r) + (int64_t)(text.len - r->card_bytes) >
+                   setting_int(&muc_affiliations_bytes)) {
+        iq_error(iq, SE_RESOURCE_CONSTRAINT,
+                 SLICE("the lists and cards of the rooms that their maker has made are too large"));
     } else {
         bool empty = !elem_first(&iq->payload, &any);
         struct setting_card *c = mem_new(struct setting_card);

@@ -10,7 +10,7 @@
 
 struct maker {
     slice jid; /* bare; in this block */
-    int64_t rooms, bytes;
+    int64_t rooms, bytes, history;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
@@ -43,7 +43,7 @@ static struct maker *makers_of(slice jid, int64_t by)
 
 static void maker_settle(struct maker *m)
 {
-    if (m->rooms > 0 || m->bytes > 0)
+    if (m->rooms > 0 || m->bytes > 0 || m->history > 0)
         return;
     map_del(&makers, m->jid);
     mem_free(&m);
@@ -60,9 +60,14 @@ static int64_t makers_count(slice jid, int64_t by)
     return rooms;
 }
 
+static int64_t weight_of(const struct room *r)
+{
+    return (int64_t)(r->affiliate_bytes + r->card_bytes);
+}
+
 void room_makers_weigh(struct room *r)
 {
-    int64_t by = (int64_t)r->affiliate_bytes - r->weighed;
+    int64_t by = weight_of(r) - r->weighed;
     if (by == 0 || r->creator.len == 0)
         return;
     r->weighed += by;
@@ -77,7 +82,7 @@ void room_makers_weigh(struct room *r)
 
 int64_t room_makers_bytes(const struct room *r)
 {
-    int64_t bytes = (int64_t)r->affiliate_bytes;
+    int64_t bytes = weight_of(r);
     if (r->creator.len == 0 || muc_is_administrator(r->creator))
         return bytes;
     pthread_mutex_lock(&lock);
@@ -86,6 +91,35 @@ int64_t room_makers_bytes(const struct room *r)
         bytes = m->bytes + (bytes - r->weighed);
     pthread_mutex_unlock(&lock);
     return bytes;
+}
+
+/* All of that user's. */
+static int64_t makers_count_history(struct room *r)
+{
+    int64_t by = (int64_t)r->history.bytes - r->history_weighed, all = 0;
+    r->history_weighed += by;
+    pthread_mutex_lock(&lock);
+    struct maker *m = makers_of(r->creator, by);
+    if (m != NULL) {
+        m->history += by;
+        all = m->history;
+        maker_settle(m);
+    }
+    pthread_mutex_unlock(&lock);
+    return all;
+}
+
+void room_makers_weigh_history(struct room *r)
+{
+    int64_t by = (int64_t)r->history.bytes - r->history_weighed;
+    bool small = by < HISTORY_SMALL && by > -HISTORY_SMALL && r->history.bytes > 0;
+    if (r->creator.len == 0 || by == 0 || small)
+        return;
+    if (makers_count_history(r) <= setting_int(&muc_history_bytes) ||
+        muc_is_administrator(r->creator))
+        return;
+    room_history_trim(&r->history, HISTORY_SMALL);
+    (void)makers_count_history(r);
 }
 
 void room_makers_count(slice jid, int64_t by)

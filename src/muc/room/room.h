@@ -120,7 +120,9 @@ struct room {
     struct map followers; /* those of them who follow, by JID */
     uint32_t owners;
     uint64_t affiliate_bytes; /* of all of them */
-    int64_t weighed; /* so much of it as counts for who made the room (muc/room/makers.c) */
+    uint64_t card_bytes;      /* of a card in memory (muc/parts/vcard.c) */
+    /* What of these two, and of the history, counts for who made the room (muc/room/makers.c). */
+    int64_t weighed, history_weighed;
     struct list occupants;
     struct room_debts *debts;   /* of those who left; NULL: none */
     struct room_voices *voices; /* theirs, if given or taken; NULL: none */

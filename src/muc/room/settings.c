@@ -119,9 +119,19 @@ struct setting muc_affiliations_bytes = {
     .max = 1 << 30,
     .doc = "How much memory the lists of owners, administrators, members and outcasts may take, of "
            "all rooms together that one user has made and that are in use: some 200 bytes for each "
-           "address, and more for long addresses, nicknames or reasons. More are refused with "
-           "resource-constraint. Rooms that operators or administrators of group chat have made "
-           "count one by one.",
+           "address, and more for long addresses, nicknames or reasons. The cards of ad hoc rooms "
+           "count, too. More are refused with resource-constraint. Rooms that operators or "
+           "administrators of group chat have made count one by one.",
+};
+struct setting muc_history_bytes = {
+    .name = "muc.history-bytes",
+    .type = PARAM_BYTES,
+    .def = 4 << 20,
+    .min = 64 << 10,
+    .max = 1 << 30,
+    .doc = "How many bytes of messages the rooms that one user has made keep in memory together, "
+           "for those who enter. Beyond it a room keeps 16 KiB, whatever muc.history-max is. Rooms "
+           "of administrators of group chat keep 256 KiB each.",
 };
 struct setting muc_subject_bytes = {
     .name = "muc.subject-bytes",
@@ -430,6 +440,7 @@ struct setting *const muc_settings[] = {
     &muc_history_max,
     &muc_affiliations_max,
     &muc_affiliations_bytes,
+    &muc_history_bytes,
     &muc_subject_bytes,
     &muc_nick_bytes,
     &muc_presence_bytes,

@@ -23,7 +23,7 @@ extern struct setting muc_lock_timeout;   /* ms: a new room waits for its config
 /* Limits that hold for all rooms. */
 extern struct setting muc_occupants_max, muc_hidden_max;
 extern struct setting muc_history_max;
-extern struct setting muc_affiliations_max, muc_affiliations_bytes; /* of one room */
+extern struct setting muc_affiliations_max, muc_affiliations_bytes, muc_history_bytes;
 extern struct setting muc_subject_bytes, muc_nick_bytes, muc_presence_bytes;
 extern struct setting muc_message_rate, muc_message_burst; /* of one occupant; rate: a second */
 extern struct setting muc_password_failures; /* of one user, within muc_password_time */

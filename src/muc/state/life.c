@@ -20,7 +20,6 @@ static void room_clear(struct room *r)
 {
     occupants_free(r);
     affiliates_free(r);
-    room_makers_weigh(r);
     room_config_fini(&r->config);
     r->config = (struct room_config){ 0 };
     room_history_fini(&r->history);
@@ -34,6 +33,8 @@ static void room_clear(struct room *r)
     timer_cancel(&r->late);
     timer_cancel(&r->lock);
     ROOM_EMIT(clear, r);
+    room_makers_weigh(r);
+    room_makers_weigh_history(r);
     slice_release(&r->creator);
     mem_wipe(r->secret, sizeof r->secret);
     r->stored = r->locked = r->opening = false;

@@ -256,6 +256,7 @@ static void history_loaded(struct room_archive *a, void *arg)
 {
     struct room *r = arg;
     (void)a;
+    room_makers_weigh_history(r);
     ROOM_EMIT(catch_up, r);
     room_read_end(r);
 }

@@ -15,6 +15,7 @@
 #include "muc/people/pace.h"
 #include "muc/people/show.h"
 #include "muc/room/config.h"
+#include "muc/room/makers.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/settings.h"
@@ -204,6 +205,12 @@ static enum routed say_record(struct room *r, const struct seat *s, const struct
     return origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
 
+static void say_keep(struct room *r, const struct room_post *post)
+{
+    room_history_add(&r->history, post, room_history_max(&r->config), r->jid);
+    room_makers_weigh_history(r);
+}
+
 static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, struct origin origin)
 {
     struct occupant *o = s->occupant;
@@ -232,7 +239,7 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
     say_trace("room.said", st, id != 0 ? "kept" : "not kept", r->nicks.count);
     metric_add(&said, 1);
     if (kept && !is_subject(st))
-        room_history_add(&r->history, &post, room_history_max(&r->config), r->jid);
+        say_keep(r, &post);
     room_send_all(r, out, TO_ALL, NULL);
     const struct room_said news = { out, seat_bare(s), kept };
     ROOM_EMIT(said, r, &news);
