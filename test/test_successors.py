@@ -1,5 +1,6 @@
 """An account is deleted while words about subscriptions are under way (the disk is slow), and
 somebody else gets its address: nobody takes the one for the other, and rosters agree at the end."""
+import contextlib
 import random
 
 import pytest
@@ -131,6 +132,60 @@ def test_words_for_who_was_disabled_and_deleted_are_not_kept(host):
     until("it waits", lambda: words_left(host))
     host.ctl("user", "del", "bob@localhost")
     until("no words", lambda: not words_left(host))
+
+
+@contextlib.contextmanager
+def unreadable(host, name):
+    """More is stored for the account than is read at once, so it cannot be loaded."""
+    owner = f"(SELECT id FROM account WHERE jid = '{name}@localhost')"
+    with host.database() as db:
+        db.execute("INSERT INTO roster (owner, jid, state, flags, version, name) VALUES "
+                   f"({owner}, 'long@localhost', 0, 1, 1, ?)", ("x" * (33 << 20),))
+    yield
+    with host.database() as db:
+        db.execute(f"DELETE FROM roster WHERE owner = {owner} AND jid = 'long@localhost'")
+
+
+@pytest.mark.sqlite
+def test_who_cannot_be_read_is_told_later_that_a_friend_was_deleted(host):
+    """And does not take the next holder of the address for that friend meanwhile."""
+    host.befriend("alice", "bob")
+    host.restart()  # bob is not in memory
+    with unreadable(host, "bob"):
+        host.ctl("user", "del", "alice@localhost")
+        host.wait_log(r"event=load\.failed jid=bob@localhost")
+    until("no words", lambda: not words_left(host))
+    assert stored(host, "bob", "alice") == STATES[0]
+
+
+@pytest.mark.sqlite
+def test_what_is_left_of_a_sender_who_cannot_be_read_is_told_later(host):
+    """A word that is left over at a start."""
+    bob = entered(host, "bob")
+    with host.database() as db:
+        db.execute("INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word) VALUES "
+                   "('alice@localhost', 'bob@localhost', 2, 3, '<presence from=''alice@localhost'' "
+                   "to=''bob@localhost'' type=''unsubscribed''/>', 0)")
+    bob.cut()
+    with unreadable(host, "alice"):
+        host.restart()
+        host.wait_log(r"event=load\.failed jid=alice@localhost")
+    until("no words", lambda: not words_left(host))
+
+
+@pytest.mark.sqlite
+def test_the_next_holder_is_not_granted_what_the_last_one_had(host):
+    """Although her request comes before the word that the last one was deleted."""
+    host.befriend("alice", "bob")
+    host.restart()
+    with unreadable(host, "bob"):
+        replace(host, "alice")
+        host.wait_log(r"event=load\.failed jid=bob@localhost")
+        alice = entered(host, "alice")
+    alice.send("<presence to='bob@localhost' type='subscribe'/>")
+    until("no words", lambda: not words_left(host))
+    assert stored(host, "bob", "alice") == (0, 0, 0, 1)
+    assert stored(host, "alice", "bob") == (0, 0, 1, 0)
 
 
 @pytest.mark.parametrize("seed", range(6))

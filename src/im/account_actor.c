@@ -75,13 +75,18 @@ static void account_handle(struct actor *actor, const struct actor_item *it)
         ticket_done(a->worker, it->origin);
 }
 
+/* Answers and releases it. */
+static void account_answer_refused(struct worker *w, struct stanza *st, enum stanza_error error,
+                                   slice text)
+{
+    if (st->kind != STANZA_PRESENCE || !subscription_failed(w, st))
+        route_error(w, st, error, text);
+    stanza_unref(&st);
+}
+
 static void account_refuse(struct actor *a, const struct actor_item *it, enum err e)
 {
-    struct stanza *st = it->st;
-    if (st->kind == STANZA_PRESENCE)
-        subscription_failed(a->worker, st);
-    route_error(a->worker, st, stanza_error_of(e), (slice){ 0 });
-    stanza_unref(&st);
+    account_answer_refused(a->worker, it->st, stanza_error_of(e), (slice){ 0 });
     if (it->origin.session != 0)
         ticket_done(a->worker, it->origin);
 }
@@ -305,7 +310,7 @@ enum routed account_receive(struct worker *w, struct stanza *st, struct origin o
         item.origin = ORIGIN_NONE; /* it is queued at its home now */
     if (actor_wait(&a->actor, &item))
         return item.origin.session != 0 ? ROUTE_PENDING : ROUTED;
-    route_error(w, st, SE_RESOURCE_CONSTRAINT, SLICE("too many stanzas wait for this account"));
-    stanza_unref(&st);
+    account_answer_refused(w, st, SE_RESOURCE_CONSTRAINT,
+                           SLICE("too many stanzas wait for this account"));
     return ROUTED;
 }

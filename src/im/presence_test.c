@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "im/account_actor.h"
 #include "im/account_life.h"
 #include "im/directed.h"
 #include "im/presence_in.h"
@@ -404,14 +405,47 @@ static void test_replay(void **state)
     logout(bob);
 }
 
+/* More than may wait for bob, who is being loaded, and then the word. */
+static void fill_inbox(struct worker *w, void *done)
+{
+    struct stanza *word = stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, SLICE("alice@x.test"),
+                                      SLICE("bob@x.test"), (slice){ 0 }, (slice){ 0 });
+    for (int i = 0; i < ACTOR_INBOX_MAX; i++)
+        (void)account_receive(w,
+                              stanza_make(STANZA_MESSAGE, TYPE_ERROR, SLICE("alice@x.test"),
+                                          SLICE("bob@x.test"), (slice){ 0 }, (slice){ 0 }),
+                              ORIGIN_NONE, 0, 0);
+    (void)account_receive(w, word, ORIGIN_NONE, 0, 0);
+    live_set(done);
+}
+
+static void test_word_that_finds_the_inbox_full(void **state)
+{
+    struct stream *alice;
+    bool done = false;
+    (void)state;
+    alice = login("alice@x.test", "phone");
+    struct store_batch *b = store_write(live.store[0], 1);
+    STORE_ADD(b, &stmt_lost, 1, SV_T(SLICE("alice@x.test")), SV_T(SLICE("bob@x.test")),
+              SV_T(SLICE("<presence from='alice@x.test' to='bob@x.test' type='unsubscribed'/>")),
+              SV_I(AXIS_GRANT), SV_I(SUB_UNSUBSCRIBED));
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    node_call(live.node[0], home("bob@x.test")->index, fill_inbox, &done);
+    LIVE_AWAIT(done);
+    expect_none_left();
+    logout(alice);
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_subscription), CASE(test_all_pairs),       CASE(test_request_waits),
-        CASE(test_removal),      CASE(test_unknown_user),    CASE(test_limits),
-        CASE(test_directed),     CASE(test_account_removed), CASE(test_replay),
+        CASE(test_subscription),  CASE(test_all_pairs),
+        CASE(test_request_waits), CASE(test_removal),
+        CASE(test_unknown_user),  CASE(test_limits),
+        CASE(test_directed),      CASE(test_account_removed),
+        CASE(test_replay),        CASE(test_word_that_finds_the_inbox_full),
     };
     return cmocka_run_group_tests_name("presence", tests, NULL, NULL);
 }

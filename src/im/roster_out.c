@@ -70,7 +70,7 @@ static struct store_stmt stmt_out_forget = {
            "JOIN account ON account.id = roster.owner WHERE roster.jid = $1 "
            "ON CONFLICT (sender, rcpt, axis) DO NOTHING",
 };
-/* These change nothing, but meet the row of an account, which may be disabled. */
+/* These change nothing, but meet a row: that of an account, which may be disabled, or a word. */
 static struct store_stmt stmt_still_there = {
     .name = "roster.still-there", .params = "ti", .cols = "",
     .sql = "UPDATE account SET disabled = disabled WHERE jid = $1 AND id = $2",
@@ -79,9 +79,13 @@ static struct store_stmt stmt_there = {
     .name = "roster.there", .params = "t", .cols = "",
     .sql = "UPDATE account SET disabled = disabled WHERE jid = $1",
 };
+static struct store_stmt stmt_forgotten = {
+    .name = "roster.forgotten", .params = "tti", .cols = "",
+    .sql = "UPDATE roster_out SET verb = verb WHERE sender = $1 AND rcpt = $2 AND axis = $3",
+};
 static struct store_stmt *const stmts[] = { &stmt_out_put, &stmt_out_done, &stmt_out_page,
                                             &stmt_out_delete, &stmt_out_forget, &stmt_there,
-                                            &stmt_still_there, NULL };
+                                            &stmt_still_there, &stmt_forgotten, NULL };
 
 static const struct store_migration migrations[] = {
     { 1,
@@ -156,6 +160,11 @@ void roster_out_add_present(struct store_batch *b, slice bare, int64_t id)
 {
     ensure(id > 0);
     STORE_ADD(b, &stmt_still_there, 1, SV_T(bare), SV_I(id));
+}
+
+void roster_out_add_forgotten(struct store_batch *b, slice jid, slice rcpt)
+{
+    STORE_ADD(b, &stmt_forgotten, 0, SV_T(jid), SV_T(rcpt), SV_I(AXIS_FORGET));
 }
 
 bool roster_out_knows(const struct node *n, slice sender)
@@ -313,13 +322,15 @@ static void send_again(struct account *a, enum err e, void *arg)
     struct stanza *st;
     /* A disabled account says nothing until it is enabled, which replays all. That another one was
      * deleted, which had the address before it, is no word of its own. */
-    if (a->disabled && p->axis != AXIS_FORGET)
+    if (e != OK)
+        roster_out_later(w); /* it is not known whether it still says so */
+    else if (a->disabled && p->axis != AXIS_FORGET)
         ;
-    else if (e == OK && !still_says(a, p))
+    else if (!still_says(a, p))
         drop_row(a, p);
-    else if (e == OK && p->axis == AXIS_FORGET)
+    else if (p->axis == AXIS_FORGET)
         send_forget(w, a->jid, p->rcpt, p->word);
-    else if (e == OK && stanza_load(&st, p->text, worker_xml(w), arena) == OK)
+    else if (stanza_load(&st, p->text, worker_xml(w), arena) == OK)
         p->send(a, st);
     arena_destroy(&arena);
 }

@@ -50,6 +50,9 @@ void roster_out_forgotten(struct store_batch *b, slice jid, slice rcpt);
 void roster_out_add_present(struct store_batch *b, slice bare, int64_t id);
 /* The same if there is such an account, which may be disabled. */
 void roster_out_add_absent(struct store_batch *b, slice bare);
+/* The same as long as `rcpt` has not committed that an earlier `jid` was deleted: it still has what
+ * that one was granted. */
+void roster_out_add_forgotten(struct store_batch *b, slice jid, slice rcpt);
 
 /* The word of that number is committed here; where the row is on another node, that one is told,
  * and keeps it if a later word has replaced it. Any worker. */

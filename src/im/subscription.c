@@ -393,6 +393,18 @@ static struct sub_result next_in(const struct account *a, const struct change *c
     return result;
 }
 
+/* Who says it is not taken for another one who has the address next, nor for one who had it. */
+static void im_subscription_store_teller(struct change *c)
+{
+    const struct account *a = account_of(c->base.actor);
+    slice teller = stanza_from(c->st);
+    if (!roster_out_knows(account_node(a), teller))
+        return;
+    if (c->changes)
+        roster_out_add_present(c->base.batch, teller, c->teller);
+    roster_out_add_forgotten(c->base.batch, teller, a->jid);
+}
+
 static enum err in_prepare(struct actor_change *base)
 {
     struct change *c = (struct change *)base;
@@ -424,10 +436,8 @@ static enum err in_prepare(struct actor_change *base)
         base->batch = store_write(worker_store(a->worker), account_lane(a));
     if (here)
         roster_out_done(base->batch, c->st, c->word);
-    if (c->changes && c->teller != 0 &&
-        roster_out_knows(account_node(a),
-                         stanza_from(c->st))) /* else who has its address next is taken for it */
-        roster_out_add_present(base->batch, stanza_from(c->st), c->teller);
+    if (base->batch != NULL && c->teller != 0)
+        im_subscription_store_teller(c);
     if (c->answer != NULL)
         subscription_announce(base->batch, a, c->answer);
     return OK;
@@ -449,10 +459,29 @@ static void refuse_watcher(struct account *a, const struct change *c)
     arena_destroy(&tmp);
 }
 
-void subscription_failed(struct worker *w, const struct stanza *st)
+/* The account that a "forget" names, and the number of that word; false: it is none. */
+static bool forget_read(const struct worker *w, const struct stanza *st, struct arena *tmp,
+                        slice *jid, int64_t *number)
 {
-    if (roster_out_confirms(worker_node(w), stanza_from(st)))
-        roster_out_later(w);
+    struct elem payload;
+    if (!node_serves(worker_node(w), stanza_from(st)) || !stanza_payload(st, &payload) ||
+        !elem_is(&payload, "forget", NS_ROSTER_OUT))
+        return false;
+    *jid = elem_attr(&payload, "jid", tmp);
+    return slice_int(elem_attr(&payload, "n", tmp), number);
+}
+
+bool subscription_failed(struct worker *w, const struct stanza *st)
+{
+    slice jid;
+    int64_t number;
+    if (st->type < TYPE_SUBSCRIBE || st->type > TYPE_UNSUBSCRIBED)
+        return false;
+    if (!roster_out_confirms(worker_node(w), stanza_from(st)) &&
+        !forget_read(w, st, loop_scratch(worker_loop(w)), &jid, &number))
+        return false;
+    roster_out_later(w);
+    return true;
 }
 
 static void in_apply(struct actor_change *base, enum err e)
@@ -467,8 +496,7 @@ static void in_apply(struct actor_change *base, enum err e)
     im_subscription_trace("subscription.in", c, contact, e);
     ensure(e != OK || a->state == ACTOR_READY);
     if (e != OK) { /* an account of ours tells it again, if it is still there */
-        subscription_failed(w, c->st);
-        if (!roster_out_confirms(worker_node(w), contact) && !c->failed)
+        if (!subscription_failed(w, c->st) && !c->failed)
             route_error(w, c->st, stanza_error_of(e), (slice){ 0 });
         im_subscription_end(w, c);
         return;
@@ -494,18 +522,6 @@ static void in_apply(struct actor_change *base, enum err e)
     if (c->verb == SUB_SUBSCRIBED && c->changes && roster_out_confirms(worker_node(w), contact))
         presence_probe(a, contact);
     im_subscription_end(w, c);
-}
-
-/* The account that a "forget" names, and the number of that word; false: it is none. */
-static bool forget_read(const struct worker *w, const struct stanza *st, struct arena *tmp,
-                        slice *jid, int64_t *number)
-{
-    struct elem payload;
-    if (!node_serves(worker_node(w), stanza_from(st)) || !stanza_payload(st, &payload) ||
-        !elem_is(&payload, "forget", NS_ROSTER_OUT))
-        return false;
-    *jid = elem_attr(&payload, "jid", tmp);
-    return slice_int(elem_attr(&payload, "n", tmp), number);
 }
 
 struct forget {
@@ -643,7 +659,7 @@ static void absence_done(void *arg, enum store_result result, const struct store
     bool waits = result == STORE_CONFLICT && /* for `user enable` */
                  account_is_disabled(n->worker, stanza_to_bare(n->st));
     if (result != STORE_OK && !waits)
-        subscription_failed(n->worker, n->st);
+        (void)subscription_failed(n->worker, n->st);
     if (result == STORE_OK && n->jid.ptr != NULL)
         roster_out_settle_forgotten(n->worker, n->jid, stanza_to_bare(n->st));
     else if (result == STORE_OK)

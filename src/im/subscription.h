@@ -39,8 +39,9 @@ void subscription_account_deleted(struct worker *w, slice bare);
 /* What accounts whose home the worker is have said; `about`: only of this account or to it; ptr
  * NULL: of all. */
 void subscription_replay(struct worker *w, slice about);
-/* The account that it is for could not be loaded, or its change not be stored: it is sent again
- * when the store works. */
-void subscription_failed(struct worker *w, const struct stanza *st);
+/* The account that it is for could not be loaded or took no more, or the change could not be
+ * stored. A word of an account of ours, or a "forget", is sent again when the store works, and its
+ * sender needs no error. false: it is something else. */
+bool subscription_failed(struct worker *w, const struct stanza *st);
 
 extern struct log_area *const subscription_logs[];
