@@ -94,7 +94,7 @@ BEFORE = "before"  # the request was there already
 
 
 @pytest.mark.parametrize("state", ["absent", "disabled", "removed", "disabled " + BEFORE,
-                                   "removed " + BEFORE, "enabled again " + BEFORE])
+                                   "removed " + BEFORE, "enabled again " + BEFORE, "online"])
 def test_a_request_that_nobody_answers(make_server, state):
     """The roster of who asks: what is pushed, what it says later, and how the request is taken
     back."""
@@ -106,6 +106,8 @@ def test_a_request_that_nobody_answers(make_server, state):
     def change():
         if "removed" in state:
             server.ctl("user", "del", "bob@localhost")
+        elif state == "online":
+            server.client("bob", "b")
         elif state != "absent":
             server.ctl("user", "disable", "bob@localhost")
         if "enabled" in state:
@@ -136,6 +138,7 @@ def test_a_request_that_nobody_answers(make_server, state):
         change()
     for to in names:
         say(to, f"<presence type='subscribe' to='{to}'/>")
+        say(to, f"<presence type='probe' to='{to}'/>")
     if BEFORE in state:
         change()
         until("who knew him is told", lambda: not told_by(server, "bob@localhost"))
@@ -154,7 +157,7 @@ def test_a_request_that_nobody_answers(make_server, state):
             + ROSTER.format(f"<item jid='{to}' subscription='remove'/>") + "</iq>")
     look(alice)
     assert seen["bob@localhost"] == seen["zoe@localhost"]
-    assert "ask='subscribe'" in seen["zoe@localhost"][1 + (BEFORE in state)]
+    assert "ask='subscribe'" in seen["zoe@localhost"][2 + (BEFORE in state)]
 
 
 MESSAGES = {

@@ -213,7 +213,7 @@ def test_a_crash_leaves_nobody_without_the_other(inviting, undone):
             if undone & bit:
                 db.execute("DELETE FROM roster WHERE owner = (SELECT id FROM account "
                            "WHERE jid = ?)", (jid,))
-        # juliet's home did not know alice yet, and has answered her probe
+        # something took away half of what alice has
         db.execute("UPDATE roster SET state = 6 WHERE jid = 'juliet@localhost'")
     inviting.start()
     alice, client = inviting.login("alice", "a"), inviting.login("juliet", "j")

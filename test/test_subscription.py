@@ -96,6 +96,20 @@ def test_request_waits_for_the_absent(server, alice):
     bob.expect_nothing("<presence type='subscribe'/>")
 
 
+def test_a_probe_does_not_take_back_a_request_that_waits(server, alice, bob):
+    """§4.3.2: there is no answer then."""
+    presence(alice, "bob@localhost", "subscribe")
+    bob.expect("<presence from='alice@localhost' type='subscribe'/>")
+    push(alice, jid="bob@localhost", ask="subscribe")
+    presence(alice, "bob@localhost", "probe")
+    alice.iq("get", "<query xmlns='urn:example:fence'/>", to="bob@localhost")
+    bob.ping()
+    alice.expect_nothing("<iq type='set'/>", after=bob)
+    presence(bob, "alice@localhost", "subscribed")
+    push(bob, jid="alice@localhost", subscription="from")
+    push(alice, jid="bob@localhost", subscription="to")
+
+
 def test_request_goes_to_every_session(server, alice, bob):
     other = interested(server, "bob", "other")
     presence(alice, "bob@localhost", "subscribe")

@@ -229,9 +229,9 @@ struct invite_op *invite_find(struct worker *w, slice token, invite_fn *done, vo
 /* Using. */
 
 /* Two users become contacts of each other: one change of the roster at each home, one after the
- * other. In between, one of them knows the other, who answers a probe by `unsubscribed` (RFC 6121
- * §4.3.2): so the first who changed looks again in the end. The row of the invitation says which
- * steps are missing, so that a crash in between loses none. */
+ * other. In between, what the other says may take away what the first has: so the first who changed
+ * looks again in the end. The row of the invitation says which steps are missing, so that a crash
+ * in between loses none. */
 enum step {
     STEP_INVITER = 1,
     STEP_NEW = 2,

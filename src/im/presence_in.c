@@ -47,21 +47,30 @@ static bool probe_is_allowed(const struct account *a, slice asker)
     return roster_is_seen(a, asker) || slice_eq(asker, a->jid);
 }
 
+/* §4.3.2. Not to accounts of ours, whose rosters agree by words (im/roster_out.h): it would take
+ * back a request that waits, and tell who is online. */
+static void probe_deny(struct worker *w, slice probed, slice asker)
+{
+    if (!roster_out_confirms(worker_node(w), asker))
+        route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, probed, asker, (slice){ 0 },
+                                  (slice){ 0 }));
+}
+
 static void probe_answer(struct account *a, const struct stanza *st)
 {
     struct worker *w = a->worker;
     slice asker = stanza_from_bare(st);
     if (!probe_is_allowed(a, asker)) {
-        route_send(w, subscription_stanza(a, asker, SUB_UNSUBSCRIBED));
+        probe_deny(w, a->jid, asker);
         return;
     }
     struct answer an = { w, account_find(w, asker), stanza_from(st), asker.len };
     sessions_each(a, SESSIONS_AVAILABLE, answer_with, &an);
 }
 
-/* A change that waits may be the one that lets the asker see the account. "unsubscribed" before it
- * would take away what it grants: the probe waits for its turn. Where too much waits it has no
- * answer; the asker's server asks again when another client of the asker comes (§4.3.1). */
+/* A change that waits may be the one that lets the asker see the account. A denial before it would
+ * be wrong, or even take away what it grants: the probe waits for its turn. Where too much waits it
+ * has no answer; the asker's server asks again when another client of the asker comes (§4.3.1). */
 enum { PROBE_BEHIND_MAX = 1024 };
 struct probe {
     struct actor_change base; /* first */
@@ -225,9 +234,8 @@ void presence_to_nobody(struct worker *w, struct stanza *st)
     case TYPE_UNSUBSCRIBED:
         subscription_to_nobody(w, st);
         return;
-    case TYPE_PROBE: /* §4.3.2: it does not exist */
-        route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, stanza_to_bare(st),
-                                  stanza_from_bare(st), (slice){ 0 }, (slice){ 0 }));
+    case TYPE_PROBE:
+        probe_deny(w, stanza_to_bare(st), stanza_from_bare(st));
         break;
     default:
         break;
