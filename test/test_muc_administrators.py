@@ -55,6 +55,20 @@ def test_the_list_outlives_a_restart(server):
     assert cave.enter(bob, "secondwitch").own.affiliation == "owner"
 
 
+@pytest.mark.sqlite
+def test_one_who_is_deleted_is_none_though_the_list_cannot_be_read(server):
+    """Nor is the next user with that address."""
+    server.ctl("room-admin", "add", "bob@localhost")
+    with server.database() as db:  # more than is read at once
+        db.execute("INSERT INTO room_administrator (jid, nick, description) VALUES "
+                   "('long@localhost', '', ?)", ("x" * (33 << 20),))
+    server.ctl("user", "del", "bob@localhost")
+    server.add_user("bob")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    cave = muc.Room("cave").create(alice, "firstwitch")
+    assert cave.enter(bob, "secondwitch").own.affiliation == "none"
+
+
 @pytest.mark.parametrize("jid", ["bob", "localhost", "bob@localhost/phone", "bob@", "@localhost",
                                  "b ob@localhost"])
 def test_an_address_that_is_none(server, jid):

@@ -249,14 +249,19 @@ static void administrators_switched(struct worker *w, const struct setting *unus
         administrators_tell(w, &(struct news){ .was = now, .is = now });
 }
 
+static void administrators_are(struct worker *w, struct set *is, struct command_call *call,
+                               const char *said)
+{
+    struct set *was = atomic_exchange(&current, is);
+    administrators_tell(w, &(struct news){ was, is, call, said });
+}
+
 /* The list was read or changed: it is the last statement of the batch. At the home of DUTY_ROOMS.
  */
 static void administrators_publish(struct worker *w, const struct store_batch *b, unsigned stmt,
                                    struct command_call *call, const char *said)
 {
-    struct set *is = set_read(b, stmt);
-    struct set *was = atomic_exchange(&current, is);
-    administrators_tell(w, &(struct news){ was, is, call, said });
+    administrators_are(w, set_read(b, stmt), call, said);
 }
 
 static void administrators_loaded(void *arg, enum store_result result, const struct store_batch *b)
@@ -294,11 +299,15 @@ static void administrators_removing(struct account *a, struct store_batch *b)
 
 static void administrators_account_deleted(struct worker *w, slice bare)
 {
-    if (!duty_is_here(w, DUTY_ROOMS) || !set_has(atomic_load(&current), bare))
+    const struct set *was = atomic_load(&current);
+    const slice *jid;
+    if (!duty_is_here(w, DUTY_ROOMS) || !set_has(was, bare))
         return;
-    struct store_batch *b = store_read(worker_store(w), 0);
-    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, worker_loop(w), 0, administrators_loaded, w);
+    struct set *is = set_make();
+    for (uint32_t i = 0; (jid = map_next(&was->members, &i)) != NULL;)
+        if (!slice_eq(*jid, bare))
+            set_add(is, *jid);
+    administrators_are(w, is, NULL, NULL);
 }
 
 /* Commands. A task is in the arena of its call. */
