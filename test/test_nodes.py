@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from muster import nodes
+from muster import nodes, xml
 from muster.muc import Room
 
 
@@ -61,3 +61,17 @@ def test_commands_for_what_was_there_say_so(server):
                     ("contact", "list", f"{name}@localhost")):
         done = server.ctl_run(*command)
         assert done.returncode != 0 and "the node where it runs" in done.stderr, done
+
+
+def test_who_comes_back_after_a_restart_learns_that_a_contact_did_not(server):
+    """The contact's node is ready first, and says goodbye for it."""
+    alice, bob = client(server, 0, 0), client(server, 0, 1)
+    bob.enable_sm()
+    server.befriend(alice.name, bob.name)
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    bob.ping()
+    bob.ack()
+    server.restart()
+    again = server.connect(bob.name)
+    assert again.take_over(bob).tag == f"{{{xml.SM}}}resumed"
+    again.expect(f"<presence from='{alice}' type='unavailable'/>")

@@ -59,11 +59,6 @@ enum err second_node_make(struct second_node **out, const struct server *first, 
     return OK;
 }
 
-enum err second_node_start(struct second_node *s, struct why *why)
-{
-    return s == NULL ? OK : node_start(s->node, why);
-}
-
 unsigned second_node_all(const struct second_node *s, struct node *first,
                          struct node *nodes[SECOND_NODE_ALL])
 {

@@ -17,7 +17,6 @@ enum { SECOND_NODE_ALL = 2 };
 /* *out NULL: there is none. The first node is made and does not run yet. */
 NODISCARD enum err second_node_make(struct second_node **out, const struct server *first,
                                     struct why *why);
-NODISCARD enum err second_node_start(struct second_node *s, struct why *why); /* NULL is fine */
 /* The nodes of this process: the first and, where there is one, the second. */
 unsigned second_node_all(const struct second_node *s, struct node *first,
                          struct node *nodes[SECOND_NODE_ALL]);

@@ -112,13 +112,12 @@ enum err server_make_node(struct node **out, const struct node_file *f, struct s
 
 static enum err start_nodes(struct server *s, struct why *why)
 {
+    struct node *nodes[SECOND_NODE_ALL];
     enum err e = server_make_node(&s->node, s->file, s->store, s->edges.made, 0, why);
     if (e == OK)
         e = second_node_make(&s->second, s, why);
     if (e == OK)
-        e = node_start(s->node, why);
-    if (e == OK)
-        e = second_node_start(s->second, why);
+        e = nodes_start(nodes, second_node_all(s->second, s->node, nodes), why);
     return e;
 }
 

@@ -317,7 +317,7 @@ static void thaw_state(struct session *s, const struct frozen_state *state)
 enum { EARLIEST_MS = 1000, GOODBYE_MS = 600 * 1000 };
 
 /* One that is only to say goodbye waits until all are back, or some would not hear of it:
- * end_rest_message ends it. */
+ * restart_end_rest() ends it. */
 static uint64_t thaw_ms(const struct worker *w, const struct frozen_session *v, uint64_t at_us)
 {
     uint64_t now = loop_wall_us(worker_loop(w)), until_us = at_us + v->for_ms * 1000ull;

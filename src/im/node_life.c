@@ -243,6 +243,7 @@ static void life_count(struct worker *w)
 enum life_step {
     LIFE_REPLAY,
     LIFE_RESTORE,
+    LIFE_END_REST,
     LIFE_OPEN,
     LIFE_STOPPING,
     LIFE_STOP,
@@ -250,9 +251,10 @@ enum life_step {
     LIFE_SAVE
 };
 static void (*const life_steps[])(struct worker *w) = {
-    [LIFE_REPLAY] = life_replay,     [LIFE_RESTORE] = life_restore, [LIFE_OPEN] = life_open,
-    [LIFE_STOPPING] = life_stopping, [LIFE_STOP] = life_stop,       [LIFE_SAVE] = restart_save,
-    [LIFE_COUNT] = life_count,
+    [LIFE_REPLAY] = life_replay,        [LIFE_RESTORE] = life_restore,
+    [LIFE_END_REST] = restart_end_rest, [LIFE_OPEN] = life_open,
+    [LIFE_STOPPING] = life_stopping,    [LIFE_STOP] = life_stop,
+    [LIFE_SAVE] = restart_save,         [LIFE_COUNT] = life_count,
 };
 
 static void life_run(struct worker *w, void *message, const struct message_from *from)
@@ -282,7 +284,7 @@ static void everywhere(struct node *n, enum life_step step)
         wait_a_moment();
 }
 
-enum err node_start(struct node *n, struct why *why)
+static enum err node_begin(struct node *n, struct why *why)
 {
     if (!ids_prepare(n)) {
         why_set(why, "the database does not answer: see the log above");
@@ -300,15 +302,33 @@ enum err node_start(struct node *n, struct why *why)
         }
     }
     pthread_attr_destroy(&attr);
-    if (e != OK)
-        return e;
-    everywhere(n, LIFE_REPLAY);
-    everywhere(n, LIFE_RESTORE);
-    while (!atomic_load(&n->restored))
-        wait_a_moment();
-    everywhere(n, LIFE_OPEN);
     return e;
 }
+
+static void everywhere_of(struct node *const *nodes, unsigned count, enum life_step step)
+{
+    for (unsigned i = 0; i < count; i++)
+        everywhere(nodes[i], step);
+}
+
+enum err nodes_start(struct node *const *nodes, unsigned count, struct why *why)
+{
+    for (unsigned i = 0; i < count; i++) {
+        enum err e = node_begin(nodes[i], why);
+        if (e != OK)
+            return e;
+    }
+    everywhere_of(nodes, count, LIFE_REPLAY);
+    everywhere_of(nodes, count, LIFE_RESTORE);
+    for (unsigned i = 0; i < count; i++)
+        while (!atomic_load(&nodes[i]->restored))
+            wait_a_moment();
+    everywhere_of(nodes, count, LIFE_END_REST);
+    everywhere_of(nodes, count, LIFE_OPEN);
+    return OK;
+}
+
+enum err node_start(struct node *n, struct why *why) { return nodes_start(&n, 1, why); }
 
 /* The end: 1. edges stop (accepts, reads; streams are closed), 2. sessions that may resume are
  * saved and the store commits, 3. loops stop. The caller closes the store afterwards, which commits
@@ -359,16 +379,14 @@ static void node_end(struct node *n)
 
 void nodes_stop(struct node *const *nodes, unsigned count)
 {
-    for (unsigned i = 0; i < count; i++)
-        everywhere(nodes[i], LIFE_STOPPING);
+    everywhere_of(nodes, count, LIFE_STOPPING);
     for (unsigned i = 0; i < count; i++) {
         everywhere(nodes[i], LIFE_STOP);
         work_pool_skip(nodes[i]->work); /* nobody waits for what has not begun */
     }
     for (int i = 0; i < 2000 && !all_at_rest(nodes, count); i++)
         wait_a_moment();
-    for (unsigned i = 0; i < count; i++)
-        everywhere(nodes[i], LIFE_SAVE);
+    everywhere_of(nodes, count, LIFE_SAVE);
     for (unsigned i = 0; i < count; i++)
         node_end(nodes[i]);
 }

@@ -23,6 +23,8 @@ struct node_conf {
 NODISCARD enum err node_create(struct node **out, const struct node_conf *conf, struct why *why);
 /* Starts the worker threads, restores saved sessions and then lets the gates accept. */
 NODISCARD enum err node_start(struct node *n, struct why *why);
+/* The same for nodes of one process that start together: each step on all of them. */
+NODISCARD enum err nodes_start(struct node *const *nodes, unsigned count, struct why *why);
 /* Closes streams with system-shutdown, saves sessions that may resume, commits, joins the threads.
  * ≤ 5 s. */
 void node_stop(struct node *n);

@@ -272,33 +272,12 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
                 &(struct asker){ .done = thawed, .arg = t });
 }
 
-/* All sessions are restored. Those that were saved only to say goodbye now send unavailable
- * presence to contacts and rooms. */
-static void end_rest_run(struct worker *w, void *message, const struct message_from *from)
+void restart_end_rest(struct worker *w)
 {
     struct session *s;
-    (void)message, (void)from;
     for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
         if (s->state == SESSION_HIBERNATING && s->sm == 0)
             session_end(s, END_SHUTDOWN);
-}
-
-const struct message_row end_rest_message = {
-    .id = 20,
-    .scope = MESSAGE_PROCESS,
-    .name = "sessions-rest",
-    .size = sizeof(struct message_nothing),
-    .fields = message_no_fields,
-    .run = end_rest_run,
-};
-
-static void rest_ended(struct worker *w, void *arg)
-{
-    struct restoring *r = arg;
-    (void)w;
-    atomic_store(r->done, true);
-    arena_destroy(&r->arena);
-    mem_free(&r);
 }
 
 static void restart_finished(struct restoring *r)
@@ -315,8 +294,9 @@ static void restart_finished(struct restoring *r)
         store_submit(b, worker_loop(r->worker), 0, NULL, NULL);
         b = NULL;
     }
-    each_home(r->worker, &end_rest_message, &(struct message_nothing){ 0 },
-              &(struct asker){ .done = rest_ended, .arg = r });
+    atomic_store(r->done, true);
+    arena_destroy(&r->arena);
+    mem_free(&r);
 }
 
 static void restart_read_more(struct restoring *r)

@@ -15,9 +15,13 @@ void restart_save(struct worker *w); /* on its thread, streams are closed alread
  * their sessions. `done`: an atomic_bool that becomes true at the end, also if the database could
  * not be read. */
 void restart_restore(struct worker *w, void *done);
+/* On each worker, when the sessions of all nodes that start together are restored: else the homes
+ * of some contacts would not hear of it. Sessions that were saved only to say goodbye send
+ * unavailable presence to contacts and rooms. */
+void restart_end_rest(struct worker *w);
 /* An account has another address (store/store_rename.h): it gets it in all that is frozen, too; in
  * damaged bytes it does not, and they will not be thawed. Waits for the store: for tools. */
 NODISCARD enum err restart_rename(struct store *store, slice old, slice to);
 extern const struct store_schema restart_schema;
 
-extern const struct message_row thaw_message, end_rest_message;
+extern const struct message_row thaw_message;

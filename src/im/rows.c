@@ -97,7 +97,6 @@ static const struct message_row *const core_messages[] = {
     &shed_message,
     &pass_message,
     &thaw_message,
-    &end_rest_message,
     &account_gone_message,
     &account_created_message,
     &command_asked_message,
