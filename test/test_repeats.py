@@ -58,3 +58,16 @@ def test_repeats_among_others(server, alice, bob):
     again = server.login("alice", "again")
     say_all(again, 100)
     bob.expect_nothing("<message><body/></message>")
+
+
+def test_a_repeat_is_handled_where_the_mailbox_is_full(make_server):
+    """Its first copy is in there."""
+    server = make_server("alice", "bob", settings={"mailbox.unsettled-max": 1})
+    alice = server.login("alice", "a")
+    say_all(alice, 1)
+    alice.cut()
+    again = server.login("alice", "again")
+    say_all(again, 1)
+    assert not [e for e in again.inbox if e.get("type") == "error"]
+    again.send(message(1))
+    again.expect_error("resource-constraint", "wait", "<message id='m1' type='error'/>")

@@ -420,7 +420,12 @@ static enum routed accept_message(struct account *a, struct session *match, stru
     bool ready = any_ready(a, match, st);
     bool guest = account_is_guest(a);
     bool keep = !guest && message_storable(st) && (setting_bool(&im_durable_ack) || !ready);
+    bool more = a->storing < STORING_MAX;
+    uint64_t now_us = loop_wall_us(worker_loop(a->worker));
+    uint64_t first = keep && more ? recent_find(&a->recents, in->origin_hash, now_us) : 0;
 
+    if (first != 0) /* however full it is: its first copy is in there */
+        return repeated(a, in, first);
     if (ready && st->type != TYPE_ERROR && mailbox_is_crowded(a, st))
         return refuse_known(a, in, SE_RESOURCE_CONSTRAINT,
                             SLICE("too much waits for a client of this account"));
@@ -431,17 +436,13 @@ static enum routed accept_message(struct account *a, struct session *match, stru
         stanza_unref(&st);
         return ROUTED;
     }
-    if (a->storing >= STORING_MAX)
+    if (!more)
         return im_message_refuse(a, in, SE_RESOURCE_CONSTRAINT,
                                  SLICE("too many messages for this account are being stored"));
     bool stranger = mailbox_is_stranger(a, stanza_from_bare(st));
     if (mailbox_full(a) || (stranger && mailbox_full_of_strangers(a)))
         return refuse_known(a, in, SE_RESOURCE_CONSTRAINT,
                             SLICE("too many messages wait for this account"));
-    uint64_t first =
-        recent_find(&a->recents, in->origin_hash, loop_wall_us(worker_loop(a->worker)));
-    if (first != 0)
-        return repeated(a, in, first);
     enum verdict archived = in->unarchived ? DROP : stage_archive(a, st, stanza_from(st), &in->at);
     if (archived == WAIT)
         return message_wait(a, in);
