@@ -144,6 +144,20 @@ def test_strangers_leave_room_for_contacts(make_server):
     assert take(bob, 50) == [str(i) for i in range(5)] + [f"c{i}" for i in range(45)]
 
 
+def test_the_server_itself_is_no_stranger(make_server):
+    """What it says comes, however much strangers have left, also across a restart."""
+    server = make_server("alice", "bob", "carol", settings={"mailbox.unsettled-max": "10"})
+    server.befriend("alice", "bob")
+    carol = server.client("carol", "c")
+    carol.send(chat("bob@localhost", "spam"))
+    carol.send(chat("bob@localhost", "more of it"))
+    carol.expect_error("resource-constraint", "wait", "<message type='error'/>")
+    server.ctl("announce", "we move", "--all")
+    server.restart()
+    server.ctl("announce", "we have moved", "--all")
+    assert take(server.client("bob", "b"), 3) == ["spam", "we move", "we have moved"]
+
+
 def test_nobody_is_a_stranger_without_contacts(make_server):
     """There is no contact to keep room for, also after a request; from the first contact on there
     is."""

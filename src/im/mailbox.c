@@ -104,7 +104,8 @@ void mailbox_weigh(struct account *a, uint64_t id, size_t len)
 
 bool mailbox_is_stranger(const struct account *a, slice bare)
 {
-    if (roster_count(a) == 0) /* there is no contact to keep room for */
+    if (roster_count(a) == 0 /* there is no contact to keep room for */ ||
+        node_serves(account_node(a), bare))
         return false;
     const struct roster_item *item = roster_find(a->roster, bare);
     return (item == NULL || (item->flags & ROSTER_LISTED) == 0) && !slice_eq(bare, a->jid);

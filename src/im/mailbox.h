@@ -68,9 +68,9 @@ void mailbox_settle(struct account *a, uint64_t id); /* the owner has it; unknow
 void mailbox_settle_archived(struct account *a);
 /* mailbox.unsettled-max or mailbox.unsettled-bytes is reached. */
 bool mailbox_full(const struct account *a);
-/* The share of strangers in it is. A stranger is anybody but the account itself and the contacts
- * that the owner has in the roster; there are none while the owner has no contact. A subscription
- * request does not make its sender a contact. */
+/* The share of strangers in it is. A stranger is anybody but the account itself, the server and the
+ * contacts that the owner has in the roster; there are none while the owner has no contact. A
+ * subscription request does not make its sender a contact. */
 bool mailbox_full_of_strangers(const struct account *a);
 bool mailbox_is_stranger(const struct account *a, slice bare);
 /* Whether a client has so much waiting that a stranger's stanza would be beyond the share of
