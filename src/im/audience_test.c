@@ -732,6 +732,53 @@ static void test_what_was_kept_is_not_trusted(void **state)
     logout(s);
 }
 
+/* As after a restart: an account is thawed by the first thing that waited for it. */
+
+struct waiting {
+    struct restoring *restoring;
+    struct worker *worker;
+};
+
+static void restore_first(struct account *a, enum err e, void *arg)
+{
+    struct waiting *w = arg;
+    (void)a;
+    assert_int_equal(e, OK);
+    restore_there(w->worker, w->restoring);
+}
+
+static void nothing_more(struct account *a, enum err e, void *arg) { (void)a, (void)e, (void)arg; }
+
+static void restore_behind_a_pause(struct worker *w, void *arg)
+{
+    struct waiting waiting = { arg, w };
+    struct account *a = account_find(w, slice_of(waiting.restoring->stream->bare));
+    actor_pause(&a->actor);
+    account_with(w, a->jid, restore_first, &waiting);
+    account_with(w, a->jid, nothing_more, NULL);
+    actor_unpause(&a->actor);
+    actor_go_on(&a->actor);
+}
+
+static void test_back_while_more_waits_for_the_account(void **state)
+{
+    const char *room = new_room(0);
+    struct stream *s = login(0), *other = login(0);
+    struct restoring r = { .stream = s };
+    struct buf b;
+    (void)state;
+    buf_init(&b, 1 << 20);
+    enter(other, room, "other");
+    r.bytes = saved(&b, room, "blob", "");
+    node_call(live.node[0], s->worker->index, restore_behind_a_pause, &r);
+    LIVE_AWAIT(r.done && number(room)->back[0] != '\0');
+    say(other, room, "heard");
+    live_expect(s, "heard");
+    buf_fini(&b);
+    logout(s);
+    logout(other);
+}
+
 #define TESTS                                                                                      \
     cmocka_unit_test(test_self_presence_comes_first), cmocka_unit_test(test_one_order_for_all),    \
         cmocka_unit_test(test_coming_and_going), cmocka_unit_test(test_parts_of_an_audience),      \
@@ -739,6 +786,7 @@ static void test_what_was_kept_is_not_trusted(void **state)
         cmocka_unit_test(test_full_rings),                                                         \
         cmocka_unit_test(test_a_session_ends_while_it_is_sent_to),                                 \
         cmocka_unit_test(test_every_end_is_told_once),                                             \
+        cmocka_unit_test(test_back_while_more_waits_for_the_account),                              \
         cmocka_unit_test(test_what_was_kept_is_not_trusted),                                       \
         cmocka_unit_test(test_back_after_a_restart)
 

@@ -109,12 +109,14 @@ static void answer_probe(struct account *a, struct stanza *st)
 
 void presence_arrive(struct worker *w, slice bare, struct stanza *st)
 {
-    struct account *a = account_find(w, bare);
-    if (a != NULL && a->actor.pauses > 0) { /* behind what waits there */
+    struct account *a = account_seek(w, bare);
+    if (a == NULL || a->state != ACTOR_READY)
+        return;
+    if (actor_waits(&a->actor)) { /* behind what waits there */
         route_send(w, stanza_readdress(st, (slice){ 0 }, bare));
         return;
     }
-    if (a == NULL || stage_block(a, st, &(struct refusal){ 0 }) != PASS)
+    if (stage_block(a, st, &(struct refusal){ 0 }) != PASS)
         return;
     if (st->type == TYPE_PROBE)
         answer_probe(a, st);

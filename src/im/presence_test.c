@@ -436,16 +436,60 @@ static void test_word_that_finds_the_inbox_full(void **state)
     logout(alice);
 }
 
+/* Presence that comes while bob has handled the first of two things that waited for him. */
+static void presence_between(struct account *a, enum err e, void *unused)
+{
+    struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_AVAILABLE, SLICE("alice@x.test/phone"),
+                                    (slice){ 0 }, (slice){ 0 }, SLICE("<status>between</status>"));
+    (void)e, (void)unused;
+    presence_arrive(a->worker, a->jid, st);
+    stanza_unref(&st);
+}
+
+static void nothing_more(struct account *a, enum err e, void *done)
+{
+    (void)a, (void)e;
+    live_set(done);
+}
+
+static void behind_a_pause(struct worker *w, void *done)
+{
+    struct account *a = account_find(w, SLICE("bob@x.test"));
+    actor_pause(&a->actor);
+    account_with(w, a->jid, presence_between, NULL);
+    account_with(w, a->jid, nothing_more, done);
+    actor_unpause(&a->actor);
+    actor_go_on(&a->actor);
+}
+
+static void test_presence_while_more_waits(void **state)
+{
+    struct stream *bob;
+    bool done = false;
+    (void)state;
+    bob = login("bob@x.test", "desk");
+    node_call(live.node[0], home("bob@x.test")->index, behind_a_pause, &done);
+    LIVE_AWAIT(done);
+    expect(bob, "alice@x.test/phone", "<status>between</status>", "");
+    logout(bob);
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_subscription),  CASE(test_all_pairs),
-        CASE(test_request_waits), CASE(test_removal),
-        CASE(test_unknown_user),  CASE(test_limits),
-        CASE(test_directed),      CASE(test_account_removed),
-        CASE(test_replay),        CASE(test_word_that_finds_the_inbox_full),
+        CASE(test_subscription),
+        CASE(test_all_pairs),
+        CASE(test_request_waits),
+        CASE(test_removal),
+        CASE(test_unknown_user),
+        CASE(test_limits),
+        CASE(test_directed),
+        CASE(test_account_removed),
+        CASE(test_replay),
+        CASE(test_word_that_finds_the_inbox_full),
+        CASE(test_presence_while_more_waits),
     };
     return cmocka_run_group_tests_name("presence", tests, NULL, NULL);
 }
