@@ -36,6 +36,37 @@ CHANGES = {  # what carol does, and what bob's roster says of carol in the end
 }
 
 
+@pytest.mark.sqlite
+def test_a_deletion_that_fails_leaves_it_disabled(make_server):
+    """To others it does not exist, and it can be enabled and deleted later."""
+    server = make_server("bob", "carol")
+    carol = server.client("carol", "phone")
+    server.ctl("user", "disable", "bob@localhost")
+    with server.database() as db:
+        db.execute("CREATE TRIGGER no BEFORE DELETE ON account BEGIN SELECT RAISE(ABORT, 'no'); "
+                   "END")
+
+    def answer():
+        carol.send("<message to='bob@localhost' type='chat' id='m'><body>there?</body></message>")
+        carol.expect_error("service-unavailable", "cancel", "<message type='error' id='m'/>")
+
+    for _ in range(2):
+        assert server.ctl_run("user", "del", "bob@localhost").returncode != 0
+        answer()
+        server.restart()
+        carol = server.client("carol", "phone")
+        answer()
+    with server.database() as db:
+        db.execute("DROP TRIGGER no")
+    server.ctl("user", "enable", "bob@localhost")
+    bob = server.client("bob", "desk")
+    carol.send("<message to='bob@localhost' type='chat'><body>now</body></message>")
+    bob.expect("<message><body>now</body></message>")
+    server.ctl("user", "disable", "bob@localhost")
+    server.ctl("user", "del", "bob@localhost")
+    assert "bob@localhost" not in {row["jid"] for row in server.rows("user", "list")}
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_change_while_it_is_being_disabled(make_server, disk, change):
     """The disk is slow, and bob is disabled a little later each time: also between the moment when

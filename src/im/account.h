@@ -24,6 +24,7 @@ struct account {
         };
     };
     bool disabled;         /* ABSENT, but there is an account, which may be enabled again */
+    bool admitted;         /* disabled, but it is loaded all the same, for its deletion */
     bool removing;         /* its deletion, or that it is disabled, is asked for */
     bool id_told;          /* `id` is from a login: it is loaded without being looked for */
     uint32_t storing;      /* messages for it whose write or look-up is under way: see message.c */
@@ -87,8 +88,8 @@ struct session *account_session(const struct account *a,
 unsigned account_available(const struct account *a); /* sessions with available presence */
 unsigned account_receivers(const struct account *a); /* of these: priority ≥ 0 */
 
-/* Values of account.disabled: 2 is a disabled one that its deletion needs loaded. */
-enum account_disabled { ACCOUNT_ENABLED, ACCOUNT_DISABLED, ACCOUNT_LEAVING };
+/* Values of account.disabled in the database; any other counts as disabled. */
+enum account_disabled { ACCOUNT_ENABLED, ACCOUNT_DISABLED };
 
 /* Whether what is stored for the account now is kept: else it is deleted or disabled, or about to
  * be, and ACCOUNT_LEAVES tells its owner. */

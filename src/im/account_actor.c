@@ -140,8 +140,8 @@ static void account_rows_loaded(void *arg, enum store_result result, const struc
 
 static struct store_stmt account_exists = {
     .name = "account.exists",
-    .sql = "SELECT generation FROM account WHERE id = $1 AND disabled <> 1",
-    .params = "i",
+    .sql = "SELECT generation FROM account WHERE id = $1 AND (disabled = 0 OR $2 = 1)",
+    .params = "ii",
     .cols = "i",
 };
 static struct store_stmt account_id = {
@@ -159,7 +159,7 @@ static void load_all(struct account *a)
         mem_zalloc(sizeof *load + FEATURES_COUNT(account.loaded) * sizeof load->first[0]);
     struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
     load->account = a;
-    STORE_ADD(b, &account_exists, STORE_ANY_ROWS, SV_I(a->id));
+    STORE_ADD(b, &account_exists, STORE_ANY_ROWS, SV_I(a->id), SV_I(a->admitted));
     mailbox_load(a, b);
     recent_load(b, a->id, loop_wall_us(worker_loop(a->worker)));
     unsigned i = 0;
@@ -180,7 +180,8 @@ static void id_loaded(void *arg, enum store_result result, const struct store_ba
         load_failed(a, err_of_store(result));
         return;
     }
-    a->disabled = store_row_count(b, 0) > 0 && store_int(b, 0, 0, 1) == ACCOUNT_DISABLED;
+    a->disabled =
+        store_row_count(b, 0) > 0 && store_int(b, 0, 0, 1) != ACCOUNT_ENABLED && !a->admitted;
     if (store_row_count(b, 0) == 0 || a->disabled) {
         actor_loaded(&a->actor, E_NOTFOUND);
         return;

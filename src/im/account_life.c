@@ -168,6 +168,16 @@ void account_with_unasked(struct worker *w, slice bare, account_fn *fn, void *ar
     account_unpin(a);
 }
 
+void account_admit(struct worker *w, slice bare, account_fn *fn, void *arg)
+{
+    struct account *a = account_seek(w, bare);
+    if (a == NULL)
+        a = account_make(w, bare, 0);
+    a->admitted = a->state != ACTOR_READY;
+    a->actor.unsure = a->actor.unsure || a->state == ACTOR_ABSENT;
+    account_with(w, bare, fn, arg);
+}
+
 void account_disable(struct account *a, void (*done)(void *arg, enum err e), void *arg)
 {
     struct removal *r = mem_new(struct removal);
@@ -220,7 +230,12 @@ static void removal_apply(struct actor_change *base, enum err e)
         account_gone_tell(w, bare);
     } else {
         r->done(r->arg, e);
+        if (a->admitted && a->state == ACTOR_READY) { /* it is disabled as before */
+            a->disabled = true;
+            become_absent(a);
+        }
     }
+    a->admitted = false;
     mem_free(&r);
 }
 

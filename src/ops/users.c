@@ -30,8 +30,7 @@ struct task {
     slice last; /* the last row that is shown */
     uint32_t rows, limit;
     int64_t generation; /* of the new password */
-    struct worker *home;
-    bool admitted; /* a disabled account, for its removal */
+    bool admitted;      /* a disabled account, for its removal */
 };
 
 /* Arguments. */
@@ -196,38 +195,24 @@ static void user_removed(void *arg, enum err e)
 
 static void user_remove(struct account *a, enum err e, void *arg);
 
-/* A disabled one is let in for its removal, but not its owner. */
-static void user_admitted(void *arg, enum store_result result, const struct store_batch *b)
+static void user_admit(struct worker *w, void *arg)
 {
     struct task *t = arg;
-    struct worker *w = t->home;
-    ensure(w != NULL && worker_is_here(w) && !t->admitted);
-    if (result != STORE_OK) {
-        users_fail_store(t, err_of_store(result));
-    } else if (store_changed(b, 0) == 0) {
-        fail_missing(t);
-    } else {
-        t->admitted = true;
-        account_forget(w, t->jid);
-        account_with(w, t->jid, user_remove, t);
-    }
+    account_admit(w, t->jid, user_remove, t);
 }
 
 static void user_remove(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
-    ensure(account_here(a) && (!t->admitted || t->home == a->worker));
-    if (e != OK) {
-        users_fail_store(t, e);
-    } else if (a->state == ACTOR_READY) {
+    ensure(account_here(a));
+    if (e == OK && a->state == ACTOR_READY) {
         account_remove(a, user_removed, t);
-    } else if (t->admitted) {
-        fail_missing(t);
+    } else if (e == OK && a->disabled && !t->admitted) { /* not while the inbox is handled */
+        t->admitted = true;
+        node_call(account_node(a), worker_index(a->worker), user_admit, t);
     } else {
-        struct store_batch *b = store_write(worker_store(a->worker), credentials_lane(t->jid));
-        STORE_ADD(b, &users_admit, STORE_ANY_ROWS, SV_T(t->jid), SV_I(ACCOUNT_LEAVING));
-        t->home = a->worker;
-        store_submit(b, worker_loop(a->worker), 0, user_admitted, t);
+        a->admitted = false;
+        user_removed(t, e == OK ? E_NOTFOUND : e);
     }
 }
 

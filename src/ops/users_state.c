@@ -11,30 +11,23 @@
 #include "ops/users.h"
 #include "ops/users_profile.h"
 
-/* Lets a disabled account be loaded for its removal; its owner stays out. */
-struct store_stmt users_admit = {
-    .name = "users.admit",
-    .sql = "UPDATE account SET disabled = $2 WHERE jid = $1 AND disabled <> 0",
-    .params = "ti",
-    .cols = "",
-};
 static struct store_stmt users_enable = {
     .name = "users.enable",
     .sql = "UPDATE account SET disabled = 0 WHERE jid = $1",
     .params = "t",
     .cols = "",
 };
-/* What is not loaded is disabled in the table only; see ACCOUNT_LEAVING. */
+/* What is not loaded is disabled in the table only. */
 static struct store_stmt users_disable = {
     .name = "users.disable",
     .sql = "UPDATE account SET disabled = 1 WHERE jid = $1",
     .params = "t",
     .cols = "",
 };
-struct store_stmt *const users_stmts[] = {
-    &users_admit,         &users_enable,      &users_disable,     &users_counts, &users_stored,
-    &users_stored_by_jid, &users_profile_put, &users_profile_get, NULL
-};
+struct store_stmt *const users_stmts[] = { &users_enable,        &users_disable,
+                                           &users_counts,        &users_stored,
+                                           &users_stored_by_jid, &users_profile_put,
+                                           &users_profile_get,   NULL };
 
 /* A command on its way; in the arena of its call. */
 struct task {
