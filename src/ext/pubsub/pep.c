@@ -37,6 +37,7 @@
 #include "im/session_queue.h"
 #include "im/sessions.h"
 #include "store/store.h"
+#include "xmpp/form.h"
 #include "xmpp/ns.h"
 
 enum { WANTED_BYTES_MAX = 32 << 10 };
@@ -463,11 +464,14 @@ static void presence_probed(struct account *a, slice contact)
 /* An owner's word about a subscription comes as a message to the own account (XEP-0060 §8.6). */
 static enum verdict pep_check(struct session *s, struct stanza **st, struct refusal *why)
 {
+    struct form f;
     (void)why;
     if ((*st)->kind != STANZA_MESSAGE || !pep_has_nodes(s->account) ||
-        !stanza_has(*st, KNOWN(DATA_FORM)) || !slice_eq(stanza_to(*st), s->account->jid))
+        !stanza_has(*st, KNOWN(DATA_FORM)) || !slice_eq(stanza_to(*st), s->account->jid) ||
+        !ps_authorization_read(&f, *st, loop_scratch(worker_loop(s->account->worker))))
         return PASS;
-    return ps_authorization(service_make(s->account), *st) ? DROP : PASS;
+    ps_authorize(service_make(s->account), stanza_from(*st), &f);
+    return DROP;
 }
 
 static void pep_worker_ended(struct worker *w)

@@ -17,6 +17,7 @@
 #include "home/router.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "xmpp/form.h"
 #include "xmpp/ns.h"
 
 static struct setting enabled = {
@@ -128,6 +129,7 @@ static int64_t owner_of(slice jid)
     return (int64_t)(hash_with(&key, jid) | 1ull << 63);
 }
 
+/* `jid` is a domain: a service stays in memory. */
 static struct ps_service *pubsub_host_service_of(struct worker *w, slice jid)
 {
     struct ps_service *s = ps_service_find(w, jid);
@@ -152,15 +154,26 @@ static bool pubsub_host_disco_any(struct iq *iq, slice node)
     return true;
 }
 
-/* Messages: owners' answers to requests for authorization. */
+/* An owner's answer to a request for authorization. There is no service at addresses with a local
+ * part, and other messages do not load the one of the domain. */
+static bool takes_authorization(struct worker *w, const struct stanza *st)
+{
+    struct form f;
+    if (st->kind != STANZA_MESSAGE || !stanza_to_is_bare(st) ||
+        memchr(st->to, '@', st->to_bare_len) != NULL ||
+        !ps_authorization_read(&f, st, loop_scratch(worker_loop(w))))
+        return false;
+    ps_authorize(pubsub_host_service_of(w, stanza_to_bare(st)), stanza_from(st), &f);
+    return true;
+}
+
 static enum routed pubsub_host_receive(struct worker *w, const struct host *h, struct stanza *st,
                                        struct origin origin)
 {
     (void)h;
     (void)origin;
     bool request = st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET);
-    bool known = st->kind == STANZA_MESSAGE && stanza_to_is_bare(st) &&
-                 ps_authorization(pubsub_host_service_of(w, stanza_to_bare(st)), st);
+    bool known = takes_authorization(w, st);
     if (request || (!known && st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY))))
         route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
     stanza_unref(&st);

@@ -431,23 +431,24 @@ const struct ps_verb_row ps_subscription_verbs[] = {
 /* An owner's answer to a request for authorization (§8.6): a message with a form; it is done as the
  * change of a subscription that the owner could have asked for. */
 
-bool ps_authorization(struct ps_service *s, const struct stanza *st)
+bool ps_authorization_read(struct form *f, const struct stanza *st, struct arena *tmp)
 {
-    struct arena *tmp = loop_scratch(worker_loop(s->worker));
     struct elem e;
-    struct form f;
+    return stanza_child(st, KNOWN_DATA_FORM, &e) && form_parse(f, &e, tmp) &&
+           f->kind == FORM_SUBMIT && slice_is(f->form_type, NS_PUBSUB "#subscribe_authorization");
+}
+
+void ps_authorize(struct ps_service *s, slice from, struct form *f)
+{
     slice node = { 0 }, jid = { 0 };
     bool allow = false;
     struct buf xml;
     struct xml_write x;
-    if (!stanza_child(st, KNOWN_DATA_FORM, &e) || !form_parse(&f, &e, tmp) ||
-        f.kind != FORM_SUBMIT || !slice_is(f.form_type, NS_PUBSUB "#subscribe_authorization"))
-        return false;
-    form_text(&f, "pubsub#node", &node);
-    form_text(&f, "pubsub#subscriber_jid", &jid);
-    form_bool(&f, "pubsub#allow", &allow);
-    if (f.error != SE_NONE || node.len == 0 || jid.len == 0)
-        return true;
+    form_text(f, "pubsub#node", &node);
+    form_text(f, "pubsub#subscriber_jid", &jid);
+    form_bool(f, "pubsub#allow", &allow);
+    if (f->error != SE_NONE || node.len == 0 || jid.len == 0)
+        return;
     xml_begin(&x, &xml, XML_STANZA_MAX);
     xml_open(&x, "pubsub", NS_PUBSUB_OWNER);
     xml_open_with(&x, "subscriptions", NULL, "node", node);
@@ -456,7 +457,6 @@ bool ps_authorization(struct ps_service *s, const struct stanza *st)
     xml_close_all(&x);
     slice request = buf_fit(&xml);
     if (request.len > 0)
-        ps_request_from(s, stanza_from(st), request);
+        ps_request_from(s, from, request);
     buf_fini(&xml);
-    return true;
 }

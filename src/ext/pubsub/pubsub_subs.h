@@ -3,8 +3,12 @@
 #pragma once
 #include "ext/pubsub/pubsub_private.h"
 
+struct arena;
+struct form;
 struct stanza;
 
 extern const struct ps_verb_row ps_subscription_verbs[]; /* NULL run ends */
-/* A message with an owner's answer to ps_ask_owners(); false: it is not one. */
-bool ps_authorization(struct ps_service *s, const struct stanza *st);
+/* Whether a message is an owner's answer to ps_ask_owners(). It costs no service. `f` borrows the
+ * message, and has texts in `tmp`. */
+bool ps_authorization_read(struct form *f, const struct stanza *st, struct arena *tmp);
+void ps_authorize(struct ps_service *s, slice from, struct form *f); /* the answer of `from` */

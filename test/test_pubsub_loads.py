@@ -1,0 +1,37 @@
+"""What one user can make pubsub.<domain> do, or hold, for the others."""
+from muster.pubsub import DATA, NS, create, pubsub, subscribe
+
+HOST = "pubsub.localhost"
+
+
+def loaded(server):
+    return next(row["value"] for row in server.rows("metrics")
+                if row["name"] == "muster_pubsub_services_loaded")
+
+
+def approval(node, jid):
+    """An owner's answer to a request for authorization, without what it is about."""
+    return (f"<x xmlns='{DATA}' type='submit'><field var='FORM_TYPE'>"
+            f"<value>{NS}#subscribe_authorization</value></field>"
+            f"<field var='pubsub#node'><value>{node}</value></field>"
+            f"<field var='pubsub#subscriber_jid'><value>{jid}</value></field>"
+            "<field var='pubsub#allow'><value>1</value></field></x>")
+
+
+def test_messages_make_no_service(server, alice, bob):
+    """Neither to addresses at the service's domain, nor those without an owner's answer."""
+    before = loaded(server)
+    for i in range(20):
+        alice.send(f"<message to='r{i}@{HOST}' type='headline'/>")
+        alice.send(f"<message to='f{i}@{HOST}'>{approval('news', bob.bare)}</message>")
+    alice.send(f"<message to='{HOST}' type='headline'/>")
+    alice.send(f"<message to='b@{HOST}' id='b'><body>hello</body></message>")
+    alice.expect(f"<message from='b@{HOST}' id='b' type='error'/>")
+    alice.ping()
+    assert loaded(server) == before
+    alice.result("set", create("news", access_model="authorize"), to=HOST)
+    bob.result("set", subscribe("news", bob.bare), to=HOST)
+    alice.send(f"<message to='{HOST}'>{approval('news', bob.bare)}</message>")
+    bob.expect(f"<message from='{HOST}'/>")
+    found = bob.result("get", pubsub("<subscriptions/>"), to=HOST)[0]
+    assert [s.get("subscription") for s in found] == ["subscribed"]
