@@ -33,6 +33,11 @@ static slice subscriber_key(const void *item)
     const struct ps_subscriber *s = item;
     return (slice){ s->jid, s->len };
 }
+static slice pubsub_model_stub_id(const void *item)
+{
+    const struct ps_stub *s = item;
+    return (slice){ s->id, s->id_len };
+}
 
 /* Services. */
 
@@ -167,6 +172,7 @@ struct ps_node *ps_node_get(struct ps_service *s, slice name)
     n->ops_tail = &n->ops;
     map_init(&n->affiliates, pubsub_model_affiliate_key);
     map_init(&n->subscribers, subscriber_key);
+    map_init(&n->by_id, pubsub_model_stub_id);
     map_put(&s->nodes, n);
     return n;
 }
@@ -248,6 +254,7 @@ static void stubs_clear(struct ps_node *n)
     for (uint32_t i = 0; i < n->stub_count; i++)
         mem_free(&n->stubs[i]);
     mem_free(&n->stubs);
+    map_fini(&n->by_id);
     n->stub_count = n->stub_cap = 0;
 }
 
@@ -349,11 +356,15 @@ uint32_t ps_item_bytes(const struct ps_item *item)
     return (uint32_t)(item->id.len + item->publisher.len + item->xml.len);
 }
 
+enum { FEW_STUBS = 16 }; /* most nodes have one item: they need no map */
+
 const struct ps_stub *ps_stub_find(const struct ps_node *n, slice id)
 {
-    for (uint32_t i = n->stub_count; i > 0; i--) /* the newest are asked for most */
-        if (slice_eq((slice){ n->stubs[i - 1]->id, n->stubs[i - 1]->id_len }, id))
-            return n->stubs[i - 1];
+    if (n->by_id.count > 0)
+        return map_get(&n->by_id, id);
+    for (uint32_t i = 0; i < n->stub_count; i++)
+        if (slice_eq(pubsub_model_stub_id(n->stubs[i]), id))
+            return n->stubs[i];
     return NULL;
 }
 
@@ -370,6 +381,10 @@ void ps_stub_load(struct ps_node *n, const struct ps_item *item, uint32_t bytes)
         n->stubs = mem_realloc(n->stubs, n->stub_cap * sizeof *n->stubs);
     }
     n->stubs[n->stub_count++] = s;
+    if (n->by_id.count == 0 && n->stub_count <= FEW_STUBS)
+        return;
+    for (uint32_t i = n->by_id.count; i < n->stub_count; i++) /* all, or this one */
+        map_put(&n->by_id, n->stubs[i]);
 }
 
 void ps_node_grew(struct ps_node *n, int64_t change)
@@ -379,18 +394,24 @@ void ps_node_grew(struct ps_node *n, int64_t change)
     n->maker->bytes = (uint64_t)((int64_t)n->maker->bytes + change);
 }
 
+static void stub_free(struct ps_node *n, struct ps_stub *s)
+{
+    ps_node_grew(n, -(int64_t)s->bytes);
+    map_del(&n->by_id, pubsub_model_stub_id(s));
+    mem_free(&s);
+}
+
 void ps_stub_del(struct ps_node *n, slice id)
 {
-    for (uint32_t i = 0; i < n->stub_count; i++) {
-        if (!slice_eq((slice){ n->stubs[i]->id, n->stubs[i]->id_len }, id))
-            continue;
-        ps_node_grew(n, -(int64_t)n->stubs[i]->bytes);
-        mem_free(&n->stubs[i]);
-        ensure(n->stub_count > 0);
-        n->stub_count--;
-        memmove(&n->stubs[i], &n->stubs[i + 1], (n->stub_count - i) * sizeof *n->stubs);
+    const struct ps_stub *s = ps_stub_find(n, id);
+    uint32_t i = 0;
+    if (s == NULL)
         return;
-    }
+    while (n->stubs[i] != s)
+        i++;
+    stub_free(n, n->stubs[i]);
+    n->stub_count--;
+    memmove(&n->stubs[i], &n->stubs[i + 1], (n->stub_count - i) * sizeof *n->stubs);
 }
 
 void ps_stubs_drop(struct ps_node *n, uint32_t count, slice but)
@@ -401,12 +422,10 @@ void ps_stubs_drop(struct ps_node *n, uint32_t count, slice but)
         return;
     for (uint32_t i = 0; i < count; i++) {
         struct ps_stub *s = n->stubs[i];
-        if (slice_eq((slice){ s->id, s->id_len }, but)) {
+        if (slice_eq(pubsub_model_stub_id(s), but))
             n->stubs[kept++] = s;
-            continue;
-        }
-        ps_node_grew(n, -(int64_t)s->bytes);
-        mem_free(&s);
+        else
+            stub_free(n, s);
     }
     n->stub_count -= count - kept;
     memmove(&n->stubs[kept], &n->stubs[count], (n->stub_count - kept) * sizeof *n->stubs);

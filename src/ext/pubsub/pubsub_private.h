@@ -81,6 +81,7 @@ struct ps_node {
     struct ps_config config;
     struct map affiliates, subscribers;
     struct ps_stub **stubs; /* oldest first; valid if `indexed` */
+    struct map by_id;       /* all stubs, of a node with many; else empty */
     uint32_t stub_count, stub_cap;
     uint64_t bytes;   /* of its items, */
     uint64_t listed;  /* and of the addresses in its lists */
