@@ -1,5 +1,6 @@
 """What one user can make pubsub.<domain> do, or hold, for the others."""
-from muster.pubsub import DATA, NS, create, pubsub, subscribe
+from muster import xml
+from muster.pubsub import DATA, NS, create, get_items, item_ids, publish, pubsub, subscribe
 
 HOST = "pubsub.localhost"
 
@@ -35,3 +36,20 @@ def test_messages_make_no_service(server, alice, bob):
     bob.expect(f"<message from='{HOST}'/>")
     found = bob.result("get", pubsub("<subscriptions/>"), to=HOST)[0]
     assert [s.get("subscription") for s in found] == ["subscribed"]
+
+
+def test_a_node_is_made_again_after_a_creation_that_was_given_up(server, alice):
+    """A row that is in the database, while the service does not know of the node: the creation was
+    committed after its deadline. What is published to the node made anew is there after a start."""
+    alice.result("set", create("other"), to=HOST)
+    with server.database() as db:
+        db.execute("INSERT INTO pubsub_node(owner, node, nid, creator, config) SELECT owner, "
+                   "'news', nid + 1, 'fay@localhost', config FROM pubsub_node")
+    alice.result("set", create("news"), to=HOST)
+    alice.result("set", publish("news", item="1"), to=HOST)
+    server.restart()
+    alice = server.client("alice")
+    assert item_ids(alice.result("get", get_items("news"), to=HOST)) == ["1"]
+    asked = f"<query xmlns='{xml.DISCO_INFO}' node='news'/>"
+    creator = alice.result("get", asked, to=HOST).find(".//*[@var='pubsub#creator']/*")
+    assert creator.text == alice.bare

@@ -221,7 +221,7 @@ static enum ps_step run_publish(struct ps_op *op)
     if (op->create) {
         op->batch = pubsub_items_write_batch(op);
         ps_node_begin(n, ps_from_bare(op), &op->config);
-        ps_store_node(op->batch, n, &op->config);
+        ps_store_made(op->batch, n, &op->config);
     }
     step = op->req.has_item ? put_item(op, &who, c) : PS_COMMIT;
     if (step == PS_ANSWERED && op->create)

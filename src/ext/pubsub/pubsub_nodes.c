@@ -92,7 +92,7 @@ static enum ps_step pubsub_nodes_run_create(struct ps_op *op)
     op->create = true;
     op->batch = pubsub_nodes_write_batch(op);
     ps_node_begin(n, ps_from_bare(op), &op->config);
-    ps_store_node(op->batch, n, &op->config);
+    ps_store_made(op->batch, n, &op->config);
     if (op->service->account == NULL)
         ps_store_affiliate(op->batch, n, ps_from_bare(op), of_creator(op));
     return PS_COMMIT;
@@ -165,7 +165,7 @@ static enum ps_step run_configure_set(struct ps_op *op)
     if (!takes_form(op))
         return PS_ANSWERED;
     op->batch = pubsub_nodes_write_batch(op);
-    ps_store_node(op->batch, n, &op->config);
+    ps_store_config(op->batch, n, &op->config);
     ps_sharing_store(op);
     op->drop = fewer_items(op);
     if (op->drop > 0 && op->drop == n->stub_count) {

@@ -82,10 +82,13 @@ static STMT(stmt_sizes, "pubsub.sizes",
             "SELECT nid, CAST(sum(bytes) AS BIGINT) FROM pubsub_item WHERE owner = $1 "
             "GROUP BY nid",
             "i", "ii");
-static STMT(stmt_node_put, "pubsub.node_put",
-            "INSERT INTO pubsub_node(owner, node, nid, creator, config) VALUES($1, $2, $3, $4, $5) "
-            "ON CONFLICT(owner, node) DO UPDATE SET config = excluded.config",
-            "ititt", "");
+#define NODE_PUT                                                                                   \
+    "INSERT INTO pubsub_node(owner, node, nid, creator, config) VALUES($1, $2, $3, $4, $5) "       \
+    "ON CONFLICT(owner, node) DO UPDATE SET config = excluded.config"
+/* There may be a row already: of a creation that was committed when it was given up. */
+static STMT(stmt_node_make, "pubsub.node_make",
+            NODE_PUT ", nid = excluded.nid, creator = excluded.creator", "ititt", "");
+static STMT(stmt_node_put, "pubsub.node_put", NODE_PUT, "ititt", "");
 static STMT(stmt_node_delete, "pubsub.node_delete",
             "DELETE FROM pubsub_node WHERE owner = $1 AND node = $2", "it", "");
 static STMT(stmt_item_put, "pubsub.item_put",
@@ -144,6 +147,7 @@ static const struct store_schema ps_schema = {
                                            &stmt_affiliations,
                                            &stmt_subscriptions,
                                            &stmt_sizes,
+                                           &stmt_node_make,
                                            &stmt_node_put,
                                            &stmt_node_delete,
                                            &stmt_item_put,
@@ -168,16 +172,27 @@ static const struct store_schema ps_schema = {
                                            NULL },
 };
 
-void ps_store_node(struct store_batch *b, const struct ps_node *n, const struct ps_config *c)
+static void store_node(struct store_batch *b, const struct store_stmt *stmt,
+                       const struct ps_node *n, const struct ps_config *c)
 {
     const struct ps_service *s = n->service;
     struct buf text;
     ensure(n->nid != 0);
     buf_init(&text, PS_CONFIG_MAX);
     ps_config_store(&text, c, s->kind->kind);
-    STORE_ADD(b, &stmt_node_put, 1, SV_I(s->owner), SV_T(n->name), SV_I(n->nid),
-              SV_T(ps_creator(n)), SV_T(buf_fit(&text)));
+    STORE_ADD(b, stmt, 1, SV_I(s->owner), SV_T(n->name), SV_I(n->nid), SV_T(ps_creator(n)),
+              SV_T(buf_fit(&text)));
     buf_fini(&text);
+}
+
+void ps_store_made(struct store_batch *b, const struct ps_node *n, const struct ps_config *c)
+{
+    store_node(b, &stmt_node_make, n, c);
+}
+
+void ps_store_config(struct store_batch *b, const struct ps_node *n, const struct ps_config *c)
+{
+    store_node(b, &stmt_node_put, n, c);
 }
 
 void ps_store_delete_node(struct store_batch *b, const struct ps_node *n)

@@ -8,7 +8,8 @@ struct store_batch;
 
 extern struct store_stmt ps_stmt_any, ps_stmt_last, ps_stmt_item, ps_stmt_items, ps_stmt_index;
 void ps_load_service(struct actor *a);
-void ps_store_node(struct store_batch *b, const struct ps_node *n, const struct ps_config *c);
+void ps_store_made(struct store_batch *b, const struct ps_node *n, const struct ps_config *c);
+void ps_store_config(struct store_batch *b, const struct ps_node *n, const struct ps_config *c);
 void ps_store_delete_node(struct store_batch *b, const struct ps_node *n);
 void ps_store_item(struct store_batch *b, const struct ps_node *n, const struct ps_item *item);
 void ps_store_delete_item(struct store_batch *b, const struct ps_node *n, slice id);
