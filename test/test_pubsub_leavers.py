@@ -1,6 +1,7 @@
 """An account is deleted: whoever gets its address next finds nothing of it at nodes of others."""
 import pytest
 
+from muster.client import until
 from muster.pubsub import (
     OWNER, affiliations, create, entry, error_of, get_items, item_ids, publish, subscribe,
     subscriptions)
@@ -76,3 +77,18 @@ def test_while_nothing_is_in_memory(server):
     server.start()
     delete(server, fay)
     check(server, server.client("bob"))
+
+
+def test_an_owner_leaves_while_the_service_is_loaded(server):
+    """The nodes were read before fay went, the affiliations behind it: nobody owns the node."""
+    fay, bob = server.client("fay"), server.client("bob")
+    fay.result("set", create("alone"), to=HOST)
+    server.stop()
+    with server.database() as db:
+        db.execute("DELETE FROM pubsub_affiliation")
+    server.start()
+    fay, bob = server.client("fay"), server.client("bob")
+    assert error_of(bob, "set", create("alone"), to=HOST)[0] == "conflict"
+    delete(server, fay)
+    until("the node is gone",
+          lambda: bob.iq("set", create("alone"), to=HOST).get("type") == "result")

@@ -1,6 +1,7 @@
 """What one user can make pubsub.<domain> do, or hold, for the others."""
 from muster import xml
-from muster.pubsub import DATA, NS, create, get_items, item_ids, publish, pubsub, subscribe
+from muster.pubsub import (
+    DATA, NS, affiliations, create, error_of, get_items, item_ids, publish, pubsub, subscribe)
 
 HOST = "pubsub.localhost"
 
@@ -53,3 +54,53 @@ def test_a_node_is_made_again_after_a_creation_that_was_given_up(server, alice):
     asked = f"<query xmlns='{xml.DISCO_INFO}' node='news'/>"
     creator = alice.result("get", asked, to=HOST).find(".//*[@var='pubsub#creator']/*")
     assert creator.text == alice.bare
+
+
+def numbers(count):
+    """SQL: i from 1 to count, in a query that follows."""
+    return f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
+
+
+def fill(server, *queries):
+    """Rows that would take long to get there by requests. `p` is the row of the node `news`."""
+    server.stop()
+    with server.database() as db:
+        for table, query in queries:
+            db.execute(f"INSERT INTO {table} {query}, pubsub_node p WHERE p.node = 'news'")
+    server.start()
+
+
+def test_lists_larger_than_one_read(server, alice):
+    """420,000 subscriptions are more than one batch of reads returns (32 MiB). Each list is read in
+    pages: no row is left out or read twice."""
+    alice.result("set", create("news"), to=HOST)
+    many, nodes, affiliates = 420_000, 300, 4_001
+    fill(server,
+         ("pubsub_subscription", numbers(many) + " SELECT p.owner, p.nid, 'u' || i || '@x.example',"
+          " 2, 1, 'id' FROM n"),
+         ("pubsub_affiliation", numbers(affiliates - 1) + " SELECT p.owner, p.nid, 'u' || i || "
+          "'@x.example', 3 FROM n"),
+         ("pubsub_node", numbers(nodes - 1) + " SELECT p.owner, 'node' || i, p.nid + i, p.creator,"
+          " p.config FROM n"))
+    alice = server.client("alice")
+    asked = f"<query xmlns='{xml.DISCO_INFO}' node='news'/>"
+    count = alice.result("get", asked, to=HOST).find(".//*[@var='pubsub#num_subscribers']/*")
+    assert count.text == str(many)
+    items = alice.result("get", f"<query xmlns='{xml.DISCO_ITEMS}'/>", to=HOST)
+    assert len({i.get("node") for i in items}) == len(items) == nodes
+    answer = alice.result("get", affiliations("news"), to=HOST)[0]
+    assert len({a.get("jid") for a in answer}) == len(answer) == affiliates
+
+
+def test_sizes_larger_than_one_page(server, alice):
+    """The size of all items is the same after a start: the limit of what a user may store is."""
+    alice.result("set", create("news"), to=HOST)
+    fill(server,
+         ("pubsub_item", numbers(9_000) + " SELECT p.owner, p.nid, 'i' || i, i, 100, p.creator, ''"
+          " FROM n"))
+    alice = server.client("alice")
+    address = len(alice.bare) + 64
+    server.ctl("set", "pubsub.user-bytes", str(900_000 + address))
+    assert error_of(alice, "set", publish("news", item="1"), HOST)[0] == "policy-violation"
+    server.ctl("set", "pubsub.user-bytes", str(900_000 + address + 200))
+    alice.result("set", publish("news", item="1"), to=HOST)

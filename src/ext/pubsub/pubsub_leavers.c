@@ -37,10 +37,24 @@ void ps_leaver_remove(struct account *a, struct store_batch *b)
         STORE_ADD(b, all[i], STORE_ANY_ROWS, SV_T(a->jid));
 }
 
+/* Its last owner was deleted between two reads of a service that was being loaded. */
+static bool is_orphan(const struct ps_node *n)
+{
+    const struct ps_affiliate *a;
+    if (n->nid == 0 || n->service->account != NULL)
+        return false;
+    for (uint32_t i = 0; (a = map_next(&n->affiliates, &i)) != NULL;)
+        if (a->affiliation == PS_OWNER)
+            return false;
+    return true;
+}
+
 static bool pubsub_leavers_concerns(const struct ps_node *n, slice bare)
 {
     const struct ps_subscriber *s;
     if (n->ops != NULL) /* one of them may add the address yet */
+        return true;
+    if (is_orphan(n))
         return true;
     if (n->nid != 0 && ps_affiliate(n, bare) != NULL)
         return true;

@@ -56,7 +56,7 @@ static void service_check(const struct actor *a)
     ensure(s->node_count <= s->nodes.count);
     ensure((s->node_count == 0) == (s->makers.count == 0));
     ensure((s->kind->kind == PS_HOST) == (s->account == NULL));
-    ensure(a->state == ACTOR_READY || s->node_count == 0 || a->ended);
+    ensure(a->state != ACTOR_ABSENT || s->node_count == 0 || a->ended);
     ensure(a->pins == 0 || s->account == NULL || account_is_pinned(s->account));
 }
 

@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/hash.h"
+#include "base/mem.h"
 #include "base/metric.h"
 #include "base/setting.h"
 #include "ext/pubsub/pubsub.h"
@@ -71,17 +72,24 @@ STMT(ps_stmt_index, "pubsub.index",
      "ORDER BY at_us",
      "ii", "titi");
 
+#define LIST_PAGE "WHERE owner = $1 AND (nid, jid) > ($2, $3) ORDER BY nid, jid LIMIT $4"
+
+/* The first two columns of a row are its place: the next page begins behind it. */
 static STMT(stmt_nodes, "pubsub.nodes",
-            "SELECT node, nid, creator, config FROM pubsub_node WHERE owner = $1", "i", "titt");
+            "SELECT nid, node, creator, config FROM pubsub_node WHERE owner = $1 AND node > $2 "
+            "ORDER BY node LIMIT $3",
+            "iti", "ittt");
 static STMT(stmt_affiliations, "pubsub.affiliations",
-            "SELECT nid, jid, affiliation FROM pubsub_affiliation WHERE owner = $1", "i", "iti");
+            "SELECT nid, jid, affiliation FROM pubsub_affiliation " LIST_PAGE, "iiti", "iti");
 static STMT(stmt_subscriptions, "pubsub.subscriptions",
-            "SELECT nid, jid, state, deliver, subid FROM pubsub_subscription WHERE owner = $1", "i",
+            "SELECT nid, jid, state, deliver, subid FROM pubsub_subscription " LIST_PAGE, "iiti",
             "itiit");
 static STMT(stmt_sizes, "pubsub.sizes",
-            "SELECT nid, CAST(sum(bytes) AS BIGINT) FROM pubsub_item WHERE owner = $1 "
-            "GROUP BY nid",
-            "i", "ii");
+            "SELECT nid, max(id), CAST(sum(bytes) AS BIGINT), CAST(count(*) AS BIGINT) FROM "
+            "(SELECT nid, id, bytes FROM pubsub_item WHERE owner = $1 AND (nid, id) > ($2, $3) "
+            "ORDER BY nid, id LIMIT $4) AS page GROUP BY nid ORDER BY nid",
+            "iiti", "itii");
+
 #define NODE_PUT                                                                                   \
     "INSERT INTO pubsub_node(owner, node, nid, creator, config) VALUES($1, $2, $3, $4, $5) "       \
     "ON CONFLICT(owner, node) DO UPDATE SET config = excluded.config"
@@ -264,7 +272,15 @@ void ps_read_item(const struct store_batch *b, unsigned stmt, uint32_t row, stru
                              .xml = store_text(b, stmt, row, 3) };
 }
 
-/* Loading a service: its nodes first; the rows that belong to them are found by their number. */
+/* Reading a service into memory, in pages: its lists may be larger than what one batch returns. */
+
+struct load {
+    struct ps_service *service;
+    struct map numbers;   /* its nodes by number: what belongs to them is found by it */
+    unsigned part, count; /* the part that is being read; parts in the batch */
+    int64_t nid;          /* where the last page of the part ended, */
+    slice *text;          /* NULL: it has had none */
+};
 
 static slice nid_key(const void *item)
 {
@@ -272,86 +288,151 @@ static slice nid_key(const void *item)
     return (slice){ (const char *)&n->nid, sizeof n->nid };
 }
 
-static struct ps_node *by_nid(const struct map *m, int64_t nid)
+static struct ps_node *by_nid(const struct load *l, int64_t nid)
 {
-    return map_get(m, (slice){ (const char *)&nid, sizeof nid });
+    return map_get(&l->numbers, (slice){ (const char *)&nid, sizeof nid });
 }
 
-static void load_nodes(struct ps_service *s, const struct store_batch *b, struct map *numbers)
-{
-    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
-        struct ps_config config;
-        slice name = store_text(b, 0, i, 0), creator = store_text(b, 0, i, 2);
-        int64_t nid = store_int(b, 0, i, 1);
-        if (nid <= 0 || name.len > PS_ID_MAX || by_nid(numbers, nid) != NULL)
-            continue; /* damaged */
-        struct ps_node *n = ps_node_get(s, name);
-        ps_config_load(&config, s->kind->kind, store_text(b, 0, i, 3));
-        ps_node_load(n, nid, creator, &config);
-        map_put(numbers, n);
-    }
-}
+/* Rows that are damaged are left out. */
 
 static bool is_jid_len(slice jid) { return jid.len > 0 && jid.len <= JID_MAX; }
 
-static void pubsub_store_load_affiliations(const struct store_batch *b, const struct map *numbers)
+static uint32_t load_node(struct load *l, const struct store_batch *b, unsigned stmt, uint32_t row)
 {
-    for (uint32_t i = 0; i < store_row_count(b, 1); i++) {
-        struct ps_node *n = by_nid(numbers, store_int(b, 1, i, 0));
-        int64_t a = store_int(b, 1, i, 2);
-        slice jid = store_text(b, 1, i, 1);
-        if (n != NULL && a > PS_NONE && a <= PS_OWNER_SHARING && is_jid_len(jid))
-            ps_affiliate_put(n, jid, (enum ps_affiliation)a);
-    }
+    struct ps_service *s = l->service;
+    struct ps_config config;
+    int64_t nid = store_int(b, stmt, row, 0);
+    slice name = store_text(b, stmt, row, 1);
+    if (nid <= 0 || name.len > PS_ID_MAX || by_nid(l, nid) != NULL)
+        return 1;
+    struct ps_node *n = ps_node_get(s, name);
+    ps_config_load(&config, s->kind->kind, store_text(b, stmt, row, 3));
+    ps_node_load(n, nid, store_text(b, stmt, row, 2), &config);
+    map_put(&l->numbers, n);
+    return 1;
 }
 
-static void load_subscriptions(const struct store_batch *b, const struct map *numbers)
+static uint32_t load_affiliation(struct load *l, const struct store_batch *b, unsigned stmt,
+                                 uint32_t row)
 {
-    for (uint32_t i = 0; i < store_row_count(b, 2); i++) {
-        struct ps_node *n = by_nid(numbers, store_int(b, 2, i, 0));
-        int64_t state = store_int(b, 2, i, 2);
-        slice jid = store_text(b, 2, i, 1);
-        if (n == NULL || state <= PS_UNSUBSCRIBED || state >= PS_STATES || !is_jid_len(jid))
-            continue;
-        struct ps_subscriber *sub =
-            ps_subscriber_make(jid, store_text(b, 2, i, 4), (enum ps_state)state);
-        sub->deliver = store_int(b, 2, i, 3) != 0;
-        ps_subscriber_put(n, sub);
-    }
+    struct ps_node *n = by_nid(l, store_int(b, stmt, row, 0));
+    slice jid = store_text(b, stmt, row, 1);
+    int64_t a = store_int(b, stmt, row, 2);
+    if (n != NULL && a > PS_NONE && a <= PS_OWNER_SHARING && is_jid_len(jid))
+        ps_affiliate_put(n, jid, (enum ps_affiliation)a);
+    return 1;
 }
 
-static void service_loaded(void *arg, enum store_result result, const struct store_batch *b)
+static uint32_t load_subscription(struct load *l, const struct store_batch *b, unsigned stmt,
+                                  uint32_t row)
 {
-    struct ps_service *s = arg;
+    struct ps_node *n = by_nid(l, store_int(b, stmt, row, 0));
+    slice jid = store_text(b, stmt, row, 1);
+    int64_t state = store_int(b, stmt, row, 2);
+    if (n == NULL || state <= PS_UNSUBSCRIBED || state >= PS_STATES || !is_jid_len(jid))
+        return 1;
+    struct ps_subscriber *sub =
+        ps_subscriber_make(jid, store_text(b, stmt, row, 4), (enum ps_state)state);
+    sub->deliver = store_int(b, stmt, row, 3) != 0;
+    ps_subscriber_put(n, sub);
+    return 1;
+}
+
+/* Of the items of a node as far as they are on the page. */
+static uint32_t load_size(struct load *l, const struct store_batch *b, unsigned stmt, uint32_t row)
+{
+    struct ps_node *n = by_nid(l, store_int(b, stmt, row, 0));
+    int64_t bytes = store_int(b, stmt, row, 2);
+    if (n != NULL && bytes >= 0)
+        ps_node_grew(n, bytes);
+    return (uint32_t)store_int(b, stmt, row, 3);
+}
+
+/* A page of each, with the longest texts that are stored, is one batch: see
+ * STORE_RESULT_BYTES_MAX. */
+static const struct part {
+    struct store_stmt *stmt;
+    uint32_t page; /* rows */
+    uint32_t (*take)(struct load *l, const struct store_batch *b, unsigned stmt, uint32_t row);
+} parts[] = { /* nodes first */
+              { &stmt_nodes, 128, load_node },
+              { &stmt_affiliations, 2000, load_affiliation },
+              { &stmt_subscriptions, 2000, load_subscription },
+              { &stmt_sizes, 4000, load_size }
+};
+enum { PARTS = sizeof parts / sizeof parts[0] };
+
+/* Whether that was the last page of the part. */
+static bool take_page(struct load *l, const struct store_batch *b, unsigned stmt)
+{
+    const struct part *p = &parts[l->part];
+    uint32_t rows = store_row_count(b, stmt), taken = 0;
+    for (uint32_t i = 0; i < rows; i++)
+        taken += p->take(l, b, stmt, i);
+    mem_free(&l->text);
+    if (taken < p->page)
+        return true;
+    l->nid = store_int(b, stmt, rows - 1, 0);
+    l->text = slice_box(store_text(b, stmt, rows - 1, 1));
+    return false;
+}
+
+static void load_end(struct load *l, enum err e)
+{
+    struct ps_service *s = l->service;
+    struct ps_node *n;
+    for (uint32_t i = 0; e != OK && (n = map_next(&s->nodes, &i)) != NULL;) {
+        ps_node_clear(n); /* it may be loaded again */
+        ps_node_release(n);
+    }
+    map_fini(&l->numbers);
+    mem_free(&l->text);
+    mem_free(&l);
+    actor_loaded(&s->actor, e);
+}
+
+static void read_pages(struct load *l);
+
+static void pages_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct load *l = arg;
+    const struct ps_service *s = l->service;
     ensure(worker_is_here(s->worker) && s->state == ACTOR_LOADING);
-    if (result == STORE_OK && !s->actor.ended) {
-        struct map numbers;
-        map_init(&numbers, nid_key);
-        load_nodes(s, b, &numbers);
-        pubsub_store_load_affiliations(b, &numbers);
-        load_subscriptions(b, &numbers);
-        for (uint32_t i = 0; i < store_row_count(b, 3); i++) {
-            struct ps_node *n = by_nid(&numbers, store_int(b, 3, i, 0));
-            int64_t bytes = store_int(b, 3, i, 1);
-            if (n == NULL || bytes < 0)
-                continue;
-            ps_node_grew(n, bytes);
-        }
-        map_fini(&numbers);
+    enum err e = s->actor.ended ? E_NOTFOUND : err_of_store(result);
+    for (unsigned i = 0; e == OK && i < l->count && take_page(l, b, i); i++)
+        l->part++;
+    if (e == OK && l->part < PARTS)
+        read_pages(l);
+    else
+        load_end(l, e);
+}
+
+/* The next page of a part that has more; else the first of all parts that are left. */
+static void read_pages(struct load *l)
+{
+    const struct ps_service *s = l->service;
+    struct store_batch *b = store_read(worker_store(s->worker), (uint64_t)s->owner);
+    slice text = l->text == NULL ? SLICE("") : *l->text;
+    int64_t nid = l->text == NULL ? 0 : l->nid;
+    l->count = l->text == NULL ? PARTS - l->part : 1;
+    for (unsigned i = l->part; i < l->part + l->count; i++) {
+        if (parts[i].stmt == &stmt_nodes)
+            STORE_ADD(b, parts[i].stmt, STORE_ANY_ROWS, SV_I(s->owner), SV_T(text),
+                      SV_I(parts[i].page));
+        else
+            STORE_ADD(b, parts[i].stmt, STORE_ANY_ROWS, SV_I(s->owner), SV_I(nid), SV_T(text),
+                      SV_I(parts[i].page));
     }
-    actor_loaded(&s->actor, s->actor.ended ? E_NOTFOUND : err_of_store(result));
+    store_submit(b, worker_loop(s->worker), 0, pages_read, l);
 }
 
 void ps_load_service(struct actor *a)
 {
-    struct ps_service *s = ps_service_of(a);
-    ensure(s->nodes.count == 0 && !a->ended);
-    struct store_batch *b = store_read(worker_store(s->worker), (uint64_t)s->owner);
-    STORE_ADD(b, &stmt_nodes, STORE_ANY_ROWS, SV_I(s->owner));
-    STORE_ADD(b, &stmt_affiliations, STORE_ANY_ROWS, SV_I(s->owner));
-    STORE_ADD(b, &stmt_subscriptions, STORE_ANY_ROWS, SV_I(s->owner));
-    STORE_ADD(b, &stmt_sizes, STORE_ANY_ROWS, SV_I(s->owner));
-    store_submit(b, worker_loop(s->worker), 0, service_loaded, s);
+    struct load *l = mem_zalloc(sizeof *l);
+    ensure(!a->ended && ps_service_of(a)->nodes.count == 0);
+    l->service = ps_service_of(a);
+    map_init(&l->numbers, nid_key);
+    read_pages(l);
 }
 
 const struct feature pubsub_feature = {
