@@ -8,7 +8,7 @@ import pytest
 from muster import xml
 from muster.client import until
 from muster.pubsub import (
-    create, entry, error_of, publish, subscribe, subscriptions, unsubscribe)
+    configure, create, entry, error_of, publish, subscribe, subscriptions, unsubscribe)
 from test_mam import Page
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -130,6 +130,27 @@ def test_pubsub_bytes(make_server):
     alice.result("set", "<pubsub xmlns='http://jabber.org/protocol/pubsub#owner'>"
                  "<delete node='n0'/></pubsub>", to=HOST)
     alice.result("set", publish("n1", entry("x" * 20000), item="2"), to=HOST)
+
+
+def test_pubsub_configurations(make_server):
+    """Texts of configurations are in the share of the user who made the nodes, also after a
+    restart: a node of its own for each, or one that grows."""
+    settings = {name: 64 << 10 for name in ("pubsub.user-bytes", "pep.bytes-max")}
+    server = make_server("alice", "bob", settings=settings)
+    long = {"contact": [f"{'c' * 200}{i:02}@x.example" for i in range(30)]}  # 6.5 kB
+    for to in (HOST, None):
+        alice, bob = server.client("alice"), server.client("bob")
+        assert refused(alice, lambda i, to=to: create(f"n{i}", **long), to) == "policy-violation"
+        bob.result("set", create("mine", **long), to=to)
+        server.restart()
+        alice = server.client("alice")
+        alice.result("set", create("small"), to=to)
+        assert error_of(alice, "set", create("more", **long), to)[0] == "policy-violation"
+        assert error_of(alice, "set", configure("small", **long), to)[0] == "policy-violation"
+        if to is None:
+            assert error_of(alice, "set", publish("made", **long), to)[0] == "policy-violation"
+        alice.result("set", configure("n0", contact=[]), to=to)
+        alice.result("set", configure("small", **long), to=to)
 
 
 def test_an_archive_is_limited(make_server):

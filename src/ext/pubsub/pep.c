@@ -75,8 +75,8 @@ static struct setting bytes_max = {
     .def = 16 << 20,
     .min = 64 << 10,
     .max = 1 << 30,
-    .doc = "How much all items of an account's nodes may take together, and the addresses that "
-           "are subscribed to them or have an affiliation.",
+    .doc = "How much all items of an account's nodes may take together, the texts of their "
+           "configurations, and the addresses that are subscribed to them or have an affiliation.",
 };
 static struct setting subscriptions_max = {
     .name = "pep.subscriptions-max",

@@ -142,13 +142,19 @@ void ps_config_default(struct ps_config *c, enum ps_kind kind)
     };
 }
 
-void ps_config_keep(struct ps_config *out, const struct ps_config *in)
+uint32_t ps_config_bytes(const struct ps_config *c)
 {
     size_t len = 0;
+    for (unsigned i = 0; i < PS_TEXTS; i++)
+        len += c->text[i].len;
+    return (uint32_t)len;
+}
+
+void ps_config_keep(struct ps_config *out, const struct ps_config *in)
+{
+    size_t len = ps_config_bytes(in);
     *out = *in;
     out->own = NULL;
-    for (unsigned i = 0; i < PS_TEXTS; i++)
-        len += in->text[i].len;
     if (len == 0) {
         memset(out->text, 0, sizeof out->text);
         return;

@@ -44,6 +44,7 @@ struct ps_limits {
 void ps_config_default(struct ps_config *c, enum ps_kind kind);
 void ps_config_keep(struct ps_config *out, const struct ps_config *in);
 void ps_config_fini(struct ps_config *c);
+uint32_t ps_config_bytes(const struct ps_config *c); /* of its texts */
 
 /* Takes over what a form says; fields it does not name stay, fields nobody knows are ignored.
  * false: f->error and f->text say why. */

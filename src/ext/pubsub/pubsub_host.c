@@ -90,8 +90,8 @@ static struct setting user_bytes = {
     .min = 64 << 10,
     .max = 1ll << 40,
     .doc = "How much the nodes of pubsub.<domain> that one user has created may take: their items, "
-           "and the addresses that are subscribed to them or have an affiliation. So one user "
-           "cannot use up pubsub.bytes-max.",
+           "the texts of their configurations, and the addresses that are subscribed to them or "
+           "have an affiliation. So one user cannot use up pubsub.bytes-max.",
 };
 static struct setting subscriptions_max = {
     .name = "pubsub.subscriptions-max",

@@ -61,6 +61,8 @@ static enum ps_step auto_create(struct ps_op *op)
             !ps_config_meets(&op->config, &op->req.form, &limits))
             return precondition(op);
     }
+    if (!ps_maker_of_has_room(s, ps_from_bare(op), ps_config_bytes(&op->config)))
+        return ps_no_room(op);
     op->create = true;
     return PS_COMMIT;
 }
@@ -176,8 +178,7 @@ static enum ps_step put_item(struct ps_op *op, const struct ps_actor *who,
     for (unsigned i = 0; i < op->drop; i++)
         more -= n->stubs[i] == old ? 0 : n->stubs[i]->bytes;
     if (!ps_maker_has_room(n, more))
-        return ps_fail(op, SE_POLICY_VIOLATION, NULL,
-                       SLICE("the limit of what one user may store is reached"));
+        return ps_no_room(op);
     if ((int64_t)s->bytes + more > setting_int(s->kind->bytes_max))
         return ps_fail(op, SE_POLICY_VIOLATION, NULL, SLICE("the limit of stored data is reached"));
     if (op->batch == NULL)

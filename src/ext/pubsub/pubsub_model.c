@@ -187,11 +187,20 @@ const struct ps_maker *ps_maker(const struct ps_service *s, slice bare)
     return map_get(&s->makers, bare);
 }
 
+static bool maker_room(const struct ps_service *s, const struct ps_maker *m, int64_t more)
+{
+    uint64_t limit = (uint64_t)setting_int(s->kind->user_bytes);
+    return more <= 0 || (m == NULL ? 0 : m->bytes) + (uint64_t)more <= limit;
+}
+
 bool ps_maker_has_room(const struct ps_node *n, int64_t more)
 {
-    uint64_t limit = (uint64_t)setting_int(n->service->kind->user_bytes);
-    uint64_t bytes = n->maker == NULL ? 0 : n->maker->bytes;
-    return more <= 0 || bytes + (uint64_t)more <= limit;
+    return maker_room(n->service, n->maker, more);
+}
+
+bool ps_maker_of_has_room(const struct ps_service *s, slice bare, int64_t more)
+{
+    return maker_room(s, ps_maker(s, bare), more);
 }
 
 /* Beside the address: its row, its place in a map. */
@@ -235,9 +244,18 @@ void ps_node_load(struct ps_node *n, int64_t nid, slice creator, const struct ps
     n->maker = pubsub_model_maker_of(s, creator.len <= JID_MAX ? creator : (slice){ "", 0 });
     n->maker->nodes++;
     ps_config_keep(&n->config, c);
+    list_grew(n, ps_config_bytes(c));
     s->node_count++;
     if (nid > s->last_nid)
         s->last_nid = nid;
+}
+
+void ps_node_configure(struct ps_node *n, const struct ps_config *c)
+{
+    struct ps_config old = n->config;
+    list_grew(n, (int64_t)ps_config_bytes(c) - ps_config_bytes(&old));
+    ps_config_keep(&n->config, c);
+    ps_config_fini(&old);
 }
 
 void ps_node_begin(struct ps_node *n, slice creator, const struct ps_config *c)

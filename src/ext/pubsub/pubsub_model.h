@@ -26,13 +26,15 @@ struct ps_node *ps_node_get(struct ps_service *s, slice name);        /* made if
 slice ps_creator(const struct ps_node *n);                            /* bare JID */
 /* NULL: that bare JID has made no node. */
 const struct ps_maker *ps_maker(const struct ps_service *s, slice bare);
-/* Whether so many bytes more are within what the maker of the node may store. */
+/* Whether so many bytes more are within what the maker of the node may store; one with that JID. */
 bool ps_maker_has_room(const struct ps_node *n, int64_t more);
+bool ps_maker_of_has_room(const struct ps_service *s, slice bare, int64_t more);
 /* What a list takes for one address. */
 uint32_t ps_address_bytes(slice jid);
 /* The node is being made: takes a number, has no items. Cleared again if it cannot be stored. */
 void ps_node_begin(struct ps_node *n, slice creator, const struct ps_config *c);
 void ps_node_load(struct ps_node *n, int64_t nid, slice creator, const struct ps_config *c);
+void ps_node_configure(struct ps_node *n, const struct ps_config *c); /* may borrow the old one */
 void ps_node_clear(struct ps_node *n);   /* it does not exist any more */
 void ps_node_release(struct ps_node *n); /* frees one that neither exists nor is asked for */
 const struct ps_affiliate *ps_affiliate(const struct ps_node *n, slice jid);

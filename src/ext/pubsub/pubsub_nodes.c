@@ -89,6 +89,8 @@ static enum ps_step pubsub_nodes_run_create(struct ps_op *op)
     ps_config_default(&op->config, op->service->kind->kind);
     if (!takes_form(op))
         return PS_ANSWERED;
+    if (!ps_maker_of_has_room(op->service, ps_from_bare(op), ps_config_bytes(&op->config)))
+        return ps_no_room(op);
     op->create = true;
     op->batch = pubsub_nodes_write_batch(op);
     ps_node_begin(n, ps_from_bare(op), &op->config);
@@ -164,6 +166,9 @@ static enum ps_step run_configure_set(struct ps_op *op)
     op->config = n->config;
     if (!takes_form(op))
         return PS_ANSWERED;
+    int64_t more = (int64_t)ps_config_bytes(&op->config) - ps_config_bytes(&n->config);
+    if (!ps_maker_has_room(n, more))
+        return ps_no_room(op);
     op->batch = pubsub_nodes_write_batch(op);
     ps_store_config(op->batch, n, &op->config);
     ps_sharing_store(op);
@@ -180,12 +185,10 @@ static enum ps_step run_configure_set(struct ps_op *op)
 static void apply_configure(struct ps_op *op)
 {
     struct ps_node *n = op->node;
-    struct ps_config old = n->config;
     bool all = op->drop == n->stub_count;
     ensure(op->node->nid != 0);
     ps_sharing_apply(op);
-    ps_config_keep(&n->config, &op->config); /* it may borrow texts of the old one */
-    ps_config_fini(&old);
+    ps_node_configure(n, &op->config);
     ps_stubs_drop(n, all || op->drop < PS_CHANGES_MAX ? op->drop : PS_CHANGES_MAX, (slice){ 0 });
     ps_answer(op, (slice){ 0 });
     if (n->config.notify_config)

@@ -78,6 +78,12 @@ enum ps_step ps_fail(struct ps_op *op, enum stanza_error e, const char *conditio
     return ps_fail_with(op, &(struct ps_error){ .error = e, .condition = condition, .text = text });
 }
 
+enum ps_step ps_no_room(struct ps_op *op)
+{
+    return ps_fail(op, SE_POLICY_VIOLATION, NULL,
+                   SLICE("the limit of what one user may store is reached"));
+}
+
 enum ps_step ps_answer(struct ps_op *op, slice payload)
 {
     if (op->iq != NULL)

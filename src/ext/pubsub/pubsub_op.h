@@ -17,6 +17,7 @@ void ps_when_ready(struct ps_service *s, ps_call_fn *fn, void *arg);
 void ps_request_call(struct actor *a, actor_any_fn *fn, enum err e, void *op);
 enum ps_step ps_fail(struct ps_op *op, enum stanza_error e, const char *condition, slice text);
 enum ps_step ps_fail_with(struct ps_op *op, const struct ps_error *e);
+enum ps_step ps_no_room(struct ps_op *op); /* for what the maker of a node wants to store */
 enum ps_step ps_answer(struct ps_op *op, slice payload);
 enum ps_step ps_answer_buf(struct ps_op *op, struct buf *out); /* ends the buffer */
 static inline enum ps_step ps_answer_xml(struct ps_op *op,

@@ -68,7 +68,7 @@ struct ps_kept {
  * each. */
 struct ps_maker {
     uint32_t nodes; /* gone with the last one */
-    uint64_t bytes; /* of items, and of addresses in lists */
+    uint64_t bytes; /* of items, configurations, and addresses in lists */
     uint16_t len;
     char jid[]; /* bare, with NUL */
 };
@@ -84,7 +84,7 @@ struct ps_node {
     struct map by_id;       /* all stubs, of a node with many; else empty */
     uint32_t stub_count, stub_cap;
     uint64_t bytes;   /* of its items, */
-    uint64_t listed;  /* and of the addresses in its lists */
+    uint64_t listed;  /* and of its configuration and the addresses in its lists */
     uint32_t changes; /* applied changes: a read from before a change may be outdated */
     bool indexed, last_known, busy;
     struct ps_kept *last;               /* NULL: none, if last_known */
