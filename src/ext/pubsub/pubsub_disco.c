@@ -115,7 +115,7 @@ static void pubsub_disco_answer_info(struct iq *iq, const struct ps_node *n)
     form_put(&x, "pubsub#creator", ps_creator(n));
     put_affiliates(&x, n, "pubsub#owner", PS_OWNER);
     put_affiliates(&x, n, "pubsub#publisher", PS_PUBLISHER);
-    form_put_int(&x, "pubsub#num_subscribers", n->subscribers.count);
+    form_put_int(&x, "pubsub#num_subscribers", n->subscriber_count);
     form_close(&x);
     iq_result_xml(iq, &x);
 }
@@ -140,6 +140,7 @@ static void answer_nodes(struct iq *iq, const struct ps_service *s)
     struct buf out;
     struct xml_write x;
     const struct ps_node *n;
+    ps_charge_look(s, iq->origin);
     open_query(&x, &out, NS_DISCO_ITEMS, (slice){ 0 });
     if (s->account != NULL && access_presence(iq))
         sessions_each(s->account, SESSIONS_AVAILABLE, write_resource,

@@ -189,14 +189,14 @@ static void pubsub_event_to_one(struct fan *f, slice jid)
 static uint32_t to_subscribers(const struct spread *sp, slice by)
 {
     const struct ps_node *n = sp->node;
-    const struct ps_subscriber *s;
+    const struct ps_subscriber *s = NULL;
     char tag[BEHALF_MAX];
     uint32_t told = 0;
     struct fan f;
-    if (n->subscribers.count == 0)
+    if (n->subscriber_count == 0)
         return 0;
     fan_begin(&f, sp->worker, sp->st, behalf_tag(n, by, tag));
-    for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;) {
+    for (uint32_t i = 0; (s = ps_subscriber_next(n, &i, s)) != NULL;) {
         slice jid = { s->jid, s->len };
         struct ps_actor who = ps_actor_of(n, jid);
         if (s->state != PS_SUBSCRIBED || !s->deliver ||
@@ -234,7 +234,7 @@ static bool is_implicit(const struct ps_node *n, slice contact)
 
 static bool open_to_contacts(const struct ps_node *n)
 {
-    return n->affiliates.count == 0 && n->subscribers.count == 0 &&
+    return n->affiliates.count == 0 && n->subscriber_count == 0 &&
            (n->config.access == PS_OPEN || n->config.access == PS_PRESENCE);
 }
 

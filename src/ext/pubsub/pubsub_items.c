@@ -192,7 +192,7 @@ static enum ps_step put_item(struct ps_op *op, const struct ps_actor *who,
 static bool copies_fit(const struct ps_op *op)
 {
     const struct ps_node *n = op->node;
-    uint64_t bytes = (uint64_t)n->subscribers.count * op->req.payload.len;
+    uint64_t bytes = (uint64_t)n->subscriber_count * op->req.payload.len;
     return !n->config.deliver_payloads || bytes < 1 << 20 || budget_allows(bytes);
 }
 

@@ -51,17 +51,13 @@ static bool is_orphan(const struct ps_node *n)
 
 static bool pubsub_leavers_concerns(const struct ps_node *n, slice bare)
 {
-    const struct ps_subscriber *s;
     if (n->ops != NULL) /* one of them may add the address yet */
         return true;
     if (is_orphan(n))
         return true;
     if (n->nid != 0 && ps_affiliate(n, bare) != NULL)
         return true;
-    for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;)
-        if (slice_eq(jid_bare_of((slice){ s->jid, s->len }), bare))
-            return true;
-    return false;
+    return ps_subscribers_of(n, bare) != NULL;
 }
 
 static void pubsub_leavers_forget_ready(struct ps_service *s, slice bare)

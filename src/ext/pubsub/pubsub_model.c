@@ -31,7 +31,7 @@ static slice pubsub_model_affiliate_key(const void *item)
 static slice subscriber_key(const void *item)
 {
     const struct ps_subscriber *s = item;
-    return (slice){ s->jid, s->len };
+    return (slice){ s->jid, s->bare_len };
 }
 static slice pubsub_model_stub_id(const void *item)
 {
@@ -278,6 +278,7 @@ static void stubs_clear(struct ps_node *n)
 
 void ps_node_clear(struct ps_node *n)
 {
+    struct ps_subscriber *s, *next;
     void *item;
     if (n->nid != 0) {
         ensure(n->service->node_count > 0 && n->service->bytes >= n->bytes);
@@ -290,8 +291,12 @@ void ps_node_clear(struct ps_node *n)
     ps_config_fini(&n->config);
     for (uint32_t i = 0; (item = map_next(&n->affiliates, &i)) != NULL;)
         mem_free(&item);
-    for (uint32_t i = 0; (item = map_next(&n->subscribers, &i)) != NULL;)
-        mem_free(&item);
+    for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;)
+        for (; s != NULL; s = next) {
+            next = s->next;
+            mem_free(&s);
+        }
+    n->subscriber_count = 0;
     map_fini(&n->affiliates);
     map_fini(&n->subscribers);
     map_init(&n->affiliates, pubsub_model_affiliate_key);
@@ -333,9 +338,25 @@ void ps_affiliate_put(struct ps_node *n, slice jid, enum ps_affiliation affiliat
     list_grew(n, ps_address_bytes(jid));
 }
 
+static slice subscriber_jid_of(const struct ps_subscriber *s) { return (slice){ s->jid, s->len }; }
+
+struct ps_subscriber *ps_subscribers_of(const struct ps_node *n, slice bare)
+{
+    return map_get(&n->subscribers, bare);
+}
+
 struct ps_subscriber *ps_subscriber(const struct ps_node *n, slice jid)
 {
-    return map_get(&n->subscribers, jid);
+    struct ps_subscriber *s = ps_subscribers_of(n, jid_bare_of(jid));
+    while (s != NULL && !slice_eq(subscriber_jid_of(s), jid))
+        s = s->next;
+    return s;
+}
+
+struct ps_subscriber *ps_subscriber_next(const struct ps_node *n, uint32_t *at,
+                                         const struct ps_subscriber *s)
+{
+    return s != NULL && s->next != NULL ? s->next : map_next(&n->subscribers, at);
 }
 
 struct ps_subscriber *ps_subscriber_make(slice jid, slice subid, enum ps_state state)
@@ -345,6 +366,7 @@ struct ps_subscriber *ps_subscriber_make(slice jid, slice subid, enum ps_state s
     s->state = (uint8_t)state;
     s->deliver = true;
     s->len = (uint16_t)jid.len;
+    s->bare_len = (uint16_t)jid_bare_of(jid).len;
     if (len > 0)
         memcpy(s->subid, subid.ptr, len);
     memcpy(s->jid, jid.ptr, jid.len);
@@ -353,17 +375,32 @@ struct ps_subscriber *ps_subscriber_make(slice jid, slice subid, enum ps_state s
 
 void ps_subscriber_put(struct ps_node *n, struct ps_subscriber *s)
 {
-    slice jid = { s->jid, s->len };
-    ps_subscriber_del(n, jid);
-    map_put(&n->subscribers, s);
-    list_grew(n, ps_address_bytes(jid));
+    ps_subscriber_del(n, subscriber_jid_of(s));
+    struct ps_subscriber *first = ps_subscribers_of(n, subscriber_key(s));
+    if (first == NULL) {
+        map_put(&n->subscribers, s);
+    } else {
+        s->next = first->next;
+        first->next = s;
+    }
+    n->subscriber_count++;
+    list_grew(n, ps_address_bytes(subscriber_jid_of(s)));
 }
 
 void ps_subscriber_del(struct ps_node *n, slice jid)
 {
-    struct ps_subscriber *old = map_del(&n->subscribers, jid);
-    if (old != NULL)
-        list_grew(n, -(int64_t)ps_address_bytes((slice){ old->jid, old->len }));
+    struct ps_subscriber *old = ps_subscriber(n, jid);
+    if (old == NULL)
+        return;
+    struct ps_subscriber *first = map_del(&n->subscribers, subscriber_key(old));
+    struct ps_subscriber **at = &first;
+    while (*at != old)
+        at = &(*at)->next;
+    *at = old->next;
+    if (first != NULL)
+        map_put(&n->subscribers, first);
+    n->subscriber_count--;
+    list_grew(n, -(int64_t)ps_address_bytes(subscriber_jid_of(old)));
     mem_free(&old);
 }
 

@@ -41,6 +41,12 @@ const struct ps_affiliate *ps_affiliate(const struct ps_node *n, slice jid);
 /* `a` may be PS_OWNER_SHARING. */
 void ps_affiliate_put(struct ps_node *n, slice jid, enum ps_affiliation a);
 struct ps_subscriber *ps_subscriber(const struct ps_node *n, slice jid);
+/* The first address of a bare JID that has a subscription; the others follow it. */
+struct ps_subscriber *ps_subscribers_of(const struct ps_node *n, slice bare);
+/* All: for (uint32_t i = 0; (s = ps_subscriber_next(n, &i, s)) != NULL;), s is NULL before; the
+ * list stays as it is meanwhile. */
+struct ps_subscriber *ps_subscriber_next(const struct ps_node *n, uint32_t *at,
+                                         const struct ps_subscriber *s);
 struct ps_subscriber *ps_subscriber_make(slice jid, slice subid, enum ps_state state);
 void ps_subscriber_put(struct ps_node *n, struct ps_subscriber *s); /* takes over, replaces */
 void ps_subscriber_del(struct ps_node *n, slice jid);

@@ -103,11 +103,53 @@ static void ids_cost_the_same_in_large_nodes(void **state)
     end(n);
 }
 
+static unsigned subscribers_of(const struct ps_node *n, slice bare)
+{
+    unsigned count = 0;
+    for (const struct ps_subscriber *s = ps_subscribers_of(n, bare); s != NULL; s = s->next)
+        count++;
+    return count;
+}
+
+/* In each order in which three addresses of one user may leave. */
+static void addresses_of_one_user_are_together(void **state)
+{
+    static const char *const jids[] = { "u@d", "u@d/a", "u@d/b", "other@d/a" };
+    static const unsigned orders[][3] = { { 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },
+                                          { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 } };
+    (void)state;
+    for (unsigned o = 0; o < sizeof orders / sizeof orders[0]; o++) {
+        struct ps_service s;
+        struct ps_node *n = node_in(&s);
+        for (unsigned twice = 0; twice < 2; twice++)
+            for (unsigned i = 0; i < 4; i++)
+                ps_subscriber_put(
+                    n, ps_subscriber_make(slice_of(jids[i]), SLICE("id"), PS_SUBSCRIBED));
+        assert_int_equal(n->subscriber_count, 4);
+        unsigned all = 0;
+        const struct ps_subscriber *one = NULL;
+        for (uint32_t i = 0; (one = ps_subscriber_next(n, &i, one)) != NULL;)
+            all++;
+        assert_int_equal(all, 4);
+        for (unsigned i = 0; i < 3; i++) {
+            assert_int_equal(subscribers_of(n, SLICE("u@d")), 3 - i);
+            assert_non_null(ps_subscriber(n, slice_of(jids[orders[o][i]])));
+            ps_subscriber_del(n, slice_of(jids[orders[o][i]]));
+            assert_null(ps_subscriber(n, slice_of(jids[orders[o][i]])));
+        }
+        ps_subscriber_del(n, SLICE("u@d"));
+        assert_int_equal(n->subscriber_count, 1);
+        assert_int_equal(n->listed, ps_address_bytes(slice_of(jids[3])));
+        end(n);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(items_are_found_in_nodes_of_each_size),
         cmocka_unit_test(ids_cost_the_same_in_large_nodes),
+        cmocka_unit_test(addresses_of_one_user_are_together),
     };
     return cmocka_run_group_tests_name("pubsub_model", tests, NULL, NULL);
 }

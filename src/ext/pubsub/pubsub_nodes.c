@@ -229,25 +229,34 @@ static void write_affiliation(struct xml_write *x, const char *attribute, slice 
     xml_close(x);
 }
 
+static void write_own_affiliation(struct xml_write *x, const struct ps_node *n, slice from)
+{
+    struct ps_actor who = ps_actor_of(n, from);
+    if (who.affiliation != PS_NONE)
+        write_affiliation(x, "node", n->name, who.affiliation);
+}
+
 static enum ps_step run_affiliations_of(struct ps_op *op)
 {
     struct buf out;
     struct xml_write x;
-    const struct ps_node *n;
     const struct ps_service *s = op->service;
-    if (op->req.node.len > 0 && ps_node_find(s, op->req.node) == NULL)
+    bool one = op->req.node.len > 0;
+    const struct ps_node *n = one ? ps_node_find(s, op->req.node) : NULL;
+    if (one && n == NULL)
         return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
     xml_begin(&x, &out, XML_STANZA_MAX);
     xml_open(&x, "pubsub", NS_PUBSUB);
     xml_open(&x, "affiliations", NULL);
     xml_attr_some(&x, "node", op->req.node);
-    for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;) {
-        if (n->nid == 0 || (op->req.node.len > 0 && !slice_eq(n->name, op->req.node)))
-            continue;
-        struct ps_actor who = ps_actor_of(n, op->from);
-        if (who.affiliation != PS_NONE)
-            write_affiliation(&x, "node", n->name, who.affiliation);
+    if (one) {
+        write_own_affiliation(&x, n, op->from);
+        return ps_answer_xml(op, &x);
     }
+    ps_charge_look(s, op->origin);
+    for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;)
+        if (n->nid != 0)
+            write_own_affiliation(&x, n, op->from);
     return ps_answer_xml(op, &x);
 }
 
@@ -362,8 +371,6 @@ static void apply_affiliates(struct ps_op *op)
 /* The account of `from` was deleted. Its place in the lists of a node must not go to whoever gets
  * the address next. A node of a host without another owner goes with it (§4.1: a node has one). */
 
-static bool is_of(slice jid, slice bare) { return slice_eq(jid_bare_of(jid), bare); }
-
 static bool has_another_owner(const struct ps_op *op)
 {
     const struct ps_affiliate *a;
@@ -385,9 +392,8 @@ static enum ps_step run_forget(struct ps_op *op)
         return PS_COMMIT;
     }
     ps_store_affiliate(op->batch, n, op->from, PS_NONE);
-    for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;)
-        if (is_of((slice){ s->jid, s->len }, op->from))
-            ps_store_unsubscribe(op->batch, n, (slice){ s->jid, s->len });
+    for (s = ps_subscribers_of(n, op->from); s != NULL; s = s->next)
+        ps_store_unsubscribe(op->batch, n, (slice){ s->jid, s->len });
     return PS_COMMIT;
 }
 
@@ -400,9 +406,8 @@ static void apply_forget(struct ps_op *op)
         return;
     }
     ps_affiliate_put(n, op->from, PS_NONE);
-    for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;)
-        if (is_of((slice){ s->jid, s->len }, op->from))
-            ps_subscriber_del(n, (slice){ s->jid, s->len });
+    while ((s = ps_subscribers_of(n, op->from)) != NULL)
+        ps_subscriber_del(n, (slice){ s->jid, s->len });
     ps_answer(op, (slice){ 0 });
 }
 

@@ -20,6 +20,7 @@
 #include "home/here.h"
 #include "im/account.h"
 #include "im/iq.h"
+#include "im/session_input.h"
 #include "store/store.h"
 #include "xmpp/ns.h"
 
@@ -39,6 +40,11 @@ static const struct ps_verb_row *pubsub_op_row_of(enum ps_verb verb)
 struct ps_limits ps_limits_of(const struct ps_service *s)
 {
     return (struct ps_limits){ setting_int(s->kind->items_max), setting_int(s->kind->item_bytes) };
+}
+
+void ps_charge_look(const struct ps_service *s, struct origin origin)
+{
+    session_charge(s->worker, origin, (uint64_t)s->nodes.count * PS_LOOK_BYTES);
 }
 
 slice ps_from_bare(const struct ps_op *op) { return jid_bare_of(op->from); }
@@ -279,10 +285,10 @@ static bool ask_about_subscribers(struct ps_node *n, struct ps_op *op)
 {
     enum ps_verb verb = op->req.verb;
     const struct ps_config *c = verb == PS_CONFIGURE_SET ? &op->config : &n->config;
-    const struct ps_subscriber *s;
+    const struct ps_subscriber *s = NULL;
     bool notifies = verb == PS_PUBLISH || verb == PS_RETRACT || verb == PS_PURGE ||
                     verb == PS_DELETE || verb == PS_CONFIGURE_SET || verb == PS_FORGET;
-    if (!notifies || n->subscribers.count == 0 || !ps_contacts_needed(n, c))
+    if (!notifies || n->subscriber_count == 0 || !ps_contacts_needed(n, c))
         return false;
     if (verb == PS_CONFIGURE_SET)
         ps_sharing_apply(op); /* who is told depends on it */
@@ -291,8 +297,8 @@ static bool ask_about_subscribers(struct ps_node *n, struct ps_op *op)
         op->contacts = ps_contacts_all();
         return false;
     }
-    op->contacts = ps_contacts_create(n->subscribers.count);
-    for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;)
+    op->contacts = ps_contacts_create(n->subscriber_count);
+    for (uint32_t i = 0; (s = ps_subscriber_next(n, &i, s)) != NULL;)
         ps_contacts_add(op->contacts, (slice){ s->jid, s->len });
     n->busy = true;
     ps_contacts_ask(op->contacts, n, c, subscribers_known, n);

@@ -23,8 +23,9 @@ enum {
     PS_READ_BYTES_MAX = 8 << 20, /* of items that a request names */
     PS_PAGE_BYTES = 2 << 20,
     PS_WAITING_MAX = 1000,
-    PS_OPS_MAX = 20000,  /* of one service under way */
-    PS_KEEP_BYTES = 1024 /* of a last item that stays in memory */
+    PS_OPS_MAX = 20000,   /* of one service under way */
+    PS_KEEP_BYTES = 1024, /* of a last item that stays in memory */
+    PS_LOOK_BYTES = 16    /* charged for each node that a request looks at */
 };
 
 /* What differs between the two kinds. */
@@ -43,9 +44,10 @@ struct ps_affiliate {
     char jid[];
 };
 struct ps_subscriber {
-    uint8_t state; /* enum ps_state */
+    struct ps_subscriber *next; /* another address of the same bare JID */
+    uint8_t state;              /* enum ps_state */
     bool deliver;
-    uint16_t len;
+    uint16_t len, bare_len;
     char subid[17];
     char jid[];
 };
@@ -79,7 +81,8 @@ struct ps_node {
     slice name;             /* in this block */
     struct ps_maker *maker; /* NULL if it does not exist */
     struct ps_config config;
-    struct map affiliates, subscribers;
+    struct map affiliates, subscribers; /* by bare JID */
+    uint32_t subscriber_count;
     struct ps_stub **stubs; /* oldest first; valid if `indexed` */
     struct map by_id;       /* all stubs, of a node with many; else empty */
     uint32_t stub_count, stub_cap;

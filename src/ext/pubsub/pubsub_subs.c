@@ -82,16 +82,22 @@ static enum ps_state state_for(const struct ps_node *n, const struct ps_actor *w
     return n->config.access == PS_AUTHORIZE && !trusted ? PS_PENDING : PS_SUBSCRIBED;
 }
 
-/* A user has as many sessions; with more addresses one alone would fill the list. */
+/* A user has as many sessions; with more addresses one alone would fill the list. They are looked
+ * through one by one. */
 enum { RESOURCES_MAX = 32 };
 
-static bool has_many(const struct ps_node *n, const struct jid *jid)
+/* With those that the first `count` changes of a request add. */
+static bool has_many(const struct ps_node *n, const struct jid *jid,
+                     const struct ps_change *changes, unsigned change_count)
 {
-    const struct ps_subscriber *s;
+    const struct ps_subscriber *s = jid_is_bare(jid) ? NULL : ps_subscribers_of(n, jid_bare(jid));
     unsigned count = 0;
-    for (uint32_t i = 0; !jid_is_bare(jid) && (s = map_next(&n->subscribers, &i)) != NULL;) {
-        struct jid other = jid_split(subscriber_jid(s));
-        count += !jid_is_bare(&other) && slice_eq(jid_bare(&other), jid_bare(jid));
+    for (; s != NULL; s = s->next)
+        count += s->len > s->bare_len;
+    for (unsigned i = 0; !jid_is_bare(jid) && i < change_count && count < RESOURCES_MAX; i++) {
+        const struct jid *other = &changes[i].jid;
+        count += changes[i].state != PS_UNSUBSCRIBED && !jid_is_bare(other) &&
+                 slice_eq(jid_bare(other), jid_bare(jid)) && ps_subscriber(n, other->full) == NULL;
     }
     return count >= RESOURCES_MAX;
 }
@@ -113,9 +119,9 @@ static enum ps_step run_subscribe(struct ps_op *op)
         return ps_fail(op, SE_NOT_AUTHORIZED, "pending-subscription", (slice){ 0 });
     if (op->req.has_form && !ps_options_submit(&deliver, &op->req.form))
         return invalid_options(op);
-    if (old == NULL &&
-        (n->subscribers.count >= setting_int(op->service->kind->subscriptions_max) ||
-         has_many(n, &op->req.jid) || !ps_maker_has_room(n, ps_address_bytes(op->req.jid.full))))
+    if (old == NULL && (n->subscriber_count >= setting_int(op->service->kind->subscriptions_max) ||
+                        has_many(n, &op->req.jid, NULL, 0) ||
+                        !ps_maker_has_room(n, ps_address_bytes(op->req.jid.full))))
         return ps_fail(op, SE_POLICY_VIOLATION, "too-many-subscriptions", (slice){ 0 });
     make_subid(n, op->req.jid.full, subid);
     op->item.id = old != NULL ? slice_of(old->subid) : slice_dup(op->tmp, slice_of(subid));
@@ -262,27 +268,28 @@ static enum ps_step run_options_default(struct ps_op *op)
 
 static void write_own(struct xml_write *x, const struct ps_node *n, slice bare)
 {
-    const struct ps_subscriber *s;
-    for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;) {
-        struct jid jid = jid_split(subscriber_jid(s));
-        if (slice_eq(jid_bare(&jid), bare))
-            ps_write_subscription(x, n, jid.full, s);
-    }
+    const struct ps_subscriber *s = ps_subscribers_of(n, bare);
+    for (; s != NULL; s = s->next)
+        ps_write_subscription(x, n, subscriber_jid(s), s);
 }
 
 static enum ps_step run_subscriptions(struct ps_op *op)
 {
     struct buf out;
     struct xml_write x;
-    const struct ps_node *n;
     const struct ps_service *s = op->service;
-    slice bare = ps_from_bare(op);
-    if (op->req.node.len > 0 && ps_node_find(s, op->req.node) == NULL)
+    bool one = op->req.node.len > 0;
+    const struct ps_node *n = one ? ps_node_find(s, op->req.node) : NULL;
+    if (one && n == NULL)
         return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
     open_options(&x, &out, op, "subscriptions");
+    if (one) {
+        write_own(&x, n, ps_from_bare(op));
+        return ps_answer_xml(op, &x);
+    }
+    ps_charge_look(s, op->origin);
     for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;)
-        if (n->nid != 0 && (op->req.node.len == 0 || slice_eq(n->name, op->req.node)))
-            write_own(&x, n, bare);
+        write_own(&x, n, ps_from_bare(op));
     return ps_answer_xml(op, &x);
 }
 
@@ -299,7 +306,7 @@ static bool pubsub_subs_owns(struct ps_op *op)
 
 static enum ps_step run_subscribers_get(struct ps_op *op)
 {
-    const struct ps_subscriber *s;
+    const struct ps_subscriber *s = NULL;
     struct buf out;
     struct xml_write x;
     if (!pubsub_subs_owns(op))
@@ -307,7 +314,7 @@ static enum ps_step run_subscribers_get(struct ps_op *op)
     xml_begin(&x, &out, XML_STANZA_MAX);
     xml_open(&x, "pubsub", NS_PUBSUB_OWNER);
     xml_open_with(&x, "subscriptions", NULL, "node", op->node->name);
-    for (uint32_t i = 0; (s = map_next(&op->node->subscribers, &i)) != NULL;) {
+    for (uint32_t i = 0; (s = ps_subscriber_next(op->node, &i, s)) != NULL;) {
         xml_open_with(&x, "subscription", NULL, "jid", subscriber_jid(s));
         xml_attr(&x, "subid", slice_of(s->subid));
         xml_attr(&x, "subscription", slice_of(ps_state_name((enum ps_state)s->state)));
@@ -319,11 +326,13 @@ static enum ps_step run_subscribers_get(struct ps_op *op)
 /* Entries of a full list can still be changed and removed. */
 static bool pubsub_subs_too_many(const struct ps_op *op)
 {
-    int64_t count = op->node->subscribers.count, more = 0, bytes = 0;
+    int64_t count = op->node->subscriber_count, more = 0, bytes = 0;
     for (unsigned i = 0; i < op->req.change_count; i++) {
         const struct ps_change *c = &op->req.changes[i];
         if (c->state == PS_UNSUBSCRIBED || ps_subscriber(op->node, c->jid.full) != NULL)
             continue;
+        if (has_many(op->node, &c->jid, op->req.changes, i))
+            return true;
         more++;
         bytes += ps_address_bytes(c->jid.full);
     }
