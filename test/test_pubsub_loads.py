@@ -93,6 +93,21 @@ def test_lists_larger_than_one_read(server, alice):
     assert len({a.get("jid") for a in answer}) == len(answer) == affiliates
 
 
+def test_items_more_than_one_read(make_server):
+    """The ids of 40,000 items are 36 MB. They are read by id, and known by time."""
+    server = make_server("alice", settings={"pubsub.items-max": 100_000}, why="a large node")
+    alice = server.client("alice")
+    alice.result("set", create("news"), to=HOST)
+    alice.result("set", publish("news", item="1"), to=HOST)
+    fill(server,
+         ("pubsub_item", numbers(40_000) + f" SELECT p.owner, p.nid, 'i' || i || '{'-' * 900}', "
+          "100000 - i, 1, p.creator, '' FROM n"))
+    alice = server.client("alice")
+    alice.result("set", publish("news", item="2"), to=HOST)
+    found = item_ids(alice.result("get", get_items("news", max_items=4), to=HOST))
+    assert [i.strip("-") for i in found] == ["2", "1", "i1", "i2"]
+
+
 def test_subscriptions_of_others_cost_nothing(server, alice):
     """A user who asks for the own subscriptions is not looked for among those of all others."""
     alice.result("set", create("news"), to=HOST)

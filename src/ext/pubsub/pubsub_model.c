@@ -16,6 +16,7 @@
 #include "im/account.h"
 #include "im/roster.h"
 #include "im/stage.h"
+#include <stdlib.h>
 
 static slice node_key(const void *item) { return ((const struct ps_node *)item)->name; }
 static slice pubsub_model_maker_key(const void *item)
@@ -267,7 +268,7 @@ void ps_node_begin(struct ps_node *n, slice creator, const struct ps_config *c)
     n->indexed = n->last_known = true;
 }
 
-static void stubs_clear(struct ps_node *n)
+void ps_stubs_clear(struct ps_node *n)
 {
     for (uint32_t i = 0; i < n->stub_count; i++)
         mem_free(&n->stubs[i]);
@@ -301,7 +302,7 @@ void ps_node_clear(struct ps_node *n)
     map_fini(&n->subscribers);
     map_init(&n->affiliates, pubsub_model_affiliate_key);
     map_init(&n->subscribers, subscriber_key);
-    stubs_clear(n);
+    ps_stubs_clear(n);
     n->indexed = false;
     ps_forget_last(n);
 }
@@ -440,6 +441,19 @@ void ps_stub_load(struct ps_node *n, const struct ps_item *item, uint32_t bytes)
         return;
     for (uint32_t i = n->by_id.count; i < n->stub_count; i++) /* all, or this one */
         map_put(&n->by_id, n->stubs[i]);
+}
+
+static int by_time(const void *a, const void *b)
+{
+    uint64_t one = (*(struct ps_stub *const *)a)->at_us;
+    uint64_t other = (*(struct ps_stub *const *)b)->at_us;
+    return (one > other) - (one < other);
+}
+
+void ps_stubs_loaded(struct ps_node *n)
+{
+    if (n->stub_count > 1) /* there may be no array */
+        qsort(n->stubs, n->stub_count, sizeof *n->stubs, by_time);
 }
 
 void ps_node_grew(struct ps_node *n, int64_t change)

@@ -183,35 +183,54 @@ static struct ps_op *pubsub_op_pop(struct ps_node *n)
 
 static void node_run(struct ps_node *n);
 
+enum { INDEX_PAGE = 4000 }; /* rows of a batch: see STORE_RESULT_BYTES_MAX */
+
+static void load_index(struct ps_node *n, slice after);
+
+static void take_index(struct ps_node *n, const struct store_batch *b)
+{
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        struct ps_item item = { .id = store_text(b, 0, i, 0),
+                                .at_us = (uint64_t)store_int(b, 0, i, 1),
+                                .publisher = store_text(b, 0, i, 2) };
+        if (item.id.len > 0 && item.id.len <= PS_ID_MAX)
+            ps_stub_load(n, &item, (uint32_t)store_int(b, 0, i, 3));
+    }
+}
+
 static void index_loaded(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct ps_node *n = arg;
     struct ps_op *failed = NULL;
+    uint32_t rows = store_row_count(b, 0);
     n->busy = false;
     if (result == STORE_OK && n->nid != 0) {
-        for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
-            struct ps_item item = { .id = store_text(b, 0, i, 0),
-                                    .at_us = (uint64_t)store_int(b, 0, i, 1),
-                                    .publisher = store_text(b, 0, i, 2) };
-            if (item.id.len > 0 && item.id.len <= PS_ID_MAX)
-                ps_stub_load(n, &item, (uint32_t)store_int(b, 0, i, 3));
+        take_index(n, b);
+        if (rows == INDEX_PAGE) {
+            load_index(n, store_text(b, 0, rows - 1, 0));
+            return;
         }
+        ps_stubs_loaded(n);
         n->indexed = true;
-    } else if (n->ops != NULL) {
-        failed = pubsub_op_pop(n);
-        pubsub_op_fail(failed, err_of_store(result));
+    } else {
+        ps_stubs_clear(n); /* of earlier pages */
+        failed = n->ops == NULL ? NULL : pubsub_op_pop(n);
+        if (failed != NULL)
+            pubsub_op_fail(failed, err_of_store(result));
     }
     node_run(n);
     pubsub_op_free(failed);
 }
 
-static void load_index(struct ps_node *n)
+/* The items whose ids come after this one, in the order of the database. */
+static void load_index(struct ps_node *n, slice after)
 {
     struct ps_service *s = n->service;
     struct store_batch *b = store_read(worker_store(s->worker), (uint64_t)s->owner);
     ensure(!n->busy && n->nid != 0);
     n->busy = true;
-    STORE_ADD(b, &ps_stmt_index, STORE_ANY_ROWS, SV_I(s->owner), SV_I(n->nid));
+    STORE_ADD(b, &ps_stmt_index_page, STORE_ANY_ROWS, SV_I(s->owner), SV_I(n->nid), SV_T(after),
+              SV_I(INDEX_PAGE));
     store_submit(b, worker_loop(s->worker), 0, index_loaded, n);
 }
 
@@ -331,7 +350,7 @@ static bool pubsub_op_step(struct ps_node *n, struct ps_op *op, const struct ps_
     if (leaving || (row->exists && n->nid == 0)) {
         ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
     } else if (row->index && n->nid != 0 && !n->indexed) {
-        load_index(n);
+        load_index(n, SLICE(""));
         return false;
     } else if (ask_about_asker(n, op)) {
         return false;

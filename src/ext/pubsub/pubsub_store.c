@@ -71,6 +71,10 @@ STMT(ps_stmt_index, "pubsub.index",
      "SELECT id, at_us, publisher, bytes FROM pubsub_item WHERE owner = $1 AND nid = $2 "
      "ORDER BY at_us",
      "ii", "titi");
+STMT(ps_stmt_index_page, "pubsub.index_page",
+     "SELECT id, at_us, publisher, bytes FROM pubsub_item WHERE owner = $1 AND nid = $2 "
+     "AND id > $3 ORDER BY id LIMIT $4",
+     "iiti", "titi");
 
 #define LIST_PAGE "WHERE owner = $1 AND (nid, jid) > ($2, $3) ORDER BY nid, jid LIMIT $4"
 
@@ -151,6 +155,7 @@ static const struct store_schema ps_schema = {
                                            &ps_stmt_item,
                                            &ps_stmt_items,
                                            &ps_stmt_index,
+                                           &ps_stmt_index_page,
                                            &stmt_nodes,
                                            &stmt_affiliations,
                                            &stmt_subscriptions,

@@ -6,7 +6,8 @@
 
 struct store_batch;
 
-extern struct store_stmt ps_stmt_any, ps_stmt_last, ps_stmt_item, ps_stmt_items, ps_stmt_index;
+extern struct store_stmt ps_stmt_any, ps_stmt_last, ps_stmt_item, ps_stmt_items, ps_stmt_index,
+    ps_stmt_index_page;
 void ps_load_service(struct actor *a); /* actor_loaded() follows, never from inside */
 void ps_store_made(struct store_batch *b, const struct ps_node *n, const struct ps_config *c);
 void ps_store_config(struct store_batch *b, const struct ps_node *n, const struct ps_config *c);
