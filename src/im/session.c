@@ -551,6 +551,7 @@ static void resume_now(struct account *a, struct binding *b)
                                     .session = s->id,
                                     .local = s->link.local == NULL ? NULL : s });
     session_queue_resend(s);
+    session_flow(s);
     if (s->producers != NULL && session_took(s))
         session_produce(s, s);
     if (s->available && s->priority >= 0)

@@ -78,7 +78,7 @@ static void tickets_grow(struct session *s)
     s->ticket_cap = cap;
 }
 
-static void flow(struct session *s)
+void session_flow(struct session *s)
 {
     uint32_t open = s->in_count - s->h + repeats_open(s);
     if ((s->holds & HOLD_UNFINISHED) == 0 && open >= UNFINISHED_MAX)
@@ -94,7 +94,7 @@ static void ticket_put(struct session *s, struct ticket t)
     if (s->in_count - s->h > s->ticket_cap)
         tickets_grow(s);
     *ticket(s, s->in_count) = t;
-    flow(s);
+    session_flow(s);
 }
 
 static void session_input_advance(struct session *s)
@@ -103,7 +103,7 @@ static void session_input_advance(struct session *s)
         s->h++;
     if (s->sm != 0 && (int32_t)(s->h_asked - s->h_told) > 0 && s->h != s->h_told)
         ack_later(s);
-    flow(s);
+    session_flow(s);
 }
 
 static bool awaits(const struct session *s, uint32_t count)
@@ -118,7 +118,7 @@ bool session_ticket(struct worker *w, struct origin o)
         return false;
     if (!awaits(s, o.count)) {
         bool again = repeats_reported(s, o.count, &o.count);
-        flow(s);
+        session_flow(s);
         if (!again)
             return true; /* counted already, or not repeated */
     }

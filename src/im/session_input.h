@@ -14,6 +14,8 @@ struct worker;
 /* What the stream brings. */
 void session_input(struct session *s, struct stanza *st); /* takes over */
 void session_asked(struct session *s);                    /* <r/> */
+/* Its stream is read while not too much is unfinished. To be called when another one resumes it. */
+void session_flow(struct session *s);
 /* What it said is answered: see im/session_wait.h. */
 void session_answered(struct stage_pause *p, enum verdict v, struct stanza *st,
                       const struct refusal *why);

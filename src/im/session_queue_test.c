@@ -1,10 +1,12 @@
 /* Both halves of a session: its acknowledgement queue and its tickets (XEP-0198 §4, §5). */
 #include "archive/archive.h"
+#include "base/buf.h"
 #include "home/ticket.h"
 #include "im/core.h"
 #include "im/restart.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
+#include "im/session_repeats.h"
 #include "im/test_node.h"
 
 #include <setjmp.h>
@@ -737,6 +739,21 @@ static void test_flow(void **state)
     assert_int_equal(streams[0].releases, 1);
 }
 
+/* The stream that resumes the session is not read either. */
+static void test_flow_after_a_resumption(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    for (unsigned i = 0; i < 1024; i++)
+        send_message();
+    up(UP_GONE, END_LOST);
+    resume(0);
+    assert_int_equal(streams[1].holds, 1);
+    for (uint32_t i = 1; i <= 512; i++)
+        done(i);
+    assert_int_equal(streams[1].releases, 1);
+}
+
 /* What a resumed client sends again, since it was not told that it was counted, is not handled
  * twice. */
 static void test_repeats_of_a_resumed_client(void **state)
@@ -760,6 +777,60 @@ static void test_repeats_of_a_resumed_client(void **state)
     assert_int_equal(session_handled(s), 3);
     done(s->in_count);
     assert_int_equal(session_handled(s), 4);
+}
+
+/* One that is handled at once. */
+static void send_state(unsigned id)
+{
+    char xml[160];
+    snprintf(xml, sizeof xml,
+             "<message from='%.*s' to='peer@localhost' type='chat' id='s%u'>"
+             "<active xmlns='http://jabber.org/protocol/chatstates'/></message>",
+             SLICE_ARG(s->jid), id);
+    session_up(s, &(struct up){ .kind = UP_STANZA, .st = test_node_stanza(&t, xml) });
+}
+
+static unsigned repeats_known(void)
+{
+    struct buf saved;
+    buf_init(&saved, 1 << 24);
+    repeats_save(s, &saved);
+    unsigned n = (unsigned)(saved.len / REPEAT_BYTES);
+    buf_fini(&saved);
+    return n;
+}
+
+static const struct ticket *last_ticket(void)
+{
+    return &s->tickets[s->in_count & (s->ticket_cap - 1)];
+}
+
+/* Behind one that is not done, a client sends other things after each resumption. The newest of
+ * them are known, and the one that is not done. */
+static void test_repeats_are_bounded(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    for (unsigned round = 0; round < 5; round++) {
+        send_message();
+        for (unsigned i = 0; i < 1000; i++)
+            send_state(round * 1000 + i);
+        up(UP_GONE, END_LOST);
+        resume(0);
+        assert_int_equal(streams[1].resumed, round + 1);
+        assert_true(repeats_known() <= REPEATS_MAX);
+    }
+    assert_int_equal(repeats_open(s), 1);
+    send_message(); /* the one that is not done, which everything waits for now */
+    assert_true(last_ticket()->again && last_ticket()->awaited == 1);
+    send_state(4999);
+    assert_true(last_ticket()->again);
+    send_state(4999 - REPEATS_MAX / 2);
+    assert_true(last_ticket()->again);
+    send_state(0);
+    assert_false(last_ticket()->again);
+    done(1);
+    assert_int_equal(s->h, s->in_count);
 }
 
 int main(void)
@@ -794,7 +865,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_counts_begin_with_enable, fresh, end),
         cmocka_unit_test_setup_teardown(test_the_inbound_count_wraps, fresh, end),
         cmocka_unit_test_setup_teardown(test_flow, fresh, end),
+        cmocka_unit_test_setup_teardown(test_flow_after_a_resumption, fresh, end),
         cmocka_unit_test_setup_teardown(test_repeats_of_a_resumed_client, fresh, end),
+        cmocka_unit_test_setup_teardown(test_repeats_are_bounded, fresh, end),
     };
     return cmocka_run_group_tests_name("im/session_queue", tests, start, stop);
 }

@@ -62,6 +62,19 @@ static void session_repeats_add(struct repeats *r, struct ticket t, uint32_t cou
     r->open += t.awaited > 0;
 }
 
+/* What is not handled stays: flow control counts it. */
+static void session_repeats_trim(struct repeats *r)
+{
+    uint32_t over = r->len > REPEATS_MAX ? r->len - REPEATS_MAX : 0, kept = 0;
+    for (uint32_t i = 0; i < r->len; i++) {
+        if (over > 0 && r->each[i].t.awaited == 0)
+            over--;
+        else
+            r->each[kept++] = r->each[i];
+    }
+    r->len = kept;
+}
+
 /* Those of an earlier resumption first: their counts are lower. A repeat that h covers by now is
  * not repeated again. */
 static struct repeats *session_repeats_gather(const struct session *s)
@@ -76,6 +89,7 @@ static struct repeats *session_repeats_gather(const struct session *s)
         if (!t.again && (int32_t)(n - s->in_base) > 0)
             session_repeats_add(r, t, n);
     }
+    session_repeats_trim(r);
     return r;
 }
 
@@ -181,6 +195,8 @@ void repeats_save(const struct session *s, struct buf *out)
 
 void repeats_restore(struct session *s, slice saved)
 {
+    if (saved.len > REPEATS_MAX * REPEAT_BYTES)
+        saved = slice_from(saved, saved.len - REPEATS_MAX * REPEAT_BYTES);
     uint32_t count = (uint32_t)(saved.len / REPEAT_BYTES);
     struct repeats *r = session_repeats_create(count);
     for (uint32_t i = 0; i < count; i++) {

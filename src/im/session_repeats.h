@@ -7,8 +7,8 @@
  * stamps may be added. Stanzas without an id are compared until the first stanza that is no repeat,
  * those with an id until the client has sent twice as many stanzas as there were to repeat.
  *
- * Confined to the home worker of the account. Limit: no more than a session has unfinished, and
- * what is handled behind these (im/session_input.c); 24 bytes each. */
+ * Confined to the home worker of the account. Limit: REPEATS_MAX of 24 bytes, the newest; those
+ * that are not handled stay, and flow control bounds them (im/session_input.c). */
 #pragma once
 #include "base/slice.h"
 #include <stdbool.h>
@@ -25,6 +25,10 @@ struct ticket {
     uint64_t again : 1;    /* it is a repeat: its reports come to the first copy */
     uint64_t awaited : 16; /* reports */
 };
+
+/* More than a client can have unfinished, so it loses none that it repeats. One that resumes again
+ * and again and repeats nothing would gather others without limit. */
+enum { REPEATS_MAX = 2048 };
 
 struct ticket repeat_ticket(const struct session *s, const struct stanza *st);
 
