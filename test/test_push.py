@@ -155,6 +155,36 @@ def test_who_is_away_is_shown_as_away(host, push):
     bob.expect_nothing(f"<presence from='{alice}'/>", after=again)
 
 
+def test_a_client_shown_as_away_resumes(host, push):
+    """<resumed/> comes first, then what the client lacks, once each and with the time where it came
+    late, and last its own presence, which is shown again."""
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    alice.auto_ack = False
+    alice.enable_sm()
+    enable(alice)
+    alice.ping()
+    alice.ack()
+    alice.cut()
+    texts = [str(i) for i in range(6)]
+    for text in texts:
+        say(bob, alice.bare, text)
+        announcement(push)
+    again = host.connect("alice")
+    assert again.take_over(alice).tag.endswith("resumed")
+    again.ping()
+    tags = [e.tag for e in again.log]
+    first = tags.index(f"{{{xml.SM}}}resumed")
+    assert not [tag for tag in tags[:first] if xml.CLIENT in tag or tag == f"{{{xml.SM}}}r"]
+    came = [e for e in again.log[first + 1:] if e.tag in (f"{{{xml.CLIENT}}}presence",
+                                                          f"{{{xml.CLIENT}}}message")]
+    shows = [e.findtext(f"{{{xml.CLIENT}}}show") for e in came if e.tag.endswith("presence")]
+    assert shows == ["away", None] and [e.get("from") for e in (came[0], came[-1])] == [alice.jid] * 2
+    assert [e.findtext(f"{{{xml.CLIENT}}}body") for e in came[1:-1]] == texts
+    assert all(e.find(f"{{{xml.DELAY}}}delay") is not None for e in came[1:-1])
+    again.ack()
+    again.ping()
+
+
 def test_a_client_in_the_background_begins_and_ends_its_registration(host):
     """It is shown as away while it has one."""
     host.befriend("alice", "bob")

@@ -142,9 +142,10 @@ struct session_events {
      * (im/caps.h): it became that, or its client announces other capabilities. */
     void (*wants)(struct session *s, const slice *nodes, unsigned count);
     void (*hibernates)(struct session *s); /* its stream was lost; it may be resumed */
-    void (*resumed)(struct session *s);    /* another stream carries it now */
-    void (*quiet)(struct session *s);      /* its PAUSE_QUIET has begun or ended */
-    void (*took)(struct session *s); /* `flushing`: its client took some of what it was sent */
+    /* Another stream carries it now, and has what its client lacks. */
+    void (*resumed)(struct session *s);
+    void (*quiet)(struct session *s); /* its PAUSE_QUIET has begun or ended */
+    void (*took)(struct session *s);  /* `flushing`: its client took some of what it was sent */
     /* Its presence was broadcast, available or unavailable; st has no `to`. */
     void (*presence)(struct session *s, struct stanza *st);
     /* It stays connected, but shows itself to nobody from now on: session.hidden (XEP-0186). */

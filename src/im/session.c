@@ -542,7 +542,6 @@ static void resume_now(struct account *a, struct binding *b)
     }
     metric_add(&resumed, 1);
     attach(s, &b->req);
-    EMIT(session.resumed, s);
     repeats_begin(s);
     s->h_told = s->h_asked = s->h;
     session_down(s, &(struct down){ .kind = DOWN_RESUMED,
@@ -551,6 +550,7 @@ static void resume_now(struct account *a, struct binding *b)
                                     .session = s->id,
                                     .local = s->link.local == NULL ? NULL : s });
     session_queue_resend(s);
+    EMIT(session.resumed, s);
     session_flow(s);
     if (s->producers != NULL && session_took(s))
         session_produce(s, s);
