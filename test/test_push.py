@@ -185,6 +185,28 @@ def test_a_client_shown_as_away_resumes(host, push):
     again.ping()
 
 
+def test_a_client_shown_as_away_before_a_planned_restart(host, push):
+    """It is still shown so afterwards, until it resumes its session."""
+    host.befriend("alice", "bob")
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    alice.enable_sm()
+    bob.enable_sm()
+    enable(alice)
+    alice.cut()
+    bob.expect(f"<presence from='{alice}'><show>away</show></presence>")
+    bob.ack()
+    host.restart()
+    again = host.connect("bob")
+    assert again.take_over(bob).tag.endswith("resumed")
+    late = host.client("bob", "late")
+    late.expect(f"<presence from='{alice}'><show>away</show></presence>")
+    back = host.connect("alice")
+    assert back.take_over(alice).tag.endswith("resumed")
+    back.ping()
+    assert again.expect(f"<presence from='{alice}'/>").find(f"{{{xml.CLIENT}}}show") is None
+
+
 def test_a_client_in_the_background_begins_and_ends_its_registration(host):
     """It is shown as away while it has one."""
     host.befriend("alice", "bob")

@@ -9,6 +9,7 @@
 #include "im/directed.h"
 #include "im/feature.h"
 #include "im/guest.h"
+#include "im/presence.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
 #include "im/session_repeats.h"
@@ -40,6 +41,7 @@ struct frozen_session {
     slice directed;
     slice repeats;
     uint64_t since_us;
+    bool away; /* contacts were told so: `presence` is the own of the client */
 };
 static const struct message_field session_fields[] = {
     F_FULL(struct frozen_session, jid),
@@ -62,6 +64,7 @@ static const struct message_field session_fields[] = {
     F_JIDS(struct frozen_session, directed),
     F_BYTES(struct frozen_session, repeats, UINT32_MAX),
     F_U64(struct frozen_session, since_us),
+    F_BOOL(struct frozen_session, away),
     { 0 },
 };
 static const struct frozen_row session_row = { FROZEN_OWN + 1, "session",
@@ -165,7 +168,8 @@ static void freeze_session(const struct session *s, struct buf *out, struct aren
                                                                         : s->presence,
                                          .directed = buf_fit(&directed),
                                          .repeats = buf_fit(&repeats),
-                                         .since_us = s->since_us });
+                                         .since_us = s->since_us,
+                                         .away = s->awake != NULL });
     buf_fini(&directed);
     buf_fini(&repeats);
 }
@@ -326,6 +330,17 @@ static uint64_t thaw_ms(const struct worker *w, const struct frozen_session *v, 
     return until_us > now + EARLIEST_MS * 1000 ? (until_us - now) / 1000 : EARLIEST_MS;
 }
 
+static void thaw_presence(struct session *s, const struct frozen_session *v)
+{
+    s->available = v->available && v->presence != NULL; /* or it cannot be read */
+    if (!s->available)
+        return;
+    s->priority = (int8_t)v->priority;
+    if (v->away)
+        s->awake = stanza_ref(v->presence);
+    s->presence = v->away ? presence_shown_away(v->presence) : stanza_ref(v->presence);
+}
+
 static struct session *thaw_session(struct account *a, const struct frozen_session *v,
                                     uint64_t at_us)
 {
@@ -342,11 +357,7 @@ static struct session *thaw_session(struct account *a, const struct frozen_sessi
     s->interested = v->interested;
     s->hidden = v->hidden;
     s->collects = v->collects;
-    s->available = v->available && v->presence != NULL; /* or it cannot be read */
-    if (s->available) {
-        s->presence = stanza_ref(v->presence);
-        s->priority = (int8_t)v->priority;
-    }
+    thaw_presence(s, v);
     repeats_restore(s, v->repeats);
     directed_load(&s->directed, v->directed);
     if (v->since_us != 0)

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "home/frozen.h"
 #include "im/account_frozen.h"
+#include "im/presence.h"
 #include "im/session_queue.h"
 #include "im/session_repeats.h"
 #include "im/test_node.h"
@@ -165,6 +166,24 @@ static void test_there_and_back(void **state)
     free_sessions();
 }
 
+/* Its contacts were told that it is away. When it is back, they are told otherwise. */
+static void test_one_shown_as_away(void **state)
+{
+    (void)state;
+    make_sessions();
+    struct session *s = account_session(a, SLICE("seen"));
+    presence_replace(s, s->presence, true);
+    freeze(&once);
+    free_sessions();
+    assert_int_equal(actor_thaw(&a->actor, buf_slice(&once), &why), OK);
+    s = account_session(a, SLICE("seen"));
+    assert_non_null(s->awake);
+    assert_true(stanza_has(s->presence, KNOWN(SHOW)) && !stanza_has(s->awake, KNOWN(SHOW)));
+    freeze(&twice);
+    assert_true(slice_eq(buf_slice(&once), buf_slice(&twice)));
+    free_sessions();
+}
+
 /* What went out before <enabled/> is in the queue with a number that no client can acknowledge. */
 static void test_an_entry_from_before_it_was_enabled(void **state)
 {
@@ -283,6 +302,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_there_and_back, start, stop),
+        cmocka_unit_test_setup_teardown(test_one_shown_as_away, start, stop),
         cmocka_unit_test_setup_teardown(test_an_entry_from_before_it_was_enabled, start, stop),
         cmocka_unit_test_setup_teardown(test_a_stanza_that_cannot_be_read, start, stop),
         cmocka_unit_test_setup_teardown(test_a_token_of_another_session, start, stop),

@@ -211,6 +211,11 @@ static void become_available(struct session *s, struct stanza *st)
         presence_became_receiver(s);
 }
 
+struct stanza *presence_shown_away(const struct stanza *own)
+{
+    return stanza_append(own, SLICE("<show>away</show>")); /* RFC 6121 §4.7.2.1 */
+}
+
 void presence_replace(struct session *s, struct stanza *own, bool away)
 {
     struct stanza *keep = stanza_ref(own);
@@ -219,7 +224,7 @@ void presence_replace(struct session *s, struct stanza *own, bool away)
     stanza_unref(&s->presence);
     if (away) {
         s->awake = keep;
-        s->presence = stanza_append(keep, SLICE("<show>away</show>")); /* §4.7.2.1 */
+        s->presence = presence_shown_away(keep);
     } else {
         s->presence = keep;
     }
