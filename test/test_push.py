@@ -505,6 +505,48 @@ def sasl2_client(host, device, name="alice"):
     return client.available()
 
 
+@pytest.mark.parametrize("when", ["before it slept", "while it slept", "before the restart",
+                                  "behind the restart"])
+def test_what_is_announced_over_a_planned_restart(host, push, when):
+    """Once, whatever becomes of the session: by its end, what nobody was told yet."""
+    other, bob = host.client("alice", "tablet"), host.client("bob", "b")
+    enable(other, "other")
+    other.close()
+    phone = host.client("alice", "phone")
+    phone.auto_ack = False
+    phone.enable_sm()
+    enable(phone, "own")
+    told = []
+    if when.startswith("before"):
+        say(bob, phone.bare, "text")
+        phone.expect("<message><body>text</body></message>")
+    if when == "before it slept":
+        told = ["own"]
+    if when.endswith("slept"):
+        phone.cut()
+        until("hibernation", lambda: host.rows("session", "list", "--user", phone.bare)
+              [0]["state"] == "hibernating")
+    if when == "while it slept":
+        say(bob, phone.bare, "text")
+        told = ["other", "own"]
+    for node in sorted(told):
+        announcement(push, node=node)
+    mark(push, bob, DOMAIN)
+    assert announced(push) == []
+    host.restart()
+    push, bob = Component(host, DOMAIN, SECRET), host.client("bob", "b")
+    if when == "behind the restart":
+        say(bob, phone.bare, "text")
+        told = ["other", "own"]
+        for node in told:
+            announcement(push, node=node)
+    mark(push, bob, DOMAIN)
+    assert announced(push) == []
+    host.ctl("session", "kick", str(phone))
+    mark(push, bob, DOMAIN)
+    assert sorted(announced(push)) == sorted({"other", "own"} - set(told))
+
+
 @pytest.mark.parametrize("there", ["connected", "gone", "restarted"])
 def test_a_revoked_device_is_told_nothing(host, there):
     """A stolen phone, whether its app is connected or not: only its own registrations end."""

@@ -673,8 +673,16 @@ static void show_asleep(struct account *a)
     }
 }
 
-/* A session that sleeps keeps what was the last then, only to compare it. */
+/* A session that sleeps keeps what was the last then, only to compare it. One that was connected
+ * before a planned restart sleeps since, and its last was announced to nobody: that is marked. */
+enum { UNTOLD = 1 };
 static char nothing;
+
+static void *last_then(const struct session *s, uintptr_t mark)
+{
+    const struct stanza *last = session_last_unacked(s);
+    return last == NULL ? &nothing : (void *)((uintptr_t)last | mark);
+}
 
 /* Announces the last stanza that the client has not acknowledged: it may not have arrived before
  * the connection broke. Later stanzas are announced when they come. */
@@ -684,7 +692,7 @@ static void hibernating(struct session *s)
     ensure(session_here(s));
     fall_asleep(s);
     const struct stanza *last = session_last_unacked(s);
-    s->state_of[session_slot] = last == NULL ? &nothing : (void *)(uintptr_t)last;
+    s->state_of[session_slot] = last_then(s, 0);
     if (last == NULL || !setting_bool(&push_enabled) || !message_notifies(last))
         return;
     for (struct registration *r = *registrations(a); r != NULL; r = r->next)
@@ -705,15 +713,33 @@ static void push_ended(struct session *s)
     bool to_mailbox = s->end_why == END_CLOSED || s->end_why == END_LOST ||
                       s->end_why == END_KICKED || s->end_why == END_BAD_ACK ||
                       s->end_why == END_SLOW || s->end_why == END_EXPIRED;
-    const struct stanza *last = session_last_unacked(s), *told = s->state_of[session_slot];
+    const struct stanza *last = session_last_unacked(s);
+    const void *then = s->state_of[session_slot];
     slice resource = session_resource(s);
     ensure(session_here(s));
     if (!to_mailbox || last == NULL)
         return;
-    if (told == NULL)
+    if (then == NULL || then == last_then(s, UNTOLD))
         announce_to_away(s->account, last, NULL);
-    else if (told == last)
+    else if (then == last)
         announce_to_away(s->account, last, &resource);
+}
+
+static void push_save(const struct session *s, struct buf *out)
+{
+    const void *then = s->state_of[session_slot];
+    if (then == NULL || then == last_then(s, UNTOLD))
+        buf_lit(out, "untold");
+    else if (then == last_then(s, 0))
+        buf_lit(out, "told");
+    else
+        buf_lit(out, "later");
+}
+
+static void push_restore(struct session *s, slice saved)
+{
+    bool told = slice_is(saved, "told"), untold = slice_is(saved, "untold");
+    s->state_of[session_slot] = told || untold ? last_then(s, untold ? UNTOLD : 0) : &nothing;
 }
 
 /* §8: the service says that it wants no more. */
@@ -875,6 +901,8 @@ const struct feature push_feature = {
     .session.hibernates = hibernating,
     .session.resumed = push_resumed,
     .session.ended = push_ended,
+    .session.save = push_save,
+    .session.restore = push_restore,
     .account.access_revoked = access_revoked,
     .session.quiet = quiet_changed,
     .stage.block = from_service,
