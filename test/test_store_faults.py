@@ -8,6 +8,7 @@ from muster.client import until
 from muster.shim import Shim
 from test_faults import alarms
 from test_mam import Page
+from test_sm import refuse
 from test_upload import NS, http_do, slot_iq
 
 pytestmark = pytest.mark.sqlite
@@ -58,7 +59,7 @@ def test_alarm_of_a_checkpoint_ends_when_there_is_room(make_server, shim):
                        why="many megabytes of one client")
     alice = host.client("alice")
     alice.enable_sm()
-    shim.fail(errno.ENOSPC, writes_fail=1, database_only=1)
+    shim.fail(errno.ENOSPC, writes_fail=1)
     sent = 0
     while "store.full" not in alarms(host):
         assert sent < 2000
@@ -139,3 +140,20 @@ def test_errors_of_the_disk_lose_nothing_that_was_promised(make_server, shim, ki
         work.check(host)
     assert work.messages and work.files
     assert alarms(host) == set()
+
+
+def test_sessions_that_cannot_be_saved(make_server, shim):
+    """The log says of a planned restart that the database did not take them."""
+    host = make_server("alice", "bob", wrapper=shim.wrapper)
+    alice = host.client("alice", "a")
+    alice.enable_sm()
+    alice.cut()
+    until("hibernation", lambda: host.rows("session", "list")[0]["state"] == "hibernating")
+    shim.fail(errno.ENOSPC, writes_fail=1)
+    host.signal(15)
+    host.wait_exit()
+    assert "event=sessions.not-saved accounts=1 why=full" in host.log()
+    assert "sessions.saved" not in host.log()
+    shim.heal()
+    host.start()
+    assert refuse(host, alice) == "item-not-found"

@@ -62,30 +62,101 @@ const struct store_schema restart_schema = {
     .feature = "session", .migrations = migrations, .stmts = stmts, .addresses = addresses
 };
 
-/* Saving. */
+/* Saving. Each account has its own batches, in its lane. When much is under way, one of them is
+ * waited for, so that the queue of the store takes all. */
 
-enum { PART_BYTES = 256 << 10, BATCH_BYTES = 4 << 20 };
+enum { PART_BYTES = 256 << 10, BATCH_BYTES = 4 << 20, BATCH_COSTS = 4096 };
 
-static void put_parts(const struct account *a, struct store_batch **b, slice bytes)
+struct saving {
+    struct worker *worker;
+    size_t bytes; /* submitted since one was waited for */
+    unsigned under_way, count, lost;
+    enum store_result why; /* of the last account that was lost */
+};
+/* One account. */
+struct saved {
+    struct saving *all;
+    struct account *account;
+    unsigned under_way, count; /* batches; sessions that can be resumed */
+    enum store_result result;
+};
+
+static void saving_is_over(struct saving *all)
 {
-    size_t used = 0;
-    STORE_ADD(*b, &drop_parts, STORE_ANY_ROWS, SV_T(a->jid)); /* of an end before this one */
-    for (int64_t n = 0; bytes.len > 0; n++) {
-        slice part = frozen_part(&bytes, PART_BYTES);
-        used += part.len;
-        if (used > BATCH_BYTES) { /* a batch is bounded; the lane keeps them in order */
-            store_submit(*b, worker_loop(a->worker), 0, NULL, NULL);
-            *b = store_write(worker_store(a->worker), account_lane(a));
-            used = part.len;
-        }
-        STORE_ADD(*b, &put_part, STORE_ANY_ROWS, SV_T(a->jid), SV_I(n), SV_B(part));
-    }
+    if (--all->under_way > 0)
+        return;
+    if (all->count > 0)
+        log_info(&log_session, LOG_EV("sessions.saved"), LOG_I("count", all->count));
+    if (all->lost > 0)
+        log_warn(&log_session, LOG_EV("sessions.not-saved"), LOG_I("accounts", all->lost),
+                 LOG_C("why", store_result_name(all->why)),
+                 LOG_C("hint", "the database did not take the sessions of these accounts; their "
+                               "clients log in anew, and may get messages twice"));
+    atomic_fetch_sub(&worker_node(all->worker)->life_left, 1);
+    mem_free(&all);
 }
 
-/* How many of its sessions can be resumed. */
-static unsigned freeze_into(struct account *a, struct store_batch **b)
+/* STORE_UNKNOWN: the end of the store commits it. */
+static void batch_is_saved(void *arg, enum store_result result, const struct store_batch *b)
 {
-    unsigned frozen = 0, count = 0;
+    struct saved *one = arg;
+    struct saving *all = one->all;
+    (void)b;
+    if (result != STORE_OK && result != STORE_UNKNOWN)
+        one->result = result;
+    if (--one->under_way > 0)
+        return;
+    if (one->result == STORE_OK) {
+        all->count += one->count;
+    } else {
+        all->lost++;
+        all->why = one->result;
+    }
+    mem_free(&one);
+    saving_is_over(all);
+}
+
+static struct store_batch *save_batch(const struct saved *one)
+{
+    return store_write(worker_store(one->all->worker), account_lane(one->account));
+}
+
+static void save_submit(struct saved *one, struct store_batch *b, size_t bytes)
+{
+    struct saving *all = one->all;
+    one->under_way++;
+    all->bytes += bytes + BATCH_COSTS;
+    if (all->bytes * 8 < STORE_QUEUE_BYTES_MAX / worker_node(all->worker)->worker_count) {
+        store_submit(b, worker_loop(all->worker), 0, batch_is_saved, one);
+        return;
+    }
+    all->bytes = 0;
+    batch_is_saved(one, store_run(b, NULL, NULL), NULL);
+}
+
+static void put_parts(struct saved *one, slice bytes)
+{
+    size_t used = 0;
+    slice jid = one->account->jid;
+    struct store_batch *b = save_batch(one);
+    STORE_ADD(b, &drop_parts, STORE_ANY_ROWS, SV_T(jid)); /* of an end before this one */
+    for (int64_t n = 0; bytes.len > 0; n++) {
+        slice part = frozen_part(&bytes, PART_BYTES);
+        if (used + part.len > BATCH_BYTES) { /* a batch is bounded; the lane keeps them in order */
+            save_submit(one, b, used);
+            b = save_batch(one);
+            used = 0;
+        }
+        used += part.len;
+        STORE_ADD(b, &put_part, STORE_ANY_ROWS, SV_T(jid), SV_I(n), SV_B(part));
+    }
+    save_submit(one, b, used);
+}
+
+static void save_sessions(struct saved *one)
+{
+    struct account *a = one->account;
+    unsigned frozen = 0;
     struct buf bytes;
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
@@ -93,43 +164,46 @@ static unsigned freeze_into(struct account *a, struct store_batch **b)
             continue;
         session_wait_drop(s); /* its client says it again */
         frozen++;
-        count += s->sm == 2;
+        one->count += s->sm == 2;
     }
     if (frozen == 0)
-        return 0;
+        return;
     buf_init(&bytes, FROZEN_BYTES_MAX);
     actor_freeze(&a->actor, &bytes);
-    put_parts(a, b, buf_fit(&bytes));
+    put_parts(one, buf_fit(&bytes));
     buf_fini(&bytes);
-    return count;
 }
 
-static unsigned save_account(struct account *a)
+/* The cursor is in a batch of its own: it is saved even if the sessions cannot be. */
+static void save_account(struct saving *all, struct account *a)
 {
-    struct worker *w = a->worker;
-    struct store_batch *b = store_write(worker_store(w), account_lane(a));
+    struct saved *one = mem_new(struct saved);
     ensure(account_here(a));
-    unsigned count = freeze_into(a, &b);
+    *one = (struct saved){ .all = all, .account = a, .under_way = 1, .result = STORE_OK };
+    all->under_way++;
+    struct store_batch *b = save_batch(one);
     if (!mailbox_clean(a))
         mailbox_save(a, b);
     EMIT(account.stopping, a, b);
     if (store_stmt_count(b) > 0)
-        store_submit(b, worker_loop(w), 0, NULL, NULL);
+        save_submit(one, b, 0);
     else
         store_drop(&b);
-    return count;
+    save_sessions(one);
+    batch_is_saved(one, STORE_OK, NULL);
 }
 
 void restart_save(struct worker *w)
 {
     struct account *a;
-    unsigned count = 0;
+    struct saving *all = mem_new(struct saving);
+    *all = (struct saving){ .worker = w, .under_way = 1 };
+    atomic_fetch_add(&worker_node(w)->life_left, 1);
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
         if (a->state == ACTOR_READY && !account_is_guest(a) &&
             (!mailbox_clean(a) || !list_empty(&a->sessions)))
-            count += save_account(a);
-    if (count > 0)
-        log_info(&log_session, LOG_EV("sessions.saved"), LOG_I("count", count));
+            save_account(all, a);
+    saving_is_over(all);
 }
 
 /* Restoring: the bytes of an account are read, page by page, and given to its home on this node.

@@ -10,7 +10,9 @@
 
 struct worker;
 
-void restart_save(struct worker *w); /* on its thread, streams are closed already */
+/* On its thread, streams are closed already. The step of the node's life lasts until the store has
+ * taken all; the log says what it did not take. */
+void restart_save(struct worker *w);
 /* On worker 0 after the restart, before clients can connect, so that clients which resume find
  * their sessions. `done`: an atomic_bool that becomes true at the end, also if the database could
  * not be read. */

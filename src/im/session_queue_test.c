@@ -283,6 +283,56 @@ static bool is_restored(void *done)
     return !store_busy(t.store) && atomic_load((atomic_bool *)done);
 }
 
+/* Sets s. */
+static void restart_now(void)
+{
+    int before = atomic_load(&t.node->life_left);
+    restart_save(t.w);
+    struct store_batch *b = store_read(t.store, account_lane(a)); /* behind the writes */
+    STORE_ADD(b, &archive_load, STORE_ANY_ROWS, SV_I(a->id));
+    store_submit(b, t.w->loop, 0, is_saved, NULL);
+    test_node_run(&t, test_node_is_idle, t.store);
+    assert_int_equal(atomic_load(&t.node->life_left), before);
+    while (!list_empty(&a->sessions))
+        session_end(CONTAINER_OF(a->sessions.next, struct session, node), END_CLOSED);
+    atomic_bool done = false;
+    restart_restore(t.w, &done);
+    test_node_run(&t, is_restored, &done);
+    s = account_session(a, SLICE("r"));
+    session_id = s->id;
+}
+
+/* More than the queue of the store holds at a time. */
+static void test_more_than_the_store_queues(void **state)
+{
+    enum { COUNT = 60, BYTES = 1 << 20 };
+    static const char *const resources[] = { "r", "r2", "r3", "r4" };
+    static char xml[BYTES + 100];
+    (void)state;
+    set("sm.hibernate-bytes", "64MiB");
+    snprintf(xml, sizeof xml, "<message from='peer@localhost'><body>%0*d</body></message>", BYTES,
+             0);
+    up(UP_ENABLE, 1);
+    up(UP_GONE, END_LOST);
+    struct stanza *st = test_node_stanza(&t, xml);
+    for (unsigned i = 0; i < 4; i++) {
+        struct session *one = i == 0 ? s : session_create(a, slice_of(resources[i]));
+        one->sm = 2;
+        one->state = SESSION_HIBERNATING;
+        for (unsigned k = 0; k < COUNT; k++) {
+            one->out_count++;
+            session_queue_push(one, st, 0, 0);
+        }
+    }
+    stanza_unref(&st);
+    restart_now();
+    for (unsigned i = 0; i < 4; i++) {
+        struct session *one = account_session(a, slice_of(resources[i]));
+        assert_int_equal(one->queue_len, COUNT);
+        session_end(one, END_CLOSED);
+    }
+}
+
 /* What is kept over a planned restart is in order, also where the count wraps among it. */
 static void test_the_count_wraps_while_saved(void **state)
 {
@@ -293,17 +343,7 @@ static void test_the_count_wraps_while_saved(void **state)
     for (unsigned i = 1; i <= 6; i++)
         deliver(i, i);
     up(UP_GONE, END_LOST);
-    restart_save(t.w);
-    struct store_batch *b = store_read(t.store, account_lane(a)); /* behind the writes */
-    STORE_ADD(b, &archive_load, STORE_ANY_ROWS, SV_I(a->id));
-    store_submit(b, t.w->loop, 0, is_saved, NULL);
-    test_node_run(&t, test_node_is_idle, t.store);
-    session_end(s, END_CLOSED);
-    atomic_bool done = false;
-    restart_restore(t.w, &done);
-    test_node_run(&t, is_restored, &done);
-    s = account_session(a, SLICE("r"));
-    session_id = s->id;
+    restart_now();
     assert_int_equal(s->queue_len, 6);
     assert_int_equal(s->out_count, 3);
     for (unsigned i = 0; i < 6; i++) {
@@ -843,6 +883,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_h_backwards, fresh, end),
         cmocka_unit_test_setup_teardown(test_the_count_wraps, fresh, end),
         cmocka_unit_test_setup_teardown(test_the_count_wraps_while_saved, fresh, end),
+        cmocka_unit_test_setup_teardown(test_more_than_the_store_queues, fresh, end),
         cmocka_unit_test_setup_teardown(test_the_ring_grows_anywhere, fresh, end),
         cmocka_unit_test_setup_teardown(test_a_client_that_never_acknowledges, fresh, end),
         cmocka_unit_test_setup_teardown(test_resumption_repeats_what_was_not_acknowledged, fresh,
