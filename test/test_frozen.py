@@ -153,3 +153,43 @@ def test_parts_that_are_missing(waits):
     change(host, "DELETE FROM frozen")
     host.start()
     assert refuse(host, alice) == "item-not-found"
+
+
+@pytest.mark.sqlite
+def test_sessions_that_cannot_be_read(waits):
+    """The log says so, and they stay for the next start."""
+    host, alice = waits
+    path = host.data / "muster.db"
+    with host.database() as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        size, = db.execute("PRAGMA page_size").fetchone()
+        root, = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'frozen'").fetchone()
+    whole = path.read_bytes()
+    with open(path, "r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * size)
+    host.start()
+    host.wait_log(r'event=sessions.not-restored jid=\S+ what="it cannot be read, nor those')
+    host.kill()
+    path.write_bytes(whole)
+    host.start()
+    receive(resume(host, alice), ["late"])
+
+
+def test_an_account_that_cannot_be_loaded(waits):
+    """Its sessions stay for the next start; those of others are gone when they are back."""
+    host, alice = waits
+    much = "repeat('x', 34000000)" if host.url else "printf('%.*c', 34000000, 'x')"
+    change(host, f"INSERT INTO push SELECT id, 's', 'n', 'r', {much}, 1, '' FROM account")
+    host.start()
+    host.wait_log("event=sessions.not-restored jid=alice@localhost .*cannot be loaded")
+    until("they are gone", lambda: set(frozen(host)) == {"alice@localhost"})
+    host.stop()
+    assert set(frozen(host)) == {"alice@localhost"}
+    with host.database() as db:
+        db.execute("DELETE FROM push")
+        if not host.url:
+            db.commit()
+    host.start()
+    receive(resume(host, alice), ["late"])
+    until("they are gone", lambda: not frozen(host))

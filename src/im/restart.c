@@ -216,6 +216,7 @@ struct thawing {
     int64_t parts, read;
     struct buf bytes;
     unsigned count; /* of its sessions that can be resumed */
+    bool over;      /* its rows can be deleted */
 };
 
 enum { THAWING_MAX = 64, PAGE_PARTS = 4, DROPS_MAX = 500 }; /* accounts that are read at a time */
@@ -225,7 +226,8 @@ struct restoring {
     struct worker *worker;
     struct thawing *first, *at; /* at: the next one */
     unsigned under_way, count;
-    bool failed; /* something could not be read: the rows stay for the next start */
+    bool failed; /* the rest is not read */
+    struct timer again;
     _Atomic bool *done;
 };
 
@@ -239,6 +241,13 @@ static void one_is_done(struct thawing *t)
     buf_fini(&t->bytes);
     r->under_way--;
     restart_read_more(r);
+}
+
+static void restore_failed(slice jid, const char *what, const char *why)
+{
+    log_warn(&log_session, LOG_EV("sessions.not-restored"), LOG_S("jid", jid), LOG_C("what", what),
+             LOG_C("why", why),
+             LOG_C("hint", "their clients log in anew; what was saved stays for the next start"));
 }
 
 static unsigned resumable_of(const struct account *a)
@@ -272,6 +281,9 @@ static void thaw_ready(struct account *a, enum err e, void *arg)
     struct worker *w = a->worker;
     struct why why;
     ensure(account_here(a) && t != NULL);
+    t->over = e == OK;
+    if (e != OK)
+        restore_failed(a->jid, "the account cannot be loaded", err_text(e));
     if (e == OK && a->state == ACTOR_READY) {
         if (actor_thaw(&a->actor, buf_slice(&t->bytes), &why) == OK)
             t->count = resumable_of(a);
@@ -326,10 +338,14 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
     uint32_t node;
     if (result == STORE_CONFLICT) { /* a page with more bytes than are read at once */
         account_not_thawed(t->jid, "it is too long");
+        t->over = true;
         one_is_done(t);
         return;
     }
     if (result != STORE_OK) {
+        if (!r->failed)
+            restore_failed(t->jid, "it cannot be read, nor those behind it",
+                           store_result_name(result));
         r->failed = true;
         r->at = NULL;
         one_is_done(t);
@@ -354,23 +370,52 @@ void restart_end_rest(struct worker *w)
             session_end(s, END_SHUTDOWN);
 }
 
-static void restart_finished(struct restoring *r)
+static void restart_drop(struct restoring *r);
+
+static void restart_dropped(void *arg, enum store_result result, const struct store_batch *b)
 {
-    struct store_batch *b = NULL;
-    if (r->count > 0)
-        log_info(&log_session, LOG_EV("sessions.restored"), LOG_I("count", r->count));
-    for (const struct thawing *t = r->first; !r->failed && t != NULL; t = t->next) {
-        if (b == NULL)
-            b = store_write(worker_store(r->worker), 0);
-        STORE_ADD(b, &drop_parts, STORE_ANY_ROWS, SV_T(t->jid));
-        if (store_stmt_count(b) < DROPS_MAX && t->next != NULL)
-            continue;
-        store_submit(b, worker_loop(r->worker), 0, NULL, NULL);
-        b = NULL;
+    enum { AGAIN_MS = 5000 };
+    struct restoring *r = arg;
+    (void)b;
+    if (result == STORE_OK)
+        restart_drop(r);
+    else
+        timer_set(worker_loop(r->worker), &r->again, AGAIN_MS);
+}
+
+static void drop_again(struct timer *t, struct loop *loop)
+{
+    struct restoring *r = CONTAINER_OF(t, struct restoring, again);
+    (void)loop;
+    if (!worker_stopping(r->worker)) /* or what is saved now would go */
+        r->at = r->first;            /* those that are gone do no harm */
+    restart_drop(r);
+}
+
+/* Until the database has done it: rows that stay are thawed by the next start. */
+static void restart_drop(struct restoring *r)
+{
+    struct store_batch *b = store_write(worker_store(r->worker), 0);
+    for (; r->at != NULL && store_stmt_count(b) < DROPS_MAX; r->at = r->at->next)
+        if (r->at->over)
+            STORE_ADD(b, &drop_parts, STORE_ANY_ROWS, SV_T(r->at->jid));
+    if (store_stmt_count(b) > 0) {
+        store_submit(b, worker_loop(r->worker), 0, restart_dropped, r);
+        return;
     }
-    atomic_store(r->done, true);
+    store_drop(&b);
     arena_destroy(&r->arena);
     mem_free(&r);
+}
+
+static void restart_finished(struct restoring *r)
+{
+    if (r->count > 0)
+        log_info(&log_session, LOG_EV("sessions.restored"), LOG_I("count", r->count));
+    atomic_store(r->done, true);
+    r->at = r->first;
+    r->again.fn = drop_again;
+    restart_drop(r);
 }
 
 static void restart_read_more(struct restoring *r)
@@ -388,8 +433,9 @@ static void restart_listed(void *arg, enum store_result result, const struct sto
     struct restoring *r = arg;
     struct thawing **last = &r->first;
     uint32_t node;
-    r->failed = result != STORE_OK;
-    for (uint32_t i = 0; !r->failed && i < store_row_count(b, 0); i++) {
+    if (result != STORE_OK)
+        restore_failed((slice){ 0 }, "no account can be read", store_result_name(result));
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
         slice jid = store_text(b, 0, i, 0);
         (void)node_home(worker_node(r->worker), jid, &node);
         if (node != worker_node(r->worker)->id)

@@ -3,8 +3,8 @@
  * resumption (XEP-0198 §5).
  *
  * The bytes of an account are cut into parts of whole records, a row each, since a queue can be
- * large. Rows are deleted when all accounts are back: a crash in between repeats it. If they cannot
- * be read, they stay for the next start. */
+ * large. Rows are deleted when all accounts are back: a crash in between repeats it. Those of an
+ * account that cannot be read, or that cannot be loaded, stay for the next start. */
 #pragma once
 #include "store/store.h"
 
