@@ -29,11 +29,16 @@ def frozen(host):
 
 
 def records(part):
-    """[(id, fields)]; the time of the freezing, which is another each time, is left out."""
+    """[(id, fields)]; the time of the freezing, which is another each time, is left out, and so is
+    the time that a session has left."""
     found = []
     while part:
         kind, length = struct.unpack_from("<BI", part)
         fields, part = part[5:5 + length], part[5 + length:]
+        if kind == SESSION:  # behind its address and its token
+            at = 1 + 4 + int.from_bytes(fields[1:5], "little")
+            at += 4 + int.from_bytes(fields[at:at + 4], "little")
+            fields = fields[:at] + fields[at + 4:]
         found.append((kind, fields[:9] if kind == ACCOUNT else fields))
     return found
 

@@ -14,6 +14,7 @@
 #include "im/session_queue.h"
 #include "im/session_repeats.h"
 #include "im/session_wait.h"
+#include <assert.h>
 
 /* Records: the account, then its sessions, oldest first; behind each its queue and its states. */
 
@@ -138,6 +139,23 @@ static slice token_sealed(const struct session *s, struct arena *tmp)
     return seal(token, token_context(s->account->id, s->jid, tmp), tmp);
 }
 
+/* A thawed one waits so much longer, until session_all_are_back(). That takes less than half of it,
+ * and no other session waits so long. */
+enum { EARLIEST_MS = 1000, THAWING_MS = 600 * 1000 };
+static_assert(RESUME_MAX_S * 1000 < THAWING_MS / 2, "a thawed session is known by its timer");
+
+/* Before its end, if its client does not come back. */
+static uint64_t left_ms(const struct session *s)
+{
+    uint64_t most = session_resumable_ms(s);
+    uint64_t left = timer_left_ms(worker_loop(s->account->worker), &s->timer);
+    if (!timer_is_set(&s->timer)) /* it had a stream when the node stopped */
+        return most;
+    if (left > THAWING_MS / 2)
+        left = left > THAWING_MS ? left - THAWING_MS : 0;
+    return left < most ? left : most;
+}
+
 static void freeze_session(const struct session *s, struct buf *out, struct arena *tmp)
 {
     struct buf directed, repeats;
@@ -149,7 +167,7 @@ static void freeze_session(const struct session *s, struct buf *out, struct aren
     frozen_add(out, &session_row,
                &(struct frozen_session){ .jid = s->jid,
                                          .token = token_sealed(s, tmp),
-                                         .for_ms = (uint32_t)session_resumable_ms(s),
+                                         .for_ms = (uint32_t)left_ms(s),
                                          .in_base = s->in_base,
                                          .out_base = s->out_base,
                                          .h = s->h,
@@ -318,16 +336,27 @@ static void thaw_state(struct session *s, const struct frozen_state *state)
             f->session.restore(s, state->bytes);
 }
 
-enum { EARLIEST_MS = 1000, GOODBYE_MS = 600 * 1000 };
-
-/* One that is only to say goodbye waits until all are back, or some would not hear of it:
- * restart_end_rest() ends it. */
-static uint64_t thaw_ms(const struct worker *w, const struct frozen_session *v, uint64_t at_us)
+/* The clock may be wrong now, or have been wrong then. */
+static uint64_t thaw_ms(const struct session *s, const struct frozen_session *v, uint64_t at_us)
 {
-    uint64_t now = loop_wall_us(worker_loop(w)), until_us = at_us + v->for_ms * 1000ull;
-    if (!v->resumable)
-        return GOODBYE_MS;
-    return until_us > now + EARLIEST_MS * 1000 ? (until_us - now) / 1000 : EARLIEST_MS;
+    uint64_t now = loop_wall_us(worker_loop(s->account->worker));
+    uint64_t gone_ms = now > at_us ? (now - at_us) / 1000 : 0, most = session_resumable_ms(s);
+    uint64_t left = v->for_ms > gone_ms ? v->for_ms - gone_ms : 0;
+    return left < most ? left : most;
+}
+
+void session_all_are_back(struct session *s)
+{
+    struct loop *loop = worker_loop(s->account->worker);
+    uint64_t left = timer_left_ms(loop, &s->timer);
+    if (s->state != SESSION_HIBERNATING || left <= THAWING_MS / 2)
+        return;
+    if (s->sm == 0) {
+        session_end(s, END_SHUTDOWN);
+        return;
+    }
+    left = left > THAWING_MS ? left - THAWING_MS : 0;
+    timer_set(loop, &s->timer, left > EARLIEST_MS ? left : EARLIEST_MS);
 }
 
 static void thaw_presence(struct session *s, const struct frozen_session *v)
@@ -362,7 +391,7 @@ static struct session *thaw_session(struct account *a, const struct frozen_sessi
     directed_load(&s->directed, v->directed);
     if (v->since_us != 0)
         s->since_us = v->since_us;
-    session_hibernate(s, thaw_ms(w, v, at_us));
+    session_hibernate(s, THAWING_MS + thaw_ms(s, v, at_us));
     return s;
 }
 

@@ -23,3 +23,6 @@ bool session_is_frozen(const struct session *s); /* whether account_freeze() tak
 void account_freeze(const struct actor *actor, struct buf *out);
 /* E_CORRUPT: the bytes are of another account, or their records do not go together. */
 NODISCARD enum err account_thaw(struct actor *actor, const struct frozen *f, struct why *why);
+/* A thawed session does not end before this, so that all who should hear of its end are back. Then
+ * one that is only to say goodbye ends; others have the time that they had left. */
+void session_all_are_back(struct session *s);

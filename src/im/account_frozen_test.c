@@ -6,6 +6,7 @@
 #include "home/frozen.h"
 #include "im/account_frozen.h"
 #include "im/presence.h"
+#include "im/session_private.h"
 #include "im/session_queue.h"
 #include "im/session_repeats.h"
 #include "im/test_node.h"
@@ -184,6 +185,41 @@ static void test_one_shown_as_away(void **state)
     free_sessions();
 }
 
+static uint64_t thawed_left_ms(void)
+{
+    assert_int_equal(actor_thaw(&a->actor, buf_slice(&once), &why), OK);
+    struct session *s = account_session(a, SLICE("r"));
+    session_all_are_back(s);
+    uint64_t left = timer_left_ms(t.w->loop, &s->timer);
+    free_sessions();
+    return left;
+}
+
+/* However long the restart takes, and whatever the clock says: no longer than it had left. */
+static void test_the_time_that_is_left(void **state)
+{
+    static const int64_t hours[] = { 0, 8, -8 }; /* the clock was ahead */
+    (void)state;
+    make_sessions();
+    struct session *s = account_session(a, SLICE("r"));
+    s->resume_max_s = RESUME_MAX_S;
+    session_hibernate(s, 20000);
+    freeze(&once);
+    free_sessions();
+    for (unsigned i = 0; i < 3; i++) {
+        slice rest = buf_slice(&once);
+        frozen_part(&rest, 1);
+        char *at_us = (char *)rest.ptr + 5 + 1 + 8; /* behind the id of the account */
+        uint64_t then;
+        memcpy(&then, at_us, sizeof then);
+        uint64_t moved = then + (uint64_t)(hours[i] * 3600 * 1000000);
+        memcpy(at_us, &moved, sizeof moved);
+        uint64_t left = thawed_left_ms();
+        memcpy(at_us, &then, sizeof then);
+        assert_in_range(left, hours[i] < 0 ? 1000 : 19000, hours[i] < 0 ? 1100 : 20100);
+    }
+}
+
 /* What went out before <enabled/> is in the queue with a number that no client can acknowledge. */
 static void test_an_entry_from_before_it_was_enabled(void **state)
 {
@@ -303,6 +339,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_there_and_back, start, stop),
         cmocka_unit_test_setup_teardown(test_one_shown_as_away, start, stop),
+        cmocka_unit_test_setup_teardown(test_the_time_that_is_left, start, stop),
         cmocka_unit_test_setup_teardown(test_an_entry_from_before_it_was_enabled, start, stop),
         cmocka_unit_test_setup_teardown(test_a_stanza_that_cannot_be_read, start, stop),
         cmocka_unit_test_setup_teardown(test_a_token_of_another_session, start, stop),

@@ -366,8 +366,7 @@ void restart_end_rest(struct worker *w)
 {
     struct session *s;
     for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
-        if (s->state == SESSION_HIBERNATING && s->sm == 0)
-            session_end(s, END_SHUTDOWN);
+        session_all_are_back(s);
 }
 
 static void restart_drop(struct restoring *r);

@@ -123,4 +123,10 @@ void timer_set(struct loop *loop, struct timer *t, uint64_t delay_ms)
     timer_set_tick(loop, t, (due_us + WHEEL_TICK_US - 1) / WHEEL_TICK_US);
 }
 
+uint64_t timer_left_ms(const struct loop *loop, const struct timer *t)
+{
+    uint64_t due_us = t->due_tick * WHEEL_TICK_US;
+    return timer_is_set(t) && due_us > loop->now_us ? (due_us - loop->now_us) / 1000 : 0;
+}
+
 void timer_cancel(struct timer *t) { list_remove(&t->node); }

@@ -15,5 +15,6 @@ struct timer {
 
 /* Replaces an earlier time. */
 void timer_set(struct loop *loop, struct timer *t, uint64_t delay_ms);
-void timer_cancel(struct timer *t); /* not set: fine */
+void timer_cancel(struct timer *t);                                     /* not set: fine */
+uint64_t timer_left_ms(const struct loop *loop, const struct timer *t); /* 0: due, or not set */
 static inline int timer_is_set(const struct timer *t) { return list_linked(&t->node); }
