@@ -14,6 +14,7 @@ struct repeat {
     uint32_t count;  /* inbound, rising */
     uint32_t again;  /* inbound count of the repeat */
     bool taken;      /* it was repeated */
+    bool anew;       /* it was not handled before a planned restart: its repeat is */
 };
 
 struct repeats {
@@ -82,8 +83,11 @@ static struct repeats *session_repeats_gather(const struct session *s)
     const struct repeats *old = s->repeats;
     struct repeats *r = session_repeats_create((old == NULL ? 0 : old->len) + s->in_count - s->h);
     for (uint32_t i = 0; old != NULL && i < old->len; i++)
-        if (!old->each[i].taken || (int32_t)(old->each[i].again - s->h) > 0)
+        if (!old->each[i].taken ||
+            (!old->each[i].anew && (int32_t)(old->each[i].again - s->h) > 0)) {
             session_repeats_add(r, old->each[i].t, old->each[i].count);
+            r->each[r->len - 1].anew = old->each[i].anew;
+        }
     for (uint32_t n = s->h + 1; n != s->in_count + 1; n++) {
         struct ticket t = s->tickets[n & (s->ticket_cap - 1)];
         if (!t.again && (int32_t)(n - s->in_base) > 0)
@@ -139,6 +143,8 @@ bool repeats_take(struct session *s, const struct stanza *st, struct ticket *t)
         e->taken = true;
         e->again = s->in_count;
         r->next = (r->next + i + 1) % r->len;
+        if (e->anew)
+            return false;
         *t = e->t;
         t->awaited = e->t.awaited > 0;
         t->again = true;
@@ -181,16 +187,25 @@ struct ticket *repeats_ticket(const struct session *s, uint32_t count)
 
 uint32_t repeats_open(const struct session *s) { return s->repeats == NULL ? 0 : s->repeats->open; }
 
+/* All marks are odd. One that is not handled has an even one, which repeats nothing. */
 void repeats_save(const struct session *s, struct buf *out)
 {
     struct repeats *r = session_repeats_gather(s);
     for (uint32_t i = 0; i < r->len; i++) {
         const struct ticket t = r->each[i].t;
-        uint64_t bytes = htole64((uint64_t)t.mark << 1 | t.named);
-        if (t.awaited == 0)
-            buf_append(out, &bytes, REPEAT_BYTES);
+        bool handled = t.awaited == 0 && !r->each[i].anew;
+        uint64_t bytes = htole64((t.mark ^ (uint64_t)!handled) << 1 | t.named);
+        buf_append(out, &bytes, REPEAT_BYTES);
     }
     mem_free(&r);
+}
+
+static void session_repeats_add_saved(struct repeats *r, uint64_t bytes, uint32_t count)
+{
+    bool handled = (bytes >> 1 & 1) != 0;
+    session_repeats_add(
+        r, (struct ticket){ .mark = (bytes >> 1 | 1) & MARK_MASK, .named = bytes & 1 }, count);
+    r->each[r->len - 1].anew = !handled;
 }
 
 void repeats_restore(struct session *s, slice saved)
@@ -202,10 +217,7 @@ void repeats_restore(struct session *s, slice saved)
     for (uint32_t i = 0; i < count; i++) {
         uint64_t bytes;
         memcpy(&bytes, saved.ptr + i * REPEAT_BYTES, REPEAT_BYTES);
-        bytes = le64toh(bytes);
-        session_repeats_add(r,
-                            (struct ticket){ .mark = (bytes >> 1) & MARK_MASK, .named = bytes & 1 },
-                            s->in_count - count + i + 1);
+        session_repeats_add_saved(r, le64toh(bytes), s->in_count - count + i + 1);
     }
     session_repeats_set(s, r);
 }
