@@ -69,9 +69,11 @@ enum { PART_BYTES = 256 << 10, BATCH_BYTES = 4 << 20, BATCH_COSTS = 4096 };
 
 struct saving {
     struct worker *worker;
+    struct timer timer;
     size_t bytes; /* submitted since one was waited for */
     unsigned under_way, count, lost;
     enum store_result why; /* of the last account that was lost */
+    bool told;
 };
 /* One account. */
 struct saved {
@@ -81,18 +83,34 @@ struct saved {
     enum store_result result;
 };
 
-static void saving_is_over(struct saving *all)
+static void saving_tell(struct saving *all)
 {
-    if (--all->under_way > 0)
-        return;
-    if (all->count > 0)
+    if (all->count > 0 && !all->told)
         log_info(&log_session, LOG_EV("sessions.saved"), LOG_I("count", all->count));
     if (all->lost > 0)
         log_warn(&log_session, LOG_EV("sessions.not-saved"), LOG_I("accounts", all->lost),
                  LOG_C("why", store_result_name(all->why)),
                  LOG_C("hint", "the database did not take the sessions of these accounts; their "
                                "clients log in anew, and may get messages twice"));
-    atomic_fetch_sub(&worker_node(all->worker)->life_left, 1);
+    if (!all->told)
+        atomic_fetch_sub(&worker_node(all->worker)->life_left, 1);
+    all->told = true;
+    all->lost = 0;
+}
+
+/* The disk is slow: the end of the store waits for it. */
+static void saving_is_late(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    saving_tell(CONTAINER_OF(t, struct saving, timer));
+}
+
+static void saving_is_over(struct saving *all)
+{
+    if (--all->under_way > 0)
+        return;
+    saving_tell(all);
+    timer_cancel(&all->timer);
     mem_free(&all);
 }
 
@@ -106,9 +124,8 @@ static void batch_is_saved(void *arg, enum store_result result, const struct sto
         one->result = result;
     if (--one->under_way > 0)
         return;
-    if (one->result == STORE_OK) {
-        all->count += one->count;
-    } else {
+    if (one->result != STORE_OK) {
+        all->count -= one->count;
         all->lost++;
         all->why = one->result;
     }
@@ -190,19 +207,22 @@ static void save_account(struct saving *all, struct account *a)
     else
         store_drop(&b);
     save_sessions(one);
+    all->count += one->count;
     batch_is_saved(one, STORE_OK, NULL);
 }
 
 void restart_save(struct worker *w)
 {
+    enum { ANSWERS_MS = 1000 };
     struct account *a;
     struct saving *all = mem_new(struct saving);
-    *all = (struct saving){ .worker = w, .under_way = 1 };
+    *all = (struct saving){ .worker = w, .under_way = 1, .timer.fn = saving_is_late };
     atomic_fetch_add(&worker_node(w)->life_left, 1);
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
         if (a->state == ACTOR_READY && !account_is_guest(a) &&
             (!mailbox_clean(a) || !list_empty(&a->sessions)))
             save_account(all, a);
+    timer_set(worker_loop(w), &all->timer, ANSWERS_MS);
     saving_is_over(all);
 }
 

@@ -10,8 +10,8 @@
 
 struct worker;
 
-/* On its thread, streams are closed already. The step of the node's life lasts until the store has
- * taken all; the log says what it did not take. */
+/* On its thread, streams are closed already. The log says what the store did not take: the step of
+ * the node's life lasts until it has answered, or for a second. */
 void restart_save(struct worker *w);
 /* On worker 0 after the restart, before clients can connect, so that clients which resume find
  * their sessions. `done`: an atomic_bool that becomes true at the end, also if the database could
