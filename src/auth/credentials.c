@@ -21,21 +21,19 @@ struct store_stmt credential_stmt_get = {
     .name = "credential.get",
     /* Gives one row for unknown accounts, too: the secret is used to make fake keys. */
     .sql = "SELECT s.secret, a.id, a.disabled, c.salt, c.iterations, c.stored_key, c.server_key, "
-           "a.generation, s.factors, (SELECT coalesce(max(id), 0) FROM account) "
+           "a.generation, s.factors "
            "FROM auth_secret s LEFT JOIN account a ON a.jid = $1 "
            "LEFT JOIN credential c ON c.account = a.id AND c.hash = $2 WHERE s.id = 1",
     .params = "ti",
-    .cols = "bIIBIBBIti",
+    .cols = "bIIBIBBIt",
 };
-/* Records a changed work factor of new passwords as " since:iterations:id", with the last id of the
- * accounts that were there before ($3: so many are of this transaction). 2,000 bytes are enough for
+/* Records a changed work factor of new passwords as " since:iterations". 2,000 bytes are enough for
  * all changes that operators make. */
 struct store_stmt credential_stmt_factor = {
     .name = "credential.factor",
-    .sql = "UPDATE auth_secret SET factor = $1, factors = factors || $2 || ':' || "
-           "((SELECT coalesce(max(id), 0) FROM account) - $3) "
+    .sql = "UPDATE auth_secret SET factor = $1, factors = factors || $2 "
            "WHERE id = 1 AND factor <> $1 AND length(factors) < 2000",
-    .params = "iti",
+    .params = "it",
     .cols = "",
 };
 struct store_stmt credential_stmt_create = {
@@ -238,8 +236,7 @@ enum {
     COL_STORED,
     COL_SERVER,
     COL_GENERATION,
-    COL_FACTORS,
-    COL_LAST_ID
+    COL_FACTORS
 };
 
 /* Reads stored keys; false: they are absent or damaged. */
@@ -260,73 +257,63 @@ static bool read_keys(struct scram_keys *keys, enum scram_hash hash, const struc
     return true;
 }
 
-/* A name without an account seems to be one whose password was set at some time. After each change
- * of the work factor names go over to the new one, with a new salt, and never back:
+/* A name without an account seems to be one whose password was set at some time. After a change of
+ * the work factor it goes over to the new one, with a new salt, as if its user came or changed the
+ * password then, and never back: some names within days, half of them within FACTOR_HALF_US, the
+ * others later. A keyed hash of the name decides when. Nothing that happens to accounts has a part
+ * in it: whoever makes accounts and looks again sees the same as before.
  *
- *   - as many as accounts have been made since, in proportion to all, so that the new factor is as
- *     frequent among unknown names as among accounts. Ids of accounts count up, so this part grows
- *     only;
- *   - of the others, half within a year, most of these soon, like users who change their password.
- *
- * Which ones is decided by a keyed hash of the name, so that a name stays what it is otherwise.
- *
- * Limits: a single look tells as little as these guesses are good. Many accounts that are deleted,
- * or users who all change their passwords at once, make the proportions differ; names that are
- * looked at again and again go over in step with new accounts. A name that gets an account changes
- * its salt, as any registration shows. */
+ * Limits: a single look tells as little as this guess is good. Where the accounts come faster or
+ * slower, the old and the new factor are not as frequent among them as among other names. A name
+ * that gets an account changes its salt, as any registration shows. */
 
-static const double change_us = 365.0 * 86400 * 1000000;
+static const double FACTOR_HALF_US = 4 * 365.0 * 86400 * 1000000;
 
 /* One change of the work factor. */
 struct factor {
     int64_t since_us, iterations;
-    int64_t last_id; /* of the accounts that were there before */
 };
 
-/* Whether an imaginary user of this name came, or changed the password, since the factor changed.
- * last_id: of all accounts. */
-static bool would_have_changed(const struct auth_op *op, slice secret, const struct factor *f,
-                               int64_t last_id)
+/* Whether an imaginary user of this name came, or changed the password, since the factor changed:
+ * after a time t so many have as s / (1 + s) with s = sqrt(t / FACTOR_HALF_US). */
+static bool would_have_changed(const struct auth_op *op, slice secret, const struct factor *f)
 {
     struct scram_keys bits; /* a salt that is never sent */
     int64_t age_us = (int64_t)loop_wall_us(op->auth.loop) - f->since_us;
-    uint32_t u, came;
+    uint32_t u;
     scram_fake_keys(&bits, SCRAM_SHA_256,
                     slice_of(arena_printf(op->arena, "change %.*s %lld", SLICE_ARG(op->jid),
                                           (long long)f->since_us)),
                     secret, 1);
-    memcpy(&came, bits.salt + 8, sizeof came);
-    if (f->last_id < last_id &&
-        (double)came / UINT32_MAX * (double)last_id < (double)(last_id - f->last_id))
-        return true;
     memcpy(&u, bits.salt, sizeof u);
-    double part = (double)u / UINT32_MAX; /* squared: early changes are more likely */
-    return (bits.salt[4] & 1) == 0 && part * part * change_us <= (double)age_us;
+    double part = u / (UINT32_MAX + 1.0), s = part / (1 - part);
+    return s * s * FACTOR_HALF_US <= (double)age_us;
 }
 
-/* Takes the oldest change off the list of " since:iterations:id". */
+/* Takes the oldest change off the list of " since:iterations"; older versions added ":id". */
 static bool next_factor(slice *rest, struct factor *f)
 {
-    slice note, since, count, id;
+    slice note, since, count;
     if (rest->len < 2)
         return false;
     *rest = slice_from(*rest, 1);
     if (!slice_cut(*rest, ' ', &note, &(slice){ 0 }))
         note = *rest;
     *rest = slice_from(*rest, note.len);
-    return slice_cut(note, ':', &since, &note) && slice_cut(note, ':', &count, &id) &&
-           slice_int(since, &f->since_us) && slice_int(count, &f->iterations) &&
-           f->iterations >= 1 && f->iterations <= INT32_MAX && slice_int(id, &f->last_id);
+    if (!slice_cut(note, ':', &since, &count))
+        return false;
+    slice_cut(count, ':', &count, &(slice){ 0 });
+    return slice_int(since, &f->since_us) && slice_int(count, &f->iterations) &&
+           f->iterations >= 1 && f->iterations <= INT32_MAX;
 }
 
 static void make_fake(const struct auth_op *op, const struct store_batch *b, struct scram_keys *out)
 {
     slice secret = store_text(b, 0, 0, COL_SECRET), rest = store_text(b, 0, 0, COL_FACTORS);
     int64_t chosen = setting_int(&auth_scram_iterations), salt = 0;
-    int64_t last_id = store_int(b, 0, 0, COL_LAST_ID);
     struct factor f;
     for (bool first = true; next_factor(&rest, &f); first = false) {
-        if (!first && !would_have_changed(op, secret, &f, last_id))
+        if (!first && !would_have_changed(op, secret, &f))
             continue;
         chosen = f.iterations;
         salt = first ? 0 : f.since_us;
@@ -478,8 +465,7 @@ static void derive_done(struct work *w)
     slice note = slice_of(arena_printf(op->arena, " %llu:%u",
                                        (unsigned long long)loop_wall_us(op->auth.loop),
                                        op->keys[0].iterations));
-    STORE_ADD(b, &credential_stmt_factor, STORE_ANY_ROWS, SV_I(op->keys[0].iterations), SV_T(note),
-              SV_I(op->create));
+    STORE_ADD(b, &credential_stmt_factor, STORE_ANY_ROWS, SV_I(op->keys[0].iterations), SV_T(note));
     for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++) {
         const struct scram_keys *k = &op->keys[h];
         slice salt = { (const char *)k->salt, k->salt_len };
