@@ -2,6 +2,7 @@
 import asyncio
 import datetime
 import json
+import re
 import signal
 
 import pytest
@@ -292,6 +293,43 @@ def test_change_a_password(host, alice, bob):
     host.client("bob", password="other")
     assert "no account" in failed(alice, "change-user-password",
                                   accountjid="nobody@localhost", password="x")
+
+
+def takes_over(client, node):
+    """Fills in the own address and a password wherever there is a field for them."""
+    asked = client.result("set", f"<command xmlns='{COMMANDS}' node='{node}'/>", to="localhost")
+    session, said = asked.get("sessionid"), {}
+    for field in asked.iter(f"{{{DATA}}}field"):
+        var, kind = field.get("var"), field.get("type")
+        if kind == "hidden":
+            said[var] = ADMIN
+        elif kind == "text-private":
+            said[var] = "stolen"
+        elif "jid" in var:
+            said[var] = "Alice@LOCALHOST"
+    inner = "".join(f"<field var='{v}'><value>{t}</value></field>" for v, t in said.items())
+    client.iq("set", f"<command xmlns='{COMMANDS}' node='{node}' sessionid='{session}'>"
+              f"<x xmlns='{DATA}' type='submit'>{inner}</x></command>", to="localhost")
+
+
+def test_a_token_of_an_administrator_is_not_the_account(host):
+    """No command gives the account another password, or deletes it, for one who has only a token
+    of an administrator: the current password is asked for elsewhere (XEP-0077)."""
+    device = Device(host)
+    device.first()
+    device.again()
+    query = device.client.result("get", f"<query xmlns='{xml.DISCO_ITEMS}' node='{COMMANDS}'/>",
+                                 to="localhost")
+    every = {i.get("node") for i in query}
+    changes = {n for n in every if re.search(r"\buser-(del|add)|(add|delete)-user|password", n)}
+    assert changes > {"user-del", "user-password", "user-add", ADMIN + "#change-user-password",
+                      ADMIN + "#delete-user"}
+    for node in changes:
+        takes_over(device.client, node)
+        assert host.connect("alice").authenticate() is None, node
+    assert "own account" in failed(device.client, "change-user-password", accountjid=ALICE,
+                                   password="stolen")
+    host.ctl("user", "password", ALICE, "--password", "another")
 
 
 # --- what is known of users ---
