@@ -378,6 +378,23 @@ def test_all_reserved_names_are(make_server):
         assert (name, client.error("set", query)[0]) == (name, "conflict")
 
 
+def test_names_that_look_like_reserved_ones(make_server):
+    server = make_server(settings={"register.enabled": "on",
+                                   "register.per-address-per-hour": "none"},
+                         why="more names are tried than one address may register")
+
+    def said(name):
+        query = REGISTER.format(f"<username>{name}</username><password>a long one</password>")
+        answer = server.connect().iq("set", query)
+        return xml.condition(answer) if answer.get("type") == "error" else None
+
+    alike = ["adm1n", "admln", "admin.", "-admin", "ad_min", "1nf0", "no-reply", "supp0rt", "l1st",
+             "sysadm\u0456n", "local-host", "localhost.", "mailerdaemon"]
+    assert {name: said(name) for name in alike} == dict.fromkeys(alike, "conflict")
+    others = ["admins", "bill", "info1", "a.lee", "j-j_j"]
+    assert {name: said(name) for name in others} == dict.fromkeys(others)
+
+
 def test_registration(make_server):
     server = make_server("alice", settings={"register.enabled": "on"})
     client = server.connect(tls="starttls")
