@@ -110,6 +110,7 @@ struct auth_op {
     bool create, unlike;
     void (*add)(struct store_batch *b, void *arg);
     enum scram_hash hash;
+    uint64_t lane;           /* of its work: an address, or an account (io/work.h) */
     struct throttle_try try; /* verify */
     uint32_t wait_ms;        /* for its turn */
     enum err verdict;        /* of verify */
@@ -186,7 +187,7 @@ static void work_refused(struct loop_defer *d)
 static void op_work(struct auth_op *op, void (*run)(struct work *), void (*done)(struct work *))
 {
     op->waits = ON_WORK;
-    op->work = (struct work){ .run = run, .done = done, .lane = op->try.address, .may_skip = true };
+    op->work = (struct work){ .run = run, .done = done, .lane = op->lane, .may_skip = true };
     if (work_submit(op->auth.pool, op->auth.loop, &op->work) == OK)
         return;
     op->waits = ON_REFUSAL;
@@ -425,6 +426,7 @@ struct auth_op *credentials_verify(const struct auth *a, const struct credential
     op->password = slice_dup(op->arena, check->password);
     op->try = *check->try;
     op->try.jid = op->jid;
+    op->lane = op->try.address;
     credentials_submit_read(op, verify_hash, verify_read);
     return op;
 }
@@ -516,7 +518,9 @@ struct auth_op *credentials_create(const struct auth *a, slice jid, slice passwo
 struct auth_op *credentials_set(const struct auth *a, slice jid, slice password,
                                 credentials_fn *done, void *arg)
 {
-    return write_password(op_new(a, jid, done, arg), password);
+    struct auth_op *op = op_new(a, jid, done, arg);
+    op->lane = credentials_lane(jid);
+    return write_password(op, password);
 }
 
 struct auth_op *credentials_add_hash(const struct auth *a, int64_t account, enum scram_hash hash,

@@ -68,7 +68,8 @@ struct credentials_new {
 };
 struct auth_op *credentials_create_with(const struct auth *a, const struct credentials_new *n,
                                         credentials_fn *done, void *arg);
-/* A new password. E_NOTFOUND: no such account. */
+/* A new password. E_NOTFOUND: no such account. E_AGAIN also if WORK_LANE_MAX of this account wait:
+ * one at a time has its keys derived. */
 struct auth_op *credentials_set(const struct auth *a, slice jid, slice password,
                                 credentials_fn *done, void *arg);
 

@@ -360,14 +360,42 @@ static void says_when_it_is_too_busy(void **state)
     assert_in_range(gated, 1, 2);
     int before = answer.calls;
     struct auth_op *op =
-        credentials_set(&busy, SLICE("alice@a.b"), SLICE("x"), on_credentials, NULL);
+        credentials_create(&busy, SLICE("busy@a.b"), SLICE("x"), on_credentials, NULL);
     assert_int_equal(answer.calls, before);
     auth_cancel(&op);
-    op = credentials_set(&busy, SLICE("alice@a.b"), SLICE("x"), on_credentials, NULL);
+    op = credentials_create(&busy, SLICE("busy@a.b"), SLICE("x"), on_credentials, NULL);
     assert_int_equal(wait_for(op), E_AGAIN);
     pthread_mutex_unlock(&gate);
     work_pool_destroy(&busy.pool);
     assert_int_equal(get("alice@a.b", SCRAM_SHA_1), OK); /* the loop runs, so `blocks` can end */
+    while (gated > 0)
+        assert_int_equal(get("alice@a.b", SCRAM_SHA_1), OK);
+}
+
+/* One account that changes its password again and again waits for its own turns only. */
+static void new_passwords_of_an_account_wait_in_a_lane(void **state)
+{
+    (void)state;
+    static struct auth_op *ops[WORK_LANE_MAX];
+    struct auth busy = auth;
+    struct work block = { .run = hold, .done = held };
+    busy.pool = work_pool_create(1, 1);
+    assert_int_equal(create("other@a.b", "x"), OK);
+    pthread_mutex_lock(&gate);
+    gated = 1;
+    assert_int_equal(work_submit(busy.pool, auth.loop, &block), OK);
+    for (unsigned i = 0; i < WORK_LANE_MAX; i++)
+        ops[i] = credentials_set(&busy, SLICE("alice@a.b"), SLICE("x"), on_credentials, NULL);
+    assert_int_equal(
+        wait_for(credentials_set(&busy, SLICE("alice@a.b"), SLICE("x"), on_credentials, NULL)),
+        E_AGAIN);
+    struct auth_op *other =
+        credentials_set(&busy, SLICE("other@a.b"), SLICE("y"), on_credentials, NULL);
+    for (unsigned i = 0; i < WORK_LANE_MAX; i++)
+        auth_cancel(&ops[i]);
+    pthread_mutex_unlock(&gate);
+    assert_int_equal(wait_for(other), OK);
+    work_pool_destroy(&busy.pool);
     while (gated > 0)
         assert_int_equal(get("alice@a.b", SCRAM_SHA_1), OK);
 }
@@ -429,6 +457,7 @@ int main(void)
         cmocka_unit_test(lists_accounts_by_domain),
         cmocka_unit_test(cancels),
         cmocka_unit_test(says_when_it_is_too_busy),
+        cmocka_unit_test(new_passwords_of_an_account_wait_in_a_lane),
     };
     return cmocka_run_group_tests_name("credentials", tests, setup, teardown);
 }
