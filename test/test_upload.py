@@ -410,6 +410,21 @@ def test_slot_of_an_account_that_was_deleted(server, alice):
     assert not blobs(server)
 
 
+def test_uploads_under_way_are_limited(server, alice):
+    """32 of an account at a time; another account is not concerned."""
+    bob = server.client("bob", "b")
+    begun = [begin_put(server, slot(alice, f"f{i}", 1000)[0], 1000, b"x") for i in range(32)]
+    tmp = server.data / "uploads" / "tmp"
+    until("files", lambda: tmp.exists() and len(list(tmp.iterdir())) == 32)
+    put, _ = slot(alice, "more", 5)
+    assert http_do(server, "PUT", put, b"hello").status == 429
+    assert http_do(server, "PUT", slot(bob, "his", 5)[0], b"hello").status == 201
+    begun.pop().close()
+    until("end of one", lambda: http_do(server, "PUT", put, b"hello").status == 201)
+    for connection in begun:
+        connection.close()
+
+
 def test_files_on_their_way_are_within_the_quota(server, alice):
     server.ctl("set", "upload.quota", "1MiB")
     first = begin_put(server, slot(alice, "a", 1000000)[0], 1000000, b"x" * 900000)
