@@ -120,19 +120,41 @@ void docs_commands(struct buf *out)
         add_command(out, c);
 }
 
-static void add_rules(struct buf *out, const struct iq_rule *rules)
+static void add_rule_line(struct buf *out, const char *before, const struct iq_rule *r)
 {
     static const char *const targets[] = { "server", "self", "account", "host", "room" };
-    for (const struct iq_rule *r = rules; r != NULL && r->ns != NULL; r++) {
-        if (r->type != TYPE_SET)
-            continue;
-        buf_printf(out, "committed: iq set {%s}%s to", r->ns, r->name);
-        for (unsigned i = 0; i < sizeof targets / sizeof *targets; i++)
-            if ((r->to >> i & 1) != 0)
-                buf_printf(out, " %s", targets[i]);
-        buf_lit(out, "\n");
+    buf_printf(out, "%s%s {%s}%s to", before, r->type == TYPE_SET ? "set" : "get", r->ns, r->name);
+    for (unsigned i = 0; i < sizeof targets / sizeof *targets; i++)
+        if ((r->to >> i & 1) != 0)
+            buf_printf(out, " %s", targets[i]);
+    buf_lit(out, "\n");
+}
+
+static void add_set_rule(struct buf *out, const struct iq_rule *r)
+{
+    if (r->type == TYPE_SET)
+        add_rule_line(out, "committed: iq ", r);
+}
+
+static void add_any_rule(struct buf *out, const struct iq_rule *r) { add_rule_line(out, "", r); }
+
+static void add_rules(struct buf *out, const struct iq_rule *rules,
+                      void (*add)(struct buf *out, const struct iq_rule *r))
+{
+    for (const struct iq_rule *r = rules; r != NULL && r->ns != NULL; r++)
+        add(out, r);
+}
+
+static void all_rules(struct buf *out, void (*add)(struct buf *out, const struct iq_rule *r))
+{
+    FEATURES_EACH (f, name) {
+        add_rules(out, f->iq, add);
+        for (const struct host *h = f->hosts; h != NULL && h->label != NULL; h++)
+            add_rules(out, h->iq, add);
     }
 }
+
+void docs_requests(struct buf *out) { all_rules(out, add_any_rule); }
 
 void docs_promises(struct buf *out)
 {
@@ -141,9 +163,5 @@ void docs_promises(struct buf *out)
     for (unsigned i = 0; i < count; i++)
         buf_printf(out, "%s: %s\n", rows[i].promise == PROMISE_COMMITTED ? "committed" : "queued",
                    rows[i].name);
-    FEATURES_EACH (f, name) {
-        add_rules(out, f->iq);
-        for (const struct host *h = f->hosts; h != NULL && h->label != NULL; h++)
-            add_rules(out, h->iq);
-    }
+    all_rules(out, add_set_rule);
 }

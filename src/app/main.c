@@ -108,6 +108,7 @@ static int dump_docs(const char *part)
                   { "xeps", docs_xeps },
                   { "doap", docs_doap },
                   { "promises", docs_promises },
+                  { "requests", docs_requests },
                   { "features", docs_features },
                   { "man-musterd", docs_man_musterd },
                   { "man-musterctl", docs_man_musterctl },

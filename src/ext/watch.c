@@ -275,18 +275,30 @@ static bool watch_answered(struct account *a, slice bare, enum consent said)
            (item == NULL || (!sub_is_seen(item->state) && !sub_state_pending_in(item->state)));
 }
 
+/* As if the user were asked, and nobody is: strangers do not learn who has an account (RFC 6121
+ * §11). */
+static void watch_nobody(struct iq *iq, int64_t seconds)
+{
+    watch_answer(iq, seconds, CONSENT_ASKED);
+    route_send(iq->worker, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, stanza_to(iq->st),
+                                       stanza_from(iq->st), (slice){ 0 }, (slice){ 0 }));
+}
+
 static void watch_begin(struct iq *iq, int64_t seconds)
 {
     struct account *a = iq->account;
-    slice from = stanza_from(iq->st);
+    slice from = stanza_from(iq->st), bare = stanza_from_bare(iq->st);
+    enum consent consent = consent_of(watched_of(a), bare);
+    bool sees = consent == CONSENT_GIVEN || watch_may_see(a, bare);
+    bool ask = consent == CONSENT_RULES && !sees;
     if (watch_is_full(a, from)) {
-        iq_error(iq, SE_POLICY_VIOLATION, SLICE("the user has as many watchers as allowed"));
+        if (sees)
+            iq_error(iq, SE_POLICY_VIOLATION, SLICE("the user has as many watchers as allowed"));
+        else
+            watch_nobody(iq, seconds);
         return;
     }
     struct watched *d = watched_new(a);
-    slice bare = stanza_from_bare(iq->st);
-    enum consent consent = consent_of(d, bare);
-    bool ask = consent == CONSENT_RULES && !watch_may_see(a, bare);
     struct watcher *w = watcher_new(d, from);
     w->consent = (uint8_t)(ask ? CONSENT_ASKED : consent);
     w->until_us = loop_now_us(worker_loop(a->worker)) + (uint64_t)seconds * 1000000;
@@ -301,7 +313,7 @@ static void watch_begin(struct iq *iq, int64_t seconds)
 
 static void watch_end(struct iq *iq)
 {
-    struct watched *d = watched_of(iq->account);
+    struct watched *d = iq->account == NULL ? NULL : watched_of(iq->account);
     struct watcher **at = d == NULL ? NULL : watch_find(d, stanza_from(iq->st));
     if (at != NULL && *at != NULL && (*at)->consent != CONSENT_REFUSED) {
         watch_take_out(d, at);
@@ -310,23 +322,20 @@ static void watch_end(struct iq *iq)
     watch_answer(iq, 0, CONSENT_RULES);
 }
 
+static bool watch_is_refused(const struct iq *iq)
+{
+    return iq->account != NULL &&
+           consent_of(watched_of(iq->account), stanza_from_bare(iq->st)) == CONSENT_REFUSED;
+}
+
 /* At least by asking; not about those from whom the rules hide the user. */
 static bool may_watch(const struct iq *iq)
 {
     struct account *a = iq->account;
     slice bare = stanza_from_bare(iq->st);
-    if (a == NULL || consent_of(watched_of(a), bare) == CONSENT_REFUSED)
-        return false;
-    return watch_may_see(a, bare) || stage_show(a, bare);
+    return a != NULL && (watch_may_see(a, bare) || stage_show(a, bare));
 }
 
-static bool watch_watches(const struct iq *iq)
-{
-    struct watched *d = iq->account == NULL ? NULL : watched_of(iq->account);
-    return d != NULL && *watch_find(d, stanza_from(iq->st)) != NULL;
-}
-
-/* The same refusal whether the account is there or not (RFC 6121 §11). */
 static void watch_set(struct iq *iq)
 {
     slice text = elem_attr(&iq->payload, "seconds", iq->tmp);
@@ -337,14 +346,14 @@ static void watch_set(struct iq *iq)
         iq_error(iq, SE_BAD_REQUEST, SLICE("seconds is a number; 0 ends it"));
     else if (iq->st->from_len == iq->st->from_bare_len)
         iq_error(iq, SE_BAD_REQUEST, SLICE("a session watches, not an account"));
-    else if (seconds == 0 && watch_watches(iq))
-        watch_end(iq);
-    else if (!may_watch(iq))
-        iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
     else if (seconds == 0)
         watch_end(iq);
-    else
+    else if (watch_is_refused(iq))
+        iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
+    else if (may_watch(iq))
         watch_begin(iq, seconds < most ? seconds : most);
+    else
+        watch_nobody(iq, seconds < most ? seconds : most);
 }
 
 static void watched_presence(struct session *s, struct stanza *st)
@@ -386,7 +395,7 @@ static void watched_unload(struct account *a)
         return;
     timer_cancel(&d->timer);
     while (d->first != NULL) {
-        if (held)
+        if (held && d->first->consent != CONSENT_ASKED && d->first->consent != CONSENT_REFUSED)
             show_nothing(a, d->first);
         watch_take_out(d, &d->first);
     }
