@@ -15,6 +15,7 @@ import pytest
 
 from muster import xml
 from muster.client import TIMEOUT, until
+from muster.muc import Room
 
 try:
     from selenium import webdriver
@@ -349,6 +350,36 @@ def test_chat(server, browser, tmp_path, way):
     browser.find(".list-item.online a.open-chat[data-jid='bob@localhost']")
     browser.save("chat")
     assert browser.complaints() == []
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("way", ["websocket", "bosh"])
+def test_reload(server, browser, way):
+    """The session goes on, and so does the room that it is in."""
+    if way == "bosh":
+        server.ctl("set", "websocket.path", "")
+    server.befriend("alice", "bob")
+    room, bob = Room("cave"), server.client("bob", "b")
+    room.create(bob, "firstwitch")
+    browser.login(f"https://localhost:{server.https_port}/chat", "alice@localhost", "secret")
+    alice = bob.expect(lambda e: e.tag == f"{{{xml.CLIENT}}}presence" and not e.get("type")
+                       and e.get("from").startswith("alice@localhost/converse")).get("from")
+    browser.driver.execute_script(f"location.hash = '#converse/room?jid={room.jid}'")
+    bob.expect(f"<presence from='{room.jid}/alice' type='-'/>")
+    browser.driver.execute_script("location.hash = ''")
+    for said in "one", "two":
+        browser.find("textarea.chat-textarea")
+        browser.driver.refresh()
+        bob.send(f"<message to='{alice}' type='chat'><body>{said}</body></message>")
+        browser.click(".list-item a.open-chat[data-jid='bob@localhost']")
+        browser.find("converse-chat-message-body", said)
+        browser.say(f"read {said}")
+        bob.expect(f"<message from='{alice}'><body>read {said}</body></message>")
+        browser.click(f".list-item a.open-room[data-room-jid='{room.jid}']")
+        browser.say(f"told {said}")
+        bob.expect(f"<message from='{room.jid}/alice'><body>told {said}</body></message>")
+    assert browser.complaints() == []
+    bob.expect_nothing(f"<presence from='{room.jid}/alice'/>")
 
 
 @pytest.mark.release

@@ -20,6 +20,7 @@ async function chat() {
   window.converse.plugins.add("server", {
     initialize() {
       brand(this._converse.api);
+      keepResource(this._converse);
       directory(this._converse.api, server);
     },
   });
@@ -50,6 +51,19 @@ async function chat() {
   }
   if (server.users) settings.xhr_user_search_url = new URL("users?", here).href;
   await window.converse.initialize(settings);
+}
+
+/* After a reload the client makes up another resource and then resumes the stream of the old one
+ * (XEP-0198): it would speak from an address that is not that of its session. */
+function keepResource(_converse) {
+  const { api } = _converse;
+  api.listen.on("afterResourceBinding",
+    () => _converse.session.save({ bound: api.connection.get().jid }));
+  api.listen.on("setUserJID", () => {
+    const { authenticated, jid } = api.connection.get();
+    const bound = _converse.session.get("bound");
+    if (bound && bound !== jid && !authenticated) window.converse.env.u.setUserJID(bound);
+  });
 }
 
 /* The name of the organisation in place of the client's; the client's licence stays in reach. */
