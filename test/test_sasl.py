@@ -98,6 +98,20 @@ def test_downgrade_is_noticed(server):
     assert client.authenticate("SCRAM-SHA-256", flag="y") == "not-authorized"
 
 
+@pytest.mark.parametrize("mechanism, options, text", [
+    ("SCRAM-SHA-256-PLUS", {"binding": ("tls-unique", b"x" * 12)}, "this connection does not have"),
+    ("SCRAM-SHA-256", {"flag": "y"}, "offered no channel binding, but it was")])
+def test_the_log_says_what_is_wrong_with_a_binding(server, mechanism, options, text):
+    """And whose attempt it was; the client hears the same as after a wrong password."""
+    for name in ("alice", "nobody"):
+        client = server.connect(name)
+        assert client.authenticate(mechanism, **options) == "not-authorized"
+        line = next(line for line in server.log().splitlines()
+                    if "event=auth.fail" in line and f"jid={name}@localhost" in line)
+        assert text in line
+        assert not any(text in xml.canonical(e) for e in client.log)
+
+
 def test_y_is_right_where_nothing_was_offered(make_server):
     server = make_server("alice", settings={"c2s.tls-required": "off"},
                          why="what is offered without TLS")

@@ -129,6 +129,8 @@ static void tell_failed(struct stream *s, enum sasl_failure f, const char *text)
     char device[DEVICE_ID_TEXT];
     bool named = a->sasl != NULL && sasl_user(a->sasl).len > 0;
     slice jid = named ? sasl_account(s, loop_scratch(worker_loop(s->x.worker))) : a->bare;
+    if (text == NULL && a->sasl != NULL)
+        text = sasl_note(a->sasl);
     log_at(&log_c2s, f == SASL_ABORTED ? LOG_INFO : LOG_WARN, LOG_EV("auth.fail"),
            LOG_C("reason", sasl_failure_name(f)),
            LOG_C("text", text == NULL ? sasl_failure_text(f) : text), LOG_S("jid", jid),

@@ -74,6 +74,7 @@ struct sasl {
     enum sasl_mech mech;
     enum state state;
     enum sasl_failure why;
+    const char *note;
     struct arena *arena;
     struct sasl_binding binding;
     slice domain, nonce;
@@ -302,16 +303,31 @@ static enum sasl_step check_binding_flag(struct sasl *s, slice flag)
     if (slice_starts(flag, SLICE("p="))) {
         if (!mechs[s->mech].plus)
             return sasl_malformed(s);
-        return bind_channel(s, slice_from(flag, 2)) ? SASL_SUCCESS
-                                                    : sasl_fail(s, SASL_NOT_AUTHORIZED);
+        if (bind_channel(s, slice_from(flag, 2)))
+            return SASL_SUCCESS;
+        s->note = "the client chose a channel binding that this connection does not have "
+                  "(TLS 1.3 has no tls-unique)";
+        return sasl_fail(s, SASL_NOT_AUTHORIZED);
     }
     if (mechs[s->mech].plus || !(slice_is(flag, "n") || slice_is(flag, "y")))
         return sasl_malformed(s);
     /* The client believes that we do not support channel binding, though we offered it: an attacker
      * removed it */
-    if (flag.ptr[0] == 'y' && s->binding.plus_offered)
+    if (flag.ptr[0] == 'y' && s->binding.plus_offered) {
+        s->note = "the client says that it was offered no channel binding, but it was: a mistake "
+                  "of the client, or somebody removed the offer";
         return sasl_fail(s, SASL_NOT_AUTHORIZED);
+    }
     return SASL_SUCCESS;
+}
+
+/* Whose attempt it was, for the log, where the flag in front of the names is refused. */
+static void note_user(struct sasl *s, slice rest)
+{
+    slice authzid, name, user, prepared;
+    if (slice_cut(rest, ',', &authzid, &rest) && sasl_take_attr(&rest, 'n', &name) &&
+        decode_name(s, name, &user) && jid_prep_local(user, s->arena, &prepared) == OK)
+        s->user = slice_dup(s->arena, prepared);
 }
 
 /* printable = %x21-2B / %x2D-7E */
@@ -330,8 +346,10 @@ static enum sasl_step scram_first(struct sasl *s, slice message)
     if (!slice_cut(message, ',', &flag, &rest) || rest.len == 0)
         return sasl_malformed(s);
     enum sasl_step step = check_binding_flag(s, flag);
-    if (step != SASL_SUCCESS)
+    if (step != SASL_SUCCESS) {
+        note_user(s, rest);
         return step;
+    }
     if (rest.ptr[0] == ',')
         rest = slice_from(rest, 1);
     else if (!sasl_take_attr(&rest, 'a', &name) || !decode_name(s, name, &authzid))
@@ -565,3 +583,5 @@ slice sasl_user(const struct sasl *s) { return s->user; }
 slice sasl_authzid(const struct sasl *s) { return s->authzid; }
 slice sasl_password(const struct sasl *s) { return s->password; }
 enum sasl_failure sasl_why(const struct sasl *s) { return s->why; }
+
+const char *sasl_note(const struct sasl *s) { return s->note; }

@@ -127,3 +127,5 @@ slice sasl_user(const struct sasl *s); /* prepared localpart; empty with ANONYMO
 slice sasl_authzid(const struct sasl *s);
 slice sasl_password(const struct sasl *s); /* PLAIN, prepared */
 enum sasl_failure sasl_why(const struct sasl *s);
+/* A closer reason for the log than sasl_failure_text(), or NULL. The client is not told it. */
+const char *sasl_note(const struct sasl *s);

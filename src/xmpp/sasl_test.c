@@ -213,6 +213,31 @@ static void takes_first_messages_by_the_rules(void **state)
     }
 }
 
+static void notes_who_failed_with_a_binding(void **state)
+{
+    (void)state;
+    struct sasl_binding plus = both_bindings();
+    const struct {
+        enum sasl_mech mech;
+        const char *text, *user, *note;
+    } rows[] = {
+        { SASL_SCRAM_SHA_1, "y,,n=User,r=abc", "user", "offered no channel binding" },
+        { SASL_SCRAM_SHA_1, "y,a=u@h,n=user,r=abc", "user", "offered no channel binding" },
+        { SASL_SCRAM_SHA_1_PLUS, "p=tls-unique,,n=user,r=abc", "user", "does not have" },
+        { SASL_SCRAM_SHA_1_PLUS, "p=tls-unique,,m=1,n=user", "", "does not have" },
+        { SASL_SCRAM_SHA_1_PLUS, "p=tls-unique,,n=a b,r=abc", "", "does not have" },
+        { SASL_SCRAM_SHA_1_PLUS, "p=tls-unique,x", "", "does not have" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct sasl *s = start(rows[i].mech, &plus, "def");
+        assert_int_equal(feed(s, rows[i].text), SASL_FAIL);
+        assert_int_equal(sasl_why(s), SASL_NOT_AUTHORIZED);
+        assert_true(slice_is(sasl_user(s), rows[i].user));
+        assert_non_null(strstr(sasl_note(s), rows[i].note));
+        sasl_destroy(&s);
+    }
+}
+
 static void decodes_user_names(void **state)
 {
     (void)state;
@@ -585,6 +610,7 @@ int main(void)
         cmocka_unit_test(refuses_what_was_tampered_with),
         cmocka_unit_test(refuses_malformed_last_messages),
         cmocka_unit_test(takes_first_messages_by_the_rules),
+        cmocka_unit_test(notes_who_failed_with_a_binding),
         cmocka_unit_test(decodes_user_names),
         cmocka_unit_test(binds_to_the_channel),
         cmocka_unit_test(asks_for_a_missing_first_message),
