@@ -23,7 +23,8 @@ def sizes(server):
                              "ORDER BY owner, peer").fetchall()
         there = db.execute(
             f"SELECT owner, peer, CAST(sum(n + {ROW}) AS BIGINT) FROM (SELECT rcpt AS owner,"
-            f" sender AS peer, {length} AS n FROM message WHERE rcpt_entry <> 0 AND (flags & 2) = 0"
+            f" sender AS peer, {length} AS n FROM message WHERE rcpt_entry <> 0"
+            f" AND ((flags & 2) = 0 OR rcpt >= {muc.ROOM_ID_MIN})"
             f" UNION ALL SELECT sender, rcpt, {length} FROM message WHERE sender_entry <> 0) c"
             " GROUP BY owner, peer ORDER BY owner, peer").fetchall()
         position, last = db.execute(
@@ -123,6 +124,28 @@ def test_a_room(host):
     room.destroy(alice)
     until("nothing of it is left", lambda: not any(
         o >= muc.ROOM_ID_MIN for o, *_ in (sizes(host) or ([(muc.ROOM_ID_MIN,)],))[0]))
+
+
+def test_who_enters_and_leaves_a_room_counts(host):
+    alice, bob = host.client("alice", "r"), host.client("bob", "r" * 900)
+    host.ctl("set", "muc.archive-joins", "on")
+    room = Room("cave").create(alice, "first", persistentroom=True)
+    for _ in range(35):
+        room.enter(bob, "second")
+        room.leave(bob, "second")
+
+    def stored():
+        with host.database() as db:
+            return db.execute("SELECT count(*), CAST(coalesce(sum(length(stanza)), 0) AS BIGINT)"
+                              f" FROM message WHERE rcpt >= {muc.ROOM_ID_MIN}").fetchone()
+    until("the oldest of these are removed",
+          lambda: 20 < stored()[0] and stored()[0] * ROW + stored()[1] <= LIMIT)
+    room.enter(bob, "second")
+
+    def same():
+        found = sizes(host)
+        return found and found[0] == found[1]
+    until("what is counted is there", same)
 
 
 def test_a_lower_limit_applies_to_all(make_server):

@@ -49,6 +49,9 @@ static const struct store_migration migrations[] = {
       "CREATE TABLE archive_event(about BIGINT PRIMARY KEY, id BIGINT NOT NULL UNIQUE,"
       " kind BIGINT NOT NULL, more BIGINT NOT NULL);"
       "CREATE INDEX message_events ON message(id) WHERE (flags & 24) <> 0" },
+    /* archive/size.h: hidden entries of rooms count, so all are counted again. */
+    { 6, "DELETE FROM archive_size; UPDATE reader SET position = 0 WHERE name = 'archive-sizes'",
+      "DELETE FROM archive_size; UPDATE reader SET position = 0 WHERE name = 'archive-sizes'" },
     { 0 }
 };
 

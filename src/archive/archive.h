@@ -23,7 +23,8 @@ enum {
     MESSAGE_EVENT = 16,     /* nobody's entry: it tells readers of the log of a retraction */
     MESSAGE_RETRACTED = 32, /* a tombstone, with an event */
 };
-#define ROOM_ID_MIN ((int64_t)1 << 40) /* below are accounts */
+#define ROOM_ID_MIN ((int64_t)1 << 40)  /* below are accounts */
+#define ROOMS_SQL   " >= 1099511627776" /* the same, behind an id in SQL */
 
 extern const struct store_schema archive_schema;
 extern struct store_stmt archive_cursor_put, archive_load, archive_open, archive_recent,

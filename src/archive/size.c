@@ -11,7 +11,8 @@ struct store_stmt archive_size_drop_stmt = {
     .name = "archive-size.drop",
     .sql = "UPDATE archive_size SET bytes = CASE WHEN bytes > " LENGTH " THEN bytes - " LENGTH
            " ELSE 0 END WHERE owner = $1 AND peer = (SELECT peer FROM entry"
-           " WHERE owner = $1 AND id = $2 AND flags < 2 AND msg <= " COUNTED ")",
+           " WHERE owner = $1 AND id = $2 AND (flags < 2 OR owner" ROOMS_SQL ")"
+           " AND msg <= " COUNTED ")",
     .params = "iiii",
     .cols = "",
 };
@@ -41,8 +42,9 @@ void archive_size_resize(struct buf *sql, const char *rows, int64_t bytes)
                "SELECT e.owner, e.peer, count(*) AS count FROM (SELECT id, sender AS owner,"
                " sender_entry AS entry FROM message WHERE sender_entry <> 0 AND %s UNION ALL"
                " SELECT id, rcpt, rcpt_entry FROM message WHERE rcpt_entry <> 0 AND %s) m"
-               " JOIN entry e ON e.owner = m.owner AND e.id = m.entry WHERE e.flags < 2"
-               " AND m.id <= " COUNTED " GROUP BY e.owner, e.peer) AS more"
+               " JOIN entry e ON e.owner = m.owner AND e.id = m.entry"
+               " WHERE (e.flags < 2 OR e.owner" ROOMS_SQL ") AND m.id <= " COUNTED
+               " GROUP BY e.owner, e.peer) AS more"
                " WHERE archive_size.owner = more.owner AND archive_size.peer = more.peer",
                (long long)bytes, rows, rows);
 }

@@ -5,7 +5,8 @@
  *
  * In each archive that has it, a message counts as the bytes of its stanza and ARCHIVE_ROW_BYTES. A
  * tombstone counts as what stood there, because the log keeps that as well (archive/event.h).
- * Hidden entries do not count: they are removed when they are settled. */
+ * Hidden entries of accounts do not count, because they are removed when they are settled. Those of
+ * rooms (who entered and left) count, because they stay. */
 #pragma once
 #include "archive/archive.h"
 

@@ -1,9 +1,12 @@
 #include "im/archive_answer.h"
 #include "archive/query.h"
+#include "base/hash.h"
 #include "codec/xml_write.h"
 #include "home/here.h"
 #include "im/iq.h"
 #include "xmpp/mam.h"
+
+enum { ENDS_MS = 2000 };
 
 void archive_unread(struct iq *iq, enum err err)
 {
@@ -25,12 +28,14 @@ static void ends_read(void *arg, enum store_result r, const struct store_batch *
     iq_result_buf(iq, &out);
 }
 
+/* The last message of a room may be before many who entered and left since. */
 void archive_ends_answer(struct iq *iq, int64_t owner, uint64_t lane)
 {
     struct iq *held = iq_hold(iq);
     struct store_batch *b = store_read(worker_store(held->worker), lane);
     store_read_late(b, owner);
     archive_ends_add(b, owner);
+    store_read_long(b, hash_keyed(stanza_from_bare(held->st)), ENDS_MS);
     store_submit(b, worker_loop(held->worker), 0, ends_read, held);
 }
 

@@ -42,7 +42,8 @@ struct setting mam_room_bytes = {
     .min = 64 << 10,
     .max = 1ll << 50,
     .allow_none = true,
-    .doc = "How much the archive of one room may hold; see archive.user-bytes.",
+    .doc = "How much the archive of one room may hold, with the record of who enters and leaves; "
+           "see archive.user-bytes.",
 };
 struct metric mam_trimmed = { .name = "muster_archive_trimmed",
                               .kind = METRIC_COUNTER,
@@ -53,8 +54,8 @@ struct metric mam_trimmed = { .name = "muster_archive_trimmed",
 #define MORE(id) " THEN coalesce((SELECT more FROM archive_event WHERE about = " id "), 0)"
 /* SQLite has the length of a BLOB at hand; of a text it counts the characters. */
 #define UNCOUNTED(bytes)                                                                           \
-    "SELECT id, sender, sender_entry, rcpt, CASE WHEN (flags & 2) = 0 THEN rcpt_entry"             \
-    " ELSE 0 END, " bytes " + CASE WHEN (flags & 32) <> 0" MORE(                                   \
+    "SELECT id, sender, sender_entry, rcpt, CASE WHEN (flags & 2) = 0 OR rcpt" ROOMS_SQL           \
+    " THEN rcpt_entry ELSE 0 END, " bytes " + CASE WHEN (flags & 32) <> 0" MORE(                   \
         "message.id") " ELSE 0 END FROM message WHERE" LOG_BEHIND("archive-sizes") " ORDER BY id " \
                                                                                    "LIMIT $1"
 static struct store_stmt read_uncounted = {
@@ -100,7 +101,7 @@ static struct store_stmt drop_longest = {
 };
 /* The text of messages that stay is not read. */
 #define KEPT                                                                                       \
-    "e.flags >= 2 OR (e.flags % 2 = 1"                                                             \
+    "(e.flags >= 2 AND NOT e.owner" ROOMS_SQL ") OR (e.flags % 2 = 1"                              \
     " AND e.id > coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0))"
 #define OLDEST(index)                                                                              \
     "SELECT m.id, m.sender, m.sender_entry, m.rcpt, m.rcpt_entry, m.flags,"                        \
