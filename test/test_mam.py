@@ -910,6 +910,20 @@ def test_retention(server, talk):
     assert Page(server.client("carol", "x")).bodies == []
 
 
+@pytest.mark.parametrize("days", (400, -1), ids=("of the future", "young"))
+def test_a_message_with_a_wrong_time_does_not_stop_retention(server, talk, days):
+    alice, _ = talk
+    chat(alice, "bob@localhost", "new")
+    until("eleven", lambda: len(Page(alice).bodies) == 11)
+    server.stop()
+    assert age(server, 10, 40) == 11
+    age(server, 1, -40 - days)
+    server.start()
+    server.ctl("set", "archive.retention", "30")
+    assert "messages deleted: 9" in str(server.ctl("archive", "expire"))
+    assert len(Page(server.client("alice", "a")).bodies) == 2
+
+
 @pytest.mark.slow
 def test_long_messages(server):
     """Many in a row, with more words than a batch can hold: they are found, they leave, and they

@@ -1,4 +1,5 @@
 """Rooms in files: `room export`, `room import`."""
+import datetime
 import json
 import stat
 
@@ -7,6 +8,7 @@ import pytest
 from muster import muc
 from muster.client import until
 from muster.server import refusal
+from test_muc_archive import Page
 
 
 def show(server, room):
@@ -14,6 +16,7 @@ def show(server, room):
 
 
 CAVE = "cave@conference.localhost"
+DAY_US = 86400 * 1000000
 MESSAGES = [f"Round about the cauldron go {i} <&>" for i in range(20)]
 
 
@@ -139,6 +142,53 @@ def test_it_goes_to_another_server(server, cave, make_server):
     until("it is recorded", lambda: show(other, CAVE)["messages"] > lines(path)[-1]["messages"])
 
 
+def at_times(path, ids, hours_off=0):
+    """Changes the ids and times of the messages of a file; hours_off: from ids to times."""
+    all_of_it = lines(path)
+    for line in all_of_it:
+        if line["type"] == "message":
+            line["id"] = ids(line["id"])
+            at = datetime.datetime.fromtimestamp(line["id"] / 1e6 + hours_off * 3600,
+                                                 datetime.timezone.utc)
+            line["at"] = at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    path.write_text("".join(json.dumps(line) + "\n" for line in all_of_it))
+
+
+def test_old_messages_expire_behind_young_ones(server, cave, make_server):
+    path, _ = export(server)
+    at_times(path, lambda i: i - 40 * DAY_US)
+    count = lines(path)[-1]["messages"]
+    other = make_server("alice", "bob")
+    alice = other.client("alice", "a")
+
+    def chat():
+        alice.send("<message to='bob@localhost' type='chat'><body>young</body></message>")
+        alice.ping()
+    chat()
+    other.ctl("room", "import", path)
+    chat()  # the newest stays
+    other.ctl("set", "archive.retention", "50")
+    assert "messages deleted: 0" in str(other.ctl("archive", "expire"))
+    other.ctl("set", "archive.retention", "30")
+    assert f"messages deleted: {count}" in str(other.ctl("archive", "expire"))
+
+
+def test_messages_whose_times_are_off_their_ids_are_found_by_time(server, cave, make_server):
+    """The clock of the server that they come from had stepped back."""
+    path, _ = export(server)
+    at_times(path, lambda i: i - DAY_US, -2)
+    stamps = [line["at"] for line in lines(path) if line["type"] == "message"]
+    other = make_server("alice")
+    other.ctl("room", "import", path)
+    for start in lambda: None, other.restart:
+        start()
+        alice, room = other.client("alice", "a"), muc.Room("cave")
+        room.enter(alice, "firstwitch")
+        between = ("start", stamps[0]), ("end", stamps[-1])
+        assert [b for b in Page(alice, room, *between, page="<max>50</max>").bodies
+                if b is not None] == MESSAGES
+
+
 def test_more_messages_than_a_step(server):
     alice = server.client("alice", "a")
     room = muc.Room("cave").create(alice, "firstwitch", persistentroom=True, enablearchiving=True)
@@ -207,6 +257,7 @@ def change(path, kind, **values):
     ("message", {"id": -1}, '"id": found another kind of value, allowed: a number from 0'),
     ("message", {"id": 4 * 10**18}, "which is in the future"),
     ("message", {"at": "2026-02-30T00:00:00Z"}, '"at": found 2026-02-30T00:00:00Z, allowed: a'),
+    ("message", {"at": "2099-01-01T00:00:00Z"}, '"at": found a time more than a day from "id"'),
     ("message", {"stanza": "<iq xmlns='jabber:client'/>"}, "allowed: a message"),
     ("message", {"stanza": "<message from='den@conference.localhost/x' type='groupchat'/>"},
      "found a message from den@conference.localhost, allowed: from the room"),

@@ -52,6 +52,8 @@ static const struct store_migration migrations[] = {
     /* archive/size.h: hidden entries of rooms count, so all are counted again. */
     { 6, "DELETE FROM archive_size; UPDATE reader SET position = 0 WHERE name = 'archive-sizes'",
       "DELETE FROM archive_size; UPDATE reader SET position = 0 WHERE name = 'archive-sizes'" },
+    { 7, "CREATE INDEX message_imported ON message(at_us) WHERE (flags & 64) <> 0",
+      "CREATE INDEX message_imported ON message(at_us) WHERE (flags & 64) <> 0" },
     { 0 }
 };
 

@@ -22,6 +22,7 @@ enum {
     MESSAGE_CORRECTS = 8,   /* archive/event.h */
     MESSAGE_EVENT = 16,     /* nobody's entry: it tells readers of the log of a retraction */
     MESSAGE_RETRACTED = 32, /* a tombstone, with an event */
+    MESSAGE_IMPORTED = 64,  /* its time is not that of its place in the log */
 };
 #define ROOM_ID_MIN ((int64_t)1 << 40)  /* below are accounts */
 #define ROOMS_SQL   " >= 1099511627776" /* the same, behind an id in SQL */

@@ -36,15 +36,23 @@ uint64_t archive_slack_us(const struct worker *w)
     return atomic_load_explicit(&worker_node(w)->ids_slack_us, memory_order_relaxed);
 }
 
+void archive_slack_allow(struct worker *w, struct store_batch *b, uint64_t off_us)
+{
+    _Atomic uint64_t *slack = &worker_node(w)->ids_slack_us;
+    uint64_t was = atomic_load(slack);
+    while (was < off_us && !atomic_compare_exchange_weak(slack, &was, off_us))
+        ; /* another worker raised it */
+    STORE_ADD(b, &archive_slack, STORE_ANY_ROWS, SV_I(off_us));
+}
+
 /* Twice as far, so that it is written seldom. The write is submitted before that of the message. */
 static void look_at_slack(struct worker *w, uint64_t id, uint64_t now)
 {
     uint64_t off = id > now ? id - now : now - id;
     if (off <= archive_slack_us(w))
         return;
-    atomic_store(&worker_node(w)->ids_slack_us, 2 * off);
     struct store_batch *b = store_write(worker_store(w), 0);
-    STORE_ADD(b, &archive_slack, STORE_ANY_ROWS, SV_I(2 * off));
+    archive_slack_allow(w, b, 2 * off);
     store_submit(b, worker_loop(w), 0, NULL, NULL);
 }
 

@@ -256,9 +256,9 @@ static void archive_query_find(struct archive_query *q, struct store_batch *b)
     struct range r = { ask->after, ask->before, ask->limit + 1 };
     uint64_t slack = archive_slack_us(q->worker);
     if (ask->start_us > 0 && (uint64_t)ask->start_us > r.after + slack)
-        r.after = (uint64_t)ask->start_us - slack;
+        r.after = (uint64_t)ask->start_us - slack - 1;
     if (ask->end_us >= 0 && r.before > slack && (uint64_t)ask->end_us < r.before - slack - 1)
-        r.before = (uint64_t)ask->end_us + slack;
+        r.before = (uint64_t)ask->end_us + slack + 1;
     q->found = arena_new(q->tmp, uint64_t, ask->limit + 1);
     if (q->match.len > 0) {
         find_words(q, b);

@@ -9,7 +9,14 @@
 #include "home/node.h"
 #include "io/timer.h"
 
-enum { STEP_ROWS = 256, STEP_BYTES = 4 << 20, PAUSE_MS = 20, FIRST_MS = 60000, PASS_MS = 3600000 };
+enum {
+    STEP_ROWS = 256,
+    STEP_BYTES = 4 << 20,
+    PAUSE_MS = 20,
+    FIRST_MS = 60000,
+    PASS_MS = 3600000,
+    TRIES = 100,
+};
 
 struct setting mam_retention = {
     .name = "archive.retention",
@@ -28,16 +35,26 @@ struct metric mam_expired = { .name = "muster_archive_expired",
                                       "archive.retention." };
 struct log_area mam_log = { .name = "archive" };
 
-/* The newest row is kept, so that its id is not used again. */
+/* $3: the time before which a message is old. The text of one that is young is not read. The newest
+ * row is kept, so that its id is not used again. */
+#define READ_OLD                                                                                   \
+    "SELECT m.id, m.sender, m.sender_entry, m.rcpt, m.rcpt_entry, m.flags,"                        \
+    " CASE WHEN m.at_us < $3 THEN m.stanza ELSE '' END, m.at_us,"                                  \
+    " CASE WHEN m.rcpt_entry <> 0 AND m.flags % 2 = 1"                                             \
+    " AND m.rcpt_entry > coalesce(b.cursor, 0) THEN 1 ELSE 0 END"                                  \
+    " FROM message m LEFT JOIN mailbox b ON b.owner = m.rcpt WHERE "
 static struct store_stmt read_oldest = {
     .name = "mam.oldest",
-    .sql =
-        "SELECT m.id, m.sender, m.sender_entry, m.rcpt, m.rcpt_entry, m.flags, m.stanza, m.at_us,"
-        " CASE WHEN m.rcpt_entry <> 0 AND m.flags % 2 = 1"
-        " AND m.rcpt_entry > coalesce(b.cursor, 0) THEN 1 ELSE 0 END"
-        " FROM message m LEFT JOIN mailbox b ON b.owner = m.rcpt WHERE m.id > $1"
-        " AND m.id < (SELECT max(id) FROM message) ORDER BY m.id LIMIT $2",
-    .params = "ii",
+    .sql = READ_OLD "m.id > $1 AND m.id < (SELECT max(id) FROM message) ORDER BY m.id LIMIT $2",
+    .params = "iii",
+    .cols = "iiiiiitii",
+};
+/* By their index: `+` keeps the databases from that of the ids. */
+static struct store_stmt read_imported = {
+    .name = "mam.imported",
+    .sql = READ_OLD "+m.id > $1 AND (m.flags & 64) <> 0 AND m.at_us < $3"
+                    " AND +m.id < (SELECT max(id) FROM message) ORDER BY m.at_us LIMIT $2",
+    .params = "iii",
     .cols = "iiiiiitii",
 };
 static struct store_stmt read_late = {
@@ -46,16 +63,20 @@ static struct store_stmt read_late = {
     .params = "",
     .cols = "i",
 };
-struct store_stmt *const mam_expire_stmts[] = { &read_oldest, &read_late, NULL };
+struct store_stmt *const mam_expire_stmts[] = { &read_oldest, &read_imported, &read_late, NULL };
 
+/* A pass goes along the log until all of a page are young. Then it takes the imported messages,
+ * whose times are not in the order of the log. */
 static struct pass {
     struct worker *worker;
     struct timer timer;
     bool under_way;
     struct command_call *call; /* NULL: the timer began it */
     int64_t position, next;    /* log ids: done up to, and with the step under way */
-    int64_t before_us;
-    uint32_t rows, removed, removing;
+    bool imported;             /* these now */
+    int64_t now_us, before_us;
+    size_t bytes; /* a step removes about so many */
+    uint32_t rows, tries, removed, removing;
 } pass;
 static atomic_bool armed;
 
@@ -94,12 +115,46 @@ static void mam_expire_removed(void *arg, enum store_result r, const struct stor
     if (r == STORE_OK) {
         p->removed += p->removing;
         p->position = p->next;
-    } else if (r != STORE_CONFLICT) { /* a conflict: one was retracted meanwhile; read it again */
+        p->bytes = STEP_BYTES;
+        p->tries = 0;
+    } else if (r != STORE_CONFLICT || ++p->tries == TRIES) {
         mam_expire_finish(p, r);
         return;
+    } else { /* one was retracted meanwhile, or they are too long for one batch: read them again */
+        p->bytes = 1;
     }
     p->timer.fn = mam_expire_next_step;
     timer_set(worker_loop(p->worker), &p->timer, PAUSE_MS);
+}
+
+/* Adds the removal of those that are old. False: the pass need not look further. A message from the
+ * future was stored when the clock was wrong, so it says nothing about those behind it. */
+static bool add_old(struct pass *p, struct store_batch *b, const struct store_batch *rows)
+{
+    struct arena *tmp = arena_create(0);
+    int64_t inserted = store_row_count(rows, 1) > 0 ? store_int(rows, 1, 0, 0) : 0;
+    bool further = false;
+    size_t bytes = 0;
+    p->removing = 0;
+    for (uint32_t i = 0; i < store_row_count(rows, 0) && bytes < p->bytes; i++) {
+        struct archive_line m = archive_line_of(rows, 0, i);
+        int64_t at_us = store_int(rows, 0, i, 7);
+        bool old = at_us < p->before_us;
+        further |= old || at_us > p->now_us || (m.flags & MESSAGE_IMPORTED) != 0;
+        if (!p->imported)
+            p->next = m.id;
+        if (!old || store_int(rows, 0, i, 8) != 0) /* or nobody has it */
+            continue;
+        if ((m.flags & MESSAGE_EVENT) != 0) /* it goes with the message that it is about */
+            continue;
+        if (m.id > inserted) /* its entries would come behind it */
+            store_read_late(b, STORE_ALL_OWNERS);
+        bytes += m.stanza.len;
+        archive_drop(b, &m, tmp);
+        p->removing++;
+    }
+    arena_destroy(&tmp);
+    return further;
 }
 
 static void mam_expire_oldest_read(void *arg, enum store_result r, const struct store_batch *rows)
@@ -111,43 +166,34 @@ static void mam_expire_oldest_read(void *arg, enum store_result r, const struct 
         mam_expire_step(p);
         return;
     }
-    uint32_t count = r == STORE_OK ? store_row_count(rows, 0) : 0;
-    int64_t inserted = r == STORE_OK && store_row_count(rows, 1) > 0 ? store_int(rows, 1, 0, 0) : 0;
-    struct store_batch *b = store_write(worker_store(p->worker), 0);
-    struct arena *tmp = arena_create(0);
-    uint32_t i = 0;
-    p->removing = 0;
-    size_t bytes = 0;
-    for (; i < count && bytes < STEP_BYTES && store_int(rows, 0, i, 7) < p->before_us; i++) {
-        struct archive_line m = archive_line_of(rows, 0, i);
-        bytes += m.stanza.len;
-        p->next = m.id;
-        if (store_int(rows, 0, i, 8) != 0) /* nobody has it */
-            continue;
-        if ((m.flags & MESSAGE_EVENT) != 0) /* it goes with the message that it is about */
-            continue;
-        if (m.id > inserted) /* its entries would come behind it */
-            store_read_late(b, STORE_ALL_OWNERS);
-        archive_drop(b, &m, tmp);
-        p->removing++;
-    }
-    arena_destroy(&tmp);
-    if (i == 0 || worker_stopping(p->worker)) {
-        store_drop(&b);
+    if (r != STORE_OK || worker_stopping(p->worker)) {
         mam_expire_finish(p, r);
-    } else if (p->removing == 0) {
-        store_drop(&b);
-        mam_expire_removed(p, STORE_OK, NULL);
-    } else {
+        return;
+    }
+    struct store_batch *b = store_write(worker_store(p->worker), 0);
+    bool further = add_old(p, b, rows);
+    if (p->removing > 0) {
         archive_edit(b);
         store_submit(b, worker_loop(p->worker), 0, mam_expire_removed, p);
+        return;
+    }
+    store_drop(&b);
+    if (further && !p->imported) {
+        mam_expire_removed(p, STORE_OK, NULL);
+    } else if (!p->imported) {
+        p->imported = true;
+        p->position = p->next = 0;
+        mam_expire_step(p);
+    } else {
+        mam_expire_finish(p, STORE_OK);
     }
 }
 
 static void mam_expire_step(struct pass *p)
 {
     struct store_batch *b = store_read(worker_store(p->worker), 0);
-    STORE_ADD(b, &read_oldest, STORE_ANY_ROWS, SV_I(p->position), SV_I(p->rows));
+    STORE_ADD(b, p->imported ? &read_imported : &read_oldest, STORE_ANY_ROWS, SV_I(p->position),
+              SV_I(p->rows), SV_I(p->before_us));
     store_add(b, &read_late, STORE_ANY_ROWS, NULL, 0);
     store_submit(b, worker_loop(p->worker), 0, mam_expire_oldest_read, p);
 }
@@ -159,9 +205,12 @@ static void mam_expire_begin(struct command_call *call)
     pass.under_way = true;
     pass.call = call;
     pass.position = pass.next = 0;
+    pass.imported = false;
     pass.rows = STEP_ROWS;
-    pass.removed = 0;
-    pass.before_us = (int64_t)clock_wall_us() - days * 86400 * 1000000;
+    pass.bytes = STEP_BYTES;
+    pass.removed = pass.tries = 0;
+    pass.now_us = (int64_t)clock_wall_us();
+    pass.before_us = pass.now_us - days * 86400 * 1000000;
     mam_expire_step(&pass);
 }
 

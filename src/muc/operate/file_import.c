@@ -1,5 +1,6 @@
 #include "muc/operate/file_import.h"
 #include "archive/archive.h"
+#include "archive/ids.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -24,7 +25,7 @@
 #include <unistd.h>
 
 enum { READ_BYTES = 64 * 1024 };
-#define AHEAD_US 86400000000ull /* of our clock that an archive id may be */
+#define AHEAD_US 86400000000ull /* of our clock that an archive id may be; of it, its time */
 
 /* What is read of the file. Touched by a helper thread while the work is with it. */
 struct source {
@@ -172,6 +173,11 @@ static bool take_part(struct import *x, const struct room_line *l)
     return true;
 }
 
+static uint64_t message_off_us(const struct room_line *l)
+{
+    return l->id > l->at_us ? l->id - l->at_us : l->at_us - l->id;
+}
+
 static bool message_fits(struct import *x, const struct room_line *l)
 {
     if (!slice_eq(l->jid, x->room.jid))
@@ -182,6 +188,12 @@ static bool message_fits(struct import *x, const struct room_line *l)
                 (unsigned long long)l->id, (unsigned long long)x->last_id);
     else if (l->id > clock_wall_us() + AHEAD_US)
         why_set(&x->why, "\"id\": found %llu, which is in the future", (unsigned long long)l->id);
+    else if (message_off_us(l) > AHEAD_US)
+        why_set(
+            &x->why,
+            "\"at\": found a time more than a day from \"id\", which is %llu microseconds since "
+            "1970",
+            (unsigned long long)l->id);
     else
         return true;
     return false;
@@ -502,7 +514,8 @@ static void room_import_add_line(struct store_batch *b, const struct import *x,
                            .at_us = l->at_us,
                            .rcpt = x->owner,
                            .rcpt_entry = l->id,
-                           .flags = room_line_is_presence(l->stanza) ? ENTRY_HIDDEN : 0,
+                           .flags = MESSAGE_IMPORTED |
+                                    (room_line_is_presence(l->stanza) ? ENTRY_HIDDEN : 0u),
                            .remote = l->sender,
                            .stanza = l->stanza });
 }
@@ -510,8 +523,15 @@ static void room_import_add_line(struct store_batch *b, const struct import *x,
 static void store_step(struct import *x)
 {
     struct store_batch *b = store_write(worker_store(x->worker), (uint64_t)x->owner);
-    for (uint32_t i = 0; i < x->step_count; i++)
-        room_import_add_line(b, x, &x->step[i]);
+    uint64_t off_us = 0;
+    for (uint32_t i = 0; i < x->step_count; i++) {
+        const struct room_line *l = &x->step[i];
+        room_import_add_line(b, x, l);
+        if (l->type == LINE_MESSAGE && message_off_us(l) > off_us)
+            off_us = message_off_us(l);
+    }
+    if (off_us > ARCHIVE_SLACK_US)
+        archive_slack_allow(x->worker, b, off_us);
     store_submit(b, worker_loop(x->worker), 0, step_stored, x);
 }
 
