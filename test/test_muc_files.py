@@ -142,6 +142,29 @@ def test_it_goes_to_another_server(server, cave, make_server):
     until("it is recorded", lambda: show(other, CAVE)["messages"] > lines(path)[-1]["messages"])
 
 
+@pytest.mark.sqlite
+def test_a_room_whose_archive_cannot_be_read_is_refused(server, cave):
+    """It would be exported without its messages, and give out ids that it has already."""
+    before = cave.enter(server.client("alice", "b"), "firstwitch").bodies
+    server.kill()  # nobody is in the room any more, so it is not loaded
+    server.start()
+    alice = server.client("alice", "x")
+    with server.database() as db:
+        db.execute("ALTER TABLE entry RENAME TO away")
+    path = server.folder / "none.jsonl"
+    refusal(server, "room", "export", CAVE, path)
+    assert not path.exists()
+    cave.knock(alice, "firstwitch")
+    alice.expect(f"<presence from='{cave.at('firstwitch')}' type='error'><error type='wait'/>"
+                 "</presence>")
+    with server.database() as db:
+        db.execute("ALTER TABLE away RENAME TO entry")
+    until("it is there again", lambda: server.ctl_run("room", "export", CAVE, path).returncode == 0)
+    assert lines(path)[-1]["messages"] > len(MESSAGES)
+    assert cave.enter(alice, "firstwitch").bodies == before
+    assert len(server.rows("room", "affiliations", CAVE)) == 3
+
+
 def at_times(path, ids, hours_off=0):
     """Changes the ids and times of the messages of a file; hours_off: from ids to times."""
     all_of_it = lines(path)

@@ -26,12 +26,13 @@ static struct store_stmt read_last_id = {
     .params = "i",
     .cols = "i",
 };
-/* Of any size, they could be more than one read may return. */
+/* Of any size, they could be more than one read may return. To know the length of a text, it is
+ * read as a whole, so only so many are looked at. */
 static struct store_stmt read_last = {
     .name = "muc.archive-last",
-    .sql = "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
-           " WHERE e.owner = $1 AND e.flags < 2 AND length(m.stanza) <= 65536 ORDER BY e.id DESC "
-           "LIMIT $2",
+    .sql = "SELECT e.id, m.at_us, m.stanza FROM (SELECT id, msg FROM entry WHERE owner = $1"
+           " AND flags < 2 ORDER BY id DESC LIMIT 200) e JOIN message m ON m.id = e.msg"
+           " WHERE length(m.stanza) <= 65536 ORDER BY e.id DESC LIMIT $2",
     .params = "ii",
     .cols = "iit",
 };
@@ -115,7 +116,7 @@ static void muc_archive_loaded(void *arg, enum store_result result, const struct
         l->archive->last_id = (uint64_t)store_int(b, 0, 0, 0);
     for (uint32_t i = result == STORE_OK ? store_row_count(b, 1) : 0; i-- > 0;)
         muc_archive_add_row(l, b, i);
-    l->done(l->archive, l->arg);
+    l->done(l->archive, err_of_store(result), l->arg);
     mem_free(&l);
 }
 

@@ -40,9 +40,10 @@ enum routed room_archive_put(const struct room_archive *a, const struct room_pos
 bool room_archive_full(void); /* any thread */
 
 /* Reads the highest id that was minted, and for the history what was said last: `most` messages, at
- * most 100, of at most 64 Ki characters each. done is called once, later, whatever comes of it; the
- * two stay where they are until then. */
-typedef void room_history_done_fn(struct room_archive *a, void *arg);
+ * most 100, of at most 64 Ki characters each, of the last 200. done is called once, later; the two
+ * stay where they are until then. E_DOWN: nothing is known, and the room must not be used: its new
+ * ids could be below those that it has. */
+typedef void room_history_done_fn(struct room_archive *a, enum err e, void *arg);
 void room_history_load(struct room_history *h, struct room_archive *a, uint32_t most,
                        room_history_done_fn *done, void *arg);
 

@@ -15,8 +15,7 @@
 #include "muc/state/store.h"
 #include "muc/state/subject.h"
 
-/* Everything but what it is known by. */
-static void room_clear(struct room *r)
+void room_clear(struct room *r)
 {
     occupants_free(r);
     affiliates_free(r);

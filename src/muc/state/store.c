@@ -17,6 +17,7 @@
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
 #include "muc/room/settings.h"
+#include "muc/state/life.h"
 #include "muc/state/subject.h"
 #include "xmpp/muc.h"
 #include <stdatomic.h>
@@ -252,10 +253,16 @@ void room_read_end(struct room *r)
         actor_loaded(&r->actor, OK);
 }
 
-static void history_loaded(struct room_archive *a, void *arg)
+static void history_loaded(struct room_archive *a, enum err e, void *arg)
 {
     struct room *r = arg;
     (void)a;
+    if (e != OK) { /* it is read as a whole when somebody asks again */
+        r->reads = 0;
+        room_clear(r);
+        actor_loaded(&r->actor, E_DOWN);
+        return;
+    }
     room_makers_weigh_history(r);
     ROOM_EMIT(catch_up, r);
     room_read_end(r);
