@@ -9,6 +9,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -133,7 +134,8 @@ const char *node_check_as_service(const struct node_file *f)
         return NULL;
     const struct passwd *user = stat(f->data, &st) == 0 ? getpwuid(st.st_uid) : getpwnam("muster");
     if (user == NULL || user->pw_uid == 0 || initgroups(user->pw_name, user->pw_gid) != 0 ||
-        setgid(user->pw_gid) != 0 || prctl(PR_SET_KEEPCAPS, 1) != 0 || setuid(user->pw_uid) != 0)
+        setgid(user->pw_gid) != 0 || prctl(PR_SET_KEEPCAPS, 1) != 0 || setuid(user->pw_uid) != 0 ||
+        setenv("HOME", user->pw_dir, 1) != 0)
         return NULL;
     keep_low_ports();
     return user->pw_name;

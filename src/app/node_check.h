@@ -15,6 +15,7 @@ void node_check(const struct node_file *file, struct buf *mistakes, struct buf *
  * process is not root's. A server of root would leave files there that this user cannot open. */
 const char *node_check_owner(const struct node_file *f);
 /* If the process runs as root, gives it the rights of the owner of the data folder, or of user
- * muster if there is no such folder, and returns that user's name. There is no way back. NULL:
+ * muster if there is no such folder, and $HOME of that user, where libpq looks for passwords and
+ * certificates; returns that user's name. There is no way back. NULL:
  * nothing has changed. */
 const char *node_check_as_service(const struct node_file *file);
