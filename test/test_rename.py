@@ -1,19 +1,24 @@
-"""An account gets another address, with everything it has (`musterd --rename OLD --to NEW`)."""
+"""An account gets another address, or a domain another name, with everything that is there
+(`musterd --rename OLD --to NEW`)."""
 import re
 import subprocess
 
 import pytest
 
+import test_upload
 from muster import pubsub, xml
 from muster.client import until
+from muster.component import Component
 from muster.muc import Room
 from muster.server import MUSTERD, ROOT
 from test_archive_quota import by_owner, sizes
 from test_backup import archived
-from test_blocking import block, blocklist
+from test_blocking import block, blocklist, report
+from test_invite import token_of
 from test_mam import Page
 from test_muc_hats import don
-from test_push import enable
+from test_muc_alias import MADE, room_at
+from test_push import OPTIONS, SECRET, enable
 from test_upload import http_do, store
 
 # Where the old address stays, since people or their clients wrote it.
@@ -53,10 +58,13 @@ def left_in(server, address):
 
 @pytest.fixture
 def host(make_server):
-    """Alice has something of everything, and the others have her everywhere."""
-    host = make_server("alice", "bob", "carol", settings={
+    return furnish(make_server("alice", "bob", "carol", settings={
         "push.services": "push.localhost",
-        "muc.administrators-enabled": "on"})
+        "muc.administrators-enabled": "on"}))
+
+
+def furnish(host):
+    """Alice has something of everything, and the others have her everywhere."""
     host.befriend("alice", "bob")
     alice, bob, carol = (host.client(name, name[0]) for name in ("alice", "bob", "carol"))
     carol.send("<presence to='alice@localhost' type='subscribe'/>")
@@ -306,8 +314,11 @@ def test_settings_with_accounts_are_renamed():
     """Those of this type, by name."""
     rows = "".join(path.read_text() for path in (ROOT / "src").glob("**/*.c"))
     names = re.findall(r'struct setting \w+ = \{\s*\.name = "([^"]+)",\s*\.type = PARAM_BARE', rows)
-    only = re.search(r"\.only = \"name = '(.*)'\"", (ROOT / "src/admin/settings.c").read_text())
-    assert names == [only[1]]
+    only = re.search(r'(?s)\.only = "name IN \((.*?)\)"',
+                     (ROOT / "src/admin/settings.c").read_text())
+    renamed = re.findall(r"'([a-z.-]+)'", only[1])
+    assert set(names) <= set(renamed)
+    assert all(f'.name = "{name}"' in rows for name in renamed)
 
 
 def test_a_session_that_waits_goes_on(host):
@@ -381,19 +392,19 @@ def test_of_two_rows_that_of_the_old_address_stays(host):
 OTHERS = WRITTEN | {
     "account.department", "account.directory_uri", "account.email", "account.given_name",
     "account.source", "account.surname", "account.template",
-    "account.look", "auth_secret.factors", "blob.hash", "component.domain", "component.secret",
+    "account.look", "auth_secret.factors", "blob.hash", 
     "device.address", "device.device", "device.software", "directory.email", "directory.email_key",
     "directory.first", "directory.first_key", "directory.last", "directory.last_key",
-    "directory.nick", "directory.nick_key", "fast_token.mech", "fast_token.secret", "former.jid",
+    "directory.nick", "directory.nick_key", "fast_token.mech", "fast_token.secret", 
     "frozen.kind",
-    "invite.domain", "invite.name", "invite.token", "last.status", "motd.text",
+    "invite.name", "invite.token", "last.status", "motd.text",
     "privacy.standard", "privacy_rule.list", "private_xml.name", "private_xml.ns",
-    "pubsub_item.id", "pubsub_node.config", "pubsub_node.node", "pubsub_subscription.subid",
-    "push.device", "push.node", "push.options", "push.resource", "push.service", "reader.name",
-    "report.ids", "report.reason", "report.text", "reserved.name", "room.config", "room.domain",
-    "room.jid", "room.name", "room.subject", "room_administrator.description",
+    "pubsub_node.config", "pubsub_node.node", "pubsub_subscription.subid",
+    "push.device", "push.node", "push.resource", "reader.name",
+    "report.ids", "report.reason", "report.text", "reserved.name", 
+    "room.name", "room_administrator.description",
     "room_administrator.nick", "room_affiliation.nick", "room_affiliation.reason",
-    "room_alias.domain", "room_hat.title", "room_hat.uri", "room_vcard.hashes", "room_vcard.vcard",
+    "room_hat.title", "room_hat.uri", "room_vcard.hashes", "room_vcard.vcard",
     "roster.name", "schema.feature", "seal.mark", "setting.name", "store_state.name",
     "upload.hash", "upload.id", "upload.name", "upload.type"}
 
@@ -402,7 +413,7 @@ OTHERS = WRITTEN | {
 def test_each_column_of_text_is_renamed_or_is_no_address(server):
     rows = "".join(path.read_text() for path in (ROOT / "src").glob("**/*.c"))
     declared = {f"{table}.{column}" for table, column in
-                re.findall(r'\{\s*"([a-z_]+)",\s*"([a-z_]+)",\s*\.kind = STORE_', rows)}
+                re.findall(r'\{\s*"([a-z_]+)",\s*"([a-z_]+)",\s*\.kind = STORE_(?!NUMBER)', rows)}
     with server.database(read_only=True) as db:
         texts = {f"{table}.{c[1]}" for table, in db.execute(
                      "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE "
@@ -410,3 +421,373 @@ def test_each_column_of_text_is_renamed_or_is_no_address(server):
                  for c in db.execute(f"PRAGMA table_info('{table}')").fetchall() if c[2] == "TEXT"}
     assert texts == declared | OTHERS, texts ^ (declared | OTHERS)
     assert not declared & OTHERS
+
+
+# Where an old domain stays, since people or their clients wrote it.
+WRITTEN_OF_DOMAIN = WRITTEN | {"message.stanza", "report.text"}
+
+
+@pytest.fixture
+def place(make_server):
+    """A domain with something of everything, also of what users do not have, and one beside it."""
+    place = furnish(make_server(
+        "alice", "bob", "carol", "dave", domains=("localhost", "other.test"), component=True,
+        settings={"muc.administrators-enabled": "on"}))
+    place.ctl("set", "invite.enabled", "on")
+    place.ctl("set", "push.services", "push.localhost push.example.com")
+    place.ctl("set", "guest.domains", "localhost")
+    place.ctl("set", "service.blacklist", "evil.test mallory@localhost irc.localhost/x")
+    for label in "push", "irc":
+        place.ctl("component", "add", f"{label}.localhost", "--secret", SECRET)
+    place.add_user("zoe", domain="other.test")
+    alice, bob, carol, dave = (place.client(name, "more") for name in (
+        "alice", "bob", "carol", "dave"))
+    zoe = place.client("zoe", "z", domain="other.test")
+    zoe.send("<presence to='alice@localhost' type='subscribe'/>")
+    alice.expect("<presence from='zoe@other.test' type='subscribe'/>")
+    alice.send("<presence to='zoe@other.test' type='subscribed'/>")
+    zoe.expect("<presence from='alice@localhost/more' type='-'/>")
+    zoe.send("<message to='alice@localhost' type='chat'><body>of zoe</body></message>")
+    dave.send("<message to='bob@localhost' type='chat'><body>of dave</body></message>")
+    until("dave", lambda: "of dave" in archived(bob))
+    place.ctl("user", "del", "dave@localhost")
+    enable(alice, node="n2", inner=OPTIONS, jid="push.localhost")
+    vault = Room("vault").gather(owner=alice, second=bob)
+    vault.configure(alice, persistentroom=1, enablearchiving=1, passwordprotectedroom=1,
+                    roomsecret="opened")
+    vault.set_subject(alice, "treasure")
+    vault.set_affiliation(alice, "other.test", "outcast")
+    vault.whisper(alice, "second", "psst")
+    until("the whisper", lambda: "psst" in archived(bob))
+    until("the alias", lambda: MADE in {r["alias"] for r in place.rows("room-alias", "list")})
+    room_at(MADE).create(bob, "second", persistentroom=1)
+    place.ctl("room-alias", "add", "chat.localhost")
+    room_at("chat.localhost").create(zoe, "z", persistentroom=1)
+    place.token = token_of(place.rows("user", "invite", "--username", "juliet", "--roster",
+                                      "bob@localhost")[0])
+    alice.result("set", pubsub.publish("urn:xmpp:bookmarks:1", "<conference xmlns="
+                 "'urn:xmpp:bookmarks:1' autojoin='1'/>", item="cave@conference.localhost"))
+    bob.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='carol@localhost'>{report()}"
+               "</item><item jid='irc.localhost'/></block>")
+    place.vault, place.zoe = vault, zoe
+    for client in alice, bob, carol, zoe:
+        client.close()
+    return place
+
+
+def rename_domain(server, new="example.org"):
+    """The server is stopped; its node file has the new name then."""
+    done = rename(server, server.domains[0], new)
+    assert done.returncode == 0, done
+    server.domains[0] = new
+    return done.stdout
+
+
+def contacts(client):
+    return {i.get("jid"): i.get("subscription")
+            for i in client.result("get", "<query xmlns='jabber:iq:roster'/>")}
+
+
+def moved(room):
+    room.jid = room.jid.replace("localhost", "example.org")
+    return room
+
+
+def test_a_domain_is_renamed_with_everything(place):
+    place.stop()
+    assert left_in(place, "localhost") >= {
+        "account.jid", "account.look", "component.domain", "former.jid", "frozen.bytes",
+        "invite.domain", "mam_prefs.always", "message.remote", "pubsub_item.id", "push.service",
+        "report.jid", "room.jid", "room.domain", "room.subject", "room_affiliation.jid",
+        "room_alias.domain", "roster.jid", "setting.value"}
+    said = rename_domain(place)
+    assert "localhost is example.org now" in said and "muster.yaml:3 still has localhost" in said
+    assert left_in(place, "localhost") <= WRITTEN_OF_DOMAIN, said
+    place.start()
+    assert {row["jid"] for row in place.rows("user", "list")} == {
+        f"{name}@example.org" for name in ("alice", "bob", "carol")} | {"zoe@other.test"}
+    alice = place.client("alice", "x", mechanism="SCRAM-SHA-256")
+    bob = place.client("bob", "x")
+    zoe = place.client("zoe", "z", domain="other.test")
+    zoe.expect("<presence from='alice@example.org/x' type='-'/>")
+    assert contacts(alice) == {"bob@example.org": "both", "carol@example.org": "none",
+                               "zoe@other.test": "from"}
+    assert contacts(zoe) == {"alice@example.org": "to"}
+    assert {m.get("from").split("/")[0] for m in Page(bob).messages} >= {
+        "bob@example.org", "alice@example.org", "dave@example.org",
+        "vault@conference.example.org"}
+    assert Page(bob, ("with", "dave@example.org")).bodies == ["of dave"]
+    assert Page(bob, ("with", "vault@conference.example.org")).bodies == ["psst"]
+    assert archived(alice)[-1] == "psst" and "of zoe" in archived(alice)
+    assert set(blocklist(bob)) == {"carol@example.org", "irc.example.org"}
+    items = alice.result("get", pubsub.get_items("urn:xmpp:bookmarks:1"))
+    assert pubsub.item_ids(items) == ["cave@conference.example.org"]
+
+
+@pytest.fixture
+def uploads(monkeypatch):
+    monkeypatch.setattr(test_upload, "HOST", "upload.example.org")
+
+
+def dump(server):
+    """All texts and bytes but what is made again, and the numbers that renaming changes."""
+    with server.database(read_only=True) as db:
+        found = {f"{table}.{column}": sorted(
+            str(value) for value, in db.execute(f'SELECT {text} FROM "{table}"').fetchall())
+            for table, column, text in columns(server, db)}
+        found["archive_size"] = sorted(db.execute("SELECT * FROM archive_size").fetchall())
+        for table in "node", "item", "affiliation", "subscription":
+            found[table] = sorted(db.execute(f"SELECT owner FROM pubsub_{table}").fetchall())
+    return {name: values for name, values in found.items() if name != "account.look"}
+
+
+@pytest.mark.parametrize("new", ["new.localhost", "bücher.example"])
+def test_a_domain_gets_its_old_name_back(place, new):
+    """Everything is as it was."""
+    place.stop()
+    before = dump(place)
+    for old, to in ("localhost", new), (new, "localhost"):
+        done = rename(place, old, to)
+        assert done.returncode == 0, done
+        after = dump(place)
+        assert to == "localhost" or {name for name in before if before[name] != after[name]} >= {
+            "account.jid", "room.config", "push.options", "component.secret", "frozen.bytes",
+            "node"}
+    assert not [(name, before[name], after[name]) for name in before
+                if before[name] != after[name]]
+
+
+def test_services_of_a_renamed_domain_go_on(place, uploads):
+    place.stop()
+    rename_domain(place)
+    place.start()
+    alice, bob = place.client("alice", "x"), place.client("bob", "x")
+    items = {i.get("jid") for i in alice.result(
+        "get", f"<query xmlns='{xml.DISCO_ITEMS}'/>", to="example.org")}
+    assert {f"{label}.example.org" for label in ("conference", "pubsub", "upload", "chat")} <= items
+    assert not any(jid.endswith("localhost") for jid in items)
+    assert {row["alias"] for row in place.rows("room-alias", "list")} == {
+        "chat.example.org", "conference-1-standalone.example.org",
+        "conference-1-standalone.other.test"}
+    items = alice.result("get", pubsub.get_items("news"), to="pubsub.example.org")
+    assert pubsub.item_ids(items) == ["one"]
+    alice.result("set", pubsub.publish("news", item="two"), to="pubsub.example.org")
+    alice.expect("<message from='pubsub.example.org'/>")
+    path = place.upload.split("/", 3)[3]
+    answer = http_do(place, "GET", f"http://127.0.0.1:{place.http_port}/{path}")
+    assert answer.body == b"hello"
+    assert http_do(place, "GET", store(place, alice, b"new").replace(
+        f"https://example.org:{place.https_port}", f"http://127.0.0.1:{place.http_port}")
+                   ).body == b"new"
+    for label in "push", "irc":
+        Component(place, f"{label}.example.org", SECRET).close()
+    push = Component(place, "push.example.org", SECRET)
+    alice.close()
+    bob.send("<message to='alice@example.org' type='chat'><body>wake up</body></message>")
+    iq = push.expect(lambda e: e.tag.endswith("}iq") and b"s3" in xml.ET.tostring(e))
+    assert iq.get("to") == "push.example.org" and iq.get("from") == "alice@example.org"
+    for name, value in (("push.services", "push.example.org push.example.com"),
+                        ("guest.domains", "example.org"),
+                        ("service.blacklist", "evil.test mallory@example.org irc.example.org/x"),
+                        ("admin.accounts", "bob@example.org alice@example.org")):
+        assert place.rows("get", name)[0]["value"] == value
+    juliet = place.connect("juliet")
+    reply = juliet.iq("set", f"<preauth xmlns='urn:xmpp:pars:0' token='{place.token}'/>",
+                      to="example.org")
+    assert reply.get("type") == "result", xml.canonical(reply)
+
+
+def test_rooms_of_a_renamed_domain_go_on(place):
+    place.stop()
+    rename_domain(place)
+    place.start()
+    alice, bob = place.client("alice", "x"), place.client("bob", "x")
+    zoe = place.client("zoe", "z", domain="other.test")
+    vault, cave = moved(place.vault), moved(place.room)
+    seen = vault.enter(alice, "owner", password="opened")
+    assert seen.own.standing == ("owner", "moderator")
+    assert seen.subject.findtext(f"{{{xml.CLIENT}}}subject") == "treasure"
+    assert vault.refused(bob, "second", password="closed") == ("not-authorized", "auth")
+    assert vault.refused(zoe, "z", password="opened") == ("forbidden", "auth")
+    vault.configure(alice, roomname="deep")
+    seen = cave.enter(alice, "owner")
+    assert seen.own.standing == ("owner", "moderator") and "in the cave" in seen.bodies
+    assert set(cave.jids(alice, "admin")) == {"bob@example.org"}
+    assert room_at("conference-1-standalone.example.org").enter(
+        bob, "second").own.standing == ("owner", "moderator")
+    assert room_at("chat.example.org").enter(zoe, "z").own.standing == ("owner", "moderator")
+
+
+def test_sessions_of_a_renamed_domain_that_wait_go_on(place):
+    place.stop()
+    rename_domain(place)
+    place.start()
+    bob = place.client("bob", "x")
+    cave = moved(place.room)
+    assert "owner" in cave.enter(bob, "second").others
+    alice = place.connect("alice")
+    assert alice.take_over(place.cut).tag == f"{{{xml.SM}}}resumed"
+    alice.expect("<message from='bob@example.org/b' to='alice@example.org'><body>late</body>"
+                 "</message>")
+    cave.say(bob, "still here?")
+    alice.expect("<message type='groupchat'><body>still here?</body></message>")
+    cave.say(alice, "yes")
+    bob.expect("<message type='groupchat' from='cave@conference.example.org/owner'>"
+               "<body>yes</body></message>")
+
+
+def test_names_that_look_like_it_stay(make_server):
+    """Names that have it as a part, domains below it that are our own, and users named like it."""
+    host = make_server("alice", "bob", domains=("localhost", "sub.localhost", "other.test"),
+                       component=True)
+    host.add_user("localhost", domain="other.test")
+    host.add_user("alice", domain="sub.localhost")
+    for domain in "irc.localhost", "irc.sub.localhost", "irc.xlocalhost", "irc.localhost.test":
+        host.ctl("component", "add", domain, "--secret", SECRET)
+    same = ("bob@xlocalhost", "bob@localhost.test", "localhost@other.test", "alice@sub.localhost",
+            "x@conference.sub.localhost", "localhost.test", "bob@unknown.localhost",
+            "bob@x.test/bob@localhost", "localhost@irc.sub.localhost", "localhost@xlocalhost")
+    other = ("bob@localhost", "localhost", "localhost/x", "localhost@localhost", "irc.localhost",
+             "x@conference.localhost/a@localhost", "x@irc.localhost", "pubsub.localhost")
+    zoe = host.client("localhost", "z", domain="other.test")
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    cave = Room("cave", "sub.localhost").create(alice, "owner", persistentroom=1)
+    mine = Room("mine").create(alice, "owner", persistentroom=1)
+    for room in cave, mine:
+        for jid in "bob@localhost", "localhost", "bob@xlocalhost", "bob@localhost.test":
+            room.set_affiliation(alice, jid, "outcast")
+    below = host.client("alice", "b", domain="sub.localhost")
+    below.send("<message to='alice@localhost' type='chat'><body>alice@localhost</body></message>")
+    until("archived", lambda: archived(alice) == ["alice@localhost"])
+    for client in zoe, bob:
+        block(client, *(jid for jid in same + other if jid != client.bare))
+    host.stop()
+    rename_domain(host)
+    host.start()
+    zoe = host.client("localhost", "z", domain="other.test")
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    expected = {*same, "bob@example.org", "example.org", "example.org/x", "localhost@example.org",
+                "irc.example.org", "x@conference.example.org/a@localhost", "x@irc.example.org",
+                "pubsub.example.org"}
+    assert set(blocklist(bob)) == expected - {bob.bare}
+    assert set(blocklist(zoe)) == expected - {zoe.bare}
+    assert {row["domain"] for row in host.rows("component", "list")} == {
+        "irc.example.org", "irc.sub.localhost", "irc.xlocalhost", "irc.localhost.test"}
+    mine.jid = "mine@conference.example.org"
+    for room in cave, mine:
+        room.enter(alice, "owner")
+        assert set(room.jids(alice, "outcast")) == {
+            "bob@example.org", "example.org", "bob@xlocalhost", "bob@localhost.test"}
+    assert [m.get("from") for m in Page(alice).messages] == ["alice@sub.localhost/b"]
+    assert archived(alice) == ["alice@localhost"]
+
+
+def test_of_users_that_were_strangers_the_old_ones_stay(make_server):
+    host = make_server("alice", "bob")
+    host.befriend("alice", "bob")
+    alice = host.client("alice", "a")
+    for jid in "bob@example.org", "alice@example.org", "eve@example.org":
+        alice.result("set", f"<query xmlns='jabber:iq:roster'><item jid='{jid}' name='?'/></query>")
+    version = alice.result("get", "<query xmlns='jabber:iq:roster' ver=''/>").get("ver")
+    alice.result("set", "<prefs xmlns='urn:xmpp:mam:2' default='roster'><always>"
+                 "<jid>bob@localhost</jid></always><never><jid>bob@example.org</jid>"
+                 "<jid>eve@example.org</jid></never></prefs>")
+    host.stop()
+    rename_domain(host)
+    host.start()
+    alice = host.client("alice", "a")
+    assert contacts(alice) == {"bob@example.org": "both", "eve@example.org": "none"}
+    again = alice.result("get", f"<query xmlns='jabber:iq:roster' ver='{version}'/>")
+    assert set(jids_in(again)) == {"bob@example.org", "eve@example.org"}
+    prefs = alice.result("get", "<prefs xmlns='urn:xmpp:mam:2'/>")
+    assert sorted(jids_in(prefs)) == ["bob@example.org", "eve@example.org"]
+
+
+@pytest.mark.parametrize("new", ["example.org", "a.test", "bücher.example"])
+def test_what_archives_of_a_renamed_domain_count(make_server, new):
+    host = make_server("alice", "bob", settings={"archive.user-bytes": 64 << 10})
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    cave = Room("cave").gather(owner=alice, second=bob)
+    cave.configure(alice, persistentroom=1, enablearchiving=1)
+    cave.say(alice, "in the cave")
+    mark = "<stanza-id xmlns='urn:xmpp:sid:0' by='alice@localhost' id='0123456789abcdef'/>"
+    mark = mark.replace("<", "&lt;")
+    for to, body in ("bob@localhost", "' to='alice@localhost'"), ("nobody@localhost", mark):
+        alice.send(f"<message to='{to}' type='chat'><body>{body}</body>"
+                   f"{forwarded('alice@localhost')}</message>")
+    until("all", lambda: len(contents(host)) == 3)
+    before = counted(host), contents(host)
+    host.stop()
+    rename_domain(host, new)
+    host.start()
+    of_room = "by='cave@conference.{}'"
+    assert contents(host) == [text.replace(of_room.format("localhost"), of_room.format(
+        new)) for text in before[1]] != before[1]
+    assert counted(host) != before[0]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_node_file_is_changed_before_or_afterwards(make_server, first):
+    host = make_server("alice", conf={"settings": {"contact.abuse": "xmpp:alice@localhost",
+                                                   "contact.sales": "xmpp:a@xlocalhost"}})
+    host.ctl("set", "contact.support", "https://www.localhost/help xmpp:alice@localhost")
+    host.ctl("set", "contact.admin", "xmpp:localhost@other.test")
+    host.stop()
+    if first:
+        host.conf["domains"] = ["example.org"]
+        host.start()  # too early
+        host.stop()
+    done = rename(host, "localhost", "example.org")
+    assert done.returncode == 0, done
+    named = re.findall(r"(?m)^(?:the setting (\S+)|\S+muster\.yaml:(\d+)) still has localhost: ",
+                       done.stdout)
+    lines = [i for i, line in enumerate(host.file.read_text().split("\n"), 1)
+             if re.search(r"\blocalhost\b", line)]
+    assert [int(i) for _, i in named if i] == lines and len(lines) == (1 if first else 2)
+    assert [name for name, _ in named if name] == ["contact.support"]
+    host.conf["domains"] = host.domains = ["example.org"]
+    host.start()
+    host.client("alice")
+
+
+def test_domains_that_cannot_be_renamed(make_server):
+    host = make_server("alice", domains=("localhost", "other.test", "empty.test"))
+    host.add_user("zoe", domain="other.test")
+    host.stop()
+    for old, new, why in (
+            ("empty.test", "example.org", "empty.test: there is no such domain in the database"),
+            ("localhost", "other.test", "other.test: this domain is in use already: the database "
+             "has zoe@other.test"),
+            ("localhost", "localhost", "a domain and its new name"),
+            ("example.org", "example.com", "one of which is in `domains` of the node file"),
+            ("localhost", "alice@localhost", "two addresses"),
+            ("alice@localhost", "localhost", "an account of this node"),
+            ("localhost", "conference.localhost", "not the one of a service"),
+            ("localhost", "example.org/x", "or a domain"),
+            ("localhost", "exa mple", "or a domain")):
+        done = rename(host, old, new)
+        assert done.returncode == 1 and why in done.stderr, done
+    assert not left_in(host, "example.org")
+    assert rename(host, "localhost", "empty.test").returncode == 0
+    assert rename(host, "other.test", "empty.test").returncode == 1
+    (host.data / "secrets.key").rename(host.data / "away")
+    done = rename(host, "empty.test", "example.org")
+    assert done.returncode == 1 and "secrets.key" in done.stderr, done
+    assert not left_in(host, "example.org")
+
+
+def test_a_domain_with_rooms_only_is_in_use(make_server):
+    host = make_server("alice", domains=("localhost", "other.test"))
+    alice = host.client("alice")
+    Room("cave", "other.test").create(alice, "owner", persistentroom=1)
+    alice.result("set", pubsub.create("news"), to="pubsub.other.test")
+    host.stop()
+    done = rename(host, "localhost", "other.test")
+    assert "the database has pubsub.other.test" in done.stderr, done
+    with host.database() as db:
+        db.execute("DELETE FROM pubsub_node")
+        if not host.url:
+            db.commit()
+    done = rename(host, "localhost", "other.test")
+    assert "the database has cave@conference.other.test" in done.stderr, done
+    rename_domain(host)

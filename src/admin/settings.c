@@ -87,7 +87,8 @@ static const struct store_schema schema = {
     .addresses =
         (const struct store_address[]){
             { "setting", "value", .kind = STORE_JID_LIST, .separator = ' ',
-              .only = "name = 'admin.accounts'" }, /* setting_has_accounts() */
+              .only = "name IN ('admin.accounts', 'guest.domains', 'push.services', "
+                      "'service.blacklist', 'service.whitelist')" },
             { "setting", "value", .kind = STORE_WRITTEN, .beside = "name" },
             { 0 } },
     .stmts = (struct store_stmt *const[]){ &stmt_all, &stmt_put, &stmt_del, &stmt_del_prefix,

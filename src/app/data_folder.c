@@ -2,10 +2,14 @@
 #include "admin/backup_set.h"
 #include "app/features.h"
 #include "app/node_file.h"
+#include "auth/seal.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/durable.h"
+#include "base/ensure.h"
 #include "base/log.h"
+#include "home/host.h"
+#include "im/feature.h"
 #include "im/restart.h"
 #include "store/store_rename.h"
 #include "xmpp/jid.h"
@@ -73,111 +77,172 @@ enum err data_folder_restore(const struct node_file *file, const char *backup, s
     return e;
 }
 
-/* Opens and closes the database once, which upgrades its schema and completes interrupted work. */
+/* Opens and closes the database once, which upgrades its schema and completes interrupted work.
+ * data: NULL, or the folder with the key of its secrets, which is loaded. */
 static enum err bring_up(const char *url, const struct store_schema *const *schemas,
-                         struct why *why)
+                         const char *data, struct why *why)
 {
     struct store *store;
     struct store_conf conf = { .url = url, .schemas = schemas };
     enum err e = store_open(&store, &conf, why);
+    if (e == OK && data != NULL)
+        e = seal_load(store, data, why);
     store_close(&store);
     return e;
 }
 
-/* A bare JID of one of the node's domains, prepared. */
-static enum err read_account(const struct node_file *file, slice text, struct arena *arena,
+static bool serves(const struct node_file *file, slice domain)
+{
+    for (size_t i = 0; i < file->domains.count; i++)
+        if (slice_is(domain, file->domains.name[i]))
+            return true;
+    return false;
+}
+
+/* The address of an account of one of the node's domains, or a domain; prepared. */
+static enum err read_renamed(const struct node_file *file, slice text, struct arena *arena,
                              const char **out, struct why *why)
 {
     struct jid jid;
-    if (jid_parse(&jid, text, arena) == OK && jid.local.len > 0 && jid.resource.len == 0)
-        for (size_t i = 0; i < file->domains.count; i++)
-            if (slice_is(jid.domain, file->domains.name[i])) {
-                *out = slice_cstr(arena, jid.full);
-                return OK;
-            }
+    if (jid_parse(&jid, text, arena) == OK && jid.resource.len == 0 &&
+        (jid.local.len == 0 || serves(file, jid.domain))) {
+        *out = slice_cstr(arena, jid.full);
+        return OK;
+    }
     why_set(why,
             "--rename: found \"%.*s\", allowed: the address of an account of this node, such "
-            "as user@%s",
+            "as user@%s, or a domain",
             SLICE_ARG(text), file->domains.name[0]);
     return E_SYNTAX;
 }
 
+static enum err may_become(const struct node_file *file, const char *old, const char *to,
+                           struct why *why)
+{
+    bool domain = strchr(old, '@') == NULL;
+    const char *wrong = NULL;
+    slice label, above = SLICE("");
+    slice_cut(slice_of(to), '.', &label, &above);
+    if (domain != (strchr(to, '@') == NULL))
+        wrong = "two addresses, each of an account of this node, or two domains";
+    else if (domain && strcmp(old, to) == 0)
+        wrong = "a domain and its new name";
+    else if (domain && !serves(file, slice_of(old)) && !serves(file, slice_of(to)))
+        wrong = "two domains, one of which is in `domains` of the node file";
+    else if (domain && host_labelled(label) != NULL &&
+             (slice_is(above, old) || serves(file, above)))
+        wrong = "a new name that is not the one of a service";
+    if (wrong == NULL)
+        return OK;
+    why_set(why, "--rename: found %s and %s, allowed: %s", old, to, wrong);
+    return E_SYNTAX;
+}
+
+/* With the hosts of a domain. What is below it in the database is added later. */
+static struct renaming what_changes(const struct node_file *file, const char *old, const char *to,
+                                    struct arena *arena)
+{
+    size_t count = 0;
+    const char **others = arena_new(arena, const char *, file->domains.count + 2);
+    for (size_t i = 0; i < file->domains.count; i++)
+        if (strcmp(file->domains.name[i], old) != 0)
+            others[count++] = file->domains.name[i];
+    others[count] = to; /* it may be below the old one */
+    struct renaming r = renaming_begin(arena, old, to, others);
+    FEATURES_EACH (f, hosts)
+        for (const struct host *h = f->hosts; r.domain && h->label != NULL; h++) {
+            enum err e = renaming_add(&r, slice_of(arena_printf(arena, "%s.%s", h->label, old)));
+            ensure(e == OK);
+        }
+    return r;
+}
+
 enum { NOTES_BYTES_MAX = 1 << 20 };
 
-struct renaming {
+/* What the operator has to change. */
+struct rename_notes {
     const struct node_file *file;
-    const char *old;
-    struct buf notes; /* what the operator has to change */
+    const struct renaming *renaming;
+    struct buf text;
 };
 
 static void note_setting(void *arg, const char *name)
 {
-    struct renaming *r = arg;
-    buf_printf(&r->notes, "the setting %s still has %s: change it with `musterctl set`\n", name,
-               r->old);
+    struct rename_notes *n = arg;
+    buf_printf(&n->text, "the setting %s still has %s: change it with `musterctl set`\n", name,
+               n->renaming->old);
 }
 
 /* What stands in the node file is the operator's own. */
-static void note_file(struct renaming *r)
+static void note_file(struct rename_notes *n)
 {
     struct buf text;
     struct why why;
     slice line, rest;
     unsigned number = 0;
     buf_init(&text, NODE_FILE_BYTES_MAX + 1);
-    if (node_file_read(r->file->path, &text, &why) != OK)
-        buf_printf(&r->notes, "%s\n", why.text); /* it was read before */
+    if (node_file_read(n->file->path, &text, &why) != OK)
+        buf_printf(&n->text, "%s\n", why.text); /* it was read before */
     for (rest = buf_slice(&text); rest.len > 0;) {
         slice_cut(rest, '\n', &line, &rest);
         number++;
-        if (store_rename_names(line, r->old))
-            buf_printf(&r->notes, "%s:%u still has %s: change it there\n", r->file->path, number,
-                       r->old);
+        if (renaming_in_text(n->renaming, line))
+            buf_printf(&n->text, "%s:%u still has %s: change it there\n", n->file->path, number,
+                       n->renaming->old);
     }
     buf_fini(&text);
 }
 
-/* Where the address is inside of bytes, only the server's own code finds it. */
+/* Where an address is inside of bytes, only the server's own code finds it. */
 static enum err rename_frozen(const char *url, const struct store_schema *const *schemas,
-                              const char *old, const char *to, struct why *why)
+                              const struct renaming *renaming, struct why *why)
 {
     struct store *store;
     struct store_conf conf = { .url = url, .schemas = schemas };
     enum err e = store_open(&store, &conf, why);
     if (e != OK)
         return e;
-    e = restart_rename(store, slice_of(old), slice_of(to));
+    e = restart_rename(store, renaming);
     if (e != OK)
         why_set(why,
                 "%s is %s now, but it was not possible to change the sessions that wait to be "
                 "resumed (%s): some clients log in anew",
-                old, to, err_text(e));
+                renaming->old, renaming->to, err_text(e));
     store_close(&store);
     return e;
 }
 
-static enum err rename_account(const struct node_file *file, const char *old, const char *to,
-                               struct arena *arena, struct why *why)
+static enum err rename_with_notes(const struct node_file *file, const char *old, const char *to,
+                                  struct arena *arena, struct why *why)
 {
-    struct renaming r = { .file = file, .old = old };
-    struct store_renamed done = { .left = note_setting, .arg = &r };
+    struct renaming renaming = what_changes(file, old, to, arena);
+    struct rename_notes notes = { .file = file, .renaming = &renaming };
+    struct store_renamed done = { .left = note_setting, .arg = &notes };
     const struct store_schema *const *schemas = features_schemas(arena);
     const char *url = strcmp(file->database, "sqlite") == 0
                           ? arena_printf(arena, "sqlite:%s/muster.db", file->data)
                           : file->database;
     log_set_level(&log_store, LOG_WARN);
-    buf_init(&r.notes, NOTES_BYTES_MAX);
-    enum err e = bring_up(url, schemas, why);
-    if (e == OK)
-        e = store_rename(url, schemas, old, to, &done, why);
-    if (e == OK)
-        e = rename_frozen(url, schemas, old, to, why);
-    if (e == OK) {
-        note_file(&r);
-        printf("%s is %s now, in %llu rows; the password stays\n%.*s", old, to,
-               (unsigned long long)done.rows, SLICE_ARG(buf_slice(&r.notes)));
+    buf_init(&notes.text, NOTES_BYTES_MAX);
+    enum err e = bring_up(url, schemas, file->data, why);
+    if (e == OK && renaming.domain && !seal_ready()) {
+        why_set(why,
+                "%s/secrets.key: found no key of this database, and secrets that are sealed for %s "
+                "need it; restore the file, or start the server and run `musterctl secrets reset`",
+                file->data, old);
+        e = E_NOTFOUND;
     }
-    buf_fini(&r.notes);
+    if (e == OK)
+        e = store_rename(url, schemas, &renaming, &done, why);
+    if (e == OK)
+        e = rename_frozen(url, schemas, &renaming, why);
+    if (e == OK) {
+        note_file(&notes);
+        printf("%s is %s now, in %llu rows; the password%s\n%.*s", old, to,
+               (unsigned long long)done.rows, renaming.domain ? "s stay" : " stays",
+               SLICE_ARG(buf_slice(&notes.text)));
+    }
+    buf_fini(&notes.text);
     return e;
 }
 
@@ -188,13 +253,15 @@ enum err data_folder_rename(const struct node_file *file, const char *old_and_ne
     const char *old_text, *new_text;
     struct arena *arena = arena_create(0);
     slice_cut(slice_of(old_and_new), ' ', &old, &new);
-    enum err e = read_account(file, old, arena, &old_text, why);
+    enum err e = read_renamed(file, old, arena, &old_text, why);
     if (e == OK)
-        e = read_account(file, new, arena, &new_text, why);
+        e = read_renamed(file, new, arena, &new_text, why);
+    if (e == OK)
+        e = may_become(file, old_text, new_text, why);
     if (e == OK)
         e = data_folder_lock(file->data, &lock, why);
     if (e == OK) {
-        e = rename_account(file, old_text, new_text, arena, why);
+        e = rename_with_notes(file, old_text, new_text, arena, why);
         close(lock);
     }
     arena_destroy(&arena);
@@ -214,9 +281,9 @@ static enum err copy_both(const char *path, const char *url, struct arena *arena
         why_set(why, "--copy-to: allowed: a URL as postgresql://USER@HOST/NAME");
         return E_SYNTAX;
     }
-    enum err e = bring_up(arena_printf(arena, "sqlite:%s", path), schemas, why);
+    enum err e = bring_up(arena_printf(arena, "sqlite:%s", path), schemas, NULL, why);
     if (e == OK)
-        e = bring_up(url, schemas, why);
+        e = bring_up(url, schemas, NULL, why);
     if (e == OK)
         e = store_copy(path, url, &copied, why);
     if (e == OK)

@@ -12,7 +12,8 @@ NODISCARD enum err data_folder_lock(const char *data, int *fd, struct why *why);
  * admin/backup_set.h. */
 NODISCARD enum err data_folder_restore(const struct node_file *file, const char *backup,
                                        struct why *why);
-/* `musterd --rename OLD NEW`: gives an account another address. old_and_new: "OLD NEW". */
+/* `musterd --rename OLD --to NEW`: gives an account another address, or a domain another name.
+ * old_and_new: "OLD NEW". */
 NODISCARD enum err data_folder_rename(const struct node_file *file, const char *old_and_new,
                                       struct why *why);
 /* `musterd --copy-to URL`: copies all data of muster.db in the data folder to PostgreSQL. */

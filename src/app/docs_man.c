@@ -91,7 +91,8 @@ void docs_man_musterd(struct buf *out)
         "database of PostgreSQL.");
     item(out, SLICE("--rename OLD --to NEW"),
          "Gives the account OLD (user@domain) the address NEW, with everything it has: password, "
-         "contacts, messages, rooms, files. The server does not run meanwhile.");
+         "contacts, messages, rooms, files. Or gives the domain OLD the name NEW, with all its "
+         "accounts, rooms and services. The server does not run meanwhile.");
     item(out, SLICE("--dump-docs PART"),
          "Prints generated documentation: config, commands, xeps, doap, promises, features, "
          "man-musterd, man-musterctl or man-muster.yaml.");

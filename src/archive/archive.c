@@ -393,6 +393,10 @@ static const struct store_late late = {
 
 static const struct store_address addresses[] = {
     { "message", "remote", .kind = STORE_JID },
+    { "former", "jid", .kind = STORE_JID, .beside = "id", .not_alone = true },
+    { "message", "stanza", .kind = STORE_MARK, .not_alone = true, .resize = archive_size_resize,
+      .mark = "'<stanza-id xmlns=''urn:xmpp:sid:0'' by='''",
+      .behind = sizeof "' id='0123456789abcdef'/></message>" - 1 },
     { "message", "stanza", .kind = STORE_START_TAG, .resize = archive_size_resize },
     { 0 },
 };

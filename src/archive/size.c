@@ -38,13 +38,15 @@ void archive_size_forget(struct store_batch *b, int64_t owner)
 void archive_size_resize(struct buf *sql, const char *rows, int64_t bytes)
 {
     buf_printf(sql,
-               "UPDATE archive_size SET bytes = archive_size.bytes + %lld * more.count FROM ("
-               "SELECT e.owner, e.peer, count(*) AS count FROM (SELECT id, sender AS owner,"
-               " sender_entry AS entry FROM message WHERE sender_entry <> 0 AND %s UNION ALL"
-               " SELECT id, rcpt, rcpt_entry FROM message WHERE rcpt_entry <> 0 AND %s) m"
-               " JOIN entry e ON e.owner = m.owner AND e.id = m.entry"
-               " WHERE (e.flags < 2 OR e.owner" ROOMS_SQL ") AND m.id <= " COUNTED
+               "WITH m AS MATERIALIZED (SELECT sender, sender_entry, rcpt, rcpt_entry FROM message"
+               " WHERE id <= " COUNTED " AND %s)"
+               " UPDATE archive_size SET bytes = archive_size.bytes + %lld * more.count FROM ("
+               "SELECT e.owner, e.peer, count(*) AS count FROM (SELECT sender AS owner,"
+               " sender_entry AS entry FROM m WHERE sender_entry <> 0 UNION ALL"
+               " SELECT rcpt, rcpt_entry FROM m WHERE rcpt_entry <> 0) o"
+               " JOIN entry e ON e.owner = o.owner AND e.id = o.entry WHERE (e.flags < 2"
+               " OR e.owner" ROOMS_SQL ")"
                " GROUP BY e.owner, e.peer) AS more"
                " WHERE archive_size.owner = more.owner AND archive_size.peer = more.peer",
-               (long long)bytes, rows, rows);
+               rows, (long long)bytes);
 }

@@ -111,7 +111,8 @@ const struct store_schema auth_schema = {
     .migrations = migrations,
     .stmts = stmts,
     .addresses =
-        (const struct store_address[]){ { "account", "jid", .kind = STORE_JID,
-                                          .after = "UPDATE account SET look = '' WHERE jid = $2" },
+        (const struct store_address[]){ { "account", "jid", .kind = STORE_JID, .there = true,
+                                          .after = "UPDATE account SET look = '' WHERE jid = $2 "
+                                                   "OR jid LIKE '%@' || $2" },
                                         /* looks_complete() */ { 0 } }
 };

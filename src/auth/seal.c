@@ -139,6 +139,15 @@ bool unseal(slice *plain, slice sealed, slice context, struct arena *arena)
     return ok;
 }
 
+bool seal_again(struct buf *out, slice sealed, slice was, slice is, struct arena *tmp)
+{
+    slice plain;
+    bool known = unseal(&plain, sealed, was, tmp);
+    if (known)
+        buf_add(out, seal(plain, is, tmp));
+    return known;
+}
+
 struct mark {
     struct arena *arena;
     slice text; /* empty: none */

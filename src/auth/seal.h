@@ -14,6 +14,7 @@
 
 struct alarm;
 struct arena;
+struct buf;
 struct store;
 
 enum { SEAL_KEY_BYTES = 32, SEAL_PLAIN_MAX = 8192 };
@@ -27,6 +28,8 @@ bool seal_ready(void);                                  /* any thread, like thos
  * returns false for a text that was not sealed with this key and context. */
 slice seal(slice plain, slice context, struct arena *arena);
 bool unseal(slice *plain, slice sealed, slice context, struct arena *arena);
+/* Appends the text that was sealed in a context, sealed in another one; false: as above. */
+bool seal_again(struct buf *out, slice sealed, slice was, slice is, struct arena *tmp);
 
 extern struct alarm seal_alarm;
 extern struct store_stmt seal_stmt_mark, seal_stmt_put, seal_stmt_drop;

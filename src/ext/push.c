@@ -183,6 +183,12 @@ static struct store_stmt push_load = {
 static const struct store_schema push_schema = {
     .feature = "push",
     .migrations = push_migrations,
+    .addresses =
+        (const struct store_address[]){
+            { "push", "options", .kind = STORE_SEALED, .beside = "service", .reseal = seal_again,
+              .context = "'push ' || owner || ' ' || ? || ' ' || node" }, /* options_context() */
+            { "push", "service", .kind = STORE_JID, .beside = "owner node" },
+            { 0 } },
     .stmts = (struct store_stmt *const[]){ &push_put, &push_delete, &push_delete_all,
                                            &push_delete_service, &push_load, NULL },
 };

@@ -148,7 +148,8 @@ static const struct store_migration migrations[] = {
 const struct store_schema invite_schema = {
     .feature = "invite",
     .migrations = migrations,
-    .addresses = (const struct store_address[]){ { "invite", "inviter", .kind = STORE_JID },
+    .addresses = (const struct store_address[]){ { "invite", "domain", .kind = STORE_JID },
+                                                 { "invite", "inviter", .kind = STORE_JID },
                                                  { "invite", "used_by", .kind = STORE_JID },
                                                  { 0 } },
     .stmts = (struct store_stmt *const[]){ &stmt_put, &stmt_trim, &stmt_there, &stmt_get, &stmt_use,

@@ -56,6 +56,13 @@ static struct store_stmt component_list = {
 static const struct store_schema schema = {
     .feature = "component",
     .migrations = migrations,
+    .addresses =
+        (const struct store_address[]){
+            { "component", "secret", .kind = STORE_SEALED, .beside = "domain",
+              .context = "'component ' || ?", /* component_context() */
+              .reseal = seal_again },
+            { "component", "domain", .kind = STORE_JID, .there = true, .below = true },
+            { 0 } },
     .stmts = (struct store_stmt *const[]){ &component_secret, &component_put, &component_delete,
                                            &component_list, NULL },
 };

@@ -14,7 +14,8 @@ static const struct message_field head_fields[] = {
     F_U32(struct frozen_head, version, UINT32_MAX),
     { 0 },
 };
-static const struct frozen_row head_row = { 1, "head", sizeof(struct frozen_head), head_fields };
+static const struct frozen_row head_row = { 1, "head", sizeof(struct frozen_head), head_fields,
+                                            NULL };
 
 struct frozen_tail {
     uint32_t count; /* of the records in front of it */
@@ -23,7 +24,8 @@ static const struct message_field tail_fields[] = {
     F_U32(struct frozen_tail, count, UINT32_MAX),
     { 0 },
 };
-static const struct frozen_row tail_row = { 2, "end", sizeof(struct frozen_tail), tail_fields };
+static const struct frozen_row tail_row = { 2, "end", sizeof(struct frozen_tail), tail_fields,
+                                            NULL };
 
 /* Takes the next record. false: there is none, or it is cut short. */
 static bool frozen_cut(slice *bytes, slice *record)
@@ -195,15 +197,34 @@ slice frozen_part(slice *bytes, size_t max)
     return part;
 }
 
-enum err frozen_rename(struct buf *out, struct frozen_reading *part, slice old, slice to,
-                       struct why *why)
+/* Damaged bytes stay as they are. */
+static void frozen_rename_inside(const struct frozen_record *record, struct frozen_reading *part,
+                                 const struct renaming *renaming)
+{
+    struct frozen_reading inside = { .xml = part->xml, .tmp = part->tmp };
+    struct why why;
+    struct buf out;
+    slice *bytes =
+        record->row->inside != NULL ? record->row->inside(record->data, &inside.row) : NULL;
+    if (bytes == NULL)
+        return;
+    inside.rest = *bytes;
+    buf_init(&out, FROZEN_BYTES_MAX);
+    if (frozen_rename(&out, &inside, renaming, &why) == OK)
+        *bytes = slice_dup(part->tmp, buf_fit(&out));
+    buf_fini(&out);
+}
+
+enum err frozen_rename(struct buf *out, struct frozen_reading *part,
+                       const struct renaming *renaming, struct why *why)
 {
     struct frozen_record record;
     const char *at = part->rest.ptr;
     enum err e;
     for (; (e = frozen_next(part, &record, why)) == OK; at = part->rest.ptr) {
         if (record.row != NULL) {
-            message_fields_rename(record.row->fields, record.data, old, to, part->tmp);
+            message_fields_rename(record.row->fields, record.data, renaming, part->tmp);
+            frozen_rename_inside(&record, part, renaming);
             frozen_add(out, record.row, record.data);
         } else {
             buf_append(out, at, (size_t)(part->rest.ptr - at));

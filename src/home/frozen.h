@@ -13,6 +13,7 @@
 #include "home/message.h"
 
 struct arena;
+struct renaming;
 struct xml_work;
 
 enum {
@@ -25,6 +26,8 @@ struct frozen_row {
     const char *name;
     size_t size; /* of its struct */
     const struct message_field *fields;
+    /* The field of a record whose bytes are records, and their rows; NULL: none. May be NULL. */
+    slice *(*inside)(void *record, const struct frozen_row *const **row);
 };
 /* What a kind writes. */
 struct frozen_kind {
@@ -65,7 +68,7 @@ void frozen_release(struct frozen *f);
 /* Takes whole records from the begin, at most `max` bytes, or one that is longer. Damaged bytes are
  * taken whole. */
 slice frozen_part(slice *bytes, size_t max);
-/* Appends such a part with another address for an account, wherever a field is an address or a
- * stanza; texts and bytes stay. E_CORRUPT: `why`. */
-NODISCARD enum err frozen_rename(struct buf *out, struct frozen_reading *part, slice old, slice to,
-                                 struct why *why);
+/* Appends such a part with other addresses (store/renaming.h), wherever a field is an address or a
+ * stanza, also in records inside; texts and other bytes stay. E_CORRUPT: `why`. */
+NODISCARD enum err frozen_rename(struct buf *out, struct frozen_reading *part,
+                                 const struct renaming *renaming, struct why *why);

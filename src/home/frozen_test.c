@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "codec/xml_read.h"
 #include "home/jids.h"
+#include "store/renaming.h"
 #include "xmpp/stanza.h"
 
 struct thing {
@@ -22,10 +23,10 @@ static const struct message_field thing_fields[] = {
     F_STANZA_OR_NONE(struct thing, st), { 0 },
 };
 static const struct frozen_row thing_row = { FROZEN_OWN, "thing", sizeof(struct thing),
-                                             thing_fields };
+                                             thing_fields, NULL };
 static const struct message_field note_fields[] = { F_TEXT(struct thing, text, 100), { 0 } };
 static const struct frozen_row note_row = { FROZEN_OWN + 1, "note", sizeof(struct thing),
-                                            note_fields };
+                                            note_fields, NULL };
 static const struct frozen_row *const rows[] = { &thing_row, &note_row, NULL };
 static const struct frozen_row *const fewer[] = { &thing_row, NULL };
 static const struct frozen_kind kind = { 2, rows }, later = { 3, rows }, simple = { 2, fewer };
@@ -210,8 +211,8 @@ static void test_another_address(void **state)
     (void)state;
     buf_init(&out, 1 << 20);
     struct frozen_reading part = { simple.row, r.xml, r.tmp, frozen(&thing) };
-    assert_int_equal(frozen_rename(&out, &part, SLICE("a@x.test"), SLICE("longer@y.test"), &why),
-                     OK);
+    struct renaming renaming = renaming_begin(r.tmp, "a@x.test", "longer@y.test", NULL);
+    assert_int_equal(frozen_rename(&out, &part, &renaming, &why), OK);
     assert_int_equal(read_as(&kind, &f, buf_slice(&out)), OK);
     const struct thing *back = f.record[0].data;
     assert_true(slice_is(back->jid, "longer@y.test") && slice_is(back->text, "a@x.test says"));

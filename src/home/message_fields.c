@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 #include "home/jids.h"
 #include "home/texts.h"
+#include "store/renaming.h"
 #include "xmpp/jid.h"
 #include "xmpp/stanza.h"
 #include <endian.h>
@@ -235,37 +236,24 @@ enum err message_fields_read(struct message_reading *r, const struct message_fie
     return E_CORRUPT;
 }
 
-/* Another address. */
+/* Other addresses. */
 
-struct renaming {
-    slice old, to;
-    struct arena *tmp;
-};
-
-static slice renamed_jid(const struct renaming *r, slice jid)
-{
-    if (!slice_eq(jid_bare_of(jid), r->old))
-        return jid;
-    slice rest = slice_from(jid, r->old.len);
-    return slice_of(arena_printf(r->tmp, "%.*s%.*s", SLICE_ARG(r->to), SLICE_ARG(rest)));
-}
-
-static slice renamed_jids(const struct renaming *r, slice packed)
+static slice renamed_jids(const struct renaming *r, slice packed, struct arena *tmp)
 {
     slice jid;
     uint32_t number;
     struct buf b;
     buf_init(&b, UINT32_MAX);
     while (jids_next(&packed, &jid, &number))
-        jids_add(&b, renamed_jid(r, jid), number);
-    slice all = slice_dup(r->tmp, buf_fit(&b));
+        jids_add(&b, renaming_of(r, jid, tmp), number);
+    slice all = slice_dup(tmp, buf_fit(&b));
     buf_fini(&b);
     return all;
 }
 
-static void rename_stanza(const struct renaming *r, struct stanza **st)
+static void rename_stanza(const struct renaming *r, struct stanza **st, struct arena *tmp)
 {
-    slice from = renamed_jid(r, stanza_from(*st)), to = renamed_jid(r, stanza_to(*st));
+    slice from = renaming_of(r, stanza_from(*st), tmp), to = renaming_of(r, stanza_to(*st), tmp);
     if (from.ptr == stanza_from(*st).ptr && to.ptr == stanza_to(*st).ptr)
         return;
     struct stanza *other = stanza_readdress(*st, from, to);
@@ -273,20 +261,18 @@ static void rename_stanza(const struct renaming *r, struct stanza **st)
     *st = other;
 }
 
-void message_fields_rename(const struct message_field *fields, void *message, slice old, slice to,
-                           struct arena *tmp)
+void message_fields_rename(const struct message_field *fields, void *message,
+                           const struct renaming *r, struct arena *tmp)
 {
-    const struct renaming r = { old, to, tmp };
-    ensure(old.len > 0 && to.len > 0);
     for (const struct message_field *f = fields; f->type != MF_END; f++) {
         void *member = (char *)message + f->offset;
         slice *text = member;
         struct stanza **st = member;
         if (f->type == MF_BARE || f->type == MF_FULL)
-            *text = renamed_jid(&r, *text);
+            *text = renaming_of(r, *text, tmp);
         else if (f->type == MF_JIDS)
-            *text = renamed_jids(&r, *text);
+            *text = renamed_jids(r, *text, tmp);
         else if (f->type == MF_STANZA && *st != NULL)
-            rename_stanza(&r, st);
+            rename_stanza(r, st, tmp);
     }
 }

@@ -10,6 +10,7 @@
 #include "home/message.h"
 
 struct arena;
+struct renaming;
 struct xml_work;
 
 void message_number_pack(struct buf *out, uint64_t n, size_t bytes);
@@ -30,7 +31,7 @@ bool message_number_read(struct message_reading *r, uint64_t *n, size_t bytes);
 NODISCARD enum err message_fields_read(struct message_reading *r,
                                        const struct message_field *fields, void *message,
                                        struct why *why);
-/* Another address in place of an account's, bare or with a resource, in the addresses and stanzas
- * of a struct; its new texts are in `tmp`. */
-void message_fields_rename(const struct message_field *fields, void *message, slice old, slice to,
-                           struct arena *tmp);
+/* Other addresses (store/renaming.h) in the addresses and stanzas of a struct; its new texts are in
+ * `tmp`. */
+void message_fields_rename(const struct message_field *fields, void *message,
+                           const struct renaming *r, struct arena *tmp);

@@ -28,7 +28,7 @@ static const struct message_field account_fields[] = {
     { 0 },
 };
 static const struct frozen_row account_row = { FROZEN_OWN, "account", sizeof(struct frozen_account),
-                                               account_fields };
+                                               account_fields, NULL };
 
 struct frozen_session {
     slice jid;
@@ -69,7 +69,8 @@ static const struct message_field session_fields[] = {
     { 0 },
 };
 static const struct frozen_row session_row = { FROZEN_OWN + 1, "session",
-                                               sizeof(struct frozen_session), session_fields };
+                                               sizeof(struct frozen_session), session_fields,
+                                               NULL };
 
 struct frozen_queued {
     struct stanza *st; /* NULL: it was one that cannot be read */
@@ -90,7 +91,7 @@ static const struct message_field queued_fields[] = {
     { 0 },
 };
 static const struct frozen_row queued_row = { FROZEN_OWN + 2, "queued",
-                                              sizeof(struct frozen_queued), queued_fields };
+                                              sizeof(struct frozen_queued), queued_fields, NULL };
 
 struct frozen_state {
     slice feature; /* one that this server does not have is passed over */
@@ -102,8 +103,19 @@ static const struct message_field state_fields[] = {
     F_BYTES(struct frozen_state, bytes, STATE_BYTES_MAX),
     { 0 },
 };
+static slice *state_inside(void *record, const struct frozen_row *const **row)
+{
+    struct frozen_state *state = record;
+    FEATURES_EACH (f, session.records)
+        if (slice_is(state->feature, f->name)) {
+            *row = f->session.records;
+            return &state->bytes;
+        }
+    return NULL;
+}
+
 static const struct frozen_row state_row = { FROZEN_OWN + 3, "state", sizeof(struct frozen_state),
-                                             state_fields };
+                                             state_fields, state_inside };
 
 static const struct frozen_row *const account_rows[] = { &account_row, &session_row, &queued_row,
                                                          &state_row, NULL };

@@ -457,7 +457,7 @@ static const struct message_field seat_fields[] = {
     { 0 },
 };
 static const struct frozen_row seat_row = { FROZEN_OWN, "seat", sizeof(struct frozen_seat),
-                                            seat_fields };
+                                            seat_fields, NULL };
 static const struct frozen_row *const seat_rows[] = { &seat_row, NULL };
 
 static void audience_save(const struct session *s, struct buf *out)
@@ -538,6 +538,7 @@ const struct feature audience_feature = {
     .session.freed = audience_session_freed,
     .session.save = audience_save,
     .session.restore = audience_restore,
+    .session.records = seat_rows,
     .worker.ended = audience_worker_ended,
     .messages = (const struct message_row *const[]){ &audience_message, NULL },
 };

@@ -13,6 +13,7 @@ struct alarm;
 struct archive_words;
 struct buf;
 struct elem;
+struct frozen_row;
 struct command;
 struct command_form;
 struct http_route;
@@ -157,11 +158,12 @@ struct session_events {
     void (*freed)(struct session *s); /* memory only: releases what its slot holds */
     /* The account freezes (im/account_frozen.h): appends bytes for this session, if any; the second
      * function gets them back, in the session that is made again. They lie under the name of the
-     * feature, at most 1 MiB; what has parts has records (home/frozen.h). No address of an account
-     * is in them, since renaming does not look there. They come from the database or another node:
-     * what is damaged is passed over. */
+     * feature, at most 1 MiB; what has parts has records (home/frozen.h). If addresses are in
+     * them, `records` are their rows: renaming looks only there. They come from the database or
+     * another node: what is damaged is passed over. */
     void (*save)(const struct session *s, struct buf *out);
     void (*restore)(struct session *s, slice saved);
+    const struct frozen_row *const *records;
 };
 
 /* Events of a worker, on its thread. Any may be NULL. */

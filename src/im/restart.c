@@ -15,6 +15,7 @@
 #include "im/guest.h"
 #include "im/session_private.h"
 #include "im/session_wait.h"
+#include "store/renaming.h"
 
 /* kind: accounts are the only actors that freeze so far. */
 static const struct store_migration migrations[] = {
@@ -482,11 +483,11 @@ void restart_restore(struct worker *w, void *done)
     store_submit(b, worker_loop(w), 0, restart_listed, r);
 }
 
-/* Another address. */
+/* Other addresses. */
 
-struct renaming {
+struct frozen_renaming {
     struct store *store;
-    slice old, to;
+    const struct renaming *renaming;
     struct xml_work *xml;
     slice jid; /* whose part it is, the number of which is next */
     int64_t number;
@@ -496,7 +497,8 @@ struct renaming {
 /* Damaged bytes stay as they are: they are not thawed. */
 static void restart_rename_part(void *arg, enum store_result result, const struct store_batch *b)
 {
-    struct renaming *r = arg;
+    struct frozen_renaming *r = arg;
+    const char *old = r->renaming->old;
     struct why why;
     struct buf out;
     r->e = err_of_store(result);
@@ -508,8 +510,8 @@ static void restart_rename_part(void *arg, enum store_result result, const struc
         .row = account_frozen.row, .xml = r->xml, .tmp = tmp, .rest = bytes
     };
     buf_init(&out, FROZEN_BYTES_MAX);
-    if (bytes.len > 0 && memmem(bytes.ptr, bytes.len, r->old.ptr, r->old.len) != NULL &&
-        frozen_rename(&out, &part, r->old, r->to, &why) == OK) {
+    if (bytes.len > 0 && memmem(bytes.ptr, bytes.len, old, strlen(old)) != NULL &&
+        frozen_rename(&out, &part, r->renaming, &why) == OK) {
         struct store_batch *put = store_write(r->store, 0);
         STORE_ADD(put, &put_part, 1, SV_T(r->jid), SV_I(r->number), SV_B(buf_fit(&out)));
         r->e = err_of_store(store_run(put, NULL, NULL));
@@ -520,7 +522,7 @@ static void restart_rename_part(void *arg, enum store_result result, const struc
 
 static void restart_rename_all(void *arg, enum store_result result, const struct store_batch *b)
 {
-    struct renaming *r = arg;
+    struct frozen_renaming *r = arg;
     r->e = err_of_store(result);
     for (uint32_t i = 0; r->e == OK && i < store_row_count(b, 0); i++) {
         r->jid = store_text(b, 0, i, 0);
@@ -533,9 +535,9 @@ static void restart_rename_all(void *arg, enum store_result result, const struct
     }
 }
 
-enum err restart_rename(struct store *store, slice old, slice to)
+enum err restart_rename(struct store *store, const struct renaming *renaming)
 {
-    struct renaming r = { .store = store, .old = old, .to = to, .xml = xml_work_create() };
+    struct frozen_renaming r = { .store = store, .renaming = renaming, .xml = xml_work_create() };
     struct store_batch *b = store_read(store, 0);
     store_add(b, &get_all, STORE_ANY_ROWS, NULL, 0);
     store_run(b, restart_rename_all, &r);

@@ -8,6 +8,7 @@
 #pragma once
 #include "store/store.h"
 
+struct renaming;
 struct worker;
 
 /* On its thread, streams are closed already. The log says what the store did not take: the step of
@@ -21,9 +22,10 @@ void restart_restore(struct worker *w, void *done);
  * of some contacts would not hear of it. Sessions that were saved only to say goodbye send
  * unavailable presence to contacts and rooms. */
 void restart_end_rest(struct worker *w);
-/* An account has another address (store/store_rename.h): it gets it in all that is frozen, too; in
- * damaged bytes it does not, and they will not be thawed. Waits for the store: for tools. */
-NODISCARD enum err restart_rename(struct store *store, slice old, slice to);
+/* An account or a domain was renamed (store/store_rename.h): all that is frozen gets the new
+ * addresses, too; damaged bytes do not, and they will not be thawed. Waits for the store: for
+ * tools. */
+NODISCARD enum err restart_rename(struct store *store, const struct renaming *renaming);
 extern const struct store_schema restart_schema;
 
 extern const struct message_row thaw_message;

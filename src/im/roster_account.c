@@ -153,7 +153,8 @@ static const struct store_migration roster_migrations[] = {
 /* Clients that know an earlier version (RFC 6121 §2.6) get all contacts. */
 #define ROSTER_RENAMED                                                                             \
     "UPDATE roster_mark SET version = version + 1, removed = version + 1 WHERE owner IN "          \
-    "(SELECT owner FROM roster WHERE jid = $2 UNION SELECT id FROM account WHERE jid IN ($1, $2))"
+    "(SELECT owner FROM roster WHERE jid = $2 OR jid LIKE '%@' || $2 UNION SELECT id FROM "        \
+    "account WHERE jid IN ($1, $2) OR jid LIKE '%@' || $1 OR jid LIKE '%@' || $2)"
 static const struct store_schema roster_schema = {
     .feature = "roster", .migrations = roster_migrations, .stmts = roster_stmts,
     .addresses = (const struct store_address[]){

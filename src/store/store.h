@@ -79,23 +79,38 @@ struct store_late {
     uint32_t run_rows; /* 65,536; 0: nothing is late, rows are inserted with their batch */
 };
 
-/* A column where a feature keeps addresses of accounts, so that one can be renamed: see
+/* A column where a feature keeps addresses, so that an account or a domain can be renamed: see
  * store/store_rename.h. Of what refers to an account by its id nothing needs to be said. */
 struct store_address {
     const char *table, *column;
     enum store_address_kind {
-        STORE_JID,       /* one bare or full JID */
+        STORE_JID,       /* one bare or full JID, or a domain */
         STORE_JID_LIST,  /* several, with `separator` between them, and maybe at the end: a set */
         STORE_START_TAG, /* a stanza as stanza_store() writes it: its from and to */
-        STORE_WRITTEN    /* a text of an operator, which stays; `beside` has its name */
+        STORE_MARK,   /* such a stanza: what its sender, a room, wrote its address into; its row is
+                         before the one of the start tag */
+        STORE_NUMBER, /* an integer that `number` makes of a domain of ours */
+        STORE_SEALED, /* a text with a secret, sealed in `context`; its row is before the one of
+                         the address */
+        STORE_WRITTEN /* a text of an operator, which stays; `beside` has its name */
     } kind;
     char separator;
     const char *beside; /* of a JID: the column and these, "a b", are a key or a set; "": it alone;
-                           NULL: in none. Of a list: the one that must not have the same address */
+                           NULL: in none. Of a list: the one that must not have the same address. Of
+                           a sealed text: the one with the address */
     const char *own;    /* the column with the id of an account that is not in this one itself */
     const char *only;   /* rows that have one: a condition; NULL: all */
     const char *after;  /* a statement that runs next, for both databases; NULL: none. $1 is the old
-                           address of the account, $2 the new one */
+                           address of the account or the old domain, $2 the new one */
+    bool there;         /* what is at this address: it may not be there at the new one, too */
+    bool below;         /* it is a domain of ours, which is renamed with the one that it is below */
+    bool not_alone;     /* it is renamed with a domain, but not with one account */
+    const char *mark;   /* what is in front of the address there, in SQL's quotes */
+    unsigned behind;    /* the characters behind it; 0: unknown, it is the first of its kind */
+    int64_t (*number)(slice domain);
+    const char *context; /* in SQL, with ? for the address */
+    /* Appends the text with its secret sealed in another context. false: it cannot be opened. */
+    bool (*reseal)(struct buf *out, slice text, slice was, slice is, struct arena *tmp);
     /* Of stanzas: writes a statement that runs before those of a condition become so much longer;
      * NULL: none. */
     void (*resize)(struct buf *sql, const char *rows, int64_t bytes);

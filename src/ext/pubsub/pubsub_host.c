@@ -2,7 +2,6 @@
  * domains. Its state is at the home of that address; it is loaded at the first request and stays.
  */
 #include "base/buf.h"
-#include "base/hash.h"
 #include "base/setting.h"
 #include "ext/ext.h"
 #include "ext/pubsub/pubsub_config.h"
@@ -10,6 +9,7 @@
 #include "ext/pubsub/pubsub_model.h"
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_private.h"
+#include "ext/pubsub/pubsub_store.h"
 #include "ext/pubsub/pubsub_subs.h"
 #include "home/here.h"
 #include "home/host.h"
@@ -122,19 +122,12 @@ static const struct ps_service_kind kind = {
     .may_create = pubsub_host_may_create,
 };
 
-/* Its number in the database: negative, and the same at every start. */
-static int64_t owner_of(slice jid)
-{
-    static const struct hash_key key = { 0x6d75737465722070, 0x7562737562000001 };
-    return (int64_t)(hash_with(&key, jid) | 1ull << 63);
-}
-
 /* `jid` is a domain: a service stays in memory. */
 static struct ps_service *pubsub_host_service_of(struct worker *w, slice jid)
 {
     struct ps_service *s = ps_service_find(w, jid);
     if (s == NULL) {
-        s = ps_service_create(w, &kind, NULL, jid, owner_of(jid));
+        s = ps_service_create(w, &kind, NULL, jid, ps_store_host(jid));
         actor_load(&s->actor);
     }
     return s;

@@ -140,16 +140,36 @@ static STMT(stmt_remove_affiliations, "pubsub.remove_affiliations",
 static STMT(stmt_remove_subscriptions, "pubsub.remove_subscriptions",
             "DELETE FROM pubsub_subscription WHERE owner = $1", "i", "");
 
+int64_t ps_store_host(slice domain)
+{
+    static const struct hash_key key = { 0x6d75737465722070, 0x7562737562000001 };
+    return (int64_t)(hash_with(&key, domain) | 1ull << 63);
+}
+
+/* Items whose ids are addresses: bookmarks (XEP-0402), and what was read (XEP-0490). */
+#define NAMED_BY_ADDRESS                                                                           \
+    "(owner, nid) IN (SELECT owner, nid FROM pubsub_node WHERE node IN ("                          \
+    "'urn:xmpp:bookmarks:1', 'urn:xmpp:mds:displayed:0'))"
+#define NUMBER_OF_HOST(table)                                                                      \
+    {                                                                                              \
+        table, "owner", .kind = STORE_NUMBER, .number = ps_store_host                              \
+    }
+static const struct store_address addresses[] = {
+    { "pubsub_node", "owner", .kind = STORE_NUMBER, .number = ps_store_host, .there = true },
+    NUMBER_OF_HOST("pubsub_item"),
+    NUMBER_OF_HOST("pubsub_affiliation"),
+    NUMBER_OF_HOST("pubsub_subscription"),
+    { "pubsub_node", "creator", .kind = STORE_JID },
+    { "pubsub_item", "publisher", .kind = STORE_JID },
+    { "pubsub_item", "id", .kind = STORE_JID, .beside = "owner nid", .only = NAMED_BY_ADDRESS },
+    { "pubsub_affiliation", "jid", .kind = STORE_JID, .beside = "owner nid", .own = "owner" },
+    { "pubsub_subscription", "jid", .kind = STORE_JID, .beside = "owner nid" },
+    { 0 },
+};
 static const struct store_schema ps_schema = {
     .feature = "pubsub",
     .migrations = migrations,
-    .addresses = (const struct store_address[]){ { "pubsub_node", "creator", .kind = STORE_JID },
-                                                 { "pubsub_item", "publisher", .kind = STORE_JID },
-                                                 { "pubsub_affiliation", "jid", .kind = STORE_JID,
-                                                   .beside = "owner nid", .own = "owner" },
-                                                 { "pubsub_subscription", "jid", .kind = STORE_JID,
-                                                   .beside = "owner nid" },
-                                                 { 0 } },
+    .addresses = addresses,
     .stmts = (struct store_stmt *const[]){ &ps_stmt_any,
                                            &ps_stmt_last,
                                            &ps_stmt_item,

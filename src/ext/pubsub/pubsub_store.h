@@ -21,4 +21,6 @@ void ps_store_subscriber(struct store_batch *b, const struct ps_node *n,
                          const struct ps_subscriber *s);
 void ps_store_unsubscribe(struct store_batch *b, const struct ps_node *n, slice jid);
 void ps_store_remove(struct store_batch *b, int64_t owner);
+/* The number of a host in the database: negative, and the same at every start. */
+int64_t ps_store_host(slice domain);
 void ps_read_item(const struct store_batch *b, unsigned stmt, uint32_t row, struct ps_item *out);

@@ -96,6 +96,9 @@ static struct store_stmt count_stmt = {
 static const struct store_schema schema = {
     .feature = "muc_alias",
     .migrations = migrations,
+    .addresses =
+        (const struct store_address[]){
+            { "room_alias", "domain", .kind = STORE_JID, .beside = "", .below = true }, { 0 } },
     .stmts = (struct store_stmt *const[]){ &list_stmt, &add_stmt, &generate_stmt, &settle_stmt,
                                            &delete_stmt, &rooms_stmt, &count_stmt, NULL },
 };

@@ -36,3 +36,19 @@ void room_config_unseal(struct room_config *c, slice stored, slice jid, struct a
                    tmp))
             c->text[ROOM_SECRET] = secret;
 }
+
+bool room_config_reseal(struct buf *out, slice stored, slice was, slice is, struct arena *tmp)
+{
+    slice line, rest = stored;
+    bool any = false;
+    while (slice_cut(rest, '\n', &line, &rest)) {
+        bool sealed = slice_starts(line, SLICE(SEALED));
+        buf_add(out, sealed ? SLICE(SEALED) : line);
+        if (sealed)
+            any |= seal_again(out, slice_from(line, sizeof SEALED - 1),
+                              config_sealed_context_of(was, tmp), config_sealed_context_of(is, tmp),
+                              tmp);
+        buf_lit(out, "\n");
+    }
+    return any;
+}

@@ -140,6 +140,15 @@ static struct store_stmt *const stmts[] = { &room_put,
                                             NULL };
 
 static const struct store_address addresses[] = {
+    { "room", "config", .kind = STORE_SEALED, .beside = "jid", .context = "?",
+      .reseal = room_config_reseal },
+    { "room", "jid", .kind = STORE_JID, .there = true },
+    { "room", "domain", .kind = STORE_JID, .below = true },
+    { "room", "subject", .kind = STORE_MARK, .not_alone = true,
+      .mark = "'<stanza-id xmlns=''urn:xmpp:sid:0'' by='''" },
+    { "room", "subject", .kind = STORE_MARK, .not_alone = true,
+      .mark = "'<delay xmlns=''urn:xmpp:delay'' from='''" },
+    { "room", "subject", .kind = STORE_START_TAG },
     { "room", "creator", .kind = STORE_JID },
     { "room_affiliation", "jid", .kind = STORE_JID, .beside = "room" },
     { 0 },
