@@ -6,7 +6,8 @@ from muster import xml
 from muster.client import until
 from muster.slow_disk import STILL
 from test_events import correct, events, log_rows, say
-from test_mam import Page, retract, tombstone
+from test_mam import RETRACT, Page, retract, tombstone
+from test_sm import resume
 
 RATE, WHY = {"c2s.stanza-rate": 100000}, "hundreds of messages at once"
 WAITING = 512  # RETRACTIONS_MAX
@@ -81,3 +82,21 @@ def test_retractions_of_one_user_wait_in_a_line(make_server, disk):
         return tombstone(Page(client).messages[0]) is not None
     until("Carol's is retracted", lambda: gone(carol, "m2"))
     until("Alice's is retracted", lambda: gone(alice, "m1"))
+
+
+def test_a_repeat_replaces_what_waits_for_a_session(make_server):
+    """The write of the tombstone was given up, and committed later."""
+    server = make_server("alice", "bob")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    bob.enable_sm()
+    bob.ping()
+    bob.cut()
+    say(alice, bob.bare, "m1", "words")
+    stored(server, 1)
+    with server.database() as db:
+        db.execute("UPDATE message SET stanza = replace(stanza, '<body>words</body>',"
+                   f" '<retracted xmlns=''{RETRACT}'' stamp=''2026-11-22T00:00:00Z''/>')")
+    retract(alice, bob.bare, "m1")
+    alice.ping()
+    bob = resume(server, bob)
+    assert tombstone(bob.expect("<message id='m1'/>")) is not None

@@ -172,7 +172,6 @@ static void mam_retract_bury(struct retraction *r, const struct archive_line *m,
     struct worker *w = r->account->worker;
     struct store_batch *b = store_write(worker_store(w), account_lane(r->account));
     struct buf text;
-    stanza_unref(&r->tombstone);
     r->tombstone = tombstone_of(st, r);
     r->entry = (uint64_t)m->rcpt_entry;
     buf_init(&text, STORE_BATCH_BYTES_MAX);
@@ -196,9 +195,14 @@ static bool mam_retract_found(struct mam_search *s, const struct archive_line *m
     if (!mam_has_id(st, r->target, loop_scratch(worker_loop(w))) ||
         !mam_same_talk(w, r->st, st, r->sent))
         return false;
+    stanza_unref(&r->tombstone); /* of a try before */
     bool theirs = r->sent && m->rcpt_entry != 0;
     bool already = (m->flags & MESSAGE_RETRACTED) != 0 ||
                    stanza_find(st, "retracted", NS_RETRACT, &e); /* nobody had it in an archive */
+    if (already && !r->sent && m->rcpt_entry != 0) { /* perhaps by a write that was given up */
+        r->tombstone = tombstone_of(st, r);
+        message_replaced(r->account, (uint64_t)m->rcpt_entry, r->tombstone);
+    }
     if (theirs || already)
         mam_retract_end(r, STORE_OK);
     else

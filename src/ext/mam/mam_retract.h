@@ -4,7 +4,8 @@
  * it.
  *
  * The text of a message is stored once, so one change is for both sides. The addressee's side makes
- * it if the addressee has the message and lets the retraction in, else the author's side.
+ * it if the addressee has the message, else the author's side. So if an addressee has the message
+ * and has blocked the author since, it stays as it is.
  *
  * The retraction is acknowledged when the tombstone is committed. No session of the addressee is
  * sent the old words after that, except in carbons that are queued already. If the tombstone cannot
