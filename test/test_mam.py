@@ -239,6 +239,7 @@ def test_by_ids(talk):
     page = Page(alice, ("ids", *ids), page=f"<max>4</max><after>{ids[1]}</after>")
     assert page.bodies == ALL[2:6]
     assert Page(alice, ("ids", ids[0], ids[1]), ("with", "carol@localhost")).bodies == []
+    assert Page(alice, ("ids", ids[7], ids[2], ids[7]), page="<max>0</max>").count == "2"
 
 
 def test_ids_that_are_not_there(talk):

@@ -183,6 +183,7 @@ static void archive_query_found(void *arg, enum store_result r, const struct sto
 {
     struct archive_query *q = arg;
     uint32_t limit = q->ask->limit;
+    bool ids = q->ask->id_count > 0 && q->match.len == 0;
     if (r != STORE_OK) {
         archive_query_fail(q, r);
         return;
@@ -194,7 +195,9 @@ static void archive_query_found(void *arg, enum store_result r, const struct sto
     if (limit > 0) {
         cut_page(q);
     } else { /* only the count was asked for (XEP-0059 §2.7) */
-        int64_t n = store_int(b, 0, 0, 0);
+        int64_t n = ids ? 0 : store_int(b, 0, 0, 0);
+        for (unsigned s = 0; ids && s < store_stmt_count(b); s++)
+            n += store_row_count(b, s);
         q->complete = n == 0;
         q->count = n <= COUNT_MAX ? n : -1;
     }
@@ -212,11 +215,11 @@ static int by_id(const void *a, const void *b)
 static void add_find_ids(struct archive_query *q, struct store_batch *b)
 {
     const struct mam_query *ask = q->ask;
-    unsigned added = 0, n = ask->id_count;
+    unsigned added = 0, n = ask->id_count, most = ask->limit == 0 ? n : ask->limit + 1;
     struct mam_want *ids = arena_new(q->tmp, struct mam_want, n);
     memcpy(ids, ask->want, n * sizeof *ids);
     qsort(ids, n, sizeof *ids, by_id);
-    for (unsigned k = 0; k < n && added <= ask->limit; k++) {
+    for (unsigned k = 0; k < n && added < most; k++) {
         unsigned at = ask->backwards ? n - 1 - k : k;
         uint64_t id = ids[at].id;
         bool again = at > 0 && id == ids[at - 1].id;
@@ -264,10 +267,10 @@ static void archive_query_find(struct archive_query *q, struct store_batch *b)
         find_words(q, b);
         return;
     }
-    if (ask->limit == 0)
-        add_find(q, b, &count_all, &count_with, (struct range){ r.after, r.before, COUNT_MAX + 1 });
-    else if (ask->id_count > 0)
+    if (ask->id_count > 0)
         add_find_ids(q, b);
+    else if (ask->limit == 0)
+        add_find(q, b, &count_all, &count_with, (struct range){ r.after, r.before, COUNT_MAX + 1 });
     else if (ask->backwards)
         add_find(q, b, &find_last, &find_last_with, r);
     else
