@@ -7,7 +7,7 @@ from muster.client import until
 from muster.component import Component
 from muster.database import held_by_another
 from muster.muc import ROOM_ID_MIN, Room
-from test_mam import FORWARD, MAM, RSM, query_text, tag
+from test_mam import FORWARD, MAM, RSM, Page as OwnPage, query_text, tag
 
 FULLTEXT = "{urn:xmpp:fulltext:0}fulltext"
 SID = "urn:xmpp:sid:0"
@@ -418,6 +418,24 @@ def test_what_all_have_read_is_recorded_though_the_queue_is_full(server, cave, a
         until("what was said to wait", lambda: waiting(server) == len(texts))
     until("all stored", lambda: waiting(server) == 0)
     assert Page(alice, cave).bodies == texts
+
+
+@pytest.mark.slow
+def test_a_page_of_very_long_messages(make_server):
+    """They are more than one read may return."""
+    server = make_server("alice", "bob", settings={"c2s.stanza-bytes": 3 << 20,
+                                                   "c2s.byte-rate": "none"}, why="long messages")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    room = Room("cave").create(alice, "first", persistentroom=True, enablearchiving=True)
+    words = "x" * (5 << 19)
+    for _ in range(14):
+        alice.send(f"<message to='{bob.bare}' type='chat'><body>{words}</body></message>")
+        bob.expect(f"<message><body>{words}</body></message>")
+        room.say(alice, words)
+        alice.expect(f"<message type='groupchat'><body>{words}</body></message>")
+    bob.inbox.clear()
+    assert len(OwnPage(bob, page="<max>16</max>").bodies) == 14
+    assert len(Page(alice, room, page="<max>16</max>").bodies) >= 1
 
 
 # --- who enters and leaves ---

@@ -31,7 +31,7 @@ static void archive_leave_stepped(void *arg, enum store_result r, const struct s
     (void)b;
     l->conflicts = r == STORE_CONFLICT ? l->conflicts + 1 : 0;
     if (r == STORE_OK || (r == STORE_CONFLICT && l->conflicts < CONFLICTS_MAX))
-        archive_leave_step(l); /* a conflict: one was changed meanwhile, it is read again */
+        archive_leave_step(l); /* a conflict: one was changed meanwhile, or they are too long */
     else
         archive_leave_end(l, err_of_store(r));
 }
@@ -83,7 +83,8 @@ static void owned_read(void *arg, enum store_result r, const struct store_batch 
         return;
     }
     struct store_batch *b = store_write(worker_store(l->worker), (uint64_t)l->owner);
-    for (uint32_t i = 0; i < count && bytes < STEP_BYTES; i++) {
+    size_t most = l->conflicts == 0 ? STEP_BYTES : 1;
+    for (uint32_t i = 0; i < count && bytes < most; i++) {
         struct archive_line m = archive_line_of(rows, 0, i);
         bytes += m.stanza.len;
         archive_leave_add_line(b, l, m, store_int(rows, 0, i, 7));

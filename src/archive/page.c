@@ -59,6 +59,11 @@ static void archive_page_part_read(void *arg, enum store_result r, const struct 
 {
     struct archive_page *p = arg;
     bool full = false;
+    if (r == STORE_CONFLICT && p->rows > 1) { /* too many bytes */
+        p->rows = store_fewer(p->rows);
+        archive_page_read_part(p);
+        return;
+    }
     if (r != STORE_OK) {
         archive_page_fail(p, err_of_store(r));
         return;
@@ -84,7 +89,7 @@ static void archive_page_read_part(struct archive_page *p)
     const struct archive_query *q = p->query;
     struct store_batch *b = store_read(worker_store(q->worker), 0);
     store_read_turn(b, q->user);
-    for (uint32_t i = p->read; i < q->found_count && i < p->read + PART_ROWS; i++)
+    for (uint32_t i = p->read; i < q->found_count && i < p->read + p->rows; i++)
         STORE_ADD(b, &archive_row, STORE_ANY_ROWS, SV_I(q->owner),
                   SV_I(q->found[archive_page_place(p, i)]));
     store_submit(b, worker_loop(q->worker), 0, archive_page_part_read, p);
@@ -93,6 +98,7 @@ static void archive_page_read_part(struct archive_page *p)
 void archive_page_send(struct archive_page *p)
 {
     p->read = 0;
+    p->rows = PART_ROWS;
     p->bytes = 0;
     p->st = arena_new(p->query->tmp, struct stanza *, p->query->found_count);
     archive_page_read_part(p);

@@ -22,7 +22,7 @@ struct archive_page {
     /* Result: which of those found it is, for archive_fin_write(). */
     uint32_t first, count;
     /* In between. */
-    uint32_t read;
+    uint32_t read, rows; /* rows: of a part */
     size_t bytes;
     struct stanza **st; /* of those found */
 };

@@ -30,6 +30,11 @@ static void copies_part_read(void *arg, enum store_result r, const struct store_
     struct session *s = session_find(c->account->worker, c->session);
     size_t bytes = 0;
     ensure(account_is_pinned(c->account));
+    if (r == STORE_CONFLICT && c->rows > 1) { /* too many bytes */
+        c->rows = store_fewer(c->rows);
+        copies_send(c);
+        return;
+    }
     if (r != STORE_OK) {
         c->done(c, err_of_store(r));
         return;
@@ -75,7 +80,9 @@ void copies_send(struct copies *c)
     if (c->late)
         store_read_late(b, a->id);
     c->late = false;
-    for (uint32_t i = c->sent; i < c->count && i < c->sent + PART_ROWS; i++)
+    if (c->rows == 0)
+        c->rows = PART_ROWS;
+    for (uint32_t i = c->sent; i < c->count && i < c->sent + c->rows; i++)
         STORE_ADD(b, &archive_row, STORE_ANY_ROWS, SV_I(a->id), SV_I(c->ids[i]));
     store_submit(b, worker_loop(a->worker), 0, copies_part_read, c);
 }

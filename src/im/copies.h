@@ -9,10 +9,10 @@
 
 struct copies {
     struct producer producer;
-    struct account *account; /* whose messages; its owner keeps it pinned until done() */
-    uint64_t session;        /* id of one of its sessions */
-    const uint64_t *ids;     /* archive ids in the order to send; the owner's until done() */
-    uint32_t count, sent;
+    struct account *account;    /* whose messages; its owner keeps it pinned until done() */
+    uint64_t session;           /* id of one of its sessions */
+    const uint64_t *ids;        /* archive ids in the order to send; the owner's until done() */
+    uint32_t count, sent, rows; /* rows: that are read at a time */
     /* Makes the stanza that is sent for a stored one. NULL: nothing is. */
     struct stanza *(*wrap)(struct copies *c, const struct session *s, uint64_t id, uint64_t at_us,
                            slice text);
@@ -22,5 +22,6 @@ struct copies {
     bool settles; /* the owner has the message when the client has the copy (architecture §6) */
 };
 
-/* At least one id. The owner embeds c, and has set all but `sent` and `producer`. */
+/* At least one id. The owner embeds c, and has set all but `sent`, `rows` and
+ * `producer`. */
 void copies_send(struct copies *c);

@@ -52,7 +52,9 @@ struct metric mam_trimmed = { .name = "muster_archive_trimmed",
 
 /* What a tombstone counts besides its own bytes: archive/size.h. */
 #define MORE(id) " THEN coalesce((SELECT more FROM archive_event WHERE about = " id "), 0)"
-/* SQLite has the length of a BLOB at hand; of a text it counts the characters. */
+/* SQLite counts the characters of a text; as a BLOB it counts the bytes. It reads the text for
+ * both.
+ */
 #define UNCOUNTED(bytes)                                                                           \
     "SELECT id, sender, sender_entry, rcpt, CASE WHEN (flags & 2) = 0 OR rcpt" ROOMS_SQL           \
     " THEN rcpt_entry ELSE 0 END, " bytes " + CASE WHEN (flags & 32) <> 0" MORE(                   \
