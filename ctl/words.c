@@ -4,6 +4,7 @@
 #include "base/setting.h"
 #include "base/similar.h"
 #include "base/utf8.h"
+#include "xmpp/jid.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -339,13 +340,35 @@ static bool is_given(const struct words *w, const struct command_arg *a)
     return false;
 }
 
+/* The server checks all arguments; nobody is asked for a secret for an address that cannot be. */
+static enum err check_users(const struct words *w, struct arena *arena, struct why *why)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        struct jid jid;
+        const struct command_arg *a = w->command->args;
+        while (!slice_is(w->names[i], a->name))
+            a++;
+        if (a->type != PARAM_USER || a->many ||
+            (jid_parse(&jid, w->values[i], arena) == OK && !jid_is_domain(&jid) &&
+             jid_is_bare(&jid)))
+            continue;
+        why_set(why, "%s: found %.*s, allowed: an address such as alice@example.org",
+                w->command->name, (int)(w->values[i].len < 64 ? w->values[i].len : 64),
+                w->values[i].ptr);
+        return E_SYNTAX;
+    }
+    return OK;
+}
+
 enum err words_secrets(struct words *w, struct arena *arena, struct why *why)
 {
     for (const struct command_arg *a = w->command->args; a != NULL && a->name != NULL; a++) {
         bool wanted = a->kind == ARG_SECRET || (a->kind == ARG_SECRET_MADE && w->secret_from_stdin);
         if (!wanted || is_given(w, a))
             continue;
-        enum err e = ctl_words_get_secret(w, a, arena, why);
+        enum err e = check_users(w, arena, why);
+        if (e == OK)
+            e = ctl_words_get_secret(w, a, arena, why);
         if (e != OK)
             return e;
     }

@@ -138,6 +138,15 @@ def test_password_prompt(server):
     assert "emil@localhost" not in jids(server.rows("user", "list"))
 
 
+@pytest.mark.parametrize("wrong", ["carol", "carol@localhost/phone", "@localhost", "a b@localhost"])
+def test_no_password_for_an_address_that_cannot_be(server, wrong):
+    command = [MUSTERCTL, "--socket", server.control, "user", "add", wrong]
+    shown, code_ = at_a_terminal(command, [])
+    assert code_ == USAGE and f"found {wrong}, allowed: an address" in shown
+    assert "assword:" not in shown
+    assert f"found {wrong}, allowed" in server.ctl_run("user", "add", wrong).stderr
+
+
 # --- sessions, status ---
 
 
