@@ -127,6 +127,8 @@ SYSCONF  ?= /etc
 UNITS    ?= $(PREFIX)/lib/systemd/system
 DEBUGDIR ?=
 SHARE    := $(DESTDIR)$(PREFIX)/share
+# The day on manual pages; the same source makes the same page.
+install: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
 # Where the shells look without being told: the folders of packages, or those of the administrator.
 ZSH  := $(SHARE)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 FISH := $(if $(filter /usr,$(PREFIX)),$(SHARE)/fish/vendor_completions.d,$(DESTDIR)$(SYSCONF)/fish/completions)

@@ -3,6 +3,7 @@ that it is written for. Programs that ./check does not install (nginx, haproxy) 
 are there."""
 import contextlib
 import fcntl
+import gzip
 import os
 import pathlib
 import re
@@ -41,8 +42,8 @@ def needs(program):
     return path
 
 
-def run(*command, **options):
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT,
+def run(*command, timeout=TIMEOUT, **options):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout,
                           **options)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
@@ -282,6 +283,25 @@ def test_shells_find_their_completion(tmp_path, prefix, shell, script, folders):
     plan = run("make", "-n", "-C", ROOT, "install", f"PREFIX={prefix}", env=env)
     [place] = re.findall(rf">(\S+)/{re.escape(script)}$", plan, re.MULTILINE)
     assert place in run(*folders, env=env).splitlines()
+
+
+@pytest.mark.skipif("build/release" not in str(MUSTERD), reason="would build the release")
+def test_pages_of_the_package(tmp_path):
+    """No link leads to a file that is not installed, and manual pages have a date."""
+    needs("dpkg-shlibdeps")
+    file = ROOT / run(ROOT / "packaging/deb/build", "0.0.0+pages", timeout=600, env={
+        **os.environ, "SOURCE_DATE_EPOCH": "1763683200"}).splitlines()[-1]
+    run("dpkg", "-x", file, tmp_path)
+    file.unlink()
+    pages = tmp_path / "usr/share/doc/muster"
+    dead = [(page.name, link) for page in pages.glob("*.md")
+            for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+            if "://" not in link and not (pages / link).exists()]
+    assert not dead and (pages / "README.md").exists()
+    manuals = list((tmp_path / "usr/share/man").glob("man*/*.gz"))
+    heads = [re.search(r"^\.TH .*$", gzip.decompress(m.read_bytes()).decode(), re.MULTILINE)[0]
+             for m in manuals]
+    assert len(heads) == 3 and all('"2025-11-21"' in head for head in heads), heads
 
 
 # --- proxies ---

@@ -4,8 +4,10 @@
 #include "app/node_file.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/command.h"
 #include "base/setting.h"
+#include <stdlib.h>
 
 enum { VALUE_BYTES_MAX = 512, USAGE_BYTES_MAX = 4096 };
 
@@ -39,13 +41,26 @@ void docs_man_text(struct buf *out, slice text)
     buf_printf(out, "%s\n", bold ? "\\fR" : "");
 }
 
+/* The day of $SOURCE_DATE_EPOCH, which `make install` sets; empty without it. */
+static const char *man_day(char out[CLOCK_STAMP_LEN])
+{
+    const char *text = getenv("SOURCE_DATE_EPOCH");
+    int64_t seconds;
+    if (text == NULL || !slice_int(slice_of(text), &seconds))
+        return "";
+    clock_stamp(out, (uint64_t)seconds * 1000000);
+    out[sizeof "2026-11-21" - 1] = '\0';
+    return out;
+}
+
 static void head(struct buf *out, const char *page, int section, const char *what)
 {
+    char day[CLOCK_STAMP_LEN];
     buf_printf(out,
                ".\\\" Generated from the rows in src/.\n"
-               ".TH %s %d \"\" \"Muster " MUSTER_VERSION "\" \"Muster\"\n"
+               ".TH %s %d \"%s\" \"Muster " MUSTER_VERSION "\" \"Muster\"\n"
                ".SH NAME\n%s \\- %s\n",
-               page, section, page, what);
+               page, section, man_day(day), page, what);
 }
 
 static void item_of(struct buf *out, slice name, slice text)
