@@ -166,6 +166,7 @@ def test_root_checks_as_the_user_of_the_service(node, tmp_path):
             path.chmod(path.stat().st_mode | 0o001)
     tmp_path.chmod(0o755)
     node.folder.chmod(0o755)
+    os.chown(node.folder, user.pw_uid, -1)
     node.file.chmod(0o644)
     os.chown(node.data, user.pw_uid, user.pw_gid)
     (tmp_path / "cert.key").chmod(0o600)
@@ -177,6 +178,14 @@ def test_root_checks_as_the_user_of_the_service(node, tmp_path):
     node.conf["listen"]["https"] = ["127.0.77.1:443"]
     done = check(node)
     assert done.returncode == 0, done.stderr
+    run = tmp_path / "run"
+    run.mkdir()
+    node.conf["control"] = str(run / "control.sock")
+    done = check(node)
+    assert done.returncode == 2
+    assert f"control.sock: user nobody may not make a socket in {run}\n" in done.stderr
+    os.chown(run, user.pw_uid, -1)
+    assert check(node).returncode == 0
 
 
 # --- while it runs ---

@@ -53,6 +53,15 @@ static void check_data(const struct node_file *f, struct arena *arena, struct bu
     }
 }
 
+/* No mistake if it is not there: systemd makes the folder that is RuntimeDirectory= in the unit. */
+static void check_control(const struct node_file *f, struct arena *arena, struct buf *mistakes)
+{
+    const char *folder = node_check_parent_of(arena, f->control);
+    if (access(folder, F_OK) == 0 && access(folder, W_OK | X_OK) != 0)
+        buf_printf(mistakes, "control: %s: user %s may not make a socket in %s\n", f->control,
+                   user_name(), folder);
+}
+
 /* Whether a server holds the lock of the data folder. */
 static bool is_running(const struct node_file *f, struct arena *arena)
 {
@@ -102,6 +111,7 @@ void node_check(const struct node_file *f, struct buf *mistakes, struct buf *not
 {
     struct arena *arena = arena_create(0);
     check_data(f, arena, mistakes, notes);
+    check_control(f, arena, mistakes);
     certs_check(f, mistakes, notes);
     if (!is_running(f, arena))
         check_ports(f, arena, mistakes);
