@@ -183,6 +183,8 @@ def test_the_next_holder_is_not_granted_what_the_last_one_had(host):
         host.wait_log(r"event=load\.failed jid=bob@localhost")
         alice = entered(host, "alice")
     alice.send("<presence to='bob@localhost' type='subscribe'/>")
+    alice.expect("<iq type='set'><query xmlns='jabber:iq:roster'><item ask='subscribe'/></query>"
+                 "</iq>")
     until("no words", lambda: not words_left(host))
     assert stored(host, "bob", "alice") == (0, 0, 0, 1)
     assert stored(host, "alice", "bob") == (0, 0, 1, 0)

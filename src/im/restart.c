@@ -407,15 +407,17 @@ static void drop_again(struct timer *t, struct loop *loop)
 {
     struct restoring *r = CONTAINER_OF(t, struct restoring, again);
     (void)loop;
-    if (!worker_stopping(r->worker)) /* or what is saved now would go */
-        r->at = r->first;            /* those that are gone do no harm */
+    r->at = r->first; /* those that are gone do no harm */
     restart_drop(r);
 }
 
-/* Until the database has done it: rows that stay are thawed by the next start. */
+/* Until the database has done it: rows that stay are thawed by the next start. Not when the node
+ * stops, or what is saved then would go. */
 static void restart_drop(struct restoring *r)
 {
     struct store_batch *b = store_write(worker_store(r->worker), 0);
+    if (worker_stopping(r->worker))
+        r->at = NULL;
     for (; r->at != NULL && store_stmt_count(b) < DROPS_MAX; r->at = r->at->next)
         if (r->at->over)
             STORE_ADD(b, &drop_parts, STORE_ANY_ROWS, SV_T(r->at->jid));

@@ -213,21 +213,30 @@ static void user_removed(void *arg, enum err e)
 
 static void user_remove(struct account *a, enum err e, void *arg);
 
-static void user_admit(struct worker *w, void *arg)
+/* A disabled one is let in for its removal, but not its owner: not while its inbox is handled. */
+static void user_admit(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
-    account_admit(w, t->jid, user_remove, t);
+    ensure(worker_is_here(t->call->worker) && t->admitted);
+    if (result != STORE_OK)
+        users_fail_store(t, err_of_store(result));
+    else if (store_row_count(b, 0) == 0)
+        fail_missing(t);
+    else
+        account_admit(t->call->worker, t->jid, user_remove, t);
 }
 
 static void user_remove(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
-    ensure(account_here(a));
+    ensure(account_here(a) && a->worker == t->call->worker);
     if (e == OK && a->state == ACTOR_READY) {
         account_remove(a, user_removed, t);
-    } else if (e == OK && a->disabled && !t->admitted) { /* not while the inbox is handled */
+    } else if (e == OK && a->disabled && !t->admitted) {
         t->admitted = true;
-        node_call(account_node(a), worker_index(a->worker), user_admit, t);
+        struct store_batch *b = store_read(worker_store(a->worker), credentials_lane(t->jid));
+        STORE_ADD(b, &users_known, STORE_ANY_ROWS, SV_T(t->jid));
+        store_submit(b, worker_loop(a->worker), 0, user_admit, t);
     } else {
         a->admitted = false;
         user_removed(t, e == OK ? E_NOTFOUND : e);

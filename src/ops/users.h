@@ -28,7 +28,7 @@ extern const struct feature users_feature;
 /* Rows of the other files of this feature: ops/users_state.c, ops/users_info.c. */
 extern struct store_stmt users_profile_get;
 extern struct command user_set, user_show;
-extern struct store_stmt users_counts, users_stored, users_stored_by_jid;
+extern struct store_stmt users_known, users_counts, users_stored, users_stored_by_jid;
 extern struct store_stmt *const users_stmts[];
 extern struct command user_disable, user_enable, user_count, user_online, user_stats;
 extern struct setting users_idle_time;

@@ -11,6 +11,12 @@
 #include "ops/users.h"
 #include "ops/users_profile.h"
 
+struct store_stmt users_known = {
+    .name = "users.known",
+    .sql = "SELECT id FROM account WHERE jid = $1",
+    .params = "t",
+    .cols = "i",
+};
 static struct store_stmt users_enable = {
     .name = "users.enable",
     .sql = "UPDATE account SET disabled = 0 WHERE jid = $1",
@@ -24,10 +30,10 @@ static struct store_stmt users_disable = {
     .params = "t",
     .cols = "",
 };
-struct store_stmt *const users_stmts[] = { &users_enable,        &users_disable,
-                                           &users_counts,        &users_stored,
-                                           &users_stored_by_jid, &users_profile_put,
-                                           &users_profile_get,   NULL };
+struct store_stmt *const users_stmts[] = {
+    &users_known,         &users_enable,      &users_disable,     &users_counts, &users_stored,
+    &users_stored_by_jid, &users_profile_put, &users_profile_get, NULL
+};
 
 /* A command on its way; in the arena of its call. */
 struct task {

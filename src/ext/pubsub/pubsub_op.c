@@ -187,7 +187,7 @@ enum { INDEX_PAGE = 4000 }; /* rows of a batch: see STORE_RESULT_BYTES_MAX */
 
 static void load_index(struct ps_node *n, slice after);
 
-static void take_index(struct ps_node *n, const struct store_batch *b)
+static void keep_index(struct ps_node *n, const struct store_batch *b)
 {
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
         struct ps_item item = { .id = store_text(b, 0, i, 0),
@@ -205,7 +205,7 @@ static void index_loaded(void *arg, enum store_result result, const struct store
     uint32_t rows = store_row_count(b, 0);
     n->busy = false;
     if (result == STORE_OK && n->nid != 0) {
-        take_index(n, b);
+        keep_index(n, b);
         if (rows == INDEX_PAGE) {
             load_index(n, store_text(b, 0, rows - 1, 0));
             return;
