@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from muster import xml
+from muster import rows, xml
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -68,8 +68,8 @@ def test_an_administrator_finds_every_command(host, alice):
     assert names["user-add"] == "User: creates an account"
     assert names["room-admin-list"] == "Room admin: shows the administrators of group chat"
     assert names["get"] == "Server: shows a setting"
-    rows = [name for node, name in names.items() if "//" not in node]
-    assert all(re.fullmatch(r"[A-Z][a-z ]+: [a-z]+s .{3,}", name) for name in rows), rows
+    shown = [name for node, name in names.items() if "//" not in node]
+    assert all(re.fullmatch(r"[A-Z][a-z ]+: [a-z]+s .{3,}", name) for name in shown), shown
     assert len(set(names.values())) == len(names)  # each says what it alone does
     groups = [name.partition(":")[0] for node, name in names.items() if ":" not in node]
     assert groups == sorted(groups)  # each group in one piece, "Server" too
@@ -122,9 +122,16 @@ def test_a_form_asks_for_the_arguments(host, alice):
     assert "secret" not in host.log()
 
 
+def test_labels_name_no_command_line():
+    """What a client shows as the label of a field is for its user."""
+    for name, row in rows.part("commands").items():
+        for argument, rule in row["properties"]["args"]["properties"].items():
+            assert row["x-access"] == "local" or "`" not in rule["description"], (name, argument)
+
+
 def test_rows_are_a_table(host, alice):
-    rows = table(run(alice, "user-list"))
-    assert [r["jid"] for r in rows] == ["alice@localhost", "bob@localhost"]
+    users = table(run(alice, "user-list"))
+    assert [r["jid"] for r in users] == ["alice@localhost", "bob@localhost"]
     answer = alice.result("set", command("status"), to="localhost")
     assert answer.get("status") == "completed"
 
@@ -238,9 +245,9 @@ def test_settings_that_name_files_of_the_host_are_not_for_clients(host, alice, s
 
 def test_each_setting_that_names_files_of_the_host_is_one_of_them():
     """By its words in docs/config.md."""
-    rows = re.findall(r"^\| `([a-z0-9-]+\.[a-z0-9-]+)` \| (text of.*) \|$",
-                      (ROOT / "docs/config.md").read_text(), re.M)
-    assert len(rows) > 20
-    named = {name for name, rest in rows if re.search(r"\| (File|Folder|Path|Directory)\b", rest)}
-    local = {name for name, rest in rows if "Only `musterctl` at the server's host" in rest}
+    listed = re.findall(r"^\| `([a-z0-9-]+\.[a-z0-9-]+)` \| (text of.*) \|$",
+                        (ROOT / "docs/config.md").read_text(), re.M)
+    assert len(listed) > 20
+    named = {name for name, rest in listed if re.search(r"\| (File|Folder|Path|Directory)\b", rest)}
+    local = {name for name, rest in listed if "Only `musterctl` at the server's host" in rest}
     assert named == local == set(FILES)

@@ -70,7 +70,7 @@ static struct command trace_command = {
             { .name = "area",
               .kind = ARG_POSITIONAL,
               .refers = REFERS_LOG_AREA,
-              .doc = "an area of `log areas`, or all" },
+              .doc = "an area from the list of log areas, or all" },
             { .name = "state", .kind = ARG_POSITIONAL, .type = PARAM_BOOL, .doc = "on or off" },
             { 0 },
         },

@@ -200,7 +200,7 @@ static const struct command_arg revoke_args[] = {
       .kind = ARG_POSITIONAL,
       .type = PARAM_USER,
       .doc = "address of the account: name@domain" },
-    { .name = "id", .kind = ARG_POSITIONAL, .doc = "id of the device; `device list` shows it" },
+    { .name = "id", .kind = ARG_POSITIONAL, .doc = "id of the device, from the list of devices" },
     { 0 },
 };
 static struct command device_list_command = {

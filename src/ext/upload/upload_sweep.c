@@ -301,7 +301,7 @@ static const struct command_arg list_args[] = {
     { 0 },
 };
 static const struct command_arg del_args[] = {
-    { .name = "id", .kind = ARG_POSITIONAL, .doc = "id of the file; `upload list` shows it" },
+    { .name = "id", .kind = ARG_POSITIONAL, .doc = "id of the file, from the list of uploads" },
     { 0 },
 };
 static const struct command_arg no_args[] = { { 0 } };

@@ -135,7 +135,7 @@ static const struct command_arg set_args[] = {
     { .name = "room", .kind = ARG_POSITIONAL, .type = PARAM_ROOM, .doc = "address of the room" },
     { .name = "field",
       .kind = ARG_POSITIONAL,
-      .doc = "name of the field in `room fields`, such as membersonly" },
+      .doc = "name of a field of the configuration, such as membersonly" },
     { .name = "value",
       .kind = ARG_POSITIONAL,
       .doc = "its value; several values are separated by spaces" },
