@@ -131,6 +131,31 @@ static void put_values(FILE *out, const struct command_arg *a)
     }
 }
 
+static bool help_takes_setting_value(const struct command *c)
+{
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        if (a->refers == REFERS_SETTING_VALUE)
+            return true;
+    }
+    return false;
+}
+
+/* Behind `set NAME`: the values of that setting, if they are known. */
+static void completion_setting_values(FILE *out, const struct command *c)
+{
+    fprintf(out, "    '%s') case \"${typed[1]%%@*}\" in\n", c->name);
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next) {
+        const char *const *choices = param_choices(&s->param);
+        if (choices == NULL || setting_is_open(s))
+            continue;
+        fprintf(out, "        %s) words='", s->name);
+        for (size_t i = 0; choices[i] != NULL; i++)
+            fprintf(out, "%s ", choices[i]);
+        fprintf(out, "--default' ;;\n");
+    }
+    fprintf(out, "        ?*) words='--default --json --csv' ;;\n        esac ;;\n");
+}
+
 /* The words that may follow a command: options and values. */
 static void completion_words(FILE *out, const struct command *c)
 {
@@ -195,6 +220,12 @@ void help_completion(FILE *out)
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         if (strchr(c->name, ' ') != NULL)
             completion_words(out, c);
+    }
+    fprintf(out, "    esac\n"
+                 "    [ -n \"$words\" ] || case \"${typed[0]}\" in\n");
+    for (const struct command *c = command_first(); c != NULL; c = c->next) {
+        if (help_takes_setting_value(c))
+            completion_setting_values(out, c);
     }
     fprintf(out, "    esac\n"
                  "    [ -n \"$words\" ] || case \"${typed[0]}\" in\n");

@@ -195,10 +195,29 @@ static slice absolute(const struct command_arg *a, const char *value, struct are
     return slice_of(arena_printf(arena, "%s/%s", folder, value));
 }
 
+/* `set NAME 10 MiB`: one more word of a value; false: the command has no such argument. */
+static bool joined(struct words *w, const char *word, struct arena *arena)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        const struct command_arg *a = find_positional(w->command, i);
+        if (a == NULL || a->refers != REFERS_SETTING_VALUE)
+            continue;
+        for (size_t v = 0; v < w->count; v++) {
+            if (slice_is(w->names[v], a->name))
+                w->values[v] =
+                    slice_of(arena_printf(arena, "%.*s %s", SLICE_ARG(w->values[v]), word));
+        }
+        return utf8_valid(slice_of(word));
+    }
+    return false;
+}
+
 static enum err add_positional(struct words *w, size_t number, const char *value,
                                struct arena *arena, struct why *why)
 {
     const struct command_arg *a = find_positional(w->command, number);
+    if (a == NULL && joined(w, value, arena))
+        return OK;
     if (a == NULL) {
         why_set(why, "%s: found one argument too many: \"%.64s\"%s", w->command->name, value,
                 w->meant != NULL ? arena_printf(arena, "; did you mean %s?", w->meant) : "");

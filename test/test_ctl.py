@@ -429,6 +429,14 @@ def test_help_names_every_command(server):
         assert name in text, name
 
 
+def test_a_value_may_have_several_words(server):
+    server.ctl("set", "upload.file-bytes", "10", "MiB")
+    assert server.rows("get", "upload.file-bytes")[0]["value"] == "10MiB"
+    assert server.ctl_run("set", "upload.file-bytes", "10", "MiB", "more").returncode != 0
+    assert server.ctl_run("get", "upload.file-bytes", "10").returncode == 2
+    server.ctl("set", "upload.file-bytes", "--default")
+
+
 def complete(script, words):
     """The completions of bash for the last of these words."""
     code_ = (f"{script}\nCOMP_WORDS=({' '.join(words)} '')\nCOMP_CWORD={len(words)}\n"
@@ -446,6 +454,10 @@ def test_completion(server):
     script = server.ctl_run("completion", "bash").stdout
     assert {"user", "session", "status", "log"} <= complete(script, ["musterctl"])
     assert {"add", "del", "list", "password"} <= complete(script, ["musterctl", "user"])
+    values = complete(script, ["musterctl", "set", "mdm.enabled"])
+    assert values - {""} == {"on", "off", "--default"}
+    assert "mdm.enabled" not in complete(script, ["musterctl", "set", "upload.file-bytes"])
+    assert "mdm.enabled" in complete(script, ["musterctl", "set"])
     areas = {row["area"] for row in server.rows("log", "areas")}
     assert {"all", "on", "off", *areas} <= complete(script, ["musterctl", "log", "trace"])
 
