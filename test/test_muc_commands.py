@@ -239,6 +239,20 @@ def test_affiliations_change_at_once(server, alice, bob):
     assert affiliations(server, cave.jid)["bob@localhost"] == "outcast"
 
 
+def test_owners_and_operators_change_the_same_affiliations(server, alice):
+    """What one of them has set, the other one sees and changes."""
+    cave = muc.Room("cave").create(alice, "firstwitch", persistentroom=True)
+    outcasts = f"<query xmlns='{muc.ADMIN}'>{muc.item(affiliation='outcast')}</query>"
+    server.ctl("room", "affiliation", cave.jid, "bob@localhost", "outcast")
+    listed = alice.result("get", outcasts, to=cave.jid)
+    assert [i.get("jid") for i in listed.iter(f"{{{muc.ADMIN}}}item")] == ["bob@localhost"]
+    member = muc.item(jid="bob@localhost", affiliation="member")
+    alice.result("set", f"<query xmlns='{muc.ADMIN}'>{member}</query>", to=cave.jid)
+    assert affiliations(server, cave.jid)["bob@localhost"] == "member"
+    server.ctl("room", "destroy", cave.jid)
+    assert alice.error("get", outcasts, to=cave.jid)[0] == "item-not-found"
+
+
 @pytest.fixture
 def three(server):
     """Rooms of Alice; Bob is a member of the first two."""

@@ -33,7 +33,7 @@ def test_all_see_what_they_must_and_nothing_else(base, first):
         error, script = play.run(base, seed, setup=setup, met=met)
         if error is not None:
             pytest.fail(play.failure_text(base, seed, script, error, setup), pytrace=False)
-        missing = {pair for pair, where in claimed.items() if where == seed} - met
+        missing = {meeting for meeting, where in claimed.items() if where == seed} - met
         assert not missing, f"did not meet in seed {seed}: {missing}; run test/together/table.py"
 
 

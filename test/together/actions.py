@@ -22,7 +22,7 @@ NEW = "abcdefghij"
 def come(player, device):
     """The first presence of a session."""
     player.live(device).send("<presence/>")
-    device.available = True
+    device.available, device.kept = True, {}
     player.world.became_receiver(device)
 
 
@@ -228,19 +228,17 @@ def unfriend(player, device, account):
                 watcher.told.pop(friend, None)
 
 
-@action(3, "on", "account", drives="privacy roster")
-def block(player, device, account):
+@action(6, "on", "account", "digit", drives="privacy roster presence")
+def block(player, device, account, number):
+    """Then each side has another presence, which the other side must not see."""
     own = device.account
     if account is own or account in own.blocked:
         return False
     player.live(device).result("set", "<block xmlns='urn:xmpp:blocking'>"
                                f"<item jid='{account.bare}'/></block>")
-    own.blocked.add(account)
-    player.world.not_heard(own, account)
-    for watched, watchers in ((own, account), (account, own)):
-        for watcher in watchers.devices:
-            for friend in watched.devices:
-                watcher.told.pop(friend, None)
+    player.world.block(own, account)
+    for one in (device, *account.online()):
+        show(player, one, number)
 
 
 @action(4, "on", "account", drives="privacy")

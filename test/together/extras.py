@@ -173,7 +173,7 @@ def write_outside(player, device):
     player.server.clients.remove(gate)
 
 
-@action(4, "on", "account", drives="contacts roster")
+@action(8, "on", "account", drives="contacts roster")
 def group_contact(player, device, account):
     """The operator puts a contact into a group."""
     own = device.account
@@ -211,8 +211,8 @@ def clean_up(player, number):
 
 
 def notes(player, device):
-    """The rooms among the bookmarks of an account (XEP-0402)."""
-    items = player.live(device).result("get", PUBSUB.format("<items node='urn:xmpp:bookmarks:1'/>"))
+    """The rooms among the bookmarks of an account (XEP-0402); an error: it has had none yet."""
+    items = player.live(device).iq("get", PUBSUB.format("<items node='urn:xmpp:bookmarks:1'/>"))
     return {i.get("id") for i in items.iter("{http://jabber.org/protocol/pubsub}item")}
 
 

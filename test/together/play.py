@@ -42,7 +42,9 @@ SHRINK_SECONDS = 60  # for all runs of it
 SHRINK_TIMEOUT = 6  # seconds, for each wait of a shorter script
 BASE = []
 MAM = "urn:xmpp:mam:2"
-# Features that compare_stored() asks at the end for what they have of an account.
+# How two features met: both had something to do at one place, or one of them only answered there.
+DRIVEN, ANSWERED = "seed", "answered in seed"
+# Features that compare_stored() asks at the end; for most of them any answer will do.
 STORED = ("adhoc", "retrieval", "pep", "privacy", "bookmarks", "displayed", "pubsub_host",
           "muc_service", "upload", "disco", "time", "version", "extdisco", "vcard4", "last",
           "pubsub")
@@ -87,6 +89,7 @@ class Player:
         self.script = []
         self.step = []  # what each entry of the step that is played touches
         self.driven = {}  # name of an account or room: features that something there has driven
+        self.asked = set()  # names of accounts whose features of STORED have answered
         for name in USERS:
             account = self.world.account(name)
             for number in range(self.rng.choice((1, 2, 2, 3))):
@@ -281,9 +284,10 @@ class Player:
             self.live(device).result("get", "<ping xmlns='urn:xmpp:ping'/>", to="localhost")
 
     def met(self):
-        """Pairs of features that were driven at one account, or in one room."""
-        return {pair for features in self.driven.values()
-                for pair in itertools.combinations(sorted(features), 2)}
+        """(one, other, how) of features that met at one account, or in one room."""
+        return {(*pair, how) for place, features in self.driven.items()
+                for how, more in ((DRIVEN, ()), (ANSWERED, STORED if place in self.asked else ()))
+                for pair in itertools.combinations(sorted({*features, *more}), 2)}
 
     def finish(self):
         """At the end nothing else comes, and what is stored is right."""
@@ -294,7 +298,7 @@ class Player:
             for device in account.online()[:1]:
                 self.compare_archive(device)
                 self.compare_stored(device)
-                self.driven.setdefault(account.name, set()).update(STORED)
+                self.asked.add(account.name)
         admins = {row["jid"] for row in self.console.rows("room-admin list")}
         if admins != {a.bare for a in self.world.room_administrators}:
             raise Wrong(f"administrators of group chat: {admins}, not "
@@ -460,8 +464,8 @@ def template(folder):
 
 
 def run(base, seed, script=None, steps=STEPS, setup=None, met=None):
-    """(what went wrong or None, the script that was played). `met` is a set that gets the pairs of
-    features that met; without a setup it is that of the seed."""
+    """(what went wrong or None, the script that was played). `met` is a set that gets the
+    features that met (Player.met); without a setup it is that of the seed."""
     folder = tempfile.mkdtemp(prefix=f"together-{seed}.")
     player = Player(folder, seed, setup or setup_of(seed), base)
     try:

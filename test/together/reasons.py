@@ -3,6 +3,9 @@
 TESTS = {  # pair, in the order of the alphabet: file::test
     (one, "watch"): "test_muc_follow.py::test_followers_who_watch_and_are_watched"
     for one in ("muc_bookmark", "muc_follow", "muc_mention")
+} | {
+    ("muc_admin", "muc_operate"):
+        "test_muc_commands.py::test_owners_and_operators_change_the_same_affiliations",
 }
 
 # Features that no seed drives, and why they need no other one beside them.

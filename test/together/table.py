@@ -4,8 +4,9 @@
     test/together/table.py        plays the seeds of ./check, and writes PAIRS.md
 
 The features and what they take part in are those of `musterd --dump-docs features`. A pair has a
-seed in which both were driven at one account or in one room (each seed proves its pairs whenever it
-is played: test/test_together.py), or a test, or the reason why it needs none."""
+seed in which both were driven at one account or in one room, or one was driven and the other one
+answered (each seed proves its pairs whenever it is played: test/test_together.py), or a test, or
+the reason why it needs none."""
 import concurrent.futures
 import itertools
 import pathlib
@@ -29,9 +30,15 @@ HEAD = """# Features with features
 Made by `test/together/table.py` from `musterd --dump-docs features` and from the seeds of
 `test/test_together.py`; do not edit. Two features that take part in the same kind of thing
 (messages, presence, sessions, accounts, service discovery, rooms, requests, services) may meet
-there. For each such pair there is a seed of the combination tester in which both were driven at one
-account or in one room while a model knew what everybody must see, or a test, or the reason why none
-is needed.
+there. For each such pair there is one of these:
+
+- `seed N`: in this seed of the combination tester both were driven at one account or in one room,
+  while a model knew what everybody must see.
+- `answered in seed N`: at least one of the two was not driven there. The account was only asked for
+  it once at the end of the seed, when the other one had been driven, and it answered. Of most
+  features the content of the answer is not compared.
+- a test.
+- the reason why none is needed.
 
 """
 
@@ -52,15 +59,17 @@ def pairs(features):
 
 
 def witnesses(text):
-    """{pair: seed} of a page."""
-    lines = re.findall(r"^\| (\S+) \| (\S+) \| [^|]* \| seed (\d+) \|$", text, re.MULTILINE)
-    return {(a, b): int(seed) for a, b, seed in lines}
+    """{(one, other, how they met): seed} of a page."""
+    lines = re.findall(rf"^\| (\S+) \| (\S+) \| [^|]* \| ({play.DRIVEN}|{play.ANSWERED}) (\d+) \|$",
+                       text, re.MULTILINE)
+    return {(a, b, how): int(seed) for a, b, how, seed in lines}
 
 
 def proof(pair, seeds):
     """Words; None: there is nothing."""
-    if pair in seeds:
-        return f"seed {seeds[pair]}"
+    for how in play.DRIVEN, play.ANSWERED:
+        if (*pair, how) in seeds:
+            return f"{how} {seeds[(*pair, how)]}"
     if pair in TESTS:
         return f"`{TESTS[pair]}`"
     return next((f"{name}: {ALONE[name]}" for name in pair if name in ALONE), None)
@@ -92,14 +101,16 @@ def play_one(seed):
 
 
 def choose(wanted, found):
-    """{pair: seed}: few seeds, those that have most first."""
-    left, chosen = set(wanted), {}
-    while left:
-        seed = max(sorted(found), key=lambda s: len(found[s] & left))
-        if not found[seed] & left:
-            return chosen
-        chosen.update({pair: seed for pair in found[seed] & left})
-        left -= found[seed]
+    """{(one, other, how they met): seed}: few seeds, those that have most first."""
+    chosen, left = {}, set(wanted)
+    for how in play.DRIVEN, play.ANSWERED:
+        while True:
+            seed, met = max(((s, {p for p in left if (*p, how) in found[s]})
+                             for s in sorted(found)), key=lambda row: len(row[1]))
+            if not met:
+                break
+            chosen.update({(*pair, how): seed for pair in met})
+            left -= met
     return chosen
 
 

@@ -6,6 +6,7 @@ DOMAIN = "localhost"
 SERVICE = f"conference.{DOMAIN}"
 
 OFF, ON, CUT = "off", "on", "cut"  # CUT: the connection is lost, the session waits
+UNSURE = "unsure"  # a presence that was on its way when its sender was blocked
 
 
 @dataclasses.dataclass(eq=False)
@@ -88,11 +89,11 @@ class Device:
         self.show = self.status = None
         self.priority = 0
         self.told = {}  # device: presence that it has directed to this session
+        self.kept = {}  # device of a blocked account: what this one saw of it last, or UNSURE
         self.must, self.may = {}, {}  # messages: how often; and those that are no fault
         self.errors = set()  # messages that must come back as errors
         self.pending = []  # messages given to it while it was CUT
         self.held = []  # those that it may not have been sent, as it was in the background
-        self.unsure = set()  # devices whose presence it may or may not see
 
     def presence(self):
         return self.show, self.status, self.account.photo
@@ -231,7 +232,21 @@ class World:
         account.waiting.clear()
         device.allow_all(account.again)
 
-    # --- what is heard no longer ---
+    # --- what is heard and seen no longer ---
+
+    def block(self, own, account):
+        """An account blocks another one: of that it sees no more than it has seen, and is gone for
+        it (XEP-0191 §3.2)."""
+        for watcher in own.devices:
+            sure = watcher.state == ON and not watcher.inactive
+            watcher.kept |= {d: self.sees(watcher, d) if sure else UNSURE
+                             for d in account.devices}
+        own.blocked.add(account)
+        self.not_heard(own, account)
+        for watched, watchers in ((own, account), (account, own)):
+            for watcher in watchers.devices:
+                for friend in watched.devices:
+                    watcher.told.pop(friend, None)
 
     def not_heard(self, account, sender):
         """What is on its way from one whose messages are refused since: it may come or not."""
@@ -271,7 +286,6 @@ class World:
             self.leave(room, device)
         for other in self.devices:
             other.told.pop(device, None)
-            other.unsure.discard(device)
         device.begin(OFF)
         for message in lost:
             if message.to is not account:
@@ -316,7 +330,12 @@ class World:
 
     def sees(self, watcher, device):
         """Whether, and how, a device sees another one: None, or its presence."""
-        if not watcher.available or device.state == OFF or not device.available:
+        if not watcher.available:
+            return None
+        if device.account in watcher.account.blocked:  # nothing comes, not even that it has gone
+            return watcher.kept.get(device)
+        if (device.state == OFF or not device.available
+                or watcher.account in device.account.blocked):
             return None
         if watcher.account is device.account:
             return device.presence()
@@ -329,11 +348,8 @@ class World:
 
     def hazy(self, watcher, device):
         """What is not compared: the server may show it or not."""
-        own = watcher.account is device.account
-        blocked = (device.account in watcher.account.blocked
-                   or watcher.account in device.account.blocked)
-        return (blocked or own and device.invisible
-                or device in watcher.unsure)
+        return (watcher.account is device.account and device.invisible
+                or self.sees(watcher, device) is UNSURE)
 
     def expected_presence(self, watcher):
         seen = {d: self.sees(watcher, d) for d in self.devices if not self.hazy(watcher, d)}
