@@ -108,6 +108,7 @@ static void saving_is_late(struct timer *t, struct loop *loop)
 
 static void saving_is_over(struct saving *all)
 {
+    ensure(all->under_way > 0);
     if (--all->under_way > 0)
         return;
     saving_tell(all);
@@ -121,6 +122,7 @@ static void batch_is_saved(void *arg, enum store_result result, const struct sto
     struct saved *one = arg;
     struct saving *all = one->all;
     (void)b;
+    ensure(one->under_way > 0 && worker_is_here(all->worker));
     if (result != STORE_OK && result != STORE_UNKNOWN)
         one->result = result;
     if (--one->under_way > 0)
@@ -415,6 +417,7 @@ static void drop_again(struct timer *t, struct loop *loop)
  * stops, or what is saved then would go. */
 static void restart_drop(struct restoring *r)
 {
+    ensure(worker_is_here(r->worker));
     struct store_batch *b = store_write(worker_store(r->worker), 0);
     if (worker_stopping(r->worker))
         r->at = NULL;
