@@ -405,7 +405,7 @@ OTHERS = WRITTEN | {
     "room.name", "room_administrator.description",
     "room_administrator.nick", "room_affiliation.nick", "room_affiliation.reason",
     "room_hat.title", "room_hat.uri", "room_vcard.hashes", "room_vcard.vcard",
-    "roster.name", "schema.feature", "seal.mark", "setting.name", "store_state.name",
+    "roster.name", "schema.feature", "seal.mark", "store_state.name",
     "upload.hash", "upload.id", "upload.name", "upload.type"}
 
 
@@ -436,6 +436,7 @@ def place(make_server):
     place.ctl("set", "invite.enabled", "on")
     place.ctl("set", "push.services", "push.localhost push.example.com")
     place.ctl("set", "guest.domains", "localhost")
+    place.ctl("set", "register.password-min@localhost", "11")
     place.ctl("set", "service.blacklist", "evil.test mallory@localhost irc.localhost/x")
     for label in "push", "irc":
         place.ctl("component", "add", f"{label}.localhost", "--secret", SECRET)
@@ -499,13 +500,14 @@ def test_a_domain_is_renamed_with_everything(place):
         "account.jid", "account.look", "component.domain", "former.jid", "frozen.bytes",
         "invite.domain", "mam_prefs.always", "message.remote", "pubsub_item.id", "push.service",
         "report.jid", "room.jid", "room.domain", "room.subject", "room_affiliation.jid",
-        "room_alias.domain", "roster.jid", "setting.value"}
+        "room_alias.domain", "roster.jid", "setting.name", "setting.value"}
     said = rename_domain(place)
     assert "localhost is example.org now" in said and "muster.yaml:3 still has localhost" in said
     assert left_in(place, "localhost") <= WRITTEN_OF_DOMAIN, said
     place.start()
     assert {row["jid"] for row in place.rows("user", "list")} == {
         f"{name}@example.org" for name in ("alice", "bob", "carol")} | {"zoe@other.test"}
+    assert place.rows("get", "register.password-min@example.org")[0]["value"] == "11"
     alice = place.client("alice", "x", mechanism="SCRAM-SHA-256")
     bob = place.client("bob", "x")
     zoe = place.client("zoe", "z", domain="other.test")

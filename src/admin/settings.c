@@ -86,6 +86,8 @@ static const struct store_schema schema = {
     .migrations = migrations,
     .addresses =
         (const struct store_address[]){
+            { "setting", "name", .kind = STORE_JID, .beside = "", .only = "name LIKE '%@%'",
+              .not_alone = true }, /* NAME@DOMAIN */
             { "setting", "value", .kind = STORE_JID_LIST, .separator = ' ',
               .only = "name IN ('admin.accounts', 'guest.domains', 'push.services', "
                       "'service.blacklist', 'service.whitelist')" },
