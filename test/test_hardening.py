@@ -88,7 +88,7 @@ def test_a_failed_login_says_why(server):
     found = lines(server, "auth.fail")
     assert len(found) == 3
     for line, reason, jid in zip(found, ("not-authorized", "account-disabled", "not-authorized"),
-                                 ("alice@localhost", "bob@localhost", '""')):
+                                 ("alice@localhost", "bob@localhost", "alice@localhost")):
         assert "level=warn" in line and f"reason={reason}" in line and "peer=127.0.0.1" in line
         assert f"jid={jid}" in line
     assert 'text="the account is disabled (musterctl user enable)"' in found[1]

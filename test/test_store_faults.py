@@ -59,7 +59,7 @@ def test_alarm_of_a_checkpoint_ends_when_there_is_room(make_server, shim):
                        why="many megabytes of one client")
     alice = host.client("alice")
     alice.enable_sm()
-    shim.fail(errno.ENOSPC, writes_fail=1)
+    shim.fail(errno.ENOSPC, writes_fail=1, database_only=1)
     sent = 0
     while "store.full" not in alarms(host):
         assert sent < 2000

@@ -67,22 +67,26 @@ static bool pubsub_disco_may_see(const struct ps_node *n, const struct stanza *s
                                ps_may_subscribe(&n->config, &who).error == SE_NONE);
 }
 
-/* A node that is not there and one that strangers must not see look alike, and to strangers like a
- * node of an account that does not exist (XEP-0030 §8; ext/disco.c). */
-static void answer_missing(struct iq *iq)
-{
-    bool told = iq->target == IQ_TO_HOST || access_presence(iq);
-    if (told || is_info(iq))
-        iq_error(iq, told ? SE_ITEM_NOT_FOUND : SE_SERVICE_UNAVAILABLE, (slice){ 0 });
-    else
-        iq_result(iq, SLICE("<query xmlns='" NS_DISCO_ITEMS "'/>"));
-}
-
 static void open_query(struct xml_write *x, struct buf *out, const char *ns, slice node)
 {
     xml_begin(x, out, XML_STANZA_MAX);
     xml_open(x, "query", ns);
     xml_attr_some(x, "node", node);
+}
+
+/* A node that is not there and one that strangers must not see look alike, and to strangers like a
+ * node of an account that does not exist (XEP-0030 §8; ext/disco.c). */
+static void answer_missing(struct iq *iq)
+{
+    struct buf out;
+    struct xml_write x;
+    bool told = iq->target == IQ_TO_HOST || access_presence(iq);
+    if (told || is_info(iq)) {
+        iq_error(iq, told ? SE_ITEM_NOT_FOUND : SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+        return;
+    }
+    open_query(&x, &out, NS_DISCO_ITEMS, elem_attr(&iq->payload, "node", iq->tmp));
+    iq_result_xml(iq, &x);
 }
 
 /* §5.3, §5.4 */
