@@ -399,6 +399,32 @@ def room_registration(bench):
     assert found.find("{jabber:iq:register}registered") is not None
 
 
+def asked_to_register(bench, *, here):
+    alice, bob = bench.server.client("alice", "a"), bench.server.client("bob", "b")
+    room = bench.room(alice)
+    if here:
+        alice.auto_ack = False
+        alice.enable_sm()
+    else:
+        room.leave(alice, "alice")
+        alice.close()
+        bench.server.wait_log(r"event=session\.end jid=alice@")
+    yield
+    assert room.try_register(bob, "Nick77").get("type") == "result"
+    yield
+    bench.up("alice").expect(lambda e: has(e, "Nick77"))
+
+
+@operation("iq set", "iq set {jabber:iq:register}query to room")
+def room_registration_that_the_owner_decides(bench):
+    return asked_to_register(bench, here=True)
+
+
+@operation("iq set", "iq set {jabber:iq:register}query to room")
+def room_registration_that_an_absent_owner_decides(bench):
+    return asked_to_register(bench, here=False)
+
+
 def moderation(request):
     def run(bench):
         alice = bench.server.client("alice", "a")

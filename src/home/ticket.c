@@ -9,6 +9,8 @@
 struct join {
     uint64_t id; /* as of a session: no session has it */
     struct origin whole;
+    ticket_join_fn *done; /* NULL: the report to `whole` */
+    void *arg;
     uint32_t awaited;
     uint32_t came; /* some before they were counted: from inside of route() */
     bool open;
@@ -40,10 +42,13 @@ static void ticket_join_check(struct worker *w, struct join *j)
 {
     if (j->open || j->awaited > j->came)
         return;
-    struct origin whole = j->whole;
+    const struct join ended = *j;
     map_del(&w->joins, join_key(j));
     mem_free(&j);
-    ticket_done(w, whole);
+    if (ended.done != NULL)
+        ended.done(w, ended.arg);
+    else
+        ticket_done(w, ended.whole);
 }
 
 /* It is of one run of the worker that makes it: a counter is enough. */
@@ -54,14 +59,26 @@ static uint64_t ticket_join_id(struct worker *w, slice maker)
     return slot << ORIGIN_SLOT_SHIFT | join | (++w->next_id & (join - 1));
 }
 
+static struct origin ticket_join_put(struct worker *w, slice maker, struct join with)
+{
+    struct join *j = mem_new(struct join);
+    *j = with;
+    j->id = ticket_join_id(w, maker);
+    j->open = true;
+    map_put(&w->joins, j);
+    return (struct origin){ .session = j->id };
+}
+
 struct origin ticket_join(struct worker *w, slice maker, struct origin whole)
 {
     if (whole.session == 0)
         return ORIGIN_NONE;
-    struct join *j = mem_new(struct join);
-    *j = (struct join){ .id = ticket_join_id(w, maker), .whole = whole, .open = true };
-    map_put(&w->joins, j);
-    return (struct origin){ .session = j->id };
+    return ticket_join_put(w, maker, (struct join){ .whole = whole });
+}
+
+struct origin ticket_join_for(struct worker *w, slice maker, ticket_join_fn *done, void *arg)
+{
+    return ticket_join_put(w, maker, (struct join){ .done = done, .arg = arg });
 }
 
 void ticket_join_more(struct worker *w, struct origin part)

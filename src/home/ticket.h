@@ -16,12 +16,17 @@
 struct message_row;
 struct worker;
 
+typedef void ticket_join_fn(struct worker *w, void *arg);
+
 void ticket_done(struct worker *w, struct origin o);
 extern const struct message_row ticket_message;
 
 /* What `whole` waits for; none if that is none. `maker`: the bare JID whose home this is and to
  * which the reports come. Open: ticket_join_close() must follow. */
 struct origin ticket_join(struct worker *w, slice maker, struct origin whole);
+/* The same for what is no stanza: in the place of a report `done` is called, perhaps from inside
+ * ticket_join_close(). It is not if the worker ends before. */
+struct origin ticket_join_for(struct worker *w, slice maker, ticket_join_fn *done, void *arg);
 /* One report more is to come: route() with this origin has returned ROUTE_PENDING. */
 void ticket_join_more(struct worker *w, struct origin part);
 /* No more will be; the report to the whole follows, perhaps from inside. */

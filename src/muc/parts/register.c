@@ -153,8 +153,22 @@ static bool muc_register_check(struct application *a, const struct room *r, slic
     return true;
 }
 
-/* A form for those who edit the member list: occupants, or, if none of them is here, all owners. */
-static void ask_admins(struct room *r, const struct application *a)
+static void ask_admin(struct room *r, slice to, slice form, struct origin part)
+{
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, to, (slice){ 0 }, form);
+    if (st != NULL && route(r->worker, st, part, 0, 0) != ROUTED)
+        ticket_join_more(r->worker, part);
+}
+
+static void admins_asked(struct worker *w, void *arg)
+{
+    (void)w;
+    room_answer(arg, OK);
+}
+
+/* A form for those who edit the member list: occupants, or, if none of them is here, all owners.
+ * Answered when all have it on disk. */
+static void ask_admins(struct room *r, const struct application *a, struct iq *iq)
 {
     static const struct form_row jid = { FIELD_JID, FORM_JID_SINGLE, "User ID", NULL, NULL, NULL,
                                          false };
@@ -166,6 +180,7 @@ static void ask_admins(struct room *r, const struct application *a)
     struct xml_write x;
     unsigned asked = 0;
 
+    ensure(room_here(r) && iq->held);
     xml_begin(&x, &b, XML_PART_MAX);
     form_open_titled(&x, FORM_FORM, NS_MUC_REGISTER, "Registration request",
                      "To make this person a member of the room, allow it and submit.");
@@ -173,19 +188,19 @@ static void ask_admins(struct room *r, const struct application *a)
     form_ask_value(&x, &nick_row, a->nick);
     form_ask_value(&x, &allow, SLICE("0"));
     form_close(&x);
+    struct origin part = ticket_join_for(r->worker, r->jid, admins_asked, iq);
     LIST_EACH (it, &r->occupants) {
         const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
         if (!affiliation_may((enum affiliation)o->affiliation, ACT_EDIT_MEMBERS))
             continue;
-        route_send(r->worker, stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid,
-                                          occupant_seat(o)->jid, (slice){ 0 }, buf_fit(&b)));
+        ask_admin(r, occupant_seat(o)->jid, buf_fit(&b), part);
         asked++;
     }
     const struct affiliate *f;
     for (uint32_t i = 0; asked == 0 && (f = map_next(&r->affiliates, &i)) != NULL;)
         if (f->affiliation == AFF_OWNER && asked++ < ASKED_MAX)
-            route_send(r->worker, stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, f->jid,
-                                              (slice){ 0 }, buf_fit(&b)));
+            ask_admin(r, f->jid, buf_fit(&b), part);
+    ticket_join_close(r->worker, part);
     buf_fini(&b);
 }
 
@@ -227,12 +242,10 @@ static void muc_register_apply(struct iq *iq, struct room *r, const struct appli
     bool asks = affiliation_may(room_affiliation(r, a->bare), ACT_REGISTER);
     bool alone = r->config.self_add && (!r->config.password || knows_password(r, a->bare));
     if (asks && !alone) {
-        if (may_ask(r, a->bare)) {
-            ask_admins(r, a);
-            iq_result(iq, (slice){ 0 });
-        } else {
+        if (may_ask(r, a->bare))
+            ask_admins(r, a, iq);
+        else
             iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("somebody was asked; wait for the answer"));
-        }
         return;
     }
     const struct affiliate *was = room_affiliate(r, a->bare);
