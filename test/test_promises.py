@@ -526,6 +526,18 @@ def user_added(bench):
 
 
 @operation()
+def announcement_to_all(bench):
+    names = ["bob", "carol", *(f"user{i}" for i in range(20))]
+    for name in names[2:]:
+        bench.server.add_user(name)
+    yield
+    bench.server.ctl("announce", "hi77", "--all")
+    yield
+    for name in names:
+        bench.up(name).expect("<message><body>hi77</body></message>")
+
+
+@operation()
 def user_deleted(bench):
     yield
     bench.server.ctl("user", "del", "bob@localhost")

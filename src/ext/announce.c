@@ -16,6 +16,7 @@
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/question.h"
+#include "home/ticket.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/session.h"
@@ -145,7 +146,7 @@ static slice content_of(struct arena *arena, slice text)
 static void ext_announce_say(struct account *a, slice text)
 {
     struct arena *arena = arena_create(0);
-    announce_to(a->worker, a->jid, content_of(arena, text));
+    announce_to(a->worker, a->jid, content_of(arena, text), ORIGIN_NONE);
     arena_destroy(&arena);
 }
 
@@ -233,7 +234,7 @@ static void ext_announce_created(struct worker *w, slice bare)
     if (text.len == 0)
         return;
     struct arena *arena = arena_create(0);
-    announce_to(w, bare, content_of(arena, text));
+    announce_to(w, bare, content_of(arena, text), ORIGIN_NONE);
     arena_destroy(&arena);
 }
 
@@ -245,7 +246,9 @@ struct task {
     slice content, text;
     char *after; /* the account where the next page begins */
     int64_t told;
-    struct list node; /* in paging */
+    struct origin part; /* ends when all whom it was sent to have it on disk */
+    enum err end;       /* of reading the accounts */
+    struct list node;   /* in paging */
     struct timer timer;
 };
 
@@ -264,6 +267,18 @@ static void online_told(struct worker *w, void *arg)
     command_done(t->call, "sent to all online users");
 }
 
+static void all_told(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    (void)w;
+    if (t->end == OK)
+        command_done(t->call, "accounts that it was sent to: %lld", (long long)t->told);
+    else
+        command_fail(t->call, t->end,
+                     "accounts that it was sent to: %lld; the others could not be read",
+                     (long long)t->told);
+}
+
 static void page(void *arg, enum err e, const struct credentials_row *rows, uint32_t count);
 
 static void next_page(struct timer *timer, struct loop *loop)
@@ -278,19 +293,15 @@ static void page(void *arg, enum err e, const struct credentials_row *rows, uint
 {
     struct task *t = arg;
     ensure(worker_is_here(t->worker) && count <= CREDENTIALS_PAGE_MAX);
-    if (e != OK) {
-        command_fail(t->call, e, "accounts that it was sent to: %lld; the others could not be read",
-                     (long long)t->told);
-        return;
-    }
     for (uint32_t i = 0; i < count; i++) {
         if (rows[i].disabled)
             continue;
-        announce_to(t->worker, rows[i].jid, t->content);
+        announce_to(t->worker, rows[i].jid, t->content, t->part);
         t->told++;
     }
-    if (count < CREDENTIALS_PAGE_MAX) {
-        command_done(t->call, "accounts that it was sent to: %lld", (long long)t->told);
+    t->end = e;
+    if (e != OK || count < CREDENTIALS_PAGE_MAX) {
+        ticket_join_close(t->worker, t->part);
         return;
     }
     t->after = slice_cstr(t->call->arena, rows[count - 1].jid);
@@ -310,10 +321,12 @@ static void run_announce(struct command_call *call)
     struct task *t = ext_announce_task_new(call, command_arg(call, "text"));
     t->after = slice_cstr(call->arena, SLICE(""));
     t->timer.fn = next_page;
-    if (command_flag(call, "all"))
+    if (command_flag(call, "all")) {
+        t->part = ticket_join_for(t->worker, (slice){ "", 0 }, all_told, t);
         next_page(&t->timer, worker_loop(t->worker));
-    else
+    } else {
         announce_online(t->worker, t->content, online_told, t);
+    }
 }
 
 static void offer_run(struct worker *w, void *message, const struct message_from *from)

@@ -51,11 +51,23 @@ static void ticket_join_check(struct worker *w, struct join *j)
         ticket_done(w, ended.whole);
 }
 
+static unsigned ticket_slot_here(const struct worker *w)
+{
+    unsigned slot = 0;
+    uint32_t node;
+    while (node_home_of_slot(w->node, slot, &node) != w->index || node != w->node->id) {
+        slot++;
+        ensure(slot < NODE_SLOTS);
+    }
+    return slot;
+}
+
 /* It is of one run of the worker that makes it: a counter is enough. */
 static uint64_t ticket_join_id(struct worker *w, slice maker)
 {
-    ensure(node_is_home(w, maker));
-    const uint64_t join = 1ull << ORIGIN_JOIN_SHIFT, slot = node_slot(maker);
+    ensure(maker.len == 0 || node_is_home(w, maker));
+    const uint64_t join = 1ull << ORIGIN_JOIN_SHIFT;
+    const uint64_t slot = maker.len == 0 ? ticket_slot_here(w) : node_slot(maker);
     return slot << ORIGIN_SLOT_SHIFT | join | (++w->next_id & (join - 1));
 }
 

@@ -6,6 +6,7 @@
 #include "codec/xml_write.h"
 #include "home/question.h"
 #include "home/router.h"
+#include "home/ticket.h"
 #include "im/account.h"
 #include "im/session.h"
 #include "im/session_queue.h"
@@ -37,10 +38,12 @@ static slice announce_domain_of(slice bare)
     return slice_cut(bare, '@', &local, &domain) ? domain : bare;
 }
 
-void announce_to(struct worker *w, slice bare, slice content)
+void announce_to(struct worker *w, slice bare, slice content, struct origin part)
 {
-    route_send(w, stanza_make(STANZA_MESSAGE, TYPE_NORMAL, announce_domain_of(bare), bare,
-                              (slice){ 0 }, content));
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, announce_domain_of(bare), bare,
+                                    (slice){ 0 }, content);
+    if (st != NULL && route(w, st, part, 0, 0) != ROUTED)
+        ticket_join_more(w, part);
 }
 
 struct headline {
