@@ -10,6 +10,7 @@
 
 #include <cmocka.h> /* needs the three above */
 #include <pthread.h>
+#include <semaphore.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -331,9 +332,12 @@ static void cancels(void **state)
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static int gated;
 
+static sem_t begun; /* once for each hold() */
+
 static void hold(struct work *w)
 {
     (void)w;
+    sem_post(&begun);
     pthread_mutex_lock(&gate);
     pthread_mutex_unlock(&gate);
 }
@@ -383,7 +387,10 @@ static void new_passwords_of_an_account_wait_in_a_lane(void **state)
     assert_int_equal(create("other@a.b", "x"), OK);
     pthread_mutex_lock(&gate);
     gated = 1;
+    sem_init(&begun, 0, 0);
     assert_int_equal(work_submit(busy.pool, auth.loop, &block), OK);
+    while (sem_wait(&begun) != 0) /* else the thread may take what follows first */
+        ;
     for (unsigned i = 0; i < WORK_LANE_MAX; i++)
         ops[i] = credentials_set(&busy, SLICE("alice@a.b"), SLICE("x"), on_credentials, NULL);
     assert_int_equal(
