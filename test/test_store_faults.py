@@ -157,3 +157,29 @@ def test_sessions_that_cannot_be_saved(make_server, shim):
     shim.heal()
     host.start()
     assert refuse(host, alice) == "item-not-found"
+
+
+def test_saved_sessions_that_cannot_be_deleted(make_server):
+    """After they are back: it is tried again, and the end of the server does not wait for it."""
+    host = make_server("alice", "bob")
+    alice = host.client("alice", "a")
+    alice.enable_sm()
+    alice.cut()
+    until("hibernation", lambda: host.rows("session", "list")[0]["state"] == "hibernating")
+
+    def saved():
+        with host.database(read_only=True) as db:
+            return db.execute("SELECT count(*) FROM frozen").fetchone()[0]
+    host.stop()
+    with host.database() as db:
+        db.execute("CREATE TRIGGER kept BEFORE DELETE ON frozen BEGIN SELECT RAISE(ABORT, ''); END")
+        db.commit()
+    host.start()
+    host.wait_log("event=sessions.restored count=1")
+    assert saved() == 1
+    host.restart()
+    host.wait_log("event=sessions.restored count=1")
+    with host.database() as db:
+        db.execute("DROP TRIGGER kept")
+        db.commit()
+    until("they are deleted", lambda: saved() == 0)

@@ -11,6 +11,7 @@
 #include "home/question.h"
 #include "im/account.h"
 #include "im/account_frozen.h"
+#include "im/core.h"
 #include "im/feature.h"
 #include "im/guest.h"
 #include "im/session_private.h"
@@ -62,6 +63,8 @@ static const struct store_address addresses[] = {
 const struct store_schema restart_schema = {
     .feature = "session", .migrations = migrations, .stmts = stmts, .addresses = addresses
 };
+
+static void restart_drop_end(struct worker *w); /* of what is not deleted after restoring */
 
 /* Saving. Each account has its own batches, in its lane. When much is under way, one of them is
  * waited for, so that the queue of the store takes all. */
@@ -219,6 +222,7 @@ void restart_save(struct worker *w)
     enum { ANSWERS_MS = 1000 };
     struct account *a;
     struct saving *all = mem_new(struct saving);
+    restart_drop_end(w);
     *all = (struct saving){ .worker = w, .under_way = 1, .timer.fn = saving_is_late };
     atomic_fetch_add(&worker_node(w)->life_left, 1);
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
@@ -399,16 +403,19 @@ static void restart_dropped(void *arg, enum store_result result, const struct st
     enum { AGAIN_MS = 5000 };
     struct restoring *r = arg;
     (void)b;
-    if (result == STORE_OK)
+    if (result == STORE_OK || worker_stopping(r->worker)) {
         restart_drop(r);
-    else
-        timer_set(worker_loop(r->worker), &r->again, AGAIN_MS);
+        return;
+    }
+    core_of(r->worker)->refused = r;
+    timer_set(worker_loop(r->worker), &r->again, AGAIN_MS);
 }
 
 static void drop_again(struct timer *t, struct loop *loop)
 {
     struct restoring *r = CONTAINER_OF(t, struct restoring, again);
     (void)loop;
+    core_of(r->worker)->refused = NULL;
     r->at = r->first; /* those that are gone do no harm */
     restart_drop(r);
 }
@@ -429,6 +436,17 @@ static void restart_drop(struct restoring *r)
         return;
     }
     store_drop(&b);
+    arena_destroy(&r->arena);
+    mem_free(&r);
+}
+
+static void restart_drop_end(struct worker *w)
+{
+    struct restoring *r = core_of(w)->refused;
+    if (r == NULL)
+        return;
+    timer_cancel(&r->again);
+    core_of(w)->refused = NULL;
     arena_destroy(&r->arena);
     mem_free(&r);
 }
