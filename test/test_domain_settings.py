@@ -17,7 +17,7 @@ PASSWORD = ("<query xmlns='jabber:iq:register'><username>{}</username><password>
 
 @pytest.fixture
 def host(make_server):
-    return make_server(domains=(ONE, TWO), settings={"search.access": "server"})
+    return make_server(domains=(ONE, TWO))
 
 
 def shown(server, name):
@@ -95,6 +95,27 @@ def test_the_node_file_locks_one_domain(make_server):
     host.write()
     host.ctl("server", "reload")
     assert shown(host, name) == ("4", "4", "database", False)
+
+
+def test_the_node_file_locks_all_domains(make_server):
+    """Whoever may set one domain does not get around it, nor does what was set before."""
+    host = make_server(domains=(ONE, TWO))
+    name = f"register.enabled@{ONE}"
+    host.ctl("set", name, "on")
+    host.conf["settings"]["register.enabled"] = False
+    host.restart()
+    assert shown(host, name) == ("off", "off", "node file", False) and not offered(host, ONE)
+    assert host.rows("get", name)[0]["locked"]
+    for words in ((name, "on"), (f"register.enabled@{TWO}", "on"), (name, "--default")):
+        assert "fixed by the node file" in host.ctl_run("set", *words).stderr
+    host.conf["settings"][name] = True
+    host.write()
+    host.ctl("server", "reload")
+    assert offered(host, ONE) and not offered(host, TWO)
+    del host.conf["settings"][name], host.conf["settings"]["register.enabled"]
+    host.write()
+    host.ctl("server", "reload")
+    assert shown(host, name) == ("on", "off", "database", True) and offered(host, ONE)
 
 
 def test_every_such_setting_has_a_value_for_a_domain(host):

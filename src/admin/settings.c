@@ -136,6 +136,12 @@ static const struct stored *stored_find(const struct setting *s)
     return item;
 }
 
+/* The node file fixes it, or the value for all domains. */
+static bool admin_settings_is_locked(const struct setting *s)
+{
+    return s->locked || (s->general != NULL && s->general->locked);
+}
+
 static slice admin_settings_context_of(const struct setting *s, struct arena *tmp)
 {
     return slice_of(arena_printf(tmp, "setting %s", s->name));
@@ -164,7 +170,7 @@ static void admin_settings_load_row(slice name, slice value, struct arena *tmp)
         return;
     }
     stored_put(s, value);
-    if (!s->locked && setting_set(s, value, &why) != OK)
+    if (!admin_settings_is_locked(s) && setting_set(s, value, &why) != OK)
         log_warn(&log_settings, LOG_EV("setting.ignored"), LOG_C("why", why.text),
                  LOG_C("hint", "the stored value is not allowed, so the default applies; "
                                "`musterctl set` sets another"));
@@ -339,13 +345,15 @@ static void admin_settings_worker_stop(struct worker *w)
         writer = NULL;
 }
 
-/* Changes from the value of the node file to that of the database, or to the default. */
+/* Changes from the value of the node file to that of the database, or to the default. The row of a
+ * domain has no value of its own while that for all domains is fixed. */
 static void admin_settings_unlock(struct setting *s)
 {
     struct why why;
     const struct stored *item = stored_find(s);
     s->locked = false;
-    if (item == NULL || setting_set(s, (slice){ item->value, item->len }, &why) != OK)
+    if (item == NULL || admin_settings_is_locked(s) ||
+        setting_set(s, (slice){ item->value, item->len }, &why) != OK)
         setting_reset(s);
 }
 
@@ -369,7 +377,7 @@ void settings_fix(const struct setting_fixed *fixed, size_t count)
             s->locked = true;
             enum err e = setting_set(s, f->value, &why);
             ensure(e == OK); /* has been checked by the loader */
-        } else if (s->locked) {
+        } else if (s->locked || s->general != NULL) {
             admin_settings_unlock(s);
         }
     }
@@ -409,7 +417,7 @@ static void change_stored(void *arg, enum store_result result, const struct stor
                      store_result_name(result));
         return;
     }
-    if (s->locked) { /* a reload has locked it in the meantime */
+    if (admin_settings_is_locked(s)) { /* a reload has locked it in the meantime */
         command_fail(ch->call, E_CONFLICT, "%s: now fixed by the node file", s->name);
         return;
     }
@@ -475,7 +483,7 @@ static bool is_for(struct command_call *call, const struct setting *s)
 
 static bool admin_settings_may_change(struct command_call *call, const struct setting *s)
 {
-    if (!s->locked)
+    if (!admin_settings_is_locked(s))
         return is_for(call, s);
     command_fail(call, E_DENIED, "%s: fixed by the node file; change it there and reload", s->name);
     return false;
@@ -579,8 +587,8 @@ static void reset_stored(void *arg, enum store_result result, const struct store
         bool was_set = stored_find(s) != NULL;
         stored_drop(s);
         count++;
-        locked += s->locked;
-        if (s->locked)
+        locked += admin_settings_is_locked(s);
+        if (admin_settings_is_locked(s))
             continue;
         setting_reset(s);
         if (was_set && s->restart != NULL)
@@ -600,7 +608,7 @@ static size_t reset_changes(const struct reset *r, struct setting_change **out, 
         count += in_range(r, s);
     *out = arena_new(r->call->arena, struct setting_change, count);
     for (const struct setting *s = setting_first(); s != NULL; s = s->next) {
-        if (in_range(r, s) && !s->locked)
+        if (in_range(r, s) && !admin_settings_is_locked(s))
             (*out)[(*changes)++].setting = s;
     }
     return count;
@@ -666,7 +674,7 @@ static void admin_settings_add_setting(struct command_call *call, const struct s
     command_text(call, "value", slice_of(value));
     command_text(call, "default", slice_of(def));
     command_text(call, "source", slice_of(source(s)));
-    command_bool(call, "locked", s->locked);
+    command_bool(call, "locked", admin_settings_is_locked(s));
     command_bool(call, "changed", strcmp(value, def) != 0);
 }
 

@@ -209,6 +209,14 @@ void setting_register(struct setting *s)
     pthread_mutex_unlock(&lock);
 }
 
+bool setting_bool_somewhere(const struct setting *s)
+{
+    bool on = setting_bool(s);
+    for (const struct setting *own = s->domains; own != NULL && !on; own = own->domains)
+        on = !setting_is_open(own) && setting_bool(own);
+    return on;
+}
+
 static void setting_add_row(struct setting *general, slice domain)
 {
     size_t len = strlen(general->name) + 1 + domain.len;

@@ -81,6 +81,8 @@ static inline bool setting_bool_of(const struct setting *s, slice domain)
 {
     return setting_bool(setting_of(s, domain));
 }
+/* Whether it is on for some domain. */
+bool setting_bool_somewhere(const struct setting *s);
 static inline slice setting_text_of(const struct setting *s, slice domain)
 {
     return slice_of(setting_text(setting_of(s, domain)));

@@ -95,6 +95,12 @@ static void one_domain_may_differ(void **state)
     assert_true(setting_bool_of(&closed, SLICE("three.test")));
     setting_reset(own);
     assert_true(setting_bool_of(&closed, one) && setting_is_open(own));
+    assert_true(setting_bool_somewhere(&closed));
+    setting_reset(&closed);
+    assert_false(setting_bool_somewhere(&closed));
+    assert_int_equal(setting_set(own, SLICE("on"), &why), OK);
+    assert_true(setting_bool_somewhere(&closed));
+    setting_reset(own);
     own = setting_find(SLICE("s.title@two.test"));
     assert_int_equal(setting_set(own, SLICE("two"), &why), OK);
     assert_true(slice_is(setting_text_of(&title, two), "two"));

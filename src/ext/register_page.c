@@ -109,7 +109,10 @@ static void page_found(void *arg, enum err e, const struct invite *i)
 static void page_get(struct http_request *r)
 {
     static const slice prefix = SLICE_INIT("/invite/");
-    r->data = invite_find(worker_here(), slice_from(r->path, prefix.len), page_found, r);
+    if (!setting_bool_somewhere(&invite_enabled))
+        page_none(r, 404, "There are no invitations on this server.");
+    else
+        r->data = invite_find(worker_here(), slice_from(r->path, prefix.len), page_found, r);
 }
 
 static void page_gone(struct http_request *r)

@@ -259,6 +259,14 @@ static void add_source(struct buf *out, slice origin)
     buf_add(out, origin);
 }
 
+static void add_source_once(struct buf *out, slice origin)
+{
+    const char *at = out->len > 0 ? memmem(out->ptr, out->len, origin.ptr, origin.len) : NULL;
+    size_t end = at == NULL ? 0 : (size_t)(at - out->ptr) + origin.len;
+    if (origin.len > 0 && (at == NULL || (end < out->len && out->ptr[end] != ' ')))
+        add_source(out, origin);
+}
+
 static slice other_setting(const char *name, slice domain)
 {
     const struct setting *s = setting_find(slice_of(name));
@@ -294,18 +302,20 @@ static slice webchat_logo_of(const struct http_request *r)
 static void add_origins(const struct http_request *r, struct buf *out)
 {
     struct buf b; /* of one */
-    slice domain = webchat_domain_of(r), upload = other_setting("upload.base-url", domain);
+    const struct node *n = worker_node(worker_here());
     buf_init(&b, ORIGINS_MAX);
     buf_printf(&b, "%s://%.*s", r->secure ? "wss" : "ws", SLICE_ARG(r->host));
     add_source(out, buf_fit(&b));
     buf_clear(&b);
     http_base_url(r, &b);
     add_source(out, buf_fit(&b));
-    buf_clear(&b);
-    http_public_base(domain, &b);
-    add_source(out, buf_fit(&b));
-    if (upload.len > 0)
-        add_source(out, upload);
+    for (unsigned i = 0; i < n->domain_count; i++) { /* others send files, too */
+        slice upload = other_setting("upload.base-url", n->domains[i]);
+        buf_clear(&b);
+        http_public_base(n->domains[i], &b);
+        add_source_once(out, buf_fit(&b));
+        add_source_once(out, upload);
+    }
     buf_fini(&b);
 }
 

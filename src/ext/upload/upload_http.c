@@ -333,7 +333,8 @@ static void refusal_found(void *arg, enum store_result result, const struct stor
     else if (store_row_count(b, 0) > 0)
         answer_end(t, 409, SLICE("the slot was used before: ask for another one\n"));
     else
-        answer_end(t, 413, SLICE("your files take all the room that you have\n"));
+        answer_end(t, 413,
+                   SLICE("you have as many files as you may have, or they take all your room\n"));
 }
 
 /* The batch does not say which of its conditions was not met. */

@@ -15,12 +15,15 @@
 
 enum { KEY_BYTES = 32, MAC_BYTES = 20, MAC_TEXT_MAX = 8192 };
 
+#define ALSO_BY_SIZE                                                                               \
+    "DROP INDEX upload_by_owner; CREATE INDEX upload_by_owner ON upload(owner, at_us, size)"
+
 static const struct store_migration migrations[] = {
     { 1,
       "CREATE TABLE upload(id TEXT PRIMARY KEY, owner INTEGER NOT NULL, name TEXT NOT NULL, "
       "type TEXT NOT NULL, size INTEGER NOT NULL, hash TEXT NOT NULL, at_us INTEGER NOT NULL, "
       "until_us INTEGER NOT NULL) WITHOUT ROWID;"
-      "CREATE INDEX upload_by_owner ON upload(owner, at_us, size);"
+      "CREATE INDEX upload_by_owner ON upload(owner, at_us);"
       "CREATE INDEX upload_by_time ON upload(until_us);"
       "CREATE TABLE blob(hash TEXT PRIMARY KEY, size INTEGER NOT NULL, refs INTEGER NOT NULL) "
       "WITHOUT ROWID;"
@@ -28,10 +31,11 @@ static const struct store_migration migrations[] = {
       "CREATE TABLE upload(id TEXT PRIMARY KEY, owner BIGINT NOT NULL, name TEXT NOT NULL, "
       "type TEXT NOT NULL, size BIGINT NOT NULL, hash TEXT NOT NULL, at_us BIGINT NOT NULL, "
       "until_us BIGINT NOT NULL);"
-      "CREATE INDEX upload_by_owner ON upload(owner, at_us, size);"
+      "CREATE INDEX upload_by_owner ON upload(owner, at_us);"
       "CREATE INDEX upload_by_time ON upload(until_us);"
       "CREATE TABLE blob(hash TEXT PRIMARY KEY, size BIGINT NOT NULL, refs BIGINT NOT NULL);"
       "CREATE INDEX blob_orphans ON blob(hash) WHERE refs <= 0" },
+    { 2, ALSO_BY_SIZE, ALSO_BY_SIZE },
     { 0 },
 };
 struct store_stmt upload_owner = {
