@@ -527,6 +527,13 @@ static struct session *by_token(struct account *a, slice text)
     return NULL;
 }
 
+/* Whether the stream that resumes it is still there: what is said to one of this worker is a call,
+ * and a client that does not wait may have left. */
+static bool session_is_carried(const struct session *s, struct worker *w, uint64_t id)
+{
+    return session_find(w, id) == s && s->state == SESSION_ATTACHED;
+}
+
 static void resume_now(struct account *a, struct binding *b)
 {
     struct session *s = by_token(a, b->req.resource);
@@ -544,11 +551,14 @@ static void resume_now(struct account *a, struct binding *b)
     attach(s, &b->req);
     repeats_begin(s);
     s->h_told = s->h_asked = s->h;
+    uint64_t id = s->id;
     session_down(s, &(struct down){ .kind = DOWN_RESUMED,
                                     .text = s->jid,
                                     .num = session_handled(s),
                                     .session = s->id,
                                     .local = s->link.local == NULL ? NULL : s });
+    if (!session_is_carried(s, a->worker, id))
+        return;
     session_queue_resend(s);
     EMIT(session.resumed, s);
     session_flow(s);
@@ -607,7 +617,7 @@ static void bind_ready(struct account *a, enum err e, void *arg)
     }
     if (e != OK)
         session_refuse(b, stanza_error_of(e), (slice){ 0 });
-    else if (a->state != ACTOR_READY || !still_authentic(a, &b->req))
+    else if (a->state != ACTOR_READY || a->admitted || !still_authentic(a, &b->req))
         session_refuse(b, SE_NOT_ALLOWED, SLICE("the account does not exist any more"));
     else if (b->req.resume)
         resume_now(a, b);

@@ -27,11 +27,13 @@ static struct store_stmt read_last_id = {
     .cols = "i",
 };
 /* Of any size, they could be more than one read may return. To know the length of a text, it is
- * read as a whole, so only so many are looked at. */
+ * read as a whole, so only so many are looked at; and only so many entries, since who enters and
+ * leaves has some, too. */
 static struct store_stmt read_last = {
     .name = "muc.archive-last",
-    .sql = "SELECT e.id, m.at_us, m.stanza FROM (SELECT id, msg FROM entry WHERE owner = $1"
-           " AND flags < 2 ORDER BY id DESC LIMIT 200) e JOIN message m ON m.id = e.msg"
+    .sql = "SELECT e.id, m.at_us, m.stanza FROM (SELECT id, msg FROM (SELECT id, msg, flags"
+           " FROM entry WHERE owner = $1 ORDER BY id DESC LIMIT 20000) AS last"
+           " WHERE flags < 2 ORDER BY id DESC LIMIT 200) e JOIN message m ON m.id = e.msg"
            " WHERE length(m.stanza) <= 65536 ORDER BY e.id DESC LIMIT $2",
     .params = "ii",
     .cols = "iit",

@@ -197,7 +197,8 @@ static void ask_admins(struct room *r, const struct application *a, struct iq *i
         asked++;
     }
     const struct affiliate *f;
-    for (uint32_t i = 0; asked == 0 && (f = map_next(&r->affiliates, &i)) != NULL;)
+    bool absent = asked == 0;
+    for (uint32_t i = 0; absent && (f = map_next(&r->affiliates, &i)) != NULL;)
         if (f->affiliation == AFF_OWNER && asked++ < ASKED_MAX)
             ask_admin(r, f->jid, buf_fit(&b), part);
     ticket_join_close(r->worker, part);
