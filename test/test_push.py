@@ -165,6 +165,8 @@ def test_a_client_shown_as_away_resumes(host, push):
     alice.ping()
     alice.ack()
     alice.cut()
+    until("hibernation", lambda: "hibernating" in {
+        row["state"] for row in host.rows("session", "list")})
     texts = [str(i) for i in range(6)]
     for text in texts:
         say(bob, alice.bare, text)

@@ -376,7 +376,7 @@ def test_reload(server, browser, way):
         browser.say(f"read {said}")
         bob.expect(f"<message from='{alice}'><body>read {said}</body></message>")
         browser.click(f".list-item a.open-room[data-room-jid='{room.jid}']")
-        browser.say(f"told {said}")
+        browser.type("converse-muc textarea.chat-textarea", f"told {said}", Keys.ENTER)
         bob.expect(f"<message from='{room.jid}/alice'><body>told {said}</body></message>")
     assert browser.complaints() == []
     bob.expect_nothing(f"<presence from='{room.jid}/alice'/>")
