@@ -2,7 +2,9 @@
 #include "archive/archive.h"
 #include "base/ensure.h"
 #include "home/here.h"
+#include "home/message.h"
 #include "home/node.h"
+#include "home/question.h"
 #include <stdatomic.h>
 
 enum { RESERVE_US = 20 * 1000000, RESERVE_EARLY_US = 10 * 1000000 };
@@ -36,12 +38,43 @@ uint64_t archive_slack_us(const struct worker *w)
     return atomic_load_explicit(&worker_node(w)->ids_slack_us, memory_order_relaxed);
 }
 
-void archive_slack_allow(struct worker *w, struct store_batch *b, uint64_t off_us)
+/* Whether it was lower. */
+static bool raise_slack(struct worker *w, uint64_t off_us)
 {
     _Atomic uint64_t *slack = &worker_node(w)->ids_slack_us;
     uint64_t was = atomic_load(slack);
-    while (was < off_us && !atomic_compare_exchange_weak(slack, &was, off_us))
-        ; /* another worker raised it */
+    while (was < off_us)
+        if (atomic_compare_exchange_weak(slack, &was, off_us)) /* else another worker raised it */
+            return true;
+    return false;
+}
+
+struct slack_raised {
+    uint64_t off_us;
+};
+
+static void slack_raised_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)from;
+    (void)raise_slack(w, ((const struct slack_raised *)message)->off_us);
+}
+
+static const struct message_field slack_raised_fields[] = { F_U64(struct slack_raised, off_us),
+                                                            { 0 } };
+const struct message_row archive_slack_message = {
+    .id = 20,
+    .scope = MESSAGE_CLUSTER,
+    .name = "archive-slack",
+    .size = sizeof(struct slack_raised),
+    .fields = slack_raised_fields,
+    .run = slack_raised_run,
+};
+
+void archive_slack_allow(struct worker *w, struct store_batch *b, uint64_t off_us)
+{
+    if (raise_slack(w, off_us))
+        each_home(w, &archive_slack_message, &(struct slack_raised){ off_us },
+                  &(struct asker){ 0 });
     STORE_ADD(b, &archive_slack, STORE_ANY_ROWS, SV_I(off_us));
 }
 

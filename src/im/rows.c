@@ -2,6 +2,7 @@
  */
 #include "im/rows.h"
 #include "archive/archive.h"
+#include "archive/ids.h"
 #include "archive/query.h"
 #include "home/command_far.h"
 #include "home/command_run.h"
@@ -101,6 +102,7 @@ static const struct message_row *const core_messages[] = {
     &account_created_message,
     &command_asked_message,
     &command_answered_message,
+    &archive_slack_message,
     NULL,
 };
 const struct feature archive_query_feature = {
