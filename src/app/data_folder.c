@@ -138,7 +138,8 @@ static enum err may_become(const struct node_file *file, const char *old, const 
     return E_SYNTAX;
 }
 
-/* With the hosts of a domain. What is below it in the database is added later. */
+/* The addresses that change; of a domain also its hosts. The domains below it that only the
+ * database knows are added later. */
 static struct renaming what_changes(const struct node_file *file, const char *old, const char *to,
                                     struct arena *arena)
 {

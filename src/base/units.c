@@ -62,7 +62,7 @@ static const struct unit *units_find(const struct unit *units, slice name)
 
 enum { FRACTION_DIGITS_MAX = 6 };
 
-/* The digits behind a point, of a unit: 1.5GB. What is less than the base unit is left out. */
+/* Adds the fraction of a unit, from its digits behind the point: the 5 of 1.5GB. Rounds down. */
 static enum units_result units_fraction(slice digits, const struct unit *unit, int64_t *sum)
 {
     int64_t number, of = 1;

@@ -18,7 +18,7 @@ void presence_session_ended(struct session *s);
 /* For im/presence_pace.c: what an available session says of itself, and whether it is shown as away
  * for it, broadcast. */
 void presence_replace(struct session *s, struct stanza *own, bool away);
-/* What is told instead of `own`, which has no <show/>. A new reference. */
+/* The presence that others are told instead of `own`, which has no <show/>. A new reference. */
 struct stanza *presence_shown_away(const struct stanza *own);
 
 /* Frees what presence holds of a session, tells nobody. After presence_session_ended() it is a

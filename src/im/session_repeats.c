@@ -63,7 +63,7 @@ static void session_repeats_add(struct repeats *r, struct ticket t, uint32_t cou
     r->open += t.awaited > 0;
 }
 
-/* What is not handled stays: flow control counts it. */
+/* Stanzas that are not handled stay: flow control counts them. */
 static void session_repeats_trim(struct repeats *r)
 {
     uint32_t over = r->len > REPEATS_MAX ? r->len - REPEATS_MAX : 0, kept = 0;

@@ -44,8 +44,8 @@ struct ticket *repeats_ticket(const struct session *s, uint32_t count);
 /* How many of them are not handled yet. */
 uint32_t repeats_open(const struct session *s);
 
-/* Those that h does not cover as bytes of REPEAT_BYTES each, and back. What is not handled then is
- * handled when it is repeated, and keeps the order of those without an id. */
+/* The tickets that h does not cover, as REPEAT_BYTES each, and back. A stanza that is not handled
+ * by then is handled when it is repeated; its ticket keeps the order of those without an id. */
 enum { REPEAT_BYTES = 8 };
 void repeats_save(const struct session *s, struct buf *out);
 void repeats_restore(struct session *s, slice saved);

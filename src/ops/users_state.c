@@ -23,7 +23,7 @@ static struct store_stmt users_enable = {
     .params = "t",
     .cols = "",
 };
-/* What is not loaded is disabled in the table only. */
+/* An account that is not loaded is disabled in the table only. */
 static struct store_stmt users_disable = {
     .name = "users.disable",
     .sql = "UPDATE account SET disabled = 1 WHERE jid = $1",
