@@ -171,11 +171,18 @@ void setting_reset(struct setting *s)
         setting_note(s);
 }
 
-const struct setting *setting_of(const struct setting *s, slice domain)
+/* The row for a domain; NULL: none. */
+static const struct setting *setting_row(const struct setting *general, slice domain)
 {
-    const struct setting *own = s->domains;
+    const struct setting *own = general->domains;
     while (own != NULL && !slice_eq(own->domain, domain))
         own = own->domains;
+    return own;
+}
+
+const struct setting *setting_of(const struct setting *s, slice domain)
+{
+    const struct setting *own = setting_row(s, domain);
     return own != NULL && !setting_is_open(own) ? own : s;
 }
 
@@ -240,13 +247,9 @@ static void setting_add_row(struct setting *general, slice domain)
 
 void setting_add_domain(slice domain)
 {
-    for (struct setting *s = settings; s != NULL; s = s->next) {
-        const struct setting *own = s->domains;
-        while (own != NULL && !slice_eq(own->domain, domain))
-            own = own->domains;
-        if (s->scope == SCOPE_DOMAIN && s->general == NULL && own == NULL)
+    for (struct setting *s = settings; s != NULL; s = s->next)
+        if (s->scope == SCOPE_DOMAIN && s->general == NULL && setting_row(s, domain) == NULL)
             setting_add_row(s, domain);
-    }
 }
 
 struct setting *setting_first(void) { return settings; }

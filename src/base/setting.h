@@ -45,7 +45,8 @@ struct setting {
     bool locked;                 /* fixed by the node file */
     struct setting *next;
 
-    struct setting *domains; /* the rows for single domains; fixed once workers run */
+    struct setting *domains; /* the first row for one domain, and of that the next; fixed once
+                              * workers run */
     struct setting *general; /* of a row for one domain: the row for all; else NULL */
     slice domain;            /* of such a row */
     _Atomic bool own;        /* such a row has a value */
