@@ -190,6 +190,25 @@ def test_domain_of_the_host(make_server):
         assert found["domain"] == domain
 
 
+@pytest.mark.parametrize("each", [False, True])
+def test_many_domains(make_server, files, each):
+    """The page works whatever the number of domains is; its own comes first."""
+    domains = tuple(f"a-domain-with-a-long-name-{i}.example" for i in range(64))
+    server = make_server(domains=domains)
+    server.ctl("set", "web.chat-files", files)
+    for i, domain in enumerate(domains if each else ()):
+        server.ctl("set", f"upload.base-url@{domain}", f"https://files-of-{i}.{domain}/" + "u" * 40)
+    for domain in domains[0], domains[63]:
+        policy = directives(get(server, "/chat/", {"Host": domain}))
+        assert policy["script-src"] == ["'self'", "'wasm-unsafe-eval'"]
+        assert f"ws://{domain}" in policy["connect-src"]
+        assert any(one.startswith((f"http://{domain}", f"https://{domain}"))
+                   for one in policy["img-src"])
+        if each:
+            assert any(one.startswith("https://files-of-") and domain in one
+                       for one in policy["img-src"])
+
+
 def test_not_installed(server, tmp_path):
     server.ctl("set", "web.chat-files", tmp_path / "nothing")
     answer = get(server, "/chat/")

@@ -28,7 +28,8 @@
 
 enum { PATH_BYTES = 4096, PIECE_BYTES = 128 << 10 };
 /* Bytes of the parts of answers. */
-enum { ORIGINS_MAX = 4096, LINES_MAX = 4096, POLICY_MAX = 8192, SETTINGS_MAX = 16384 };
+enum { ORIGINS_MAX = 4096, LINES_MAX = 4096, SETTINGS_MAX = 16384 };
+enum { POLICY_MAX = 3 * ORIGINS_MAX + 512 }; /* three directives name the origins */
 
 static struct log_area log_webchat = { .name = "webchat" };
 
@@ -259,12 +260,17 @@ static void add_source(struct buf *out, slice origin)
     buf_add(out, origin);
 }
 
-static void add_source_once(struct buf *out, slice origin)
+/* Returns false if it is one too many. */
+static bool add_source_once(struct buf *out, slice origin)
 {
     const char *at = out->len > 0 ? memmem(out->ptr, out->len, origin.ptr, origin.len) : NULL;
     size_t end = at == NULL ? 0 : (size_t)(at - out->ptr) + origin.len;
-    if (origin.len > 0 && (at == NULL || (end < out->len && out->ptr[end] != ' ')))
-        add_source(out, origin);
+    if (origin.len == 0 || (at != NULL && (end == out->len || out->ptr[end] == ' ')))
+        return true;
+    if (out->len + 1 + origin.len > ORIGINS_MAX)
+        return false;
+    add_source(out, origin);
+    return true;
 }
 
 static slice other_setting(const char *name, slice domain)
@@ -298,6 +304,29 @@ static slice webchat_logo_of(const struct http_request *r)
     return setting_text_of(&chat_logo, webchat_domain_of(r));
 }
 
+/* Those of the page itself come first: what is beyond ORIGINS_MAX is left out. */
+static void origins_are_many(slice domain)
+{
+    static _Atomic bool told;
+    if (!atomic_exchange(&told, true))
+        log_warn(&log_webchat, LOG_EV("webchat.many-origins"), LOG_S("domain", domain),
+                 LOG_C("hint", "pages of other domains do not show the files of this one and of "
+                               "those behind it; set http.base-url, or one upload.base-url"));
+}
+
+/* Where the files of a domain are. */
+static void add_domain(slice domain, struct buf *out)
+{
+    struct buf b;
+    ensure(domain.len > 0 && out->len <= ORIGINS_MAX);
+    buf_init(&b, ORIGINS_MAX);
+    http_public_base(domain, &b);
+    if (!add_source_once(out, buf_fit(&b)) ||
+        !add_source_once(out, other_setting("upload.base-url", domain)))
+        origins_are_many(domain);
+    buf_fini(&b);
+}
+
 /* Where files of this server may lie, and where its streams are. */
 static void add_origins(const struct http_request *r, struct buf *out)
 {
@@ -309,13 +338,9 @@ static void add_origins(const struct http_request *r, struct buf *out)
     buf_clear(&b);
     http_base_url(r, &b);
     add_source(out, buf_fit(&b));
-    for (unsigned i = 0; i < n->domain_count; i++) { /* others send files, too */
-        slice upload = other_setting("upload.base-url", n->domains[i]);
-        buf_clear(&b);
-        http_public_base(n->domains[i], &b);
-        add_source_once(out, buf_fit(&b));
-        add_source_once(out, upload);
-    }
+    add_domain(webchat_domain_of(r), out);
+    for (unsigned i = 0; i < n->domain_count; i++) /* others send files, too */
+        add_domain(n->domains[i], out);
     buf_fini(&b);
 }
 
