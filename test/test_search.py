@@ -44,6 +44,18 @@ def submit(terms, form_type=SEARCH):
             "</query>")
 
 
+def test_guests_do_not_search(make_server):
+    """Names and addresses are for those who have an account."""
+    server = make_server("alice", settings={"guest.domains": "localhost"})
+    card(server.client("alice", "a"), "Alice", "Liddell", "", "alice@wonder.example")
+    guest = server.connect()
+    guest.sasl2_start("ANONYMOUS", inner=f"<bind xmlns='{xml.BIND2}'/>")
+    guest.sasl2_done(guest.sasl2_next())
+    assert guest.error("get", f"<query xmlns='{SEARCH}'/>", to=AT)[0] == "forbidden"
+    found = guest.iq("set", f"<query xmlns='{SEARCH}'><last>Lid</last></query>", to=AT)
+    assert found.get("type") == "error" and "Liddell" not in "".join(found.itertext())
+
+
 def test_it_is_found_and_says_what_it_wants(people):
     alice = people[0]
     items = alice.result("get", f"<query xmlns='{xml.DISCO_ITEMS}'/>", to="localhost")

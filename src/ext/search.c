@@ -25,6 +25,7 @@
 #include "im/account.h"
 #include "im/account_life.h"
 #include "im/feature.h"
+#include "im/guest.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 #include "xmpp/precis.h"
@@ -239,7 +240,8 @@ static bool may_search(const struct iq *iq)
     slice parent;
     struct jid from = jid_split(stanza_from(iq->st));
     ensure(iq->target == IQ_TO_HOST);
-    if (from.local.len == 0 || !node_serves(worker_node(iq->worker), from.domain))
+    if (from.local.len == 0 || !node_serves(worker_node(iq->worker), from.domain) ||
+        guest_is(jid_bare(&from)))
         return false;
     return host_find(worker_node(iq->worker), stanza_to(iq->st), &parent) != NULL &&
            (setting_int_of(&search_access, parent) == ACCESS_SERVER ||
@@ -251,7 +253,7 @@ static void fields_get(struct iq *iq)
     struct buf out;
     struct xml_write x;
     if (!may_search(iq)) {
-        iq_error(iq, SE_FORBIDDEN, SLICE("only users of this server may search"));
+        iq_error(iq, SE_FORBIDDEN, SLICE("only users with an account on this server may search"));
         return;
     }
     xml_begin(&x, &out, XML_PART_MAX);
@@ -400,7 +402,7 @@ static void search_set(struct iq *iq)
     struct query q;
     slice like[FIELDS], domain;
     if (!may_search(iq)) {
-        iq_error(iq, SE_FORBIDDEN, SLICE("only users of this server may search"));
+        iq_error(iq, SE_FORBIDDEN, SLICE("only users with an account on this server may search"));
         return;
     }
     if (!read_query(iq, &q) || !read_patterns(iq, &q, like))

@@ -115,8 +115,7 @@ static bool is_subscription(const struct stanza *st)
 /* Requests that set nothing which would be stored. */
 static bool is_passing(const struct elem *payload)
 {
-    return slice_is(payload->ns_uri, NS_SESSION) || slice_is(payload->ns_uri, NS_CARBONS) ||
-           slice_is(payload->ns_uri, "jabber:iq:search");
+    return slice_is(payload->ns_uri, NS_SESSION) || slice_is(payload->ns_uri, NS_CARBONS);
 }
 
 /* Whether an account, the server or one of its services answers, and no client. */
