@@ -539,6 +539,18 @@ def test_histories_of_one_user_are_limited(make_server):
     assert len(rooms[1].enter(carol, "c").bodies) >= 6
 
 
+def test_large_messages_of_many_rooms_are_not_kept(make_server):
+    """One message is not more than all rooms of a user may keep together."""
+    server = make_server("alice", "bob", settings={"muc.history-bytes": 64 << 10})
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    rooms = [Room(f"r{i}") for i in range(3)]
+    for room in rooms:
+        room.create(alice, "a")
+        room.say(alice, "x" * 50000)
+        room.expect_body(alice, "a", "x" * 50000)
+    assert [len(room.enter(bob, "b").bodies) for room in rooms] == [1, 0, 0]
+
+
 @pytest.mark.parametrize("persistent", [False, True])
 def test_a_list_is_limited_in_bytes(make_server, persistent):
     """Long reasons for few addresses, in all rooms of one user together; what is there can be made

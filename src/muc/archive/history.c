@@ -44,15 +44,14 @@ void room_history_fini(struct room_history *h)
 
 void room_history_trim(struct room_history *h, size_t bytes)
 {
-    while (h->len > 1 && h->bytes > bytes)
+    while (h->bytes > bytes)
         history_drop_first(h);
 }
 
 static void shrink(struct room_history *h, uint32_t most)
 {
-    while (h->len > most)
+    while (h->len > most || (h->len > 1 && h->bytes > HISTORY_BYTES))
         history_drop_first(h);
-    room_history_trim(h, HISTORY_BYTES);
 }
 
 static void history_grow(struct room_history *h)

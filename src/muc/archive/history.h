@@ -34,7 +34,7 @@ void room_history_fini(struct room_history *h);
  * messages that are kept, with this one. */
 void room_history_add(struct room_history *h, const struct room_post *p, uint32_t most, slice room);
 
-/* Drops the oldest until so many bytes are left, or one message. */
+/* Drops the oldest until no more than so many bytes are left. */
 void room_history_trim(struct room_history *h, size_t bytes);
 
 /* Calls fn with what somebody gets who enters and asked like this, oldest first: stanzas without
