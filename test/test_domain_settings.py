@@ -118,6 +118,20 @@ def test_the_node_file_locks_all_domains(make_server):
     assert shown(host, name) == ("on", "off", "database", True) and offered(host, ONE)
 
 
+def test_a_reset_forgets_what_the_node_file_covers(make_server):
+    host = make_server(domains=(ONE, TWO))
+    name = f"register.enabled@{ONE}"
+    host.ctl("set", name, "on")
+    host.conf["settings"]["register.enabled"] = False
+    host.write()
+    host.ctl("server", "reload")
+    host.ctl("config", "reset", "register")
+    del host.conf["settings"]["register.enabled"]
+    host.write()
+    host.ctl("server", "reload")
+    assert not host.rows("get", name)[0]["changed"] and not offered(host, ONE)
+
+
 def test_every_such_setting_has_a_value_for_a_domain(host):
     scoped = [name for name in settings(MUSTERD) if host.rows("get", name)[0]["scope"] == "domain"]
     assert len(scoped) >= 12

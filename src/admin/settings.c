@@ -582,9 +582,9 @@ static void reset_stored(void *arg, enum store_result result, const struct store
         return;
     }
     for (struct setting *s = setting_first(); s != NULL; s = s->next) {
-        if (!in_range(r, s) || setting_is_open(s))
-            continue;
         bool was_set = stored_find(s) != NULL;
+        if (!in_range(r, s) || (setting_is_open(s) && !was_set))
+            continue;
         stored_drop(s);
         count++;
         locked += admin_settings_is_locked(s);
