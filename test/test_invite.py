@@ -292,6 +292,28 @@ def test_users_invite(inviting):
     assert xml.condition(reply.find(f"{{{xml.CLIENT}}}error")) == "forbidden"
 
 
+def test_an_invitation_is_for_the_domain_of_its_inviter(make_server):
+    server = make_server("alice", domains=("localhost", "other.test"),
+                         settings={"invite.enabled": True})
+    refused = server.ctl_run("user", "invite", "--roster", "alice@localhost", "--domain",
+                             "other.test")
+    assert refused.returncode != 0 and "leave --domain out" in refused.stderr
+    assert invite(server, "--roster", "alice@localhost", "--domain", "localhost")
+    assert invite(server, "--domain", "other.test")["uri"].startswith("xmpp:other.test?")
+
+
+def test_an_invitation_shown_before_tls(make_server):
+    """What was shown to one domain is not used at another."""
+    server = make_server(domains=("localhost", "other.test"),
+                         settings={"invite.enabled": True, "c2s.tls-required": False},
+                         why="a stream before STARTTLS registers nobody else")
+    client = server.connect(tls="none")
+    assert show(client, token_of(invite(server))) is True
+    client.domain = "other.test"
+    client.starttls()
+    assert register(client, "juliet", "long enough") == "not-acceptable"
+
+
 def test_the_page(inviting):
     row = invite(inviting, "--roster", "alice@localhost")
     path = "/invite/" + token_of(row)

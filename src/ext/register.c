@@ -242,6 +242,10 @@ static void signup_invited(void *arg, enum err e, const struct invite *i)
     else if (e == E_NOTFOUND || i->used)
         signup_refuse(s, (struct register_refusal){ SE_ITEM_NOT_FOUND,
                                                     SLICE("the invitation was used already") });
+    else if (!slice_eq(i->domain, s->domain)) /* STARTTLS came in between, and another `to` */
+        signup_refuse(s,
+                      (struct register_refusal){ SE_NOT_ACCEPTABLE, SLICE("the invitation is for "
+                                                                          "another domain") });
     else if (i->name.len == 0 && register_is_reserved(s))
         signup_refuse(s, reserved);
     else if (i->name.len > 0 && !slice_eq(i->name, jid_split(s->jid).local))

@@ -58,7 +58,8 @@ struct setting invite_max = {
     .min = 1,
     .max = 1000000,
     .unit = "invitations",
-    .doc = "Unused invitations that one user may have. It does not limit operators.",
+    .doc = "Unused invitations that one user may have. Those of nobody, which operators make, are "
+           "not counted.",
 };
 
 static struct store_stmt stmt_put = {
@@ -98,9 +99,9 @@ static struct store_stmt stmt_use = {
 };
 static struct store_stmt stmt_reserved = {
     .name = "invite.reserved",
-    .sql = "UPDATE invite SET used_by = '' WHERE name || '@' || domain = $1 AND used_by = '' "
-           "AND expires_us > $2 AND token <> $3",
-    .params = "tit",
+    .sql = "UPDATE invite SET used_by = '' WHERE name = $1 AND name <> '' AND domain = $2 "
+           "AND used_by = '' AND expires_us > $3 AND token <> $4",
+    .params = "ttit",
     .cols = "",
 };
 
@@ -143,6 +144,13 @@ static const struct store_migration migrations[] = {
     { .version = 3, /* tokens are hashed since: those that nobody has used are void */
       .sqlite = "DELETE FROM invite WHERE used_by = ''",
       .pgsql = "DELETE FROM invite WHERE used_by = ''" },
+    { .version = 4, /* no invitation, registration or deletion walks over all invitations */
+      .sqlite = "CREATE INDEX invite_inviter ON invite(inviter);"
+                "CREATE INDEX invite_used_by ON invite(used_by);"
+                "CREATE INDEX invite_expires ON invite(expires_us);",
+      .pgsql = "CREATE INDEX invite_inviter ON invite(inviter);"
+               "CREATE INDEX invite_used_by ON invite(used_by);"
+               "CREATE INDEX invite_expires ON invite(expires_us);" },
     { 0 },
 };
 const struct store_schema invite_schema = {
@@ -244,7 +252,9 @@ void invite_add_use(struct store_batch *b, slice token, slice jid, uint64_t now_
 {
     struct row_key row = register_invite_row_of(token);
     slice key = token.len > 0 ? slice_of(row.text) : SLICE("");
-    STORE_ADD(b, &stmt_reserved, 0, SV_T(jid), SV_I(now_us), SV_T(key));
+    struct jid account = jid_split(jid);
+    STORE_ADD(b, &stmt_reserved, 0, SV_T(account.local), SV_T(account.domain), SV_I(now_us),
+              SV_T(key));
     if (token.len > 0)
         STORE_ADD(b, &stmt_use, 1, SV_T(key), SV_T(jid), SV_I(STEPS));
 }
@@ -529,10 +539,13 @@ static void register_invite_invited(void *arg, enum store_result r, const struct
     (void)b;
     if (r != STORE_OK) {
         enum err e = r == STORE_CONFLICT ? E_LIMIT : err_of_store(r);
-        command_fail(call, e,
-                     e == E_LIMIT ? "there are too many unused invitations; wait until some "
-                                    "expire, or raise invite.max"
-                                  : "the invitation could not be stored");
+        if (e == E_LIMIT)
+            command_fail(call, e,
+                         "there are too many unused invitations; wait until some expire, or raise "
+                         "%s",
+                         setting_of(&invite_max, t->invite.domain)->name);
+        else
+            command_fail(call, e, "the invitation could not be stored");
         return;
     }
     buf_init(&text, URI_BYTES_MAX);
@@ -595,18 +608,25 @@ static void invite_try(struct task *t)
     buf_fini(&jid);
 }
 
-/* inviter: empty: nobody. */
+/* inviter: no pointer: nobody; domain: no pointer: that of the inviter, or the first. */
 static struct task *register_invite_task_new(struct command_call *call, slice domain, slice inviter)
 {
     struct task *t;
-    if (inviter.ptr != NULL)
-        domain = jid_split(inviter).domain;
+    slice home = inviter.ptr != NULL ? jid_split(inviter).domain : (slice){ 0 };
+    if (domain.ptr == NULL)
+        domain = home.ptr != NULL ? home : worker_node(call->worker)->domains[0];
+    if (home.ptr != NULL && !slice_eq(home, domain)) {
+        command_fail(call, E_SYNTAX, "%.*s invites to %.*s only: leave --domain out",
+                     SLICE_ARG(inviter), SLICE_ARG(home));
+        return NULL;
+    }
     const struct setting *enabled = setting_of(&invite_enabled, domain);
     if (!setting_bool(enabled)) {
         command_fail(call, E_UNSUPPORTED, "invitations are off: `musterctl set %s on` allows them",
                      enabled->name);
         return NULL;
     }
+    ensure(domain.len > 0 && worker_is_here(call->worker));
     t = arena_new(call->arena, struct task, 1);
     t->call = call;
     rand_hex(t->token, INVITE_TOKEN_LEN / 2);
@@ -635,10 +655,8 @@ static int64_t invite_lifetime_of(const struct task *t)
 static void run_invite(struct command_call *call)
 {
     const struct worker *w = call->worker;
-    slice domain = command_arg(call, "domain");
-    if (domain.ptr == NULL)
-        domain = worker_node(w)->domains[0];
-    struct task *t = register_invite_task_new(call, domain, command_arg(call, "roster"));
+    struct task *t =
+        register_invite_task_new(call, command_arg(call, "domain"), command_arg(call, "roster"));
     if (t == NULL || !name_ok(t))
         return;
     t->invite.expires_us = loop_wall_us(worker_loop(w)) +
