@@ -1,8 +1,10 @@
 #include "base/alarm.h"
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "io/loop.h"
 #include "store/store_fixture.h"
+#include "store/store_rename.h"
 #include <pthread.h>
 #include <string.h>
 
@@ -147,6 +149,13 @@ static void test_in_use(void **state)
     (void)state;
     struct store *s = fix_store();
     refused(fix_url, E_EXISTS, "used by another process: only one musterd can have it");
+    struct arena *arena = arena_create(0);
+    struct renaming r = renaming_begin(arena, "a@x", "b@x", NULL);
+    struct store_renamed done = { 0 };
+    struct why why = { "" };
+    assert_int_equal(store_rename(fix_url, fix_schemas, &r, &done, &why), E_EXISTS);
+    assert_string_equal(why.text, "another process uses this database");
+    arena_destroy(&arena);
     store_close(&s);
     s = fix_store();
     store_close(&s);

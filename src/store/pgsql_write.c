@@ -8,13 +8,10 @@
     "INSERT INTO reader(name, position) VALUES($1, (SELECT lastval()))"                            \
     " ON CONFLICT(name) DO UPDATE SET position = excluded.position"
 
-/* Of the tables that are found first: two nodes may share a database by schemas of their own. */
-#define LOCK_KEY "hashtextextended('muster:' || current_schema(), 0)"
-
 enum pg_fault pg_lock(struct pg_conn *c)
 {
     enum pg_fault fault = PG_LOST;
-    PGresult *res = pg_ask(c, "SELECT pg_try_advisory_lock(" LOCK_KEY ")", NULL);
+    PGresult *res = pg_ask(c, "SELECT pg_try_advisory_lock(" PG_LOCK_KEY ")", NULL);
     if (res != NULL)
         fault = PQntuples(res) == 1 && strcmp(PQgetvalue(res, 0, 0), "t") == 0 ? PG_OK : PG_BUSY;
     PQclear(res);

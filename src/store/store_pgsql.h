@@ -8,6 +8,10 @@
 #include "store/queue.h"
 #include <libpq-fe.h>
 
+/* Of the advisory lock, in SQL. It is for the tables that are found first: two nodes may share a
+ * database by schemas of their own. */
+#define PG_LOCK_KEY "hashtextextended('muster:' || current_schema(), 0)"
+
 enum {
     PG_READERS = 4, /* unless told otherwise */
     PG_READERS_MAX = 64,

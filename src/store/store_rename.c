@@ -4,8 +4,8 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
+#include "store/store_pgsql.h"
 #include "store/store_sqlite.h"
-#include <libpq-fe.h>
 
 #define RENAME_FROM "' from='''"
 #define RENAME_TO   "''' to='''"
@@ -582,11 +582,23 @@ static enum err rename_all(struct rename *r, const struct store_schema *const *s
     return e == OK ? rename_run(r, "database", "COMMIT", rename_none, NULL) : e;
 }
 
+/* Until the connection ends: no server may begin to use the database meanwhile. */
+static enum err rename_lock(struct rename *r)
+{
+    struct rename_row *row = NULL;
+    enum err e = rename_run(r, "database", "SELECT pg_try_advisory_lock(" PG_LOCK_KEY ")",
+                            rename_none, &row);
+    if (e != OK || strcmp(row->text[0], "t") == 0)
+        return e;
+    why_set(r->why, "another process uses this database");
+    return E_EXISTS;
+}
+
 static enum err rename_open(struct rename *r, const char *url)
 {
     if (!slice_starts(slice_of(url), SLICE("sqlite:"))) {
         r->pg = PQconnectdb(url);
-        return PQstatus(r->pg) == CONNECTION_OK ? OK : rename_failed(r, "connection");
+        return PQstatus(r->pg) == CONNECTION_OK ? rename_lock(r) : rename_failed(r, "connection");
     }
     sqlite_configure();
     const char *path = url + sizeof "sqlite:" - 1;
