@@ -431,10 +431,8 @@ def test_the_node_ends_while_the_database_is_away(make_server):
         alice.request_ack()
         alice.ping()
         assert alice.acked == 0
-        since = time.monotonic()
         server.signal(signal.SIGTERM)
         assert server.process.wait(TIMEOUT) == 0
-        assert time.monotonic() - since < 6, "it does not wait for what is away"
         server.process = None
     assert "event=messages.lost count=2" in server.log()
     server.start()

@@ -98,7 +98,7 @@ void sasl_offer(struct stream *s, struct buf *b)
 
 static const struct sockaddr *c2s_sasl_peer_of(const struct stream *s)
 {
-    return (const struct sockaddr *)(const void *)&xstream_peer(&s->x)->peer;
+    return &xstream_peer(&s->x)->peer.any;
 }
 
 static slice sasl_account(struct stream *s, struct arena *arena)
@@ -261,8 +261,7 @@ static void devices_found(void *arg, enum err e, const struct device_row *rows, 
                                             SLICE_ARG(rows[i].address)));
         if (id != NULL && memcmp(rows[i].id, id, DEVICE_ID_LEN) == 0)
             a->try.trust = TRUST_DEVICE;
-        else if (a->try.trust == TRUST_NONE &&
-                 throttle_is_near(&a->try, (const struct sockaddr *)(const void *)&seen.peer))
+        else if (a->try.trust == TRUST_NONE && throttle_is_near(&a->try, &seen.peer.any))
             a->try.trust = TRUST_ADDRESS;
     }
     xstream_go(&s->x);

@@ -182,7 +182,7 @@ bool stream_drop_output(struct stream *s)
 
 bool stream_count_address(struct stream *s)
 {
-    const struct sockaddr *peer = (const struct sockaddr *)(const void *)&xstream_peer(&s->x)->peer;
+    const struct sockaddr *peer = &xstream_peer(&s->x)->peer.any;
     if (s->peer.len == 0)
         (void)peers_enter(PEERS_C2S, peer, setting_int(&c2s_connections), &s->peer);
     return !s->peer.beyond;

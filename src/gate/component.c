@@ -208,8 +208,7 @@ static void check_handshake(struct component *c)
 {
     struct loop *loop = worker_loop(c->x.worker);
     ensure(c->op == NULL && !timer_is_set(&c->turn));
-    throttle_try_init(&c->try, (const struct sockaddr *)(const void *)&conn_info(c->x.conn)->peer,
-                      component_domain(c), NULL);
+    throttle_try_init(&c->try, &conn_info(c->x.conn)->peer.any, component_domain(c), NULL);
     if (throttle_take(c->gate->throttle, &c->try, loop_now_us(loop), &c->wait_ms) != OK) {
         metric_add(&auth_throttled, 1);
         refuse_handshake(c);

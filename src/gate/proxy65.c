@@ -423,7 +423,7 @@ static void side_move(struct side *s)
  * are accepted. */
 static bool count_address(struct side *s)
 {
-    const struct sockaddr *peer = (const struct sockaddr *)(const void *)&conn_info(s->conn)->peer;
+    const struct sockaddr *peer = &conn_info(s->conn)->peer.any;
     return peers_enter(PEERS_PROXY65, peer, setting_int(&proxy65_per_address), &s->peer) ==
            PEERS_ROOM;
 }

@@ -79,8 +79,7 @@ enum peers_room http_address_enter(struct http_conn *h)
     if (http_has_token(slice_of(setting_text(&http_trusted_proxies)), info->peer_text))
         return PEERS_ROOM;
     enum peers_room room =
-        peers_enter(PEERS_HTTP, (const struct sockaddr *)(const void *)&info->peer,
-                    setting_int(&http_connections_max), &h->key);
+        peers_enter(PEERS_HTTP, &info->peer.any, setting_int(&http_connections_max), &h->key);
     if (h->key.len == 0)
         return room;
     pthread_mutex_lock(&s->lock);

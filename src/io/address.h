@@ -12,6 +12,13 @@ union address {
     struct sockaddr_un local;
 };
 
+/* Without room for a path: each connection has one. Of a Unix socket it has the family alone. */
+union ip_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
 enum { ADDRESS_TEXT_BYTES = INET6_ADDRSTRLEN + 8 };
 
 /* "[::1]:5222", "127.0.0.1:5222", "unix:/run/x.sock". false: none of these. */

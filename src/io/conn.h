@@ -11,9 +11,9 @@
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
+#include "io/address.h"
 #include "io/loop.h"
 #include "io/tls_trust.h"
-#include <netinet/in.h>
 
 struct conn;
 struct arena;
@@ -51,9 +51,8 @@ struct conn_limits {
 };
 
 struct conn_info {
-    struct sockaddr_storage peer; /* from the PROXY header if there was one */
-    char peer_text[46];           /* numeric address without port */
-    uint16_t peer_port;
+    union ip_address peer; /* from the PROXY header if there was one */
+    char peer_text[46];    /* numeric address without port */
 };
 
 enum conn_flags {

@@ -150,18 +150,18 @@ void conn_info_set(struct conn_info *info, const struct sockaddr *peer)
 {
     union address a;
 
-    *info = (struct conn_info){ .peer.ss_family = AF_UNSPEC };
+    *info = (struct conn_info){ .peer.any.sa_family = AF_UNSPEC };
     if (peer == NULL)
         return;
     address_set(&a, peer);
-    memcpy(&info->peer, &a, address_bytes(&a));
-    info->peer_port = (uint16_t)address_port(&a);
     if (a.any.sa_family == AF_INET) {
+        info->peer.v4 = a.v4;
         inet_ntop(AF_INET, &a.v4.sin_addr, info->peer_text, sizeof(info->peer_text));
     } else if (a.any.sa_family == AF_INET6) {
+        info->peer.v6 = a.v6;
         inet_ntop(AF_INET6, &a.v6.sin6_addr, info->peer_text, sizeof(info->peer_text));
     } else {
-        info->peer.ss_family = peer->sa_family;
+        info->peer.any.sa_family = peer->sa_family;
         memcpy(info->peer_text, "local", sizeof("local"));
     }
 }
