@@ -107,9 +107,9 @@ struct xml_work {
 
 struct xml_reader {
     struct xml_limits limits;
+    enum xml_error error;               /* here it costs no padding: each stream has a reader */
     const struct xml_stream_ns *stream; /* of the stream's header; NULL until it was read */
     struct xml_parked *parked;          /* NULL unless a unit is unfinished */
-    enum xml_error error;
     const char *what; /* static sentence for the log and the stream error's text */
 };
 
