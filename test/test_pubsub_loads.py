@@ -1,5 +1,7 @@
 """What one user can make pubsub.<domain> do, or hold, for the others."""
-from muster import xml
+import pytest
+
+from muster import nodes, xml
 from muster.pubsub import (
     DATA, NS, affiliations, create, error_of, get_items, item_ids, publish, pubsub, subscribe,
     subscriptions)
@@ -124,6 +126,20 @@ def test_subscriptions_of_others_cost_nothing(server, alice):
     assert server.cpu_seconds() - used < 0.5  # 100,000 addresses 200 times: seconds
 
 
+def test_a_named_node_is_not_looked_for_among_all(server, alice):
+    alice.result("set", create("news"), to=HOST)
+    fill(server,
+         ("pubsub_node", numbers(100_000) + " SELECT p.owner, 'node' || i, p.nid + i, p.creator,"
+          " p.config FROM n"))
+    alice = server.client("alice")
+    asked = f"<query xmlns='{xml.DISCO_INFO}' node='news'/>"
+    alice.result("get", asked, to=HOST)
+    used = server.cpu_seconds()
+    for _ in range(1_000):
+        alice.result("get", asked, to=HOST)
+    assert server.cpu_seconds() - used < 0.7  # 100,000 names 1,000 times: 1.5 s
+
+
 def test_owners_add_so_many_addresses_of_one_user(alice, bob):
     """Addresses of one user at a node are looked through one by one."""
     alice.result("set", create("news"), to=HOST)
@@ -142,17 +158,20 @@ def test_owners_add_so_many_addresses_of_one_user(alice, bob):
     alice.result("set", subscriptions("news", {bob.bare: "subscribed"}), to=HOST)
 
 
-def test_a_look_at_all_nodes_is_paid(make_server):
-    """At 20 kB a second, 2,000 nodes at 16 bytes are some 1.5 s: meanwhile she is not read."""
-    server = make_server("alice", "bob", settings={"c2s.byte-rate": 20_000})
-    alice = server.client("alice")
+@pytest.mark.parametrize("asker", range(2))
+def test_a_look_at_all_nodes_is_paid(make_server, asker):
+    """At 20 kB a second, 2,000 nodes at 16 bytes are some 1.5 s: meanwhile she is not read. The
+    service and the client may have their homes on one worker or on two."""
+    name = nodes.of_each_worker(2)[asker]
+    server = make_server(name, "bob", workers=2, settings={"c2s.byte-rate": 20_000})
+    alice = server.client(name)
     alice.result("set", create("news"), to=HOST)
     fill(server,
          ("pubsub_node", numbers(2_000) + " SELECT p.owner, 'node' || i, p.nid + i, p.creator,"
           " p.config FROM n"))
     for ask in (pubsub("<subscriptions/>"), pubsub("<affiliations/>"),
                 f"<query xmlns='{xml.DISCO_ITEMS}'/>"):
-        alice, bob = server.client("alice"), server.client("bob")
+        alice, bob = server.client(name), server.client("bob")
         alice.result("get", ask, to=HOST)
         alice.send(f"<message to='{bob.jid}'><body>late</body></message>")
         for i in range(20):

@@ -209,7 +209,7 @@ static unsigned multicast_send_all(struct session *s, const struct stanza *st,
         sent++;
     }
     if (sent > 1)
-        session_charge(w, o, (uint64_t)(sent - 1) * (st->bytes + common.len));
+        session_charge(w, stanza_from(st), (uint64_t)(sent - 1) * (st->bytes + common.len));
     buf_fini(&common);
     buf_fini(&own);
     return awaited;

@@ -2,6 +2,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "home/actor.h"
+#include "home/fan.h"
 #include "home/here.h"
 #include "home/message.h"
 #include "home/node.h"
@@ -132,27 +133,44 @@ bool session_ticket(struct worker *w, struct origin o)
     return true;
 }
 
-/* To the home of the session that a stanza came from: it costs. */
+/* To the home of a client: what it has sent costs. */
 struct charge {
-    uint64_t session, bytes;
+    slice client;
+    uint64_t bytes;
 };
 
-void session_charge(struct worker *w, struct origin o, uint64_t bytes)
+void session_charge(struct worker *w, slice client, uint64_t bytes)
 {
-    uint32_t node;
-    if (o.session == 0 || bytes == 0)
-        return;
-    unsigned home = node_home_of_slot(worker_node(w), origin_slot(o.session), &node);
-    if (home != worker_index(w) || node != worker_node(w)->id) {
-        home_send_to(w, node, home, &charge_message,
-                     &(struct charge){ .session = o.session, .bytes = bytes });
-        return;
-    }
-    struct session *s = session_find(w, o.session);
-    uint32_t num = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+    slice bare = jid_bare_of(client);
+    if (bare.len < client.len && fan_is_local(worker_node(w), bare))
+        home_send(w, bare, &charge_message, &(struct charge){ client, bytes });
+}
+
+static void charge_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct charge *c = message;
+    slice bare = jid_bare_of(c->client);
+    const struct account *a = account_find(w, bare);
+    struct session *s = a == NULL ? NULL : account_session(a, slice_from(c->client, bare.len + 1));
+    uint32_t num = c->bytes < UINT32_MAX ? (uint32_t)c->bytes : UINT32_MAX;
+    (void)from;
     if (s != NULL && s->state == SESSION_ATTACHED)
         session_down(s, &(struct down){ .kind = DOWN_CHARGE, .num = num });
 }
+
+static const struct message_field charge_fields[] = {
+    F_FULL(struct charge, client),
+    F_U64(struct charge, bytes),
+    { 0 },
+};
+const struct message_row charge_message = {
+    .id = 35,
+    .scope = MESSAGE_CLUSTER,
+    .name = "charge",
+    .size = sizeof(struct charge),
+    .fields = charge_fields,
+    .run = charge_run,
+};
 
 /* What makes it the active client: a person is there. */
 static bool speaks(const struct stanza *st)
@@ -419,32 +437,3 @@ void session_answered(struct stage_pause *p, enum verdict v, struct stanza *st,
     if (input_go_on(s, it, v, why))
         input_rest(s);
 }
-
-static bool charge_is_sound(struct worker *w, const void *message, const struct message_from *from)
-{
-    (void)from;
-    (void)w;
-    return origin_slot(((const struct charge *)message)->session) < NODE_SLOTS;
-}
-
-static void charge_run(struct worker *w, void *message, const struct message_from *from)
-{
-    const struct charge *o = message;
-    (void)from;
-    session_charge(w, (struct origin){ .session = o->session }, o->bytes);
-}
-
-static const struct message_field charge_fields[] = {
-    F_U64(struct charge, session),
-    F_U64(struct charge, bytes),
-    { 0 },
-};
-const struct message_row charge_message = {
-    .id = 4,
-    .scope = MESSAGE_CLUSTER,
-    .name = "charge",
-    .size = sizeof(struct charge),
-    .fields = charge_fields,
-    .run = charge_run,
-    .sound = charge_is_sound,
-};

@@ -27,8 +27,9 @@ unsigned session_said(struct session *s, struct stanza *st, struct origin o);
 
 /* What a stanza of a client costs beyond its own size, such as the copies that it makes: counts
  * against what the client may send (c2s.byte-rate), which is not read until it is paid. On any
- * worker; `o` may be of a session that has ended, or of none. */
-void session_charge(struct worker *w, struct origin o, uint64_t bytes);
+ * worker; `client` is the sender of the stanza, of a session that has ended, or no client. It is
+ * not the origin, which goes only as far as a ticket does. */
+void session_charge(struct worker *w, slice client, uint64_t bytes);
 
 /* A report of home/ticket.h has come. false: there is no such session. */
 bool session_ticket(struct worker *w, struct origin o);

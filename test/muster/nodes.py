@@ -1,6 +1,7 @@
 """Two nodes in one process, over one database: with MUSTER_TEST_NODES=2 every server of the tests
 has them, and each client connects to the node that is not the home of its account. Only debug
 builds of musterd can do that (src/app/second_node.h)."""
+import itertools
 import os
 
 COUNT = int(os.environ.get("MUSTER_TEST_NODES", "1"))
@@ -37,6 +38,17 @@ def slot(jid):
     for _ in range(3):
         v = _round(v)
     return (v[0] ^ v[1] ^ v[2] ^ v[3]) % SLOTS
+
+
+def worker(jid, count):
+    """The worker of its node, of so many, where the address has its home."""
+    return slot(jid) % count
+
+
+def of_each_worker(count):
+    """Names of accounts at localhost: one of each worker."""
+    return [next(name for i in itertools.count()
+                 if worker(f"{(name := f'w{i}')}@localhost", count) == n) for n in range(count)]
 
 
 def home(jid):

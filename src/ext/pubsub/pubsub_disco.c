@@ -144,7 +144,7 @@ static void answer_nodes(struct iq *iq, const struct ps_service *s)
     struct buf out;
     struct xml_write x;
     const struct ps_node *n;
-    ps_charge_look(s, iq->origin);
+    ps_charge_look(s, stanza_from(iq->st));
     open_query(&x, &out, NS_DISCO_ITEMS, (slice){ 0 });
     if (s->account != NULL && access_presence(iq))
         sessions_each(s->account, SESSIONS_AVAILABLE, write_resource,
@@ -293,7 +293,7 @@ static void ready(struct ps_op *op, enum stanza_error e)
     struct iq *iq = op->arg;
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
     struct ps_service *s = op->service;
-    const struct ps_node *n;
+    const struct ps_node *n = node.len > 0 ? ps_node_find(s, node) : NULL;
     if (e != SE_NONE) {
         iq_error(iq, e, (slice){ 0 });
         return;
@@ -305,9 +305,10 @@ static void ready(struct ps_op *op, enum stanza_error e)
     struct arena *arena = arena_create(0);
     struct look *l = arena_new(arena, struct look, 1);
     *l = (struct look){ .iq = iq, .service = s, .arena = arena };
-    for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;)
-        if (node.len == 0 || slice_eq(n->name, node))
-            pubsub_disco_look_at(l, n);
+    if (n != NULL)
+        pubsub_disco_look_at(l, n);
+    for (uint32_t i = 0; node.len == 0 && (n = map_next(&s->nodes, &i)) != NULL;)
+        pubsub_disco_look_at(l, n);
     if (l->left == 0)
         look_end(l);
 }

@@ -284,7 +284,7 @@ static void spread(const struct ps_op *op, struct stanza *st)
     metric_add(&ps_events, 1);
     uint32_t told = to_subscribers(&sp, ps_from_bare(op));
     if (told > 0)
-        session_charge(sp.worker, op->origin, (uint64_t)told * st->bytes);
+        session_charge(sp.worker, op->from, (uint64_t)told * st->bytes);
     if (n->service->account != NULL)
         pubsub_event_to_contacts(&sp, tag_of(n, tag));
 }

@@ -253,7 +253,7 @@ static enum ps_step run_affiliations_of(struct ps_op *op)
         write_own_affiliation(&x, n, op->from);
         return ps_answer_xml(op, &x);
     }
-    ps_charge_look(s, op->origin);
+    ps_charge_look(s, op->from);
     for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;)
         if (n->nid != 0)
             write_own_affiliation(&x, n, op->from);

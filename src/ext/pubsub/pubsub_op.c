@@ -42,9 +42,9 @@ struct ps_limits ps_limits_of(const struct ps_service *s)
     return (struct ps_limits){ setting_int(s->kind->items_max), setting_int(s->kind->item_bytes) };
 }
 
-void ps_charge_look(const struct ps_service *s, struct origin origin)
+void ps_charge_look(const struct ps_service *s, slice client)
 {
-    session_charge(s->worker, origin, (uint64_t)s->nodes.count * PS_LOOK_BYTES);
+    session_charge(s->worker, client, (uint64_t)s->nodes.count * PS_LOOK_BYTES);
 }
 
 slice ps_from_bare(const struct ps_op *op) { return jid_bare_of(op->from); }
@@ -125,7 +125,6 @@ static struct ps_op *op_create(struct ps_service *s, struct iq *held)
     if (held != NULL) { /* what was parsed borrows it, also behind the answer */
         op->st = stanza_ref(held->st);
         op->from = stanza_from(op->st);
-        op->origin = held->origin;
     }
     ps_service_pin(s);
     return op;

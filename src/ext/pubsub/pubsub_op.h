@@ -27,7 +27,7 @@ static inline enum ps_step ps_answer_xml(struct ps_op *op,
     return ps_answer_buf(op, x->out);
 }
 /* What looks at all nodes of a service is paid by the client that asks. */
-void ps_charge_look(const struct ps_service *s, struct origin origin);
+void ps_charge_look(const struct ps_service *s, slice client);
 slice ps_from_bare(const struct ps_op *op);
 struct ps_limits ps_limits_of(const struct ps_service *s);
 /* A request of the server itself about a node, without an answer. */

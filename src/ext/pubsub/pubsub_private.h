@@ -130,10 +130,9 @@ struct ps_op {
     slice from;           /* from this JID */
     struct arena *tmp;
     struct ps_request req;
-    struct stanza *st;    /* of the IQ: outlives its answer, */
-    struct origin origin; /* and so does this */
-    ps_own_fn *done;      /* of the server itself; or: */
-    ps_call_fn *call;     /* no request: this is called when the service is ready */
+    struct stanza *st; /* of the IQ: outlives its answer */
+    ps_own_fn *done;   /* of the server itself; or: */
+    ps_call_fn *call;  /* no request: this is called when the service is ready */
     void *arg;
     struct store_batch *batch;
     struct ps_contacts *contacts; /* NULL: nobody was asked */

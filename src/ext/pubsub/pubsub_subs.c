@@ -287,7 +287,7 @@ static enum ps_step run_subscriptions(struct ps_op *op)
         write_own(&x, n, ps_from_bare(op));
         return ps_answer_xml(op, &x);
     }
-    ps_charge_look(s, op->origin);
+    ps_charge_look(s, op->from);
     for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;)
         write_own(&x, n, ps_from_bare(op));
     return ps_answer_xml(op, &x);
