@@ -529,6 +529,49 @@ def test_welcome(host, alice):
 # --- lists ---
 
 
+def by_token(host, name="alice"):
+    """A client of hers that has a token and not the password."""
+    device = Device(host, name)
+    device.first()
+    device.again()
+    return device.client
+
+
+def test_a_token_of_an_administrator_makes_no_other(host):
+    """Neither by XEP-0133 nor by the command `set`: the other could change the password of the
+    first. The same with the password of one who is there already."""
+    token = by_token(host)
+    assert "log in with the password" in failed(token, "edit-admin",
+                                                adminjids=[ALICE, "bob@localhost"])
+    assert administrators(host) == [ALICE]
+    host.ctl("set", "admin.accounts", f"{ALICE} carol@localhost")
+    for name, fields in (("change-user-password", {"accountjid": "carol@localhost",
+                                                   "password": "stolen"}),
+                         ("delete-user", {"accountjids": ["carol@localhost"]})):
+        assert "carol@localhost is an administrator" in failed(token, name, **fields)
+    carol = host.client("carol")
+    run(token, "change-user-password", accountjid="bob@localhost", password="other")
+    run(carol, "change-user-password", accountjid=ALICE, password="other")  # with her password
+
+
+def test_no_client_turns_off_the_question_for_the_password(host):
+    """Not even one that was left alone."""
+    for client in by_token(host), host.client("alice", "b"):
+        for name in "register.ask-password", "register.ask-password@localhost":
+            node = "set"
+            asked = client.result("set", f"<command xmlns='{COMMANDS}' node='{node}'/>",
+                                  to="localhost")
+            inner = "".join(f"<field var='{v}'><value>{t}</value></field>"
+                            for v, t in (("setting", name), ("value", "never")))
+            answer = client.result(
+                "set", f"<command xmlns='{COMMANDS}' node='{node}' sessionid="
+                f"'{asked.get('sessionid')}'><x xmlns='{DATA}' type='submit'>{inner}</x></command>",
+                to="localhost")
+            note, = answer.iter(f"{{{COMMANDS}}}note")
+            assert note.text == f"{name}: changed with musterctl at the server only"
+    assert host.rows("get", "register.ask-password")[0]["value"] == "always"
+
+
 def test_administrators_edit_their_list(host, alice, bob):
     _, fields = ask(alice, "edit-admin")
     assert values(fields["adminjids"]) == [ALICE]

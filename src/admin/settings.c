@@ -472,13 +472,18 @@ static void admin_settings_add_put(struct store_batch *b, const struct setting *
 }
 
 /* Refuses clients of administrators a setting that names a file of the host: with the password of
- * an administrator, an attacker could read and write files. False: the call has failed. */
+ * an administrator, an attacker could read and write files. With a token of one, one could make
+ * another, which gives the first a new password. False: the call has failed. */
 static bool is_for(struct command_call *call, const struct setting *s)
 {
-    if (!setting_is_local(s) || !call->remote)
-        return true;
-    command_fail(call, E_DENIED, "%s: changed with musterctl at the server only", s->name);
-    return false;
+    if (call->remote && setting_is_local(s))
+        command_fail(call, E_DENIED, "%s: changed with musterctl at the server only", s->name);
+    else if (call->by_token && setting_has_accounts(s))
+        command_fail(call, E_DENIED,
+                     "%s: this client logged in with a token; log in with the password, or use "
+                     "musterctl",
+                     s->name);
+    return !call->ended;
 }
 
 static bool admin_settings_may_change(struct command_call *call, const struct setting *s)

@@ -139,6 +139,8 @@ struct command_call {
     bool part;       /* COMMAND_EACH: on one of the workers */
     bool incomplete; /* a node did not answer; its last words say so */
     bool remote;   /* not from the control socket: COMMAND_LOCAL and `local` settings are refused */
+    bool by_token; /* remote, and its client did not log in here with the password: what makes an
+                    * administrator, or gives one another password, is refused */
     bool discreet; /* its arguments are not logged */
 };
 

@@ -236,6 +236,7 @@ static void setting_add_row(struct setting *general, slice domain)
                              .scope = general->scope,
                              .restart = general->restart,
                              .told = general->told,
+                             .local = general->local,
                              .changed = general->changed,
                              .domains = general->domains,
                              .general = general,

@@ -34,6 +34,7 @@ struct setting {
     enum setting_scope scope;
     const char *restart; /* NULL: applies at once; else the part that must be restarted */
     bool told;           /* what users are told: the log has its length instead */
+    bool local;          /* setting_is_local() */
     /* Called on each worker after a change, soon (home/setting_news.h); for several changes in a
      * row perhaps once. Not before workers run: their start reads the value. NULL: nothing to do.
      */
@@ -53,8 +54,12 @@ struct setting {
 };
 
 static inline bool setting_is_text(const struct setting *s) { return param_is_text(&s->param); }
-/* It names a file of the host: only operators at the control socket may set it. */
-static inline bool setting_is_local(const struct setting *s) { return s->type == PARAM_PATH; }
+/* It names a file of the host, or protects administrators from their own clients: only operators at
+ * the control socket may set it. */
+static inline bool setting_is_local(const struct setting *s)
+{
+    return s->local || s->type == PARAM_PATH;
+}
 /* It is shown as "(secret)", and not logged. */
 static inline bool setting_is_secret(const struct setting *s) { return s->type == PARAM_SECRET; }
 /* It lists accounts. Those of our domains must exist when they are set, and one that is deleted is

@@ -703,6 +703,7 @@ static void adhoc_run_command(struct iq *iq, const struct target *t)
                                        .worker = iq->worker,
                                        .actor = slice_of(run->actor),
                                        .remote = true,
+                                       .by_token = !iq_by_password(iq),
                                        .finished = adhoc_finished,
                                        .arg = run };
     if (!bind_arguments(iq, run, &why)) {

@@ -56,6 +56,7 @@ static struct setting register_ask_password = {
     .name = "register.ask-password",
     .scope = SCOPE_DOMAIN,
     .type = PARAM_CHOICE,
+    .local = true,
     .choices = (const char *const[]){ "token", "always", "never", NULL },
     .def = 1,
     .doc = "Which clients must give the current password before they change it or delete the "
@@ -480,8 +481,7 @@ static bool demand_read(struct iq *iq, struct demand *d)
 static bool must_say_password(const struct iq *iq)
 {
     int64_t ask = setting_int_of(&register_ask_password, domain_of(iq));
-    return ask == ASK_ALWAYS ||
-           (ask == ASK_TOKEN && (iq->session == NULL || iq->session->by_token));
+    return ask == ASK_ALWAYS || (ask == ASK_TOKEN && !iq_by_password(iq));
 }
 
 static bool is_own_name(const struct account *a, slice user, struct arena *tmp)

@@ -17,7 +17,7 @@ enum { ARGS_BYTES_MAX = 256 * 1024, ROWS_BYTES_MAX = 32 << 20, ACTOR_MAX = JID_M
 struct command_asked {
     slice name, actor;
     slice args; /* name, value, name, value … */
-    bool remote, discreet;
+    bool remote, discreet, by_token;
 };
 static const struct message_field asked_fields[] = {
     F_TEXT(struct command_asked, name, 64),
@@ -25,6 +25,7 @@ static const struct message_field asked_fields[] = {
     F_TEXTS(struct command_asked, args, ARGS_BYTES_MAX),
     F_BOOL(struct command_asked, remote),
     F_BOOL(struct command_asked, discreet),
+    F_BOOL(struct command_asked, by_token),
     { 0 },
 };
 
@@ -111,8 +112,12 @@ static bool far_ask(struct command_call *call, struct buf *args, struct command_
         command_fail(call, E_LIMIT, "its arguments are too long");
         return false;
     }
-    *out = (struct command_asked){ slice_of(call->command->name), call->actor, buf_slice(args),
-                                   call->remote, call->discreet };
+    *out = (struct command_asked){ slice_of(call->command->name),
+                                   call->actor,
+                                   buf_slice(args),
+                                   call->remote,
+                                   call->discreet,
+                                   call->by_token };
     return true;
 }
 
@@ -247,6 +252,7 @@ static bool far_begin(struct command_call *call, struct worker *w,
     call->worker = w;
     call->actor = slice_dup(call->arena, asked->actor);
     call->remote = asked->remote;
+    call->by_token = asked->by_token;
     call->discreet = asked->discreet;
     if (call->command == NULL)
         command_fail(call, E_UNSUPPORTED, "the node where it runs does not know it");

@@ -78,6 +78,12 @@ static void iq_answer(struct iq *iq, struct stanza *reply)
     mem_free(&iq);
 }
 
+bool iq_by_password(const struct iq *iq)
+{
+    ensure(!iq->held);
+    return iq->session != NULL && !iq->session->by_token;
+}
+
 void iq_result(struct iq *iq, slice payload)
 {
     const struct stanza *st = iq->st;

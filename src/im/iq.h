@@ -48,6 +48,10 @@ struct iq_rule {
     void (*run)(struct iq *iq);
 };
 
+/* Whether the client that sent it logged in here with the password, not by a token. Not of a held
+ * one. */
+bool iq_by_password(const struct iq *iq);
+
 void iq_result(struct iq *iq, slice payload); /* XML text; may be empty. A held IQ is freed by it */
 /* The same from a buffer, which is released. If it has overflowed, the answer is
  * resource-constraint. */

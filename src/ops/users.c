@@ -53,20 +53,24 @@ static bool password_ok(struct command_call *call, slice *out)
 
 /* A token, or a client left alone, is not its owner: from a client the password of the own account
  * is changed, and the account deleted, only by XEP-0077 (§3.2, §3.3), which asks for the current
- * password. */
-static bool not_own(struct command_call *call)
+ * password. With a token that is so for all administrators: another one could do it. */
+static bool users_may_take(struct command_call *call)
 {
-    slice bare, own = command_arg(call, "jid"), from = call->actor;
-    ensure(own.len > 0); /* command_run() has prepared it */
+    slice bare, jid = command_arg(call, "jid"), from = call->actor;
+    ensure(jid.len > 0); /* command_run() has prepared it */
     if (!call->remote || !slice_starts(from, SLICE("xmpp:")))
         return true;
     slice_cut(slice_from(from, 5), '/', &bare, &(slice){ 0 });
-    if (!slice_eq(bare, own))
-        return true;
-    command_fail(call, E_DENIED,
-                 "this is your own account: change its password or delete it as any user does "
-                 "(XEP-0077), with the current password, or with musterctl");
-    return false;
+    if (slice_eq(bare, jid))
+        command_fail(call, E_DENIED,
+                     "this is your own account: change its password or delete it as any user does "
+                     "(XEP-0077), with the current password, or with musterctl");
+    else if (call->by_token && admins_has(jid))
+        command_fail(call, E_DENIED,
+                     "%.*s is an administrator, and this client logged in with a token; log in "
+                     "with the password, or use musterctl",
+                     SLICE_ARG(jid));
+    return !call->ended;
 }
 
 static struct task *users_task_new(struct command_call *call)
@@ -192,7 +196,7 @@ static void password_set(void *arg, enum err e, const struct credentials *c)
 static void run_user_password(struct command_call *call)
 {
     slice password;
-    if (!not_own(call) || !password_ok(call, &password))
+    if (!users_may_take(call) || !password_ok(call, &password))
         return;
     struct task *t = users_task_new(call);
     credentials_set(auth_of(t), t->jid, password, password_set, t);
@@ -245,7 +249,7 @@ static void user_remove(struct account *a, enum err e, void *arg)
 
 static void run_user_del(struct command_call *call)
 {
-    if (!not_own(call))
+    if (!users_may_take(call))
         return;
     struct task *t = users_task_new(call);
     account_with_unasked(call->worker, t->jid, user_remove, t);
@@ -471,7 +475,8 @@ static struct command user_del = {
     .run = run_user_del,
     .doc = "Deletes an account with everything that belongs to it: contacts (also in the contact "
            "lists of others), stored messages, vCard, private data. Its sessions end. "
-           "Administrators cannot run it for their own account from a client.",
+           "Administrators cannot run it for their own account from a client, nor, if that logged "
+           "in with a token, for another administrator.",
 };
 static struct command user_list = {
     .name = "user list",
@@ -495,7 +500,8 @@ static struct command user_password = {
     .home = "jid",
     .run = run_user_password,
     .doc = "Sets a new password and ends all sessions of the account. Administrators cannot run it "
-           "for their own account from a client.",
+           "for their own account from a client, nor, if that logged in with a token, for another "
+           "administrator.",
 };
 static const char *const unavailable[] = { "unavailable", NULL };
 static struct command session_list = {
