@@ -925,6 +925,29 @@ def test_a_message_with_a_wrong_time_does_not_stop_retention(server, talk, days)
     assert len(Page(server.client("alice", "a")).bodies) == 2
 
 
+def test_a_message_as_long_as_a_batch_is_removed(server, talk):
+    """c2s.stanza-bytes may be 16 MiB, which is what one batch may hold: a change of such a message
+    does not say its text again. Else it would stop retention, and the removal of its account."""
+    long = ("(WITH RECURSIVE d(i, t) AS (SELECT 0, CAST('x' AS text) UNION ALL SELECT i + 1, t || t"
+            " FROM d WHERE i < 24) SELECT replace(stanza, 'm{}', 'm{} ' || substr(t, 600)) FROM d"
+            " WHERE i = 24)")
+    server.stop()
+    with server.database() as db:
+        for i in 1, 8:
+            db.execute(f"UPDATE message SET stanza = {long.format(i, i)} WHERE stanza LIKE ?",
+                       (f"%>m{i}<%",))
+        lengths = db.execute("SELECT max(length(stanza)), min(length(stanza)) FROM message"
+                             " WHERE length(stanza) > 1000").fetchone()
+        assert (2 << 23) - 600 < lengths[1] <= lengths[0] < 2 << 23
+    age(server, 6, 40)
+    server.start()
+    server.ctl("set", "archive.retention", "30")
+    assert "messages deleted: 6" in str(server.ctl("archive", "expire"))
+    assert count_rows(server, "entry") == 8
+    server.ctl("user", "del", "bob@localhost")
+    assert count_rows(server, "entry") == 4
+
+
 @pytest.mark.slow
 def test_long_messages(server):
     """Many in a row, with more words than a batch can hold: they are found, they leave, and they

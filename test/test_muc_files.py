@@ -177,19 +177,33 @@ def at_times(path, ids, hours_off=0):
     path.write_text("".join(json.dumps(line) + "\n" for line in all_of_it))
 
 
-def test_old_messages_expire_behind_young_ones(server, cave, make_server):
+def multiply(path, times):
+    """Writes each message so many times, all of them a microsecond apart."""
+    *all_of_it, end = lines(path)
+    messages = [line for line in all_of_it if line["type"] == "message"]
+    rest = [line for line in all_of_it if line["type"] != "message"]
+    more = [{**line, "id": messages[0]["id"] + i} for i, line in enumerate(messages * times)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in [
+        *rest, *more, {**end, "messages": len(more)}]))
+
+
+@pytest.mark.parametrize("young, times", [(1, 1), (300, 15)], ids=["few", "more than a page"])
+def test_old_messages_expire_behind_young_ones(server, cave, make_server, young, times):
+    """A pass reads 256 rows at a time, and ends its way along the log where all are young."""
     path, _ = export(server)
+    multiply(path, times)
     at_times(path, lambda i: i - 40 * DAY_US)
     count = lines(path)[-1]["messages"]
     other = make_server("alice", "bob")
     alice = other.client("alice", "a")
 
-    def chat():
-        alice.send("<message to='bob@localhost' type='chat'><body>young</body></message>")
+    def chat(times):
+        for _ in range(times):
+            alice.send("<message to='bob@localhost' type='chat'><body>young</body></message>")
         alice.ping()
-    chat()
+    chat(young)
     other.ctl("room", "import", path)
-    chat()  # the newest stays
+    chat(1)  # the newest stays
     other.ctl("set", "archive.retention", "50")
     assert "messages deleted: 0" in str(other.ctl("archive", "expire"))
     other.ctl("set", "archive.retention", "30")

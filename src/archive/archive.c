@@ -300,9 +300,9 @@ static struct store_stmt hidden_entries = {
 
 static struct store_stmt drop_line = {
     .name = "archive.drop",
-    .sql = "DELETE FROM message WHERE id = $1 AND stanza = $2 AND sender_entry = $3"
+    .sql = "DELETE FROM message WHERE id = $1 AND flags = $2 AND sender_entry = $3"
            " AND rcpt_entry = $4",
-    .params = "itii",
+    .params = "iiii",
     .cols = "",
 };
 struct store_stmt archive_drop_entry = {
@@ -324,8 +324,8 @@ struct store_stmt archive_sides = {
     .name = "archive.sides",
     .sql = "UPDATE message SET sender = $3, sender_entry = $4, rcpt = $5, rcpt_entry = $6,"
            " stanza = CASE WHEN $4 = 0 AND $6 = 0 THEN '' ELSE stanza END"
-           " WHERE id = $1 AND stanza = $2 AND sender_entry = $7 AND rcpt_entry = $8",
-    .params = "itiiiiii",
+           " WHERE id = $1 AND flags = $2 AND sender_entry = $7 AND rcpt_entry = $8",
+    .params = "iiiiiiii",
     .cols = "",
 };
 struct store_stmt archive_drop_none = {
@@ -485,7 +485,7 @@ void archive_drop(struct store_batch *b, const struct archive_line *m, struct ar
     if (m->sender_entry != 0)
         drop_entry(b, m, m->sender, m->sender_entry);
     archive_words_forget(b, m, tmp);
-    STORE_ADD(b, &drop_line, 1, SV_I(m->id), SV_T(m->stanza), SV_I(m->sender_entry),
+    STORE_ADD(b, &drop_line, 1, SV_I(m->id), SV_I(m->flags), SV_I(m->sender_entry),
               SV_I(m->rcpt_entry));
     archive_event_remove(b, m);
 }

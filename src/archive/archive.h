@@ -51,7 +51,8 @@ void archive_remove_hidden(struct store_batch *b, int64_t owner, uint64_t from, 
  * takes the words out of the full text and most of the work out of this transaction. */
 void archive_remove(struct store_batch *b, int64_t owner, slice jid);
 
-/* A row of the log. */
+/* A row of the log. It is as it was read while its flags and entries are: a tombstone brings
+ * MESSAGE_QUIET with it. So a change of it need not say the stanza again. */
 struct archive_line {
     int64_t id, sender, sender_entry, rcpt, rcpt_entry, flags;
     slice stanza;

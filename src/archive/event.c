@@ -15,9 +15,9 @@ struct store_stmt archive_event_put = {
 
 struct store_stmt archive_event_change = {
     .name = "archive.change",
-    .sql = "UPDATE message SET stanza = $2, flags = flags | $6 WHERE id = $1 AND stanza = $3"
+    .sql = "UPDATE message SET stanza = $2, flags = flags | $6 WHERE id = $1 AND flags = $3"
            " AND sender_entry = $4 AND rcpt_entry = $5",
-    .params = "ittiii",
+    .params = "itiiii",
     .cols = "",
 };
 unsigned archive_kind(const struct stanza *st)
@@ -48,7 +48,7 @@ void archive_retract(struct store_batch *b, const struct archive_line *m, slice 
         flags |= MESSAGE_RETRACTED;
         archive_event_add(b, m->id, e, m->stanza, tombstone.len);
     }
-    STORE_ADD(b, &archive_event_change, 1, SV_I(m->id), SV_T(tombstone), SV_T(m->stanza),
+    STORE_ADD(b, &archive_event_change, 1, SV_I(m->id), SV_T(tombstone), SV_I(m->flags),
               SV_I(m->sender_entry), SV_I(m->rcpt_entry), SV_I(flags));
     archive_words_forget(b, m, tmp);
 }

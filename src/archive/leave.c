@@ -42,7 +42,7 @@ void archive_take(struct store_batch *b, const struct archive_line *was,
     ensure(was->id == m->id && entry != 0);
     struct arena *tmp = arena_create(0);
     archive_words_forget(b, was, tmp);
-    STORE_ADD(b, &archive_sides, 1, SV_I(m->id), SV_T(m->stanza), SV_I(m->sender),
+    STORE_ADD(b, &archive_sides, 1, SV_I(m->id), SV_I(m->flags), SV_I(m->sender),
               SV_I(m->sender_entry), SV_I(m->rcpt), SV_I(m->rcpt_entry), SV_I(was->sender_entry),
               SV_I(was->rcpt_entry));
     archive_size_drop(b, was, owner, entry);

@@ -75,7 +75,6 @@ static struct pass {
     int64_t position, next;    /* log ids: done up to, and with the step under way */
     bool imported;             /* these now */
     int64_t now_us, before_us;
-    size_t bytes; /* a step removes about so many */
     uint32_t rows, tries, removed, removing;
 } pass;
 static atomic_bool armed;
@@ -115,14 +114,11 @@ static void mam_expire_removed(void *arg, enum store_result r, const struct stor
     if (r == STORE_OK) {
         p->removed += p->removing;
         p->position = p->next;
-        p->bytes = STEP_BYTES;
         p->tries = 0;
     } else if (r != STORE_CONFLICT || ++p->tries == TRIES) {
         mam_expire_finish(p, r);
         return;
-    } else { /* one was retracted meanwhile, or they are too long for one batch: read them again */
-        p->bytes = 1;
-    }
+    } /* else one was retracted meanwhile: read them again */
     p->timer.fn = mam_expire_next_step;
     timer_set(worker_loop(p->worker), &p->timer, PAUSE_MS);
 }
@@ -136,7 +132,7 @@ static bool add_old(struct pass *p, struct store_batch *b, const struct store_ba
     bool further = false;
     size_t bytes = 0;
     p->removing = 0;
-    for (uint32_t i = 0; i < store_row_count(rows, 0) && bytes < p->bytes; i++) {
+    for (uint32_t i = 0; i < store_row_count(rows, 0) && bytes < STEP_BYTES; i++) {
         struct archive_line m = archive_line_of(rows, 0, i);
         int64_t at_us = store_int(rows, 0, i, 7);
         bool old = at_us < p->before_us;
@@ -207,7 +203,6 @@ static void mam_expire_begin(struct command_call *call)
     pass.position = pass.next = 0;
     pass.imported = false;
     pass.rows = STEP_ROWS;
-    pass.bytes = STEP_BYTES;
     pass.removed = pass.tries = 0;
     pass.now_us = (int64_t)clock_wall_us();
     pass.before_us = pass.now_us - days * 86400 * 1000000;
