@@ -91,12 +91,13 @@ def test_a_repeat_replaces_what_waits_for_a_session(make_server):
     bob.enable_sm()
     bob.ping()
     bob.cut()
+    alice.enable_sm()
     say(alice, bob.bare, "m1", "words")
     stored(server, 1)
     with server.database() as db:
         db.execute("UPDATE message SET stanza = replace(stanza, '<body>words</body>',"
                    f" '<retracted xmlns=''{RETRACT}'' stamp=''2026-11-22T00:00:00Z''/>')")
     retract(alice, bob.bare, "m1")
-    alice.ping()
+    alice.wait_acked(2)  # it is looked for in the database
     bob = resume(server, bob)
     assert tombstone(bob.expect("<message id='m1'/>")) is not None
