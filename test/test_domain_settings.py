@@ -1,4 +1,6 @@
 """Settings of scope domain: a value for all domains, and others for some (`NAME@DOMAIN`)."""
+import json
+import pathlib
 import re
 import subprocess
 
@@ -7,8 +9,9 @@ import pytest
 from muster.client import Gone
 from muster.control import settings
 from muster.server import MUSTERD
-from test_invite import invite, register
+from test_invite import invite, register, run
 from test_search import card, classic, refused
+from test_webchat import get, picture
 
 ONE, TWO = "one.example", "two.example"
 PASSWORD = ("<query xmlns='jabber:iq:register'><username>{}</username><password>{}</password>"
@@ -140,6 +143,8 @@ def test_every_such_setting_has_a_value_for_a_domain(host):
         assert row["scope"] == "domain" and not row["changed"]
         host.ctl("set", f"{name}@{ONE}", row["value"])
         assert host.rows("get", f"{name}@{ONE}")[0]["source"] == "database"
+    text = pathlib.Path(__file__).read_text()  # and a test of what it does
+    assert [name for name in scoped if f"{name}@" not in text] == []
 
 
 def test_registration(host):
@@ -152,13 +157,20 @@ def test_registration(host):
     host.ctl("set", f"register.reserved-names@{TWO}", "chief")
     assert register(host.connect(domain=TWO), "chief", "long enough") == "conflict"
     assert register(host.connect(domain=TWO), "webmaster", "long enough") is True
-    for name, condition in (("register.password-change", "not-allowed"),
-                            ("register.remove", "not-allowed")):
-        host.ctl("set", f"{name}@{TWO}", "off")
+    for name in f"register.password-change@{TWO}", f"register.remove@{TWO}":
+        host.ctl("set", name, "off")
         carol = host.login("carol", domain=TWO, password="long enough")
         inner = (PASSWORD.format("carol", "even longer") if "change" in name else
                  "<query xmlns='jabber:iq:register'><remove/></query>")
-        assert carol.error("set", inner)[0] == condition
+        assert carol.error("set", inner)[0] == "not-allowed"
+
+
+def test_the_question_for_the_password(host):
+    host.ctl("set", f"register.ask-password@{TWO}", "never")
+    for domain, answer in ((ONE, "error"), (TWO, "result")):
+        host.add_user("bob", domain=domain)
+        bob = host.login("bob", domain=domain)
+        assert bob.iq("set", PASSWORD.format("bob", "long enough")).get("type") == answer
 
 
 def test_invitations(host):
@@ -172,6 +184,73 @@ def test_invitations(host):
     host.ctl("set", f"invite.enabled@{ONE}", "off")
     refusal = host.ctl_run("user", "invite", "--domain", ONE)
     assert f"`musterctl set invite.enabled@{ONE} on`" in refusal.stderr
+
+
+def test_invitations_by_users(host):
+    def asked(client):
+        reply = run(client, "urn:xmpp:invite#invite", to=client.domain)
+        return reply.get("type"), "".join(reply.itertext())
+
+    for domain in (ONE, TWO):
+        host.add_user("alice", domain=domain)
+    one, two = (host.login("alice", domain=domain) for domain in (ONE, TWO))
+    host.ctl("set", "invite.enabled", "on")
+    host.ctl("set", f"invite.by-users@{TWO}", "on")
+    kind, said = asked(one)
+    assert kind == "error" and "invite.by-users is off" in said
+    assert "preauth=" in asked(two)[1]
+    host.ctl("set", "invite.by-users", "on")
+    host.ctl("set", f"invite.by-users@{TWO}", "off")
+    kind, said = asked(two)
+    assert kind == "error" and f"invite.by-users@{TWO} is off" in said
+    host.ctl("set", f"invite.by-users@{TWO}", "on")
+    host.ctl("set", f"invite.max@{TWO}", "1")
+    for _ in range(2):
+        assert "preauth=" in asked(one)[1]
+        kind, said = asked(two)
+        assert f"invite.max@{TWO}" in said
+    host.ctl("set", "invite.max", "2")
+    assert "raise invite.max" in asked(one)[1] and f"invite.max@{ONE}" not in asked(one)[1]
+
+
+def test_the_chat_page(host, tmp_path):
+    def shown_at(domain):
+        found = json.loads(get(host, "/chat/settings.json", {"Host": domain}).body)
+        return found["title"], get(host, "/chat/logo", {"Host": domain}).body
+
+    none = get(host, "/chat/logo", {"Host": ONE}).body
+    files = [tmp_path / "all.png", tmp_path / "two.png"]
+    for file, width in zip(files, (16, 32)):
+        file.write_bytes(picture(width))
+    host.ctl("set", f"web.title@{TWO}", "Two")
+    host.ctl("set", f"web.logo@{TWO}", files[1])
+    assert shown_at(ONE) == (ONE, none) and shown_at(TWO) == ("Two", picture(32))
+    host.ctl("set", "web.title", "All")
+    host.ctl("set", "web.logo", files[0])
+    assert shown_at(ONE) == ("All", picture(16)) and shown_at(TWO) == ("Two", picture(32))
+    host.ctl("set", f"web.title@{TWO}", "")
+    host.ctl("set", f"web.logo@{TWO}", "")
+    assert shown_at(ONE) == ("All", picture(16)) and shown_at(TWO) == (TWO, none)
+
+
+def test_addresses_of_files(host):
+    def base(domain):
+        reply = host.login("alice", domain=domain).result(
+            "get", "<request xmlns='urn:xmpp:http:upload:0' filename='a.txt' size='5'/>",
+            to=f"upload.{domain}")
+        put, got = (reply.find(f"{{*}}{way}").get("url") for way in ("put", "get"))
+        assert put.partition("/upload/")[0] == got.partition("/upload/")[0]
+        return put.partition("/upload/")[0]
+
+    for domain in (ONE, TWO):
+        host.add_user("alice", domain=domain)
+    before = base(ONE)
+    host.ctl("set", f"upload.base-url@{TWO}", "https://files.two.example")
+    assert base(ONE) == before and base(TWO) == "https://files.two.example"
+    host.ctl("set", "upload.base-url", "https://files.example/")
+    assert base(ONE) == "https://files.example" and base(TWO) == "https://files.two.example"
+    host.ctl("set", f"upload.base-url@{TWO}", "")
+    assert base(TWO) == before.replace(ONE, TWO)
 
 
 def test_searching(host):

@@ -263,9 +263,8 @@ def test_an_invitation_goes_with_its_inviter(inviting):
     assert show(inviting.connect(), token) == "item-not-found"
 
 
-def run(client, node):
-    return client.iq("set", f"<command xmlns='{COMMANDS}' node='{node}' action='execute'/>",
-                     to="localhost")
+def run(client, node, to="localhost"):
+    return client.iq("set", f"<command xmlns='{COMMANDS}' node='{node}' action='execute'/>", to=to)
 
 
 def test_users_invite(inviting):

@@ -117,6 +117,12 @@ static bool target_of(slice node, struct target *out)
     return false;
 }
 
+/* The row that applies to users of the sender's domain. */
+static const struct setting *own_if_of(const struct iq *iq, const struct command *c)
+{
+    return setting_of(c->own_if, jid_split(stanza_from(iq->st)).domain);
+}
+
 /* An administrator also finds all commands at the own bare address, because clients look for
  * commands there (XEP-0133 §3). */
 static bool may_run(const struct iq *iq, const struct target *t)
@@ -130,7 +136,7 @@ static bool may_run(const struct iq *iq, const struct target *t)
         return true;
     return c != NULL && c->access == COMMAND_OWN &&
            (iq->sender != NULL || iq->target == IQ_TO_SELF) &&
-           (c->own_if == NULL || setting_bool_of(c->own_if, jid_split(stanza_from(iq->st)).domain));
+           (c->own_if == NULL || setting_bool(own_if_of(iq, c)));
 }
 
 /* Sets the account argument of a command for one's own account to the sender. */
@@ -747,7 +753,7 @@ static void refuse_person(struct iq *iq, const struct target *t)
     slice text = SLICE("only administrators may run this command");
     if (t->form == NULL && t->command->access == COMMAND_OWN && t->command->own_if != NULL)
         text = slice_of(arena_printf(iq->tmp, "users may not run this command here: %s is off",
-                                     t->command->own_if->name));
+                                     own_if_of(iq, t->command)->name));
     iq_error(iq, SE_FORBIDDEN, text);
 }
 

@@ -538,14 +538,13 @@ static void register_invite_invited(void *arg, enum store_result r, const struct
     struct buf text;
     (void)b;
     if (r != STORE_OK) {
-        enum err e = r == STORE_CONFLICT ? E_LIMIT : err_of_store(r);
-        if (e == E_LIMIT)
-            command_fail(call, e,
+        if (r == STORE_CONFLICT)
+            command_fail(call, E_LIMIT,
                          "there are too many unused invitations; wait until some expire, or raise "
                          "%s",
                          setting_of(&invite_max, t->invite.domain)->name);
         else
-            command_fail(call, e, "the invitation could not be stored");
+            command_fail(call, err_of_store(r), "the invitation could not be stored");
         return;
     }
     buf_init(&text, URI_BYTES_MAX);
