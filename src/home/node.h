@@ -55,7 +55,7 @@ struct node {
      * then end without </stream:stream>. */
     _Atomic bool restarts;
     pthread_t threads[NODE_WORKERS_MAX];
-    _Atomic int running;
+    unsigned started; /* of the workers; main's */
     /* Of im/node_life.c: what the workers do now, how many have yet to; sessions are restored. */
     _Atomic int life_step, life_left;
     _Atomic uint64_t life_sent, life_received; /* frames between workers */

@@ -155,7 +155,6 @@ static void *worker_main(void *arg)
     edges_start(w->node, w);
     setting_news_begin(w);
     EMIT(worker.start, w);
-    atomic_fetch_add(&w->node->running, 1);
     loop_run(w->loop);
     EMIT(worker.stop, w);
     w->threaded = false;
@@ -207,7 +206,8 @@ static void wait_a_moment(void)
     nanosleep(&ms, NULL);
 }
 
-/* What happens on each worker while main's thread, which has nothing else to do, waits. */
+/* What happens on each worker that was started while main's thread, which has nothing else to do,
+ * waits. */
 
 static void life_replay(struct worker *w)
 {
@@ -277,8 +277,8 @@ static void everywhere(struct node *n, enum life_step step)
 {
     ensure(atomic_load(&n->life_left) == 0);
     atomic_store(&n->life_step, (int)step);
-    atomic_store(&n->life_left, (int)n->worker_count);
-    for (unsigned i = 0; i < n->worker_count; i++)
+    atomic_store(&n->life_left, (int)n->started);
+    for (unsigned i = 0; i < n->started; i++)
         home_post(n, i, &node_life_message);
     while (atomic_load(&n->life_left) > 0)
         wait_a_moment();
@@ -294,15 +294,15 @@ static enum err node_begin(struct node *n, struct why *why)
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, 512 * 1024);
-    enum err e = OK;
-    for (unsigned i = 0; i < n->worker_count && e == OK; i++) {
-        if (pthread_create(&n->threads[i], &attr, worker_main, &n->workers[i]) != 0) {
-            why_set(why, "cannot start worker thread %u: raise the limit of tasks", i);
-            e = E_IO;
-        }
-    }
+    while (n->started < n->worker_count &&
+           pthread_create(&n->threads[n->started], &attr, worker_main, &n->workers[n->started]) ==
+               0)
+        n->started++;
     pthread_attr_destroy(&attr);
-    return e;
+    if (n->started == n->worker_count)
+        return OK;
+    why_set(why, "cannot start worker thread %u: raise the limit of tasks", n->started);
+    return E_IO;
 }
 
 static void everywhere_of(struct node *const *nodes, unsigned count, enum life_step step)
@@ -371,9 +371,9 @@ static bool all_at_rest(struct node *const *nodes, unsigned count)
 static void node_end(struct node *n)
 {
     work_pool_end(n->work); /* while there are loops to take back what runs now */
-    for (unsigned i = 0; i < n->worker_count; i++)
+    for (unsigned i = 0; i < n->started; i++)
         loop_stop(n->workers[i].loop);
-    for (unsigned i = 0; i < n->worker_count; i++)
+    for (unsigned i = 0; i < n->started; i++)
         pthread_join(n->threads[i], NULL);
 }
 
