@@ -2,6 +2,7 @@
 import grp
 import json
 import os
+import pathlib
 import pty
 import re
 import select
@@ -17,6 +18,8 @@ from muster import terminal
 from muster.client import TIMEOUT, until
 from muster.muc import Room
 from muster.server import MUSTERCTL, MUSTERD
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
 
@@ -750,6 +753,19 @@ def test_manual_pages(server, tmp_path, page):
     done = subprocess.run(["mandoc", "-T", "lint", "-W", "error", file], capture_output=True,
                           text=True, check=False, timeout=TIMEOUT)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_help_names_all_generated_documentation():
+    parts = re.findall(r'\{ "([a-z.-]+)", docs_', (ROOT / "src/app/main.c").read_text())
+    for option in ("--help",), ("--dump-docs", "man-musterd"):
+        text = subprocess.run([MUSTERD, *option], capture_output=True, text=True, check=True,
+                              timeout=TIMEOUT).stdout.replace("\\", "")
+        named = re.search(r"generated documentation: ([a-z., \n-]+?)\.?\n *(?:--|\.TP)", text)
+        assert re.split(r"(?:,| or)\s+", named[1]) == parts
+    for part in parts:
+        done = subprocess.run([MUSTERD, "--dump-docs", part], capture_output=True, text=True,
+                              check=True, timeout=TIMEOUT)
+        assert done.stdout and not done.stderr
 
 
 def test_a_table_fits_the_terminal(server):

@@ -267,12 +267,17 @@ static void online_told(struct worker *w, void *arg)
     command_done(t->call, "sent to all online users");
 }
 
-static void all_told(struct worker *w, void *arg)
+static void all_told(struct worker *w, void *arg, enum err e)
 {
     struct task *t = arg;
     (void)w;
-    if (t->end == OK)
+    if (t->end == OK && e == OK)
         command_done(t->call, "accounts that it was sent to: %lld", (long long)t->told);
+    else if (t->end == OK)
+        command_fail(t->call, e,
+                     "accounts that it was sent to: %lld; a node ended, and some of them may not "
+                     "have it",
+                     (long long)t->told);
     else
         command_fail(t->call, t->end,
                      "accounts that it was sent to: %lld; the others could not be read",

@@ -14,6 +14,7 @@ struct join {
     uint32_t awaited;
     uint32_t came; /* some before they were counted: from inside of route() */
     bool open;
+    bool cut; /* a node is gone: no more are awaited */
 };
 
 static slice join_key(const void *item)
@@ -40,15 +41,34 @@ static struct join *ticket_join_find(const struct worker *w, struct origin part)
 
 static void ticket_join_check(struct worker *w, struct join *j)
 {
-    if (j->open || j->awaited > j->came)
+    if (j->open || (j->awaited > j->came && !j->cut))
         return;
     const struct join ended = *j;
     map_del(&w->joins, join_key(j));
     mem_free(&j);
     if (ended.done != NULL)
-        ended.done(w, ended.arg);
+        ended.done(w, ended.arg, ended.awaited > ended.came ? E_DOWN : OK);
     else
         ticket_done(w, ended.whole);
+}
+
+/* One that is over; NULL: none. */
+static struct join *ticket_join_cut(const struct worker *w)
+{
+    struct join *j;
+    for (uint32_t i = 0; (j = map_next(&w->joins, &i)) != NULL;)
+        if (j->cut && !j->open)
+            return j;
+    return NULL;
+}
+
+void ticket_joins_node_gone(struct worker *w)
+{
+    struct join *j;
+    for (uint32_t i = 0; (j = map_next(&w->joins, &i)) != NULL;)
+        j->cut = j->done != NULL;
+    while ((j = ticket_join_cut(w)) != NULL) /* `done` may make others */
+        ticket_join_check(w, j);
 }
 
 static unsigned ticket_slot_here(const struct worker *w)

@@ -6,17 +6,19 @@
  * each of them was reported, and the maker has closed the join, the origin of the first stanza gets
  * its report.
  *
- * Confined to the worker that made it; reports may come from everywhere, by ticket_done(). One
- * whose reports never come all stays until the worker ends, as the stanza that waits for it does.
- */
+ * Confined to the worker that made it; reports may come from everywhere, by ticket_done(). When a
+ * node goes, its reports never come: a join for a stanza then stays until the worker ends, as the
+ * stanza that waits for it does, and one for anything else ends. */
 #pragma once
+#include "base/err.h"
 #include "base/slice.h"
 #include "home/origin.h"
 
 struct message_row;
 struct worker;
 
-typedef void ticket_join_fn(struct worker *w, void *arg);
+/* E_DOWN: a node that is gone may have had some of them. */
+typedef void ticket_join_fn(struct worker *w, void *arg, enum err e);
 
 void ticket_done(struct worker *w, struct origin o);
 extern const struct message_row ticket_message;
@@ -31,5 +33,6 @@ struct origin ticket_join_for(struct worker *w, slice maker, ticket_join_fn *don
 void ticket_join_more(struct worker *w, struct origin part);
 /* No more will be; the report to the whole follows, perhaps from inside. */
 void ticket_join_close(struct worker *w, struct origin part);
+void ticket_joins_node_gone(struct worker *w);
 void ticket_joins_init(struct worker *w);
 void ticket_joins_fini(struct worker *w);

@@ -406,6 +406,7 @@ void node_gone(void *worker, uint32_t node)
     ensure(w == worker_here());
     ensure(node != w->node->id);
     questions_node_gone(w, node);
+    ticket_joins_node_gone(w);
     remote_node_gone(w, node);
     sessions_node_gone(w, node);
     if (w->node->gate->node_gone != NULL)

@@ -1,4 +1,4 @@
-/* A start that fails: what has not begun is not waited for. */
+/* A start that fails, and what becomes of joins when another node goes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "home/ticket.h"
 #include "im/test_node.h"
 #include <sqlite3.h>
 
@@ -27,8 +28,52 @@ static void test_a_start_without_the_database_ends(void **state)
     sqlite3_close(db);
     alarm(HANGS_S);
     assert_int_equal(node_start(t.node, &why), E_DOWN);
-    node_stop(t.node);
+    node_stop(t.node); /* what has not begun is not waited for */
     alarm(0);
+    test_node_close(&t);
+}
+
+struct joined {
+    struct origin part;
+    bool done;
+    enum err end;
+};
+
+static void join_done(struct worker *w, void *arg, enum err e)
+{
+    struct joined *j = arg;
+    (void)w;
+    assert_false(j->done);
+    j->done = true;
+    j->end = e;
+}
+
+static struct joined *join_one(struct worker *w, struct joined *j)
+{
+    *j = (struct joined){ .part = ticket_join_for(w, SLICE(""), join_done, j) };
+    ticket_join_more(w, j->part);
+    return j;
+}
+
+static void test_joins_end_when_a_node_is_gone(void **state)
+{
+    struct test_node t;
+    struct joined waits, is_open, has_all;
+    (void)state;
+    test_node_open(&t, &gate);
+    ticket_join_close(t.w, join_one(t.w, &waits)->part);
+    join_one(t.w, &is_open);
+    ticket_done(t.w, join_one(t.w, &has_all)->part);
+    worker_of_thread = t.w;
+    node_gone(t.w, 2);
+    worker_of_thread = NULL;
+    assert_true(waits.done && waits.end == E_DOWN);
+    assert_false(is_open.done || has_all.done); /* their makers go on */
+    ticket_join_close(t.w, is_open.part);
+    assert_true(is_open.done && is_open.end == E_DOWN);
+    ticket_join_close(t.w, has_all.part);
+    assert_true(has_all.done && has_all.end == OK);
+    ticket_done(t.w, waits.part); /* it comes yet: nobody waits any more */
     test_node_close(&t);
 }
 
@@ -36,6 +81,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_start_without_the_database_ends),
+        cmocka_unit_test(test_joins_end_when_a_node_is_gone),
     };
     return cmocka_run_group_tests_name("node_life", tests, NULL, NULL);
 }

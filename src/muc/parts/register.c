@@ -160,10 +160,10 @@ static void ask_admin(struct room *r, slice to, slice form, struct origin part)
         ticket_join_more(r->worker, part);
 }
 
-static void admins_asked(struct worker *w, void *arg)
+static void admins_asked(struct worker *w, void *arg, enum err e)
 {
     (void)w;
-    room_answer(arg, OK);
+    room_answer(arg, e);
 }
 
 /* A form for those who edit the member list: occupants, or, if none of them is here, all owners.
