@@ -103,6 +103,14 @@ static enum err rename_run(struct rename *r, const char *what, const char *sql,
                          : rename_run_lite(r, what, sql, params, rows);
 }
 
+/* What changes no rows. */
+static enum err rename_define(struct rename *r, const char *what, const char *sql)
+{
+    if (r->pg != NULL)
+        return rename_run_pg(r, what, sql, rename_none, NULL);
+    return sqlite3_exec(r->lite, sql, NULL, NULL, NULL) == SQLITE_OK ? OK : rename_failed(r, what);
+}
+
 /* With both addresses. */
 static enum err rename_run_both(struct rename *r, const char *what, const char *sql)
 {
@@ -291,6 +299,33 @@ static const char *rename_list(const struct rename *r, slice list, slice beside,
     return text;
 }
 
+/* Runs a statement that puts $1 into each of the rows that were read: $2 and $3 find them again by
+ * this value. It has an index meanwhile, or each would look at the whole table. PostgreSQL has only
+ * one kind for values of any length. */
+typedef enum err rename_put_fn(struct rename *r, const struct store_address *at, const char *put,
+                               const struct rename_row *row);
+static enum err rename_put_all(struct rename *r, const struct store_address *at, const char *put,
+                               const char *value, const struct rename_row *rows, rename_put_fn *fn)
+{
+    const char *make = arena_printf(r->arena, "CREATE INDEX rename_rows ON %s%s((%s))", at->table,
+                                    r->pg != NULL ? " USING hash " : "", value);
+    enum err e = rows == NULL ? OK : rename_define(r, at->table, make);
+    for (const struct rename_row *row = rows; e == OK && row != NULL; row = row->next)
+        e = fn(r, at, put, row);
+    return e == OK && rows != NULL ? rename_define(r, at->table, "DROP INDEX rename_rows") : e;
+}
+
+static enum err rename_put_list(struct rename *r, const struct store_address *at, const char *put,
+                                const struct rename_row *row)
+{
+    slice other = slice_of(at->beside != NULL ? row->text[1] : "");
+    const char *text = rename_list(r, slice_of(row->text[0]), other, at->separator);
+    return strcmp(text, row->text[0]) == 0
+               ? OK
+               : rename_run(r, at->table, put,
+                            (const char *const[]){ text, row->text[0], row->text[1], NULL }, NULL);
+}
+
 /* Lists that are alike become alike. An address that was renamed in the list beside is not in this
  * one, too. */
 static enum err rename_in_lists(struct rename *r, const struct store_address *at)
@@ -303,19 +338,13 @@ static enum err rename_in_lists(struct rename *r, const struct store_address *at
         "SELECT DISTINCT %s, %s FROM %s WHERE (%s(%s, $1) > 0 OR %s(%s, $1) > 0 OR (%s(%s, $2) > 0 "
         "AND %s(%s, $2) > 0)) AND %s",
         c, beside, at->table, find, c, find, beside, find, c, find, beside, only);
-    const char *put =
-        arena_printf(r->arena, "UPDATE %s SET %s = $1 WHERE %s = $2 AND %s = $3 AND %s", at->table,
-                     c, c, beside, only);
+    const char *both = arena_printf(r->arena, "%s || %s", c, beside);
+    const char *put = arena_printf(
+        r->arena, "UPDATE %s SET %s = $1 WHERE %s = $2 || $3 AND %s = $2 AND %s = $3 AND %s",
+        at->table, c, both, c, beside, only);
     enum err e = rename_run(r, at->table, all,
                             (const char *const[]){ r->forth->old, r->forth->to, NULL }, &rows);
-    for (; e == OK && rows != NULL; rows = rows->next) {
-        slice other = slice_of(at->beside != NULL ? rows->text[1] : "");
-        const char *text = rename_list(r, slice_of(rows->text[0]), other, at->separator);
-        if (strcmp(text, rows->text[0]) != 0)
-            e = rename_run(r, at->table, put,
-                           (const char *const[]){ text, rows->text[0], rows->text[1], NULL }, NULL);
-    }
-    return e;
+    return e == OK ? rename_put_all(r, at, put, both, rows, rename_put_list) : e;
 }
 
 /* What operators wrote stays; they are told. */
@@ -441,9 +470,7 @@ static enum err rename_in_sealed(struct rename *r, const struct store_address *a
                                    at->table, c, c, was);
     enum err e = rename_run(r, at->table, all,
                             (const char *const[]){ r->forth->old, r->forth->to, NULL }, &rows);
-    for (; e == OK && rows != NULL; rows = rows->next)
-        e = rename_reseal(r, at, put, rows);
-    return e;
+    return e == OK ? rename_put_all(r, at, put, c, rows, rename_reseal) : e;
 }
 
 static enum err rename_in(struct rename *r, const struct store_address *at)
