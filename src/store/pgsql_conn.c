@@ -143,6 +143,23 @@ static enum pg_fault pgsql_conn_lose(struct pg_conn *c, const char *text)
     return PG_LOST;
 }
 
+/* false: neither until_us nor the end of the store waits any longer. */
+static bool pgsql_conn_poll(struct pg_conn *c, struct pollfd *fd)
+{
+    enum { LOOK_US = 500 * 1000 };
+    uint64_t began_us = clock_mono_us(), now_us = began_us, until_us = c->until_us;
+    for (;;) {
+        uint64_t left_us = until_us > now_us ? until_us - now_us : 0;
+        if (poll(fd, 1, left_us < LOOK_US ? (int)(left_us / 1000 + 1) : LOOK_US / 1000) != 0)
+            return true;
+        now_us = clock_mono_us();
+        if (atomic_load(&c->db->writer.in.stop) && until_us > began_us + PG_CLOSING_US)
+            until_us = began_us + PG_CLOSING_US;
+        if (now_us >= until_us)
+            return false;
+    }
+}
+
 /* Moves bytes; false: lost. */
 static bool move(struct pg_conn *c)
 {
@@ -152,11 +169,7 @@ static bool move(struct pg_conn *c)
         return false;
     }
     struct pollfd fd = { PQsocket(c->pq), (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), 0 };
-    uint64_t now_us = clock_mono_us();
-    int left_ms = -1;
-    if (c->until_us != UINT64_MAX)
-        left_ms = c->until_us > now_us ? (int)((c->until_us - now_us) / 1000 + 1) : 0;
-    if (poll(&fd, 1, left_ms) == 0) {
+    if (!pgsql_conn_poll(c, &fd)) {
         pgsql_conn_lose(c, "no answer for seconds");
         return false;
     }

@@ -56,6 +56,8 @@ static enum pg_fault run_twice(struct pg_reader *r, struct store_batch *b)
             return pg_fail(&r->conn, PG_LATE, "the database is away");
         unsigned session = atomic_load(&r->conn.db->session);
         if (r->conn.pq == NULL || r->session != session) {
+            if (atomic_load(&r->conn.db->writer.in.stop)) /* it may take seconds */
+                return pg_fail(&r->conn, PG_LATE, "the store is being closed");
             r->timeout_ms = 0;
             r->session = session;
             if (!pg_connect(&r->conn))

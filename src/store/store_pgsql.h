@@ -20,6 +20,7 @@ enum {
     PG_PATIENCE_US = 5000000, /* an answer is waited for as long, or until the deadlines are over */
     PG_GRACE_US = 1000000,    /* and that much longer, */
     PG_PATIENCE_MAX_US = 10000000, /* by the writer never longer than that */
+    PG_CLOSING_US = 3000000,       /* the same when the store is closed: the process has to end */
     PG_RETRY_FIRST_MS = 100,       /* pause between two attempts to connect, doubled up to */
     PG_RETRY_MAX_MS = 2000,
     PG_LOCK_WAIT_MS = 3000, /* at open: the server may take a while to notice that a node died */
