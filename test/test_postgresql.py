@@ -234,6 +234,30 @@ def test_contacts_of_an_owner_who_cannot_be_asked(make, cluster):
         "type") == "result", 3 * TIMEOUT)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("much", [False, True])
+def test_an_end_while_it_stands_still(make, cluster, much):
+    """The server ends in time, and says which sessions it could not save. `much`: more than it
+    submits at a time."""
+    server = make("alice", "bob", settings={"sm.hibernate-bytes": "4MiB"}, workers=16,
+                  why="much is more than fits by default")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    alice.enable_sm()
+    alice.cut()
+    for _ in range(19 if much else 1):
+        bob.send(f"<message to='{alice}' type='chat'><body>{'x' * 200_000}</body></message>")
+        bob.ping()
+    back = frozen(cluster)
+    try:
+        server.stop()
+    finally:
+        back()
+    assert 'event=sessions.not-saved accounts=1 why="no answer"' in server.log()
+    assert "sessions.saved" not in server.log()
+    server.start()
+    assert server.client("alice", "new").ping() is None
+
+
 # --- what was promised ---
 
 

@@ -171,7 +171,7 @@ def test_handled_before_a_planned_restart(stalled):
     bob.send(presence)
     alice.expect("<presence id='d1'/>")
     server.signal(15)
-    server.wait_log(r"(?s)sessions\.saved.*sessions\.saved")
+    server.wait_log(r"(?s)sessions\.not-saved.*sessions\.not-saved")  # not before the end
     disk.turn(sync_ms=0)
     server.wait_exit(60)
     server.start()

@@ -33,6 +33,7 @@ struct core {
     struct list acks;    /* sessions that owe an <a/> at the end of the tick */
     struct loop_defer ack_defer;
     struct restoring *refused; /* of im/restart.c: the database did not delete its rows yet */
+    struct saving *saving;     /* of im/restart.c; NULL until the end */
     struct list endings;       /* sessions that end when the delivery under way is over */
     struct loop_defer end_defer;
     bool over_budget; /* stanzas of clients are refused, see im/budget.h */

@@ -73,6 +73,7 @@ static void core_init(struct worker *w)
 static void core_fini(struct worker *w)
 {
     budget_fini(w);
+    restart_fini(w);
     timer_cancel(&w->core->resend);
     map_fini(&w->core->sessions);
     messages_forget(w);

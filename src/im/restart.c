@@ -66,77 +66,103 @@ const struct store_schema restart_schema = {
 
 static void restart_drop_end(struct worker *w); /* of what is not deleted after restoring */
 
-/* Saving. Each account has its own batches, in its lane. When much is under way, one of them is
- * waited for, so that the queue of the store takes all. */
+/* Saving: a walk over the accounts, each with batches of its own, in its lane. When much is under
+ * way, it goes on when that is answered, so that the queue of the store takes all. */
 
 enum { PART_BYTES = 256 << 10, BATCH_BYTES = 4 << 20, BATCH_COSTS = 4096 };
 
-struct saving {
-    struct worker *worker;
-    struct timer timer;
-    size_t bytes; /* submitted since one was waited for */
-    unsigned under_way, count, lost;
-    enum store_result why; /* of the last account that was lost */
-    bool told;
-};
-/* One account. */
 struct saved {
     struct saving *all;
-    struct account *account;
+    struct account *account;   /* pinned until all of it is submitted */
     unsigned under_way, count; /* batches; sessions that can be resumed */
     enum store_result result;
 };
+struct saving {
+    struct worker *worker;
+    struct timer timer;
+    uint64_t until_us;
+    struct buf bytes; /* of the account at `at` */
+    slice rest;       /* of them, that is not submitted yet, and the number of the next part */
+    int64_t number;
+    size_t submitted; /* bytes since none was under way */
+    unsigned under_way, at, len;
+    bool told;
+    struct saved each[];
+};
 
-static void saving_tell(struct saving *all)
+static void not_saved(unsigned accounts, const char *why)
 {
-    if (all->count > 0 && !all->told)
-        log_info(&log_session, LOG_EV("sessions.saved"), LOG_I("count", all->count));
-    if (all->lost > 0)
-        log_warn(&log_session, LOG_EV("sessions.not-saved"), LOG_I("accounts", all->lost),
-                 LOG_C("why", store_result_name(all->why)),
-                 LOG_C("hint", "the database did not take the sessions of these accounts; their "
-                               "clients log in anew, and may get messages twice"));
-    if (!all->told)
-        atomic_fetch_sub(&worker_node(all->worker)->life_left, 1);
-    all->told = true;
-    all->lost = 0;
+    if (accounts > 0)
+        log_warn(&log_session, LOG_EV("sessions.not-saved"), LOG_I("accounts", accounts),
+                 LOG_C("why", why),
+                 LOG_C("hint", "the database did not take the sessions of these accounts in time; "
+                               "their clients may have to log in anew, and get messages twice"));
 }
 
-/* The disk is slow: the end of the store waits for it. */
+/* What nobody has answered yet may be stored when the store ends. */
+static void saving_is_over(struct saving *all)
+{
+    unsigned count = 0, lost = 0, unanswered = 0;
+    enum store_result why = STORE_OK;
+    for (unsigned i = 0; i < all->len; i++) {
+        const struct saved *one = &all->each[i];
+        if (i >= all->at)
+            account_unpin(one->account);
+        if (i >= all->at || one->under_way > 0) {
+            unanswered++;
+        } else if (one->result != STORE_OK) {
+            lost++;
+            why = one->result;
+        } else {
+            count += one->count;
+        }
+    }
+    if (count > 0)
+        log_info(&log_session, LOG_EV("sessions.saved"), LOG_I("count", count));
+    not_saved(lost, store_result_name(why));
+    not_saved(unanswered, "no answer");
+    timer_cancel(&all->timer);
+    all->told = true;
+    atomic_fetch_sub(&worker_node(all->worker)->life_left, 1);
+}
+
 static void saving_is_late(struct timer *t, struct loop *loop)
 {
     (void)loop;
-    saving_tell(CONTAINER_OF(t, struct saving, timer));
+    saving_is_over(CONTAINER_OF(t, struct saving, timer));
 }
 
-static void saving_is_over(struct saving *all)
+/* As long as the database answers; and the end of the process has a time limit (app/main.c). */
+static void saving_waits(struct saving *all)
 {
-    ensure(all->under_way > 0);
-    if (--all->under_way > 0)
-        return;
-    saving_tell(all);
-    timer_cancel(&all->timer);
-    mem_free(&all);
+    enum { ANSWER_MS = 1000 };
+    struct loop *loop = worker_loop(all->worker);
+    uint64_t now_us = loop_now_us(loop);
+    uint64_t left_ms = all->until_us > now_us ? (all->until_us - now_us) / 1000 : 0;
+    timer_set(loop, &all->timer, left_ms < ANSWER_MS ? left_ms : ANSWER_MS);
 }
 
-/* STORE_UNKNOWN: the end of the store commits it. */
+static void save_more(struct saving *all);
+
 static void batch_is_saved(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct saved *one = arg;
     struct saving *all = one->all;
     (void)b;
     ensure(one->under_way > 0 && worker_is_here(all->worker));
-    if (result != STORE_OK && result != STORE_UNKNOWN)
+    if (result != STORE_OK)
         one->result = result;
-    if (--one->under_way > 0)
+    one->under_way--;
+    all->under_way--;
+    if (all->told)
         return;
-    if (one->result != STORE_OK) {
-        all->count -= one->count;
-        all->lost++;
-        all->why = one->result;
-    }
-    mem_free(&one);
-    saving_is_over(all);
+    saving_waits(all);
+    if (all->under_way > 0)
+        return;
+    all->submitted = 0;
+    save_more(all);
+    if (all->under_way == 0)
+        saving_is_over(all);
 }
 
 static struct store_batch *save_batch(const struct saved *one)
@@ -146,41 +172,36 @@ static struct store_batch *save_batch(const struct saved *one)
 
 static void save_submit(struct saved *one, struct store_batch *b, size_t bytes)
 {
-    struct saving *all = one->all;
     one->under_way++;
-    all->bytes += bytes + BATCH_COSTS;
-    if (all->bytes * 8 < STORE_QUEUE_BYTES_MAX / worker_node(all->worker)->worker_count) {
-        store_submit(b, worker_loop(all->worker), 0, batch_is_saved, one);
-        return;
-    }
-    all->bytes = 0;
-    batch_is_saved(one, store_run(b, NULL, NULL), NULL);
+    one->all->under_way++;
+    one->all->submitted += bytes + BATCH_COSTS;
+    store_submit(b, worker_loop(one->all->worker), 0, batch_is_saved, one);
 }
 
-static void put_parts(struct saved *one, slice bytes)
+/* A batch is bounded, too; the lane keeps them in order. */
+static void save_parts(struct saved *one)
 {
+    struct saving *all = one->all;
     size_t used = 0;
-    slice jid = one->account->jid;
+    slice jid = one->account->jid, rest = all->rest;
     struct store_batch *b = save_batch(one);
-    STORE_ADD(b, &drop_parts, STORE_ANY_ROWS, SV_T(jid)); /* of an end before this one */
-    for (int64_t n = 0; bytes.len > 0; n++) {
-        slice part = frozen_part(&bytes, PART_BYTES);
-        if (used + part.len > BATCH_BYTES) { /* a batch is bounded; the lane keeps them in order */
-            save_submit(one, b, used);
-            b = save_batch(one);
-            used = 0;
-        }
+    if (all->number == 0)
+        STORE_ADD(b, &drop_parts, STORE_ANY_ROWS, SV_T(jid)); /* of an end before this one */
+    while (rest.len > 0) {
+        slice part = frozen_part(&rest, PART_BYTES);
+        if (used > 0 && used + part.len > BATCH_BYTES)
+            break;
         used += part.len;
-        STORE_ADD(b, &put_part, STORE_ANY_ROWS, SV_T(jid), SV_I(n), SV_B(part));
+        STORE_ADD(b, &put_part, STORE_ANY_ROWS, SV_T(jid), SV_I(all->number++), SV_B(part));
+        all->rest = rest;
     }
     save_submit(one, b, used);
 }
 
-static void save_sessions(struct saved *one)
+static void freeze_sessions(struct saved *one)
 {
     struct account *a = one->account;
     unsigned frozen = 0;
-    struct buf bytes;
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         if (!session_is_frozen(s))
@@ -189,21 +210,18 @@ static void save_sessions(struct saved *one)
         frozen++;
         one->count += s->sm == 2;
     }
-    if (frozen == 0)
-        return;
-    buf_init(&bytes, FROZEN_BYTES_MAX);
-    actor_freeze(&a->actor, &bytes);
-    put_parts(one, buf_fit(&bytes));
-    buf_fini(&bytes);
+    buf_clear(&one->all->bytes);
+    if (frozen > 0)
+        actor_freeze(&a->actor, &one->all->bytes);
+    one->all->rest = buf_fit(&one->all->bytes);
+    one->all->number = 0;
 }
 
 /* The cursor is in a batch of its own: it is saved even if the sessions cannot be. */
-static void save_account(struct saving *all, struct account *a)
+static void save_account(struct saved *one)
 {
-    struct saved *one = mem_new(struct saved);
+    struct account *a = one->account;
     ensure(account_here(a));
-    *one = (struct saved){ .all = all, .account = a, .under_way = 1, .result = STORE_OK };
-    all->under_way++;
     struct store_batch *b = save_batch(one);
     if (!mailbox_clean(a))
         mailbox_save(a, b);
@@ -212,25 +230,64 @@ static void save_account(struct saving *all, struct account *a)
         save_submit(one, b, 0);
     else
         store_drop(&b);
-    save_sessions(one);
-    all->count += one->count;
-    batch_is_saved(one, STORE_OK, NULL);
+    freeze_sessions(one);
+}
+
+static bool is_to_be_saved(const struct account *a)
+{
+    return a->state == ACTOR_READY && !account_is_guest(a) &&
+           (!mailbox_clean(a) || !list_empty(&a->sessions));
+}
+
+static void save_more(struct saving *all)
+{
+    size_t most = STORE_QUEUE_BYTES_MAX / 8 / worker_node(all->worker)->worker_count;
+    while (all->at < all->len && all->submitted < most) {
+        struct saved *one = &all->each[all->at];
+        if (all->rest.len == 0 && is_to_be_saved(one->account)) /* still */
+            save_account(one);
+        if (all->rest.len > 0)
+            save_parts(one);
+        if (all->rest.len > 0)
+            continue;
+        all->at++;
+        account_unpin(one->account);
+    }
 }
 
 void restart_save(struct worker *w)
 {
-    enum { ANSWERS_MS = 1000 };
+    enum { SAVING_US = 5000 * 1000 };
     struct account *a;
-    struct saving *all = mem_new(struct saving);
+    ensure(core_of(w)->saving == NULL);
     restart_drop_end(w);
-    *all = (struct saving){ .worker = w, .under_way = 1, .timer.fn = saving_is_late };
+    struct saving *all = mem_zalloc(sizeof *all + accounts_count(w) * sizeof all->each[0]);
+    core_of(w)->saving = all;
+    all->worker = w;
+    all->timer.fn = saving_is_late;
+    all->until_us = loop_now_us(worker_loop(w)) + SAVING_US;
+    buf_init(&all->bytes, FROZEN_BYTES_MAX);
+    for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;) {
+        if (!is_to_be_saved(a))
+            continue;
+        account_pin(a);
+        all->each[all->len++] = (struct saved){ .all = all, .account = a };
+    }
     atomic_fetch_add(&worker_node(w)->life_left, 1);
-    for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
-        if (a->state == ACTOR_READY && !account_is_guest(a) &&
-            (!mailbox_clean(a) || !list_empty(&a->sessions)))
-            save_account(all, a);
-    timer_set(worker_loop(w), &all->timer, ANSWERS_MS);
-    saving_is_over(all);
+    saving_waits(all);
+    save_more(all);
+    if (all->under_way == 0)
+        saving_is_over(all);
+}
+
+void restart_fini(struct worker *w)
+{
+    struct saving *all = core_of(w)->saving;
+    if (all == NULL)
+        return;
+    ensure(all->told);
+    buf_fini(&all->bytes);
+    mem_free(&core_of(w)->saving);
 }
 
 /* Restoring: the bytes of an account are read, page by page, and given to its home on this node.

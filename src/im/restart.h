@@ -11,9 +11,11 @@
 struct renaming;
 struct worker;
 
-/* On its thread, streams are closed already. The log says what the store did not take: the step of
- * the node's life lasts until it has answered, or for a second. */
+/* On its thread, streams are closed already. The step of the node's life lasts until the store has
+ * answered all, but not longer than five seconds, nor than one without an answer. The log says what
+ * it did not take and what it did not answer. */
 void restart_save(struct worker *w);
+void restart_fini(struct worker *w); /* memory only: the loop and the store have ended */
 /* On worker 0 after the restart, before clients can connect, so that clients which resume find
  * their sessions. `done`: an atomic_bool that becomes true at the end, also if the database could
  * not be read. */

@@ -293,6 +293,7 @@ static void restart_now(void)
     store_submit(b, t.w->loop, 0, is_saved, NULL);
     test_node_run(&t, test_node_is_idle, t.store);
     assert_int_equal(atomic_load(&t.node->life_left), before);
+    restart_fini(t.w);
     while (!list_empty(&a->sessions))
         session_end(CONTAINER_OF(a->sessions.next, struct session, node), END_CLOSED);
     atomic_bool done = false;

@@ -280,6 +280,7 @@ bool store_busy(const struct store *store) { return atomic_load(&store->awaited)
 enum store_result store_run(struct store_batch *b, store_done_fn *done, void *arg)
 {
     struct store *store = b->store;
+    ensure(loop_here() == NULL);
     b->submitted_us = clock_mono_us();
     b->op.deadline_us = UINT64_MAX;
     store_hand_over(store, b);
