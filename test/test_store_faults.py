@@ -8,7 +8,7 @@ from muster.client import until
 from muster.shim import Shim
 from test_faults import alarms
 from test_mam import Page
-from test_sm import refuse
+from test_sm import refuse, resume
 from test_upload import NS, http_do, slot_iq
 
 pytestmark = pytest.mark.sqlite
@@ -183,3 +183,26 @@ def test_saved_sessions_that_cannot_be_deleted(make_server):
         db.execute("DROP TRIGGER kept")
         db.commit()
     until("they are deleted", lambda: saved() == 0)
+
+
+def test_saved_sessions_that_cannot_be_deleted_before_the_next_end(make_server):
+    """That end deletes them, or the start after it would restore what has ended."""
+    host = make_server("alice", "bob")
+    alice = host.client("alice", "a")
+    alice.enable_sm()
+    alice.cut()
+    until("hibernation", lambda: host.rows("session", "list")[0]["state"] == "hibernating")
+    host.stop()
+    with host.database() as db:
+        db.execute("CREATE TRIGGER kept BEFORE DELETE ON frozen BEGIN SELECT RAISE(ABORT, ''); END")
+        db.commit()
+    host.start()
+    resume(host, alice).close()
+    until("its end", lambda: not host.rows("session", "list"))
+    with host.database() as db:
+        db.execute("DROP TRIGGER kept")
+        db.commit()
+    host.restart()
+    assert host.log().count("event=sessions.restored") == 1
+    with host.database(read_only=True) as db:
+        assert db.execute("SELECT count(*) FROM frozen").fetchone()[0] == 0

@@ -32,9 +32,9 @@ struct core {
     struct list storing; /* of im/message.c: messages that are being written */
     struct list acks;    /* sessions that owe an <a/> at the end of the tick */
     struct loop_defer ack_defer;
-    struct restoring *refused; /* of im/restart.c: the database did not delete its rows yet */
-    struct saving *saving;     /* of im/restart.c; NULL until the end */
-    struct list endings;       /* sessions that end when the delivery under way is over */
+    struct stale *stale;   /* of im/restart.c; NULL: all are deleted */
+    struct saving *saving; /* of im/restart.c; NULL until the end */
+    struct list endings;   /* sessions that end when the delivery under way is over */
     struct loop_defer end_defer;
     bool over_budget; /* stanzas of clients are refused, see im/budget.h */
     struct budget {

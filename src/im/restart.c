@@ -64,7 +64,92 @@ const struct store_schema restart_schema = {
     .feature = "session", .migrations = migrations, .stmts = stmts, .addresses = addresses
 };
 
-static void restart_drop_end(struct worker *w); /* of what is not deleted after restoring */
+/* Rows that were used are stale. The home of the account deletes them, which saves it next: by one
+ * thread, so nothing is deleted behind that. */
+
+struct stale_row {
+    struct stale_row *next;
+    slice jid;
+};
+struct stale {
+    struct worker *worker;
+    struct arena *arena;
+    struct stale_row *first, *at; /* at: the next one */
+    struct timer again;
+};
+
+static void stale_drop_all(struct stale *all);
+
+static void stale_again(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    stale_drop_all(CONTAINER_OF(t, struct stale, again));
+}
+
+static void stale_add(struct worker *w, slice jid)
+{
+    struct stale *all = core_of(w)->stale;
+    if (all == NULL) {
+        all = core_of(w)->stale = mem_new(struct stale);
+        *all = (struct stale){ .worker = w, .arena = arena_create(0), .again.fn = stale_again };
+    }
+    struct stale_row *row = arena_new(all->arena, struct stale_row, 1);
+    *row = (struct stale_row){ all->first, slice_dup(all->arena, jid) };
+    all->first = row;
+}
+
+static void stale_free(struct worker *w)
+{
+    struct stale *all = core_of(w)->stale;
+    if (all == NULL)
+        return;
+    timer_cancel(&all->again);
+    arena_destroy(&all->arena);
+    mem_free(&core_of(w)->stale);
+}
+
+static void stale_submit(struct stale *all, store_done_fn *done)
+{
+    enum { DROPS_MAX = 500 };
+    struct store_batch *b = store_write(worker_store(all->worker), 0);
+    for (; all->at != NULL && store_stmt_count(b) < DROPS_MAX; all->at = all->at->next)
+        STORE_ADD(b, &drop_parts, STORE_ANY_ROWS, SV_T(all->at->jid));
+    store_submit(b, worker_loop(all->worker), 0, done, all);
+}
+
+static void stale_dropped(void *arg, enum store_result result, const struct store_batch *b)
+{
+    enum { AGAIN_MS = 5000 };
+    struct stale *all = arg;
+    (void)b;
+    if (core_of(all->worker)->saving != NULL)
+        return; /* stale_end() has submitted the rest */
+    if (result != STORE_OK)
+        timer_set(worker_loop(all->worker), &all->again, AGAIN_MS);
+    else if (all->at != NULL)
+        stale_submit(all, stale_dropped);
+    else
+        stale_free(all->worker);
+}
+
+/* Until the database has done it; those that are gone do no harm. */
+static void stale_drop_all(struct stale *all)
+{
+    ensure(all->first != NULL && worker_is_here(all->worker));
+    all->at = all->first;
+    stale_submit(all, stale_dropped);
+}
+
+/* The database has not deleted all of them yet: in front of what is saved now. */
+static void stale_end(struct worker *w)
+{
+    struct stale *all = core_of(w)->stale;
+    if (all == NULL)
+        return;
+    timer_cancel(&all->again);
+    for (all->at = all->first; all->at != NULL;)
+        stale_submit(all, NULL);
+}
 
 /* Saving: a walk over the accounts, each with batches of its own, in its lane. When much is under
  * way, it goes on when that is answered, so that the queue of the store takes all. */
@@ -260,7 +345,7 @@ void restart_save(struct worker *w)
     enum { SAVING_US = 5000 * 1000 };
     struct account *a;
     ensure(core_of(w)->saving == NULL);
-    restart_drop_end(w);
+    stale_end(w);
     struct saving *all = mem_zalloc(sizeof *all + accounts_count(w) * sizeof all->each[0]);
     core_of(w)->saving = all;
     all->worker = w;
@@ -283,6 +368,7 @@ void restart_save(struct worker *w)
 void restart_fini(struct worker *w)
 {
     struct saving *all = core_of(w)->saving;
+    stale_free(w);
     if (all == NULL)
         return;
     ensure(all->told);
@@ -300,10 +386,10 @@ struct thawing {
     int64_t parts, read;
     struct buf bytes;
     unsigned count; /* of its sessions that can be resumed */
-    bool over;      /* its rows can be deleted */
+    bool too_long;
 };
 
-enum { THAWING_MAX = 64, PAGE_PARTS = 4, DROPS_MAX = 500 }; /* accounts that are read at a time */
+enum { THAWING_MAX = 64, PAGE_PARTS = 4 }; /* accounts that are read at a time */
 
 struct restoring {
     struct arena *arena;
@@ -311,7 +397,6 @@ struct restoring {
     struct thawing *first, *at; /* at: the next one */
     unsigned under_way, count;
     bool failed; /* the rest is not read */
-    struct timer again;
     _Atomic bool *done;
 };
 
@@ -365,10 +450,13 @@ static void thaw_ready(struct account *a, enum err e, void *arg)
     struct worker *w = a->worker;
     struct why why;
     ensure(account_here(a) && t != NULL);
-    t->over = e == OK;
-    if (e != OK)
+    if (e == OK)
+        stale_add(w, a->jid);
+    else
         restore_failed(a->jid, "the account cannot be loaded", err_text(e));
-    if (e == OK && a->state == ACTOR_READY) {
+    if (t->too_long) {
+        account_not_thawed(a->jid, "it is too long");
+    } else if (e == OK && a->state == ACTOR_READY) {
         if (actor_thaw(&a->actor, buf_slice(&t->bytes), &why) == OK)
             t->count = resumable_of(a);
         else
@@ -420,13 +508,8 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
     struct thawing *t = arg;
     struct restoring *r = t->all;
     uint32_t node;
-    if (result == STORE_CONFLICT) { /* a page with more bytes than are read at once */
-        account_not_thawed(t->jid, "it is too long");
-        t->over = true;
-        one_is_done(t);
-        return;
-    }
-    if (result != STORE_OK) {
+    t->too_long = result == STORE_CONFLICT; /* a page has more bytes than are read at once */
+    if (result != STORE_OK && !t->too_long) {
         if (!r->failed)
             restore_failed(t->jid, "it cannot be read, nor those behind it",
                            store_result_name(result));
@@ -437,7 +520,7 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++)
         buf_add(&t->bytes, store_text(b, 0, i, 0));
-    if (t->read < t->parts) {
+    if (t->read < t->parts && !t->too_long) {
         read_page(t);
         return;
     }
@@ -451,61 +534,8 @@ void restart_end_rest(struct worker *w)
     struct session *s;
     for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
         session_all_are_back(s);
-}
-
-static void restart_drop(struct restoring *r);
-
-static void restart_dropped(void *arg, enum store_result result, const struct store_batch *b)
-{
-    enum { AGAIN_MS = 5000 };
-    struct restoring *r = arg;
-    (void)b;
-    if (result == STORE_OK || worker_stopping(r->worker)) {
-        restart_drop(r);
-        return;
-    }
-    core_of(r->worker)->refused = r;
-    timer_set(worker_loop(r->worker), &r->again, AGAIN_MS);
-}
-
-static void drop_again(struct timer *t, struct loop *loop)
-{
-    struct restoring *r = CONTAINER_OF(t, struct restoring, again);
-    (void)loop;
-    core_of(r->worker)->refused = NULL;
-    r->at = r->first; /* those that are gone do no harm */
-    restart_drop(r);
-}
-
-/* Until the database has done it: rows that stay are thawed by the next start. Not when the node
- * stops, or what is saved then would go. */
-static void restart_drop(struct restoring *r)
-{
-    ensure(worker_is_here(r->worker));
-    struct store_batch *b = store_write(worker_store(r->worker), 0);
-    if (worker_stopping(r->worker))
-        r->at = NULL;
-    for (; r->at != NULL && store_stmt_count(b) < DROPS_MAX; r->at = r->at->next)
-        if (r->at->over)
-            STORE_ADD(b, &drop_parts, STORE_ANY_ROWS, SV_T(r->at->jid));
-    if (store_stmt_count(b) > 0) {
-        store_submit(b, worker_loop(r->worker), 0, restart_dropped, r);
-        return;
-    }
-    store_drop(&b);
-    arena_destroy(&r->arena);
-    mem_free(&r);
-}
-
-static void restart_drop_end(struct worker *w)
-{
-    struct restoring *r = core_of(w)->refused;
-    if (r == NULL)
-        return;
-    timer_cancel(&r->again);
-    core_of(w)->refused = NULL;
-    arena_destroy(&r->arena);
-    mem_free(&r);
+    if (core_of(w)->stale != NULL)
+        stale_drop_all(core_of(w)->stale);
 }
 
 static void restart_finished(struct restoring *r)
@@ -513,9 +543,8 @@ static void restart_finished(struct restoring *r)
     if (r->count > 0)
         log_info(&log_session, LOG_EV("sessions.restored"), LOG_I("count", r->count));
     atomic_store(r->done, true);
-    r->at = r->first;
-    r->again.fn = drop_again;
-    restart_drop(r);
+    arena_destroy(&r->arena);
+    mem_free(&r);
 }
 
 static void restart_read_more(struct restoring *r)

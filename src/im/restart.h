@@ -3,8 +3,9 @@
  * resumption (XEP-0198 §5).
  *
  * The bytes of an account are cut into parts of whole records, a row each, since a queue can be
- * large. Rows are deleted when all accounts are back: a crash in between repeats it. Those of an
- * account that cannot be read, or that cannot be loaded, stay for the next start. */
+ * large. Rows are deleted when all accounts are back: a crash in between repeats it. The next end
+ * deletes what is still there then. Rows of an account that cannot be read, or that cannot be
+ * loaded, stay for the next start. */
 #pragma once
 #include "store/store.h"
 
@@ -22,7 +23,7 @@ void restart_fini(struct worker *w); /* memory only: the loop and the store have
 void restart_restore(struct worker *w, void *done);
 /* On each worker, when the sessions of all nodes that start together are restored: else the homes
  * of some contacts would not hear of it. Sessions that were saved only to say goodbye send
- * unavailable presence to contacts and rooms. */
+ * unavailable presence to contacts and rooms; what was restored is deleted from the database. */
 void restart_end_rest(struct worker *w);
 /* An account or a domain was renamed (store/store_rename.h): all that is frozen gets the new
  * addresses, too; damaged bytes do not, and they will not be thawed. Waits for the store: for
