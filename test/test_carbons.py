@@ -361,6 +361,35 @@ def test_a_planned_restart(server, laptop, phone, bob):
     copy(phone, "sent", "<body>two</body>")
 
 
+@pytest.mark.parametrize("resumable", [True, False])
+@pytest.mark.parametrize("has_plain", [True, False])
+def test_a_planned_restart_behind_a_copy(server, laptop, phone, bob, resumable, has_plain):
+    """A client that took a copy is not given the message when the one that it was for is gone;
+    another client is."""
+    phone.enable_sm()
+    laptop.auto_ack = False
+    laptop.enable_sm("true" if resumable else "false")
+    if has_plain:
+        plain = server.client("alice", "plain")
+        plain.enable_sm()
+    bob.send(chat(laptop, "said"))
+    laptop.expect("<message><body>said</body></message>")
+    copy(phone, "received", "<body>said</body>")
+    phone.ack()
+    phone.ping()
+    server.restart()
+    phone = resumed(server, phone)
+    if resumable:
+        server.ctl("session", "kick", str(laptop))
+    phone.ping()
+    if has_plain:
+        plain = resumed(server, plain)
+        plain.expect("<message><body>said</body></message>")
+        plain.expect_nothing("<message/>")
+    phone.expect_nothing("<message/>")
+    assert "said" not in str([xml.canonical(e) for e in server.client("alice", "new").drain()])
+
+
 @pytest.mark.parametrize("policy", ["deliver", "bounce"])
 def test_copies_nobody_took_are_gone(make_server, policy):
     """They are neither given to others nor stored nor answered: the message itself is kept."""

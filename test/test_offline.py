@@ -5,6 +5,7 @@ import pytest
 
 from muster import database
 from muster.client import bodies, until
+from test_sm import resume
 
 PAGE = 64  # rows of one page
 NOTE = "<query xmlns='jabber:iq:private'><a xmlns='urn:a'/></query>"
@@ -75,6 +76,34 @@ def test_live_message_that_another_session_has(server):
         other.ping()
     alice.wait_acked(PAGE + 1)
     assert take(bob, PAGE + 1) == [str(i) for i in range(PAGE)] + ["live"]
+
+
+@pytest.mark.parametrize("has_other", [False, True])
+def test_a_planned_restart_in_the_middle(server, has_other):
+    """What comes meanwhile is delivered once and in order, also if another session has it."""
+    waiting = [str(i) for i in range(2 * PAGE + 1)]
+    alice, bob = slow_reader(server, len(waiting))
+    mine, others = waiting[:PAGE], []
+    if has_other:  # it takes what the slow one has not got yet
+        other = server.login("bob", "other")
+        other.enable_sm()
+        other.available()
+        others = take(other, PAGE + 1)
+    else:
+        mine = waiting
+    alice.send(chat("bob@localhost", "live"))
+    if has_other:
+        other.expect("<message><body>live</body></message>")
+        other.ack()
+        other.ping()
+    alice.wait_acked(len(waiting) + 1)
+    server.restart()
+    new = resume(server, bob)
+    server.client("alice", "new").send(chat("bob@localhost", "later"))
+    take(new, len(mine) + 2 - PAGE)
+    assert bodies(bob.inbox) + bodies(new.inbox) == [*mine, "live", "later"]
+    if has_other:
+        assert others == waiting[PAGE:] and take(resume(server, other), 1) == ["later"]
 
 
 def test_page_that_could_not_be_read(server):

@@ -8,7 +8,9 @@
 #include "im/account.h"
 #include "im/directed.h"
 #include "im/feature.h"
+#include "im/given.h"
 #include "im/guest.h"
+#include "im/offline.h"
 #include "im/presence.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
@@ -43,6 +45,8 @@ struct frozen_session {
     slice repeats;
     uint64_t since_us;
     bool away; /* contacts were told so: `presence` is the own of the client */
+    slice given;
+    struct offline_saved offline;
 };
 static const struct message_field session_fields[] = {
     F_FULL(struct frozen_session, jid),
@@ -66,6 +70,10 @@ static const struct message_field session_fields[] = {
     F_BYTES(struct frozen_session, repeats, UINT32_MAX),
     F_U64(struct frozen_session, since_us),
     F_BOOL(struct frozen_session, away),
+    F_BYTES(struct frozen_session, given, UINT32_MAX),
+    F_U64(struct frozen_session, offline.read_to),
+    F_U64(struct frozen_session, offline.began),
+    F_U64(struct frozen_session, offline.owed),
     { 0 },
 };
 static const struct frozen_row session_row = { FROZEN_OWN + 1, "session",
@@ -170,12 +178,14 @@ static uint64_t left_ms(const struct session *s)
 
 static void freeze_session(const struct session *s, struct buf *out, struct arena *tmp)
 {
-    struct buf directed, repeats;
+    struct buf directed, repeats, given;
     ensure(s->queue_unsent <= s->queue_len);
     buf_init(&directed, FROZEN_BYTES_MAX);
     buf_init(&repeats, FROZEN_BYTES_MAX);
+    buf_init(&given, FROZEN_BYTES_MAX);
     directed_save(s->directed, &directed, tmp);
     repeats_save(s, &repeats);
+    given_save(s->account, s->id, &given);
     frozen_add(out, &session_row,
                &(struct frozen_session){ .jid = s->jid,
                                          .token = token_sealed(s, tmp),
@@ -199,9 +209,12 @@ static void freeze_session(const struct session *s, struct buf *out, struct aren
                                          .directed = buf_fit(&directed),
                                          .repeats = buf_fit(&repeats),
                                          .since_us = s->since_us,
-                                         .away = s->awake != NULL });
+                                         .away = s->awake != NULL,
+                                         .given = buf_fit(&given),
+                                         .offline = offline_save(s) });
     buf_fini(&directed);
     buf_fini(&repeats);
+    buf_fini(&given);
 }
 
 static void freeze_queue(const struct session *s, struct buf *out)
@@ -401,6 +414,8 @@ static struct session *thaw_session(struct account *a, const struct frozen_sessi
     thaw_presence(s, v);
     repeats_restore(s, v->repeats);
     directed_load(&s->directed, v->directed);
+    given_restore(a, s->id, v->given);
+    offline_restore(s, v->offline);
     if (v->since_us != 0)
         s->since_us = v->since_us;
     session_hibernate(s, THAWING_MS + thaw_ms(s, v, at_us));

@@ -1,8 +1,8 @@
 /* account_frozen: the memory of an account as bytes, and back (freeze and thaw of home/actor.h):
  * its sessions that have lost their streams and can be resumed, or are available and only have to
- * say goodbye; of each its queue, counts, directed presence, what its client may repeat, and what
- * features keep with it (session.save). The roster, the mailbox and whatever else is in the
- * database is not among it.
+ * say goodbye; of each its queue, counts, directed presence, what its client may repeat, what its
+ * offline delivery still owes, the copies that it took, and what features keep with it
+ * (session.save). The roster, the mailbox and whatever else is in the database is not among it.
  *
  * Tokens are sealed (auth/seal.h). Of bytes that are sound, a session whose resource is there
  * already is passed over, and one whose queue is too long by now ends; its messages stay in the

@@ -5,6 +5,8 @@
 #include "base/buf.h"
 #include "home/frozen.h"
 #include "im/account_frozen.h"
+#include "im/given.h"
+#include "im/offline.h"
 #include "im/presence.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
@@ -185,6 +187,38 @@ static void test_one_shown_as_away(void **state)
     free_sessions();
 }
 
+/* In the middle of its offline messages, and with the copy of one for another session. */
+static void test_what_is_owed(void **state)
+{
+    (void)state;
+    make_sessions();
+    struct session *s = account_session(a, SLICE("r"));
+    for (uint64_t id = 20; id <= 22; id++)
+        mailbox_open(a, id, ENTRY_OPEN);
+    a->mailbox.last_id = 30;
+    offline_restore(s, (struct offline_saved){ .read_to = 21, .began = 25, .owed = 29 });
+    given_put(a, 20, s->id);
+    given_put(a, 21, s->id);
+    given_put(a, 22, s->id + 1);
+    mailbox_settle(a, 21);
+    freeze(&once);
+    free_sessions();
+    given_free(a);
+    assert_int_equal(actor_thaw(&a->actor, buf_slice(&once), &why), OK);
+    s = account_session(a, SLICE("r"));
+    struct offline_saved saved = offline_save(s);
+    assert_true(s->flushing && saved.read_to == 21 && saved.began == 25 && saved.owed == 29);
+    assert_true(given_to(a, 20, s->id));
+    assert_false(given_to(a, 21, s->id) || given_to(a, 22, s->id));
+    freeze(&twice);
+    assert_true(slice_eq(buf_slice(&once), buf_slice(&twice)));
+    free_sessions();
+    a->mailbox.last_id = 28; /* the last was removed */
+    assert_int_equal(actor_thaw(&a->actor, buf_slice(&once), &why), OK);
+    assert_int_equal(offline_save(account_session(a, SLICE("r"))).owed, 28);
+    free_sessions();
+}
+
 static uint64_t thawed_left_ms(void)
 {
     assert_int_equal(actor_thaw(&a->actor, buf_slice(&once), &why), OK);
@@ -339,6 +373,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_there_and_back, start, stop),
         cmocka_unit_test_setup_teardown(test_one_shown_as_away, start, stop),
+        cmocka_unit_test_setup_teardown(test_what_is_owed, start, stop),
         cmocka_unit_test_setup_teardown(test_the_time_that_is_left, start, stop),
         cmocka_unit_test_setup_teardown(test_an_entry_from_before_it_was_enabled, start, stop),
         cmocka_unit_test_setup_teardown(test_a_stanza_that_cannot_be_read, start, stop),

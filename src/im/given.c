@@ -1,6 +1,8 @@
 #include "im/given.h"
+#include "base/buf.h"
 #include "base/mem.h"
 #include "im/account.h"
+#include <endian.h>
 
 struct given {
     uint32_t len, cap;
@@ -49,6 +51,27 @@ bool given_to(const struct account *a, uint64_t archive_id, uint64_t session)
         if (g->each[i].archive_id == archive_id && g->each[i].session == session)
             return true;
     return false;
+}
+
+void given_save(const struct account *a, uint64_t session, struct buf *out)
+{
+    const struct given *g = a->given;
+    for (uint32_t i = 0; g != NULL && i < g->len; i++) {
+        uint64_t bytes = htole64(g->each[i].archive_id);
+        if (g->each[i].session == session &&
+            mailbox_state(a, g->each[i].archive_id) != ENTRY_SETTLED)
+            buf_append(out, &bytes, GIVEN_BYTES);
+    }
+}
+
+void given_restore(struct account *a, uint64_t session, slice saved)
+{
+    for (; saved.len >= GIVEN_BYTES; saved = slice_from(saved, GIVEN_BYTES)) {
+        uint64_t bytes;
+        memcpy(&bytes, saved.ptr, sizeof bytes);
+        if (mailbox_state(a, le64toh(bytes)) != ENTRY_SETTLED)
+            given_put(a, le64toh(bytes), session);
+    }
 }
 
 void given_free(struct account *a) { mem_free(&a->given); }

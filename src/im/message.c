@@ -814,12 +814,14 @@ void message_replaced(struct account *a, uint64_t archive_id, struct stanza *st)
 }
 
 /* How other clients of the account that receive messages have this one: one that is connected but
- * not available shows it, perhaps, but does not take it in place of those that will come. */
+ * not available shows it, perhaps, but does not take it in place of those that will come. Taken
+ * copies do not count while one that lacks it gets its offline messages: it finds it there. */
 enum had { HAD_BY_NONE, HAD_QUEUED, HAD_TAKEN };
 static enum had had_by_receivers(const struct account *a, const struct session *ended,
                                  const struct stanza *st, uint64_t archive_id)
 {
     enum had had = HAD_BY_NONE;
+    bool finds = false;
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, struct session, node);
         if (s == ended || s->state == SESSION_ENDED || !im_message_receives(s, st))
@@ -828,8 +830,10 @@ static enum had had_by_receivers(const struct account *a, const struct session *
             return HAD_QUEUED;
         if (given_to(a, archive_id, s->id))
             had = HAD_TAKEN;
+        else if (s->flushing)
+            finds = true;
     }
-    return had;
+    return finds ? HAD_BY_NONE : had;
 }
 
 void message_hand_over(struct account *a, struct session *ended, struct stanza *st,

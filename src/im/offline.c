@@ -5,6 +5,8 @@
 #include "home/here.h"
 #include "home/node.h"
 #include "im/account.h"
+#include "im/given.h"
+#include "im/message.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
 #include "im/stage.h"
@@ -72,6 +74,12 @@ static void deliver_entry(struct flush *f, uint64_t id, uint64_t at_us, slice te
         return;
     if (stanza_load(&st, text, worker_xml(w), loop_scratch(worker_loop(w))) != OK) {
         mailbox_settle(a, id); /* damaged on disk: nothing can be delivered, ever */
+        return;
+    }
+    if (state == ENTRY_OPEN && given_to(a, id, s->id)) { /* it has a copy; who it was for has not */
+        mailbox_set(a, id, ENTRY_TAKEN);
+        message_hand_over(a, NULL, st, id, at_us);
+        stanza_unref(&st);
         return;
     }
     bool mine = state == ENTRY_OPEN || stanza_to_is_bare(st) || slice_eq(stanza_to(st), s->jid);
@@ -209,6 +217,19 @@ static bool collected(const struct account *a)
     return false;
 }
 
+static struct flush *flush_begin(struct session *s)
+{
+    struct flush *f = mem_new(struct flush);
+    ensure(session_here(s) && s->flush == NULL);
+    f->session = s;
+    f->account = s->account;
+    f->rows = PAGE_ROWS;
+    s->flush = f;
+    s->flushing = true;
+    account_pin(s->account);
+    return f;
+}
+
 void offline_flush(struct session *s)
 {
     struct account *a = s->account;
@@ -218,21 +239,32 @@ void offline_flush(struct session *s)
     }
     if (!mailbox_has_open(a) || collected(a))
         return;
-    ensure(session_here(s) && s->flush == NULL);
-    struct flush *f = mem_new(struct flush);
-    *f = (struct flush){
-        .session = s,
-        .account = a,
-        .read_to = a->mailbox.cursor,
-        .began = a->mailbox.last_id,
-        .rows = PAGE_ROWS,
-    };
-    s->flush = f;
-    s->flushing = true;
+    struct flush *f = flush_begin(s);
+    f->read_to = a->mailbox.cursor;
+    f->began = a->mailbox.last_id;
     f->holding = true;
     session_hold(s, HOLD_OFFLINE);
-    account_pin(a);
     im_offline_read_page(f);
+}
+
+struct offline_saved offline_save(const struct session *s)
+{
+    const struct flush *f = s->flush;
+    return f == NULL ? (struct offline_saved){ 0 }
+                     : (struct offline_saved){ f->read_to, f->began, f->owed };
+}
+
+/* The last id may have been of an entry that is gone: nothing is owed behind what there is. */
+void offline_restore(struct session *s, struct offline_saved saved)
+{
+    uint64_t last_id = s->account->mailbox.last_id;
+    if (saved.began == 0)
+        return;
+    struct flush *f = flush_begin(s);
+    f->read_to = saved.read_to;
+    f->began = saved.began;
+    f->owed = saved.owed < last_id ? saved.owed : last_id;
+    f->again = f->waiting = true;
 }
 
 void offline_again(struct session *s)

@@ -16,3 +16,11 @@ void offline_reread(struct session *s);
 /* It may take messages that it did not take before. */
 void offline_priority_changed(struct session *s);
 void offline_cancel(struct session *s);
+
+/* A delivery under way over a planned restart. What is restored goes on when the session is
+ * resumed, and looks at all entries once more: some may be open again. */
+struct offline_saved {
+    uint64_t read_to, began, owed; /* archive ids; all 0: none is under way */
+};
+struct offline_saved offline_save(const struct session *s);
+void offline_restore(struct session *s, struct offline_saved saved);
