@@ -7,6 +7,7 @@ import pytest
 from muster import xml
 from muster.client import Gone, until
 from muster.component import Component
+from muster.slow_disk import STILL
 from test_deleted import number_of, rows_of
 from test_invite import ON, invite, register, show, token_of
 from test_push import DOMAIN, SECRET, enable
@@ -181,3 +182,54 @@ def test_who_gets_the_address_has_no_memory_of_the_deleted_one(make_server):
     bob = server.client("bob", "b")
     bob.expect("<message><body>to the new one</body></message>")
     bob.expect("<message><body>last</body></message>")
+
+
+def leaving(server, contact, what):
+    """`user del` (or disable) of bob, who is in memory, waits for a disk that stands still. Bob's
+    home knows of it: it refuses messages."""
+    command = server.ctl_start("user", what, "bob@localhost")
+
+    def refused():
+        contact.send("<message to='bob@localhost' type='chat'><body>there?</body></message>")
+        contact.ping()
+        return any(e.get("type") == "error" and e.find(f".//{{{xml.STANZA_ERROR}}}service-unavailable")
+                   is not None for e in contact.inbox)
+    until("bob is leaving", refused)
+    return command
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("second", ["del", "disable"])
+@pytest.mark.parametrize("first", ["del", "disable"])
+def test_deletion_and_disabling_exclude_each_other(make_server, disk, first, second):
+    """Else the one ends with the account, or its messages, that the other keeps."""
+    server = make_server("alice", "bob", disk=disk)
+    alice = server.client("alice", "a")
+    server.client("bob", "b")
+    disk.turn(sync_ms=STILL)
+    command = leaving(server, alice, first)
+    refused = server.ctl_run("user", second, "bob@localhost")
+    assert refused.returncode != 0 and "not now, try again later" in refused.stderr
+    alice.send("<message to='bob@localhost' type='chat' id='m'><body>there?</body></message>")
+    alice.expect_error("service-unavailable", "cancel", "<message type='error' id='m'/>")
+    disk.turn(sync_ms=0)
+    assert command.communicate()[1] == ""
+    left = [row["disabled"] for row in server.rows("user", "list")
+            if row["jid"] == "bob@localhost"]
+    assert left == ([] if first == "del" else [True])
+
+
+def test_what_a_session_leaves_behind_as_its_account_is_deleted(make_server):
+    """It is in no mailbox, and is refused as what comes later."""
+    server = make_server("alice", "bob", settings={"im.durable-ack": "off"})
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    number = number_of(server, "bob@localhost")
+    bob.auto_ack = False
+    bob.enable_sm()
+    alice.send("<message to='bob@localhost' type='chat' id='m'><body>hi</body></message>")
+    bob.expect("<message id='m'/>")
+    bob.cut()
+    server.ctl("user", "del", "bob@localhost")
+    alice.expect("<message type='error' id='m'/>")
+    server.add_user("last")  # behind all that came
+    assert rows_of(server, number) == set()

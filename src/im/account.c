@@ -164,4 +164,7 @@ unsigned account_receivers(const struct account *a)
     return n;
 }
 
-bool account_stays(const struct account *a) { return a->state == ACTOR_READY && !a->removing; }
+bool account_stays(const struct account *a)
+{
+    return a->state == ACTOR_READY && !a->removing && !a->admitted;
+}

@@ -98,6 +98,31 @@ struct removal {
     void *arg;
 };
 
+/* One at a time: E_AGAIN for another. What comes from now on is refused, for it would be stored
+ * behind it. NULL: refused. */
+static struct removal *removal_begin(struct account *a, void (*done)(void *arg, enum err e),
+                                     void *arg)
+{
+    ensure(account_here(a) && done != NULL);
+    if (a->removing) {
+        done(arg, E_AGAIN);
+        return NULL;
+    }
+    struct removal *r = mem_new(struct removal);
+    *r = (struct removal){ .base.actor = &a->actor, .done = done, .arg = arg };
+    a->removing = true;
+    return r;
+}
+
+/* When its sessions have ended: what they hand over is refused, too. */
+static void removal_end(struct removal *r)
+{
+    struct account *a = account_of(r->base.actor);
+    ensure(a->removing);
+    a->removing = false;
+    mem_free(&r);
+}
+
 static enum err removal_prepare(struct actor_change *base)
 {
     struct account *a = account_of(base->actor);
@@ -141,7 +166,6 @@ static void disabling_apply(struct actor_change *base, enum err e)
 {
     struct removal *r = (struct removal *)base;
     struct account *a = account_of(base->actor);
-    a->removing = false;
     r->done(r->arg, e); /* first: the one who asked may sit in one of the sessions */
     if (e == OK) {
         a->disabled = true;
@@ -151,7 +175,7 @@ static void disabling_apply(struct actor_change *base, enum err e)
         store_submit(b, worker_loop(a->worker), 0, NULL, NULL);
         become_absent(a);
     }
-    mem_free(&r);
+    removal_end(r);
 }
 
 void account_with_unasked(struct worker *w, slice bare, account_fn *fn, void *arg)
@@ -173,16 +197,18 @@ void account_admit(struct worker *w, slice bare, account_fn *fn, void *arg)
     struct account *a = account_seek(w, bare);
     if (a == NULL)
         a = account_make(w, bare, 0);
-    a->admitted = a->state != ACTOR_READY;
+    a->admitted = a->admitted || a->state != ACTOR_READY;
     a->actor.unsure = a->actor.unsure || a->state == ACTOR_ABSENT;
     account_with(w, bare, fn, arg);
 }
 
 void account_disable(struct account *a, void (*done)(void *arg, enum err e), void *arg)
 {
-    struct removal *r = mem_new(struct removal);
-    *r = (struct removal){ { .prepare = disabling_prepare, .apply = disabling_apply }, done, arg };
-    a->removing = true; /* who writes now is answered as by the disabled one */
+    struct removal *r = removal_begin(a, done, arg);
+    if (r == NULL)
+        return;
+    r->base.prepare = disabling_prepare;
+    r->base.apply = disabling_apply;
     account_change(a, &r->base);
 }
 
@@ -218,13 +244,11 @@ static void removal_apply(struct actor_change *base, enum err e)
 {
     struct removal *r = (struct removal *)base;
     struct account *a = account_of(base->actor);
-    a->removing = false;
     if (e == OK) {
         struct worker *w = a->worker;
         slice *bare = slice_box(a->jid);
         r->done(r->arg, OK); /* first: the one who asked may sit in one of the sessions */
-        LIST_EACH (it, &a->sessions)
-            session_end(CONTAINER_OF(it, struct session, node), END_REMOVED);
+        account_end_sessions(a, NULL, END_REMOVED);
         become_absent(a);
         account_forget_past(a); /* whoever has the address next may find it in memory: pinned */
         account_gone_tell(w, bare);
@@ -232,11 +256,12 @@ static void removal_apply(struct actor_change *base, enum err e)
         r->done(r->arg, e);
         if (a->admitted && a->state == ACTOR_READY) { /* it is disabled as before */
             a->disabled = true;
+            account_end_sessions(a, NULL, END_DISABLED);
             become_absent(a);
         }
     }
     a->admitted = false;
-    mem_free(&r);
+    removal_end(r);
 }
 
 static void archive_left(void *arg, enum err e)
@@ -252,12 +277,11 @@ static void archive_left(void *arg, enum err e)
 
 void account_remove(struct account *a, void (*done)(void *arg, enum err e), void *arg)
 {
-    struct removal *r = mem_new(struct removal);
-    *r = (struct removal){
-        { .actor = &a->actor, .prepare = removal_prepare, .apply = removal_apply }, done, arg
-    };
-    ensure(done != NULL);
-    a->removing = true; /* what comes now would be stored behind it */
+    struct removal *r = removal_begin(a, done, arg);
+    if (r == NULL)
+        return;
+    r->base.prepare = removal_prepare;
+    r->base.apply = removal_apply;
     account_pin(a);
     archive_leave(a->worker, a->id, INT64_MAX, archive_left, r);
 }

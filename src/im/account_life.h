@@ -29,8 +29,10 @@ void account_access_revoked(struct account *a, const struct session *keep, const
  * once. */
 void account_with_unasked(struct worker *w, slice bare, account_fn *fn, void *arg);
 /* As account_with(), but a disabled account is loaded, too: only to be removed. Its owner and
- * others stay out. If it is not READY then, or not removed, fn sets `admitted` to false. */
+ * others stay out. If it is not READY then, fn sets `admitted` to false. */
 void account_admit(struct worker *w, slice bare, account_fn *fn, void *arg);
+/* These two exclude each other: E_AGAIN at once, from inside, if one of them is under way. Until
+ * `done` was called and the sessions have ended, what comes for the account is refused. */
 /* Disables the account: ends its sessions. It is ABSENT from then on, and keeps its data. */
 void account_disable(struct account *a, void (*done)(void *arg, enum err e), void *arg);
 /* Deletes the account: lets every feature add its statements, calls done when they are committed,

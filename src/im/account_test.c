@@ -267,6 +267,24 @@ static void test_enabled_while_it_is_pinned(void **state)
     test_node_run(&t, test_node_is_idle, t.store);
 }
 
+/* Two want to delete a disabled account, and the second one comes to the first one's. */
+static void test_let_in_twice_for_its_deletion(void **state)
+{
+    struct account *found = NULL, *again = NULL;
+    (void)state;
+    struct account *a = test_node_account(&t, "u6@localhost");
+    account_pin(a);
+    disable(a);
+    account_admit(t.w, a->jid, note, &found);
+    test_node_run(&t, is_loaded, a);
+    assert_ptr_equal(found, a);
+    account_admit(t.w, a->jid, note, &again);
+    assert_ptr_equal(again, a);
+    assert_true(a->admitted);
+    assert_false(account_stays(a));
+    account_unpin(a);
+}
+
 static unsigned visited;
 
 static void visit(struct account *a, slice arg)
@@ -302,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_an_id_that_is_gone),
         cmocka_unit_test(test_an_answer_that_is_too_old),
         cmocka_unit_test(test_enabled_while_it_is_pinned),
+        cmocka_unit_test(test_let_in_twice_for_its_deletion),
         cmocka_unit_test(test_all_accounts_of_a_worker),
     };
     return cmocka_run_group_tests_name("im/account", tests, start, stop);

@@ -242,7 +242,7 @@ static void user_remove(struct account *a, enum err e, void *arg)
         STORE_ADD(b, &users_known, STORE_ANY_ROWS, SV_T(t->jid));
         store_submit(b, worker_loop(a->worker), 0, user_admit, t);
     } else {
-        a->admitted = false;
+        a->admitted = a->admitted && a->state == ACTOR_READY; /* for another who deletes it */
         user_removed(t, e == OK ? E_NOTFOUND : e);
     }
 }
