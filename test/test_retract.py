@@ -5,6 +5,7 @@ import pytest
 from muster import xml
 from muster.client import until
 from muster.slow_disk import STILL
+from test_account_life import leaving
 from test_events import correct, events, log_rows, say
 from test_mam import RETRACT, Page, retract, tombstone
 from test_sm import resume
@@ -60,18 +61,23 @@ def test_newer_messages_that_are_more_than_one_read(make_server):
 
 @pytest.mark.sqlite
 def test_retractions_of_one_user_wait_in_a_line(make_server, disk):
-    """On a disk that stands still they wait; what is too many is refused at once, and what another
-    user retracts is not."""
+    """On a disk that stands still they wait; what is too many is refused at once, with one error
+    each, and what another user retracts is not."""
     server = make_server("alice", "bob", "carol", disk=disk, settings=RATE, why=WHY)
     alice, bob, carol = (server.client(name, name[0]) for name in ("alice", "bob", "carol"))
     say(alice, bob.bare, "m1", "words")
     say(carol, bob.bare, "m2", "words")
     stored(server, 2)
     disk.turn(sync_ms=STILL)
-    for i in range(WAITING + 1):
+    for i in range(WAITING + 3):
         retract(alice, bob.bare, f"none{i}")
-    bad = xml.canonical(alice.expect("<message type='error'/>"))
-    assert "resource-constraint" in bad and "too many retractions wait" in bad
+    for i in range(WAITING, WAITING + 3):
+        bad = xml.canonical(alice.expect(f"<message type='error' id='r-none{i}'/>"))
+        assert "resource-constraint" in bad and "too many retractions wait" in bad
+    say(alice, bob.bare, "last", "words")
+    bob.expect("<message id='last'/>")
+    alice.ping()
+    assert not [e for e in alice.inbox if e.get("type") == "error"]
     retract(carol, bob.bare, "m2")
     carol.ping()
     assert not [e for e in carol.inbox if e.get("type") == "error"]
@@ -101,3 +107,53 @@ def test_a_repeat_replaces_what_waits_for_a_session(make_server):
     alice.wait_acked(2)  # it is looked for in the database
     bob = resume(server, bob)
     assert tombstone(bob.expect("<message id='m1'/>")) is not None
+
+
+def words_of(server):
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT count(*) FROM message WHERE stanza LIKE '%<body>secret%' "
+                          "AND (flags & 16) = 0").fetchone()[0]
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_what_is_retracted_while_the_addressee_is_deleted(make_server, disk, when):
+    """It leaves the archive of its author, too, whatever comes first at the home of the
+    addressee."""
+    server = make_server("alice", "bob", disk=disk, settings=RATE, why=WHY)
+    alice = server.client("alice", "a")
+    server.client("bob", "b")
+    for i in range(40):
+        say(alice, "bob@localhost", f"m{i}", "secret")
+    stored(server, 40)
+    assert words_of(server) == 40
+    disk.turn(sync_ms=STILL)
+    if when == "while":
+        command = leaving(server, alice, "del")
+    for i in range(40):
+        retract(alice, "bob@localhost", f"m{i}")
+    alice.ping()
+    if when == "before":
+        command = leaving(server, alice, "del")
+    disk.turn(sync_ms=0)
+    assert "deleted" in command.communicate()[0]
+    until("no words are left", lambda: words_of(server) == 0)
+
+
+@pytest.mark.sqlite
+def test_what_is_retracted_while_the_addressee_is_disabled(make_server, disk):
+    """Nobody changes the archive of a disabled account: the retraction is refused."""
+    server = make_server("alice", "bob", disk=disk, settings=RATE, why=WHY)
+    alice = server.client("alice", "a")
+    server.client("bob", "b")
+    say(alice, "bob@localhost", "m1", "secret")
+    stored(server, 1)
+    disk.turn(sync_ms=STILL)
+    command = leaving(server, alice, "disable")
+    retract(alice, "bob@localhost", "m1")
+    alice.expect("<message type='error' id='r-m1'/>")
+    disk.turn(sync_ms=0)
+    assert "disabled" in command.communicate()[0]
+    retract(alice, "bob@localhost", "m1")
+    alice.expect("<message type='error' id='r-m1'/>")
+    assert words_of(server) == 1

@@ -163,6 +163,16 @@ enum routed route(struct worker *w, struct stanza *st, struct origin origin, uin
     return ours ? route_home(w, st, origin, entry) : route_service(w, st, origin, entry);
 }
 
+bool route_keeps_both(struct worker *w, const struct stanza *st)
+{
+    uint32_t node;
+    slice bare = stanza_to_bare(st);
+    if (!node_serves(worker_node(w), router_domain_of(bare)))
+        return false;
+    node_home(worker_node(w), bare, &node);
+    return node_shares(worker_node(w), node);
+}
+
 void route_send(struct worker *w, struct stanza *st)
 {
     if (st != NULL)

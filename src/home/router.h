@@ -40,7 +40,9 @@ struct destinations {
  * with the sender's account id. */
 enum routed route(struct worker *w, struct stanza *st, struct origin origin, uint64_t archive_id,
                   int64_t sender_id);
-/* The same at the home of the addressee: for what comes in a frame. */
+/* Whether the home of the addressee keeps what concerns the archives of both sides. */
+bool route_keeps_both(struct worker *w, const struct stanza *st);
+/* route() at the home of the addressee: for what comes in a frame. */
 enum routed route_arrived(struct worker *w, struct stanza *st, struct origin origin,
                           uint64_t archive_id, int64_t sender_id);
 /* A stanza of the server or of an account on its behalf: nobody waits. */

@@ -16,6 +16,8 @@
 struct roster;
 struct worker;
 
+enum account_removing { REMOVING_NOT, REMOVING_DISABLES, REMOVING_DELETES };
+
 struct account {
     union {
         struct actor actor;
@@ -25,7 +27,7 @@ struct account {
     };
     bool disabled;         /* ABSENT, but there is an account, which may be enabled again */
     bool admitted;         /* disabled, but it is loaded all the same, for its deletion */
-    bool removing;         /* its deletion, or that it is disabled, is asked for */
+    uint8_t removing;      /* enum account_removing: what is asked for */
     bool id_told;          /* `id` is from a login: it is loaded without being looked for */
     uint32_t storing;      /* messages for it whose write or look-up is under way: see message.c */
     int64_t id;            /* of the account row; never reused */

@@ -100,8 +100,8 @@ struct removal {
 
 /* One at a time: E_AGAIN for another. What comes from now on is refused, for it would be stored
  * behind it. NULL: refused. */
-static struct removal *removal_begin(struct account *a, void (*done)(void *arg, enum err e),
-                                     void *arg)
+static struct removal *removal_begin(struct account *a, enum account_removing what,
+                                     void (*done)(void *arg, enum err e), void *arg)
 {
     ensure(account_here(a) && done != NULL);
     if (a->removing) {
@@ -110,7 +110,7 @@ static struct removal *removal_begin(struct account *a, void (*done)(void *arg, 
     }
     struct removal *r = mem_new(struct removal);
     *r = (struct removal){ .base.actor = &a->actor, .done = done, .arg = arg };
-    a->removing = true;
+    a->removing = (uint8_t)what;
     return r;
 }
 
@@ -119,7 +119,7 @@ static void removal_end(struct removal *r)
 {
     struct account *a = account_of(r->base.actor);
     ensure(a->removing);
-    a->removing = false;
+    a->removing = REMOVING_NOT;
     mem_free(&r);
 }
 
@@ -204,7 +204,7 @@ void account_admit(struct worker *w, slice bare, account_fn *fn, void *arg)
 
 void account_disable(struct account *a, void (*done)(void *arg, enum err e), void *arg)
 {
-    struct removal *r = removal_begin(a, done, arg);
+    struct removal *r = removal_begin(a, REMOVING_DISABLES, done, arg);
     if (r == NULL)
         return;
     r->base.prepare = disabling_prepare;
@@ -277,7 +277,7 @@ static void archive_left(void *arg, enum err e)
 
 void account_remove(struct account *a, void (*done)(void *arg, enum err e), void *arg)
 {
-    struct removal *r = removal_begin(a, done, arg);
+    struct removal *r = removal_begin(a, REMOVING_DELETES, done, arg);
     if (r == NULL)
         return;
     r->base.prepare = removal_prepare;

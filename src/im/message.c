@@ -268,10 +268,14 @@ static struct pending *store_message(struct account *a, const struct incoming *i
     return p;
 }
 
-/* true: a feature reports to `origin` in the place of the message's own write. */
-static bool kept(struct account *a, struct stanza *st, struct origin origin, enum passage_way way)
+/* true: a feature reports to the origin in the place of the message's own write. */
+static bool kept(struct account *a, const struct incoming *in, enum passage_way way)
 {
-    struct passage p = { .st = st, .known = st->known, .origin = origin, .way = way };
+    struct passage p = { .st = in->st,
+                         .known = in->st->known,
+                         .origin = in->origin,
+                         .way = way,
+                         .sender = in->sender_id };
     return stage_kept(a, &p);
 }
 
@@ -314,7 +318,7 @@ static enum routed repeated(struct account *a, struct incoming *in, uint64_t fir
     STORE_ADD(b, &archive_has, STORE_ANY_ROWS, SV_I(a->id), SV_I(first));
     storing(a);
     store_submit(b, worker_loop(a->worker), 0, repeat_done, r);
-    if (kept(a, in->st, in->origin, PASSAGE_RECEIVED))
+    if (kept(a, in, PASSAGE_RECEIVED))
         r->origin = ORIGIN_NONE;
     return ROUTE_PENDING;
 }
@@ -324,10 +328,12 @@ static enum routed repeated(struct account *a, struct incoming *in, uint64_t fir
 static enum routed not_accepted(struct account *a, struct incoming *in)
 {
     bool keep = in->sender_entry != 0;
+    bool more = in->sender_id != 0 && message_storable(in->st) && kept(a, in, PASSAGE_REFUSED);
     if (keep)
-        archive_keep_sent(a->worker, in->st, in->origin, in->sender_entry, in->sender_id);
+        archive_keep_sent(a->worker, in->st, more ? ORIGIN_NONE : in->origin, in->sender_entry,
+                          in->sender_id);
     stanza_unref(&in->st);
-    return keep && in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
+    return (keep || more) && in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
 
 static bool im_message_receives(const struct session *s, const struct stanza *st)
@@ -341,7 +347,7 @@ static void deliver_live(struct account *a, struct session *match, struct stanza
                          uint64_t known, uint64_t archive_id)
 {
     const char *event;
-    struct passage p = { st, known, match, archive_id, ORIGIN_NONE, 0, PASSAGE_RECEIVED };
+    struct passage p = { st, known, match, archive_id, ORIGIN_NONE, 0, PASSAGE_RECEIVED, 0 };
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         bool mine = match != NULL ? s == match : im_message_receives(s, st);
@@ -458,7 +464,7 @@ static enum routed accept_message(struct account *a, struct session *match, stru
     if (in->quiet)
         mailbox_quiet(a, in->archive_id);
     struct pending *p = store_message(a, in);
-    if (kept(a, st, in->origin, PASSAGE_RECEIVED))
+    if (kept(a, in, PASSAGE_RECEIVED))
         p->origin = ORIGIN_NONE;
     deliver_live(a, match, st, in->known, in->archive_id);
     stanza_unref(&st);
@@ -546,8 +552,7 @@ static enum routed message_take(struct account *a, struct incoming *in)
         break;
     }
     im_message_trace("message.dropped", st, "nobody is there for it", 0);
-    stanza_unref(&st);
-    return ROUTED;
+    return not_accepted(a, in);
 }
 
 /* It waits at ARCHIVE, and all that comes to the account waits behind it. */
@@ -704,8 +709,9 @@ static unsigned message_send(struct session *s, struct stanza *st, struct origin
                                 : "not stored",
                      0);
     if (!again)
-        stage_carbon(a, &(struct passage){ st, st->known, s, entry, ORIGIN_NONE, 0, PASSAGE_SENT });
-    bool more = keep && kept(a, st, origin, PASSAGE_SENT);
+        stage_carbon(a,
+                     &(struct passage){ st, st->known, s, entry, ORIGIN_NONE, 0, PASSAGE_SENT, 0 });
+    bool more = keep && kept(a, &(struct incoming){ .st = st, .origin = origin }, PASSAGE_SENT);
     unsigned reports = route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
     return reports + (unsigned)more;
 }

@@ -6,7 +6,8 @@
  *   BLOCK     to an account, at the addressee's home, before it is stored or delivered
  *   ARCHIVE   whether it stays in the archive of an account that sent or received it; where one
  *             says no, it does not, but it is stored until it is settled; it may wait, too
- *   KEPT      its write was submitted, at both homes: what else it changes in their archives
+ *   KEPT      its write was submitted, at both homes, or the addressee does not take it: what else
+ *             it changes in their archives
  *   DELIVER   which sessions take it
  *   CARBON    a message was accepted: copies for other sessions
  *   PUSH      an incoming message was accepted: devices that are away are told
@@ -41,7 +42,8 @@ struct refusal {
     bool as_nobody;     /* messages and requests are answered as if there were no account */
 };
 
-/* A message that was accepted at one account. Everything is borrowed for the call. */
+/* A message at one account, accepted if it is not PASSAGE_REFUSED. Everything is borrowed for the
+ * call. */
 struct passage {
     struct stanza *st;
     uint64_t known;          /* KNOWN bits of it as it came: what only servers need is gone */
@@ -50,7 +52,12 @@ struct passage {
     uint64_t archive_id;     /* in this account's archive; 0: not kept */
     struct origin origin;    /* KEPT: whose acknowledgement waits for it */
     unsigned taken;          /* received: sessions whose queue has it now */
-    enum passage_way { PASSAGE_SENT, PASSAGE_RECEIVED } way;
+    enum passage_way {
+        PASSAGE_SENT,
+        PASSAGE_RECEIVED,
+        PASSAGE_REFUSED /* KEPT: the addressee does not take it */
+    } way;
+    int64_t sender; /* KEPT, not sent: id of the account that sent it; 0: none of this database */
 };
 
 /* Of a paused session. The strongest answer of all features counts. */

@@ -31,16 +31,18 @@ struct retraction {
     struct retract_line *line;
     struct retraction *next; /* in its line */
     struct mam_search search;
-    struct account *account; /* pinned */
+    struct account *account; /* where it was said, or did not come in; pinned */
+    int64_t author;          /* its account; 0: none of ours */
+    int64_t owner;           /* whose archive is looked at: the account's, then its author's */
+    bool refused;            /* the account's own archive is not changed */
     slice target;            /* id of what is retracted */
     slice id;                /* of the message that retracts it */
     struct stanza *st;       /* the message that retracts it */
     struct origin origin;
     uint64_t at_us;
     struct stanza *tombstone; /* NULL: none is made yet */
-    uint64_t entry;           /* archive id, for its addressee, of what it replaces */
+    uint64_t entry;           /* archive id, for its addressee, of what it replaces; 0: none */
     unsigned tries;
-    bool sent; /* on its author's side */
 };
 
 /* What an author retracts, in order. The first one is under way. */
@@ -53,6 +55,8 @@ struct retract_line {
 unsigned mam_retract_slot;
 
 static void mam_retract_look(struct retraction *r);
+
+static bool retraction_is_sent(const struct retraction *r) { return r->owner == r->author; }
 
 static slice retract_line_key(const void *line)
 {
@@ -157,7 +161,7 @@ static void mam_retract_buried(void *arg, enum store_result result, const struct
     struct retraction *r = arg;
     (void)b;
     ensure(account_is_pinned(r->account));
-    if (result == STORE_OK && !r->sent)
+    if (result == STORE_OK && r->entry != 0)
         message_replaced(r->account, r->entry, r->tombstone);
     if (result == STORE_CONFLICT && ++r->tries < TRIES)
         mam_retract_look(r);
@@ -165,12 +169,12 @@ static void mam_retract_buried(void *arg, enum store_result result, const struct
         mam_retract_end(r, result);
 }
 
-/* A conflict if it was changed meanwhile: by the other side, or by its author again. */
+/* A conflict if it was changed meanwhile: by its author again, or as its addressee is deleted. */
 static void mam_retract_bury(struct retraction *r, const struct archive_line *m,
                              const struct stanza *st)
 {
     struct worker *w = r->account->worker;
-    struct store_batch *b = store_write(worker_store(w), account_lane(r->account));
+    struct store_batch *b = store_write(worker_store(w), r->search.lane);
     struct buf text;
     r->tombstone = tombstone_of(st, r);
     r->entry = (uint64_t)m->rcpt_entry;
@@ -193,13 +197,13 @@ static bool mam_retract_found(struct mam_search *s, const struct archive_line *m
     (void)said;
     ensure(account_here(r->account) && account_is_pinned(r->account));
     if (!mam_has_id(st, r->target, loop_scratch(worker_loop(w))) ||
-        !mam_same_talk(w, r->st, st, r->sent))
+        !mam_same_talk(w, r->st, st, retraction_is_sent(r)))
         return false;
     stanza_unref(&r->tombstone); /* of a try before */
-    bool theirs = r->sent && m->rcpt_entry != 0;
+    bool theirs = r->refused && m->rcpt_entry != 0;
     bool already = (m->flags & MESSAGE_RETRACTED) != 0 ||
                    stanza_find(st, "retracted", NS_RETRACT, &e); /* nobody had it in an archive */
-    if (already && !r->sent && m->rcpt_entry != 0) { /* perhaps by a write that was given up */
+    if (already && !theirs && m->rcpt_entry != 0) { /* perhaps by a write that was given up */
         r->tombstone = tombstone_of(st, r);
         message_replaced(r->account, (uint64_t)m->rcpt_entry, r->tombstone);
     }
@@ -212,7 +216,13 @@ static bool mam_retract_found(struct mam_search *s, const struct archive_line *m
 
 static void mam_retract_not_found(struct mam_search *s, enum store_result result)
 {
-    mam_retract_end(s->arg, result);
+    struct retraction *r = s->arg;
+    if (result == STORE_OK && r->author != 0 && !retraction_is_sent(r)) {
+        r->owner = r->author;
+        mam_retract_look(r);
+    } else {
+        mam_retract_end(r, result);
+    }
 }
 
 /* The id that a message retracts; empty: it retracts nothing. */
@@ -230,15 +240,15 @@ static slice retracts(const struct stanza *st, struct arena *tmp)
 
 static void mam_retract_look(struct retraction *r)
 {
-    struct account *a = r->account;
+    bool sent = retraction_is_sent(r);
     r->search =
-        (struct mam_search){ .worker = a->worker,
+        (struct mam_search){ .worker = r->account->worker,
                              .arg = r,
-                             .owner = a->id,
-                             .address = r->sent ? stanza_to_bare(r->st) : stanza_from_bare(r->st),
+                             .owner = r->owner,
+                             .address = sent ? stanza_to_bare(r->st) : stanza_from_bare(r->st),
                              .id = r->target,
                              .user = hash_keyed(r->line->author),
-                             .lane = account_lane(a),
+                             .lane = (uint64_t)r->owner,
                              .before = INT64_MAX,
                              .found = mam_retract_found,
                              .end = mam_retract_not_found };
@@ -260,7 +270,8 @@ bool mam_retract(struct account *a, const struct passage *p)
 {
     struct worker *w = a->worker;
     slice target = retracts(p->st, loop_scratch(worker_loop(w)));
-    if (target.len == 0 || target.len > ID_MAX)
+    if (target.len == 0 || target.len > ID_MAX ||
+        (p->way == PASSAGE_SENT && route_keeps_both(w, p->st)))
         return false;
     struct retract_line *line = retract_line_of(w, p->st);
     if (line->count == RETRACTIONS_MAX || line->bytes > RETRACTIONS_BYTES_MAX) {
@@ -270,14 +281,19 @@ bool mam_retract(struct account *a, const struct passage *p)
     }
     struct arena *arena = arena_create(0);
     struct retraction *r = arena_new(arena, struct retraction, 1);
+    int64_t author = p->way == PASSAGE_SENT ? a->id : p->sender;
+    /* An account that is being deleted refuses it, too, but nobody has its archive any more. */
+    bool refused = p->way == PASSAGE_REFUSED && a->removing != REMOVING_DELETES;
     *r = (struct retraction){ .arena = arena,
                               .account = a,
+                              .author = author,
+                              .owner = refused ? author : a->id,
+                              .refused = refused,
                               .target = slice_dup(arena, target),
                               .id = slice_dup(arena, stanza_id(p->st)),
                               .st = stanza_ref(p->st),
                               .origin = p->origin,
-                              .at_us = loop_wall_us(worker_loop(w)),
-                              .sent = p->way == PASSAGE_SENT };
+                              .at_us = loop_wall_us(worker_loop(w)) };
     account_pin(a);
     retract_line_join(line, r);
     return p->origin.session != 0;

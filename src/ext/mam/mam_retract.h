@@ -3,13 +3,15 @@
  * index. The retraction itself is archived like any message, so a client that catches up learns of
  * it.
  *
- * The text of a message is stored once, so one change is for both sides. The addressee's side makes
- * it if the addressee has the message, else the author's side. So if an addressee has the message
- * and has blocked the author since, it stays as it is.
+ * The text of a message is stored once, so one change is for both sides. The home of the addressee
+ * makes it. It looks for the message in the archive of the addressee, then in that of the author.
+ * If the addressee refuses the retraction, as one who has blocked the author, a message that the
+ * addressee has stays as it is. If the addressee has no account in this database, the home of the
+ * author makes the change.
  *
  * The retraction is acknowledged when the tombstone is committed. No session of the addressee is
  * sent the old words after that, except in carbons that are queued already. If the tombstone cannot
- * be committed, the sender gets an error, and a repeat of the retraction looks again.
+ * be committed, the sender gets one error, and a repeat of the retraction looks again.
  *
  * An author has one search under way at each worker; what else the author retracts waits behind it,
  * in order.
