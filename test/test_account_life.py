@@ -10,6 +10,7 @@ from muster.component import Component
 from muster.slow_disk import STILL
 from test_deleted import number_of, rows_of
 from test_invite import ON, invite, register, show, token_of
+from test_mam import Page
 from test_push import DOMAIN, SECRET, enable
 from together.console import Console
 
@@ -233,3 +234,25 @@ def test_what_a_session_leaves_behind_as_its_account_is_deleted(make_server):
     alice.expect("<message type='error' id='m'/>")
     server.add_user("last")  # behind all that came
     assert rows_of(server, number) == set()
+
+
+def test_what_was_on_its_way_when_its_sender_was_deleted(make_server):
+    """It is stored for its addressee, and what that leaves of the sender goes with the next pass
+    over the archive."""
+    server = make_server("bob", "fay", settings={"archive.retention": 365})
+    bob, fay = server.client("bob", "b"), server.client("fay", "f")
+    number = number_of(server, "fay@localhost")
+    fay.send("<message to='bob@localhost' type='chat'><body>hi</body></message>")
+    bob.expect("<message><body>hi</body></message>")
+    server.ctl("user", "del", "fay@localhost")
+    assert rows_of(server, number) == set()
+    with server.database() as db:  # as if it had been stored a moment later
+        db.execute("UPDATE message SET sender = ?, sender_entry = 77 WHERE stanza LIKE '%hi%'",
+                   (number,))
+        db.execute("INSERT INTO entry(owner, id, peer, msg, flags) SELECT sender, 77, rcpt, id, 0 "
+                   "FROM message WHERE sender_entry = 77")
+        db.execute("INSERT INTO archive_size(owner, peer, bytes) VALUES(?, 1, 200)", (number,))
+    assert rows_of(server, number) == {"entry.owner", "message.sender", "archive_size.owner"}
+    server.ctl("archive", "expire")
+    assert rows_of(server, number) == set()
+    assert Page(bob).bodies == ["hi"]

@@ -1,5 +1,6 @@
 #include "ext/mam/mam_expire.h"
 #include "archive/archive.h"
+#include "archive/leave.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/ensure.h"
@@ -16,6 +17,8 @@ enum {
     FIRST_MS = 60000,
     PASS_MS = 3600000,
     TRIES = 100,
+    FORMER_MS = 10000, /* of a read, and how long it waits before */
+    FORMER_LINE_MS = 60000,
 };
 
 struct setting mam_retention = {
@@ -63,10 +66,20 @@ static struct store_stmt read_late = {
     .params = "",
     .cols = "i",
 };
-struct store_stmt *const mam_expire_stmts[] = { &read_oldest, &read_imported, &read_late, NULL };
+/* A deleted account has no entries, but of messages that were on their way when it was deleted. */
+static struct store_stmt read_former = {
+    .name = "mam.former",
+    .sql = "SELECT id, jid FROM former WHERE EXISTS (SELECT 1 FROM entry WHERE owner = former.id)"
+           " LIMIT 1",
+    .params = "",
+    .cols = "it",
+};
+struct store_stmt *const mam_expire_stmts[] = { &read_oldest, &read_imported, &read_late,
+                                                &read_former, NULL };
 
-/* A pass goes along the log until all of a page are young. Then it takes the imported messages,
- * whose times are not in the order of the log. */
+/* A pass first removes what deleted accounts own, one account after the other. Then it goes along
+ * the log until all of a page are young. Then it takes the imported messages, whose times are not
+ * in the order of the log. */
 static struct pass {
     struct worker *worker;
     struct timer timer;
@@ -74,8 +87,10 @@ static struct pass {
     struct command_call *call; /* NULL: the timer began it */
     int64_t position, next;    /* log ids: done up to, and with the step under way */
     bool imported;             /* these now */
-    int64_t now_us, before_us;
+    int64_t now_us, before_us; /* INT64_MIN: no message is too old */
     uint32_t rows, tries, removed, removing;
+    int64_t former; /* a deleted account */
+    slice address;  /* its; on the heap */
 } pass;
 static atomic_bool armed;
 
@@ -194,6 +209,61 @@ static void mam_expire_step(struct pass *p)
     store_submit(b, worker_loop(p->worker), 0, mam_expire_oldest_read, p);
 }
 
+static void mam_expire_read_former(struct pass *p);
+
+/* Whatever became of them: an hour later they are looked for again. */
+static void mam_expire_former_end(struct pass *p)
+{
+    if (p->before_us > INT64_MIN && !worker_stopping(p->worker))
+        mam_expire_step(p);
+    else
+        mam_expire_finish(p, STORE_OK);
+}
+
+static void mam_expire_former_cleared(void *arg, enum store_result r, const struct store_batch *b)
+{
+    (void)b;
+    if (r == STORE_OK)
+        mam_expire_read_former(arg);
+    else
+        mam_expire_former_end(arg);
+}
+
+static void mam_expire_former_left(void *arg, enum err e)
+{
+    struct pass *p = arg;
+    ensure(p->under_way && p->former != 0);
+    if (e != OK) {
+        mam_expire_former_end(p);
+        return;
+    }
+    struct store_batch *b = store_write(worker_store(p->worker), (uint64_t)p->former);
+    archive_remove(b, p->former, p->address);
+    store_submit(b, worker_loop(p->worker), 0, mam_expire_former_cleared, p);
+}
+
+static void mam_expire_former_read(void *arg, enum store_result r, const struct store_batch *rows)
+{
+    struct pass *p = arg;
+    ensure(p->under_way);
+    if (r != STORE_OK || store_row_count(rows, 0) == 0 || worker_stopping(p->worker)) {
+        mam_expire_former_end(p);
+        return;
+    }
+    p->former = store_int(rows, 0, 0, 0);
+    slice_release(&p->address);
+    p->address = slice_keep(store_text(rows, 0, 0, 1));
+    archive_leave(p->worker, p->former, INT64_MAX, mam_expire_former_left, p);
+}
+
+static void mam_expire_read_former(struct pass *p)
+{
+    struct store_batch *b = store_read(worker_store(p->worker), 0);
+    store_read_long(b, 0, FORMER_MS);
+    store_add(b, &read_former, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, worker_loop(p->worker), FORMER_LINE_MS, mam_expire_former_read, p);
+}
+
 static void mam_expire_begin(struct command_call *call)
 {
     int64_t days = setting_int(&mam_retention);
@@ -205,16 +275,14 @@ static void mam_expire_begin(struct command_call *call)
     pass.rows = STEP_ROWS;
     pass.removed = pass.tries = 0;
     pass.now_us = (int64_t)clock_wall_us();
-    pass.before_us = pass.now_us - days * 86400 * 1000000;
-    mam_expire_step(&pass);
+    pass.before_us = days == SETTING_NONE ? INT64_MIN : pass.now_us - days * 86400 * 1000000;
+    mam_expire_read_former(&pass);
 }
 
 static void mam_expire_due(struct timer *t, struct loop *loop)
 {
-    if (setting_int(&mam_retention) == SETTING_NONE)
-        timer_set(loop, t, PASS_MS);
-    else
-        mam_expire_begin(NULL);
+    (void)t, (void)loop;
+    mam_expire_begin(NULL);
 }
 
 static void mam_expire_arm_here(struct worker *w, void *message, const struct message_from *from)
@@ -249,6 +317,7 @@ void mam_expire_stop(struct worker *w)
     if (pass.worker != w)
         return;
     timer_cancel(&pass.timer);
+    slice_release(&pass.address);
     pass = (struct pass){ 0 };
     atomic_store(&armed, false);
 }

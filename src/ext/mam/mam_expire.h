@@ -2,6 +2,9 @@
  * for good, in small steps, so that nobody waits for it. What its addressee does not have yet
  * stays, however old it is; the next pass looks at it again.
  *
+ * A pass also removes what deleted accounts own: a message may be stored after its sender was
+ * deleted, if it was on its way then. It does so whatever archive.retention is.
+ *
  * One pass at a time, an hour after the last, at the home of DUTY_ARCHIVE.
  *
  * Limits: STEP_ROWS messages and about STEP_BYTES a step, PAUSE_MS between steps. */
