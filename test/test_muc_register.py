@@ -119,6 +119,31 @@ def test_by_default_somebody_else_decides(strict, answer):
     assert reserved(bob, cave) == ("secondwitch" if answer == "1" else None)
 
 
+BLOCK = "<{0}block xmlns='urn:xmpp:blocking'><item jid='cave@conference.localhost'/></{0}block>"
+
+
+@pytest.mark.parametrize("why", ["disabled", "blocked"])
+def test_nobody_who_decides_can_be_asked(make_server, why):
+    """The user hears of it, and may ask again at once."""
+    server = make_server("alice", "bob", settings={"muc.new-persistent": "on"})
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    cave = Room("cave").create(alice, "firstwitch")
+    cave.leave(alice, "firstwitch")
+    if why == "disabled":
+        server.ctl("user", "disable", alice.bare)
+    else:
+        alice.result("set", BLOCK.format(""))
+    for _ in range(2):
+        assert xml.condition(register(bob, cave, "secondwitch")) == "recipient-unavailable"
+    if why == "disabled":
+        server.ctl("user", "enable", alice.bare)
+        alice = server.client("alice", "a")
+    else:
+        alice.result("set", BLOCK.format("un"))
+    assert register(bob, cave, "secondwitch").get("type") == "result"
+    assert asked(cave, alice)["muc#register_roomnick"] == "secondwitch"
+
+
 def test_nobody_decides_for_himself(strict):
     alice, bob = strict.client("alice", "a"), strict.client("bob", "b")
     cave = Room("cave").create(alice, "firstwitch")

@@ -243,3 +243,20 @@ def test_bytes_that_wait(make_server):
     for client in alice, carol:
         client.send(chat("bob@localhost", "again"))
         bob.expect(f"<message from='{client}'><body>again</body></message>")
+
+
+def test_an_announcement_counts_those_who_have_it(make_server):
+    """The mailboxes of those who are away are full in the end."""
+    server = make_server("alice", "bob", "carol", settings={"mailbox.unsettled-max": 10})
+    carol = server.client("carol", "c")
+
+    def announce(text):
+        done = server.ctl_run("announce", text, "--all")
+        assert done.returncode == 0
+        return done.stdout.strip()
+    assert announce("first") == "accounts that it was sent to: 3"
+    for _ in range(10):
+        last = announce("more")
+    assert last == ("accounts that it was sent to: 1; the others refused it, or their mailboxes "
+                    "are full")
+    carol.expect("<message><body>first</body></message>")

@@ -245,7 +245,7 @@ struct task {
     struct worker *worker;
     slice content, text;
     char *after; /* the account where the next page begins */
-    int64_t told;
+    long long told;
     struct origin part; /* ends when all whom it was sent to have it on disk */
     enum err end;       /* of reading the accounts */
     struct list node;   /* in paging */
@@ -267,21 +267,20 @@ static void online_told(struct worker *w, void *arg)
     command_done(t->call, "sent to all online users");
 }
 
-static void all_told(struct worker *w, void *arg, enum err e)
+static void all_told(struct worker *w, enum err e, uint32_t refused, void *arg)
 {
     struct task *t = arg;
-    (void)w;
-    if (t->end == OK && e == OK)
-        command_done(t->call, "accounts that it was sent to: %lld", (long long)t->told);
-    else if (t->end == OK)
-        command_fail(t->call, e,
-                     "accounts that it was sent to: %lld; a node ended, and some of them may not "
-                     "have it",
-                     (long long)t->told);
+    enum err end = t->end != OK ? t->end : e;
+    const char *why = t->end != OK   ? "; the others could not be read"
+                      : e != OK      ? "; a node ended, and some of them may not have it"
+                      : refused == 0 ? ""
+                                     : "; the others refused it, or their mailboxes are full";
+    long long told = t->told - refused;
+    ensure(worker_is_here(w));
+    if (end == OK)
+        command_done(t->call, "accounts that it was sent to: %lld%s", told, why);
     else
-        command_fail(t->call, t->end,
-                     "accounts that it was sent to: %lld; the others could not be read",
-                     (long long)t->told);
+        command_fail(t->call, end, "accounts that it was sent to: %lld%s", told, why);
 }
 
 static void page(void *arg, enum err e, const struct credentials_row *rows, uint32_t count);

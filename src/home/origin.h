@@ -6,6 +6,7 @@
  * or node is in it. What else gets tickets (home/ticket.h) has ids of the same form with one bit
  * that no session has. */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 struct origin {
@@ -20,4 +21,8 @@ enum { ORIGIN_SLOT_SHIFT = 48, ORIGIN_JOIN_SHIFT = 47 };
 static inline unsigned origin_slot(uint64_t session)
 {
     return (unsigned)(session >> ORIGIN_SLOT_SHIFT);
+}
+static inline bool origin_is_join(struct origin o) /* of a ticket_join() */
+{
+    return (o.session >> ORIGIN_JOIN_SHIFT & 1) != 0;
 }

@@ -61,6 +61,7 @@ static enum routed route_remote(struct worker *w, slice domain, struct stanza *s
         remote_send(w, domain, st);
     } else {
         route_error(w, st, SE_REMOTE_SERVER_NOT_FOUND, (slice){ 0 });
+        ticket_refused(w, origin);
         stanza_unref(&st);
     }
     return keep && origin.session != 0 ? ROUTE_PENDING : ROUTED;

@@ -6,13 +6,17 @@
 #include "home/router.h"
 #include "home/worker.h"
 
+/* What is counted of a part: it has no place among the stanzas of a session. */
+enum { PART_DONE, PART_REFUSED };
+
 struct join {
     uint64_t id; /* as of a session: no session has it */
     struct origin whole;
     ticket_join_fn *done; /* NULL: the report to `whole` */
     void *arg;
     uint32_t awaited;
-    uint32_t came; /* some before they were counted: from inside of route() */
+    uint32_t came;    /* some before they were counted: from inside of route() */
+    uint32_t refused; /* of those that came, and of others that nobody awaited */
     bool open;
     bool cut; /* a node is gone: no more are awaited */
 };
@@ -47,7 +51,7 @@ static void ticket_join_check(struct worker *w, struct join *j)
     map_del(&w->joins, join_key(j));
     mem_free(&j);
     if (ended.done != NULL)
-        ended.done(w, ended.arg, ended.awaited > ended.came ? E_DOWN : OK);
+        ended.done(w, ended.awaited > ended.came ? E_DOWN : OK, ended.refused, ended.arg);
     else
         ticket_done(w, ended.whole);
 }
@@ -135,8 +139,18 @@ static void part_done(struct worker *w, struct origin part)
     struct join *j = ticket_join_find(w, part);
     if (j == NULL)
         return;
+    if (part.count == PART_REFUSED) {
+        j->refused++;
+        return;
+    }
     j->came++;
     ticket_join_check(w, j);
+}
+
+void ticket_refused(struct worker *w, struct origin o)
+{
+    if (origin_is_join(o))
+        ticket_done(w, (struct origin){ o.session, PART_REFUSED });
 }
 
 /* To the home of the session or join that a stanza came from: it is handled. */

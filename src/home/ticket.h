@@ -17,10 +17,14 @@
 struct message_row;
 struct worker;
 
-/* E_DOWN: a node that is gone may have had some of them. */
-typedef void ticket_join_fn(struct worker *w, void *arg, enum err e);
+/* E_DOWN: a node that is gone may have had some of them. refused: so many of the copies,
+ * ticket_refused(); other nodes have counted them. */
+typedef void ticket_join_fn(struct worker *w, enum err e, uint32_t refused, void *arg);
 
 void ticket_done(struct worker *w, struct origin o);
+/* Nobody has the stanza: in front of its report, or from inside route(). A session learns that by
+ * the error alone. */
+void ticket_refused(struct worker *w, struct origin o);
 extern const struct message_row ticket_message;
 
 /* What `whole` waits for; none if that is none. `maker`: the bare JID whose home this is and to

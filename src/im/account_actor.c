@@ -76,9 +76,11 @@ static void account_handle(struct actor *actor, const struct actor_item *it)
 }
 
 /* Answers and releases it. */
-static void account_answer_refused(struct worker *w, struct stanza *st, enum stanza_error error,
-                                   slice text)
+static void account_answer_refused(struct worker *w, const struct actor_item *it,
+                                   enum stanza_error error, slice text)
 {
+    struct stanza *st = it->st;
+    ticket_refused(w, it->origin);
     if (st->kind != STANZA_PRESENCE || !subscription_failed(w, st))
         route_error(w, st, error, text);
     stanza_unref(&st);
@@ -86,7 +88,7 @@ static void account_answer_refused(struct worker *w, struct stanza *st, enum sta
 
 static void account_refuse(struct actor *a, const struct actor_item *it, enum err e)
 {
-    account_answer_refused(a->worker, it->st, stanza_error_of(e), (slice){ 0 });
+    account_answer_refused(a->worker, it, stanza_error_of(e), (slice){ 0 });
     if (it->origin.session != 0)
         ticket_done(a->worker, it->origin);
 }
@@ -311,7 +313,7 @@ enum routed account_receive(struct worker *w, struct stanza *st, struct origin o
         item.origin = ORIGIN_NONE; /* it is queued at its home now */
     if (actor_wait(&a->actor, &item))
         return item.origin.session != 0 ? ROUTE_PENDING : ROUTED;
-    account_answer_refused(w, st, SE_RESOURCE_CONSTRAINT,
+    account_answer_refused(w, &item, SE_RESOURCE_CONSTRAINT,
                            SLICE("too many stanzas wait for this account"));
     return ROUTED;
 }

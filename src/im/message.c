@@ -208,6 +208,7 @@ static void im_message_stored(void *arg, enum store_result result, const struct 
         route_error(w, p->st, SE_RESOURCE_CONSTRAINT,
                     result == STORE_UNKNOWN ? SLICE("the message could not be stored in time")
                                             : SLICE("the message could not be stored"));
+        ticket_refused(w, p->origin);
     }
     if (p->origin.session != 0)
         ticket_done(w, p->origin);
@@ -323,9 +324,9 @@ static enum routed repeated(struct account *a, struct incoming *in, uint64_t fir
     return ROUTE_PENDING;
 }
 
-/* A refused message counts as sent, too: the sender's other clients know it by its id in the
- * sender's archive. */
-static enum routed not_accepted(struct account *a, struct incoming *in)
+/* What the addressee does not keep counts as sent, too: the sender's other clients know it by its
+ * id in the sender's archive. */
+static enum routed im_message_not_kept(struct account *a, struct incoming *in)
 {
     bool keep = in->sender_entry != 0;
     bool more = in->sender_id != 0 && message_storable(in->st) && kept(a, in, PASSAGE_REFUSED);
@@ -334,6 +335,12 @@ static enum routed not_accepted(struct account *a, struct incoming *in)
                           in->sender_id);
     stanza_unref(&in->st);
     return (keep || more) && in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
+}
+
+static enum routed not_accepted(struct account *a, struct incoming *in)
+{
+    ticket_refused(a->worker, in->origin);
+    return im_message_not_kept(a, in);
 }
 
 static bool im_message_receives(const struct session *s, const struct stanza *st)
@@ -438,7 +445,7 @@ static enum routed accept_message(struct account *a, struct session *match, stru
     if (!keep) {
         deliver_live(a, match, st, in->known, 0);
         if (guest)
-            return not_accepted(a, in); /* the sender's copy is kept in any case */
+            return im_message_not_kept(a, in); /* the sender's copy is kept in any case */
         stanza_unref(&st);
         return ROUTED;
     }

@@ -39,10 +39,10 @@ struct joined {
     enum err end;
 };
 
-static void join_done(struct worker *w, void *arg, enum err e)
+static void join_done(struct worker *w, enum err e, uint32_t refused, void *arg)
 {
     struct joined *j = arg;
-    (void)w;
+    (void)w, (void)refused;
     assert_false(j->done);
     j->done = true;
     j->end = e;

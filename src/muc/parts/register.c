@@ -2,6 +2,7 @@
  * and gets a nickname that nobody else may use. This happens at once where the room lets users add
  * themselves, else when somebody who edits the member list approves it (§9.9). Members may ask for
  * the messages sent while they are not in the room, if there is a part for that. */
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/hash.h"
@@ -160,14 +161,40 @@ static void ask_admin(struct room *r, slice to, slice form, struct origin part)
         ticket_join_more(r->worker, part);
 }
 
-static void admins_asked(struct worker *w, void *arg, enum err e)
+/* When this user has asked last; NULL: not of late. */
+static uint64_t *asked_at(const struct room *r, slice bare)
 {
-    (void)w;
-    room_answer(arg, e);
+    uint64_t who = hash_keyed(bare);
+    struct room_applicants *all = *room_slot(r, applicants_slot);
+    for (unsigned i = 0; all != NULL && i < APPLICANTS_MAX; i++)
+        if (all->row[i].who == who && all->row[i].at_us != 0)
+            return &all->row[i].at_us;
+    return NULL;
+}
+
+/* A question to those who edit the member list. */
+struct asking {
+    struct iq *iq; /* held; this is in its arena */
+    uint32_t asked;
+};
+
+static void admins_asked(struct worker *w, enum err e, uint32_t refused, void *arg)
+{
+    const struct asking *q = arg;
+    const struct room *r = room_find(w, stanza_to_bare(q->iq->st));
+    uint64_t *at_us = r == NULL ? NULL : asked_at(r, stanza_from_bare(q->iq->st));
+    bool nobody = e == OK && refused >= q->asked;
+    ensure(q->iq->held);
+    if (at_us != NULL && (nobody || e != OK))
+        *at_us = 0; /* the user may ask again */
+    if (nobody)
+        iq_error(q->iq, SE_RECIPIENT_UNAVAILABLE, SLICE("nobody could be asked; try again later"));
+    else
+        room_answer(q->iq, e);
 }
 
 /* A form for those who edit the member list: occupants, or, if none of them is here, all owners.
- * Answered when all have it on disk. */
+ * Answered when all have it on disk, or have refused it. */
 static void ask_admins(struct room *r, const struct application *a, struct iq *iq)
 {
     static const struct form_row jid = { FIELD_JID, FORM_JID_SINGLE, "User ID", NULL, NULL, NULL,
@@ -178,9 +205,10 @@ static void ask_admins(struct room *r, const struct application *a, struct iq *i
     };
     struct buf b;
     struct xml_write x;
-    unsigned asked = 0;
+    struct asking *q = arena_new(iq->tmp, struct asking, 1);
 
     ensure(room_here(r) && iq->held);
+    *q = (struct asking){ iq, 0 };
     xml_begin(&x, &b, XML_PART_MAX);
     form_open_titled(&x, FORM_FORM, NS_MUC_REGISTER, "Registration request",
                      "To make this person a member of the room, allow it and submit.");
@@ -188,19 +216,21 @@ static void ask_admins(struct room *r, const struct application *a, struct iq *i
     form_ask_value(&x, &nick_row, a->nick);
     form_ask_value(&x, &allow, SLICE("0"));
     form_close(&x);
-    struct origin part = ticket_join_for(r->worker, r->jid, admins_asked, iq);
+    struct origin part = ticket_join_for(r->worker, r->jid, admins_asked, q);
     LIST_EACH (it, &r->occupants) {
         const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
         if (!affiliation_may((enum affiliation)o->affiliation, ACT_EDIT_MEMBERS))
             continue;
         ask_admin(r, occupant_seat(o)->jid, buf_fit(&b), part);
-        asked++;
+        q->asked++;
     }
     const struct affiliate *f;
-    bool absent = asked == 0;
+    bool absent = q->asked == 0;
     for (uint32_t i = 0; absent && (f = map_next(&r->affiliates, &i)) != NULL;)
-        if (f->affiliation == AFF_OWNER && asked++ < ASKED_MAX)
+        if (f->affiliation == AFF_OWNER && q->asked < ASKED_MAX) {
             ask_admin(r, f->jid, buf_fit(&b), part);
+            q->asked++;
+        }
     ticket_join_close(r->worker, part);
     buf_fini(&b);
 }
@@ -226,16 +256,6 @@ static bool may_ask(struct room *r, slice bare)
     all->row[at].who = who;
     all->row[at].at_us = now;
     return true;
-}
-
-static bool has_asked(const struct room *r, slice bare)
-{
-    uint64_t who = hash_keyed(bare);
-    const struct room_applicants *all = *room_slot(r, applicants_slot);
-    for (unsigned i = 0; all != NULL && i < APPLICANTS_MAX; i++)
-        if (all->row[i].who == who && all->row[i].at_us != 0)
-            return true;
-    return false;
 }
 
 static void muc_register_apply(struct iq *iq, struct room *r, const struct application *a)
@@ -320,11 +340,12 @@ static void decide(struct room *r, const struct application *a, struct stanza *s
     struct decision *d = mem_new(struct decision);
     struct affiliation_edit edit = { .jid = a->bare, .affiliation = AFF_MEMBER, .nick = a->nick };
     *d = (struct decision){ stanza_ref(st), origin };
-    room_commit(
-        r,
-        &(struct room_delta){
-            .edit = &edit, .edit_count = 1, .newcomers = true, .applied = has_asked(r, a->bare) },
-        decided, d);
+    room_commit(r,
+                &(struct room_delta){ .edit = &edit,
+                                      .edit_count = 1,
+                                      .newcomers = true,
+                                      .applied = asked_at(r, a->bare) != NULL },
+                decided, d);
 }
 
 /* The form by which somebody approved or refused a registration. */
