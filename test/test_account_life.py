@@ -193,8 +193,8 @@ def leaving(server, contact, what):
     def refused():
         contact.send("<message to='bob@localhost' type='chat'><body>there?</body></message>")
         contact.ping()
-        return any(e.get("type") == "error" and e.find(f".//{{{xml.STANZA_ERROR}}}service-unavailable")
-                   is not None for e in contact.inbox)
+        return any(e.get("type") == "error" and xml.condition(e) == "service-unavailable"
+                   for e in contact.inbox)
     until("bob is leaving", refused)
     return command
 

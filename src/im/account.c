@@ -71,8 +71,7 @@ void account_with_id(struct worker *w, slice bare, int64_t id, account_fn *fn, v
 struct account *account_find(const struct worker *w, slice bare)
 {
     struct account *a = account_seek(w, bare);
-    bool there = a != NULL && a->state == ACTOR_READY;
-    return there && (a->actor.pauses > 0 || !actor_waits(&a->actor)) ? a : NULL;
+    return a != NULL && a->state == ACTOR_READY ? a : NULL;
 }
 
 bool account_is_disabled(const struct worker *w, slice bare)

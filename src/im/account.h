@@ -49,8 +49,8 @@ typedef void account_fn(struct account *a, enum err e, void *arg);
 void account_with(struct worker *w, slice bare, account_fn *fn, void *arg);
 /* The same with an id that is known already (a login): saves a read. */
 void account_with_id(struct worker *w, slice bare, int64_t id, account_fn *fn, void *arg);
-struct account *account_find(const struct worker *w,
-                             slice bare); /* READY only, else NULL; loads nothing */
+/* READY only, also while more waits for it; else NULL: it has no sessions. Loads nothing. */
+struct account *account_find(const struct worker *w, slice bare);
 
 /* In any state; NULL: it is not in memory. */
 struct account *account_seek(const struct worker *w, slice bare);

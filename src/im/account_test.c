@@ -267,6 +267,27 @@ static void test_enabled_while_it_is_pinned(void **state)
     test_node_run(&t, test_node_is_idle, t.store);
 }
 
+static void find_it(struct account *a, enum err e, void *arg)
+{
+    assert_int_equal(e, OK);
+    *(struct account **)arg = account_find(t.w, a->jid);
+}
+
+/* Events and requests of a moment in which it handles what has waited are not for nobody. */
+static void test_found_while_more_waits_for_it(void **state)
+{
+    struct account *first = NULL, *second = NULL;
+    (void)state;
+    struct account *a = test_node_account(&t, "u7@localhost");
+    actor_pause(&a->actor);
+    account_with(t.w, a->jid, find_it, &first);
+    account_with(t.w, a->jid, find_it, &second);
+    actor_unpause(&a->actor);
+    actor_go_on(&a->actor);
+    assert_ptr_equal(first, a);
+    assert_ptr_equal(second, a);
+}
+
 /* Two want to delete a disabled account, and the second one comes to the first one's. */
 static void test_let_in_twice_for_its_deletion(void **state)
 {
@@ -320,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_an_id_that_is_gone),
         cmocka_unit_test(test_an_answer_that_is_too_old),
         cmocka_unit_test(test_enabled_while_it_is_pinned),
+        cmocka_unit_test(test_found_while_more_waits_for_it),
         cmocka_unit_test(test_let_in_twice_for_its_deletion),
         cmocka_unit_test(test_all_accounts_of_a_worker),
     };

@@ -168,10 +168,8 @@ static void member_free(struct worker *w, struct member *m)
 static struct session *find_session(struct worker *w, slice jid)
 {
     struct jid parts = jid_split(jid);
-    struct account *a = account_seek(w, jid_bare(&parts));
-    return a == NULL || a->state != ACTOR_READY || parts.resource.len == 0
-               ? NULL
-               : account_session(a, parts.resource);
+    struct account *a = account_find(w, jid_bare(&parts));
+    return a == NULL || parts.resource.len == 0 ? NULL : account_session(a, parts.resource);
 }
 
 /* At the worker of the members. */

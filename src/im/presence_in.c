@@ -109,8 +109,8 @@ static void answer_probe(struct account *a, struct stanza *st)
 
 void presence_arrive(struct worker *w, slice bare, struct stanza *st)
 {
-    struct account *a = account_seek(w, bare);
-    if (a == NULL || a->state != ACTOR_READY)
+    struct account *a = account_find(w, bare);
+    if (a == NULL)
         return;
     if (actor_waits(&a->actor)) { /* behind what waits there */
         route_send(w, stanza_readdress(st, (slice){ 0 }, bare));

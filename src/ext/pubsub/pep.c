@@ -211,6 +211,8 @@ static void pep_give(struct account *a, struct stanza *st, slice node)
     }
 }
 
+/* An account that is not in memory has nobody who could hear: its clients get the last items when
+ * they come. */
 static void event_fan(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
 {
     struct account *a = account_find(w, bare);

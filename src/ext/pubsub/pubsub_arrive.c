@@ -49,7 +49,9 @@ static void pubsub_arrive_give(struct account *a, struct stanza *st, slice resou
     }
 }
 
-/* One that is kept waits until the account is loaded: only then it is known who is blocked. */
+/* One that is kept waits until the account is loaded: only then it is known who is blocked. If it
+ * cannot be loaded, nothing is kept: the item stays at its node (XEP-0060 promises no more), and an
+ * error would only tell the service what it cannot use. */
 struct arrival {
     struct stanza *st;
     slice jid, behalf;
@@ -89,7 +91,7 @@ void ps_explicit_arrived(struct worker *w, slice address, uint32_t number, struc
         pubsub_arrive_keep(w, &jid, st, behalf);
         return;
     }
-    struct account *a = account_find(w, jid_bare(&jid));
+    struct account *a = account_find(w, jid_bare(&jid)); /* those who are connected */
     if (a != NULL && lets_in(a, st, behalf))
         pubsub_arrive_give(a, st, jid.resource);
 }
