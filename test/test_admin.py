@@ -554,6 +554,14 @@ def test_a_token_of_an_administrator_makes_no_other(host):
     run(carol, "change-user-password", accountjid=ALICE, password="other")  # with her password
 
 
+def test_a_token_of_an_administrator_does_not_make_one_who_is_named_already(make_server):
+    """The node file may name an account that is not there yet."""
+    host = make_server("alice", settings={"admin.accounts": f"{ALICE} zoe@localhost"})
+    zoe = {"accountjid": "zoe@localhost", "password": "p", "password-verify": "p"}
+    assert "zoe@localhost is an administrator" in failed(by_token(host), "add-user", **zoe)
+    run(host.client("alice", "b"), "add-user", **zoe)
+
+
 def test_no_client_turns_off_the_question_for_the_password(host):
     """Not even one that was left alone."""
     for client in by_token(host), host.client("alice", "b"):

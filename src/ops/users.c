@@ -156,7 +156,7 @@ static void user_added(void *arg, enum err e, const struct credentials *c)
 static void run_user_add(struct command_call *call)
 {
     slice password;
-    if (!password_ok(call, &password))
+    if (!users_may_take(call) || !password_ok(call, &password))
         return;
     struct task *t = users_task_new(call);
     struct credentials_new n = { .jid = t->jid, .password = password, .add = add_profile };
