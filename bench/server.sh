@@ -58,7 +58,7 @@ start() {
     for _ in $(seq 500); do
         running || { cat "$dir/log" >&2; exit 1; }
         (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null && break
-        sleep 0.01
+        sleep 0.001
     done
     running || { cat "$dir/log" >&2; exit 1; }
     cat "$dir/pid"
