@@ -206,3 +206,16 @@ def test_saved_sessions_that_cannot_be_deleted_before_the_next_end(make_server):
     assert host.log().count("event=sessions.restored") == 1
     with host.database(read_only=True) as db:
         assert db.execute("SELECT count(*) FROM frozen").fetchone()[0] == 0
+
+
+def test_a_start_that_the_database_refuses(make_server):
+    """It ends with a sentence, before the workers run and with all edges."""
+    host = make_server("alice")
+    host.stop()
+    with host.database() as db:
+        db.execute("DELETE FROM reserved")
+        db.execute("CREATE TRIGGER no BEFORE INSERT ON reserved BEGIN SELECT RAISE(ABORT, ''); END")
+        db.commit()
+    host.start(ready=False)
+    assert host.wait_exit() == 1
+    assert host.log().splitlines()[-1].startswith("musterd: the database does not answer")

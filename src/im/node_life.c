@@ -337,7 +337,7 @@ enum err node_start(struct node *n, struct why *why) { return nodes_start(&n, 1,
 
 static bool node_is_idle(struct node *n)
 {
-    for (unsigned i = 0; i < n->worker_count; i++)
+    for (unsigned i = 0; i < n->started; i++) /* those of a start that failed are not all */
         if (!edges_idle(n, &n->workers[i]))
             return false;
     if (atomic_load(&n->stage_waits) > 0) /* its sender may not say it again */

@@ -154,7 +154,8 @@ static void test_in_use(void **state)
     struct store_renamed done = { 0 };
     struct why why = { "" };
     assert_int_equal(store_rename(fix_url, fix_schemas, &r, &done, &why), E_EXISTS);
-    assert_string_equal(why.text, "another process uses this database");
+    assert_string_equal(why.text,
+                        "the database is used by another process: stop that server first");
     arena_destroy(&arena);
     store_close(&s);
     s = fix_store();

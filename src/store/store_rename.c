@@ -3,9 +3,11 @@
 #include "store/store_rename.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/ensure.h"
 #include "store/store_pgsql.h"
 #include "store/store_sqlite.h"
+#include <unistd.h>
 
 #define RENAME_FROM "' from='''"
 #define RENAME_TO   "''' to='''"
@@ -609,15 +611,23 @@ static enum err rename_all(struct rename *r, const struct store_schema *const *s
     return e == OK ? rename_run(r, "database", "COMMIT", rename_none, NULL) : e;
 }
 
-/* Until the connection ends: no server may begin to use the database meanwhile. */
+/* Until the connection ends: no server may begin to use the database meanwhile. Of one that has
+ * just ended the database may not know yet. */
 static enum err rename_lock(struct rename *r)
 {
-    struct rename_row *row = NULL;
-    enum err e = rename_run(r, "database", "SELECT pg_try_advisory_lock(" PG_LOCK_KEY ")",
-                            rename_none, &row);
-    if (e != OK || strcmp(row->text[0], "t") == 0)
-        return e;
-    why_set(r->why, "another process uses this database");
+    enum { PAUSE_US = 50000 };
+    uint64_t until_us = clock_mono_us() + PG_LOCK_WAIT_MS * UINT64_C(1000);
+    for (;;) {
+        struct rename_row *row = NULL;
+        enum err e = rename_run(r, "database", "SELECT pg_try_advisory_lock(" PG_LOCK_KEY ")",
+                                rename_none, &row);
+        if (e != OK || strcmp(row->text[0], "t") == 0)
+            return e;
+        if (clock_mono_us() >= until_us)
+            break;
+        usleep(PAUSE_US);
+    }
+    why_set(r->why, "the database is used by another process: stop that server first");
     return E_EXISTS;
 }
 
