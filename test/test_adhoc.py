@@ -235,6 +235,7 @@ def test_settings_that_name_files_of_the_host_are_not_for_clients(host, alice, s
                    {"setting": setting, "default": "true"}):
         kind, text = note(run(alice, "set", **fields))
         assert kind == "error" and "musterctl at the server only" in text
+    assert note(run(alice, "config-reset", prefix="web"))[0] != "error"  # it has its default
     host.ctl("set", setting, FILES[setting])
     kind, text = note(run(alice, "config-reset", prefix="web"))
     assert kind == "error" and "musterctl at the server only" in text

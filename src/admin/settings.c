@@ -639,7 +639,7 @@ static void admin_settings_run_reset(struct command_call *call)
         return;
     }
     for (size_t i = 0; i < changes; i++)
-        if (!is_for(call, change[i].setting))
+        if (stored_find(change[i].setting) != NULL && !is_for(call, change[i].setting))
             return;
     if (changes > 0 && setting_agree(change, changes, &why) != OK) {
         command_fail(call, E_CONFLICT, "%s", why.text);

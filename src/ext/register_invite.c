@@ -107,7 +107,7 @@ static struct store_stmt stmt_reserved = {
 
 static struct store_stmt stmt_forget = {
     .name = "invite.forget",
-    .sql = "DELETE FROM invite WHERE inviter = $1 OR used_by = $1",
+    .sql = "DELETE FROM invite WHERE inviter = $1 OR (used_by = $1 AND used_by <> '')",
     .params = "t",
     .cols = "",
 };
@@ -145,11 +145,11 @@ static const struct store_migration migrations[] = {
       .sqlite = "DELETE FROM invite WHERE used_by = ''",
       .pgsql = "DELETE FROM invite WHERE used_by = ''" },
     { .version = 4, /* no invitation, registration or deletion walks over all invitations */
-      .sqlite = "CREATE INDEX invite_inviter ON invite(inviter);"
-                "CREATE INDEX invite_used_by ON invite(used_by);"
+      .sqlite = "CREATE INDEX invite_inviter ON invite(inviter, used_by);"
+                "CREATE INDEX invite_used_by ON invite(used_by) WHERE used_by <> '';"
                 "CREATE INDEX invite_expires ON invite(expires_us);",
-      .pgsql = "CREATE INDEX invite_inviter ON invite(inviter);"
-               "CREATE INDEX invite_used_by ON invite(used_by);"
+      .pgsql = "CREATE INDEX invite_inviter ON invite(inviter, used_by);"
+               "CREATE INDEX invite_used_by ON invite(used_by) WHERE used_by <> '';"
                "CREATE INDEX invite_expires ON invite(expires_us);" },
     { 0 },
 };
