@@ -90,6 +90,22 @@ def test_retractions_of_one_user_wait_in_a_line(make_server, disk):
     until("Alice's is retracted", lambda: gone(alice, "m1"))
 
 
+def test_retractions_to_one_who_has_blocked_their_author_get_one_error(make_server, disk):
+    """That of the blocking, however many wait."""
+    server = make_server("alice", "bob", disk=disk, settings=RATE, why=WHY)
+    alice, bob = (server.client(name, name[0]) for name in ("alice", "bob"))
+    bob.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{alice.bare}'/></block>")
+    disk.turn(sync_ms=STILL)
+    for i in range(WAITING + 3):
+        retract(alice, bob.bare, f"none{i}")
+    for i in range(WAITING + 3):
+        bad = xml.canonical(alice.expect(f"<message type='error' id='r-none{i}'/>"))
+        assert "service-unavailable" in bad
+    alice.ping()
+    assert not [e for e in alice.inbox if e.get("type") == "error"]
+    disk.turn(sync_ms=0)
+
+
 def test_a_repeat_replaces_what_waits_for_a_session(make_server):
     """The write of the tombstone was given up, and committed later."""
     server = make_server("alice", "bob")

@@ -20,7 +20,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { STOP_SECONDS_MAX = 8 };
+enum { STOP_SECONDS_MAX = 15 };
 
 struct options {
     const char *config, *dump_docs, *restore, *copy_to, *rename, *to;

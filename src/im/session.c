@@ -564,7 +564,7 @@ static void resume_now(struct account *a, struct binding *b)
     session_flow(s);
     if (s->producers != NULL && session_took(s))
         session_produce(s, s);
-    if (s->available && s->priority >= 0)
+    if (s->flushing || (s->available && s->priority >= 0))
         offline_flush(s);
 }
 
@@ -666,9 +666,12 @@ void session_bind(struct worker *w, const struct bind_request *req)
 
 static void hibernation_over(struct timer *t, struct loop *loop)
 {
+    enum { STOPPING_MS = 1000 };
     struct session *s = CONTAINER_OF(t, struct session, timer);
     ensure(session_here(s));
-    if (s->available && !presence_pace_take(s->account->worker))
+    if (worker_stopping(s->account->worker))
+        timer_set(loop, t, STOPPING_MS); /* it may be saved already */
+    else if (s->available && !presence_pace_take(s->account->worker))
         timer_set(loop, t, PRESENCE_PACE_MS); /* its contacts are told in turn */
     else
         session_end(s, s->leaving ? (enum session_end)s->end_why : END_EXPIRED);

@@ -35,6 +35,7 @@ struct retraction {
     int64_t author;          /* its account; 0: none of ours */
     int64_t owner;           /* whose archive is looked at: the account's, then its author's */
     bool refused;            /* the account's own archive is not changed */
+    bool told;               /* its sender has an error already, or gets none */
     slice target;            /* id of what is retracted */
     slice id;                /* of the message that retracts it */
     struct stanza *st;       /* the message that retracts it */
@@ -105,7 +106,7 @@ static void retract_line_free(struct retract_line *line)
 static void retraction_end(struct worker *w, struct retraction *r, enum store_result result)
 {
     struct arena *arena = r->arena;
-    if (result != STORE_OK)
+    if (result != STORE_OK && !r->told)
         route_error(w, r->st, SE_RESOURCE_CONSTRAINT,
                     SLICE("the message could not be retracted in the archive"));
     if (r->origin.session != 0)
@@ -274,21 +275,24 @@ bool mam_retract(struct account *a, const struct passage *p)
         (p->way == PASSAGE_SENT && route_keeps_both(w, p->st)))
         return false;
     struct retract_line *line = retract_line_of(w, p->st);
+    bool told = p->way == PASSAGE_REFUSED;
     if (line->count == RETRACTIONS_MAX || line->bytes > RETRACTIONS_BYTES_MAX) {
-        route_error(w, p->st, SE_RESOURCE_CONSTRAINT,
-                    SLICE("too many retractions wait: send this one again later"));
+        if (!told)
+            route_error(w, p->st, SE_RESOURCE_CONSTRAINT,
+                        SLICE("too many retractions wait: send this one again later"));
         return false;
     }
     struct arena *arena = arena_create(0);
     struct retraction *r = arena_new(arena, struct retraction, 1);
     int64_t author = p->way == PASSAGE_SENT ? a->id : p->sender;
     /* An account that is being deleted refuses it, too, but nobody has its archive any more. */
-    bool refused = p->way == PASSAGE_REFUSED && a->removing != REMOVING_DELETES;
+    bool refused = told && a->removing != REMOVING_DELETES;
     *r = (struct retraction){ .arena = arena,
                               .account = a,
                               .author = author,
                               .owner = refused ? author : a->id,
                               .refused = refused,
+                              .told = told,
                               .target = slice_dup(arena, target),
                               .id = slice_dup(arena, stanza_id(p->st)),
                               .st = stanza_ref(p->st),

@@ -185,7 +185,7 @@ static void admins_asked(struct worker *w, enum err e, uint32_t refused, void *a
     uint64_t *at_us = r == NULL ? NULL : asked_at(r, stanza_from_bare(q->iq->st));
     bool nobody = e == OK && refused >= q->asked;
     ensure(q->iq->held);
-    if (at_us != NULL && (nobody || e != OK))
+    if (at_us != NULL && nobody)
         *at_us = 0; /* the user may ask again */
     if (nobody)
         iq_error(q->iq, SE_RECIPIENT_UNAVAILABLE, SLICE("nobody could be asked; try again later"));
