@@ -7,6 +7,7 @@
 MODE ?= release
 B    := build/$(MODE)
 VERSION := 0.1.0
+CONTAINER ?= podman
 PREFIX  ?= /usr/local
 
 CC_release := gcc
@@ -168,9 +169,14 @@ uninstall:
 deb: all
 	@packaging/deb/build $(VERSION)
 
+# CONTAINER: podman, buildah or docker.
+image: deb
+	$(CONTAINER) build -t muster:$(VERSION) -f packaging/Containerfile \
+		--build-arg PACKAGE=muster_$(VERSION)_$(shell dpkg --print-architecture).deb build
+
 clean:
 	rm -rf build
 
 -include $(patsubst %.o,%.d,$(call obj,$(SRC) $(CTL)))
-.PHONY: all check check-units bench fuzz-build lint measure check-delete docs web install uninstall deb clean
+.PHONY: all check check-units bench fuzz-build lint measure check-delete docs web install uninstall deb image clean
 .SECONDARY:

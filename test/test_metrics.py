@@ -1,5 +1,6 @@
 """/metrics for Prometheus: a listener of its own, and the form of what it says."""
 import http.client
+import json
 import re
 import socket
 
@@ -235,3 +236,19 @@ def test_files_are_counted(make_server):
     samples = check(get(node.metrics_port).text)
     assert samples["muster_upload_stored_bytes_total"] == 1000 * len(files)
     until("a period without", lambda: named(node)["MFTFilesDownloadedLastTimeslice"] == 0)
+
+
+def test_the_dashboard_shows_metrics_that_are_there(node):
+    """docs/grafana.json: each expression, and each label that it chooses by."""
+    there = get(node.metrics_port).text
+    board = json.loads((ROOT / "docs/grafana.json").read_text())
+    shown = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    names = {name for expression in shown for name in re.findall(r"muster_[a-z0-9_]+", expression)}
+    assert len(names) > 30
+    declared = set(re.findall(r"^# TYPE ([a-z0-9_]+) ", there, re.M))
+    assert {name.removesuffix("_bucket") for name in names} - declared == set()
+    for label in {label for expression in shown for label in re.findall(r'[a-z]+="[a-z]+"',
+                                                                        expression)}:
+        assert label in there
+    places = [tuple(panel["gridPos"].values()) for panel in board["panels"]]
+    assert len(set(places)) == len(places)
