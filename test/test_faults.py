@@ -289,7 +289,7 @@ def test_frozen_while_it_ends(make_server, disk):
     server.wait_log("server.stopping")
     server.signal(signal.SIGSTOP)
     disk.turn(sync_ms=0)
-    time.sleep(9)  # longer than an end may take; nothing can be waited for
+    time.sleep(16)  # longer than an end may take; nothing can be waited for
     server.signal(signal.SIGCONT)
     assert server.process.wait(TIMEOUT) == 0
     server.process = None
