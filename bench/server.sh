@@ -55,7 +55,7 @@ start() {
     config
     taskset -c "${BENCH_CPU:-0}" "$binary" --config "$dir/muster.yaml" > "$dir/log" 2>&1 < /dev/null &
     echo $! > "$dir/pid"
-    for _ in $(seq 500); do
+    for _ in $(seq 5000); do
         running || { cat "$dir/log" >&2; exit 1; }
         (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null && break
         sleep 0.001

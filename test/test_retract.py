@@ -90,6 +90,7 @@ def test_retractions_of_one_user_wait_in_a_line(make_server, disk):
     until("Alice's is retracted", lambda: gone(alice, "m1"))
 
 
+@pytest.mark.sqlite
 def test_retractions_to_one_who_has_blocked_their_author_get_one_error(make_server, disk):
     """That of the blocking, however many wait."""
     server = make_server("alice", "bob", disk=disk, settings=RATE, why=WHY)

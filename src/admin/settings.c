@@ -830,7 +830,8 @@ static struct command reset_command = {
     .run = admin_settings_run_reset,
     .doc =
         "Sets settings back to their defaults: all that begin with PREFIX, at once, except those "
-        "in the node file. After `config reset muc`, existing rooms keep their configuration.",
+        "in the node file. After `config reset muc`, existing rooms keep their configuration. If "
+        "one of them is not for the client of an administrator, that client resets none.",
 };
 
 const struct feature settings_feature = {

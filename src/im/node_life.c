@@ -380,12 +380,14 @@ static void node_end(struct node *n)
 
 void nodes_stop(struct node *const *nodes, unsigned count)
 {
+    enum { REST_US = 2000000 };
     everywhere_of(nodes, count, LIFE_STOPPING);
     for (unsigned i = 0; i < count; i++) {
         everywhere(nodes[i], LIFE_STOP);
         work_pool_skip(nodes[i]->work); /* nobody waits for what has not begun */
     }
-    for (int i = 0; i < 2000 && !all_at_rest(nodes, count); i++)
+    uint64_t until_us = clock_mono_us() + REST_US;
+    while (!all_at_rest(nodes, count) && clock_mono_us() < until_us)
         wait_a_moment();
     everywhere_of(nodes, count, LIFE_SAVE);
     for (unsigned i = 0; i < count; i++)

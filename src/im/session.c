@@ -564,7 +564,7 @@ static void resume_now(struct account *a, struct binding *b)
     session_flow(s);
     if (s->producers != NULL && session_took(s))
         session_produce(s, s);
-    if (s->flushing || (s->available && s->priority >= 0))
+    if (s->available && s->priority >= 0)
         offline_flush(s);
 }
 

@@ -16,6 +16,7 @@
 #include "home/router.h"
 #include "home/ticket.h"
 #include "im/account.h"
+#include "im/guest.h"
 #include "im/message.h"
 #include "im/session.h"
 #include "im/session_input.h"
@@ -275,7 +276,7 @@ bool mam_retract(struct account *a, const struct passage *p)
         (p->way == PASSAGE_SENT && route_keeps_both(w, p->st)))
         return false;
     struct retract_line *line = retract_line_of(w, p->st);
-    bool told = p->way == PASSAGE_REFUSED;
+    bool told = p->way == PASSAGE_REFUSED && !account_is_guest(a); /* a guest has the message */
     if (line->count == RETRACTIONS_MAX || line->bytes > RETRACTIONS_BYTES_MAX) {
         if (!told)
             route_error(w, p->st, SE_RESOURCE_CONSTRAINT,
