@@ -304,7 +304,7 @@ static slice webchat_logo_of(const struct http_request *r)
     return setting_text_of(&chat_logo, webchat_domain_of(r));
 }
 
-/* Those of the page itself come first: what is beyond ORIGINS_MAX is left out. */
+/* Origins beyond ORIGINS_MAX are left out. Those of the page itself come first. */
 static void origins_are_many(slice domain)
 {
     static _Atomic bool told;

@@ -6,7 +6,7 @@
 #include "home/router.h"
 #include "home/worker.h"
 
-/* What is counted of a part: it has no place among the stanzas of a session. */
+/* The count in the origin of a part says what is reported. That of a session counts its stanzas. */
 enum { PART_DONE, PART_REFUSED };
 
 struct join {

@@ -98,8 +98,9 @@ struct removal {
     void *arg;
 };
 
-/* One at a time: E_AGAIN for another. What comes from now on is refused, for it would be stored
- * behind it. NULL: refused. */
+/* An account has one removal at a time: another request is answered with E_AGAIN, and NULL is
+ * returned. Stanzas that come from now on are refused, since they would be stored behind the
+ * removal. */
 static struct removal *removal_begin(struct account *a, enum account_removing what,
                                      void (*done)(void *arg, enum err e), void *arg)
 {

@@ -17,8 +17,8 @@ void offline_reread(struct session *s);
 void offline_priority_changed(struct session *s);
 void offline_cancel(struct session *s);
 
-/* A delivery under way over a planned restart. What is restored goes on when the session is
- * resumed, and looks at all entries once more: some may be open again. */
+/* What a planned restart saves of a delivery that is under way. The restored delivery goes on when
+ * the session is resumed, and looks at all entries once more: some may be open again. */
 struct offline_saved {
     uint64_t read_to, began, owed; /* archive ids; all 0: none is under way */
 };

@@ -64,8 +64,8 @@ const struct store_schema restart_schema = {
     .feature = "session", .migrations = migrations, .stmts = stmts, .addresses = addresses
 };
 
-/* Rows that were used are stale. The home of the account deletes them, which saves it next: by one
- * thread, so nothing is deleted behind that. */
+/* Rows are stale when their account was restored. The home of the account deletes them. It is also
+ * the home that saves the account next, so no row of that is deleted. */
 
 struct stale_row {
     struct stale_row *next;
