@@ -190,6 +190,23 @@ def test_the_next_holder_is_not_granted_what_the_last_one_had(host):
     assert stored(host, "alice", "bob") == (0, 0, 1, 0)
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_was_approved_ahead_is_not_for_the_next_holder(host, asked):
+    """Also if the last one was asked, and never answered; who asked does not learn who is gone."""
+    bob = entered(host, "bob")
+    if asked:
+        bob.send("<presence to='alice@localhost' type='subscribe'/>")
+    bob.send("<presence to='alice@localhost' type='subscribed'/>")
+    bob.ping()
+    replace(host, "alice")
+    until("no words", lambda: not words_left(host))
+    alice = entered(host, "alice")
+    alice.send("<presence to='bob@localhost' type='subscribe'/>")
+    bob.expect("<presence from='alice@localhost' type='subscribe'/>")
+    assert stored(host, "bob", "alice") == (0, 0, int(asked), 1)
+    alice.expect_nothing(f"<presence from='{bob}'/>", after=bob)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_rosters_agree_at_the_end(host, disk, seed):
     chance = random.Random(seed)

@@ -541,16 +541,20 @@ static enum err forget_prepare(struct actor_change *base)
     if (a->state != ACTOR_READY)
         return E_NOTFOUND; /* deleted or disabled meanwhile: the row stays, and is sent again */
     const struct roster_item *item = roster_find(a->roster, f->jid);
-    /* A request that was never answered stays, as one to an address that never had an account: who
-     * asked learns nothing from it. */
-    f->known = item != NULL && item->state != SUB_NONE_PENDING_OUT;
+    bool approved = item != NULL && (item->flags & ROSTER_PREAPPROVED) != 0;
+    f->known = item != NULL && (item->state != SUB_NONE_PENDING_OUT || approved);
     base->batch = store_write(worker_store(a->worker), account_lane(a));
     roster_out_forgotten(base->batch, f->jid, a->jid);
     if (!f->known)
         return OK;
     f->delta = roster_edit(a->roster, f->jid);
     f->view = (f->delta.flags & ROSTER_LISTED) != 0 ? ROSTER_SHOWN : ROSTER_HIDDEN;
-    if (sub_state_ask(item->state) && crossing_is_stale(a, f->jid, (uint64_t)f->number)) {
+    if (item->state == SUB_NONE_PENDING_OUT) {
+        /* A request that was never answered stays, as one to an address that never had an account:
+         * who asked learns nothing from it. What was approved ahead is not for the next one. */
+        f->view = ROSTER_HIDDEN;
+        f->delta.flags &= (uint8_t)~ROSTER_PREAPPROVED;
+    } else if (sub_state_ask(item->state) && crossing_is_stale(a, f->jid, (uint64_t)f->number)) {
         f->delta.state = SUB_NONE_PENDING_OUT; /* of who has the address now */
         f->delta.flags &= (uint8_t)~ROSTER_PREAPPROVED;
     } else {
