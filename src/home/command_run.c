@@ -1,5 +1,7 @@
 #include "home/command_run.h"
 #include "base/arena.h"
+#include "base/buf.h"
+#include "base/ensure.h"
 #include "base/list.h"
 #include "home/command_far.h"
 #include "home/duty.h"
@@ -135,18 +137,30 @@ bool command_address_ok(struct command_call *call, enum param_type type, slice t
     return fine;
 }
 
+enum { SEVERAL_BYTES_MAX = 256 * 1024 };
+
 static bool several_ok(struct command_call *call, enum param_type type, slice *list)
 {
     slice one, rest = *list, prepared = { 0 };
-    const char *text = "";
-    while (slice_word(&rest, &one)) {
-        if (!command_address_ok(call, type, one, &prepared))
-            return false;
-        text = arena_printf(call->arena, "%s%s%.*s", text, *text == '\0' ? "" : " ",
-                            SLICE_ARG(prepared));
+    struct buf text;
+    bool fine = true;
+    ensure(!call->ended);
+    buf_init(&text, SEVERAL_BYTES_MAX);
+    while (fine && slice_word(&rest, &one)) {
+        fine = command_address_ok(call, type, one, &prepared);
+        if (fine && text.len > 0)
+            buf_add(&text, SLICE(" "));
+        if (fine)
+            buf_add(&text, prepared);
     }
-    *list = slice_of(text);
-    return true;
+    if (fine && text.overflow)
+        command_fail(call, E_LIMIT, "found more than %d KiB of addresses, allowed at most that",
+                     SEVERAL_BYTES_MAX / 1024);
+    fine = fine && !text.overflow;
+    if (fine)
+        *list = (slice){ slice_cstr(call->arena, buf_slice(&text)), text.len };
+    buf_fini(&text);
+    return fine;
 }
 
 static bool addresses_ok(struct command_call *call)
