@@ -11,7 +11,10 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { SECRET_BYTES_MAX = 1024 };
+enum {
+    SECRET_BYTES_MAX = 1024,
+    VALUE_BYTES_MAX = 64 * 1024 /* the server takes no request that is longer */
+};
 
 static const struct command *find_command(char **argv, size_t count, struct arena *arena,
                                           size_t *used)
@@ -195,28 +198,41 @@ static slice absolute(const struct command_arg *a, const char *value, struct are
     return slice_of(arena_printf(arena, "%s/%s", folder, value));
 }
 
-/* `set NAME 10 MiB`: one more word of a value; false: the command has no such argument. */
-static bool joined(struct words *w, const char *word, struct arena *arena)
+/* Whether further words belong to it: `set NAME 10 MiB`, or addresses that need no quotes. */
+static bool is_joined(const struct command_arg *a)
 {
-    for (size_t i = 0; i < w->count; i++) {
-        const struct command_arg *a = find_positional(w->command, i);
-        if (a == NULL || a->refers != REFERS_SETTING_VALUE)
-            continue;
-        for (size_t v = 0; v < w->count; v++) {
-            if (slice_is(w->names[v], a->name))
-                w->values[v] =
-                    slice_of(arena_printf(arena, "%.*s %s", SLICE_ARG(w->values[v]), word));
-        }
-        return utf8_valid(slice_of(word));
+    return a->refers == REFERS_SETTING_VALUE || a->many;
+}
+
+/* One more word of a value, which is that of the last positional argument; false: the command has
+ * no such argument, or the value is as long as it may be. */
+static bool joined(struct words *w, slice word, struct arena *arena)
+{
+    const struct command_arg *a = NULL, *next;
+    size_t v = 0;
+    for (size_t i = 0; (next = find_positional(w->command, i)) != NULL; i++)
+        a = next;
+    while (a != NULL && v < w->count && !slice_is(w->names[v], a->name))
+        v++;
+    if (a == NULL || !is_joined(a) || v == w->count || !utf8_valid(word) ||
+        w->values[v].len + word.len >= VALUE_BYTES_MAX)
+        return false;
+    if (w->joined == NULL) {
+        w->joined = arena_alloc_raw(arena, VALUE_BYTES_MAX);
+        memcpy(w->joined, w->values[v].ptr, w->values[v].len);
     }
-    return false;
+    size_t len = w->values[v].len;
+    w->joined[len] = ' ';
+    memcpy(w->joined + len + 1, word.ptr, word.len);
+    w->values[v] = (slice){ w->joined, len + 1 + word.len };
+    return true;
 }
 
 static enum err add_positional(struct words *w, size_t number, const char *value,
                                struct arena *arena, struct why *why)
 {
     const struct command_arg *a = find_positional(w->command, number);
-    if (a == NULL && joined(w, value, arena))
+    if (a == NULL && joined(w, slice_of(value), arena))
         return OK;
     if (a == NULL) {
         why_set(why, "%s: found one argument too many: \"%.64s\"%s", w->command->name, value,

@@ -8,6 +8,7 @@ struct words {
     const struct command *command; /* NULL after a failure: the words do not begin a command */
     slice names[COMMAND_ARGS_MAX], values[COMMAND_ARGS_MAX];
     size_t count;
+    char *joined;           /* the value that several words make; NULL: there is none */
     bool secret_from_stdin; /* --stdin was given */
     const char *meant; /* name of another command that the words may be meant to be; NULL: none */
 };

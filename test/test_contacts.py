@@ -76,7 +76,7 @@ def test_adding_again_does_what_was_asked(server, bob):
     bob.expect("<presence from='alice@localhost' type='subscribe'/>")
     assert contacts(server)["bob@localhost"]["groups"] == "Work"
     assert add(server, "bob@localhost", more=("--group", "Home", "--subscribe")) \
-        == [("bob@localhost", "there already; put into the group")]
+        == [("bob@localhost", "there already; put into the group and asked")]
     assert add(server, "bob@localhost", more=("--group", "Home")) \
         == [("bob@localhost", "there already")]
     assert contacts(server)["bob@localhost"]["groups"] == "Work, Home"

@@ -1,7 +1,9 @@
 /* contacts: contact lists in the hands of an operator: shown, added to in bulk, and contacts
- * removed. What does not fit any more is left out, and the answer says so; the rest is one change.
+ * removed. (Groups of users: ext/contacts_group.c.) What does not fit any more is left out, and the
+ * answer says so; the rest is one change.
  *
  * Limits: ADD_MAX contacts a command; roster.contacts-max. */
+#include "ext/contacts.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
@@ -14,9 +16,11 @@
 #include "home/router.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/presence.h"
 #include "im/roster.h"
 #include "im/roster_account.h"
 #include "im/roster_iq.h"
+#include "im/roster_out.h"
 #include "im/subscription.h"
 #include "ops/users.h"
 
@@ -114,31 +118,25 @@ static void contacts_run_list(struct command_call *call)
 struct addition {
     slice jid;
     const char *result;
-    bool is_new; /* it was not listed */
+    bool is_new;  /* it was not listed */
+    bool listed;  /* the user has it as a contact, or will have */
+    bool changes; /* delta is to be applied */
     struct roster_delta delta;
-    struct stanza *request; /* to subscribe; NULL: none */
+    struct stanza *word[2]; /* to the contact: `subscribed`, `subscribe`; NULL: none */
 };
 struct add {
     struct actor_change base; /* first */
     struct command_call *call;
     struct addition *items;
     uint32_t count;
-    slice groups; /* one, ended by a NUL; or none */
+    slice groups;           /* one, ended by a NUL; or none */
+    int64_t rooms, watched; /* how many more may be listed, and see the user */
 };
 
 static bool contacts_is_listed(const struct roster *r, slice jid)
 {
     const struct roster_item *item = roster_find(r, jid);
     return item != NULL && (item->flags & ROSTER_LISTED) != 0;
-}
-
-/* RFC 6121 §3.1.2: the request goes out with the change, in the same transaction. */
-static void contacts_ask(const struct account *a, struct addition *item)
-{
-    struct sub_result result =
-        sub_next((enum sub_state)item->delta.state, 0, SUB_SUBSCRIBE, SUB_OUT);
-    item->delta.state = (uint8_t)result.state;
-    item->request = subscription_stanza(a, item->jid, SUB_SUBSCRIBE);
 }
 
 static bool contacts_has_group(slice groups, slice group)
@@ -151,82 +149,165 @@ static bool contacts_has_group(slice groups, slice group)
     return false;
 }
 
-/* The group beside those that the contact is in; false: it is in it, or in as many as may be. */
-static bool join_group(const struct add *add, struct addition *item)
+/* The group beside those that the contact is in. */
+enum joining { JOINS_NOT, JOINS, JOINS_TOO_MANY };
+static enum joining join_group(const struct add *add, struct addition *item)
 {
     slice had = item->delta.groups, one, rest = had;
     int64_t count = 0;
     while (slice_cut(rest, '\0', &one, &rest))
         count++;
-    if (add->groups.len == 0 || contacts_has_group(had, add->groups) ||
-        count >= setting_int(&roster_groups_max))
-        return false;
+    if (add->groups.len == 0 || contacts_has_group(had, add->groups))
+        return JOINS_NOT;
+    if (count >= setting_int(&roster_groups_max))
+        return JOINS_TOO_MANY;
     char *both = arena_alloc_raw(add->call->arena, had.len + add->groups.len);
     if (had.len > 0)
         memcpy(both, had.ptr, had.len);
     memcpy(both + had.len, add->groups.ptr, add->groups.len);
     item->delta.groups = (slice){ both, had.len + add->groups.len };
-    return true;
+    return JOINS;
 }
 
-/* Each change is made as if those before it were there: their versions follow each other. false:
- * there is nothing to change. */
-static bool plan(struct add *add, struct addition *item, uint32_t nth)
+/* RFC 6121 §3.1.2, §3.1.5: what the contact is told goes out with the change, in the same
+ * transaction; an approval ahead of the request (§3.4.2) is only noted. */
+static void contacts_tell(const struct add *add, struct addition *item, enum sub_verb verb,
+                          unsigned nth)
+{
+    const struct account *a = account_of(add->base.actor);
+    bool approved = (item->delta.flags & ROSTER_PREAPPROVED) != 0;
+    struct sub_result result = sub_next((enum sub_state)item->delta.state, approved, verb, SUB_OUT);
+    item->delta.state = (uint8_t)result.state;
+    if ((result.actions & SUB_SET_PREAPPROVED) != 0)
+        item->delta.flags |= ROSTER_PREAPPROVED;
+    if ((result.actions & SUB_ROUTE) != 0 && !command_flag(add->call, "dry-run"))
+        item->word[nth] = subscription_stanza(a, item->jid, verb);
+}
+
+/* The change in words: "there already; put into the group, approved and asked". */
+static const char *contacts_said(const struct add *add, const struct addition *item,
+                                 enum joining joins, bool approves, bool asks)
+{
+    const char *part[3], *text = "there already";
+    unsigned count = 0;
+    if (joins == JOINS)
+        part[count++] = "put into the group";
+    if (approves)
+        part[count++] = "approved";
+    if (asks)
+        part[count++] = "asked";
+    for (unsigned i = 0; i < count; i++)
+        text = arena_printf(add->call->arena, "%s%s%s", text,
+                            i == 0           ? "; "
+                            : i == count - 1 ? " and "
+                                             : ", ",
+                            part[i]);
+    if (joins == JOINS_TOO_MANY)
+        text = arena_printf(add->call->arena, "%s; in %lld groups, the most allowed", text,
+                            (long long)setting_int(&roster_groups_max));
+    return item->is_new ? "added" : text;
+}
+
+/* Whether one more contact may be listed, or see the user; says so if not. */
+static bool contacts_fits(const struct add *add, struct addition *item, bool approves)
+{
+    if (item->is_new && add->rooms <= 0)
+        item->result = "over the limit";
+    else if (approves && add->watched <= 0 && !sub_state_pending_in(item->delta.state))
+        item->result = "too many see the user: roster.watchers-max";
+    return item->result == NULL;
+}
+
+/* Each change is made as if those before it were there: their versions follow each other. */
+static void plan(struct add *add, struct addition *item, uint32_t nth)
 {
     struct account *a = account_of(add->base.actor);
-    item->is_new = !contacts_is_listed(a->roster, item->jid);
     item->delta = roster_edit(a->roster, item->jid);
-    bool asked = sub_sees((enum sub_state)item->delta.state) ||
-                 sub_state_ask((enum sub_state)item->delta.state);
-    bool asks = command_flag(add->call, "subscribe") && !asked;
-    bool joins = join_group(add, item);
-    item->result = item->is_new    ? "added"
-                   : joins && asks ? "there already; put into the group and asked"
-                   : joins         ? "there already; put into the group"
-                   : asks          ? "there already; asked"
-                                   : "there already";
-    if (!item->is_new && !joins && !asks) {
-        item->delta = (struct roster_delta){ 0 };
-        return false;
-    }
+    enum sub_state state = (enum sub_state)item->delta.state;
+    /* Also once more: who was blocked, or asked who has the address no longer, is heard now. */
+    bool asks = command_flag(add->call, "subscribe") && !sub_sees(state);
+    bool approves = command_flag(add->call, "approve") && !sub_is_seen(state) &&
+                    (sub_state_pending_in(state) || (item->delta.flags & ROSTER_PREAPPROVED) == 0);
+    item->is_new = !contacts_is_listed(a->roster, item->jid);
+    if (!contacts_fits(add, item, approves))
+        return;
+    enum joining joins = join_group(add, item);
+    item->listed = true;
+    item->result = contacts_said(add, item, joins, approves, asks);
+    item->changes = item->is_new || joins == JOINS || asks || approves;
+    if (!item->changes)
+        return;
+    add->rooms -= item->is_new;
+    add->watched -= approves && !sub_state_pending_in(state);
     item->delta.flags |= ROSTER_LISTED;
+    if (approves)
+        contacts_tell(add, item, SUB_SUBSCRIBED, 0);
     if (asks)
-        contacts_ask(a, item);
+        contacts_tell(add, item, SUB_SUBSCRIBE, 1);
     roster_seal(a->roster, &item->delta, ROSTER_SHOWN);
     item->delta.version += nth;
     item->delta.item_version = item->delta.version;
+}
+
+static void contacts_store(const struct add *add, const struct addition *item)
+{
+    const struct account *a = account_of(add->base.actor);
     roster_delta_store(add->base.batch, a->id, &item->delta);
-    if (item->request != NULL)
-        subscription_announce(add->base.batch, a, item->request);
-    return true;
+    for (unsigned i = 0; i < 2; i++)
+        if (item->word[i] != NULL)
+            subscription_announce(add->base.batch, a, item->word[i]);
 }
 
 static enum err add_prepare(struct actor_change *base)
 {
     struct add *add = (struct add *)base;
     struct account *a = account_of(base->actor);
-    int64_t room = setting_int(&roster_contacts_max) - (int64_t)roster_count(a);
+    const struct roster *r = a->roster;
     uint32_t changes = 0;
     ensure(base->batch == NULL);
     if (a->state != ACTOR_READY)
         return E_NOTFOUND;
-    base->batch = store_write(worker_store(a->worker), account_lane(a));
+    add->rooms = setting_int(&roster_contacts_max) - (int64_t)roster_count(a);
+    add->watched =
+        setting_int(&roster_watchers_max) - (r == NULL ? 0 : (int64_t)r->seen + r->pending);
     for (uint32_t i = 0; i < add->count; i++) {
         struct addition *item = &add->items[i];
-        if (item->result != NULL)
-            continue;
-        bool is_new = !contacts_is_listed(a->roster, item->jid);
-        if (slice_eq(item->jid, a->jid))
+        if (item->result == NULL && slice_eq(item->jid, a->jid))
             item->result = "the user's own address";
-        else if (is_new && room <= 0)
-            item->result = "over the limit";
-        else
-            changes += plan(add, item, changes);
-        room -= is_new && item->delta.jid.len > 0;
+        if (item->result == NULL)
+            plan(add, item, changes);
+        changes += item->changes;
     }
-    if (changes == 0)
-        store_drop(&base->batch);
+    if (changes == 0 || command_flag(add->call, "dry-run"))
+        return OK;
+    base->batch = store_write(worker_store(a->worker), account_lane(a));
+    for (uint32_t i = 0; i < add->count; i++)
+        if (add->items[i].changes)
+            contacts_store(add, &add->items[i]);
     return OK;
+}
+
+/* It is committed. */
+static void contacts_commit(struct account *a, struct addition *item)
+{
+    bool shows = item->word[0] != NULL && !roster_out_confirms(account_node(a), item->jid);
+    presence_look(a, item->jid);
+    roster_commit(a, &item->delta, ROSTER_SHOWN);
+    for (unsigned i = 0; i < 2; i++) {
+        if (item->word[i] != NULL)
+            subscription_send(a, item->word[i]);
+        item->word[i] = NULL;
+    }
+    if (shows) /* an account of ours asks for it itself */
+        presence_show(a, item->jid);
+}
+
+static void contacts_row(struct command_call *call, const struct addition *item, enum err e)
+{
+    command_row(call);
+    command_text(call, "jid", item->jid);
+    command_text(call, "result", slice_of(e == OK ? item->result : "not added"));
+    command_bool(call, "listed", e == OK && item->listed);
 }
 
 static void add_apply(struct actor_change *base, enum err e)
@@ -235,26 +316,27 @@ static void add_apply(struct actor_change *base, enum err e)
     struct account *a = account_of(base->actor);
     struct command_call *call = add->call;
     uint32_t added = 0, changed = 0;
+    bool dry = command_flag(call, "dry-run");
     ensure(account_here(a) && account_is_pinned(a));
     for (uint32_t i = 0; i < add->count; i++) {
         struct addition *item = &add->items[i];
-        if (e == OK && item->delta.jid.len > 0) {
-            roster_commit(a, &item->delta, ROSTER_SHOWN);
+        if (e == OK && item->changes) {
             added += item->is_new;
             changed += !item->is_new;
+            if (!dry)
+                contacts_commit(a, item);
         }
-        if (e == OK && item->request != NULL)
-            subscription_send(a, item->request);
-        else
-            stanza_unref(&item->request);
-        command_row(call);
-        command_text(call, "jid", item->jid);
-        command_text(call, "result", slice_of(e == OK ? item->result : "not added"));
+        stanza_unref(&item->word[0]);
+        stanza_unref(&item->word[1]);
+        contacts_row(call, item, e);
     }
-    if (e == OK)
-        command_done(call, "contacts added: %u of %u, changed: %u", added, add->count, changed);
-    else
+    if (e != OK)
         command_fail(call, e, "%.*s: %s", SLICE_ARG(a->jid), err_text(e));
+    else if (dry)
+        command_done(call, "contacts that would be added: %u of %u, changed: %u", added, add->count,
+                     changed);
+    else
+        command_done(call, "contacts added: %u of %u, changed: %u", added, add->count, changed);
     mem_free(&add);
 }
 
@@ -426,6 +508,15 @@ static const struct command_arg add_args[] = {
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
       .doc = "sends each contact a subscription request from the user" },
+    { .name = "approve",
+      .kind = ARG_FLAG,
+      .type = PARAM_BOOL,
+      .doc = "lets each contact see when the user is online: answers its request, or the next "
+             "one" },
+    { .name = "dry-run",
+      .kind = ARG_FLAG,
+      .type = PARAM_BOOL,
+      .doc = "says what would be done, and changes nothing" },
     { 0 },
 };
 static struct command contact_list = {
@@ -449,18 +540,23 @@ static struct command contact_list = {
             { .name = "item", .wide = true, .doc = "as clients get it" },
             { 0 } },
 };
-static struct command contact_add = {
+struct command contact_add = {
     .name = "contact add",
     .effect = COMMAND_CHANGES,
     .area = "contacts",
     .args = add_args,
     .home = "user",
     .run = contacts_run_add,
-    .doc = "Adds contacts to a user's contact list. Existing contacts are also put into the group "
-           "and sent a subscription request. When roster.contacts-max is reached, the remaining "
+    .doc = "Adds contacts to a user's contact list. Existing contacts are also put into the group, "
+           "approved and sent a subscription request. When roster.contacts-max is reached, the "
+           "remaining "
            "contacts are not added. There is a row with the result for each contact.",
     .columns = (const struct command_column[]){ { .name = "jid", .doc = "the contact" },
                                                 { .name = "result", .doc = "what was done" },
+                                                { .name = "listed",
+                                                  .wide = true,
+                                                  .type = PARAM_BOOL,
+                                                  .doc = "whether the user has it as a contact" },
                                                 { 0 } },
 };
 static const struct command_arg del_args[] = {
@@ -509,6 +605,6 @@ const struct feature contacts_feature = {
     .name = "contacts",
     .parts = PART_ACCOUNT | PART_PRESENCE,
     .schema = &schema,
-    .commands =
-        (struct command *const[]){ &contact_list, &contact_add, &contact_del, &contact_full, NULL },
+    .commands = (struct command *const[]){ &contact_list, &contact_add, &contact_group,
+                                           &contact_del, &contact_full, NULL },
 };

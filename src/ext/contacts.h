@@ -1,0 +1,7 @@
+/* contacts: commands about contact lists. The file ext/contacts.c has those about one list,
+ * ext/contacts_group.c the one that makes a group of users contacts of each other. */
+#pragma once
+
+struct command;
+
+extern struct command contact_add, contact_group;

@@ -1,0 +1,259 @@
+"""Users who are made contacts of each other by one command."""
+import random
+
+import pytest
+
+from muster.client import until
+from muster.pubsub import publish
+from test_contacts import add, contacts
+from test_pep import TUNE, expect_event, interested, tune
+from together.console import Console
+
+NAMES = ("alice", "bob", "carol")
+JIDS = tuple(f"{name}@localhost" for name in NAMES)
+ROSTER = "<query xmlns='jabber:iq:roster'/>"
+
+
+def group(server, *users, name="Sales"):
+    return server.ctl_run("contact", "group", name, *users)
+
+
+def grouped(server, *users, name="Sales"):
+    done = group(server, *users, name=name)
+    assert done.returncode == 0, done.stderr
+    assert f"contacts of each other: {len(users)}" in done.stdout
+    settled(server, *users)
+
+
+def settled(server, *users):
+    for user in users:
+        def both(user=user):
+            found = contacts(server, user)
+            return all(found.get(other, {}).get("subscription") == "both"
+                       for other in users if other != user)
+        until(f"{user} and the others see each other", both)
+
+
+def refused(server, *args, name="Sales"):
+    """Nothing has changed; the text of the error."""
+    before = [contacts(server, jid) for jid in JIDS]
+    done = group(server, *args, name=name)
+    assert done.returncode != 0
+    assert [contacts(server, jid) for jid in JIDS] == before
+    return done.stderr
+
+
+def listening(server, name):
+    client = server.login(name, "r")
+    client.result("get", ROSTER)
+    return client.available()
+
+
+def test_each_has_the_others_with_both_subscriptions(server):
+    grouped(server, *JIDS)
+    for jid in JIDS:
+        found = contacts(server, jid)
+        assert set(found) == set(JIDS) - {jid}
+        assert all(c["groups"] == "Sales" and not c["ask"] for c in found.values())
+        assert not any("approved" in c["item"] for c in found.values())
+    found = [contacts(server, jid) for jid in JIDS]
+    server.kill()
+    server.start()
+    assert [contacts(server, jid) for jid in JIDS] == found
+
+
+def test_who_is_online_sees_the_others_at_once_and_is_asked_nothing(server):
+    clients = [listening(server, name) for name in NAMES]
+    grouped(server, *JIDS)
+    for one in clients:
+        for other in clients:
+            if one is not other:
+                one.expect(f"<presence from='{other}' type='-'/>")
+        one.expect_nothing("<presence type='subscribe'/>")
+
+
+def test_what_others_have_published_comes_too(server):
+    """The last items of PEP, to who was online before (XEP-0163 §4.3)."""
+    alice, bob = listening(server, "alice"), server.login("bob", "r")
+    alice.result("set", publish(TUNE, tune("one"), item="1"))
+    interested(bob, TUNE)
+    grouped(server, "alice@localhost", "bob@localhost")
+    expect_event(bob, TUNE, alice.bare, "<item id='1'/>")
+
+
+@pytest.mark.parametrize("before", [
+    (), ("alice asks bob",), ("bob asks alice",), ("alice asks bob", "bob asks alice"),
+    ("alice asks bob", "bob grants"), ("bob asks alice", "alice grants"), ("bob approves",),
+    ("alice lists",), ("bob lists", "alice asks bob"), ("both",)])
+def test_whatever_was_between_two_before_they_are_contacts_after_it(server, before):
+    alice, bob = listening(server, "alice"), listening(server, "bob")
+    for step in before:
+        if step == "both":
+            server.befriend("alice", "bob")
+        elif step.endswith("lists"):
+            add(server, *({"alice@localhost", "bob@localhost"} -
+                          {f"{step.split()[0]}@localhost"}), user=f"{step.split()[0]}@localhost")
+        else:
+            who, other = (alice, bob) if step.startswith("alice") else (bob, alice)
+            kind = "subscribe" if "asks" in step else "subscribed"
+            who.send(f"<presence to='{other.bare}' type='{kind}'/>")
+            if kind == "subscribe":
+                other.expect(f"<presence from='{who.bare}' type='subscribe'/>")
+            who.ping()
+    grouped(server, "alice@localhost", "bob@localhost")
+    assert contacts(server)["bob@localhost"]["groups"] == "Sales"
+    assert contacts(server, "bob@localhost")["alice@localhost"]["groups"] == "Sales"
+
+
+def test_it_can_be_run_again_with_more_users(server):
+    grouped(server, *JIDS[:2])
+    before = contacts(server)
+    grouped(server, *JIDS[:2])
+    assert contacts(server) == before
+    grouped(server, *JIDS)
+    assert set(contacts(server)) == set(JIDS[1:])
+    grouped(server, *JIDS[:2], name="Chess")
+    assert contacts(server)["bob@localhost"]["groups"] == "Sales, Chess"
+
+
+def test_it_mends_what_one_of_them_has_removed(server):
+    grouped(server, *JIDS)
+    alice = listening(server, "alice")
+    alice.result("set", "<query xmlns='jabber:iq:roster'><item jid='bob@localhost' "
+                 "subscription='remove'/></query>")
+    grouped(server, *JIDS)
+
+
+def test_names_and_groups_that_users_gave_stay(server):
+    alice = listening(server, "alice")
+    alice.result("set", "<query xmlns='jabber:iq:roster'><item jid='bob@localhost' name='Bobby'>"
+                 "<group>Friends</group></item></query>")
+    grouped(server, *JIDS)
+    found = contacts(server)["bob@localhost"]
+    assert (found["name"], found["groups"]) == ("Bobby", "Friends, Sales")
+
+
+def test_addresses_are_prepared_and_named_twice_count_once(server):
+    done = group(server, "Alice@LOCALHOST", "alice@localhost", "bob@localhost alice@localhost")
+    assert done.returncode == 0, done.stderr
+    settled(server, "alice@localhost", "bob@localhost")
+    assert set(contacts(server)) == {"bob@localhost"}
+
+
+@pytest.mark.parametrize("args, why", [
+    ((), "users"), (("alice@localhost",), "found 1, allowed: 2 to 100"),
+    (("alice@localhost", "Alice@localhost"), "found 1, allowed: 2 to 100"),
+    (("alice@localhost", "x@other.example"), "other.example"),
+    (("alice@localhost", "bob@localhost/x"), "without resource"),
+    (("alice@localhost", "@"), "address"), (("  ",), "found 0"),
+    (("alice@localhost", "nobody@localhost", "bob@localhost"), "nobody@localhost"),
+    (("alice@localhost", "nobody@localhost", "void@localhost"), "void@localhost"),
+])
+def test_bad_addresses_change_nothing(server, args, why):
+    assert why in refused(server, *args)
+
+
+@pytest.mark.parametrize("name", ["g" * 1024, "", "a\x01b"])
+def test_a_bad_name_of_the_group_changes_nothing(server, name):
+    assert refused(server, *JIDS, name=name)
+
+
+def test_too_many_at_once_change_nothing(server):
+    jids = [f"u{i}@localhost" for i in range(101)]
+    assert "100 at once" in refused(server, *jids)
+    assert "nothing was changed" in refused(server, *jids[:100])
+    assert refused(server, *[f"user-{i:060}@localhost" for i in range(2000)])
+
+
+def test_a_disabled_account_changes_nothing(server):
+    server.ctl("user", "disable", "bob@localhost")
+    assert "bob@localhost" in refused(server, *JIDS)
+    server.ctl("user", "enable", "bob@localhost")
+    grouped(server, *JIDS)
+
+
+def test_a_full_contact_list_changes_nothing(make_server):
+    server = make_server(*NAMES, settings={"roster.contacts-max": "2"})
+    add(server, "x@x.example", user="bob@localhost")
+    text = refused(server, *JIDS)
+    assert "bob@localhost: no room for 1 of the others: over the limit" in text
+    assert "nothing was changed" in text
+    grouped(server, *JIDS[:2])
+
+
+def test_the_number_of_those_who_see_a_user_is_kept(make_server):
+    server = make_server(*NAMES, "dave", settings={"roster.watchers-max": "2"})
+    server.befriend("bob", "dave")
+    text = refused(server, *JIDS)
+    assert "bob@localhost: no room for 1 of the others" in text and "roster.watchers-max" in text
+    grouped(server, "alice@localhost", "carol@localhost")
+
+
+def test_who_blocks_another_stays_unseen(server):
+    alice, bob = listening(server, "alice"), listening(server, "bob")
+    bob.result("set", "<block xmlns='urn:xmpp:blocking'><item jid='alice@localhost'/></block>")
+    assert group(server, *JIDS).returncode == 0
+    settled(server, "alice@localhost", "carol@localhost")
+    settled(server, "bob@localhost", "carol@localhost")
+    alice.expect_nothing(f"<presence from='{bob}'/>")
+    bob.result("set", "<unblock xmlns='urn:xmpp:blocking'/>")
+    grouped(server, *JIDS)
+
+
+def test_rosters_agree_while_users_change_them(server):
+    """Contacts are removed and asked in the middle of it; one more run mends all."""
+    chance = random.Random(7)
+    clients = {jid: listening(server, name) for name, jid in zip(NAMES, JIDS)}
+    for _ in range(8):
+        running = server.ctl_start("contact", "group", "Sales", *JIDS)
+        for _ in range(6):
+            one, other = chance.sample(JIDS, 2)
+            clients[one].send(chance.choice((
+                "<iq type='set' id='r'><query xmlns='jabber:iq:roster'>"
+                f"<item jid='{other}' subscription='remove'/></query></iq>",
+                f"<presence to='{other}' type='unsubscribed'/>",
+                f"<presence to='{other}' type='unsubscribe'/>",
+                f"<presence to='{other}' type='subscribe'/>")))
+        running.wait(60)
+        for client in clients.values():
+            client.ping()
+    grouped(server, *JIDS)
+
+
+def test_a_group_of_a_hundred(make_server):
+    server = make_server(workers=2)
+    jids = [f"u{i}@localhost" for i in range(100)]
+    console = Console(server)
+    for jid in jids:
+        console.ask("user add", jid=jid, password="secret")
+    console.close()
+    grouped(server, *jids)
+    assert len(contacts(server, jids[50])) == 99
+
+
+def test_help_says_what_it_does(server):
+    help_text = server.ctl_run("help", "contact", "group").stdout
+    assert "100" in help_text and "roster.watchers-max" in help_text
+
+
+def test_dry_run_says_what_would_be_done(server):
+    answer = server.ctl("contact", "add", "alice@localhost", "bob@localhost,x@other.example",
+                        "--approve", "--subscribe", "--group", "G", "--dry-run")
+    assert [(r["result"], r["listed"]) for r in answer["rows"]] == [("added", True)] * 2
+    assert "would be added: 2 of 2" in answer["text"]
+    assert contacts(server) == {} and contacts(server, "bob@localhost") == {}
+
+
+def test_approval_answers_a_request_or_the_next_one(server):
+    alice, bob, carol = (listening(server, name) for name in NAMES)
+    bob.send("<presence to='alice@localhost' type='subscribe'/>")
+    alice.expect("<presence from='bob@localhost' type='subscribe'/>")
+    add(server, "bob@localhost", "carol@localhost", more=("--approve",))
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    carol.send("<presence to='alice@localhost' type='subscribe'/>")
+    carol.expect(f"<presence from='{alice}' type='-'/>")
+    found = contacts(server)
+    assert found["bob@localhost"]["subscription"] == "from"
+    assert found["carol@localhost"]["subscription"] == "from"
+    assert add(server, "bob@localhost", "carol@localhost", more=("--approve",)) == [
+        ("bob@localhost", "there already"), ("carol@localhost", "there already")]
