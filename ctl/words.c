@@ -204,9 +204,9 @@ static bool is_joined(const struct command_arg *a)
     return a->refers == REFERS_SETTING_VALUE || a->many;
 }
 
-/* One more word of a value, which is that of the last positional argument; false: the command has
- * no such argument, or the value is as long as it may be. */
-static bool joined(struct words *w, slice word, struct arena *arena)
+/* One more word of a value, which is that of the last positional argument; E_NOTFOUND: the command
+ * has no such argument. */
+static enum err joined(struct words *w, slice word, struct arena *arena, struct why *why)
 {
     const struct command_arg *a = NULL, *next;
     size_t v = 0;
@@ -214,9 +214,17 @@ static bool joined(struct words *w, slice word, struct arena *arena)
         a = next;
     while (a != NULL && v < w->count && !slice_is(w->names[v], a->name))
         v++;
-    if (a == NULL || !is_joined(a) || v == w->count || !utf8_valid(word) ||
-        w->values[v].len + word.len >= VALUE_BYTES_MAX)
-        return false;
+    if (a == NULL || !is_joined(a) || v == w->count)
+        return E_NOTFOUND;
+    if (!utf8_valid(word)) {
+        why_set(why, "%s: %s: found text that is not UTF-8", w->command->name, a->name);
+        return E_SYNTAX;
+    }
+    if (w->values[v].len + word.len >= VALUE_BYTES_MAX) {
+        why_set(why, "%s: %s: found more than %d KiB, allowed at most that", w->command->name,
+                a->name, VALUE_BYTES_MAX / 1024);
+        return E_SYNTAX;
+    }
     if (w->joined == NULL) {
         w->joined = arena_alloc_raw(arena, VALUE_BYTES_MAX);
         memcpy(w->joined, w->values[v].ptr, w->values[v].len);
@@ -225,15 +233,16 @@ static bool joined(struct words *w, slice word, struct arena *arena)
     w->joined[len] = ' ';
     memcpy(w->joined + len + 1, word.ptr, word.len);
     w->values[v] = (slice){ w->joined, len + 1 + word.len };
-    return true;
+    return OK;
 }
 
 static enum err add_positional(struct words *w, size_t number, const char *value,
                                struct arena *arena, struct why *why)
 {
     const struct command_arg *a = find_positional(w->command, number);
-    if (a == NULL && joined(w, slice_of(value), arena))
-        return OK;
+    enum err e = a == NULL ? joined(w, slice_of(value), arena, why) : OK;
+    if (a == NULL && e != E_NOTFOUND)
+        return e;
     if (a == NULL) {
         why_set(why, "%s: found one argument too many: \"%.64s\"%s", w->command->name, value,
                 w->meant != NULL ? arena_printf(arena, "; did you mean %s?", w->meant) : "");

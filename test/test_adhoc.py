@@ -252,3 +252,18 @@ def test_each_setting_that_names_files_of_the_host_is_one_of_them():
     named = {name for name, rest in listed if re.search(r"\| (File|Folder|Path|Directory)\b", rest)}
     local = {name for name, rest in listed if "Only `musterctl` at the server's host" in rest}
     assert named == local == set(FILES)
+
+
+def test_several_addresses_are_lines(host, alice):
+    bob = host.client("bob", "b")
+    asked = alice.result("set", command("contact-group", action="execute"), to="localhost")
+    field, = (f for f in asked.iter(f"{{{DATA}}}field") if f.get("var") == "users")
+    assert field.get("type") == "text-multi"
+    values = "".join(f"<value>{c.bare}</value>" for c in (alice, bob))
+    answer = alice.result("set", command(
+        "contact-group", f"<x xmlns='{DATA}' type='submit'><field var='group'><value>Sales</value>"
+        f"</field><field var='users'>{values}</field></x>", action="complete",
+        sessionid=asked.get("sessionid")), to="localhost")
+    assert note(answer) == ("info", "users who are contacts of each other: 2")
+    found, = host.rows("contact", "list", "bob@localhost")
+    assert (found["jid"], found["groups"]) == ("alice@localhost", "Sales")

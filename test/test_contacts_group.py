@@ -176,7 +176,7 @@ def test_a_full_contact_list_changes_nothing(make_server):
     server = make_server(*NAMES, settings={"roster.contacts-max": "2"})
     add(server, "x@x.example", user="bob@localhost")
     text = refused(server, *JIDS)
-    assert "bob@localhost: no room for 1 of the others: over the limit" in text
+    assert "bob@localhost: not done for 1 of the others: over the limit" in text
     assert "nothing was changed" in text
     grouped(server, *JIDS[:2])
 
@@ -185,7 +185,7 @@ def test_the_number_of_those_who_see_a_user_is_kept(make_server):
     server = make_server(*NAMES, "dave", settings={"roster.watchers-max": "2"})
     server.befriend("bob", "dave")
     text = refused(server, *JIDS)
-    assert "bob@localhost: no room for 1 of the others" in text and "roster.watchers-max" in text
+    assert "bob@localhost: not done for 1 of the others" in text and "roster.watchers-max" in text
     grouped(server, "alice@localhost", "carol@localhost")
 
 
@@ -237,9 +237,9 @@ def test_help_says_what_it_does(server):
 
 
 def test_dry_run_says_what_would_be_done(server):
-    answer = server.ctl("contact", "add", "alice@localhost", "bob@localhost,x@other.example",
+    answer = server.ctl("contact", "add", "alice@localhost", "bob@localhost", "x@other.example",
                         "--approve", "--subscribe", "--group", "G", "--dry-run")
-    assert [(r["result"], r["listed"]) for r in answer["rows"]] == [("added", True)] * 2
+    assert [(r["result"], r["done"]) for r in answer["rows"]] == [("added", True)] * 2
     assert "would be added: 2 of 2" in answer["text"]
     assert contacts(server) == {} and contacts(server, "bob@localhost") == {}
 
@@ -257,3 +257,63 @@ def test_approval_answers_a_request_or_the_next_one(server):
     assert found["carol@localhost"]["subscription"] == "from"
     assert add(server, "bob@localhost", "carol@localhost", more=("--approve",)) == [
         ("bob@localhost", "there already"), ("carol@localhost", "there already")]
+
+
+def test_an_address_with_a_comma_is_one_address(server):
+    """A local part may have one, and nobody else is meant by it."""
+    server.add_user("x,alice")
+    grouped(server, "x,alice@localhost", "bob@localhost")
+    assert set(contacts(server, "bob@localhost")) == {"x,alice@localhost"}
+    assert add(server, "y,bob@localhost") == [("y,bob@localhost", "added")]
+    assert set(contacts(server)) == {"y,bob@localhost"}
+
+
+def test_nobody_is_approved_who_has_no_account(server):
+    """Whoever gets the address would see the user."""
+    done = server.ctl_run("contact", "add", "alice@localhost", "bob@localhost", "void@localhost",
+                          "--approve")
+    assert done.returncode == 1 and "nothing was changed" in done.stderr
+    assert contacts(server) == {}
+    add(server, "bob@localhost", "void@other.example", more=("--approve",))
+    assert len(contacts(server)) == 2
+
+
+def test_who_is_in_too_many_groups_changes_nothing(make_server):
+    server = make_server(*NAMES, settings={"roster.groups-max": "1"})
+    grouped(server, *JIDS)
+    text = refused(server, *JIDS, name="Chess")
+    assert "in 1 groups, the most allowed" in text and "nothing was changed" in text
+
+
+def test_approvals_ahead_count_as_watchers(make_server):
+    server = make_server(*NAMES, "dave", settings={"roster.watchers-max": "2"})
+    add(server, "bob@localhost", "carol@localhost", more=("--approve",))
+    (_, said), = add(server, "dave@localhost", more=("--approve",))
+    assert "roster.watchers-max" in said
+    assert add(server, "bob@localhost", more=("--approve",)) == [("bob@localhost", "there already")]
+
+
+def test_asking_once_more_changes_no_roster(server):
+    bob, alice = listening(server, "bob"), listening(server, "alice")
+    bob.result("set", "<block xmlns='urn:xmpp:blocking'><item jid='alice@localhost'/></block>")
+    add(server, "bob@localhost", more=("--subscribe",))
+    alice.drain()
+    before = alice.result("get", ROSTER).get("ver")
+    assert add(server, "bob@localhost", more=("--subscribe",)) == [
+        ("bob@localhost", "there already; asked")]
+    alice.expect_nothing("<iq type='set'/>")
+    assert alice.result("get", ROSTER).get("ver") == before
+
+
+def test_the_log_has_each_user_also_of_a_long_list(server):
+    console = Console(server)
+    jids = [f"{'u' * 60}{i}@localhost" for i in range(80)]
+    for jid in jids:
+        console.ask("user add", jid=jid, password="secret")
+    console.close()
+    assert group(server, *jids).returncode == 0
+    lines = server.log().splitlines()
+    line, = (line for line in lines if 'command="contact group"' in line)
+    assert "bytes)" in line and "result=ok" in line and jids[0] in line
+    assert all(any("contacts.grouped" in line and f"user={jid}" in line for line in lines)
+               for jid in jids)

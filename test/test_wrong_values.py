@@ -220,8 +220,9 @@ ANY = ("a\x01b", "a\x7fb")  # any text will do, but for what no text has
 PRECISE = re.compile(r"found|missing|unknown|there is no|[Nn]o such|no setting begins|cannot")
 # What is wrong for an argument, by its name.
 ARGUMENTS = {
-    **dict.fromkeys(("jid", "user", "owner", "roster", "watcher", "contact", "new-owner", "room",
-                     "rooms", "alternate", "contacts", "allow", "block", "ask", "none"), ADDRESS),
+    **dict.fromkeys(("jid", "user", "users", "owner", "roster", "watcher", "contact", "new-owner",
+                     "room", "rooms", "alternate", "allow", "block", "ask", "none"), ADDRESS),
+    "contacts": ("@", "x" * 1100 + "@localhost"),
     **dict.fromkeys(("delay", "expires", "older-than"), TIME),
     "limit": COUNT, "domain": DOMAIN, "alias": DOMAIN, "setting": ("no.such-setting", "@"),
     "file": ("/nowhere/at/all",), "folder": ("relative", "/nowhere/at/all"),
@@ -234,6 +235,7 @@ TEA = "tea@conference.localhost"
 RIGHT = {
     **dict.fromkeys(("jid", "user", "owner"), "alice@localhost"),
     **dict.fromkeys(("contact", "contacts", "new-owner"), "bob@localhost"),
+    "users": "alice@localhost bob@localhost", "group": "Sales",
     "room": TEA, "rooms": TEA, "domain": "bots.test", "alias": "tea.localhost", "text": "hello",
     "area": "message", "setting": "sm.ack-every", "value": "9", "field": "membersonly",
     "nick": "alice", "prefix": "sm", "id": "1", "folder": "/nowhere/else", "file": "/nowhere/else",

@@ -363,6 +363,21 @@ static bool is_told(const struct command_call *call, size_t i)
     return false;
 }
 
+/* What does not fit is cut. */
+static void audit_value(struct buf *args, slice value)
+{
+    enum { ROOM_FOR_LENGTH = 32 };
+    size_t room = AUDIT_BYTES_MAX - args->len;
+    if (value.len + ROOM_FOR_LENGTH <= room) {
+        buf_add(args, value);
+    } else if (room > ROOM_FOR_LENGTH) {
+        slice part = { value.ptr, room - ROOM_FOR_LENGTH };
+        part.len = utf8_valid_len(part);
+        buf_add(args, part);
+        buf_printf(args, "... (%zu bytes)", value.len);
+    }
+}
+
 void command_audit(const struct command_call *call, struct log_area *area)
 {
     struct buf args;
@@ -375,7 +390,7 @@ void command_audit(const struct command_call *call, struct log_area *area)
         if (is_told(call, i))
             buf_printf(&args, "(%zu bytes)", call->args[i].len);
         else
-            buf_printf(&args, "%.*s", SLICE_ARG(call->args[i]));
+            audit_value(&args, call->args[i]);
     }
     log_at(area, call->command->effect == COMMAND_READS ? LOG_DEBUG : LOG_INFO,
            LOG_EV("admin.command"), LOG_S("actor", call->actor),

@@ -45,6 +45,7 @@ enum {
     COLUMNS_MAX = 48,
     TITLE_BYTES_MAX = 96,
     TEXT_BYTES_MAX = 32 << 10,
+    WORDS_BYTES_MAX = 128 << 10, /* addresses in one argument */
     LISTED_MAX = 512
 };
 
@@ -268,6 +269,7 @@ static void ask_argument(struct xml_write *x, const struct command_arg *a, struc
     row.type = a->kind == ARG_FLAG        ? FORM_BOOLEAN
                : command_arg_is_secret(a) ? FORM_TEXT_PRIVATE
                : a->choices != NULL       ? FORM_LIST_SINGLE
+               : a->many                  ? FORM_TEXT_MULTI
                                           : FORM_TEXT_SINGLE;
     while (a->choices != NULL && a->choices[n] != NULL)
         n++;
@@ -549,30 +551,10 @@ static void call_next(struct run *run)
 }
 
 /* The arguments of a row, by their names. A flag is a boolean field. */
-static void take_arguments(struct iq *iq, struct run *run, struct form *f)
-{
-    const struct command *c = run->target.command;
-    bool form = form_parse_child(f, &iq->payload, iq->tmp);
-    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
-        slice text = { 0 };
-        bool set = false;
-        if (is_own_argument(c, a))
-            text = stanza_from_bare(iq->st);
-        else if (form && a->kind == ARG_FLAG && form_bool(f, a->name, &set))
-            text = set ? SLICE("true") : (slice){ 0 };
-        else if (form && a->kind != ARG_FLAG)
-            form_text(f, a->name, &text);
-        if (text.len == 0)
-            continue;
-        run->names[run->count] = slice_of(a->name);
-        run->values[run->count++] = text;
-    }
-}
-
 static slice adhoc_joined(const slice *value, unsigned count, struct arena *arena)
 {
     struct buf out;
-    buf_init(&out, TEXT_BYTES_MAX);
+    buf_init(&out, WORDS_BYTES_MAX);
     for (unsigned i = 0; i < count; i++) {
         if (i > 0)
             buf_lit(&out, " ");
@@ -581,6 +563,30 @@ static slice adhoc_joined(const slice *value, unsigned count, struct arena *aren
     slice text = slice_dup(arena, buf_fit(&out));
     buf_fini(&out);
     return text;
+}
+
+static void take_arguments(struct iq *iq, struct run *run, struct form *f)
+{
+    const struct command *c = run->target.command;
+    bool form = form_parse_child(f, &iq->payload, iq->tmp);
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        slice text = { 0 };
+        const slice *many;
+        unsigned count = 0;
+        bool set = false;
+        if (is_own_argument(c, a))
+            text = stanza_from_bare(iq->st);
+        else if (form && a->kind == ARG_FLAG && form_bool(f, a->name, &set))
+            text = set ? SLICE("true") : (slice){ 0 };
+        else if (form && a->many && form_values(f, a->name, &many, &count))
+            text = adhoc_joined(many, count, run->call.arena);
+        else if (form && a->kind != ARG_FLAG && !a->many)
+            form_text(f, a->name, &text);
+        if (text.len == 0)
+            continue;
+        run->names[run->count] = slice_of(a->name);
+        run->values[run->count++] = text;
+    }
 }
 
 static bool is_option(const struct form_option *o, slice value)

@@ -118,9 +118,10 @@ static void contacts_run_list(struct command_call *call)
 struct addition {
     slice jid;
     const char *result;
-    bool is_new;  /* it was not listed */
-    bool listed;  /* the user has it as a contact, or will have */
-    bool changes; /* delta is to be applied */
+    bool is_new;   /* it was not listed */
+    bool done;     /* the contact is, or will be, as the command asks */
+    bool approves; /* lets it see the user, now or ahead */
+    bool changes;  /* delta is to be applied */
     struct roster_delta delta;
     struct stanza *word[2]; /* to the contact: `subscribed`, `subscribe`; NULL: none */
 };
@@ -147,6 +148,15 @@ static bool contacts_has_group(slice groups, slice group)
             return true;
     }
     return false;
+}
+
+static int64_t contacts_see_the_user(const struct roster *r)
+{
+    int64_t count = r == NULL ? 0 : (int64_t)r->seen + r->pending;
+    for (uint32_t i = r == NULL ? 0 : r->seen; r != NULL && i < r->count; i++)
+        count += (r->items[i]->flags & ROSTER_PREAPPROVED) != 0 &&
+                 !sub_state_pending_in(r->items[i]->state);
+    return count;
 }
 
 /* The group beside those that the contact is in. */
@@ -232,11 +242,10 @@ static void plan(struct add *add, struct addition *item, uint32_t nth)
     if (!contacts_fits(add, item, approves))
         return;
     enum joining joins = join_group(add, item);
-    item->listed = true;
+    item->done = joins != JOINS_TOO_MANY;
+    item->approves = approves;
     item->result = contacts_said(add, item, joins, approves, asks);
-    item->changes = item->is_new || joins == JOINS || asks || approves;
-    if (!item->changes)
-        return;
+    item->changes = item->is_new || joins == JOINS || approves || (asks && !sub_state_ask(state));
     add->rooms -= item->is_new;
     add->watched -= approves && !sub_state_pending_in(state);
     item->delta.flags |= ROSTER_LISTED;
@@ -244,32 +253,47 @@ static void plan(struct add *add, struct addition *item, uint32_t nth)
         contacts_tell(add, item, SUB_SUBSCRIBED, 0);
     if (asks)
         contacts_tell(add, item, SUB_SUBSCRIBE, 1);
+    if (!item->changes) /* asks once more */
+        return;
     roster_seal(a->roster, &item->delta, ROSTER_SHOWN);
     item->delta.version += nth;
     item->delta.item_version = item->delta.version;
 }
 
-static void contacts_store(const struct add *add, const struct addition *item)
+/* Who is approved must have an account, or the approval would be for the next holder of the
+ * address: STORE_CONFLICT. */
+static void contacts_store(struct add *add)
 {
     const struct account *a = account_of(add->base.actor);
-    roster_delta_store(add->base.batch, a->id, &item->delta);
-    for (unsigned i = 0; i < 2; i++)
-        if (item->word[i] != NULL)
-            subscription_announce(add->base.batch, a, item->word[i]);
+    struct store_batch *b = store_write(worker_store(a->worker), account_lane(a));
+    const struct addition *last = NULL;
+    add->base.batch = b;
+    for (uint32_t i = 0; i < add->count; i++) {
+        const struct addition *item = &add->items[i];
+        if (item->changes)
+            roster_item_store(b, a->id, &item->delta);
+        for (unsigned n = 0; n < 2; n++)
+            if (item->word[n] != NULL)
+                subscription_announce(b, a, item->word[n]);
+        if (item->approves && roster_out_confirms(account_node(a), item->jid) &&
+            roster_out_knows(account_node(a), item->jid))
+            roster_out_add_some(b, item->jid);
+        last = item->changes ? item : last;
+    }
+    if (last != NULL)
+        roster_versions_store(b, a->id, &last->delta);
 }
 
 static enum err add_prepare(struct actor_change *base)
 {
     struct add *add = (struct add *)base;
     struct account *a = account_of(base->actor);
-    const struct roster *r = a->roster;
-    uint32_t changes = 0;
+    uint32_t changes = 0, says = 0;
     ensure(base->batch == NULL);
     if (a->state != ACTOR_READY)
         return E_NOTFOUND;
     add->rooms = setting_int(&roster_contacts_max) - (int64_t)roster_count(a);
-    add->watched =
-        setting_int(&roster_watchers_max) - (r == NULL ? 0 : (int64_t)r->seen + r->pending);
+    add->watched = setting_int(&roster_watchers_max) - contacts_see_the_user(a->roster);
     for (uint32_t i = 0; i < add->count; i++) {
         struct addition *item = &add->items[i];
         if (item->result == NULL && slice_eq(item->jid, a->jid))
@@ -277,13 +301,10 @@ static enum err add_prepare(struct actor_change *base)
         if (item->result == NULL)
             plan(add, item, changes);
         changes += item->changes;
+        says += item->changes || item->word[1] != NULL;
     }
-    if (changes == 0 || command_flag(add->call, "dry-run"))
-        return OK;
-    base->batch = store_write(worker_store(a->worker), account_lane(a));
-    for (uint32_t i = 0; i < add->count; i++)
-        if (add->items[i].changes)
-            contacts_store(add, &add->items[i]);
+    if (says > 0 && !command_flag(add->call, "dry-run"))
+        contacts_store(add);
     return OK;
 }
 
@@ -292,7 +313,8 @@ static void contacts_commit(struct account *a, struct addition *item)
 {
     bool shows = item->word[0] != NULL && !roster_out_confirms(account_node(a), item->jid);
     presence_look(a, item->jid);
-    roster_commit(a, &item->delta, ROSTER_SHOWN);
+    if (item->changes)
+        roster_commit(a, &item->delta, ROSTER_SHOWN);
     for (unsigned i = 0; i < 2; i++) {
         if (item->word[i] != NULL)
             subscription_send(a, item->word[i]);
@@ -307,7 +329,7 @@ static void contacts_row(struct command_call *call, const struct addition *item,
     command_row(call);
     command_text(call, "jid", item->jid);
     command_text(call, "result", slice_of(e == OK ? item->result : "not added"));
-    command_bool(call, "listed", e == OK && item->listed);
+    command_bool(call, "done", e == OK && item->done);
 }
 
 static void add_apply(struct actor_change *base, enum err e)
@@ -323,14 +345,16 @@ static void add_apply(struct actor_change *base, enum err e)
         if (e == OK && item->changes) {
             added += item->is_new;
             changed += !item->is_new;
-            if (!dry)
-                contacts_commit(a, item);
         }
+        if (e == OK && !dry)
+            contacts_commit(a, item);
         stanza_unref(&item->word[0]);
         stanza_unref(&item->word[1]);
         contacts_row(call, item, e);
     }
-    if (e != OK)
+    if (e == E_CONFLICT)
+        command_fail(call, e, "nothing was changed: one of those who are approved has no account");
+    else if (e != OK)
         command_fail(call, e, "%.*s: %s", SLICE_ARG(a->jid), err_text(e));
     else if (dry)
         command_done(call, "contacts that would be added: %u of %u, changed: %u", added, add->count,
@@ -348,15 +372,14 @@ static bool named_before(const struct add *add, slice jid)
     return false;
 }
 
-/* A list of addresses with commas between. false: the call has failed. */
+/* A list of addresses with spaces between. false: the call has failed. */
 static bool parse_contacts(struct add *add, slice text)
 {
     struct command_call *call = add->call;
     struct jid jid;
     slice one;
     add->items = arena_new(call->arena, struct addition, ADD_MAX);
-    while (text.len > 0) {
-        (void)slice_cut(text, ',', &one, &text);
+    while (slice_word(&text, &one)) {
         if (add->count == ADD_MAX) {
             command_fail(call, E_LIMIT, "found too many contacts, allowed: %d for each command",
                          ADD_MAX);
@@ -502,7 +525,8 @@ static const struct command_arg add_args[] = {
       .doc = "address of the account: name@domain" },
     { .name = "contacts",
       .kind = ARG_POSITIONAL,
-      .doc = "addresses, separated by commas; up to 1,000" },
+      .many = true,
+      .doc = "addresses, separated by spaces; up to 1,000" },
     { .name = "group", .kind = ARG_OPTION, .doc = "the group that they are put into" },
     { .name = "subscribe",
       .kind = ARG_FLAG,
@@ -512,7 +536,7 @@ static const struct command_arg add_args[] = {
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
       .doc = "lets each contact see when the user is online: answers its request, or the next "
-             "one" },
+             "one. Contacts of this server must have accounts" },
     { .name = "dry-run",
       .kind = ARG_FLAG,
       .type = PARAM_BOOL,
@@ -553,10 +577,11 @@ struct command contact_add = {
            "contacts are not added. There is a row with the result for each contact.",
     .columns = (const struct command_column[]){ { .name = "jid", .doc = "the contact" },
                                                 { .name = "result", .doc = "what was done" },
-                                                { .name = "listed",
+                                                { .name = "done",
                                                   .wide = true,
                                                   .type = PARAM_BOOL,
-                                                  .doc = "whether the user has it as a contact" },
+                                                  .doc = "whether the contact is as it was asked "
+                                                         "for" },
                                                 { 0 } },
 };
 static const struct command_arg del_args[] = {
@@ -605,6 +630,7 @@ const struct feature contacts_feature = {
     .name = "contacts",
     .parts = PART_ACCOUNT | PART_PRESENCE,
     .schema = &schema,
+    .logs = contacts_logs,
     .commands = (struct command *const[]){ &contact_list, &contact_add, &contact_group,
                                            &contact_del, &contact_full, NULL },
 };

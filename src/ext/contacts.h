@@ -3,5 +3,7 @@
 #pragma once
 
 struct command;
+struct log_area;
 
 extern struct command contact_add, contact_group;
+extern struct log_area *const contacts_logs[];

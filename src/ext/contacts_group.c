@@ -9,10 +9,15 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/ensure.h"
+#include "base/log.h"
 #include "ext/contacts.h"
 #include "home/command_far.h"
 #include "home/here.h"
 #include "home/node.h"
+#include <stdlib.h>
+
+static struct log_area log_contacts = { .name = "contacts" };
+struct log_area *const contacts_logs[] = { &log_contacts, NULL };
 
 enum { USERS_MAX = 100, FAULTS_SHOWN = 10 };
 
@@ -24,8 +29,9 @@ struct group {
     uint32_t count, at;
     enum group_step step;
     uint32_t faults;
-    const char *fault; /* the first of them, as text */
-    char *others;      /* room for all addresses */
+    const char *fault;   /* the first of them, as text */
+    char *others;        /* room for all addresses */
+    struct arena *arena; /* of one turn */
     struct loop_defer next;
 };
 
@@ -47,18 +53,18 @@ static void group_look(struct group *g, const struct command_call *turn)
         return;
     }
     for (const struct command_row *r = turn->rows; r != NULL; r = r->next) {
-        if (slice_is(command_row_text(r, "listed"), "true"))
+        if (slice_is(command_row_text(r, "done"), "true"))
             continue;
         missing++;
         worst = r;
     }
     if (worst != NULL)
         group_fault(g,
-                    slice_of(arena_printf(g->call->arena, "no room for %u of the others: %.*s",
+                    slice_of(arena_printf(g->call->arena, "not done for %u of the others: %.*s",
                                           missing, SLICE_ARG(command_row_text(worst, "result")))));
 }
 
-/* The other users, with commas between. */
+/* The other users, with spaces between, which no address has. */
 static slice group_others(const struct group *g)
 {
     char *end = g->others;
@@ -66,7 +72,7 @@ static slice group_others(const struct group *g)
         if (i == g->at)
             continue;
         if (end > g->others)
-            *end++ = ',';
+            *end++ = ' ';
         memcpy(end, g->user[i].ptr, g->user[i].len);
         end += g->user[i].len;
     }
@@ -80,6 +86,9 @@ static void group_turned(struct command_call *turn, void *arg)
     struct group *g = arg;
     ensure(turn->ended && worker_here() == g->call->worker);
     group_look(g, turn);
+    if (g->step == STEP_APPROVE && turn->err == OK) /* the log of commands may be cut */
+        log_info(&log_contacts, LOG_EV("contacts.grouped"), LOG_S("actor", g->call->actor),
+                 LOG_S("group", command_arg(g->call, "group")), LOG_S("user", g->user[g->at]));
     g->next.fn = group_next;
     loop_defer(loop_here(), &g->next);
 }
@@ -92,7 +101,8 @@ static void group_turn(struct group *g)
         [STEP_APPROVE] = { "approve" },
         [STEP_ASK] = { "subscribe" },
     };
-    struct command_call *call = g->call, *turn = arena_new(call->arena, struct command_call, 1);
+    g->arena = arena_create(0);
+    struct command_call *call = g->call, *turn = arena_new(g->arena, struct command_call, 1);
     slice names[5] = { SLICE("user"), SLICE("contacts"), SLICE("group") };
     slice values[5] = { g->user[g->at], group_others(g), command_arg(call, "group") };
     size_t count = 3;
@@ -101,7 +111,7 @@ static void group_turn(struct group *g)
     for (unsigned i = 0; i < 2 && flags[g->step][i] != NULL; i++)
         names[count++] = slice_of(flags[g->step][i]);
     *turn = (struct command_call){ .command = &contact_add,
-                                   .arena = call->arena,
+                                   .arena = g->arena,
                                    .worker = call->worker,
                                    .actor = call->actor,
                                    .remote = call->remote,
@@ -136,8 +146,10 @@ static void group_end(struct group *g)
 static void group_next(struct loop_defer *d)
 {
     struct group *g = CONTAINER_OF(d, struct group, next);
+    arena_destroy(&g->arena);
     if (++g->at == g->count) {
-        if (g->step + 1 == STEP_COUNT || (g->step == STEP_CHECK && g->faults > 0)) {
+        /* Who has not approved is not asked: that would be left to the client. */
+        if (g->step + 1 == STEP_COUNT || g->faults > 0) {
             group_end(g);
             return;
         }
@@ -153,6 +165,11 @@ static bool group_is_named(const struct group *g, slice user)
         if (slice_eq(g->user[i], user))
             return true;
     return false;
+}
+
+static int group_compare(const void *a, const void *b)
+{
+    return slice_compare(*(const slice *)a, *(const slice *)b);
 }
 
 /* Who is named twice counts once. false: the call has failed. */
@@ -171,6 +188,8 @@ static bool group_parse(struct group *g, slice users)
     }
     if (g->count < 2)
         command_fail(g->call, E_SYNTAX, "users: found %u, allowed: 2 to %d", g->count, USERS_MAX);
+    else /* so that all lists lock the accounts of the others in one order */
+        qsort(g->user, g->count, sizeof g->user[0], group_compare);
     return g->count >= 2;
 }
 
@@ -203,7 +222,7 @@ struct command contact_group = {
     .run = run_group,
     .doc = "Makes users contacts of each other: each gets the others into the contact list, in "
            "that group, and they see when the others are online. No client is asked. If one of "
-           "the accounts is missing or disabled, or if roster.contacts-max or "
-           "roster.watchers-max leaves no room, nothing is changed. Run it again with all users "
+           "the accounts is missing or disabled, or if roster.contacts-max, roster.watchers-max or "
+           "roster.groups-max leaves no room, nothing is changed. Run it again with all users "
            "when somebody joins them. It does not undo that one has blocked another.",
 };

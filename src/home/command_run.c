@@ -130,6 +130,7 @@ bool command_address_ok(struct command_call *call, enum param_type type, slice t
         fine = room_ok(call, text, &jid);
         break;
     default:
+        *prepared = text;
         return true;
     }
     if (fine)

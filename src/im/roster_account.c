@@ -164,14 +164,24 @@ static const struct store_schema roster_schema = {
 };
 /* clang-format on */
 
-void roster_delta_store(struct store_batch *b, int64_t owner, const struct roster_delta *d)
+void roster_item_store(struct store_batch *b, int64_t owner, const struct roster_delta *d)
 {
     if (d->op == ROSTER_PUT)
         STORE_ADD(b, &stmt_put, 1, SV_I(owner), SV_T(d->jid), SV_I(d->state), SV_I(d->flags),
                   SV_I(d->item_version), SV_T(d->name), SV_B(d->groups), SV_T(d->request));
     if (d->op == ROSTER_DELETE)
         STORE_ADD(b, &stmt_delete, STORE_ANY_ROWS, SV_I(owner), SV_T(d->jid));
+}
+
+void roster_versions_store(struct store_batch *b, int64_t owner, const struct roster_delta *d)
+{
     STORE_ADD(b, &stmt_mark, 1, SV_I(owner), SV_I(d->version), SV_I(d->removed));
+}
+
+void roster_delta_store(struct store_batch *b, int64_t owner, const struct roster_delta *d)
+{
+    roster_item_store(b, owner, d);
+    roster_versions_store(b, owner, d);
 }
 
 static void roster_load(struct account *a, struct store_batch *b)

@@ -7,6 +7,9 @@ struct feature;
 struct setting;
 
 void roster_delta_store(struct store_batch *b, int64_t owner, const struct roster_delta *d);
+/* Several whose versions follow each other: the items, and the versions of the last. */
+void roster_item_store(struct store_batch *b, int64_t owner, const struct roster_delta *d);
+void roster_versions_store(struct store_batch *b, int64_t owner, const struct roster_delta *d);
 
 /* Reads the roster of an account that is not loaded, such as a disabled one, at its home; an
  * address without account has none. fn runs on the same worker; r lives until it returns. */

@@ -156,6 +156,11 @@ void roster_out_add_absent(struct store_batch *b, slice bare)
     STORE_ADD(b, &stmt_there, 0, SV_T(bare));
 }
 
+void roster_out_add_some(struct store_batch *b, slice bare)
+{
+    STORE_ADD(b, &stmt_there, 1, SV_T(bare));
+}
+
 void roster_out_add_present(struct store_batch *b, slice bare, int64_t id)
 {
     ensure(id > 0);

@@ -48,8 +48,9 @@ void roster_out_forgotten(struct store_batch *b, slice jid, slice rcpt);
 /* The batch fails with STORE_CONFLICT if the account of that number, which may be disabled, has not
  * this address any more: somebody else may have it by now. */
 void roster_out_add_present(struct store_batch *b, slice bare, int64_t id);
-/* The same if there is such an account, which may be disabled. */
+/* The same if there is such an account, which may be disabled; and if there is none. */
 void roster_out_add_absent(struct store_batch *b, slice bare);
+void roster_out_add_some(struct store_batch *b, slice bare);
 /* The same as long as `rcpt` has not committed that an earlier `jid` was deleted: it still has what
  * that one was granted. */
 void roster_out_add_forgotten(struct store_batch *b, slice jid, slice rcpt);
