@@ -157,7 +157,7 @@ static void bosh_fail(struct bosh *b, const char *condition)
     if (b->condition == NULL)
         b->condition = condition;
     log_info(&log_c2s, LOG_EV("bosh.error"), LOG_C("condition", condition),
-             LOG_C("peer", b->peer.peer_text), LOG_S("jid", b->stream->jid));
+             LOG_C("peer", conn_info_text(&b->peer).text), LOG_S("jid", b->stream->jid));
     stream_session_gone(b->stream, END_LOST);
     xstream_close(&b->stream->x, (slice){ 0 });
 }

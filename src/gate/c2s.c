@@ -82,7 +82,7 @@ static void c2s_gone(struct xstream *x, enum xstream_end why)
     struct stream *s = stream_of(x);
     if (why == XSTREAM_BROKEN)
         log_debug(&log_c2s, LOG_EV("conn.failed"), LOG_C("why", conn_error(x->conn)),
-                  LOG_S("peer", stream_address(s)), LOG_S("jid", s->jid));
+                  LOG_C("peer", stream_address(s).text), LOG_S("jid", s->jid));
     stream_session_gone(s, ends[why]);
 }
 
@@ -91,7 +91,7 @@ static void c2s_failed(struct xstream *x, enum stream_error e, slice text)
     const struct stream *s = stream_of(x);
     metric_add(&c2s_stream_errors, 1);
     log_info(&log_c2s, LOG_EV("stream.error"), LOG_C("condition", stream_error_name(e)),
-             LOG_S("text", text), LOG_S("peer", stream_address(s)),
+             LOG_S("text", text), LOG_C("peer", stream_address(s).text),
              LOG_S("jid", stream_account(s)));
 }
 

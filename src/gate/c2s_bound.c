@@ -35,6 +35,7 @@ static void trace_stanza(const char *event, const struct stream *s, const struct
 void bound_ask(struct stream *s, const struct bind_request *part)
 {
     struct bind_request req = *part;
+    struct ip_text peer = stream_address(s);
     ensure(s->session_id == 0 && s->auth->bare.len > 0);
     req.link = (struct link){ .local = s, .id = s->x.id, .node = worker_node(s->x.worker)->id };
     req.bare = s->auth->bare;
@@ -43,7 +44,7 @@ void bound_ask(struct stream *s, const struct bind_request *part)
     memcpy(req.device, s->auth->device, sizeof req.device);
     req.secure = s->x.secure;
     req.by_token = sasl_mech_is_token(s->auth->mech);
-    req.peer = stream_address(s);
+    req.peer = slice_of(peer.text);
     xstream_now(&s->x, STREAM_ASK_BIND);
     xstream_wait(&s->x);
     session_bind(s->x.worker, &req);

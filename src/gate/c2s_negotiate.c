@@ -220,7 +220,7 @@ void negotiate_early(struct stream *s, const struct xstream_unit *u)
     preauth->iq(&(struct preauth_request){ .worker = s->x.worker,
                                            .st = st,
                                            .domain = stream_domain(s),
-                                           .address = stream_address(s),
+                                           .address = slice_of(stream_address(s).text),
                                            .note = { a->note, a->note_len } },
                 preauth_answer, call);
     stanza_unref(&st);

@@ -135,7 +135,7 @@ static void tell_failed(struct stream *s, enum sasl_failure f, const char *text)
            LOG_C("reason", sasl_failure_name(f)),
            LOG_C("text", text == NULL ? sasl_failure_text(f) : text), LOG_S("jid", jid),
            LOG_C("mech", a->sasl == NULL ? "" : sasl_mech_name(a->mech)),
-           LOG_S("peer", stream_address(s)), LOG_C("tls", tls_text(s)),
+           LOG_C("peer", stream_address(s).text), LOG_C("tls", tls_text(s)),
            LOG_C("device", device_text(s, device)));
 }
 
@@ -369,7 +369,7 @@ static void sasl_succeeded(struct stream *s)
     }
     auth_count(a->mech, AUTH_OK);
     log_info(&log_c2s, LOG_EV("auth.ok"), LOG_S("jid", a->bare),
-             LOG_C("mech", sasl_mech_name(a->mech)), LOG_S("peer", stream_address(s)),
+             LOG_C("mech", sasl_mech_name(a->mech)), LOG_C("peer", stream_address(s).text),
              LOG_C("tls", tls_text(s)), LOG_C("device", device_text(s, device)));
     a->profile->success(s);
 }

@@ -437,10 +437,11 @@ static void c2s_sasl2_go_on(struct stream *s)
         ask_resume(s);
         return;
     }
+    struct ip_text address = stream_address(s);
     struct device_login l = { .jid = a->bare,
                               .account = a->account,
                               .agent = &two->req.agent,
-                              .address = stream_address(s),
+                              .address = slice_of(address.text),
                               .invalidate = two->used != NULL && two->req.invalidate,
                               .has_count = two->used != NULL && two->req.has_count,
                               .count = two->req.count,

@@ -29,7 +29,10 @@ struct c2s *stream_c2s(const struct stream *s)
 {
     return edge_own(worker_node(s->x.worker), &c2s_edge);
 }
-slice stream_address(const struct stream *s) { return slice_of(xstream_peer(&s->x)->peer_text); }
+struct ip_text stream_address(const struct stream *s)
+{
+    return conn_info_text(xstream_peer(&s->x));
+}
 
 slice stream_account(const struct stream *s)
 {
@@ -175,7 +178,7 @@ bool stream_drop_output(struct stream *s)
     if (conn_output_bytes(s->x.conn) <= C2S_OUTPUT_HIGH)
         return false;
     log_info(&log_c2s, LOG_EV("stream.dropped"), LOG_I("bytes", conn_output_bytes(s->x.conn)),
-             LOG_S("peer", stream_address(s)), LOG_S("jid", stream_account(s)));
+             LOG_C("peer", stream_address(s).text), LOG_S("jid", stream_account(s)));
     xstream_abort(&s->x);
     return true;
 }

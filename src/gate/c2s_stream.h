@@ -111,7 +111,7 @@ static inline bool stream_is_framed(const struct stream *s)
 }
 struct c2s *stream_c2s(const struct stream *s);
 slice stream_domain(const struct stream *s);
-slice stream_address(const struct stream *s); /* of its client, in numbers */
+struct ip_text stream_address(const struct stream *s); /* of its client, in numbers */
 slice stream_account(const struct stream *s); /* JID, account or claimed name: what is known */
 
 /* The ways make a stream, before they give it input. c: NULL, or not started yet. */

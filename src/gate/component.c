@@ -105,7 +105,7 @@ static void component_failed(struct xstream *x, enum stream_error e, slice text)
 {
     log_info(&log_component, LOG_EV("component.error"), LOG_C("condition", stream_error_name(e)),
              LOG_S("text", text), LOG_S("domain", component_domain(component_of(x))),
-             LOG_C("peer", conn_info(x->conn)->peer_text));
+             LOG_C("peer", conn_info_text(conn_info(x->conn)).text));
 }
 
 /* Joining. */
@@ -126,7 +126,7 @@ static void component_joined(struct worker *w, uint64_t link, enum err e)
     xstream_now(&c->x, STREAM_IS_BOUND);
     xstream_timer(&c->x);
     log_info(&log_component, LOG_EV("component.joined"), LOG_S("domain", component_domain(c)),
-             LOG_C("peer", conn_info(c->x.conn)->peer_text));
+             LOG_C("peer", conn_info_text(conn_info(c->x.conn)).text));
     xstream_write(&c->x, SLICE("<handshake/>"));
     xstream_go(&c->x);
 }

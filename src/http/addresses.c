@@ -76,7 +76,7 @@ enum peers_room http_address_enter(struct http_conn *h)
 {
     const struct conn_info *info = conn_info(h->conn);
     struct http_server *s = h->local->server;
-    if (http_has_token(slice_of(setting_text(&http_trusted_proxies)), info->peer_text))
+    if (http_has_token(slice_of(setting_text(&http_trusted_proxies)), conn_info_text(info).text))
         return PEERS_ROOM;
     enum peers_room room =
         peers_enter(PEERS_HTTP, &info->peer.any, setting_int(&http_connections_max), &h->key);

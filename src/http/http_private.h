@@ -34,8 +34,9 @@ struct exchange {
     struct http_request r;
     struct http_conn *h;
     struct http_head head;
-    bool engaged;  /* a callback of the route was called, so gone() must be, too */
-    bool complete; /* the request is there to its end */
+    struct ip_text conn_peer; /* address of the connection */
+    bool engaged;             /* a callback of the route was called, so gone() must be, too */
+    bool complete;            /* the request is there to its end */
     bool started, answered;
     bool chunked;
     bool held;

@@ -125,13 +125,13 @@ static unsigned check_route(struct http_conn *h)
 static unsigned request_check(struct http_conn *h)
 {
     struct exchange *x = h->x;
-    const char *peer = conn_info(h->conn)->peer_text;
     unsigned status = 0;
     x->r.method = request_verb_of(x->head.method);
     x->r.head = x->head.method == METHOD_HEAD;
     x->r.body_len = x->head.body_len;
-    x->r.peer = slice_of(peer);
-    http_proxy_apply(x, peer);
+    x->conn_peer = conn_info_text(conn_info(h->conn));
+    x->r.peer = slice_of(x->conn_peer.text);
+    http_proxy_apply(x, x->conn_peer.text);
     status = check_expect(x);
     if (status == 0)
         status = check_target(x);

@@ -339,7 +339,7 @@ void session_end(struct session *s, enum session_end why)
         metric_add(&expired, 1);
     s->state = SESSION_ENDED;
     log_info(&log_session, LOG_EV("session.end"), LOG_S("jid", s->jid),
-             LOG_C("reason", reasons[why]), LOG_C("peer", s->peer));
+             LOG_C("reason", reasons[why]), LOG_C("peer", ip_print(&s->peer).text));
     account_pin(a);
     list_remove(&s->node);
     offline_cancel(s);
@@ -398,9 +398,7 @@ static void attach(struct session *s, const struct bind_request *req)
     s->output_bytes = 0;
     if (device_is_known(req->device)) /* one who resumes may not say it again */
         memcpy(s->device, req->device, sizeof s->device);
-    size_t n = req->peer.len < sizeof s->peer - 1 ? req->peer.len : sizeof s->peer - 1;
-    memcpy(s->peer, req->peer.ptr, n);
-    s->peer[n] = '\0';
+    s->peer = ip_parse(req->peer);
 }
 
 /* Its client has closed the stream in order, and what it said before waits to be checked. */
@@ -498,7 +496,8 @@ static void bind_now(struct account *a, struct binding *b)
     }
     struct session *s = session_create(a, resource);
     attach(s, &b->req);
-    log_debug(&log_session, LOG_EV("session.bind"), LOG_S("jid", s->jid), LOG_C("peer", s->peer));
+    log_debug(&log_session, LOG_EV("session.bind"), LOG_S("jid", s->jid),
+              LOG_S("peer", b->req.peer));
     struct buf bound;
     buf_init(&bound, BIND2_BYTES_MAX);
     if (b->req.bind2.len > 0)

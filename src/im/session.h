@@ -14,6 +14,7 @@
  * slowly) asks for. It is sent in order before anything else goes out. Limit: session.pause-buffer.
  */
 #pragma once
+#include "base/ip.h"
 #include "base/list.h"
 #include "home/origin.h"
 #include "io/timer.h"
@@ -150,7 +151,7 @@ struct session {
     uint64_t since_us;          /* wall clock of the binding */
     uint64_t active_us;         /* monotonic, last stanza from the client (XEP-0012) */
     uint64_t spoke_us;          /* monotonic, its last available presence or message; 0: none */
-    char peer[46];              /* numeric address of the client */
+    struct ip peer;             /* of the client */
     void *state_of[]; /* of features: session.slot of struct feature; its JID is behind them */
 };
 

@@ -306,7 +306,7 @@ void conn_set_peer(struct conn *c, const char *address)
 {
     struct conn_info info;
     conn_info_parse(&info, address);
-    if (info.peer.any.sa_family != AF_UNSPEC && strcmp(address, c->info.peer_text) != 0)
+    if (info.peer.any.sa_family != AF_UNSPEC && strcmp(address, conn_info_text(&c->info).text) != 0)
         c->info = info;
 }
 

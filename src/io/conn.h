@@ -10,6 +10,7 @@
  * the owner does not take is kept and given again together with more. */
 #pragma once
 #include "base/err.h"
+#include "base/ip.h"
 #include "base/slice.h"
 #include "io/address.h"
 #include "io/loop.h"
@@ -52,8 +53,9 @@ struct conn_limits {
 
 struct conn_info {
     union ip_address peer; /* from the PROXY header if there was one */
-    char peer_text[46];    /* numeric address without port */
 };
+/* In numbers, without port; "local" of a Unix socket, empty without family. */
+struct ip_text conn_info_text(const struct conn_info *info);
 
 enum conn_flags {
     CONN_PROXY = 1, /* a PROXY protocol header, version 1 or 2, must come first */

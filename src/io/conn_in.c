@@ -126,7 +126,7 @@ static bool header_input(struct conn *c, char *ptr, size_t len)
     }
     conn_drop_kept(c);
     if (e != OK) {
-        log_warn(&log_io, LOG_EV("proxy.refused"), LOG_C("peer", c->info.peer_text),
+        log_warn(&log_io, LOG_EV("proxy.refused"), LOG_C("peer", conn_info_text(&c->info).text),
                  LOG_C("why", "no valid PROXY header (version 1 or 2) came first; is this listener "
                               "meant for a load balancer?"));
         conn_fail(c, "no valid PROXY header");

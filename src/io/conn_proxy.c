@@ -1,3 +1,4 @@
+#include "base/ensure.h"
 #include "io/address.h"
 #include "io/conn_private.h"
 #include <arpa/inet.h>
@@ -154,14 +155,24 @@ void conn_info_set(struct conn_info *info, const struct sockaddr *peer)
     if (peer == NULL)
         return;
     address_set(&a, peer);
-    if (a.any.sa_family == AF_INET) {
+    if (a.any.sa_family == AF_INET)
         info->peer.v4 = a.v4;
-        inet_ntop(AF_INET, &a.v4.sin_addr, info->peer_text, sizeof(info->peer_text));
-    } else if (a.any.sa_family == AF_INET6) {
+    else if (a.any.sa_family == AF_INET6)
         info->peer.v6 = a.v6;
-        inet_ntop(AF_INET6, &a.v6.sin6_addr, info->peer_text, sizeof(info->peer_text));
-    } else {
+    else
         info->peer.any.sa_family = peer->sa_family;
-        memcpy(info->peer_text, "local", sizeof("local"));
-    }
+}
+
+struct ip_text conn_info_text(const struct conn_info *info)
+{
+    struct ip_text out = { "" };
+    const char *text = out.text;
+    if (info->peer.any.sa_family == AF_INET)
+        text = inet_ntop(AF_INET, &info->peer.v4.sin_addr, out.text, sizeof out.text);
+    else if (info->peer.any.sa_family == AF_INET6)
+        text = inet_ntop(AF_INET6, &info->peer.v6.sin6_addr, out.text, sizeof out.text);
+    else if (info->peer.any.sa_family != AF_UNSPEC)
+        out = (struct ip_text){ "local" };
+    ensure(text != NULL); /* there is room for any address */
+    return out;
 }

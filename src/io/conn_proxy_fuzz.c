@@ -27,7 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     ensure(e == OK || e == E_AGAIN || e == E_PROTO);
     ensure(taken <= size && taken <= PROXY_HEADER_BYTES + PROXY_BODY_MAX);
-    ensure(memchr(whole.peer_text, '\0', sizeof(whole.peer_text)) != NULL);
+    struct ip_text text = conn_info_text(&whole);
+    ensure(memchr(text.text, '\0', sizeof text.text) != NULL);
     for (size_t len = 0; len < size && len < 128; len++) {
         enum err p = parse(data, len, &taken_part, &part);
         ensure(p == E_AGAIN || p == e);

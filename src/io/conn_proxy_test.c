@@ -33,7 +33,7 @@ static void test_tcp4(void **state)
     (void)state;
     assert_int_equal(parse(in), OK);
     assert_int_equal(taken, 28);
-    assert_string_equal(info.peer_text, "10.1.2.3");
+    assert_string_equal(conn_info_text(&info).text, "10.1.2.3");
     assert_int_equal(ntohs(info.peer.v4.sin_port), 12345);
 }
 
@@ -47,7 +47,7 @@ static void test_tcp6_with_extensions(void **state)
     (void)state;
     assert_int_equal(parse(in), OK);
     assert_int_equal(taken, in.len);
-    assert_string_equal(info.peer_text, "2001:db8::9");
+    assert_string_equal(conn_info_text(&info).text, "2001:db8::9");
     assert_int_equal(ntohs(info.peer.v4.sin_port), 80);
 }
 
@@ -58,7 +58,7 @@ static void test_local_and_unspecified_keep_the_peer(void **state)
     assert_int_equal(taken, 16);
     assert_int_equal(parse(LIT(SIGNATURE "\x21\0\0\x02xy")), OK);
     assert_int_equal(taken, 18);
-    assert_string_equal(info.peer_text, "127.0.0.1");
+    assert_string_equal(conn_info_text(&info).text, "127.0.0.1");
 }
 
 static void test_every_prefix_asks_for_more(void **state)
@@ -68,7 +68,7 @@ static void test_every_prefix_asks_for_more(void **state)
     (void)state;
     for (size_t len = 0; len < in.len; len++)
         assert_int_equal(parse((slice){ in.ptr, len }), E_AGAIN);
-    assert_string_equal(info.peer_text, "127.0.0.1");
+    assert_string_equal(conn_info_text(&info).text, "127.0.0.1");
     assert_int_equal(parse(in), OK);
 }
 
@@ -90,7 +90,7 @@ static void test_wrong_headers(void **state)
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
         assert_int_equal(parse(wrong[i]), E_PROTO);
     assert_int_equal(parse(LIT(SIGNATURE "\x21\x11\x02\x18")), E_AGAIN); /* 536 are allowed */
-    assert_string_equal(info.peer_text, "127.0.0.1");
+    assert_string_equal(conn_info_text(&info).text, "127.0.0.1");
 }
 
 static void test_text(void **state)
@@ -100,16 +100,16 @@ static void test_text(void **state)
     (void)state;
     assert_int_equal(parse(in), OK);
     assert_int_equal(taken, 42);
-    assert_string_equal(info.peer_text, "10.1.2.3");
+    assert_string_equal(conn_info_text(&info).text, "10.1.2.3");
     assert_int_equal(ntohs(info.peer.v4.sin_port), 12345);
     for (size_t len = 0; len < 42; len++)
         assert_int_equal(parse((slice){ in.ptr, len }), E_AGAIN);
     assert_int_equal(parse(LIT("PROXY TCP6 2001:db8::9 ::1 80 5222\r\n")), OK);
-    assert_string_equal(info.peer_text, "2001:db8::9");
+    assert_string_equal(conn_info_text(&info).text, "2001:db8::9");
     assert_int_equal(parse(LIT("PROXY UNKNOWN\r\n")), OK);
     assert_int_equal(taken, 15);
     assert_int_equal(parse(LIT("PROXY UNKNOWN ffff::1 what ever 1 2 3\r\n")), OK);
-    assert_string_equal(info.peer_text, "2001:db8::9");
+    assert_string_equal(conn_info_text(&info).text, "2001:db8::9");
 }
 
 static void test_wrong_text(void **state)
@@ -144,7 +144,7 @@ static void test_wrong_text(void **state)
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
         if (parse((slice){ wrong[i], strlen(wrong[i]) }) != E_PROTO)
             fail_msg("%s was taken", wrong[i]);
-    assert_string_equal(info.peer_text, "127.0.0.1");
+    assert_string_equal(conn_info_text(&info).text, "127.0.0.1");
 }
 
 int main(void)

@@ -499,7 +499,7 @@ static void test_proxy_header_before_the_handshake(void **state)
     assert_true(client_handshake(e));
     client_write(e, "x");
     await_bytes(e, 1);
-    assert_string_equal(conn_info(e->c)->peer_text, "10.1.2.3");
+    assert_string_equal(conn_info_text(conn_info(e->c)).text, "10.1.2.3");
     assert_int_equal(ntohs(conn_info(e->c)->peer.v4.sin_port), 12345);
     ends_destroy(e);
 }

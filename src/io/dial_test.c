@@ -171,7 +171,7 @@ static void connects(const char *text, const char *peer)
     assert_non_null(o.conn);
     assert_int_equal(o.count, 1);
     assert_true(o.tried[0].won);
-    assert_string_equal(conn_info(o.conn)->peer_text, peer);
+    assert_string_equal(conn_info_text(conn_info(o.conn)).text, peer);
     assert_int_equal(ntohs(conn_info(o.conn)->peer.v4.sin_port), address_port(&a));
     fd = accept(listening, NULL, NULL);
     conn_start(o.conn, &ops, &o);

@@ -322,7 +322,7 @@ static void users_add_session(struct command_call *call, const struct session *s
         command_int(call, "priority", s->priority);
     else
         command_text(call, "priority", SLICE("unavailable"));
-    command_text(call, "address", slice_of(s->peer));
+    command_text(call, "address", slice_of(ip_print(&s->peer).text));
     command_bool(call, "tls", s->secure);
     users_add_time(call, "since", s->since_us);
     command_int(call, "unacked", s->queue_len);

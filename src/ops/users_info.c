@@ -198,7 +198,7 @@ static void add_sessions(struct command_call *call, const struct account *a)
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, struct session, node);
         add_fact(call, "resource", session_resource(s));
-        add_fact(call, "address", slice_of(s->peer));
+        add_fact(call, "address", slice_of(ip_print(&s->peer).text));
         newest_us = s->since_us > newest_us ? s->since_us : newest_us;
         count++;
     }
