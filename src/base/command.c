@@ -346,7 +346,7 @@ void command_fail(struct command_call *c, enum err e, const char *fmt, ...)
     va_end(ap);
 }
 
-enum { AUDIT_BYTES_MAX = 4096 };
+enum { AUDIT_BYTES_MAX = 7168, AUDIT_VALUE_MAX = 3072 };
 
 /* Whether it is what users are told, either always or for the setting that the call names. */
 static bool is_told(const struct command_call *call, size_t i)
@@ -363,19 +363,14 @@ static bool is_told(const struct command_call *call, size_t i)
     return false;
 }
 
-/* What does not fit is cut. */
+/* A long one is cut, so that what comes behind it is there. */
 static void audit_value(struct buf *args, slice value)
 {
-    enum { ROOM_FOR_LENGTH = 32 };
-    size_t room = AUDIT_BYTES_MAX - args->len;
-    if (value.len + ROOM_FOR_LENGTH <= room) {
-        buf_add(args, value);
-    } else if (room > ROOM_FOR_LENGTH) {
-        slice part = { value.ptr, room - ROOM_FOR_LENGTH };
-        part.len = utf8_valid_len(part);
-        buf_add(args, part);
+    slice part = { value.ptr, value.len < AUDIT_VALUE_MAX ? value.len : AUDIT_VALUE_MAX };
+    part.len = utf8_valid_len(part);
+    buf_add(args, part);
+    if (part.len < value.len)
         buf_printf(args, "... (%zu bytes)", value.len);
-    }
 }
 
 void command_audit(const struct command_call *call, struct log_area *area)

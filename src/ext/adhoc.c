@@ -550,8 +550,9 @@ static void call_next(struct run *run)
     command_run(call);
 }
 
-/* The arguments of a row, by their names. A flag is a boolean field. */
-static slice adhoc_joined(const slice *value, unsigned count, struct arena *arena)
+/* The values of a field as words. */
+static slice adhoc_joined(struct form *f, const char *var, const slice *value, unsigned count,
+                          struct arena *arena)
 {
     struct buf out;
     buf_init(&out, WORDS_BYTES_MAX);
@@ -560,11 +561,15 @@ static slice adhoc_joined(const slice *value, unsigned count, struct arena *aren
             buf_lit(&out, " ");
         buf_add(&out, value[i]);
     }
-    slice text = slice_dup(arena, buf_fit(&out));
+    if (out.overflow)
+        form_wrong(f, SE_NOT_ACCEPTABLE, "%s: found more than %d KiB, allowed at most that", var,
+                   WORDS_BYTES_MAX / 1024);
+    slice text = out.overflow ? (slice){ 0 } : slice_dup(arena, buf_slice(&out));
     buf_fini(&out);
     return text;
 }
 
+/* The arguments of a row, by their names. A flag is a boolean field. */
 static void take_arguments(struct iq *iq, struct run *run, struct form *f)
 {
     const struct command *c = run->target.command;
@@ -579,7 +584,7 @@ static void take_arguments(struct iq *iq, struct run *run, struct form *f)
         else if (form && a->kind == ARG_FLAG && form_bool(f, a->name, &set))
             text = set ? SLICE("true") : (slice){ 0 };
         else if (form && a->many && form_values(f, a->name, &many, &count))
-            text = adhoc_joined(many, count, run->call.arena);
+            text = adhoc_joined(f, a->name, many, count, run->call.arena);
         else if (form && a->kind != ARG_FLAG && !a->many)
             form_text(f, a->name, &text);
         if (text.len == 0)
@@ -631,7 +636,7 @@ static slice adhoc_value_of(struct form *f, const struct command_ask *field, str
         break;
     case USE_WORDS:
         if (form_jids(f, var, &many, &count))
-            text = adhoc_joined(many, count, run->call.arena);
+            text = adhoc_joined(f, var, many, count, run->call.arena);
         break;
     }
     return field->none != NULL && slice_is(text, field->none) ? (slice){ 0 } : text;

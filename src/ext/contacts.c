@@ -2,7 +2,8 @@
  * removed. (Groups of users: ext/contacts_group.c.) What does not fit any more is left out, and the
  * answer says so; the rest is one change.
  *
- * Limits: ADD_MAX contacts a command; roster.contacts-max. */
+ * Limits: ADD_MAX contacts a command; roster.contacts-max, roster.watchers-max, roster.groups-max.
+ */
 #include "ext/contacts.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -23,6 +24,7 @@
 #include "im/roster_out.h"
 #include "im/subscription.h"
 #include "ops/users.h"
+#include <assert.h>
 
 enum { ADD_MAX = 1000, FULL_MAX = 1000 };
 
@@ -31,6 +33,7 @@ struct task {
     slice bare;
     account_fn *fn;
     bool reads; /* fn is for a disabled account as well, which has no roster in memory */
+    void *arg;  /* of fn, if it needs more */
 };
 
 static void contacts_loaded(struct account *a, enum err e, void *arg)
@@ -45,10 +48,12 @@ static void contacts_loaded(struct account *a, enum err e, void *arg)
         t->fn(a, OK, t);
 }
 
-static void contacts_run(struct command_call *call, account_fn *fn, bool reads)
+static void contacts_run(struct command_call *call, account_fn *fn, bool reads, void *arg)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
-    *t = (struct task){ .call = call, .bare = command_arg(call, "user"), .fn = fn, .reads = reads };
+    *t = (struct task){
+        .call = call, .bare = command_arg(call, "user"), .fn = fn, .reads = reads, .arg = arg
+    };
     account_with(call->worker, t->bare, contacts_loaded, t);
 }
 
@@ -110,7 +115,7 @@ static void contacts_list(struct account *a, enum err e, void *arg)
 
 static void contacts_run_list(struct command_call *call)
 {
-    contacts_run(call, contacts_list, true);
+    contacts_run(call, contacts_list, true, NULL);
 }
 
 /* contact add */
@@ -118,21 +123,33 @@ static void contacts_run_list(struct command_call *call)
 struct addition {
     slice jid;
     const char *result;
-    bool is_new;   /* it was not listed */
-    bool done;     /* the contact is, or will be, as the command asks */
-    bool approves; /* lets it see the user, now or ahead */
-    bool changes;  /* delta is to be applied */
+    const struct addition *first; /* it names the same contact; NULL: none */
+    bool is_new;                  /* it was not listed */
+    bool done;                    /* the contact is as the command asks, or would be */
+    bool approves;                /* lets it see the user, now or ahead */
+    bool changes;                 /* delta is to be applied */
     struct roster_delta delta;
     struct stanza *word[2]; /* to the contact: `subscribed`, `subscribe`; NULL: none */
 };
 struct add {
-    struct actor_change base; /* first */
+    struct actor_change base; /* first; all of it is in the arena of the call */
     struct command_call *call;
     struct addition *items;
     uint32_t count;
     slice groups;           /* one, ended by a NUL; or none */
     int64_t rooms, watched; /* how many more may be listed, and see the user */
 };
+
+static struct store_stmt stmt_there = {
+    .name = "contacts.there",
+    .params = "t",
+    .cols = "i",
+    .sql = "SELECT count(*) FROM account WHERE jid = $1",
+};
+
+/* For a contact that is new, approved and asked: its item, two words, and its account; and once the
+ * versions of the roster. */
+static_assert(4 * ADD_MAX + 1 <= STORE_PARTS_MAX, "all is one change");
 
 static bool contacts_is_listed(const struct roster *r, slice jid)
 {
@@ -213,18 +230,19 @@ static const char *contacts_said(const struct add *add, const struct addition *i
                                              : ", ",
                             part[i]);
     if (joins == JOINS_TOO_MANY)
-        text = arena_printf(add->call->arena, "%s; in %lld groups, the most allowed", text,
-                            (long long)setting_int(&roster_groups_max));
+        text =
+            arena_printf(add->call->arena, "%s; not put into the group: roster.groups-max (%lld)",
+                         text, (long long)setting_int(&roster_groups_max));
     return item->is_new ? "added" : text;
 }
 
-/* Whether one more contact may be listed, or see the user; says so if not. */
+/* Whether one more contact may be listed, or may see the user. If not, the result says so. */
 static bool contacts_fits(const struct add *add, struct addition *item, bool approves)
 {
     if (item->is_new && add->rooms <= 0)
         item->result = "over the limit";
     else if (approves && add->watched <= 0 && !sub_state_pending_in(item->delta.state))
-        item->result = "too many see the user: roster.watchers-max";
+        item->result = "roster.watchers-max is reached";
     return item->result == NULL;
 }
 
@@ -260,8 +278,8 @@ static void plan(struct add *add, struct addition *item, uint32_t nth)
     item->delta.item_version = item->delta.version;
 }
 
-/* Who is approved must have an account, or the approval would be for the next holder of the
- * address: STORE_CONFLICT. */
+/* STORE_CONFLICT: an account of somebody who is approved was deleted meanwhile. The approval would
+ * be for the next holder of the address. */
 static void contacts_store(struct add *add)
 {
     const struct account *a = account_of(add->base.actor);
@@ -277,7 +295,7 @@ static void contacts_store(struct add *add)
                 subscription_announce(b, a, item->word[n]);
         if (item->approves && roster_out_confirms(account_node(a), item->jid) &&
             roster_out_knows(account_node(a), item->jid))
-            roster_out_add_some(b, item->jid);
+            roster_out_add_settled(b, item->jid, a->jid);
         last = item->changes ? item : last;
     }
     if (last != NULL)
@@ -300,6 +318,8 @@ static enum err add_prepare(struct actor_change *base)
             item->result = "the user's own address";
         if (item->result == NULL)
             plan(add, item, changes);
+        if (item->first != NULL)
+            item->done = item->first->done;
         changes += item->changes;
         says += item->changes || item->word[1] != NULL;
     }
@@ -346,14 +366,14 @@ static void add_apply(struct actor_change *base, enum err e)
             added += item->is_new;
             changed += !item->is_new;
         }
-        if (e == OK && !dry)
+        if (e == OK && !dry && (item->changes || item->word[1] != NULL))
             contacts_commit(a, item);
         stanza_unref(&item->word[0]);
         stanza_unref(&item->word[1]);
         contacts_row(call, item, e);
     }
     if (e == E_CONFLICT)
-        command_fail(call, e, "nothing was changed: one of those who are approved has no account");
+        command_fail(call, e, "nothing was changed: a contact was deleted meanwhile; run it again");
     else if (e != OK)
         command_fail(call, e, "%.*s: %s", SLICE_ARG(a->jid), err_text(e));
     else if (dry)
@@ -361,15 +381,14 @@ static void add_apply(struct actor_change *base, enum err e)
                      changed);
     else
         command_done(call, "contacts added: %u of %u, changed: %u", added, add->count, changed);
-    mem_free(&add);
 }
 
-static bool named_before(const struct add *add, slice jid)
+static const struct addition *named_before(const struct add *add, slice jid)
 {
     for (uint32_t i = 0; i < add->count; i++)
         if (slice_eq(add->items[i].jid, jid))
-            return true;
-    return false;
+            return &add->items[i];
+    return NULL;
 }
 
 /* A list of addresses with spaces between. false: the call has failed. */
@@ -387,38 +406,72 @@ static bool parse_contacts(struct add *add, slice text)
         }
         struct addition *item = &add->items[add->count];
         *item = (struct addition){ .jid = one };
-        if (jid_parse(&jid, one, call->arena) != OK)
-            item->result = "not an address";
-        else
+        bool fine = jid_parse(&jid, one, call->arena) == OK;
+        if (fine)
             item->jid = jid_bare(&jid);
-        if (item->result == NULL && named_before(add, item->jid))
-            item->result = "named twice";
+        item->first = fine ? named_before(add, item->jid) : NULL;
+        item->result = !fine && memchr(one.ptr, ',', one.len) != NULL
+                           ? "not an address; addresses are separated by spaces"
+                       : !fine               ? "not an address"
+                       : item->first != NULL ? "named twice"
+                                             : NULL;
         add->count++;
     }
-    return true;
+    if (add->count == 0)
+        command_fail(call, E_SYNTAX,
+                     "contacts: found none, allowed: addresses separated by spaces");
+    return add->count > 0;
 }
 
 static void contacts_add(struct account *a, enum err e, void *arg)
 {
-    struct command_call *call = ((struct task *)arg)->call;
-    slice group = command_arg(call, "group");
-    struct add *add = mem_new(struct add);
-    (void)e;
-    add->base.prepare = add_prepare;
-    add->base.apply = add_apply;
-    add->call = call;
-    if (group.len > (size_t)setting_int(&roster_name_bytes)) {
-        command_fail(call, E_LIMIT, "the name of the group is longer than roster.name-bytes");
-    } else if (parse_contacts(add, command_arg(call, "contacts"))) {
-        if (group.len > 0) /* its NUL too */
-            add->groups = (slice){ slice_cstr(call->arena, group), group.len + 1 };
-        account_change(a, &add->base);
-        return;
-    }
-    mem_free(&add);
+    struct add *add = ((struct task *)arg)->arg;
+    ensure(e == OK && account_here(a));
+    account_change(a, &add->base);
 }
 
-static void contacts_run_add(struct command_call *call) { contacts_run(call, contacts_add, false); }
+/* Whether somebody is approved whose account must be in this database. */
+static bool contacts_must_be_there(const struct add *add, const struct addition *item)
+{
+    const struct node *n = worker_node(add->call->worker);
+    return command_flag(add->call, "approve") && item->result == NULL &&
+           roster_out_confirms(n, item->jid) && roster_out_knows(n, item->jid);
+}
+
+static void contacts_known(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct add *add = arg;
+    unsigned n = 0;
+    if (result != STORE_OK) {
+        command_fail(add->call, err_of_store(result), "the accounts could not be read");
+        return;
+    }
+    for (uint32_t i = 0; i < add->count; i++)
+        if (contacts_must_be_there(add, &add->items[i]) && store_int(b, n++, 0, 0) == 0)
+            add->items[i].result = "has no account";
+    contacts_run(add->call, contacts_add, false, add);
+}
+
+static void contacts_run_add(struct command_call *call)
+{
+    slice group = command_arg(call, "group");
+    struct add *add = arena_new(call->arena, struct add, 1);
+    *add = (struct add){ .base = { .prepare = add_prepare, .apply = add_apply }, .call = call };
+    if (group.len > (size_t)setting_int(&roster_name_bytes)) {
+        command_fail(call, E_LIMIT, "the name of the group is longer than roster.name-bytes");
+        return;
+    }
+    if (!parse_contacts(add, command_arg(call, "contacts")))
+        return;
+    if (group.len > 0) /* its NUL too */
+        add->groups = (slice){ slice_cstr(call->arena, group), group.len + 1 };
+    struct worker *w = call->worker;
+    struct store_batch *b = store_read(worker_store(w), 0);
+    for (uint32_t i = 0; i < add->count; i++)
+        if (contacts_must_be_there(add, &add->items[i]))
+            STORE_ADD(b, &stmt_there, 1, SV_T(add->items[i].jid));
+    store_submit(b, worker_loop(w), 0, contacts_known, add);
+}
 
 /* contact del */
 
@@ -474,7 +527,7 @@ static void del(struct account *a, enum err e, void *arg)
     account_change(a, &r->base);
 }
 
-static void contacts_run_del(struct command_call *call) { contacts_run(call, del, false); }
+static void contacts_run_del(struct command_call *call) { contacts_run(call, del, false, NULL); }
 
 /* contact full */
 
@@ -571,18 +624,18 @@ struct command contact_add = {
     .args = add_args,
     .home = "user",
     .run = contacts_run_add,
-    .doc = "Adds contacts to a user's contact list. Existing contacts are also put into the group, "
-           "approved and sent a subscription request. When roster.contacts-max is reached, the "
-           "remaining "
-           "contacts are not added. There is a row with the result for each contact.",
-    .columns = (const struct command_column[]){ { .name = "jid", .doc = "the contact" },
-                                                { .name = "result", .doc = "what was done" },
-                                                { .name = "done",
-                                                  .wide = true,
-                                                  .type = PARAM_BOOL,
-                                                  .doc = "whether the contact is as it was asked "
-                                                         "for" },
-                                                { 0 } },
+    .doc = "Adds contacts to a user's contact list. The options also apply to contacts that are "
+           "there already. What roster.contacts-max, roster.watchers-max or roster.groups-max does "
+           "not allow is left out. There is a row with the result for each contact.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .doc = "the contact" },
+            { .name = "result", .doc = "what was done" },
+            { .name = "done",
+              .wide = true,
+              .type = PARAM_BOOL,
+              .doc = "whether the contact is as the command asks, or would be" },
+            { 0 } },
 };
 static const struct command_arg del_args[] = {
     { .name = "user",
@@ -623,8 +676,8 @@ static struct command contact_full = {
 static const struct store_migration migrations[] = { { 0 } };
 static const struct store_schema schema = { .feature = "contacts",
                                             .migrations = migrations,
-                                            .stmts =
-                                                (struct store_stmt *const[]){ &stmt_full, NULL } };
+                                            .stmts = (struct store_stmt *const[]){
+                                                &stmt_full, &stmt_there, NULL } };
 
 const struct feature contacts_feature = {
     .name = "contacts",

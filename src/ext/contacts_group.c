@@ -43,25 +43,29 @@ static void group_fault(struct group *g, slice what)
                          SLICE_ARG(g->user[g->at]), SLICE_ARG(what));
 }
 
-/* What became of the others in the list of one of them. */
-static void group_look(struct group *g, const struct command_call *turn)
+/* The rows of one turn. true: each of the others is done. */
+static bool group_look(struct group *g, const struct command_call *turn)
 {
-    const struct command_row *worst = NULL;
+    const struct command_row *first = NULL;
     uint32_t missing = 0;
     if (turn->err != OK) {
         group_fault(g, turn->text);
-        return;
+        return false;
     }
     for (const struct command_row *r = turn->rows; r != NULL; r = r->next) {
         if (slice_is(command_row_text(r, "done"), "true"))
             continue;
+        first = first == NULL ? r : first;
         missing++;
-        worst = r;
     }
-    if (worst != NULL)
-        group_fault(g,
-                    slice_of(arena_printf(g->call->arena, "not done for %u of the others: %.*s",
-                                          missing, SLICE_ARG(command_row_text(worst, "result")))));
+    if (first == NULL)
+        return true;
+    slice jid = command_row_text(first, "jid"), result = command_row_text(first, "result");
+    const char *more =
+        missing == 1 ? "" : arena_printf(g->call->arena, ", and %u more", missing - 1);
+    group_fault(g, slice_of(arena_printf(g->call->arena, "%.*s %.*s%s", SLICE_ARG(jid),
+                                         SLICE_ARG(result), more)));
+    return false;
 }
 
 /* The other users, with spaces between, which no address has. */
@@ -85,8 +89,7 @@ static void group_turned(struct command_call *turn, void *arg)
 {
     struct group *g = arg;
     ensure(turn->ended && worker_here() == g->call->worker);
-    group_look(g, turn);
-    if (g->step == STEP_APPROVE && turn->err == OK) /* the log of commands may be cut */
+    if (group_look(g, turn) && g->step == STEP_APPROVE) /* the line of the command may be cut */
         log_info(&log_contacts, LOG_EV("contacts.grouped"), LOG_S("actor", g->call->actor),
                  LOG_S("group", command_arg(g->call, "group")), LOG_S("user", g->user[g->at]));
     g->next.fn = group_next;
@@ -138,8 +141,7 @@ static void group_end(struct group *g)
         command_fail(call, E_CONFLICT, "nothing was changed: %s%s", g->fault, more);
     else
         command_fail(call, E_CONFLICT,
-                     "done for some of the users only: %s%s; run the command again when that is "
-                     "mended",
+                     "only a part was done: %s%s; remove the cause and run the command again",
                      g->fault, more);
 }
 
@@ -188,7 +190,7 @@ static bool group_parse(struct group *g, slice users)
     }
     if (g->count < 2)
         command_fail(g->call, E_SYNTAX, "users: found %u, allowed: 2 to %d", g->count, USERS_MAX);
-    else /* so that all lists lock the accounts of the others in one order */
+    else /* each change locks accounts in this order, so two never wait for each other */
         qsort(g->user, g->count, sizeof g->user[0], group_compare);
     return g->count >= 2;
 }
@@ -220,9 +222,9 @@ struct command contact_group = {
     .area = "contacts",
     .args = group_args,
     .run = run_group,
-    .doc = "Makes users contacts of each other: each gets the others into the contact list, in "
-           "that group, and they see when the others are online. No client is asked. If one of "
-           "the accounts is missing or disabled, or if roster.contacts-max, roster.watchers-max or "
-           "roster.groups-max leaves no room, nothing is changed. Run it again with all users "
-           "when somebody joins them. It does not undo that one has blocked another.",
+    .doc = "Makes users contacts of each other: each has the others in the contact list, in that "
+           "group, and sees when they are online. The users need not agree. Nothing is changed if "
+           "one of the accounts is missing or disabled, or if roster.contacts-max, "
+           "roster.watchers-max or roster.groups-max does not allow it. When somebody joins the "
+           "group, run it again with all users. Users who have blocked each other stay blocked.",
 };

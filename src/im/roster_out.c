@@ -79,13 +79,19 @@ static struct store_stmt stmt_there = {
     .name = "roster.there", .params = "t", .cols = "",
     .sql = "UPDATE account SET disabled = disabled WHERE jid = $1",
 };
+static struct store_stmt stmt_settled = {
+    .name = "roster.settled", .params = "tti", .cols = "",
+    .sql = "UPDATE account SET disabled = disabled WHERE jid = $1 AND NOT EXISTS (SELECT 1 "
+           "FROM roster_out WHERE sender = $1 AND rcpt = $2 AND axis = $3)",
+};
 static struct store_stmt stmt_forgotten = {
     .name = "roster.forgotten", .params = "tti", .cols = "",
     .sql = "UPDATE roster_out SET verb = verb WHERE sender = $1 AND rcpt = $2 AND axis = $3",
 };
 static struct store_stmt *const stmts[] = { &stmt_out_put, &stmt_out_done, &stmt_out_page,
                                             &stmt_out_delete, &stmt_out_forget, &stmt_there,
-                                            &stmt_still_there, &stmt_forgotten, NULL };
+                                            &stmt_still_there, &stmt_settled, &stmt_forgotten,
+                                            NULL };
 
 static const struct store_migration migrations[] = {
     { 1,
@@ -156,9 +162,9 @@ void roster_out_add_absent(struct store_batch *b, slice bare)
     STORE_ADD(b, &stmt_there, 0, SV_T(bare));
 }
 
-void roster_out_add_some(struct store_batch *b, slice bare)
+void roster_out_add_settled(struct store_batch *b, slice bare, slice rcpt)
 {
-    STORE_ADD(b, &stmt_there, 1, SV_T(bare));
+    STORE_ADD(b, &stmt_settled, 1, SV_T(bare), SV_T(rcpt), SV_I(AXIS_FORGET));
 }
 
 void roster_out_add_present(struct store_batch *b, slice bare, int64_t id)

@@ -48,9 +48,11 @@ void roster_out_forgotten(struct store_batch *b, slice jid, slice rcpt);
 /* The batch fails with STORE_CONFLICT if the account of that number, which may be disabled, has not
  * this address any more: somebody else may have it by now. */
 void roster_out_add_present(struct store_batch *b, slice bare, int64_t id);
-/* The same if there is such an account, which may be disabled; and if there is none. */
+/* The same if there is such an account, which may be disabled. */
 void roster_out_add_absent(struct store_batch *b, slice bare);
-void roster_out_add_some(struct store_batch *b, slice bare);
+/* The same if there is no such account, or as long as `rcpt` has not committed that one who had the
+ * address before was deleted: what it is granted now would be taken away by that. */
+void roster_out_add_settled(struct store_batch *b, slice bare, slice rcpt);
 /* The same as long as `rcpt` has not committed that an earlier `jid` was deleted: it still has what
  * that one was granted. */
 void roster_out_add_forgotten(struct store_batch *b, slice jid, slice rcpt);
