@@ -8,7 +8,7 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-static_assert(sizeof(struct conn) <= 384, "an idle connection is small");
+static_assert(sizeof(struct conn) <= 232, "an idle connection is small");
 
 void conn_queue(struct conn *c)
 {
