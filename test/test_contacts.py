@@ -17,11 +17,11 @@ def test_what_fits_is_added(make_server):
     done = add(server, *(f"c{i}@example.com" for i in range(195)))
     assert {result for _, result in done} == {"added"}
     done = add(server, *(f"d{i}@example.com" for i in range(6)))
-    assert [result for _, result in done] == ["added"] * 5 + ["over the limit"]
+    assert [result for _, result in done] == ["added"] * 5 + ["roster.contacts-max is reached"]
     found = contacts(server)
     assert len(found) == 200 and "d4@example.com" in found and "d5@example.com" not in found
     assert server.rows("contact", "full") == [{"jid": "alice@localhost", "contacts": 200}]
-    assert add(server, "e@example.com") == [("e@example.com", "over the limit")]
+    assert add(server, "e@example.com") == [("e@example.com", "roster.contacts-max is reached")]
     server.kill()
     server.start()
     assert contacts(server) == found
@@ -92,7 +92,8 @@ def test_a_full_list_can_still_be_changed(make_server):
     server = make_server("alice", settings={"roster.contacts-max": "2"})
     add(server, "a@x.example", "b@x.example")
     assert add(server, "c@x.example", "a@x.example", more=("--group", "G")) == [
-        ("c@x.example", "over the limit"), ("a@x.example", "there already; put into the group")]
+        ("c@x.example", "roster.contacts-max is reached"),
+        ("a@x.example", "there already; put into the group")]
 
 
 def test_a_contact_is_removed(server, pair):
@@ -125,6 +126,7 @@ def test_help_names_the_limit_of_a_command(server):
     ("add", "alice@example.org", "bob@localhost"), ("list", "nobody@localhost"),
     ("add", "alice@localhost", " ".join(f"c{i}@x" for i in range(1001))),
     ("add", "alice@localhost", "bob@localhost", "--group", "g" * 1024),
+    ("add", "alice@localhost", " "),
 ])
 def test_bad_input_changes_nothing(server, args):
     assert server.ctl_run("contact", *args).returncode != 0

@@ -43,7 +43,7 @@ struct client {
     struct list node;
     struct control *control;
     struct conn *conn; /* NULL: it was closed while its command ran */
-    struct loop_post ended;
+    struct command_return ended;
     struct command_call call; /* arena NULL: no command runs */
     bool input_ended;         /* the peer has shut down writing, as scripts do */
     char actor[ACTOR_BYTES_MAX];
@@ -79,11 +79,9 @@ static void control_write_reply(struct client *cl)
     buf_fini(&out);
 }
 
-/* Runs on the client's loop, on whatever thread the command ended. */
-static void on_ended(struct loop_post *post, struct loop *loop)
+static void on_ended(struct command_return *r)
 {
-    (void)loop;
-    struct client *cl = CONTAINER_OF(post, struct client, ended);
+    struct client *cl = CONTAINER_OF(r, struct client, ended);
     command_audit(&cl->call, &log_admin);
     if (cl->conn == NULL) {
         client_free(cl);
@@ -100,8 +98,7 @@ static void control_finished(struct command_call *call, void *arg)
 {
     (void)call;
     struct client *cl = arg;
-    cl->ended.fn = on_ended;
-    loop_post(worker_loop(cl->control->worker), &cl->ended);
+    command_return(&cl->ended, cl->control->worker, on_ended);
 }
 
 static void run_line(struct client *cl, slice line)

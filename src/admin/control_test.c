@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/log.h"
+#include "home/here.h"
 #include "home/node.h"
 #include "home/worker.h"
 #include <pthread.h>
@@ -31,7 +32,7 @@ struct fixture {
 };
 
 static struct fixture fx;
-static struct command_call *waiting; /* the call that `wait` began; ended by the test's thread */
+static struct command_call *waiting; /* the call that `wait` began */
 static sem_t wait_begun;
 
 static void run_echo(struct command_call *call)
@@ -74,6 +75,7 @@ static struct command wait_command = { .name = "wait",
 static void *loop_main(void *arg)
 {
     (void)arg;
+    worker_of_thread = &fx.worker;
     loop_run(fx.worker.loop);
     return NULL;
 }
@@ -98,6 +100,7 @@ static void on_loop(void (*fn)(void))
     sem_wait(&fx.synced);
 }
 
+static void end_late(void) { command_done(waiting, "late"); }
 static void close_control(void) { control_edge.stop(fx.control, &fx.worker); }
 
 static void pass_by(void) {}
@@ -207,7 +210,7 @@ static void answers_come_in_order(void **state)
     put(fd, "{\"command\":\"wait\"}\n{\"command\":\"echo\",\"args\":{\"text\":\"2\"}}\nnonsense\n"
             "{\"command\":\"echo\",\"args\":{\"text\":\"4\"}}\n");
     sem_wait(&wait_begun);
-    command_done(waiting, "late"); /* from another thread than the loop's */
+    on_loop(end_late);
     assert_has(get(fd), "\"late\"");
     assert_has(get(fd), "\"said\":\"2\"");
     assert_has(get(fd), "\"error\":\"syntax\"");
@@ -222,7 +225,7 @@ static void a_half_closed_client_is_answered(void **state)
     put(fd, "{\"command\":\"wait\"}\n");
     sem_wait(&wait_begun);
     shutdown(fd, SHUT_WR);
-    command_done(waiting, "late");
+    on_loop(end_late);
     assert_has(get(fd), "\"late\"");
     assert_string_equal(get(fd), "");
     close(fd);
@@ -238,7 +241,7 @@ static void a_client_may_leave_while_its_command_runs(void **state)
     sem_wait(&wait_begun);
     close(fd);
     on_loop(nothing);
-    command_done(waiting, "late");
+    on_loop(end_late);
     fd = dial();
     put(fd, "{\"command\":\"echo\",\"args\":{\"text\":\"on\"}}\n");
     assert_has(get(fd), "\"said\":\"on\"");

@@ -346,7 +346,7 @@ void command_fail(struct command_call *c, enum err e, const char *fmt, ...)
     va_end(ap);
 }
 
-enum { AUDIT_BYTES_MAX = 7168, AUDIT_VALUE_MAX = 3072 };
+enum { AUDIT_BYTES_MAX = 6144 };
 
 /* Whether it is what users are told, either always or for the setting that the call names. */
 static bool is_told(const struct command_call *call, size_t i)
@@ -366,7 +366,8 @@ static bool is_told(const struct command_call *call, size_t i)
 /* A long one is cut, so that what comes behind it is there. */
 static void audit_value(struct buf *args, slice value)
 {
-    slice part = { value.ptr, value.len < AUDIT_VALUE_MAX ? value.len : AUDIT_VALUE_MAX };
+    size_t room = (AUDIT_BYTES_MAX - args->len) / 2;
+    slice part = { value.ptr, value.len < room ? value.len : room };
     part.len = utf8_valid_len(part);
     buf_add(args, part);
     if (part.len < value.len)
@@ -389,7 +390,7 @@ void command_audit(const struct command_call *call, struct log_area *area)
     }
     log_at(area, call->command->effect == COMMAND_READS ? LOG_DEBUG : LOG_INFO,
            LOG_EV("admin.command"), LOG_S("actor", call->actor),
-           LOG_C("command", call->command->name), LOG_S("args", buf_slice(&args)),
-           LOG_C("result", err_name(call->err)));
+           LOG_C("command", call->command->name), LOG_C("result", err_name(call->err)),
+           LOG_S("args", buf_slice(&args)));
     buf_fini(&args);
 }

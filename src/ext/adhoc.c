@@ -332,7 +332,7 @@ struct run {
     struct target target;
     struct iq *iq; /* held */
     struct worker *worker;
-    struct loop_defer ended;
+    struct command_return ended;
     slice names[COMMAND_ARGS_MAX], values[COMMAND_ARGS_MAX];
     size_t count;
     const slice *each; /* values of the argument at `each_at`, one a call */
@@ -479,9 +479,9 @@ static void run_answer(struct run *run)
 
 static void call_next(struct run *run);
 
-static void call_ended(struct loop_defer *d)
+static void call_ended(struct command_return *r)
 {
-    struct run *run = CONTAINER_OF(d, struct run, ended);
+    struct run *run = CONTAINER_OF(r, struct run, ended);
     const struct command_call *call = &run->call;
     command_audit(call, &log_adhoc);
     if (call->err != OK) {
@@ -496,44 +496,12 @@ static void call_ended(struct loop_defer *d)
         run_answer(run);
 }
 
-/* It has ended on another worker. */
-struct run_end {
-    void *run;
-};
-
-static void run_end_run(struct worker *w, void *message, const struct message_from *from)
-{
-    struct run *run = ((const struct run_end *)message)->run;
-    (void)from;
-    ensure(run->worker == w);
-    call_ended(&run->ended);
-}
-
-static const struct message_field run_end_fields[] = { F_LOCAL(struct run_end, run), { 0 } };
-static const struct message_row run_end_message = {
-    .id = 47,
-    .scope = MESSAGE_PROCESS,
-    .name = "adhoc-ended",
-    .size = sizeof(struct run_end),
-    .fields = run_end_fields,
-    .run = run_end_run,
-};
-
-static void adhoc_return(struct loop_defer *d)
-{
-    struct run *run = CONTAINER_OF(d, struct run, ended);
-    home_send_to(worker_here(), 0, worker_index(run->worker), &run_end_message,
-                 &(struct run_end){ run });
-}
-
-/* On whatever worker it ended, which may still look at the call until it returns. */
 static void adhoc_finished(struct command_call *call, void *arg)
 {
     struct run *run = arg;
     (void)call;
     ensure(run->worker != NULL && run->iq != NULL && worker_here() != NULL);
-    run->ended.fn = worker_here() == run->worker ? call_ended : adhoc_return;
-    loop_defer(worker_loop(worker_here()), &run->ended);
+    command_return(&run->ended, run->worker, call_ended);
 }
 
 /* The next address, with the rows that are there already. What was bound once can be bound again.
@@ -562,7 +530,7 @@ static slice adhoc_joined(struct form *f, const char *var, const slice *value, u
         buf_add(&out, value[i]);
     }
     if (out.overflow)
-        form_wrong(f, SE_NOT_ACCEPTABLE, "%s: found more than %d KiB, allowed at most that", var,
+        form_wrong(f, SE_NOT_ACCEPTABLE, "%s: found more than %d KiB of addresses", var,
                    WORDS_BYTES_MAX / 1024);
     slice text = out.overflow ? (slice){ 0 } : slice_dup(arena, buf_slice(&out));
     buf_fini(&out);
@@ -915,6 +883,5 @@ const struct feature adhoc_feature = {
     .start = adhoc_start,
     .worker.slot = &ended_slot,
     .worker.ended = adhoc_worker_ended,
-    .messages = (const struct message_row *const[]){ &run_end_message, NULL },
     .disco_get = adhoc_discover,
 };

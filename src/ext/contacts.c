@@ -124,6 +124,7 @@ struct addition {
     slice jid;
     const char *result;
     const struct addition *first; /* it names the same contact; NULL: none */
+    int looked;                   /* number of the statement that looks for its account; -1: none */
     bool is_new;                  /* it was not listed */
     bool done;                    /* the contact is as the command asks, or would be */
     bool approves;                /* lets it see the user, now or ahead */
@@ -140,15 +141,8 @@ struct add {
     int64_t rooms, watched; /* how many more may be listed, and see the user */
 };
 
-static struct store_stmt stmt_there = {
-    .name = "contacts.there",
-    .params = "t",
-    .cols = "i",
-    .sql = "SELECT count(*) FROM account WHERE jid = $1",
-};
-
-/* For a contact that is new, approved and asked: its item, two words, and its account; and once the
- * versions of the roster. */
+/* Statements for each contact that is new, approved and asked: its item, two words, its account;
+ * and one for the versions of the roster. */
 static_assert(4 * ADD_MAX + 1 <= STORE_PARTS_MAX, "all is one change");
 
 static bool contacts_is_listed(const struct roster *r, slice jid)
@@ -240,7 +234,7 @@ static const char *contacts_said(const struct add *add, const struct addition *i
 static bool contacts_fits(const struct add *add, struct addition *item, bool approves)
 {
     if (item->is_new && add->rooms <= 0)
-        item->result = "over the limit";
+        item->result = "roster.contacts-max is reached";
     else if (approves && add->watched <= 0 && !sub_state_pending_in(item->delta.state))
         item->result = "roster.watchers-max is reached";
     return item->result == NULL;
@@ -372,8 +366,8 @@ static void add_apply(struct actor_change *base, enum err e)
         stanza_unref(&item->word[1]);
         contacts_row(call, item, e);
     }
-    if (e == E_CONFLICT)
-        command_fail(call, e, "nothing was changed: a contact was deleted meanwhile; run it again");
+    if (e == E_CONFLICT && command_flag(call, "approve"))
+        command_fail(call, e, "the account of a contact was deleted or replaced meanwhile");
     else if (e != OK)
         command_fail(call, e, "%.*s: %s", SLICE_ARG(a->jid), err_text(e));
     else if (dry)
@@ -389,6 +383,14 @@ static const struct addition *named_before(const struct add *add, slice jid)
         if (slice_eq(add->items[i].jid, jid))
             return &add->items[i];
     return NULL;
+}
+
+static const char *contacts_bad_address(slice text)
+{
+    bool separated = memchr(text.ptr, ',', text.len) != NULL ||
+                     memchr(text.ptr, '\n', text.len) != NULL ||
+                     memchr(text.ptr, '\t', text.len) != NULL;
+    return separated ? "not an address; addresses are separated by spaces" : "not an address";
 }
 
 /* A list of addresses with spaces between. false: the call has failed. */
@@ -409,18 +411,17 @@ static bool parse_contacts(struct add *add, slice text)
         bool fine = jid_parse(&jid, one, call->arena) == OK;
         if (fine)
             item->jid = jid_bare(&jid);
+        item->looked = -1;
         item->first = fine ? named_before(add, item->jid) : NULL;
-        item->result = !fine && memchr(one.ptr, ',', one.len) != NULL
-                           ? "not an address; addresses are separated by spaces"
-                       : !fine               ? "not an address"
+        item->result = !fine                 ? contacts_bad_address(one)
                        : item->first != NULL ? "named twice"
                                              : NULL;
         add->count++;
     }
-    if (add->count == 0)
-        command_fail(call, E_SYNTAX,
-                     "contacts: found none, allowed: addresses separated by spaces");
-    return add->count > 0;
+    if (add->count > 0)
+        return true;
+    command_fail(call, E_SYNTAX, "contacts: found none, allowed: addresses separated by spaces");
+    return false;
 }
 
 static void contacts_add(struct account *a, enum err e, void *arg)
@@ -441,14 +442,15 @@ static bool contacts_must_be_there(const struct add *add, const struct addition 
 static void contacts_known(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct add *add = arg;
-    unsigned n = 0;
     if (result != STORE_OK) {
         command_fail(add->call, err_of_store(result), "the accounts could not be read");
         return;
     }
-    for (uint32_t i = 0; i < add->count; i++)
-        if (contacts_must_be_there(add, &add->items[i]) && store_int(b, n++, 0, 0) == 0)
-            add->items[i].result = "has no account";
+    for (uint32_t i = 0; i < add->count; i++) {
+        struct addition *item = &add->items[i];
+        if (item->looked >= 0)
+            item->result = roster_out_settled_text(b, (unsigned)item->looked);
+    }
     contacts_run(add->call, contacts_add, false, add);
 }
 
@@ -467,9 +469,13 @@ static void contacts_run_add(struct command_call *call)
         add->groups = (slice){ slice_cstr(call->arena, group), group.len + 1 };
     struct worker *w = call->worker;
     struct store_batch *b = store_read(worker_store(w), 0);
-    for (uint32_t i = 0; i < add->count; i++)
-        if (contacts_must_be_there(add, &add->items[i]))
-            STORE_ADD(b, &stmt_there, 1, SV_T(add->items[i].jid));
+    for (uint32_t i = 0, n = 0; i < add->count; i++) {
+        struct addition *item = &add->items[i];
+        if (!contacts_must_be_there(add, item))
+            continue;
+        roster_out_look(b, item->jid, command_arg(call, "user"));
+        item->looked = (int)n++;
+    }
     store_submit(b, worker_loop(w), 0, contacts_known, add);
 }
 
@@ -676,8 +682,8 @@ static struct command contact_full = {
 static const struct store_migration migrations[] = { { 0 } };
 static const struct store_schema schema = { .feature = "contacts",
                                             .migrations = migrations,
-                                            .stmts = (struct store_stmt *const[]){
-                                                &stmt_full, &stmt_there, NULL } };
+                                            .stmts =
+                                                (struct store_stmt *const[]){ &stmt_full, NULL } };
 
 const struct feature contacts_feature = {
     .name = "contacts",

@@ -1,9 +1,10 @@
 /* contacts: a group of users who are contacts of each other, with both subscriptions. `contact add`
- * is run for each of the users, at its home, three times: nothing is changed unless it would do for
- * all; then each has the others in the list and has approved them ahead (RFC 6121 §3.4); then each
- * asks for the subscriptions, which the homes of the others answer by themselves. So no client is
- * asked anything, and everything between two users (blocking, limits, deletion, avatars) is as if
- * they had added each other. It can be run again, for more users or after a failure.
+ * is run for each of the users, at its home, four times: first to see whether all accounts are
+ * there and have room, and whether the others can be approved; nothing is changed unless all of it
+ * would do. Then each user gets the others into the list and approves them ahead (RFC 6121 §3.4).
+ * Then each asks for the subscriptions, which the homes of the others answer by themselves. So no
+ * client is asked anything, and everything between two users (blocking, limits, deletion, avatars)
+ * is as if they had added each other. It can be run again, for more users or after a failure.
  *
  * Limit: USERS_MAX users a command, since the changes grow with the square of that. */
 #include "base/arena.h"
@@ -21,7 +22,7 @@ struct log_area *const contacts_logs[] = { &log_contacts, NULL };
 
 enum { USERS_MAX = 100, FAULTS_SHOWN = 10 };
 
-enum group_step { STEP_CHECK, STEP_APPROVE, STEP_ASK, STEP_COUNT };
+enum group_step { STEP_LISTS, STEP_CHECK, STEP_APPROVE, STEP_ASK, STEP_COUNT };
 
 struct group {
     struct command_call *call;
@@ -63,7 +64,7 @@ static bool group_look(struct group *g, const struct command_call *turn)
     slice jid = command_row_text(first, "jid"), result = command_row_text(first, "result");
     const char *more =
         missing == 1 ? "" : arena_printf(g->call->arena, ", and %u more", missing - 1);
-    group_fault(g, slice_of(arena_printf(g->call->arena, "%.*s %.*s%s", SLICE_ARG(jid),
+    group_fault(g, slice_of(arena_printf(g->call->arena, "%.*s (%.*s)%s", SLICE_ARG(jid),
                                          SLICE_ARG(result), more)));
     return false;
 }
@@ -100,6 +101,7 @@ static void group_turned(struct command_call *turn, void *arg)
 static void group_turn(struct group *g)
 {
     static const char *const flags[STEP_COUNT][2] = {
+        [STEP_LISTS] = { "dry-run" },
         [STEP_CHECK] = { "approve", "dry-run" },
         [STEP_APPROVE] = { "approve" },
         [STEP_ASK] = { "subscribe" },
@@ -137,11 +139,11 @@ static void group_end(struct group *g)
                            : arena_printf(call->arena, "; and %u more", g->faults - FAULTS_SHOWN);
     if (g->faults == 0)
         command_done(call, "users who are contacts of each other: %u", g->count);
-    else if (g->step == STEP_CHECK)
+    else if (g->step <= STEP_CHECK)
         command_fail(call, E_CONFLICT, "nothing was changed: %s%s", g->fault, more);
     else
         command_fail(call, E_CONFLICT,
-                     "only a part was done: %s%s; remove the cause and run the command again",
+                     "only part of it was done: %s%s; remove the cause and run the command again",
                      g->fault, more);
 }
 
@@ -150,7 +152,7 @@ static void group_next(struct loop_defer *d)
     struct group *g = CONTAINER_OF(d, struct group, next);
     arena_destroy(&g->arena);
     if (++g->at == g->count) {
-        /* Who has not approved is not asked: that would be left to the client. */
+        /* A user who has not approved the others is not asked: the client would be. */
         if (g->step + 1 == STEP_COUNT || g->faults > 0) {
             group_end(g);
             return;
@@ -188,11 +190,13 @@ static bool group_parse(struct group *g, slice users)
         }
         g->user[g->count++] = user;
     }
-    if (g->count < 2)
+    if (g->count < 2) {
         command_fail(g->call, E_SYNTAX, "users: found %u, allowed: 2 to %d", g->count, USERS_MAX);
-    else /* each change locks accounts in this order, so two never wait for each other */
-        qsort(g->user, g->count, sizeof g->user[0], group_compare);
-    return g->count >= 2;
+        return false;
+    }
+    /* Each change locks accounts in this order, so that two seldom wait for each other. */
+    qsort(g->user, g->count, sizeof g->user[0], group_compare);
+    return true;
 }
 
 static void run_group(struct command_call *call)
@@ -226,5 +230,5 @@ struct command contact_group = {
            "group, and sees when they are online. The users need not agree. Nothing is changed if "
            "one of the accounts is missing or disabled, or if roster.contacts-max, "
            "roster.watchers-max or roster.groups-max does not allow it. When somebody joins the "
-           "group, run it again with all users. Users who have blocked each other stay blocked.",
+           "group, run it again with all users. Who is blocked stays blocked.",
 };

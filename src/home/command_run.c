@@ -155,7 +155,7 @@ static bool several_ok(struct command_call *call, enum param_type type, slice *l
             buf_add(&text, prepared);
     }
     if (fine && text.overflow)
-        command_fail(call, E_LIMIT, "found more than %d KiB of addresses, allowed at most that",
+        command_fail(call, E_LIMIT, "found more than %d KiB of addresses",
                      SEVERAL_BYTES_MAX / 1024);
     fine = fine && !text.overflow;
     if (fine)
@@ -211,6 +211,52 @@ const struct message_row command_message = {
     .fields = command_fields,
     .run = command_arrived,
 };
+
+struct command_ended {
+    void *way;
+};
+
+static const struct message_field ended_fields[] = {
+    F_LOCAL(struct command_ended, way),
+    { 0 },
+};
+
+static void command_ended_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct command_return *r = ((const struct command_ended *)message)->way;
+    (void)from;
+    ensure(r->to == w);
+    r->fn(r);
+}
+
+const struct message_row command_ended_message = {
+    .id = 47,
+    .scope = MESSAGE_PROCESS,
+    .name = "command-ended",
+    .size = sizeof(struct command_ended),
+    .fields = ended_fields,
+    .run = command_ended_run,
+};
+
+static void command_goes_back(struct loop_defer *d)
+{
+    struct command_return *r = CONTAINER_OF(d, struct command_return, defer);
+    if (worker_here() == r->to)
+        r->fn(r);
+    else
+        home_send_to(worker_here(), 0, worker_index(r->to), &command_ended_message,
+                     &(struct command_ended){ r });
+}
+
+void command_return(struct command_return *r, struct worker *to,
+                    void (*fn)(struct command_return *r))
+{
+    ensure(to != NULL && worker_here() != NULL);
+    r->to = to;
+    r->fn = fn;
+    r->defer.fn = command_goes_back;
+    loop_defer(loop_here(), &r->defer);
+}
 
 /* Begins its way later in this tick: it must not end what asked for it from inside. */
 struct command_trip {

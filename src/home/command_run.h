@@ -3,6 +3,7 @@
  * among the arguments are checked and prepared first. */
 #pragma once
 #include "base/command.h"
+#include "io/loop.h"
 
 struct message_row;
 struct worker;
@@ -16,5 +17,15 @@ void command_run_here(struct worker *w, struct command_call *call); /* where it 
 bool command_address_ok(struct command_call *call, enum param_type type, slice text,
                         slice *prepared);
 
-/* On its way. */
-extern const struct message_row command_message;
+/* For `finished`: the way back to the worker of the caller. `fn` runs there, later, when whoever
+ * ended the call does not look at it any more. `r` stays where it is until then. Any worker. */
+struct command_return {
+    struct loop_defer defer;
+    struct worker *to;
+    void (*fn)(struct command_return *r);
+};
+void command_return(struct command_return *r, struct worker *to,
+                    void (*fn)(struct command_return *r));
+
+/* On its way, and back. */
+extern const struct message_row command_message, command_ended_message;

@@ -84,14 +84,19 @@ static struct store_stmt stmt_settled = {
     .sql = "UPDATE account SET disabled = disabled WHERE jid = $1 AND NOT EXISTS (SELECT 1 "
            "FROM roster_out WHERE sender = $1 AND rcpt = $2 AND axis = $3)",
 };
+static struct store_stmt stmt_look = {
+    .name = "roster.look", .params = "tti", .cols = "ii",
+    .sql = "SELECT (SELECT count(*) FROM account WHERE jid = $1), (SELECT count(*) "
+           "FROM roster_out WHERE sender = $1 AND rcpt = $2 AND axis = $3)",
+};
 static struct store_stmt stmt_forgotten = {
     .name = "roster.forgotten", .params = "tti", .cols = "",
     .sql = "UPDATE roster_out SET verb = verb WHERE sender = $1 AND rcpt = $2 AND axis = $3",
 };
 static struct store_stmt *const stmts[] = { &stmt_out_put, &stmt_out_done, &stmt_out_page,
                                             &stmt_out_delete, &stmt_out_forget, &stmt_there,
-                                            &stmt_still_there, &stmt_settled, &stmt_forgotten,
-                                            NULL };
+                                            &stmt_still_there, &stmt_settled, &stmt_look,
+                                            &stmt_forgotten, NULL };
 
 static const struct store_migration migrations[] = {
     { 1,
@@ -165,6 +170,18 @@ void roster_out_add_absent(struct store_batch *b, slice bare)
 void roster_out_add_settled(struct store_batch *b, slice bare, slice rcpt)
 {
     STORE_ADD(b, &stmt_settled, 1, SV_T(bare), SV_T(rcpt), SV_I(AXIS_FORGET));
+}
+
+void roster_out_look(struct store_batch *b, slice bare, slice rcpt)
+{
+    STORE_ADD(b, &stmt_look, 1, SV_T(bare), SV_T(rcpt), SV_I(AXIS_FORGET));
+}
+
+const char *roster_out_settled_text(const struct store_batch *b, unsigned stmt)
+{
+    return store_int(b, stmt, 0, 0) == 0   ? "has no account"
+           : store_int(b, stmt, 0, 1) != 0 ? "has a new account; run the command again"
+                                           : NULL;
 }
 
 void roster_out_add_present(struct store_batch *b, slice bare, int64_t id)

@@ -50,9 +50,12 @@ void roster_out_forgotten(struct store_batch *b, slice jid, slice rcpt);
 void roster_out_add_present(struct store_batch *b, slice bare, int64_t id);
 /* The same if there is such an account, which may be disabled. */
 void roster_out_add_absent(struct store_batch *b, slice bare);
-/* The same if there is no such account, or as long as `rcpt` has not committed that one who had the
- * address before was deleted: what it is granted now would be taken away by that. */
+/* The same if there is no such account, or as long as `rcpt` has not committed that an earlier
+ * account of the address was deleted: what is granted now would be taken away by that. */
 void roster_out_add_settled(struct store_batch *b, slice bare, slice rcpt);
+/* Adds a statement that asks the same in a batch that reads, and why it is not so; NULL: it is. */
+void roster_out_look(struct store_batch *b, slice bare, slice rcpt);
+const char *roster_out_settled_text(const struct store_batch *b, unsigned stmt);
 /* The same as long as `rcpt` has not committed that an earlier `jid` was deleted: it still has what
  * that one was granted. */
 void roster_out_add_forgotten(struct store_batch *b, slice jid, slice rcpt);

@@ -81,6 +81,7 @@ static const struct message_row *const core_messages[] = {
     &question_ended_message,
     &setting_news_message,
     &command_message,
+    &command_ended_message,
     &command_each_message,
     &links_asked_message,
     &node_life_message,
