@@ -40,8 +40,8 @@ void one(int n)
 static void helper(void)
 {
     node_call(0, 0);
-    for (;;)
-        features_all();
+    FEATURES_EACH (f, name)
+        all(f);
     loop_post(0);
     goto end;
 }
@@ -67,8 +67,8 @@ void four(int n)
     "src/im/five.c": "void five(void)\n{\n    four(1);\n}\n",
     "src/im/one_test.c": '#include "im/worker.h"\n\nstatic void helper(void)\n{\n    four(1);\n}\n',
     "src/im/test_live.h": '#include "im/worker.h"\n\nvoid four(int n);\n',
-    "src/io/loop.c": "void loop_post(int p)\n{\n    (void)p;\n}\n\nint features_all(void)\n{\n"
-                     "    return features_all();\n}\n",
+    "src/io/loop.c": "void loop_post(int p)\n{\n    (void)p;\n}\n\nint loop_all(void)\n{\n"
+                     "    return loop_all();\n}\n",
     "src/store/late.c": "static void own(void)\n{\n    loop_post(0);\n}\n",
     "ctl/main.c": "int main(void)\n{\n    return 0;\n}\n",
 }
@@ -120,10 +120,10 @@ def test_places(tree):
         "src/im/two.c -> src/im/three.c: three"]
     assert listed(tree, "worker") == ["src/im/one.c", "src/im/two.c"]
     assert listed(tree, "headers") == ["src/im/five.c: five", "src/im/three.c: three",
-                                       "src/io/loop.c: features_all, loop_post"]
+                                       "src/io/loop.c: loop_all, loop_post"]
     assert listed(tree, "closures") == ["src/im/three.c:3: helper uses node_call"]
     assert listed(tree, "posts") == ["src/im/three.c:6: helper uses loop_post"]
-    assert listed(tree, "loops") == ["src/im/three.c:5: helper uses features_all"]
+    assert listed(tree, "loops") == ["src/im/three.c:4: helper uses FEATURES_EACH (…, name)"]
     assert listed(tree, "names") == ["helper: 2 files: src/im/one.c, src/im/three.c"]
     assert listed(tree, "gotos") == ["src/im/three.c:7"]
     assert listed(tree, "nesting")[0] == "src/im/one.c:3: helper: 3"

@@ -45,7 +45,7 @@ struct job {
     struct why why;
     enum err err;
 };
-static struct job *the_job; /* of worker 0 */
+static struct job *the_job; /* at the home of the duty */
 static atomic_bool stopping;
 
 /* The time of the last backup is in a file of the data folder, so that it outlives the process. */

@@ -18,7 +18,7 @@ enum { DELAY_MS_MAX = 24 * 3600 * 1000, ANSWER_MS = 200 };
 
 static struct log_area log_lifecycle = { .name = "lifecycle" };
 static _Atomic enum lifecycle_end end_wanted; /* set when the delay has passed */
-static struct timer end_timer;                /* on worker 0 */
+static struct timer end_timer;                /* at the home of the duty */
 static bool end_restarts;
 static _Atomic uint64_t end_due; /* wall time of the end in us, doubled, + 1: a restart; 0: none */
 

@@ -75,7 +75,8 @@ static struct setting period = {
            "from the next period on.",
 };
 
-/* Looked at by worker 0 when a period ends; `grown` is read by all workers. By id of the metric. */
+/* Looked at by the home of the duty when a period ends; `grown` is read by all workers. By id of
+ * the metric. */
 static struct {
     struct timer timer;
     int64_t seen[METRIC_MAX];

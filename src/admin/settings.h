@@ -2,8 +2,8 @@
  * around it: set, get, config show, config reset.
  *
  * The first of three sources that has a value wins: the node file (then the setting is locked), the
- * database, the default of the row. Everything here runs on worker 0, or on the main thread while
- * no worker runs, so settings have one writer. */
+ * database, the default of the row. Everything here runs at the home of the duty, or on the main
+ * thread while no worker runs, so settings have one writer. */
 #pragma once
 #include "base/err.h"
 #include "base/setting.h"

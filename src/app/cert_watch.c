@@ -40,7 +40,7 @@ struct cert_watch {
     struct cert_uses uses;
 };
 
-/* Used on worker 0 only, as are the timer and days_counted. */
+/* Used at the home of the duty only, as are the timer and days_counted. */
 static struct cert_watch *watch;
 static struct timer look_timer;
 static int64_t days_counted;

@@ -10,7 +10,8 @@ extern const struct feature cert_watch_feature;
 
 /* Reads the certificates of a node file. The file may be freed afterwards. */
 struct cert_watch *cert_watch_create(const struct node_file *file);
-/* Watches these from now on and takes ownership of them. On worker 0, or before workers run. */
+/* Watches these from now on and takes ownership of them. At the home of the duty, or before workers
+ * run. */
 void cert_watch_use(struct cert_watch *watch);
 /* Call it after the workers have ended, also if nothing is watched. */
 void cert_watch_end(void);

@@ -1,5 +1,5 @@
 /* server: wires the parts of one process together: start, reload, end. Called by main's thread; the
- * work of a reload that touches running parts is done on worker 0, the only writer of settings. */
+ * work of a reload that touches running parts is done at the home of the duty `settings`. */
 #pragma once
 #include "app/edges.h"
 #include "base/err.h"

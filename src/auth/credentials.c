@@ -195,8 +195,6 @@ static void op_work(struct auth_op *op, void (*run)(struct work *), void (*done)
     loop_defer(op->auth.loop, &op->refused);
 }
 
-enum { WRITE_MS = 600 * 1000 };
-
 /* A write has no timeout. It cannot be undone, and if a password changed after a timeout, old
  * sessions would not be closed. */
 static void op_submit(struct auth_op *op, struct store_batch *b, uint32_t deadline_ms,
@@ -204,24 +202,6 @@ static void op_submit(struct auth_op *op, struct store_batch *b, uint32_t deadli
 {
     op->waits = ON_STORE;
     op->store = store_submit(b, op->auth.loop, deadline_ms, done, op);
-}
-
-static enum err credentials_err_of(enum store_result r)
-{
-    switch (r) {
-    case STORE_OK:
-        return OK;
-    case STORE_CONFLICT:
-        return E_CONFLICT;
-    case STORE_FULL:
-    case STORE_BUSY:
-        return E_FULL;
-    case STORE_UNKNOWN:
-        return E_TIMEOUT;
-    case STORE_DOWN:
-        break;
-    }
-    return E_DOWN;
 }
 
 uint64_t credentials_lane(slice jid) { return hash_keyed(jid) | 1; /* 0 means no lane */ }
@@ -330,7 +310,7 @@ static enum err read_credentials(struct auth_op *op, enum store_result r,
 {
     op->store = NULL;
     if (r != STORE_OK)
-        return credentials_err_of(r);
+        return err_of_store(r);
     if (store_row_count(b, 0) != 1)
         return E_CORRUPT;
     struct credentials *c = &op->found;
@@ -437,7 +417,7 @@ static void write_done(void *arg, enum store_result r, const struct store_batch 
 {
     struct auth_op *op = arg;
     op->store = NULL;
-    enum err e = credentials_err_of(r);
+    enum err e = err_of_store(r);
     if (e == OK && store_row_count(b, 0) > 0) /* of a new password */
         op->found.generation = store_int(b, 0, 0, 0);
     if (e == E_CONFLICT) /* a statement found no row to change */
@@ -477,7 +457,7 @@ static void derive_done(struct work *w)
     }
     if (op->add != NULL)
         op->add(b, op->arg);
-    op_submit(op, b, WRITE_MS, write_done);
+    op_submit(op, b, STORE_COMMIT_MS, write_done);
 }
 
 static void derive_run(struct work *w)
@@ -532,7 +512,7 @@ struct auth_op *credentials_add_hash(const struct auth *a, int64_t account, enum
     STORE_ADD(b, &credential_stmt_add_hash, STORE_ANY_ROWS, SV_I(account), SV_I(hash), SV_B(salt),
               SV_I(keys->iterations), SV_B(key_slice(keys->stored_key, hash)),
               SV_B(key_slice(keys->server_key, hash)));
-    op_submit(op, b, WRITE_MS, write_done);
+    op_submit(op, b, STORE_COMMIT_MS, write_done);
     return op;
 }
 
@@ -556,7 +536,7 @@ static void credentials_list_read(void *arg, enum store_result r, const struct s
                                             .account = store_int(b, 0, i, 1),
                                             .created_us = (uint64_t)store_int(b, 0, i, 2),
                                             .disabled = store_int(b, 0, i, 3) != 0 };
-    op->listed(op->arg, credentials_err_of(r), rows, count);
+    op->listed(op->arg, err_of_store(r), rows, count);
     credentials_op_free(op);
 }
 

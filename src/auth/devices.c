@@ -173,11 +173,7 @@ static struct device_op *auth_devices_submit(const struct auth *a, struct store_
 
 static enum err auth_devices_err_of(const struct device_op *op, enum store_result r)
 {
-    static const enum err map[] = {
-        [STORE_OK] = OK,       [STORE_CONFLICT] = E_CONFLICT, [STORE_FULL] = E_FULL,
-        [STORE_DOWN] = E_DOWN, [STORE_UNKNOWN] = E_TIMEOUT,   [STORE_BUSY] = E_FULL
-    };
-    return r == STORE_CONFLICT ? op->missing : map[r];
+    return r == STORE_CONFLICT ? op->missing : err_of_store(r);
 }
 
 static slice id_slice(const uint8_t id[DEVICE_ID_LEN])

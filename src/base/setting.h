@@ -2,8 +2,9 @@
  * parser, range checks, `musterctl get|set`, docs/config.md and the forms of ad-hoc commands are
  * made from the rows.
  *
- * Reading is an atomic load, on any thread. Only worker 0 writes, or the main thread while no
- * worker runs. Settings in the node file are locked: commands cannot change them.
+ * Reading is an atomic load, on any thread. Only the home of the duty `settings` writes, or the
+ * main thread while no worker runs. Settings in the node file are locked: commands cannot change
+ * them.
  *
  * A row of scope domain has one more row for each domain of the node, "NAME@DOMAIN". It has no
  * value at first: then the value for all domains applies. */

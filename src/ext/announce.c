@@ -208,7 +208,7 @@ static void ext_announce_removing(struct account *a, struct store_batch *b)
     STORE_ADD(b, &motd_forget, STORE_ANY_ROWS, SV_I(a->id));
 }
 
-static struct list paging; /* struct task: announcements whose next page waits; worker 0 */
+static struct list paging; /* struct task: announcements whose next page waits */
 
 static void motd_loaded(void *arg, enum store_result result, const struct store_batch *b)
 {

@@ -1,5 +1,5 @@
-/* capacity: raises an alarm if more clients are connected than the node is planned for. Worker 0
- * regularly compares the number of all sessions with the limit. */
+/* capacity: raises an alarm if more clients are connected than the node is planned for. The
+ * home of the duty regularly compares the number of all sessions with the limit. */
 #include "base/alarm.h"
 #include "base/metric.h"
 #include "base/setting.h"
@@ -69,7 +69,7 @@ static struct alarm exceeded = {
               "capacity.users.",
 };
 
-/* Of worker 0, the only thread that looks. */
+/* At the home of the duty, the only thread that looks. */
 static struct {
     struct timer timer;
     uint64_t above_us; /* since when; 0: it is not */

@@ -105,11 +105,12 @@ static struct disco_info *server_info(struct arena *tmp)
 {
     struct disco_info *d = arena_new(tmp, struct disco_info, 1);
     disco_add_identity(d, SLICE("server"), SLICE("im"), SLICE("Muster"));
-    FEATURES_EACH (f, name) {
+    FEATURES_EACH (f, identities)
         add_identities(d, f->identities);
+    FEATURES_EACH (f, disco)
         disco_add_features(d, f->disco);
+    FEATURES_EACH (f, form)
         disco_add_form(d, f->form, tmp);
-    }
     return d;
 }
 
@@ -117,10 +118,10 @@ static struct disco_info *account_info(struct arena *tmp)
 {
     struct disco_info *d = arena_new(tmp, struct disco_info, 1);
     disco_add_identity(d, SLICE("account"), SLICE("registered"), SLICE(""));
-    FEATURES_EACH (f, name) {
+    FEATURES_EACH (f, identities_account)
         add_identities(d, f->identities_account);
+    FEATURES_EACH (f, disco_account)
         disco_add_features(d, f->disco_account);
-    }
     return d;
 }
 

@@ -41,12 +41,9 @@ static void authed_features(struct stream *s, struct buf *b)
                 "<bind xmlns='" NS_BIND "'/><session xmlns='" NS_SESSION "'><optional/></session>");
     if (!s->sm_enabled && setting_bool(&sm_enabled))
         buf_lit(b, "<sm xmlns='" NS_SM "'/>");
-    FEATURES_EACH (f, name) {
-        if (f->stream_feature != NULL)
-            buf_add(b, slice_of(f->stream_feature));
-        if (f->stream_features != NULL)
-            f->stream_features(b);
-    }
+    FEATURES_EACH (f, stream_feature)
+        buf_add(b, slice_of(f->stream_feature));
+    EMIT(stream_features, b);
 }
 
 void negotiate_features(struct stream *s)

@@ -12,10 +12,7 @@
 enum {
     SWEEP_MS = 1000,
     SWEEP_MAX = 1024, /* unloaded by one sweep, of each list */
-    ABSENT_MS = 10 * 1000,
-    /* A change is never taken back, so what memory does has to wait for the store's word, far
-     * beyond the 5 s after which waiting messages are refused. */
-    COMMIT_MS = 600 * 1000
+    ABSENT_MS = 10 * 1000
 };
 
 static slice actor_key(const void *item) { return ((const struct actor *)item)->jid; }
@@ -361,7 +358,7 @@ static void changes_go_on(struct actor *a)
         c->batch = NULL;
         a->changing = true;
         actor_pin(a);
-        store_submit(b, a->all->loop, COMMIT_MS, change_committed, a);
+        store_submit(b, a->all->loop, STORE_COMMIT_MS, change_committed, a);
     }
     a->advancing = false;
 }

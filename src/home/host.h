@@ -37,7 +37,8 @@ struct host_domain {
     bool listed;  /* in disco#items of the parent */
 };
 /* Replaces the other domains of one host, at most HOST_DOMAINS_MAX of all; they are read on any
- * worker. Copies. Call on worker 0; `done`, which may be NULL, runs there when all workers know. */
+ * worker. Copies. Call at the home of the duty `rooms`; `done`, which may be NULL, runs there when
+ * all workers know. */
 void host_domains_set(struct worker *w, const struct host *h, const struct host_domain *list,
                       unsigned count, gathered_fn *done, void *arg);
 extern const struct message_row pass_message;

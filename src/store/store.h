@@ -24,7 +24,10 @@ struct store;
 struct store_batch;
 
 enum {
-    STORE_DEADLINE_MS = 5000,          /* default of a batch (architecture §6) */
+    STORE_DEADLINE_MS = 5000, /* default of a batch (architecture §6) */
+    /* Of a change that is never taken back: what memory does has to wait for the store's word, far
+     * beyond the default, after which waiting messages are refused. */
+    STORE_COMMIT_MS = 600 * 1000,
     STORE_LOOPS_MAX = 256,             /* indexes of loops that submit */
     STORE_STMTS_MAX = 2048,            /* statements of all features */
     STORE_PARAMS_MAX = 32,             /* of one statement; also columns */

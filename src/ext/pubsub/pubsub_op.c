@@ -24,8 +24,6 @@
 #include "store/store.h"
 #include "xmpp/ns.h"
 
-enum { COMMIT_MS = 600 * 1000 }; /* like other changes of an account: the store has the last word */
-
 static const struct ps_verb_row *pubsub_op_row_of(enum ps_verb verb)
 {
     static const struct ps_verb_row *const tables[] = { ps_item_verbs, ps_node_verbs,
@@ -360,7 +358,8 @@ static bool pubsub_op_step(struct ps_node *n, struct ps_op *op, const struct ps_
                 struct store_batch *b = op->batch;
                 op->batch = NULL;
                 n->busy = true;
-                store_submit(b, worker_loop(n->service->worker), COMMIT_MS, pubsub_op_committed, n);
+                store_submit(b, worker_loop(n->service->worker), STORE_COMMIT_MS,
+                             pubsub_op_committed, n);
                 return false;
             }
             if (ask_about_subscribers(n, op))

@@ -21,7 +21,7 @@
 
 enum { SWEEP_MS = 60 * 1000, MORE_MS = 100 };
 
-/* One a node, on worker 0. */
+/* One a node, at the home of the duty. */
 struct sweep {
     struct worker *worker;
     struct timer timer;
@@ -33,7 +33,7 @@ struct sweep {
     int64_t removed;           /* files of this round */
     struct upload_page page;
 };
-static struct sweep *the_sweep; /* of worker 0 */
+static struct sweep *the_sweep; /* at the home of the duty */
 
 static void upload_sweep_next(struct sweep *s);
 

@@ -20,11 +20,7 @@
 #include "store/store.h"
 #include "xmpp/muc.h"
 
-enum {
-    LINES_MAX = 8,
-    PIECE_BYTES = 256 << 10,
-    COMMIT_MS = 600 * 1000 /* like other changes of a room: the store has the last word */
-};
+enum { LINES_MAX = 8, PIECE_BYTES = 256 << 10 };
 
 static const struct message_field answer_fields[] = {
     F_U8(struct room_lines_answer, err, ERR_COUNT - 1),
@@ -317,7 +313,7 @@ static void lines_take(struct lines_taken *t, struct room *r)
     room_pin(r);
     t->target = r;
     actor_become(&r->actor, ACTOR_LOADING);
-    store_submit(b, worker_loop(t->worker), COMMIT_MS, lines_take_committed, t);
+    store_submit(b, worker_loop(t->worker), STORE_COMMIT_MS, lines_take_committed, t);
 }
 
 static void lines_take_reached(struct room *r, enum err e, void *arg)
