@@ -319,6 +319,24 @@ def test_end_of_the_server_gives_a_backup_up(busy, tmp_path):
     assert not shim_free.exists() or (shim_free / "MANIFEST").exists()
 
 
+@pytest.mark.sqlite
+def test_the_server_ends_in_the_middle_of_a_backup(make_server, disk):
+    """In order, and what was begun is removed: each file takes long, so there is still much to do
+    when the workers have ended."""
+    server = make_server("alice", disk=disk)
+    alice = server.client("alice", "a")
+    for i in range(30):
+        store(server, alice, b"x" * 4000, f"{i}.txt", "text/plain")
+    backup = server.folder / "data-backup"  # the slow disk is what begins with this name
+    disk.turn(sync_ms=400)
+    ctl = server.ctl_start("backup", "create", backup)
+    until("it has begun", backup.with_suffix(".partial").exists)
+    server.stop()
+    _, told = ctl.communicate(timeout=30)
+    assert ctl.returncode != 0 and "closed the connection" in told
+    assert not backup.with_suffix(".partial").exists()
+
+
 @pytest.mark.skipif(not database.POSTGRESQL, reason="of PostgreSQL")
 def test_postgresql_is_backed_up_by_its_own_tools(busy, make_server, tmp_path):
     answer = busy.ctl("backup", "create", tmp_path / "b")

@@ -121,7 +121,8 @@ static void backup_describe(const struct job *j)
     "musterd must be able to write to it. Its systemd unit lets it write to "                      \
     "/var/lib/muster-backups"
 
-static void backup_tell(struct job *j)
+/* Its thread has ended, or is about to. */
+static void backup_join(struct job *j)
 {
     pthread_join(j->thread, NULL);
     the_job = NULL;
@@ -133,6 +134,10 @@ static void backup_tell(struct job *j)
                   LOG_C("result", err_name(j->err)), LOG_C("why", j->why.text));
     if (j->err == OK && j->kind == JOB_MAKE)
         time_set(j->finished_s);
+}
+
+static void backup_tell(struct job *j)
+{
     if (j->err == OK)
         backup_describe(j);
     else if ((j->err == E_DENIED || j->err == E_NOTFOUND) && j->kind == JOB_MAKE)
@@ -146,8 +151,10 @@ static void backup_ended(struct loop_post *post, struct loop *loop)
 {
     struct job *j = CONTAINER_OF(post, struct job, post);
     (void)loop;
-    if (the_job == j) /* otherwise the stopping server has ended the call */
-        backup_tell(j);
+    if (the_job != j) /* the server stops, and has taken it back */
+        return;
+    backup_join(j);
+    backup_tell(j);
 }
 
 static enum err backup_run_make(struct job *j)
@@ -248,13 +255,14 @@ static void backup_worker_start(struct worker *w)
     time_load(worker_node(w)->data);
 }
 
-/* Cancels a running backup, which then removes its files. */
+/* Cancels a running backup, which then removes its files. The call is not ended: the loop by which
+ * the answer would go back has ended. */
 static void backup_worker_stop(struct worker *w)
 {
     if (!duty_is_here(w, DUTY_BACKUP) || the_job == NULL)
         return;
     atomic_store(&stopping, true);
-    backup_tell(the_job);
+    backup_join(the_job);
 }
 
 static const struct command_column backup_columns[] = {

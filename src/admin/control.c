@@ -57,7 +57,6 @@ static void client_free(struct client *cl)
     mem_free(&cl);
 }
 
-/* The arguments as "jid=a@b force=true", without secrets. */
 static void write_refusal(struct conn *c, enum err e, const char *text)
 {
     struct buf out;

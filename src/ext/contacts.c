@@ -367,7 +367,9 @@ static void add_apply(struct actor_change *base, enum err e)
         contacts_row(call, item, e);
     }
     if (e == E_CONFLICT && command_flag(call, "approve"))
-        command_fail(call, e, "the account of a contact was deleted or replaced meanwhile");
+        command_fail(call, e,
+                     "the account of a contact was deleted or replaced meanwhile, or there is "
+                     "too much to change at once");
     else if (e != OK)
         command_fail(call, e, "%.*s: %s", SLICE_ARG(a->jid), err_text(e));
     else if (dry)

@@ -151,6 +151,10 @@ static void group_next(struct loop_defer *d)
 {
     struct group *g = CONTAINER_OF(d, struct group, next);
     arena_destroy(&g->arena);
+    if (worker_stopping(g->call->worker)) {
+        command_fail(g->call, E_CANCELED, "the server stops: run the command again");
+        return;
+    }
     if (++g->at == g->count) {
         /* A user who has not approved the others is not asked: the client would be. */
         if (g->step + 1 == STEP_COUNT || g->faults > 0) {

@@ -225,7 +225,7 @@ static void far_ended(struct loop_defer *d)
 static void far_finished(struct command_call *call, void *arg)
 {
     struct far_call *f = arg;
-    ensure(call == &f->call);
+    ensure(call == &f->call && loop_here() != NULL);
     f->ended.fn = far_ended;
     loop_defer(loop_here(), &f->ended);
 }

@@ -251,7 +251,8 @@ static void command_goes_back(struct loop_defer *d)
 void command_return(struct command_return *r, struct worker *to,
                     void (*fn)(struct command_return *r))
 {
-    ensure(to != NULL && worker_here() != NULL);
+    /* A call that ends when the loop has ended could not go back. */
+    ensure(to != NULL && worker_here() != NULL && loop_here() == worker_loop(worker_here()));
     r->to = to;
     r->fn = fn;
     r->defer.fn = command_goes_back;

@@ -18,7 +18,8 @@ bool command_address_ok(struct command_call *call, enum param_type type, slice t
                         slice *prepared);
 
 /* For `finished`: the way back to the worker of the caller. `fn` runs there, later, when whoever
- * ended the call does not look at it any more. `r` stays where it is until then. Any worker. */
+ * ended the call does not look at it any more. `r` stays where it is until then. Any worker. It
+ * does not come to that if the loops end first. */
 struct command_return {
     struct loop_defer defer;
     struct worker *to;
