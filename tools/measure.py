@@ -281,9 +281,9 @@ def posts(tree, column):
 
 
 def loops(tree, column):
-    return [(s, s.text.count("\n", 0, match.start()) + 1, "FEATURES_EACH (…, name)")
+    return [(s, s.code.count("\n", 0, match.start()) + 1, "FEATURES_EACH (…, name)")
             for s in tree.c_of(column) if s.folder != "app"  # which prints the list
-            for match in ALL_FEATURES.finditer(s.text)]
+            for match in ALL_FEATURES.finditer(s.code)]
 
 
 def use_places(uses):

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/durable.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "home/duty.h"
@@ -121,7 +122,7 @@ static void backup_describe(const struct job *j)
     "musterd must be able to write to it. Its systemd unit lets it write to "                      \
     "/var/lib/muster-backups"
 
-/* Its thread has ended, or is about to. */
+/* Waits for the end of its thread. */
 static void backup_join(struct job *j)
 {
     pthread_join(j->thread, NULL);
@@ -130,8 +131,9 @@ static void backup_join(struct job *j)
         log_info(&log_backup, LOG_EV("backup.ended"), LOG_C("folder", j->folder),
                  LOG_C("result", "ok"));
     else
-        log_error(&log_backup, LOG_EV("backup.ended"), LOG_C("folder", j->folder),
-                  LOG_C("result", err_name(j->err)), LOG_C("why", j->why.text));
+        log_at(&log_backup, atomic_load(&stopping) ? LOG_WARN : LOG_ERROR, LOG_EV("backup.ended"),
+               LOG_C("folder", j->folder), LOG_C("result", err_name(j->err)),
+               LOG_C("why", j->why.text));
     if (j->err == OK && j->kind == JOB_MAKE)
         time_set(j->finished_s);
 }
@@ -151,8 +153,7 @@ static void backup_ended(struct loop_post *post, struct loop *loop)
 {
     struct job *j = CONTAINER_OF(post, struct job, post);
     (void)loop;
-    if (the_job != j) /* the server stops, and has taken it back */
-        return;
+    ensure(the_job == j);
     backup_join(j);
     backup_tell(j);
 }
@@ -255,14 +256,14 @@ static void backup_worker_start(struct worker *w)
     time_load(worker_node(w)->data);
 }
 
-/* Cancels a running backup, which then removes its files. The call is not ended: the loop by which
- * the answer would go back has ended. */
+void backup_give_up(void) { atomic_store(&stopping, true); }
+
+/* One that was given up and has still not ended: the disk is slow. It removes its files. Its call
+ * is not ended, since the loop by which the answer would go back has ended. */
 static void backup_worker_stop(struct worker *w)
 {
-    if (!duty_is_here(w, DUTY_BACKUP) || the_job == NULL)
-        return;
-    atomic_store(&stopping, true);
-    backup_join(the_job);
+    if (duty_is_here(w, DUTY_BACKUP) && the_job != NULL)
+        backup_join(the_job);
 }
 
 static const struct command_column backup_columns[] = {

@@ -151,10 +151,6 @@ static void group_next(struct loop_defer *d)
 {
     struct group *g = CONTAINER_OF(d, struct group, next);
     arena_destroy(&g->arena);
-    if (worker_stopping(g->call->worker)) {
-        command_fail(g->call, E_CANCELED, "the server stops: run the command again");
-        return;
-    }
     if (++g->at == g->count) {
         /* A user who has not approved the others is not asked: the client would be. */
         if (g->step + 1 == STEP_COUNT || g->faults > 0) {
@@ -164,7 +160,12 @@ static void group_next(struct loop_defer *d)
         g->at = 0;
         g->step++;
     }
-    group_turn(g);
+    if (worker_stopping(g->call->worker))
+        command_fail(g->call, E_CANCELED,
+                     "the server stops, and %s was done; run the command again",
+                     g->step <= STEP_CHECK ? "nothing" : "only part of it");
+    else
+        group_turn(g);
 }
 
 static bool group_is_named(const struct group *g, slice user)
