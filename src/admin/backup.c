@@ -131,7 +131,7 @@ static void backup_join(struct job *j)
         log_info(&log_backup, LOG_EV("backup.ended"), LOG_C("folder", j->folder),
                  LOG_C("result", "ok"));
     else
-        log_at(&log_backup, atomic_load(&stopping) ? LOG_WARN : LOG_ERROR, LOG_EV("backup.ended"),
+        log_at(&log_backup, j->err == E_CANCELED ? LOG_WARN : LOG_ERROR, LOG_EV("backup.ended"),
                LOG_C("folder", j->folder), LOG_C("result", err_name(j->err)),
                LOG_C("why", j->why.text));
     if (j->err == OK && j->kind == JOB_MAKE)
@@ -262,8 +262,10 @@ void backup_give_up(void) { atomic_store(&stopping, true); }
  * is not ended, since the loop by which the answer would go back has ended. */
 static void backup_worker_stop(struct worker *w)
 {
-    if (duty_is_here(w, DUTY_BACKUP) && the_job != NULL)
-        backup_join(the_job);
+    if (!duty_is_here(w, DUTY_BACKUP) || the_job == NULL)
+        return;
+    backup_give_up();
+    backup_join(the_job);
 }
 
 static const struct command_column backup_columns[] = {

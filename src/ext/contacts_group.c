@@ -161,9 +161,10 @@ static void group_next(struct loop_defer *d)
         g->step++;
     }
     if (worker_stopping(g->call->worker))
-        command_fail(g->call, E_CANCELED,
-                     "the server stops, and %s was done; run the command again",
-                     g->step <= STEP_CHECK ? "nothing" : "only part of it");
+        command_fail(
+            g->call, E_CANCELED, "the server stops, and %s was done; run the command again",
+            g->step < STEP_APPROVE || (g->step == STEP_APPROVE && g->at == 0) ? "nothing"
+                                                                              : "only part of it");
     else
         group_turn(g);
 }
