@@ -246,7 +246,8 @@ static void plan(struct add *add, struct addition *item, uint32_t nth)
     struct account *a = account_of(add->base.actor);
     item->delta = roster_edit(a->roster, item->jid);
     enum sub_state state = (enum sub_state)item->delta.state;
-    /* Also once more: who was blocked, or asked who has the address no longer, is heard now. */
+    /* A request that waits is repeated: the contact had perhaps blocked the user, or is another
+     * account by now. */
     bool asks = command_flag(add->call, "subscribe") && !sub_sees(state);
     bool approves = command_flag(add->call, "approve") && !sub_is_seen(state) &&
                     (sub_state_pending_in(state) || (item->delta.flags & ROSTER_PREAPPROVED) == 0);
