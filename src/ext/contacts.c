@@ -137,8 +137,8 @@ struct add {
     struct command_call *call;
     struct addition *items;
     uint32_t count;
-    slice groups;           /* one, ended by a NUL; or none */
-    int64_t rooms, watched; /* how many more may be listed, and see the user */
+    slice groups;                     /* one, ended by a NUL; or none */
+    int64_t list_left, watchers_left; /* how many more may be listed, and may see the user */
 };
 
 /* Statements for each contact that is new, approved and asked: its item, two words, its account;
@@ -161,7 +161,8 @@ static bool contacts_has_group(slice groups, slice group)
     return false;
 }
 
-static int64_t contacts_see_the_user(const struct roster *r)
+/* Those who see the user, wait for that, or were approved ahead. */
+static int64_t contacts_watchers(const struct roster *r)
 {
     int64_t count = r == NULL ? 0 : (int64_t)r->seen + r->pending;
     for (uint32_t i = r == NULL ? 0 : r->seen; r != NULL && i < r->count; i++)
@@ -233,9 +234,9 @@ static const char *contacts_said(const struct add *add, const struct addition *i
 /* Whether one more contact may be listed, or may see the user. If not, the result says so. */
 static bool contacts_fits(const struct add *add, struct addition *item, bool approves)
 {
-    if (item->is_new && add->rooms <= 0)
+    if (item->is_new && add->list_left <= 0)
         item->result = "roster.contacts-max is reached";
-    else if (approves && add->watched <= 0 && !sub_state_pending_in(item->delta.state))
+    else if (approves && add->watchers_left <= 0 && !sub_state_pending_in(item->delta.state))
         item->result = "roster.watchers-max is reached";
     return item->result == NULL;
 }
@@ -259,8 +260,8 @@ static void plan(struct add *add, struct addition *item, uint32_t nth)
     item->approves = approves;
     item->result = contacts_said(add, item, joins, approves, asks);
     item->changes = item->is_new || joins == JOINS || approves || (asks && !sub_state_ask(state));
-    add->rooms -= item->is_new;
-    add->watched -= approves && !sub_state_pending_in(state);
+    add->list_left -= item->is_new;
+    add->watchers_left -= approves && !sub_state_pending_in(state);
     item->delta.flags |= ROSTER_LISTED;
     if (approves)
         contacts_tell(add, item, SUB_SUBSCRIBED, 0);
@@ -288,8 +289,7 @@ static void contacts_store(struct add *add)
         for (unsigned n = 0; n < 2; n++)
             if (item->word[n] != NULL)
                 subscription_announce(b, a, item->word[n]);
-        if (item->approves && roster_out_confirms(account_node(a), item->jid) &&
-            roster_out_knows(account_node(a), item->jid))
+        if (item->approves && item->looked >= 0)
             roster_out_add_settled(b, item->jid, a->jid);
         last = item->changes ? item : last;
     }
@@ -305,8 +305,8 @@ static enum err add_prepare(struct actor_change *base)
     ensure(base->batch == NULL);
     if (a->state != ACTOR_READY)
         return E_NOTFOUND;
-    add->rooms = setting_int(&roster_contacts_max) - (int64_t)roster_count(a);
-    add->watched = setting_int(&roster_watchers_max) - contacts_see_the_user(a->roster);
+    add->list_left = setting_int(&roster_contacts_max) - (int64_t)roster_count(a);
+    add->watchers_left = setting_int(&roster_watchers_max) - contacts_watchers(a->roster);
     for (uint32_t i = 0; i < add->count; i++) {
         struct addition *item = &add->items[i];
         if (item->result == NULL && slice_eq(item->jid, a->jid))
