@@ -182,7 +182,7 @@ static int group_compare(const void *a, const void *b)
     return slice_compare(*(const slice *)a, *(const slice *)b);
 }
 
-/* Who is named twice counts once. false: the call has failed. */
+/* A user who is named twice counts once. false: the call has failed. */
 static bool group_parse(struct group *g, slice users)
 {
     slice user;
@@ -232,9 +232,10 @@ struct command contact_group = {
     .area = "contacts",
     .args = group_args,
     .run = run_group,
-    .doc = "Makes users contacts of each other: each has the others in the contact list, in that "
-           "group, and sees when they are online. The users need not agree. Nothing is changed if "
-           "one of the accounts is missing or disabled, or if roster.contacts-max, "
-           "roster.watchers-max or roster.groups-max does not allow it. When somebody joins the "
-           "group, run it again with all users. Who is blocked stays blocked.",
+    .doc =
+        "Makes users contacts of each other: each user has the others in the contact list, in "
+        "that group, and sees when they are online. The users need not agree. Nothing changes if "
+        "one of the accounts is missing or disabled, or if roster.contacts-max, "
+        "roster.watchers-max or roster.groups-max does not allow it. When somebody joins the "
+        "group, run it again with all users. A user who is blocked stays blocked.",
 };

@@ -551,7 +551,7 @@ static enum err forget_prepare(struct actor_change *base)
     f->view = (f->delta.flags & ROSTER_LISTED) != 0 ? ROSTER_SHOWN : ROSTER_HIDDEN;
     if (item->state == SUB_NONE_PENDING_OUT) {
         /* A request that was never answered stays, as one to an address that never had an account:
-         * who only asked learns nothing. What was approved ahead is not for the next one. */
+         * who only asked learns nothing. An approval ahead is not for the next account. */
         f->delta.flags &= (uint8_t)~ROSTER_PREAPPROVED;
     } else if (sub_state_ask(item->state) && crossing_is_stale(a, f->jid, (uint64_t)f->number)) {
         f->delta.state = SUB_NONE_PENDING_OUT; /* of who has the address now */
