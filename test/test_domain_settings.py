@@ -9,6 +9,7 @@ import pytest
 from muster.client import Gone
 from muster.control import settings
 from muster.server import MUSTERD
+from test_guest import guest
 from test_invite import invite, register, run
 from test_search import card, classic, refused
 from test_webchat import get, picture
@@ -251,6 +252,47 @@ def test_addresses_of_files(host):
     assert base(ONE) == "https://files.example" and base(TWO) == "https://files.two.example"
     host.ctl("set", f"upload.base-url@{TWO}", "")
     assert base(TWO) == before.replace(ONE, TWO)
+
+
+def test_addresses_of_pages(host):
+    """Those that host-meta tells, and of invitations."""
+    def base(domain):
+        answer = get(host, "/.well-known/host-meta.json", headers={"Host": f"{domain}:443"})
+        return re.search(r'"href": "(\w+://[^/]*)', answer.body.decode())[1]
+
+    host.ctl("set", f"http.base-url@{TWO}", "https://chat.two.example/")
+    assert (base(ONE), base(TWO)) == (f"ws://{ONE}:443", "wss://chat.two.example")
+    host.ctl("set", "http.base-url", "https://chat.example")
+    assert (base(ONE), base(TWO)) == ("wss://chat.example", "wss://chat.two.example")
+    assert base(f"elsewhere.{TWO}") == "wss://chat.example"
+    for domain in (ONE, TWO):
+        host.ctl("set", f"invite.enabled@{domain}", "on")
+    links = [invite(host, "--domain", domain)["landing-url"] for domain in (ONE, TWO)]
+    assert [link.partition("/invite/")[0] for link in links] == [
+        "https://chat.example", "https://chat.two.example"]
+
+
+def test_accounts_from_one_address(host):
+    """The number is counted over all domains; what it may be is said by the one that is asked."""
+    host.ctl("set", "register.enabled", "on")
+    host.ctl("set", "register.per-address-per-hour", "2")
+    host.ctl("set", f"register.per-address-per-hour@{TWO}", "4")
+
+    def answers(domain, names):
+        return [register(host.connect(domain=domain), f"{name}{name}", "long secret")
+                for name in names]
+
+    assert answers(TWO, "abc") == [True] * 3
+    assert answers(ONE, "d") == ["not-acceptable"]
+    assert answers(TWO, "de") == [True, "not-acceptable"]
+
+
+def test_guests_of_one_domain_may_leave_it(host):
+    host.ctl("set", "guest.domains", f"{ONE} {TWO}")
+    host.ctl("set", f"guest.remote@{TWO}", "on")
+    assert [guest(host, domain=domain).error(
+        "get", "<ping xmlns='urn:xmpp:ping'/>", to="elsewhere.test")[0]
+        for domain in (ONE, TWO)] == ["not-allowed", "remote-server-not-found"]
 
 
 def test_searching(host):

@@ -109,9 +109,13 @@ def test_an_alarm_names_what_a_proxy_needs(server):
     assert details() == []
     request()
     assert "http.base-url for the proxy at 127.0.0.1" in details()[0]
-    server.ctl("set", "http.base-url", "https://chat.example.org")
-    request()
-    assert details() == []
+    for name in ("http.base-url", "http.base-url@localhost"):
+        server.ctl("set", name, "https://chat.example.org")
+        request()
+        assert details() == []
+        server.ctl("set", name, "--default")
+        request()
+        assert "http.base-url for the proxy at 127.0.0.1" in details()[0]
 
 
 @pytest.mark.core

@@ -16,15 +16,19 @@
 static void on_changed(struct worker *w, const struct setting *s) { (void)w, (void)s; }
 
 static struct setting limit = { .name = "t.limit",
+                                .scope = SCOPE_CLUSTER,
                                 .type = PARAM_INT,
                                 .def = 5,
                                 .min = 1,
                                 .max = 64,
                                 .doc = "A limit.",
                                 .changed = on_changed };
-static struct setting text = {
-    .name = "t.text", .type = PARAM_TEXT, .def_text = "", .max = 16, .doc = "A text."
-};
+static struct setting text = { .name = "t.text",
+                               .scope = SCOPE_CLUSTER,
+                               .type = PARAM_TEXT,
+                               .def_text = "",
+                               .max = 16,
+                               .doc = "A text." };
 
 static char folder[] = "/tmp/muster-settings-XXXXXX";
 static char path[64], url[80];

@@ -2,8 +2,12 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 
-static struct setting number = { .name = "a.number", .type = PARAM_INT, .def = 1, .max = 9 };
-static struct setting text = { .name = "a.text", .type = PARAM_TEXT, .def_text = "", .max = 64 };
+static struct setting number = {
+    .name = "a.number", .scope = SCOPE_CLUSTER, .type = PARAM_INT, .def = 1, .max = 9
+};
+static struct setting text = {
+    .name = "a.text", .scope = SCOPE_CLUSTER, .type = PARAM_TEXT, .def_text = "", .max = 64
+};
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);

@@ -7,10 +7,13 @@
 
 #include <cmocka.h>
 
-static struct setting tls_required = {
-    .name = "c2s.tls-required", .type = PARAM_BOOL, .def = 1, .doc = "Refuses clear text."
-};
+static struct setting tls_required = { .name = "c2s.tls-required",
+                                       .scope = SCOPE_CLUSTER,
+                                       .type = PARAM_BOOL,
+                                       .def = 1,
+                                       .doc = "Refuses clear text." };
 static struct setting timeout = { .name = "sm.timeout",
+                                  .scope = SCOPE_CLUSTER,
                                   .type = PARAM_MS,
                                   .def = 60000,
                                   .min = 30000,

@@ -6,6 +6,7 @@ struct log_area *const auth_logs[] = { &log_auth, NULL };
 
 struct setting auth_scram_iterations = {
     .name = "auth.scram-iterations",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 10000,
     .min = 4096, /* RFC 7677 §4 */
@@ -19,6 +20,7 @@ struct setting auth_scram_iterations = {
 };
 struct setting auth_failures_per_address = {
     .name = "auth.failures-per-address",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 20,
     .min = 1,
@@ -33,6 +35,7 @@ struct setting auth_failures_per_address = {
 };
 struct setting auth_failures_per_account = {
     .name = "auth.failures-per-account",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 10,
     .min = 1,
@@ -48,6 +51,7 @@ struct setting auth_failures_per_account = {
 };
 struct setting auth_failure_window = {
     .name = "auth.failure-window",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 60000,
     .min = 1000,
@@ -56,6 +60,7 @@ struct setting auth_failure_window = {
 };
 struct setting auth_block_time = {
     .name = "auth.block-time",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 60000,
     .min = 1000,

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { VALUE_BYTES_MAX = 160 };
 
@@ -25,7 +26,7 @@ size_t setting_range(const struct setting *s, char *out, size_t cap)
 
 const char *setting_scope_name(const struct setting *s)
 {
-    static const char *const names[SCOPES] = { "cluster", "node", "domain" };
+    static const char *const names[SCOPES] = { "unsaid", "cluster", "node", "domain" };
     return names[s->scope];
 }
 
@@ -190,6 +191,10 @@ const struct setting *setting_of(const struct setting *s, slice domain)
 static void setting_check_row(const struct setting *s)
 {
     struct why why;
+    if (s->scope == SCOPE_UNSAID) {
+        fprintf(stderr, "setting %s: its row does not say its scope\n", s->name);
+        abort();
+    }
     if (setting_is_text(s)) {
         ensure(!s->allow_none && s->def_text != NULL);
         ensure(setting_check(s, slice_of(s->def_text), &why) == OK);

@@ -18,7 +18,9 @@ struct worker;
 
 /* How far one value reaches. */
 enum setting_scope {
-    SCOPE_CLUSTER, /* all nodes have the same */
+    SCOPE_UNSAID,  /* a row must say it */
+    SCOPE_CLUSTER, /* all nodes have the same. So have limits for one address or one user, though
+                    * each node may count for itself */
     SCOPE_NODE,    /* it speaks of the machine: each node may have its own */
     SCOPE_DOMAIN,  /* it speaks of the users of a domain: each may have its own */
     SCOPES
@@ -101,7 +103,8 @@ static inline bool setting_is_open(const struct setting *s)
 }
 
 const char *setting_scope_name(const struct setting *s); /* "node" */
-void setting_register(struct setting *s);                /* at start; sets the default */
+/* At start; sets the default. A row that does not say its scope ends the process. */
+void setting_register(struct setting *s);
 /* Makes the rows for a domain (prepared) from all rows that are registered; does nothing if they
  * are there. Main, before workers run. */
 void setting_add_domain(slice domain);

@@ -8,12 +8,30 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const char *const words[] = { "one", "two", NULL };
 
 static struct setting rows[] = {
-    { .name = "fuzz.ms", .type = PARAM_MS, .def = 5, .min = 5, .max = 900000000 },
-    { .name = "fuzz.bytes", .type = PARAM_BYTES, .max = SETTING_NONE, .allow_none = true },
-    { .name = "fuzz.int", .type = PARAM_INT, .min = -1000, .max = 1000, .allow_none = true },
-    { .name = "fuzz.bool", .type = PARAM_BOOL },
-    { .name = "fuzz.choice", .type = PARAM_CHOICE, .choices = words },
-    { .name = "fuzz.string", .type = PARAM_TEXT, .max = 100, .def_text = "" },
+    { .name = "fuzz.ms",
+      .scope = SCOPE_CLUSTER,
+      .type = PARAM_MS,
+      .def = 5,
+      .min = 5,
+      .max = 900000000 },
+    { .name = "fuzz.bytes",
+      .scope = SCOPE_CLUSTER,
+      .type = PARAM_BYTES,
+      .max = SETTING_NONE,
+      .allow_none = true },
+    { .name = "fuzz.int",
+      .scope = SCOPE_CLUSTER,
+      .type = PARAM_INT,
+      .min = -1000,
+      .max = 1000,
+      .allow_none = true },
+    { .name = "fuzz.bool", .scope = SCOPE_CLUSTER, .type = PARAM_BOOL },
+    { .name = "fuzz.choice", .scope = SCOPE_CLUSTER, .type = PARAM_CHOICE, .choices = words },
+    { .name = "fuzz.string",
+      .scope = SCOPE_CLUSTER,
+      .type = PARAM_TEXT,
+      .max = 100,
+      .def_text = "" },
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 

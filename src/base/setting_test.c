@@ -1,4 +1,7 @@
 #include "base/setting.h"
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,28 +18,42 @@ static void on_change(struct worker *w, const struct setting *s) { (void)w, (voi
 static const char *const modes[] = { "reject", "replace", "none-of-it", NULL };
 
 static struct setting idle = { .name = "c2s.idle",
+                               .scope = SCOPE_CLUSTER,
                                .type = PARAM_MS,
                                .def = 60000,
                                .min = 30000,
                                .max = 90000,
                                .changed = on_change };
 static struct setting pause_ms = {
-    .name = "io.pause", .type = PARAM_MS, .def = 0, .max = 864000000
+    .name = "io.pause", .scope = SCOPE_CLUSTER, .type = PARAM_MS, .def = 0, .max = 864000000
 };
 static struct setting bytes = { .name = "c2s.stanza-bytes",
+                                .scope = SCOPE_CLUSTER,
                                 .type = PARAM_BYTES,
                                 .def = 256 << 10,
                                 .min = 1000,
                                 .max = SETTING_NONE };
-static struct setting contacts = {
-    .name = "im.contacts", .type = PARAM_INT, .def = 200, .min = -5, .max = 1000, .allow_none = true
+static struct setting contacts = { .name = "im.contacts",
+                                   .scope = SCOPE_CLUSTER,
+                                   .type = PARAM_INT,
+                                   .def = 200,
+                                   .min = -5,
+                                   .max = 1000,
+                                   .allow_none = true };
+static struct setting tls = {
+    .name = "c2s.tls-required", .scope = SCOPE_CLUSTER, .type = PARAM_BOOL, .def = 1
 };
-static struct setting tls = { .name = "c2s.tls-required", .type = PARAM_BOOL, .def = 1 };
-static struct setting mode = { .name = "c2s.conflict", .type = PARAM_CHOICE, .choices = modes };
-static struct setting motd = {
-    .name = "im.motd", .type = PARAM_TEXT, .max = 20, .def_text = "welcome", .changed = on_change
+static struct setting mode = {
+    .name = "c2s.conflict", .scope = SCOPE_CLUSTER, .type = PARAM_CHOICE, .choices = modes
 };
+static struct setting motd = { .name = "im.motd",
+                               .scope = SCOPE_CLUSTER,
+                               .type = PARAM_TEXT,
+                               .max = 20,
+                               .def_text = "welcome",
+                               .changed = on_change };
 static struct setting shown = { .name = "im.contacts-shown",
+                                .scope = SCOPE_CLUSTER,
                                 .type = PARAM_INT,
                                 .def = 100,
                                 .max = 1000,
@@ -44,11 +61,15 @@ static struct setting shown = { .name = "im.contacts-shown",
                                 .not_above = &contacts.param };
 
 static struct setting fine = {
-    .name = "io.fine", .type = PARAM_MS, .def = 1500, .min = 1, .max = 90000
+    .name = "io.fine", .scope = SCOPE_CLUSTER, .type = PARAM_MS, .def = 1500, .min = 1, .max = 90000
 };
-static struct setting days = {
-    .name = "archive.days", .type = PARAM_INT, .def = 30, .min = 1, .max = 100, .unit = "days"
-};
+static struct setting days = { .name = "archive.days",
+                               .scope = SCOPE_CLUSTER,
+                               .type = PARAM_INT,
+                               .def = 30,
+                               .min = 1,
+                               .max = 100,
+                               .unit = "days" };
 
 static struct setting *const rows[] = { &fine,     &days, &idle, &pause_ms, &bytes,
                                         &contacts, &tls,  &mode, &motd,     &shown };
@@ -62,6 +83,36 @@ static int reset(void **state)
         setting_reset(rows[i]);
     changes = 0;
     return 0;
+}
+
+static void register_without_scope(int fd)
+{
+    static struct setting row = { .name = "c2s.somewhere", .type = PARAM_BOOL };
+    signal(SIGABRT, SIG_DFL);
+    dup2(fd, STDERR_FILENO);
+    setting_register(&row);
+    _exit(0);
+}
+
+static void a_row_must_say_its_scope(void **state)
+{
+    (void)state;
+    int ends[2], status = 0;
+    assert_int_equal(pipe(ends), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        register_without_scope(ends[1]);
+    close(ends[1]);
+    char text[256];
+    ssize_t len = read(ends[0], text, sizeof text - 1);
+    close(ends[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
+    assert_true(len > 0);
+    text[len] = '\0';
+    assert_string_equal(text, "setting c2s.somewhere: its row does not say its scope\n");
 }
 
 static void one_domain_may_differ(void **state)
@@ -330,6 +381,7 @@ int main(void)
         cmocka_unit_test_setup(rows_are_found_and_listed_by_name, reset),
         cmocka_unit_test_setup(rows_that_depend_on_others_agree_with_them, reset),
         cmocka_unit_test_setup(small_outputs_are_cut, reset),
+        cmocka_unit_test(a_row_must_say_its_scope),
         cmocka_unit_test_setup(one_domain_may_differ, reset),
     };
     return cmocka_run_group_tests_name("setting", tests, NULL, NULL);

@@ -28,6 +28,7 @@ enum { PAGE_MS = 50 };
 
 static struct setting announce_subject = {
     .name = "announce.subject",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_TEXT,
     .max = 200,
     .def_text = "Announcement",

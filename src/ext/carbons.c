@@ -31,6 +31,7 @@ enum { COPIED_MAX = 32 };
 
 static struct setting plain_clients = {
     .name = "mdm.plain-clients",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc = "A message to one client of a user is also sent to the user's clients that do not "
            "support message carbons (XEP-0280).",

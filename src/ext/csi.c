@@ -31,6 +31,7 @@ static const char *const state_choices[] = { "drop", "hold", "at-once", NULL };
 
 static struct setting csi_messages = {
     .name = "csi.messages",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_CHOICE,
     .choices = message_choices,
     .doc = "Messages with content for a client that is in the background (XEP-0352, quiet mode of "
@@ -39,6 +40,7 @@ static struct setting csi_messages = {
 };
 static struct setting csi_rooms = {
     .name = "csi.rooms",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_CHOICE,
     .choices = room_choices,
     .doc = "Messages of rooms for a client that is in the background. mentions: csi.messages "
@@ -47,6 +49,7 @@ static struct setting csi_rooms = {
 };
 static struct setting csi_presence = {
     .name = "csi.presence",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_CHOICE,
     .choices = presence_choices,
     .doc = "Presence for a client that is in the background: the last of each contact waits, or it "
@@ -54,6 +57,7 @@ static struct setting csi_presence = {
 };
 static struct setting csi_chat_states = {
     .name = "csi.chat-states",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_CHOICE,
     .choices = state_choices,
     .doc = "Typing notifications (XEP-0085) for a client that is in the background: they are "

@@ -30,7 +30,8 @@ enum { CONTACT_BYTES_MAX = 2048 };
 /* XEP-0157: one row a role. */
 #define CONTACT(role, purpose)                                                                     \
     {                                                                                              \
-        .name = "contact." role, .type = PARAM_TEXT, .max = CONTACT_BYTES_MAX, .def_text = "",     \
+        .name = "contact." role, .scope = SCOPE_CLUSTER, .type = PARAM_TEXT,                       \
+        .max = CONTACT_BYTES_MAX, .def_text = "",                                                  \
         .doc = "Addresses " purpose ", shown by service discovery (XEP-0157): "                    \
                "URIs such as mailto:, xmpp: or https:, separated by spaces.",                      \
     }

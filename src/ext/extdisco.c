@@ -78,6 +78,7 @@ static bool services_are_right(slice text)
 
 static struct setting extdisco_services = {
     .name = "extdisco.services",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_TEXT,
     .max = 4096,
     .def_text = "",
@@ -88,6 +89,7 @@ static struct setting extdisco_services = {
 };
 static struct setting extdisco_secret = {
     .name = "extdisco.turn-secret",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_SECRET,
     .max = 1000,
     .def_text = "",
@@ -96,6 +98,7 @@ static struct setting extdisco_secret = {
 };
 static struct setting extdisco_ttl = {
     .name = "extdisco.credentials-time",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 12 * 3600 * 1000,
     .min = 60 * 1000,

@@ -23,6 +23,7 @@ enum { FORKS_MAX = 64 };
 
 static struct setting mdm_enabled = {
     .name = "mdm.enabled",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Multiple device messaging: conversations follow a user over all connected clients. "

@@ -12,6 +12,7 @@
 
 static struct setting im_enabled = {
     .name = "im.enabled",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc =
@@ -21,6 +22,7 @@ static struct setting im_enabled = {
 };
 static struct setting im_offline = {
     .name = "im.offline-messages",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Messages to offline users are stored until they log in. Off: these are refused with "
@@ -28,6 +30,7 @@ static struct setting im_offline = {
 };
 static struct setting im_client_history = {
     .name = "im.client-history",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Clients may keep a history of instant messages on their device. This is announced to "
@@ -35,6 +38,7 @@ static struct setting im_client_history = {
 };
 static struct setting im_cut_paste = {
     .name = "im.cut-paste",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Clients may offer cut and paste in instant messages. This is announced to clients; it "

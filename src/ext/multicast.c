@@ -32,12 +32,14 @@ static_assert(RECIPIENTS_MAX * (ROUTE_PENDING_TWO + 1) <= TICKET_REPORTS_MAX,
 
 static struct setting multicast_allowed = {
     .name = "multicast.allowed",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Users may send one message to many addresses at once (XEP-0033). Off: forbidden.",
 };
 static struct setting multicast_addresses = {
     .name = "multicast.addresses-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 50,
     .min = 1,
@@ -48,6 +50,7 @@ static struct setting multicast_addresses = {
 };
 static struct setting multicast_recipients = {
     .name = "multicast.recipients-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 250,
     .min = 1,

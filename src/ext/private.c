@@ -21,6 +21,7 @@ enum { ELEMENTS_MAX = 32 };
 
 static struct setting private_bytes_max = {
     .name = "private.bytes-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 1 << 20,
     .min = 4 << 10,
@@ -31,6 +32,7 @@ static struct setting private_bytes_max = {
 };
 static struct setting private_elements_max = {
     .name = "private.elements-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 100,
     .min = 1,

@@ -55,12 +55,14 @@ static const char *const payloads[] = { "summary", "none", NULL };
 
 static struct setting push_enabled = {
     .name = "push.enabled",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Clients may have messages announced by push services while they are away (XEP-0357).",
 };
 static struct setting push_when_active = {
     .name = "push.when-active",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 0,
     .doc = "Messages are announced to clients that are away even while the user has an active "
@@ -68,6 +70,7 @@ static struct setting push_when_active = {
 };
 static struct setting push_payload = {
     .name = "push.payload",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_CHOICE,
     .choices = payloads,
     .doc =
@@ -77,6 +80,7 @@ static struct setting push_payload = {
 };
 static struct setting push_body = {
     .name = "push.include-body",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 0,
     .doc =
@@ -84,6 +88,7 @@ static struct setting push_body = {
 };
 static struct setting push_services = {
     .name = "push.services",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_TEXT,
     .max = 4096,
     .def_text = "",
@@ -91,6 +96,7 @@ static struct setting push_services = {
 };
 static struct setting push_away = {
     .name = "push.show-away",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "While a client that has enabled push is away or in the background, its user is shown "
@@ -98,6 +104,7 @@ static struct setting push_away = {
 };
 static struct setting push_max = {
     .name = "push.registrations-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 20,
     .min = 1,
@@ -107,6 +114,7 @@ static struct setting push_max = {
 };
 static struct setting push_errors_max = {
     .name = "push.errors-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 5,
     .min = 1,

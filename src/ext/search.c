@@ -61,6 +61,7 @@ static struct setting search_access = {
 };
 static struct setting search_rows_max = {
     .name = "search.rows-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 50,
     .min = 1,
@@ -70,6 +71,7 @@ static struct setting search_rows_max = {
 };
 static struct setting search_length_min = {
     .name = "search.length-min",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 2,
     .min = 1,

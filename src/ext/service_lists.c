@@ -16,6 +16,7 @@ static bool are_addresses(slice text) { return jid_words_suit(text, NULL); }
 
 static struct setting blacklist_setting = {
     .name = "service.blacklist",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_TEXT,
     .max = 4000,
     .def_text = "",
@@ -26,6 +27,7 @@ static struct setting blacklist_setting = {
 };
 static struct setting whitelist_setting = {
     .name = "service.whitelist",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_TEXT,
     .max = 4000,
     .def_text = "",

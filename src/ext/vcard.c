@@ -18,6 +18,7 @@
 
 static struct setting vcard_bytes_max = {
     .name = "vcard.bytes-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 64 << 10,
     .min = 1 << 10,

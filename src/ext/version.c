@@ -9,6 +9,7 @@
 
 static struct setting version_show_os = {
     .name = "version.show-os",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 0,
     .doc = "Whether an answer about the software version (XEP-0092) names the operating system. It "

@@ -32,19 +32,22 @@
 static void temporary_changed(struct worker *w, const struct setting *s);
 
 static struct setting temporary = {
-    .name = "presence.temporary", .type = PARAM_BOOL, .def = 1, .changed = temporary_changed,
+    .name = "presence.temporary", .scope = SCOPE_CLUSTER,
+    .type = PARAM_BOOL, .def = 1, .changed = temporary_changed,
     .doc = "Lets users watch the availability of others for a while without subscribing to it. The "
            "others are asked, unless they would grant a subscription without being asked. Off: "
            "all watches end.",
 };
 static struct setting temporary_max = {
-    .name = "presence.temporary-max", .type = PARAM_INT, .def = 100, .min = 1, .max = 1000,
+    .name = "presence.temporary-max", .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT, .def = 100, .min = 1, .max = 1000,
     .unit = "users",
     .doc = "How many temporary subscriptions all sessions of a user can have together. More are "
            "refused with policy-violation.",
 };
 static struct setting temporary_time = {
-    .name = "presence.temporary-time", .type = PARAM_MS, .def = 3600000, .min = 30000,
+    .name = "presence.temporary-time", .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS, .def = 3600000, .min = 30000,
     .max = 86400000,
     .doc = "How long a temporary watch lasts at most; clients that go on watching renew it.",
 };

@@ -81,6 +81,7 @@ static bool is_picture(slice path)
 
 static struct setting chat_on = {
     .name = "web.chat",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Serves a chat client for browsers on the HTTP listeners.",
@@ -93,6 +94,7 @@ static bool is_free_path(slice text)
 
 static struct setting chat_path = {
     .name = "web.chat-path",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_TEXT,
     .def_text = "/chat",
     .max = 256,

@@ -25,6 +25,7 @@ static bool bosh_is_path(slice text)
 
 struct setting bosh_path = {
     .name = "bosh.path",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_TEXT,
     .def_text = "/http-bind",
     .max = 256,
@@ -34,6 +35,7 @@ struct setting bosh_path = {
 };
 struct setting bosh_wait_max = {
     .name = "bosh.wait-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 60000,
     .min = 1000,
@@ -43,6 +45,7 @@ struct setting bosh_wait_max = {
 };
 struct setting bosh_inactivity = {
     .name = "bosh.inactivity",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 60000,
     .min = 1000,
@@ -52,6 +55,7 @@ struct setting bosh_inactivity = {
 };
 struct setting bosh_pause_max = {
     .name = "bosh.pause-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 120000,
     .min = 1000,

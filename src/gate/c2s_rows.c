@@ -7,6 +7,7 @@
 
 struct setting c2s_tls_required = {
     .name = "c2s.tls-required",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Clients must use TLS before they log in. Off: logins without TLS are possible; for use "
@@ -22,6 +23,7 @@ struct setting c2s_migration = {
 };
 struct setting c2s_stanza_rate = {
     .name = "c2s.stanza-rate",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 1000,
     .min = 1,
@@ -33,6 +35,7 @@ struct setting c2s_stanza_rate = {
 };
 struct setting c2s_byte_rate = {
     .name = "c2s.byte-rate",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 1 << 20,
     .min = 1024,
@@ -43,6 +46,7 @@ struct setting c2s_byte_rate = {
 };
 struct setting c2s_connections = {
     .name = "c2s.connections-per-address",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 1000,
     .min = 1,
@@ -55,6 +59,7 @@ struct setting c2s_connections = {
 };
 struct setting c2s_idle = {
     .name = "c2s.idle-ping",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 180000,
     .min = 1000,
@@ -64,6 +69,7 @@ struct setting c2s_idle = {
 };
 struct setting c2s_ping_timeout = {
     .name = "c2s.ping-timeout",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 60000,
     .min = 1000,
@@ -73,6 +79,7 @@ struct setting c2s_ping_timeout = {
 };
 struct setting c2s_auth_timeout = {
     .name = "c2s.auth-timeout",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 60000,
     .min = 1000,
@@ -81,6 +88,7 @@ struct setting c2s_auth_timeout = {
 };
 struct setting c2s_bytes_before = {
     .name = "c2s.stanza-bytes-before-auth",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 65536,
     .min = 10000,
@@ -90,6 +98,7 @@ struct setting c2s_bytes_before = {
 };
 struct setting c2s_bytes = {
     .name = "c2s.stanza-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 262144,
     .min = 10000,
@@ -99,6 +108,7 @@ struct setting c2s_bytes = {
 };
 struct setting c2s_depth = {
     .name = "c2s.stanza-depth",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 64,
     .min = 16,
@@ -108,6 +118,7 @@ struct setting c2s_depth = {
 };
 struct setting c2s_output_max = {
     .name = "c2s.output-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 4 << 20,
     .min = 1 << 16,
@@ -119,6 +130,7 @@ struct setting c2s_output_max = {
 };
 struct setting c2s_auth_attempts = {
     .name = "c2s.auth-attempts",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 4,
     .min = 3,
@@ -128,6 +140,7 @@ struct setting c2s_auth_attempts = {
 };
 struct setting c2s_channel_binding = {
     .name = "c2s.channel-binding",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Offers channel binding, the -PLUS mechanisms (XEP-0440). Turn it off if TLS ends at a "
@@ -135,6 +148,7 @@ struct setting c2s_channel_binding = {
 };
 struct setting c2s_downgrade_protection = {
     .name = "c2s.downgrade-protection",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "SCRAM sends the client a hash of the offered mechanisms and channel bindings "
@@ -144,6 +158,7 @@ static const char *const upgrade_choices[] = { "none", "SCRAM-SHA-256", "SCRAM-S
                                                NULL };
 struct setting c2s_upgrades = {
     .name = "c2s.password-upgrades",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_CHOICE,
     .def = 3,
     .choices = upgrade_choices,
@@ -152,6 +167,7 @@ struct setting c2s_upgrades = {
 };
 struct setting fast_enabled = {
     .name = "fast.enabled",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Clients may request a token, with which later logins need one round trip and no "
@@ -159,6 +175,7 @@ struct setting fast_enabled = {
 };
 struct setting fast_lifetime = {
     .name = "fast.token-lifetime",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 21LL * 86400000,
     .min = 1000,
@@ -167,6 +184,7 @@ struct setting fast_lifetime = {
 };
 struct setting fast_rotation = {
     .name = "fast.token-rotation",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 86400000,
     .min = 1000,

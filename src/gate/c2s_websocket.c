@@ -366,6 +366,7 @@ static bool websocket_is_path(slice text)
 
 struct setting websocket_path = {
     .name = "websocket.path",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_TEXT,
     .def_text = "/xmpp-websocket",
     .max = 256,

@@ -28,6 +28,7 @@ struct setting proxy65_connections_max = {
 };
 struct setting proxy65_per_address = {
     .name = "proxy65.connections-per-address",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 50,
     .min = 1,
@@ -37,6 +38,7 @@ struct setting proxy65_per_address = {
 };
 struct setting proxy65_wait_time = {
     .name = "proxy65.wait-time",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 60 * 1000,
     .min = 1000,
@@ -45,6 +47,7 @@ struct setting proxy65_wait_time = {
 };
 struct setting proxy65_idle_time = {
     .name = "proxy65.idle-time",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 5 * 60 * 1000,
     .min = 1000,
@@ -53,6 +56,7 @@ struct setting proxy65_idle_time = {
 };
 struct setting proxy65_rate = {
     .name = "proxy65.rate",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = SETTING_NONE,
     .min = 1024,

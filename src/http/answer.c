@@ -301,9 +301,9 @@ void http_refuse(struct http_conn *h, unsigned status)
     buf_fini(&lines);
 }
 
-static slice configured_base(void)
+static slice configured_base(slice domain)
 {
-    slice base = http_trim(slice_of(setting_text(&http_base)));
+    slice base = http_trim(setting_text_of(&http_base, domain));
     while (base.len > 0 && base.ptr[base.len - 1] == '/')
         base.len--;
     return base;
@@ -323,7 +323,7 @@ void http_note_port(int port, bool tls)
 
 void http_public_base(slice domain, struct buf *out)
 {
-    slice base = configured_base();
+    slice base = configured_base(domain);
     int port = public_port;
     bool tls = public_tls;
     if (base.len > 0) {
@@ -337,7 +337,9 @@ void http_public_base(slice domain, struct buf *out)
 
 void http_base_url(const struct http_request *r, struct buf *out)
 {
-    slice base = configured_base();
+    slice name, port;
+    slice_cut(r->host, ':', &name, &port);
+    slice base = configured_base(name);
     if (base.len > 0) {
         buf_add(out, base);
         return;

@@ -67,12 +67,21 @@ static bool proxy_is_private(const char *peer)
            (six.s6_addr[0] & 0xfe) == 0xfc;
 }
 
+/* For some domain at least: the host of a request need not be the name of a domain. */
+static bool base_is_set(void)
+{
+    const struct setting *s = &http_base;
+    while (s != NULL && (setting_is_open(s) || *setting_text(s) == '\0'))
+        s = s->domains;
+    return s != NULL;
+}
+
 static void advise(const char *peer, bool trusted)
 {
     char detail[160];
-    const char *missing = !trusted                            ? "http.trusted-proxies"
-                          : *setting_text(&http_base) == '\0' ? "http.base-url"
-                                                              : NULL;
+    const char *missing = !trusted         ? "http.trusted-proxies"
+                          : !base_is_set() ? "http.base-url"
+                                           : NULL;
     if (missing == NULL || (!trusted && !proxy_is_private(peer)))
         return;
     int len = snprintf(detail, sizeof detail, "%s for the proxy at %s: %s", missing, peer,

@@ -6,6 +6,7 @@ struct log_area log_http = { .name = "http" };
 
 struct setting http_header_bytes = {
     .name = "http.header-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 16384,
     .min = 4096,
@@ -14,6 +15,7 @@ struct setting http_header_bytes = {
 };
 struct setting http_request_timeout = {
     .name = "http.request-timeout",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 15000,
     .min = 1000,
@@ -23,6 +25,7 @@ struct setting http_request_timeout = {
 };
 struct setting http_idle_timeout = {
     .name = "http.idle-timeout",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 75000,
     .min = 1000,
@@ -31,6 +34,7 @@ struct setting http_idle_timeout = {
 };
 struct setting http_connections_max = {
     .name = "http.connections-per-address",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 1000,
     .min = 1,
@@ -43,6 +47,7 @@ struct setting http_connections_max = {
 };
 struct setting http_requests_max = {
     .name = "http.requests-per-connection",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 10000,
     .min = 1,
@@ -65,6 +70,7 @@ struct setting http_bodies_max = {
 };
 struct setting http_request_rate = {
     .name = "http.request-rate",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 500,
     .min = 1,
@@ -76,6 +82,7 @@ struct setting http_request_rate = {
 };
 struct setting http_cors_origins = {
     .name = "http.cors-origins",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_TEXT,
     .def_text = "*",
     .max = 4096,
@@ -87,6 +94,7 @@ struct setting http_cors_origins = {
 };
 struct setting http_base = {
     .name = "http.base-url",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_TEXT,
     .def_text = "",
     .max = 512,
@@ -99,6 +107,7 @@ struct setting http_base = {
 };
 struct setting http_hsts = {
     .name = "http.strict-transport",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = SETTING_NONE,
     .min = 60000,

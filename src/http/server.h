@@ -118,7 +118,8 @@ void http_header_line(struct buf *out, const char *name, slice value);
  * before it returns. Input behind the request is offered to that one. */
 struct conn *http_upgrade(struct http_request *r, slice headers);
 
-/* "https://host" as clients see this server: http.base-url, or what the request says. */
+/* "https://host" as clients see this server: http.base-url, for the domain that the request names
+ * as its host, or what the request says. */
 void http_base_url(const struct http_request *r, struct buf *out);
 /* The same for links that are not made for a request: http.base-url, or the domain with the port of
  * the first listener, of https if there is one. Any thread. */

@@ -9,6 +9,7 @@
 
 struct setting directed_max = {
     .name = "presence.directed-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 4096,
     .min = 16,

@@ -17,6 +17,7 @@ static bool are_domains(slice text) { return jid_words_suit(text, guest_is_domai
 
 static struct setting guest_domains = {
     .name = "guest.domains",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_TEXT,
     .def_text = "",
     .max = 4096,
@@ -37,6 +38,7 @@ static struct setting guest_max = {
 };
 static struct setting guest_remote = {
     .name = "guest.remote",
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_BOOL,
     .def = 0,
     .doc = "Whether guests can communicate with domains other than their own and its services.",
@@ -150,7 +152,7 @@ static enum verdict guest_check(struct session *s, struct stanza **st, struct re
     slice domain = jid_split(stanza_to(*st)).domain, own = jid_split(a->jid).domain;
     if (is_subscription(*st))
         return no(why, SLICE("guests have no contacts"));
-    if (domain.len > 0 && !is_near(domain, own) && !setting_bool(&guest_remote))
+    if (domain.len > 0 && !is_near(domain, own) && !setting_bool_of(&guest_remote, own))
         return no(why, SLICE("guests reach their own domain only"));
     return (*st)->kind == STANZA_IQ ? check_iq(a, *st, why) : PASS;
 }

@@ -21,6 +21,7 @@
 
 struct setting presence_stranger_requests = {
     .name = "presence.stranger-requests",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc =

@@ -29,6 +29,7 @@
 
 struct setting im_durable_ack = {
     .name = "im.durable-ack",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc =
@@ -38,6 +39,7 @@ struct setting im_durable_ack = {
 };
 struct setting mailbox_unsettled_max = {
     .name = "mailbox.unsettled-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 10000,
     .min = 1,
@@ -48,6 +50,7 @@ struct setting mailbox_unsettled_max = {
 };
 struct setting mailbox_unsettled_bytes = {
     .name = "mailbox.unsettled-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 128 << 20,
     .min = 64 << 10,
@@ -58,6 +61,7 @@ struct setting mailbox_unsettled_bytes = {
 };
 struct setting mailbox_stranger_share = {
     .name = "mailbox.stranger-share",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 10,
     .min = 1,
@@ -72,6 +76,7 @@ struct setting mailbox_stranger_share = {
 };
 struct setting mailbox_tell_strangers = {
     .name = "mailbox.tell-strangers",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether users who are not in the recipient's contact list are told by an error that "

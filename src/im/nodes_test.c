@@ -132,7 +132,7 @@ static void on_told(struct worker *w, const struct setting *s)
 }
 
 static struct setting told_setting = {
-    .name = "nodes.told", .type = PARAM_INT, .min = 0, .max = 1000, .changed = on_told
+    .name = "nodes.told", .scope = SCOPE_CLUSTER, .type = PARAM_INT, .max = 1000, .changed = on_told
 };
 
 static int start(void **state)

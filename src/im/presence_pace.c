@@ -12,6 +12,7 @@ enum { TICK_MS = PRESENCE_PACE_MS, BURST_US = 200000, SECOND_US = 1000000 };
 
 struct setting presence_composed_rate = {
     .name = "presence.composed-rate",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 50,
     .min = 10,

@@ -68,24 +68,28 @@ void roster_commit(struct account *a, const struct roster_delta *d, enum roster_
 
 /* clang-format off */
 struct setting roster_contacts_max = {
-    .name = "roster.contacts-max", .type = PARAM_INT, .def = 200, .min = 1, .max = 100000,
+    .name = "roster.contacts-max", .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT, .def = 200, .min = 1, .max = 100000,
     .allow_none = true, .unit = "contacts",
     .doc = "How many contacts a user may have. More are refused with policy-violation; those that "
            "are there already stay.",
 };
 struct setting roster_watchers_max = {
-    .name = "roster.watchers-max", .type = PARAM_INT, .def = 200, .min = 1, .max = 100000,
+    .name = "roster.watchers-max", .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT, .def = 200, .min = 1, .max = 100000,
     .allow_none = true, .unit = "watchers",
     .doc = "How many others may see a user's presence or have asked to. Further requests are "
            "refused with policy-violation. Requests of users who are not in the roster may take "
            "half of it.",
 };
 struct setting roster_name_bytes = {
-    .name = "roster.name-bytes", .type = PARAM_BYTES, .def = 1023, .min = 64, .max = 8192,
+    .name = "roster.name-bytes", .scope = SCOPE_CLUSTER,
+    .type = PARAM_BYTES, .def = 1023, .min = 64, .max = 8192,
     .doc = "Longest name of a contact or of a group.",
 };
 struct setting roster_groups_max = {
-    .name = "roster.groups-max", .type = PARAM_INT, .def = 50, .min = 1, .max = 1000,
+    .name = "roster.groups-max", .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT, .def = 50, .min = 1, .max = 1000,
     .unit = "groups", .doc = "How many groups a contact may be in.",
 };
 

@@ -39,6 +39,7 @@ static const char *const expiry_choices[] = { "deliver", "bounce", NULL };
 
 static struct setting session_conflict = {
     .name = "c2s.resource-conflict",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_CHOICE,
     .choices = conflict_choices,
     .doc = "What happens if a client binds a resource that is already connected: the old session "
@@ -47,6 +48,7 @@ static struct setting session_conflict = {
 };
 static struct setting session_max = {
     .name = "session.per-account-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 32,
     .min = 1,
@@ -56,6 +58,7 @@ static struct setting session_max = {
 };
 struct setting sm_enabled = {
     .name = "sm.enabled",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc =
@@ -65,6 +68,7 @@ struct setting sm_enabled = {
 };
 static struct setting sm_hibernate_time = {
     .name = "sm.hibernate-time",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 60000,
     .min = 30000,
@@ -73,6 +77,7 @@ static struct setting sm_hibernate_time = {
 };
 struct setting sm_hibernate_buffer = {
     .name = "sm.hibernate-buffer",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 100,
     .min = 5,
@@ -84,6 +89,7 @@ struct setting sm_hibernate_buffer = {
 };
 struct setting sm_hibernate_bytes = {
     .name = "sm.hibernate-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 1 << 20,
     .min = 64 << 10,
@@ -94,6 +100,7 @@ struct setting sm_hibernate_bytes = {
 };
 struct setting sm_ack_every = {
     .name = "sm.ack-every",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 5,
     .min = 1,
@@ -103,6 +110,7 @@ struct setting sm_ack_every = {
 };
 struct setting sm_queue_max = {
     .name = "sm.queue-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 10000,
     .min = 200,
@@ -113,6 +121,7 @@ struct setting sm_queue_max = {
 };
 struct setting sm_queue_bytes = {
     .name = "sm.queue-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 8 << 20,
     .min = 512 << 10,
@@ -124,6 +133,7 @@ struct setting sm_queue_bytes = {
 };
 static struct setting session_clear = {
     .name = "session.bind2-clears-offline",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "A client that binds by Bind 2 (XEP-0386) reads what it missed from the archive. So the "
@@ -132,6 +142,7 @@ static struct setting session_clear = {
 };
 struct setting session_pause_buffer = {
     .name = "session.pause-buffer",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 100,
     .min = 5,
@@ -142,6 +153,7 @@ struct setting session_pause_buffer = {
 };
 struct setting session_active_time = {
     .name = "session.active-time",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 300000,
     .min = 1000,
@@ -152,6 +164,7 @@ struct setting session_active_time = {
 };
 static struct setting sm_on_expiry = {
     .name = "sm.on-expiry",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_CHOICE,
     .choices = expiry_choices,
     .doc = "Unacknowledged messages of a session that was not resumed in time: deliver them to the "

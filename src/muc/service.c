@@ -74,6 +74,7 @@ static void service_switched(struct worker *w, const struct setting *s)
 
 static struct setting enabled = {
     .name = "muc.enabled",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .changed = service_switched,

@@ -7,6 +7,7 @@ static bool are_accounts(slice text) { return jid_words_suit(text, is_account); 
 
 struct setting admin_accounts = {
     .name = "admin.accounts",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BARE,
     .max = 4096,
     .def_text = "",

@@ -17,6 +17,7 @@
 
 struct setting users_idle_time = {
     .name = "users.idle-time",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 5 * 60 * 1000,
     .min = 1000,

@@ -20,6 +20,7 @@
 
 struct setting mam_enabled = {
     .name = "archive.enabled",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc =
@@ -29,6 +30,7 @@ struct setting mam_enabled = {
 };
 struct setting mam_default = {
     .name = "archive.default",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_CHOICE,
     .def = MAM_ALWAYS,
     .choices = mam_defaults,
@@ -37,6 +39,7 @@ struct setting mam_default = {
 };
 struct setting mam_users_choose = {
     .name = "archive.users-may-choose",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether users may choose with their client which of their messages are archived "
@@ -44,6 +47,7 @@ struct setting mam_users_choose = {
 };
 struct setting mam_page_default = {
     .name = "archive.page-default",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 50,
     .min = 1,
@@ -53,6 +57,7 @@ struct setting mam_page_default = {
 };
 struct setting mam_page_max = {
     .name = "archive.page-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 250,
     .min = 1,

@@ -23,6 +23,7 @@ enum {
 
 struct setting mam_retention = {
     .name = "archive.retention",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = SETTING_NONE,
     .min = 1,

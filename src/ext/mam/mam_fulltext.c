@@ -31,6 +31,7 @@ enum {
 
 struct setting mam_fulltext = {
     .name = "archive.fulltext",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Indexes the words of archived messages, so that users can search them (XEP-0431). "

@@ -26,6 +26,7 @@ enum {
 
 struct setting mam_user_bytes = {
     .name = "archive.user-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 1ll << 30,
     .min = 64 << 10,
@@ -37,6 +38,7 @@ struct setting mam_user_bytes = {
 };
 struct setting mam_room_bytes = {
     .name = "archive.room-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 1ll << 30,
     .min = 64 << 10,

@@ -22,7 +22,8 @@ enum { ITEMS_A_REQUEST_MAX = 1000, REPORT_BYTES_MAX = 4096, REPORTS_A_PAGE = 500
 
 /* clang-format off */
 struct setting reports_max = {
-    .name = "privacy.reports-max", .type = PARAM_INT, .def = 1000, .min = 0, .max = 100000,
+    .name = "privacy.reports-max", .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT, .def = 1000, .min = 0, .max = 100000,
     .unit = "reports",
     .doc = "How many reports of spam and abuse (XEP-0377) are kept of one user. Further "
            "ones are not kept, but the reported contacts are blocked all the same.",

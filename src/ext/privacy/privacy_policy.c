@@ -30,13 +30,14 @@ static void sharing_changed(struct worker *w, const struct setting *s);
 
 /* clang-format off */
 struct setting presence_sharing = {
-    .name = "presence.sharing", .type = PARAM_BOOL, .def = 1, .changed = sharing_changed,
+    .name = "presence.sharing", .scope = SCOPE_CLUSTER,
+    .type = PARAM_BOOL, .def = 1, .changed = sharing_changed,
     .doc = "Shares availability. Off: users see only their own. Other users, of this server and of "
            "others, see nothing. Rooms show who is in them, but not whether they are away or busy, "
            "nor their status text or client. Users may also turn it off for themselves.",
 };
 struct setting presence_approval = {
-    .name = "presence.approval", .type = PARAM_CHOICE, .def = APPROVAL_ASK,
+    .name = "presence.approval", .scope = SCOPE_CLUSTER, .type = PARAM_CHOICE, .def = APPROVAL_ASK,
     .choices = approvals,
     .doc = "Which subscription requests are granted without asking the user. `automatic`: all "
            "from the server's domains. `reciprocal`: those from users to whom the user is "

@@ -118,13 +118,15 @@ static bool privacy_state_is_empty(const struct privacy *p)
 
 /* clang-format off */
 struct setting privacy_lists_max = {
-    .name = "privacy.lists-max", .type = PARAM_INT, .def = 20, .min = 1, .max = 1000,
+    .name = "privacy.lists-max", .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT, .def = 20, .min = 1, .max = 1000,
     .unit = "lists",
     .doc = "How many privacy lists (XEP-0016) a user may have. More are refused with "
            "resource-constraint.",
 };
 struct setting privacy_rules_max = {
-    .name = "privacy.rules-max", .type = PARAM_INT, .def = 2000, .min = 1, .max = 100000,
+    .name = "privacy.rules-max", .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT, .def = 2000, .min = 1, .max = 100000,
     .unit = "rules",
     .doc = "How many rules a user may have in all: blocked addresses (XEP-0191), items of privacy "
            "lists (XEP-0016), and allowed or blocked watchers. More are refused with "

@@ -44,6 +44,7 @@ enum { WANTED_BYTES_MAX = 32 << 10 };
 
 static struct setting nodes_max = {
     .name = "pep.nodes-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 500,
     .min = 1,
@@ -53,6 +54,7 @@ static struct setting nodes_max = {
 };
 static struct setting items_max = {
     .name = "pep.items-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 10000,
     .min = 1,
@@ -62,6 +64,7 @@ static struct setting items_max = {
 };
 static struct setting item_bytes = {
     .name = "pep.item-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 256 << 10,
     .min = 1 << 10,
@@ -71,6 +74,7 @@ static struct setting item_bytes = {
 };
 static struct setting bytes_max = {
     .name = "pep.bytes-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 16 << 20,
     .min = 64 << 10,
@@ -80,6 +84,7 @@ static struct setting bytes_max = {
 };
 static struct setting subscriptions_max = {
     .name = "pep.subscriptions-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 1000,
     .min = 1,

@@ -11,6 +11,7 @@
 
 struct setting ps_offline_bytes = {
     .name = "pubsub.offline-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 8 << 10,
     .min = 1 << 10,

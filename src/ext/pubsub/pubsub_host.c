@@ -22,6 +22,7 @@
 
 static struct setting enabled = {
     .name = "pubsub.enabled",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .min = 0,
@@ -32,6 +33,7 @@ static struct setting enabled = {
 static const char *const create_choices[] = { "users", "nobody", NULL };
 static struct setting create = {
     .name = "pubsub.create",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_CHOICE,
     .def = 0,
     .min = 0,
@@ -41,6 +43,7 @@ static struct setting create = {
 };
 static struct setting nodes_max = {
     .name = "pubsub.nodes-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 10000,
     .min = 1,
@@ -50,6 +53,7 @@ static struct setting nodes_max = {
 };
 static struct setting user_nodes_max = {
     .name = "pubsub.user-nodes-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 100,
     .min = 1,
@@ -59,6 +63,7 @@ static struct setting user_nodes_max = {
 };
 static struct setting items_max = {
     .name = "pubsub.items-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 10000,
     .min = 1,
@@ -68,6 +73,7 @@ static struct setting items_max = {
 };
 static struct setting item_bytes = {
     .name = "pubsub.item-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 256 << 10,
     .min = 1 << 10,
@@ -77,6 +83,7 @@ static struct setting item_bytes = {
 };
 static struct setting bytes_max = {
     .name = "pubsub.bytes-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 1ll << 30,
     .min = 1 << 20,
@@ -85,6 +92,7 @@ static struct setting bytes_max = {
 };
 static struct setting user_bytes = {
     .name = "pubsub.user-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 64 << 20,
     .min = 64 << 10,
@@ -95,6 +103,7 @@ static struct setting user_bytes = {
 };
 static struct setting subscriptions_max = {
     .name = "pubsub.subscriptions-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 10000,
     .min = 1,

@@ -30,12 +30,14 @@ static const uint64_t day_us = 86400ull * 1000000;
 
 static struct setting upload_enabled = {
     .name = "upload.enabled",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Users may upload files for others (XEP-0363). Needs the listener listen.https.",
 };
 static struct setting upload_bytes_max = {
     .name = "upload.file-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 100 << 20,
     .min = 1024,
@@ -44,6 +46,7 @@ static struct setting upload_bytes_max = {
 };
 struct setting upload_quota = {
     .name = "upload.quota",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 2ll << 30,
     .min = 1024,
@@ -53,6 +56,7 @@ struct setting upload_quota = {
 };
 struct setting upload_files_max = {
     .name = "upload.files-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .unit = "files",
     .def = 10000,
@@ -63,6 +67,7 @@ struct setting upload_files_max = {
 };
 struct setting upload_daily = {
     .name = "upload.daily",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 1ll << 30,
     .min = 1024,
@@ -72,6 +77,7 @@ struct setting upload_daily = {
 };
 struct setting upload_keep = {
     .name = "upload.keep",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 90 * 86400ll * 1000,
     .min = 60 * 1000,
@@ -81,6 +87,7 @@ struct setting upload_keep = {
 };
 static struct setting upload_slot_time = {
     .name = "upload.slot-time",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 300 * 1000,
     .min = 10 * 1000,
@@ -89,6 +96,7 @@ static struct setting upload_slot_time = {
 };
 struct setting upload_types = {
     .name = "upload.types",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_TEXT,
     .max = 4096,
     .def_text = "*/*",

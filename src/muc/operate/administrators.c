@@ -41,6 +41,7 @@ static void administrators_switched(struct worker *w, const struct setting *unus
 
 static struct setting muc_administrators_enabled = {
     .name = "muc.administrators-enabled",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .changed = administrators_switched,
     .doc = "Whether administrators of group chat are owners of every room.",

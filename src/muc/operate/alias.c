@@ -32,6 +32,7 @@ static void automatic_changed(struct worker *w, const struct setting *unused);
 
 static struct setting automatic = {
     .name = "muc.alias-automatic",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .changed = automatic_changed,

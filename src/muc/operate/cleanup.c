@@ -42,6 +42,7 @@ static void days_changed(struct worker *w, const struct setting *unused);
 enum { CLEANUP_DAYS_MIN = 1, CLEANUP_DAYS_MAX = 36500 };
 static struct setting cleanup_days = {
     .name = "muc.cleanup-days",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = SETTING_NONE,
     .min = CLEANUP_DAYS_MIN,

@@ -36,6 +36,7 @@ enum { ANSWER_MS = 60 * 1000 };
 
 static struct setting bookmark = {
     .name = "muc.bookmark",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc = "Whether users who register with a persistent room get a bookmark of it, so that their "
            "clients enter the room at login (XEP-0402). It is removed when the registration ends.",

@@ -37,6 +37,7 @@ enum {
 
 static struct setting mention_push = {
     .name = "muc.mention-push",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc =

@@ -10,12 +10,14 @@ enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS };
 
 struct setting muc_persistent = {
     .name = "muc.persistent",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether owners may make rooms persistent. Rooms that are persistent stay so.",
 };
 struct setting muc_rooms_max = {
     .name = "muc.rooms-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 5500,
     .min = 0,
@@ -25,6 +27,7 @@ struct setting muc_rooms_max = {
 };
 struct setting muc_persistent_max = {
     .name = "muc.persistent-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 5000,
     .min = 0,
@@ -34,6 +37,7 @@ struct setting muc_persistent_max = {
 };
 struct setting muc_rooms_per_user = {
     .name = "muc.rooms-per-user",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 100,
     .min = 1,
@@ -46,6 +50,7 @@ struct setting muc_rooms_per_user = {
 };
 struct setting muc_create = {
     .name = "muc.create",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_CHOICE,
     .def = CREATE_EVERYONE,
     .choices = creators,
@@ -54,12 +59,14 @@ struct setting muc_create = {
 };
 struct setting muc_create_home = {
     .name = "muc.create-home",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc = "On: addresses of other domains, such as those of components, may enter rooms but not "
            "make them.",
 };
 struct setting muc_lock_timeout = {
     .name = "muc.lock-timeout",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 5 * 60 * 1000,
     .min = 0,
@@ -74,6 +81,7 @@ struct setting muc_lock_timeout = {
 
 struct setting muc_occupants_max = {
     .name = "muc.occupants-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 1000,
     .min = 1,
@@ -83,6 +91,7 @@ struct setting muc_occupants_max = {
 };
 struct setting muc_hidden_max = {
     .name = "muc.hidden-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 1000,
     .min = 0,
@@ -93,6 +102,7 @@ struct setting muc_hidden_max = {
 };
 struct setting muc_history_max = {
     .name = "muc.history-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 100,
     .min = 0,
@@ -104,6 +114,7 @@ struct setting muc_history_max = {
 };
 struct setting muc_affiliations_max = {
     .name = "muc.affiliations-max",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 100000,
     .min = 1,
@@ -113,6 +124,7 @@ struct setting muc_affiliations_max = {
 };
 struct setting muc_affiliations_bytes = {
     .name = "muc.affiliations-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 16 << 20,
     .min = 64 << 10,
@@ -125,6 +137,7 @@ struct setting muc_affiliations_bytes = {
 };
 struct setting muc_history_bytes = {
     .name = "muc.history-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 4 << 20,
     .min = 64 << 10,
@@ -135,6 +148,7 @@ struct setting muc_history_bytes = {
 };
 struct setting muc_subject_bytes = {
     .name = "muc.subject-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 4096,
     .min = 64,
@@ -143,6 +157,7 @@ struct setting muc_subject_bytes = {
 };
 struct setting muc_nick_bytes = {
     .name = "muc.nick-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 256,
     .min = 16,
@@ -151,6 +166,7 @@ struct setting muc_nick_bytes = {
 };
 struct setting muc_presence_bytes = {
     .name = "muc.presence-bytes",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 16384,
     .min = 1024,
@@ -160,6 +176,7 @@ struct setting muc_presence_bytes = {
 };
 struct setting muc_message_rate = {
     .name = "muc.message-rate",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 20,
     .min = 1,
@@ -174,6 +191,7 @@ struct setting muc_message_rate = {
 };
 struct setting muc_message_burst = {
     .name = "muc.message-burst",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 100,
     .min = 1,
@@ -183,6 +201,7 @@ struct setting muc_message_burst = {
 };
 struct setting muc_password_failures = {
     .name = "muc.password-failures",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 10,
     .min = 1,
@@ -196,6 +215,7 @@ struct setting muc_password_failures = {
 };
 struct setting muc_password_failures_per_room = {
     .name = "muc.password-failures-per-room",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 100,
     .min = 1,
@@ -207,6 +227,7 @@ struct setting muc_password_failures_per_room = {
 };
 struct setting muc_password_time = {
     .name = "muc.password-time",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 10 * 60 * 1000,
     .min = 1000,
@@ -217,6 +238,7 @@ struct setting muc_password_time = {
 };
 struct setting muc_look_alike = {
     .name = "muc.look-alike",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether a nickname is refused that looks like that of another occupant or member, as "
@@ -224,6 +246,7 @@ struct setting muc_look_alike = {
 };
 struct setting muc_ping_after = {
     .name = "muc.ping-after",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 30 * 60 * 1000,
     .min = 1000,
@@ -234,6 +257,7 @@ struct setting muc_ping_after = {
 };
 struct setting muc_ping_timeout = {
     .name = "muc.ping-timeout",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 60 * 1000,
     .min = 1000,
@@ -244,6 +268,7 @@ struct setting muc_ping_timeout = {
 
 struct setting muc_unload_after = {
     .name = "muc.unload-after",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_MS,
     .def = 60 * 1000,
     .min = 1000,
@@ -256,23 +281,27 @@ struct setting muc_unload_after = {
 
 struct setting muc_new_persistent = {
     .name = "muc.new-persistent",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc = "Whether new rooms are persistent unless their owner configures something else: for "
            "clients that cannot configure rooms. Needs muc.persistent.",
 };
 struct setting muc_new_members_only = {
     .name = "muc.new-members-only",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc = "Whether new rooms are for members only.",
 };
 struct setting muc_owner_members_only = {
     .name = "muc.owner-members-only",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change whether or not rooms are for members only.",
 };
 struct setting muc_new_moderators_invite = {
     .name = "muc.new-moderators-invite",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether only moderators can invite people to members-only rooms that are new; off: "
@@ -280,12 +309,14 @@ struct setting muc_new_moderators_invite = {
 };
 struct setting muc_owner_moderators_invite = {
     .name = "muc.owner-moderators-invite",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change whether or not only moderators can invite people.",
 };
 struct setting muc_new_self_add = {
     .name = "muc.new-self-add",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc =
         "Whether users can add themselves to new rooms as members. Off: owners decide about each "
@@ -293,54 +324,64 @@ struct setting muc_new_self_add = {
 };
 struct setting muc_owner_self_add = {
     .name = "muc.owner-self-add",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc = "Whether room owners can change whether users can add themselves as members.",
 };
 struct setting muc_new_absent_visible = {
     .name = "muc.new-absent-visible",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether members and administrators who are not in a room are still visible in it.",
 };
 struct setting muc_owner_absent_visible = {
     .name = "muc.owner-absent-visible",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change whether absent members and administrators are visible.",
 };
 struct setting muc_new_groupchat1 = {
     .name = "muc.new-groupchat1",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc = "Whether new rooms are backwards-compatible with clients of group chat 1.0.",
 };
 struct setting muc_owner_groupchat1 = {
     .name = "muc.owner-groupchat1",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc = "Whether room owners can change whether rooms are backwards-compatible.",
 };
 struct setting muc_new_anonymous = {
     .name = "muc.new-anonymous",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc = "Whether new rooms are anonymous: nicknames are shown, addresses to moderators only.",
 };
 struct setting muc_owner_anonymous = {
     .name = "muc.owner-anonymous",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc = "Whether room owners can change whether or not rooms are anonymous.",
 };
 struct setting muc_new_moderated = {
     .name = "muc.new-moderated",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc = "Whether new rooms are moderated: occupants without voice cannot send to the room.",
 };
 struct setting muc_owner_moderated = {
     .name = "muc.owner-moderated",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change whether rooms are moderated.",
 };
 struct setting muc_new_occupants = {
     .name = "muc.new-occupants",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 50,
     .min = 1,
@@ -351,46 +392,54 @@ struct setting muc_new_occupants = {
 };
 struct setting muc_owner_occupants = {
     .name = "muc.owner-occupants",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change the maximum occupancy, up to muc.occupants-max.",
 };
 struct setting muc_new_private_messages = {
     .name = "muc.new-private-messages",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_CHOICE,
     .choices = pm_levels,
     .doc = "The lowest role that can send a private message from within a new room.",
 };
 struct setting muc_owner_private_messages = {
     .name = "muc.owner-private-messages",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change the lowest role that can send a private message.",
 };
 struct setting muc_new_subject = {
     .name = "muc.new-subject",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_CHOICE,
     .choices = subject_levels,
     .doc = "The lowest role that can change the subject of a new room; visitors never can.",
 };
 struct setting muc_owner_subject = {
     .name = "muc.owner-subject",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change the lowest role that can change the subject.",
 };
 struct setting muc_new_strip_xhtml = {
     .name = "muc.new-strip-xhtml",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc = "Whether new rooms remove all XHTML formatting from messages.",
 };
 struct setting muc_owner_strip_xhtml = {
     .name = "muc.owner-strip-xhtml",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc = "Whether room owners can change the removal of XHTML formatting.",
 };
 struct setting muc_new_history = {
     .name = "muc.new-history",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 15,
     .min = 0,
@@ -402,6 +451,7 @@ struct setting muc_new_history = {
 };
 struct setting muc_owner_history = {
     .name = "muc.owner-history",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc =
         "Whether room owners can change the number of messages displayed, and the largest that a "
@@ -409,6 +459,7 @@ struct setting muc_owner_history = {
 };
 struct setting muc_archive = {
     .name = "muc.archive",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether messages of persistent rooms are archived. Off: no room has an archive. On: "
@@ -416,12 +467,14 @@ struct setting muc_archive = {
 };
 struct setting muc_archive_joins = {
     .name = "muc.archive-joins",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .doc = "Whether new persistent rooms archive when users enter and leave. Operators see it with "
            "`room joins` and `room export`; clients do not see it.",
 };
 struct setting muc_owner_archive = {
     .name = "muc.owner-archive",
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change what is archived.",
