@@ -26,6 +26,7 @@
 #include "home/message.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/feature_check.h"
 #include "ops/admins.h"
 #include "ops/command_form.h"
 #include "xmpp/disco_info.h"
@@ -859,6 +860,12 @@ static bool adhoc_discover(struct iq *iq, slice node)
     return !items && node.len > 0 && target_of(node, &t) && adhoc_describe(iq, node, &t);
 }
 
+static void adhoc_claim(struct claims *c, const struct feature *f)
+{
+    for (const struct command_form *at = f->command_forms; at != NULL && at->node != NULL; at++)
+        feature_claim(c, "the ad-hoc command %s", at->node);
+}
+
 static void adhoc_start(void) { rand_bytes(session_key, sizeof session_key); }
 
 static const struct iq_rule rules[] = {
@@ -880,6 +887,7 @@ const struct feature adhoc_feature = {
             { 0 },
         },
     .logs = (struct log_area *const[]){ &log_adhoc, NULL },
+    .claim = adhoc_claim,
     .start = adhoc_start,
     .worker.slot = &ended_slot,
     .worker.ended = adhoc_worker_ended,

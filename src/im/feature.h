@@ -12,6 +12,7 @@ struct account;
 struct alarm;
 struct archive_words;
 struct buf;
+struct claims;
 struct elem;
 struct frozen_row;
 struct command;
@@ -208,7 +209,7 @@ struct feature {
     const struct nonza *nonzas;
     const struct bind2_rule *bind2;
     const struct fan_tag *fans;
-    const struct ps_watch *watches; /* nodes of accounts: ext/pubsub.h */
+    const struct ps_watch *watches; /* nodes of accounts: ext/pubsub/pubsub.h */
     const struct xep *xeps;
     const struct disco_form *form; /* one */
     const struct store_schema *schema;
@@ -223,6 +224,9 @@ struct feature {
     struct alarm *const *alarms;
     struct log_area *const *logs;
 
+    /* Claims the rows of `f`, any feature, which this one reads and `im` does not know: no two may
+     * have the same (im/feature_check.h). */
+    void (*claim)(struct claims *c, const struct feature *f);
     void (*start)(void); /* by features_set(), before any worker runs; NULL: nothing to do */
     /* The same as stream_feature where it is not constant; any worker; or NULL. */
     void (*stream_features)(struct buf *out);

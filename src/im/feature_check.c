@@ -28,7 +28,7 @@ struct claims {
 
 static slice claim_words(const void *item) { return ((const struct claim *)item)->words; }
 
-__attribute__((format(printf, 2, 3))) static void claim(struct claims *c, const char *fmt, ...)
+void feature_claim(struct claims *c, const char *fmt, ...)
 {
     char text[sizeof c->why->text];
     va_list args;
@@ -55,31 +55,58 @@ static void claim_iq(struct claims *c, const struct iq_rule *r, const char *host
     for (; r != NULL && r->run != NULL; r++)
         for (unsigned i = 0; i < sizeof targets / sizeof targets[0]; i++)
             if ((r->to & 1u << i) != 0)
-                claim(c, "the request <%s xmlns='%s'/> of type %s to %s%s%s", r->name, r->ns,
-                      r->type == TYPE_GET ? "get" : "set", targets[i], host != NULL ? " at " : "",
-                      host != NULL ? host : "");
+                feature_claim(c, "the request <%s xmlns='%s'/> of type %s to %s%s%s", r->name,
+                              r->ns, r->type == TYPE_GET ? "get" : "set", targets[i],
+                              host != NULL ? " at " : "", host != NULL ? host : "");
 }
 
 static void claim_hosts(struct claims *c, const struct host *h)
 {
     for (; h != NULL && h->label != NULL; h++) {
-        claim(c, "the host %s", h->label);
+        feature_claim(c, "the host %s", h->label);
         claim_iq(c, h->iq, h->label);
     }
+}
+
+/* What service discovery shows of the server, of accounts or of a host. An identity is one by its
+ * category and type (XEP-0030 §3.1). */
+static void claim_disco(struct claims *c, const char *const *identities, const char *const *vars,
+                        const char *of)
+{
+    for (; identities != NULL && *identities != NULL; identities++) {
+        slice category, type, rest;
+        slice_cut(slice_of(*identities), ' ', &category, &rest);
+        slice_cut(rest, ' ', &type, &rest);
+        feature_claim(c, "the identity %.*s/%.*s of %s", SLICE_ARG(category), SLICE_ARG(type), of);
+    }
+    for (; vars != NULL && *vars != NULL; vars++)
+        feature_claim(c, "the feature %s of %s", *vars, of);
+}
+
+static void claim_discovered(struct claims *c, const struct feature *f)
+{
+    claim_disco(c, f->identities, f->disco, "the server");
+    claim_disco(c, f->identities_account, f->disco_account, "accounts");
+    for (const struct host *h = f->hosts; h != NULL && h->label != NULL; h++)
+        claim_disco(c, NULL, h->disco, h->label);
+    if (f->form != NULL)
+        feature_claim(c, "the form %s", f->form->type);
+    if (f->stream_feature != NULL)
+        feature_claim(c, "the stream feature %s", f->stream_feature);
 }
 
 static void claim_elements(struct claims *c, const struct feature *f)
 {
     for (const struct nonza *n = f->nonzas; n != NULL && n->ns != NULL; n++)
-        claim(c, "the element <%s xmlns='%s'/>", n->name, n->ns);
+        feature_claim(c, "the element <%s xmlns='%s'/>", n->name, n->ns);
     for (const struct bind2_rule *r = f->bind2; r != NULL && r->ns != NULL; r++)
-        claim(c, "<%s xmlns='%s'/> within <bind/>", r->name, r->ns);
+        feature_claim(c, "<%s xmlns='%s'/> within <bind/>", r->name, r->ns);
     for (const struct fan_tag *t = f->fans; t != NULL && t->run != NULL; t++)
-        claim(c, "fans tagged %c", t->first);
+        feature_claim(c, "fans tagged %c", t->first);
     if (f->words != NULL)
-        claim(c, "the full text of archives");
+        feature_claim(c, "the full text of archives");
     if (f->preauth != NULL)
-        claim(c, "requests before authentication");
+        feature_claim(c, "requests before authentication");
 }
 
 /* A setting that holds the path may be changed later: http_path_is_free() looks at that. Listeners
@@ -89,9 +116,9 @@ static void claim_pages(struct claims *c, const struct http_route *r)
     for (; r != NULL && r->handle != NULL; r++) {
         const char *path = r->path_from != NULL ? r->path_from->def_text : r->path;
         if ((r->flags & HTTP_OWN_LISTENER) == 0)
-            claim(c, "the page %s", path);
+            feature_claim(c, "the page %s", path);
         if (r->group != NULL)
-            claim(c, "the page %s on listeners of %s", path, r->group);
+            feature_claim(c, "the page %s on listeners of %s", path, r->group);
     }
 }
 
@@ -99,39 +126,43 @@ static void claim_schema(struct claims *c, const struct store_schema *s)
 {
     if (s == NULL)
         return;
-    claim(c, "the tables of %s", s->feature);
+    feature_claim(c, "the tables of %s", s->feature);
     for (struct store_stmt *const *stmt = s->stmts; stmt != NULL && *stmt != NULL; stmt++)
-        claim(c, "the statement %s", (*stmt)->name);
+        feature_claim(c, "the statement %s", (*stmt)->name);
 }
 
 static void claim_operators(struct claims *c, const struct feature *f)
 {
     for (struct setting *const *s = f->settings; s != NULL && *s != NULL; s++)
-        claim(c, "the setting %s", (*s)->name);
+        feature_claim(c, "the setting %s", (*s)->name);
     for (struct command *const *k = f->commands; k != NULL && *k != NULL; k++)
-        claim(c, "the command %s", (*k)->name);
+        feature_claim(c, "the command %s", (*k)->name);
     for (struct metric *const *m = f->metrics; m != NULL && *m != NULL; m++)
-        claim(c, "the metric %s", (*m)->name);
+        feature_claim(c, "the metric %s", (*m)->name);
     for (struct alarm *const *a = f->alarms; a != NULL && *a != NULL; a++)
-        claim(c, "the alarm %s", (*a)->name);
+        feature_claim(c, "the alarm %s", (*a)->name);
     for (struct log_area *const *l = f->logs; l != NULL && *l != NULL; l++)
-        claim(c, "the log area %s", (*l)->name);
+        feature_claim(c, "the log area %s", (*l)->name);
 }
 
 bool features_agree(const struct feature *const *list, struct why *why)
 {
     struct claims c = { .arena = arena_create(0), .why = why, .agree = true };
     map_init(&c.all, claim_words);
-    for (; *list != NULL; list++) {
-        const struct feature *f = *list;
+    for (const struct feature *const *at = list; *at != NULL; at++) {
+        const struct feature *f = *at;
         c.feature = f->name;
-        claim(&c, "the name %s", f->name);
+        feature_claim(&c, "the name %s", f->name);
         claim_iq(&c, f->iq, NULL);
         claim_hosts(&c, f->hosts);
+        claim_discovered(&c, f);
         claim_elements(&c, f);
         claim_pages(&c, f->http);
         claim_schema(&c, f->schema);
         claim_operators(&c, f);
+        for (const struct feature *const *one = list; *one != NULL; one++)
+            if ((*one)->claim != NULL)
+                (*one)->claim(&c, f);
     }
     map_fini(&c.all);
     arena_destroy(&c.arena);

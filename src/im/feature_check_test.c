@@ -113,6 +113,64 @@ static void test_elements(void **state)
     assert_refused("<enable xmlns='urn:x'/> within <bind/>", .bind2 = rule);
 }
 
+static void test_what_discovery_shows(void **state)
+{
+    static const char *const vars[] = { "urn:x", NULL };
+    static const char *const pep[] = { "pubsub pep", NULL }, *const named[] = { "pubsub pep Ours",
+                                                                                NULL };
+    static const struct disco_form form = { .type = "urn:x:form" };
+    static const struct host host[] = { { .label = "h", .disco = vars }, { 0 } };
+    static const struct feature of_server = { .name = "one", .disco = vars, .identities = pep };
+    static const struct feature of_others = {
+        .name = "two", .disco_account = vars, .identities_account = named, .hosts = host
+    };
+    static const struct feature again = { .name = "three", .identities_account = pep };
+    (void)state;
+    assert_refused("the feature urn:x of the server", .disco = vars);
+    assert_refused("the feature urn:x of accounts", .disco_account = vars);
+    assert_refused("the identity pubsub/pep of the server", .identities = pep);
+    assert_refused("the form urn:x:form", .form = &form);
+    assert_refused("the stream feature <x xmlns='urn:x'/>", .stream_feature = "<x xmlns='urn:x'/>");
+    assert_null(said(&of_server, &of_others));
+    assert_string_equal(said(&of_others, &again),
+                        "features two and three both have the identity pubsub/pep of accounts");
+}
+
+static void test_a_host_shows_a_feature_once(void **state)
+{
+    static const char *const vars[] = { "urn:x", "urn:x", NULL };
+    static const struct host host[] = { { .label = "h", .disco = vars }, { 0 } };
+    static const struct feature one = { .name = "one", .hosts = host }, two = { .name = "two" };
+    (void)state;
+    assert_string_equal(said(&one, &two), "features one and one both have the feature urn:x of h");
+}
+
+/* A stand-in for the rows of another folder. */
+struct ps_watch {
+    const char *node;
+};
+static void claim_watches(struct claims *c, const struct feature *f)
+{
+    for (const struct ps_watch *row = f->watches; row != NULL && row->node != NULL; row++)
+        feature_claim(c, "the node %s", row->node);
+}
+
+/* Whoever reads them may be behind the features that have them. */
+static void test_rows_that_another_feature_reads(void **state)
+{
+    static const struct ps_watch watches[] = { { "urn:x" }, { 0 } };
+    static const struct feature one = { .name = "one", .watches = watches };
+    static const struct feature two = { .name = "two", .watches = watches };
+    static const struct feature reader = { .name = "reader", .claim = claim_watches };
+    const struct feature *const list[] = { &one, &two, &reader, NULL };
+    struct why why;
+    (void)state;
+    assert_null(said(&one, &two)); /* nobody reads them */
+    assert_false(features_agree(list, &why));
+    assert_string_equal(why.text, "features one and two both have the node urn:x");
+    assert_true(features_agree(list + 1, &why));
+}
+
 static void test_tags(void **state)
 {
     static const struct fan_tag tag[] = { { 'm', on_fan }, { 0 } };
@@ -205,6 +263,9 @@ int main(void)
         cmocka_unit_test(test_requests_at_a_host),
         cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_elements),
+        cmocka_unit_test(test_what_discovery_shows),
+        cmocka_unit_test(test_a_host_shows_a_feature_once),
+        cmocka_unit_test(test_rows_that_another_feature_reads),
         cmocka_unit_test(test_tags),
         cmocka_unit_test(test_statements),
         cmocka_unit_test(test_what_operators_see),
