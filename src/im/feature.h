@@ -224,11 +224,15 @@ struct feature {
     struct alarm *const *alarms;
     struct log_area *const *logs;
 
+    /* Functions that are no events of an account, a session or a worker, and no stage. These two
+     * run once, before there is a worker. */
     /* Claims the rows of `f`, any feature, which this one reads and `im` does not know: no two may
      * have the same (im/feature_check.h). */
     void (*claim)(struct claims *c, const struct feature *f);
     void (*start)(void); /* by features_set(), before any worker runs; NULL: nothing to do */
-    /* The same as stream_feature where it is not constant; any worker; or NULL. */
+    /* These three answer on any worker what the rows stream_feature and disco cannot tell, since it
+     * is not constant. */
+    /* The same as stream_feature; or NULL. */
     void (*stream_features)(struct buf *out);
     /* A disco#info or disco#items request (XEP-0030) to an account or a service, before it is
      * answered in general: true if this feature has answered or holds it. Node may be empty. */
