@@ -110,6 +110,8 @@ def test_nothing_without_having_asked_for_it(cave, alice, bob):
 
 def test_no_longer(cave, alice, bob):
     cave.register(bob, "second", follow=True)
+    cave.say(alice, "zero")
+    assert heard(bob, cave, "zero") == 1
     cave.register(bob, "second", follow=False)
     cave.say(alice, "one")
     cave.expect_body(alice, "first", "one")

@@ -27,6 +27,7 @@
 #include "muc/archive/history.h"
 #include "muc/muc.h"
 #include "muc/parts.h"
+#include "muc/people/affiliation.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"
 #include "muc/room/rooms.h"
@@ -41,12 +42,35 @@
 
 enum {
     ROOMS_MAX = 2000,
-    ROWS_MAX = 1000,   /* of one write */
-    BEYOND_MAX = 1000, /* messages that are counted after a crash */
+    UNREAD_MAX = 1000000, /* messages that are counted for one follower */
+    ROWS_MAX = 1000,      /* of one write */
+    BEYOND_MAX = 1000,    /* messages that are counted after a crash */
     ROOM_ITEM_BYTES = 8 * JID_MAX,
     ANSWER_BYTES_MAX = 1 << 20
 };
 
+/* What it has of an affiliate who follows; zero: of the others. */
+struct follower {
+    uint64_t upto;   /* unread was stored when this was the last archive id; 0: not yet */
+    uint32_t unread; /* messages since the last that was seen */
+    bool marks;      /* is here, and tells what was read */
+    bool changed;    /* not stored as it is */
+};
+static unsigned follower_at;
+
+static struct follower *follower_of(struct affiliate *a)
+{
+    ensure(a->follows);
+    return affiliate_memory(a, follower_at);
+}
+
+static struct store_stmt unread_stmt = {
+    .name = "room.unread-get",
+    .sql = "SELECT a.jid, a.unread, a.upto FROM room r JOIN room_affiliation a ON a.room = r.id"
+           " WHERE r.jid = $1 AND a.follows = 1",
+    .params = "t",
+    .cols = "tii",
+};
 static struct store_stmt unread_put_stmt = {
     .name = "room.unread",
     .sql = "UPDATE room_affiliation SET unread = $3, upto = $4 WHERE room = $1 AND jid = $2",
@@ -72,8 +96,8 @@ static const struct store_migration migrations[] = { { 0 } };
 static const struct store_schema schema = {
     .feature = "muc_follow",
     .migrations = migrations,
-    .stmts =
-        (struct store_stmt *const[]){ &unread_put_stmt, &unread_list_stmt, &ids_beyond_stmt, NULL },
+    .stmts = (struct store_stmt *const[]){ &unread_stmt, &unread_put_stmt, &unread_list_stmt,
+                                           &ids_beyond_stmt, NULL },
 };
 
 static struct metric told = {
@@ -96,16 +120,17 @@ static bool has_text(const struct stanza *st)
 
 static void follow_put(struct store_batch *b, const struct room *r, struct affiliate *a)
 {
-    ensure(a->follows && r->stored);
-    a->upto = r->archive.last_id > 0 ? r->archive.last_id : 1;
-    a->changed = false;
-    STORE_ADD(b, &unread_put_stmt, STORE_ANY_ROWS, SV_I(r->id), SV_T(a->jid), SV_I(a->unread),
-              SV_I(a->upto));
+    struct follower *f = follower_of(a);
+    ensure(r->stored);
+    f->upto = r->archive.last_id > 0 ? r->archive.last_id : 1;
+    f->changed = false;
+    STORE_ADD(b, &unread_put_stmt, STORE_ANY_ROWS, SV_I(r->id), SV_T(a->jid), SV_I(f->unread),
+              SV_I(f->upto));
 }
 
 static void store_one(struct room *r, struct affiliate *a)
 {
-    if (!r->stored || !a->changed)
+    if (!r->stored || !follower_of(a)->changed)
         return;
     struct store_batch *b = store_write(room_store(r), (uint64_t)r->id);
     follow_put(b, r, a);
@@ -120,7 +145,7 @@ static void followers_store(struct room *r)
     if (r->state != ACTOR_READY || !r->stored)
         return;
     for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
-        if (!a->changed)
+        if (!follower_of(a)->changed)
             continue;
         if (b == NULL)
             b = store_write(room_store(r), (uint64_t)r->id);
@@ -143,9 +168,9 @@ static void follow_store_room(struct room *r, void *arg)
 /* From there on a crash is made up for. */
 static void follower_begins(struct room *r, struct affiliate *a)
 {
-    if (a == NULL || a->upto != 0)
+    if (a == NULL || follower_of(a)->upto != 0)
         return;
-    a->changed = true;
+    follower_of(a)->changed = true;
     store_one(r, a);
 }
 
@@ -158,16 +183,39 @@ static void follow_configured(struct room *r, const struct room_configured *c)
 
 static void follow_affiliated(struct room *r, const struct room_affiliated *a)
 {
-    follower_begins(r, map_get(&r->followers, a->jid));
+    struct affiliate *is = room_affiliate(r, a->jid);
+    if (is != NULL && !is->follows)
+        *(struct follower *)affiliate_memory(is, follower_at) = (struct follower){ 0 };
+    else
+        follower_begins(r, is);
 }
 
 static void follow_worker_stop(struct worker *w) { rooms_each(w, follow_store_room, NULL); }
 
-/* Loading. What the archive has beyond what was stored was said before a crash. */
+/* Loading. What makes no sense counts as nothing. What the archive has beyond what was stored was
+ * said before a crash. */
 
-static bool is_behind(const struct room *r, const struct affiliate *a)
+static void follow_load(struct store_batch *b, slice room)
 {
-    return a->upto != 0 && a->upto < r->archive.last_id;
+    STORE_ADD(b, &unread_stmt, STORE_ANY_ROWS, SV_T(room));
+}
+
+static void follow_read(struct room *r, const struct store_batch *b, unsigned first)
+{
+    for (uint32_t i = 0; i < store_row_count(b, first); i++) {
+        int64_t unread = store_int(b, first, i, 1), upto = store_int(b, first, i, 2);
+        struct affiliate *a = map_get(&r->followers, store_text(b, first, i, 0));
+        if (a != NULL)
+            *follower_of(a) = (struct follower){
+                .unread = unread < 0 || unread > UNREAD_MAX ? 0 : (uint32_t)unread,
+                .upto = upto < 0 ? 0 : (uint64_t)upto,
+            };
+    }
+}
+
+static bool is_behind(const struct room *r, const struct follower *f)
+{
+    return f->upto != 0 && f->upto < r->archive.last_id;
 }
 
 static void count_beyond(void *arg, enum store_result result, const struct store_batch *b)
@@ -177,24 +225,27 @@ static void count_beyond(void *arg, enum store_result result, const struct store
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
     ensure(room_here(r) && r->reads > 0);
     for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
-        if (!is_behind(r, a))
+        struct follower *f = follower_of(a);
+        if (!is_behind(r, f))
             continue;
         uint32_t first = 0;
-        while (first < rows && (uint64_t)store_int(b, 0, first, 0) <= a->upto)
+        while (first < rows && (uint64_t)store_int(b, 0, first, 0) <= f->upto)
             first++;
-        a->unread += rows - first;
-        a->changed = true;
+        f->unread += rows - first;
+        f->changed = true;
     }
     room_read_end(r);
 }
 
 static void follow_catch_up(struct room *r)
 {
-    const struct affiliate *a;
+    struct affiliate *a;
     uint64_t first = UINT64_MAX;
-    for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;)
-        if (is_behind(r, a) && a->upto < first)
-            first = a->upto;
+    for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
+        const struct follower *f = follower_of(a);
+        if (is_behind(r, f) && f->upto < first)
+            first = f->upto;
+    }
     if (first == UINT64_MAX)
         return;
     room_read_begin(r);
@@ -206,10 +257,10 @@ static void follow_catch_up(struct room *r)
 
 /* Who is here, and what has been seen. */
 
-static void saw_all(struct affiliate *a)
+static void saw_all(struct follower *f)
 {
-    a->changed = true;
-    a->unread = 0;
+    f->changed = true;
+    f->unread = 0;
 }
 
 /* After a planned restart: a follower with unread messages uses markers. */
@@ -218,10 +269,11 @@ static void follow_seated(struct room *r, struct seat *s, bool back)
     struct affiliate *a = map_get(&r->followers, seat_bare(s));
     if (a == NULL)
         return;
-    uint32_t unread = back ? a->unread : 0;
-    saw_all(a);
-    a->unread = unread;
-    a->marks = unread > 0;
+    struct follower *f = follower_of(a);
+    uint32_t unread = back ? f->unread : 0;
+    saw_all(f);
+    f->unread = unread;
+    f->marks = unread > 0;
 }
 
 static void follow_leaves(struct room *r, const struct seat *s, bool ends)
@@ -242,10 +294,11 @@ static bool marked(struct room *r, slice bare, const struct stanza *st)
     if (a == NULL || !stanza_find(st, "displayed", NS_CHAT_MARKERS, &e))
         return false;
     bool placed = archive_id_read(elem_attr_raw(&e, "id"), &id) && id < r->archive.last_id;
-    saw_all(a);
+    struct follower *f = follower_of(a);
+    saw_all(f);
     if (placed)
-        a->unread = room_history_since(&r->history, id, bare);
-    a->marks = a->here > 0;
+        f->unread = room_history_since(&r->history, id, bare);
+    f->marks = a->here > 0;
     return true;
 }
 
@@ -263,22 +316,23 @@ static void follow_said(struct room *r, const struct room_said *said)
     const uint64_t worth =
         KNOWN(BODY) | KNOWN(ENCRYPTED) | KNOWN(OOB) | KNOWN(SUBJECT) | KNOWN(PAYLOAD);
     struct affiliate *a;
-    struct fan f;
+    struct fan fan;
     if (!said->kept || r->followers.count == 0)
         return;
     bool text = has_text(st);
     (void)marked(r, speaker, st);
-    fan_begin(&f, r->worker, st, SLICE(TAG));
+    fan_begin(&fan, r->worker, st, SLICE(TAG));
     for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
-        a->changed = true;
+        struct follower *f = follower_of(a);
+        f->changed = true;
         if (text && slice_eq(a->jid, speaker))
-            a->unread = 0;
-        else if (text && a->unread < UNREAD_MAX && (a->here == 0 || a->marks))
-            a->unread++;
+            f->unread = 0;
+        else if (text && f->unread < UNREAD_MAX && (a->here == 0 || f->marks))
+            f->unread++;
         if (a->here == 0 && stanza_has(st, worth))
-            fan_add_with(&f, a->jid, a->unread);
+            fan_add_with(&fan, a->jid, f->unread);
     }
-    fan_end(&f);
+    fan_end(&fan);
 }
 
 /* At the home of a follower. */
@@ -364,8 +418,8 @@ static void unread_asked_run(struct worker *w, void *message, const struct messa
     slice jid;
     while (jids_next(&q->rooms, &jid, &known.place)) {
         const struct room *r = room_find(w, jid);
-        const struct affiliate *a = r == NULL ? NULL : map_get(&r->followers, q->bare);
-        known.unread = a == NULL ? 0 : a->unread;
+        struct affiliate *a = r == NULL ? NULL : map_get(&r->followers, q->bare);
+        known.unread = a == NULL ? 0 : follower_of(a)->unread;
         if (r != NULL)
             question_answer(w, from, &unread_told_message, &known);
     }
@@ -477,6 +531,9 @@ static const struct form_row follow_row = { "{http://tigase.org/protocol/muc}off
 const struct room_part follow_part = {
     .name = "follow",
     .disco = (const char *const[]){ "http://tigase.org/protocol/muc#offline", NULL },
+    .in_affiliates = &(const struct affiliate_memory){ sizeof(struct follower), &follower_at },
+    .load = follow_load,
+    .loaded = follow_read,
     .catch_up = follow_catch_up,
     .unloading = followers_store,
     .configured = follow_configured,

@@ -45,6 +45,12 @@ static struct setting mention_push = {
         "they are not in: by nickname, name or reference (XEP-0372). Once a minute and room.",
 };
 
+/* What it has of an affiliate. */
+struct mentioned {
+    uint32_t told_ms; /* monotonic: when the devices were last told; 0: never */
+};
+static unsigned mentioned_at;
+
 struct search {
     struct room *room;
     struct arena *tmp;
@@ -57,10 +63,12 @@ struct search {
 static void mention_found(struct search *s, struct affiliate *a)
 {
     if (a == NULL || a->here > 0 || a->follows || a->affiliation < AFF_MEMBER ||
-        slice_eq(a->jid, s->speaker) || s->found == MENTIONED_MAX ||
-        (a->alerted_ms != 0 && s->now_ms - a->alerted_ms < AGAIN_MS))
+        slice_eq(a->jid, s->speaker) || s->found == MENTIONED_MAX)
         return;
-    a->alerted_ms = s->now_ms;
+    struct mentioned *m = affiliate_memory(a, mentioned_at);
+    if (m->told_ms != 0 && s->now_ms - m->told_ms < AGAIN_MS)
+        return;
+    m->told_ms = s->now_ms;
     s->found++;
     fan_add(&s->fan, a->jid);
 }
@@ -229,4 +237,8 @@ const struct feature muc_mention_feature = {
     .fans = (const struct fan_tag[]){ { 'm', mention_arrived }, { 0 } },
 };
 
-const struct room_part mention_part = { .name = "mention", .said = mention_said };
+const struct room_part mention_part = {
+    .name = "mention",
+    .in_affiliates = &(const struct affiliate_memory){ sizeof(struct mentioned), &mentioned_at },
+    .said = mention_said,
+};

@@ -83,10 +83,11 @@ static void vcard_clear(struct room *r)
     struct room_card *card = *room_slot(r, vcard_slot);
     if (card == NULL)
         return;
+    ensure(r->part_bytes >= card->text.len);
+    r->part_bytes -= card->text.len;
     slice_release(&card->text);
     slice_release(&card->hashes);
     mem_free(room_slot(r, vcard_slot));
-    r->card_bytes = 0;
 }
 
 /* Replaces what the room had. Copies. */
@@ -98,7 +99,7 @@ static void vcard_keep(struct room *r, slice text, slice hashes)
     struct room_card *card = *room_slot(r, vcard_slot) = mem_new(struct room_card);
     card->text = slice_keep(text);
     card->hashes = slice_keep(hashes);
-    r->card_bytes = text.len;
+    r->part_bytes += text.len;
 }
 
 static void vcard_load(struct store_batch *b, slice room)
@@ -276,6 +277,7 @@ static void muc_vcard_card_set(struct iq *iq)
     struct room *r = room_of_iq(iq);
     struct elem any;
     struct buf text, hashes;
+    size_t was = card_of(r) == NULL ? 0 : card_of(r)->text.len;
 
     if (!affiliation_may(room_affiliation(r, stanza_from_bare(iq->st)), ACT_CONFIGURE)) {
         iq_error(iq, SE_FORBIDDEN, SLICE("only owners set the card of a room"));
@@ -286,8 +288,8 @@ static void muc_vcard_card_set(struct iq *iq)
     elem_extract(&iq->payload, &text);
     if (text.overflow || !hashes_of(&iq->payload, iq->tmp, &hashes)) {
         iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("the card is too large, or its photo is not base64"));
-    } else if (!r->stored && text.len > r->card_bytes &&
-               room_makers_bytes(r) + (int64_t)(text.len - r->card_bytes) >
+    } else if (!r->stored && text.len > was &&
+               room_makers_bytes(r) + (int64_t)(text.len - was) >
                    setting_int(&muc_affiliations_bytes)) {
         iq_error(iq, SE_RESOURCE_CONSTRAINT,
                  SLICE("the lists and cards of the rooms that their maker has made are too large"));

@@ -10,7 +10,8 @@
 
 static uint64_t affiliation_bytes_of(const struct affiliate *a)
 {
-    return sizeof *a + a->jid.len + a->nick.len + a->key.len + a->look.text.len + a->reason.len;
+    return sizeof *a + affiliate_memory_bytes() + a->jid.len + a->nick.len + a->key.len +
+           a->look.text.len + a->reason.len;
 }
 
 int64_t room_edit_growth(const struct room *r, const struct affiliation_edit *e)
@@ -21,7 +22,9 @@ int64_t room_edit_growth(const struct room *r, const struct affiliation_edit *e)
     if (e->affiliation == AFF_NONE)
         return -was;
     /* a nickname is kept as it is, for comparison, and by its look */
-    return (int64_t)(sizeof *is + e->jid.len + 3 * whole.nick.len + whole.reason.len) - was;
+    return (int64_t)(sizeof *is + affiliate_memory_bytes() + e->jid.len + 3 * whole.nick.len +
+                     whole.reason.len) -
+           was;
 }
 
 static void affiliate_forget(struct room *r, struct affiliate *a)
@@ -48,8 +51,8 @@ void affiliates_free(struct room *r)
         affiliate_forget(r, a);
 }
 
-/* What it has of sessions in the room, and of what was said, stays with it. */
-static void inherit(const struct room *r, struct affiliate *a, const struct affiliate *was)
+/* What it has of sessions in the room, and what parts have of it, stays with it. */
+static void inherit(const struct room *r, struct affiliate *a, struct affiliate *was)
 {
     const struct seat *s;
     if (was == NULL) {
@@ -58,19 +61,13 @@ static void inherit(const struct room *r, struct affiliate *a, const struct affi
         return;
     }
     a->here = was->here;
-    a->alerted_ms = was->alerted_ms;
-    if (was->follows && a->follows) {
-        a->unread = was->unread;
-        a->upto = was->upto;
-        a->marks = was->marks;
-        a->changed = was->changed;
-    }
+    memcpy(affiliate_memory(a, 0), affiliate_memory(was, 0), affiliate_memory_bytes());
 }
 
 /* A nickname that another user has registered meanwhile is dropped, as is that of users without
  * affiliation and of outcasts. */
 static struct affiliate *affiliate_new(const struct room *r, const struct affiliation_edit *e,
-                                       const struct affiliate *was)
+                                       struct affiliate *was)
 {
     struct arena *tmp = room_scratch(r);
     const struct affiliation_edit whole = room_edit_whole(r, e);
@@ -82,9 +79,9 @@ static struct affiliate *affiliate_new(const struct room *r, const struct affili
         nick = key = (slice){ 0 };
     if (key.len > 0)
         look = nickname_skeleton(nick, tmp);
-    struct affiliate *a =
-        mem_zalloc(sizeof *a + e->jid.len + nick.len + key.len + look.len + whole.reason.len);
-    char *at = (char *)(a + 1);
+    struct affiliate *a = mem_zalloc(sizeof *a + affiliate_memory_bytes() + e->jid.len + nick.len +
+                                     key.len + look.len + whole.reason.len);
+    char *at = affiliate_memory(a, affiliate_memory_bytes());
     a->jid = slice_lay(&at, e->jid);
     a->nick = slice_lay(&at, nick);
     a->key = slice_lay(&at, key);

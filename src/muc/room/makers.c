@@ -62,7 +62,7 @@ static int64_t makers_count(slice jid, int64_t by)
 
 static int64_t weight_of(const struct room *r)
 {
-    return (int64_t)(r->affiliate_bytes + r->card_bytes);
+    return (int64_t)(r->affiliate_bytes + r->part_bytes);
 }
 
 void room_makers_weigh(struct room *r)

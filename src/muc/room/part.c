@@ -7,13 +7,20 @@ enum { MEMBERS = sizeof(struct room_part) / sizeof(void *), HAVING_MAX = 256 };
 _Static_assert(sizeof(struct room_part) == MEMBERS * sizeof(void *), "a member is no pointer");
 static const struct room_part *having[HAVING_MAX];
 static uint8_t having_from[MEMBERS]; /* below HAVING_MAX */
-static unsigned slots;
+static unsigned slots, in_affiliates;
 
 static bool part_has(const struct room_part *p, size_t member)
 {
     const void *value;
     memcpy(&value, (const char *)p + member * sizeof value, sizeof value);
     return value != NULL;
+}
+
+static unsigned part_place(unsigned bytes)
+{
+    const unsigned at = in_affiliates, align = sizeof(uint64_t);
+    in_affiliates += (bytes + align - 1) / align * align;
+    return at;
 }
 
 void room_parts_set(const struct room_part *const *list)
@@ -30,16 +37,19 @@ void room_parts_set(const struct room_part *const *list)
         ensure(n < HAVING_MAX);
         having[n++] = NULL;
     }
-    slots = 0;
+    slots = in_affiliates = 0;
     for (; *list != NULL; list++) {
         ensure(((*list)->load == NULL) == ((*list)->loaded == NULL));
         ensure((*list)->store == NULL || (*list)->remove != NULL);
         if ((*list)->slot != NULL)
             *(*list)->slot = slots++;
+        if ((*list)->in_affiliates != NULL)
+            *(*list)->in_affiliates->at = part_place((*list)->in_affiliates->bytes);
     }
 }
 
 unsigned room_slots(void) { return slots; }
+unsigned affiliate_memory_bytes(void) { return in_affiliates; }
 
 const struct room_part *const *room_parts_with(size_t offset)
 {

@@ -3,7 +3,8 @@
  * list for each member, so what happens in a room walks only over the parts that want it, in the
  * order of that list.
  *
- * What a part has of a room is at its slot: a pointer, NULL in a new room.
+ * What a part has of a room is at its slot: a pointer, NULL in a new room. What it has of each
+ * affiliate is some bytes in the same block, zero in a new one.
  *
  * Functions run at the home of the room unless another thread is named. What they are given is
  * borrowed. Each may be NULL. */
@@ -76,10 +77,17 @@ struct room_lines {
                   struct arena *tmp);
 };
 
+/* What a part has of each affiliate. It stays when the affiliation changes. */
+struct affiliate_memory {
+    unsigned bytes;
+    unsigned *at; /* gets its place, for affiliate_memory(); aligned for 64 bits */
+};
+
 /* All members are pointers. */
 struct room_part {
     const char *name;
-    unsigned *slot;                    /* gets its number, for room_slot(); NULL: it has none */
+    unsigned *slot; /* gets its number, for room_slot(); NULL: it has none */
+    const struct affiliate_memory *in_affiliates; /* NULL: none */
     const char *const *disco;          /* features in disco#info of rooms; NULL-terminated */
     const struct form_answer *answers; /* ended by { 0 } */
 
@@ -139,6 +147,7 @@ struct room_part {
 
 void room_parts_set(const struct room_part *const *list); /* NULL-terminated; at start, once */
 unsigned room_slots(void);                                /* how many a room has */
+unsigned affiliate_memory_bytes(void);                    /* that all parts have in an affiliate */
 
 /* The parts whose member at this offset is not NULL, in the order of the list; NULL-terminated. */
 const struct room_part *const *room_parts_with(size_t offset);

@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
-static unsigned first_slot = 99, third_slot = 99;
+static unsigned first_slot = 99, third_slot = 99, first_at = 99, second_at = 99;
+static const struct affiliate_memory first_bytes = { 9, &first_at },
+                                     second_bytes = { 8, &second_at };
 static char heard[8];
 static unsigned count;
 
@@ -30,9 +32,15 @@ static bool owns_boss(slice bare) { return slice_is(bare, "boss@localhost"); }
 static bool owns_nothing(slice bare) { return bare.len == 0; }
 
 static const struct room_part first = {
-    .name = "first", .slot = &first_slot, .said = hear, .owns = owns_nothing
+    .name = "first",
+    .slot = &first_slot,
+    .in_affiliates = &first_bytes,
+    .said = hear,
+    .owns = owns_nothing,
 };
-static const struct room_part second = { .name = "second", .clear = forget_all };
+static const struct room_part second = { .name = "second",
+                                         .in_affiliates = &second_bytes,
+                                         .clear = forget_all };
 static const struct room_part third = {
     .name = "third", .slot = &third_slot, .said = hear_twice, .owns = owns_boss
 };
@@ -73,6 +81,14 @@ static void test_slots_are_numbered(void **state)
     assert_int_equal(third_slot, 1);
 }
 
+static void test_memory_in_affiliates_is_apart_and_aligned(void **state)
+{
+    (void)state;
+    assert_int_equal(first_at, 0);
+    assert_int_equal(second_at, 16);
+    assert_int_equal(affiliate_memory_bytes(), 24);
+}
+
 static void test_one_part_is_enough_to_own_all_rooms(void **state)
 {
     (void)state;
@@ -86,6 +102,7 @@ static void test_another_list_replaces_it(void **state)
     (void)state;
     room_parts_set(none);
     assert_int_equal(room_slots(), 0);
+    assert_int_equal(affiliate_memory_bytes(), 0);
     assert_null(*room_parts_with(offsetof(struct room_part, said)));
     assert_false(muc_is_administrator(SLICE("boss@localhost")));
 }
@@ -96,6 +113,7 @@ int main(void)
         cmocka_unit_test_setup(test_an_event_goes_to_the_parts_that_have_it_in_order, use_three),
         cmocka_unit_test_setup(test_nobody_has_it, use_three),
         cmocka_unit_test_setup(test_slots_are_numbered, use_three),
+        cmocka_unit_test_setup(test_memory_in_affiliates_is_apart_and_aligned, use_three),
         cmocka_unit_test_setup(test_one_part_is_enough_to_own_all_rooms, use_three),
         cmocka_unit_test_setup(test_another_list_replaces_it, use_three),
     };

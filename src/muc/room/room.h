@@ -32,8 +32,6 @@ struct stanza;
 struct store;
 struct worker;
 
-enum { UNREAD_MAX = 1000000 }; /* messages that are counted for one follower */
-
 /* What a nickname looks like. Maps hold the first of those that look alike: several of one person,
  * or all of them while muc.look-alike is off. */
 struct look {
@@ -41,7 +39,8 @@ struct look {
     struct look *next;
 };
 
-/* Somebody with an affiliation, or with a nickname registered here. */
+/* Somebody with an affiliation, or with a nickname registered here. Behind it in its block is what
+ * parts have of it (muc/room/part.h). */
 struct affiliate {
     slice jid;        /* bare, or the domain of outcasts; in this block */
     slice nick;       /* registered (XEP-0045 §7.10); empty: none */
@@ -49,14 +48,15 @@ struct affiliate {
     struct look look; /* of the nickname, if there is one */
     slice reason;     /* why it was given; empty: not said */
     uint8_t affiliation;
-    bool follows;        /* gets messages while not in the room */
-    bool marks;          /* of a follower who is here: tells what was read */
-    bool changed;        /* what is below is not stored as it is */
-    uint32_t here;       /* sessions in the room */
-    uint32_t unread;     /* of a follower: messages since the last that was seen */
-    uint64_t upto;       /* unread was stored when this was the last archive id; 0: not yet */
-    uint32_t alerted_ms; /* monotonic: when the devices were last told of a mention */
+    bool follows;  /* registered for messages that are sent while it is not in the room */
+    uint32_t here; /* sessions in the room */
 };
+
+/* What the part has of it whose memory in affiliates is `at` (struct affiliate_memory). */
+static inline void *affiliate_memory(struct affiliate *a, unsigned at)
+{
+    return (char *)(a + 1) + at;
+}
 
 /* One session of an occupant. */
 struct seat {
@@ -66,7 +66,7 @@ struct seat {
     uint16_t bare_len;
     uint64_t number;         /* unique in the room: of requests to others */
     struct list away;        /* in room.away; unlinked: it is in the audience */
-    uint64_t asked_us;       /* of those away: when it came, or was last asked (muc/parts/ping.c) */
+    uint64_t asked_us;       /* of those away: when it came, or was last asked */
     bool ghost;              /* room_seat_gone(): it is about to leave */
     struct stanza *presence; /* the last that it sent */
 };
@@ -120,7 +120,7 @@ struct room {
     struct map followers; /* those of them who follow, by JID */
     uint32_t owners;
     uint64_t affiliate_bytes; /* of all of them */
-    uint64_t card_bytes;      /* of a card in memory (muc/parts/vcard.c) */
+    uint64_t part_bytes;      /* that parts keep in memory and that count for who made the room */
     /* What of these two, and of the history, counts for who made the room (muc/room/makers.c). */
     int64_t weighed, history_weighed;
     struct list occupants;

@@ -32,6 +32,7 @@ void room_clear(struct room *r)
     timer_cancel(&r->late);
     timer_cancel(&r->lock);
     ROOM_EMIT(clear, r);
+    ensure(r->part_bytes == 0 && r->affiliate_bytes == 0);
     room_makers_weigh(r);
     room_makers_weigh_history(r);
     slice_release(&r->creator);

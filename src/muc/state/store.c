@@ -87,10 +87,10 @@ static struct store_stmt room_get_row = {
 };
 static struct store_stmt affiliations_get = {
     .name = "room.affiliations",
-    .sql = "SELECT a.jid, a.affiliation, a.nick, a.reason, a.follows, a.unread, a.upto FROM room r "
+    .sql = "SELECT a.jid, a.affiliation, a.nick, a.reason, a.follows FROM room r "
            "JOIN room_affiliation a ON a.room = r.id WHERE r.jid = $1",
     .params = "t",
-    .cols = "tittiii",
+    .cols = "titti",
 };
 static struct store_stmt affiliation_put = {
     .name = "room.affiliation",
@@ -221,12 +221,6 @@ static void muc_store_load_affiliations(struct room *r, const struct store_batch
                                                      .nick = store_text(b, 1, i, 2),
                                                      .reason = store_text(b, 1, i, 3),
                                                      .follows = store_int(b, 1, i, 4) != 0 });
-        struct affiliate *a = map_get(&r->followers, jid_bare(&jid));
-        if (a == NULL)
-            continue;
-        int64_t unread = store_int(b, 1, i, 5), upto = store_int(b, 1, i, 6);
-        a->unread = unread < 0 || unread > UNREAD_MAX ? 0 : (uint32_t)unread;
-        a->upto = upto < 0 ? 0 : (uint64_t)upto;
     }
 }
 
