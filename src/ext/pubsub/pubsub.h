@@ -1,6 +1,6 @@
 /* pubsub: publish-subscribe (XEP-0060) as one engine for two kinds of services: each account
  * (XEP-0163, pep.c) and pubsub.<domain> (pubsub_host.c). This header is for other extensions that
- * keep their data in an account's nodes; pubsub_private.h is the engine's own.
+ * keep their data in an account's nodes; the others here are the engine's own.
  *
  * A service lives at the home worker of its JID and is confined to it. It is loaded at first use;
  * an account without nodes has none. In memory are the nodes with their configuration, affiliations

@@ -3,9 +3,6 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/mem.h"
-#include "ext/pubsub/pubsub_access.h"
-#include "ext/pubsub/pubsub_config.h"
-#include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_store.h"
 #include "home/here.h"
 #include "home/jids.h"
@@ -29,7 +26,7 @@ static bool in_groups(const struct roster_item *item, slice allowed)
     return false;
 }
 
-bool ps_in_groups(const struct account *a, slice allowed, slice bare)
+static bool is_in_groups(const struct account *a, slice allowed, slice bare)
 {
     return in_groups(roster_find(a->roster, bare), allowed);
 }
@@ -92,7 +89,7 @@ void ps_contacts_free(struct ps_contacts **pc)
     arena_destroy(&arena);
 }
 
-bool ps_contacts_has(const struct ps_contacts *c, slice bare)
+static bool contacts_has(const struct ps_contacts *c, slice bare)
 {
     const struct known *k = c == NULL || c->all ? NULL : map_get(&c->by_jid, bare);
     return c != NULL && (c->all || (k != NULL && k->yes));
@@ -137,7 +134,7 @@ static void look_through(const struct account *a, const struct contacts_asked *a
     uint32_t number;
     while (jids_next(&rest, &jid, &number)) {
         bool is = asked->model == PS_PRESENCE ? roster_is_seen(a, jid)
-                                              : ps_in_groups(a, asked->groups, jid);
+                                              : is_in_groups(a, asked->groups, jid);
         char byte = is && stage_show(a, jid);
         buf_append(yes, &byte, 1);
     }
@@ -278,20 +275,49 @@ static bool will_share(const struct ps_node *n, const struct ps_config *c,
     return slice_eq((slice){ a->jid, a->len }, by) || (same && a->shares);
 }
 
-void ps_sharing_store(const struct ps_op *op)
+void ps_sharing_store(struct store_batch *b, const struct ps_node *n, const struct ps_config *c,
+                      slice by)
 {
     const struct ps_affiliate *a;
-    for (uint32_t i = 0; (a = map_next(&op->node->affiliates, &i)) != NULL;) {
-        bool shares = will_share(op->node, &op->config, a, ps_from_bare(op));
+    for (uint32_t i = 0; (a = map_next(&n->affiliates, &i)) != NULL;) {
+        bool shares = will_share(n, c, a, by);
         if (shares != a->shares)
-            ps_store_affiliate(op->batch, op->node, (slice){ a->jid, a->len },
+            ps_store_affiliate(b, n, (slice){ a->jid, a->len },
                                shares ? PS_OWNER_SHARING : PS_OWNER);
     }
 }
 
-void ps_sharing_apply(const struct ps_op *op)
+void ps_sharing_apply(const struct ps_node *n, const struct ps_config *c, slice by)
 {
     struct ps_affiliate *a;
-    for (uint32_t i = 0; (a = map_next(&op->node->affiliates, &i)) != NULL;)
-        a->shares = will_share(op->node, &op->config, a, ps_from_bare(op));
+    for (uint32_t i = 0; (a = map_next(&n->affiliates, &i)) != NULL;)
+        a->shares = will_share(n, c, a, by);
+}
+
+/* What somebody is to a node. */
+
+struct ps_actor ps_actor_of(const struct ps_node *n, slice from)
+{
+    const struct ps_service *s = n->service;
+    slice bare = jid_bare_of(from);
+    const struct ps_affiliate *a = ps_affiliate(n, bare);
+    const struct ps_subscriber *sub = ps_subscriber(n, bare);
+    struct ps_actor who = { .affiliation = a == NULL ? PS_NONE : a->affiliation };
+    if (sub == NULL)
+        sub = ps_subscriber(n, from);
+    if (sub != NULL)
+        who.state = sub->state;
+    if (s->account == NULL) {
+        who.presence = who.in_group = contacts_has(n->contacts, bare);
+        return who;
+    }
+    if (slice_eq(bare, s->jid)) {
+        who.affiliation = PS_OWNER;
+        who.may_configure = true;
+        return who;
+    }
+    who.presence = roster_is_seen(s->account, bare) && stage_show(s->account, bare);
+    if (n->config.access == PS_ROSTER)
+        who.in_group = is_in_groups(s->account, n->config.text[PS_GROUPS], bare);
+    return who;
 }

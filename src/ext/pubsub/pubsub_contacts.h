@@ -10,10 +10,10 @@
  * A struct ps_contacts answers for the bare JIDs that were added to it. Confined to the worker of
  * the service. */
 #pragma once
-#include "ext/pubsub/pubsub_private.h"
+#include "ext/pubsub/pubsub_model.h"
 
-struct account;
-struct ps_contacts;
+struct message_row;
+struct store_batch;
 
 /* e: an owner could not be asked, so that of those who are no contacts some may be one. */
 typedef void ps_contacts_fn(void *arg, enum stanza_error e);
@@ -25,14 +25,15 @@ void ps_contacts_add(struct ps_contacts *c, slice jid);
  * c must not be freed. */
 void ps_contacts_ask(struct ps_contacts *c, const struct ps_node *n, const struct ps_config *config,
                      ps_contacts_fn *done, void *arg);
-bool ps_contacts_has(const struct ps_contacts *c, slice bare); /* c NULL: nobody is one */
-void ps_contacts_free(struct ps_contacts **c);
-/* At the home of an account: whether a contact is in one of the groups. */
-bool ps_in_groups(const struct account *a, slice allowed, slice bare);
-/* An owner has submitted op->config: from now on the contacts of that owner count. Those of the
- * other owners count no longer if the access model or its groups are not the same. */
-void ps_sharing_store(const struct ps_op *op);
+void ps_contacts_free(struct ps_contacts **c); /* NULL: fine */
+/* What `from`, a bare or full JID, is to the node. At a service that is no account, only those are
+ * contacts whom n->contacts has. */
+struct ps_actor ps_actor_of(const struct ps_node *n, slice from);
+/* The owner `by` has submitted configuration c: from now on the contacts of that owner count. Those
+ * of the other owners count no longer if the access model or its groups are not the same. */
+void ps_sharing_store(struct store_batch *b, const struct ps_node *n, const struct ps_config *c,
+                      slice by);
 /* Before the node gets the configuration; once more changes nothing. */
-void ps_sharing_apply(const struct ps_op *op);
+void ps_sharing_apply(const struct ps_node *n, const struct ps_config *c, slice by);
 
 extern const struct message_row *const ps_contacts_messages[];

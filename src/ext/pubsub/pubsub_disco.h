@@ -1,7 +1,7 @@
 /* pubsub_disco: what disco says about nodes (XEP-0060 §5): nodes as items of their service, items
  * of a node, and the meta-data of a node. Shown is what the asker may read. */
 #pragma once
-#include "ext/pubsub/pubsub_private.h"
+#include "ext/pubsub/pubsub_model.h"
 
 struct iq;
 

@@ -9,6 +9,7 @@
 #include "ext/pubsub/pubsub_access.h"
 #include "ext/pubsub/pubsub_arrive.h"
 #include "ext/pubsub/pubsub_config.h"
+#include "ext/pubsub/pubsub_contacts.h"
 #include "ext/pubsub/pubsub_model.h"
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_request.h"

@@ -3,7 +3,7 @@
  * clients name, which their own homes know (ext/pubsub/pep.c). */
 #pragma once
 #include "base/metric.h"
-#include "ext/pubsub/pubsub_private.h"
+#include "ext/pubsub/pubsub_op.h"
 
 struct xml_write;
 

@@ -8,7 +8,6 @@
 #include "ext/pubsub/pubsub_disco.h"
 #include "ext/pubsub/pubsub_model.h"
 #include "ext/pubsub/pubsub_op.h"
-#include "ext/pubsub/pubsub_private.h"
 #include "ext/pubsub/pubsub_store.h"
 #include "ext/pubsub/pubsub_subs.h"
 #include "home/here.h"

@@ -12,6 +12,7 @@
 #include "ext/pubsub/pubsub.h"
 #include "ext/pubsub/pubsub_access.h"
 #include "ext/pubsub/pubsub_config.h"
+#include "ext/pubsub/pubsub_contacts.h"
 #include "ext/pubsub/pubsub_event.h"
 #include "ext/pubsub/pubsub_model.h"
 #include "ext/pubsub/pubsub_op.h"
@@ -23,7 +24,13 @@
 #include "im/feature.h"
 #include "store/store.h"
 #include "xmpp/ns.h"
+
 /* Items: publishing, retrieving, removing them (XEP-0060 §6.5, §7, §8.5). */
+
+enum {
+    PS_READ_BYTES_MAX = 8 << 20, /* of items that a request names */
+    PS_PAGE_BYTES = 2 << 20
+};
 
 static struct store_batch *pubsub_items_write_batch(const struct ps_op *op)
 {

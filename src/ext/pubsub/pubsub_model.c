@@ -5,17 +5,8 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/setting.h"
-#include "ext/pubsub/pubsub.h"
-#include "ext/pubsub/pubsub_access.h"
-#include "ext/pubsub/pubsub_config.h"
-#include "ext/pubsub/pubsub_contacts.h"
-#include "ext/pubsub/pubsub_leavers.h"
-#include "ext/pubsub/pubsub_op.h"
-#include "ext/pubsub/pubsub_store.h"
 #include "home/here.h"
 #include "im/account.h"
-#include "im/roster.h"
-#include "im/stage.h"
 #include <stdlib.h>
 
 static slice node_key(const void *item) { return ((const struct ps_node *)item)->name; }
@@ -49,19 +40,11 @@ struct metric ps_services_loaded = {
     .help = "Publish-subscribe services in memory: of accounts (PEP) and of pubsub.<domain>.",
 };
 
-static bool service_in_use(const struct actor *a) { return !a->ended; }
+static const struct actor_kind *services_kind;
 
-static void service_check(const struct actor *a)
-{
-    const struct ps_service *s = (const struct ps_service *)a;
-    ensure(s->node_count <= s->nodes.count);
-    ensure((s->node_count == 0) == (s->makers.count == 0));
-    ensure((s->kind->kind == PS_HOST) == (s->account == NULL));
-    ensure(a->state != ACTOR_ABSENT || s->node_count == 0 || a->ended);
-    ensure(a->pins == 0 || s->account == NULL || account_is_pinned(s->account));
-}
+void ps_services_are(const struct actor_kind *kind) { services_kind = kind; }
 
-static void service_unload(struct actor *a)
+void ps_service_unload(struct actor *a)
 {
     struct ps_service *s = ps_service_of(a);
     struct ps_node *n;
@@ -77,22 +60,13 @@ static void service_unload(struct actor *a)
     mem_free(&s);
 }
 
-static const struct actor_kind service_kind = {
-    .loaded = &ps_services_loaded,
-    .calls_max = PS_WAITING_MAX,
-    .load = ps_load_service,
-    .call = ps_request_call,
-    .in_use = service_in_use,
-    .check = service_check,
-    .unload = service_unload,
-};
-
 static struct actors *services_of(struct worker *w)
 {
     struct actors *all = *worker_state(w, ps_services_slot);
     if (all == NULL) {
         all = *worker_state(w, ps_services_slot) = mem_new(struct actors);
-        actors_init(all, &service_kind, w, worker_loop(w));
+        ensure(services_kind != NULL);
+        actors_init(all, services_kind, w, worker_loop(w));
     }
     return all;
 }
@@ -144,12 +118,12 @@ void ps_services_stop(struct worker *w)
     *worker_state(w, ps_services_slot) = NULL;
 }
 
-void ps_services_forget(struct worker *w, slice bare)
+void ps_services_each(struct worker *w, ps_service_fn *fn, slice bare)
 {
     const struct actors *all = *worker_state(w, ps_services_slot);
     struct actor *a;
     for (uint32_t i = 0; all != NULL && (a = actors_next(all, &i)) != NULL;)
-        ps_leaver_forget(ps_service_of(a), bare);
+        fn(ps_service_of(a), bare);
 }
 
 /* Nodes. */
@@ -551,30 +525,4 @@ uint64_t ps_expired_before(const struct ps_node *n, uint64_t now_us)
 bool ps_is_owner_jid(const struct ps_service *s, slice bare)
 {
     return s->account != NULL && slice_eq(s->jid, bare);
-}
-
-struct ps_actor ps_actor_of(const struct ps_node *n, slice from)
-{
-    const struct ps_service *s = n->service;
-    slice bare = jid_bare_of(from);
-    const struct ps_affiliate *a = ps_affiliate(n, bare);
-    const struct ps_subscriber *sub = ps_subscriber(n, bare);
-    struct ps_actor who = { .affiliation = a == NULL ? PS_NONE : a->affiliation };
-    if (sub == NULL)
-        sub = ps_subscriber(n, from);
-    if (sub != NULL)
-        who.state = sub->state;
-    if (s->account == NULL) {
-        who.presence = who.in_group = ps_contacts_has(n->contacts, bare);
-        return who;
-    }
-    if (slice_eq(bare, s->jid)) {
-        who.affiliation = PS_OWNER;
-        who.may_configure = true;
-        return who;
-    }
-    who.presence = roster_is_seen(s->account, bare) && stage_show(s->account, bare);
-    if (n->config.access == PS_ROSTER)
-        who.in_group = ps_in_groups(s->account, n->config.text[PS_GROUPS], bare);
-    return who;
 }

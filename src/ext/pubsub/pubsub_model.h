@@ -1,12 +1,109 @@
-/* pubsub_model: the memory of pubsub services. Nothing is read or written here.
+/* pubsub_model: the memory of pubsub services: nodes, lists, items as far as they are in memory.
+ * Nothing is read or written here.
  *
  * A service is an actor (home/actor.h) at the home of its JID: of a host, or of an account beside
  * the actor of the account. A host's stays in memory, an account's until the account is unloaded.
  * What waits in its inbox are requests. */
 #pragma once
-#include "ext/pubsub/pubsub_private.h"
+#include "base/map.h"
+#include "ext/pubsub/pubsub.h"
+#include "ext/pubsub/pubsub_access.h"
+#include "ext/pubsub/pubsub_config.h"
+#include "home/actor.h"
 
+struct account;
+struct actor_kind;
+struct ps_contacts;
+struct ps_op;
+struct setting;
 struct worker;
+
+enum { PS_KEEP_BYTES = 1024 }; /* of a last item that stays in memory */
+
+/* What differs between the two kinds. */
+struct ps_service_kind {
+    enum ps_kind kind;
+    struct setting *nodes_max, *items_max, *item_bytes, *bytes_max, *subscriptions_max;
+    struct setting *user_nodes_max;                   /* NULL: all its nodes are one user's */
+    struct setting *user_bytes;                       /* of items, addresses included */
+    bool (*may_create)(struct worker *w, slice bare); /* NULL: the account only */
+};
+
+struct ps_affiliate {
+    uint8_t affiliation; /* enum ps_affiliation */
+    bool shares;         /* an owner of a node of a host: see ps_sharing_store() */
+    uint16_t len;
+    char jid[];
+};
+struct ps_subscriber {
+    struct ps_subscriber *next; /* another address of the same bare JID */
+    uint8_t state;              /* enum ps_state */
+    bool deliver;
+    uint16_t len, bare_len;
+    char subid[17];
+    char jid[];
+};
+/* An item as far as it is in memory. */
+struct ps_stub {
+    uint64_t at_us;
+    uint64_t publisher; /* hash of its bare JID */
+    uint32_t bytes;
+    uint16_t id_len;
+    char id[];
+};
+/* The last item of a node, in one block. */
+struct ps_kept {
+    uint64_t at_us;
+    uint32_t id_len, publisher_len, xml_len;
+    char text[];
+};
+
+/* The creators of nodes of a service and the size of all their nodes, to limit the share of
+ * each. */
+struct ps_maker {
+    uint32_t nodes; /* gone with the last one */
+    uint64_t bytes; /* of items, configurations, and addresses in lists */
+    uint16_t len;
+    char jid[]; /* bare, with NUL */
+};
+
+struct ps_node {
+    struct ps_service *service;
+    int64_t nid;            /* unique in its service; 0: there is none, only requests for it */
+    slice name;             /* in this block */
+    struct ps_maker *maker; /* NULL if it does not exist */
+    struct ps_config config;
+    struct map affiliates, subscribers; /* by bare JID */
+    uint32_t subscriber_count;
+    struct ps_stub **stubs; /* oldest first; valid if `indexed` */
+    struct map by_id;       /* all stubs, of a node with many; else empty */
+    uint32_t stub_count, stub_cap;
+    uint64_t bytes;   /* of its items, */
+    uint64_t listed;  /* and of its configuration and the addresses in its lists */
+    uint32_t changes; /* applied changes: a read from before a change may be outdated */
+    bool indexed, last_known, busy;
+    struct ps_kept *last;               /* NULL: none, if last_known */
+    const struct ps_contacts *contacts; /* of the request that runs; NULL: nobody was asked */
+    struct ps_op *ops, **ops_tail;
+};
+
+/* An actor from its first request on: LOADING its nodes, READY; ABSENT when they could not be read,
+ * or when its account is gone. Requests and reads pin it. */
+struct ps_service {
+    union {
+        struct actor actor;
+        struct {
+            ACTOR_HEAD;
+        };
+    };
+    const struct ps_service_kind *kind;
+    struct account *account; /* NULL: of a host */
+    int64_t owner;           /* in the database: the account's id; negative: a host */
+    struct map nodes, makers;
+    uint32_t node_count; /* that exist */
+    uint64_t bytes;      /* of all items */
+    int64_t last_nid;
+};
 
 /* LOADING: the caller loads it next, or makes it READY. account: NULL for a host. */
 struct ps_service *ps_service_create(struct worker *w, const struct ps_service_kind *kind,
@@ -19,7 +116,11 @@ void ps_service_unpin(struct ps_service *s);
 extern unsigned ps_services_slot; /* of workers */
 extern struct metric ps_services_loaded;
 void ps_services_stop(struct worker *w);
-void ps_services_forget(struct worker *w, slice bare); /* an account that was deleted */
+/* How services are loaded and called, which is above; at start. */
+void ps_services_are(const struct actor_kind *kind);
+typedef void ps_service_fn(struct ps_service *s, slice bare);
+void ps_services_each(struct worker *w, ps_service_fn *fn, slice bare);
+void ps_service_unload(struct actor *a); /* for the kind */
 
 struct ps_node *ps_node_find(const struct ps_service *s, slice name); /* that exists */
 struct ps_node *ps_node_get(struct ps_service *s, slice name);        /* made if need be */
@@ -64,6 +165,5 @@ void ps_keep_last(struct ps_node *n, const struct ps_item *item); /* NULL: there
 void ps_forget_last(struct ps_node *n);
 struct ps_item ps_last(const struct ps_node *n); /* of one that has a last item */
 uint32_t ps_item_bytes(const struct ps_item *item);
-struct ps_actor ps_actor_of(const struct ps_node *n, slice from);     /* bare or full JID */
 bool ps_is_owner_jid(const struct ps_service *s, slice bare);         /* the account itself */
 uint64_t ps_expired_before(const struct ps_node *n, uint64_t now_us); /* 0: nothing expires */

@@ -171,7 +171,7 @@ static enum ps_step run_configure_set(struct ps_op *op)
         return ps_no_room(op);
     op->batch = pubsub_nodes_write_batch(op);
     ps_store_config(op->batch, n, &op->config);
-    ps_sharing_store(op);
+    ps_sharing_store(op->batch, op->node, &op->config, ps_from_bare(op));
     op->drop = fewer_items(op);
     if (op->drop > 0 && op->drop == n->stub_count) {
         ps_store_purge(op->batch, n);
@@ -187,7 +187,7 @@ static void apply_configure(struct ps_op *op)
     struct ps_node *n = op->node;
     bool all = op->drop == n->stub_count;
     ensure(op->node->nid != 0);
-    ps_sharing_apply(op);
+    ps_sharing_apply(op->node, &op->config, ps_from_bare(op));
     ps_node_configure(n, &op->config);
     ps_stubs_drop(n, all || op->drop < PS_CHANGES_MAX ? op->drop : PS_CHANGES_MAX, (slice){ 0 });
     ps_answer(op, (slice){ 0 });

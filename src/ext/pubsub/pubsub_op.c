@@ -307,7 +307,7 @@ static bool ask_about_subscribers(struct ps_node *n, struct ps_op *op)
     if (!notifies || n->subscriber_count == 0 || !ps_contacts_needed(n, c))
         return false;
     if (verb == PS_CONFIGURE_SET)
-        ps_sharing_apply(op); /* who is told depends on it */
+        ps_sharing_apply(n, c, ps_from_bare(op)); /* who is told depends on it */
     ps_contacts_free(&op->contacts);
     if (verb == PS_FORGET) { /* the owner to ask is gone, and with it perhaps the node */
         op->contacts = ps_contacts_all();

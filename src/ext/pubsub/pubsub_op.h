@@ -1,10 +1,68 @@
-/* pubsub_op: requests under way: from the IQ to its answer (see pubsub_private.h). */
+/* pubsub_op: requests under way: from the IQ to its answer.
+ *
+ * A request is an operation. It waits in the inbox of the service (pubsub_model.h), then in the
+ * queue of its node: a change is prepared over what is in memory, committed, applied, answered,
+ * then the next one runs. Changes of different nodes are under way together. A read leaves the
+ * queue when it is submitted; it sees what was submitted before it (store lane). */
 #pragma once
 #include "codec/xml_write.h"
-#include "ext/pubsub/pubsub_private.h"
+#include "ext/pubsub/pubsub_model.h"
+#include "ext/pubsub/pubsub_request.h"
+#include "im/iq.h"
 #include "store/store.h"
 
+struct arena;
 struct buf;
+
+enum {
+    PS_WAITING_MAX = 1000, /* requests that wait for a service that is loaded */
+    PS_OPS_MAX = 20000,    /* of one service under way */
+    PS_LOOK_BYTES = 16     /* charged for each node that a request looks at */
+};
+
+/* What running a request comes to. */
+enum ps_step {
+    PS_ANSWERED, /* it is over */
+    PS_COMMIT,   /* op->batch is to be written, then apply() */
+    PS_READ      /* op->batch is to be read, then found() */
+};
+
+typedef void ps_call_fn(struct ps_op *op, enum stanza_error e);
+
+struct ps_op {
+    struct ps_op *next;
+    struct ps_service *service;
+    struct ps_node *node; /* while it is in its queue */
+    struct iq *iq;        /* held; NULL: of the server itself, */
+    slice from;           /* from this JID */
+    struct arena *tmp;
+    struct ps_request req;
+    struct stanza *st; /* of the IQ: outlives its answer */
+    ps_own_fn *done;   /* of the server itself; or: */
+    ps_call_fn *call;  /* no request: this is called when the service is ready */
+    void *arg;
+    struct store_batch *batch;
+    struct ps_contacts *contacts; /* NULL: nobody was asked */
+    /* what a request remembers from run() to apply() */
+    struct ps_config config;
+    struct ps_item item;
+    const slice *ids;
+    unsigned id_count, drop; /* drop: how many of the oldest items go */
+    uint32_t total, first;   /* of a page */
+    bool create, paged, deliver;
+    enum ps_state state;
+};
+
+/* What a verb is: which of its functions run. */
+struct ps_verb_row {
+    enum ps_verb verb;
+    bool node;   /* it is about one node, */
+    bool exists; /* which must be there; else item-not-found */
+    bool index;  /* its items must be known */
+    enum ps_step (*run)(struct ps_op *op);
+    void (*apply)(struct ps_op *op);
+    void (*found)(struct ps_op *op, const struct store_batch *b);
+};
 
 void ps_request(struct iq *iq, struct ps_service *s); /* holds it */
 /* As the account itself; see ps_own(). */

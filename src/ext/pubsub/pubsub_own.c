@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "ext/pubsub/pubsub.h"
 #include "ext/pubsub/pubsub_access.h"
+#include "ext/pubsub/pubsub_contacts.h"
 #include "ext/pubsub/pubsub_model.h"
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_store.h"

@@ -1,6 +1,6 @@
 /* pubsub_own: the nodes of accounts, for other extensions. */
 #pragma once
-#include "ext/pubsub/pubsub_private.h"
+#include "ext/pubsub/pubsub_model.h"
 
 struct account;
 

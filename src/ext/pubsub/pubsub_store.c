@@ -7,17 +7,11 @@
 #include "base/setting.h"
 #include "ext/pubsub/pubsub.h"
 #include "ext/pubsub/pubsub_access.h"
-#include "ext/pubsub/pubsub_arrive.h"
 #include "ext/pubsub/pubsub_config.h"
-#include "ext/pubsub/pubsub_contacts.h"
-#include "ext/pubsub/pubsub_event.h"
-#include "ext/pubsub/pubsub_leavers.h"
 #include "ext/pubsub/pubsub_model.h"
-#include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_request.h"
 #include "home/here.h"
 #include "im/account.h"
-#include "im/feature.h"
 
 #define NODE_COLUMNS(i) "owner " i " NOT NULL, node TEXT NOT NULL, nid " i " NOT NULL, "
 #define TABLES(i, tail)                                                                            \
@@ -166,7 +160,27 @@ static const struct store_address addresses[] = {
     { "pubsub_subscription", "jid", .kind = STORE_JID, .beside = "owner nid" },
     { 0 },
 };
-static const struct store_schema ps_schema = {
+
+/* Nodes of hosts (their owner is negative) whose only owner (affiliation 1 or 6) is $1. */
+#define ORPHANS                                                                                    \
+    " WHERE (owner, nid) IN (SELECT a.owner, a.nid FROM pubsub_affiliation a WHERE a.jid = $1 "    \
+    "AND a.affiliation IN (1, 6) AND a.owner < 0 AND NOT EXISTS (SELECT 1 FROM "                   \
+    "pubsub_affiliation o WHERE o.owner = a.owner AND o.nid = a.nid "                              \
+    "AND o.affiliation IN (1, 6) AND o.jid <> $1))"
+static STMT(leaver_items, "pubsub.leaver-items", "DELETE FROM pubsub_item" ORPHANS, "t", "");
+static STMT(leaver_subscriptions, "pubsub.leaver-subscriptions",
+            "DELETE FROM pubsub_subscription" ORPHANS, "t", "");
+static STMT(leaver_nodes, "pubsub.leaver-nodes", "DELETE FROM pubsub_node" ORPHANS, "t", "");
+static STMT(leaver_lists, "pubsub.leaver-lists", "DELETE FROM pubsub_affiliation" ORPHANS, "t", "");
+static STMT(leaver_affiliations, "pubsub.leaver-affiliations",
+            "DELETE FROM pubsub_affiliation WHERE jid = $1", "t", "");
+/* '0' is the character after '/': these are the full addresses. */
+static STMT(
+    leaver_subscribed, "pubsub.leaver-subscribed",
+    "DELETE FROM pubsub_subscription WHERE jid = $1 OR (jid > $1 || '/' AND jid < $1 || '0')", "t",
+    "");
+
+const struct store_schema ps_schema = {
     .feature = "pubsub",
     .migrations = migrations,
     .addresses = addresses,
@@ -196,12 +210,12 @@ static const struct store_schema ps_schema = {
                                            &stmt_remove_items,
                                            &stmt_remove_affiliations,
                                            &stmt_remove_subscriptions,
-                                           &ps_leaver_items,
-                                           &ps_leaver_subscriptions,
-                                           &ps_leaver_nodes,
-                                           &ps_leaver_lists,
-                                           &ps_leaver_affiliations,
-                                           &ps_leaver_subscribed,
+                                           &leaver_items,
+                                           &leaver_subscriptions,
+                                           &leaver_nodes,
+                                           &leaver_lists,
+                                           &leaver_affiliations,
+                                           &leaver_subscribed,
                                            NULL },
 };
 
@@ -460,15 +474,11 @@ void ps_load_service(struct actor *a)
     read_pages(l);
 }
 
-const struct feature pubsub_feature = {
-    .name = "pubsub",
-    .schema = &ps_schema,
-    .settings = (struct setting *const[]){ &ps_offline_bytes, NULL },
-    .metrics = (struct metric *const[]){ &ps_events, &ps_services_loaded, NULL },
-    .fans = (const struct fan_tag[]){ { '*', ps_explicit_arrived }, { 0 } },
-    .worker.slot = &ps_services_slot,
-    .worker.ended = ps_services_stop,
-    .account.remove = ps_leaver_remove,
-    .account.deleted = ps_services_forget,
-    .messages = ps_contacts_messages,
-};
+/* In this order: the lists tell which nodes are orphans. */
+void ps_store_leaver(struct account *a, struct store_batch *b)
+{
+    struct store_stmt *const all[] = { &leaver_items, &leaver_subscriptions, &leaver_nodes,
+                                       &leaver_lists, &leaver_affiliations,  &leaver_subscribed };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        STORE_ADD(b, all[i], STORE_ANY_ROWS, SV_T(a->jid));
+}

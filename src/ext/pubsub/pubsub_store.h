@@ -1,13 +1,14 @@
 /* pubsub_store: the tables of pubsub services, and reading them. `owner` is an account or,
  * negative, a host. */
 #pragma once
-#include "ext/pubsub/pubsub_private.h"
+#include "ext/pubsub/pubsub_model.h"
 #include "store/store.h"
 
 struct store_batch;
 
 extern struct store_stmt ps_stmt_any, ps_stmt_last, ps_stmt_item, ps_stmt_items, ps_stmt_index,
     ps_stmt_index_page;
+extern const struct store_schema ps_schema;
 void ps_load_service(struct actor *a); /* actor_loaded() follows, never from inside */
 void ps_store_made(struct store_batch *b, const struct ps_node *n, const struct ps_config *c);
 void ps_store_config(struct store_batch *b, const struct ps_node *n, const struct ps_config *c);
@@ -21,6 +22,8 @@ void ps_store_subscriber(struct store_batch *b, const struct ps_node *n,
                          const struct ps_subscriber *s);
 void ps_store_unsubscribe(struct store_batch *b, const struct ps_node *n, slice jid);
 void ps_store_remove(struct store_batch *b, int64_t owner);
+/* What an account that is deleted has at nodes of others, and nodes of hosts that only it owns. */
+void ps_store_leaver(struct account *a, struct store_batch *b);
 /* The number of a host in the database: negative, and the same at every start. */
 int64_t ps_store_host(slice domain);
 void ps_read_item(const struct store_batch *b, unsigned stmt, uint32_t row, struct ps_item *out);

@@ -9,6 +9,7 @@
 #include "codec/xml_write.h"
 #include "ext/pubsub/pubsub_access.h"
 #include "ext/pubsub/pubsub_config.h"
+#include "ext/pubsub/pubsub_contacts.h"
 #include "ext/pubsub/pubsub_event.h"
 #include "ext/pubsub/pubsub_items.h"
 #include "ext/pubsub/pubsub_model.h"

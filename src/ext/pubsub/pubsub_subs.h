@@ -1,7 +1,7 @@
 /* pubsub_subs: subscriptions (XEP-0060 §5.6, §6.1 to §6.4, §8.6, §8.8). An entity has at most one
  * subscription to a node for each of its addresses. */
 #pragma once
-#include "ext/pubsub/pubsub_private.h"
+#include "ext/pubsub/pubsub_op.h"
 
 struct arena;
 struct form;

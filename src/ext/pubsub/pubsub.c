@@ -1,0 +1,57 @@
+/* pubsub: the engine as a feature: how its services are loaded and called, and which of its modules
+ * hear of accounts. Below it: operations on nodes, items and subscriptions (pubsub_op.h), contacts
+ * of owners, the tables, the memory (pubsub_model.h). Each calls only what is below. */
+#include "ext/pubsub/pubsub.h"
+#include "base/ensure.h"
+#include "ext/pubsub/pubsub_arrive.h"
+#include "ext/pubsub/pubsub_contacts.h"
+#include "ext/pubsub/pubsub_event.h"
+#include "ext/pubsub/pubsub_leavers.h"
+#include "ext/pubsub/pubsub_model.h"
+#include "ext/pubsub/pubsub_op.h"
+#include "ext/pubsub/pubsub_store.h"
+#include "im/account.h"
+#include "im/feature.h"
+
+static void service_check(const struct actor *a)
+{
+    const struct ps_service *s = (const struct ps_service *)a;
+    ensure(s->node_count <= s->nodes.count);
+    ensure((s->node_count == 0) == (s->makers.count == 0));
+    ensure((s->kind->kind == PS_HOST) == (s->account == NULL));
+    ensure(a->state != ACTOR_ABSENT || s->node_count == 0 || a->ended);
+    ensure(a->pins == 0 || s->account == NULL || account_is_pinned(s->account));
+}
+
+static bool pubsub_in_use(const struct actor *a) { return !a->ended; }
+
+static const struct actor_kind pubsub_kind = {
+    .loaded = &ps_services_loaded,
+    .calls_max = PS_WAITING_MAX,
+    .load = ps_load_service,
+    .call = ps_request_call,
+    .in_use = pubsub_in_use,
+    .check = service_check,
+    .unload = ps_service_unload,
+};
+
+static void pubsub_start(void) { ps_services_are(&pubsub_kind); }
+
+static void pubsub_deleted(struct worker *w, slice bare)
+{
+    ps_services_each(w, ps_leaver_forget, bare);
+}
+
+const struct feature pubsub_feature = {
+    .name = "pubsub",
+    .schema = &ps_schema,
+    .settings = (struct setting *const[]){ &ps_offline_bytes, NULL },
+    .metrics = (struct metric *const[]){ &ps_events, &ps_services_loaded, NULL },
+    .start = pubsub_start,
+    .fans = (const struct fan_tag[]){ { '*', ps_explicit_arrived }, { 0 } },
+    .worker.slot = &ps_services_slot,
+    .worker.ended = ps_services_stop,
+    .account.remove = ps_store_leaver,
+    .account.deleted = pubsub_deleted,
+    .messages = ps_contacts_messages,
+};
