@@ -2,26 +2,15 @@
  * hear of accounts. Below it: operations on nodes, items and subscriptions (pubsub_op.h), contacts
  * of owners, the tables, the memory (pubsub_model.h). Each calls only what is below. */
 #include "ext/pubsub/pubsub.h"
-#include "base/ensure.h"
 #include "ext/pubsub/pubsub_arrive.h"
+#include "ext/pubsub/pubsub_check.h"
 #include "ext/pubsub/pubsub_contacts.h"
 #include "ext/pubsub/pubsub_event.h"
 #include "ext/pubsub/pubsub_leavers.h"
 #include "ext/pubsub/pubsub_model.h"
 #include "ext/pubsub/pubsub_op.h"
 #include "ext/pubsub/pubsub_store.h"
-#include "im/account.h"
 #include "im/feature.h"
-
-static void service_check(const struct actor *a)
-{
-    const struct ps_service *s = (const struct ps_service *)a;
-    ensure(s->node_count <= s->nodes.count);
-    ensure((s->node_count == 0) == (s->makers.count == 0));
-    ensure((s->kind->kind == PS_HOST) == (s->account == NULL));
-    ensure(a->state != ACTOR_ABSENT || s->node_count == 0 || a->ended);
-    ensure(a->pins == 0 || s->account == NULL || account_is_pinned(s->account));
-}
 
 static bool pubsub_in_use(const struct actor *a) { return !a->ended; }
 
@@ -31,7 +20,7 @@ static const struct actor_kind pubsub_kind = {
     .load = ps_load_service,
     .call = ps_request_call,
     .in_use = pubsub_in_use,
-    .check = service_check,
+    .check = ps_service_check,
     .unload = ps_service_unload,
 };
 

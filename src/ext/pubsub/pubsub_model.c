@@ -426,7 +426,11 @@ static int by_time(const void *a, const void *b)
 
 void ps_stubs_loaded(struct ps_node *n)
 {
-    if (n->stub_count > 1) /* there may be no array */
+    int64_t bytes = 0;
+    for (uint32_t i = 0; i < n->stub_count; i++)
+        bytes += n->stubs[i]->bytes;
+    ps_node_grew(n, bytes - (int64_t)n->bytes); /* damaged rows are not among them */
+    if (n->stub_count > 1)                      /* there may be no array */
         qsort(n->stubs, n->stub_count, sizeof *n->stubs, by_time);
 }
 

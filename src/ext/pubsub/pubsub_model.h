@@ -153,7 +153,8 @@ void ps_subscriber_put(struct ps_node *n, struct ps_subscriber *s); /* takes ove
 void ps_subscriber_del(struct ps_node *n, slice jid);
 const struct ps_stub *ps_stub_find(const struct ps_node *n, slice id);
 void ps_stub_add(struct ps_node *n, const struct ps_item *item); /* replaces one of that id */
-/* All stubs of a node as they are stored, in any order; then ps_stubs_loaded() orders them. */
+/* All stubs of a node as they are stored, in any order; then ps_stubs_loaded() orders them.
+ * Their size is that of the items from then on. */
 void ps_stub_load(struct ps_node *n, const struct ps_item *item, uint32_t bytes);
 void ps_stubs_loaded(struct ps_node *n);
 void ps_stubs_clear(struct ps_node *n); /* of memory; the size of the items stays */

@@ -144,9 +144,28 @@ static void addresses_of_one_user_are_together(void **state)
     }
 }
 
+/* Rows that make no sense count when a service is loaded, and are no items. */
+static void the_index_says_what_the_items_take(void **state)
+{
+    struct ps_service s;
+    struct ps_node *n = node_in(&s);
+    char id[16];
+    (void)state;
+    ps_node_grew(n, 1000);
+    for (unsigned i = 0; i < 2; i++) {
+        struct ps_item one = item(id, i);
+        ps_stub_load(n, &one, 10);
+    }
+    ps_stubs_loaded(n);
+    assert_int_equal(n->bytes, 20);
+    assert_int_equal(s.bytes, 20);
+    end(n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_index_says_what_the_items_take),
         cmocka_unit_test(items_are_found_in_nodes_of_each_size),
         cmocka_unit_test(ids_cost_the_same_in_large_nodes),
         cmocka_unit_test(addresses_of_one_user_are_together),

@@ -190,8 +190,9 @@ static void keep_index(struct ps_node *n, const struct store_batch *b)
         struct ps_item item = { .id = store_text(b, 0, i, 0),
                                 .at_us = (uint64_t)store_int(b, 0, i, 1),
                                 .publisher = store_text(b, 0, i, 2) };
-        if (item.id.len > 0 && item.id.len <= PS_ID_MAX)
-            ps_stub_load(n, &item, (uint32_t)store_int(b, 0, i, 3));
+        int64_t bytes = store_int(b, 0, i, 3);
+        if (item.id.len > 0 && item.id.len <= PS_ID_MAX && bytes >= 0 && bytes <= UINT32_MAX)
+            ps_stub_load(n, &item, (uint32_t)bytes);
     }
 }
 
