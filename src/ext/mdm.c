@@ -54,12 +54,12 @@ static bool is_conversation(const struct stanza *st)
 
 static void replied(struct account *a, const struct passage *p)
 {
-    struct forks *f = a->state_of[slot];
-    uint64_t contact = mdm_hash_of(stanza_to_bare(p->st));
-    unsigned i = 0;
     if (setting_bool(&mdm_enabled) || p->way != PASSAGE_SENT || !is_conversation(p->st) ||
         !stanza_has(p->st, KNOWN(BODY) | KNOWN(ENCRYPTED)))
         return;
+    struct forks *f = a->state_of[slot];
+    uint64_t contact = mdm_hash_of(stanza_to_bare(p->st));
+    unsigned i = 0;
     if (f == NULL)
         a->state_of[slot] = f = mem_new(struct forks);
     while (i < FORKS_MAX && f->of[i].contact != contact)

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "codec/xml_char.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
 #include "codec/xml_write.h"
@@ -664,10 +665,21 @@ bool stanza_payload(const struct stanza *s, struct elem *out)
     return s->child_count > 0 && child_elem(s, 0, out);
 }
 
+/* Whether its local name is this one, by the bytes of its start tag. Features ask each message for
+ * a child that few have, and to read all of its children for that costs more than to route it. */
+static bool stanza_child_is_named(const struct stanza *s, unsigned i, const char *name)
+{
+    const char *p = s->content + s->child[i].at, *end = p + s->child[i].len, *local = ++p;
+    for (; p < end && *p != '>' && *p != '/' && !xml_is(*p, XML_WHITE); p++)
+        if (*p == ':')
+            local = p + 1;
+    return slice_is((slice){ local, (size_t)(p - local) }, name);
+}
+
 bool stanza_find(const struct stanza *s, const char *name, const char *ns, struct elem *out)
 {
     for (unsigned i = 0; i < s->child_count; i++)
-        if (child_elem(s, i, out) && elem_is(out, name, ns))
+        if (stanza_child_is_named(s, i, name) && child_elem(s, i, out) && elem_is(out, name, ns))
             return true;
     return false;
 }

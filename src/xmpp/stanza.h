@@ -179,7 +179,8 @@ void stanza_store(struct buf *out, const struct stanza *s);
 bool stanza_child(const struct stanza *s, enum known_child known, struct elem *out);
 /* The first child element whatever it is (the payload of an IQ). */
 bool stanza_payload(const struct stanza *s, struct elem *out);
-/* The first child of that name and namespace. false: none. For children that are not KNOWN. */
+/* The first child of that name and namespace, neither of which is NULL. false: none. For children
+ * that are not KNOWN. */
 bool stanza_find(const struct stanza *s, const char *name, const char *ns, struct elem *out);
 /* Text of a known child, entities resolved; empty if absent. */
 slice stanza_child_text(const struct stanza *s, enum known_child known, struct arena *tmp);

@@ -227,6 +227,37 @@ static void test_child_text(void **state)
     stanza_unref(&s);
 }
 
+static void test_find(void **state)
+{
+    (void)state;
+    static const char *const found[] = {
+        "<x xmlns='urn:a'/>",     "<x xmlns='urn:a'></x>",
+        "<x\txmlns='urn:a'/>",    "<x\nxmlns='urn:a'/>",
+        "<p:x xmlns:p='urn:a'/>", "<body>1</body><x xmlns='urn:b'/> <x xmlns='urn:a' id='2'>t</x>",
+    };
+    static const char *const absent[] = {
+        "",
+        "<x/>",
+        "<xx xmlns='urn:a'/>",
+        "<x:y xmlns:x='urn:a'/>",
+        "<a.x xmlns='urn:a'/>",
+        "<y xmlns='urn:a'><x xmlns='urn:a'/></y>",
+        "<p:x xmlns:p='urn:b' xmlns='urn:a'/>",
+    };
+    struct elem e;
+    for (size_t i = 0; i < sizeof found / sizeof found[0]; i++) {
+        struct stanza *s = read_one(arena_printf(tmp, "<message>%s</message>", found[i]));
+        assert_true(stanza_find(s, "x", "urn:a", &e));
+        assert_true(slice_is(e.name, "x"));
+        stanza_unref(&s);
+    }
+    for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++) {
+        struct stanza *s = read_one(arena_printf(tmp, "<message>%s</message>", absent[i]));
+        assert_false(stanza_find(s, "x", "urn:a", &e));
+        stanza_unref(&s);
+    }
+}
+
 static void test_escaping(void **state)
 {
     (void)state;
@@ -464,6 +495,7 @@ int main(void)
         cmocka_unit_test(test_prefixes_of_the_stanza_hold_in_children),
         cmocka_unit_test(test_known_children),
         cmocka_unit_test(test_child_text),
+        cmocka_unit_test(test_find),
         cmocka_unit_test(test_escaping),
         cmocka_unit_test(test_notes),
         cmocka_unit_test(test_readdress),
