@@ -166,9 +166,7 @@ static const struct edge_row {
 #define EDGE_ROWS (sizeof rows / sizeof rows[0])
 static_assert(EDGE_ROWS <= EDGES_MAX, "struct edges has room");
 
-const struct gate_ops edges_gate = {
-    .down = c2s_down, .output = c2s_output, .remote = component_send, .node_gone = c2s_node_gone
-};
+const struct gate_ops edges_gate = { .down = c2s_down, .output = c2s_output };
 
 static const struct edge_row *edges_row_of(const struct edge *edge)
 {

@@ -8,8 +8,6 @@ struct gate_ops;
 struct node_file;
 struct tls_ctx;
 
-enum { EDGES_MAX = 16 };
-
 struct edges {
     struct edge_made made[EDGES_MAX + 1]; /* ended by { 0 } */
 };
@@ -22,4 +20,4 @@ NODISCARD enum err edges_make(struct edges *e, const struct node_file *f, struct
 void edges_set_tls(struct edges *e, struct tls_ctx *tls);
 void edges_destroy(struct edges *e); /* after the node */
 
-extern const struct gate_ops edges_gate; /* what homes say to the streams of edges */
+extern const struct gate_ops edges_gate; /* what homes say to streams of clients */

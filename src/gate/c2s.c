@@ -310,17 +310,6 @@ static void c2s_end(void *own, struct worker *w)
     *worker_gate(w) = NULL;
 }
 
-const struct edge c2s_edge = { .name = "c2s",
-                               .start = c2s_start,
-                               .open = c2s_open,
-                               .stop = c2s_stop,
-                               .idle = c2s_idle_worker,
-                               .relieve = c2s_relieve,
-                               .end = c2s_end };
-
-size_t c2s_output(const struct stream *s) { return xstream_output(&s->x); }
-void c2s_down(struct stream *s, const struct down *d) { bound_down(s, d); }
-
 static bool stream_home_is(const struct worker *w, const struct stream *s, uint32_t node)
 {
     uint32_t home;
@@ -330,13 +319,26 @@ static bool stream_home_is(const struct worker *w, const struct stream *s, uint3
     return home == node;
 }
 
-void c2s_node_gone(struct worker *w, uint32_t node)
+static void c2s_node_gone(void *own, struct worker *w, uint32_t node)
 {
     struct stream *s;
+    (void)own;
     for (uint32_t i = 0; (s = map_next(link_streams(w), &i)) != NULL;)
         if (stream_home_is(w, s, node))
             bound_down(s, &(struct down){ .kind = DOWN_CLOSE, .end = END_SHUTDOWN });
 }
+
+const struct edge c2s_edge = { .name = "c2s",
+                               .start = c2s_start,
+                               .open = c2s_open,
+                               .stop = c2s_stop,
+                               .idle = c2s_idle_worker,
+                               .relieve = c2s_relieve,
+                               .node_gone = c2s_node_gone,
+                               .end = c2s_end };
+
+size_t c2s_output(const struct stream *s) { return xstream_output(&s->x); }
+void c2s_down(struct stream *s, const struct down *d) { bound_down(s, d); }
 
 enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t count,
                     struct tls_ctx *tls, struct why *why)

@@ -27,7 +27,6 @@ void c2s_set_tls(struct c2s *c, struct tls_ctx *tls);
 extern const struct edge c2s_edge; /* `own` is a struct c2s */
 /* gate_ops.down and .output */
 void c2s_down(struct stream *s, const struct down *d);
-void c2s_node_gone(struct worker *w, uint32_t node);
 size_t c2s_output(const struct stream *s);
 
 extern const struct feature c2s_feature;

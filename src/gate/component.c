@@ -77,7 +77,8 @@ static slice component_id_of(const void *item)
 static void component_leave(struct component *c)
 {
     if (c->announced)
-        remote_announce(c->x.worker, component_domain(c), c->x.id, REMOTE_DOWN, NULL);
+        remote_announce(c->x.worker, component_domain(c), &component_edge, c->x.id, REMOTE_DOWN,
+                        NULL);
     c->announced = false;
 }
 
@@ -187,7 +188,8 @@ static void secret_read(void *arg, enum store_result result, const struct store_
     }
     xstream_now(&c->x, STREAM_PASSED);
     c->announced = true;
-    remote_announce(c->x.worker, component_domain(c), c->x.id, REMOTE_UP, component_joined);
+    remote_announce(c->x.worker, component_domain(c), &component_edge, c->x.id, REMOTE_UP,
+                    component_joined);
 }
 
 static void read_component_secret(struct component *c)
@@ -355,9 +357,9 @@ static void component_accepted(struct loop *loop, int fd, const struct sockaddr 
 
 /* Output. */
 
-void component_send(struct worker *w, uint64_t link, struct stanza *st)
+static void component_send(void *own, struct worker *w, uint64_t link, struct stanza *st)
 {
-    struct component_gate *g = edge_own(worker_node(w), &component_edge);
+    struct component_gate *g = own;
     struct component *c =
         map_get(&g->worker[worker_index(w)].by_id, (slice){ (const char *)&link, sizeof link });
     if (c == NULL || c->x.state != STREAM_BOUND) {
@@ -416,7 +418,8 @@ const struct edge component_edge = { .name = "component",
                                      .open = component_open,
                                      .stop = component_stop,
                                      .idle = component_idle,
-                                     .relieve = component_relieve };
+                                     .relieve = component_relieve,
+                                     .remote = component_send };
 
 void component_end(struct worker *w, slice domain)
 {

@@ -16,7 +16,6 @@
 #include "home/here.h"
 
 struct component_gate;
-struct stanza;
 
 enum { COMPONENT_LISTENERS_MAX = 16 };
 
@@ -33,8 +32,6 @@ void component_destroy(struct component_gate **g); /* after the loops have ended
 /* Ends the connections of a domain that are on this worker, whatever their state: its secret is
  * deleted. Nothing where there are no listeners. */
 void component_end(struct worker *w, slice domain);
-/* gate_ops.remote */
-void component_send(struct worker *w, uint64_t link, struct stanza *st);
 
 extern const struct edge component_edge; /* `own` is a struct component_gate */
 extern const struct feature component_feature;

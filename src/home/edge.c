@@ -1,5 +1,6 @@
 #include "home/edge.h"
 #include "base/ensure.h"
+#include "home/here.h"
 #include "home/node.h"
 #include <stddef.h>
 
@@ -17,6 +18,28 @@ void *edge_own(const struct node *n, const struct edge *edge)
         if (e->edge == edge)
             return e->own;
     return NULL;
+}
+
+uint8_t edge_number(const struct node *n, const struct edge *edge)
+{
+    const struct edge_made *e = edges_of(n);
+    while (e->edge != edge) {
+        ensure(e->edge != NULL); /* the edge is in the list */
+        e++;
+    }
+    ensure(e - edges_of(n) < EDGES_MAX);
+    return (uint8_t)(e - edges_of(n));
+}
+
+bool edge_remote(struct worker *w, uint8_t number, uint64_t link, struct stanza *st)
+{
+    const struct edge_made *e = edges_of(worker_node(w));
+    for (unsigned i = 0; i < number && e->edge != NULL; i++)
+        e++;
+    if (e->edge == NULL || e->edge->remote == NULL)
+        return false;
+    e->edge->remote(e->own, w, link, st);
+    return true;
 }
 
 void edges_start(const struct node *n, struct worker *w)
@@ -55,6 +78,13 @@ void edges_relieve(const struct node *n, struct worker *w)
     for (const struct edge_made *e = edges_of(n); e->edge != NULL; e++)
         if (e->edge->relieve != NULL)
             e->edge->relieve(e->own, w);
+}
+
+void edges_node_gone(const struct node *n, struct worker *w, uint32_t node)
+{
+    for (const struct edge_made *e = edges_of(n); e->edge != NULL; e++)
+        if (e->edge->node_gone != NULL)
+            e->edge->node_gone(e->own, w, node);
 }
 
 void edges_end(const struct node *n, struct worker *w)

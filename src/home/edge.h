@@ -6,8 +6,10 @@
  * thread if it is not said otherwise, and may be NULL. */
 #pragma once
 #include <stdbool.h>
+#include <stdint.h>
 
 struct node;
+struct stanza;
 struct worker;
 
 struct edge {
@@ -19,10 +21,17 @@ struct edge {
     bool (*idle)(void *own, struct worker *w);
     /* The mesh has room again: reads on (w->pressure says when reading must stop). */
     void (*relieve)(void *own, struct worker *w);
+    /* A stanza for a link of its on this worker (home/remote.h). Takes over st. NULL: it has no
+     * links to other domains. */
+    void (*remote)(void *own, struct worker *w, uint64_t link, struct stanza *st);
+    /* Closes the streams of sessions whose home was that node. */
+    void (*node_gone)(void *own, struct worker *w, uint32_t node);
     /* After the loops have ended: frees the worker's part, last made first. On main's thread, and
      * also where start was not called. */
     void (*end)(void *own, struct worker *w);
 };
+
+enum { EDGES_MAX = 16 }; /* of a node */
 
 /* The list ends with an edge NULL. */
 struct edge_made {
@@ -33,10 +42,18 @@ struct edge_made {
 /* NULL: the node has no such edge. */
 void *edge_own(const struct node *n, const struct edge *edge);
 
+/* Its place in the list of this node, of an edge that is in it; less than EDGES_MAX. Links are told
+ * with it to other nodes, whose lists may be others. */
+uint8_t edge_number(const struct node *n, const struct edge *edge);
+/* Gives a stanza to the edge of that number: true, and takes over st. false: the node has no such
+ * edge, or that has no links. */
+bool edge_remote(struct worker *w, uint8_t number, uint64_t link, struct stanza *st);
+
 /* For the node: all of them, in the order of the list. */
 void edges_start(const struct node *n, struct worker *w);
 void edges_open(const struct node *n, struct worker *w);
 void edges_stop(const struct node *n, struct worker *w);
 bool edges_idle(const struct node *n, struct worker *w);
 void edges_relieve(const struct node *n, struct worker *w);
+void edges_node_gone(const struct node *n, struct worker *w, uint32_t node);
 void edges_end(const struct node *n, struct worker *w); /* in the opposite order */

@@ -5,7 +5,7 @@
 #include "home/ask.h"
 #include "home/connection.h"
 #include "home/duty.h"
-#include "home/gate_ops.h"
+#include "home/edge.h"
 #include "home/message.h"
 #include "home/node.h"
 #include "home/question.h"
@@ -55,6 +55,7 @@ struct link_change {
     uint64_t link;
     uint8_t change; /* enum remote_change */
     uint32_t node;  /* of the link */
+    uint8_t edge;   /* edge_number() on that node */
 };
 
 static bool remote_has(const struct remote *r, uint64_t link, uint32_t node)
@@ -78,7 +79,7 @@ static enum err remote_add(struct worker *w, const struct link_change *n)
         memcpy(r->domain, n->domain.ptr, n->domain.len);
         map_put(&w->remotes, r);
     }
-    r->link[r->count++] = (struct remote_link){ n->link, n->node };
+    r->link[r->count++] = (struct remote_link){ n->link, n->node, n->edge };
     return OK;
 }
 
@@ -96,7 +97,7 @@ static void remove_link(struct worker *w, const struct link_change *n)
         map_del(&w->remotes, n->domain);
         mem_free(&r);
     }
-    asks_link_gone(w, (struct remote_link){ n->link, n->node });
+    asks_link_gone(w, (struct remote_link){ .id = n->link, .node = n->node });
 }
 
 static enum err link_change(struct worker *w, const struct link_change *n)
@@ -112,6 +113,7 @@ static const struct message_field link_fields[] = {
     F_U64(struct link_change, link),
     F_U8(struct link_change, change, REMOTE_DOWN),
     F_U32(struct link_change, node, UINT32_MAX),
+    F_U8(struct link_change, edge, EDGES_MAX - 1),
     { 0 },
 };
 
@@ -191,7 +193,8 @@ static void links_asked_run(struct worker *w, void *message, const struct messag
                             &(struct link_change){ .domain = remote_domain_of(r),
                                                    .link = r->link[k].id,
                                                    .change = REMOTE_UP,
-                                                   .node = r->link[k].node });
+                                                   .node = r->link[k].node,
+                                                   .edge = r->link[k].edge });
 }
 
 const struct message_row links_asked_message = {
@@ -258,37 +261,37 @@ static void announced(struct worker *w, void *arg)
     mem_free(&n);
 }
 
-void remote_announce(struct worker *w, slice domain, uint64_t link, enum remote_change change,
-                     remote_done_fn *done)
+void remote_announce(struct worker *w, slice domain, const struct edge *edge, uint64_t link,
+                     enum remote_change change, remote_done_fn *done)
 {
     struct announcement *n = mem_new(struct announcement);
     uint32_t node;
     unsigned worker = duty_home(w->node, DUTY_LINKS, &node);
     *n = (struct announcement){ .link = link, .done = done };
     home_ask_at(w, node, worker, &link_message,
-                &(struct link_change){ domain, link, (uint8_t)change, w->node->id },
+                &(struct link_change){ domain, link, (uint8_t)change, w->node->id,
+                                       edge_number(w->node, edge) },
                 &(struct asker){ announcement_heard, announced, n, announcement_lost });
 }
 
 struct remote_sent {
     struct stanza *st;
     uint64_t link;
+    uint8_t edge; /* edge_number() here */
 };
 
 static void remote_run(struct worker *w, void *message, const struct message_from *from)
 {
     struct remote_sent *sent = message;
-    struct stanza *st = sent->st;
     (void)from;
-    if (worker_node(w)->gate->remote == NULL)
-        return; /* another node thinks that there are links */
-    sent->st = NULL;
-    worker_node(w)->gate->remote(w, sent->link, st);
+    if (edge_remote(w, sent->edge, sent->link, sent->st))
+        sent->st = NULL; /* else another node thinks that there are links */
 }
 
 static const struct message_field remote_fields[] = {
     F_STANZA(struct remote_sent, st),
     F_U64(struct remote_sent, link),
+    F_U8(struct remote_sent, edge, EDGES_MAX - 1),
     { 0 },
 };
 const struct message_row remote_message = {
@@ -320,8 +323,11 @@ void remote_send(struct worker *w, slice domain, struct stanza *st)
     const struct remote_link *link =
         remote_choose(map_get(&w->remotes, domain), stanza_from_bare(st), stanza_to_bare(st));
     unsigned worker = connection_worker(link->id);
-    if (link->node == worker_node(w)->id && worker == worker_index(w))
-        worker_node(w)->gate->remote(w, link->id, st);
-    else
-        home_send_to(w, link->node, worker, &remote_message, &(struct remote_sent){ st, link->id });
+    if (link->node == worker_node(w)->id && worker == worker_index(w)) {
+        bool taken = edge_remote(w, link->edge, link->id, st);
+        ensure(taken); /* the edge has announced the link */
+    } else {
+        home_send_to(w, link->node, worker, &remote_message,
+                     &(struct remote_sent){ st, link->id, link->edge });
+    }
 }

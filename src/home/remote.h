@@ -6,17 +6,18 @@
 #include "home/node.h"
 #include "xmpp/stanza.h"
 
+struct edge;
 struct message_row;
 
 enum { REMOTE_LINKS_MAX = 16 }; /* of one domain */
 
 enum remote_change { REMOTE_UP, REMOTE_DOWN };
-/* Tells all workers of a link of this worker (its id: home/connection.h); `done` is
- * called here when all know it, with E_LIMIT if there are REMOTE_LINKS_MAX already. A link that is
- * up must go down before it is forgotten. */
+/* Tells all workers of a link of this worker (its id: home/connection.h), which belongs to that
+ * edge of this node; `done` is called here when all know it, with E_LIMIT if there are
+ * REMOTE_LINKS_MAX already. A link that is up must go down before it is forgotten. */
 typedef void remote_done_fn(struct worker *w, uint64_t link, enum err e);
-void remote_announce(struct worker *w, slice domain, uint64_t link, enum remote_change change,
-                     remote_done_fn *done); /* NULL: nobody waits */
+void remote_announce(struct worker *w, slice domain, const struct edge *edge, uint64_t link,
+                     enum remote_change change, remote_done_fn *done); /* NULL: nobody waits */
 
 /* At the start of a node: the links of the other nodes, soon. */
 void remote_learn(struct worker *w);
@@ -27,6 +28,7 @@ bool remote_known(const struct worker *w, slice domain);
 struct remote_link {
     uint64_t id; /* of the connection, on its node */
     uint32_t node;
+    uint8_t edge; /* edge_number() on its node */
 };
 struct remote_link remote_link_for(const struct worker *w, slice from_bare, slice to);
 /* To a domain that remote_known() knows. Takes over the reference. */

@@ -11,7 +11,6 @@
 #include "base/buf.h"
 #include "bus/bus_local.h"
 #include "home/question.h"
-#include "home/remote.h"
 #include "im/presence_in.h"
 #include "im/roster_account.h"
 #include "im/roster_out.h"
@@ -733,83 +732,6 @@ static void test_sessions_with_streams_on_a_node_that_is_gone(void **state)
     assert_false(has(bob, "unavailable"));
 }
 
-/* Links of components. */
-
-static struct {
-    bool known[NODES][WORKERS], up;
-    unsigned asked;
-} links;
-
-static void link_is_up(struct worker *w, uint64_t link, enum err e)
-{
-    (void)w, (void)link;
-    assert_int_equal(e, OK);
-    live_set(&links.up);
-}
-
-static void link_comes(struct worker *w, void *arg)
-{
-    remote_announce(w, slice_of(arg), 77, REMOTE_UP, link_is_up);
-}
-
-static void look_for_link(struct worker *w, void *arg)
-{
-    bool known = remote_known(w, slice_of(arg));
-    pthread_mutex_lock(&live.lock);
-    links.known[w->node->id - 1][w->index] = known;
-    links.asked++;
-    pthread_cond_broadcast(&live.changed);
-    pthread_mutex_unlock(&live.lock);
-}
-
-/* How many of the workers know it, of two nodes in decimal. */
-static unsigned know_link(void)
-{
-    unsigned count = 0;
-    links.asked = 0;
-    for (unsigned n = 0; n < NODES; n++)
-        for (unsigned i = 0; i < WORKERS; i++)
-            node_call(live.node[n], i, look_for_link, "component.test");
-    LIVE_AWAIT(links.asked == NODES * WORKERS);
-    for (unsigned n = 0; n < NODES; n++)
-        for (unsigned i = 0; i < WORKERS; i++)
-            count += links.known[n][i] ? (n == 0 ? 1 : 10) : 0;
-    return count;
-}
-
-static void forget_links(struct worker *w, void *arg)
-{
-    (void)arg;
-    remote_fini(w);
-    remote_init(w);
-}
-
-static void learn_links(struct worker *w, void *arg)
-{
-    (void)arg;
-    remote_learn(w);
-    remote_learn(w);
-}
-
-static void test_links_of_other_nodes(void **state)
-{
-    (void)state;
-    assert_int_equal(know_link(), 0);
-    node_call(live.node[1], 1, link_comes, "component.test");
-    LIVE_AWAIT(links.up);
-    assert_int_equal(know_link(), 22);
-    for (unsigned i = 0; i < WORKERS; i++)
-        node_call(live.node[1], i, forget_links, NULL);
-    assert_int_equal(know_link(), 2);
-    for (unsigned i = 0; i < WORKERS; i++) /* as at a start */
-        node_call(live.node[1], i, learn_links, NULL);
-    while (know_link() != 22)
-        ;
-    for (unsigned i = 0; i < WORKERS; i++)
-        node_call(live.node[0], i, node_is_gone, NULL);
-    assert_int_equal(know_link(), 20);
-}
-
 static void assert_who(const struct command_call *call, int64_t sum, const char *text)
 {
     assert_int_equal(call->err, OK);
@@ -989,7 +911,6 @@ int main(void)
         cmocka_unit_test_setup(test_bad_stanzas_on_another_node, reset),
         cmocka_unit_test_setup(test_a_question_to_a_node_that_is_gone, reset),
         cmocka_unit_test_setup(test_sessions_with_streams_on_a_node_that_is_gone, reset),
-        cmocka_unit_test_setup(test_links_of_other_nodes, reset),
         cmocka_unit_test_setup(test_a_command_on_every_worker, reset),
         cmocka_unit_test_setup(test_a_command_on_those_that_are_there, reset),
         cmocka_unit_test_setup(test_one_road, reset),

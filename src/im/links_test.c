@@ -1,0 +1,211 @@
+/* Links to other domains, in two nodes of two workers in one process, joined by bus_local. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "bus/bus_local.h"
+#include "home/edge.h"
+#include "home/remote.h"
+#include "im/test_live.h"
+
+enum { NODES = 2, WORKERS = 2 };
+
+static struct bus_local *bus;
+
+/* Edges with links: the first node has others than the second. */
+
+static unsigned links_got[2]; /* stanzas, of each edge */
+
+static void links_remote(void *own, struct worker *w, uint64_t link, struct stanza *st)
+{
+    assert_int_equal(connection_worker(link), w->index);
+    pthread_mutex_lock(&live.lock);
+    ++*(unsigned *)own;
+    pthread_cond_broadcast(&live.changed);
+    pthread_mutex_unlock(&live.lock);
+    stanza_unref(&st);
+}
+
+static const struct edge links_one = { .name = "one", .remote = links_remote };
+static const struct edge links_two = { .name = "two", .remote = links_remote };
+static const struct edge_made edges[NODES][4] = {
+    { { &links_one, &links_got[0] }, { &live_edge, NULL }, { 0 } },
+    { { &live_edge, NULL }, { &links_one, &links_got[0] }, { &links_two, &links_got[1] }, { 0 } }
+};
+
+/* Start and end. */
+
+static int start(void **state)
+{
+    static const char *const domains[] = { "localhost", NULL };
+    (void)state;
+    live_begin(test_features);
+    bus = bus_local_create();
+    for (unsigned n = 0; n < NODES; n++) {
+        live_open(n, WORKERS, domains);
+        live.node[n]->edges = edges[n];
+        node_join(live.node[n], bus);
+    }
+    for (unsigned n = 0; n < NODES; n++)
+        live_start(n);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    for (unsigned n = 0; n < NODES; n++)
+        node_stop(live.node[n]);
+    bus_local_destroy(&bus);
+    for (unsigned n = 0; n < NODES; n++)
+        live_close(n);
+    live_end();
+    return 0;
+}
+
+static struct {
+    bool known[NODES][WORKERS], up;
+    unsigned asked;
+} links;
+
+static void link_is_up(struct worker *w, uint64_t link, enum err e)
+{
+    (void)w, (void)link;
+    assert_int_equal(e, OK);
+    live_set(&links.up);
+}
+
+static void link_comes(struct worker *w, void *arg)
+{
+    remote_announce(w, slice_of(arg), &live_edge, 77, REMOTE_UP, link_is_up);
+}
+
+static void look_for_link(struct worker *w, void *arg)
+{
+    bool known = remote_known(w, slice_of(arg));
+    pthread_mutex_lock(&live.lock);
+    links.known[w->node->id - 1][w->index] = known;
+    links.asked++;
+    pthread_cond_broadcast(&live.changed);
+    pthread_mutex_unlock(&live.lock);
+}
+
+/* How many of the workers know it, of two nodes in decimal. */
+static unsigned know_link(char *domain)
+{
+    unsigned count = 0;
+    links.asked = 0;
+    for (unsigned n = 0; n < NODES; n++)
+        for (unsigned i = 0; i < WORKERS; i++)
+            node_call(live.node[n], i, look_for_link, domain);
+    LIVE_AWAIT(links.asked == NODES * WORKERS);
+    for (unsigned n = 0; n < NODES; n++)
+        for (unsigned i = 0; i < WORKERS; i++)
+            count += links.known[n][i] ? (n == 0 ? 1 : 10) : 0;
+    return count;
+}
+
+static void node_is_gone(struct worker *w, void *arg)
+{
+    (void)arg;
+    node_gone(w, 2);
+}
+
+static void forget_links(struct worker *w, void *arg)
+{
+    (void)arg;
+    remote_fini(w);
+    remote_init(w);
+}
+
+static void learn_links(struct worker *w, void *arg)
+{
+    (void)arg;
+    remote_learn(w);
+    remote_learn(w);
+}
+
+static void test_links_of_other_nodes(void **state)
+{
+    (void)state;
+    assert_int_equal(know_link("component.test"), 0);
+    node_call(live.node[1], 1, link_comes, "component.test");
+    LIVE_AWAIT(links.up);
+    assert_int_equal(know_link("component.test"), 22);
+    for (unsigned i = 0; i < WORKERS; i++)
+        node_call(live.node[1], i, forget_links, NULL);
+    assert_int_equal(know_link("component.test"), 2);
+    for (unsigned i = 0; i < WORKERS; i++) /* as at a start */
+        node_call(live.node[1], i, learn_links, NULL);
+    while (know_link("component.test") != 22)
+        ;
+    for (unsigned i = 0; i < WORKERS; i++)
+        node_call(live.node[0], i, node_is_gone, NULL);
+    assert_int_equal(know_link("component.test"), 20);
+}
+
+/* Two edges with links: what is sent to a domain gets to the edge of its link, from the node of the
+ * link and from another one, whose list of edges is not the same. */
+
+static void links_come(struct worker *w, void *arg)
+{
+    (void)arg;
+    remote_announce(w, SLICE("one.test"), &links_one, connection_new_id(w), REMOTE_UP, link_is_up);
+    remote_announce(w, SLICE("two.test"), &links_two, connection_new_id(w), REMOTE_UP, NULL);
+}
+
+static void links_send(struct worker *w, void *domain)
+{
+    const slice from = SLICE("a@localhost"), to = slice_of(domain);
+    remote_send(w, to, stanza_make(STANZA_MESSAGE, TYPE_CHAT, from, to, (slice){ 0 }, SLICE("")));
+}
+
+static void test_each_edge_gets_what_is_for_its_links(void **state)
+{
+    (void)state;
+    links.up = false;
+    node_call(live.node[1], 1, links_come, NULL);
+    LIVE_AWAIT(links.up);
+    while (know_link("two.test") != 22)
+        ;
+    for (unsigned k = 0; k < NODES * WORKERS; k++)
+        node_call(live.node[k / WORKERS], k % WORKERS, links_send, "two.test");
+    LIVE_AWAIT(links_got[1] == NODES * WORKERS);
+    assert_int_equal(links_got[0], 0);
+    node_call(live.node[0], 0, links_send, "one.test");
+    LIVE_AWAIT(links_got[0] == 1);
+    assert_int_equal(links_got[1], NODES * WORKERS);
+}
+
+/* An edge of a message from a node that is not sound: nothing is sent. */
+static void links_mistaken(struct worker *w, void *arg)
+{
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_CHAT, SLICE("a@localhost"),
+                                    SLICE("one.test"), (slice){ 0 }, SLICE(""));
+    (void)arg;
+    assert_false(edge_remote(w, EDGES_MAX - 1, 1, st));
+    assert_false(edge_remote(w, 0, 1, st)); /* it has no links */
+    stanza_unref(&st);
+    live_set(&links.up);
+}
+
+static void test_an_edge_that_is_not_there(void **state)
+{
+    (void)state;
+    links.up = false;
+    node_call(live.node[1], 0, links_mistaken, NULL);
+    LIVE_AWAIT(links.up);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_links_of_other_nodes),
+        cmocka_unit_test(test_each_edge_gets_what_is_for_its_links),
+        cmocka_unit_test(test_an_edge_that_is_not_there),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
