@@ -256,22 +256,24 @@ static void announcement_lost(struct worker *w, void *arg)
 static void announced(struct worker *w, void *arg)
 {
     struct announcement *n = arg;
-    if (n->done != NULL)
-        n->done(w, n->link, n->err);
+    n->done(w, n->link, n->err);
     mem_free(&n);
 }
 
 void remote_announce(struct worker *w, slice domain, const struct edge *edge, uint64_t link,
                      enum remote_change change, remote_done_fn *done)
 {
-    struct announcement *n = mem_new(struct announcement);
+    struct link_change news = { domain, link, (uint8_t)change, w->node->id,
+                                edge_number(w->node, edge) };
+    struct asker asker = { 0 };
     uint32_t node;
     unsigned worker = duty_home(w->node, DUTY_LINKS, &node);
-    *n = (struct announcement){ .link = link, .done = done };
-    home_ask_at(w, node, worker, &link_message,
-                &(struct link_change){ domain, link, (uint8_t)change, w->node->id,
-                                       edge_number(w->node, edge) },
-                &(struct asker){ announcement_heard, announced, n, announcement_lost });
+    if (done != NULL) {
+        struct announcement *n = mem_new(struct announcement);
+        *n = (struct announcement){ .link = link, .done = done };
+        asker = (struct asker){ announcement_heard, announced, n, announcement_lost };
+    }
+    home_ask_at(w, node, worker, &link_message, &news, &asker);
 }
 
 struct remote_sent {

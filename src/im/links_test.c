@@ -200,12 +200,29 @@ static void test_an_edge_that_is_not_there(void **state)
     LIVE_AWAIT(links.up);
 }
 
+static void link_goes(struct worker *w, void *arg)
+{
+    remote_announce(w, slice_of(arg), &links_one, connection_new_id(w), REMOTE_DOWN, NULL);
+    live_set(&links.up);
+}
+
+/* The last: the node ends, which must not leave a timer of the question behind. */
+static void test_a_node_ends_that_was_not_answered(void **state)
+{
+    (void)state;
+    links.up = false;
+    bus_local_fault(bus, 2, 1, BUS_LOSE, 1);
+    node_call(live.node[1], 0, link_goes, "lost.test");
+    LIVE_AWAIT(links.up);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_links_of_other_nodes),
         cmocka_unit_test(test_each_edge_gets_what_is_for_its_links),
         cmocka_unit_test(test_an_edge_that_is_not_there),
+        cmocka_unit_test(test_a_node_ends_that_was_not_answered),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -449,10 +449,10 @@ void node_destroy(struct node **pn)
         edges_end(n, w);
         asks_fini(w);
         core_fini(w);
+        questions_fini(w); /* with their timers */
         loop_destroy(&w->loop);
         remote_fini(w);
         ticket_joins_fini(w);
-        questions_fini(w);
         xml_work_destroy(&w->xml);
         mem_free(&w->state_of);
     }
