@@ -3,7 +3,7 @@ import asyncio
 
 import pytest
 
-from muster import xml
+from muster import nodes, xml
 from muster.client import until
 from muster.component import Component
 from muster.server import refusal
@@ -94,7 +94,7 @@ def test_an_error_ends_a_request_for_a_subscription_unless_it_says_to_wait(host,
 
 def test_a_pair_keeps_its_connection_among_several(host):
     alice = host.client("alice", "a")
-    links = [Component(host, DOMAIN, SECRET) for _ in range(3)]
+    links = [Component(host, DOMAIN, SECRET, n % nodes.COUNT) for n in range(3)]
     for user in range(20):
         for n in range(5):
             alice.send(f"<message to='u{user}@{DOMAIN}' type='chat'><body>{n}</body></message>")
@@ -239,18 +239,18 @@ def test_a_secret_is_made_if_none_is_given(host):
 
 def test_guessing_of_secrets_ends(host):
     """Before the right one is tried; components that were here before are not shut out, nor are
-    clients."""
+    clients. Each node counts for itself."""
     host.ctl("component", "add", "other.example.test", "--secret", SECRET)
-    Component(host, "other.example.test", SECRET)
+    Component(host, "other.example.test", SECRET, node=0)
     for _ in range(10):
-        push = Component(host, DOMAIN)
+        push = Component(host, DOMAIN, node=0)
         push.handshake("a wrong secret", push.header())
         push.expect_stream_error("not-authorized")
-    push = Component(host, DOMAIN)
+    push = Component(host, DOMAIN, node=0)
     push.handshake(SECRET, push.header())
     push.expect_stream_error("not-authorized")
     for guess in range(11):
-        push = Component(host, f"guess{guess}.example.test")
+        push = Component(host, f"guess{guess}.example.test", node=0)
         push.handshake("a wrong secret", push.header())
         push.expect_stream_error("not-authorized")
     assert metric(host, "muster_auth_throttled") == 2

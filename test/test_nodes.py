@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from muster import nodes, xml
+from muster.component import Component
 from muster.muc import Room
 
 
@@ -25,10 +26,7 @@ def client(server, node, home):
     bare = of_node(home, f"u{client.number}" + "x{}@localhost")
     client.number += 1
     server.add_user(bare.partition("@")[0])
-    ports = server.c2s_port, server.tls_port
-    if node == 1:
-        ports = server.second_ports
-    server.port = lambda kind, bare=None: ports[("c2s", "tls").index(kind)]
+    server.port = lambda kind, bare=None: server.port_at(node, kind)
     return server.client(bare.partition("@")[0])
 
 
@@ -75,3 +73,31 @@ def test_who_comes_back_after_a_restart_learns_that_a_contact_did_not(server):
     again = server.connect(bob.name)
     assert again.take_over(bob).tag == f"{{{xml.SM}}}resumed"
     again.expect(f"<presence from='{alice}' type='unavailable'/>")
+
+
+def items(client):
+    query = client.result("get", f"<query xmlns='{xml.DISCO_ITEMS}'/>", to="localhost")
+    return {item.get("jid") for item in query}
+
+
+def test_a_component_serves_all_nodes_until_its_node_is_gone(make_server):
+    """Users speak with it from both nodes, wherever it is connected."""
+    server = make_server(component=True)
+    for domain in "near.test", "far.test":
+        server.ctl("component", "add", domain, "--secret", "a rather long secret")
+    near = Component(server, "near.test", "a rather long secret", 0)
+    far = Component(server, "far.test", "a rather long secret", 1)
+    carol, bob = client(server, 0, 0), client(server, 1, 1)
+    for user, link in itertools.product((carol, bob), (near, far)):
+        user.send(f"<message to='x@{link.domain}' id='to'><body>to</body></message>")
+        link.expect(f"<message from='{user}' to='x@{link.domain}'><body>to</body></message>")
+        link.send(f"<message from='x@{link.domain}' to='{user.bare}'><body>back</body></message>")
+        user.expect(f"<message from='x@{link.domain}'><body>back</body></message>")
+    assert {"near.test", "far.test"} <= items(carol) & items(bob)
+    server.signal(signal.SIGUSR2)
+    carol.wait("its end", lambda: "far.test" not in items(carol) or None)
+    assert "near.test" in items(carol)
+    assert carol.error("get", "<query xmlns='urn:x'/>", to="far.test")[0] == \
+        "remote-server-not-found"
+    carol.send("<message to='x@near.test' id='on'><body>on</body></message>")
+    near.expect(f"<message from='{carol}' to='x@near.test' id='on'><body>on</body></message>")

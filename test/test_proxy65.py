@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from muster import xml
+from muster import nodes, xml
 from muster.client import TIMEOUT, until
 from muster.component import Component
 from muster.slix import Slix
@@ -37,14 +37,14 @@ def address(sid, initiator, target):
 
 
 class Side:
-    """One connection to the proxy."""
+    """One connection to the proxy: of two nodes, at the home of its address, which answers."""
 
-    def __init__(self, node, receive_buffer=None):
+    def __init__(self, node, receive_buffer=None, at=AT):
         self.sock = socket.socket()
         self.sock.settimeout(TIMEOUT)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.sock.connect(("127.0.0.1", node.proxy65_port))
+        self.sock.connect(("127.0.0.1", node.port_at(nodes.home(at), "proxy65")))
 
     def greet(self, methods=b"\x00"):
         self.sock.sendall(bytes([5, len(methods)]) + methods)
@@ -84,10 +84,10 @@ def activate(sid, target):
     return f"<query xmlns='{BYTESTREAMS}' sid='{sid}'><activate>{target}</activate></query>"
 
 
-def pair(node, alice, bob, sid="s1", **options):
+def pair(node, alice, bob, sid="s1", at=AT, **options):
     host = address(sid, alice, bob)
-    target, initiator = Side(node, **options).join(host), Side(node).join(host)
-    alice.result("set", activate(sid, bob), to=AT)
+    target, initiator = Side(node, at=at, **options).join(host), Side(node, at=at).join(host)
+    alice.result("set", activate(sid, bob), to=at)
     return initiator, target
 
 
@@ -97,8 +97,9 @@ def test_the_proxy_is_found(node, alice):
     info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to=AT)
     assert (info[0].get("category"), info[0].get("type")) == ("proxy", "bytestreams")
     assert BYTESTREAMS in {f.get("var") for f in info}
+    at_home = node.port_at(nodes.home(AT), "proxy65")
     host, = alice.result("get", f"<query xmlns='{BYTESTREAMS}'/>", to=AT)
-    assert dict(host.attrib) == {"jid": AT, "host": "localhost", "port": str(node.proxy65_port)}
+    assert dict(host.attrib) == {"jid": AT, "host": "localhost", "port": str(at_home)}
     node.ctl("set", "proxy65.host", "files.example")
     node.ctl("set", "proxy65.port", "7777")
     host, = alice.result("get", f"<query xmlns='{BYTESTREAMS}'/>", to=AT)
@@ -130,6 +131,22 @@ def test_bytes_go_both_ways(node, alice, bob, sid):
     sender.join()
     node.wait_log("bytestream.ended")
     until("no connection", lambda: gauge(node, "muster_proxy65_connections") == 0)
+
+
+def test_each_domain_has_a_proxy(make_server):
+    """Of two nodes, each has those whose home it is."""
+    node = make_server("alice", "bob", proxy65=True, domains=["localhost", "d0.test"])
+    alice, bob = node.client("alice", "a"), node.client("bob", "b")
+    for n, at in enumerate((AT, "proxy.d0.test")):
+        assert nodes.home(at) == (nodes.COUNT - 1) * (1 - n)
+        host, = alice.result("get", f"<query xmlns='{BYTESTREAMS}'/>", to=at)
+        assert host.get("port") == str(node.port_at(nodes.home(at), "proxy65"))
+        initiator, target = pair(node, alice, bob, at=at)
+        initiator.sock.sendall(b"to the target")
+        assert target.read(13) == b"to the target"
+        initiator.sock.close()
+        assert target.closed()
+        until("no connection", lambda: gauge(node, "muster_proxy65_connections") == 0)
 
 
 def gauge(node, name):

@@ -10,7 +10,7 @@ import urllib.parse
 
 import pytest
 
-from muster import xml
+from muster import nodes, xml
 from muster.client import insecure_context, until
 from muster.server import MUSTERD
 
@@ -32,13 +32,17 @@ def slot(client, *args):
 
 
 def http_do(server, method, url, body=None, **headers):
-    """One request on a connection of its own; the answer has .body."""
+    """One request on a connection of its own; the answer has .body. Of two nodes, one takes files
+    and the other one gives them."""
     parts = urllib.parse.urlsplit(url)
     tls = parts.scheme == "https"
     kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
     more = {"context": insecure_context()} if tls else {}
     assert parts.port in (server.https_port, server.http_port)
-    connection = kind("127.0.0.1", parts.port, timeout=20, **more)
+    port = parts.port
+    if nodes.COUNT > 1 and method != "PUT":
+        port = server.port_at(1, parts.scheme)
+    connection = kind("127.0.0.1", port, timeout=20, **more)
     connection.request(method, parts.path + (f"?{parts.query}" if parts.query else ""), body,
                        {k.replace("_", "-"): v for k, v in headers.items()})
     answer = connection.getresponse()

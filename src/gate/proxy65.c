@@ -75,7 +75,12 @@ static const struct conn_limits limits = { .input_bytes = INPUT_BYTES,
                                            .output_max = OUTPUT_MAX,
                                            .handshake_ms = GREETING_MS,
                                            .user_timeout_ms = 60000 };
-static struct proxy65 *the_proxy; /* of the process; set before workers run */
+
+/* Of the worker's node; NULL: it has no listener. */
+static struct proxy65 *proxy65_of(const struct worker *w)
+{
+    return edge_own(worker_node(w), &proxy65_edge);
+}
 
 static struct side *other_side(const struct side *s)
 {
@@ -274,7 +279,7 @@ static const struct message_row activated_message = {
 
 static void activate_run(struct worker *w, void *message, const struct message_from *from)
 {
-    enum err e = activate(the_proxy, w, ((const struct activate *)message)->hash);
+    enum err e = activate(proxy65_of(w), w, ((const struct activate *)message)->hash);
     question_answer(w, from, &activated_message, &(struct activated){ (uint8_t)e });
 }
 
@@ -322,7 +327,7 @@ static unsigned proxy65_worker_of(const struct node *n, slice hash)
 void proxy65_activate(struct worker *w, const char hash[PROXY65_HASH + 1], proxy65_fn *done,
                       void *arg)
 {
-    if (the_proxy == NULL) {
+    if (proxy65_of(w) == NULL) {
         done(arg, E_DOWN);
         return;
     }
@@ -333,9 +338,10 @@ void proxy65_activate(struct worker *w, const char hash[PROXY65_HASH + 1], proxy
                 &(struct asker){ .gather = activation_heard, .done = activation_over, .arg = a });
 }
 
-int proxy65_port(void)
+int proxy65_port(const struct worker *w)
 {
-    return the_proxy == NULL ? 0 : listener_port(the_proxy->listen[0].listener);
+    const struct proxy65 *p = proxy65_of(w);
+    return p == NULL ? 0 : listener_port(p->listen[0].listener);
 }
 
 /* The handshake. */
@@ -621,7 +627,6 @@ enum err proxy65_create(struct proxy65 **out, const struct proxy65_listen *liste
     if (e != OK) {
         proxy65_destroy(out);
     } else if (count > 0) {
-        the_proxy = p;
         atomic_store(&proxy65_listening.value, 1);
     }
     return e;
@@ -637,6 +642,5 @@ void proxy65_destroy(struct proxy65 **pp)
         listener_close(&p->listen[i].listener);
     for (unsigned i = 0; i < NODE_WORKERS_MAX; i++)
         map_fini(&p->streams[i]);
-    the_proxy = NULL;
     mem_free(&p);
 }

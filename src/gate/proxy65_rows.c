@@ -134,7 +134,7 @@ static void address_get(struct iq *iq)
     xml_open(&x, "query", NS_BYTESTREAMS);
     xml_open_with(&x, "streamhost", NULL, "jid", domain);
     xml_attr(&x, "host", address.len > 0 ? address : parent);
-    xml_attr_int(&x, "port", port != 0 ? port : proxy65_port());
+    xml_attr_int(&x, "port", port != 0 ? port : proxy65_port(iq->worker));
     iq_result_xml(iq, &x);
 }
 

@@ -4,17 +4,19 @@
 """
 import hashlib
 
-from muster import xml
+from muster import nodes, xml
 from muster.client import Client
 
 NS = "jabber:component:accept"
 
 
 class Component(Client):
-    """One connection of a component. With secret None nothing is proven: see join()."""
+    """One connection of a component. With secret None nothing is proven: see join(). Of two nodes,
+    the domain chooses one if none is given."""
 
-    def __init__(self, server, domain, secret=None):
-        super().__init__(("127.0.0.1", server.component_port), domain)
+    def __init__(self, server, domain, secret=None, node=None):
+        node = nodes.away(domain) if node is None else node
+        super().__init__(("127.0.0.1", server.port_at(node, "component")), domain)
         self.jid = domain
         server.clients.append(self)
         if secret is not None:

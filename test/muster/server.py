@@ -25,6 +25,7 @@ REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime er
                      r"|ensure failed|Assertion")
 
 
+KINDS = "c2s", "tls", "component", "http", "https", "bosh", "proxy65"  # of listeners
 NUMBERS = itertools.count()
 CREATED = set()  # databases, of PostgreSQL
 HELD = collections.deque(maxlen=128)  # sockets of free_ports()
@@ -82,8 +83,8 @@ class Server:
         self.options = options
         self.settings = dict(settings or {})
         defaults.check(MUSTERD, self.settings, options.get("why"))
-        ports, self.held = hold_ports(7)
-        self.c2s_port, self.tls_port, self.component_port, *web = ports
+        ports, self.held = hold_ports(len(KINDS))
+        self.c2s_port, self.tls_port, self.component_port, *web = ports  # as KINDS
         self.http_port, self.https_port, self.bosh_port, self.proxy65_port = web
         self.data = self.folder / "data"
         self.control = self.folder / "control.sock"
@@ -105,9 +106,10 @@ class Server:
             self.conf["listen"]["component"] = [f"127.0.0.1:{self.component_port}"]
         if options.get("proxy65"):
             self.conf["listen"]["proxy65"] = [f"127.0.0.1:{self.proxy65_port}"]
-        self.second_ports = ()
-        if nodes.COUNT > 1:  # c2s, c2s_tls, http, bosh of the second node
-            self.second_ports, held = hold_ports(4)
+        self.second_ports = {}  # of the second node, by kind: it listens for the same
+        if nodes.COUNT > 1:
+            ports, held = hold_ports(len(KINDS))
+            self.second_ports = dict(zip(KINDS, ports))
             self.held += held
         if "tls" in options:
             self.conf["tls"] = options["tls"]
@@ -141,18 +143,23 @@ class Server:
         return self.folder / "second.yaml"
 
     def _second_listen(self):
-        c2s, tls, http, bosh = self.second_ports
-        return {"c2s": [self._address(c2s)], "c2s_tls": [f"127.0.0.1:{tls}"],
-                "http": [f"127.0.0.1:{http}"], "bosh": [f"127.0.0.1:{bosh}"]}
+        listen = {}
+        for kind, port in self.second_ports.items():
+            key = "c2s_tls" if kind == "tls" else kind
+            if key in self.conf["listen"]:
+                listen[key] = [self._address(port) if kind == "c2s" else f"127.0.0.1:{port}"]
+        return listen
 
     def _second_node(self):
         return {"MUSTER_SECOND_NODE": str(self.second_file)} if self.second_ports else {}
 
+    def port_at(self, node, kind):
+        """A listener of that node, of one of KINDS."""
+        return self.second_ports[kind] if node == 1 else getattr(self, f"{kind}_port")
+
     def port(self, kind, bare=None):
-        """Where clients of that account connect: "c2s", "tls", "http" or "bosh"."""
-        if nodes.away(bare) == 0:
-            return getattr(self, f"{kind}_port")
-        return self.second_ports[("c2s", "tls", "http", "bosh").index(kind)]
+        """Where clients of that account, and components of that domain, connect."""
+        return self.port_at(nodes.away(bare), kind)
 
     def start(self, ready=True):
         assert self.process is None
