@@ -182,7 +182,7 @@ static struct stanza *copy_of(const struct account *a, const struct passage *p)
 /* By the rules of RFC 6121 §8.5.2. */
 static bool carbons_receives(const struct session *s, const struct stanza *st)
 {
-    return s->available && s->priority >= 0 && stage_takes(s, st);
+    return session_gets_messages(s) && stage_takes(s, st);
 }
 
 static bool lacks(const struct session *s, const struct passage *p)
@@ -199,8 +199,7 @@ static void copy_to_others(struct account *a, const struct passage *p)
     struct stanza *copy = NULL;
     unsigned count = 0;
     ensure(account_here(a));
-    LIST_EACH (it, &a->sessions) {
-        struct session *s = CONTAINER_OF(it, struct session, node);
+    SESSIONS_EACH (s, a) {
         if (!wants(s) || !lacks(s, p))
             continue;
         if (copy == NULL && (copy = copy_of(a, p)) == NULL)
@@ -222,8 +221,7 @@ static void copy_to_others(struct account *a, const struct passage *p)
 
 static void give_to_plain(struct account *a, const struct passage *p)
 {
-    LIST_EACH (it, &a->sessions) {
-        struct session *s = CONTAINER_OF(it, struct session, node);
+    SESSIONS_EACH (s, a) {
         if (s != p->session && !wants(s) && carbons_receives(s, p->st))
             session_deliver_carbon(s, p->st, a->jid, p->archive_id);
     }
@@ -233,12 +231,12 @@ static void give_to_plain(struct account *a, const struct passage *p)
  * its priority is negative and the message is for the bare address. */
 static bool has_others(const struct account *a, const struct passage *p)
 {
-    if (list_empty(&a->sessions))
+    const struct session *only = session_next(a, NULL);
+    if (only == NULL)
         return false;
-    if (a->sessions.next != a->sessions.prev)
+    if (session_next(a, only) != NULL)
         return true;
-    const struct session *only = CONTAINER_OF(a->sessions.next, struct session, node);
-    return only != p->session && !(only->available && only->priority >= 0);
+    return only != p->session && !session_gets_messages(only);
 }
 
 static void carbons_passed(struct account *a, const struct passage *p)

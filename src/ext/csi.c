@@ -265,7 +265,7 @@ static enum hold rule(const struct session *s, const struct stanza *st)
 /* With this one all that waits is sent. */
 static bool csi_is_last(const struct session *s)
 {
-    return s->queue_unsent + 1 >= setting_int(&session_pause_buffer);
+    return session_queue_unsent(s) + 1 >= setting_int(&session_pause_buffer);
 }
 
 static enum hold hold(struct session *s, const struct stanza *st)

@@ -199,9 +199,8 @@ static void disco_add_item(struct xml_write *x, slice jid, slice name)
 /* Those that the asking contact may see. */
 static void add_resources(struct xml_write *x, const struct account *a, slice contact)
 {
-    LIST_EACH (it, &a->sessions) {
-        const struct session *s = CONTAINER_OF(it, struct session, node);
-        if (s->available && stage_view(s, contact))
+    SESSIONS_EACH (s, a) {
+        if (session_is_available(s) && stage_view(s, contact))
             disco_add_item(x, session_jid(s), (slice){ 0 });
     }
 }

@@ -136,16 +136,15 @@ static void write_now(struct account *a, slice status)
 static unsigned last_shown(const struct account *a)
 {
     unsigned n = 0;
-    LIST_EACH (it, &a->sessions) {
-        const struct session *s = CONTAINER_OF(it, struct session, node);
-        n += s->available && !s->hidden;
+    SESSIONS_EACH (s, a) {
+        n += session_is_available(s) && !s->hidden;
     }
     return n;
 }
 
 static void last_hidden(struct session *s)
 {
-    if (last_shown(s->account) == 0 && s->available)
+    if (last_shown(s->account) == 0 && session_is_available(s))
         write_now(s->account, SLICE(""));
 }
 
@@ -214,8 +213,7 @@ static void last_of(struct account *a, enum err e, void *arg)
         users_fail_missing(t->call, t->jid);
         return;
     }
-    LIST_EACH (it, &a->sessions) {
-        const struct session *s = CONTAINER_OF(it, struct session, node);
+    SESSIONS_EACH (s, a) {
         login_us = s->since_us > login_us ? s->since_us : login_us;
     }
     if (login_us != 0) {

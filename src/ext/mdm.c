@@ -78,10 +78,9 @@ static const struct session *replier(const struct account *a, slice contact)
     for (unsigned i = 0; f != NULL && i < FORKS_MAX; i++) {
         if (f->of[i].contact != hash)
             continue;
-        LIST_EACH (it, &a->sessions) {
-            const struct session *s = CONTAINER_OF(it, struct session, node);
+        SESSIONS_EACH (s, a) {
             if (s->id == f->of[i].session)
-                return s->available && s->priority >= 0 ? s : NULL;
+                return session_gets_messages(s) ? s : NULL;
         }
         return NULL;
     }

@@ -628,7 +628,7 @@ static bool is_away(const struct account *a, const struct registration *r)
 {
     const struct session *s = account_session(a, r->resource);
     return s == NULL || s->state == SESSION_HIBERNATING ||
-           ((s->paused & PAUSE_QUIET) != 0 && session_active(a) == NULL);
+           (session_is_quiet(s) && session_active(a) == NULL);
 }
 
 /* `told`: the resource whose client knows of it already; NULL: none. */
@@ -667,7 +667,7 @@ static void fall_asleep(struct session *s)
 
 static void quiet_changed(struct session *s)
 {
-    if ((s->paused & PAUSE_QUIET) != 0)
+    if (session_is_quiet(s))
         fall_asleep(s);
     else if (s->state == SESSION_ATTACHED)
         presence_wake(s);
@@ -676,9 +676,8 @@ static void quiet_changed(struct session *s)
 /* Clients in the background may have begun or ended their registrations. */
 static void show_asleep(struct account *a)
 {
-    LIST_EACH (it, &a->sessions) {
-        struct session *s = CONTAINER_OF(it, struct session, node);
-        if (s->state != SESSION_ATTACHED || (s->paused & PAUSE_QUIET) == 0)
+    SESSIONS_EACH (s, a) {
+        if (s->state != SESSION_ATTACHED || !session_is_quiet(s))
             continue;
         if (has_registration(s))
             fall_asleep(s);

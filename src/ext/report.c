@@ -50,12 +50,10 @@ static void report_add_row(struct count *c, struct session *s, unsigned sessions
 static void count_account(struct count *c, const struct account *a)
 {
     unsigned sessions = 0;
-    LIST_EACH (it, &a->sessions) {
-        struct session *s = CONTAINER_OF(it, struct session, node);
+    SESSIONS_EACH (s, a) {
         unsigned alike = 0, before = 0;
         sessions++;
-        LIST_EACH (at, &a->sessions) {
-            struct session *other = CONTAINER_OF(at, struct session, node);
+        SESSIONS_EACH (other, a) {
             if (!same_kind(s, other))
                 continue;
             alike++;
@@ -96,7 +94,7 @@ static void report_run_report(struct command_call *call)
                        .node = worker_node(w)->name };
     clock_stamp(c.time, loop_wall_us(worker_loop(w)));
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
-        if (!list_empty(&a->sessions))
+        if (session_next(a, NULL) != NULL)
             count_account(&c, a);
     report_add_totals(&c);
 }

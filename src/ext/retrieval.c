@@ -18,6 +18,7 @@
 #include "im/account.h"
 #include "im/copies.h"
 #include "im/feature.h"
+#include "im/offline.h"
 #include "im/session_queue.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
@@ -66,7 +67,7 @@ static struct session *collector(struct iq *iq)
         iq_error(iq, SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
         return NULL;
     }
-    iq->session->collects = true;
+    offline_collect(iq->session);
     return iq->session;
 }
 
@@ -130,7 +131,7 @@ static void answer_items(struct iq *iq)
     struct iq *held = iq_hold(iq);
     struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));
     store_read_late(b, a->id);
-    STORE_ADD(b, &read_headers, STORE_ANY_ROWS, SV_I(a->id), SV_I(a->mailbox.cursor),
+    STORE_ADD(b, &read_headers, STORE_ANY_ROWS, SV_I(a->id), SV_I(mailbox_cursor(a)),
               SV_I(LISTED_MAX));
     store_submit(b, worker_loop(a->worker), 0, headers_read, held);
 }

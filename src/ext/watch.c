@@ -106,9 +106,8 @@ static void watch_show(struct watcher *w, struct session *s, const struct stanza
 
 static void show_all(struct account *a, struct watcher *w)
 {
-    LIST_EACH (it, &a->sessions) {
-        struct session *s = CONTAINER_OF(it, struct session, node);
-        if (s->available)
+    SESSIONS_EACH (s, a) {
+        if (session_is_available(s))
             watch_show(w, s, s->presence);
     }
 }
@@ -441,8 +440,7 @@ static unsigned targets_count(struct account *a)
 {
     unsigned n = 0;
     ensure(account_here(a));
-    LIST_EACH (it, &a->sessions) {
-        struct session *s = CONTAINER_OF(it, struct session, node);
+    SESSIONS_EACH (s, a) {
         targets_drop(s, loop_now_us(worker_loop(a->worker)), (slice){ 0 });
         for (const struct target *t = *targets_of(s); t != NULL; t = t->next)
             n++;

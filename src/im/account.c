@@ -145,6 +145,14 @@ struct session *account_session(const struct account *a, slice resource)
     return NULL;
 }
 
+unsigned account_sessions(const struct account *a)
+{
+    unsigned n = 0;
+    SESSIONS_EACH (s, a)
+        n++;
+    return n;
+}
+
 unsigned account_available(const struct account *a)
 {
     unsigned n = 0;

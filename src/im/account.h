@@ -84,7 +84,18 @@ struct node *account_node(const struct account *a);
  */
 void account_change(struct account *a, struct actor_change *c);
 
-/* Sessions. */
+/* Sessions, oldest first: the one behind s; NULL: the first. Returns NULL behind the last. */
+static inline struct session *session_next(const struct account *a, const struct session *s)
+{
+    struct list *next = s == NULL ? a->sessions.next : s->node.next;
+    return next == &a->sessions ? NULL : CONTAINER_OF(next, struct session, node);
+}
+/* The body may end `s` itself, no other one. */
+#define SESSIONS_EACH(s, a)                                                                        \
+    for (struct session *s = session_next(a, NULL),                                                \
+                        *s##_next = s == NULL ? NULL : session_next(a, s);                         \
+         s != NULL; s = s##_next, s##_next = s == NULL ? NULL : session_next(a, s))
+unsigned account_sessions(const struct account *a); /* connected or hibernating */
 struct session *account_session(const struct account *a,
                                 slice resource);     /* connected or hibernating */
 unsigned account_available(const struct account *a); /* sessions with available presence */

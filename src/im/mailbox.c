@@ -88,6 +88,8 @@ void mailbox_quiet(struct account *a, uint64_t id)
     a->mailbox.quiet += e->state != ENTRY_SETTLED;
 }
 
+uint64_t mailbox_cursor(const struct account *a) { return a->mailbox.cursor; }
+uint32_t mailbox_unsettled(const struct account *a) { return a->mailbox.open; }
 uint32_t mailbox_messages(const struct account *a) { return a->mailbox.open - a->mailbox.quiet; }
 
 void mailbox_weigh(struct account *a, uint64_t id, size_t len)

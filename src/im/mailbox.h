@@ -59,7 +59,9 @@ void mailbox_strange(struct account *a, uint64_t id); /* the same: it is from a 
 void mailbox_quiet(struct account *a, uint64_t id);   /* the same: no message for its owner */
 /* The same, once: the stanza as it is stored has `len` bytes. */
 void mailbox_weigh(struct account *a, uint64_t id, size_t len);
-uint32_t mailbox_messages(const struct account *a); /* that wait; what is quiet is not counted */
+uint64_t mailbox_cursor(const struct account *a);    /* all ids up to it are settled */
+uint32_t mailbox_unsettled(const struct account *a); /* entries above it that are not settled */
+uint32_t mailbox_messages(const struct account *a);  /* that wait; what is quiet is not counted */
 bool mailbox_hides(const struct account *a, uint64_t id); /* its id is not told to clients */
 void mailbox_set(struct account *a, uint64_t id,
                  enum entry_state state);            /* of an id that is not settled */

@@ -208,6 +208,12 @@ static void im_offline_read_page(struct flush *f)
     store_submit(b, worker_loop(a->worker), 0, im_offline_page_read, f);
 }
 
+void offline_collect(struct session *s)
+{
+    ensure(session_here(s));
+    s->collects = true;
+}
+
 /* XEP-0013 §2.2: while a session asks for them itself, no other is sent them either. */
 static bool collected(const struct account *a)
 {

@@ -6,6 +6,8 @@
 
 struct session;
 
+/* Its client asks for its offline messages itself (XEP-0013): no session is sent them. */
+void offline_collect(struct session *s);
 void offline_again(struct session *s);
 void offline_flush(struct session *s);    /* delivers what is unsettled */
 void offline_continue(struct session *s); /* the client took some of it */

@@ -165,6 +165,20 @@ static inline slice session_resource(const struct session *s)
     return slice_from(s->jid, s->bare_len + 1u);
 }
 
+/* It sent available presence, perhaps while it is hidden (XEP-0186). */
+static inline bool session_is_available(const struct session *s) { return s->available; }
+/* Available, and gets messages to the bare JID (RFC 6121 §8.5.2.1.1). */
+static inline bool session_gets_messages(const struct session *s)
+{
+    return s->available && s->priority >= 0;
+}
+/* A feature has said that its client is in the background (PAUSE_QUIET). */
+static inline bool session_is_quiet(const struct session *s)
+{
+    return (s->paused & PAUSE_QUIET) != 0;
+}
+static inline bool session_directs_presence(const struct session *s) { return s->directed != NULL; }
+
 extern struct setting sm_enabled, session_active_time, session_pause_buffer;
 
 /* Ends it: tells the stream, hands the queue over (architecture §6), broadcasts unavailable, frees

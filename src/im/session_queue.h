@@ -41,6 +41,10 @@ void session_queue_replace(struct session *s, uint64_t archive_id, struct stanza
 void session_pause(struct session *s, enum session_pause why);
 void session_unpause(struct session *s, enum session_pause why);
 
+/* Entries that the client has not acknowledged; of these, those that were not sent yet. */
+static inline uint32_t session_queue_len(const struct session *s) { return s->queue_len; }
+static inline uint32_t session_queue_unsent(const struct session *s) { return s->queue_unsent; }
+
 /* Whether the queue holds this archive id: the session has it or will get it on resumption. */
 bool session_queued(const struct session *s, uint64_t archive_id);
 /* The same, but not as a copy of what went to another session. */

@@ -57,7 +57,7 @@ static void headline_run(struct worker *w, void *message, const struct message_f
     (void)from;
     ensure(worker_is_here(w));
     for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;) {
-        if (!s->available)
+        if (!session_is_available(s))
             continue;
         struct stanza *st =
             stanza_make(STANZA_MESSAGE, TYPE_HEADLINE, announce_domain_of(session_bare(s)),

@@ -32,17 +32,17 @@ struct revocation {
 static unsigned end_sessions(struct account *a, const uint8_t id[DEVICE_ID_LEN])
 {
     unsigned ended = 0;
-    struct list *at = a->sessions.next;
+    struct session *s = session_next(a, NULL);
     ensure(account_here(a));
     account_pin(a);
-    while (at != &a->sessions) {
-        struct session *s = CONTAINER_OF(at, struct session, node);
-        at = at->next;
-        if (memcmp(s->device, id, DEVICE_ID_LEN) != 0)
+    while (s != NULL) {
+        if (memcmp(s->device, id, DEVICE_ID_LEN) != 0) {
+            s = session_next(a, s);
             continue;
+        }
         session_end(s, END_REVOKED); /* what it hands over may end others: begin again */
         ended++;
-        at = a->sessions.next;
+        s = session_next(a, NULL);
     }
     account_unpin(a);
     return ended;
@@ -102,8 +102,7 @@ static bool is_connected(const struct task *t, const uint8_t id[DEVICE_ID_LEN])
     const struct account *a = account_find(t->home, t->jid);
     if (a == NULL)
         return false;
-    LIST_EACH (it, &a->sessions) {
-        const struct session *s = CONTAINER_OF(it, struct session, node);
+    SESSIONS_EACH (s, a) {
         if (s->state == SESSION_ATTACHED && memcmp(s->device, id, DEVICE_ID_LEN) == 0)
             return true;
     }

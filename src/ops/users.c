@@ -13,6 +13,7 @@
 #include "im/account.h"
 #include "im/account_life.h"
 #include "im/feature.h"
+#include "im/session_queue.h"
 #include "im/sessions.h"
 #include "ops/admins.h"
 #include "ops/announce.h"
@@ -318,14 +319,14 @@ static void users_add_session(struct command_call *call, const struct session *s
     command_text(call, "jid", session_jid(s));
     command_text(call, "state",
                  s->state == SESSION_HIBERNATING ? SLICE("hibernating") : SLICE("connected"));
-    if (s->available)
+    if (session_is_available(s))
         command_int(call, "priority", s->priority);
     else
         command_text(call, "priority", SLICE("unavailable"));
     command_text(call, "address", slice_of(ip_print(&s->peer).text));
     command_bool(call, "tls", s->secure);
     users_add_time(call, "since", s->since_us);
-    command_int(call, "unacked", s->queue_len);
+    command_int(call, "unacked", session_queue_len(s));
     command_int(call, "idle_s",
                 now_us > s->active_us ? (int64_t)((now_us - s->active_us) / 1000000) : 0);
 }
@@ -335,8 +336,8 @@ static void users_list_ready(struct account *a, enum err e, void *arg)
     struct command_call *call = arg;
     if (!users_there(call, a, e))
         return;
-    LIST_EACH (it, &a->sessions)
-        users_add_session(call, CONTAINER_OF(it, struct session, node));
+    SESSIONS_EACH (s, a)
+        users_add_session(call, s);
     command_done(call, "%s", "");
 }
 

@@ -79,8 +79,7 @@ static bool is_online(const struct account *a, struct online *out)
 {
     uint64_t now_us = clock_mono_us();
     *out = (struct online){ .idle_us = UINT64_MAX };
-    LIST_EACH (it, &a->sessions) {
-        const struct session *s = CONTAINER_OF(it, struct session, node);
+    SESSIONS_EACH (s, a) {
         uint64_t idle_us = now_us > s->active_us ? now_us - s->active_us : 0;
         out->sessions++;
         out->idle_us = idle_us < out->idle_us ? idle_us : out->idle_us;
@@ -196,8 +195,7 @@ static void add_sessions(struct command_call *call, const struct account *a)
 {
     uint64_t newest_us = 0;
     unsigned count = 0;
-    LIST_EACH (it, &a->sessions) {
-        const struct session *s = CONTAINER_OF(it, struct session, node);
+    SESSIONS_EACH (s, a) {
         add_fact(call, "resource", session_resource(s));
         add_fact(call, "address", slice_of(ip_print(&s->peer).text));
         newest_us = s->since_us > newest_us ? s->since_us : newest_us;
@@ -221,7 +219,7 @@ static void stats_read(void *arg, enum store_result result, const struct store_b
         add_sessions(call, a);
         add_number(call, "contacts", roster_count(a));
         add_number(call, "stored messages", store_int(b, 0, 0, 1));
-        add_number(call, "undelivered messages", a->mailbox.open);
+        add_number(call, "undelivered messages", mailbox_unsettled(a));
         add_when(call, "created", (uint64_t)store_int(b, 0, 0, 0));
         command_done(call, "%s", "");
     }

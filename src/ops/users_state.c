@@ -83,8 +83,7 @@ static void users_state_disable(struct account *a, enum err e, void *arg)
     if (e != OK) {
         users_state_failed(t, e);
     } else if (a->state == ACTOR_READY) {
-        LIST_EACH (it, &a->sessions)
-            t->sessions++;
+        t->sessions = account_sessions(a);
         account_disable(a, disabled, t);
     } else {
         struct store_batch *b = store_write(worker_store(a->worker), credentials_lane(t->jid));

@@ -226,8 +226,7 @@ static void privacy_blocking_push(const struct privacy_change *c, const char *wh
     for (uint32_t i = 0; i < r->count; i++)
         privacy_blocking_add(&x, r->rules[i].value);
     xml_close(&x);
-    LIST_EACH (it, &c->iq->account->sessions) {
-        struct session *s = CONTAINER_OF(it, struct session, node);
+    SESSIONS_EACH (s, c->iq->account) {
         const struct privacy_session *ps = privacy_session(s);
         if (ps != NULL && ps->asked)
             privacy_push(s, &out);

@@ -270,8 +270,7 @@ static bool used_elsewhere(const struct privacy_change *c, const struct privacy 
                            const struct rules *list)
 {
     const struct session *me = privacy_lists_asker(c);
-    LIST_EACH (it, &c->iq->account->sessions) {
-        const struct session *s = CONTAINER_OF(it, struct session, node);
+    SESSIONS_EACH (s, c->iq->account) {
         if (s != me && privacy_in_force(p, s) == list)
             return true;
     }
@@ -360,8 +359,8 @@ static void list_done(struct privacy_change *c, enum err e)
     xml_open(&x, "query", NS_PRIVACY);
     xml_open_with(&x, "list", NULL, "name", r->name);
     xml_close_all(&x);
-    LIST_EACH (it, &c->iq->account->sessions)
-        privacy_push(CONTAINER_OF(it, struct session, node), &out);
+    SESSIONS_EACH (s, c->iq->account)
+        privacy_push(s, &out);
     buf_fini(&out);
     privacy_change_answer(c, e);
 }

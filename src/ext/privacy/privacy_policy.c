@@ -190,8 +190,9 @@ static void refresh_end(struct worker *w)
 static bool must_wait(const struct session *s)
 {
     const struct account *a = s->account;
-    bool tells = (a->roster != NULL && a->roster->seen > 0) || s->directed != NULL;
-    return s->available && tells && policy_shares(privacy_of(a)) && !presence_pace_take(a->worker);
+    bool tells = (a->roster != NULL && a->roster->seen > 0) || session_directs_presence(s);
+    return session_is_available(s) && tells && policy_shares(privacy_of(a)) &&
+           !presence_pace_take(a->worker);
 }
 
 static void refresh_some(struct refresh *f)
@@ -236,7 +237,7 @@ static void sharing_changed(struct worker *w, const struct setting *unused)
     f->timer.fn = refresh_timed;
     f->worker = w;
     for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
-        if (s->available)
+        if (session_is_available(s))
             f->sessions[f->count++] = s->id;
     refresh_some(f);
 }

@@ -93,8 +93,7 @@ static bool lists_deny(const struct account *a, const struct privacy *p, const s
         if (s != NULL)
             return denies(a, privacy_in_force(p, s), from, kind);
     }
-    LIST_EACH (it, &a->sessions) {
-        const struct session *s = CONTAINER_OF(it, struct session, node);
+    SESSIONS_EACH (s, a) {
         if (!denies(a, privacy_in_force(p, s), from, kind))
             return false;
     }
@@ -240,15 +239,14 @@ struct privacy_sight *privacy_look(struct account *a)
 {
     const struct roster *r = a->roster;
     uint32_t sessions = account_available(a), n = 0;
-    if (list_empty(&a->sessions))
+    if (session_next(a, NULL) == NULL)
         return NULL;
     uint32_t items = r == NULL ? 0 : r->count;
     struct privacy_sight *sight = mem_alloc(sizeof *sight + (size_t)sessions * items);
     sight->items = items;
     sight->shared = policy_shares(privacy_of(a));
-    LIST_EACH (it, &a->sessions) {
-        const struct session *s = CONTAINER_OF(it, struct session, node);
-        for (uint32_t i = 0; s->available && i < items; i++)
+    SESSIONS_EACH (s, a) {
+        for (uint32_t i = 0; session_is_available(s) && i < items; i++)
             sight->bits[n++] = sight_bits(s, roster_item_jid(r->items[i]));
     }
     return sight;
@@ -284,13 +282,12 @@ void privacy_told(struct account *a, struct privacy_sight *before)
     const struct roster *r = a->roster;
     uint32_t n = 0;
     bool shares = policy_shares(privacy_of(a));
-    LIST_EACH (it, &a->sessions) {
-        struct session *s = CONTAINER_OF(it, struct session, node);
+    SESSIONS_EACH (s, a) {
         presence_directed_drop(s, hidden_now);
         if (before != NULL && before->shared != shares)
             presence_in_rooms(s, shares);
         session_queue_review(s);
-        for (uint32_t i = 0; before != NULL && s->available && i < before->items; i++) {
+        for (uint32_t i = 0; before != NULL && session_is_available(s) && i < before->items; i++) {
             const struct roster_item *item = r->items[i];
             uint8_t was = before->bits[n++], is = sight_bits(s, roster_item_jid(item));
             tell_contact(s, item, (was & SEES_US) != 0, (is & SEES_US) != 0);

@@ -392,8 +392,7 @@ static void privacy_restore(struct session *s, slice saved)
 static void forget_list(struct account *a, struct rules *gone)
 {
     ensure(account_here(a) && gone != NULL);
-    LIST_EACH (it, &a->sessions) {
-        struct session *s = CONTAINER_OF(it, struct session, node);
+    SESSIONS_EACH (s, a) {
         const struct privacy_session *ps = privacy_session(s);
         if (ps != NULL && ps->active == gone)
             use_list(s, NULL);

@@ -39,9 +39,8 @@ static const char *state_of(const struct session *s, struct arena *tmp)
 static const struct session *speaker(const struct account *a, slice watcher)
 {
     const struct session *best = NULL;
-    LIST_EACH (it, &a->sessions) {
-        const struct session *s = CONTAINER_OF(it, struct session, node);
-        bool seen = s->available && (watcher.ptr == NULL || stage_view(s, watcher));
+    SESSIONS_EACH (s, a) {
+        bool seen = session_is_available(s) && (watcher.ptr == NULL || stage_view(s, watcher));
         if (seen && (best == NULL || s->priority >= best->priority))
             best = s;
     }
@@ -130,13 +129,12 @@ static void say_account(struct command_call *call, const struct account *a)
 {
     const struct worker *w = a->worker;
     privacy_viewer_say(call, "status", status(a, (slice){ 0 }, call->arena), "");
-    LIST_EACH (it, &a->sessions) {
-        const struct session *s = CONTAINER_OF(it, struct session, node);
+    SESSIONS_EACH (s, a) {
         const char *jid = slice_cstr(call->arena, session_jid(s));
         privacy_viewer_say(call, "session", jid,
-                           !s->available ? "Unavailable"
-                           : s->hidden   ? "invisible"
-                                         : state_of(s, call->arena));
+                           !session_is_available(s) ? "Unavailable"
+                           : s->hidden              ? "invisible"
+                                                    : state_of(s, call->arena));
     }
     say_count(call, "contacts", roster_count(a), &roster_contacts_max);
     if (command_flag(call, "contacts"))
@@ -208,8 +206,8 @@ static void explain_session(struct command_call *call, const struct session *s, 
     FEATURES_EACH (f, stage.view)
         if (f->stage.view != privacy_view && !f->stage.view(s, watcher))
             privacy_viewer_say(call, name, f->name, "hidden");
-    privacy_viewer_say(call, name, s->available ? state_of(s, arena) : "Unavailable",
-                       s->available && stage_view(s, watcher) ? "shown" : "hidden");
+    privacy_viewer_say(call, name, session_is_available(s) ? state_of(s, arena) : "Unavailable",
+                       session_is_available(s) && stage_view(s, watcher) ? "shown" : "hidden");
 }
 
 static void privacy_viewer_explain(struct command_call *call, const struct account *a,
@@ -227,8 +225,8 @@ static void privacy_viewer_explain(struct command_call *call, const struct accou
         privacy_viewer_say(call, "watches for a while", "yes", "");
     if (!self)
         explain_policy(call, a, watcher);
-    LIST_EACH (it, &a->sessions)
-        explain_session(call, CONTAINER_OF(it, struct session, node), watcher);
+    SESSIONS_EACH (s, a)
+        explain_session(call, s, watcher);
     privacy_viewer_say(call, "sees",
                        subscribed || for_a_while ? status(a, watcher, call->arena) : "Unavailable",
                        "");

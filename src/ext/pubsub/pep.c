@@ -208,9 +208,8 @@ static bool pep_disco_any(struct iq *iq, slice node)
 static void pep_give(struct account *a, struct stanza *st, slice node)
 {
     ensure(account_here(a));
-    LIST_EACH (it, &a->sessions) {
-        struct session *s = CONTAINER_OF(it, struct session, node);
-        if (!s->available || s->priority < 0 || !caps_wants(s, node) || !stage_takes(s, st))
+    SESSIONS_EACH (s, a) {
+        if (!session_gets_messages(s) || !caps_wants(s, node) || !stage_takes(s, st))
             continue;
         metric_add(&deliveries, 1);
         session_deliver_to(s, st, session_jid(s));

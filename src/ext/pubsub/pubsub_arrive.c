@@ -41,10 +41,9 @@ static bool lets_in(struct account *a, const struct stanza *st, slice behalf)
 static void pubsub_arrive_give(struct account *a, struct stanza *st, slice resource)
 {
     ensure(account_here(a) && st != NULL);
-    LIST_EACH (it, &a->sessions) {
-        struct session *s = CONTAINER_OF(it, struct session, node);
-        bool mine = resource.len > 0 ? slice_eq(session_resource(s), resource)
-                                     : s->available && s->priority >= 0;
+    SESSIONS_EACH (s, a) {
+        bool mine =
+            resource.len > 0 ? slice_eq(session_resource(s), resource) : session_gets_messages(s);
         if (mine && stage_takes(s, st))
             session_deliver_to(s, st, session_jid(s));
     }
