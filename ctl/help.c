@@ -62,7 +62,7 @@ static void print_usage(FILE *out, const char *before, const struct command *c)
         buf_clear(&part);
         usage_part(&part, a);
         bool fits = at + 1 + part.len <= LINE_WIDTH;
-        fprintf(out, fits ? " %.*s" : "\n    %.*s", SLICE_ARG(buf_slice(&part)));
+        fprintf(out, fits ? " %.*s" : "\n    %.*s", SLICE_ARG(buf_fit(&part)));
         at = (fits ? at + 1 : INDENT) + part.len;
     }
     fputc('\n', out);
@@ -76,12 +76,12 @@ static void print_arg(FILE *out, const struct command_arg *a, struct arena *aren
     struct buf name;
     buf_init(&name, PART_BYTES_MAX);
     usage_arg(&name, a);
-    fprintf(out, "  %-*.*s", ARG_WIDTH + 1, SLICE_ARG(buf_slice(&name)));
+    fprintf(out, "  %-*.*s", ARG_WIDTH + 1, SLICE_ARG(buf_fit(&name)));
     if (name.len > ARG_WIDTH)
         fprintf(out, "\n%*s", INDENT, "");
     buf_clear(&name);
     usage_note(&name, a);
-    wrap_print(out, slice_cstr(arena, buf_slice(&name)), INDENT, LINE_WIDTH);
+    wrap_print(out, slice_cstr(arena, buf_fit(&name)), INDENT, LINE_WIDTH);
     buf_fini(&name);
 }
 

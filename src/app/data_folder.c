@@ -184,7 +184,7 @@ static void note_file(struct rename_notes *n)
     buf_init(&text, NODE_FILE_BYTES_MAX + 1);
     if (node_file_read(n->file->path, &text, &why) != OK)
         buf_printf(&n->text, "%s\n", why.text); /* it was read before */
-    for (rest = buf_slice(&text); rest.len > 0;) {
+    for (rest = buf_fit(&text); rest.len > 0;) {
         slice_cut(rest, '\n', &line, &rest);
         number++;
         if (renaming_in_text(n->renaming, line))
@@ -242,6 +242,8 @@ static enum err rename_with_notes(const struct node_file *file, const char *old,
         printf("%s is %s now, in %llu rows; the password%s\n%.*s", old, to,
                (unsigned long long)done.rows, renaming.domain ? "s stay" : " stays",
                SLICE_ARG(buf_slice(&notes.text)));
+        if (notes.text.overflow)
+            printf("There is more to change, which is not shown.\n");
     }
     buf_fini(&notes.text);
     return e;

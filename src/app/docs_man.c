@@ -176,6 +176,7 @@ void docs_man_musterctl(struct buf *out)
             buf_lit(out, ".RE\n");
         }
     }
+    out->overflow |= line.overflow || note.overflow;
     buf_fini(&line);
     buf_fini(&note);
     buf_lit(out, ".SH EXIT STATUS\n");

@@ -11,6 +11,7 @@
 #include "app/server.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include <errno.h>
 #include <limits.h>
@@ -121,6 +122,7 @@ static int dump_docs(const char *part)
         struct buf out;
         buf_init(&out, DOCS_BYTES_MAX);
         table[i].write(&out);
+        ensure(!out.overflow); /* all of it is in the program */
         printf("%.*s", SLICE_ARG(buf_slice(&out)));
         buf_fini(&out);
         return EXIT_DONE;
@@ -140,7 +142,8 @@ static int main_check(const char *path)
     buf_init(&notes, CHECK_BYTES_MAX);
     node_check(file, &mistakes, &notes);
     bool fine = mistakes.len == 0;
-    printf("%.*s", SLICE_ARG(buf_slice(&notes)));
+    printf("%.*s%s", SLICE_ARG(buf_slice(&notes)),
+           notes.overflow ? "There are more notes, which are not shown.\n" : "");
     if (fine)
         printf("%s: no mistakes\n", path);
     print_mistakes(&mistakes);

@@ -675,7 +675,7 @@ static void read_key(struct loader *l, const struct node_key *k, const yaml_node
         read_settings(l, k, n);
         break;
     }
-    l->file->shown[k - keys] = slice_cstr(l->file->arena, buf_slice(&l->shown));
+    l->file->shown[k - keys] = slice_cstr(l->file->arena, buf_fit(&l->shown));
 }
 
 static const struct node_key *find_key(slice name)
@@ -900,8 +900,8 @@ enum err node_file_load(struct node_file **out, const char *path, struct buf *er
     if (e != OK)
         buf_printf(errors, "%s\n", why.text);
     else
-        e = node_file_parse(out, realpath(path, absolute) != NULL ? absolute : path,
-                            buf_slice(&text), errors);
+        e = node_file_parse(out, realpath(path, absolute) != NULL ? absolute : path, buf_fit(&text),
+                            errors);
     buf_fini(&text);
     return e;
 }
@@ -916,7 +916,7 @@ enum err node_file_control(const char *path, struct arena *arena, const char **c
     enum err e = node_file_read(path, &text, why);
     if (e == OK) {
         struct node_file *f = file_create(realpath(path, absolute) != NULL ? absolute : path);
-        read_text(f, buf_slice(&text), &errors);
+        read_text(f, buf_fit(&text), &errors);
         if (f->control != NULL)
             *control = slice_cstr(arena, slice_of(f->control));
         else
@@ -924,7 +924,7 @@ enum err node_file_control(const char *path, struct arena *arena, const char **c
         node_file_free(&f);
     }
     if (e == E_SYNTAX)
-        why_set(why, "%.*s", SLICE_ARG(buf_slice(&errors)));
+        why_set(why, "%.*s", SLICE_ARG(buf_slice(&errors))); /* fits, or is cut */
     buf_fini(&errors);
     buf_fini(&text);
     return e;

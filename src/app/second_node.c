@@ -32,7 +32,7 @@ static enum err second_node_read(struct second_node *s, const char *path, struct
     buf_init(&errors, ERRORS_BYTES_MAX);
     enum err e = node_file_load(&s->file, path, &errors);
     if (e != OK)
-        why_set(why, "%.*s", SLICE_ARG(buf_slice(&errors)));
+        why_set(why, "%.*s", SLICE_ARG(buf_slice(&errors))); /* fits, or is cut */
     buf_fini(&errors);
     return e;
 }

@@ -236,7 +236,7 @@ void server_reload(struct server *s)
     buf_init(&text, ERRORS_BYTES_MAX);
     enum err e = read_again(&r, &file, &text);
     if (e != OK) {
-        refuse_reload(e, buf_slice(&text));
+        refuse_reload(e, buf_slice(&text)); /* fits, or mistakes are left out */
         buf_fini(&text);
         return;
     }
@@ -249,7 +249,7 @@ void server_reload(struct server *s)
     s->tls = r.tls;
     node_file_free(&file);
     log_info(&log_server, LOG_EV("server.reloaded"), LOG_C("config", s->file->path));
-    reload_ended(OK, buf_slice(&text));
+    reload_ended(OK, buf_fit(&text));
     buf_fini(&text);
 }
 

@@ -252,16 +252,18 @@ enum { KEPT_MAX = 4096 };
 static const uint64_t hour_us = 3600000000;
 static _Atomic uint64_t kept[KEPT_MAX];
 
+enum { MARK_BYTES_MAX = 4096 };
+
 static uint64_t mark_of(const struct device_login *l, uint64_t now_us)
 {
     struct buf b;
-    buf_init(&b, 4096);
+    buf_init(&b, MARK_BYTES_MAX);
     buf_printf(&b, "%lld %lld %llu ", (long long)l->account, (long long)l->generation,
                (unsigned long long)(now_us / hour_us));
     buf_add(&b, id_slice(l->agent->id));
     buf_printf(&b, "%.*s\n%.*s\n%.*s", SLICE_ARG(l->agent->software), SLICE_ARG(l->agent->device),
                SLICE_ARG(l->address));
-    uint64_t mark = hash_keyed(buf_slice(&b)) | 1;
+    uint64_t mark = hash_keyed(buf_slice(&b)) | 1; /* fits: the texts of an agent are short */
     buf_fini(&b);
     return mark;
 }

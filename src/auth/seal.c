@@ -72,6 +72,7 @@ static void nonce_of(unsigned char out[NONCE_BYTES], slice plain, slice context)
     buf_printf(&b, "%zu ", context.len);
     buf_add(&b, context);
     buf_add(&b, plain);
+    ensure(!b.overflow); /* different texts would have one nonce */
     HMAC(EVP_sha256(), nonce_key, sizeof nonce_key, (const unsigned char *)b.ptr, b.len, mac, NULL);
     memcpy(out, mac, NONCE_BYTES);
     OPENSSL_cleanse(b.ptr, b.len);
@@ -98,6 +99,7 @@ slice seal(slice plain, slice context, struct arena *arena)
     buf_init(&b, SEALED_MAX);
     buf_lit(&b, PREFIX);
     base64_encode(&b, (slice){ (const char *)out, (size_t)(NONCE_BYTES + text + TAG_BYTES) });
+    ensure(!b.overflow); /* the text has SEAL_PLAIN_MAX bytes at most */
     slice sealed = slice_dup(arena, buf_slice(&b));
     buf_fini(&b);
     return sealed;
@@ -133,7 +135,7 @@ bool unseal(slice *plain, slice sealed, slice context, struct arena *arena)
     if (!ready || !slice_starts(sealed, SLICE(PREFIX)))
         return false;
     buf_init(&b, SEALED_MAX);
-    bool ok = base64_decode(&b, slice_from(sealed, sizeof PREFIX - 1)) == OK &&
+    bool ok = base64_decode(&b, slice_from(sealed, sizeof PREFIX - 1)) == OK && !b.overflow &&
               open_bytes(plain, buf_slice(&b), context, arena);
     buf_fini(&b);
     return ok;

@@ -105,7 +105,7 @@ int64_t command_number(const struct command_call *c, const char *name, int64_t m
 }
 
 /* Names for messages: "jid, --force". They are cut where the sentence would not hold them. */
-enum { NAMES_BYTES_MAX = 256, FOUND_BYTES_MAX = 64 };
+enum { NAMES_BYTES_MAX = 1024, FOUND_BYTES_MAX = 64 };
 
 static slice command_shown(slice found)
 {
@@ -121,7 +121,7 @@ static enum err command_fail_unknown(const struct command *c, slice name, struct
         buf_printf(&names, "%s%s%s", names.len > 0 ? ", " : "", positional ? "" : "--", a->name);
     }
     name = command_shown(name);
-    slice allowed = names.len > 0 ? buf_slice(&names) : SLICE("no arguments");
+    slice allowed = names.len > 0 ? buf_fit(&names) : SLICE("no arguments");
     why_set(why, "%s: found argument \"%.*s\", allowed %.*s", c->name, SLICE_ARG(name),
             SLICE_ARG(allowed));
     buf_fini(&names);
@@ -391,6 +391,6 @@ void command_audit(const struct command_call *call, struct log_area *area)
     log_at(area, call->command->effect == COMMAND_READS ? LOG_DEBUG : LOG_INFO,
            LOG_EV("admin.command"), LOG_S("actor", call->actor),
            LOG_C("command", call->command->name), LOG_C("result", err_name(call->err)),
-           LOG_S("args", buf_slice(&args)));
+           LOG_S("args", buf_slice(&args))); /* fits: audit_value() cuts long ones */
     buf_fini(&args);
 }

@@ -96,7 +96,7 @@ static void write_with_photo(struct buf *out, const struct elem *card, slice pho
         buf_append(out, from, (size_t)(vcard_end_of(card->start_tag) - from) - 2);
         buf_lit(out, ">");
         buf_add(out, photo);
-        buf_lit(out, "</vCard>");
+        buf_lit(out, "</vCard>"); /* escaped */
         return;
     }
     const char *close = empty ? vcard_end_of(card->whole) : vcard_end_of(card->content);

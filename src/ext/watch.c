@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "codec/xml_write.h"
 #include "ext/ext.h"
 #include "home/here.h"
 #include "home/router.h"
@@ -207,9 +208,14 @@ static bool watch_is_full(const struct account *a, slice jid)
 
 static void watch_answer(struct iq *iq, int64_t seconds, enum consent consent)
 {
-    iq_result(iq, slice_of(arena_printf(iq->tmp, "<watch xmlns='" NS_WATCH "' seconds='%lld'%s/>",
-                                        (long long)seconds,
-                                        consent == CONSENT_ASKED ? " pending='true'" : "")));
+    struct buf out;
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "watch", NS_WATCH);
+    xml_attr_int(&x, "seconds", seconds);
+    if (consent == CONSENT_ASKED)
+        xml_attr(&x, "pending", SLICE("true"));
+    iq_result_xml(iq, &x);
 }
 
 /* The question, as all clients know it (RFC 6121 §3.1.3). */

@@ -460,7 +460,7 @@ static void webchat_read_done(struct fetch *f)
         fetch_end(f);
         return;
     }
-    http_send(f->r, buf_slice(&f->piece));
+    http_send(f->r, buf_slice(&f->piece)); /* fits: it is read into it */
     if (http_waiting(f->r) == 0 || f->at == f->size)
         send_on(f); /* else when it has gone: drained() */
 }

@@ -238,7 +238,7 @@ static void write_answer(struct bosh *b, struct bosh_request *q, enum body_part 
     }
     if (part == BODY_LAST)
         buf_add(out, buf_slice(&b->error));
-    buf_lit(out, "</body>");
+    xml_close(&x);
 }
 
 static struct bosh_kept *kept_for(struct bosh *b, int64_t rid)

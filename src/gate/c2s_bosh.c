@@ -122,7 +122,7 @@ static void bosh_reply_here(struct bosh_request *q)
     if (q->http != NULL)
         http_answer(q->http, &(struct http_answer){ .status = q->status,
                                                     .type = q->content,
-                                                    .body = buf_slice(&q->answer) });
+                                                    .body = buf_fit(&q->answer) });
     request_free(q);
 }
 

@@ -49,10 +49,12 @@ static void authed_features(struct stream *s, struct buf *b)
 void negotiate_features(struct stream *s)
 {
     struct buf b;
+    struct xml_write x;
     bool clear_ok = !setting_bool(&c2s_tls_required);
     ensure(s->x.header_sent);
-    buf_init(&b, XML_PART_MAX);
-    buf_lit(&b, "<stream:features>");
+    xml_begin(&x, &b, XML_PART_MAX);
+    xml_open(&x, "stream:features", NULL);
+    xml_content(&x);
     if (s->x.state >= STREAM_AUTHED) {
         authed_features(s, &b);
     } else {
@@ -65,7 +67,7 @@ void negotiate_features(struct stream *s)
         FEATURES_EACH (f, preauth)
             f->preauth->feature(&b, stream_domain(s), s->x.secure || clear_ok);
     }
-    buf_lit(&b, "</stream:features>");
+    xml_close(&x);
     xstream_write_buf(&s->x, &b);
 }
 

@@ -249,9 +249,11 @@ static void additional_data(struct sasl2 *two, struct buf *b)
 {
     if (two->data.len == 0)
         return;
-    buf_lit(b, "<additional-data>");
-    base64_encode(b, two->data);
-    buf_lit(b, "</additional-data>");
+    struct xml_write x;
+    xml_write_to(&x, b);
+    xml_open(&x, "additional-data", NULL);
+    base64_encode(xml_content(&x), two->data);
+    xml_close(&x);
     two->data = (slice){ 0 };
 }
 
@@ -470,9 +472,14 @@ static void ask_bind(struct stream *s);
 static void not_resumed(struct stream *s, enum stanza_error e)
 {
     struct sasl2 *two = s->auth->two;
-    two->resumption = slice_of(arena_printf(
-        two->arena, "<failed xmlns='" NS_SM "'><%s xmlns='" NS_STANZA_ERROR "'/></failed>",
-        stanza_error_name(e)));
+    struct buf out;
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "failed", NS_SM);
+    xml_open(&x, stanza_error_name(e), NS_STANZA_ERROR);
+    xml_close_all(&x);
+    two->resumption = slice_dup(two->arena, buf_fit(&out));
+    buf_fini(&out);
     ask_bind(s);
 }
 

@@ -360,6 +360,7 @@ static void component_accepted(struct loop *loop, int fd, const struct sockaddr 
 static void component_send(void *own, struct worker *w, uint64_t link, struct stanza *st)
 {
     struct component_gate *g = own;
+    ensure(g != NULL);
     struct component *c =
         map_get(&g->worker[worker_index(w)].by_id, (slice){ (const char *)&link, sizeof link });
     if (c == NULL || c->x.state != STREAM_BOUND) {

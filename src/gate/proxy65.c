@@ -279,7 +279,9 @@ static const struct message_row activated_message = {
 
 static void activate_run(struct worker *w, void *message, const struct message_from *from)
 {
-    enum err e = activate(proxy65_of(w), w, ((const struct activate *)message)->hash);
+    struct proxy65 *p = proxy65_of(w);
+    ensure(p != NULL); /* it was there when this was asked */
+    enum err e = activate(p, w, ((const struct activate *)message)->hash);
     question_answer(w, from, &activated_message, &(struct activated){ (uint8_t)e });
 }
 

@@ -5,7 +5,13 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { ANSWER_HEAD_MAX = 32768, HTTP_ORIGIN_MAX = 512 };
+enum {
+    ANSWER_HEAD_MAX = 32768,
+    HTTP_ORIGIN_MAX = 512,
+    ALLOW_BYTES_MAX = 128,
+    REFUSED_TEXT_MAX = 256,
+    REFUSED_LINES_MAX = 1024
+};
 
 static const char *status_text(unsigned status)
 {
@@ -245,15 +251,15 @@ static void allow_lines(const struct exchange *x, struct buf *b)
                   { HTTP_M_PATCH, ", PATCH" } };
     struct buf names;
     unsigned methods = x->r.route != NULL ? x->r.route->methods : HTTP_M_GET | HTTP_M_POST;
-    buf_init(&names, 128);
+    buf_init(&names, ALLOW_BYTES_MAX);
     buf_lit(&names, "OPTIONS");
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         if ((methods & table[i].bit) != 0)
             buf_add(&names, slice_of(table[i].names));
-    http_header_line(b, "Allow", buf_slice(&names));
+    http_header_line(b, "Allow", buf_fit(&names));
     if (http_header(&x->r, "Access-Control-Request-Method").len > 0 && x->r.route != NULL &&
         (x->r.route->flags & HTTP_CORS) != 0) {
-        http_header_line(b, "Access-Control-Allow-Methods", buf_slice(&names));
+        http_header_line(b, "Access-Control-Allow-Methods", buf_fit(&names));
         buf_lit(b, "Access-Control-Allow-Headers: Authorization, Content-Type, Content-Encoding, "
                    "Cookie, Expires, Range, X-Requested-With\r\n"
                    "Access-Control-Max-Age: 86400\r\n");
@@ -282,8 +288,8 @@ void http_refuse(struct http_conn *h, unsigned status)
         http_break(&x->r);
         return;
     }
-    buf_init(&text, 256);
-    buf_init(&lines, 1024);
+    buf_init(&text, REFUSED_TEXT_MAX);
+    buf_init(&lines, REFUSED_LINES_MAX);
     if (status != 204) {
         a.type = "text/plain; charset=utf-8";
         buf_printf(&text, "%u %s\n", status, status_text(status));
@@ -294,8 +300,8 @@ void http_refuse(struct http_conn *h, unsigned status)
         metric_add(&http_refused, 1);
     if (status == 429 || status == 503)
         buf_lit(&lines, "Retry-After: 1\r\n");
-    a.body = buf_slice(&text);
-    a.headers = buf_slice(&lines);
+    a.body = buf_fit(&text);
+    a.headers = buf_fit(&lines);
     http_answer(&x->r, &a);
     buf_fini(&text);
     buf_fini(&lines);

@@ -328,7 +328,7 @@ static void keep_request(struct change *c)
         stanza_store(&c->request, bare);
         stanza_unref(&bare);
     }
-    c->delta.request = buf_slice(&c->request);
+    c->delta.request = buf_fit(&c->request);
 }
 
 /* One more who sees the owner or waits to. */

@@ -171,8 +171,9 @@ static enum err check_version(sqlite3 *db, const char *path, const struct store_
 /* Reads a file that nobody writes, and leaves no files beside it. An SQLite result code. */
 static int open_unchanged(const char *path, sqlite3 **db)
 {
+    enum { URI_BYTES_MAX = 3 * DURABLE_PATH_MAX + 64 };
     struct buf uri;
-    buf_init(&uri, 3 * DURABLE_PATH_MAX + 64);
+    buf_init(&uri, URI_BYTES_MAX);
     buf_lit(&uri, "file:");
     for (const char *c = path; *c != '\0'; c++)
         if (strchr("%?#", *c) != NULL)

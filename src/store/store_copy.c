@@ -81,10 +81,11 @@ static bool store_copy_add_value(struct buf *b, sqlite3_stmt *st, int i)
 
 static enum err send_rows(struct copying *c, const char *table, sqlite3_stmt *st, int64_t *rows)
 {
+    enum { COPIED_BYTES_MAX = STORE_BATCH_BYTES_MAX * 4 };
     struct buf b;
     enum err e = OK;
     int rc;
-    buf_init(&b, STORE_BATCH_BYTES_MAX * 4);
+    buf_init(&b, COPIED_BYTES_MAX);
     while (e == OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
         for (int i = 0; e == OK && i < sqlite3_column_count(st); i++) {
             if (i > 0)

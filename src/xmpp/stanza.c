@@ -561,7 +561,7 @@ static char *stanza_put_value(char *at, slice s, bool escape)
 static char *put_notes(char *at, const struct stanza_note *note)
 {
     if (note->archive_id != 0) {
-        at = PUT_LIT(at, "<stanza-id xmlns='" NS_SID "' by='");
+        at = PUT_LIT(at, "<stanza-id xmlns='" NS_SID "' by='"); /* escaped */
         at = stanza_put_value(at, note->by, true);
         at = PUT_LIT(at, " id='");
         archive_id_write(at, note->archive_id);
@@ -572,7 +572,7 @@ static char *put_notes(char *at, const struct stanza_note *note)
         char stamp[CLOCK_STAMP_LEN];
         slice domain = jid_split(note->by).domain;
         clock_stamp(stamp, note->delay_us);
-        at = PUT_LIT(at, "<delay xmlns='" NS_DELAY "' from='");
+        at = PUT_LIT(at, "<delay xmlns='" NS_DELAY "' from='"); /* escaped */
         at = stanza_put_value(at, domain, true);
         at = PUT_LIT(at, " stamp='");
         at = stanza_put(at, slice_of(stamp));

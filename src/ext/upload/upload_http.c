@@ -101,7 +101,7 @@ static int write_piece(struct transfer *t)
     if (error != 0)
         return error;
     EVP_DigestUpdate(t->sha, t->writing.ptr, t->writing.len);
-    return durable_write_all(t->fd, buf_slice(&t->writing));
+    return durable_write_all(t->fd, buf_slice(&t->writing)); /* fits: it came in pieces */
 }
 
 static int upload_http_flush(struct transfer *t)
@@ -675,8 +675,8 @@ static void get_stepped(struct transfer *t, enum step step)
         return;
     }
     metric_add(&upload_served, (int64_t)t->piece.len);
-    http_send(t->r, buf_slice(&t->piece));
-    piece_release(&t->piece); /* it lies in the output now, maybe for long */
+    http_send(t->r, buf_slice(&t->piece)); /* fits: it is read into it */
+    piece_release(&t->piece);              /* it lies in the output now, maybe for long */
     if (http_waiting(t->r) == 0)
         get_on(t); /* else when it has gone: get_drained() */
 }

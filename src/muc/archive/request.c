@@ -63,7 +63,7 @@ static void write_message(const struct archive_page *p, struct xml_write *x, sli
     if (q->sight == SIGHT_JIDS && sender.len > 0) {
         buf_lit(out, "<x xmlns='" NS_MUC_USER "'><item jid='"); /* escaped */
         buf_add(out, sender);
-        buf_lit(out, "'/></x>");
+        buf_lit(out, "'/></x>"); /* escaped */
     }
     buf_add(out, close);
 }

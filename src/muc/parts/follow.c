@@ -339,9 +339,14 @@ static void follow_said(struct room *r, const struct room_said *said)
 
 static void follow_hear(struct account *a, struct stanza *st, uint32_t unread)
 {
-    struct arena *tmp = loop_scratch(worker_loop(a->worker));
-    slice xml = slice_of(arena_printf(tmp, "<unread xmlns='" NS_ROOMS "' count='%u'/>", unread));
-    struct stanza *own = stanza_append_to(st, a->jid, xml);
+    struct buf out;
+    struct xml_write x;
+    xml_begin(&x, &out, XML_PART_MAX);
+    xml_open(&x, "unread", NS_ROOMS);
+    xml_attr_int(&x, "count", unread);
+    xml_close(&x);
+    struct stanza *own = stanza_append_to(st, a->jid, buf_fit(&out));
+    buf_fini(&out);
     metric_add(&told, 1);
     message_pass(a, own);
     stanza_unref(&own);
