@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # Three files of im call each other in a circle; a row of a table is a call as well. A fourth, a
 # test, a comment and a string, a variable and a type of the same name do not count.
 FILES = {
-    "src/im/one.h": "void one(int n);\nstruct three {\n    int n;\n};\n",
+    "src/im/one.h": "void one(int n);\nstruct three {\n    int n;\n    unsigned to_worker;\n};\n",
     "src/im/one.c": """\
 #include "im/worker.h"
 
@@ -104,9 +104,10 @@ def listed(tree, point):
 def test_figures(tree):
     found = figures(tree)
     assert {point: row["im"] for point, row in found.items()} == {
-        "circle": 3, "worker": 2, "headers": 40.0, "closures": 1, "posts": 1, "loops": 1,
-        "names": 100.0, "ensure": 18.5, "median": 5, "p90": 13, "longest": 13, "gotos": 1,
-        "nesting": 3, "lines": 54, "h-lines": 10}
+        "circle": 3, "worker": 2, "headers": 40.0, "closures": 1, "posts": 1, "workers": 1,
+        "loops": 1, "names": 100.0, "ensure": 18.5,
+        "median": 5, "p90": 13, "longest": 13, "gotos": 1,
+        "nesting": 3, "lines": 54, "h-lines": 11}
     assert {point: found[point]["rest"] for point in ("circle", "posts", "loops", "headers")} == {
         "circle": 0, "posts": 0, "loops": 0, "headers": 100.0}
     assert found["names"]["all"] == 66.7 and list(found["names"]) == ["all", "im", "rest"]
@@ -123,6 +124,7 @@ def test_places(tree):
                                        "src/io/loop.c: loop_all, loop_post"]
     assert listed(tree, "closures") == ["src/im/three.c:3: helper uses node_call"]
     assert listed(tree, "posts") == ["src/im/three.c:6: helper uses loop_post"]
+    assert listed(tree, "workers") == ["src/im/one.h:4: a table uses to_worker"]
     assert listed(tree, "loops") == ["src/im/three.c:4: helper uses FEATURES_EACH (…, name)"]
     assert listed(tree, "names") == ["helper: 2 files: src/im/one.c, src/im/three.c"]
     assert listed(tree, "gotos") == ["src/im/three.c:7"]
@@ -157,8 +159,20 @@ def test_what_got_worse_is_told(tree):
     assert [line.split(":")[0] for line in told] == [
         "files in the largest call circle, all", "files in the largest call circle, im",
         "modules without own header, %, all", "modules without own header, %, im",
-        "uses of node_call, node_tour, all",
+        "uses of node_call, node_tour, all", "uses of node_call, node_tour, im",
         "ensure per 1,000 lines, all", "ensure per 1,000 lines, im", "lines of .c files, all"]
+
+
+def test_numbers_of_workers_are_counted_outside_home(tree):
+    """Members of a struct and calls, not local variables."""
+    (tree / "src/home").mkdir()
+    for folder in "home", "im":
+        (tree / "src" / folder / "say.c").write_text(
+            "struct said {\n    uint32_t node, worker;\n};\n\nstatic void say_to(uint64_t id)\n{\n"
+            "    unsigned worker = connection_worker(id);\n    (void)worker;\n}\n")
+    assert sorted(listed(tree, "workers")) == [
+        "src/im/one.h:4: a table uses to_worker", "src/im/say.c:2: a table uses worker",
+        "src/im/say.c:7: say_to uses connection_worker"]
 
 
 def test_what_got_better_is_not_told(tree):
