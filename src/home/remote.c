@@ -108,6 +108,13 @@ static enum err link_change(struct worker *w, const struct link_change *n)
     return OK;
 }
 
+static bool link_is_sound(struct worker *w, const void *message, const struct message_from *from)
+{
+    const struct link_change *n = message;
+    (void)w, (void)from;
+    return n->link != 0 && n->node != 0;
+}
+
 static const struct message_field link_fields[] = {
     F_BARE(struct link_change, domain),
     F_U64(struct link_change, link),
@@ -131,6 +138,7 @@ const struct message_row link_known_message = {
     .size = sizeof(struct link_change),
     .fields = link_fields,
     .run = link_known_run,
+    .sound = link_is_sound,
 };
 
 struct link_told {
@@ -176,6 +184,7 @@ const struct message_row link_message = {
     .size = sizeof(struct link_change),
     .fields = link_fields,
     .run = link_run,
+    .sound = link_is_sound,
     .answer = &link_told_message,
     .later = true,
 };
