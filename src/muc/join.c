@@ -448,14 +448,15 @@ static void join_take_seat(struct room *r, enum err e, void *arg)
 void room_restore(struct worker *w, slice room, const struct audience_member *m)
 {
     slice parent;
-    if (m->presence == NULL || stanza_to_is_bare(m->presence) || m->blob.len != 2 ||
-        m->blob.ptr[0] < ROLE_VISITOR || m->blob.ptr[0] > ROLE_MODERATOR)
+    const struct jid jid = jid_split(room);
+    if (jid.local.len == 0 || m->presence == NULL || stanza_to_is_bare(m->presence) ||
+        m->blob.len != 2 || m->blob.ptr[0] < ROLE_VISITOR || m->blob.ptr[0] > ROLE_MODERATOR)
         return;
     struct returning *b = mem_new(struct returning);
     b->presence = stanza_ref(m->presence);
     b->role = (enum room_role)m->blob.ptr[0];
     b->hidden = m->blob.ptr[1] != 0;
-    if (host_find(worker_node(w), jid_split(room).domain, &parent) != NULL) {
+    if (host_find(worker_node(w), jid.domain, &parent) != NULL) {
         room_with(w, room, join_take_seat, b);
         return;
     }

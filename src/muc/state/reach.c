@@ -57,8 +57,9 @@ void operate_with_known(struct command_call *call, slice jid, operate_known_fn *
 static bool operate_serves(const struct node *n, slice room)
 {
     slice parent;
-    const struct host *h = host_find(n, jid_split(room).domain, &parent);
-    return h != NULL && h == host_labelled(SLICE(MUC_LABEL));
+    const struct jid jid = jid_split(room);
+    const struct host *h = host_find(n, jid.domain, &parent);
+    return jid.local.len > 0 && h != NULL && h == host_labelled(SLICE(MUC_LABEL));
 }
 
 void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg)
@@ -66,7 +67,7 @@ void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg)
     ensure(worker_is_here(w) && fn != NULL);
     if (operate_serves(worker_node(w), jid))
         room_with(w, jid, fn, arg);
-    else /* the alias went meanwhile */
+    else /* the alias went meanwhile, or the question is about the service itself */
         fn(NULL, E_NOTFOUND, arg);
 }
 
