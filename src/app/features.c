@@ -83,7 +83,7 @@ static const struct feature auth_feature = {
 
 /* One a line. Within a stage (im/stage.h) features are called in this order. */
 /* clang-format off */
-static const struct feature *const features[] = {
+const struct feature *const features_all[] = {
     &base_feature,
     &io_feature,
     &server_feature,
@@ -200,16 +200,16 @@ static void register_rows(const struct feature *f)
 
 void features_register(void)
 {
-    for (const struct feature *const *f = features; *f != NULL; f++)
+    for (const struct feature *const *f = features_all; *f != NULL; f++)
         register_rows(*f);
-    features_set(features);
+    features_set(features_all);
 }
 
 const struct store_schema *const *features_schemas(struct arena *arena)
 {
-    size_t count = sizeof features / sizeof features[0], used = 0;
+    size_t count = sizeof features_all / sizeof features_all[0], used = 0;
     const struct store_schema **schemas = arena_new(arena, const struct store_schema *, count);
-    for (const struct feature *const *f = features; *f != NULL; f++) {
+    for (const struct feature *const *f = features_all; *f != NULL; f++) {
         if ((*f)->schema != NULL)
             schemas[used++] = (*f)->schema;
     }

@@ -4,8 +4,10 @@
 #include "base/log.h"
 
 struct arena;
+struct feature;
 struct store_schema;
 
+extern const struct feature *const features_all[]; /* ended by NULL */
 /* Registers the rows of all features: settings, commands, metrics, alarms, log areas. Once, at
  * start. */
 void features_register(void);

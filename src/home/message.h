@@ -1,6 +1,6 @@
 /* message: what crosses between homes (architecture §4): one row for each kind of message, in the
  * module that handles it. From the row it is packed for another node, read again and checked, and
- * tests and the fuzz target make their messages.
+ * tests and the fuzz target make their messages (home/test_message.h).
  *
  * Between the workers of a process a message is its struct, followed by its texts, in a frame of
  * the mesh: nothing is packed. To a home on the same worker it is a call, and nothing is copied.

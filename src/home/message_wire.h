@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "home/message.h"
 
-enum { MESSAGE_BYTES_MAX = 64 << 20, MESSAGE_FORMAT = 1 };
+enum { MESSAGE_BYTES_MAX = 64 << 20, MESSAGE_FORMAT = 1, MESSAGE_HEAD_BYTES = 8 };
 
 extern struct log_area log_frames;
 /* Of a row for other nodes. Of `as`, part and question are read. */
