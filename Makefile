@@ -118,6 +118,11 @@ docs: $(B)/musterd
 	$(B)/musterd --dump-docs xeps >docs/xeps.md
 	$(B)/musterd --dump-docs doap >doap.xml
 
+# Accepts what was added to the messages between nodes; test/messages.txt says what they are.
+messages:
+	@$(MAKE) --no-print-directory MODE=debug build/debug/app/messages_wire_test
+	build/debug/app/messages_wire_test accept
+
 # The chat client for browsers, in build/share/muster/chat. The rest does not need it.
 web:
 	@tools/web
@@ -178,5 +183,5 @@ clean:
 	rm -rf build
 
 -include $(patsubst %.o,%.d,$(call obj,$(SRC) $(CTL)))
-.PHONY: all check check-units bench fuzz-build lint measure check-delete docs web install uninstall deb image clean
+.PHONY: all check check-units bench fuzz-build lint measure check-delete docs messages web install uninstall deb image clean
 .SECONDARY:

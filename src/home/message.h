@@ -6,9 +6,11 @@
  * the mesh: nothing is packed. To a home on the same worker it is a call, and nothing is copied.
  *
  * Ids and the order of fields are the format of the wire: an id is never given to another message,
- * and a field is added only at the end. So two releases understand each other: fields that the
- * reader does not know are skipped, those that the sender did not know are zero, and a message of
- * an unknown id is dropped with a line in the log.
+ * and a field is added only at the end, one that may miss. So two releases understand each other:
+ * fields that the reader does not know are skipped, those that the sender did not know are zero,
+ * and a message of an unknown id is dropped with a line in the log. An enum in a field has its
+ * numbers written out, and a new one is the last. test/messages.txt says what older releases have;
+ * app/messages_wire_test.c compares.
  *
  * The ids of im are below 40, of ext 40 to 59, of gate 60 to 79, of muc 80 to 99.
  *
@@ -86,7 +88,7 @@ struct message_field {
 #define F_LOCAL(s, m)          MESSAGE_FIELD(MF_LOCAL, void *, s, m, true, 0)
 
 /* What a message is in a conversation: home/question.h. */
-enum message_part { PART_ALONE, PART_QUESTION, PART_ANSWER };
+enum message_part { PART_ALONE = 0, PART_QUESTION = 1, PART_ANSWER = 2 };
 
 /* Who sent it. */
 struct message_from {

@@ -11,7 +11,7 @@ struct message_row;
 
 enum { REMOTE_LINKS_MAX = 16 }; /* of one domain */
 
-enum remote_change { REMOTE_UP, REMOTE_DOWN };
+enum remote_change { REMOTE_UP = 0, REMOTE_DOWN = 1 };
 /* Tells all workers of a link of this worker (its id: home/connection.h), which belongs to that
  * edge of this node; `done` is called here when all know it, with E_LIMIT if there are
  * REMOTE_LINKS_MAX already. A link that is up must go down before it is forgotten. */

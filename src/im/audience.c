@@ -56,7 +56,15 @@ struct crowds {
 static unsigned worker_slot, session_slot;
 
 /* What the home of a room says to a worker. */
-enum op { OP_ADD, OP_SET, OP_REMOVE, OP_CLEAR, OP_SEND, OP_TELL, OP_BACK };
+enum op {
+    OP_ADD = 0,
+    OP_SET = 1,
+    OP_REMOVE = 2,
+    OP_CLEAR = 3,
+    OP_SEND = 4,
+    OP_TELL = 5,
+    OP_BACK = 6
+};
 
 struct word {
     uint8_t op; /* enum op */

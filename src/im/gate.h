@@ -12,19 +12,19 @@ struct stream;
 struct worker;
 
 enum down_kind {
-    DOWN_BOUND,       /* text: full JID; session, local. Of Bind 2: more: what is in <bound/>;
+    DOWN_BOUND = 0,       /* text: full JID; session, local. Of Bind 2: more: what is in <bound/>;
                          num: 1 if it enabled stream management */
-    DOWN_REFUSED,     /* error: of the bind IQ; text */
-    DOWN_STANZA,      /* st, note; num: its outbound count */
-    DOWN_ACK,         /* num: h */
-    DOWN_REQUEST,     /* ask for an acknowledgement */
-    DOWN_ENABLED,     /* text: resumption id, empty: not resumable; num: seconds */
-    DOWN_RESUMED,     /* text: full JID; num: h; session, local. Stanzas to repeat follow */
-    DOWN_NOT_RESUMED, /* error */
-    DOWN_HOLD,        /* stop reading: too many unfinished stanzas */
-    DOWN_RELEASE,
-    DOWN_CHARGE, /* num: bytes that count as sent by the client */
-    DOWN_CLOSE   /* end: why; text: XML to put into the stream error, or empty */
+    DOWN_REFUSED = 1,     /* error: of the bind IQ; text */
+    DOWN_STANZA = 2,      /* st, note; num: its outbound count */
+    DOWN_ACK = 3,         /* num: h */
+    DOWN_REQUEST = 4,     /* ask for an acknowledgement */
+    DOWN_ENABLED = 5,     /* text: resumption id, empty: not resumable; num: seconds */
+    DOWN_RESUMED = 6,     /* text: full JID; num: h; session, local. Stanzas to repeat follow */
+    DOWN_NOT_RESUMED = 7, /* error */
+    DOWN_HOLD = 8,        /* stop reading: too many unfinished stanzas */
+    DOWN_RELEASE = 9,
+    DOWN_CHARGE = 10, /* num: bytes that count as sent by the client */
+    DOWN_CLOSE = 11   /* end: why; text: XML to put into the stream error, or empty */
 };
 struct down {
     enum down_kind kind;

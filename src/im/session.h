@@ -36,19 +36,19 @@ enum session_state { SESSION_ATTACHED, SESSION_HIBERNATING, SESSION_ENDED };
 
 /* Why a stream or session ends: decides the stream error that is sent and what others are told. */
 enum session_end {
-    END_CLOSED,   /* the client closed its stream */
-    END_LOST,     /* the connection broke: may hibernate */
-    END_REPLACED, /* the same resource was bound again: conflict */
-    END_KICKED,   /* by an operator: policy-violation */
-    END_PASSWORD, /* credentials changed: not-authorized */
-    END_REMOVED,  /* the account was deleted: not-authorized */
-    END_DISABLED, /* the account was disabled: not-authorized */
-    END_REVOKED,  /* its device was revoked: not-authorized */
-    END_BAD_ACK,  /* h not acknowledged..sent: undefined-condition (XEP-0198 §4) */
-    END_SLOW,     /* output above the hard cap: policy-violation */
-    END_EXPIRED,  /* not resumed in time */
-    END_FULL,     /* too much waited for its client, which could have resumed it */
-    END_SHUTDOWN  /* system-shutdown */
+    END_CLOSED = 0,   /* the client closed its stream */
+    END_LOST = 1,     /* the connection broke: may hibernate */
+    END_REPLACED = 2, /* the same resource was bound again: conflict */
+    END_KICKED = 3,   /* by an operator: policy-violation */
+    END_PASSWORD = 4, /* credentials changed: not-authorized */
+    END_REMOVED = 5,  /* the account was deleted: not-authorized */
+    END_DISABLED = 6, /* the account was disabled: not-authorized */
+    END_REVOKED = 7,  /* its device was revoked: not-authorized */
+    END_BAD_ACK = 8,  /* h not acknowledged..sent: undefined-condition (XEP-0198 §4) */
+    END_SLOW = 9,     /* output above the hard cap: policy-violation */
+    END_EXPIRED = 10, /* not resumed in time */
+    END_FULL = 11,    /* too much waited for its client, which could have resumed it */
+    END_SHUTDOWN = 12 /* system-shutdown */
 };
 
 struct queued { /* an entry of the acknowledgement queue */
@@ -193,15 +193,15 @@ enum { SESSION_LONG_BYTES = 256 * 1024 };
 /* What a stream says to the home of its session. `link` names the stream; see im/gate.h for
  * answers. */
 enum up_kind {
-    UP_STANZA,  /* st: with `from` stamped; the reference is taken over */
-    UP_ACK,     /* num: h of the client's <a/> */
-    UP_REQUEST, /* <r/> */
-    UP_ENABLE,  /* num: 1: with resumption wanted */
-    UP_WRITTEN, /* num: all stanzas up to this outbound count were written to the socket */
-    UP_SLOW,    /* num: 1: its output waits, 0: no longer */
-    UP_OUTPUT,  /* num: bytes of its output that wait, where the home cannot ask for them */
-    UP_NONZA,   /* num: which (im/feature.h) */
-    UP_GONE     /* num: enum session_end */
+    UP_STANZA = 0,  /* st: with `from` stamped; the reference is taken over */
+    UP_ACK = 1,     /* num: h of the client's <a/> */
+    UP_REQUEST = 2, /* <r/> */
+    UP_ENABLE = 3,  /* num: 1: with resumption wanted */
+    UP_WRITTEN = 4, /* num: all stanzas up to this outbound count were written to the socket */
+    UP_SLOW = 5,    /* num: 1: its output waits, 0: no longer */
+    UP_OUTPUT = 6,  /* num: bytes of its output that wait, where the home cannot ask for them */
+    UP_NONZA = 7,   /* num: which (im/feature.h) */
+    UP_GONE = 8     /* num: enum session_end */
 };
 struct up {
     enum up_kind kind;

@@ -18,7 +18,13 @@ enum { PS_TEXT_MAX = 1023, PS_LIST_MAX = 8192, PS_CONFIG_MAX = 64 << 10 };
 /* What kind of service the node belongs to: an account's own (XEP-0163) or one for all. */
 enum ps_kind { PS_PEP, PS_HOST };
 
-enum ps_access_model { PS_OPEN, PS_PRESENCE, PS_ROSTER, PS_AUTHORIZE, PS_WHITELIST };
+enum ps_access_model {
+    PS_OPEN = 0,
+    PS_PRESENCE = 1,
+    PS_ROSTER = 2,
+    PS_AUTHORIZE = 3,
+    PS_WHITELIST = 4
+};
 enum ps_publish_model { PS_PUBLISHERS, PS_SUBSCRIBERS, PS_ANYBODY };
 enum ps_send_last { PS_NEVER, PS_ON_SUB, PS_ON_SUB_AND_PRESENCE };
 enum ps_reply { PS_REPLY_NONE, PS_REPLY_OWNER, PS_REPLY_PUBLISHER };
