@@ -100,8 +100,6 @@ void node_call(struct node *n, unsigned worker, node_fn *fn, void *arg)
 {
     struct call *c = mem_new(struct call);
     ensure(worker < n->worker_count);
-    if (worker_here() != NULL)
-        atomic_fetch_add(&n->calls, 1);
     *c = (struct call){
         .post = { .fn = call_run }, .worker = &n->workers[worker], .fn = fn, .arg = arg
     };

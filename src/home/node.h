@@ -60,7 +60,6 @@ struct node {
     _Atomic int life_step, life_left;
     _Atomic uint64_t life_sent, life_received; /* frames between workers */
     _Atomic bool restored;
-    _Atomic uint64_t calls; /* node_call() by a worker: past the FIFO of messages */
 };
 
 bool node_serves(const struct node *n, slice domain); /* one of our domains */

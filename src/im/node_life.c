@@ -86,6 +86,7 @@ static void worker_init(struct worker *w, struct node *n, unsigned index, unsign
 {
     *w = (struct worker){ .node = n, .index = index, .store = n->store, .work = n->work };
     w->loop = loop_create(loop);
+    loop_set_owner(w->loop, n);
     w->auth = (struct auth){ n->store, n->work, w->loop, n->throttle };
     w->xml = xml_work_create();
     w->state_of = mem_zalloc((FEATURES_COUNT(worker.slot) + 1) * sizeof *w->state_of);
@@ -450,6 +451,7 @@ void node_destroy(struct node **pn)
         asks_fini(w);
         core_fini(w);
         questions_fini(w); /* with their timers */
+        ensure_debug(loop_bypasses(w->loop) == 0); /* workers speak by messages */
         loop_destroy(&w->loop);
         remote_fini(w);
         ticket_joins_fini(w);

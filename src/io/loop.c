@@ -50,6 +50,8 @@ void loop_destroy(struct loop **loop)
 
 unsigned loop_index(const struct loop *loop) { return loop->index; }
 struct loop *loop_here(void) { return here; }
+void loop_set_owner(struct loop *loop, const void *owner) { loop->owner = owner; }
+uint64_t loop_bypasses(const struct loop *loop) { return atomic_load(&loop->bypasses); }
 uint64_t loop_now_us(const struct loop *loop) { return loop->now_us; }
 uint64_t loop_wall_us(const struct loop *loop) { return loop->wall_us; }
 struct arena *loop_scratch(struct loop *loop) { return loop->scratch; }
@@ -115,6 +117,10 @@ void loop_post(struct loop *loop, struct loop_post *p)
 {
     struct loop_post *first = atomic_load_explicit(&loop->posted, memory_order_relaxed);
 
+#ifdef MUSTER_DEBUG
+    if (here != NULL && here != loop && here->owner != NULL && here->owner == loop->owner)
+        atomic_fetch_add(&loop->bypasses, 1);
+#endif
     do {
         p->next = first;
     } while (!atomic_compare_exchange_weak(&loop->posted, &first, p));

@@ -50,3 +50,7 @@ struct loop_post {
     void (*fn)(struct loop_post *p, struct loop *loop);
 };
 void loop_post(struct loop *loop, struct loop_post *p);
+/* Loops of one owner speak to each other by another way, in its order. So a debug build counts the
+ * posts to a loop by the thread of another loop of its owner. Set before its thread starts. */
+void loop_set_owner(struct loop *loop, const void *owner);
+uint64_t loop_bypasses(const struct loop *loop); /* how many were counted */

@@ -50,11 +50,13 @@ struct loop {
     int event_at, event_count; /* event_at: the one being dispatched */
     struct epoll_event events[LOOP_EVENTS_MAX];
     struct wheel wheel;
+    const void *owner; /* of loop_set_owner(); NULL: none */
 
     char pad[64];                       /* below: written by other threads */
     _Atomic(struct loop_post *) posted; /* newest first */
     _Atomic int sleeping; /* in epoll_wait, or about to be; who clears it writes wake_fd */
     _Atomic int stopped;
+    _Atomic uint64_t bypasses; /* of loop_bypasses() */
 };
 
 /* Any thread. The caller made its message visible first, with a sequentially consistent operation

@@ -249,6 +249,43 @@ static void test_scratch_is_empty_in_each_callback(void **state)
     assert_true(loop_wall_us(loop) > loop_now_us(loop));
 }
 
+struct neighbour {
+    struct loop_post post, there;
+    struct loop *loop;
+};
+
+static void neighbour_nothing(struct loop_post *p, struct loop *l) { (void)p, (void)l; }
+
+static void neighbour_posts(struct loop_post *p, struct loop *l)
+{
+    struct neighbour *n = CONTAINER_OF(p, struct neighbour, post);
+    n->there.fn = neighbour_nothing;
+    loop_post(n->loop, &n->there);
+    loop_stop(l);
+}
+
+static uint64_t bypasses_to(struct loop *to)
+{
+    struct neighbour n = { .post.fn = neighbour_posts, .loop = to };
+    loop_post(loop, &n.post); /* by no loop: not counted */
+    loop_run(loop);
+    return loop_bypasses(to);
+}
+
+/* The thread of one loop posts to another one of the same owner, and only that is counted. */
+static void test_posts_beside_the_owners_way(void **state)
+{
+    struct loop *other = loop_create(4);
+    (void)state;
+    assert_int_equal(bypasses_to(other), 0); /* neither has an owner */
+    loop_set_owner(loop, &loop);
+    assert_int_equal(bypasses_to(other), 0);
+    loop_set_owner(other, &loop);
+    assert_int_equal(bypasses_to(other), 1);
+    assert_int_equal(bypasses_to(loop), 0);
+    loop_destroy(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +297,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_posts_from_many_threads, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_idle_costs_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_scratch_is_empty_in_each_callback, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_posts_beside_the_owners_way, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("io/loop", tests, NULL, NULL);
 }
