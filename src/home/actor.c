@@ -213,7 +213,7 @@ static bool inbox_is_full(const struct actor *a, const struct actor_item *item)
 {
     const struct actor_kind *kind = a->all->kind;
     if (item->st == NULL)
-        return a->inbox_calls >= kind->calls_max;
+        return a->inbox_calls >= ACTOR_INBOX_CALLS;
     if (kind->urgent != NULL && kind->urgent(item->st))
         return a->inbox_stanzas >= 4 * ACTOR_INBOX_MAX;
     return a->inbox_stanzas >= ACTOR_INBOX_MAX || a->inbox_bytes > ACTOR_INBOX_BYTES;

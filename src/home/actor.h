@@ -30,6 +30,9 @@ struct worker;
 enum actor_state { ACTOR_LOADING, ACTOR_READY, ACTOR_ABSENT };
 /* More than one client may have under way (im/session_input.c): alone it fills no inbox. */
 enum { ACTOR_INBOX_MAX = 2048, ACTOR_INBOX_BYTES = 4 << 20 };
+/* Functions that wait in an inbox: more than a room has occupants (muc.occupants-max), each of whom
+ * comes back by one after a planned restart. They are 8 MiB; what they hold is of those who ask. */
+enum { ACTOR_INBOX_CALLS = 1 << 17 };
 
 #define ACTOR_HEAD                                                                                 \
     struct worker *worker;                                                                         \
@@ -75,7 +78,6 @@ struct actor_kind {
     struct metric *loaded;     /* a gauge: how many are in memory */
     uint32_t idle_max;         /* READY ones that nobody needs; then the longest idle goes sooner */
     uint32_t absent_max;       /* the same of those that are ABSENT */
-    uint32_t calls_max;        /* functions that wait in one inbox */
     uint64_t (*idle_ms)(void); /* how long READY ones stay that nobody needs. NULL, as may_unload:
                                   they are in use until actor_end() */
 

@@ -193,13 +193,10 @@ static uint64_t room_idle_ms(void) { return (uint64_t)setting_int(&muc_unload_af
 
 enum { ABSENT_MAX = 1024 };
 
-/* Functions that wait have no limit: they are of operators, or as many as the sessions that were in
- * it before a planned restart, which no stanza may take the place of. */
 static const struct actor_kind room_kind = {
     .loaded = &rooms_loaded_metric,
     .idle_max = UINT32_MAX,
     .absent_max = ABSENT_MAX,
-    .calls_max = UINT32_MAX,
     .idle_ms = room_idle_ms,
     .load = room_begin,
     .handle = room_handle,

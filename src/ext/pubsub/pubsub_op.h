@@ -15,7 +15,6 @@ struct arena;
 struct buf;
 
 enum {
-    PS_WAITING_MAX = 1000, /* requests that wait for a service that is loaded */
     PS_OPS_MAX = 20000,    /* of one service under way */
     PS_LOOK_BYTES = 16     /* charged for each node that a request looks at */
 };

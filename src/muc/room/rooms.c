@@ -106,14 +106,12 @@ void room_with(struct worker *w, slice jid, room_fn *fn, void *arg)
     slice domain = jid_split(jid).domain, parent;
     struct room *r = room_get(w, host_find(worker_node(w), domain, &parent), jid);
     ensure(worker_is_here(w) && fn != NULL);
-    if (actor_waits(&r->actor)) {
-        bool waits =
-            actor_wait(&r->actor, &(struct actor_item){ .fn = (actor_any_fn *)fn, .arg = arg });
-        ensure(waits);
+    bool waits = actor_waits(&r->actor);
+    if (waits &&
+        actor_wait(&r->actor, &(struct actor_item){ .fn = (actor_any_fn *)fn, .arg = arg }))
         return;
-    }
     room_pin(r);
-    fn(r, OK, arg);
+    fn(r, waits ? E_LIMIT : OK, arg);
     room_unpin(r);
 }
 

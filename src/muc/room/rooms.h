@@ -23,7 +23,8 @@ struct room *room_find(const struct worker *w, slice jid); /* NULL: not READY */
 struct room *room_of_iq(const struct iq *iq);
 static inline void room_pin(struct room *r) { actor_pin(&r->actor); }
 static inline void room_unpin(struct room *r) { actor_unpin(&r->actor); }
-/* Runs fn when the room is READY or ABSENT, in order with its stanzas. E_DOWN: it was not read. */
+/* Runs fn when the room is READY or ABSENT, in order with its stanzas. E_DOWN: it was not read.
+ * E_LIMIT, at once: too many functions wait for it. */
 typedef void room_fn(struct room *r, enum err e, void *arg);
 void room_with(struct worker *w, slice jid, room_fn *fn, void *arg);
 /* All READY rooms of a worker. */

@@ -1,0 +1,100 @@
+/* What waits for a room that is being read. */
+#include "im/feature.h"
+#include "im/test_node.h"
+#include "muc/muc.h"
+#include "muc/room/room.h"
+#include "muc/room/rooms.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static struct test_node t;
+static const struct gate_ops gate;
+
+static int start(void **state)
+{
+    static const struct feature *const features[] = {
+        &test_auth_feature,
+        &account_feature,
+        &session_feature,
+        &message_feature,
+        &roster_feature,
+        &presence_feature,
+        &muc_service_feature,
+        &muc_feature,
+        &muc_admin_feature,
+        &muc_owner_feature,
+        &muc_register_feature,
+        &muc_follow_feature,
+        &muc_alias_feature,
+        &muc_hats_feature,
+        &muc_vcard_feature,
+        &muc_mention_feature,
+        &muc_bookmark_feature,
+        &muc_moderate_feature,
+        &muc_query_feature,
+        &muc_ping_feature,
+        &muc_leavers_feature,
+        &muc_administrators_feature,
+        &muc_operate_feature,
+        &muc_reach_feature,
+        &muc_cleanup_feature,
+        &muc_file_feature,
+        &muc_metrics_feature,
+        &room_archive_feature,
+        NULL,
+    };
+    (void)state;
+    test_features_use(features);
+    test_node_open(&t, &gate);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    test_node_close(&t);
+    return 0;
+}
+
+struct heard {
+    unsigned ok, limit, other;
+};
+
+static void hear(struct room *r, enum err e, void *arg)
+{
+    struct heard *h = arg;
+    assert_non_null(r);
+    h->ok += e == OK;
+    h->limit += e == E_LIMIT;
+    h->other += e != OK && e != E_LIMIT;
+}
+
+static bool all_heard(void *arg) { return ((struct heard *)arg)->ok == ACTOR_INBOX_CALLS; }
+
+/* One more than can wait is told so at once; the others are told when the room was read. */
+static void test_too_many_wait(void **state)
+{
+    struct heard h = { 0 };
+    (void)state;
+    for (unsigned i = 0; i <= ACTOR_INBOX_CALLS; i++) {
+        assert_int_equal(h.limit, 0);
+        room_with(t.w, SLICE("cave@conference.localhost"), hear, &h);
+    }
+    assert_int_equal(h.limit, 1);
+    assert_int_equal(h.ok, 0);
+    test_node_run(&t, all_heard, &h);
+    room_with(t.w, SLICE("cave@conference.localhost"), hear, &h);
+    assert_int_equal(h.ok, ACTOR_INBOX_CALLS + 1);
+    assert_int_equal(h.limit, 1);
+    assert_int_equal(h.other, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_too_many_wait) };
+    return cmocka_run_group_tests(tests, start, stop);
+}
