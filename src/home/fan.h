@@ -16,6 +16,18 @@
 struct message_row;
 struct worker;
 
+/* Whose fan it is: the first character of its tag. It travels (home/message.h). */
+enum fan_first {
+    FAN_EXPLICIT = '*',      /* ext/pubsub: notifications to explicit subscribers */
+    FAN_PEP_EVENT = '+',     /* ext/pubsub/pep.c: notifications to contacts */
+    FAN_PEP_WANTED = '?',    /* ext/pubsub/pep.c: a session has come to want nodes */
+    FAN_ROOM_BOOKMARK = 'b', /* muc/parts/bookmark.c; its number: enum registered */
+    FAN_ROOM_MENTION = 'm',  /* muc/parts/mention.c */
+    FAN_ROOM_MESSAGE = 'r'   /* muc/parts/follow.c: to users who are not in the room */
+};
+/* A tag of that character alone; it lives as long as the block it is in. */
+#define FAN_TAG(first) ((slice){ (const char[]){ (first) }, 1 })
+
 struct fan_far { /* addresses of a worker of another node */
     uint32_t node;
     unsigned worker;

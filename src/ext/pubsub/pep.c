@@ -399,7 +399,7 @@ static void wanted_fan(struct worker *w, slice bare, uint32_t number, struct sta
 static void wants_open(struct buf *tag, const slice *nodes, unsigned count)
 {
     buf_init(tag, WANTED_BYTES_MAX);
-    buf_lit(tag, "?");
+    buf_add(tag, FAN_TAG(FAN_PEP_WANTED));
     for (unsigned i = 0; i < count; i++) {
         if (memchr(nodes[i].ptr, '\n', nodes[i].len) != NULL || tag->len + nodes[i].len >= tag->max)
             continue;
@@ -555,6 +555,8 @@ const struct feature pep_feature = {
     .account.probed = presence_probed,
     .worker.ended = pep_worker_ended,
     .disco_any = pep_disco_any,
-    .fans = (const struct fan_tag[]){ { '?', wanted_fan }, { '+', event_fan }, { 0 } },
+    .fans = (const struct fan_tag[]){ { FAN_PEP_WANTED, wanted_fan },
+                                      { FAN_PEP_EVENT, event_fan },
+                                      { 0 } },
     .stage.check = pep_check,
 };

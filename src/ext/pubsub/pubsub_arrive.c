@@ -86,7 +86,7 @@ void ps_explicit_arrived(struct worker *w, slice address, uint32_t number, struc
 {
     (void)number;
     struct jid jid = jid_split(address);
-    slice behalf = slice_from(tag, sizeof PS_TAG_EXPLICIT - 1);
+    slice behalf = slice_from(tag, 1);
     if (message_storable(st) && st->content_len <= setting_int(&ps_offline_bytes)) {
         pubsub_arrive_keep(w, &jid, st, behalf);
         return;

@@ -9,8 +9,8 @@
 struct stanza;
 struct worker;
 
-/* The tag of a fan says on whose behalf the service speaks: each bare JID ends with a newline. */
-#define PS_TAG_EXPLICIT "*"
 extern struct setting ps_offline_bytes;
+/* The tag of a fan says behind FAN_EXPLICIT on whose behalf the service speaks: each bare JID ends
+ * with a newline. */
 void ps_explicit_arrived(struct worker *w, slice jid, uint32_t number, struct stanza *st,
                          slice tag); /* fan_fn */

@@ -163,8 +163,8 @@ static bool pubsub_event_is_blocked(const struct ps_node *n, slice subscriber)
 static slice behalf_tag(const struct ps_node *n, slice by, char out[BEHALF_MAX])
 {
     const slice who[] = { by, ps_creator(n) };
-    size_t len = sizeof PS_TAG_EXPLICIT - 1;
-    memcpy(out, PS_TAG_EXPLICIT, len);
+    size_t len = 1;
+    out[0] = FAN_EXPLICIT;
     for (unsigned i = 0; i < 2; i++) {
         if (who[i].len == 0 || who[i].len > JID_MAX || (i > 0 && slice_eq(who[i], by)))
             continue;
@@ -271,7 +271,7 @@ static void pubsub_event_to_contacts(const struct spread *sp, slice tag)
 
 static slice tag_of(const struct ps_node *n, char out[PS_ID_MAX + 1])
 {
-    out[0] = '+';
+    out[0] = FAN_PEP_EVENT;
     memcpy(out + 1, n->name.ptr, n->name.len);
     return (slice){ out, n->name.len + 1 };
 }

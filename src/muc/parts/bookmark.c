@@ -28,7 +28,6 @@
 
 #define NS_BOOKMARKS "urn:xmpp:bookmarks:1"
 #define NS_PUBSUB    "http://jabber.org/protocol/pubsub"
-#define TAG          "b" /* of the fan; its number: enum registered */
 
 /* Whether a user has a nickname registered. */
 enum registered { REGISTERED_NOT, REGISTERED };
@@ -70,7 +69,7 @@ static void bookmark_affiliated(struct room *r, const struct room_affiliated *a)
     if (!wanted || !r->stored || !setting_bool(&bookmark))
         return;
     struct stanza *st = conference(r, is == REGISTERED ? one->nick : (slice){ "", 0 });
-    fan_begin(&f, r->worker, st, SLICE(TAG));
+    fan_begin(&f, r->worker, st, FAN_TAG(FAN_ROOM_BOOKMARK));
     fan_add_with(&f, a->jid, is);
     fan_end(&f);
     stanza_unref(&st);
@@ -269,7 +268,7 @@ const struct feature muc_bookmark_feature = {
     .name = "muc_bookmark",
     .parts = PART_ROOM | PART_ACCOUNT,
     .settings = (struct setting *const[]){ &bookmark, NULL },
-    .fans = (const struct fan_tag[]){ { 'b', bookmark_arrived }, { 0 } },
+    .fans = (const struct fan_tag[]){ { FAN_ROOM_BOOKMARK, bookmark_arrived }, { 0 } },
     .worker.slot = &slot,
     .worker.start = bookmark_worker_start,
     .worker.ended = bookmark_worker_ended,

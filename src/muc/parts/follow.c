@@ -38,8 +38,6 @@
 #include "xmpp/ns.h"
 #include <stdlib.h>
 
-#define TAG "r" /* of the fan: messages of a room to users who are not in it */
-
 enum {
     ROOMS_MAX = 2000,
     UNREAD_MAX = 1000000, /* messages that are counted for one follower */
@@ -321,7 +319,7 @@ static void follow_said(struct room *r, const struct room_said *said)
         return;
     bool text = has_text(st);
     (void)marked(r, speaker, st);
-    fan_begin(&fan, r->worker, st, SLICE(TAG));
+    fan_begin(&fan, r->worker, st, FAN_TAG(FAN_ROOM_MESSAGE));
     for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
         struct follower *f = follower_of(a);
         f->changed = true;
@@ -517,7 +515,7 @@ const struct feature muc_follow_feature = {
     .parts = PART_ROOM,
     .schema = &schema,
     .metrics = (struct metric *const[]){ &told, NULL },
-    .fans = (const struct fan_tag[]){ { 'r', follow_arrived }, { 0 } },
+    .fans = (const struct fan_tag[]){ { FAN_ROOM_MESSAGE, follow_arrived }, { 0 } },
     .worker.stop = follow_worker_stop,
     .messages =
         (const struct message_row *const[]){ &unread_asked_message, &unread_told_message, NULL },

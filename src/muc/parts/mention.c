@@ -25,7 +25,6 @@
 #include "xmpp/ns.h"
 
 #define NS_REFERENCE "urn:xmpp:reference:0"
-#define TAG          "m" /* of the fan */
 
 enum {
     TEXT_BYTES = 4096,
@@ -191,7 +190,7 @@ static void mention_said(struct room *r, const struct room_said *said)
         return;
     host_find(room_node(r), domain, &s.domain);
     s.now_ms = (uint32_t)(loop_now_us(room_loop(r)) / 1000);
-    fan_begin(&s.fan, r->worker, st, SLICE(TAG));
+    fan_begin(&s.fan, r->worker, st, FAN_TAG(FAN_ROOM_MENTION));
     search_references(&s, st);
     if (!stanza_has(st, KNOWN(ENCRYPTED)))
         search_text(&s, stanza_child_text(st, KNOWN_BODY, s.tmp));
@@ -234,7 +233,7 @@ const struct feature muc_mention_feature = {
                                     "what a room makes of mentions" },
                                   { 0 } },
     .settings = (struct setting *const[]){ &mention_push, NULL },
-    .fans = (const struct fan_tag[]){ { 'm', mention_arrived }, { 0 } },
+    .fans = (const struct fan_tag[]){ { FAN_ROOM_MENTION, mention_arrived }, { 0 } },
 };
 
 const struct room_part mention_part = {
