@@ -226,7 +226,7 @@ static void test_frame_has_room(void **state)
     (void)state;
     assert_int_equal(f->kind, 9);
     assert_int_equal(f->num, 0);
-    assert_int_equal((uintptr_t)f->bytes % sizeof(max_align_t), 0);
+    assert_int_equal((uintptr_t)f->bytes % _Alignof(max_align_t), 0);
     memset(f->bytes, 1, 100); /* the address sanitizer looks */
     frame_free(&f);
     assert_null(f);
