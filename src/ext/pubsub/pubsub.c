@@ -1,6 +1,7 @@
 /* pubsub: the engine as a feature: how its services are loaded and called, and which of its modules
  * hear of accounts. Below it: operations on nodes, items and subscriptions (pubsub_op.h), contacts
- * of owners, the tables, the memory (pubsub_model.h). Each calls only what is below. */
+ * of owners, the tables, the memory (pubsub_model.h). Each calls only what is below,
+ * but for the tables of requests, which pubsub_op runs and those above it fill. */
 #include "ext/pubsub/pubsub.h"
 #include "ext/pubsub/pubsub_arrive.h"
 #include "ext/pubsub/pubsub_check.h"
@@ -36,7 +37,7 @@ const struct feature pubsub_feature = {
     .settings = (struct setting *const[]){ &ps_offline_bytes, NULL },
     .metrics = (struct metric *const[]){ &ps_events, &ps_services_loaded, NULL },
     .start = pubsub_start,
-    .fans = (const struct fan_tag[]){ { '*', ps_explicit_arrived }, { 0 } },
+    .fans = (const struct fan_tag[]){ { FAN_EXPLICIT, ps_explicit_arrived }, { 0 } },
     .worker.slot = &ps_services_slot,
     .worker.ended = ps_services_stop,
     .account.remove = ps_store_leaver,

@@ -4,7 +4,7 @@
 #include "ext/pubsub/pubsub_op.h"
 #include "im/account.h"
 
-enum { LOOKED_AT_MAX = 64 }; /* of each list: a tick must not become slow */
+enum { LOOKED_AT_MAX = 64 }; /* of each list: this runs at the end of each tick */
 
 /* The first request is under way, the others wait for it. */
 static void queue_check(const struct ps_node *n)
@@ -82,16 +82,18 @@ static void node_check(const struct ps_service *s, const struct ps_node *n)
                ps_config_bytes(&n->config) + affiliates_check(n) + subscribers_check(n));
 }
 
-/* The counts of the service are the sums over its nodes. */
+/* The counts of the service are the sums over its nodes; of many nodes only the first are looked
+ * at. */
 static void nodes_check(const struct ps_service *s)
 {
     const struct ps_node *n;
     const struct ps_maker *m;
     uint32_t count = 0, made = 0;
     uint64_t bytes = 0, made_bytes = 0;
-    if (s->nodes.count > LOOKED_AT_MAX)
-        return;
+    unsigned looked_at = 0;
     for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;) {
+        if (looked_at++ == LOOKED_AT_MAX)
+            return;
         node_check(s, n);
         count += n->nid != 0;
         bytes += n->bytes;

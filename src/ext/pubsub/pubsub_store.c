@@ -357,7 +357,8 @@ static uint32_t load_affiliation(struct load *l, const struct store_batch *b, un
     struct ps_node *n = by_nid(l, store_int(b, stmt, row, 0));
     slice jid = store_text(b, stmt, row, 1);
     int64_t a = store_int(b, stmt, row, 2);
-    if (n != NULL && a > PS_NONE && a <= PS_OWNER_SHARING && is_jid_len(jid))
+    int64_t last = l->service->account == NULL ? PS_OWNER_SHARING : PS_AFFILIATIONS - 1;
+    if (n != NULL && a > PS_NONE && a <= last && is_jid_len(jid))
         ps_affiliate_put(n, jid, (enum ps_affiliation)a);
     return 1;
 }

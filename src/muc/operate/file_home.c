@@ -297,8 +297,8 @@ static enum err lines_take_all(struct lines_taken *t, struct store_batch *b, str
     return OK;
 }
 
-/* Nobody makes a room of that name from here: what comes for it waits, as it would not for a change
- * of the room (architecture §3, Rooms). */
+/* Nobody makes a room of that name from here: what comes for it waits. It would not wait for a
+ * change of the room, so this is none (architecture §3, Rooms). */
 static void lines_take(struct lines_taken *t, struct room *r)
 {
     struct why why = { 0 };
