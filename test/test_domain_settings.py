@@ -272,21 +272,6 @@ def test_addresses_of_pages(host):
         "https://chat.example", "https://chat.two.example"]
 
 
-def test_accounts_from_one_address(host):
-    """The number is counted over all domains; what it may be is said by the one that is asked."""
-    host.ctl("set", "register.enabled", "on")
-    host.ctl("set", "register.per-address-per-hour", "2")
-    host.ctl("set", f"register.per-address-per-hour@{TWO}", "4")
-
-    def answers(domain, names):
-        return [register(host.connect(domain=domain), f"{name}{name}", "long secret")
-                for name in names]
-
-    assert answers(TWO, "abc") == [True] * 3
-    assert answers(ONE, "d") == ["not-acceptable"]
-    assert answers(TWO, "de") == [True, "not-acceptable"]
-
-
 def test_guests_of_one_domain_may_leave_it(host):
     host.ctl("set", "guest.domains", f"{ONE} {TWO}")
     host.ctl("set", f"guest.remote@{TWO}", "on")

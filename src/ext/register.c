@@ -79,7 +79,7 @@ static struct setting register_password_min = {
 };
 static struct setting register_per_address = {
     .name = "register.per-address-per-hour",
-    .scope = SCOPE_DOMAIN,
+    .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 20,
     .min = 1,
@@ -87,7 +87,7 @@ static struct setting register_per_address = {
     .allow_none = true,
     .unit = "accounts",
     .doc = "How many accounts may be created from one address (IPv6: one /64) within an hour. "
-           "Attempts at names that exist count, too, and so do accounts of other domains.",
+           "Attempts at names that exist count, too.",
 };
 static struct setting *const register_settings[] = {
     &register_enabled,
@@ -276,8 +276,7 @@ static struct register_refusal signup_start(struct signup *s, const struct elem 
     why = check_password(secret, s->domain, s->arena, &password);
     if (why.error != SE_NONE)
         return why;
-    if (!quota_take(&quota, s->address, setting_int_of(&register_per_address, s->domain),
-                    clock_mono_us()))
+    if (!quota_take(&quota, s->address, setting_int(&register_per_address), clock_mono_us()))
         return (struct register_refusal){
             SE_NOT_ACCEPTABLE, /* §3.1.1 */
             SLICE("too many accounts from your address; try again later")
@@ -317,8 +316,7 @@ static struct register_refusal token_shown(struct signup *s, const struct elem *
 {
     if (!setting_bool_of(&invite_enabled, s->domain))
         return (struct register_refusal){ SE_SERVICE_UNAVAILABLE, SLICE("") };
-    if (!quota_take(&quota, s->address, setting_int_of(&register_per_address, s->domain),
-                    clock_mono_us()))
+    if (!quota_take(&quota, s->address, setting_int(&register_per_address), clock_mono_us()))
         return (struct register_refusal){ SE_NOT_ACCEPTABLE,
                                           SLICE("too many attempts from your address") };
     (void)invite_find(s->worker, elem_attr(preauth, "token", s->arena), token_found, s);
