@@ -22,16 +22,29 @@ static const char *said(const struct feature *one, const struct feature *two,
                : why.text;
 }
 
-static void test_nodes_of_accounts(void **state)
+/* All are told of a change, and an item must pass the rules of all. */
+static void test_nodes_of_accounts_may_have_several_followers(void **state)
 {
-    static const struct ps_watch rows[] = { { .node = "urn:x" }, { .node = "urn:y" }, { 0 } };
+    static const struct ps_watch rows[] = { { .node = "urn:x" }, { 0 } };
     static const struct feature one = { .name = "one", .watches = rows };
-    static const struct feature two = { .name = "two", .watches = rows + 1 };
-    static const struct feature none = { .name = "none" };
+    static const struct feature two = { .name = "two", .watches = rows };
     (void)state;
-    assert_null(said(&one, &none, &pep_feature));
-    assert_string_equal(said(&one, &two, &pep_feature),
-                        "features one and two both have the node urn:y of accounts");
+    assert_null(said(&one, &two, &pep_feature));
+}
+
+static void test_identities_of_the_server_and_of_accounts(void **state)
+{
+    static const struct feature none = { .name = "none" };
+    static const char *const of_server[] = { "server im Ours", NULL };
+    static const char *const of_account[] = { "account registered", NULL };
+    static const struct feature server = { .name = "one", .identities = of_server };
+    static const struct feature account = { .name = "two", .identities_account = of_account };
+    (void)state;
+    assert_string_equal(said(&none, &server, &disco_feature),
+                        "features one and disco both have the identity server/im of the server");
+    assert_string_equal(said(&none, &account, &disco_feature),
+                        "features two and disco both have the identity account/registered of "
+                        "accounts");
 }
 
 static void test_commands(void **state)
@@ -49,7 +62,8 @@ static void test_commands(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nodes_of_accounts),
+        cmocka_unit_test(test_nodes_of_accounts_may_have_several_followers),
+        cmocka_unit_test(test_identities_of_the_server_and_of_accounts),
         cmocka_unit_test(test_commands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

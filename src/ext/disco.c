@@ -105,7 +105,6 @@ static void add_identities(struct disco_info *d, const char *const *rows)
 static struct disco_info *server_info(struct arena *tmp)
 {
     struct disco_info *d = arena_new(tmp, struct disco_info, 1);
-    disco_add_identity(d, SLICE("server"), SLICE("im"), SLICE("Muster"));
     FEATURES_EACH (f, identities)
         add_identities(d, f->identities);
     FEATURES_EACH (f, disco)
@@ -118,7 +117,6 @@ static struct disco_info *server_info(struct arena *tmp)
 static struct disco_info *account_info(struct arena *tmp)
 {
     struct disco_info *d = arena_new(tmp, struct disco_info, 1);
-    disco_add_identity(d, SLICE("account"), SLICE("registered"), SLICE(""));
     FEATURES_EACH (f, identities_account)
         add_identities(d, f->identities_account);
     FEATURES_EACH (f, disco_account)
@@ -279,6 +277,8 @@ const struct feature disco_feature = {
         },
     .disco = disco_features,
     .disco_account = disco_account_features,
+    .identities = (const char *const[]){ "server im Muster", NULL },
+    .identities_account = (const char *const[]){ "account registered", NULL },
     .stream_features = caps_stream_feature,
     .iq = disco_rules,
     .form = &contact_form,

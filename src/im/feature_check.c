@@ -68,10 +68,9 @@ static void claim_hosts(struct claims *c, const struct host *h)
     }
 }
 
-/* What service discovery shows of the server, of accounts or of a host. An identity is one by its
- * category and type (XEP-0030 §3.1). */
-static void claim_disco(struct claims *c, const char *const *identities, const char *const *vars,
-                        const char *of)
+/* An identity is one by its category and type (XEP-0030 §3.1). A feature that several announce is
+ * no conflict: it is shown once. */
+static void claim_identities(struct claims *c, const char *const *identities, const char *of)
 {
     for (; identities != NULL && *identities != NULL; identities++) {
         slice category, type, rest;
@@ -79,16 +78,12 @@ static void claim_disco(struct claims *c, const char *const *identities, const c
         slice_cut(rest, ' ', &type, &rest);
         feature_claim(c, "the identity %.*s/%.*s of %s", SLICE_ARG(category), SLICE_ARG(type), of);
     }
-    for (; vars != NULL && *vars != NULL; vars++)
-        feature_claim(c, "the feature %s of %s", *vars, of);
 }
 
 static void claim_discovered(struct claims *c, const struct feature *f)
 {
-    claim_disco(c, f->identities, f->disco, "the server");
-    claim_disco(c, f->identities_account, f->disco_account, "accounts");
-    for (const struct host *h = f->hosts; h != NULL && h->label != NULL; h++)
-        claim_disco(c, NULL, h->disco, h->label);
+    claim_identities(c, f->identities, "the server");
+    claim_identities(c, f->identities_account, "accounts");
     if (f->form != NULL)
         feature_claim(c, "the form %s", f->form->type);
     if (f->stream_feature != NULL)

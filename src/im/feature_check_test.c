@@ -119,15 +119,14 @@ static void test_what_discovery_shows(void **state)
     static const char *const pep[] = { "pubsub pep", NULL }, *const named[] = { "pubsub pep Ours",
                                                                                 NULL };
     static const struct disco_form form = { .type = "urn:x:form" };
-    static const struct host host[] = { { .label = "h", .disco = vars }, { 0 } };
     static const struct feature of_server = { .name = "one", .disco = vars, .identities = pep };
     static const struct feature of_others = {
-        .name = "two", .disco_account = vars, .identities_account = named, .hosts = host
+        .name = "two", .disco = vars, .disco_account = vars, .identities_account = named
     };
-    static const struct feature again = { .name = "three", .identities_account = pep };
+    static const struct feature again = { .name = "three",
+                                          .disco_account = vars,
+                                          .identities_account = pep };
     (void)state;
-    assert_refused("the feature urn:x of the server", .disco = vars);
-    assert_refused("the feature urn:x of accounts", .disco_account = vars);
     assert_refused("the identity pubsub/pep of the server", .identities = pep);
     assert_refused("the form urn:x:form", .form = &form);
     assert_refused("the stream feature <x xmlns='urn:x'/>", .stream_feature = "<x xmlns='urn:x'/>");
@@ -136,32 +135,23 @@ static void test_what_discovery_shows(void **state)
                         "features two and three both have the identity pubsub/pep of accounts");
 }
 
-static void test_a_host_shows_a_feature_once(void **state)
-{
-    static const char *const vars[] = { "urn:x", "urn:x", NULL };
-    static const struct host host[] = { { .label = "h", .disco = vars }, { 0 } };
-    static const struct feature one = { .name = "one", .hosts = host }, two = { .name = "two" };
-    (void)state;
-    assert_string_equal(said(&one, &two), "features one and one both have the feature urn:x of h");
-}
-
 /* A stand-in for the rows of another folder. */
-struct ps_watch {
+struct command_form {
     const char *node;
 };
-static void claim_watches(struct claims *c, const struct feature *f)
+static void claim_forms(struct claims *c, const struct feature *f)
 {
-    for (const struct ps_watch *row = f->watches; row != NULL && row->node != NULL; row++)
+    for (const struct command_form *row = f->command_forms; row != NULL && row->node != NULL; row++)
         feature_claim(c, "the node %s", row->node);
 }
 
 /* Whoever reads them may be behind the features that have them. */
 static void test_rows_that_another_feature_reads(void **state)
 {
-    static const struct ps_watch watches[] = { { "urn:x" }, { 0 } };
-    static const struct feature one = { .name = "one", .watches = watches };
-    static const struct feature two = { .name = "two", .watches = watches };
-    static const struct feature reader = { .name = "reader", .claim = claim_watches };
+    static const struct command_form rows[] = { { "urn:x" }, { 0 } };
+    static const struct feature one = { .name = "one", .command_forms = rows };
+    static const struct feature two = { .name = "two", .command_forms = rows };
+    static const struct feature reader = { .name = "reader", .claim = claim_forms };
     const struct feature *const list[] = { &one, &two, &reader, NULL };
     struct why why;
     (void)state;
@@ -264,7 +254,6 @@ int main(void)
         cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_elements),
         cmocka_unit_test(test_what_discovery_shows),
-        cmocka_unit_test(test_a_host_shows_a_feature_once),
         cmocka_unit_test(test_rows_that_another_feature_reads),
         cmocka_unit_test(test_tags),
         cmocka_unit_test(test_statements),

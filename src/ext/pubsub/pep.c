@@ -31,7 +31,6 @@
 #include "im/account.h"
 #include "im/caps.h"
 #include "im/feature.h"
-#include "im/feature_check.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/session.h"
@@ -510,12 +509,6 @@ static const struct iq_rule rules[] = {
 /* What is in such a node is a matter of clients. */
 #define NODE_NOTE "a node of the account"
 
-static void pep_claim(struct claims *c, const struct feature *f)
-{
-    for (const struct ps_watch *row = f->watches; row != NULL && row->node != NULL; row++)
-        feature_claim(c, "the node %s of accounts", row->node);
-}
-
 const struct feature pep_feature = {
     .name = "pep",
     .xeps =
@@ -542,7 +535,6 @@ const struct feature pep_feature = {
     .settings = (struct setting *const[]){ &nodes_max, &items_max, &item_bytes, &bytes_max,
                                            &subscriptions_max, NULL },
     .metrics = (struct metric *const[]){ &deliveries, NULL },
-    .claim = pep_claim,
     .start = pep_start,
     .account.slot = &account_slot,
     .account.contact_wants = remote_wants,
