@@ -234,14 +234,18 @@ def test_the_chat_page(host, tmp_path):
     assert shown_at(ONE) == ("All", picture(16)) and shown_at(TWO) == (TWO, none)
 
 
+def base_of_files(host, domain):
+    reply = host.login("alice", domain=domain).result(
+        "get", "<request xmlns='urn:xmpp:http:upload:0' filename='a.txt' size='5'/>",
+        to=f"upload.{domain}")
+    put, got = (reply.find(f"{{*}}{way}").get("url") for way in ("put", "get"))
+    assert put.partition("/upload/")[0] == got.partition("/upload/")[0]
+    return put.partition("/upload/")[0]
+
+
 def test_addresses_of_files(host):
     def base(domain):
-        reply = host.login("alice", domain=domain).result(
-            "get", "<request xmlns='urn:xmpp:http:upload:0' filename='a.txt' size='5'/>",
-            to=f"upload.{domain}")
-        put, got = (reply.find(f"{{*}}{way}").get("url") for way in ("put", "get"))
-        assert put.partition("/upload/")[0] == got.partition("/upload/")[0]
-        return put.partition("/upload/")[0]
+        return base_of_files(host, domain)
 
     for domain in (ONE, TWO):
         host.add_user("alice", domain=domain)
@@ -255,21 +259,25 @@ def test_addresses_of_files(host):
 
 
 def test_addresses_of_pages(host):
-    """Those that host-meta tells, and of invitations."""
-    def base(domain):
-        answer = get(host, "/.well-known/host-meta.json", headers={"Host": f"{domain}:443"})
+    """Those that host-meta tells, and of invitations and files."""
+    def base(name):
+        answer = get(host, "/.well-known/host-meta.json", headers={"Host": f"{name}:443"})
         return re.search(r'"href": "(\w+://[^/]*)', answer.body.decode())[1]
 
-    host.ctl("set", f"http.base-url@{TWO}", "https://chat.two.example/")
-    assert (base(ONE), base(TWO)) == (f"ws://{ONE}:443", "wss://chat.two.example")
+    host.ctl("set", f"http.base-url@{TWO}", "https://two.pages.example/")
+    assert (base(ONE), base(TWO)) == (f"ws://{ONE}:443", "wss://two.pages.example")
     host.ctl("set", "http.base-url", "https://chat.example")
-    assert (base(ONE), base(TWO)) == ("wss://chat.example", "wss://chat.two.example")
-    assert base(f"elsewhere.{TWO}") == "wss://chat.example"
+    for name in (ONE, "pages.example", "elsewhere.example"):
+        assert base(name) == "wss://chat.example"
+    for name in (TWO, "Two.Example", f"{TWO}.", f"chat.{TWO}", "two.pages.example"):
+        assert base(name) == "wss://two.pages.example"
     for domain in (ONE, TWO):
         host.ctl("set", f"invite.enabled@{domain}", "on")
     links = [invite(host, "--domain", domain)["landing-url"] for domain in (ONE, TWO)]
     assert [link.partition("/invite/")[0] for link in links] == [
-        "https://chat.example", "https://chat.two.example"]
+        "https://chat.example", "https://two.pages.example"]
+    host.add_user("alice", domain=TWO)
+    assert base_of_files(host, TWO) == "https://two.pages.example"
 
 
 def test_guests_of_one_domain_may_leave_it(host):

@@ -183,8 +183,10 @@ def test_plain_http_where_tls_is_required(server, files):
 
 
 def test_domain_of_the_host(make_server):
-    server = make_server(domains=("one.example", "two.example"))
+    books = "b\u00fccher.example"
+    server = make_server(domains=("one.example", "two.example", books))
     for host, domain in (("two.example", "two.example"), ("chat.two.example:5280", "two.example"),
+                         ("Two.Example.:5280", "two.example"), ("xn--bcher-kva.example", books),
                          ("nottwo.example", "one.example"), ("127.0.0.1", "one.example")):
         found = json.loads(get(server, "/chat/settings.json", {"Host": host}).body)
         assert found["domain"] == domain

@@ -21,10 +21,12 @@
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
+#include "http/server.h"
 #include "im/feature.h"
 #include "im/node_life.h"
 #include "io/tls.h"
 #include "store/store.h"
+#include "xmpp/precis.h"
 #include <errno.h>
 #include <malloc.h>
 #include <semaphore.h>
@@ -151,12 +153,23 @@ static enum err start_parts(struct server *s, struct why *why)
     return e;
 }
 
+static void add_domain(slice domain)
+{
+    struct arena *tmp = arena_create(0);
+    slice ascii;
+    if (precis_domain_ascii(domain, tmp, &ascii) != OK)
+        ascii = domain; /* an address in numbers */
+    setting_add_domain(domain);
+    http_add_domain(domain, ascii);
+    arena_destroy(&tmp);
+}
+
 enum err server_start(struct server *s, struct node_file *file, struct why *why)
 {
     *s = (struct server){ .file = file, .lock_fd = -1 };
     set_log(file);
     for (size_t i = 0; i < file->domains.count; i++)
-        setting_add_domain(slice_of(file->domains.name[i]));
+        add_domain(slice_of(file->domains.name[i]));
     settings_fix(file->settings.item, file->settings.count);
     /* one heap each for the main thread, the workers and the threads of the store: with fewer they
      * wait for each other, with more memory is scattered */

@@ -281,24 +281,11 @@ static slice other_setting(const char *name, slice domain)
     return s != NULL ? setting_text_of(s, domain) : SLICE("");
 }
 
-/* The domain that a page of this host is for: that name itself, or the one above it, or the first.
- */
+/* The domain that a page of this host is for; of an unknown host the first. */
 static slice webchat_domain_of(const struct http_request *r)
 {
-    const struct node *n = worker_node(worker_here());
-    slice host, port, best = n->domains[0];
-    size_t len = 0;
-    slice_cut(r->host, ':', &host, &port);
-    for (unsigned i = 0; i < n->domain_count; i++) {
-        slice d = n->domains[i];
-        if (d.len > len && host.len >= d.len &&
-            slice_eq_nocase(slice_from(host, host.len - d.len), d) &&
-            (host.len == d.len || host.ptr[host.len - d.len - 1] == '.')) {
-            best = d;
-            len = d.len;
-        }
-    }
-    return best;
+    slice domain = http_domain_of(r);
+    return domain.len > 0 ? domain : worker_node(worker_here())->domains[0];
 }
 
 static slice webchat_logo_of(const struct http_request *r)

@@ -343,9 +343,7 @@ void http_public_base(slice domain, struct buf *out)
 
 void http_base_url(const struct http_request *r, struct buf *out)
 {
-    slice name, port;
-    slice_cut(r->host, ':', &name, &port);
-    slice base = configured_base(name);
+    slice base = configured_base(http_domain_of(r));
     if (base.len > 0) {
         buf_add(out, base);
         return;

@@ -118,8 +118,15 @@ void http_header_line(struct buf *out, const char *name, slice value);
  * before it returns. Input behind the request is offered to that one. */
 struct conn *http_upgrade(struct http_request *r, slice headers);
 
-/* "https://host" as clients see this server: http.base-url, for the domain that the request names
- * as its host, or what the request says. */
+/* A domain of the node (prepared), and the same with A-labels, as requests name it: copied. Does
+ * nothing if it is there. Main, before workers run. */
+void http_add_domain(slice name, slice ascii);
+/* The domain that a request is for, by its host whatever the case, the port and a dot at the end:
+ * that name itself, or the domain whose http.base-url has this host, or the nearest above it;
+ * empty: none. It stays. Any thread. */
+slice http_domain_of(const struct http_request *r);
+/* "https://host" as clients see this server: http.base-url, for the domain that the request is for,
+ * or what the request says. */
 void http_base_url(const struct http_request *r, struct buf *out);
 /* The same for links that are not made for a request: http.base-url, or the domain with the port of
  * the first listener, of https if there is one. Any thread. */

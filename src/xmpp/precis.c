@@ -418,9 +418,9 @@ static bool idna2008_allows(const struct text *t)
     return true;
 }
 
-enum err precis_domain(slice text, struct arena *tmp, slice *out)
+static enum err precis_domain_forms(slice text, struct text *unicode, struct text *ascii)
 {
-    struct text in, unicode, ascii;
+    struct text in;
     pthread_once(&icu.once, icu_open);
     if (text_read(&in, text) != OK)
         return E_SYNTAX;
@@ -428,17 +428,30 @@ enum err precis_domain(slice text, struct arena *tmp, slice *out)
     const uint32_t tolerated = UIDNA_ERROR_HYPHEN_3_4;
     UErrorCode status = U_ZERO_ERROR;
     UIDNAInfo info = UIDNA_INFO_INITIALIZER;
-    unicode.len =
-        uidna_nameToUnicode(icu.idna, in.at, in.len, unicode.at, UNITS_MAX, &info, &status);
-    if (U_FAILURE(status) || (info.errors & ~tolerated) != 0 || !idna2008_allows(&unicode))
+    unicode->len =
+        uidna_nameToUnicode(icu.idna, in.at, in.len, unicode->at, UNITS_MAX, &info, &status);
+    if (U_FAILURE(status) || (info.errors & ~tolerated) != 0 || !idna2008_allows(unicode))
         return E_SYNTAX;
     /* Converting back finds errors that only show there: labels that are too long for the DNS. The
      * total may be longer than the DNS allows: RFC 7622 §3.2 limits it to 1,023 bytes and no
      * further. */
     info = (UIDNAInfo)UIDNA_INFO_INITIALIZER;
-    uidna_nameToASCII(icu.idna, unicode.at, unicode.len, ascii.at, UNITS_MAX, &info, &status);
+    ascii->len = uidna_nameToASCII(icu.idna, unicode->at, unicode->len, ascii->at, UNITS_MAX, &info,
+                                   &status);
     uint32_t allowed = tolerated | UIDNA_ERROR_DOMAIN_NAME_TOO_LONG;
-    if (U_FAILURE(status) || (info.errors & ~allowed) != 0)
-        return E_SYNTAX;
-    return text_write(&unicode, tmp, out);
+    return U_FAILURE(status) || (info.errors & ~allowed) != 0 ? E_SYNTAX : OK;
+}
+
+enum err precis_domain(slice text, struct arena *tmp, slice *out)
+{
+    struct text unicode, ascii;
+    enum err e = precis_domain_forms(text, &unicode, &ascii);
+    return e == OK ? text_write(&unicode, tmp, out) : e;
+}
+
+enum err precis_domain_ascii(slice text, struct arena *tmp, slice *out)
+{
+    struct text unicode, ascii;
+    enum err e = precis_domain_forms(text, &unicode, &ascii);
+    return e == OK ? text_write(&ascii, tmp, out) : e;
 }

@@ -25,3 +25,5 @@ NODISCARD enum err precis_fold(slice text, struct arena *tmp, slice *out);
 NODISCARD enum err precis_nickname(slice text, struct arena *tmp, slice *out);
 NODISCARD enum err precis_nickname_key(slice text, struct arena *tmp, slice *out);
 NODISCARD enum err precis_domain(slice text, struct arena *tmp, slice *out); /* a final dot stays */
+/* The same with A-labels, as the DNS has it. */
+NODISCARD enum err precis_domain_ascii(slice text, struct arena *tmp, slice *out);
