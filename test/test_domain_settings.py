@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from muster.client import Gone
+from muster.client import Gone, until
 from muster.control import settings
 from muster.server import MUSTERD
 from test_guest import guest
@@ -278,6 +278,28 @@ def test_addresses_of_pages(host):
         "https://chat.example", "https://two.pages.example"]
     host.add_user("alice", domain=TWO)
     assert base_of_files(host, TWO) == "https://two.pages.example"
+
+
+def test_an_alarm_names_the_domain_that_lacks_an_address(host):
+    """That other domains have one does not help it. Each worker hears of a change by itself, and
+    clears the alarm then: requests raise it again."""
+    def detail():
+        get(host, "/.well-known/host-meta", headers={"X-Forwarded-For": "192.0.2.7"})
+        return [row["detail"] for row in host.rows("alarm", "list") if row["name"] == "http.proxy"]
+
+    host.ctl("set", "http.trusted-proxies", "127.0.0.1")
+    for has, lacks in ((TWO, ONE), (ONE, TWO)):
+        host.ctl("set", f"http.base-url@{has}", "https://chat.example")
+        words = ("http.base-url for the proxy at 127.0.0.1: links to files and invitations of "
+                 f"{lacks} are wrong without it")
+        until(words, lambda words=words: detail() == [words])
+        host.ctl("set", f"http.base-url@{has}", "--default")
+    for domain in (ONE, TWO):
+        host.ctl("set", f"http.base-url@{domain}", "https://chat.example")
+    until("there is no alarm", lambda: not detail())
+    host.ctl("set", "http.base-url", "https://chat.example")
+    host.ctl("set", f"http.base-url@{ONE}", "")
+    until("it is raised", lambda: f"of {ONE} are wrong" in "".join(detail()))
 
 
 def test_guests_of_one_domain_may_leave_it(host):

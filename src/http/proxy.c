@@ -9,7 +9,8 @@
 #include "http/parse.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <stdio.h>
+
+enum { DETAIL_MAX = 2048 }; /* a domain has up to 1,023 bytes */
 
 struct alarm http_proxy_alarm = {
     .name = "http.proxy",
@@ -67,27 +68,34 @@ static bool proxy_is_private(const char *peer)
            (six.s6_addr[0] & 0xfe) == 0xfc;
 }
 
-/* For some domain at least: the host of a request need not be the name of a domain. */
-static bool base_is_set(void)
+/* A domain for which http.base-url is empty; empty: there is none. */
+static slice domain_without_base(void)
 {
-    const struct setting *s = &http_base;
-    while (s != NULL && (setting_is_open(s) || *setting_text(s) == '\0'))
+    const struct setting *s = http_base.domains;
+    while (s != NULL && *setting_text(setting_is_open(s) ? &http_base : s) != '\0')
         s = s->domains;
-    return s != NULL;
+    return s != NULL ? s->domain : (slice){ 0 };
 }
 
 static void advise(const char *peer, bool trusted)
 {
-    char detail[160];
-    const char *missing = !trusted         ? "http.trusted-proxies"
-                          : !base_is_set() ? "http.base-url"
-                                           : NULL;
-    if (missing == NULL || (!trusted && !proxy_is_private(peer)))
+    slice domain = trusted ? domain_without_base() : (slice){ 0 };
+    struct buf detail;
+    if (trusted ? domain.len == 0 : !proxy_is_private(peer))
         return;
-    int len = snprintf(detail, sizeof detail, "%s for the proxy at %s: %s", missing, peer,
-                       trusted ? "links to files and invitations are wrong without it"
-                               : "all its users share the limits of one address without it");
-    alarm_raise(&http_proxy_alarm, (slice){ detail, (size_t)len });
+    buf_init(&detail, DETAIL_MAX);
+    if (trusted)
+        buf_printf(&detail,
+                   "http.base-url for the proxy at %s: links to files and invitations of %.*s are "
+                   "wrong without it",
+                   peer, SLICE_ARG(domain));
+    else
+        buf_printf(&detail,
+                   "http.trusted-proxies for the proxy at %s: all its users share the limits of "
+                   "one address without it",
+                   peer);
+    alarm_raise(&http_proxy_alarm, buf_slice(&detail));
+    buf_fini(&detail);
 }
 
 void http_proxy_apply(struct exchange *x, const char *peer)
