@@ -108,7 +108,8 @@ def test_nothing_without_having_asked_for_it(cave, alice, bob):
     assert unread(bob) == {}
 
 
-def test_no_longer(cave, alice, bob):
+def test_no_longer(server, cave, alice, bob):
+    alice.enable_sm()
     cave.register(bob, "second", follow=True)
     cave.say(alice, "zero")
     assert heard(bob, cave, "zero") == 1
@@ -118,6 +119,13 @@ def test_no_longer(cave, alice, bob):
     cave.register(bob, "second", follow=True)
     cave.say(alice, "two")
     assert heard(bob, cave, "two") == 1
+    alice.request_ack()
+    until("it is stored", lambda: stored(server) == 3)
+    server.kill()
+    server.start()
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    cave.enter(alice, "first")
+    assert unread(bob) == {cave.jid: 1}
     bob.result("set", "<query xmlns='jabber:iq:register'><remove/></query>", to=cave.jid)
     cave.say(alice, "three")
     cave.expect_nothing(bob, "<message/>", after=(alice,))
@@ -210,6 +218,21 @@ def test_counts_outlive_restart_and_crash(server, cave, alice, bob):
     bob = server.client("bob", "b")
     cave.enter(server.client("alice", "a"), "first")  # what the archive has beyond is counted
     assert unread(bob) == {cave.jid: 2}
+
+
+def test_a_follower_whose_address_is_not_in_prepared_form(server, cave, alice, bob):
+    """Such a row is damaged, but it is clear whose it is."""
+    cave.register(bob, "second", follow=True)
+    cave.say(alice, "one")
+    assert heard(bob, cave, "one") == 1
+    server.stop()
+    with server.database() as db:
+        db.execute("UPDATE room_affiliation SET jid = 'BOB@localhost' WHERE jid = 'bob@localhost'")
+    server.start()
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    cave.enter(alice, "first")
+    cave.say(alice, "two")
+    assert heard(bob, cave, "two") == 2
 
 
 def stored(server):

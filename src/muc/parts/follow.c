@@ -62,6 +62,8 @@ static struct follower *follower_of(struct affiliate *a)
     return affiliate_memory(a, follower_at);
 }
 
+/* Walks the affiliations of the room once more: 0.9 ms for 10,000, on a thread of the store. An
+ * index that spared this would have to be kept up with each number that is stored. */
 static struct store_stmt unread_stmt = {
     .name = "room.unread-get",
     .sql = "SELECT a.jid, a.unread, a.upto FROM room r JOIN room_affiliation a ON a.room = r.id"
@@ -202,7 +204,10 @@ static void follow_read(struct room *r, const struct store_batch *b, unsigned fi
 {
     for (uint32_t i = 0; i < store_row_count(b, first); i++) {
         int64_t unread = store_int(b, first, i, 1), upto = store_int(b, first, i, 2);
-        struct affiliate *a = map_get(&r->followers, store_text(b, first, i, 0));
+        struct affiliate *a = NULL;
+        struct jid jid;
+        if (jid_parse(&jid, store_text(b, first, i, 0), room_scratch(r)) == OK)
+            a = map_get(&r->followers, jid_bare(&jid));
         if (a != NULL)
             *follower_of(a) = (struct follower){
                 .unread = unread < 0 || unread > UNREAD_MAX ? 0 : (uint32_t)unread,
