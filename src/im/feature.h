@@ -225,7 +225,7 @@ struct feature {
     struct log_area *const *logs;
 
     /* Functions that are no events of an account, a session or a worker, and no stage. These two
-     * run once, before there is a worker. */
+     * run at start only, before there is a worker. */
     /* Claims the rows of `f`, any feature, which this one reads and `im` does not know: no two may
      * have the same (im/feature_check.h). */
     void (*claim)(struct claims *c, const struct feature *f);

@@ -77,7 +77,8 @@ struct room_lines {
                   struct arena *tmp);
 };
 
-/* What a part has of each affiliate. It stays when the affiliation changes. */
+/* What a part has of each affiliate. It stays when the affiliation changes: what then no longer
+ * holds, the part must clear in `affiliated`. */
 struct affiliate_memory {
     unsigned bytes;
     unsigned *at; /* gets its place, for affiliate_memory(); aligned for 64 bits */
