@@ -5,7 +5,6 @@
 static bool parse_port(slice text, in_port_t *out)
 {
     int64_t n;
-
     if (!slice_int(text, &n) || n < 0 || n > UINT16_MAX)
         return false;
     *out = htons((uint16_t)n);
@@ -85,7 +84,6 @@ int address_port(const union address *a)
 void address_print(const union address *a, char out[ADDRESS_TEXT_BYTES])
 {
     char host[INET6_ADDRSTRLEN];
-
     if (a->any.sa_family == AF_INET && inet_ntop(AF_INET, &a->v4.sin_addr, host, sizeof(host)))
         snprintf(out, ADDRESS_TEXT_BYTES, "%s:%d", host, address_port(a));
     else if (a->any.sa_family == AF_INET6 &&

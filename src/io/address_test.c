@@ -10,10 +10,9 @@ static void test_text_and_back(void **state)
 {
     static const char *const forms[] = { "127.0.0.1:5222", "[::1]:0", "[2001:db8::9]:65535",
                                          "0.0.0.0:1" };
+    (void)state;
     char text[ADDRESS_TEXT_BYTES];
     union address a;
-
-    (void)state;
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
         assert_true(address_parse(slice_of(forms[i]), &a));
         address_print(&a, text);
@@ -29,11 +28,10 @@ static void test_text_and_back(void **state)
 static void test_longest_text(void **state)
 {
     static const char longest[] = "[1111:2222:3333:4444:5555:6666:255.255.255.255]:65535";
-    char text[ADDRESS_TEXT_BYTES];
-    union address a;
-
     (void)state;
+    union address a;
     assert_true(address_parse(slice_of(longest), &a));
+    char text[ADDRESS_TEXT_BYTES];
     address_print(&a, text);
     assert_string_equal(text, "[1111:2222:3333:4444:5555:6666:ffff:ffff]:65535");
 }
@@ -44,24 +42,23 @@ static void test_what_is_no_address(void **state)
         "",      ":",      "5222", "host:5222", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:-1",
         "[::1]", "[::1]5", "[]:5", "unix:",     "1.2.3:4"
     };
-    union address a;
-
     (void)state;
+    union address a;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_false(address_parse(slice_of(bad[i]), &a));
 }
 
 static void test_one_form_for_each_address(void **state)
 {
-    union address mapped, a;
     struct sockaddr_un local = { .sun_family = AF_UNIX };
-    char text[ADDRESS_TEXT_BYTES];
-
     (void)state;
+    union address mapped;
     assert_true(address_parse(SLICE("[::ffff:192.0.2.7]:25"), &mapped));
+    union address a;
     address_set(&a, &mapped.any);
     assert_int_equal(a.any.sa_family, AF_INET);
     assert_int_equal(address_bytes(&a), sizeof(struct sockaddr_in));
+    char text[ADDRESS_TEXT_BYTES];
     address_print(&a, text);
     assert_string_equal(text, "192.0.2.7:25");
     address_set(&a, (const struct sockaddr *)&local);

@@ -12,11 +12,9 @@ static_assert(sizeof(struct conn) <= 232, "an idle connection is small");
 
 void conn_queue(struct conn *c)
 {
-    struct conn_local *l;
-
     if (c->loop == NULL || c->state == CONN_CLOSED || list_linked(&c->todo))
         return;
-    l = conn_local(c->loop);
+    struct conn_local *l = conn_local(c->loop);
     list_append(&l->todo, &c->todo);
     loop_defer(c->loop, &l->settle);
 }
@@ -124,9 +122,9 @@ static void conn_settle(struct conn *c)
 static void conn_settle_all(struct loop_defer *d)
 {
     struct conn_local *l = CONTAINER_OF(d, struct conn_local, settle);
-    struct list now, *node;
-
+    struct list now;
     list_take_all(&now, &l->todo);
+    struct list *node;
     while ((node = list_pop(&now)) != NULL)
         conn_settle(CONTAINER_OF(node, struct conn, todo));
 }
@@ -134,9 +132,9 @@ static void conn_settle_all(struct loop_defer *d)
 static void conn_flush_all(struct loop_defer *d)
 {
     struct conn_local *l = CONTAINER_OF(d, struct conn_local, flush);
-    struct list now, *node;
-
+    struct list now;
     list_take_all(&now, &l->dirty);
+    struct list *node;
     while ((node = list_pop(&now)) != NULL) {
         struct conn *c = CONTAINER_OF(node, struct conn, dirty);
         if (atomic_load_explicit(&c->lent, memory_order_acquire))
@@ -153,7 +151,6 @@ static void conn_flush_all(struct loop_defer *d)
 static void io_conn_free_chunks(struct conn_free *f)
 {
     struct conn_chunk *next;
-
     for (; f->first != NULL; f->first = next) {
         next = f->first->next;
         conn_chunk_free(f->first);
@@ -173,11 +170,9 @@ static void conn_local_destroy(struct loop_local *local)
 
 static void conn_local_make(struct loop *loop)
 {
-    struct conn_local *l;
-
     if (loop->conns != NULL)
         return;
-    l = mem_new(struct conn_local);
+    struct conn_local *l = mem_new(struct conn_local);
     l->local.destroy = conn_local_destroy;
     l->settle.fn = conn_settle_all;
     l->flush.fn = conn_flush_all;

@@ -30,7 +30,6 @@ struct server {
 static double thread_cpu_us(void)
 {
     struct timespec t;
-
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
@@ -39,9 +38,8 @@ static void make_pair(int fd[2])
 {
     struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof(sin);
-    int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1, rc;
-
-    rc = bind(listener, (struct sockaddr *)&sin, sizeof(sin));
+    int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    int rc = bind(listener, (struct sockaddr *)&sin, sizeof(sin));
     rc |= listen(listener, 1);
     rc |= getsockname(listener, (struct sockaddr *)&sin, &len);
     fd[1] = socket(AF_INET, SOCK_STREAM, 0);
@@ -94,7 +92,6 @@ static void *serve_bare(void *arg)
     struct epoll_event ev = { .events = EPOLLIN };
     double start = thread_cpu_us();
     ssize_t n = 1;
-
     epoll_ctl(ep, EPOLL_CTL_ADD, s->fd, &ev);
     while (n > 0) {
         epoll_wait(ep, &ev, 1, -1);
@@ -137,7 +134,6 @@ static void client_turn(struct client *cl, const char *out, size_t bytes)
 {
     static char in[BATCH_MAX * MESSAGE_BYTES];
     ssize_t n = cl->ssl != NULL ? SSL_write(cl->ssl, out, (int)bytes) : send(cl->fd, out, bytes, 0);
-
     ensure(n == (ssize_t)bytes);
     for (size_t got = 0; got < bytes; got += (size_t)n) {
         if (cl->ssl != NULL)
@@ -151,7 +147,6 @@ static void client_turn(struct client *cl, const char *out, size_t bytes)
 static double now_us(void)
 {
     struct timespec t;
-
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
@@ -160,18 +155,16 @@ static void run(const char *name, void *(*serve)(void *), unsigned batch, struct
 {
     static char out[BATCH_MAX * MESSAGE_BYTES];
     struct server s = { .tls = tls };
-    struct client client;
     unsigned long count = 0;
-    pthread_t thread;
-    double start;
-    int fd[2], rc;
-
+    int fd[2];
     make_pair(fd);
     s.fd = fd[0];
-    rc = pthread_create(&thread, NULL, serve, &s);
+    pthread_t thread;
+    int rc = pthread_create(&thread, NULL, serve, &s);
     ensure(rc == 0);
+    struct client client;
     client_open(&client, fd[1], tls);
-    start = now_us();
+    double start = now_us();
     do {
         client_turn(&client, out, (size_t)batch * MESSAGE_BYTES);
         count += batch;

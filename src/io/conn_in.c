@@ -62,10 +62,8 @@ static void keep_more(struct conn *c, const char *ptr, size_t len)
 static bool offer(struct conn *c, const char *ptr, size_t len)
 {
     struct loop *loop = c->loop;
-    size_t taken;
-
     c->running = true;
-    taken = c->ops->on_input(c, (slice){ ptr, len });
+    size_t taken = c->ops->on_input(c, (slice){ ptr, len });
     c->running = false;
     arena_reset(loop->scratch);
     ensure(taken <= len);
@@ -112,14 +110,12 @@ void conn_got_eof(struct conn *c)
 static bool header_input(struct conn *c, char *ptr, size_t len)
 {
     size_t taken = 0;
-    enum err e;
-
     static_assert((int)PROXY_HEADER_BYTES + (int)PROXY_BODY_MAX <= (int)CONN_HEADROOM, "fits");
     ptr -= c->in_len;
     len += c->in_len;
     if (c->in_len > 0)
         memcpy(ptr, c->in, c->in_len);
-    e = conn_proxy_parse((slice){ ptr, len }, &taken, &c->info);
+    enum err e = conn_proxy_parse((slice){ ptr, len }, &taken, &c->info);
     if (e == E_AGAIN) {
         conn_in_keep(c, ptr, len);
         return true;
@@ -154,20 +150,17 @@ static bool may_handshake(struct conn_local *l)
 
 static size_t conn_in_read_room(const struct conn *c)
 {
-    size_t left;
-
     if (c->tls != NULL || c->state != CONN_OPEN)
         return CONN_READ_BYTES;
-    left = c->limits->input_bytes - c->in_len; /* more than in_len: see conn_readable() */
+    size_t left = c->limits->input_bytes - c->in_len; /* more than in_len: see conn_readable() */
     return left < CONN_READ_BYTES ? left : CONN_READ_BYTES;
 }
 
 static void received(struct conn *c, char *ptr, size_t len)
 {
-    bool here;
-
     c->last_read_us = c->loop->now_us;
     metric_add(&io_bytes_in, (int64_t)len);
+    bool here;
     if (c->state >= CONN_FLUSHING) /* dropped */
         here = true;
     else if (c->state == CONN_HEADER)
@@ -183,15 +176,13 @@ void conn_readable(struct conn *c)
 {
     struct conn_local *l = conn_local(c->loop);
     char *ptr = l->read + CONN_HEADROOM;
-    ssize_t n;
-
     if (c->state == CONN_HANDSHAKE && !may_handshake(l))
         return; /* still readable at the next poll */
     if (c->state == CONN_OPEN && c->in_len >= c->limits->input_bytes) {
         conn_fail(c, "input limit reached"); /* the owner saw it all and can use none of it */
         return;
     }
-    n = recv(c->source.fd, ptr, conn_in_read_room(c), MSG_DONTWAIT);
+    ssize_t n = recv(c->source.fd, ptr, conn_in_read_room(c), MSG_DONTWAIT);
     if (n > 0)
         received(c, ptr, (size_t)n);
     else if (n == 0)

@@ -103,7 +103,6 @@ static size_t message(unsigned i, char out[MESSAGE_MAX])
 static void client_write(struct client *cl, const char *ptr, size_t len)
 {
     size_t n;
-
     if (cl->ssl != NULL)
         ensure(SSL_write_ex(cl->ssl, ptr, len, &n) == 1);
     else
@@ -113,7 +112,6 @@ static void client_write(struct client *cl, const char *ptr, size_t len)
 static void client_expect(struct client *cl, const char *ptr, size_t len)
 {
     char in[MESSAGE_MAX];
-
     for (size_t at = 0, n; at < len; at += n) {
         if (cl->ssl != NULL) {
             ensure(SSL_read_ex(cl->ssl, in + at, len - at, &n) == 1);
@@ -145,15 +143,14 @@ static void echo_while_moving(unsigned flags)
     struct mover m = { .arrive.fn = arrived };
     SSL_CTX *client_ctx = SSL_CTX_new(TLS_client_method());
     struct client cl = { 0 };
-    pthread_t threads[LOOPS];
     int fd[2];
-
     bed_pair(fd);
     cl.fd = fd[1];
     for (unsigned i = 0; i < LOOPS; i++)
         loops[i] = loop_create(i);
     m.c = conn_create(loops[0], fd[0], NULL, flags, server_ctx, &limits);
     conn_start(m.c, &ops, &m);
+    pthread_t threads[LOOPS];
     for (unsigned i = 0; i < LOOPS; i++)
         pthread_create(&threads[i], NULL, run_loop, loops[i]);
     if (flags != 0) {
@@ -191,10 +188,8 @@ static void test_carries_all_that_is_pending(void **state)
 {
     struct mover m = { .arrive.fn = arrived };
     static char big[3 << 20];
-    int fd[2];
-    uint64_t due;
-
     (void)state;
+    int fd[2];
     bed_pair(fd);
     loops[0] = loop_create(0);
     loops[1] = loop_create(1);
@@ -203,7 +198,7 @@ static void test_carries_all_that_is_pending(void **state)
     conn_write(m.c, (slice){ big, sizeof(big) });
     conn_close(m.c);
     bed_ticks(loops[0], 5);
-    due = m.c->timer.due_tick;
+    uint64_t due = m.c->timer.due_tick;
     conn_detach(m.c);
     assert_false(timer_is_set(&m.c->timer));
     conn_attach(m.c, loops[1]);

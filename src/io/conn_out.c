@@ -16,11 +16,9 @@ enum {
 
 void conn_mark_dirty(struct conn *c)
 {
-    struct conn_local *l;
-
     if (list_linked(&c->dirty) || c->loop == NULL || c->state >= CONN_ENDING)
         return;
-    l = conn_local(c->loop);
+    struct conn_local *l = conn_local(c->loop);
     list_append(&l->dirty, &c->dirty);
     loop_at_flush(c->loop, &l->flush);
 }
@@ -50,12 +48,10 @@ void conn_chunk_free(struct conn_chunk *k)
 static struct conn_chunk *add_chunk(struct conn *c, size_t room)
 {
     size_t cap = c->out == NULL && room <= SMALL_CAP ? SMALL_CAP : LARGE_CAP;
-    struct conn_free *f;
-    struct conn_chunk *k;
-
     if (room > cap)
         cap = room;
-    f = free_list(conn_local(c->loop), cap);
+    struct conn_free *f = free_list(conn_local(c->loop), cap);
+    struct conn_chunk *k;
     if (f != NULL && f->first != NULL) {
         k = f->first;
         f->first = k->next;
@@ -204,7 +200,6 @@ size_t conn_send(struct conn *c, const struct iovec *iov, size_t count, size_t b
 {
     struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = count };
     ssize_t n;
-
     if (count == 1)
         n = send(c->source.fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
     else
@@ -224,7 +219,6 @@ size_t conn_send(struct conn *c, const struct iovec *iov, size_t count, size_t b
 static void flush_clear(struct conn *c)
 {
     struct iovec iov[CONN_IOV_MAX];
-
     while (c->out_bytes > 0 && !c->blocked && c->state < CONN_ENDING) {
         size_t count = 0, bytes = 0;
         for (struct conn_chunk *k = c->out; k != NULL && count < CONN_IOV_MAX; k = k->next) {

@@ -44,9 +44,8 @@ static const char text_begin[6] = "PROXY ";
 
 static bool port_text(slice text, uint16_t *port)
 {
-    int64_t n;
     bool digits = text.len > 0 && text.len <= 5 && text.ptr[0] >= '0' && text.ptr[0] <= '9';
-
+    int64_t n;
     if (!digits || (text.ptr[0] == '0' && text.len > 1) || !slice_int(text, &n) || n > UINT16_MAX)
         return false;
     *port = (uint16_t)n;
@@ -56,7 +55,6 @@ static bool port_text(slice text, uint16_t *port)
 static bool address_text(slice text, int family, void *out)
 {
     char copy[INET6_ADDRSTRLEN];
-
     if (text.len == 0 || text.len >= sizeof(copy))
         return false;
     memcpy(copy, text.ptr, text.len);
@@ -67,17 +65,17 @@ static bool address_text(slice text, int family, void *out)
 /* What is behind "PROXY ": "TCP4 1.2.3.4 5.6.7.8 1024 5222", or "UNKNOWN" and anything. */
 static enum err parse_line(slice line, struct conn_info *info)
 {
-    slice part[5], rest = line;
-    struct in6_addr from, to;
-    uint16_t from_port, to_port;
+    slice rest = line;
     unsigned count = 0;
     bool more = true;
-
+    slice part[5];
     while (count < 5 && more)
         more = slice_cut(rest, ' ', &part[count++], &rest);
     if (slice_is(part[0], "UNKNOWN"))
         return OK;
     int family = slice_is(part[0], "TCP4") ? AF_INET : AF_INET6;
+    struct in6_addr from, to;
+    uint16_t from_port, to_port;
     if (count != 5 || more || (family == AF_INET6 && !slice_is(part[0], "TCP6")) ||
         !address_text(part[1], family, &from) || !address_text(part[2], family, &to) ||
         !port_text(part[3], &from_port) || !port_text(part[4], &to_port))
@@ -97,8 +95,6 @@ static enum err parse_line(slice line, struct conn_info *info)
 static enum err parse_text(slice in, size_t *taken, struct conn_info *info)
 {
     size_t most = in.len < PROXY_LINE_MAX ? in.len : PROXY_LINE_MAX, len = 0;
-    enum err e;
-
     if (memcmp(in.ptr, text_begin, most < sizeof(text_begin) ? most : sizeof(text_begin)) != 0)
         return E_PROTO;
     while (len < most && in.ptr[len] >= ' ' && in.ptr[len] <= '~')
@@ -108,9 +104,9 @@ static enum err parse_text(slice in, size_t *taken, struct conn_info *info)
         return E_PROTO;
     if (len + 1 >= most)
         return most == PROXY_LINE_MAX ? E_PROTO : E_AGAIN;
-    e = len < sizeof(text_begin)
-            ? E_PROTO
-            : parse_line(slice_from((slice){ in.ptr, len }, sizeof(text_begin)), info);
+    enum err e = len < sizeof(text_begin)
+                     ? E_PROTO
+                     : parse_line(slice_from((slice){ in.ptr, len }, sizeof(text_begin)), info);
     *taken = e == OK ? len + 2 : 0;
     return e;
 }
@@ -149,11 +145,10 @@ enum err conn_proxy_parse(slice in, size_t *taken, struct conn_info *info)
 
 void conn_info_set(struct conn_info *info, const struct sockaddr *peer)
 {
-    union address a;
-
     *info = (struct conn_info){ .peer.any.sa_family = AF_UNSPEC };
     if (peer == NULL)
         return;
+    union address a;
     address_set(&a, peer);
     if (a.any.sa_family == AF_INET)
         info->peer.v4 = a.v4;

@@ -89,7 +89,6 @@ static struct peer *peer_create(const struct conn_limits *lim)
 {
     struct peer *p = mem_new(struct peer);
     int fd[2];
-
     bed_pair(fd);
     p->fd = fd[1];
     p->got = mem_alloc(GOT_MAX);
@@ -155,10 +154,9 @@ static void test_partial_input_is_contiguous(void **state)
 static void test_bytes_one_by_one(void **state)
 {
     struct peer *p = peer_create(&limits);
-    char line[6000];
-
     (void)state;
     p->take = take_lines;
+    char line[6000];
     for (size_t i = 0; i < sizeof(line); i++)
         line[i] = i == sizeof(line) - 1 ? '\n' : (char)('a' + i % 26);
     for (size_t i = 0; i < sizeof(line); i++) {
@@ -176,7 +174,6 @@ static void test_long_line_beyond_headroom(void **state)
 {
     struct peer *p = peer_create(&limits);
     static char line[150000];
-
     (void)state;
     p->take = take_lines;
     for (size_t i = 0; i < sizeof(line); i++)
@@ -254,9 +251,8 @@ static size_t take_and_give(struct peer *p, slice data)
 static void test_hand_over_inside_input(void **state)
 {
     struct peer *p = peer_create(&limits);
-    char got[16];
-
     (void)state;
+    char got[16];
     heir = (struct peer){ .got = got, .await = 4 };
     p->take = take_and_give;
     say(p, "mine\nhi", 7);
@@ -331,7 +327,6 @@ static char pattern(size_t i) { return (char)('A' + i % 53); }
 static void write_pattern(struct conn *c, size_t len)
 {
     char piece[7919];
-
     for (size_t at = 0; at < len;) {
         size_t n = len - at < sizeof(piece) ? len - at : sizeof(piece);
         for (size_t i = 0; i < n; i++)
@@ -345,7 +340,6 @@ static void write_pattern(struct conn *c, size_t len)
 static void read_pattern(struct peer *p, size_t len)
 {
     static char piece[65536];
-
     for (size_t at = 0; at < len;) {
         ssize_t n;
         bed_run(p->loop, bed_readable, &p->fd);
@@ -390,13 +384,12 @@ static void test_high_low_drained(void **state)
 static void test_drained_after_each_tick(void **state)
 {
     struct peer *p = peer_create(&limits);
-    char in[8];
-
     (void)state;
     conn_write(p->c, SLICE("one"));
     conn_write(p->c, SLICE("two"));
     bed_run(p->loop, was_told_drained, p);
     assert_int_equal(p->told[CONN_DRAINED], 1);
+    char in[8];
     assert_int_equal(recv(p->fd, in, sizeof(in), 0), 6);
     assert_memory_equal(in, "onetwo", 6);
     peer_destroy(p);
@@ -407,7 +400,6 @@ static size_t read_to_end(struct peer *p, char *tail, size_t cap)
 {
     static char piece[65536];
     size_t total = 0;
-
     for (;;) {
         ssize_t n;
         bed_run(p->loop, bed_readable, &p->fd);
@@ -424,16 +416,16 @@ static size_t read_to_end(struct peer *p, char *tail, size_t cap)
 static void test_overflow_says_last_words_and_closes(void **state)
 {
     struct peer *p = peer_create(&narrow);
-    char tail[4], reserved[16];
-
     (void)state;
     small_buffers(p);
     p->last_words = "bye!";
     for (unsigned i = 0; i < 4000; i++)
         write_pattern(p->c, 1000);
     assert_true(conn_output_bytes(p->c) <= narrow.output_max + 1000); /* memory is bounded */
+    char reserved[16];
     memset(conn_reserve(p->c, sizeof(reserved)), 'x', sizeof(reserved));
     conn_commit(p->c, sizeof(reserved)); /* dropped */
+    char tail[4];
     read_to_end(p, tail, sizeof(tail));
     assert_memory_equal(tail, "bye!", 4);
     close(p->fd);
@@ -474,8 +466,6 @@ static void test_the_largest_write_does_not_count(void **state)
 static void test_reserve_and_commit(void **state)
 {
     struct peer *p = peer_create(&limits);
-    char in[64];
-
     (void)state;
     memcpy(conn_reserve(p->c, 5000), "abc", 3);
     conn_commit(p->c, 3);
@@ -485,6 +475,7 @@ static void test_reserve_and_commit(void **state)
     conn_commit(p->c, 0);
     conn_write(p->c, SLICE("ghi"));
     bed_run(p->loop, was_told_drained, p);
+    char in[64];
     assert_int_equal(recv(p->fd, in, sizeof(in), 0), 9);
     assert_memory_equal(in, "abcdefghi", 9);
     conn_reserve(p->c, 10);
@@ -504,8 +495,6 @@ static size_t answer_and_close(struct peer *p, slice data)
 static void test_close_flushes_even_with_unread_input(void **state)
 {
     struct peer *p = peer_create(&limits);
-    char in[1];
-
     (void)state;
     small_buffers(p);
     p->take = answer_and_close;
@@ -514,6 +503,7 @@ static void test_close_flushes_even_with_unread_input(void **state)
     say(p, "more that nobody reads", 22); /* unread, it would cause a reset */
     read_pattern(p, 300000);
     bed_run(p->loop, bed_readable, &p->fd);
+    char in[1];
     assert_int_equal(recv(p->fd, in, 1, 0), 0);
     assert_int_equal(p->closed, 0); /* lingers */
     assert_int_equal(p->c->state, CONN_LINGERING);
@@ -583,9 +573,8 @@ static void test_abort_in_callback(void **state)
 static void test_abort_before_start(void **state)
 {
     struct loop *loop = loop_create(0);
-    int fd[2];
-
     (void)state;
+    int fd[2];
     bed_pair(fd);
     conn_abort(conn_create(loop, fd[0], NULL, 0, NULL, &limits));
     bed_ticks(loop, 2);
@@ -633,10 +622,9 @@ static void test_reset_fails(void **state)
 static void test_peer_addresses(void **state)
 {
     struct sockaddr_in6 sin6 = { .sin6_family = AF_INET6, .sin6_port = htons(7) };
-    struct conn_info info;
-
     (void)state;
     sin6.sin6_addr.s6_addr[15] = 1;
+    struct conn_info info;
     conn_info_set(&info, (struct sockaddr *)&sin6);
     assert_string_equal(conn_info_text(&info).text, "::1");
     assert_int_equal(ntohs(info.peer.v4.sin_port), 7);

@@ -139,10 +139,8 @@ struct conn_tls *conn_tls_create(struct tls_ctx *ctx)
 
 static void attach_bio(struct conn *c)
 {
-    BIO *bio;
-
     pthread_once(&bio_once, bio_make);
-    bio = BIO_new(bio_method);
+    BIO *bio = BIO_new(bio_method);
     ensure(bio != NULL);
     BIO_set_data(bio, c);
     BIO_set_init(bio, 1);
@@ -268,11 +266,9 @@ static void tls_fail(struct conn *c)
 
 static bool conn_tls_handshake(struct conn *c)
 {
-    int rc, e;
-
     errors_clear();
-    rc = SSL_do_handshake(c->tls->ssl);
-    e = SSL_get_error(c->tls->ssl, rc);
+    int rc = SSL_do_handshake(c->tls->ssl);
+    int e = SSL_get_error(c->tls->ssl, rc);
     if (rc == 1 ? conn_tls_is_refused(c->tls) : e != SSL_ERROR_WANT_READ) {
         tls_fail(c);
         return false;
@@ -291,9 +287,9 @@ static bool conn_tls_handshake(struct conn *c)
 static size_t decrypt(struct conn *c, char *out, size_t cap)
 {
     struct conn_tls *t = c->tls;
-    size_t len = 0, n;
-
+    size_t len = 0;
     errors_clear();
+    size_t n;
     while (t->in_len > 0 && len < cap) {
         if (SSL_read_ex(t->ssl, out + len, cap - len, &n) == 1) {
             len += n;
@@ -320,13 +316,11 @@ static bool tls_input(struct conn *c, const char *ptr, size_t len)
 {
     struct conn_local *l = conn_local(c->loop);
     char *plain = l->plain + CONN_HEADROOM;
-    size_t got;
-
     c->tls->in = ptr;
     c->tls->in_len = (uint32_t)len;
     if (c->state == CONN_HANDSHAKE && !conn_tls_handshake(c))
         return true;
-    got = decrypt(c, plain, CONN_PLAIN_BYTES);
+    size_t got = decrypt(c, plain, CONN_PLAIN_BYTES);
     conn_tls_push(c); /* answers to key updates, alerts */
     if (got == 0 || c->state != CONN_OPEN)
         return true;
@@ -490,15 +484,13 @@ static enum err binding_exporter(SSL *ssl, char out[64], size_t *len)
 static enum err binding_end_point(SSL *ssl, char out[64], size_t *len)
 {
     X509 *cert = SSL_is_server(ssl) ? SSL_get_certificate(ssl) : SSL_get0_peer_certificate(ssl);
-    int hash_nid;
-    const EVP_MD *md;
     unsigned n = 0;
-
+    int hash_nid;
     if (cert == NULL || OBJ_find_sigid_algs(X509_get_signature_nid(cert), &hash_nid, NULL) != 1)
         return E_UNSUPPORTED;
     if (hash_nid == NID_md5 || hash_nid == NID_sha1)
         hash_nid = NID_sha256;
-    md = EVP_get_digestbynid(hash_nid);
+    const EVP_MD *md = EVP_get_digestbynid(hash_nid);
     if (md == NULL || EVP_MD_get_size(md) > 64) /* RFC 5929 leaves it undefined: Ed25519 */
         return E_UNSUPPORTED;
     if (X509_digest(cert, md, (unsigned char *)out, &n) != 1)
@@ -520,13 +512,11 @@ static enum err binding_unique(SSL *ssl, char out[64], size_t *len)
 
 enum err conn_channel_binding(struct conn *c, enum conn_binding type, char out[64], size_t *len)
 {
-    enum err e;
-
     if (!c->secured)
         return E_UNSUPPORTED;
-    e = type == CONN_TLS_EXPORTER ? binding_exporter(c->tls->ssl, out, len)
-        : type == CONN_TLS_UNIQUE ? binding_unique(c->tls->ssl, out, len)
-                                  : binding_end_point(c->tls->ssl, out, len);
+    enum err e = type == CONN_TLS_EXPORTER ? binding_exporter(c->tls->ssl, out, len)
+                 : type == CONN_TLS_UNIQUE ? binding_unique(c->tls->ssl, out, len)
+                                           : binding_end_point(c->tls->ssl, out, len);
     errors_clear();
     return e;
 }

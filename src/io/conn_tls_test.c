@@ -65,7 +65,6 @@ static struct ends *ends_create(unsigned flags)
 {
     struct ends *e = mem_new(struct ends);
     int fd[2];
-
     bed_pair(fd);
     e->fd = fd[1];
     e->got = mem_alloc(GOT_MAX);
@@ -113,10 +112,9 @@ static bool client_may_retry(struct ends *e, int rc)
 
 static bool client_handshake(struct ends *e)
 {
-    int rc;
-
     fcntl(e->fd, F_SETFL, O_NONBLOCK);
     ERR_clear_error();
+    int rc;
     while ((rc = SSL_do_handshake(e->client)) != 1) {
         if (!client_may_retry(e, rc))
             return false;
@@ -152,8 +150,6 @@ static void await_bytes(struct ends *e, size_t total)
 static void test_both_ways(void **state)
 {
     struct ends *e = ends_create(CONN_TLS);
-    char in[8];
-
     (void)state;
     assert_true(client_handshake(e));
     client_write(e, "hello");
@@ -163,6 +159,7 @@ static void test_both_ways(void **state)
     assert_string_equal(conn_tls_version(e->c), "TLSv1.3");
     assert_memory_equal(e->got, "hello", 5);
     conn_write(e->c, SLICE("answer"));
+    char in[8];
     client_read(e, in, 6);
     assert_memory_equal(in, "answer", 6);
     assert_null(e->c->in);
@@ -173,13 +170,12 @@ static void test_both_ways(void **state)
 static void test_output_before_the_handshake_waits_for_it(void **state)
 {
     struct ends *e = ends_create(CONN_TLS);
-    char in[8];
-
     (void)state;
     conn_write(e->c, SLICE("early"));
     bed_ticks(e->loop, 3);
     assert_false(bed_readable(&e->fd)); /* nothing goes out in the clear */
     assert_true(client_handshake(e));
+    char in[8];
     client_read(e, in, 5);
     assert_memory_equal(in, "early", 5);
     ends_destroy(e);
@@ -218,15 +214,13 @@ static void test_records_split_at_every_byte(void **state)
 {
     struct ends *e = ends_create(CONN_TLS);
     BIO *out = BIO_new(BIO_s_mem());
-    char *bytes;
-    long len;
-
     (void)state;
     assert_true(client_handshake(e));
     SSL_set0_wbio(e->client, out);
     client_write(e, "one record");
     client_write(e, " and another");
-    len = BIO_get_mem_data(out, &bytes);
+    char *bytes;
+    long len = BIO_get_mem_data(out, &bytes);
     for (long i = 0; i < len; i++) {
         assert_int_equal(send(e->fd, bytes + i, 1, 0), 1);
         bed_ticks(e->loop, 2);
@@ -239,12 +233,11 @@ static void test_records_split_at_every_byte(void **state)
 static void test_starttls_drops_what_was_injected(void **state)
 {
     struct ends *e = ends_create(0);
-    char in[16];
-
     (void)state;
     e->starttls = true;
     assert_int_equal(send(e->fd, "starttlsINJECTED", 16, 0), 16);
     bed_run(e->loop, bed_readable, &e->fd);
+    char in[16];
     assert_int_equal(recv(e->fd, in, sizeof(in), 0), 7);
     assert_memory_equal(in, "proceed", 7);
     assert_true(client_handshake(e));
@@ -260,11 +253,10 @@ static void test_starttls_behind_clear_output_that_waits(void **state)
     struct ends *e = ends_create(0);
     size_t clear = 2 << 20, got = 0;
     char *big = mem_zalloc(clear);
-    char in[65536];
-
     (void)state;
     conn_write(e->c, (slice){ big, clear });
     conn_start_tls(e->c, server_ctx, (slice){ 0 });
+    char in[65536];
     while (got < clear) {
         ssize_t n;
         bed_run(e->loop, bed_readable, &e->fd);
@@ -280,12 +272,11 @@ static void test_starttls_behind_clear_output_that_waits(void **state)
 static void check_exporter(struct ends *e)
 {
     static const char label[] = "EXPORTER-Channel-Binding";
-    unsigned char ours[32];
-    char theirs[64];
     size_t len = 0;
-
+    char theirs[64];
     assert_int_equal(conn_channel_binding(e->c, CONN_TLS_EXPORTER, theirs, &len), OK);
     assert_int_equal(len, 32);
+    unsigned char ours[32];
     assert_int_equal(SSL_export_keying_material(e->client, ours, 32, label, sizeof(label) - 1,
                                                 (const unsigned char *)"", 0, 1),
                      1);
@@ -295,20 +286,18 @@ static void check_exporter(struct ends *e)
 static void test_channel_bindings(void **state)
 {
     struct ends *e = ends_create(CONN_TLS);
-    unsigned char ours[EVP_MAX_MD_SIZE];
     unsigned n = 0;
-    char theirs[64];
     size_t len = 0;
-    X509 *cert;
-
     (void)state;
+    char theirs[64];
     assert_int_equal(conn_channel_binding(e->c, CONN_TLS_EXPORTER, theirs, &len), E_UNSUPPORTED);
     assert_true(client_handshake(e));
     client_write(e, "x");
     await_bytes(e, 1);
     check_exporter(e);
     assert_int_equal(conn_channel_binding(e->c, CONN_TLS_SERVER_END_POINT, theirs, &len), OK);
-    cert = SSL_get1_peer_certificate(e->client);
+    X509 *cert = SSL_get1_peer_certificate(e->client);
+    unsigned char ours[EVP_MAX_MD_SIZE];
     assert_int_equal(X509_digest(cert, EVP_sha256(), ours, &n), 1);
     assert_int_equal(len, n);
     assert_memory_equal(ours, theirs, n);
@@ -347,13 +336,12 @@ static void test_older_versions_are_refused(void **state)
 static void test_alpn(void **state)
 {
     static const unsigned char good[] = "\x02h2\x0bxmpp-client", bad[] = "\x02h2";
-    const unsigned char *chosen;
-    unsigned len;
     struct ends *e = ends_create(CONN_TLS);
-
     (void)state;
     SSL_set_alpn_protos(e->client, good, sizeof(good) - 1);
     assert_true(client_handshake(e));
+    const unsigned char *chosen;
+    unsigned len;
     SSL_get0_alpn_selected(e->client, &chosen, &len);
     assert_int_equal(len, 11);
     assert_memory_equal(chosen, "xmpp-client", 11);
@@ -371,13 +359,11 @@ static void test_alpn(void **state)
 static void check_certificate_for(const char *sni, const char *expected)
 {
     struct ends *e = ends_create(CONN_TLS);
-    X509 *cert;
-
     SSL_set_tlsext_host_name(e->client, sni);
     assert_true(client_handshake(e));
     client_write(e, "x");
     await_bytes(e, 1);
-    cert = SSL_get1_peer_certificate(e->client);
+    X509 *cert = SSL_get1_peer_certificate(e->client);
     assert_int_equal(X509_check_host(cert, expected, 0, 0, NULL), 1);
     X509_free(cert);
     ends_destroy(e);
@@ -395,14 +381,12 @@ static void test_sni_chooses_the_certificate(void **state)
 static void test_ticket_resumes(void **state)
 {
     struct ends *e = ends_create(CONN_TLS);
-    SSL_SESSION *session;
-    char in[1];
-
     (void)state;
     assert_true(client_handshake(e));
     conn_write(e->c, SLICE("x"));
+    char in[1];
     client_read(e, in, 1); /* the ticket came before it */
-    session = SSL_get1_session(e->client);
+    SSL_SESSION *session = SSL_get1_session(e->client);
     SSL_shutdown(e->client);
     bed_run(e->loop, is_eof, e);
     ends_destroy(e);
@@ -418,9 +402,6 @@ static void test_ticket_resumes(void **state)
 static void test_close_notify_both_ways(void **state)
 {
     struct ends *e = ends_create(CONN_TLS);
-    char in[8];
-    size_t n;
-
     (void)state;
     assert_true(client_handshake(e));
     client_write(e, "last");
@@ -429,7 +410,9 @@ static void test_close_notify_both_ways(void **state)
     assert_int_equal(e->got_len, 4); /* the bytes came before the end */
     conn_write(e->c, SLICE("bye"));
     conn_close(e->c);
+    char in[8];
     client_read(e, in, 3);
+    size_t n;
     while (SSL_read_ex(e->client, in, 1, &n) != 1 && client_may_retry(e, 0))
         ;
     assert_int_equal(SSL_get_error(e->client, 0), SSL_ERROR_ZERO_RETURN);
@@ -485,15 +468,13 @@ static void test_proxy_header_before_the_handshake(void **state)
         "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x01\x02\x03\x7f\0\0\1\x30\x39\x14\x66";
     struct ends *e = ends_create(CONN_TLS | CONN_PROXY);
     BIO *both = BIO_new(BIO_s_mem());
-    char *bytes;
-    long len;
-
     (void)state;
     fcntl(e->fd, F_SETFL, O_NONBLOCK);
     BIO_write(both, header, sizeof(header) - 1);
     SSL_set0_wbio(e->client, both);
     assert_int_equal(SSL_get_error(e->client, SSL_do_handshake(e->client)), SSL_ERROR_WANT_READ);
-    len = BIO_get_mem_data(both, &bytes);
+    char *bytes;
+    long len = BIO_get_mem_data(both, &bytes);
     assert_int_equal(send(e->fd, bytes, (size_t)len, 0), len); /* in one segment */
     SSL_set_fd(e->client, e->fd);
     assert_true(client_handshake(e));
@@ -515,13 +496,12 @@ static bool all_told(void *arg)
 static void test_handshake_storm(void **state)
 {
     struct ends *e = ends_create(0);
-    int fd[20][2];
     int answered = 0;
-    struct conn *c[20];
-    SSL *client[20];
-
     (void)state;
     bed_ticks(e->loop, 1);
+    int fd[20][2];
+    struct conn *c[20];
+    SSL *client[20];
     for (int i = 0; i < 20; i++) {
         bed_pair(fd[i]);
         client[i] = SSL_new(client_ctx);

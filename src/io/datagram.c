@@ -60,13 +60,12 @@ static enum err send_now(const struct datagram *d, slice data, const struct data
     union address peer = path->peer, local = path->local;
     struct iovec iov = { (char *)(uintptr_t)data.ptr, data.len };
     struct msghdr m = { .msg_name = &peer, .msg_iov = &iov, .msg_iovlen = 1 };
-    struct control control;
-
     if (d->family == AF_INET6) {
         map_v4(&peer);
         map_v4(&local);
     }
     m.msg_namelen = address_bytes(&peer);
+    struct control control;
     send_from(&m, &control, &local);
     if (sendmsg(d->source.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
         metric_add(&io_datagrams_out, 1);
@@ -86,13 +85,11 @@ void datagram_block(struct datagram *d)
 static enum err wait_behind(struct datagram *d, slice data, const struct datagram_path *path)
 {
     size_t bytes = sizeof(struct outgoing) + data.len;
-    struct outgoing *o;
-
     if (bytes > d->options.queue_max - d->waiting_bytes) {
         metric_add(&io_datagrams_dropped, 1);
         return E_AGAIN;
     }
-    o = mem_alloc(bytes);
+    struct outgoing *o = mem_alloc(bytes);
     *o = (struct outgoing){ .path = *path, .len = data.len };
     if (data.len > 0)
         memcpy(o->data, data.ptr, data.len);
@@ -164,13 +161,12 @@ static void note_local(union address *out, struct msghdr *m)
 static void datagram_give(struct datagram *d, struct mmsghdr *m)
 {
     const struct sockaddr *from = m->msg_hdr.msg_name;
-    struct datagram_path path;
-
     metric_add(&io_datagrams_in, 1);
     if ((m->msg_hdr.msg_flags & MSG_TRUNC) != 0) {
         metric_add(&io_datagrams_dropped, 1);
         return;
     }
+    struct datagram_path path;
     address_set(&path.peer, from);
     note_local(&path.local, &m->msg_hdr);
     d->options.received(d, (slice){ m->msg_hdr.msg_iov->iov_base, m->msg_len }, &path);
@@ -191,8 +187,6 @@ static void datagram_receive(struct datagram *d)
     struct iovec iov[DATAGRAM_BATCH];
     union address from[DATAGRAM_BATCH];
     struct control control[DATAGRAM_BATCH];
-    int count;
-
     for (size_t i = 0; i < DATAGRAM_BATCH; i++) {
         iov[i] = (struct iovec){ d->buffer + i * d->options.bytes_max, d->options.bytes_max };
         m[i].msg_hdr = (struct msghdr){ .msg_name = &from[i],
@@ -203,7 +197,7 @@ static void datagram_receive(struct datagram *d)
                                         .msg_controllen = sizeof(control[i]) };
     }
     /* an error is of one that was sent, and gone when it was told */
-    count = recvmmsg(d->source.fd, m, DATAGRAM_BATCH, MSG_DONTWAIT, NULL);
+    int count = recvmmsg(d->source.fd, m, DATAGRAM_BATCH, MSG_DONTWAIT, NULL);
     d->running = true;
     for (int i = 0; i < count && !d->closed; i++)
         datagram_give(d, &m[i]);
@@ -225,10 +219,9 @@ static void datagram_ready(struct loop_source *s, uint32_t events)
 /* The descriptor; -1: errno tells why not. */
 static int open_bound(const union address *a)
 {
-    int on = 1, off = 0, fd, error;
+    int on = 1, off = 0;
     bool v6 = a->any.sa_family == AF_INET6;
-
-    fd = socket(a->any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(a->any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -1;
     if ((v6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) == 0 &&
@@ -236,7 +229,7 @@ static int open_bound(const union address *a)
             : setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)) == 0) &&
         bind(fd, &a->any, address_bytes(a)) == 0)
         return fd;
-    error = errno;
+    int error = errno;
     close(fd);
     errno = error;
     return -1;
@@ -255,15 +248,13 @@ enum err datagram_open(struct datagram **out, struct loop *loop,
 {
     union address a;
     socklen_t len = sizeof(a);
-    int fd;
-
     ensure(options->bytes_max > 0 && options->bytes_max <= DATAGRAM_BYTES_MAX);
     if (!address_parse(options->address, &a) || a.any.sa_family == AF_UNIX) {
         why_set(why, "address \"%.*s\": give [IPv6]:port or IPv4:port",
                 SLICE_ARG(options->address));
         return E_SYNTAX;
     }
-    fd = open_bound(&a);
+    int fd = open_bound(&a);
     if (fd < 0)
         return refuse_open(why, options->address);
     struct datagram *d = mem_new(struct datagram);

@@ -51,7 +51,6 @@ static void await(struct sockets *s, unsigned count)
 static union address parsed(const char *text)
 {
     union address a;
-
     assert_true(address_parse(slice_of(text), &a));
     return a;
 }
@@ -96,11 +95,9 @@ static void sockets_close(struct sockets *s)
 /* The other end is connected: it takes an answer only from the address that it has called. */
 static void there_and_back(const char *address, const char *called, const char *from)
 {
-    struct sockets s;
     union address other = { .any.sa_family = AF_UNSPEC };
     socklen_t len = sizeof(other);
-    char text[ADDRESS_TEXT_BYTES], expected[ADDRESS_TEXT_BYTES], in[8];
-
+    struct sockets s;
     sockets_open(&s, address, called, from);
     s.answers = true;
     assert_int_equal(send(s.fd, "ask", 3, 0), 3);
@@ -108,7 +105,9 @@ static void there_and_back(const char *address, const char *called, const char *
     assert_int_equal(s.last_len, 3);
     assert_memory_equal(s.last, "ask", 3);
     assert_int_equal(getsockname(s.fd, &other.any, &len), 0);
+    char expected[ADDRESS_TEXT_BYTES];
     address_print(&other, expected);
+    char text[ADDRESS_TEXT_BYTES];
     address_print(&s.path.peer, text);
     assert_string_equal(text, expected);
     other = s.address;
@@ -117,6 +116,7 @@ static void there_and_back(const char *address, const char *called, const char *
     address_print(&s.path.local, text);
     assert_string_equal(text, expected);
     bed_run(s.loop, bed_readable, &s.fd);
+    char in[8];
     assert_int_equal(recv(s.fd, in, sizeof(in), 0), 6);
     assert_memory_equal(in, "answer", 6);
     sockets_close(&s);
@@ -141,27 +141,24 @@ static void test_several_addresses(void **state)
 
 static void test_the_system_chooses(void **state)
 {
-    struct sockets s;
-    struct datagram_path path;
-    char in[8];
-
     (void)state;
+    struct sockets s;
     sockets_open(&s, "[::]:0", "127.0.0.1:0", "127.0.0.1:0");
     assert_int_equal(send(s.fd, "x", 1, 0), 1);
     await(&s, 1);
-    path = (struct datagram_path){ .peer = s.path.peer };
+    struct datagram_path path = { .peer = s.path.peer };
     assert_int_equal(datagram_send(s.d, SLICE("free"), &path), OK);
+    char in[8];
     assert_int_equal(recv(s.fd, in, sizeof(in), 0), 4);
     sockets_close(&s);
 }
 
 static void test_more_than_a_batch(void **state)
 {
-    struct sockets s;
-    char out[8];
-
     (void)state;
+    struct sockets s;
     sockets_open(&s, "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0");
+    char out[8];
     for (int i = 0; i < MANY; i++) {
         int len = snprintf(out, sizeof(out), "%d", i);
         assert_int_equal(send(s.fd, out, (size_t)len, 0), len);
@@ -177,10 +174,9 @@ static void test_more_than_a_batch(void **state)
 
 static void test_what_is_too_long_is_dropped(void **state)
 {
-    struct sockets s;
     char out[BYTES + 1] = "";
-
     (void)state;
+    struct sockets s;
     sockets_open(&s, "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0");
     assert_int_equal(send(s.fd, out, BYTES + 1, 0), BYTES + 1);
     assert_int_equal(send(s.fd, out, BYTES, 0), BYTES);
@@ -191,17 +187,15 @@ static void test_what_is_too_long_is_dropped(void **state)
 
 static void test_what_waits_keeps_its_order(void **state)
 {
-    struct sockets s;
-    struct datagram_path path;
     unsigned taken = 0;
-    char text[8], in[8];
-
     (void)state;
+    struct sockets s;
     sockets_open(&s, "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0");
     assert_int_equal(send(s.fd, "x", 1, 0), 1);
     await(&s, 1);
-    path = s.path;
+    struct datagram_path path = s.path;
     datagram_block(s.d); /* as after EAGAIN, which loopback does not give */
+    char text[8];
     for (;; taken++) {
         int len = snprintf(text, sizeof(text), "%u", taken);
         enum err e = datagram_send(s.d, (slice){ text, (size_t)len }, &path);
@@ -212,6 +206,7 @@ static void test_what_waits_keeps_its_order(void **state)
     }
     assert_true(taken > 5 && taken < QUEUE / 200); /* bounded */
     assert_false(bed_readable(&s.fd));
+    char in[8];
     for (unsigned i = 0; i < taken; i++) {
         int len = snprintf(text, sizeof(text), "%u", i);
         bed_run(s.loop, bed_readable, &s.fd);
@@ -229,11 +224,10 @@ static void test_what_waits_keeps_its_order(void **state)
 
 static void test_what_cannot_be_sent(void **state)
 {
-    struct sockets s;
     struct datagram_path path = { .peer = parsed("127.0.0.1:9") };
     char *long_one = mem_zalloc(DATAGRAM_BYTES_MAX);
-
     (void)state;
+    struct sockets s;
     sockets_open(&s, "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0");
     assert_int_equal(datagram_send(s.d, (slice){ long_one, DATAGRAM_BYTES_MAX }, &path), E_LIMIT);
     path.local = parsed("192.0.2.1:0"); /* not ours */
@@ -248,9 +242,8 @@ static void test_what_cannot_be_sent(void **state)
 
 static void test_closed_while_it_receives(void **state)
 {
-    struct sockets s;
-
     (void)state;
+    struct sockets s;
     sockets_open(&s, "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0");
     s.closes = true;
     for (int i = 0; i < 3; i++)
@@ -268,8 +261,6 @@ static void test_addresses(void **state)
     struct datagram_options options = { .bytes_max = 100, .received = on_datagram };
     struct datagram *d = NULL, *second = NULL;
     struct why why = { "" };
-    char text[32];
-
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         options.address = slice_of(bad[i]);
@@ -277,6 +268,7 @@ static void test_addresses(void **state)
     }
     options.address = SLICE("127.0.0.1:0");
     assert_int_equal(datagram_open(&d, loop, &options, &why), OK);
+    char text[32];
     snprintf(text, sizeof(text), "127.0.0.1:%d", datagram_port(d));
     options.address = slice_of(text);
     assert_int_equal(datagram_open(&second, loop, &options, &why), E_EXISTS);

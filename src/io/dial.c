@@ -136,14 +136,12 @@ static bool dial_prepare(const struct dial *d, int fd, int family)
 /* A socket that connects or has connected; -1: errno tells why not. */
 static int open_socket(const struct dial *d, const union address *to)
 {
-    int family = to->any.sa_family, error;
-    int fd;
-
+    int family = to->any.sa_family;
     if (family != AF_INET && family != AF_INET6) {
         errno = EAFNOSUPPORT;
         return -1;
     }
-    fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -1;
     if (descriptor_is_spare(fd))
@@ -151,7 +149,7 @@ static int open_socket(const struct dial *d, const union address *to)
     else if (dial_prepare(d, fd, family) && (connect(fd, &to->any, address_bytes(to)) == 0 ||
                                              errno == EINPROGRESS || errno == EINTR))
         return fd;
-    error = errno;
+    int error = errno;
     close(fd);
     errno = error;
     return -1;
@@ -160,15 +158,13 @@ static int open_socket(const struct dial *d, const union address *to)
 static bool attempt_start(struct attempt *a)
 {
     struct dial *d = a->dial;
-    int error;
-
     a->since_us = clock_mono_us();
     a->source.fd = open_socket(d, &d->tries[a - d->attempts].address);
     if (a->source.fd >= 0 && loop_add(d->loop, &a->source) == OK) {
         d->open++;
         return true;
     }
-    error = errno;
+    int error = errno;
     if (a->source.fd >= 0)
         close(a->source.fd);
     a->source.fd = -1;

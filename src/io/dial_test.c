@@ -45,12 +45,11 @@ static const struct conn_ops ops = { on_input, on_event, on_closed };
 static void on_done(void *arg, const struct dial_result *r)
 {
     struct caller *o = arg;
-    struct buf text;
-
     o->told++;
     o->conn = r->conn;
     o->count = r->count;
     memcpy(o->tried, r->tried, r->count * sizeof(r->tried[0]));
+    struct buf text;
     buf_init(&text, sizeof(o->text) - 1);
     dial_explain(r, &text);
     assert_false(text.overflow);
@@ -78,7 +77,6 @@ static int descriptors(void)
 static union address at(const char *text)
 {
     union address a;
-
     assert_true(address_parse(slice_of(text), &a));
     return a;
 }
@@ -162,10 +160,8 @@ static void caller_close(struct caller *o)
 static void connects(const char *text, const char *peer)
 {
     union address a = at(text);
-    int listening = listener(&a, 1), fd;
+    int listening = listener(&a, 1);
     struct caller o;
-    char in[5];
-
     caller_open(&o);
     call(&o, &a, 1);
     assert_non_null(o.conn);
@@ -173,10 +169,11 @@ static void connects(const char *text, const char *peer)
     assert_true(o.tried[0].won);
     assert_string_equal(conn_info_text(conn_info(o.conn)).text, peer);
     assert_int_equal(ntohs(conn_info(o.conn)->peer.v4.sin_port), address_port(&a));
-    fd = accept(listening, NULL, NULL);
+    int fd = accept(listening, NULL, NULL);
     conn_start(o.conn, &ops, &o);
     conn_write(o.conn, SLICE("hello"));
     bed_run(o.loop, bed_readable, &fd);
+    char in[5];
     assert_int_equal(recv(fd, in, sizeof(in), MSG_WAITALL), 5);
     assert_int_equal(send(fd, "you", 3, 0), 3);
     bed_run(o.loop, has_input, &o);
@@ -200,9 +197,8 @@ static void test_the_first_that_answers_is_enough(void **state)
 {
     union address to[2] = { at("127.0.0.1:0"), at("127.0.0.1:0") };
     int first = listener(&to[0], 1), second = listener(&to[1], 1);
-    struct caller o;
-
     (void)state;
+    struct caller o;
     caller_open(&o);
     call(&o, to, 2);
     assert_int_equal(o.count, 1);
@@ -216,14 +212,12 @@ static void test_the_first_that_answers_is_enough(void **state)
 /* 15 addresses with 250 ms between them would need longer than the deadline. */
 static void test_a_refusal_starts_the_next_at_once(void **state)
 {
-    union address to[DIAL_TRIES_MAX];
-    int listening;
-    struct caller o;
-
     (void)state;
+    union address to[DIAL_TRIES_MAX];
     for (int i = 0; i < DIAL_TRIES_MAX; i++)
         to[i] = refusing("127.0.0.1:0");
-    listening = listener(&to[DIAL_TRIES_MAX - 1], 1);
+    int listening = listener(&to[DIAL_TRIES_MAX - 1], 1);
+    struct caller o;
     caller_open(&o);
     o.options.deadline_ms = 3000;
     call(&o, to, DIAL_TRIES_MAX);
@@ -241,12 +235,11 @@ static void test_families_take_turns(void **state)
     static const char *const given[] = { "[::1]:1",     "[::1]:2", "127.0.0.1:3",
                                          "127.0.0.1:4", "[::1]:5", "[::1]:6" };
     static const int order[] = { 1, 3, 2, 4, 5, 6 };
-    union address to[6];
-    struct caller o;
-
     (void)state;
+    union address to[6];
     for (int i = 0; i < 6; i++)
         to[i] = at(given[i]);
+    struct caller o;
     caller_open(&o);
     call(&o, to, 6);
     assert_null(o.conn);
@@ -259,17 +252,16 @@ static void test_families_take_turns(void **state)
 
 static void test_a_silent_address_is_left_behind(void **state)
 {
-    struct silent s;
     union address to[3] = { { .any.sa_family = AF_UNSPEC } };
-    int listening, before = descriptors();
-    struct caller o;
-
+    int before = descriptors();
     (void)state;
+    struct silent s;
     silent_open(&s);
     to[0] = s.address;
     to[1] = at("127.0.0.1:0");
-    listening = listener(&to[1], 1);
+    int listening = listener(&to[1], 1);
     to[2] = refusing("127.0.0.1:0");
+    struct caller o;
     caller_open(&o);
     call(&o, to, 3);
     assert_non_null(o.conn);
@@ -286,15 +278,14 @@ static void test_a_silent_address_is_left_behind(void **state)
 
 static void test_deadline(void **state)
 {
-    struct silent s;
-    union address to[2];
     int before = descriptors();
-    struct caller o;
-
     (void)state;
+    struct silent s;
     silent_open(&s);
+    union address to[2];
     to[0] = s.address;
     to[1] = refusing("127.0.0.1:0");
+    struct caller o;
     caller_open(&o);
     o.options.deadline_ms = 500;
     call(&o, to, 2);
@@ -308,12 +299,11 @@ static void test_deadline(void **state)
 
 static void test_bounded_number_of_addresses(void **state)
 {
-    union address to[2 * DIAL_TRIES_MAX];
-    struct caller o;
-
     (void)state;
+    union address to[2 * DIAL_TRIES_MAX];
     for (int i = 0; i < 2 * DIAL_TRIES_MAX; i++)
         to[i] = refusing(i % 3 ? "127.0.0.1:0" : "[::1]:0");
+    struct caller o;
     caller_open(&o);
     call(&o, to, 2 * DIAL_TRIES_MAX);
     assert_null(o.conn);
@@ -323,18 +313,16 @@ static void test_bounded_number_of_addresses(void **state)
 
 static void test_cancel(void **state)
 {
-    struct silent s;
     union address answers = at("127.0.0.1:0"), refuses = refusing("127.0.0.1:0");
-    int listening = listener(&answers, 4), before;
-    struct caller o;
-    struct dial *d;
-
+    int listening = listener(&answers, 4);
     (void)state;
+    struct silent s;
     silent_open(&s);
+    struct caller o;
     caller_open(&o);
-    before = descriptors();
+    int before = descriptors();
     const union address to[] = { s.address, answers };
-    d = dial_start(o.loop, to, 1, &o.options, on_done, &o);
+    struct dial *d = dial_start(o.loop, to, 1, &o.options, on_done, &o);
     dial_cancel(&d); /* at once */
     assert_null(d);
     dial_cancel(&d);
@@ -356,17 +344,17 @@ static void test_cancel(void **state)
 
 static void test_source_address(void **state)
 {
-    union address to = at("127.0.0.1:0"), from = at("127.0.0.2:0"), far = at("192.0.2.1:0"), seen;
+    union address to = at("127.0.0.1:0"), from = at("127.0.0.2:0"), far = at("192.0.2.1:0");
+    union address seen;
     socklen_t len = sizeof(seen);
-    int listening = listener(&to, 1), fd;
-    struct caller o;
-    char text[ADDRESS_TEXT_BYTES];
-
+    int listening = listener(&to, 1);
     (void)state;
+    struct caller o;
     caller_open(&o);
     o.options.source_v4 = &from.any;
     call(&o, &to, 1);
-    fd = accept(listening, &seen.any, &len);
+    int fd = accept(listening, &seen.any, &len);
+    char text[ADDRESS_TEXT_BYTES];
     address_print(&seen, text);
     assert_memory_equal(text, "127.0.0.2:", 10);
     close(fd);
@@ -384,9 +372,8 @@ static void test_source_address(void **state)
 static void test_a_socket_that_connects_to_itself(void **state)
 {
     union address self = refusing("127.0.0.1:0");
-    struct caller o;
-
     (void)state;
+    struct caller o;
     caller_open(&o);
     o.options.source_v4 = &self.any;
     call(&o, &self, 1);
@@ -398,9 +385,8 @@ static void test_a_socket_that_connects_to_itself(void **state)
 static void test_other_families_fail(void **state)
 {
     union address to = at("unix:/nowhere");
-    struct caller o;
-
     (void)state;
+    struct caller o;
     caller_open(&o);
     call(&o, &to, 1);
     assert_null(o.conn);
@@ -411,16 +397,15 @@ static void test_other_families_fail(void **state)
 static void test_the_last_descriptors_are_not_taken(void **state)
 {
     union address to = at("127.0.0.1:0");
-    int listening = listener(&to, 1), next;
-    struct rlimit before, few;
-    struct caller o;
-
+    int listening = listener(&to, 1);
     (void)state;
+    struct caller o;
     caller_open(&o);
+    struct rlimit before;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-    next = dup(listening);
+    int next = dup(listening);
     close(next);
-    few = before;
+    struct rlimit few = before;
     few.rlim_cur = (rlim_t)next + 8;
     while (few.rlim_cur / 8 < few.rlim_cur - (rlim_t)next)
         few.rlim_cur--;

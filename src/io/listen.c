@@ -52,11 +52,9 @@ struct listener {
 static void remove_stale(const struct sockaddr_un *local)
 {
     struct stat st;
-    int fd;
-
     if (lstat(local->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode))
         return;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return;
     if (connect(fd, (const struct sockaddr *)local, sizeof(*local)) != 0 && errno == ECONNREFUSED)
@@ -95,15 +93,12 @@ static int bound_port(int fd)
 enum err listener_open(struct listener **out, slice address, struct why *why)
 {
     union address a;
-    struct listener *l;
-    int fd;
-
     if (!address_parse(address, &a)) {
         why_set(why, "listen address \"%.*s\": give [IPv6]:port, IPv4:port or unix:/path",
                 SLICE_ARG(address));
         return E_SYNTAX;
     }
-    fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || !bind_and_listen(fd, &a)) {
         int code = errno;
         why_set(why, "cannot listen on %.*s: %s", SLICE_ARG(address), strerrordesc_np(code));
@@ -111,7 +106,7 @@ enum err listener_open(struct listener **out, slice address, struct why *why)
             close(fd);
         return code == EADDRINUSE ? E_EXISTS : E_IO;
     }
-    l = mem_new(struct listener);
+    struct listener *l = mem_new(struct listener);
     l->fd = fd;
     l->port = bound_port(fd);
     if (a.any.sa_family == AF_UNIX)
@@ -148,7 +143,6 @@ static void seat_unpaused(struct listener_seat *s)
 bool descriptor_is_spare(int fd)
 {
     struct rlimit limit;
-
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return false;
     rlim_t few = limit.rlim_cur / 8;
@@ -222,12 +216,11 @@ enum err listener_attach(struct listener *l, struct loop *loop, listener_fn *acc
 
 static struct listener_seat *listen_take_seat(struct listener *l, const struct loop *loop)
 {
-    struct listener_seat **at = &l->seats, *s;
-
+    struct listener_seat **at = &l->seats;
     pthread_mutex_lock(&l->lock);
     while (*at != NULL && (*at)->loop != loop)
         at = &(*at)->next;
-    s = *at;
+    struct listener_seat *s = *at;
     if (s != NULL)
         *at = s->next;
     pthread_mutex_unlock(&l->lock);

@@ -61,12 +61,10 @@ static int client_connect(int port)
 
 static void test_accepts_on_ipv4(void **state)
 {
-    struct taker t;
-    int fd;
-
     (void)state;
+    struct taker t;
     taker_open(&t, SLICE("127.0.0.1:0"));
-    fd = client_connect(listener_port(t.listener));
+    int fd = client_connect(listener_port(t.listener));
     bed_run(t.loop, has_taken, &t);
     assert_int_equal(t.family, AF_INET);
     close(fd);
@@ -76,12 +74,10 @@ static void test_accepts_on_ipv4(void **state)
 
 static void test_accepts_both_families_on_ipv6_any(void **state)
 {
-    struct taker t;
-    int fd;
-
     (void)state;
+    struct taker t;
     taker_open(&t, SLICE("[::]:0"));
-    fd = client_connect(listener_port(t.listener)); /* from IPv4 */
+    int fd = client_connect(listener_port(t.listener)); /* from IPv4 */
     bed_run(t.loop, has_taken, &t);
     assert_int_equal(t.family, AF_INET6);
     close(fd);
@@ -94,23 +90,22 @@ static void test_unix_socket(void **state)
     static const char path[] = "/tmp/muster-listen-test.sock";
     struct sockaddr_un sun = { .sun_family = AF_UNIX };
     struct listener *second = NULL;
-    struct taker t;
-    struct stat st;
-    struct why why;
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
     (void)state;
     memcpy(sun.sun_path, path, sizeof(path));
     unlink(path);
     assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
     close(fd); /* left over, as after a crash */
+    struct taker t;
     taker_open(&t, SLICE("unix:/tmp/muster-listen-test.sock"));
+    struct stat st;
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0660);
     fd = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
     bed_run(t.loop, has_taken, &t);
     assert_int_equal(t.family, AF_UNIX);
+    struct why why;
     assert_int_equal(listener_open(&second, SLICE("unix:/tmp/muster-listen-test.sock"), &why),
                      E_EXISTS); /* in use: not taken away */
     close(fd);
@@ -126,9 +121,8 @@ static void test_wrong_addresses(void **state)
                                          "1.2.3.4:-1", "[::]:70000", "unix:",          "]:1",
                                          "[]:1" };
     struct listener *l = NULL;
-    struct why why;
-
     (void)state;
+    struct why why;
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         why.text[0] = '\0';
         assert_int_equal(listener_open(&l, slice_of(wrong[i]), &why), E_SYNTAX);
@@ -139,13 +133,12 @@ static void test_wrong_addresses(void **state)
 static void test_port_in_use(void **state)
 {
     struct listener *second = NULL;
-    struct taker t;
-    struct why why;
-    char address[32];
-
     (void)state;
+    struct taker t;
     taker_open(&t, SLICE("127.0.0.1:0"));
+    char address[32];
     snprintf(address, sizeof(address), "127.0.0.1:%d", listener_port(t.listener));
+    struct why why;
     assert_int_equal(listener_open(&second, slice_of(address), &why), E_EXISTS);
     assert_non_null(strstr(why.text, address));
     taker_close(&t);
@@ -167,23 +160,21 @@ static bool is_over(void *arg)
 /* In a process of its own: the limit stays lowered. */
 static void run_out_of_descriptors(void)
 {
-    struct rlimit limit;
-    struct taker t;
-    int client[3], hog;
-    int64_t pauses;
-
     alarm_register(&io_descriptors_alarm);
     metric_register(&io_accept_pauses);
+    struct taker t;
     taker_open(&t, SLICE("127.0.0.1:0"));
+    int client[3];
     for (int i = 0; i < 3; i++)
         client[i] = client_connect(listener_port(t.listener));
-    hog = fcntl(0, F_DUPFD, 0);
+    int hog = fcntl(0, F_DUPFD, 0);
+    struct rlimit limit;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     limit.rlim_cur = (rlim_t)hog + 1;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     bed_run(t.loop, is_paused, NULL);
     assert_int_equal(t.count, 0);
-    pauses = metric_read(&io_accept_pauses);
+    int64_t pauses = metric_read(&io_accept_pauses);
     assert_int_equal(pauses, 1);
     bed_ticks(t.loop, 50);
     assert_int_equal(metric_read(&io_accept_pauses), pauses);   /* it does not spin */
@@ -198,10 +189,8 @@ static void run_out_of_descriptors(void)
 static void test_recovers_from_lack_of_descriptors(void **state)
 {
     int status = -1;
-    pid_t pid;
-
     (void)state;
-    pid = fork();
+    pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
         run_out_of_descriptors();

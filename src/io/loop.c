@@ -14,13 +14,11 @@ struct loop *loop_create(unsigned index)
     struct loop *loop = mem_new(struct loop);
     /* Edge-triggered: each write wakes once, and the counter need never be read. */
     struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.ptr = NULL };
-    int rc;
-
     loop->index = index;
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ensure(loop->epoll_fd >= 0 && loop->wake_fd >= 0);
-    rc = epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &ev);
+    int rc = epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &ev);
     ensure(rc == 0);
     loop->now_us = clock_mono_us();
     loop->wall_us = clock_wall_us();
@@ -66,12 +64,10 @@ enum err loop_add(struct loop *loop, struct loop_source *s)
 void loop_change(struct loop *loop, struct loop_source *s, uint32_t events)
 {
     struct epoll_event ev = { .events = events, .data.ptr = s };
-    int rc;
-
     if (events == s->events)
         return;
     s->events = events;
-    rc = epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, s->fd, &ev);
+    int rc = epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, s->fd, &ev);
     ensure(rc == 0);
 }
 
@@ -105,11 +101,9 @@ void loop_at_flush(struct loop *loop, struct loop_defer *d)
 void loop_wake(struct loop *loop)
 {
     static const uint64_t one = 1;
-    ssize_t n;
-
     if (atomic_load(&loop->sleeping) == 0 || atomic_exchange(&loop->sleeping, 0) == 0)
         return;
-    n = write(loop->wake_fd, &one, sizeof(one));
+    ssize_t n = write(loop->wake_fd, &one, sizeof(one));
     ensure(n == (ssize_t)sizeof(one));
 }
 
@@ -135,11 +129,11 @@ void loop_stop(struct loop *loop)
 
 static void run_posted(struct loop *loop)
 {
-    struct loop_post *newest, *oldest = NULL, *next;
-
+    struct loop_post *oldest = NULL;
     if (atomic_load_explicit(&loop->posted, memory_order_relaxed) == NULL)
         return;
-    newest = atomic_exchange(&loop->posted, NULL);
+    struct loop_post *newest = atomic_exchange(&loop->posted, NULL);
+    struct loop_post *next;
     for (; newest != NULL; newest = next) {
         next = newest->next;
         newest->next = oldest;
@@ -154,9 +148,9 @@ static void run_posted(struct loop *loop)
 
 static void loop_run_list(struct loop *loop, struct list *from)
 {
-    struct list now, *node;
-
+    struct list now;
     list_take_all(&now, from);
+    struct list *node;
     while ((node = list_pop(&now)) != NULL) {
         struct loop_defer *d = CONTAINER_OF(node, struct loop_defer, node);
         d->fn(d);
@@ -188,11 +182,9 @@ static void run_work(struct loop *loop)
 /* Announces sleep, then looks once more: see loop_wake(). */
 static int sleep_ms(struct loop *loop)
 {
-    int ms;
-
     if (!list_empty(&loop->deferred) || !list_empty(&loop->flushes))
         return 0;
-    ms = wheel_wait_ms(&loop->wheel, loop->now_us);
+    int ms = wheel_wait_ms(&loop->wheel, loop->now_us);
     atomic_store(&loop->sleeping, 1);
     if (atomic_load(&loop->posted) != NULL || atomic_load(&loop->stopped) != 0)
         return 0;

@@ -127,9 +127,8 @@ static void reader_ready(struct loop_source *s, uint32_t events)
 static void test_removed_sources_hear_nothing_more(void **state)
 {
     struct reader r[2] = { 0 };
-    int fd[2][2];
-
     (void)state;
+    int fd[2][2];
     for (int i = 0; i < 2; i++) {
         bed_pair(fd[i]);
         assert_int_equal(send(fd[i][1], "x", 1, 0), 1);
@@ -148,9 +147,8 @@ static void test_removed_sources_hear_nothing_more(void **state)
 static void test_events_can_be_changed(void **state)
 {
     struct reader r = { .source = { .ready = reader_ready } };
-    int fd[2];
-
     (void)state;
+    int fd[2];
     bed_pair(fd);
     r.source.fd = fd[0];
     assert_int_equal(loop_add(loop, &r.source), OK);
@@ -226,9 +224,8 @@ static void test_idle_costs_nothing(void **state)
 {
     uint64_t before = loop->tick;
     struct timespec half_second = { .tv_nsec = 500000000 };
-    pthread_t thread;
-
     (void)state;
+    pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, run_loop, loop), 0);
     nanosleep(&half_second, NULL); /* the span that is measured, not a synchronisation */
     loop_stop(loop);

@@ -137,7 +137,6 @@ static void outbox_flush(struct mesh_port *p, unsigned to)
     struct mesh_peer *peer = &p->peers[to];
     struct ring *r = ring_of(p->mesh, p->index, to);
     struct frame *f;
-
     while ((f = peer->first) != NULL) {
         struct frame *next = f->next;
         if (!ring_put(r, f)) /* on success the frame is the receiver's */

@@ -87,9 +87,7 @@ static void *run_worker(void *arg)
 static void flood(unsigned count)
 {
     struct mesh *m = mesh_create(count, 77);
-    pthread_t threads[WORKERS_MAX];
     unsigned waiting = count;
-
     for (unsigned i = 0; i < count; i++) {
         workers[i] = (struct worker){
             .index = i, .workers = count, .again.fn = send_some, .waiting = &waiting
@@ -97,6 +95,7 @@ static void flood(unsigned count)
         workers[i].loop = loop_create(i);
         workers[i].port = mesh_attach(m, i, workers[i].loop, deliver, pressure, &workers[i]);
     }
+    pthread_t threads[WORKERS_MAX];
     for (unsigned i = 0; i < count; i++) {
         loop_post(workers[i].loop, &workers[i].again);
         assert_int_equal(pthread_create(&threads[i], NULL, run_worker, &workers[i]), 0);

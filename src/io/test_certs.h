@@ -30,7 +30,6 @@ struct test_cert_form {
 static inline void test_cert_extend(X509 *cert, int nid, const char *value)
 {
     X509V3_CTX ctx;
-
     X509V3_set_ctx(&ctx, cert, cert, NULL, NULL, 0);
     X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
     assert_non_null(ext);

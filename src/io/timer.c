@@ -51,7 +51,6 @@ void wheel_advance(struct loop *loop, struct wheel *w)
 {
     uint64_t target = loop->now_us / WHEEL_TICK_US;
     struct list due, *node;
-
     while (w->tick < target) {
         w->tick++;
         if (w->tick % WHEEL_SLOTS == 0) {
@@ -93,16 +92,15 @@ int wheel_wait_ms(struct wheel *w, uint64_t now_us)
 {
     unsigned near = wheel_distance(w, WHEEL_NEAR, w->tick);
     unsigned far = wheel_distance(w, WHEEL_FAR, w->tick / WHEEL_SLOTS);
-    uint64_t tick = UINT64_MAX, due_us, ms;
-
+    uint64_t tick = UINT64_MAX;
     if (near == 0 && far == 0)
         return -1;
     if (near > 0)
         tick = w->tick + near;
     if (far > 0 && (w->tick / WHEEL_SLOTS + far) * WHEEL_SLOTS < tick)
         tick = (w->tick / WHEEL_SLOTS + far) * WHEEL_SLOTS;
-    due_us = tick * WHEEL_TICK_US;
-    ms = due_us <= now_us ? 0 : (due_us - now_us + 999) / 1000;
+    uint64_t due_us = tick * WHEEL_TICK_US;
+    uint64_t ms = due_us <= now_us ? 0 : (due_us - now_us + 999) / 1000;
     return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 

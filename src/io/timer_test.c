@@ -57,7 +57,6 @@ static unsigned pass_all(void)
 {
     unsigned sleeps = 0;
     int ms;
-
     while ((ms = wheel_wait_ms(&loop->wheel, loop->now_us)) >= 0) {
         pass((uint64_t)ms);
         sleeps++;

@@ -59,13 +59,12 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
 {
     const struct tls_ctx *ctx = arg;
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    char domain[DOMAIN_BYTES_MAX];
-    const struct tls_entry *e;
-
     (void)alert;
     if (name == NULL)
         return SSL_TLSEXT_ERR_NOACK;
-    e = map_get(&ctx->by_domain, (slice){ domain, tls_lower(domain, name, sizeof(domain)) });
+    char domain[DOMAIN_BYTES_MAX];
+    const struct tls_entry *e =
+        map_get(&ctx->by_domain, (slice){ domain, tls_lower(domain, name, sizeof(domain)) });
     if (e != NULL)
         SSL_set_SSL_CTX(ssl, e->ssl);
     else if (SSL_get_SSL_CTX(ssl) != ctx->fallback && tls_covers(ctx->fallback, name))
@@ -103,17 +102,15 @@ static int no_pass_phrase(char *out, int cap, int writing, void *arg)
 SSL_CTX *tls_ssl_ctx_create(const SSL_METHOD *method)
 {
     SSL_CTX *s = SSL_CTX_new(method);
-    bool ok;
-
     ensure(s != NULL);
     SSL_CTX_set_options(s, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_mode(s, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(s, SSL_SESS_CACHE_OFF); /* tickets hold the sessions */
-    ok = SSL_CTX_set_min_proto_version(s, TLS1_2_VERSION) == 1 &&
-         SSL_CTX_set1_groups_list(s, "X25519:P-256") == 1 &&
-         SSL_CTX_set_ciphersuites(s, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
-                                     "TLS_CHACHA20_POLY1305_SHA256") == 1 &&
-         SSL_CTX_set_cipher_list(s, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1;
+    bool ok = SSL_CTX_set_min_proto_version(s, TLS1_2_VERSION) == 1 &&
+              SSL_CTX_set1_groups_list(s, "X25519:P-256") == 1 &&
+              SSL_CTX_set_ciphersuites(s, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
+                                          "TLS_CHACHA20_POLY1305_SHA256") == 1 &&
+              SSL_CTX_set_cipher_list(s, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1;
     ensure(ok); /* every build of OpenSSL has these */
     tls_judgement_prepare(s);
     return s;
@@ -123,13 +120,11 @@ static SSL_CTX *server_ctx_create(void)
 {
     static const unsigned char id[] = "muster";
     SSL_CTX *s = tls_ssl_ctx_create(TLS_server_method());
-    bool ok;
-
     SSL_CTX_set_options(s, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_default_passwd_cb(s, no_pass_phrase);
     SSL_CTX_set_alpn_select_cb(s, choose_protocol, NULL);
-    ok = SSL_CTX_set_num_tickets(s, 1) == 1 &&
-         SSL_CTX_set_session_id_context(s, id, sizeof(id) - 1) == 1;
+    bool ok = SSL_CTX_set_num_tickets(s, 1) == 1 &&
+              SSL_CTX_set_session_id_context(s, id, sizeof(id) - 1) == 1;
     ensure(ok);
     tls_tickets_use(s);
     return s;
@@ -179,8 +174,6 @@ static enum err add_entry(struct tls_ctx *ctx, const struct tls_cert *cert, stru
 {
     struct tls_entry *e = mem_new(struct tls_entry);
     const char *domain = cert->domain == NULL ? "" : cert->domain;
-    enum err rc;
-
     e->domain = mem_alloc(DOMAIN_BYTES_MAX);
     e->domain_len = tls_lower(e->domain, domain, DOMAIN_BYTES_MAX);
     e->ssl = server_ctx_create();
@@ -188,7 +181,7 @@ static enum err add_entry(struct tls_ctx *ctx, const struct tls_cert *cert, stru
     ctx->entries = e;
     SSL_CTX_set_tlsext_servername_callback(e->ssl, choose_certificate);
     SSL_CTX_set_tlsext_servername_arg(e->ssl, ctx);
-    rc = tls_load(e->ssl, cert, why);
+    enum err rc = tls_load(e->ssl, cert, why);
     if (rc != OK)
         return rc;
     if (ctx->fallback == NULL || cert->domain == NULL)
@@ -230,12 +223,11 @@ struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx)
 void tls_ctx_unref(struct tls_ctx **ctx)
 {
     struct tls_ctx *c = *ctx;
-    struct tls_entry *next;
-
     *ctx = NULL;
     if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
         return;
     map_fini(&c->by_domain);
+    struct tls_entry *next;
     for (struct tls_entry *e = c->entries; e != NULL; e = next) {
         next = e->next;
         SSL_CTX_free(e->ssl);
@@ -248,15 +240,13 @@ void tls_ctx_unref(struct tls_ctx **ctx)
 SSL_CTX *tls_ctx_of_domain(const struct tls_ctx *ctx, slice domain)
 {
     char key[DOMAIN_BYTES_MAX];
-    const struct tls_entry *e;
-
     if (domain.len == 0 || domain.len > sizeof(key))
         return NULL;
     for (size_t i = 0; i < domain.len; i++) {
         char c = domain.ptr[i];
         key[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
     }
-    e = map_get(&ctx->by_domain, (slice){ key, domain.len });
+    const struct tls_entry *e = map_get(&ctx->by_domain, (slice){ key, domain.len });
     return e != NULL ? e->ssl : NULL;
 }
 
@@ -303,13 +293,10 @@ static bool add_names(X509 *cert, const char *const *domains, size_t count)
 static bool set_serial(X509 *cert)
 {
     unsigned char bytes[SERIAL_BYTES];
-    BIGNUM *number;
-    bool ok;
-
     rand_bytes(bytes, sizeof(bytes));
     bytes[0] = (unsigned char)((bytes[0] & 0x7f) | 0x40); /* positive, RFC 5280 §4.1.2.2 */
-    number = BN_bin2bn(bytes, sizeof(bytes), NULL);
-    ok = number != NULL && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert)) != NULL;
+    BIGNUM *number = BN_bin2bn(bytes, sizeof(bytes), NULL);
+    bool ok = number != NULL && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert)) != NULL;
     BN_free(number);
     return ok;
 }

@@ -18,12 +18,11 @@ static void client_ctx_make(void)
 
 static bool set_server_name(SSL *ssl, slice name)
 {
-    char host[SERVER_NAME_MAX + 1];
-
     if (name.len == 0)
         return true;
     if (name.len > SERVER_NAME_MAX || memchr(name.ptr, '\0', name.len) != NULL)
         return false;
+    char host[SERVER_NAME_MAX + 1];
     memcpy(host, name.ptr, name.len);
     host[name.len] = '\0';
     return SSL_set_tlsext_host_name(ssl, host) == 1;
@@ -32,9 +31,8 @@ static bool set_server_name(SSL *ssl, slice name)
 /* RFC 7301 §3.1: each with its length before it. */
 static bool set_protocols(SSL *ssl, const slice *alpn, size_t count)
 {
-    unsigned char list[ALPN_BYTES_MAX];
     size_t len = 0;
-
+    unsigned char list[ALPN_BYTES_MAX];
     for (size_t i = 0; i < count; i++) {
         if (alpn[i].len == 0 || alpn[i].len > UINT8_MAX || alpn[i].len >= sizeof(list) - len)
             return false;
@@ -60,10 +58,8 @@ static bool show_own(SSL *ssl, const struct tls_call *call)
 
 SSL *tls_client_session(const struct tls_call *call)
 {
-    SSL *ssl;
-
     pthread_once(&client_once, client_ctx_make);
-    ssl = SSL_new(client_ctx);
+    SSL *ssl = SSL_new(client_ctx);
     ensure(ssl != NULL);
     SSL_set_connect_state(ssl);
     if (set_server_name(ssl, call->server_name) &&

@@ -102,7 +102,6 @@ static void ends_open(struct ends *e)
 static void make(struct ends *e, unsigned flags)
 {
     int fd[2];
-
     bed_pair(fd);
     e->side[SERVER].conn = conn_create(e->loop, fd[0], NULL, flags, e->server, &limits);
     e->side[CLIENT].conn = conn_create(e->loop, fd[1], NULL, 0, NULL, &limits);
@@ -176,9 +175,8 @@ static void ends_close(struct ends *e)
 
 static void test_at_once(void **state)
 {
-    struct ends e;
-
     (void)state;
+    struct ends e;
     ends_open(&e);
     connect_both(&e);
     handshake_both(&e);
@@ -192,9 +190,8 @@ static void test_at_once(void **state)
 
 static void test_after_starttls(void **state)
 {
-    struct ends e;
-
     (void)state;
+    struct ends e;
     ends_open(&e);
     make(&e, 0);
     e.side[SERVER].starttls = SLICE("starttls");
@@ -214,16 +211,15 @@ static void gets_the_certificate_of(const char *name)
     struct arena *arena = arena_create(0);
     struct tls_ctx *two = bed_tls(); /* for first.test and second.test */
     struct tls_wanted w = { .domain = slice_of(name) };
-    struct tls_names names;
     slice *chain = NULL;
     struct ends e;
-
     ends_open(&e);
     e.server = two;
     e.call.server_name = slice_of(name);
     connect_both(&e);
     handshake_both(&e);
     assert_int_equal(conn_tls_chain(e.side[CLIENT].conn, arena, &chain), 1);
+    struct tls_names names;
     assert_int_equal(tls_names_read(&names, chain[0], arena), OK);
     assert_non_null(tls_names_find(&names, &w));
     ends_close(&e);
@@ -241,17 +237,16 @@ static void test_the_server_is_told_its_name(void **state)
 static void test_the_chain_is_shown(void **state)
 {
     struct arena *arena = arena_create(0);
-    struct tls_names names;
     struct tls_wanted w = { .domain = SLICE("good.test") };
     slice *chain = NULL;
-    struct ends e;
-
     (void)state;
+    struct ends e;
     ends_open(&e);
     connect_both(&e);
     assert_int_equal(conn_tls_chain(e.side[CLIENT].conn, arena, &chain), 0);
     handshake_both(&e);
     assert_int_equal(conn_tls_chain(e.side[CLIENT].conn, arena, &chain), 2);
+    struct tls_names names;
     assert_int_equal(tls_names_read(&names, chain[0], arena), OK);
     assert_non_null(tls_names_find(&names, &w));
     assert_int_equal(tls_names_read(&names, chain[1], arena), OK);
@@ -264,7 +259,6 @@ static void test_the_chain_is_shown(void **state)
 static void fails(struct tls_ctx *server, enum tls_verdict verdict, const char *error)
 {
     struct ends e;
-
     ends_open(&e);
     e.server = server;
     e.call.demand = TLS_REQUIRE;
@@ -298,9 +292,8 @@ static void test_what_is_not_verified(void **state)
 
 static void test_nothing_is_judged_without_trust(void **state)
 {
-    struct ends e;
-
     (void)state;
+    struct ends e;
     ends_open(&e);
     e.server = someone_ctx;
     e.call.trust = NULL;
@@ -317,7 +310,6 @@ static void with_client_certificate(struct tls_ctx *own, enum tls_usage usage,
     struct arena *arena = arena_create(0);
     slice *chain = NULL;
     struct ends e;
-
     ends_open(&e);
     e.asks = trust;
     e.usage = usage;
@@ -347,9 +339,8 @@ static void test_the_server_asks_and_refuses_nobody(void **state)
 
 static void test_asking_after_starttls(void **state)
 {
-    struct ends e;
-
     (void)state;
+    struct ends e;
     ends_open(&e);
     make(&e, 0);
     e.asks = trust;
@@ -410,9 +401,8 @@ static void test_no_resumption_where_a_certificate_is_asked_for(void **state)
 static void test_alpn(void **state)
 {
     static const slice offers[] = { SLICE_INIT("xmpp-server"), SLICE_INIT("xmpp-client") };
-    struct ends e;
-
     (void)state;
+    struct ends e;
     ends_open(&e);
     e.call.alpn = offers;
     e.call.alpn_count = 2;
@@ -443,7 +433,6 @@ static void test_alpn(void **state)
 static void cannot_be_made(const struct tls_call *call)
 {
     struct ends e;
-
     ends_open(&e);
     e.call = *call;
     connect_both(&e);
@@ -457,7 +446,6 @@ static void test_calls_that_cannot_be_made(void **state)
 {
     char text[300];
     const slice too_long = { text, sizeof(text) }, empty = { text, 0 };
-
     (void)state;
     memset(text, 'a', sizeof(text));
     cannot_be_made(&(struct tls_call){ .server_name = too_long });
@@ -470,9 +458,8 @@ static void test_calls_that_cannot_be_made(void **state)
 static SSL *other_server(struct ends *e, SSL_CTX *ctx, int version)
 {
     SSL *ssl = SSL_new(ctx);
-    int fd[2];
-
     ends_open(e);
+    int fd[2];
     bed_pair(fd);
     assert_int_equal(fcntl(fd[0], F_SETFL, O_NONBLOCK), 0);
     e->side[SERVER].closed = 1;
@@ -512,12 +499,9 @@ static void other_server_close(struct ends *e, SSL *ssl)
 static void test_versions(void **state)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-    unsigned char theirs[64];
-    char ours[64];
     size_t len = 0;
     struct ends e;
     SSL *ssl = other_server(&e, ctx, TLS1_1_VERSION);
-
     (void)state;
     e.call.trust = NULL;
     accept_call(&e, ssl);
@@ -533,7 +517,9 @@ static void test_versions(void **state)
     bed_run(e.loop, client_has_ended, &e);
     assert_int_equal(e.side[CLIENT].told[CONN_SECURED], 1);
     assert_string_equal(conn_tls_version(e.side[CLIENT].conn), "TLSv1.2");
+    char ours[64];
     assert_int_equal(conn_channel_binding(e.side[CLIENT].conn, CONN_TLS_UNIQUE, ours, &len), OK);
+    unsigned char theirs[64];
     assert_int_equal(SSL_get_peer_finished(ssl, theirs, sizeof(theirs)), len);
     assert_memory_equal(ours, theirs, len);
     other_server_close(&e, ssl);
@@ -548,7 +534,6 @@ static void test_a_server_that_is_silent(void **state)
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     struct ends e;
     SSL *ssl = other_server(&e, ctx, TLS1_3_VERSION);
-
     (void)state;
     conn_set_limits(e.side[CLIENT].conn, &short_limits);
     conn_start_tls_client(e.side[CLIENT].conn, &e.call);
@@ -562,13 +547,11 @@ static void test_a_server_that_is_silent(void **state)
 /* Before it has said its first words. */
 static void test_a_client_that_moves(void **state)
 {
-    struct ends e;
-    struct conn *c;
-
     (void)state;
+    struct ends e;
     ends_open(&e);
     connect_both(&e);
-    c = e.side[CLIENT].conn;
+    struct conn *c = e.side[CLIENT].conn;
     conn_detach(c);
     bed_ticks(e.loop, 2);
     conn_attach(c, e.loop);
@@ -581,9 +564,8 @@ static bool client_is_closed(void *arg) { return ((struct ends *)arg)->side[CLIE
 
 static void test_a_server_that_does_not_speak_tls(void **state)
 {
-    struct ends e;
-
     (void)state;
+    struct ends e;
     ends_open(&e);
     make(&e, 0);
     conn_start_tls_client(e.side[CLIENT].conn, &e.call);
@@ -601,9 +583,8 @@ static void same_bindings(const struct ends *e)
 {
     static const enum conn_binding types[] = { CONN_TLS_EXPORTER, CONN_TLS_SERVER_END_POINT,
                                                CONN_TLS_UNIQUE };
-    char theirs[64], ours[64];
     size_t len[SIDES] = { 0, 0 };
-
+    char theirs[64], ours[64];
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         enum err s = conn_channel_binding(e->side[SERVER].conn, types[i], theirs, &len[SERVER]);
         enum err c = conn_channel_binding(e->side[CLIENT].conn, types[i], ours, &len[CLIENT]);
@@ -616,9 +597,8 @@ static void same_bindings(const struct ends *e)
 
 static void test_channel_bindings_are_those_of_the_server(void **state)
 {
-    struct ends e;
-
     (void)state;
+    struct ends e;
     ends_open(&e);
     e.call.own = someone_ctx;
     e.asks = trust;

@@ -36,12 +36,12 @@ static bool is_number(slice s)
 /* A domain of at least two labels behind the wildcard. Addresses in numbers are no DNS names. */
 static bool is_dns_name(slice s)
 {
-    slice label, rest = s;
+    slice rest = s;
     bool wildcard = slice_starts(s, SLICE("*.")), more = s.len <= DOMAIN_MAX;
     size_t count = 0;
-
     if (wildcard)
         rest = slice_from(s, 2);
+    slice label;
     while (more) {
         more = slice_cut(rest, '.', &label, &rest);
         if (!is_label(label))
@@ -55,7 +55,6 @@ static bool is_dns_name(slice s)
 static bool is_srv_name(slice s)
 {
     slice service, domain;
-
     return slice_starts(s, SLICE("_")) && slice_cut(slice_from(s, 1), '.', &service, &domain) &&
            is_label(service) && is_dns_name(domain);
 }
@@ -154,10 +153,9 @@ enum err tls_names_of_san(struct tls_names *out, slice san, struct arena *arena)
 
 static bool domain_matches(slice presented, slice domain, bool wildcards)
 {
-    slice first, rest;
-
     if (slice_eq_nocase(presented, domain))
         return true;
+    slice first, rest;
     return wildcards && slice_starts(presented, SLICE("*.")) &&
            slice_cut(domain, '.', &first, &rest) && first.len > 0 &&
            slice_eq_nocase(slice_from(presented, 2), rest);
@@ -166,7 +164,6 @@ static bool domain_matches(slice presented, slice domain, bool wildcards)
 static bool matches(const struct tls_name *n, const struct tls_wanted *w, slice domain)
 {
     slice service, name;
-
     switch (n->kind) {
     case TLS_NAME_DNS:
         return domain_matches(n->text, domain, w->wildcards);

@@ -11,8 +11,7 @@ static void check_name(const struct tls_name *n, struct arena *arena)
 {
     struct tls_names alone = { n, 1 };
     struct tls_wanted w = { .domain = n->text, .wildcards = true };
-    slice service, domain = n->text;
-
+    slice domain = n->text;
     ensure(n->text.len > 0 && n->text.ptr[n->text.len] == '\0');
     ensure(memchr(n->text.ptr, '\0', n->text.len) == NULL);
     if (n->kind == TLS_NAME_XMPP) {
@@ -22,6 +21,7 @@ static void check_name(const struct tls_name *n, struct arena *arena)
         return;
     }
     if (n->kind == TLS_NAME_SRV) {
+        slice service;
         ensure(slice_cut(slice_from(n->text, 1), '.', &service, &domain));
         w.service = service;
     }
@@ -51,12 +51,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct arena *arena = arena_create(0);
     char *exact = mem_alloc(size > 0 ? size : 1); /* so that a read beyond it is seen */
-    struct tls_names names;
-    enum err e;
-
     if (size > 0)
         memcpy(exact, data, size);
-    e = tls_names_of_san(&names, (slice){ exact, size }, arena);
+    struct tls_names names;
+    enum err e = tls_names_of_san(&names, (slice){ exact, size }, arena);
     check(e, &names, arena);
     e = tls_names_read(&names, (slice){ exact, size }, arena);
     check(e, &names, arena);

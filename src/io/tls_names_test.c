@@ -34,7 +34,6 @@ static struct tls_names names_of(const char *san)
     struct test_cert c =
         test_cert_make(&(struct test_cert_form){ .name = "common.test", .san = san });
     struct tls_names names;
-
     assert_int_equal(tls_names_read(&names, der_of(&c), arena), OK);
     test_cert_free(&c);
     return names;
@@ -75,16 +74,15 @@ static void test_no_names(void **state)
 /* subjectAltName with one dNSName of any bytes. */
 static size_t count_of_dns(slice text)
 {
-    char der[300];
     size_t len = 0;
-    struct tls_names n;
-
     assert_true(text.len < 120);
+    char der[300];
     der[len++] = 0x30;
     der[len++] = (char)(text.len + 2);
     der[len++] = (char)0x82;
     der[len++] = (char)text.len;
     memcpy(der + len, text.ptr, text.len);
+    struct tls_names n;
     assert_int_equal(tls_names_of_san(&n, (slice){ der, len + text.len }, arena), OK);
     return n.count;
 }
@@ -102,13 +100,12 @@ static void test_malformed_names_are_left_out(void **state)
         SLICE_INIT("*.0.2.1"),    SLICE_INIT("a b.test"),   SLICE_INIT("b\xc3\xbc.test"),
         SLICE_INIT("-\n.test")
     };
-    char label[70];
-
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
         assert_int_equal(count_of_dns(good[i]), 1);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_int_equal(count_of_dns(bad[i]), 0);
+    char label[70];
     memset(label, 'a', sizeof(label));
     assert_int_equal(count_of_dns((slice){ label, 63 }), 1);
     assert_int_equal(count_of_dns((slice){ label, 64 }), 0);

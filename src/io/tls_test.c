@@ -47,7 +47,6 @@ static enum err create(const char *cert, const char *key, struct why *why)
 static mode_t mode_of(const char *file)
 {
     struct stat st;
-
     assert_int_equal(stat(file, &st), 0);
     return st.st_mode & 0777;
 }
@@ -55,17 +54,18 @@ static mode_t mode_of(const char *file)
 static void test_self_signed_files(void **state)
 {
     struct why why = { "" };
-    char cert[80], key[80];
-    struct stat before, after;
-
     (void)state;
     assert_int_equal(mode_of(path[0]), 0644);
     assert_int_equal(mode_of(path[1]), 0600);
+    struct stat before;
     assert_int_equal(stat(path[0], &before), 0);
     assert_int_equal(tls_self_signed(path[0], path[1], names, 2, &why), OK); /* it is there */
+    struct stat after;
     assert_int_equal(stat(path[0], &after), 0);
     assert_int_equal(after.st_ino, before.st_ino);
+    char cert[80];
     snprintf(cert, sizeof(cert), "%s/other.pem", dir);
+    char key[80];
     snprintf(key, sizeof(key), "%s/other-key.pem", dir);
     assert_int_equal(tls_self_signed(path[0], key, names, 2, &why), E_NOTFOUND);
     assert_non_null(strstr(why.text, key));
@@ -78,17 +78,18 @@ static void test_self_signed_files(void **state)
 static void test_self_signed_key_alone(void **state)
 {
     struct why why = { "" };
-    char cert[80], key[80];
-    struct stat before, after;
     struct tls_ctx *ctx = NULL;
-
     (void)state;
+    char cert[80];
     snprintf(cert, sizeof(cert), "%s/half.pem", dir);
+    char key[80];
     snprintf(key, sizeof(key), "%s/half-key.pem", dir);
     assert_int_equal(tls_self_signed(cert, key, names, 2, &why), OK);
+    struct stat before;
     assert_int_equal(stat(key, &before), 0);
     unlink(cert);
     assert_int_equal(tls_self_signed(cert, key, names, 2, &why), OK);
+    struct stat after;
     assert_int_equal(stat(key, &after), 0);
     assert_int_equal(after.st_ino, before.st_ino);
     struct tls_cert both = { NULL, cert, key };
@@ -138,16 +139,14 @@ static void test_one_certificate_a_domain(void **state)
 static void test_references(void **state)
 {
     struct tls_cert certs[] = { { NULL, path[0], path[1] } };
-    struct tls_ctx *ctx = NULL, *mine;
+    struct tls_ctx *ctx = NULL;
     struct why why = { "" };
-    SSL *ssl;
-
     (void)state;
     assert_int_equal(tls_ctx_create(&ctx, certs, 1, &why), OK);
-    mine = tls_ctx_ref(ctx);
+    struct tls_ctx *mine = tls_ctx_ref(ctx);
     tls_ctx_unref(&ctx); /* as a reload does */
     assert_null(ctx);
-    ssl = tls_session_create(mine, NULL, TLS_XMPP);
+    SSL *ssl = tls_session_create(mine, NULL, TLS_XMPP);
     assert_non_null(SSL_get_certificate(ssl));
     SSL_free(ssl);
     tls_ctx_unref(&mine);

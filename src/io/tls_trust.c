@@ -50,13 +50,12 @@ static bool is_certificate_name(slice name)
 static enum err load_folder(X509_STORE *store, const char *folder, struct why *why)
 {
     DIR *dir = opendir(folder);
-    const struct dirent *entry;
     enum err e = OK;
-    char path[PATH_BYTES];
     size_t count = 0;
-
     if (dir == NULL)
         return unreadable(why, E_IO, folder, strerrordesc_np(errno));
+    const struct dirent *entry;
+    char path[PATH_BYTES];
     while (e == OK && (entry = readdir(dir)) != NULL) {
         if (!is_certificate_name(slice_of(entry->d_name)))
             continue;
@@ -147,9 +146,7 @@ static int judge_for(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) *
                      const char *purpose, struct tls_peer *out)
 {
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-    const X509 *at;
     int code = X509_V_ERR_UNSPECIFIED;
-
     ensure(ctx != NULL);
     out->depth = 0;
     if (X509_STORE_CTX_init(ctx, trust->store, cert, rest) == 1 &&
@@ -163,7 +160,7 @@ static int judge_for(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) *
             code = X509_V_ERR_UNSPECIFIED;
         out->depth = good ? 0 : X509_STORE_CTX_get_error_depth(ctx);
     }
-    at = code == X509_V_OK ? cert : X509_STORE_CTX_get_current_cert(ctx);
+    const X509 *at = code == X509_V_OK ? cert : X509_STORE_CTX_get_current_cert(ctx);
     note_facts(out, at != NULL ? at : cert, code);
     X509_STORE_CTX_free(ctx);
     ERR_clear_error();
@@ -199,13 +196,11 @@ static int verify(X509_STORE_CTX *shown, void *arg)
 {
     const SSL *ssl = X509_STORE_CTX_get_ex_data(shown, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls_judgement *j = SSL_get_ex_data(ssl, judgement_index);
-    int code;
-
     (void)arg;
     if (j == NULL)
         return 1; /* nobody asked */
-    code = tls_trust_judge_chain(j->trust, X509_STORE_CTX_get0_cert(shown),
-                                 X509_STORE_CTX_get0_untrusted(shown), j->usage, &j->peer);
+    int code = tls_trust_judge_chain(j->trust, X509_STORE_CTX_get0_cert(shown),
+                                     X509_STORE_CTX_get0_untrusted(shown), j->usage, &j->peer);
     X509_STORE_CTX_set_error(shown, code);
     return code == X509_V_OK || !j->refuse;
 }
@@ -247,7 +242,6 @@ static void add_date(struct buf *out, int64_t seconds)
 {
     time_t t = (time_t)seconds;
     struct tm tm;
-
     if (gmtime_r(&t, &tm) != NULL)
         buf_printf(out, "%04d-%02d-%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday);
 }

@@ -113,11 +113,9 @@ static void test_broken_chains(void **state)
     struct test_cert forged = test_cert_make(
         &(struct test_cert_form){ .name = "Root", .authority = true }); /* the same name */
     const struct test_cert_form by_plain = { .issuer = &plain }, by_forged = { .issuer = &forged };
-    enum tls_verdict v;
-
     (void)state;
     assert_true(verdict(by_plain, &plain, TLS_FOR_SERVER) > TLS_VERIFIED);
-    v = verdict(by_forged, &forged, TLS_FOR_SERVER);
+    enum tls_verdict v = verdict(by_forged, &forged, TLS_FOR_SERVER);
     assert_true(v > TLS_VERIFIED);
     test_cert_free(&plain);
     test_cert_free(&forged);
@@ -130,14 +128,13 @@ static void test_the_certificate_at_fault_is_named(void **state)
     struct test_cert leaf =
         test_cert_make(&(struct test_cert_form){ .name = "leaf.test", .issuer = &old });
     struct tls_peer peer = judged(&leaf, &old, TLS_FOR_SERVER);
-    struct buf text;
-
     (void)state;
     assert_int_equal(peer.verdict, TLS_EXPIRED);
     assert_int_equal(peer.depth, 1);
     assert_string_equal(peer.subject, "CN=Old");
     assert_string_equal(peer.issuer, "CN=Root");
     assert_int_equal(peer.not_after - peer.not_before, 8 * 86400);
+    struct buf text;
     buf_init(&text, 1000);
     tls_peer_explain(&peer, &text);
     static const char begin[] = "certificate has expired: CN=Old, issued by CN=Root, valid 2";
@@ -183,15 +180,15 @@ static void test_failures_say_what_is_wrong(void **state)
 {
     struct tls_trust *t = NULL;
     struct why why = { "" };
-    char folder[64], file[128];
-
     (void)state;
+    char folder[64];
     snprintf(folder, sizeof(folder), "%s/none", dir);
     assert_int_equal(tls_trust_create(&t, folder, NULL, &why), E_IO);
     assert_non_null(strstr(why.text, folder));
     assert_int_equal(tls_trust_create(&t, NULL, folder, &why), E_IO);
     assert_int_equal(mkdir(folder, 0700), 0);
     assert_int_equal(tls_trust_create(&t, NULL, folder, &why), E_NOTFOUND);
+    char file[128];
     snprintf(file, sizeof(file), "%s/x.pem", folder);
     test_cert_write_key(file, &root); /* no certificate */
     assert_int_equal(tls_trust_create(&t, file, NULL, &why), E_SYNTAX);
@@ -205,9 +202,8 @@ static void test_failures_say_what_is_wrong(void **state)
 static void test_the_system_does_not_trust_ours(void **state)
 {
     struct tls_trust *t = trust_create(NULL, NULL);
-    struct tls_peer peer;
-
     (void)state;
+    struct tls_peer peer;
     tls_trust_judge(t, middle.cert, NULL, TLS_FOR_SERVER, &peer);
     assert_int_equal(peer.verdict, TLS_UNKNOWN_ISSUER);
     tls_trust_unref(&t);
@@ -236,12 +232,11 @@ static void *judge_often(void *arg)
 static void test_any_thread(void **state)
 {
     struct tls_trust *t = trust_create(path, NULL);
-    pthread_t thread[THREADS];
-    void *verified;
-
     (void)state;
+    pthread_t thread[THREADS];
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&thread[i], NULL, judge_often, t), 0);
+    void *verified;
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_join(thread[i], &verified), 0);
         assert_int_equal((uintptr_t)verified, ROUNDS);

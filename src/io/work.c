@@ -96,13 +96,12 @@ static struct work *work_take(struct work_pool *pool)
  */
 static struct work *work_next(struct work_pool *pool, struct work_lane *before)
 {
-    struct work *w;
-
     pthread_mutex_lock(&pool->lock);
     if (before != NULL) {
         before->busy = false;
         lane_settle(pool, before);
     }
+    struct work *w;
     while ((w = work_take(pool)) == NULL && !pool->ending)
         pthread_cond_wait(&pool->changed, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
@@ -114,7 +113,6 @@ static void *work_thread(void *arg)
     struct work_pool *pool = arg;
     struct work_lane *lane = NULL;
     struct work *w;
-
     while ((w = work_next(pool, lane)) != NULL) {
         lane = w->in; /* what it was may be gone when it is given back */
         w->run(w);
@@ -126,8 +124,6 @@ static void *work_thread(void *arg)
 struct work_pool *work_pool_create(unsigned threads, unsigned queue_max)
 {
     struct work_pool *pool = mem_zalloc(sizeof(*pool) + threads * sizeof(pool->threads[0]));
-    sigset_t all, before;
-
     ensure(threads > 0 && queue_max > 0);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->changed, NULL);
@@ -136,7 +132,9 @@ struct work_pool *work_pool_create(unsigned threads, unsigned queue_max)
     map_init(&pool->lanes, lane_key);
     pool->plain_max = queue_max;
     pool->thread_count = threads;
+    sigset_t all;
     sigfillset(&all);
+    sigset_t before;
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the main thread */
     for (unsigned i = 0; i < threads; i++) {
         int rc = pthread_create(&pool->threads[i], NULL, work_thread, pool);
@@ -264,11 +262,10 @@ static void skip_all(struct work_pool *pool, struct list *queue)
 
 void work_pool_skip(struct work_pool *pool)
 {
-    struct work_lane *l;
-
     pthread_mutex_lock(&pool->lock);
     pool->skipping = true;
     skip_all(pool, &pool->plain);
+    struct work_lane *l;
     for (uint32_t i = 0; (l = map_next(&pool->lanes, &i)) != NULL;) {
         skip_all(pool, &l->queue);
         lane_settle(pool, l);

@@ -59,7 +59,6 @@ static void test_runs_elsewhere_and_ends_here(void **state)
     struct work_pool *pool = work_pool_create(3, QUEUE_MAX);
     static struct job jobs[JOBS];
     unsigned count = JOBS;
-
     (void)state;
     for (unsigned i = 0; i < JOBS; i++) {
         jobs[i].work = (struct work){ .run = job_run, .done = job_done };
@@ -79,10 +78,10 @@ static void test_full_queue_refuses(void **state)
     struct work_pool *pool = work_pool_create(1, 2);
     struct job jobs[4] = { 0 };
     unsigned count = 3;
-    sem_t gate, begun;
-
     (void)state;
+    sem_t gate;
     sem_init(&gate, 0, 0);
+    sem_t begun;
     sem_init(&begun, 0, 0);
     for (unsigned i = 0; i < 4; i++) {
         jobs[i].work = (struct work){ .run = job_run, .done = job_done };
@@ -157,13 +156,12 @@ static struct job job_in(uint64_t lane)
 static void test_lanes_take_turns(void **state)
 {
     static const int expected[] = { 1, 0, 2, 0, 1, 1, 1 };
-    struct bench b;
-    struct job jobs[7];
     unsigned count = 8;
-
     (void)state;
     order_len = 0;
+    struct bench b;
     bench_begin(&b);
+    struct job jobs[7];
     for (unsigned i = 0; i < 7; i++) {
         jobs[i] = job_in(i < 4 ? 1 : i == 4 ? 2 : 0);
         assert_int_equal(work_submit(b.pool, loop, &jobs[i].work), OK);
@@ -193,13 +191,12 @@ static void crowd_run(struct work *w)
 static void test_one_of_a_lane_at_a_time(void **state)
 {
     struct work_pool *pool = work_pool_create(4, QUEUE_MAX);
-    struct job jobs[40];
     unsigned count = 40;
-
     (void)state;
     sem_init(&inside, 0, 0);
     running = most = 0;
     order_len = 0;
+    struct job jobs[40];
     for (unsigned i = 0; i < 40; i++) {
         jobs[i] = (struct job){ .work = { .run = crowd_run, .done = job_done, .lane = 7 } };
         assert_int_equal(work_submit(pool, loop, &jobs[i].work), OK);
@@ -213,10 +210,9 @@ static void test_one_of_a_lane_at_a_time(void **state)
 static void test_a_lane_has_a_limit(void **state)
 {
     static struct job jobs[WORK_LANE_MAX + 1], other;
-    struct bench b;
     unsigned count = WORK_LANE_MAX + 2;
-
     (void)state;
+    struct bench b;
     bench_begin(&b);
     for (unsigned i = 0; i <= WORK_LANE_MAX; i++) {
         jobs[i] = (struct job){ .work = { .run = job_run, .done = job_done, .lane = 7 } };
@@ -232,13 +228,12 @@ static void test_a_lane_has_a_limit(void **state)
 
 static void test_canceled_work_does_not_run(void **state)
 {
-    struct bench b;
-    struct job jobs[6];
     unsigned count = 4;
-
     (void)state;
     order_len = 0;
+    struct bench b;
     bench_begin(&b);
+    struct job jobs[6];
     for (unsigned i = 0; i < 6; i++) {
         jobs[i] = job_in(i % 2);
         assert_int_equal(work_submit(b.pool, loop, &jobs[i].work), OK);
@@ -264,13 +259,12 @@ static void skip_done(struct work *w)
 
 static void test_a_stop_skips_what_may_be_skipped(void **state)
 {
-    struct bench b;
-    struct job jobs[20];
     unsigned count = 21;
-
     (void)state;
     skipped_count = 0;
+    struct bench b;
     bench_begin(&b);
+    struct job jobs[20];
     for (unsigned i = 0; i < 20; i++) {
         jobs[i] = (struct job){
             .work = { .run = job_run, .done = skip_done, .lane = i % 4, .may_skip = i < 10 }
@@ -290,12 +284,11 @@ static void test_a_stop_skips_what_may_be_skipped(void **state)
 
 static void test_an_end_gives_back_what_ran(void **state)
 {
-    struct bench b;
-    struct job jobs[3];
     unsigned count = 4;
-
     (void)state;
+    struct bench b;
     bench_begin(&b);
+    struct job jobs[3];
     for (unsigned i = 0; i < 3; i++) {
         jobs[i] = (struct job){ .work = { .run = job_run, .done = job_done, .lane = i } };
         assert_int_equal(work_submit(b.pool, loop, &jobs[i].work), OK);
