@@ -155,24 +155,23 @@ static size_t items_write(struct xml_write *x, struct buf *out, const struct lis
 static void info_answer(struct listing *l)
 {
     struct iq *iq = l->iq;
-    const char *why;
-    struct rsm page;
-    size_t from, len;
-    struct buf out;
-    struct xml_write x;
-
     if (l->count > 0)
         qsort(l->row, l->count, sizeof *l->row, info_compare);
+    const char *why;
+    struct rsm page;
     if (!rsm_parse(&page, &iq->payload, iq->tmp, &why)) {
         iq_error(iq, SE_BAD_REQUEST, slice_of(why));
         return;
     }
+    size_t from, len;
     if (!rsm_window(&page, l->count, info_place_of(l, page.id), PAGE_DEFAULT, &from, &len)) {
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
         return;
     }
     size_t end = from + len;
+    struct buf out;
     buf_init(&out, XML_STANZA_MAX);
+    struct xml_write x;
     len = items_write(&x, &out, l, from, len);
     while (from + len < end && (page.place == RSM_BEFORE || page.place == RSM_LAST)) {
         from = end - len; /* such a page loses its first items, not its last ones */
@@ -274,13 +273,10 @@ static void add_owners(const struct room *r, struct room_facts *facts, struct ar
 
 static void write_info(struct iq *iq, const struct room *r)
 {
-    struct xml_write x;
     struct disco_info *d = arena_new(iq->tmp, struct disco_info, 1);
     struct room_facts facts = { .closed = !room_admits(r, iq->st),
                                 .occupants = r->occupant_count - r->hidden_count };
     slice name = r->config.text[ROOM_NAME];
-    struct buf out;
-
     if (!facts.closed)
         add_owners(r, &facts, iq->tmp);
     if (!facts.closed && r->subject != NULL)
@@ -297,6 +293,8 @@ static void write_info(struct iq *iq, const struct room *r)
     PARTS_EACH (p, disco)
         disco_add_features(d, p->disco);
     ROOM_EMIT(info, d, r, iq->tmp);
+    struct xml_write x;
+    struct buf out;
     xml_begin(&x, &out, XML_STANZA_MAX);
     disco_write_info(&x, d, (slice){ 0 });
     iq_result_buf(iq, &out);

@@ -91,10 +91,9 @@ static void lines_tell_room(struct lines_told *t)
     struct room_line l = {
         .type = LINE_ROOM, .jid = r->jid, .creator = r->creator, .at_us = r->created_us
     };
-    struct buf config, subject;
-    const struct affiliate *a;
-
+    struct buf config;
     buf_init(&config, ROOM_STORED_MAX);
+    struct buf subject;
     buf_init(&subject, ROOM_LINE_MAX);
     room_config_store(&config, &r->config);
     if (r->subject != NULL)
@@ -105,6 +104,7 @@ static void lines_tell_room(struct lines_told *t)
     lines_tell_one(&l, t);
     buf_fini(&subject);
     buf_fini(&config);
+    const struct affiliate *a;
     for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
         t->people +=
             lines_tell_one(&(struct room_line){ .type = LINE_AFFILIATION,

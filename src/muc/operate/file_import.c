@@ -273,11 +273,10 @@ static void step_run(struct work *w)
 {
     struct import *x = CONTAINER_OF(w, struct import, work);
     size_t bytes = 0;
-    slice text;
-
     arena_reset(x->arena);
     x->step_count = 0;
     x->e = x->in.line == 0 ? room_import_open_file(x) : OK;
+    slice text;
     for (unsigned n = 0; x->e == OK && n < ROOM_FILE_STEP_ROWS && bytes < ROOM_FILE_STEP_BYTES;
          n++) {
         struct room_line l;

@@ -114,10 +114,9 @@ static void handover_change(struct room *r, struct handover *h)
 {
     struct affiliation_edit *edit =
         arena_new(room_scratch(r), struct affiliation_edit, r->owners + 1);
-    const struct affiliate *a;
     uint32_t n = 0;
-
     edit[n++] = room_edit(r, handover_owner(h), AFF_OWNER);
+    const struct affiliate *a;
     for (uint32_t i = 0; h->replace && (a = map_next(&r->affiliates, &i)) != NULL;)
         if (a->affiliation == AFF_OWNER && !slice_eq(a->jid, handover_owner(h)) && n <= r->owners)
             edit[n++] = room_edit(r, a->jid, AFF_MEMBER);

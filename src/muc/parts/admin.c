@@ -67,7 +67,6 @@ static bool read_role(struct request *q, const struct elem *item, slice reason)
     struct arena *tmp = q->iq->tmp;
     struct occupant *o = room_occupant(q->room, elem_attr(item, "nick", tmp), tmp);
     enum room_role role;
-
     if (!role_of(elem_attr(item, "role", tmp), &role))
         return admin_wrong(q, SE_BAD_REQUEST, SLICE("there is no such role"));
     if (elem_attr_raw(item, "nick").ptr == NULL) /* §17.4 */
@@ -127,10 +126,9 @@ static bool read_nick(struct request *q, const struct elem *item, slice bare, sl
 static bool admin_read_affiliation(struct request *q, const struct elem *item, slice reason)
 {
     enum affiliation to;
-    slice bare, nick;
-
     if (!affiliation_of(elem_attr(item, "affiliation", q->iq->tmp), &to))
         return admin_wrong(q, SE_BAD_REQUEST, SLICE("there is no such affiliation"));
+    slice bare;
     if (!admin_read_address(q, item, &bare))
         return false;
     if (memchr(bare.ptr, '@', bare.len) == NULL && to > AFF_NONE)
@@ -141,6 +139,7 @@ static bool admin_read_affiliation(struct request *q, const struct elem *item, s
     enum stanza_error e = muc_affiliation_refusal(q->by, standing_of(q->room, bare, o), to);
     if (e != SE_NONE)
         return admin_wrong(q, e, SLICE("you may not change the affiliation of this user so"));
+    slice nick;
     if (!read_nick(q, item, bare, &nick))
         return false;
     struct affiliation_edit *edit = &q->edit[q->edit_count++];
@@ -155,7 +154,6 @@ static bool read_item(struct request *q, const struct elem *item)
     struct arena *tmp = q->iq->tmp;
     struct elem e;
     slice reason = elem_child(item, "reason", NS_MUC_ADMIN, &e) ? elem_text(&e, tmp) : (slice){ 0 };
-
     if (!elem_is(item, "item", NS_MUC_ADMIN))
         return admin_wrong(q, SE_BAD_REQUEST, SLICE("an item is expected"));
     if (q->edit_count + q->role_count == ITEMS_MAX)
@@ -385,10 +383,9 @@ static void admin_write_items(struct listing *l, const struct wanted *what)
 static void admin_answer(struct iq *iq, const struct room *r, const struct wanted *what)
 {
     struct listing l = { .room = r };
+    size_t place = SIZE_MAX;
     struct rsm page;
     const char *why;
-    size_t place = SIZE_MAX;
-
     if (!rsm_parse(&page, &iq->payload, iq->tmp, &why)) {
         iq_error(iq, SE_BAD_REQUEST, slice_of(why));
         return;
@@ -438,7 +435,6 @@ static void admin_get(struct iq *iq)
     const struct room *r = room_of_iq(iq);
     struct wanted what = { 0 };
     struct elem item;
-
     bool any = elem_child(&iq->payload, "item", NS_MUC_ADMIN, &item);
     what.roles = any && elem_attr_raw(&item, "role").ptr != NULL;
     bool known = any && (what.roles ? role_of(elem_attr(&item, "role", iq->tmp), &what.role)

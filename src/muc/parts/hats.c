@@ -615,9 +615,8 @@ static void hats_command(struct iq *iq)
     struct room *r = room_of_iq(iq);
     struct change c = { .node = elem_attr(&iq->payload, "node", iq->tmp),
                         .session = elem_attr(&iq->payload, "sessionid", iq->tmp) };
-    struct form f;
-
     c.act = act_of(c.node);
+    struct form f;
     if (c.act == HAT_ACTS)
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
     else if (!may(r, iq->st, c.act))

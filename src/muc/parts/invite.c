@@ -52,15 +52,14 @@ static struct stanza *make_invite(struct room *r, slice to, const struct occupan
                                   const struct elem *invite, slice sender)
 {
     struct arena *tmp = room_scratch(r);
-    struct elem going;
     struct buf b;
     struct xml_write x;
-
     xml_begin(&x, &b, XML_STANZA_MAX);
     xml_open(&x, "x", NS_MUC_USER);
     xml_open_with(&x, "invite", NULL, "from", inviter_of(r, by));
     if (invite != NULL) {
         xml_element_some(&x, "reason", reason_of(invite, tmp));
+        struct elem going;
         if (elem_child(invite, "continue", NS_MUC_USER, &going)) {
             xml_open(&x, "continue", NULL);
             xml_attr_some(&x, "thread", elem_attr(&going, "thread", tmp));
@@ -207,9 +206,6 @@ static enum routed decline(struct room *r, struct seat *s, struct stanza *st, co
 {
     struct arena *tmp = room_scratch(r);
     struct jid jid;
-    struct buf b;
-    struct xml_write x;
-
     if (jid_parse(&jid, elem_attr(e, "to", tmp), tmp) != OK)
         return room_refuse(r, st, SE_JID_MALFORMED, SLICE("a decline goes to who invited"));
     /* before occupants are looked up, so that the sender cannot learn who is here */
@@ -221,6 +217,8 @@ static enum routed decline(struct room *r, struct seat *s, struct stanza *st, co
     if (to == NULL || to->hidden || room_affiliation(r, stanza_from_bare(st)) == AFF_OUTCAST)
         return room_handled(st);
     enum routed routed = ROUTED;
+    struct buf b;
+    struct xml_write x;
     xml_begin(&x, &b, XML_STANZA_MAX);
     xml_open(&x, "x", NS_MUC_USER);
     xml_open_with(&x, "decline", NULL, "from", stanza_from_bare(st));

@@ -60,13 +60,12 @@ static enum routed moderate_amends(struct room *r, const struct seat *s, const s
 {
     struct arena *tmp = room_scratch(r);
     struct elem e;
-    struct buf tombstone;
-    struct xml_write x;
     uint64_t id;
-
     if (!stanza_find(st, "retract", NS_RETRACT, &e) ||
         !archive_id_read(elem_attr(&e, "id", tmp), &id))
         return ROUTED;
+    struct buf tombstone;
+    struct xml_write x;
     xml_begin(&x, &tombstone, XML_PART_MAX);
     xml_open(&x, "retracted", NS_RETRACT);
     stamp_write(&x, r);
@@ -138,12 +137,11 @@ static slice moderate_told(const struct room *r, const struct occupant *o, uint6
 /* The notice is said by the room: kept, and numbered, like what occupants say. */
 static void moderate_tell(struct room *r, slice told)
 {
+    uint64_t id = room_archive_mint(&r->archive);
     char ident[2 * 8 + 1];
+    rand_hex(ident, 8);
     struct buf content;
     struct xml_write x;
-    uint64_t id = room_archive_mint(&r->archive);
-
-    rand_hex(ident, 8);
     xml_begin(&x, &content, XML_STANZA_MAX);
     buf_add(&content, told);
     stanza_id_write(&x, r, id);
@@ -180,15 +178,13 @@ static void moderate_buried(void *arg, enum err e)
 static void moderate(struct iq *iq, struct room *r, const struct occupant *o, slice target,
                      slice reason)
 {
-    struct moderation *m;
-    struct buf tombstone;
-    struct xml_write x;
     uint64_t id;
-
     if (!archive_id_read(target, &id)) {
         iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such message"));
         return;
     }
+    struct buf tombstone;
+    struct xml_write x;
     xml_begin(&x, &tombstone, XML_PART_MAX);
     xml_open(&x, "retracted", NS_RETRACT);
     stamp_write(&x, r);
@@ -196,7 +192,7 @@ static void moderate(struct iq *iq, struct room *r, const struct occupant *o, sl
     xml_close(&x);
     xml_element_some(&x, "reason", reason);
     xml_close(&x);
-    m = mem_new(struct moderation);
+    struct moderation *m = mem_new(struct moderation);
     *m = (struct moderation){ .room = r, .room_id = r->id, .iq = iq_hold(iq), .id = id };
     m->told = moderate_told(r, o, id, reason);
     bool subject = room_subject_bury(r, id, (slice){ 0 });
@@ -228,15 +224,15 @@ static void moderate_ask(struct iq *iq, slice target, const struct elem *e, cons
 {
     struct room *r = room_of_iq(iq);
     const struct occupant *o = moderator_of(iq, r);
-    struct elem retract, reason;
     slice why = { 0 };
-
     if (o == NULL)
         return;
+    struct elem retract;
     if (target.len == 0 || !elem_child(e, "retract", retract_ns, &retract)) {
         iq_error(iq, SE_BAD_REQUEST, SLICE("the id of a message, and a retraction, are expected"));
         return;
     }
+    struct elem reason;
     if (elem_child(e, "reason", ns, &reason))
         why = elem_text(&reason, iq->tmp);
     if (why.len > ROOM_TEXT_MAX)

@@ -203,12 +203,11 @@ static void ask_admins(struct room *r, const struct application *a, struct iq *i
         FIELD_ALLOW, FORM_BOOLEAN, "Allow this person to register with the room?", NULL, NULL,
         NULL,        false
     };
-    struct buf b;
-    struct xml_write x;
     struct asking *q = arena_new(iq->tmp, struct asking, 1);
-
     ensure(room_here(r) && iq->held);
     *q = (struct asking){ iq, 0 };
+    struct buf b;
+    struct xml_write x;
     xml_begin(&x, &b, XML_PART_MAX);
     form_open_titled(&x, FORM_FORM, NS_MUC_REGISTER, "Registration request",
                      "To make this person a member of the room, allow it and submit.");

@@ -275,17 +275,17 @@ static void muc_vcard_committed(void *arg, enum store_result result, const struc
 static void muc_vcard_card_set(struct iq *iq)
 {
     struct room *r = room_of_iq(iq);
-    struct elem any;
-    struct buf text, hashes;
     size_t was = card_of(r) == NULL ? 0 : card_of(r)->text.len;
-
     if (!affiliation_may(room_affiliation(r, stanza_from_bare(iq->st)), ACT_CONFIGURE)) {
         iq_error(iq, SE_FORBIDDEN, SLICE("only owners set the card of a room"));
         return;
     }
+    struct buf text;
     buf_init(&text, VCARD_BYTES_MAX);
+    struct buf hashes;
     buf_init(&hashes, HASHES_BYTES_MAX);
     elem_extract(&iq->payload, &text);
+    struct elem any;
     if (text.overflow || !hashes_of(&iq->payload, iq->tmp, &hashes)) {
         iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("the card is too large, or its photo is not base64"));
     } else if (!r->stored && text.len > was &&

@@ -31,7 +31,6 @@ static void ask_moderators(struct room *r, const struct occupant *o)
     };
     struct buf b;
     struct xml_write x;
-
     xml_begin(&x, &b, XML_PART_MAX);
     form_open_titled(&x, FORM_FORM, NS_MUC_REQUEST, "Voice request",
                      "To approve this request for voice, grant it and submit the form.");

@@ -89,10 +89,8 @@ static struct stanza *show_presence_of(struct room *r, struct occupant *o, unsig
     struct arena *tmp = room_scratch(r);
     const struct stanza *said = occupant_seat(o)->presence;
     slice from = room_address(r, o->nick, tmp);
-    struct stanza *out;
     struct buf b;
     struct xml_write x;
-
     xml_begin(&x, &b, XML_STANZA_MAX);
     if (how->left != NULL && how->left->child_count <= XML_CHILDREN_MAX - MORE_CHILDREN &&
         how->left->content_len <= (size_t)setting_int(&muc_presence_bytes))
@@ -100,6 +98,7 @@ static struct stanza *show_presence_of(struct room *r, struct occupant *o, unsig
     occupant_id_write(&x, o->id);
     user_write(&x, o, jid, how, self);
     ROOM_EMIT(presence, &x, r, seat_bare(occupant_seat(o)));
+    struct stanza *out;
     if (how->nick.len > 0 || (o->role == ROLE_NONE && said->type != TYPE_UNAVAILABLE))
         out = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, from, (slice){ "", 0 }, (slice){ 0 },
                           buf_fit(&b));

@@ -231,14 +231,14 @@ static bool has_line(slice stored, slice wanted)
 /* What it says is what it would be stored as, and it says nothing else. */
 static bool config_is_right(const struct reading *r, slice text)
 {
-    struct room_config c;
-    struct buf stored;
-    slice line, rest = text;
+    slice rest = text;
     bool right = true;
-
+    struct room_config c;
     room_config_load(&c, text, r->tmp);
+    struct buf stored;
     buf_init(&stored, ROOM_STORED_MAX);
     room_config_store(&stored, &c);
+    slice line;
     while (right && slice_cut(rest, '\n', &line, &rest))
         if (!has_line(buf_fit(&stored), line)) {
             line = room_line_shown(line);
@@ -253,12 +253,11 @@ static bool config_is_right(const struct reading *r, slice text)
 static bool get_config(const struct reading *r, slice *out)
 {
     json_t *o = json_object_get(r->o, "config");
+    bool right = json_is_object(o);
     struct buf text;
+    buf_init(&text, ROOM_STORED_MAX);
     const char *key;
     const json_t *value;
-    bool right = json_is_object(o);
-
-    buf_init(&text, ROOM_STORED_MAX);
     json_object_foreach(o, key, value)
     {
         if (!json_is_string(value) || strpbrk(key, "=\n") != NULL ||

@@ -227,14 +227,13 @@ static void muc_store_load_affiliations(struct room *r, const struct store_batch
 static void muc_store_load_row(struct room *r, const struct store_batch *b)
 {
     struct arena *tmp = room_scratch(r);
-    struct room_config config;
     slice secret = store_text(b, 0, 0, 1), subject = store_text(b, 0, 0, 3),
           creator = store_text(b, 0, 0, 4);
-
     r->id = store_int(b, 0, 0, 0);
     r->stored = true;
     if (secret.len == sizeof r->secret)
         memcpy(r->secret, secret.ptr, sizeof r->secret);
+    struct room_config config;
     room_config_unseal(&config, store_text(b, 0, 0, 2), r->jid, tmp);
     room_config_keep(&r->config, &config);
     if (subject.len > 0 && stanza_load(&r->subject, subject, worker_xml(r->worker), tmp) != OK)
@@ -340,11 +339,10 @@ void room_store_config(struct store_batch *b, const struct room *r, const struct
 
 void room_store_all(struct store_batch *b, const struct room *r, const struct room_config *c)
 {
-    struct buf text, subject;
-    const struct affiliate *a;
     slice secret = { (const char *)r->secret, sizeof r->secret };
-
+    struct buf text;
     buf_init(&text, ROOM_STORED_MAX);
+    struct buf subject;
     buf_init(&subject, SUBJECT_BYTES_MAX);
     room_config_seal(&text, c, r->jid, room_scratch(r));
     if (r->subject != NULL)
@@ -353,6 +351,7 @@ void room_store_all(struct store_batch *b, const struct room *r, const struct ro
               SV_T(text_or_empty(c->text[ROOM_NAME])), SV_I(c->listed), SV_B(secret),
               SV_T(buf_fit(&text)), SV_T(text_or_empty(buf_fit(&subject))), SV_T(r->creator),
               SV_I(r->created_us), SV_I(setting_int(&muc_persistent_max)));
+    const struct affiliate *a;
     for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;) {
         const struct affiliation_edit edit = room_edit(r, a->jid, (enum affiliation)a->affiliation);
         room_store_edit(b, r, &edit);

@@ -17,13 +17,12 @@ static const struct form_answer *answer_of(slice form_type)
 
 enum routed room_asked(struct room *r, struct seat *s, struct stanza *st, struct origin origin)
 {
-    struct elem x;
-    struct form f;
     enum routed routed;
-
     PARTS_EACH (p, asked)
         if (p->asked(r, s, st, origin, &routed))
             return routed;
+    struct elem x;
+    struct form f;
     if (stanza_child(st, KNOWN_DATA_FORM, &x) && form_parse(&f, &x, room_scratch(r))) {
         const struct form_answer *answer = answer_of(f.form_type);
         if (answer != NULL)

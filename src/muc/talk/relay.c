@@ -214,15 +214,14 @@ static const struct seat *asker_of(const struct room *r, const struct occupant *
 static enum routed relay_answer(struct room *r, struct stanza *st)
 {
     struct arena *tmp = room_scratch(r);
-    const struct occupant *from;
     bool bare = stanza_to_is_bare(st);
     struct occupant *to = bare ? NULL : room_occupant(r, relay_nick_of(st), tmp);
     slice id = stanza_id(st);
-    uint64_t asker, asked;
-    const struct seat *s;
-
     if (bare) /* asked by the room itself */
         (void)ask_answered(r->worker, st);
+    const struct occupant *from;
+    uint64_t asker, asked;
+    const struct seat *s;
     if (!bare && cut_number(&id, &asker) && cut_number(&id, &asked) &&
         (from = answerer(r, st, asked)) != NULL && (s = asker_of(r, to, asker, id)) != NULL) {
         struct relay *q = relay_of(r, asker, id);

@@ -120,12 +120,11 @@ static struct stanza *relayed(struct room *r, const struct occupant *o, const st
                               uint64_t id)
 {
     slice from = room_address(r, o->nick, room_scratch(r));
-    struct buf more;
-    struct xml_write x;
     uint64_t strip = KNOWN(STANZA_ID) | KNOWN(OCCUPANT_ID) | KNOWN(MUC_USER) | KNOWN(DELAY) |
                      KNOWN(CARBON) | KNOWN(PRIVATE);
     struct speaker by = { r, o->affiliation == AFF_OWNER };
-
+    struct buf more;
+    struct xml_write x;
     xml_begin(&x, &more, XML_PART_MAX);
     occupant_id_write(&x, o->id);
     if (id != 0)
