@@ -29,8 +29,6 @@ static bool read_one(struct addresses *l, const struct elem *e, struct arena *tm
 {
     struct address *a = &l->of[l->count];
     slice jid = elem_attr(e, "jid", tmp), delivered = elem_attr(e, "delivered", tmp);
-    struct jid parsed;
-
     *a = (struct address){ .uri = elem_attr(e, "uri", tmp),
                            .node = elem_attr(e, "node", tmp),
                            .desc = elem_attr(e, "desc", tmp) };
@@ -41,6 +39,7 @@ static bool read_one(struct addresses *l, const struct elem *e, struct arena *tm
                                     SLICE("an address has a uri, or a jid and node"));
     if (a->type != ADDRESS_NOREPLY && jid.len == 0 && a->uri.len == 0)
         return xmpp_addresses_wrong(l, SE_BAD_REQUEST, SLICE("an address needs a jid"));
+    struct jid parsed;
     if (jid.len > 0 && jid_parse(&parsed, jid, tmp) != OK)
         return xmpp_addresses_wrong(l, SE_JID_MALFORMED, SLICE("an address is not a JID"));
     a->jid = jid.len > 0 ? parsed.full : (slice){ 0 };

@@ -205,8 +205,6 @@ static enum err read_attrs(struct parts *p, const struct stanza_source *src, str
 {
     const struct xml_work *w = src->work;
     slice type = { 0 };
-    size_t declared;
-
     p->from = src->from;
     if (p->kind != STANZA_PRESENCE) /* presence without `to` is a broadcast (RFC 6121 §4.2) */
         p->to = src->default_to;
@@ -246,6 +244,7 @@ static enum err read_attrs(struct parts *p, const struct stanza_source *src, str
     }
     if (xml_needs_escape(p->lang))
         p->lang = (slice){ 0 };
+    size_t declared;
     put_prefixes(NULL, src, &declared);
     p->other_len += (uint32_t)declared;
     p->type = stanza_type_of(p->kind, type);
@@ -311,8 +310,6 @@ enum err stanza_read(struct stanza **out, const struct stanza_source *src, struc
 {
     const struct xml_root *root = &src->work->root;
     struct parts p = { 0 };
-    char *other, *content;
-
     bool in_content = root->ns_stream == XML_NS_STREAM ||
                       is_content_ns(name_space(src, root->ns_stream, root->ns));
     if (!in_content || !stanza_kind_of(xml_at(src->unit, root->name), &p.kind))
@@ -324,6 +321,7 @@ enum err stanza_read(struct stanza **out, const struct stanza_source *src, struc
     p.content_len = root->content.len;
     for (unsigned i = 0; i < root->child_count; i++)
         p.content_len -= src->work->child[i].own_xmlns.len;
+    char *other, *content;
     struct stanza *s = lay_out(&p, &other, &content);
     if (p.other_len > 0)
         fill_other(other, src);
@@ -368,11 +366,10 @@ struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, slice f
                            slice id, slice content)
 {
     struct parts p = { .kind = kind, .type = type, .to = to, .from = from, .id = id };
-    char *other, *text;
-
     ensure(to.len <= JID_MAX && from.len <= JID_MAX);
     p.content_len = (uint32_t)content.len;
     p.children = index_children(NULL, NULL, content);
+    char *other, *text;
     struct stanza *s = lay_out(&p, &other, &text);
     if (content.len > 0)
         memcpy(text, content.ptr, content.len);
@@ -426,13 +423,12 @@ static struct stanza *copy_with(const struct stanza *s, const struct edit *edit)
                        .content_len = s->content_len + (uint32_t)edit->more.len,
                        .children = index_children(NULL, NULL, edit->more),
                        .bad_to = s->bad_to && edit->to.ptr == NULL };
-    char *other, *at;
-
     for (unsigned i = 0; i < s->child_count; i++) {
         bool keep = (drop >> i & 1) == 0;
         p.children += keep;
         p.content_len -= keep ? 0 : s->child[i].len;
     }
+    char *other, *at;
     struct stanza *c = lay_out(&p, &other, &at);
     if (s->other_len > 0)
         memcpy(other, s->other, s->other_len);
