@@ -245,14 +245,13 @@ static struct pending *store_message(struct account *a, const struct incoming *i
 {
     struct worker *w = a->worker;
     struct pending *p = mem_alloc(sizeof *p);
-    struct buf text;
-
     *p = (struct pending){ .account = a,
                            .st = stanza_ref(in->st),
                            .origin = in->origin,
                            .archive_id = in->archive_id,
                            .origin_hash = in->origin_hash };
     list_append(&core_of(w)->storing, &p->node);
+    struct buf text;
     buf_init(&text, XML_STANZA_MAX);
     stanza_store(&text, in->st);
     mailbox_weigh(a, in->archive_id, text.len);

@@ -168,8 +168,7 @@ void roster_query_open(struct xml_write *x, const struct account *a, uint64_t ve
 
 void roster_item_write(struct xml_write *x, const struct roster_item *i)
 {
-    slice groups = roster_item_groups(i), group;
-
+    slice groups = roster_item_groups(i);
     xml_open(x, "item", NULL);
     xml_attr(x, "jid", roster_item_jid(i));
     xml_attr_some(x, "name", roster_item_name(i));
@@ -178,6 +177,7 @@ void roster_item_write(struct xml_write *x, const struct roster_item *i)
         xml_attr(x, "ask", SLICE("subscribe")); /* §2.1.2.2 */
     if ((i->flags & ROSTER_PREAPPROVED) != 0)
         xml_attr(x, "approved", SLICE("true")); /* §2.1.2.1 */
+    slice group;
     while (groups.len > 0 && slice_cut(groups, '\0', &group, &groups))
         xml_element(x, "group", group);
     xml_close(x);

@@ -94,11 +94,10 @@ static void roster_iq_push_one(struct session *s, const struct roster_item *item
 
 static void answer_changes(struct iq *iq, struct session *s, uint64_t since)
 {
-    const struct roster_item *items[DELTA_PUSHES_MAX];
     const struct roster *r = iq->account->roster;
     uint64_t version = r == NULL ? 0 : r->version;
     int n = 0;
-
+    const struct roster_item *items[DELTA_PUSHES_MAX];
     if (since > version || (since < version && since < r->removed) || s == NULL ||
         (since < version && (n = changed_since(r, since, items)) < 0)) {
         roster_iq_answer_all(iq);
@@ -193,9 +192,8 @@ static struct refusal parse_groups(struct roster_set *set, const struct elem *it
     struct arena *tmp = set->iq->tmp;
     size_t longest = (size_t)setting_int(&roster_name_bytes), len = 0;
     int64_t count = 0;
-    struct elem child;
     char *packed = arena_alloc_raw(tmp, item->content.len + 1); /* a tag is longer than its NUL */
-
+    struct elem child;
     for (bool any = elem_first(item, &child); any; any = elem_next(&child, &child)) {
         if (!elem_is(&child, "group", NS_ROSTER))
             continue;
