@@ -131,7 +131,6 @@ void host_domains_set(struct worker *w, const struct host *h, const struct host_
     struct others *was = others_now(), *is = others_new();
     struct replaced *r = mem_new(struct replaced);
     const struct other *other;
-
     for (uint32_t i = 0; was != NULL && (other = map_next(&was->domains, &i)) != NULL;)
         if (other->host != h)
             others_put(is, other);
@@ -173,9 +172,7 @@ const struct host *host_find(const struct node *n, slice domain, slice *parent)
 void host_each_listed(slice parent, host_fn *fn, void *arg)
 {
     const struct others *now = others_now();
-    const struct other *other;
     char domain[JID_PART_MAX + 1];
-
     for (unsigned i = 0; i < host_count; i++) {
         const struct host *h = hosts[i];
         int len = h->hidden || !host_enabled(h, parent)
@@ -184,6 +181,7 @@ void host_each_listed(slice parent, host_fn *fn, void *arg)
         if (len > 0 && (size_t)len < sizeof domain)
             fn(h, (slice){ domain, (size_t)len }, arg);
     }
+    const struct other *other;
     for (uint32_t i = 0; now != NULL && (other = map_next(&now->domains, &i)) != NULL;)
         if (other->listed && slice_eq(other->parent, parent) && host_enabled(other->host, parent))
             fn(other->host, other->domain, arg);
