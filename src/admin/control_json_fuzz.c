@@ -53,7 +53,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct command_call call = { .arena = arena_create(0) };
     struct why why = { "" };
     struct buf out;
-
     buf_init(&out, 1 << 20);
     enum err e = control_parse((slice){ (const char *)data, size }, &call, &why);
     ensure(e == OK || e == E_SYNTAX || e == E_NOTFOUND);
