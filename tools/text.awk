@@ -1,5 +1,5 @@
 # text: rules on the text of C files, outside comments and literals: banned calls, comment style,
-# typedefs, size of the file.
+# typedefs, declarations, size of the file.
 function columns(s) { gsub(/[\200-\277]/, "", s); return length(s) } # UTF-8, in the C locale
 function ban(pattern, message)
 {
@@ -32,6 +32,34 @@ function strip(line,    out, c, i, n, two)
     quote = ""
     return out
 }
+# Whether a declaration has a declarator without initialiser. Brackets hide the commas in them.
+function bare(declaration,    part, n, i)
+{
+    while (gsub(/\([^()]*\)|\[[^][]*\]|\{[^{}]*\}/, "", declaration)) ;
+    n = split(declaration, part, ",")
+    for (i = 1; i <= n; i++)
+        if (part[i] !~ /=/) return 1
+    return 0
+}
+# A body that opens with declarations of which one has no initialiser, and an empty line.
+function opening()
+{
+    if ($0 ~ /^[ \t]*$/) {
+        if (bare_at)
+            print FILENAME ":" bare_at ": declare where it is first used, without an empty line below"
+        in_opening = 0
+        return
+    }
+    statement = statement code " "
+    if (code !~ /;[ \t]*$/)
+        return
+    if (statement !~ /^ *([A-Za-z_][A-Za-z0-9_]* +)+\**[A-Za-z_][A-Za-z0-9_]* *[[,;=]/ ||
+        statement ~ /^ *(return|goto) /)
+        in_opening = 0
+    else if (!bare_at && bare(statement))
+        bare_at = FNR
+    statement = ""
+}
 function finish()
 {
     if (last != "" && last !~ /_table\.c$/ && lines > 1000)
@@ -41,6 +69,7 @@ FNR == 1 {
     finish()
     last = FILENAME
     in_comment = 0
+    in_opening = 0
     in_base = FILENAME ~ /^src\/base\//
     pure = FILENAME ~ /^src\/(codec|xmpp)\// && FILENAME !~ /_(test|fuzz|bench)\.c$/
     driver = FILENAME ~ /_(test|fuzz|bench)\.c$/
@@ -54,6 +83,13 @@ FNR == 1 {
         print FILENAME ":" FNR ": a tab"
     if (code ~ /^[ \t]*#/)
         next
+    if (code ~ /^\{[ \t]*$/) {
+        in_opening = 1
+        bare_at = 0
+        statement = ""
+    } else if (in_opening) {
+        opening()
+    }
     if (!in_base && !driver)
         ban("malloc|calloc|realloc|free|strdup|strndup|aligned_alloc|posix_memalign|reallocarray",
             "the C allocator is for src/base alone")
