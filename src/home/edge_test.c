@@ -44,10 +44,24 @@ static bool on_idle(void *own, struct worker *w)
     return *(const char *)own == '1' ? first_is_idle : second_is_idle;
 }
 
-static const struct edge first = { "first",    on_start,  on_open,      on_stop, on_idle,
-                                   on_relieve, on_remote, on_node_gone, on_end };
-static const struct edge second = { "second",   on_start,  on_open,      on_stop, on_idle,
-                                    on_relieve, on_remote, on_node_gone, on_end };
+static const struct edge first = { .name = "first",
+                                   .start = on_start,
+                                   .open = on_open,
+                                   .stop = on_stop,
+                                   .idle = on_idle,
+                                   .relieve = on_relieve,
+                                   .remote = on_remote,
+                                   .node_gone = on_node_gone,
+                                   .end = on_end };
+static const struct edge second = { .name = "second",
+                                    .start = on_start,
+                                    .open = on_open,
+                                    .stop = on_stop,
+                                    .idle = on_idle,
+                                    .relieve = on_relieve,
+                                    .remote = on_remote,
+                                    .node_gone = on_node_gone,
+                                    .end = on_end };
 static const struct edge bare = { .name = "bare" }; /* nothing happens to it */
 static const struct edge other = { .name = "other" };
 static const struct edge_made made[] = {
