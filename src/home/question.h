@@ -19,7 +19,9 @@ typedef void gathered_fn(struct worker *w, void *arg);
 
 enum { QUESTION_MS = 30000 }; /* for what comes from other nodes */
 
-/* Who waits; the struct itself is borrowed for the call. */
+/* Who waits; the struct itself is borrowed for the call. `done` frees what `arg` owns. Where the
+ * worker ends first, none of these is called, and what `arg` owns is not freed: only at the end of
+ * the process, which gives it back. */
 struct asker {
     gather_fn *gather; /* NULL: no answers are expected */
     gathered_fn *done; /* NULL: nobody waits */
