@@ -9,6 +9,7 @@
 #include "home/message.h"
 #include "home/node.h"
 #include "home/question.h"
+#include "home/router.h"
 #include "home/worker.h"
 #include "xmpp/jid.h"
 
@@ -291,12 +292,22 @@ struct remote_sent {
     uint8_t edge; /* edge_number() here */
 };
 
+/* Takes over sent->st. Another node may have told of a link that no edge has here. */
+static void remote_hand_over(struct worker *w, struct remote_sent *sent)
+{
+    if (connection_worker(sent->link) != w->index ||
+        !edge_remote(w, sent->edge, sent->link, sent->st)) {
+        route_error(w, sent->st, SE_REMOTE_SERVER_TIMEOUT,
+                    SLICE("the connection to this domain broke"));
+        stanza_unref(&sent->st);
+    }
+    sent->st = NULL;
+}
+
 static void remote_run(struct worker *w, void *message, const struct message_from *from)
 {
-    struct remote_sent *sent = message;
     (void)from;
-    if (edge_remote(w, sent->edge, sent->link, sent->st))
-        sent->st = NULL; /* else another node thinks that there are links */
+    remote_hand_over(w, message);
 }
 
 static const struct message_field remote_fields[] = {
@@ -333,12 +344,11 @@ void remote_send(struct worker *w, slice domain, struct stanza *st)
 {
     const struct remote_link *link =
         remote_choose(map_get(&w->remotes, domain), stanza_from_bare(st), stanza_to_bare(st));
-    unsigned worker = connection_worker(link->id);
-    if (link->node == worker_node(w)->id && worker == worker_index(w)) {
-        bool taken = edge_remote(w, link->edge, link->id, st);
-        ensure(taken); /* the edge has announced the link */
-    } else {
-        home_send_to(w, link->node, worker, &remote_message,
-                     &(struct remote_sent){ st, link->id, link->edge });
-    }
+    const unsigned worker = connection_worker(link->id);
+    const bool other_node = link->node != 0 && link->node != w->node->id;
+    struct remote_sent sent = { st, link->id, link->edge };
+    if (other_node || (worker != w->index && worker < w->node->worker_count))
+        home_send_to(w, link->node, worker, &remote_message, &sent);
+    else /* here, or at a worker that the node does not have */
+        remote_hand_over(w, &sent);
 }

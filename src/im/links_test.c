@@ -17,15 +17,20 @@ static struct bus_local *bus;
 
 /* Edges with links: the first node has others than the second. */
 
-static unsigned links_got[2]; /* stanzas, of each edge */
+static unsigned links_got[2];  /* stanzas, of each edge */
+static unsigned links_refused; /* answers among them that say that the link broke */
 
 static void links_remote(void *own, struct worker *w, uint64_t link, struct stanza *st)
 {
     assert_int_equal(connection_worker(link), w->index);
+    char *text = mem_alloc(stanza_write_max(st, NULL) + 1);
+    text[stanza_write(text, st, NULL)] = '\0';
     pthread_mutex_lock(&live.lock);
     ++*(unsigned *)own;
+    links_refused += strstr(text, "remote-server-timeout") != NULL;
     pthread_cond_broadcast(&live.changed);
     pthread_mutex_unlock(&live.lock);
+    mem_free(&text);
     stanza_unref(&st);
 }
 
@@ -108,6 +113,15 @@ static unsigned know_link(char *domain)
     return count;
 }
 
+static void await_link(char *domain)
+{
+    struct timespec now, until = live_deadline();
+    do
+        clock_gettime(CLOCK_REALTIME, &now);
+    while (know_link(domain) != 22 && now.tv_sec < until.tv_sec);
+    assert_int_equal(know_link(domain), 22);
+}
+
 static void node_is_gone(struct worker *w, void *arg)
 {
     (void)arg;
@@ -140,8 +154,7 @@ static void test_links_of_other_nodes(void **state)
     assert_int_equal(know_link("component.test"), 2);
     for (unsigned i = 0; i < WORKERS; i++) /* as at a start */
         node_call(live.node[1], i, learn_links, NULL);
-    while (know_link("component.test") != 22)
-        ;
+    await_link("component.test");
     for (unsigned i = 0; i < WORKERS; i++)
         node_call(live.node[0], i, node_is_gone, NULL);
     assert_int_equal(know_link("component.test"), 20);
@@ -169,8 +182,7 @@ static void test_each_edge_gets_what_is_for_its_links(void **state)
     links.up = false;
     node_call(live.node[1], 1, links_come, NULL);
     LIVE_AWAIT(links.up);
-    while (know_link("two.test") != 22)
-        ;
+    await_link("two.test");
     for (unsigned k = 0; k < NODES * WORKERS; k++)
         node_call(live.node[k / WORKERS], k % WORKERS, links_send, "two.test");
     LIVE_AWAIT(links_got[1] == NODES * WORKERS);
@@ -180,24 +192,37 @@ static void test_each_edge_gets_what_is_for_its_links(void **state)
     assert_int_equal(links_got[1], NODES * WORKERS);
 }
 
-/* An edge of a message from a node that is not sound: nothing is sent. */
-static void links_mistaken(struct worker *w, void *arg)
+/* Links of an edge that has none, and of a worker that the node does not have, as a node that is
+ * not sound may tell of them: the sender is answered that the link broke, by the link to two.test.
+ */
+
+static void links_come_in_vain(struct worker *w, void *arg)
 {
-    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_CHAT, SLICE("a@localhost"),
-                                    SLICE("one.test"), (slice){ 0 }, SLICE(""));
     (void)arg;
-    assert_false(edge_remote(w, EDGES_MAX - 1, 1, st));
-    assert_false(edge_remote(w, 0, 1, st)); /* it has no links */
-    stanza_unref(&st);
-    live_set(&links.up);
+    remote_announce(w, SLICE("far.test"), &links_one, 77, REMOTE_UP, NULL);
+    remote_announce(w, SLICE("none.test"), &live_edge, connection_new_id(w), REMOTE_UP, link_is_up);
 }
 
-static void test_an_edge_that_is_not_there(void **state)
+static void links_send_in_vain(struct worker *w, void *domain)
+{
+    const slice from = SLICE("a@two.test"), to = slice_of(domain);
+    remote_send(w, to, stanza_make(STANZA_MESSAGE, TYPE_CHAT, from, to, (slice){ 0 }, SLICE("")));
+}
+
+static void test_a_link_that_no_edge_has(void **state)
 {
     (void)state;
     links.up = false;
-    node_call(live.node[1], 0, links_mistaken, NULL);
+    node_call(live.node[1], 1, links_come_in_vain, NULL);
     LIVE_AWAIT(links.up);
+    await_link("none.test");
+    await_link("far.test");
+    for (unsigned k = 0; k < NODES * WORKERS; k++)
+        node_call(live.node[k / WORKERS], k % WORKERS, links_send_in_vain, "none.test");
+    LIVE_AWAIT(links_refused == NODES * WORKERS);
+    for (unsigned k = 0; k < WORKERS; k++) /* the other node cannot reach it, and nobody is told */
+        node_call(live.node[1], k, links_send_in_vain, "far.test");
+    LIVE_AWAIT(links_refused == (NODES + 1) * WORKERS);
 }
 
 static void link_goes(struct worker *w, void *arg)
@@ -221,7 +246,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_links_of_other_nodes),
         cmocka_unit_test(test_each_edge_gets_what_is_for_its_links),
-        cmocka_unit_test(test_an_edge_that_is_not_there),
+        cmocka_unit_test(test_a_link_that_no_edge_has),
         cmocka_unit_test(test_a_node_ends_that_was_not_answered),
     };
     return cmocka_run_group_tests(tests, start, stop);
