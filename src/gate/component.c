@@ -359,10 +359,9 @@ static void component_accepted(struct loop *loop, int fd, const struct sockaddr 
 
 static void component_send(void *own, struct worker *w, uint64_t link, struct stanza *st)
 {
-    struct component_gate *g = own;
-    ensure(g != NULL);
-    struct component *c =
-        map_get(&g->worker[worker_index(w)].by_id, (slice){ (const char *)&link, sizeof link });
+    struct component_gate *g = own; /* NULL: another node told of a link that is not here */
+    const slice id = { (const char *)&link, sizeof link };
+    struct component *c = g == NULL ? NULL : map_get(&g->worker[worker_index(w)].by_id, id);
     if (c == NULL || c->x.state != STREAM_BOUND) {
         route_error(w, st, SE_REMOTE_SERVER_TIMEOUT, SLICE("the connection to this domain broke"));
         stanza_unref(&st);
