@@ -125,8 +125,14 @@ static void address_get(struct iq *iq)
     slice domain = stanza_to(iq->st), parent = domain;
     slice address = slice_of(setting_text(&proxy65_host));
     int64_t port = setting_int(&proxy65_announced);
+    if (port == 0)
+        port = proxy65_port(iq->worker);
     if (!may_use(iq)) {
         iq_error(iq, SE_FORBIDDEN, SLICE("only users of this server may use the proxy"));
+        return;
+    }
+    if (port == 0) { /* proxy65.listening is of the process, whose other node has the proxy */
+        iq_error(iq, SE_SERVICE_UNAVAILABLE, SLICE("this node has no proxy"));
         return;
     }
     host_find(worker_node(iq->worker), domain, &parent);
@@ -134,7 +140,7 @@ static void address_get(struct iq *iq)
     xml_open(&x, "query", NS_BYTESTREAMS);
     xml_open_with(&x, "streamhost", NULL, "jid", domain);
     xml_attr(&x, "host", address.len > 0 ? address : parent);
-    xml_attr_int(&x, "port", port != 0 ? port : proxy65_port(iq->worker));
+    xml_attr_int(&x, "port", port);
     iq_result_xml(iq, &x);
 }
 
