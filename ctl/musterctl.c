@@ -197,12 +197,14 @@ static int exchange(const struct options *o, const struct words *w, int fd)
     buf_init(&out, REPLY_BYTES_MAX);
     buf_init(&in, REPLY_BYTES_MAX);
     write_request(&out, w);
-    if (out.overflow)
+    if (out.overflow) {
         fprintf(stderr, "musterctl: the arguments have more than %d bytes\n", REPLY_BYTES_MAX);
-    else if (musterctl_send_all(fd, buf_slice(&out)) && read_reply(fd, &in))
+        code = EXIT_USAGE;
+    } else if (musterctl_send_all(fd, buf_slice(&out)) && read_reply(fd, &in)) {
         code = show_reply(o, w->command, buf_slice(&in)); /* fits: read_reply() says so */
-    else
+    } else {
         fprintf(stderr, "musterctl: the server closed the connection without a reply\n");
+    }
     buf_fini(&in);
     buf_fini(&out);
     return code;

@@ -165,6 +165,7 @@ void docs_man_musterctl(struct buf *out)
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         buf_clear(&line);
         usage_line(&line, c);
+        out->overflow |= line.overflow;
         item(out, buf_slice(&line), c->doc);
         for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
             buf_clear(&line);
@@ -174,9 +175,9 @@ void docs_man_musterctl(struct buf *out)
             buf_lit(out, ".RS\n");
             item_of(out, buf_slice(&line), buf_slice(&note));
             buf_lit(out, ".RE\n");
+            out->overflow |= line.overflow || note.overflow;
         }
     }
-    out->overflow |= line.overflow || note.overflow;
     buf_fini(&line);
     buf_fini(&note);
     buf_lit(out, ".SH EXIT STATUS\n");

@@ -17,6 +17,8 @@
 
 enum {
     FILE_BYTES_MAX = NODE_FILE_BYTES_MAX,
+    /* No value is longer: a scalar is in the file, and domains are what their preparation makes. */
+    SHOWN_BYTES_MAX = FILE_BYTES_MAX + NODE_DOMAINS_MAX * (JID_PART_MAX + 2),
     LIST_MAX = 32,
     SETTINGS_MAX = 512,
     ERRORS_MAX = 50,
@@ -833,7 +835,7 @@ static unsigned read_text(struct node_file *file, slice text, struct buf *errors
 {
     struct loader l = { .file = file, .errors = errors };
     yaml_parser_t parser;
-    buf_init(&l.shown, FILE_BYTES_MAX);
+    buf_init(&l.shown, SHOWN_BYTES_MAX);
     if (yaml_parser_initialize(&parser) != 0) {
         yaml_parser_set_input_string(&parser, (const unsigned char *)text.ptr, text.len);
         yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);

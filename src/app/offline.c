@@ -13,6 +13,8 @@ void print_mistakes(const struct buf *mistakes)
         slice_cut(rest, '\n', &line, &rest);
         fprintf(stderr, "%s%.*s\n", log_mark(LOG_ERROR), SLICE_ARG(line));
     }
+    if (mistakes->overflow)
+        fprintf(stderr, "%sThere are more mistakes, which are not shown.\n", log_mark(LOG_ERROR));
 }
 
 struct node_file *offline_read(const char *path)

@@ -104,7 +104,8 @@ int64_t command_number(const struct command_call *c, const char *name, int64_t m
     return c->args[i].ptr == NULL ? missing : c->values[i];
 }
 
-/* Names for messages: "jid, --force". They are cut where the sentence would not hold them. */
+/* Names for messages: "jid, --force". A sentence that is longer than why.text is cut at its end, so
+ * the names come last. */
 enum { NAMES_BYTES_MAX = 1024, FOUND_BYTES_MAX = 64 };
 
 static slice command_shown(slice found)
