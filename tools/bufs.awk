@@ -1,7 +1,8 @@
 # bufs.awk: buffers have maxima with names, and nothing is taken from one that overflowed: a function
 # that initialises a local buffer and takes its text with buf_slice() looks at `overflow`, or takes
 # it with buf_fit(); for a buffer that is a member, some function of the file does. Values get into
-# XML by codec/xml_write: no literal outside it holds a part of an element. A comment that ends with
+# XML by codec/xml_write: outside it, no literal that buf_lit, buf_printf, buf_add or arena_printf gets
+# holds a part of an element; xml_raw, PUT_LIT and conn_write are not looked at. A comment that ends with
 # "escaped" on the line says that a value is XML already, one with "fits" that the text cannot reach
 # the maximum.
 function finish(    name) {
