@@ -14,6 +14,7 @@ void message_pack(struct buf *out, const struct message_row *row, const void *me
     message_number_pack(out, as->part, 1);
     message_number_pack(out, row->id, 2);
     message_number_pack(out, as->question, sizeof(uint32_t));
+    ensure_debug(out->overflow || out->len == MESSAGE_HEAD_BYTES);
     message_fields_pack(out, row->fields, message);
 }
 
