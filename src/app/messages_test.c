@@ -10,6 +10,7 @@
 #include "app/features.h"
 #include "base/mem.h"
 #include "codec/xml_read.h"
+#include "home/connection.h"
 #include "home/message_fields.h"
 #include "home/message_wire.h"
 #include "home/node.h"
@@ -25,6 +26,7 @@ static struct test_room room;
 /* The rows for other nodes. `sound` of a row looks at what is there, a session, a slot: these are
  * without. */
 static struct message_row rows[MESSAGE_IDS];
+static const struct message_row *whole[MESSAGE_IDS]; /* the same with `sound` */
 static unsigned row_count;
 
 static int start(void **state)
@@ -37,6 +39,7 @@ static int start(void **state)
         const struct message_row *row = message_find(id);
         if (row == NULL || row->scope != MESSAGE_CLUSTER)
             continue;
+        whole[row_count] = row;
         list[row_count] = &rows[row_count];
         rows[row_count] = *row;
         rows[row_count++].sound = NULL;
@@ -222,6 +225,112 @@ static void test_each_byte_is_checked(void **state)
     }
 }
 
+/* What `sound` of a row refuses, although each field is in its range. */
+
+static int use_whole(void **state)
+{
+    struct why why;
+    (void)state;
+    return messages_set(whole, row_count, &why) ? 0 : -1;
+}
+
+static void *member_named(const struct message_row *row, void *message, const char *name)
+{
+    for (const struct message_field *f = row->fields; f->type != MF_END; f++)
+        if (strcmp(f->name, name) == 0)
+            return (char *)message + f->offset;
+    fail_msg("message %s has no field %s", row->name, name);
+    return NULL;
+}
+
+static const struct message_row *row_named(const char *name)
+{
+    for (unsigned i = 0; i < row_count; i++)
+        if (strcmp(whole[i]->name, name) == 0)
+            return whole[i];
+    fail_msg("there is no message %s", name);
+    return NULL;
+}
+
+static void assert_sound(const struct message_row *row, void *message, bool expected)
+{
+    struct buf b;
+    void *again;
+    struct why why;
+    pack(&b, row, message);
+    message_release(row, message);
+    if (!expected) {
+        assert_refused(row, buf_slice(&b), "");
+    } else {
+        if (read(buf_slice(&b), &again, &why) != OK)
+            fail_msg("%s", why.text);
+        message_release(row, again);
+    }
+    buf_fini(&b);
+    arena_reset(room.tmp);
+}
+
+enum { HERE = 1, SENDER = 2, THIRD = 3 };
+
+static void assert_link(const char *name, uint64_t link, uint32_t at, bool expected)
+{
+    const struct message_row *row = row_named(name);
+    void *message = sample(row, SAMPLE_TYPICAL);
+    *(uint64_t *)member_named(row, message, "link") = link;
+    *(uint32_t *)member_named(row, message, "node") = at;
+    assert_sound(row, message, expected);
+}
+
+/* A link is of the node that tells of it. Those that a node hears of may be its own, and then of a
+ * worker that it has. */
+static void test_links_that_are_unsound(void **state)
+{
+    const uint64_t first = 1 << CONNECTION_WORKER_BITS;
+    (void)state;
+    assert_link("link", first, SENDER, true);
+    assert_link("link", first | 5, SENDER, true);
+    assert_link("link", 0, SENDER, false);
+    assert_link("link", first, 0, false);
+    assert_link("link", first, HERE, false);
+    assert_link("link", first, THIRD, false);
+    assert_link("link-known", first, SENDER, true);
+    assert_link("link-known", first | 5, THIRD, true);
+    assert_link("link-known", first, HERE, true);
+    assert_link("link-known", first | 1, HERE, false);
+    assert_link("link-known", 0, THIRD, false);
+    assert_link("link-known", first, 0, false);
+}
+
+enum { OP_BACK = 6 }; /* of im/audience.c */
+
+static void assert_back(const char *presence, bool expected)
+{
+    const struct message_row *row = row_named("audience");
+    void *message = sample(row, SAMPLE_SMALLEST);
+    *(uint8_t *)member_named(row, message, "op") = OP_BACK;
+    *(slice *)member_named(row, message, "room") = SLICE("room@conference.localhost");
+    *(slice *)member_named(row, message, "m.jid") = SLICE("a@localhost/r");
+    if (presence != NULL)
+        *(struct stanza **)member_named(row, message, "m.presence") = test_stanza(&room, presence);
+    assert_sound(row, message, expected);
+}
+
+/* Who is back in a room says so by an own presence. */
+static void test_returns_that_are_unsound(void **state)
+{
+    (void)state;
+    assert_back("<presence from='a@localhost/r' to='room@conference.localhost/n'/>", true);
+    assert_back(NULL, false);
+    assert_back("<presence from='a@localhost/r' to='other@conference.localhost/n'/>", false);
+    assert_back("<presence to='room@conference.localhost/n'/>", false);
+    assert_back("<presence from='b@localhost/r' to='room@conference.localhost/n'/>", false);
+    assert_back("<presence from='a@localhost' to='room@conference.localhost/n'/>", false);
+    assert_back("<presence from='a@localhost/r' to='room@conference.localhost/n' "
+                "type='unavailable'/>",
+                false);
+    assert_back("<message from='a@localhost/r' to='room@conference.localhost/n'/>", false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +338,8 @@ int main(void)
         cmocka_unit_test(test_each_row_is_whole),
         cmocka_unit_test(test_each_field_is_checked),
         cmocka_unit_test(test_each_byte_is_checked),
+        cmocka_unit_test_setup(test_links_that_are_unsound, use_whole),
+        cmocka_unit_test_setup(test_returns_that_are_unsound, use_whole),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -109,11 +109,22 @@ static enum err link_change(struct worker *w, const struct link_change *n)
     return OK;
 }
 
+/* Only the node that has a link tells of it: nobody else ends it. */
 static bool link_is_sound(struct worker *w, const void *message, const struct message_from *from)
 {
     const struct link_change *n = message;
-    (void)w, (void)from;
-    return n->link != 0 && n->node != 0;
+    (void)w;
+    return n->link != 0 && n->node == from->node;
+}
+
+/* It may be a link of ours, to a worker that is there: what goes to the domain is sent to it. */
+static bool link_known_is_sound(struct worker *w, const void *message,
+                                const struct message_from *from)
+{
+    const struct link_change *n = message;
+    (void)from;
+    return n->link != 0 && n->node != 0 &&
+           (n->node != w->node->id || connection_worker(n->link) < w->node->worker_count);
 }
 
 static const struct message_field link_fields[] = {
@@ -139,7 +150,7 @@ const struct message_row link_known_message = {
     .size = sizeof(struct link_change),
     .fields = link_fields,
     .run = link_known_run,
-    .sound = link_is_sound,
+    .sound = link_known_is_sound,
 };
 
 struct link_told {

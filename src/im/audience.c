@@ -282,6 +282,14 @@ static void audience_run(struct worker *w, void *message, const struct message_f
     audience_hear(w, message);
 }
 
+/* A presence of the session that it names, to the room: the room answers to it. */
+static bool back_is_sound(const struct word *word)
+{
+    const struct stanza *st = word->m.presence;
+    return st != NULL && st->kind == STANZA_PRESENCE && st->type == TYPE_AVAILABLE &&
+           slice_eq(stanza_from(st), word->m.jid) && slice_eq(stanza_to_bare(st), word->room);
+}
+
 /* Each word has what it is about. */
 static bool audience_is_sound(struct worker *w, const void *message,
                               const struct message_from *from)
@@ -290,7 +298,8 @@ static bool audience_is_sound(struct worker *w, const void *message,
     (void)w, (void)from;
     bool named = word->op != OP_CLEAR && word->op != OP_SEND;
     bool says = word->op == OP_SEND || word->op == OP_TELL;
-    return (!named || word->m.jid.len > 0) && (!says || word->st != NULL);
+    return (!named || word->m.jid.len > 0) && (!says || word->st != NULL) &&
+           (word->op != OP_BACK || back_is_sound(word));
 }
 
 static const struct message_field audience_fields[] = {
@@ -508,7 +517,8 @@ static void restore_seat(struct session *s, const struct frozen_seat *seat)
     ensure(session_here(s));
     unsigned home = node_home(worker_node(w), seat->room, &node);
     word.m.presence = seat_presence_of(s, seat);
-    audience_say(w, node, home, &word);
+    if (word.m.presence != NULL)
+        audience_say(w, node, home, &word);
     stanza_unref(&word.m.presence);
 }
 

@@ -8,7 +8,7 @@
 #include "codec/xml_read.h"
 #include "codec/xml_write.h"
 #include "home/here.h"
-#include "home/host.h"
+#include "home/node.h"
 #include "im/audience.h"
 #include "muc/people/affiliation.h"
 #include "muc/people/find.h"
@@ -447,20 +447,18 @@ static void join_take_seat(struct room *r, enum err e, void *arg)
 
 void room_restore(struct worker *w, slice room, const struct audience_member *m)
 {
-    slice parent;
-    const struct jid jid = jid_split(room);
-    if (jid.local.len == 0 || m->presence == NULL || stanza_to_is_bare(m->presence) ||
-        m->blob.len != 2 || m->blob.ptr[0] < ROLE_VISITOR || m->blob.ptr[0] > ROLE_MODERATOR)
+    if (m->presence == NULL || stanza_to_is_bare(m->presence) || m->blob.len != 2 ||
+        m->blob.ptr[0] < ROLE_VISITOR || m->blob.ptr[0] > ROLE_MODERATOR)
         return;
     struct returning *b = mem_new(struct returning);
     b->presence = stanza_ref(m->presence);
     b->role = (enum room_role)m->blob.ptr[0];
     b->hidden = m->blob.ptr[1] != 0;
-    if (host_find(worker_node(w), jid.domain, &parent) != NULL) {
+    if (rooms_serve(worker_node(w), room) && node_is_home(w, room)) {
         room_with(w, room, join_take_seat, b);
         return;
     }
-    turn_away(w, b); /* no rooms are there any more */
+    turn_away(w, b); /* no rooms are there any more, or elsewhere */
     returning_free(b);
 }
 

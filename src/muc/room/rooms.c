@@ -101,6 +101,14 @@ bool room_is_served(const struct room *r)
     return host_find(worker_node(r->worker), jid_split(r->jid).domain, &parent) != NULL;
 }
 
+bool rooms_serve(const struct node *n, slice jid)
+{
+    slice parent;
+    const struct jid parts = jid_split(jid);
+    const struct host *h = host_find(n, parts.domain, &parent);
+    return parts.local.len > 0 && h != NULL && h == host_labelled(SLICE(MUC_LABEL));
+}
+
 void room_with(struct worker *w, slice jid, room_fn *fn, void *arg)
 {
     slice domain = jid_split(jid).domain, parent;

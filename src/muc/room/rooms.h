@@ -7,6 +7,7 @@
 
 struct host;
 struct iq;
+struct node;
 struct worker;
 
 #define MUC_LABEL "conference" /* of the service: conference.<domain> */
@@ -23,6 +24,8 @@ struct room *room_find(const struct worker *w, slice jid); /* NULL: not READY */
 struct room *room_of_iq(const struct iq *iq);
 static inline void room_pin(struct room *r) { actor_pin(&r->actor); }
 static inline void room_unpin(struct room *r) { actor_unpin(&r->actor); }
+/* Whether rooms can have this bare JID: it is at the host of rooms, and has a localpart. */
+bool rooms_serve(const struct node *n, slice jid);
 /* Runs fn when the room is READY or ABSENT, in order with its stanzas. E_DOWN: it was not read.
  * E_LIMIT, at once: too many functions wait for it. */
 typedef void room_fn(struct room *r, enum err e, void *arg);

@@ -2,7 +2,6 @@
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "home/here.h"
-#include "home/host.h"
 #include "home/node.h"
 #include "im/account.h"
 #include "im/feature.h"
@@ -54,18 +53,10 @@ void operate_with_known(struct command_call *call, slice jid, operate_known_fn *
 
 /* Visits. */
 
-static bool operate_serves(const struct node *n, slice room)
-{
-    slice parent;
-    const struct jid jid = jid_split(room);
-    const struct host *h = host_find(n, jid.domain, &parent);
-    return jid.local.len > 0 && h != NULL && h == host_labelled(SLICE(MUC_LABEL));
-}
-
 void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg)
 {
     ensure(worker_is_here(w) && fn != NULL);
-    if (operate_serves(worker_node(w), jid))
+    if (rooms_serve(worker_node(w), jid))
         room_with(w, jid, fn, arg);
     else /* the alias went meanwhile, or the question is about the service itself */
         fn(NULL, E_NOTFOUND, arg);
