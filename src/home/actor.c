@@ -213,7 +213,7 @@ static bool inbox_is_full(const struct actor *a, const struct actor_item *item)
 {
     const struct actor_kind *kind = a->all->kind;
     if (item->st == NULL)
-        return a->inbox_calls >= ACTOR_INBOX_CALLS;
+        return a->inbox_calls >= kind->calls_max;
     if (kind->urgent != NULL && kind->urgent(item->st))
         return a->inbox_stanzas >= 4 * ACTOR_INBOX_MAX;
     return a->inbox_stanzas >= ACTOR_INBOX_MAX || a->inbox_bytes > ACTOR_INBOX_BYTES;
@@ -221,9 +221,15 @@ static bool inbox_is_full(const struct actor *a, const struct actor_item *item)
 
 bool actor_wait(struct actor *a, const struct actor_item *item)
 {
-    ensure((item->st == NULL) == (item->fn != NULL));
     if (inbox_is_full(a, item))
         return false;
+    actor_wait_anyhow(a, item);
+    return true;
+}
+
+void actor_wait_anyhow(struct actor *a, const struct actor_item *item)
+{
+    ensure((item->st == NULL) == (item->fn != NULL));
     struct actor_item *it = mem_alloc(sizeof *it);
     *it = *item;
     it->next = NULL;
@@ -232,7 +238,6 @@ bool actor_wait(struct actor *a, const struct actor_item *item)
     a->inbox_calls += it->st == NULL;
     a->inbox_stanzas += it->st != NULL;
     a->inbox_bytes += it->st == NULL ? 0 : it->st->bytes;
-    return true;
 }
 
 static struct actor_item *inbox_take(struct actor *a)

@@ -9,7 +9,9 @@
  * A struct embeds an actor as its first part, in a union with ACTOR_HEAD, so that its worker, jid
  * and state are its own members: see struct account. Confined to its worker.
  *
- * Limits: ACTOR_INBOX_MAX stanzas wait, and no more come when they have ACTOR_INBOX_BYTES. */
+ * Limits: ACTOR_INBOX_MAX stanzas wait, and no more come when they have ACTOR_INBOX_BYTES;
+ * kind->calls_max functions: 1,000 for accounts and publish-subscribe services, 131,072 for rooms.
+ */
 #pragma once
 #include "base/err.h"
 #include "base/list.h"
@@ -30,9 +32,6 @@ struct worker;
 enum actor_state { ACTOR_LOADING, ACTOR_READY, ACTOR_ABSENT };
 /* More than one client may have under way (im/session_input.c): alone it fills no inbox. */
 enum { ACTOR_INBOX_MAX = 2048, ACTOR_INBOX_BYTES = 4 << 20 };
-/* Functions that wait in an inbox: more than a room has occupants (muc.occupants-max), each of whom
- * comes back by one after a planned restart. They are 8 MiB; what they hold is of those who ask. */
-enum { ACTOR_INBOX_CALLS = 1 << 17 };
 
 #define ACTOR_HEAD                                                                                 \
     struct worker *worker;                                                                         \
@@ -78,6 +77,7 @@ struct actor_kind {
     struct metric *loaded;     /* a gauge: how many are in memory */
     uint32_t idle_max;         /* READY ones that nobody needs; then the longest idle goes sooner */
     uint32_t absent_max;       /* the same of those that are ABSENT */
+    uint32_t calls_max;        /* functions that wait in one inbox; each holds what it is to do */
     uint64_t (*idle_ms)(void); /* how long READY ones stay that nobody needs. NULL, as may_unload:
                                   they are in use until actor_end() */
 
@@ -182,6 +182,8 @@ void actor_unpause(struct actor *a);
 void actor_go_on(struct actor *a);
 /* Puts a copy of the item into the inbox. false: it is full, nothing has changed. */
 bool actor_wait(struct actor *a, const struct actor_item *item);
+/* The same without a limit, for what must not be lost and no peer can ask for often. */
+void actor_wait_anyhow(struct actor *a, const struct actor_item *item);
 
 /* A change of stored state: prepare -> commit -> apply, one under way an actor, in the order in
  * which they are asked for. Embed it as the first member of your own struct. */

@@ -26,7 +26,8 @@
 #include "im/subscription.h"
 #include "xmpp/promise.h"
 
-enum { IDLE_MS = 60 * 1000, IDLE_MAX = 20000, ABSENT_MAX = 20000 };
+/* A function that waits can hold a publication of pubsub.offline-bytes. */
+enum { IDLE_MS = 60 * 1000, IDLE_MAX = 20000, ABSENT_MAX = 20000, CALLS_MAX = 1000 };
 
 static struct log_area log_account = { .name = "account", .level = LOG_INFO };
 struct log_area *const account_logs[] = { &log_account, &log_frames, NULL };
@@ -257,6 +258,7 @@ static const struct actor_kind account_kind = {
     .loaded = &accounts_loaded,
     .idle_max = IDLE_MAX,
     .absent_max = ABSENT_MAX,
+    .calls_max = CALLS_MAX,
     .idle_ms = account_idle_ms,
     .load = account_load,
     .handle = account_handle,

@@ -197,6 +197,7 @@ static const struct actor_kind room_kind = {
     .loaded = &rooms_loaded_metric,
     .idle_max = UINT32_MAX,
     .absent_max = ABSENT_MAX,
+    .calls_max = ROOM_CALLS_MAX,
     .idle_ms = room_idle_ms,
     .load = room_begin,
     .handle = room_handle,

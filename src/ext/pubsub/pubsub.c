@@ -17,6 +17,7 @@ static bool pubsub_in_use(const struct actor *a) { return !a->ended; }
 
 static const struct actor_kind pubsub_kind = {
     .loaded = &ps_services_loaded,
+    .calls_max = PS_WAITING_MAX,
     .load = ps_load_service,
     .call = ps_request_call,
     .in_use = pubsub_in_use,

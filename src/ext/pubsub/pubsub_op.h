@@ -15,6 +15,7 @@ struct arena;
 struct buf;
 
 enum {
+    PS_WAITING_MAX = 1000, /* for a service that is read: each is a request and its two arenas */
     PS_OPS_MAX = 20000,    /* of one service under way */
     PS_LOOK_BYTES = 16     /* charged for each node that a request looks at */
 };

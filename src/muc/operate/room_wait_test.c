@@ -1,4 +1,5 @@
 /* What waits for a room that is being read. */
+#include "home/host.h"
 #include "im/feature.h"
 #include "im/test_node.h"
 #include "muc/muc.h"
@@ -73,14 +74,14 @@ static void hear(struct room *r, enum err e, void *arg)
     h->other += e != OK && e != E_LIMIT;
 }
 
-static bool all_heard(void *arg) { return ((struct heard *)arg)->ok == ACTOR_INBOX_CALLS; }
+static bool all_heard(void *arg) { return ((struct heard *)arg)->ok == ROOM_CALLS_MAX; }
 
 /* One more than can wait is told so at once; the others are told when the room was read. */
 static void test_too_many_wait(void **state)
 {
     struct heard h = { 0 };
     (void)state;
-    for (unsigned i = 0; i <= ACTOR_INBOX_CALLS; i++) {
+    for (unsigned i = 0; i <= ROOM_CALLS_MAX; i++) {
         assert_int_equal(h.limit, 0);
         room_with(t.w, SLICE("cave@conference.localhost"), hear, &h);
     }
@@ -88,13 +89,29 @@ static void test_too_many_wait(void **state)
     assert_int_equal(h.ok, 0);
     test_node_run(&t, all_heard, &h);
     room_with(t.w, SLICE("cave@conference.localhost"), hear, &h);
-    assert_int_equal(h.ok, ACTOR_INBOX_CALLS + 1);
+    assert_int_equal(h.ok, ROOM_CALLS_MAX + 1);
     assert_int_equal(h.limit, 1);
     assert_int_equal(h.other, 0);
 }
 
+/* What must not be lost waits behind as many as can wait. */
+static void test_what_must_not_be_lost(void **state)
+{
+    struct heard h = { 0 }, kept = { 0 };
+    slice parent, jid = SLICE("hall@conference.localhost");
+    (void)state;
+    for (unsigned i = 0; i < ROOM_CALLS_MAX; i++)
+        room_with(t.w, jid, hear, &h);
+    const struct host *host = host_find(t.node, SLICE("conference.localhost"), &parent);
+    room_when_loaded(room_get(t.w, host, jid), hear, &kept);
+    assert_int_equal(kept.ok + kept.limit + kept.other, 0);
+    test_node_run(&t, all_heard, &h);
+    assert_int_equal(kept.ok, 1);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_too_many_wait) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_too_many_wait),
+                                        cmocka_unit_test(test_what_must_not_be_lost) };
     return cmocka_run_group_tests(tests, start, stop);
 }

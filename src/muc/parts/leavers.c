@@ -48,7 +48,7 @@ static void leavers_forget_ready(struct room *r, void *bare)
     leavers_forget(r, *(const slice *)bare);
 }
 
-/* It may have read the row before it went. */
+/* It may have read the row before it went: who gets the name next must not have its affiliation. */
 static void leavers_loaded(struct room *r, enum err e, void *arg)
 {
     slice *bare = arg;
@@ -59,7 +59,7 @@ static void leavers_loaded(struct room *r, enum err e, void *arg)
 
 static void forget_loading(struct room *r, void *bare)
 {
-    room_with(r->worker, r->jid, leavers_loaded, slice_box(*(const slice *)bare));
+    room_when_loaded(r, leavers_loaded, slice_box(*(const slice *)bare));
 }
 
 static void leavers_account_deleted(struct worker *w, slice bare)

@@ -123,6 +123,12 @@ void room_with(struct worker *w, slice jid, room_fn *fn, void *arg)
     room_unpin(r);
 }
 
+void room_when_loaded(struct room *r, room_fn *fn, void *arg)
+{
+    ensure(room_here(r) && r->state == ACTOR_LOADING && fn != NULL);
+    actor_wait_anyhow(&r->actor, &(struct actor_item){ .fn = (actor_any_fn *)fn, .arg = arg });
+}
+
 static void rooms_in(struct worker *w, enum actor_state state, room_each_fn *fn, void *arg)
 {
     const struct actors *rooms = *worker_state(w, rooms_slot);

@@ -10,6 +10,10 @@ struct iq;
 struct node;
 struct worker;
 
+/* Functions that wait for a room: they hold little, a presence or a command of an operator. After a
+ * planned restart each seat comes back by one; those beyond are turned away. */
+enum { ROOM_CALLS_MAX = 1 << 17 };
+
 #define MUC_LABEL "conference" /* of the service: conference.<domain> */
 
 extern unsigned rooms_slot;                      /* of workers */
@@ -30,6 +34,8 @@ bool rooms_serve(const struct node *n, slice jid);
  * E_LIMIT, at once: too many functions wait for it. */
 typedef void room_fn(struct room *r, enum err e, void *arg);
 void room_with(struct worker *w, slice jid, room_fn *fn, void *arg);
+/* The same for a room that is being read, however many wait: what must not be lost. */
+void room_when_loaded(struct room *r, room_fn *fn, void *arg);
 /* All READY rooms of a worker. */
 typedef void room_each_fn(struct room *r, void *arg);
 void rooms_each(struct worker *w, room_each_fn *fn, void *arg);
