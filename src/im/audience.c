@@ -517,8 +517,7 @@ static void restore_seat(struct session *s, const struct frozen_seat *seat)
     ensure(session_here(s));
     unsigned home = node_home(worker_node(w), seat->room, &node);
     word.m.presence = seat_presence_of(s, seat);
-    if (word.m.presence != NULL)
-        audience_say(w, node, home, &word);
+    audience_say(w, node, home, &word);
     stanza_unref(&word.m.presence);
 }
 
