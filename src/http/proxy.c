@@ -94,7 +94,7 @@ static void advise(const char *peer, bool trusted)
                    "http.trusted-proxies for the proxy at %s: all its users share the limits of "
                    "one address without it",
                    peer);
-    alarm_raise(&http_proxy_alarm, buf_slice(&detail));
+    alarm_raise(&http_proxy_alarm, buf_fit(&detail));
     buf_fini(&detail);
 }
 
