@@ -44,7 +44,7 @@ function bare(declaration,    part, n, i)
 # A body that opens with declarations of which one has no initialiser, and an empty line.
 function opening()
 {
-    if ($0 ~ /^[ \t]*$/) {
+    if (!in_comment && $0 ~ /^[ \t]*$/) {
         if (bare_at)
             print FILENAME ":" bare_at ": declare where it is first used, without an empty line below"
         in_opening = 0
@@ -53,7 +53,10 @@ function opening()
     statement = statement code " "
     if (code !~ /;[ \t]*$/)
         return
-    if (statement !~ /^ *([A-Za-z_][A-Za-z0-9_]* +)+\**[A-Za-z_][A-Za-z0-9_]* *[[,;=]/ ||
+    gsub(/STACK_OF\([A-Za-z0-9_]*\)/, "STACK", statement)
+    if (statement ~ /^ *(\(void\)[a-z_]+|static [^=]*); *$/ || statement ~ /^ *enum \{.*\}; *$/)
+        statement = ""
+    else if (statement !~ /^ *([A-Za-z_][A-Za-z0-9_]*[ *]+)+[A-Za-z_][A-Za-z0-9_]* *[[,;=]/ ||
         statement ~ /^ *(return|goto) /)
         in_opening = 0
     else if (!bare_at && bare(statement))

@@ -32,9 +32,8 @@ void archive_keep_sent(struct worker *w, struct stanza *st, struct origin origin
 {
     ensure(entry != 0 && sender_id != 0);
     struct sent *s = mem_alloc(sizeof *s);
-    struct buf text;
-
     *s = (struct sent){ w, origin };
+    struct buf text;
     buf_init(&text, XML_STANZA_MAX);
     stanza_store(&text, st);
     struct store_batch *b = store_write(worker_store(w), (uint64_t)sender_id);

@@ -190,7 +190,6 @@ static void become_available(struct session *s, struct stanza *st)
     bool received = s->priority >= 0;
     int8_t priority;
     ensure(session_here(s));
-
     if (!priority_of(st, tmp, &priority)) {
         route_error(w, st, SE_BAD_REQUEST, SLICE("the priority is a number from -128 to 127"));
         return;

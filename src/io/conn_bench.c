@@ -180,9 +180,8 @@ static struct tls_ctx *make_tls(void)
     const char *const domain = "bench.test";
     struct tls_cert certs[] = { { NULL, cert, key } };
     struct tls_ctx *ctx = NULL;
-    struct why why;
     bool ok = mkdtemp(dir) != NULL;
-
+    struct why why;
     snprintf(cert, sizeof(cert), "%s/cert.pem", dir);
     snprintf(key, sizeof(key), "%s/key.pem", dir);
     ok = ok && tls_self_signed(cert, key, &domain, 1, &why) == OK &&

@@ -129,7 +129,6 @@ static void client_talk(struct client *cl)
 {
     enum { WINDOW = 64 };
     char out[MESSAGE_MAX];
-
     for (unsigned i = 0; i < MESSAGES + WINDOW; i++) {
         if (i < MESSAGES)
             client_write(cl, out, message(i, out));

@@ -117,16 +117,14 @@ enum err conn_proxy_parse(slice in, size_t *taken, struct conn_info *info)
         return parse_text(in, taken, info);
     size_t have = in.len < sizeof(signature) ? in.len : sizeof(signature);
     const char *body = in.ptr + PROXY_HEADER_BYTES;
-    size_t body_len;
-    unsigned char command, family;
-
     if (memcmp(in.ptr, signature, have) != 0)
         return E_PROTO; /* at the first wrong byte, not after the sixteenth */
     if (in.len < PROXY_HEADER_BYTES)
         return E_AGAIN;
-    command = (unsigned char)in.ptr[AT_COMMAND];
-    family = (unsigned char)in.ptr[AT_FAMILY];
-    body_len = (size_t)(unsigned char)in.ptr[AT_LENGTH] << 8 | (unsigned char)in.ptr[AT_LENGTH + 1];
+    unsigned char command = (unsigned char)in.ptr[AT_COMMAND];
+    unsigned char family = (unsigned char)in.ptr[AT_FAMILY];
+    size_t body_len =
+        (size_t)(unsigned char)in.ptr[AT_LENGTH] << 8 | (unsigned char)in.ptr[AT_LENGTH + 1];
     if ((command != COMMAND_LOCAL && command != COMMAND_PROXY) || body_len > PROXY_BODY_MAX)
         return E_PROTO;
     if (command == COMMAND_PROXY && family != FAMILY_UNSPEC &&

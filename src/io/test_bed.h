@@ -99,7 +99,6 @@ static inline struct tls_ctx *bed_tls(void)
     struct tls_cert certs[] = { { NULL, path[0], path[1] }, { "second.test", path[2], path[3] } };
     struct tls_ctx *ctx = NULL;
     struct why why = { "" };
-
     assert_non_null(mkdtemp(dir));
     for (int i = 0; i < 4; i++)
         snprintf(path[i], sizeof(path[i]), "%s/%d.pem", dir, i);

@@ -69,7 +69,6 @@ static void test_never_early_and_soon_enough(void **state)
     enum { COUNT = 3000 };
     static struct probe p[COUNT];
     uint64_t delay_ms = 0;
-
     (void)state;
     for (unsigned i = 0; i < COUNT; i++) {
         probe_set(&p[i], delay_ms);

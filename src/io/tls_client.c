@@ -45,12 +45,10 @@ static bool set_protocols(SSL *ssl, const slice *alpn, size_t count)
 
 static bool show_own(SSL *ssl, const struct tls_call *call)
 {
-    STACK_OF(X509) *chain = NULL;
-    SSL_CTX *own;
-
     if (call->own == NULL)
         return true;
-    own = tls_ctx_nearest(call->own, call->own_domain);
+    STACK_OF(X509) *chain = NULL;
+    SSL_CTX *own = tls_ctx_nearest(call->own, call->own_domain);
     SSL_CTX_get0_chain_certs(own, &chain);
     return SSL_use_cert_and_key(ssl, SSL_CTX_get0_certificate(own), SSL_CTX_get0_privatekey(own),
                                 chain, 1) == 1;

@@ -615,7 +615,6 @@ static struct tls_ctx *ctx_of(const struct test_cert *cert, const struct test_ce
     struct tls_cert certs = { NULL, path[0], path[1] };
     struct tls_ctx *ctx = NULL;
     struct why why = { "" };
-
     for (int i = 0; i < 2; i++)
         snprintf(path[i], sizeof(path[i]), "%s/%d.pem", dir, i);
     test_cert_write(path[0], chain, issuer != NULL ? 2 : 1);
@@ -631,7 +630,6 @@ static int set_up(void **state)
     const struct test_cert *const trusted[] = { &root };
     struct why why = { "" };
     char path[64];
-
     (void)state;
     if (mkdtemp(dir) == NULL)
         return -1;

@@ -51,7 +51,6 @@ static struct tls_peer judged(const struct test_cert *c, const struct test_cert 
     struct tls_trust *t = trust_create(path, NULL);
     STACK_OF(X509) *rest = sk_X509_new_null();
     struct tls_peer peer;
-
     if (with != NULL)
         sk_X509_push(rest, with->cert);
     tls_trust_judge(t, c->cert, rest, usage, &peer);
@@ -155,13 +154,11 @@ static void test_a_trusted_certificate_of_a_peer(void **state)
         test_cert_make(&(struct test_cert_form){ .name = "other.test", .issuer = &root });
     const struct test_cert *const both[] = { &alone, &leaf };
     char file[64];
-    struct tls_trust *t;
     struct tls_peer peer;
-
     (void)state;
     snprintf(file, sizeof(file), "%s/peers.crt", dir);
     test_cert_write(file, both, 2);
-    t = trust_create(NULL, dir); /* with root.pem */
+    struct tls_trust *t = trust_create(NULL, dir); /* with root.pem */
     for (int i = 0; i < 2; i++) {
         tls_trust_judge(t, both[i]->cert, NULL, TLS_FOR_SERVER, &peer);
         assert_int_equal(peer.verdict, TLS_VERIFIED);

@@ -287,7 +287,6 @@ static void muc_register_run(struct room *r, enum err e, void *arg)
     struct form f;
     slice nick = { 0 };
     ensure(room_here(r) && iq->held);
-
     if (e != OK) {
         room_answer(iq, e);
     } else if (elem_child(&iq->payload, "remove", NS_REGISTER, &remove)) {

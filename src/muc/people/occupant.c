@@ -78,11 +78,10 @@ static void occupant_name(struct room *r, struct occupant *o, slice nick, slice 
 
 struct occupant *occupant_create(struct room *r, slice nick, slice bare)
 {
-    struct occupant *o = mem_new(struct occupant);
-    char id[OCCUPANT_ID_LEN + 1];
     ensure(room_here(r) && nick.len > 0);
-
+    struct occupant *o = mem_new(struct occupant);
     list_init(&o->seats);
+    char id[OCCUPANT_ID_LEN + 1];
     occupant_name(r, o, nick, occupant_id(id, r->secret, bare));
     room_debt_take(r, o);
     o->number = ++r->next_number;
