@@ -290,8 +290,7 @@ def test_an_alarm_names_the_domain_that_lacks_an_address(host):
     host.ctl("set", "http.trusted-proxies", "127.0.0.1")
     for has, lacks in ((TWO, ONE), (ONE, TWO)):
         host.ctl("set", f"http.base-url@{has}", "https://chat.example")
-        words = ("http.base-url for the proxy at 127.0.0.1: links to files and invitations of "
-                 f"{lacks} are wrong without it")
+        words = f"http.base-url for the proxy at 127.0.0.1: links of {lacks} are wrong without it"
         until(words, lambda words=words: detail() == [words])
         host.ctl("set", f"http.base-url@{has}", "--default")
     for domain in (ONE, TWO):

@@ -43,15 +43,20 @@ static bool is_within(slice host, slice domain)
            (host.len == domain.len || host.ptr[host.len - domain.len - 1] == '.');
 }
 
-/* The host of the value that http.base-url has for this domain alone. */
-static bool is_base_of(const struct http_domain *d, slice host)
+static bool is_host_of(const struct setting *base, slice host)
 {
-    const struct setting *s = setting_of(&http_base, d->name);
     slice scheme, rest;
-    if (s == &http_base || !slice_cut(slice_of(setting_text(s)), ':', &scheme, &rest))
+    if (!slice_cut(http_trim(slice_of(setting_text(base))), ':', &scheme, &rest))
         return false;
     slice_cut(slice_from(rest, 2), '/', &scheme, &rest); /* behind the "//" */
     return slice_eq_nocase(host_name(scheme), host);
+}
+
+/* The host of the value that http.base-url has for this domain alone, and not for all. */
+static bool is_base_of(const struct http_domain *d, slice host)
+{
+    const struct setting *s = setting_of(&http_base, d->name);
+    return s != &http_base && is_host_of(s, host) && !is_host_of(&http_base, host);
 }
 
 slice http_domain_of(const struct http_request *r)

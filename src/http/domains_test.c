@@ -100,6 +100,11 @@ static void test_base_of_a_domain(void **state)
     base_is("books.one.example", "https://books.one.example");
     set("http.base-url@two.example", "https://one.example");
     base_is("one.example", "https://chat.example");
+    set("http.base-url@two.example", "https://chat.example/two"); /* the host is that of all */
+    base_is("chat.example", "https://chat.example");
+    base_is("two.example", "https://chat.example/two");
+    set("http.base-url@two.example", " https://two.pages ");
+    base_is("two.pages", "https://two.pages");
     set("http.base-url@two.example", "");
     base_is("two.example", "http://two.example");
     base_is("", "https://chat.example");

@@ -10,7 +10,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-enum { DETAIL_MAX = 2048 }; /* a domain has up to 1,023 bytes */
+enum { DETAIL_MAX = 160, DOMAIN_SHOWN = 50 }; /* what an alarm shows */
 
 struct alarm http_proxy_alarm = {
     .name = "http.proxy",
@@ -85,10 +85,8 @@ static void advise(const char *peer, bool trusted)
         return;
     buf_init(&detail, DETAIL_MAX);
     if (trusted)
-        buf_printf(&detail,
-                   "http.base-url for the proxy at %s: links to files and invitations of %.*s are "
-                   "wrong without it",
-                   peer, SLICE_ARG(domain));
+        buf_printf(&detail, "http.base-url for the proxy at %s: links of %.*s are wrong without it",
+                   peer, domain.len > DOMAIN_SHOWN ? DOMAIN_SHOWN : (int)domain.len, domain.ptr);
     else
         buf_printf(&detail,
                    "http.trusted-proxies for the proxy at %s: all its users share the limits of "
