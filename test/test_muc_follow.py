@@ -220,21 +220,6 @@ def test_counts_outlive_restart_and_crash(server, cave, alice, bob):
     assert unread(bob) == {cave.jid: 2}
 
 
-def test_a_follower_whose_address_is_not_in_prepared_form(server, cave, alice, bob):
-    """Such a row is damaged, but it is clear whose it is."""
-    cave.register(bob, "second", follow=True)
-    cave.say(alice, "one")
-    assert heard(bob, cave, "one") == 1
-    server.stop()
-    with server.database() as db:
-        db.execute("UPDATE room_affiliation SET jid = 'BOB@localhost' WHERE jid = 'bob@localhost'")
-    server.start()
-    alice, bob = server.client("alice", "a"), server.client("bob", "b")
-    cave.enter(alice, "first")
-    cave.say(alice, "two")
-    assert heard(bob, cave, "two") == 2
-
-
 def stored(server):
     with server.database() as db:
         return db.execute("SELECT count(*) FROM message").fetchone()[0]

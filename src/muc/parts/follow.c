@@ -204,10 +204,7 @@ static void follow_read(struct room *r, const struct store_batch *b, unsigned fi
 {
     for (uint32_t i = 0; i < store_row_count(b, first); i++) {
         int64_t unread = store_int(b, first, i, 1), upto = store_int(b, first, i, 2);
-        struct affiliate *a = NULL;
-        struct jid jid;
-        if (jid_parse(&jid, store_text(b, first, i, 0), room_scratch(r)) == OK)
-            a = map_get(&r->followers, jid_bare(&jid));
+        struct affiliate *a = map_get(&r->followers, store_text(b, first, i, 0));
         if (a != NULL)
             *follower_of(a) = (struct follower){
                 .unread = unread < 0 || unread > UNREAD_MAX ? 0 : (uint32_t)unread,
