@@ -31,15 +31,19 @@ static void config_check_run_check(struct work *work)
     node_file_free(&file);
 }
 
-/* Without the last line feed. */
-static slice lines(const struct buf *b) { return (slice){ b->ptr, b->len - (b->len > 0) }; }
-
 static void check_done(struct work *work)
 {
     struct check *ck = CONTAINER_OF(work, struct check, work);
     struct buf mistakes = ck->mistakes, notes = ck->notes; /* the call's arena ends below */
-    if (mistakes.len > 0)
-        command_fail(ck->call, E_SYNTAX, "%.*s", SLICE_ARG(lines(&mistakes)));
+    slice shown = buf_slice(&mistakes);
+    if (mistakes.overflow)
+        command_fail(ck->call, E_SYNTAX, "%.*sThere are more mistakes, which are not shown.",
+                     SLICE_ARG(shown));
+    else if (shown.len > 0) /* without the last line feed */
+        command_fail(ck->call, E_SYNTAX, "%.*s", (int)shown.len - 1, shown.ptr);
+    else if (notes.overflow)
+        command_done(ck->call, "%.*sThere are more notes, which are not shown.\n%s: no mistakes",
+                     SLICE_ARG(buf_slice(&notes)), ck->path);
     else
         command_done(ck->call, "%.*s%s: no mistakes", SLICE_ARG(buf_slice(&notes)), ck->path);
     buf_fini(&mistakes);

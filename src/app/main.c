@@ -141,7 +141,7 @@ static int main_check(const char *path)
     buf_init(&mistakes, CHECK_BYTES_MAX);
     buf_init(&notes, CHECK_BYTES_MAX);
     node_check(file, &mistakes, &notes);
-    bool fine = mistakes.len == 0;
+    bool fine = mistakes.len == 0 && !mistakes.overflow;
     printf("%.*s%s", SLICE_ARG(buf_slice(&notes)),
            notes.overflow ? "There are more notes, which are not shown.\n" : "");
     if (fine)
