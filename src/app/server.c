@@ -153,7 +153,7 @@ static enum err start_parts(struct server *s, struct why *why)
     return e;
 }
 
-static void add_domain(slice domain)
+static void server_add_domain(slice domain)
 {
     struct arena *tmp = arena_create(0);
     slice ascii;
@@ -169,7 +169,7 @@ enum err server_start(struct server *s, struct node_file *file, struct why *why)
     *s = (struct server){ .file = file, .lock_fd = -1 };
     set_log(file);
     for (size_t i = 0; i < file->domains.count; i++)
-        add_domain(slice_of(file->domains.name[i]));
+        server_add_domain(slice_of(file->domains.name[i]));
     settings_fix(file->settings.item, file->settings.count);
     /* one heap each for the main thread, the workers and the threads of the store: with fewer they
      * wait for each other, with more memory is scattered */

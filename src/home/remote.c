@@ -109,7 +109,7 @@ static enum err link_change(struct worker *w, const struct link_change *n)
     return OK;
 }
 
-/* Only the node that has a link tells of it: nobody else ends it. */
+/* Only the node that has a link announces it. */
 static bool link_is_sound(struct worker *w, const void *message, const struct message_from *from)
 {
     const struct link_change *n = message;

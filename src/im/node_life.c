@@ -450,7 +450,7 @@ void node_destroy(struct node **pn)
         edges_end(n, w);
         asks_fini(w);
         core_fini(w);
-        questions_fini(w);                         /* with their timers */
+        questions_fini(w);
         ensure_debug(loop_bypasses(w->loop) == 0); /* workers speak by messages */
         loop_destroy(&w->loop);
         remote_fini(w);

@@ -18,7 +18,7 @@ static void queue_check(const struct ps_node *n)
 }
 
 /* Returns what the list of affiliations takes. */
-static uint64_t affiliates_check(const struct ps_node *n)
+static uint64_t ps_affiliates_check(const struct ps_node *n)
 {
     const struct ps_affiliate *a;
     uint64_t bytes = 0;
@@ -79,7 +79,7 @@ static void node_check(const struct ps_service *s, const struct ps_node *n)
     ensure(ps_maker(s, ps_creator(n)) == n->maker);
     if (n->affiliates.count <= LOOKED_AT_MAX && n->subscriber_count <= LOOKED_AT_MAX)
         ensure(n->listed ==
-               ps_config_bytes(&n->config) + affiliates_check(n) + subscribers_check(n));
+               ps_config_bytes(&n->config) + ps_affiliates_check(n) + subscribers_check(n));
 }
 
 /* The counts of the service are the sums over its nodes; of many nodes only the first are looked
