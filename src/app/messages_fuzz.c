@@ -1,6 +1,7 @@
 /* Messages as another node would send them: whatever they are, the worker that gets them goes on.
- * An input is the bytes of a message, or, if it begins with BY_ROW, the number of a row and values
- * of its fields. What is a message is the same one again when it is packed and read; then it is
+ * An input is messages, each behind its length: its bytes, or, if it begins with BY_ROW, the number
+ * of a row and values of its fields. They find what those before them did, but nothing of an
+ * earlier input. What is a message is the same one again when it is packed and read; then it is
  * delivered, to a node with all features, two accounts, a session whose stream is on the other
  * node, and a stream whose session is. */
 #include "app/features.h"
@@ -13,6 +14,7 @@
 #include "im/test_node.h"
 
 enum { BYTES_MAX = 8192, OTHER = 2, BY_ROW = 0xfe };
+enum { DATABASE_MAX = 16 << 20 };
 
 struct stream {
     uint64_t id;
@@ -21,6 +23,8 @@ struct stream {
 
 static struct test_node t;
 static uint64_t sent_bytes;
+static struct buf database; /* the file with two accounts; each input begins with it */
+static bool delivered;      /* since the node was opened: it is not what it was */
 
 static void gate_down(struct stream *s, const struct down *d)
 {
@@ -72,13 +76,6 @@ static bool shares(struct bus *bus, uint32_t node)
     return node == OTHER;
 }
 
-/* The node stays: what waits in it has timers. */
-static void close_store(void)
-{
-    store_close(&t.store);
-    test_folder_remove(t.dir);
-}
-
 /* Of all features, but without commands: they stop servers and write files. */
 static void use_features(void)
 {
@@ -95,9 +92,41 @@ static void use_features(void)
     test_features_use(list);
 }
 
-static void open_node(void)
+/* The database. */
+
+static FILE *database_file(const char *how)
+{
+    char path[TEST_FOLDER_BYTES + 8];
+    snprintf(path, sizeof path, "%s/db", t.dir);
+    FILE *file = fopen(path, how);
+    ensure(file != NULL);
+    return file;
+}
+
+static void database_make(void)
 {
     use_features();
+    test_node_open(&t, &gate);
+    (void)test_node_account(&t, "a@localhost");
+    (void)test_node_account(&t, "b@localhost");
+    test_node_stop(&t);
+    FILE *file = database_file("r");
+    buf_init(&database, DATABASE_MAX);
+    database.len = fread(buf_reserve(&database, DATABASE_MAX), 1, DATABASE_MAX, file);
+    ensure(feof(file) && database.len > 0);
+    fclose(file);
+    test_folder_remove(t.dir);
+}
+
+static void database_place(void)
+{
+    test_folder_make(t.dir);
+    FILE *file = database_file("w");
+    ensure(fwrite(database.ptr, 1, database.len, file) == database.len && fclose(file) == 0);
+}
+
+static void open_node(void)
+{
     static const struct bus_ops ops = { .send = send,
                                         .registry = registry,
                                         .duties = duties,
@@ -105,12 +134,20 @@ static void open_node(void)
                                         .workers = workers,
                                         .shares = shares };
     static struct bus bus = { &ops };
-    test_node_open(&t, &gate);
+    database_place();
+    test_node_start(&t, &gate);
     t.node->bus = &bus;
     worker_of_thread = t.w;
-    (void)test_node_account(&t, "a@localhost");
-    (void)test_node_account(&t, "b@localhost");
-    atexit(close_store);
+    (void)test_node_load(&t, "a@localhost");
+    (void)test_node_load(&t, "b@localhost");
+}
+
+/* With all that the messages have changed. */
+static void close_node(void)
+{
+    node_gone(t.w, OTHER); /* ends the questions to it, which own memory */
+    test_node_close(&t);
+    worker_of_thread = NULL;
 }
 
 enum { STREAM = 1 << 16 };
@@ -120,7 +157,6 @@ static uint64_t session_id(void)
     return (uint64_t)node_slot(SLICE("a@localhost")) << ORIGIN_SLOT_SHIFT | 1;
 }
 
-/* The same for every input. */
 static void open_session(void)
 {
     static struct stream stream;
@@ -140,11 +176,9 @@ static void open_session(void)
 
 static void close_sessions(void)
 {
-    static const uint64_t stream = STREAM;
     struct session *s;
     for (uint32_t i = 0; (s = map_next(&core_of(t.w)->sessions, &i)) != NULL;)
         session_end(s, END_KICKED);
-    map_del(&core_of(t.w)->streams, (slice){ (const char *)&stream, sizeof stream });
 }
 
 /* Its bytes, as this release packs it. false: it is no message. */
@@ -168,6 +202,7 @@ static void check_pack(slice bytes)
     struct buf once, twice;
     if (!repack(bytes, &once))
         return;
+    delivered = true;
     ensure(repack(buf_slice(&once), &twice));
     ensure(slice_eq(buf_slice(&once), buf_slice(&twice)));
     buf_fini(&once);
@@ -309,32 +344,77 @@ static bool receive_now(void *bytes) /* test_node_fn */
     return true;
 }
 
+/* What the other node sends, or what that is made of. */
 static void receive(slice bytes)
 {
-    open_session();
+    struct buf made = { 0 };
+    if (bytes.len > 0 && (unsigned char)bytes.ptr[0] == BY_ROW) {
+        pack_by_row(&made, slice_from(bytes, 1));
+        bytes = buf_slice(&made);
+    }
     check_pack(bytes);
     test_node_run(&t, receive_now, &bytes);
     arena_reset(loop_scratch(t.w->loop));
     test_node_run(&t, test_node_is_idle, t.store);
+    buf_fini(&made);
+}
+
+static void begin(void)
+{
+    delivered = false;
+    open_node();
+    open_session();
+}
+
+static void end(void)
+{
     close_sessions();
-    test_node_run(&t, test_node_is_idle, t.store);
+    close_node();
+}
+
+/* At the end of the program. */
+static void end_all(void)
+{
+    if (t.node != NULL)
+        end();
+    buf_fini(&database);
+}
+
+/* A stanza of the session's client: if the session did not get it, nothing would answer. */
+static void check_session(void)
+{
+    static const char roster[] =
+        "\xfe\4\0\0" /* message up, part, question */
+        "\3\0"       /* the session */
+        "\3\1"       /* its stream */
+        "\3\0"       /* UP_STANZA */
+        "\0"         /* num */
+        "\3\x62\0<iq from='a@localhost/r' to='a@localhost' type='get' id='1'>"
+        "<query xmlns='jabber:iq:roster'/></iq>"
+        "\3\x0a"; /* OTHER */
+    begin();
+    uint64_t before = sent_bytes;
+    receive((slice){ roster, sizeof roster - 1 });
+    ensure(sent_bytes > before);
+    end();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     slice in = { (const char *)data, size };
-    struct buf made;
     if (size > BYTES_MAX)
         return 0;
-    if (t.node == NULL)
-        open_node();
-    if (size == 0 || data[0] != BY_ROW) {
-        receive(in);
-        return 0;
+    if (database.len == 0) {
+        database_make();
+        atexit(end_all);
+        check_session();
     }
-    pack_by_row(&made, slice_from(in, 1));
-    receive(buf_slice(&made));
-    buf_fini(&made);
+    if (t.node == NULL)
+        begin();
+    while (in.len > 2)
+        receive(take_text(&in));
+    if (delivered) /* a new node is slow, and most inputs are no messages */
+        end();
     return 0;
 }

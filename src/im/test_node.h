@@ -144,13 +144,12 @@ static inline slice test_node_stream_key(const void *stream)
     return (slice){ stream, sizeof(uint64_t) };
 }
 
-static inline void test_node_open(struct test_node *t, const struct gate_ops *gate)
+/* Over the database that is in its folder, or a new one. */
+static inline void test_node_start(struct test_node *t, const struct gate_ops *gate)
 {
     static const char *const domains[] = { "localhost", NULL };
     char url[64];
     struct why why;
-    test_features_use(test_features);
-    test_folder_make(t->dir);
     snprintf(url, sizeof url, "sqlite:%s/db", t->dir);
     struct store_conf conf = { .url = url, .schemas = test_schemas };
     struct node_conf nc = {
@@ -164,14 +163,27 @@ static inline void test_node_open(struct test_node *t, const struct gate_ops *ga
     test_node_tick(t); /* it is told the time */
 }
 
+static inline void test_node_open(struct test_node *t, const struct gate_ops *gate)
+{
+    test_features_use(test_features);
+    test_folder_make(t->dir);
+    test_node_start(t, gate);
+}
+
 static inline bool test_node_is_idle(void *store) { return !store_busy(store); }
 
-static inline void test_node_close(struct test_node *t)
+/* The database stays. */
+static inline void test_node_stop(struct test_node *t)
 {
     test_node_run(t, test_node_is_idle, t->store);
     map_fini(&core_of(t->w)->streams);
     store_close(&t->store);
     node_destroy(&t->node);
+}
+
+static inline void test_node_close(struct test_node *t)
+{
+    test_node_stop(t);
     test_folder_remove(t->dir);
 }
 
@@ -200,16 +212,23 @@ static inline bool test_node_is_found(void *arg)
     return ((struct test_node_account *)arg)->account != NULL;
 }
 
+/* An account that is there, loaded and kept so. */
+static inline struct account *test_node_load(struct test_node *t, const char *jid)
+{
+    struct test_node_account ta = { 0 };
+    account_with(t->w, slice_of(jid), test_node_found, &ta);
+    test_node_run(t, test_node_is_found, &ta);
+    account_pin(ta.account);
+    return ta.account;
+}
+
 /* A new account, loaded and kept so. */
 static inline struct account *test_node_account(struct test_node *t, const char *jid)
 {
     struct test_node_account ta = { 0 };
     credentials_create(&t->w->auth, slice_of(jid), SLICE("long-enough"), test_node_created, &ta);
     test_node_run(t, test_node_is_created, &ta);
-    account_with(t->w, slice_of(jid), test_node_found, &ta);
-    test_node_run(t, test_node_is_found, &ta);
-    account_pin(ta.account);
-    return ta.account;
+    return test_node_load(t, jid);
 }
 
 /* Makes a stream known; the gate's `down` gets it. */
