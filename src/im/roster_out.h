@@ -20,11 +20,11 @@ struct worker;
  * bare domain, which no client can send: the account that it names was deleted. */
 #define NS_ROSTER_OUT "urn:muster:roster"
 
-/* Directions of the words, in the database. */
+/* Directions of the words, in the database and between nodes. */
 enum roster_axis {
-    AXIS_FORGET, /* who had the address was deleted; told before the words of who has it now */
-    AXIS_WISH,   /* subscribe, unsubscribe */
-    AXIS_GRANT,  /* subscribed, unsubscribed */
+    AXIS_FORGET = 0, /* who had the address was deleted; told before the words of who has it now */
+    AXIS_WISH = 1,   /* subscribe, unsubscribe */
+    AXIS_GRANT = 2   /* subscribed, unsubscribed */
 };
 enum roster_axis roster_out_axis(enum sub_verb verb);
 

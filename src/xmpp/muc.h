@@ -6,7 +6,8 @@
 
 /* In order of power. */
 enum affiliation { AFF_OUTCAST, AFF_NONE, AFF_MEMBER, AFF_ADMIN, AFF_OWNER };
-enum room_role { ROLE_NONE, ROLE_VISITOR, ROLE_PARTICIPANT, ROLE_MODERATOR };
+/* The numbers travel between nodes. */
+enum room_role { ROLE_NONE = 0, ROLE_VISITOR = 1, ROLE_PARTICIPANT = 2, ROLE_MODERATOR = 3 };
 enum { AFFILIATIONS = AFF_OWNER + 1, ROOM_ROLES = ROLE_MODERATOR + 1 };
 
 /* What a role may do (§5.1.1) beside what settings of the room allow it. */

@@ -17,7 +17,14 @@ enum sub_state {
     SUB_BOTH,
     SUB_STATE_COUNT
 };
-enum sub_verb { SUB_SUBSCRIBE, SUB_SUBSCRIBED, SUB_UNSUBSCRIBE, SUB_UNSUBSCRIBED, SUB_VERB_COUNT };
+/* The numbers travel between nodes. */
+enum sub_verb {
+    SUB_SUBSCRIBE = 0,
+    SUB_SUBSCRIBED = 1,
+    SUB_UNSUBSCRIBE = 2,
+    SUB_UNSUBSCRIBED = 3,
+    SUB_VERB_COUNT
+};
 enum sub_dir { SUB_OUT, SUB_IN };
 
 /* Bits. Presence goes to the contact from each available resource of the owner. No probe follows an
