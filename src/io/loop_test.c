@@ -251,12 +251,16 @@ struct neighbour {
     struct loop *loop;
 };
 
-static void neighbour_nothing(struct loop_post *p, struct loop *l) { (void)p, (void)l; }
+static void neighbour_stops(struct loop_post *p, struct loop *l)
+{
+    (void)p;
+    loop_stop(l);
+}
 
 static void neighbour_posts(struct loop_post *p, struct loop *l)
 {
     struct neighbour *n = CONTAINER_OF(p, struct neighbour, post);
-    n->there.fn = neighbour_nothing;
+    n->there.fn = neighbour_stops;
     loop_post(n->loop, &n->there);
     loop_stop(l);
 }
@@ -266,6 +270,8 @@ static uint64_t bypasses_to(struct loop *to)
     struct neighbour n = { .post.fn = neighbour_posts, .loop = to };
     loop_post(loop, &n.post); /* by no loop: not counted */
     loop_run(loop);
+    if (to != loop)
+        loop_run(to); /* what was posted to it is in n */
     return loop_bypasses(to);
 }
 
