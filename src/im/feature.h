@@ -247,8 +247,8 @@ struct feature {
     struct stages stage;
 };
 
-/* The list, set once at start before any worker runs. Two features with the same row end the
- * process, with both names. */
+/* The list, set once at start before any worker runs. Two features with a row that only one may
+ * have (im/feature_check.h) end the process, with both names. */
 void features_set(const struct feature *const *list); /* NULL-terminated */
 
 /* The features whose member at this offset is not NULL, in the order of the list; NULL-terminated.
