@@ -358,8 +358,8 @@ void remote_send(struct worker *w, slice domain, struct stanza *st)
     const unsigned worker = connection_worker(link->id);
     const bool other_node = link->node != 0 && link->node != w->node->id;
     struct remote_sent sent = { st, link->id, link->edge };
-    if (other_node || (worker != w->index && worker < w->node->worker_count))
+    if (other_node || worker != w->index)
         home_send_to(w, link->node, worker, &remote_message, &sent);
-    else /* here, or at a worker that the node does not have */
+    else
         remote_hand_over(w, &sent);
 }
