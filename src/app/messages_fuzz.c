@@ -1,9 +1,9 @@
 /* Messages as another node would send them: whatever they are, the worker that gets them goes on.
  * An input is messages, each behind its length: its bytes, or, if it begins with BY_ROW, the number
- * of a row and values of its fields. They find what those before them did, but nothing of an
- * earlier input. What is a message is the same one again when it is packed and read; then it is
- * delivered, to a node with all features, two accounts, a session whose stream is on the other
- * node, and a stream whose session is. */
+ * of a row and values of its fields. Each finds what those before it in the input did, and nothing
+ * of an earlier input. A message that can be read must be the same when it is packed and read
+ * again. It is then delivered to a node with all features, two accounts, a session whose stream is
+ * on the other node, and a stream whose session is. */
 #include "app/features.h"
 #include "base/arena.h"
 #include "base/buf.h"

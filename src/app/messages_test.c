@@ -315,7 +315,7 @@ static void assert_back(const char *presence, bool expected)
     assert_sound(row, message, expected);
 }
 
-/* Who is back in a room says so by an own presence. */
+/* Users who are back in a room send a presence of their own session to it. */
 static void test_returns_that_are_unsound(void **state)
 {
     (void)state;

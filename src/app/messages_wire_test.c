@@ -1,7 +1,6 @@
 /* test/messages.txt holds what messages between nodes are made of, so that two releases understand
  * each other: the format, ids, names, fields and their order, types and maxima, and the numbers of
- * enums. What was added at an end is accepted by `make messages`; what is changed elsewhere is
- * refused.
+ * enums. `make messages` accepts additions at an end, and refuses all other changes.
  *
  * A message that no release sends any more is retired: its lines in the file are replaced by
  * `message N -`, and no other message gets the id N. */

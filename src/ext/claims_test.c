@@ -12,7 +12,8 @@
 #include "im/feature_check.h"
 #include "ops/command_form.h"
 
-/* What is wrong with two features that have these rows, beside their reader; NULL: nothing. */
+/* Two features with these rows, and the one that reads them: the reason why they are refused, or
+ * NULL. */
 static const char *said(const struct feature *one, const struct feature *two,
                         const struct feature *reader)
 {

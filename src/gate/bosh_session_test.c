@@ -67,7 +67,7 @@ static void end_held(struct peer *held, int n)
     answered_empty(last);
 }
 
-/* What was asked for is agreed on within our limits. */
+/* A session gets what it asks for, within our limits. */
 static void a_new_session_is_agreed_on(void **state)
 {
     (void)state;
