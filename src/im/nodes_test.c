@@ -154,12 +154,7 @@ static int start(void **state)
 static int stop(void **state)
 {
     (void)state;
-    for (unsigned n = 0; n < NODES; n++)
-        node_stop(live.node[n]);
-    bus_local_destroy(&bus);
-    for (unsigned n = 0; n < NODES; n++)
-        live_close(n);
-    live_end();
+    live_end_cluster(NODES, &bus);
     return 0;
 }
 

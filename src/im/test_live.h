@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/mem.h"
+#include "bus/bus_local.h"
 #include "home/command_run.h"
 #include "home/edge.h"
 #include "im/account_life.h"
@@ -168,6 +169,17 @@ static inline void live_end(void)
     live.streams = 0;
     arena_destroy(&live.tmp);
     test_folder_remove(live.folder);
+}
+
+/* The end of nodes that are joined by a bus. */
+static inline void live_end_cluster(unsigned nodes, struct bus_local **bus)
+{
+    for (unsigned n = 0; n < nodes; n++)
+        node_stop(live.node[n]);
+    bus_local_destroy(bus);
+    for (unsigned n = 0; n < nodes; n++)
+        live_close(n);
+    live_end();
 }
 
 /* Waiting. */
