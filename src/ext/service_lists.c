@@ -70,10 +70,11 @@ static bool service_lists_is_ours(const struct node *n, slice domain)
 
 static bool service_lists_is_refused(const struct node *n, slice address)
 {
-    slice black = slice_of(setting_text(&blacklist_setting));
-    slice white = slice_of(setting_text(&whitelist_setting));
-    if ((black.len == 0 && white.len == 0) || address.len == 0)
+    const char *blacklist = setting_text(&blacklist_setting);
+    const char *whitelist = setting_text(&whitelist_setting);
+    if ((*blacklist == '\0' && *whitelist == '\0') || address.len == 0)
         return false;
+    slice black = slice_of(blacklist), white = slice_of(whitelist);
     struct jid jid = jid_split(address);
     bool ours = service_lists_is_ours(n, jid.domain);
     if (ours && jid.local.len == 0)

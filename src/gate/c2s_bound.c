@@ -410,6 +410,10 @@ static void c2s_bound_answered(struct stream *s, const struct down *d)
 void bound_down(struct stream *s, const struct down *d)
 {
     switch (d->kind) {
+    case DOWN_STANZA: /* first: nearly all are */
+        if (s->x.state != STREAM_CLOSED)
+            c2s_bound_deliver(s, d);
+        return;
     case DOWN_BOUND:
     case DOWN_RESUMED:
     case DOWN_REFUSED:
@@ -425,9 +429,6 @@ void bound_down(struct stream *s, const struct down *d)
     if (s->x.state == STREAM_CLOSED)
         return;
     switch (d->kind) {
-    case DOWN_STANZA:
-        c2s_bound_deliver(s, d);
-        break;
     case DOWN_ACK:
         acknowledge(s, d->num);
         break;

@@ -104,7 +104,10 @@ void conn_out_advance(struct conn *c, size_t bytes)
         c->out->at += (uint32_t)bytes;
 }
 
-size_t conn_output_bytes(const struct conn *c) { return c->out_bytes + conn_tls_pending(c); }
+size_t conn_output_bytes(const struct conn *c)
+{
+    return c->tls == NULL ? c->out_bytes : c->out_bytes + conn_tls_pending(c);
+}
 
 static bool refuses_output(const struct conn *c) { return c->state > CONN_OPEN || c->overflow; }
 

@@ -155,7 +155,8 @@ NODISCARD bool conn_tls_input(struct conn *c, const char *ptr, size_t len); /* a
 void conn_tls_flush(struct conn *c);
 void conn_tls_shut(struct conn *c);               /* close_notify, once */
 bool conn_tls_speaks_first(const struct conn *c); /* we are the client */
-size_t conn_tls_pending(const struct conn *c); /* bytes for the socket that it did not take yet */
+/* Of one with TLS: bytes for the socket that it did not take yet. */
+size_t conn_tls_pending(const struct conn *c);
 
 /* conn_proxy.c: a PROXY protocol header of version 1 or 2 at the start of `in`. E_AGAIN: more bytes
  * are needed; E_PROTO: there is none, or not one we take. info changes only when the header names a

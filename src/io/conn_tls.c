@@ -170,7 +170,7 @@ void conn_tls_destroy(struct conn_tls **t)
     mem_free(t);
 }
 
-size_t conn_tls_pending(const struct conn *c) { return c->tls == NULL ? 0 : c->tls->pending_len; }
+size_t conn_tls_pending(const struct conn *c) { return c->tls->pending_len; }
 
 /* Output that was written before goes out in the clear. false: closed or failed, its end is on the
  * way. */
