@@ -114,6 +114,7 @@ void loop_post(struct loop *loop, struct loop_post *p)
 #ifdef MUSTER_DEBUG
     if (here != NULL && here != loop && here->owner != NULL && here->owner == loop->owner)
         atomic_fetch_add(&loop->bypasses, 1);
+    ensure(!atomic_exchange(&p->queued, true));
 #endif
     do {
         p->next = first;
@@ -141,6 +142,9 @@ static void run_posted(struct loop *loop)
     }
     for (; oldest != NULL; oldest = next) {
         next = oldest->next; /* fn may end the node's life */
+#ifdef MUSTER_DEBUG
+        atomic_store(&oldest->queued, false);
+#endif
         oldest->fn(oldest, loop);
         arena_reset(loop->scratch);
     }

@@ -44,10 +44,14 @@ void loop_defer_cancel(struct loop_defer *d);
 void loop_at_flush(struct loop *loop, struct loop_defer *d);
 
 /* Post: from any thread; lock-free multi-producer queue; the loop is woken only if it sleeps. The
- * node is the poster's until fn runs. Order is kept for one poster. */
+ * node belongs to the loop until fn runs: it must not be posted again before, which a debug build
+ * ensures. Zeroed but for fn when it is posted first. Order is kept for one poster. */
 struct loop_post {
     struct loop_post *next;
     void (*fn)(struct loop_post *p, struct loop *loop);
+#ifdef MUSTER_DEBUG
+    _Atomic bool queued;
+#endif
 };
 void loop_post(struct loop *loop, struct loop_post *p);
 /* Loops of one owner speak to each other by another way, in its order. So a debug build counts the

@@ -70,7 +70,8 @@ struct metric *const store_metrics[] = {
 struct store_port {
     struct store *store;
     struct loop *loop;
-    struct loop_post post;                  /* queued when `finished` becomes non-empty */
+    struct loop_post post;                  /* of what is in `finished` */
+    _Atomic bool posted;                    /* `post` is on its way: it must not be posted twice */
     _Atomic(struct store_batch *) finished; /* stack, the latest on top */
     struct timer timer;  /* set while an op is pending: the next look at deadlines */
     uint64_t look_us;    /* when that is */
@@ -111,9 +112,8 @@ static void store_answer(struct store_op *op, enum store_result result, const st
     atomic_fetch_sub(&batch_of(op)->store->awaited, 1);
 }
 
-static void take_finished(struct loop_post *post, struct loop *loop)
+static void take_finished(struct store_port *port, struct loop *loop)
 {
-    struct store_port *port = CONTAINER_OF(post, struct store_port, post);
     struct store_batch *b = atomic_exchange(&port->finished, NULL), *oldest = NULL, *next;
     ensure(port->loop == loop);
     for (; b != NULL; b = next) {
@@ -131,6 +131,13 @@ static void take_finished(struct loop_post *post, struct loop *loop)
         store_answer(&b->op, b->result, b->result == STORE_OK ? b : NULL);
         batch_free(b);
     }
+}
+
+static void finished_posted(struct loop_post *post, struct loop *loop)
+{
+    struct store_port *port = CONTAINER_OF(post, struct store_port, post);
+    atomic_store(&port->posted, false); /* before it looks: what finishes behind that posts again */
+    take_finished(port, loop);
 }
 
 enum { LOOK_US = 1000 * 1000, HELD_UP_US = 500 * 1000, LOG_EVERY_US = 1000 * 1000 };
@@ -188,7 +195,7 @@ static void check_deadlines(struct timer *timer, struct loop *loop)
 {
     struct store_port *port = CONTAINER_OF(timer, struct store_port, timer);
     forgive_standstill(port, loop_now_us(loop));
-    take_finished(&port->post, loop);
+    take_finished(port, loop);
     while (!list_empty(&port->pending)) {
         struct store_op *op = CONTAINER_OF(port->pending.next, struct store_op, node);
         uint64_t now_us = loop_now_us(loop);
@@ -210,7 +217,7 @@ static struct store_port *port_of(struct store *store, struct loop *loop)
         port = mem_new(struct store_port);
         port->store = store;
         port->loop = loop;
-        port->post.fn = take_finished;
+        port->post.fn = finished_posted;
         port->timer.fn = check_deadlines;
         list_init(&port->pending);
         list_init(&port->overdue);
@@ -323,7 +330,7 @@ static struct store_batch *store_give_back(struct store_batch *first)
     do {
         first->next = top; /* the first one ends the chain */
     } while (!atomic_compare_exchange_weak(&port->finished, &top, chain));
-    if (top == NULL)
+    if (!atomic_exchange(&port->posted, true))
         loop_post(port->loop, &port->post);
     return rest;
 }

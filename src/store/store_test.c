@@ -12,6 +12,8 @@
 #include "store/store_fixture.h"
 #include <pthread.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 
 /* What a done() saw: texts of the rows, joined. */
@@ -407,6 +409,64 @@ static void test_read_after_a_pause(void **state)
     loop_destroy(&loop);
 }
 
+/* One tick in which a read ends, deadlines are looked at, and another read ends. */
+struct busy_tick {
+    struct loop_post first;
+    struct loop_source then;
+    struct loop *loop;
+    struct store *store;
+    unsigned ended;
+};
+enum { LONG_ENOUGH_US = 400 * 1000 /* for a short read, and until the timer is due */ };
+
+static void ended_in_tick(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct busy_tick *t = arg;
+    (void)b;
+    assert_int_equal(result, STORE_OK);
+    if (++t->ended == 2)
+        loop_stop(t->loop);
+}
+
+static void read_and_wait(struct busy_tick *t)
+{
+    struct store_batch *b = store_read(t->store, 0);
+    STORE_ADD(b, &note_list, STORE_ANY_ROWS, SV_I(1));
+    store_submit(b, t->loop, 1, ended_in_tick, t);
+    usleep(LONG_ENOUGH_US);
+}
+
+static void tick_begins(struct loop_post *p, struct loop *loop)
+{
+    struct busy_tick *t = CONTAINER_OF(p, struct busy_tick, first);
+    (void)loop;
+    read_and_wait(t);
+    ensure(eventfd_write(t->then.fd, 1) == 0);
+}
+
+static void tick_goes_on(struct loop_source *source, uint32_t events)
+{
+    struct busy_tick *t = CONTAINER_OF(source, struct busy_tick, then);
+    (void)events;
+    loop_remove(t->loop, source);
+    read_and_wait(t);
+}
+
+static void test_read_ends_while_deadlines_are_looked_at(void **state)
+{
+    struct busy_tick t = { .first.fn = tick_begins, .store = *state, .loop = loop_create(0) };
+    t.then = (struct loop_source){ .fd = eventfd(0, 0), .events = EPOLLIN, .ready = tick_goes_on };
+    assert_int_equal(loop_add(t.loop, &t.then), OK);
+    loop_post(t.loop, &t.first);
+    alarm(60); /* it must not turn for ever */
+    loop_run(t.loop);
+    alarm(0);
+    assert_int_equal(t.ended, 2);
+    close(t.then.fd);
+    store_close((struct store **)state);
+    loop_destroy(&t.loop);
+}
+
 struct line {
     struct loop *loop;
     char text[256]; /* a letter for each read that has ended, in order */
@@ -742,7 +802,8 @@ static void test_names(void **state)
         WITH_STORE(test_atomic), WITH_STORE(test_row_counts), WITH_STORE(test_group),              \
         WITH_STORE(test_read_after_write), WITH_STORE(test_cancel),                                \
         WITH_STORE(test_close_before_loop), WITH_STORE(test_read_deadline),                        \
-        WITH_STORE(test_read_after_a_pause), WITH_STORE(test_long_reads),                          \
+        WITH_STORE(test_read_after_a_pause),                                                       \
+        WITH_STORE(test_read_ends_while_deadlines_are_looked_at), WITH_STORE(test_long_reads),     \
         WITH_STORE(test_long_reads_of_one_user_are_limited), WITH_STORE(test_late_seen_by_writes), \
         WITH_STORE(test_late_refused), WITH_STORE(test_not_late), WITH_STORE(test_chains),         \
         WITH_STORE(test_workers)
