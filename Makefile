@@ -18,7 +18,7 @@ CC_tsan    := clang
 CC_fuzz    := clang
 CC := $(CC_$(MODE))
 
-PKGS := libssl libcrypto sqlite3 libpq icu-i18n icu-uc jansson yaml-0.1
+PKGS := libcares libssl libcrypto sqlite3 libpq icu-i18n icu-uc jansson yaml-0.1
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
         -Wvla -Wimplicit-fallthrough -Wformat=2 -Werror
 # Hardening that costs nothing measurable; what was measured and left out: docs/architecture.md §9.
@@ -39,7 +39,7 @@ fuzz_CFLAGS += $(if $(LLHTTP),-DHAVE_LLHTTP -idirafter /usr/share/include/llhttp
 CFLAGS  := -std=c17 -D_GNU_SOURCE -DMUSTER_VERSION='"$(VERSION)"' -Isrc -I. -g -gdwarf-4 $(WARN) \
            -fno-common -MMD -MP -pthread $($(MODE)_CFLAGS) $(shell pkg-config --cflags $(PKGS))
 LDFLAGS := -pthread $($(MODE)_LDFLAGS)
-LIBS    := $(shell pkg-config --libs $(PKGS)) -lm
+LIBS    := $(shell pkg-config --libs $(PKGS)) -lresolv -lm
 
 # A large family has a folder inside that of its layer.
 sources = $(wildcard src/*/$(1) src/*/*/$(1))
