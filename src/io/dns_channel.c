@@ -6,11 +6,13 @@
 #include "io/timer.h"
 #include <ares.h>
 #include <arpa/nameser.h>
+#include <netdb.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 
 /* A server has 1.5 s, and twice that at the second try. */
-enum { TRY_MS = 1500, TRIES = 2, UDP_BYTES = 1232 /* RFC 9715 §3.1 */ };
+enum { TRY_MS = 1500, TRIES = 2 };
 
 struct dns_channel {
     struct loop *loop;
@@ -26,6 +28,7 @@ struct dns_socket {
 };
 
 struct dns_question {
+    enum dns_type type;
     dns_fn *fn;
     void *arg;
 };
@@ -108,14 +111,63 @@ static void socket_changed(void *arg, int fd, int readable, int writable)
 
 /* Start and end. */
 
+/* Of "192.0.2.1, [2001:db8::1]:5353, 2001:db8::2"; port 0: the usual one. */
+static bool server_read(slice text, struct ares_addr_port_node *out)
+{
+    char with_port[ADDRESS_TEXT_BYTES + 8];
+    union address a;
+    while (text.len > 0 && text.ptr[0] == ' ')
+        text = slice_from(text, 1);
+    while (text.len > 0 && text.ptr[text.len - 1] == ' ')
+        text.len--;
+    if (text.len == 0 || text.len >= ADDRESS_TEXT_BYTES)
+        return false;
+    if (!address_parse(text, &a)) {
+        bool v6 = memchr(text.ptr, ':', text.len) != NULL && text.ptr[0] != '[';
+        int n = snprintf(with_port, sizeof with_port, v6 ? "[%.*s]:53" : "%.*s:53", (int)text.len,
+                         text.ptr);
+        if (!address_parse((slice){ with_port, (size_t)n }, &a))
+            return false;
+    }
+    out->family = a.any.sa_family;
+    out->udp_port = out->tcp_port = address_port(&a);
+    if (out->family == AF_INET)
+        out->addr.addr4 = a.v4.sin_addr;
+    else if (out->family == AF_INET6)
+        memcpy(&out->addr.addr6, &a.v6.sin6_addr, sizeof out->addr.addr6);
+    return (out->family == AF_INET || out->family == AF_INET6) && out->udp_port != 0;
+}
+
+static enum err channel_servers(struct dns_channel *ch, const char *servers, struct why *why)
+{
+    struct ares_addr_port_node node[DNS_SERVERS_MAX] = { 0 };
+    size_t count = 0;
+    slice rest = slice_of(servers), one;
+    for (bool more = true; more; count++) {
+        more = slice_cut(rest, ',', &one, &rest);
+        if (count == DNS_SERVERS_MAX || !server_read(one, &node[count])) {
+            why_set(why,
+                    "found '%s', allowed at most %d addresses of name servers with commas between "
+                    "them, such as 192.0.2.1, [2001:db8::1]:5353",
+                    servers, DNS_SERVERS_MAX);
+            return E_SYNTAX;
+        }
+        if (count > 0)
+            node[count - 1].next = &node[count];
+    }
+    int e = ares_set_servers_ports(ch->ares, node);
+    if (e != ARES_SUCCESS)
+        why_set(why, "the name servers %s cannot be used: %s", servers, ares_strerror(e));
+    return e == ARES_SUCCESS ? OK : E_IO;
+}
+
 enum err dns_channel_create(struct dns_channel **out, struct loop *loop, const char *servers,
                             struct why *why)
 {
     struct dns_channel *ch = mem_new(struct dns_channel);
-    struct ares_options options = { .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_EDNS,
+    struct ares_options options = { .flags = ARES_FLAG_NOSEARCH,
                                     .timeout = TRY_MS,
                                     .tries = TRIES,
-                                    .ednspsz = UDP_BYTES,
                                     .sock_state_cb = socket_changed,
                                     .sock_state_cb_data = ch };
     *out = NULL;
@@ -123,26 +175,21 @@ enum err dns_channel_create(struct dns_channel **out, struct loop *loop, const c
     ch->timer.fn = channel_timer;
     list_init(&ch->sockets);
     pthread_once(&library_once, library_start);
-    int e = library_status;
-    if (e == ARES_SUCCESS)
-        e = ares_init_options(&ch->ares, &options,
-                              ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
-                                  ARES_OPT_EDNSPSZ | ARES_OPT_SOCK_STATE_CB);
-    if (e != ARES_SUCCESS) {
-        why_set(why, "the name servers of the system cannot be read: %s", ares_strerror(e));
+    int status = library_status;
+    if (status == ARES_SUCCESS)
+        status = ares_init_options(&ch->ares, &options,
+                                   ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
+                                       ARES_OPT_SOCK_STATE_CB);
+    if (status != ARES_SUCCESS) {
+        why_set(why, "the name servers of the system cannot be read: %s", ares_strerror(status));
         mem_free(&ch);
         return E_IO;
     }
-    if (servers != NULL && ares_set_servers_ports_csv(ch->ares, servers) != ARES_SUCCESS) {
-        why_set(why,
-                "found '%s', allowed addresses of name servers with commas between them, "
-                "such as 192.0.2.1,[2001:db8::1]:5353",
-                servers);
+    enum err e = servers == NULL ? OK : channel_servers(ch, servers, why);
+    if (e != OK)
         dns_channel_destroy(&ch);
-        return E_SYNTAX;
-    }
     *out = ch;
-    return OK;
+    return e;
 }
 
 void dns_channel_destroy(struct dns_channel **pch)
@@ -159,7 +206,6 @@ void dns_channel_destroy(struct dns_channel **pch)
 
 /* Questions. */
 
-/* Servers that all refuse or fail end as ARES_ECONNREFUSED. */
 static enum dns_end dns_end_of(int status)
 {
     switch (status) {
@@ -179,66 +225,80 @@ static enum dns_end dns_end_of(int status)
     }
 }
 
-static struct dns_question *question_new(dns_fn *fn, void *arg)
+static const char *dns_reason_of(int status, enum dns_end end)
 {
-    struct dns_question *q = mem_new(struct dns_question);
-    *q = (struct dns_question){ fn, arg };
-    return q;
+    switch (end) {
+    case DNS_FOUND:
+        return "found";
+    case DNS_NO_NAME:
+        return "no such name";
+    case DNS_NO_DATA:
+        return "the name has no such record";
+    case DNS_TIMEOUT:
+        return "no name server has answered";
+    default: /* c-ares says of servers that refuse or fail that they cannot be reached */
+        return status == ARES_ECONNREFUSED ? "no name server answers without an error"
+                                           : ares_strerror(status);
+    }
 }
 
-static void question_ends(struct dns_question *q, const struct dns_answer *answer)
+static void dns_answered(void *arg, int status, int timeouts, unsigned char *bytes, int len)
 {
-    q->fn(q->arg, answer);
+    struct dns_question *q = arg;
+    struct dns_records records;
+    struct dns_answer answer = { .end = dns_end_of(status) };
+    (void)timeouts;
+    answer.reason = dns_reason_of(status, answer.end);
+    if (bytes != NULL && len > 0 &&
+        dns_read(&records, (slice){ (const char *)bytes, (size_t)len }, q->type) == OK)
+        answer.records = &records;
+    if (answer.end == DNS_FOUND && (answer.records == NULL || records.useless)) {
+        answer.end = DNS_FAILED;
+        answer.reason = answer.records == NULL ? "the answer of the name server cannot be read"
+                                               : "the records are of no use";
+    } else if (answer.end == DNS_FOUND && records.count == 0) {
+        answer.end = DNS_NO_DATA;
+        answer.reason = dns_reason_of(status, DNS_NO_DATA);
+    }
+    q->fn(q->arg, &answer);
     mem_free(&q);
 }
 
-static void srv_answered(void *arg, int status, int timeouts, unsigned char *bytes, int len)
+void dns_ask(struct dns_channel *ch, const char *name, enum dns_type type, dns_fn *fn, void *arg)
 {
-    struct dns_srvs srv;
-    struct dns_answer answer = { .end = dns_end_of(status) };
-    bool read = bytes != NULL && len > 0 &&
-                dns_srv_read(&srv, (slice){ (const char *)bytes, (size_t)len }) == OK;
-    (void)timeouts;
-    if (read) {
-        answer.srv = &srv;
-        answer.ttl_s = srv.ttl_s;
-    }
-    if (answer.end == DNS_FOUND && !read)
-        answer.end = DNS_FAILED;
-    else if (answer.end == DNS_FOUND && srv.count == 0)
-        answer.end = DNS_NO_DATA;
-    question_ends(arg, &answer);
-}
-
-void dns_ask_srv(struct dns_channel *ch, const char *name, dns_fn *fn, void *arg)
-{
-    ares_query(ch->ares, name, ns_c_in, ns_t_srv, srv_answered, question_new(fn, arg));
+    struct dns_question *q = mem_new(struct dns_question);
+    ensure(name[0] != '\0');
+    *q = (struct dns_question){ type, fn, arg };
+    ares_query(ch->ares, name, ns_c_in, (int)type, dns_answered, q);
     channel_arm(ch);
 }
 
-static void host_answered(void *arg, int status, int timeouts, struct ares_addrinfo *info)
+static void hosts_add(struct dns_hosts *out, const struct hostent *h)
 {
-    union address address[DNS_ADDRESSES_MAX];
-    struct dns_answer answer = { .end = dns_end_of(status), .address = address };
-    (void)timeouts;
-    for (const struct ares_addrinfo_node *n = info == NULL ? NULL : info->nodes;
-         n != NULL && answer.count < DNS_ADDRESSES_MAX; n = n->ai_next) {
-        uint32_t ttl = n->ai_ttl > 0 ? (uint32_t)n->ai_ttl : 0;
-        if (answer.count == 0 || ttl < answer.ttl_s)
-            answer.ttl_s = ttl;
-        address_set(&address[answer.count++], n->ai_addr);
+    size_t limit = out->count + DNS_ADDRESSES_MAX;
+    for (char **at = h->h_addr_list; *at != NULL && out->count < limit; at++) {
+        union ip_address *a = &out->address[out->count];
+        *a = (union ip_address){ .any.sa_family = (sa_family_t)h->h_addrtype };
+        if (h->h_addrtype == AF_INET)
+            memcpy(&a->v4.sin_addr, *at, sizeof a->v4.sin_addr);
+        else if (h->h_addrtype == AF_INET6)
+            memcpy(&a->v6.sin6_addr, *at, sizeof a->v6.sin6_addr);
+        else
+            continue;
+        out->count++;
     }
-    ares_freeaddrinfo(info);
-    if (answer.end == DNS_FOUND && answer.count == 0)
-        answer.end = DNS_NO_DATA;
-    question_ends(arg, &answer);
 }
 
-void dns_ask_host(struct dns_channel *ch, const char *name, int family, dns_fn *fn, void *arg)
+bool dns_hosts_read(struct dns_channel *ch, const char *name, struct dns_hosts *out)
 {
-    const struct ares_addrinfo_hints hints = { .ai_flags = ARES_AI_NOSORT,
-                                               .ai_family = family,
-                                               .ai_socktype = SOCK_STREAM };
-    ares_getaddrinfo(ch->ares, name, NULL, &hints, host_answered, question_new(fn, arg));
-    channel_arm(ch);
+    static const int families[] = { AF_INET6, AF_INET };
+    out->count = 0;
+    for (size_t i = 0; i < 2; i++) {
+        struct hostent *h = NULL;
+        if (ares_gethostbyname_file(ch->ares, name, families[i], &h) != ARES_SUCCESS)
+            continue;
+        hosts_add(out, h);
+        ares_free_hostent(h);
+    }
+    return out->count > 0;
 }

@@ -1,9 +1,10 @@
 /* dns_channel: questions to name servers by c-ares, on the loop. It remembers nothing: that is
- * io/resolve.h. Confined to its loop. */
+ * io/resolve.h. Only whole names are asked for: no domain is appended. Confined to its loop. */
 #pragma once
 #include "base/err.h"
-#include "io/address.h"
-#include "io/dns_srv.h"
+#include "io/dns_read.h"
+
+enum { DNS_SERVERS_MAX = 8 };
 
 struct dns_channel;
 struct loop;
@@ -19,12 +20,9 @@ enum dns_end {
 
 struct dns_answer {
     enum dns_end end;
-    const struct dns_srvs *srv; /* of dns_ask_srv(): NULL if the answer was none */
-    const union address *address;
-    size_t count;
-    uint32_t ttl_s; /* 0: it is not said */
+    const struct dns_records *records; /* NULL: there was no answer that can be read */
+    const char *reason;                /* for an operator; static */
 };
-enum { DNS_ADDRESSES_MAX = 16 }; /* the rest is left out */
 
 /* Once for each question, perhaps from inside of the call that asks. */
 typedef void dns_fn(void *arg, const struct dns_answer *answer);
@@ -34,7 +32,11 @@ NODISCARD enum err dns_channel_create(struct dns_channel **out, struct loop *loo
                                       const char *servers, struct why *why);
 void dns_channel_destroy(struct dns_channel **ch); /* questions end with DNS_GIVEN_UP */
 
-/* name: a host name in the sense of dns_srv.h. */
-void dns_ask_srv(struct dns_channel *ch, const char *name, dns_fn *fn, void *arg);
-/* family: AF_INET6, AF_INET. /etc/hosts is asked, too. */
-void dns_ask_host(struct dns_channel *ch, const char *name, int family, dns_fn *fn, void *arg);
+/* name: a host name in the sense of dns_read.h. */
+void dns_ask(struct dns_channel *ch, const char *name, enum dns_type type, dns_fn *fn, void *arg);
+/* What /etc/hosts says, which is read now: addresses of both families. false: nothing. */
+struct dns_hosts {
+    size_t count;
+    union ip_address address[2 * DNS_ADDRESSES_MAX];
+};
+bool dns_hosts_read(struct dns_channel *ch, const char *name, struct dns_hosts *out);

@@ -18,6 +18,7 @@ struct locate {
         struct resolve *resolve;
         enum resolve_end end;
         bool declined; /* "." */
+        bool unusable; /* records, and none with a port */
     } look[LOCATE_SERVICES_MAX];
     unsigned left;
     size_t count;
@@ -28,14 +29,14 @@ struct locate {
 
 static bool look_unanswered(const struct service_look *s)
 {
-    return s->end != RESOLVE_FOUND && s->end != RESOLVE_NO_NAME && s->end != RESOLVE_NO_DATA;
+    return s->unusable ||
+           (s->end != RESOLVE_FOUND && s->end != RESOLVE_NO_NAME && s->end != RESOLVE_NO_DATA);
 }
 
 static void locate_free(struct locate *l)
 {
     for (unsigned i = 0; i < LOCATE_SERVICES_MAX; i++)
         resolve_cancel(&l->look[i].resolve);
-    buf_fini(&l->text);
     mem_free(&l);
 }
 
@@ -91,8 +92,12 @@ static void locate_over(struct locate *l)
     }
     buf_append(&l->text, "", 1);
     result.text = l->text.overflow ? "" : l->text.ptr;
-    l->done(l->arg, &result);
+    struct buf text = l->text; /* freed behind the callback; the rest before it */
+    locate_fn *done = l->done;
+    void *arg = l->arg;
     locate_free(l);
+    done(arg, &result);
+    buf_fini(&text);
 }
 
 static void locate_nothing(struct loop_defer *d)
@@ -100,18 +105,21 @@ static void locate_nothing(struct loop_defer *d)
     locate_over(CONTAINER_OF(d, struct locate, finish));
 }
 
-static void look_take(struct service_look *s, const struct dns_srvs *srv)
+/* A host "." beside others means nothing (RFC 2782). */
+static void look_take(struct service_look *s, const struct resolved *r)
 {
     struct locate *l = s->locate;
-    for (size_t i = 0; i < srv->count; i++) {
-        if (srv->record[i].host[0] == '\0' || srv->record[i].port == 0) {
-            s->declined = true;
+    size_t before = l->count, none = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        none += r->srv[i].host[0] == '\0';
+        if (r->srv[i].host[0] == '\0' || r->srv[i].port == 0)
             continue;
-        }
         ensure(l->count < LOCATE_SERVICES_MAX * DNS_SRV_MAX);
-        l->record[l->count] = srv->record[i];
+        l->record[l->count] = r->srv[i];
         l->record[l->count++].tag = (uint16_t)(s - l->look);
     }
+    s->declined = l->count == before && none > 0;
+    s->unusable = l->count == before && none == 0;
 }
 
 static void look_resolved(void *arg, const struct resolved *r)
@@ -119,17 +127,19 @@ static void look_resolved(void *arg, const struct resolved *r)
     struct service_look *s = arg;
     struct locate *l = s->locate;
     const char *service = l->options.service[s - l->look].name;
+    ensure(l->left > 0);
     s->resolve = NULL;
     s->end = r->end;
     if (r->end == RESOLVE_FOUND)
-        look_take(s, r->srv);
+        look_take(s, r);
     buf_printf(&l->text, "%s%s.%s: ", l->text.len > 0 ? "; " : "", service, l->domain);
     if (r->end != RESOLVE_FOUND)
         buf_printf(&l->text, "%s", r->reason);
     else if (s->declined)
         buf_printf(&l->text, "\".\", the domain does not offer this");
     else
-        buf_printf(&l->text, "%zu record%s", r->srv->count, r->srv->count == 1 ? "" : "s");
+        buf_printf(&l->text, "%zu record%s%s", r->count, r->count == 1 ? "" : "s",
+                   s->unusable ? " without a port" : "");
     if (--l->left == 0)
         locate_over(l);
 }
@@ -168,6 +178,7 @@ void locate_cancel(struct locate **l)
     if (*l == NULL)
         return;
     loop_defer_cancel(&(*l)->finish);
+    buf_fini(&(*l)->text);
     locate_free(*l);
     *l = NULL;
 }

@@ -15,6 +15,9 @@ static const struct zone_row zone[] = {
     ROW_SRV("_t._tcp.notls.test", 0, 0, 0, ""),
     { "_s._tcp.dead.test", DNS_TYPE_SRV, 0, 0, { 0 }, NULL, true },
     { "_t._tcp.half.test", DNS_TYPE_SRV, DNS_SERVFAIL, 0, { 0 }, NULL, false },
+    ROW_SRV("_s._tcp.noport.test", 1, 0, 0, "a.test"),
+    ROW_SRV("_s._tcp.mixed.test", 0, 0, 0, ""),
+    ROW_SRV("_s._tcp.mixed.test", 1, 0, 5269, "mixed.test"),
     ROW_SRV("_s._tcp.half.test", 1, 0, 5269, "half.test"),
     { 0 },
 };
@@ -115,6 +118,17 @@ static void a_domain_may_decline(void **state)
     assert_string_equal(s->target[0].host, "notls.test");
 }
 
+static void records_without_use(void **state)
+{
+    struct search *s = *state;
+    locate_in(s, "noport.test", 5269); /* there are records: the domain itself is not tried */
+    assert_int_equal(s->end, LOCATE_FAILED);
+    assert_non_null(strstr(s->text, "1 record without a port"));
+    locate_in(s, "mixed.test", 5269);
+    assert_int_equal(s->end, LOCATE_FOUND);
+    assert_int_equal(s->count, 1);
+}
+
 static void one_answer_is_enough(void **state)
 {
     struct search *s = *state;
@@ -162,6 +176,7 @@ int main(void)
         TEST(records_of_both_services_are_one_list),
         TEST(without_records_the_domain_itself),
         TEST(a_domain_may_decline),
+        TEST(records_without_use),
         TEST(one_answer_is_enough),
         TEST(texts_that_are_no_domains),
         TEST(a_cancelled_one_is_not_told),

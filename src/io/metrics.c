@@ -25,6 +25,11 @@ struct metric io_lookup_failures = {
     .kind = METRIC_COUNTER,
     .help = "Questions to name servers that none has answered, or only with an error."
 };
+struct metric io_lookups_refused = {
+    .name = "muster_io_lookups_refused",
+    .kind = METRIC_COUNTER,
+    .help = "Names that were not looked up because too many others were."
+};
 struct metric io_closed = { .name = "muster_io_closed",
                             .kind = METRIC_COUNTER,
                             .help = "Connections closed." };
@@ -58,8 +63,21 @@ struct metric io_output_bytes = { .name = "muster_io_output_bytes",
                                   .help = "Buffers with output that is not written yet." };
 
 struct metric *const io_metrics[] = {
-    &io_accepted,      &io_accept_pauses,     &io_connected,    &io_connect_failures,
-    &io_lookups,       &io_lookup_failures,   &io_closed,       &io_bytes_in,
-    &io_bytes_out,     &io_tls_handshakes,    &io_tls_failures, &io_datagrams_in,
-    &io_datagrams_out, &io_datagrams_dropped, &io_output_bytes, NULL,
+    &io_accepted,
+    &io_accept_pauses,
+    &io_connected,
+    &io_connect_failures,
+    &io_lookups,
+    &io_lookup_failures,
+    &io_lookups_refused,
+    &io_closed,
+    &io_bytes_in,
+    &io_bytes_out,
+    &io_tls_handshakes,
+    &io_tls_failures,
+    &io_datagrams_in,
+    &io_datagrams_out,
+    &io_datagrams_dropped,
+    &io_output_bytes,
+    NULL,
 };

@@ -6,13 +6,20 @@
 #include "io/loop.h"
 #include "io/metrics.h"
 #include "io/timer.h"
+#include <sys/stat.h>
 
 enum resolve_kind { RESOLVE_SRV = 's', RESOLVE_IPV6 = '6', RESOLVE_IPV4 = '4' };
-enum { RESOLUTION_DELAY_MS = 50 /* RFC 8305 §3 */, S_US = 1000000 };
+enum { WAIT_FOR_IPV6_MS = 50 /* RFC 8305 §3 */, WAIT_FOR_IPV4_MS = 2000, S_US = 1000000 };
+enum { LABEL_BYTES_MAX = 63 /* RFC 1035 §2.3.4 */ };
+static const char system_servers[] = "/etc/resolv.conf";
 
 struct resolver {
     struct loop *loop;
     struct dns_channel *channel;
+    bool of_system; /* its servers are those of /etc/resolv.conf, as of: */
+    struct timespec read_at;
+    uint64_t looked_us; /* when it was looked whether that has changed */
+    struct loop_defer renew;
     struct map names;   /* struct known */
     struct list unused; /* of those that nobody waits for, the longest unused first */
     uint32_t asked;     /* of them, those whose answer is awaited */
@@ -25,11 +32,13 @@ struct known {
     struct resolver *resolver;
     struct list unused, waits; /* struct wait */
     bool asked;
+    bool outdated; /* asked, and to be forgotten when it is answered */
     enum resolve_end end;
+    const char *reason;
     uint64_t until_us;
-    struct dns_srvs *srv; /* of RESOLVE_SRV, where there are some */
-    size_t count;
-    union address *address;
+    size_t count; /* of one of these */
+    struct dns_srv *srv;
+    union ip_address *address;
     slice key; /* kind and name; the name has a NUL behind it */
     char text[];
 };
@@ -54,20 +63,6 @@ struct resolve {
 };
 
 static slice known_key(const void *item) { return ((const struct known *)item)->key; }
-
-const char *resolve_reason(enum resolve_end end)
-{
-    static const char *const reason[RESOLVE_END_COUNT] = {
-        [RESOLVE_FOUND] = "found",
-        [RESOLVE_NO_NAME] = "no such name",
-        [RESOLVE_NO_DATA] = "the name has no such record",
-        [RESOLVE_TIMEOUT] = "no name server has answered",
-        [RESOLVE_FAILED] = "no name server answers without an error",
-        [RESOLVE_BUSY] = "too many names are being looked up",
-    };
-    ensure(end < RESOLVE_END_COUNT);
-    return reason[end];
-}
 
 /* What is known. */
 
@@ -106,7 +101,8 @@ static bool call_over(struct resolve *q)
         found = found || wait_found(&q->wait[i]);
     }
     if (!over && found && !q->enough && !timer_is_set(&q->delay))
-        timer_set(q->resolver->loop, &q->delay, RESOLUTION_DELAY_MS);
+        timer_set(q->resolver->loop, &q->delay,
+                  wait_found(&q->wait[0]) ? WAIT_FOR_IPV4_MS : WAIT_FOR_IPV6_MS);
     return over || (found && q->enough);
 }
 
@@ -134,30 +130,40 @@ static enum resolve_end known_end(enum dns_end end)
 
 static uint32_t known_for_s(enum resolve_end end, uint32_t ttl_s)
 {
-    uint32_t most = end == RESOLVE_FOUND                               ? RESOLVE_TTL_MAX_S
-                    : end == RESOLVE_NO_NAME || end == RESOLVE_NO_DATA ? RESOLVE_NONE_S
-                                                                       : RESOLVE_FAILED_S;
-    uint32_t s = ttl_s == 0 && end != RESOLVE_FOUND ? most : ttl_s;
-    return s < RESOLVE_TTL_MIN_S ? RESOLVE_TTL_MIN_S : s > most ? most : s;
+    uint32_t most = RESOLVE_FAILED_S;
+    if (end == RESOLVE_FOUND)
+        most = RESOLVE_TTL_MAX_S;
+    else if (end == RESOLVE_NO_NAME || end == RESOLVE_NO_DATA)
+        most = RESOLVE_NONE_S;
+    if (ttl_s == DNS_TTL_UNSAID || ttl_s < RESOLVE_TTL_MIN_S)
+        return RESOLVE_TTL_MIN_S;
+    return ttl_s < most ? ttl_s : most;
+}
+
+static void known_copy(struct known *k, const struct dns_records *records)
+{
+    if (records->type == DNS_SRV) {
+        k->srv = mem_alloc(records->count * sizeof k->srv[0]);
+        memcpy(k->srv, records->srv, records->count * sizeof k->srv[0]);
+    } else {
+        k->address = mem_alloc(records->count * sizeof k->address[0]);
+        memcpy(k->address, records->address, records->count * sizeof k->address[0]);
+    }
+    k->count = records->count;
 }
 
 static void known_learn(struct known *k, const struct dns_answer *answer)
 {
+    uint32_t ttl_s = answer->records == NULL ? DNS_TTL_UNSAID : answer->records->ttl_s;
     known_clear(k);
     k->end = known_end(answer->end);
-    k->until_us =
-        loop_now_us(k->resolver->loop) + (uint64_t)known_for_s(k->end, answer->ttl_s) * S_US;
-    if (k->end != RESOLVE_FOUND)
-        return;
-    if (answer->srv != NULL) {
-        k->srv = mem_new(struct dns_srvs);
-        *k->srv = *answer->srv;
-    }
-    if (answer->count > 0) {
-        k->address = mem_alloc(answer->count * sizeof k->address[0]);
-        memcpy(k->address, answer->address, answer->count * sizeof k->address[0]);
-        k->count = answer->count;
-    }
+    k->reason = answer->reason;
+    k->until_us = loop_now_us(k->resolver->loop);
+    if (!k->outdated)
+        k->until_us += (uint64_t)known_for_s(k->end, ttl_s) * S_US;
+    k->outdated = false;
+    if (k->end == RESOLVE_FOUND)
+        known_copy(k, answer->records);
 }
 
 static void known_release(struct known *k)
@@ -167,12 +173,14 @@ static void known_release(struct known *k)
 }
 
 static void known_ask(struct known *k);
+static void resolver_look(struct resolver *r);
 
 /* Another list of servers is asked again (resolver_servers()). */
 static void known_answered(void *arg, const struct dns_answer *answer)
 {
     struct known *k = arg;
     struct resolver *r = k->resolver;
+    ensure(k->asked && r->asked > 0);
     r->asked--;
     k->asked = false;
     if (answer->end == DNS_GIVEN_UP) {
@@ -180,26 +188,50 @@ static void known_answered(void *arg, const struct dns_answer *answer)
             known_ask(k);
         return;
     }
-    if (answer->end == DNS_TIMEOUT || answer->end == DNS_FAILED)
+    if (answer->end == DNS_TIMEOUT || answer->end == DNS_FAILED) {
         metric_add(&io_lookup_failures, 1);
+        resolver_look(r);
+    }
     known_learn(k, answer);
     LIST_EACH (it, &k->waits)
         call_look(CONTAINER_OF(it, struct wait, node)->call);
     known_release(k);
 }
 
+/* false: the host is not in /etc/hosts. */
+static bool known_from_file(struct known *k, int family)
+{
+    struct dns_hosts hosts;
+    struct dns_records records = { .type = family == AF_INET ? DNS_A : DNS_AAAA,
+                                   .ttl_s = DNS_TTL_UNSAID };
+    if (!dns_hosts_read(k->resolver->channel, k->text + 1, &hosts))
+        return false;
+    for (size_t i = 0; i < hosts.count; i++)
+        if (hosts.address[i].any.sa_family == family && records.count < DNS_ADDRESSES_MAX)
+            records.address[records.count++] = hosts.address[i];
+    bool found = records.count > 0;
+    known_answered(k, &(struct dns_answer){ .end = found ? DNS_FOUND : DNS_NO_DATA,
+                                            .records = &records,
+                                            .reason = found ? "found" : "not in /etc/hosts" });
+    return true;
+}
+
 static void known_ask(struct known *k)
 {
     struct resolver *r = k->resolver;
     const char *name = k->text + 1;
+    const bool v6 = k->text[0] == RESOLVE_IPV6;
+    ensure(!k->asked);
     k->asked = true;
     r->asked++;
+    if (k->text[0] != RESOLVE_SRV && known_from_file(k, v6 ? AF_INET6 : AF_INET))
+        return;
     metric_add(&io_lookups, 1);
-    if (k->text[0] == RESOLVE_SRV)
-        dns_ask_srv(r->channel, name, known_answered, k);
-    else
-        dns_ask_host(r->channel, name, k->text[0] == RESOLVE_IPV6 ? AF_INET6 : AF_INET,
-                     known_answered, k);
+    dns_ask(r->channel, name,
+            k->text[0] == RESOLVE_SRV ? DNS_SRV
+            : v6                      ? DNS_AAAA
+                                      : DNS_A,
+            known_answered, k);
 }
 
 /* NULL: too many are. */
@@ -228,43 +260,48 @@ static bool key_of(enum resolve_kind kind, slice name, char key[DNS_HOST_BYTES +
     if (name.len == 0 || name.len >= DNS_HOST_BYTES)
         return false;
     key[0] = (char)kind;
+    size_t label = 0; /* bytes of it so far */
     for (size_t i = 0; i < name.len; i++) {
         char c = name.ptr[i];
         c = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
         if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && memchr("-_.", c, 3) == NULL)
             return false;
+        if (c == '.' ? label == 0 : label == LABEL_BYTES_MAX)
+            return false;
+        label = c == '.' ? 0 : label + 1;
         key[i + 1] = c;
     }
     *out = (slice){ key, name.len + 1 };
-    return true;
+    return label > 0;
 }
 
 static void call_await(struct resolve *q, enum resolve_kind kind, slice name)
 {
     struct resolver *r = q->resolver;
+    ensure(q->waits < 2);
     struct wait *w = &q->wait[q->waits++];
     char bytes[DNS_HOST_BYTES + 1];
     slice key;
     w->call = q;
     w->end = RESOLVE_NO_NAME;
+    q->remembered = q->waits == 1 || q->remembered;
     if (!key_of(kind, name, bytes, &key))
         return;
     struct known *k = map_get(&r->names, key);
     bool ask = k == NULL || (!k->asked && !known_fresh(k));
-    w->end = RESOLVE_BUSY;
-    if (ask && r->asked >= RESOLVE_ASKED_MAX)
-        return;
-    if (k == NULL)
+    if (k == NULL && r->asked < RESOLVE_ASKED_MAX)
         k = known_make(r, key);
-    if (k == NULL)
+    if (k == NULL || (ask && r->asked >= RESOLVE_ASKED_MAX)) {
+        w->end = RESOLVE_BUSY;
+        metric_add(&io_lookups_refused, 1);
         return;
+    }
+    q->remembered = q->remembered && !ask && !k->asked;
     w->known = k;
     list_remove(&k->unused);
     list_append(&k->waits, &w->node);
     if (ask)
         known_ask(k);
-    else
-        q->remembered = !k->asked;
 }
 
 static void call_unwait(struct resolve *q)
@@ -284,6 +321,7 @@ static void call_end(struct resolve *q)
     timer_cancel(&q->delay);
     loop_defer_cancel(&q->finish);
     call_unwait(q);
+    ensure(q->resolver->calls > 0);
     q->resolver->calls--;
     mem_free(&q);
 }
@@ -293,35 +331,48 @@ static enum resolve_end wait_end(const struct wait *w)
     return w->known == NULL ? w->end : w->known->end;
 }
 
-/* Of two ends without an address: that somebody has not answered says more than that somebody has
- * none. */
-static enum resolve_end call_outcome(const struct resolve *q)
+static const char *wait_reason(const struct wait *w)
 {
-    enum resolve_end end = RESOLVE_NO_NAME;
-    for (unsigned i = 0; i < q->waits; i++) {
-        if (wait_found(&q->wait[i]))
-            return RESOLVE_FOUND;
-        if (wait_end(&q->wait[i]) > end)
-            end = wait_end(&q->wait[i]);
-    }
-    return end;
+    if (w->known != NULL)
+        return w->known->reason;
+    return w->end == RESOLVE_BUSY ? "too many names are being looked up" : "no such name";
 }
 
+/* The one that counts. Of two without an address: that somebody has not answered says more than
+ * that somebody has none. */
+static const struct wait *call_outcome(const struct resolve *q)
+{
+    const struct wait *best = &q->wait[0];
+    for (unsigned i = 0; i < q->waits; i++) {
+        const struct wait *w = &q->wait[i];
+        if (wait_found(w))
+            return w;
+        if (wait_over(w) && wait_end(w) > wait_end(best))
+            best = w;
+    }
+    return best;
+}
+
+static void address_put(union address *out, const union ip_address *from, uint16_t port)
+{
+    address_set(out, &from->any);
+    if (out->any.sa_family == AF_INET6)
+        out->v6.sin6_port = htons(port);
+    else
+        out->v4.sin_port = htons(port);
+}
+
+/* Both families have room, however many there are of the other. */
 static size_t call_addresses(const struct resolve *q, union address *out)
 {
-    size_t count = 0;
+    size_t count = 0, found[2] = { 0 };
+    for (unsigned i = 0; i < q->waits; i++)
+        found[i] = wait_found(&q->wait[i]) ? q->wait[i].known->count : 0;
     for (unsigned i = 0; i < q->waits; i++) {
-        const struct known *k = q->wait[i].known;
-        /* IPv4 has room, however many of IPv6 there are. */
-        size_t room = i + 1 < q->waits ? RESOLVE_ADDRESSES_MAX / 2 : RESOLVE_ADDRESSES_MAX - count;
-        for (size_t n = 0; wait_found(&q->wait[i]) && n < k->count && n < room; n++) {
-            out[count] = k->address[n];
-            if (out[count].any.sa_family == AF_INET6)
-                out[count].v6.sin6_port = htons(q->port);
-            else
-                out[count].v4.sin_port = htons(q->port);
-            count++;
-        }
+        size_t other = found[1 - i], half = RESOLVE_ADDRESSES_MAX / 2;
+        size_t room = RESOLVE_ADDRESSES_MAX - (other < half ? other : half);
+        for (size_t n = 0; n < found[i] && n < room && count < RESOLVE_ADDRESSES_MAX; n++)
+            address_put(&out[count++], &q->wait[i].known->address[n], q->port);
     }
     return count;
 }
@@ -332,15 +383,17 @@ static void call_finish(struct loop_defer *d)
     if (!call_over(q)) /* it is asked again since */
         return;
     union address address[RESOLVE_ADDRESSES_MAX];
-    struct dns_srvs srv = { .count = 0 };
-    enum resolve_end end = call_outcome(q);
-    struct resolved result = {
-        .end = end, .reason = resolve_reason(end), .remembered = q->remembered, .address = address
-    };
-    if (end == RESOLVE_FOUND && q->wait[0].known != NULL && q->wait[0].known->srv != NULL) {
-        srv = *q->wait[0].known->srv;
-        result.srv = &srv;
-    } else if (end == RESOLVE_FOUND) {
+    struct dns_srv srv[DNS_SRV_MAX];
+    const struct wait *w = call_outcome(q);
+    struct resolved result = { .end = wait_end(w),
+                               .reason = wait_reason(w),
+                               .remembered = q->remembered,
+                               .srv = srv,
+                               .address = address };
+    if (result.end == RESOLVE_FOUND && w->known->srv != NULL) {
+        result.count = w->known->count;
+        memcpy(srv, w->known->srv, result.count * sizeof srv[0]);
+    } else if (result.end == RESOLVE_FOUND) {
         result.count = call_addresses(q, address);
     }
     resolve_fn *done = q->done;
@@ -397,11 +450,54 @@ void resolve_cancel(struct resolve **q)
 
 /* The resolver. */
 
+/* Of the file as it is now; zeros: there is none. */
+static struct timespec servers_changed_at(void)
+{
+    struct stat st;
+    return stat(system_servers, &st) == 0 ? st.st_mtim : (struct timespec){ 0 };
+}
+
+static void resolver_swap(struct resolver *r, struct dns_channel *other)
+{
+    struct dns_channel *old = r->channel;
+    r->channel = other;
+    resolver_forget(r, (slice){ 0 });
+    dns_channel_destroy(&old); /* what is under way is asked again: known_answered() */
+}
+
+static void resolver_renew(struct loop_defer *d)
+{
+    struct resolver *r = CONTAINER_OF(d, struct resolver, renew);
+    struct dns_channel *other;
+    struct why why;
+    struct timespec now = servers_changed_at();
+    if (now.tv_sec == r->read_at.tv_sec && now.tv_nsec == r->read_at.tv_nsec)
+        return;
+    r->read_at = now;
+    if (dns_channel_create(&other, r->loop, NULL, &why) == OK) {
+        log_info(&log_io, LOG_EV("resolver.servers"), LOG_C("file", system_servers));
+        resolver_swap(r, other);
+    }
+}
+
+/* A question had no answer: perhaps the machine has other servers now. */
+static void resolver_look(struct resolver *r)
+{
+    uint64_t now_us = loop_now_us(r->loop);
+    if (!r->of_system || r->ending || now_us - r->looked_us < (uint64_t)RESOLVE_FAILED_S * S_US)
+        return;
+    r->looked_us = now_us;
+    loop_defer(r->loop, &r->renew);
+}
+
 enum err resolver_create(struct resolver **out, struct loop *loop, const char *servers,
                          struct why *why)
 {
     struct resolver *r = mem_new(struct resolver);
     r->loop = loop;
+    r->renew.fn = resolver_renew;
+    r->of_system = servers == NULL;
+    r->read_at = servers_changed_at();
     list_init(&r->unused);
     map_init(&r->names, known_key);
     enum err e = dns_channel_create(&r->channel, loop, servers, why);
@@ -427,6 +523,7 @@ void resolver_forget(struct resolver *r, slice name)
         if (name.len > 0 && !known_is_below(k, name))
             continue;
         k->until_us = 0;
+        k->outdated = k->asked;
         if (!k->asked && list_empty(&k->waits))
             known_free(k);
     }
@@ -434,13 +531,14 @@ void resolver_forget(struct resolver *r, slice name)
 
 enum err resolver_servers(struct resolver *r, const char *servers, struct why *why)
 {
-    struct dns_channel *old = r->channel, *other;
+    struct dns_channel *other;
+    struct timespec read_at = servers_changed_at();
     enum err e = dns_channel_create(&other, r->loop, servers, why);
     if (e != OK)
         return e;
-    r->channel = other;
-    resolver_forget(r, (slice){ 0 });
-    dns_channel_destroy(&old);
+    r->of_system = servers == NULL;
+    r->read_at = read_at;
+    resolver_swap(r, other);
     return OK;
 }
 
@@ -453,6 +551,7 @@ void resolver_destroy(struct resolver **pr)
         return;
     ensure(r->calls == 0);
     r->ending = true;
+    loop_defer_cancel(&r->renew);
     dns_channel_destroy(&r->channel);
     for (uint32_t i = 0; (k = map_next(&r->names, &i)) != NULL;)
         known_free(k);

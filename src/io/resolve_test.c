@@ -27,6 +27,20 @@ static const struct zone_row zone[] = {
     ROW("short.a.test", DNS_TYPE_A, 1, "192.0.2.3:0"),
     ROW("half.a.test", DNS_TYPE_A, 300, "192.0.2.4:0"),
     ROW_SILENT("half.a.test", DNS_TYPE_AAAA),
+    ROW("six.a.test", DNS_TYPE_AAAA, 300, "[2001:db8::6]:0"),
+    ROW_SILENT("six.a.test", DNS_TYPE_A),
+    ROW("none.wild.test", DNS_TYPE_A, 300, "192.0.2.9:0"),
+#define ROW_MANY(n) ROW("many.a.test", DNS_TYPE_AAAA, 300, "[2001:db8::" #n "]:0")
+    ROW_MANY(1),
+    ROW_MANY(2),
+    ROW_MANY(3),
+    ROW_MANY(4),
+    ROW_MANY(5),
+    ROW_MANY(6),
+    ROW_MANY(7),
+    ROW_MANY(8),
+    ROW_MANY(9),
+    ROW_MANY(10),
     ROW_ERROR("broken.a.test", DNS_TYPE_A, DNS_SERVFAIL, 0),
     ROW_ERROR("broken.a.test", DNS_TYPE_AAAA, DNS_SERVFAIL, 0),
     ROW_SILENT("_x._tcp.silent.test", DNS_TYPE_SRV),
@@ -41,10 +55,11 @@ static const struct zone_row other_zone[] = {
 struct heard {
     unsigned told;
     enum resolve_end end;
-    struct dns_srvs srv;
+    struct dns_srv srv[DNS_SRV_MAX];
     union address address[RESOLVE_ADDRESSES_MAX];
     size_t count;
-    bool remembered;
+    bool remembered, of_srv;
+    const char *reason;
     struct resolve *call, **cancels; /* cancels: another one, from the callback */
 };
 
@@ -63,10 +78,11 @@ static void on_resolved(void *arg, const struct resolved *r)
     h->end = r->end;
     h->remembered = r->remembered;
     h->count = r->count;
-    assert_string_equal(r->reason, resolve_reason(r->end));
-    if (r->srv != NULL)
-        h->srv = *r->srv;
-    if (r->count > 0)
+    h->reason = r->reason;
+    assert_int_equal(r->end == RESOLVE_FOUND, r->count > 0);
+    if (h->of_srv)
+        memcpy(h->srv, r->srv, r->count * sizeof r->srv[0]);
+    else
         memcpy(h->address, r->address, r->count * sizeof r->address[0]);
     h->call = NULL;
     if (h->cancels != NULL)
@@ -91,7 +107,7 @@ static void await(struct names *n, unsigned told)
 static struct heard *ask_srv(struct names *n, int i, const char *name)
 {
     struct heard *h = &n->heard[i];
-    *h = (struct heard){ 0 };
+    *h = (struct heard){ .of_srv = true };
     h->call = resolve_srv(n->resolver, slice_of(name), on_resolved, h);
     assert_int_equal(h->told, 0);
     return h;
@@ -139,14 +155,14 @@ static void services_are_found_and_remembered(void **state)
     assert_int_equal(n->server->asked, 1); /* for both */
     assert_int_equal(h->end, RESOLVE_FOUND);
     assert_int_equal(same->end, RESOLVE_FOUND);
-    assert_int_equal(h->srv.count, 2);
-    assert_string_equal(h->srv.record[0].host, "h.a.test");
+    assert_int_equal(h->count, 2);
+    assert_string_equal(h->srv[0].host, "h.a.test");
     assert_false(h->remembered);
     forget_heard(n);
     h = ask_srv(n, 0, "_x._tcp.a.test");
     await(n, 1);
     assert_true(h->remembered);
-    assert_int_equal(h->srv.count, 2);
+    assert_int_equal(h->count, 2);
     assert_int_equal(n->server->asked, 1);
 }
 
@@ -177,6 +193,75 @@ static void a_family_that_is_not_answered_is_not_waited_for(void **state)
     assert_true(loop_now_us(n->loop) - since < 1000000);
 }
 
+static void of_many_addresses_both_families_have_some(void **state)
+{
+    struct names *n = *state;
+    const struct heard *h = ask_host(n, 0, "many.a.test");
+    await(n, 1);
+    assert_int_equal(h->count, 10); /* there are none of IPv4, which needs no room */
+}
+
+/* IPv4 that is late is waited for, because nobody adds it later. */
+static void with_ipv6_alone_ipv4_is_waited_for_longer(void **state)
+{
+    struct names *n = *state;
+    const struct heard *h = ask_host(n, 0, "six.a.test");
+    uint64_t since = loop_now_us(n->loop);
+    await(n, 1);
+    assert_int_equal(h->count, 1);
+    assert_in_range(loop_now_us(n->loop) - since, 1900000, 3500000);
+}
+
+/* Whatever the system appends to names that people type. */
+static void no_domain_is_appended(void **state)
+{
+    struct names *n = *state;
+    struct why why;
+    static const char *const search[] = { "wild.test", "." };
+    for (size_t i = 0; i < 2; i++) {
+        setenv("LOCALDOMAIN", search[i], 1);
+        assert_int_equal(resolver_servers(n->resolver, n->server->address, &why), OK);
+        unsigned asked = n->server->asked;
+        const struct heard *h = ask_host(n, 0, "none"), *v4 = ask_host(n, 1, "short.a.test");
+        await(n, 2);
+        assert_int_equal(h->end, RESOLVE_NO_NAME);
+        assert_int_equal(v4->count, 1);
+        assert_int_equal(n->server->asked - asked, 4);
+        forget_heard(n);
+    }
+    unsetenv("LOCALDOMAIN");
+}
+
+static void a_host_in_the_file_is_not_asked_for(void **state)
+{
+    struct names *n = *state;
+    const struct heard *h = ask_host(n, 0, "localhost");
+    await(n, 1);
+    assert_int_equal(h->end, RESOLVE_FOUND);
+    assert_int_equal(n->server->asked, 0);
+}
+
+static void lists_of_servers(void **state)
+{
+    struct names *n = *state;
+    struct why why;
+    static const char *const right[] = { "192.0.2.1", "192.0.2.1:5353", "2001:db8::1",
+                                         "[2001:db8::1]:5353", "192.0.2.1, 192.0.2.2 ,[::1]" };
+    static const char *const wrong[] = { "",
+                                         " ",
+                                         ",",
+                                         "192.0.2.1,",
+                                         "192.0.2.1:70000",
+                                         "192.0.2.1:0",
+                                         "[2001:db8::1",
+                                         "a.test",
+                                         "::1,::2,::3,::4,::5,::6,::7,::8,::9" };
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++)
+        assert_int_equal(resolver_servers(n->resolver, right[i], &why), OK);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(resolver_servers(n->resolver, wrong[i], &why), E_SYNTAX);
+}
+
 static void names_that_are_not_there(void **state)
 {
     struct names *n = *state;
@@ -188,19 +273,24 @@ static void names_that_are_not_there(void **state)
     assert_int_equal(host->end, RESOLVE_NO_NAME);
     unsigned asked = n->server->asked;
     forget_heard(n);
-    ask_srv(n, 0, "_x._tcp.none.test");
-    await(n, 1);
-    assert_int_equal(n->server->asked, asked); /* it is remembered */
+    none = ask_srv(n, 0, "_x._tcp.none.test");
+    host = ask_host(n, 2, "none.test");
+    await(n, 2);
+    assert_int_equal(n->server->asked, asked);
+    assert_true(none->remembered && host->remembered);
 }
 
 static void texts_that_are_no_names_are_not_asked_for(void **state)
 {
     struct names *n = *state;
-    static const char *const wrong[] = { "", ".", "a b.test", "\xc3\xa4.test", "a\\.test" };
-    char longest[DNS_HOST_BYTES + 1] = { 0 };
-    memset(longest, 'a', DNS_HOST_BYTES);
-    for (size_t i = 0; i < 6; i++) {
-        const struct heard *h = ask_host(n, 0, i < 5 ? wrong[i] : longest);
+    char label[65] = { 0 }, longest[DNS_HOST_BYTES + 1] = { 0 };
+    const char *const wrong[] = { "",        ".",  "a b.test", "\xc3\xa4.test", "a\\.test",
+                                  "a..test", ".a", "a..",      label,           longest };
+    memset(label, 'a', sizeof label - 1);
+    for (size_t i = 0; i < DNS_HOST_BYTES; i++)
+        longest[i] = i == 0 || i % 2 == 1 ? 'a' : '.';
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        const struct heard *h = ask_host(n, 0, wrong[i]);
         await(n, 1);
         assert_int_equal(h->end, RESOLVE_NO_NAME);
     }
@@ -214,6 +304,7 @@ static void errors_of_servers_are_told(void **state)
                        *silent = ask_srv(n, 1, "_x._tcp.silent.test");
     await(n, 2);
     assert_int_equal(broken->end, RESOLVE_FAILED);
+    assert_string_equal(broken->reason, "no name server answers without an error");
     assert_int_equal(silent->end, RESOLVE_TIMEOUT);
 }
 
@@ -230,7 +321,7 @@ static void an_answer_is_asked_for_again_after_its_time(void **state)
     const struct heard *h = ask_host(n, 0, "short.a.test");
     await(n, 1);
     assert_int_equal(h->end, RESOLVE_FOUND);
-    assert_int_equal(n->server->asked, asked + 1); /* that there is no IPv6 is remembered longer */
+    assert_int_equal(n->server->asked, asked + 2); /* that there is no IPv6 was as short */
 }
 
 static void forgetting_is_for_a_name_and_those_below(void **state)
@@ -283,7 +374,7 @@ static void other_servers_are_asked_for_what_is_under_way(void **state)
     assert_int_equal(resolver_servers(n->resolver, n->other->address, &why), OK);
     await(n, 1);
     assert_int_equal(h->end, RESOLVE_FOUND);
-    assert_int_equal(h->srv.record[0].port, 7000);
+    assert_int_equal(h->srv[0].port, 7000);
 }
 
 static void only_so_many_questions_are_under_way(void **state)
@@ -331,6 +422,11 @@ int main(void)
         TEST(services_are_found_and_remembered),
         TEST(hosts_have_addresses_of_both_families),
         TEST(a_family_that_is_not_answered_is_not_waited_for),
+        TEST(of_many_addresses_both_families_have_some),
+        TEST(with_ipv6_alone_ipv4_is_waited_for_longer),
+        TEST(no_domain_is_appended),
+        TEST(a_host_in_the_file_is_not_asked_for),
+        TEST(lists_of_servers),
         TEST(names_that_are_not_there),
         TEST(texts_that_are_no_names_are_not_asked_for),
         TEST(errors_of_servers_are_told),

@@ -1,4 +1,4 @@
-#include "io/dns_srv.h"
+#include "io/dns_read.h"
 #include <arpa/nameser.h>
 #include <string.h>
 #include <strings.h>
@@ -39,40 +39,62 @@ static bool srv_record_read(struct dns_srv *out, const ns_msg *m, const ns_rr *r
     if (ns_rr_rdlen(*rr) <= SRV_HEAD ||
         ns_name_uncompress(ns_msg_base(*m), ns_msg_end(*m), data + SRV_HEAD, name, sizeof name) < 0)
         return false;
-    out->priority = get_16(data);
-    out->weight = get_16(data + 2);
-    out->port = get_16(data + 4);
+    *out = (struct dns_srv){ .priority = get_16(data),
+                             .weight = get_16(data + 2),
+                             .port = get_16(data + 4) };
     return host_from_name(out->host, name);
 }
 
-static void srv_shorten_ttl(struct dns_srvs *out, bool first, uint32_t ttl_s)
+static bool address_record_read(union ip_address *out, const ns_rr *rr)
 {
-    if (first || ttl_s < out->ttl_s)
+    *out = (union ip_address){ .any.sa_family = AF_UNSPEC };
+    if (ns_rr_type(*rr) == DNS_A && ns_rr_rdlen(*rr) == sizeof out->v4.sin_addr) {
+        out->v4.sin_family = AF_INET;
+        memcpy(&out->v4.sin_addr, ns_rr_rdata(*rr), sizeof out->v4.sin_addr);
+    } else if (ns_rr_type(*rr) == DNS_AAAA && ns_rr_rdlen(*rr) == sizeof out->v6.sin6_addr) {
+        out->v6.sin6_family = AF_INET6;
+        memcpy(&out->v6.sin6_addr, ns_rr_rdata(*rr), sizeof out->v6.sin6_addr);
+    }
+    return out->any.sa_family != AF_UNSPEC;
+}
+
+static bool record_read(struct dns_records *out, const ns_msg *m, const ns_rr *rr)
+{
+    if (out->type == DNS_SRV)
+        return out->count < DNS_SRV_MAX && srv_record_read(&out->srv[out->count], m, rr);
+    return out->count < DNS_ADDRESSES_MAX && address_record_read(&out->address[out->count], rr);
+}
+
+/* One with the highest bit set counts as 0 (RFC 2181 §8). */
+static void shorten_ttl(struct dns_records *out, uint32_t ttl_s)
+{
+    if (ttl_s > INT32_MAX)
+        ttl_s = 0;
+    if (ttl_s < out->ttl_s) /* DNS_TTL_UNSAID is the longest */
         out->ttl_s = ttl_s;
 }
 
 /* A name that cannot be read makes an answer useless, of whatever record it is. */
-static enum err srv_answers_read(struct dns_srvs *out, ns_msg *m)
+static enum err records_read(struct dns_records *out, ns_msg *m)
 {
-    bool first = true;
     ns_rr rr;
     for (int i = 0; i < ns_msg_count(*m, ns_s_an); i++) {
         if (ns_parserr(m, ns_s_an, i, &rr) != 0)
             return E_SYNTAX;
-        if (ns_rr_class(rr) != ns_c_in ||
-            (ns_rr_type(rr) != ns_t_srv && ns_rr_type(rr) != ns_t_cname))
+        bool asked = (int)ns_rr_type(rr) == (int)out->type;
+        if (ns_rr_class(rr) != ns_c_in || (!asked && ns_rr_type(rr) != ns_t_cname))
             continue;
-        srv_shorten_ttl(out, first, ns_rr_ttl(rr));
-        first = false;
-        if (ns_rr_type(rr) == ns_t_srv && out->count < DNS_SRV_MAX &&
-            srv_record_read(&out->record[out->count], m, &rr))
+        shorten_ttl(out, ns_rr_ttl(rr));
+        out->useless = out->useless || asked;
+        if (asked && record_read(out, m, &rr))
             out->count++;
     }
+    out->useless = out->useless && out->count == 0;
     return OK;
 }
 
 /* RFC 2308 §5: the lesser of the TTL of the SOA record and its last number. */
-static void srv_read_none(struct dns_srvs *out, ns_msg *m)
+static void none_read(struct dns_records *out, ns_msg *m)
 {
     ns_rr rr;
     for (int i = 0; i < ns_msg_count(*m, ns_s_ns); i++) {
@@ -81,32 +103,39 @@ static void srv_read_none(struct dns_srvs *out, ns_msg *m)
         if (ns_rr_type(rr) != ns_t_soa || ns_rr_rdlen(rr) < SOA_NUMBERS * 4)
             continue;
         const unsigned char *numbers = ns_rr_rdata(rr) + ns_rr_rdlen(rr) - SOA_NUMBERS * 4;
-        uint32_t minimum = get_32(numbers + SOA_MINIMUM * 4ul);
-        out->ttl_s = ns_rr_ttl(rr) < minimum ? ns_rr_ttl(rr) : minimum;
+        shorten_ttl(out, ns_rr_ttl(rr));
+        shorten_ttl(out, get_32(numbers + SOA_MINIMUM * 4ul));
         return;
     }
 }
 
-enum err dns_srv_read(struct dns_srvs *out, slice answer)
+static bool is_answer(ns_msg *m, enum dns_type type)
+{
+    ns_rr question;
+    if (!ns_msg_getflag(*m, ns_f_qr) || ns_msg_count(*m, ns_s_qd) != 1 ||
+        ns_parserr(m, ns_s_qd, 0, &question) != 0 || (int)ns_rr_type(question) != (int)type)
+        return false;
+    int code = ns_msg_getflag(*m, ns_f_rcode);
+    return code == ns_r_noerror || code == ns_r_nxdomain;
+}
+
+enum err dns_read(struct dns_records *out, slice answer, enum dns_type type)
 {
     ns_msg m;
-    ns_rr question;
-    *out = (struct dns_srvs){ 0 };
+    out->type = type;
+    out->count = 0;
+    out->useless = false;
+    out->ttl_s = DNS_TTL_UNSAID;
     if (answer.len > NS_MAXMSG ||
-        ns_initparse((const unsigned char *)answer.ptr, (int)answer.len, &m) != 0)
+        ns_initparse((const unsigned char *)answer.ptr, (int)answer.len, &m) != 0 ||
+        !is_answer(&m, type))
         return E_SYNTAX;
-    if (!ns_msg_getflag(m, ns_f_qr) || ns_msg_count(m, ns_s_qd) != 1 ||
-        ns_parserr(&m, ns_s_qd, 0, &question) != 0 || ns_rr_type(question) != ns_t_srv)
-        return E_SYNTAX;
-    int code = ns_msg_getflag(m, ns_f_rcode);
-    if (code != ns_r_noerror && code != ns_r_nxdomain)
-        return E_SYNTAX;
-    if (srv_answers_read(out, &m) != OK) {
-        *out = (struct dns_srvs){ 0 };
+    if (records_read(out, &m) != OK) {
+        out->count = 0;
         return E_SYNTAX;
     }
-    if (out->count == 0)
-        srv_read_none(out, &m);
+    if (out->count == 0 && !out->useless)
+        none_read(out, &m);
     return OK;
 }
 
