@@ -19,6 +19,23 @@
 
 enum { QUESTION = 77 };
 
+static uint32_t duties_node;
+
+static uint32_t duties(struct bus *b)
+{
+    (void)b;
+    return duties_node;
+}
+
+/* As many as its number. */
+static unsigned workers(struct bus *b, uint32_t of)
+{
+    (void)b;
+    return of;
+}
+
+static const struct bus_ops bus_ops = { .duties = duties, .workers = workers };
+static struct bus bus = { .ops = &bus_ops };
 static struct node node;
 static struct worker worker;
 static struct test_room room;
@@ -45,7 +62,7 @@ static int start(void **state)
         rows[row_count++].sound = NULL;
     }
     assert_true(messages_set(list, row_count, &why));
-    node = (struct node){ .id = 1, .worker_count = 1, .workers = &worker };
+    node = (struct node){ .id = 1, .worker_count = 1, .workers = &worker, .bus = &bus };
     worker = (struct worker){ .node = &node };
     worker.loop = loop_create(0);
     worker.xml = xml_work_create();
@@ -281,24 +298,31 @@ static void assert_link(const char *name, uint64_t link, uint32_t at, bool expec
     assert_sound(row, message, expected);
 }
 
-/* A link is of the node that tells of it. Those that a node hears of may be its own, and then of a
- * worker that it has. */
+/* A link is of the worker that tells of it. What the home of DUTY_LINKS tells of may be on any
+ * node, here, too, at a worker that the node has. */
 static void test_links_that_are_unsound(void **state)
 {
     const uint64_t first = 1 << CONNECTION_WORKER_BITS;
     (void)state;
+    duties_node = HERE;
     assert_link("link", first, SENDER, true);
-    assert_link("link", first | 5, SENDER, true);
+    assert_link("link", first | 1, SENDER, false);
     assert_link("link", 0, SENDER, false);
     assert_link("link", first, 0, false);
     assert_link("link", first, HERE, false);
     assert_link("link", first, THIRD, false);
-    assert_link("link-known", first, SENDER, true);
-    assert_link("link-known", first | 5, THIRD, true);
+    duties_node = SENDER;
+    assert_link("link-known", first | 1, SENDER, true);
+    assert_link("link-known", first | 2, SENDER, false);
+    assert_link("link-known", first | 2, THIRD, true);
+    assert_link("link-known", first | 3, THIRD, false);
     assert_link("link-known", first, HERE, true);
     assert_link("link-known", first | 1, HERE, false);
     assert_link("link-known", 0, THIRD, false);
     assert_link("link-known", first, 0, false);
+    duties_node = THIRD;
+    assert_link("link-known", first, SENDER, false);
+    assert_link("link-known", first, THIRD, false);
 }
 
 enum { OP_BACK = 6 }; /* of im/audience.c */

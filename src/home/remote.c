@@ -109,22 +109,23 @@ static enum err link_change(struct worker *w, const struct link_change *n)
     return OK;
 }
 
-/* Only the node that has a link announces it. */
+/* Only the worker that has a link announces it. */
 static bool link_is_sound(struct worker *w, const void *message, const struct message_from *from)
 {
     const struct link_change *n = message;
     (void)w;
-    return n->link != 0 && n->node == from->node;
+    return n->link != 0 && n->node == from->node && connection_worker(n->link) == from->worker;
 }
 
-/* It may be a link of ours, to a worker that is there: what goes to the domain is sent to it. */
+/* What goes to the domain is sent to a worker that is there, perhaps one of ours. */
 static bool link_known_is_sound(struct worker *w, const void *message,
                                 const struct message_from *from)
 {
     const struct link_change *n = message;
-    (void)from;
-    return n->link != 0 && n->node != 0 &&
-           (n->node != w->node->id || connection_worker(n->link) < w->node->worker_count);
+    uint32_t teller;
+    (void)duty_home(w->node, DUTY_LINKS, &teller);
+    return from->node == teller && n->link != 0 && n->node != 0 &&
+           connection_worker(n->link) < node_workers(w->node, n->node);
 }
 
 static const struct message_field link_fields[] = {
