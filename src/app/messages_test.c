@@ -298,8 +298,8 @@ static void assert_link(const char *name, uint64_t link, uint32_t at, bool expec
     assert_sound(row, message, expected);
 }
 
-/* A link is of the worker that tells of it. What the home of DUTY_LINKS tells of may be on any
- * node, here, too, at a worker that the node has. */
+/* A link is of the worker that tells of it, to the home of DUTY_LINKS. What that tells of may be on
+ * any node, here, too, at a worker that the node has. */
 static void test_links_that_are_unsound(void **state)
 {
     const uint64_t first = 1 << CONNECTION_WORKER_BITS;
@@ -311,6 +311,9 @@ static void test_links_that_are_unsound(void **state)
     assert_link("link", first, 0, false);
     assert_link("link", first, HERE, false);
     assert_link("link", first, THIRD, false);
+    assert_link("link-known", first, SENDER, true);
+    assert_link("link-known", first | 1, SENDER, false);
+    assert_link("link-known", first, THIRD, false);
     duties_node = SENDER;
     assert_link("link-known", first | 1, SENDER, true);
     assert_link("link-known", first | 2, SENDER, false);

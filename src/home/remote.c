@@ -117,13 +117,16 @@ static bool link_is_sound(struct worker *w, const void *message, const struct me
     return n->link != 0 && n->node == from->node && connection_worker(n->link) == from->worker;
 }
 
-/* What goes to the domain is sent to a worker that is there, perhaps one of ours. */
+/* The home of DUTY_LINKS tells of all links, and is told by each worker of its own. What goes to
+ * the domain is sent to a worker that is there, perhaps one of ours. */
 static bool link_known_is_sound(struct worker *w, const void *message,
                                 const struct message_from *from)
 {
     const struct link_change *n = message;
     uint32_t teller;
     (void)duty_home(w->node, DUTY_LINKS, &teller);
+    if (duty_is_here(w, DUTY_LINKS))
+        return n->change == REMOTE_UP && link_is_sound(w, message, from);
     return from->node == teller && n->link != 0 && n->node != 0 &&
            connection_worker(n->link) < node_workers(w->node, n->node);
 }
@@ -203,20 +206,28 @@ const struct message_row link_message = {
 };
 
 /* A node that starts asks for the links that are there. Changes come by the same FIFO as the
- * answer, so one that is behind it here was made behind it there. */
+ * answer, so one that is behind it here was made behind it there. If it is the home of DUTY_LINKS
+ * itself, each worker tells it of its own links, and it tells all others. */
+
+static bool link_is_of(const struct worker *w, const struct remote_link *link)
+{
+    return link->node == w->node->id && connection_worker(link->id) == w->index;
+}
 
 static void links_asked_run(struct worker *w, void *message, const struct message_from *from)
 {
+    const bool all = duty_is_here(w, DUTY_LINKS);
     struct remote *r;
     (void)message;
     for (uint32_t i = 0; (r = map_next(&w->remotes, &i)) != NULL;)
         for (unsigned k = 0; k < r->count; k++)
-            question_answer(w, from, &link_known_message,
-                            &(struct link_change){ .domain = remote_domain_of(r),
-                                                   .link = r->link[k].id,
-                                                   .change = REMOTE_UP,
-                                                   .node = r->link[k].node,
-                                                   .edge = r->link[k].edge });
+            if (all || link_is_of(w, &r->link[k]))
+                question_answer(w, from, &link_known_message,
+                                &(struct link_change){ .domain = remote_domain_of(r),
+                                                       .link = r->link[k].id,
+                                                       .change = REMOTE_UP,
+                                                       .node = r->link[k].node,
+                                                       .edge = r->link[k].edge });
 }
 
 const struct message_row links_asked_message = {
@@ -232,16 +243,19 @@ const struct message_row links_asked_message = {
 static void links_heard(struct worker *w, void *arg, void *answer, const struct message_from *from)
 {
     (void)arg, (void)from;
-    (void)link_change(w, answer);
+    if (link_change(w, answer) == OK && duty_is_here(w, DUTY_LINKS))
+        each_home(w, &link_known_message, answer, &(struct asker){ 0 });
 }
 
 void remote_learn(struct worker *w)
 {
+    const struct asker asker = { .gather = links_heard };
     uint32_t node;
     unsigned worker = duty_home(w->node, DUTY_LINKS, &node);
-    if (node != w->node->id)
-        home_ask_at(w, node, worker, &links_asked_message, &(struct message_nothing){ 0 },
-                    &(struct asker){ .gather = links_heard });
+    if (duty_is_here(w, DUTY_LINKS))
+        each_home(w, &links_asked_message, &(struct message_nothing){ 0 }, &asker);
+    else if (node != w->node->id)
+        home_ask_at(w, node, worker, &links_asked_message, &(struct message_nothing){ 0 }, &asker);
 }
 
 void remote_node_gone(struct worker *w, uint32_t node)
@@ -290,6 +304,9 @@ void remote_announce(struct worker *w, slice domain, const struct edge *edge, ui
     struct asker asker = { 0 };
     uint32_t node;
     unsigned worker = duty_home(w->node, DUTY_LINKS, &node);
+    ensure(link != 0 && connection_worker(link) == w->index);
+    if (change == REMOTE_DOWN) /* the home of DUTY_LINKS could ask before it hears of this */
+        remove_link(w, &news);
     if (done != NULL) {
         struct announcement *n = mem_new(struct announcement);
         *n = (struct announcement){ .link = link, .done = done };

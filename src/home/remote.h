@@ -19,7 +19,7 @@ typedef void remote_done_fn(struct worker *w, uint64_t link, enum err e);
 void remote_announce(struct worker *w, slice domain, const struct edge *edge, uint64_t link,
                      enum remote_change change, remote_done_fn *done); /* NULL: nobody waits */
 
-/* At the start of a node: the links of the other nodes, soon. */
+/* At the start of a node, by each of its workers: the links of the other nodes, soon. */
 void remote_learn(struct worker *w);
 void remote_node_gone(struct worker *w, uint32_t node); /* with its links */
 

@@ -155,6 +155,48 @@ static void test_links_of_other_nodes(void **state)
     assert_int_equal(know_link("component.test"), 20);
 }
 
+static uint64_t kept_link;
+
+static void kept_link_comes(struct worker *w, void *arg)
+{
+    kept_link = connection_new_id(w);
+    remote_announce(w, slice_of(arg), &live_edge, kept_link, REMOTE_UP, NULL);
+}
+
+static void kept_link_goes(struct worker *w, void *arg)
+{
+    remote_announce(w, slice_of(arg), &live_edge, kept_link, REMOTE_DOWN, NULL);
+    live_set(&links.up);
+}
+
+static void home_of_links_starts(void)
+{
+    for (unsigned i = 0; i < WORKERS; i++)
+        node_call(live.node[0], i, forget_links, NULL);
+    for (unsigned i = 0; i < WORKERS; i++)
+        node_call(live.node[0], i, learn_links, NULL);
+}
+
+/* The home of DUTY_LINKS is told by each worker what links that has, but not of one that is gone,
+ * although nobody but that worker has heard of its end. */
+static void test_the_home_of_links_starts(void **state)
+{
+    (void)state;
+    links.up = false;
+    node_call(live.node[1], 1, link_comes, "other.test");
+    node_call(live.node[1], 1, kept_link_comes, "kept.test");
+    await_link("kept.test");
+    home_of_links_starts();
+    await_link("kept.test");
+    bus_local_fault(bus, 2, 1, BUS_LOSE, 1);
+    links.up = false;
+    node_call(live.node[1], 1, kept_link_goes, "kept.test");
+    LIVE_AWAIT(links.up);
+    home_of_links_starts();
+    await_link("other.test");
+    assert_int_equal(know_link("kept.test"), 10);
+}
+
 /* Two edges with links: what is sent to a domain gets to the edge of its link, from the node of the
  * link and from another one, whose list of edges is not the same. */
 
@@ -234,6 +276,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_links_of_other_nodes),
+        cmocka_unit_test(test_the_home_of_links_starts),
         cmocka_unit_test(test_each_edge_gets_what_is_for_its_links),
         cmocka_unit_test(test_a_link_that_no_edge_has),
         cmocka_unit_test(test_a_node_ends_that_was_not_answered),
