@@ -14,6 +14,7 @@
 #include "home/message_fields.h"
 #include "home/message_wire.h"
 #include "home/node.h"
+#include "home/remote.h"
 #include "home/test_message.h"
 #include "home/worker.h"
 
@@ -289,17 +290,20 @@ static void assert_sound(const struct message_row *row, void *message, bool expe
 
 enum { HERE = 1, SENDER = 2, THIRD = 3 };
 
+static uint8_t link_change = REMOTE_UP;
+
 static void assert_link(const char *name, uint64_t link, uint32_t at, bool expected)
 {
     const struct message_row *row = row_named(name);
     void *message = sample(row, SAMPLE_TYPICAL);
+    *(uint8_t *)member_named(row, message, "change") = link_change;
     *(uint64_t *)member_named(row, message, "link") = link;
     *(uint32_t *)member_named(row, message, "node") = at;
     assert_sound(row, message, expected);
 }
 
-/* A link is of the worker that tells of it, to the home of DUTY_LINKS. What that tells of may be on
- * any node, here, too, at a worker that the node has. */
+/* A link is of the worker that tells of it, to the home of DUTY_LINKS, or, when it ends, to all.
+ * What that home tells of may be on any node, here, too, at a worker that the node has. */
 static void test_links_that_are_unsound(void **state)
 {
     const uint64_t first = 1 << CONNECTION_WORKER_BITS;
@@ -325,6 +329,10 @@ static void test_links_that_are_unsound(void **state)
     assert_link("link-known", first, 0, false);
     duties_node = THIRD;
     assert_link("link-known", first, SENDER, false);
+    assert_link("link-known", first, THIRD, false);
+    link_change = REMOTE_DOWN;
+    assert_link("link-known", first, SENDER, true);
+    assert_link("link-known", first | 1, SENDER, false);
     assert_link("link-known", first, THIRD, false);
 }
 

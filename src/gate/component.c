@@ -120,8 +120,12 @@ static void component_joined(struct worker *w, uint64_t link, enum err e)
         return; /* it has disconnected meanwhile */
     if (e != OK) {
         c->announced = false;
-        xstream_fail(&c->x, XE_RESOURCE_CONSTRAINT,
-                     SLICE("too many connections serve this domain"));
+        if (e == E_LIMIT)
+            xstream_fail(&c->x, XE_RESOURCE_CONSTRAINT,
+                         SLICE("too many connections serve this domain"));
+        else
+            xstream_fail(&c->x, XE_INTERNAL_SERVER_ERROR,
+                         SLICE("the server could not tell all its parts of this connection"));
         return;
     }
     xstream_now(&c->x, STREAM_IS_BOUND);

@@ -148,6 +148,44 @@ static void a_component_speaks_for_its_own_domain(void **state)
     fails(p, ERROR("invalid-from"));
 }
 
+/* The node whose worker keeps the links is not there. */
+
+static uint32_t bus_duties(struct bus *bus)
+{
+    (void)bus;
+    return 2;
+}
+static unsigned bus_nodes(struct bus *bus, uint32_t nodes[BUS_NODES_MAX])
+{
+    (void)bus;
+    nodes[0] = 1;
+    return 1;
+}
+static uint32_t bus_registry(struct bus *bus, unsigned slot)
+{
+    (void)bus, (void)slot;
+    return 1;
+}
+static unsigned bus_workers(struct bus *bus, uint32_t node)
+{
+    (void)bus, (void)node;
+    return 1;
+}
+
+static void nobody_can_be_told_of_it(void **state)
+{
+    static const struct bus_ops ops = {
+        .duties = bus_duties, .nodes = bus_nodes, .registry = bus_registry, .workers = bus_workers
+    };
+    struct bus bus = { &ops };
+    (void)state;
+    struct peer *p = component_begin("irc.test");
+    gate.t.node->bus = &bus;
+    handshake(p, SECRET);
+    fails(p, ERROR("internal-server-error"));
+    gate.t.node->bus = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +197,7 @@ int main(void)
         cmocka_unit_test(our_own_domains_are_refused),
         cmocka_unit_test(a_client_is_refused),
         cmocka_unit_test(a_component_speaks_for_its_own_domain),
+        cmocka_unit_test(nobody_can_be_told_of_it),
     };
     return cmocka_run_group_tests(tests, begin, gate_close);
 }

@@ -117,16 +117,18 @@ static bool link_is_sound(struct worker *w, const void *message, const struct me
     return n->link != 0 && n->node == from->node && connection_worker(n->link) == from->worker;
 }
 
-/* The home of DUTY_LINKS tells of all links, and is told by each worker of its own. What goes to
- * the domain is sent to a worker that is there, perhaps one of ours. */
+/* The home of DUTY_LINKS tells of all links. A worker may tell of its own: the home that they are
+ * there, all that they are not. What goes to the domain is sent to a worker that is there, perhaps
+ * one of ours. */
 static bool link_known_is_sound(struct worker *w, const void *message,
                                 const struct message_from *from)
 {
     const struct link_change *n = message;
     uint32_t teller;
     (void)duty_home(w->node, DUTY_LINKS, &teller);
-    if (duty_is_here(w, DUTY_LINKS))
-        return n->change == REMOTE_UP && link_is_sound(w, message, from);
+    if (link_is_sound(w, message, from) &&
+        (n->change == REMOTE_DOWN || duty_is_here(w, DUTY_LINKS)))
+        return true;
     return from->node == teller && n->link != 0 && n->node != 0 &&
            connection_worker(n->link) < node_workers(w->node, n->node);
 }
@@ -143,8 +145,7 @@ static const struct message_field link_fields[] = {
 static void link_known_run(struct worker *w, void *message, const struct message_from *from)
 {
     (void)from;
-    if (!duty_is_here(w, DUTY_LINKS))
-        (void)link_change(w, message); /* as there */
+    (void)link_change(w, message); /* as at the home of DUTY_LINKS */
 }
 
 const struct message_row link_known_message = {
@@ -271,9 +272,10 @@ void remote_node_gone(struct worker *w, uint32_t node)
 }
 
 struct announcement {
-    uint64_t link;
+    struct link_change news;
     enum err err;
     remote_done_fn *done;
+    char domain[];
 };
 
 static void announcement_heard(struct worker *w, void *arg, void *answer,
@@ -289,11 +291,25 @@ static void announcement_lost(struct worker *w, void *arg)
     ((struct announcement *)arg)->err = E_DOWN;
 }
 
+/* The home of DUTY_LINKS may have told the others of a link before it was gone. */
 static void announced(struct worker *w, void *arg)
 {
     struct announcement *n = arg;
-    n->done(w, n->link, n->err);
+    n->news.change = REMOTE_DOWN;
+    if (n->err == E_DOWN)
+        each_home(w, &link_known_message, &n->news, &(struct asker){ 0 });
+    n->done(w, n->news.link, n->err);
     mem_free(&n);
+}
+
+static struct announcement *announcement_make(const struct link_change *news, remote_done_fn *done)
+{
+    struct announcement *n = mem_zalloc(sizeof *n + news->domain.len);
+    memcpy(n->domain, news->domain.ptr, news->domain.len);
+    n->news = *news;
+    n->news.domain.ptr = n->domain;
+    n->done = done;
+    return n;
 }
 
 void remote_announce(struct worker *w, slice domain, const struct edge *edge, uint64_t link,
@@ -307,11 +323,9 @@ void remote_announce(struct worker *w, slice domain, const struct edge *edge, ui
     ensure(link != 0 && connection_worker(link) == w->index);
     if (change == REMOTE_DOWN) /* the home of DUTY_LINKS could ask before it hears of this */
         remove_link(w, &news);
-    if (done != NULL) {
-        struct announcement *n = mem_new(struct announcement);
-        *n = (struct announcement){ .link = link, .done = done };
-        asker = (struct asker){ announcement_heard, announced, n, announcement_lost };
-    }
+    if (done != NULL)
+        asker = (struct asker){ announcement_heard, announced, announcement_make(&news, done),
+                                announcement_lost };
     home_ask_at(w, node, worker, &link_message, &news, &asker);
 }
 

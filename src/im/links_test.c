@@ -108,14 +108,16 @@ static unsigned know_link(char *domain)
     return count;
 }
 
-static void await_link(char *domain)
+static void await_knowing(char *domain, unsigned count)
 {
     struct timespec now, until = live_deadline();
     do
         clock_gettime(CLOCK_REALTIME, &now);
-    while (know_link(domain) != 22 && now.tv_sec < until.tv_sec);
-    assert_int_equal(know_link(domain), 22);
+    while (know_link(domain) != count && now.tv_sec < until.tv_sec);
+    assert_int_equal(know_link(domain), count);
 }
+
+static void await_link(char *domain) { await_knowing(domain, 22); }
 
 static void node_is_gone(struct worker *w, void *arg)
 {
@@ -262,7 +264,7 @@ static void link_goes(struct worker *w, void *arg)
     live_set(&links.up);
 }
 
-/* The last: the node ends, which must not leave a timer of the question behind. */
+/* One of the last: the node ends, which must not leave a timer of the question behind. */
 static void test_a_node_ends_that_was_not_answered(void **state)
 {
     (void)state;
@@ -270,6 +272,35 @@ static void test_a_node_ends_that_was_not_answered(void **state)
     bus_local_fault(bus, 2, 1, BUS_LOSE, 1);
     node_call(live.node[1], 0, link_goes, "lost.test");
     LIVE_AWAIT(links.up);
+}
+
+/* The very last: all know of a link, the home of DUTY_LINKS is gone before it can tell that to the
+ * worker of the link, and so the link is none. */
+
+static bool link_lost;
+
+static void link_is_lost(struct worker *w, uint64_t link, enum err e)
+{
+    (void)w, (void)link;
+    assert_int_equal(e, E_DOWN);
+    live_set(&link_lost);
+}
+
+static void link_comes_unanswered(struct worker *w, void *arg)
+{
+    remote_announce(w, slice_of(arg), &live_edge, connection_new_id(w), REMOTE_UP, link_is_lost);
+    bus_local_fault(bus, 2, 1, BUS_LOSE, WORKERS); /* that they know it */
+}
+
+static void test_the_home_of_links_is_gone(void **state)
+{
+    (void)state;
+    node_call(live.node[1], 1, link_comes_unanswered, "unanswered.test");
+    await_link("unanswered.test");
+    assert_false(link_lost);
+    bus_local_cut(bus, 1);
+    LIVE_AWAIT(link_lost);
+    await_knowing("unanswered.test", 2); /* the home itself hears nothing any more */
 }
 
 int main(void)
@@ -280,6 +311,7 @@ int main(void)
         cmocka_unit_test(test_each_edge_gets_what_is_for_its_links),
         cmocka_unit_test(test_a_link_that_no_edge_has),
         cmocka_unit_test(test_a_node_ends_that_was_not_answered),
+        cmocka_unit_test(test_the_home_of_links_is_gone),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
