@@ -12,7 +12,11 @@
 
 /* The messages. */
 
-enum { ARGS_BYTES_MAX = 256 * 1024, ROWS_BYTES_MAX = 32 << 20, ACTOR_MAX = JID_MAX + 64 };
+enum {
+    ARGS_BYTES_MAX = 256 * 1024,
+    ANSWER_BYTES_MAX = 32 << 20, /* text and rows together: a message holds them */
+    ACTOR_MAX = JID_MAX + 64
+};
 
 struct command_asked {
     slice name, actor;
@@ -38,8 +42,8 @@ struct command_answered {
 };
 static const struct message_field answered_fields[] = {
     F_U8(struct command_answered, err, ERR_COUNT - 1),
-    F_TEXT(struct command_answered, text, ROWS_BYTES_MAX),
-    F_TEXTS(struct command_answered, rows, ROWS_BYTES_MAX),
+    F_TEXT(struct command_answered, text, ANSWER_BYTES_MAX),
+    F_TEXTS(struct command_answered, rows, ANSWER_BYTES_MAX),
     F_U64(struct command_answered, left_out),
     F_BOOL(struct command_answered, discreet),
     { 0 },
@@ -199,10 +203,10 @@ static void far_answer(struct worker *w, const struct command_call *call,
                                   .left_out = call->left_out,
                                   .discreet = call->discreet };
     struct buf rows;
-    buf_init(&rows, ROWS_BYTES_MAX);
+    buf_init(&rows, ANSWER_BYTES_MAX);
     far_pack_rows(&rows, call);
     a.rows = buf_slice(&rows);
-    if (rows.overflow)
+    if (rows.overflow || rows.len + a.text.len > ANSWER_BYTES_MAX)
         a = (struct command_answered){ .err = E_LIMIT,
                                        .text = SLICE_INIT("the answer is too long; ask for less"),
                                        .discreet = call->discreet };

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "bus/bus_local.h"
+#include "home/duty.h"
 #include "home/question.h"
 #include "im/presence_in.h"
 #include "im/roster_account.h"
@@ -100,6 +101,35 @@ static struct command who_command = {
     .doc = "Shows who is there.",
 };
 
+/* Runs on the first node: its answer is as long as `each` for its row and again for its words. */
+static void long_run(struct command_call *call)
+{
+    const size_t each = (size_t)command_number(call, "each", 0);
+    char *text = arena_alloc(call->arena, 1, each + 1);
+    memset(text, 'x', each);
+    text[each] = '\0';
+    command_row(call);
+    command_text(call, "text", (slice){ text, each });
+    command_done(call, "%s", text);
+}
+
+static struct command long_command = {
+    .name = "long",
+    .effect = COMMAND_READS,
+    .area = "test",
+    .args = (const struct command_arg[]){ { .name = "each",
+                                            .kind = ARG_POSITIONAL,
+                                            .type = PARAM_INT,
+                                            .max = 1 << 30,
+                                            .doc = "bytes" },
+                                          { 0 } },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_SETTINGS,
+    .run = long_run,
+    .columns = (const struct command_column[]){ { .name = "text" }, { 0 } },
+    .doc = "Gives a long answer.",
+};
+
 static const struct feature echo_feature = { .name = "echo",
                                              .iq = echo_rules,
                                              .messages = (const struct message_row *const[]){
@@ -140,6 +170,7 @@ static int start(void **state)
     (void)state;
     setting_register(&told_setting);
     command_register(&who_command);
+    command_register(&long_command);
     live_begin(features);
     bus = bus_local_create();
     for (unsigned n = 0; n < NODES; n++) {
@@ -765,6 +796,25 @@ static void test_a_command_on_those_that_are_there(void **state)
                "a node did not answer, and what it has is missing here");
 }
 
+/* An answer is a message, which has an end. */
+static void test_a_command_with_a_long_answer(void **state)
+{
+    static const char *const some[] = { "each", "15000000", NULL };
+    static const char *const more[] = { "each", "17000000", NULL };
+    static const char *const most[] = { "each", "34000000", NULL };
+    (void)state;
+    const struct command_call *call = live_run(1, "long", some);
+    assert_int_equal(call->err, OK);
+    assert_int_equal(call->text.len, 15000000);
+    assert_int_equal(command_row_text(call->rows, "text").len, 15000000);
+    for (unsigned i = 0; i < 2; i++) {
+        call = live_run(1, "long", i == 0 ? more : most);
+        assert_int_equal(call->err, E_LIMIT);
+        assert_true(slice_is(call->text, "the answer is too long; ask for less"));
+        assert_null(call->rows);
+    }
+}
+
 /* What the workers of a node have said to each other. */
 struct road {
     uint64_t sent[WORKERS][WORKERS], received[WORKERS][WORKERS], delivered;
@@ -906,6 +956,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_question_to_a_node_that_is_gone, reset),
         cmocka_unit_test_setup(test_sessions_with_streams_on_a_node_that_is_gone, reset),
         cmocka_unit_test_setup(test_a_command_on_every_worker, reset),
+        cmocka_unit_test_setup(test_a_command_with_a_long_answer, reset),
         cmocka_unit_test_setup(test_a_command_on_those_that_are_there, reset),
         cmocka_unit_test_setup(test_one_road, reset),
         cmocka_unit_test_setup(test_all_workers_hear_of_settings, reset),
