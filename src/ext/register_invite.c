@@ -241,12 +241,7 @@ struct invite_op *invite_find(struct worker *w, slice token, invite_fn *done, vo
  * other. In between, what the other says may take away what the first has: so the first who changed
  * looks again in the end. The row of the invitation says which steps are missing, so that a crash
  * in between loses none. */
-enum step {
-    STEP_INVITER = 1,
-    STEP_NEW = 2,
-    STEP_AGAIN = 4, /* the inviter */
-    STEPS = STEP_INVITER | STEP_NEW | STEP_AGAIN
-};
+enum { STEPS = INVITE_STEP_INVITER | INVITE_STEP_NEW | INVITE_STEP_AGAIN };
 
 void invite_add_use(struct store_batch *b, slice token, slice jid, uint64_t now_us)
 {
@@ -269,7 +264,7 @@ struct welcome {
     struct worker *worker;    /* the home */
     struct roster_delta delta;
     bool edits; /* the roster; else the step is only marked as done */
-    enum step step;
+    enum invite_step step;
     char row[INVITE_TOKEN_LEN]; /* struct row_key */
     size_t owner_len, contact_len;
     char text[]; /* owner, contact */
@@ -301,11 +296,11 @@ static enum err welcome_prepare(struct actor_change *base)
     if (a->state != ACTOR_READY)
         return E_NOTFOUND;
     const struct roster_item *there = roster_find(a->roster, welcome_contact(v));
-    if (v->step != STEP_AGAIN && there == NULL &&
+    if (v->step != INVITE_STEP_AGAIN && there == NULL &&
         roster_count(a) >= setting_int(&roster_contacts_max))
         return E_LIMIT;
     base->batch = store_write(worker_store(a->worker), account_lane(a));
-    v->edits = v->step != STEP_AGAIN || (there != NULL && there->state != SUB_BOTH);
+    v->edits = v->step != INVITE_STEP_AGAIN || (there != NULL && there->state != SUB_BOTH);
     if (v->edits) {
         v->delta = roster_edit(a->roster, welcome_contact(v));
         v->delta.state = SUB_BOTH;
@@ -329,11 +324,11 @@ static void welcome_apply(struct actor_change *base, enum err e)
     if (e == OK) {
         if (v->edits)
             roster_commit(a, &v->delta, ROSTER_SHOWN); /* XEP-0401 §4.4: pushed to the inviter */
-        if (v->edits && v->step != STEP_INVITER) {     /* the other one knows this one */
+        if (v->edits && v->step != INVITE_STEP_INVITER) { /* the other one knows this one */
             presence_show(a, welcome_contact(v));
             presence_probe(a, welcome_contact(v));
         }
-        if (v->step != STEP_AGAIN)
+        if (v->step != INVITE_STEP_AGAIN)
             welcome_next(v);
     } else if (e == E_LIMIT || (e == E_NOTFOUND && !a->disabled)) {
         welcome_drop(v);
@@ -357,7 +352,7 @@ static void welcome_ready(struct account *a, enum err e, void *arg)
 /* To the home of one of the two: `owner` has the other in its roster from now on. */
 struct welcome_sent {
     slice row, owner, contact;
-    uint8_t step; /* enum step */
+    uint8_t step; /* enum invite_step */
 };
 
 static void welcome_run(struct worker *w, void *message, const struct message_from *from)
@@ -391,9 +386,10 @@ const struct message_row invite_welcome_message = {
     .run = welcome_run,
 };
 
-static struct welcome_sent welcome_make(slice row, enum step step, slice inviter, slice invited)
+static struct welcome_sent welcome_make(slice row, enum invite_step step, slice inviter,
+                                        slice invited)
 {
-    bool new = step == STEP_NEW;
+    bool new = step == INVITE_STEP_NEW;
     return (struct welcome_sent){ row, new ? invited : inviter, new ? inviter : invited,
                                   (uint8_t)step };
 }
@@ -409,7 +405,8 @@ static void welcome_next(const struct welcome *v)
     struct welcome_sent next = { { v->row, sizeof v->row },
                                  welcome_contact(v),
                                  owner,
-                                 v->step == STEP_INVITER ? STEP_NEW : STEP_AGAIN };
+                                 v->step == INVITE_STEP_INVITER ? INVITE_STEP_NEW
+                                                                : INVITE_STEP_AGAIN };
     register_invite_welcome(v->worker, next);
 }
 
@@ -427,7 +424,7 @@ static void inviter_found(void *arg, enum err e, const struct invite *i)
     if (e == OK && i->inviter.len > 0) {
         struct row_key row = register_invite_row_of(i->token);
         slice key = slice_of(row.text);
-        register_invite_welcome(n->worker, welcome_make(key, STEP_INVITER, i->inviter, jid));
+        register_invite_welcome(n->worker, welcome_make(key, INVITE_STEP_INVITER, i->inviter, jid));
     }
     mem_free(&n);
 }
@@ -454,7 +451,7 @@ struct replay {
 static void replay_row(struct worker *w, const struct store_batch *b, uint32_t row)
 {
     int64_t left = store_int(b, 0, row, 3);
-    struct welcome_sent s = welcome_make(store_text(b, 0, row, 0), (enum step)(left & -left),
+    struct welcome_sent s = welcome_make(store_text(b, 0, row, 0), (enum invite_step)(left & -left),
                                          store_text(b, 0, row, 1), store_text(b, 0, row, 2));
     if ((left & ~(int64_t)STEPS) == 0 && node_is_home(w, s.owner))
         home_send_to(w, 0, worker_index(w), &invite_welcome_message, &s);

@@ -43,6 +43,14 @@ void invite_add_use(struct store_batch *b, slice token, slice jid, uint64_t now_
  * invited nobody. */
 void invite_remove(struct account *a, struct store_batch *b);
 
+/* Bits of what is left to do until two users are contacts of each other. They travel
+ * (home/message.h), and are stored. */
+enum invite_step {
+    INVITE_STEP_INVITER = 1,
+    INVITE_STEP_NEW = 2,
+    INVITE_STEP_AGAIN = 4 /* the inviter */
+};
+
 /* The account was made: the inviting user and the new one become contacts. */
 void invite_welcome(struct worker *w, slice token, slice jid);
 void invite_replay(struct worker *w); /* at its start: where a crash came in between */

@@ -1,6 +1,18 @@
-/* muc: the features of group chat, for app/features.c. Sections are of XEP-0045. */
+/* muc: the features of group chat, for app/features.c, and the numbers that homes tell each other
+ * of rooms. Sections are of XEP-0045. */
 #pragma once
 #include "im/feature.h"
+
+/* They travel (home/message.h). */
+
+/* Of a FAN_ROOM_BOOKMARK: whether the user has a nickname registered. */
+enum registered { REGISTERED_NOT = 0, REGISTERED = 1 };
+/* Of a room that may have to go, muc/operate/cleanup.c. */
+enum verdict_of_room {
+    ROOM_USED = 0,
+    ROOM_UNUSED = 1,
+    ROOM_STAYS = 2 /* it could not be destroyed */
+};
 
 extern const struct feature muc_service_feature;        /* the domains, and what they answer */
 extern const struct feature muc_feature;                /* rooms: §6, §7 */

@@ -137,11 +137,6 @@ static const struct message_field cleanup_asked_fields[] = {
     { 0 },
 };
 
-enum verdict_of_room {
-    ROOM_USED = 0,
-    ROOM_UNUSED = 1,
-    ROOM_STAYS = 2
-}; /* stays: it could not be destroyed */
 struct cleanup_told {
     uint64_t last_us; /* of an unused room: its last message; 0: none */
     uint8_t verdict;

@@ -29,8 +29,6 @@
 #define NS_BOOKMARKS "urn:xmpp:bookmarks:1"
 #define NS_PUBSUB    "http://jabber.org/protocol/pubsub"
 
-/* Whether a user has a nickname registered. */
-enum registered { REGISTERED_NOT, REGISTERED };
 enum { ANSWER_MS = 60 * 1000 };
 
 static struct setting bookmark = {
