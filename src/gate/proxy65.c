@@ -266,7 +266,7 @@ struct activated {
     uint8_t err; /* enum err */
 };
 static const struct message_field activated_fields[] = {
-    F_U8(struct activated, err, ERR_COUNT - 1),
+    F_ERR(struct activated, err),
     { 0 },
 };
 static const struct message_row activated_message = {

@@ -41,7 +41,7 @@ struct command_answered {
     bool discreet; /* its arguments are not logged where it was given either */
 };
 static const struct message_field answered_fields[] = {
-    F_U8(struct command_answered, err, ERR_COUNT - 1),
+    F_ERR(struct command_answered, err),
     F_TEXT(struct command_answered, text, ANSWER_BYTES_MAX),
     F_TEXTS(struct command_answered, rows, ANSWER_BYTES_MAX),
     F_U64(struct command_answered, left_out),

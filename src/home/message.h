@@ -60,15 +60,17 @@ struct message_field {
     const char *name; /* of the member */
     enum field_type type;
     bool optional;
+    uint8_t unknown; /* MF_U8: what it is read as above `max`; 0: it is refused */
     uint16_t offset;
     uint64_t max;
 };
 
 /* The member of struct s has the C type of the field, or this does not compile. */
-#define MESSAGE_FIELD(field, ctype, s, m, may_miss, most)                                          \
+#define MESSAGE_FIELD(field, ctype, s, m, may_miss, ...)                                           \
     {                                                                                              \
         .name = #m, .type = field, .optional = may_miss,                                           \
-        .offset = offsetof(s, m) + 0 * sizeof((ctype *)NULL == &((s *)NULL)->m), .max = most       \
+        .offset = offsetof(s, m) + 0 * sizeof((ctype *)NULL == &((s *)NULL)->m),                   \
+        .max = __VA_ARGS__                                                                         \
     }
 #define F_BOOL(s, m)           MESSAGE_FIELD(MF_BOOL, bool, s, m, true, 1)
 #define F_U8(s, m, max)        MESSAGE_FIELD(MF_U8, uint8_t, s, m, true, max)
@@ -86,6 +88,8 @@ struct message_field {
 #define F_STANZA(s, m)         MESSAGE_FIELD(MF_STANZA, struct stanza *, s, m, false, 0)
 #define F_STANZA_OR_NONE(s, m) MESSAGE_FIELD(MF_STANZA, struct stanza *, s, m, true, 0)
 #define F_LOCAL(s, m)          MESSAGE_FIELD(MF_LOCAL, void *, s, m, true, 0)
+/* An enum err (uint8_t). One that a later release has added is a failure here, too. */
+#define F_ERR(s, m) MESSAGE_FIELD(MF_U8, uint8_t, s, m, true, ERR_COUNT - 1, .unknown = E_INTERNAL)
 
 /* What a message is in a conversation: home/question.h. */
 enum message_part { PART_ALONE = 0, PART_QUESTION = 1, PART_ANSWER = 2 };

@@ -127,7 +127,7 @@ static bool read_field(struct message_reading *r, const struct message_field *f,
         return whole;
     case MF_U8:
         whole = message_number_read(r, &n, 1);
-        *(uint8_t *)member = (uint8_t)n;
+        *(uint8_t *)member = n > f->max && f->unknown != 0 ? f->unknown : (uint8_t)n;
         return whole;
     case MF_U32:
         whole = message_number_read(r, &n, sizeof(uint32_t));

@@ -292,6 +292,47 @@ static void test_round_trip(void **state)
     let_go(&m);
 }
 
+/* An error that a later release has added: what was done has failed. */
+
+struct outcome {
+    uint8_t err;
+};
+static const struct message_field outcome_fields[] = { F_ERR(struct outcome, err), { 0 } };
+static const struct message_row outcome_message = {
+    .id = 10,
+    .scope = MESSAGE_CLUSTER,
+    .name = "outcome",
+    .size = sizeof(struct outcome),
+    .fields = outcome_fields,
+    .run = later_run,
+};
+
+static enum err outcome_as_read(unsigned sent)
+{
+    struct message_from from = { .node = 2 };
+    const struct message_row *row;
+    struct why why;
+    struct buf b;
+    void *message;
+    buf_init(&b, BYTES_MAX);
+    message_pack(&b, &outcome_message, &(struct outcome){ (uint8_t)sent },
+                 &(struct message_from){ 0 });
+    if (message_unpack(&row, &message, buf_slice(&b), &workers[0], &from, &why) != OK)
+        fail_msg("%s", why.text);
+    buf_fini(&b);
+    return (enum err)((const struct outcome *)message)->err;
+}
+
+static void test_errors_of_a_later_release(void **state)
+{
+    (void)state;
+    use(&outcome_message);
+    for (unsigned e = OK; e < ERR_COUNT; e++)
+        assert_int_equal(outcome_as_read(e), e);
+    assert_int_equal(outcome_as_read(ERR_COUNT), E_INTERNAL);
+    assert_int_equal(outcome_as_read(UINT8_MAX), E_INTERNAL);
+}
+
 /* A message is whole or it is refused; sanitizers look for what is read behind the end. */
 static void test_cut_short(void **state)
 {
@@ -505,6 +546,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_round_trip, start, stop),
+        cmocka_unit_test_setup_teardown(test_errors_of_a_later_release, start, stop),
         cmocka_unit_test_setup_teardown(test_cut_short, start, stop),
         cmocka_unit_test_setup_teardown(test_each_field_is_checked, start, stop),
         cmocka_unit_test_setup_teardown(test_another_release, start, stop),

@@ -162,7 +162,7 @@ struct link_told {
     uint8_t err; /* enum err */
 };
 static const struct message_field link_told_fields[] = {
-    F_U8(struct link_told, err, ERR_COUNT - 1),
+    F_ERR(struct link_told, err),
     { 0 },
 };
 const struct message_row link_told_message = {

@@ -204,7 +204,7 @@ static inline bool test_field_spoil(const struct test_room *room, const struct m
     switch (f->type) {
     case MF_U8:
         *(uint8_t *)member = number == 0 ? (uint8_t)(f->max + 1) : UINT8_MAX;
-        return f->max < UINT8_MAX && number < 2;
+        return f->max < UINT8_MAX && f->unknown == 0 && number < 2;
     case MF_U32:
         *(uint32_t *)member = number == 0 ? (uint32_t)f->max + 1 : UINT32_MAX;
         return f->max < UINT32_MAX && number < 2;

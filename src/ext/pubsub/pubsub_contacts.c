@@ -107,7 +107,7 @@ struct contacts_told {
     slice yes; /* a byte for each address, 0 or 1; none if err */
 };
 static const struct message_field contacts_told_fields[] = {
-    F_U8(struct contacts_told, err, ERR_COUNT - 1),
+    F_ERR(struct contacts_told, err),
     F_BYTES(struct contacts_told, yes, UINT32_MAX),
     { 0 },
 };

@@ -23,7 +23,7 @@
 enum { LINES_MAX = 8, PIECE_BYTES = 256 << 10 };
 
 static const struct message_field answer_fields[] = {
-    F_U8(struct room_lines_answer, err, ERR_COUNT - 1),
+    F_ERR(struct room_lines_answer, err),
     F_TEXT(struct room_lines_answer, why, sizeof((struct why *)NULL)->text),
     F_TEXT(struct room_lines_answer, lines, ROOM_LINES_BYTES_MAX),
     F_I64(struct room_lines_answer, owner),
