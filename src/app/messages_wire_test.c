@@ -294,6 +294,24 @@ static void write_row(struct buf *out, const struct message_row *row)
     }
 }
 
+/* A word up carries the number of a nonza: from 0; a new one is the last. */
+static void write_nonzas(struct buf *out)
+{
+    unsigned count = 0, written = 0;
+    FEATURES_EACH (f, nonzas)
+        for (const struct nonza *n = f->nonzas; n->ns != NULL; n++)
+            count++;
+    buf_lit(out, "nonzas\n");
+    for (unsigned number = 0; number < count; number++)
+        FEATURES_EACH (f, nonzas)
+            for (const struct nonza *n = f->nonzas; n->ns != NULL; n++)
+                if (n->number == number) {
+                    buf_printf(out, "    %u %s %s\n", number, n->ns, n->name);
+                    written++;
+                }
+    assert_int_equal(written, count);
+}
+
 /* The id was retired, and stays so. */
 static void write_retired(struct buf *out, uint32_t id, slice was)
 {
@@ -314,14 +332,7 @@ static void write_all(struct buf *out, slice was)
         else if (row->scope == MESSAGE_CLUSTER)
             write_row(out, row);
     }
-    uint32_t number, count = 0; /* a word up carries the number of a nonza */
-    buf_lit(out, "nonzas\n");
-    FEATURES_EACH (each, nonzas)
-        for (const struct nonza *n = each->nonzas; n->ns != NULL; n++, count++) {
-            assert_true(nonza_find(slice_of(n->ns), slice_of(n->name), &number));
-            assert_int_equal(number, count);
-            buf_printf(out, "    %u %s %s\n", number, n->ns, n->name);
-        }
+    write_nonzas(out);
     write_enums(out);
 }
 

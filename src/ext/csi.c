@@ -279,8 +279,8 @@ static enum hold hold(struct session *s, const struct stanza *st)
 const struct feature csi_feature = {
     .name = "csi",
     .stream_feature = "<csi xmlns='" NS_CSI "'/>",
-    .nonzas = (const struct nonza[]){ { NS_CSI, "active", active },
-                                      { NS_CSI, "inactive", inactive },
+    .nonzas = (const struct nonza[]){ { NONZA_CSI_ACTIVE, NS_CSI, "active", active },
+                                      { NONZA_CSI_INACTIVE, NS_CSI, "inactive", inactive },
                                       { 0 } },
     .bind2 = (const struct bind2_rule[]){ { NS_CSI, "inactive", inactive_inline, NULL }, { 0 } },
     .xeps =

@@ -18,9 +18,6 @@ static const struct feature *nobody[1];
 static const struct feature **having = nobody;
 static unsigned having_from[MEMBERS], having_count[MEMBERS];
 
-static const struct nonza **nonzas;
-static uint32_t nonza_count;
-
 static bool feature_has(const struct feature *f, size_t member)
 {
     const void *value;
@@ -54,22 +51,6 @@ static void gather_members(const struct feature *const *list)
     having = mem_zalloc(walk_members(list, NULL) * sizeof *having);
     unsigned count = walk_members(list, having);
     ensure(having[count - 1] == NULL);
-}
-
-static void gather_nonzas(void)
-{
-    const struct nonza *row;
-    uint32_t n = 0;
-    nonza_count = 0;
-    FEATURES_EACH (f, nonzas)
-        for (row = f->nonzas; row->ns != NULL; row++)
-            nonza_count++;
-    mem_free(&nonzas);
-    nonzas = mem_zalloc((nonza_count + 1) * sizeof *nonzas);
-    FEATURES_EACH (f, nonzas)
-        for (row = f->nonzas; row->ns != NULL; row++)
-            nonzas[n++] = row;
-    ensure(n == nonza_count);
 }
 
 static void messages_ready(void)
@@ -115,7 +96,6 @@ static void check_rows(const struct feature *const *list)
 void features_set(const struct feature *const *list)
 {
     gather_members(list);
-    gather_nonzas();
     number_slots();
     messages_ready();
     iq_rules_set();
@@ -144,16 +124,19 @@ unsigned features_count(size_t offset) { return having_count[offset / sizeof(voi
 
 bool nonza_find(slice ns, slice name, uint32_t *number)
 {
-    for (uint32_t i = 0; i < nonza_count; i++)
-        if (slice_is(ns, nonzas[i]->ns) && slice_is(name, nonzas[i]->name)) {
-            *number = i;
-            return true;
-        }
+    FEATURES_EACH (f, nonzas)
+        for (const struct nonza *n = f->nonzas; n->ns != NULL; n++)
+            if (slice_is(ns, n->ns) && slice_is(name, n->name)) {
+                *number = n->number;
+                return true;
+            }
     return false;
 }
 
 void nonza_run(struct session *s, uint32_t number)
 {
-    if (number < nonza_count)
-        nonzas[number]->run(s);
+    FEATURES_EACH (f, nonzas)
+        for (const struct nonza *n = f->nonzas; n->ns != NULL; n++)
+            if (n->number == number)
+                n->run(s);
 }

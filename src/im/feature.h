@@ -41,7 +41,9 @@ struct xep {
 
 /* An element of a bound stream that is no stanza, such as <active/> (XEP-0352): what it does at the
  * home of its session, in order with the stanzas around it. */
+enum nonza_number { NONZA_CSI_ACTIVE = 0, NONZA_CSI_INACTIVE = 1 }; /* travels: home/message.h */
 struct nonza {
+    enum nonza_number number;
     const char *ns, *name;
     void (*run)(struct session *s);
 };

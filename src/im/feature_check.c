@@ -92,8 +92,10 @@ static void claim_discovered(struct claims *c, const struct feature *f)
 
 static void claim_elements(struct claims *c, const struct feature *f)
 {
-    for (const struct nonza *n = f->nonzas; n != NULL && n->ns != NULL; n++)
+    for (const struct nonza *n = f->nonzas; n != NULL && n->ns != NULL; n++) {
         feature_claim(c, "the element <%s xmlns='%s'/>", n->name, n->ns);
+        feature_claim(c, "the element of number %d", (int)n->number);
+    }
     for (const struct bind2_rule *r = f->bind2; r != NULL && r->ns != NULL; r++)
         feature_claim(c, "<%s xmlns='%s'/> within <bind/>", r->name, r->ns);
     for (const struct fan_tag *t = f->fans; t != NULL && t->run != NULL; t++)

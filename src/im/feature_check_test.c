@@ -106,10 +106,16 @@ static void test_hosts(void **state)
 
 static void test_elements(void **state)
 {
-    static const struct nonza nonza[] = { { "urn:x", "active", on_element }, { 0 } };
+    static const struct nonza nonza[] = { { NONZA_CSI_ACTIVE, "urn:x", "active", on_element },
+                                          { 0 } };
+    static const struct nonza other[] = { { NONZA_CSI_ACTIVE, "urn:x", "other", on_element },
+                                          { 0 } };
+    static const struct feature one = { .name = "one", .nonzas = nonza };
+    static const struct feature two = { .name = "two", .nonzas = other };
     static const struct bind2_rule rule[] = { { "urn:x", "enable", on_bind, NULL }, { 0 } };
     (void)state;
     assert_refused("the element <active xmlns='urn:x'/>", .nonzas = nonza);
+    assert_string_equal(said(&one, &two), "features one and two both have the element of number 0");
     assert_refused("<enable xmlns='urn:x'/> within <bind/>", .bind2 = rule);
 }
 

@@ -151,7 +151,7 @@ static const struct feature asker_feature = {
     .name = "asker",
     .stage.check = asker_check,
     .stage.archive = asker_archive,
-    .nonzas = (const struct nonza[]){ { "urn:x", "note", note }, { 0 } },
+    .nonzas = (const struct nonza[]){ { NONZA_CSI_ACTIVE, "urn:x", "note", note }, { 0 } },
     .session.to_server = two_to_server
 };
 static const struct feature behind_feature = { .name = "behind", .stage.check = behind_check };
