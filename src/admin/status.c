@@ -28,7 +28,7 @@ struct status {
     struct work work;
     struct timer timer; /* until it goes without the memory figures */
     struct command_call *call;
-    uint64_t sessions, accounts;
+    uint64_t session_count, accounts;
     int64_t rss_kib, pss_kib; /* -1: unknown */
 };
 
@@ -121,7 +121,7 @@ static void status_done(struct work *work)
     command_int(call, "uptime_s", (int64_t)((clock_wall_us() - n->start_wall_us) / 1000000));
     add_domains(call, n);
     command_int(call, "workers", n->worker_count);
-    command_int(call, "sessions", (int64_t)st->sessions);
+    command_int(call, "sessions", (int64_t)st->session_count);
     command_int(call, "accounts_loaded", (int64_t)st->accounts);
     command_int(call, "rss_kib", st->rss_kib);
     command_int(call, "pss_kib", st->pss_kib);
@@ -161,7 +161,7 @@ static void status_gathered(struct command_call *call)
                            .rss_kib = -1,
                            .pss_kib = -1 };
     for (const struct command_row *r = command_take_rows(call); r != NULL; r = r->next) {
-        st->sessions += (uint64_t)command_row_int(r, "sessions");
+        st->session_count += (uint64_t)command_row_int(r, "sessions");
         st->accounts += (uint64_t)command_row_int(r, "accounts_loaded");
     }
     if (work_submit(worker_work(w), worker_loop(w), &st->work) != OK) {

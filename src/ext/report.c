@@ -16,7 +16,7 @@ struct count {
     struct command_call *call;
     const char *node;
     bool totals;
-    int64_t users, with_one, with_more, sessions;
+    int64_t users, with_one, with_more, session_count;
     unsigned rows;
     char time[CLOCK_STAMP_LEN];
 };
@@ -70,7 +70,7 @@ static void count_account(struct count *c, const struct account *a)
     c->users += sessions > 0;
     c->with_one += sessions == 1;
     c->with_more += sessions > 1;
-    c->sessions += sessions;
+    c->session_count += sessions;
 }
 
 static void report_add_totals(const struct count *c)
@@ -80,7 +80,7 @@ static void report_add_totals(const struct count *c)
     command_int(c->call, "users", c->users);
     command_int(c->call, "one_device", c->with_one);
     command_int(c->call, "several_devices", c->with_more);
-    command_int(c->call, "sessions", c->sessions);
+    command_int(c->call, "sessions", c->session_count);
     command_text(c->call, "time", slice_of(c->time));
 }
 
@@ -104,7 +104,7 @@ static void report_add_up(struct count *c, const struct command_row *r)
     c->users += command_row_int(r, "users");
     c->with_one += command_row_int(r, "one_device");
     c->with_more += command_row_int(r, "several_devices");
-    c->sessions += command_row_int(r, "sessions");
+    c->session_count += command_row_int(r, "sessions");
 }
 
 static void report_gathered(struct command_call *call)
@@ -128,7 +128,7 @@ static void report_gathered(struct command_call *call)
                      (unsigned long long)(ROWS_MAX + call->left_out), ROWS_MAX);
     else
         command_done(call, "users: %lld, sessions: %lld", (long long)c.users,
-                     (long long)c.sessions);
+                     (long long)c.session_count);
 }
 
 static const struct command_arg report_args[] = {

@@ -70,7 +70,7 @@ struct task {
 /* Who is online: has a session, connected or hibernating. */
 
 struct online {
-    unsigned sessions;
+    unsigned session_count;
     uint64_t idle_us; /* of the session that was last active */
     bool idle;
 };
@@ -81,11 +81,11 @@ static bool is_online(const struct account *a, struct online *out)
     *out = (struct online){ .idle_us = UINT64_MAX };
     SESSIONS_EACH (s, a) {
         uint64_t idle_us = now_us > s->active_us ? now_us - s->active_us : 0;
-        out->sessions++;
+        out->session_count++;
         out->idle_us = idle_us < out->idle_us ? idle_us : out->idle_us;
     }
     out->idle = out->idle_us / 1000 >= (uint64_t)setting_int(&users_idle_time);
-    return out->sessions > 0;
+    return out->session_count > 0;
 }
 
 static void run_count(struct command_call *call)
@@ -158,7 +158,7 @@ static void run_online(struct command_call *call)
         command_row(call);
         command_text(call, "jid", a->jid);
         command_text(call, "state", o.idle ? SLICE("idle") : SLICE("active"));
-        command_int(call, "sessions", o.sessions);
+        command_int(call, "sessions", o.session_count);
         command_int(call, "idle_s", (int64_t)(o.idle_us / 1000000));
         left--;
     }

@@ -40,7 +40,7 @@ struct task {
     struct command_call *call;
     struct worker *home;
     slice jid;
-    unsigned sessions;
+    unsigned ended; /* sessions */
 };
 
 static struct task *users_state_task_new(struct command_call *call)
@@ -67,7 +67,7 @@ static void disabled(void *arg, enum err e)
         users_state_failed(t, e);
     else
         command_done(t->call, "account %.*s disabled, sessions ended: %u", SLICE_ARG(t->jid),
-                     t->sessions);
+                     t->ended);
 }
 
 static void row_disabled(void *arg, enum store_result result, const struct store_batch *b)
@@ -79,11 +79,11 @@ static void row_disabled(void *arg, enum store_result result, const struct store
 static void users_state_disable(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
-    ensure(account_here(a) && t->sessions == 0);
+    ensure(account_here(a) && t->ended == 0);
     if (e != OK) {
         users_state_failed(t, e);
     } else if (a->state == ACTOR_READY) {
-        t->sessions = account_sessions(a);
+        t->ended = account_sessions(a);
         account_disable(a, disabled, t);
     } else {
         struct store_batch *b = store_write(worker_store(a->worker), credentials_lane(t->jid));

@@ -158,7 +158,7 @@ struct refresh { /* one a worker, of the last switch */
     struct loop_defer defer;
     struct timer timer;
     uint32_t at, count;
-    uint64_t sessions[];
+    uint64_t ids[]; /* of sessions */
 };
 
 unsigned policy_refresh_slot;
@@ -199,7 +199,7 @@ static void refresh_some(struct refresh *f)
 {
     struct worker *w = f->worker;
     for (uint32_t told = 0; f->at < f->count; f->at++) {
-        struct session *s = session_find(w, f->sessions[f->at]);
+        struct session *s = session_find(w, f->ids[f->at]);
         if (s == NULL)
             continue;
         if (told++ == REFRESH_SESSIONS) {
@@ -229,7 +229,7 @@ static void refresh_timed(struct timer *t, struct loop *loop)
 static void sharing_changed(struct worker *w, const struct setting *unused)
 {
     const struct session *s;
-    struct refresh *f = mem_zalloc(sizeof *f + sessions_count(w) * sizeof f->sessions[0]);
+    struct refresh *f = mem_zalloc(sizeof *f + sessions_count(w) * sizeof f->ids[0]);
     (void)unused;
     refresh_end(w);
     *worker_state(w, policy_refresh_slot) = f;
@@ -238,7 +238,7 @@ static void sharing_changed(struct worker *w, const struct setting *unused)
     f->worker = w;
     for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;)
         if (session_is_available(s))
-            f->sessions[f->count++] = s->id;
+            f->ids[f->count++] = s->id;
     refresh_some(f);
 }
 
