@@ -343,7 +343,7 @@ void proxy65_activate(struct worker *w, const char hash[PROXY65_HASH + 1], proxy
 int proxy65_port(const struct worker *w)
 {
     const struct proxy65 *p = proxy65_of(w);
-    return p == NULL ? 0 : listener_port(p->listen[0].listener);
+    return p == NULL ? -1 : listener_port(p->listen[0].listener);
 }
 
 /* The handshake. */

@@ -43,7 +43,8 @@ extern const struct edge proxy65_edge; /* `own` is a struct proxy65 */
 typedef void proxy65_fn(void *arg, enum err e);
 void proxy65_activate(struct worker *w, const char hash[PROXY65_HASH + 1], proxy65_fn *done,
                       void *arg);
-/* The port of the first listener of this node; 0: none. */
+/* The port of the first listener of this node; 0: it is a socket of the file system; -1: the node
+ * has no proxy. */
 int proxy65_port(const struct worker *w);
 
 extern const struct feature proxy65_feature;

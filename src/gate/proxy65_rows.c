@@ -124,14 +124,14 @@ static void address_get(struct iq *iq)
     struct xml_write x;
     slice domain = stanza_to(iq->st), parent = domain;
     slice address = slice_of(setting_text(&proxy65_host));
-    int64_t port = setting_int(&proxy65_announced);
-    if (port == 0)
-        port = proxy65_port(iq->worker);
+    const int64_t own = proxy65_port(iq->worker), announced = setting_int(&proxy65_announced);
+    const int64_t port = announced != 0 ? announced : own;
     if (!may_use(iq)) {
         iq_error(iq, SE_FORBIDDEN, SLICE("only users of this server may use the proxy"));
         return;
     }
-    if (port == 0) { /* proxy65.listening is of the process, whose other node has the proxy */
+    if (own < 0 ||
+        port == 0) { /* proxy65.listening is of the process, whose other node has the proxy */
         iq_error(iq, SE_SERVICE_UNAVAILABLE, SLICE("this node has no proxy"));
         return;
     }
