@@ -46,31 +46,44 @@ static struct {
     uint16_t c2s_port, component_port, http_port;
 } gate;
 
-/* A port of loopback that was free a moment ago. */
-static inline uint16_t gate_port(char address[32])
+/* An address with a port of loopback that was free a moment ago; by now it may be another's. */
+static inline const char *gate_address(uint16_t *port)
 {
+    static char address[32];
     struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof sin;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&sin, sizeof sin), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
     close(fd);
-    snprintf(address, 32, "127.0.0.1:%u", (unsigned)ntohs(sin.sin_port));
-    return ntohs(sin.sin_port);
+    *port = ntohs(sin.sin_port);
+    snprintf(address, sizeof address, "127.0.0.1:%u", (unsigned)*port);
+    return address;
 }
+
+/* Until the port is ours. */
+#define GATE_LISTEN(create)                                                                        \
+    do {                                                                                           \
+        struct why why_ = { 0 }, *why = &why_;                                                     \
+        enum err e_;                                                                               \
+        while ((e_ = (create)) == E_EXISTS)                                                        \
+            ;                                                                                      \
+        if (e_ != OK)                                                                              \
+            fail_msg("%s", why->text);                                                             \
+    } while (0)
 
 static inline void gate_edges_make(void)
 {
-    char c2s[32], component[32], http[32];
-    struct why why = { 0 };
-    gate.c2s_port = gate_port(c2s);
-    gate.component_port = gate_port(component);
-    gate.http_port = gate_port(http);
     gate.tls = bed_tls();
-    ensure(c2s_create(&gate.c2s, &(struct c2s_listen){ .address = c2s }, 1, gate.tls, &why) == OK);
-    ensure(component_create(&gate.component, &(struct component_listen){ .address = component }, 1,
-                            &why) == OK);
-    ensure(http_create(&gate.http, &(struct http_listen){ .address = http }, 1, NULL, &why) == OK);
+    GATE_LISTEN(c2s_create(&gate.c2s,
+                           &(struct c2s_listen){ .address = gate_address(&gate.c2s_port) }, 1,
+                           gate.tls, why));
+    GATE_LISTEN(component_create(
+        &gate.component,
+        &(struct component_listen){ .address = gate_address(&gate.component_port) }, 1, why));
+    GATE_LISTEN(http_create(&gate.http,
+                            &(struct http_listen){ .address = gate_address(&gate.http_port) }, 1,
+                            NULL, why));
     http_add_routes(gate.http, bosh_feature.http);
     gate.edges[0] = (struct edge_made){ &c2s_edge, gate.c2s };
     gate.edges[1] = (struct edge_made){ &component_edge, gate.component };
