@@ -27,9 +27,9 @@ bool node_serves(const struct node *n, slice domain)
 
 unsigned node_slot(slice bare) { return (unsigned)(hash_with(&slot_key, bare) % NODE_SLOTS); }
 
-unsigned node_home_of_slot(const struct node *n, unsigned slot, uint32_t *node)
+unsigned node_home_registered(const struct node *n, unsigned slot, uint32_t *node)
 {
-    *node = n->bus == NULL ? n->id : n->bus->ops->registry(n->bus, slot);
+    *node = n->bus->ops->registry(n->bus, slot);
     if (*node != n->id) /* it knows better if it has moved the slot, and passes on what comes */
         return slot % n->bus->ops->workers(n->bus, *node);
     return n->slot_worker[slot];

@@ -66,7 +66,15 @@ bool node_serves(const struct node *n, slice domain); /* one of our domains */
 unsigned node_slot(slice bare);
 /* The home of a bare JID (architecture §4): registry, then slot. `node` gets the node id. */
 unsigned node_home(const struct node *n, slice bare, uint32_t *node);
-unsigned node_home_of_slot(const struct node *n, unsigned slot, uint32_t *node);
+unsigned node_home_registered(const struct node *n, unsigned slot,
+                              uint32_t *node); /* n has a bus */
+static inline unsigned node_home_of_slot(const struct node *n, unsigned slot, uint32_t *node)
+{
+    if (n->bus != NULL)
+        return node_home_registered(n, slot, node);
+    *node = n->id;
+    return n->slot_worker[slot];
+}
 bool node_is_home(const struct worker *w, slice bare); /* this worker */
 /* All nodes that are there, this one first. Any thread. */
 unsigned node_all(const struct node *n, uint32_t nodes[BUS_NODES_MAX]);

@@ -15,6 +15,7 @@
 #include "im/presence.h"
 #include "im/session_queue.h"
 #include "im/stage.h"
+#include <assert.h>
 
 static struct metric sends = {
     .name = "muster_audience_sends",
@@ -338,6 +339,13 @@ static void audience_say(struct worker *w, uint32_t node, unsigned to, const str
     home_send_to(w, node, to, &audience_message, &copy);
 }
 
+static void audience_say_to(struct worker *w, unsigned slot, const struct word *word)
+{
+    uint32_t node;
+    unsigned to = node_home_of_slot(worker_node(w), slot, &node);
+    audience_say(w, node, to, word);
+}
+
 /* At the home of the room. */
 
 void audience_init(struct audience *a, struct worker *w, slice name)
@@ -345,73 +353,105 @@ void audience_init(struct audience *a, struct worker *w, slice name)
     *a = (struct audience){ .worker = w, .name = name };
 }
 
-static void say_all(struct audience *a, const struct word *word)
+/* The workers that are home to a slot with members, each once; this node is the first. */
+struct audience_homes {
+    unsigned nodes;
+    struct audience_home {
+        uint32_t node;
+        uint64_t workers; /* a bit for each */
+    } at[BUS_NODES_MAX];
+};
+
+static_assert(NODE_WORKERS_MAX <= 64, "each worker of a node has a bit");
+
+static void audience_homes_add(struct audience_homes *h, uint32_t node, unsigned worker)
 {
-    for (uint32_t i = 0; i < a->places; i++)
-        if (a->place[i].count > 0)
-            audience_say(a->worker, a->place[i].node, a->place[i].worker, word);
+    unsigned i = 1;
+    while (i < h->nodes && h->at[i].node != node)
+        i++;
+    if (i == h->nodes) {
+        ensure(i < BUS_NODES_MAX);
+        h->at[h->nodes++] = (struct audience_home){ .node = node };
+    }
+    h->at[i].workers |= 1ull << worker;
 }
 
-/* The home of a session of ours; false: it is no address of one. */
-static bool audience_home_of(const struct worker *w, slice jid, struct audience_place *home)
+static void audience_homes_find(const struct audience *a, struct audience_homes *h)
+{
+    const struct node *n = worker_node(a->worker);
+    uint64_t here = 0, all = n->bus == NULL ? UINT64_MAX >> (64 - n->worker_count) : 0;
+    h->nodes = 1;
+    for (uint32_t i = 0; i < a->places && (here != all || all == 0); i++) {
+        uint32_t node;
+        unsigned worker = node_home_of_slot(n, a->place[i].slot, &node);
+        if (node == n->id)
+            here |= 1ull << worker;
+        else
+            audience_homes_add(h, node, worker);
+    }
+    h->at[0] = (struct audience_home){ n->id, here };
+}
+
+static void say_all(struct audience *a, const struct word *word)
+{
+    struct audience_homes h;
+    audience_homes_find(a, &h);
+    for (unsigned i = 0; i < h.nodes; i++)
+        for (uint64_t left = h.at[i].workers; left != 0; left &= left - 1)
+            audience_say(a->worker, h.at[i].node, (unsigned)__builtin_ctzll(left), word);
+}
+
+/* The slot of a session of ours; false: it is no address of one. */
+static bool audience_slot_of(const struct audience *a, slice jid, unsigned *slot)
 {
     struct jid parts = jid_split(jid);
-    if (parts.resource.len == 0 || !fan_is_local(worker_node(w), jid_bare(&parts)))
+    if (parts.resource.len == 0 || !fan_is_local(worker_node(a->worker), jid_bare(&parts)))
         return false;
-    home->worker = node_home(worker_node(w), jid_bare(&parts), &home->node);
+    *slot = node_slot(jid_bare(&parts));
     return true;
 }
 
-/* NULL: no member ever had its home there. */
-static struct audience_place *audience_place_of(const struct audience *a,
-                                                const struct audience_place *home)
+/* Its place, or where the next one will be. */
+static uint32_t audience_place_of(const struct audience *a, unsigned slot)
 {
-    for (uint32_t i = 0; i < a->places; i++)
-        if (a->place[i].worker == home->worker && a->place[i].node == home->node)
-            return &a->place[i];
-    return NULL;
-}
-
-static struct audience_place *audience_place_make(struct audience *a,
-                                                  const struct audience_place *home)
-{
-    a->place = mem_realloc(a->place, (a->places + 1) * sizeof *a->place);
-    struct audience_place *p = &a->place[a->places++];
-    *p = (struct audience_place){ home->node, home->worker, 0 };
-    return p;
+    uint32_t i = 0;
+    while (i < a->places && a->place[i].slot != slot)
+        i++;
+    return i;
 }
 
 bool audience_add(struct audience *a, const struct audience_member *m)
 {
-    struct audience_place home;
-    if (!audience_home_of(a->worker, m->jid, &home))
+    unsigned slot;
+    if (!audience_slot_of(a, m->jid, &slot))
         return false;
-    struct audience_place *p = audience_place_of(a, &home);
-    if (p == NULL)
-        p = audience_place_make(a, &home);
-    p->count++;
-    audience_say(a->worker, home.node, home.worker,
-                 &(struct word){ .op = OP_ADD, .room = a->name, .m = *m });
+    uint32_t at = audience_place_of(a, slot);
+    if (at == a->places) {
+        a->place = mem_realloc(a->place, ++a->places * sizeof *a->place);
+        a->place[at] = (struct audience_place){ .slot = slot };
+    }
+    a->place[at].count++;
+    audience_say_to(a->worker, slot, &(struct word){ .op = OP_ADD, .room = a->name, .m = *m });
     return true;
 }
 
 void audience_set(struct audience *a, const struct audience_member *m)
 {
-    struct audience_place home;
-    if (audience_home_of(a->worker, m->jid, &home))
-        audience_say(a->worker, home.node, home.worker,
-                     &(struct word){ .op = OP_SET, .room = a->name, .m = *m });
+    unsigned slot;
+    if (audience_slot_of(a, m->jid, &slot))
+        audience_say_to(a->worker, slot, &(struct word){ .op = OP_SET, .room = a->name, .m = *m });
 }
 
 void audience_remove(struct audience *a, slice jid)
 {
-    struct audience_place home, *p;
-    if (!audience_home_of(a->worker, jid, &home) || (p = audience_place_of(a, &home)) == NULL ||
-        p->count == 0)
+    unsigned slot;
+    uint32_t at;
+    if (!audience_slot_of(a, jid, &slot) || (at = audience_place_of(a, slot)) == a->places)
         return;
-    p->count--;
-    audience_say(a->worker, home.node, home.worker,
-                 &(struct word){ .op = OP_REMOVE, .room = a->name, .m = { .jid = jid } });
+    if (--a->place[at].count == 0)
+        a->place[at] = a->place[--a->places];
+    audience_say_to(a->worker, slot,
+                    &(struct word){ .op = OP_REMOVE, .room = a->name, .m = { .jid = jid } });
 }
 
 void audience_send(struct audience *a, struct stanza *st, const struct audience_whom *whom)
@@ -424,10 +464,10 @@ void audience_send(struct audience *a, struct stanza *st, const struct audience_
 
 void audience_tell(struct audience *a, slice jid, struct stanza *st)
 {
-    struct audience_place home;
-    if (audience_home_of(a->worker, jid, &home))
-        audience_say(
-            a->worker, home.node, home.worker,
+    unsigned slot;
+    if (audience_slot_of(a, jid, &slot))
+        audience_say_to(
+            a->worker, slot,
             &(struct word){ .op = OP_TELL, .room = a->name, .m = { .jid = jid }, .st = st });
     else
         route_send(a->worker, stanza_readdress(st, (slice){ 0 }, jid));
@@ -513,11 +553,9 @@ static void restore_seat(struct session *s, const struct frozen_seat *seat)
     struct word word = { .op = OP_BACK,
                          .room = seat->room,
                          .m = { .jid = session_jid(s), .blob = seat->blob } };
-    uint32_t node;
     ensure(session_here(s));
-    unsigned home = node_home(worker_node(w), seat->room, &node);
     word.m.presence = seat_presence_of(s, seat);
-    audience_say(w, node, home, &word);
+    audience_say_to(w, node_slot(seat->room), &word);
     stanza_unref(&word.m.presence);
 }
 

@@ -24,14 +24,14 @@ struct stanza;
 struct worker;
 
 struct audience_place {
-    uint32_t node, worker;
-    uint32_t count; /* of members whose home it is */
+    uint32_t slot;  /* of accounts (home/node.h): its home is found anew for each stanza */
+    uint32_t count; /* of its members; at least one */
 };
 
 struct audience {
     struct worker *worker;
     slice name;                   /* bare JID of the room */
-    struct audience_place *place; /* where there ever was a member; NULL: nowhere */
+    struct audience_place *place; /* one for each slot that has members; NULL: none has had any */
     uint32_t places;
 };
 

@@ -520,6 +520,45 @@ static void test_a_room_that_is_closed(void **state)
     logout(three);
 }
 
+static slice moving; /* of a slot that moves */
+
+static void add_moving(struct room *r)
+{
+    assert_true(audience_add(&r->audience, &(struct audience_member){ .jid = moving }));
+}
+
+static void remove_moving(struct room *r) { audience_remove(&r->audience, moving); }
+
+static unsigned slots_left;
+static void count_slots(struct room *r) { slots_left = r->audience.places; }
+
+/* A room that adds an address at one home and removes it at the next goes on speaking to those who
+ * are at the next. */
+static void test_a_slot_that_moves(void **state)
+{
+    const char *room = new_room(1), *bare = user_at(0);
+    uint8_t *home = &live.node[0]->slot_worker[node_slot(slice_of(bare))];
+    struct stream *talker = login(1);
+    (void)state;
+    moving = slice_of(arena_printf(live.tmp, "%s/early", bare));
+    enter(talker, room, "talker");
+    visit(room, add_moving);
+    *home = 2;
+    struct stream *late =
+        live_bind(&live.node[0]->workers[2],
+                  &(struct bind_request){ .bare = slice_of(bare), .resource = SLICE("late") });
+    enter(late, room, "late");
+    visit(room, remove_moving);
+    say(talker, room, "heard");
+    live_expect(late, "heard");
+    logout(late);
+    logout(talker);
+    LIVE_AWAIT(number(room)->gone == 2);
+    visit(room, count_slots);
+    assert_int_equal(slots_left, 0);
+    *home = 0;
+}
+
 /* More frames than a ring holds; what comes behind them stays behind. */
 enum { MANY = 5000 };
 
@@ -792,7 +831,8 @@ static void test_back_while_more_waits_for_the_account(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest one[] = { TESTS }, three[] = { TESTS };
+    const struct CMUnitTest one[] = { TESTS };
+    const struct CMUnitTest three[] = { TESTS, cmocka_unit_test(test_a_slot_that_moves) };
     int failed = cmocka_run_group_tests_name("audience, 1 worker", one, start_one, stop);
     return failed + cmocka_run_group_tests_name("audience, 3 workers", three, start_three, stop);
 }
