@@ -161,6 +161,7 @@ static void open_session(void)
 {
     static struct stream stream;
     t.w->next_id = 0;
+    t.w->question = 0;
     struct link link = test_node_stream(&t, &stream);
     ensure(link.id == STREAM);
     session_bind(t.w, &(struct bind_request){ .link = { .id = STREAM, .node = OTHER },

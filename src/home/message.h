@@ -94,7 +94,8 @@ struct message_field {
 /* What a message is in a conversation: home/question.h. */
 enum message_part { PART_ALONE = 0, PART_QUESTION = 1, PART_ANSWER = 2 };
 
-/* Who sent it. */
+/* Who sent it: borrowed for the call of run(). Only who answers a question later keeps a copy,
+ * until question_end(). */
 struct message_from {
     uint32_t node, worker;
     uint32_t question; /* of home/question.h; 0: nobody waits for an answer */

@@ -542,6 +542,53 @@ static void test_answered_later(void **state)
     assert_int_equal(s.done, 1);
 }
 
+/* The answer comes to the worker that asked, wherever the slots have gone meanwhile: what waits for
+ * it is in the memory of that worker. */
+static void test_slots_move_while_a_question_is_open(void **state)
+{
+    slice bare = SLICE("a@localhost");
+    struct sum s = { 0 };
+    uint32_t at;
+    struct worker *asked = &workers[node_home(&node, bare, &at)];
+    (void)state;
+    home_ask(&workers[1], bare, &held_message, &(struct number){ 0 },
+             &(struct asker){ .gather = add, .done = done, .arg = &s });
+    run_all();
+    for (unsigned i = 0; i < NODE_SLOTS; i++)
+        node.slot_worker[i] = (uint8_t)(asked->index == 0 ? 2 : 0); /* none is at worker 1 */
+    question_answer(asked, &held, &sum_message, &(struct number){ 10 + asked->index });
+    question_end(asked, &held);
+    run_all();
+    assert_int_equal(s.answers, 1);
+    assert_int_equal(s.done, 1);
+}
+
+/* Another node can answer behind a restart of the node that asked. */
+static void test_an_answer_to_an_earlier_run(void **state)
+{
+    slice bare = SLICE("a@localhost");
+    struct sum s = { 0 };
+    uint32_t at;
+    struct worker *home = &workers[node_home(&node, bare, &at)];
+    (void)state;
+    home_ask(&workers[1], bare, &held_message, &(struct number){ 0 }, &(struct asker){ 0 });
+    run_all();
+    const struct message_from earlier = held;
+    questions_fini(&workers[1]);
+    workers[1].question = 0;
+    questions_init(&workers[1]);
+    home_ask(&workers[1], bare, &held_message, &(struct number){ 0 },
+             &(struct asker){ .gather = add, .done = done, .arg = &s });
+    run_all();
+    question_answer(home, &earlier, &sum_message, &(struct number){ 10 + home->index });
+    question_end(home, &earlier);
+    run_all();
+    assert_int_equal(s.answers + s.done, 0);
+    question_end(home, &held);
+    run_all();
+    assert_int_equal(s.done, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -556,6 +603,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_undelivered_is_freed, start, stop),
         cmocka_unit_test_setup_teardown(test_each_home_answers, start, stop),
         cmocka_unit_test_setup_teardown(test_answered_later, start, stop),
+        cmocka_unit_test_setup_teardown(test_slots_move_while_a_question_is_open, start, stop),
+        cmocka_unit_test_setup_teardown(test_an_answer_to_an_earlier_run, start, stop),
     };
     return cmocka_run_group_tests_name("home/message", tests, NULL, NULL);
 }

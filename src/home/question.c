@@ -1,6 +1,7 @@
 #include "home/question.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "base/rand.h"
 #include "home/message_wire.h"
 #include "home/node.h"
 #include "home/worker.h"
@@ -30,7 +31,12 @@ static slice question_key(const void *item)
     return (slice){ (const char *)&((const struct question *)item)->id, sizeof(uint32_t) };
 }
 
-void questions_init(struct worker *w) { map_init(&w->questions, question_key); }
+/* The numbers of a run begin anywhere: what is left of an earlier one answers none of these. */
+void questions_init(struct worker *w)
+{
+    map_init(&w->questions, question_key);
+    w->question = (uint32_t)rand_u64();
+}
 
 void questions_fini(struct worker *w)
 {
