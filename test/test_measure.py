@@ -163,16 +163,20 @@ def test_what_got_worse_is_told(tree):
         "ensure per 1,000 lines, all", "ensure per 1,000 lines, im", "lines of .c files, all"]
 
 
-def test_numbers_of_workers_are_counted_outside_home(tree):
-    """Members of a struct and calls, not local variables."""
+def test_numbers_of_workers_are_counted(tree):
+    """Members of a struct and calls, not local variables; calls of home do not count, and what ends
+    with its frame does not."""
     (tree / "src/home").mkdir()
     for folder in "home", "im":
         (tree / "src" / folder / "say.c").write_text(
             "struct said {\n    uint32_t node, worker;\n};\n\nstatic void say_to(uint64_t id)\n{\n"
             "    unsigned worker = connection_worker(id);\n    (void)worker;\n}\n")
+    (tree / "src/io/mesh.h").write_text(
+        "struct frame {\n    uint16_t worker;\n};\n\nstruct other {\n    uint16_t worker;\n};\n")
     assert sorted(listed(tree, "workers")) == [
-        "src/im/one.h:4: a table uses to_worker", "src/im/say.c:2: a table uses worker",
-        "src/im/say.c:7: say_to uses connection_worker"]
+        "src/home/say.c:2: a table uses worker", "src/im/one.h:4: a table uses to_worker",
+        "src/im/say.c:2: a table uses worker", "src/im/say.c:7: say_to uses connection_worker",
+        "src/io/mesh.h:6: a table uses worker"]
 
 
 def test_what_got_better_is_not_told(tree):
