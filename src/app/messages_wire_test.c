@@ -121,6 +121,7 @@ static const char *down_kind_value(int n)
         NAME(DOWN_RELEASE);
         NAME(DOWN_CHARGE);
         NAME(DOWN_CLOSE);
+        NAME(DOWN_MOVED);
     }
     return NULL;
 }

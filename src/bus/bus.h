@@ -31,6 +31,8 @@ struct bus_ops {
     void (*send)(struct bus *bus, unsigned from, uint32_t node, unsigned to, slice bytes);
     /* The node that is the home of a slot of JIDs (home/node.h). Any thread. */
     uint32_t (*registry)(struct bus *bus, unsigned slot);
+    /* From now on registry() of this node says so; that of others in their own time. Any thread. */
+    void (*assign)(struct bus *bus, unsigned slot, uint32_t node);
     /* The node that does what one does for all: home/duty.h. Any thread. */
     uint32_t (*duties)(struct bus *bus);
     /* The nodes that are there, this one among them. Any thread. */

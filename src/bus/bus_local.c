@@ -46,6 +46,7 @@ struct member {
     _Atomic uint32_t faults[BUS_LOCAL_NODES_MAX][BUS_FAULTS]; /* of frames that it sends, by
                                                                * receiver */
     _Atomic uint64_t delivered, lost, gaps, repeats;
+    uint32_t assigned[BUS_LOCAL_SLOTS]; /* as this node sees it; 0: as all do */
 };
 
 struct bus_local {
@@ -198,14 +199,24 @@ static void bus_send(struct bus *bus, unsigned from, uint32_t node, unsigned to,
 
 static uint32_t bus_registry(struct bus *bus, unsigned slot)
 {
-    struct bus_local *b = CONTAINER_OF(bus, struct member, bus)->local;
+    const struct member *m = CONTAINER_OF(bus, struct member, bus);
+    struct bus_local *b = m->local;
     ensure(slot < BUS_LOCAL_SLOTS);
     pthread_rwlock_rdlock(&b->lock);
-    uint32_t node = b->assigned[slot];
+    uint32_t node = m->assigned[slot] != 0 ? m->assigned[slot] : b->assigned[slot];
     if (node == 0)
         node = b->members[slot * b->count / BUS_LOCAL_SLOTS]->conf.node;
     pthread_rwlock_unlock(&b->lock);
     return node;
+}
+
+static void bus_assign(struct bus *bus, unsigned slot, uint32_t node)
+{
+    struct member *m = CONTAINER_OF(bus, struct member, bus);
+    ensure(slot < BUS_LOCAL_SLOTS);
+    pthread_rwlock_wrlock(&m->local->lock);
+    m->assigned[slot] = node;
+    pthread_rwlock_unlock(&m->local->lock);
 }
 
 /* The first that joined. */
@@ -255,6 +266,7 @@ static bool bus_shares(struct bus *bus, uint32_t node)
 static const struct bus_ops ops = {
     .send = bus_send,
     .registry = bus_registry,
+    .assign = bus_assign,
     .duties = bus_duties,
     .nodes = bus_nodes,
     .workers = bus_workers,
@@ -366,6 +378,8 @@ void bus_local_assign(struct bus_local *b, unsigned slot, uint32_t node)
     ensure(slot < BUS_LOCAL_SLOTS);
     pthread_rwlock_wrlock(&b->lock);
     b->assigned[slot] = node;
+    for (unsigned i = 0; i < b->count; i++)
+        b->members[i]->assigned[slot] = 0;
     pthread_rwlock_unlock(&b->lock);
 }
 

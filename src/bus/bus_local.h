@@ -41,7 +41,7 @@ void bus_local_leave(struct bus_local *b, uint32_t node);
 void bus_local_cut(struct bus_local *b, uint32_t node);
 
 /* The registry: slots that nobody assigned are spread over the nodes that joined, each the same
- * number of them in a row. Any thread. */
+ * number of them in a row. For all nodes at once; bus->ops->assign() is for one. Any thread. */
 void bus_local_assign(struct bus_local *b, unsigned slot, uint32_t node);
 
 /* Faults: the next `count` frames from one node to another are lost or come twice. */

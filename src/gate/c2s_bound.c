@@ -379,6 +379,18 @@ static void closed_by_home(struct stream *s, const struct down *d)
         s->jid = (slice){ 0 };
 }
 
+/* Its session is at another home from now on. */
+static void c2s_bound_moved(struct stream *s, const struct down *d)
+{
+    ensure(s->session != NULL && s->session_id == d->session);
+    s->session = NULL;
+    if (s->jid_copy == NULL) {
+        s->jid_copy = mem_alloc(d->text.len);
+        memcpy(s->jid_copy, d->text.ptr, d->text.len);
+    }
+    s->jid = (slice){ s->jid_copy, d->text.len };
+}
+
 /* The answer of the home to a bind request. */
 static void c2s_bound_answered(struct stream *s, const struct down *d)
 {
@@ -419,6 +431,9 @@ void bound_down(struct stream *s, const struct down *d)
     case DOWN_REFUSED:
     case DOWN_NOT_RESUMED:
         c2s_bound_answered(s, d);
+        return;
+    case DOWN_MOVED:
+        c2s_bound_moved(s, d);
         return;
     case DOWN_CLOSE:
         closed_by_home(s, d);

@@ -5,6 +5,7 @@
 #include "home/jids.h"
 #include "home/message.h"
 #include "home/router.h"
+#include "home/slots.h"
 #include <limits.h>
 
 /* The buffer holds one address more. */
@@ -95,7 +96,7 @@ static void fan_add_one(struct fan *f, slice jid, slice bare, uint32_t number)
     unsigned worker = node_home(worker_node(w), bare, &node);
     if (node != worker_node(w)->id) {
         fan_pack_far(f, node, worker, jid, number);
-    } else if (worker == worker_index(w)) {
+    } else if (worker == worker_index(w) && !slots_are_moving(w)) {
         arrive(w, jid, number, f->st, f->tag);
     } else {
         fan_pack(f, worker, jid, number);
@@ -146,14 +147,39 @@ void fan_one(struct worker *w, struct stanza *st, slice tag, slice jid)
     fan_end(&f);
 }
 
+/* To one whose home is not here, or not yet: as a message for its slot (home/slots.h). */
+static void fan_pass_on(struct worker *w, const struct fan_sent *sent, slice jid, uint32_t number)
+{
+    struct buf one;
+    buf_init(&one, FAN_BYTES_MAX);
+    jids_add(&one, jid, number);
+    home_send(w, jid_bare_of(jid), &fan_message,
+              &(struct fan_sent){ stanza_ref(sent->st), sent->tag, buf_fit(&one) });
+    buf_fini(&one);
+}
+
 static void fan_run(struct worker *w, void *message, const struct message_from *from)
 {
     struct fan_sent *sent = message;
     uint32_t number;
-    slice jid;
-    (void)from;
-    while (jids_next(&sent->packed, &jid, &number))
-        arrive(w, jid, number, sent->st, sent->tag);
+    slice jid, rest = sent->packed;
+    bool alone = jids_next(&rest, &jid, &number) && rest.len == 0;
+    bool moved = !alone && (from->node != worker_node(w)->id || slots_are_moving(w));
+    while (jids_next(&sent->packed, &jid, &number)) {
+        if (moved && slot_is_away(w, node_slot(jid_bare_of(jid))))
+            fan_pass_on(w, sent, jid, number);
+        else
+            arrive(w, jid, number, sent->st, sent->tag);
+    }
+}
+
+static unsigned fan_slot(const void *message)
+{
+    const struct fan_sent *sent = message;
+    slice jid, rest = sent->packed;
+    uint32_t number;
+    return jids_next(&rest, &jid, &number) && rest.len == 0 ? node_slot(jid_bare_of(jid))
+                                                            : NODE_SLOTS;
 }
 
 enum { FAN_TAG_MAX = 4096 };
@@ -171,4 +197,5 @@ const struct message_row fan_message = {
     .size = sizeof(struct fan_sent),
     .fields = fan_fields,
     .run = fan_run,
+    .slot = fan_slot,
 };

@@ -5,6 +5,7 @@
 #include "home/message_wire.h"
 #include "home/node.h"
 #include "home/question.h"
+#include "home/slots.h"
 #include "home/worker.h"
 #include "io/mesh.h"
 #include "xmpp/stanza.h"
@@ -138,7 +139,7 @@ static struct frame *frame_of(const struct known *k, const void *message,
     for (unsigned i = 0; i < k->slices; i++)
         total += ((const slice *)(const void *)((const char *)message + k->slice_at[i]))->len;
     struct frame *f = frame_create(k->row->id, total);
-    f->flags = as->part;
+    f->flags = message_part_pack(as);
     f->num = as->question;
     memcpy(f->bytes, message, size);
     char *at = f->bytes + size;
@@ -155,6 +156,8 @@ static struct frame *frame_of(const struct known *k, const void *message,
 static void home_message_run(struct worker *w, const struct known *k, void *message,
                              const struct message_from *from)
 {
+    if ((from->node != w->node->id || w->moves != NULL) && slots_divert(w, k->row, message, from))
+        return;
     if (from->part == PART_ALONE)
         k->row->run(w, message, from);
     else
@@ -165,11 +168,29 @@ static void home_message_run(struct worker *w, const struct known *k, void *mess
 void messages_deliver(struct frame *f, void *worker)
 {
     struct worker *w = worker;
-    const struct message_from from = { w->node->id, f->worker, f->num, f->flags };
+    struct message_from from = { .node = w->node->id, .worker = f->worker, .question = f->num };
+    message_part_unpack(&from, f->flags);
     ensure(f->kind < MESSAGE_IDS && known[f->kind].row != NULL); /* of home_send_to() */
     w->delivered++;
     home_message_run(w, &known[f->kind], f->bytes, &from);
     frame_free(&f);
+}
+
+struct frame *message_keep(const struct message_row *row, const void *message,
+                           const struct message_from *from)
+{
+    struct frame *f = frame_of(home_message_known_of(row), message, from);
+    f->worker = (uint16_t)from->worker;
+    return f;
+}
+
+void message_run_kept(struct worker *w, struct frame **pf)
+{
+    struct frame *f = *pf;
+    const struct known *k = &known[f->kind];
+    k->row->run(w, f->bytes, &(struct message_from){ .node = w->node->id, .worker = f->worker });
+    home_message_release(k, f->bytes);
+    frame_free(pf);
 }
 
 void messages_drop(struct frame *f) { home_message_release(&known[f->kind], f->bytes); }
@@ -200,8 +221,9 @@ void home_send_as(struct worker *w, uint32_t node, unsigned worker, const struct
         send_away(w, node, worker, row, message, as);
         home_message_release(k, message);
     } else if (worker == w->index) {
-        home_message_run(w, k, message,
-                         &(struct message_from){ w->node->id, w->index, as->question, as->part });
+        home_message_run(
+            w, k, message,
+            &(struct message_from){ w->node->id, w->index, as->question, as->part, as->passed });
     } else {
         mesh_send(w->port, worker, frame_of(k, message, as));
     }

@@ -100,6 +100,7 @@ struct message_from {
     uint32_t node, worker;
     uint32_t question; /* of home/question.h; 0: nobody waits for an answer */
     uint8_t part;      /* enum message_part */
+    uint8_t passed;    /* so many workers have passed it on: home/slots.h */
 };
 
 struct message_row {
@@ -115,8 +116,15 @@ struct message_row {
     bool (*sound)(struct worker *w, const void *message, const struct message_from *from);
     const struct message_row
         *answer; /* to it as a question: home/question.h; NULL: none but `done` */
-    bool later;  /* run does not end the answer: question_end() follows */
-    bool slow;   /* that may take longer than QUESTION_MS */
+    /* The slot that it is for (home/node.h), wherever that is: where it is not, the message is
+     * passed on (home/slots.h). NODE_SLOTS: of several. NULL: it is for the worker that it was
+     * sent to. */
+    unsigned (*slot)(const void *message);
+    /* Nobody has the slot: says so to whoever waits. What it leaves is released. NULL: nobody
+     * waits. */
+    void (*unplaced)(struct worker *w, void *message);
+    bool later; /* run does not end the answer: question_end() follows */
+    bool slow;  /* that may take longer than QUESTION_MS */
 };
 
 /* Of a message that says nothing but its name. */
@@ -143,6 +151,11 @@ void home_send_as(struct worker *w, uint32_t node, unsigned worker, const struct
 void home_send(struct worker *w, slice bare, const struct message_row *row, void *message);
 /* A message without fields, from any thread: a setting was changed, perhaps by main's. */
 void home_post(struct node *n, unsigned worker, const struct message_row *row);
+/* A message in a frame, with its texts behind it and its references in it; and the run of such a
+ * one, as if this process had sent it, which frees the frame. */
+struct frame *message_keep(const struct message_row *row, const void *message,
+                           const struct message_from *from);
+void message_run_kept(struct worker *w, struct frame **f);
 void message_release(const struct message_row *row, void *message); /* its references */
 void message_copy(const struct message_row *row, void *copy, const void *message); /* takes more */
 

@@ -11,7 +11,7 @@ void message_pack(struct buf *out, const struct message_row *row, const void *me
 {
     ensure(row->scope == MESSAGE_CLUSTER);
     message_number_pack(out, MESSAGE_FORMAT, 1);
-    message_number_pack(out, as->part, 1);
+    message_number_pack(out, message_part_pack(as), 1);
     message_number_pack(out, row->id, 2);
     message_number_pack(out, as->question, sizeof(uint32_t));
     ensure_debug(out->overflow || out->len == MESSAGE_HEAD_BYTES);
@@ -35,10 +35,11 @@ static enum err read_head(struct message_reading *r, const struct message_row **
                 (unsigned)id);
         return E_UNSUPPORTED;
     }
-    from->part = (uint8_t)part;
+    message_part_unpack(from, (uint8_t)part);
     from->question = (uint32_t)question;
-    if ((*row)->scope == MESSAGE_CLUSTER && part <= PART_ANSWER &&
-        ((*row)->run != NULL || part == PART_ANSWER) && (part != PART_ALONE || !(*row)->later))
+    if ((*row)->scope == MESSAGE_CLUSTER && from->part <= PART_ANSWER &&
+        ((*row)->run != NULL || from->part == PART_ANSWER) &&
+        (from->part != PART_ALONE || !(*row)->later))
         return OK;
     why_set(why, "message %s does not come from another node in this part of a conversation",
             (*row)->name);

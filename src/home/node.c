@@ -44,6 +44,22 @@ unsigned node_home(const struct node *n, slice bare, uint32_t *node)
     return n->worker_count == 1 ? 0 : n->slot_worker[node_slot(bare)];
 }
 
+void node_assign_slot(const struct node *n, unsigned slot, uint32_t node)
+{
+    ensure(slot < NODE_SLOTS && n->bus != NULL);
+    n->bus->ops->assign(n->bus, slot, node);
+}
+
+bool node_is_there(const struct node *n, uint32_t node)
+{
+    uint32_t nodes[BUS_NODES_MAX];
+    unsigned count = node == n->id ? 0 : node_all(n, nodes);
+    for (unsigned i = 0; i < count; i++)
+        if (nodes[i] == node)
+            return true;
+    return node == n->id;
+}
+
 bool node_is_home(const struct worker *w, slice bare)
 {
     uint32_t node;

@@ -75,7 +75,11 @@ static inline unsigned node_home_of_slot(const struct node *n, unsigned slot, ui
     *node = n->id;
     return n->slot_worker[slot];
 }
-bool node_is_home(const struct worker *w, slice bare); /* this worker */
+/* The node of a slot from now on, as this node sees it: others may see it before or after. Any
+ * thread. `node` is there, or was. */
+void node_assign_slot(const struct node *n, unsigned slot, uint32_t node);
+bool node_is_there(const struct node *n, uint32_t node); /* any thread */
+bool node_is_home(const struct worker *w, slice bare);   /* this worker */
 /* All nodes that are there, this one first. Any thread. */
 unsigned node_all(const struct node *n, uint32_t nodes[BUS_NODES_MAX]);
 unsigned node_workers(const struct node *n, uint32_t node); /* of any node */

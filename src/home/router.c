@@ -5,6 +5,7 @@
 #include "home/message.h"
 #include "home/node.h"
 #include "home/remote.h"
+#include "home/slots.h"
 #include "home/ticket.h"
 #include "xmpp/promise.h"
 
@@ -84,17 +85,24 @@ enum routed route_arrived(struct worker *w, struct stanza *st, struct origin ori
 static void route_run(struct worker *w, void *message, const struct message_from *from)
 {
     struct route r = *(const struct route *)message;
+    (void)from;
     ((struct route *)message)->st = NULL;
-    if (from->node != worker_node(w)->id) {
-        uint32_t node;
-        unsigned home = node_home(worker_node(w), stanza_to_bare(r.st), &node);
-        if (node == worker_node(w)->id && home != worker_index(w)) { /* a slot has moved */
-            home_send_to(w, 0, home, &route_message, &r);
-            return;
-        }
-    }
     if (route_arrived(w, r.st, r.origin, r.archive_id, r.sender) == ROUTED && r.origin.session != 0)
         ticket_done(w, r.origin);
+}
+
+static unsigned route_slot(const void *message)
+{
+    return node_slot(stanza_to_bare(((const struct route *)message)->st));
+}
+
+static void route_unplaced(struct worker *w, void *message)
+{
+    const struct route *r = message;
+    ticket_refused(w, r->origin);
+    route_error(w, r->st, SE_RESOURCE_CONSTRAINT, SLICE("the home of the address is moving"));
+    if (r->origin.session != 0)
+        ticket_done(w, r->origin);
 }
 
 static bool route_is_sound(struct worker *w, const void *message, const struct message_from *from)
@@ -122,6 +130,8 @@ const struct message_row route_message = {
     .fields = route_fields,
     .run = route_run,
     .sound = route_is_sound,
+    .slot = route_slot,
+    .unplaced = route_unplaced,
 };
 
 /* To where its home is, on this node or another. */
@@ -130,7 +140,7 @@ static enum routed route_home(struct worker *w, struct stanza *st, struct origin
 {
     uint32_t node;
     unsigned worker = node_home(worker_node(w), stanza_to_bare(st), &node);
-    if (node == worker_node(w)->id && worker == worker_index(w))
+    if (node == worker_node(w)->id && worker == worker_index(w) && !slots_are_moving(w))
         return route_arrived(w, st, origin, entry.archive_id, entry.owner);
     return route_away(w, node, worker, st, origin, entry);
 }

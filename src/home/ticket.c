@@ -4,6 +4,7 @@
 #include "home/message.h"
 #include "home/node.h"
 #include "home/router.h"
+#include "home/slots.h"
 #include "home/worker.h"
 
 /* The count in the origin of a part says what is reported. That of a session counts its stanzas. */
@@ -73,6 +74,15 @@ void ticket_joins_node_gone(struct worker *w)
         j->cut = j->done != NULL;
     while ((j = ticket_join_cut(w)) != NULL) /* `done` may make others */
         ticket_join_check(w, j);
+}
+
+bool ticket_joins_of(const struct worker *w, unsigned slot)
+{
+    const struct join *j;
+    for (uint32_t i = 0; (j = map_next(&w->joins, &i)) != NULL;)
+        if (origin_slot(j->id) == slot)
+            return true;
+    return false;
 }
 
 static unsigned ticket_slot_here(const struct worker *w)
@@ -159,15 +169,21 @@ struct ticket_sent {
     uint32_t count;
 };
 
+static void ticket_arrived(struct worker *w, struct origin o)
+{
+    if (!w->node->destinations->ticket(w, o))
+        part_done(w, o);
+}
+
 void ticket_done(struct worker *w, struct origin o)
 {
     uint32_t node;
     unsigned home = node_home_of_slot(w->node, origin_slot(o.session), &node);
-    if (home != w->index || node != w->node->id)
+    if (home != w->index || node != w->node->id || slots_are_moving(w))
         home_send_to(w, node, home, &ticket_message,
                      &(struct ticket_sent){ .session = o.session, .count = o.count });
-    else if (!w->node->destinations->ticket(w, o))
-        part_done(w, o);
+    else
+        ticket_arrived(w, o);
 }
 
 static bool ticket_is_sound(struct worker *w, const void *message, const struct message_from *from)
@@ -180,7 +196,12 @@ static void ticket_run(struct worker *w, void *message, const struct message_fro
 {
     const struct ticket_sent *t = message;
     (void)from;
-    ticket_done(w, (struct origin){ t->session, t->count });
+    ticket_arrived(w, (struct origin){ t->session, t->count });
+}
+
+static unsigned ticket_slot(const void *message)
+{
+    return origin_slot(((const struct ticket_sent *)message)->session);
 }
 
 static const struct message_field ticket_fields[] = {
@@ -196,4 +217,5 @@ const struct message_row ticket_message = {
     .fields = ticket_fields,
     .run = ticket_run,
     .sound = ticket_is_sound,
+    .slot = ticket_slot,
 };

@@ -37,6 +37,8 @@ struct origin ticket_join_for(struct worker *w, slice maker, ticket_join_fn *don
 void ticket_join_more(struct worker *w, struct origin part);
 /* No more will be; the report to the whole follows, perhaps from inside. */
 void ticket_join_close(struct worker *w, struct origin part);
+/* Whether reports for the slot come to joins of this worker, which stay here. */
+bool ticket_joins_of(const struct worker *w, unsigned slot);
 void ticket_joins_node_gone(struct worker *w);
 void ticket_joins_init(struct worker *w);
 void ticket_joins_fini(struct worker *w);

@@ -7,6 +7,7 @@
 #include "home/here.h"
 
 struct mesh_port;
+struct slot_move;
 
 struct worker {
     union {
@@ -17,12 +18,13 @@ struct worker {
     };
     struct mesh_port *port;
     struct auth auth;
-    struct map asks;        /* of home/ask.c: requests of the server that wait for answers */
-    struct map joins;       /* of home/ticket.c: by id */
-    struct map questions;   /* of home/question.c: by id (4 bytes) */
-    struct map remotes;     /* of home/remote.c: domains of components */
-    uint32_t question;      /* the last id */
-    uint64_t delivered;     /* messages of other workers of this process */
-    uint64_t next_id;       /* of home/connection.h, home/ticket.c */
-    uint32_t settings_seen; /* setting_changes() of which this worker was told */
+    struct map asks;         /* of home/ask.c: requests of the server that wait for answers */
+    struct map joins;        /* of home/ticket.c: by id */
+    struct map questions;    /* of home/question.c: by id (4 bytes) */
+    struct map remotes;      /* of home/remote.c: domains of components */
+    struct slot_move *moves; /* of home/slots.c: of slots that come or go; NULL: none */
+    uint32_t question;       /* the last id */
+    uint64_t delivered;      /* messages of other workers of this process */
+    uint64_t next_id;        /* of home/connection.h, home/ticket.c */
+    uint32_t settings_seen;  /* setting_changes() of which this worker was told */
 };

@@ -4,7 +4,9 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/rand.h"
+#include "home/connection.h"
 #include "home/frozen.h"
+#include "home/node.h"
 #include "im/account.h"
 #include "im/directed.h"
 #include "im/feature.h"
@@ -12,6 +14,7 @@
 #include "im/guest.h"
 #include "im/offline.h"
 #include "im/presence.h"
+#include "im/session_input.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
 #include "im/session_repeats.h"
@@ -80,6 +83,42 @@ static const struct frozen_row session_row = { FROZEN_OWN + 1, "session",
                                                sizeof(struct frozen_session), session_fields,
                                                NULL };
 
+/* Behind a session that moves to another node: what a restart cannot keep. */
+struct frozen_carried {
+    uint64_t id, stream; /* the stream that carries it; 0: none does */
+    uint32_t node;       /* of the stream */
+    uint32_t in_count, out_asked, output_bytes;
+    slice tickets, repeats;
+    slice device, peer;
+    uint64_t quiet_us, unspoken_us; /* since its client was active; spoke: 0: it never did */
+    uint8_t sm, paused;
+    bool held, secure, by_token;
+};
+enum { DEVICE_BYTES = sizeof((struct session *)NULL)->device };
+static const struct message_field carried_fields[] = {
+    F_U64(struct frozen_carried, id),
+    F_U64(struct frozen_carried, stream),
+    F_U32(struct frozen_carried, node, UINT32_MAX),
+    F_U32(struct frozen_carried, in_count, UINT32_MAX),
+    F_U32(struct frozen_carried, out_asked, UINT32_MAX),
+    F_U32(struct frozen_carried, output_bytes, UINT32_MAX),
+    F_BYTES(struct frozen_carried, tickets, UINT32_MAX),
+    F_BYTES(struct frozen_carried, repeats, UINT32_MAX),
+    F_BYTES(struct frozen_carried, device, DEVICE_BYTES),
+    F_BYTES(struct frozen_carried, peer, sizeof(struct ip_text)),
+    F_U64(struct frozen_carried, quiet_us),
+    F_U64(struct frozen_carried, unspoken_us),
+    F_U8(struct frozen_carried, sm, 2),
+    F_U8(struct frozen_carried, paused, PAUSE_QUIET | PAUSE_SLOW),
+    F_BOOL(struct frozen_carried, held),
+    F_BOOL(struct frozen_carried, secure),
+    F_BOOL(struct frozen_carried, by_token),
+    { 0 },
+};
+static const struct frozen_row carried_row = { FROZEN_OWN + 4, "carried",
+                                               sizeof(struct frozen_carried), carried_fields,
+                                               NULL };
+
 struct frozen_queued {
     struct stanza *st; /* NULL: it was one that cannot be read */
     uint64_t archive_id, at_us;
@@ -126,7 +165,7 @@ static const struct frozen_row state_row = { FROZEN_OWN + 3, "state", sizeof(str
                                              state_fields, state_inside };
 
 static const struct frozen_row *const account_rows[] = { &account_row, &session_row, &queued_row,
-                                                         &state_row, NULL };
+                                                         &state_row,   &carried_row, NULL };
 const struct frozen_kind account_frozen = { .version = 1, .row = account_rows };
 
 /* Freezing. */
@@ -247,13 +286,18 @@ static void freeze_states(const struct session *s, struct buf *out)
     buf_fini(&state);
 }
 
+static void freeze_head(const struct account *a, struct buf *out)
+{
+    ensure(account_here(a));
+    frozen_add(out, &account_row,
+               &(struct frozen_account){ a->id, loop_wall_us(worker_loop(a->worker)) });
+}
+
 void account_freeze(const struct actor *actor, struct buf *out)
 {
     const struct account *a = CONTAINER_OF(actor, const struct account, actor);
     struct arena *tmp = arena_create(0);
-    ensure(account_here(a));
-    frozen_add(out, &account_row,
-               &(struct frozen_account){ a->id, loop_wall_us(worker_loop(a->worker)) });
+    freeze_head(a, out);
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, const struct session, node);
         if (!session_is_frozen(s))
@@ -263,6 +307,55 @@ void account_freeze(const struct actor *actor, struct buf *out)
             freeze_queue(s, out);
         freeze_states(s, out);
     }
+    arena_destroy(&tmp);
+}
+
+static void freeze_carried(const struct session *s, struct buf *out)
+{
+    const uint64_t now = loop_now_us(worker_loop(s->account->worker));
+    const bool attached = s->state == SESSION_ATTACHED, device = device_is_known(s->device);
+    const struct ip_text peer = ip_print(&s->peer);
+    struct buf tickets, repeats;
+    buf_init(&tickets, FROZEN_BYTES_MAX);
+    buf_init(&repeats, FROZEN_BYTES_MAX);
+    session_tickets_save(s, &tickets);
+    repeats_pack(s, &repeats);
+    frozen_add(out, &carried_row,
+               &(struct frozen_carried){
+                   .id = s->id,
+                   .stream = attached ? s->link.id : 0,
+                   .node = attached ? s->link.node : 0,
+                   .in_count = s->in_count,
+                   .out_asked = s->out_asked,
+                   .output_bytes = s->output_bytes,
+                   .tickets = buf_fit(&tickets),
+                   .repeats = buf_fit(&repeats),
+                   .device = { (const char *)s->device, device ? sizeof s->device : 0 },
+                   .peer = slice_of(peer.text),
+                   .quiet_us = now - s->active_us,
+                   .unspoken_us = s->spoke_us == 0 ? 0 : now - s->spoke_us + 1,
+                   .sm = s->sm,
+                   .paused = s->paused,
+                   .held = s->holds != 0,
+                   .secure = s->secure,
+                   .by_token = s->by_token });
+    buf_fini(&tickets);
+    buf_fini(&repeats);
+}
+
+void account_freeze_whole(const struct account *a, struct buf *out)
+{
+    struct arena *tmp = arena_create(0);
+    frozen_begin(out, &account_frozen);
+    freeze_head(a, out);
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, const struct session, node);
+        freeze_session(s, out, tmp);
+        freeze_carried(s, out);
+        freeze_queue(s, out);
+        freeze_states(s, out);
+    }
+    frozen_end(out);
     arena_destroy(&tmp);
 }
 
@@ -287,14 +380,26 @@ static bool session_is_sound(const struct account *a, const struct frozen_sessio
     return true;
 }
 
+/* Of this slot, and carried by a stream that can be. */
+static bool carried_is_sound(const struct account *a, const struct frozen_session *s,
+                             const struct frozen_carried *c)
+{
+    const struct node *n = account_node(a);
+    return origin_slot(c->id) == node_slot(a->jid) &&
+           !origin_is_join((struct origin){ .session = c->id }) && (c->sm == 2) == s->resumable &&
+           (c->stream == 0) == (c->node == 0) &&
+           (c->node != n->id || connection_worker(c->stream) < n->worker_count) &&
+           (c->device.len == 0 || c->device.len == DEVICE_BYTES) &&
+           c->tickets.len == (uint64_t)(c->in_count - s->h) * TICKET_BYTES &&
+           repeats_are_packed(c->repeats) && session_find(a->worker, c->id) == NULL;
+}
+
 /* The entry of that index in the queue, behind the one numbered `last`, and not above what was
  * counted. Those that went out before <enabled/> have lower numbers than any that the client can
  * acknowledge; they are written. */
 static bool queued_is_sound(const struct frozen_session *s, uint32_t index, uint32_t last,
                             const struct frozen_queued *q)
 {
-    if (s == NULL || !s->resumable)
-        return false;
     bool counted = q->seq - s->out_acked - 1 < s->out_count - s->out_acked;
     return (int32_t)(s->out_count - q->seq) >= 0 && (index == 0 || (int32_t)(q->seq - last) > 0) &&
            (counted || index < s->sent);
@@ -304,6 +409,7 @@ static enum err thaw_check(const struct account *a, const struct frozen *f, stru
 {
     const struct frozen_session *s = NULL;
     uint32_t last = 0, index = 0;
+    bool queue = false; /* the session may have one */
     if (f->count == 0 || f->record[0].row != &account_row ||
         ((const struct frozen_account *)f->record[0].data)->id != a->id) {
         why_set(why, "they do not begin with account %lld", (long long)a->id);
@@ -317,8 +423,12 @@ static enum err thaw_check(const struct account *a, const struct frozen *f, stru
             if (!session_is_sound(a, s, why))
                 return E_CORRUPT;
             index = 0;
-        } else if (s == NULL || (r->row == &queued_row && !queued_is_sound(s, index, last, q)) ||
-                   r->row == &account_row) {
+            queue = s->resumable;
+        } else if (s != NULL && r->row == &carried_row && f->record[i - 1].data == s &&
+                   carried_is_sound(a, s, r->data)) {
+            queue = true;
+        } else if (s == NULL || r->row == &account_row || r->row == &carried_row ||
+                   (r->row == &queued_row && !(queue && queued_is_sound(s, index, last, q)))) {
             why_set(why, "record %u (%s) is out of place", i, r->row->name);
             return E_CORRUPT;
         } else if (r->row == &queued_row) {
@@ -395,11 +505,41 @@ static void thaw_presence(struct session *s, const struct frozen_session *v)
     s->presence = v->away ? presence_shown_away(v->presence) : stanza_ref(v->presence);
 }
 
+/* Its stream may have ended with its node meanwhile: then it was lost. */
+static void thaw_carried(struct session *s, const struct frozen_session *v,
+                         const struct frozen_carried *c, uint64_t at_us)
+{
+    const struct worker *w = s->account->worker;
+    const uint64_t now = loop_now_us(worker_loop(w));
+    const bool attached = c->stream != 0 && node_is_there(worker_node(w), c->node);
+    s->sm = c->sm;
+    s->out_asked = c->out_asked;
+    s->output_bytes = c->output_bytes;
+    s->paused = c->paused;
+    s->holds = c->held ? HOLD_UNFINISHED : 0;
+    s->secure = c->secure;
+    s->by_token = c->by_token;
+    if (c->device.len > 0)
+        memcpy(s->device, c->device.ptr, sizeof s->device);
+    s->peer = ip_parse(c->peer);
+    s->active_us = now > c->quiet_us ? now - c->quiet_us : 0;
+    if (c->unspoken_us != 0)
+        s->spoke_us = now > c->unspoken_us ? now - c->unspoken_us : 1;
+    repeats_unpack(s, c->repeats);
+    if (attached)
+        s->link = (struct link){ .id = c->stream, .node = c->node };
+    else
+        session_hibernate(s, thaw_ms(s, v, at_us));
+    session_tickets_restore(s, c->in_count, c->tickets);
+}
+
 static struct session *thaw_session(struct account *a, const struct frozen_session *v,
-                                    uint64_t at_us)
+                                    const struct frozen_carried *c, uint64_t at_us)
 {
     struct worker *w = a->worker;
     struct session *s = session_create(a, jid_split(v->jid).resource);
+    if (c != NULL)
+        session_take_id(s, c->id);
     thaw_token(s, v->token, loop_scratch(worker_loop(w)));
     s->sm = v->resumable ? 2 : 0;
     s->resume_max_s = v->resume_max_s;
@@ -418,7 +558,10 @@ static struct session *thaw_session(struct account *a, const struct frozen_sessi
     offline_restore(s, v->offline);
     if (v->since_us != 0)
         s->since_us = v->since_us;
-    session_hibernate(s, THAWING_MS + thaw_ms(s, v, at_us));
+    if (c != NULL)
+        thaw_carried(s, v, c, at_us);
+    else
+        session_hibernate(s, THAWING_MS + thaw_ms(s, v, at_us));
     return s;
 }
 
@@ -433,15 +576,17 @@ enum err account_thaw(struct actor *actor, const struct frozen *f, struct why *w
     for (uint32_t i = 1; i < f->count;) {
         const struct frozen_session *v = f->record[i].data;
         bool there = account_session(a, jid_split(v->jid).resource) != NULL;
-        struct session *s = there ? NULL : thaw_session(a, v, head->at_us);
+        const bool carried = i + 1 < f->count && f->record[i + 1].row == &carried_row;
+        const struct frozen_carried *c = carried ? f->record[i + 1].data : NULL;
+        struct session *s = there ? NULL : thaw_session(a, v, c, head->at_us);
         uint32_t index = 0;
-        for (i++; i < f->count && f->record[i].row != &session_row; i++) {
+        for (i += carried ? 2 : 1; i < f->count && f->record[i].row != &session_row; i++) {
             if (s != NULL && f->record[i].row == &queued_row)
                 thaw_queued(s, f->record[i].data, index++ < v->sent);
             else if (s != NULL)
                 thaw_state(s, f->record[i].data);
         }
-        if (s != NULL && !session_queue_fits(s))
+        if (s != NULL && s->state == SESSION_HIBERNATING && !session_queue_fits(s))
             session_end(s, END_EXPIRED);
     }
     return OK;

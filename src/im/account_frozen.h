@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include <stdbool.h>
 
+struct account;
 struct actor;
 struct buf;
 struct frozen;
@@ -21,6 +22,9 @@ struct why;
 extern const struct frozen_kind account_frozen;
 bool session_is_frozen(const struct session *s); /* whether account_freeze() takes it */
 void account_freeze(const struct actor *actor, struct buf *out);
+/* For a move to another node: all its sessions, with the streams that carry them and what their h
+ * waits for; account_thaw() takes it, too. `out` is empty. */
+void account_freeze_whole(const struct account *a, struct buf *out);
 /* E_CORRUPT: the bytes are of another account, or their records do not go together. */
 NODISCARD enum err account_thaw(struct actor *actor, const struct frozen *f, struct why *why);
 /* A thawed session does not end before this, so that all who should hear of its end are back. Then

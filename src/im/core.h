@@ -32,6 +32,7 @@ struct core {
     struct list storing; /* of im/message.c: messages that are being written */
     struct list acks;    /* sessions that owe an <a/> at the end of the tick */
     struct loop_defer ack_defer;
+    struct moves *moves;   /* of im/moves.c; NULL: none */
     struct stale *stale;   /* of im/restart.c; NULL: all are deleted */
     struct saving *saving; /* of im/restart.c; NULL until the end */
     struct list endings;   /* sessions that end when the delivery under way is over */

@@ -24,7 +24,9 @@ enum down_kind {
     DOWN_HOLD = 8,        /* stop reading: too many unfinished stanzas */
     DOWN_RELEASE = 9,
     DOWN_CHARGE = 10, /* num: bytes that count as sent by the client */
-    DOWN_CLOSE = 11   /* end: why; text: XML to put into the stream error, or empty */
+    DOWN_CLOSE = 11,  /* end: why; text: XML to put into the stream error, or empty */
+    DOWN_MOVED = 12   /* text: full JID; session: its home is elsewhere now. Never a frame: other
+                         streams know its id alone */
 };
 struct down {
     enum down_kind kind;

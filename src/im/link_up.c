@@ -15,7 +15,18 @@ static void bind_run(struct worker *w, void *message, const struct message_from 
     (void)from;
     if (bind->device.len > 0)
         memcpy(bind->req.device, bind->device.ptr, sizeof bind->req.device);
-    session_bind(w, &bind->req);
+    session_bind_here(w, &bind->req);
+}
+
+static unsigned bind_slot(const void *message)
+{
+    return node_slot(((const struct bind *)message)->req.bare);
+}
+
+static void bind_unplaced(struct worker *w, void *message)
+{
+    const struct bind_request *req = &((const struct bind *)message)->req;
+    session_bind_refuse(w, req, SE_RESOURCE_CONSTRAINT, SLICE("the home of the account is moving"));
 }
 
 /* Its address with a resource is one, too. */
@@ -64,19 +75,20 @@ const struct message_row bind_message = {
     .fields = bind_fields,
     .run = bind_run,
     .sound = bind_is_sound,
+    .slot = bind_slot,
+    .unplaced = bind_unplaced,
 };
 
-/* A slot has moved to another worker of this node. */
-static bool up_pass_on(struct worker *w, struct up_sent *sent)
+/* The stream of a session that cannot be found: its client resumes it, and repeats what was not
+ * counted, or logs in anew. */
+static void up_in_vain(struct worker *w, void *message)
 {
-    uint32_t node;
-    unsigned home = node_home_of_slot(worker_node(w), origin_slot(sent->session), &node);
-    if (node != worker_node(w)->id || home == worker_index(w))
-        return false;
-    struct up_sent copy = *sent;
-    sent->st = NULL;
-    home_send_to(w, 0, home, &up_message, &copy);
-    return true;
+    const struct up_sent *sent = message;
+    const struct link link = { .id = sent->stream, .node = sent->node };
+    if (sent->kind != UP_GONE && node_is_there(worker_node(w), sent->node))
+        link_send_down(
+            w, &link,
+            &(struct down){ .kind = DOWN_CLOSE, .end = END_SHUTDOWN, .session = sent->session });
 }
 
 static void up_run(struct worker *w, void *message, const struct message_from *from)
@@ -84,22 +96,32 @@ static void up_run(struct worker *w, void *message, const struct message_from *f
     struct up_sent *sent = message;
     struct session *s = session_find(w, sent->session);
     (void)from;
-    if (s == NULL && up_pass_on(w, sent))
-        return;
     /* While this was on its way the session may have ended, or been resumed by another stream: then
-     * its client repeats what was not counted. */
-    if (s == NULL || s->link.id != sent->stream || s->link.node != sent->node)
+     * its client repeats what was not counted. Its stream was told, unless it ended on the way to
+     * another node. */
+    if (s == NULL) {
+        up_in_vain(w, message);
+        return;
+    }
+    if (s->link.id != sent->stream || s->link.node != sent->node)
         return;
     struct up up = { .kind = sent->kind, .num = sent->num, .st = sent->st };
     sent->st = NULL;
     session_up(s, &up);
 }
 
+static unsigned up_slot(const void *message)
+{
+    return origin_slot(((const struct up_sent *)message)->session);
+}
+
 static bool up_is_sound(struct worker *w, const void *message, const struct message_from *from)
 {
     const struct up_sent *sent = message;
-    (void)w, (void)from;
-    return origin_slot(sent->session) < NODE_SLOTS &&
+    const struct node *n = worker_node(w);
+    (void)from;
+    return origin_slot(sent->session) < NODE_SLOTS && sent->node != 0 &&
+           (sent->node != n->id || connection_worker(sent->stream) < n->worker_count) &&
            (sent->kind == UP_STANZA) == (sent->st != NULL) &&
            (sent->kind != UP_GONE || sent->num <= END_SHUTDOWN);
 }
@@ -121,4 +143,6 @@ const struct message_row up_message = {
     .fields = up_fields,
     .run = up_run,
     .sound = up_is_sound,
+    .slot = up_slot,
+    .unplaced = up_in_vain,
 };

@@ -237,16 +237,21 @@ void mailbox_save(struct account *a, struct store_batch *b)
     m->dirty = false;
 }
 
-static void cursor_due(struct timer *t, struct loop *loop)
+void mailbox_store(struct account *a)
 {
-    struct account *a = CONTAINER_OF(t, struct account, mailbox.timer);
     if (a->mailbox.writing || mailbox_clean(a))
         return;
     struct store_batch *b = store_write(worker_store(a->worker), account_lane(a));
     mailbox_save(a, b);
     a->mailbox.writing = true;
     account_pin(a);
-    store_submit(b, loop, 0, cursor_written, a);
+    store_submit(b, worker_loop(a->worker), 0, cursor_written, a);
+}
+
+static void cursor_due(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    mailbox_store(CONTAINER_OF(t, struct account, mailbox.timer));
 }
 
 static void mailbox_advance(struct mailbox *m)

@@ -50,6 +50,7 @@ void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned fir
 void mailbox_loaded_roster(struct account *a, const struct store_batch *b, unsigned first);
 void mailbox_fini(struct account *a);
 bool mailbox_clean(const struct account *a);                 /* what is settled is on disk */
+void mailbox_store(struct account *a);                       /* begins to write it, if it is not */
 void mailbox_save(struct account *a, struct store_batch *b); /* adds the write of that */
 
 uint64_t mailbox_mint(struct account *a); /* the next archive id */

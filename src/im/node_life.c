@@ -17,6 +17,7 @@
 #include "home/question.h"
 #include "home/remote.h"
 #include "home/setting_news.h"
+#include "home/slots.h"
 #include "home/ticket.h"
 #include "home/worker.h"
 #include "im/account.h"
@@ -26,6 +27,7 @@
 #include "im/core.h"
 #include "im/feature.h"
 #include "im/message.h"
+#include "im/moves.h"
 #include "im/presence.h"
 #include "im/presence_in.h"
 #include "im/restart.h"
@@ -74,6 +76,7 @@ static void core_fini(struct worker *w)
 {
     budget_fini(w);
     restart_fini(w);
+    moves_fini(w);
     timer_cancel(&w->core->resend);
     map_fini(&w->core->sessions);
     messages_forget(w);
@@ -451,6 +454,7 @@ void node_destroy(struct node **pn)
         asks_fini(w);
         core_fini(w);
         questions_fini(w);
+        slots_fini(w);
         ensure_debug(loop_bypasses(w->loop) == 0); /* workers speak by messages */
         loop_destroy(&w->loop);
         remote_fini(w);

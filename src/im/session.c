@@ -11,6 +11,7 @@
 #include "home/here.h"
 #include "home/node.h"
 #include "home/router.h"
+#include "home/slots.h"
 #include "im/account.h"
 #include "im/budget.h"
 #include "im/core.h"
@@ -278,6 +279,25 @@ struct session *session_create(struct account *a, slice resource)
     return s;
 }
 
+void session_take_id(struct session *s, uint64_t id)
+{
+    struct core *core = core_of(s->account->worker);
+    ensure(origin_slot(id) == node_slot(s->account->jid) &&
+           session_find(s->account->worker, id) == NULL);
+    map_del(&core->sessions, (slice){ (const char *)&s->id, sizeof s->id });
+    s->id = id;
+    map_put(&core->sessions, s);
+}
+
+void session_moved(struct session *s)
+{
+    if (s->state == SESSION_HIBERNATING)
+        metric_add(&hibernating_now, -1);
+    else if (s->link.local != NULL)
+        session_down(s, &(struct down){ .kind = DOWN_MOVED, .text = s->jid, .session = s->id });
+    session_free(s);
+}
+
 void session_free(struct session *s)
 {
     struct worker *w = s->account->worker;
@@ -390,14 +410,19 @@ struct binding {
     unsigned first[]; /* by the features that have session.bind2_loaded; the texts are behind */
 };
 
-static void session_refuse(struct binding *b, enum stanza_error e, slice text)
+void session_bind_refuse(struct worker *w, const struct bind_request *req, enum stanza_error e,
+                         slice text)
 {
-    if (b->req.resume)
-        session_link_down(b->worker, &b->req.link,
-                          &(struct down){ .kind = DOWN_NOT_RESUMED, .error = e });
+    if (req->resume)
+        session_link_down(w, &req->link, &(struct down){ .kind = DOWN_NOT_RESUMED, .error = e });
     else
-        session_link_down(b->worker, &b->req.link,
+        session_link_down(w, &req->link,
                           &(struct down){ .kind = DOWN_REFUSED, .error = e, .text = text });
+}
+
+static void session_refuse(const struct binding *b, enum stanza_error e, slice text)
+{
+    session_bind_refuse(b->worker, &b->req, e, text);
 }
 
 static void attach(struct session *s, const struct bind_request *req)
@@ -654,10 +679,14 @@ void session_bind(struct worker *w, const struct bind_request *req)
 {
     uint32_t node;
     unsigned home = node_home(worker_node(w), req->bare, &node);
-    if (home != worker_index(w) || node != worker_node(w)->id) {
+    if (home != worker_index(w) || node != worker_node(w)->id || slots_are_moving(w))
         link_send_bind(w, req);
-        return;
-    }
+    else
+        session_bind_here(w, req);
+}
+
+void session_bind_here(struct worker *w, const struct bind_request *req)
+{
     unsigned firsts = FEATURES_COUNT(session.bind2_loaded);
     struct binding *b = mem_zalloc(sizeof *b + firsts * sizeof b->first[0] + req->bare.len +
                                    req->resource.len + req->peer.len + req->bind2.len);

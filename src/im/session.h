@@ -19,6 +19,7 @@
 #include "home/origin.h"
 #include "io/timer.h"
 #include "xmpp/stanza.h"
+#include "xmpp/stanza_error.h"
 
 struct account;
 struct arena;
@@ -240,3 +241,7 @@ static inline bool device_is_known(const uint8_t device[16]) /* not zeros */
 uint64_t session_resumable_ms(const struct session *s); /* when its connection is lost */
 /* Answered by DOWN_BOUND or DOWN_REFUSED, DOWN_RESUMED or DOWN_NOT_RESUMED. Any worker. */
 void session_bind(struct worker *w, const struct bind_request *req);
+/* The same where the home of the account is. */
+void session_bind_here(struct worker *w, const struct bind_request *req);
+void session_bind_refuse(struct worker *w, const struct bind_request *req, enum stanza_error e,
+                         slice text);

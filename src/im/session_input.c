@@ -1,4 +1,5 @@
 #include "im/session_input.h"
+#include "base/buf.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "home/actor.h"
@@ -24,6 +25,7 @@
 #include "xmpp/addresses.h"
 #include "xmpp/delivery.h"
 #include <assert.h>
+#include <endian.h>
 
 enum {
     UNFINISHED_MAX = 1024,
@@ -131,6 +133,27 @@ bool session_ticket(struct worker *w, struct origin o)
     if (t->awaited > 0 && --t->awaited == 0)
         session_input_advance(s);
     return true;
+}
+
+void session_tickets_save(const struct session *s, struct buf *out)
+{
+    for (uint32_t n = s->h + 1; n != s->in_count + 1; n++) {
+        uint64_t bytes = htole64(ticket_number(*ticket(s, n)));
+        buf_append(out, &bytes, TICKET_BYTES);
+    }
+}
+
+void session_tickets_restore(struct session *s, uint32_t in_count, slice saved)
+{
+    ensure(saved.len == (uint64_t)(in_count - s->h) * TICKET_BYTES);
+    for (s->in_count = s->h; saved.len > 0; saved = slice_from(saved, TICKET_BYTES)) {
+        uint64_t bytes;
+        memcpy(&bytes, saved.ptr, TICKET_BYTES);
+        s->in_count++;
+        ticket_put(s, ticket_of_number(le64toh(bytes)));
+    }
+    s->h_asked = in_count; /* if its client has asked, it is told when they are handled */
+    session_input_advance(s);
 }
 
 /* To the home of a client: what it has sent costs. */

@@ -6,6 +6,7 @@
 #include "im/stage_wait.h"
 #include <stdbool.h>
 
+struct buf;
 struct message_row;
 struct session;
 struct stanza;
@@ -30,6 +31,13 @@ unsigned session_said(struct session *s, struct stanza *st, struct origin o);
  * worker; `client` is the sender of the stanza, of a session that has ended, or no client. It is
  * not the origin, which goes only as far as a ticket does. */
 void session_charge(struct worker *w, slice client, uint64_t bytes);
+
+/* The tickets above h as TICKET_BYTES each, and back: for a move to another node, to which the
+ * reports come that are awaited. `in_count`: of the session, whose h is set; there are as many as
+ * it says. */
+enum { TICKET_BYTES = 8 };
+void session_tickets_save(const struct session *s, struct buf *out);
+void session_tickets_restore(struct session *s, uint32_t in_count, slice saved);
 
 /* A report of home/ticket.h has come. false: there is no such session. */
 bool session_ticket(struct worker *w, struct origin o);

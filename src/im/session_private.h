@@ -19,6 +19,9 @@ static inline uint32_t session_handled(const struct session *s)
 }
 
 struct session *session_create(struct account *a, slice resource); /* not attached yet */
-void session_free(struct session *s);                              /* memory only */
+void session_take_id(struct session *s,
+                     uint64_t id);               /* of a session that has come from elsewhere */
+void session_moved(struct session *s);           /* its home is elsewhere now: memory only */
+void session_free(struct session *s);            /* memory only */
 void sessions_end_waiting(struct loop_defer *d); /* those of session_end_later() */
 void session_hibernate(struct session *s, uint64_t ms);

@@ -1,5 +1,6 @@
 #include "im/session_repeats.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "im/session_private.h"
@@ -219,5 +220,67 @@ void repeats_restore(struct session *s, slice saved)
         memcpy(&bytes, saved.ptr + i * REPEAT_BYTES, REPEAT_BYTES);
         session_repeats_add_saved(r, le64toh(bytes), s->in_count - count + i + 1);
     }
+    session_repeats_set(s, r);
+}
+
+enum { PACKED_HEAD = 9, PACKED_EACH = 18 };
+
+static void repeats_put(struct buf *out, uint64_t n, size_t bytes)
+{
+    n = htole64(n);
+    buf_append(out, &n, bytes);
+}
+
+static uint64_t repeats_get(slice *packed, size_t bytes)
+{
+    uint64_t n = 0;
+    memcpy(&n, packed->ptr, bytes);
+    *packed = slice_from(*packed, bytes);
+    return le64toh(n);
+}
+
+void repeats_pack(const struct session *s, struct buf *out)
+{
+    const struct repeats *r = s->repeats;
+    if (r == NULL)
+        return;
+    repeats_put(out, r->next, 4);
+    repeats_put(out, r->came, 4);
+    repeats_put(out, r->in_order, 1);
+    for (uint32_t i = 0; i < r->len; i++) {
+        repeats_put(out, ticket_number(r->each[i].t), 8);
+        repeats_put(out, r->each[i].count, 4);
+        repeats_put(out, r->each[i].again, 4);
+        repeats_put(out, r->each[i].taken, 1);
+        repeats_put(out, r->each[i].anew, 1);
+    }
+}
+
+bool repeats_are_packed(slice packed)
+{
+    return packed.len == 0 ||
+           (packed.len > PACKED_HEAD && (packed.len - PACKED_HEAD) % PACKED_EACH == 0);
+}
+
+void repeats_unpack(struct session *s, slice packed)
+{
+    ensure(repeats_are_packed(packed));
+    mem_free(&s->repeats);
+    if (packed.len == 0)
+        return;
+    struct repeats *r =
+        session_repeats_create((uint32_t)((packed.len - PACKED_HEAD) / PACKED_EACH));
+    r->next = (uint32_t)repeats_get(&packed, 4);
+    r->came = (uint32_t)repeats_get(&packed, 4);
+    r->in_order = repeats_get(&packed, 1) != 0;
+    while (packed.len > 0) {
+        struct ticket t = ticket_of_number(repeats_get(&packed, 8));
+        session_repeats_add(r, t, (uint32_t)repeats_get(&packed, 4));
+        struct repeat *e = &r->each[r->len - 1];
+        e->again = (uint32_t)repeats_get(&packed, 4);
+        e->taken = repeats_get(&packed, 1) != 0;
+        e->anew = repeats_get(&packed, 1) != 0;
+    }
+    r->next %= r->len;
     session_repeats_set(s, r);
 }

@@ -49,3 +49,22 @@ uint32_t repeats_open(const struct session *s);
 enum { REPEAT_BYTES = 8 };
 void repeats_save(const struct session *s, struct buf *out);
 void repeats_restore(struct session *s, slice saved);
+
+/* A ticket as a number, and back. */
+static inline uint64_t ticket_number(struct ticket t)
+{
+    return (uint64_t)t.mark | (uint64_t)t.named << 46 | (uint64_t)t.again << 47 |
+           (uint64_t)t.awaited << 48;
+}
+static inline struct ticket ticket_of_number(uint64_t n)
+{
+    return (struct ticket){ .mark = n & ((1ull << 46) - 1),
+                            .named = n >> 46 & 1,
+                            .again = n >> 47 & 1,
+                            .awaited = (uint16_t)(n >> 48) };
+}
+/* What is left of an earlier resumption, whole: for a move to another node, to which the reports
+ * come that are awaited. What is unpacked replaces what there is. */
+void repeats_pack(const struct session *s, struct buf *out);
+bool repeats_are_packed(slice packed);
+void repeats_unpack(struct session *s, slice packed); /* such bytes */

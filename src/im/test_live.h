@@ -24,6 +24,7 @@ struct stream {
     struct worker *worker;  /* where it is */
     char jid[96], bare[96]; /* once it is bound */
     uint64_t session;       /* 0: not bound yet */
+    struct session *local;  /* its home is there, too; else NULL */
     unsigned acks, refused; /* acknowledgements; the error of a refusal */
     uint32_t h;             /* of the last acknowledgement */
     uint32_t got;           /* stanzas */
@@ -69,6 +70,7 @@ static inline void live_bound(struct stream *s, const struct down *d)
     s->resumed = d->kind == DOWN_RESUMED;
     s->h = d->num;
     s->session = d->session;
+    s->local = d->local;
 }
 
 static inline void live_gate_down(struct stream *s, const struct down *d)
@@ -95,7 +97,12 @@ static inline void live_gate_down(struct stream *s, const struct down *d)
     case DOWN_NOT_RESUMED:
         s->refused = d->error;
         break;
+    case DOWN_MOVED:
+        assert_true(s->local != NULL && s->session == d->session);
+        s->local = NULL;
+        break;
     case DOWN_CLOSE:
+        s->local = NULL;
         s->closed = true;
         break;
     default:
@@ -123,7 +130,24 @@ static inline const char *live_path(unsigned n)
     return arena_printf(live.tmp, "%s/db%u", live.folder, n);
 }
 
-/* Node n, not running yet; its id is n + 1. */
+/* Node n over that database, not running yet; its id is n + 1. */
+static inline void live_open_over(unsigned n, struct store *store, unsigned workers,
+                                  const char *const *domains)
+{
+    struct why why = { 0 };
+    struct node_conf nc = { .id = n + 1,
+                            .name = "test",
+                            .domains = domains,
+                            .workers = workers,
+                            .first_loop = n * workers,
+                            .store = store,
+                            .gate = &live_gate,
+                            .edges = live_edges };
+    if (node_create(&live.node[n], &nc, &why) != OK)
+        fail_msg("%s", why.text);
+}
+
+/* The same over a database of its own. */
 static inline void live_open(unsigned n, unsigned workers, const char *const *domains)
 {
     static const unsigned char key[SEAL_KEY_BYTES] = "the key of these tests";
@@ -133,15 +157,7 @@ static inline void live_open(unsigned n, unsigned workers, const char *const *do
                                .schemas = test_schemas };
     if (store_open(&live.store[n], &conf, &why) != OK)
         fail_msg("%s", why.text);
-    struct node_conf nc = { .id = n + 1,
-                            .name = "test",
-                            .domains = domains,
-                            .workers = workers,
-                            .store = live.store[n],
-                            .gate = &live_gate,
-                            .edges = live_edges };
-    if (node_create(&live.node[n], &nc, &why) != OK)
-        fail_msg("%s", why.text);
+    live_open_over(n, live.store[n], workers, domains);
 }
 
 static inline void live_start(unsigned n)
@@ -276,17 +292,13 @@ struct live_sending {
 static inline void live_send_there(struct worker *w, void *arg)
 {
     struct live_sending *s = arg;
-    struct session *session = session_find(w, s->stream->session);
-    struct jid jid = jid_split(slice_of(s->stream->jid));
-    uint32_t at;
-    unsigned home = node_home(w->node, jid_bare(&jid), &at);
     if (s->xml != NULL) {
         struct arena *scratch = arena_create(0);
         assert_int_equal(stanza_load(&s->up.st, slice_of(s->xml), w->xml, scratch), OK);
         arena_destroy(&scratch);
     }
-    if (at == w->node->id && home == w->index)
-        session_up(session, &s->up);
+    if (s->stream->local != NULL && session_find(w, s->stream->session) == s->stream->local)
+        session_up(s->stream->local, &s->up);
     else
         link_send_up(w, s->stream->id, s->stream->session, &s->up);
     live_set(&s->done);
