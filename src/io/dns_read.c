@@ -47,11 +47,12 @@ static bool srv_record_read(struct dns_srv *out, const ns_msg *m, const ns_rr *r
 
 static bool address_record_read(union ip_address *out, const ns_rr *rr)
 {
+    const unsigned type = ns_rr_type(*rr); /* of another enum than ours */
     *out = (union ip_address){ .any.sa_family = AF_UNSPEC };
-    if (ns_rr_type(*rr) == DNS_A && ns_rr_rdlen(*rr) == sizeof out->v4.sin_addr) {
+    if (type == DNS_A && ns_rr_rdlen(*rr) == sizeof out->v4.sin_addr) {
         out->v4.sin_family = AF_INET;
         memcpy(&out->v4.sin_addr, ns_rr_rdata(*rr), sizeof out->v4.sin_addr);
-    } else if (ns_rr_type(*rr) == DNS_AAAA && ns_rr_rdlen(*rr) == sizeof out->v6.sin6_addr) {
+    } else if (type == DNS_AAAA && ns_rr_rdlen(*rr) == sizeof out->v6.sin6_addr) {
         out->v6.sin6_family = AF_INET6;
         memcpy(&out->v6.sin6_addr, ns_rr_rdata(*rr), sizeof out->v6.sin6_addr);
     }
