@@ -51,7 +51,9 @@ FLEETING = {
     "struct fan_far": "a fan ends in the tick in which it began",
     "struct message_from": "who sent the message that runs; a question ends with its worker",
     "struct node": "the table of slots itself",
+    "struct slot_move": "who sends what is held, of one move of a slot, a minute at most",
     "src/home/duty.c": "the table of duties itself",
+    "src/im/account_frozen.c": "the id of a stream ends with its worker",
     "src/im/link.c": "the id of a stream ends with its worker",
     "src/im/link_up.c": "the id of a stream ends with its worker",
 }

@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "bus/bus.h"
+#include "home/message_rows.h"
 #include "home/message_wire.h"
 #include "home/node.h"
 #include "home/question.h"
@@ -10,129 +11,15 @@
 #include "io/mesh.h"
 #include "xmpp/stanza.h"
 
-/* A row, and where its struct has what is more than bytes. */
-struct known {
-    const struct message_row *row;
-    uint8_t slices, stanzas; /* each at most MESSAGE_FIELDS_MAX */
-    uint16_t slice_at[MESSAGE_FIELDS_MAX], stanza_at[MESSAGE_FIELDS_MAX];
-};
-
-static struct known known[MESSAGE_IDS]; /* by id */
-
-static bool is_slice(enum field_type type) { return type >= MF_BYTES && type <= MF_TEXTS; }
-
-const struct message_field message_no_fields[] = { { 0 } };
-
-/* Gathering. */
-
-static bool row_is_sound(const struct message_row *row, struct why *why)
-{
-    unsigned n = 0;
-    for (const struct message_field *f = row->fields; f->type != MF_END; f++, n++) {
-        if (f->type == MF_LOCAL && row->scope == MESSAGE_CLUSTER) {
-            why_set(why, "message %s goes to other nodes, and its field %s is of this process",
-                    row->name, f->name);
-            return false;
-        }
-    }
-    if (row->id == 0 || row->id >= MESSAGE_IDS || n > MESSAGE_FIELDS_MAX ||
-        row->size > MESSAGE_STRUCT_MAX) {
-        why_set(why, "message %s: found id %u and %u fields, allowed ids 1 to %d and %d fields",
-                row->name, row->id, n, MESSAGE_IDS - 1, MESSAGE_FIELDS_MAX);
-        return false;
-    }
-    return true;
-}
-
-static void home_message_gather(struct known *k, const struct message_row *row)
-{
-    *k = (struct known){ .row = row };
-    for (const struct message_field *f = row->fields; f->type != MF_END; f++) {
-        if (is_slice(f->type))
-            k->slice_at[k->slices++] = f->offset;
-        else if (f->type == MF_STANZA)
-            k->stanza_at[k->stanzas++] = f->offset;
-    }
-}
-
-/* A row that has the id or the name of this one already; NULL: none. */
-static const struct message_row *clash(const struct message_row *row)
-{
-    for (unsigned id = 0; id < MESSAGE_IDS; id++) {
-        const struct message_row *other = known[id].row;
-        if (other != NULL && (other->id == row->id || strcmp(other->name, row->name) == 0))
-            return other;
-    }
-    return NULL;
-}
-
-bool messages_set(const struct message_row *const *rows, size_t count, struct why *why)
-{
-    memset(known, 0, sizeof known);
-    for (size_t i = 0; i < count; i++) {
-        const struct message_row *row = rows[i], *other;
-        if (!row_is_sound(row, why))
-            return false;
-        if ((other = clash(row)) != NULL) {
-            why_set(why, "messages %s (id %u) and %s (id %u) have the same id or name", other->name,
-                    other->id, row->name, row->id);
-            return false;
-        }
-        home_message_gather(&known[row->id], row);
-    }
-    return true;
-}
-
-const struct message_row *message_find(uint32_t id)
-{
-    return id < MESSAGE_IDS ? known[id].row : NULL;
-}
-
-static const struct known *home_message_known_of(const struct message_row *row)
-{
-    const struct known *k = &known[row->id];
-    ensure(k->row == row); /* it stands in a list of the program */
-    return k;
-}
-
-/* References. */
-
-static struct stanza **stanza_in(void *message, uint16_t at)
-{
-    return (struct stanza **)(void *)((char *)message + at);
-}
-
 static slice *slice_in(void *message, uint16_t at)
 {
     return (slice *)(void *)((char *)message + at);
 }
 
-static void home_message_release(const struct known *k, void *message)
-{
-    for (unsigned i = 0; i < k->stanzas; i++)
-        stanza_unref(stanza_in(message, k->stanza_at[i]));
-}
-
-void message_release(const struct message_row *row, void *message)
-{
-    home_message_release(home_message_known_of(row), message);
-}
-
-void message_copy(const struct message_row *row, void *copy, const void *message)
-{
-    const struct known *k = home_message_known_of(row);
-    memcpy(copy, message, row->size);
-    for (unsigned i = 0; i < k->stanzas; i++) {
-        struct stanza **st = stanza_in(copy, k->stanza_at[i]);
-        if (*st != NULL)
-            *st = stanza_ref(*st);
-    }
-}
-
 /* Within the process. */
 
 /* The struct, and behind it its texts. */
-static struct frame *frame_of(const struct known *k, const void *message,
+static struct frame *frame_of(const struct message_known *k, const void *message,
                               const struct message_from *as)
 {
     size_t size = k->row->size, total = size;
@@ -153,7 +40,7 @@ static struct frame *frame_of(const struct known *k, const void *message,
     return f;
 }
 
-static void home_message_run(struct worker *w, const struct known *k, void *message,
+static void home_message_run(struct worker *w, const struct message_known *k, void *message,
                              const struct message_from *from)
 {
     if ((from->node != w->node->id || w->moves != NULL) && slots_divert(w, k->row, message, from))
@@ -162,7 +49,7 @@ static void home_message_run(struct worker *w, const struct known *k, void *mess
         k->row->run(w, message, from);
     else
         question_deliver(w, k->row, message, from);
-    home_message_release(k, message);
+    message_known_release(k, message);
 }
 
 void messages_deliver(struct frame *f, void *worker)
@@ -170,16 +57,15 @@ void messages_deliver(struct frame *f, void *worker)
     struct worker *w = worker;
     struct message_from from = { .node = w->node->id, .worker = f->worker, .question = f->num };
     message_part_unpack(&from, f->flags);
-    ensure(f->kind < MESSAGE_IDS && known[f->kind].row != NULL); /* of home_send_to() */
     w->delivered++;
-    home_message_run(w, &known[f->kind], f->bytes, &from);
+    home_message_run(w, message_known_at(f->kind), f->bytes, &from); /* of home_send_to() */
     frame_free(&f);
 }
 
 struct frame *message_keep(const struct message_row *row, const void *message,
                            const struct message_from *from)
 {
-    struct frame *f = frame_of(home_message_known_of(row), message, from);
+    struct frame *f = frame_of(message_known_of(row), message, from);
     f->worker = (uint16_t)from->worker;
     return f;
 }
@@ -187,13 +73,13 @@ struct frame *message_keep(const struct message_row *row, const void *message,
 void message_run_kept(struct worker *w, struct frame **pf)
 {
     struct frame *f = *pf;
-    const struct known *k = &known[f->kind];
+    const struct message_known *k = message_known_at(f->kind);
     k->row->run(w, f->bytes, &(struct message_from){ .node = w->node->id, .worker = f->worker });
-    home_message_release(k, f->bytes);
+    message_known_release(k, f->bytes);
     frame_free(pf);
 }
 
-void messages_drop(struct frame *f) { home_message_release(&known[f->kind], f->bytes); }
+void messages_drop(struct frame *f) { message_known_release(message_known_at(f->kind), f->bytes); }
 
 /* Sending. */
 
@@ -215,11 +101,11 @@ static void send_away(struct worker *w, uint32_t node, unsigned worker,
 void home_send_as(struct worker *w, uint32_t node, unsigned worker, const struct message_row *row,
                   void *message, const struct message_from *as)
 {
-    const struct known *k = home_message_known_of(row);
+    const struct message_known *k = message_known_of(row);
     ensure(as->part == PART_ANSWER || row->run != NULL);
     if (node != 0 && node != w->node->id) {
         send_away(w, node, worker, row, message, as);
-        home_message_release(k, message);
+        message_known_release(k, message);
     } else if (worker == w->index) {
         home_message_run(
             w, k, message,
@@ -244,7 +130,7 @@ void home_send(struct worker *w, slice bare, const struct message_row *row, void
 
 static void post_run(struct worker *w, void *arg)
 {
-    const struct known *k = arg;
+    const struct message_known *k = arg;
     home_send_to(w, 0, w->index, k->row, &(struct message_nothing){ 0 });
 }
 
@@ -255,7 +141,7 @@ void home_post(struct node *n, unsigned worker, const struct message_row *row)
     if (w != NULL && w->node == n)
         home_send_to(w, 0, worker, row, &(struct message_nothing){ 0 });
     else
-        node_call(n, worker, post_run, &known[row->id]);
+        node_call(n, worker, post_run, (void *)(uintptr_t)message_known_of(row));
 }
 
 /* From another node. */
@@ -268,7 +154,7 @@ void messages_receive(void *worker, const struct bus_from *bus_from, slice bytes
     struct why why;
     void *message;
     if (message_unpack(&row, &message, bytes, w, &from, &why) == OK)
-        home_message_run(w, home_message_known_of(row), message, &from);
+        home_message_run(w, message_known_of(row), message, &from);
     else
         log_warn(&log_frames, LOG_EV("frame.dropped"), LOG_I("node", from.node),
                  LOG_I("bytes", (int64_t)bytes.len), LOG_C("why", why.text),
