@@ -189,11 +189,13 @@ static enum err ctl_words_add(struct words *w, const struct command_arg *a, slic
     return OK;
 }
 
-/* The server has another working directory, so an argument called `file` is made absolute here. */
+/* The server has another working directory, so a path is made absolute here. A folder that the row
+ * wants to be absolute stays, to be refused. */
 static slice absolute(const struct command_arg *a, const char *value, struct arena *arena)
 {
     char folder[PATH_MAX];
-    if (strcmp(a->name, "file") != 0 || *value == '/' || getcwd(folder, sizeof folder) == NULL)
+    bool relative = strcmp(a->name, "file") == 0 || (a->type == PARAM_PATH && a->check == NULL);
+    if (!relative || *value == '/' || getcwd(folder, sizeof folder) == NULL)
         return slice_of(value);
     return slice_of(arena_printf(arena, "%s/%s", folder, value));
 }
@@ -253,7 +255,7 @@ static enum err add_positional(struct words *w, size_t number, const char *value
 
 /* "--name VALUE", "--name=VALUE" or "--name"; `next` is the word behind it, or NULL. */
 static enum err add_option(struct words *w, const char *word, const char *next, size_t *used,
-                           struct why *why)
+                           struct arena *arena, struct why *why)
 {
     slice name, value;
     bool inlined = slice_cut(slice_of(word + 2), '=', &name, &value);
@@ -275,7 +277,7 @@ static enum err add_option(struct words *w, const char *word, const char *next, 
         value = slice_of(next);
         *used = 2;
     }
-    return ctl_words_add(w, a, value, why);
+    return ctl_words_add(w, a, absolute(a, value.ptr, arena), why);
 }
 
 enum err words_parse(struct words *w, char **argv, size_t count, struct arena *arena,
@@ -295,7 +297,7 @@ enum err words_parse(struct words *w, char **argv, size_t count, struct arena *a
         if (options && strcmp(word, "--") == 0)
             options = false;
         else if (options && strncmp(word, "--", 2) == 0)
-            e = add_option(w, word, at + 1 < count ? argv[at + 1] : NULL, &used, why);
+            e = add_option(w, word, at + 1 < count ? argv[at + 1] : NULL, &used, arena, why);
         else
             e = add_positional(w, positional++, word, arena, why);
         if (e != OK)

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/metric.h"
+#include "base/setting.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
@@ -12,27 +13,44 @@
 #include "io/timer.h"
 #include <inttypes.h>
 
-enum { LOOK_MS = 3600 * 1000, WARN_DAYS = 30, ERROR_DAYS = 7 };
+enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS, ERROR_DAYS = 7 };
 
 static struct alarm expiry_alarm = {
     .name = "tls.expiry",
     .severity = ALARM_WARNING,
     .text = "A certificate expires soon, or has expired.",
-    .action = "Renew the certificate and run `systemctl reload muster`. `musterctl cert list` "
-              "shows all certificates.",
+    .action =
+        "Renew the certificate, and run `musterctl cert import`, or `systemctl reload muster` "
+        "if the node file names it. `musterctl cert list` shows all certificates.",
 };
 static struct alarm names_alarm = {
     .name = "tls.names",
     .severity = ALARM_WARNING,
     .text = "A certificate does not name a domain that is served with it, or is not valid yet.",
-    .action = "Give the domain a certificate with its name, under tls.domains of the node file. "
-              "`musterctl cert list` shows all certificates.",
+    .action = "Give the domain a certificate with its name, by `musterctl cert import` or under "
+              "tls.domains of the node file. `musterctl cert check` says what is wrong.",
 };
 enum { DAY_S = 86400 };
 static struct metric days_left = {
     .name = "muster_tls_certificate_left_seconds",
     .kind = METRIC_GAUGE,
     .help = "Time until the first certificate in use expires; negative if one has expired.",
+};
+
+static void cert_watch_changed(struct worker *w, const struct setting *s);
+
+static struct setting notice_from = {
+    .name = "cert.notice-from",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT,
+    .def = 30,
+    .min = 1,
+    .max = 365,
+    .unit = "days",
+    .changed = cert_watch_changed,
+    .doc = "How many days before a certificate expires the alarm tls.expiry is raised. It becomes "
+           "an error 7 days before. Certificates are looked at every 24 hours, and every hour in "
+           "their last day.",
 };
 
 struct cert_watch {
@@ -54,6 +72,10 @@ struct cert_watch *cert_watch_create(const struct node_file *file)
     return made;
 }
 
+const struct cert_uses *cert_watch_uses(void) { return watch != NULL ? &watch->uses : NULL; }
+
+int64_t cert_notice_days(void) { return setting_int(&notice_from); }
+
 static int64_t now_s(void) { return (int64_t)(clock_wall_us() / 1000000); }
 
 /* The certificate that expires first; NULL: there is none. */
@@ -70,10 +92,10 @@ static const struct cert_use *first_to_expire(void)
 
 static void tell_expiry(const struct cert_use *first, struct arena *arena)
 {
-    int64_t days = first != NULL ? cert_days_left(first, now_s()) : WARN_DAYS;
+    int64_t days = first != NULL ? cert_days_left(&first->facts, now_s()) : INT16_MAX;
     metric_add(&days_left, (days - days_counted) * DAY_S);
     days_counted = days;
-    if (days >= WARN_DAYS) {
+    if (days >= cert_notice_days()) {
         alarm_clear(&expiry_alarm);
         return;
     }
@@ -92,7 +114,7 @@ static void tell_names(struct arena *arena)
     for (size_t i = 0; watch != NULL && i < watch->uses.count; i++) {
         const struct cert_use *use = &watch->uses.item[i];
         const char *fault = cert_fault(use, now_s(), arena);
-        if (fault == NULL || (use->known && cert_days_left(use, now_s()) < 0))
+        if (fault == NULL || (use->known && cert_days_left(&use->facts, now_s()) < 0))
             continue;
         alarm_raise(&names_alarm, slice_of(arena_printf(arena, "%s: %s", use->certificate, fault)));
         return;
@@ -100,19 +122,32 @@ static void tell_names(struct arena *arena)
     alarm_clear(&names_alarm);
 }
 
-static void cert_watch_look(void)
+/* Each day, and each hour in the last day of a certificate. */
+static uint64_t next_look_ms(const struct cert_use *first)
+{
+    int64_t left = first != NULL ? first->facts.not_after - now_s() : 2 * DAY_S;
+    if (left <= DAY_S)
+        return HOUR_MS;
+    return left < 2 * DAY_S ? (uint64_t)(left - DAY_S) * 1000 + 1000 : DAY_MS;
+}
+
+/* loop: that of the duty; NULL: workers do not run yet. */
+static void cert_watch_look(struct loop *loop)
 {
     struct arena *arena = arena_create(0);
-    tell_expiry(first_to_expire(), arena);
+    const struct cert_use *first = first_to_expire();
+    tell_expiry(first, arena);
     tell_names(arena);
     arena_destroy(&arena);
+    if (loop != NULL)
+        timer_set(loop, &look_timer, next_look_ms(first));
 }
 
 void cert_watch_use(struct cert_watch *made)
 {
     cert_watch_end();
     watch = made;
-    cert_watch_look();
+    cert_watch_look(worker_here() != NULL ? worker_loop(worker_here()) : NULL);
 }
 
 void cert_watch_end(void)
@@ -124,8 +159,15 @@ void cert_watch_end(void)
 
 static void cert_watch_on_timer(struct timer *t, struct loop *loop)
 {
-    cert_watch_look();
-    timer_set(loop, t, LOOK_MS);
+    (void)t;
+    cert_watch_look(loop);
+}
+
+static void cert_watch_changed(struct worker *w, const struct setting *s)
+{
+    (void)s;
+    if (duty_is_here(w, DUTY_CERTS))
+        cert_watch_look(worker_loop(w));
 }
 
 static void cert_watch_worker_start(struct worker *w)
@@ -133,7 +175,7 @@ static void cert_watch_worker_start(struct worker *w)
     if (!duty_is_here(w, DUTY_CERTS))
         return;
     look_timer.fn = cert_watch_on_timer;
-    timer_set(worker_loop(w), &look_timer, LOOK_MS);
+    cert_watch_look(worker_loop(w));
 }
 
 static void cert_watch_worker_stop(struct worker *w)
@@ -157,7 +199,7 @@ static void cert_watch_add_use(struct command_call *call, const struct cert_use 
         names = arena_printf(call->arena, "%s%s%s", names, i > 0 ? ", " : "", use->facts.name[i]);
     command_row(call);
     command_text(call, "domains", slice_of(use->domains));
-    command_int(call, "days_left", use->known ? cert_days_left(use, now_s()) : 0);
+    command_int(call, "days_left", use->known ? cert_days_left(&use->facts, now_s()) : 0);
     command_text(call, "state", slice_of(fault != NULL ? fault : "ok"));
     cert_watch_add_time(call, "not_before", use->facts.not_before);
     cert_watch_add_time(call, "not_after", use->facts.not_after);
@@ -207,6 +249,7 @@ static struct command list_command = {
 
 const struct feature cert_watch_feature = {
     .name = "cert-watch",
+    .settings = (struct setting *const[]){ &notice_from, NULL },
     .commands = (struct command *const[]){ &list_command, NULL },
     .alarms = (struct alarm *const[]){ &expiry_alarm, &names_alarm, NULL },
     .metrics = (struct metric *const[]){ &days_left, NULL },

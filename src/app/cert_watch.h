@@ -1,7 +1,9 @@
 /* cert_watch: keeps an eye on the certificates that are in use: the command `cert list`, alarms
  * before they expire and for domains that they do not name, and a metric. */
 #pragma once
+#include <stdint.h>
 
+struct cert_uses;
 struct feature;
 struct node_file;
 struct cert_watch;
@@ -13,5 +15,9 @@ struct cert_watch *cert_watch_create(const struct node_file *file);
 /* Watches these from now on and takes ownership of them. At the home of the duty, or before workers
  * run. */
 void cert_watch_use(struct cert_watch *watch);
+/* What is in use, until the next cert_watch_use(). At the home of the duty. NULL: nothing. */
+const struct cert_uses *cert_watch_uses(void);
+/* The setting cert.notice-from: so many days before its end a certificate is reported. */
+int64_t cert_notice_days(void);
 /* Call it after the workers have ended, also if nothing is watched. */
 void cert_watch_end(void);

@@ -1,32 +1,32 @@
 #include "app/certs.h"
+#include "app/cert_store.h"
 #include "app/node_file.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "io/tls.h"
+#include "io/tls_cert_make.h"
 #include "xmpp/jid.h"
+#include "xmpp/precis.h"
 #include <inttypes.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { DAY_SECONDS = 24 * 3600, EXPIRES_SOON_DAYS = 30 };
 
-/* Loads the default certificate and those of the domains. */
-static enum err certs_load_pair(struct tls_ctx **out, const struct node_file *f,
-                                const char *certificate, const char *key, struct why *why)
+const char *cert_source_name(enum cert_source source)
 {
-    struct arena *arena = arena_create(0);
-    struct tls_cert *certs = arena_new(arena, struct tls_cert, f->certs.count + 1);
-    size_t count = 0;
-    if (certificate != NULL)
-        certs[count++] = (struct tls_cert){ NULL, certificate, key };
+    static const char *const names[] = { "node file", "cert import", "self-signed" };
+    return names[source];
+}
+
+const struct node_cert *certs_own(const struct node_file *f, const char *domain)
+{
     for (size_t i = 0; i < f->certs.count; i++) {
-        const struct node_cert *c = &f->certs.item[i];
-        certs[count++] = (struct tls_cert){ c->domain, c->certificate, c->key };
+        if (strcmp(f->certs.item[i].domain, domain) == 0)
+            return &f->certs.item[i];
     }
-    enum err e = tls_ctx_create(out, certs, count, why);
-    arena_destroy(&arena);
-    return e;
+    return NULL;
 }
 
 /* The pair for the domains without a certificate of their own, in the data folder. */
@@ -38,26 +38,61 @@ static struct node_cert made_here(const struct node_file *f, struct arena *arena
     };
 }
 
-enum err certs_load(struct tls_ctx **out, const struct node_file *f, struct why *why)
+/* The certificate of just this domain. false: it has none. */
+static bool certs_single(struct node_cert *out, const struct node_file *f, const char *domain,
+                         struct arena *arena)
 {
-    if (f->certificate != NULL)
-        return certs_load_pair(out, f, f->certificate, f->key, why);
+    const struct node_cert *own = certs_own(f, domain);
+    const char *pair = cert_store_pair(arena, f->data, domain);
+    if (own != NULL)
+        *out = *own;
+    else
+        *out = (struct node_cert){ .domain = domain, .certificate = pair, .key = pair };
+    return own != NULL || cert_store_has(pair);
+}
+
+/* A client asks for a domain by its A-labels (RFC 6066 §3). */
+static size_t certs_add_pair(struct tls_cert *certs, const struct node_cert *pair,
+                             struct arena *arena)
+{
+    slice ascii;
+    certs[0] = (struct tls_cert){ pair->domain, pair->certificate, pair->key };
+    if (precis_domain_ascii(slice_of(pair->domain), arena, &ascii) != OK ||
+        slice_is(ascii, pair->domain))
+        return 1;
+    certs[1] = certs[0];
+    certs[1].domain = slice_cstr(arena, ascii);
+    return 2;
+}
+
+/* Loads the default certificate and those of the domains. */
+static enum err certs_load_pairs(struct tls_ctx **out, const struct node_file *f,
+                                 const char *certificate, const char *key, struct why *why)
+{
     struct arena *arena = arena_create(0);
-    struct node_cert own = made_here(f, arena);
-    enum err e = tls_self_signed(own.certificate, own.key, f->domains.name, f->domains.count, why);
-    if (e == OK)
-        e = certs_load_pair(out, f, own.certificate, own.key, why);
+    struct tls_cert *certs = arena_new(arena, struct tls_cert, 2 * f->domains.count + 1);
+    struct node_cert single;
+    size_t count = 0;
+    certs[count++] = (struct tls_cert){ NULL, certificate, key };
+    for (size_t i = 0; i < f->domains.count; i++)
+        if (certs_single(&single, f, f->domains.name[i], arena))
+            count += certs_add_pair(&certs[count], &single, arena);
+    enum err e = tls_ctx_create(out, certs, count, why);
     arena_destroy(&arena);
     return e;
 }
 
-static bool has_own(const struct node_file *f, const char *domain)
+enum err certs_load(struct tls_ctx **out, const struct node_file *f, struct why *why)
 {
-    for (size_t i = 0; i < f->certs.count; i++) {
-        if (strcmp(f->certs.item[i].domain, domain) == 0)
-            return true;
-    }
-    return false;
+    if (f->certificate != NULL)
+        return certs_load_pairs(out, f, f->certificate, f->key, why);
+    struct arena *arena = arena_create(0);
+    struct node_cert own = made_here(f, arena);
+    enum err e = tls_self_signed(own.certificate, own.key, f->domains.name, f->domains.count, why);
+    if (e == OK)
+        e = certs_load_pairs(out, f, own.certificate, own.key, why);
+    arena_destroy(&arena);
+    return e;
 }
 
 /* RFC 6125 §6.4.3: "*" stands for the whole leftmost label. The names of a certificate are
@@ -73,8 +108,7 @@ static bool name_covers(const char *name, const char *domain, struct arena *aren
     return jid_prep_domain(slice_of(name), arena, &prepared) == OK && slice_is(prepared, domain);
 }
 
-static bool certs_covers(const struct tls_cert_facts *facts, const char *domain,
-                         struct arena *arena)
+bool cert_names(const struct tls_cert_facts *facts, const char *domain, struct arena *arena)
 {
     for (size_t i = 0; i < facts->name_count; i++) {
         if (name_covers(facts->name[i], domain, arena))
@@ -89,47 +123,81 @@ static const char *certs_listed(struct arena *arena, const char *list, const cha
     return arena_printf(arena, "%s%s%s", list, *list != '\0' ? ", " : "", more);
 }
 
-/* Adds a certificate with the domains that are served with it. only: the one domain that it is for;
- * NULL: all domains without a certificate of their own. */
-static void certs_add_use(struct cert_uses *out, const struct node_file *f,
-                          const struct node_cert *cert, const char *only, struct arena *arena)
+const char *cert_missing(const struct tls_cert_facts *facts, const char *const *domain,
+                         size_t count, struct arena *arena)
+{
+    const char *missing = "";
+    for (size_t i = 0; i < count; i++)
+        if (!cert_names(facts, domain[i], arena))
+            missing = certs_listed(arena, missing, domain[i]);
+    return missing;
+}
+
+/* Reads its file. */
+static void certs_read_use(struct cert_use *use, struct arena *arena)
 {
     struct why why;
-    struct cert_use *use = &out->item[out->count];
+    use->known = tls_cert_read_chain(&use->chain, use->certificate, arena, &why) == OK;
+    use->facts = use->known ? use->chain.item[0] : (struct tls_cert_facts){ .issuer = "" };
+    use->missing =
+        use->known ? cert_missing(&use->facts, use->domain, use->domain_count, arena) : "";
+}
+
+void cert_use_again(struct cert_use *out, const struct cert_use *use, struct arena *arena)
+{
+    *out = *use;
+    certs_read_use(out, arena);
+}
+
+/* Adds a certificate with the domains that are served with it. */
+static void certs_add_use(struct cert_uses *out, const struct node_cert *cert,
+                          enum cert_source source, const char *const *domain, size_t count,
+                          struct arena *arena)
+{
+    if (count == 0)
+        return;
+    const char **names = arena_new(arena, const char *, count);
+    struct cert_use *use = &out->item[out->count++];
     *use = (struct cert_use){
+        .domain = names,
+        .domain_count = count,
         .domains = "",
-        .missing = "",
         .certificate = slice_cstr(arena, slice_of(cert->certificate)),
         .key = slice_cstr(arena, slice_of(cert->key)),
+        .source = source,
     };
-    use->known = tls_cert_read(&use->facts, cert->certificate, arena, &why) == OK;
-    for (size_t i = 0; i < f->domains.count; i++) {
-        const char *domain = f->domains.name[i];
-        if (only != NULL ? strcmp(only, domain) != 0 : has_own(f, domain))
-            continue;
-        use->domains = certs_listed(arena, use->domains, domain);
-        if (use->known && !certs_covers(&use->facts, domain, arena))
-            use->missing = certs_listed(arena, use->missing, domain);
+    for (size_t i = 0; i < count; i++) {
+        names[i] = slice_cstr(arena, slice_of(domain[i]));
+        use->domains = certs_listed(arena, use->domains, names[i]);
     }
-    out->count += *use->domains != '\0';
+    certs_read_use(use, arena);
 }
 
 void certs_read(struct cert_uses *out, const struct node_file *f, struct arena *arena)
 {
-    *out = (struct cert_uses){ arena_new(arena, struct cert_use, f->certs.count + 1), 0 };
-    struct node_cert all = { .certificate = f->certificate, .key = f->key };
+    const struct node_domains *all = &f->domains;
+    const char **others = arena_new(arena, const char *, all->count + 1);
+    struct node_cert cert;
+    size_t count = 0;
+    *out = (struct cert_uses){ arena_new(arena, struct cert_use, all->count + 1), 0 };
+    for (size_t i = 0; i < all->count; i++)
+        if (!certs_single(&cert, f, all->name[i], arena))
+            others[count++] = all->name[i];
+    cert = (struct node_cert){ .certificate = f->certificate, .key = f->key };
     if (f->certificate == NULL)
-        all = made_here(f, arena);
-    certs_add_use(out, f, &all, NULL, arena);
-    if (out->count > 0)
-        out->item[0].made_here = f->certificate == NULL;
-    for (size_t i = 0; i < f->certs.count; i++)
-        certs_add_use(out, f, &f->certs.item[i], f->certs.item[i].domain, arena);
+        cert = made_here(f, arena);
+    certs_add_use(out, &cert, f->certificate == NULL ? CERT_MADE_HERE : CERT_OF_NODE_FILE, others,
+                  count, arena);
+    for (size_t i = 0; i < all->count; i++)
+        if (certs_single(&cert, f, all->name[i], arena))
+            certs_add_use(out, &cert,
+                          certs_own(f, all->name[i]) != NULL ? CERT_OF_NODE_FILE : CERT_OF_COMMANDS,
+                          &all->name[i], 1, arena);
 }
 
-int64_t cert_days_left(const struct cert_use *use, int64_t now)
+int64_t cert_days_left(const struct tls_cert_facts *facts, int64_t now)
 {
-    int64_t left = use->facts.not_after - now;
+    int64_t left = facts->not_after - now;
     return left >= 0 ? left / DAY_SECONDS : -1 - (-left - 1) / DAY_SECONDS;
 }
 
@@ -168,15 +236,15 @@ const char *cert_fault(const struct cert_use *use, int64_t now, struct arena *ar
 /* Notes about a certificate that clients accept, but that may cause trouble. */
 static void add_notes(const struct cert_use *use, int64_t now, struct buf *notes)
 {
-    int64_t days = cert_days_left(use, now);
+    int64_t days = cert_days_left(&use->facts, now);
     if (days >= 0 && days < EXPIRES_SOON_DAYS)
         buf_printf(notes, "%s: expires in %" PRId64 " days\n", use->certificate, days);
-    if (use->made_here)
+    if (use->source == CERT_MADE_HERE)
         return;
     if (use->facts.self_signed)
         buf_printf(notes, "%s: is self-signed; clients ask their users whether to trust it\n",
                    use->certificate);
-    else if (!tls_cert_chain_ends(use->certificate))
+    else if (tls_cert_chain_end(use->certificate) == TLS_CHAIN_OPEN)
         buf_printf(notes,
                    "%s: its issuer \"%s\" is neither in the file nor known to this machine; unless "
                    "your clients know it, give a file with the whole chain (fullchain.pem)\n",
@@ -190,7 +258,7 @@ static void check_use(const struct cert_use *use, struct arena *arena, struct bu
     const struct tls_cert pair = { NULL, use->certificate, use->key };
     struct tls_ctx *tls = NULL;
     struct why why;
-    if (use->made_here && access(use->certificate, F_OK) != 0)
+    if (use->source == CERT_MADE_HERE && access(use->certificate, F_OK) != 0)
         return; /* the first start makes it */
     if (tls_ctx_create(&tls, &pair, 1, &why) != OK) {
         buf_printf(mistakes, "%s\n", why.text);

@@ -1,38 +1,62 @@
-/* certs: the certificates that a node file names, or a self-signed pair in the data folder. */
+/* certs: the certificates in use. For each domain the first of these counts: the one that the node
+ * file names for it (tls.domains), the one that a command put into the data folder
+ * (app/cert_store.h), the default one of the node file (tls.certificate), a self-signed pair in the
+ * data folder. */
 #pragma once
 #include "base/err.h"
 #include "io/tls_cert.h"
 
 struct arena;
 struct buf;
+struct node_cert;
 struct node_file;
 struct tls_ctx;
 
-/* Makes the self-signed pair if the file names no certificate and there is none yet. */
+/* Makes the self-signed pair if the file names no certificate and there is none yet. Waits for the
+ * disk. */
 NODISCARD enum err certs_load(struct tls_ctx **out, const struct node_file *file, struct why *why);
+
+enum cert_source {
+    CERT_OF_NODE_FILE,
+    CERT_OF_COMMANDS, /* in the data folder, by app/cert_store.h */
+    CERT_MADE_HERE    /* the self-signed pair of the data folder */
+};
+const char *cert_source_name(enum cert_source source); /* "node file" */
 
 /* A certificate in use. */
 struct cert_use {
-    const char *domains;           /* served with this certificate: "a.test, b.test" */
+    const char *const *domain; /* served with this certificate */
+    size_t domain_count;
+    const char *domains;           /* the same: "a.test, b.test" */
     const char *certificate, *key; /* paths */
     const char *missing;           /* those of `domains` that it does not name, or "" */
-    bool made_here;                /* the self-signed pair of the data folder */
-    bool known;                    /* the file could be read, and `facts` are set */
-    struct tls_cert_facts facts;
+    enum cert_source source;
+    bool known;                  /* the file could be read, and the next two are set */
+    struct tls_cert_facts facts; /* of the first in `chain` */
+    struct tls_chain chain;
 };
 struct cert_uses {
     struct cert_use *item; /* of the arena, as are all texts in it */
     size_t count;
 };
 
-/* Reads the certificates that the node file names, or the self-signed one. A certificate without a
- * domain to serve is left out. Everything is copied to the arena: the node file may be freed. */
+/* Reads the certificates. One without a domain to serve is left out. Everything is copied to the
+ * arena: the node file may be freed. Waits for the disk. */
 void certs_read(struct cert_uses *out, const struct node_file *file, struct arena *arena);
+/* Reads one again from its file: what it says now. */
+void cert_use_again(struct cert_use *out, const struct cert_use *use, struct arena *arena);
+/* Whether one of its names covers the domain (RFC 6125 §6.4.3). */
+bool cert_names(const struct tls_cert_facts *facts, const char *domain, struct arena *arena);
+/* Those that it does not name, "a.test, b.test", or "". */
+const char *cert_missing(const struct tls_cert_facts *facts, const char *const *domain,
+                         size_t count, struct arena *arena);
+/* The certificate of the node file for just this domain; NULL: it names none. */
+const struct node_cert *certs_own(const struct node_file *file, const char *domain);
 /* Why clients would refuse the certificate at that time (seconds since 1970), as the end of a
  * sentence: "expired on 2026-11-20". NULL: they accept it. */
 const char *cert_fault(const struct cert_use *use, int64_t now, struct arena *arena);
 /* Whole days until it expires; below zero: it has expired. */
-int64_t cert_days_left(const struct cert_use *use, int64_t now);
+int64_t cert_days_left(const struct tls_cert_facts *facts, int64_t now);
 
 /* For --check: tests all certificates and keys; makes no files. Appends one line for each finding:
  * mistakes are files that cannot be loaded and certificates that clients would refuse, notes are

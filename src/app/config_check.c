@@ -21,6 +21,8 @@ struct check {
 
 void config_check_path(const char *path) { own_path = path; }
 
+const char *config_check_own_path(void) { return own_path; }
+
 static void config_check_run_check(struct work *work)
 {
     struct check *ck = CONTAINER_OF(work, struct check, work);

@@ -5,6 +5,9 @@
 #include "admin/settings.h"
 #include "admin/status.h"
 #include "app/asks_first.h"
+#include "app/cert_check.h"
+#include "app/cert_commands.h"
+#include "app/cert_show.h"
 #include "app/cert_watch.h"
 #include "app/config_check.h"
 #include "app/other_database.h"
@@ -176,6 +179,9 @@ const struct feature *const features_all[] = {
     &log_feature,
     &config_check_feature,
     &cert_watch_feature,
+    &cert_show_feature,
+    &cert_check_feature,
+    &cert_commands_feature,
     &reload_feature,
 #ifdef MUSTER_DEBUG
     &asks_first_feature,

@@ -29,14 +29,15 @@ struct wish {
     struct wish *next;
     enum err err;
     const char *text;
+    const char *done, *changed; /* of reload_for(); NULL: the command is `server reload` */
 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct wish *wishes, *ended; /* that wait for main; that wait for their worker */
 
-static void run_reload(struct command_call *call)
+void reload_for(struct command_call *call, const char *done, const char *changed)
 {
     struct wish *wish = arena_new(call->arena, struct wish, 1);
-    wish->call = call;
+    *wish = (struct wish){ .call = call, .done = done, .changed = changed };
     pthread_mutex_lock(&lock);
     wish->next = wishes;
     wishes = wish;
@@ -44,9 +45,16 @@ static void run_reload(struct command_call *call)
     kill(getpid(), SIGHUP); /* the main thread reloads and then calls reload_ended() */
 }
 
+static void run_reload(struct command_call *call) { reload_for(call, NULL, NULL); }
+
 static void reload_answer(const struct wish *wish)
 {
-    if (wish->err != OK)
+    if (wish->changed != NULL && wish->err != OK)
+        command_fail(wish->call, wish->err, "%s, but nothing applies yet: %s", wish->changed,
+                     wish->text);
+    else if (wish->done != NULL)
+        command_done(wish->call, "%s", wish->done);
+    else if (wish->err != OK)
         command_fail(wish->call, wish->err, "%s", wish->text);
     else if (*wish->text != '\0')
         command_done(wish->call, "the node file was read again; restart needed: %s", wish->text);

@@ -4,10 +4,15 @@
 #include "base/err.h"
 #include "base/slice.h"
 
+struct command_call;
 struct feature;
 
 extern const struct feature reload_feature;
 
+/* Reads the node file and the certificates again for a command that has changed one of them, and
+ * ends its call: with this line, or with `changed` and why they do not apply. Both live as long as
+ * the call. On the worker of the call. */
+void reload_for(struct command_call *call, const char *done, const char *changed);
 /* The main thread calls it after it has read the files: answers the commands that wait and sets the
  * alarms. With OK, `text` names the keys that need a restart, or is empty. Otherwise it has the
  * mistakes. */

@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "io/conn.h"
 #include "io/tls.h"
+#include "io/tls_cert_make.h"
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>

@@ -4,6 +4,7 @@
 #include "io/loop.h"
 #include "io/timer.h"
 #include "io/tls.h"
+#include "io/tls_cert_make.h"
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>

@@ -1,19 +1,15 @@
 #include "io/tls.h"
-#include "base/durable.h"
 #include "base/ensure.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "base/rand.h"
-#include "base/secret_file.h"
 #include "io/tls_private.h"
 #include "io/tls_tickets.h"
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
-enum { DOMAIN_BYTES_MAX = 255, SELF_SIGNED_DAYS = 3650, SERIAL_BYTES = 16 };
+enum { DOMAIN_BYTES_MAX = 255 };
 
 /* One certificate. The first of a tls_ctx is its default. */
 struct tls_entry {
@@ -89,8 +85,7 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-/* A key with a pass phrase must not make the server ask on a terminal. */
-static int no_pass_phrase(char *out, int cap, int writing, void *arg)
+int tls_no_pass_phrase(char *out, int cap, int writing, void *arg)
 {
     (void)out;
     (void)cap;
@@ -121,7 +116,7 @@ static SSL_CTX *server_ctx_create(void)
     static const unsigned char id[] = "muster";
     SSL_CTX *s = tls_ssl_ctx_create(TLS_server_method());
     SSL_CTX_set_options(s, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-    SSL_CTX_set_default_passwd_cb(s, no_pass_phrase);
+    SSL_CTX_set_default_passwd_cb(s, tls_no_pass_phrase);
     SSL_CTX_set_alpn_select_cb(s, choose_protocol, NULL);
     bool ok = SSL_CTX_set_num_tickets(s, 1) == 1 &&
               SSL_CTX_set_session_id_context(s, id, sizeof(id) - 1) == 1;
@@ -130,7 +125,7 @@ static SSL_CTX *server_ctx_create(void)
     return s;
 }
 
-static enum err tls_file_fail(struct why *why, enum err e, const char *path, const char *what)
+enum err tls_file_fail(struct why *why, enum err e, const char *path, const char *what)
 {
     const char *text = ERR_reason_error_string(ERR_peek_last_error());
 
@@ -265,124 +260,4 @@ SSL *tls_session_create(struct tls_ctx *ctx, SSL_CTX *first, enum tls_protocol p
     ensure(ssl != NULL);
     SSL_set_app_data(ssl, &names[protocol]);
     return ssl;
-}
-
-/* subjectAltName, RFC 5280 §4.2.1.6. */
-static bool add_names(X509 *cert, const char *const *domains, size_t count)
-{
-    GENERAL_NAMES *names = GENERAL_NAMES_new();
-    bool ok = names != NULL;
-
-    for (size_t i = 0; i < count && ok; i++) {
-        GENERAL_NAME *name = GENERAL_NAME_new();
-        ASN1_IA5STRING *text = ASN1_IA5STRING_new();
-        ok = name != NULL && text != NULL && ASN1_STRING_set(text, domains[i], -1) == 1;
-        if (!ok) {
-            ASN1_IA5STRING_free(text);
-            GENERAL_NAME_free(name);
-            break;
-        }
-        GENERAL_NAME_set0_value(name, GEN_DNS, text);
-        ok = sk_GENERAL_NAME_push(names, name) > 0;
-    }
-    ok = ok && X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) == 1;
-    GENERAL_NAMES_free(names);
-    return ok;
-}
-
-static bool set_serial(X509 *cert)
-{
-    unsigned char bytes[SERIAL_BYTES];
-    rand_bytes(bytes, sizeof(bytes));
-    bytes[0] = (unsigned char)((bytes[0] & 0x7f) | 0x40); /* positive, RFC 5280 §4.1.2.2 */
-    BIGNUM *number = BN_bin2bn(bytes, sizeof(bytes), NULL);
-    bool ok = number != NULL && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert)) != NULL;
-    BN_free(number);
-    return ok;
-}
-
-static X509 *sign_certificate(EVP_PKEY *key, const char *const *domains, size_t count)
-{
-    X509 *cert = X509_new();
-    X509_NAME *name = cert == NULL ? NULL : X509_get_subject_name(cert);
-    long days = SELF_SIGNED_DAYS;
-
-    if (name != NULL && X509_set_version(cert, X509_VERSION_3) == 1 && set_serial(cert) &&
-        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)domains[0],
-                                   (int)strnlen(domains[0], 64), -1, 0) == 1 &&
-        X509_set_issuer_name(cert, name) == 1 &&
-        X509_gmtime_adj(X509_getm_notBefore(cert), -3600) != NULL &&
-        X509_gmtime_adj(X509_getm_notAfter(cert), days * 86400) != NULL &&
-        X509_set_pubkey(cert, key) == 1 && add_names(cert, domains, count) &&
-        X509_sign(cert, key, EVP_sha256()) > 0)
-        return cert;
-    X509_free(cert);
-    return NULL;
-}
-
-/* The key that is there, or a new one, which is on the disk before this returns. */
-static enum err obtain_key(EVP_PKEY **out, const char *path, struct why *why)
-{
-    enum err e = secret_file_check(path, why);
-    if (e == OK) {
-        BIO *file = BIO_new_file(path, "r");
-        *out = file == NULL ? NULL : PEM_read_bio_PrivateKey(file, NULL, NULL, "");
-        BIO_free(file);
-        return *out != NULL ? OK : tls_file_fail(why, E_SYNTAX, path, "not a PEM private key");
-    }
-    if (e != E_NOTFOUND)
-        return e;
-    BIO *pem = BIO_new(BIO_s_secmem());
-    char *ptr;
-    *out = EVP_EC_gen("P-256");
-    if (pem == NULL || *out == NULL ||
-        PEM_write_bio_PrivateKey(pem, *out, NULL, NULL, 0, NULL, NULL) != 1) {
-        e = tls_file_fail(why, E_INTERNAL, path, "no key could be made");
-    } else {
-        long len = BIO_get_mem_data(pem, &ptr);
-        e = secret_file_write(path, (slice){ ptr, (size_t)len }, why);
-    }
-    BIO_free(pem);
-    return e;
-}
-
-static enum err write_certificate(const char *path, EVP_PKEY *key, const char *const *domains,
-                                  size_t count, struct why *why)
-{
-    X509 *cert = sign_certificate(key, domains, count);
-    BIO *pem = BIO_new(BIO_s_mem());
-    enum err e = E_INTERNAL;
-    char *ptr;
-    if (cert != NULL && pem != NULL && PEM_write_bio_X509(pem, cert) == 1) {
-        long len = BIO_get_mem_data(pem, &ptr);
-        e = durable_write(path, 0644, (slice){ ptr, (size_t)len }, why);
-    }
-    if (e == E_INTERNAL)
-        e = tls_file_fail(why, e, path, "no certificate could be made");
-    BIO_free(pem);
-    X509_free(cert);
-    return e;
-}
-
-/* The key is written first. After a crash in between, the next start makes a certificate for the
- * key. A certificate without a key is an error. */
-enum err tls_self_signed(const char *cert_path, const char *key_path, const char *const *domains,
-                         size_t count, struct why *why)
-{
-    EVP_PKEY *key = NULL;
-    bool signed_before = access(cert_path, F_OK) == 0;
-
-    ensure(count > 0);
-    if (signed_before && access(key_path, F_OK) != 0) {
-        why_set(why,
-                "%s: the key of %s is missing: restore it, or remove the certificate to have a new "
-                "pair made",
-                key_path, cert_path);
-        return E_NOTFOUND;
-    }
-    enum err e = obtain_key(&key, key_path, why);
-    if (e == OK && !signed_before)
-        e = write_certificate(cert_path, key, domains, count, why);
-    EVP_PKEY_free(key);
-    return e;
 }

@@ -19,9 +19,3 @@ NODISCARD enum err tls_ctx_create(struct tls_ctx **out, const struct tls_cert *c
                                   struct why *why);
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
 void tls_ctx_unref(struct tls_ctx **ctx);
-
-/* Sees to it that there is an ECDSA P-256 key and a self-signed certificate for the domains
- * (subjectAltName), files 0600/0644. Files that are there are never overwritten; a key that cannot
- * be read, or that others may read, is an error: see base/secret_file.h. */
-NODISCARD enum err tls_self_signed(const char *cert_path, const char *key_path,
-                                   const char *const *domains, size_t count, struct why *why);

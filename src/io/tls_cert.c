@@ -1,5 +1,6 @@
 #include "io/tls_cert.h"
 #include "base/arena.h"
+#include "base/hex.h"
 #include "base/slice.h"
 #include "io/tls_private.h"
 #include <errno.h>
@@ -9,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { CHAIN_MAX = 16, ISSUER_BYTES_MAX = 256, NAME_BYTES_MAX = 255 };
+enum { LINE_BYTES_MAX = 256, NAME_BYTES_MAX = 255, STRONG_BITS = 112, CURVE_BYTES_MAX = 32 };
 
 /* The certificates of a file, in their order; NULL: it has none, or cannot be opened (errno). */
 static STACK_OF(X509) * read_chain(const char *path)
@@ -18,7 +19,7 @@ static STACK_OF(X509) * read_chain(const char *path)
     BIO *in = BIO_new_file(path, "r");
     STACK_OF(X509) *chain = in != NULL ? sk_X509_new_null() : NULL;
     X509 *cert;
-    while (chain != NULL && sk_X509_num(chain) < CHAIN_MAX &&
+    while (chain != NULL && sk_X509_num(chain) < TLS_CHAIN_MAX &&
            (cert = PEM_read_bio_X509(in, NULL, NULL, NULL)) != NULL) {
         if (sk_X509_push(chain, cert) <= 0)
             X509_free(cert);
@@ -85,17 +86,95 @@ void tls_cert_line(const X509_NAME *name, char *out, size_t cap)
     BIO_free(text);
 }
 
-static bool is_self_signed(X509 *cert)
+static bool is_self_signed(X509 *cert) { return X509_self_signed(cert, 1) == 1; }
+
+static const char *line_of(const X509_NAME *name, struct arena *arena)
 {
-    return X509_NAME_cmp(X509_get_subject_name(cert), X509_get_issuer_name(cert)) == 0 &&
-           X509_check_issued(cert, cert) == X509_V_OK;
+    char line[LINE_BYTES_MAX];
+    tls_cert_line(name, line, sizeof line);
+    return slice_cstr(arena, slice_of(line));
 }
 
-enum err tls_cert_read(struct tls_cert_facts *out, const char *path, struct arena *arena,
-                       struct why *why)
+/* Operators know the names of NIST. */
+static const char *curve_name(const char *group)
 {
-    char issuer[ISSUER_BYTES_MAX];
-    *out = (struct tls_cert_facts){ .issuer = "" };
+    if (strcmp(group, "prime256v1") == 0)
+        return "P-256";
+    return strcmp(group, "secp384r1") == 0 ? "P-384" : group;
+}
+
+const char *tls_cert_key(const EVP_PKEY *key, struct arena *arena)
+{
+    char curve[CURVE_BYTES_MAX];
+    size_t len;
+    if (EVP_PKEY_is_a(key, "RSA"))
+        return arena_printf(arena, "RSA %d", EVP_PKEY_get_bits(key));
+    if (EVP_PKEY_is_a(key, "EC") && EVP_PKEY_get_group_name(key, curve, sizeof curve, &len) == 1)
+        return arena_printf(arena, "ECDSA %s", curve_name(curve));
+    const char *type = EVP_PKEY_get0_type_name(key);
+    return arena_printf(arena, "%s", type != NULL ? type : "unknown");
+}
+
+static void read_strength(struct tls_cert_facts *out, X509 *cert, struct arena *arena)
+{
+    const EVP_PKEY *key = X509_get0_pubkey(cert);
+    const char *signature = OBJ_nid2ln(X509_get_signature_nid(cert));
+    int bits = 0;
+    out->key = key != NULL ? tls_cert_key(key, arena) : "unknown";
+    out->weak_key = key == NULL || EVP_PKEY_get_security_bits(key) < STRONG_BITS;
+    out->signature = signature != NULL ? signature : "unknown";
+    (void)X509_get_signature_info(cert, NULL, NULL, &bits, NULL);
+    out->weak_signature = !out->self_signed && bits < STRONG_BITS;
+}
+
+static const char *fingerprint(const X509 *cert, struct arena *arena)
+{
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    char text[2 * EVP_MAX_MD_SIZE + 1];
+    unsigned len = 0;
+    if (X509_digest(cert, EVP_sha256(), hash, &len) != 1)
+        return "";
+    hex_encode(text, (slice){ (const char *)hash, len });
+    return slice_cstr(arena, slice_of(text));
+}
+
+static const char *cert_pem(X509 *cert, struct arena *arena)
+{
+    BIO *pem = BIO_new(BIO_s_mem());
+    const char *text = "";
+    char *ptr;
+    if (pem != NULL && PEM_write_bio_X509(pem, cert) == 1) {
+        long len = BIO_get_mem_data(pem, &ptr);
+        text = slice_cstr(arena, (slice){ ptr, (size_t)len });
+    }
+    BIO_free(pem);
+    return text;
+}
+
+static void read_facts(struct tls_cert_facts *out, X509 *cert, struct arena *arena)
+{
+    *out = (struct tls_cert_facts){
+        .not_before = tls_cert_seconds(X509_get0_notBefore(cert)),
+        .not_after = tls_cert_seconds(X509_get0_notAfter(cert)),
+        .subject = line_of(X509_get_subject_name(cert), arena),
+        .issuer = line_of(X509_get_issuer_name(cert), arena),
+        .fingerprint = fingerprint(cert, arena),
+        .pem = cert_pem(cert, arena),
+        .self_signed = is_self_signed(cert),
+        .authority = X509_check_ca(cert) > 0,
+        .for_server = X509_check_purpose(cert, X509_PURPOSE_SSL_SERVER, 0) == 1,
+        .for_client = X509_check_purpose(cert, X509_PURPOSE_SSL_CLIENT, 0) == 1,
+    };
+    read_strength(out, cert, arena);
+    read_names(out, cert, arena);
+    tls_names_of_cert(&out->names, cert, arena);
+    ERR_clear_error();
+}
+
+enum err tls_cert_read_chain(struct tls_chain *out, const char *path, struct arena *arena,
+                             struct why *why)
+{
+    *out = (struct tls_chain){ .count = 0 };
     STACK_OF(X509) *chain = read_chain(path);
     if (chain == NULL) {
         enum err e = errno != 0 ? E_IO : E_SYNTAX;
@@ -103,22 +182,29 @@ enum err tls_cert_read(struct tls_cert_facts *out, const char *path, struct aren
                 e == E_IO ? strerrordesc_np(errno) : "found no PEM certificate in it");
         return e;
     }
-    X509 *cert = sk_X509_value(chain, 0);
-    out->not_before = tls_cert_seconds(X509_get0_notBefore(cert));
-    out->not_after = tls_cert_seconds(X509_get0_notAfter(cert));
-    out->self_signed = is_self_signed(cert);
-    tls_cert_line(X509_get_issuer_name(cert), issuer, sizeof issuer);
-    out->issuer = slice_cstr(arena, slice_of(issuer));
-    read_names(out, cert, arena);
+    int count = sk_X509_num(chain);
+    struct tls_cert_facts *facts = arena_new(arena, struct tls_cert_facts, (size_t)count);
+    for (int i = 0; i < count; i++)
+        read_facts(&facts[i], sk_X509_value(chain, i), arena);
+    *out = (struct tls_chain){ facts, (size_t)count };
     free_chain(chain);
     return OK;
 }
 
-bool tls_cert_chain_ends(const char *path)
+enum err tls_cert_read(struct tls_cert_facts *out, const char *path, struct arena *arena,
+                       struct why *why)
+{
+    struct tls_chain chain;
+    enum err e = tls_cert_read_chain(&chain, path, arena, why);
+    *out = e == OK ? chain.item[0] : (struct tls_cert_facts){ .issuer = "", .subject = "" };
+    return e;
+}
+
+enum tls_chain_end tls_cert_chain_end(const char *path)
 {
     STACK_OF(X509) *chain = read_chain(path);
     if (chain == NULL)
-        return false;
+        return TLS_CHAIN_OPEN;
     X509_STORE *trusted = X509_STORE_new();
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     int found = X509_V_ERR_UNSPECIFIED;
@@ -132,6 +218,9 @@ bool tls_cert_chain_ends(const char *path)
     X509_STORE_free(trusted);
     free_chain(chain);
     ERR_clear_error();
-    return found == X509_V_OK || found == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN ||
-           found == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT;
+    if (found == X509_V_OK)
+        return TLS_CHAIN_TRUSTED;
+    bool whole = found == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN ||
+                 found == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT;
+    return whole ? TLS_CHAIN_PRIVATE : TLS_CHAIN_OPEN;
 }

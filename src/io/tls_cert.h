@@ -1,27 +1,50 @@
-/* tls_cert: what the first certificate of a PEM file says of itself, for checks and displays.
+/* tls_cert: what the certificates of a PEM file say of themselves, for checks and displays.
  * Reading is blocking; any thread. */
 #pragma once
 #include "base/err.h"
+#include "io/tls_names.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct arena;
 
-enum { TLS_CERT_NAMES_MAX = 128 };
+enum { TLS_CERT_NAMES_MAX = 128, TLS_CHAIN_MAX = 16 };
 
+/* All texts are of the arena. */
 struct tls_cert_facts {
     int64_t not_before, not_after; /* seconds since 1970 */
-    const char *const *name;       /* DNS names (RFC 6125 §6.4), also "*.a.test"; of the arena */
+    const char *const *name;       /* DNS names (RFC 6125 §6.4), also "*.a.test" */
     size_t name_count;             /* at most TLS_CERT_NAMES_MAX */
-    const char *issuer;            /* its name on one line */
+    struct tls_names names;        /* of all kinds, without those that are malformed */
+    const char *subject, *issuer;  /* their names on one line */
+    const char *key;               /* "RSA 2048", "ECDSA P-256" */
+    const char *signature;         /* "ecdsa-with-SHA256" */
+    const char *fingerprint;       /* SHA-256 of the certificate: 64 hexadecimal digits */
+    const char *pem;               /* the certificate itself, in PEM */
     bool self_signed;
+    bool authority;              /* it may issue certificates */
+    bool weak_key;               /* less than 112 bits of security: RSA below 2048 */
+    bool weak_signature;         /* the same, such as SHA-1; never of a self-signed one */
+    bool for_server, for_client; /* TLS servers and clients may show it */
 };
 
-/* E_IO: cannot be read; E_SYNTAX: no PEM certificate. */
+struct tls_chain {
+    const struct tls_cert_facts *item; /* of the arena, in the order of the file */
+    size_t count;                      /* at most TLS_CHAIN_MAX: those behind are left out */
+};
+
+/* The first certificate, or all. E_IO: cannot be read; E_SYNTAX: no PEM certificate. */
 NODISCARD enum err tls_cert_read(struct tls_cert_facts *out, const char *path, struct arena *arena,
                                  struct why *why);
-/* Whether the certificates of the file lead to one that is self-signed, in the file or among those
- * that this machine trusts. Reads the trusted ones: some 10 ms. false also for what is no
- * certificate. */
-bool tls_cert_chain_ends(const char *path);
+NODISCARD enum err tls_cert_read_chain(struct tls_chain *out, const char *path, struct arena *arena,
+                                       struct why *why);
+
+/* Where the certificates of a file lead. */
+enum tls_chain_end {
+    TLS_CHAIN_OPEN,    /* an issuer is missing; also of a file without a certificate */
+    TLS_CHAIN_PRIVATE, /* to one that is self-signed and that this machine does not trust */
+    TLS_CHAIN_TRUSTED  /* to one that this machine trusts */
+};
+/* Reads what this machine trusts: some 10 ms. Dates do not matter. */
+enum tls_chain_end tls_cert_chain_end(const char *path);

@@ -55,7 +55,7 @@ static void facts_of_a_pair_of_ours(void **state)
     assert_string_equal(facts.issuer, "CN=one.test");
     assert_true(facts.self_signed);
     assert_true(facts.not_before < now && facts.not_after > now + 3600LL * 24 * 3000);
-    assert_true(tls_cert_chain_ends(cert));
+    assert_int_equal(tls_cert_chain_end(cert), TLS_CHAIN_PRIVATE);
 }
 
 static void files_that_are_no_certificate(void **state)
@@ -76,7 +76,7 @@ static void files_that_are_no_certificate(void **state)
         write_other(texts[i]);
         assert_int_equal(tls_cert_read(&facts, other, arena, &why), E_SYNTAX);
         assert_non_null(strstr(why.text, other));
-        assert_false(tls_cert_chain_ends(other));
+        assert_int_equal(tls_cert_chain_end(other), TLS_CHAIN_OPEN);
     }
     assert_int_equal(tls_cert_read(&facts, key, arena, &why), E_SYNTAX);
 }

@@ -10,6 +10,10 @@ enum tls_protocol { TLS_XMPP, TLS_HTTP }; /* by their names of ALPN: xmpp-client
 
 /* What both sides of TLS have in common: versions, ciphers, no renegotiation. */
 SSL_CTX *tls_ssl_ctx_create(const SSL_METHOD *method);
+/* A key with a pass phrase must not make the server ask on a terminal: pem_password_cb(3). */
+int tls_no_pass_phrase(char *out, int cap, int writing, void *arg);
+/* Sets `why` to the file, what is wrong with it and what OpenSSL says, and returns e. */
+enum err tls_file_fail(struct why *why, enum err e, const char *path, const char *what);
 /* The certificate for that domain; NULL: it has none of its own. Lives as long as ctx. */
 SSL_CTX *tls_ctx_of_domain(const struct tls_ctx *ctx, slice domain);
 /* The same, or the default one. */
@@ -40,5 +44,6 @@ void tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) *
 
 /* tls_names.c, tls_cert.c */
 void tls_names_of_cert(struct tls_names *out, const X509 *cert, struct arena *arena);
-void tls_cert_line(const X509_NAME *name, char *out, size_t cap); /* cut off if it is longer */
-int64_t tls_cert_seconds(const ASN1_TIME *time);                  /* since 1970; 0: no time */
+void tls_cert_line(const X509_NAME *name, char *out, size_t cap);   /* cut off if it is longer */
+const char *tls_cert_key(const EVP_PKEY *key, struct arena *arena); /* "RSA 2048" */
+int64_t tls_cert_seconds(const ASN1_TIME *time);                    /* since 1970; 0: no time */

@@ -1,5 +1,6 @@
 #include "io/test_bed.h"
 #include "io/tls.h"
+#include "io/tls_cert_make.h"
 #include "io/tls_private.h"
 #include <fcntl.h>
 #include <sys/stat.h>

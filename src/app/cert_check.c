@@ -1,0 +1,264 @@
+#include "app/cert_check.h"
+#include "app/cert_watch.h"
+#include "app/certs.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/list.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "home/host.h"
+#include "im/feature.h"
+#include "io/work.h"
+#include <inttypes.h>
+#include <time.h>
+
+enum { TEXT_BYTES_MAX = 64 * 1024, SERVICES_MAX = 1024 };
+
+/* The domain of a service under one of ours. */
+struct service {
+    const char *domain, *parent;
+};
+
+/* What is checked, copied for a helper thread, which reads the files as they are now. Lives in the
+ * arena of its call. */
+struct cert_check {
+    struct work work;
+    struct command_call *call;
+    struct cert_use *use;
+    size_t use_count;
+    struct service *service;
+    size_t service_count;
+    int64_t now;
+    struct buf mistakes, notes; /* a line each */
+};
+
+static const char *day_of(int64_t seconds, struct arena *arena)
+{
+    char text[16];
+    struct tm tm;
+    time_t at = (time_t)seconds;
+    strftime(text, sizeof text, "%Y-%m-%d", gmtime_r(&at, &tm));
+    return slice_cstr(arena, slice_of(text));
+}
+
+/* The certificate itself. false: the rest needs no look. */
+static bool cert_check_leaf(struct cert_check *c, const struct cert_use *use)
+{
+    const struct tls_cert_facts *f = &use->facts;
+    const char *fault = cert_fault(use, c->now, c->call->arena);
+    if (fault != NULL)
+        buf_printf(&c->mistakes, "%s: the certificate %s. Import another one: `cert import`.\n",
+                   use->domains, fault);
+    if (!use->known)
+        return false;
+    if (f->weak_key)
+        buf_printf(&c->mistakes,
+                   "%s: the key is weak (%s). Make a new one: `cert csr` or `cert self-signed`.\n",
+                   use->domains, f->key);
+    if (f->weak_signature)
+        buf_printf(&c->mistakes,
+                   "%s: the signature is weak (%s). Ask the issuer for a new certificate.\n",
+                   use->domains, f->signature);
+    if (!f->for_server)
+        buf_printf(&c->mistakes,
+                   "%s: the certificate is not for servers (extendedKeyUsage serverAuth). Ask the "
+                   "issuer for one that is.\n",
+                   use->domains);
+    if (f->for_server && !f->for_client)
+        buf_printf(&c->notes,
+                   "%s: the certificate is not for clients (extendedKeyUsage clientAuth). Some "
+                   "servers then do not accept SASL EXTERNAL, and ask by dialback instead.\n",
+                   use->domains);
+    return true;
+}
+
+/* The certificates behind it. */
+static void check_chain(struct cert_check *c, const struct cert_use *use)
+{
+    for (size_t i = 1; i < use->chain.count; i++) {
+        const struct tls_cert_facts *f = &use->chain.item[i];
+        if (c->now > f->not_after)
+            buf_printf(&c->mistakes,
+                       "%s: the chain has \"%s\", which expired on %s. Get the current chain from "
+                       "the issuer.\n",
+                       use->domains, f->subject, day_of(f->not_after, c->call->arena));
+        if (f->weak_key || f->weak_signature)
+            buf_printf(&c->mistakes,
+                       "%s: the chain has \"%s\" with a weak key or signature (%s, %s). Get the "
+                       "current chain from the issuer.\n",
+                       use->domains, f->subject, f->key, f->signature);
+    }
+    const char *last = use->chain.item[use->chain.count - 1].issuer;
+    enum tls_chain_end end = tls_cert_chain_end(use->certificate);
+    if (use->facts.self_signed)
+        buf_printf(&c->mistakes,
+                   "%s: the certificate is self-signed. Clients warn their users, and other "
+                   "servers refuse it. Get one from an authority: `cert csr`.\n",
+                   use->domains);
+    else if (end == TLS_CHAIN_OPEN)
+        buf_printf(&c->mistakes,
+                   "%s: the chain ends at \"%s\", which is neither in the file nor known to this "
+                   "machine. Import the whole chain (fullchain.pem).\n",
+                   use->domains, last);
+    else if (end == TLS_CHAIN_PRIVATE)
+        buf_printf(&c->notes,
+                   "%s: the chain ends at \"%s\", which this machine does not trust. Clients and "
+                   "other servers must be told to trust it.\n",
+                   use->domains, last);
+}
+
+/* Other servers connect to the domain of a service, such as conference.a.test. */
+static void check_services(struct cert_check *c, const struct cert_use *use, const char *domain)
+{
+    const char *missing = "";
+    for (size_t i = 0; i < c->service_count; i++) {
+        const struct service *s = &c->service[i];
+        if (strcmp(s->parent, domain) == 0 && !cert_names(&use->facts, s->domain, c->call->arena))
+            missing = arena_printf(c->call->arena, "%s%s%s", missing, *missing != '\0' ? ", " : "",
+                                   s->domain);
+    }
+    if (*missing != '\0')
+        buf_printf(&c->notes,
+                   "%s: the certificate does not name the services %s. Users of other servers "
+                   "cannot reach them; `cert csr` asks for their names, too.\n",
+                   domain, missing);
+}
+
+static void cert_check_one(struct cert_check *c, const struct cert_use *loaded)
+{
+    struct cert_use use;
+    int64_t soon = cert_notice_days();
+    cert_use_again(&use, loaded, c->call->arena);
+    if (!cert_check_leaf(c, &use))
+        return;
+    int64_t days = cert_days_left(&use.facts, c->now);
+    if (days >= 0 && days < soon)
+        buf_printf(&c->notes, "%s: the certificate expires in %" PRId64 " days. Renew it.\n",
+                   use.domains, days);
+    check_chain(c, &use);
+    for (size_t i = 0; i < use.domain_count; i++)
+        check_services(c, &use, use.domain[i]);
+    if (loaded->known && strcmp(loaded->facts.fingerprint, use.facts.fingerprint) != 0)
+        buf_printf(&c->notes,
+                   "%s: %s has changed and is not in use yet. Run `musterctl server reload`.\n",
+                   use.domains, use.certificate);
+}
+
+static void cert_check_work(struct work *work)
+{
+    struct cert_check *c = CONTAINER_OF(work, struct cert_check, work);
+    for (size_t i = 0; i < c->use_count; i++)
+        cert_check_one(c, &c->use[i]);
+}
+
+static void cert_check_done(struct work *work)
+{
+    struct cert_check *c = CONTAINER_OF(work, struct cert_check, work);
+    struct buf mistakes = c->mistakes, notes = c->notes; /* the call's arena ends below */
+    slice first = buf_slice(&mistakes), second = buf_slice(&notes);
+    if (mistakes.overflow || notes.overflow)
+        command_fail(c->call, E_LIMIT, "there is more to say than an answer holds; give a domain");
+    else if (first.len > 0) /* without the last line feed */
+        command_fail(c->call, E_AUTH, "%.*s%.*s", SLICE_ARG(second), (int)first.len - 1, first.ptr);
+    else
+        command_done(c->call, "%.*snothing that clients or other servers refuse",
+                     SLICE_ARG(second));
+    buf_fini(&mistakes);
+    buf_fini(&notes);
+}
+
+/* The certificate of one domain, or with all its domains. The texts are copied: a reload may free
+ * those that are in use. */
+static void cert_check_take(struct cert_check *c, const struct cert_use *use, slice only)
+{
+    struct arena *arena = c->call->arena;
+    struct cert_use *to = &c->use[c->use_count];
+    const char **names = arena_new(arena, const char *, use->domain_count);
+    size_t count = 0;
+    for (size_t i = 0; i < use->domain_count; i++)
+        if (only.ptr == NULL || slice_is(only, use->domain[i]))
+            names[count++] = slice_cstr(arena, slice_of(use->domain[i]));
+    if (count == 0)
+        return;
+    *to = (struct cert_use){
+        .domain = names,
+        .domain_count = count,
+        .domains = only.ptr != NULL ? names[0] : slice_cstr(arena, slice_of(use->domains)),
+        .certificate = slice_cstr(arena, slice_of(use->certificate)),
+        .key = slice_cstr(arena, slice_of(use->key)),
+        .source = use->source,
+        .known = use->known,
+    };
+    if (use->known)
+        to->facts.fingerprint = slice_cstr(arena, slice_of(use->facts.fingerprint));
+    c->use_count++;
+}
+
+struct taking {
+    struct cert_check *check;
+    const char *parent;
+};
+
+static void cert_check_add_service(const struct host *h, slice domain, void *arg)
+{
+    const struct taking *t = arg;
+    struct cert_check *c = t->check;
+    (void)h;
+    if (c->service_count < SERVICES_MAX)
+        c->service[c->service_count++] =
+            (struct service){ slice_cstr(c->call->arena, domain), t->parent };
+}
+
+static void cert_check_run(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    const struct cert_uses *uses = cert_watch_uses();
+    struct cert_check *c = arena_new(call->arena, struct cert_check, 1);
+    *c = (struct cert_check){ .work = { .run = cert_check_work, .done = cert_check_done },
+                              .call = call,
+                              .now = (int64_t)(clock_wall_us() / 1000000) };
+    ensure(duty_is_here(w, DUTY_CERTS));
+    size_t count = uses != NULL ? uses->count : 0;
+    c->use = arena_new(call->arena, struct cert_use, count + 1);
+    c->service = arena_new(call->arena, struct service, SERVICES_MAX);
+    for (size_t i = 0; i < count; i++)
+        cert_check_take(c, &uses->item[i], command_arg(call, "domain"));
+    for (size_t i = 0; i < c->use_count; i++)
+        for (size_t d = 0; d < c->use[i].domain_count; d++)
+            host_each_listed(slice_of(c->use[i].domain[d]), cert_check_add_service,
+                             &(struct taking){ c, c->use[i].domain[d] });
+    buf_init(&c->mistakes, TEXT_BYTES_MAX);
+    buf_init(&c->notes, TEXT_BYTES_MAX);
+    if (work_submit(worker_work(w), worker_loop(w), &c->work) != OK)
+        command_fail(call, E_AGAIN, "all helper threads are busy; try again");
+}
+
+static struct command check_command = {
+    .name = "cert check",
+    .access = COMMAND_LOCAL,
+    .effect = COMMAND_READS,
+    .area = "server",
+    .args =
+        (const struct command_arg[]){
+            { .name = "domain",
+              .kind = ARG_OPTIONAL,
+              .type = PARAM_HOME_DOMAIN,
+              .doc = "one of the server's domains; the default is all" },
+            { 0 },
+        },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_CERTS,
+    .run = cert_check_run,
+    .doc = "Says what clients and other servers will refuse: names that are "
+           "missing, also those of services, dates, the chain, weak keys, wrong usage. Each line "
+           "says what to do. It fails (exit status 1) if one of them is refused, not for what is "
+           "only a note.",
+};
+
+const struct feature cert_check_feature = {
+    .name = "cert-check",
+    .commands = (struct command *const[]){ &check_command, NULL },
+};

@@ -1,0 +1,520 @@
+#include "app/cert_commands.h"
+#include "app/cert_import.h"
+#include "app/cert_store.h"
+#include "app/config_check.h"
+#include "app/node_file.h"
+#include "app/reload.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/list.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "home/host.h"
+#include "im/feature.h"
+#include "io/tls.h"
+#include "io/tls_cert.h"
+#include "io/tls_cert_make.h"
+#include "io/work.h"
+#include "xmpp/precis.h"
+#include <pthread.h>
+
+static const char *const key_words[] = { "rsa:2048",   "rsa:3072",   "rsa:4096",
+                                         "ecdsa:p256", "ecdsa:p384", NULL };
+static const char *const name_words[] = { "services", "wildcard", "domain", NULL };
+enum names_wanted { NAMES_SERVICES, NAMES_WILDCARD, NAMES_DOMAIN };
+
+enum { PEM_BYTES_MAX = 512 * 1024, MISTAKES_BYTES_MAX = 64 * 1024 };
+
+/* One command, on a helper thread. Lives in the arena of its call. */
+struct cert_job {
+    struct work work;
+    struct command_call *call;
+    enum err (*run)(struct cert_job *j, struct why *why); /* on the helper thread */
+    const char *data;
+    const char **domain;
+    size_t domain_count;
+    struct tls_name *name; /* what a new certificate is to have */
+    size_t name_count;
+    const char *answer, *changed; /* changed NULL: nothing, so nothing is reloaded */
+    struct why why;
+    enum err err;
+};
+
+/* One at a time: they write the same files. Taken on helper threads only. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static bool job_replaces(const struct cert_job *j) { return command_flag(j->call, "replace"); }
+
+static enum tls_key_kind job_key_kind(const struct cert_job *j)
+{
+    return (enum tls_key_kind)command_number(j->call, "key", TLS_ECDSA_P256);
+}
+
+static const char *job_path(const struct cert_job *j, const char *arg)
+{
+    slice path = command_arg(j->call, arg);
+    return path.ptr != NULL ? slice_cstr(j->call->arena, path) : NULL;
+}
+
+static const char *job_domains(const struct cert_job *j)
+{
+    const char *text = "";
+    for (size_t i = 0; i < j->domain_count; i++)
+        text = arena_printf(j->call->arena, "%s%s%s", text, i > 0 ? ", " : "", j->domain[i]);
+    return text;
+}
+
+/* The node file as it is on the disk: that is what a reload will apply. */
+static enum err job_node_file(struct node_file **out, struct why *why)
+{
+    struct buf mistakes;
+    slice first, rest;
+    buf_init(&mistakes, MISTAKES_BYTES_MAX);
+    enum err e = node_file_load(out, config_check_own_path(), &mistakes);
+    slice_cut(buf_fit(&mistakes), '\n', &first, &rest);
+    if (e != OK)
+        why_set(why, "the node file has a mistake, so nothing can be applied: %.*s",
+                SLICE_ARG(first));
+    buf_fini(&mistakes);
+    return e;
+}
+
+/* The names of a new certificate. */
+
+static void job_add_name(struct cert_job *j, enum tls_name_kind kind, const char *before,
+                         slice domain)
+{
+    if (j->name_count < TLS_NAMES_MAX)
+        j->name[j->name_count] = (struct tls_name){
+            kind,
+            slice_of(arena_printf(j->call->arena, "%s%.*s", before, SLICE_ARG(domain))),
+        };
+    j->name_count++; /* beyond the most: refused */
+}
+
+/* A domain under which other servers find us: RFC 6120 §13.7.1.2.1. */
+static void job_add_domain(struct cert_job *j, slice domain, bool clients)
+{
+    slice ascii;
+    if (precis_domain_ascii(domain, j->call->arena, &ascii) != OK)
+        ascii = domain; /* an address in numbers */
+    job_add_name(j, TLS_NAME_DNS, "", ascii);
+    if (clients)
+        job_add_name(j, TLS_NAME_SRV, "_xmpp-client.", ascii);
+    job_add_name(j, TLS_NAME_SRV, "_xmpp-server.", ascii);
+    job_add_name(j, TLS_NAME_XMPP, "", domain);
+}
+
+static void job_add_service(const struct host *h, slice domain, void *arg)
+{
+    (void)h;
+    job_add_domain(arg, domain, false);
+}
+
+/* On the worker, which knows the services. */
+static void job_add_names(struct cert_job *j)
+{
+    int64_t wanted = command_number(j->call, "names", NAMES_SERVICES);
+    slice ascii;
+    j->name = arena_new(j->call->arena, struct tls_name, TLS_NAMES_MAX);
+    for (size_t i = 0; i < j->domain_count; i++) {
+        slice domain = slice_of(j->domain[i]);
+        job_add_domain(j, domain, true);
+        if (wanted == NAMES_WILDCARD && precis_domain_ascii(domain, j->call->arena, &ascii) == OK)
+            job_add_name(j, TLS_NAME_DNS, "*.", ascii);
+        if (wanted == NAMES_SERVICES)
+            host_each_listed(domain, job_add_service, j);
+    }
+}
+
+/* cert csr */
+
+static bool is_of_kind(slice key, enum tls_key_kind kind)
+{
+    char text[TLS_KEY_TEXT_BYTES];
+    tls_key_text(key, text);
+    return strcmp(text, tls_key_kind_name(kind)) == 0;
+}
+
+/* The key of a request that waits for its certificate stays: otherwise that would come for
+ * nothing. */
+static enum err job_request_key(struct cert_job *j, struct buf *key, struct why *why)
+{
+    const char *path = cert_store_request(j->call->arena, j->data, j->domain[0]);
+    bool kept = cert_store_has(path) && !job_replaces(j);
+    enum err e = kept ? tls_key_read(key, path, why) : tls_key_make(key, job_key_kind(j), why);
+    if (e == OK && !kept)
+        return cert_store_write(j->data, path, buf_fit(key), why);
+    if (e == OK && command_arg(j->call, "key").ptr != NULL &&
+        !is_of_kind(buf_slice(key), job_key_kind(j))) {
+        why_set(why,
+                "%s: an earlier request waits for its certificate, and its key is of another kind; "
+                "--replace makes a new key, and the certificate of the earlier request is useless "
+                "then",
+                j->domain[0]);
+        e = E_EXISTS;
+    }
+    return e;
+}
+
+static enum err job_csr(struct cert_job *j, struct why *why)
+{
+    struct buf key, request;
+    buf_init(&key, TLS_KEY_BYTES_MAX);
+    buf_init(&request, TLS_REQUEST_BYTES_MAX);
+    enum err e = job_request_key(j, &key, why);
+    if (e == OK)
+        e = tls_request_make(&request, buf_fit(&key), &(struct tls_names){ j->name, j->name_count },
+                             why);
+    if (e == OK) { /* without the last line feed */
+        slice pem = buf_fit(&request);
+        j->answer = slice_cstr(j->call->arena, (slice){ pem.ptr, pem.len - 1 });
+    }
+    buf_fini(&request);
+    tls_key_wipe(&key);
+    return e;
+}
+
+/* cert import, cert self-signed */
+
+/* The last check is the one that a start makes. */
+static enum err job_try(struct cert_job *j, slice pem, struct why *why)
+{
+    const char *path = arena_printf(j->call->arena, "%s/certs/.new", j->data);
+    struct tls_ctx *tls = NULL;
+    struct why ignored;
+    enum err e = cert_store_write(j->data, path, pem, why);
+    if (e == OK)
+        e = tls_ctx_create(&tls, &(struct tls_cert){ NULL, path, path }, 1, why);
+    tls_ctx_unref(&tls);
+    (void)!cert_store_remove(path, &ignored);
+    return e;
+}
+
+static enum err job_store(struct cert_job *j, slice pem, struct why *why)
+{
+    ensure(j->domain_count > 0);
+    enum err e = job_try(j, pem, why);
+    for (size_t i = 0; e == OK && i < j->domain_count; i++) {
+        e = cert_store_write(j->data, cert_store_pair(j->call->arena, j->data, j->domain[i]), pem,
+                             why);
+        if (e == OK)
+            j->changed = "the certificate is in the data folder";
+    }
+    return e;
+}
+
+static enum err job_import_with(struct cert_job *j, const struct node_file *file, struct why *why)
+{
+    struct why ignored;
+    struct cert_import in = { .file = file,
+                              .domain = j->domain,
+                              .domain_count = j->domain_count,
+                              .certificate = job_path(j, "file"),
+                              .key = job_path(j, "key"),
+                              .arena = j->call->arena };
+    const char *used;
+    struct buf pem;
+    buf_init(&pem, PEM_BYTES_MAX);
+    enum err e = cert_import_check(&in, &pem, &used, why);
+    if (e == OK)
+        e = job_store(j, buf_fit(&pem), why);
+    if (e == OK && used != NULL)
+        (void)!cert_store_remove(used, &ignored); /* the pair has the key now */
+    tls_key_wipe(&pem);
+    return e;
+}
+
+static enum err job_import(struct cert_job *j, struct why *why)
+{
+    struct node_file *file = NULL;
+    enum err e = job_node_file(&file, why);
+    if (e == OK)
+        e = job_import_with(j, file, why);
+    node_file_free(&file);
+    j->answer = arena_printf(j->call->arena, "%s: the certificate is in use", job_domains(j));
+    return e;
+}
+
+/* A certificate of an authority is not thrown away by mistake. */
+static enum err job_may_sign(const struct cert_job *j, const struct node_file *file,
+                             const char *domain, struct why *why)
+{
+    struct tls_cert_facts facts;
+    struct why ignored;
+    const char *pair = cert_store_pair(j->call->arena, j->data, domain);
+    enum err e = cert_import_allowed(file, domain, why);
+    if (e != OK || job_replaces(j) || !cert_store_has(pair) ||
+        (tls_cert_read(&facts, pair, j->call->arena, &ignored) == OK && facts.self_signed))
+        return e;
+    why_set(why, "%s: has a certificate that was imported; --replace gives it up", domain);
+    return E_EXISTS;
+}
+
+static enum err job_sign(struct cert_job *j, struct why *why)
+{
+    struct buf pem;
+    buf_init(&pem, PEM_BYTES_MAX);
+    enum err e = tls_key_make(&pem, job_key_kind(j), why);
+    if (e == OK)
+        e = tls_self_sign(&pem, buf_slice(&pem), &(struct tls_names){ j->name, j->name_count },
+                          why);
+    if (e == OK)
+        e = job_store(j, buf_fit(&pem), why);
+    tls_key_wipe(&pem);
+    return e;
+}
+
+static enum err job_self_signed(struct cert_job *j, struct why *why)
+{
+    struct node_file *file = NULL;
+    enum err e = job_node_file(&file, why);
+    for (size_t i = 0; e == OK && i < j->domain_count; i++)
+        e = job_may_sign(j, file, j->domain[i], why);
+    node_file_free(&file);
+    if (e == OK)
+        e = job_sign(j, why);
+    j->answer = arena_printf(j->call->arena,
+                             "%s: a self-signed certificate is in use; clients ask their users "
+                             "whether to trust it",
+                             job_domains(j));
+    return e;
+}
+
+/* cert del */
+
+static enum err job_del(struct cert_job *j, struct why *why)
+{
+    const char *pair = cert_store_pair(j->call->arena, j->data, j->domain[0]);
+    if (!cert_store_has(pair)) {
+        why_set(why, "%s: found no certificate of `cert import` or `cert self-signed`",
+                j->domain[0]);
+        return E_NOTFOUND;
+    }
+    enum err e = cert_store_remove(pair, why);
+    if (e == OK)
+        j->changed = "the certificate is deleted";
+    j->answer = arena_printf(j->call->arena,
+                             "%s: the certificate and its key are deleted; `cert list` shows the "
+                             "one that is in use now",
+                             j->domain[0]);
+    return e;
+}
+
+/* The way to the helper thread and back. */
+
+static void cert_job_work(struct work *work)
+{
+    struct cert_job *j = CONTAINER_OF(work, struct cert_job, work);
+    pthread_mutex_lock(&lock);
+    j->err = j->run(j, &j->why);
+    pthread_mutex_unlock(&lock);
+}
+
+static void cert_job_done(struct work *work)
+{
+    struct cert_job *j = CONTAINER_OF(work, struct cert_job, work);
+    if (j->err == OK && j->changed != NULL)
+        reload_for(j->call, j->answer, j->changed);
+    else if (j->err == OK)
+        command_done(j->call, "%s", j->answer);
+    else
+        command_fail(j->call, j->err, "%s", j->why.text);
+}
+
+static void job_take_domains(struct cert_job *j, slice list)
+{
+    slice one, rest = list;
+    j->domain = arena_new(j->call->arena, const char *, NODE_DOMAINS_MAX);
+    while (slice_word(&rest, &one) && j->domain_count < NODE_DOMAINS_MAX) {
+        bool had = false;
+        for (size_t i = 0; i < j->domain_count; i++)
+            had = had || slice_is(one, j->domain[i]);
+        if (!had)
+            j->domain[j->domain_count++] = slice_cstr(j->call->arena, one);
+    }
+}
+
+static struct cert_job *cert_job_make(struct command_call *call, const char *domains,
+                                      enum err (*run)(struct cert_job *j, struct why *why))
+{
+    const struct worker *w = call->worker;
+    struct cert_job *j = arena_new(call->arena, struct cert_job, 1);
+    *j = (struct cert_job){ .work = { .run = cert_job_work, .done = cert_job_done },
+                            .call = call,
+                            .run = run,
+                            .data = worker_node(w)->data };
+    ensure(j->data != NULL && duty_is_here(w, DUTY_CERTS));
+    job_take_domains(j, command_arg(call, domains));
+    return j;
+}
+
+static void cert_job_submit(struct cert_job *j)
+{
+    const struct worker *w = j->call->worker;
+    if (j->domain_count == 0)
+        command_fail(j->call, E_SYNTAX, "domains: found none, allowed: the server's domains");
+    else if (j->name_count > TLS_NAMES_MAX)
+        command_fail(j->call, E_LIMIT,
+                     "found more than %d names; give fewer domains, or --names wildcard",
+                     TLS_NAMES_MAX);
+    else if (work_submit(worker_work(w), worker_loop(w), &j->work) != OK)
+        command_fail(j->call, E_AGAIN, "all helper threads are busy; try again");
+}
+
+static void run_csr(struct command_call *call)
+{
+    struct cert_job *j = cert_job_make(call, "domains", job_csr);
+    job_add_names(j);
+    cert_job_submit(j);
+}
+
+static void cert_commands_run_import(struct command_call *call)
+{
+    struct cert_job *j = cert_job_make(call, "domains", job_import);
+    if (command_arg(call, "file").ptr == NULL)
+        command_fail(call, E_SYNTAX, "--file is missing: the file with the certificate");
+    else
+        cert_job_submit(j);
+}
+
+static void run_self_signed(struct command_call *call)
+{
+    struct cert_job *j = cert_job_make(call, "domains", job_self_signed);
+    job_add_names(j);
+    cert_job_submit(j);
+}
+
+static void cert_commands_run_del(struct command_call *call)
+{
+    cert_job_submit(cert_job_make(call, "domain", job_del));
+}
+
+#define DOMAINS_ARG                                                                                \
+    {                                                                                              \
+        .name = "domains", .kind = ARG_POSITIONAL, .type = PARAM_HOME_DOMAIN, .many = true,        \
+        .doc = "one or more of the server's domains, which one certificate is for"                 \
+    }
+#define KEY_ARG                                                                                    \
+    {                                                                                              \
+        .name = "key", .kind = ARG_OPTION, .type = PARAM_CHOICE, .choices = key_words,             \
+        .def = TLS_ECDSA_P256, .doc = "type and size of a new key; the default is ecdsa:p256"      \
+    }
+#define NAMES_ARG                                                                                  \
+    {                                                                                              \
+        .name = "names", .kind = ARG_OPTION, .type = PARAM_CHOICE, .choices = name_words,          \
+        .doc =                                                                                     \
+            "the names in it: `services` has each domain and its services, such as "               \
+            "conference.DOMAIN (the default), `wildcard` has DOMAIN and *.DOMAIN, `domain` only "  \
+            "DOMAIN"                                                                               \
+    }
+
+static struct command csr_command = {
+    .name = "cert csr",
+    .effect = COMMAND_CHANGES,
+    .area = "server",
+    .access = COMMAND_LOCAL,
+    .args =
+        (const struct command_arg[]){
+            DOMAINS_ARG,
+            KEY_ARG,
+            NAMES_ARG,
+            { .name = "replace",
+              .kind = ARG_FLAG,
+              .type = PARAM_BOOL,
+              .doc = "makes a new key even if an earlier request waits for its certificate" },
+            { 0 },
+        },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_CERTS,
+    .run = run_csr,
+    .doc = "Makes a key and a request for a certificate (PKCS #10). The key stays in the data "
+           "folder, and the request is printed: `musterctl cert csr example.org >example.csr`. "
+           "Give it to an authority, and import what comes back with `cert import`. Until then a "
+           "further request uses the same key. The request has DNS names, SRV names and XMPP "
+           "addresses, and is for servers and clients.",
+};
+
+static struct command import_command = {
+    .name = "cert import",
+    .effect = COMMAND_CHANGES,
+    .area = "server",
+    .access = COMMAND_LOCAL,
+    .args =
+        (const struct command_arg[]){
+            DOMAINS_ARG,
+            { .name = "file",
+              .kind = ARG_OPTION,
+              .type = PARAM_PATH,
+              .doc = "the certificate with its chain, PEM; it must be given" },
+            { .name = "key",
+              .kind = ARG_OPTION,
+              .type = PARAM_PATH,
+              .doc = "file of the server's host with its key, PEM; the default is a key in the "
+                     "same file, "
+                     "or the one of `cert csr`" },
+            { 0 },
+        },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_CERTS,
+    .run = cert_commands_run_import,
+    .doc =
+        "Takes a certificate into use without a restart. Key, chain, names and dates are checked "
+        "before anything changes. It is copied to the data folder. It counts for these domains "
+        "instead of tls.certificate of the node file; where tls.domains of the node file has a "
+        "certificate for a domain, that one counts and the import is refused. The node file is "
+        "read again, too, as by `server reload`.",
+};
+
+static struct command self_signed_command = {
+    .name = "cert self-signed",
+    .effect = COMMAND_CHANGES,
+    .area = "server",
+    .access = COMMAND_LOCAL,
+    .args =
+        (const struct command_arg[]){
+            DOMAINS_ARG,
+            KEY_ARG,
+            NAMES_ARG,
+            { .name = "replace",
+              .kind = ARG_FLAG,
+              .type = PARAM_BOOL,
+              .doc = "also in place of a certificate that was imported" },
+            { 0 },
+        },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_CERTS,
+    .run = run_self_signed,
+    .doc = "Makes a self-signed certificate. It is for tests and internal networks. "
+           "It is in use at once, for ten years. The node file is read again, too, as by `server "
+           "reload`.",
+};
+
+static struct command del_command = {
+    .name = "cert del",
+    .effect = COMMAND_CHANGES,
+    .area = "server",
+    .access = COMMAND_LOCAL,
+    .asks = "The certificate and its key are deleted.",
+    .args =
+        (const struct command_arg[]){
+            { .name = "domain",
+              .kind = ARG_POSITIONAL,
+              .type = PARAM_HOME_DOMAIN,
+              .doc = "one of the server's domains" },
+            { 0 },
+        },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_CERTS,
+    .run = cert_commands_run_del,
+    .doc = "Deletes a certificate that was imported or made here. The domain "
+           "then has the certificate of the node file, or the self-signed one of the server.",
+};
+
+const struct feature cert_commands_feature = {
+    .name = "cert-commands",
+    .commands = (struct command *const[]){ &csr_command, &import_command, &self_signed_command,
+                                           &del_command, NULL },
+};

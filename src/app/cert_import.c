@@ -1,0 +1,175 @@
+#include "app/cert_import.h"
+#include "app/cert_store.h"
+#include "app/certs.h"
+#include "app/node_file.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "io/tls_cert_make.h"
+
+enum err cert_import_allowed(const struct node_file *f, const char *domain, struct why *why)
+{
+    const struct node_cert *own = certs_own(f, domain);
+    if (own == NULL)
+        return OK;
+    why_set(why,
+            "%s: the node file names its certificate (tls.domains, %s:%zu), and that one counts. "
+            "Renew %s, or remove the entry and import again",
+            domain, f->path, own->line, own->certificate);
+    return E_CONFLICT;
+}
+
+static enum err import_fail(struct why *why, const struct cert_import *in, const char *what)
+{
+    why_set(why, "%s: %s", in->certificate, what);
+    return E_AUTH;
+}
+
+/* RFC 8446 §4.4.2: each certificate certifies the one before it. */
+static enum err check_order(const struct cert_import *in, const struct tls_chain *chain,
+                            struct why *why)
+{
+    for (size_t i = 1; i < chain->count; i++) {
+        const struct tls_cert_facts *f = &chain->item[i - 1], *next = &chain->item[i];
+        if (strcmp(f->issuer, next->subject) == 0)
+            continue;
+        return import_fail(
+            why, in,
+            arena_printf(in->arena,
+                         "found \"%.120s\" behind \"%.120s\", expected its issuer \"%.120s\". Put "
+                         "the certificate of the domain first, then each issuer",
+                         next->subject, f->subject, f->issuer));
+    }
+    if (tls_cert_chain_end(in->certificate) != TLS_CHAIN_OPEN)
+        return OK;
+    return import_fail(
+        why, in,
+        arena_printf(in->arena,
+                     "the chain ends at the issuer \"%.200s\", which is neither in the file nor "
+                     "known to this machine. Add the certificates of the issuers, up to the root "
+                     "if that is your own",
+                     chain->item[chain->count - 1].issuer));
+}
+
+/* Of the certificates behind the first. */
+static enum err check_issuers(const struct cert_import *in, const struct tls_chain *chain,
+                              int64_t now, struct why *why)
+{
+    for (size_t i = 1; i < chain->count; i++) {
+        const struct tls_cert_facts *f = &chain->item[i];
+        const char *wrong = now > f->not_after    ? "has expired"
+                            : now < f->not_before ? "is not valid yet"
+                            : f->weak_key         ? "has a weak key"
+                            : f->weak_signature   ? "has a weak signature"
+                            : !f->authority       ? "is none of an authority"
+                                                  : NULL;
+        if (wrong != NULL)
+            return import_fail(why, in,
+                               arena_printf(in->arena,
+                                            "the certificate \"%.200s\" of the chain %s. Get the "
+                                            "current chain from the issuer",
+                                            f->subject, wrong));
+    }
+    return OK;
+}
+
+static enum err import_check_leaf(const struct cert_import *in, const struct tls_chain *chain,
+                                  int64_t now, struct why *why)
+{
+    const struct tls_cert_facts *f = &chain->item[0];
+    struct cert_use use = { .known = true, .facts = *f };
+    use.missing = cert_missing(f, in->domain, in->domain_count, in->arena);
+    const char *fault = cert_fault(&use, now, in->arena);
+    if (fault != NULL)
+        return import_fail(why, in, arena_printf(in->arena, "the certificate %s", fault));
+    if (f->weak_key || f->weak_signature)
+        return import_fail(why, in,
+                           arena_printf(in->arena,
+                                        "found a weak %s (%s), allowed: RSA of 2048 bits and up, "
+                                        "ECDSA, and SHA-256 and up",
+                                        f->weak_key ? "key" : "signature",
+                                        f->weak_key ? f->key : f->signature));
+    if (!f->for_server)
+        return import_fail(why, in,
+                           "the certificate is not for servers (keyUsage, extendedKeyUsage). Ask "
+                           "the issuer for one with serverAuth");
+    return OK;
+}
+
+/* The key in a file, if it is that of the certificate. */
+static bool import_key_fits(struct buf *key, const char *path, const char *certificate)
+{
+    struct why why;
+    struct buf found;
+    buf_init(&found, TLS_KEY_BYTES_MAX);
+    bool fits =
+        tls_key_read(&found, path, &why) == OK && tls_key_fits(buf_fit(&found), certificate);
+    if (fits)
+        buf_add(key, buf_fit(&found));
+    tls_key_wipe(&found);
+    return fits;
+}
+
+/* Where no key is given: in the file, of a request, of a certificate that is in the data folder. */
+static enum err import_find_key(const struct cert_import *in, struct buf *key,
+                                const char *certificate, const char **used, struct why *why)
+{
+    if (import_key_fits(key, in->certificate, certificate))
+        return OK;
+    for (size_t i = 0; i < in->file->domains.count; i++) {
+        const char *domain = in->file->domains.name[i];
+        const char *request = cert_store_request(in->arena, in->file->data, domain);
+        if (import_key_fits(key, request, certificate)) {
+            *used = request;
+            return OK;
+        }
+        if (import_key_fits(key, cert_store_pair(in->arena, in->file->data, domain), certificate))
+            return OK;
+    }
+    why_set(why,
+            "%s: found no key for this certificate: none is in the file, and it was not made from "
+            "a request of `cert csr`. Give the file of the key (--key)",
+            in->certificate);
+    return E_NOTFOUND;
+}
+
+static enum err take_key(const struct cert_import *in, struct buf *key, const char *certificate,
+                         const char **used, struct why *why)
+{
+    if (in->key == NULL)
+        return import_find_key(in, key, certificate, used, why);
+    enum err e = tls_key_read(key, in->key, why);
+    if (e != OK || tls_key_fits(buf_slice(key), certificate)) /* whole: tls_key_read() says so */
+        return e;
+    why_set(why,
+            "%s: the key is not the one of the certificate %s; give the key that it was "
+            "requested with",
+            in->key, in->certificate);
+    return E_CONFLICT;
+}
+
+enum err cert_import_check(const struct cert_import *in, struct buf *pem, const char **used,
+                           struct why *why)
+{
+    struct tls_chain chain;
+    int64_t now = (int64_t)(clock_wall_us() / 1000000);
+    enum err e = OK;
+    ensure(in->domain_count > 0 && pem->len == 0);
+    *used = NULL;
+    for (size_t i = 0; e == OK && i < in->domain_count; i++)
+        e = cert_import_allowed(in->file, in->domain[i], why);
+    if (e == OK)
+        e = tls_cert_read_chain(&chain, in->certificate, in->arena, why);
+    if (e == OK)
+        e = take_key(in, pem, chain.item[0].pem, used, why);
+    if (e == OK)
+        e = import_check_leaf(in, &chain, now, why);
+    if (e == OK)
+        e = check_issuers(in, &chain, now, why);
+    if (e == OK)
+        e = check_order(in, &chain, why);
+    for (size_t i = 0; e == OK && i < chain.count; i++)
+        buf_add(pem, slice_of(chain.item[i].pem));
+    return e;
+}

@@ -1,0 +1,29 @@
+/* cert_import: what is true of a certificate before it is taken into use: it is one, its key is
+ * there, its chain is whole and in order, and clients accept it for its domains today. */
+#pragma once
+#include "base/err.h"
+#include "base/slice.h"
+
+struct arena;
+struct buf;
+struct node_file;
+
+/* What is imported. All texts live as long as the call of the import. */
+struct cert_import {
+    const struct node_file *file; /* as it is on the disk now */
+    const char *const *domain;    /* of ours */
+    size_t domain_count;
+    const char *certificate; /* path: PEM, with its chain */
+    const char *key;         /* path; NULL: in the same file, or of a request */
+    struct arena *arena;
+};
+
+/* E_CONFLICT: the node file says which certificate this domain has. */
+NODISCARD enum err cert_import_allowed(const struct node_file *file, const char *domain,
+                                       struct why *why);
+/* Checks all of it and writes it as one text in PEM, key first. *used: the path of the key of a
+ * request that it was made from, NULL: none. E_IO, E_SYNTAX: a file; E_NOTFOUND: no key;
+ * E_CONFLICT: the key of another certificate; E_AUTH: clients would refuse it. Waits for the
+ * disk. */
+NODISCARD enum err cert_import_check(const struct cert_import *in, struct buf *pem,
+                                     const char **used, struct why *why);

@@ -1,0 +1,41 @@
+#include "app/cert_store.h"
+#include "base/arena.h"
+#include "base/durable.h"
+#include "base/secret_file.h"
+#include <errno.h>
+#include <unistd.h>
+
+static const char *path_of(struct arena *arena, const char *data, const char *domain,
+                           const char *end)
+{
+    return arena_printf(arena, "%s/certs/%s.%s", data, domain, end);
+}
+
+const char *cert_store_pair(struct arena *arena, const char *data, const char *domain)
+{
+    return path_of(arena, data, domain, "pem");
+}
+
+const char *cert_store_request(struct arena *arena, const char *data, const char *domain)
+{
+    return path_of(arena, data, domain, "key");
+}
+
+bool cert_store_has(const char *path) { return access(path, F_OK) == 0; }
+
+enum err cert_store_write(const char *data, const char *path, slice pem, struct why *why)
+{
+    struct arena *arena = arena_create(0);
+    enum err e = durable_folder(arena_printf(arena, "%s/certs", data), 0700, why);
+    if (e == OK)
+        e = secret_file_write(path, pem, why);
+    arena_destroy(&arena);
+    return e;
+}
+
+enum err cert_store_remove(const char *path, struct why *why)
+{
+    if (unlink(path) != 0)
+        return durable_failed(why, path, errno);
+    return durable_sync_parent(path, why);
+}

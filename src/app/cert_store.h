@@ -1,0 +1,19 @@
+/* cert_store: the certificates that commands have put into the data folder. Each domain may have
+ * one file certs/DOMAIN.pem with its key and the certificates behind it, so that both are replaced
+ * at once, and certs/DOMAIN.key, the key of a request whose certificate has not come yet.
+ *
+ * Reading and writing wait for the disk: helper threads, or the main thread at start. */
+#pragma once
+#include "base/err.h"
+#include "base/slice.h"
+
+struct arena;
+
+/* Paths, in the arena. domain: one of ours, as the node has it. */
+const char *cert_store_pair(struct arena *arena, const char *data, const char *domain);
+const char *cert_store_request(struct arena *arena, const char *data, const char *domain);
+bool cert_store_has(const char *path);
+/* Writes a file with mode 0600, as a whole; makes the folder. */
+NODISCARD enum err cert_store_write(const char *data, const char *path, slice pem, struct why *why);
+/* Removes a file. E_NOTFOUND: there is none. */
+NODISCARD enum err cert_store_remove(const char *path, struct why *why);

@@ -1,0 +1,435 @@
+"""The commands about certificates, on a real server. `openssl` says what is in requests and
+certificates, and whether a chain holds."""
+import datetime
+import re
+import socket
+import ssl
+import stat
+import subprocess
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from test_certs import NOW, alarm, make, named, tls_of
+
+
+
+def openssl(*args, stdin=None):
+    done = subprocess.run(["openssl", *map(str, args)], input=stdin, capture_output=True,
+                          text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """A root and an intermediate authority: (root, (certificate, key) of the intermediate)."""
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+class Authority:
+    def __init__(self, folder):
+        self.folder = folder
+        self.root = make(folder, "root", [])
+        self.middle = make(folder, "middle", [], issuer=self.root)
+
+    def sign(self, request, begins=-1, ends=90, names=None, usage=True, key=None, digest=None):
+        """What an authority makes of a request: the certificate, as an object."""
+        asked = x509.load_pem_x509_csr(request.encode())
+        builder = (x509.CertificateBuilder().subject_name(asked.subject)
+                   .issuer_name(self.middle[0].subject).public_key(key or asked.public_key())
+                   .serial_number(x509.random_serial_number())
+                   .not_valid_before(NOW + datetime.timedelta(days=begins))
+                   .not_valid_after(NOW + datetime.timedelta(days=ends, hours=1)))
+        san = x509.SubjectAlternativeName([x509.DNSName(d) for d in names]) if names else \
+            asked.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        builder = builder.add_extension(san, critical=False)
+        purposes = [ExtendedKeyUsageOID.SERVER_AUTH if usage else ExtendedKeyUsageOID.CLIENT_AUTH]
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        return builder.sign(self.middle[1], digest or hashes.SHA256())
+
+    def chain(self, leaf, *behind):
+        return b"".join(c.public_bytes(serialization.Encoding.PEM)
+                        for c in (leaf, *(behind or (self.middle[0], self.root[0]))))
+
+
+def shown(server, domain="localhost"):
+    """The certificate that a client gets that asks for this domain."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", server.tls_port), timeout=20) as raw, \
+            context.wrap_socket(raw, server_hostname=domain) as tls:
+        return x509.load_der_x509_certificate(tls.getpeercert(binary_form=True))
+
+
+def fingerprint(cert):
+    return cert.fingerprint(hashes.SHA256()).hex()
+
+
+def csr(server, *args):
+    done = server.ctl_run("cert", "csr", *args)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def refused(server, *args, code=1):
+    done = server.ctl_run(*args)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stderr
+
+
+# --- cert show ---
+
+
+def test_show_of_what_the_server_made(server):
+    row, = server.rows("cert", "show")
+    der = shown(server)
+    assert row["domain"] == "localhost" and row["depth"] == 0
+    assert row["fingerprint"] == fingerprint(der) and row["source"] == "self-signed"
+    assert row["key"] == "ECDSA P-256" and row["names"] == "localhost"
+    assert row["subject"] == row["issuer"] == "CN=localhost" and 3640 < row["days_left"] <= 3650
+    assert server.rows("cert", "show", "localhost") == [row]
+    assert "localhost" in refused(server, "cert", "show", "other.test")
+
+
+def test_show_has_the_whole_chain(make_server, tmp_path, authority):
+    server = make_server(domains=["a.test", "b.test"])
+    leaf = authority.sign(csr(server, "a.test"))
+    path = write(tmp_path, "a.pem", authority.chain(leaf))
+    server.ctl("cert", "import", "a.test", "--file", path)
+    rows = server.rows("cert", "show", "a.test")
+    assert [r["depth"] for r in rows] == [0, 1, 2]
+    assert [r["subject"] for r in rows] == ["CN=a.test", "CN=middle", "CN=root"]
+    assert [r["fingerprint"] for r in rows] == [
+        fingerprint(c) for c in (leaf, authority.middle[0], authority.root[0])]
+    assert rows[0]["source"] == "cert import" and rows[0]["xmpp_names"].startswith("a.test")
+    assert rows[0]["srv_names"].startswith("_xmpp-client.a.test, _xmpp-server.a.test")
+    assert {r["domain"] for r in server.rows("cert", "show")} == {"a.test", "b.test"}
+
+
+# --- cert csr ---
+
+
+@pytest.mark.parametrize("key, said", [
+    ("rsa:2048", "(2048 bit)"), ("rsa:3072", "(3072 bit)"), ("rsa:4096", "(4096 bit)"),
+    ("ecdsa:p256", "NIST CURVE: P-256"), ("ecdsa:p384", "NIST CURVE: P-384")])
+def test_a_request_is_right(server, key, said):
+    request = csr(server, "localhost", "--key", key)
+    assert request.startswith("-----BEGIN CERTIFICATE REQUEST-----\n")
+    text = openssl("req", "-verify", "-noout", "-text", stdin=request)
+    assert "erify OK" in text and said in text and "CN = localhost" in text
+    usage = re.search(r"Key Usage: critical\n *(.*)\n", text)[1]
+    assert usage == "Digital Signature, Key Encipherment, Data Encipherment, Key Agreement"
+    purpose = re.search(r"Extended Key Usage: *\n *(.*)\n", text)[1]
+    assert purpose == ("TLS Web Server Authentication, TLS Web Client Authentication, "
+                       "IPSec End System")
+    path = server.data / "certs" / "localhost.key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    public = openssl("pkey", "-in", path, "-pubout")
+    assert public == openssl("req", "-pubkey", "-noout", stdin=request)
+
+
+def names_of(request):
+    """(DNS, SRV, XMPP) of a request."""
+    names = x509.load_pem_x509_csr(request.encode()).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName).value
+    other = {"1.3.6.1.5.5.7.8.7": [], "1.3.6.1.5.5.7.8.5": []}
+    for name in names.get_values_for_type(x509.OtherName):
+        tag, length, text = name.value[0], name.value[1], name.value[2:]
+        assert len(text) == length
+        assert tag == {"7": 0x16, "5": 0x0c}[name.type_id.dotted_string[-1]]
+        other[name.type_id.dotted_string].append(text.decode())
+    return (names.get_values_for_type(x509.DNSName), *other.values())
+
+
+def test_names_of_a_request(make_server):
+    server = make_server(domains=["a.test", "bücher.test"])
+    dns, srv, xmpp = names_of(csr(server, "a.test"))
+    assert dns[0] == "a.test" and "conference.a.test" in dns
+    assert srv[:2] == ["_xmpp-client.a.test", "_xmpp-server.a.test"]
+    assert "_xmpp-server.conference.a.test" in srv
+    assert "_xmpp-client.conference.a.test" not in srv
+    assert xmpp == dns
+    two = names_of(csr(server, "a.test", "bücher.test", "a.test", "--names", "wildcard"))
+    assert two == (["a.test", "*.a.test", "xn--bcher-kva.test", "*.xn--bcher-kva.test"],
+                   ["_xmpp-client.a.test", "_xmpp-server.a.test",
+                    "_xmpp-client.xn--bcher-kva.test", "_xmpp-server.xn--bcher-kva.test"],
+                   ["a.test", "bücher.test"])
+    assert names_of(csr(server, "a.test", "--names", "domain"))[0] == ["a.test"]
+
+
+def test_a_request_keeps_the_key_of_an_earlier_one(server):
+    key = server.data / "certs" / "localhost.key"
+    csr(server, "localhost", "--key", "rsa:2048")
+    first = key.read_bytes()
+    csr(server, "localhost")
+    csr(server, "localhost", "--key", "rsa:2048")
+    assert key.read_bytes() == first
+    told = refused(server, "cert", "csr", "localhost", "--key", "ecdsa:p384")
+    assert "an earlier request waits" in told and "--replace" in told
+    assert key.read_bytes() == first
+    csr(server, "localhost", "--key", "ecdsa:p384", "--replace")
+    assert key.read_bytes() != first
+
+
+def test_a_request_for_a_domain_of_others(server):
+    assert "other.test is not served here" in refused(server, "cert", "csr", "other.test")
+
+
+# --- cert import ---
+
+
+def test_from_a_request_to_its_certificate_in_use(make_server, tmp_path, authority):
+    """Without a restart, by SNI, also after one."""
+    server = make_server("alice", domains=["localhost", "b.test"])
+    alice = server.client("alice", "a")
+    before = shown(server)
+    request = csr(server, "localhost")
+    leaf = authority.sign(request)
+    path = write(tmp_path, "new.pem", authority.chain(leaf))
+    done = server.ctl_run("cert", "import", "localhost", "--file", path)
+    assert done.returncode == 0 and done.stdout == "localhost: the certificate is in use\n"
+    assert shown(server) == leaf and shown(server, "b.test") == before
+    alice.ping()
+    assert not (server.data / "certs" / "localhost.key").exists()
+    pair = server.data / "certs" / "localhost.pem"
+    assert stat.S_IMODE(pair.stat().st_mode) == 0o600
+    assert sorted(p.name for p in pair.parent.iterdir()) == ["localhost.pem"]
+    root = tmp_path / "root.pem"
+    root.write_bytes(authority.root[0].public_bytes(serialization.Encoding.PEM))
+    said = openssl("s_client", "-connect", f"127.0.0.1:{server.tls_port}", "-CAfile", root,
+                   "-verify_return_error", "-servername", "localhost", stdin="")
+    assert "Verify return code: 0" in said
+    server.restart()
+    assert shown(server) == leaf and shown(server, "b.test") == before
+    server.ctl("server", "reload")
+    assert shown(server) == leaf
+
+
+def test_one_certificate_for_several_domains(make_server, tmp_path, authority):
+    server = make_server(domains=["a.test", "bücher.test"])
+    leaf = authority.sign(csr(server, "a.test", "bücher.test"))
+    path = write(tmp_path, "new.pem", authority.chain(leaf))
+    server.ctl("cert", "import", "bücher.test", "--file", path)
+    assert shown(server, "xn--bcher-kva.test") == leaf and shown(server, "a.test") != leaf
+    server.ctl("cert", "import", "a.test", "--file", path)  # the key is that of the other one
+    assert shown(server, "a.test") == leaf
+
+
+def test_a_key_of_its_own(server, tmp_path, authority):
+    """With --key, and in the same file; paths count from the folder of the caller."""
+    key = rsa.generate_private_key(65537, 2048)
+    request = x509.CertificateSigningRequestBuilder(named("localhost")).add_extension(
+        x509.SubjectAlternativeName([x509.DNSName("localhost")]), False).sign(key, hashes.SHA256())
+    leaf = authority.sign(request.public_bytes(serialization.Encoding.PEM).decode())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                            serialization.NoEncryption())
+    path = write(tmp_path, "new.pem", authority.chain(leaf))
+    told = refused(server, "cert", "import", "localhost", "--file", path)
+    assert "found no key for this certificate" in told and "--key" in told
+    other = write(tmp_path, "other.key", make(tmp_path, "other", ["localhost"])[1].private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption()))
+    told = refused(server, "cert", "import", "localhost", "--file", path, "--key", other)
+    assert f"{other}: the key is not the one of the certificate {path}" in told
+    assert shown(server) != leaf
+    server.ctl("cert", "import", "localhost", "--file", path, "--key",
+               write(tmp_path, "right.key", pem))
+    assert shown(server) == leaf
+    both = write(tmp_path, "both.pem", pem + authority.chain(leaf))
+    server.ctl("cert", "import", "localhost", "--file", both)
+    assert server.rows("cert", "show")[0]["key"] == "RSA 2048"
+
+
+BROKEN = {
+    "expired": ({"ends": -2, "begins": -9}, "the certificate expired on 20"),
+    "early": ({"begins": 3}, "the certificate is not valid before 20"),
+    "names": ({"names": ["other.test"]}, "does not name localhost; it names other.test"),
+    "usage": ({"usage": False}, "is not for servers"),
+    "sha1": ({"digest": hashes.SHA1()}, "found a weak signature"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_refused_changes_nothing(server, tmp_path, authority, case):
+    options, told = BROKEN[case]
+    leaf = authority.sign(csr(server, "localhost"), **options)
+    path = write(tmp_path, "new.pem", authority.chain(leaf))
+    before = shown(server)
+    said = refused(server, "cert", "import", "localhost", "--file", path)
+    assert told in said and str(path) in said
+    assert shown(server) == before
+    assert [p.name for p in (server.data / "certs").iterdir()] == ["localhost.key"]
+
+
+def test_weak_keys_are_refused(server, tmp_path, authority):
+    key = rsa.generate_private_key(65537, 1024)
+    leaf = authority.sign(csr(server, "localhost"), key=key.public_key())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                            serialization.NoEncryption())
+    path = write(tmp_path, "new.pem", pem + authority.chain(leaf))
+    said = refused(server, "cert", "import", "localhost", "--file", path)
+    assert "found a weak key (RSA 1024), allowed: RSA of 2048 bits" in said
+
+
+def test_chains_that_are_refused(server, tmp_path, authority):
+    leaf = authority.sign(csr(server, "localhost"))
+    middle, root = authority.middle[0], authority.root[0]
+    stranger, _ = make(tmp_path, "stranger", [])
+    old, _ = make(tmp_path, "middle", [], issuer=authority.root, begins=-9, ends=-2)
+    for behind, told in (((root, middle), 'found "CN=root" behind "CN=localhost", expected its '
+                                          'issuer "CN=middle"'),
+                         ((stranger,), 'found "CN=stranger"'),
+                         ((middle,), 'the chain ends at the issuer "CN=root"'),
+                         ((old, root), 'the certificate "CN=middle" of the chain has expired')):
+        path = write(tmp_path, "new.pem", authority.chain(leaf, *behind))
+        assert told in refused(server, "cert", "import", "localhost", "--file", path)
+    alone = write(tmp_path, "new.pem", leaf.public_bytes(serialization.Encoding.PEM))
+    assert "is neither in the file nor" in refused(server, "cert", "import", "localhost", "--file",
+                                                   alone)
+
+
+def test_files_that_are_no_certificates(server, tmp_path):
+    for content in (b"", b"nothing",
+                    b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+        path = write(tmp_path, "new.pem", content)
+        told = refused(server, "cert", "import", "localhost", "--file", path, code=2)
+        assert f"{path}: found no PEM certificate" in told
+    assert "No such file" in refused(server, "cert", "import", "localhost", "--file", "/nowhere/x")
+    assert "--file is missing" in refused(server, "cert", "import", "localhost", code=2)
+
+
+def test_the_node_file_decides(make_server, tmp_path, authority):
+    """tls.domains wins and is named; tls.certificate loses against an import."""
+    make(tmp_path, "cert", ["a.test", "b.test"])
+    make(tmp_path, "own", ["a.test"])
+    server = make_server(domains=["a.test", "b.test"],
+                         tls=tls_of(tmp_path, **{"a.test": tls_of(tmp_path, "own")}))
+    leaf = authority.sign(csr(server, "a.test", "b.test"))
+    path = write(tmp_path, "new.pem", authority.chain(leaf))
+    told = refused(server, "cert", "import", "a.test", "--file", path)
+    assert "the node file names its certificate (tls.domains, " in told
+    assert re.search(rf"{re.escape(str(server.file))}:\d+\)", told) and "own.pem" in told
+    assert "tls.domains" in refused(server, "cert", "import", "b.test", "a.test", "--file", path)
+    assert "tls.domains" in refused(server, "cert", "self-signed", "a.test")
+    assert shown(server, "b.test") != leaf
+    server.ctl("cert", "import", "b.test", "--file", path)
+    assert shown(server, "b.test") == leaf and shown(server, "a.test") != leaf
+    sources = {r["domain"]: r["source"] for r in server.rows("cert", "show")}
+    assert sources == {"a.test": "node file", "b.test": "cert import"}
+    server.ctl("cert", "del", "b.test")
+    assert shown(server, "b.test") != leaf
+    assert "found no certificate of" in refused(server, "--yes", "cert", "del", "b.test")
+
+
+def test_a_mistake_in_the_node_file_comes_first(server, tmp_path, authority):
+    leaf = authority.sign(csr(server, "localhost"))
+    path = write(tmp_path, "new.pem", authority.chain(leaf))
+    server.conf["log"] = {"level": "loud"}
+    server.write()
+    told = refused(server, "cert", "import", "localhost", "--file", path, code=2)
+    assert "the node file has a mistake" in told and "log.level" in told
+    assert not (server.data / "certs" / "localhost.pem").exists()
+
+
+# --- cert self-signed ---
+
+
+def test_self_signed(server, tmp_path, authority):
+    server.ctl("cert", "self-signed", "localhost", "--key", "rsa:3072")
+    cert = shown(server)
+    names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert "conference.localhost" in names.get_values_for_type(x509.DNSName)
+    row = server.rows("cert", "show")[0]
+    assert row["fingerprint"] == fingerprint(cert) and row["key"] == "RSA 3072"
+    own = tmp_path / "own.pem"
+    own.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+    assert "OK" in openssl("verify", "-CAfile", own, "-purpose", "sslserver", own)
+    server.ctl("cert", "self-signed", "localhost")
+    assert shown(server) != cert
+    leaf = authority.sign(csr(server, "localhost"))
+    server.ctl("cert", "import", "localhost", "--file",
+               write(tmp_path, "new.pem", authority.chain(leaf)))
+    assert "--replace gives it up" in refused(server, "cert", "self-signed", "localhost")
+    assert shown(server) == leaf
+    server.ctl("cert", "self-signed", "localhost", "--replace")
+    assert shown(server) != leaf
+
+
+# --- cert check ---
+
+
+def test_check_of_what_the_server_made(server):
+    told = refused(server, "cert", "check")
+    assert "localhost: the certificate is self-signed." in told and "`cert csr`" in told
+    assert "does not name the services" in told and "conference.localhost" in told
+
+
+def test_check_finds_nothing(server, tmp_path, authority):
+    leaf = authority.sign(csr(server, "localhost"))
+    server.ctl("cert", "import", "localhost", "--file",
+               write(tmp_path, "new.pem", authority.chain(leaf)))
+    done = server.ctl_run("cert", "check", "localhost")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("nothing that clients or other servers refuse\n")
+    assert 'the chain ends at "CN=root", which this machine does not trust' in done.stdout
+    assert "is not for clients (extendedKeyUsage clientAuth)" in done.stdout
+    assert "services" not in done.stdout
+
+
+@pytest.mark.parametrize("options, told", [
+    ({"ends": -2, "begins": -30}, "localhost: the certificate expired on 20"),
+    ({"begins": 2}, "localhost: the certificate is not valid before 20"),
+    ({"names": ["other.test"]}, "localhost: the certificate does not name localhost"),
+    ({"usage": False}, "localhost: the certificate is not for servers"),
+    ({"digest": hashes.SHA1()}, "localhost: the signature is weak (ecdsa-with-SHA1)")])
+def test_check_says_what_is_refused(make_server, tmp_path, authority, options, told):
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = x509.CertificateSigningRequestBuilder(named("localhost")).add_extension(
+        x509.SubjectAlternativeName([x509.DNSName("localhost")]), False).sign(key, hashes.SHA256())
+    right = authority.sign(request.public_bytes(serialization.Encoding.PEM).decode())
+    write(tmp_path, "cert.pem", authority.chain(right))
+    write(tmp_path, "cert.key", key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption()))
+    server = make_server(tls=tls_of(tmp_path))
+    assert server.ctl_run("cert", "check").returncode == 0
+    leaf = authority.sign(request.public_bytes(serialization.Encoding.PEM).decode(), **options)
+    write(tmp_path, "cert.pem", authority.chain(leaf))
+    said = refused(server, "cert", "check")
+    assert told in said
+    assert f"{tmp_path}/cert.pem has changed and is not in use yet" in said
+
+
+def test_check_of_an_open_chain(make_server, tmp_path, authority):
+    make(tmp_path, "cert", ["localhost"], issuer=authority.root)
+    server = make_server(tls=tls_of(tmp_path))
+    assert 'the chain ends at "CN=root", which is neither in the file' in refused(server, "cert",
+                                                                                  "check")
+
+
+# --- the monitor ---
+
+
+def test_the_days_of_notice_are_a_setting(make_server, tmp_path):
+    make(tmp_path, "cert", ["localhost"], ends=40)
+    server = make_server(tls=tls_of(tmp_path))
+    assert alarm(server, "tls.expiry") is None
+    server.ctl("set", "cert.notice-from", "41")
+    row = alarm(server, "tls.expiry")
+    assert row["severity"] == "warning" and "40 days" in row["detail"]
+    assert "expires in 40 days" in server.ctl_run("cert", "check").stderr
+    server.restart()
+    assert alarm(server, "tls.expiry")["severity"] == "warning"
+    server.ctl("set", "cert.notice-from", "40")
+    assert alarm(server, "tls.expiry") is None
