@@ -433,3 +433,90 @@ def test_the_days_of_notice_are_a_setting(make_server, tmp_path):
     assert alarm(server, "tls.expiry")["severity"] == "warning"
     server.ctl("set", "cert.notice-from", "40")
     assert alarm(server, "tls.expiry") is None
+
+
+# --- cert-trust ---
+
+
+def pem_of(folder, name, *certs):
+    return write(folder, name, b"".join(c.public_bytes(serialization.Encoding.PEM)
+                                        for c in certs))
+
+
+def trusted(server, *args):
+    return [(r["for"], r["fingerprint"]) for r in server.rows("cert-trust", "list", *args)]
+
+
+def test_trusted_certificates_stay_until_they_are_deleted(server, tmp_path, authority):
+    root, middle = authority.root[0], authority.middle[0]
+    assert trusted(server) == []
+    done = server.ctl_run("cert-trust", "add", pem_of(tmp_path, "both.pem", middle, root))
+    assert done.returncode == 0 and done.stdout.splitlines() == [
+        "trusted for federation:", f"{fingerprint(middle)}  CN=middle",
+        f"{fingerprint(root)}  CN=root"]
+    server.ctl("cert-trust", "add", pem_of(tmp_path, "root.pem", root), "--for", "clients")
+    everything = {("federation", fingerprint(root)), ("federation", fingerprint(middle)),
+                  ("clients", fingerprint(root))}
+    assert set(trusted(server)) == everything and len(trusted(server)) == 3
+    assert trusted(server, "--for", "clients") == [("clients", fingerprint(root))]
+    row = server.rows("cert-trust", "list", "--for", "clients")[0]
+    assert row["subject"] == row["issuer"] == "CN=root" and row["authority"] is True
+    assert row["days_left"] == 365
+    folder = server.data / "trust" / "federation"
+    assert {p.name for p in folder.iterdir()} == {f"{fingerprint(c)}.pem" for c in (root, middle)}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    server.ctl("cert-trust", "add", pem_of(tmp_path, "root.pem", root))  # again
+    assert set(trusted(server)) == everything
+    server.restart()
+    assert set(trusted(server)) == everything
+    said = openssl("x509", "-in", folder / f"{fingerprint(root)}.pem", "-noout", "-fingerprint",
+                   "-sha256").strip().partition("=")[2]
+    server.ctl("cert-trust", "del", said)  # in capitals, with colons
+    assert set(trusted(server)) == everything - {("federation", fingerprint(root))}
+    told = refused(server, "cert-trust", "del", fingerprint(root))
+    assert f"found no certificate {fingerprint(root)} that is trusted for federation" in told
+    server.ctl("cert-trust", "del", fingerprint(root), "--for", "clients")
+    assert trusted(server) == [("federation", fingerprint(middle))]
+
+
+@pytest.mark.parametrize("options, told", [
+    ({"ends": -2, "begins": -9}, 'the certificate "CN=old" has expired'),
+    ({"begins": 3}, 'the certificate "CN=old" is not valid yet')])
+def test_certificates_that_are_not_trusted(server, tmp_path, authority, options, told):
+    """All of a file or nothing."""
+    old, _ = make(tmp_path, "old", [], **options)
+    path = pem_of(tmp_path, "both.pem", authority.root[0], old)
+    said = refused(server, "cert-trust", "add", path)
+    assert f"{path}: {told}" in said
+    assert trusted(server) == [] and not (server.data / "trust").exists()
+    assert "found no PEM certificate" in refused(server, "cert-trust", "add",
+                                                 write(tmp_path, "x.pem", b"x"), code=2)
+
+
+def test_what_is_put_into_the_folder_by_hand(server, tmp_path, authority):
+    folder = server.data / "trust" / "clients"
+    folder.mkdir(parents=True)
+    pem_of(folder, "ours.crt", authority.root[0], authority.middle[0])
+    (folder / "README").write_text("nothing")
+    server.ctl("server", "reload")
+    assert len(trusted(server)) == 2
+    told = refused(server, "cert-trust", "del", fingerprint(authority.root[0]), "--for", "clients")
+    assert f"{folder}/ours.crt: has 2 certificates" in told
+    (folder / "broken.pem").write_text("nothing")
+    told = refused(server, "server", "reload", code=2)
+    assert f"{folder}/broken.pem" in told and alarm(server, "server.reload")
+    assert len(trusted(server)) == 2
+
+
+def test_trusted_certificates_are_watched(server, tmp_path):
+    soon, _ = make(tmp_path, "soon", [], ends=20)
+    server.ctl("cert-trust", "add", tmp_path / "soon.pem")
+    row = alarm(server, "tls.trust-expiry")
+    assert row["severity"] == "warning" and "CN=soon: 20 days left" in row["detail"]
+    server.ctl("set", "cert.notice-from", "20")
+    assert alarm(server, "tls.trust-expiry") is None
+    server.ctl("set", "cert.notice-from", "30")
+    assert alarm(server, "tls.trust-expiry")
+    server.ctl("set", "cert.trust-system", "off")
+    server.ctl("cert-trust", "del", fingerprint(soon))
+    assert alarm(server, "tls.trust-expiry") is None

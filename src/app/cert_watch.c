@@ -1,4 +1,5 @@
 #include "app/cert_watch.h"
+#include "app/cert_trust.h"
 #include "app/certs.h"
 #include "base/alarm.h"
 #include "base/arena.h"
@@ -122,10 +123,10 @@ static void tell_names(struct arena *arena)
     alarm_clear(&names_alarm);
 }
 
-/* Each day, and each hour in the last day of a certificate. */
-static uint64_t next_look_ms(const struct cert_use *first)
+/* Each day, and each hour in the last day of a certificate. expires: the first of them. */
+static uint64_t next_look_ms(int64_t expires)
 {
-    int64_t left = first != NULL ? first->facts.not_after - now_s() : 2 * DAY_S;
+    int64_t left = expires - now_s();
     if (left <= DAY_S)
         return HOUR_MS;
     return left < 2 * DAY_S ? (uint64_t)(left - DAY_S) * 1000 + 1000 : DAY_MS;
@@ -139,8 +140,11 @@ static void cert_watch_look(struct loop *loop)
     tell_expiry(first, arena);
     tell_names(arena);
     arena_destroy(&arena);
+    int64_t expires = cert_trust_look(now_s(), cert_notice_days());
+    if (first != NULL && first->facts.not_after < expires)
+        expires = first->facts.not_after;
     if (loop != NULL)
-        timer_set(loop, &look_timer, next_look_ms(first));
+        timer_set(loop, &look_timer, next_look_ms(expires));
 }
 
 void cert_watch_use(struct cert_watch *made)

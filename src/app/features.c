@@ -8,6 +8,7 @@
 #include "app/cert_check.h"
 #include "app/cert_commands.h"
 #include "app/cert_show.h"
+#include "app/cert_trust.h"
 #include "app/cert_watch.h"
 #include "app/config_check.h"
 #include "app/other_database.h"
@@ -182,6 +183,7 @@ const struct feature *const features_all[] = {
     &cert_show_feature,
     &cert_check_feature,
     &cert_commands_feature,
+    &cert_trust_feature,
     &reload_feature,
 #ifdef MUSTER_DEBUG
     &asks_first_feature,

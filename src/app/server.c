@@ -1,6 +1,7 @@
 #include "app/server.h"
 #include "admin/backup_set.h"
 #include "admin/settings.h"
+#include "app/cert_trust.h"
 #include "app/cert_watch.h"
 #include "app/certs.h"
 #include "app/data_folder.h"
@@ -145,6 +146,8 @@ static enum err start_parts(struct server *s, struct why *why)
     if (e == OK)
         e = settings_load(s->store, why);
     if (e == OK)
+        e = cert_trust_load(s->file->data, why);
+    if (e == OK)
         other_database_look(s->store, s->file->data);
     if (e == OK)
         e = edges_make(&s->edges, s->file, s->tls, why);
@@ -232,7 +235,10 @@ static enum err read_again(struct reload *r, struct node_file **file, struct buf
         return e;
     }
     e = certs_load(&r->tls, *file, &why);
+    if (e == OK)
+        e = cert_trust_load(r->server->file->data, &why);
     if (e != OK) {
+        tls_ctx_unref(&r->tls);
         buf_printf(errors, "%s: %s", (*file)->path, why.text);
         node_file_free(file);
     }
@@ -291,6 +297,7 @@ void server_stop(struct server *s)
     edges_destroy(&s->edges);
     tls_ctx_unref(&s->tls);
     cert_watch_end();
+    cert_trust_end();
     if (s->lock_fd >= 0)
         close(s->lock_fd);
     node_file_free(&s->file);

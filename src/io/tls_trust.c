@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { CHAIN_DEPTH_MAX = 10, AUTH_LEVEL = 2 /* 112 bits: RSA 2048, no SHA-1 */, PATH_BYTES = 4096 };
 
@@ -40,9 +41,9 @@ static enum err load_trusted(X509_STORE *store, const char *path, struct why *wh
                : unreadable(why, E_SYNTAX, path, "not a PEM certificate");
 }
 
-static bool is_certificate_name(slice name)
+bool tls_trust_takes(const char *file)
 {
-    slice end = slice_from(name, name.len > 4 ? name.len - 4 : name.len);
+    slice name = slice_of(file), end = slice_from(name, name.len > 4 ? name.len - 4 : name.len);
 
     return slice_eq_nocase(end, SLICE(".pem")) || slice_eq_nocase(end, SLICE(".crt"));
 }
@@ -57,7 +58,7 @@ static enum err load_folder(X509_STORE *store, const char *folder, struct why *w
     const struct dirent *entry;
     char path[PATH_BYTES];
     while (e == OK && (entry = readdir(dir)) != NULL) {
-        if (!is_certificate_name(slice_of(entry->d_name)))
+        if (!tls_trust_takes(entry->d_name))
             continue;
         snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
         e = load_trusted(store, path, why);
@@ -67,28 +68,56 @@ static enum err load_folder(X509_STORE *store, const char *folder, struct why *w
     return e == OK && count == 0 ? unreadable(why, E_NOTFOUND, folder, "no .pem or .crt file") : e;
 }
 
-enum err tls_trust_create(struct tls_trust **out, const char *file, const char *folder,
-                          struct why *why)
+static enum err load_system(X509_STORE *store, struct why *why)
+{
+    if (X509_STORE_set_default_paths(store) == 1)
+        return OK;
+    return unreadable(why, E_IO, "certificates of the system", "cannot be read");
+}
+
+static struct tls_trust *trust_new(void)
 {
     struct tls_trust *t = mem_new(struct tls_trust);
-    enum err e = OK;
 
     atomic_init(&t->refs, 1);
     t->store = X509_STORE_new();
     ensure(t->store != NULL && X509_STORE_set_flags(t->store, X509_V_FLAG_PARTIAL_CHAIN) == 1);
-    if (file == NULL && folder == NULL)
-        e = X509_STORE_set_default_paths(t->store) == 1
-                ? OK
-                : unreadable(why, E_IO, "certificates of the system", "cannot be read");
-    if (file != NULL)
-        e = load_trusted(t->store, file, why);
-    if (e == OK && folder != NULL)
-        e = load_folder(t->store, folder, why);
+    return t;
+}
+
+static enum err trust_give(struct tls_trust **out, struct tls_trust *t, enum err e)
+{
     if (e == OK)
         *out = t;
     else
         tls_trust_unref(&t);
     return e;
+}
+
+enum err tls_trust_create(struct tls_trust **out, const char *file, const char *folder,
+                          struct why *why)
+{
+    struct tls_trust *t = trust_new();
+    enum err e = OK;
+
+    if (file == NULL && folder == NULL)
+        e = load_system(t->store, why);
+    if (file != NULL)
+        e = load_trusted(t->store, file, why);
+    if (e == OK && folder != NULL)
+        e = load_folder(t->store, folder, why);
+    return trust_give(out, t, e);
+}
+
+enum err tls_trust_create_with(struct tls_trust **out, bool system, const char *folder,
+                               struct why *why)
+{
+    struct tls_trust *t = trust_new();
+    enum err e = system ? load_system(t->store, why) : OK;
+
+    if (e == OK && access(folder, F_OK) == 0)
+        e = load_folder(t->store, folder, why);
+    return trust_give(out, t, e == E_NOTFOUND ? OK : e);
 }
 
 struct tls_trust *tls_trust_ref(struct tls_trust *trust)
@@ -106,6 +135,23 @@ void tls_trust_unref(struct tls_trust **trust)
         return;
     X509_STORE_free(t->store);
     mem_free(&t);
+}
+
+struct tls_trust *tls_trusted_get(struct tls_trusted *t)
+{
+    pthread_mutex_lock(&t->lock);
+    struct tls_trust *trust = t->now != NULL ? tls_trust_ref(t->now) : NULL;
+    pthread_mutex_unlock(&t->lock);
+    return trust;
+}
+
+void tls_trusted_set(struct tls_trusted *t, struct tls_trust *trust)
+{
+    pthread_mutex_lock(&t->lock);
+    struct tls_trust *old = t->now;
+    t->now = trust;
+    pthread_mutex_unlock(&t->lock);
+    tls_trust_unref(&old);
 }
 
 static enum tls_verdict verdict_of(int code)

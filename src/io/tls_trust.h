@@ -5,6 +5,7 @@
 #pragma once
 #include "base/buf.h"
 #include "base/err.h"
+#include <pthread.h>
 
 struct tls_trust;
 
@@ -40,8 +41,29 @@ struct tls_peer {
  * E_IO, E_SYNTAX: a file is not usable; E_NOTFOUND: there is no certificate. */
 NODISCARD enum err tls_trust_create(struct tls_trust **out, const char *file, const char *folder,
                                     struct why *why);
+/* What the system trusts, if asked for, and the certificates of a folder, which need not be there;
+ * without any nothing is trusted. E_IO, E_SYNTAX: as above. Waits for the disk. */
+NODISCARD enum err tls_trust_create_with(struct tls_trust **out, bool system, const char *folder,
+                                         struct why *why);
+/* Whether a file of this name in such a folder counts. */
+bool tls_trust_takes(const char *name);
 struct tls_trust *tls_trust_ref(struct tls_trust *trust);
 void tls_trust_unref(struct tls_trust **trust); /* NULL is fine */
+
+/* What is trusted now, where that may change: a change replaces it for the connections that begin
+ * after it. It outlives those that ask. Any thread. */
+struct tls_trusted {
+    pthread_mutex_t lock;
+    struct tls_trust *now;
+};
+#define TLS_TRUSTED_INIT                                                                           \
+    {                                                                                              \
+        PTHREAD_MUTEX_INITIALIZER, NULL                                                            \
+    }
+/* A reference, for tls_trust_unref(); NULL: nothing was set. */
+struct tls_trust *tls_trusted_get(struct tls_trusted *t);
+/* Takes over the reference, and gives up that of before; NULL: from now on nothing is set. */
+void tls_trusted_set(struct tls_trusted *t, struct tls_trust *trust);
 
 /* "certificate has expired: CN=a.test, issued by CN=CA, valid 2025-01-01 to 2026-01-01" */
 void tls_peer_explain(const struct tls_peer *peer, struct buf *out);

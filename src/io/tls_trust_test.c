@@ -226,6 +226,36 @@ static void *judge_often(void *arg)
     return (void *)verified;
 }
 
+/* A folder that need not be there, and what is handed out while it changes. */
+static void test_what_is_trusted_now(void **state)
+{
+    static struct tls_trusted trusted = TLS_TRUSTED_INIT;
+    struct test_cert leaf =
+        test_cert_make(&(struct test_cert_form){ .name = "leaf.test", .issuer = &root });
+    struct tls_trust *nothing = NULL, *ours = NULL, *all = NULL;
+    struct tls_peer peer;
+    struct why why;
+    (void)state;
+    assert_int_equal(tls_trust_create_with(&nothing, false, "/nonexistent", &why), OK);
+    assert_int_equal(tls_trust_create_with(&ours, false, dir, &why), OK);
+    assert_int_equal(tls_trust_create_with(&all, true, dir, &why), OK);
+    tls_trust_judge(nothing, leaf.cert, NULL, TLS_FOR_SERVER, &peer);
+    assert_int_equal(peer.verdict, TLS_UNKNOWN_ISSUER);
+    tls_trust_judge(all, leaf.cert, NULL, TLS_FOR_SERVER, &peer);
+    assert_int_equal(peer.verdict, TLS_VERIFIED);
+    assert_null(tls_trusted_get(&trusted));
+    tls_trusted_set(&trusted, ours);
+    struct tls_trust *taken = tls_trusted_get(&trusted);
+    assert_ptr_equal(taken, ours);
+    tls_trusted_set(&trusted, nothing);
+    tls_trust_judge(taken, leaf.cert, NULL, TLS_FOR_SERVER, &peer); /* it is still there */
+    assert_int_equal(peer.verdict, TLS_VERIFIED);
+    tls_trust_unref(&taken);
+    tls_trusted_set(&trusted, NULL);
+    tls_trust_unref(&all);
+    test_cert_free(&leaf);
+}
+
 static void test_any_thread(void **state)
 {
     struct tls_trust *t = trust_create(path, NULL);
@@ -251,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_a_trusted_certificate_of_a_peer),
         cmocka_unit_test(test_failures_say_what_is_wrong),
         cmocka_unit_test(test_the_system_does_not_trust_ours),
+        cmocka_unit_test(test_what_is_trusted_now),
         cmocka_unit_test(test_any_thread),
     };
     return cmocka_run_group_tests_name("io/tls_trust", tests, set_up, tear_down);

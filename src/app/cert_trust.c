@@ -1,0 +1,469 @@
+#include "app/cert_trust.h"
+#include "app/certs.h"
+#include "app/reload.h"
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/durable.h"
+#include "base/ensure.h"
+#include "base/list.h"
+#include "base/setting.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "im/feature.h"
+#include "io/tls_trust.h"
+#include "io/work.h"
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <unistd.h>
+
+enum { FINGERPRINT_LEN = 64, ENTRIES_MAX = 1024 };
+
+static const char *const store_names[] = { "federation", "clients", NULL };
+
+static struct alarm trust_alarm = {
+    .name = "tls.trust-expiry",
+    .severity = ALARM_WARNING,
+    .text = "A certificate that this server trusts expires soon, or has expired.",
+    .action = "Add the one that replaces it (`musterctl cert-trust add`) and delete this one "
+              "(`musterctl cert-trust del`). `musterctl cert-trust list` shows all.",
+};
+
+static void trust_system_changed(struct worker *w, const struct setting *s);
+
+static struct setting trust_system = {
+    .name = "cert.trust-system",
+    .scope = SCOPE_NODE,
+    .type = PARAM_BOOL,
+    .def = 1,
+    .changed = trust_system_changed,
+    .doc = "Whether other servers are trusted whose certificates lead to an authority that the "
+           "operating system trusts. Off: only those of `cert-trust add`.",
+};
+
+struct trust_entry {
+    const char *path;
+    struct tls_cert_facts facts;
+    size_t in_file; /* certificates in that file */
+};
+
+/* A store as it was read. */
+struct trust_store {
+    struct arena *arena;
+    struct trust_entry *entry;
+    size_t count;
+    struct tls_trust *own, *with_system; /* with_system: of federation only */
+};
+
+static struct tls_trusted trusted[CERT_TRUST_STORES] = { TLS_TRUSTED_INIT, TLS_TRUSTED_INIT };
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct trust_store stores[CERT_TRUST_STORES]; /* guarded by lock */
+/* One command at a time writes files. Taken on helper threads only. */
+static pthread_mutex_t files_lock = PTHREAD_MUTEX_INITIALIZER;
+
+struct tls_trusted *cert_trusted(enum cert_trust_store store)
+{
+    ensure(store < CERT_TRUST_STORES);
+    return &trusted[store];
+}
+
+static const char *trust_folder(struct arena *arena, const char *data, unsigned store)
+{
+    return arena_printf(arena, "%s/trust/%s", data, store_names[store]);
+}
+
+/* Loading. */
+
+static void trust_store_free(struct trust_store *s)
+{
+    tls_trust_unref(&s->own);
+    tls_trust_unref(&s->with_system);
+    arena_destroy(&s->arena);
+}
+
+static enum err trust_read_file(struct trust_store *s, const char *path, struct why *why)
+{
+    struct tls_chain chain;
+    enum err e = tls_cert_read_chain(&chain, path, s->arena, why);
+    for (size_t i = 0; e == OK && i < chain.count && s->count < ENTRIES_MAX; i++)
+        s->entry[s->count++] = (struct trust_entry){ path, chain.item[i], chain.count };
+    return e;
+}
+
+static enum err trust_read_folder(struct trust_store *s, const char *folder, struct why *why)
+{
+    DIR *dir = opendir(folder);
+    const struct dirent *d;
+    enum err e = OK;
+    if (dir == NULL)
+        return errno == ENOENT ? OK : durable_failed(why, folder, errno);
+    while (e == OK && (d = readdir(dir)) != NULL)
+        if (tls_trust_takes(d->d_name))
+            e = trust_read_file(s, arena_printf(s->arena, "%s/%s", folder, d->d_name), why);
+    closedir(dir);
+    return e;
+}
+
+static enum err trust_store_load(struct trust_store *s, const char *data, unsigned store,
+                                 struct why *why)
+{
+    *s = (struct trust_store){ .arena = arena_create(0) };
+    s->entry = arena_new(s->arena, struct trust_entry, ENTRIES_MAX);
+    const char *folder = trust_folder(s->arena, data, store);
+    enum err e = trust_read_folder(s, folder, why);
+    if (e == OK)
+        e = tls_trust_create_with(&s->own, false, folder, why);
+    if (e == OK && store == CERT_TRUST_FEDERATION)
+        e = tls_trust_create_with(&s->with_system, true, folder, why);
+    if (e != OK)
+        trust_store_free(s);
+    return e;
+}
+
+/* With the lock. */
+static void trust_publish(unsigned store)
+{
+    const struct trust_store *s = &stores[store];
+    struct tls_trust *t =
+        s->with_system != NULL && setting_bool(&trust_system) ? s->with_system : s->own;
+    tls_trusted_set(&trusted[store], t != NULL ? tls_trust_ref(t) : NULL);
+}
+
+enum err cert_trust_load(const char *data, struct why *why)
+{
+    struct trust_store made[CERT_TRUST_STORES] = { 0 };
+    enum err e = OK;
+    for (unsigned i = 0; i < CERT_TRUST_STORES && e == OK; i++)
+        e = trust_store_load(&made[i], data, i, why);
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; i < CERT_TRUST_STORES && e == OK; i++) {
+        struct trust_store old = stores[i];
+        stores[i] = made[i];
+        made[i] = old;
+        trust_publish(i);
+    }
+    pthread_mutex_unlock(&lock);
+    for (unsigned i = 0; i < CERT_TRUST_STORES; i++)
+        trust_store_free(&made[i]); /* those of before, or what was read in vain */
+    return e;
+}
+
+static void trust_system_changed(struct worker *w, const struct setting *s)
+{
+    (void)s;
+    if (!duty_is_here(w, DUTY_CERTS))
+        return;
+    pthread_mutex_lock(&lock);
+    trust_publish(CERT_TRUST_FEDERATION);
+    pthread_mutex_unlock(&lock);
+}
+
+void cert_trust_end(void)
+{
+    ensure(worker_here() == NULL);
+    for (unsigned i = 0; i < CERT_TRUST_STORES; i++) {
+        tls_trusted_set(&trusted[i], NULL);
+        trust_store_free(&stores[i]);
+        stores[i] = (struct trust_store){ 0 };
+    }
+}
+
+int64_t cert_trust_look(int64_t now, int64_t notice_days)
+{
+    const struct trust_entry *first = NULL;
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; i < CERT_TRUST_STORES; i++)
+        for (size_t k = 0; k < stores[i].count; k++)
+            if (first == NULL || stores[i].entry[k].facts.not_after < first->facts.not_after)
+                first = &stores[i].entry[k];
+    int64_t at = first != NULL ? first->facts.not_after : INT64_MAX;
+    int64_t days = first != NULL ? cert_days_left(&first->facts, now) : notice_days;
+    if (days >= notice_days) {
+        alarm_clear(&trust_alarm);
+    } else {
+        struct arena *arena = arena_create(0);
+        alarm_raise_as(
+            &trust_alarm, days < 0 ? ALARM_ERROR : ALARM_WARNING,
+            slice_of(arena_printf(arena, "%s: %" PRId64 " days left", first->facts.subject, days)));
+        arena_destroy(&arena);
+    }
+    pthread_mutex_unlock(&lock);
+    return at;
+}
+
+/* The commands. Those that change something are done on a helper thread and then reload. */
+
+struct trust_job {
+    struct work work;
+    struct command_call *call;
+    enum err (*run)(struct trust_job *j, struct why *why);
+    const char *data, *folder;
+    unsigned store;
+    const char *answer;
+    struct why why;
+    enum err err;
+};
+
+static void trust_job_work(struct work *work)
+{
+    struct trust_job *j = CONTAINER_OF(work, struct trust_job, work);
+    pthread_mutex_lock(&files_lock);
+    j->err = j->run(j, &j->why);
+    pthread_mutex_unlock(&files_lock);
+}
+
+static void trust_job_done(struct work *work)
+{
+    struct trust_job *j = CONTAINER_OF(work, struct trust_job, work);
+    if (j->err == OK)
+        reload_for(j->call, j->answer, "the trust store has changed");
+    else
+        command_fail(j->call, j->err, "%s", j->why.text);
+}
+
+static void trust_submit(struct command_call *call,
+                         enum err (*run)(struct trust_job *j, struct why *why))
+{
+    const struct worker *w = call->worker;
+    struct trust_job *j = arena_new(call->arena, struct trust_job, 1);
+    *j =
+        (struct trust_job){ .work = { .run = trust_job_work, .done = trust_job_done },
+                            .call = call,
+                            .run = run,
+                            .data = worker_node(w)->data,
+                            .store = (unsigned)command_number(call, "for", CERT_TRUST_FEDERATION) };
+    ensure(j->store < CERT_TRUST_STORES);
+    j->folder = trust_folder(call->arena, j->data, j->store);
+    if (work_submit(worker_work(w), worker_loop(w), &j->work) != OK)
+        command_fail(call, E_AGAIN, "all helper threads are busy; try again");
+}
+
+/* What would never be used. */
+static enum err trust_check(const struct tls_cert_facts *f, const char *path, struct why *why)
+{
+    int64_t now = (int64_t)(clock_wall_us() / 1000000);
+    const char *wrong = now > f->not_after    ? "has expired"
+                        : now < f->not_before ? "is not valid yet"
+                        : f->weak_key         ? "has a weak key, allowed: RSA of 2048 bits and up"
+                        : f->weak_signature   ? "has a weak signature, allowed: SHA-256 and up"
+                                              : NULL;
+    if (wrong == NULL)
+        return OK;
+    why_set(why, "%s: the certificate \"%s\" %s", path, f->subject, wrong);
+    return E_AUTH;
+}
+
+static enum err trust_write(const struct trust_job *j, const struct tls_cert_facts *f,
+                            struct why *why)
+{
+    struct arena *arena = j->call->arena;
+    enum err e = durable_folder(arena_printf(arena, "%s/trust", j->data), 0700, why);
+    if (e == OK)
+        e = durable_folder(j->folder, 0700, why);
+    if (e == OK)
+        e = durable_write(arena_printf(arena, "%s/%s.pem", j->folder, f->fingerprint), 0600,
+                          slice_of(f->pem), why);
+    return e;
+}
+
+static enum err trust_add(struct trust_job *j, struct why *why)
+{
+    struct arena *arena = j->call->arena;
+    const char *path = slice_cstr(arena, command_arg(j->call, "file"));
+    struct tls_chain chain;
+    enum err e = tls_cert_read_chain(&chain, path, arena, why);
+    for (size_t i = 0; e == OK && i < chain.count; i++)
+        e = trust_check(&chain.item[i], path, why);
+    j->answer = arena_printf(arena, "trusted for %s:", store_names[j->store]);
+    for (size_t i = 0; e == OK && i < chain.count; i++) {
+        e = trust_write(j, &chain.item[i], why);
+        j->answer = arena_printf(arena, "%s\n%s  %s", j->answer, chain.item[i].fingerprint,
+                                 chain.item[i].subject);
+    }
+    return e;
+}
+
+/* As openssl(1) writes it, too: in capitals, with colons. */
+static const char *plain_fingerprint(struct arena *arena, slice text)
+{
+    char *out = arena_alloc(arena, 1, text.len + 1);
+    size_t len = 0;
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] != ':')
+            out[len++] = text.ptr[i] >= 'A' && text.ptr[i] <= 'F' ? (char)(text.ptr[i] - 'A' + 'a')
+                                                                  : text.ptr[i];
+    return out;
+}
+
+static bool is_fingerprint(slice text)
+{
+    size_t digits = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] == ':')
+            continue;
+        if (strchr("0123456789abcdefABCDEF", text.ptr[i]) == NULL)
+            return false;
+        digits++;
+    }
+    return digits == FINGERPRINT_LEN;
+}
+
+/* In the arena; NULL: there is none. *in_file: how many certificates are in it. */
+static const char *trust_file(unsigned store, const char *fingerprint, struct arena *arena,
+                              size_t *in_file)
+{
+    const char *path = NULL;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; path == NULL && i < stores[store].count; i++) {
+        const struct trust_entry *entry = &stores[store].entry[i];
+        if (strcmp(entry->facts.fingerprint, fingerprint) != 0)
+            continue;
+        path = slice_cstr(arena, slice_of(entry->path));
+        *in_file = entry->in_file;
+    }
+    pthread_mutex_unlock(&lock);
+    return path;
+}
+
+static enum err trust_del(struct trust_job *j, struct why *why)
+{
+    struct arena *arena = j->call->arena;
+    size_t in_file = 0;
+    const char *fingerprint = plain_fingerprint(arena, command_arg(j->call, "fingerprint"));
+    const char *path = trust_file(j->store, fingerprint, arena, &in_file);
+    if (path == NULL || in_file > 1) {
+        if (path == NULL)
+            why_set(why,
+                    "found no certificate %s that is trusted for %s; `cert-trust list` shows "
+                    "them",
+                    fingerprint, store_names[j->store]);
+        else
+            why_set(why,
+                    "%s: has %zu certificates; take this one out and run `musterctl server "
+                    "reload`",
+                    path, in_file);
+        return path == NULL ? E_NOTFOUND : E_CONFLICT;
+    }
+    j->answer = arena_printf(arena, "%s is not trusted for %s any more", fingerprint,
+                             store_names[j->store]);
+    if (unlink(path) != 0)
+        return durable_failed(why, path, errno);
+    return durable_sync_folder(j->folder, why);
+}
+
+static void trust_run_add(struct command_call *call) { trust_submit(call, trust_add); }
+static void trust_run_del(struct command_call *call) { trust_submit(call, trust_del); }
+
+static void trust_add_row(struct command_call *call, unsigned store, const struct trust_entry *e)
+{
+    int64_t now = (int64_t)(clock_wall_us() / 1000000);
+    char stamp[CLOCK_STAMP_LEN] = "";
+    if (e->facts.not_after > 0)
+        clock_stamp(stamp, (uint64_t)e->facts.not_after * 1000000);
+    command_row(call);
+    command_text(call, "for", slice_of(store_names[store]));
+    command_text(call, "subject", slice_of(e->facts.subject));
+    command_text(call, "issuer", slice_of(e->facts.issuer));
+    command_text(call, "not_after", slice_of(stamp));
+    command_int(call, "days_left", cert_days_left(&e->facts, now));
+    command_bool(call, "authority", e->facts.authority);
+    command_text(call, "fingerprint", slice_of(e->facts.fingerprint));
+}
+
+static void trust_run_list(struct command_call *call)
+{
+    int64_t only = command_number(call, "for", CERT_TRUST_STORES);
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; i < CERT_TRUST_STORES; i++)
+        for (size_t k = 0; (only == CERT_TRUST_STORES || only == i) && k < stores[i].count; k++)
+            trust_add_row(call, i, &stores[i].entry[k]);
+    pthread_mutex_unlock(&lock);
+    command_done(call, "%s", "");
+}
+
+#define FOR_ARG(missing)                                                                           \
+    {                                                                                              \
+        .name = "for", .kind = ARG_OPTION, .type = PARAM_CHOICE, .choices = store_names,           \
+        .doc =                                                                                     \
+            "whose certificates: other servers (federation) or clients; the default is " missing   \
+    }
+
+static struct command add_command = {
+    .name = "cert-trust add",
+    .effect = COMMAND_CHANGES,
+    .area = "server",
+    .access = COMMAND_LOCAL,
+    .args =
+        (const struct command_arg[]){
+            { .name = "file",
+              .kind = ARG_POSITIONAL,
+              .type = PARAM_PATH,
+              .doc = "one or more certificates, PEM: each of them is trusted" },
+            FOR_ARG("federation"),
+            { 0 },
+        },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_CERTS,
+    .run = trust_run_add,
+    .doc = "Trusts certificates, of authorities or single ones. They are copied to the data folder "
+           "and apply to new connections. The node file is read again, too, as by `server "
+           "reload`.",
+};
+
+static struct command del_command = {
+    .name = "cert-trust del",
+    .effect = COMMAND_CHANGES,
+    .area = "server",
+    .access = COMMAND_LOCAL,
+    .args =
+        (const struct command_arg[]){
+            { .name = "fingerprint",
+              .kind = ARG_POSITIONAL,
+              .check = is_fingerprint,
+              .form = "the 64 hexadecimal digits of `cert-trust list`",
+              .max = 128,
+              .doc = "SHA-256 of the certificate, as `cert-trust list` shows it" },
+            FOR_ARG("federation"),
+            { 0 },
+        },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_CERTS,
+    .run = trust_run_del,
+    .doc = "Stops trusting a certificate. Connections that are there stay.",
+};
+
+static struct command list_command = {
+    .name = "cert-trust list",
+    .effect = COMMAND_READS,
+    .area = "server",
+    .args = (const struct command_arg[]){ FOR_ARG("both"), { 0 } },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_CERTS,
+    .run = trust_run_list,
+    .doc = "Lists the certificates of the trust stores. Those of the operating "
+           "system, which cert.trust-system is about, are not in it.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "for", .doc = "federation or clients" },
+            { .name = "subject", .doc = "its subject" },
+            { .name = "issuer", .wide = true, .doc = "who issued it" },
+            { .name = "not_after", .wide = true, .type = PARAM_STAMP, .doc = "valid until" },
+            { .name = "days_left",
+              .type = PARAM_INT,
+              .unit = "days",
+              .doc = "days until it expires; below zero: it has expired" },
+            { .name = "authority", .type = PARAM_BOOL, .doc = "whether it may issue certificates" },
+            { .name = "fingerprint", .doc = "SHA-256 of the certificate" },
+            { 0 } },
+};
+
+const struct feature cert_trust_feature = {
+    .name = "cert-trust",
+    .settings = (struct setting *const[]){ &trust_system, NULL },
+    .commands = (struct command *const[]){ &add_command, &del_command, &list_command, NULL },
+    .alarms = (struct alarm *const[]){ &trust_alarm, NULL },
+};

@@ -1,0 +1,28 @@
+/* cert_trust: the certificates that this server trusts beside its own: of other servers, and of
+ * clients. Each store is a folder of the data folder, trust/federation and trust/clients, with one
+ * file FINGERPRINT.pem for each certificate, by `cert-trust add|del|list`.
+ *
+ * Federation also trusts what the operating system trusts, unless cert.trust-system is off. */
+#pragma once
+#include "base/err.h"
+#include <stdint.h>
+
+struct buf;
+struct feature;
+struct tls_trusted;
+
+extern const struct feature cert_trust_feature;
+
+enum cert_trust_store { CERT_TRUST_FEDERATION, CERT_TRUST_CLIENTS, CERT_TRUST_STORES };
+
+/* What a store trusts now: for an edge, which takes a reference for each connection
+ * (io/tls_trust.h). Static: it may be kept, and is never NULL. Clients: nothing is trusted while
+ * the store is empty. */
+struct tls_trusted *cert_trusted(enum cert_trust_store store);
+/* Reads both stores: at start after the settings, and at a reload. On an error nothing has changed.
+ * E_IO, E_SYNTAX: a file is not usable. Main's thread. */
+NODISCARD enum err cert_trust_load(const char *data, struct why *why);
+void cert_trust_end(void); /* memory only; after the workers have ended */
+/* Raises or clears the alarm about certificates that expire. Returns when the first of them does,
+ * in seconds since 1970; INT64_MAX: there is none. Any thread. */
+int64_t cert_trust_look(int64_t now, int64_t notice_days);
