@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from test_backup import restore
 from test_certs import NOW, alarm, make, named, tls_of
 
 
@@ -520,3 +521,30 @@ def test_trusted_certificates_are_watched(server, tmp_path):
     server.ctl("set", "cert.trust-system", "off")
     server.ctl("cert-trust", "del", fingerprint(soon))
     assert alarm(server, "tls.trust-expiry") is None
+
+
+@pytest.mark.sqlite
+def test_a_backup_has_them(make_server, tmp_path, authority):
+    domains = ["a.test", "bücher.test"]
+    server = make_server(domains=domains)
+    leaf = authority.sign(csr(server, "bücher.test"))
+    server.ctl("cert", "import", "bücher.test", "--file",
+               write(tmp_path, "new.pem", authority.chain(leaf)))
+    csr(server, "a.test")
+    for store in ("federation", "clients"):
+        server.ctl("cert-trust", "add", pem_of(tmp_path, "root.pem", authority.root[0]),
+                   "--for", store)
+    files = {p.relative_to(server.data): p.read_bytes() for folder in ("certs", "trust")
+             for p in (server.data / folder).rglob("*") if p.is_file()}
+    assert len(files) == 4
+    server.ctl("backup", "create", tmp_path / "backup")
+    server.ctl("backup", "verify", tmp_path / "backup")
+    server.stop()
+    again = make_server(start=False, domains=domains)
+    done = restore(again, tmp_path / "backup")
+    assert done.returncode == 0, done.stderr
+    assert files == {name: (again.data / name).read_bytes() for name in files}
+    again.start()
+    assert shown(again, "xn--bcher-kva.test") == leaf and len(trusted(again)) == 2
+    for path in (again.data / "certs", again.data / "trust"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700

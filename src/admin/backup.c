@@ -305,9 +305,10 @@ static struct command create_command = {
     .access = COMMAND_LOCAL,
     .doc =
         "Makes a backup while the server works: the database if it is SQLite, uploaded files, the "
-        "key that signs upload slots, and the self-signed certificate. Only the user of the server "
+        "key that signs upload slots, and certificates of the data folder with their keys. Only "
+        "the user of the server "
         "can read it, since it contains everything that users have stored. It does not contain the "
-        "node file and your own certificates. `backup restore` restores it.",
+        "node file and the certificates that it names. `backup restore` restores it.",
     .columns = backup_columns,
 };
 static struct command verify_command = {

@@ -14,11 +14,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HASH_LEN = 64, PIECE_BYTES = 1 << 18, LINE_MAX_BYTES = 512, FDS_MAX = 16, DIRS = 256 };
+enum {
+    HASH_LEN = 64,
+    PIECE_BYTES = 1 << 18,
+    LINE_MAX_BYTES = 512,
+    FDS_MAX = 16,
+    DIRS = 256,
+    NAME_BYTES_MAX = 300
+};
 
 #define MANIFEST "MANIFEST"
 #define PARTIAL  "restore.partial"
 
+/* Folders of certificates (app/cert_store.h, app/cert_trust.h): each file in them. */
+static const char *const cert_folders[] = { "certs", "trust/federation", "trust/clients", NULL };
 static const char *const key_files[] = { "uploads/upload.key", "self-signed-key.pem",
                                          "self-signed-cert.pem", "secrets.key", NULL };
 
@@ -30,6 +39,22 @@ static enum err backup_set_join(char out[DURABLE_PATH_MAX], const char *folder, 
         return OK;
     why_set(why, "%s: the path is too long", folder);
     return E_LIMIT;
+}
+
+/* Makes each folder of a path that is inside of `folder`. */
+static enum err backup_set_make_folders(const char *folder, const char *inside, struct why *why)
+{
+    char path[DURABLE_PATH_MAX];
+    enum err e = backup_set_join(path, folder, inside, why);
+    for (char *at = path + strlen(folder) + 1; e == OK && at != NULL;) {
+        at = strchr(at, '/');
+        if (at != NULL)
+            *at = '\0';
+        e = durable_folder(path, 0700, why);
+        if (at != NULL)
+            *at++ = '/';
+    }
+    return e;
 }
 
 static int backup_set_remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
@@ -94,6 +119,37 @@ static enum err copy_file(const char *from, const char *to, char hash[HASH_LEN +
     if (out >= 0 && close(out) != 0 && error == 0)
         error = errno;
     return error == 0 ? OK : durable_failed(why, to != NULL ? to : from, error);
+}
+
+static bool backup_set_is_hash(const char *name)
+{
+    return strlen(name) == HASH_LEN && strspn(name, "0123456789abcdef") == HASH_LEN;
+}
+
+/* The list has words, so that no name in it has a space. */
+static bool is_certificate(const char *name)
+{
+    slice s = slice_of(name), end = slice_from(s, s.len > 4 ? s.len - 4 : s.len);
+    if (!slice_is(end, ".pem") && !slice_is(end, ".crt") && !slice_is(end, ".key"))
+        return false;
+    for (size_t i = 0; cert_folders[i] != NULL; i++) {
+        size_t len = strlen(cert_folders[i]);
+        if (strncmp(name, cert_folders[i], len) == 0 && name[len] == '/')
+            return strpbrk(name + len + 1, "/ \n") == NULL;
+    }
+    return false;
+}
+
+/* Accepts only names that a backup makes, so that no path leads out of the folder. */
+static bool backup_set_is_known(const char *name)
+{
+    for (size_t i = 0; key_files[i] != NULL; i++)
+        if (strcmp(name, key_files[i]) == 0)
+            return true;
+    return strcmp(name, "muster.db") == 0 || is_certificate(name) ||
+           (strncmp(name, "uploads/", 8) == 0 && strspn(name + 8, "0123456789abcdef") == 2 &&
+            name[10] == '/' && backup_set_is_hash(name + 11) &&
+            strncmp(name + 8, name + 11, 2) == 0);
 }
 
 /* Making. */
@@ -166,11 +222,6 @@ static enum err take_database(struct making *m)
     return e;
 }
 
-static bool backup_set_is_hash(const char *name)
-{
-    return strlen(name) == HASH_LEN && strspn(name, "0123456789abcdef") == HASH_LEN;
-}
-
 /* The name of an upload is its hash. An upload whose hash differs is damaged: it is left out and
  * counted. */
 static enum err take_content(struct making *m, const char *dir, const char *file)
@@ -209,6 +260,35 @@ static enum err take_contents(struct making *m, const char *dir)
             e = take_content(m, dir, d->d_name);
     closedir(from);
     return e == OK ? durable_sync_folder(path, m->why) : e;
+}
+
+/* Its folder in the backup is made as it is in the data folder. */
+static enum err take_cert_folder(struct making *m, const char *folder)
+{
+    char path[DURABLE_PATH_MAX], name[NAME_BYTES_MAX];
+    const struct dirent *d;
+    enum err e = backup_set_join(path, m->from->data, folder, m->why);
+    DIR *from = e == OK ? opendir(path) : NULL;
+    if (from == NULL)
+        return e != OK || errno == ENOENT ? e : durable_failed(m->why, path, errno);
+    e = backup_set_make_folders(m->folder, folder, m->why);
+    while (e == OK && (d = readdir(from)) != NULL) {
+        int len = snprintf(name, sizeof name, "%s/%s", folder, d->d_name);
+        if (len > 0 && (size_t)len < sizeof name && backup_set_is_known(name))
+            e = backup_set_take(m, name);
+    }
+    closedir(from);
+    if (e == OK)
+        e = backup_set_join(path, m->folder, folder, m->why);
+    return e == OK ? durable_sync_folder(path, m->why) : e;
+}
+
+static enum err take_certs(struct making *m)
+{
+    enum err e = OK;
+    for (size_t i = 0; e == OK && cert_folders[i] != NULL; i++)
+        e = take_cert_folder(m, cert_folders[i]);
+    return e;
 }
 
 static enum err take_uploads(struct making *m)
@@ -271,6 +351,8 @@ static enum err fill(struct making *m)
     if (e == OK)
         e = take_keys(m);
     if (e == OK)
+        e = take_certs(m);
+    if (e == OK)
         e = take_uploads(m);
     if (e == OK)
         e = close_manifest(m, path);
@@ -310,21 +392,9 @@ enum err backup_make(const char *folder, const struct backup_source *from, struc
 /* Reading. */
 
 struct entry {
-    char hash[HASH_LEN + 1], name[128];
+    char hash[HASH_LEN + 1], name[NAME_BYTES_MAX];
     uint64_t size;
 };
-
-/* Accepts only names that a backup makes, so that no path leads out of the folder. */
-static bool backup_set_is_known(const char *name)
-{
-    for (size_t i = 0; key_files[i] != NULL; i++)
-        if (strcmp(name, key_files[i]) == 0)
-            return true;
-    return strcmp(name, "muster.db") == 0 ||
-           (strncmp(name, "uploads/", 8) == 0 && strspn(name + 8, "0123456789abcdef") == 2 &&
-            name[10] == '/' && backup_set_is_hash(name + 11) &&
-            strncmp(name + 8, name + 11, 2) == 0);
-}
 
 static enum err backup_set_damaged(struct why *why, const char *path, const char *what)
 {
@@ -483,11 +553,11 @@ static enum err copy_one(void *arg, const struct entry *entry, struct why *why)
     enum err e = backup_set_join(from, r->folder, entry->name, why);
     if (e == OK)
         e = backup_set_join(to, r->partial, entry->name, why);
-    char *slash = e == OK ? strrchr(to, '/') : NULL;
-    if (slash != NULL) { /* "uploads", "uploads/ab" */
-        *slash = '\0';
-        e = durable_folder(to, 0700, why);
-        *slash = '/';
+    const char *slash = strrchr(entry->name, '/');
+    if (e == OK && slash != NULL) { /* "uploads", "uploads/ab", "trust/clients" */
+        char inside[NAME_BYTES_MAX];
+        snprintf(inside, sizeof inside, "%.*s", (int)(slash - entry->name), entry->name);
+        e = backup_set_make_folders(r->partial, inside, why);
     }
     if (e == OK)
         e = copy_file(from, to, hash, &size, &unwatched, why);
@@ -524,7 +594,8 @@ static enum err backup_set_is_empty(const char *data, struct why *why)
 static enum err backup_set_move_in(const struct restoring *r, struct why *why)
 {
     static const char *const names[] = {
-        "uploads", "self-signed-key.pem", "self-signed-cert.pem", "secrets.key", "muster.db", NULL
+        "uploads",     "certs",     "trust", "self-signed-key.pem", "self-signed-cert.pem",
+        "secrets.key", "muster.db", NULL
     };
     char from[DURABLE_PATH_MAX], to[DURABLE_PATH_MAX];
     enum err e = OK;
