@@ -306,7 +306,8 @@ def test_files_that_are_no_certificates(server, tmp_path):
         path = write(tmp_path, "new.pem", content)
         told = refused(server, "cert", "import", "localhost", "--file", path, code=2)
         assert f"{path}: found no PEM certificate" in told
-    assert "No such file" in refused(server, "cert", "import", "localhost", "--file", "/nowhere/x")
+    told = refused(server, "cert", "import", "localhost", "--file", "/nowhere/x")
+    assert "/nowhere/x: No such file" in told and "musterd reads the file itself" in told
     assert "--file is missing" in refused(server, "cert", "import", "localhost", code=2)
 
 

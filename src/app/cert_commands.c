@@ -321,7 +321,7 @@ static void cert_job_done(struct work *work)
     else if (j->err == OK)
         command_done(j->call, "%s", j->answer);
     else
-        command_fail(j->call, j->err, "%s", j->why.text);
+        cert_store_failed(j->call, j->err, &j->why);
 }
 
 static void job_take_domains(struct cert_job *j, slice list)

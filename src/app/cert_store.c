@@ -1,5 +1,6 @@
 #include "app/cert_store.h"
 #include "base/arena.h"
+#include "base/command.h"
 #include "base/durable.h"
 #include "base/secret_file.h"
 #include <errno.h>
@@ -31,6 +32,15 @@ enum err cert_store_write(const char *data, const char *path, slice pem, struct 
         e = secret_file_write(path, pem, why);
     arena_destroy(&arena);
     return e;
+}
+
+void cert_store_failed(struct command_call *call, enum err e, const struct why *why)
+{
+    command_fail(call, e, "%s%s", why->text,
+                 e == E_IO ? ". musterd reads the file itself: its user must be able to, and "
+                             "systemd hides /tmp and /home from it. Copy the file to /etc/muster "
+                             "with `install -g muster -m 640`"
+                           : "");
 }
 
 enum err cert_store_remove(const char *path, struct why *why)

@@ -1,4 +1,5 @@
 #include "app/cert_trust.h"
+#include "app/cert_store.h"
 #include "app/certs.h"
 #include "app/reload.h"
 #include "base/alarm.h"
@@ -222,7 +223,7 @@ static void trust_job_done(struct work *work)
     if (j->err == OK)
         reload_for(j->call, j->answer, "the trust store has changed");
     else
-        command_fail(j->call, j->err, "%s", j->why.text);
+        cert_store_failed(j->call, j->err, &j->why);
 }
 
 static void trust_submit(struct command_call *call,
