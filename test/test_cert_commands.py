@@ -505,6 +505,7 @@ def test_what_is_put_into_the_folder_by_hand(server, tmp_path, authority):
     told = refused(server, "cert-trust", "del", fingerprint(authority.root[0]), "--for", "clients")
     assert f"{folder}/ours.crt: has 2 certificates" in told
     (folder / "broken.pem").write_text("nothing")
+    assert f"{folder}/broken.pem: found no" in refused(server, "config", "check", code=2)
     told = refused(server, "server", "reload", code=2)
     assert f"{folder}/broken.pem" in told and alarm(server, "server.reload")
     assert len(trusted(server)) == 2

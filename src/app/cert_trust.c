@@ -153,6 +153,18 @@ enum err cert_trust_load(const char *data, struct why *why)
     return e;
 }
 
+enum err cert_trust_check(const char *data, struct why *why)
+{
+    enum err e = OK;
+    for (unsigned i = 0; i < CERT_TRUST_STORES && e == OK; i++) {
+        struct trust_store read;
+        e = trust_store_load(&read, data, i, why);
+        if (e == OK)
+            trust_store_free(&read);
+    }
+    return e;
+}
+
 static void trust_system_changed(struct worker *w, const struct setting *s)
 {
     (void)s;

@@ -7,7 +7,6 @@
 #include "base/err.h"
 #include <stdint.h>
 
-struct buf;
 struct feature;
 struct tls_trusted;
 
@@ -22,6 +21,8 @@ struct tls_trusted *cert_trusted(enum cert_trust_store store);
 /* Reads both stores: at start after the settings, and at a reload. On an error nothing has changed.
  * E_IO, E_SYNTAX: a file is not usable. Main's thread. */
 NODISCARD enum err cert_trust_load(const char *data, struct why *why);
+/* For --check: whether it would. Any thread. */
+NODISCARD enum err cert_trust_check(const char *data, struct why *why);
 void cert_trust_end(void); /* memory only; after the workers have ended */
 /* Raises or clears the alarm about certificates that expire. Returns when the first of them does,
  * in seconds since 1970; INT64_MAX: there is none. Any thread. */

@@ -1,4 +1,5 @@
 #include "app/node_check.h"
+#include "app/cert_trust.h"
 #include "app/certs.h"
 #include "app/node_file.h"
 #include "base/arena.h"
@@ -110,9 +111,12 @@ static void check_ports(const struct node_file *f, struct arena *arena, struct b
 void node_check(const struct node_file *f, struct buf *mistakes, struct buf *notes)
 {
     struct arena *arena = arena_create(0);
+    struct why why;
     check_data(f, arena, mistakes, notes);
     check_control(f, arena, mistakes);
     certs_check(f, mistakes, notes);
+    if (cert_trust_check(f->data, &why) != OK)
+        buf_printf(mistakes, "%s\n", why.text);
     if (!is_running(f, arena))
         check_ports(f, arena, mistakes);
     arena_destroy(&arena);
