@@ -6,6 +6,7 @@
 #include "gate/c2s.h"
 #include "gate/component.h"
 #include "gate/proxy65.h"
+#include "gate/s2s.h"
 #include "gate/web.h"
 #include "http/server.h"
 #include "im/feature.h"
@@ -64,6 +65,35 @@ static void edges_component_free(void *own)
     struct component_gate *g = own;
     component_destroy(&g);
 }
+
+/* Other servers. It is there without listeners, too, for streams to them. */
+
+static enum err edges_s2s_make(void **own, const struct node_file *f, struct tls_ctx *tls,
+                               struct why *why)
+{
+    size_t count = 0;
+    struct s2s_gate *g = NULL;
+    struct s2s_listen *listens =
+        arena_new(f->arena, struct s2s_listen, f->s2s.count + f->s2s_tls.count);
+    for (size_t i = 0; i < f->s2s.count; i++, count++)
+        listens[count] = (struct s2s_listen){ .address = f->s2s.item[i].address,
+                                              .proxy = f->s2s.item[i].proxy != 0 };
+    for (size_t i = 0; i < f->s2s_tls.count; i++, count++)
+        listens[count] = (struct s2s_listen){ .address = f->s2s_tls.item[i].address,
+                                              .tls = true,
+                                              .proxy = f->s2s_tls.item[i].proxy != 0 };
+    enum err e = s2s_create(&g, listens, count, tls, f->trust, why);
+    *own = g;
+    return e;
+}
+
+static void edges_s2s_free(void *own)
+{
+    struct s2s_gate *g = own;
+    s2s_destroy(&g);
+}
+
+static void s2s_tls_new(void *own, struct tls_ctx *tls) { s2s_set_tls(own, tls); }
 
 /* The proxy for bytestreams. */
 
@@ -158,6 +188,7 @@ static const struct edge_row {
 } rows[] = {
     { &c2s_edge, c2s_make, edges_c2s_free, c2s_tls_new },
     { &component_edge, component_make, edges_component_free, NULL },
+    { &s2s_edge, edges_s2s_make, edges_s2s_free, s2s_tls_new },
     { &proxy65_edge, proxy65_make, proxy65_free, NULL },
     { &bosh_edge, NULL, NULL, NULL },
     { &web_edge, web_make, web_free, web_tls_new },

@@ -26,6 +26,7 @@
 #include "gate/c2s.h"
 #include "gate/component.h"
 #include "gate/proxy65.h"
+#include "gate/s2s.h"
 #include "gate/web.h"
 #include "http/server.h"
 #include "im/audience.h"
@@ -169,6 +170,7 @@ const struct feature *const features_all[] = {
     &muc_hats_feature,
     &c2s_feature,
     &component_feature,
+    &s2s_feature,
     &proxy65_feature,
     &bosh_feature,
     &host_meta_feature,

@@ -84,6 +84,12 @@ static const struct node_key keys[] = {
       "Addresses for clients, with STARTTLS (RFC 6120)." },
     { "listen.c2s_tls", KEY_LISTEN, KEY_RESTART, AT(c2s_tls), 0, LIST_MAX, NULL, "[::]:5223",
       "Addresses for clients, with TLS from the first byte (XEP-0368)." },
+    { "listen.s2s", KEY_LISTEN, KEY_RESTART, AT(s2s), 0, LIST_MAX, NULL, "",
+      "Addresses for other servers, with STARTTLS (RFC 6120); 5269 is the usual port. s2s.policy "
+      "says who may connect." },
+    { "listen.s2s_tls", KEY_LISTEN, KEY_RESTART, AT(s2s_tls), 0, LIST_MAX, NULL, "",
+      "Addresses for other servers, with TLS from the first byte (XEP-0368); 5270 is the usual "
+      "port." },
     { "listen.component", KEY_LISTEN, KEY_RESTART, AT(component), 0, LIST_MAX, NULL, "",
       "Addresses for external components (XEP-0114), in the clear: loopback or a private network. "
       "`musterctl component add` names who may connect." },
@@ -107,6 +113,9 @@ static const struct node_key keys[] = {
       "Private key of the certificate, PEM." },
     { "tls.domains", KEY_CERTS, KEY_RELOAD, AT(certs), 0, NODE_DOMAINS_MAX, NULL, "",
       "Certificates of single domains, chosen by the name the client asks for (SNI)." },
+    { "tls.trust", KEY_PATH, KEY_RESTART, AT(trust), 0, 0, NULL, "",
+      "Certificates of authorities, PEM, that are trusted to vouch for other servers. Without it: "
+      "those that the system trusts." },
     { "log.level", KEY_CHOICE, KEY_RELOAD, AT(log_level), 0, 0, levels, "info",
       "The least important lines that are written to standard error." },
     { "log.format", KEY_CHOICE, KEY_RELOAD, AT(log_format), 0, 0, formats, "logfmt",

@@ -51,9 +51,10 @@ struct node_file {
     const char *database;       /* "sqlite", or a URL, which may hold a password */
     int64_t workers;            /* 1..64, or NODE_WORKERS_AUTO */
     int64_t worker_pinning;     /* 0, 1 */
-    struct node_listen_list c2s, c2s_tls, component, proxy65;
+    struct node_listen_list c2s, c2s_tls, s2s, s2s_tls, component, proxy65;
     struct node_listen_list http, https, bosh, metrics;
     const char *certificate, *key; /* absolute paths; both NULL: self-signed in data/ */
+    const char *trust;             /* absolute path; NULL: what the system trusts */
     struct node_certs certs;       /* by domain */
     int64_t log_level, log_format; /* enum log_level, enum log_format */
     struct node_settings settings;

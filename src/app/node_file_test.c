@@ -144,6 +144,8 @@ static const struct {
     { "listen: {c2s: [{address: '0.0.0.0:1', port: 2}]}",
       "key 'listen.c2s.port': found an unknown key, allowed address, proxy" },
     { "listen: {c2s_tls: {a: b}}", "key 'listen.c2s_tls': found a section" },
+    { "listen: {s2s: 5269}", "key 'listen.s2s': found \"5269\", allowed a list" },
+    { "listen: {s2s_tls: [5270]}", "key 'listen.s2s_tls': found \"5270\", allowed a list" },
     { "listen: {component: 5347}", "key 'listen.component': found \"5347\", allowed a list" },
     { "listen: {metrics: 9090}", "key 'listen.metrics': found \"9090\", allowed a list" },
     { "listen: {proxy65: [7777]}", "key 'listen.proxy65': found \"7777\", allowed a list" },
@@ -158,6 +160,7 @@ static const struct {
     { "tls: {certificate: a}", "key 'tls.key': found nothing, allowed both" },
     { "tls: {key: a}", "key 'tls.certificate': found nothing, allowed both" },
     { "tls: {key: {}}", "key 'tls.key': found a section" },
+    { "tls: {trust: [a]}", "key 'tls.trust': found a list" },
     { "tls: {domains: [a.test]}", "key 'tls.domains': found a list" },
     { "tls: {domains: {a.test: x}}", "key 'tls.domains.a.test': found \"x\", allowed {certif" },
     { "tls: {domains: {a.test: {key: x}}}", "key 'tls.domains.a.test.certificate': found nothing" },
@@ -179,7 +182,7 @@ static const struct {
       "key 'settings.sm.timeout@example.test': this setting has one value for all domains" },
     { "settings: {sm.nothing: 1}", "key 'settings.sm.nothing': found an unknown setting" },
     { "settings: {sm.timeout: 30s, sm.timeout: 31s}", "key 'settings.sm.timeout': found twice" },
-    { "listen: {s2s: []}", "key 'listen.s2s': found an unknown key, allowed c2s, c2s_tls" },
+    { "listen: {sip: []}", "key 'listen.sip': found an unknown key, allowed c2s, c2s_tls" },
     { "colour: red", "key 'colour': found an unknown key, allowed node, node_id, cluster_id" },
     { "domains: [b.test]", "key 'domains': found twice, first in line 1" },
     { "? [a]\n: b", "key 'a list': found as a key" },
@@ -342,7 +345,9 @@ static void a_letter_is_missing(void **state)
             continue;
         slice_cut(slice_from(line, 3), '`', &key, &behind);
         snprintf(name, sizeof name, "%.*s", SLICE_ARG(key));
-        if (strcmp(name, "listen.https") != 0) /* is listen.http without its last letter */
+        /* without a letter, these are listen.http, and like listen.c2s and listen.c2s_tls */
+        if (strcmp(name, "listen.https") != 0 && strcmp(name, "listen.s2s") != 0 &&
+            strcmp(name, "listen.s2s_tls") != 0)
             expect_suggestion(name);
         snprintf(section, sizeof section, "%.*s", (int)strcspn(name, "."), name);
         expect_suggestion(section);

@@ -94,6 +94,8 @@ static void tcp_open(struct xstream *x, const struct xstream_header *h)
     buf_lit(&b, "<?xml version='1.0'?>");
     xml_open(&w, "stream:stream", h->ns); /* closed by tcp_end() */
     xml_attr(&w, "xmlns:stream", SLICE(NS_STREAM));
+    if (h->dialback)
+        xml_attr(&w, "xmlns:db", SLICE(NS_DIALBACK));
     header_attr(&w, "id", h->id);
     header_attr(&w, "from", h->from);
     header_attr(&w, "version", h->version);
@@ -360,18 +362,30 @@ static slice declared_outside(const struct xstream *x)
     return text;
 }
 
+bool xstream_elem(const struct xstream *x, slice unit, struct elem *out)
+{
+    return elem_parse_within(out, unit, xml_stream_default_ns(&x->reader), declared_outside(x));
+}
+
+static void element_ends(struct xstream *x, const struct xstream_unit *u)
+{
+    if (u->step.action == STREAM_HEARD && x->ops->heard != NULL)
+        x->ops->heard(x, &u->elem);
+    xstream_end(x, XSTREAM_ENDED);
+}
+
 /* What it is, and what is to be done about it. */
 static void element_in(struct xstream *x, slice text)
 {
     struct xstream_unit u = { .text = text, .input = STREAM_GOT_UNREADABLE };
     slice ns = xstream_ns(x, text);
-    if (elem_parse_within(&u.elem, text, xml_stream_default_ns(&x->reader), declared_outside(x)))
+    if (xstream_elem(x, text, &u.elem))
         u.input = stream_input_of(ns, u.elem.name, x->secure);
     u.step = xstream_meets(x, u.input);
     if (u.step.action == STREAM_FAIL)
         xstream_fail(x, u.step.error, slice_of(u.step.text));
     else if (u.step.action == STREAM_END || u.step.action == STREAM_HEARD)
-        xstream_end(x, XSTREAM_ENDED);
+        element_ends(x, &u);
     else if (u.step.action == STREAM_DO_STANZA)
         x->ops->stanza(x, text);
     else

@@ -40,6 +40,7 @@ struct xstream_rates {
 struct xstream_header {
     const char *ns; /* of the content */
     slice id, from, version, lang, to;
+    bool dialback; /* declares the prefix db, by which older servers know that we speak it */
 };
 
 /* Over TCP elements follow one another inside of a root element; framed, in WebSocket messages or
@@ -74,6 +75,8 @@ struct xstream_ops {
     void (*header)(struct xstream *x, slice unit);
     void (*element)(struct xstream *x, const struct xstream_unit *u); /* of one that is not bound */
     void (*stanza)(struct xstream *x, slice unit);
+    /* The peer's stream error, before gone(); or NULL. */
+    void (*heard)(struct xstream *x, const struct elem *error);
     void (*gone)(struct xstream *x, enum xstream_end why); /* before the stream is closed */
     void (*closing)(struct xstream *x); /* it is closed now: what it waits for is dropped */
     void (*failed)(struct xstream *x, enum stream_error e, slice text); /* counts and logs */
@@ -151,7 +154,9 @@ void xstream_restart(struct xstream *x);
 
 /* An attribute of the unit's root, unescaped, in the scratch of the loop; ptr NULL: absent. */
 slice xstream_attr(const struct xstream *x, slice unit, slice name);
-slice xstream_ns(const struct xstream *x, slice unit);       /* of the unit's root */
+slice xstream_ns(const struct xstream *x, slice unit); /* of the unit's root */
+/* The unit as an element; false: it cannot be read. */
+bool xstream_elem(const struct xstream *x, slice unit, struct elem *out);
 bool xstream_is_header(const struct xstream *x, slice unit); /* <stream/> of RFC 6120 §4.8.1 */
 
 void xstream_open(struct xstream *x, const struct xstream_header *h); /* sends our header */

@@ -42,6 +42,14 @@ bool edge_remote(struct worker *w, uint8_t number, uint64_t link, struct stanza 
     return true;
 }
 
+enum stanza_error edge_foreign(struct worker *w, slice domain, struct stanza *st)
+{
+    for (const struct edge_made *e = edges_of(worker_node(w)); e->edge != NULL; e++)
+        if (e->edge->foreign != NULL)
+            return e->edge->foreign(e->own, w, domain, st);
+    return SE_REMOTE_SERVER_NOT_FOUND;
+}
+
 void edges_start(const struct node *n, struct worker *w)
 {
     for (const struct edge_made *e = edges_of(n); e->edge != NULL; e++) {

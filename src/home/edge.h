@@ -5,6 +5,7 @@
  * `own` is what the edge was made with, for all workers. Each function is called on the worker's
  * thread if it is not said otherwise, and may be NULL. */
 #pragma once
+#include "xmpp/stanza_error.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,6 +25,9 @@ struct edge {
     /* A stanza for a link of its on this worker (home/remote.h). Takes over st. NULL: it has no
      * links to other domains. */
     void (*remote)(void *own, struct worker *w, uint64_t link, struct stanza *st);
+    /* A stanza for a domain that nobody has here, on the worker of its sender. SE_NONE: took over
+     * st; else what its sender is to be told. NULL: it reaches no such domain. */
+    enum stanza_error (*foreign)(void *own, struct worker *w, slice domain, struct stanza *st);
     /* Closes the streams of sessions whose home was that node. */
     void (*node_gone)(void *own, struct worker *w, uint32_t node);
     /* After the loops have ended: frees the worker's part, last made first. On main's thread, and
@@ -48,6 +52,8 @@ uint8_t edge_number(const struct node *n, const struct edge *edge);
 /* Gives a stanza to the edge of that number: true, and takes over st. false: the node has no such
  * edge, or that has no links. */
 bool edge_remote(struct worker *w, uint8_t number, uint64_t link, struct stanza *st);
+/* Gives a stanza to the first edge that reaches foreign domains, as struct edge.foreign says. */
+enum stanza_error edge_foreign(struct worker *w, slice domain, struct stanza *st);
 
 /* For the node: all of them, in the order of the list. */
 void edges_start(const struct node *n, struct worker *w);

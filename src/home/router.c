@@ -1,5 +1,6 @@
 #include "home/router.h"
 #include "base/ensure.h"
+#include "home/edge.h"
 #include "home/here.h"
 #include "home/host.h"
 #include "home/message.h"
@@ -51,17 +52,18 @@ static enum routed route_away(struct worker *w, uint32_t node, unsigned worker, 
     return keep ? ROUTE_PENDING_TWO : ROUTE_PENDING;
 }
 
-/* A component has no acknowledgements: what is promised is the sender's own entry. */
+/* Components and other servers acknowledge nothing: what is promised is the sender's own entry. */
 static enum routed route_remote(struct worker *w, slice domain, struct stanza *st,
                                 struct origin origin, struct entry_of entry)
 {
     bool keep = entry.archive_id != 0;
+    enum stanza_error e = SE_NONE;
     if (keep)
         worker_node(w)->destinations->keep_sent(w, st, origin, entry.archive_id, entry.owner);
     if (remote_known(w, domain)) {
         remote_send(w, domain, st);
-    } else {
-        route_error(w, st, SE_REMOTE_SERVER_NOT_FOUND, (slice){ 0 });
+    } else if ((e = edge_foreign(w, domain, st)) != SE_NONE) {
+        route_error(w, st, e, (slice){ 0 });
         ticket_refused(w, origin);
         stanza_unref(&st);
     }

@@ -4,6 +4,8 @@
 #define NS_CLIENT           "jabber:client"
 #define NS_SERVER           "jabber:server"
 #define NS_COMPONENT        "jabber:component:accept"
+#define NS_DIALBACK         "jabber:server:dialback"
+#define NS_DIALBACK_FEATURE "urn:xmpp:features:dialback"
 #define NS_STREAM           "http://etherx.jabber.org/streams"
 #define NS_FRAMING          "urn:ietf:params:xml:ns:xmpp-framing"
 #define NS_HTTPBIND         "http://jabber.org/protocol/httpbind"

@@ -9,6 +9,10 @@
  *   to a server:      OPEN -> AWAITING -> FEATURES -> TLS_ASKED -> TLS -> OPEN ...
  *                     FEATURES -> SASL -> AUTHED_OPEN -> AUTHED_AWAITING -> AUTHED
  *                     AUTHED -> BOUND, or AUTHED -> BINDING -> BOUND      with a resource
+ *                     FEATURES -> CHECKING -> BOUND                       dialback (XEP-0220)
+ *   from a server:    OPEN -> FEATURES -> TLS -> OPEN ...                 STARTTLS
+ *                     FEATURES -> AUTHED_OPEN -> BOUND                    SASL EXTERNAL
+ *                     FEATURES -> BOUND                                   dialback
  *
  * CLOSED comes from each state: our end is written or the connection is gone. Whichever side ends
  * first, the other one ends then (RFC 6120 §4.4), and nothing leads out of CLOSED. */
@@ -20,6 +24,7 @@ enum stream_role {
     STREAM_FROM_CLIENT,
     STREAM_FROM_FRAMED, /* a client over WebSocket or BOSH: without STARTTLS (RFC 7395 §3.1) */
     STREAM_FROM_COMPONENT,
+    STREAM_FROM_SERVER,
     STREAM_TO_SERVER, /* we are the initiator */
     STREAM_ROLE_COUNT
 };
@@ -34,7 +39,7 @@ enum stream_state {
     STREAM_TLS_ASKED, /* the initiator waits for <proceed/> */
     STREAM_TLS,       /* handshake */
     STREAM_HANDSHAKE, /* <handshake/> of a component must come */
-    STREAM_CHECKING,  /* it is compared with the secret */
+    STREAM_CHECKING,  /* it is compared with the secret; the initiator waits for a dialback */
     STREAM_AUTHED_OPEN,
     STREAM_AUTHED_AWAITING,
     STREAM_AUTHED,     /* a resource must be bound or a session resumed */
@@ -62,12 +67,13 @@ enum stream_input {
     STREAM_GOT_HANDSHAKE,
     STREAM_GOT_STANZA, /* any other element */
 
-    STREAM_SECURED,  /* the TLS handshake is over */
-    STREAM_ASK_TLS,  /* the initiator sends <starttls/> */
-    STREAM_ASK_SASL, /* the initiator sends <auth/> */
+    STREAM_SECURED,      /* the TLS handshake is over */
+    STREAM_ASK_TLS,      /* the initiator sends <starttls/> */
+    STREAM_ASK_SASL,     /* the initiator sends <auth/> */
+    STREAM_ASK_DIALBACK, /* the initiator sends a key */
     STREAM_BEGIN_SASL2,
     STREAM_PASSED,    /* the proof was right: SASL, or the handshake of a component */
-    STREAM_PASSED_ON, /* the mechanism of SASL2 is over: no header follows */
+    STREAM_PASSED_ON, /* the mechanism of SASL2 is over, or a dialback: no header follows */
     STREAM_REFUSED,   /* the proof or the request was refused; another may follow */
     STREAM_ASK_BIND,  /* the home, or the server, is asked to bind or to resume */
     STREAM_UNBOUND,   /* a login of SASL2 that asked for no resource is complete */

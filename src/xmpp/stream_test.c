@@ -59,66 +59,89 @@ static const struct meaning {
     { 'y', STREAM_NONE, STREAM_BOUND, XE_NONE, "" },
     { 'k', STREAM_NONE, STREAM_TLS_ASKED, XE_NONE, "" },
     { 'm', STREAM_NONE, STREAM_SASL, XE_NONE, "" },
+    { 'd', STREAM_NONE, STREAM_CHECKING, XE_NONE, "" },
+    { 'Z', STREAM_DO_ANSWER, -1, XE_UNSUPPORTED_STANZA_TYPE,
+      "nothing was asked that this answers" },
+    { 'O', STREAM_DO_HEADER, STREAM_BOUND, XE_NONE, "" },
 };
 
 /* A row: header, end, unreadable, features, error, starttls, starttls under TLS, proceed, other of
  * TLS, SASL, SASL2, XEP-0198, handshake, stanza; then what happened here: secured, TLS asked, SASL
- * asked, SASL2 begun, passed, passed on, refused, bind asked, unbound, bound, close, lost. */
-#define UNREACHED "2#------------ ----------#!"
-#define ENDED     ".............. .........v.."
+ * asked, dialback asked, SASL2 begun, passed, passed on, refused, bind asked, unbound, bound,
+ * close, lost. */
+#define UNREACHED "2#------------ -----------#!"
+#define ENDED     ".............. ..........v.."
 
 static const char *const client[STREAM_STATE_COUNT] = {
-    [STREAM_OPEN] = "F#111111111111 .---------#!",
+    [STREAM_OPEN] = "F#111111111111 .----------#!",
     [STREAM_AWAITING] = UNREACHED,
-    [STREAM_FEATURES] = "2#EEETNEESDMEE ---qr-.---#!",
+    [STREAM_FEATURES] = "2#EEETNEESDMEE ----qr-.---#!",
     [STREAM_SASL] = UNREACHED,
-    [STREAM_SASL2] = "2#bbbbbbbbDbbb -----cl---#!",
+    [STREAM_SASL2] = "2#bbbbbbbbDbbb ------cl---#!",
     [STREAM_TLS_ASKED] = UNREACHED,
-    [STREAM_TLS] = "wwwwwwwwwwwwww o---------#!",
+    [STREAM_TLS] = "wwwwwwwwwwwwww o----------#!",
     [STREAM_HANDSHAKE] = UNREACHED,
     [STREAM_CHECKING] = UNREACHED,
-    [STREAM_AUTHED_OPEN] = "A#111111111111 ----------#!",
+    [STREAM_AUTHED_OPEN] = "A#111111111111 -----------#!",
     [STREAM_AUTHED_AWAITING] = UNREACHED,
-    [STREAM_AUTHED] = "2#xBBttttttMBB -------i--#!",
-    [STREAM_COMPLETING] = "wwwwwwwwwwwwww ------l.ay#!",
-    [STREAM_BINDING] = "wwwwwwwwwwwwww ------a--y#!",
-    [STREAM_BOUND] = "2#ssssssssssss ----------#!",
+    [STREAM_AUTHED] = "2#xBBttttttMBB --------i--#!",
+    [STREAM_COMPLETING] = "wwwwwwwwwwwwww -------l.ay#!",
+    [STREAM_BINDING] = "wwwwwwwwwwwwww -------a--y#!",
+    [STREAM_BOUND] = "2#ssssssssssss -----------#!",
     [STREAM_CLOSED] = ENDED,
 };
 static const char *const component[STREAM_STATE_COUNT] = {
-    [STREAM_OPEN] = "H#111111111111 ----------#!",
+    [STREAM_OPEN] = "H#111111111111 -----------#!",
     [STREAM_AWAITING] = UNREACHED,
     [STREAM_FEATURES] = UNREACHED,
     [STREAM_SASL] = UNREACHED,
     [STREAM_SASL2] = UNREACHED,
     [STREAM_TLS_ASKED] = UNREACHED,
     [STREAM_TLS] = UNREACHED,
-    [STREAM_HANDSHAKE] = "2#hhhhhhhhhhKh ----------#!",
-    [STREAM_CHECKING] = "wwwwwwwwwwwwww ----i-----#!",
+    [STREAM_HANDSHAKE] = "2#hhhhhhhhhhKh -----------#!",
+    [STREAM_CHECKING] = "wwwwwwwwwwwwww -----i-----#!",
     [STREAM_AUTHED_OPEN] = UNREACHED,
     [STREAM_AUTHED_AWAITING] = UNREACHED,
     [STREAM_AUTHED] = UNREACHED,
     [STREAM_COMPLETING] = UNREACHED,
-    [STREAM_BINDING] = "wwwwwwwwwwwwww ---------y#!",
-    [STREAM_BOUND] = "2#ssssssssssss ----------#!",
+    [STREAM_BINDING] = "wwwwwwwwwwwwww ----------y#!",
+    [STREAM_BOUND] = "2#ssssssssssss -----------#!",
+    [STREAM_CLOSED] = ENDED,
+};
+static const char *const server[STREAM_STATE_COUNT] = {
+    [STREAM_OPEN] = "F#111111111111 .----------#!",
+    [STREAM_AWAITING] = UNREACHED,
+    [STREAM_FEATURES] = "2#xE*TNEESEEEE -----ry----#!",
+    [STREAM_SASL] = UNREACHED,
+    [STREAM_SASL2] = UNREACHED,
+    [STREAM_TLS_ASKED] = UNREACHED,
+    [STREAM_TLS] = "wwwwwwwwwwwwww o----------#!",
+    [STREAM_HANDSHAKE] = UNREACHED,
+    [STREAM_CHECKING] = UNREACHED,
+    [STREAM_AUTHED_OPEN] = "O#111111111111 -----------#!",
+    [STREAM_AUTHED_AWAITING] = UNREACHED,
+    [STREAM_AUTHED] = UNREACHED,
+    [STREAM_COMPLETING] = UNREACHED,
+    [STREAM_BINDING] = UNREACHED,
+    [STREAM_BOUND] = "2#ss*sssssssss -----------#!",
     [STREAM_CLOSED] = ENDED,
 };
 static const char *const initiator[STREAM_STATE_COUNT] = {
-    [STREAM_OPEN] = "W#111111111111 .---------#!",
-    [STREAM_AWAITING] = "2#fC*fffffffff ----------#!",
-    [STREAM_FEATURES] = "2#uu*uuuuuuuuu -km-------#!",
-    [STREAM_SASL] = "2#uu*uuuuSuuuu ----r-l---#!",
-    [STREAM_SASL2] = "2#--*--------- ----------#!",
-    [STREAM_TLS_ASKED] = "2#uu*uuT#uuuuu ----------#!",
-    [STREAM_TLS] = "wwwwwwwwwwwwww R---------#!",
-    [STREAM_HANDSHAKE] = "2#--*--------- ----------#!",
-    [STREAM_CHECKING] = "2#--*--------- ----------#!",
-    [STREAM_AUTHED_OPEN] = "V#111111111111 ----------#!",
-    [STREAM_AUTHED_AWAITING] = "2#fG*fffffffff ----------#!",
-    [STREAM_AUTHED] = "2#uu*uuuuuuuuu -------i-y#!",
-    [STREAM_COMPLETING] = "2#--*--------- ----------#!",
-    [STREAM_BINDING] = "2#uu*uuuuuuYuY ------a--y#!",
-    [STREAM_BOUND] = "2#ss*sssssssss ----------#!",
+    [STREAM_OPEN] = "W#111111111111 .----------#!",
+    [STREAM_AWAITING] = "2#fC*fffffffff -----------#!",
+    [STREAM_FEATURES] = "2#uu*uuuuuuuuZ -kmd-------#!",
+    [STREAM_SASL] = "2#uu*uuuuSuuuu -----r-l---#!",
+    [STREAM_SASL2] = "2#--*--------- -----------#!",
+    [STREAM_TLS_ASKED] = "2#uu*uuT#uuuuu -----------#!",
+    [STREAM_TLS] = "wwwwwwwwwwwwww R----------#!",
+    [STREAM_HANDSHAKE] = "2#--*--------- -----------#!",
+    [STREAM_CHECKING] = "2#uu*uuuuuuuuZ ------y----#!",
+    [STREAM_AUTHED_OPEN] = "V#111111111111 -----------#!",
+    [STREAM_AUTHED_AWAITING] = "2#fG*fffffffff -----------#!",
+    [STREAM_AUTHED] = "2#uu*uuuuuuuuu --------i-y#!",
+    [STREAM_COMPLETING] = "2#--*--------- -----------#!",
+    [STREAM_BINDING] = "2#uu*uuuuuuYuY -------a--y#!",
+    [STREAM_BOUND] = "2#ss*sssssssss -----------#!",
     [STREAM_CLOSED] = ENDED,
 };
 
@@ -158,6 +181,7 @@ static void every_cell_is_as_written(void **s)
     (void)s;
     rows_are(STREAM_FROM_CLIENT, client);
     rows_are(STREAM_FROM_COMPONENT, component);
+    rows_are(STREAM_FROM_SERVER, server);
     rows_are(STREAM_TO_SERVER, initiator);
 }
 
@@ -211,6 +235,7 @@ static void each_state_can_be_reached(void **s)
     (void)s;
     assert_int_equal(reached_without(STREAM_FROM_CLIENT, 0), states_used(client));
     assert_int_equal(reached_without(STREAM_FROM_COMPONENT, 0), states_used(component));
+    assert_int_equal(reached_without(STREAM_FROM_SERVER, 0), states_used(server));
     assert_int_equal(reached_without(STREAM_TO_SERVER, 0), states_used(initiator));
     assert_int_equal(reached_without(STREAM_FROM_FRAMED, 0),
                      states_used(client) & ~(1u << STREAM_TLS));

@@ -25,7 +25,7 @@ REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime er
                      r"|ensure failed|Assertion")
 
 
-KINDS = "c2s", "tls", "component", "http", "https", "bosh", "proxy65"  # of listeners
+KINDS = "c2s", "tls", "component", "http", "https", "bosh", "proxy65", "s2s"  # of listeners
 NUMBERS = itertools.count()
 CREATED = set()  # databases, of PostgreSQL
 HELD = collections.deque(maxlen=128)  # sockets of free_ports()
@@ -73,7 +73,7 @@ def refusal(server, *args):
 class Server:
     """A node with the product's defaults (muster.defaults has what differs). Options: settings
     (full name: value), why (needed where these lift a limit), domains, workers, tls, conf (more
-    keys), proxy (PROXY protocol on c2s), component and proxy65 (their listeners), wrapper (a
+    keys), proxy (PROXY protocol on c2s), component, proxy65 and s2s (their listeners), wrapper (a
     command in front), limits (resource.RLIMIT_*: value), disk (a muster.slow_disk.SlowDisk). With
     MUSTER_DATABASE=postgresql it has a database of its own there, unless conf says where."""
 
@@ -85,7 +85,7 @@ class Server:
         defaults.check(MUSTERD, self.settings, options.get("why"))
         ports, self.held = hold_ports(len(KINDS))
         self.c2s_port, self.tls_port, self.component_port, *web = ports  # as KINDS
-        self.http_port, self.https_port, self.bosh_port, self.proxy65_port = web
+        self.http_port, self.https_port, self.bosh_port, self.proxy65_port, self.s2s_port = web
         self.data = self.folder / "data"
         self.control = self.folder / "control.sock"
         self.file = self.folder / "muster.yaml"
@@ -104,6 +104,8 @@ class Server:
         }
         if options.get("component"):
             self.conf["listen"]["component"] = [f"127.0.0.1:{self.component_port}"]
+        if options.get("s2s"):
+            self.conf["listen"]["s2s"] = [f"127.0.0.1:{self.s2s_port}"]
         if options.get("proxy65"):
             self.conf["listen"]["proxy65"] = [f"127.0.0.1:{self.proxy65_port}"]
         self.second_ports = {}  # of the second node, by kind: it listens for the same

@@ -1,0 +1,176 @@
+#include "gate/s2s.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "gate/s2s_gate.h"
+#include "gate/s2s_in.h"
+#include "gate/s2s_partner.h"
+#include "gate/s2s_policy.h"
+#include "gate/s2s_rows.h"
+#include "io/listen.h"
+#include "io/tls.h"
+#include "io/tls_trust.h"
+
+enum { HANDSHAKE_MS = 20000, OUTPUT_MAX = 32 << 20, USER_TIMEOUT_MS = 60000 };
+
+struct s2s_listener {
+    struct listener *listener;
+    struct s2s_gate *gate;
+    unsigned flags; /* enum conn_flags */
+};
+
+void s2s_set_tls(struct s2s_gate *g, struct tls_ctx *tls)
+{
+    pthread_mutex_lock(&g->lock);
+    struct tls_ctx *old = g->tls;
+    g->tls = tls_ctx_ref(tls);
+    pthread_mutex_unlock(&g->lock);
+    tls_ctx_unref(&old);
+}
+
+/* The edge. */
+
+static void s2s_start(void *own, struct worker *w)
+{
+    struct s2s_worker *sw = s2s_worker(own, w);
+    xstreams_init(&sw->in);
+    xstreams_init(&sw->out);
+    s2s_in_map_init(&sw->in_by_id);
+    actors_init(&sw->partners, &partner_kind, w, worker_loop(w));
+}
+
+static void listener_accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
+{
+    struct s2s_listener *l = arg;
+    struct tls_ctx *tls = s2s_tls(l->gate);
+    struct conn *c = conn_create(loop, fd, peer, l->flags, tls, &l->gate->limits);
+    tls_ctx_unref(&tls);
+    if (c == NULL)
+        return;
+    if ((l->flags & CONN_TLS) != 0)
+        conn_ask_certificate(c, l->gate->trust, TLS_FOR_EITHER);
+    s2s_in_start(l->gate, worker_here(), c);
+}
+
+static void s2s_open(void *own, struct worker *w)
+{
+    struct s2s_gate *g = own;
+    for (size_t i = 0; i < g->count; i++)
+        if (listener_attach(g->listen[i].listener, worker_loop(w), listener_accepted,
+                            &g->listen[i]) != OK)
+            log_error(&log_s2s, LOG_EV("listen.failed"), LOG_I("worker", worker_index(w)),
+                      LOG_C("hint", "this worker cannot accept connections; restart the server"));
+}
+
+static void s2s_stop(void *own, struct worker *w)
+{
+    struct s2s_gate *g = own;
+    struct s2s_worker *sw = s2s_worker(g, w);
+    struct actor *a;
+    for (size_t i = 0; i < g->count; i++)
+        listener_detach(g->listen[i].listener, worker_loop(w));
+    sw->in.stopped = sw->out.stopped = true;
+    LIST_EACH (it, &sw->in.all)
+        xstream_fail(CONTAINER_OF(it, struct xstream, node), XE_SYSTEM_SHUTDOWN, (slice){ 0 });
+    for (uint32_t i = 0; (a = actors_next(&sw->partners, &i)) != NULL;)
+        partner_stop(partner_of(a));
+}
+
+static bool s2s_idle_worker(void *own, struct worker *w)
+{
+    const struct s2s_worker *sw = s2s_worker(own, w);
+    return sw->in.count == 0 && sw->out.count == 0;
+}
+
+static void s2s_relieve(void *own, struct worker *w)
+{
+    xstreams_release(&s2s_worker(own, w)->in);
+    xstreams_release(&s2s_worker(own, w)->out);
+}
+
+static void s2s_end(void *own, struct worker *w)
+{
+    struct s2s_worker *sw = s2s_worker(own, w);
+    if (sw->partners.kind != NULL)
+        actors_stop(&sw->partners);
+    map_fini(&sw->in_by_id);
+}
+
+static enum stanza_error s2s_foreign(void *own, struct worker *w, slice domain, struct stanza *st)
+{
+    (void)own;
+    if (setting_int(&s2s_policy) == S2S_OFF || st->from_len == 0 || s2s_is_address(domain))
+        return SE_REMOTE_SERVER_NOT_FOUND;
+    if (!s2s_may(domain))
+        return SE_NOT_ALLOWED;
+    home_send(w, domain, &s2s_foreign_message, &(struct s2s_foreign){ st });
+    return SE_NONE;
+}
+
+const struct edge s2s_edge = { .name = "s2s",
+                               .start = s2s_start,
+                               .open = s2s_open,
+                               .stop = s2s_stop,
+                               .idle = s2s_idle_worker,
+                               .relieve = s2s_relieve,
+                               .foreign = s2s_foreign,
+                               .end = s2s_end };
+
+void s2s_policy_changed(struct worker *w, const struct setting *s)
+{
+    struct s2s_gate *g = s2s_gate_of(w);
+    struct actor *a;
+    (void)s;
+    if (g == NULL)
+        return;
+    LIST_EACH (it, &s2s_worker(g, w)->in.all)
+        s2s_in_policy_changed(s2s_in_of(CONTAINER_OF(it, struct xstream, node)));
+    for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
+        partner_policy_changed(partner_of(a));
+}
+
+enum err s2s_create(struct s2s_gate **out, const struct s2s_listen *listens, size_t count,
+                    struct tls_ctx *tls, const char *trust, struct why *why)
+{
+    struct s2s_gate *g = mem_new(struct s2s_gate);
+    enum err e = tls_trust_create(&g->trust, trust, NULL, why);
+    pthread_mutex_init(&g->lock, NULL);
+    g->tls = tls_ctx_ref(tls);
+    g->listen = mem_zalloc((count + 1) * sizeof *g->listen);
+    g->limits = (struct conn_limits){ .input_bytes = S2S_STANZA_BYTES_MAX + 4096,
+                                      .output_high = S2S_OUTPUT_HIGH,
+                                      .output_max = OUTPUT_MAX,
+                                      .handshake_ms = HANDSHAKE_MS,
+                                      .user_timeout_ms = USER_TIMEOUT_MS };
+    for (size_t i = 0; i < count && e == OK; i++) {
+        struct s2s_listener *l = &g->listen[i];
+        if (i == S2S_LISTENERS_MAX) {
+            why_set(why, "listen.s2s: %zu addresses, allowed at most %d", count, S2S_LISTENERS_MAX);
+            e = E_LIMIT;
+            break;
+        }
+        e = listener_open(&l->listener, slice_of(listens[i].address), why);
+        l->gate = g;
+        l->flags = (listens[i].tls ? CONN_TLS : 0u) | (listens[i].proxy ? CONN_PROXY : 0u);
+        g->count += e == OK;
+    }
+    *out = g;
+    if (e != OK)
+        s2s_destroy(out);
+    return e;
+}
+
+void s2s_destroy(struct s2s_gate **pg)
+{
+    struct s2s_gate *g = *pg;
+    *pg = NULL;
+    if (g == NULL)
+        return;
+    for (size_t i = 0; i < g->count; i++)
+        listener_close(&g->listen[i].listener);
+    tls_ctx_unref(&g->tls);
+    tls_trust_unref(&g->trust);
+    pthread_mutex_destroy(&g->lock);
+    mem_free(&g->listen);
+    mem_free(&g);
+}

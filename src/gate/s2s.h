@@ -1,0 +1,36 @@
+/* s2s: streams with other servers (RFC 6120, XEP-0178, XEP-0220), in both directions.
+ *
+ * A pair of a domain of ours and a foreign one is an actor (gate/s2s_partner.c), whose home is that
+ * of the foreign domain. It has one outgoing stream (gate/s2s_out.c) and the stanzas that wait for
+ * it. So there is one order for each pair of addresses. A stream that another server opened
+ * (gate/s2s_in.c) stays on the worker that accepted it.
+ *
+ * Limits: S2S_LISTENERS_MAX addresses; those of the rows s2s.* (gate/s2s_rows.c). */
+#pragma once
+#include "base/err.h"
+#include "home/edge.h"
+
+struct s2s_gate;
+struct setting;
+struct tls_ctx;
+struct worker;
+
+enum { S2S_LISTENERS_MAX = 16 };
+
+struct s2s_listen {
+    const char *address;
+    bool tls;   /* from the first byte (XEP-0368) */
+    bool proxy; /* a PROXY header comes first */
+};
+
+/* trust: file of certificates that are trusted, PEM; NULL: what the system trusts. Takes a
+ * reference to tls. */
+NODISCARD enum err s2s_create(struct s2s_gate **out, const struct s2s_listen *listens, size_t count,
+                              struct tls_ctx *tls, const char *trust, struct why *why);
+void s2s_destroy(struct s2s_gate **g);                     /* after the loops have ended */
+void s2s_set_tls(struct s2s_gate *g, struct tls_ctx *tls); /* any thread */
+
+extern const struct edge s2s_edge; /* `own` is a struct s2s_gate */
+extern const struct feature s2s_feature;
+/* `changed` of the rows of the policy: ends streams that it does not allow any more. */
+void s2s_policy_changed(struct worker *w, const struct setting *s);

@@ -1,0 +1,50 @@
+/* s2s_gate: what the streams and partners of federation stand on: the edge of a node and its part
+ * on a worker, and whose a domain is. */
+#pragma once
+#include "base/map.h"
+#include "gate/xstream.h"
+#include "home/actor.h"
+#include "home/node.h"
+#include <pthread.h>
+
+struct s2s_gate;
+struct tls_ctx;
+struct tls_trust;
+
+enum {
+    S2S_LOGIN_MS = 30000,        /* from the connection to the first stanza */
+    S2S_HEADER_BYTES = 16 << 10, /* of a unit before that */
+    S2S_OUTPUT_HIGH = 256 << 10
+};
+
+/* The part of the edge on a worker. */
+struct s2s_worker {
+    struct xstreams in, out;
+    struct map in_by_id;
+    struct actors partners; /* by "remote/local" */
+};
+
+struct s2s_gate {
+    struct s2s_listener *listen; /* of s2s.c */
+    size_t count;
+    struct s2s_worker worker[NODE_WORKERS_MAX];
+    struct conn_limits limits;
+    pthread_mutex_t lock; /* guards tls */
+    struct tls_ctx *tls;
+    struct tls_trust *trust;
+    _Atomic int64_t waiting_bytes; /* of stanzas, for all partners */
+};
+
+static inline struct s2s_worker *s2s_worker(struct s2s_gate *g, const struct worker *w)
+{
+    return &g->worker[worker_index(w)];
+}
+struct s2s_gate *s2s_gate_of(const struct worker *w); /* NULL: the node has no such edge */
+struct tls_ctx *s2s_tls(struct s2s_gate *g);          /* a reference for the caller. Any thread */
+
+/* Whether it is ours: a domain of the node, a service, or a component. On a worker. */
+bool s2s_is_ours(struct worker *w, slice domain);
+/* Whether the policy lets this foreign domain in and out. Any thread. */
+bool s2s_may(slice domain);
+/* A foreign domain, by its name, that the policy lets in and out. On a worker. */
+bool s2s_is_partner(struct worker *w, slice domain);

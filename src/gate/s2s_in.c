@@ -1,0 +1,676 @@
+#include "gate/s2s_in.h"
+#include "base/arena.h"
+#include "base/base64.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "codec/xml_write.h"
+#include "gate/s2s_partner.h"
+#include "gate/s2s_proof.h"
+#include "gate/s2s_rows.h"
+#include "home/question.h"
+#include "home/router.h"
+#include "io/tls.h"
+#include "xmpp/ns.h"
+
+enum {
+    PAIRS_MAX = 64, /* of one stream */
+    ID_BYTES = 16,
+    SASL_BYTES_MAX = 2048,
+    SASL_FAILURES_MAX = 3
+};
+
+/* A foreign domain that speaks over a stream, and the domain of ours that it speaks to. */
+struct pair {
+    struct list node; /* in s2s_in.pairs */
+    bool proved;      /* else its key is being checked */
+    uint16_t remote_len, local_len;
+    char text[]; /* remote, local */
+};
+
+/* The stream of a server that has connected to us. Before the header is read, remote and local are
+ * empty; remote also if the header has no `from`. */
+struct s2s_in {
+    struct xstream x; /* first: it is the owner of the connection */
+    struct s2s_gate *gate;
+    struct list pairs;
+    uint8_t pair_count; /* at most PAIRS_MAX */
+    uint8_t failures;   /* of SASL; at most SASL_FAILURES_MAX */
+    bool external;      /* its certificate has proved `remote` */
+    uint16_t remote_len, local_len;
+    char *domains; /* of the header: remote, local; NULL: not read */
+    char id[2 * ID_BYTES + 1];
+};
+
+static slice in_remote(const struct s2s_in *s) { return (slice){ s->domains, s->remote_len }; }
+static slice in_local(const struct s2s_in *s)
+{
+    return slice_from((slice){ s->domains, (size_t)s->remote_len + s->local_len }, s->remote_len);
+}
+static struct arena *in_scratch(const struct s2s_in *s)
+{
+    return loop_scratch(worker_loop(s->x.worker));
+}
+static slice in_id_of(const void *item)
+{
+    return (slice){ (const char *)&((const struct s2s_in *)item)->x.id, sizeof(uint64_t) };
+}
+void s2s_in_map_init(struct map *m) { map_init(m, in_id_of); }
+
+/* Pairs. */
+
+static slice pair_remote(const struct pair *p) { return (slice){ p->text, p->remote_len }; }
+static slice pair_local(const struct pair *p)
+{
+    return (slice){ p->text + p->remote_len, p->local_len };
+}
+
+static struct pair *pair_find(const struct s2s_in *s, slice remote, slice local)
+{
+    LIST_EACH (it, &s->pairs) {
+        struct pair *p = CONTAINER_OF(it, struct pair, node);
+        if (slice_eq(pair_remote(p), remote) && slice_eq(pair_local(p), local))
+            return p;
+    }
+    return NULL;
+}
+
+/* NULL: there are PAIRS_MAX. */
+static struct pair *pair_add(struct s2s_in *s, slice remote, slice local)
+{
+    if (s->pair_count == PAIRS_MAX)
+        return NULL;
+    struct pair *p = mem_zalloc(sizeof *p + remote.len + local.len);
+    p->remote_len = (uint16_t)remote.len;
+    p->local_len = (uint16_t)local.len;
+    memcpy(p->text, remote.ptr, remote.len);
+    memcpy(p->text + remote.len, local.ptr, local.len);
+    list_append(&s->pairs, &p->node);
+    s->pair_count++;
+    return p;
+}
+
+static void pair_remove(struct s2s_in *s, struct pair *p)
+{
+    ensure(s->pair_count > 0);
+    list_remove(&p->node);
+    s->pair_count--;
+    mem_free(&p);
+}
+
+static void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
+{
+    p->proved = true;
+    log_info(&log_s2s, LOG_EV("s2s.proved"), LOG_S("domain", pair_remote(p)),
+             LOG_S("local", pair_local(p)), LOG_C("auth", how),
+             LOG_C("tls", s->x.secure ? conn_tls_version(s->x.conn) : "none"),
+             LOG_C("peer", conn_info_text(conn_info(s->x.conn)).text));
+}
+
+/* The stream is bound: larger units may come. */
+static void in_is_bound(struct s2s_in *s)
+{
+    ensure(s->pair_count > 0);
+    xml_reader_set_limits(
+        &s->x.reader, &(struct xml_limits){ .unit_bytes = (uint32_t)setting_int(&s2s_stanza_bytes),
+                                            .depth = 128,
+                                            .attrs = 64,
+                                            .name_bytes = 256 });
+    xstream_timer(&s->x);
+}
+
+/* The header. */
+
+static void in_greet(struct xstream *x)
+{
+    struct s2s_in *s = s2s_in_of(x);
+    rand_hex(s->id, ID_BYTES);
+    xstream_open(x, &(struct xstream_header){ .ns = NS_SERVER,
+                                              .id = slice_of(s->id),
+                                              .from = s->local_len > 0 ? in_local(s) : (slice){ 0 },
+                                              .version = SLICE("1.0"),
+                                              .lang = SLICE("en"),
+                                              .to = s->remote_len > 0 ? in_remote(s) : (slice){ 0 },
+                                              .dialback = true });
+}
+
+/* A domain in an attribute; empty: it is absent, or no domain. */
+static slice in_domain(const struct s2s_in *s, slice attr)
+{
+    slice domain = { "", 0 };
+    if (attr.len == 0 || jid_prep_domain(attr, in_scratch(s), &domain) != OK)
+        return (slice){ "", 0 };
+    return domain.len <= JID_PART_MAX ? domain : (slice){ "", 0 };
+}
+
+static void in_keep_domains(struct s2s_in *s, slice remote, slice local)
+{
+    mem_free(&s->domains);
+    s->domains = mem_alloc(remote.len + local.len + 1);
+    memcpy(s->domains, remote.ptr, remote.len);
+    memcpy(s->domains + remote.len, local.ptr, local.len);
+    s->remote_len = (uint16_t)remote.len;
+    s->local_len = (uint16_t)local.len;
+}
+
+/* Whether somebody may speak for this domain; else the stream has failed. */
+static bool in_may_come_from(struct s2s_in *s, slice remote)
+{
+    if (s2s_is_ours(s->x.worker, remote))
+        xstream_fail(&s->x, XE_INVALID_FROM, SLICE("this domain is served here"));
+    else if (!s2s_is_partner(s->x.worker, remote))
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("not a domain that may connect here"));
+    else
+        return true;
+    return false;
+}
+
+static bool in_header_fits(struct s2s_in *s, slice unit)
+{
+    slice version = xstream_attr(&s->x, unit, SLICE("version")),
+          from = xstream_attr(&s->x, unit, SLICE("from")), remote = in_domain(s, from),
+          local = in_domain(s, xstream_attr(&s->x, unit, SLICE("to")));
+    if (!xstream_is_header(&s->x, unit) ||
+        !slice_is(xml_stream_default_ns(&s->x.reader), NS_SERVER)) {
+        xstream_fail(&s->x, XE_INVALID_NAMESPACE, (slice){ 0 });
+    } else if (version.len < 2 || version.ptr[0] == '0' || version.ptr[1] != '.') {
+        xstream_fail(&s->x, XE_UNSUPPORTED_VERSION, SLICE("this server speaks version 1.0"));
+    } else if (local.len == 0 || !s2s_is_ours(s->x.worker, local)) {
+        xstream_fail(&s->x, XE_HOST_UNKNOWN, SLICE("this domain is not served here"));
+    } else if (from.len > 0 && remote.len == 0) {
+        xstream_fail(&s->x, XE_INVALID_FROM, SLICE("not a domain"));
+    } else if (s->external && (!slice_eq(remote, in_remote(s)) || !slice_eq(local, in_local(s)))) {
+        xstream_fail(&s->x, XE_INVALID_FROM, SLICE("authenticated for other domains"));
+    } else if (remote.len == 0 || in_may_come_from(s, remote)) {
+        in_keep_domains(s, remote, local);
+        return true;
+    }
+    return false;
+}
+
+/* Features (RFC 6120 §4.3.2). */
+
+static bool in_offers_external(struct s2s_in *s)
+{
+    struct why why;
+    return s->x.secure && s->remote_len > 0 &&
+           s2s_certificate_is_of(s->x.conn, in_remote(s), in_scratch(s), &why);
+}
+
+static bool in_may_authenticate(const struct s2s_in *s)
+{
+    return s->x.secure || !setting_bool(&s2s_require_tls);
+}
+
+static void in_features(struct s2s_in *s)
+{
+    struct buf b;
+    struct xml_write w;
+    xml_begin(&w, &b, XML_PART_MAX);
+    xml_open(&w, "stream:features", NULL);
+    xml_content(&w);
+    if (!s->x.secure && setting_bool(&s2s_require_tls))
+        buf_lit(&b, "<starttls xmlns='" NS_TLS "'><required/></starttls>");
+    else if (!s->x.secure)
+        buf_lit(&b, "<starttls xmlns='" NS_TLS "'/>");
+    if (!s->external && in_offers_external(s))
+        buf_lit(&b, "<mechanisms xmlns='" NS_SASL "'><mechanism>EXTERNAL</mechanism></mechanisms>");
+    if (in_may_authenticate(s) && setting_bool(&s2s_dialback))
+        buf_lit(&b, "<dialback xmlns='" NS_DIALBACK_FEATURE "'><errors/></dialback>");
+    xml_close(&w);
+    xstream_write_buf(&s->x, &b);
+}
+
+static void in_header(struct xstream *x, slice unit)
+{
+    struct s2s_in *s = s2s_in_of(x);
+    x->secure = x->secure || conn_is_secure(x->conn);
+    if (!in_header_fits(s, unit))
+        return;
+    in_greet(x);
+    xstream_now(x, STREAM_GOT_HEADER);
+    in_features(s);
+    if (x->state == STREAM_BOUND)
+        in_is_bound(s);
+}
+
+static void in_tls(struct s2s_in *s)
+{
+    struct tls_ctx *tls = s2s_tls(s->gate);
+    xstream_write(&s->x, SLICE("<proceed xmlns='" NS_TLS "'/>"));
+    xstream_now(&s->x, STREAM_GOT_STARTTLS);
+    xstream_restart(&s->x);
+    conn_start_tls(s->x.conn, tls, in_local(s));
+    conn_ask_certificate(s->x.conn, s->gate->trust, TLS_FOR_EITHER);
+    tls_ctx_unref(&tls);
+}
+
+/* SASL EXTERNAL (RFC 6120 §6, XEP-0178 §3). */
+
+static void in_sasl_refuse(struct s2s_in *s, const char *condition)
+{
+    struct buf b;
+    struct xml_write w;
+    xml_begin(&w, &b, XML_PART_MAX);
+    xml_open(&w, "failure", NS_SASL);
+    xml_empty(&w, condition, NULL);
+    xml_close(&w);
+    xstream_write_buf(&s->x, &b);
+    if (++s->failures == SASL_FAILURES_MAX)
+        xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("too many attempts"));
+}
+
+/* The identity that it asks for: empty, or its domain. false: malformed. */
+static bool in_authzid(struct s2s_in *s, const struct elem *e, slice *domain)
+{
+    struct buf b;
+    slice text = elem_text(e, in_scratch(s));
+    *domain = (slice){ "", 0 };
+    if (text.len == 0 || slice_is(text, "="))
+        return true;
+    buf_init(&b, SASL_BYTES_MAX);
+    bool ok = base64_decode(&b, text) == OK;
+    if (ok)
+        *domain = slice_dup(in_scratch(s), buf_fit(&b));
+    buf_fini(&b);
+    return ok;
+}
+
+static void in_external(struct s2s_in *s)
+{
+    ensure(s->x.secure && s->remote_len > 0);
+    struct pair *p = pair_find(s, in_remote(s), in_local(s));
+    if (p == NULL)
+        p = pair_add(s, in_remote(s), in_local(s));
+    if (p == NULL) {
+        xstream_fail(&s->x, XE_RESOURCE_CONSTRAINT, (slice){ 0 });
+        return;
+    }
+    s->external = true;
+    pair_is_proved(s, p, "certificate");
+    xstream_write(&s->x, SLICE("<success xmlns='" NS_SASL "'/>"));
+    xstream_now(&s->x, STREAM_PASSED);
+    xstream_restart(&s->x);
+}
+
+static void in_sasl(struct s2s_in *s, const struct elem *e)
+{
+    slice authzid;
+    if (!slice_is(e->name, "auth"))
+        xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("authenticate first"));
+    else if (!slice_is(elem_attr(e, "mechanism", in_scratch(s)), "EXTERNAL"))
+        in_sasl_refuse(s, "invalid-mechanism");
+    else if (!in_authzid(s, e, &authzid))
+        in_sasl_refuse(s, "incorrect-encoding");
+    else if (!in_offers_external(s))
+        in_sasl_refuse(s, "not-authorized");
+    else if (authzid.len > 0 && !slice_eq(in_domain(s, authzid), in_remote(s)))
+        in_sasl_refuse(s, "invalid-authzid");
+    else
+        in_external(s);
+}
+
+/* Dialback (XEP-0220). */
+
+/* An answer with a type, and with an error what it is. */
+struct in_answer {
+    const char *name, *type;
+    slice from, to, id;
+    enum stanza_error error; /* with the type "error" */
+};
+
+static void in_dialback_answer(struct s2s_in *s, const struct in_answer *a)
+{
+    struct buf b;
+    struct xml_write w;
+    xml_begin(&w, &b, XML_PART_MAX);
+    xml_open(&w, a->name, NULL);
+    xml_attr(&w, "xmlns:db", SLICE(NS_DIALBACK));
+    xml_attr(&w, "from", a->from);
+    xml_attr(&w, "to", a->to);
+    xml_attr_some(&w, "id", a->id);
+    xml_attr(&w, "type", slice_of(a->type));
+    if (a->error != SE_NONE)
+        stanza_error_write(&w, a->error, NULL, (slice){ 0 });
+    xml_close(&w);
+    xstream_write_buf(&s->x, &b);
+}
+
+static void in_result_refuse(struct s2s_in *s, slice remote, slice local, enum stanza_error e)
+{
+    in_dialback_answer(
+        s, &(struct in_answer){
+               .name = "db:result", .type = "error", .from = local, .to = remote, .error = e });
+}
+
+static void in_result_say(struct s2s_in *s, const struct pair *p, const char *type)
+{
+    in_dialback_answer(
+        s, &(struct in_answer){
+               .name = "db:result", .type = type, .from = pair_local(p), .to = pair_remote(p) });
+}
+
+struct checking {
+    struct worker *worker;
+    uint64_t stream;
+    enum s2s_verdict verdict;
+    uint16_t remote_len, local_len;
+    char text[]; /* remote, local */
+};
+
+static void verdict_heard(struct worker *w, void *arg, void *answer,
+                          const struct message_from *from)
+{
+    (void)w, (void)from;
+    ((struct checking *)arg)->verdict =
+        (enum s2s_verdict)((const struct s2s_verified *)answer)->verdict;
+}
+
+static void in_is_proved(struct s2s_in *s, struct pair *p)
+{
+    pair_is_proved(s, p, "dialback");
+    in_result_say(s, p, "valid");
+    if (s->x.state == STREAM_FEATURES) {
+        xstream_now(&s->x, STREAM_PASSED_ON);
+        in_is_bound(s);
+    }
+}
+
+/* XEP-0220 §2.4: who cannot prove one domain has no business to go on, unless another one was. */
+static void in_is_not_proved(struct s2s_in *s, struct pair *p, enum s2s_verdict v)
+{
+    if (v == S2S_UNKNOWN) {
+        in_result_refuse(s, pair_remote(p), pair_local(p), SE_REMOTE_SERVER_TIMEOUT);
+    } else {
+        log_warn(&log_s2s, LOG_EV("s2s.forged"), LOG_S("domain", pair_remote(p)),
+                 LOG_S("local", pair_local(p)),
+                 LOG_C("why", "the server of the domain denies the key"),
+                 LOG_C("peer", conn_info_text(conn_info(s->x.conn)).text));
+        metric_add(&s2s_refused, 1);
+        in_result_say(s, p, "invalid");
+    }
+    pair_remove(s, p);
+    if (v == S2S_INVALID && s->x.state == STREAM_FEATURES)
+        xstream_close(&s->x, (slice){ 0 });
+}
+
+static void key_checked(struct worker *w, void *arg)
+{
+    struct checking *c = arg;
+    struct s2s_worker *sw = s2s_worker(s2s_gate_of(w), w);
+    struct s2s_in *s =
+        map_get(&sw->in_by_id, (slice){ (const char *)&c->stream, sizeof c->stream });
+    struct pair *p = NULL;
+    if (s != NULL && s->x.state != STREAM_CLOSED)
+        p = pair_find(s, (slice){ c->text, c->remote_len },
+                      (slice){ c->text + c->remote_len, c->local_len });
+    if (p != NULL && !p->proved) {
+        if (c->verdict == S2S_VALID)
+            in_is_proved(s, p);
+        else
+            in_is_not_proved(s, p, c->verdict);
+    }
+    mem_free(&c);
+}
+
+static void in_check_key(struct s2s_in *s, const struct pair *p, slice key)
+{
+    struct checking *c = mem_zalloc(sizeof *c + p->remote_len + p->local_len);
+    c->worker = s->x.worker;
+    c->stream = s->x.id;
+    c->verdict = S2S_UNKNOWN;
+    c->remote_len = p->remote_len;
+    c->local_len = p->local_len;
+    memcpy(c->text, p->text, (size_t)p->remote_len + p->local_len);
+    struct s2s_verify v = {
+        .local = pair_local(p), .remote = pair_remote(p), .stream_id = slice_of(s->id), .key = key
+    };
+    home_ask(s->x.worker, v.remote, &s2s_verify_message, &v,
+             &(struct asker){ .gather = verdict_heard, .done = key_checked, .arg = c });
+}
+
+/* A key of a server that wants to speak for a domain (XEP-0220 §2.1.1). */
+static void in_result(struct s2s_in *s, const struct elem *e, slice remote, slice local)
+{
+    slice key = elem_text(e, in_scratch(s));
+    if (!setting_bool(&s2s_dialback) || elem_attr_raw(e, "type").ptr != NULL) {
+        xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("dialback is not offered"));
+    } else if (key.len == 0 || key.len > DIALBACK_ID_MAX || remote.len == 0 || local.len == 0) {
+        xstream_fail(&s->x, XE_IMPROPER_ADDRESSING, SLICE("a result needs from, to and a key"));
+    } else if (!s2s_is_ours(s->x.worker, local)) {
+        in_result_refuse(s, remote, local, SE_ITEM_NOT_FOUND);
+    } else if (in_may_come_from(s, remote)) {
+        struct pair *p = pair_find(s, remote, local);
+        if (p != NULL && p->proved)
+            in_is_proved(s, p);
+        else if (p == NULL && (p = pair_add(s, remote, local)) == NULL)
+            in_result_refuse(s, remote, local, SE_RESOURCE_CONSTRAINT);
+        else
+            in_check_key(s, p, key);
+    }
+}
+
+/* Another server asks whether a key is ours (XEP-0220 §2.1.2). */
+static void in_verify(struct s2s_in *s, const struct elem *e, slice remote, slice local)
+{
+    struct arena *tmp = in_scratch(s);
+    struct dialback d = { remote, local, elem_attr(e, "id", tmp) };
+    struct in_answer a = {
+        .name = "db:verify", .type = "error", .from = local, .to = remote, .id = d.stream_id
+    };
+    if (elem_attr_raw(e, "type").ptr != NULL || d.stream_id.len == 0 ||
+        d.stream_id.len > DIALBACK_ID_MAX || remote.len == 0 || local.len == 0) {
+        xstream_fail(&s->x, XE_IMPROPER_ADDRESSING, SLICE("a question needs from, to and id"));
+    } else {
+        if (!s2s_is_ours(s->x.worker, local))
+            a.error = SE_ITEM_NOT_FOUND;
+        else
+            a.type = s2s_key_is_right(elem_text(e, tmp), &d, tmp) ? "valid" : "invalid";
+        in_dialback_answer(s, &a);
+    }
+}
+
+/* true: it was of dialback, and is done. */
+static bool in_is_dialback(struct s2s_in *s, const struct elem *e)
+{
+    struct arena *tmp = in_scratch(s);
+    if (!slice_is(e->ns_uri, NS_DIALBACK))
+        return false;
+    slice remote = in_domain(s, elem_attr(e, "from", tmp)),
+          local = in_domain(s, elem_attr(e, "to", tmp));
+    if (!in_may_authenticate(s))
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("TLS is required here (s2s.require-tls)"));
+    else if (slice_is(e->name, "result"))
+        in_result(s, e, remote, local);
+    else if (slice_is(e->name, "verify"))
+        in_verify(s, e, remote, local);
+    else
+        return false;
+    return true;
+}
+
+static void in_element(struct xstream *x, const struct xstream_unit *u)
+{
+    struct s2s_in *s = s2s_in_of(x);
+    switch (u->step.action) {
+    case STREAM_DO_TLS:
+        in_tls(s);
+        break;
+    case STREAM_DO_NO_TLS:
+        xstream_close(x, SLICE("<failure xmlns='" NS_TLS "'/>"));
+        break;
+    case STREAM_DO_SASL:
+        in_sasl(s, &u->elem);
+        break;
+    case STREAM_DO_EARLY:
+        if (!in_is_dialback(s, &u->elem))
+            xstream_fail(x, u->step.error, SLICE("authenticate first"));
+        break;
+    default:
+        ensure_debug(false);
+        break;
+    }
+}
+
+/* Stanzas. */
+
+/* Whether its sender may speak for this domain to that one, on this stream. */
+static bool in_stanza_fits(struct s2s_in *s, const struct stanza *st)
+{
+    if (st->from_len == 0 || st->to_len == 0) {
+        xstream_fail(&s->x, XE_IMPROPER_ADDRESSING, SLICE("a stanza needs from and to"));
+        return false;
+    }
+    slice remote = jid_split(stanza_from(st)).domain, local = jid_split(stanza_to(st)).domain;
+    struct pair *p = pair_find(s, remote, local);
+    if (p != NULL && p->proved)
+        return true;
+    if (!s2s_is_ours(s->x.worker, local))
+        xstream_fail(&s->x, XE_HOST_UNKNOWN, SLICE("this domain is not served here"));
+    else
+        xstream_fail(&s->x, XE_INVALID_FROM, SLICE("not authenticated for these domains"));
+    return false;
+}
+
+/* An element of a bound stream that is no stanza. */
+static void in_other(struct s2s_in *s, slice unit)
+{
+    struct elem e;
+    if (!xstream_elem(&s->x, unit, &e))
+        xstream_fail(&s->x, XE_INVALID_XML, (slice){ 0 });
+    else if (elem_is(&e, "error", NS_STREAM))
+        xstream_end(&s->x, XSTREAM_ENDED);
+    else if (!in_is_dialback(s, &e))
+        xstream_fail(&s->x, XE_UNSUPPORTED_STANZA_TYPE, (slice){ 0 });
+}
+
+static void in_stanza(struct xstream *x, slice unit)
+{
+    struct s2s_in *s = s2s_in_of(x);
+    struct stanza_source src = { .unit = unit,
+                                 .work = worker_xml(x->worker),
+                                 .reader = &x->reader };
+    struct stanza *st;
+    enum err e = stanza_read(&st, &src, in_scratch(s));
+    if (e == E_UNSUPPORTED) {
+        in_other(s, unit);
+        return;
+    }
+    if (e != OK) {
+        xstream_fail(x, XE_INVALID_FROM, (slice){ 0 });
+        return;
+    }
+    if (!in_stanza_fits(s, st)) {
+        metric_add(&s2s_refused, 1);
+    } else if (st->bad_to) {
+        route_error(x->worker, st, SE_JID_MALFORMED, (slice){ 0 });
+    } else {
+        metric_add_to(&s2s_stanzas, S2S_RECEIVED, 1);
+        route_send(x->worker, st);
+        return;
+    }
+    stanza_unref(&st);
+}
+
+/* Ends and time. */
+
+static void in_gone(struct xstream *x, enum xstream_end why) { (void)x, (void)why; }
+static void in_closing(struct xstream *x) { (void)x; }
+
+static void in_failed(struct xstream *x, enum stream_error e, slice text)
+{
+    const struct s2s_in *s = s2s_in_of(x);
+    metric_add(&s2s_refused, 1);
+    log_info(&log_s2s, LOG_EV("s2s.error"), LOG_C("condition", stream_error_name(e)),
+             LOG_S("text", text), LOG_S("domain", in_remote(s)),
+             LOG_C("peer", conn_info_text(conn_info(x->conn)).text));
+}
+
+/* Who opened a stream ends it when it is idle, after as long as that; we are patient. */
+static uint64_t in_due_ms(const struct xstream *x)
+{
+    return x->state == STREAM_BOUND ? 2 * (uint64_t)setting_int(&s2s_idle)
+                                    : xstream_left_ms(x, S2S_LOGIN_MS);
+}
+
+static void in_idle(struct xstream *x)
+{
+    uint64_t silent_ms = (loop_now_us(worker_loop(x->worker)) - xstream_last_us(x)) / 1000;
+    uint64_t limit_ms = 2 * (uint64_t)setting_int(&s2s_idle);
+    if (silent_ms >= limit_ms)
+        xstream_close(x, (slice){ 0 });
+    else
+        timer_set(worker_loop(x->worker), &x->timer, limit_ms - silent_ms + 100);
+}
+
+static void in_free(struct xstream *x)
+{
+    struct s2s_in *s = s2s_in_of(x);
+    while (!list_empty(&s->pairs))
+        pair_remove(s, CONTAINER_OF(s->pairs.next, struct pair, node));
+    map_del(&s2s_worker(s->gate, x->worker)->in_by_id, in_id_of(s));
+    xstream_fini(x);
+    metric_add_to(&s2s_streams, S2S_RECEIVED, -1);
+    mem_free(&s->domains);
+    mem_free(&s);
+}
+
+static void in_check(const struct xstream *x)
+{
+    const struct s2s_in *s = (const struct s2s_in *)x;
+    ensure((s->domains == NULL) == (s->local_len == 0));
+    ensure((s->pair_count == 0) == list_empty(&s->pairs));
+    ensure(x->state != STREAM_BOUND || s->pair_count > 0);
+    ensure(!s->external || x->state != STREAM_FEATURES);
+}
+
+static const struct xstream_rates in_rates = { &s2s_stanza_rate, &s2s_byte_rate };
+static const struct xstream_ops in_ops = { .rates = &in_rates,
+                                           .late = "not authenticated in time",
+                                           .greet = in_greet,
+                                           .header = in_header,
+                                           .element = in_element,
+                                           .stanza = in_stanza,
+                                           .gone = in_gone,
+                                           .closing = in_closing,
+                                           .failed = in_failed,
+                                           .due_ms = in_due_ms,
+                                           .idle = in_idle,
+                                           .free = in_free,
+                                           .check = in_check };
+
+void s2s_in_policy_changed(struct s2s_in *s)
+{
+    LIST_EACH (it, &s->pairs) {
+        if (s2s_is_partner(s->x.worker, pair_remote(CONTAINER_OF(it, struct pair, node))))
+            continue;
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("not a domain that may connect here"));
+        return;
+    }
+}
+
+void s2s_in_start(struct s2s_gate *g, struct worker *w, struct conn *c)
+{
+    struct s2s_worker *sw = s2s_worker(g, w);
+    ensure(worker_is_here(w));
+    struct s2s_in *s = mem_new(struct s2s_in);
+    s->gate = g;
+    s->domains = NULL;
+    list_init(&s->pairs);
+    s->x.ops = &in_ops;
+    s->x.way = &xstream_tcp;
+    s->x.role = STREAM_FROM_SERVER;
+    s->x.conn = c;
+    xstream_init(&s->x, w,
+                 &(struct xml_limits){
+                     .unit_bytes = S2S_HEADER_BYTES, .depth = 32, .attrs = 64, .name_bytes = 256 });
+    xstream_adopt(&s->x, w, &sw->in);
+    map_put(&sw->in_by_id, s);
+    metric_add_to(&s2s_streams, S2S_RECEIVED, 1);
+    xstream_timer(&s->x);
+    conn_start(c, &xstream_conn_ops, s);
+}

@@ -1,0 +1,17 @@
+/* s2s_in: a stream that another server has opened to us (RFC 6120, XEP-0178 §3, XEP-0220). It
+ * proves one or more pairs of a foreign domain and one of ours, by its certificate or by dialback;
+ * only stanzas of such pairs are taken. Confined to the worker that accepted its connection. */
+#pragma once
+#include "gate/s2s_gate.h"
+
+struct s2s_in;
+
+/* Takes over a connection that is not started. */
+void s2s_in_start(struct s2s_gate *g, struct worker *w, struct conn *c);
+void s2s_in_map_init(struct map *m); /* of streams by their ids */
+/* Ends it if one of its foreign domains may not connect any more. */
+void s2s_in_policy_changed(struct s2s_in *s);
+static inline struct s2s_in *s2s_in_of(const struct xstream *x)
+{
+    return (struct s2s_in *)(uintptr_t)x; /* its first member */
+}

@@ -1,0 +1,471 @@
+#include "gate/s2s_out.h"
+#include "base/arena.h"
+#include "base/base64.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "codec/xml_write.h"
+#include "gate/s2s_partner.h"
+#include "gate/s2s_proof.h"
+#include "gate/s2s_rows.h"
+#include "io/tls.h"
+#include "io/tls_client.h"
+#include "xmpp/ns.h"
+
+/* How our domain was proved. */
+enum out_auth { OUT_NOTHING, OUT_EXTERNAL, OUT_DIALBACK };
+
+struct s2s_out {
+    struct xstream x;                /* first: it is the owner of the connection */
+    struct partner *partner;         /* NULL: the stream has ended for it */
+    uint64_t wrote_us;               /* loop time of the last stanza */
+    bool has_external, has_dialback; /* what the server offers; external: and has not refused */
+    uint8_t auth;                    /* enum out_auth */
+    char *id;                        /* that the server gave the stream; NULL: none yet */
+};
+
+static slice out_local(const struct s2s_out *o) { return partner_local(o->partner); }
+static slice out_remote(const struct s2s_out *o) { return partner_remote(o->partner); }
+static struct arena *out_scratch(const struct s2s_out *o)
+{
+    return loop_scratch(worker_loop(o->x.worker));
+}
+
+static void out_greet(struct xstream *x)
+{
+    const struct s2s_out *o = s2s_out_of(x);
+    if (o->partner == NULL)
+        return;
+    xstream_open(x, &(struct xstream_header){ .ns = NS_SERVER,
+                                              .from = out_local(o),
+                                              .to = out_remote(o),
+                                              .version = SLICE("1.0"),
+                                              .dialback = true });
+}
+
+/* The stream is of no use, and why. */
+#define OUT_ENDS(o, e, hard, ...)                                                                  \
+    do {                                                                                           \
+        partner_blame((o)->partner, e, hard, __VA_ARGS__);                                         \
+        xstream_close(&(o)->x, (slice){ 0 });                                                      \
+    } while (0)
+
+static void out_failed(struct xstream *x, enum stream_error e, slice text)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    if (o->partner != NULL)
+        partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, e != XE_CONNECTION_TIMEOUT,
+                      "we ended the stream: %s %.*s", stream_error_name(e), SLICE_ARG(text));
+}
+
+static void out_heard(struct xstream *x, const struct elem *error)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    struct elem condition;
+    if (o->partner != NULL && elem_first(error, &condition))
+        partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false, "the server says: %.*s",
+                      (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr);
+}
+
+static void out_gone(struct xstream *x, enum xstream_end why)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    if (o->partner != NULL && why == XSTREAM_BROKEN)
+        partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false, "the connection failed: %s",
+                      conn_error(x->conn));
+}
+
+static void out_closing(struct xstream *x)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    struct partner *p = o->partner;
+    o->partner = NULL;
+    if (p != NULL)
+        partner_lost(p, o->auth != OUT_NOTHING);
+}
+
+/* The header of the server, and its certificate. */
+
+static bool out_header_fits(struct s2s_out *o, slice unit)
+{
+    slice from = xstream_attr(&o->x, unit, SLICE("from")),
+          version = xstream_attr(&o->x, unit, SLICE("version")), domain;
+    if (!xstream_is_header(&o->x, unit) ||
+        !slice_is(xml_stream_default_ns(&o->x.reader), NS_SERVER))
+        xstream_fail(&o->x, XE_INVALID_NAMESPACE, (slice){ 0 });
+    else if (version.len < 2 || version.ptr[0] == '0' || version.ptr[1] != '.')
+        xstream_fail(&o->x, XE_UNSUPPORTED_VERSION, SLICE("this server speaks version 1.0"));
+    else if (from.len > 0 && (jid_prep_domain(from, out_scratch(o), &domain) != OK ||
+                              !slice_eq(domain, out_remote(o))))
+        xstream_fail(&o->x, XE_INVALID_FROM, SLICE("the stream was opened to another domain"));
+    else
+        return true;
+    return false;
+}
+
+static bool out_certificate_fits(struct s2s_out *o)
+{
+    struct why why;
+    if (!o->x.secure || !setting_bool(&s2s_verify) ||
+        s2s_certificate_is_of(o->x.conn, out_remote(o), out_scratch(o), &why))
+        return true;
+    OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true, "its certificate is refused: %s", why.text);
+    return false;
+}
+
+static void out_header(struct xstream *x, slice unit)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    slice id = xstream_attr(x, unit, SLICE("id"));
+    if (!out_header_fits(o, unit) || !out_certificate_fits(o))
+        return;
+    mem_free(&o->id);
+    if (id.len > 0 && id.len <= DIALBACK_ID_MAX) {
+        o->id = mem_alloc(id.len + 1);
+        memcpy(o->id, id.ptr, id.len);
+        o->id[id.len] = '\0';
+    }
+    xstream_now(x, STREAM_GOT_HEADER);
+}
+
+/* Dialback. */
+
+static void out_dialback(struct s2s_out *o, const char *name, slice id, slice key)
+{
+    struct buf b;
+    struct xml_write w;
+    xml_begin(&w, &b, XML_PART_MAX);
+    xml_open(&w, name, NULL);
+    xml_attr(&w, "xmlns:db", SLICE(NS_DIALBACK));
+    xml_attr(&w, "from", out_local(o));
+    xml_attr(&w, "to", out_remote(o));
+    xml_attr_some(&w, "id", id);
+    xml_text(&w, key);
+    xml_close(&w);
+    xstream_write_buf(&o->x, &b);
+}
+
+static bool out_begin_dialback(struct s2s_out *o)
+{
+    char key[DIALBACK_KEY_LEN + 1];
+    struct dialback d = { .receiving = out_remote(o),
+                          .originating = out_local(o),
+                          .stream_id = slice_of(o->id) };
+    if (o->id == NULL || !s2s_key(key, &d, out_scratch(o)))
+        return false;
+    xstream_now(&o->x, STREAM_ASK_DIALBACK);
+    out_dialback(o, "db:result", (slice){ 0 }, slice_of(key));
+    return true;
+}
+
+static void out_ask_keys(struct s2s_out *o)
+{
+    struct partner_question q;
+    while (partner_next_question(o->partner, &q))
+        out_dialback(o, "db:verify", q.stream_id, q.key);
+}
+
+/* SASL EXTERNAL (XEP-0178 §3). */
+static void out_begin_external(struct s2s_out *o)
+{
+    struct buf b, text;
+    struct xml_write w;
+    buf_init(&text, XML_PART_MAX);
+    base64_encode(&text, out_local(o));
+    xml_begin(&w, &b, XML_PART_MAX);
+    xml_open_with(&w, "auth", NS_SASL, "mechanism", SLICE("EXTERNAL"));
+    xml_text(&w, buf_fit(&text));
+    xml_close(&w);
+    xstream_now(&o->x, STREAM_ASK_SASL);
+    xstream_write_buf(&o->x, &b);
+    buf_fini(&text);
+}
+
+static void out_authenticate(struct s2s_out *o)
+{
+    if (o->has_external)
+        out_begin_external(o);
+    else if (!setting_bool(&s2s_dialback))
+        OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true,
+                 "it does not accept our certificate, and s2s.dialback is off here");
+    else if (!o->has_dialback)
+        OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true,
+                 "it accepts neither our certificate nor dialback");
+    else if (!out_begin_dialback(o))
+        OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true, "no key for dialback can be made");
+}
+
+/* The authentication of EXTERNAL restarts the stream: not while an answer is awaited. */
+void s2s_out_go_on(struct s2s_out *o)
+{
+    bool early = o->x.state == STREAM_FEATURES, up = o->auth != OUT_NOTHING;
+    ensure(xstream_here(&o->x));
+    if (o->partner == NULL)
+        return;
+    if (early || up || o->x.state == STREAM_CHECKING)
+        out_ask_keys(o);
+    if (early && partner_has_stanzas(o->partner) && !partner_is_asking(o->partner))
+        out_authenticate(o);
+}
+
+static void out_is_up(struct s2s_out *o, enum out_auth how)
+{
+    ensure(o->auth == OUT_NOTHING && o->x.state == STREAM_BOUND);
+    o->auth = (uint8_t)how;
+    o->wrote_us = loop_now_us(worker_loop(o->x.worker));
+    xstream_timer(&o->x);
+    log_info(&log_s2s, LOG_EV("s2s.up"), LOG_S("domain", out_remote(o)),
+             LOG_S("local", out_local(o)),
+             LOG_C("auth", how == OUT_EXTERNAL ? "certificate" : "dialback"),
+             LOG_C("tls", o->x.secure ? conn_tls_version(o->x.conn) : "none"));
+    partner_up(o->partner);
+    s2s_out_go_on(o);
+}
+
+/* Features, and answers. */
+
+static bool offers_external(const struct elem *mechanisms, struct arena *tmp)
+{
+    struct elem m;
+    for (bool more = elem_first(mechanisms, &m); more; more = elem_next(&m, &m))
+        if (elem_is(&m, "mechanism", NS_SASL) && slice_is(elem_text(&m, tmp), "EXTERNAL"))
+            return true;
+    return false;
+}
+
+static void out_features(struct s2s_out *o, const struct elem *e)
+{
+    struct elem child;
+    bool starttls = elem_child(e, "starttls", NS_TLS, &child);
+    xstream_now(&o->x, STREAM_GOT_FEATURES);
+    if (o->x.state == STREAM_AUTHED) {
+        xstream_now(&o->x, STREAM_IS_BOUND);
+        out_is_up(o, OUT_EXTERNAL);
+    } else if (!o->x.secure && starttls) {
+        xstream_now(&o->x, STREAM_ASK_TLS);
+        xstream_write(&o->x, SLICE("<starttls xmlns='" NS_TLS "'/>"));
+    } else if (!o->x.secure && setting_bool(&s2s_require_tls)) {
+        OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true, "it offers no TLS (s2s.require-tls)");
+    } else {
+        o->has_external = o->x.secure && elem_child(e, "mechanisms", NS_SASL, &child) &&
+                          offers_external(&child, out_scratch(o));
+        /* many servers know it without saying so */
+        o->has_dialback = true;
+        s2s_out_go_on(o);
+    }
+}
+
+static void out_tls(struct s2s_out *o)
+{
+    struct tls_ctx *own = s2s_tls(partner_gate(o->partner));
+    struct s2s_gate *g = partner_gate(o->partner);
+    xstream_now(&o->x, STREAM_GOT_PROCEED);
+    conn_start_tls_client(o->x.conn, &(struct tls_call){ .server_name = out_remote(o),
+                                                         .trust = g->trust,
+                                                         .demand = TLS_REPORT,
+                                                         .own = own,
+                                                         .own_domain = out_local(o) });
+    tls_ctx_unref(&own);
+}
+
+static void out_sasl(struct s2s_out *o, const struct elem *e)
+{
+    if (slice_is(e->name, "success")) {
+        xstream_now(&o->x, STREAM_PASSED);
+        xstream_restart(&o->x);
+    } else if (slice_is(e->name, "failure")) {
+        o->has_external = false;
+        xstream_now(&o->x, STREAM_REFUSED);
+        s2s_out_go_on(o);
+    } else {
+        xstream_fail(&o->x, XE_UNSUPPORTED_STANZA_TYPE, SLICE("not an answer of EXTERNAL"));
+    }
+}
+
+/* `from` and `to` of an answer are those of this stream. */
+static bool out_answers_us(struct s2s_out *o, const struct elem *e)
+{
+    struct arena *tmp = out_scratch(o);
+    slice from, to;
+    return jid_prep_domain(elem_attr(e, "from", tmp), tmp, &from) == OK &&
+           jid_prep_domain(elem_attr(e, "to", tmp), tmp, &to) == OK &&
+           slice_eq(from, out_remote(o)) && slice_eq(to, out_local(o));
+}
+
+static bool out_result(struct s2s_out *o, const struct elem *e)
+{
+    slice type = elem_attr(e, "type", out_scratch(o));
+    if (o->x.state != STREAM_CHECKING)
+        return false;
+    if (slice_is(type, "valid")) {
+        xstream_now(&o->x, STREAM_PASSED_ON);
+        out_is_up(o, OUT_DIALBACK);
+    } else {
+        OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, !slice_is(type, "error"),
+                 "it could not prove our domain by dialback: %.*s",
+                 (int)(type.len < 16 ? type.len : 16), type.ptr);
+    }
+    return true;
+}
+
+static bool out_verified(struct s2s_out *o, const struct elem *e)
+{
+    struct arena *tmp = out_scratch(o);
+    slice type = elem_attr(e, "type", tmp);
+    enum s2s_verdict v = slice_is(type, "valid")     ? S2S_VALID
+                         : slice_is(type, "invalid") ? S2S_INVALID
+                                                     : S2S_UNKNOWN;
+    if (!partner_answer(o->partner, elem_attr(e, "id", tmp), v))
+        return false;
+    s2s_out_go_on(o);
+    return true;
+}
+
+/* What is no answer to us ends the stream: stanzas have one of their own. */
+static void out_answer(struct s2s_out *o, const struct elem *e)
+{
+    bool known = false;
+    if (slice_is(e->ns_uri, NS_DIALBACK) && out_answers_us(o, e)) {
+        if (slice_is(e->name, "result"))
+            known = out_result(o, e);
+        else if (slice_is(e->name, "verify"))
+            known = out_verified(o, e);
+    }
+    if (!known)
+        xstream_fail(&o->x, XE_UNSUPPORTED_STANZA_TYPE,
+                     SLICE("nothing was asked that this answers"));
+}
+
+static void out_element(struct xstream *x, const struct xstream_unit *u)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    switch (u->step.action) {
+    case STREAM_DO_CHOOSE:
+        out_features(o, &u->elem);
+        break;
+    case STREAM_DO_TLS:
+        out_tls(o);
+        break;
+    case STREAM_DO_SASL:
+        out_sasl(o, &u->elem);
+        break;
+    case STREAM_DO_ANSWER:
+        out_answer(o, &u->elem);
+        break;
+    default:
+        ensure_debug(false);
+        break;
+    }
+}
+
+static void out_stanza(struct xstream *x, slice unit)
+{
+    struct elem e;
+    if (xstream_elem(x, unit, &e))
+        out_answer(s2s_out_of(x), &e);
+    else
+        xstream_fail(x, XE_INVALID_XML, (slice){ 0 });
+}
+
+/* Output and time. */
+
+void s2s_out_write(struct s2s_out *o, const struct stanza *st)
+{
+    ensure(o->auth != OUT_NOTHING && o->x.state != STREAM_CLOSED);
+    xstream_tcp.stanza(&o->x, st, NULL);
+    metric_add_to(&s2s_stanzas, S2S_SENT, 1);
+    o->wrote_us = loop_now_us(worker_loop(o->x.worker));
+    if (conn_is_high(o->x.conn))
+        partner_full(o->partner);
+}
+
+static void out_slow(struct xstream *x, bool on)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    if (!on && o->auth != OUT_NOTHING && o->partner != NULL)
+        partner_room(o->partner);
+}
+
+static uint64_t out_due_ms(const struct xstream *x)
+{
+    return x->state == STREAM_BOUND ? (uint64_t)setting_int(&s2s_idle)
+                                    : xstream_left_ms(x, S2S_LOGIN_MS);
+}
+
+static void out_idle(struct xstream *x)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    uint64_t quiet_ms = (loop_now_us(worker_loop(x->worker)) - o->wrote_us) / 1000;
+    uint64_t idle_ms = (uint64_t)setting_int(&s2s_idle);
+    if (quiet_ms >= idle_ms && !partner_is_asking(o->partner))
+        xstream_close(x, (slice){ 0 });
+    else
+        timer_set(worker_loop(x->worker), &x->timer,
+                  quiet_ms >= idle_ms ? 1000 : idle_ms - quiet_ms + 100);
+}
+
+void s2s_out_close(struct s2s_out *o) { xstream_close(&o->x, (slice){ 0 }); }
+
+static void out_free(struct xstream *x)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    ensure(o->partner == NULL);
+    xstream_fini(x);
+    metric_add_to(&s2s_streams, S2S_SENT, -1);
+    mem_free(&o->id);
+    mem_free(&o);
+}
+
+static void out_check(const struct xstream *x)
+{
+    const struct s2s_out *o = (const struct s2s_out *)x;
+    ensure((o->partner == NULL) == (x->state == STREAM_CLOSED));
+    ensure((x->state == STREAM_BOUND) <= (o->auth != OUT_NOTHING));
+}
+
+static const struct xstream_ops out_ops = { .late = "it was not ready for stanzas in time",
+                                            .greet = out_greet,
+                                            .header = out_header,
+                                            .element = out_element,
+                                            .stanza = out_stanza,
+                                            .heard = out_heard,
+                                            .gone = out_gone,
+                                            .closing = out_closing,
+                                            .failed = out_failed,
+                                            .slow = out_slow,
+                                            .due_ms = out_due_ms,
+                                            .idle = out_idle,
+                                            .free = out_free,
+                                            .check = out_check };
+
+struct s2s_out *s2s_out_start(struct partner *p, struct conn *c)
+{
+    struct worker *w = worker_here();
+    struct s2s_out *o = mem_new(struct s2s_out);
+    o->partner = p;
+    o->x.ops = &out_ops;
+    o->x.way = &xstream_tcp;
+    o->x.role = STREAM_TO_SERVER;
+    o->x.conn = c;
+    xstream_init(&o->x, w,
+                 &(struct xml_limits){
+                     .unit_bytes = S2S_HEADER_BYTES, .depth = 32, .attrs = 64, .name_bytes = 256 });
+    xstream_adopt(&o->x, w, &s2s_worker(partner_gate(p), w)->out);
+    metric_add_to(&s2s_streams, S2S_SENT, 1);
+    xstream_timer(&o->x);
+    conn_start(c, &xstream_conn_ops, o);
+    out_greet(&o->x);
+    return o;
+}
+
+void s2s_out_describe(const struct s2s_out *o, const char **tls, const char **auth)
+{
+    static const char *const names[] = {
+        [OUT_NOTHING] = "", [OUT_EXTERNAL] = "certificate", [OUT_DIALBACK] = "dialback"
+    };
+    *tls = o->x.secure ? conn_tls_version(o->x.conn) : "";
+    *auth = names[o->auth];
+}

@@ -1,0 +1,22 @@
+/* s2s_out: our stream to another server (RFC 6120, XEP-0178, XEP-0220) for one partner: STARTTLS,
+ * its certificate, then ours or a key of dialback. Before that it can ask about keys. Stanzas go
+ * one way: what the other server sends on it are answers, else it ends. Confined to the worker of
+ * its partner. */
+#pragma once
+#include "gate/s2s_gate.h"
+
+struct partner;
+struct s2s_out;
+
+/* Takes over a connection that is not started. */
+struct s2s_out *s2s_out_start(struct partner *p, struct conn *c);
+void s2s_out_go_on(struct s2s_out *o); /* there is something to ask or to authenticate for */
+/* Writes a stanza to a stream that is up; borrows. */
+void s2s_out_write(struct s2s_out *o, const struct stanza *st);
+void s2s_out_close(struct s2s_out *o);
+/* For an operator: "TLSv1.3", "certificate"; empty: none. */
+void s2s_out_describe(const struct s2s_out *o, const char **tls, const char **auth);
+static inline struct s2s_out *s2s_out_of(const struct xstream *x)
+{
+    return (struct s2s_out *)(uintptr_t)x; /* its first member */
+}

@@ -1,0 +1,621 @@
+#include "gate/s2s_partner.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "codec/xml_write.h"
+#include "gate/s2s_out.h"
+#include "gate/s2s_policy.h"
+#include "gate/s2s_rows.h"
+#include "home/question.h"
+#include "home/router.h"
+#include "io/dial.h"
+#include "xmpp/dialback.h"
+#include <stdio.h>
+
+enum {
+    DIAL_MS = 20000,
+    BACKOFF_MS = 1000,          /* before the second attempt; doubles */
+    BACKOFF_MAX_MS = 5 * 60000, /* a domain that fails is remembered no longer, either */
+    QUESTIONS_MAX = 256,        /* of one partner */
+    FAILURES_COUNTED = 16,
+    WHY_BYTES = 200
+};
+
+/* A key that the server of the domain is to be asked about. */
+struct question {
+    struct list node; /* in partner.questions */
+    struct message_from from;
+    bool asked;
+    uint16_t id_len, key_len;
+    char text[]; /* stream id, key */
+};
+
+/* A pair of domains, an actor. LOADING: the stream to it is being made, what is for it waits in the
+ * inbox. READY: stanzas are written to the stream; paused while that takes none. ABSENT: it failed,
+ * and stanzas are refused until `retry`. */
+struct partner {
+    union {
+        struct actor actor; /* its jid is "remote/local" */
+        struct {
+            ACTOR_HEAD;
+        };
+    };
+    struct s2s_gate *gate;
+    struct dial *dial;
+    struct s2s_out *out;
+    struct timer retry;
+    struct loop_defer connect; /* actor_load() has been called */
+    struct list questions;
+    unsigned question_count;
+    uint64_t failing_us; /* loop time of the first attempt that failed; 0: the last one did not */
+    uint64_t since_us;   /* of its stage */
+    uint8_t failures;    /* in a row; at most FAILURES_COUNTED */
+    uint8_t blame;       /* enum stanza_error: what senders are told */
+    bool hard;
+    bool full;  /* paused: the stream takes none */
+    bool fresh; /* LOADING, but actor_load() was not called yet */
+    uint16_t remote_len;
+    char why[WHY_BYTES];
+    char text[];
+};
+
+slice partner_remote(const struct partner *p) { return (slice){ p->text, p->remote_len }; }
+slice partner_local(const struct partner *p) { return slice_from(p->jid, p->remote_len + 1u); }
+struct s2s_gate *partner_gate(const struct partner *p) { return p->gate; }
+bool partner_has_stanzas(const struct partner *p) { return p->actor.inbox_stanzas > 0; }
+
+static struct loop *partner_loop(const struct partner *p) { return worker_loop(p->worker); }
+
+void partner_blame(struct partner *p, enum stanza_error e, bool hard, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(p->why, sizeof p->why, fmt, ap);
+    va_end(ap);
+    p->blame = (uint8_t)e;
+    p->hard = hard;
+}
+
+/* Questions about keys. */
+
+static slice question_id(const struct question *q) { return (slice){ q->text, q->id_len }; }
+
+static void question_close(struct partner *p, struct question *q, enum s2s_verdict v)
+{
+    question_answer(p->worker, &q->from, s2s_verify_message.answer,
+                    &(struct s2s_verified){ (uint8_t)v });
+    question_end(p->worker, &q->from);
+    ensure(p->question_count > 0);
+    list_remove(&q->node);
+    p->question_count--;
+    mem_free(&q);
+}
+
+static void questions_fail(struct partner *p)
+{
+    LIST_EACH (it, &p->questions)
+        question_close(p, CONTAINER_OF(it, struct question, node), S2S_UNKNOWN);
+}
+
+bool partner_next_question(struct partner *p, struct partner_question *out)
+{
+    LIST_EACH (it, &p->questions) {
+        struct question *q = CONTAINER_OF(it, struct question, node);
+        if (q->asked)
+            continue;
+        q->asked = true;
+        *out = (struct partner_question){ .stream_id = question_id(q),
+                                          .key = { q->text + q->id_len, q->key_len } };
+        return true;
+    }
+    return false;
+}
+
+bool partner_is_asking(const struct partner *p)
+{
+    LIST_EACH (it, &p->questions)
+        if (CONTAINER_OF(it, struct question, node)->asked)
+            return true;
+    return false;
+}
+
+bool partner_answer(struct partner *p, slice stream_id, enum s2s_verdict v)
+{
+    LIST_EACH (it, &p->questions) {
+        struct question *q = CONTAINER_OF(it, struct question, node);
+        if (q->asked && slice_eq(question_id(q), stream_id)) {
+            question_close(p, q, v);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Making the stream. */
+
+/* Stanzas, or somebody who asks. */
+static bool partner_is_wanted(const struct partner *p)
+{
+    return p->actor.inbox != NULL || !list_empty(&p->questions);
+}
+
+static uint64_t partner_backoff_ms(const struct partner *p)
+{
+    uint64_t ms = (uint64_t)BACKOFF_MS << (p->failures - 1);
+    uint32_t random;
+    rand_bytes(&random, sizeof random);
+    ms = ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ms;
+    return ms - ms / 4 + random % (ms / 2); /* so that not all come back at once */
+}
+
+static bool partner_gives_up(const struct partner *p)
+{
+    uint64_t failing_ms = (loop_now_us(partner_loop(p)) - p->failing_us) / 1000;
+    return p->hard || failing_ms >= (uint64_t)setting_int(&s2s_retry_for);
+}
+
+static void partner_failed(struct partner *p)
+{
+    uint64_t now = loop_now_us(partner_loop(p));
+    actor_mark(&p->actor);
+    metric_add(&s2s_failures, 1);
+    log_info(&log_s2s, LOG_EV("s2s.failed"), LOG_S("domain", partner_remote(p)),
+             LOG_S("local", partner_local(p)), LOG_C("why", p->why));
+    p->since_us = now;
+    p->failing_us = p->failing_us == 0 ? now : p->failing_us;
+    if (p->failures < FAILURES_COUNTED)
+        p->failures++;
+    timer_set(partner_loop(p), &p->retry, partner_backoff_ms(p));
+    questions_fail(p);
+    if (p->actor.inbox == NULL || partner_gives_up(p))
+        actor_loaded(&p->actor, E_DOWN); /* refuses what waits */
+}
+
+static void partner_dialled(void *arg, const struct dial_result *result)
+{
+    struct partner *p = arg;
+    p->dial = NULL;
+    actor_mark(&p->actor);
+    if (result->conn != NULL) {
+        p->out = s2s_out_start(p, result->conn);
+        return;
+    }
+    struct buf text;
+    buf_init(&text, XML_PART_MAX);
+    dial_explain(result, &text);
+    slice words = buf_fit(&text);
+    partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "cannot connect: %.*s", SLICE_ARG(words));
+    buf_fini(&text);
+    partner_failed(p);
+}
+
+/* Whether it may be connected to at all. */
+static bool partner_is_allowed(struct partner *p)
+{
+    if (s2s_worker(p->gate, p->worker)->out.stopped)
+        partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
+    else if (!s2s_is_partner(p->worker, partner_remote(p)))
+        partner_blame(p, SE_NOT_ALLOWED, true, "s2s.policy does not allow it");
+    else
+        return true;
+    return false;
+}
+
+static void partner_connect(struct partner *p)
+{
+    union address address;
+    slice text;
+    const struct dial_options options = { .limits = &p->gate->limits, .deadline_ms = DIAL_MS };
+    ensure(p->dial == NULL && p->out == NULL && p->state == ACTOR_LOADING);
+    p->since_us = loop_now_us(partner_loop(p));
+    partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "the connection ended before it was used");
+    if (!partner_is_allowed(p)) {
+        partner_failed(p);
+        return;
+    }
+    if (!s2s_route_find(slice_of(setting_text(&s2s_routes)), partner_remote(p), &text) ||
+        !address_parse(text, &address)) {
+        partner_blame(p, SE_REMOTE_SERVER_NOT_FOUND, true, "no route in s2s.routes matches it");
+        partner_failed(p);
+        return;
+    }
+    p->dial = dial_start(partner_loop(p), &address, 1, &options, partner_dialled, p);
+}
+
+/* The next attempt, or the end of what is remembered of a failure. */
+static void partner_retry(struct timer *t, struct loop *loop)
+{
+    struct partner *p = CONTAINER_OF(t, struct partner, retry);
+    (void)loop;
+    if (p->state == ACTOR_LOADING)
+        partner_connect(p);
+    else
+        actor_touch(&p->actor);
+}
+
+/* The stream. */
+
+void partner_up(struct partner *p)
+{
+    ensure(p->out != NULL && p->state == ACTOR_LOADING);
+    p->failing_us = 0;
+    p->failures = 0;
+    p->why[0] = '\0';
+    p->since_us = loop_now_us(partner_loop(p));
+    actor_loaded(&p->actor, OK);
+}
+
+void partner_room(struct partner *p)
+{
+    if (!p->full)
+        return;
+    p->full = false;
+    actor_unpause(&p->actor);
+    actor_go_on(&p->actor);
+}
+
+void partner_full(struct partner *p)
+{
+    if (p->full || p->state != ACTOR_READY)
+        return;
+    p->full = true;
+    actor_pause(&p->actor);
+}
+
+/* One that was up is made again if something waits. */
+static void partner_again(struct partner *p)
+{
+    bool full = p->full;
+    p->full = false;
+    if (full)
+        actor_unpause(&p->actor);
+    questions_fail(p);
+    if (p->actor.inbox != NULL) {
+        actor_load(&p->actor);
+        if (full)
+            actor_go_on(&p->actor);
+        return;
+    }
+    actor_pin(&p->actor);
+    if (full)
+        actor_go_on(&p->actor);
+    actor_end(&p->actor);
+    actor_unpin(&p->actor);
+}
+
+/* Nobody needs it. */
+static void partner_forget(struct partner *p)
+{
+    actor_pin(&p->actor);
+    actor_loaded(&p->actor, E_DOWN);
+    actor_end(&p->actor);
+    actor_unpin(&p->actor);
+}
+
+void partner_lost(struct partner *p, bool was_up)
+{
+    ensure(p->out != NULL && worker_is_here(p->worker));
+    p->out = NULL;
+    actor_mark(&p->actor);
+    if (was_up) {
+        partner_again(p);
+    } else if (partner_is_wanted(p)) {
+        partner_failed(p);
+    } else { /* it was asked for a key only, and nobody needs it now */
+        partner_forget(p);
+    }
+}
+
+/* The actor. */
+
+static void partner_refuse_with(struct partner *p, struct stanza *st, enum stanza_error e,
+                                slice text)
+{
+    route_error(p->worker, st, e, text);
+    stanza_unref(&st);
+}
+
+static void partner_refuse(struct actor *a, const struct actor_item *item, enum err e)
+{
+    struct partner *p = partner_of(a);
+    (void)e;
+    atomic_fetch_sub(&p->gate->waiting_bytes, item->st->bytes);
+    partner_refuse_with(p, item->st, (enum stanza_error)p->blame, slice_of(p->why));
+}
+
+static void partner_write(struct partner *p, struct stanza *st)
+{
+    ensure(p->out != NULL && p->state == ACTOR_READY);
+    s2s_out_write(p->out, st);
+    stanza_unref(&st);
+}
+
+static void partner_handle(struct actor *a, const struct actor_item *item)
+{
+    struct partner *p = partner_of(a);
+    if (a->state != ACTOR_READY || p->out == NULL) { /* the stream has ended meanwhile */
+        partner_refuse(a, item, E_DOWN);
+        return;
+    }
+    atomic_fetch_sub(&p->gate->waiting_bytes, item->st->bytes);
+    partner_write(p, item->st);
+}
+
+static void partner_call(struct actor *a, actor_any_fn *fn, enum err e, void *arg)
+{
+    (void)a, (void)fn, (void)e, (void)arg;
+    ensure(false); /* nothing but stanzas waits for a partner */
+}
+
+static void partner_load_now(struct loop_defer *d)
+{
+    partner_connect(CONTAINER_OF(d, struct partner, connect));
+}
+
+static void partner_load(struct actor *a)
+{
+    struct partner *p = partner_of(a);
+    p->fresh = false;
+    p->connect.fn = partner_load_now;
+    loop_defer(partner_loop(p), &p->connect);
+}
+
+static bool partner_in_use(const struct actor *a)
+{
+    const struct partner *p = (const struct partner *)a;
+    return p->out != NULL || p->dial != NULL || timer_is_set(&p->retry);
+}
+
+static uint64_t partner_idle_ms(void) { return 0; }
+static bool partner_may_unload(struct actor *a)
+{
+    (void)a;
+    return true;
+}
+
+static void partner_unload(struct actor *a)
+{
+    struct partner *p = partner_of(a);
+    ensure(p->out == NULL && p->dial == NULL && list_empty(&p->questions));
+    timer_cancel(&p->retry);
+    loop_defer_cancel(&p->connect);
+    mem_free(&p);
+}
+
+static void partner_check(const struct actor *a)
+{
+    const struct partner *p = (const struct partner *)a;
+    ensure(p->out == NULL || p->dial == NULL);
+    ensure(a->ended || a->state != ACTOR_READY || p->out != NULL);
+    ensure(!p->full || (a->state == ACTOR_READY && a->pauses > 0));
+    ensure(p->failures == 0 || p->failing_us > 0);
+}
+
+/* Memory only: what waits is not answered any more. */
+static void partner_drop(struct actor *a)
+{
+    struct partner *p = partner_of(a);
+    dial_cancel(&p->dial);
+    timer_cancel(&p->retry);
+    LIST_EACH (it, &p->questions) {
+        struct question *q = CONTAINER_OF(it, struct question, node);
+        list_remove(it);
+        mem_free(&q);
+    }
+}
+
+const struct actor_kind partner_kind = {
+    .loaded = &s2s_partners,
+    .idle_max = 0,
+    .absent_max = 1000,
+    .calls_max = 0,
+    .idle_ms = partner_idle_ms,
+    .load = partner_load,
+    .handle = partner_handle,
+    .refuse = partner_refuse,
+    .call = partner_call,
+    .in_use = partner_in_use,
+    .may_unload = partner_may_unload,
+    .unload = partner_unload,
+    .check = partner_check,
+    .drop = partner_drop,
+};
+
+static struct partner *partner_new(struct s2s_gate *g, struct actors *all, slice key,
+                                   size_t remote_len)
+{
+    struct partner *p = mem_zalloc(sizeof *p + key.len);
+    p->gate = g;
+    p->fresh = true;
+    p->remote_len = (uint16_t)remote_len;
+    p->retry.fn = partner_retry;
+    list_init(&p->questions);
+    memcpy(p->text, key.ptr, key.len);
+    actor_init(&p->actor, all, (slice){ p->text, key.len });
+    return p;
+}
+
+static struct partner *partner_get(struct worker *w, slice local, slice remote)
+{
+    struct s2s_gate *g = s2s_gate_of(w);
+    struct actors *all = &s2s_worker(g, w)->partners;
+    char key[2 * JID_PART_MAX + 1];
+    size_t len = remote.len + 1 + local.len;
+    ensure(remote.len <= JID_PART_MAX && local.len <= JID_PART_MAX);
+    memcpy(key, remote.ptr, remote.len);
+    key[remote.len] = '/';
+    memcpy(key + remote.len + 1, local.ptr, local.len);
+    struct actor *a = actors_find(all, (slice){ key, len });
+    return a != NULL ? partner_of(a) : partner_new(g, all, (slice){ key, len }, remote.len);
+}
+
+/* true: it is known to fail, and not tried again yet. */
+static bool partner_is_down(struct partner *p)
+{
+    return p->state == ACTOR_ABSENT && timer_is_set(&p->retry);
+}
+
+/* Begins to make its stream, if nobody did. */
+static void partner_begin(struct partner *p)
+{
+    if (p->fresh || p->state == ACTOR_ABSENT)
+        actor_load(&p->actor);
+    else if (p->out != NULL)
+        s2s_out_go_on(p->out);
+}
+
+/* Puts it into the inbox, if there is room. */
+static bool partner_wait(struct partner *p, struct stanza *st)
+{
+    struct s2s_gate *g = p->gate;
+    const struct actor *a = &p->actor;
+    bool room = a->inbox_stanzas < (uint64_t)setting_int(&s2s_queue_stanzas) &&
+                a->inbox_bytes + (uint64_t)st->bytes <= (uint64_t)setting_int(&s2s_queue_bytes) &&
+                atomic_load(&g->waiting_bytes) + st->bytes <= setting_int(&s2s_queue_total);
+    if (!room || !actor_wait(&p->actor, &(struct actor_item){ .st = st }))
+        return false;
+    atomic_fetch_add(&g->waiting_bytes, st->bytes);
+    return true;
+}
+
+void partner_take(struct worker *w, struct stanza *st)
+{
+    struct jid from = jid_split(stanza_from(st)), to = jid_split(stanza_to(st));
+    struct partner *p = partner_get(w, from.domain, to.domain);
+    actor_mark(&p->actor);
+    if (partner_is_down(p)) {
+        partner_refuse_with(p, st, (enum stanza_error)p->blame, slice_of(p->why));
+    } else if (p->state == ACTOR_READY && !actor_waits(&p->actor)) {
+        partner_write(p, st);
+    } else if (partner_wait(p, st)) {
+        partner_begin(p);
+    } else {
+        partner_refuse_with(p, st, SE_RESOURCE_CONSTRAINT,
+                            SLICE("too many stanzas wait for this server"));
+        if (p->fresh)
+            partner_forget(p);
+    }
+}
+
+void partner_stop(struct partner *p)
+{
+    partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
+    actor_pin(&p->actor);
+    dial_cancel(&p->dial);
+    timer_cancel(&p->retry);
+    if (p->out != NULL)
+        s2s_out_close(p->out);
+    else if (p->state == ACTOR_LOADING && !p->fresh)
+        partner_failed(p);
+    loop_defer_cancel(&p->connect);
+    timer_cancel(&p->retry);
+    actor_unpin(&p->actor);
+}
+
+void partner_policy_changed(struct partner *p)
+{
+    if (s2s_may(partner_remote(p)))
+        return;
+    partner_stop(p);
+}
+
+/* Messages to the home of a foreign domain. */
+
+static void foreign_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct s2s_foreign *m = message;
+    struct s2s_gate *g = s2s_gate_of(w);
+    (void)from;
+    if (g == NULL || s2s_worker(g, w)->out.stopped) {
+        route_error(w, m->st, SE_REMOTE_SERVER_TIMEOUT, SLICE("this server is being stopped"));
+        return;
+    }
+    partner_take(w, m->st);
+    m->st = NULL;
+}
+
+static bool foreign_is_sound(struct worker *w, const void *message, const struct message_from *from)
+{
+    const struct s2s_foreign *m = message;
+    (void)w, (void)from;
+    return m->st->to_len > 0 && m->st->from_len > 0;
+}
+
+static const struct message_field foreign_fields[] = {
+    F_STANZA(struct s2s_foreign, st),
+    { 0 },
+};
+const struct message_row s2s_foreign_message = {
+    .id = 67,
+    .scope = MESSAGE_CLUSTER,
+    .name = "foreign",
+    .size = sizeof(struct s2s_foreign),
+    .fields = foreign_fields,
+    .run = foreign_run,
+    .sound = foreign_is_sound,
+};
+
+static bool verify_refused(struct worker *w, const struct s2s_verify *v, struct partner **p)
+{
+    struct s2s_gate *g = s2s_gate_of(w);
+    if (g == NULL || s2s_worker(g, w)->out.stopped)
+        return true;
+    *p = partner_get(w, v->local, v->remote);
+    return partner_is_down(*p) || (*p)->question_count == QUESTIONS_MAX;
+}
+
+static void dialback_verify_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct s2s_verify *v = message;
+    struct partner *p;
+    if (verify_refused(w, v, &p)) {
+        question_answer(w, from, s2s_verify_message.answer, &(struct s2s_verified){ S2S_UNKNOWN });
+        question_end(w, from);
+        return;
+    }
+    struct question *q = mem_zalloc(sizeof *q + v->stream_id.len + v->key.len);
+    q->from = *from;
+    q->id_len = (uint16_t)v->stream_id.len;
+    q->key_len = (uint16_t)v->key.len;
+    memcpy(q->text, v->stream_id.ptr, v->stream_id.len);
+    memcpy(q->text + q->id_len, v->key.ptr, v->key.len);
+    list_append(&p->questions, &q->node);
+    p->question_count++;
+    partner_begin(p);
+}
+
+static const struct message_field verified_fields[] = {
+    F_U8(struct s2s_verified, verdict, S2S_UNKNOWN),
+    { 0 },
+};
+static const struct message_row verified_message = {
+    .id = 69,
+    .scope = MESSAGE_CLUSTER,
+    .name = "dialback-verified",
+    .size = sizeof(struct s2s_verified),
+    .fields = verified_fields,
+};
+
+enum { KEY_BYTES_MAX = 1024 };
+static const struct message_field verify_fields[] = {
+    F_BARE(struct s2s_verify, local),
+    F_BARE(struct s2s_verify, remote),
+    F_TEXT(struct s2s_verify, stream_id, DIALBACK_ID_MAX),
+    F_TEXT(struct s2s_verify, key, KEY_BYTES_MAX),
+    { 0 },
+};
+const struct message_row s2s_verify_message = {
+    .id = 68,
+    .scope = MESSAGE_CLUSTER,
+    .name = "dialback-verify",
+    .size = sizeof(struct s2s_verify),
+    .fields = verify_fields,
+    .run = dialback_verify_run,
+    .answer = &verified_message,
+    .later = true,
+    .slow = true,
+};
+
+const struct message_row *const s2s_messages[] = { &s2s_foreign_message, &s2s_verify_message,
+                                                   &verified_message, NULL };

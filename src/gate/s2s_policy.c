@@ -1,0 +1,83 @@
+#include "gate/s2s_policy.h"
+#include "base/arena.h"
+#include "io/address.h"
+#include "xmpp/jid.h"
+#include <arpa/inet.h>
+
+static bool policy_ends_with(slice text, slice end)
+{
+    return text.len >= end.len && slice_eq(slice_from(text, text.len - end.len), end);
+}
+
+bool s2s_pattern_matches(slice pattern, slice domain)
+{
+    if (slice_is(pattern, "*"))
+        return true;
+    if (!slice_starts(pattern, SLICE("*.")))
+        return slice_eq(pattern, domain);
+    slice below = slice_from(pattern, 1); /* with its dot */
+    return domain.len > below.len && policy_ends_with(domain, below);
+}
+
+bool s2s_patterns_match(slice patterns, slice domain)
+{
+    slice one;
+    while (slice_word(&patterns, &one))
+        if (s2s_pattern_matches(one, domain))
+            return true;
+    return false;
+}
+
+bool s2s_route_find(slice routes, slice domain, slice *address)
+{
+    slice one, pattern;
+    while (slice_word(&routes, &one))
+        if (slice_cut(one, '=', &pattern, address) && s2s_pattern_matches(pattern, domain))
+            return true;
+    return false;
+}
+
+bool s2s_is_address(slice domain)
+{
+    char text[INET_ADDRSTRLEN];
+    struct in_addr v4;
+    if (domain.len == 0 || domain.ptr[0] == '[')
+        return true;
+    if (domain.len >= sizeof text)
+        return false;
+    memcpy(text, domain.ptr, domain.len);
+    text[domain.len] = '\0';
+    return inet_pton(AF_INET, text, &v4) == 1;
+}
+
+static bool policy_pattern_ok(slice pattern, struct arena *tmp)
+{
+    slice prepared;
+    if (slice_is(pattern, "*"))
+        return true;
+    if (slice_starts(pattern, SLICE("*.")))
+        pattern = slice_from(pattern, 2);
+    return jid_prep_domain(pattern, tmp, &prepared) == OK && slice_eq(prepared, pattern);
+}
+
+static bool policy_route_ok(slice route, struct arena *tmp)
+{
+    slice pattern, text;
+    union address address;
+    return slice_cut(route, '=', &pattern, &text) && policy_pattern_ok(pattern, tmp) &&
+           address_parse(text, &address) && address_port(&address) > 0;
+}
+
+static bool policy_all(slice list, bool (*ok)(slice one, struct arena *tmp))
+{
+    struct arena *tmp = arena_create(0);
+    bool right = true;
+    slice one;
+    while (right && slice_word(&list, &one))
+        right = ok(one, tmp);
+    arena_destroy(&tmp);
+    return right;
+}
+
+bool s2s_patterns_ok(slice patterns) { return policy_all(patterns, policy_pattern_ok); }
+bool s2s_routes_ok(slice routes) { return policy_all(routes, policy_route_ok); }

@@ -1,0 +1,16 @@
+/* s2s_proof: how one server proves its domain to another: keys of dialback, and certificates. */
+#pragma once
+#include "base/err.h"
+#include "io/conn.h"
+#include "xmpp/dialback.h"
+
+struct arena;
+
+/* Keys of dialback. All workers, and nodes with the same secrets.key, make the same. false: there
+ * is no secret. */
+bool s2s_key(char out[DIALBACK_KEY_LEN + 1], const struct dialback *d, struct arena *tmp);
+bool s2s_key_is_right(slice key, const struct dialback *d, struct arena *tmp);
+
+/* Whether the certificate of the peer of this connection is valid and for that domain (RFC 9525,
+ * RFC 6120 §13.7). false: `why` says what is wrong. */
+bool s2s_certificate_is_of(const struct conn *c, slice domain, struct arena *tmp, struct why *why);

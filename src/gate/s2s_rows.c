@@ -1,0 +1,201 @@
+#include "gate/s2s_rows.h"
+#include "base/command.h"
+#include "gate/s2s.h"
+#include "gate/s2s_partner.h"
+#include "gate/s2s_policy.h"
+#include "home/actor.h"
+#include "im/feature.h"
+
+static const char *const policies[] = { "off", "open", "allow", "deny", NULL };
+
+struct setting s2s_policy = {
+    .name = "s2s.policy",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_CHOICE,
+    .def = S2S_OFF,
+    .min = S2S_OFF,
+    .max = S2S_DENY,
+    .choices = policies,
+    .changed = s2s_policy_changed,
+    .doc = "With which other servers this one exchanges stanzas: with none, with all, only with "
+           "those in s2s.domains, or with all others.",
+};
+struct setting s2s_domains = {
+    .name = "s2s.domains",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_TEXT,
+    .def_text = "",
+    .max = 32 << 10,
+    .many = true,
+    .check = s2s_patterns_ok,
+    .form = S2S_PATTERNS_FORM,
+    .changed = s2s_policy_changed,
+    .doc = "The domains that s2s.policy allows or denies. `*.example.org` is all below that "
+           "domain, without itself.",
+};
+struct setting s2s_routes = {
+    .name = "s2s.routes",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_TEXT,
+    .def_text = "",
+    .max = 32 << 10,
+    .many = true,
+    .check = s2s_routes_ok,
+    .form = S2S_ROUTES_FORM,
+    .doc = "Where the servers of some domains are: `partner.test=192.0.2.1:5269`, "
+           "`*.test=[2001:db8::1]:5269`. The first that matches counts.",
+};
+struct setting s2s_require_tls = {
+    .name = "s2s.require-tls",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_BOOL,
+    .def = 1,
+    .max = 1,
+    .doc = "Whether streams with other servers must be encrypted, in both directions.",
+};
+struct setting s2s_verify = {
+    .name = "s2s.verify-certificates",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_BOOL,
+    .def = 1,
+    .max = 1,
+    .doc = "Whether a server that this one connects to must show a valid certificate for its "
+           "domain.",
+};
+struct setting s2s_dialback = {
+    .name = "s2s.dialback",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_BOOL,
+    .def = 1,
+    .max = 1,
+    .doc = "Whether another server may prove its domain by dialback (XEP-0220) where its "
+           "certificate does not, and this one to others. This server then asks the server of "
+           "that domain.",
+};
+struct setting s2s_idle = {
+    .name = "s2s.idle",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = 10 * 60 * 1000,
+    .min = 1000,
+    .max = 24 * 3600 * 1000,
+    .doc = "A stream with another server is closed when no stanza has gone over it for so long.",
+};
+struct setting s2s_queue_stanzas = {
+    .name = "s2s.queue-stanzas",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT,
+    .def = 1000,
+    .min = 1,
+    .max = ACTOR_INBOX_MAX,
+    .unit = "stanzas",
+    .doc = "How many stanzas may wait for a connection to another server, for each pair of a "
+           "domain of ours and one of theirs. Others are refused with resource-constraint.",
+};
+struct setting s2s_queue_bytes = {
+    .name = "s2s.queue-bytes",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_BYTES,
+    .def = 1 << 20,
+    .min = 64 << 10,
+    .max = ACTOR_INBOX_BYTES,
+    .doc = "The same in bytes.",
+};
+struct setting s2s_queue_total = {
+    .name = "s2s.queue-total",
+    .scope = SCOPE_NODE,
+    .type = PARAM_BYTES,
+    .def = 64 << 20,
+    .min = 1 << 20,
+    .max = 16ll << 30,
+    .doc = "How many bytes of stanzas may wait for other servers on a node, all together.",
+};
+struct setting s2s_retry_for = {
+    .name = "s2s.retry-for",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = 30 * 1000,
+    .min = 0,
+    .max = 3600 * 1000,
+    .doc = "How long stanzas wait for a server that cannot be reached before their senders are "
+           "told. From then on stanzas to it are refused at once, until it is tried again.",
+};
+struct setting s2s_stanza_bytes = {
+    .name = "s2s.stanza-bytes",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_BYTES,
+    .def = 512 << 10,
+    .min = 10000,
+    .max = S2S_STANZA_BYTES_MAX,
+    .doc = "The largest stanza that another server may send.",
+};
+struct setting s2s_stanza_rate = {
+    .name = "s2s.stanza-rate",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT,
+    .def = 5000,
+    .min = 10,
+    .max = 1000000,
+    .allow_none = true,
+    .unit = "stanzas",
+    .doc = "How many stanzas a second are read from a stream of another server.",
+};
+struct setting s2s_byte_rate = {
+    .name = "s2s.byte-rate",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_BYTES,
+    .def = 8 << 20,
+    .min = 10000,
+    .max = 1 << 30,
+    .allow_none = true,
+    .doc = "How many bytes a second are read from a stream of another server.",
+};
+
+struct metric s2s_streams = { .name = "muster_s2s_streams",
+                              .kind = METRIC_GAUGE,
+                              .label = "direction",
+                              .values = (const char *const[]){ "received", "sent", NULL },
+                              .help = "Open streams of other servers, and to them." };
+struct metric s2s_stanzas = { .name = "muster_s2s_stanzas",
+                              .kind = METRIC_COUNTER,
+                              .label = "direction",
+                              .values = (const char *const[]){ "received", "sent", NULL },
+                              .help = "Stanzas read from other servers, or written to them." };
+struct metric s2s_failures = { .name = "muster_s2s_failures",
+                               .kind = METRIC_COUNTER,
+                               .help = "Attempts to reach another server that have failed." };
+struct metric s2s_refused = { .name = "muster_s2s_refused",
+                              .kind = METRIC_COUNTER,
+                              .help = "Streams of other servers that were ended with an error." };
+struct metric s2s_partners = { .name = "muster_s2s_partners",
+                               .kind = METRIC_GAUGE,
+                               .help = "Pairs of a domain of this server and a foreign one that "
+                                       "this server has a connection for, or stanzas." };
+struct log_area log_s2s = { .name = "s2s" };
+
+static struct setting *const settings[] = { &s2s_policy,      &s2s_domains,       &s2s_routes,
+                                            &s2s_require_tls, &s2s_verify,        &s2s_dialback,
+                                            &s2s_idle,        &s2s_queue_stanzas, &s2s_queue_bytes,
+                                            &s2s_queue_total, &s2s_retry_for,     &s2s_stanza_bytes,
+                                            &s2s_stanza_rate, &s2s_byte_rate,     NULL };
+
+const struct feature s2s_feature = {
+    .name = "s2s",
+    .parts = PART_MESSAGE | PART_PRESENCE,
+    .xeps =
+        (const struct xep[]){
+            { "0178", "1.2", "Best Practices for Use of SASL EXTERNAL with Certificates", "0.1.0",
+              "test_s2s", "between servers" },
+            { "0185", "1.0", "Dialback Key Generation and Validation", "0.1.0", "dialback_test",
+              NULL },
+            { "0220", "1.1.1", "Server Dialback", "0.1.0", "test_s2s",
+              "our own stream has one pair of domains; several pairs on a stream of another "
+              "server are taken" },
+            { 0 },
+        },
+    .settings = settings,
+    .metrics = (struct metric *const[]){ &s2s_streams, &s2s_stanzas, &s2s_failures, &s2s_refused,
+                                         &s2s_partners, NULL },
+    .logs = (struct log_area *const[]){ &log_s2s, NULL },
+    .messages = s2s_messages,
+};

@@ -1,0 +1,165 @@
+"""Other servers, made for tests: what they say is raw. And certificates of an authority."""
+import base64
+import datetime
+import re
+import socket
+import ssl
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from muster import xml
+from muster.client import TIMEOUT, Client, insecure_context
+
+SERVER = "jabber:server"
+DIALBACK = "jabber:server:dialback"
+NOW = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+
+
+class Authority:
+    """It issues certificates into a folder: NAME.pem and NAME.key."""
+
+    def __init__(self, folder, name="ca"):
+        self.folder = folder
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"{name} of tests")])
+        cert = (self._builder(self.name, self.key, -9, 365)
+                .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+                .sign(self.key, hashes.SHA256()))
+        self.file = folder / f"{name}.pem"
+        self.file.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+
+    def _builder(self, subject, key, begins, ends):
+        return (x509.CertificateBuilder().subject_name(subject).issuer_name(self.name)
+                .public_key(key.public_key()).serial_number(x509.random_serial_number())
+                .not_valid_before(NOW + datetime.timedelta(days=begins))
+                .not_valid_after(NOW + datetime.timedelta(days=ends)))
+
+    def issue(self, name, *domains, begins=-1, ends=90):
+        """The paths of a certificate for these domains, as `tls` of a node file has them."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        names = x509.SubjectAlternativeName([x509.DNSName(d) for d in domains])
+        cert = (self._builder(subject, key, begins, ends)
+                .add_extension(names, critical=False)
+                .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+                .sign(self.key, hashes.SHA256()))
+        pem, secret = self.folder / f"{name}.pem", self.folder / f"{name}.key"
+        pem.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+        secret.write_bytes(key.private_bytes(serialization.Encoding.PEM,
+                                             serialization.PrivateFormat.PKCS8,
+                                             serialization.NoEncryption()))
+        secret.chmod(0o600)
+        return {"certificate": str(pem), "key": str(secret)}
+
+
+def settings(**more):
+    """Settings of a server that federates with all, with more of s2s: _ stands for a hyphen."""
+    return {"s2s.policy": "open",
+            **{f"s2s.{name.replace('_', '-')}": value for name, value in more.items()}}
+
+
+class Peer(Client):
+    """One stream of another server to a server of ours, made for tests: what it says is raw. Under
+    TLS it shows `cert`, paths as Authority.issue() returns them."""
+
+    def __init__(self, server, domain, local, cert=None):
+        super().__init__(("127.0.0.1", server.s2s_port), local)
+        self.jid, self.local, self.cert = domain, local, cert
+        self.stream_id = None
+        server.clients.append(self)
+
+    def _arrived(self, element):
+        """As a client would see it: one content namespace."""
+        for e in element.iter():
+            e.tag = e.tag.replace(f"{{{SERVER}}}", f"{{{xml.CLIENT}}}")
+        super()._arrived(element)
+
+    def header(self, to=None, origin=None, version="1.0"):
+        """Sends a stream header; origin "-": without `from`."""
+        origin = origin or self.jid
+        self.reader = xml.Reader()
+        self.raw(f"<stream:stream xmlns='{SERVER}' xmlns:stream='{xml.STREAM}' "
+                 f"xmlns:db='{DIALBACK}' version='{version}' to='{to or self.local}'"
+                 + (f" from='{origin}'>" if origin != "-" else ">"))
+        return self
+
+    def features_come(self):
+        self.features = self.expect("<stream:features/>")
+        self.stream_id = self.reader.header.get("id")
+        return self
+
+    def secure(self, **header):
+        """From the connection to the features under TLS."""
+        self.header(**header).features_come()
+        self.raw(f"<starttls xmlns='{xml.TLS}'/>")
+        self.expect(f"<proceed xmlns='{xml.TLS}'/>")
+        context = insecure_context()
+        if self.cert:
+            context.load_cert_chain(self.cert["certificate"], self.cert["key"])
+        self.wrap(context)
+        return self.header(**header).features_come()
+
+    def external(self, authzid="="):
+        """Asks for EXTERNAL; None: it has succeeded, else the condition of the failure."""
+        text = base64.b64encode(authzid.encode()).decode() if authzid != "=" else "="
+        self.raw(f"<auth xmlns='{xml.SASL}' mechanism='EXTERNAL'>{text}</auth>")
+        kind, value = self.sasl_answer()
+        return None if kind == "success" else value
+
+    def join(self):
+        """Authenticated by its certificate, with a new stream."""
+        assert self.secure().external() is None
+        return self.header().features_come()
+
+    def result(self, key, origin=None, to=None):
+        self.raw(f"<db:result from='{origin or self.jid}' to='{to or self.local}'>{key}"
+                 "</db:result>")
+
+
+class Listener:
+    """A server of another domain: it takes one stream after the other, and looks at the key that it
+    is sent for dialback."""
+
+    def __init__(self, domain, cert):
+        self.domain, self.cert = domain, cert
+        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.sock.settimeout(TIMEOUT)
+        self.port = self.sock.getsockname()[1]
+
+    def close(self):
+        self.sock.close()
+
+    def _read_until(self, peer, pattern):
+        text = ""
+        while not (found := re.search(pattern, text)):
+            data = peer.recv(65536)
+            assert data, text
+            text += data.decode()
+        return found
+
+    def _header(self, peer, stream_id, features):
+        self._read_until(peer, "<stream:stream [^>]*>")
+        peer.sendall((f"<stream:stream xmlns='{SERVER}' xmlns:stream='{xml.STREAM}' "
+                      f"xmlns:db='{DIALBACK}' version='1.0' from='{self.domain}' "
+                      f"id='{stream_id}'><stream:features>{features}</stream:features>").encode())
+
+    def key(self, stream_id):
+        """The key for a stream that gets this id."""
+        peer, _ = self.sock.accept()
+        peer.settimeout(TIMEOUT)
+        self._header(peer, "first", f"<starttls xmlns='{xml.TLS}'/>")
+        self._read_until(peer, "<starttls")
+        peer.sendall(f"<proceed xmlns='{xml.TLS}'/>".encode())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.cert["certificate"], self.cert["key"])
+        with context.wrap_socket(peer, server_side=True) as peer:
+            self._header(peer, stream_id, "")
+            return self._read_until(peer, "<db:result[^>]*>([0-9a-f]+)</db:result>")[1]
+
+
+def free_port():
+    """Where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]

@@ -1,0 +1,314 @@
+"""Two servers of ours that federate (RFC 6120, XEP-0178, XEP-0220)."""
+import pytest
+
+from muster import federation, xml
+from muster.client import until
+from muster.federation import Peer
+
+ONE, OTHER = "one.test", "other.test"
+
+
+def route(server, **domains):
+    """Tells it where the servers of domains are: DOMAIN=PORT, with _ for a dot."""
+    routes = [f"{domain.replace('_', '.')}=127.0.0.1:{port}" for domain, port in domains.items()]
+    server.ctl("set", "s2s.routes", *routes)
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return federation.Authority(tmp_path)
+
+
+@pytest.fixture
+def pair(make_server, authority):
+    """A function that starts both, each with a certificate for its domain and a route to the other
+    one; settings as those of federation.settings()."""
+    def start(**more):
+        servers = []
+        for user, domain in (("alice", ONE), ("bob", OTHER)):
+            tls = {**authority.issue(domain, domain), "trust": str(authority.file)}
+            servers.append(make_server(user, domains=[domain], s2s=True, tls=tls,
+                                       settings=federation.settings(**more)))
+        one, other = servers
+        route(one, other_test=other.s2s_port)
+        route(other, one_test=one.s2s_port)
+        return one, other
+    return start
+
+
+def talk(alice, bob, count=3):
+    for n in range(count):
+        alice.send(f"<message to='{bob}' type='chat' id='a{n}'><body>to {n} &amp; on</body>"
+                   "</message>")
+    for n in range(count):
+        bob.expect(f"<message from='{alice}' to='{bob}' id='a{n}'><body>to {n} &amp; on</body>"
+                   "</message>")
+
+
+@pytest.mark.parametrize("dialback", ["on", "off"])
+def test_messages_go_both_ways(pair, dialback):
+    one, other = pair(dialback=dialback)
+    alice, bob = one.client("alice"), other.client("bob")
+    talk(alice, bob)
+    talk(bob, alice)
+    assert "auth=certificate" in one.log() + other.log()
+    assert "auth=dialback" not in one.log() + other.log()
+
+
+def test_without_certificates_that_are_trusted_dialback_proves_both(make_server, tmp_path):
+    servers = []
+    for user, domain in (("alice", ONE), ("bob", OTHER)):
+        alone = federation.Authority(tmp_path, domain)  # each trusts its own
+        tls = {**alone.issue(f"{domain}-cert", domain), "trust": str(alone.file)}
+        servers.append(make_server(user, domains=[domain], s2s=True, tls=tls,
+                                   settings=federation.settings(verify_certificates="off")))
+    one, other = servers
+    route(one, other_test=other.s2s_port)
+    route(other, one_test=one.s2s_port)
+    alice, bob = one.client("alice"), other.client("bob")
+    talk(alice, bob)
+    talk(bob, alice)
+    assert "auth=dialback" in one.log() and "auth=dialback" in other.log()
+    assert "auth=certificate" not in one.log() + other.log()
+
+
+def test_a_server_with_a_certificate_that_is_not_trusted_gets_nothing(pair, make_server, tmp_path):
+    one, other = pair(retry_for="0s")
+    rogue = federation.Authority(tmp_path, "rogue")
+    thief = make_server("bob", domains=[OTHER], s2s=True, settings=federation.settings(),
+                        tls=rogue.issue("thief", OTHER))
+    route(one, other_test=thief.s2s_port)
+    alice = one.client("alice")
+    alice.send(f"<message to='bob@{OTHER}' type='chat' id='m'><body>secret</body></message>")
+    error = alice.expect(f"<message from='bob@{OTHER}' type='error' id='m'/>")
+    assert "certificate is refused" in "".join(error.itertext())
+    assert thief.ctl("metrics") and "secret" not in thief.log()
+    del other
+
+
+# --- nobody forges ---
+
+
+@pytest.fixture
+def node(make_server, authority):
+    """One server at ONE that federates with all, and what others say of its stanzas."""
+    tls = {**authority.issue(ONE, ONE), "trust": str(authority.file)}
+    server = make_server("alice", domains=[ONE], s2s=True, tls=tls)
+    server.ctl("set", "s2s.policy", "open")
+    return server
+
+
+@pytest.fixture
+def evil(node, authority):
+    """A peer with a good certificate for evil.test alone, which has not said anything yet."""
+    return Peer(node, "evil.test", ONE, authority.issue("evil", "evil.test"))
+
+
+def message(origin, to, body="forged"):
+    return f"<message from='{origin}' to='{to}' type='chat'><body>{body}</body></message>"
+
+
+def test_a_peer_with_a_certificate_speaks_for_its_domain(node, evil):
+    alice = node.client("alice")
+    evil.join().raw(message("x@evil.test/r", f"alice@{ONE}", "true"))
+    alice.expect("<message from='x@evil.test/r'><body>true</body></message>")
+
+
+@pytest.mark.parametrize("origin, to, condition", [
+    (f"bob@{OTHER}", f"alice@{ONE}", "invalid-from"),
+    (f"bob@{ONE}", f"alice@{ONE}", "invalid-from"),
+    ("bob@sub.evil.test", f"alice@{ONE}", "invalid-from"),
+    ("bob@evil.test", f"alice@{OTHER}", "host-unknown"),
+    ("bob@evil.test", f"room@conference.{ONE}", "invalid-from"),
+    ("", f"alice@{ONE}", "improper-addressing"),
+    ("bob@evil.test", "", "improper-addressing"),
+    ("@evil.test", f"alice@{ONE}", "invalid-from")])
+def test_stanzas_that_the_authenticated_domain_may_not_send(node, evil, origin, to, condition):
+    alice = node.client("alice")
+    stanza = message(origin, to).replace(" from=''", "").replace(" to=''", "")
+    evil.join().raw(stanza)
+    evil.expect_stream_error(condition)
+    alice.expect_nothing()
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_stanzas_before_authentication(node, evil, secured):
+    alice = node.client("alice")
+    if secured:
+        evil.secure()
+    else:
+        evil.header().features_come()
+    evil.raw(message("x@evil.test", f"alice@{ONE}"))
+    evil.expect_stream_error("not-authorized")
+    alice.expect_nothing()
+
+
+@pytest.mark.parametrize("to, origin, condition", [
+    ("nobody.test", "evil.test", "host-unknown"), (ONE, ONE, "invalid-from"),
+    (ONE, f"conference.{ONE}", "invalid-from"), (ONE, "127.0.0.1", "policy-violation"),
+    (ONE, "not a domain", "invalid-from")])
+def test_headers_of_domains_that_cannot_be(node, evil, to, origin, condition):
+    evil.header(to=to, origin=origin)
+    evil.expect_stream_error(condition)
+
+
+def test_external_with_a_certificate_for_another_name(node, evil):
+    evil.jid = OTHER
+    evil.secure()
+    assert evil.mechanisms == []
+    assert evil.external() == "not-authorized"
+    assert evil.external(OTHER) == "not-authorized"
+
+
+def test_external_for_another_identity_than_that_of_the_header(node, evil):
+    evil.secure()
+    assert evil.mechanisms == ["EXTERNAL"]
+    assert evil.external(OTHER) == "invalid-authzid"
+    assert evil.external("") in (None, "incorrect-encoding")
+
+
+@pytest.mark.parametrize("header", [{"origin": OTHER}, {"to": f"conference.{ONE}"},
+                                    {"origin": "-"}])
+def test_the_header_after_authentication_names_the_same_domains(node, evil, header):
+    assert evil.secure().external() is None
+    evil.header(**header)
+    evil.expect_stream_error("invalid-from")
+
+
+def test_a_certificate_that_is_not_trusted_proves_nothing(node, tmp_path):
+    rogue = federation.Authority(tmp_path, "rogue")
+    peer = Peer(node, "evil.test", ONE, rogue.issue("evil", "evil.test")).secure()
+    assert peer.mechanisms == [] and peer.external() == "not-authorized"
+
+
+def test_an_expired_certificate_proves_nothing(node, authority):
+    cert = authority.issue("old", "evil.test", begins=-5, ends=-1)
+    peer = Peer(node, "evil.test", ONE, cert).secure()
+    assert peer.mechanisms == [] and peer.external() == "not-authorized"
+
+
+def test_nothing_is_proved_without_tls(node, evil):
+    evil.header().features_come()
+    assert not evil.offers("dialback", "urn:xmpp:features:dialback") and evil.mechanisms == []
+    evil.result("0" * 64)
+    evil.expect_stream_error("policy-violation")
+
+
+def test_dialback_for_a_domain_of_ours(node, evil):
+    evil.secure().result("0" * 64, origin=ONE)
+    evil.expect_stream_error("invalid-from")
+
+
+def test_a_guessed_key(pair, authority):
+    one, other = pair()
+    alice = one.client("alice")
+    peer = Peer(one, OTHER, ONE, authority.issue("evil", "evil.test")).secure()
+    peer.result("0" * 64)
+    peer.raw(message(f"bob@{OTHER}", alice))
+    peer.expect_stream_error("not-authorized")
+    peer = Peer(one, OTHER, ONE, authority.issue("evil", "evil.test")).secure()
+    peer.result("0" * 64)
+    peer.expect(f"<db:result xmlns:db='{federation.DIALBACK}' from='{ONE}' to='{OTHER}' "
+                "type='invalid'/>")
+    peer.expect_closed()
+    alice.expect_nothing()
+    assert "s2s.forged" in one.log()
+    del other
+
+
+def test_a_proof_for_one_domain_is_none_for_another(pair, authority):
+    """Several pairs on one stream: one by its certificate, the other by a key that is denied."""
+    one, other = pair()
+    alice = one.client("alice")
+    peer = Peer(one, "evil.test", ONE, authority.issue("evil", "evil.test")).join()
+    peer.result("0" * 64, origin=OTHER)
+    peer.expect(f"<db:result xmlns:db='{federation.DIALBACK}' from='{ONE}' to='{OTHER}' "
+                "type='invalid'/>")
+    peer.raw(message("x@evil.test", alice, "true"))
+    alice.expect("<message from='x@evil.test'><body>true</body></message>")
+    peer.raw(message(f"bob@{OTHER}", alice))
+    peer.expect_stream_error("invalid-from")
+    alice.expect_nothing()
+    del other
+
+
+def test_a_key_that_was_made_for_another_server(pair, authority):
+    """evil.test lets OTHER make a key for the id that ONE gave to its stream."""
+    one, other = pair()
+    bob = other.client("bob")
+    victim = Peer(one, OTHER, ONE, authority.issue("evil", "evil.test")).secure()
+    listener = federation.Listener("evil.test", authority.issue("evil-server", "evil.test"))
+    route(other, evil_test=listener.port, one_test=one.s2s_port)
+    bob.send(message(bob, "x@evil.test"))
+    key = listener.key(victim.stream_id)
+    victim.result(key)
+    victim.expect(f"<db:result xmlns:db='{federation.DIALBACK}' type='invalid'/>")
+    victim.expect_closed()
+    listener.close()
+
+
+# --- policy ---
+
+
+@pytest.mark.parametrize("policy, domains, may", [
+    ("off", "", False), ("open", "", True), ("allow", "evil.test", True),
+    ("allow", OTHER, False), ("deny", "*.test", False), ("deny", OTHER, True)])
+def test_the_policy_says_who_may_come_in(node, evil, policy, domains, may):
+    node.ctl("set", "s2s.domains", domains or "--default")
+    node.ctl("set", "s2s.policy", policy)
+    evil.header()
+    if may:
+        evil.features_come()
+    else:
+        evil.expect_stream_error("policy-violation")
+
+
+@pytest.mark.parametrize("policy, condition", [("off", "remote-server-not-found"),
+                                               ("allow", "not-allowed")])
+def test_the_policy_says_who_is_reached(node, policy, condition):
+    node.ctl("set", "s2s.policy", policy)
+    alice = node.client("alice")
+    assert alice.error("get", "<query xmlns='jabber:iq:version'/>", to="evil.test")[0] == condition
+
+
+def test_a_change_of_the_policy_ends_streams(node, evil):
+    evil.join()
+    node.ctl("set", "s2s.policy", "allow")
+    evil.expect_stream_error("policy-violation")
+
+
+def test_a_server_that_cannot_be_reached_is_answered_for(node):
+    alice = node.client("alice")
+    node.ctl("set", "s2s.retry-for", "0s")
+    route(node, other_test=federation.free_port())
+    for _ in range(2):  # the second time from memory
+        assert alice.error("get", "<query xmlns='jabber:iq:version'/>", to=OTHER)[0] == \
+            "remote-server-timeout"
+    assert node.log().count("s2s.failed") == 1
+    assert alice.error("get", "<query xmlns='jabber:iq:version'/>", to="unknown.test")[0] == \
+        "remote-server-not-found"
+
+
+def test_what_waits_is_bounded(node):
+    alice = node.client("alice")
+    node.ctl("set", "s2s.queue-stanzas", "5")
+    route(node, other_test=federation.free_port())
+    for n in range(8):
+        alice.send(f"<message to='bob@{OTHER}' type='chat' id='m{n}'><body>x</body></message>")
+    for n in range(5, 8):
+        error = alice.expect(f"<message type='error' id='m{n}'/>")
+        assert xml.condition(error.find(f"{{{xml.CLIENT}}}error")) == "resource-constraint"
+    alice.expect_nothing()
+
+
+def test_what_waited_is_delivered_when_the_server_is_back(pair):
+    one, other = pair()
+    alice = one.client("alice")
+    other.stop()
+    for n in range(3):
+        alice.send(f"<message to='bob@{OTHER}' type='chat' id='m{n}'><body>{n}</body></message>")
+    until("a failure", lambda: "s2s.failed" in one.log())
+    other.start()
+    bob = other.client("bob")
+    for n in range(3):
+        bob.expect(f"<message from='{alice}' id='m{n}'><body>{n}</body></message>")
