@@ -151,7 +151,8 @@ enum err s2s_create(struct s2s_gate **out, const struct s2s_listen *listens, siz
         }
         e = listener_open(&l->listener, slice_of(listens[i].address), why);
         l->gate = g;
-        l->flags = (listens[i].tls ? CONN_TLS : 0u) | (listens[i].proxy ? CONN_PROXY : 0u);
+        l->flags =
+            CONN_SERVER | (listens[i].tls ? CONN_TLS : 0u) | (listens[i].proxy ? CONN_PROXY : 0u);
         g->count += e == OK;
     }
     *out = g;

@@ -260,10 +260,13 @@ static void out_features(struct s2s_out *o, const struct elem *e)
 
 static void out_tls(struct s2s_out *o)
 {
+    static const slice alpn[] = { SLICE_INIT("xmpp-server") };
     struct tls_ctx *own = s2s_tls(partner_gate(o->partner));
     struct s2s_gate *g = partner_gate(o->partner);
     xstream_now(&o->x, STREAM_GOT_PROCEED);
     conn_start_tls_client(o->x.conn, &(struct tls_call){ .server_name = out_remote(o),
+                                                         .alpn = alpn,
+                                                         .alpn_count = 1,
                                                          .trust = g->trust,
                                                          .demand = TLS_REPORT,
                                                          .own = own,

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "io/conn_private.h"
 #include "io/metrics.h"
+#include "io/tls_private.h"
 #include <arpa/inet.h>
 #include <assert.h>
 #include <netinet/tcp.h>
@@ -236,7 +237,9 @@ struct conn *conn_create(struct loop *loop, int fd, const struct sockaddr *peer,
     c->timer.fn = conn_timeout;
     c->last_read_us = loop->now_us;
     c->proxied = (flags & CONN_PROXY) != 0;
-    c->http = (flags & CONN_HTTP) != 0;
+    c->protocol = (flags & CONN_HTTP) != 0     ? TLS_HTTP
+                  : (flags & CONN_SERVER) != 0 ? TLS_XMPP_SERVER
+                                               : TLS_XMPP;
     if ((flags & CONN_TLS) != 0)
         c->tls = conn_tls_create(tls);
     conn_info_set(&c->info, peer);

@@ -60,7 +60,9 @@ struct ip_text conn_info_text(const struct conn_info *info);
 enum conn_flags {
     CONN_PROXY = 1, /* a PROXY protocol header, version 1 or 2, must come first */
     CONN_TLS = 2,   /* direct TLS: the handshake comes before all else */
-    CONN_HTTP = 4   /* what it speaks under TLS (ALPN) is http/1.1, not xmpp-client */
+    /* What it speaks under TLS (ALPN), if it is not xmpp-client: */
+    CONN_HTTP = 4,  /* http/1.1 */
+    CONN_SERVER = 8 /* xmpp-server */
 };
 /* Takes ownership of fd, a stream socket. If it cannot be started, call conn_abort(). */
 struct conn *conn_create(struct loop *loop, int fd, const struct sockaddr *peer, unsigned flags,

@@ -99,14 +99,14 @@ struct conn {
     uint64_t last_read_us;
     const char *error;
 
-    uint8_t state; /* enum conn_state */
-    uint8_t hold;  /* bits of enum conn_hold */
-    bool proxied;  /* a PROXY header comes first */
-    bool secured;  /* the handshake is done */
-    bool http;     /* ALPN http/1.1 */
-    bool polled;   /* the source is in the loop's epoll */
-    bool blocked;  /* EPOLLOUT is awaited */
-    bool eof;      /* nothing more will be read */
+    uint8_t state;    /* enum conn_state */
+    uint8_t hold;     /* bits of enum conn_hold */
+    bool proxied;     /* a PROXY header comes first */
+    bool secured;     /* the handshake is done */
+    uint8_t protocol; /* enum tls_protocol */
+    bool polled;      /* the source is in the loop's epoll */
+    bool blocked;     /* EPOLLOUT is awaited */
+    bool eof;         /* nothing more will be read */
     bool tell_eof, tell_failed;
     bool overflow; /* CONN_OVERFLOW is due; output is refused until then */
     bool high;     /* CONN_HIGH was told */

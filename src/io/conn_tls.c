@@ -153,7 +153,7 @@ static void server_session(struct conn *c)
 {
     struct conn_tls *t = c->tls;
 
-    t->ssl = tls_session_create(t->ctx, t->first, c->http ? TLS_HTTP : TLS_XMPP);
+    t->ssl = tls_session_create(t->ctx, t->first, (enum tls_protocol)c->protocol);
     attach_bio(c);
     SSL_set_accept_state(t->ssl);
 }

@@ -254,7 +254,8 @@ SSL_CTX *tls_ctx_nearest(const struct tls_ctx *ctx, slice domain)
 
 SSL *tls_session_create(struct tls_ctx *ctx, SSL_CTX *first, enum tls_protocol protocol)
 {
-    static slice names[] = { SLICE_INIT("xmpp-client"), SLICE_INIT("http/1.1") };
+    static slice names[] = { SLICE_INIT("xmpp-client"), SLICE_INIT("http/1.1"),
+                             SLICE_INIT("xmpp-server") };
     SSL *ssl = SSL_new(first != NULL ? first : ctx->fallback);
 
     ensure(ssl != NULL);

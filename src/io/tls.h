@@ -1,6 +1,7 @@
 /* tls: server-side TLS settings of one node (OpenSSL 3): certificates by domain (SNI), TLS 1.2+,
- * ECDHE only, session tickets, ALPN xmpp-client or, on listeners for it, http/1.1. Immutable once
- * made; a reload makes a new one and connections keep theirs by reference. Any thread. */
+ * ECDHE only, session tickets, ALPN xmpp-client or, on listeners for it, http/1.1 or xmpp-server.
+ * Immutable once made; a reload makes a new one and connections keep theirs by reference. Any
+ * thread. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"

@@ -36,6 +36,7 @@ struct ends {
     struct tls_ctx *server;
     struct tls_trust *asks; /* the server asks for a certificate; NULL: not */
     enum tls_usage usage;
+    unsigned flags; /* of the server, beside CONN_TLS */
     struct tls_call call;
 };
 
@@ -110,7 +111,7 @@ static void make(struct ends *e, unsigned flags)
 /* TLS at once. */
 static void connect_both(struct ends *e)
 {
-    make(e, CONN_TLS);
+    make(e, CONN_TLS | e->flags);
     if (e->asks != NULL)
         conn_ask_certificate(e->side[SERVER].conn, e->asks, e->usage);
     conn_start_tls_client(e->side[CLIENT].conn, &e->call);
@@ -411,6 +412,16 @@ static void test_alpn(void **state)
     handshake_both(&e);
     for (int i = 0; i < SIDES; i++)
         assert_true(slice_is(conn_tls_protocol(e.side[i].conn), "xmpp-client"));
+    ends_close(&e);
+
+    ends_open(&e);
+    e.flags = CONN_SERVER;
+    e.call.alpn = offers;
+    e.call.alpn_count = 2;
+    connect_both(&e);
+    handshake_both(&e);
+    for (int i = 0; i < SIDES; i++)
+        assert_true(slice_is(conn_tls_protocol(e.side[i].conn), "xmpp-server"));
     ends_close(&e);
 
     ends_open(&e);

@@ -6,7 +6,8 @@
 #include "io/tls_trust.h"
 #include <openssl/ssl.h>
 
-enum tls_protocol { TLS_XMPP, TLS_HTTP }; /* by their names of ALPN: xmpp-client, http/1.1 */
+/* By their names of ALPN: xmpp-client, http/1.1, xmpp-server. */
+enum tls_protocol { TLS_XMPP, TLS_HTTP, TLS_XMPP_SERVER };
 
 /* What both sides of TLS have in common: versions, ciphers, no renegotiation. */
 SSL_CTX *tls_ssl_ctx_create(const SSL_METHOD *method);

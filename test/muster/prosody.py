@@ -1,0 +1,117 @@
+"""Prosody as a process of its own on loopback, and a name server for it."""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+from muster.client import TIMEOUT, Client
+
+PROSODY, DNSMASQ = "/usr/bin/prosody", "/usr/sbin/dnsmasq"
+
+CONFIG = """
+run_as_root = true
+daemonize = false
+pidfile = "{folder}/prosody.pid"
+data_path = "{folder}/data"
+log = {{ debug = "*console" }}
+interfaces = {{ "127.0.0.1" }}
+c2s_ports = {{ {c2s} }}
+s2s_ports = {{ {s2s} }}
+legacy_ssl_ports = {{ }}
+s2s_direct_tls_ports = {{ }}
+c2s_require_encryption = false
+allow_unencrypted_plain_auth = true
+s2s_secure_auth = {secure_auth}
+unbound = {{ resolvconf = false; hoststxt = false; forward = {{ "127.0.0.1@{dns}" }};
+            options = {{ ["do-not-query-localhost:"] = "no"; ["module-config:"] = "iterator" }} }}
+modules_enabled = {{ "roster"; "saslauth"; "tls"; "dialback"; "disco"; "ping"; "version"; "pep" }}
+modules_disabled = {{ {less} }}
+ssl = {{ certificate = "{certificate}"; key = "{key}"; cafile = "{authority}"; {ssl} }}
+VirtualHost "{domain}"
+Component "conference.{domain}" "muc"
+"""
+
+
+class Process:
+    """A process whose output goes to a file. It is up when its port takes connections."""
+
+    def __init__(self, command, log):
+        self.log_path = log
+        with open(log, "ab") as output:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output,
+                                            stderr=output)
+
+    def wait_port(self, port):
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), TIMEOUT).close()
+                return
+            except ConnectionRefusedError:
+                assert self.process.poll() is None and time.monotonic() < deadline, self.log()
+                time.sleep(0.02)
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def finish(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Dns(Process):
+    """A name server for domains below .example: {domain: port of its server}. Unbound asks nobody
+    for those below .test."""
+
+    def __init__(self, folder, port, domains):
+        command = [DNSMASQ, "--keep-in-foreground", f"--port={port}", "--user=root",
+                   "--listen-address=127.0.0.1", "--bind-interfaces", "--no-resolv", "--no-hosts",
+                   "--local=/example/",
+                   "--conf-file=/dev/null", "--log-facility=-", "--log-queries",
+                   f"--pid-file={folder}/dns.pid"]
+        for domain, server in domains.items():
+            command += [f"--srv-host=_xmpp-server._tcp.{domain},host.{domain},{server}",
+                        f"--host-record=host.{domain},127.0.0.1"]
+        super().__init__(command, folder / "dns.log")
+        self.port = port
+        self.wait_port(port)
+
+
+class Prosody(Process):
+    """It serves one domain, with the users that are named; their password is "secret"."""
+
+    def __init__(self, folder, domain, ports, users, **options):
+        self.domain, self.c2s_port, self.s2s_port = domain, ports["c2s"], ports["s2s"]
+        accounts = folder / "data" / domain.replace(".", "%2e") / "accounts"
+        accounts.mkdir(parents=True)
+        for user in users:
+            (accounts / f"{user}.dat").write_text('return { ["password"] = "secret"; };\n')
+        conf = folder / "prosody.cfg.lua"
+        fields = {"secure_auth": "false", "less": "", "ssl": "", **options}
+        conf.write_text(CONFIG.format(folder=folder, domain=domain, **ports, **fields))
+        super().__init__([PROSODY, "--config", str(conf), "-F"], folder / "prosody.log")
+        self.clients = []
+        self.wait_port(self.c2s_port)
+
+    def client(self, name, resource=None):
+        client = Client(("127.0.0.1", self.c2s_port), self.domain, name)
+        client.open()
+        client.login("PLAIN", resource)
+        client.send("<presence/>")
+        self.clients.append(client)
+        return client
+
+    def finish(self):
+        for client in self.clients:
+            client.sock.close()
+        super().finish()
+
+
+def is_here():
+    return os.access(PROSODY, os.X_OK) and shutil.which(DNSMASQ) is not None
