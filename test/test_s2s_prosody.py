@@ -31,7 +31,7 @@ def federated(make_server, tmp_path):
         theirs = Prosody(tmp_path, THEIRS, {"c2s": c2s, "s2s": s2s, "dns": dns}, ["bob"],
                          authority=other.file, **cert, **options)
         started.append(theirs)
-        ours.ctl("set", "s2s.routes", f"{THEIRS}=127.0.0.1:{s2s}", f"*.{THEIRS}=127.0.0.1:{s2s}")
+        ours.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
         return ours, theirs
     yield start
     for process in started:

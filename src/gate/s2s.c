@@ -8,6 +8,7 @@
 #include "gate/s2s_policy.h"
 #include "gate/s2s_rows.h"
 #include "io/listen.h"
+#include "io/resolve.h"
 #include "io/tls.h"
 #include "io/tls_trust.h"
 
@@ -93,6 +94,7 @@ static void s2s_end(void *own, struct worker *w)
     struct s2s_worker *sw = s2s_worker(own, w);
     if (sw->partners.kind != NULL)
         actors_stop(&sw->partners);
+    resolver_destroy(&sw->resolver);
     map_fini(&sw->in_by_id);
 }
 

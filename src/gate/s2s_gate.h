@@ -21,7 +21,8 @@ enum {
 struct s2s_worker {
     struct xstreams in, out;
     struct map in_by_id;
-    struct actors partners; /* by "remote/local" */
+    struct resolver *resolver; /* of s2s_find.c; NULL: not needed yet */
+    struct actors partners;    /* by "remote/local" */
 };
 
 struct s2s_gate {

@@ -8,6 +8,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "gate/s2s_find.h"
 #include "gate/s2s_partner.h"
 #include "gate/s2s_proof.h"
 #include "gate/s2s_rows.h"
@@ -258,20 +259,26 @@ static void out_features(struct s2s_out *o, const struct elem *e)
     }
 }
 
-static void out_tls(struct s2s_out *o)
+static void out_start_tls(struct s2s_out *o)
 {
     static const slice alpn[] = { SLICE_INIT("xmpp-server") };
-    struct tls_ctx *own = s2s_tls(partner_gate(o->partner));
     struct s2s_gate *g = partner_gate(o->partner);
-    xstream_now(&o->x, STREAM_GOT_PROCEED);
-    conn_start_tls_client(o->x.conn, &(struct tls_call){ .server_name = out_remote(o),
-                                                         .alpn = alpn,
-                                                         .alpn_count = 1,
-                                                         .trust = g->trust,
-                                                         .demand = TLS_REPORT,
-                                                         .own = own,
-                                                         .own_domain = out_local(o) });
+    struct tls_ctx *own = s2s_tls(g);
+    conn_start_tls_client(
+        o->x.conn, &(struct tls_call){ .server_name = s2s_ascii(out_remote(o), out_scratch(o)),
+                                       .alpn = alpn,
+                                       .alpn_count = 1,
+                                       .trust = g->trust,
+                                       .demand = TLS_REPORT,
+                                       .own = own,
+                                       .own_domain = out_local(o) });
     tls_ctx_unref(&own);
+}
+
+static void out_tls(struct s2s_out *o)
+{
+    xstream_now(&o->x, STREAM_GOT_PROCEED);
+    out_start_tls(o);
 }
 
 static void out_sasl(struct s2s_out *o, const struct elem *e)
@@ -444,7 +451,7 @@ static const struct xstream_ops out_ops = { .late = "it was not ready for stanza
                                             .free = out_free,
                                             .check = out_check };
 
-struct s2s_out *s2s_out_start(struct partner *p, struct conn *c)
+struct s2s_out *s2s_out_start(struct partner *p, struct conn *c, bool tls)
 {
     struct worker *w = worker_here();
     struct s2s_out *o = mem_new(struct s2s_out);
@@ -459,6 +466,8 @@ struct s2s_out *s2s_out_start(struct partner *p, struct conn *c)
     xstream_adopt(&o->x, w, &s2s_worker(partner_gate(p), w)->out);
     metric_add_to(&s2s_streams, S2S_SENT, 1);
     xstream_timer(&o->x);
+    if (tls)
+        out_start_tls(o);
     conn_start(c, &xstream_conn_ops, o);
     out_greet(&o->x);
     return o;

@@ -8,8 +8,8 @@
 struct partner;
 struct s2s_out;
 
-/* Takes over a connection that is not started. */
-struct s2s_out *s2s_out_start(struct partner *p, struct conn *c);
+/* Takes over a connection that is not started. tls: that begins at once. */
+struct s2s_out *s2s_out_start(struct partner *p, struct conn *c, bool tls);
 void s2s_out_go_on(struct s2s_out *o); /* there is something to ask or to authenticate for */
 /* Writes a stanza to a stream that is up; borrows. */
 void s2s_out_write(struct s2s_out *o, const struct stanza *st);

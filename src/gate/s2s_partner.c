@@ -3,18 +3,15 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
-#include "codec/xml_write.h"
+#include "gate/s2s_find.h"
 #include "gate/s2s_out.h"
-#include "gate/s2s_policy.h"
 #include "gate/s2s_rows.h"
 #include "home/question.h"
 #include "home/router.h"
-#include "io/dial.h"
 #include "xmpp/dialback.h"
 #include <stdio.h>
 
 enum {
-    DIAL_MS = 20000,
     BACKOFF_MS = 1000,          /* before the second attempt; doubles */
     BACKOFF_MAX_MS = 5 * 60000, /* a domain that fails is remembered no longer, either */
     QUESTIONS_MAX = 256,        /* of one partner */
@@ -42,7 +39,7 @@ struct partner {
         };
     };
     struct s2s_gate *gate;
-    struct dial *dial;
+    struct s2s_find *find;
     struct s2s_out *out;
     struct timer retry;
     struct loop_defer connect; /* actor_load() has been called */
@@ -172,21 +169,16 @@ static void partner_failed(struct partner *p)
         actor_loaded(&p->actor, E_DOWN); /* refuses what waits */
 }
 
-static void partner_dialled(void *arg, const struct dial_result *result)
+static void partner_found(void *arg, const struct s2s_found *found)
 {
     struct partner *p = arg;
-    p->dial = NULL;
+    p->find = NULL;
     actor_mark(&p->actor);
-    if (result->conn != NULL) {
-        p->out = s2s_out_start(p, result->conn);
+    if (found->conn != NULL) {
+        p->out = s2s_out_start(p, found->conn, found->tls);
         return;
     }
-    struct buf text;
-    buf_init(&text, XML_PART_MAX);
-    dial_explain(result, &text);
-    slice words = buf_fit(&text);
-    partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "cannot connect: %.*s", SLICE_ARG(words));
-    buf_fini(&text);
+    partner_blame(p, found->error, found->hard, "%.*s", SLICE_ARG(found->why));
     partner_failed(p);
 }
 
@@ -204,23 +196,14 @@ static bool partner_is_allowed(struct partner *p)
 
 static void partner_connect(struct partner *p)
 {
-    union address address;
-    slice text;
-    const struct dial_options options = { .limits = &p->gate->limits, .deadline_ms = DIAL_MS };
-    ensure(p->dial == NULL && p->out == NULL && p->state == ACTOR_LOADING);
+    ensure(p->find == NULL && p->out == NULL && p->state == ACTOR_LOADING);
     p->since_us = loop_now_us(partner_loop(p));
     partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "the connection ended before it was used");
     if (!partner_is_allowed(p)) {
         partner_failed(p);
         return;
     }
-    if (!s2s_route_find(slice_of(setting_text(&s2s_routes)), partner_remote(p), &text) ||
-        !address_parse(text, &address)) {
-        partner_blame(p, SE_REMOTE_SERVER_NOT_FOUND, true, "no route in s2s.routes matches it");
-        partner_failed(p);
-        return;
-    }
-    p->dial = dial_start(partner_loop(p), &address, 1, &options, partner_dialled, p);
+    p->find = s2s_find_start(p->gate, p->worker, partner_remote(p), partner_found, p);
 }
 
 /* The next attempt, or the end of what is remembered of a failure. */
@@ -364,7 +347,7 @@ static void partner_load(struct actor *a)
 static bool partner_in_use(const struct actor *a)
 {
     const struct partner *p = (const struct partner *)a;
-    return p->out != NULL || p->dial != NULL || timer_is_set(&p->retry);
+    return p->out != NULL || p->find != NULL || timer_is_set(&p->retry);
 }
 
 static uint64_t partner_idle_ms(void) { return 0; }
@@ -377,7 +360,7 @@ static bool partner_may_unload(struct actor *a)
 static void partner_unload(struct actor *a)
 {
     struct partner *p = partner_of(a);
-    ensure(p->out == NULL && p->dial == NULL && list_empty(&p->questions));
+    ensure(p->out == NULL && p->find == NULL && list_empty(&p->questions));
     timer_cancel(&p->retry);
     loop_defer_cancel(&p->connect);
     mem_free(&p);
@@ -386,7 +369,7 @@ static void partner_unload(struct actor *a)
 static void partner_check(const struct actor *a)
 {
     const struct partner *p = (const struct partner *)a;
-    ensure(p->out == NULL || p->dial == NULL);
+    ensure(p->out == NULL || p->find == NULL);
     ensure(a->ended || a->state != ACTOR_READY || p->out != NULL);
     ensure(!p->full || (a->state == ACTOR_READY && a->pauses > 0));
     ensure(p->failures == 0 || p->failing_us > 0);
@@ -396,7 +379,7 @@ static void partner_check(const struct actor *a)
 static void partner_drop(struct actor *a)
 {
     struct partner *p = partner_of(a);
-    dial_cancel(&p->dial);
+    s2s_find_cancel(&p->find);
     timer_cancel(&p->retry);
     LIST_EACH (it, &p->questions) {
         struct question *q = CONTAINER_OF(it, struct question, node);
@@ -502,7 +485,7 @@ void partner_stop(struct partner *p)
 {
     partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
     actor_pin(&p->actor);
-    dial_cancel(&p->dial);
+    s2s_find_cancel(&p->find);
     timer_cancel(&p->retry);
     if (p->out != NULL)
         s2s_out_close(p->out);

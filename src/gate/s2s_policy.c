@@ -81,3 +81,32 @@ static bool policy_all(slice list, bool (*ok)(slice one, struct arena *tmp))
 
 bool s2s_patterns_ok(slice patterns) { return policy_all(patterns, policy_pattern_ok); }
 bool s2s_routes_ok(slice routes) { return policy_all(routes, policy_route_ok); }
+
+/* "192.0.2.1", "192.0.2.1:53", "2001:db8::1", "[2001:db8::1]:53" */
+static bool policy_server_ok(slice server)
+{
+    char text[INET6_ADDRSTRLEN];
+    union address address;
+    struct in6_addr ip;
+    if (address_parse(server, &address))
+        return address_port(&address) > 0;
+    if (server.len >= sizeof text)
+        return false;
+    memcpy(text, server.ptr, server.len);
+    text[server.len] = '\0';
+    return inet_pton(AF_INET, text, &ip) == 1 || inet_pton(AF_INET6, text, &ip) == 1;
+}
+
+bool s2s_dns_servers_ok(slice servers)
+{
+    slice one, rest = servers;
+    bool more = servers.len > 0;
+    while (more) {
+        more = slice_cut(rest, ',', &one, &rest);
+        while (slice_starts(one, SLICE(" ")))
+            one = slice_from(one, 1);
+        if (!policy_server_ok(one))
+            return false;
+    }
+    return true;
+}

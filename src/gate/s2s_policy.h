@@ -16,5 +16,7 @@ bool s2s_is_address(slice domain);
 /* For settings: `check` and `form` of struct param. */
 bool s2s_patterns_ok(slice patterns);
 bool s2s_routes_ok(slice routes);
-#define S2S_PATTERNS_FORM "domains with spaces between them; *.DOMAIN is all below it, * is all"
-#define S2S_ROUTES_FORM   "DOMAIN=ADDRESS:PORT, several with spaces between them"
+bool s2s_dns_servers_ok(slice servers);
+#define S2S_PATTERNS_FORM    "domains with spaces between them; *.DOMAIN is all below it, * is all"
+#define S2S_ROUTES_FORM      "DOMAIN=ADDRESS:PORT, several with spaces between them"
+#define S2S_DNS_SERVERS_FORM "addresses with or without a port, and commas between them"

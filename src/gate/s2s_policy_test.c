@@ -58,6 +58,23 @@ static void settings_are_checked(void **s)
     assert_false(s2s_routes_ok(SLICE("a.test=unix:/tmp/x")));
 }
 
+static void name_servers_are_checked(void **s)
+{
+    static const char *const right[] = { "",
+                                         "192.0.2.1",
+                                         "192.0.2.1:53",
+                                         "2001:db8::1",
+                                         "[2001:db8::1]:5353",
+                                         "192.0.2.1, 192.0.2.2:5353" };
+    static const char *const wrong[] = { "ns.test",     "192.0.2.1,",  ",",
+                                         "192.0.2.1:0", "unix:/tmp/x", "192.0.2.1 192.0.2.2" };
+    (void)s;
+    for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
+        assert_true(s2s_dns_servers_ok(slice_of(right[i])));
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        assert_false(s2s_dns_servers_ok(slice_of(wrong[i])));
+}
+
 static void addresses_are_no_domains(void **s)
 {
     (void)s;
@@ -74,6 +91,7 @@ int main(void)
         cmocka_unit_test(patterns_are_whole_domains_or_all_below_one),
         cmocka_unit_test(the_first_route_that_matches_counts),
         cmocka_unit_test(settings_are_checked),
+        cmocka_unit_test(name_servers_are_checked),
         cmocka_unit_test(addresses_are_no_domains),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

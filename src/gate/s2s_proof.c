@@ -2,6 +2,7 @@
 #include "auth/seal.h"
 #include "base/buf.h"
 #include "codec/xml_write.h"
+#include "gate/s2s_find.h"
 #include "io/tls_names.h"
 
 /* Keys. What is sealed differs with the key in secrets.key alone, and nobody is told it. */
@@ -51,7 +52,7 @@ bool s2s_certificate_is_of(const struct conn *c, slice domain, struct arena *tmp
         proof_explain(peer, why);
         return false;
     }
-    const struct tls_wanted wanted = { .domain = domain,
+    const struct tls_wanted wanted = { .domain = s2s_ascii(domain, tmp),
                                        .unicode = domain,
                                        .service = SLICE("xmpp-server"),
                                        .xmpp = true,

@@ -1,6 +1,7 @@
 #include "gate/s2s_rows.h"
 #include "base/command.h"
 #include "gate/s2s.h"
+#include "gate/s2s_find.h"
 #include "gate/s2s_partner.h"
 #include "gate/s2s_policy.h"
 #include "home/actor.h"
@@ -42,8 +43,20 @@ struct setting s2s_routes = {
     .many = true,
     .check = s2s_routes_ok,
     .form = S2S_ROUTES_FORM,
-    .doc = "Where the servers of some domains are: `partner.test=192.0.2.1:5269`, "
+    .doc = "Where the servers of some domains are; for others the DNS says it: "
+           "`partner.test=192.0.2.1:5269`, "
            "`*.test=[2001:db8::1]:5269`. The first that matches counts.",
+};
+struct setting s2s_dns_servers = {
+    .name = "s2s.dns-servers",
+    .scope = SCOPE_NODE,
+    .type = PARAM_TEXT,
+    .def_text = "",
+    .max = 1000,
+    .check = s2s_dns_servers_ok,
+    .form = S2S_DNS_SERVERS_FORM,
+    .changed = s2s_dns_servers_changed,
+    .doc = "The name servers that are asked where other servers are. Empty: those of the system.",
 };
 struct setting s2s_require_tls = {
     .name = "s2s.require-tls",
@@ -173,11 +186,12 @@ struct metric s2s_partners = { .name = "muster_s2s_partners",
                                        "this server has a connection for, or stanzas." };
 struct log_area log_s2s = { .name = "s2s" };
 
-static struct setting *const settings[] = { &s2s_policy,      &s2s_domains,       &s2s_routes,
-                                            &s2s_require_tls, &s2s_verify,        &s2s_dialback,
-                                            &s2s_idle,        &s2s_queue_stanzas, &s2s_queue_bytes,
-                                            &s2s_queue_total, &s2s_retry_for,     &s2s_stanza_bytes,
-                                            &s2s_stanza_rate, &s2s_byte_rate,     NULL };
+static struct setting *const settings[] = {
+    &s2s_policy,        &s2s_domains,     &s2s_routes,      &s2s_dns_servers,
+    &s2s_require_tls,   &s2s_verify,      &s2s_dialback,    &s2s_idle,
+    &s2s_queue_stanzas, &s2s_queue_bytes, &s2s_queue_total, &s2s_retry_for,
+    &s2s_stanza_bytes,  &s2s_stanza_rate, &s2s_byte_rate,   NULL
+};
 
 const struct feature s2s_feature = {
     .name = "s2s",

@@ -66,15 +66,15 @@ class Process:
 
 
 class Dns(Process):
-    """A name server for domains below .example: {domain: port of its server}. Unbound asks nobody
-    for those below .test."""
+    """A name server for domains below .example: {domain: port of its server}, and what `more`
+    arguments say. Unbound asks nobody for those below .test."""
 
-    def __init__(self, folder, port, domains):
+    def __init__(self, folder, port, domains, *more):
         command = [DNSMASQ, "--keep-in-foreground", f"--port={port}", "--user=root",
                    "--listen-address=127.0.0.1", "--bind-interfaces", "--no-resolv", "--no-hosts",
                    "--local=/example/",
                    "--conf-file=/dev/null", "--log-facility=-", "--log-queries",
-                   f"--pid-file={folder}/dns.pid"]
+                   f"--pid-file={folder}/dns.pid", *more]
         for domain, server in domains.items():
             command += [f"--srv-host=_xmpp-server._tcp.{domain},host.{domain},{server}",
                         f"--host-record=host.{domain},127.0.0.1"]

@@ -25,7 +25,7 @@ REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime er
                      r"|ensure failed|Assertion")
 
 
-KINDS = "c2s", "tls", "component", "http", "https", "bosh", "proxy65", "s2s"  # of listeners
+KINDS = "c2s", "tls", "component", "http", "https", "bosh", "proxy65", "s2s", "s2s_tls"
 NUMBERS = itertools.count()
 CREATED = set()  # databases, of PostgreSQL
 HELD = collections.deque(maxlen=128)  # sockets of free_ports()
@@ -85,7 +85,8 @@ class Server:
         defaults.check(MUSTERD, self.settings, options.get("why"))
         ports, self.held = hold_ports(len(KINDS))
         self.c2s_port, self.tls_port, self.component_port, *web = ports  # as KINDS
-        self.http_port, self.https_port, self.bosh_port, self.proxy65_port, self.s2s_port = web
+        self.http_port, self.https_port, self.bosh_port, self.proxy65_port, *servers = web
+        self.s2s_port, self.s2s_tls_port = servers
         self.data = self.folder / "data"
         self.control = self.folder / "control.sock"
         self.file = self.folder / "muster.yaml"
@@ -106,6 +107,7 @@ class Server:
             self.conf["listen"]["component"] = [f"127.0.0.1:{self.component_port}"]
         if options.get("s2s"):
             self.conf["listen"]["s2s"] = [f"127.0.0.1:{self.s2s_port}"]
+            self.conf["listen"]["s2s_tls"] = [f"127.0.0.1:{self.s2s_tls_port}"]
         if options.get("proxy65"):
             self.conf["listen"]["proxy65"] = [f"127.0.0.1:{self.proxy65_port}"]
         self.second_ports = {}  # of the second node, by kind: it listens for the same

@@ -1,0 +1,31 @@
+/* s2s_find: makes a connection to the server of a foreign domain: by s2s.routes, else by the DNS
+ * (RFC 6120 §3.2, XEP-0368). The hosts that the DNS names are tried one after the other.
+ *
+ * Limits: FIND_MS for all of it, DIAL_MS for each host. Confined to its worker. */
+#pragma once
+#include "gate/s2s_gate.h"
+#include "xmpp/stanza_error.h"
+
+struct s2s_find;
+
+struct s2s_found {
+    struct conn *conn; /* NULL: none. The caller's, and not started */
+    bool tls;          /* TLS begins at once */
+    /* Without a connection: what senders are told, whether another attempt would end in the same
+     * way, and why, for an operator; valid during the callback. */
+    enum stanza_error error;
+    bool hard;
+    slice why;
+};
+/* Once, never from inside s2s_find_start(); the find is gone then. */
+typedef void s2s_found_fn(void *arg, const struct s2s_found *found);
+
+struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w, slice domain,
+                                s2s_found_fn *done, void *arg);
+void s2s_find_cancel(struct s2s_find **f); /* no callback comes afterwards; NULL is fine */
+
+/* A domain as the DNS and certificates have it, with A-labels; empty: it has no such form. */
+slice s2s_ascii(slice domain, struct arena *tmp);
+
+/* `changed` of s2s.dns-servers. */
+void s2s_dns_servers_changed(struct worker *w, const struct setting *s);

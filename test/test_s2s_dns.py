@@ -1,0 +1,90 @@
+"""Where other servers are, by the DNS (RFC 6120 §3.2, RFC 2782, XEP-0368)."""
+import socket
+
+import pytest
+
+from muster import federation, prosody, xml
+from muster.prosody import Dns
+from muster.server import free_ports
+
+pytestmark = pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
+ONE, OTHER = "one.example", "other.example"
+
+
+@pytest.fixture
+def pair(make_server, tmp_path):
+    """A function that starts two servers, and a name server for which a function makes arguments of
+    the second one."""
+    started = []
+
+    def start(records):
+        authority = federation.Authority(tmp_path)
+        one, other = servers = [
+            make_server(user, domains=[domain], s2s=True, settings=federation.settings(),
+                        tls={**authority.issue(domain, domain), "trust": str(authority.file)})
+            for user, domain in (("alice", ONE), ("bob", OTHER))]
+        dns = free_ports(1)[0]
+        started.append(Dns(tmp_path, dns, {ONE: one.s2s_port}, *records(other)))
+        for server in servers:
+            server.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
+        return one, other
+    yield start
+    for process in started:
+        process.finish()
+
+
+def srv(domain, port, priority=0, host="host.other.example", service="xmpp"):
+    return f"--srv-host=_{service}-server._tcp.{domain},{host},{port},{priority},0"
+
+
+HOST = "--host-record=host.other.example,127.0.0.1"
+
+
+def dead():
+    return federation.free_port()
+
+
+@pytest.mark.parametrize("records", [
+    lambda other: [HOST, srv(OTHER, other.s2s_port)],
+    lambda other: [HOST, srv(OTHER, dead(), 1), srv(OTHER, other.s2s_port, 2)],
+    lambda other: [HOST, srv(OTHER, 5269, 1, "no.example"), srv(OTHER, other.s2s_port, 2)],
+    lambda other: [HOST, srv(OTHER, other.s2s_tls_port, service="xmpps")],
+    lambda other: [HOST, srv(OTHER, other.s2s_tls_port, 1, service="xmpps"),
+                   srv(OTHER, dead(), 2)],
+], ids=["plain", "first-dead", "first-unknown", "direct-tls", "both"])
+def test_servers_are_found(pair, records):
+    one, other = pair(records)
+    alice, bob = one.client("alice"), other.client("bob")
+    alice.send(f"<message to='{bob}' type='chat' id='m'><body>hi</body></message>")
+    bob.expect(f"<message from='{alice}' id='m'><body>hi</body></message>")
+    bob.send(f"<message to='{alice}' type='chat' id='n'><body>ho</body></message>")
+    alice.expect(f"<message from='{bob}' id='n'><body>ho</body></message>")
+    assert "auth=certificate" in one.log()
+
+
+@pytest.mark.parametrize("records, condition, text", [
+    (lambda other: [], "remote-server-not-found", "no such name"),
+    (lambda other: [f"--srv-host=_{service}-server._tcp.{OTHER}" for service in ("xmpp", "xmpps")],
+     "remote-server-not-found", ""),
+    (lambda other: [HOST, srv(OTHER, dead())], "remote-server-timeout", "Connection refused"),
+], ids=["unknown", "no-service", "dead"])
+def test_servers_that_are_not_found(pair, records, condition, text):
+    one, _ = pair(records)
+    one.ctl("set", "s2s.retry-for", "0s")
+    alice = one.client("alice")
+    reply = alice.iq("get", "<query xmlns='jabber:iq:version'/>", to=OTHER)
+    assert xml.condition(reply) == condition
+    assert text in "".join(reply.itertext())
+
+
+def test_a_name_server_that_does_not_answer(make_server, tmp_path):
+    authority = federation.Authority(tmp_path)
+    one = make_server("alice", domains=[ONE], s2s=True, settings=federation.settings(),
+                      tls={**authority.issue(ONE, ONE), "trust": str(authority.file)})
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        one.ctl("set", "s2s.retry-for", "0s")
+        one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{silent.getsockname()[1]}")
+        alice = one.client("alice")
+        assert alice.error("get", "<query xmlns='jabber:iq:version'/>", to=OTHER)[0] == \
+            "remote-server-timeout"
