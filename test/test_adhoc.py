@@ -69,7 +69,7 @@ def test_an_administrator_finds_every_command(host, alice):
     assert names["room-admin-list"] == "Room admin: shows the administrators of group chat"
     assert names["get"] == "Server: shows a setting"
     shown = [name for node, name in names.items() if "//" not in node]
-    assert all(re.fullmatch(r"[A-Z][a-z ]+: [a-z]+s .{3,}", name) for name in shown), shown
+    assert all(re.fullmatch(r"[A-Z][a-z0-9 ]+: [a-z]+s .{3,}", name) for name in shown), shown
     assert len(set(names.values())) == len(names)  # each says what it alone does
     groups = [name.partition(":")[0] for node, name in names.items() if ":" not in node]
     assert groups == sorted(groups)  # each group in one piece, "Server" too

@@ -4,6 +4,7 @@ import pytest
 from muster import federation, xml
 from muster.client import until
 from muster.federation import Peer
+from muster.server import refusal
 
 ONE, OTHER = "one.test", "other.test"
 
@@ -310,3 +311,42 @@ def test_what_waited_is_delivered_when_the_server_is_back(pair):
     bob = other.client("bob")
     for n in range(3):
         bob.expect(f"<message from='{alice}' id='m{n}'><body>{n}</body></message>")
+
+
+# --- operators ---
+
+
+def test_operators_see_streams_and_close_them(pair):
+    one, other = pair()
+    assert one.rows("s2s", "list") == []
+    alice, bob = one.client("alice"), other.client("bob")
+    talk(alice, bob)
+    talk(bob, alice)
+    rows = one.rows("s2s", "list", OTHER)
+    assert sorted(row["direction"] for row in rows) == ["in", "out"]
+    for row in rows:
+        assert (row["domain"], row["local"], row["state"]) == (OTHER, ONE, "up")
+        assert (row["queue"], row["tls"], row["auth"]) == (0, "TLSv1.3", "certificate")
+    assert one.rows("s2s", "list", "nobody.test") == []
+    assert "no stream" in refusal(one, "s2s", "close", "nobody.test")
+    assert one.ctl("s2s", "close", OTHER)["text"] == "2 streams closed"
+    until("the end of both", lambda: one.rows("s2s", "list") == [])
+    talk(alice, bob)
+    talk(bob, alice)
+
+
+def test_operators_see_why_a_server_is_not_reached_and_try_again(pair):
+    one, other = pair()
+    alice = one.client("alice")
+    other.stop()
+    assert "not known to fail" in refusal(one, "s2s", "retry", OTHER)
+    alice.send(f"<message to='bob@{OTHER}' type='chat' id='m'><body>late</body></message>")
+    row = until("the third attempt", lambda: one.log().count("s2s.failed") >= 3
+                and one.rows("s2s", "list")[0])
+    assert row["state"] in ("waiting", "connecting") and row["queue"] == 1
+    assert "Connection refused" in row["why"]
+    other.start()
+    bob = other.client("bob")
+    one.ctl("s2s", "retry", OTHER)
+    bob.expect(f"<message from='{alice}' id='m'><body>late</body></message>")
+    assert one.rows("s2s", "list")[0]["state"] == "up"

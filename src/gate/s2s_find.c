@@ -233,3 +233,11 @@ void s2s_dns_servers_changed(struct worker *w, const struct setting *s)
     if (resolver_servers(s2s_worker(g, w)->resolver, find_servers(), &why) != OK)
         log_error(&log_s2s, LOG_EV("s2s.dns"), LOG_C("why", why.text));
 }
+
+void s2s_find_forget(struct s2s_gate *g, struct worker *w, slice domain)
+{
+    struct s2s_worker *sw = s2s_worker(g, w);
+    slice ascii = s2s_ascii(domain, loop_scratch(worker_loop(w)));
+    if (sw->resolver != NULL && ascii.len > 0)
+        resolver_forget(sw->resolver, ascii);
+}

@@ -27,5 +27,8 @@ void s2s_find_cancel(struct s2s_find **f); /* no callback comes afterwards; NULL
 /* A domain as the DNS and certificates have it, with A-labels; empty: it has no such form. */
 slice s2s_ascii(slice domain, struct arena *tmp);
 
+/* Forgets what the DNS has said of a domain, and of hosts below it. */
+void s2s_find_forget(struct s2s_gate *g, struct worker *w, slice domain);
+
 /* `changed` of s2s.dns-servers. */
 void s2s_dns_servers_changed(struct worker *w, const struct setting *s);

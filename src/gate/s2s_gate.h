@@ -17,6 +17,16 @@ enum {
     S2S_OUTPUT_HIGH = 256 << 10
 };
 
+/* A line of `s2s list`. Texts are valid during the call. */
+struct s2s_shown {
+    slice remote, local;
+    const char *direction, *state, *tls, *auth;
+    uint64_t since_s;
+    uint32_t queue;
+    slice why;
+};
+typedef void s2s_show_fn(const struct s2s_shown *shown, void *arg);
+
 /* The part of the edge on a worker. */
 struct s2s_worker {
     struct xstreams in, out;

@@ -28,6 +28,8 @@ enum {
 struct pair {
     struct list node; /* in s2s_in.pairs */
     bool proved;      /* else its key is being checked */
+    const char *how;  /* static; "": not proved */
+    uint64_t since_us;
     uint16_t remote_len, local_len;
     char text[]; /* remote, local */
 };
@@ -85,6 +87,8 @@ static struct pair *pair_add(struct s2s_in *s, slice remote, slice local)
     if (s->pair_count == PAIRS_MAX)
         return NULL;
     struct pair *p = mem_zalloc(sizeof *p + remote.len + local.len);
+    p->how = "";
+    p->since_us = loop_now_us(worker_loop(s->x.worker));
     p->remote_len = (uint16_t)remote.len;
     p->local_len = (uint16_t)local.len;
     memcpy(p->text, remote.ptr, remote.len);
@@ -105,6 +109,7 @@ static void pair_remove(struct s2s_in *s, struct pair *p)
 static void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
 {
     p->proved = true;
+    p->how = how;
     log_info(&log_s2s, LOG_EV("s2s.proved"), LOG_S("domain", pair_remote(p)),
              LOG_S("local", pair_local(p)), LOG_C("auth", how),
              LOG_C("tls", s->x.secure ? conn_tls_version(s->x.conn) : "none"),
@@ -651,6 +656,37 @@ void s2s_in_policy_changed(struct s2s_in *s)
         xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("not a domain that may connect here"));
         return;
     }
+}
+
+void s2s_in_show(const struct s2s_in *s, s2s_show_fn *show, void *arg)
+{
+    uint64_t now = loop_now_us(worker_loop(s->x.worker));
+    LIST_EACH (it, &s->pairs) {
+        const struct pair *p = CONTAINER_OF(it, struct pair, node);
+        const struct s2s_shown shown = {
+            .remote = pair_remote(p),
+            .local = pair_local(p),
+            .direction = "in",
+            .state = p->proved ? "up" : "checking",
+            .since_s = (now - p->since_us) / 1000000,
+            .tls = s->x.secure ? conn_tls_version(s->x.conn) : "",
+            .auth = p->how,
+        };
+        show(&shown, arg);
+    }
+}
+
+bool s2s_in_close(struct s2s_in *s, slice remote)
+{
+    if (s->x.state == STREAM_CLOSED)
+        return false;
+    LIST_EACH (it, &s->pairs) {
+        if (slice_eq(pair_remote(CONTAINER_OF(it, struct pair, node)), remote)) {
+            xstream_close(&s->x, (slice){ 0 });
+            return true;
+        }
+    }
+    return false;
 }
 
 void s2s_in_start(struct s2s_gate *g, struct worker *w, struct conn *c)

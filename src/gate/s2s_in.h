@@ -11,6 +11,8 @@ void s2s_in_start(struct s2s_gate *g, struct worker *w, struct conn *c);
 void s2s_in_map_init(struct map *m); /* of streams by their ids */
 /* Ends it if one of its foreign domains may not connect any more. */
 void s2s_in_policy_changed(struct s2s_in *s);
+void s2s_in_show(const struct s2s_in *s, s2s_show_fn *show, void *arg); /* each of its pairs */
+bool s2s_in_close(struct s2s_in *s, slice remote); /* if that is one of its domains */
 static inline struct s2s_in *s2s_in_of(const struct xstream *x)
 {
     return (struct s2s_in *)(uintptr_t)x; /* its first member */

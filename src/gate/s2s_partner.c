@@ -503,6 +503,53 @@ void partner_policy_changed(struct partner *p)
     partner_stop(p);
 }
 
+/* For commands. */
+
+static const char *partner_state(const struct partner *p)
+{
+    if (p->state == ACTOR_READY)
+        return "up";
+    if (p->state == ACTOR_ABSENT)
+        return "failed";
+    return timer_is_set(&p->retry) ? "waiting" : "connecting";
+}
+
+void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
+{
+    struct s2s_shown s = {
+        .remote = partner_remote(p),
+        .local = partner_local(p),
+        .direction = "out",
+        .state = partner_state(p),
+        .since_s = (loop_now_us(partner_loop(p)) - p->since_us) / 1000000,
+        .queue = p->actor.inbox_stanzas,
+        .tls = "",
+        .auth = "",
+        .why = p->failures > 0 ? slice_of(p->why) : (slice){ 0 },
+    };
+    if (p->out != NULL)
+        s2s_out_describe(p->out, &s.tls, &s.auth);
+    show(&s, arg);
+}
+
+bool partner_close(struct partner *p)
+{
+    if (p->out == NULL)
+        return false;
+    s2s_out_close(p->out);
+    return true;
+}
+
+bool partner_try_again(struct partner *p)
+{
+    if (!timer_is_set(&p->retry))
+        return false;
+    p->failing_us = 0;
+    p->failures = 0;
+    timer_set(partner_loop(p), &p->retry, 0);
+    return true;
+}
+
 /* Messages to the home of a foreign domain. */
 
 static void foreign_run(struct worker *w, void *message, const struct message_from *from)

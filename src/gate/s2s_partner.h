@@ -22,6 +22,9 @@ void partner_take(struct worker *w, struct stanza *st);
 /* The edge stops: connections end, what waits is answered. */
 void partner_stop(struct partner *p);
 void partner_policy_changed(struct partner *p);
+void partner_show(const struct partner *p, s2s_show_fn *show, void *arg);
+bool partner_close(struct partner *p);     /* its stream; false: it has none. It may free p */
+bool partner_try_again(struct partner *p); /* now; false: it waits for no attempt */
 static inline struct partner *partner_of(const struct actor *a)
 {
     return (struct partner *)(uintptr_t)a; /* its first member */

@@ -1,6 +1,7 @@
 #include "gate/s2s_rows.h"
 #include "base/command.h"
 #include "gate/s2s.h"
+#include "gate/s2s_commands.h"
 #include "gate/s2s_find.h"
 #include "gate/s2s_partner.h"
 #include "gate/s2s_policy.h"
@@ -208,6 +209,7 @@ const struct feature s2s_feature = {
             { 0 },
         },
     .settings = settings,
+    .commands = s2s_commands,
     .metrics = (struct metric *const[]){ &s2s_streams, &s2s_stanzas, &s2s_failures, &s2s_refused,
                                          &s2s_partners, NULL },
     .logs = (struct log_area *const[]){ &log_s2s, NULL },

@@ -1,0 +1,204 @@
+#include "gate/s2s_commands.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "gate/s2s_find.h"
+#include "gate/s2s_in.h"
+#include "gate/s2s_partner.h"
+
+enum { ROWS_MAX = 10000 };
+
+/* Whether a command is about this domain: the one that was given, or any. */
+static bool commands_about(const struct command_call *call, slice remote)
+{
+    slice domain = command_arg(call, "domain");
+    return domain.ptr == NULL || slice_eq(domain, remote);
+}
+
+static bool commands_room(struct command_call *call, uint32_t *rows)
+{
+    if (*rows == ROWS_MAX) {
+        call->left_out++;
+        return false;
+    }
+    ++*rows;
+    return true;
+}
+
+static void commands_add(struct command_call *call, const struct s2s_shown *s)
+{
+    command_row(call);
+    command_text(call, "domain", s->remote);
+    command_text(call, "local", s->local);
+    command_text(call, "direction", slice_of(s->direction));
+    command_text(call, "state", slice_of(s->state));
+    command_int(call, "since_s", (int64_t)s->since_s);
+    command_int(call, "queue", s->queue);
+    command_text(call, "tls", slice_of(s->tls));
+    command_text(call, "auth", slice_of(s->auth));
+    if (s->why.len > 0)
+        command_text(call, "why", slice_dup(call->arena, s->why));
+}
+
+struct listing {
+    struct command_call *call;
+    uint32_t rows;
+};
+
+static void commands_show(const struct s2s_shown *shown, void *arg)
+{
+    struct listing *l = arg;
+    if (commands_about(l->call, shown->remote) && commands_room(l->call, &l->rows))
+        commands_add(l->call, shown);
+}
+
+/* On each worker. */
+static void run_s2s_list(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    struct s2s_gate *g = s2s_gate_of(w);
+    struct listing l = { call, 0 };
+    struct actor *a;
+    if (g == NULL)
+        return;
+    for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
+        partner_show(partner_of(a), commands_show, &l);
+    LIST_EACH (it, &s2s_worker(g, w)->in.all)
+        s2s_in_show(s2s_in_of(CONTAINER_OF(it, struct xstream, node)), commands_show, &l);
+}
+
+static void s2s_list_gathered(struct command_call *call)
+{
+    ensure(!call->part);
+    command_limit_rows(call, ROWS_MAX);
+    command_done(call, "%s", "");
+}
+
+/* How many streams and partners each worker found. */
+static const struct command_column count_parts[] = {
+    { .name = "count", .type = PARAM_INT, .doc = "how many there were" },
+    { 0 },
+};
+
+static int64_t commands_count(struct command_call *call)
+{
+    int64_t count = 0;
+    for (const struct command_row *r = command_take_rows(call); r != NULL; r = r->next)
+        count += command_row_int(r, "count");
+    return count;
+}
+
+static void run_s2s_close(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    struct s2s_gate *g = s2s_gate_of(w);
+    slice domain = command_arg(call, "domain");
+    struct actor *a;
+    int64_t count = 0;
+    if (g == NULL)
+        return;
+    for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
+        if (slice_eq(partner_remote(partner_of(a)), domain))
+            count += partner_close(partner_of(a));
+    LIST_EACH (it, &s2s_worker(g, w)->in.all)
+        count += s2s_in_close(s2s_in_of(CONTAINER_OF(it, struct xstream, node)), domain);
+    command_row(call);
+    command_int(call, "count", count);
+}
+
+static void s2s_close_gathered(struct command_call *call)
+{
+    int64_t count = commands_count(call);
+    if (count == 0)
+        command_fail(call, E_NOTFOUND, "no stream with this domain; `s2s list` shows all");
+    else
+        command_done(call, "%lld streams closed", (long long)count);
+}
+
+static void run_s2s_retry(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    struct s2s_gate *g = s2s_gate_of(w);
+    slice domain = command_arg(call, "domain");
+    struct actor *a;
+    int64_t count = 0;
+    if (g == NULL)
+        return;
+    s2s_find_forget(g, w, domain);
+    for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
+        if (slice_eq(partner_remote(partner_of(a)), domain))
+            count += partner_try_again(partner_of(a));
+    command_row(call);
+    command_int(call, "count", count);
+}
+
+static void s2s_retry_gathered(struct command_call *call)
+{
+    if (commands_count(call) == 0)
+        command_fail(call, E_NOTFOUND,
+                     "this domain is not known to fail; what the DNS says of it is asked again");
+    else
+        command_done(call, "%s", "the next attempt is not waited for any longer");
+}
+
+static const struct command_arg one_domain[] = {
+    { .name = "domain",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_DOMAIN,
+      .doc = "the domain of another server" },
+    { 0 },
+};
+
+static struct command s2s_list = {
+    .name = "s2s list",
+    .effect = COMMAND_READS,
+    .area = "federation",
+    .args = (const struct command_arg[]){ { .name = "domain",
+                                            .kind = ARG_OPTIONAL,
+                                            .type = PARAM_DOMAIN,
+                                            .doc = "only the streams with this domain" },
+                                          { 0 } },
+    .runs_at = COMMAND_EACH,
+    .run = run_s2s_list,
+    .gathered = s2s_list_gathered,
+    .doc = "Lists the streams with other servers. Shows why there is none where one is needed.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "domain", .type = PARAM_DOMAIN, .doc = "the domain of the other server" },
+            { .name = "local", .type = PARAM_DOMAIN, .doc = "the domain of this server" },
+            { .name = "direction", .doc = "out: stanzas to it, in: from it" },
+            { .name = "state",
+              .doc = "up, connecting, waiting (for the next attempt), failed, or checking (its "
+                     "dialback)" },
+            { .name = "since_s", .type = PARAM_INT, .unit = "s", .doc = "since when" },
+            { .name = "queue", .type = PARAM_INT, .doc = "stanzas that wait" },
+            { .name = "tls", .doc = "version of TLS" },
+            { .name = "auth", .doc = "what has proved the domain: certificate or dialback" },
+            { .name = "why", .optional = true, .doc = "why the last attempt has failed" },
+            { 0 } },
+};
+static struct command s2s_close = {
+    .name = "s2s close",
+    .effect = COMMAND_CHANGES,
+    .area = "federation",
+    .args = one_domain,
+    .runs_at = COMMAND_EACH,
+    .run = run_s2s_close,
+    .gathered = s2s_close_gathered,
+    .parts = count_parts,
+    .doc = "Closes the streams with a domain. They are made again when there is something to send.",
+};
+static struct command s2s_retry = {
+    .name = "s2s retry",
+    .effect = COMMAND_CHANGES,
+    .area = "federation",
+    .args = one_domain,
+    .runs_at = COMMAND_EACH,
+    .run = run_s2s_retry,
+    .gathered = s2s_retry_gathered,
+    .parts = count_parts,
+    .doc =
+        "Tries a domain again that failed. The next attempt begins at once, and what the DNS said "
+        "is forgotten.",
+};
+
+struct command *const s2s_commands[] = { &s2s_list, &s2s_close, &s2s_retry, NULL };
