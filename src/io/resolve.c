@@ -253,7 +253,8 @@ static struct known *known_make(struct resolver *r, slice key)
 /* Asking. */
 
 /* In lower case, without the dot at the end. false: no name of a host, nor of a service. */
-static bool key_of(enum resolve_kind kind, slice name, char key[DNS_HOST_BYTES + 1], slice *out)
+static bool resolve_key(enum resolve_kind kind, slice name, char key[DNS_HOST_BYTES + 1],
+                        slice *out)
 {
     if (name.len > 0 && name.ptr[name.len - 1] == '.')
         name.len--;
@@ -285,7 +286,7 @@ static void call_await(struct resolve *q, enum resolve_kind kind, slice name)
     w->call = q;
     w->end = RESOLVE_NO_NAME;
     q->remembered = q->waits == 1 || q->remembered;
-    if (!key_of(kind, name, bytes, &key))
+    if (!resolve_key(kind, name, bytes, &key))
         return;
     struct known *k = map_get(&r->names, key);
     bool ask = k == NULL || (!k->asked && !known_fresh(k));
