@@ -31,10 +31,13 @@
 #include "http/server.h"
 #include "im/audience.h"
 #include "im/caps.h"
+#include "im/component_rights.h"
+#include "im/delegation.h"
 #include "im/feature.h"
 #include "im/guest.h"
 #include "im/presence.h"
 #include "im/presence_in.h"
+#include "im/privilege.h"
 #include "im/roster_account.h"
 #include "im/rows.h"
 #include "io/listen.h"
@@ -171,6 +174,9 @@ const struct feature *const features_all[] = {
     &c2s_feature,
     &component_feature,
     &s2s_feature,
+    &component_rights_feature,
+    &delegation_feature,
+    &privilege_feature,
     &proxy65_feature,
     &bosh_feature,
     &host_meta_feature,

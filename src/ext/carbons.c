@@ -236,7 +236,7 @@ static bool has_others(const struct account *a, const struct passage *p)
         return false;
     if (session_next(a, only) != NULL)
         return true;
-    return only != p->session && !session_gets_messages(only);
+    return only != p->session && (p->way == PASSAGE_SENT || !session_gets_messages(only));
 }
 
 static void carbons_passed(struct account *a, const struct passage *p)

@@ -54,8 +54,8 @@ static bool is_conversation(const struct stanza *st)
 
 static void replied(struct account *a, const struct passage *p)
 {
-    if (setting_bool(&mdm_enabled) || p->way != PASSAGE_SENT || !is_conversation(p->st) ||
-        !stanza_has(p->st, KNOWN(BODY) | KNOWN(ENCRYPTED)))
+    if (setting_bool(&mdm_enabled) || p->way != PASSAGE_SENT || p->session == NULL ||
+        !is_conversation(p->st) || !stanza_has(p->st, KNOWN(BODY) | KNOWN(ENCRYPTED)))
         return;
     struct forks *f = a->state_of[slot];
     uint64_t contact = mdm_hash_of(stanza_to_bare(p->st));

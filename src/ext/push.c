@@ -610,8 +610,8 @@ static void push_announce(struct account *a, struct registration *r, const struc
     memcpy(n->names, r->service.ptr, r->service.len);
     if (r->node.len > 0)
         memcpy(n->names + r->service.len, r->node.ptr, r->node.len);
-    struct ask_request ask = { TYPE_SET,    a->jid,    r->service,
-                               buf_fit(&b), ANSWER_MS, drop_announcement };
+    struct ask_request ask = { TYPE_SET,          a->jid, r->service, buf_fit(&b), ANSWER_MS,
+                               drop_announcement, { 0 } };
     account_pin(a);
     r->in_flight++;
     metric_add(&push_sent, 1);

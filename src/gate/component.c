@@ -10,12 +10,14 @@
 #include "base/metric.h"
 #include "base/rand.h"
 #include "codec/xml_elem.h"
+#include "gate/component_privilege.h"
 #include "gate/component_rows.h"
 #include "gate/xstream.h"
 #include "home/host.h"
 #include "home/node.h"
 #include "home/remote.h"
 #include "home/router.h"
+#include "im/component_rights.h"
 #include "io/listen.h"
 #include "store/store.h"
 #include "xmpp/ns.h"
@@ -111,6 +113,17 @@ static void component_failed(struct xstream *x, enum stream_error e, slice text)
 
 /* Joining. */
 
+static void component_tell(struct worker *w, struct stanza *st, void *arg)
+{
+    struct component *c = arg;
+    (void)w;
+    if (st == NULL)
+        return;
+    xstream_tcp.stanza(&c->x, st, NULL);
+    metric_add_to(&component_stanzas, COMPONENT_SENT, 1);
+    stanza_unref(&st);
+}
+
 static void component_joined(struct worker *w, uint64_t link, enum err e)
 {
     struct component_gate *g = edge_own(worker_node(w), &component_edge);
@@ -133,6 +146,7 @@ static void component_joined(struct worker *w, uint64_t link, enum err e)
     log_info(&log_component, LOG_EV("component.joined"), LOG_S("domain", component_domain(c)),
              LOG_C("peer", conn_info_text(conn_info(c->x.conn)).text));
     xstream_write(&c->x, SLICE("<handshake/>"));
+    component_rights_tell(w, component_domain(c), component_tell, c);
     xstream_go(&c->x);
 }
 
@@ -286,7 +300,8 @@ static void component_stanza(struct xstream *x, slice unit)
         xstream_fail(&c->x, XE_IMPROPER_ADDRESSING, SLICE("a stanza of a component needs `to`"));
     } else {
         metric_add_to(&component_stanzas, COMPONENT_RECEIVED, 1);
-        route_send(w, st);
+        if (!component_privilege_takes(w, component_domain(c), st))
+            route_send(w, st);
         return;
     }
     stanza_unref(&st);

@@ -1,11 +1,14 @@
 #include "home/ask.h"
 #include "base/ensure.h"
+#include "base/hex.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "home/message.h"
 #include "home/worker.h"
 #include "io/timer.h"
+#include <stdio.h>
 
-enum { ID_BYTES = 12 };
+enum { ID_SLOT = 4 /* hexadecimal digits */, ID_RANDOM = 12 /* bytes */ };
 
 struct ask {
     struct worker *worker;
@@ -13,8 +16,8 @@ struct ask {
     ask_fn *fn;
     void *arg;
     void (*drop)(void *arg);
-    struct remote_link link; /* by which it was sent; id 0: it stays here */
-    char id[2 * ID_BYTES + 1];
+    struct remote_link link;              /* by which it was sent; id 0: it stays here */
+    char id[ID_SLOT + 2 * ID_RANDOM + 1]; /* the slot of its home comes first */
     uint16_t from_len, to_len;
     char jids[]; /* from, to: an answer of anybody else is ignored */
 };
@@ -74,6 +77,7 @@ struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, 
         return NULL;
     ensure((r->type == TYPE_GET || r->type == TYPE_SET) && r->from.len > 0 && r->to.len > 0);
     ensure(r->timeout_ms > 0 && fn != NULL);
+    ensure(r->home.len == 0 || node_is_home(w, r->home));
     struct ask *a = mem_zalloc(sizeof *a + r->from.len + r->to.len);
     a->worker = w;
     a->fn = fn;
@@ -84,7 +88,8 @@ struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, 
     a->to_len = (uint16_t)r->to.len;
     memcpy(a->jids, r->from.ptr, r->from.len);
     memcpy(a->jids + r->from.len, r->to.ptr, r->to.len);
-    rand_hex(a->id, ID_BYTES);
+    snprintf(a->id, ID_SLOT + 1, "%04x", node_slot(r->home.len > 0 ? r->home : r->from));
+    rand_hex(a->id + ID_SLOT, ID_RANDOM);
     map_put(&w->asks, a);
     a->timer.fn = too_late;
     timer_set(worker_loop(w), &a->timer, r->timeout_ms);
@@ -107,5 +112,52 @@ bool ask_answered(struct worker *w, const struct stanza *st)
         !slice_eq(stanza_from(st), (slice){ a->jids + a->from_len, a->to_len }))
         return false;
     im_ask_end(a, st);
+    return true;
+}
+
+/* The id is the word of whoever answers: it only says where to look. false: not another home's. */
+static bool ask_home_of(const struct worker *w, slice id, uint32_t *node, unsigned *worker)
+{
+    unsigned char slot[ID_SLOT / 2];
+    if (id.len != ID_SLOT + 2 * ID_RANDOM ||
+        !hex_decode(slot, sizeof slot, (slice){ id.ptr, ID_SLOT }) ||
+        (unsigned)(slot[0] << 8 | slot[1]) >= NODE_SLOTS)
+        return false;
+    *worker = node_home_of_slot(w->node, (unsigned)(slot[0] << 8 | slot[1]), node);
+    return *node != w->node->id || *worker != w->index;
+}
+
+struct ask_answer {
+    struct stanza *st;
+};
+
+static void ask_answer_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)from;
+    (void)ask_answered(w, ((const struct ask_answer *)message)->st);
+}
+
+static const struct message_field ask_answer_fields[] = {
+    F_STANZA(struct ask_answer, st),
+    { 0 },
+};
+const struct message_row ask_answer_message = {
+    .id = 36,
+    .scope = MESSAGE_CLUSTER,
+    .name = "ask-answer",
+    .size = sizeof(struct ask_answer),
+    .fields = ask_answer_fields,
+    .run = ask_answer_run,
+};
+
+bool ask_domain_answered(struct worker *w, struct stanza *st)
+{
+    uint32_t node;
+    unsigned worker;
+    if (ask_answered(w, st))
+        return true;
+    if (!ask_home_of(w, stanza_id(st), &node, &worker))
+        return false;
+    home_send_to(w, node, worker, &ask_answer_message, &(struct ask_answer){ stanza_ref(st) });
     return true;
 }

@@ -1,6 +1,7 @@
 /* ask: IQ requests of the server itself, on behalf of an account or of a domain of ours, and their
  * answers (RFC 6120 §8.2.3). Confined to the worker: the home of the account, or, asking a client
- * in the name of the domain, the home of that client.
+ * in the name of the domain, the home of that client. The answer of a component to a domain comes
+ * to the worker of its link: the id has the slot of the home that it goes on to.
  *
  * Limit: ASKS_MAX requests a worker that wait for their answers. */
 #pragma once
@@ -21,6 +22,9 @@ struct ask_request {
     slice payload; /* XML text */
     uint32_t timeout_ms;
     void (*drop)(void *arg); /* the process ends: frees memory, no more; NULL: nothing to free */
+    /* Where `from` is a domain and `to` is no client whose home is here: a bare JID whose home is.
+     * Empty: `from`. */
+    slice home;
 };
 /* NULL: too many wait; fn is not called. The handle is valid until fn is called. */
 struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, void *arg);
@@ -28,6 +32,9 @@ void ask_cancel(struct ask **a); /* NULL is fine; nulls */
 
 /* A result or error that came to a bare JID or a domain of ours; borrowed. false: not awaited. */
 bool ask_answered(struct worker *w, const struct stanza *st);
+/* The same for what came to a domain of ours: sends it on if the request was made elsewhere. */
+bool ask_domain_answered(struct worker *w, struct stanza *st);
+extern const struct message_row ask_answer_message;
 
 /* Nobody answers by this link of a component any more. */
 void asks_link_gone(struct worker *w, struct remote_link link);

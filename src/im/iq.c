@@ -11,6 +11,7 @@
 #include "home/router.h"
 #include "home/ticket.h"
 #include "im/account.h"
+#include "im/delegation.h"
 #include "im/directed.h"
 #include "im/feature.h"
 #include "im/iq_rules.h"
@@ -147,6 +148,22 @@ struct iq *iq_hold(struct iq *iq)
     return held;
 }
 
+void iq_relay(struct iq *iq, const struct stanza *answer)
+{
+    const struct stanza *st = iq->st;
+    iq_answer(iq, stanza_change(answer, &(struct stanza_change){ .from = stanza_to(st),
+                                                                 .to = stanza_from(st),
+                                                                 .id = stanza_id(st) }));
+}
+
+void iq_forget(struct iq **held)
+{
+    ensure((*held)->held);
+    stanza_unref(&(*held)->st);
+    arena_destroy(&(*held)->tmp);
+    mem_free(held);
+}
+
 /* RFC 6120 §8.2.3: a request has an id and exactly one child; a rule answers or service-unavailable
  * does. */
 static enum routed iq_serve(struct iq *iq)
@@ -154,7 +171,7 @@ static enum routed iq_serve(struct iq *iq)
     struct stanza *st = iq->st;
     if (st->id_len == 0 || st->child_count != 1 || !stanza_payload(st, &iq->payload)) {
         iq_error(iq, SE_BAD_REQUEST, (slice){ 0 });
-    } else {
+    } else if ((iq->target & (IQ_TO_SERVER | IQ_TO_SELF)) == 0 || !delegation_takes(iq)) {
         const struct iq_rule *r = iq_find_rule(iq);
         if (r != NULL)
             r->run(iq);
@@ -194,7 +211,7 @@ enum routed server_receive(struct worker *w, struct stanza *st, struct origin or
                 account_session(sender, slice_from(stanza_from(st), st->from_bare_len + 1u));
         return iq_serve(&iq);
     }
-    if (st->kind == STANZA_IQ && ask_answered(w, st)) {
+    if (st->kind == STANZA_IQ && ask_domain_answered(w, st)) {
         stanza_unref(&st);
         return ROUTED;
     }

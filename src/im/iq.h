@@ -67,6 +67,9 @@ void iq_error_form(struct iq *iq, enum stanza_error e, slice text, slice payload
  * and account stays valid as long as it is held (it is pinned). iq_result/iq_error on it exactly
  * once. */
 struct iq *iq_hold(struct iq *iq);
+/* A copy of an answer that somebody else has made, a result or an error, is the answer. Borrows. */
+void iq_relay(struct iq *iq, const struct stanza *answer);
+void iq_forget(struct iq **held); /* memory only: the process ends */
 
 extern struct setting presence_stranger_requests;
 

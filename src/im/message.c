@@ -707,11 +707,11 @@ static bool message_keeps_sent(const struct account *a, const struct stanza *st)
            message_storable(st) && !slice_eq(stanza_to_bare(st), a->jid);
 }
 
-/* archived: by ARCHIVE; not before that is remembered that it was said. */
-static unsigned message_send(struct session *s, struct stanza *st, struct origin origin, bool keep,
-                             bool archived)
+/* s: NULL: no client of the account sends it. archived: by ARCHIVE; not before that is remembered
+ * that it was said. */
+static unsigned message_send(struct account *a, struct session *s, struct stanza *st,
+                             struct origin origin, bool keep, bool archived)
 {
-    struct account *a = s->account;
     bool again = keep && is_repeat(a, st);
     uint64_t entry = keep && archived && !again ? mailbox_mint(a) : 0;
     im_message_trace("message.sent", st,
@@ -734,7 +734,7 @@ unsigned message_archived(struct session *s, struct stanza *st, struct origin or
     if (v == PASS && keep)
         v = stage_archive(s->account, st, stanza_to(st), &at);
     if (v != WAIT)
-        return message_send(s, st, origin, keep, v == PASS);
+        return message_send(s->account, s, st, origin, keep, v == PASS);
     session_wait_ask(
         s, &(struct session_waiting){ .st = st, .archive = true, .at = at, .origin = origin });
     return ROUTE_PENDING;
@@ -743,6 +743,53 @@ unsigned message_archived(struct session *s, struct stanza *st, struct origin or
 unsigned message_from_session(struct session *s, struct stanza *st, struct origin origin)
 {
     return message_archived(s, st, origin, 0, PASS);
+}
+
+/* A message in the name of an account waits at ARCHIVE. */
+struct named_message {
+    struct stage_pause pause;
+    struct account *account; /* pinned */
+    struct stanza *st;
+};
+
+static void named_message_go_on(struct stage_pause *p, enum verdict v, struct stanza *st,
+                                const struct refusal *why)
+{
+    struct named_message *n = CONTAINER_OF(p, struct named_message, pause);
+    struct account *a = n->account;
+    (void)why;
+    ensure(st == NULL && v != REFUSE);
+    if (account_stays(a))
+        message_send(a, NULL, n->st, ORIGIN_NONE, true, v == PASS);
+    else
+        stanza_unref(&n->st);
+    mem_free(&n);
+    account_unpin(a);
+}
+
+static void named_message_drop(struct stage_pause *p)
+{
+    struct named_message *n = CONTAINER_OF(p, struct named_message, pause);
+    stanza_unref(&n->st);
+    mem_free(&n);
+}
+
+void message_in_name(struct account *a, struct stanza *st)
+{
+    unsigned at = 0;
+    bool keep = message_keeps_sent(a, st);
+    enum verdict v = keep ? stage_archive(a, st, stanza_to(st), &at) : PASS;
+    ensure(account_here(a) && account_stays(a));
+    if (v != WAIT) {
+        message_send(a, NULL, st, ORIGIN_NONE, keep, v == PASS);
+        return;
+    }
+    struct named_message *n = mem_new(struct named_message);
+    n->account = a;
+    n->st = st;
+    account_pin(a);
+    stage_pause_begin(&n->pause, a->worker, named_message_go_on);
+    n->pause.drop = named_message_drop;
 }
 
 /* What is in no mailbox goes the way it would go now, without the session that ended. To a bare JID

@@ -15,6 +15,9 @@ extern struct setting im_durable_ack, mailbox_unsettled_max, mailbox_unsettled_b
     mailbox_stranger_share, mailbox_tell_strangers;
 
 unsigned message_from_session(struct session *s, struct stanza *st, struct origin origin);
+/* An account sends a message, but none of its clients does: kept and copied the same way. The
+ * account is READY and stays. Takes over st, which comes from its bare JID. */
+void message_in_name(struct account *a, struct stanza *st);
 /* It waited at ARCHIVE, which goes on at `at`, and this is the answer. */
 unsigned message_archived(struct session *s, struct stanza *st, struct origin origin, unsigned at,
                           enum verdict v);

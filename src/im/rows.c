@@ -4,6 +4,7 @@
 #include "archive/archive.h"
 #include "archive/ids.h"
 #include "archive/query.h"
+#include "home/ask.h"
 #include "home/command_far.h"
 #include "home/command_run.h"
 #include "home/fan.h"
@@ -79,20 +80,35 @@ const struct feature message_feature = {
     .session = { .took = offline_continue },
 };
 static const struct message_row *const core_messages[] = {
-    &question_ended_message, &setting_news_message,
-    &command_message,        &command_ended_message,
-    &command_each_message,   &links_asked_message,
-    &node_life_message,      &route_message,
-    &ticket_message,         &charge_message,
-    &bind_message,           &up_message,
-    &down_message,           &fan_message,
-    &remote_message,         &link_message,
-    &link_known_message,     &link_told_message,
-    &shed_message,           &pass_message,
-    &thaw_message,           &slot_move_message,
-    &account_gone_message,   &account_created_message,
-    &command_asked_message,  &command_answered_message,
-    &archive_slack_message,  NULL,
+    &question_ended_message,
+    &setting_news_message,
+    &command_message,
+    &command_ended_message,
+    &command_each_message,
+    &links_asked_message,
+    &node_life_message,
+    &route_message,
+    &ticket_message,
+    &charge_message,
+    &bind_message,
+    &up_message,
+    &down_message,
+    &fan_message,
+    &remote_message,
+    &link_message,
+    &link_known_message,
+    &link_told_message,
+    &shed_message,
+    &pass_message,
+    &thaw_message,
+    &slot_move_message,
+    &ask_answer_message,
+    &account_gone_message,
+    &account_created_message,
+    &command_asked_message,
+    &command_answered_message,
+    &archive_slack_message,
+    NULL,
 };
 const struct feature archive_query_feature = {
     .name = "archive-query",

@@ -69,6 +69,8 @@
 #define NS_HATS             "urn:xmpp:hats:0"
 #define NS_OOB              "jabber:x:oob"
 #define NS_CARBONS          "urn:xmpp:carbons:2"
+#define NS_PRIVILEGE        "urn:xmpp:privilege:2"
+#define NS_DELEGATION       "urn:xmpp:delegation:2"
 #define NS_FORWARD          "urn:xmpp:forward:0"
 #define NS_ROOMS            "urn:muster:rooms:0" /* of our own: docs/rooms.md */
 #define NS_ADDRESS          "http://jabber.org/protocol/address"

@@ -43,3 +43,8 @@ class Component(Client):
     def join(self, secret):
         self.handshake(secret, self.header())
         self.expect("<handshake/>")
+
+    def ping(self):
+        self.send(f"<iq type='get' id='ping' from='{self.domain}' to='localhost'>"
+                  "<ping xmlns='urn:xmpp:ping'/></iq>")
+        self.expect("<iq id='ping'/>")

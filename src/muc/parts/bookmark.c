@@ -128,7 +128,7 @@ static void task_end(struct task *t)
 static void bookmark_send(struct task *t, enum stanza_type type, slice payload, ask_fn *then)
 {
     struct account *a = t->account;
-    const struct ask_request ask = { type, a->jid, a->jid, payload, ANSWER_MS, task_free };
+    const struct ask_request ask = { type, a->jid, a->jid, payload, ANSWER_MS, task_free, { 0 } };
     if (ask_send(a->worker, &ask, then, t) == NULL)
         task_end(t);
 }

@@ -1,0 +1,313 @@
+"""Requests that components answer in the place of the server (XEP-0355)."""
+import asyncio
+
+import pytest
+
+from muster import nodes, xml
+from muster.component import Component
+from muster.server import refusal
+
+SERVICE, OTHER = "service.example.test", "other.example.test"
+SECRET = "a rather long secret"
+DELEGATION, FORWARD = "urn:xmpp:delegation:2", "urn:xmpp:forward:0"
+QUERY = "<query xmlns='urn:x'/>"
+
+
+@pytest.fixture
+def host(make_server):
+    """A server of two domains. SERVICE answers for two namespaces of the first."""
+    server = make_server("alice", "bob", domains=("localhost", "second.test"), component=True)
+    server.add_user("eve", domain="second.test")
+    for domain in SERVICE, OTHER:
+        server.ctl("component", "add", domain, "--secret", SECRET)
+    server.ctl("set", "component.delegations@localhost",
+               f"urn:x={SERVICE} vcard-temp[node,kind]={SERVICE}")
+    return server
+
+
+def wrapped(stanza):
+    return (f"<delegation xmlns='{DELEGATION}'><forwarded xmlns='{FORWARD}'>{stanza}</forwarded>"
+            "</delegation>")
+
+
+def take(service, host="localhost"):
+    """The next delegated request: what stands around it, and what the user sent."""
+    outer = service.expect(f"<iq type='set' from='{host}' to='{service.domain}'><delegation "
+                           f"xmlns='{DELEGATION}'/></iq>")
+    forwarded, = outer[0]
+    assert forwarded.tag == f"{{{FORWARD}}}forwarded"
+    assert forwarded[0].tag == f"{{{xml.CLIENT}}}iq"
+    return outer, forwarded[0]
+
+
+def answer(service, outer, content, kind="result"):
+    service.send(f"<iq type='{kind}' id='{outer.get('id')}' from='{service.domain}' "
+                 f"to='{outer.get('from')}'>{content}</iq>")
+
+
+def result(request, content="", kind="result", **changed):
+    attributes = {"from": request.get("to"), "to": request.get("from"), "id": request.get("id"),
+                  "type": kind, **changed}
+    words = " ".join(f"{name}='{value}'" for name, value in attributes.items() if value)
+    return wrapped(f"<iq xmlns='jabber:client' {words}>{content}</iq>")
+
+
+def test_a_component_is_told_what_is_delegated(host):
+    """After the handshake, and when that changes."""
+    service = Component(host, SERVICE, SECRET)
+    told = service.expect("<message from='localhost'/>")
+    assert [(d.get("namespace"), [a.get("name") for a in d]) for d in told[0]] == [
+        ("urn:x", []), ("vcard-temp", ["node", "kind"])]
+    host.ctl("set", "component.delegations@second.test", f"urn:y={SERVICE}")
+    told = service.expect("<message from='second.test'/>")
+    assert [d.get("namespace") for d in told[0]] == ["urn:y"]
+    other = Component(host, OTHER, SECRET)
+    other.expect_nothing("<message/>")
+
+
+@pytest.mark.parametrize("value", [
+    "urn:x", f"={SERVICE}", "urn:x=", "urn:x=Service.Test", "urn:x=a@service.test",
+    f"urn:x={SERVICE} urn:x={OTHER}", f"urn:x[]={SERVICE}", f"[a]={SERVICE}",
+    *(f"{ns}={SERVICE}" for ns in (
+        "jabber:client", "jabber:iq:roster", "urn:ietf:params:xml:ns:xmpp-sasl",
+        "urn:xmpp:sasl:2", "urn:ietf:params:xml:ns:xmpp-bind", "urn:xmpp:blocking",
+        "jabber:iq:privacy", "urn:xmpp:carbons:2", DELEGATION, "urn:xmpp:privilege:2",
+        "http://jabber.org/protocol/disco#info"))])
+def test_what_cannot_be_delegated(host, value):
+    """Two components cannot have one namespace, and some are the server's own."""
+    assert "each namespace once" in refusal(host, "set", "component.delegations", value)
+
+
+@pytest.mark.parametrize("to", [None, "localhost", "alice@localhost"])
+def test_a_request_is_answered_by_the_component(host, to):
+    alice = host.client("alice", "a")
+    service = Component(host, SERVICE, SECRET)
+    service.expect("<message/>")
+    address = f"to='{to}'" if to else ""
+    alice.send(f"<iq type='get' id='q' {address}><query xmlns='urn:x' xmlns:p='urn:p'>"
+               "<p:a p:b='c'/>&lt;</query></iq>")
+    outer, request = take(service)
+    assert request.get("from") == str(alice) and request.get("to") == (to or alice.bare)
+    assert request.get("id") == "q" and request.get("type") == "get"
+    assert request[0].find("{urn:p}a").get("{urn:p}b") == "c"
+    answer(service, outer, result(request, "<p:q xmlns:p='urn:x'><p:yes/></p:q>"))
+    got = alice.expect(f"<iq type='result' id='q' from='{to or alice.bare}'/>")
+    assert got.find("{urn:x}q/{urn:x}yes") is not None
+
+
+def test_an_answer_may_be_an_error(host):
+    alice = host.client("alice", "a")
+    service = Component(host, SERVICE, SECRET)
+    alice.send(f"<iq type='set' id='q'>{QUERY}</iq>")
+    outer, request = take(service)
+    answer(service, outer, result(request, "<error type='cancel'><conflict xmlns='"
+                                  "urn:ietf:params:xml:ns:xmpp-stanzas'/></error>", "error"))
+    alice.expect_error("conflict")
+
+
+@pytest.mark.parametrize("changed", [
+    {"to": "bob@localhost"}, {"to": "alice@localhost"}, {"from": "bob@localhost"}, {"id": "other"},
+    {"from": "localhost"}, {"kind": "get"}, {"kind": "set"}])
+def test_answers_that_are_none(host, changed):
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    service = Component(host, SERVICE, SECRET)
+    alice.send(f"<iq type='get' id='q'>{QUERY}</iq>")
+    outer, request = take(service)
+    answer(service, outer, result(request, **changed))
+    alice.expect_error("service-unavailable", template="<iq type='error' id='q'/>")
+    bob.expect_nothing("<iq/>")
+
+
+@pytest.mark.parametrize("content", [
+    "", f"<delegation xmlns='{DELEGATION}'/>", wrapped(""), wrapped("<iq xmlns='urn:x'/>"),
+    wrapped("<message xmlns='jabber:client' to='alice@localhost/a' id='q' type='result'/>"),
+    "<query xmlns='urn:x'/>"])
+def test_answers_without_an_answer(host, content):
+    alice = host.client("alice", "a")
+    service = Component(host, SERVICE, SECRET)
+    alice.send(f"<iq type='get' id='q'>{QUERY}</iq>")
+    answer(service, take(service)[0], content)
+    alice.expect_error("service-unavailable", template="<iq type='error' id='q'/>")
+
+
+def test_an_error_of_the_component_itself(host):
+    alice = host.client("alice", "a")
+    service = Component(host, SERVICE, SECRET)
+    alice.send(f"<iq type='get' id='q'>{QUERY}</iq>")
+    answer(service, take(service)[0], "<error type='cancel'><not-allowed xmlns='"
+           "urn:ietf:params:xml:ns:xmpp-stanzas'/></error>", "error")
+    alice.expect_error("service-unavailable")
+
+
+def test_nobody_else_answers(host):
+    """Another component, or a client, that guesses the id."""
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    service, other = (Component(host, name, SECRET) for name in (SERVICE, OTHER))
+    alice.send(f"<iq type='get' id='q'>{QUERY}</iq>")
+    outer, request = take(service)
+    answer(other, outer, result(request, "<forged xmlns='urn:x'/>"))
+    bob.send(f"<iq type='result' id='{outer.get('id')}' to='localhost'>"
+             f"{result(request, '<forged/>')}</iq>")
+    other.ping()
+    bob.ping()
+    answer(service, outer, result(request, "<true xmlns='urn:x'/>"))
+    assert alice.expect("<iq type='result' id='q'/>")[0].tag == "{urn:x}true"
+    answer(service, outer, result(request, "<twice xmlns='urn:x'/>"))
+    service.ping()
+    alice.expect_nothing("<iq/>")
+
+
+@pytest.mark.parametrize("id_", ["", "ffff" + "0" * 24, "0000" + "0" * 24, "zzzz" + "0" * 24,
+                                 "0fff" + "0" * 24, "1000" + "0" * 24])
+def test_answers_that_nobody_waits_for(host, id_):
+    alice, service = host.client("alice", "a"), Component(host, SERVICE, SECRET)
+    alice.send(f"<iq type='result' id='{id_}' to='localhost'/>")
+    service.send(f"<iq type='result' id='{id_}' from='{SERVICE}' to='localhost'/>")
+    alice.ping()
+    service.ping()
+
+
+def test_a_component_that_is_not_there(host):
+    alice = host.client("alice", "a")
+    assert alice.error("get", QUERY)[0] == "service-unavailable"
+
+
+def test_a_component_that_leaves_and_comes_back(host):
+    alice = host.client("alice", "a")
+    service = Component(host, SERVICE, SECRET)
+    alice.send(f"<iq type='get' id='q'>{QUERY}</iq>")
+    outer, request = take(service)
+    service.close()
+    alice.expect_error("service-unavailable", template="<iq type='error' id='q'/>")
+    again = Component(host, SERVICE, SECRET)
+    answer(again, outer, result(request, "<late/>"))
+    alice.send(f"<iq type='get' id='r'>{QUERY}</iq>")
+    outer, request = take(again)
+    answer(again, outer, result(request))
+    alice.expect("<iq type='result' id='r'/>")
+
+
+def test_a_component_that_is_deleted(host):
+    alice = host.client("alice", "a")
+    service = Component(host, SERVICE, SECRET)
+    alice.send(f"<iq type='get' id='q'>{QUERY}</iq>")
+    take(service)
+    host.ctl("component", "del", SERVICE)
+    alice.expect_error("service-unavailable", template="<iq type='error' id='q'/>")
+    assert alice.error("get", QUERY)[0] == "service-unavailable"
+
+
+def test_a_component_that_never_answers(host):
+    """The user gets an error after 30 s; what is behind the request is acknowledged meanwhile."""
+    alice = host.client("alice", "a")
+    alice.enable_sm()
+    service = Component(host, SERVICE, SECRET)
+    alice.send(f"<iq type='get' id='q'>{QUERY}</iq>")
+    take(service)
+    alice.send("<message to='bob@localhost' type='chat'><body>hi</body></message>")
+    alice.wait_acked(2)
+    alice.timeout = 45
+    alice.expect_error("service-unavailable", template="<iq type='error' id='q'/>")
+
+
+def test_what_has_not_all_attributes_is_for_the_server(host):
+    alice = host.client("alice", "a")
+    service = Component(host, SERVICE, SECRET)
+    assert alice.error("get", "<vCard xmlns='vcard-temp'/>")[0] == "item-not-found"
+    assert alice.error("get", "<vCard xmlns='vcard-temp' node='n'/>")[0] == "item-not-found"
+    alice.send("<iq type='get' id='q'><vCard xmlns='vcard-temp' node='n' kind='k'/></iq>")
+    outer, request = take(service)
+    answer(service, outer, result(request))
+    alice.expect("<iq type='result' id='q'/>")
+
+
+def test_requests_to_others_are_not_delegated(host):
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    eve = host.client("eve", "e", domain="second.test")
+    service, other = (Component(host, name, SECRET) for name in (SERVICE, OTHER))
+    for client, to in ((alice, bob.bare), (alice, "second.test"), (eve, None),
+                       (eve, "localhost"), (eve, alice.bare)):
+        assert client.error("get", QUERY, to=to)[0] == "service-unavailable"
+    alice.send(f"<iq type='get' id='q' to='{bob}'>{QUERY}</iq>")
+    bob.expect(f"<iq type='get' id='q'>{QUERY}</iq>")
+    for component in service, other:
+        component.send(f"<iq type='get' id='q' from='{component.domain}' to='localhost'>{QUERY}"
+                       "</iq>")
+        component.expect_error("service-unavailable", template="<iq type='error' id='q'/>")
+    service.expect_nothing("<iq/>")
+
+
+def test_what_the_component_asks_for_a_user_is_for_the_server(host):
+    host.ctl("set", "component.delegations@localhost", f"vcard-temp={SERVICE}")
+    host.ctl("set", "component.privileges@localhost", f"{SERVICE} iq-both=vcard-temp")
+    service = Component(host, SERVICE, SECRET)
+    service.send(f"<iq type='get' id='p' from='{SERVICE}' to='alice@localhost'><privileged_iq "
+                 "xmlns='urn:xmpp:privilege:2'><iq xmlns='jabber:client' type='get' id='i' "
+                 "from='alice@localhost'><vCard xmlns='vcard-temp'/></iq></privileged_iq></iq>")
+    service.expect("<iq type='result' id='p'/>")
+    service.expect_nothing(f"<iq><delegation xmlns='{DELEGATION}'/></iq>")
+
+
+def test_many_at_once(host):
+    """Each answer goes to who asked, whatever their order."""
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    service = Component(host, SERVICE, SECRET)
+    taken = []
+    for n in range(50):
+        for client in alice, bob:
+            client.send(f"<iq type='get' id='{n}'><query xmlns='urn:x' n='{client.bare}{n}'/></iq>")
+    for _ in range(100):
+        taken.append(take(service))
+    for outer, request in reversed(taken):
+        n = request[0].get("n")
+        answer(service, outer, result(request, f"<n xmlns='urn:x' n='{n}'/>"))
+    for client in alice, bob:
+        for n in range(50):
+            got = client.expect(f"<iq type='result' id='{n}'/>")
+            assert got[0].get("n") == f"{client.bare}{n}"
+
+
+def test_components_of_every_node(host):
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    for node in range(nodes.COUNT):
+        service = Component(host, SERVICE, SECRET, node=node)
+        for client in alice, bob:
+            client.send(f"<iq type='get' id='q{node}'>{QUERY}</iq>")
+            outer, request = take(service)
+            answer(service, outer, result(request))
+            client.expect(f"<iq type='result' id='q{node}'/>")
+        service.close()
+
+
+def test_the_server_says_that_it_delegates(host):
+    alice = host.client("alice", "a")
+    info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to="localhost")
+    assert DELEGATION in {f.get("var") for f in info}
+
+
+async def test_slixmpp(host):
+    """A component written with slixmpp answers for the server."""
+    slixmpp = pytest.importorskip("slixmpp")
+    from slixmpp.xmlstream.handler import Callback
+    from slixmpp.xmlstream.matcher import MatchXPath
+    bot = slixmpp.ComponentXMPP(SERVICE, SECRET, "127.0.0.1", host.component_port)
+    bot.register_plugin("xep_0297")
+    started = asyncio.get_running_loop().create_future()
+
+    def answer_it(outer):
+        request = outer.xml.find(f".//{{{xml.CLIENT}}}iq")
+        reply = outer.reply()
+        text = result(request, "<done xmlns='urn:x'/>")
+        reply.append(slixmpp.xmlstream.ET.fromstring(text))
+        reply.send()
+
+    bot.register_handler(Callback("delegated", MatchXPath(
+        f"{{{bot.default_ns}}}iq/{{{DELEGATION}}}delegation"), answer_it))
+    bot.add_event_handler("session_start", lambda _: started.set_result(None))
+    bot.connect()
+    await asyncio.wait_for(started, 10)
+    alice = await asyncio.to_thread(host.client, "alice", "a")
+    alice.send(f"<iq type='get' id='q'>{QUERY}</iq>")
+    got = await asyncio.to_thread(alice.expect, "<iq type='result' id='q'/>")
+    assert got[0].tag == "{urn:x}done"
+    await bot.disconnect()

@@ -1,0 +1,367 @@
+"""What components do in the name of users (XEP-0356)."""
+import asyncio
+
+import pytest
+
+from muster import nodes, xml
+from muster.client import until
+from muster.component import Component
+from muster.server import refusal
+
+GATEWAY, OTHER = "gateway.example.test", "other.example.test"
+SECRET = "a rather long secret"
+PRIVILEGE, FORWARD = "urn:xmpp:privilege:2", "urn:xmpp:forward:0"
+ROSTER, PUBSUB = "jabber:iq:roster", "http://jabber.org/protocol/pubsub"
+ALL = f"roster=both message=outgoing iq-both={PUBSUB}"
+
+
+@pytest.fixture
+def host(make_server):
+    """A server of two domains. GATEWAY may do all for the users of the first."""
+    server = make_server("alice", "bob", domains=("localhost", "second.test"), component=True)
+    server.add_user("eve", domain="second.test")
+    for domain in GATEWAY, OTHER:
+        server.ctl("component", "add", domain, "--secret", SECRET)
+    server.ctl("set", "component.privileges@localhost", f"{GATEWAY} {ALL}")
+    return server
+
+
+def inner(sender, to, content="<body>hi</body>", more="type='chat' id='in'"):
+    return (f"<message xmlns='jabber:client' from='{sender}' to='{to}' {more}>{content}"
+            "</message>")
+
+
+def say(component, message, host="localhost"):
+    component.send(f"<message from='{component.domain}' to='{host}' id='out'><privilege "
+                   f"xmlns='{PRIVILEGE}'><forwarded xmlns='{FORWARD}'>{message}</forwarded>"
+                   "</privilege></message>")
+
+
+def forbidden(component, kind="message"):
+    component.expect_error("forbidden", template=f"<{kind} type='error' id='out'/>")
+
+
+def ask(component, user, payload, kind="get", sender=None, to=None):
+    """The answer that a user would get."""
+    component.send(f"<iq type='{kind}' id='out' from='{component.domain}' to='{user}'>"
+                   f"<privileged_iq xmlns='{PRIVILEGE}'><iq xmlns='jabber:client' type='{kind}' "
+                   f"id='in' from='{sender or user}' to='{to or user}'>{payload}</iq>"
+                   "</privileged_iq></iq>")
+
+
+def answered(component, user):
+    answer = component.expect(f"<iq type='result' id='out' from='{user}'/>")
+    forwarded, = answer[0]
+    assert answer[0].tag == f"{{{PRIVILEGE}}}privilege"
+    assert forwarded.tag == f"{{{FORWARD}}}forwarded"
+    assert forwarded[0].get("id") == "in" and forwarded[0].get("to") == user
+    return forwarded[0]
+
+
+def perms(message):
+    privilege, = message
+    assert privilege.tag == f"{{{PRIVILEGE}}}privilege"
+    return {p.get("access"): p.get("type") or {n.get("ns"): n.get("type") for n in p}
+            for p in privilege}
+
+
+def test_a_component_is_told_what_it_may(host):
+    """After the handshake, and when that changes."""
+    gateway = Component(host, GATEWAY, SECRET)
+    told = gateway.expect(f"<message from='localhost' to='{GATEWAY}'/>")
+    assert perms(told) == {"roster": "both", "message": "outgoing", "iq": {PUBSUB: "both"}}
+    assert told[0][0].get("push") == "false"
+    host.ctl("set", "component.privileges@second.test", f"{OTHER} roster=get {GATEWAY} roster=set")
+    told = gateway.expect("<message from='second.test'/>")
+    assert perms(told) == {"roster": "set"}
+    other = Component(host, OTHER, SECRET)
+    assert perms(other.expect("<message/>")) == {"roster": "get"}
+    other.expect_nothing("<message/>")
+
+
+@pytest.mark.parametrize("value", [
+    "roster=both", f"{GATEWAY} roster=all", f"{GATEWAY} message=incoming", f"{GATEWAY} iq-get=",
+    f"{GATEWAY} iq-all=urn:x", f"{GATEWAY} roster=get {GATEWAY}", "Gateway.Test roster=get",
+    f"{GATEWAY} iq-set={PRIVILEGE}", "bot@gateway.test roster=get"])
+def test_rights_that_nobody_can_have(host, value):
+    assert "component.privileges" in refusal(host, "set", "component.privileges", value)
+
+
+def test_a_contact_list(host):
+    gateway = Component(host, GATEWAY, SECRET)
+    gateway.expect("<message/>")
+    alice = host.client("alice", "a")
+    alice.result("get", f"<query xmlns='{ROSTER}'/>")
+    gateway.send(f"<iq type='set' id='out' from='{GATEWAY}' to='alice@localhost'><query "
+                 f"xmlns='{ROSTER}'><item jid='buddy@{GATEWAY}' name='Buddy'/></query></iq>")
+    gateway.expect("<iq type='result' id='out' from='alice@localhost'/>")
+    pushed = alice.expect(f"<iq type='set'><query xmlns='{ROSTER}'/></iq>")
+    assert pushed[0][0].get("jid") == f"buddy@{GATEWAY}"
+    gateway.send(f"<iq type='get' id='out' from='{GATEWAY}' to='alice@localhost'><query "
+                 f"xmlns='{ROSTER}'/></iq>")
+    answer = gateway.expect("<iq type='result' id='out' from='alice@localhost'/>")
+    assert [i.get("name") for i in answer[0]] == ["Buddy"]
+
+
+@pytest.mark.parametrize("kind", ["get", "set"])
+@pytest.mark.parametrize("rights", ["", f"{GATEWAY} message=outgoing", f"{OTHER} roster=both"])
+def test_contact_lists_are_closed_to_others(host, kind, rights):
+    host.ctl("set", "component.privileges@localhost", rights)
+    gateway = Component(host, GATEWAY, SECRET)
+    gateway.send(f"<iq type='{kind}' id='out' from='{GATEWAY}' to='alice@localhost'><query "
+                 f"xmlns='{ROSTER}'><item jid='x@y.test'/></query></iq>")
+    forbidden(gateway, "iq")
+
+
+def test_one_right_to_contact_lists_is_not_the_other(host):
+    host.ctl("set", "component.privileges@localhost", f"{GATEWAY} roster=get")
+    gateway = Component(host, GATEWAY, SECRET)
+    gateway.expect("<message/>")
+    gateway.send(f"<iq type='set' id='out' from='{GATEWAY}' to='alice@localhost'><query "
+                 f"xmlns='{ROSTER}'><item jid='x@y.test'/></query></iq>")
+    forbidden(gateway, "iq")
+
+
+def test_a_message_of_a_user(host):
+    """Bob gets it, Alice's clients get copies, and both archives have it."""
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    alice.result("set", "<enable xmlns='urn:xmpp:carbons:2'/>")
+    gateway = Component(host, GATEWAY, SECRET)
+    gateway.expect("<message/>")
+    say(gateway, inner("alice@localhost", "bob@localhost", "<body>hi &amp; ho</body>"
+                       "<p:x xmlns:p='urn:p'><p:y/></p:x>"))
+    message = bob.expect("<message from='alice@localhost' type='chat' id='in'>"
+                         "<body>hi &amp; ho</body></message>")
+    assert message.find("{urn:p}x/{urn:p}y") is not None
+    alice.expect("<message from='alice@localhost'><sent xmlns='urn:xmpp:carbons:2'/></message>")
+    for user in alice, bob:
+        until("an entry of the archive", lambda: archived(user) == ["hi & ho"])
+
+
+def archived(client):
+    client.result("set", "<query xmlns='urn:xmpp:mam:2' queryid='q'/>")
+    found = [e for e in client.inbox if e.find("{urn:xmpp:mam:2}result") is not None]
+    client.inbox = [e for e in client.inbox if e not in found]
+    return [b.text for e in found for b in e.iter(f"{{{xml.CLIENT}}}body")]
+
+
+def test_messages_of_one_user_keep_their_order(host):
+    bob = host.client("bob", "b")
+    gateway = Component(host, GATEWAY, SECRET)
+    for n in range(50):
+        say(gateway, inner("alice@localhost", "bob@localhost", f"<body>{n}</body>"))
+    for n in range(50):
+        bob.expect_next(f"<message from='alice@localhost'><body>{n}</body></message>")
+
+
+def test_a_message_of_the_domain(host):
+    bob = host.client("bob", "b")
+    gateway = Component(host, GATEWAY, SECRET)
+    say(gateway, inner("localhost", "bob@localhost"))
+    bob.expect("<message from='localhost'><body>hi</body></message>")
+
+
+def test_an_error_goes_to_the_user(host):
+    alice = host.client("alice", "a")
+    gateway = Component(host, GATEWAY, SECRET)
+    say(gateway, inner("alice@localhost", "nobody@localhost"))
+    gateway.expect("<message from='localhost'/>")
+    alice.ping()
+    gateway.expect_nothing("<message type='error'/>")
+
+
+@pytest.mark.parametrize("message", [
+    inner("alice@localhost/a", str("bob@localhost")), inner("eve@second.test", "bob@localhost"),
+    inner("second.test", "bob@localhost"), inner(f"x@{OTHER}", "bob@localhost"),
+    inner("nobody@localhost", "bob@localhost"), "", inner("alice@localhost", ""),
+    inner("alice@localhost", "@"), inner("alice@localhost", "bob@localhost") * 2,
+    "<message xmlns='jabber:client' to='bob@localhost'><body>hi</body></message>",
+    "<message xmlns='urn:x' from='alice@localhost' to='bob@localhost'/>",
+    "<presence xmlns='jabber:client' from='alice@localhost' to='bob@localhost'/>"])
+def test_forged_messages(host, message):
+    bob = host.client("bob", "b")
+    gateway = Component(host, GATEWAY, SECRET)
+    say(gateway, message)
+    forbidden(gateway)
+    bob.expect_nothing("<message/>")
+
+
+def test_users_of_another_domain_are_out_of_reach(host):
+    eve = host.client("eve", "e", domain="second.test")
+    bob = host.client("bob", "b")
+    gateway = Component(host, GATEWAY, SECRET)
+    for to in "second.test", "localhost":
+        say(gateway, inner("eve@second.test", "bob@localhost"), to)
+        forbidden(gateway)
+    gateway.send(f"<iq type='get' id='out' from='{GATEWAY}' to='{eve.bare}'><query "
+                 f"xmlns='{ROSTER}'/></iq>")
+    forbidden(gateway, "iq")
+    ask(gateway, eve.bare, f"<pubsub xmlns='{PUBSUB}'/>")
+    forbidden(gateway, "iq")
+    ask(gateway, "alice@localhost", f"<pubsub xmlns='{PUBSUB}'/>", sender=eve.bare)
+    forbidden(gateway, "iq")
+    bob.expect_nothing("<message/>")
+
+
+@pytest.mark.parametrize("rights", ["", f"{GATEWAY} roster=both iq-both={PUBSUB}",
+                                    f"{OTHER} message=outgoing"])
+def test_messages_without_the_right(host, rights):
+    host.ctl("set", "component.privileges@localhost", rights)
+    bob = host.client("bob", "b")
+    gateway = Component(host, GATEWAY, SECRET)
+    say(gateway, inner("alice@localhost", "bob@localhost"))
+    forbidden(gateway)
+    bob.expect_nothing("<message/>")
+
+
+def test_a_right_that_is_taken_away_is_gone(host):
+    bob = host.client("bob", "b")
+    gateway = Component(host, GATEWAY, SECRET)
+    say(gateway, inner("alice@localhost", "bob@localhost"))
+    bob.expect("<message from='alice@localhost'/>")
+    host.ctl("set", "component.privileges@localhost", "--default")
+    say(gateway, inner("alice@localhost", "bob@localhost"))
+    forbidden(gateway)
+
+
+def test_a_client_has_no_such_rights(host):
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    alice.send(f"<message to='localhost' id='out'><privilege xmlns='{PRIVILEGE}'><forwarded "
+               f"xmlns='{FORWARD}'>{inner('alice@localhost', 'bob@localhost')}</forwarded>"
+               "</privilege></message>")
+    assert alice.error("get", f"<privileged_iq xmlns='{PRIVILEGE}'/>",
+                       to="bob@localhost")[0] == "service-unavailable"
+    bob.expect_nothing("<message/>")
+
+
+def test_the_recipient_blocks_the_user(host):
+    bob = host.client("bob", "b")
+    bob.result("set", "<block xmlns='urn:xmpp:blocking'><item jid='alice@localhost'/></block>")
+    gateway = Component(host, GATEWAY, SECRET)
+    say(gateway, inner("alice@localhost", "bob@localhost"))
+    bob.expect_nothing("<message/>")
+
+
+def test_a_request_of_a_user(host):
+    alice = host.client("alice", "a")
+    gateway = Component(host, GATEWAY, SECRET)
+    ask(gateway, alice.bare, f"<pubsub xmlns='{PUBSUB}'><publish node='urn:n'><item id='i'><x "
+        "xmlns='urn:x'/></item></publish></pubsub>", "set")
+    assert answered(gateway, alice.bare).get("type") == "result"
+    items = alice.result("get", f"<pubsub xmlns='{PUBSUB}'><items node='urn:n'/></pubsub>")
+    assert items.find(".//{urn:x}x") is not None
+    ask(gateway, alice.bare, f"<pubsub xmlns='{PUBSUB}'><items node='urn:none'/></pubsub>")
+    assert answered(gateway, alice.bare).get("type") == "error"
+
+
+def test_a_request_of_a_user_to_somebody_else(host):
+    host.ctl("set", "component.privileges@localhost", f"{GATEWAY} iq-get=urn:xmpp:ping")
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    gateway = Component(host, GATEWAY, SECRET)
+    ask(gateway, alice.bare, "<ping xmlns='urn:xmpp:ping'/>", to="localhost")
+    assert answered(gateway, alice.bare).get("from") == "localhost"
+    ask(gateway, alice.bare, "<ping xmlns='urn:xmpp:ping'/>", to=str(bob))
+    request = bob.expect(f"<iq type='get' from='{alice.bare}'><ping xmlns='urn:xmpp:ping'/></iq>")
+    bob.send(f"<iq type='result' id='{request.get('id')}' to='{alice.bare}'/>")
+    assert answered(gateway, alice.bare).get("from") == str(bob)
+
+
+@pytest.mark.parametrize("rights", ["", "roster=both message=outgoing", f"iq-set={PUBSUB}",
+                                    f"iq-both={PUBSUB}#owner"])
+def test_requests_without_the_right(host, rights):
+    host.ctl("set", "component.privileges@localhost", f"{GATEWAY} {rights}")
+    gateway = Component(host, GATEWAY, SECRET)
+    ask(gateway, "alice@localhost", f"<pubsub xmlns='{PUBSUB}'/>")
+    forbidden(gateway, "iq")
+
+
+@pytest.mark.parametrize("request_", [
+    "", "<iq xmlns='jabber:client' type='set' id='in' from='{}'><pubsub xmlns='{}'/></iq>",
+    "<iq xmlns='jabber:client' type='get' from='{}'><pubsub xmlns='{}'/></iq>",
+    "<iq xmlns='jabber:client' type='get' id='in' from='{}/a'><pubsub xmlns='{}'/></iq>",
+    "<iq xmlns='jabber:client' type='get' id='in' from='bob@localhost'><pubsub xmlns='{1}'/></iq>",
+    "<iq xmlns='jabber:client' type='get' id='in' from='{}' to='@'><pubsub xmlns='{}'/></iq>",
+    "<iq xmlns='jabber:client' type='get' id='in' from='{0}'><pubsub xmlns='{1}'/><pubsub "
+    "xmlns='{1}'/></iq>",
+    "<message xmlns='jabber:client' from='{}' to='bob@localhost'><pubsub xmlns='{}'/></message>"])
+def test_forged_requests(host, request_):
+    gateway = Component(host, GATEWAY, SECRET)
+    gateway.send(f"<iq type='get' id='out' from='{GATEWAY}' to='alice@localhost'><privileged_iq "
+                 f"xmlns='{PRIVILEGE}'>{request_.format('alice@localhost', PUBSUB)}"
+                 "</privileged_iq></iq>")
+    forbidden(gateway, "iq")
+
+
+def test_requests_of_users_who_are_not_there(host):
+    gateway = Component(host, GATEWAY, SECRET)
+    ask(gateway, "nobody@localhost", f"<pubsub xmlns='{PUBSUB}'/>")
+    forbidden(gateway, "iq")
+
+
+def test_any_request_of_a_user_without_a_client(host):
+    """What is asked without a client finds an answer, whatever it is: nothing relies on one."""
+    asked = {
+        "urn:xmpp:carbons:2": ("set", "enable"), "urn:xmpp:mam:2": ("set", "query"),
+        "urn:xmpp:blocking": ("get", "blocklist"), "jabber:iq:privacy": ("get", "query"),
+        "jabber:iq:private": ("get", "query"), "vcard-temp": ("get", "vCard"),
+        "http://jabber.org/protocol/disco#info": ("get", "query"),
+        "http://jabber.org/protocol/disco#items": ("get", "query"),
+        "jabber:iq:last": ("get", "query"), "urn:xmpp:push:0": ("set", "enable"),
+        "urn:xmpp:invisible:1": ("set", "invisible"), "urn:xmpp:sift:1": ("set", "sift"),
+        "jabber:iq:version": ("get", "query"), "urn:xmpp:time": ("get", "time"),
+        "http://jabber.org/protocol/commands": ("set", "command"), ROSTER: ("get", "query"),
+        "jabber:iq:register": ("get", "query"), "urn:xmpp:http:upload:0": ("get", "request"),
+        "http://jabber.org/protocol/offline": ("get", "offline"),
+        "urn:ietf:params:xml:ns:xmpp-session": ("set", "session"),
+        "urn:xmpp:reporting:1": ("set", "report")}
+    words = " ".join(f"iq-both={ns}" for ns in asked)
+    host.ctl("set", "component.privileges@localhost", f"{GATEWAY} {words}")
+    gateway = Component(host, GATEWAY, SECRET)
+    for to in "alice@localhost", "localhost", "bob@localhost":
+        for ns, (kind, name) in asked.items():
+            ask(gateway, "alice@localhost", f"<{name} xmlns='{ns}'/>", kind, to=to)
+            answered(gateway, "alice@localhost")
+
+
+def test_a_component_that_is_deleted_has_no_rights(host):
+    gateway = Component(host, GATEWAY, SECRET)
+    host.ctl("component", "del", GATEWAY)
+    gateway.expect_stream_error("not-authorized")
+    late = Component(host, GATEWAY)
+    late.handshake(SECRET, late.header())
+    late.expect_stream_error("not-authorized")
+
+
+def test_on_every_node(host):
+    bob = host.client("bob", "b")
+    for node in range(nodes.COUNT):
+        gateway = Component(host, GATEWAY, SECRET, node=node)
+        gateway.expect("<message from='localhost'/>")
+        say(gateway, inner("alice@localhost", "bob@localhost", f"<body>{node}</body>"))
+        bob.expect(f"<message from='alice@localhost'><body>{node}</body></message>")
+        gateway.close()
+
+
+async def test_slixmpp(host):
+    """Its plug-in reads what it may, sends a message and changes a contact list."""
+    slixmpp = pytest.importorskip("slixmpp")
+    bob = host.client("bob", "b")
+    bot = slixmpp.ComponentXMPP(GATEWAY, SECRET, "127.0.0.1", host.component_port)
+    bot.register_plugin("xep_0356")
+    told = asyncio.get_running_loop().create_future()
+    bot.add_event_handler("privileges_advertised", lambda _: told.done() or told.set_result(None))
+    bot.connect()
+    await asyncio.wait_for(told, 10)
+    plugin = bot["xep_0356"]
+    assert plugin.granted_privileges["message"] == "outgoing"
+    message = slixmpp.Message()
+    message["from"], message["to"], message["body"] = "alice@localhost", bob.bare, "from slixmpp"
+    bot.server_host = "localhost"
+    plugin.send_privileged_message(message)
+    await asyncio.to_thread(bob.expect, "<message from='alice@localhost'><body>from slixmpp</body>"
+                            "</message>")
+    await plugin.set_roster("alice@localhost", {f"b@{GATEWAY}": {"name": "B",
+                                                                 "subscription": "none"}})
+    roster = await plugin.get_roster("alice@localhost")
+    assert list(roster["roster"]["items"]) == [f"b@{GATEWAY}"]
+    await bot.disconnect()
