@@ -242,6 +242,32 @@ def test_the_recipient_blocks_the_user(host):
     bob.expect_nothing("<message/>")
 
 
+def test_the_user_blocks_the_recipient(host):
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    host.ctl("set", "component.privileges@localhost",
+             f"{GATEWAY} message=outgoing iq-get=urn:xmpp:ping")
+    gateway = Component(host, GATEWAY, SECRET)
+    say(gateway, inner("alice@localhost", "bob@localhost"))
+    bob.expect("<message from='alice@localhost'/>")
+    alice.result("set", "<block xmlns='urn:xmpp:blocking'><item jid='bob@localhost'/></block>")
+    say(gateway, inner("alice@localhost", "bob@localhost"))
+    gateway.expect_error("not-acceptable", template="<message type='error' id='out'/>")
+    ask(gateway, alice.bare, "<ping xmlns='urn:xmpp:ping'/>", to=str(bob))
+    gateway.expect_error("not-acceptable", template="<iq type='error' id='out'/>")
+    bob.expect_nothing("<message/>")
+    ask(gateway, alice.bare, "<ping xmlns='urn:xmpp:ping'/>", to="localhost")
+    answered(gateway, alice.bare)
+
+
+def test_a_stop_with_requests_under_way(host):
+    host.ctl("set", "component.privileges@localhost", f"{GATEWAY} iq-get=urn:xmpp:ping")
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    gateway = Component(host, GATEWAY, SECRET)
+    ask(gateway, alice.bare, "<ping xmlns='urn:xmpp:ping'/>", to=str(bob))
+    bob.expect("<iq type='get'/>")
+    host.stop()
+
+
 def test_a_request_of_a_user(host):
     alice = host.client("alice", "a")
     gateway = Component(host, GATEWAY, SECRET)

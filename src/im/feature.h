@@ -185,6 +185,7 @@ struct stages {
     stage_block_fn *block;
     stage_archive_fn *archive;
     stage_takes_fn *takes;
+    stage_sends_fn *sends;
     stage_view_fn *view;
     stage_show_fn *show;
     stage_permit_fn *permit;

@@ -11,6 +11,7 @@
 #include "im/feature.h"
 #include "im/guest.h"
 #include "im/message.h"
+#include "im/stage.h"
 #include "xmpp/ns.h"
 
 enum { PRIVILEGE_MS = 60000 };
@@ -96,6 +97,8 @@ static void privilege_account(struct account *a, enum err e, void *arg)
         route_error(w, p->st, SE_RESOURCE_CONSTRAINT, SLICE("the account cannot be read now"));
     } else if (!account_stays(a) || account_is_guest(a)) {
         route_error(w, p->st, SE_FORBIDDEN, SLICE("there is no such user"));
+    } else if (inner != NULL && inner->to_len > 0 && !stage_sends(a, inner)) {
+        route_error(w, p->st, SE_NOT_ACCEPTABLE, SLICE("the user has blocked the addressee"));
     } else if (p->st->kind == STANZA_IQ) {
         privilege_ask(a, p);
         return;

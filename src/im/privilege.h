@@ -4,7 +4,8 @@
  *
  * A message is what the user sends: it is in the archive of the user, and clients of the user get
  * copies (XEP-0280). A request comes from the bare JID of the user; its answer goes to the
- * component. Neither passes the stage CHECK, which is about a client.
+ * component. Neither passes the stage CHECK, which is about a client; what the user has blocked
+ * gets nothing all the same.
  *
  * Limit: PRIVILEGE_MS for the answer to a request. */
 #pragma once

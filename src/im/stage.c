@@ -10,6 +10,7 @@ static stage_check_fn **checks;
 static stage_block_fn **blocks;
 static stage_takes_fn **takes;
 static stage_archive_fn **archives;
+static stage_sends_fn **send_fns;
 static stage_view_fn **views;
 static stage_show_fn **shows;
 static stage_permit_fn **permits;
@@ -34,6 +35,7 @@ void stages_set(void)
     GATHER(blocks, stage.block);
     GATHER(takes, stage.takes);
     GATHER(archives, stage.archive);
+    GATHER(send_fns, stage.sends);
     GATHER(views, stage.view);
     GATHER(shows, stage.show);
     GATHER(permits, stage.permit);
@@ -106,6 +108,14 @@ enum verdict stage_archive(struct account *a, const struct stanza *st, slice con
     }
     ensure(v != REFUSE);
     return v;
+}
+
+bool stage_sends(const struct account *a, const struct stanza *st)
+{
+    for (stage_sends_fn **fn = send_fns; *fn != NULL; fn++)
+        if (!(*fn)(a, st))
+            return false;
+    return true;
 }
 
 bool stage_view(const struct session *s, slice contact)

@@ -15,7 +15,8 @@
  *
  * and, beside the way: VIEW, whether a contact sees the presence of a session; SHOW, whether what
  * an account lets its subscribers know is for this one (last activity, personal events); PERMIT,
- * whether a subscription request is granted without asking the owner.
+ * whether a subscription request is granted without asking the owner. SENDS stands for CHECK where
+ * no client sends: in the name of an account (im/privilege.h).
  *
  * Confined to the home worker. What an account says to itself passes BLOCK and VIEW untouched. */
 #pragma once
@@ -75,6 +76,7 @@ typedef enum verdict stage_block_fn(struct account *a, const struct stanza *st,
 typedef bool stage_takes_fn(const struct session *s, const struct stanza *st);
 /* PASS: it stays; DROP: it does not; or WAIT. */
 typedef enum verdict stage_archive_fn(struct account *a, const struct stanza *st, slice contact);
+typedef bool stage_sends_fn(const struct account *a, const struct stanza *st);
 typedef bool stage_view_fn(const struct session *s, slice contact); /* bare JID */
 typedef bool stage_show_fn(const struct account *a, slice contact); /* bare JID */
 typedef bool stage_permit_fn(const struct account *a, slice contact);
@@ -98,6 +100,7 @@ bool stage_takes(const struct session *s, const struct stanza *st);
 /* contact: the other side, as it is in the stanza. Once for each message that is stored. *at: as
  * above. */
 enum verdict stage_archive(struct account *a, const struct stanza *st, slice contact, unsigned *at);
+bool stage_sends(const struct account *a, const struct stanza *st); /* `to` is set */
 bool stage_view(const struct session *s, slice contact);
 bool stage_show(const struct account *a, slice contact);
 bool stage_permit(const struct account *a, slice contact); /* one that says yes is enough */

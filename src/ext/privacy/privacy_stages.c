@@ -173,6 +173,14 @@ enum verdict privacy_check(struct session *s, struct stanza **st, struct refusal
     return PASS;
 }
 
+bool privacy_sends(const struct account *a, const struct stanza *st)
+{
+    const struct privacy *p = privacy_of(a);
+    return p == NULL || slice_eq(stanza_to_bare(st), a->jid) ||
+           is_own_server(a, st, stanza_to(st)) ||
+           !denies(a, privacy_in_force(p, NULL), stanza_to(st), kind_out(st));
+}
+
 bool privacy_takes(const struct session *s, const struct stanza *st)
 {
     const struct account *a = s->account;

@@ -12,6 +12,7 @@ struct session;
 /* The way of a stanza, im/stage.h. */
 enum verdict privacy_check(struct session *s, struct stanza **st, struct refusal *why);
 enum verdict privacy_block(struct account *a, const struct stanza *st, struct refusal *why);
+bool privacy_sends(const struct account *a, const struct stanza *st);
 bool privacy_takes(const struct session *s, const struct stanza *st);
 bool privacy_view(const struct session *s, slice contact);
 bool privacy_show(const struct account *a, slice contact);

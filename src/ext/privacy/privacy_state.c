@@ -534,6 +534,7 @@ const struct feature privacy_feature = {
     .session.restore = privacy_restore,
     .stage.check = privacy_check,
     .stage.block = privacy_block,
+    .stage.sends = privacy_sends,
     .stage.takes = privacy_takes,
     .stage.view = privacy_view,
     .stage.show = privacy_show,
