@@ -210,6 +210,16 @@ def test_a_component_that_never_answers(host):
     alice.expect_error("service-unavailable", template="<iq type='error' id='q'/>")
 
 
+def test_a_stop_with_requests_under_way(host):
+    alice = host.client("alice", "a")
+    service = Component(host, SERVICE, SECRET)
+    alice.send(f"<iq type='get' id='q'>{QUERY}</iq>")
+    take(service)
+    alice.send(f"<iq type='get' id='d' to='localhost'><query xmlns='{xml.DISCO_INFO}'/></iq>")
+    service.expect("<iq type='get'/>")
+    host.stop()
+
+
 def test_what_has_not_all_attributes_is_for_the_server(host):
     alice = host.client("alice", "a")
     service = Component(host, SERVICE, SECRET)
@@ -277,6 +287,66 @@ def test_components_of_every_node(host):
             answer(service, outer, result(request))
             client.expect(f"<iq type='result' id='q{node}'/>")
         service.close()
+
+
+def discovered(client, to):
+    info = client.expect(f"<iq type='result' id='d' from='{to}'/>")[0]
+    return ({f.get("var") for f in info if f.get("var")},
+            [(i.get("category"), i.get("type")) for i in info if i.get("category")])
+
+
+def describe(service, host, node, content):
+    """Answers a request of the server for what stands in its place."""
+    request = service.expect(f"<iq type='get' from='{host}' to='{service.domain}'><query "
+                             f"xmlns='{xml.DISCO_INFO}' node='{node}'/></iq>")
+    service.send(f"<iq type='result' id='{request.get('id')}' from='{service.domain}' "
+                 f"to='{host}'><query xmlns='{xml.DISCO_INFO}' node='{node}'>{content}</query>"
+                 "</iq>")
+
+
+@pytest.mark.parametrize("to, mark", [("localhost", "::"), ("alice@localhost", ":bare:")])
+def test_discovery_shows_what_the_component_can_do(host, to, mark):
+    """Instead of what the server can, and to no more than it may have."""
+    pubsub = "http://jabber.org/protocol/pubsub"
+    alice = host.client("alice", "a")
+    ask = f"<iq type='get' id='d' to='{to}'><query xmlns='{xml.DISCO_INFO}'/></iq>"
+    host.ctl("set", "component.delegations@localhost", "--default")
+    alice.send(ask)
+    before, identities = discovered(alice, to)
+    host.ctl("set", "component.delegations@localhost", f"{pubsub}={SERVICE} urn:y={SERVICE}")
+    service = Component(host, SERVICE, SECRET)
+    alice.send(ask)
+    many = "".join(f"<feature var='urn:y#{n}'/>" for n in range(300))
+    describe(service, "localhost", f"{DELEGATION}{mark}urn:y", "<feature/><identity/>" + "".join(
+        f"<identity category='c{n}' type='t'/>" for n in range(20)))
+    describe(service, "localhost", f"{DELEGATION}{mark}{pubsub}",
+             f"<identity category='pubsub' type='pep'/><feature var='{pubsub}#own'/>{many}")
+    features, after = discovered(alice, to)
+    assert {f for f in features if f.startswith(pubsub)} == {f"{pubsub}#own"}
+    assert {f for f in before if not f.startswith(pubsub)} <= features
+    assert "urn:y#0" in features and len(features) == 256
+    assert set(identities) <= set(after) and ("c0", "t") in after and len(after) == 8
+
+
+def test_discovery_without_the_component(host):
+    """It is gone, answers with an error, or takes too long."""
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    ask = f"<iq type='get' id='d' to='localhost'><query xmlns='{xml.DISCO_INFO}'/></iq>"
+    alice.send(ask)
+    assert DELEGATION in discovered(alice, "localhost")[0]
+    service = Component(host, SERVICE, SECRET)
+    alice.send(ask)
+    for _ in range(2):
+        request = service.expect("<iq type='get'/>")
+        service.send(f"<iq type='error' id='{request.get('id')}' from='{SERVICE}' to='localhost'/>")
+    features = discovered(alice, "localhost")[0]
+    assert DELEGATION in features and "vcard-temp" not in features
+    bob.send(ask)
+    service.expect("<iq type='get'/>")
+    assert DELEGATION in discovered(bob, "localhost")[0]
+    eve = host.client("eve", "e", domain="second.test")
+    assert eve.error("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to="alice@localhost")[0] == (
+        "service-unavailable")
 
 
 def test_the_server_says_that_it_delegates(host):

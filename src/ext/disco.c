@@ -15,6 +15,8 @@
 #include "home/node.h"
 #include "home/remote.h"
 #include "im/account.h"
+#include "im/component_rights.h"
+#include "im/delegation_disco.h"
 #include "im/feature.h"
 #include "im/session.h"
 #include "im/stage.h"
@@ -167,6 +169,10 @@ static void info_get(struct iq *iq)
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
     if (answered_elsewhere(iq, node))
         return;
+    if (node.len == 0 && iq->target != IQ_TO_HOST &&
+        (iq->target == IQ_TO_SERVER || access_presence(iq)) &&
+        delegation_nests(iq, iq->target == IQ_TO_SERVER ? server_info : account_info))
+        return;
     if (iq->target == IQ_TO_HOST) {
         if (node.len == 0)
             disco_answer_info(iq, host_info(iq->host, iq->tmp), node);
@@ -239,9 +245,12 @@ static void items_get(struct iq *iq)
     iq_result_xml(iq, &x);
 }
 
-/* XEP-0115 §6.3: so that a client need not ask a server that it knows. */
+/* XEP-0115 §6.3: so that a client need not ask a server that it knows. Where components answer for
+ * the server, it is to ask. */
 static void caps_stream_feature(struct buf *out)
 {
+    if (delegations_any())
+        return;
     struct arena *tmp = arena_create(0);
     struct xml_write x;
     xml_write_to(&x, out);

@@ -98,7 +98,8 @@ const struct feature delegation_feature = {
     .parts = PART_REQUEST,
     .xeps =
         (const struct xep[]){ { "0355", "0.5", "Namespace Delegation", "0.1.0", "test_delegation",
-                                "admin mode; by settings; discovery is not nested" },
+                                "admin mode; users of ours see what components add "
+                                "to discovery" },
                               { 0 } },
     .disco = (const char *const[]){ NS_DELEGATION, NULL },
 };
