@@ -10,7 +10,8 @@ VALUES = {"user": "alice@localhost", "bare-jid": "alice@localhost", "jid": "bob@
           "room": ROOM, "domain": "localhost", "setting": "web.title"}
 # Their rows need more than a login; they have tests of their own.
 ELSEWHERE = {"alarm list", "push list", "device list", "upload list", "contact full", "room joins",
-             "cert list", "cert-trust list", "backup verify", "report list", "motd show", "s2s list"}
+             "cert list", "cert-trust list", "backup verify", "report list", "motd show",
+             "s2s list"}
 
 
 @pytest.fixture
