@@ -350,3 +350,15 @@ def test_operators_see_why_a_server_is_not_reached_and_try_again(pair):
     one.ctl("s2s", "retry", OTHER)
     bob.expect(f"<message from='{alice}' id='m'><body>late</body></message>")
     assert one.rows("s2s", "list")[0]["state"] == "up"
+
+
+def test_an_address_has_a_limit(node, authority):
+    node.ctl("set", "s2s.connections-per-address", "3")
+    cert = authority.issue("evil", "evil.test")
+    peers = [Peer(node, "evil.test", ONE, cert).secure() for _ in range(3)]
+    Peer(node, "evil.test", ONE, cert).expect_closed()
+    peers[0].close()
+    until("the end of one", lambda: next(
+        row["value"] for row in node.rows("metrics") if row["name"] == "muster_s2s_streams"
+        and row["label"] == "direction=received") == 2)
+    Peer(node, "evil.test", ONE, cert).secure()

@@ -11,6 +11,7 @@
 #include "io/resolve.h"
 #include "io/tls.h"
 #include "io/tls_trust.h"
+#include <unistd.h>
 
 enum { HANDSHAKE_MS = 20000, OUTPUT_MAX = 32 << 20, USER_TIMEOUT_MS = 60000 };
 
@@ -43,14 +44,25 @@ static void s2s_start(void *own, struct worker *w)
 static void listener_accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
 {
     struct s2s_listener *l = arg;
+    struct peer_key key = { 0 };
+    bool counted = (l->flags & CONN_PROXY) == 0; /* else its header tells the address */
+    if (counted &&
+        peers_enter(PEERS_S2S, peer, setting_int(&s2s_per_address), &key) != PEERS_ROOM) {
+        metric_add(&s2s_refused, 1);
+        peers_leave(&key);
+        close(fd);
+        return;
+    }
     struct tls_ctx *tls = s2s_tls(l->gate);
     struct conn *c = conn_create(loop, fd, peer, l->flags, tls, &l->gate->limits);
     tls_ctx_unref(&tls);
-    if (c == NULL)
+    if (c == NULL) {
+        peers_leave(&key);
         return;
+    }
     if ((l->flags & CONN_TLS) != 0)
         conn_ask_certificate(c, l->gate->trust, TLS_FOR_EITHER);
-    s2s_in_start(l->gate, worker_here(), c);
+    s2s_in_start(l->gate, worker_here(), c, &key);
 }
 
 static void s2s_open(void *own, struct worker *w)

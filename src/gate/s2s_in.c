@@ -39,6 +39,7 @@ struct pair {
 struct s2s_in {
     struct xstream x; /* first: it is the owner of the connection */
     struct s2s_gate *gate;
+    struct peer_key peer; /* its address, as it is counted */
     struct list pairs;
     uint8_t pair_count; /* at most PAIRS_MAX */
     uint8_t failures;   /* of SASL; at most SASL_FAILURES_MAX */
@@ -104,6 +105,12 @@ static void pair_remove(struct s2s_in *s, struct pair *p)
     list_remove(&p->node);
     s->pair_count--;
     mem_free(&p);
+}
+
+static void pairs_forget(struct s2s_in *s)
+{
+    while (!list_empty(&s->pairs))
+        pair_remove(s, CONTAINER_OF(s->pairs.next, struct pair, node));
 }
 
 static void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
@@ -243,8 +250,10 @@ static void in_header(struct xstream *x, slice unit)
         in_is_bound(s);
 }
 
+/* What was asked in the clear is forgotten with it (RFC 6120 §5.4.3.3). */
 static void in_tls(struct s2s_in *s)
 {
+    pairs_forget(s);
     struct tls_ctx *tls = s2s_tls(s->gate);
     xstream_write(&s->x, SLICE("<proceed xmlns='" NS_TLS "'/>"));
     xstream_now(&s->x, STREAM_GOT_STARTTLS);
@@ -615,8 +624,8 @@ static void in_idle(struct xstream *x)
 static void in_free(struct xstream *x)
 {
     struct s2s_in *s = s2s_in_of(x);
-    while (!list_empty(&s->pairs))
-        pair_remove(s, CONTAINER_OF(s->pairs.next, struct pair, node));
+    pairs_forget(s);
+    peers_leave(&s->peer);
     map_del(&s2s_worker(s->gate, x->worker)->in_by_id, in_id_of(s));
     xstream_fini(x);
     metric_add_to(&s2s_streams, S2S_RECEIVED, -1);
@@ -689,13 +698,13 @@ bool s2s_in_close(struct s2s_in *s, slice remote)
     return false;
 }
 
-void s2s_in_start(struct s2s_gate *g, struct worker *w, struct conn *c)
+void s2s_in_start(struct s2s_gate *g, struct worker *w, struct conn *c, const struct peer_key *peer)
 {
     struct s2s_worker *sw = s2s_worker(g, w);
     ensure(worker_is_here(w));
     struct s2s_in *s = mem_new(struct s2s_in);
     s->gate = g;
-    s->domains = NULL;
+    s->peer = *peer;
     list_init(&s->pairs);
     s->x.ops = &in_ops;
     s->x.way = &xstream_tcp;

@@ -3,11 +3,13 @@
  * only stanzas of such pairs are taken. Confined to the worker that accepted its connection. */
 #pragma once
 #include "gate/s2s_gate.h"
+#include "io/peers.h"
 
 struct s2s_in;
 
-/* Takes over a connection that is not started. */
-void s2s_in_start(struct s2s_gate *g, struct worker *w, struct conn *c);
+/* Takes over a connection that is not started, and its place among those of its address. */
+void s2s_in_start(struct s2s_gate *g, struct worker *w, struct conn *c,
+                  const struct peer_key *peer);
 void s2s_in_map_init(struct map *m); /* of streams by their ids */
 /* Ends it if one of its foreign domains may not connect any more. */
 void s2s_in_policy_changed(struct s2s_in *s);

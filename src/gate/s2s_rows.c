@@ -143,6 +143,16 @@ struct setting s2s_stanza_bytes = {
     .max = S2S_STANZA_BYTES_MAX,
     .doc = "The largest stanza that another server may send.",
 };
+struct setting s2s_per_address = {
+    .name = "s2s.connections-per-address",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT,
+    .def = 500,
+    .min = 1,
+    .max = 1000000,
+    .unit = "connections",
+    .doc = "How many connections other servers may have from one address (IPv6: one /64).",
+};
 struct setting s2s_stanza_rate = {
     .name = "s2s.stanza-rate",
     .scope = SCOPE_CLUSTER,
@@ -187,12 +197,23 @@ struct metric s2s_partners = { .name = "muster_s2s_partners",
                                        "this server has a connection for, or stanzas." };
 struct log_area log_s2s = { .name = "s2s" };
 
-static struct setting *const settings[] = {
-    &s2s_policy,        &s2s_domains,     &s2s_routes,      &s2s_dns_servers,
-    &s2s_require_tls,   &s2s_verify,      &s2s_dialback,    &s2s_idle,
-    &s2s_queue_stanzas, &s2s_queue_bytes, &s2s_queue_total, &s2s_retry_for,
-    &s2s_stanza_bytes,  &s2s_stanza_rate, &s2s_byte_rate,   NULL
-};
+static struct setting *const settings[] = { &s2s_policy,
+                                            &s2s_domains,
+                                            &s2s_routes,
+                                            &s2s_dns_servers,
+                                            &s2s_require_tls,
+                                            &s2s_verify,
+                                            &s2s_dialback,
+                                            &s2s_idle,
+                                            &s2s_queue_stanzas,
+                                            &s2s_queue_bytes,
+                                            &s2s_queue_total,
+                                            &s2s_retry_for,
+                                            &s2s_stanza_bytes,
+                                            &s2s_stanza_rate,
+                                            &s2s_byte_rate,
+                                            &s2s_per_address,
+                                            NULL };
 
 const struct feature s2s_feature = {
     .name = "s2s",

@@ -17,7 +17,7 @@
 
 enum { PEERS_TOLD_MAX = 16 };
 
-enum peers_kind { PEERS_C2S, PEERS_HTTP, PEERS_PROXY65, PEERS_KINDS };
+enum peers_kind { PEERS_C2S, PEERS_HTTP, PEERS_PROXY65, PEERS_S2S, PEERS_KINDS };
 
 /* Of a connection that is counted; len 0: it is not. */
 struct peer_key {
