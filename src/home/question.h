@@ -8,7 +8,8 @@
  * A question is kept by a number, so nothing that is sent has a pointer in it. It is of the worker
  * that asked, as a connection is of one, not of a slot: what waits for it is in the memory of that
  * worker. So who answers later keeps a struct message_from, and slots may move meanwhile. Numbers
- * are of one run: an answer that comes after a restart finds nobody.
+ * are of one run and begin anywhere: an answer that comes after a restart almost surely finds
+ * nobody.
  *
  * It always ends. What a node has not answered when it is gone, or within QUESTION_MS if its row
  * does not say `slow`, is lost: `lost` is called, then the rest goes on as if it had ended. Within
