@@ -2,12 +2,13 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
 #include "home/frozen.h"
 #include "home/here.h"
-#include "home/message.h"
+#include "home/message_wire.h"
 #include "home/node.h"
 #include "home/router.h"
 #include "im/account.h"
@@ -364,21 +365,25 @@ struct audience_homes {
 
 static_assert(NODE_WORKERS_MAX <= 64, "each worker of a node has a bit");
 
-static void audience_homes_add(struct audience_homes *h, uint32_t node, unsigned worker)
+/* false: there is no such home, since no cluster has so many nodes, and no node so many workers.
+ * What a registry says of nodes that are gone is not for us to trust. */
+static bool audience_homes_add(struct audience_homes *h, uint32_t node, unsigned worker)
 {
     unsigned i = 1;
     while (i < h->nodes && h->at[i].node != node)
         i++;
-    if (i == h->nodes) {
-        ensure(i < BUS_NODES_MAX);
+    if (i == BUS_NODES_MAX || worker >= NODE_WORKERS_MAX)
+        return false;
+    if (i == h->nodes)
         h->at[h->nodes++] = (struct audience_home){ .node = node };
-    }
     h->at[i].workers |= 1ull << worker;
+    return true;
 }
 
 static void audience_homes_find(const struct audience *a, struct audience_homes *h)
 {
     const struct node *n = worker_node(a->worker);
+    unsigned nowhere = 0;
     uint64_t here = 0, all = n->bus == NULL ? UINT64_MAX >> (64 - n->worker_count) : 0;
     h->nodes = 1;
     for (uint32_t i = 0; i < a->places && (here != all || all == 0); i++) {
@@ -387,8 +392,13 @@ static void audience_homes_find(const struct audience *a, struct audience_homes 
         if (node == n->id)
             here |= 1ull << worker;
         else
-            audience_homes_add(h, node, worker);
+            nowhere += !audience_homes_add(h, node, worker);
     }
+    if (nowhere > 0)
+        log_warn(&log_frames, LOG_EV("audience.nowhere"), LOG_S("room", a->name),
+                 LOG_I("slots", nowhere),
+                 LOG_C("hint", "the registry gives these slots to nodes that cannot be; their "
+                               "sessions do not hear the room"));
     h->at[0] = (struct audience_home){ n->id, here };
 }
 

@@ -818,6 +818,82 @@ static void test_back_while_more_waits_for_the_account(void **state)
     logout(other);
 }
 
+/* A registry that is wrong about nodes. */
+
+static struct test_node alone;
+static const struct gate_ops no_gate;
+static unsigned far_sends, far_workers;
+
+static void far_send(struct bus *bus, unsigned from, uint32_t node, unsigned to, slice bytes)
+{
+    (void)bus, (void)from, (void)bytes;
+    assert_true(node > 1 && to < far_workers);
+    far_sends++;
+}
+
+static uint32_t far_registry(struct bus *bus, unsigned slot)
+{
+    (void)bus;
+    return far_workers > NODE_WORKERS_MAX ? 2 : slot + 2;
+}
+
+static unsigned count_far_workers(struct bus *bus, uint32_t node)
+{
+    (void)bus, (void)node;
+    return far_workers;
+}
+
+static int start_alone(void **state)
+{
+    (void)state;
+    test_node_open(&alone, &no_gate);
+    return 0;
+}
+
+static int stop_alone(void **state)
+{
+    (void)state;
+    test_node_close(&alone);
+    return 0;
+}
+
+/* So many homes, at each of which is one member of a room; gives how many hear one stanza. */
+static unsigned homes_that_hear(unsigned homes)
+{
+    struct audience a;
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, SLICE("r@conference.localhost"),
+                                    (slice){ 0 }, (slice){ 0 }, (slice){ 0 });
+    audience_init(&a, alone.w, SLICE("r@conference.localhost"));
+    for (unsigned i = 0; a.places < homes; i++) {
+        char jid[32];
+        snprintf(jid, sizeof jid, "f%u@localhost/r", i);
+        assert_true(audience_add(&a, &(struct audience_member){ .jid = slice_of(jid) }));
+    }
+    far_sends = 0;
+    audience_send(&a, st, NULL);
+    const unsigned heard = far_sends;
+    audience_fini(&a);
+    stanza_unref(&st);
+    return heard;
+}
+
+/* The rest of the room hears it all the same. */
+static void test_homes_that_cannot_be(void **state)
+{
+    static const struct bus_ops ops = { .send = far_send,
+                                        .registry = far_registry,
+                                        .workers = count_far_workers };
+    struct bus bus = { &ops };
+    (void)state;
+    alone.node->bus = &bus;
+    far_workers = 1;
+    assert_int_equal(homes_that_hear(BUS_NODES_MAX - 1), BUS_NODES_MAX - 1);
+    assert_int_equal(homes_that_hear(BUS_NODES_MAX + 2), BUS_NODES_MAX - 1);
+    far_workers = NODE_WORKERS_MAX + 1;
+    assert_in_range(homes_that_hear(500), NODE_WORKERS_MAX - 1, NODE_WORKERS_MAX);
+    alone.node->bus = NULL;
+}
+
 #define TESTS                                                                                      \
     cmocka_unit_test(test_self_presence_comes_first), cmocka_unit_test(test_one_order_for_all),    \
         cmocka_unit_test(test_coming_and_going), cmocka_unit_test(test_parts_of_an_audience),      \
@@ -833,6 +909,8 @@ int main(void)
 {
     const struct CMUnitTest one[] = { TESTS };
     const struct CMUnitTest three[] = { TESTS, cmocka_unit_test(test_a_slot_that_moves) };
+    const struct CMUnitTest wrong[] = { cmocka_unit_test(test_homes_that_cannot_be) };
     int failed = cmocka_run_group_tests_name("audience, 1 worker", one, start_one, stop);
+    failed += cmocka_run_group_tests_name("audience, registry", wrong, start_alone, stop_alone);
     return failed + cmocka_run_group_tests_name("audience, 3 workers", three, start_three, stop);
 }
