@@ -184,8 +184,9 @@ static struct session *find_session(struct worker *w, slice jid)
 
 /* At the worker of the members. */
 
-/* One that has ended meanwhile is not added: its unavailable presence is on the way to the room. */
-static void audience_add_word(struct worker *w, const struct word *word)
+/* One that is not on the list is added, whatever the room believes: it may have moved here. One
+ * that has ended meanwhile is not: its unavailable presence is on the way to the room. */
+static void audience_put_word(struct worker *w, const struct word *word)
 {
     struct session *s = find_session(w, word->m.jid);
     if (s == NULL)
@@ -201,13 +202,6 @@ static struct member *audience_named(struct worker *w, const struct word *word)
 {
     const struct session *s = find_session(w, word->m.jid);
     return s == NULL ? NULL : member_find(crowd_find(w, word->room), s);
-}
-
-static void audience_set_word(struct worker *w, const struct word *word)
-{
-    struct member *m = audience_named(w, word);
-    if (m != NULL)
-        member_put(m, &word->m);
 }
 
 static void take_off(struct worker *w, const struct word *word)
@@ -269,7 +263,7 @@ static void come_back(struct worker *w, const struct word *word)
 static void audience_hear(struct worker *w, const struct word *word)
 {
     static void (*const hearing[])(struct worker * w, const struct word *word) = {
-        [OP_ADD] = audience_add_word, [OP_SET] = audience_set_word, [OP_REMOVE] = take_off,
+        [OP_ADD] = audience_put_word, [OP_SET] = audience_put_word, [OP_REMOVE] = take_off,
         [OP_CLEAR] = clear,           [OP_SEND] = send_here,        [OP_TELL] = tell_here,
         [OP_BACK] = come_back,
     };
@@ -460,6 +454,8 @@ void audience_remove(struct audience *a, slice jid)
         return;
     if (--a->place[at].count == 0)
         a->place[at] = a->place[--a->places];
+    if (a->places == 0)
+        mem_free(&a->place);
     audience_say_to(a->worker, slot,
                     &(struct word){ .op = OP_REMOVE, .room = a->name, .m = { .jid = jid } });
 }

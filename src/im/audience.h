@@ -31,7 +31,7 @@ struct audience_place {
 struct audience {
     struct worker *worker;
     slice name;                   /* bare JID of the room */
-    struct audience_place *place; /* one for each slot that has members; NULL: none has had any */
+    struct audience_place *place; /* one for each slot that has members; NULL: none has */
     uint32_t places;
 };
 
@@ -58,7 +58,9 @@ void audience_fini(struct audience *a);                               /* removes
 
 /* One that is not in it. false: no session of ours has this address, and nothing is done. */
 bool audience_add(struct audience *a, const struct audience_member *m);
-/* Other values for one that is in it (blob of length 0, presence NULL: as they were). */
+/* Other values for one that is in it (blob of length 0, presence NULL: as they were). Where its
+ * home has it no more, it has it again: so one that has moved to another home hears the room again.
+ */
 void audience_set(struct audience *a, const struct audience_member *m);
 /* One that was added; it may have ended. */
 void audience_remove(struct audience *a, slice jid);
