@@ -74,9 +74,9 @@ void audience_tell(struct audience *a, slice jid, struct stanza *st);
  * the room keeps no presence with its members. */
 slice audience_nick(const struct session *s, slice room);
 
-/* In struct feature. After a planned restart, at the home of the room: this session is back, and
- * its room adds it to its audience again without telling anybody. Borrowed; presence NULL: none was
- * saved. The bytes come from the database. */
+/* In struct feature. After a planned restart, or a move of the session to another home, at the home
+ * of the room: this session is back, and its room adds it to its audience again without telling
+ * anybody. Borrowed; presence NULL: none was saved. The bytes come from the database. */
 typedef void audience_back_fn(struct worker *w, slice room, const struct audience_member *m);
 
 extern const struct feature audience_feature;

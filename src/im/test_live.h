@@ -192,9 +192,11 @@ static inline void live_end_cluster(unsigned nodes, struct bus_local **bus)
 {
     for (unsigned n = 0; n < nodes; n++)
         node_stop(live.node[n]);
-    bus_local_destroy(bus);
+    for (unsigned n = nodes; n-- > 0;)
+        bus_local_leave(*bus, live.node[n]->id); /* what a node says at its end goes nowhere */
     for (unsigned n = 0; n < nodes; n++)
         live_close(n);
+    bus_local_destroy(bus);
     live_end();
 }
 

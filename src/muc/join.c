@@ -388,7 +388,7 @@ enum routed room_presence(struct room *r, struct stanza *st)
     return ROUTED;
 }
 
-/* A planned restart: sessions keep their seats in rooms that are stored. */
+/* Sessions keep their seats, in a planned restart in rooms that are stored. */
 
 struct returning {
     enum room_role role;
@@ -408,8 +408,7 @@ static void turn_away(struct worker *w, const struct returning *b)
 static bool has_place(struct entry *e)
 {
     struct room *r = e->room;
-    return (!e->hidden || e->affiliation >= AFF_ADMIN) &&
-           room_seat(r, stanza_from(e->st)) == NULL && nick_read(e) &&
+    return (!e->hidden || e->affiliation >= AFF_ADMIN) && nick_read(e) &&
            !room_nick_used(r, e->nick, stanza_from_bare(e->st)) &&
            affiliation_role(e->affiliation, room_flags(&r->config)) != ROLE_NONE;
 }
@@ -420,6 +419,29 @@ static void returning_free(struct returning *b)
     mem_free(&b);
 }
 
+/* The session has moved to another home, and the room has gone on. What the room knows of the seat
+ * is newer than what the session has brought. */
+static void join_keep_seat(struct room *r, struct seat *s)
+{
+    s->ghost = false;
+    seat_audience(r, s);
+}
+
+static void join_new_seat(struct entry *e, const struct returning *b)
+{
+    struct room *r = e->room;
+    struct occupant *o = map_get(&r->nicks, e->key);
+    if (o != NULL && join_gives_way(e, o)) {
+        room_give_way(r, o);
+        o = NULL;
+    }
+    if (o == NULL) {
+        o = occupant_new(e, b->role);
+        o->known = occupant_visible(r, o);
+    }
+    seat_create(r, o, b->presence, true);
+}
+
 static void join_take_seat(struct room *r, enum err e, void *arg)
 {
     struct returning *b = arg;
@@ -428,20 +450,14 @@ static void join_take_seat(struct room *r, enum err e, void *arg)
         .room = r, .st = b->presence, .affiliation = room_affiliation(r, bare), .hidden = b->hidden
     };
     ensure(room_here(r) && b->presence != NULL);
-    if (e == OK && r->state == ACTOR_READY && room_is_served(r) && has_place(&entry)) {
-        struct occupant *o = map_get(&r->nicks, entry.key);
-        if (o != NULL && join_gives_way(&entry, o)) {
-            room_give_way(r, o);
-            o = NULL;
-        }
-        if (o == NULL) {
-            o = occupant_new(&entry, b->role);
-            o->known = occupant_visible(r, o);
-        }
-        seat_create(r, o, b->presence, true);
-    } else {
+    bool there = e == OK && r->state == ACTOR_READY && room_is_served(r);
+    struct seat *s = there ? room_seat(r, stanza_from(b->presence)) : NULL;
+    if (s != NULL)
+        join_keep_seat(r, s);
+    else if (there && has_place(&entry))
+        join_new_seat(&entry, b);
+    else
         turn_away(r->worker, b);
-    }
     returning_free(b);
 }
 

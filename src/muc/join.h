@@ -12,5 +12,6 @@ struct worker;
 enum routed room_presence(struct room *r, struct stanza *st);
 /* Presence to an address without a room: makes one, or is refused. Takes over st. */
 enum routed room_found(struct room *r, struct stanza *st);
-/* A planned restart: a session takes its seat again, and nobody is told. */
+/* After a planned restart a session takes its seat again, after a move it keeps it. Nobody is told.
+ */
 void room_restore(struct worker *w, slice room, const struct audience_member *m);

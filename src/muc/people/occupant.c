@@ -116,6 +116,13 @@ static struct audience_member member(const struct room *r, const struct seat *s)
                                      .presence = s->presence };
 }
 
+void seat_audience(struct room *r, const struct seat *s)
+{
+    struct audience_member m = member(r, s);
+    if (!list_linked(&s->away))
+        audience_set(&r->audience, &m);
+}
+
 /* What each of its sessions is known by where it is at home says the nickname, too. */
 static void readdress(struct room *r, struct seat *s)
 {
@@ -125,10 +132,7 @@ static void readdress(struct room *r, struct seat *s)
     struct stanza *presence = stanza_readdress(s->presence, (slice){ 0 }, to);
     stanza_unref(&s->presence);
     s->presence = presence;
-    if (list_linked(&s->away))
-        return;
-    struct audience_member m = member(r, s);
-    audience_set(&r->audience, &m);
+    seat_audience(r, s);
 }
 
 void occupant_rename(struct room *r, struct occupant *o, slice nick)
@@ -157,12 +161,8 @@ void room_give_way(struct room *r, struct occupant *o)
 
 void occupant_audience(struct room *r, struct occupant *o)
 {
-    LIST_EACH (it, &o->seats) {
-        struct seat *s = CONTAINER_OF(it, struct seat, node);
-        struct audience_member m = member(r, s);
-        if (!list_linked(&s->away))
-            audience_set(&r->audience, &m);
-    }
+    LIST_EACH (it, &o->seats)
+        seat_audience(r, CONTAINER_OF(it, struct seat, node));
 }
 
 struct seat *seat_create(struct room *r, struct occupant *o, struct stanza *presence, bool back)
@@ -199,10 +199,7 @@ void seat_presence(struct room *r, struct seat *s, struct stanza *presence)
     s->ghost = false;
     list_remove(&s->node);
     list_append(&o->seats, &s->node);
-    if (!list_linked(&s->away)) {
-        struct audience_member m = member(r, s);
-        audience_set(&r->audience, &m);
-    }
+    seat_audience(r, s);
     occupant_changed(o);
 }
 

@@ -17,6 +17,8 @@ void occupant_rename(struct room *r, struct occupant *o, slice nick);
 void room_give_way(struct room *r, struct occupant *o);
 void occupant_changed(struct occupant *o);                  /* its presence is made anew */
 void occupant_audience(struct room *r, struct occupant *o); /* its role has changed */
+/* What the home of the session knows of its seat has changed, or the session has a new home. */
+void seat_audience(struct room *r, const struct seat *s);
 void occupants_free(struct room *r);
 /* Adds a session to an occupant; changes the last presence of a session. Both keep a reference to
  * the presence. back: the session had a seat before a planned restart. */
