@@ -36,6 +36,7 @@ struct member {
     struct list node; /* in what the slot of the session points to */
     uint32_t index;   /* in crowd.member */
     uint32_t seat;
+    uint32_t room_node; /* 0: this one */
     uint8_t bits;
     uint16_t blob_len;
     char *blob; /* NULL: none */
@@ -74,6 +75,7 @@ struct word {
     struct audience_member m;
     struct audience_whom whom;
     struct stanza *st;
+    uint32_t node; /* that says it; 0: this one. Does not travel: the carrier knows it */
 };
 
 /* Lists of a worker. */
@@ -196,6 +198,7 @@ static void audience_put_word(struct worker *w, const struct word *word)
     if (m == NULL)
         m = member_make(crowd != NULL ? crowd : crowd_make(w, word->room), s);
     member_put(m, &word->m);
+    m->room_node = word->node;
 }
 
 static struct member *audience_named(struct worker *w, const struct word *word)
@@ -274,8 +277,9 @@ static void audience_hear(struct worker *w, const struct word *word)
 
 static void audience_run(struct worker *w, void *message, const struct message_from *from)
 {
-    (void)from;
-    audience_hear(w, message);
+    struct word *word = message;
+    word->node = from->node == worker_node(w)->id ? 0 : from->node;
+    audience_hear(w, word);
 }
 
 /* A presence of the session that it names, to the room: the room answers to it. */
@@ -579,6 +583,24 @@ static void audience_restore(struct session *s, slice bytes)
             restore_seat(s, record.data);
 }
 
+/* Those who are in rooms of that node are in none of these now. From the last one on, since another
+ * takes the place of one that goes, and with the only one goes the crowd. */
+static void crowd_lose(struct worker *w, struct crowd *crowd, uint32_t node)
+{
+    for (uint32_t i = crowd->count; i-- > 0;)
+        if (crowd->member[i]->room_node == node)
+            member_free(w, crowd->member[i]);
+}
+
+static void audience_node_gone(struct worker *w, uint32_t node)
+{
+    const struct crowds *c = *worker_state(w, worker_slot);
+    struct crowd *crowd;
+    ensure(node != 0); /* rooms of this one */
+    for (uint32_t i = 0; c != NULL && (crowd = map_next(&c->by_name, &i)) != NULL;)
+        crowd_lose(w, crowd, node);
+}
+
 static void audience_worker_ended(struct worker *w)
 {
     struct crowds *c = *worker_state(w, worker_slot);
@@ -599,5 +621,6 @@ const struct feature audience_feature = {
     .session.restore = audience_restore,
     .session.records = seat_rows,
     .worker.ended = audience_worker_ended,
+    .worker.node_gone = audience_node_gone,
     .messages = (const struct message_row *const[]){ &audience_message, NULL },
 };

@@ -1,5 +1,5 @@
 /* Rooms and their users at two nodes in one process, which share a database and are joined by
- * bus_local: users whose slot moves keep their seats. */
+ * bus_local: users whose slot moves keep their seats, and a node that is gone takes its rooms. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -192,10 +192,38 @@ static void test_a_seat_moves_with_its_session(void **state)
             seat_moves(n, worker);
 }
 
+static void second_is_gone(struct worker *w, void *arg)
+{
+    node_gone(w, 2);
+    live_set(arg);
+}
+
+/* Its rooms are not there any more, whoever reads them again; those of this node are. */
+static void test_rooms_of_a_node_that_is_gone(void **state)
+{
+    const char *far = address(1, 0, "conference.localhost");
+    const char *here = address(0, 0, "conference.localhost");
+    struct stream *old = login(0, 1), *late = login(0, 1);
+    bool done = false;
+    (void)state;
+    enter(old, far, "old");
+    enter(old, here, "old");
+    node_call(live.node[0], 1, second_is_gone, &done);
+    LIVE_AWAIT(done);
+    enter(late, far, "late");
+    enter(late, here, "late");
+    say(late, far, "said there");
+    live_expect(late, "said there");
+    say(late, here, "said here");
+    live_expect(old, "said here");
+    assert_false(has(old, "said there"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_a_seat_moves_with_its_session, reset),
+        cmocka_unit_test_setup(test_rooms_of_a_node_that_is_gone, reset),
     };
     return cmocka_run_group_tests_name("muc/nodes", tests, start, stop);
 }
