@@ -274,7 +274,7 @@ void remote_node_gone(struct worker *w, uint32_t node)
 struct announcement {
     struct link_change news;
     enum err err;
-    remote_done_fn *done;
+    remote_done_fn *done; /* NULL: nobody waits */
     char domain[];
 };
 
@@ -291,14 +291,24 @@ static void announcement_lost(struct worker *w, void *arg)
     ((struct announcement *)arg)->err = E_DOWN;
 }
 
-/* The home of DUTY_LINKS may have told the others of a link before it was gone. */
+/* The home of DUTY_LINKS may have told the others that the link is up before it was gone, or tell
+ * them yet if it is only slow: then it runs this behind that. */
+static void announce_none(struct worker *w, struct link_change *news)
+{
+    uint32_t node;
+    unsigned worker = duty_home(w->node, DUTY_LINKS, &node);
+    news->change = REMOTE_DOWN;
+    each_home(w, &link_known_message, news, &(struct asker){ 0 });
+    home_ask_at(w, node, worker, &link_message, news, &(struct asker){ 0 });
+}
+
 static void announced(struct worker *w, void *arg)
 {
     struct announcement *n = arg;
-    n->news.change = REMOTE_DOWN;
     if (n->err == E_DOWN)
-        each_home(w, &link_known_message, &n->news, &(struct asker){ 0 });
-    n->done(w, n->news.link, n->err);
+        announce_none(w, &n->news);
+    if (n->done != NULL)
+        n->done(w, n->news.link, n->err);
     mem_free(&n);
 }
 
@@ -317,15 +327,13 @@ void remote_announce(struct worker *w, slice domain, const struct edge *edge, ui
 {
     struct link_change news = { domain, link, (uint8_t)change, w->node->id,
                                 edge_number(w->node, edge) };
-    struct asker asker = { 0 };
+    const struct asker asker = { announcement_heard, announced, announcement_make(&news, done),
+                                 announcement_lost };
     uint32_t node;
     unsigned worker = duty_home(w->node, DUTY_LINKS, &node);
     ensure(link != 0 && connection_worker(link) == w->index);
     if (change == REMOTE_DOWN) /* the home of DUTY_LINKS could ask before it hears of this */
         remove_link(w, &news);
-    if (done != NULL)
-        asker = (struct asker){ announcement_heard, announced, announcement_make(&news, done),
-                                announcement_lost };
     home_ask_at(w, node, worker, &link_message, &news, &asker);
 }
 

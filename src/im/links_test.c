@@ -8,10 +8,11 @@
 
 #include "bus/bus_local.h"
 #include "home/edge.h"
+#include "home/question.h"
 #include "home/remote.h"
 #include "im/test_live.h"
 
-enum { NODES = 2, WORKERS = 2 };
+enum { NODES = 2, WORKERS = 2, ALL_FRAMES = INT32_MAX };
 
 static struct bus_local *bus;
 
@@ -162,7 +163,7 @@ static uint64_t kept_link;
 static void kept_link_comes(struct worker *w, void *arg)
 {
     kept_link = connection_new_id(w);
-    remote_announce(w, slice_of(arg), &live_edge, kept_link, REMOTE_UP, NULL);
+    remote_announce(w, slice_of(arg), &live_edge, kept_link, REMOTE_UP, link_is_up);
 }
 
 static void kept_link_goes(struct worker *w, void *arg)
@@ -179,24 +180,37 @@ static void home_of_links_starts(void)
         node_call(live.node[0], i, learn_links, NULL);
 }
 
+/* As after QUESTION_MS without an answer of the home of DUTY_LINKS, or when it is gone. */
+static void give_up_home(struct worker *w, void *arg)
+{
+    (void)arg;
+    questions_node_gone(w, 1);
+}
+
 /* The home of DUTY_LINKS is told by each worker what links that has, but not of one that is gone,
- * although nobody but that worker has heard of its end. */
+ * although nobody but that worker has heard of its end. When the worker hears that the home was
+ * gone, it tells all itself. */
 static void test_the_home_of_links_starts(void **state)
 {
     (void)state;
     links.up = false;
     node_call(live.node[1], 1, link_comes, "other.test");
+    LIVE_AWAIT(links.up);
+    links.up = false;
     node_call(live.node[1], 1, kept_link_comes, "kept.test");
-    await_link("kept.test");
+    LIVE_AWAIT(links.up);
     home_of_links_starts();
     await_link("kept.test");
-    bus_local_fault(bus, 2, 1, BUS_LOSE, 1);
+    bus_local_fault(bus, 2, 1, BUS_LOSE, ALL_FRAMES);
     links.up = false;
     node_call(live.node[1], 1, kept_link_goes, "kept.test");
     LIVE_AWAIT(links.up);
+    bus_local_fault(bus, 2, 1, BUS_LOSE, 0);
     home_of_links_starts();
     await_link("other.test");
     assert_int_equal(know_link("kept.test"), 10);
+    node_call(live.node[1], 1, give_up_home, NULL);
+    await_knowing("kept.test", 0);
 }
 
 /* Two edges with links: what is sent to a domain gets to the edge of its link, from the node of the
@@ -258,6 +272,40 @@ static void test_a_link_that_no_edge_has(void **state)
     LIVE_AWAIT(links_refused == NODES * WORKERS);
 }
 
+/* The home of DUTY_LINKS runs the news of a link only when the worker of the link has given up. */
+
+static bool link_lost, home_goes_on;
+
+static void link_is_lost(struct worker *w, uint64_t link, enum err e)
+{
+    (void)w, (void)link;
+    assert_int_equal(e, E_DOWN);
+    live_set(&link_lost);
+}
+
+static void home_stands_still(struct worker *w, void *arg)
+{
+    (void)w, (void)arg;
+    LIVE_AWAIT(home_goes_on);
+}
+
+static void link_comes_to_slow_home(struct worker *w, void *arg)
+{
+    remote_announce(w, slice_of(arg), &live_edge, connection_new_id(w), REMOTE_UP, link_is_lost);
+    give_up_home(w, NULL);
+}
+
+static void test_the_home_of_links_is_slow(void **state)
+{
+    (void)state;
+    node_call(live.node[0], 0, home_stands_still, NULL);
+    node_call(live.node[1], 1, link_comes_to_slow_home, "slow.test");
+    LIVE_AWAIT(link_lost);
+    live_set(&home_goes_on);
+    (void)know_link("slow.test"); /* the home has run all, and told the other node */
+    await_knowing("slow.test", 0);
+}
+
 static void link_goes(struct worker *w, void *arg)
 {
     remote_announce(w, slice_of(arg), &links_one, connection_new_id(w), REMOTE_DOWN, NULL);
@@ -269,38 +317,35 @@ static void test_a_node_ends_that_was_not_answered(void **state)
 {
     (void)state;
     links.up = false;
-    bus_local_fault(bus, 2, 1, BUS_LOSE, 1);
+    bus_local_fault(bus, 2, 1, BUS_LOSE, ALL_FRAMES);
     node_call(live.node[1], 0, link_goes, "lost.test");
     LIVE_AWAIT(links.up);
+    bus_local_fault(bus, 2, 1, BUS_LOSE, 0);
 }
 
 /* The very last: all know of a link, the home of DUTY_LINKS is gone before it can tell that to the
- * worker of the link, and so the link is none. */
-
-static bool link_lost;
-
-static void link_is_lost(struct worker *w, uint64_t link, enum err e)
-{
-    (void)w, (void)link;
-    assert_int_equal(e, E_DOWN);
-    live_set(&link_lost);
-}
+ * worker of the link, and so the link is none. All hear of one that goes then. */
 
 static void link_comes_unanswered(struct worker *w, void *arg)
 {
     remote_announce(w, slice_of(arg), &live_edge, connection_new_id(w), REMOTE_UP, link_is_lost);
-    bus_local_fault(bus, 2, 1, BUS_LOSE, WORKERS); /* that they know it */
+    bus_local_fault(bus, 2, 1, BUS_LOSE, ALL_FRAMES); /* that they know it */
 }
 
 static void test_the_home_of_links_is_gone(void **state)
 {
     (void)state;
+    link_lost = links.up = false;
+    node_call(live.node[1], 1, kept_link_comes, "kept.test");
+    LIVE_AWAIT(links.up);
     node_call(live.node[1], 1, link_comes_unanswered, "unanswered.test");
     await_link("unanswered.test");
     assert_false(link_lost);
     bus_local_cut(bus, 1);
     LIVE_AWAIT(link_lost);
     await_knowing("unanswered.test", 2); /* the home itself hears nothing any more */
+    node_call(live.node[1], 1, kept_link_goes, "kept.test");
+    await_knowing("kept.test", 2);
 }
 
 int main(void)
@@ -310,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_the_home_of_links_starts),
         cmocka_unit_test(test_each_edge_gets_what_is_for_its_links),
         cmocka_unit_test(test_a_link_that_no_edge_has),
+        cmocka_unit_test(test_the_home_of_links_is_slow),
         cmocka_unit_test(test_a_node_ends_that_was_not_answered),
         cmocka_unit_test(test_the_home_of_links_is_gone),
     };
