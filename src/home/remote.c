@@ -14,8 +14,8 @@
 #include "xmpp/jid.h"
 
 struct remote {
-    struct remote_link link[REMOTE_LINKS_MAX];
-    uint8_t count; /* at most REMOTE_LINKS_MAX */
+    struct remote_link link[REMOTE_LINKS_MAX]; /* by node and id */
+    uint8_t count;                             /* at most REMOTE_LINKS_MAX */
     uint16_t len;
     char domain[];
 };
@@ -49,7 +49,8 @@ void remote_each(const struct worker *w, remote_fn *fn, void *arg)
 }
 
 /* The change of a link. The home of DUTY_LINKS hears of it first and tells the others, so all hear
- * of all changes in one order and have the same list. */
+ * of all changes in one order. Who starts hears of links in another order than they came, so the
+ * list is sorted: all choose the same link for a pair. */
 
 struct link_change {
     slice domain;
@@ -67,6 +68,19 @@ static bool remote_has(const struct remote *r, uint64_t link, uint32_t node)
     return false;
 }
 
+static void remote_insert(struct remote *r, struct remote_link link)
+{
+    unsigned at = r->count++;
+    ensure(at < REMOTE_LINKS_MAX);
+    for (; at > 0; at--) {
+        const struct remote_link *before = &r->link[at - 1];
+        if (before->node < link.node || (before->node == link.node && before->id < link.id))
+            break;
+        r->link[at] = *before;
+    }
+    r->link[at] = link;
+}
+
 static enum err remote_add(struct worker *w, const struct link_change *n)
 {
     struct remote *r = map_get(&w->remotes, n->domain);
@@ -80,7 +94,7 @@ static enum err remote_add(struct worker *w, const struct link_change *n)
         memcpy(r->domain, n->domain.ptr, n->domain.len);
         map_put(&w->remotes, r);
     }
-    r->link[r->count++] = (struct remote_link){ n->link, n->node, n->edge };
+    remote_insert(r, (struct remote_link){ n->link, n->node, n->edge });
     return OK;
 }
 
@@ -119,7 +133,7 @@ static bool link_is_sound(struct worker *w, const void *message, const struct me
 
 /* The home of DUTY_LINKS tells of all links. A worker may tell of its own: the home that they are
  * there, all that they are not. What goes to the domain is sent to a worker that is there, perhaps
- * one of ours. */
+ * one of ours; how many workers a node has is not known before it is there. */
 static bool link_known_is_sound(struct worker *w, const void *message,
                                 const struct message_from *from)
 {
@@ -130,7 +144,8 @@ static bool link_known_is_sound(struct worker *w, const void *message,
         (n->change == REMOTE_DOWN || duty_is_here(w, DUTY_LINKS)))
         return true;
     return from->node == teller && n->link != 0 && n->node != 0 &&
-           connection_worker(n->link) < node_workers(w->node, n->node);
+           (!node_is_there(w->node, n->node) ||
+            connection_worker(n->link) < node_workers(w->node, n->node));
 }
 
 static const struct message_field link_fields[] = {
@@ -142,10 +157,13 @@ static const struct message_field link_fields[] = {
     { 0 },
 };
 
+/* Nobody would tell that a link is gone with a node that is gone already. */
 static void link_known_run(struct worker *w, void *message, const struct message_from *from)
 {
+    const struct link_change *n = message;
     (void)from;
-    (void)link_change(w, message); /* as at the home of DUTY_LINKS */
+    if (n->change == REMOTE_DOWN || node_is_there(w->node, n->node))
+        (void)link_change(w, n); /* as at the home of DUTY_LINKS */
 }
 
 const struct message_row link_known_message = {

@@ -213,6 +213,111 @@ static void test_the_home_of_links_starts(void **state)
     await_knowing("kept.test", 0);
 }
 
+/* All workers choose the same of two links, also when the home of DUTY_LINKS has started and heard
+ * of them in another order than they came. */
+
+static struct {
+    unsigned links;
+    uint64_t chosen;
+} choice[NODES][WORKERS];
+
+static void count_links(slice domain, unsigned count, void *arg)
+{
+    if (slice_is(domain, "both.test"))
+        *(unsigned *)arg = count;
+}
+
+static void look_for_choice(struct worker *w, void *arg)
+{
+    unsigned count = 0;
+    (void)arg;
+    remote_each(w, count_links, &count);
+    pthread_mutex_lock(&live.lock);
+    choice[w->node->id - 1][w->index].links = count;
+    choice[w->node->id - 1][w->index].chosen =
+        remote_link_for(w, SLICE("a@localhost"), SLICE("both.test")).id;
+    links.asked++;
+    pthread_cond_broadcast(&live.changed);
+    pthread_mutex_unlock(&live.lock);
+}
+
+static uint64_t both_links[2];
+
+static void both_links_come(struct worker *w, void *arg)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        both_links[i] = connection_new_id(w);
+        remote_announce(w, slice_of(arg), &live_edge, both_links[i], REMOTE_UP,
+                        i == 1 ? link_is_up : NULL);
+    }
+}
+
+static void both_links_are_told_again(struct worker *w, void *arg)
+{
+    for (unsigned i = 2; i-- > 0;)
+        remote_announce(w, slice_of(arg), &live_edge, both_links[i], REMOTE_UP,
+                        i == 0 ? link_is_up : NULL);
+}
+
+static void look_for_choices(void)
+{
+    links.asked = 0;
+    for (unsigned k = 0; k < NODES * WORKERS; k++)
+        node_call(live.node[k / WORKERS], k % WORKERS, look_for_choice, NULL);
+    LIVE_AWAIT(links.asked == NODES * WORKERS);
+}
+
+static void test_all_choose_the_same_link(void **state)
+{
+    (void)state;
+    links.up = false;
+    node_call(live.node[1], 1, both_links_come, "both.test");
+    LIVE_AWAIT(links.up);
+    links.up = false;
+    for (unsigned i = 0; i < WORKERS; i++)
+        node_call(live.node[0], i, forget_links, NULL);
+    (void)know_link("both.test"); /* they have */
+    node_call(live.node[1], 1, both_links_are_told_again, "both.test");
+    LIVE_AWAIT(links.up);
+    look_for_choices();
+    for (unsigned k = 0; k < NODES * WORKERS; k++) {
+        assert_int_equal(choice[k / WORKERS][k % WORKERS].links, 2);
+        assert_int_equal(choice[k / WORKERS][k % WORKERS].chosen, choice[0][0].chosen);
+    }
+}
+
+/* News of a link of a node that is not there, or not any more: nobody would tell that it is gone.
+ */
+
+static void *link_member(void *message, const char *name)
+{
+    const struct message_field *f = link_known_message.fields;
+    while (strcmp(f->name, name) != 0)
+        f++;
+    return (char *)message + f->offset;
+}
+
+static void hear_of_absent_link(struct worker *w, void *domain)
+{
+    max_align_t message[8] = { 0 };
+    assert_true(link_known_message.size <= sizeof message);
+    *(slice *)link_member(message, "domain") = slice_of(domain);
+    *(uint64_t *)link_member(message, "link") = 1 << CONNECTION_WORKER_BITS;
+    *(uint32_t *)link_member(message, "node") = NODES + 1;
+    home_send_to(w, 0, w->index, &link_known_message, message);
+    *(uint32_t *)link_member(message, "node") = NODES;
+    *(slice *)link_member(message, "domain") = SLICE("there.test");
+    home_send_to(w, 0, w->index, &link_known_message, message);
+}
+
+static void test_a_link_of_a_node_that_is_not_there(void **state)
+{
+    (void)state;
+    node_call(live.node[0], 1, hear_of_absent_link, "absent.test");
+    assert_int_equal(know_link("there.test"), 1);
+    assert_int_equal(know_link("absent.test"), 0);
+}
+
 /* Two edges with links: what is sent to a domain gets to the edge of its link, from the node of the
  * link and from another one, whose list of edges is not the same. */
 
@@ -353,6 +458,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_links_of_other_nodes),
         cmocka_unit_test(test_the_home_of_links_starts),
+        cmocka_unit_test(test_all_choose_the_same_link),
+        cmocka_unit_test(test_a_link_of_a_node_that_is_not_there),
         cmocka_unit_test(test_each_edge_gets_what_is_for_its_links),
         cmocka_unit_test(test_a_link_that_no_edge_has),
         cmocka_unit_test(test_the_home_of_links_is_slow),
