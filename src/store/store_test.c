@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "io/loop.h"
 #include "io/timer.h"
 #include "store/store.h"
@@ -417,7 +418,18 @@ struct busy_tick {
     struct store *store;
     unsigned ended;
 };
-enum { LONG_ENOUGH_US = 400 * 1000 /* for a short read, and until the timer is due */ };
+enum {
+    READ_MAX_US = 20 * 1000 * 1000,
+    TIMER_DUE_US = 250 * 1000 /* a deadline of 1 ms, and io/timer.h is at most 200 ms late */
+};
+
+static int64_t queued_batches(void)
+{
+    struct metric *const *m = store_metrics;
+    while (strcmp((*m)->name, "muster_store_queue") != 0)
+        m++;
+    return metric_read(*m);
+}
 
 static void ended_in_tick(void *arg, enum store_result result, const struct store_batch *b)
 {
@@ -433,7 +445,11 @@ static void read_and_wait(struct busy_tick *t)
     struct store_batch *b = store_read(t->store, 0);
     STORE_ADD(b, &note_list, STORE_ANY_ROWS, SV_I(1));
     store_submit(b, t->loop, 1, ended_in_tick, t);
-    usleep(LONG_ENOUGH_US);
+    for (uint64_t until_us = clock_mono_us() + READ_MAX_US; queued_batches() > 0;) {
+        assert_true(clock_mono_us() < until_us);
+        usleep(1000);
+    }
+    usleep(TIMER_DUE_US);
 }
 
 static void tick_begins(struct loop_post *p, struct loop *loop)
@@ -819,6 +835,8 @@ int main(void)
         cmocka_unit_test(test_names),
     };
     const struct CMUnitTest pgsql_tests[] = { CONTRACT };
+    for (struct metric *const *m = store_metrics; *m != NULL; m++)
+        metric_register(*m);
     int failed = cmocka_run_group_tests_name("store", sqlite_tests, NULL, NULL);
     if (!pgfix_start())
         return failed;
