@@ -1,6 +1,7 @@
 """The commands about certificates, on a real server. `openssl` says what is in requests and
 certificates, and whether a chain holds."""
 import datetime
+import os
 import re
 import socket
 import ssl
@@ -10,7 +11,7 @@ import subprocess
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from test_backup import restore
@@ -291,7 +292,6 @@ def test_chains_that_are_refused(server, tmp_path, authority):
     for behind, told in (((root, middle), 'found "CN=root" behind "CN=localhost", expected its '
                                           'issuer "CN=middle"'),
                          ((stranger,), 'found "CN=stranger"'),
-                         ((middle,), 'the chain ends at the issuer "CN=root"'),
                          ((old, root), 'the certificate "CN=middle" of the chain has expired')):
         path = write(tmp_path, "new.pem", authority.chain(leaf, *behind))
         assert told in refused(server, "cert", "import", "localhost", "--file", path)
@@ -305,10 +305,67 @@ def test_files_that_are_no_certificates(server, tmp_path):
                     b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
         path = write(tmp_path, "new.pem", content)
         told = refused(server, "cert", "import", "localhost", "--file", path, code=2)
-        assert f"{path}: found no PEM certificate" in told
+        assert f"{path}: " + ("the certificate 1 in it is damaged" if b"AAAA" in content
+                              else "found no PEM certificate") in told
     told = refused(server, "cert", "import", "localhost", "--file", "/nowhere/x")
     assert "/nowhere/x: No such file" in told and "musterd reads the file itself" in told
     assert "--file is missing" in refused(server, "cert", "import", "localhost", code=2)
+
+
+def test_a_file_that_does_not_end_is_refused_at_once(server, tmp_path, authority):
+    """It would hold the thread that checks passwords, too."""
+    pipe = tmp_path / "pipe.pem"
+    os.mkfifo(pipe)
+    right = write(tmp_path, "new.pem", authority.chain(authority.sign(csr(server, "localhost"))))
+    for args in (("cert", "import", "localhost", "--file", pipe),
+                 ("cert", "import", "localhost", "--file", right, "--key", pipe),
+                 ("cert-trust", "add", pipe)):
+        told = refused(server, *args, code=2)
+        assert f"{pipe}: not a regular file" in told and "musterd reads" not in told
+    folder = server.data / "trust" / "federation"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "x.pem")
+    assert "x.pem: not a regular file" in refused(server, "server", "reload", code=2)
+
+
+def test_a_private_authority_may_leave_out_its_root(server, tmp_path, authority):
+    leaf = authority.sign(csr(server, "localhost"))
+    path = write(tmp_path, "new.pem", authority.chain(leaf, authority.middle[0]))
+    done = server.ctl_run("cert", "import", "localhost", "--file", path)
+    assert done.returncode == 0, done.stderr
+    assert 'the chain ends at the issuer "CN=root", which is neither' in done.stdout
+    assert shown(server) == leaf
+    server.ctl("cert-trust", "add", pem_of(tmp_path, "root.pem", authority.root[0]))
+    server.ctl("cert-trust", "add", pem_of(tmp_path, "middle.pem", authority.middle[0]))
+    alone = write(tmp_path, "alone.pem", leaf.public_bytes(serialization.Encoding.PEM))
+    done = server.ctl_run("cert", "import", "localhost", "--file", alone)
+    assert done.returncode == 0 and done.stdout == "localhost: the certificate is in use\n"
+
+
+@pytest.mark.parametrize("key", [ec.generate_private_key(ec.SECP256K1()),
+                                 ec.generate_private_key(ec.BrainpoolP256R1()),
+                                 ed448.Ed448PrivateKey.generate()])
+def test_keys_that_clients_cannot_use_are_refused(server, tmp_path, authority, key):
+    leaf = authority.sign(csr(server, "localhost"), key=key.public_key())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                            serialization.NoEncryption())
+    path = write(tmp_path, "new.pem", pem + authority.chain(leaf))
+    said = refused(server, "cert", "import", "localhost", "--file", path)
+    assert "found a key that clients cannot use (" in said and "P-256, P-384 or P-521" in said
+
+
+def test_a_key_that_all_may_read_is_noted(server, tmp_path, authority):
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = authority.sign(csr(server, "localhost"), key=key.public_key())
+    path = write(tmp_path, "new.pem", authority.chain(leaf))
+    secret = write(tmp_path, "x.key", key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption()))
+    for mode, noted in ((0o600, False), (0o640, False), (0o644, True)):
+        secret.chmod(mode)
+        done = server.ctl_run("cert", "import", "localhost", "--file", path, "--key", secret)
+        assert done.returncode == 0, done.stderr
+        assert (f"{secret}: all users of this machine may read the key" in done.stdout) == noted
 
 
 def test_the_node_file_decides(make_server, tmp_path, authority):
@@ -479,6 +536,20 @@ def test_trusted_certificates_stay_until_they_are_deleted(server, tmp_path, auth
     assert f"found no certificate {fingerprint(root)} that is trusted for federation" in told
     server.ctl("cert-trust", "del", fingerprint(root), "--for", "clients")
     assert trusted(server) == [("federation", fingerprint(middle))]
+
+
+def test_many_trusted_certificates_at_once(server, tmp_path):
+    """All of a file, and none of one that is damaged or has too many."""
+    certs = [make(tmp_path, f"ca{i}", [])[0] for i in range(20)]
+    whole = pem_of(tmp_path, "all.pem", *certs)
+    damaged = write(tmp_path, "damaged.pem", whole.read_bytes()[:-60])
+    told = refused(server, "cert-trust", "add", damaged, code=2)
+    assert f"{damaged}: the certificate 20 in it is damaged" in told and trusted(server) == []
+    server.ctl("cert-trust", "add", whole)
+    assert {f for _, f in trusted(server)} == {fingerprint(c) for c in certs}
+    many = write(tmp_path, "many.pem", whole.read_bytes() * 52)
+    told = refused(server, "cert-trust", "add", many)
+    assert f"{many}: found more than 1024 certificates" in told
 
 
 @pytest.mark.parametrize("options, told", [

@@ -1,4 +1,5 @@
 #include "app/cert_check.h"
+#include "app/cert_trust.h"
 #include "app/cert_watch.h"
 #include "app/certs.h"
 #include "base/arena.h"
@@ -11,6 +12,7 @@
 #include "home/here.h"
 #include "home/host.h"
 #include "im/feature.h"
+#include "io/tls_trust.h"
 #include "io/work.h"
 #include <inttypes.h>
 #include <time.h>
@@ -58,6 +60,11 @@ static bool cert_check_leaf(struct cert_check *c, const struct cert_use *use)
         buf_printf(&c->mistakes,
                    "%s: the key is weak (%s). Make a new one: `cert csr` or `cert self-signed`.\n",
                    use->domains, f->key);
+    if (f->rare_key)
+        buf_printf(&c->mistakes,
+                   "%s: clients cannot use the key (%s). Make a new one: `cert csr` or `cert "
+                   "self-signed`.\n",
+                   use->domains, f->key);
     if (f->weak_signature)
         buf_printf(&c->mistakes,
                    "%s: the signature is weak (%s). Ask the issuer for a new certificate.\n",
@@ -92,7 +99,9 @@ static void check_chain(struct cert_check *c, const struct cert_use *use)
                        use->domains, f->subject, f->key, f->signature);
     }
     const char *last = use->chain.item[use->chain.count - 1].issuer;
-    enum tls_chain_end end = tls_cert_chain_end(use->certificate);
+    struct tls_trust *own = tls_trusted_get(cert_trusted(CERT_TRUST_FEDERATION));
+    enum tls_chain_end end = tls_chain_leads(&use->chain, own);
+    tls_trust_unref(&own);
     if (use->facts.self_signed)
         buf_printf(&c->mistakes,
                    "%s: the certificate is self-signed. Clients warn their users, and other "

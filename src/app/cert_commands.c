@@ -215,14 +215,17 @@ static enum err job_import_with(struct cert_job *j, const struct node_file *file
                               .certificate = job_path(j, "file"),
                               .key = job_path(j, "key"),
                               .arena = j->call->arena };
-    const char *used;
+    struct cert_import_found found;
     struct buf pem;
     buf_init(&pem, PEM_BYTES_MAX);
-    enum err e = cert_import_check(&in, &pem, &used, why);
+    enum err e = cert_import_check(&in, &pem, &found, why);
     if (e == OK)
         e = job_store(j, buf_fit(&pem), why);
-    if (e == OK && used != NULL)
-        (void)!cert_store_remove(used, &ignored); /* the pair has the key now */
+    if (e == OK && found.used != NULL)
+        (void)!cert_store_remove(found.used, &ignored); /* the pair has the key now */
+    if (e == OK)
+        j->answer = arena_printf(j->call->arena, "%s: the certificate is in use%s", job_domains(j),
+                                 found.notes);
     tls_key_wipe(&pem);
     return e;
 }
@@ -234,7 +237,6 @@ static enum err job_import(struct cert_job *j, struct why *why)
     if (e == OK)
         e = job_import_with(j, file, why);
     node_file_free(&file);
-    j->answer = arena_printf(j->call->arena, "%s: the certificate is in use", job_domains(j));
     return e;
 }
 
@@ -321,7 +323,7 @@ static void cert_job_done(struct work *work)
     else if (j->err == OK)
         command_done(j->call, "%s", j->answer);
     else
-        cert_store_failed(j->call, j->err, &j->why);
+        command_fail(j->call, j->err, "%s", j->why.text);
 }
 
 static void job_take_domains(struct cert_job *j, slice list)

@@ -1,5 +1,6 @@
 #include "app/cert_import.h"
 #include "app/cert_store.h"
+#include "app/cert_trust.h"
 #include "app/certs.h"
 #include "app/node_file.h"
 #include "base/arena.h"
@@ -7,6 +8,8 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "io/tls_cert_make.h"
+#include "io/tls_trust.h"
+#include <sys/stat.h>
 
 enum err cert_import_allowed(const struct node_file *f, const char *domain, struct why *why)
 {
@@ -41,15 +44,34 @@ static enum err check_order(const struct cert_import *in, const struct tls_chain
                          "the certificate of the domain first, then each issuer",
                          next->subject, f->subject, f->issuer));
     }
-    if (tls_cert_chain_end(in->certificate) != TLS_CHAIN_OPEN)
+    return OK;
+}
+
+/* An authority of one's own may leave out its root: clients that trust it have it. So only a
+ * certificate without any issuer behind it is refused. */
+static enum err check_end(const struct cert_import *in, const struct tls_chain *chain,
+                          struct cert_import_found *out, struct why *why)
+{
+    struct tls_trust *own = tls_trusted_get(cert_trusted(CERT_TRUST_FEDERATION));
+    enum tls_chain_end end = tls_chain_leads(chain, own);
+    const char *text = arena_printf(in->arena,
+                                    "the chain ends at the issuer \"%.200s\", which is neither in "
+                                    "the file nor known to this machine",
+                                    chain->item[chain->count - 1].issuer);
+    tls_trust_unref(&own);
+    if (end != TLS_CHAIN_OPEN)
         return OK;
-    return import_fail(
-        why, in,
-        arena_printf(in->arena,
-                     "the chain ends at the issuer \"%.200s\", which is neither in the file nor "
-                     "known to this machine. Add the certificates of the issuers, up to the root "
-                     "if that is your own",
-                     chain->item[chain->count - 1].issuer));
+    if (chain->count == 1)
+        return import_fail(why, in,
+                           arena_printf(in->arena,
+                                        "%s. Add the certificates of the issuers, up to the root "
+                                        "if that is your own",
+                                        text));
+    out->notes = arena_printf(in->arena,
+                              "%s\n%s: %s. Clients and other servers that do not know this issuer "
+                              "refuse the certificate.",
+                              out->notes, in->certificate, text);
+    return OK;
 }
 
 /* Of the certificates behind the first. */
@@ -61,6 +83,7 @@ static enum err check_issuers(const struct cert_import *in, const struct tls_cha
         const char *wrong = now > f->not_after    ? "has expired"
                             : now < f->not_before ? "is not valid yet"
                             : f->weak_key         ? "has a weak key"
+                            : f->rare_key         ? "has a key that clients cannot use"
                             : f->weak_signature   ? "has a weak signature"
                             : !f->authority       ? "is none of an authority"
                                                   : NULL;
@@ -83,13 +106,15 @@ static enum err import_check_leaf(const struct cert_import *in, const struct tls
     const char *fault = cert_fault(&use, now, in->arena);
     if (fault != NULL)
         return import_fail(why, in, arena_printf(in->arena, "the certificate %s", fault));
-    if (f->weak_key || f->weak_signature)
+    if (f->weak_key || f->rare_key || f->weak_signature)
         return import_fail(why, in,
                            arena_printf(in->arena,
-                                        "found a weak %s (%s), allowed: RSA of 2048 bits and up, "
-                                        "ECDSA, and SHA-256 and up",
-                                        f->weak_key ? "key" : "signature",
-                                        f->weak_key ? f->key : f->signature));
+                                        "found a %s (%s), allowed: RSA of 2048 bits and up, ECDSA "
+                                        "with P-256, P-384 or P-521, Ed25519, and SHA-256 and up",
+                                        f->weak_key   ? "weak key"
+                                        : f->rare_key ? "key that clients cannot use"
+                                                      : "weak signature",
+                                        f->weak_key || f->rare_key ? f->key : f->signature));
     if (!f->for_server)
         return import_fail(why, in,
                            "the certificate is not for servers (keyUsage, extendedKeyUsage). Ask "
@@ -112,11 +137,13 @@ static bool import_key_fits(struct buf *key, const char *path, const char *certi
 }
 
 /* Where no key is given: in the file, of a request, of a certificate that is in the data folder. */
-static enum err import_find_key(const struct cert_import *in, struct buf *key,
+static enum err import_find_key(const struct cert_import *in, slice pem, struct buf *key,
                                 const char *certificate, const char **used, struct why *why)
 {
-    if (import_key_fits(key, in->certificate, certificate))
+    if (tls_key_of_pem(key, pem, in->certificate, why) == OK &&
+        tls_key_fits(buf_slice(key), certificate))
         return OK;
+    buf_clear(key); /* a key of something else; the caller wipes the memory */
     for (size_t i = 0; i < in->file->domains.count; i++) {
         const char *domain = in->file->domains.name[i];
         const char *request = cert_store_request(in->arena, in->file->data, domain);
@@ -134,42 +161,78 @@ static enum err import_find_key(const struct cert_import *in, struct buf *key,
     return E_NOTFOUND;
 }
 
-static enum err take_key(const struct cert_import *in, struct buf *key, const char *certificate,
-                         const char **used, struct why *why)
+/* What the operator gave as the file of the key. */
+static enum err import_given_key(const struct cert_import *in, struct buf *key, struct why *why)
 {
-    if (in->key == NULL)
-        return import_find_key(in, key, certificate, used, why);
-    enum err e = tls_key_read(key, in->key, why);
-    if (e != OK || tls_key_fits(buf_slice(key), certificate)) /* whole: tls_key_read() says so */
-        return e;
-    why_set(why,
-            "%s: the key is not the one of the certificate %s; give the key that it was "
-            "requested with",
-            in->key, in->certificate);
-    return E_CONFLICT;
+    struct buf pem;
+    buf_init(&pem, TLS_PEM_BYTES_MAX);
+    enum err e = cert_store_read_given(&pem, in->key, why);
+    if (e == OK)
+        e = tls_key_of_pem(key, buf_fit(&pem), in->key, why);
+    tls_key_wipe(&pem);
+    return e;
 }
 
-enum err cert_import_check(const struct cert_import *in, struct buf *pem, const char **used,
-                           struct why *why)
+static enum err take_key(const struct cert_import *in, slice pem, struct buf *key,
+                         const char *certificate, struct cert_import_found *out, struct why *why)
+{
+    struct stat st;
+    if (in->key == NULL)
+        return import_find_key(in, pem, key, certificate, &out->used, why);
+    enum err e = import_given_key(in, key, why);
+    if (e != OK)
+        return e;
+    if (!tls_key_fits(buf_fit(key), certificate)) {
+        why_set(why,
+                "%s: the key is not the one of the certificate %s; give the key that it was "
+                "requested with",
+                in->key, in->certificate);
+        return E_CONFLICT;
+    }
+    if (stat(in->key, &st) == 0 && (st.st_mode & S_IROTH) != 0)
+        out->notes = arena_printf(in->arena,
+                                  "%s\n%s: all users of this machine may read the key; remove the "
+                                  "file, or chmod 600 it.",
+                                  out->notes, in->key);
+    return OK;
+}
+
+static enum err import_check_pem(const struct cert_import *in, slice text, struct buf *pem,
+                                 struct cert_import_found *out, struct why *why)
 {
     struct tls_chain chain;
     int64_t now = (int64_t)(clock_wall_us() / 1000000);
-    enum err e = OK;
-    ensure(in->domain_count > 0 && pem->len == 0);
-    *used = NULL;
-    for (size_t i = 0; e == OK && i < in->domain_count; i++)
-        e = cert_import_allowed(in->file, in->domain[i], why);
+    enum err e = tls_chain_of_pem(&chain, text, TLS_CHAIN_MAX, in->certificate, in->arena, why);
     if (e == OK)
-        e = tls_cert_read_chain(&chain, in->certificate, in->arena, why);
-    if (e == OK)
-        e = take_key(in, pem, chain.item[0].pem, used, why);
+        e = take_key(in, text, pem, chain.item[0].pem, out, why);
     if (e == OK)
         e = import_check_leaf(in, &chain, now, why);
     if (e == OK)
         e = check_issuers(in, &chain, now, why);
     if (e == OK)
         e = check_order(in, &chain, why);
+    if (e == OK)
+        e = check_end(in, &chain, out, why);
     for (size_t i = 0; e == OK && i < chain.count; i++)
         buf_add(pem, slice_of(chain.item[i].pem));
+    return e;
+}
+
+enum err cert_import_check(const struct cert_import *in, struct buf *pem,
+                           struct cert_import_found *out, struct why *why)
+{
+    struct buf text;
+    enum err e = OK;
+    ensure(in->domain_count > 0 && pem->len == 0);
+    *out = (struct cert_import_found){ NULL, "" };
+    for (size_t i = 0; e == OK && i < in->domain_count; i++)
+        e = cert_import_allowed(in->file, in->domain[i], why);
+    if (e != OK)
+        return e;
+    buf_init(&text, TLS_PEM_BYTES_MAX);
+    e = cert_store_read_given(&text, in->certificate, why);
+    if (e == OK)
+        e = import_check_pem(in, buf_fit(&text), pem, out, why);
+    tls_key_wipe(&text);
     return e;
 }

@@ -21,9 +21,12 @@ struct cert_import {
 /* E_CONFLICT: the node file says which certificate this domain has. */
 NODISCARD enum err cert_import_allowed(const struct node_file *file, const char *domain,
                                        struct why *why);
-/* Checks all of it and writes it as one text in PEM, key first. *used: the path of the key of a
- * request that it was made from, NULL: none. E_IO, E_SYNTAX: a file; E_NOTFOUND: no key;
- * E_CONFLICT: the key of another certificate; E_AUTH: clients would refuse it. Waits for the
- * disk. */
+struct cert_import_found {
+    const char *used;  /* path of the key of a request that it was made from; NULL: none */
+    const char *notes; /* lines about what is in order, but may cause trouble; "": none */
+};
+/* Checks all of it and writes it as one text in PEM, key first. Each file is read once. E_IO,
+ * E_SYNTAX: a file; E_NOTFOUND: no key; E_CONFLICT: the key of another certificate; E_AUTH: clients
+ * would refuse it. Waits for the disk. */
 NODISCARD enum err cert_import_check(const struct cert_import *in, struct buf *pem,
-                                     const char **used, struct why *why);
+                                     struct cert_import_found *out, struct why *why);

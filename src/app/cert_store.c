@@ -1,8 +1,8 @@
 #include "app/cert_store.h"
 #include "base/arena.h"
-#include "base/command.h"
 #include "base/durable.h"
 #include "base/secret_file.h"
+#include "base/whole_file.h"
 #include <errno.h>
 #include <unistd.h>
 
@@ -34,13 +34,16 @@ enum err cert_store_write(const char *data, const char *path, slice pem, struct 
     return e;
 }
 
-void cert_store_failed(struct command_call *call, enum err e, const struct why *why)
+enum err cert_store_read_given(struct buf *out, const char *path, struct why *why)
 {
-    command_fail(call, e, "%s%s", why->text,
-                 e == E_IO ? ". musterd reads the file itself: its user must be able to, and "
-                             "systemd hides /tmp and /home from it. Copy the file to /etc/muster "
-                             "with `install -g muster -m 640`"
-                           : "");
+    struct why cause;
+    enum err e = whole_file_read(out, path, &cause);
+    why_set(why, "%s%s", e != OK ? cause.text : "",
+            e == E_IO ? ". musterd reads the file itself: its user must be able to, and systemd "
+                        "hides /tmp and /home from it. Copy the file to /etc/muster with `install "
+                        "-g muster -m 640`"
+                      : "");
+    return e;
 }
 
 enum err cert_store_remove(const char *path, struct why *why)

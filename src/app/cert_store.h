@@ -8,7 +8,7 @@
 #include "base/slice.h"
 
 struct arena;
-struct command_call;
+struct buf;
 
 /* Paths, in the arena. domain: one of ours, as the node has it. */
 const char *cert_store_pair(struct arena *arena, const char *data, const char *domain);
@@ -16,7 +16,8 @@ const char *cert_store_request(struct arena *arena, const char *data, const char
 bool cert_store_has(const char *path);
 /* Writes a file with mode 0600, as a whole; makes the folder. */
 NODISCARD enum err cert_store_write(const char *data, const char *path, slice pem, struct why *why);
-/* Ends a command that could not read a file which an operator named, or failed otherwise. */
-void cert_store_failed(struct command_call *call, enum err e, const struct why *why);
+/* Reads a file that an operator named: base/whole_file.h. `why` says who must be able to read it.
+ */
+NODISCARD enum err cert_store_read_given(struct buf *out, const char *path, struct why *why);
 /* Removes a file. E_NOTFOUND: there is none. */
 NODISCARD enum err cert_store_remove(const char *path, struct why *why);

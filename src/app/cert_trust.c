@@ -4,6 +4,7 @@
 #include "app/reload.h"
 #include "base/alarm.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/durable.h"
@@ -22,7 +23,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-enum { FINGERPRINT_LEN = 64, ENTRIES_MAX = 1024 };
+enum { FINGERPRINT_LEN = 64 };
 
 static const char *const store_names[] = { "federation", "clients", NULL };
 
@@ -43,7 +44,8 @@ static struct setting trust_system = {
     .def = 1,
     .changed = trust_system_changed,
     .doc = "Whether other servers are trusted whose certificates lead to an authority that the "
-           "operating system trusts. Off: only those of `cert-trust add`.",
+           "operating system trusts. Off: only those of `cert-trust add`. It does not matter where "
+           "the node file has tls.trust, which counts instead of the operating system.",
 };
 
 struct trust_entry {
@@ -89,8 +91,14 @@ static void trust_store_free(struct trust_store *s)
 static enum err trust_read_file(struct trust_store *s, const char *path, struct why *why)
 {
     struct tls_chain chain;
-    enum err e = tls_cert_read_chain(&chain, path, s->arena, why);
-    for (size_t i = 0; e == OK && i < chain.count && s->count < ENTRIES_MAX; i++)
+    enum err e = tls_cert_read_chain(&chain, path, TLS_TRUST_MAX, s->arena, why);
+    if (e == OK && chain.count > TLS_TRUST_MAX - s->count) {
+        why_set(why,
+                "%s: with it there are more than %d trusted certificates, allowed at most that",
+                path, TLS_TRUST_MAX);
+        e = E_LIMIT;
+    }
+    for (size_t i = 0; e == OK && i < chain.count; i++)
         s->entry[s->count++] = (struct trust_entry){ path, chain.item[i], chain.count };
     return e;
 }
@@ -109,17 +117,19 @@ static enum err trust_read_folder(struct trust_store *s, const char *folder, str
     return e;
 }
 
-static enum err trust_store_load(struct trust_store *s, const char *data, unsigned store,
-                                 struct why *why)
+/* file: of authorities of other servers, in place of those of the system; NULL: none. */
+static enum err trust_store_load(struct trust_store *s, const char *data, const char *file,
+                                 unsigned store, struct why *why)
 {
+    bool federation = store == CERT_TRUST_FEDERATION;
     *s = (struct trust_store){ .arena = arena_create(0) };
-    s->entry = arena_new(s->arena, struct trust_entry, ENTRIES_MAX);
+    s->entry = arena_new(s->arena, struct trust_entry, TLS_TRUST_MAX);
     const char *folder = trust_folder(s->arena, data, store);
     enum err e = trust_read_folder(s, folder, why);
     if (e == OK)
-        e = tls_trust_create_with(&s->own, false, folder, why);
-    if (e == OK && store == CERT_TRUST_FEDERATION)
-        e = tls_trust_create_with(&s->with_system, true, folder, why);
+        e = tls_trust_create_with(&s->own, false, federation ? file : NULL, folder, why);
+    if (e == OK && federation && file == NULL)
+        e = tls_trust_create_with(&s->with_system, true, NULL, folder, why);
     if (e != OK)
         trust_store_free(s);
     return e;
@@ -134,12 +144,12 @@ static void trust_publish(unsigned store)
     tls_trusted_set(&trusted[store], t != NULL ? tls_trust_ref(t) : NULL);
 }
 
-enum err cert_trust_load(const char *data, struct why *why)
+enum err cert_trust_load(const char *data, const char *file, struct why *why)
 {
     struct trust_store made[CERT_TRUST_STORES] = { 0 };
     enum err e = OK;
     for (unsigned i = 0; i < CERT_TRUST_STORES && e == OK; i++)
-        e = trust_store_load(&made[i], data, i, why);
+        e = trust_store_load(&made[i], data, file, i, why);
     pthread_mutex_lock(&lock);
     for (unsigned i = 0; i < CERT_TRUST_STORES && e == OK; i++) {
         struct trust_store old = stores[i];
@@ -153,12 +163,12 @@ enum err cert_trust_load(const char *data, struct why *why)
     return e;
 }
 
-enum err cert_trust_check(const char *data, struct why *why)
+enum err cert_trust_check(const char *data, const char *file, struct why *why)
 {
     enum err e = OK;
     for (unsigned i = 0; i < CERT_TRUST_STORES && e == OK; i++) {
         struct trust_store read;
-        e = trust_store_load(&read, data, i, why);
+        e = trust_store_load(&read, data, file, i, why);
         if (e == OK)
             trust_store_free(&read);
     }
@@ -235,7 +245,7 @@ static void trust_job_done(struct work *work)
     if (j->err == OK)
         reload_for(j->call, j->answer, "the trust store has changed");
     else
-        cert_store_failed(j->call, j->err, &j->why);
+        command_fail(j->call, j->err, "%s", j->why.text);
 }
 
 static void trust_submit(struct command_call *call,
@@ -283,12 +293,42 @@ static enum err trust_write(const struct trust_job *j, const struct tls_cert_fac
     return e;
 }
 
+/* Those that are there already count once. */
+static enum err trust_has_room(unsigned store, const struct tls_chain *chain, const char *path,
+                               struct why *why)
+{
+    size_t more = 0;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < chain->count; i++) {
+        bool had = false;
+        for (size_t k = 0; !had && k < stores[store].count; k++)
+            had = strcmp(stores[store].entry[k].facts.fingerprint, chain->item[i].fingerprint) == 0;
+        more += !had;
+    }
+    size_t there = stores[store].count;
+    pthread_mutex_unlock(&lock);
+    if (more <= TLS_TRUST_MAX - there)
+        return OK;
+    why_set(why,
+            "%s: found %zu certificates that are new, beside %zu that are trusted; allowed "
+            "are %d",
+            path, more, there, TLS_TRUST_MAX);
+    return E_LIMIT;
+}
+
 static enum err trust_add(struct trust_job *j, struct why *why)
 {
     struct arena *arena = j->call->arena;
     const char *path = slice_cstr(arena, command_arg(j->call, "file"));
     struct tls_chain chain;
-    enum err e = tls_cert_read_chain(&chain, path, arena, why);
+    struct buf pem;
+    buf_init(&pem, TLS_PEM_BYTES_MAX);
+    enum err e = cert_store_read_given(&pem, path, why);
+    if (e == OK)
+        e = tls_chain_of_pem(&chain, buf_fit(&pem), TLS_TRUST_MAX, path, arena, why);
+    buf_fini(&pem);
+    if (e == OK)
+        e = trust_has_room(j->store, &chain, path, why);
     for (size_t i = 0; e == OK && i < chain.count; i++)
         e = trust_check(&chain.item[i], path, why);
     j->answer = arena_printf(arena, "trusted for %s:", store_names[j->store]);

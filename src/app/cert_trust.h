@@ -2,7 +2,8 @@
  * clients. Each store is a folder of the data folder, trust/federation and trust/clients, with one
  * file FINGERPRINT.pem for each certificate, by `cert-trust add|del|list`.
  *
- * Federation also trusts what the operating system trusts, unless cert.trust-system is off. */
+ * Federation also trusts what tls.trust of the node file has, or where that is not given what the
+ * operating system trusts, unless cert.trust-system is off. */
 #pragma once
 #include "base/err.h"
 #include <stdint.h>
@@ -19,10 +20,11 @@ enum cert_trust_store { CERT_TRUST_FEDERATION, CERT_TRUST_CLIENTS, CERT_TRUST_ST
  * the store is empty. */
 struct tls_trusted *cert_trusted(enum cert_trust_store store);
 /* Reads both stores: at start after the settings, and at a reload. On an error nothing has changed.
- * E_IO, E_SYNTAX: a file is not usable. Main's thread. */
-NODISCARD enum err cert_trust_load(const char *data, struct why *why);
+ * file: tls.trust; NULL: not given. E_IO, E_SYNTAX, E_LIMIT: a file is not usable. Main's thread.
+ */
+NODISCARD enum err cert_trust_load(const char *data, const char *file, struct why *why);
 /* For --check: whether it would. Any thread. */
-NODISCARD enum err cert_trust_check(const char *data, struct why *why);
+NODISCARD enum err cert_trust_check(const char *data, const char *file, struct why *why);
 void cert_trust_end(void); /* memory only; after the workers have ended */
 /* Raises or clears the alarm about certificates that expire. Returns when the first of them does,
  * in seconds since 1970; INT64_MAX: there is none. Any thread. */

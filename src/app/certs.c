@@ -137,7 +137,8 @@ const char *cert_missing(const struct tls_cert_facts *facts, const char *const *
 static void certs_read_use(struct cert_use *use, struct arena *arena)
 {
     struct why why;
-    use->known = tls_cert_read_chain(&use->chain, use->certificate, arena, &why) == OK;
+    use->known =
+        tls_cert_read_chain(&use->chain, use->certificate, TLS_CHAIN_MAX, arena, &why) == OK;
     use->facts = use->known ? use->chain.item[0] : (struct tls_cert_facts){ .issuer = "" };
     use->missing =
         use->known ? cert_missing(&use->facts, use->domain, use->domain_count, arena) : "";
@@ -244,7 +245,7 @@ static void add_notes(const struct cert_use *use, int64_t now, struct buf *notes
     if (use->facts.self_signed)
         buf_printf(notes, "%s: is self-signed; clients ask their users whether to trust it\n",
                    use->certificate);
-    else if (tls_cert_chain_end(use->certificate) == TLS_CHAIN_OPEN)
+    else if (tls_chain_leads(&use->chain, NULL) == TLS_CHAIN_OPEN)
         buf_printf(notes,
                    "%s: its issuer \"%s\" is neither in the file nor known to this machine; unless "
                    "your clients know it, give a file with the whole chain (fullchain.pem)\n",

@@ -113,7 +113,7 @@ void node_check(const struct node_file *f, struct buf *mistakes, struct buf *not
     check_data(f, arena, mistakes, notes);
     check_control(f, arena, mistakes);
     certs_check(f, mistakes, notes);
-    if (cert_trust_check(f->data, &why) != OK)
+    if (cert_trust_check(f->data, f->trust, &why) != OK)
         buf_printf(mistakes, "%s\n", why.text);
     if (!is_running(f, arena))
         check_ports(f, arena, mistakes);

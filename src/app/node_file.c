@@ -114,8 +114,8 @@ static const struct node_key keys[] = {
     { "tls.domains", KEY_CERTS, KEY_RELOAD, AT(certs), 0, NODE_DOMAINS_MAX, NULL, "",
       "Certificates of single domains, chosen by the name the client asks for (SNI)." },
     { "tls.trust", KEY_PATH, KEY_RESTART, AT(trust), 0, 0, NULL, "",
-      "Certificates of authorities, PEM, that are trusted to vouch for other servers. Without it: "
-      "those that the system trusts." },
+      "Certificates of authorities, PEM, that are trusted to vouch for other servers, beside those "
+      "of `cert-trust add`. Without it: those that the system trusts." },
     { "log.level", KEY_CHOICE, KEY_RELOAD, AT(log_level), 0, 0, levels, "info",
       "The least important lines that are written to standard error." },
     { "log.format", KEY_CHOICE, KEY_RELOAD, AT(log_format), 0, 0, formats, "logfmt",

@@ -146,7 +146,7 @@ static enum err start_parts(struct server *s, struct why *why)
     if (e == OK)
         e = settings_load(s->store, why);
     if (e == OK)
-        e = cert_trust_load(s->file->data, why);
+        e = cert_trust_load(s->file->data, s->file->trust, why);
     if (e == OK)
         other_database_look(s->store, s->file->data);
     if (e == OK)
@@ -236,7 +236,7 @@ static enum err read_again(struct reload *r, struct node_file **file, struct buf
     }
     e = certs_load(&r->tls, *file, &why);
     if (e == OK)
-        e = cert_trust_load(r->server->file->data, &why);
+        e = cert_trust_load(r->server->file->data, r->server->file->trust, &why);
     if (e != OK) {
         tls_ctx_unref(&r->tls);
         buf_printf(errors, "%s: %s", (*file)->path, why.text);

@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { DOMAIN_BYTES_MAX = 255 };
@@ -136,6 +137,11 @@ enum err tls_file_fail(struct why *why, enum err e, const char *path, const char
 
 static enum err check_readable(const char *path, struct why *why)
 {
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) { /* a pipe would not end */
+        why_set(why, "%s: not a regular file; give the path of a PEM file", path);
+        return E_SYNTAX;
+    }
     if (access(path, R_OK) == 0)
         return OK;
     why_set(why, "%s: %s; give the path of a readable PEM file", path, strerrordesc_np(errno));

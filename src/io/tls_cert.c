@@ -1,9 +1,12 @@
 #include "io/tls_cert.h"
 #include "base/arena.h"
+#include "base/buf.h"
+#include "base/ensure.h"
 #include "base/hex.h"
 #include "base/slice.h"
+#include "base/whole_file.h"
+#include "io/tls_cert_make.h"
 #include "io/tls_private.h"
-#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -12,29 +15,49 @@
 
 enum { LINE_BYTES_MAX = 256, NAME_BYTES_MAX = 255, STRONG_BITS = 112, CURVE_BYTES_MAX = 32 };
 
-/* The certificates of a file, in their order; NULL: it has none, or cannot be opened (errno). */
-static STACK_OF(X509) * read_chain(const char *path)
+static bool at_end_of_pem(void)
 {
-    errno = 0;
-    BIO *in = BIO_new_file(path, "r");
-    STACK_OF(X509) *chain = in != NULL ? sk_X509_new_null() : NULL;
-    X509 *cert;
-    while (chain != NULL && sk_X509_num(chain) < TLS_CHAIN_MAX &&
-           (cert = PEM_read_bio_X509(in, NULL, NULL, NULL)) != NULL) {
-        if (sk_X509_push(chain, cert) <= 0)
-            X509_free(cert);
-    }
-    BIO_free(in);
-    ERR_clear_error(); /* the end of the file is one */
-    if (chain != NULL && sk_X509_num(chain) == 0) {
-        sk_X509_free(chain);
-        chain = NULL;
-        errno = 0;
-    }
-    return chain;
+    unsigned long error = ERR_peek_last_error();
+    return ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
 }
 
 static void free_chain(STACK_OF(X509) * chain) { sk_X509_pop_free(chain, X509_free); }
+
+/* What is wrong with the text behind the last certificate that could be read. */
+static enum err pem_end(size_t count, size_t max, bool more, const char *path, struct why *why)
+{
+    if (more)
+        why_set(why, "%s: found more than %zu certificates, allowed at most that", path, max);
+    else if (!at_end_of_pem())
+        why_set(why, "%s: the certificate %zu in it is damaged", path, count + 1);
+    else if (count == 0)
+        why_set(why, "%s: found no PEM certificate in it", path);
+    else
+        return OK;
+    return more ? E_LIMIT : E_SYNTAX;
+}
+
+enum err tls_certs_of_pem(STACK_OF(X509) * *out, slice pem, size_t max, const char *path,
+                          struct why *why)
+{
+    BIO *in = BIO_new_mem_buf(pem.ptr != NULL ? pem.ptr : "", (int)pem.len);
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    X509 *cert = NULL;
+    size_t count = 0;
+    ensure(in != NULL && chain != NULL && pem.len <= TLS_PEM_BYTES_MAX);
+    ERR_clear_error();
+    while ((cert = PEM_read_bio_X509(in, NULL, tls_no_pass_phrase, NULL)) != NULL && count < max)
+        count += sk_X509_push(chain, cert) > 0;
+    enum err e = pem_end(count, max, cert != NULL, path, why);
+    X509_free(cert);
+    BIO_free(in);
+    ERR_clear_error();
+    if (e == OK)
+        *out = chain;
+    else
+        free_chain(chain);
+    return e;
+}
 
 int64_t tls_cert_seconds(const ASN1_TIME *time)
 {
@@ -58,10 +81,11 @@ static const char *plain(struct arena *arena, const ASN1_STRING *text)
 /* The dNSNames of subjectAltName; where there are none, the common name (RFC 6125 §6.4.4). */
 static void read_names(struct tls_cert_facts *out, const X509 *cert, struct arena *arena)
 {
-    const char **names = arena_new(arena, const char *, TLS_CERT_NAMES_MAX);
+    const char **names;
     GENERAL_NAMES *alt = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
-    out->name = names;
-    for (int i = 0; i < sk_GENERAL_NAME_num(alt) && out->name_count < TLS_CERT_NAMES_MAX; i++) {
+    int count = sk_GENERAL_NAME_num(alt);
+    out->name = names = arena_new(arena, const char *, count > 0 ? (size_t)count : 1);
+    for (int i = 0; i < count; i++) {
         const GENERAL_NAME *name = sk_GENERAL_NAME_value(alt, i);
         if (name->type == GEN_DNS && (names[out->name_count] = plain(arena, name->d.dNSName)))
             out->name_count++; /* also those that match nobody, such as *.com: they are shown */
@@ -100,6 +124,8 @@ static const char *curve_name(const char *group)
 {
     if (strcmp(group, "prime256v1") == 0)
         return "P-256";
+    if (strcmp(group, "secp521r1") == 0)
+        return "P-521";
     return strcmp(group, "secp384r1") == 0 ? "P-384" : group;
 }
 
@@ -115,12 +141,22 @@ const char *tls_cert_key(const EVP_PKEY *key, struct arena *arena)
     return arena_printf(arena, "%s", type != NULL ? type : "unknown");
 }
 
+static bool is_rare_key(const EVP_PKEY *key, const char *text)
+{
+    static const char *const common[] = { "ECDSA P-256", "ECDSA P-384", "ECDSA P-521", "ED25519" };
+    bool known = EVP_PKEY_is_a(key, "RSA");
+    for (size_t i = 0; i < sizeof common / sizeof common[0]; i++)
+        known = known || strcmp(text, common[i]) == 0;
+    return !known;
+}
+
 static void read_strength(struct tls_cert_facts *out, X509 *cert, struct arena *arena)
 {
     const EVP_PKEY *key = X509_get0_pubkey(cert);
     const char *signature = OBJ_nid2ln(X509_get_signature_nid(cert));
     int bits = 0;
     out->key = key != NULL ? tls_cert_key(key, arena) : "unknown";
+    out->rare_key = key == NULL || is_rare_key(key, out->key);
     out->weak_key = key == NULL || EVP_PKEY_get_security_bits(key) < STRONG_BITS;
     out->signature = signature != NULL ? signature : "unknown";
     (void)X509_get_signature_info(cert, NULL, NULL, &bits, NULL);
@@ -171,17 +207,14 @@ static void read_facts(struct tls_cert_facts *out, X509 *cert, struct arena *are
     ERR_clear_error();
 }
 
-enum err tls_cert_read_chain(struct tls_chain *out, const char *path, struct arena *arena,
-                             struct why *why)
+enum err tls_chain_of_pem(struct tls_chain *out, slice pem, size_t max, const char *path,
+                          struct arena *arena, struct why *why)
 {
+    STACK_OF(X509) * chain;
     *out = (struct tls_chain){ .count = 0 };
-    STACK_OF(X509) *chain = read_chain(path);
-    if (chain == NULL) {
-        enum err e = errno != 0 ? E_IO : E_SYNTAX;
-        why_set(why, "%s: %s", path,
-                e == E_IO ? strerrordesc_np(errno) : "found no PEM certificate in it");
+    enum err e = tls_certs_of_pem(&chain, pem, max, path, why);
+    if (e != OK)
         return e;
-    }
     int count = sk_X509_num(chain);
     struct tls_cert_facts *facts = arena_new(arena, struct tls_cert_facts, (size_t)count);
     for (int i = 0; i < count; i++)
@@ -191,32 +224,66 @@ enum err tls_cert_read_chain(struct tls_chain *out, const char *path, struct are
     return OK;
 }
 
+enum err tls_cert_read_chain(struct tls_chain *out, const char *path, size_t max,
+                             struct arena *arena, struct why *why)
+{
+    struct buf pem;
+    *out = (struct tls_chain){ .count = 0 };
+    buf_init(&pem, TLS_PEM_BYTES_MAX);
+    enum err e = whole_file_read(&pem, path, why);
+    if (e == OK)
+        e = tls_chain_of_pem(out, buf_fit(&pem), max, path, arena, why);
+    tls_key_wipe(&pem);
+    return e;
+}
+
 enum err tls_cert_read(struct tls_cert_facts *out, const char *path, struct arena *arena,
                        struct why *why)
 {
     struct tls_chain chain;
-    enum err e = tls_cert_read_chain(&chain, path, arena, why);
+    enum err e = tls_cert_read_chain(&chain, path, TLS_CHAIN_MAX, arena, why);
     *out = e == OK ? chain.item[0] : (struct tls_cert_facts){ .issuer = "", .subject = "" };
     return e;
 }
 
-enum tls_chain_end tls_cert_chain_end(const char *path)
+/* The code of X509_V_ERR_…; dates do not matter. */
+static int chain_verdict(X509_STORE *trusted, STACK_OF(X509) * chain)
 {
-    STACK_OF(X509) *chain = read_chain(path);
-    if (chain == NULL)
-        return TLS_CHAIN_OPEN;
-    X509_STORE *trusted = X509_STORE_new();
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     int found = X509_V_ERR_UNSPECIFIED;
-    if (trusted != NULL && ctx != NULL && X509_STORE_set_default_paths(trusted) == 1 &&
-        X509_STORE_CTX_init(ctx, trusted, sk_X509_value(chain, 0), chain) == 1) {
+    if (ctx != NULL && X509_STORE_CTX_init(ctx, trusted, sk_X509_value(chain, 0), chain) == 1) {
         X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_NO_CHECK_TIME);
         X509_verify_cert(ctx);
         found = X509_STORE_CTX_get_error(ctx);
     }
     X509_STORE_CTX_free(ctx);
-    X509_STORE_free(trusted);
-    free_chain(chain);
+    return found;
+}
+
+static STACK_OF(X509) * chain_certs(const struct tls_chain *chain)
+{
+    STACK_OF(X509) *all = sk_X509_new_null();
+    for (size_t i = 0; i < chain->count; i++) {
+        BIO *in = BIO_new_mem_buf(chain->item[i].pem, -1);
+        X509 *cert = PEM_read_bio_X509(in, NULL, NULL, NULL);
+        ensure(cert != NULL && sk_X509_push(all, cert) > 0); /* it was one when it was read */
+        BIO_free(in);
+    }
+    return all;
+}
+
+enum tls_chain_end tls_chain_leads(const struct tls_chain *chain, const struct tls_trust *own)
+{
+    if (chain->count == 0)
+        return TLS_CHAIN_OPEN;
+    STACK_OF(X509) *all = chain_certs(chain);
+    X509_STORE *system = X509_STORE_new();
+    ensure(system != NULL);
+    int found = own != NULL ? chain_verdict(tls_trust_store(own), all) : X509_V_ERR_UNSPECIFIED;
+    if (found != X509_V_OK && X509_STORE_set_default_paths(system) == 1)
+        found = chain_verdict(system, all);
+    X509_STORE_free(system);
+    free_chain(all);
     ERR_clear_error();
     if (found == X509_V_OK)
         return TLS_CHAIN_TRUSTED;

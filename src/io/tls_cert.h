@@ -8,43 +8,50 @@
 #include <stdint.h>
 
 struct arena;
+struct tls_trust;
 
-enum { TLS_CERT_NAMES_MAX = 128, TLS_CHAIN_MAX = 16 };
+enum { TLS_CHAIN_MAX = 16, TLS_PEM_BYTES_MAX = 1 << 20 };
 
 /* All texts are of the arena. */
 struct tls_cert_facts {
     int64_t not_before, not_after; /* seconds since 1970 */
     const char *const *name;       /* DNS names (RFC 6125 §6.4), also "*.a.test" */
-    size_t name_count;             /* at most TLS_CERT_NAMES_MAX */
-    struct tls_names names;        /* of all kinds, without those that are malformed */
-    const char *subject, *issuer;  /* their names on one line */
-    const char *key;               /* "RSA 2048", "ECDSA P-256" */
-    const char *signature;         /* "ecdsa-with-SHA256" */
-    const char *fingerprint;       /* SHA-256 of the certificate: 64 hexadecimal digits */
-    const char *pem;               /* the certificate itself, in PEM */
+    size_t name_count;
+    struct tls_names names;       /* of all kinds, without those that are malformed */
+    const char *subject, *issuer; /* their names on one line */
+    const char *key;              /* "RSA 2048", "ECDSA P-256" */
+    const char *signature;        /* "ecdsa-with-SHA256" */
+    const char *fingerprint;      /* SHA-256 of the certificate: 64 hexadecimal digits */
+    const char *pem;              /* the certificate itself, in PEM */
     bool self_signed;
     bool authority;              /* it may issue certificates */
     bool weak_key;               /* less than 112 bits of security: RSA below 2048 */
+    bool rare_key;               /* of a kind that ordinary clients do not know */
     bool weak_signature;         /* the same, such as SHA-1; never of a self-signed one */
     bool for_server, for_client; /* TLS servers and clients may show it */
 };
 
 struct tls_chain {
     const struct tls_cert_facts *item; /* of the arena, in the order of the file */
-    size_t count;                      /* at most TLS_CHAIN_MAX: those behind are left out */
+    size_t count;
 };
 
-/* The first certificate, or all. E_IO: cannot be read; E_SYNTAX: no PEM certificate. */
+/* All certificates of a text in PEM, of at most TLS_PEM_BYTES_MAX bytes; `path` names it in `why`.
+ * E_SYNTAX: it has none, or a damaged one; E_LIMIT: there are more than `max`. */
+NODISCARD enum err tls_chain_of_pem(struct tls_chain *out, slice pem, size_t max, const char *path,
+                                    struct arena *arena, struct why *why);
+/* The same of a file, or only the first of at most TLS_CHAIN_MAX. Also E_IO: it cannot be read. */
+NODISCARD enum err tls_cert_read_chain(struct tls_chain *out, const char *path, size_t max,
+                                       struct arena *arena, struct why *why);
 NODISCARD enum err tls_cert_read(struct tls_cert_facts *out, const char *path, struct arena *arena,
                                  struct why *why);
-NODISCARD enum err tls_cert_read_chain(struct tls_chain *out, const char *path, struct arena *arena,
-                                       struct why *why);
 
-/* Where the certificates of a file lead. */
+/* Where a chain leads. */
 enum tls_chain_end {
-    TLS_CHAIN_OPEN,    /* an issuer is missing; also of a file without a certificate */
+    TLS_CHAIN_OPEN,    /* an issuer is missing; also of an empty one */
     TLS_CHAIN_PRIVATE, /* to one that is self-signed and that this machine does not trust */
-    TLS_CHAIN_TRUSTED  /* to one that this machine trusts */
+    TLS_CHAIN_TRUSTED  /* to one that this machine or `own` trusts */
 };
-/* Reads what this machine trusts: some 10 ms. Dates do not matter. */
-enum tls_chain_end tls_cert_chain_end(const char *path);
+/* own: NULL: nothing beside this machine. Reads what this machine trusts: some 10 ms. Dates do not
+ * matter. */
+enum tls_chain_end tls_chain_leads(const struct tls_chain *chain, const struct tls_trust *own);

@@ -5,8 +5,9 @@
 #include "base/ensure.h"
 #include "base/rand.h"
 #include "base/secret_file.h"
+#include "base/whole_file.h"
+#include "io/tls_cert.h"
 #include "io/tls_private.h"
-#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -78,23 +79,26 @@ enum err tls_key_make(struct buf *out, enum tls_key_kind kind, struct why *why)
     return ok ? OK : make_fail(why, "no key could be made");
 }
 
-enum err tls_key_read(struct buf *out, const char *path, struct why *why)
+enum err tls_key_of_pem(struct buf *out, slice pem, const char *path, struct why *why)
 {
-    errno = 0;
-    BIO *in = BIO_new_file(path, "r");
-    if (in == NULL) {
-        why_set(why, "%s: %s", path, strerrordesc_np(errno));
-        ERR_clear_error();
-        return E_IO;
-    }
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(in, NULL, tls_no_pass_phrase, NULL);
-    bool ok = key != NULL && add_key(out, key);
+    EVP_PKEY *key = pem.len > 0 ? key_of(pem) : NULL;
+    bool ok = add_key(out, key);
     EVP_PKEY_free(key);
-    BIO_free(in);
     if (!ok)
         why_set(why, "%s: found no private key in PEM without a pass phrase", path);
     ERR_clear_error();
     return ok ? OK : E_SYNTAX;
+}
+
+enum err tls_key_read(struct buf *out, const char *path, struct why *why)
+{
+    struct buf pem;
+    buf_init(&pem, TLS_PEM_BYTES_MAX);
+    enum err e = whole_file_read(&pem, path, why);
+    if (e == OK)
+        e = tls_key_of_pem(out, buf_fit(&pem), path, why);
+    tls_key_wipe(&pem);
+    return e;
 }
 
 void tls_key_wipe(struct buf *key)

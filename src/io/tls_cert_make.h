@@ -22,7 +22,10 @@ enum { TLS_KEY_BYTES_MAX = 16 * 1024, TLS_REQUEST_BYTES_MAX = 512 * 1024 };
 const char *tls_key_kind_name(enum tls_key_kind kind);
 /* A new key. RSA takes up to some seconds. E_INTERNAL: OpenSSL cannot. */
 NODISCARD enum err tls_key_make(struct buf *out, enum tls_key_kind kind, struct why *why);
-/* The first key in a file. E_IO: cannot be read; E_SYNTAX: has no key without a pass phrase. */
+/* The first key in a text of at most TLS_PEM_BYTES_MAX bytes, which `path` names in `why`.
+ * E_SYNTAX: it has no key without a pass phrase. */
+NODISCARD enum err tls_key_of_pem(struct buf *out, slice pem, const char *path, struct why *why);
+/* The same of a file. Also E_IO: it cannot be read; E_LIMIT: it is longer. */
 NODISCARD enum err tls_key_read(struct buf *out, const char *path, struct why *why);
 void tls_key_wipe(struct buf *key); /* and buf_fini() */
 /* "RSA 2048"; in `out` of TLS_KEY_TEXT_BYTES bytes. */

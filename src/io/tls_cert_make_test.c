@@ -116,7 +116,7 @@ static void a_certificate_of_its_own_key(void **state)
     buf_init(&pem, TLS_REQUEST_BYTES_MAX);
     assert_int_equal(tls_self_sign(&pem, text, &names, &why), OK);
     write_file(buf_fit(&pem));
-    assert_int_equal(tls_cert_read_chain(&chain, file, arena, &why), OK);
+    assert_int_equal(tls_cert_read_chain(&chain, file, TLS_CHAIN_MAX, arena, &why), OK);
     assert_int_equal(chain.count, 1);
     const struct tls_cert_facts *f = &chain.item[0];
     assert_same_names(&f->names);

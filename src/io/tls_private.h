@@ -42,8 +42,12 @@ void tls_judgement_prepare(SSL_CTX *ctx);
 /* rest: the certificates that came with it; NULL: none. */
 void tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
                      enum tls_usage usage, struct tls_peer *out);
+X509_STORE *tls_trust_store(const struct tls_trust *trust);
 
 /* tls_names.c, tls_cert.c */
+/* As tls_chain_of_pem(); the caller frees the certificates. */
+enum err tls_certs_of_pem(STACK_OF(X509) * *out, slice pem, size_t max, const char *path,
+                          struct why *why);
 void tls_names_of_cert(struct tls_names *out, const X509 *cert, struct arena *arena);
 void tls_cert_line(const X509_NAME *name, char *out, size_t cap);   /* cut off if it is longer */
 const char *tls_cert_key(const EVP_PKEY *key, struct arena *arena); /* "RSA 2048" */

@@ -1,6 +1,8 @@
 #include "io/tls_trust.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "base/whole_file.h"
+#include "io/tls_cert.h"
 #include "io/tls_private.h"
 #include <dirent.h>
 #include <errno.h>
@@ -31,14 +33,19 @@ static enum err unreadable(struct why *why, enum err e, const char *path, const 
 
 static enum err load_trusted(X509_STORE *store, const char *path, struct why *why)
 {
-    FILE *in = fopen(path, "re");
-
-    if (in == NULL)
-        return unreadable(why, E_IO, path, strerrordesc_np(errno));
-    fclose(in);
-    return X509_STORE_load_file(store, path) == 1
-               ? OK
-               : unreadable(why, E_SYNTAX, path, "not a PEM certificate");
+    STACK_OF(X509) * certs;
+    struct buf pem;
+    buf_init(&pem, TLS_PEM_BYTES_MAX);
+    enum err e = whole_file_read(&pem, path, why);
+    if (e == OK)
+        e = tls_certs_of_pem(&certs, buf_fit(&pem), TLS_TRUST_MAX, path, why);
+    buf_fini(&pem);
+    if (e != OK)
+        return e;
+    for (int i = 0; i < sk_X509_num(certs); i++)
+        ensure(X509_STORE_add_cert(store, sk_X509_value(certs, i)) == 1);
+    sk_X509_pop_free(certs, X509_free);
+    return OK;
 }
 
 bool tls_trust_takes(const char *file)
@@ -109,16 +116,20 @@ enum err tls_trust_create(struct tls_trust **out, const char *file, const char *
     return trust_give(out, t, e);
 }
 
-enum err tls_trust_create_with(struct tls_trust **out, bool system, const char *folder,
-                               struct why *why)
+enum err tls_trust_create_with(struct tls_trust **out, bool system, const char *file,
+                               const char *folder, struct why *why)
 {
     struct tls_trust *t = trust_new();
     enum err e = system ? load_system(t->store, why) : OK;
 
+    if (e == OK && file != NULL)
+        e = load_trusted(t->store, file, why);
     if (e == OK && access(folder, F_OK) == 0)
         e = load_folder(t->store, folder, why);
     return trust_give(out, t, e == E_NOTFOUND ? OK : e);
 }
+
+X509_STORE *tls_trust_store(const struct tls_trust *trust) { return trust->store; }
 
 struct tls_trust *tls_trust_ref(struct tls_trust *trust)
 {

@@ -9,6 +9,8 @@
 
 struct tls_trust;
 
+enum { TLS_TRUST_MAX = 1024 }; /* certificates in one file, or in one store of app/cert_trust.h */
+
 /* What a certificate must be good for (RFC 5280 §4.2.1.12). A server that connects to another one
  * may show the certificate that it has for its clients, which often is for servers only: EITHER. */
 enum tls_usage { TLS_FOR_SERVER, TLS_FOR_CLIENT, TLS_FOR_EITHER };
@@ -35,16 +37,17 @@ struct tls_peer {
     int64_t not_before, not_after;
 };
 
-/* file: PEM, of any number of certificates. folder: of *.pem and *.crt files, all read now. Both
- * NULL: what the system trusts, read when it is needed. Any certificate that is there is trusted,
- * not only those of authorities. Waits for the disk.
- * E_IO, E_SYNTAX: a file is not usable; E_NOTFOUND: there is no certificate. */
+/* file: PEM, of up to TLS_TRUST_MAX certificates. folder: of *.pem and *.crt files, all read now.
+ * Both NULL: what the system trusts, read when it is needed. Any certificate that is there is
+ * trusted, not only those of authorities. Waits for the disk. E_IO, E_SYNTAX, E_LIMIT: a file is
+ * not usable; E_NOTFOUND: there is no certificate. */
 NODISCARD enum err tls_trust_create(struct tls_trust **out, const char *file, const char *folder,
                                     struct why *why);
-/* What the system trusts, if asked for, and the certificates of a folder, which need not be there;
- * without any nothing is trusted. E_IO, E_SYNTAX: as above. Waits for the disk. */
-NODISCARD enum err tls_trust_create_with(struct tls_trust **out, bool system, const char *folder,
-                                         struct why *why);
+/* What the system trusts, if asked for, and the certificates of a file, unless it is NULL, and of a
+ * folder, which need not be there; without any nothing is trusted. Errors: as above. Waits for the
+ * disk. */
+NODISCARD enum err tls_trust_create_with(struct tls_trust **out, bool system, const char *file,
+                                         const char *folder, struct why *why);
 /* Whether a file of this name in such a folder counts. */
 bool tls_trust_takes(const char *name);
 struct tls_trust *tls_trust_ref(struct tls_trust *trust);

@@ -236,9 +236,9 @@ static void test_what_is_trusted_now(void **state)
     struct tls_peer peer;
     struct why why;
     (void)state;
-    assert_int_equal(tls_trust_create_with(&nothing, false, "/nonexistent", &why), OK);
-    assert_int_equal(tls_trust_create_with(&ours, false, dir, &why), OK);
-    assert_int_equal(tls_trust_create_with(&all, true, dir, &why), OK);
+    assert_int_equal(tls_trust_create_with(&nothing, false, NULL, "/nonexistent", &why), OK);
+    assert_int_equal(tls_trust_create_with(&ours, false, NULL, dir, &why), OK);
+    assert_int_equal(tls_trust_create_with(&all, true, NULL, dir, &why), OK);
     tls_trust_judge(nothing, leaf.cert, NULL, TLS_FOR_SERVER, &peer);
     assert_int_equal(peer.verdict, TLS_UNKNOWN_ISSUER);
     tls_trust_judge(all, leaf.cert, NULL, TLS_FOR_SERVER, &peer);
