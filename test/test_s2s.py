@@ -182,6 +182,30 @@ def test_a_certificate_that_is_not_trusted_proves_nothing(node, tmp_path):
     assert peer.mechanisms == [] and peer.external() == "not-authorized"
 
 
+def test_authorities_of_the_trust_store_vouch_for_others(make_server, tmp_path):
+    """In both directions, at once, beside tls.trust, and until they are deleted."""
+    rogue = federation.Authority(tmp_path, "rogue")
+    servers = []
+    for user, domain in (("alice", ONE), ("bob", OTHER)):
+        alone = federation.Authority(tmp_path, domain)
+        tls = {**alone.issue(f"{domain}-cert", domain), "trust": str(alone.file)}
+        servers.append((make_server(user, domains=[domain], s2s=True, tls=tls,
+                                    settings=federation.settings(dialback="off")), alone))
+    (one, one_ca), (other, other_ca) = servers
+    route(one, other_test=other.s2s_port)
+    route(other, one_test=one.s2s_port)
+    one.ctl("cert-trust", "add", other_ca.file)
+    other.ctl("cert-trust", "add", one_ca.file)
+    talk(one.client("alice"), other.client("bob"))
+    cert = rogue.issue("evil", "evil.test")
+    assert Peer(one, "evil.test", ONE, cert).secure().mechanisms == []
+    one.ctl("cert-trust", "add", rogue.file)
+    Peer(one, "evil.test", ONE, cert).join()
+    listed, = (r for r in one.rows("cert-trust", "list") if "rogue" in r["subject"])
+    one.ctl("cert-trust", "del", listed["fingerprint"])
+    assert Peer(one, "evil.test", ONE, cert).secure().mechanisms == []
+
+
 def test_an_expired_certificate_proves_nothing(node, authority):
     cert = authority.issue("old", "evil.test", begins=-5, ends=-1)
     peer = Peer(node, "evil.test", ONE, cert).secure()

@@ -1,5 +1,6 @@
 #include "app/edges.h"
 #include "admin/control.h"
+#include "app/cert_trust.h"
 #include "app/node_file.h"
 #include "base/arena.h"
 #include "base/ensure.h"
@@ -82,7 +83,7 @@ static enum err edges_s2s_make(void **own, const struct node_file *f, struct tls
         listens[count] = (struct s2s_listen){ .address = f->s2s_tls.item[i].address,
                                               .tls = true,
                                               .proxy = f->s2s_tls.item[i].proxy != 0 };
-    enum err e = s2s_create(&g, listens, count, tls, f->trust, why);
+    enum err e = s2s_create(&g, listens, count, tls, cert_trusted(CERT_TRUST_FEDERATION), why);
     *own = g;
     return e;
 }

@@ -30,6 +30,13 @@ void s2s_set_tls(struct s2s_gate *g, struct tls_ctx *tls)
     tls_ctx_unref(&old);
 }
 
+void s2s_ask_certificate(struct s2s_gate *g, struct conn *c)
+{
+    struct tls_trust *trust = tls_trusted_get(g->trusted);
+    conn_ask_certificate(c, trust, TLS_FOR_EITHER);
+    tls_trust_unref(&trust);
+}
+
 /* The edge. */
 
 static void s2s_start(void *own, struct worker *w)
@@ -61,7 +68,7 @@ static void listener_accepted(struct loop *loop, int fd, const struct sockaddr *
         return;
     }
     if ((l->flags & CONN_TLS) != 0)
-        conn_ask_certificate(c, l->gate->trust, TLS_FOR_EITHER);
+        s2s_ask_certificate(l->gate, c);
     s2s_in_start(l->gate, worker_here(), c, &key);
 }
 
@@ -144,10 +151,11 @@ void s2s_policy_changed(struct worker *w, const struct setting *s)
 }
 
 enum err s2s_create(struct s2s_gate **out, const struct s2s_listen *listens, size_t count,
-                    struct tls_ctx *tls, const char *trust, struct why *why)
+                    struct tls_ctx *tls, struct tls_trusted *trusted, struct why *why)
 {
     struct s2s_gate *g = mem_new(struct s2s_gate);
-    enum err e = tls_trust_create(&g->trust, trust, NULL, why);
+    enum err e = OK;
+    g->trusted = trusted;
     pthread_mutex_init(&g->lock, NULL);
     g->tls = tls_ctx_ref(tls);
     g->listen = mem_zalloc((count + 1) * sizeof *g->listen);
@@ -184,7 +192,6 @@ void s2s_destroy(struct s2s_gate **pg)
     for (size_t i = 0; i < g->count; i++)
         listener_close(&g->listen[i].listener);
     tls_ctx_unref(&g->tls);
-    tls_trust_unref(&g->trust);
     pthread_mutex_destroy(&g->lock);
     mem_free(&g->listen);
     mem_free(&g);

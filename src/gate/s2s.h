@@ -13,6 +13,7 @@
 struct s2s_gate;
 struct setting;
 struct tls_ctx;
+struct tls_trusted;
 struct worker;
 
 enum { S2S_LISTENERS_MAX = 16 };
@@ -23,10 +24,10 @@ struct s2s_listen {
     bool proxy; /* a PROXY header comes first */
 };
 
-/* trust: file of certificates that are trusted, PEM; NULL: what the system trusts. Takes a
- * reference to tls. */
+/* trusted: what is trusted when a connection begins; it outlives the gate. Takes a reference to
+ * tls. */
 NODISCARD enum err s2s_create(struct s2s_gate **out, const struct s2s_listen *listens, size_t count,
-                              struct tls_ctx *tls, const char *trust, struct why *why);
+                              struct tls_ctx *tls, struct tls_trusted *trusted, struct why *why);
 void s2s_destroy(struct s2s_gate **g);                     /* after the loops have ended */
 void s2s_set_tls(struct s2s_gate *g, struct tls_ctx *tls); /* any thread */
 

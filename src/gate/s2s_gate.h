@@ -9,7 +9,7 @@
 
 struct s2s_gate;
 struct tls_ctx;
-struct tls_trust;
+struct tls_trusted;
 
 enum {
     S2S_LOGIN_MS = 30000,        /* from the connection to the first stanza */
@@ -42,7 +42,7 @@ struct s2s_gate {
     struct conn_limits limits;
     pthread_mutex_t lock; /* guards tls */
     struct tls_ctx *tls;
-    struct tls_trust *trust;
+    struct tls_trusted *trusted;   /* never without one */
     _Atomic int64_t waiting_bytes; /* of stanzas, for all partners */
 };
 
@@ -52,6 +52,8 @@ static inline struct s2s_worker *s2s_worker(struct s2s_gate *g, const struct wor
 }
 struct s2s_gate *s2s_gate_of(const struct worker *w); /* NULL: the node has no such edge */
 struct tls_ctx *s2s_tls(struct s2s_gate *g);          /* a reference for the caller. Any thread */
+/* Asks for the certificate of another server, to be judged by what is trusted now. */
+void s2s_ask_certificate(struct s2s_gate *g, struct conn *c);
 
 /* Whether it is ours: a domain of the node, a service, or a component. On a worker. */
 bool s2s_is_ours(struct worker *w, slice domain);

@@ -259,7 +259,7 @@ static void in_tls(struct s2s_in *s)
     xstream_now(&s->x, STREAM_GOT_STARTTLS);
     xstream_restart(&s->x);
     conn_start_tls(s->x.conn, tls, in_local(s));
-    conn_ask_certificate(s->x.conn, s->gate->trust, TLS_FOR_EITHER);
+    s2s_ask_certificate(s->gate, s->x.conn);
     tls_ctx_unref(&tls);
 }
 

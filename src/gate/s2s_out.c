@@ -264,14 +264,16 @@ static void out_start_tls(struct s2s_out *o)
     static const slice alpn[] = { SLICE_INIT("xmpp-server") };
     struct s2s_gate *g = partner_gate(o->partner);
     struct tls_ctx *own = s2s_tls(g);
+    struct tls_trust *trust = tls_trusted_get(g->trusted);
     conn_start_tls_client(
         o->x.conn, &(struct tls_call){ .server_name = s2s_ascii(out_remote(o), out_scratch(o)),
                                        .alpn = alpn,
                                        .alpn_count = 1,
-                                       .trust = g->trust,
+                                       .trust = trust,
                                        .demand = TLS_REPORT,
                                        .own = own,
                                        .own_domain = out_local(o) });
+    tls_trust_unref(&trust);
     tls_ctx_unref(&own);
 }
 
