@@ -113,7 +113,7 @@ def test_show_has_the_whole_chain(make_server, tmp_path, authority):
     assert [r["subject"] for r in rows] == ["CN=a.test", "CN=middle", "CN=root"]
     assert [r["fingerprint"] for r in rows] == [
         fingerprint(c) for c in (leaf, authority.middle[0], authority.root[0])]
-    assert rows[0]["source"] == "cert import" and rows[0]["xmpp_names"].startswith("a.test")
+    assert rows[0]["source"] == "data folder" and rows[0]["xmpp_names"].startswith("a.test")
     assert rows[0]["srv_names"].startswith("_xmpp-client.a.test, _xmpp-server.a.test")
     assert {r["domain"] for r in server.rows("cert", "show")} == {"a.test", "b.test"}
 
@@ -385,7 +385,7 @@ def test_the_node_file_decides(make_server, tmp_path, authority):
     server.ctl("cert", "import", "b.test", "--file", path)
     assert shown(server, "b.test") == leaf and shown(server, "a.test") != leaf
     sources = {r["domain"]: r["source"] for r in server.rows("cert", "show")}
-    assert sources == {"a.test": "node file", "b.test": "cert import"}
+    assert sources == {"a.test": "node file", "b.test": "data folder"}
     server.ctl("cert", "del", "b.test")
     assert shown(server, "b.test") != leaf
     assert "found no certificate of" in refused(server, "--yes", "cert", "del", "b.test")
@@ -423,6 +423,30 @@ def test_self_signed(server, tmp_path, authority):
     assert shown(server) == leaf
     server.ctl("cert", "self-signed", "localhost", "--replace")
     assert shown(server) != leaf
+
+
+def test_a_service_shows_the_certificate_that_names_it(make_server, tmp_path, authority):
+    """Other servers ask for it by the name of the service."""
+    server = make_server(domains=["a.test", "b.test"])
+    before = shown(server, "b.test")
+    leaf = authority.sign(csr(server, "b.test"))
+    server.ctl("cert", "import", "b.test", "--file",
+               write(tmp_path, "new.pem", authority.chain(leaf)))
+    assert shown(server, "conference.b.test") == leaf
+    assert shown(server, "CONFERENCE.b.test.") == leaf and shown(server, "b.test.") == leaf
+    assert shown(server, "conference.a.test") == before == shown(server, "other.test")
+
+
+@pytest.mark.parametrize("domain", ["ü" * 40 + "." + "b" * 30 + ".test",
+                                    "a" * 50 + "." + "b" * 40 + ".test"])
+def test_the_first_start_with_a_long_domain(make_server, domain):
+    server = make_server(domains=[domain])
+    ascii_name = domain.encode("idna").decode()
+    cert = shown(server, ascii_name)
+    names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == [ascii_name]
+    text = openssl("req", "-noout", "-text", "-verify", stdin=csr(server, domain))
+    assert "CN =" not in text and f"DNS:{ascii_name}" in text
 
 
 # --- cert check ---

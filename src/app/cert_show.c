@@ -112,7 +112,9 @@ static struct command show_command = {
               .unit = "days",
               .doc = "days until it expires; below zero: it has expired" },
             { .name = "fingerprint", .wide = true, .doc = "SHA-256 of the certificate" },
-            { .name = "source", .doc = "where it is from: node file, cert import or self-signed" },
+            { .name = "source",
+              .doc = "where it is from: node file, data folder (`cert import`, `cert self-signed`) "
+                     "or self-signed (made at the first start)" },
             { .name = "certificate", .wide = true, .type = PARAM_PATH, .doc = "its file" },
             { 0 } },
 };

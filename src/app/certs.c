@@ -16,7 +16,7 @@ enum { DAY_SECONDS = 24 * 3600, EXPIRES_SOON_DAYS = 30 };
 
 const char *cert_source_name(enum cert_source source)
 {
-    static const char *const names[] = { "node file", "cert import", "self-signed" };
+    static const char *const names[] = { "node file", "data folder", "self-signed" };
     return names[source];
 }
 
@@ -82,13 +82,26 @@ static enum err certs_load_pairs(struct tls_ctx **out, const struct node_file *f
     return e;
 }
 
+/* As clients ask for them. */
+static const char *const *certs_ascii(const struct node_domains *all, struct arena *arena)
+{
+    const char **names = arena_new(arena, const char *, all->count + 1);
+    slice ascii;
+    for (size_t i = 0; i < all->count; i++)
+        names[i] = precis_domain_ascii(slice_of(all->name[i]), arena, &ascii) == OK
+                       ? slice_cstr(arena, ascii)
+                       : all->name[i]; /* an address in numbers */
+    return names;
+}
+
 enum err certs_load(struct tls_ctx **out, const struct node_file *f, struct why *why)
 {
     if (f->certificate != NULL)
         return certs_load_pairs(out, f, f->certificate, f->key, why);
     struct arena *arena = arena_create(0);
     struct node_cert own = made_here(f, arena);
-    enum err e = tls_self_signed(own.certificate, own.key, f->domains.name, f->domains.count, why);
+    enum err e = tls_self_signed(own.certificate, own.key, certs_ascii(&f->domains, arena),
+                                 f->domains.count, why);
     if (e == OK)
         e = certs_load_pairs(out, f, own.certificate, own.key, why);
     arena_destroy(&arena);

@@ -34,6 +34,13 @@ static slice tls_entry_key(const void *item)
     return (slice){ e->domain, e->domain_len };
 }
 
+/* A dot at the end of a domain does not count. */
+static slice tls_undotted(slice name)
+{
+    bool dot = name.len > 1 && name.ptr[name.len - 1] == '.';
+    return (slice){ name.ptr, name.len - dot };
+}
+
 static size_t tls_lower(char *out, const char *text, size_t cap)
 {
     size_t len = strnlen(text, cap);
@@ -43,15 +50,29 @@ static size_t tls_lower(char *out, const char *text, size_t cap)
     return len;
 }
 
-static bool tls_covers(SSL_CTX *ssl, const char *name)
+static bool tls_covers(SSL_CTX *ssl, slice name)
 {
     X509 *cert = SSL_CTX_get0_certificate(ssl);
 
-    return cert != NULL && X509_check_host(cert, name, 0, 0, NULL) == 1;
+    return cert != NULL && X509_check_host(cert, name.ptr, name.len, 0, NULL) == 1;
 }
 
-/* RFC 6066 §3. A name nobody has gets the certificate of the stream's domain, if that is known, or
- * the default one: the client decides about it. */
+/* The certificate for a name that is no domain of ours, such as that of a service. The one that the
+ * session has comes first, then the default one. NULL: none covers it. */
+static SSL_CTX *tls_covering(const struct tls_ctx *ctx, SSL_CTX *now, slice name)
+{
+    if (tls_covers(now, name))
+        return now;
+    if (tls_covers(ctx->fallback, name))
+        return ctx->fallback;
+    for (const struct tls_entry *e = ctx->entries; e != NULL; e = e->next)
+        if (tls_covers(e->ssl, name))
+            return e->ssl;
+    return NULL;
+}
+
+/* RFC 6066 §3. A name that no certificate has gets the certificate of the stream's domain, if that
+ * is known, or the default one: the client decides about it. */
 static int choose_certificate(SSL *ssl, int *alert, void *arg)
 {
     const struct tls_ctx *ctx = arg;
@@ -60,12 +81,11 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
     if (name == NULL)
         return SSL_TLSEXT_ERR_NOACK;
     char domain[DOMAIN_BYTES_MAX];
-    const struct tls_entry *e =
-        map_get(&ctx->by_domain, (slice){ domain, tls_lower(domain, name, sizeof(domain)) });
-    if (e != NULL)
-        SSL_set_SSL_CTX(ssl, e->ssl);
-    else if (SSL_get_SSL_CTX(ssl) != ctx->fallback && tls_covers(ctx->fallback, name))
-        SSL_set_SSL_CTX(ssl, ctx->fallback);
+    slice wanted = tls_undotted((slice){ domain, tls_lower(domain, name, sizeof(domain)) });
+    const struct tls_entry *e = map_get(&ctx->by_domain, wanted);
+    SSL_CTX *found = e != NULL ? e->ssl : tls_covering(ctx, SSL_get_SSL_CTX(ssl), wanted);
+    if (found != NULL && found != SSL_get_SSL_CTX(ssl))
+        SSL_set_SSL_CTX(ssl, found);
     return SSL_TLSEXT_ERR_OK;
 }
 

@@ -178,11 +178,12 @@ static GENERAL_NAMES *general_names(const struct tls_names *names)
     return all;
 }
 
+/* A name that is too long is only in subjectAltName, which is what counts. */
 static bool add_common_name(X509_NAME *subject, slice name)
 {
-    int len = (int)(name.len < COMMON_NAME_MAX ? name.len : COMMON_NAME_MAX);
-    return X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)name.ptr,
-                                      len, -1, 0) == 1;
+    return name.len > COMMON_NAME_MAX ||
+           X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)name.ptr,
+                                      (int)name.len, -1, 0) == 1;
 }
 
 static bool push_extension(STACK_OF(X509_EXTENSION) * all, X509_EXTENSION *ext)

@@ -35,7 +35,7 @@ void tls_key_text(slice key, char out[TLS_KEY_TEXT_BYTES]);
 bool tls_key_fits(slice key, const char *certificate);
 
 /* A request in PEM, with the usages of servers and clients. The first of the names, without its
- * kind, is the common name, too. */
+ * kind, is the common name, too, unless it is longer than 64 bytes. */
 NODISCARD enum err tls_request_make(struct buf *out, slice key, const struct tls_names *names,
                                     struct why *why);
 /* A certificate in PEM that is signed with its own key, for ten years. */
@@ -43,7 +43,7 @@ NODISCARD enum err tls_self_sign(struct buf *out, slice key, const struct tls_na
                                  struct why *why);
 
 /* Sees to it that there is an ECDSA P-256 key and a self-signed certificate for the domains
- * (subjectAltName), files 0600/0644. Files that are there are never overwritten; a key that cannot
+ * (A-labels, subjectAltName), files 0600/0644. Files that are there are never overwritten; a key that cannot
  * be read, or that others may read, is an error: see base/secret_file.h. */
 NODISCARD enum err tls_self_signed(const char *cert_path, const char *key_path,
                                    const char *const *domains, size_t count, struct why *why);
