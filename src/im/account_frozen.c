@@ -380,6 +380,16 @@ static bool session_is_sound(const struct account *a, const struct frozen_sessio
     return true;
 }
 
+/* The id of record `index` is one, which no record in front of it has. */
+static bool carried_id_is_new(const struct frozen *f, uint32_t index)
+{
+    const struct frozen_carried *c = f->record[index].data, *other;
+    for (uint32_t i = 0; i < index; i++)
+        if (f->record[i].row == &carried_row && (other = f->record[i].data)->id == c->id)
+            return false;
+    return c->id != 0;
+}
+
 /* Of this slot, and carried by a stream that can be. */
 static bool carried_is_sound(const struct account *a, const struct frozen_session *s,
                              const struct frozen_carried *c)
@@ -425,7 +435,7 @@ static enum err thaw_check(const struct account *a, const struct frozen *f, stru
             index = 0;
             queue = s->resumable;
         } else if (s != NULL && r->row == &carried_row && f->record[i - 1].data == s &&
-                   carried_is_sound(a, s, r->data)) {
+                   carried_is_sound(a, s, r->data) && carried_id_is_new(f, i)) {
             queue = true;
         } else if (s == NULL || r->row == &account_row || r->row == &carried_row ||
                    (r->row == &queued_row && !(queue && queued_is_sound(s, index, last, q)))) {

@@ -351,6 +351,42 @@ static void test_wrong_bytes_change_nothing(void **state)
     a->id--;
 }
 
+/* The bytes of a whole account, in which the record carried of `id` has that other one. */
+static void freeze_with_id(uint64_t id, uint64_t other)
+{
+    enum { CARRIED = FROZEN_OWN + 4 };
+    buf_clear(&once);
+    account_freeze_whole(a, &once);
+    free_sessions();
+    slice rest = buf_slice(&once), one;
+    while ((one = frozen_part(&rest, 1)).len > 0) {
+        char *first = (char *)one.ptr + 5 + 1;
+        if (one.ptr[0] != CARRIED || memcmp(first, &id, sizeof id) != 0)
+            continue;
+        memcpy(first, &other, sizeof other);
+        return;
+    }
+    fail_msg("it has no such session");
+}
+
+/* Of another node: each is one, and no two are the same. */
+static void test_ids_of_carried_sessions(void **state)
+{
+    struct account *was = a;
+    char jid[32] = "a@localhost";
+    (void)state;
+    make_sessions();
+    freeze_with_id(account_session(a, SLICE("seen"))->id, account_session(a, SLICE("r"))->id);
+    refused(buf_slice(&once), "(carried) is out of place");
+    for (unsigned i = 0; node_slot(slice_of(jid)) != 0; i++)
+        snprintf(jid, sizeof jid, "a%u@localhost", i);
+    a = test_node_account(&t, jid); /* whose ids could be 0 */
+    freeze_with_id(test_node_bind(&t, a, &streams[0], "r")->id, 0);
+    refused(buf_slice(&once), "(carried) is out of place");
+    account_unpin(a);
+    a = was;
+}
+
 /* Damage anywhere: it is refused, or what is thawed is an account like any other. */
 static void test_damage(void **state)
 {
@@ -379,6 +415,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_stanza_that_cannot_be_read, start, stop),
         cmocka_unit_test_setup_teardown(test_a_token_of_another_session, start, stop),
         cmocka_unit_test_setup_teardown(test_wrong_bytes_change_nothing, start, stop),
+        cmocka_unit_test_setup_teardown(test_ids_of_carried_sessions, start, stop),
         cmocka_unit_test_setup_teardown(test_damage, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
