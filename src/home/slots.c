@@ -5,7 +5,6 @@
 #include "home/node.h"
 #include "home/worker.h"
 #include "io/mesh.h"
-#include "io/timer.h"
 
 /* Messages that are held, in order. */
 struct held {
@@ -22,7 +21,6 @@ struct slot_move {
     unsigned worker;           /* it comes from that one */
     struct held passed, other; /* what that one has sent, and what others have */
     uint32_t count;
-    struct timer timer;
 };
 
 static struct slot_move **slot_move_of(struct worker *w, unsigned slot)
@@ -113,24 +111,14 @@ static void slot_move_end(struct worker *w, unsigned slot)
     if (m == NULL)
         return;
     *at = m->next;
-    timer_cancel(&m->timer);
     mem_free(&m);
-}
-
-static void slot_is_late(struct timer *t, struct loop *loop)
-{
-    struct slot_move *m = CONTAINER_OF(t, struct slot_move, timer);
-    (void)loop;
-    log_warn(&log_frames, LOG_EV("slot.late"), LOG_I("slot", m->slot), LOG_I("node", m->node),
-             LOG_C("hint", "a slot of addresses has not come from another node in time"));
-    slot_came(m->at, m->slot);
 }
 
 static struct slot_move *slot_move_make(struct worker *w, unsigned slot)
 {
     struct slot_move *m = mem_new(struct slot_move);
     ensure(slot < NODE_SLOTS && *slot_move_of(w, slot) == NULL);
-    *m = (struct slot_move){ .next = w->moves, .at = w, .slot = slot, .timer.fn = slot_is_late };
+    *m = (struct slot_move){ .next = w->moves, .at = w, .slot = slot };
     m->passed.last = &m->passed.first;
     m->other.last = &m->other.first;
     w->moves = m;
@@ -139,14 +127,13 @@ static struct slot_move *slot_move_make(struct worker *w, unsigned slot)
 
 void slot_comes(struct worker *w, unsigned slot, uint32_t node, unsigned worker)
 {
-    if (slot_is_coming(w, slot))
-        return;
-    slot_move_end(w, slot); /* it was to go, and comes back already */
-    struct slot_move *m = slot_move_make(w, slot);
-    m->comes = true;
+    if (!slot_is_coming(w, slot)) {
+        slot_move_end(w, slot); /* it was to go, and comes back already */
+        slot_move_make(w, slot)->comes = true;
+    }
+    struct slot_move *m = *slot_move_of(w, slot);
     m->node = node;
     m->worker = worker;
-    timer_set(w->loop, &m->timer, SLOT_HELD_MS);
 }
 
 static struct frame *held_take(struct held *h)

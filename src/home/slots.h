@@ -10,14 +10,13 @@
  * the old home sent or passed on, then the rest. So what one worker has sent is run in the order in
  * which it was sent, by whichever way it came. Which worker moves what, and when: im/moves.h.
  *
- * Confined to the worker. Limits: SLOT_HELD_MAX messages, beyond which they are unplaced;
- * SLOT_HELD_MS, after which they are run in any case. */
+ * Confined to the worker. Limits: SLOT_HELD_MAX messages, beyond which they are unplaced. */
 #pragma once
 #include "home/message.h"
 
 struct worker;
 
-enum { PASSES_MAX = 4, SLOT_HELD_MAX = 100000, SLOT_HELD_MS = 60000 };
+enum { PASSES_MAX = 4, SLOT_HELD_MAX = 100000 };
 
 /* Whether this message is not to be run here, now: it is passed on, held or unplaced, and its
  * references are given away. By home/message.c, for messages of other nodes, and while slots come
@@ -29,7 +28,8 @@ bool slots_are_moving(const struct worker *w);
 /* What is for the slot is to be held, or is at another home. */
 bool slot_is_away(const struct worker *w, unsigned slot);
 
-/* The slot comes from that worker: begins to hold. Nothing if it does already. */
+/* The slot comes from that worker: begins to hold. If it does already, it goes on, and the slot
+ * comes from there. Whoever says so sees to it that slot_came() is called. */
 void slot_comes(struct worker *w, unsigned slot, uint32_t node, unsigned worker);
 bool slot_is_coming(const struct worker *w, unsigned slot); /* it is held for */
 /* All of it is here, or it does not come: runs what was held. Nothing if nothing is. */

@@ -12,6 +12,7 @@
 #include "im/feature.h"
 #include "im/given.h"
 #include "im/guest.h"
+#include "im/link.h"
 #include "im/offline.h"
 #include "im/presence.h"
 #include "im/session_input.h"
@@ -390,15 +391,19 @@ static bool carried_id_is_new(const struct frozen *f, uint32_t index)
     return c->id != 0;
 }
 
+static bool carried_stream_is_sound(const struct node *n, const struct frozen_carried *c)
+{
+    return (c->stream == 0) == (c->node == 0) &&
+           (c->node != n->id || connection_worker(c->stream) < n->worker_count);
+}
+
 /* Of this slot, and carried by a stream that can be. */
 static bool carried_is_sound(const struct account *a, const struct frozen_session *s,
                              const struct frozen_carried *c)
 {
-    const struct node *n = account_node(a);
     return origin_slot(c->id) == node_slot(a->jid) &&
            !origin_is_join((struct origin){ .session = c->id }) && (c->sm == 2) == s->resumable &&
-           (c->stream == 0) == (c->node == 0) &&
-           (c->node != n->id || connection_worker(c->stream) < n->worker_count) &&
+           carried_stream_is_sound(account_node(a), c) &&
            (c->device.len == 0 || c->device.len == DEVICE_BYTES) &&
            c->tickets.len == (uint64_t)(c->in_count - s->h) * TICKET_BYTES &&
            repeats_are_packed(c->repeats) && session_find(a->worker, c->id) == NULL;
@@ -600,4 +605,24 @@ enum err account_thaw(struct actor *actor, const struct frozen *f, struct why *w
             session_end(s, END_EXPIRED);
     }
     return OK;
+}
+
+void account_frozen_close(struct worker *w, slice bytes)
+{
+    struct arena *tmp = arena_create(0);
+    struct frozen_reading r = {
+        .row = account_rows, .xml = worker_xml(w), .tmp = tmp, .rest = bytes
+    };
+    struct frozen_record record;
+    struct why why;
+    while (frozen_next(&r, &record, &why) == OK) {
+        const struct frozen_carried *c = record.row == &carried_row ? record.data : NULL;
+        if (c != NULL && c->stream != 0 && origin_slot(c->id) < NODE_SLOTS &&
+            carried_stream_is_sound(worker_node(w), c) && node_is_there(worker_node(w), c->node))
+            link_send_down(
+                w, &(struct link){ .id = c->stream, .node = c->node },
+                &(struct down){ .kind = DOWN_CLOSE, .end = END_SHUTDOWN, .session = c->id });
+        frozen_drop(&record);
+    }
+    arena_destroy(&tmp);
 }

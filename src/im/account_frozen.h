@@ -9,6 +9,7 @@
  * mailbox. */
 #pragma once
 #include "base/err.h"
+#include "base/slice.h"
 #include <stdbool.h>
 
 struct account;
@@ -18,6 +19,7 @@ struct frozen;
 struct frozen_kind;
 struct session;
 struct why;
+struct worker;
 
 extern const struct frozen_kind account_frozen;
 bool session_is_frozen(const struct session *s); /* whether account_freeze() takes it */
@@ -27,6 +29,9 @@ void account_freeze(const struct actor *actor, struct buf *out);
 void account_freeze_whole(const struct account *a, struct buf *out);
 /* E_CORRUPT: the bytes are of another account, or their records do not go together. */
 NODISCARD enum err account_thaw(struct actor *actor, const struct frozen *f, struct why *why);
+/* Bytes of account_freeze_whole() that are not thawed, whole or cut off: closes the streams of
+ * their sessions, which would wait for ever. */
+void account_frozen_close(struct worker *w, slice bytes);
 /* A thawed session does not end before this, so that all who should hear of its end are back. Then
  * one that is only to say goodbye ends; others have the time that they had left. */
 void session_all_are_back(struct session *s);

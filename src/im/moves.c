@@ -3,6 +3,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "bus/bus.h"
 #include "home/frozen.h"
 #include "home/node.h"
 #include "home/question.h"
@@ -30,6 +31,7 @@ struct slot_step_sent {
     int64_t id;    /* of the account */
     slice bytes;   /* home/frozen.h */
     bool last;     /* part of the account */
+    bool moved;    /* SLOT_END: the slot is at the new home; else the move was given up */
 };
 enum { PART_BYTES = 1 << 20 };
 
@@ -50,7 +52,11 @@ struct coming {
     unsigned slot;
     struct newcomer *first, **last;
     unsigned loading;
-    bool ended; /* all that comes is here */
+    bool ended;    /* all that comes is here */
+    uint32_t from; /* node */
+    struct timer timer;
+    uint32_t gone[BUS_NODES_MAX]; /* nodes that are gone since it began */
+    unsigned gone_count;
 };
 
 struct going {
@@ -105,7 +111,19 @@ static void coming_free(struct coming **at)
         next = n->next;
         newcomer_free(n);
     }
+    timer_cancel(&c->timer);
     mem_free(&c);
+}
+
+static void coming_end(struct coming *c, bool moved);
+
+static void coming_is_late(struct timer *t, struct loop *loop)
+{
+    struct coming *c = CONTAINER_OF(t, struct coming, timer);
+    (void)loop;
+    log_warn(&log_session, LOG_EV("slot.late"), LOG_I("slot", c->slot), LOG_I("node", c->from),
+             LOG_C("hint", "a slot of addresses has not come from another node in time"));
+    coming_end(c, false);
 }
 
 static void coming_begin(struct worker *w, unsigned slot, const struct message_from *from)
@@ -117,8 +135,11 @@ static void coming_begin(struct worker *w, unsigned slot, const struct message_f
         coming_free(at);
     slot_comes(w, slot, from->node, from->worker);
     *at = mem_new(struct coming);
-    **at = (struct coming){ .worker = w, .slot = slot };
+    **at = (struct coming){
+        .worker = w, .slot = slot, .from = from->node, .timer.fn = coming_is_late
+    };
     (*at)->last = &(*at)->first;
+    timer_set(worker_loop(w), &(*at)->timer, SLOT_LATE_MS);
 }
 
 static struct newcomer *newcomer_make(struct coming *c, slice bare, int64_t id)
@@ -159,6 +180,22 @@ static void coming_check(struct coming *c)
     slot_came(w, slot);
 }
 
+static bool coming_lost_node(const struct coming *c, uint32_t node)
+{
+    unsigned i = 0;
+    while (i < c->gone_count && c->gone[i] != node)
+        i++;
+    return i < c->gone_count;
+}
+
+/* A stream of a node that was gone meanwhile is lost, even if the node is there again. */
+static void newcomer_lose(struct coming *c, struct account *a)
+{
+    SESSIONS_EACH (s, a)
+        if (s->state == SESSION_ATTACHED && coming_lost_node(c, s->link.node))
+            session_up(s, &(struct up){ .kind = UP_GONE, .num = END_LOST });
+}
+
 static void newcomer_thaw(struct account *a, enum err e, void *arg)
 {
     struct newcomer *n = arg;
@@ -169,20 +206,27 @@ static void newcomer_thaw(struct account *a, enum err e, void *arg)
         e = actor_thaw(&a->actor, buf_fit(&n->bytes), &why);
     else if (e == OK)
         e = E_NOTFOUND; /* deleted or disabled meanwhile */
-    if (e != OK)
+    if (e == OK) {
+        newcomer_lose(c, a);
+    } else {
         log_warn(&log_session, LOG_EV("sessions.not-moved"), LOG_S("jid", slice_of(n->bare)),
                  LOG_C("why", e == E_NOTFOUND ? "there is no such account" : why.text),
                  LOG_C("hint", "its sessions did not come with it from another node; their clients "
                                "log in anew"));
+        account_frozen_close(c->worker, buf_fit(&n->bytes));
+    }
     c->loading--;
     coming_check(c);
 }
 
-static void coming_end(struct worker *w, unsigned slot)
+/* An account comes only of a slot that moves: its old home does not have it any more. Where the
+ * slot is must be known before what was held is run. */
+static void coming_end(struct coming *c, bool moved)
 {
-    struct coming *c = *coming_of(w, slot);
-    if (c == NULL || c->ended)
-        return;
+    struct worker *w = c->worker;
+    if (moved || c->first != NULL)
+        node_assign_slot(worker_node(w), c->slot, worker_node(w)->id);
+    timer_cancel(&c->timer);
     c->ended = true;
     c->loading = 1; /* until all are asked for */
     for (struct newcomer *n = c->first; n != NULL; n = n->next) {
@@ -192,6 +236,18 @@ static void coming_end(struct worker *w, unsigned slot)
     }
     c->loading--;
     coming_check(c);
+}
+
+void moves_node_gone(struct worker *w, uint32_t node)
+{
+    struct moves *m = core_of(w)->moves;
+    for (struct coming *c = m == NULL ? NULL : m->coming, *next; c != NULL; c = next) {
+        next = c->next;
+        if (!coming_lost_node(c, node) && c->gone_count < BUS_NODES_MAX)
+            c->gone[c->gone_count++] = node;
+        if (c->from == node && !c->ended)
+            coming_end(c, false);
+    }
 }
 
 /* The old home. */
@@ -298,7 +354,7 @@ static void going_gone(struct worker *w, void *arg)
 {
     struct going *g = arg;
     slot_went(w, g->slot);
-    going_say(g, &(struct slot_step_sent){ .step = SLOT_END });
+    going_say(g, &(struct slot_step_sent){ .step = SLOT_END, .moved = true });
     going_over(g, OK);
 }
 
@@ -392,6 +448,7 @@ void slot_move(struct worker *w, unsigned slot, uint32_t node, slot_moved_fn *do
 static void slot_step_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct slot_step_sent *sent = message;
+    struct coming *c = *coming_of(w, sent->slot);
     switch ((enum slot_step)sent->step) {
     case SLOT_BEGIN:
         coming_begin(w, sent->slot, from);
@@ -403,7 +460,8 @@ static void slot_step_run(struct worker *w, void *message, const struct message_
         node_assign_slot(worker_node(w), sent->slot, sent->node);
         break;
     case SLOT_END:
-        coming_end(w, sent->slot);
+        if (c != NULL && !c->ended)
+            coming_end(c, sent->moved);
         break;
     }
 }
@@ -436,6 +494,7 @@ static const struct message_field slot_step_fields[] = {
     F_I64(struct slot_step_sent, id),
     F_BYTES(struct slot_step_sent, bytes, FROZEN_BYTES_MAX),
     F_BOOL(struct slot_step_sent, last),
+    F_BOOL(struct slot_step_sent, moved),
     { 0 },
 };
 const struct message_row slot_move_message = {

@@ -10,6 +10,10 @@
  * thaws them, and runs what was held. So between two homes, and between a session and its stream,
  * the order stays.
  *
+ * If an account cannot be loaded at the new home, or its bytes are not whole, the streams of its
+ * sessions are closed. If the old home is gone, or silent for SLOT_LATE_MS, the new one goes on
+ * with what has come.
+ *
  * What a restart cannot keep (im/restart.h), a move cannot either, but for the streams and what
  * they say. Only accounts move yet: not the rooms whose address is in the slot, nor the seats of
  * sessions in rooms. */
@@ -20,7 +24,7 @@
 struct message_row;
 struct worker;
 
-enum { SLOT_QUIET_MS = 5000 };
+enum { SLOT_QUIET_MS = 5000, SLOT_LATE_MS = 60000 };
 
 /* OK: all of it was sent, and what comes for it goes there. E_AGAIN: something of it was under way
  * for SLOT_QUIET_MS, or there is another move of it; E_DOWN: the other node did not answer. Then
@@ -30,5 +34,6 @@ typedef void slot_moved_fn(struct worker *w, enum err e, void *arg);
  * perhaps from inside. */
 void slot_move(struct worker *w, unsigned slot, uint32_t node, slot_moved_fn *done, void *arg);
 
+void moves_node_gone(struct worker *w, uint32_t node); /* another one */
 void moves_fini(struct worker *w);
 extern const struct message_row slot_move_message;

@@ -360,6 +360,105 @@ static void test_nodes_that_do_not_agree(void **state)
     assert_false(has(b, "error"));
 }
 
+/* What fails. */
+
+static void change_account(const char *bare, const char *what)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(live_path(0), &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 5000);
+    const char *sql = arena_printf(live.tmp, "UPDATE account SET %s WHERE jid = '%s'", what, bare);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_changes(db), 1);
+    sqlite3_close(db);
+}
+
+/* Nobody has the session any more: its client hears of that, although it says nothing. */
+static void test_streams_of_sessions_that_cannot_come(void **state)
+{
+    (void)state;
+    struct stream *a = login_at(0, 0, user(0, 1)), *b = login_at(1, 0, user(0, 1));
+    change_account(a->bare, "disabled = 1");
+    await_moved(move(0, 1, a->bare));
+    LIVE_AWAIT(a->closed);
+    change_account(b->bare, "id = id + 1000000"); /* it was made anew */
+    await_moved(move(0, 1, b->bare));
+    LIVE_AWAIT(b->closed);
+}
+
+struct blocking {
+    bool begun, go, over;
+};
+
+static void block_there(struct worker *w, void *arg)
+{
+    struct blocking *b = arg;
+    (void)w;
+    live_set(&b->begun);
+    LIVE_AWAIT(b->go);
+    live_set(&b->over);
+}
+
+/* A move from worker 1 of node 0 of which everything has come but the end: another worker of the
+ * old home does not answer. */
+static struct moving *move_halfway(struct blocking *b, const char *bare)
+{
+    struct stream *old = login(0, 1), *new = login(1, 1);
+    node_call(live.node[0], 0, block_there, b);
+    LIVE_AWAIT(b->begun);
+    struct moving *m = move(0, 1, bare);
+    while (sessions_at(0, 1, bare) > 0)
+        ;
+    chat(old, new->jid, "behind-0.");
+    expect_many(new, "behind", 0, 1);
+    assert_int_equal(sessions_at(1, 1, bare), 0);
+    return m;
+}
+
+static void let_go_on(struct blocking *b, struct moving *m)
+{
+    live_set(&b->go);
+    LIVE_AWAIT(b->over);
+    await_moved(m);
+}
+
+static void node_1_gone(struct worker *w, void *arg)
+{
+    node_gone(w, 1);
+    live_set(arg);
+}
+
+/* What has come from it goes on, but for sessions whose streams were there. */
+static void test_the_old_home_is_gone(void **state)
+{
+    struct blocking b = { 0 };
+    bool done = false;
+    (void)state;
+    struct stream *here = login_at(1, 0, user(0, 1)), *c = login(1, 0);
+    live_bind(&live.node[0]->workers[0],
+              &(struct bind_request){ .bare = slice_of(here->bare), .resource = SLICE("lost") });
+    struct moving *m = move_halfway(&b, here->bare);
+    node_call(live.node[1], 1, node_1_gone, &done);
+    LIVE_AWAIT(done);
+    chat(c, here->jid, "now-0.");
+    expect_many(here, "now", 0, 1);
+    assert_int_equal(sessions_at(1, 1, here->bare), 1);
+    let_go_on(&b, m);
+}
+
+/* It has not heard where the slot is, but has all of it. */
+static void test_the_end_says_where_the_slot_is(void **state)
+{
+    struct blocking b = { 0 };
+    (void)state;
+    struct stream *a = login_at(0, 0, user(0, 1)), *c = login(1, 0);
+    struct moving *m = move_halfway(&b, a->bare);
+    assign(1, a->bare, 1);
+    let_go_on(&b, m);
+    chat(c, a->jid, "found-0.");
+    expect_many(a, "found", 0, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,6 +468,9 @@ int main(void)
         cmocka_unit_test_setup(test_what_the_old_home_passes_on_is_first, reset),
         cmocka_unit_test_setup(test_a_session_is_resumed_where_it_has_moved, reset),
         cmocka_unit_test_setup(test_nodes_that_do_not_agree, reset),
+        cmocka_unit_test_setup(test_streams_of_sessions_that_cannot_come, reset),
+        cmocka_unit_test_setup(test_the_old_home_is_gone, reset),
+        cmocka_unit_test_setup(test_the_end_says_where_the_slot_is, reset),
     };
     return cmocka_run_group_tests_name("im/moves", tests, start, stop);
 }

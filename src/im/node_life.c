@@ -416,6 +416,7 @@ void node_gone(void *worker, uint32_t node)
     ticket_joins_node_gone(w);
     remote_node_gone(w, node);
     sessions_node_gone(w, node);
+    moves_node_gone(w, node);
     edges_node_gone(w->node, w, node);
     EMIT(worker.node_gone, w, node);
 }
