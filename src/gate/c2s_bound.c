@@ -419,8 +419,16 @@ static void c2s_bound_answered(struct stream *s, const struct down *d)
     }
 }
 
+/* After a restart of its node a stream may have the number of one that a home still speaks to. */
+static bool c2s_bound_is_for_another(const struct stream *s, const struct down *d)
+{
+    return d->session != 0 && d->session != s->session_id && !down_answers(d->kind);
+}
+
 void bound_down(struct stream *s, const struct down *d)
 {
+    if (c2s_bound_is_for_another(s, d))
+        return;
     switch (d->kind) {
     case DOWN_STANZA: /* first: nearly all are */
         if (s->x.state != STREAM_CLOSED)

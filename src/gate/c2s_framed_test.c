@@ -1,9 +1,11 @@
 /* A stream without a connection whose way keeps what is written: no server is needed. */
 #include "base/buf.h"
+#include "gate/c2s_bound.h"
 #include "gate/c2s_framed.h"
 #include "gate/c2s_stream.h"
 #include "home/worker.h"
 #include "im/core.h"
+#include "im/gate.h"
 #include "xmpp/ns.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -230,6 +232,31 @@ static void what_an_element_lacks_is_added(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, finish)
 
+static void down(enum down_kind kind, uint64_t session)
+{
+    bound_down(&stream, &(struct down){ .kind = kind, .session = session });
+}
+
+/* The number of a stream may have been that of another one, before its node was started again. */
+static void words_of_another_session_are_ignored(void **state)
+{
+    enum { OWN = 7, OTHER = 8 };
+    (void)state;
+    bind_it();
+    stream.session_id = OWN;
+    buf_clear(&out);
+    down(DOWN_REQUEST, OTHER);
+    down(DOWN_CLOSE, OTHER);
+    assert_int_equal(stream.x.state, STREAM_BOUND);
+    is(&out, "");
+    down(DOWN_REQUEST, OWN);
+    down(DOWN_REQUEST, 0); /* of an older release */
+    is(&out, "<r xmlns='urn:xmpp:sm:3'/><r xmlns='urn:xmpp:sm:3'/>");
+    stream.session_id = 0; /* not bound yet */
+    down(DOWN_REQUEST, OTHER);
+    is(&out, "<r xmlns='urn:xmpp:sm:3'/><r xmlns='urn:xmpp:sm:3'/>");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +267,7 @@ int main(void)
         TEST(an_unfinished_element_ends_it),
         TEST(a_header_that_is_too_long_is_refused),
         TEST(what_an_element_lacks_is_added),
+        TEST(words_of_another_session_are_ignored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,6 +36,12 @@ struct down {
     slice text, more;
     enum stanza_error error;
     enum session_end end;
-    uint64_t session;      /* id */
+    uint64_t session;      /* id of who says it; 0: it is not known */
     struct session *local; /* NULL: its home is another worker */
 };
+/* What a stream gets that has asked for a session; all else is for the session that it has. */
+static inline bool down_answers(enum down_kind kind)
+{
+    return kind == DOWN_BOUND || kind == DOWN_RESUMED || kind == DOWN_REFUSED ||
+           kind == DOWN_NOT_RESUMED;
+}

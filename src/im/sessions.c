@@ -18,6 +18,7 @@ void session_link_down(struct worker *w, const struct link *link, struct down *d
 void session_down(struct session *s, struct down *d)
 {
     ensure(session_here(s));
+    d->session = s->id;
     session_link_down(s->account->worker, &s->link, d);
 }
 

@@ -77,6 +77,8 @@ static inline void live_gate_down(struct stream *s, const struct down *d)
 {
     assert_ptr_equal(worker_here(), s->worker);
     pthread_mutex_lock(&live.lock);
+    if (!down_answers(d->kind))
+        assert_int_equal(d->session, s->session);
     switch (d->kind) {
     case DOWN_RESUMED:
     case DOWN_BOUND:
