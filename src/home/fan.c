@@ -158,21 +158,7 @@ static void fan_pass_on(struct worker *w, const struct fan_sent *sent, slice jid
     buf_fini(&one);
 }
 
-static void fan_run(struct worker *w, void *message, const struct message_from *from)
-{
-    struct fan_sent *sent = message;
-    uint32_t number;
-    slice jid, rest = sent->packed;
-    bool alone = jids_next(&rest, &jid, &number) && rest.len == 0;
-    bool moved = !alone && (from->node != worker_node(w)->id || slots_are_moving(w));
-    while (jids_next(&sent->packed, &jid, &number)) {
-        if (moved && slot_is_away(w, node_slot(jid_bare_of(jid))))
-            fan_pass_on(w, sent, jid, number);
-        else
-            arrive(w, jid, number, sent->st, sent->tag);
-    }
-}
-
+/* Of one address. */
 static unsigned fan_slot(const void *message)
 {
     const struct fan_sent *sent = message;
@@ -180,6 +166,21 @@ static unsigned fan_slot(const void *message)
     uint32_t number;
     return jids_next(&rest, &jid, &number) && rest.len == 0 ? node_slot(jid_bare_of(jid))
                                                             : NODE_SLOTS;
+}
+
+static void fan_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct fan_sent *sent = message;
+    uint32_t number;
+    slice jid;
+    bool moved =
+        (from->node != worker_node(w)->id || slots_are_moving(w)) && fan_slot(sent) == NODE_SLOTS;
+    while (jids_next(&sent->packed, &jid, &number)) {
+        if (moved && slot_is_away(w, node_slot(jid_bare_of(jid))))
+            fan_pass_on(w, sent, jid, number);
+        else
+            arrive(w, jid, number, sent->st, sent->tag);
+    }
 }
 
 enum { FAN_TAG_MAX = 4096 };
