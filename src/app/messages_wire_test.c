@@ -525,6 +525,23 @@ static int start(void **state)
 }
 
 /* A file that is not there does not mean that older releases have nothing. */
+/* They find its home wherever its slot is (home/slots.h). */
+static void test_messages_to_an_account_have_a_slot(void **state)
+{
+    static const char *const names[] = { "route",      "up",     "ticket",          "bind",   "fan",
+                                         "privileged", "charge", "account-created", "welcome" };
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        uint32_t id = 0;
+        while (id < MESSAGE_IDS &&
+               (message_find(id) == NULL || strcmp(message_find(id)->name, names[i]) != 0))
+            id++;
+        assert_in_range(id, 1, MESSAGE_IDS - 1);
+        if (message_find(id)->slot == NULL)
+            fail_msg("the message %s has no slot", names[i]);
+    }
+}
+
 static void test_accept_needs_the_file(void **state)
 {
     char folder[] = "/tmp/muster-wire-XXXXXX", path[PATH_BYTES];
@@ -553,6 +570,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_older_releases_understand),
         cmocka_unit_test(test_what_is_a_change),
+        cmocka_unit_test(test_messages_to_an_account_have_a_slot),
         cmocka_unit_test(test_accept_needs_the_file),
     };
     if (argc == 2 && strcmp(argv[1], "accept") == 0) {

@@ -370,6 +370,11 @@ static void welcome_run(struct worker *w, void *message, const struct message_fr
     account_with(w, (slice){ v->text, v->owner_len }, welcome_ready, v);
 }
 
+static unsigned welcome_slot(const void *message)
+{
+    return node_slot(((const struct welcome_sent *)message)->owner);
+}
+
 static const struct message_field welcome_fields[] = {
     F_BYTES(struct welcome_sent, row, INVITE_TOKEN_LEN),
     F_BARE(struct welcome_sent, owner),
@@ -384,6 +389,7 @@ const struct message_row invite_welcome_message = {
     .size = sizeof(struct welcome_sent),
     .fields = welcome_fields,
     .run = welcome_run,
+    .slot = welcome_slot,
 };
 
 static struct welcome_sent welcome_make(slice row, enum invite_step step, slice inviter,

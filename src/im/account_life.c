@@ -27,6 +27,11 @@ static void created_run(struct worker *w, void *message, const struct message_fr
     EMIT(account.created, w, c->jid);
 }
 
+static unsigned created_slot(const void *message)
+{
+    return node_slot(((const struct created *)message)->jid);
+}
+
 static const struct message_field created_fields[] = {
     F_BARE(struct created, jid),
     { 0 },
@@ -38,6 +43,7 @@ const struct message_row account_created_message = {
     .size = sizeof(struct created),
     .fields = created_fields,
     .run = created_run,
+    .slot = created_slot,
 };
 
 void account_created(struct worker *w, slice bare)

@@ -14,6 +14,9 @@
  * sessions are closed. If the old home is gone, or silent for SLOT_LATE_MS, the new one goes on
  * with what has come.
  *
+ * Clients that have said that they are in the background (XEP-0352) are taken for active, even if
+ * the move is given up, until they say so again.
+ *
  * What a restart cannot keep (im/restart.h), a move cannot either, but for the streams and what
  * they say. Only accounts move yet: not the rooms whose address is in the slot, nor the seats of
  * sessions in rooms. */

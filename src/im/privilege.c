@@ -109,14 +109,26 @@ static void privilege_account(struct account *a, enum err e, void *arg)
     privileged_free(p);
 }
 
+static slice privileged_user(const struct privileged *p)
+{
+    return p->inner != NULL ? stanza_from_bare(p->inner) : stanza_to_bare(p->st);
+}
+
+static unsigned privileged_slot(const void *message) { return node_slot(privileged_user(message)); }
+
+static void privileged_unplaced(struct worker *w, void *message)
+{
+    const struct privileged *p = message;
+    route_error(w, p->st, SE_RESOURCE_CONSTRAINT, SLICE("the home of the account is moving"));
+}
+
 static void privileged_run(struct worker *w, void *message, const struct message_from *from)
 {
     struct privileged *sent = message, *p = mem_new(struct privileged);
     (void)from;
     *p = *sent;
     *sent = (struct privileged){ NULL, NULL };
-    slice user = p->inner != NULL ? stanza_from_bare(p->inner) : stanza_to_bare(p->st);
-    account_with(w, user, privilege_account, p);
+    account_with(w, privileged_user(p), privilege_account, p);
 }
 
 static bool privileged_is_sound(struct worker *w, const void *message,
@@ -144,13 +156,16 @@ static const struct message_row privileged_message = {
     .fields = privileged_fields,
     .run = privileged_run,
     .sound = privileged_is_sound,
+    .slot = privileged_slot,
+    .unplaced = privileged_unplaced,
 };
 
 void privilege_send(struct worker *w, struct stanza *st, struct stanza *inner)
 {
-    slice user = inner != NULL ? stanza_from_bare(inner) : stanza_to_bare(st);
+    struct privileged p = { st, inner };
+    slice user = privileged_user(&p);
     ensure(user.len > 0 && st->from_len > 0);
-    home_send(w, user, &privileged_message, &(struct privileged){ st, inner });
+    home_send(w, user, &privileged_message, &p);
 }
 
 const struct feature privilege_feature = {

@@ -181,6 +181,11 @@ static void charge_run(struct worker *w, void *message, const struct message_fro
         session_down(s, &(struct down){ .kind = DOWN_CHARGE, .num = num });
 }
 
+static unsigned charge_slot(const void *message)
+{
+    return node_slot(jid_bare_of(((const struct charge *)message)->client));
+}
+
 static const struct message_field charge_fields[] = {
     F_FULL(struct charge, client),
     F_U64(struct charge, bytes),
@@ -193,6 +198,7 @@ const struct message_row charge_message = {
     .size = sizeof(struct charge),
     .fields = charge_fields,
     .run = charge_run,
+    .slot = charge_slot,
 };
 
 /* What makes it the active client: a person is there. */
