@@ -37,11 +37,12 @@ Component "conference.{domain}" "muc"
 class Process:
     """A process whose output goes to a file. It is up when its port takes connections."""
 
-    def __init__(self, command, log):
+    def __init__(self, command, log, environment=None):
         self.log_path = log
         with open(log, "ab") as output:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output,
-                                            stderr=output)
+                                            stderr=output,
+                                            env={**os.environ, **(environment or {})})
 
     def wait_port(self, port):
         deadline = time.monotonic() + TIMEOUT
@@ -67,35 +68,32 @@ class Process:
 
 class Dns(Process):
     """A name server for domains below .example: {domain: port of its server}, and what `more`
-    arguments say. Unbound asks nobody for those below .test."""
+    arguments say. Unbound asks nobody for those below .test. host: of all these servers, a name
+    that is known without it."""
 
-    def __init__(self, folder, port, domains, *more):
+    def __init__(self, folder, port, domains, *more, host=None):
         command = [DNSMASQ, "--keep-in-foreground", f"--port={port}", "--user=root",
                    "--listen-address=127.0.0.1", "--bind-interfaces", "--no-resolv", "--no-hosts",
                    "--local=/example/",
                    "--conf-file=/dev/null", "--log-facility=-", "--log-queries",
                    f"--pid-file={folder}/dns.pid", *more]
         for domain, server in domains.items():
-            command += [f"--srv-host=_xmpp-server._tcp.{domain},host.{domain},{server}",
+            target = host or f"host.{domain}"
+            command += [f"--srv-host=_xmpp-server._tcp.{domain},{target},{server}",
                         f"--host-record=host.{domain},127.0.0.1"]
         super().__init__(command, folder / "dns.log")
         self.port = port
         self.wait_port(port)
 
 
-class Prosody(Process):
-    """It serves one domain, with the users that are named; their password is "secret"."""
+class Partner(Process):
+    """A server of another make, and clients of it."""
 
-    def __init__(self, folder, domain, ports, users, **options):
+    host_of_others = None  # the one host whose address it finds without our name server
+
+    def __init__(self, domain, ports, command, log, environment=None):
+        super().__init__(command, log, environment)
         self.domain, self.c2s_port, self.s2s_port = domain, ports["c2s"], ports["s2s"]
-        accounts = folder / "data" / domain.replace(".", "%2e") / "accounts"
-        accounts.mkdir(parents=True)
-        for user in users:
-            (accounts / f"{user}.dat").write_text('return { ["password"] = "secret"; };\n')
-        conf = folder / "prosody.cfg.lua"
-        fields = {"secure_auth": "false", "less": "", "ssl": "", **options}
-        conf.write_text(CONFIG.format(folder=folder, domain=domain, **ports, **fields))
-        super().__init__([PROSODY, "--config", str(conf), "-F"], folder / "prosody.log")
         self.clients = []
         self.wait_port(self.c2s_port)
 
@@ -111,6 +109,21 @@ class Prosody(Process):
         for client in self.clients:
             client.sock.close()
         super().finish()
+
+
+class Prosody(Partner):
+    """It serves one domain, with the users that are named; their password is "secret"."""
+
+    def __init__(self, folder, domain, ports, users, **options):
+        accounts = folder / "data" / domain.replace(".", "%2e") / "accounts"
+        accounts.mkdir(parents=True)
+        for user in users:
+            (accounts / f"{user}.dat").write_text('return { ["password"] = "secret"; };\n')
+        conf = folder / "prosody.cfg.lua"
+        fields = {"secure_auth": "false", "less": "", "ssl": "", **options}
+        conf.write_text(CONFIG.format(folder=folder, domain=domain, **ports, **fields))
+        super().__init__(domain, ports, [PROSODY, "--config", str(conf), "-F"],
+                         folder / "prosody.log")
 
 
 def is_here():

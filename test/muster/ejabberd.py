@@ -1,0 +1,71 @@
+"""ejabberd as a process of its own on loopback."""
+import glob
+import os
+import shutil
+import time
+
+from muster.client import TIMEOUT
+from muster.prosody import DNSMASQ, Partner
+
+LIBRARIES = "/usr/lib/x86_64-linux-gnu"
+
+CONFIG = """
+hosts: [ {domain} ]
+loglevel: debug
+certfiles: [ "{certificate}", "{key}" ]
+ca_file: "{authority}"
+auth_method: mnesia
+registration_timeout: infinity
+s2s_use_starttls: required
+s2s_protocol_options: [ {protocols} ]
+listen:
+  - {{ port: {c2s}, ip: "127.0.0.1", module: ejabberd_c2s, access: all }}
+  - {{ port: {s2s}, ip: "127.0.0.1", module: ejabberd_s2s_in }}
+modules:
+  mod_caps: {{}}
+  mod_disco: {{}}
+  mod_muc: {{ host: "conference.{domain}" }}
+  mod_ping: {{}}
+  mod_pubsub: {{ plugins: [ flat, pep ] }}
+  mod_roster: {{}}
+  {more}
+  mod_version: {{}}
+"""
+# It asks our name server for SRV records, but the system for addresses.
+INETRC = """{{resolv_conf, ""}}.
+{{nameserver, {{127,0,0,1}}, {dns}}}.
+"""
+
+
+class Ejabberd(Partner):
+    """It serves one domain, with the users that are named; their password is "secret"."""
+
+    host_of_others = "localhost"
+
+    def __init__(self, folder, domain, ports, users, **options):
+        folder = folder / "ejabberd"
+        folder.mkdir()
+        conf, names = folder / "ejabberd.yml", folder / "inetrc"
+        fields = {"protocols": "no_sslv3", "more": "mod_s2s_dialback: {}", **options}
+        conf.write_text(CONFIG.format(domain=domain, **ports, **fields))
+        names.write_text(INETRC.format(**ports))
+        register = "".join(f'ok = ejabberd_auth:try_register(<<"{user}">>, <<"{domain}">>, '
+                           '<<"secret">>), ' for user in users)
+        # No distribution: no epmd, and nothing that outlives the process.
+        super().__init__(
+            domain, ports, ["erl", "+sbwt", "none", "-mnesia", "dir", f'"{folder}/spool"',
+                            "-noinput", "-s", "ejabberd",
+                            "-eval", f'{register}io:format("users are there~n").'],
+            folder / "out.log",
+            {"HOME": str(folder), "EJABBERD_CONFIG_PATH": str(conf),
+             "EJABBERD_LOG_PATH": str(folder / "ejabberd.log"), "ERL_LIBS": LIBRARIES,
+             "ERL_CRASH_DUMP": str(folder / "crash.dump"), "ERL_INETRC": str(names)})
+        deadline = time.monotonic() + TIMEOUT
+        while "users are there" not in self.log():
+            assert self.process.poll() is None and time.monotonic() < deadline, self.log()
+            time.sleep(0.05)
+
+
+def is_here():
+    return (bool(glob.glob(f"{LIBRARIES}/ejabberd-*/ebin")) and shutil.which("erl") is not None
+            and os.access(DNSMASQ, os.X_OK))
