@@ -1,9 +1,11 @@
 """Where other servers are, by the DNS (RFC 6120 §3.2, RFC 2782, XEP-0368)."""
 import socket
+import threading
 
 import pytest
 
 from muster import federation, prosody, xml
+from muster.client import TIMEOUT
 from muster.prosody import Dns
 from muster.server import free_ports
 
@@ -55,11 +57,55 @@ def dead():
 def test_servers_are_found(pair, records):
     one, other = pair(records)
     alice, bob = one.client("alice"), other.client("bob")
-    alice.send(f"<message to='{bob}' type='chat' id='m'><body>hi</body></message>")
-    bob.expect(f"<message from='{alice}' id='m'><body>hi</body></message>")
+    exchange(alice, bob)
     bob.send(f"<message to='{alice}' type='chat' id='n'><body>ho</body></message>")
     alice.expect(f"<message from='{bob}' id='n'><body>ho</body></message>")
     assert "auth=certificate" in one.log()
+
+
+def exchange(alice, bob):
+    alice.send(f"<message to='{bob}' type='chat' id='m'><body>hi</body></message>")
+    bob.expect(f"<message from='{alice}' id='m'><body>hi</body></message>")
+
+
+@pytest.fixture
+def wrong(make_server, tmp_path):
+    """A server of the same domain, with a certificate of an unknown authority."""
+    authority = federation.Authority(tmp_path, "wrong")
+    return make_server(domains=[OTHER], s2s=True, settings=federation.settings(),
+                       tls=authority.issue("wrong", "wrong.example"))
+
+
+@pytest.mark.parametrize("service, port", [("xmpp", "s2s_port"), ("xmpps", "s2s_tls_port")])
+def test_a_host_with_a_wrong_certificate_is_passed_over(pair, wrong, service, port):
+    one, other = pair(lambda other: [HOST, srv(OTHER, getattr(wrong, port), 1, service=service),
+                                     srv(OTHER, other.s2s_port, 2)])
+    exchange(one.client("alice"), other.client("bob"))
+    assert "its certificate is refused" in one.log()
+    assert "event=s2s.failed" not in one.log()
+
+
+@pytest.mark.parametrize("service", ["xmpp", "xmpps"])
+def test_a_host_that_closes_is_passed_over(pair, service):
+    with socket.create_server(("127.0.0.1", 0)) as closing:
+        accept = threading.Thread(target=lambda: closing.accept()[0].close())
+        accept.start()
+        one, other = pair(lambda other: [
+            HOST, srv(OTHER, closing.getsockname()[1], 1, service=service),
+            srv(OTHER, other.s2s_port, 2)])
+        exchange(one.client("alice"), other.client("bob"))
+        accept.join(TIMEOUT)
+        assert not accept.is_alive() and "event=s2s.failed" not in one.log()
+
+
+def test_hosts_that_are_all_wrong(pair, wrong):
+    """The sender is told of the last one, and at once: no other attempt would end differently."""
+    one, _ = pair(lambda other: [HOST, srv(OTHER, wrong.s2s_port, 1),
+                                 srv(OTHER, wrong.s2s_tls_port, 2, service="xmpps")])
+    reply = one.client("alice").iq("get", "<query xmlns='jabber:iq:version'/>", to=OTHER)
+    assert xml.condition(reply) == "remote-server-timeout"
+    assert "its certificate is refused" in "".join(reply.itertext())
+    assert one.log().count("its certificate is refused") == 2
 
 
 @pytest.mark.parametrize("records, condition, text", [

@@ -15,7 +15,7 @@
 enum { FIND_MS = 60000, DIAL_MS = 15000, PORT = 5269, WHY_MAX = 64 << 10 };
 
 /* LOCATING ─▶ for each target: RESOLVING ─▶ DIALLING. At most one of the three is there; with
- * `over` none, and the callback follows. */
+ * `over` none, and the callback follows; none either while the caller tries a connection. */
 struct s2s_find {
     struct s2s_gate *gate;
     struct worker *worker;
@@ -45,12 +45,6 @@ static void find_free(struct s2s_find *f)
     mem_free(&f);
 }
 
-static void find_end(struct s2s_find *f, const struct s2s_found *found)
-{
-    f->done(f->arg, found);
-    find_free(f);
-}
-
 /* Nothing is left to try. A domain without any address is not there. */
 static void find_fail(struct s2s_find *f)
 {
@@ -59,7 +53,8 @@ static void find_fail(struct s2s_find *f)
                                                       : SE_REMOTE_SERVER_TIMEOUT,
                                      .hard = missing,
                                      .why = buf_fit(&f->why) };
-    find_end(f, &found);
+    f->done(f->arg, &found);
+    find_free(f);
 }
 
 static void find_say(struct s2s_find *f, const char *what, slice why)
@@ -77,7 +72,7 @@ static void find_dialled(void *arg, const struct dial_result *result)
     f->dial = NULL;
     if (result->conn != NULL) {
         bool tls = f->count > 0 && f->targets[f->at].tls;
-        find_end(f, &(struct s2s_found){ .conn = result->conn, .tls = tls });
+        f->done(f->arg, &(struct s2s_found){ .conn = result->conn, .tls = tls });
         return;
     }
     buf_init(&text, XML_PART_MAX);
@@ -109,16 +104,33 @@ static void find_resolved(void *arg, const struct resolved *result)
     find_next(f);
 }
 
+static bool find_is_late(const struct s2s_find *f)
+{
+    return loop_now_us(find_loop(f)) - f->since_us > FIND_MS * 1000ull;
+}
+
 static void find_next(struct s2s_find *f)
 {
-    bool late = loop_now_us(find_loop(f)) - f->since_us > FIND_MS * 1000ull;
-    if (f->at >= f->count || late) {
+    if (f->at >= f->count || find_is_late(f)) {
         find_fail(f);
         return;
     }
     const struct locate_target *t = &f->targets[f->at];
     struct s2s_worker *sw = s2s_worker(f->gate, f->worker);
     f->resolve = resolve_host(sw->resolver, slice_of(t->host), t->port, find_resolved, f);
+}
+
+bool s2s_find_go_on(struct s2s_find *f, slice why)
+{
+    ensure(f->locate == NULL && f->resolve == NULL && f->dial == NULL);
+    if (f->at + 1 >= f->count || find_is_late(f))
+        return false;
+    log_info(&log_s2s, LOG_EV("s2s.host"), LOG_S("domain", f->domain),
+             LOG_C("host", f->targets[f->at].host), LOG_S("why", why));
+    find_say(f, f->targets[f->at].host, why);
+    f->at++;
+    find_next(f);
+    return true;
 }
 
 static void find_located(void *arg, const struct locate_result *result)

@@ -9,7 +9,7 @@
 struct s2s_find;
 
 struct s2s_found {
-    struct conn *conn; /* NULL: none. The caller's, and not started */
+    struct conn *conn; /* NULL: none is left. The caller's, and not started */
     bool tls;          /* TLS begins at once */
     /* Without a connection: what senders are told, whether another attempt would end in the same
      * way, and why, for an operator; valid during the callback. */
@@ -17,11 +17,15 @@ struct s2s_found {
     bool hard;
     slice why;
 };
-/* Once, never from inside s2s_find_start(); the find is gone then. */
+/* Never from inside s2s_find_start(). Without a connection the find is gone then; with one it waits
+ * for s2s_find_go_on() or s2s_find_cancel(). */
 typedef void s2s_found_fn(void *arg, const struct s2s_found *found);
 
 struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w, slice domain,
                                 s2s_found_fn *done, void *arg);
+/* The connection that was found was of no use, and why, for an operator. false: no other host is
+ * left, nothing happens. true: others are tried; the callback may come from inside. */
+bool s2s_find_go_on(struct s2s_find *f, slice why);
 void s2s_find_cancel(struct s2s_find **f); /* no callback comes afterwards; NULL is fine */
 
 /* A domain as the DNS and certificates have it, with A-labels; empty: it has no such form. */

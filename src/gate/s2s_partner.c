@@ -172,12 +172,12 @@ static void partner_failed(struct partner *p)
 static void partner_found(void *arg, const struct s2s_found *found)
 {
     struct partner *p = arg;
-    p->find = NULL;
     actor_mark(&p->actor);
     if (found->conn != NULL) {
         p->out = s2s_out_start(p, found->conn, found->tls);
         return;
     }
+    p->find = NULL;
     partner_blame(p, found->error, found->hard, "%.*s", SLICE_ARG(found->why));
     partner_failed(p);
 }
@@ -222,6 +222,7 @@ static void partner_retry(struct timer *t, struct loop *loop)
 void partner_up(struct partner *p)
 {
     ensure(p->out != NULL && p->state == ACTOR_LOADING);
+    s2s_find_cancel(&p->find);
     p->failing_us = 0;
     p->failures = 0;
     p->why[0] = '\0';
@@ -276,11 +277,24 @@ static void partner_forget(struct partner *p)
     actor_unpin(&p->actor);
 }
 
+/* The host that was tried was of no use: the next one of the domain. false: there is none. */
+static bool partner_tries_next(struct partner *p)
+{
+    if (p->find == NULL || !partner_is_wanted(p))
+        return false;
+    LIST_EACH (it, &p->questions)
+        CONTAINER_OF(it, struct question, node)->asked = false;
+    return s2s_find_go_on(p->find, slice_of(p->why));
+}
+
 void partner_lost(struct partner *p, bool was_up)
 {
     ensure(p->out != NULL && worker_is_here(p->worker));
     p->out = NULL;
     actor_mark(&p->actor);
+    if (!was_up && partner_tries_next(p))
+        return;
+    s2s_find_cancel(&p->find);
     if (was_up) {
         partner_again(p);
     } else if (partner_is_wanted(p)) {
@@ -369,7 +383,7 @@ static void partner_unload(struct actor *a)
 static void partner_check(const struct actor *a)
 {
     const struct partner *p = (const struct partner *)a;
-    ensure(p->out == NULL || p->find == NULL);
+    ensure(p->find == NULL || a->ended || a->state == ACTOR_LOADING);
     ensure(a->ended || a->state != ACTOR_READY || p->out != NULL);
     ensure(!p->full || (a->state == ACTOR_READY && a->pauses > 0));
     ensure(p->failures == 0 || p->failing_us > 0);
