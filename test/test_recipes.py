@@ -151,7 +151,8 @@ def node_file(tmp_path):
 @pytest.mark.parametrize("page, part", [
     ("README.md", "node: im1"), ("docs/install.md", "node: im1"),
     ("docs/services.md", 'http: ["127'), ("docs/services.md", "metrics: ["),
-    ("docs/services.md", "proxy: true"), ("docs/install.md", '"[::]:443"')])
+    ("docs/services.md", "proxy: true"), ("docs/install.md", '"[::]:443"'),
+    ("docs/federation.md", "s2s_tls: [")])
 def test_node_files_have_no_mistakes(node_file, page, part):
     assert "no mistakes" in node_file(block(page, part))
 
@@ -163,12 +164,14 @@ def test_the_installed_node_file_has_no_mistakes(node_file):
 # --- the system around ---
 
 
-def test_dns_records(tmp_path):
+@pytest.mark.parametrize("page, part", [("docs/install.md", "_xmpp-client._tcp"),
+                                        ("docs/federation.md", "_xmpp-server._tcp")])
+def test_dns_records(tmp_path, page, part):
     checker = needs("named-checkzone")
     zone = tmp_path / "zone"
     zone.write_text("$TTL 3600\n@ IN SOA ns.example.org. root.example.org. (1 3600 600 86400 60)\n"
                     "@ IN NS ns.example.org.\nns.example.org. IN A 192.0.2.1\n"
-                    + block("docs/install.md", "_xmpp-client._tcp"))
+                    + block(page, part))
     assert "OK" in run(checker, "example.org", zone)
 
 
@@ -242,7 +245,7 @@ def test_ports_are_the_same_everywhere():
     known = re.findall(r"^\| `listen\.(\w+)` \|", run(MUSTERD, "--dump-docs", "config"),
                        re.MULTILINE)
     ports = {key: re.search(of.format(key), installed)[1] for key in known}
-    assert len(ports) == 8
+    assert len(ports) == 10
     table = dict(re.findall(r"^\| (\d+) \| `listen\.(\w+)` \|",
                             (ROOT / "docs/install.md").read_text(), re.MULTILINE))
     assert {key: port for port, key in table.items()} == ports
