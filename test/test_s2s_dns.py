@@ -98,6 +98,21 @@ def test_a_host_that_closes_is_passed_over(pair, service):
         assert not accept.is_alive() and "event=s2s.failed" not in one.log()
 
 
+@pytest.mark.parametrize("addresses, listens", [
+    (["::1"], "[::1]"), (["::1", "127.0.0.1"], "127.0.0.1"), (["::1", "127.0.0.1"], "[::1]")],
+    ids=["only-ipv6", "ipv6-dead", "ipv4-dead"])
+@pytest.mark.parametrize("service, kind", [("xmpp", "s2s"), ("xmpps", "s2s_tls")])
+def test_both_kinds_of_addresses(pair, addresses, listens, service, kind):
+    def records(other):
+        port = getattr(other, f"{kind}_port")
+        other.conf["listen"][kind] = [f"{listens}:{port}"]
+        other.restart()
+        return [srv(OTHER, port, service=service)] + [
+            f"--host-record=host.other.example,{address}" for address in addresses]
+    one, other = pair(records)
+    exchange(one.client("alice"), other.client("bob"))
+
+
 def test_hosts_that_are_all_wrong(pair, wrong):
     """The sender is told of the last one, and at once: no other attempt would end differently."""
     one, _ = pair(lambda other: [HOST, srv(OTHER, wrong.s2s_port, 1),
