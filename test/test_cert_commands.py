@@ -401,6 +401,21 @@ def test_a_mistake_in_the_node_file_comes_first(server, tmp_path, authority):
     assert not (server.data / "certs" / "localhost.pem").exists()
 
 
+def test_a_mistake_in_the_node_file_keeps_what_is_there(server, tmp_path, authority):
+    server.ctl("cert", "self-signed", "localhost")
+    root = pem_of(tmp_path, "root.pem", authority.root[0])
+    server.ctl("cert-trust", "add", root)
+    server.conf["log"] = {"level": "loud"}
+    server.write()
+    for args in (("--yes", "cert", "del", "localhost"),
+                 ("cert-trust", "add", root, "--for", "clients"),
+                 ("cert-trust", "del", fingerprint(authority.root[0]))):
+        assert "the node file has a mistake" in refused(server, *args, code=2)
+    assert (server.data / "certs" / "localhost.pem").exists()
+    assert len(list((server.data / "trust" / "federation").iterdir())) == 1
+    assert not (server.data / "trust" / "clients").exists()
+
+
 # --- cert self-signed ---
 
 
@@ -447,6 +462,36 @@ def test_the_first_start_with_a_long_domain(make_server, domain):
     assert names.get_values_for_type(x509.DNSName) == [ascii_name]
     text = openssl("req", "-noout", "-text", "-verify", stdin=csr(server, domain))
     assert "CN =" not in text and f"DNS:{ascii_name}" in text
+
+
+def test_an_import_for_several_domains_is_all_or_nothing(make_server, tmp_path, authority):
+    server = make_server(domains=["a.test", "b.test"])
+    leaf = authority.sign(csr(server, "a.test", "b.test"))
+    path = write(tmp_path, "new.pem", authority.chain(leaf))
+    folder = server.data / "certs"
+    for name in ("b.test.pem.new", "b.test.pem.new.new"):
+        (folder / name).mkdir()
+    refused(server, "cert", "import", "a.test", "b.test", "--file", path)
+    assert not [p.name for p in folder.iterdir() if p.is_file() and p.name != "a.test.key"]
+    for name in ("b.test.pem.new", "b.test.pem.new.new"):
+        (folder / name).rmdir()
+    server.ctl("cert", "import", "a.test", "b.test", "--file", path)
+    assert sorted(p.name for p in folder.iterdir()) == ["a.test.pem", "b.test.pem"]
+
+
+def test_show_of_a_certificate_that_cannot_be_read(make_server, tmp_path):
+    """TLS shows it, though it has more certificates than we read."""
+    server = make_server(domains=["a.test", "b.test"])
+    server.ctl("cert", "self-signed", "a.test")
+    pair = server.data / "certs" / "a.test.pem"
+    pem = pair.read_bytes()
+    pair.write_bytes(pem + pem[pem.index(b"-----BEGIN CERT"):] * 16)
+    server.restart()
+    row, other = server.rows("cert", "show")
+    if row["domain"] != "a.test":
+        row, other = other, row
+    assert row["subject"] == "cannot be read" and row["certificate"] == str(pair)
+    assert row["source"] == "data folder" and other["subject"] == "CN=a.test"
 
 
 # --- cert check ---
@@ -606,6 +651,14 @@ def test_what_is_put_into_the_folder_by_hand(server, tmp_path, authority):
     assert len(trusted(server)) == 2
 
 
+def test_names_that_a_backup_cannot_have(server, tmp_path, authority):
+    folder = server.data / "trust" / "clients"
+    folder.mkdir(parents=True)
+    pem_of(folder, "our root.pem", authority.root[0])
+    told = refused(server, "server", "reload", code=2)
+    assert "our root.pem: the name has a space" in told and trusted(server) == []
+
+
 def test_trusted_certificates_are_watched(server, tmp_path):
     soon, _ = make(tmp_path, "soon", [], ends=20)
     server.ctl("cert-trust", "add", tmp_path / "soon.pem")
@@ -631,9 +684,10 @@ def test_a_backup_has_them(make_server, tmp_path, authority):
     for store in ("federation", "clients"):
         server.ctl("cert-trust", "add", pem_of(tmp_path, "root.pem", authority.root[0]),
                    "--for", store)
+    pem_of(server.data / "trust" / "clients", "ours.PEM", authority.middle[0])
     files = {p.relative_to(server.data): p.read_bytes() for folder in ("certs", "trust")
              for p in (server.data / folder).rglob("*") if p.is_file()}
-    assert len(files) == 4
+    assert len(files) == 5
     server.ctl("backup", "create", tmp_path / "backup")
     server.ctl("backup", "verify", tmp_path / "backup")
     server.stop()
@@ -642,6 +696,6 @@ def test_a_backup_has_them(make_server, tmp_path, authority):
     assert done.returncode == 0, done.stderr
     assert files == {name: (again.data / name).read_bytes() for name in files}
     again.start()
-    assert shown(again, "xn--bcher-kva.test") == leaf and len(trusted(again)) == 2
+    assert shown(again, "xn--bcher-kva.test") == leaf and len(trusted(again)) == 3
     for path in (again.data / "certs", again.data / "trust"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700

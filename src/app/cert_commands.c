@@ -1,7 +1,6 @@
 #include "app/cert_commands.h"
 #include "app/cert_import.h"
 #include "app/cert_store.h"
-#include "app/config_check.h"
 #include "app/node_file.h"
 #include "app/reload.h"
 #include "base/arena.h"
@@ -25,7 +24,7 @@ static const char *const key_words[] = { "rsa:2048",   "rsa:3072",   "rsa:4096",
 static const char *const name_words[] = { "services", "wildcard", "domain", NULL };
 enum names_wanted { NAMES_SERVICES, NAMES_WILDCARD, NAMES_DOMAIN };
 
-enum { PEM_BYTES_MAX = 512 * 1024, MISTAKES_BYTES_MAX = 64 * 1024 };
+enum { PEM_BYTES_MAX = 512 * 1024 };
 
 /* One command, on a helper thread. Lives in the arena of its call. */
 struct cert_job {
@@ -64,21 +63,6 @@ static const char *job_domains(const struct cert_job *j)
     for (size_t i = 0; i < j->domain_count; i++)
         text = arena_printf(j->call->arena, "%s%s%s", text, i > 0 ? ", " : "", j->domain[i]);
     return text;
-}
-
-/* The node file as it is on the disk: that is what a reload will apply. */
-static enum err job_node_file(struct node_file **out, struct why *why)
-{
-    struct buf mistakes;
-    slice first, rest;
-    buf_init(&mistakes, MISTAKES_BYTES_MAX);
-    enum err e = node_file_load(out, config_check_own_path(), &mistakes);
-    slice_cut(buf_fit(&mistakes), '\n', &first, &rest);
-    if (e != OK)
-        why_set(why, "the node file has a mistake, so nothing can be applied: %.*s",
-                SLICE_ARG(first));
-    buf_fini(&mistakes);
-    return e;
 }
 
 /* The names of a new certificate. */
@@ -195,14 +179,16 @@ static enum err job_try(struct cert_job *j, slice pem, struct why *why)
 
 static enum err job_store(struct cert_job *j, slice pem, struct why *why)
 {
+    struct arena *arena = j->call->arena;
+    struct cert_file *file = arena_new(arena, struct cert_file, j->domain_count);
     ensure(j->domain_count > 0);
+    for (size_t i = 0; i < j->domain_count; i++)
+        file[i] = (struct cert_file){ cert_store_pair(arena, j->data, j->domain[i]), pem };
     enum err e = job_try(j, pem, why);
-    for (size_t i = 0; e == OK && i < j->domain_count; i++) {
-        e = cert_store_write(j->data, cert_store_pair(j->call->arena, j->data, j->domain[i]), pem,
-                             why);
-        if (e == OK)
-            j->changed = "the certificate is in the data folder";
-    }
+    if (e == OK)
+        e = cert_store_replace(file, j->domain_count, why);
+    if (e == OK)
+        j->changed = "the certificate is in the data folder";
     return e;
 }
 
@@ -233,7 +219,7 @@ static enum err job_import_with(struct cert_job *j, const struct node_file *file
 static enum err job_import(struct cert_job *j, struct why *why)
 {
     struct node_file *file = NULL;
-    enum err e = job_node_file(&file, why);
+    enum err e = cert_store_node_file(&file, why);
     if (e == OK)
         e = job_import_with(j, file, why);
     node_file_free(&file);
@@ -272,7 +258,7 @@ static enum err job_sign(struct cert_job *j, struct why *why)
 static enum err job_self_signed(struct cert_job *j, struct why *why)
 {
     struct node_file *file = NULL;
-    enum err e = job_node_file(&file, why);
+    enum err e = cert_store_node_file(&file, why);
     for (size_t i = 0; e == OK && i < j->domain_count; i++)
         e = job_may_sign(j, file, j->domain[i], why);
     node_file_free(&file);
@@ -289,13 +275,17 @@ static enum err job_self_signed(struct cert_job *j, struct why *why)
 
 static enum err job_del(struct cert_job *j, struct why *why)
 {
+    struct node_file *file = NULL;
     const char *pair = cert_store_pair(j->call->arena, j->data, j->domain[0]);
     if (!cert_store_has(pair)) {
         why_set(why, "%s: found no certificate of `cert import` or `cert self-signed`",
                 j->domain[0]);
         return E_NOTFOUND;
     }
-    enum err e = cert_store_remove(pair, why);
+    enum err e = cert_store_node_file(&file, why);
+    node_file_free(&file);
+    if (e == OK)
+        e = cert_store_remove(pair, why);
     if (e == OK)
         j->changed = "the certificate is deleted";
     j->answer = arena_printf(j->call->arena,

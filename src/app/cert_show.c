@@ -52,10 +52,22 @@ static void cert_show_add(struct command_call *call, const struct cert_use *use,
     command_text(call, "signature", slice_of(f->signature));
     add_stamp(call, "not_before", f->not_before);
     add_stamp(call, "not_after", f->not_after);
-    command_int(call, "days_left", cert_days_left(f, now));
+    command_int(call, "days_left", use->known ? cert_days_left(f, now) : 0);
     command_text(call, "fingerprint", slice_of(f->fingerprint));
     command_text(call, "source", slice_of(cert_source_name(use->source)));
     command_text(call, "certificate", slice_of(use->certificate));
+}
+
+/* Of a domain whose certificate cannot be read: just that. */
+static void cert_show_add_unread(struct command_call *call, const struct cert_use *use,
+                                 const char *domain)
+{
+    static const struct tls_cert_facts none = {
+        .subject = "cannot be read", .issuer = "", .key = "", .signature = "", .fingerprint = ""
+    };
+    struct cert_use unread = *use;
+    unread.chain = (struct tls_chain){ &none, 1 };
+    cert_show_add(call, &unread, domain, 0);
 }
 
 static void cert_show_run(struct command_call *call)
@@ -67,6 +79,8 @@ static void cert_show_run(struct command_call *call)
         for (size_t d = 0; d < use->domain_count; d++) {
             if (only.ptr != NULL && !slice_is(only, use->domain[d]))
                 continue;
+            if (!use->known)
+                cert_show_add_unread(call, use, use->domain[d]);
             for (size_t depth = 0; depth < use->chain.count; depth++)
                 cert_show_add(call, use, use->domain[d], depth);
         }
@@ -98,7 +112,7 @@ static struct command show_command = {
             { .name = "depth",
               .type = PARAM_INT,
               .doc = "place in the chain: 0 is the certificate of the domain" },
-            { .name = "subject", .doc = "its subject" },
+            { .name = "subject", .doc = "its subject, or \"cannot be read\"" },
             { .name = "issuer", .doc = "who issued it" },
             { .name = "names", .doc = "DNS names in it" },
             { .name = "srv_names", .wide = true, .doc = "SRV names in it (RFC 4985)" },

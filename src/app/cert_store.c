@@ -1,10 +1,14 @@
 #include "app/cert_store.h"
+#include "app/node_file.h"
 #include "base/arena.h"
 #include "base/durable.h"
 #include "base/secret_file.h"
 #include "base/whole_file.h"
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
+
+enum { MISTAKES_BYTES_MAX = 64 * 1024 };
 
 static const char *path_of(struct arena *arena, const char *data, const char *domain,
                            const char *end)
@@ -31,6 +35,41 @@ enum err cert_store_write(const char *data, const char *path, slice pem, struct 
     if (e == OK)
         e = secret_file_write(path, pem, why);
     arena_destroy(&arena);
+    return e;
+}
+
+enum err cert_store_replace(const struct cert_file *files, size_t count, struct why *why)
+{
+    struct arena *arena = arena_create(0);
+    const char **made = arena_new(arena, const char *, count);
+    enum err e = OK;
+    size_t written = 0;
+    for (; e == OK && written < count; written++) {
+        made[written] = arena_printf(arena, "%s.new", files[written].path);
+        e = secret_file_write(made[written], files[written].text, why);
+    }
+    for (size_t i = 0; e == OK && i < count; i++)
+        if (rename(made[i], files[i].path) != 0)
+            e = durable_failed(why, files[i].path, errno);
+    for (size_t i = 0; e != OK && i < written; i++)
+        unlink(made[i]);
+    if (e == OK && count > 0)
+        e = durable_sync_parent(files[0].path, why);
+    arena_destroy(&arena);
+    return e;
+}
+
+enum err cert_store_node_file(struct node_file **out, struct why *why)
+{
+    struct buf mistakes;
+    slice first, rest;
+    buf_init(&mistakes, MISTAKES_BYTES_MAX);
+    enum err e = node_file_load(out, node_file_own_path(), &mistakes);
+    slice_cut(buf_fit(&mistakes), '\n', &first, &rest);
+    if (e != OK)
+        why_set(why, "the node file has a mistake, so nothing can be applied: %.*s",
+                SLICE_ARG(first));
+    buf_fini(&mistakes);
     return e;
 }
 

@@ -9,6 +9,7 @@
 
 struct arena;
 struct buf;
+struct node_file;
 
 /* Paths, in the arena. domain: one of ours, as the node has it. */
 const char *cert_store_pair(struct arena *arena, const char *data, const char *domain);
@@ -16,6 +17,16 @@ const char *cert_store_request(struct arena *arena, const char *data, const char
 bool cert_store_has(const char *path);
 /* Writes a file with mode 0600, as a whole; makes the folder. */
 NODISCARD enum err cert_store_write(const char *data, const char *path, slice pem, struct why *why);
+struct cert_file {
+    const char *path;
+    slice text;
+};
+/* Writes files of one folder, or replaces them, with mode 0600: all or none, unless the disk fails
+ * between two names. */
+NODISCARD enum err cert_store_replace(const struct cert_file *files, size_t count, struct why *why);
+/* The node file as it is on the disk: that is what a reload will apply. Not OK: it has a mistake.
+ */
+NODISCARD enum err cert_store_node_file(struct node_file **out, struct why *why);
 /* Reads a file that an operator named: base/whole_file.h. `why` says who must be able to read it.
  */
 NODISCARD enum err cert_store_read_given(struct buf *out, const char *path, struct why *why);

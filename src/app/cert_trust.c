@@ -1,6 +1,7 @@
 #include "app/cert_trust.h"
 #include "app/cert_store.h"
 #include "app/certs.h"
+#include "app/node_file.h"
 #include "app/reload.h"
 #include "base/alarm.h"
 #include "base/arena.h"
@@ -23,7 +24,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-enum { FINGERPRINT_LEN = 64 };
+enum { FINGERPRINT_LEN = 64, NAME_LEN_MAX = 240 };
 
 static const char *const store_names[] = { "federation", "clients", NULL };
 
@@ -88,10 +89,23 @@ static void trust_store_free(struct trust_store *s)
     arena_destroy(&s->arena);
 }
 
-static enum err trust_read_file(struct trust_store *s, const char *path, struct why *why)
+/* A name that a backup could not have is not trusted now either. */
+static enum err trust_check_name(const char *path, const char *name, struct why *why)
+{
+    if (strpbrk(name, " \n") == NULL && strlen(name) <= NAME_LEN_MAX)
+        return OK;
+    why_set(why, "%s: the name has a space or more than %d bytes; rename the file", path,
+            NAME_LEN_MAX);
+    return E_SYNTAX;
+}
+
+static enum err trust_read_file(struct trust_store *s, const char *path, const char *name,
+                                struct why *why)
 {
     struct tls_chain chain;
-    enum err e = tls_cert_read_chain(&chain, path, TLS_TRUST_MAX, s->arena, why);
+    enum err e = trust_check_name(path, name, why);
+    if (e == OK)
+        e = tls_cert_read_chain(&chain, path, TLS_TRUST_MAX, s->arena, why);
     if (e == OK && chain.count > TLS_TRUST_MAX - s->count) {
         why_set(why,
                 "%s: with it there are more than %d trusted certificates, allowed at most that",
@@ -112,7 +126,8 @@ static enum err trust_read_folder(struct trust_store *s, const char *folder, str
         return errno == ENOENT ? OK : durable_failed(why, folder, errno);
     while (e == OK && (d = readdir(dir)) != NULL)
         if (tls_trust_takes(d->d_name))
-            e = trust_read_file(s, arena_printf(s->arena, "%s/%s", folder, d->d_name), why);
+            e = trust_read_file(s, arena_printf(s->arena, "%s/%s", folder, d->d_name), d->d_name,
+                                why);
     closedir(dir);
     return e;
 }
@@ -234,8 +249,12 @@ struct trust_job {
 static void trust_job_work(struct work *work)
 {
     struct trust_job *j = CONTAINER_OF(work, struct trust_job, work);
+    struct node_file *file = NULL; /* a mistake in it would keep the change from being applied */
     pthread_mutex_lock(&files_lock);
-    j->err = j->run(j, &j->why);
+    j->err = cert_store_node_file(&file, &j->why);
+    node_file_free(&file);
+    if (j->err == OK)
+        j->err = j->run(j, &j->why);
     pthread_mutex_unlock(&files_lock);
 }
 
@@ -280,17 +299,20 @@ static enum err trust_check(const struct tls_cert_facts *f, const char *path, st
     return E_AUTH;
 }
 
-static enum err trust_write(const struct trust_job *j, const struct tls_cert_facts *f,
+/* All of them or nothing. */
+static enum err trust_write(const struct trust_job *j, const struct tls_chain *chain,
                             struct why *why)
 {
     struct arena *arena = j->call->arena;
+    struct cert_file *file = arena_new(arena, struct cert_file, chain->count);
+    for (size_t i = 0; i < chain->count; i++)
+        file[i] = (struct cert_file){ arena_printf(arena, "%s/%s.pem", j->folder,
+                                                   chain->item[i].fingerprint),
+                                      slice_of(chain->item[i].pem) };
     enum err e = durable_folder(arena_printf(arena, "%s/trust", j->data), 0700, why);
     if (e == OK)
         e = durable_folder(j->folder, 0700, why);
-    if (e == OK)
-        e = durable_write(arena_printf(arena, "%s/%s.pem", j->folder, f->fingerprint), 0600,
-                          slice_of(f->pem), why);
-    return e;
+    return e == OK ? cert_store_replace(file, chain->count, why) : e;
 }
 
 /* Those that are there already count once. */
@@ -332,12 +354,10 @@ static enum err trust_add(struct trust_job *j, struct why *why)
     for (size_t i = 0; e == OK && i < chain.count; i++)
         e = trust_check(&chain.item[i], path, why);
     j->answer = arena_printf(arena, "trusted for %s:", store_names[j->store]);
-    for (size_t i = 0; e == OK && i < chain.count; i++) {
-        e = trust_write(j, &chain.item[i], why);
+    for (size_t i = 0; e == OK && i < chain.count; i++)
         j->answer = arena_printf(arena, "%s\n%s  %s", j->answer, chain.item[i].fingerprint,
                                  chain.item[i].subject);
-    }
-    return e;
+    return e == OK ? trust_write(j, &chain, why) : e;
 }
 
 /* As openssl(1) writes it, too: in capitals, with colons. */

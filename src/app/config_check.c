@@ -9,8 +9,6 @@
 #include "im/feature.h"
 #include "io/work.h"
 
-static const char *own_path = "";
-
 /* Runs on a helper thread, because it reads files. Lives in the arena of its call. */
 struct check {
     struct work work;
@@ -18,10 +16,6 @@ struct check {
     const char *path;
     struct buf mistakes, notes;
 };
-
-void config_check_path(const char *path) { own_path = path; }
-
-const char *config_check_own_path(void) { return own_path; }
 
 static void config_check_run_check(struct work *work)
 {
@@ -59,7 +53,7 @@ static void config_check_run(struct command_call *call)
     struct check *ck = arena_new(call->arena, struct check, 1);
     *ck = (struct check){ .work = { .run = config_check_run_check, .done = check_done },
                           .call = call };
-    ck->path = file.ptr != NULL ? slice_cstr(call->arena, file) : own_path;
+    ck->path = file.ptr != NULL ? slice_cstr(call->arena, file) : node_file_own_path();
     buf_init(&ck->mistakes, CHECK_BYTES_MAX);
     buf_init(&ck->notes, CHECK_BYTES_MAX);
     if (work_submit(worker_work(w), worker_loop(w), &ck->work) != OK)

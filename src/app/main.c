@@ -1,6 +1,5 @@
 /* musterd: reads the node file, starts the server, and waits for signals. */
 #include "admin/lifecycle.h"
-#include "app/config_check.h"
 #include "app/data_folder.h"
 #include "app/docs.h"
 #include "app/features.h"
@@ -333,7 +332,7 @@ int main(int argc, char **argv)
         node_file_free(&file);
         return EXIT_FAILED;
     }
-    config_check_path(file->path);
+    node_file_set_own_path(file->path);
     if (!o.core_dumps)
         keep_memory_in();
     bool restarts = false;

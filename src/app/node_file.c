@@ -882,6 +882,8 @@ enum err node_file_parse(struct node_file **out, const char *path, slice text, s
     return E_SYNTAX;
 }
 
+static const char *own_path = "";
+
 enum err node_file_read(const char *path, struct buf *text, struct why *why)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -899,6 +901,10 @@ enum err node_file_read(const char *path, struct buf *text, struct why *why)
         close(fd);
     return got < 0 ? E_IO : text->len > FILE_BYTES_MAX ? E_SYNTAX : OK;
 }
+
+void node_file_set_own_path(const char *path) { own_path = path; }
+
+const char *node_file_own_path(void) { return own_path; }
 
 enum err node_file_load(struct node_file **out, const char *path, struct buf *errors)
 {

@@ -81,6 +81,9 @@ void node_file_restart_keys(const struct node_file *was, const struct node_file 
  * E_IO: cannot be read, E_SYNTAX: malformed. */
 NODISCARD enum err node_file_control(const char *path, struct arena *arena, const char **control,
                                      struct why *why);
+/* The file that this server runs with: set before workers run. The caller keeps the text. */
+void node_file_set_own_path(const char *path);
+const char *node_file_own_path(void);
 /* The keys as a Markdown table. */
 void node_file_docs(struct buf *out);
 /* The same as paragraphs of a manual page. */

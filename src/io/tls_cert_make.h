@@ -43,7 +43,7 @@ NODISCARD enum err tls_self_sign(struct buf *out, slice key, const struct tls_na
                                  struct why *why);
 
 /* Sees to it that there is an ECDSA P-256 key and a self-signed certificate for the domains
- * (A-labels, subjectAltName), files 0600/0644. Files that are there are never overwritten; a key that cannot
+ * (A-labels), files 0600/0644. Files that are there are never overwritten; a key that cannot
  * be read, or that others may read, is an error: see base/secret_file.h. */
 NODISCARD enum err tls_self_signed(const char *cert_path, const char *key_path,
                                    const char *const *domains, size_t count, struct why *why);
