@@ -82,7 +82,9 @@ def test_a_component_is_told_what_it_may(host):
 @pytest.mark.parametrize("value", [
     "roster=both", f"{GATEWAY} roster=all", f"{GATEWAY} message=incoming", f"{GATEWAY} iq-get=",
     f"{GATEWAY} iq-all=urn:x", f"{GATEWAY} roster=get {GATEWAY}", "Gateway.Test roster=get",
-    f"{GATEWAY} iq-set={PRIVILEGE}", "bot@gateway.test roster=get"])
+    f"{GATEWAY} iq-set={PRIVILEGE}", "bot@gateway.test roster=get", "second.test roster=get",
+    f"{GATEWAY} roster=get roster=set", f"{GATEWAY} iq-get=urn:x iq-set=urn:x",
+    f"{GATEWAY} message=outgoing message=outgoing"])
 def test_rights_that_nobody_can_have(host, value):
     assert "component.privileges" in refusal(host, "set", "component.privileges", value)
 
@@ -184,6 +186,39 @@ def test_forged_messages(host, message):
     say(gateway, message)
     forbidden(gateway)
     bob.expect_nothing("<message/>")
+
+
+@pytest.mark.parametrize("sender", ["alice@localhost", "localhost"])
+def test_a_message_claims_no_other_origin(host, sender):
+    """As a client cannot: what it says of the origin is left out."""
+    bob = host.client("bob", "b")
+    gateway = Component(host, GATEWAY, SECRET)
+    claim = ("<addresses xmlns='http://jabber.org/protocol/address'><address type='ofrom' "
+             "jid='carol@localhost'/></addresses>")
+    say(gateway, inner(sender, "bob@localhost", claim + "<body>hi</body>"))
+    message = bob.expect(f"<message from='{sender}'><body>hi</body></message>")
+    assert message.find("{http://jabber.org/protocol/address}addresses") is None
+
+
+@pytest.mark.parametrize("sender", ["alice@localhost", "localhost"])
+@pytest.mark.parametrize("to", ["localhost", "second.test", "localhost/announce/all"])
+def test_a_message_to_the_server_itself(host, sender, to):
+    gateway = Component(host, GATEWAY, SECRET)
+    say(gateway, inner(sender, to))
+    got = gateway.expect_error("not-acceptable", template="<message type='error' id='out'/>")
+    assert "the server itself" in "".join(got.itertext())
+
+
+@pytest.mark.parametrize("sender", [f"user@{GATEWAY}", f"{GATEWAY}/desk"])
+def test_only_the_component_itself_has_rights(host, sender):
+    """Not what stands behind it under its domain."""
+    gateway = Component(host, GATEWAY, SECRET)
+    for payload in (f"<query xmlns='{ROSTER}'/>",
+                    f"<privileged_iq xmlns='{PRIVILEGE}'><iq xmlns='jabber:client' type='get' "
+                    f"id='in' from='alice@localhost' to='alice@localhost'><pubsub "
+                    f"xmlns='{PUBSUB}'/></iq></privileged_iq>"):
+        gateway.send(f"<iq type='get' id='out' from='{sender}' to='alice@localhost'>{payload}</iq>")
+        forbidden(gateway, "iq")
 
 
 def test_users_of_another_domain_are_out_of_reach(host):

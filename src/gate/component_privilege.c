@@ -7,6 +7,7 @@
 #include "im/component_rights.h"
 #include "im/forwarded.h"
 #include "im/privilege.h"
+#include "im/session_input.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 
@@ -14,6 +15,13 @@ static void privilege_refuse(struct worker *w, struct stanza *st, slice text)
 {
     route_error(w, st, SE_FORBIDDEN, text);
     stanza_unref(&st);
+}
+
+/* Not somebody behind it. */
+static bool is_component_itself(const struct stanza *st)
+{
+    return memchr(stanza_from(st).ptr, '@', st->from_len) == NULL &&
+           st->from_len == st->from_bare_len;
 }
 
 /* XEP-0356 §5.1: from the domain or from a user of it, never from a client. */
@@ -34,11 +42,16 @@ static void privileged_message_in(struct worker *w, const struct component_right
         privilege_refuse(w, st, SLICE("not a message from a user of this domain"));
     else if (inner->bad_to || inner->to_len == 0)
         privilege_refuse(w, st, SLICE("the message has no valid addressee"));
-    else if (slice_eq(stanza_from(inner), host)) {
-        route_send(w, stanza_ref(inner));
+    else if (node_serves(worker_node(w), jid_split(stanza_to(inner)).domain) &&
+             memchr(stanza_to_bare(inner).ptr, '@', stanza_to_bare(inner).len) == NULL) {
+        route_error(w, st, SE_NOT_ACCEPTABLE,
+                    SLICE("messages to the server itself cannot be sent for others"));
+        stanza_unref(&st);
+    } else if (slice_eq(stanza_from(inner), host)) {
+        route_send(w, session_input_without_claims(w, stanza_ref(inner)));
         stanza_unref(&st);
     } else
-        privilege_send(w, st, stanza_ref(inner));
+        privilege_send(w, st, session_input_without_claims(w, stanza_ref(inner)));
     stanza_unref(&inner);
 }
 
@@ -46,7 +59,7 @@ static void privileged_roster_in(struct worker *w, const struct component_rights
                                  struct stanza *st)
 {
     unsigned needed = st->type == TYPE_GET ? RIGHT_GET : RIGHT_SET;
-    if ((r->roster & needed) == 0)
+    if (!is_component_itself(st) || (r->roster & needed) == 0)
         privilege_refuse(w, st, SLICE("the component may not do this with contact lists here"));
     else
         privilege_send(w, st, NULL);
@@ -57,9 +70,11 @@ static void privileged_iq_in(struct worker *w, const struct component_rights *r,
 {
     struct elem e, payload;
     struct stanza *inner = elem_first(wrapper, &e) ? forwarded_as_stanza(w, &e) : NULL;
-    if (inner == NULL || inner->kind != STANZA_IQ || inner->type != st->type || inner->bad_to ||
-        inner->id_len == 0 || !slice_eq(stanza_from(inner), stanza_to(st)) ||
-        inner->child_count != 1 || !stanza_payload(inner, &payload))
+    if (!is_component_itself(st))
+        privilege_refuse(w, st, SLICE("only the domain of the component has this right"));
+    else if (inner == NULL || inner->kind != STANZA_IQ || inner->type != st->type ||
+             inner->bad_to || inner->id_len == 0 || !slice_eq(stanza_from(inner), stanza_to(st)) ||
+             inner->child_count != 1 || !stanza_payload(inner, &payload))
         privilege_refuse(w, st, SLICE("not a request from this user"));
     else if (!component_may_ask(r, payload.ns_uri, (enum stanza_type)st->type))
         privilege_refuse(w, st, SLICE("the component may not send such requests here"));

@@ -14,27 +14,46 @@
 #include "xmpp/ns.h"
 #include "xmpp/stanza.h"
 
-#define NS_BLOCKING "urn:xmpp:blocking"
-#define NS_PRIVACY  "jabber:iq:privacy"
+#define NS_BLOCKING  "urn:xmpp:blocking"
+#define NS_PRIVACY   "jabber:iq:privacy"
+#define NS_DISCO     "http://jabber.org/protocol/disco"
+#define NS_INVISIBLE "urn:xmpp:invisible:0"
+#define NS_SIFT_1    "urn:xmpp:sift:1"
+#define NS_SIFT_2    "urn:xmpp:sift:2"
+#define NS_CSI       "urn:xmpp:csi:0"
+#define NS_IQ_AUTH   "jabber:iq:auth"
 
 enum { RIGHTS_BYTES_MAX = 16 << 10 };
 
-/* What the server does itself in any case: the stream and its sessions, contacts and who may reach
- * the account, what says which namespaces are delegated, and discovery, which has parts of both. */
+/* What the server does itself in any case: the stream, its sessions and what they are sent,
+ * contacts and who may reach the account, what says which namespaces are delegated, and discovery,
+ * which has parts of both. */
 static const char *const undelegated[] = {
-    NS_CLIENT,     NS_SERVER,       NS_COMPONENT,    NS_STREAM,     NS_FRAMING,
-    NS_HTTPBIND,   NS_STREAM_ERROR, NS_STANZA_ERROR, NS_TLS,        NS_SASL,
-    NS_SASL2,      NS_BIND,         NS_BIND2,        NS_SESSION,    NS_SM,
-    NS_FAST,       NS_ROSTER,       NS_BLOCKING,     NS_PRIVACY,    NS_CARBONS,
-    NS_DISCO_INFO, NS_DISCO_ITEMS,  NS_PRIVILEGE,    NS_DELEGATION, NULL,
+    NS_CLIENT,      NS_SERVER,      NS_COMPONENT,    NS_STREAM,
+    NS_FRAMING,     NS_HTTPBIND,    NS_STREAM_ERROR, NS_STANZA_ERROR,
+    NS_TLS,         NS_SASL,        NS_SASL2,        NS_BIND,
+    NS_BIND2,       NS_SESSION,     NS_SM,           NS_FAST,
+    NS_ROSTER,      NS_BLOCKING,    NS_PRIVACY,      NS_CARBONS,
+    NS_DISCO_INFO,  NS_DISCO_ITEMS, NS_DISCO,        NS_PRIVILEGE,
+    NS_DELEGATION,  NS_INVISIBLE,   NS_SIFT_1,       NS_SIFT_2,
+    NS_OFFLINE_MSG, NS_CSI,         NS_IQ_AUTH,      NULL,
 };
+
+/* A domain of ours is no component; each has a row of its own. */
+static bool is_domain_of_ours(slice word)
+{
+    for (const struct setting *s = component_privileges.domains; s != NULL; s = s->domains)
+        if (slice_eq(s->domain, word))
+            return true;
+    return false;
+}
 
 static bool is_component(slice word)
 {
     struct arena *tmp = arena_create(0);
     struct jid jid;
     bool right = jid_parse(&jid, word, tmp) == OK && slice_eq(jid.full, word) &&
-                 jid_is_domain(&jid) && jid_is_bare(&jid);
+                 jid_is_domain(&jid) && jid_is_bare(&jid) && !is_domain_of_ours(word);
     arena_destroy(&tmp);
     return right;
 }
@@ -100,16 +119,38 @@ static bool is_privilege(slice word)
            !slice_is(value, NS_DELEGATION) && xml_is_text(value);
 }
 
+/* The same right, for whatever it is given. */
+static bool is_same_privilege(slice word, slice other)
+{
+    slice ns, other_ns;
+    unsigned bits;
+    bool asks = iq_bits(word, &ns, &bits), other_asks = iq_bits(other, &other_ns, &bits);
+    if (asks || other_asks)
+        return asks && other_asks && slice_eq(ns, other_ns);
+    return word.ptr[0] == other.ptr[0]; /* "roster" or "message" */
+}
+
+static bool are_different_privileges(slice words)
+{
+    slice word, other;
+    while (slice_word(&words, &word)) {
+        slice rest = words;
+        if (!is_privilege(word))
+            return false;
+        while (slice_word(&rest, &other))
+            if (is_privilege(other) && is_same_privilege(word, other))
+                return false;
+    }
+    return true;
+}
+
 static bool are_privileges(slice text)
 {
-    slice component, words, word, all = text;
+    slice component, words, all = text;
     while (next_component(&text, &component, &words)) {
         slice later = text, other;
-        if (!is_component(component))
+        if (!is_component(component) || !are_different_privileges(words))
             return false;
-        while (slice_word(&words, &word))
-            if (!is_privilege(word))
-                return false;
         while (slice_word(&later, &other))
             if (slice_eq(other, component))
                 return false;
@@ -199,6 +240,29 @@ static bool is_undelegated(slice ns)
     return false;
 }
 
+static bool next_filter(slice *filters, slice *name)
+{
+    if (filters->ptr == NULL)
+        return false;
+    if (!slice_cut(*filters, ',', name, filters))
+        *filters = (slice){ 0 };
+    return true;
+}
+
+static bool are_filters(slice filters)
+{
+    slice name, other;
+    while (next_filter(&filters, &name)) {
+        slice rest = filters;
+        if (name.len == 0)
+            return false;
+        while (next_filter(&rest, &other))
+            if (slice_eq(name, other))
+                return false;
+    }
+    return true;
+}
+
 static bool are_delegations(slice text)
 {
     slice word, rest;
@@ -206,7 +270,8 @@ static bool are_delegations(slice text)
     if (!xml_is_text(text))
         return false;
     while (slice_word(&text, &word)) {
-        if (!parse_delegation(word, &d) || is_undelegated(d.ns) || !is_component(d.component))
+        if (!parse_delegation(word, &d) || is_undelegated(d.ns) || !is_component(d.component) ||
+            !are_filters(d.filters))
             return false;
         rest = text;
         while (delegation_next(&rest, &other))

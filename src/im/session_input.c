@@ -237,21 +237,20 @@ static bool session_input_to_server(struct session *s, struct stanza *st, struct
 
 static bool is_claim_of_origin(enum known_child known, const struct elem *e, void *arg)
 {
-    struct session *s = arg;
+    struct worker *w = arg;
     (void)known;
-    return addresses_claim_origin(e, loop_scratch(worker_loop(s->account->worker)));
+    return addresses_claim_origin(e, loop_scratch(worker_loop(w)));
 }
 
-/* What a client says of the origin of its own stanza is not passed on, whoever gets it (XEP-0033
- * §4.1.5). A quick look first: few stanzas have addresses. */
-static struct stanza *session_input_without_claims(struct session *s, struct stanza *st)
+/* A quick look first: few stanzas have addresses. */
+struct stanza *session_input_without_claims(struct worker *w, struct stanza *st)
 {
     static const slice word = SLICE_INIT("addresses");
     slice content = stanza_content(st);
     if (!stanza_has(st, KNOWN(PAYLOAD)) ||
         memmem(content.ptr, content.len, word.ptr, word.len) == NULL)
         return st;
-    return stanza_without(st, KNOWN(PAYLOAD), is_claim_of_origin, s);
+    return stanza_without(st, KNOWN(PAYLOAD), is_claim_of_origin, w);
 }
 
 static void input_wait(struct session *s, const struct session_waiting *one)
@@ -270,7 +269,7 @@ static unsigned input_handle(struct session *s, struct stanza *st, struct origin
     if (session_input_to_server(s, st, o, &awaited))
         return awaited;
     if (st->kind != STANZA_IQ)
-        st = session_input_without_claims(s, st);
+        st = session_input_without_claims(s->account->worker, st);
     switch (st->kind) {
     case STANZA_MESSAGE:
         return message_from_session(s, st, o);

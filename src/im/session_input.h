@@ -26,6 +26,10 @@ void session_nonza(struct session *s, uint32_t number); /* see im/feature.h */
  * many ticket_done(o) will follow. */
 unsigned session_said(struct session *s, struct stanza *st, struct origin o);
 
+/* What a client, or who speaks for a user, says of the origin of its own stanza is not passed on,
+ * whoever gets it (XEP-0033 §4.1.5). Takes over st; the stanza without it. */
+struct stanza *session_input_without_claims(struct worker *w, struct stanza *st);
+
 /* What a stanza of a client costs beyond its own size, such as the copies that it makes: counts
  * against what the client may send (c2s.byte-rate), which is not read until it is paid. On any
  * worker; `client` is the sender of the stanza, of a session that has ended, or no client. It is
