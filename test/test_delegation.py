@@ -68,11 +68,15 @@ def test_a_component_is_told_what_is_delegated(host):
 @pytest.mark.parametrize("value", [
     "urn:x", f"={SERVICE}", "urn:x=", "urn:x=Service.Test", "urn:x=a@service.test",
     f"urn:x={SERVICE} urn:x={OTHER}", f"urn:x[]={SERVICE}", f"[a]={SERVICE}",
+    f"urn:x[a,,b]={SERVICE}", f"urn:x[,]={SERVICE}", f"urn:x[a,]={SERVICE}",
+    f"urn:x[a,b,a]={SERVICE}", "urn:x=localhost", "urn:x=second.test",
     *(f"{ns}={SERVICE}" for ns in (
         "jabber:client", "jabber:iq:roster", "urn:ietf:params:xml:ns:xmpp-sasl",
         "urn:xmpp:sasl:2", "urn:ietf:params:xml:ns:xmpp-bind", "urn:xmpp:blocking",
         "jabber:iq:privacy", "urn:xmpp:carbons:2", DELEGATION, "urn:xmpp:privilege:2",
-        "http://jabber.org/protocol/disco#info"))])
+        "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/disco",
+        "urn:xmpp:invisible:0", "urn:xmpp:sift:1", "urn:xmpp:sift:2",
+        "msgoffline", "urn:xmpp:csi:0", "jabber:iq:auth"))])
 def test_what_cannot_be_delegated(host, value):
     """Two components cannot have one namespace, and some are the server's own."""
     assert "each namespace once" in refusal(host, "set", "component.delegations", value)
@@ -277,6 +281,30 @@ def test_many_at_once(host):
             assert got[0].get("n") == f"{client.bare}{n}"
 
 
+def test_a_user_has_few_requests_that_wait(host):
+    """A component that is silent does not let one user take what all need."""
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    service = Component(host, SERVICE, SECRET)
+    for n in range(64):
+        alice.send(f"<iq type='get' id='{n}'>{QUERY}</iq>")
+    taken = [take(service) for _ in range(64)]
+    alice.send(f"<iq type='get' id='more'>{QUERY}</iq>")
+    alice.expect_error("resource-constraint", template="<iq type='error' id='more'/>")
+    alice.send(f"<iq type='get' id='d' to='localhost'><query xmlns='{xml.DISCO_INFO}'/></iq>")
+    assert DELEGATION in discovered(alice, "localhost")[0]
+    bob.send(f"<iq type='get' id='q'>{QUERY}</iq>")
+    outer, request = take(service)
+    answer(service, outer, result(request))
+    bob.expect("<iq type='result' id='q'/>")
+    for outer, request in taken[:2]:
+        answer(service, outer, result(request))
+    alice.expect("<iq type='result' id='1'/>")
+    for n in "ab":
+        alice.send(f"<iq type='get' id='{n}'>{QUERY}</iq>")
+        take(service)
+    assert alice.error("get", QUERY)[0] == "resource-constraint"
+
+
 def test_components_of_every_node(host):
     alice, bob = host.client("alice", "a"), host.client("bob", "b")
     for node in range(nodes.COUNT):
@@ -328,6 +356,26 @@ def test_discovery_shows_what_the_component_can_do(host, to, mark):
     assert set(identities) <= set(after) and ("c0", "t") in after and len(after) == 8
 
 
+def test_discovery_keeps_what_the_server_still_answers(host):
+    """With attributes, only some requests go to the component."""
+    mam, pubsub = "urn:xmpp:mam:2", "http://jabber.org/protocol/pubsub"
+    alice = host.client("alice", "a")
+    ask = f"<iq type='get' id='d' to='alice@localhost'><query xmlns='{xml.DISCO_INFO}'/></iq>"
+    host.ctl("set", "component.delegations@localhost", "--default")
+    alice.send(ask)
+    before = discovered(alice, "alice@localhost")[0]
+    kept = {f for f in before if f.startswith(mam)}
+    assert mam in kept and f"{mam}#extended" in kept
+    host.ctl("set", "component.delegations@localhost", f"{mam}[node]={SERVICE} {pubsub}={SERVICE}")
+    service = Component(host, SERVICE, SECRET)
+    alice.send(ask)
+    describe(service, "localhost", f"{DELEGATION}:bare:{pubsub}", "")
+    describe(service, "localhost", f"{DELEGATION}:bare:{mam}", f"<feature var='{mam}#more'/>")
+    after = discovered(alice, "alice@localhost")[0]
+    assert {f for f in after if f.startswith(mam)} == kept | {f"{mam}#more"}
+    assert pubsub in before and pubsub not in after
+
+
 def test_discovery_without_the_component(host):
     """It is gone, answers with an error, or takes too long."""
     alice, bob = host.client("alice", "a"), host.client("bob", "b")
@@ -340,7 +388,7 @@ def test_discovery_without_the_component(host):
         request = service.expect("<iq type='get'/>")
         service.send(f"<iq type='error' id='{request.get('id')}' from='{SERVICE}' to='localhost'/>")
     features = discovered(alice, "localhost")[0]
-    assert DELEGATION in features and "vcard-temp" not in features
+    assert {DELEGATION, "vcard-temp"} <= features
     bob.send(ask)
     service.expect("<iq type='get'/>")
     assert DELEGATION in discovered(bob, "localhost")[0]

@@ -2,7 +2,6 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "codec/xml_write.h"
-#include "home/ask.h"
 #include "home/here.h"
 #include "home/remote.h"
 #include "im/account.h"
@@ -12,6 +11,28 @@
 #include "xmpp/ns.h"
 
 enum { DELEGATION_MS = 30000 };
+
+/* Both hold a number, not an address: how many wait. */
+static unsigned worker_slot, account_slot;
+
+bool delegation_begins(struct account *a)
+{
+    void **all = worker_state(a->worker, worker_slot), **own = &a->state_of[account_slot];
+    ensure(account_here(a));
+    if ((uintptr_t)*own >= DELEGATIONS_OF_ACCOUNT || (uintptr_t)*all >= DELEGATIONS_MAX)
+        return false;
+    *own = (void *)((uintptr_t)*own + 1);
+    *all = (void *)((uintptr_t)*all + 1);
+    return true;
+}
+
+void delegation_ends(struct account *a)
+{
+    void **all = worker_state(a->worker, worker_slot), **own = &a->state_of[account_slot];
+    ensure(account_here(a) && account_is_pinned(a) && *own != NULL && *all != NULL);
+    *own = (void *)((uintptr_t)*own - 1);
+    *all = (void *)((uintptr_t)*all - 1);
+}
 
 /* Whether the stanza in the answer is one to this request (XEP-0355 §4.3). */
 static bool answers(const struct stanza *inner, const struct stanza *st)
@@ -35,6 +56,7 @@ static void delegation_answered(struct worker *w, void *arg, const struct stanza
 {
     struct iq *iq = arg;
     struct stanza *inner = delegation_answer(w, reply);
+    delegation_ends(iq->sender);
     if (inner != NULL && answers(inner, iq->st))
         iq_relay(iq, inner);
     else
@@ -68,20 +90,28 @@ static void delegation_send(struct iq *iq, slice host, slice component)
                                .drop = delegation_drop,
                                .home = stanza_from_bare(iq->st) };
     iq->origin = ORIGIN_NONE;
-    struct iq *held = out.overflow ? NULL : iq_hold(iq);
-    if (held == NULL)
+    if (out.overflow) {
         iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the request is too long to be delegated"));
-    else if (ask_send(iq->worker, &ask, delegation_answered, held) == NULL)
-        iq_error(held, SE_RESOURCE_CONSTRAINT, SLICE("too many delegated requests wait"));
+    } else if (!delegation_begins(iq->sender)) {
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("too many delegated requests wait"));
+    } else {
+        struct iq *held = iq_hold(iq);
+        if (ask_send(iq->worker, &ask, delegation_answered, held) == NULL) {
+            delegation_ends(held->sender);
+            iq_error(held, SE_RESOURCE_CONSTRAINT, SLICE("too many requests wait"));
+        }
+    }
     buf_fini(&out);
 }
 
 bool delegation_takes(struct iq *iq)
 {
+    if (!delegations_any())
+        return false;
     const struct stanza *st = iq->st;
     slice host = jid_split(stanza_from_bare(st)).domain, component;
     ensure(iq->target == IQ_TO_SERVER || iq->target == IQ_TO_SELF);
-    if (!delegations_any() || iq->sender == NULL || st->from_len == st->from_bare_len ||
+    if (iq->sender == NULL || st->from_len == st->from_bare_len ||
         !slice_eq(jid_split(stanza_to_bare(st)).domain, host) ||
         !delegation_find(host, &iq->payload, &component))
         return false;
@@ -98,8 +128,11 @@ const struct feature delegation_feature = {
     .parts = PART_REQUEST,
     .xeps =
         (const struct xep[]){ { "0355", "0.5", "Namespace Delegation", "0.1.0", "test_delegation",
-                                "admin mode; users of ours see what components add "
-                                "to discovery" },
+                                "admin mode only: no client mode, no requests of components or "
+                                "other servers; users of ours see what components add to "
+                                "discovery" },
                               { 0 } },
     .disco = (const char *const[]){ NS_DELEGATION, NULL },
+    .account.slot = &account_slot,
+    .worker.slot = &worker_slot,
 };

@@ -7,9 +7,21 @@
  * At the home of the sender. It waits for no answer before its stanza counts as handled, as no
  * stanza to a component does.
  *
- * Limits: DELEGATION_MS for an answer, ASKS_MAX requests of a worker. */
+ * Limits: DELEGATION_MS for an answer; DELEGATIONS_OF_ACCOUNT and DELEGATIONS_MAX requests that
+ * wait, so that a component that is silent leaves enough for all others that ask. */
 #pragma once
+#include "home/ask.h"
 #include "im/iq.h"
+
+enum {
+    DELEGATIONS_OF_ACCOUNT = 64,
+    DELEGATIONS_MAX = ASKS_MAX / 2 /* of a worker */
+};
+
+/* A component is asked for this account, at its home, and has answered or will not. The account is
+ * pinned in between. false: too much waits. */
+bool delegation_begins(struct account *a);
+void delegation_ends(struct account *a);
 
 /* Of a request by a user of ours to the server or to itself: true: it is answered or held. */
 bool delegation_takes(struct iq *iq);

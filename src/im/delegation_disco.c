@@ -3,22 +3,24 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "codec/xml_write.h"
-#include "home/ask.h"
 #include "home/here.h"
 #include "im/account.h"
 #include "im/component_rights.h"
+#include "im/delegation.h"
 #include "xmpp/ns.h"
 
 enum { NEST_MS = 5000 };
 
 /* In the arena of its request. */
 struct nest {
-    struct iq *iq; /* held */
+    struct iq *iq;           /* held */
+    struct account *account; /* of `iq`, pinned: for whom is asked */
     struct disco_info *info;
     unsigned waiting; /* answers, and one while they are asked for */
 };
 
-/* "NAMESPACE", or "NAMESPACE#part" */
+/* "NAMESPACE", or "NAMESPACE#part": what the server shows under a "#" is a part of how it answers
+ * requests in the namespace itself. */
 static bool is_of(slice feature, slice ns)
 {
     return slice_starts(feature, ns) && (feature.len == ns.len || feature.ptr[ns.len] == '#');
@@ -74,6 +76,7 @@ static void nest_answered(struct worker *w, void *arg, const struct stanza *repl
     struct nest *n = arg;
     struct elem query, e;
     (void)w;
+    delegation_ends(n->account);
     if (reply != NULL && reply->type == TYPE_RESULT &&
         stanza_find(reply, "query", NS_DISCO_INFO, &query))
         for (bool any = elem_first(&query, &e); any; any = elem_next(&e, &e))
@@ -93,6 +96,8 @@ static void nest_ask(struct nest *n, slice host, slice home, const struct delega
     const char *mark = n->iq->target == IQ_TO_SERVER ? "::" : ":bare:";
     struct buf out;
     struct xml_write x;
+    if (!remote_known(n->iq->worker, of->component) || !delegation_begins(n->account))
+        return;
     slice node =
         slice_of(arena_printf(n->iq->tmp, NS_DELEGATION "%s%.*s", mark, SLICE_ARG(of->ns)));
     xml_begin(&x, &out, XML_STANZA_MAX);
@@ -106,16 +111,20 @@ static void nest_ask(struct nest *n, slice host, slice home, const struct delega
                                      .drop = nest_drop,
                                      .home = home };
     n->waiting++;
-    if (ask_send(n->iq->worker, &ask, nest_answered, n) == NULL)
+    if (ask_send(n->iq->worker, &ask, nest_answered, n) == NULL) {
         n->waiting--;
+        delegation_ends(n->account);
+    }
     buf_fini(&out);
 }
 
 bool delegation_nests(struct iq *iq, delegation_info_fn *make)
 {
-    const struct account *a = iq->target == IQ_TO_SERVER ? iq->sender : iq->account;
+    if (!delegations_any())
+        return false;
+    struct account *a = iq->target == IQ_TO_SERVER ? iq->sender : iq->account;
     struct delegation d;
-    if (!delegations_any() || a == NULL)
+    if (a == NULL)
         return false;
     slice host = jid_split(a->jid).domain, list = delegations(host);
     if (list.len == 0 || !slice_eq(jid_split(stanza_to_bare(iq->st)).domain, host))
@@ -123,9 +132,10 @@ bool delegation_nests(struct iq *iq, delegation_info_fn *make)
     iq->origin = ORIGIN_NONE;
     struct iq *held = iq_hold(iq);
     struct nest *n = arena_new(held->tmp, struct nest, 1);
-    *n = (struct nest){ .iq = held, .info = make(held->tmp), .waiting = 1 };
+    *n = (struct nest){ .iq = held, .account = a, .info = make(held->tmp), .waiting = 1 };
     while (delegation_next(&list, &d)) {
-        nest_leave_out(n->info, d.ns);
+        if (d.filters.len == 0) /* else the server still answers the other requests */
+            nest_leave_out(n->info, d.ns);
         nest_ask(n, host, a->jid, &d);
     }
     nest_end_one(n);
