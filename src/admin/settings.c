@@ -15,8 +15,6 @@
 #include "im/feature.h"
 #include "xmpp/jid.h"
 
-enum { VALUE_BYTES_MAX = 4096 };
-
 static struct log_area log_settings = { .name = "settings" };
 
 static struct alarm restart_alarm = {
@@ -411,7 +409,7 @@ static void change_stored(void *arg, enum store_result result, const struct stor
     (void)b;
     const struct change *ch = arg;
     struct setting *s = ch->setting;
-    char value[VALUE_BYTES_MAX];
+    char value[SETTING_BYTES_MAX];
     if (result != STORE_OK) {
         command_fail(ch->call, E_DOWN, "%s was not changed: the database answers %s", s->name,
                      store_result_name(result));
@@ -538,9 +536,9 @@ static void admin_settings_run_set(struct command_call *call)
     enum err e = value.ptr == NULL ? OK : setting_check(s, value, &why);
     if (e == OK)
         e = setting_agree(&wanted, 1, &why);
-    if (e == OK && value.len >= VALUE_BYTES_MAX) {
+    if (e == OK && value.len >= SETTING_BYTES_MAX) {
         why_set(&why, "%s: found %zu bytes, allowed less than %d", s->name, value.len,
-                VALUE_BYTES_MAX);
+                SETTING_BYTES_MAX);
         e = E_LIMIT;
     }
     if (e == OK && setting_is_secret(s) && value.ptr != NULL && !seal_ready()) {
@@ -670,7 +668,7 @@ static const char *source(const struct setting *s)
 
 static void admin_settings_add_setting(struct command_call *call, const struct setting *s)
 {
-    char value[VALUE_BYTES_MAX], def[VALUE_BYTES_MAX];
+    char value[SETTING_BYTES_MAX], def[SETTING_BYTES_MAX];
     setting_format(s, value, sizeof value);
     default_text(s, def, sizeof def);
     command_row(call);
@@ -685,7 +683,7 @@ static void admin_settings_add_setting(struct command_call *call, const struct s
 
 static void run_get(struct command_call *call)
 {
-    char range[VALUE_BYTES_MAX];
+    char range[SETTING_BYTES_MAX];
     const struct setting *s = named_setting(call);
     if (s == NULL)
         return;

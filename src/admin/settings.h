@@ -11,6 +11,8 @@
 struct feature;
 struct store;
 
+enum { SETTING_BYTES_MAX = (32 << 10) + 1 }; /* a value is shorter; no row allows more */
+
 /* A setting that the node file locks, for all domains or for one. The value has passed
  * setting_check(). */
 struct setting_fixed {

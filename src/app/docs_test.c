@@ -1,3 +1,4 @@
+#include "admin/settings.h"
 #include "app/docs.h"
 #include "app/features.h"
 #include "app/node_file.h"
@@ -92,6 +93,21 @@ static void paths_of_the_host_are_local(void **state)
     assert_true(commands >= 3 && settings >= 1);
 }
 
+/* What the rows allow can be set: a longer value is refused for the length that they say. */
+static void long_values_can_be_set(void **state)
+{
+    int64_t longest = 0;
+    (void)state;
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next) {
+        if (!setting_is_text(s) || s->max == 0)
+            continue;
+        if (s->max >= SETTING_BYTES_MAX)
+            fail_msg("%s: its row allows more than `set` does", s->name);
+        longest = s->max > longest ? s->max : longest;
+    }
+    assert_true(longest > 4096);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -99,6 +115,7 @@ int main(void)
         cmocka_unit_test(commands_are_up_to_date),
         cmocka_unit_test(paths_of_the_host_are_local),
         cmocka_unit_test(the_packaged_node_file_is_right),
+        cmocka_unit_test(long_values_can_be_set),
     };
     features_register();
     return cmocka_run_group_tests_name("docs", tests, NULL, NULL);
