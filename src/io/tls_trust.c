@@ -18,6 +18,8 @@ enum { CHAIN_DEPTH_MAX = 10, AUTH_LEVEL = 2 /* 112 bits: RSA 2048, no SHA-1 */, 
 
 struct tls_trust {
     _Atomic unsigned refs;
+    _Atomic bool system_wanted; /* and not read yet: it takes 10 ms */
+    pthread_mutex_t reading;    /* of the system's */
     X509_STORE *store;
 };
 
@@ -75,11 +77,16 @@ static enum err load_folder(X509_STORE *store, const char *folder, struct why *w
     return e == OK && count == 0 ? unreadable(why, E_NOTFOUND, folder, "no .pem or .crt file") : e;
 }
 
-static enum err load_system(X509_STORE *store, struct why *why)
+/* X509_STORE may be read by others meanwhile. */
+static void trust_read_system(struct tls_trust *t)
 {
-    if (X509_STORE_set_default_paths(store) == 1)
-        return OK;
-    return unreadable(why, E_IO, "certificates of the system", "cannot be read");
+    if (!atomic_load(&t->system_wanted))
+        return;
+    pthread_mutex_lock(&t->reading);
+    if (atomic_load(&t->system_wanted) && X509_STORE_set_default_paths(t->store) != 1)
+        ERR_clear_error(); /* then none of them is trusted */
+    atomic_store(&t->system_wanted, false);
+    pthread_mutex_unlock(&t->reading);
 }
 
 static struct tls_trust *trust_new(void)
@@ -87,6 +94,7 @@ static struct tls_trust *trust_new(void)
     struct tls_trust *t = mem_new(struct tls_trust);
 
     atomic_init(&t->refs, 1);
+    pthread_mutex_init(&t->reading, NULL);
     t->store = X509_STORE_new();
     ensure(t->store != NULL && X509_STORE_set_flags(t->store, X509_V_FLAG_PARTIAL_CHAIN) == 1);
     return t;
@@ -108,7 +116,7 @@ enum err tls_trust_create(struct tls_trust **out, const char *file, const char *
     enum err e = OK;
 
     if (file == NULL && folder == NULL)
-        e = load_system(t->store, why);
+        atomic_init(&t->system_wanted, true);
     if (file != NULL)
         e = load_trusted(t->store, file, why);
     if (e == OK && folder != NULL)
@@ -120,8 +128,9 @@ enum err tls_trust_create_with(struct tls_trust **out, bool system, const char *
                                const char *folder, struct why *why)
 {
     struct tls_trust *t = trust_new();
-    enum err e = system ? load_system(t->store, why) : OK;
+    enum err e = OK;
 
+    atomic_init(&t->system_wanted, system);
     if (e == OK && file != NULL)
         e = load_trusted(t->store, file, why);
     if (e == OK && access(folder, F_OK) == 0)
@@ -129,7 +138,11 @@ enum err tls_trust_create_with(struct tls_trust **out, bool system, const char *
     return trust_give(out, t, e == E_NOTFOUND ? OK : e);
 }
 
-X509_STORE *tls_trust_store(const struct tls_trust *trust) { return trust->store; }
+X509_STORE *tls_trust_store(const struct tls_trust *trust)
+{
+    trust_read_system((struct tls_trust *)(uintptr_t)trust);
+    return trust->store;
+}
 
 struct tls_trust *tls_trust_ref(struct tls_trust *trust)
 {
@@ -145,6 +158,7 @@ void tls_trust_unref(struct tls_trust **trust)
     if (t == NULL || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) > 1)
         return;
     X509_STORE_free(t->store);
+    pthread_mutex_destroy(&t->reading);
     mem_free(&t);
 }
 
@@ -206,7 +220,7 @@ static int judge_for(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) *
     int code = X509_V_ERR_UNSPECIFIED;
     ensure(ctx != NULL);
     out->depth = 0;
-    if (X509_STORE_CTX_init(ctx, trust->store, cert, rest) == 1 &&
+    if (X509_STORE_CTX_init(ctx, tls_trust_store(trust), cert, rest) == 1 &&
         X509_STORE_CTX_set_default(ctx, purpose) == 1) {
         X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
         X509_VERIFY_PARAM_set_depth(param, CHAIN_DEPTH_MAX);

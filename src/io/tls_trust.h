@@ -43,9 +43,9 @@ struct tls_peer {
  * not usable; E_NOTFOUND: there is no certificate. */
 NODISCARD enum err tls_trust_create(struct tls_trust **out, const char *file, const char *folder,
                                     struct why *why);
-/* What the system trusts, if asked for, and the certificates of a file, unless it is NULL, and of a
- * folder, which need not be there; without any nothing is trusted. Errors: as above. Waits for the
- * disk. */
+/* What the system trusts, if asked for and when it is needed, and the certificates of a file,
+ * unless it is NULL, and of a folder, which need not be there; without any nothing is trusted.
+ * Errors: as above. Waits for the disk. */
 NODISCARD enum err tls_trust_create_with(struct tls_trust **out, bool system, const char *file,
                                          const char *folder, struct why *why);
 /* Whether a file of this name in such a folder counts. */
