@@ -532,14 +532,21 @@ static void in_element(struct xstream *x, const struct xstream_unit *u)
 
 /* Stanzas. */
 
-/* Whether its sender may speak for this domain to that one, on this stream. */
-static bool in_stanza_fits(struct s2s_in *s, const struct stanza *st)
+/* The domain of an address that may be no JID: the rest of it is not looked at. ptr NULL: there is
+ * no such attribute; empty: that is no domain. */
+static slice in_domain_of(const struct s2s_in *s, slice unit, slice name)
 {
-    if (st->from_len == 0 || st->to_len == 0) {
-        xstream_fail(&s->x, XE_IMPROPER_ADDRESSING, SLICE("a stanza needs from and to"));
-        return false;
-    }
-    slice remote = jid_split(stanza_from(st)).domain, local = jid_split(stanza_to(st)).domain;
+    slice address = xstream_attr(&s->x, unit, name);
+    if (address.len == 0)
+        return address;
+    slice bare = jid_bare_of(address);
+    const char *at = bare.len > 0 ? memchr(bare.ptr, '@', bare.len) : NULL;
+    return in_domain(s, at == NULL ? bare : slice_from(bare, (size_t)(at + 1 - bare.ptr)));
+}
+
+/* Whether its sender may speak for this domain to that one, on this stream; else it has failed. */
+static bool in_pair_fits(struct s2s_in *s, slice remote, slice local)
+{
     struct pair *p = pair_find(s, remote, local);
     if (p != NULL && p->proved)
         return true;
@@ -548,6 +555,30 @@ static bool in_stanza_fits(struct s2s_in *s, const struct stanza *st)
     else
         xstream_fail(&s->x, XE_INVALID_FROM, SLICE("not authenticated for these domains"));
     return false;
+}
+
+static void in_answer_malformed(struct s2s_in *s, const struct stanza *st, slice local)
+{
+    slice to = st->to_len > 0 ? stanza_to(st) : local;
+    struct stanza *whole = stanza_readdress(st, (slice){ 0 }, to);
+    route_error(s->x.worker, whole, SE_JID_MALFORMED, (slice){ 0 });
+    stanza_unref(&whole);
+}
+
+/* A stanza with `from` or `to` that is no JID, or has none. It is of one user, and the stream of
+ * all: if its domains may speak, it alone is lost. st: NULL if `from` is no JID. */
+static void in_stanza_misaddressed(struct s2s_in *s, slice unit, const struct stanza *st)
+{
+    slice remote = in_domain_of(s, unit, SLICE("from")), local = in_domain_of(s, unit, SLICE("to"));
+    if (remote.ptr == NULL || local.ptr == NULL) {
+        xstream_fail(&s->x, XE_IMPROPER_ADDRESSING, SLICE("a stanza needs from and to"));
+    } else if (remote.len == 0) {
+        xstream_fail(&s->x, XE_INVALID_FROM, (slice){ 0 });
+    } else if (local.len == 0 || in_pair_fits(s, remote, local)) {
+        metric_add(&s2s_refused, 1);
+        if (st != NULL && local.len > 0)
+            in_answer_malformed(s, st, local);
+    }
 }
 
 /* An element of a bound stream that is no stanza. */
@@ -574,15 +605,12 @@ static void in_stanza(struct xstream *x, slice unit)
         in_other(s, unit);
         return;
     }
-    if (e != OK) {
-        xstream_fail(x, XE_INVALID_FROM, (slice){ 0 });
-        return;
-    }
-    if (!in_stanza_fits(s, st)) {
-        metric_add(&s2s_refused, 1);
-    } else if (st->bad_to) {
-        route_error(x->worker, st, SE_JID_MALFORMED, (slice){ 0 });
-    } else {
+    if (e != OK)
+        st = NULL;
+    if (st == NULL || st->bad_to || st->from_len == 0 || st->to_len == 0) {
+        in_stanza_misaddressed(s, unit, st);
+    } else if (in_pair_fits(s, jid_split(stanza_from(st)).domain,
+                            jid_split(stanza_to(st)).domain)) {
         metric_add_to(&s2s_stanzas, S2S_RECEIVED, 1);
         route_send(x->worker, st);
         return;

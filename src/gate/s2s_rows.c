@@ -190,7 +190,8 @@ struct metric s2s_failures = { .name = "muster_s2s_failures",
                                .help = "Attempts to reach another server that have failed." };
 struct metric s2s_refused = { .name = "muster_s2s_refused",
                               .kind = METRIC_COUNTER,
-                              .help = "Streams of other servers that were ended with an error." };
+                              .help = "Streams of other servers that were ended with an error, and "
+                                      "single stanzas of theirs that were refused." };
 struct metric s2s_partners = { .name = "muster_s2s_partners",
                                .kind = METRIC_GAUGE,
                                .help = "Pairs of a domain of this server and a foreign one that "
