@@ -18,7 +18,9 @@
 #include "xmpp/ns.h"
 
 enum {
-    PAIRS_MAX = 64, /* of one stream */
+    PAIRS_MAX = 64,   /* of one stream */
+    CLAIMED_MAX = 8,  /* while none of them is proved */
+    ENDING_MS = 2000, /* from our end of a stream to the peer's */
     ID_BYTES = 16,
     SASL_BYTES_MAX = 2048,
     SASL_FAILURES_MAX = 3
@@ -82,10 +84,10 @@ static struct pair *pair_find(const struct s2s_in *s, slice remote, slice local)
     return NULL;
 }
 
-/* NULL: there are PAIRS_MAX. */
+/* NULL: there are as many as may be. */
 static struct pair *pair_add(struct s2s_in *s, slice remote, slice local)
 {
-    if (s->pair_count == PAIRS_MAX)
+    if (s->pair_count >= (s->x.state == STREAM_BOUND ? PAIRS_MAX : CLAIMED_MAX))
         return NULL;
     struct pair *p = mem_zalloc(sizeof *p + remote.len + local.len);
     p->how = "";
@@ -191,6 +193,8 @@ static bool in_header_fits(struct s2s_in *s, slice unit)
         xstream_fail(&s->x, XE_INVALID_NAMESPACE, (slice){ 0 });
     } else if (version.len < 2 || version.ptr[0] == '0' || version.ptr[1] != '.') {
         xstream_fail(&s->x, XE_UNSUPPORTED_VERSION, SLICE("this server speaks version 1.0"));
+    } else if (setting_int(&s2s_policy) == S2S_OFF) {
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("this server does not federate"));
     } else if (local.len == 0 || !s2s_is_ours(s->x.worker, local)) {
         xstream_fail(&s->x, XE_HOST_UNKNOWN, SLICE("this domain is not served here"));
     } else if (from.len > 0 && remote.len == 0) {
@@ -265,6 +269,8 @@ static void in_tls(struct s2s_in *s)
 
 /* SASL EXTERNAL (RFC 6120 §6, XEP-0178 §3). */
 
+static void in_result_say(struct s2s_in *s, const struct pair *p, const char *type);
+
 static void in_sasl_refuse(struct s2s_in *s, const char *condition)
 {
     struct buf b;
@@ -294,16 +300,16 @@ static bool in_authzid(struct s2s_in *s, const struct elem *e, slice *domain)
     return ok;
 }
 
+/* The stream begins anew: what was asked on the old one is forgotten (RFC 6120 §4.3.3). */
 static void in_external(struct s2s_in *s)
 {
     ensure(s->x.secure && s->remote_len > 0);
     struct pair *p = pair_find(s, in_remote(s), in_local(s));
-    if (p == NULL)
-        p = pair_add(s, in_remote(s), in_local(s));
-    if (p == NULL) {
-        xstream_fail(&s->x, XE_RESOURCE_CONSTRAINT, (slice){ 0 });
-        return;
-    }
+    if (p != NULL) /* its key is being checked: nobody needs to wait for that */
+        in_result_say(s, p, "valid");
+    pairs_forget(s);
+    p = pair_add(s, in_remote(s), in_local(s));
+    ensure(p != NULL);
     s->external = true;
     pair_is_proved(s, p, "certificate");
     xstream_write(&s->x, SLICE("<success xmlns='" NS_SASL "'/>"));
@@ -341,6 +347,8 @@ static void in_dialback_answer(struct s2s_in *s, const struct in_answer *a)
 {
     struct buf b;
     struct xml_write w;
+    if (s->x.end_sent)
+        return;
     xml_begin(&w, &b, XML_PART_MAX);
     xml_open(&w, a->name, NULL);
     xml_attr(&w, "xmlns:db", SLICE(NS_DIALBACK));
@@ -461,7 +469,9 @@ static void in_result(struct s2s_in *s, const struct elem *e, slice remote, slic
         struct pair *p = pair_find(s, remote, local);
         if (p != NULL && p->proved)
             in_is_proved(s, p);
-        else if (p == NULL && (p = pair_add(s, remote, local)) == NULL)
+        else if (p != NULL)
+            return; /* it is being checked: one answer is to come, not one for each key */
+        else if ((p = pair_add(s, remote, local)) == NULL)
             in_result_refuse(s, remote, local, SE_RESOURCE_CONSTRAINT);
         else
             in_check_key(s, p, key);
@@ -557,6 +567,20 @@ static bool in_pair_fits(struct s2s_in *s, slice remote, slice local)
     return false;
 }
 
+/* Nothing is relayed: a domain of ours may have left since it was proved that a server may speak to
+ * it. */
+static bool in_stanza_fits(struct s2s_in *s, const struct stanza *st)
+{
+    slice remote = jid_split(stanza_from(st)).domain, local = jid_split(stanza_to(st)).domain;
+    if (!in_pair_fits(s, remote, local))
+        return false;
+    if (s2s_is_ours(s->x.worker, local))
+        return true;
+    metric_add(&s2s_refused, 1);
+    route_error(s->x.worker, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+    return false;
+}
+
 static void in_answer_malformed(struct s2s_in *s, const struct stanza *st, slice local)
 {
     slice to = st->to_len > 0 ? stanza_to(st) : local;
@@ -609,8 +633,7 @@ static void in_stanza(struct xstream *x, slice unit)
         st = NULL;
     if (st == NULL || st->bad_to || st->from_len == 0 || st->to_len == 0) {
         in_stanza_misaddressed(s, unit, st);
-    } else if (in_pair_fits(s, jid_split(stanza_from(st)).domain,
-                            jid_split(stanza_to(st)).domain)) {
+    } else if (in_stanza_fits(s, st)) {
         metric_add_to(&s2s_stanzas, S2S_RECEIVED, 1);
         route_send(x->worker, st);
         return;
@@ -635,16 +658,32 @@ static void in_failed(struct xstream *x, enum stream_error e, slice text)
 /* Who opened a stream ends it when it is idle, after as long as that; we are patient. */
 static uint64_t in_due_ms(const struct xstream *x)
 {
+    if (x->end_sent)
+        return xstream_left_ms(x, ENDING_MS);
     return x->state == STREAM_BOUND ? 2 * (uint64_t)setting_int(&s2s_idle)
                                     : xstream_left_ms(x, S2S_LOGIN_MS);
+}
+
+/* What the peer has sent before it reads our end is still taken (RFC 6120 §4.4). */
+static void in_end(struct s2s_in *s)
+{
+    if (s->x.state != STREAM_BOUND)
+        xstream_close(&s->x, (slice){ 0 });
+    if (s->x.state == STREAM_CLOSED || s->x.end_sent)
+        return;
+    xstream_send_end(&s->x);
+    s->x.opened_us = loop_now_us(worker_loop(s->x.worker));
+    xstream_timer(&s->x);
 }
 
 static void in_idle(struct xstream *x)
 {
     uint64_t silent_ms = (loop_now_us(worker_loop(x->worker)) - xstream_last_us(x)) / 1000;
     uint64_t limit_ms = 2 * (uint64_t)setting_int(&s2s_idle);
-    if (silent_ms >= limit_ms)
+    if (x->end_sent)
         xstream_close(x, (slice){ 0 });
+    else if (silent_ms >= limit_ms)
+        in_end(s2s_in_of(x));
     else
         timer_set(worker_loop(x->worker), &x->timer, limit_ms - silent_ms + 100);
 }
@@ -687,6 +726,8 @@ static const struct xstream_ops in_ops = { .rates = &in_rates,
 
 void s2s_in_policy_changed(struct s2s_in *s)
 {
+    if (setting_int(&s2s_policy) == S2S_OFF)
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("this server does not federate"));
     LIST_EACH (it, &s->pairs) {
         if (s2s_is_partner(s->x.worker, pair_remote(CONTAINER_OF(it, struct pair, node))))
             continue;
@@ -719,7 +760,7 @@ bool s2s_in_close(struct s2s_in *s, slice remote)
         return false;
     LIST_EACH (it, &s->pairs) {
         if (slice_eq(pair_remote(CONTAINER_OF(it, struct pair, node)), remote)) {
-            xstream_close(&s->x, (slice){ 0 });
+            in_end(s);
             return true;
         }
     }

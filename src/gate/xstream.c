@@ -116,7 +116,7 @@ static void tcp_stanza(struct xstream *x, const struct stanza *st, const struct 
 
 static void tcp_end(struct xstream *x)
 {
-    if (x->header_sent)
+    if (x->header_sent && !x->end_sent)
         conn_write(x->conn, SLICE("</stream:stream>"));
     conn_close(x->conn);
 }
@@ -149,6 +149,14 @@ void xstream_close(struct xstream *x, slice last)
     x->way->end(x);
 }
 
+void xstream_send_end(struct xstream *x)
+{
+    ensure(xstream_here(x) && x->way == &xstream_tcp);
+    ensure(x->state == STREAM_BOUND && x->header_sent && !x->end_sent);
+    conn_write(x->conn, SLICE("</stream:stream>"));
+    x->end_sent = true;
+}
+
 void xstream_end(struct xstream *x, enum xstream_end why)
 {
     x->ops->gone(x, why);
@@ -178,7 +186,7 @@ void xstream_fail_with(struct xstream *x, enum stream_error e, slice text, slice
     xml_begin(&w, &b, XML_PART_MAX);
     stream_error_write(&w, e, text, app_xml);
     x->ops->failed(x, e, text);
-    xstream_close(x, buf_fit(&b));
+    xstream_close(x, x->end_sent ? (slice){ 0 } : buf_fit(&b));
     buf_fini(&b);
 }
 

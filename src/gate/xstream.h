@@ -119,6 +119,7 @@ struct xstream {
     uint8_t state; /* enum stream_state */
     uint8_t holds; /* enum conn_hold */
     bool header_sent, secure, pinged, in_debt;
+    bool end_sent; /* nothing may be written any more; input is still taken */
 #ifdef MUSTER_DEBUG
     struct list marked; /* in among->marked */
 #endif
@@ -167,6 +168,8 @@ void xstream_write_buf(struct xstream *x, struct buf *element); /* ends it; not 
 void xstream_fail(struct xstream *x, enum stream_error e, slice text);
 void xstream_fail_with(struct xstream *x, enum stream_error e, slice text, slice app_xml);
 void xstream_close(struct xstream *x, slice last); /* `last`, an element or empty, goes before */
+/* Over TCP: ends our half of a stream that is bound; the peer may go on until it is closed. */
+void xstream_send_end(struct xstream *x);
 void xstream_end(struct xstream *x, enum xstream_end why); /* gone(), then closes */
 void xstream_abort(struct xstream *x);                     /* closes without a word */
 

@@ -145,8 +145,8 @@ class Listener:
                       f"xmlns:db='{DIALBACK}' version='1.0' from='{self.domain}' "
                       f"id='{stream_id}'><stream:features>{features}</stream:features>").encode())
 
-    def key(self, stream_id):
-        """The key for a stream that gets this id."""
+    def _secured(self, stream_id):
+        """The next stream under TLS; its id is this. It offers nothing but dialback."""
         peer, _ = self.sock.accept()
         peer.settimeout(TIMEOUT)
         self._header(peer, "first", f"<starttls xmlns='{xml.TLS}'/>")
@@ -154,9 +154,20 @@ class Listener:
         peer.sendall(f"<proceed xmlns='{xml.TLS}'/>".encode())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.cert["certificate"], self.cert["key"])
-        with context.wrap_socket(peer, server_side=True) as peer:
-            self._header(peer, stream_id, "")
+        peer = context.wrap_socket(peer, server_side=True)
+        self._header(peer, stream_id, "")
+        return peer
+
+    def key(self, stream_id):
+        """The key for a stream that gets this id."""
+        with self._secured(stream_id) as peer:
             return self._read_until(peer, "<db:result[^>]*>([0-9a-f]+)</db:result>")[1]
+
+    def questions(self):
+        """The keys that it is asked about together, in the order of the questions."""
+        with self._secured("second") as peer:
+            found = self._read_until(peer, "(?s).*</db:verify>")
+            return re.findall("<db:verify[^>]*>([0-9a-f]+)</db:verify>", found[0])
 
 
 def free_port():
