@@ -162,6 +162,14 @@ static enum root_attr root_attr(slice name)
     return ATTR_OTHER;
 }
 
+/* What a prefix stands for, as it is declared here: content of a stream between servers is content
+ * of ours. */
+static slice prefix_uri(slice uri)
+{
+    _Static_assert(sizeof NS_SERVER == sizeof NS_CLIENT, "fill_other() writes it in place");
+    return slice_is(uri, NS_SERVER) ? SLICE(NS_CLIENT) : uri;
+}
+
 /* Declarations of the stream's prefixes that the stanza uses (architecture §5). */
 static char *put_prefixes(char *at, const struct stanza_source *src, size_t *len)
 {
@@ -171,6 +179,7 @@ static char *put_prefixes(char *at, const struct stanza_source *src, size_t *len
         slice uri, prefix = xml_stream_prefix(src->reader, i, &uri);
         if ((used & 1) == 0 || prefix.len == 0)
             continue;
+        uri = prefix_uri(uri);
         if (at != NULL) {
             const slice piece[] = { SLICE(" xmlns:"), prefix, SLICE("=\""), uri, SLICE("\"") };
             for (size_t k = 0; k < sizeof piece / sizeof *piece; k++) {
@@ -261,6 +270,10 @@ static void fill_other(char *at, const struct stanza_source *src)
             continue;
         *at++ = ' ';
         memcpy(at, src->unit.ptr + a->whole.at, a->whole.len);
+        if (slice_starts(xml_at(src->unit, a->name), SLICE("xmlns:"))) {
+            slice uri = prefix_uri(xml_at(src->unit, a->value));
+            memcpy(at + (a->value.at - a->whole.at), uri.ptr, uri.len);
+        }
         at += a->whole.len;
     }
     put_prefixes(at, src, &declared);

@@ -185,6 +185,24 @@ static void test_prefixes_of_the_stanza_hold_in_children(void **state)
     stanza_unref(&s);
 }
 
+/* Content of another stream's namespace is of ours here, whatever its prefix. */
+static void test_prefixes_of_content_namespaces(void **state)
+{
+    struct stanza *s = read_one("<s:message to='a@b' xmlns:s='jabber:server'><s:body>x</s:body>"
+                                "</s:message>");
+    (void)state;
+    assert_string_equal(written(s, NULL), "<message to='a@b' xmlns:s='jabber:client'>"
+                                          "<s:body>x</s:body></message>");
+    stanza_unref(&s);
+    assert_int_equal(read_in(&s, HEADER " xmlns:s='jabber:server'>",
+                             "<message to='a@b'><s:body>x</s:body></message>",
+                             (struct stanza_source){ 0 }),
+                     OK);
+    assert_string_equal(written(s, NULL), "<message to='a@b' xmlns:s=\"jabber:client\">"
+                                          "<s:body>x</s:body></message>");
+    stanza_unref(&s);
+}
+
 static void test_known_children(void **state)
 {
     (void)state;
@@ -493,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_redundant_namespaces_are_dropped),
         cmocka_unit_test(test_prefixes_of_the_stream_are_declared),
         cmocka_unit_test(test_prefixes_of_the_stanza_hold_in_children),
+        cmocka_unit_test(test_prefixes_of_content_namespaces),
         cmocka_unit_test(test_known_children),
         cmocka_unit_test(test_child_text),
         cmocka_unit_test(test_find),
