@@ -13,7 +13,12 @@
 #include "io/tls_trust.h"
 #include <unistd.h>
 
-enum { HANDSHAKE_MS = 20000, OUTPUT_MAX = 32 << 20, USER_TIMEOUT_MS = 60000 };
+enum {
+    HANDSHAKE_MS = 20000,
+    OUTPUT_MAX = 32 << 20,
+    USER_TIMEOUT_MS = 60000,
+    STOP_MS = 1000 /* to flush when the server stops: less than the node waits for it */
+};
 
 struct s2s_listener {
     struct listener *listener;
@@ -38,6 +43,21 @@ void s2s_ask_certificate(struct s2s_gate *g, struct conn *c)
 }
 
 /* The edge. */
+
+static void streams_abort(struct xstreams *all)
+{
+    LIST_EACH (it, &all->all)
+        conn_abort(CONTAINER_OF(it, struct xstream, node)->conn);
+}
+
+/* A peer that does not read keeps its stream longer than the loop lives. */
+static void s2s_stopped(struct timer *t, struct loop *loop)
+{
+    struct s2s_worker *sw = CONTAINER_OF(t, struct s2s_worker, stop);
+    (void)loop;
+    streams_abort(&sw->in);
+    streams_abort(&sw->out);
+}
 
 static void s2s_start(void *own, struct worker *w)
 {
@@ -94,6 +114,8 @@ static void s2s_stop(void *own, struct worker *w)
         xstream_fail(CONTAINER_OF(it, struct xstream, node), XE_SYSTEM_SHUTDOWN, (slice){ 0 });
     for (uint32_t i = 0; (a = actors_next(&sw->partners, &i)) != NULL;)
         partner_stop(partner_of(a));
+    sw->stop.fn = s2s_stopped;
+    timer_set(worker_loop(w), &sw->stop, STOP_MS);
 }
 
 static bool s2s_idle_worker(void *own, struct worker *w)
@@ -111,6 +133,7 @@ static void s2s_relieve(void *own, struct worker *w)
 static void s2s_end(void *own, struct worker *w)
 {
     struct s2s_worker *sw = s2s_worker(own, w);
+    timer_cancel(&sw->stop);
     if (sw->partners.kind != NULL)
         actors_stop(&sw->partners);
     resolver_destroy(&sw->resolver);
@@ -120,7 +143,8 @@ static void s2s_end(void *own, struct worker *w)
 static enum stanza_error s2s_foreign(void *own, struct worker *w, slice domain, struct stanza *st)
 {
     (void)own;
-    if (setting_int(&s2s_policy) == S2S_OFF || st->from_len == 0 || s2s_is_address(domain))
+    if (setting_int(&s2s_policy) == S2S_OFF || st->from_len == 0 || s2s_is_address(domain) ||
+        !s2s_is_ours(w, jid_split(stanza_from(st)).domain))
         return SE_REMOTE_SERVER_NOT_FOUND;
     if (!s2s_may(domain))
         return SE_NOT_ALLOWED;

@@ -33,6 +33,7 @@ struct s2s_worker {
     struct map in_by_id;
     struct resolver *resolver; /* of s2s_find.c; NULL: not needed yet */
     struct actors partners;    /* by "remote/local" */
+    struct timer stop;         /* then streams that are left are aborted */
 };
 
 struct s2s_gate {
