@@ -1,8 +1,11 @@
 """Two servers of ours that federate (RFC 6120, XEP-0178, XEP-0220)."""
+import socket
+
 import pytest
 
-from muster import federation, xml
+from muster import federation, nodes, xml
 from muster.client import until
+from muster.component import Component
 from muster.federation import Peer
 from muster.server import refusal
 
@@ -269,6 +272,153 @@ def test_a_key_that_was_made_for_another_server(pair, authority):
     victim.expect(f"<db:result xmlns:db='{federation.DIALBACK}' type='invalid'/>")
     victim.expect_closed()
     listener.close()
+
+
+# --- streams of ours ---
+
+
+@pytest.fixture
+def victim(node, authority):
+    """The server of victim.test, to which the node has a route."""
+    listener = federation.Listener("victim.test", authority.issue("victim", "victim.test"))
+    route(node, victim_test=listener.port)
+    yield listener
+    listener.close()
+
+
+def queue_of(node, domain="victim.test"):
+    return sum(row["queue"] for row in node.rows("s2s", "list", domain))
+
+
+def test_stanzas_go_before_new_questions_about_keys(node, evil, victim):
+    alice = node.client("alice")
+    evil.join().result("0" * 64, origin="victim.test")
+    stream = victim.secure()
+    stream_id = victim.read_until(stream, "<db:verify [^>]*id='([^']+)'")[1]
+    alice.send(message(alice, "bob@victim.test"))
+    until("the stanza", lambda: queue_of(node) == 1)
+    evil.result("1" * 64, origin="victim.test")
+    evil.raw(message("x@evil.test", alice, "mark"))
+    alice.expect("<message from='x@evil.test'><body>mark</body></message>")
+    stream.sendall(f"<db:verify from='victim.test' to='{ONE}' id='{stream_id}' "
+                   "type='invalid'/>".encode())
+    assert "verify" not in victim.read_until(stream, "<auth ").string
+    stream.close()
+
+
+def test_stanzas_do_not_wait_long_for_an_answer_about_a_key(node, evil, victim):
+    alice = node.client("alice")
+    node.ctl("set", "s2s.retry-for", "0s")
+    evil.join().result("0" * 64, origin="victim.test")
+    first = victim.secure()
+    victim.read_until(first, "<db:verify ")
+    alice.send(message(alice, "bob@victim.test", "late"))
+    second = victim.join()
+    victim.read_until(second, "late")
+    first.close()
+    second.close()
+
+
+@pytest.mark.skipif(nodes.COUNT > 1, reason="the limit is of a node")
+def test_domains_that_are_only_asked_about_keys_are_bounded(node, evil, authority):
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as silent:
+        node.ctl("set", "s2s.routes", f"*=127.0.0.1:{silent.getsockname()[1]}")
+        peers = [evil.join()] + [Peer(node, f"evil{n}.test", ONE, authority.issue(
+            f"evil{n}", f"evil{n}.test")).join() for n in range(5)]
+        for n, peer in enumerate(peers):
+            for m in range(60):
+                peer.result("0" * 64, origin=f"d{n}x{m}.test")
+        for _ in range(20):  # those above the limit, in any order
+            until("an answer", lambda: any(peer.pump(0.1) or peer.inbox for peer in peers))
+            if sum(len(peer.inbox) for peer in peers) >= 6 * 60 - 256:
+                break
+        rows = [row for row in node.rows("s2s", "list") if row["direction"] == "out"]
+        assert len(rows) == 256
+    until("room", lambda: [row for row in node.rows("s2s", "list")
+                           if row["state"] == "connecting"] == [])
+
+
+def full(node, alice, victim):
+    """A stream of victim.test that reads nothing, for which stanzas wait."""
+    victim.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    alice.send(message(alice, "bob@victim.test"))
+    stream = victim.join()
+    sent = 0
+    while queue_of(node) == 0:
+        for _ in range(20):
+            alice.send(message(alice, "bob@victim.test", "x" * 20000))
+        sent += 20
+        assert sent < 2000
+    return stream
+
+
+def test_a_change_of_the_policy_refuses_what_waits(node, victim):
+    alice = node.client("alice")
+    stream = full(node, alice, victim)
+    node.ctl("set", "s2s.policy", "allow")
+    error = alice.expect("<message from='bob@victim.test' type='error'/>")
+    assert xml.condition(error.find(f"{{{xml.CLIENT}}}error")) == "not-allowed"
+    until("no queue", lambda: queue_of(node) == 0)
+    node.ctl("set", "s2s.policy", "open")
+    alice.send(message(alice, "bob@victim.test", "again"))
+    again = victim.join()
+    victim.read_until(again, "again")
+    stream.close()
+    again.close()
+
+
+def test_a_stop_does_not_wait_for_a_server_that_does_not_read(node, victim):
+    stream = full(node, node.client("alice"), victim)
+    node.stop()
+    stream.close()
+
+
+def test_no_stream_in_the_name_of_a_foreign_domain(make_server, authority):
+    tls = {**authority.issue(ONE, ONE), "trust": str(authority.file)}
+    node = make_server("alice", domains=[ONE], s2s=True, component=True, tls=tls)
+    node.ctl("set", "s2s.policy", "open")
+    node.ctl("set", "s2s.retry-for", "0s")
+    node.ctl("component", "add", f"gw.{ONE}", "--secret", "x" * 32)
+    gateway = Component(node, f"gw.{ONE}", "x" * 32)
+    peer = Peer(node, "evil.test", f"gw.{ONE}", authority.issue("evil", "evil.test")).join()
+    peer.raw(message("x@evil.test", f"u@gw.{ONE}", "one"))
+    gateway.expect("<message from='x@evil.test'><body>one</body></message>")
+    gateway.close()
+    until("its end", lambda: [row["connections"] for row in node.rows("component", "list")] == [0])
+    route(node, gw_one_test=federation.free_port())
+    peer.raw(message("x@evil.test", f"u@gw.{ONE}", "two"))
+    peer.raw(message("x@evil.test", f"u@gw.{ONE}", "three"))
+    alice = node.client("alice")
+    assert alice.error("get", "<query xmlns='jabber:iq:version'/>", to=f"gw.{ONE}")[0] == \
+        "remote-server-timeout"
+    assert [row["local"] for row in node.rows("s2s", "list")
+            if row["direction"] == "out"] == [ONE]
+
+
+def test_texts_of_other_servers_are_cut_between_characters(node, victim):
+    alice = node.client("alice")
+    node.ctl("set", "s2s.retry-for", "0s")
+    alice.send(message(alice, "bob@victim.test"))
+    stream = victim.secure(features="")
+    victim.read_until(stream, "</db:result>")
+    stream.sendall(f"<db:result from='victim.test' to='{ONE}' type='{'a' * 15}ä'/>".encode())
+    alice.expect("<message from='bob@victim.test' type='error'/>")
+    assert node.rows("s2s", "list")[0]["why"].endswith(": " + "a" * 15)
+    stream.close()
+
+
+def test_a_server_that_ends_the_stream_of_a_refused_certificate_gets_dialback(node, victim):
+    alice = node.client("alice")
+    alice.send(message(alice, "bob@victim.test"))
+    stream = victim.secure()
+    victim.read_until(stream, "<auth ")
+    stream.sendall(f"<failure xmlns='{xml.SASL}'><not-authorized/></failure>"
+                   "</stream:stream>".encode())
+    until("the reason", lambda: "refuses our certificate" in node.log())
+    stream.close()
+    stream = victim.secure()
+    assert "<auth" not in victim.read_until(stream, "<db:result").string
+    stream.close()
 
 
 # --- policy ---

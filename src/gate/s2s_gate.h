@@ -45,6 +45,7 @@ struct s2s_gate {
     struct tls_ctx *tls;
     struct tls_trusted *trusted;   /* never without one */
     _Atomic int64_t waiting_bytes; /* of stanzas, for all partners */
+    _Atomic uint32_t asked_only;   /* partners that are made for a question about a key alone */
 };
 
 static inline struct s2s_worker *s2s_worker(struct s2s_gate *g, const struct worker *w)

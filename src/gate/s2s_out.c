@@ -16,6 +16,8 @@
 #include "io/tls_client.h"
 #include "xmpp/ns.h"
 
+enum { PATIENCE_MS = 2000 };
+
 /* How our domain was proved. */
 enum out_auth { OUT_NOTHING, OUT_EXTERNAL, OUT_DIALBACK };
 
@@ -26,6 +28,8 @@ struct s2s_out {
     bool has_external, has_dialback; /* what the server offers; external: and has not refused */
     uint8_t auth;                    /* enum out_auth */
     char *id;                        /* that the server gave the stream; NULL: none yet */
+    struct timer patience;           /* stanzas wait for answers about keys, until then */
+    bool anew;                       /* it ended to be made again at once */
 };
 
 static slice out_local(const struct s2s_out *o) { return partner_local(o->partner); }
@@ -84,8 +88,9 @@ static void out_closing(struct xstream *x)
     struct s2s_out *o = s2s_out_of(x);
     struct partner *p = o->partner;
     o->partner = NULL;
+    timer_cancel(&o->patience);
     if (p != NULL)
-        partner_lost(p, o->auth != OUT_NOTHING);
+        partner_lost(p, o->auth != OUT_NOTHING || o->anew);
 }
 
 /* The header of the server, and its certificate. */
@@ -199,17 +204,34 @@ static void out_authenticate(struct s2s_out *o)
         OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true, "no key for dialback can be made");
 }
 
-/* The authentication of EXTERNAL restarts the stream: not while an answer is awaited. */
+/* The answers have not come in time. Stanzas wait for the next stream from its beginning, so it
+ * authenticates first. */
+static void out_impatient(struct timer *t, struct loop *loop)
+{
+    struct s2s_out *o = CONTAINER_OF(t, struct s2s_out, patience);
+    (void)loop;
+    if (o->x.state != STREAM_FEATURES)
+        return;
+    o->anew = true;
+    xstream_close(&o->x, (slice){ 0 });
+}
+
+/* The authentication of EXTERNAL restarts the stream: not while an answer is awaited. Peers can
+ * make us ask at any time: what is not asked yet waits until the stanzas have a stream. */
 void s2s_out_go_on(struct s2s_out *o)
 {
     bool early = o->x.state == STREAM_FEATURES, up = o->auth != OUT_NOTHING;
     ensure(xstream_here(&o->x));
     if (o->partner == NULL)
         return;
-    if (early || up || o->x.state == STREAM_CHECKING)
+    if (early && partner_has_stanzas(o->partner)) {
+        if (!partner_is_asking(o->partner))
+            out_authenticate(o);
+        else if (!timer_is_set(&o->patience))
+            timer_set(worker_loop(o->x.worker), &o->patience, PATIENCE_MS);
+    } else if (early || up || o->x.state == STREAM_CHECKING) {
         out_ask_keys(o);
-    if (early && partner_has_stanzas(o->partner) && !partner_is_asking(o->partner))
-        out_authenticate(o);
+    }
 }
 
 static void out_is_up(struct s2s_out *o, enum out_auth how)
@@ -251,7 +273,8 @@ static void out_features(struct s2s_out *o, const struct elem *e)
     } else if (!o->x.secure && setting_bool(&s2s_require_tls)) {
         OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true, "it offers no TLS (s2s.require-tls)");
     } else {
-        o->has_external = o->x.secure && elem_child(e, "mechanisms", NS_SASL, &child) &&
+        o->has_external = o->x.secure && !partner_is_uncertified(o->partner) &&
+                          elem_child(e, "mechanisms", NS_SASL, &child) &&
                           offers_external(&child, out_scratch(o));
         /* many servers know it without saying so */
         o->has_dialback = true;
@@ -290,6 +313,7 @@ static void out_sasl(struct s2s_out *o, const struct elem *e)
         xstream_restart(&o->x);
     } else if (slice_is(e->name, "failure")) {
         o->has_external = false;
+        partner_certificate_refused(o->partner);
         xstream_now(&o->x, STREAM_REFUSED);
         s2s_out_go_on(o);
     } else {
@@ -458,6 +482,7 @@ struct s2s_out *s2s_out_start(struct partner *p, struct conn *c, bool tls)
     struct worker *w = worker_here();
     struct s2s_out *o = mem_new(struct s2s_out);
     o->partner = p;
+    o->patience.fn = out_impatient;
     o->x.ops = &out_ops;
     o->x.way = &xstream_tcp;
     o->x.role = STREAM_TO_SERVER;

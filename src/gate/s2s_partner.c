@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "base/utf8.h"
 #include "gate/s2s_find.h"
 #include "gate/s2s_out.h"
 #include "gate/s2s_rows.h"
@@ -15,6 +16,7 @@ enum {
     BACKOFF_MS = 1000,          /* before the second attempt; doubles */
     BACKOFF_MAX_MS = 5 * 60000, /* a domain that fails is remembered no longer, either */
     QUESTIONS_MAX = 256,        /* of one partner */
+    ASKED_MAX = 256,            /* partners of a node that are made only to be asked */
     FAILURES_COUNTED = 16,
     WHY_BYTES = 200
 };
@@ -50,8 +52,10 @@ struct partner {
     uint8_t failures;    /* in a row; at most FAILURES_COUNTED */
     uint8_t blame;       /* enum stanza_error: what senders are told */
     bool hard;
-    bool full;  /* paused: the stream takes none */
-    bool fresh; /* LOADING, but actor_load() was not called yet */
+    bool full;        /* paused: the stream takes none */
+    bool fresh;       /* LOADING, but actor_load() was not called yet */
+    bool asked_only;  /* LOADING for a question alone: counted in gate->asked_only */
+    bool uncertified; /* it has refused our certificate since a stream was up */
     uint16_t remote_len;
     char why[WHY_BYTES];
     char text[];
@@ -70,9 +74,18 @@ void partner_blame(struct partner *p, enum stanza_error e, bool hard, const char
     va_start(ap, fmt);
     vsnprintf(p->why, sizeof p->why, fmt, ap);
     va_end(ap);
+    p->why[utf8_valid_len(slice_of(p->why))] = '\0'; /* a text of the peer may have been cut */
     p->blame = (uint8_t)e;
     p->hard = hard;
 }
+
+void partner_certificate_refused(struct partner *p)
+{
+    partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "it refuses our certificate");
+    p->uncertified = true;
+}
+
+bool partner_is_uncertified(const struct partner *p) { return p->uncertified; }
 
 /* Questions about keys. */
 
@@ -152,9 +165,22 @@ static bool partner_gives_up(const struct partner *p)
     return p->hard || failing_ms >= (uint64_t)setting_int(&s2s_retry_for);
 }
 
+/* Anybody can make us ask any domain, so those that are made for it are bounded. */
+static void partner_asked_only(struct partner *p, bool on)
+{
+    if (p->asked_only == on)
+        return;
+    p->asked_only = on;
+    if (on)
+        atomic_fetch_add(&p->gate->asked_only, 1);
+    else
+        atomic_fetch_sub(&p->gate->asked_only, 1);
+}
+
 static void partner_failed(struct partner *p)
 {
     uint64_t now = loop_now_us(partner_loop(p));
+    partner_asked_only(p, false);
     actor_mark(&p->actor);
     metric_add(&s2s_failures, 1);
     log_info(&log_s2s, LOG_EV("s2s.failed"), LOG_S("domain", partner_remote(p)),
@@ -223,8 +249,10 @@ void partner_up(struct partner *p)
 {
     ensure(p->out != NULL && p->state == ACTOR_LOADING);
     s2s_find_cancel(&p->find);
+    partner_asked_only(p, false);
     p->failing_us = 0;
     p->failures = 0;
+    p->uncertified = false;
     p->why[0] = '\0';
     p->since_us = loop_now_us(partner_loop(p));
     actor_loaded(&p->actor, OK);
@@ -287,15 +315,15 @@ static bool partner_tries_next(struct partner *p)
     return s2s_find_go_on(p->find, slice_of(p->why));
 }
 
-void partner_lost(struct partner *p, bool was_up)
+void partner_lost(struct partner *p, bool at_once)
 {
     ensure(p->out != NULL && worker_is_here(p->worker));
     p->out = NULL;
     actor_mark(&p->actor);
-    if (!was_up && partner_tries_next(p))
+    if (!at_once && partner_tries_next(p))
         return;
     s2s_find_cancel(&p->find);
-    if (was_up) {
+    if (at_once) {
         partner_again(p);
     } else if (partner_is_wanted(p)) {
         partner_failed(p);
@@ -375,6 +403,7 @@ static void partner_unload(struct actor *a)
 {
     struct partner *p = partner_of(a);
     ensure(p->out == NULL && p->find == NULL && list_empty(&p->questions));
+    partner_asked_only(p, false);
     timer_cancel(&p->retry);
     loop_defer_cancel(&p->connect);
     mem_free(&p);
@@ -473,6 +502,7 @@ static bool partner_wait(struct partner *p, struct stanza *st)
     if (!room || !actor_wait(&p->actor, &(struct actor_item){ .st = st }))
         return false;
     atomic_fetch_add(&g->waiting_bytes, st->bytes);
+    partner_asked_only(p, false);
     return true;
 }
 
@@ -495,26 +525,33 @@ void partner_take(struct worker *w, struct stanza *st)
     }
 }
 
-void partner_stop(struct partner *p)
+/* Its stream ends, and what waits is answered with the blame. */
+static void partner_cease(struct partner *p)
 {
-    partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
     actor_pin(&p->actor);
     s2s_find_cancel(&p->find);
     timer_cancel(&p->retry);
     if (p->out != NULL)
         s2s_out_close(p->out);
-    else if (p->state == ACTOR_LOADING && !p->fresh)
+    if (p->state == ACTOR_LOADING && !p->fresh) /* also one that was up, and would be made again */
         partner_failed(p);
     loop_defer_cancel(&p->connect);
     timer_cancel(&p->retry);
     actor_unpin(&p->actor);
 }
 
+void partner_stop(struct partner *p)
+{
+    partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
+    partner_cease(p);
+}
+
 void partner_policy_changed(struct partner *p)
 {
     if (s2s_may(partner_remote(p)))
         return;
-    partner_stop(p);
+    partner_blame(p, SE_NOT_ALLOWED, true, "s2s.policy does not allow it");
+    partner_cease(p);
 }
 
 /* For commands. */
@@ -560,6 +597,7 @@ bool partner_try_again(struct partner *p)
         return false;
     p->failing_us = 0;
     p->failures = 0;
+    p->uncertified = false;
     timer_set(partner_loop(p), &p->retry, 0);
     return true;
 }
@@ -606,7 +644,17 @@ static bool verify_refused(struct worker *w, const struct s2s_verify *v, struct 
     if (g == NULL || s2s_worker(g, w)->out.stopped)
         return true;
     *p = partner_get(w, v->local, v->remote);
-    return partner_is_down(*p) || (*p)->question_count == QUESTIONS_MAX;
+    if (partner_is_down(*p) || (*p)->question_count == QUESTIONS_MAX)
+        return true;
+    if (!(*p)->fresh && (*p)->state != ACTOR_ABSENT)
+        return false;
+    if (atomic_load(&g->asked_only) < ASKED_MAX) {
+        partner_asked_only(*p, true);
+        return false;
+    }
+    if ((*p)->fresh)
+        partner_forget(*p);
+    return true;
 }
 
 static void dialback_verify_run(struct worker *w, void *message, const struct message_from *from)

@@ -33,6 +33,9 @@ static inline struct partner *partner_of(const struct actor *a)
  * would end in the same way. */
 void partner_blame(struct partner *p, enum stanza_error e, bool hard, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* The server did not take it: the stream may end now, and the next one begins with dialback. */
+void partner_certificate_refused(struct partner *p);
+bool partner_is_uncertified(const struct partner *p);
 slice partner_local(const struct partner *p);
 slice partner_remote(const struct partner *p);
 struct s2s_gate *partner_gate(const struct partner *p);
@@ -40,8 +43,9 @@ bool partner_has_stanzas(const struct partner *p); /* that wait for the stream *
 void partner_up(struct partner *p);                /* the stream takes stanzas now */
 void partner_full(struct partner *p);              /* it takes none until: */
 void partner_room(struct partner *p);              /* it takes them again, if it did not */
-/* The stream has ended. was_up: it has taken stanzas. It may free p. */
-void partner_lost(struct partner *p, bool was_up);
+/* The stream has ended. at_once: another one is made without a pause if stanzas wait, and it is no
+ * failure: that was up, or has ended for that. It may free p. */
+void partner_lost(struct partner *p, bool at_once);
 /* The next question for the server of the domain, which was not asked yet; false: none. */
 struct partner_question {
     slice stream_id, key;

@@ -118,9 +118,12 @@ class Peer(Client):
                  "</db:result>")
 
 
+EXTERNAL = f"<mechanisms xmlns='{xml.SASL}'><mechanism>EXTERNAL</mechanism></mechanisms>"
+
+
 class Listener:
-    """A server of another domain: it takes one stream after the other, and looks at the key that it
-    is sent for dialback."""
+    """A server of another domain: it takes one stream after the other, and looks at what it is
+    sent."""
 
     def __init__(self, domain, cert):
         self.domain, self.cert = domain, cert
@@ -131,7 +134,9 @@ class Listener:
     def close(self):
         self.sock.close()
 
-    def _read_until(self, peer, pattern):
+    @staticmethod
+    def read_until(peer, pattern):
+        """The match; its string is all that has come."""
         text = ""
         while not (found := re.search(pattern, text)):
             data = peer.recv(65536)
@@ -139,34 +144,42 @@ class Listener:
             text += data.decode()
         return found
 
-    def _header(self, peer, stream_id, features):
-        self._read_until(peer, "<stream:stream [^>]*>")
+    def header(self, peer, stream_id, features):
+        self.read_until(peer, "<stream:stream [^>]*>")
         peer.sendall((f"<stream:stream xmlns='{SERVER}' xmlns:stream='{xml.STREAM}' "
                       f"xmlns:db='{DIALBACK}' version='1.0' from='{self.domain}' "
                       f"id='{stream_id}'><stream:features>{features}</stream:features>").encode())
 
-    def _secured(self, stream_id):
-        """The next stream under TLS; its id is this. It offers nothing but dialback."""
+    def secure(self, stream_id="second", features=EXTERNAL):
+        """The next stream, from the connection to the features under TLS: its socket."""
         peer, _ = self.sock.accept()
         peer.settimeout(TIMEOUT)
-        self._header(peer, "first", f"<starttls xmlns='{xml.TLS}'/>")
-        self._read_until(peer, "<starttls")
+        self.header(peer, "first", f"<starttls xmlns='{xml.TLS}'/>")
+        self.read_until(peer, "<starttls")
         peer.sendall(f"<proceed xmlns='{xml.TLS}'/>".encode())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.cert["certificate"], self.cert["key"])
         peer = context.wrap_socket(peer, server_side=True)
-        self._header(peer, stream_id, "")
+        self.header(peer, stream_id, features)
+        return peer
+
+    def join(self):
+        """The same, authenticated by a certificate, so that stanzas come."""
+        peer = self.secure()
+        self.read_until(peer, "<auth.*</auth>")
+        peer.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
+        self.header(peer, "third", "")
         return peer
 
     def key(self, stream_id):
         """The key for a stream that gets this id."""
-        with self._secured(stream_id) as peer:
-            return self._read_until(peer, "<db:result[^>]*>([0-9a-f]+)</db:result>")[1]
+        with self.secure(stream_id, "") as peer:
+            return self.read_until(peer, "<db:result[^>]*>([0-9a-f]+)</db:result>")[1]
 
     def questions(self):
         """The keys that it is asked about together, in the order of the questions."""
-        with self._secured("second") as peer:
-            found = self._read_until(peer, "(?s).*</db:verify>")
+        with self.secure("second", "") as peer:
+            found = self.read_until(peer, "(?s).*</db:verify>")
             return re.findall("<db:verify[^>]*>([0-9a-f]+)</db:verify>", found[0])
 
 
