@@ -171,7 +171,8 @@ void command_everywhere(struct command_call *call)
     if (far_ask(call, &args, &asked)) {
         call->part = true; /* the rows that come are those of a part */
         each_home(call->worker, &command_each_message, &asked,
-                  &(struct asker){ far_heard, far_gathered, f, far_lost });
+                  &(struct asker){
+                      .gather = far_heard, .done = far_gathered, .arg = f, .lost = far_lost });
     }
     buf_fini(&args);
 }

@@ -43,6 +43,8 @@ void questions_fini(struct worker *w)
     struct question *q;
     for (uint32_t i = 0; (q = map_next(&w->questions, &i)) != NULL;) {
         timer_cancel(&q->timer);
+        if (q->by.drop != NULL)
+            q->by.drop(q->by.arg);
         mem_free(&q);
     }
     map_fini(&w->questions);

@@ -24,13 +24,14 @@ typedef void gathered_fn(struct worker *w, void *arg);
 enum { QUESTION_MS = 30000 }; /* for what comes from other nodes */
 
 /* Who waits; the struct itself is borrowed for the call. `done` frees what `arg` owns. Where the
- * worker ends first, none of these is called, and what `arg` owns is not freed: only at the end of
- * the process, which gives it back. */
+ * worker ends first, `drop` does: memory only. Without it that is not freed; only at the end of the
+ * process, which gives it back. */
 struct asker {
     gather_fn *gather; /* NULL: no answers are expected */
     gathered_fn *done; /* NULL: nobody waits */
     void *arg;
     gathered_fn *lost; /* before `done`: answers of another node will not come. NULL: no matter */
+    void (*drop)(void *arg);
 };
 
 /* To all workers of all nodes; of this node, where the row's scope is the process. Gives away the

@@ -191,6 +191,8 @@ const struct message_row link_told_message = {
     .fields = link_told_fields,
 };
 
+static void link_drop(void *arg) { mem_free(&arg); }
+
 static void all_know(struct worker *w, void *arg)
 {
     struct message_from *asker = arg;
@@ -209,7 +211,8 @@ static void link_run(struct worker *w, void *message, const struct message_from 
     }
     struct message_from *asker = mem_new(struct message_from);
     *asker = *from;
-    each_home(w, &link_known_message, message, &(struct asker){ .done = all_know, .arg = asker });
+    each_home(w, &link_known_message, message,
+              &(struct asker){ .done = all_know, .arg = asker, .drop = link_drop });
 }
 
 const struct message_row link_message = {
@@ -346,7 +349,7 @@ void remote_announce(struct worker *w, slice domain, const struct edge *edge, ui
     struct link_change news = { domain, link, (uint8_t)change, w->node->id,
                                 edge_number(w->node, edge) };
     const struct asker asker = { announcement_heard, announced, announcement_make(&news, done),
-                                 announcement_lost };
+                                 announcement_lost, link_drop };
     uint32_t node;
     unsigned worker = duty_home(w->node, DUTY_LINKS, &node);
     ensure(link != 0 && connection_worker(link) == w->index);
