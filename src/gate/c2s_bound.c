@@ -403,6 +403,8 @@ static void c2s_bound_answered(struct stream *s, const struct down *d)
         stream_session_gone(s, d->kind == DOWN_BOUND ? END_CLOSED : END_LOST);
         return;
     }
+    if (s->x.state != STREAM_BINDING && s->x.state != STREAM_COMPLETING)
+        return; /* nothing was asked: another node is wrong */
     if (s->x.state == STREAM_COMPLETING) {
         s->auth->profile->answered(s, d);
     } else if (d->kind == DOWN_BOUND) {

@@ -18,8 +18,7 @@
  * the move is given up, until they say so again.
  *
  * What a restart cannot keep (im/restart.h), a move cannot either, but for the streams and what
- * they say. Only accounts move yet: not the rooms whose address is in the slot, nor the seats of
- * sessions in rooms. */
+ * they say. Only accounts move yet, not the rooms whose address is in the slot. */
 #pragma once
 #include "base/err.h"
 #include <stdint.h>

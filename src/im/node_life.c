@@ -98,6 +98,7 @@ static void worker_init(struct worker *w, struct node *n, unsigned index, unsign
     asks_init(w);
     ticket_joins_init(w);
     questions_init(w);
+    w->next_id = rand_u64() >> 20; /* so that an id of an earlier run is not one of this run */
     w->port = mesh_attach(n->mesh, index, w->loop, messages_deliver, on_pressure, w);
 }
 
