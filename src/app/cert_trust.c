@@ -300,19 +300,30 @@ static enum err trust_check(const struct tls_cert_facts *f, const char *path, st
 }
 
 /* All of them or nothing. */
+/* Of those in the file that are the same. */
+static bool trust_is_first(const struct tls_chain *chain, size_t at)
+{
+    for (size_t i = 0; i < at; i++)
+        if (strcmp(chain->item[i].fingerprint, chain->item[at].fingerprint) == 0)
+            return false;
+    return true;
+}
+
 static enum err trust_write(const struct trust_job *j, const struct tls_chain *chain,
                             struct why *why)
 {
     struct arena *arena = j->call->arena;
     struct cert_file *file = arena_new(arena, struct cert_file, chain->count);
+    size_t count = 0;
     for (size_t i = 0; i < chain->count; i++)
-        file[i] = (struct cert_file){ arena_printf(arena, "%s/%s.pem", j->folder,
-                                                   chain->item[i].fingerprint),
-                                      slice_of(chain->item[i].pem) };
+        if (trust_is_first(chain, i))
+            file[count++] = (struct cert_file){ arena_printf(arena, "%s/%s.pem", j->folder,
+                                                             chain->item[i].fingerprint),
+                                                slice_of(chain->item[i].pem) };
     enum err e = durable_folder(arena_printf(arena, "%s/trust", j->data), 0700, why);
     if (e == OK)
         e = durable_folder(j->folder, 0700, why);
-    return e == OK ? cert_store_replace(file, chain->count, why) : e;
+    return e == OK ? cert_store_replace(file, count, why) : e;
 }
 
 /* Those that are there already count once. */
@@ -325,7 +336,7 @@ static enum err trust_has_room(unsigned store, const struct tls_chain *chain, co
         bool had = false;
         for (size_t k = 0; !had && k < stores[store].count; k++)
             had = strcmp(stores[store].entry[k].facts.fingerprint, chain->item[i].fingerprint) == 0;
-        more += !had;
+        more += !had && trust_is_first(chain, i);
     }
     size_t there = stores[store].count;
     pthread_mutex_unlock(&lock);

@@ -54,11 +54,19 @@ static bool tls_covers(SSL_CTX *ssl, slice name)
 {
     X509 *cert = SSL_CTX_get0_certificate(ssl);
 
-    return cert != NULL && X509_check_host(cert, name.ptr, name.len, 0, NULL) == 1;
+    return cert != NULL && name.len > 0 && /* else OpenSSL takes it for a string with a NUL */
+           X509_check_host(cert, name.ptr, name.len, 0, NULL) == 1;
+}
+
+static bool tls_is_below(slice name, slice domain)
+{
+    return name.len > domain.len && name.ptr[name.len - domain.len - 1] == '.' &&
+           slice_eq(slice_from(name, name.len - domain.len), domain);
 }
 
 /* The certificate for a name that is no domain of ours, such as that of a service. The one that the
- * session has comes first, then the default one. NULL: none covers it. */
+ * session has comes first, then the default one, then those of domains above: the names of all are
+ * not read for whatever a client says. NULL: none covers it. */
 static SSL_CTX *tls_covering(const struct tls_ctx *ctx, SSL_CTX *now, slice name)
 {
     if (tls_covers(now, name))
@@ -66,7 +74,7 @@ static SSL_CTX *tls_covering(const struct tls_ctx *ctx, SSL_CTX *now, slice name
     if (tls_covers(ctx->fallback, name))
         return ctx->fallback;
     for (const struct tls_entry *e = ctx->entries; e != NULL; e = e->next)
-        if (tls_covers(e->ssl, name))
+        if (tls_is_below(name, (slice){ e->domain, e->domain_len }) && tls_covers(e->ssl, name))
             return e->ssl;
     return NULL;
 }
