@@ -82,11 +82,18 @@ def test_a_component_is_told_what_it_may(host):
 @pytest.mark.parametrize("value", [
     "roster=both", f"{GATEWAY} roster=all", f"{GATEWAY} message=incoming", f"{GATEWAY} iq-get=",
     f"{GATEWAY} iq-all=urn:x", f"{GATEWAY} roster=get {GATEWAY}", "Gateway.Test roster=get",
-    f"{GATEWAY} iq-set={PRIVILEGE}", "bot@gateway.test roster=get", "second.test roster=get",
+    f"{GATEWAY} iq-set={PRIVILEGE}", "bot@gateway.test roster=get",
     f"{GATEWAY} roster=get roster=set", f"{GATEWAY} iq-get=urn:x iq-set=urn:x",
     f"{GATEWAY} message=outgoing message=outgoing"])
 def test_rights_that_nobody_can_have(host, value):
     assert "component.privileges" in refusal(host, "set", "component.privileges", value)
+
+
+def test_a_domain_of_the_server_as_a_component_does_no_harm(make_server):
+    """The node file is checked before the domains are known, so this must not end the start."""
+    server = make_server("alice", domains=("localhost", "second.test"),
+                         settings={"component.privileges": "second.test roster=get"})
+    server.client("alice", "a").close()
 
 
 def test_a_contact_list(host):

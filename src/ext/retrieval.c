@@ -23,8 +23,6 @@
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 
-#define NS_RETRIEVAL "http://jabber.org/protocol/offline"
-
 enum { ITEMS_MAX = 256, LISTED_MAX = 5000, NODE_LEN = 16 };
 
 /* The begin of a stanza has its sender. */
@@ -80,10 +78,10 @@ static void retrieval_answer_info(struct iq *iq)
     for (uint64_t id = 0; (id = mailbox_next_open(iq->account, id)) != 0;)
         count++;
     xml_begin(&x, &out, XML_STANZA_MAX);
-    xml_open_with(&x, "query", NS_DISCO_INFO, "node", SLICE(NS_RETRIEVAL));
+    xml_open_with(&x, "query", NS_DISCO_INFO, "node", SLICE(NS_OFFLINE));
     xml_raw(&x, SLICE("<identity category='automation' type='message-list'/>"
-                      "<feature var='" NS_RETRIEVAL "'/>"));
-    form_open(&x, FORM_RESULT, NS_RETRIEVAL);
+                      "<feature var='" NS_OFFLINE "'/>"));
+    form_open(&x, FORM_RESULT, NS_OFFLINE);
     form_put_int(&x, "number_of_messages", count);
     form_close(&x);
     iq_result_xml(iq, &x);
@@ -112,7 +110,7 @@ static void headers_read(void *arg, enum store_result r, const struct store_batc
         return;
     }
     xml_begin(&x, &out, XML_STANZA_MAX);
-    xml_open_with(&x, "query", NS_DISCO_ITEMS, "node", SLICE(NS_RETRIEVAL));
+    xml_open_with(&x, "query", NS_DISCO_ITEMS, "node", SLICE(NS_OFFLINE));
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
         uint64_t id = (uint64_t)store_int(b, 0, i, 0);
         if (mailbox_state(iq->account, id) != ENTRY_OPEN)
@@ -138,7 +136,7 @@ static void answer_items(struct iq *iq)
 
 static bool disco_get(struct iq *iq, slice node)
 {
-    if ((iq->target & (IQ_TO_SELF | IQ_TO_ACCOUNT)) == 0 || !slice_is(node, NS_RETRIEVAL))
+    if ((iq->target & (IQ_TO_SELF | IQ_TO_ACCOUNT)) == 0 || !slice_is(node, NS_OFFLINE))
         return false;
     if (collector(iq) == NULL)
         return true;
@@ -174,7 +172,7 @@ static struct stanza *retrieval_wrap(struct copies *c, const struct session *s, 
     clock_stamp(stamp, at_us);
     xml_begin(&x, &out, XML_STANZA_MAX);
     buf_append(&out, text.ptr, text.len - end.len);
-    xml_open(&x, "offline", NS_RETRIEVAL);
+    xml_open(&x, "offline", NS_OFFLINE);
     xml_empty_with(&x, "item", NULL, "node", slice_of(node_of(tmp, id)));
     xml_close(&x);
     xml_open_with(&x, "delay", NS_DELAY, "from", jid_split(c->account->jid).domain);
@@ -258,7 +256,7 @@ static enum stanza_error retrieval_read_items(struct iq *iq, const char *action,
     struct elem e;
     *count = 0;
     for (bool more = elem_first(&iq->payload, &e); more; more = elem_next(&e, &e)) {
-        if (!elem_is(&e, "item", NS_RETRIEVAL) || *count == ITEMS_MAX ||
+        if (!elem_is(&e, "item", NS_OFFLINE) || *count == ITEMS_MAX ||
             !slice_is(elem_attr(&e, "action", iq->tmp), action))
             return SE_BAD_REQUEST;
         uint64_t *id = &ids[(*count)++];
@@ -277,7 +275,7 @@ static void offline_get(struct iq *iq)
     struct session *s = collector(iq);
     if (s == NULL)
         return;
-    if (elem_first(&iq->payload, &first) && elem_is(&first, "fetch", NS_RETRIEVAL)) {
+    if (elem_first(&iq->payload, &first) && elem_is(&first, "fetch", NS_OFFLINE)) {
         const uint64_t *all = open_ids(iq->account, iq->tmp, &count);
         retrieval_view(iq, s, all, count);
         return;
@@ -296,7 +294,7 @@ static void offline_set(struct iq *iq)
     uint32_t count;
     if (collector(iq) == NULL)
         return;
-    if (elem_first(&iq->payload, &first) && elem_is(&first, "purge", NS_RETRIEVAL)) {
+    if (elem_first(&iq->payload, &first) && elem_is(&first, "purge", NS_OFFLINE)) {
         for (uint64_t id = 0; (id = mailbox_next_open(iq->account, id)) != 0;)
             mailbox_settle(iq->account, id);
         retrieval_remove_all(iq, NULL, 0);
@@ -310,8 +308,8 @@ static void offline_set(struct iq *iq)
 }
 
 static const struct iq_rule rules[] = {
-    { TYPE_GET, NS_RETRIEVAL, "offline", IQ_TO_SELF | IQ_TO_ACCOUNT, offline_get },
-    { TYPE_SET, NS_RETRIEVAL, "offline", IQ_TO_SELF | IQ_TO_ACCOUNT, offline_set },
+    { TYPE_GET, NS_OFFLINE, "offline", IQ_TO_SELF | IQ_TO_ACCOUNT, offline_get },
+    { TYPE_SET, NS_OFFLINE, "offline", IQ_TO_SELF | IQ_TO_ACCOUNT, offline_set },
     { 0 },
 };
 
@@ -322,7 +320,7 @@ const struct feature retrieval_feature = {
             { "0013", "1.2", "Flexible Offline Message Retrieval", "0.1.0", "test_retrieval",
               "a list has at most 5,000 messages; the others follow when these are removed" },
             { 0 } },
-    .disco = (const char *const[]){ NS_RETRIEVAL, NULL },
+    .disco = (const char *const[]){ NS_OFFLINE, NULL },
     .iq = rules,
     .schema = &schema,
     .disco_get = disco_get,

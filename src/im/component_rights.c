@@ -29,31 +29,22 @@ enum { RIGHTS_BYTES_MAX = 16 << 10 };
  * contacts and who may reach the account, what says which namespaces are delegated, and discovery,
  * which has parts of both. */
 static const char *const undelegated[] = {
-    NS_CLIENT,      NS_SERVER,      NS_COMPONENT,    NS_STREAM,
-    NS_FRAMING,     NS_HTTPBIND,    NS_STREAM_ERROR, NS_STANZA_ERROR,
-    NS_TLS,         NS_SASL,        NS_SASL2,        NS_BIND,
-    NS_BIND2,       NS_SESSION,     NS_SM,           NS_FAST,
-    NS_ROSTER,      NS_BLOCKING,    NS_PRIVACY,      NS_CARBONS,
-    NS_DISCO_INFO,  NS_DISCO_ITEMS, NS_DISCO,        NS_PRIVILEGE,
-    NS_DELEGATION,  NS_INVISIBLE,   NS_SIFT_1,       NS_SIFT_2,
-    NS_OFFLINE_MSG, NS_CSI,         NS_IQ_AUTH,      NULL,
+    NS_CLIENT,     NS_SERVER,      NS_COMPONENT,    NS_STREAM,
+    NS_FRAMING,    NS_HTTPBIND,    NS_STREAM_ERROR, NS_STANZA_ERROR,
+    NS_TLS,        NS_SASL,        NS_SASL2,        NS_BIND,
+    NS_BIND2,      NS_SESSION,     NS_SM,           NS_FAST,
+    NS_ROSTER,     NS_BLOCKING,    NS_PRIVACY,      NS_CARBONS,
+    NS_DISCO_INFO, NS_DISCO_ITEMS, NS_DISCO,        NS_PRIVILEGE,
+    NS_DELEGATION, NS_INVISIBLE,   NS_SIFT_1,       NS_SIFT_2,
+    NS_OFFLINE,    NS_CSI,         NS_IQ_AUTH,      NULL,
 };
-
-/* A domain of ours is no component; each has a row of its own. */
-static bool is_domain_of_ours(slice word)
-{
-    for (const struct setting *s = component_privileges.domains; s != NULL; s = s->domains)
-        if (slice_eq(s->domain, word))
-            return true;
-    return false;
-}
 
 static bool is_component(slice word)
 {
     struct arena *tmp = arena_create(0);
     struct jid jid;
     bool right = jid_parse(&jid, word, tmp) == OK && slice_eq(jid.full, word) &&
-                 jid_is_domain(&jid) && jid_is_bare(&jid) && !is_domain_of_ours(word);
+                 jid_is_domain(&jid) && jid_is_bare(&jid);
     arena_destroy(&tmp);
     return right;
 }

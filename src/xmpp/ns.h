@@ -79,6 +79,7 @@
 #define NS_PUBSUB_EVENT     "http://jabber.org/protocol/pubsub#event"
 #define NS_PUBSUB_OWNER     "http://jabber.org/protocol/pubsub#owner"
 #define NS_OFFLINE_MSG      "msgoffline"
+#define NS_OFFLINE          "http://jabber.org/protocol/offline"
 #define NS_ADMIN            "http://jabber.org/protocol/admin"
 #define NS_RSM              "http://jabber.org/protocol/rsm"
 #define NS_DATA_VALIDATE    "http://jabber.org/protocol/xdata-validate"
