@@ -381,7 +381,8 @@ struct checking {
     uint64_t stream;
     enum s2s_verdict verdict;
     uint16_t remote_len, local_len;
-    char text[]; /* remote, local */
+    char id[2 * ID_BYTES + 1]; /* of the stream: another one begins with TLS and with EXTERNAL */
+    char text[];               /* remote, local */
 };
 
 static void verdict_heard(struct worker *w, void *arg, void *answer,
@@ -427,7 +428,7 @@ static void key_checked(struct worker *w, void *arg)
     struct s2s_in *s =
         map_get(&sw->in_by_id, (slice){ (const char *)&c->stream, sizeof c->stream });
     struct pair *p = NULL;
-    if (s != NULL && s->x.state != STREAM_CLOSED)
+    if (s != NULL && s->x.state != STREAM_CLOSED && strcmp(s->id, c->id) == 0)
         p = pair_find(s, (slice){ c->text, c->remote_len },
                       (slice){ c->text + c->remote_len, c->local_len });
     if (p != NULL && !p->proved) {
@@ -447,6 +448,7 @@ static void in_check_key(struct s2s_in *s, const struct pair *p, slice key)
     c->verdict = S2S_UNKNOWN;
     c->remote_len = p->remote_len;
     c->local_len = p->local_len;
+    memcpy(c->id, s->id, sizeof c->id);
     memcpy(c->text, p->text, (size_t)p->remote_len + p->local_len);
     struct s2s_verify v = {
         .local = pair_local(p), .remote = pair_remote(p), .stream_id = slice_of(s->id), .key = key

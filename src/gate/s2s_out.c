@@ -273,7 +273,8 @@ static void out_features(struct s2s_out *o, const struct elem *e)
     } else if (!o->x.secure && setting_bool(&s2s_require_tls)) {
         OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true, "it offers no TLS (s2s.require-tls)");
     } else {
-        o->has_external = o->x.secure && !partner_is_uncertified(o->partner) &&
+        bool certified = !partner_is_uncertified(o->partner) || !setting_bool(&s2s_dialback);
+        o->has_external = o->x.secure && certified &&
                           elem_child(e, "mechanisms", NS_SASL, &child) &&
                           offers_external(&child, out_scratch(o));
         /* many servers know it without saying so */
@@ -436,7 +437,8 @@ static void out_idle(struct xstream *x)
     struct s2s_out *o = s2s_out_of(x);
     uint64_t quiet_ms = (loop_now_us(worker_loop(x->worker)) - o->wrote_us) / 1000;
     uint64_t idle_ms = (uint64_t)setting_int(&s2s_idle);
-    if (quiet_ms >= idle_ms && !partner_is_asking(o->partner))
+    bool waits = partner_is_asking(o->partner) && quiet_ms < idle_ms + S2S_LOGIN_MS;
+    if (quiet_ms >= idle_ms && !waits)
         xstream_close(x, (slice){ 0 });
     else
         timer_set(worker_loop(x->worker), &x->timer,
