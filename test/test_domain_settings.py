@@ -148,6 +148,19 @@ def test_every_such_setting_has_a_value_for_a_domain(host):
     assert [name for name in scoped if f"{name}@" not in text] == []
 
 
+def test_components(host):
+    """component.delegations@one.example and component.privileges@one.example are for its users."""
+    host.ctl("set", f"component.delegations@{ONE}", "jabber:iq:version=gateway.test")
+    host.ctl("set", f"component.privileges@{ONE}", "gateway.test roster=get")
+    assert shown(host, f"component.privileges@{ONE}")[0] == "gateway.test roster=get"
+    assert shown(host, f"component.privileges@{TWO}")[0] == ""
+    for domain, answer in (ONE, "error"), (TWO, "result"):
+        host.add_user("dora", domain=domain)
+        dora = host.client("dora", domain=domain)
+        asked = dora.iq("get", "<query xmlns='jabber:iq:version'/>", to=domain)
+        assert asked.get("type") == answer
+
+
 def test_registration(host):
     host.ctl("set", f"register.enabled@{TWO}", "on")
     assert offered(host, TWO) and not offered(host, ONE)

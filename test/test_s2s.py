@@ -1,5 +1,6 @@
 """Two servers of ours that federate (RFC 6120, XEP-0178, XEP-0220)."""
 import socket
+import time
 
 import pytest
 
@@ -473,6 +474,45 @@ def test_what_waits_is_bounded(node):
     alice.expect_nothing()
 
 
+@pytest.mark.parametrize("limit, value, size, fit", [
+    ("s2s.queue-bytes", 64 << 10, 30000, 2), ("s2s.queue-total", 1 << 20, 200000, 5)])
+def test_bytes_that_wait_are_bounded(node, limit, value, size, fit):
+    alice = node.client("alice")
+    node.ctl("set", "s2s.queue-bytes", str(4 << 20))
+    node.ctl("set", limit, str(value))
+    route(node, other_test=federation.free_port())
+    for n in range(fit + 2):
+        alice.send(f"<message to='bob@{OTHER}' type='chat' id='m{n}'><body>{'x' * size}</body>"
+                   "</message>")
+    for n in range(fit, fit + 2):
+        error = alice.expect(f"<message type='error' id='m{n}'/>")
+        assert xml.condition(error.find(f"{{{xml.CLIENT}}}error")) == "resource-constraint"
+    alice.expect_nothing()
+
+
+def test_a_stanza_that_is_too_large_ends_its_stream(node, evil):
+    node.ctl("set", "s2s.stanza-bytes", "10000")
+    evil.join()
+    evil.send(f"<message to='alice@{ONE}' from='x@evil.test'><body>{'x' * 10000}</body></message>")
+    evil.expect_stream_error("policy-violation")
+
+
+@pytest.mark.parametrize("limit, value", [("s2s.stanza-rate", 10), ("s2s.byte-rate", 10000)])
+def test_a_server_is_read_more_slowly(node, authority, limit, value):
+    """Above its rate it is read once, at most 64 KiB, in a tenth of a second."""
+    alice = node.client("alice")
+    alice.expect_nothing()
+    node.ctl("set", limit, str(value))
+    evil = Peer(node, "evil.test", ONE, authority.issue("evil", "evil.test")).join()
+    since = time.monotonic()
+    for n in range(80):
+        evil.send(f"<message to='{alice}' from='x@evil.test' id='m{n}'><body>{'x' * 10000}</body>"
+                  "</message>")
+    for n in range(80):
+        alice.expect_next(f"<message from='x@evil.test' id='m{n}'/>")
+    assert time.monotonic() - since > 0.7
+
+
 def test_what_waited_is_delivered_when_the_server_is_back(pair):
     one, other = pair()
     alice = one.client("alice")
@@ -502,7 +542,7 @@ def test_operators_see_streams_and_close_them(pair):
         assert (row["queue"], row["tls"], row["auth"]) == (0, "TLSv1.3", "certificate")
     assert one.rows("s2s", "list", "nobody.test") == []
     assert "no stream" in refusal(one, "s2s", "close", "nobody.test")
-    assert one.ctl("s2s", "close", OTHER)["text"] == "2 streams closed"
+    assert one.ctl("s2s", "close", OTHER)["text"] == "closed streams: 2"
     until("the end of both", lambda: one.rows("s2s", "list") == [])
     talk(alice, bob)
     talk(bob, alice)

@@ -100,7 +100,7 @@ def test_nothing_is_relayed_for_a_component_that_has_left(node, authority, silen
 def test_what_is_under_way_at_the_end_of_a_stream_is_delivered(node, evil):
     alice = node.client("alice")
     evil.join()
-    assert node.ctl("s2s", "close", EVIL)["text"] == "1 streams closed"
+    assert node.ctl("s2s", "close", EVIL)["text"] == "closed streams: 1"
     evil.raw(message(f"bob@{EVIL}", alice, "late"))
     alice.expect("<message><body>late</body></message>")
     evil.raw("</stream:stream>")

@@ -111,7 +111,7 @@ static void s2s_close_gathered(struct command_call *call)
     if (count == 0)
         command_fail(call, E_NOTFOUND, "no stream with this domain; `s2s list` shows all");
     else
-        command_done(call, "%lld streams closed", (long long)count);
+        command_done(call, "closed streams: %lld", (long long)count);
 }
 
 static void run_s2s_retry(struct command_call *call)

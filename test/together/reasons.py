@@ -16,6 +16,12 @@ ALONE = {
              "any other feature sees it (test_guest.py)",
     "muc_ping": "asks only occupants at domains of components; one who does not answer leaves as "
                 "by an error of its own, which is what others see (test_muc_ping.py)",
+    "delegation": "off by default; a seed has no component (test_delegation.py has archives, "
+                  "carbons, discovery, blocking, two nodes, and components that go)",
+    "privilege": "off by default; a seed has no component (test_privilege.py has archives, "
+                 "carbons, contact lists, blocking and two nodes)",
+    "s2s": "off by default; a seed has one server (test_s2s*.py have two, Prosody and ejabberd, "
+           "with contacts, rooms, archives and carbons)",
     "proxy65": "off by default; it answers with settings, and carries bytes on connections of its "
                "own, where there are no stanzas (test_proxy65.py)",
 }
@@ -44,5 +50,10 @@ APART = {
     "log": "levels of the log",
     "config-check": "compares the node file with that of other nodes",
     "cert-watch": "alarms of certificates that expire",
+    "cert-show": "a command that shows certificates",
+    "cert-check": "a command that judges certificates",
+    "cert-commands": "commands that make and replace certificates",
+    "cert-trust": "commands and an alarm for the certificates that are trusted",
+    "component-rights": "reads the settings of delegation and privilege, and tells components",
     "reload": "reads the node file again",
 }
