@@ -33,7 +33,7 @@ show_progress() {
 
 # install_packages LOG KIND...: asks the network only when a package is missing, and then says so.
 install_packages() {
-    local log=$1 missing sudo=() status
+    local log=$1 missing sudo=() status server
     shift
     find_missing "$@"
     [ "${#missing[@]}" -eq 0 ] && return 0
@@ -51,6 +51,12 @@ install_packages() {
         echo "create_main_cluster = false" |
             "${sudo[@]}" tee /etc/postgresql-common/createcluster.d/muster.conf > /dev/null ;;
     esac
+    "${sudo[@]}" mkdir -p /etc/systemd/system
+    for server in ejabberd prosody; do # nor servers that take the ports of ours
+        case " ${missing[*]} " in
+        *" $server "*) "${sudo[@]}" ln -sfn /dev/null "/etc/systemd/system/$server.service" ;;
+        esac
+    done
     : > "$log"
     [ -n "$(find /var/lib/apt/lists -name '*_Packages*' -mtime -1 -print -quit 2> /dev/null)" ] ||
         "${sudo[@]}" apt-get update -q >> "$log" 2>&1
