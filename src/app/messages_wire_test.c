@@ -14,7 +14,6 @@
 #include "app/features.h"
 #include "base/buf.h"
 #include "ext/pubsub/pubsub_config.h"
-#include "ext/register_invite.h"
 #include "home/fan.h"
 #include "home/message.h"
 #include "home/message_wire.h"
@@ -224,16 +223,6 @@ static const char *verdict_of_room_value(int n)
     return NULL;
 }
 
-static const char *invite_step_value(int n)
-{
-    switch ((enum invite_step)n) {
-        NAME(INVITE_STEP_INVITER);
-        NAME(INVITE_STEP_NEW);
-        NAME(INVITE_STEP_AGAIN);
-    }
-    return NULL;
-}
-
 #undef NAME
 
 /* From 0; a new one is the last. */
@@ -241,13 +230,6 @@ static void write_enum(struct buf *out, const char *name, const char *(*value)(i
 {
     buf_printf(out, "enum %s\n", name);
     for (int n = 0; value(n) != NULL; n++)
-        buf_printf(out, "    %d %s\n", n, value(n));
-}
-
-static void write_bits(struct buf *out, const char *name, const char *(*value)(int))
-{
-    buf_printf(out, "bits %s\n", name);
-    for (int n = 1; value(n) != NULL; n *= 2)
         buf_printf(out, "    %d %s\n", n, value(n));
 }
 
@@ -270,7 +252,6 @@ static void write_enums(struct buf *out)
     write_enum(out, "ps_access_model", ps_access_model_value);
     write_enum(out, "registered", registered_value);
     write_enum(out, "verdict_of_room", verdict_of_room_value);
-    write_bits(out, "invite_step", invite_step_value);
     for (int letter = 0; letter <= UCHAR_MAX; letter++) /* each a block: they have no order */
         if (fan_first_value(letter) != NULL)
             buf_printf(out, "fan %c %s\n", letter, fan_first_value(letter));

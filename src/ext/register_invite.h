@@ -44,7 +44,7 @@ void invite_add_use(struct store_batch *b, slice token, slice jid, uint64_t now_
 void invite_remove(struct account *a, struct store_batch *b);
 
 /* Bits of what is left to do until two users are contacts of each other. They travel
- * (home/message.h), and are stored. */
+ * (home/message.h) and are stored, so each keeps its number. */
 enum invite_step {
     INVITE_STEP_INVITER = 1,
     INVITE_STEP_NEW = 2,
