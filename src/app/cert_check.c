@@ -24,8 +24,8 @@ struct service {
     const char *domain, *parent;
 };
 
-/* What is checked, copied for a helper thread, which reads the files as they are now. Lives in the
- * arena of its call. */
+/* The domains and files to check, copied for a helper thread, which reads the files as they are
+ * now. Lives in the arena of its call. */
 struct cert_check {
     struct work work;
     struct command_call *call;

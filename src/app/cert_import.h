@@ -8,7 +8,7 @@ struct arena;
 struct buf;
 struct node_file;
 
-/* What is imported. All texts live as long as the call of the import. */
+/* An import: its files, and its domains. All texts live as long as the call of the import. */
 struct cert_import {
     const struct node_file *file; /* as it is on the disk now */
     const char *const *domain;    /* of ours */

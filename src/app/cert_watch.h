@@ -15,7 +15,7 @@ struct cert_watch *cert_watch_create(const struct node_file *file);
 /* Watches these from now on and takes ownership of them. At the home of the duty, or before workers
  * run. */
 void cert_watch_use(struct cert_watch *watch);
-/* What is in use, until the next cert_watch_use(). At the home of the duty. NULL: nothing. */
+/* The certificates in use, until the next cert_watch_use(). At the home of the duty. NULL: none. */
 const struct cert_uses *cert_watch_uses(void);
 /* The setting cert.notice-from: so many days before its end a certificate is reported. */
 int64_t cert_notice_days(void);

@@ -254,7 +254,7 @@ static void in_header(struct xstream *x, slice unit)
         in_is_bound(s);
 }
 
-/* What was asked in the clear is forgotten with it (RFC 6120 §5.4.3.3). */
+/* TLS begins: keys that were sent in the clear are forgotten (RFC 6120 §5.4.3.3). */
 static void in_tls(struct s2s_in *s)
 {
     pairs_forget(s);

@@ -361,7 +361,7 @@ static bool out_verified(struct s2s_out *o, const struct elem *e)
     return true;
 }
 
-/* What is no answer to us ends the stream: stanzas have one of their own. */
+/* An element that answers nothing ends the stream: the server has another one for its stanzas. */
 static void out_answer(struct s2s_out *o, const struct elem *e)
 {
     bool known = false;

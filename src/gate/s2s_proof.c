@@ -5,7 +5,7 @@
 #include "gate/s2s_find.h"
 #include "io/tls_names.h"
 
-/* Keys. What is sealed differs with the key in secrets.key alone, and nobody is told it. */
+/* Keys. A sealed text depends on the key in secrets.key alone, and nobody is told it. */
 
 static bool proof_secret(slice *out, struct arena *tmp)
 {
