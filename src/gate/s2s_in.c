@@ -570,7 +570,7 @@ static bool in_pair_fits(struct s2s_in *s, slice remote, slice local)
 }
 
 /* Nothing is relayed: a domain of ours may have left since it was proved that a server may speak to
- * it. */
+ * it. An answer would have that domain as its sender, so none is sent. */
 static bool in_stanza_fits(struct s2s_in *s, const struct stanza *st)
 {
     slice remote = jid_split(stanza_from(st)).domain, local = jid_split(stanza_to(st)).domain;
@@ -579,7 +579,6 @@ static bool in_stanza_fits(struct s2s_in *s, const struct stanza *st)
     if (s2s_is_ours(s->x.worker, local))
         return true;
     metric_add(&s2s_refused, 1);
-    route_error(s->x.worker, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
     return false;
 }
 
