@@ -26,7 +26,7 @@
 #include "gate/c2s.h"
 #include "gate/component.h"
 #include "gate/proxy65.h"
-#include "gate/s2s.h"
+#include "gate/s2s/s2s.h"
 #include "gate/web.h"
 #include "http/server.h"
 #include "im/audience.h"

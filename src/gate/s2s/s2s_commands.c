@@ -1,9 +1,9 @@
-#include "gate/s2s_commands.h"
+#include "gate/s2s/s2s_commands.h"
 #include "base/command.h"
 #include "base/ensure.h"
-#include "gate/s2s_find.h"
-#include "gate/s2s_in.h"
-#include "gate/s2s_partner.h"
+#include "gate/s2s/s2s_find.h"
+#include "gate/s2s/s2s_in.h"
+#include "gate/s2s/s2s_partner.h"
 
 enum { ROWS_MAX = 10000 };
 

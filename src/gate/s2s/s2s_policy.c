@@ -1,4 +1,4 @@
-#include "gate/s2s_policy.h"
+#include "gate/s2s/s2s_policy.h"
 #include "base/arena.h"
 #include "io/address.h"
 #include "xmpp/jid.h"

@@ -3,7 +3,7 @@
  *
  * Limits: FIND_MS for all of it, DIAL_MS for each host. Confined to its worker. */
 #pragma once
-#include "gate/s2s_gate.h"
+#include "gate/s2s/s2s_gate.h"
 #include "xmpp/stanza_error.h"
 
 struct s2s_find;

@@ -1,12 +1,13 @@
 /* s2s_partner: a domain of ours and a foreign one, as an actor (home/actor.h) at the home of the
  * foreign domain. All stanzas from the one to the other go through it, so they keep their order. It
- * has at most one outgoing stream (gate/s2s_out.h), made when there is something to send or to ask.
+ * has at most one outgoing stream (gate/s2s/s2s_out.h), made when there is something to send or to
+ * ask.
  *
  * What waits for the stream waits in the inbox of the actor. An attempt that fails is repeated with
  * growing pauses; after s2s.retry-for the senders are told. A domain that fails is remembered, and
  * stanzas to it are refused at once, until it is tried again. Confined to its worker. */
 #pragma once
-#include "gate/s2s_gate.h"
+#include "gate/s2s/s2s_gate.h"
 #include "home/message.h"
 #include "xmpp/stanza_error.h"
 

@@ -3,7 +3,7 @@
  * one way: what the other server sends on it are answers, else it ends. Confined to the worker of
  * its partner. */
 #pragma once
-#include "gate/s2s_gate.h"
+#include "gate/s2s/s2s_gate.h"
 
 struct partner;
 struct s2s_out;

@@ -1,11 +1,11 @@
 /* s2s: streams with other servers (RFC 6120, XEP-0178, XEP-0220), in both directions.
  *
- * A pair of a domain of ours and a foreign one is an actor (gate/s2s_partner.c), whose home is that
- * of the foreign domain. It has one outgoing stream (gate/s2s_out.c) and the stanzas that wait for
- * it. So there is one order for each pair of addresses. A stream that another server opened
- * (gate/s2s_in.c) stays on the worker that accepted it.
+ * A pair of a domain of ours and a foreign one is an actor (gate/s2s/s2s_partner.c), whose home is
+ * that of the foreign domain. It has one outgoing stream (gate/s2s/s2s_out.c) and the stanzas that
+ * wait for it. So there is one order for each pair of addresses. A stream that another server
+ * opened (gate/s2s/s2s_in.c) stays on the worker that accepted it.
  *
- * Limits: S2S_LISTENERS_MAX addresses; those of the rows s2s.* (gate/s2s_rows.c). */
+ * Limits: S2S_LISTENERS_MAX addresses; those of the rows s2s.* (gate/s2s/s2s_rows.c). */
 #pragma once
 #include "base/err.h"
 #include "home/edge.h"

@@ -2,7 +2,7 @@
  * proves one or more pairs of a foreign domain and one of ours, by its certificate or by dialback;
  * only stanzas of such pairs are taken. Confined to the worker that accepted its connection. */
 #pragma once
-#include "gate/s2s_gate.h"
+#include "gate/s2s/s2s_gate.h"
 #include "io/peers.h"
 
 struct s2s_in;

@@ -1,8 +1,8 @@
-#include "gate/s2s_proof.h"
+#include "gate/s2s/s2s_proof.h"
 #include "auth/seal.h"
 #include "base/buf.h"
 #include "codec/xml_write.h"
-#include "gate/s2s_find.h"
+#include "gate/s2s/s2s_find.h"
 #include "io/tls_names.h"
 
 /* Keys. A sealed text depends on the key in secrets.key alone, and nobody is told it. */
