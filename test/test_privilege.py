@@ -84,7 +84,8 @@ def test_a_component_is_told_what_it_may(host):
     f"{GATEWAY} iq-all=urn:x", f"{GATEWAY} roster=get {GATEWAY}", "Gateway.Test roster=get",
     f"{GATEWAY} iq-set={PRIVILEGE}", "bot@gateway.test roster=get",
     f"{GATEWAY} roster=get roster=set", f"{GATEWAY} iq-get=urn:x iq-set=urn:x",
-    f"{GATEWAY} message=outgoing message=outgoing"])
+    f"{GATEWAY} message=outgoing message=outgoing", f"{GATEWAY} push=roster",
+    f"{GATEWAY} roster=set push=roster", f"{GATEWAY} presence=roster", f"{GATEWAY} push=presence"])
 def test_rights_that_nobody_can_have(host, value):
     assert "component.privileges" in refusal(host, "set", "component.privileges", value)
 
@@ -398,6 +399,79 @@ def test_a_component_that_is_deleted_has_no_rights(host):
     late = Component(host, GATEWAY)
     late.handshake(SECRET, late.header())
     late.expect_stream_error("not-authorized")
+
+
+@pytest.fixture
+def watched(host):
+    """GATEWAY may see presence and changes of contact lists of users of the first domain."""
+    host.ctl("set", "component.privileges@localhost",
+             f"{GATEWAY} roster=get push=roster presence=managed_entity")
+    return host
+
+
+def test_presence_of_users(watched):
+    gateway = Component(watched, GATEWAY, SECRET)
+    told = gateway.expect("<message from='localhost'/>")
+    assert perms(told) == {"roster": "get", "presence": "managed_entity"}
+    assert told[0][0].get("push") == "true"
+    alice = watched.client("alice", "a")
+    gateway.expect(f"<presence from='{alice}' to='{GATEWAY}'/>")
+    alice.send("<presence><show>dnd</show><status>busy &amp; so on</status></presence>")
+    gateway.expect(f"<presence from='{alice}' to='{GATEWAY}'><show>dnd</show>"
+                   "<status>busy &amp; so on</status></presence>")
+    other = watched.client("alice", "b")
+    gateway.expect(f"<presence from='{other}'/>")
+    other.close()
+    gateway.expect(f"<presence from='{other}' type='unavailable'/>")
+    alice.send("<presence type='unavailable'><status>bye</status></presence>")
+    gateway.expect(f"<presence from='{alice}' type='unavailable'><status>bye</status></presence>")
+    watched.client("eve", "e", domain="second.test")
+    gateway.expect_nothing("<presence/>")
+    alice.expect_nothing(f"<presence from='{GATEWAY}'/>")
+
+
+def test_presence_that_was_there_before_the_component(watched):
+    alice, bob, eve = (watched.client("alice", "a"), watched.client("bob", "b"),
+                       watched.client("eve", "e", domain="second.test"))
+    for client, words in (alice, "<show>away</show>"), (bob, ""), (eve, ""):
+        client.send(f"<presence>{words}</presence>")
+        client.expect(f"<presence from='{client}'/>")
+    bob.result("set", "<invisible xmlns='urn:xmpp:invisible:0'/>")
+    gateway = Component(watched, GATEWAY, SECRET)
+    gateway.expect(f"<presence from='{alice}' to='{GATEWAY}'><show>away</show></presence>")
+    gateway.expect_nothing("<presence/>")
+    bob.send("<presence/>")
+    gateway.expect_nothing("<presence/>")
+    bob.result("set", "<visible xmlns='urn:xmpp:invisible:0'/>")
+    bob.send("<presence/>")
+    gateway.expect(f"<presence from='{bob}'/>")
+    bob.result("set", "<invisible xmlns='urn:xmpp:invisible:0'/>")
+    gateway.expect(f"<presence from='{bob}' type='unavailable'/>")
+    watched.ctl("set", "component.privileges@localhost", f"{GATEWAY} message=outgoing")
+    alice.send("<presence/>")
+    alice.expect(f"<presence from='{alice}'/>")
+    gateway.expect_nothing("<presence/>")
+    watched.ctl("set", "component.privileges@localhost", f"{GATEWAY} presence=managed_entity")
+    gateway.expect(f"<presence from='{alice}'/>")
+
+
+def test_changes_of_contact_lists(watched):
+    gateway = Component(watched, GATEWAY, SECRET)
+    alice, eve = watched.client("alice", "a"), watched.client("eve", "e", domain="second.test")
+    for client in eve, alice:
+        client.result("set", f"<query xmlns='{ROSTER}'><item jid='bob@localhost' name='B'/>"
+                             "</query>")
+    push = gateway.expect(f"<iq type='set' to='{GATEWAY}'><query xmlns='{ROSTER}'>"
+                          "<item jid='bob@localhost' name='B' subscription='none'/></query></iq>")
+    assert push.get("from") == "alice@localhost"
+    gateway.send(f"<iq type='result' id='{push.get('id')}' from='{GATEWAY}' "
+                 "to='alice@localhost'/>")
+    alice.result("set", f"<query xmlns='{ROSTER}'><item jid='bob@localhost' "
+                        "subscription='remove'/></query>")
+    gateway.expect("<iq type='set' from='alice@localhost'>"
+                   f"<query xmlns='{ROSTER}'><item jid='bob@localhost' subscription='remove'/>"
+                   "</query></iq>")
+    gateway.expect_nothing("<iq/>")
 
 
 def test_on_every_node(host):

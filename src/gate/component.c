@@ -18,6 +18,7 @@
 #include "home/remote.h"
 #include "home/router.h"
 #include "im/component_rights.h"
+#include "im/component_watch.h"
 #include "io/listen.h"
 #include "store/store.h"
 #include "xmpp/ns.h"
@@ -147,6 +148,7 @@ static void component_joined(struct worker *w, uint64_t link, enum err e)
              LOG_C("peer", conn_info_text(conn_info(c->x.conn)).text));
     xstream_write(&c->x, SLICE("<handshake/>"));
     component_rights_tell(w, component_domain(c), component_tell, c);
+    component_watch_begins(w, component_domain(c));
     xstream_go(&c->x);
 }
 

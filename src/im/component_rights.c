@@ -9,6 +9,7 @@
 #include "home/node.h"
 #include "home/remote.h"
 #include "home/router.h"
+#include "im/component_watch.h"
 #include "im/feature.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
@@ -106,6 +107,10 @@ static bool is_privilege(slice word)
         return access_bits(value, &bits);
     if (slice_is(name, "message"))
         return slice_is(value, "outgoing");
+    if (slice_is(name, "push"))
+        return slice_is(value, "roster");
+    if (slice_is(name, "presence"))
+        return slice_is(value, "managed_entity");
     return iq_bits(word, &value, &bits) && !slice_is(value, NS_PRIVILEGE) &&
            !slice_is(value, NS_DELEGATION) && xml_is_text(value);
 }
@@ -113,12 +118,39 @@ static bool is_privilege(slice word)
 /* The same right, for whatever it is given. */
 static bool is_same_privilege(slice word, slice other)
 {
-    slice ns, other_ns;
+    slice ns, other_ns, name, other_name;
     unsigned bits;
     bool asks = iq_bits(word, &ns, &bits), other_asks = iq_bits(other, &other_ns, &bits);
     if (asks || other_asks)
         return asks && other_asks && slice_eq(ns, other_ns);
-    return word.ptr[0] == other.ptr[0]; /* "roster" or "message" */
+    slice_cut(word, '=', &name, &ns);
+    slice_cut(other, '=', &other_name, &ns);
+    return slice_eq(name, other_name);
+}
+
+static void read_rights(slice words, struct component_rights *out)
+{
+    slice word, key, value;
+    *out = (struct component_rights){ .words = words };
+    while (slice_word(&words, &word)) {
+        slice_cut(word, '=', &key, &value);
+        if (slice_is(key, "roster"))
+            access_bits(value, &out->roster);
+        else if (slice_is(key, "push"))
+            out->push = true;
+        else if (slice_is(key, "message"))
+            out->message = true;
+        else if (slice_is(key, "presence"))
+            out->presence = true;
+    }
+}
+
+/* XEP-0356 §4.2: who may not read a contact list is not told of its changes either. */
+static bool are_sound_privileges(slice words)
+{
+    struct component_rights r;
+    read_rights(words, &r);
+    return !r.push || (r.roster & RIGHT_GET) != 0;
 }
 
 static bool are_different_privileges(slice words)
@@ -140,7 +172,8 @@ static bool are_privileges(slice text)
     slice component, words, all = text;
     while (next_component(&text, &component, &words)) {
         slice later = text, other;
-        if (!is_component(component) || !are_different_privileges(words))
+        if (!is_component(component) || !are_different_privileges(words) ||
+            !are_sound_privileges(words))
             return false;
         while (slice_word(&later, &other))
             if (slice_eq(other, component))
@@ -158,33 +191,35 @@ struct setting component_privileges = {
     .def_text = "",
     .max = RIGHTS_BYTES_MAX,
     .check = are_privileges,
-    .form = "a component's domain, once, followed by any of roster=get|set|both, message=outgoing "
-            "and iq-get|iq-set|iq-both=NAMESPACE",
+    .form = "a component's domain, once, followed by any of roster=get|set|both, push=roster "
+            "(needs roster=get or both), message=outgoing, presence=managed_entity and "
+            "iq-get|iq-set|iq-both=NAMESPACE",
     .changed = component_rights_changed,
     .doc = "What external components may do in the name of the users of a domain (XEP-0356): read "
-           "or change their contact lists, send messages, send requests in a namespace. Give this "
-           "only to components that you trust like the server itself.",
+           "or change their contact lists, be told of changes, send messages, see presence, send "
+           "requests in a namespace. Give this only to components that you trust like the server "
+           "itself.",
 };
 
 bool component_rights(slice host, slice component, struct component_rights *out)
 {
-    slice text = setting_text_of(&component_privileges, host), name, words, word;
+    slice name, list = component_rights_list(host);
+    while (component_rights_next(&list, &name, out))
+        if (slice_eq(name, component))
+            return true;
     *out = (struct component_rights){ 0 };
-    while (next_component(&text, &name, &words)) {
-        if (!slice_eq(name, component))
-            continue;
-        out->words = words;
-        while (slice_word(&words, &word)) {
-            slice key, value;
-            slice_cut(word, '=', &key, &value);
-            if (slice_is(key, "roster"))
-                access_bits(value, &out->roster);
-            else if (slice_is(key, "message"))
-                out->message = true;
-        }
-        return true;
-    }
     return false;
+}
+
+slice component_rights_list(slice host) { return setting_text_of(&component_privileges, host); }
+
+bool component_rights_next(slice *list, slice *component, struct component_rights *out)
+{
+    slice words;
+    if (!next_component(list, component, &words))
+        return false;
+    read_rights(words, out);
+    return true;
 }
 
 bool component_may_ask(const struct component_rights *r, slice ns, enum stanza_type type)
@@ -288,7 +323,12 @@ struct setting component_delegations = {
            "answered with service-unavailable.",
 };
 
-static _Atomic bool any_delegation;
+static _Atomic bool any_delegation, any_watcher;
+
+bool component_watchers_any(void)
+{
+    return atomic_load_explicit(&any_watcher, memory_order_relaxed);
+}
 
 bool delegations_any(void) { return atomic_load_explicit(&any_delegation, memory_order_relaxed); }
 
@@ -354,17 +394,20 @@ static void write_iq_perms(struct xml_write *x, slice words)
         xml_close(x);
 }
 
-/* Roster pushes are not sent. */
 static void write_privilege(struct xml_write *x, const struct component_rights *r)
 {
     xml_open(x, "privilege", NS_PRIVILEGE);
     if (r->roster != 0) {
         write_perm(x, "roster", bits_name(r->roster));
-        xml_attr(x, "push", SLICE("false"));
+        xml_attr(x, "push", r->push ? SLICE("true") : SLICE("false"));
         xml_close(x);
     }
     if (r->message) {
         write_perm(x, "message", "outgoing");
+        xml_close(x);
+    }
+    if (r->presence) {
+        write_perm(x, "presence", "managed_entity");
         xml_close(x);
     }
     write_iq_perms(x, r->words);
@@ -426,15 +469,29 @@ static void tell_connected(slice component, unsigned links, void *arg)
 {
     (void)links;
     component_rights_tell(arg, component, tell_by_route, NULL);
+    component_watch_begins(arg, component);
+}
+
+static bool has_watchers(slice host)
+{
+    slice name, list = component_rights_list(host);
+    struct component_rights r;
+    while (component_rights_next(&list, &name, &r))
+        if (r.presence || r.push)
+            return true;
+    return false;
 }
 
 static void component_rights_look(struct worker *w)
 {
     const struct node *n = worker_node(w);
-    bool any = false;
-    for (unsigned i = 0; i < n->domain_count; i++)
+    bool any = false, watched = false;
+    for (unsigned i = 0; i < n->domain_count; i++) {
         any = any || delegations(n->domains[i]).len > 0;
+        watched = watched || has_watchers(n->domains[i]);
+    }
     atomic_store(&any_delegation, any);
+    atomic_store(&any_watcher, watched);
 }
 
 /* XEP-0355 §7: who is connected hears of the change; one worker says it. */

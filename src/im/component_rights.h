@@ -14,13 +14,20 @@ struct worker;
 enum { RIGHT_GET = 1, RIGHT_SET = 2 };
 struct component_rights {
     unsigned roster; /* RIGHT_ bits */
+    bool push;       /* is told of changes of contact lists */
     bool message;
-    slice words; /* all that its setting says of it */
+    bool presence; /* sees that of the users */
+    slice words;   /* all that its setting says of it */
 };
 
 /* What the component of this domain may do in the name of the users of a domain of ours. false:
  * nothing. */
 bool component_rights(slice host, slice component, struct component_rights *out);
+/* One component after the other: `list` begins as component_rights_list(host). */
+slice component_rights_list(slice host);
+bool component_rights_next(slice *list, slice *component, struct component_rights *out);
+/* Whether any component may see presence, or is told of contact lists: one load. */
+bool component_watchers_any(void);
 /* Whether it may send requests (TYPE_GET, TYPE_SET) with such a payload in their name. */
 bool component_may_ask(const struct component_rights *r, slice ns, enum stanza_type type);
 

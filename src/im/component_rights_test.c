@@ -33,6 +33,9 @@ static void privileges_that_are_allowed(void **state)
     assert_false(suits(s, "a.test a.test"));
     assert_false(suits(s, "a.test b.test a.test"));
     assert_false(suits(s, "a.test presence=roster"));
+    assert_true(suits(s, "a.test presence=managed_entity push=roster roster=get"));
+    assert_false(suits(s, "a.test push=roster"));
+    assert_false(suits(s, "a.test push=roster roster=set"));
     assert_false(suits(s, "a.test iq=urn:x"));
     assert_false(suits(s, "a.test iq-set="));
     assert_false(suits(s, "a@a.test"));

@@ -8,6 +8,7 @@
 #include "home/here.h"
 #include "home/router.h"
 #include "im/account.h"
+#include "im/component_watch.h"
 #include "im/feature.h"
 #include "im/guest.h"
 #include "im/message.h"
@@ -172,7 +173,9 @@ const struct feature privilege_feature = {
     .name = "privilege",
     .parts = PART_MESSAGE | PART_REQUEST,
     .xeps = (const struct xep[]){ { "0356", "0.4.1", "Privileged Entity", "0.1.0", "test_privilege",
-                                    "roster without pushes, message and iq; no presence" },
+                                    "presence of the users, not that of their contacts elsewhere" },
                                   { 0 } },
-    .messages = (const struct message_row *const[]){ &privileged_message, NULL },
+    .session.presence = component_watch_presence,
+    .messages = (const struct message_row *const[]){ &privileged_message,
+                                                     &component_watches_message, NULL },
 };

@@ -7,6 +7,7 @@
 #include "codec/xml_write.h"
 #include "home/here.h"
 #include "im/account.h"
+#include "im/component_watch.h"
 #include "im/feature.h"
 #include "im/roster_iq.h"
 #include "im/session_queue.h"
@@ -52,6 +53,7 @@ static void roster_push(struct account *a, const struct roster_delta *d)
                                     (slice){ id, (size_t)len }, buf_fit(&xml));
     buf_fini(&xml);
     sessions_each(a, SESSIONS_INTERESTED, roster_push_one, st);
+    component_watch_roster(a, st);
     stanza_unref(&st);
 }
 
