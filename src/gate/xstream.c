@@ -423,7 +423,8 @@ size_t xstream_read(struct xstream *x, slice data, int32_t *stanzas)
             element_in(x, unit);
         break;
     case XML_END:
-        xstream_end(x, XSTREAM_ENDED);
+        if (x->state != STREAM_BOUND || x->ops->drains == NULL || !x->ops->drains(x))
+            xstream_end(x, XSTREAM_ENDED);
         break;
     case XML_MORE:
     case XML_SPACE:

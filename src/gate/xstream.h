@@ -77,6 +77,9 @@ struct xstream_ops {
     void (*stanza)(struct xstream *x, slice unit);
     /* The peer's stream error, before gone(); or NULL. */
     void (*heard)(struct xstream *x, const struct elem *error);
+    /* The peer has ended a bound stream. true: what it sent is still being handled; the owner
+     * closes the stream then, soon, and holds reading until that. NULL: it ends at once. */
+    bool (*drains)(struct xstream *x);
     void (*gone)(struct xstream *x, enum xstream_end why); /* before the stream is closed */
     void (*closing)(struct xstream *x); /* it is closed now: what it waits for is dropped */
     void (*failed)(struct xstream *x, enum stream_error e, slice text); /* counts and logs */

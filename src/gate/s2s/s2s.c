@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_in.h"
+#include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
@@ -65,6 +66,7 @@ static void s2s_start(void *own, struct worker *w)
     xstreams_init(&sw->in);
     xstreams_init(&sw->out);
     s2s_in_map_init(&sw->in_by_id);
+    s2s_flows_init(sw);
     actors_init(&sw->partners, &partner_kind, w, worker_loop(w));
 }
 
@@ -138,6 +140,7 @@ static void s2s_end(void *own, struct worker *w)
         actors_stop(&sw->partners);
     resolver_destroy(&sw->resolver);
     map_fini(&sw->in_by_id);
+    s2s_flows_fini(sw);
 }
 
 static enum stanza_error s2s_foreign(void *own, struct worker *w, slice domain, struct stanza *st)

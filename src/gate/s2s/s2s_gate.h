@@ -31,6 +31,9 @@ typedef void s2s_show_fn(const struct s2s_shown *shown, void *arg);
 struct s2s_worker {
     struct xstreams in, out;
     struct map in_by_id;
+    struct list flows, kept; /* of s2s_in_sm.c */
+    struct map flow_by_id;
+    uint32_t kept_count;
     struct resolver *resolver; /* of s2s_find.c; NULL: not needed yet */
     struct actors partners;    /* by "remote/local" */
     struct timer stop;         /* then streams that are left are aborted */

@@ -9,7 +9,9 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
-#include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_in_dialback.h"
+#include "gate/s2s/s2s_in_private.h"
+#include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/question.h"
@@ -18,115 +20,18 @@
 #include "xmpp/ns.h"
 
 enum {
-    PAIRS_MAX = 64,   /* of one stream */
-    CLAIMED_MAX = 8,  /* while none of them is proved */
-    ENDING_MS = 2000, /* from our end of a stream to the peer's */
-    ID_BYTES = 16,
+    ENDING_MS = 2000, /* from our end of a stream to the peer's, or until all is handled */
     SASL_BYTES_MAX = 2048,
     SASL_FAILURES_MAX = 3
 };
 
-/* A foreign domain that speaks over a stream, and the domain of ours that it speaks to. */
-struct pair {
-    struct list node; /* in s2s_in.pairs */
-    bool proved;      /* else its key is being checked */
-    const char *how;  /* static; "": not proved */
-    uint64_t since_us;
-    uint16_t remote_len, local_len;
-    char text[]; /* remote, local */
-};
-
-/* The stream of a server that has connected to us. Before the header is read, remote and local are
- * empty; remote also if the header has no `from`. */
-struct s2s_in {
-    struct xstream x; /* first: it is the owner of the connection */
-    struct s2s_gate *gate;
-    struct peer_key peer; /* its address, as it is counted */
-    struct list pairs;
-    uint8_t pair_count; /* at most PAIRS_MAX */
-    uint8_t failures;   /* of SASL; at most SASL_FAILURES_MAX */
-    bool external;      /* its certificate has proved `remote` */
-    uint16_t remote_len, local_len;
-    char *domains; /* of the header: remote, local; NULL: not read */
-    char id[2 * ID_BYTES + 1];
-};
-
-static slice in_remote(const struct s2s_in *s) { return (slice){ s->domains, s->remote_len }; }
-static slice in_local(const struct s2s_in *s)
-{
-    return slice_from((slice){ s->domains, (size_t)s->remote_len + s->local_len }, s->remote_len);
-}
-static struct arena *in_scratch(const struct s2s_in *s)
-{
-    return loop_scratch(worker_loop(s->x.worker));
-}
 static slice in_id_of(const void *item)
 {
     return (slice){ (const char *)&((const struct s2s_in *)item)->x.id, sizeof(uint64_t) };
 }
 void s2s_in_map_init(struct map *m) { map_init(m, in_id_of); }
 
-/* Pairs. */
-
-static slice pair_remote(const struct pair *p) { return (slice){ p->text, p->remote_len }; }
-static slice pair_local(const struct pair *p)
-{
-    return (slice){ p->text + p->remote_len, p->local_len };
-}
-
-static struct pair *pair_find(const struct s2s_in *s, slice remote, slice local)
-{
-    LIST_EACH (it, &s->pairs) {
-        struct pair *p = CONTAINER_OF(it, struct pair, node);
-        if (slice_eq(pair_remote(p), remote) && slice_eq(pair_local(p), local))
-            return p;
-    }
-    return NULL;
-}
-
-/* NULL: there are as many as may be. */
-static struct pair *pair_add(struct s2s_in *s, slice remote, slice local)
-{
-    if (s->pair_count >= (s->x.state == STREAM_BOUND ? PAIRS_MAX : CLAIMED_MAX))
-        return NULL;
-    struct pair *p = mem_zalloc(sizeof *p + remote.len + local.len);
-    p->how = "";
-    p->since_us = loop_now_us(worker_loop(s->x.worker));
-    p->remote_len = (uint16_t)remote.len;
-    p->local_len = (uint16_t)local.len;
-    memcpy(p->text, remote.ptr, remote.len);
-    memcpy(p->text + remote.len, local.ptr, local.len);
-    list_append(&s->pairs, &p->node);
-    s->pair_count++;
-    return p;
-}
-
-static void pair_remove(struct s2s_in *s, struct pair *p)
-{
-    ensure(s->pair_count > 0);
-    list_remove(&p->node);
-    s->pair_count--;
-    mem_free(&p);
-}
-
-static void pairs_forget(struct s2s_in *s)
-{
-    while (!list_empty(&s->pairs))
-        pair_remove(s, CONTAINER_OF(s->pairs.next, struct pair, node));
-}
-
-static void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
-{
-    p->proved = true;
-    p->how = how;
-    log_info(&log_s2s, LOG_EV("s2s.proved"), LOG_S("domain", pair_remote(p)),
-             LOG_S("local", pair_local(p)), LOG_C("auth", how),
-             LOG_C("tls", s->x.secure ? conn_tls_version(s->x.conn) : "none"),
-             LOG_C("peer", conn_info_text(conn_info(s->x.conn)).text));
-}
-
-/* The stream is bound: larger units may come. */
-static void in_is_bound(struct s2s_in *s)
+void in_is_bound(struct s2s_in *s)
 {
     ensure(s->pair_count > 0);
     xml_reader_set_limits(
@@ -142,7 +47,7 @@ static void in_is_bound(struct s2s_in *s)
 static void in_greet(struct xstream *x)
 {
     struct s2s_in *s = s2s_in_of(x);
-    rand_hex(s->id, ID_BYTES);
+    rand_hex(s->id, IN_ID_BYTES);
     xstream_open(x, &(struct xstream_header){ .ns = NS_SERVER,
                                               .id = slice_of(s->id),
                                               .from = s->local_len > 0 ? in_local(s) : (slice){ 0 },
@@ -152,8 +57,7 @@ static void in_greet(struct xstream *x)
                                               .dialback = true });
 }
 
-/* A domain in an attribute; empty: it is absent, or no domain. */
-static slice in_domain(const struct s2s_in *s, slice attr)
+slice in_domain(const struct s2s_in *s, slice attr)
 {
     slice domain = { "", 0 };
     if (attr.len == 0 || jid_prep_domain(attr, in_scratch(s), &domain) != OK)
@@ -171,8 +75,7 @@ static void in_keep_domains(struct s2s_in *s, slice remote, slice local)
     s->local_len = (uint16_t)local.len;
 }
 
-/* Whether somebody may speak for this domain; else the stream has failed. */
-static bool in_may_come_from(struct s2s_in *s, slice remote)
+bool in_may_come_from(struct s2s_in *s, slice remote)
 {
     if (s2s_is_ours(s->x.worker, remote))
         xstream_fail(&s->x, XE_INVALID_FROM, SLICE("this domain is served here"));
@@ -217,7 +120,7 @@ static bool in_offers_external(struct s2s_in *s)
            s2s_certificate_is_of(s->x.conn, in_remote(s), in_scratch(s), &why);
 }
 
-static bool in_may_authenticate(const struct s2s_in *s)
+bool in_may_authenticate(const struct s2s_in *s)
 {
     return s->x.secure || !setting_bool(&s2s_require_tls);
 }
@@ -237,6 +140,8 @@ static void in_features(struct s2s_in *s)
         buf_lit(&b, "<mechanisms xmlns='" NS_SASL "'><mechanism>EXTERNAL</mechanism></mechanisms>");
     if (in_may_authenticate(s) && setting_bool(&s2s_dialback))
         buf_lit(&b, "<dialback xmlns='" NS_DIALBACK_FEATURE "'><errors/></dialback>");
+    if (s->x.state == STREAM_BOUND) /* XEP-0198 §2: not before it is authenticated */
+        buf_lit(&b, "<sm xmlns='" NS_SM "'/>");
     xml_close(&w);
     xstream_write_buf(&s->x, &b);
 }
@@ -268,8 +173,6 @@ static void in_tls(struct s2s_in *s)
 }
 
 /* SASL EXTERNAL (RFC 6120 §6, XEP-0178 §3). */
-
-static void in_result_say(struct s2s_in *s, const struct pair *p, const char *type);
 
 static void in_sasl_refuse(struct s2s_in *s, const char *condition)
 {
@@ -306,7 +209,7 @@ static void in_external(struct s2s_in *s)
     ensure(s->x.secure && s->remote_len > 0);
     struct pair *p = pair_find(s, in_remote(s), in_local(s));
     if (p != NULL) /* its key is being checked: nobody needs to wait for that */
-        in_result_say(s, p, "valid");
+        s2s_in_say_result(s, p, "valid");
     pairs_forget(s);
     p = pair_add(s, in_remote(s), in_local(s));
     ensure(p != NULL);
@@ -334,191 +237,6 @@ static void in_sasl(struct s2s_in *s, const struct elem *e)
         in_external(s);
 }
 
-/* Dialback (XEP-0220). */
-
-/* An answer with a type, and with an error what it is. */
-struct in_answer {
-    const char *name, *type;
-    slice from, to, id;
-    enum stanza_error error; /* with the type "error" */
-};
-
-static void in_dialback_answer(struct s2s_in *s, const struct in_answer *a)
-{
-    struct buf b;
-    struct xml_write w;
-    if (s->x.end_sent)
-        return;
-    xml_begin(&w, &b, XML_PART_MAX);
-    xml_open(&w, a->name, NULL);
-    xml_attr(&w, "xmlns:db", SLICE(NS_DIALBACK));
-    xml_attr(&w, "from", a->from);
-    xml_attr(&w, "to", a->to);
-    xml_attr_some(&w, "id", a->id);
-    xml_attr(&w, "type", slice_of(a->type));
-    if (a->error != SE_NONE)
-        stanza_error_write(&w, a->error, NULL, (slice){ 0 });
-    xml_close(&w);
-    xstream_write_buf(&s->x, &b);
-}
-
-static void in_result_refuse(struct s2s_in *s, slice remote, slice local, enum stanza_error e)
-{
-    in_dialback_answer(
-        s, &(struct in_answer){
-               .name = "db:result", .type = "error", .from = local, .to = remote, .error = e });
-}
-
-static void in_result_say(struct s2s_in *s, const struct pair *p, const char *type)
-{
-    in_dialback_answer(
-        s, &(struct in_answer){
-               .name = "db:result", .type = type, .from = pair_local(p), .to = pair_remote(p) });
-}
-
-struct checking {
-    struct worker *worker;
-    uint64_t stream;
-    enum s2s_verdict verdict;
-    uint16_t remote_len, local_len;
-    char id[2 * ID_BYTES + 1]; /* of the stream: another one begins with TLS and with EXTERNAL */
-    char text[];               /* remote, local */
-};
-
-static void verdict_heard(struct worker *w, void *arg, void *answer,
-                          const struct message_from *from)
-{
-    (void)w, (void)from;
-    ((struct checking *)arg)->verdict =
-        (enum s2s_verdict)((const struct s2s_verified *)answer)->verdict;
-}
-
-static void in_is_proved(struct s2s_in *s, struct pair *p)
-{
-    pair_is_proved(s, p, "dialback");
-    in_result_say(s, p, "valid");
-    if (s->x.state == STREAM_FEATURES) {
-        xstream_now(&s->x, STREAM_PASSED_ON);
-        in_is_bound(s);
-    }
-}
-
-/* XEP-0220 §2.4: who cannot prove one domain has no business to go on, unless another one was. */
-static void in_is_not_proved(struct s2s_in *s, struct pair *p, enum s2s_verdict v)
-{
-    if (v == S2S_UNKNOWN) {
-        in_result_refuse(s, pair_remote(p), pair_local(p), SE_REMOTE_SERVER_TIMEOUT);
-    } else {
-        log_warn(&log_s2s, LOG_EV("s2s.forged"), LOG_S("domain", pair_remote(p)),
-                 LOG_S("local", pair_local(p)),
-                 LOG_C("why", "the server of the domain denies the key"),
-                 LOG_C("peer", conn_info_text(conn_info(s->x.conn)).text));
-        metric_add(&s2s_refused, 1);
-        in_result_say(s, p, "invalid");
-    }
-    pair_remove(s, p);
-    if (v == S2S_INVALID && s->x.state == STREAM_FEATURES)
-        xstream_close(&s->x, (slice){ 0 });
-}
-
-static void key_checked(struct worker *w, void *arg)
-{
-    struct checking *c = arg;
-    struct s2s_worker *sw = s2s_worker(s2s_gate_of(w), w);
-    struct s2s_in *s =
-        map_get(&sw->in_by_id, (slice){ (const char *)&c->stream, sizeof c->stream });
-    struct pair *p = NULL;
-    if (s != NULL && s->x.state != STREAM_CLOSED && strcmp(s->id, c->id) == 0)
-        p = pair_find(s, (slice){ c->text, c->remote_len },
-                      (slice){ c->text + c->remote_len, c->local_len });
-    if (p != NULL && !p->proved) {
-        if (c->verdict == S2S_VALID)
-            in_is_proved(s, p);
-        else
-            in_is_not_proved(s, p, c->verdict);
-    }
-    mem_free(&c);
-}
-
-static void in_check_key(struct s2s_in *s, const struct pair *p, slice key)
-{
-    struct checking *c = mem_zalloc(sizeof *c + p->remote_len + p->local_len);
-    c->worker = s->x.worker;
-    c->stream = s->x.id;
-    c->verdict = S2S_UNKNOWN;
-    c->remote_len = p->remote_len;
-    c->local_len = p->local_len;
-    memcpy(c->id, s->id, sizeof c->id);
-    memcpy(c->text, p->text, (size_t)p->remote_len + p->local_len);
-    struct s2s_verify v = {
-        .local = pair_local(p), .remote = pair_remote(p), .stream_id = slice_of(s->id), .key = key
-    };
-    home_ask(s->x.worker, v.remote, &s2s_verify_message, &v,
-             &(struct asker){ .gather = verdict_heard, .done = key_checked, .arg = c });
-}
-
-/* A key of a server that wants to speak for a domain (XEP-0220 §2.1.1). */
-static void in_result(struct s2s_in *s, const struct elem *e, slice remote, slice local)
-{
-    slice key = elem_text(e, in_scratch(s));
-    if (!setting_bool(&s2s_dialback) || elem_attr_raw(e, "type").ptr != NULL) {
-        xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("dialback is not offered"));
-    } else if (key.len == 0 || key.len > DIALBACK_ID_MAX || remote.len == 0 || local.len == 0) {
-        xstream_fail(&s->x, XE_IMPROPER_ADDRESSING, SLICE("a result needs from, to and a key"));
-    } else if (!s2s_is_ours(s->x.worker, local)) {
-        in_result_refuse(s, remote, local, SE_ITEM_NOT_FOUND);
-    } else if (in_may_come_from(s, remote)) {
-        struct pair *p = pair_find(s, remote, local);
-        if (p != NULL && p->proved)
-            in_is_proved(s, p);
-        else if (p != NULL)
-            return; /* it is being checked: one answer is to come, not one for each key */
-        else if ((p = pair_add(s, remote, local)) == NULL)
-            in_result_refuse(s, remote, local, SE_RESOURCE_CONSTRAINT);
-        else
-            in_check_key(s, p, key);
-    }
-}
-
-/* Another server asks whether a key is ours (XEP-0220 §2.1.2). */
-static void in_verify(struct s2s_in *s, const struct elem *e, slice remote, slice local)
-{
-    struct arena *tmp = in_scratch(s);
-    struct dialback d = { remote, local, elem_attr(e, "id", tmp) };
-    struct in_answer a = {
-        .name = "db:verify", .type = "error", .from = local, .to = remote, .id = d.stream_id
-    };
-    if (elem_attr_raw(e, "type").ptr != NULL || d.stream_id.len == 0 ||
-        d.stream_id.len > DIALBACK_ID_MAX || remote.len == 0 || local.len == 0) {
-        xstream_fail(&s->x, XE_IMPROPER_ADDRESSING, SLICE("a question needs from, to and id"));
-    } else {
-        if (!s2s_is_ours(s->x.worker, local))
-            a.error = SE_ITEM_NOT_FOUND;
-        else
-            a.type = s2s_key_is_right(elem_text(e, tmp), &d, tmp) ? "valid" : "invalid";
-        in_dialback_answer(s, &a);
-    }
-}
-
-/* true: it was of dialback, and is done. */
-static bool in_is_dialback(struct s2s_in *s, const struct elem *e)
-{
-    struct arena *tmp = in_scratch(s);
-    if (!slice_is(e->ns_uri, NS_DIALBACK))
-        return false;
-    slice remote = in_domain(s, elem_attr(e, "from", tmp)),
-          local = in_domain(s, elem_attr(e, "to", tmp));
-    if (!in_may_authenticate(s))
-        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("TLS is required here (s2s.require-tls)"));
-    else if (slice_is(e->name, "result"))
-        in_result(s, e, remote, local);
-    else if (slice_is(e->name, "verify"))
-        in_verify(s, e, remote, local);
-    else
-        return false;
-    return true;
-}
-
 static void in_element(struct xstream *x, const struct xstream_unit *u)
 {
     struct s2s_in *s = s2s_in_of(x);
@@ -533,7 +251,10 @@ static void in_element(struct xstream *x, const struct xstream_unit *u)
         in_sasl(s, &u->elem);
         break;
     case STREAM_DO_EARLY:
-        if (!in_is_dialback(s, &u->elem))
+        if (u->input == STREAM_GOT_SM &&
+            (slice_is(u->elem.name, "enable") || slice_is(u->elem.name, "resume")))
+            s2s_sm_early(s);
+        else if (!s2s_in_dialback(s, &u->elem))
             xstream_fail(x, u->step.error, SLICE("authenticate first"));
         break;
     default:
@@ -614,7 +335,9 @@ static void in_other(struct s2s_in *s, slice unit)
         xstream_fail(&s->x, XE_INVALID_XML, (slice){ 0 });
     else if (elem_is(&e, "error", NS_STREAM))
         xstream_end(&s->x, XSTREAM_ENDED);
-    else if (!in_is_dialback(s, &e))
+    else if (slice_is(e.ns_uri, NS_SM))
+        s2s_sm(s, &e);
+    else if (!s2s_in_dialback(s, &e))
         xstream_fail(&s->x, XE_UNSUPPORTED_STANZA_TYPE, (slice){ 0 });
 }
 
@@ -636,20 +359,30 @@ static void in_stanza(struct xstream *x, slice unit)
         in_stanza_misaddressed(s, unit, st);
     } else if (in_stanza_fits(s, st)) {
         metric_add_to(&s2s_stanzas, S2S_RECEIVED, 1);
-        route_send(x->worker, st);
+        s2s_flow_route(s, st);
         return;
     }
     stanza_unref(&st);
+    if (x->state != STREAM_CLOSED)
+        s2s_flow_count(s);
 }
 
 /* Ends and time. */
 
-static void in_gone(struct xstream *x, enum xstream_end why) { (void)x, (void)why; }
-static void in_closing(struct xstream *x) { (void)x; }
+static void in_gone(struct xstream *x, enum xstream_end why)
+{
+    struct s2s_in *s = s2s_in_of(x);
+    s->broken = !s->draining && (why == XSTREAM_LOST || why == XSTREAM_BROKEN);
+    if (why == XSTREAM_ENDED)
+        s2s_flow_last_ack(s);
+}
+
+static void in_closing(struct xstream *x) { s2s_flow_leave(s2s_in_of(x)); }
 
 static void in_failed(struct xstream *x, enum stream_error e, slice text)
 {
-    const struct s2s_in *s = s2s_in_of(x);
+    struct s2s_in *s = s2s_in_of(x);
+    s2s_flow_last_ack(s);
     metric_add(&s2s_refused, 1);
     log_info(&log_s2s, LOG_EV("s2s.error"), LOG_C("condition", stream_error_name(e)),
              LOG_S("text", text), LOG_S("domain", in_remote(s)),
@@ -659,29 +392,68 @@ static void in_failed(struct xstream *x, enum stream_error e, slice text)
 /* Who opened a stream ends it when it is idle, after as long as that; we are patient. */
 static uint64_t in_due_ms(const struct xstream *x)
 {
-    if (x->end_sent)
+    if (x->end_sent || ((const struct s2s_in *)x)->draining)
         return xstream_left_ms(x, ENDING_MS);
     return x->state == STREAM_BOUND ? 2 * (uint64_t)setting_int(&s2s_idle)
                                     : xstream_left_ms(x, S2S_LOGIN_MS);
 }
 
-/* What the peer has sent before it reads our end is still taken (RFC 6120 §4.4). */
+static void in_ends_soon(struct s2s_in *s)
+{
+    s->x.opened_us = loop_now_us(worker_loop(s->x.worker));
+    xstream_timer(&s->x);
+}
+
+/* No more is read; what is under way is acknowledged before the end. */
+static void in_drain(struct s2s_in *s)
+{
+    ensure(s->x.state == STREAM_BOUND && !s->draining);
+    s->draining = true;
+    xstream_wait(&s->x);
+    in_ends_soon(s);
+}
+
+void s2s_in_drained(struct s2s_in *s)
+{
+    s2s_flow_last_ack(s);
+    xstream_close(&s->x, (slice){ 0 });
+}
+
+/* The peer has ended its stream: it hears first what became of the last stanzas. */
+static bool in_drains(struct xstream *x)
+{
+    struct s2s_in *s = s2s_in_of(x);
+    if (x->end_sent || !s2s_flow_waits(s))
+        return false;
+    in_drain(s);
+    return true;
+}
+
+/* What the peer has sent before it reads our end is still taken (RFC 6120 §4.4). Where it counts
+ * acknowledgements it is not: none can follow our end, so the peer sends that again. */
 static void in_end(struct s2s_in *s)
 {
     if (s->x.state != STREAM_BOUND)
         xstream_close(&s->x, (slice){ 0 });
-    if (s->x.state == STREAM_CLOSED || s->x.end_sent)
+    if (s->x.state == STREAM_CLOSED || s->x.end_sent || s->draining)
         return;
-    xstream_send_end(&s->x);
-    s->x.opened_us = loop_now_us(worker_loop(s->x.worker));
-    xstream_timer(&s->x);
+    if (s2s_flow_waits(s)) {
+        in_drain(s);
+    } else if (s2s_flow_is_enabled(s)) {
+        s2s_in_drained(s);
+    } else {
+        xstream_send_end(&s->x);
+        in_ends_soon(s);
+    }
 }
 
 static void in_idle(struct xstream *x)
 {
     uint64_t silent_ms = (loop_now_us(worker_loop(x->worker)) - xstream_last_us(x)) / 1000;
     uint64_t limit_ms = 2 * (uint64_t)setting_int(&s2s_idle);
-    if (x->end_sent)
+    if (s2s_in_of(x)->draining)
+        s2s_in_drained(s2s_in_of(x));
+    else if (x->end_sent)
         xstream_close(x, (slice){ 0 });
     else if (silent_ms >= limit_ms)
         in_end(s2s_in_of(x));
@@ -708,6 +480,8 @@ static void in_check(const struct xstream *x)
     ensure((s->pair_count == 0) == list_empty(&s->pairs));
     ensure(x->state != STREAM_BOUND || s->pair_count > 0);
     ensure(!s->external || x->state != STREAM_FEATURES);
+    ensure(s->flow == NULL || x->state == STREAM_BOUND);
+    ensure(!s->draining || x->state == STREAM_BOUND || x->state == STREAM_CLOSED);
 }
 
 static const struct xstream_rates in_rates = { &s2s_stanza_rate, &s2s_byte_rate };
@@ -717,6 +491,7 @@ static const struct xstream_ops in_ops = { .rates = &in_rates,
                                            .header = in_header,
                                            .element = in_element,
                                            .stanza = in_stanza,
+                                           .drains = in_drains,
                                            .gone = in_gone,
                                            .closing = in_closing,
                                            .failed = in_failed,

@@ -5,6 +5,7 @@
 #include "base/rand.h"
 #include "base/utf8.h"
 #include "gate/s2s/s2s_find.h"
+#include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_out.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/question.h"
@@ -710,4 +711,5 @@ const struct message_row s2s_verify_message = {
 };
 
 const struct message_row *const s2s_messages[] = { &s2s_foreign_message, &s2s_verify_message,
-                                                   &verified_message, NULL };
+                                                   &verified_message,    &s2s_resume_message,
+                                                   &s2s_resumed_message, NULL };

@@ -134,6 +134,17 @@ struct setting s2s_retry_for = {
     .doc = "How long stanzas wait for a server that cannot be reached before their senders are "
            "told. From then on stanzas to it are refused at once, until it is tried again.",
 };
+struct setting s2s_resume_for = {
+    .name = "s2s.resume-for",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = 60 * 1000,
+    .min = 1000,
+    .max = 240 * 1000,
+    .allow_none = true,
+    .doc = "How long the stream of another server can be resumed after its connection broke "
+           "(XEP-0198). `none`: not at all.",
+};
 struct setting s2s_stanza_bytes = {
     .name = "s2s.stanza-bytes",
     .scope = SCOPE_CLUSTER,
@@ -198,23 +209,12 @@ struct metric s2s_partners = { .name = "muster_s2s_partners",
                                        "this server has a connection for, or stanzas." };
 struct log_area log_s2s = { .name = "s2s" };
 
-static struct setting *const settings[] = { &s2s_policy,
-                                            &s2s_domains,
-                                            &s2s_routes,
-                                            &s2s_dns_servers,
-                                            &s2s_require_tls,
-                                            &s2s_verify,
-                                            &s2s_dialback,
-                                            &s2s_idle,
-                                            &s2s_queue_stanzas,
-                                            &s2s_queue_bytes,
-                                            &s2s_queue_total,
-                                            &s2s_retry_for,
-                                            &s2s_stanza_bytes,
-                                            &s2s_stanza_rate,
-                                            &s2s_byte_rate,
-                                            &s2s_per_address,
-                                            NULL };
+static struct setting *const settings[] = { &s2s_policy,      &s2s_domains,      &s2s_routes,
+                                            &s2s_dns_servers, &s2s_require_tls,  &s2s_verify,
+                                            &s2s_dialback,    &s2s_idle,         &s2s_queue_stanzas,
+                                            &s2s_queue_bytes, &s2s_queue_total,  &s2s_retry_for,
+                                            &s2s_resume_for,  &s2s_stanza_bytes, &s2s_stanza_rate,
+                                            &s2s_byte_rate,   &s2s_per_address,  NULL };
 
 const struct feature s2s_feature = {
     .name = "s2s",
@@ -225,6 +225,8 @@ const struct feature s2s_feature = {
               "test_s2s", "between servers" },
             { "0185", "1.0", "Dialback Key Generation and Validation", "0.1.0", "dialback_test",
               NULL },
+            { "0198", "1.6.1", "Stream Management", "0.1.0", "test_s2s_in_sm",
+              "on streams of other servers" },
             { "0220", "1.1.1", "Server Dialback", "0.1.0", "test_s2s",
               "our own stream has one pair of domains; several pairs on a stream of another "
               "server are taken" },

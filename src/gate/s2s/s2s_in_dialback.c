@@ -1,0 +1,195 @@
+#include "gate/s2s/s2s_in_dialback.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "codec/xml_write.h"
+#include "gate/s2s/s2s_in_private.h"
+#include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_proof.h"
+#include "gate/s2s/s2s_rows.h"
+#include "home/question.h"
+#include "xmpp/ns.h"
+
+/* An answer with a type, and with an error what it is. */
+struct in_answer {
+    const char *name, *type;
+    slice from, to, id;
+    enum stanza_error error; /* with the type "error" */
+};
+
+static void in_dialback_answer(struct s2s_in *s, const struct in_answer *a)
+{
+    struct buf b;
+    struct xml_write w;
+    if (s->x.end_sent)
+        return;
+    xml_begin(&w, &b, XML_PART_MAX);
+    xml_open(&w, a->name, NULL);
+    xml_attr(&w, "xmlns:db", SLICE(NS_DIALBACK));
+    xml_attr(&w, "from", a->from);
+    xml_attr(&w, "to", a->to);
+    xml_attr_some(&w, "id", a->id);
+    xml_attr(&w, "type", slice_of(a->type));
+    if (a->error != SE_NONE)
+        stanza_error_write(&w, a->error, NULL, (slice){ 0 });
+    xml_close(&w);
+    xstream_write_buf(&s->x, &b);
+}
+
+static void in_result_refuse(struct s2s_in *s, slice remote, slice local, enum stanza_error e)
+{
+    in_dialback_answer(
+        s, &(struct in_answer){
+               .name = "db:result", .type = "error", .from = local, .to = remote, .error = e });
+}
+
+void s2s_in_say_result(struct s2s_in *s, const struct pair *p, const char *type)
+{
+    in_dialback_answer(
+        s, &(struct in_answer){
+               .name = "db:result", .type = type, .from = pair_local(p), .to = pair_remote(p) });
+}
+
+struct checking {
+    struct worker *worker;
+    uint64_t stream;
+    enum s2s_verdict verdict;
+    uint16_t remote_len, local_len;
+    char id[2 * IN_ID_BYTES + 1]; /* of the stream: another one begins with TLS and with EXTERNAL */
+    char text[];                  /* remote, local */
+};
+
+static void verdict_heard(struct worker *w, void *arg, void *answer,
+                          const struct message_from *from)
+{
+    (void)w, (void)from;
+    ((struct checking *)arg)->verdict =
+        (enum s2s_verdict)((const struct s2s_verified *)answer)->verdict;
+}
+
+static void in_is_proved(struct s2s_in *s, struct pair *p)
+{
+    pair_is_proved(s, p, "dialback");
+    s2s_in_say_result(s, p, "valid");
+    if (s->x.state == STREAM_FEATURES) {
+        xstream_now(&s->x, STREAM_PASSED_ON);
+        in_is_bound(s);
+    }
+}
+
+/* XEP-0220 §2.4: who cannot prove one domain has no business to go on, unless another one was. */
+static void in_is_not_proved(struct s2s_in *s, struct pair *p, enum s2s_verdict v)
+{
+    if (v == S2S_UNKNOWN) {
+        in_result_refuse(s, pair_remote(p), pair_local(p), SE_REMOTE_SERVER_TIMEOUT);
+    } else {
+        log_warn(&log_s2s, LOG_EV("s2s.forged"), LOG_S("domain", pair_remote(p)),
+                 LOG_S("local", pair_local(p)),
+                 LOG_C("why", "the server of the domain denies the key"),
+                 LOG_C("peer", conn_info_text(conn_info(s->x.conn)).text));
+        metric_add(&s2s_refused, 1);
+        s2s_in_say_result(s, p, "invalid");
+    }
+    pair_remove(s, p);
+    if (v == S2S_INVALID && s->x.state == STREAM_FEATURES)
+        xstream_close(&s->x, (slice){ 0 });
+}
+
+static void key_checked(struct worker *w, void *arg)
+{
+    struct checking *c = arg;
+    struct s2s_worker *sw = s2s_worker(s2s_gate_of(w), w);
+    struct s2s_in *s =
+        map_get(&sw->in_by_id, (slice){ (const char *)&c->stream, sizeof c->stream });
+    struct pair *p = NULL;
+    if (s != NULL && s->x.state != STREAM_CLOSED && strcmp(s->id, c->id) == 0)
+        p = pair_find(s, (slice){ c->text, c->remote_len },
+                      (slice){ c->text + c->remote_len, c->local_len });
+    if (p != NULL && !p->proved) {
+        if (c->verdict == S2S_VALID)
+            in_is_proved(s, p);
+        else
+            in_is_not_proved(s, p, c->verdict);
+    }
+    mem_free(&c);
+}
+
+static void in_check_key(struct s2s_in *s, const struct pair *p, slice key)
+{
+    struct checking *c = mem_zalloc(sizeof *c + p->remote_len + p->local_len);
+    c->worker = s->x.worker;
+    c->stream = s->x.id;
+    c->verdict = S2S_UNKNOWN;
+    c->remote_len = p->remote_len;
+    c->local_len = p->local_len;
+    memcpy(c->id, s->id, sizeof c->id);
+    memcpy(c->text, p->text, (size_t)p->remote_len + p->local_len);
+    struct s2s_verify v = {
+        .local = pair_local(p), .remote = pair_remote(p), .stream_id = slice_of(s->id), .key = key
+    };
+    home_ask(s->x.worker, v.remote, &s2s_verify_message, &v,
+             &(struct asker){ .gather = verdict_heard, .done = key_checked, .arg = c });
+}
+
+/* A key of a server that wants to speak for a domain (XEP-0220 §2.1.1). */
+static void in_result(struct s2s_in *s, const struct elem *e, slice remote, slice local)
+{
+    slice key = elem_text(e, in_scratch(s));
+    if (!setting_bool(&s2s_dialback) || elem_attr_raw(e, "type").ptr != NULL) {
+        xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("dialback is not offered"));
+    } else if (key.len == 0 || key.len > DIALBACK_ID_MAX || remote.len == 0 || local.len == 0) {
+        xstream_fail(&s->x, XE_IMPROPER_ADDRESSING, SLICE("a result needs from, to and a key"));
+    } else if (!s2s_is_ours(s->x.worker, local)) {
+        in_result_refuse(s, remote, local, SE_ITEM_NOT_FOUND);
+    } else if (in_may_come_from(s, remote)) {
+        struct pair *p = pair_find(s, remote, local);
+        if (p != NULL && p->proved)
+            in_is_proved(s, p);
+        else if (p != NULL)
+            return; /* it is being checked: one answer is to come, not one for each key */
+        else if ((p = pair_add(s, remote, local)) == NULL)
+            in_result_refuse(s, remote, local, SE_RESOURCE_CONSTRAINT);
+        else
+            in_check_key(s, p, key);
+    }
+}
+
+/* Another server asks whether a key is ours (XEP-0220 §2.1.2). */
+static void in_verify(struct s2s_in *s, const struct elem *e, slice remote, slice local)
+{
+    struct arena *tmp = in_scratch(s);
+    struct dialback d = { remote, local, elem_attr(e, "id", tmp) };
+    struct in_answer a = {
+        .name = "db:verify", .type = "error", .from = local, .to = remote, .id = d.stream_id
+    };
+    if (elem_attr_raw(e, "type").ptr != NULL || d.stream_id.len == 0 ||
+        d.stream_id.len > DIALBACK_ID_MAX || remote.len == 0 || local.len == 0) {
+        xstream_fail(&s->x, XE_IMPROPER_ADDRESSING, SLICE("a question needs from, to and id"));
+    } else {
+        if (!s2s_is_ours(s->x.worker, local))
+            a.error = SE_ITEM_NOT_FOUND;
+        else
+            a.type = s2s_key_is_right(elem_text(e, tmp), &d, tmp) ? "valid" : "invalid";
+        in_dialback_answer(s, &a);
+    }
+}
+
+bool s2s_in_dialback(struct s2s_in *s, const struct elem *e)
+{
+    struct arena *tmp = in_scratch(s);
+    if (!slice_is(e->ns_uri, NS_DIALBACK))
+        return false;
+    slice remote = in_domain(s, elem_attr(e, "from", tmp)),
+          local = in_domain(s, elem_attr(e, "to", tmp));
+    if (!in_may_authenticate(s))
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("TLS is required here (s2s.require-tls)"));
+    else if (slice_is(e->name, "result"))
+        in_result(s, e, remote, local);
+    else if (slice_is(e->name, "verify"))
+        in_verify(s, e, remote, local);
+    else
+        return false;
+    return true;
+}

@@ -1,0 +1,69 @@
+/* s2s_in_private: what the files of s2s_in share: the stream itself, and its pairs of domains. */
+#pragma once
+#include "gate/s2s/s2s_in.h"
+
+struct elem;
+struct in_flow;
+
+enum { PAIRS_MAX = 64 /* of one stream */, IN_ID_BYTES = 16 };
+
+/* A foreign domain that speaks over a stream, and the domain of ours that it speaks to. */
+struct pair {
+    struct list node; /* in s2s_in.pairs */
+    bool proved;      /* else its key is being checked */
+    const char *how;  /* static; "": not proved */
+    uint64_t since_us;
+    uint16_t remote_len, local_len;
+    char text[]; /* remote, local */
+};
+
+/* The stream of a server that has connected to us. Before the header is read, remote and local are
+ * empty; remote also if the header has no `from`. */
+struct s2s_in {
+    struct xstream x; /* first: it is the owner of the connection */
+    struct s2s_gate *gate;
+    struct peer_key peer; /* its address, as it is counted */
+    struct list pairs;
+    struct in_flow *flow; /* of s2s_in_sm.c; NULL: nothing is counted */
+    uint8_t pair_count;   /* at most PAIRS_MAX */
+    uint8_t failures;     /* of SASL; at most SASL_FAILURES_MAX */
+    uint8_t resumptions;  /* that were refused; at most RESUMPTIONS_MAX */
+    bool external;        /* its certificate has proved `remote` */
+    bool broken;          /* it has ended without </stream:stream> or an error */
+    bool draining;        /* it ends when all that it brought is handled: nothing more is read */
+    uint16_t remote_len, local_len;
+    char *domains; /* of the header: remote, local; NULL: not read */
+    char id[2 * IN_ID_BYTES + 1];
+};
+
+static inline slice in_remote(const struct s2s_in *s)
+{
+    return (slice){ s->domains, s->remote_len };
+}
+static inline slice in_local(const struct s2s_in *s)
+{
+    return slice_from((slice){ s->domains, (size_t)s->remote_len + s->local_len }, s->remote_len);
+}
+static inline struct arena *in_scratch(const struct s2s_in *s)
+{
+    return loop_scratch(worker_loop(s->x.worker));
+}
+static inline slice pair_remote(const struct pair *p) { return (slice){ p->text, p->remote_len }; }
+static inline slice pair_local(const struct pair *p)
+{
+    return (slice){ p->text + p->remote_len, p->local_len };
+}
+
+/* Of s2s_in_pairs.c. */
+struct pair *pair_find(const struct s2s_in *s, slice remote, slice local);
+struct pair *pair_add(struct s2s_in *s, slice remote, slice local); /* NULL: there are too many */
+void pair_remove(struct s2s_in *s, struct pair *p);
+void pairs_forget(struct s2s_in *s);
+void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how);
+
+/* Of s2s_in.c. A domain in an attribute; empty: it is absent, or no domain. */
+slice in_domain(const struct s2s_in *s, slice attr);
+/* Whether somebody may speak for this domain; else the stream has failed. */
+bool in_may_come_from(struct s2s_in *s, slice remote);
+bool in_may_authenticate(const struct s2s_in *s); /* the stream is secure enough for it */
+void in_is_bound(struct s2s_in *s);               /* larger units may come */

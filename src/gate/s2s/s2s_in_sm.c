@@ -1,0 +1,628 @@
+#include "gate/s2s/s2s_in_sm.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "codec/xml_write.h"
+#include "gate/s2s/s2s_in_private.h"
+#include "gate/s2s/s2s_rows.h"
+#include "home/question.h"
+#include "home/router.h"
+#include "home/ticket.h"
+#include "im/session.h"
+#include "xmpp/ns.h"
+#include "xmpp/promise.h"
+
+enum {
+    FLOW_ID_BYTES = 16,
+    EXPIRED_MS = 10 * 60000, /* h of a stream that can be resumed no more is still told */
+    HANDLED_MS = 6000        /* a resumption waits so long for what is under way: see
+                              * architecture §6, stores that do not answer */
+};
+
+/* What a stream has brought. It outlives the stream while something is under way, and while it is
+ * kept. Counts are of all its stanzas and wrap at 2^32. */
+struct in_flow {
+    struct list node; /* in s2s_worker.flows */
+    struct list kept; /* in s2s_worker.kept, the oldest first */
+    struct s2s_worker *sw;
+    struct worker *worker;
+    struct s2s_in *stream; /* NULL: it has ended */
+    struct list reports;   /* of stanzas that are not handled, the oldest first */
+    uint32_t count, h;
+    uint32_t floor;       /* its count as <enabled/> or <resumed/> was sent */
+    uint32_t base;        /* what h of the protocol counts from: floor, or before a resumption */
+    uint32_t asked, told; /* counts: of the last <r/>, and of the last <a/> */
+    uint32_t open;        /* reports that are to come */
+    uint32_t max_s;       /* the longest that the peer wants it to be kept; 0: not at all */
+    bool enabled;
+    bool lost;    /* a stanza that nobody knows the end of: h does not go beyond it */
+    bool expired; /* kept for its h alone */
+    bool held;    /* its stream is not read */
+    bool wanted;  /* `asker` waits until nothing is under way */
+    struct message_from asker;
+    struct loop_defer ack;
+    struct timer timer;             /* the end of what it waits for */
+    slice pairs;                    /* of the stream, when it is kept: see pairs_write() */
+    char id[2 * FLOW_ID_BYTES + 1]; /* empty: it cannot be resumed */
+};
+
+/* A stanza that is not handled yet. */
+struct report {
+    struct list node; /* in in_flow.reports */
+    struct in_flow *flow;
+    uint32_t number;
+};
+
+static slice flow_key(const void *item) { return slice_of(((const struct in_flow *)item)->id); }
+
+static struct loop *flow_loop(const struct in_flow *f) { return worker_loop(f->worker); }
+
+static uint32_t flow_handled(const struct in_flow *f)
+{
+    bool early = (int32_t)(f->h - f->floor) < 0; /* what is not handled came before */
+    return (early ? f->floor : f->h) - f->base;
+}
+
+static void flow_keep_not(struct in_flow *f)
+{
+    timer_cancel(&f->timer);
+    if (!list_linked(&f->kept))
+        return;
+    ensure(f->sw->kept_count > 0);
+    list_remove(&f->kept);
+    f->sw->kept_count--;
+}
+
+static void flow_free(struct in_flow *f)
+{
+    flow_keep_not(f);
+    loop_defer_cancel(&f->ack);
+    if (f->id[0] != '\0')
+        map_del(&f->sw->flow_by_id, flow_key(f));
+    LIST_EACH (it, &f->reports) {
+        struct report *r = CONTAINER_OF(it, struct report, node);
+        list_remove(it);
+        mem_free(&r);
+    }
+    list_remove(&f->node);
+    char *pairs = (char *)(uintptr_t)f->pairs.ptr;
+    mem_free(&pairs);
+    mem_free(&f);
+}
+
+/* Nobody needs it any more. */
+static void flow_check(struct in_flow *f)
+{
+    if (f->stream == NULL && f->open == 0 && !f->wanted && !list_linked(&f->kept))
+        flow_free(f);
+}
+
+static struct in_flow *flow_of(struct s2s_in *s)
+{
+    struct in_flow *f = s->flow;
+    if (f != NULL)
+        return f;
+    f = s->flow = mem_new(struct in_flow);
+    f->sw = s2s_worker(s->gate, s->x.worker);
+    f->worker = s->x.worker;
+    f->stream = s;
+    list_init(&f->reports);
+    list_append(&f->sw->flows, &f->node);
+    return f;
+}
+
+/* Acknowledgements. */
+
+static void flow_write_ack(struct in_flow *f)
+{
+    struct buf b;
+    struct xml_write w;
+    xml_begin(&w, &b, XML_PART_MAX);
+    xml_open(&w, "a", NS_SM);
+    xml_attr_int(&w, "h", flow_handled(f));
+    xml_close(&w);
+    f->told = f->h;
+    xstream_write_buf(&f->stream->x, &b);
+}
+
+static bool flow_may_write(const struct in_flow *f)
+{
+    return f->enabled && f->stream != NULL && f->stream->x.state == STREAM_BOUND &&
+           !f->stream->x.end_sent;
+}
+
+static void flow_ack_now(struct loop_defer *d)
+{
+    struct in_flow *f = CONTAINER_OF(d, struct in_flow, ack);
+    if (flow_may_write(f))
+        flow_write_ack(f);
+}
+
+/* One <a/> a tick, however often it is due. */
+static void flow_ack(struct in_flow *f)
+{
+    f->ack.fn = flow_ack_now;
+    loop_defer(flow_loop(f), &f->ack);
+}
+
+void s2s_flow_last_ack(struct s2s_in *s)
+{
+    struct in_flow *f = s->flow;
+    if (f != NULL && flow_may_write(f) && f->h != f->told)
+        flow_write_ack(f);
+}
+
+/* Stanzas. */
+
+static void flow_pace(struct in_flow *f)
+{
+    uint32_t under_way = f->count - f->h;
+    if (f->stream == NULL || f->stream->x.state == STREAM_CLOSED)
+        return;
+    if (!f->held && under_way >= FLOW_HIGH) {
+        f->held = true;
+        xstream_hold(&f->stream->x, CONN_HOLD_UNFINISHED);
+    } else if (f->held && under_way <= FLOW_LOW) {
+        f->held = false;
+        xstream_release(&f->stream->x, CONN_HOLD_UNFINISHED);
+    }
+}
+
+static void flow_answer(struct in_flow *f);
+
+static void flow_advance(struct in_flow *f)
+{
+    f->h = list_empty(&f->reports) ? f->count
+                                   : CONTAINER_OF(f->reports.next, struct report, node)->number - 1;
+    if (f->stream != NULL) {
+        if ((int32_t)(f->asked - f->told) > 0 && f->h != f->told)
+            flow_ack(f);
+        flow_pace(f);
+        if (f->stream->draining && f->h == f->count)
+            s2s_in_drained(f->stream);
+    } else if (f->wanted && f->open == 0) {
+        flow_answer(f);
+    } else {
+        flow_check(f);
+    }
+}
+
+/* E_DOWN: a node that had a part of it is gone. Its peer still has it, if that counts. */
+static void report_came(struct worker *w, enum err e, uint32_t refused, void *arg)
+{
+    struct report *r = arg;
+    struct in_flow *f = r->flow;
+    (void)w, (void)refused;
+    ensure(f->open > 0);
+    f->open--;
+    if (e == OK || !f->enabled) {
+        list_remove(&r->node);
+        mem_free(&r);
+        flow_advance(f);
+        return;
+    }
+    f->lost = true;
+    if (f->stream != NULL)
+        xstream_fail(&f->stream->x, XE_INTERNAL_SERVER_ERROR,
+                     SLICE("a part of this server is gone: send again what is not acknowledged"));
+    else
+        flow_advance(f);
+}
+
+void s2s_flow_count(struct s2s_in *s)
+{
+    if (s->flow == NULL)
+        return;
+    s->flow->count++;
+    flow_advance(s->flow);
+}
+
+void s2s_flow_route(struct s2s_in *s, struct stanza *st)
+{
+    struct worker *w = s->x.worker;
+    if (promise_of(st) == PROMISE_QUEUED) {
+        route_send(w, st);
+        s2s_flow_count(s);
+        return;
+    }
+    struct in_flow *f = flow_of(s);
+    struct report *r = mem_new(struct report);
+    r->flow = f;
+    r->number = ++f->count;
+    f->open++;
+    list_append(&f->reports, &r->node);
+    struct origin part = ticket_join_for(w, (slice){ "", 0 }, report_came, r);
+    for (unsigned more = route(w, st, part, 0, 0); more > 0; more--)
+        ticket_join_more(w, part);
+    ticket_join_close(w, part);
+    flow_pace(f);
+}
+
+bool s2s_flow_is_enabled(const struct s2s_in *s) { return s->flow != NULL && s->flow->enabled; }
+
+bool s2s_flow_waits(const struct s2s_in *s)
+{
+    return s2s_flow_is_enabled(s) && s->flow->h != s->flow->count;
+}
+
+/* Keeping. */
+
+/* The pairs that are proved, each between line feeds, with a slash in the middle. */
+static void pairs_write(const struct s2s_in *s, struct buf *out)
+{
+    buf_lit(out, "\n");
+    LIST_EACH (it, &s->pairs) {
+        const struct pair *p = CONTAINER_OF(it, struct pair, node);
+        if (p->proved)
+            buf_printf(out, "%.*s/%.*s\n", SLICE_ARG(pair_remote(p)), SLICE_ARG(pair_local(p)));
+    }
+}
+
+/* Whether each of the pairs is among the others. */
+static bool pairs_are_among(slice pairs, slice others)
+{
+    while (pairs.len > 1) {
+        const char *end = memchr(pairs.ptr + 1, '\n', pairs.len - 1);
+        if (end == NULL ||
+            memmem(others.ptr, others.len, pairs.ptr, (size_t)(end + 1 - pairs.ptr)) == NULL)
+            return false;
+        pairs = slice_from(pairs, (size_t)(end - pairs.ptr));
+    }
+    return true;
+}
+
+static slice pairs_domain(slice pairs)
+{
+    const char *end = pairs.len < 2 ? NULL : memchr(pairs.ptr, '/', pairs.len);
+    return end == NULL ? (slice){ "", 0 } : (slice){ pairs.ptr + 1, (size_t)(end - pairs.ptr - 1) };
+}
+
+static void flow_give_up(struct in_flow *f)
+{
+    flow_keep_not(f);
+    flow_check(f);
+}
+
+/* There is room for one more of that domain. */
+static void flow_make_room(struct s2s_worker *sw, slice domain)
+{
+    struct in_flow *oldest = NULL;
+    uint32_t of_domain = 0;
+    LIST_EACH (it, &sw->kept) {
+        struct in_flow *f = CONTAINER_OF(it, struct in_flow, kept);
+        if (!slice_eq(pairs_domain(f->pairs), domain))
+            continue;
+        oldest = oldest == NULL ? f : oldest;
+        of_domain++;
+    }
+    if (of_domain >= FLOWS_OF_DOMAIN)
+        flow_give_up(oldest);
+    else if (sw->kept_count >= FLOWS_KEPT_MAX)
+        flow_give_up(CONTAINER_OF(sw->kept.next, struct in_flow, kept));
+}
+
+/* Its time is over: first to be resumed, then to be remembered; or what is under way takes too
+ * long. */
+static void flow_timed_out(struct timer *t, struct loop *loop)
+{
+    struct in_flow *f = CONTAINER_OF(t, struct in_flow, timer);
+    if (f->wanted) {
+        flow_answer(f);
+    } else if (!f->expired) {
+        f->expired = true;
+        timer_set(loop, &f->timer, EXPIRED_MS);
+    } else {
+        flow_give_up(f);
+    }
+}
+
+static uint64_t flow_keep_ms(const struct in_flow *f)
+{
+    uint64_t most = (uint64_t)setting_int(&s2s_resume_for), wanted = f->max_s * 1000ull;
+    if (setting_int(&s2s_resume_for) == SETTING_NONE)
+        return 0;
+    return wanted < most ? wanted : most;
+}
+
+static void flow_keep(struct in_flow *f, const struct s2s_in *s)
+{
+    struct buf b;
+    buf_init(&b, PAIRS_TEXT_MAX);
+    pairs_write(s, &b);
+    slice pairs = buf_fit(&b);
+    if (!b.overflow) {
+        flow_make_room(f->sw, pairs_domain(pairs));
+        f->pairs = (slice){ mem_alloc(pairs.len), pairs.len };
+        memcpy((char *)(uintptr_t)f->pairs.ptr, pairs.ptr, pairs.len);
+        list_append(&f->sw->kept, &f->kept);
+        f->sw->kept_count++;
+        f->timer.fn = flow_timed_out;
+        timer_set(flow_loop(f), &f->timer, flow_keep_ms(f));
+    }
+    buf_fini(&b);
+}
+
+void s2s_flow_leave(struct s2s_in *s)
+{
+    struct in_flow *f = s->flow;
+    if (f == NULL)
+        return;
+    s->flow = NULL;
+    f->stream = NULL;
+    loop_defer_cancel(&f->ack);
+    if (s->broken && f->id[0] != '\0' && !f->lost && flow_keep_ms(f) > 0 && !f->sw->in.stopped)
+        flow_keep(f, s);
+    flow_check(f);
+}
+
+/* Resumption: the question goes to all workers of all nodes. */
+
+struct resume {
+    slice id, pairs;
+};
+struct resumed {
+    bool found; /* else there is none that can be resumed */
+    bool known; /* h is */
+    uint32_t h;
+};
+
+static void flow_answer(struct in_flow *f)
+{
+    bool done = f->open == 0 && !f->lost && !f->expired;
+    struct resumed answer = { .found = done, .known = true, .h = flow_handled(f) };
+    ensure(f->wanted && f->stream == NULL);
+    question_answer(f->worker, &f->asker, &s2s_resumed_message, &answer);
+    question_end(f->worker, &f->asker);
+    f->wanted = false;
+    flow_give_up(f);
+}
+
+/* A stream that has not noticed yet that it is broken is taken from its connection. */
+static bool flow_is_of(const struct in_flow *f, slice pairs)
+{
+    struct buf b;
+    if (f->stream == NULL)
+        return list_linked(&f->kept) && pairs_are_among(f->pairs, pairs);
+    buf_init(&b, PAIRS_TEXT_MAX);
+    pairs_write(f->stream, &b);
+    slice own = buf_fit(&b);
+    bool is = !b.overflow && pairs_are_among(own, pairs);
+    buf_fini(&b);
+    return is;
+}
+
+static void flow_take_from_stream(struct in_flow *f)
+{
+    struct s2s_in *s = f->stream;
+    if (s == NULL)
+        return;
+    s->flow = NULL;
+    f->stream = NULL;
+    loop_defer_cancel(&f->ack);
+    xstream_fail(&s->x, XE_CONFLICT, SLICE("another stream has resumed this one"));
+}
+
+static void resume_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct resume *m = message;
+    struct s2s_gate *g = s2s_gate_of(w);
+    struct in_flow *f = NULL;
+    if (g != NULL && m->id.len == 2 * FLOW_ID_BYTES)
+        f = map_get(&s2s_worker(g, w)->flow_by_id, m->id);
+    if (f == NULL || f->wanted || !flow_is_of(f, m->pairs)) {
+        question_end(w, from);
+        return;
+    }
+    f->asker = *from;
+    f->wanted = true;
+    flow_take_from_stream(f);
+    if (f->open == 0 || f->expired) {
+        flow_answer(f);
+    } else {
+        f->timer.fn = flow_timed_out;
+        timer_set(flow_loop(f), &f->timer, HANDLED_MS);
+    }
+}
+
+/* At the worker of the new stream. */
+struct resuming {
+    uint64_t stream;
+    struct resumed answer;
+    char id[2 * FLOW_ID_BYTES + 1];
+};
+
+static void resumed_heard(struct worker *w, void *arg, void *answer,
+                          const struct message_from *from)
+{
+    (void)w, (void)from;
+    ((struct resuming *)arg)->answer = *(const struct resumed *)answer;
+}
+
+static void sm_fail(struct s2s_in *s, enum stanza_error e, const struct resumed *known)
+{
+    struct buf b;
+    struct xml_write w;
+    if (s->x.end_sent)
+        return;
+    xml_begin(&w, &b, XML_PART_MAX);
+    xml_open(&w, "failed", NS_SM);
+    if (known != NULL && known->known)
+        xml_attr_int(&w, "h", known->h);
+    xml_empty(&w, stanza_error_name(e), NS_STANZA_ERROR);
+    xml_close(&w);
+    xstream_write_buf(&s->x, &b);
+}
+
+static void flow_goes_on(struct s2s_in *s, const struct resuming *r)
+{
+    struct buf b;
+    struct xml_write w;
+    struct in_flow *f = flow_of(s);
+    f->enabled = true;
+    f->max_s = RESUME_MAX_S;
+    f->floor = f->told = f->asked = f->count;
+    f->base = f->floor - r->answer.h;
+    memcpy(f->id, r->id, sizeof f->id);
+    map_put(&f->sw->flow_by_id, f);
+    xml_begin(&w, &b, XML_PART_MAX);
+    xml_open_with(&w, "resumed", NS_SM, "previd", slice_of(f->id));
+    xml_attr_int(&w, "h", r->answer.h);
+    xml_close(&w);
+    xstream_write_buf(&s->x, &b);
+    log_info(&log_s2s, LOG_EV("s2s.resumed"), LOG_S("domain", in_remote(s)),
+             LOG_S("local", in_local(s)), LOG_I("h", r->answer.h));
+}
+
+static void resumed_all(struct worker *w, void *arg)
+{
+    struct resuming *r = arg;
+    struct s2s_worker *sw = s2s_worker(s2s_gate_of(w), w);
+    struct s2s_in *s =
+        map_get(&sw->in_by_id, (slice){ (const char *)&r->stream, sizeof r->stream });
+    bool new = map_get(&sw->flow_by_id, slice_of(r->id)) == NULL;
+    if (s != NULL && s->x.state == STREAM_BOUND && !s->x.end_sent) {
+        if (r->answer.found && new)
+            flow_goes_on(s, r);
+        else
+            sm_fail(s, SE_ITEM_NOT_FOUND, &r->answer);
+        xstream_go(&s->x);
+    }
+    mem_free(&r);
+}
+
+static void resuming_drop(void *arg) { mem_free(&arg); }
+
+static void sm_resume(struct s2s_in *s, const struct elem *e)
+{
+    struct buf pairs;
+    slice id = elem_attr(e, "previd", in_scratch(s));
+    int64_t h;
+    if (!slice_int(elem_attr(e, "h", in_scratch(s)), &h) || h != 0) {
+        sm_fail(s, SE_BAD_REQUEST, NULL); /* nothing is sent on such streams */
+        return;
+    }
+    if (++s->resumptions > RESUMPTIONS_MAX) {
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("too many attempts to resume a stream"));
+        return;
+    }
+    buf_init(&pairs, PAIRS_TEXT_MAX);
+    pairs_write(s, &pairs);
+    slice text = buf_fit(&pairs);
+    if (id.len != 2 * FLOW_ID_BYTES || pairs.overflow) {
+        sm_fail(s, SE_ITEM_NOT_FOUND, NULL);
+    } else {
+        struct resuming *r = mem_new(struct resuming);
+        r->stream = s->x.id;
+        memcpy(r->id, id.ptr, id.len);
+        xstream_wait(&s->x);
+        each_home(
+            s->x.worker, &s2s_resume_message, &(struct resume){ id, text },
+            &(struct asker){
+                .gather = resumed_heard, .done = resumed_all, .arg = r, .drop = resuming_drop });
+    }
+    buf_fini(&pairs);
+}
+
+static const struct message_field resume_fields[] = {
+    F_TEXT(struct resume, id, 2 * FLOW_ID_BYTES),
+    F_TEXT(struct resume, pairs, PAIRS_TEXT_MAX),
+    { 0 },
+};
+static const struct message_field resumed_fields[] = {
+    F_BOOL(struct resumed, found),
+    F_BOOL(struct resumed, known),
+    F_U32(struct resumed, h, UINT32_MAX),
+    { 0 },
+};
+const struct message_row s2s_resumed_message = {
+    .id = 111,
+    .scope = MESSAGE_CLUSTER,
+    .name = "s2s-resumed",
+    .size = sizeof(struct resumed),
+    .fields = resumed_fields,
+};
+const struct message_row s2s_resume_message = {
+    .id = 110,
+    .scope = MESSAGE_CLUSTER,
+    .name = "s2s-resume",
+    .size = sizeof(struct resume),
+    .fields = resume_fields,
+    .run = resume_run,
+    .answer = &s2s_resumed_message,
+    .later = true,
+};
+
+/* Elements. */
+
+static void sm_enable(struct s2s_in *s, const struct elem *e)
+{
+    struct buf b;
+    struct in_flow *f = flow_of(s);
+    f->enabled = true;
+    f->base = f->floor = f->told = f->asked = f->count;
+    f->max_s = sm_resume_wanted(e, in_scratch(s));
+    uint32_t max_s = (uint32_t)(flow_keep_ms(f) / 1000);
+    if (max_s > 0) {
+        rand_hex(f->id, FLOW_ID_BYTES);
+        map_put(&f->sw->flow_by_id, f);
+    }
+    buf_init(&b, XML_PART_MAX);
+    sm_enabled_write(&b, slice_of(f->id), max_s);
+    xstream_write_buf(&s->x, &b);
+}
+
+/* We have sent no stanza on this stream. */
+static void sm_acked(struct s2s_in *s, const struct elem *e)
+{
+    int64_t h;
+    if (!slice_int(elem_attr(e, "h", in_scratch(s)), &h) || h < 0 || h > UINT32_MAX)
+        xstream_fail(&s->x, XE_INVALID_XML, SLICE("h is not a count"));
+    else if (h > 0)
+        xstream_fail(&s->x, XE_UNDEFINED_CONDITION,
+                     SLICE("h is not between what was acknowledged and what was sent"));
+}
+
+void s2s_sm(struct s2s_in *s, const struct elem *e)
+{
+    struct in_flow *f = s->flow;
+    bool enabled = s2s_flow_is_enabled(s);
+    if (s->x.end_sent)
+        return;
+    if (slice_is(e->name, "r") && enabled) {
+        f->asked = f->count;
+        flow_ack(f);
+    } else if (slice_is(e->name, "a") && enabled) {
+        sm_acked(s, e);
+    } else if (slice_is(e->name, "enable") && !enabled) {
+        sm_enable(s, e);
+    } else if (slice_is(e->name, "resume") && !enabled) {
+        sm_resume(s, e);
+    } else { /* XEP-0198 §3: enabled already, or not yet */
+        sm_fail(s, SE_UNEXPECTED_REQUEST, NULL);
+    }
+}
+
+void s2s_sm_early(struct s2s_in *s) { sm_fail(s, SE_UNEXPECTED_REQUEST, NULL); }
+
+/* Life. */
+
+void s2s_flows_init(struct s2s_worker *sw)
+{
+    list_init(&sw->flows);
+    list_init(&sw->kept);
+    map_init(&sw->flow_by_id, flow_key);
+}
+
+void s2s_flows_fini(struct s2s_worker *sw)
+{
+    if (sw->flow_by_id.key == NULL)
+        return;
+    LIST_EACH (it, &sw->flows)
+        flow_free(CONTAINER_OF(it, struct in_flow, node));
+    map_fini(&sw->flow_by_id);
+}

@@ -1,0 +1,53 @@
+/* s2s_in_sm: what a stream of another server has brought and is not handled yet, and stream
+ * management on it (XEP-0198). `h` covers a stanza when it is handled in the sense of architecture
+ * §6: a message that is kept is committed then. At most FLOW_HIGH stanzas of a stream are under
+ * way; beyond that it is not read.
+ *
+ * A stream that breaks is kept without a connection for s2s.resume-for, if its peer has asked for
+ * that. The stream that resumes it may come to any worker of any node: all are asked, and the one
+ * that has it answers when nothing is under way any more. So what `h` does not cover then was not
+ * received. What is kept is in memory only.
+ *
+ * Confined to the worker of the stream. Limits: FLOW_HIGH; FLOWS_KEPT_MAX of a worker, of which
+ * FLOWS_OF_DOMAIN are of one foreign domain, each with PAIRS_TEXT_MAX bytes of domains;
+ * RESUMPTIONS_MAX attempts of a stream. */
+#pragma once
+#include "gate/s2s/s2s_gate.h"
+
+struct elem;
+struct message_row;
+struct s2s_in;
+struct stanza;
+
+enum {
+    FLOW_HIGH = 256,
+    FLOW_LOW = 128, /* it is read again */
+    FLOWS_KEPT_MAX = 1000,
+    FLOWS_OF_DOMAIN = 8,
+    PAIRS_TEXT_MAX = 8 << 10,
+    RESUMPTIONS_MAX = 3
+};
+
+/* A stanza is routed, and counted. Takes over st. */
+void s2s_flow_route(struct s2s_in *s, struct stanza *st);
+/* One that is refused or dropped: it is handled. */
+void s2s_flow_count(struct s2s_in *s);
+bool s2s_flow_is_enabled(const struct s2s_in *s); /* its peer counts acknowledgements */
+/* Whether something of it is not handled yet that its peer counts. */
+bool s2s_flow_waits(const struct s2s_in *s);
+/* The last <a/> before the stream ends (XEP-0198 §4). */
+void s2s_flow_last_ack(struct s2s_in *s);
+/* The stream is closed. It is kept if it can be resumed. */
+void s2s_flow_leave(struct s2s_in *s);
+
+/* An element of XEP-0198 on a bound stream; early: on one that has proved nothing. */
+void s2s_sm(struct s2s_in *s, const struct elem *e);
+void s2s_sm_early(struct s2s_in *s);
+
+void s2s_flows_init(struct s2s_worker *sw);
+void s2s_flows_fini(struct s2s_worker *sw); /* memory only */
+
+extern const struct message_row s2s_resume_message, s2s_resumed_message;
+
+/* Of s2s_in.c: all is handled that a draining stream has brought. */
+void s2s_in_drained(struct s2s_in *s);
