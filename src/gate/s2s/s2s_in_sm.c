@@ -371,15 +371,18 @@ struct resumed {
     uint32_t h;
 };
 
+/* It is gone before the answer is there, which may be at once: the id goes on there. */
 static void flow_answer(struct in_flow *f)
 {
+    struct worker *w = f->worker;
+    struct message_from asker = f->asker;
     bool done = f->open == 0 && !f->lost && !f->expired;
     struct resumed answer = { .found = done, .known = true, .h = flow_handled(f) };
     ensure(f->wanted && f->stream == NULL);
-    question_answer(f->worker, &f->asker, &s2s_resumed_message, &answer);
-    question_end(f->worker, &f->asker);
     f->wanted = false;
     flow_give_up(f);
+    question_answer(w, &asker, &s2s_resumed_message, &answer);
+    question_end(w, &asker);
 }
 
 /* A stream that has not noticed yet that it is broken is taken from its connection. */
