@@ -499,18 +499,31 @@ def test_a_stanza_that_is_too_large_ends_its_stream(node, evil):
 
 @pytest.mark.parametrize("limit, value", [("s2s.stanza-rate", 10), ("s2s.byte-rate", 10000)])
 def test_a_server_is_read_more_slowly(node, authority, limit, value):
-    """Above its rate it is read once, at most 64 KiB, in a tenth of a second."""
+    """Above its rate, evenly: not a lot at once and then nothing."""
     alice = node.client("alice")
     alice.expect_nothing()
     node.ctl("set", limit, str(value))
     evil = Peer(node, "evil.test", ONE, authority.issue("evil", "evil.test")).join()
-    since = time.monotonic()
-    for n in range(80):
-        evil.send(f"<message to='{alice}' from='x@evil.test' id='m{n}'><body>{'x' * 10000}</body>"
-                  "</message>")
-    for n in range(80):
+    evil.raw("".join(f"<message to='{alice}' from='x@evil.test' id='m{n}'><body>{'x' * 900}</body>"
+                     "</message>" for n in range(30)))
+    came = []
+    for n in range(30):
         alice.expect_next(f"<message from='x@evil.test' id='m{n}'/>")
-    assert time.monotonic() - since > 0.7
+        came.append(time.monotonic())
+    assert came[-1] - came[0] > 1.2
+    assert sum(later - since > 0.05 for since, later in zip(came[9:], came[10:])) >= 6
+
+
+@pytest.mark.parametrize("limit, value", [("s2s.stanza-rate", 10), ("s2s.byte-rate", 10000)])
+def test_a_server_that_floods_is_closed(node, evil, limit, value):
+    """It does not end its stream, and there is always more to read."""
+    evil.join()
+    node.ctl("set", limit, str(value))
+    evil.raw(f"<presence from='x@evil.test' to='alice@{ONE}'/>" * 2000)
+    assert node.ctl("s2s", "close", "evil.test")["text"] == "closed streams: 1"
+    since = time.monotonic()
+    evil.expect_closed()
+    assert time.monotonic() - since < 10
 
 
 def test_what_waited_is_delivered_when_the_server_is_back(pair):

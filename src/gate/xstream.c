@@ -223,17 +223,27 @@ bool xstream_takes_input(const struct xstream *x)
 static int64_t rate_stanzas(const struct xstream *x) { return setting_int(x->ops->rates->stanzas); }
 static int64_t rate_bytes(const struct xstream *x) { return setting_int(x->ops->rates->bytes); }
 
+/* Of a rate that is too low for a stanza in this time, the rest of it counts the next time. */
 static void rate_refill(struct xstream *x, uint64_t now)
 {
     uint64_t us = now - x->filled_us;
     int64_t stanzas = rate_stanzas(x), bytes = rate_bytes(x);
+    bool of_stanzas = stanzas <= INT32_MAX, of_bytes = bytes <= INT32_MAX;
     if (us > 1000000)
         us = 1000000;
-    x->filled_us = now;
-    int64_t st = x->stanza_tokens + (int64_t)us * (stanzas > INT32_MAX ? 0 : stanzas) / 1000000;
-    int64_t by = x->byte_tokens + (int64_t)us * (bytes > INT32_MAX ? 0 : bytes) / 1000000;
+    int64_t more = of_stanzas ? (int64_t)us * stanzas / 1000000 : 0;
+    uint64_t rest = of_stanzas ? us - (uint64_t)(more * 1000000 / stanzas) : 0;
+    x->filled_us = now - rest;
+    int64_t st = x->stanza_tokens + more;
+    int64_t by = x->byte_tokens + (of_bytes ? (int64_t)(us - rest) * bytes / 1000000 : 0);
     x->stanza_tokens = (int32_t)(st > stanzas ? stanzas : st);
     x->byte_tokens = (int32_t)(by > bytes ? bytes : by);
+}
+
+static bool rate_is_empty(const struct xstream *x)
+{
+    return (rate_stanzas(x) != SETTING_NONE && x->stanza_tokens <= 0) ||
+           (rate_bytes(x) != SETTING_NONE && x->byte_tokens <= 0);
 }
 
 /* Not read for a while. */
@@ -247,37 +257,44 @@ static void rate_hold(struct xstream *x)
 
 enum { RATE_DEBT_S = 30, RATE_PAUSE_MS = 100 };
 
+/* At most so much is owed that it is paid in half a minute. */
+static void rate_take_bytes(struct xstream *x, int64_t rate, size_t bytes)
+{
+    int64_t floor = -rate * RATE_DEBT_S < INT32_MIN / 2 ? INT32_MIN / 2 : -rate * RATE_DEBT_S;
+    int64_t left = (int64_t)x->byte_tokens - (int64_t)bytes;
+    x->byte_tokens = (int32_t)(left < floor ? floor : left);
+}
+
 void xstream_charge(struct xstream *x, uint32_t bytes)
 {
-    int64_t rate = rate_bytes(x), floor;
+    int64_t rate = rate_bytes(x);
     ensure(x->ops->rates != NULL);
     if (rate == SETTING_NONE)
         return;
-    floor = -rate * RATE_DEBT_S < INT32_MIN / 2 ? INT32_MIN / 2 : -rate * RATE_DEBT_S;
-    int64_t left = (int64_t)x->byte_tokens - bytes;
-    x->byte_tokens = (int32_t)(left < floor ? floor : left);
+    rate_take_bytes(x, rate, bytes);
     x->in_debt = x->byte_tokens < 0;
     if (x->in_debt)
         rate_hold(x);
 }
 
-/* Takes tokens from the bucket. When it is empty, the peer is not read until it has filled a
- * little. */
+/* Takes tokens from the bucket. When it is empty, the peer is not read until there are some. */
 static void rate_spend(struct xstream *x, int32_t stanzas, size_t bytes)
 {
-    bool of_stanzas = rate_stanzas(x) != SETTING_NONE, of_bytes = rate_bytes(x) != SETTING_NONE;
-    if (!of_stanzas && !of_bytes)
-        return;
-    if (of_stanzas)
+    int64_t of_stanzas = rate_stanzas(x), of_bytes = rate_bytes(x);
+    if (of_stanzas != SETTING_NONE) {
+        x->stanza_tokens = (int32_t)(x->stanza_tokens > of_stanzas ? of_stanzas : x->stanza_tokens);
         x->stanza_tokens -= stanzas;
-    if (of_bytes)
-        x->byte_tokens -= (int32_t)bytes;
-    if (x->stanza_tokens > 0 && x->byte_tokens > 0)
+    }
+    if (of_bytes != SETTING_NONE) {
+        x->byte_tokens = (int32_t)(x->byte_tokens > of_bytes ? of_bytes : x->byte_tokens);
+        rate_take_bytes(x, of_bytes, bytes);
+    }
+    if (!rate_is_empty(x))
         return;
     uint64_t now = loop_now_us(worker_loop(x->worker));
     if (now - x->filled_us >= 1000)
         rate_refill(x, now);
-    if ((of_stanzas && x->stanza_tokens <= 0) || (of_bytes && x->byte_tokens <= 0))
+    if (rate_is_empty(x))
         rate_hold(x);
 }
 
@@ -289,12 +306,12 @@ void xstream_spend(struct xstream *x, int32_t stanzas, size_t bytes)
         rate_hold(x);
 }
 
-/* The end of a pause; with a debt that is not paid, the next one begins. */
+/* The end of a pause; with an empty bucket or a debt that is not paid, the next one begins. */
 static void rate_paused(struct xstream *x)
 {
     rate_refill(x, loop_now_us(worker_loop(x->worker)));
     x->in_debt = x->in_debt && x->byte_tokens < 0 && rate_bytes(x) != SETTING_NONE;
-    if (!x->in_debt)
+    if (!x->in_debt && !rate_is_empty(x))
         xstream_release(x, CONN_HOLD_RATE);
     xstream_timer(x);
 }
@@ -326,8 +343,9 @@ uint64_t xstream_left_ms(const struct xstream *x, uint64_t limit_ms)
 
 void xstream_timer(struct xstream *x)
 {
-    bool pause = (x->holds & CONN_HOLD_RATE) != 0;
-    uint64_t ms = pause ? RATE_PAUSE_MS : x->ops->due_ms(x);
+    uint64_t ms = x->ops->due_ms(x);
+    if ((x->holds & CONN_HOLD_RATE) != 0 && ms > RATE_PAUSE_MS)
+        ms = RATE_PAUSE_MS;
     if (ms == UINT64_MAX)
         timer_cancel(&x->timer);
     else
@@ -340,7 +358,7 @@ static void xstream_on_timer(struct timer *t, struct loop *loop)
     (void)loop;
     if (x->state == STREAM_CLOSED)
         return;
-    if ((x->holds & CONN_HOLD_RATE) != 0)
+    if ((x->holds & CONN_HOLD_RATE) != 0 && x->ops->due_ms(x) > 0) /* a pause delays no end */
         rate_paused(x);
     else if (x->state != STREAM_BOUND)
         xstream_fail(x, XE_CONNECTION_TIMEOUT, slice_of(x->ops->late));
@@ -433,11 +451,18 @@ size_t xstream_read(struct xstream *x, slice data, int32_t *stanzas)
     return used;
 }
 
+/* It may not take more of what has been read than its rates allow. */
+static bool rate_is_used_up(const struct xstream *x, int32_t stanzas, size_t bytes)
+{
+    return x->ops->rates != NULL &&
+           (stanzas >= x->stanza_tokens || (int64_t)bytes >= x->byte_tokens);
+}
+
 static size_t xstream_on_input(struct conn *c, slice data)
 {
     struct xstream *x = conn_owner(c);
     struct xstreams *among = x->among;
-    size_t done = 0;
+    size_t done = 0, spent = 0;
     int32_t stanzas = 0;
     if (worker_pressure(x->worker)) {
         xstream_hold(x, CONN_HOLD_PRESSURE);
@@ -450,9 +475,15 @@ static size_t xstream_on_input(struct conn *c, slice data)
         done += used;
         if (used == 0)
             break;
+        if (!among->moved && x->state != STREAM_CLOSED &&
+            rate_is_used_up(x, stanzas, done - spent)) {
+            xstream_spend(x, stanzas, done - spent);
+            spent = done;
+            stanzas = 0;
+        }
     }
     if (!among->moved && x->ops->rates != NULL && x->state != STREAM_CLOSED)
-        xstream_spend(x, stanzas, done);
+        xstream_spend(x, stanzas, done - spent);
     return done;
 }
 
