@@ -9,6 +9,7 @@
 #include "codec/xml_read.h"
 #include "codec/xml_write.h"
 #include "xmpp/archive_id.h"
+#include "xmpp/content_ns.h"
 #include "xmpp/ns.h"
 
 enum { ESCAPE_TO = 1, ESCAPE_FROM = 2, ESCAPE_ID = 4 };
@@ -287,36 +288,64 @@ static slice name_space(const struct stanza_source *src, uint8_t ns_stream, stru
                                : xml_ns(src->reader, src->unit, ns_stream, ns);
 }
 
-/* Copies the children without redundant namespace declarations and notes where each one is. */
+static slice child_ns(const struct stanza_source *src, const struct xml_child *c)
+{
+    return name_space(src, c->ns_stream, c->ns);
+}
+
+/* What is left out of a child: a declaration that says what is inherited, or a prefix. */
+static struct content_cut child_cut(const struct stanza_source *src, const struct xml_child *c)
+{
+    if (c->own_xmlns.len > 0)
+        return (struct content_cut){ .start = c->own_xmlns };
+    if (c->name.at == c->whole.at + 1 || !is_content_ns(child_ns(src, c)))
+        return (struct content_cut){ .start = { 0, 0 } };
+    return content_prefix(src->unit, c);
+}
+
+/* Copies up to a span, which is left out. */
+static char *fill_up_to(char *at, const struct stanza_source *src, uint32_t *from,
+                        struct xml_span out)
+{
+    if (out.len == 0)
+        return at;
+    memcpy(at, src->unit.ptr + *from, out.at - *from);
+    at += out.at - *from;
+    *from = out.at + out.len;
+    return at;
+}
+
+static bool is_of_server(const struct stanza_source *src)
+{
+    return src->reader != NULL && slice_is(xml_stream_default_ns(src->reader), NS_SERVER);
+}
+
+/* Copies the children in content-namespace form and notes where each one is. */
 static void fill_content(struct stanza *s, char *at, const struct stanza_source *src)
 {
     const struct xml_work *w = src->work;
-    const char *start = at;
+    char *start = at;
     uint32_t from = w->root.content.at;
 
     for (unsigned i = 0; i < w->root.child_count; i++) {
         const struct xml_child *c = &w->child[i];
-        uint32_t cut = 0;
-        if (c->own_xmlns.len > 0) {
-            size_t n = c->own_xmlns.at - from;
-            memcpy(at, src->unit.ptr + from, n);
-            at += n;
-            from = c->own_xmlns.at + c->own_xmlns.len;
-            cut = c->own_xmlns.len;
-        }
+        struct content_cut cut = child_cut(src, c);
+        at = fill_up_to(at, src, &from, cut.start);
+        at = fill_up_to(at, src, &from, cut.end);
         size_t end = c->whole.at + c->whole.len - from;
         memcpy(at, src->unit.ptr + from, end);
         at += end;
         from = c->whole.at + c->whole.len;
         struct stanza_child *sc = &s->child[i];
-        sc->len = c->whole.len - cut;
+        sc->len = c->whole.len - cut.start.len - cut.end.len;
         sc->at = (uint32_t)(at - start) - sc->len;
-        sc->known =
-            stanza_known_of(name_space(src, c->ns_stream, c->ns), xml_at(src->unit, c->name));
+        sc->known = stanza_known_of(child_ns(src, c), xml_at(src->unit, c->name));
         s->known |= 1ull << sc->known;
     }
     memcpy(at, src->unit.ptr + from, w->root.content.at + w->root.content.len - from);
     s->child_count = (uint8_t)w->root.child_count;
+    if (is_of_server(src))
+        content_from_server(start, s->content_len);
 }
 
 enum err stanza_read(struct stanza **out, const struct stanza_source *src, struct arena *tmp)
@@ -332,8 +361,10 @@ enum err stanza_read(struct stanza **out, const struct stanza_source *src, struc
         return e == E_UNSUPPORTED ? e : E_SYNTAX;
     p.children = root->child_count;
     p.content_len = root->content.len;
-    for (unsigned i = 0; i < root->child_count; i++)
-        p.content_len -= src->work->child[i].own_xmlns.len;
+    for (unsigned i = 0; i < root->child_count; i++) {
+        struct content_cut cut = child_cut(src, &src->work->child[i]);
+        p.content_len -= cut.start.len + cut.end.len;
+    }
     char *other, *content;
     struct stanza *s = lay_out(&p, &other, &content);
     if (p.other_len > 0)

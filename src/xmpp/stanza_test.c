@@ -192,14 +192,69 @@ static void test_prefixes_of_content_namespaces(void **state)
                                 "</s:message>");
     (void)state;
     assert_string_equal(written(s, NULL), "<message to='a@b' xmlns:s='jabber:client'>"
-                                          "<s:body>x</s:body></message>");
+                                          "<body>x</body></message>");
     stanza_unref(&s);
     assert_int_equal(read_in(&s, HEADER " xmlns:s='jabber:server'>",
                              "<message to='a@b'><s:body>x</s:body></message>",
                              (struct stanza_source){ 0 }),
                      OK);
     assert_string_equal(written(s, NULL), "<message to='a@b' xmlns:s=\"jabber:client\">"
-                                          "<s:body>x</s:body></message>");
+                                          "<body>x</body></message>");
+    stanza_unref(&s);
+}
+
+/* What a stanza of another server has in the namespace of that stream, at any depth, is of ours. */
+static void test_content_of_another_server(void **state)
+{
+    static const char header[] = "<stream:stream xmlns='jabber:server' xmlns:stream='" STREAMS "'>";
+    static const struct {
+        const char *in, *out;
+    } rows[] = {
+        { "<body xmlns='jabber:server'>x</body>", "<body>x</body>" },
+        { "<s:body xmlns:s='jabber:server'>x</s:body >",
+          "<body xmlns:s='jabber:client'>x</body >" },
+        { "a<s:body xmlns:s='jabber:server' />b<s:subject xmlns:s=\"jabber:server\">y"
+          "</s:subject>c",
+          "a<body xmlns:s='jabber:client' />b<subject xmlns:s=\"jabber:client\">y</subject>c" },
+        { "<c:body xmlns:c='jabber:client'><![CDATA[</c:body>]]></c:body>",
+          "<body xmlns:c='jabber:client'><![CDATA[</c:body>]]></body>" },
+        { "<s:error xmlns:s='jabber:server' type='cancel'><gone xmlns='urn:e'/></s:error>",
+          "<error xmlns:s='jabber:client' type='cancel'><gone xmlns='urn:e'/></error>" },
+        { "<s:x xmlns:s='jabber:server' xmlns = 'urn:y'><z/></s:x>",
+          "<s:x xmlns:s='jabber:client' xmlns = 'urn:y'><z/></s:x>" },
+        { "<f xmlns='urn:f'><message xmlns='jabber:server'><body>x</body></message></f>",
+          "<f xmlns='urn:f'><message xmlns='jabber:client'><body>x</body></message></f>" },
+        { "<f xmlns='urn:f'><message xmlns='jabber:client'><body>x</body></message></f>",
+          "<f xmlns='urn:f'><message xmlns='jabber:client'><body>x</body></message></f>" },
+        { "<f xmlns='urn:f'><s:m xmlns:s='jabber:server' a='>xmlns=\"jabber:server\"'/></f>",
+          "<f xmlns='urn:f'><s:m xmlns:s='jabber:client' a='>xmlns=\"jabber:server\"'/></f>" },
+        { "<body><![CDATA[<x xmlns='jabber:server'>]]> xmlns='jabber:server'</body>",
+          "<body><![CDATA[<x xmlns='jabber:server'>]]> xmlns='jabber:server'</body>" },
+        { "<x xmlns='jabber:server:dialback'/>", "<x xmlns='jabber:server:dialback'/>" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stanza *s;
+        const char *in = arena_printf(tmp, "<message to='a@b'>%s</message>", rows[i].in);
+        assert_int_equal(read_in(&s, header, in, (struct stanza_source){ 0 }), OK);
+        assert_string_equal(written(s, NULL),
+                            arena_printf(tmp, "<message to='a@b'>%s</message>", rows[i].out));
+        struct stanza *again = load(written(s, NULL));
+        assert_int_equal(again->known, s->known);
+        stanza_unref(&again);
+        stanza_unref(&s);
+    }
+}
+
+/* A prefix would keep the namespace of clients in the stream of a server. */
+static void test_content_with_a_prefix_to_any_stream(void **state)
+{
+    struct stanza *s = read_one("<message to='a@b'><c:body xmlns:c='jabber:client'>x</c:body>"
+                                "<x xmlns='urn:x'><c:m xmlns:c='jabber:client'/></x></message>");
+    (void)state;
+    assert_string_equal(written(s, NULL),
+                        "<message to='a@b'><body xmlns:c='jabber:client'>x</body>"
+                        "<x xmlns='urn:x'><c:m xmlns:c='jabber:client'/></x></message>");
     stanza_unref(&s);
 }
 
@@ -512,6 +567,8 @@ int main(void)
         cmocka_unit_test(test_prefixes_of_the_stream_are_declared),
         cmocka_unit_test(test_prefixes_of_the_stanza_hold_in_children),
         cmocka_unit_test(test_prefixes_of_content_namespaces),
+        cmocka_unit_test(test_content_of_another_server),
+        cmocka_unit_test(test_content_with_a_prefix_to_any_stream),
         cmocka_unit_test(test_known_children),
         cmocka_unit_test(test_child_text),
         cmocka_unit_test(test_find),
