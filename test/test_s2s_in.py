@@ -1,15 +1,16 @@
 """What another server may do on its stream to us, and what costs it the stream (RFC 6120,
 XEP-0220)."""
+import contextlib
 import socket
 
 import pytest
 
-from muster import federation
+from muster import federation, xml
 from muster.client import until
 from muster.component import Component
 from muster.federation import DIALBACK, Peer
 
-ONE, EVIL = "one.test", "evil.test"
+ONE, EVIL, OTHER = "one.test", "evil.test", "other.test"
 SECRET = "a secret of the component"
 
 
@@ -79,19 +80,235 @@ def test_the_sender_hears_that_an_address_is_none(node, make_server, authority):
                "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
 
 
-def test_nothing_is_relayed_for_a_component_that_has_left(node, authority, silent):
+@pytest.fixture
+def gate(node):
+    """A component that has been connected, and its domain."""
     domain = f"gate.{ONE}"
     node.ctl("component", "add", domain, "--secret", SECRET)
     component = Component(node, domain, SECRET)
-    peer = Peer(node, EVIL, domain, authority.issue("evil", EVIL)).join()
-    peer.raw(message(f"x@{EVIL}", f"u@{domain}", "one"))
-    component.expect("<message><body>one</body></message>")
+    component.gate = domain
+    return component
+
+
+def disconnected(node, component):
     component.close()
-    until("the end of the component", lambda: node.rows("component", "list")[0]["connections"] == 0)
-    peer.raw(message(f"x@{EVIL}", f"u@{domain}", "two") + "<a xmlns='urn:unknown'/>")
+    until("its end", lambda: node.rows("component", "list")[0]["connections"] == 0)
+
+
+def test_nothing_is_relayed_for_a_component_that_is_deleted(node, authority, silent, gate):
+    peer = Peer(node, EVIL, gate.gate, authority.issue("evil", EVIL)).join()
+    peer.raw(message(f"x@{EVIL}", f"u@{gate.gate}", "one"))
+    gate.expect("<message><body>one</body></message>")
+    node.ctl("component", "del", gate.gate)
+    peer.raw(message(f"x@{EVIL}", f"u@{gate.gate}", "two") + "<a xmlns='urn:unknown'/>")
     peer.expect_stream_error("unsupported-stanza-type")
-    assert not [row for row in node.rows("s2s", "list") if row["domain"] == domain]
+    assert not [row for row in node.rows("s2s", "list") if row["direction"] == "out"]
     del silent
+
+
+def test_a_component_that_is_not_connected_is_ours(node, authority, gate):
+    """Its requests are answered to other servers, and nobody looks for it elsewhere; also after a
+    restart."""
+    listener = federation.Listener(EVIL, authority.issue("listener", EVIL))
+    node.ctl("set", "s2s.routes", f"{EVIL}=127.0.0.1:{listener.port}")
+    peer = Peer(node, EVIL, gate.gate, authority.issue("evil", EVIL)).join()
+    disconnected(node, gate)
+    request = (f"<iq from='x@{EVIL}' to='u@{gate.gate}' type='get' id='q'>"
+               "<query xmlns='urn:x'/></iq>")
+    peer.raw(request)
+    with listener.join() as stream:
+        answer = listener.read_until(stream, "<iq.*</iq>")[0]
+        assert "remote-server-timeout" in answer and f"from='u@{gate.gate}'" in answer
+    node.restart()
+    alice = node.client("alice")
+    assert alice.error("get", "<query xmlns='urn:x'/>", to=f"u@{gate.gate}")[0] == \
+        "remote-server-timeout"
+    assert "s2s.failed" not in node.log().split("server.ready")[-1]
+    node.ctl("component", "del", gate.gate)
+    assert alice.error("get", "<query xmlns='urn:x'/>", to=f"u@{gate.gate}")[0] == \
+        "remote-server-not-found"
+    listener.close()
+
+
+# --- content ---
+
+
+@pytest.mark.parametrize("content, seen", [
+    ("<s:body xmlns:s='jabber:server'>x</s:body>", "<body>x</body>"),
+    ("<body xmlns='jabber:server'>x</body>", "<body>x</body>"),
+    ("<q:body>x</q:body>", "<body>x</body>"),
+    ("<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:server'><body>x</body>"
+     "</message></forwarded>", "<forwarded xmlns='urn:xmpp:forward:0'><message xmlns="
+     "'jabber:client'><body>x</body></message></forwarded>"),
+    ("<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client'><body>x</body>"
+     "</message></forwarded>", "<forwarded xmlns='urn:xmpp:forward:0'><message xmlns="
+     "'jabber:client'><body>x</body></message></forwarded>"),
+    ("<s:error xmlns:s='jabber:server' type='cancel'><gone xmlns='urn:ietf:params:xml:ns:"
+     "xmpp-stanzas'/></s:error>", "<error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:"
+     "xmpp-stanzas'/></error>")])
+def test_content_of_the_stream_is_content_for_clients(node, evil, content, seen):
+    alice = node.client("alice")
+    evil.secure().external()
+    evil.reader = xml.Reader()
+    evil.raw(f"<stream:stream xmlns='{federation.SERVER}' xmlns:stream='{xml.STREAM}' xmlns:q="
+             f"'{federation.SERVER}' version='1.0' from='{EVIL}' to='{ONE}' xml:lang='de'>")
+    evil.features_come()
+    kind = "error" if "error" in content else "chat"
+    evil.raw(f"<message from='x@{EVIL}' to='{alice}' type='{kind}'>{content}</message>")
+    got = alice.expect(f"<message type='{kind}'>{seen}</message>")
+    assert got.get("{http://www.w3.org/XML/1998/namespace}lang") == "de"
+
+
+@pytest.mark.parametrize("content, sent", [
+    ("<c:body xmlns:c='jabber:client'>x</c:body>", "<body xmlns:c='jabber:client'>x</body>"),
+    ("<body xmlns='jabber:client'>x</body>", "<body>x</body>"),
+    ("<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client'><body>x</body>"
+     "</message></forwarded>", "<forwarded xmlns='urn:xmpp:forward:0'><message xmlns="
+     "'jabber:client'><body>x</body></message></forwarded>")])
+def test_content_of_clients_is_content_of_the_stream(node, authority, content, sent):
+    listener = federation.Listener(EVIL, authority.issue("listener", EVIL))
+    node.ctl("set", "s2s.routes", f"{EVIL}=127.0.0.1:{listener.port}")
+    alice = node.client("alice")
+    alice.send(f"<message to='x@{EVIL}' type='chat'>{content}</message>")
+    with listener.join() as stream:
+        assert sent in listener.read_until(stream, "<message.*</message>")[0]
+    listener.close()
+
+
+# --- nobody forges ---
+
+
+@pytest.mark.parametrize("origin", [ONE, f"conference.{ONE}"])
+def test_our_own_certificate_proves_nothing_to_us(node, authority, origin):
+    own = authority.issue("own", ONE, f"conference.{ONE}")
+    peer = Peer(node, origin, ONE, own).header()
+    peer.expect_stream_error("invalid-from")
+    peer = Peer(node, EVIL, ONE, own).secure()
+    assert peer.mechanisms == []
+    assert peer.external(origin) == "not-authorized"
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_an_empty_domain_in_the_header(node, evil, secured):
+    if secured:
+        evil.secure().external()
+    evil.raw(f"<stream:stream xmlns='{federation.SERVER}' xmlns:stream='{xml.STREAM}' "
+             f"version='1.0' from='' to='{ONE}'>")
+    evil.reader = xml.Reader()
+    evil.expect_stream_error("invalid-from")
+
+
+def test_a_stanza_with_an_empty_sender(evil):
+    evil.join().raw(message("", f"alice@{ONE}", "x"))
+    evil.expect_stream_error("invalid-from")
+
+
+def test_a_second_header_changes_nothing(node, evil):
+    evil.join()
+    evil.raw(f"<stream:stream xmlns='{federation.SERVER}' xmlns:stream='{xml.STREAM}' "
+             f"version='1.0' from='victim.test' to='{ONE}'></stream:stream>")
+    evil.expect_stream_error("unsupported-stanza-type")
+
+
+def test_a_service_that_is_switched_off_is_not_ours(node, authority):
+    rooms = f"conference.{ONE}"
+    peer = Peer(node, EVIL, rooms, authority.issue("evil", EVIL)).join()
+    node.ctl("set", "muc.enabled", "off")
+    late = Peer(node, EVIL, rooms, authority.issue("late", EVIL)).header()
+    late.expect_stream_error("host-unknown")
+    alice = node.client("alice")
+    peer.raw(f"<presence from='x@{EVIL}/r' to='room@{rooms}/nick'><x xmlns="
+             "'http://jabber.org/protocol/muc'/></presence>")
+    peer.raw("<a xmlns='urn:unknown'/>")
+    peer.expect_stream_error("unsupported-stanza-type")
+    assert alice.error("get", "<query xmlns='urn:x'/>", to=rooms)[0] != "feature-not-implemented"
+
+
+def test_a_key_is_of_one_stream(node, make_server, authority):
+    """The key that has proved a stream proves no other one."""
+    tls = {**authority.issue(OTHER, OTHER), "trust": str(authority.file)}
+    other = make_server("bob", domains=[OTHER], s2s=True, tls=tls, settings=federation.settings())
+    node.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{other.s2s_port}")
+    impostor = federation.Listener(ONE, authority.issue("impostor", ONE))
+    other.ctl("set", "s2s.routes", f"{ONE}=127.0.0.1:{impostor.port}")
+    first, second = (Peer(node, OTHER, ONE).secure() for _ in range(2))
+    bob = other.client("bob")
+    bob.send(f"<message to='alice@{ONE}' type='chat'><body>hi</body></message>")
+    key = impostor.key(first.stream_id)
+    first.result(key)
+    answer(first, "valid", origin=OTHER)
+    second.result(key)
+    answer(second, "invalid", origin=OTHER)
+    second.expect_closed()
+    impostor.close()
+
+
+def test_guesses_of_keys_are_bounded(node, make_server, authority, evil):
+    """DENIED_MAX: a stream that has proved a domain goes on for a while."""
+    tls = {**authority.issue(OTHER, OTHER), "trust": str(authority.file)}
+    other = make_server("bob", domains=[OTHER], s2s=True, tls=tls, settings=federation.settings())
+    node.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{other.s2s_port}")
+    evil.join()
+    for n in range(8):
+        evil.result(f"{n}" * 64, origin=OTHER)
+        answer(evil, "invalid", origin=OTHER)
+    evil.expect_stream_error("not-authorized")
+
+
+def test_a_question_about_a_key_that_is_not_ours(evil):
+    evil.secure().raw(f"<db:verify from='{EVIL}' to='{ONE}' id='some'>{'0' * 64}</db:verify>" * 2)
+    for _ in range(2):
+        evil.expect(f"<db:verify xmlns:db='{DIALBACK}' id='some' type='invalid'/>")
+
+
+# --- peers that behave badly ---
+
+
+def test_byte_by_byte(node, evil):
+    alice = node.client("alice")
+    evil.join()
+    for byte in message(f"bob@{EVIL}", alice, "slow").encode():
+        evil.raw(bytes([byte]))
+    alice.expect("<message><body>slow</body></message>")
+
+
+def test_a_stanza_of_a_mebibyte_ends_its_stream_alone(node, evil, authority):
+    alice = node.client("alice")
+    evil.join()
+    with contextlib.suppress(OSError):  # it may be closed before all is sent
+        evil.raw(message(f"bob@{EVIL}", alice, "x" * (1 << 20)))
+    evil.expect_stream_error("policy-violation")
+    peer = Peer(node, EVIL, ONE, authority.issue("again", EVIL)).join()
+    peer.raw(message(f"bob@{EVIL}", alice, "next"))
+    alice.expect_next("<message><body>next</body></message>")
+
+
+def test_a_stream_for_each_stanza(node, authority):
+    alice = node.client("alice")
+    cert = authority.issue("evil", EVIL)
+    for n in range(20):
+        peer = Peer(node, EVIL, ONE, cert).join()
+        peer.raw(message(f"bob@{EVIL}", alice, n) + "</stream:stream>")
+        peer.expect_closed()
+        alice.expect_next(f"<message><body>{n}</body></message>")
+    until("the end of all", lambda: node.rows("s2s", "list") == [])
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_many_streams(node, authority, many):
+    """Of one peer, or of many: each works, and all end."""
+    alice = node.client("alice")
+    peers = [Peer(node, f"evil{n if many else 0}.test", ONE,
+                  authority.issue(f"evil{n}", f"evil{n if many else 0}.test")).join()
+             for n in range(100)]
+    assert len(node.rows("s2s", "list")) == 100
+    for n, peer in enumerate(peers):
+        peer.raw(message(f"x@{peer.jid}", alice, n))
+    found = [alice.expect("<message/>").findtext(f"{{{xml.CLIENT}}}body") for _ in peers]
+    assert sorted(map(int, found)) == list(range(100))
+    for peer in peers:
+        peer.close()
+    until("the end of all", lambda: node.rows("s2s", "list") == [])
 
 
 # --- ends ---

@@ -90,6 +90,50 @@ static void component_rows_add_put(struct store_batch *b, struct command_call *c
     STORE_ADD(b, &component_put, 1, SV_T(domain), SV_T(seal(secret, context, call->arena)));
 }
 
+/* All workers know the domains of components, connected or not (home/remote.h). */
+struct component_there {
+    slice domain;
+};
+
+static void component_there_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)from;
+    remote_expect(w, ((const struct component_there *)message)->domain, true);
+}
+
+static const struct message_field component_there_fields[] = {
+    F_BARE(struct component_there, domain),
+    { 0 },
+};
+static const struct message_row component_there_message = {
+    .id = 112,
+    .scope = MESSAGE_CLUSTER,
+    .name = "component-there",
+    .size = sizeof(struct component_there),
+    .fields = component_there_fields,
+    .run = component_there_run,
+};
+
+static void components_learned(void *arg, enum store_result result, const struct store_batch *b)
+{
+    for (uint32_t i = 0; result == STORE_OK && i < store_row_count(b, 0); i++)
+        remote_expect(arg, store_text(b, 0, i, 0), true);
+}
+
+static void components_learn(struct worker *w)
+{
+    struct store_batch *b = store_read(worker_store(w), 0);
+    store_add(b, &component_list, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, worker_loop(w), 0, components_learned, w);
+}
+
+static void added_everywhere(struct worker *w, void *arg)
+{
+    struct command_call *call = arg;
+    (void)w;
+    command_done(call, "%.*s may connect with this secret", SLICE_ARG(command_arg(call, "domain")));
+}
+
 static void component_rows_added(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
@@ -97,8 +141,9 @@ static void component_rows_added(void *arg, enum store_result result, const stru
     if (result != STORE_OK)
         command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
     else
-        command_done(call, "%.*s may connect with this secret",
-                     SLICE_ARG(command_arg(call, "domain")));
+        each_home(call->worker, &component_there_message,
+                  &(struct component_there){ command_arg(call, "domain") },
+                  &(struct asker){ .done = added_everywhere, .arg = call });
 }
 
 struct deletion {
@@ -112,8 +157,10 @@ struct component_gone {
 
 static void component_gone_run(struct worker *w, void *message, const struct message_from *from)
 {
+    slice domain = ((const struct component_gone *)message)->domain;
     (void)from;
-    component_end(w, ((const struct component_gone *)message)->domain);
+    remote_expect(w, domain, false);
+    component_end(w, domain);
 }
 
 static const struct message_field component_gone_fields[] = {
@@ -313,9 +360,11 @@ const struct feature component_feature = {
                                     "test_component", NULL },
                                   { 0 } },
     .schema = &schema,
+    .worker.start = components_learn,
     .commands = (struct command *const[]){ &command_add, &command_del, &command_show, NULL },
     .metrics = (struct metric *const[]){ &component_streams, &component_stanzas, &component_refused,
                                          NULL },
     .logs = (struct log_area *const[]){ &log_component, NULL },
-    .messages = (const struct message_row *const[]){ &component_gone_message, NULL },
+    .messages = (const struct message_row *const[]){ &component_gone_message,
+                                                     &component_there_message, NULL },
 };

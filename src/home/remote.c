@@ -26,7 +26,11 @@ static slice remote_domain_of(const void *item)
     return (slice){ r->domain, r->len };
 }
 
-void remote_init(struct worker *w) { map_init(&w->remotes, remote_domain_of); }
+void remote_init(struct worker *w)
+{
+    map_init(&w->remotes, remote_domain_of);
+    map_init(&w->expected, map_key_slice);
+}
 
 void remote_fini(struct worker *w)
 {
@@ -34,11 +38,34 @@ void remote_fini(struct worker *w)
     for (uint32_t i = 0; (r = map_next(&w->remotes, &i)) != NULL;)
         mem_free(&r);
     map_fini(&w->remotes);
+    slice *expected;
+    for (uint32_t i = 0; (expected = map_next(&w->expected, &i)) != NULL;)
+        mem_free(&expected);
+    map_fini(&w->expected);
 }
 
 bool remote_known(const struct worker *w, slice domain)
 {
     return map_get(&w->remotes, domain) != NULL;
+}
+
+bool remote_expected(const struct worker *w, slice domain)
+{
+    return map_get(&w->expected, domain) != NULL;
+}
+
+void remote_expect(struct worker *w, slice domain, bool on)
+{
+    slice *known = map_get(&w->expected, domain);
+    if (on && known == NULL && w->expected.count < REMOTE_EXPECTED_MAX) {
+        known = mem_alloc(sizeof *known + domain.len);
+        *known = (slice){ (char *)(known + 1), domain.len };
+        memcpy(known + 1, domain.ptr, domain.len);
+        map_put(&w->expected, known);
+    } else if (!on && known != NULL) {
+        map_del(&w->expected, domain);
+        mem_free(&known);
+    }
 }
 
 void remote_each(const struct worker *w, remote_fn *fn, void *arg)

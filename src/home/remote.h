@@ -9,7 +9,7 @@
 struct edge;
 struct message_row;
 
-enum { REMOTE_LINKS_MAX = 16 }; /* of one domain */
+enum { REMOTE_LINKS_MAX = 16 /* of one domain */, REMOTE_EXPECTED_MAX = 10000 };
 
 enum remote_change { REMOTE_UP = 0, REMOTE_DOWN = 1 };
 /* Tells all workers of a link of this worker (its id: home/connection.h), which belongs to that
@@ -26,6 +26,10 @@ void remote_learn(struct worker *w);
 void remote_node_gone(struct worker *w, uint32_t node); /* with its links */
 
 bool remote_known(const struct worker *w, slice domain);
+/* A domain that components may serve, whether one is connected or not: it is ours, and nobody looks
+ * for it elsewhere. Each worker is told. At most REMOTE_EXPECTED_MAX; others are not known. */
+void remote_expect(struct worker *w, slice domain, bool on);
+bool remote_expected(const struct worker *w, slice domain);
 /* The link by which a stanza from this bare JID would go to that address; id 0: none. */
 struct remote_link {
     uint64_t id; /* of the connection, on its node */

@@ -62,8 +62,11 @@ static enum routed route_remote(struct worker *w, slice domain, struct stanza *s
         worker_node(w)->destinations->keep_sent(w, st, origin, entry.archive_id, entry.owner);
     if (remote_known(w, domain)) {
         remote_send(w, domain, st);
-    } else if ((e = edge_foreign(w, domain, st)) != SE_NONE) {
-        route_error(w, st, e, (slice){ 0 });
+    } else if (remote_expected(w, domain) || (e = edge_foreign(w, domain, st)) != SE_NONE) {
+        bool away = e == SE_NONE; /* RFC 6120 §8.3.3.16 */
+        route_error(w, st, away ? SE_REMOTE_SERVER_TIMEOUT : e,
+                    away ? SLICE("the component that serves this domain is not connected")
+                         : (slice){ 0 });
         ticket_refused(w, origin);
         stanza_unref(&st);
     }

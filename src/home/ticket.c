@@ -85,15 +85,22 @@ bool ticket_joins_of(const struct worker *w, unsigned slot)
     return false;
 }
 
-static unsigned ticket_slot_here(const struct worker *w)
+/* One after the other, so that each of them is soon without joins and can move; not one whose
+ * reports would be held. */
+static unsigned ticket_slot_here(struct worker *w)
 {
-    unsigned slot = 0;
+    unsigned found = NODE_SLOTS;
     uint32_t node;
-    while (node_home_of_slot(w->node, slot, &node) != w->index || node != w->node->id) {
-        slot++;
-        ensure(slot < NODE_SLOTS);
+    for (unsigned i = 0; i < NODE_SLOTS; i++) {
+        unsigned slot = (unsigned)(w->next_id + i) % NODE_SLOTS;
+        if (node_home_of_slot(w->node, slot, &node) != w->index || node != w->node->id)
+            continue;
+        found = slot;
+        if (!slot_is_away(w, slot))
+            break;
     }
-    return slot;
+    ensure(found < NODE_SLOTS);
+    return found;
 }
 
 /* It is of one run of the worker that makes it: a counter is enough. */

@@ -22,6 +22,7 @@ struct worker {
     struct map joins;        /* of home/ticket.c: by id */
     struct map questions;    /* of home/question.c: by id (4 bytes) */
     struct map remotes;      /* of home/remote.c: domains of components */
+    struct map expected;     /* of home/remote.c: slices, domains that components may serve */
     struct slot_move *moves; /* of home/slots.c: of slots that come or go; NULL: none */
     uint32_t question;       /* the last id */
     uint64_t delivered;      /* messages of other workers of this process */

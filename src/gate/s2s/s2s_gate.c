@@ -36,7 +36,7 @@ bool s2s_may(slice domain)
 bool s2s_is_ours(struct worker *w, slice domain)
 {
     return node_serves(worker_node(w), domain) || remote_known(w, domain) ||
-           host_find(worker_node(w), domain, &(slice){ 0 }) != NULL;
+           remote_expected(w, domain) || host_find(worker_node(w), domain, &(slice){ 0 }) != NULL;
 }
 
 bool s2s_is_partner(struct worker *w, slice domain)

@@ -22,6 +22,7 @@
 enum {
     ENDING_MS = 2000, /* from our end of a stream to the peer's, or until all is handled */
     SASL_BYTES_MAX = 2048,
+    LANG_MAX = 35, /* bytes (RFC 5646 §4.4.1) */
     SASL_FAILURES_MAX = 3
 };
 
@@ -65,12 +66,18 @@ slice in_domain(const struct s2s_in *s, slice attr)
     return domain.len <= JID_PART_MAX ? domain : (slice){ "", 0 };
 }
 
-static void in_keep_domains(struct s2s_in *s, slice remote, slice local)
+/* lang: NULL if there is none. */
+static void in_keep_domains(struct s2s_in *s, slice remote, slice local, slice lang)
 {
+    if (lang.len > LANG_MAX || xml_needs_escape(lang))
+        lang.len = 0;
     mem_free(&s->domains);
-    s->domains = mem_alloc(remote.len + local.len + 1);
+    s->domains = mem_alloc(remote.len + local.len + lang.len + 1);
     memcpy(s->domains, remote.ptr, remote.len);
     memcpy(s->domains + remote.len, local.ptr, local.len);
+    if (lang.len > 0)
+        memcpy(s->domains + remote.len + local.len, lang.ptr, lang.len);
+    s->lang_len = (uint8_t)lang.len;
     s->remote_len = (uint16_t)remote.len;
     s->local_len = (uint16_t)local.len;
 }
@@ -100,12 +107,12 @@ static bool in_header_fits(struct s2s_in *s, slice unit)
         xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("this server does not federate"));
     } else if (local.len == 0 || !s2s_is_ours(s->x.worker, local)) {
         xstream_fail(&s->x, XE_HOST_UNKNOWN, SLICE("this domain is not served here"));
-    } else if (from.len > 0 && remote.len == 0) {
+    } else if (from.ptr != NULL && remote.len == 0) {
         xstream_fail(&s->x, XE_INVALID_FROM, SLICE("not a domain"));
     } else if (s->external && (!slice_eq(remote, in_remote(s)) || !slice_eq(local, in_local(s)))) {
         xstream_fail(&s->x, XE_INVALID_FROM, SLICE("authenticated for other domains"));
     } else if (remote.len == 0 || in_may_come_from(s, remote)) {
-        in_keep_domains(s, remote, local);
+        in_keep_domains(s, remote, local, xstream_attr(&s->x, unit, SLICE("xml:lang")));
         return true;
     }
     return false;
@@ -344,9 +351,9 @@ static void in_other(struct s2s_in *s, slice unit)
 static void in_stanza(struct xstream *x, slice unit)
 {
     struct s2s_in *s = s2s_in_of(x);
-    struct stanza_source src = { .unit = unit,
-                                 .work = worker_xml(x->worker),
-                                 .reader = &x->reader };
+    struct stanza_source src = {
+        .unit = unit, .work = worker_xml(x->worker), .lang = in_lang(s), .reader = &x->reader
+    };
     struct stanza *st;
     enum err e = stanza_read(&st, &src, in_scratch(s));
     if (e == E_UNSUPPORTED) {

@@ -12,6 +12,8 @@
 #include "home/question.h"
 #include "xmpp/ns.h"
 
+enum { DENIED_MAX = 8 /* keys of a stream that has proved another pair */ };
+
 /* An answer with a type, and with an error what it is. */
 struct in_answer {
     const char *name, *type;
@@ -93,8 +95,12 @@ static void in_is_not_proved(struct s2s_in *s, struct pair *p, enum s2s_verdict 
         s2s_in_say_result(s, p, "invalid");
     }
     pair_remove(s, p);
-    if (v == S2S_INVALID && s->x.state == STREAM_FEATURES)
+    if (v != S2S_INVALID)
+        return;
+    if (s->x.state == STREAM_FEATURES)
         xstream_close(&s->x, (slice){ 0 });
+    else if (++s->denied == DENIED_MAX)
+        xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("too many keys were denied"));
 }
 
 static void key_checked(struct worker *w, void *arg)

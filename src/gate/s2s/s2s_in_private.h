@@ -27,12 +27,14 @@ struct s2s_in {
     struct in_flow *flow; /* of s2s_in_sm.c; NULL: nothing is counted */
     uint8_t pair_count;   /* at most PAIRS_MAX */
     uint8_t failures;     /* of SASL; at most SASL_FAILURES_MAX */
-    uint8_t resumptions;  /* that were refused; at most RESUMPTIONS_MAX */
+    uint8_t resumptions;  /* that were asked for; at most RESUMPTIONS_MAX */
+    uint8_t denied;       /* keys of dialback; at most DENIED_MAX */
     bool external;        /* its certificate has proved `remote` */
     bool broken;          /* it has ended without </stream:stream> or an error */
     bool draining;        /* it ends when all that it brought is handled: nothing more is read */
     uint16_t remote_len, local_len;
-    char *domains; /* of the header: remote, local; NULL: not read */
+    uint8_t lang_len;
+    char *domains; /* of the header: remote, local, xml:lang; NULL: not read */
     char id[2 * IN_ID_BYTES + 1];
 };
 
@@ -43,6 +45,10 @@ static inline slice in_remote(const struct s2s_in *s)
 static inline slice in_local(const struct s2s_in *s)
 {
     return slice_from((slice){ s->domains, (size_t)s->remote_len + s->local_len }, s->remote_len);
+}
+static inline slice in_lang(const struct s2s_in *s)
+{
+    return (slice){ s->domains + s->remote_len + s->local_len, s->lang_len };
 }
 static inline struct arena *in_scratch(const struct s2s_in *s)
 {
