@@ -10,6 +10,7 @@
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "gate/s2s/s2s_in_dialback.h"
+#include "gate/s2s/s2s_in_pairs.h"
 #include "gate/s2s/s2s_in_private.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_proof.h"
@@ -32,17 +33,6 @@ static slice in_id_of(const void *item)
 }
 void s2s_in_map_init(struct map *m) { map_init(m, in_id_of); }
 
-void in_is_bound(struct s2s_in *s)
-{
-    ensure(s->pair_count > 0);
-    xml_reader_set_limits(
-        &s->x.reader, &(struct xml_limits){ .unit_bytes = (uint32_t)setting_int(&s2s_stanza_bytes),
-                                            .depth = 128,
-                                            .attrs = 64,
-                                            .name_bytes = 256 });
-    xstream_timer(&s->x);
-}
-
 /* The header. */
 
 static void in_greet(struct xstream *x)
@@ -56,14 +46,6 @@ static void in_greet(struct xstream *x)
                                               .lang = SLICE("en"),
                                               .to = s->remote_len > 0 ? in_remote(s) : (slice){ 0 },
                                               .dialback = true });
-}
-
-slice in_domain(const struct s2s_in *s, slice attr)
-{
-    slice domain = { "", 0 };
-    if (attr.len == 0 || jid_prep_domain(attr, in_scratch(s), &domain) != OK)
-        return (slice){ "", 0 };
-    return domain.len <= JID_PART_MAX ? domain : (slice){ "", 0 };
 }
 
 /* lang: NULL if there is none. */
@@ -80,17 +62,6 @@ static void in_keep_domains(struct s2s_in *s, slice remote, slice local, slice l
     s->lang_len = (uint8_t)lang.len;
     s->remote_len = (uint16_t)remote.len;
     s->local_len = (uint16_t)local.len;
-}
-
-bool in_may_come_from(struct s2s_in *s, slice remote)
-{
-    if (s2s_is_ours(s->x.worker, remote))
-        xstream_fail(&s->x, XE_INVALID_FROM, SLICE("this domain is served here"));
-    else if (!s2s_is_partner(s->x.worker, remote))
-        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("not a domain that may connect here"));
-    else
-        return true;
-    return false;
 }
 
 static bool in_header_fits(struct s2s_in *s, slice unit)
@@ -125,11 +96,6 @@ static bool in_offers_external(struct s2s_in *s)
     struct why why;
     return s->x.secure && s->remote_len > 0 &&
            s2s_certificate_is_of(s->x.conn, in_remote(s), in_scratch(s), &why);
-}
-
-bool in_may_authenticate(const struct s2s_in *s)
-{
-    return s->x.secure || !setting_bool(&s2s_require_tls);
 }
 
 static void in_features(struct s2s_in *s)
@@ -420,12 +386,6 @@ static void in_drain(struct s2s_in *s)
     in_ends_soon(s);
 }
 
-void s2s_in_drained(struct s2s_in *s)
-{
-    s2s_flow_last_ack(s);
-    xstream_close(&s->x, (slice){ 0 });
-}
-
 /* The peer has ended its stream: it hears first what became of the last stanzas. */
 static bool in_drains(struct xstream *x)
 {
@@ -447,7 +407,7 @@ static void in_end(struct s2s_in *s)
     if (s2s_flow_waits(s)) {
         in_drain(s);
     } else if (s2s_flow_is_enabled(s)) {
-        s2s_in_drained(s);
+        s2s_flow_end(s);
     } else {
         xstream_send_end(&s->x);
         in_ends_soon(s);
@@ -459,7 +419,7 @@ static void in_idle(struct xstream *x)
     uint64_t silent_ms = (loop_now_us(worker_loop(x->worker)) - xstream_last_us(x)) / 1000;
     uint64_t limit_ms = 2 * (uint64_t)setting_int(&s2s_idle);
     if (s2s_in_of(x)->draining)
-        s2s_in_drained(s2s_in_of(x));
+        s2s_flow_end(s2s_in_of(x));
     else if (x->end_sent)
         xstream_close(x, (slice){ 0 });
     else if (silent_ms >= limit_ms)

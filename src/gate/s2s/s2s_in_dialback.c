@@ -5,6 +5,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "gate/s2s/s2s_in_pairs.h"
 #include "gate/s2s/s2s_in_private.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_proof.h"

@@ -1,10 +1,10 @@
+#include "gate/s2s/s2s_in_pairs.h"
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/setting.h"
 #include "gate/s2s/s2s_in_private.h"
 #include "gate/s2s/s2s_rows.h"
-
-enum { CLAIMED_MAX = 8 /* while none of them is proved */ };
 
 struct pair *pair_find(const struct s2s_in *s, slice remote, slice local)
 {
@@ -54,4 +54,39 @@ void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
              LOG_S("local", pair_local(p)), LOG_C("auth", how),
              LOG_C("tls", s->x.secure ? conn_tls_version(s->x.conn) : "none"),
              LOG_C("peer", conn_info_text(conn_info(s->x.conn)).text));
+}
+
+slice in_domain(const struct s2s_in *s, slice attr)
+{
+    slice domain = { "", 0 };
+    if (attr.len == 0 || jid_prep_domain(attr, in_scratch(s), &domain) != OK)
+        return (slice){ "", 0 };
+    return domain.len <= JID_PART_MAX ? domain : (slice){ "", 0 };
+}
+
+bool in_may_come_from(struct s2s_in *s, slice remote)
+{
+    if (s2s_is_ours(s->x.worker, remote))
+        xstream_fail(&s->x, XE_INVALID_FROM, SLICE("this domain is served here"));
+    else if (!s2s_is_partner(s->x.worker, remote))
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("not a domain that may connect here"));
+    else
+        return true;
+    return false;
+}
+
+bool in_may_authenticate(const struct s2s_in *s)
+{
+    return s->x.secure || !setting_bool(&s2s_require_tls);
+}
+
+void in_is_bound(struct s2s_in *s)
+{
+    ensure(s->pair_count > 0);
+    xml_reader_set_limits(
+        &s->x.reader, &(struct xml_limits){ .unit_bytes = (uint32_t)setting_int(&s2s_stanza_bytes),
+                                            .depth = 128,
+                                            .attrs = 64,
+                                            .name_bytes = 256 });
+    xstream_timer(&s->x);
 }

@@ -1,24 +1,14 @@
-/* s2s_in_private: what the files of s2s_in share: the stream itself, and its pairs of domains. */
+/* s2s_in_private: what the files of s2s_in share: the stream of a server that has connected to us.
+ */
 #pragma once
 #include "gate/s2s/s2s_in.h"
 
-struct elem;
 struct in_flow;
 
-enum { PAIRS_MAX = 64 /* of one stream */, IN_ID_BYTES = 16 };
+enum { IN_ID_BYTES = 16 };
 
-/* A foreign domain that speaks over a stream, and the domain of ours that it speaks to. */
-struct pair {
-    struct list node; /* in s2s_in.pairs */
-    bool proved;      /* else its key is being checked */
-    const char *how;  /* static; "": not proved */
-    uint64_t since_us;
-    uint16_t remote_len, local_len;
-    char text[]; /* remote, local */
-};
-
-/* The stream of a server that has connected to us. Before the header is read, remote and local are
- * empty; remote also if the header has no `from`. */
+/* Before the header is read, remote and local are empty; remote also if the header has no `from`.
+ */
 struct s2s_in {
     struct xstream x; /* first: it is the owner of the connection */
     struct s2s_gate *gate;
@@ -54,22 +44,3 @@ static inline struct arena *in_scratch(const struct s2s_in *s)
 {
     return loop_scratch(worker_loop(s->x.worker));
 }
-static inline slice pair_remote(const struct pair *p) { return (slice){ p->text, p->remote_len }; }
-static inline slice pair_local(const struct pair *p)
-{
-    return (slice){ p->text + p->remote_len, p->local_len };
-}
-
-/* Of s2s_in_pairs.c. */
-struct pair *pair_find(const struct s2s_in *s, slice remote, slice local);
-struct pair *pair_add(struct s2s_in *s, slice remote, slice local); /* NULL: there are too many */
-void pair_remove(struct s2s_in *s, struct pair *p);
-void pairs_forget(struct s2s_in *s);
-void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how);
-
-/* Of s2s_in.c. A domain in an attribute; empty: it is absent, or no domain. */
-slice in_domain(const struct s2s_in *s, slice attr);
-/* Whether somebody may speak for this domain; else the stream has failed. */
-bool in_may_come_from(struct s2s_in *s, slice remote);
-bool in_may_authenticate(const struct s2s_in *s); /* the stream is secure enough for it */
-void in_is_bound(struct s2s_in *s);               /* larger units may come */

@@ -8,6 +8,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "gate/s2s/s2s_in_pairs.h"
 #include "gate/s2s/s2s_in_private.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/question.h"
@@ -157,6 +158,12 @@ void s2s_flow_last_ack(struct s2s_in *s)
         flow_write_ack(f);
 }
 
+void s2s_flow_end(struct s2s_in *s)
+{
+    s2s_flow_last_ack(s);
+    xstream_close(&s->x, (slice){ 0 });
+}
+
 /* Stanzas. */
 
 static void flow_pace(struct in_flow *f)
@@ -184,7 +191,7 @@ static void flow_advance(struct in_flow *f)
             flow_ack(f);
         flow_pace(f);
         if (f->stream->draining && f->h == f->count)
-            s2s_in_drained(f->stream);
+            s2s_flow_end(f->stream);
     } else if (f->wanted && f->open == 0) {
         flow_answer(f);
     } else {

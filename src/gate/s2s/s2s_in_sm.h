@@ -37,6 +37,7 @@ bool s2s_flow_is_enabled(const struct s2s_in *s); /* its peer counts acknowledge
 bool s2s_flow_waits(const struct s2s_in *s);
 /* The last <a/> before the stream ends (XEP-0198 §4). */
 void s2s_flow_last_ack(struct s2s_in *s);
+void s2s_flow_end(struct s2s_in *s); /* that, and the end */
 /* The stream is closed. It is kept if it can be resumed. */
 void s2s_flow_leave(struct s2s_in *s);
 
@@ -48,6 +49,3 @@ void s2s_flows_init(struct s2s_worker *sw);
 void s2s_flows_fini(struct s2s_worker *sw); /* memory only */
 
 extern const struct message_row s2s_resume_message, s2s_resumed_message;
-
-/* Of s2s_in.c: all is handled that a draining stream has brought. */
-void s2s_in_drained(struct s2s_in *s);

@@ -1,0 +1,41 @@
+/* s2s_in_pairs: the pairs of domains that a stream of another server speaks for, or claims to, and
+ * what is asked of such domains. Confined to the worker of the stream. Limits: PAIRS_MAX pairs;
+ * CLAIMED_MAX while none of them is proved. */
+#pragma once
+#include "base/list.h"
+#include "base/slice.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct s2s_in;
+
+enum { PAIRS_MAX = 64, CLAIMED_MAX = 8 };
+
+/* A foreign domain that speaks over a stream, and the domain of ours that it speaks to. */
+struct pair {
+    struct list node; /* in s2s_in.pairs */
+    bool proved;      /* else its key is being checked */
+    const char *how;  /* static; "": not proved */
+    uint64_t since_us;
+    uint16_t remote_len, local_len;
+    char text[]; /* remote, local */
+};
+
+static inline slice pair_remote(const struct pair *p) { return (slice){ p->text, p->remote_len }; }
+static inline slice pair_local(const struct pair *p)
+{
+    return (slice){ p->text + p->remote_len, p->local_len };
+}
+
+struct pair *pair_find(const struct s2s_in *s, slice remote, slice local);
+struct pair *pair_add(struct s2s_in *s, slice remote, slice local); /* NULL: there are too many */
+void pair_remove(struct s2s_in *s, struct pair *p);
+void pairs_forget(struct s2s_in *s);
+void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how);
+
+/* A domain in an attribute; empty: it is absent, or no domain. */
+slice in_domain(const struct s2s_in *s, slice attr);
+/* Whether somebody may speak for this domain; else the stream has failed. */
+bool in_may_come_from(struct s2s_in *s, slice remote);
+bool in_may_authenticate(const struct s2s_in *s); /* the stream is secure enough for it */
+void in_is_bound(struct s2s_in *s);               /* larger units may come */
