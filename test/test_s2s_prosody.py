@@ -1,4 +1,6 @@
 """Federation with Prosody, in both directions."""
+import re
+
 import pytest
 
 from muster import partner, prosody
@@ -67,3 +69,18 @@ def test_messages_are_archived_copied_and_delivered_late(federated):
     found = [alice.expect("<message><result xmlns='urn:xmpp:mam:2'/></message>") for _ in range(2)]
     texts = ["".join(e.itertext()) for e in found]
     assert "one" in texts[0] and "two" in texts[1]
+
+
+def test_prosody_counts_our_acknowledgements(federated):
+    """With SASL EXTERNAL alone: Prosody asks for them only if the features offer it."""
+    ours, theirs = federated(more='"smacks";')
+    alice, bob = ours.client("alice"), theirs.client("bob")
+    partner.talk(bob, alice, "to")
+    partner.talk(alice, bob, "back")
+    carol = f"carol@{OURS}"
+    for n in range(20):
+        bob.send(f"<message to='{carol}' type='chat' id='l{n}'><body>{n}</body></message>")
+    until("the last acknowledgement", lambda: re.search(r"queue = 0 \(acked: \d", theirs.log()))
+    late = ours.client("carol")
+    for n in range(20):
+        late.expect(f"<message id='l{n}'><body>{n}</body></message>")

@@ -119,7 +119,8 @@ const struct feature session_feature = {
     .name = "session",
     .xeps =
         (const struct xep[]){
-            { "0198", "1.6.1", "Stream Management", "0.1.0", "test_sm", NULL },
+            { "0198", "1.6.1", "Stream Management", "0.1.0", "test_sm",
+              "with clients, and on streams that other servers open" },
             { 0 },
         },
     .schema = &restart_schema,

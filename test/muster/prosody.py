@@ -26,7 +26,8 @@ allow_unencrypted_plain_auth = true
 s2s_secure_auth = {secure_auth}
 unbound = {{ resolvconf = false; hoststxt = false; forward = {{ "127.0.0.1@{dns}" }};
             options = {{ ["do-not-query-localhost:"] = "no"; ["module-config:"] = "iterator" }} }}
-modules_enabled = {{ "roster"; "saslauth"; "tls"; "dialback"; "disco"; "ping"; "version"; "pep" }}
+modules_enabled = {{ "roster"; "saslauth"; "tls"; "dialback"; "disco"; "ping"; "version"; "pep";
+                    {more} }}
 modules_disabled = {{ {less} }}
 ssl = {{ certificate = "{certificate}"; key = "{key}"; cafile = "{authority}"; {ssl} }}
 VirtualHost "{domain}"
@@ -120,7 +121,7 @@ class Prosody(Partner):
         for user in users:
             (accounts / f"{user}.dat").write_text('return { ["password"] = "secret"; };\n')
         conf = folder / "prosody.cfg.lua"
-        fields = {"secure_auth": "false", "less": "", "ssl": "", **options}
+        fields = {"secure_auth": "false", "less": "", "more": "", "ssl": "", **options}
         conf.write_text(CONFIG.format(folder=folder, domain=domain, **ports, **fields))
         super().__init__(domain, ports, [PROSODY, "--config", str(conf), "-F"],
                          folder / "prosody.log")

@@ -225,8 +225,6 @@ const struct feature s2s_feature = {
               "test_s2s", "between servers" },
             { "0185", "1.0", "Dialback Key Generation and Validation", "0.1.0", "dialback_test",
               NULL },
-            { "0198", "1.6.1", "Stream Management", "0.1.0", "test_s2s_in_sm",
-              "on streams of other servers" },
             { "0220", "1.1.1", "Server Dialback", "0.1.0", "test_s2s",
               "our own stream has one pair of domains; several pairs on a stream of another "
               "server are taken" },
