@@ -384,12 +384,14 @@ def test_no_stream_in_the_name_of_a_foreign_domain(make_server, authority):
     peer = Peer(node, "evil.test", f"gw.{ONE}", authority.issue("evil", "evil.test")).join()
     peer.raw(message("x@evil.test", f"u@gw.{ONE}", "one"))
     gateway.expect("<message from='x@evil.test'><body>one</body></message>")
-    gateway.close()
-    until("its end", lambda: [row["connections"] for row in node.rows("component", "list")] == [0])
+    node.ctl("component", "del", f"gw.{ONE}")
+    gateway.expect_stream_error("not-authorized")
     route(node, gw_one_test=federation.free_port())
+    alice = node.client("alice")
+    until("all to know", lambda: [alice.error("get", "<query xmlns='urn:x'/>", to=f"gw.{ONE}")
+                                  for _ in range(2)] and node.log().count("s2s.failed"))
     peer.raw(message("x@evil.test", f"u@gw.{ONE}", "two"))
     peer.raw(message("x@evil.test", f"u@gw.{ONE}", "three"))
-    alice = node.client("alice")
     assert alice.error("get", "<query xmlns='jabber:iq:version'/>", to=f"gw.{ONE}")[0] == \
         "remote-server-timeout"
     assert [row["local"] for row in node.rows("s2s", "list")
