@@ -15,8 +15,8 @@ ONE, OTHER = "one.test", "other.test"
 
 def route(server, **domains):
     """Tells it where the servers of domains are: DOMAIN=PORT, with _ for a dot."""
-    routes = [f"{domain.replace('_', '.')}=127.0.0.1:{port}" for domain, port in domains.items()]
-    server.ctl("set", "s2s.routes", *routes)
+    for domain, port in domains.items():
+        federation.route(server, domain.replace("_", "."), port)
 
 
 @pytest.fixture
@@ -323,7 +323,7 @@ def test_stanzas_do_not_wait_long_for_an_answer_about_a_key(node, evil, victim):
 @pytest.mark.skipif(nodes.COUNT > 1, reason="the limit is of a node")
 def test_domains_that_are_only_asked_about_keys_are_bounded(node, evil, authority):
     with socket.create_server(("127.0.0.1", 0), backlog=512) as silent:
-        node.ctl("set", "s2s.routes", f"*=127.0.0.1:{silent.getsockname()[1]}")
+        federation.route(node, "*", silent.getsockname()[1])
         peers = [evil.join()] + [Peer(node, f"evil{n}.test", ONE, authority.issue(
             f"evil{n}", f"evil{n}.test")).join() for n in range(5)]
         for n, peer in enumerate(peers):

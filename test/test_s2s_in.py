@@ -37,7 +37,7 @@ def evil(node, authority):
 def silent(node):
     """All other servers are this socket, which says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        node.ctl("set", "s2s.routes", f"*=127.0.0.1:{sock.getsockname()[1]}")
+        federation.route(node, "*", sock.getsockname()[1])
         yield sock
 
 
@@ -72,7 +72,7 @@ def test_the_sender_hears_that_an_address_is_none(node, make_server, authority):
     tls = {**authority.issue("other", "other.test"), "trust": str(authority.file)}
     other = make_server("bob", domains=["other.test"], s2s=True, tls=tls,
                         settings=federation.settings())
-    node.ctl("set", "s2s.routes", f"other.test=127.0.0.1:{other.s2s_port}")
+    federation.route(node, "other.test", other.s2s_port)
     bob = other.client("bob")
     peer = Peer(node, "other.test", ONE, authority.issue("peer", "other.test")).join()
     peer.raw(message(bob, f"\u2603@{ONE}", "bad"))
@@ -367,7 +367,7 @@ def test_a_certificate_proves_what_is_being_checked(evil, silent):
 def test_a_key_is_not_checked_twice_at_a_time(node, authority, evil):
     evil.join()
     victim = federation.Listener("victim.test", authority.issue("victim", "victim.test"))
-    node.ctl("set", "s2s.routes", f"victim.test=127.0.0.1:{victim.port}")
+    federation.route(node, "victim.test", victim.port)
     for n in range(3):
         evil.result(f"{n}" * 64, origin="victim.test")
     assert victim.questions() == ["0" * 64]

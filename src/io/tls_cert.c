@@ -174,6 +174,13 @@ static const char *fingerprint(const X509 *cert, struct arena *arena)
     return slice_cstr(arena, slice_of(text));
 }
 
+void tls_cert_fingerprint(char out[TLS_FINGERPRINT_LEN + 1], slice certificate)
+{
+    unsigned char hash[TLS_FINGERPRINT_LEN / 2];
+    ensure(EVP_Q_digest(NULL, "SHA256", NULL, certificate.ptr, certificate.len, hash, NULL) == 1);
+    hex_encode(out, (slice){ (const char *)hash, sizeof(hash) });
+}
+
 static const char *cert_pem(X509 *cert, struct arena *arena)
 {
     BIO *pem = BIO_new(BIO_s_mem());

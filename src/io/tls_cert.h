@@ -12,6 +12,10 @@ struct tls_trust;
 
 enum { TLS_CHAIN_MAX = 16, TLS_PEM_BYTES_MAX = 1 << 20 };
 
+enum { TLS_FINGERPRINT_LEN = 64 };
+/* SHA-256 of a certificate in DER, in hexadecimal digits. */
+void tls_cert_fingerprint(char out[TLS_FINGERPRINT_LEN + 1], slice certificate);
+
 /* All texts are of the arena. */
 struct tls_cert_facts {
     int64_t not_before, not_after; /* seconds since 1970 */

@@ -60,6 +60,14 @@ def settings(**more):
             **{f"s2s.{name.replace('_', '-')}": value for name, value in more.items()}}
 
 
+def route(server, pattern, port, *options):
+    """In place of all its routes of a pattern: to this port, and the DNS is not asked."""
+    for row in server.rows("s2s-route", "list"):
+        if row["pattern"] == pattern:
+            server.ctl("s2s-route", "del", pattern, row["target"])
+    server.ctl("s2s-route", "add", pattern, f"127.0.0.1:{port}", "--less-specific", "off", *options)
+
+
 class Peer(Client):
     """One stream of another server to a server of ours, made for tests: what it says is raw. Under
     TLS it shows `cert`, paths as Authority.issue() returns them."""

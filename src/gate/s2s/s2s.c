@@ -67,6 +67,7 @@ static void s2s_start(void *own, struct worker *w)
     xstreams_init(&sw->out);
     s2s_in_map_init(&sw->in_by_id);
     s2s_flows_init(sw);
+    list_init(&sw->find_waits);
     actors_init(&sw->partners, &partner_kind, w, worker_loop(w));
 }
 

@@ -3,20 +3,43 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_write.h"
-#include "gate/s2s/s2s_policy.h"
+#include "gate/s2s/s2s_lists.h"
 #include "gate/s2s/s2s_rows.h"
 #include "io/address.h"
 #include "io/dial.h"
 #include "io/locate.h"
+#include "xmpp/jid.h"
 #include "xmpp/precis.h"
+#include <stdio.h>
 
-enum { FIND_MS = 60000, DIAL_MS = 15000, PORT = 5269, WHY_MAX = 64 << 10 };
+enum {
+    FIND_MS = 60000,
+    DIAL_MS = 15000,
+    PORT = 5269,
+    WHY_MAX = 64 << 10,
+    STEPS_MAX = 64,
+    REDIRECTS_MAX = 3,
+    HOST_BYTES = 2 * DNS_HOST_BYTES
+};
 
-/* LOCATING ─▶ for each target: RESOLVING ─▶ DIALLING. At most one of the three is there; with
- * `over` none, and the callback follows; none either while the caller tries a connection. */
+/* What is tried next: an address, a host with a port, or the SRV records of a name, which become
+ * hosts in their place. */
+struct find_step {
+    enum { STEP_ADDRESS, STEP_HOST, STEP_LOCATE, STEP_BLOCKED } kind;
+    uint16_t port;
+    bool tls, plain; /* TLS at once; or there may be none */
+    bool one;        /* STEP_LOCATE: only the service that `tls` says */
+    char host[DNS_HOST_BYTES];
+};
+
+/* WAITING ─▶ for each step: LOCATING or RESOLVING ─▶ DIALLING. At most one of the three is there;
+ * with `over` none, and the callback follows; none either while the caller tries a connection. */
 struct s2s_find {
+    struct list node; /* in find_waits of its worker, while it waits */
+    bool begun;       /* counted in `finding` of its worker */
     struct s2s_gate *gate;
     struct worker *worker;
     s2s_found_fn *done;
@@ -26,32 +49,57 @@ struct s2s_find {
     struct dial *dial;
     struct loop_defer over;
     uint64_t since_us;
-    struct locate_target *targets;
-    size_t count, at; /* the target that is being tried */
-    bool exists;      /* some host has an address */
-    bool fails;       /* the DNS could not be asked about some of it */
-    struct buf why;   /* of all that was tried */
-    slice domain;     /* with A-labels */
+    struct find_step *steps;
+    size_t count, at; /* the step that is being tried */
+    unsigned redirects;
+    bool exists;    /* some host has an address */
+    bool fails;     /* the DNS could not be asked about some of it */
+    bool blocked;   /* a route has ended it */
+    bool soft;      /* some host may work at another time */
+    bool hard;      /* some host will not */
+    struct buf why; /* of all that was tried */
+    slice domain;   /* with A-labels */
     char text[];
 };
 
 static struct loop *find_loop(const struct s2s_find *f) { return worker_loop(f->worker); }
 
+static void find_begin_others(struct s2s_worker *sw);
+
 static void find_free(struct s2s_find *f)
 {
+    struct s2s_worker *sw = s2s_worker(f->gate, f->worker);
+    if (list_linked(&f->node))
+        list_remove(&f->node);
+    if (f->begun)
+        sw->finding--;
     loop_defer_cancel(&f->over);
-    mem_free(&f->targets);
+    mem_free(&f->steps);
     buf_fini(&f->why);
     mem_free(&f);
+    find_begin_others(sw);
+}
+
+static bool find_is_late(const struct s2s_find *f)
+{
+    return loop_now_us(find_loop(f)) - f->since_us > FIND_MS * 1000ull;
+}
+
+bool s2s_find_is_hard(const struct s2s_find *f) { return f->hard && !f->soft && !f->fails; }
+
+bool s2s_find_may_be_plain(const struct s2s_find *f)
+{
+    return f->at < f->count && f->steps[f->at].plain;
 }
 
 /* Nothing is left to try. A domain without any address is not there. */
 static void find_fail(struct s2s_find *f)
 {
-    bool missing = !f->exists && !f->fails;
-    const struct s2s_found found = { .error = missing ? SE_REMOTE_SERVER_NOT_FOUND
-                                                      : SE_REMOTE_SERVER_TIMEOUT,
-                                     .hard = missing,
+    bool missing = !f->exists && !f->fails && !f->blocked && !find_is_late(f);
+    const struct s2s_found found = { .error = f->blocked ? SE_NOT_ALLOWED
+                                              : missing  ? SE_REMOTE_SERVER_NOT_FOUND
+                                                         : SE_REMOTE_SERVER_TIMEOUT,
+                                     .hard = missing || f->blocked || s2s_find_is_hard(f),
                                      .why = buf_fit(&f->why) };
     f->done(f->arg, &found);
     find_free(f);
@@ -65,13 +113,19 @@ static void find_say(struct s2s_find *f, const char *what, slice why)
 
 static void find_next(struct s2s_find *f);
 
+static void find_passes_on(struct s2s_find *f)
+{
+    f->at++;
+    find_next(f);
+}
+
 static void find_dialled(void *arg, const struct dial_result *result)
 {
     struct s2s_find *f = arg;
     struct buf text;
     f->dial = NULL;
     if (result->conn != NULL) {
-        bool tls = f->count > 0 && f->targets[f->at].tls;
+        bool tls = f->steps[f->at].tls;
         f->done(f->arg, &(struct s2s_found){ .conn = result->conn, .tls = tls });
         return;
     }
@@ -79,8 +133,8 @@ static void find_dialled(void *arg, const struct dial_result *result)
     dial_explain(result, &text);
     find_say(f, "", buf_fit(&text));
     buf_fini(&text);
-    f->at++;
-    find_next(f);
+    f->soft = true;
+    find_passes_on(f);
 }
 
 static void find_dial(struct s2s_find *f, const union address *to, size_t count)
@@ -99,64 +153,100 @@ static void find_resolved(void *arg, const struct resolved *result)
         return;
     }
     f->fails = f->fails || (result->end != RESOLVE_NO_NAME && result->end != RESOLVE_NO_DATA);
-    find_say(f, f->targets[f->at].host, slice_of(result->reason));
-    f->at++;
-    find_next(f);
+    find_say(f, f->steps[f->at].host, slice_of(result->reason));
+    find_passes_on(f);
 }
 
-static bool find_is_late(const struct s2s_find *f)
+/* Steps. */
+
+/* At a place; NULL: there are as many as may be. */
+static struct find_step *find_insert(struct s2s_find *f, size_t at, slice host)
 {
-    return loop_now_us(find_loop(f)) - f->since_us > FIND_MS * 1000ull;
+    ensure(at <= f->count);
+    if (f->count == STEPS_MAX || host.len >= DNS_HOST_BYTES)
+        return NULL;
+    f->steps = mem_realloc(f->steps, (f->count + 1) * sizeof *f->steps);
+    struct find_step *s = &f->steps[at];
+    memmove(s + 1, s, (f->count - at) * sizeof *s);
+    f->count++;
+    *s = (struct find_step){ .kind = STEP_HOST };
+    memcpy(s->host, host.ptr, host.len);
+    s->host[host.len] = '\0';
+    return s;
 }
 
-static void find_next(struct s2s_find *f)
-{
-    if (f->at >= f->count || find_is_late(f)) {
-        find_fail(f);
-        return;
-    }
-    const struct locate_target *t = &f->targets[f->at];
-    struct s2s_worker *sw = s2s_worker(f->gate, f->worker);
-    f->resolve = resolve_host(sw->resolver, slice_of(t->host), t->port, find_resolved, f);
-}
-
-bool s2s_find_go_on(struct s2s_find *f, slice why)
-{
-    ensure(f->locate == NULL && f->resolve == NULL && f->dial == NULL);
-    if (f->at + 1 >= f->count || find_is_late(f))
-        return false;
-    log_info(&log_s2s, LOG_EV("s2s.host"), LOG_S("domain", f->domain),
-             LOG_C("host", f->targets[f->at].host), LOG_S("why", why));
-    find_say(f, f->targets[f->at].host, why);
-    f->at++;
-    find_next(f);
-    return true;
-}
-
+/* The hosts of SRV records come in place of these. */
 static void find_located(void *arg, const struct locate_result *result)
 {
     struct s2s_find *f = arg;
+    bool plain = f->steps[f->at].plain;
     f->locate = NULL;
-    f->fails = result->end == LOCATE_FAILED;
-    if (result->end != LOCATE_FOUND) {
+    f->fails = f->fails || result->end == LOCATE_FAILED;
+    if (result->end != LOCATE_FOUND)
         find_say(f, "", slice_of(result->text));
-        find_fail(f);
-        return;
+    for (size_t i = 0; i < result->count; i++) {
+        const struct locate_target *t = &result->target[i];
+        struct find_step *s = find_insert(f, f->at + 1 + i, slice_of(t->host));
+        if (s == NULL)
+            break;
+        s->port = t->port;
+        s->tls = t->tls;
+        s->plain = plain;
     }
-    f->targets = mem_alloc(result->count * sizeof *f->targets);
-    memcpy(f->targets, result->target, result->count * sizeof *f->targets);
-    f->count = result->count;
-    find_next(f);
+    find_passes_on(f);
 }
 
-static void find_over(struct loop_defer *d) { find_fail(CONTAINER_OF(d, struct s2s_find, over)); }
-
-/* It fails before anything was tried: later in the tick. */
-static void find_refuse(struct s2s_find *f, slice why)
+static uint64_t find_draw(void *arg)
 {
-    find_say(f, "", why);
-    f->over.fn = find_over;
-    loop_defer(find_loop(f), &f->over);
+    (void)arg;
+    return rand_u64();
+}
+
+static void find_add_route(struct s2s_find *f, const struct s2s_route *r)
+{
+    struct arena *tmp = loop_scratch(find_loop(f));
+    struct s2s_target t;
+    bool right = s2s_target_read(&t, r->target);
+    ensure(right); /* it was checked before it was stored */
+    slice host = t.kind == S2S_TARGET_ADDRESS ? t.host : s2s_ascii(t.host, tmp);
+    struct find_step *s = host.len > 0 ? find_insert(f, f->count, host) : NULL;
+    if (s == NULL)
+        return;
+    s->kind = t.kind == S2S_TARGET_ADDRESS ? STEP_ADDRESS
+              : t.kind == S2S_TARGET_HOST  ? STEP_HOST
+                                           : STEP_LOCATE;
+    s->port = t.port;
+    s->one = t.one;
+    s->tls = t.one ? t.tls : r->tls == S2S_ROUTE_DIRECT;
+    s->one = s->one || s->tls;
+    s->plain = r->tls == S2S_ROUTE_NONE;
+}
+
+/* The routes of each pattern in their order, then the DNS. */
+static void find_plan(struct s2s_find *f, slice domain)
+{
+    const struct s2s_route *order[S2S_ROUTES_OF_PATTERN];
+    struct s2s_levels at = s2s_levels_of(domain);
+    const struct s2s_listed *l;
+    bool ends = false;
+    while (!ends && (l = s2s_levels_next(&at)) != NULL) {
+        if (l->blocked) {
+            struct find_step *s = find_insert(f, f->count, slice_of(""));
+            if (s != NULL)
+                s->kind = STEP_BLOCKED;
+            return;
+        }
+        size_t count = s2s_routes_order(order, l->routes, find_draw, NULL);
+        for (size_t i = 0; i < count; i++)
+            find_add_route(f, order[i]);
+        ends = l->ends;
+    }
+    struct find_step *s = ends ? NULL : find_insert(f, f->count, f->domain);
+    if (s != NULL)
+        s->kind = STEP_LOCATE;
+    else if (f->count == 0)
+        find_say(f, "", SLICE("the routes of this domain are out of service (s2s-route list)"));
+    f->fails = f->fails || f->count == 0;
 }
 
 /* NULL setting: what the system uses. */
@@ -174,25 +264,149 @@ static bool find_has_resolver(struct s2s_find *f, struct why *why)
            resolver_create(&sw->resolver, find_loop(f), find_servers(), why) == OK;
 }
 
-static void find_begin(struct s2s_find *f, slice domain)
+static bool find_asks_dns(struct s2s_find *f, const struct find_step *s)
 {
     static const struct locate_service services[] = { { "_xmpps-server._tcp", true },
                                                       { "_xmpp-server._tcp", false } };
-    const struct locate_options options = { services, 2, PORT };
+    const struct locate_options options = { .service = s->one && !s->tls ? services + 1 : services,
+                                            .count = s->one ? 1 : 2,
+                                            .port = s->one && s->tls ? 0 : PORT };
+    struct resolver *r = s2s_worker(f->gate, f->worker)->resolver;
+    slice host = slice_of(s->host);
+    if (host.len == 0)
+        return false;
+    if (s->kind == STEP_HOST)
+        f->resolve = resolve_host(r, host, s->port, find_resolved, f);
+    else
+        f->locate = locate_start(r, find_loop(f), host, &options, find_located, f);
+    return true;
+}
+
+static void find_next(struct s2s_find *f)
+{
     union address address;
     struct why why;
-    slice text;
-    if (s2s_route_find(slice_of(setting_text(&s2s_routes)), domain, &text) &&
-        address_parse(text, &address)) {
+    if (f->at >= f->count || find_is_late(f)) {
+        find_fail(f);
+        return;
+    }
+    const struct find_step *s = &f->steps[f->at];
+    if (s->kind == STEP_BLOCKED) {
+        f->blocked = true;
+        find_say(f, "", SLICE("a static route blocks it (s2s-route list)"));
+        find_fail(f);
+    } else if (s->kind == STEP_ADDRESS) {
+        bool right = address_parse(slice_of(s->host), &address);
+        ensure(right);
         find_dial(f, &address, 1);
-    } else if (f->domain.len == 0) {
-        find_refuse(f, SLICE("the domain has no form for the DNS"));
     } else if (!find_has_resolver(f, &why)) {
         f->fails = true;
-        find_refuse(f, slice_of(why.text));
-    } else {
-        f->locate = locate_start(s2s_worker(f->gate, f->worker)->resolver, find_loop(f), f->domain,
-                                 &options, find_located, f);
+        find_say(f, "", slice_of(why.text));
+        find_passes_on(f);
+    } else if (!find_asks_dns(f, s)) {
+        find_say(f, "", SLICE("the domain has no form for the DNS"));
+        find_passes_on(f);
+    }
+}
+
+bool s2s_find_go_on(struct s2s_find *f, slice why, bool hard)
+{
+    ensure(f->locate == NULL && f->resolve == NULL && f->dial == NULL);
+    f->soft = f->soft || !hard;
+    f->hard = f->hard || hard;
+    if (f->at + 1 >= f->count || find_is_late(f))
+        return false;
+    log_info(&log_s2s, LOG_EV("s2s.host"), LOG_S("domain", f->domain),
+             LOG_C("host", f->steps[f->at].host), LOG_S("why", why));
+    find_say(f, f->steps[f->at].host, why);
+    find_passes_on(f);
+    return true;
+}
+
+/* Elsewhere. */
+
+/* "[2001:db8::1]" and "192.0.2.1" get the port. */
+static bool find_reads_address(char out[HOST_BYTES], slice host)
+{
+    union address address;
+    if (address_parse(host, &address) && address.any.sa_family != AF_UNIX &&
+        address_port(&address) > 0) {
+        snprintf(out, HOST_BYTES, "%.*s", SLICE_ARG(host));
+        return true;
+    }
+    int len = snprintf(out, HOST_BYTES, "%.*s:%d", SLICE_ARG(host), PORT);
+    return len > 0 && len < HOST_BYTES && address_parse(slice_of(out), &address) &&
+           address.any.sa_family != AF_UNIX;
+}
+
+static bool find_has_tried(const struct s2s_find *f, slice host, uint16_t port)
+{
+    for (size_t i = 0; i < f->count; i++)
+        if (slice_is(host, f->steps[i].host) && f->steps[i].port == port &&
+            f->steps[i].kind != STEP_LOCATE)
+            return true;
+    return false;
+}
+
+void s2s_find_see_other(struct s2s_find *f, slice text)
+{
+    struct arena *tmp = loop_scratch(find_loop(f));
+    char address[HOST_BYTES];
+    slice host = text, digits;
+    int64_t port = PORT;
+    bool fixed = text.len < DNS_HOST_BYTES && find_reads_address(address, text);
+    if (text.len == 0 || text.len >= DNS_HOST_BYTES || f->redirects == REDIRECTS_MAX ||
+        f->at >= f->count)
+        return;
+    if (fixed) {
+        host = slice_of(address);
+        port = 0;
+    } else if (slice_cut(text, ':', &host, &digits) &&
+               (!slice_int(digits, &port) || port < 1 || port > UINT16_MAX)) {
+        return;
+    }
+    slice name = host;
+    if (!fixed && (jid_prep_domain(host, tmp, &name) != OK || s2s_is_ours(f->worker, name)))
+        return;
+    name = fixed ? host : s2s_ascii(name, tmp);
+    if (name.len == 0 || find_has_tried(f, name, (uint16_t)port))
+        return;
+    struct find_step *s = find_insert(f, f->at + 1, name);
+    if (s == NULL)
+        return;
+    s->kind = fixed ? STEP_ADDRESS : STEP_HOST;
+    s->port = (uint16_t)port;
+    s->plain = f->steps[f->at].plain;
+    f->redirects++;
+}
+
+/* The beginning. */
+
+static void find_over(struct loop_defer *d) { find_next(CONTAINER_OF(d, struct s2s_find, over)); }
+
+static void find_begin(struct s2s_find *f)
+{
+    f->begun = true;
+    s2s_worker(f->gate, f->worker)->finding++;
+    f->since_us = loop_now_us(find_loop(f));
+    loop_defer(find_loop(f), &f->over);
+}
+
+/* Each worker has its part of what a node may do at a time. */
+static bool find_has_room(const struct s2s_find *f)
+{
+    uint32_t part = (uint32_t)setting_int(&s2s_connecting) / worker_node(f->worker)->worker_count;
+    return s2s_worker(f->gate, f->worker)->finding < (part > 0 ? part : 1);
+}
+
+static void find_begin_others(struct s2s_worker *sw)
+{
+    while (!list_empty(&sw->find_waits)) {
+        struct s2s_find *f = CONTAINER_OF(sw->find_waits.next, struct s2s_find, node);
+        if (!find_has_room(f))
+            return;
+        list_remove(&f->node);
+        find_begin(f);
     }
 }
 
@@ -206,11 +420,15 @@ struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w, slice doma
     f->worker = w;
     f->done = done;
     f->arg = arg;
-    f->since_us = loop_now_us(worker_loop(w));
+    f->over.fn = find_over;
     f->domain = (slice){ f->text, ascii.len };
     memcpy(f->text, ascii.ptr, ascii.len);
     buf_init(&f->why, WHY_MAX);
-    find_begin(f, domain);
+    find_plan(f, domain);
+    if (find_has_room(f))
+        find_begin(f);
+    else
+        list_append(&s2s_worker(g, w)->find_waits, &f->node);
     return f;
 }
 

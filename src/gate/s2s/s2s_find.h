@@ -1,7 +1,10 @@
-/* s2s_find: makes a connection to the server of a foreign domain: by s2s.routes, else by the DNS
- * (RFC 6120 §3.2, XEP-0368). The hosts that the DNS names are tried one after the other.
+/* s2s_find: makes a connection to the server of a foreign domain: by the static routes of the most
+ * specific pattern that matches, then those of less specific ones, then by the DNS (RFC 6120 §3.2,
+ * XEP-0368). Hosts are tried one after the other.
  *
- * Limits: FIND_MS for all of it, DIAL_MS for each host. Confined to its worker. */
+ * Limits: FIND_MS for all of it, DIAL_MS for each host, STEPS_MAX hosts, among them REDIRECTS_MAX
+ * that servers have named; s2s.connecting finds at a time on a node, others wait for their turn.
+ * Confined to its worker. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
 #include "xmpp/stanza_error.h"
@@ -23,9 +26,16 @@ typedef void s2s_found_fn(void *arg, const struct s2s_found *found);
 
 struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w, slice domain,
                                 s2s_found_fn *done, void *arg);
-/* The connection that was found was of no use, and why, for an operator. false: no other host is
- * left, nothing happens. true: others are tried; the callback may come from inside. */
-bool s2s_find_go_on(struct s2s_find *f, slice why);
+/* The connection that was found was of no use, and why, for an operator; hard: it would be again.
+ * false: no other host is left, nothing happens. true: others are tried; the callback may come from
+ * inside. */
+bool s2s_find_go_on(struct s2s_find *f, slice why, bool hard);
+bool s2s_find_is_hard(const struct s2s_find *f); /* of all hosts that were tried */
+/* Whether the connection that was found may do without TLS: it is by such a route. */
+bool s2s_find_may_be_plain(const struct s2s_find *f);
+/* What the server at the connection says in see-other-host (RFC 6120 §4.9.3.19): tried next, unless
+ * it was tried, is a domain of ours, or too many were named. */
+void s2s_find_see_other(struct s2s_find *f, slice host);
 void s2s_find_cancel(struct s2s_find **f); /* no callback comes afterwards; NULL is fine */
 
 /* A domain as the DNS and certificates have it, with A-labels; empty: it has no such form. */

@@ -1,6 +1,7 @@
 #include "gate/s2s/s2s_gate.h"
 #include "base/setting.h"
 #include "gate/s2s/s2s.h"
+#include "gate/s2s/s2s_lists.h"
 #include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/host.h"
@@ -17,7 +18,7 @@ struct tls_ctx *s2s_tls(struct s2s_gate *g)
     return tls;
 }
 
-bool s2s_may(slice domain)
+static bool s2s_policy_lets(slice domain)
 {
     bool listed = false;
     switch ((enum s2s_policy)setting_int(&s2s_policy)) {
@@ -32,6 +33,8 @@ bool s2s_may(slice domain)
     }
     return listed == (setting_int(&s2s_policy) == S2S_ALLOW);
 }
+
+bool s2s_may(slice domain) { return s2s_policy_lets(domain) && !s2s_is_blocked(domain); }
 
 bool s2s_is_ours(struct worker *w, slice domain)
 {

@@ -36,6 +36,8 @@ struct s2s_worker {
     uint32_t kept_count;
     struct resolver *resolver; /* of s2s_find.c; NULL: not needed yet */
     struct actors partners;    /* by "remote/local" */
+    struct list find_waits;    /* of s2s_find.c: finds for which there is no room yet */
+    uint32_t finding;          /* those that have begun */
     struct timer stop;         /* then streams that are left are aborted */
 };
 
@@ -62,7 +64,7 @@ void s2s_ask_certificate(struct s2s_gate *g, struct conn *c);
 
 /* Whether it is ours: a domain of the node, a service, or a component. On a worker. */
 bool s2s_is_ours(struct worker *w, slice domain);
-/* Whether the policy lets this foreign domain in and out. Any thread. */
+/* Whether the policy lets this foreign domain in and out, and no route blocks it. On a worker. */
 bool s2s_may(slice domain);
 /* A foreign domain, by its name, that the policy lets in and out. On a worker. */
 bool s2s_is_partner(struct worker *w, slice domain);

@@ -9,10 +9,12 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_in_dialback.h"
 #include "gate/s2s/s2s_in_pairs.h"
 #include "gate/s2s/s2s_in_private.h"
 #include "gate/s2s/s2s_in_sm.h"
+#include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/question.h"
@@ -105,13 +107,13 @@ static void in_features(struct s2s_in *s)
     xml_begin(&w, &b, XML_PART_MAX);
     xml_open(&w, "stream:features", NULL);
     xml_content(&w);
-    if (!s->x.secure && setting_bool(&s2s_require_tls))
+    if (!in_may_authenticate(s))
         buf_lit(&b, "<starttls xmlns='" NS_TLS "'><required/></starttls>");
     else if (!s->x.secure)
         buf_lit(&b, "<starttls xmlns='" NS_TLS "'/>");
     if (!s->external && in_offers_external(s))
         buf_lit(&b, "<mechanisms xmlns='" NS_SASL "'><mechanism>EXTERNAL</mechanism></mechanisms>");
-    if (in_may_authenticate(s) && setting_bool(&s2s_dialback))
+    if (in_may_authenticate(s) && s2s_demand_of(in_remote(s)).dialback)
         buf_lit(&b, "<dialback xmlns='" NS_DIALBACK_FEATURE "'><errors/></dialback>");
     if (s->x.state == STREAM_BOUND) /* XEP-0198 §2: not before it is authenticated */
         buf_lit(&b, "<sm xmlns='" NS_SM "'/>");

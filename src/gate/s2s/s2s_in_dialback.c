@@ -5,6 +5,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_in_pairs.h"
 #include "gate/s2s/s2s_in_private.h"
 #include "gate/s2s/s2s_partner.h"
@@ -144,12 +145,14 @@ static void in_check_key(struct s2s_in *s, const struct pair *p, slice key)
 static void in_result(struct s2s_in *s, const struct elem *e, slice remote, slice local)
 {
     slice key = elem_text(e, in_scratch(s));
-    if (!setting_bool(&s2s_dialback) || elem_attr_raw(e, "type").ptr != NULL) {
+    if (!s2s_demand_of(remote).dialback || elem_attr_raw(e, "type").ptr != NULL) {
         xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("dialback is not offered"));
     } else if (key.len == 0 || key.len > DIALBACK_ID_MAX || remote.len == 0 || local.len == 0) {
         xstream_fail(&s->x, XE_IMPROPER_ADDRESSING, SLICE("a result needs from, to and a key"));
     } else if (!s2s_is_ours(s->x.worker, local)) {
         in_result_refuse(s, remote, local, SE_ITEM_NOT_FOUND);
+    } else if (!s->x.secure && !s2s_may_be_plain(remote)) {
+        in_result_refuse(s, remote, local, SE_POLICY_VIOLATION);
     } else if (in_may_come_from(s, remote)) {
         struct pair *p = pair_find(s, remote, local);
         if (p != NULL && p->proved)

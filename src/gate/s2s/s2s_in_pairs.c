@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_in_private.h"
 #include "gate/s2s/s2s_rows.h"
 
@@ -66,10 +67,13 @@ slice in_domain(const struct s2s_in *s, slice attr)
 
 bool in_may_come_from(struct s2s_in *s, slice remote)
 {
+    struct why why;
     if (s2s_is_ours(s->x.worker, remote))
         xstream_fail(&s->x, XE_INVALID_FROM, SLICE("this domain is served here"));
     else if (!s2s_is_partner(s->x.worker, remote))
         xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("not a domain that may connect here"));
+    else if (!s2s_tls_fits(s->x.conn, remote, &why))
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, slice_of(why.text));
     else
         return true;
     return false;
@@ -77,7 +81,7 @@ bool in_may_come_from(struct s2s_in *s, slice remote)
 
 bool in_may_authenticate(const struct s2s_in *s)
 {
-    return s->x.secure || !setting_bool(&s2s_require_tls);
+    return s->x.secure || s2s_may_be_plain(in_remote(s));
 }
 
 void in_is_bound(struct s2s_in *s)

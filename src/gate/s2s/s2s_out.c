@@ -8,6 +8,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_proof.h"
@@ -70,9 +71,12 @@ static void out_heard(struct xstream *x, const struct elem *error)
 {
     struct s2s_out *o = s2s_out_of(x);
     struct elem condition;
-    if (o->partner != NULL && elem_first(error, &condition))
-        partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false, "the server says: %.*s",
-                      (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr);
+    if (o->partner == NULL || !elem_first(error, &condition))
+        return;
+    if (slice_is(condition.name, "see-other-host"))
+        partner_see_other(o->partner, elem_text(&condition, out_scratch(o)));
+    partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false, "the server says: %.*s",
+                  (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr);
 }
 
 static void out_gone(struct xstream *x, enum xstream_end why)
@@ -115,10 +119,9 @@ static bool out_header_fits(struct s2s_out *o, slice unit)
 static bool out_certificate_fits(struct s2s_out *o)
 {
     struct why why;
-    if (!o->x.secure || !setting_bool(&s2s_verify) ||
-        s2s_certificate_is_of(o->x.conn, out_remote(o), out_scratch(o), &why))
+    if (!o->x.secure || s2s_server_fits(o->x.conn, out_remote(o), out_scratch(o), &why))
         return true;
-    OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true, "its certificate is refused: %s", why.text);
+    OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true, "%s", why.text);
     return false;
 }
 
@@ -194,9 +197,9 @@ static void out_authenticate(struct s2s_out *o)
 {
     if (o->has_external)
         out_begin_external(o);
-    else if (!setting_bool(&s2s_dialback))
+    else if (!s2s_demand_of(out_remote(o)).dialback)
         OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true,
-                 "it does not accept our certificate, and s2s.dialback is off here");
+                 "it does not accept our certificate, and dialback is off here");
     else if (!o->has_dialback)
         OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true,
                  "it accepts neither our certificate nor dialback");
@@ -270,10 +273,11 @@ static void out_features(struct s2s_out *o, const struct elem *e)
     } else if (!o->x.secure && starttls) {
         xstream_now(&o->x, STREAM_ASK_TLS);
         xstream_write(&o->x, SLICE("<starttls xmlns='" NS_TLS "'/>"));
-    } else if (!o->x.secure && setting_bool(&s2s_require_tls)) {
+    } else if (!o->x.secure && !partner_may_be_plain(o->partner)) {
         OUT_ENDS(o, SE_REMOTE_SERVER_TIMEOUT, true, "it offers no TLS (s2s.require-tls)");
     } else {
-        bool certified = !partner_is_uncertified(o->partner) || !setting_bool(&s2s_dialback);
+        bool certified =
+            !partner_is_uncertified(o->partner) || !s2s_demand_of(out_remote(o)).dialback;
         o->has_external = o->x.secure && certified &&
                           elem_child(e, "mechanisms", NS_SASL, &child) &&
                           offers_external(&child, out_scratch(o));

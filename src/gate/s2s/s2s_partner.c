@@ -4,8 +4,10 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/utf8.h"
+#include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_in_sm.h"
+#include "gate/s2s/s2s_lists.h"
 #include "gate/s2s/s2s_out.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/question.h"
@@ -87,6 +89,18 @@ void partner_certificate_refused(struct partner *p)
 }
 
 bool partner_is_uncertified(const struct partner *p) { return p->uncertified; }
+
+void partner_see_other(struct partner *p, slice host)
+{
+    if (p->find != NULL)
+        s2s_find_see_other(p->find, host);
+}
+
+bool partner_may_be_plain(const struct partner *p)
+{
+    const struct s2s_demand demand = s2s_demand_of(partner_remote(p));
+    return !demand.tls || (demand.plain && p->find != NULL && s2s_find_may_be_plain(p->find));
+}
 
 /* Questions about keys. */
 
@@ -313,7 +327,10 @@ static bool partner_tries_next(struct partner *p)
         return false;
     LIST_EACH (it, &p->questions)
         CONTAINER_OF(it, struct question, node)->asked = false;
-    return s2s_find_go_on(p->find, slice_of(p->why));
+    if (s2s_find_go_on(p->find, slice_of(p->why), p->hard))
+        return true;
+    p->hard = s2s_find_is_hard(p->find);
+    return false;
 }
 
 void partner_lost(struct partner *p, bool at_once)
@@ -710,6 +727,10 @@ const struct message_row s2s_verify_message = {
     .slow = true,
 };
 
-const struct message_row *const s2s_messages[] = { &s2s_foreign_message, &s2s_verify_message,
-                                                   &verified_message,    &s2s_resume_message,
-                                                   &s2s_resumed_message, NULL };
+const struct message_row *const s2s_messages[] = { &s2s_foreign_message,
+                                                   &s2s_verify_message,
+                                                   &verified_message,
+                                                   &s2s_resume_message,
+                                                   &s2s_resumed_message,
+                                                   &s2s_lists_message,
+                                                   NULL };

@@ -37,6 +37,9 @@ void partner_blame(struct partner *p, enum stanza_error e, bool hard, const char
 /* The server did not take it: the stream may end now, and the next one begins with dialback. */
 void partner_certificate_refused(struct partner *p);
 bool partner_is_uncertified(const struct partner *p);
+/* The server says that it is somewhere else: tried next, where that may be. */
+void partner_see_other(struct partner *p, slice host);
+bool partner_may_be_plain(const struct partner *p); /* without TLS */
 slice partner_local(const struct partner *p);
 slice partner_remote(const struct partner *p);
 struct s2s_gate *partner_gate(const struct partner *p);

@@ -28,15 +28,6 @@ bool s2s_patterns_match(slice patterns, slice domain)
     return false;
 }
 
-bool s2s_route_find(slice routes, slice domain, slice *address)
-{
-    slice one, pattern;
-    while (slice_word(&routes, &one))
-        if (slice_cut(one, '=', &pattern, address) && s2s_pattern_matches(pattern, domain))
-            return true;
-    return false;
-}
-
 bool s2s_is_address(slice domain)
 {
     char text[INET_ADDRSTRLEN];
@@ -60,14 +51,6 @@ static bool policy_pattern_ok(slice pattern, struct arena *tmp)
     return jid_prep_domain(pattern, tmp, &prepared) == OK && slice_eq(prepared, pattern);
 }
 
-static bool policy_route_ok(slice route, struct arena *tmp)
-{
-    slice pattern, text;
-    union address address;
-    return slice_cut(route, '=', &pattern, &text) && policy_pattern_ok(pattern, tmp) &&
-           address_parse(text, &address) && address_port(&address) > 0;
-}
-
 static bool policy_all(slice list, bool (*ok)(slice one, struct arena *tmp))
 {
     struct arena *tmp = arena_create(0);
@@ -79,8 +62,13 @@ static bool policy_all(slice list, bool (*ok)(slice one, struct arena *tmp))
     return right;
 }
 
+bool s2s_pattern_ok(slice pattern)
+{
+    return memchr(pattern.ptr, ' ', pattern.len) == NULL &&
+           policy_all(pattern, policy_pattern_ok) && pattern.len > 0;
+}
+
 bool s2s_patterns_ok(slice patterns) { return policy_all(patterns, policy_pattern_ok); }
-bool s2s_routes_ok(slice routes) { return policy_all(routes, policy_route_ok); }
 
 /* "192.0.2.1", "192.0.2.1:53", "2001:db8::1", "[2001:db8::1]:53" */
 static bool policy_server_ok(slice server)

@@ -1,5 +1,5 @@
-/* s2s_policy: the lists of domains and routes in settings of federation, and what they say of a
- * domain. Domains are prepared. Pure; any thread. */
+/* s2s_policy: patterns of foreign domains, in settings and in rows of federation. Domains are
+ * prepared. Pure; any thread. */
 #pragma once
 #include "base/slice.h"
 
@@ -7,16 +7,13 @@
 bool s2s_pattern_matches(slice pattern, slice domain);
 /* Whether one of the patterns, separated by spaces, matches. */
 bool s2s_patterns_match(slice patterns, slice domain);
-/* The address of the first route that matches: of "partner.test=192.0.2.1:5269 *=[::1]:5270".
- * false: none does. */
-bool s2s_route_find(slice routes, slice domain, slice *address);
 /* An IP address is no domain that others can be reached by. */
 bool s2s_is_address(slice domain);
 
 /* For settings: `check` and `form` of struct param. */
+bool s2s_pattern_ok(slice pattern);
 bool s2s_patterns_ok(slice patterns);
-bool s2s_routes_ok(slice routes);
 bool s2s_dns_servers_ok(slice servers);
 #define S2S_PATTERNS_FORM    "domains with spaces between them; *.DOMAIN is all below it, * is all"
-#define S2S_ROUTES_FORM      "DOMAIN=ADDRESS:PORT, several with spaces between them"
+#define S2S_PATTERN_FORM     "DOMAIN, *.DOMAIN for all below it, or * for all"
 #define S2S_DNS_SERVERS_FORM "addresses with or without a port, and commas between them"

@@ -27,20 +27,6 @@ static void patterns_are_whole_domains_or_all_below_one(void **s)
     assert_false(matches("a.tes", "a.test"));
 }
 
-static void the_first_route_that_matches_counts(void **s)
-{
-    slice routes = SLICE("a.test=127.0.0.1:1 *.test=127.0.0.1:2 *=[::1]:3"), address;
-    (void)s;
-    assert_true(s2s_route_find(routes, SLICE("a.test"), &address));
-    assert_true(slice_is(address, "127.0.0.1:1"));
-    assert_true(s2s_route_find(routes, SLICE("b.test"), &address));
-    assert_true(slice_is(address, "127.0.0.1:2"));
-    assert_true(s2s_route_find(routes, SLICE("b.example"), &address));
-    assert_true(slice_is(address, "[::1]:3"));
-    assert_false(s2s_route_find(SLICE("a.test=127.0.0.1:1"), SLICE("b.test"), &address));
-    assert_false(s2s_route_find(SLICE(""), SLICE("b.test"), &address));
-}
-
 static void settings_are_checked(void **s)
 {
     static const char *const right[] = { "", "a.test", "*", "*.a.test b.test", "bücher.test" };
@@ -50,12 +36,9 @@ static void settings_are_checked(void **s)
         assert_true(s2s_patterns_ok(slice_of(right[i])));
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_false(s2s_patterns_ok(slice_of(wrong[i])));
-    assert_true(s2s_routes_ok(SLICE("a.test=127.0.0.1:5269 *.b.test=[::1]:1")));
-    assert_false(s2s_routes_ok(SLICE("a.test")));
-    assert_false(s2s_routes_ok(SLICE("a.test=127.0.0.1")));
-    assert_false(s2s_routes_ok(SLICE("a.test=127.0.0.1:0")));
-    assert_false(s2s_routes_ok(SLICE("=127.0.0.1:5269")));
-    assert_false(s2s_routes_ok(SLICE("a.test=unix:/tmp/x")));
+    assert_true(s2s_pattern_ok(SLICE("*.a.test")));
+    assert_false(s2s_pattern_ok(SLICE("")));
+    assert_false(s2s_pattern_ok(SLICE("a.test b.test")));
 }
 
 static void name_servers_are_checked(void **s)
@@ -89,7 +72,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patterns_are_whole_domains_or_all_below_one),
-        cmocka_unit_test(the_first_route_that_matches_counts),
         cmocka_unit_test(settings_are_checked),
         cmocka_unit_test(name_servers_are_checked),
         cmocka_unit_test(addresses_are_no_domains),

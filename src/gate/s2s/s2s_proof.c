@@ -2,7 +2,10 @@
 #include "auth/seal.h"
 #include "base/buf.h"
 #include "codec/xml_write.h"
+#include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_find.h"
+#include "gate/s2s/s2s_rows.h"
+#include "io/tls_cert.h"
 #include "io/tls_names.h"
 
 /* Keys. A sealed text depends on the key in secrets.key alone, and nobody is told it. */
@@ -43,23 +46,69 @@ static void proof_explain(const struct tls_peer *peer, struct why *why)
     buf_fini(&text);
 }
 
-bool s2s_certificate_is_of(const struct conn *c, slice domain, struct arena *tmp, struct why *why)
+static bool proof_names(slice certificate, slice domain, struct arena *tmp)
 {
-    const struct tls_peer *peer = conn_tls_peer(c);
     struct tls_names names;
-    slice *chain;
-    if (peer == NULL || peer->verdict != TLS_VERIFIED) {
-        proof_explain(peer, why);
-        return false;
-    }
     const struct tls_wanted wanted = { .domain = s2s_ascii(domain, tmp),
                                        .unicode = domain,
                                        .service = SLICE("xmpp-server"),
                                        .xmpp = true,
-                                       .wildcards = true };
-    if (conn_tls_chain(c, tmp, &chain) > 0 && tls_names_read(&names, chain[0], tmp) == OK &&
-        tls_names_find(&names, &wanted) != NULL)
+                                       .wildcards = setting_bool(&s2s_wildcards) };
+    return tls_names_read(&names, certificate, tmp) == OK &&
+           tls_names_find(&names, &wanted) != NULL;
+}
+
+static bool proof_is_pinned(slice pins, slice certificate, struct why *why)
+{
+    char fingerprint[TLS_FINGERPRINT_LEN + 1];
+    slice pin;
+    tls_cert_fingerprint(fingerprint, certificate);
+    while (slice_word(&pins, &pin))
+        if (slice_is(pin, fingerprint))
+            return true;
+    why_set(why, "its SHA-256 is %s, which `s2s-demand list` does not have", fingerprint);
+    return false;
+}
+
+bool s2s_certificate_is_of(const struct conn *c, slice domain, struct arena *tmp, struct why *why)
+{
+    const struct tls_peer *peer = conn_tls_peer(c);
+    const struct s2s_demand demand = s2s_demand_of(domain);
+    slice *chain;
+    size_t count = conn_tls_chain(c, tmp, &chain);
+    if (!demand.external) {
+        why_set(why, "`s2s-demand list` wants dialback of it");
+        return false;
+    }
+    if (demand.pins.len > 0 && count > 0)
+        return proof_is_pinned(demand.pins, chain[0], why);
+    if (peer == NULL || peer->verdict != TLS_VERIFIED) {
+        proof_explain(peer, why);
+        return false;
+    }
+    if (count > 0 && proof_names(chain[0], domain, tmp))
         return true;
     why_set(why, "it does not name %.*s", SLICE_ARG(domain));
+    return false;
+}
+
+bool s2s_tls_fits(const struct conn *c, slice domain, struct why *why)
+{
+    const struct s2s_demand demand = s2s_demand_of(domain);
+    const char *version = conn_tls_version(c);
+    if (version == NULL || demand.tls_min == NULL || strcmp(version, demand.tls_min) >= 0)
+        return true;
+    why_set(why, "its TLS is %s, and `s2s-demand list` wants %s", version, demand.tls_min);
+    return false;
+}
+
+bool s2s_server_fits(const struct conn *c, slice domain, struct arena *tmp, struct why *why)
+{
+    struct why wrong;
+    if (!s2s_tls_fits(c, domain, why))
+        return false;
+    if (!s2s_demand_of(domain).verify || s2s_certificate_is_of(c, domain, tmp, &wrong))
+        return true;
+    why_set(why, "its certificate is refused: %s", wrong.text);
     return false;
 }

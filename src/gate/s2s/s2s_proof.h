@@ -12,5 +12,10 @@ bool s2s_key(char out[DIALBACK_KEY_LEN + 1], const struct dialback *d, struct ar
 bool s2s_key_is_right(slice key, const struct dialback *d, struct arena *tmp);
 
 /* Whether the certificate of the peer of this connection is valid and for that domain (RFC 9525,
- * RFC 6120 §13.7). false: `why` says what is wrong. */
+ * RFC 6120 §13.7), or is a pinned one, and counts for it (gate/s2s/s2s_demand.h). false: `why` says
+ * what is wrong. */
 bool s2s_certificate_is_of(const struct conn *c, slice domain, struct arena *tmp, struct why *why);
+/* Whether the TLS of this connection, if it has any, is what is demanded of that domain. */
+bool s2s_tls_fits(const struct conn *c, slice domain, struct why *why);
+/* Both, for a server that we have connected to. `why` is the whole sentence. */
+bool s2s_server_fits(const struct conn *c, slice domain, struct arena *tmp, struct why *why);

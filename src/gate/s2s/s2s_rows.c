@@ -3,6 +3,7 @@
 #include "gate/s2s/s2s.h"
 #include "gate/s2s/s2s_commands.h"
 #include "gate/s2s/s2s_find.h"
+#include "gate/s2s/s2s_lists.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_policy.h"
 #include "home/actor.h"
@@ -35,18 +36,25 @@ struct setting s2s_domains = {
     .doc = "The domains that s2s.policy allows or denies. `*.example.org` is all below that "
            "domain, without itself.",
 };
-struct setting s2s_routes = {
-    .name = "s2s.routes",
+struct setting s2s_wildcards = {
+    .name = "s2s.wildcards",
     .scope = SCOPE_CLUSTER,
-    .type = PARAM_TEXT,
-    .def_text = "",
-    .max = 32 << 10,
-    .many = true,
-    .check = s2s_routes_ok,
-    .form = S2S_ROUTES_FORM,
-    .doc = "Where the servers of some domains are; for others the DNS says it: "
-           "`partner.test=192.0.2.1:5269`, "
-           "`*.test=[2001:db8::1]:5269`. The first that matches counts.",
+    .type = PARAM_BOOL,
+    .def = 1,
+    .max = 1,
+    .doc = "Whether a certificate for `*.example.org` counts for `chat.example.org`, as RFC 9525 "
+           "has it.",
+};
+struct setting s2s_connecting = {
+    .name = "s2s.connecting",
+    .scope = SCOPE_NODE,
+    .type = PARAM_INT,
+    .def = 1000,
+    .min = 1,
+    .max = 100000,
+    .unit = "connections",
+    .doc = "How many connections to other servers a node tries to make at a time. Each worker has "
+           "an equal part, at least 1; others wait.",
 };
 struct setting s2s_dns_servers = {
     .name = "s2s.dns-servers",
@@ -209,12 +217,25 @@ struct metric s2s_partners = { .name = "muster_s2s_partners",
                                        "this server has a connection for, or stanzas." };
 struct log_area log_s2s = { .name = "s2s" };
 
-static struct setting *const settings[] = { &s2s_policy,      &s2s_domains,      &s2s_routes,
-                                            &s2s_dns_servers, &s2s_require_tls,  &s2s_verify,
-                                            &s2s_dialback,    &s2s_idle,         &s2s_queue_stanzas,
-                                            &s2s_queue_bytes, &s2s_queue_total,  &s2s_retry_for,
-                                            &s2s_resume_for,  &s2s_stanza_bytes, &s2s_stanza_rate,
-                                            &s2s_byte_rate,   &s2s_per_address,  NULL };
+static struct setting *const settings[] = { &s2s_policy,
+                                            &s2s_domains,
+                                            &s2s_dns_servers,
+                                            &s2s_require_tls,
+                                            &s2s_verify,
+                                            &s2s_dialback,
+                                            &s2s_idle,
+                                            &s2s_queue_stanzas,
+                                            &s2s_queue_bytes,
+                                            &s2s_queue_total,
+                                            &s2s_retry_for,
+                                            &s2s_resume_for,
+                                            &s2s_stanza_bytes,
+                                            &s2s_stanza_rate,
+                                            &s2s_byte_rate,
+                                            &s2s_per_address,
+                                            &s2s_wildcards,
+                                            &s2s_connecting,
+                                            NULL };
 
 const struct feature s2s_feature = {
     .name = "s2s",
@@ -231,7 +252,11 @@ const struct feature s2s_feature = {
             { 0 },
         },
     .settings = settings,
+    .schema = &s2s_lists_schema,
     .commands = s2s_commands,
+    .worker.slot = &s2s_lists_slot,
+    .worker.start = s2s_lists_start,
+    .worker.ended = s2s_lists_ended,
     .metrics = (struct metric *const[]){ &s2s_streams, &s2s_stanzas, &s2s_failures, &s2s_refused,
                                          &s2s_partners, NULL },
     .logs = (struct log_area *const[]){ &log_s2s, NULL },

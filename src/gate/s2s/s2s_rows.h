@@ -7,9 +7,9 @@
 enum s2s_policy { S2S_OFF, S2S_OPEN, S2S_ALLOW, S2S_DENY };
 enum { S2S_STANZA_BYTES_MAX = 16 << 20 };
 
-extern struct setting s2s_policy, s2s_domains, s2s_routes, s2s_dns_servers, s2s_require_tls,
-    s2s_verify, s2s_dialback, s2s_idle, s2s_queue_stanzas, s2s_queue_bytes, s2s_queue_total,
-    s2s_retry_for, s2s_resume_for, s2s_stanza_bytes, s2s_stanza_rate, s2s_byte_rate,
+extern struct setting s2s_policy, s2s_domains, s2s_dns_servers, s2s_require_tls, s2s_verify,
+    s2s_dialback, s2s_idle, s2s_queue_stanzas, s2s_queue_bytes, s2s_queue_total, s2s_retry_for,
+    s2s_resume_for, s2s_stanza_bytes, s2s_stanza_rate, s2s_byte_rate, s2s_wildcards, s2s_connecting,
     s2s_per_address;
 
 enum { S2S_RECEIVED, S2S_SENT }; /* directions */

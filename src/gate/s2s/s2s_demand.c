@@ -1,0 +1,48 @@
+#include "gate/s2s/s2s_demand.h"
+#include "gate/s2s/s2s_lists.h"
+#include "gate/s2s/s2s_rows.h"
+
+static void demand_by_row(struct s2s_demand *d, const struct s2s_listed *l)
+{
+    if (l->auth != S2S_AUTH_SETTINGS) {
+        d->verify = l->auth == S2S_AUTH_CERTIFICATE;
+        d->external = l->auth != S2S_AUTH_DIALBACK;
+        d->dialback = l->auth != S2S_AUTH_CERTIFICATE;
+    }
+    d->tls_min = l->tls_min == 13 ? "TLSv1.3" : NULL;
+    d->pins = l->pins;
+    d->tls = d->tls || l->tls_min > 0 || l->pins.len > 0 || l->auth == S2S_AUTH_CERTIFICATE;
+    d->plain = d->plain && l->tls_min == 0 && l->pins.len == 0 && l->auth != S2S_AUTH_CERTIFICATE;
+}
+
+static bool demand_has_plain_route(const struct s2s_route *first)
+{
+    for (const struct s2s_route *r = first; r != NULL; r = r->next)
+        if (r->in_service && r->tls == S2S_ROUTE_NONE)
+            return true;
+    return false;
+}
+
+struct s2s_demand s2s_demand_of(slice domain)
+{
+    struct s2s_demand d = { .tls = setting_bool(&s2s_require_tls),
+                            .verify = setting_bool(&s2s_verify),
+                            .external = true,
+                            .dialback = setting_bool(&s2s_dialback) };
+    struct s2s_levels at = s2s_levels_of(domain);
+    const struct s2s_listed *l, *demand = NULL, *routes = NULL;
+    while ((l = s2s_levels_next(&at)) != NULL) {
+        demand = demand == NULL && l->demands ? l : demand;
+        routes = routes == NULL && l->routes != NULL ? l : routes;
+    }
+    d.plain = routes != NULL && demand_has_plain_route(routes->routes);
+    if (demand != NULL)
+        demand_by_row(&d, demand);
+    return d;
+}
+
+bool s2s_may_be_plain(slice domain)
+{
+    struct s2s_demand d = s2s_demand_of(domain);
+    return !d.tls || d.plain;
+}

@@ -1,0 +1,19 @@
+/* s2s_demand: what a foreign domain must show: the settings of federation, and in their place the
+ * demand (command `s2s-demand set`) and the routes of the most specific pattern that has some. On a
+ * worker. */
+#pragma once
+#include "base/slice.h"
+
+struct s2s_demand {
+    bool tls;            /* streams must be encrypted */
+    bool plain;          /* but a static route lets it do without, unless a demand is above it */
+    bool verify;         /* a server that we connect to must show a right certificate */
+    bool external;       /* a certificate proves the domain */
+    bool dialback;       /* dialback proves the domain, and ours to it */
+    const char *tls_min; /* "TLSv1.3"; NULL: any version that is allowed at all */
+    slice pins;          /* one of these certificates, in place of those that are trusted; empty: no
+                            pins. Valid until the loop goes on */
+};
+struct s2s_demand s2s_demand_of(slice domain);
+/* Whether a stream without TLS is of use to that domain, which has connected to us. */
+bool s2s_may_be_plain(slice domain);

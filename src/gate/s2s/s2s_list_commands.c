@@ -1,0 +1,458 @@
+#include "gate/s2s/s2s_list_commands.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "base/log.h"
+#include "gate/s2s/s2s_lists.h"
+#include "gate/s2s/s2s_policy.h"
+#include "gate/s2s/s2s_rows.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "store/store.h"
+
+/* Changes are made at one place, the home of DUTY_LINKS, so that one follows the other. A task is
+ * in the arena of its call. */
+struct task {
+    struct command_call *call;
+    slice pattern, target;
+    const char *said, *missing;
+};
+
+static const char *const tls_names[] = { "starttls", "direct", "none", NULL };
+static const char *const auth_names[] = { "settings", "any", "certificate", "dialback", NULL };
+static const char *const version_names[] = { "any", "1.2", "1.3", NULL };
+static const uint8_t versions[] = { 0, 12, 13 };
+
+static struct task *task_new(struct command_call *call, const char *said, const char *missing)
+{
+    struct task *t = arena_new(call->arena, struct task, 1);
+    *t = (struct task){
+        .call = call, .pattern = command_arg(call, "pattern"), .said = said, .missing = missing
+    };
+    return t;
+}
+
+static void task_told(struct worker *w, void *arg)
+{
+    const struct task *t = arg;
+    (void)w;
+    command_done(t->call, "%s", t->said);
+}
+
+static void task_changed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    if (result != STORE_OK)
+        command_fail(t->call, err_of_store(result), "it could not be stored; nothing has changed");
+    else if (store_changed(b, 0) == 0)
+        command_fail(t->call, E_NOTFOUND, "%s", t->missing);
+    else
+        s2s_lists_tell(t->call->worker, t->pattern, &(struct asker){ .done = task_told, .arg = t });
+}
+
+static struct store_batch *task_batch(const struct task *t)
+{
+    const struct worker *w = t->call->worker;
+    return store_write(worker_store(w), 0);
+}
+
+static void task_submit(struct task *t, struct store_batch *b, store_done_fn *done)
+{
+    const struct worker *w = t->call->worker;
+    store_submit(b, worker_loop(w), 0, done, t);
+}
+
+/* The target as it is stored: "name:0" is "name". */
+static slice route_target(const struct command_call *call)
+{
+    slice target = command_arg(call, "target");
+    if (target.len > 2 && slice_is(slice_from(target, target.len - 2), ":0"))
+        target.len -= 2;
+    return slice_dup(call->arena, target);
+}
+
+/* Routes. */
+
+static bool routes_have(const struct store_batch *b, slice target)
+{
+    for (uint32_t i = 0; i < store_row_count(b, 1); i++)
+        if (slice_eq(store_text(b, 1, i, 0), target))
+            return true;
+    return false;
+}
+
+static void route_added(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    if (result != STORE_OK || store_changed(b, 0) > 0) {
+        task_changed(t, result, b);
+    } else if (routes_have(b, t->target)) {
+        command_fail(t->call, E_EXISTS,
+                     "%.*s has a route to %.*s already; `s2s-route set` changes it",
+                     SLICE_ARG(t->pattern), SLICE_ARG(t->target));
+    } else {
+        bool of_pattern = store_row_count(b, 1) >= S2S_ROUTES_OF_PATTERN;
+        int most = of_pattern ? S2S_ROUTES_OF_PATTERN : S2S_ROUTES_MAX;
+        log_error(&log_s2s, LOG_EV("s2s.routes"), LOG_S("pattern", t->pattern), LOG_I("most", most),
+                  LOG_C("why", "there are as many static routes as there may be"));
+        command_fail(t->call, E_LIMIT,
+                     "found %d routes%s, allowed are no more; `s2s-route del` deletes one", most,
+                     of_pattern ? " of this pattern" : " in all");
+    }
+}
+
+static void run_route_add(struct command_call *call)
+{
+    struct task *t = task_new(call, "the route applies to new connections", "");
+    struct store_batch *b = task_batch(t);
+    slice description = command_arg(call, "description");
+    t->target = route_target(call);
+    STORE_ADD(b, &s2s_route_add, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(t->target),
+              SV_I(command_number(call, "priority", 1)), SV_I(command_number(call, "weight", 1)),
+              SV_I(command_number(call, "tls", S2S_ROUTE_STARTTLS)),
+              SV_I(command_number(call, "in-service", 1)), SV_I(command_number(call, "blocked", 0)),
+              SV_I(command_number(call, "less-specific", 1)),
+              SV_T(description.ptr != NULL ? description : SLICE("")), SV_I(S2S_ROUTES_OF_PATTERN),
+              SV_I(S2S_ROUTES_MAX));
+    STORE_ADD(b, &s2s_route_of_pattern, STORE_ANY_ROWS, SV_T(t->pattern));
+    task_submit(t, b, route_added);
+}
+
+static struct store_val number_or_null(const struct command_call *call, const char *name)
+{
+    return command_arg(call, name).ptr == NULL ? SV_NULL : SV_I(command_number(call, name, 0));
+}
+
+#define NO_ROUTE "this pattern has no route to this target; `s2s-route list` shows all"
+
+static void run_route_set(struct command_call *call)
+{
+    struct task *t = task_new(call, "the route is changed", NO_ROUTE);
+    struct store_batch *b = task_batch(t);
+    slice description = command_arg(call, "description");
+    STORE_ADD(b, &s2s_route_set, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(route_target(call)),
+              number_or_null(call, "priority"), number_or_null(call, "weight"),
+              number_or_null(call, "tls"), number_or_null(call, "in-service"),
+              number_or_null(call, "blocked"), number_or_null(call, "less-specific"),
+              description.ptr != NULL ? SV_T(description) : SV_NULL);
+    task_submit(t, b, task_changed);
+}
+
+static void run_route_del(struct command_call *call)
+{
+    struct task *t = task_new(call, "the route is deleted; streams that use it stay", NO_ROUTE);
+    struct store_batch *b = task_batch(t);
+    STORE_ADD(b, &s2s_route_del, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(route_target(call)));
+    task_submit(t, b, task_changed);
+}
+
+static bool list_is_read(struct command_call *call, enum store_result result)
+{
+    if (result != STORE_OK)
+        command_fail(call, err_of_store(result), "the list cannot be read");
+    return result == STORE_OK;
+}
+
+/* A name of a list by its index, which comes from the database. */
+static slice name_at(const char *const *names, int64_t at)
+{
+    int64_t i = 0;
+    while (names[i] != NULL && i < at)
+        i++;
+    return slice_of(names[i] != NULL ? names[i] : "");
+}
+
+static void routes_listed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (!list_is_read(call, result))
+        return;
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        command_row(call);
+        command_text(call, "pattern", slice_dup(call->arena, store_text(b, 0, i, 0)));
+        command_text(call, "target", slice_dup(call->arena, store_text(b, 0, i, 1)));
+        command_int(call, "priority", store_int(b, 0, i, 2));
+        command_int(call, "weight", store_int(b, 0, i, 3));
+        command_text(call, "tls", name_at(tls_names, store_int(b, 0, i, 4)));
+        command_bool(call, "in_service", store_int(b, 0, i, 5) != 0);
+        command_bool(call, "blocked", store_int(b, 0, i, 6) != 0);
+        command_bool(call, "less_specific", store_int(b, 0, i, 7) != 0);
+        command_text(call, "description", slice_dup(call->arena, store_text(b, 0, i, 8)));
+    }
+    command_done(call, "%s", "");
+}
+
+static void list_read(struct command_call *call, struct store_stmt *stmt, store_done_fn *done)
+{
+    const struct worker *w = call->worker;
+    struct store_batch *b = store_read(worker_store(w), 0);
+    store_add(b, stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, worker_loop(w), 0, done, call);
+}
+
+static void run_route_list(struct command_call *call)
+{
+    list_read(call, &s2s_route_list, routes_listed);
+}
+
+/* Demands. */
+
+static const char *version_of(int64_t tls_min)
+{
+    for (size_t i = 0; i < sizeof versions; i++)
+        if (versions[i] == tls_min)
+            return version_names[i];
+    return version_names[0];
+}
+
+/* In small letters, without colons, and with one space between two. */
+static slice plain_pins(struct command_call *call)
+{
+    slice text = command_arg(call, "pin");
+    char *out = arena_alloc(call->arena, 1, text.len + 1);
+    size_t len = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c == ':' || (c == ' ' && (len == 0 || out[len - 1] == ' ')))
+            continue;
+        out[len++] = c >= 'A' && c <= 'F' ? (char)(c - 'A' + 'a') : c;
+    }
+    return (slice){ out, len > 0 && out[len - 1] == ' ' ? len - 1 : len };
+}
+
+static bool pin_ok(slice pin)
+{
+    size_t digits = 0;
+    for (size_t i = 0; i < pin.len; i++) {
+        if (pin.ptr[i] == ':')
+            continue;
+        if (strchr("0123456789abcdefABCDEF", pin.ptr[i]) == NULL || pin.ptr[i] == '\0')
+            return false;
+        digits++;
+    }
+    return digits == S2S_PIN_LEN;
+}
+
+static bool pins_ok(slice text)
+{
+    slice pin;
+    unsigned count = 0;
+    while (slice_word(&text, &pin))
+        if (!pin_ok(pin) || ++count > S2S_PINS_MAX)
+            return false;
+    return count > 0;
+}
+
+static void run_demand_set(struct command_call *call)
+{
+    struct task *t = task_new(call, "the demand applies to new connections",
+                              "found 10000 demands, allowed are no more; `s2s-demand del` deletes "
+                              "one");
+    slice description = command_arg(call, "description"), pins = plain_pins(call);
+    int64_t auth = command_number(call, "auth", pins.len > 0 ? S2S_AUTH_CERTIFICATE : 0),
+            tls_min = versions[command_number(call, "tls-min", 0)];
+    if (auth == S2S_AUTH_SETTINGS && tls_min == 0) {
+        command_fail(call, E_SYNTAX,
+                     "found no demand; give --auth, --tls-min or --pin, or use `s2s-demand del`");
+    } else if (auth != S2S_AUTH_CERTIFICATE && pins.len > 0) {
+        command_fail(call, E_CONFLICT,
+                     "--pin is about certificates: leave out --auth, or give --auth certificate");
+    } else {
+        struct store_batch *b = task_batch(t);
+        STORE_ADD(b, &s2s_demand_set, STORE_ANY_ROWS, SV_T(t->pattern), SV_I(auth), SV_I(tls_min),
+                  SV_T(pins), SV_T(description.ptr != NULL ? description : SLICE("")),
+                  SV_I(S2S_DEMANDS_MAX));
+        task_submit(t, b, task_changed);
+    }
+}
+
+static void run_demand_del(struct command_call *call)
+{
+    struct task *t = task_new(call, "the demand is deleted; the settings of federation apply",
+                              "this pattern has no demand; `s2s-demand list` shows all");
+    struct store_batch *b = task_batch(t);
+    STORE_ADD(b, &s2s_demand_del, STORE_ANY_ROWS, SV_T(t->pattern));
+    task_submit(t, b, task_changed);
+}
+
+static void demands_listed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (!list_is_read(call, result))
+        return;
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        command_row(call);
+        command_text(call, "pattern", slice_dup(call->arena, store_text(b, 0, i, 0)));
+        command_text(call, "auth", name_at(auth_names, store_int(b, 0, i, 1)));
+        command_text(call, "tls_min", slice_of(version_of(store_int(b, 0, i, 2))));
+        command_text(call, "pins", slice_dup(call->arena, store_text(b, 0, i, 3)));
+        command_text(call, "description", slice_dup(call->arena, store_text(b, 0, i, 4)));
+    }
+    command_done(call, "%s", "");
+}
+
+static void run_demand_list(struct command_call *call)
+{
+    list_read(call, &s2s_demand_list, demands_listed);
+}
+
+/* The rows. */
+
+#define PATTERN_ARG                                                                                \
+    {                                                                                              \
+        .name = "pattern", .kind = ARG_POSITIONAL, .max = S2S_PATTERN_MAX,                         \
+        .check = s2s_pattern_ok, .form = S2S_PATTERN_FORM, .doc = "the domains that it is about"   \
+    }
+#define TARGET_ARG                                                                                 \
+    {                                                                                              \
+        .name = "target", .kind = ARG_POSITIONAL, .max = S2S_PATTERN_MAX, .check = s2s_target_ok,  \
+        .form = S2S_TARGET_FORM,                                                                   \
+        .doc = "where their server is: a name or address with a port, or a name with SRV records"  \
+    }
+#define DESCRIPTION_ARG                                                                            \
+    {                                                                                              \
+        .name = "description", .kind = ARG_OPTION, .max = S2S_PATTERN_MAX, .doc = "a note"         \
+    }
+#define ROUTE_NUMBER(is, text)                                                                     \
+    {                                                                                              \
+        .name = is, .kind = ARG_OPTION, .type = PARAM_INT, .min = 1, .max = UINT16_MAX,            \
+        .doc = text                                                                                \
+    }
+#define ROUTE_SWITCH(is, text)                                                                     \
+    {                                                                                              \
+        .name = is, .kind = ARG_OPTION, .type = PARAM_BOOL, .doc = text                            \
+    }
+
+static const struct command_arg route_args[] = {
+    PATTERN_ARG,
+    TARGET_ARG,
+    ROUTE_NUMBER("priority", "the lowest is tried first; 1 for a new route"),
+    ROUTE_NUMBER("weight", "its share among routes of the same priority; 1 for a new route"),
+    { .name = "tls",
+      .kind = ARG_OPTION,
+      .type = PARAM_CHOICE,
+      .choices = tls_names,
+      .doc = "starttls (a new route), direct (TLS from the first byte), or none: then dialback "
+             "without TLS is enough" },
+    ROUTE_SWITCH("in-service", "off: the route is passed over; on for a new route"),
+    ROUTE_SWITCH("blocked", "on: stanzas to and from these domains are refused"),
+    ROUTE_SWITCH("less-specific", "on, as for a new route: when all routes of the pattern fail, "
+                                  "less specific patterns and then the DNS are tried"),
+    DESCRIPTION_ARG,
+    { 0 },
+};
+static const struct command_arg route_names[] = { PATTERN_ARG, TARGET_ARG, { 0 } };
+
+struct command s2s_route_add_command = {
+    .name = "s2s-route add",
+    .effect = COMMAND_CHANGES,
+    .area = "federation",
+    .args = route_args,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_LINKS,
+    .run = run_route_add,
+    .doc = "Adds a static route. It says where the server of some domains is, before the DNS is "
+           "asked. Of several patterns the most specific one counts first.",
+};
+struct command s2s_route_set_command = {
+    .name = "s2s-route set",
+    .effect = COMMAND_CHANGES,
+    .area = "federation",
+    .args = route_args,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_LINKS,
+    .run = run_route_set,
+    .doc = "Changes a static route. What is not given stays as it is.",
+};
+struct command s2s_route_del_command = {
+    .name = "s2s-route del",
+    .effect = COMMAND_CHANGES,
+    .area = "federation",
+    .args = route_names,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_LINKS,
+    .run = run_route_del,
+    .doc = "Deletes a static route. Streams that use it stay; `s2s close` ends them.",
+};
+struct command s2s_route_list_command = {
+    .name = "s2s-route list",
+    .effect = COMMAND_READS,
+    .area = "federation",
+    .run = run_route_list,
+    .doc = "Lists the static routes.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "pattern", .doc = "the domains that it is about" },
+            { .name = "target", .doc = "where their server is" },
+            { .name = "priority", .type = PARAM_INT, .doc = "the lowest is tried first" },
+            { .name = "weight",
+              .type = PARAM_INT,
+              .doc = "its share among routes of the same priority" },
+            { .name = "tls", .doc = "starttls, direct or none" },
+            { .name = "in_service", .type = PARAM_BOOL, .doc = "off: it is passed over" },
+            { .name = "blocked", .type = PARAM_BOOL, .doc = "whether stanzas are refused" },
+            { .name = "less_specific",
+              .type = PARAM_BOOL,
+              .wide = true,
+              .doc = "whether less specific patterns and the DNS are tried when it fails" },
+            { .name = "description", .wide = true, .doc = "a note" },
+            { 0 } },
+};
+struct command s2s_demand_set_command = {
+    .name = "s2s-demand set",
+    .effect = COMMAND_CHANGES,
+    .area = "federation",
+    .args =
+        (const struct command_arg[]){
+            PATTERN_ARG,
+            { .name = "auth",
+              .kind = ARG_OPTION,
+              .type = PARAM_CHOICE,
+              .choices = auth_names,
+              .doc = "what must prove the domain: certificate, dialback, any of both, or what "
+                     "s2s.verify-certificates and s2s.dialback say (settings)" },
+            { .name = "tls-min",
+              .kind = ARG_OPTION,
+              .type = PARAM_CHOICE,
+              .choices = version_names,
+              .doc = "the oldest version of TLS" },
+            { .name = "pin",
+              .kind = ARG_OPTION,
+              .max = S2S_PINS_MAX * 100,
+              .many = true,
+              .check = pins_ok,
+              .form = "1 to 8 fingerprints of 64 hexadecimal digits, spaces between them",
+              .doc = "SHA-256 of the only certificates that are accepted, also self-signed ones" },
+            DESCRIPTION_ARG,
+            { 0 },
+        },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_LINKS,
+    .run = run_demand_set,
+    .doc = "Sets what the servers of some domains must show. It counts in place of the settings of "
+           "federation, in both directions, for new connections.",
+};
+struct command s2s_demand_del_command = {
+    .name = "s2s-demand del",
+    .effect = COMMAND_CHANGES,
+    .area = "federation",
+    .args = (const struct command_arg[]){ PATTERN_ARG, { 0 } },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_LINKS,
+    .run = run_demand_del,
+    .doc = "Deletes the demand of a pattern.",
+};
+struct command s2s_demand_list_command = {
+    .name = "s2s-demand list",
+    .effect = COMMAND_READS,
+    .area = "federation",
+    .run = run_demand_list,
+    .doc = "Lists what the servers of some domains must show.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "pattern", .doc = "the domains that it is about" },
+            { .name = "auth", .doc = "settings, any, certificate or dialback" },
+            { .name = "tls_min", .doc = "the oldest version of TLS" },
+            { .name = "pins", .wide = true, .doc = "SHA-256 of the certificates" },
+            { .name = "description", .wide = true, .doc = "a note" },
+            { 0 } },
+};

@@ -1,0 +1,301 @@
+#include "gate/s2s/s2s_lists.h"
+#include "base/arena.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "gate/s2s/s2s.h"
+#include "gate/s2s/s2s_gate.h"
+#include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_policy.h"
+#include "gate/s2s/s2s_rows.h"
+#include "home/here.h"
+#include "store/store.h"
+
+/* The database. */
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE s2s_route(pattern TEXT NOT NULL, target TEXT NOT NULL, priority INTEGER NOT "
+      "NULL, weight INTEGER NOT NULL, tls INTEGER NOT NULL, in_service INTEGER NOT NULL, blocked "
+      "INTEGER NOT NULL, less_specific INTEGER NOT NULL, description TEXT NOT NULL, "
+      "PRIMARY KEY(pattern, target)) WITHOUT ROWID;"
+      "CREATE TABLE s2s_demand(pattern TEXT PRIMARY KEY, auth INTEGER NOT NULL, tls_min INTEGER "
+      "NOT NULL, pins TEXT NOT NULL, description TEXT NOT NULL) WITHOUT ROWID",
+      "CREATE TABLE s2s_route(pattern TEXT NOT NULL, target TEXT NOT NULL, priority BIGINT NOT "
+      "NULL, weight BIGINT NOT NULL, tls BIGINT NOT NULL, in_service BIGINT NOT NULL, blocked "
+      "BIGINT NOT NULL, less_specific BIGINT NOT NULL, description TEXT NOT NULL, "
+      "PRIMARY KEY(pattern, target));"
+      "CREATE TABLE s2s_demand(pattern TEXT PRIMARY KEY, auth BIGINT NOT NULL, tls_min BIGINT NOT "
+      "NULL, pins TEXT NOT NULL, description TEXT NOT NULL)" },
+    { 0 },
+};
+struct store_stmt s2s_route_list = {
+    .name = "s2s_route.list",
+    .sql = "SELECT pattern, target, priority, weight, tls, in_service, blocked, less_specific, "
+           "description FROM s2s_route ORDER BY pattern, priority, target",
+    .params = "",
+    .cols = "ttiiiiiit",
+};
+struct store_stmt s2s_route_of_pattern = {
+    .name = "s2s_route.of_pattern",
+    .sql = "SELECT target FROM s2s_route WHERE pattern = $1",
+    .params = "t",
+    .cols = "t",
+};
+struct store_stmt s2s_route_add = {
+    .name = "s2s_route.add",
+    .sql = "INSERT INTO s2s_route(pattern, target, priority, weight, tls, in_service, blocked, "
+           "less_specific, description) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 "
+           "WHERE (SELECT COUNT(*) FROM s2s_route WHERE pattern = $1) < $10 "
+           "AND (SELECT COUNT(*) FROM s2s_route) < $11 ON CONFLICT(pattern, target) DO NOTHING",
+    .params = "ttiiiiiitii",
+    .cols = "",
+};
+/* Leaves as it is what is not given (NULL). */
+struct store_stmt s2s_route_set = {
+    .name = "s2s_route.set",
+    .sql = "UPDATE s2s_route SET priority = COALESCE($3, priority), weight = COALESCE($4, weight), "
+           "tls = COALESCE($5, tls), in_service = COALESCE($6, in_service), "
+           "blocked = COALESCE($7, blocked), less_specific = COALESCE($8, less_specific), "
+           "description = COALESCE($9, description) WHERE pattern = $1 AND target = $2",
+    .params = "ttIIIIIIT",
+    .cols = "",
+};
+struct store_stmt s2s_route_del = { .name = "s2s_route.del",
+                                    .sql = "DELETE FROM s2s_route WHERE pattern = $1 AND "
+                                           "target = $2",
+                                    .params = "tt",
+                                    .cols = "" };
+struct store_stmt s2s_demand_list = {
+    .name = "s2s_demand.list",
+    .sql = "SELECT pattern, auth, tls_min, pins, description FROM s2s_demand ORDER BY pattern",
+    .params = "",
+    .cols = "tiitt",
+};
+struct store_stmt s2s_demand_set = {
+    .name = "s2s_demand.set",
+    .sql = "INSERT INTO s2s_demand(pattern, auth, tls_min, pins, description) "
+           "SELECT $1, $2, $3, $4, $5 WHERE EXISTS(SELECT 1 FROM s2s_demand WHERE pattern = $1) "
+           "OR (SELECT COUNT(*) FROM s2s_demand) < $6 ON CONFLICT(pattern) DO UPDATE SET "
+           "auth = excluded.auth, tls_min = excluded.tls_min, pins = excluded.pins, "
+           "description = excluded.description",
+    .params = "tiitti",
+    .cols = "",
+};
+struct store_stmt s2s_demand_del = { .name = "s2s_demand.del",
+                                     .sql = "DELETE FROM s2s_demand WHERE pattern = $1",
+                                     .params = "t",
+                                     .cols = "" };
+const struct store_schema s2s_lists_schema = {
+    .feature = "s2s",
+    .migrations = migrations,
+    .stmts = (struct store_stmt *const[]){ &s2s_route_list, &s2s_route_of_pattern, &s2s_route_add,
+                                           &s2s_route_set, &s2s_route_del, &s2s_demand_list,
+                                           &s2s_demand_set, &s2s_demand_del, NULL },
+};
+
+/* The copy of a worker. */
+
+struct lists {
+    struct arena *arena;
+    struct map listed; /* struct s2s_listed by key */
+};
+unsigned s2s_lists_slot;
+
+static struct lists **lists_of(struct worker *w)
+{
+    return (struct lists **)(void *)worker_state(w, s2s_lists_slot);
+}
+
+static slice listed_key(const void *item) { return ((const struct s2s_listed *)item)->key; }
+
+static void lists_free(struct lists **pl)
+{
+    struct lists *l = *pl;
+    *pl = NULL;
+    if (l == NULL)
+        return;
+    struct arena *arena = l->arena;
+    map_fini(&l->listed);
+    arena_destroy(&arena);
+}
+
+static struct s2s_listed *lists_get(struct lists *l, slice pattern)
+{
+    slice key = slice_starts(pattern, SLICE("*")) ? slice_from(pattern, 1) : pattern;
+    struct s2s_listed *one = map_get(&l->listed, key);
+    if (one != NULL)
+        return one;
+    one = arena_new(l->arena, struct s2s_listed, 1);
+    one->pattern = slice_dup(l->arena, pattern);
+    one->key = slice_from(one->pattern, pattern.len - key.len);
+    map_put(&l->listed, one);
+    return one;
+}
+
+static void lists_add_route(struct lists *l, const struct store_batch *b, uint32_t row)
+{
+    struct s2s_listed *one = lists_get(l, store_text(b, 0, row, 0));
+    struct s2s_route *r = arena_new(l->arena, struct s2s_route, 1);
+    *r = (struct s2s_route){ .next = one->routes,
+                             .target = slice_dup(l->arena, store_text(b, 0, row, 1)),
+                             .priority = (uint16_t)store_int(b, 0, row, 2),
+                             .weight = (uint16_t)store_int(b, 0, row, 3),
+                             .tls = (uint8_t)store_int(b, 0, row, 4),
+                             .in_service = store_int(b, 0, row, 5) != 0,
+                             .blocked = store_int(b, 0, row, 6) != 0,
+                             .less_specific = store_int(b, 0, row, 7) != 0 };
+    one->routes = r;
+    one->blocked = one->blocked || (r->blocked && r->in_service);
+    one->ends = one->ends || !r->less_specific;
+}
+
+static void lists_add_demand(struct lists *l, const struct store_batch *b, uint32_t row)
+{
+    struct s2s_listed *one = lists_get(l, store_text(b, 1, row, 0));
+    one->demands = true;
+    one->auth = (uint8_t)store_int(b, 1, row, 1);
+    one->tls_min = (uint8_t)store_int(b, 1, row, 2);
+    one->pins = slice_dup(l->arena, store_text(b, 1, row, 3));
+}
+
+static struct store_batch *lists_read(struct worker *w)
+{
+    struct store_batch *b = store_read(worker_store(w), 0);
+    store_add(b, &s2s_route_list, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &s2s_demand_list, STORE_ANY_ROWS, NULL, 0);
+    return b;
+}
+
+static void lists_take(struct worker *w, enum store_result result, const struct store_batch *b)
+{
+    struct lists **now = lists_of(w);
+    if (result != STORE_OK) {
+        log_error(&log_s2s, LOG_EV("s2s.lists"), LOG_C("why", store_result_name(result)),
+                  LOG_C("hint", "static routes and demands are as before; when the database works, "
+                                "change one of them or restart"));
+        return;
+    }
+    struct arena *arena = arena_create(0);
+    struct lists *l = arena_new(arena, struct lists, 1);
+    l->arena = arena;
+    map_init(&l->listed, listed_key);
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++)
+        lists_add_route(l, b, i);
+    for (uint32_t i = 0; i < store_row_count(b, 1); i++)
+        lists_add_demand(l, b, i);
+    lists_free(now);
+    *now = l;
+}
+
+static void lists_read_at_start(void *arg, enum store_result result, const struct store_batch *b)
+{
+    lists_take(arg, result, b);
+}
+
+/* The loop does not run yet: the rows are known before anybody asks. */
+void s2s_lists_start(struct worker *w) { store_run(lists_read(w), lists_read_at_start, w); }
+void s2s_lists_ended(struct worker *w) { lists_free(lists_of(w)); }
+
+/* Questions to the copy. */
+
+struct s2s_levels s2s_levels_of(slice domain)
+{
+    const struct lists *l = *lists_of(worker_here());
+    return (struct s2s_levels){ .lists = l != NULL && l->listed.count > 0 ? l : NULL,
+                                .rest = domain };
+}
+
+/* The keys of "a.b.test": itself, ".b.test", ".test", "". */
+const struct s2s_listed *s2s_levels_next(struct s2s_levels *at)
+{
+    const struct lists *l = at->lists;
+    const struct s2s_listed *one = NULL;
+    while (l != NULL && one == NULL && !at->over) {
+        slice key = at->rest;
+        one = map_get(&l->listed, key);
+        at->over = key.len == 0;
+        size_t next = key.len > 0 && key.ptr[0] == '.';
+        while (next < key.len && key.ptr[next] != '.')
+            next++;
+        at->rest = slice_from(key, next);
+    }
+    return one;
+}
+
+bool s2s_is_blocked(slice domain)
+{
+    struct s2s_levels l = s2s_levels_of(domain);
+    const struct s2s_listed *one;
+    while ((one = s2s_levels_next(&l)) != NULL)
+        if (one->routes != NULL)
+            return one->blocked;
+    return false;
+}
+
+/* Changes. */
+
+struct lists_changed {
+    slice pattern;
+};
+
+struct reading {
+    struct worker *worker;
+    struct message_from from;
+    size_t len;
+    char pattern[];
+};
+
+/* Streams that are no longer allowed end; domains of the pattern that fail are tried at once. */
+static void lists_apply(struct worker *w, slice pattern)
+{
+    struct s2s_gate *g = s2s_gate_of(w);
+    struct actor *a;
+    if (g == NULL)
+        return;
+    s2s_policy_changed(w, NULL);
+    for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
+        if (s2s_pattern_matches(pattern, partner_remote(partner_of(a))))
+            (void)partner_try_again(partner_of(a));
+}
+
+static void lists_read_again(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct reading *r = arg;
+    lists_take(r->worker, result, b);
+    if (result == STORE_OK)
+        lists_apply(r->worker, (slice){ r->pattern, r->len });
+    question_end(r->worker, &r->from);
+    mem_free(&r);
+}
+
+static void lists_changed_run(struct worker *w, void *message, const struct message_from *from)
+{
+    slice pattern = ((const struct lists_changed *)message)->pattern;
+    struct reading *r = mem_zalloc(sizeof *r + pattern.len);
+    r->worker = w;
+    r->from = *from;
+    r->len = pattern.len;
+    memcpy(r->pattern, pattern.ptr, pattern.len);
+    store_submit(lists_read(w), worker_loop(w), 0, lists_read_again, r);
+}
+
+static const struct message_field lists_changed_fields[] = {
+    F_TEXT(struct lists_changed, pattern, S2S_PATTERN_MAX),
+    { 0 },
+};
+const struct message_row s2s_lists_message = {
+    .id = 115,
+    .scope = MESSAGE_CLUSTER,
+    .name = "s2s-lists",
+    .size = sizeof(struct lists_changed),
+    .fields = lists_changed_fields,
+    .run = lists_changed_run,
+    .later = true,
+};
+
+void s2s_lists_tell(struct worker *w, slice pattern, const struct asker *by)
+{
+    each_home(w, &s2s_lists_message, &(struct lists_changed){ pattern }, by);
+}

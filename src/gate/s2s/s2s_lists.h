@@ -1,0 +1,66 @@
+/* s2s_lists: what operators say of foreign domains, by patterns: static routes
+ * (gate/s2s/s2s_route.h) and demands on their servers. The rows are in the database. Each worker
+ * has a copy, which it reads at start and after each change. Confined to its worker.
+ *
+ * Limits: S2S_ROUTES_OF_PATTERN routes for a pattern, S2S_ROUTES_MAX in all, S2S_DEMANDS_MAX
+ * demands. */
+#pragma once
+#include "gate/s2s/s2s_route.h"
+#include "home/question.h"
+
+struct message_row;
+struct store_batch;
+struct store_schema;
+struct worker;
+
+enum { S2S_DEMANDS_MAX = 10000, S2S_PINS_MAX = 8, S2S_PIN_LEN = 64, S2S_PINS_BYTES = 8 * 66 };
+
+/* How a server must prove its domain. */
+enum s2s_auth {
+    S2S_AUTH_SETTINGS = 0, /* as s2s.verify-certificates and s2s.dialback say */
+    S2S_AUTH_ANY = 1,      /* by its certificate or by dialback */
+    S2S_AUTH_CERTIFICATE = 2,
+    S2S_AUTH_DIALBACK = 3
+};
+
+/* What is said of a pattern: a route, a demand, or both. */
+struct s2s_listed {
+    slice key; /* of the pattern: "a.test", ".a.test" of "*.a.test", "" of "*" */
+    slice pattern;
+    struct s2s_route *routes;
+    bool blocked;    /* one of those in service is */
+    bool ends;       /* one of them says that nothing less specific counts */
+    bool demands;    /* the rest is of a demand */
+    uint8_t auth;    /* enum s2s_auth */
+    uint8_t tls_min; /* 12, 13, as in "1.3"; 0: as TLS is allowed at all */
+    slice pins;      /* SHA-256 of certificates, in hexadecimal with spaces between them */
+};
+
+/* The patterns that match a domain, the most specific first:
+ *     struct s2s_levels l = s2s_levels_of(domain);
+ *     while ((listed = s2s_levels_next(&l)) != NULL) …
+ * Valid until the worker's loop goes on. */
+struct s2s_levels {
+    const void *lists;
+    slice rest;
+    bool over;
+};
+struct s2s_levels s2s_levels_of(slice domain);
+const struct s2s_listed *s2s_levels_next(struct s2s_levels *l);
+
+/* Whether the most specific pattern with routes blocks it: no stanzas go there or come from it. */
+bool s2s_is_blocked(slice domain);
+
+/* After a change of the rows for this pattern: all workers read them again, then `done`. */
+void s2s_lists_tell(struct worker *w, slice pattern, const struct asker *by);
+
+/* For the feature. */
+extern unsigned s2s_lists_slot;
+extern const struct store_schema s2s_lists_schema;
+extern const struct message_row s2s_lists_message;
+void s2s_lists_start(struct worker *w);
+void s2s_lists_ended(struct worker *w);
+
+/* Adding to batches, for commands. */
+extern struct store_stmt s2s_route_list, s2s_route_of_pattern, s2s_route_add, s2s_route_set,
+    s2s_route_del, s2s_demand_list, s2s_demand_set, s2s_demand_del;
