@@ -400,6 +400,7 @@ static void partner_load(struct actor *a)
 {
     struct partner *p = partner_of(a);
     p->fresh = false;
+    timer_cancel(&p->retry); /* of a failure that is to be forgotten */
     p->connect.fn = partner_load_now;
     loop_defer(partner_loop(p), &p->connect);
 }
@@ -497,7 +498,7 @@ static struct partner *partner_get(struct worker *w, slice local, slice remote)
 /* true: it is known to fail, and not tried again yet. */
 static bool partner_is_down(struct partner *p)
 {
-    return p->state == ACTOR_ABSENT && timer_is_set(&p->retry);
+    return p->state == ACTOR_ABSENT && timer_is_set(&p->retry) && p->failures > 0;
 }
 
 /* Begins to make its stream, if nobody did. */
