@@ -646,17 +646,23 @@ def test_what_is_put_into_the_folder_by_hand(server, tmp_path, authority):
     assert f"{folder}/ours.crt: has 2 certificates" in told
     (folder / "broken.pem").write_text("nothing")
     assert f"{folder}/broken.pem: found no" in refused(server, "config", "check", code=2)
-    told = refused(server, "server", "reload", code=2)
-    assert f"{folder}/broken.pem" in told and alarm(server, "server.reload")
+    server.ctl("server", "reload")
+    assert f"{folder}/broken.pem" in alarm(server, "tls.trust-file")["detail"]
     assert len(trusted(server)) == 2
+    server.restart()
+    assert len(trusted(server)) == 2 and alarm(server, "tls.trust-file")
+    (folder / "broken.pem").unlink()
+    server.ctl("server", "reload")
+    assert not alarm(server, "tls.trust-file")
 
 
 def test_names_that_a_backup_cannot_have(server, tmp_path, authority):
     folder = server.data / "trust" / "clients"
     folder.mkdir(parents=True)
     pem_of(folder, "our root.pem", authority.root[0])
-    told = refused(server, "server", "reload", code=2)
-    assert "our root.pem: the name has a space" in told and trusted(server) == []
+    server.ctl("server", "reload")
+    assert "our root.pem: the name has a space" in alarm(server, "tls.trust-file")["detail"]
+    assert trusted(server) == []
 
 
 def test_trusted_certificates_are_watched(server, tmp_path):

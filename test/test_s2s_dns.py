@@ -138,6 +138,34 @@ def test_servers_that_are_not_found(pair, records, condition, text):
     assert text in "".join(reply.itertext())
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "::ffff:127.0.0.1", "255.255.255.255"])
+def test_addresses_that_nobody_has(pair, address):
+    """Not even where this machine would answer for them."""
+    one, _ = pair(lambda other: [f"--host-record=host.other.example,{address}",
+                                 srv(OTHER, other.s2s_port)])
+    one.ctl("set", "s2s.retry-for", "0s")
+    reply = one.client("alice").iq("get", "<query xmlns='jabber:iq:version'/>", to=OTHER)
+    assert xml.condition(reply).startswith("remote-server-")
+    assert "event=s2s.up" not in one.log()
+
+
+def test_a_host_with_a_thousand_addresses(pair):
+    """Some are tried, and then the next host."""
+    many = [f"--host-record=many.other.example,127.1.{i // 250}.{i % 250 + 1}" for i in range(1000)]
+    one, other = pair(lambda other: [HOST, *many, srv(OTHER, dead(), 1, "many.other.example"),
+                                     srv(OTHER, other.s2s_port, 2)])
+    exchange(one.client("alice"), other.client("bob"))
+
+
+def test_aliases_in_a_circle(pair):
+    one, _ = pair(lambda other: ["--cname=host.other.example,round.other.example",
+                                 "--cname=round.other.example,host.other.example",
+                                 srv(OTHER, other.s2s_port)])
+    one.ctl("set", "s2s.retry-for", "0s")
+    reply = one.client("alice").iq("get", "<query xmlns='jabber:iq:version'/>", to=OTHER)
+    assert xml.condition(reply).startswith("remote-server-")
+
+
 def test_a_name_server_that_does_not_answer(make_server, tmp_path):
     authority = federation.Authority(tmp_path)
     one = make_server("alice", domains=[ONE], s2s=True, settings=federation.settings(),

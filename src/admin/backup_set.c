@@ -131,7 +131,7 @@ static bool backup_set_is_hash(const char *name)
 static bool is_certificate(const char *name)
 {
     slice s = slice_of(name), end = slice_from(s, s.len > 4 ? s.len - 4 : s.len);
-    if (!tls_trust_takes(name) && !slice_is(end, ".key"))
+    if (!tls_trust_takes(name) && !tls_crl_takes(name) && !slice_is(end, ".key"))
         return false;
     for (size_t i = 0; cert_folders[i] != NULL; i++) {
         size_t len = strlen(cert_folders[i]);

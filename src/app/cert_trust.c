@@ -24,7 +24,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-enum { FINGERPRINT_LEN = 64, NAME_LEN_MAX = 240 };
+enum { FINGERPRINT_LEN = 64, NAME_LEN_MAX = 240, CRL_FILES_MAX = 64 /* that are listed */ };
 
 static const char *const store_names[] = { "federation", "clients", NULL };
 
@@ -34,6 +34,14 @@ static struct alarm trust_alarm = {
     .text = "A certificate that this server trusts expires soon, or has expired.",
     .action = "Add the one that replaces it (`musterctl cert-trust add`) and delete this one "
               "(`musterctl cert-trust del`). `musterctl cert-trust list` shows all.",
+};
+
+static struct alarm file_alarm = {
+    .name = "tls.trust-file",
+    .severity = ALARM_ERROR,
+    .text = "A file in a folder of trusted certificates cannot be used. The other files count.",
+    .action = "Correct or remove it, and run `musterctl server reload`. `musterctl cert-trust "
+              "list` shows what counts.",
 };
 
 static void trust_system_changed(struct worker *w, const struct setting *s);
@@ -55,11 +63,20 @@ struct trust_entry {
     size_t in_file; /* certificates in that file */
 };
 
+/* A file of lists of revoked certificates. */
+struct trust_crl {
+    const char *path;
+    struct tls_crl_facts facts;
+};
+
 /* A store as it was read. */
 struct trust_store {
     struct arena *arena;
     struct trust_entry *entry;
     size_t count;
+    struct trust_crl crl[CRL_FILES_MAX];
+    size_t crl_count, bad_count; /* bad: files that are of no use; `bad` is about the first */
+    struct why bad;
     struct tls_trust *own, *with_system; /* with_system: of federation only */
 };
 
@@ -117,19 +134,35 @@ static enum err trust_read_file(struct trust_store *s, const char *path, const c
     return e;
 }
 
-static enum err trust_read_folder(struct trust_store *s, const char *folder, struct why *why)
+static enum err trust_read_crl(struct trust_store *s, const char *path, const char *name,
+                               struct why *why)
+{
+    struct trust_crl one = { .path = path };
+    enum err e = trust_check_name(path, name, why);
+    if (e == OK)
+        e = tls_crl_check(&one.facts, path, why);
+    if (e == OK && s->crl_count < CRL_FILES_MAX)
+        s->crl[s->crl_count++] = one;
+    return e;
+}
+
+static void trust_read_folder(struct trust_store *s, const char *folder)
 {
     DIR *dir = opendir(folder);
     const struct dirent *d;
-    enum err e = OK;
-    if (dir == NULL)
-        return errno == ENOENT ? OK : durable_failed(why, folder, errno);
-    while (e == OK && (d = readdir(dir)) != NULL)
-        if (tls_trust_takes(d->d_name))
-            e = trust_read_file(s, arena_printf(s->arena, "%s/%s", folder, d->d_name), d->d_name,
-                                why);
-    closedir(dir);
-    return e;
+    struct why why;
+    if (dir == NULL && errno != ENOENT && s->bad_count++ == 0)
+        (void)durable_failed(&s->bad, folder, errno);
+    while (dir != NULL && (d = readdir(dir)) != NULL) {
+        const char *path = arena_printf(s->arena, "%s/%s", folder, d->d_name);
+        enum err e = tls_trust_takes(d->d_name) ? trust_read_file(s, path, d->d_name, &why)
+                     : tls_crl_takes(d->d_name) ? trust_read_crl(s, path, d->d_name, &why)
+                                                : OK;
+        if (e != OK && s->bad_count++ == 0)
+            s->bad = why;
+    }
+    if (dir != NULL)
+        closedir(dir);
 }
 
 /* file: of authorities of other servers, in place of those of the system; NULL: none. */
@@ -140,9 +173,8 @@ static enum err trust_store_load(struct trust_store *s, const char *data, const 
     *s = (struct trust_store){ .arena = arena_create(0) };
     s->entry = arena_new(s->arena, struct trust_entry, TLS_TRUST_MAX);
     const char *folder = trust_folder(s->arena, data, store);
-    enum err e = trust_read_folder(s, folder, why);
-    if (e == OK)
-        e = tls_trust_create_with(&s->own, false, federation ? file : NULL, folder, why);
+    trust_read_folder(s, folder);
+    enum err e = tls_trust_create_with(&s->own, false, federation ? file : NULL, folder, why);
     if (e == OK && federation && file == NULL)
         e = tls_trust_create_with(&s->with_system, true, NULL, folder, why);
     if (e != OK)
@@ -159,6 +191,18 @@ static void trust_publish(unsigned store)
     tls_trusted_set(&trusted[store], t != NULL ? tls_trust_ref(t) : NULL);
 }
 
+/* Of the stores that count now, which main's thread alone replaces. */
+static void trust_tell_bad(void)
+{
+    const struct trust_store *bad = NULL;
+    for (unsigned i = 0; i < CERT_TRUST_STORES; i++)
+        bad = bad == NULL && stores[i].bad_count > 0 ? &stores[i] : bad;
+    if (bad == NULL)
+        alarm_clear(&file_alarm);
+    else
+        alarm_raise(&file_alarm, slice_of(bad->bad.text));
+}
+
 enum err cert_trust_load(const char *data, const char *file, struct why *why)
 {
     struct trust_store made[CERT_TRUST_STORES] = { 0 };
@@ -173,6 +217,8 @@ enum err cert_trust_load(const char *data, const char *file, struct why *why)
         trust_publish(i);
     }
     pthread_mutex_unlock(&lock);
+    if (e == OK)
+        trust_tell_bad();
     for (unsigned i = 0; i < CERT_TRUST_STORES; i++)
         trust_store_free(&made[i]); /* those of before, or what was read in vain */
     return e;
@@ -184,8 +230,13 @@ enum err cert_trust_check(const char *data, const char *file, struct why *why)
     for (unsigned i = 0; i < CERT_TRUST_STORES && e == OK; i++) {
         struct trust_store read;
         e = trust_store_load(&read, data, file, i, why);
-        if (e == OK)
-            trust_store_free(&read);
+        if (e != OK)
+            continue;
+        if (read.bad_count > 0) {
+            *why = read.bad;
+            e = E_SYNTAX;
+        }
+        trust_store_free(&read);
     }
     return e;
 }
@@ -450,12 +501,32 @@ static void trust_add_row(struct command_call *call, unsigned store, const struc
         clock_stamp(stamp, (uint64_t)e->facts.not_after * 1000000);
     command_row(call);
     command_text(call, "for", slice_of(store_names[store]));
+    command_text(call, "kind", SLICE("certificate"));
     command_text(call, "subject", slice_of(e->facts.subject));
     command_text(call, "issuer", slice_of(e->facts.issuer));
     command_text(call, "not_after", slice_of(stamp));
     command_int(call, "days_left", cert_days_left(&e->facts, now));
     command_bool(call, "authority", e->facts.authority);
     command_text(call, "fingerprint", slice_of(e->facts.fingerprint));
+}
+
+static void trust_add_crl(struct command_call *call, unsigned store, const struct trust_crl *c)
+{
+    int64_t now = (int64_t)(clock_wall_us() / 1000000);
+    const struct tls_cert_facts dates = { .not_after = c->facts.next_update };
+    char stamp[CLOCK_STAMP_LEN] = "";
+    if (dates.not_after > 0)
+        clock_stamp(stamp, (uint64_t)dates.not_after * 1000000);
+    command_row(call);
+    command_text(call, "for", slice_of(store_names[store]));
+    command_text(call, "kind", SLICE("revoked"));
+    command_text(call, "subject",
+                 slice_of(arena_printf(call->arena, "revoked certificates: %u", c->facts.revoked)));
+    command_text(call, "issuer", slice_dup(call->arena, slice_of(c->facts.issuer)));
+    command_text(call, "not_after", slice_of(stamp));
+    if (dates.not_after > 0)
+        command_int(call, "days_left", cert_days_left(&dates, now));
+    command_text(call, "file", slice_dup(call->arena, slice_of(c->path)));
 }
 
 static void trust_run_list(struct command_call *call)
@@ -465,6 +536,9 @@ static void trust_run_list(struct command_call *call)
     for (unsigned i = 0; i < CERT_TRUST_STORES; i++)
         for (size_t k = 0; (only == CERT_TRUST_STORES || only == i) && k < stores[i].count; k++)
             trust_add_row(call, i, &stores[i].entry[k]);
+    for (unsigned i = 0; i < CERT_TRUST_STORES; i++)
+        for (size_t k = 0; (only == CERT_TRUST_STORES || only == i) && k < stores[i].crl_count; k++)
+            trust_add_crl(call, i, &stores[i].crl[k]);
     pthread_mutex_unlock(&lock);
     command_done(call, "%s", "");
 }
@@ -533,15 +607,23 @@ static struct command list_command = {
     .columns =
         (const struct command_column[]){
             { .name = "for", .doc = "federation or clients" },
-            { .name = "subject", .doc = "its subject" },
+            { .name = "kind",
+              .wide = true,
+              .doc = "certificate, or revoked: a list of revoked certificates (*.crl)" },
+            { .name = "subject", .doc = "its subject, or how many certificates are revoked" },
             { .name = "issuer", .wide = true, .doc = "who issued it" },
             { .name = "not_after", .wide = true, .type = PARAM_STAMP, .doc = "valid until" },
             { .name = "days_left",
+              .optional = true,
               .type = PARAM_INT,
               .unit = "days",
               .doc = "days until it expires; below zero: it has expired" },
-            { .name = "authority", .type = PARAM_BOOL, .doc = "whether it may issue certificates" },
-            { .name = "fingerprint", .doc = "SHA-256 of the certificate" },
+            { .name = "authority",
+              .optional = true,
+              .type = PARAM_BOOL,
+              .doc = "whether it may issue certificates" },
+            { .name = "fingerprint", .optional = true, .doc = "SHA-256 of the certificate" },
+            { .name = "file", .optional = true, .wide = true, .doc = "of a list: its file" },
             { 0 } },
 };
 
@@ -549,5 +631,5 @@ const struct feature cert_trust_feature = {
     .name = "cert-trust",
     .settings = (struct setting *const[]){ &trust_system, NULL },
     .commands = (struct command *const[]){ &add_command, &del_command, &list_command, NULL },
-    .alarms = (struct alarm *const[]){ &trust_alarm, NULL },
+    .alarms = (struct alarm *const[]){ &trust_alarm, &file_alarm, NULL },
 };

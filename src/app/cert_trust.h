@@ -2,6 +2,9 @@
  * clients. Each store is a folder of the data folder, trust/federation and trust/clients, with one
  * file FINGERPRINT.pem for each certificate, by `cert-trust add|del|list`.
  *
+ * Files *.crl there are lists of revoked certificates (io/tls_trust.h). A file that is of no use is
+ * passed over with an alarm: the other ones count.
+ *
  * Federation also trusts what tls.trust of the node file has, or where that is not given what the
  * operating system trusts, unless cert.trust-system is off. */
 #pragma once
@@ -20,10 +23,9 @@ enum cert_trust_store { CERT_TRUST_FEDERATION, CERT_TRUST_CLIENTS, CERT_TRUST_ST
  * the store is empty. */
 struct tls_trusted *cert_trusted(enum cert_trust_store store);
 /* Reads both stores: at start after the settings, and at a reload. On an error nothing has changed.
- * file: tls.trust; NULL: not given. E_IO, E_SYNTAX, E_LIMIT: a file is not usable. Main's thread.
- */
+ * file: tls.trust; NULL: not given. E_IO, E_SYNTAX, E_LIMIT: that is not usable. Main's thread. */
 NODISCARD enum err cert_trust_load(const char *data, const char *file, struct why *why);
-/* For --check: whether it would. Any thread. */
+/* For --check: whether it would, and all files are of use. Any thread. */
 NODISCARD enum err cert_trust_check(const char *data, const char *file, struct why *why);
 void cert_trust_end(void); /* memory only; after the workers have ended */
 /* Raises or clears the alarm about certificates that expire. Returns when the first of them does,

@@ -45,6 +45,17 @@ static bool srv_record_read(struct dns_srv *out, const ns_msg *m, const ns_rr *r
     return host_from_name(out->host, name);
 }
 
+/* Nobody can be connected to there; 0.0.0.0 and :: would be this machine itself. */
+static bool address_is_of_use(const union ip_address *a)
+{
+    if (a->any.sa_family == AF_INET) {
+        uint32_t v4 = ntohl(a->v4.sin_addr.s_addr);
+        return v4 >> 24 != 0 && v4 >> 28 < 14; /* from 224.0.0.0: multicast, reserved, broadcast */
+    }
+    const struct in6_addr *v6 = &a->v6.sin6_addr;
+    return !IN6_IS_ADDR_UNSPECIFIED(v6) && !IN6_IS_ADDR_MULTICAST(v6) && !IN6_IS_ADDR_V4MAPPED(v6);
+}
+
 static bool address_record_read(union ip_address *out, const ns_rr *rr)
 {
     const unsigned type = ns_rr_type(*rr); /* of another enum than ours */
@@ -56,7 +67,7 @@ static bool address_record_read(union ip_address *out, const ns_rr *rr)
         out->v6.sin6_family = AF_INET6;
         memcpy(&out->v6.sin6_addr, ns_rr_rdata(*rr), sizeof out->v6.sin6_addr);
     }
-    return out->any.sa_family != AF_UNSPEC;
+    return out->any.sa_family != AF_UNSPEC && address_is_of_use(out);
 }
 
 static bool record_read(struct dns_records *out, const ns_msg *m, const ns_rr *rr)

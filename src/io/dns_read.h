@@ -1,8 +1,9 @@
 /* dns_read: what a name server says (RFC 1035 §4.1): SRV records (RFC 2782) and addresses, and the
  * order in which hosts of SRV records are to be tried. A record that is of no use is left out: one
- * whose target is no host name (RFC 1123 §2.1), an address of another length. Records are not
- * compared with the name of the question: a server that lies can lie about that name as well.
- * Pure; any thread. */
+ * whose target is no host name (RFC 1123 §2.1), an address of another length, or one that nobody
+ * can be connected to: 0.0.0.0/8, ::, multicast, broadcast, IPv4 in IPv6. Records are not compared
+ * with the name of the question: a server that lies can lie about that name as well. Pure; any
+ * thread. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"

@@ -13,6 +13,7 @@ static void client_ctx_make(void)
 {
     client_ctx = tls_ssl_ctx_create(TLS_client_method());
     SSL_CTX_set_options(client_ctx, SSL_OP_NO_TICKET);
+    tls_judgement_staples(client_ctx);
     ensure(SSL_CTX_set1_groups_list(client_ctx, "X25519:P-256:P-384") == 1);
 }
 

@@ -39,6 +39,8 @@ void tls_judgement_destroy(struct tls_judgement **j);
 void tls_judgement_use(struct tls_judgement *j, SSL *ssl);
 /* For contexts of sessions that are judged. */
 void tls_judgement_prepare(SSL_CTX *ctx);
+/* The same for clients: asks for stapled OCSP answers. */
+void tls_judgement_staples(SSL_CTX *ctx);
 /* rest: the certificates that came with it; NULL: none. */
 void tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
                      enum tls_usage usage, struct tls_peer *out);

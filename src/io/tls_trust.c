@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/ocsp.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,13 +15,20 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CHAIN_DEPTH_MAX = 10, AUTH_LEVEL = 2 /* 112 bits: RSA 2048, no SHA-1 */, PATH_BYTES = 4096 };
+enum {
+    CHAIN_DEPTH_MAX = 10,
+    AUTH_LEVEL = 2, /* 112 bits: RSA 2048, no SHA-1 */
+    PATH_BYTES = 4096,
+    PLAIN_NAME_MAX = 240,
+    STAPLE_SKEW_S = 300 /* between clocks */
+};
 
 struct tls_trust {
     _Atomic unsigned refs;
     _Atomic bool system_wanted; /* and not read yet: it takes 10 ms */
     pthread_mutex_t reading;    /* of the system's */
     X509_STORE *store;
+    bool lists; /* it has some of revoked certificates */
 };
 
 static pthread_once_t judgement_once = PTHREAD_ONCE_INIT;
@@ -55,6 +63,102 @@ bool tls_trust_takes(const char *file)
     slice name = slice_of(file), end = slice_from(name, name.len > 4 ? name.len - 4 : name.len);
 
     return slice_eq_nocase(end, SLICE(".pem")) || slice_eq_nocase(end, SLICE(".crt"));
+}
+
+bool tls_crl_takes(const char *file)
+{
+    slice name = slice_of(file);
+    return name.len > 4 && slice_eq_nocase(slice_from(name, name.len - 4), SLICE(".crl"));
+}
+
+/* As many as there are; the rest of a damaged file is not looked at. */
+static STACK_OF(X509_CRL) * crls_of(slice text)
+{
+    STACK_OF(X509_CRL) *all = sk_X509_CRL_new_null();
+    BIO *in = BIO_new_mem_buf(text.ptr, (int)text.len);
+    const unsigned char *at = (const unsigned char *)text.ptr;
+    X509_CRL *crl;
+    ensure(all != NULL && in != NULL);
+    while ((crl = PEM_read_bio_X509_CRL(in, NULL, tls_no_pass_phrase, NULL)) != NULL)
+        ensure(sk_X509_CRL_push(all, crl) > 0);
+    if (sk_X509_CRL_num(all) == 0 && (crl = d2i_X509_CRL(NULL, &at, (long)text.len)) != NULL)
+        ensure(sk_X509_CRL_push(all, crl) > 0);
+    BIO_free(in);
+    ERR_clear_error();
+    return all;
+}
+
+static enum err crls_read(STACK_OF(X509_CRL) * *out, const char *path, struct why *why)
+{
+    struct buf text;
+    buf_init(&text, TLS_PEM_BYTES_MAX);
+    enum err e = whole_file_read(&text, path, why);
+    slice bytes = buf_fit(&text);
+    *out = e == OK && bytes.len > 0 ? crls_of(bytes) : sk_X509_CRL_new_null();
+    buf_fini(&text);
+    if (e == OK && sk_X509_CRL_num(*out) == 0) {
+        why_set(why, "%s: no list of revoked certificates; give a CRL in PEM or DER", path);
+        e = E_SYNTAX;
+    }
+    return e;
+}
+
+enum err tls_crl_check(struct tls_crl_facts *out, const char *path, struct why *why)
+{
+    STACK_OF(X509_CRL) * all;
+    enum err e = crls_read(&all, path, why);
+    *out = (struct tls_crl_facts){ .lists = (unsigned)sk_X509_CRL_num(all) };
+    for (int i = 0; i < sk_X509_CRL_num(all); i++) {
+        X509_CRL *crl = sk_X509_CRL_value(all, i);
+        int revoked = sk_X509_REVOKED_num(X509_CRL_get_REVOKED(crl));
+        const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+        int64_t at = next != NULL ? tls_cert_seconds(next) : 0;
+        out->revoked += revoked > 0 ? (unsigned)revoked : 0;
+        if (at > 0 && (out->next_update == 0 || at < out->next_update))
+            out->next_update = at;
+        if (i == 0)
+            tls_cert_line(X509_CRL_get_issuer(crl), out->issuer, sizeof(out->issuer));
+    }
+    sk_X509_CRL_pop_free(all, X509_CRL_free);
+    return e;
+}
+
+static void load_revoked(struct tls_trust *t, const char *path)
+{
+    STACK_OF(X509_CRL) * all;
+    struct why why;
+    if (crls_read(&all, path, &why) == OK) {
+        for (int i = 0; i < sk_X509_CRL_num(all); i++)
+            ensure(X509_STORE_add_crl(t->store, sk_X509_CRL_value(all, i)) == 1);
+        t->lists = true;
+    }
+    sk_X509_CRL_pop_free(all, X509_CRL_free);
+}
+
+/* As app/cert_trust.c has it: a backup could not have other names. */
+static bool is_plain_name(const char *name)
+{
+    return strpbrk(name, " \n") == NULL && strlen(name) <= PLAIN_NAME_MAX;
+}
+
+/* With the files that are of use. */
+static void load_what_is_right(struct tls_trust *t, const char *folder)
+{
+    DIR *dir = opendir(folder);
+    const struct dirent *entry;
+    struct why why;
+    char path[PATH_BYTES];
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+        if (!is_plain_name(entry->d_name))
+            continue;
+        if (tls_crl_takes(entry->d_name))
+            load_revoked(t, path);
+        else if (tls_trust_takes(entry->d_name) && load_trusted(t->store, path, &why) != OK)
+            ERR_clear_error();
+    }
+    if (dir != NULL)
+        closedir(dir);
 }
 
 static enum err load_folder(X509_STORE *store, const char *folder, struct why *why)
@@ -133,9 +237,9 @@ enum err tls_trust_create_with(struct tls_trust **out, bool system, const char *
     atomic_init(&t->system_wanted, system);
     if (e == OK && file != NULL)
         e = load_trusted(t->store, file, why);
-    if (e == OK && access(folder, F_OK) == 0)
-        e = load_folder(t->store, folder, why);
-    return trust_give(out, t, e == E_NOTFOUND ? OK : e);
+    if (e == OK)
+        load_what_is_right(t, folder);
+    return trust_give(out, t, e);
 }
 
 X509_STORE *tls_trust_store(const struct tls_trust *trust)
@@ -197,6 +301,8 @@ static enum tls_verdict verdict_of(int code)
         return TLS_UNKNOWN_ISSUER;
     case X509_V_ERR_INVALID_PURPOSE:
         return TLS_WRONG_USAGE;
+    case X509_V_ERR_CERT_REVOKED:
+        return TLS_REVOKED;
     default:
         return TLS_BROKEN;
     }
@@ -212,6 +318,22 @@ static void note_facts(struct tls_peer *out, const X509 *cert, int code)
     out->not_after = tls_cert_seconds(X509_get0_notAfter(cert));
 }
 
+/* X509_STORE_CTX_set_verify_cb(3). An issuer need not have a list, and an old one still says what
+ * is revoked. */
+static int lists_may_miss(int good, X509_STORE_CTX *ctx)
+{
+    switch (X509_STORE_CTX_get_error(ctx)) {
+    case X509_V_ERR_UNABLE_TO_GET_CRL:
+    case X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER:
+    case X509_V_ERR_CRL_HAS_EXPIRED:
+    case X509_V_ERR_CRL_NOT_YET_VALID:
+        X509_STORE_CTX_set_error(ctx, X509_V_OK);
+        return 1;
+    default:
+        return good;
+    }
+}
+
 /* The error of X509_V_ERR_…, noted with the certificate that has it. */
 static int judge_for(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
                      const char *purpose, struct tls_peer *out)
@@ -223,6 +345,9 @@ static int judge_for(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) *
     if (X509_STORE_CTX_init(ctx, tls_trust_store(trust), cert, rest) == 1 &&
         X509_STORE_CTX_set_default(ctx, purpose) == 1) {
         X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
+        X509_STORE_CTX_set_verify_cb(ctx, lists_may_miss);
+        if (trust->lists)
+            X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
         X509_VERIFY_PARAM_set_depth(param, CHAIN_DEPTH_MAX);
         X509_VERIFY_PARAM_set_auth_level(param, AUTH_LEVEL);
         bool good = X509_verify_cert(ctx) == 1;
@@ -280,6 +405,120 @@ void tls_judgement_prepare(SSL_CTX *ctx)
 {
     pthread_once(&judgement_once, take_index);
     SSL_CTX_set_cert_verify_callback(ctx, verify, NULL);
+}
+
+/* Stapled answers (RFC 6066 §8, RFC 6960). */
+
+/* RFC 7633 §4: the extension with status_request (5). */
+static bool must_staple(const X509 *cert)
+{
+    TLS_FEATURE *list = X509_get_ext_d2i(cert, NID_tlsfeature, NULL, NULL);
+    bool found = false;
+    for (int i = 0; i < sk_ASN1_INTEGER_num(list); i++)
+        found = found || ASN1_INTEGER_get(sk_ASN1_INTEGER_value(list, i)) == 5;
+    TLS_FEATURE_free(list);
+    ERR_clear_error();
+    return found;
+}
+
+/* A reference; NULL: it did not come, and is not trusted. */
+static X509 *issuer_of(X509 *cert, STACK_OF(X509) * chain, X509_STORE *store)
+{
+    X509 *issuer = NULL;
+    for (int i = 0; i < sk_X509_num(chain); i++)
+        if (X509_check_issued(sk_X509_value(chain, i), cert) == X509_V_OK &&
+            X509_up_ref(sk_X509_value(chain, i)) == 1)
+            return sk_X509_value(chain, i);
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    ensure(ctx != NULL);
+    if (X509_STORE_CTX_init(ctx, store, cert, chain) != 1 ||
+        X509_STORE_CTX_get1_issuer(&issuer, ctx, cert) != 1)
+        issuer = NULL;
+    X509_STORE_CTX_free(ctx);
+    return issuer;
+}
+
+/* Whether it is about the certificate. An answer says by which hash it names it. */
+static bool is_about(OCSP_SINGLERESP *one, X509 *cert, X509 *issuer)
+{
+    OCSP_CERTID *id = (OCSP_CERTID *)(uintptr_t)OCSP_SINGLERESP_get0_id(one);
+    ASN1_OBJECT *hash = NULL;
+    const EVP_MD *md =
+        OCSP_id_get0_info(NULL, &hash, NULL, NULL, id) == 1 ? EVP_get_digestbyobj(hash) : NULL;
+    OCSP_CERTID *wanted = md != NULL ? OCSP_cert_to_id(md, cert, issuer) : NULL;
+    bool same = wanted != NULL && OCSP_id_cmp(wanted, id) == 0;
+    OCSP_CERTID_free(wanted);
+    return same;
+}
+
+/* V_OCSP_CERTSTATUS_…; -1: it says nothing about this certificate that is in date. */
+static int status_of(OCSP_BASICRESP *answer, X509 *cert, X509 *issuer)
+{
+    ASN1_GENERALIZEDTIME *from, *to;
+    for (int i = 0; i < OCSP_resp_count(answer); i++) {
+        OCSP_SINGLERESP *one = OCSP_resp_get0(answer, i);
+        if (!is_about(one, cert, issuer))
+            continue;
+        int status = OCSP_single_get0_status(one, NULL, NULL, &from, &to);
+        return OCSP_check_validity(from, to, STAPLE_SKEW_S, -1) == 1 ? status : -1;
+    }
+    return -1;
+}
+
+/* The same; -1 also if nobody who may has signed it. */
+static int answer_says(OCSP_BASICRESP *answer, X509 *cert, STACK_OF(X509) * chain,
+                       X509_STORE *store)
+{
+    X509 *issuer = issuer_of(cert, chain, store);
+    if (issuer == NULL)
+        return -1;
+    STACK_OF(X509) *known = sk_X509_dup(chain);
+    ensure(known != NULL && sk_X509_push(known, issuer) > 0);
+    int status =
+        OCSP_basic_verify(answer, known, store, 0) == 1 ? status_of(answer, cert, issuer) : -1;
+    sk_X509_free(known);
+    X509_free(issuer);
+    return status;
+}
+
+static int staple_says(SSL *ssl, X509 *cert, X509_STORE *store)
+{
+    unsigned char *bytes = NULL;
+    long len = SSL_get_tlsext_status_ocsp_resp(ssl, &bytes);
+    const unsigned char *at = bytes;
+    OCSP_RESPONSE *response = len > 0 ? d2i_OCSP_RESPONSE(NULL, &at, len) : NULL;
+    OCSP_BASICRESP *answer = response != NULL ? OCSP_response_get1_basic(response) : NULL;
+    int status =
+        answer != NULL ? answer_says(answer, cert, SSL_get_peer_cert_chain(ssl), store) : -1;
+    OCSP_BASICRESP_free(answer);
+    OCSP_RESPONSE_free(response);
+    ERR_clear_error();
+    return status;
+}
+
+/* SSL_CTX_set_tlsext_status_cb(3), on the client, behind verify(). */
+static int look_at_staple(SSL *ssl, void *arg)
+{
+    struct tls_judgement *j = SSL_get_ex_data(ssl, judgement_index);
+    X509 *cert = SSL_get0_peer_certificate(ssl);
+    (void)arg;
+    if (j == NULL || cert == NULL || j->peer.verdict != TLS_VERIFIED)
+        return 1;
+    int status = staple_says(ssl, cert, tls_trust_store(j->trust));
+    if (status == V_OCSP_CERTSTATUS_REVOKED) {
+        j->peer.verdict = TLS_REVOKED;
+        j->peer.reason = "its authority says that it is revoked (OCSP)";
+    } else if (status != V_OCSP_CERTSTATUS_GOOD && must_staple(cert)) {
+        j->peer.verdict = TLS_NO_STAPLE;
+        j->peer.reason = "it demands a stapled OCSP answer, and no valid one came";
+    }
+    return j->peer.verdict == TLS_VERIFIED || !j->refuse;
+}
+
+void tls_judgement_staples(SSL_CTX *ctx)
+{
+    SSL_CTX_set_tlsext_status_type(ctx, TLSEXT_STATUSTYPE_ocsp);
+    SSL_CTX_set_tlsext_status_cb(ctx, look_at_staple);
 }
 
 struct tls_judgement *tls_judgement_create(struct tls_trust *trust, enum tls_usage usage)

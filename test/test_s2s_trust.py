@@ -1,0 +1,403 @@
+"""Whether another server is who it says: its certificate, what revokes it, and demands on single
+domains."""
+import datetime
+import socket
+import subprocess
+import threading
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import ocsp
+
+from muster import federation, xml
+from muster.client import TIMEOUT, until
+from muster.federation import NOW, Listener, Peer
+from muster.server import refusal
+
+ONE, EVIL = "one.test", "evil.test"
+DAY = datetime.timedelta(days=1)
+PEM = serialization.Encoding.PEM
+
+
+class Issuer(federation.Authority):
+    """An authority that makes what is asked of it."""
+
+    def make(self, name, san, extensions=(), by=None, authority=False, begins=-1, ends=90):
+        """Paths of a certificate, and the certificate and key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        issuer, signer = by or (self.name, self.key)
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        builder = (x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
+                   .public_key(key.public_key()).serial_number(x509.random_serial_number())
+                   .not_valid_before(NOW + begins * DAY).not_valid_after(NOW + ends * DAY)
+                   .add_extension(x509.BasicConstraints(ca=authority, path_length=None), True))
+        if san:
+            builder = builder.add_extension(x509.SubjectAlternativeName(san), False)
+        for extension in extensions:
+            builder = builder.add_extension(extension, False)
+        cert = builder.sign(signer, hashes.SHA256())
+        pem, secret = self.folder / f"{name}.pem", self.folder / f"{name}.key"
+        pem.write_bytes(cert.public_bytes(PEM))
+        secret.write_bytes(key.private_bytes(PEM, serialization.PrivateFormat.PKCS8,
+                                             serialization.NoEncryption()))
+        return {"certificate": str(pem), "key": str(secret)}, cert, key
+
+    def crl(self, *revoked, ends=30):
+        builder = (x509.CertificateRevocationListBuilder().issuer_name(self.name)
+                   .last_update(NOW - 60 * DAY).next_update(NOW + ends * DAY))
+        for cert in revoked:
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder().serial_number(cert.serial_number)
+                .revocation_date(NOW - DAY).build())
+        return builder.sign(self.key, hashes.SHA256())
+
+
+def dns(*names):
+    return [x509.DNSName(name) for name in names]
+
+
+def other(oid, tag, text):
+    """An otherName of a string."""
+    return x509.OtherName(x509.ObjectIdentifier(oid),
+                          bytes([tag, len(text.encode())]) + text.encode())
+
+
+def srv(name):
+    return other("1.3.6.1.5.5.7.8.7", 0x16, name)
+
+
+def xmpp(name):
+    return other("1.3.6.1.5.5.7.8.5", 0x0c, name)
+
+
+def usage(*oids):
+    return x509.ExtendedKeyUsage([getattr(x509.ExtendedKeyUsageOID, oid) for oid in oids])
+
+
+@pytest.fixture
+def issuer(tmp_path):
+    return Issuer(tmp_path)
+
+
+@pytest.fixture
+def node(make_server, issuer):
+    server = make_server("alice", domains=[ONE], s2s=True, settings=federation.settings(),
+                         tls={**issuer.issue(ONE, ONE), "trust": str(issuer.file)})
+    server.ctl("set", "s2s.retry-for", "0s")
+    return server
+
+
+def offers(node, cert, domain=EVIL):
+    """Whether a peer with this certificate is offered EXTERNAL."""
+    peer = Peer(node, domain, ONE, cert[0])
+    peer.secure()
+    return peer.features.find(f"{{{xml.SASL}}}mechanisms") is not None
+
+
+CASES = {
+    "dns": (dns(EVIL), True), "other": (dns("other.test"), False),
+    "wildcard": (dns("*.evil.test"), False), "srv": ([srv("_xmpp-server.evil.test")], True),
+    "srv-client": ([srv("_xmpp-client.evil.test")], False), "xmpp": ([xmpp(EVIL)], True),
+    "xmpp-other": ([xmpp("x@evil.test")], False), "none": ([], False),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_names_in_a_certificate(node, issuer, name):
+    san, right = CASES[name]
+    assert offers(node, issuer.make("cn.test", san)) == right
+
+
+def test_wildcards_are_a_setting(node, issuer):
+    cert = issuer.make("wild", dns("*.evil.test"))
+    assert offers(node, cert, "a.evil.test") and not offers(node, cert, "b.a.evil.test")
+    node.ctl("set", "s2s.wildcards", "off")
+    assert not offers(node, cert, "a.evil.test")
+
+
+@pytest.mark.parametrize("more, right", [
+    ({"extensions": [usage("SERVER_AUTH")]}, True),
+    ({"extensions": [usage("CLIENT_AUTH")]}, True),
+    ({"extensions": [usage("CODE_SIGNING")]}, False),
+    ({"begins": 1, "ends": 9}, False), ({"begins": -9, "ends": -1}, False),
+], ids=["server", "client", "code", "not-yet", "expired"])
+def test_usage_and_dates(node, issuer, more, right):
+    assert offers(node, issuer.make("evil", dns(EVIL), **more)) == right
+
+
+@pytest.mark.parametrize("with_middle", [True, False])
+def test_chains_with_intermediates(node, issuer, with_middle):
+    middle, cert, key = issuer.make("middle", [], authority=True)
+    leaf = issuer.make("leaf", dns(EVIL), by=(cert.subject, key))
+    if with_middle:
+        with open(leaf[0]["certificate"], "ab") as chain, open(middle["certificate"], "rb") as more:
+            chain.write(more.read())
+    assert offers(node, leaf) == with_middle
+
+
+def put(node, name, data):
+    folder = node.data / "trust" / "federation"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+    node.ctl("server", "reload")
+
+
+@pytest.mark.parametrize("form, ends", [("PEM", 30), ("DER", 30), ("PEM", -1)])
+def test_revoked_by_a_list(node, issuer, form, ends):
+    """Also by an old one. Authorities without a list are not concerned."""
+    revoked, fine = issuer.make("gone", dns(EVIL)), issuer.make("fine", dns(EVIL))
+    assert offers(node, revoked)
+    crl = issuer.crl(revoked[1], ends=ends)
+    put(node, "list.crl", crl.public_bytes(getattr(serialization.Encoding, form)))
+    assert not offers(node, revoked) and offers(node, fine)
+    [row] = [row for row in node.rows("cert-trust", "list") if row["kind"] == "revoked"]
+    assert row["subject"] == "revoked certificates: 1" and "CN=ca of tests" in row["issuer"]
+    elsewhere = Issuer(issuer.folder, "elsewhere")
+    put(node, "elsewhere.pem", elsewhere.file.read_bytes())
+    assert offers(node, elsewhere.make("there", dns(EVIL)))
+    (node.data / "trust" / "federation" / "list.crl").unlink()
+    node.ctl("server", "reload")
+    assert offers(node, revoked)
+
+
+def test_a_list_of_somebody_else_revokes_nothing(node, issuer):
+    cert = issuer.make("evil", dns(EVIL))
+    forger = Issuer(issuer.folder, "forger")
+    forger.name = issuer.name
+    put(node, "forged.crl", forger.crl(cert[1]).public_bytes(PEM))
+    assert not offers(node, cert)  # a list that is not signed is no reason to trust either
+    put(node, "forged.crl", issuer.crl().public_bytes(PEM))
+    assert offers(node, cert)
+
+
+def test_a_damaged_list_is_passed_over(node, issuer):
+    put(node, "bad.crl", b"nothing")
+    assert offers(node, issuer.make("evil", dns(EVIL)))
+    [alarm] = [a for a in node.rows("alarm", "list") if a["name"] == "tls.trust-file"]
+    assert "bad.crl" in alarm["detail"]
+
+
+def test_trusted_certificates_of_openssl(node, issuer):
+    """BEGIN TRUSTED CERTIFICATE."""
+    elsewhere = Issuer(issuer.folder, "elsewhere")
+    text = subprocess.run(["openssl", "x509", "-in", elsewhere.file, "-trustout"], check=True,
+                          capture_output=True).stdout
+    assert b"TRUSTED CERTIFICATE" in text
+    put(node, "elsewhere.pem", text)
+    assert offers(node, elsewhere.make("evil", dns(EVIL)))
+
+
+# --- servers that we connect to ---
+
+def ask(node, domain=EVIL):
+    reply = node.client("alice").iq("get", "<query xmlns='jabber:iq:version'/>", to=domain)
+    return "".join(reply.itertext())
+
+
+@pytest.fixture
+def shown(node):
+    """A function: what the sender is told of a server that shows this certificate."""
+    listeners = []
+
+    def start(paths):
+        listener = Listener(EVIL, paths)
+        listeners.append(listener)
+
+        def run():
+            try:
+                while True:
+                    listener.secure()
+            except (OSError, AssertionError):
+                pass
+        threading.Thread(target=run, daemon=True).start()
+        federation.route(node, EVIL, listener.port)
+        return ask(node)
+    yield start
+    for listener in listeners:
+        listener.close()
+
+
+def test_a_revoked_server_is_refused(node, issuer, shown):
+    cert = issuer.make("evil", dns(EVIL))
+    put(node, "list.crl", issuer.crl(cert[1]).public_bytes(PEM))
+    assert "its certificate is refused: certificate revoked" in shown(cert[0])
+
+
+def test_a_server_with_a_certificate_for_clients_is_refused(issuer, shown):
+    cert = issuer.make("evil", dns(EVIL), [usage("CLIENT_AUTH")])
+    assert "its certificate is refused" in shown(cert[0])
+
+
+MUST_STAPLE = x509.TLSFeature([x509.TLSFeatureType.status_request])
+
+
+def test_a_server_that_must_staple_and_does_not(issuer, shown):
+    cert = issuer.make("evil", dns(EVIL), [MUST_STAPLE])
+    assert "it demands a stapled OCSP answer" in shown(cert[0])
+
+
+def answer(issuer, cert, status, ends, signer):
+    by = x509.load_pem_x509_certificate(signer.file.read_bytes())
+    authority = x509.load_pem_x509_certificate(issuer.file.read_bytes())
+    revoked = status == ocsp.OCSPCertStatus.REVOKED
+    return (ocsp.OCSPResponseBuilder()
+            .add_response(cert=cert, issuer=authority, algorithm=hashes.SHA256(),
+                          cert_status=status, this_update=NOW - 2 * DAY,
+                          next_update=NOW + ends * DAY,
+                          revocation_time=NOW - DAY if revoked else None, revocation_reason=None)
+            .responder_id(ocsp.OCSPResponderEncoding.HASH, by).certificates([by])
+            .sign(signer.key, hashes.SHA256())
+            .public_bytes(serialization.Encoding.DER))
+
+
+GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
+
+
+@pytest.mark.parametrize("must, status, ends, forged, told", [
+    (False, GOOD, 7, False, None), (True, GOOD, 7, False, None),
+    (False, REVOKED, 7, False, "OCSP"), (True, GOOD, -1, False, "demands a stapled"),
+    (False, REVOKED, 7, True, None), (True, GOOD, 7, True, "demands a stapled"),
+], ids=["good", "must-good", "revoked", "must-old", "forged", "must-forged"])
+def test_stapled_answers(node, issuer, must, status, ends, forged, told):
+    paths, cert, _ = issuer.make("evil", dns(EVIL), [MUST_STAPLE] if must else [])
+    signer = Issuer(issuer.folder, "forger") if forged else issuer
+    staple = issuer.folder / "staple.der"
+    staple.write_bytes(answer(issuer, cert, status, ends, signer))
+    port = federation.free_port()
+    server = subprocess.Popen(
+        ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", paths["certificate"],
+         "-key", paths["key"], "-status_file", str(staple), "-alpn", "xmpp-server", "-naccept", "1",
+         "-quiet"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        until("listener", lambda: listens(port))
+        federation.route(node, EVIL, port, "--tls", "direct")
+        alice = node.client("alice")
+        alice.send(f"<message to='a@{EVIL}' type='chat' id='m'><body>x</body></message>")
+        read_until(server.stdout, b"<stream:stream")
+        server.stdin.write(
+            f"<stream:stream xmlns='{federation.SERVER}' xmlns:stream='{xml.STREAM}' version='1.0' "
+            f"from='{EVIL}' id='s'><stream:features>{federation.EXTERNAL}"
+            "</stream:features>".encode())
+        server.stdin.flush()
+        if told:
+            error = alice.expect(f"<message from='a@{EVIL}' type='error' id='m'/>")
+            assert told in "".join(error.itertext())
+        else:
+            read_until(server.stdout, b"<auth")
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def listens(port):
+    """Without a connection to it, since it takes one only."""
+    return f"0100007F:{port:04X} 00000000:0000 0A" in open("/proc/net/tcp", encoding="ascii").read()
+
+
+def read_until(pipe, what):
+    text = b""
+    while what not in text:
+        data = pipe.read1(65536)
+        assert data, text
+        text += data
+
+
+# --- demands ---
+
+def fingerprint(cert):
+    return cert.fingerprint(hashes.SHA256()).hex()
+
+
+def test_a_pinned_certificate_needs_no_authority(node, issuer, tmp_path, shown):
+    """In both directions, and no other certificate counts then."""
+    folder = tmp_path / "unknown"
+    folder.mkdir()
+    pinned = Issuer(folder, "unknown").make("self", dns("whatever.test"))
+    trusted = issuer.make("evil", dns(EVIL))
+    assert not offers(node, pinned) and offers(node, trusted)
+    node.ctl("s2s-demand", "set", EVIL, "--pin", fingerprint(pinned[1]).upper())
+    assert offers(node, pinned) and not offers(node, trusted)
+    assert fingerprint(trusted[1]) in shown(trusted[0])
+    node.ctl("s2s-demand", "del", EVIL)
+    assert not offers(node, pinned) and offers(node, trusted)
+
+
+def dialback(node, cert):
+    peer = Peer(node, EVIL, ONE, cert[0])
+    peer.secure()
+    return any("dialback" in e.tag for e in peer.features)
+
+
+def test_how_a_domain_must_be_proved(node, issuer):
+    cert = issuer.make("evil", dns(EVIL))
+    for auth, external, back in (("any", True, True), ("certificate", True, False),
+                                 ("dialback", False, True)):
+        node.ctl("s2s-demand", "set", "*.test", "--auth", auth)
+        assert (offers(node, cert), dialback(node, cert)) == (external, back), auth
+    node.ctl("set", "s2s.dialback", "off")
+    assert dialback(node, cert)
+    node.ctl("s2s-demand", "set", EVIL, "--tls-min", "1.2")  # more specific: the settings again
+    assert not dialback(node, cert)
+
+
+def test_dialback_is_refused_where_a_certificate_is_demanded(node, issuer):
+    node.ctl("s2s-demand", "set", EVIL, "--auth", "certificate")
+    peer = Peer(node, EVIL, ONE, issuer.make("x", dns("x.test"))[0])
+    peer.secure()
+    peer.result("00")
+    peer.expect_stream_error("not-authorized")
+
+
+def test_the_oldest_version_of_tls(node, issuer):
+    cert = issuer.make("evil", dns(EVIL))
+    old = Peer(node, EVIL, ONE, cert[0])
+    secure_with(old, 2)
+    old.header().features_come()
+    node.ctl("s2s-demand", "set", EVIL, "--tls-min", "1.3")
+    old = Peer(node, EVIL, ONE, cert[0])
+    secure_with(old, 2)
+    old.header()
+    old.expect_stream_error("policy-violation")
+    new = Peer(node, EVIL, ONE, cert[0])
+    assert new.secure().external() is None
+
+
+def secure_with(peer, minor):
+    """TLS 1.MINOR and no other."""
+    peer.header().features_come()
+    peer.raw(f"<starttls xmlns='{xml.TLS}'/>")
+    peer.expect(f"<proceed xmlns='{xml.TLS}'/>")
+    context = federation.insecure_context()
+    context.maximum_version = getattr(federation.ssl.TLSVersion, f"TLSv1_{minor}")
+    context.load_cert_chain(peer.cert["certificate"], peer.cert["key"])
+    peer.wrap(context)
+
+
+def test_tls_1_1_is_not_spoken(node):
+    peer = Peer(node, EVIL, ONE)
+    peer.header().features_come()
+    peer.raw(f"<starttls xmlns='{xml.TLS}'/>")
+    peer.expect(f"<proceed xmlns='{xml.TLS}'/>")
+    context = federation.insecure_context()
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = federation.ssl.TLSVersion.TLSv1
+    context.maximum_version = federation.ssl.TLSVersion.TLSv1_1
+    with pytest.raises((federation.ssl.SSLError, OSError)):
+        peer.wrap(context)
+
+
+def test_demands_that_are_wrong(node):
+    pin = "a" * 64
+    assert "--auth" in refusal(node, "s2s-demand", "set", EVIL)
+    for args in (("*a", "--auth", "any"), (EVIL, "--auth", "no"), (EVIL, "--tls-min", "1.1"),
+                 (EVIL, "--pin", "abc"), (EVIL, "--pin", pin, "--auth", "dialback"),
+                 (EVIL, "--pin", " ".join([pin] * 9))):
+        refusal(node, "s2s-demand", "set", *args)
+    assert not node.rows("s2s-demand", "list")
+    assert "s2s-demand list" in refusal(node, "s2s-demand", "del", EVIL)
+    node.ctl("s2s-demand", "set", EVIL, "--pin", pin, "--description", "by phone")
+    node.restart()
+    [row] = node.rows("s2s-demand", "list")
+    assert (row["pattern"], row["auth"], row["pins"]) == (EVIL, "certificate", pin)
