@@ -157,15 +157,6 @@ def test_a_host_with_a_thousand_addresses(pair):
     exchange(one.client("alice"), other.client("bob"))
 
 
-def test_aliases_in_a_circle(pair):
-    one, _ = pair(lambda other: ["--cname=host.other.example,round.other.example",
-                                 "--cname=round.other.example,host.other.example",
-                                 srv(OTHER, other.s2s_port)])
-    one.ctl("set", "s2s.retry-for", "0s")
-    reply = one.client("alice").iq("get", "<query xmlns='jabber:iq:version'/>", to=OTHER)
-    assert xml.condition(reply).startswith("remote-server-")
-
-
 def test_a_name_server_that_does_not_answer(make_server, tmp_path):
     authority = federation.Authority(tmp_path)
     one = make_server("alice", domains=[ONE], s2s=True, settings=federation.settings(),

@@ -266,8 +266,8 @@ def sees_other(listener, host):
                     listener.read_until(peer, "<stream:stream [^>]*>")
                     peer.sendall(
                         f"<stream:stream xmlns='{federation.SERVER}' xmlns:stream='{xml.STREAM}' "
-                        f"version='1.0' from='{OTHER}' id='first'><stream:error><see-other-host xmlns='{xml.STREAM_ERROR}'>{host}"
-                        "</see-other-host></stream:error></stream:stream>".encode())
+                        f"version='1.0' from='{OTHER}' id='first'><stream:error>"
+                        f"<see-other-host xmlns='{xml.STREAM_ERROR}'>{host}</see-other-host></stream:error></stream:stream>".encode())
                     peer.recv(65536)
         except OSError:
             return

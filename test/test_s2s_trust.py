@@ -1,7 +1,6 @@
 """Whether another server is who it says: its certificate, what revokes it, and demands on single
 domains."""
 import datetime
-import socket
 import subprocess
 import threading
 
@@ -12,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
 
 from muster import federation, xml
-from muster.client import TIMEOUT, until
+from muster.client import until
 from muster.federation import NOW, Listener, Peer
 from muster.server import refusal
 

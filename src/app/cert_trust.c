@@ -151,8 +151,8 @@ static void trust_read_folder(struct trust_store *s, const char *folder)
     DIR *dir = opendir(folder);
     const struct dirent *d;
     struct why why;
-    if (dir == NULL && errno != ENOENT && s->bad_count++ == 0)
-        (void)durable_failed(&s->bad, folder, errno);
+    if (dir == NULL && errno != ENOENT && durable_failed(&s->bad, folder, errno) != OK)
+        s->bad_count++;
     while (dir != NULL && (d = readdir(dir)) != NULL) {
         const char *path = arena_printf(s->arena, "%s/%s", folder, d->d_name);
         enum err e = tls_trust_takes(d->d_name) ? trust_read_file(s, path, d->d_name, &why)

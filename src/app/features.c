@@ -27,6 +27,7 @@
 #include "gate/component.h"
 #include "gate/proxy65.h"
 #include "gate/s2s/s2s.h"
+#include "gate/s2s/s2s_list_commands.h"
 #include "gate/web.h"
 #include "http/server.h"
 #include "im/audience.h"
@@ -174,6 +175,7 @@ const struct feature *const features_all[] = {
     &c2s_feature,
     &component_feature,
     &s2s_feature,
+    &s2s_lists_feature,
     &component_rights_feature,
     &delegation_feature,
     &privilege_feature,

@@ -46,7 +46,8 @@ enum err tls_certs_of_pem(STACK_OF(X509) * *out, slice pem, size_t max, const ch
     size_t count = 0;
     ensure(in != NULL && chain != NULL && pem.len <= TLS_PEM_BYTES_MAX);
     ERR_clear_error();
-    while ((cert = PEM_read_bio_X509_AUX(in, NULL, tls_no_pass_phrase, NULL)) != NULL && count < max)
+    while ((cert = PEM_read_bio_X509_AUX(in, NULL, tls_no_pass_phrase, NULL)) != NULL &&
+           count < max)
         count += sk_X509_push(chain, cert) > 0;
     enum err e = pem_end(count, max, cert != NULL, path, why);
     X509_free(cert);

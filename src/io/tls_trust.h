@@ -49,8 +49,8 @@ NODISCARD enum err tls_trust_create(struct tls_trust **out, const char *file, co
  * unless it is NULL, and of a folder, which need not be there; without any nothing is trusted. In
  * the folder, *.crl files are lists of revoked certificates (RFC 5280 §5; PEM, several, or DER,
  * one): where the issuer of a certificate has one, it counts, also when it is old. Files in the
- * folder that are of no use, or have a space in their names, are passed over: tls_crl_check() and io/tls_cert.h tell of them.
- * Errors: as above. Waits for the disk. */
+ * folder that are of no use, or have a space in their names, are passed over: tls_crl_check() and
+ * io/tls_cert.h tell of them. Errors: as above. Waits for the disk. */
 NODISCARD enum err tls_trust_create_with(struct tls_trust **out, bool system, const char *file,
                                          const char *folder, struct why *why);
 /* Whether a file of this name in such a folder counts: as certificates, as lists. */

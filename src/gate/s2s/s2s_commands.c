@@ -3,7 +3,6 @@
 #include "base/ensure.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_in.h"
-#include "gate/s2s/s2s_list_commands.h"
 #include "gate/s2s/s2s_partner.h"
 
 enum { ROWS_MAX = 10000 };
@@ -202,16 +201,4 @@ static struct command s2s_retry = {
         "is forgotten.",
 };
 
-struct command *const s2s_commands[] = {
-    &s2s_list,
-    &s2s_close,
-    &s2s_retry,
-    &s2s_route_add_command,
-    &s2s_route_set_command,
-    &s2s_route_del_command,
-    &s2s_route_list_command,
-    &s2s_demand_set_command,
-    &s2s_demand_del_command,
-    &s2s_demand_list_command,
-    NULL,
-};
+struct command *const s2s_commands[] = { &s2s_list, &s2s_close, &s2s_retry, NULL };

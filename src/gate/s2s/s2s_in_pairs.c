@@ -5,6 +5,7 @@
 #include "base/setting.h"
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_in_private.h"
+#include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
 
 struct pair *pair_find(const struct s2s_in *s, slice remote, slice local)

@@ -2,16 +2,87 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/log.h"
+#include "base/mem.h"
+#include "gate/s2s/s2s.h"
+#include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_lists.h"
+#include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/duty.h"
 #include "home/here.h"
-#include "store/store.h"
+#include "home/question.h"
+#include "im/feature.h"
+
+/* Workers read the rows again. */
+
+struct lists_changed {
+    slice pattern;
+};
+
+struct rereading {
+    struct worker *worker;
+    struct message_from from;
+    size_t len;
+    char pattern[];
+};
+
+/* Streams that are no longer allowed end; domains of the pattern that fail are tried at once. */
+static void lists_apply(struct worker *w, slice pattern)
+{
+    struct s2s_gate *g = s2s_gate_of(w);
+    struct actor *a;
+    if (g == NULL)
+        return;
+    s2s_policy_changed(w, NULL);
+    for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
+        if (s2s_pattern_matches(pattern, partner_remote(partner_of(a))))
+            (void)partner_try_again(partner_of(a));
+}
+
+static void lists_read_again(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct rereading *r = arg;
+    s2s_lists_take(r->worker, result, b);
+    if (result == STORE_OK)
+        lists_apply(r->worker, (slice){ r->pattern, r->len });
+    question_end(r->worker, &r->from);
+    mem_free(&r);
+}
+
+static void lists_changed_run(struct worker *w, void *message, const struct message_from *from)
+{
+    slice pattern = ((const struct lists_changed *)message)->pattern;
+    struct rereading *r = mem_zalloc(sizeof *r + pattern.len);
+    r->worker = w;
+    r->from = *from;
+    r->len = pattern.len;
+    memcpy(r->pattern, pattern.ptr, pattern.len);
+    store_submit(s2s_lists_read(w), worker_loop(w), 0, lists_read_again, r);
+}
+
+static const struct message_field lists_changed_fields[] = {
+    F_TEXT(struct lists_changed, pattern, S2S_PATTERN_MAX),
+    { 0 },
+};
+static const struct message_row lists_message = {
+    .id = 115,
+    .scope = MESSAGE_CLUSTER,
+    .name = "s2s-lists",
+    .size = sizeof(struct lists_changed),
+    .fields = lists_changed_fields,
+    .run = lists_changed_run,
+    .later = true,
+};
+
+static void lists_tell(struct worker *w, slice pattern, const struct asker *by)
+{
+    each_home(w, &lists_message, &(struct lists_changed){ pattern }, by);
+}
 
 /* Changes are made at one place, the home of DUTY_LINKS, so that one follows the other. A task is
  * in the arena of its call. */
-struct task {
+struct list_task {
     struct command_call *call;
     slice pattern, target;
     const char *said, *missing;
@@ -22,40 +93,42 @@ static const char *const auth_names[] = { "settings", "any", "certificate", "dia
 static const char *const version_names[] = { "any", "1.2", "1.3", NULL };
 static const uint8_t versions[] = { 0, 12, 13 };
 
-static struct task *task_new(struct command_call *call, const char *said, const char *missing)
+static struct list_task *list_task_new(struct command_call *call, const char *said,
+                                       const char *missing)
 {
-    struct task *t = arena_new(call->arena, struct task, 1);
-    *t = (struct task){
+    struct list_task *t = arena_new(call->arena, struct list_task, 1);
+    *t = (struct list_task){
         .call = call, .pattern = command_arg(call, "pattern"), .said = said, .missing = missing
     };
     return t;
 }
 
-static void task_told(struct worker *w, void *arg)
+static void list_task_told(struct worker *w, void *arg)
 {
-    const struct task *t = arg;
+    const struct list_task *t = arg;
     (void)w;
     command_done(t->call, "%s", t->said);
 }
 
-static void task_changed(void *arg, enum store_result result, const struct store_batch *b)
+static void list_task_changed(void *arg, enum store_result result, const struct store_batch *b)
 {
-    struct task *t = arg;
+    struct list_task *t = arg;
     if (result != STORE_OK)
         command_fail(t->call, err_of_store(result), "it could not be stored; nothing has changed");
     else if (store_changed(b, 0) == 0)
         command_fail(t->call, E_NOTFOUND, "%s", t->missing);
     else
-        s2s_lists_tell(t->call->worker, t->pattern, &(struct asker){ .done = task_told, .arg = t });
+        lists_tell(t->call->worker, t->pattern,
+                   &(struct asker){ .done = list_task_told, .arg = t });
 }
 
-static struct store_batch *task_batch(const struct task *t)
+static struct store_batch *list_task_batch(const struct list_task *t)
 {
     const struct worker *w = t->call->worker;
     return store_write(worker_store(w), 0);
 }
 
-static void task_submit(struct task *t, struct store_batch *b, store_done_fn *done)
+static void list_task_submit(struct list_task *t, struct store_batch *b, store_done_fn *done)
 {
     const struct worker *w = t->call->worker;
     store_submit(b, worker_loop(w), 0, done, t);
@@ -82,9 +155,9 @@ static bool routes_have(const struct store_batch *b, slice target)
 
 static void route_added(void *arg, enum store_result result, const struct store_batch *b)
 {
-    struct task *t = arg;
+    struct list_task *t = arg;
     if (result != STORE_OK || store_changed(b, 0) > 0) {
-        task_changed(t, result, b);
+        list_task_changed(t, result, b);
     } else if (routes_have(b, t->target)) {
         command_fail(t->call, E_EXISTS,
                      "%.*s has a route to %.*s already; `s2s-route set` changes it",
@@ -102,8 +175,8 @@ static void route_added(void *arg, enum store_result result, const struct store_
 
 static void run_route_add(struct command_call *call)
 {
-    struct task *t = task_new(call, "the route applies to new connections", "");
-    struct store_batch *b = task_batch(t);
+    struct list_task *t = list_task_new(call, "the route applies to new connections", "");
+    struct store_batch *b = list_task_batch(t);
     slice description = command_arg(call, "description");
     t->target = route_target(call);
     STORE_ADD(b, &s2s_route_add, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(t->target),
@@ -114,7 +187,7 @@ static void run_route_add(struct command_call *call)
               SV_T(description.ptr != NULL ? description : SLICE("")), SV_I(S2S_ROUTES_OF_PATTERN),
               SV_I(S2S_ROUTES_MAX));
     STORE_ADD(b, &s2s_route_of_pattern, STORE_ANY_ROWS, SV_T(t->pattern));
-    task_submit(t, b, route_added);
+    list_task_submit(t, b, route_added);
 }
 
 static struct store_val number_or_null(const struct command_call *call, const char *name)
@@ -126,23 +199,24 @@ static struct store_val number_or_null(const struct command_call *call, const ch
 
 static void run_route_set(struct command_call *call)
 {
-    struct task *t = task_new(call, "the route is changed", NO_ROUTE);
-    struct store_batch *b = task_batch(t);
+    struct list_task *t = list_task_new(call, "the route is changed", NO_ROUTE);
+    struct store_batch *b = list_task_batch(t);
     slice description = command_arg(call, "description");
     STORE_ADD(b, &s2s_route_set, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(route_target(call)),
               number_or_null(call, "priority"), number_or_null(call, "weight"),
               number_or_null(call, "tls"), number_or_null(call, "in-service"),
               number_or_null(call, "blocked"), number_or_null(call, "less-specific"),
               description.ptr != NULL ? SV_T(description) : SV_NULL);
-    task_submit(t, b, task_changed);
+    list_task_submit(t, b, list_task_changed);
 }
 
 static void run_route_del(struct command_call *call)
 {
-    struct task *t = task_new(call, "the route is deleted; streams that use it stay", NO_ROUTE);
-    struct store_batch *b = task_batch(t);
+    struct list_task *t =
+        list_task_new(call, "the route is deleted; streams that use it stay", NO_ROUTE);
+    struct store_batch *b = list_task_batch(t);
     STORE_ADD(b, &s2s_route_del, STORE_ANY_ROWS, SV_T(t->pattern), SV_T(route_target(call)));
-    task_submit(t, b, task_changed);
+    list_task_submit(t, b, list_task_changed);
 }
 
 static bool list_is_read(struct command_call *call, enum store_result result)
@@ -244,9 +318,10 @@ static bool pins_ok(slice text)
 
 static void run_demand_set(struct command_call *call)
 {
-    struct task *t = task_new(call, "the demand applies to new connections",
-                              "found 10000 demands, allowed are no more; `s2s-demand del` deletes "
-                              "one");
+    struct list_task *t =
+        list_task_new(call, "the demand applies to new connections",
+                      "found 10000 demands, allowed are no more; `s2s-demand del` deletes "
+                      "one");
     slice description = command_arg(call, "description"), pins = plain_pins(call);
     int64_t auth = command_number(call, "auth", pins.len > 0 ? S2S_AUTH_CERTIFICATE : 0),
             tls_min = versions[command_number(call, "tls-min", 0)];
@@ -257,21 +332,22 @@ static void run_demand_set(struct command_call *call)
         command_fail(call, E_CONFLICT,
                      "--pin is about certificates: leave out --auth, or give --auth certificate");
     } else {
-        struct store_batch *b = task_batch(t);
+        struct store_batch *b = list_task_batch(t);
         STORE_ADD(b, &s2s_demand_set, STORE_ANY_ROWS, SV_T(t->pattern), SV_I(auth), SV_I(tls_min),
                   SV_T(pins), SV_T(description.ptr != NULL ? description : SLICE("")),
                   SV_I(S2S_DEMANDS_MAX));
-        task_submit(t, b, task_changed);
+        list_task_submit(t, b, list_task_changed);
     }
 }
 
 static void run_demand_del(struct command_call *call)
 {
-    struct task *t = task_new(call, "the demand is deleted; the settings of federation apply",
-                              "this pattern has no demand; `s2s-demand list` shows all");
-    struct store_batch *b = task_batch(t);
+    struct list_task *t =
+        list_task_new(call, "the demand is deleted; the settings of federation apply",
+                      "this pattern has no demand; `s2s-demand list` shows all");
+    struct store_batch *b = list_task_batch(t);
     STORE_ADD(b, &s2s_demand_del, STORE_ANY_ROWS, SV_T(t->pattern));
-    task_submit(t, b, task_changed);
+    list_task_submit(t, b, list_task_changed);
 }
 
 static void demands_listed(void *arg, enum store_result result, const struct store_batch *b)
@@ -342,7 +418,7 @@ static const struct command_arg route_args[] = {
 };
 static const struct command_arg route_names[] = { PATTERN_ARG, TARGET_ARG, { 0 } };
 
-struct command s2s_route_add_command = {
+static struct command s2s_route_add_command = {
     .name = "s2s-route add",
     .effect = COMMAND_CHANGES,
     .area = "federation",
@@ -353,7 +429,7 @@ struct command s2s_route_add_command = {
     .doc = "Adds a static route. It says where the server of some domains is, before the DNS is "
            "asked. Of several patterns the most specific one counts first.",
 };
-struct command s2s_route_set_command = {
+static struct command s2s_route_set_command = {
     .name = "s2s-route set",
     .effect = COMMAND_CHANGES,
     .area = "federation",
@@ -363,7 +439,7 @@ struct command s2s_route_set_command = {
     .run = run_route_set,
     .doc = "Changes a static route. What is not given stays as it is.",
 };
-struct command s2s_route_del_command = {
+static struct command s2s_route_del_command = {
     .name = "s2s-route del",
     .effect = COMMAND_CHANGES,
     .area = "federation",
@@ -373,7 +449,7 @@ struct command s2s_route_del_command = {
     .run = run_route_del,
     .doc = "Deletes a static route. Streams that use it stay; `s2s close` ends them.",
 };
-struct command s2s_route_list_command = {
+static struct command s2s_route_list_command = {
     .name = "s2s-route list",
     .effect = COMMAND_READS,
     .area = "federation",
@@ -397,7 +473,7 @@ struct command s2s_route_list_command = {
             { .name = "description", .wide = true, .doc = "a note" },
             { 0 } },
 };
-struct command s2s_demand_set_command = {
+static struct command s2s_demand_set_command = {
     .name = "s2s-demand set",
     .effect = COMMAND_CHANGES,
     .area = "federation",
@@ -431,7 +507,7 @@ struct command s2s_demand_set_command = {
     .doc = "Sets what the servers of some domains must show. It counts in place of the settings of "
            "federation, in both directions, for new connections.",
 };
-struct command s2s_demand_del_command = {
+static struct command s2s_demand_del_command = {
     .name = "s2s-demand del",
     .effect = COMMAND_CHANGES,
     .area = "federation",
@@ -441,7 +517,7 @@ struct command s2s_demand_del_command = {
     .run = run_demand_del,
     .doc = "Deletes the demand of a pattern.",
 };
-struct command s2s_demand_list_command = {
+static struct command s2s_demand_list_command = {
     .name = "s2s-demand list",
     .effect = COMMAND_READS,
     .area = "federation",
@@ -455,4 +531,18 @@ struct command s2s_demand_list_command = {
             { .name = "pins", .wide = true, .doc = "SHA-256 of the certificates" },
             { .name = "description", .wide = true, .doc = "a note" },
             { 0 } },
+};
+
+const struct feature s2s_lists_feature = {
+    .name = "s2s-lists",
+    .parts = PART_MESSAGE | PART_PRESENCE,
+    .schema = &s2s_lists_schema,
+    .commands = (struct command *const[]){ &s2s_route_add_command, &s2s_route_set_command,
+                                           &s2s_route_del_command, &s2s_route_list_command,
+                                           &s2s_demand_set_command, &s2s_demand_del_command,
+                                           &s2s_demand_list_command, NULL },
+    .messages = (const struct message_row *const[]){ &lists_message, NULL },
+    .worker.slot = &s2s_lists_slot,
+    .worker.start = s2s_lists_start,
+    .worker.ended = s2s_lists_ended,
 };

@@ -1,7 +1,7 @@
-/* s2s_list_commands: the commands `s2s-route …` and `s2s-demand …`. */
+/* s2s_list_commands: the commands `s2s-route …` and `s2s-demand …`, and how their changes reach all
+ * workers. */
 #pragma once
 
-struct command;
+struct feature;
 
-extern struct command s2s_route_add_command, s2s_route_set_command, s2s_route_del_command,
-    s2s_route_list_command, s2s_demand_set_command, s2s_demand_del_command, s2s_demand_list_command;
+extern const struct feature s2s_lists_feature;

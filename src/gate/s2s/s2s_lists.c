@@ -1,13 +1,7 @@
 #include "gate/s2s/s2s_lists.h"
 #include "base/arena.h"
-#include "base/ensure.h"
 #include "base/log.h"
 #include "base/map.h"
-#include "base/mem.h"
-#include "gate/s2s/s2s.h"
-#include "gate/s2s/s2s_gate.h"
-#include "gate/s2s/s2s_partner.h"
-#include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/here.h"
 #include "store/store.h"
@@ -88,7 +82,7 @@ struct store_stmt s2s_demand_del = { .name = "s2s_demand.del",
                                      .params = "t",
                                      .cols = "" };
 const struct store_schema s2s_lists_schema = {
-    .feature = "s2s",
+    .feature = "s2s-lists",
     .migrations = migrations,
     .stmts = (struct store_stmt *const[]){ &s2s_route_list, &s2s_route_of_pattern, &s2s_route_add,
                                            &s2s_route_set, &s2s_route_del, &s2s_demand_list,
@@ -160,7 +154,7 @@ static void lists_add_demand(struct lists *l, const struct store_batch *b, uint3
     one->pins = slice_dup(l->arena, store_text(b, 1, row, 3));
 }
 
-static struct store_batch *lists_read(struct worker *w)
+struct store_batch *s2s_lists_read(struct worker *w)
 {
     struct store_batch *b = store_read(worker_store(w), 0);
     store_add(b, &s2s_route_list, STORE_ANY_ROWS, NULL, 0);
@@ -168,7 +162,7 @@ static struct store_batch *lists_read(struct worker *w)
     return b;
 }
 
-static void lists_take(struct worker *w, enum store_result result, const struct store_batch *b)
+void s2s_lists_take(struct worker *w, enum store_result result, const struct store_batch *b)
 {
     struct lists **now = lists_of(w);
     if (result != STORE_OK) {
@@ -191,11 +185,11 @@ static void lists_take(struct worker *w, enum store_result result, const struct 
 
 static void lists_read_at_start(void *arg, enum store_result result, const struct store_batch *b)
 {
-    lists_take(arg, result, b);
+    s2s_lists_take(arg, result, b);
 }
 
 /* The loop does not run yet: the rows are known before anybody asks. */
-void s2s_lists_start(struct worker *w) { store_run(lists_read(w), lists_read_at_start, w); }
+void s2s_lists_start(struct worker *w) { store_run(s2s_lists_read(w), lists_read_at_start, w); }
 void s2s_lists_ended(struct worker *w) { lists_free(lists_of(w)); }
 
 /* Questions to the copy. */
@@ -232,70 +226,4 @@ bool s2s_is_blocked(slice domain)
         if (one->routes != NULL)
             return one->blocked;
     return false;
-}
-
-/* Changes. */
-
-struct lists_changed {
-    slice pattern;
-};
-
-struct reading {
-    struct worker *worker;
-    struct message_from from;
-    size_t len;
-    char pattern[];
-};
-
-/* Streams that are no longer allowed end; domains of the pattern that fail are tried at once. */
-static void lists_apply(struct worker *w, slice pattern)
-{
-    struct s2s_gate *g = s2s_gate_of(w);
-    struct actor *a;
-    if (g == NULL)
-        return;
-    s2s_policy_changed(w, NULL);
-    for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
-        if (s2s_pattern_matches(pattern, partner_remote(partner_of(a))))
-            (void)partner_try_again(partner_of(a));
-}
-
-static void lists_read_again(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct reading *r = arg;
-    lists_take(r->worker, result, b);
-    if (result == STORE_OK)
-        lists_apply(r->worker, (slice){ r->pattern, r->len });
-    question_end(r->worker, &r->from);
-    mem_free(&r);
-}
-
-static void lists_changed_run(struct worker *w, void *message, const struct message_from *from)
-{
-    slice pattern = ((const struct lists_changed *)message)->pattern;
-    struct reading *r = mem_zalloc(sizeof *r + pattern.len);
-    r->worker = w;
-    r->from = *from;
-    r->len = pattern.len;
-    memcpy(r->pattern, pattern.ptr, pattern.len);
-    store_submit(lists_read(w), worker_loop(w), 0, lists_read_again, r);
-}
-
-static const struct message_field lists_changed_fields[] = {
-    F_TEXT(struct lists_changed, pattern, S2S_PATTERN_MAX),
-    { 0 },
-};
-const struct message_row s2s_lists_message = {
-    .id = 115,
-    .scope = MESSAGE_CLUSTER,
-    .name = "s2s-lists",
-    .size = sizeof(struct lists_changed),
-    .fields = lists_changed_fields,
-    .run = lists_changed_run,
-    .later = true,
-};
-
-void s2s_lists_tell(struct worker *w, slice pattern, const struct asker *by)
-{
-    each_home(w, &s2s_lists_message, &(struct lists_changed){ pattern }, by);
 }

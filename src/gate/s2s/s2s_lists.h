@@ -6,11 +6,8 @@
  * demands. */
 #pragma once
 #include "gate/s2s/s2s_route.h"
-#include "home/question.h"
+#include "store/store.h"
 
-struct message_row;
-struct store_batch;
-struct store_schema;
 struct worker;
 
 enum { S2S_DEMANDS_MAX = 10000, S2S_PINS_MAX = 8, S2S_PIN_LEN = 64, S2S_PINS_BYTES = 8 * 66 };
@@ -51,15 +48,14 @@ const struct s2s_listed *s2s_levels_next(struct s2s_levels *l);
 /* Whether the most specific pattern with routes blocks it: no stanzas go there or come from it. */
 bool s2s_is_blocked(slice domain);
 
-/* After a change of the rows for this pattern: all workers read them again, then `done`. */
-void s2s_lists_tell(struct worker *w, slice pattern, const struct asker *by);
-
-/* For the feature. */
+/* For the feature (gate/s2s/s2s_list_commands.h). */
 extern unsigned s2s_lists_slot;
 extern const struct store_schema s2s_lists_schema;
-extern const struct message_row s2s_lists_message;
 void s2s_lists_start(struct worker *w);
 void s2s_lists_ended(struct worker *w);
+/* A read of all rows, and its results: the copy of this worker from now on. */
+struct store_batch *s2s_lists_read(struct worker *w);
+void s2s_lists_take(struct worker *w, enum store_result result, const struct store_batch *b);
 
 /* Adding to batches, for commands. */
 extern struct store_stmt s2s_route_list, s2s_route_of_pattern, s2s_route_add, s2s_route_set,

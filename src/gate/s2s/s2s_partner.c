@@ -7,7 +7,6 @@
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_in_sm.h"
-#include "gate/s2s/s2s_lists.h"
 #include "gate/s2s/s2s_out.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/question.h"
@@ -728,10 +727,6 @@ const struct message_row s2s_verify_message = {
     .slow = true,
 };
 
-const struct message_row *const s2s_messages[] = { &s2s_foreign_message,
-                                                   &s2s_verify_message,
-                                                   &verified_message,
-                                                   &s2s_resume_message,
-                                                   &s2s_resumed_message,
-                                                   &s2s_lists_message,
-                                                   NULL };
+const struct message_row *const s2s_messages[] = { &s2s_foreign_message, &s2s_verify_message,
+                                                   &verified_message,    &s2s_resume_message,
+                                                   &s2s_resumed_message, NULL };

@@ -3,7 +3,6 @@
 #include "gate/s2s/s2s.h"
 #include "gate/s2s/s2s_commands.h"
 #include "gate/s2s/s2s_find.h"
-#include "gate/s2s/s2s_lists.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_policy.h"
 #include "home/actor.h"
@@ -252,11 +251,7 @@ const struct feature s2s_feature = {
             { 0 },
         },
     .settings = settings,
-    .schema = &s2s_lists_schema,
     .commands = s2s_commands,
-    .worker.slot = &s2s_lists_slot,
-    .worker.start = s2s_lists_start,
-    .worker.ended = s2s_lists_ended,
     .metrics = (struct metric *const[]){ &s2s_streams, &s2s_stanzas, &s2s_failures, &s2s_refused,
                                          &s2s_partners, NULL },
     .logs = (struct log_area *const[]){ &log_s2s, NULL },
