@@ -20,6 +20,8 @@ ALONE = {
                   "carbons, discovery, blocking, two nodes, and components that go)",
     "privilege": "off by default; a seed has no component (test_privilege.py has archives, "
                  "carbons, contact lists, blocking and two nodes)",
+    "s2s-lists": "routes and demands of s2s, which a seed has not (test_s2s_routes.py, "
+                 "test_s2s_trust.py)",
     "s2s": "off by default; a seed has one server (test_s2s*.py have two, Prosody and ejabberd, "
            "with contacts, rooms, archives and carbons)",
     "proxy65": "off by default; it answers with settings, and carries bytes on connections of its "
