@@ -256,6 +256,20 @@ def test_routes_outlive_a_restart(one, other):
     assert reach(one.client("alice")) is None
 
 
+@pytest.fixture
+def name_server(tmp_path):
+    """A function: a name server with these arguments, at the port that it returns."""
+    started = []
+
+    def start(*more):
+        port = free_ports(1)[0]
+        started.append(Dns(tmp_path, port, {}, *more))
+        return port
+    yield start
+    for process in started:
+        process.finish()
+
+
 def sees_other(listener, host):
     """A server that says that it is elsewhere, to each stream."""
     def run():
@@ -335,24 +349,20 @@ def test_attempts_at_a_time_are_bounded(one, other):
 @pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
 @pytest.mark.parametrize("target", ["there.example", "_xmpp-server._tcp.there.example",
                                     "host.example:PORT"])
-def test_names_in_routes(one, other, tmp_path, target):
-    dns = free_ports(1)[0]
-    server = Dns(tmp_path, dns, {}, "--host-record=host.example,127.0.0.1",
-                 f"--srv-host=_xmpp-server._tcp.there.example,host.example,{other.s2s_port},0,0")
+def test_names_in_routes(one, other, name_server, target):
+    dns = name_server("--host-record=host.example,127.0.0.1",
+                      f"--srv-host=_xmpp-server._tcp.there.example,host.example,{other.s2s_port},0,0")
     one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
     add(one, OTHER, target.replace("PORT", str(other.s2s_port)), "--less-specific", "off")
     assert reach(one.client("alice")) is None
-    server.finish()
 
 
 @pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
-def test_behind_routes_that_fail_the_dns_is_asked(one, make_server, authority, tmp_path):
+def test_behind_routes_that_fail_the_dns_is_asked(one, make_server, authority, name_server):
     there = server_of(make_server, authority, "carol", "there.example")
     federation.route(there, "*", one.s2s_port)
-    dns = free_ports(1)[0]
-    server = Dns(tmp_path, dns, {}, "--host-record=host.example,127.0.0.1",
-                 f"--srv-host=_xmpp-server._tcp.there.example,host.example,{there.s2s_port},0,0")
+    dns = name_server("--host-record=host.example,127.0.0.1",
+                      f"--srv-host=_xmpp-server._tcp.there.example,host.example,{there.s2s_port},0,0")
     one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
     add(one, "*", federation.free_port())
     assert reach(one.client("alice"), "there.example") is None
-    server.finish()
