@@ -13,6 +13,7 @@
 #include "app/config_check.h"
 #include "app/other_database.h"
 #include "app/reload.h"
+#include "app/tls_settings.h"
 #include "auth/auth.h"
 #include "base/alarm.h"
 #include "base/arena.h"
@@ -190,6 +191,7 @@ const struct feature *const features_all[] = {
     &log_feature,
     &config_check_feature,
     &cert_watch_feature,
+    &tls_settings_feature,
     &cert_show_feature,
     &cert_check_feature,
     &cert_commands_feature,

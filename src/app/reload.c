@@ -34,6 +34,9 @@ struct wish {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct wish *wishes, *ended; /* that wait for main; that wait for their worker */
 
+/* The main thread reloads and then calls reload_ended(). */
+void reload_soon(void) { kill(getpid(), SIGHUP); }
+
 void reload_for(struct command_call *call, const char *done, const char *changed)
 {
     struct wish *wish = arena_new(call->arena, struct wish, 1);
@@ -42,7 +45,7 @@ void reload_for(struct command_call *call, const char *done, const char *changed
     wish->next = wishes;
     wishes = wish;
     pthread_mutex_unlock(&lock);
-    kill(getpid(), SIGHUP); /* the main thread reloads and then calls reload_ended() */
+    reload_soon();
 }
 
 static void run_reload(struct command_call *call) { reload_for(call, NULL, NULL); }

@@ -13,6 +13,8 @@ extern const struct feature reload_feature;
  * ends its call: with this line, or with `changed` and why they do not apply. Both live as long as
  * the call. On the worker of the call. */
 void reload_for(struct command_call *call, const char *done, const char *changed);
+/* The same without a call that waits: something that certificates are loaded with has changed. */
+void reload_soon(void);
 /* The main thread calls it after it has read the files: answers the commands that wait and sets the
  * alarms. With OK, `text` names the keys that need a restart, or is empty. Otherwise it has the
  * mistakes. */

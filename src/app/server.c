@@ -11,6 +11,7 @@
 #include "app/other_database.h"
 #include "app/reload.h"
 #include "app/second_node.h"
+#include "app/tls_settings.h"
 #include "app/trim.h"
 #include "auth/looks.h"
 #include "auth/seal.h"
@@ -130,13 +131,19 @@ static void set_log(const struct node_file *f)
     log_set_format((enum log_format)f->log_format);
 }
 
+/* After the settings, which say what TLS takes. */
+static enum err start_tls(struct server *s, struct why *why)
+{
+    tls_settings_apply();
+    enum err e = certs_load(&s->tls, s->file, why);
+    if (e == OK)
+        cert_watch_use(cert_watch_create(s->file));
+    return e;
+}
+
 static enum err start_parts(struct server *s, struct why *why)
 {
     enum err e = take_data(s, why);
-    if (e == OK)
-        e = certs_load(&s->tls, s->file, why);
-    if (e == OK)
-        cert_watch_use(cert_watch_create(s->file));
     if (e == OK)
         e = open_store(s, why);
     if (e == OK)
@@ -145,6 +152,8 @@ static enum err start_parts(struct server *s, struct why *why)
         e = looks_complete(s->store, why);
     if (e == OK)
         e = settings_load(s->store, why);
+    if (e == OK)
+        e = start_tls(s, why);
     if (e == OK)
         e = cert_trust_load(s->file->data, s->file->trust, why);
     if (e == OK)
@@ -234,6 +243,7 @@ static enum err read_again(struct reload *r, struct node_file **file, struct buf
         errors->len -= errors->len > 0; /* the last line feed */
         return e;
     }
+    tls_settings_apply();
     e = certs_load(&r->tls, *file, &why);
     if (e == OK)
         e = cert_trust_load(r->server->file->data, r->server->file->trust, &why);

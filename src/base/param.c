@@ -249,7 +249,7 @@ static enum err parse_string(const struct param *p, slice text, int64_t *value, 
     if (!clean)
         return param_refuse(p, E_SYNTAX, text, ", which is not plain UTF-8 text", why);
     if (p->check != NULL && !p->check(text))
-        return param_refuse(p, E_SYNTAX, text, "", why);
+        return param_refuse(p, E_SYNTAX, p->culprit != NULL ? p->culprit(text) : text, "", why);
     *value = (int64_t)text.len;
     return OK;
 }

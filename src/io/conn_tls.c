@@ -200,7 +200,7 @@ void conn_start_tls(struct conn *c, struct tls_ctx *ctx, slice domain)
     if (!clear_first(c))
         return;
     c->tls = conn_tls_create(ctx);
-    c->tls->first = tls_ctx_of_domain(ctx, domain);
+    c->tls->first = tls_ctx_of_domain(ctx, domain, (enum tls_protocol)c->protocol);
     leave_the_clear(c);
 }
 

@@ -1,4 +1,5 @@
 #include "io/tls.h"
+#include "base/arena.h"
 #include "base/ensure.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -16,16 +17,28 @@ enum { DOMAIN_BYTES_MAX = 255 };
 struct tls_entry {
     char *domain; /* lower case */
     size_t domain_len;
-    SSL_CTX *ssl;
+    SSL_CTX *ssl[TLS_CONTEXTS]; /* one for those that take the same (io/tls_policy.h) */
+    struct tls_names names;     /* in it */
+    struct tls_staple *staple;
     struct tls_entry *next;
 };
 
 struct tls_ctx {
     _Atomic unsigned refs;
+    struct arena *arena; /* of the names */
     struct tls_entry *entries;
-    SSL_CTX *fallback;
+    struct tls_entry *fallback;
     struct map by_domain;
 };
+
+/* In the order of enum tls_protocol. */
+static const slice protocol_names[] = { SLICE_INIT("xmpp-client"), SLICE_INIT("http/1.1"),
+                                        SLICE_INIT("xmpp-server") };
+
+static enum tls_protocol protocol_of(const SSL *ssl)
+{
+    return (enum tls_protocol)((const slice *)SSL_get_app_data(ssl) - protocol_names);
+}
 
 static slice tls_entry_key(const void *item)
 {
@@ -50,32 +63,29 @@ static size_t tls_lower(char *out, const char *text, size_t cap)
     return len;
 }
 
-static bool tls_covers(SSL_CTX *ssl, slice name)
+static bool tls_covers(const struct tls_entry *e, slice name)
 {
-    X509 *cert = SSL_CTX_get0_certificate(ssl);
+    const struct tls_wanted wanted = { .domain = name, .wildcards = true };
 
-    return cert != NULL && name.len > 0 && /* else OpenSSL takes it for a string with a NUL */
-           X509_check_host(cert, name.ptr, name.len, 0, NULL) == 1;
-}
-
-static bool tls_is_below(slice name, slice domain)
-{
-    return name.len > domain.len && name.ptr[name.len - domain.len - 1] == '.' &&
-           slice_eq(slice_from(name, name.len - domain.len), domain);
+    return e != NULL && name.len > 0 && tls_names_find(&e->names, &wanted) != NULL;
 }
 
 /* The certificate for a name that is no domain of ours, such as that of a service. The one that the
- * session has comes first, then the default one, then those of domains above: the names of all are
- * not read for whatever a client says. NULL: none covers it. */
-static SSL_CTX *tls_covering(const struct tls_ctx *ctx, SSL_CTX *now, slice name)
+ * stream has asked for comes first, then the default one, then those of domains above: the names of
+ * all are not read for whatever a client says. NULL: none covers it. */
+static const struct tls_entry *tls_covering(const struct tls_ctx *ctx, const struct tls_entry *now,
+                                            slice name)
 {
     if (tls_covers(now, name))
         return now;
     if (tls_covers(ctx->fallback, name))
         return ctx->fallback;
-    for (const struct tls_entry *e = ctx->entries; e != NULL; e = e->next)
-        if (tls_is_below(name, (slice){ e->domain, e->domain_len }) && tls_covers(e->ssl, name))
-            return e->ssl;
+    slice label, above = name;
+    while (slice_cut(above, '.', &label, &above)) {
+        const struct tls_entry *e = map_get(&ctx->by_domain, above);
+        if (tls_covers(e, name))
+            return e;
+    }
     return NULL;
 }
 
@@ -91,7 +101,9 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
     char domain[DOMAIN_BYTES_MAX];
     slice wanted = tls_undotted((slice){ domain, tls_lower(domain, name, sizeof(domain)) });
     const struct tls_entry *e = map_get(&ctx->by_domain, wanted);
-    SSL_CTX *found = e != NULL ? e->ssl : tls_covering(ctx, SSL_get_SSL_CTX(ssl), wanted);
+    if (e == NULL)
+        e = tls_covering(ctx, SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)), wanted);
+    SSL_CTX *found = e != NULL ? e->ssl[protocol_of(ssl)] : NULL;
     if (found != NULL && found != SSL_get_SSL_CTX(ssl))
         SSL_set_SSL_CTX(ssl, found);
     return SSL_TLSEXT_ERR_OK;
@@ -123,27 +135,22 @@ int tls_no_pass_phrase(char *out, int cap, int writing, void *arg)
     return -1;
 }
 
-SSL_CTX *tls_ssl_ctx_create(const SSL_METHOD *method)
+SSL_CTX *tls_ssl_ctx_create(const SSL_METHOD *method, enum tls_context context)
 {
     SSL_CTX *s = SSL_CTX_new(method);
     ensure(s != NULL);
     SSL_CTX_set_options(s, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_mode(s, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(s, SSL_SESS_CACHE_OFF); /* tickets hold the sessions */
-    bool ok = SSL_CTX_set_min_proto_version(s, TLS1_2_VERSION) == 1 &&
-              SSL_CTX_set1_groups_list(s, "X25519:P-256") == 1 &&
-              SSL_CTX_set_ciphersuites(s, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
-                                          "TLS_CHACHA20_POLY1305_SHA256") == 1 &&
-              SSL_CTX_set_cipher_list(s, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1;
-    ensure(ok); /* every build of OpenSSL has these */
+    (void)tls_policy_use(s, context);
     tls_judgement_prepare(s);
     return s;
 }
 
-static SSL_CTX *server_ctx_create(void)
+static SSL_CTX *server_ctx_create(enum tls_context context)
 {
     static const unsigned char id[] = "muster";
-    SSL_CTX *s = tls_ssl_ctx_create(TLS_server_method());
+    SSL_CTX *s = tls_ssl_ctx_create(TLS_server_method(), context);
     SSL_CTX_set_options(s, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_default_passwd_cb(s, tls_no_pass_phrase);
     SSL_CTX_set_alpn_select_cb(s, choose_protocol, NULL);
@@ -199,22 +206,59 @@ static enum err tls_load(SSL_CTX *s, const struct tls_cert *cert, struct why *wh
     }
 }
 
+/* The same certificate in another context: no file is read twice. */
+static enum err tls_share(SSL_CTX *s, SSL_CTX *of, struct why *why)
+{
+    STACK_OF(X509) *chain = NULL;
+    SSL_CTX_get0_chain_certs(of, &chain);
+    if (SSL_CTX_use_cert_and_key(s, SSL_CTX_get0_certificate(of), SSL_CTX_get0_privatekey(of),
+                                 chain, 1) == 1)
+        return OK;
+    ERR_clear_error();
+    why_set(why, "tls: OpenSSL cannot use a certificate twice");
+    return E_INTERNAL;
+}
+
+static enum err tls_fill(struct tls_ctx *ctx, struct tls_entry *e, const struct tls_cert *cert,
+                         struct why *why)
+{
+    enum err rc = OK;
+    for (unsigned i = 0; i < TLS_CONTEXTS && rc == OK; i++) {
+        enum tls_context like = tls_policy_like((enum tls_context)i);
+        if (like < i && e->ssl[like] != NULL) {
+            e->ssl[i] = e->ssl[like];
+            SSL_CTX_up_ref(e->ssl[i]);
+            continue;
+        }
+        e->ssl[i] = server_ctx_create((enum tls_context)i);
+        SSL_CTX_set_app_data(e->ssl[i], e);
+        SSL_CTX_set_tlsext_servername_callback(e->ssl[i], choose_certificate);
+        SSL_CTX_set_tlsext_servername_arg(e->ssl[i], ctx);
+        rc = i == 0 ? tls_load(e->ssl[i], cert, why) : tls_share(e->ssl[i], e->ssl[0], why);
+    }
+    for (unsigned i = 0; i < TLS_CONTEXTS && rc == OK; i++) {
+        if (i == 0)
+            e->staple = tls_staple_of(SSL_CTX_get0_certificate(e->ssl[0]));
+        tls_staple_use(e->staple, e->ssl[i]);
+    }
+    if (rc == OK)
+        tls_names_of_cert(&e->names, SSL_CTX_get0_certificate(e->ssl[0]), ctx->arena);
+    return rc;
+}
+
 static enum err add_entry(struct tls_ctx *ctx, const struct tls_cert *cert, struct why *why)
 {
     struct tls_entry *e = mem_new(struct tls_entry);
     const char *domain = cert->domain == NULL ? "" : cert->domain;
     e->domain = mem_alloc(DOMAIN_BYTES_MAX);
     e->domain_len = tls_lower(e->domain, domain, DOMAIN_BYTES_MAX);
-    e->ssl = server_ctx_create();
     e->next = ctx->entries;
     ctx->entries = e;
-    SSL_CTX_set_tlsext_servername_callback(e->ssl, choose_certificate);
-    SSL_CTX_set_tlsext_servername_arg(e->ssl, ctx);
-    enum err rc = tls_load(e->ssl, cert, why);
+    enum err rc = tls_fill(ctx, e, cert, why);
     if (rc != OK)
         return rc;
     if (ctx->fallback == NULL || cert->domain == NULL)
-        ctx->fallback = e->ssl;
+        ctx->fallback = e;
     if (cert->domain == NULL)
         return OK;
     if (map_get(&ctx->by_domain, tls_entry_key(e)) != NULL) {
@@ -233,6 +277,7 @@ enum err tls_ctx_create(struct tls_ctx **out, const struct tls_cert *certs, size
 
     ensure(count > 0);
     atomic_init(&ctx->refs, 1);
+    ctx->arena = arena_create(0);
     map_init(&ctx->by_domain, tls_entry_key);
     for (size_t i = 0; i < count && e == OK; i++)
         e = add_entry(ctx, &certs[i], why);
@@ -259,14 +304,17 @@ void tls_ctx_unref(struct tls_ctx **ctx)
     struct tls_entry *next;
     for (struct tls_entry *e = c->entries; e != NULL; e = next) {
         next = e->next;
-        SSL_CTX_free(e->ssl);
+        for (unsigned i = 0; i < TLS_CONTEXTS; i++)
+            SSL_CTX_free(e->ssl[i]);
+        tls_staple_unref(&e->staple);
         mem_free(&e->domain);
         mem_free(&e);
     }
+    arena_destroy(&c->arena);
     mem_free(&c);
 }
 
-SSL_CTX *tls_ctx_of_domain(const struct tls_ctx *ctx, slice domain)
+SSL_CTX *tls_ctx_of_domain(const struct tls_ctx *ctx, slice domain, enum tls_protocol protocol)
 {
     char key[DOMAIN_BYTES_MAX];
     if (domain.len == 0 || domain.len > sizeof(key))
@@ -276,23 +324,21 @@ SSL_CTX *tls_ctx_of_domain(const struct tls_ctx *ctx, slice domain)
         key[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
     }
     const struct tls_entry *e = map_get(&ctx->by_domain, (slice){ key, domain.len });
-    return e != NULL ? e->ssl : NULL;
+    return e != NULL ? e->ssl[protocol] : NULL;
 }
 
 SSL_CTX *tls_ctx_nearest(const struct tls_ctx *ctx, slice domain)
 {
-    SSL_CTX *own = tls_ctx_of_domain(ctx, domain);
+    SSL_CTX *own = tls_ctx_of_domain(ctx, domain, TLS_XMPP_SERVER);
 
-    return own != NULL ? own : ctx->fallback;
+    return own != NULL ? own : ctx->fallback->ssl[TLS_XMPP_SERVER];
 }
 
 SSL *tls_session_create(struct tls_ctx *ctx, SSL_CTX *first, enum tls_protocol protocol)
 {
-    static slice names[] = { SLICE_INIT("xmpp-client"), SLICE_INIT("http/1.1"),
-                             SLICE_INIT("xmpp-server") };
-    SSL *ssl = SSL_new(first != NULL ? first : ctx->fallback);
+    SSL *ssl = SSL_new(first != NULL ? first : ctx->fallback->ssl[protocol]);
 
     ensure(ssl != NULL);
-    SSL_set_app_data(ssl, &names[protocol]);
+    SSL_set_app_data(ssl, (void *)(uintptr_t)&protocol_names[protocol]);
     return ssl;
 }

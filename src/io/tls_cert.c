@@ -195,6 +195,19 @@ static const char *cert_pem(X509 *cert, struct arena *arena)
     return text;
 }
 
+/* RFC 5280 §4.2.2.1, RFC 7633. The first responder that is asked by HTTP. */
+static void read_responder(struct tls_cert_facts *out, X509 *cert, struct arena *arena)
+{
+    STACK_OF(OPENSSL_STRING) *all = X509_get1_ocsp(cert);
+    for (int i = 0; i < sk_OPENSSL_STRING_num(all) && out->responder == NULL; i++) {
+        slice uri = slice_of(sk_OPENSSL_STRING_value(all, i));
+        if (uri.len <= LINE_BYTES_MAX && slice_starts(uri, SLICE("http://")))
+            out->responder = slice_cstr(arena, uri);
+    }
+    X509_email_free(all);
+    out->must_staple = X509_get_ext_by_NID(cert, NID_tlsfeature, -1) >= 0;
+}
+
 static void read_facts(struct tls_cert_facts *out, X509 *cert, struct arena *arena)
 {
     *out = (struct tls_cert_facts){
@@ -212,6 +225,7 @@ static void read_facts(struct tls_cert_facts *out, X509 *cert, struct arena *are
     read_strength(out, cert, arena);
     read_names(out, cert, arena);
     tls_names_of_cert(&out->names, cert, arena);
+    read_responder(out, cert, arena);
     ERR_clear_error();
 }
 

@@ -27,6 +27,8 @@ struct tls_cert_facts {
     const char *signature;        /* "ecdsa-with-SHA256" */
     const char *fingerprint;      /* SHA-256 of the certificate: 64 hexadecimal digits */
     const char *pem;              /* the certificate itself, in PEM */
+    const char *responder;        /* of OCSP: "http://ocsp.ca.test/"; NULL: none */
+    bool must_staple;             /* clients refuse it without an answer of that (RFC 7633) */
     bool self_signed;
     bool authority;              /* it may issue certificates */
     bool weak_key;               /* less than 112 bits of security: RSA below 2048 */

@@ -6,15 +6,28 @@
 
 enum { SERVER_NAME_MAX = 255, ALPN_BYTES_MAX = 256 };
 
-static SSL_CTX *client_ctx; /* of the process: it has neither certificates nor sessions */
-static pthread_once_t client_once = PTHREAD_ONCE_INIT;
+/* Of the process: it has neither certificates nor sessions. Made anew when a policy has changed. */
+static struct {
+    pthread_mutex_t lock;
+    SSL_CTX *ssl;
+    unsigned changes; /* tls_policy_changes() of then */
+} client = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-static void client_ctx_make(void)
+static SSL *client_session_new(void)
 {
-    client_ctx = tls_ssl_ctx_create(TLS_client_method());
-    SSL_CTX_set_options(client_ctx, SSL_OP_NO_TICKET);
-    tls_judgement_staples(client_ctx);
-    ensure(SSL_CTX_set1_groups_list(client_ctx, "X25519:P-256:P-384") == 1);
+    pthread_mutex_lock(&client.lock);
+    unsigned changes = tls_policy_changes();
+    if (client.ssl == NULL || client.changes != changes) {
+        SSL_CTX_free(client.ssl);
+        client.ssl = tls_ssl_ctx_create(TLS_client_method(), TLS_SERVERS);
+        client.changes = changes;
+        SSL_CTX_set_options(client.ssl, SSL_OP_NO_TICKET);
+        tls_judgement_staples(client.ssl);
+    }
+    SSL *ssl = SSL_new(client.ssl);
+    pthread_mutex_unlock(&client.lock);
+    ensure(ssl != NULL);
+    return ssl;
 }
 
 static bool set_server_name(SSL *ssl, slice name)
@@ -57,9 +70,7 @@ static bool show_own(SSL *ssl, const struct tls_call *call)
 
 SSL *tls_client_session(const struct tls_call *call)
 {
-    pthread_once(&client_once, client_ctx_make);
-    SSL *ssl = SSL_new(client_ctx);
-    ensure(ssl != NULL);
+    SSL *ssl = client_session_new();
     SSL_set_connect_state(ssl);
     if (set_server_name(ssl, call->server_name) &&
         set_protocols(ssl, call->alpn, call->alpn_count) && show_own(ssl, call))

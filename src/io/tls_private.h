@@ -3,25 +3,32 @@
 #include "io/tls.h"
 #include "io/tls_client.h"
 #include "io/tls_names.h"
+#include "io/tls_policy.h"
 #include "io/tls_trust.h"
 #include <openssl/ssl.h>
 
-/* By their names of ALPN: xmpp-client, http/1.1, xmpp-server. */
+/* By their names of ALPN: xmpp-client, http/1.1, xmpp-server. Each is a context of its own. */
 enum tls_protocol { TLS_XMPP, TLS_HTTP, TLS_XMPP_SERVER };
 
 /* What both sides of TLS have in common: versions, ciphers, no renegotiation. */
-SSL_CTX *tls_ssl_ctx_create(const SSL_METHOD *method);
+SSL_CTX *tls_ssl_ctx_create(const SSL_METHOD *method, enum tls_context context);
 /* A key with a pass phrase must not make the server ask on a terminal: pem_password_cb(3). */
 int tls_no_pass_phrase(char *out, int cap, int writing, void *arg);
 /* Sets `why` to the file, what is wrong with it and what OpenSSL says, and returns e. */
 enum err tls_file_fail(struct why *why, enum err e, const char *path, const char *what);
 /* The certificate for that domain; NULL: it has none of its own. Lives as long as ctx. */
-SSL_CTX *tls_ctx_of_domain(const struct tls_ctx *ctx, slice domain);
-/* The same, or the default one. */
+SSL_CTX *tls_ctx_of_domain(const struct tls_ctx *ctx, slice domain, enum tls_protocol protocol);
+/* The same, or the default one, for other servers. */
 SSL_CTX *tls_ctx_nearest(const struct tls_ctx *ctx, slice domain);
 /* Shows the certificate that the client names (SNI), else that of `first`, or if that is NULL the
  * default one. ctx must outlive the session. */
 SSL *tls_session_create(struct tls_ctx *ctx, SSL_CTX *first, enum tls_protocol protocol);
+
+/* tls_policy.c: makes a context take what is set, and returns tls_policy_changes() of then. */
+unsigned tls_policy_use(SSL_CTX *s, enum tls_context context);
+unsigned tls_policy_changes(void); /* how often something was set */
+/* The first context that takes the same. */
+enum tls_context tls_policy_like(enum tls_context context);
 
 /* tls_client.c. NULL: the call cannot be made, for want of a usable name. */
 SSL *tls_client_session(const struct tls_call *call);
@@ -45,6 +52,11 @@ void tls_judgement_staples(SSL_CTX *ctx);
 void tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
                      enum tls_usage usage, struct tls_peer *out);
 X509_STORE *tls_trust_store(const struct tls_trust *trust);
+
+/* tls_staple.c: a reference, which outlives the contexts that use it. */
+struct tls_staple *tls_staple_of(const X509 *cert);
+void tls_staple_use(struct tls_staple *s, SSL_CTX *ctx);
+void tls_staple_unref(struct tls_staple **s); /* NULL is fine */
 
 /* tls_names.c, tls_cert.c */
 /* As tls_chain_of_pem(); the caller frees the certificates. */

@@ -1,0 +1,140 @@
+#include "app/tls_settings.h"
+#include "app/features.h"
+#include "app/reload.h"
+#include "base/command.h"
+#include "base/log.h"
+#include "base/setting.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "im/feature.h"
+#include "io/tls_policy.h"
+
+static const char *const version_words[] = { "1.2", "1.3", NULL };
+
+static void tls_setting_changed(struct worker *w, const struct setting *s)
+{
+    (void)s;
+    if (duty_is_here(w, DUTY_CERTS))
+        reload_soon();
+}
+
+static bool ciphers_ok(slice text) { return tls_cipher_unknown(text).len == 0; }
+static bool suites_ok(slice text) { return tls_suite_unknown(text).len == 0; }
+static bool groups_ok(slice text) { return tls_group_unknown(text).len == 0; }
+
+#define VERSION_ROW(context, end, number, above, text)                                             \
+    {                                                                                              \
+        .name = "tls." context "-" end "-version", .scope = SCOPE_CLUSTER, .type = PARAM_CHOICE,   \
+        .def = (number), .max = TLS_1_3, .choices = version_words, .not_above = (above),           \
+        .changed = tls_setting_changed, .doc = text                                                \
+    }
+#define LIST_ROW(context, what, value, ok, bad, words, text)                                       \
+    {                                                                                              \
+        .name = "tls." context "-" what, .scope = SCOPE_CLUSTER, .type = PARAM_TEXT,               \
+        .def_text = (value), .min = 1, .max = TLS_LIST_BYTES_MAX, .many = true, .check = (ok),     \
+        .culprit = (bad), .form = words, .changed = tls_setting_changed, .doc = text               \
+    }
+#define CIPHERS_FORM "names of ciphers of TLS 1.2 with ECDHE, as `openssl ciphers -v` shows them"
+#define SUITES_FORM  "names of cipher suites of TLS 1.3, as TLS_AES_128_GCM_SHA256"
+#define GROUPS_FORM  "names of groups, as X25519, P-256, P-384"
+
+/* The rows of one context. */
+struct context_rows {
+    struct setting max, min, ciphers, suites, groups;
+};
+#define CONTEXT_ROWS(context, at, peers)                                                           \
+    {                                                                                              \
+        .max = VERSION_ROW(context, "max", TLS_1_3, NULL,                                          \
+                           "The highest version of TLS for " peers "."),                           \
+        .min = VERSION_ROW(context, "min", TLS_1_2, &rows[at].max.param,                           \
+                           "The least version of TLS for " peers "."),                             \
+        .ciphers = LIST_ROW(context, "ciphers", TLS_CIPHERS_DEFAULT, ciphers_ok,                   \
+                            tls_cipher_unknown, CIPHERS_FORM,                                      \
+                            "The ciphers of TLS 1.2 for " peers ", the preferred one first."),     \
+        .suites = LIST_ROW(                                                                        \
+            context, "suites", TLS_SUITES_DEFAULT, suites_ok, tls_suite_unknown, SUITES_FORM,      \
+            "The cipher suites of TLS 1.3 for " peers ", the preferred one first."),               \
+        .groups = LIST_ROW(                                                                        \
+            context, "groups", TLS_GROUPS_DEFAULT, groups_ok, tls_group_unknown, GROUPS_FORM,      \
+            "The groups for the key exchange of TLS with " peers ", the preferred one first."),    \
+    }
+
+static struct context_rows rows[TLS_CONTEXTS] = {
+    [TLS_CLIENTS] = CONTEXT_ROWS("clients", TLS_CLIENTS, "clients on the listeners c2s"),
+    [TLS_HTTPS] = CONTEXT_ROWS("https", TLS_HTTPS, "the listener https"),
+    [TLS_SERVERS] = CONTEXT_ROWS("servers", TLS_SERVERS, "other servers, in both directions"),
+};
+
+static struct tls_policy context_policy(enum tls_context context)
+{
+    const struct context_rows *r = &rows[context];
+    return (struct tls_policy){ .min = (enum tls_version)setting_int(&r->min),
+                                .max = (enum tls_version)setting_int(&r->max),
+                                .ciphers = setting_text(&r->ciphers),
+                                .suites = setting_text(&r->suites),
+                                .groups = setting_text(&r->groups) };
+}
+
+void tls_settings_apply(void)
+{
+    struct why why;
+    for (unsigned i = 0; i < TLS_CONTEXTS; i++) {
+        struct tls_policy p = context_policy((enum tls_context)i);
+        if (tls_policy_set((enum tls_context)i, &p, &why) != OK)
+            log_error(&log_server, LOG_EV("tls.policy"),
+                      LOG_C("context", tls_context_name((enum tls_context)i)),
+                      LOG_C("why", why.text),
+                      LOG_C("hint", "what applied before goes on; correct the settings tls.*"));
+    }
+}
+
+static void tls_list_run(struct command_call *call)
+{
+    static const char *const peers[TLS_CONTEXTS] = {
+        [TLS_CLIENTS] = "cert-trust list --for clients, where c2s.certificate-login is on",
+        [TLS_HTTPS] = "no certificate is asked for",
+        [TLS_SERVERS] = "cert-trust list --for federation",
+    };
+    for (unsigned i = 0; i < TLS_CONTEXTS; i++) {
+        struct tls_policy p = context_policy((enum tls_context)i);
+        command_row(call);
+        command_text(call, "context", slice_of(tls_context_name((enum tls_context)i)));
+        command_text(call, "min", slice_of(version_words[p.min]));
+        command_text(call, "max", slice_of(version_words[p.max]));
+        command_text(call, "ciphers", slice_of(p.ciphers));
+        command_text(call, "suites", slice_of(p.suites));
+        command_text(call, "groups", slice_of(p.groups));
+        command_text(call, "peers", slice_of(peers[i]));
+    }
+    command_done(call, "%s", "");
+}
+
+static struct command list_command = {
+    .name = "tls list",
+    .effect = COMMAND_READS,
+    .area = "server",
+    .run = tls_list_run,
+    .doc = "Lists what TLS accepts: versions, ciphers and groups, for each kind of peer. The "
+           "settings tls.CONTEXT-* change it, for example `musterctl set tls.clients-min-version "
+           "1.3`.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "context", .doc = "the kind of peer" },
+            { .name = "min", .doc = "the least version" },
+            { .name = "max", .doc = "the highest version" },
+            { .name = "ciphers", .wide = true, .doc = "ciphers of TLS 1.2" },
+            { .name = "suites", .wide = true, .doc = "cipher suites of TLS 1.3" },
+            { .name = "groups", .doc = "groups for the key exchange" },
+            { .name = "peers", .doc = "whose certificates are trusted" },
+            { 0 } },
+};
+
+#define ROWS_OF(at)                                                                                \
+    &rows[at].min, &rows[at].max, &rows[at].ciphers, &rows[at].suites, &rows[at].groups
+
+const struct feature tls_settings_feature = {
+    .name = "tls",
+    .settings = (struct setting *const[]){ ROWS_OF(TLS_CLIENTS), ROWS_OF(TLS_HTTPS),
+                                           ROWS_OF(TLS_SERVERS), NULL },
+    .commands = (struct command *const[]){ &list_command, NULL },
+};

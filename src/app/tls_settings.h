@@ -1,0 +1,11 @@
+/* tls_settings: the settings of TLS, one set for each context (io/tls_policy.h), and the command
+ * `tls list`, which shows them. A change applies to new connections at once. */
+#pragma once
+
+struct feature;
+
+extern const struct feature tls_settings_feature;
+
+/* Makes the contexts as the settings say: after these were loaded, and before certificates are.
+ * Main's thread. */
+void tls_settings_apply(void);

@@ -1,0 +1,213 @@
+#include "io/visit.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "io/conn.h"
+#include "io/dial.h"
+#include "io/resolve.h"
+#include "io/timer.h"
+#include "io/tls_client.h"
+#include <stdio.h>
+
+enum { WHY_BYTES = 256, TEXT_BYTES_MAX = 4096, HANDSHAKE_MS = 15000, OUTPUT_HIGH = 64 << 10 };
+
+static const struct conn_limits visit_limits = { .input_bytes = VISIT_INPUT_MAX,
+                                                 .output_high = OUTPUT_HIGH,
+                                                 .output_max = VISIT_OUTPUT_MAX,
+                                                 .handshake_ms = HANDSHAKE_MS };
+
+/* RESOLVING ─▶ DIALLING ─▶ a connection. At most one of the three is there. */
+struct visit {
+    struct loop *loop;
+    const struct visit_ops *ops; /* NULL: cancelled, only the connection has to end */
+    void *arg;
+    struct resolve *resolve;
+    struct dial *dial;
+    struct conn *conn;
+    struct timer deadline;
+    struct loop_defer begin; /* opened() comes later in the tick */
+    bool failed;
+    char why[WHY_BYTES];
+    uint32_t deadline_ms;
+    uint16_t port;
+    char host[VISIT_HOST_MAX + 1];
+};
+
+static void visit_fail(struct visit *v, slice why)
+{
+    if (v->failed)
+        return;
+    v->failed = true;
+    snprintf(v->why, sizeof v->why, "%s: %.*s", v->host, (int)(why.len < 200 ? why.len : 200),
+             why.ptr);
+}
+
+static void visit_free(struct visit *v)
+{
+    timer_cancel(&v->deadline);
+    loop_defer_cancel(&v->begin);
+    mem_free(&v);
+}
+
+static void visit_over(struct visit *v)
+{
+    ensure(v->conn == NULL && v->dial == NULL && v->resolve == NULL);
+    timer_cancel(&v->deadline);
+    if (v->ops != NULL)
+        v->ops->ended(v->arg, v->failed ? v->why : NULL);
+    visit_free(v);
+}
+
+static size_t visit_on_input(struct conn *c, slice data)
+{
+    struct visit *v = conn_owner(c);
+    return v->ops != NULL ? v->ops->input(v, data) : data.len;
+}
+
+static void visit_on_event(struct conn *c, enum conn_event ev)
+{
+    struct visit *v = conn_owner(c);
+    if (ev == CONN_FAILED || ev == CONN_OVERFLOW)
+        visit_fail(v, slice_of(conn_error(c) != NULL ? conn_error(c) : "the connection failed"));
+    else if (ev == CONN_EOF)
+        conn_close(c);
+    else if (ev == CONN_SECURED && v->ops != NULL && v->ops->secured != NULL)
+        v->ops->secured(v);
+}
+
+static void visit_on_closed(struct conn *c)
+{
+    struct visit *v = conn_owner(c);
+    v->conn = NULL;
+    visit_over(v);
+}
+
+static const struct conn_ops visit_conn_ops = { visit_on_input, visit_on_event, visit_on_closed };
+
+static void visit_begin(struct loop_defer *d)
+{
+    struct visit *v = CONTAINER_OF(d, struct visit, begin);
+    v->ops->opened(v);
+}
+
+static void visit_dialled(void *arg, const struct dial_result *result)
+{
+    struct visit *v = arg;
+    struct buf text;
+    v->dial = NULL;
+    if (result->conn != NULL) {
+        v->conn = result->conn;
+        conn_start(v->conn, &visit_conn_ops, v);
+        v->begin.fn = visit_begin;
+        loop_defer(v->loop, &v->begin);
+        return;
+    }
+    buf_init(&text, TEXT_BYTES_MAX);
+    dial_explain(result, &text);
+    visit_fail(v, buf_fit(&text));
+    buf_fini(&text);
+    visit_over(v);
+}
+
+static void visit_dial(struct visit *v, const union address *to, size_t count)
+{
+    const struct dial_options options = { .limits = &visit_limits, .deadline_ms = v->deadline_ms };
+    v->dial = dial_start(v->loop, to, count, &options, visit_dialled, v);
+}
+
+static void visit_resolved(void *arg, const struct resolved *result)
+{
+    struct visit *v = arg;
+    v->resolve = NULL;
+    if (result->end == RESOLVE_FOUND) {
+        visit_dial(v, result->address, result->count);
+        return;
+    }
+    visit_fail(v, slice_of(result->reason));
+    visit_over(v);
+}
+
+static void visit_late(struct timer *t, struct loop *loop)
+{
+    struct visit *v = CONTAINER_OF(t, struct visit, deadline);
+    (void)loop;
+    visit_fail(v, SLICE("no answer in time"));
+    resolve_cancel(&v->resolve);
+    dial_cancel(&v->dial);
+    if (v->conn != NULL)
+        conn_abort(v->conn);
+    else
+        visit_over(v);
+}
+
+/* An address in numbers needs no look-up. */
+static bool visit_address(const struct visit *v, union address *out)
+{
+    char text[VISIT_HOST_MAX + 16];
+    bool six = strchr(v->host, ':') != NULL;
+    snprintf(text, sizeof text, six ? "[%s]:%u" : "%s:%u", v->host, v->port);
+    return address_parse(slice_of(text), out) && out->any.sa_family != AF_UNIX;
+}
+
+struct visit *visit_start(struct loop *loop, const struct visit_options *options,
+                          const struct visit_ops *ops, void *arg)
+{
+    union address to;
+    if (options->host.len == 0 || options->host.len > VISIT_HOST_MAX)
+        return NULL;
+    struct visit *v = mem_new(struct visit);
+    *v = (struct visit){ .loop = loop,
+                         .ops = ops,
+                         .arg = arg,
+                         .deadline = { .fn = visit_late },
+                         .deadline_ms = options->deadline_ms,
+                         .port = options->port };
+    memcpy(v->host, options->host.ptr, options->host.len);
+    timer_set(loop, &v->deadline, options->deadline_ms);
+    if (visit_address(v, &to))
+        visit_dial(v, &to, 1);
+    else
+        v->resolve = resolve_host(options->resolver, slice_of(v->host), v->port, visit_resolved, v);
+    return v;
+}
+
+void *visit_arg(const struct visit *v) { return v->arg; }
+
+void visit_write(struct visit *v, slice data)
+{
+    ensure(v->conn != NULL);
+    conn_write(v->conn, data);
+}
+
+void visit_start_tls(struct visit *v)
+{
+    union address ignored;
+    ensure(v->conn != NULL && v->ops->secured != NULL);
+    struct tls_call call = { .demand = TLS_REPORT };
+    if (!visit_address(v, &ignored))
+        call.server_name = slice_of(v->host);
+    conn_start_tls_client(v->conn, &call);
+}
+
+void visit_close(struct visit *v)
+{
+    ensure(v->conn != NULL);
+    conn_close(v->conn);
+}
+
+void visit_cancel(struct visit **pv)
+{
+    struct visit *v = *pv;
+    *pv = NULL;
+    if (v == NULL)
+        return;
+    resolve_cancel(&v->resolve);
+    dial_cancel(&v->dial);
+    v->ops = NULL;
+    timer_cancel(&v->deadline);
+    loop_defer_cancel(&v->begin);
+    if (v->conn != NULL)
+        conn_abort(v->conn); /* visit_on_closed() frees it */
+    else
+        visit_free(v);
+}

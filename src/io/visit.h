@@ -1,0 +1,42 @@
+/* visit: one connection that this server makes for a short errand, such as a question to an OCSP
+ * responder or a mail to a relay: it looks up the host, dials, and hands over what is said. It
+ * speaks in the clear; TLS may begin later.
+ *
+ * Limits: VISIT_INPUT_MAX bytes that the owner leaves unread, VISIT_OUTPUT_MAX of output, and one
+ * deadline for all of it. Confined to its loop. */
+#pragma once
+#include "base/slice.h"
+#include <stdint.h>
+
+struct loop;
+struct resolver;
+struct visit;
+
+enum { VISIT_HOST_MAX = 253, VISIT_INPUT_MAX = 128 << 10, VISIT_OUTPUT_MAX = 4 << 20 };
+
+/* None is called from inside a call on the visit. */
+struct visit_ops {
+    void (*opened)(struct visit *v);  /* connected */
+    void (*secured)(struct visit *v); /* TLS stands; NULL: it never begins */
+    /* Unread bytes; returns how many were taken. */
+    size_t (*input)(struct visit *v, slice data);
+    /* The last callback: the visit is gone. why: what failed, for an operator; NULL: one of both
+     * sides has ended it in order. */
+    void (*ended)(void *arg, const char *why);
+};
+
+struct visit_options {
+    struct resolver *resolver;
+    slice host; /* a name with A-labels, or an address in numbers, IPv6 without brackets */
+    uint16_t port;
+    uint32_t deadline_ms;
+};
+
+/* NULL: the host is longer than VISIT_HOST_MAX, or empty. */
+struct visit *visit_start(struct loop *loop, const struct visit_options *options,
+                          const struct visit_ops *ops, void *arg);
+void *visit_arg(const struct visit *v);
+void visit_write(struct visit *v, slice data); /* after opened() */
+void visit_start_tls(struct visit *v);         /* as a client; who the host is, is not checked */
+void visit_close(struct visit *v);             /* after what was written; ended() follows */
+void visit_cancel(struct visit **v);           /* no callback follows; NULL is fine */
