@@ -1,6 +1,8 @@
 #include "app/cert_watch.h"
+#include "app/cert_ocsp.h"
 #include "app/cert_trust.h"
 #include "app/certs.h"
+#include "app/node_file.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/clock.h"
@@ -57,6 +59,7 @@ static struct setting notice_from = {
 struct cert_watch {
     struct arena *arena;
     struct cert_uses uses;
+    struct cert_ocsp *ocsp;
 };
 
 /* Used at the home of the duty only, as are the timer and days_counted. */
@@ -70,6 +73,7 @@ struct cert_watch *cert_watch_create(const struct node_file *file)
     struct cert_watch *made = arena_new(arena, struct cert_watch, 1);
     made->arena = arena;
     certs_read(&made->uses, file, arena);
+    made->ocsp = cert_ocsp_create(&made->uses, file->data, arena);
     return made;
 }
 
@@ -147,18 +151,27 @@ static void cert_watch_look(struct loop *loop)
         timer_set(loop, &look_timer, next_look_ms(expires));
 }
 
+static void cert_watch_free(const struct cert_watch *old)
+{
+    struct arena *arena = old != NULL ? old->arena : NULL; /* it is in it */
+    arena_destroy(&arena);
+}
+
 void cert_watch_use(struct cert_watch *made)
 {
-    cert_watch_end();
+    struct cert_watch *old = watch;
     watch = made;
+    cert_ocsp_use(made->ocsp);
+    cert_watch_free(old);
     cert_watch_look(worker_here() != NULL ? worker_loop(worker_here()) : NULL);
 }
 
 void cert_watch_end(void)
 {
-    struct arena *arena = watch != NULL ? watch->arena : NULL;
+    struct cert_watch *old = watch;
+    cert_ocsp_use(NULL);
     watch = NULL;
-    arena_destroy(&arena);
+    cert_watch_free(old);
 }
 
 static void cert_watch_on_timer(struct timer *t, struct loop *loop)

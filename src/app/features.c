@@ -7,6 +7,7 @@
 #include "app/asks_first.h"
 #include "app/cert_check.h"
 #include "app/cert_commands.h"
+#include "app/cert_ocsp.h"
 #include "app/cert_show.h"
 #include "app/cert_trust.h"
 #include "app/cert_watch.h"
@@ -191,6 +192,7 @@ const struct feature *const features_all[] = {
     &log_feature,
     &config_check_feature,
     &cert_watch_feature,
+    &cert_ocsp_feature,
     &tls_settings_feature,
     &cert_show_feature,
     &cert_check_feature,

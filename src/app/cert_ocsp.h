@@ -1,0 +1,22 @@
+/* cert_ocsp: asks OCSP responders about the certificates in use, so that handshakes show their
+ * answers (io/tls_staple.h): the settings ocsp.*, the command `cert ocsp`, and the alarm tls.ocsp.
+ *
+ * Each answer is kept in the folder ocsp of the data folder and is asked for again long before it
+ * ends. If that fails, the old one is shown until its end. */
+#pragma once
+
+struct arena;
+struct cert_ocsp;
+struct cert_uses;
+struct feature;
+struct worker;
+
+extern const struct feature cert_ocsp_feature;
+
+/* Reads the answers that are kept, and removes those of other certificates. Both arguments must
+ * outlive it; it is in the arena. Main's thread; waits for the disk. */
+struct cert_ocsp *cert_ocsp_create(const struct cert_uses *uses, const char *data,
+                                   struct arena *arena);
+/* From now on it is about these certificates; NULL: about none. At the home of DUTY_CERTS, or while
+ * no worker runs. */
+void cert_ocsp_use(struct cert_ocsp *made);

@@ -1,0 +1,10 @@
+/* outbound: what the short errands of the duty of certificates (io/visit.h) have in common: the
+ * resolver. At the home of DUTY_CERTS only. */
+#pragma once
+
+struct resolver;
+struct worker;
+
+/* It asks the name servers of s2s.dns-servers, or those of the system. NULL: none can be asked. */
+struct resolver *outbound_resolver(struct worker *w);
+void outbound_end(void); /* no errand is under way any more */
