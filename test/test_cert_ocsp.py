@@ -233,7 +233,6 @@ def test_settings(make_server, authority):
 def test_an_imported_certificate_is_asked_about(make_server, authority):
     server = make_server()
     assert row(server)["responder"] == ""
-    authority.serve()
     files = authority.issue()
     authority.serve()
     server.ctl("cert", "import", "localhost", "--file", files["certificate"],
@@ -274,7 +273,8 @@ class Responder:
     (b"HTTP/1.0 200 OK\r\n\r\n\x30\x03\x0a\x01\x06", "unauthorized"),
     (b"HTTP/1.0 200 OK\r\nContent-Length: 99999999\r\n\r\n", "not answer as a web server"),
     (b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * 200000, "not answer as a web server"),
-    (b"", "not answer as a web server")])
+    (b"", "not answer as a web server")],
+    ids=["missing", "nonsense", "no-ocsp", "refused", "too-long", "endless", "empty"])
 def test_answers_that_are_none(make_server, authority, answer, told):
     responder = Responder(authority.port, answer)
     try:

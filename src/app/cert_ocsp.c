@@ -121,7 +121,7 @@ static struct {
     struct visit *visit;
     struct ocsp_item *item; /* that is asked about; with `visit` */
     struct buf reply;
-    bool done;
+    bool done, stopped;
     struct timer timer;
 } asking = { .timer = { .fn = NULL } };
 
@@ -464,7 +464,7 @@ static void ocsp_schedule(void)
 {
     const struct ocsp_item *i = first_due();
     const struct worker *w = worker_here();
-    if (w == NULL || asking.visit != NULL)
+    if (w == NULL || asking.visit != NULL || asking.stopped)
         return;
     asking.timer.fn = ocsp_on_timer;
     timer_cancel(&asking.timer);
@@ -538,13 +538,11 @@ static void ocsp_worker_start(struct worker *w)
         ocsp_schedule();
 }
 
-static void ocsp_worker_stop(struct worker *w)
+void cert_ocsp_stop(void)
 {
-    if (!duty_is_here(w, DUTY_CERTS))
-        return;
+    asking.stopped = true;
     timer_cancel(&asking.timer);
     ocsp_stop_asking();
-    outbound_end();
 }
 
 static void ocsp_add_stamp(struct command_call *call, const char *key, int64_t seconds)
@@ -603,5 +601,4 @@ const struct feature cert_ocsp_feature = {
     .alarms = (struct alarm *const[]){ &ocsp_alarm, NULL },
     .metrics = (struct metric *const[]){ &ocsp_answers, NULL },
     .worker.start = ocsp_worker_start,
-    .worker.stop = ocsp_worker_stop,
 };

@@ -2,6 +2,7 @@
 #include "admin/control.h"
 #include "app/cert_trust.h"
 #include "app/node_file.h"
+#include "app/outbound.h"
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "gate/c2s.h"
@@ -31,6 +32,8 @@ static enum err c2s_make(void **own, const struct node_file *f, struct tls_ctx *
                                               .tls = true,
                                               .proxy = f->c2s_tls.item[i].proxy != 0 };
     enum err e = c2s_create(&c, listens, count, tls, why);
+    if (e == OK)
+        c2s_set_trusted(c, cert_trusted(CERT_TRUST_CLIENTS));
     *own = c;
     return e;
 }
@@ -193,6 +196,7 @@ static const struct edge_row {
     { &proxy65_edge, proxy65_make, proxy65_free, NULL },
     { &bosh_edge, NULL, NULL, NULL },
     { &web_edge, web_make, web_free, web_tls_new },
+    { &outbound_edge, NULL, NULL, NULL },
     { &control_edge, control_make, control_free, NULL },
 };
 #define EDGE_ROWS (sizeof rows / sizeof rows[0])

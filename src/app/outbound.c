@@ -1,10 +1,14 @@
 #include "app/outbound.h"
+#include "app/cert_ocsp.h"
 #include "app/features.h"
 #include "base/log.h"
 #include "base/setting.h"
 #include "gate/s2s/s2s_rows.h"
+#include "home/duty.h"
+#include "home/edge.h"
 #include "home/here.h"
 #include "io/resolve.h"
+#include "io/visit.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -29,4 +33,26 @@ struct resolver *outbound_resolver(struct worker *w)
     return resolver;
 }
 
-void outbound_end(void) { resolver_destroy(&resolver); }
+static void outbound_stop(void *own, struct worker *w)
+{
+    (void)own;
+    if (duty_is_here(w, DUTY_CERTS))
+        cert_ocsp_stop();
+}
+
+static bool outbound_idle(void *own, struct worker *w)
+{
+    (void)own;
+    return !duty_is_here(w, DUTY_CERTS) || visit_count() == 0;
+}
+
+static void outbound_end(void *own, struct worker *w)
+{
+    (void)own;
+    if (duty_is_here(w, DUTY_CERTS))
+        resolver_destroy(&resolver);
+}
+
+const struct edge outbound_edge = {
+    .name = "outbound", .stop = outbound_stop, .idle = outbound_idle, .end = outbound_end
+};

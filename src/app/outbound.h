@@ -2,9 +2,11 @@
  * resolver. At the home of DUTY_CERTS only. */
 #pragma once
 
+struct edge;
 struct resolver;
 struct worker;
 
+extern const struct edge outbound_edge; /* ends the errands when the server stops */
+
 /* It asks the name servers of s2s.dns-servers, or those of the system. NULL: none can be asked. */
 struct resolver *outbound_resolver(struct worker *w);
-void outbound_end(void); /* no errand is under way any more */

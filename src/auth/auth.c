@@ -74,7 +74,15 @@ struct setting *const auth_settings[] = {
     &auth_failure_window,   &auth_block_time,           NULL,
 };
 
-enum kind { KIND_PLUS, KIND_SCRAM, KIND_PLAIN, KIND_TOKEN, KIND_GUEST, KIND_COUNT };
+enum kind {
+    KIND_PLUS,
+    KIND_SCRAM,
+    KIND_PLAIN,
+    KIND_TOKEN,
+    KIND_GUEST,
+    KIND_CERTIFICATE,
+    KIND_COUNT
+};
 
 #define COUNTER(metric_name, what)                                                                 \
     {                                                                                              \
@@ -92,6 +100,8 @@ static struct metric logins[KIND_COUNT][AUTH_RESULT_COUNT] = {
       COUNTER("muster_auth_token_failed", "Failed logins by a token (XEP-0484)") },
     { COUNTER("muster_auth_guest_ok", "Logins of guests (ANONYMOUS)"),
       COUNTER("muster_auth_guest_failed", "Refused logins of guests (ANONYMOUS)") },
+    { COUNTER("muster_auth_certificate_ok", "Logins by a certificate (EXTERNAL)"),
+      COUNTER("muster_auth_certificate_failed", "Failed logins by a certificate (EXTERNAL)") },
 };
 struct metric auth_throttled =
     COUNTER("muster_auth_throttled", "Logins refused after too many failures");
@@ -118,6 +128,8 @@ struct metric *const auth_metrics[] = {
     &logins[KIND_TOKEN][AUTH_FAILED],
     &logins[KIND_GUEST][AUTH_OK],
     &logins[KIND_GUEST][AUTH_FAILED],
+    &logins[KIND_CERTIFICATE][AUTH_OK],
+    &logins[KIND_CERTIFICATE][AUTH_FAILED],
     &auth_throttled,
     &auth_blocks,
     &auth_slowed,
@@ -129,6 +141,7 @@ void auth_count(enum sasl_mech mech, enum auth_result result)
 {
     enum kind kind = mech == SASL_PLAIN         ? KIND_PLAIN
                      : mech == SASL_ANONYMOUS   ? KIND_GUEST
+                     : mech == SASL_EXTERNAL    ? KIND_CERTIFICATE
                      : sasl_mech_is_token(mech) ? KIND_TOKEN
                      : sasl_mech_is_plus(mech)  ? KIND_PLUS
                                                 : KIND_SCRAM;

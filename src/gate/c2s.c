@@ -8,6 +8,7 @@
 #include "base/setting.h"
 #include "codec/xml_write.h"
 #include "gate/c2s_bound.h"
+#include "gate/c2s_external.h"
 #include "gate/c2s_negotiate.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl.h"
@@ -216,6 +217,8 @@ static void c2s_accepted(struct loop *loop, int fd, const struct sockaddr *peer,
     }
     struct stream *s = stream_make(worker_here(), &xstream_tcp, STREAM_FROM_CLIENT, c);
     s->peer = key;
+    if ((l->flags & CONN_TLS) != 0)
+        external_ask(l->c2s, c, (slice){ 0 });
     conn_start(c, &xstream_conn_ops, s);
 }
 
@@ -380,6 +383,8 @@ void c2s_destroy(struct c2s **pc)
     pthread_mutex_destroy(&c->lock);
     mem_free(&c);
 }
+
+void c2s_set_trusted(struct c2s *c, struct tls_trusted *trusted) { c->trusted = trusted; }
 
 void c2s_set_tls(struct c2s *c, struct tls_ctx *tls)
 {

@@ -6,6 +6,7 @@
 
 struct c2s;
 struct tls_ctx;
+struct tls_trusted;
 struct down;
 struct feature;
 struct stream;
@@ -22,6 +23,8 @@ NODISCARD enum err c2s_create(struct c2s **out, const struct c2s_listen *listens
                               struct tls_ctx *tls, struct why *why);
 void c2s_destroy(struct c2s **c);
 /* New connections use it from now on; takes a reference. Any thread. */
+/* Whose certificates of clients are trusted; it outlives c. Before workers run. */
+void c2s_set_trusted(struct c2s *c, struct tls_trusted *trusted);
 void c2s_set_tls(struct c2s *c, struct tls_ctx *tls);
 
 extern const struct edge c2s_edge; /* `own` is a struct c2s */

@@ -7,6 +7,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "gate/c2s_external.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl.h"
 #include "gate/c2s_stream.h"
@@ -156,6 +157,7 @@ void negotiate_tls(struct stream *s)
     xstream_now(&s->x, STREAM_GOT_STARTTLS);
     xstream_restart(&s->x);
     conn_start_tls(s->x.conn, tls, stream_domain(s));
+    external_ask(stream_c2s(s), s->x.conn, stream_domain(s));
     tls_ctx_unref(&tls);
 }
 

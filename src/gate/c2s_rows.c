@@ -165,6 +165,16 @@ struct setting c2s_upgrades = {
     .doc = "Hashes that a client may add to an account whose password is stored with weaker hashes "
            "only (XEP-0480). Accounts that were made here have all hashes.",
 };
+struct setting c2s_certificate_login = {
+    .name = "c2s.certificate-login",
+    .scope = SCOPE_DOMAIN,
+    .type = PARAM_BOOL,
+    .def = 0,
+    .max = 1,
+    .doc = "Clients may log in with a certificate instead of a password (SASL EXTERNAL, XEP-0178). "
+           "It must be trusted by `musterctl cert-trust add FILE --for clients` and have the "
+           "user's address as id-on-xmppAddr. Not for WebSocket and BOSH.",
+};
 struct setting fast_enabled = {
     .name = "fast.enabled",
     .scope = SCOPE_CLUSTER,
@@ -207,6 +217,7 @@ static struct setting *const settings[] = { &c2s_tls_required,
                                             &c2s_channel_binding,
                                             &c2s_downgrade_protection,
                                             &c2s_upgrades,
+                                            &c2s_certificate_login,
                                             &fast_enabled,
                                             &fast_lifetime,
                                             &fast_rotation,

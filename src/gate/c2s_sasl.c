@@ -12,6 +12,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "gate/c2s_external.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl2.h"
 #include "gate/c2s_stream.h"
@@ -40,14 +41,22 @@ static struct sasl_binding binding_of(struct stream *s)
     return b;
 }
 
+static bool external_offered(struct stream *s)
+{
+    struct external_names names;
+    enum sasl_failure ignored;
+    struct why why;
+    return external_find(s, &names, &ignored, &why);
+}
+
 /* Those of the list, a bit each. */
-static uint32_t mechs_offered(const struct stream *s, const struct sasl_binding *binding)
+static uint32_t mechs_offered(struct stream *s, const struct sasl_binding *binding)
 {
     uint32_t bits = guest_allowed(stream_domain(s)) ? 1u << SASL_ANONYMOUS : 0;
     for (unsigned m = 0; m <= SASL_PLAIN; m++)
         if (!sasl_mech_is_plus((enum sasl_mech)m) || binding->plus_offered)
             bits |= 1u << m;
-    return bits;
+    return external_offered(s) ? bits | 1u << SASL_EXTERNAL : bits;
 }
 
 static uint32_t tokens_offered(const struct stream *s, const struct sasl_binding *binding)
@@ -75,7 +84,9 @@ void sasl_offer(struct stream *s, struct buf *b)
     struct buf list;
     struct xml_write x;
     xml_begin(&x, &list, XML_PART_MAX);
-    for (unsigned m = 0; m < SASL_MECH_COUNT; m++)
+    if ((bits >> SASL_EXTERNAL & 1) != 0) /* XEP-0178 §2: what the client should prefer */
+        xml_element(&x, "mechanism", slice_of(sasl_mech_name(SASL_EXTERNAL)));
+    for (unsigned m = 0; m < SASL_EXTERNAL; m++)
         if ((bits >> m & 1) != 0)
             xml_element(&x, "mechanism", slice_of(sasl_mech_name((enum sasl_mech)m)));
     xml_write_to(&x, b);
@@ -247,6 +258,35 @@ static void c2s_sasl_look_up(struct stream *s)
 
 static void admit(struct stream *s);
 
+/* A certificate cannot be guessed: nothing is counted. */
+static void external_found(void *arg, enum err e, const struct credentials *c)
+{
+    struct stream *s = arg;
+    struct stream_auth *a = s->auth;
+    ensure(a->sasl != NULL && a->op != NULL);
+    a->op = NULL;
+    bool there = e == OK && c->account != 0;
+    if (there) {
+        a->account = c->account;
+        a->disabled = c->disabled;
+        a->generation = c->generation;
+    } else if (e == OK) {
+        auth_count(a->mech, AUTH_FAILED);
+    }
+    xstream_go(&s->x);
+    sasl_do(s, sasl_verdict(a->sasl, e == OK ? SASL_NOT_AUTHORIZED : SASL_TEMPORARY_AUTH_FAILURE,
+                            there));
+}
+
+static void external_look_up(struct stream *s)
+{
+    struct stream_auth *a = s->auth;
+    ensure(a->op == NULL && a->device_op == NULL);
+    xstream_wait(&s->x);
+    a->op = credentials_get(worker_auth(s->x.worker), sasl_account(s, a->arena), SCRAM_SHA_256,
+                            external_found, s);
+}
+
 /* Whether the attempt probably comes from the owner: from a known device or address. */
 static void devices_found(void *arg, enum err e, const struct device_row *rows, uint32_t count)
 {
@@ -385,6 +425,9 @@ static void sasl_do(struct stream *s, enum sasl_step step)
     case SASL_CHECK_PASSWORD:
         attempt(s, step);
         break;
+    case SASL_NEED_ACCOUNT:
+        external_look_up(s);
+        break;
     case SASL_SUCCESS:
         sasl_succeeded(s);
         break;
@@ -439,6 +482,34 @@ static enum sasl_failure machine_make(struct stream *s, const struct sasl_start 
     return SASL_ABORTED; /* no failure */
 }
 
+static void machine_feed(struct stream *s, const struct sasl_start *start)
+{
+    if (start->has_message)
+        sasl_message(s, start->message);
+    else
+        sasl_do(s, sasl_feed_none(s->auth->sasl));
+}
+
+/* A client whose certificate does not fit is not offered this; one that tries it is told why. */
+static void external_begin(struct stream *s, const struct sasl_start *start)
+{
+    struct stream_auth *a = s->auth;
+    struct external_names names;
+    enum sasl_failure f = SASL_MALFORMED_REQUEST;
+    struct why why = { "" };
+    if (start->token || !external_find(s, &names, &f, &why)) {
+        a->mech = SASL_EXTERNAL;
+        sasl_failed(s, f, why.text[0] != '\0' ? why.text : NULL);
+        return;
+    }
+    if (machine_make(s, start) != SASL_ABORTED) {
+        sasl_failed(s, SASL_INVALID_MECHANISM, NULL);
+        return;
+    }
+    sasl_prove(a->sasl, names.jid, names.count);
+    machine_feed(s, start);
+}
+
 void sasl_begin(struct stream *s, const struct sasl_start *start)
 {
     struct stream_auth *a = s->auth;
@@ -449,13 +520,15 @@ void sasl_begin(struct stream *s, const struct sasl_start *start)
         sasl_failed(s, SASL_ENCRYPTION_REQUIRED, NULL);
         return;
     }
+    if (slice_is(start->mechanism, sasl_mech_name(SASL_EXTERNAL))) {
+        external_begin(s, start);
+        return;
+    }
     enum sasl_failure f = machine_make(s, start);
     if (f != SASL_ABORTED)
         sasl_failed(s, f, NULL);
-    else if (start->has_message)
-        sasl_message(s, start->message);
     else
-        sasl_do(s, sasl_feed_none(a->sasl));
+        machine_feed(s, start);
 }
 
 void sasl_cancel(struct stream *s)

@@ -380,8 +380,8 @@ static void mechanism_done(struct stream *s)
     two->done = true;
     two->data = slice_dup(two->arena, sasl_out(a->sasl));
     sasl_destroy(&a->sasl);
-    if (two->used != NULL || a->account < 0)
-        two->upgrades = 0; /* neither a token nor a guest knows a password */
+    if (two->used != NULL || a->account < 0 || a->mech == SASL_EXTERNAL)
+        two->upgrades = 0; /* neither a token, a guest nor a certificate knows a password */
     next_task(s);
 }
 
@@ -397,7 +397,7 @@ static void go_home(struct stream *s)
 }
 
 /* A token is due when it is asked for, or the one that was used is old; not when the client gives
- * its token back (XEP-0484 §4.5, §4.6). */
+ * its token back (XEP-0484 §4.5, §4.6), nor for a certificate, which a token would outlive. */
 static bool token_due(const struct stream *s, enum sasl_mech *mech)
 {
     const struct sasl2 *two = s->auth->two;
@@ -405,6 +405,8 @@ static bool token_due(const struct stream *s, enum sasl_mech *mech)
     *mech = two->req.wants_token ? two->req.token_mech
             : two->used != NULL  ? two->used->mech
                                  : SASL_MECH_COUNT;
+    if (s->auth->mech == SASL_EXTERNAL)
+        return false;
     return two->req.wants_token ||
            (two->used != NULL && !two->req.invalidate &&
             loop_wall_us(worker_loop(s->x.worker)) - two->used->created_us >= old);

@@ -18,6 +18,7 @@ struct down;
 struct message_row;
 struct sasl_profile;
 struct tls_ctx;
+struct tls_trusted;
 
 /* Needed until the session is bound; then freed (architecture §9). */
 struct stream_auth {
@@ -96,7 +97,8 @@ struct c2s {
     pthread_mutex_t lock;         /* guards those below */
     struct shared_limits *limits; /* the newest */
     struct tls_ctx *tls;
-    struct map boshes; /* struct bosh by sid */
+    struct tls_trusted *trusted; /* certificates of clients; NULL: none. Fixed */
+    struct map boshes;           /* struct bosh by sid */
 };
 
 extern struct log_area log_c2s;

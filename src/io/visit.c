@@ -7,6 +7,7 @@
 #include "io/resolve.h"
 #include "io/timer.h"
 #include "io/tls_client.h"
+#include <stdatomic.h>
 #include <stdio.h>
 
 enum { WHY_BYTES = 256, TEXT_BYTES_MAX = 4096, HANDSHAKE_MS = 15000, OUTPUT_HIGH = 64 << 10 };
@@ -42,8 +43,13 @@ static void visit_fail(struct visit *v, slice why)
              why.ptr);
 }
 
+static _Atomic unsigned visits;
+
+unsigned visit_count(void) { return atomic_load(&visits); }
+
 static void visit_free(struct visit *v)
 {
+    atomic_fetch_sub(&visits, 1);
     timer_cancel(&v->deadline);
     loop_defer_cancel(&v->begin);
     mem_free(&v);
@@ -162,6 +168,7 @@ struct visit *visit_start(struct loop *loop, const struct visit_options *options
                          .deadline = { .fn = visit_late },
                          .deadline_ms = options->deadline_ms,
                          .port = options->port };
+    atomic_fetch_add(&visits, 1);
     memcpy(v->host, options->host.ptr, options->host.len);
     timer_set(loop, &v->deadline, options->deadline_ms);
     if (visit_address(v, &to))

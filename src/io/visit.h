@@ -40,3 +40,5 @@ void visit_write(struct visit *v, slice data); /* after opened() */
 void visit_start_tls(struct visit *v);         /* as a client; who the host is, is not checked */
 void visit_close(struct visit *v);             /* after what was written; ended() follows */
 void visit_cancel(struct visit **v);           /* no callback follows; NULL is fine */
+/* How many there are in the process, with those that were cancelled and still close. Any thread. */
+unsigned visit_count(void);

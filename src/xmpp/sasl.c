@@ -33,6 +33,7 @@ static const struct {
     [SASL_HT_SHA_256_EXPR] = { "HT-SHA-256-EXPR", SCRAM_SHA_256, false },
     [SASL_HT_SHA_256_ENDP] = { "HT-SHA-256-ENDP", SCRAM_SHA_256, false },
     [SASL_HT_SHA_256_UNIQ] = { "HT-SHA-256-UNIQ", SCRAM_SHA_256, false },
+    [SASL_EXTERNAL] = { "EXTERNAL", SCRAM_HASH_COUNT, false },
     [SASL_HT_SHA_256_NONE] = { "HT-SHA-256-NONE", SCRAM_SHA_256, false },
 };
 
@@ -65,7 +66,7 @@ void sasl_offered(struct buf *out, uint32_t offered, const struct sasl_binding *
 }
 
 /* WAIT_FIRST -> (look-up of keys) WAIT_KEYS -> WAIT_FINAL -> DONE
- * WAIT_FIRST -> (check of a password) WAIT_VERDICT -> DONE
+ * WAIT_FIRST -> (check of a password, or of an account) WAIT_VERDICT -> DONE
  * WAIT_FIRST -> (look-up of tokens) WAIT_TOKENS -> DONE
  * Every failure leads to DONE, from where nothing leads away. */
 enum state { WAIT_FIRST, WAIT_KEYS, WAIT_FINAL, WAIT_VERDICT, WAIT_TOKENS, DONE };
@@ -86,6 +87,8 @@ struct sasl {
     slice offered;  /* hashed into server-first-message (XEP-0474); empty: not said */
     slice proof;    /* of a hashed token */
     unsigned token; /* that fitted */
+    slice *proven;  /* by the client's certificate */
+    size_t proven_count;
     struct scram_keys keys;
     struct buf out; /* server-first-message while WAIT_FINAL, as AuthMessage needs it */
 };
@@ -528,6 +531,48 @@ enum sasl_step sasl_tokens(struct sasl *s, const struct sasl_token *tokens, unsi
 
 unsigned sasl_token_used(const struct sasl *s) { return s->token; }
 
+/* --- EXTERNAL, RFC 4422 appendix A, XEP-0178 §2 --- */
+
+void sasl_prove(struct sasl *s, const slice *jids, size_t count)
+{
+    ensure(s->mech == SASL_EXTERNAL && s->state == WAIT_FIRST);
+    s->proven = arena_new(s->arena, slice, count + 1);
+    for (size_t i = 0; i < count; i++)
+        s->proven[i] = slice_dup(s->arena, jids[i]);
+    s->proven_count = count;
+}
+
+static enum sasl_step external_be(struct sasl *s, slice jid)
+{
+    s->user = jid_split(jid).local;
+    s->state = WAIT_VERDICT;
+    return SASL_NEED_ACCOUNT;
+}
+
+/* The message is the identity that the client wants, or empty where there is only one. */
+static enum sasl_step external_first(struct sasl *s, slice message)
+{
+    struct jid jid;
+    if (message.len > MESSAGE_MAX || !utf8_valid(message))
+        return sasl_malformed(s);
+    if (s->proven_count == 0)
+        return sasl_fail(s, SASL_NOT_AUTHORIZED);
+    if (message.len == 0 && s->proven_count > 1) {
+        s->note = "the certificate has several addresses, and the client does not say which";
+        return sasl_fail(s, SASL_INVALID_AUTHZID);
+    }
+    if (message.len == 0)
+        return external_be(s, s->proven[0]);
+    if (jid_parse(&jid, message, s->arena) == OK)
+        for (size_t i = 0; i < s->proven_count; i++)
+            if (slice_eq(jid.full, s->proven[i])) {
+                s->authzid = s->proven[i];
+                return external_be(s, s->proven[i]);
+            }
+    s->note = "the client asked for an address that its certificate does not have";
+    return sasl_fail(s, SASL_INVALID_AUTHZID);
+}
+
 /* --- all --- */
 
 /* RFC 4505 §2: the client may leave a trace, of which nothing is kept. */
@@ -555,6 +600,8 @@ enum sasl_step sasl_feed(struct sasl *s, slice message)
     if (s->mech == SASL_ANONYMOUS)
         return message.len <= 4 * 255 && utf8_valid(message) ? anonymous_first(s)
                                                              : sasl_malformed(s);
+    if (s->mech == SASL_EXTERNAL)
+        return external_first(s, message);
     if (message.len == 0 || message.len > MESSAGE_MAX)
         return sasl_malformed(s);
     if (sasl_mech_is_token(s->mech))

@@ -1,8 +1,9 @@
 /* sasl: the server side of SASL as a pure machine (RFC 4422, RFC 5802 SCRAM, RFC 7677, RFC 4616
- * PLAIN, RFC 4505 ANONYMOUS, the hashed tokens of XEP-0484, RFC 5929 and RFC 9266 channel binding).
- * The caller base64-decodes what the client sent, feeds it, and does what the step says; keys come
- * from the caller in the middle, so look-ups stay asynchronous. No secret outlives sasl_destroy();
- * the caller wipes its own copy of the decoded message. Messages are limited to 4 KiB. */
+ * PLAIN, RFC 4505 ANONYMOUS, EXTERNAL of RFC 4422 with XEP-0178, the hashed tokens of XEP-0484, RFC
+ * 5929 and RFC 9266 channel binding). The caller base64-decodes what the client sent, feeds it, and
+ * does what the step says; keys come from the caller in the middle, so look-ups stay asynchronous.
+ * No secret outlives sasl_destroy(); the caller wipes its own copy of the decoded message. Messages
+ * are limited to 4 KiB. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
@@ -21,6 +22,7 @@ enum sasl_mech {
     SASL_HT_SHA_256_ENDP,
     SASL_HT_SHA_256_UNIQ,
     SASL_HT_SHA_256_NONE,
+    SASL_EXTERNAL, /* the client's certificate; offered before all others */
     SASL_MECH_COUNT
 };
 enum scram_hash { SCRAM_SHA_1, SCRAM_SHA_256, SCRAM_SHA_512, SCRAM_HASH_COUNT };
@@ -57,6 +59,7 @@ enum sasl_step {
     SASL_SEND,           /* send `out` as a challenge and wait for the response */
     SASL_NEED_KEYS,      /* look up the keys of `user` for the mechanism's hash, then sasl_keys() */
     SASL_NEED_TOKENS,    /* look up the tokens of `user` on this device, then sasl_tokens() */
+    SASL_NEED_ACCOUNT,   /* see whether there is an account of `user`, then sasl_verdict() */
     SASL_CHECK_PASSWORD, /* verify `password` of `user` on a helper thread, then sasl_verdict() */
     SASL_SUCCESS,        /* send `out` as additional data with success (may be empty) */
     SASL_FAIL            /* send <failure/> with `failure`; the machine is at its end */
@@ -103,6 +106,9 @@ bool sasl_token_fits(enum sasl_mech m, const struct sasl_binding *binding);
  * `mechs`: bit of each mechanism in the list that the client chose from. */
 void sasl_offered(struct buf *out, uint32_t mechs, const struct sasl_binding *binding);
 void sasl_protect(struct sasl *s, slice offered); /* before the first sasl_feed(); copied */
+/* EXTERNAL: the bare JIDs at the domain that the client's certificate proves, prepared. Before the
+ * first sasl_feed(); copied. */
+void sasl_prove(struct sasl *s, const slice *jids, size_t count);
 /* One message of the client (the initial response or a response; an empty one is "=" on the wire).
  * Outputs stay valid until the next call. A message while a step waits for the caller ends the
  * exchange: cancel the look-up then. */

@@ -442,6 +442,54 @@ static void verifies_and_fakes_keys(void **state)
     }
 }
 
+static struct sasl *external_of(const char *const *jids, size_t count)
+{
+    slice all[4];
+    struct sasl *s = sasl_create(SASL_EXTERNAL, NULL, SLICE("a.test"), SLICE("nonce"));
+    for (size_t i = 0; i < count; i++)
+        all[i] = slice_of(jids[i]);
+    sasl_prove(s, all, count);
+    return s;
+}
+
+/* XEP-0178 §2 */
+static void proves_by_certificate(void **state)
+{
+    static const char *const jids[] = { "ann@a.test", "bob@a.test" };
+    static const struct {
+        size_t count;
+        const char *authzid;
+        enum sasl_step step;
+        enum sasl_failure why;
+        const char *user;
+    } cases[] = {
+        { 1, "", SASL_NEED_ACCOUNT, 0, "ann" },
+        { 1, "ann@a.test", SASL_NEED_ACCOUNT, 0, "ann" },
+        { 1, "ANN@A.test", SASL_NEED_ACCOUNT, 0, "ann" },
+        { 1, "bob@a.test", SASL_FAIL, SASL_INVALID_AUTHZID, "" },
+        { 1, "ann@a.test/r", SASL_FAIL, SASL_INVALID_AUTHZID, "" },
+        { 1, "@", SASL_FAIL, SASL_INVALID_AUTHZID, "" },
+        { 1, "\xff", SASL_FAIL, SASL_MALFORMED_REQUEST, "" },
+        { 2, "", SASL_FAIL, SASL_INVALID_AUTHZID, "" },
+        { 2, "bob@a.test", SASL_NEED_ACCOUNT, 0, "bob" },
+        { 0, "", SASL_FAIL, SASL_NOT_AUTHORIZED, "" },
+        { 0, "ann@a.test", SASL_FAIL, SASL_NOT_AUTHORIZED, "" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct sasl *s = external_of(jids, cases[i].count);
+        assert_int_equal(sasl_feed(s, slice_of(cases[i].authzid)), cases[i].step);
+        if (cases[i].step == SASL_FAIL)
+            assert_int_equal(sasl_why(s), cases[i].why);
+        else
+            assert_true(slice_is(sasl_user(s), cases[i].user));
+        if (cases[i].step == SASL_NEED_ACCOUNT)
+            assert_int_equal(sasl_verdict(s, SASL_NOT_AUTHORIZED, i % 2 == 0),
+                             i % 2 == 0 ? SASL_SUCCESS : SASL_FAIL);
+        sasl_destroy(&s);
+    }
+}
+
 static void names_mechanisms(void **state)
 {
     (void)state;
@@ -619,6 +667,7 @@ int main(void)
         cmocka_unit_test(refuses_bad_plain),
         cmocka_unit_test(limits_messages),
         cmocka_unit_test(verifies_and_fakes_keys),
+        cmocka_unit_test(proves_by_certificate),
         cmocka_unit_test(names_mechanisms),
         cmocka_unit_test(says_what_was_offered),
         cmocka_unit_test(salted_passwords_are_keys),
