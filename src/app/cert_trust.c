@@ -261,6 +261,15 @@ void cert_trust_end(void)
     }
 }
 
+void cert_trust_each(void (*fn)(const struct tls_cert_facts *facts, void *arg), void *arg)
+{
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; i < CERT_TRUST_STORES; i++)
+        for (size_t k = 0; k < stores[i].count; k++)
+            fn(&stores[i].entry[k].facts, arg);
+    pthread_mutex_unlock(&lock);
+}
+
 int64_t cert_trust_look(int64_t now, int64_t notice_days)
 {
     const struct trust_entry *first = NULL;

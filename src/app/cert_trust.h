@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct feature;
+struct tls_cert_facts;
 struct tls_trusted;
 
 extern const struct feature cert_trust_feature;
@@ -27,6 +28,8 @@ struct tls_trusted *cert_trusted(enum cert_trust_store store);
 NODISCARD enum err cert_trust_load(const char *data, const char *file, struct why *why);
 /* For --check: whether it would, and all files are of use. Any thread. */
 NODISCARD enum err cert_trust_check(const char *data, const char *file, struct why *why);
+/* Each certificate of both stores. Any thread; fn must not call anything of here. */
+void cert_trust_each(void (*fn)(const struct tls_cert_facts *facts, void *arg), void *arg);
 void cert_trust_end(void); /* memory only; after the workers have ended */
 /* Raises or clears the alarm about certificates that expire. Returns when the first of them does,
  * in seconds since 1970; INT64_MAX: there is none. Any thread. */

@@ -1,4 +1,5 @@
 #include "app/cert_watch.h"
+#include "app/cert_monitor.h"
 #include "app/cert_ocsp.h"
 #include "app/cert_trust.h"
 #include "app/certs.h"
@@ -16,7 +17,7 @@
 #include "io/timer.h"
 #include <inttypes.h>
 
-enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS, ERROR_DAYS = 7 };
+enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS, ERROR_DAYS = 7, EXPIRING_MAX = 512 };
 
 static struct alarm expiry_alarm = {
     .name = "tls.expiry",
@@ -65,7 +66,7 @@ struct cert_watch {
 /* Used at the home of the duty only, as are the timer and days_counted. */
 static struct cert_watch *watch;
 static struct timer look_timer;
-static int64_t days_counted;
+static int64_t days_counted, next_look;
 
 struct cert_watch *cert_watch_create(const struct node_file *file)
 {
@@ -136,6 +137,42 @@ static uint64_t next_look_ms(int64_t expires)
     return left < 2 * DAY_S ? (uint64_t)(left - DAY_S) * 1000 + 1000 : DAY_MS;
 }
 
+/* Those that a mail tells of, copied. */
+struct expiring {
+    struct arena *arena;
+    struct cert_expiring *item;
+    size_t count, cap;
+};
+
+static void expiring_add(struct expiring *e, const struct tls_cert_facts *f, const char *what)
+{
+    if (cert_days_left(f, now_s()) >= cert_notice_days() || e->count == e->cap)
+        return;
+    for (size_t i = 0; i < e->count; i++)
+        if (strcmp(e->item[i].fingerprint, f->fingerprint) == 0)
+            return;
+    e->item[e->count++] =
+        (struct cert_expiring){ arena_printf(e->arena, "%s", f->fingerprint),
+                                arena_printf(e->arena, "%s", what), f->not_after };
+}
+
+static void expiring_add_trusted(const struct tls_cert_facts *f, void *arg)
+{
+    struct expiring *e = arg;
+    expiring_add(e, f, arena_printf(e->arena, "trusted certificate \"%s\"", f->subject));
+}
+
+static void tell_by_mail(struct worker *w, struct arena *arena)
+{
+    struct expiring e = { .arena = arena, .cap = EXPIRING_MAX };
+    e.item = arena_new(arena, struct cert_expiring, e.cap);
+    for (size_t i = 0; watch != NULL && i < watch->uses.count; i++)
+        if (watch->uses.item[i].known)
+            expiring_add(&e, &watch->uses.item[i].facts, watch->uses.item[i].domains);
+    cert_trust_each(expiring_add_trusted, &e);
+    cert_monitor_look(w, e.item, e.count);
+}
+
 /* loop: that of the duty; NULL: workers do not run yet. */
 static void cert_watch_look(struct loop *loop)
 {
@@ -143,13 +180,21 @@ static void cert_watch_look(struct loop *loop)
     const struct cert_use *first = first_to_expire();
     tell_expiry(first, arena);
     tell_names(arena);
+    if (loop != NULL)
+        tell_by_mail(worker_here(), arena);
     arena_destroy(&arena);
     int64_t expires = cert_trust_look(now_s(), cert_notice_days());
     if (first != NULL && first->facts.not_after < expires)
         expires = first->facts.not_after;
-    if (loop != NULL)
-        timer_set(loop, &look_timer, next_look_ms(expires));
+    uint64_t wait_ms = next_look_ms(expires);
+    if (loop != NULL) {
+        timer_set(loop, &look_timer, wait_ms);
+        next_look = now_s() + (int64_t)(wait_ms / 1000);
+    }
 }
+
+void cert_watch_again(void) { cert_watch_look(worker_loop(worker_here())); }
+int64_t cert_watch_next(void) { return next_look; }
 
 static void cert_watch_free(const struct cert_watch *old)
 {

@@ -19,5 +19,9 @@ void cert_watch_use(struct cert_watch *watch);
 const struct cert_uses *cert_watch_uses(void);
 /* The setting cert.notice-from: so many days before its end a certificate is reported. */
 int64_t cert_notice_days(void);
+/* Looks at all certificates now, and when they are looked at next, in seconds since 1970 (0: not
+ * known). At the home of the duty. */
+void cert_watch_again(void);
+int64_t cert_watch_next(void);
 /* Call it after the workers have ended, also if nothing is watched. */
 void cert_watch_end(void);

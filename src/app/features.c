@@ -7,11 +7,13 @@
 #include "app/asks_first.h"
 #include "app/cert_check.h"
 #include "app/cert_commands.h"
+#include "app/cert_monitor.h"
 #include "app/cert_ocsp.h"
 #include "app/cert_show.h"
 #include "app/cert_trust.h"
 #include "app/cert_watch.h"
 #include "app/config_check.h"
+#include "app/mail.h"
 #include "app/other_database.h"
 #include "app/reload.h"
 #include "app/tls_settings.h"
@@ -192,6 +194,8 @@ const struct feature *const features_all[] = {
     &log_feature,
     &config_check_feature,
     &cert_watch_feature,
+    &cert_monitor_feature,
+    &mail_feature,
     &cert_ocsp_feature,
     &tls_settings_feature,
     &cert_show_feature,

@@ -1,4 +1,5 @@
 #include "app/outbound.h"
+#include "app/cert_monitor.h"
 #include "app/cert_ocsp.h"
 #include "app/features.h"
 #include "base/log.h"
@@ -36,8 +37,10 @@ struct resolver *outbound_resolver(struct worker *w)
 static void outbound_stop(void *own, struct worker *w)
 {
     (void)own;
-    if (duty_is_here(w, DUTY_CERTS))
+    if (duty_is_here(w, DUTY_CERTS)) {
         cert_ocsp_stop();
+        cert_monitor_stop();
+    }
 }
 
 static bool outbound_idle(void *own, struct worker *w)

@@ -1,6 +1,7 @@
 #include "app/server.h"
 #include "admin/backup_set.h"
 #include "admin/settings.h"
+#include "app/cert_monitor.h"
 #include "app/cert_trust.h"
 #include "app/cert_watch.h"
 #include "app/certs.h"
@@ -136,8 +137,10 @@ static enum err start_tls(struct server *s, struct why *why)
 {
     tls_settings_apply();
     enum err e = certs_load(&s->tls, s->file, why);
-    if (e == OK)
+    if (e == OK) {
+        cert_monitor_begin(s->file->data);
         cert_watch_use(cert_watch_create(s->file));
+    }
     return e;
 }
 

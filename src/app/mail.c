@@ -1,0 +1,294 @@
+#include "app/mail.h"
+#include "app/outbound.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "base/setting.h"
+#include "codec/smtp.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "im/feature.h"
+#include "io/loop.h"
+#include "io/timer.h"
+#include "io/visit.h"
+#include "xmpp/precis.h"
+#include <time.h>
+
+enum { DEADLINE_MS = 60000, PORT_DEFAULT = 25, DATE_BYTES = 64 };
+
+/* "relay.test", "relay.test:587", "[::1]:25". */
+static bool relay_read(slice text, slice *host, uint16_t *port)
+{
+    int64_t number = PORT_DEFAULT;
+    slice rest = { "", 0 };
+    if (text.len > 1 && text.ptr[0] == '[') {
+        if (!slice_cut(slice_from(text, 1), ']', host, &rest))
+            return false;
+        if (rest.len > 0 && rest.ptr[0] != ':')
+            return false;
+        rest = rest.len > 0 ? slice_from(rest, 1) : rest;
+    } else if (!slice_cut(text, ':', host, &rest)) {
+        *host = text;
+    }
+    if (rest.len > 0 && (!slice_int(rest, &number) || number < 1 || number > UINT16_MAX))
+        return false;
+    for (size_t i = 0; i < host->len; i++)
+        if (host->ptr[i] <= ' ' || host->ptr[i] > '~' || host->ptr[i] == '/')
+            return false;
+    *port = (uint16_t)number;
+    return host->len > 0 && host->len <= VISIT_HOST_MAX;
+}
+
+static bool relay_ok(slice text)
+{
+    slice host;
+    uint16_t port;
+    return text.len == 0 || relay_read(text, &host, &port);
+}
+static bool from_ok(slice text) { return text.len == 0 || smtp_address_ok(text); }
+
+static struct setting mail_relay = {
+    .name = "mail.relay",
+    .scope = SCOPE_NODE,
+    .type = PARAM_TEXT,
+    .def_text = "",
+    .max = 300,
+    .check = relay_ok,
+    .form = "HOST or HOST:PORT, or empty",
+    .doc = "The mail server that takes mails of this server to administrators, for example "
+           "localhost:25. It must take them without a password. STARTTLS is used if it offers "
+           "that. Empty: no mail is sent.",
+};
+static struct setting mail_from = {
+    .name = "mail.from",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_TEXT,
+    .def_text = "",
+    .max = 254,
+    .check = from_ok,
+    .form = "a mail address, or empty",
+    .doc = "The sender of mails to administrators. Empty: muster@ and the first domain.",
+};
+
+/* The mail that is on its way. */
+static struct {
+    struct arena *arena; /* NULL: none */
+    struct visit *visit;
+    struct smtp machine;
+    struct smtp_mail mail;
+    slice to[MAIL_RECIPIENTS_MAX];
+    bool done;
+    const char *why;
+    mail_fn *told;
+    void *arg;
+    struct loop_defer over;
+} sending;
+
+size_t mail_addresses(slice list, slice out[MAIL_RECIPIENTS_MAX])
+{
+    size_t count = 0;
+    slice one;
+    while (list.len > 0) {
+        slice_cut(list, ';', &one, &list);
+        while (one.len > 0 && one.ptr[0] == ' ')
+            one = slice_from(one, 1);
+        while (one.len > 0 && one.ptr[one.len - 1] == ' ')
+            one.len--;
+        if (one.len > 0 && count < MAIL_RECIPIENTS_MAX)
+            out[count++] = one;
+        else if (one.len > 0)
+            return MAIL_RECIPIENTS_MAX + 1;
+    }
+    return count;
+}
+
+bool mail_addresses_ok(slice list)
+{
+    slice all[MAIL_RECIPIENTS_MAX];
+    size_t count = mail_addresses(list, all);
+    bool good = count <= MAIL_RECIPIENTS_MAX;
+    for (size_t i = 0; good && i < count; i++)
+        good = smtp_address_ok(all[i]);
+    return good;
+}
+
+static void mail_end(void)
+{
+    struct arena *arena = sending.arena;
+    mail_fn *told = sending.told;
+    const char *why = sending.done ? NULL : sending.why;
+    sending.arena = NULL;
+    if (told != NULL)
+        told(sending.arg, why, sending.machine.note);
+    arena_destroy(&arena);
+}
+
+static void mail_over(struct loop_defer *d)
+{
+    (void)d;
+    mail_end();
+}
+
+static void mail_step(struct visit *v, enum smtp_step step, struct buf *out)
+{
+    if (out->len > 0)
+        visit_write(v, buf_fit(out));
+    if (step == SMTP_TLS)
+        visit_start_tls(v);
+    sending.done = sending.done || step == SMTP_DONE;
+    if (step == SMTP_FAILED)
+        sending.why = sending.machine.note;
+    if (step == SMTP_DONE || step == SMTP_FAILED)
+        visit_close(v);
+}
+
+static void mail_opened(struct visit *v) { (void)v; } /* the relay speaks first */
+
+static void mail_secured(struct visit *v)
+{
+    struct buf out;
+    buf_init(&out, VISIT_OUTPUT_MAX / 2);
+    mail_step(v, smtp_secured(&sending.machine, &out), &out);
+    buf_fini(&out);
+}
+
+/* Returns the bytes taken; 0: a line is not complete. */
+static size_t mail_take_line(struct visit *v, slice data)
+{
+    const char *end = memchr(data.ptr, '\n', data.len);
+    struct buf out;
+    if (end == NULL && data.len <= SMTP_LINE_MAX)
+        return 0;
+    size_t len = end != NULL ? (size_t)(end - data.ptr) : data.len;
+    slice line = { data.ptr, len > 0 && data.ptr[len - 1] == '\r' ? len - 1 : len };
+    buf_init(&out, VISIT_OUTPUT_MAX / 2);
+    enum smtp_step step = smtp_line(&sending.machine, line, &out);
+    mail_step(v, step, &out);
+    buf_fini(&out);
+    /* what stands behind the line that begins TLS does not count (RFC 3207 §6) */
+    return step == SMTP_TLS ? data.len : len + (end != NULL);
+}
+
+static size_t mail_input(struct visit *v, slice data)
+{
+    size_t at = 0, taken = 1;
+    while (at < data.len && taken > 0) {
+        bool over = sending.done || sending.why != NULL;
+        taken = over ? data.len - at : mail_take_line(v, slice_from(data, at));
+        at += taken;
+    }
+    return at;
+}
+
+static void mail_ended(void *arg, const char *why)
+{
+    (void)arg;
+    sending.visit = NULL;
+    if (sending.why == NULL)
+        sending.why = why != NULL ? arena_printf(sending.arena, "%s", why)
+                                  : "the relay closed the connection before it had the mail";
+    mail_end();
+}
+
+static const struct visit_ops mail_ops = {
+    .opened = mail_opened, .secured = mail_secured, .input = mail_input, .ended = mail_ended
+};
+
+/* RFC 5322 §3.6. */
+static slice mail_text(const struct worker *w, slice to, slice subject, slice text)
+{
+    struct arena *arena = sending.arena;
+    char date[DATE_BYTES], id[33];
+    time_t now = (time_t)(clock_wall_us() / 1000000);
+    struct tm tm;
+    (void)w;
+    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S +0000", gmtime_r(&now, &tm));
+    rand_hex(id, 16);
+    const char *list = arena_printf(arena, "%.*s", SLICE_ARG(to));
+    char *comma = (char *)(uintptr_t)list;
+    while ((comma = strchr(comma, ';')) != NULL)
+        *comma = ',';
+    return slice_of(arena_printf(arena,
+                                 "From: <%s>\nTo: %s\nSubject: %.*s\nDate: %s\n"
+                                 "Message-ID: <%s@%s>\nAuto-Submitted: auto-generated\n"
+                                 "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n"
+                                 "Content-Transfer-Encoding: 8bit\n\n%.*s",
+                                 sending.mail.from, list, SLICE_ARG(subject), date, id,
+                                 sending.mail.host, SLICE_ARG(text)));
+}
+
+static const char *mail_host(const struct worker *w, struct arena *arena)
+{
+    slice ascii, first = worker_node(w)->domains[0];
+    return slice_cstr(arena, precis_domain_ascii(first, arena, &ascii) == OK ? ascii : first);
+}
+
+static const char *mail_prepare(struct worker *w, slice to, slice subject, slice text)
+{
+    struct arena *arena = sending.arena;
+    const char *from = setting_text(&mail_from);
+    slice list = slice_dup(arena, to);
+    sending.mail = (struct smtp_mail){ .host = mail_host(w, arena), .to = sending.to };
+    sending.mail.to_count = mail_addresses(list, sending.to);
+    sending.mail.from = *from != '\0' ? slice_cstr(arena, slice_of(from))
+                                      : arena_printf(arena, "muster@%s", sending.mail.host);
+    if (sending.mail.to_count == 0 || sending.mail.to_count > MAIL_RECIPIENTS_MAX)
+        return "no mail address is given (cert.mail-to)";
+    sending.mail.text = mail_text(w, list, subject, text);
+    smtp_begin(&sending.machine, &sending.mail);
+    return NULL;
+}
+
+static const char *mail_start(struct worker *w)
+{
+    slice host, relay = slice_of(arena_printf(sending.arena, "%s", setting_text(&mail_relay)));
+    uint16_t port;
+    struct resolver *resolver = outbound_resolver(w);
+    if (relay.len == 0)
+        return "no mail server is given (mail.relay)";
+    if (resolver == NULL || !relay_read(relay, &host, &port))
+        return "the mail server of mail.relay cannot be looked up";
+    sending.visit = visit_start(
+        worker_loop(w),
+        &(struct visit_options){
+            .resolver = resolver, .host = host, .port = port, .deadline_ms = DEADLINE_MS },
+        &mail_ops, NULL);
+    return sending.visit == NULL ? "the name of mail.relay is too long" : NULL;
+}
+
+bool mail_send(struct worker *w, slice to, slice subject, slice text, mail_fn *done, void *arg)
+{
+    if (sending.arena != NULL)
+        return false;
+    ensure(text.len <= MAIL_TEXT_BYTES_MAX);
+    sending.arena = arena_create(0);
+    sending.done = false;
+    sending.machine.note[0] = '\0';
+    sending.told = done;
+    sending.arg = arg;
+    sending.why = mail_prepare(w, to, subject, text);
+    if (sending.why == NULL)
+        sending.why = mail_start(w);
+    if (sending.visit == NULL) {
+        sending.over.fn = mail_over;
+        loop_defer(worker_loop(w), &sending.over);
+    }
+    return true;
+}
+
+void mail_stop(void)
+{
+    visit_cancel(&sending.visit);
+    loop_defer_cancel(&sending.over);
+    sending.told = NULL;
+    if (sending.arena != NULL)
+        mail_end();
+}
+
+const struct feature mail_feature = {
+    .name = "mail",
+    .settings = (struct setting *const[]){ &mail_relay, &mail_from, NULL },
+};

@@ -1,0 +1,46 @@
+/* smtp: one mail to a relay, as a pure machine on the side of the client (RFC 5321). The caller
+ * brings the lines of the relay and sends what the machine writes. It takes up STARTTLS (RFC 3207)
+ * where that is offered.
+ *
+ * GREETING ─▶ HELLO ─▶ (TLS ─▶ SECURE_HELLO) ─▶ SENDER ─▶ RECIPIENT, one after the other ─▶ DATA ─▶
+ * TEXT ─▶ QUIT. Limits: SMTP_LINE_MAX of a line of the relay, SMTP_LINES_MAX lines of one reply. */
+#pragma once
+#include "base/slice.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+struct buf;
+
+enum { SMTP_LINE_MAX = 2048, SMTP_LINES_MAX = 100, SMTP_NOTE_BYTES = 200 };
+
+struct smtp_mail {
+    const char *host; /* ours, for EHLO */
+    const char *from; /* addresses that smtp_address_ok() accepts */
+    const slice *to;
+    size_t to_count; /* at least 1 */
+    slice text;      /* header and body, with LF; in ASCII or UTF-8 */
+};
+
+enum smtp_step {
+    SMTP_MORE,  /* the next line */
+    SMTP_SAY,   /* send what was written, then the next line */
+    SMTP_TLS,   /* begin TLS, then smtp_secured() */
+    SMTP_DONE,  /* the relay has the mail; send what was written and close */
+    SMTP_FAILED /* it does not; `note` says why */
+};
+
+struct smtp {
+    const struct smtp_mail *mail; /* outlives it */
+    int state;
+    size_t at, refused; /* recipients that were named; and those of them that were refused */
+    unsigned lines;     /* of the reply that is coming */
+    bool offers_tls, secure;
+    char note[SMTP_NOTE_BYTES]; /* of a failure, or about recipients that were refused */
+};
+
+/* name@domain in ASCII, of at most 254 bytes, without blanks and brackets. */
+bool smtp_address_ok(slice address);
+void smtp_begin(struct smtp *s, const struct smtp_mail *mail);
+/* A line of the relay, without its end. Appends to `out`. */
+enum smtp_step smtp_line(struct smtp *s, slice line, struct buf *out);
+enum smtp_step smtp_secured(struct smtp *s, struct buf *out);

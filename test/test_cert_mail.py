@@ -1,0 +1,247 @@
+"""Mails about certificates that expire, to a mail server of this test."""
+import contextlib
+import email
+import email.policy
+import re
+import socket
+import ssl
+import threading
+
+import pytest
+
+from muster.client import TIMEOUT, until
+from test_certs import make, tls_of
+
+
+class Relay:
+    """A mail server that takes mails, or refuses what `refuses` finds in a command."""
+
+    def __init__(self, context=None, refuses=None):
+        self.context, self.refuses = context, refuses
+        self.mails, self.commands, self.peers = [], [], []
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.socket.getsockname()[1]}"
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                peer, _ = self.socket.accept()
+            except OSError:
+                return
+            peer.settimeout(TIMEOUT)
+            self.peers.append(peer)
+            threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
+
+    def serve(self, peer):
+        try:
+            self.talk(peer)
+        except (OSError, ValueError):
+            pass
+        finally:
+            peer.close()
+
+    def talk(self, peer):
+        stream, secure = peer.makefile("rwb"), False
+
+        def say(text):
+            stream.write(text.encode() + b"\r\n")
+            stream.flush()
+        say("220-welcome\r\n220 relay.test")
+        while line := stream.readline().decode().rstrip("\r\n"):
+            self.commands.append(("tls " if secure else "") + line)
+            if self.refuses and re.search(self.refuses, line):
+                say("550 5.7.1 not here")
+            elif line.startswith("EHLO"):
+                tls = self.context and not secure
+                say("250-relay.test\r\n" + ("250-STARTTLS\r\n" if tls else "") + "250 8BITMIME")
+            elif line == "STARTTLS":
+                say("220 go")
+                peer = self.context.wrap_socket(peer, server_side=True)
+                stream, secure = peer.makefile("rwb"), True
+            elif line == "DATA":
+                say("354 go")
+                lines = []
+                while (text := stream.readline()) != b".\r\n":
+                    assert text.endswith(b"\r\n")
+                    lines.append(text[1:] if text.startswith(b".") else text)
+                self.mails.append(email.message_from_bytes(b"".join(lines),
+                                                           policy=email.policy.default))
+                say("250 taken")
+            elif line == "QUIT":
+                say("221 bye")
+                return
+            else:
+                say("250 fine")
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)  # accept() ends
+        self.socket.close()
+        for peer in self.peers:
+            peer.close()
+
+
+@pytest.fixture
+def relay():
+    made = Relay()
+    yield made
+    made.close()
+
+
+def settings(relay, **more):
+    return {"mail.relay": relay.address, "cert.mail": "on",
+            "cert.mail-to": "ann@a.test; bob@b.test", **more}
+
+
+def monitor(server):
+    row, = server.rows("cert", "monitor")
+    return row
+
+
+def mails(relay, count):
+    until(f"{count} mails", lambda: len(relay.mails) >= count)
+    assert len(relay.mails) == count
+    return relay.mails
+
+
+def test_a_certificate_that_expires_is_told_once(make_server, tmp_path, relay):
+    make(tmp_path, "cert", ["localhost"], ends=10)
+    server = make_server(tls=tls_of(tmp_path), settings=settings(relay))
+    mail, = mails(relay, 1)
+    assert mail["To"] == "ann@a.test, bob@b.test" and mail["From"] == "muster@localhost"
+    assert mail["Subject"] == "1 certificate of localhost expires" and mail["Date"]
+    assert mail["Auto-Submitted"] == "auto-generated" and mail["Message-ID"]
+    body = mail.get_content()
+    assert re.search(r"expires on 20\d\d-\d\d-\d\d, in 10 days: localhost\n", body)
+    assert server.rows("cert", "show")[0]["fingerprint"] in body
+    assert [c for c in relay.commands if c.startswith("RCPT")] == [
+        "RCPT TO:<ann@a.test>", "RCPT TO:<bob@b.test>"]
+    until("it is noted", lambda: (server.data / "cert-notices").exists())
+    server.restart()
+    server.ctl("server", "reload")
+    server.ctl("cert", "mail-test")
+    assert [m["Subject"] for m in mails(relay, 2)][1] == "Test mail of Muster"
+    assert monitor(server)["mailed"] and monitor(server)["note"] == ""
+
+
+def test_again_after_some_days_and_for_another_one(make_server, tmp_path, relay):
+    make(tmp_path, "cert", ["localhost"], ends=10)
+    server = make_server(tls=tls_of(tmp_path), settings=settings(relay))
+    mails(relay, 1)
+    noted = server.data / "cert-notices"
+    until("it is noted", noted.exists)
+    server.stop()
+    fingerprint, at = noted.read_text().split()
+    noted.write_text(f"{fingerprint} {int(at) - 7 * 86400 + 60}\n")
+    server.start()
+    server.ctl("cert", "mail-test")
+    mails(relay, 2)  # the test alone
+    server.stop()
+    noted.write_text(f"{fingerprint} {int(at) - 7 * 86400 - 1}\n")
+    server.start()
+    assert "expires on" in mails(relay, 3)[2].get_content()
+    make(tmp_path, "cert", ["localhost"], ends=-1, begins=-9)
+    server.ctl("server", "reload")
+    assert "expired on" in mails(relay, 4)[3].get_content()
+
+
+def test_a_trusted_certificate_counts_too(make_server, tmp_path, relay):
+    make(tmp_path, "partner", [], ends=5)
+    server = make_server(settings=settings(relay))
+    server.ctl("cert-trust", "add", tmp_path / "partner.pem")
+    assert "trusted certificate \"CN=partner\"" in mails(relay, 1)[0].get_content()
+
+
+def test_nobody_is_told_without_need(make_server, tmp_path, relay):
+    make(tmp_path, "cert", ["localhost"], ends=40)
+    server = make_server(tls=tls_of(tmp_path), settings=settings(relay))
+    server.ctl("cert", "mail-test")
+    mails(relay, 1)
+    server.ctl("set", "cert.notice-from", "60")
+    assert "in 40 days" in mails(relay, 2)[1].get_content()
+
+
+def test_the_monitor_is_shown(make_server, tmp_path, relay):
+    make(tmp_path, "cert", ["localhost"], ends=0)
+    server = make_server(tls=tls_of(tmp_path), settings={"cert.notice-every": 3})
+    row = monitor(server)
+    assert (row["notice_from"], row["notice_every"], row["mail"]) == (30, 3, False)
+    hour, = re.findall(r"T(\d\d:\d\d)", row["next_look"])
+    assert hour and not relay.commands  # off: no mail
+
+
+def test_the_relay_speaks_tls(make_server, tmp_path):
+    make(tmp_path, "relay", ["relay.test"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "relay.pem", tmp_path / "relay.key")
+    relay = Relay(context)
+    try:
+        server = make_server(settings=settings(relay))
+        server.ctl("cert", "mail-test")
+        mails(relay, 1)
+        assert "tls MAIL FROM:<muster@localhost>" in relay.commands
+        assert "STARTTLS" in relay.commands and "tls STARTTLS" not in relay.commands
+    finally:
+        relay.close()
+
+
+@pytest.mark.parametrize("refuses, told", [
+    ("EHLO", "refuses EHLO"), ("MAIL", "refuses the sender"), ("RCPT", "refuses bob@b.test"),
+    ("DATA", "does not take the text")])
+def test_a_relay_that_refuses(make_server, refuses, told):
+    relay = Relay(refuses=refuses)
+    try:
+        server = make_server(settings=settings(relay))
+        done = server.ctl_run("cert", "mail-test")
+        assert done.returncode != 0 and told in done.stderr and "not here" in done.stderr
+        assert any(r["name"] == "mail.failed" for r in server.rows("alarm", "list"))
+        relay.refuses = None
+        server.ctl("cert", "mail-test")
+        assert not any(r["name"] == "mail.failed" for r in server.rows("alarm", "list"))
+    finally:
+        relay.close()
+
+
+def test_one_address_is_refused(make_server):
+    relay = Relay(refuses="ann")
+    try:
+        server = make_server(settings=settings(relay))
+        done = server.ctl_run("cert", "mail-test")
+        assert done.returncode == 0 and "refuses ann@a.test" in done.stdout
+        mails(relay, 1)
+    finally:
+        relay.close()
+
+
+def test_no_relay(make_server, relay):
+    server = make_server(settings={"cert.mail": "on", "cert.mail-to": "ann@a.test"})
+    done = server.ctl_run("cert", "mail-test")
+    assert done.returncode != 0 and "mail.relay" in done.stderr
+    server.ctl("set", "mail.relay", relay.address)
+    relay.close()
+    done = server.ctl_run("cert", "mail-test")
+    assert done.returncode != 0 and "127.0.0.1" in done.stderr
+    server.ctl("set", "cert.mail-to", "")
+    assert "cert.mail-to" in server.ctl_run("cert", "mail-test").stderr
+
+
+def test_a_silent_relay_stops_nobody(make_server):
+    listener = socket.create_server(("127.0.0.1", 0))
+    try:
+        server = make_server(settings={
+            "mail.relay": f"127.0.0.1:{listener.getsockname()[1]}", "cert.mail-to": "ann@a.test"})
+        waiting = server.ctl_start("cert", "mail-test")
+        peer, _ = listener.accept()
+        assert "on its way" in server.ctl_run("cert", "mail-test").stderr
+        server.stop()
+        waiting.wait(TIMEOUT)
+        peer.close()
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize("value", ["ann", "ann@a.test, bob@b.test", "<ann@a.test>", "a@b@c"])
+def test_addresses_that_are_none(server, value):
+    done = server.ctl_run("set", "cert.mail-to", value)
+    assert done.returncode != 0 and "separated by semicolons" in done.stderr
