@@ -461,8 +461,10 @@ def test_the_first_start_with_a_long_domain(make_server, domain):
     cert = shown(server, ascii_name)
     names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == [ascii_name]
+    labels = [a.value for a in cert.issuer.get_attributes_for_oid(x509.NameOID.DOMAIN_COMPONENT)]
+    assert ".".join(reversed(labels)) == ascii_name and cert.issuer == cert.subject
     text = openssl("req", "-noout", "-text", "-verify", stdin=csr(server, domain))
-    assert "CN =" not in text and f"DNS:{ascii_name}" in text
+    assert "CN =" not in text and "DC = test, DC = " in text and f"DNS:{ascii_name}" in text
 
 
 def test_an_import_for_several_domains_is_all_or_nothing(make_server, tmp_path, authority):
@@ -706,3 +708,25 @@ def test_a_backup_has_them(make_server, tmp_path, authority):
     assert shown(again, "xn--bcher-kva.test") == leaf and len(trusted(again)) == 3
     for path in (again.data / "certs", again.data / "trust"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_wildcards_may_be_the_rule(make_server):
+    """One request for all domains that the server has."""
+    server = make_server(domains=["a.test", "b.test"])
+    assert "*.a.test" not in names_of(csr(server, "a.test"))[0]
+    server.ctl("set", "cert.wildcards", "on")
+    assert names_of(csr(server, "a.test", "b.test"))[0] == [
+        "a.test", "*.a.test", "b.test", "*.b.test"]
+    assert names_of(csr(server, "a.test", "--names", "domain"))[0] == ["a.test"]
+
+
+def test_what_a_crash_has_left_is_removed(make_server):
+    server = make_server(domains=["a.test"])
+    server.ctl("cert", "self-signed", "a.test")
+    server.stop()
+    left = [server.data / "certs" / ".new", server.data / "certs" / "a.test.pem.new",
+            server.data / "self-signed-key.pem.new"]
+    for path in left:
+        path.write_text("a key")
+    server.start()
+    assert not [p for p in left if p.exists()] and server.rows("cert", "show")

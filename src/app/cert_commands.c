@@ -8,6 +8,7 @@
 #include "base/command.h"
 #include "base/ensure.h"
 #include "base/list.h"
+#include "base/setting.h"
 #include "home/duty.h"
 #include "home/here.h"
 #include "home/host.h"
@@ -25,6 +26,16 @@ static const char *const name_words[] = { "services", "wildcard", "domain", NULL
 enum names_wanted { NAMES_SERVICES, NAMES_WILDCARD, NAMES_DOMAIN };
 
 enum { PEM_BYTES_MAX = 512 * 1024 };
+
+static struct setting wildcards = {
+    .name = "cert.wildcards",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_BOOL,
+    .def = 0,
+    .max = 1,
+    .doc = "Whether `cert csr` and `cert self-signed` ask for *.DOMAIN instead of naming each "
+           "service, where --names does not say it.",
+};
 
 /* One command, on a helper thread. Lives in the arena of its call. */
 struct cert_job {
@@ -100,7 +111,8 @@ static void job_add_service(const struct host *h, slice domain, void *arg)
 /* On the worker, which knows the services. */
 static void job_add_names(struct cert_job *j)
 {
-    int64_t wanted = command_number(j->call, "names", NAMES_SERVICES);
+    int64_t wanted = command_number(j->call, "names",
+                                    setting_bool(&wildcards) ? NAMES_WILDCARD : NAMES_SERVICES);
     slice ascii;
     j->name = arena_new(j->call->arena, struct tls_name, TLS_NAMES_MAX);
     for (size_t i = 0; i < j->domain_count; i++) {
@@ -146,7 +158,7 @@ static enum err job_request_key(struct cert_job *j, struct buf *key, struct why 
 static enum err job_csr(struct cert_job *j, struct why *why)
 {
     struct buf key, request;
-    buf_init(&key, TLS_KEY_BYTES_MAX);
+    tls_key_room(&key, TLS_KEY_BYTES_MAX);
     buf_init(&request, TLS_REQUEST_BYTES_MAX);
     enum err e = job_request_key(j, &key, why);
     if (e == OK)
@@ -203,7 +215,7 @@ static enum err job_import_with(struct cert_job *j, const struct node_file *file
                               .arena = j->call->arena };
     struct cert_import_found found;
     struct buf pem;
-    buf_init(&pem, PEM_BYTES_MAX);
+    tls_key_room(&pem, PEM_BYTES_MAX);
     enum err e = cert_import_check(&in, &pem, &found, why);
     if (e == OK)
         e = job_store(j, buf_fit(&pem), why);
@@ -244,7 +256,7 @@ static enum err job_may_sign(const struct cert_job *j, const struct node_file *f
 static enum err job_sign(struct cert_job *j, struct why *why)
 {
     struct buf pem;
-    buf_init(&pem, PEM_BYTES_MAX);
+    tls_key_room(&pem, PEM_BYTES_MAX);
     enum err e = tls_key_make(&pem, job_key_kind(j), why);
     if (e == OK)
         e = tls_self_sign(&pem, buf_slice(&pem), &(struct tls_names){ j->name, j->name_count },
@@ -397,10 +409,9 @@ static void cert_commands_run_del(struct command_call *call)
 #define NAMES_ARG                                                                                  \
     {                                                                                              \
         .name = "names", .kind = ARG_OPTION, .type = PARAM_CHOICE, .choices = name_words,          \
-        .doc =                                                                                     \
-            "the names in it: `services` has each domain and its services, such as "               \
-            "conference.DOMAIN (the default), `wildcard` has DOMAIN and *.DOMAIN, `domain` only "  \
-            "DOMAIN"                                                                               \
+        .doc = "the names in it: `services` has each domain and its services, such as "            \
+               "conference.DOMAIN, `wildcard` has DOMAIN and *.DOMAIN, `domain` only DOMAIN; the " \
+               "default is services, or wildcard if cert.wildcards is on"                          \
     }
 
 static struct command csr_command = {
@@ -507,6 +518,7 @@ static struct command del_command = {
 
 const struct feature cert_commands_feature = {
     .name = "cert-commands",
+    .settings = (struct setting *const[]){ &wildcards, NULL },
     .commands = (struct command *const[]){ &csr_command, &import_command, &self_signed_command,
                                            &del_command, NULL },
 };

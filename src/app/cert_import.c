@@ -127,7 +127,7 @@ static bool import_key_fits(struct buf *key, const char *path, const char *certi
 {
     struct why why;
     struct buf found;
-    buf_init(&found, TLS_KEY_BYTES_MAX);
+    tls_key_room(&found, TLS_KEY_BYTES_MAX);
     bool fits =
         tls_key_read(&found, path, &why) == OK && tls_key_fits(buf_fit(&found), certificate);
     if (fits)

@@ -4,6 +4,7 @@
 #include "base/durable.h"
 #include "base/secret_file.h"
 #include "base/whole_file.h"
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -83,6 +84,34 @@ enum err cert_store_read_given(struct buf *out, const char *path, struct why *wh
                         "-g muster -m 640`"
                       : "");
     return e;
+}
+
+static bool is_left_over(const char *name)
+{
+    size_t len = strlen(name);
+    return len >= 4 && strcmp(name + len - 4, ".new") == 0; /* of base/durable.h, too */
+}
+
+static void clean_folder(const char *folder, struct arena *arena)
+{
+    DIR *dir = opendir(folder);
+    const struct dirent *d;
+    while (dir != NULL && (d = readdir(dir)) != NULL)
+        if (is_left_over(d->d_name))
+            unlink(arena_printf(arena, "%s/%s", folder, d->d_name));
+    if (dir != NULL)
+        closedir(dir);
+}
+
+void cert_store_clean(const char *data)
+{
+    static const char *const folders[] = { "certs", "trust/federation", "trust/clients" };
+    struct arena *arena = arena_create(0);
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
+        clean_folder(arena_printf(arena, "%s/%s", data, folders[i]), arena);
+    unlink(arena_printf(arena, "%s/self-signed-key.pem.new", data));
+    unlink(arena_printf(arena, "%s/self-signed-cert.pem.new", data));
+    arena_destroy(&arena);
 }
 
 enum err cert_store_remove(const char *path, struct why *why)

@@ -30,5 +30,8 @@ NODISCARD enum err cert_store_node_file(struct node_file **out, struct why *why)
 /* Reads a file that an operator named: base/whole_file.h. `why` says who must be able to read it.
  */
 NODISCARD enum err cert_store_read_given(struct buf *out, const char *path, struct why *why);
+/* Removes what a write that was cut short has left in the folders of certificates. At start, before
+ * anything writes. */
+void cert_store_clean(const char *data);
 /* Removes a file. E_NOTFOUND: there is none. */
 NODISCARD enum err cert_store_remove(const char *path, struct why *why);

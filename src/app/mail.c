@@ -17,7 +17,12 @@
 #include "xmpp/precis.h"
 #include <time.h>
 
-enum { DEADLINE_MS = 60000, PORT_DEFAULT = 25, DATE_BYTES = 64 };
+enum {
+    DEADLINE_MS = 60000,
+    PORT_DEFAULT = 25,
+    DATE_BYTES = 64,
+    OUTPUT_BYTES_MAX = 4 * MAIL_TEXT_BYTES_MAX
+};
 
 /* "relay.test", "relay.test:587", "[::1]:25". */
 static bool relay_read(slice text, slice *host, uint16_t *port)
@@ -150,7 +155,7 @@ static void mail_opened(struct visit *v) { (void)v; } /* the relay speaks first 
 static void mail_secured(struct visit *v)
 {
     struct buf out;
-    buf_init(&out, VISIT_OUTPUT_MAX / 2);
+    buf_init(&out, OUTPUT_BYTES_MAX);
     mail_step(v, smtp_secured(&sending.machine, &out), &out);
     buf_fini(&out);
 }
@@ -164,7 +169,7 @@ static size_t mail_take_line(struct visit *v, slice data)
         return 0;
     size_t len = end != NULL ? (size_t)(end - data.ptr) : data.len;
     slice line = { data.ptr, len > 0 && data.ptr[len - 1] == '\r' ? len - 1 : len };
-    buf_init(&out, VISIT_OUTPUT_MAX / 2);
+    buf_init(&out, OUTPUT_BYTES_MAX);
     enum smtp_step step = smtp_line(&sending.machine, line, &out);
     mail_step(v, step, &out);
     buf_fini(&out);

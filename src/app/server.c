@@ -2,6 +2,7 @@
 #include "admin/backup_set.h"
 #include "admin/settings.h"
 #include "app/cert_monitor.h"
+#include "app/cert_store.h"
 #include "app/cert_trust.h"
 #include "app/cert_watch.h"
 #include "app/certs.h"
@@ -136,6 +137,7 @@ static void set_log(const struct node_file *f)
 static enum err start_tls(struct server *s, struct why *why)
 {
     tls_settings_apply();
+    cert_store_clean(s->file->data);
     enum err e = certs_load(&s->tls, s->file, why);
     if (e == OK) {
         cert_monitor_begin(s->file->data);

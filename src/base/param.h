@@ -45,11 +45,11 @@ enum param_refers { REFERS_NOTHING, REFERS_SETTING, REFERS_LOG_AREA, REFERS_SETT
     bool allow_none; /* `none` is accepted: no limit */                                            \
     bool many;       /* several, separated by spaces */                                            \
     enum param_refers refers;                                                                      \
-    bool (*check)(slice text);  /* of texts: whether it has the form */                            \
+    bool (*check)(slice text);    /* of texts: whether it has the form */                          \
     slice (*culprit)(slice text); /* the part that `check` refuses; NULL: not told */              \
-    const char *form;           /* that this describes */                                          \
-    const char *const *choices; /* names, NULL-terminated */                                       \
-    const char *unit;           /* "stanzas"; NULL: the type says it */                            \
+    const char *form;             /* that this describes */                                        \
+    const char *const *choices;   /* names, NULL-terminated */                                     \
+    const char *unit;             /* "stanzas"; NULL: the type says it */                          \
     /* A row of the same type whose value this one must not exceed; NULL: none. Said here, checked \
      * by setting_agree(). */                                                                      \
     const struct param *not_above;                                                                 \

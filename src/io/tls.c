@@ -3,9 +3,13 @@
 #include "base/ensure.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/whole_file.h"
+#include "io/tls_cert.h"
+#include "io/tls_cert_make.h"
 #include "io/tls_private.h"
 #include "io/tls_tickets.h"
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
@@ -183,6 +187,24 @@ static enum err check_readable(const char *path, struct why *why)
     return E_IO;
 }
 
+/* Not by the library's own reader, which leaves a copy of the key in memory. */
+static bool tls_load_key(SSL_CTX *s, const char *path)
+{
+    struct buf pem;
+    struct why ignored;
+    EVP_PKEY *key = NULL;
+    buf_init(&pem, TLS_PEM_BYTES_MAX);
+    if (whole_file_read(&pem, path, &ignored) == OK && pem.len > 0) {
+        BIO *in = BIO_new_mem_buf(pem.ptr, (int)pem.len);
+        key = PEM_read_bio_PrivateKey(in, NULL, tls_no_pass_phrase, NULL);
+        BIO_free(in);
+    }
+    tls_key_wipe(&pem);
+    bool ok = key != NULL && SSL_CTX_use_PrivateKey(s, key) == 1;
+    EVP_PKEY_free(key);
+    return ok;
+}
+
 static enum err tls_load(SSL_CTX *s, const struct tls_cert *cert, struct why *why)
 {
     enum err e = check_readable(cert->certificate, why);
@@ -194,8 +216,7 @@ static enum err tls_load(SSL_CTX *s, const struct tls_cert *cert, struct why *wh
     ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(s, cert->certificate) != 1)
         return tls_file_fail(why, E_SYNTAX, cert->certificate, "not a PEM certificate chain");
-    if (SSL_CTX_use_PrivateKey_file(s, cert->key, SSL_FILETYPE_PEM) == 1 &&
-        SSL_CTX_check_private_key(s) == 1)
+    if (tls_load_key(s, cert->key) && SSL_CTX_check_private_key(s) == 1)
         return OK;
     switch (ERR_GET_REASON(ERR_peek_last_error())) {
     case X509_R_KEY_VALUES_MISMATCH:

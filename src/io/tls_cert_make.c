@@ -101,10 +101,16 @@ enum err tls_key_read(struct buf *out, const char *path, struct why *why)
     return e;
 }
 
+void tls_key_room(struct buf *out, size_t bytes_max)
+{
+    buf_init(out, bytes_max);
+    ensure(buf_reserve(out, bytes_max) != NULL);
+}
+
 void tls_key_wipe(struct buf *key)
 {
     if (key->ptr != NULL)
-        explicit_bzero(key->ptr, key->len);
+        explicit_bzero(key->ptr, key->cap);
     buf_fini(key);
 }
 
@@ -178,12 +184,30 @@ static GENERAL_NAMES *general_names(const struct tls_names *names)
     return all;
 }
 
-/* A name that is too long is only in subjectAltName, which is what counts. */
+static bool add_to_subject(X509_NAME *subject, const char *type, slice text)
+{
+    return X509_NAME_add_entry_by_txt(subject, type, MBSTRING_UTF8, (const unsigned char *)text.ptr,
+                                      (int)text.len, -1, 0) == 1;
+}
+
+/* The last label comes first: "DC=test, DC=example". */
+static bool add_components(X509_NAME *subject, slice name)
+{
+    bool ok = true;
+    while (ok && name.len > 0) {
+        size_t at = name.len;
+        while (at > 0 && name.ptr[at - 1] != '.')
+            at--;
+        ok = at == name.len || add_to_subject(subject, "DC", slice_from(name, at));
+        name.len = at > 0 ? at - 1 : 0;
+    }
+    return ok;
+}
+
 static bool add_common_name(X509_NAME *subject, slice name)
 {
-    return name.len > COMMON_NAME_MAX ||
-           X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)name.ptr,
-                                      (int)name.len, -1, 0) == 1;
+    return name.len > COMMON_NAME_MAX ? add_components(subject, name)
+                                      : add_to_subject(subject, "CN", name);
 }
 
 static bool push_extension(STACK_OF(X509_EXTENSION) * all, X509_EXTENSION *ext)
@@ -338,7 +362,7 @@ enum err tls_self_signed(const char *cert_path, const char *key_path, const char
         return E_NOTFOUND;
     }
     struct buf key;
-    buf_init(&key, TLS_KEY_BYTES_MAX);
+    tls_key_room(&key, TLS_KEY_BYTES_MAX);
     enum err e = obtain_key(&key, key_path, why);
     if (e == OK && !signed_before)
         e = write_certificate(cert_path, buf_fit(&key), domains, count, why);

@@ -27,6 +27,8 @@ NODISCARD enum err tls_key_make(struct buf *out, enum tls_key_kind kind, struct 
 NODISCARD enum err tls_key_of_pem(struct buf *out, slice pem, const char *path, struct why *why);
 /* The same of a file. Also E_IO: it cannot be read; E_LIMIT: it is longer. */
 NODISCARD enum err tls_key_read(struct buf *out, const char *path, struct why *why);
+/* In place of buf_init() for what will have a key: it never grows, so no copy is left behind. */
+void tls_key_room(struct buf *out, size_t bytes_max);
 void tls_key_wipe(struct buf *key); /* and buf_fini() */
 /* "RSA 2048"; in `out` of TLS_KEY_TEXT_BYTES bytes. */
 enum { TLS_KEY_TEXT_BYTES = 48 };
@@ -35,7 +37,8 @@ void tls_key_text(slice key, char out[TLS_KEY_TEXT_BYTES]);
 bool tls_key_fits(slice key, const char *certificate);
 
 /* A request in PEM, with the usages of servers and clients. The first of the names, without its
- * kind, is the common name, too, unless it is longer than 64 bytes. */
+ * kind, is the common name, too; one of more than 64 bytes is a row of domain components instead
+ * (RFC 4519 §2.4), because a certificate must say who issued it. */
 NODISCARD enum err tls_request_make(struct buf *out, slice key, const struct tls_names *names,
                                     struct why *why);
 /* A certificate in PEM that is signed with its own key, for ten years. */

@@ -1,0 +1,79 @@
+#include "codec/http_reply.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static enum http_reply_end reads(const char *text, bool ended, struct http_reply *out)
+{
+    return http_reply_read(out, slice_of(text), ended, 10);
+}
+
+static void reads_answers(void **state)
+{
+    struct http_reply r;
+    (void)state;
+    assert_int_equal(reads("HTTP/1.0 200 OK\r\n\r\nhallo", true, &r), HTTP_REPLY_DONE);
+    assert_int_equal(r.status, 200);
+    assert_true(slice_is(r.body, "hallo"));
+    assert_int_equal(reads("HTTP/1.0 200 OK\r\n\r\nhallo", false, &r), HTTP_REPLY_MORE);
+    assert_int_equal(reads("HTTP/1.1 200 OK\r\ncontent-LENGTH:  3 \r\n\r\nhallo", false, &r),
+                     HTTP_REPLY_DONE);
+    assert_true(slice_is(r.body, "hal"));
+    assert_int_equal(reads("HTTP/1.1 404\r\nContent-Length: 0\r\n\r\n", false, &r),
+                     HTTP_REPLY_DONE);
+    assert_int_equal(r.status, 404);
+    assert_int_equal(reads("HTTP/1.1 200 OK\nContent-Length: 1\n\nx", false, &r), HTTP_REPLY_DONE);
+    assert_int_equal(reads("HTTP/1.1 200 OK\r\nA: b", false, &r), HTTP_REPLY_MORE);
+}
+
+static void refuses_others(void **state)
+{
+    static const char *const bad[] = {
+        "SSH-2.0-x\r\n\r\n",
+        "HTTP/1.1 20 OK\r\n\r\n",
+        "HTTP/1.1 999 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+        "HTTP/1.1 200 OK\r\n\r\nmore than ten bytes",
+        "HTTP/1.1 200 OK\r\nA: b",
+        "",
+    };
+    struct http_reply r;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(reads(bad[i], true, &r), HTTP_REPLY_BAD);
+}
+
+static void reads_addresses(void **state)
+{
+    struct http_uri u;
+    (void)state;
+    assert_true(http_uri_read(&u, SLICE("http://ocsp.test")));
+    assert_true(slice_is(u.host, "ocsp.test") && slice_is(u.path, "/") && u.port == 80);
+    assert_true(http_uri_read(&u, SLICE("http://ocsp.test:81/a/b?c")));
+    assert_true(slice_is(u.authority, "ocsp.test:81") && slice_is(u.path, "/a/b?c"));
+    assert_int_equal(u.port, 81);
+    assert_true(http_uri_read(&u, SLICE("http://[::1]:82/")));
+    assert_true(slice_is(u.host, "::1") && u.port == 82);
+    static const char *const bad[] = { "",           "https://a/",     "http://",
+                                       "http:///",   "http://a:0/",    "http://a:65536/",
+                                       "http://a:x", "http://u@a/",    "http://[::1/",
+                                       "http://[]/", "http://a/\r\nX", "http://a?b" };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(http_uri_read(&u, slice_of(bad[i])));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_answers),
+        cmocka_unit_test(refuses_others),
+        cmocka_unit_test(reads_addresses),
+    };
+    return cmocka_run_group_tests_name("codec/http_reply", tests, NULL, NULL);
+}

@@ -1,0 +1,109 @@
+#include "base/buf.h"
+#include "codec/smtp.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static const slice to[] = { SLICE_INIT("ann@a.test"), SLICE_INIT("bob@b.test") };
+static const struct smtp_mail mail = { .host = "h.test",
+                                       .from = "m@h.test",
+                                       .to = to,
+                                       .to_count = 2,
+                                       .text = SLICE_INIT("Subject: x\n\n.dot\nend\n") };
+
+/* What is said after a line, as text in a static buffer. */
+static const char *says(struct smtp *s, const char *line, enum smtp_step step)
+{
+    static char text[1024];
+    struct buf out;
+    buf_init(&out, sizeof text);
+    assert_int_equal(smtp_line(s, slice_of(line), &out), step);
+    slice all = buf_fit(&out);
+    memcpy(text, all.len > 0 ? all.ptr : "", all.len);
+    text[all.len] = '\0';
+    buf_fini(&out);
+    return text;
+}
+
+static void gives_a_mail(void **state)
+{
+    struct smtp s;
+    (void)state;
+    smtp_begin(&s, &mail);
+    assert_string_equal(says(&s, "220-hello", SMTP_MORE), "");
+    assert_string_equal(says(&s, "220 hello", SMTP_SAY), "EHLO h.test\r\n");
+    assert_string_equal(says(&s, "250-a", SMTP_MORE), "");
+    assert_string_equal(says(&s, "250 SIZE 9", SMTP_SAY), "MAIL FROM:<m@h.test>\r\n");
+    assert_string_equal(says(&s, "250 ok", SMTP_SAY), "RCPT TO:<ann@a.test>\r\n");
+    assert_string_equal(says(&s, "550 no", SMTP_SAY), "RCPT TO:<bob@b.test>\r\n");
+    assert_string_equal(says(&s, "251 ok", SMTP_SAY), "DATA\r\n");
+    assert_string_equal(says(&s, "354 go", SMTP_SAY), "Subject: x\r\n\r\n..dot\r\nend\r\n.\r\n");
+    assert_string_equal(says(&s, "250 ok", SMTP_DONE), "QUIT\r\n");
+    assert_string_equal(s.note, "the relay refuses ann@a.test: \"550 no\"");
+}
+
+static void takes_up_tls(void **state)
+{
+    struct smtp s;
+    struct buf out;
+    (void)state;
+    smtp_begin(&s, &mail);
+    (void)says(&s, "220 hello", SMTP_SAY);
+    (void)says(&s, "250-starttls", SMTP_MORE);
+    assert_string_equal(says(&s, "250 x", SMTP_SAY), "STARTTLS\r\n");
+    struct smtp refused = s;
+    assert_string_equal(says(&refused, "454 not now", SMTP_SAY), "MAIL FROM:<m@h.test>\r\n");
+    assert_string_equal(says(&s, "220 go", SMTP_TLS), "");
+    buf_init(&out, 100);
+    assert_int_equal(smtp_secured(&s, &out), SMTP_SAY);
+    buf_fini(&out);
+    (void)says(&s, "250-STARTTLS", SMTP_MORE); /* not twice */
+    assert_string_equal(says(&s, "250 x", SMTP_SAY), "MAIL FROM:<m@h.test>\r\n");
+}
+
+static void says_why_not(void **state)
+{
+    struct smtp s;
+    (void)state;
+    smtp_begin(&s, &mail);
+    (void)says(&s, "554 go away", SMTP_FAILED);
+    assert_string_equal(s.note, "the relay does not take mail: \"554 go away\"");
+    smtp_begin(&s, &mail);
+    (void)says(&s, "hello", SMTP_FAILED);
+    smtp_begin(&s, &mail);
+    (void)says(&s, "220_x", SMTP_FAILED);
+    smtp_begin(&s, &mail);
+    for (unsigned i = 1; i < SMTP_LINES_MAX; i++)
+        (void)says(&s, "220-x", SMTP_MORE);
+    (void)says(&s, "220-x", SMTP_FAILED);
+    smtp_begin(&s, &mail);
+    (void)says(&s, "220 x", SMTP_SAY);
+    (void)says(&s, "250 x", SMTP_SAY);
+    (void)says(&s, "250 x", SMTP_SAY);
+    (void)says(&s, "550 x", SMTP_SAY);
+    (void)says(&s, "550 y", SMTP_FAILED); /* all recipients are refused */
+}
+
+static void knows_addresses(void **state)
+{
+    (void)state;
+    assert_true(smtp_address_ok(SLICE("a@b")));
+    assert_true(smtp_address_ok(SLICE("a.b+c@x-y.test")));
+    static const char *const none[] = { "",      "a",     "@b",    "a@",   "a@b@c",
+                                        "a b@c", "<a@b>", "a@b\r", "a,b@c" };
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+        assert_false(smtp_address_ok(slice_of(none[i])));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gives_a_mail),
+        cmocka_unit_test(takes_up_tls),
+        cmocka_unit_test(says_why_not),
+        cmocka_unit_test(knows_addresses),
+    };
+    return cmocka_run_group_tests_name("codec/smtp", tests, NULL, NULL);
+}

@@ -1,0 +1,98 @@
+"""The settings of TLS: what each kind of peer may use. `openssl s_client` is the peer."""
+import re
+import subprocess
+
+import pytest
+
+from muster.client import TIMEOUT, until
+
+
+def agreed(port, *more):
+    """(version, cipher, group) of a handshake; None if it fails."""
+    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *more],
+                          input="", capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    found = re.search(r"^New, (\S+), Cipher is (\S+)$", done.stdout, re.M)
+    if not found or found[2] == "(NONE)":
+        return None
+    group = re.search(r"^Server Temp Key: (?:ECDH, )?([^,\n]+)", done.stdout, re.M)
+    return found[1], found[2], group and group[1]
+
+
+def row(server, context):
+    return next(r for r in server.rows("tls", "list") if r["context"] == context)
+
+
+def test_defaults(make_server):
+    server = make_server(s2s=True)
+    for port in (server.tls_port, server.https_port, server.s2s_tls_port):
+        assert agreed(port) == ("TLSv1.3", "TLS_AES_128_GCM_SHA256", "X25519")
+        assert agreed(port, "-tls1_2")[1].startswith("ECDHE-ECDSA-AES")
+        assert agreed(port, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0") is None
+        assert agreed(port, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256") is None
+    assert [r["context"] for r in server.rows("tls", "list")] == ["clients", "https", "servers"]
+
+
+@pytest.mark.parametrize("context, kind", [("clients", "tls_port"), ("https", "https_port"),
+                                           ("servers", "s2s_tls_port")])
+def test_each_context_is_its_own(make_server, context, kind):
+    server = make_server(s2s=True)
+    ports = {name: getattr(server, name) for name in ("tls_port", "https_port", "s2s_tls_port")}
+    server.ctl("set", f"tls.{context}-min-version", "1.3")
+    mine = ports.pop(kind)
+    until("TLS 1.2 is refused", lambda: agreed(mine, "-tls1_2") is None)
+    assert agreed(mine)[0] == "TLSv1.3" and row(server, context)["min"] == "1.3"
+    assert all(agreed(port, "-tls1_2") for port in ports.values())
+    server.ctl("set", f"tls.{context}-min-version", "1.2")
+    until("TLS 1.2 is back", lambda: agreed(mine, "-tls1_2"))
+
+
+def test_ciphers_suites_and_groups(server):
+    server.ctl("set", "tls.clients-ciphers", "ECDHE-ECDSA-CHACHA20-POLY1305")
+    until("the cipher is the one", lambda: (agreed(server.tls_port, "-tls1_2") or ["", ""])[1] ==
+          "ECDHE-ECDSA-CHACHA20-POLY1305")
+    assert agreed(server.tls_port, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256") is None
+    server.ctl("set", "tls.clients-suites", "TLS_CHACHA20_POLY1305_SHA256")
+    until("the suite is the one",
+          lambda: agreed(server.tls_port)[1] == "TLS_CHACHA20_POLY1305_SHA256")
+    server.ctl("set", "tls.clients-groups", "P-384")
+    until("the group is the one", lambda: "P-384" in str(agreed(server.tls_port)) or
+          "secp384r1" in str(agreed(server.tls_port)))
+    assert agreed(server.tls_port, "-groups", "X25519") is None
+    assert agreed(server.https_port, "-groups", "X25519")
+    server.restart()
+    assert agreed(server.tls_port, "-groups", "X25519") is None
+
+
+def test_the_highest_version(server):
+    server.ctl("set", "tls.clients-max-version", "1.2")
+    until("TLS 1.3 is refused", lambda: agreed(server.tls_port)[0] == "TLSv1.2")
+    done = server.ctl_run("set", "tls.clients-min-version", "1.3")
+    assert done.returncode != 0 and "tls.clients-max-version" in done.stderr
+
+
+def test_connections_stay(server):
+    server.add_user("ann")
+    client = server.client("ann")
+    server.ctl("set", "tls.clients-groups", "P-384")
+    until("the group is the one", lambda: agreed(server.tls_port, "-groups", "X25519") is None)
+    client.ping()
+
+
+@pytest.mark.parametrize("what, value, culprit", [
+    ("ciphers", "ECDHE-RSA-AES128-GCM-SHA256 NONSENSE", "NONSENSE"),
+    ("ciphers", "HIGH", "HIGH"), ("ciphers", "AES128-SHA", "AES128-SHA"),
+    ("ciphers", "ECDHE-RSA-NULL-SHA", "ECDHE-RSA-NULL-SHA"),
+    ("ciphers", "TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"),
+    ("ciphers", "ECDHE-RSA-AES128-GCM-SHA256:ALL", "ECDHE-RSA-AES128-GCM-SHA256:ALL"),
+    ("suites", "TLS_AES_128_GCM_SHA256 TLS_NONE", "TLS_NONE"),
+    ("groups", "X25519 P-1", "P-1")])
+def test_names_that_are_not_known(server, what, value, culprit):
+    done = server.ctl_run("set", f"tls.clients-{what}", value)
+    assert done.returncode != 0
+    assert f'tls.clients-{what}: found "{culprit}", allowed' in done.stderr
+    assert agreed(server.tls_port)
+
+
+def test_none_at_all(server):
+    done = server.ctl_run("set", "tls.clients-suites", "")
+    assert done.returncode != 0 and "found 0 bytes" in done.stderr
