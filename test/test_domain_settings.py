@@ -9,6 +9,7 @@ import pytest
 from muster.client import Gone, until
 from muster.control import settings
 from muster.server import MUSTERD
+from test_cert_login import Authority, connect
 from test_guest import guest
 from test_invite import invite, register, run
 from test_search import card, classic, refused
@@ -146,6 +147,16 @@ def test_every_such_setting_has_a_value_for_a_domain(host):
         assert host.rows("get", f"{name}@{ONE}")[0]["source"] == "database"
     text = pathlib.Path(__file__).read_text()  # and a test of what it does
     assert [name for name in scoped if f"{name}@" not in text] == []
+
+
+def test_certificate_login(host, tmp_path):
+    """c2s.certificate-login@one.example is for its users."""
+    people = Authority(tmp_path)
+    host.ctl("cert-trust", "add", people.file, "--for", "clients")
+    host.ctl("set", f"c2s.certificate-login@{ONE}", "on")
+    for domain, offered_there in (ONE, True), (TWO, False):
+        client = connect(host, people.context(f"ann@{domain}"), domain=domain)
+        assert ("EXTERNAL" in client.mechanisms) == offered_there
 
 
 def test_components(host):

@@ -2,6 +2,7 @@
 #include "app/cert_watch.h"
 #include "app/features.h"
 #include "app/mail.h"
+#include "app/outbound.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -280,13 +281,7 @@ static void monitor_changed(struct worker *w, const struct setting *s)
         cert_watch_again();
 }
 
-static void monitor_worker_start(struct worker *w)
-{
-    if (duty_is_here(w, DUTY_CERTS))
-        monitor.retry.fn = monitor_again;
-}
-
-void cert_monitor_stop(void)
+static void monitor_stop(void)
 {
     struct command_call *call = monitor.testing;
     monitor.stopped = true;
@@ -297,6 +292,14 @@ void cert_monitor_stop(void)
     monitor.testing = NULL;
     if (call != NULL)
         command_fail(call, E_CANCELED, "the server ends");
+}
+
+static void monitor_worker_start(struct worker *w)
+{
+    if (!duty_is_here(w, DUTY_CERTS))
+        return;
+    monitor.retry.fn = monitor_again;
+    outbound_at_stop(monitor_stop);
 }
 
 static void monitor_add_stamp(struct command_call *call, const char *key, int64_t seconds)

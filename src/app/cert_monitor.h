@@ -22,4 +22,3 @@ struct cert_expiring {
 void cert_monitor_begin(const char *data);
 /* Tells of those whose time has come. At the home of DUTY_CERTS. */
 void cert_monitor_look(struct worker *w, const struct cert_expiring *all, size_t count);
-void cert_monitor_stop(void); /* the server stops */

@@ -532,17 +532,19 @@ static void ocsp_changed(struct worker *w, const struct setting *s)
     ocsp_schedule();
 }
 
-static void ocsp_worker_start(struct worker *w)
-{
-    if (duty_is_here(w, DUTY_CERTS))
-        ocsp_schedule();
-}
-
-void cert_ocsp_stop(void)
+static void ocsp_stop(void)
 {
     asking.stopped = true;
     timer_cancel(&asking.timer);
     ocsp_stop_asking();
+}
+
+static void ocsp_worker_start(struct worker *w)
+{
+    if (!duty_is_here(w, DUTY_CERTS))
+        return;
+    outbound_at_stop(ocsp_stop);
+    ocsp_schedule();
 }
 
 static void ocsp_add_stamp(struct command_call *call, const char *key, int64_t seconds)

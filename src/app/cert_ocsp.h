@@ -19,5 +19,4 @@ struct cert_ocsp *cert_ocsp_create(const struct cert_uses *uses, const char *dat
                                    struct arena *arena);
 /* From now on it is about these certificates; NULL: about none. At the home of DUTY_CERTS, or while
  * no worker runs. */
-void cert_ocsp_stop(void); /* nothing is asked any more: the server stops */
 void cert_ocsp_use(struct cert_ocsp *made);

@@ -1,7 +1,6 @@
 #include "app/outbound.h"
-#include "app/cert_monitor.h"
-#include "app/cert_ocsp.h"
 #include "app/features.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/setting.h"
 #include "gate/s2s/s2s_rows.h"
@@ -15,8 +14,16 @@
 
 enum { SERVERS_BYTES = 1001 };
 
+static void (*ends[OUTBOUND_ENDS_MAX])(void);
+static size_t end_count;
 static struct resolver *resolver;
 static char servers[SERVERS_BYTES]; /* that it asks */
+
+void outbound_at_stop(void (*end)(void))
+{
+    ensure(end_count < OUTBOUND_ENDS_MAX);
+    ends[end_count++] = end;
+}
 
 struct resolver *outbound_resolver(struct worker *w)
 {
@@ -37,10 +44,10 @@ struct resolver *outbound_resolver(struct worker *w)
 static void outbound_stop(void *own, struct worker *w)
 {
     (void)own;
-    if (duty_is_here(w, DUTY_CERTS)) {
-        cert_ocsp_stop();
-        cert_monitor_stop();
-    }
+    if (!duty_is_here(w, DUTY_CERTS))
+        return;
+    for (size_t i = 0; i < end_count; i++)
+        ends[i]();
 }
 
 static bool outbound_idle(void *own, struct worker *w)

@@ -8,5 +8,10 @@ struct worker;
 
 extern const struct edge outbound_edge; /* ends the errands when the server stops */
 
+enum { OUTBOUND_ENDS_MAX = 4 };
+/* Called when the server stops: it ends its errands and begins no more. At the start of the worker
+ * of the duty; at most OUTBOUND_ENDS_MAX. */
+void outbound_at_stop(void (*end)(void));
+
 /* It asks the name servers of s2s.dns-servers, or those of the system. NULL: none can be asked. */
 struct resolver *outbound_resolver(struct worker *w);
