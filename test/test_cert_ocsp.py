@@ -71,8 +71,8 @@ class Authority:
         (self.folder / "index.txt").write_text("".join(line + "\n" for line in self.lines))
 
     def revoke(self):
-        self.lines = [re.sub("^V\t([^\t]*)\t\t", lambda m: f"R\t{m[1]}\t{NOW:%y%m%d%H%M%S}Z\t", line)
-                      for line in self.lines]
+        when = f"{NOW:%y%m%d%H%M%S}Z"
+        self.lines = [re.sub("^V\t([^\t]*)\t\t", rf"R\t\1\t{when}\t", line) for line in self.lines]
         self.say()
 
     def serve(self, signer="root", minutes=60):
