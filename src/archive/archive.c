@@ -1,5 +1,6 @@
 #include "archive/archive.h"
 #include "archive/event.h"
+#include "archive/pending.h"
 #include "archive/reader.h"
 #include "archive/size.h"
 #include "archive/words.h"
@@ -54,6 +55,11 @@ static const struct store_migration migrations[] = {
       "DELETE FROM archive_size; UPDATE reader SET position = 0 WHERE name = 'archive-sizes'" },
     { 7, "CREATE INDEX message_imported ON message(at_us) WHERE (flags & 64) <> 0",
       "CREATE INDEX message_imported ON message(at_us) WHERE (flags & 64) <> 0" },
+    { 8,
+      "CREATE INDEX message_pending ON message(" PENDING_DOMAIN(
+          "instr") ", sender, pending_out) WHERE pending_out <> 0",
+      "CREATE INDEX message_pending ON message((" PENDING_DOMAIN(
+          "strpos") "), sender, pending_out) WHERE pending_out <> 0" },
     { 0 }
 };
 
@@ -73,8 +79,8 @@ static struct store_stmt archive_put = {
     .name = "archive.put",
     .sql =
         "INSERT INTO message(at_us, sender, rcpt, sender_entry, rcpt_entry, flags, origin, remote,"
-        " pending_out, stanza) VALUES($1, $2, $3, $4, $5, $6, $7, $8, 0, $9)",
-    .params = "iiiiiiiTt",
+        " pending_out, stanza) VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    .params = "iiiiiiiTit",
     .cols = "",
 };
 static struct store_stmt entry_put = {
@@ -378,6 +384,15 @@ static struct store_stmt *const stmts[] = { &archive_put,
                                             &event_owned_forget,
                                             &count_edit,
                                             &check_edits,
+                                            &pending_page_stmt,
+                                            &pending_old_stmt,
+                                            &pending_pairs_stmt,
+                                            &pending_has_stmt,
+                                            &pending_claim_stmt,
+                                            &pending_settle_stmt,
+                                            &pending_delete_stmt,
+                                            &pending_empty_stmt,
+                                            &pending_forget_stmt,
                                             &log_state,
                                             &log_move,
                                             NULL };
@@ -410,9 +425,11 @@ void archive_add(struct store_batch *b, const struct archive_message *m)
 {
     ensure((m->sender_entry == 0 || m->sender != 0) && (m->rcpt_entry == 0 || m->rcpt != 0));
     ensure(m->stanza.len > 0);
+    ensure(m->pending_out == 0 || (m->sender != 0 && m->remote.len > 0));
     STORE_ADD(b, &archive_put, 1, SV_I(m->at_us), SV_I(m->sender), SV_I(m->rcpt),
               SV_I(m->sender_entry), SV_I(m->rcpt_entry), SV_I(m->flags), SV_I(m->origin),
-              m->remote.len == 0 ? SV_NULL : SV_T(m->remote), SV_T(m->stanza));
+              m->remote.len == 0 ? SV_NULL : SV_T(m->remote), SV_I(m->pending_out),
+              SV_T(m->stanza));
     if (m->rcpt_entry != 0)
         STORE_ADD_LATE(b, SV_I(m->rcpt), SV_I(m->rcpt_entry), SV_I(m->sender), SV_LAST,
                        SV_I(m->flags & ENTRY_FLAGS));
@@ -454,6 +471,7 @@ void archive_remove(struct store_batch *b, int64_t owner, slice jid)
     store_read_late(b, owner); /* they would come back later */
     STORE_ADD(b, &remember_former, STORE_ANY_ROWS, SV_I(owner), SV_T(jid));
     events_remove(b, owner);
+    archive_pending_forget(b, owner);
     STORE_ADD(b, &remove_messages, STORE_ANY_ROWS, SV_I(owner));
     STORE_ADD(b, &remove_sent, STORE_ANY_ROWS, SV_I(owner));
     STORE_ADD(b, &remove_received, STORE_ANY_ROWS, SV_I(owner));

@@ -40,6 +40,7 @@ struct archive_message {
     unsigned flags;                    /* of the receiver's entry, and MESSAGE_QUIET */
     int64_t origin;                    /* keyed hash of sender and origin-id; 0: none */
     slice remote;                      /* bare JID of the side that is not ours; empty: none */
+    uint64_t pending_out;              /* archive/pending.h; 0: its server need not confirm it */
     slice stanza;
 };
 void archive_add(struct store_batch *b, const struct archive_message *m);

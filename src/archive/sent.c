@@ -28,7 +28,7 @@ static void sent_stored(void *arg, enum store_result result, const struct store_
 }
 
 void archive_keep_sent(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
-                       int64_t sender_id)
+                       int64_t sender_id, enum sent_how how)
 {
     ensure(entry != 0 && sender_id != 0);
     struct sent *s = mem_alloc(sizeof *s);
@@ -40,7 +40,8 @@ void archive_keep_sent(struct worker *w, struct stanza *st, struct origin origin
     archive_add(
         b, &(struct archive_message){ .at_us = loop_wall_us(worker_loop(w)),
                                       .sender = sender_id,
-                                      .sender_entry = entry,
+                                      .sender_entry = how == SENT_UNSHOWN ? 0 : entry,
+                                      .pending_out = how == SENT_KEPT ? 0 : entry,
                                       .flags = archive_kind(st),
                                       .origin = recent_origin(st, loop_scratch(worker_loop(w))),
                                       .remote = stanza_to_bare(st),

@@ -70,6 +70,7 @@ struct actor_item {
     struct origin origin;
     uint64_t sender_entry; /* of a message: what its sender's home knows of it */
     int64_t sender_id;
+    uint64_t mark; /* the word of whoever put it in */
 };
 
 /* A row for each kind. Functions must be there unless it is said that they may be NULL. */

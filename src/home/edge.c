@@ -42,12 +42,26 @@ bool edge_remote(struct worker *w, uint8_t number, uint64_t link, struct stanza 
     return true;
 }
 
-enum stanza_error edge_foreign(struct worker *w, slice domain, struct stanza *st)
+/* The one that reaches foreign domains; edge NULL: none. */
+static const struct edge_made *edge_of_foreign(struct worker *w)
 {
-    for (const struct edge_made *e = edges_of(worker_node(w)); e->edge != NULL; e++)
-        if (e->edge->foreign != NULL)
-            return e->edge->foreign(e->own, w, domain, st);
-    return SE_REMOTE_SERVER_NOT_FOUND;
+    const struct edge_made *e = edges_of(worker_node(w));
+    while (e->edge != NULL && e->edge->foreign == NULL)
+        e++;
+    return e;
+}
+
+enum stanza_error edge_foreign_refuses(struct worker *w, slice domain, const struct stanza *st)
+{
+    const struct edge_made *e = edge_of_foreign(w);
+    return e->edge == NULL ? SE_REMOTE_SERVER_NOT_FOUND
+                           : e->edge->foreign_refuses(e->own, w, domain, st);
+}
+
+void edge_foreign(struct worker *w, slice domain, struct stanza *st, const struct edge_kept *kept)
+{
+    const struct edge_made *e = edge_of_foreign(w);
+    e->edge->foreign(e->own, w, domain, st, kept);
 }
 
 void edges_start(const struct node *n, struct worker *w)

@@ -13,6 +13,14 @@ struct node;
 struct stanza;
 struct worker;
 
+/* How the database has a message for a foreign domain until that has confirmed it (architecture
+ * §7). */
+struct edge_kept {
+    uint64_t entry; /* of its sender; 0: it is not stored */
+    int64_t sender; /* id of the account */
+    bool unshown;   /* the sender does not archive it */
+};
+
 struct edge {
     const char *name;
     void (*start)(void *own, struct worker *w); /* before the loop of the worker runs */
@@ -25,9 +33,13 @@ struct edge {
     /* A stanza for a link of its on this worker (home/remote.h). Takes over st. NULL: it has no
      * links to other domains. */
     void (*remote)(void *own, struct worker *w, uint64_t link, struct stanza *st);
-    /* A stanza for a domain that nobody has here, on the worker of its sender. SE_NONE: took over
-     * st; else what its sender is to be told. NULL: it reaches no such domain. */
-    enum stanza_error (*foreign)(void *own, struct worker *w, slice domain, struct stanza *st);
+    /* A stanza for a domain that nobody has here, on the worker of its sender. SE_NONE: it may be
+     * given to foreign(); else what its sender is to be told. NULL: it reaches no such domain. */
+    enum stanza_error (*foreign_refuses)(void *own, struct worker *w, slice domain,
+                                         const struct stanza *st);
+    /* Takes over st. NULL where foreign_refuses is. */
+    void (*foreign)(void *own, struct worker *w, slice domain, struct stanza *st,
+                    const struct edge_kept *kept);
     /* Closes the streams of sessions whose home was that node. */
     void (*node_gone)(void *own, struct worker *w, uint32_t node);
     /* After the loops have ended: frees the worker's part, last made first. On main's thread, and
@@ -52,8 +64,9 @@ uint8_t edge_number(const struct node *n, const struct edge *edge);
 /* Gives a stanza to the edge of that number: true, and takes over st. false: the node has no such
  * edge, or that has no links. */
 bool edge_remote(struct worker *w, uint8_t number, uint64_t link, struct stanza *st);
-/* Gives a stanza to the first edge that reaches foreign domains, as struct edge.foreign says. */
-enum stanza_error edge_foreign(struct worker *w, slice domain, struct stanza *st);
+/* By the first edge that reaches foreign domains, as struct edge says. */
+enum stanza_error edge_foreign_refuses(struct worker *w, slice domain, const struct stanza *st);
+void edge_foreign(struct worker *w, slice domain, struct stanza *st, const struct edge_kept *kept);
 
 /* For the node: all of them, in the order of the list. */
 void edges_start(const struct node *n, struct worker *w);

@@ -20,6 +20,7 @@ static slice router_domain_of(slice bare)
 struct entry_of {
     uint64_t archive_id;
     int64_t owner;
+    bool unshown; /* the sender does not archive it */
 };
 
 struct route {
@@ -45,26 +46,38 @@ static enum routed route_away(struct worker *w, uint32_t node, unsigned worker, 
     ensure(entry.archive_id == 0 || entry.owner != 0);
     if (keep) /* each database has the entries of its own accounts (architecture §7) */
         worker_node(w)->destinations->keep_sent(w, st, ticket ? origin : ORIGIN_NONE,
-                                                entry.archive_id, entry.owner);
+                                                entry.archive_id, entry.owner, SENT_KEPT);
     home_send_to(w, node, worker, &route_message, &route);
     if (!ticket)
         return ROUTED;
     return keep ? ROUTE_PENDING_TWO : ROUTE_PENDING;
 }
 
-/* Components and other servers acknowledge nothing: what is promised is the sender's own entry. */
+/* What is promised is that the database has it: the sender's own entry, and for another server the
+ * row until that has confirmed it. */
 static enum routed route_remote(struct worker *w, slice domain, struct stanza *st,
                                 struct origin origin, struct entry_of entry)
 {
-    bool keep = entry.archive_id != 0;
-    enum stanza_error e = SE_NONE;
+    bool link = remote_known(w, domain), away = !link && remote_expected(w, domain);
+    enum stanza_error e = link   ? SE_NONE
+                          : away ? SE_REMOTE_SERVER_TIMEOUT /* RFC 6120 §8.3.3.16 */
+                                 : edge_foreign_refuses(w, domain, st);
+    bool pending = !link && e == SE_NONE;
+    bool keep = entry.archive_id != 0 && (pending || !entry.unshown);
     if (keep)
-        worker_node(w)->destinations->keep_sent(w, st, origin, entry.archive_id, entry.owner);
-    if (remote_known(w, domain)) {
+        worker_node(w)->destinations->keep_sent(w, st, origin, entry.archive_id, entry.owner,
+                                                !pending        ? SENT_KEPT
+                                                : entry.unshown ? SENT_UNSHOWN
+                                                                : SENT_PENDING);
+    if (link) {
         remote_send(w, domain, st);
-    } else if (remote_expected(w, domain) || (e = edge_foreign(w, domain, st)) != SE_NONE) {
-        bool away = e == SE_NONE; /* RFC 6120 §8.3.3.16 */
-        route_error(w, st, away ? SE_REMOTE_SERVER_TIMEOUT : e,
+    } else if (pending) {
+        edge_foreign(w, domain, st,
+                     &(struct edge_kept){ .entry = entry.archive_id,
+                                          .sender = entry.archive_id == 0 ? 0 : entry.owner,
+                                          .unshown = entry.unshown });
+    } else {
+        route_error(w, st, e,
                     away ? SLICE("the component that serves this domain is not connected")
                          : (slice){ 0 });
         ticket_refused(w, origin);
@@ -156,8 +169,9 @@ static enum routed route_service(struct worker *w, struct stanza *st, struct ori
 {
     if (entry.archive_id == 0)
         return route_home(w, st, origin, entry);
-    worker_node(w)->destinations->keep_sent(w, st, origin, entry.archive_id, entry.owner);
-    enum routed routed = route_home(w, st, origin, (struct entry_of){ 0, entry.owner });
+    worker_node(w)->destinations->keep_sent(w, st, origin, entry.archive_id, entry.owner,
+                                            SENT_KEPT);
+    enum routed routed = route_home(w, st, origin, (struct entry_of){ .owner = entry.owner });
     if (origin.session == 0)
         return routed;
     return routed == ROUTED ? ROUTE_PENDING : ROUTE_PENDING_TWO;
@@ -167,7 +181,7 @@ enum routed route(struct worker *w, struct stanza *st, struct origin origin, uin
                   int64_t sender_id)
 {
     const struct node *n = worker_node(w);
-    const struct entry_of entry = { archive_id, sender_id };
+    const struct entry_of entry = { .archive_id = archive_id, .owner = sender_id };
     slice bare = stanza_to_bare(st), domain = router_domain_of(bare);
     ensure(bare.len > 0);
     bool ours = node_serves(n, domain);
@@ -177,6 +191,22 @@ enum routed route(struct worker *w, struct stanza *st, struct origin origin, uin
     if (ours && domain.len == bare.len)
         return n->destinations->server(w, st, origin);
     return ours ? route_home(w, st, origin, entry) : route_service(w, st, origin, entry);
+}
+
+bool route_is_foreign(struct worker *w, const struct stanza *st)
+{
+    slice domain = router_domain_of(stanza_to_bare(st));
+    return !node_serves(worker_node(w), domain) && !remote_known(w, domain) &&
+           host_find(worker_node(w), domain, &(slice){ 0 }) == NULL &&
+           edge_foreign_refuses(w, domain, st) == SE_NONE;
+}
+
+enum routed route_unshown(struct worker *w, struct stanza *st, struct origin origin, uint64_t id,
+                          int64_t sender_id)
+{
+    ensure(id != 0 && sender_id != 0);
+    return route_remote(w, router_domain_of(stanza_to_bare(st)), st, origin,
+                        (struct entry_of){ id, sender_id, true });
 }
 
 bool route_keeps_both(struct worker *w, const struct stanza *st)

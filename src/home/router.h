@@ -15,6 +15,13 @@ enum routed {
     ROUTE_PENDING_TWO /* two databases commit, or this node and a service */
 };
 
+/* How the home of a sender keeps a message that goes elsewhere (architecture §7). */
+enum sent_how {
+    SENT_KEPT,    /* in the sender's archive */
+    SENT_PENDING, /* also until the server of its addressee has confirmed it */
+    SENT_UNSHOWN  /* only until then: the sender does not archive it */
+};
+
 /* What stands behind the addresses of a node: of the core, which is above. In struct node, set
  * before its workers run. Those that take a stanza take over the reference. */
 struct destinations {
@@ -31,7 +38,7 @@ struct destinations {
     /* Keeps the sender's entry of a message that goes elsewhere; ticket_done(origin) when it is
      * committed. Borrows. */
     void (*keep_sent)(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
-                      int64_t sender_id);
+                      int64_t sender_id, enum sent_how how);
     /* A stanza of a session whose home is here is handled. false: there is no such session. */
     bool (*ticket)(struct worker *w, struct origin origin);
 };
@@ -40,6 +47,12 @@ struct destinations {
  * with the sender's account id. */
 enum routed route(struct worker *w, struct stanza *st, struct origin origin, uint64_t archive_id,
                   int64_t sender_id);
+/* Whether it goes to another server by an edge, which is to have it stored until it is confirmed.
+ */
+bool route_is_foreign(struct worker *w, const struct stanza *st);
+/* route() for one of these whose sender does not archive it: the id is for the time until then. */
+enum routed route_unshown(struct worker *w, struct stanza *st, struct origin origin, uint64_t id,
+                          int64_t sender_id);
 /* Whether the home of the addressee keeps what concerns the archives of both sides. */
 bool route_keeps_both(struct worker *w, const struct stanza *st);
 /* route() at the home of the addressee: for what comes in a frame. */

@@ -336,7 +336,7 @@ static enum routed im_message_not_kept(struct account *a, struct incoming *in)
     bool more = in->sender_id != 0 && message_storable(in->st) && kept(a, in, PASSAGE_REFUSED);
     if (keep)
         archive_keep_sent(a->worker, in->st, more ? ORIGIN_NONE : in->origin, in->sender_entry,
-                          in->sender_id);
+                          in->sender_id, SENT_KEPT);
     stanza_unref(&in->st);
     return (keep || more) && in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
@@ -713,6 +713,7 @@ static unsigned message_send(struct account *a, struct session *s, struct stanza
                              struct origin origin, bool keep, bool archived)
 {
     bool again = keep && is_repeat(a, st);
+    bool unshown = keep && !archived && !again && route_is_foreign(a->worker, st);
     uint64_t entry = keep && archived && !again ? mailbox_mint(a) : 0;
     im_message_trace("message.sent", st,
                      entry != 0 ? "stored"
@@ -723,7 +724,9 @@ static unsigned message_send(struct account *a, struct session *s, struct stanza
         stage_carbon(a,
                      &(struct passage){ st, st->known, s, entry, ORIGIN_NONE, 0, PASSAGE_SENT, 0 });
     bool more = keep && kept(a, &(struct incoming){ .st = st, .origin = origin }, PASSAGE_SENT);
-    unsigned reports = route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
+    unsigned reports =
+        unshown ? route_unshown(a->worker, st, origin, mailbox_mint(a), a->id)
+                : route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
     return reports + (unsigned)more;
 }
 

@@ -44,8 +44,8 @@ struct log_area mam_log = { .name = "archive" };
 #define READ_OLD                                                                                   \
     "SELECT m.id, m.sender, m.sender_entry, m.rcpt, m.rcpt_entry, m.flags,"                        \
     " CASE WHEN m.at_us < $3 THEN m.stanza ELSE '' END, m.at_us,"                                  \
-    " CASE WHEN m.rcpt_entry <> 0 AND m.flags % 2 = 1"                                             \
-    " AND m.rcpt_entry > coalesce(b.cursor, 0) THEN 1 ELSE 0 END"                                  \
+    " CASE WHEN m.pending_out <> 0 OR (m.rcpt_entry <> 0 AND m.flags % 2 = 1"                      \
+    " AND m.rcpt_entry > coalesce(b.cursor, 0)) THEN 1 ELSE 0 END"                                 \
     " FROM message m LEFT JOIN mailbox b ON b.owner = m.rcpt WHERE "
 static struct store_stmt read_oldest = {
     .name = "mam.oldest",

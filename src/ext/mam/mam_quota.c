@@ -106,7 +106,8 @@ static struct store_stmt drop_longest = {
 /* The text of messages that stay is not read. */
 #define KEPT                                                                                       \
     "(e.flags >= 2 AND NOT e.owner" ROOMS_SQL ") OR (e.flags % 2 = 1"                              \
-    " AND e.id > coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0))"
+    " AND e.id > coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0))"                      \
+    " OR m.pending_out <> 0"
 #define OLDEST(index)                                                                              \
     "SELECT m.id, m.sender, m.sender_entry, m.rcpt, m.rcpt_entry, m.flags,"                        \
     " CASE WHEN " KEPT " THEN '' ELSE m.stanza END, e.id, CASE WHEN " KEPT " THEN 1 ELSE 0 END,"   \

@@ -103,20 +103,26 @@ static void s2s_open(void *own, struct worker *w)
                             &g->listen[i]) != OK)
             log_error(&log_s2s, LOG_EV("listen.failed"), LOG_I("worker", worker_index(w)),
                       LOG_C("hint", "this worker cannot accept connections; restart the server"));
+    if (worker_index(w) == 0 && setting_int(&s2s_policy) != S2S_OFF)
+        partners_find_pending(w);
+}
+
+static bool partner_is_stopped(struct partner *p)
+{
+    partner_stop(p);
+    return true;
 }
 
 static void s2s_stop(void *own, struct worker *w)
 {
     struct s2s_gate *g = own;
     struct s2s_worker *sw = s2s_worker(g, w);
-    struct actor *a;
     for (size_t i = 0; i < g->count; i++)
         listener_detach(g->listen[i].listener, worker_loop(w));
     sw->in.stopped = sw->out.stopped = true;
     LIST_EACH (it, &sw->in.all)
         xstream_fail(CONTAINER_OF(it, struct xstream, node), XE_SYSTEM_SHUTDOWN, (slice){ 0 });
-    for (uint32_t i = 0; (a = actors_next(&sw->partners, &i)) != NULL;)
-        partner_stop(partner_of(a));
+    partners_each(w, (slice){ 0 }, partner_is_stopped);
     sw->stop.fn = s2s_stopped;
     timer_set(worker_loop(w), &sw->stop, STOP_MS);
 }
@@ -144,16 +150,24 @@ static void s2s_end(void *own, struct worker *w)
     s2s_flows_fini(sw);
 }
 
-static enum stanza_error s2s_foreign(void *own, struct worker *w, slice domain, struct stanza *st)
+static enum stanza_error s2s_foreign_refuses(void *own, struct worker *w, slice domain,
+                                             const struct stanza *st)
 {
     (void)own;
     if (setting_int(&s2s_policy) == S2S_OFF || st->from_len == 0 || s2s_is_address(domain) ||
         !s2s_is_ours(w, jid_split(stanza_from(st)).domain))
         return SE_REMOTE_SERVER_NOT_FOUND;
-    if (!s2s_may(domain))
-        return SE_NOT_ALLOWED;
-    home_send(w, domain, &s2s_foreign_message, &(struct s2s_foreign){ st });
-    return SE_NONE;
+    return s2s_may(domain) ? SE_NONE : SE_NOT_ALLOWED;
+}
+
+static void s2s_foreign(void *own, struct worker *w, slice domain, struct stanza *st,
+                        const struct edge_kept *kept)
+{
+    (void)own;
+    home_send(
+        w, domain, &s2s_foreign_message,
+        &(struct s2s_foreign){
+            .st = st, .entry = kept->entry, .sender = kept->sender, .unshown = kept->unshown });
 }
 
 const struct edge s2s_edge = { .name = "s2s",
@@ -162,20 +176,27 @@ const struct edge s2s_edge = { .name = "s2s",
                                .stop = s2s_stop,
                                .idle = s2s_idle_worker,
                                .relieve = s2s_relieve,
+                               .foreign_refuses = s2s_foreign_refuses,
                                .foreign = s2s_foreign,
                                .end = s2s_end };
+
+static bool partner_policy_is_new(struct partner *p)
+{
+    partner_policy_changed(p);
+    return true;
+}
 
 void s2s_policy_changed(struct worker *w, const struct setting *s)
 {
     struct s2s_gate *g = s2s_gate_of(w);
-    struct actor *a;
     (void)s;
     if (g == NULL)
         return;
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
         s2s_in_policy_changed(s2s_in_of(CONTAINER_OF(it, struct xstream, node)));
-    for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
-        partner_policy_changed(partner_of(a));
+    partners_each(w, (slice){ 0 }, partner_policy_is_new);
+    if (worker_index(w) == 0 && setting_int(&s2s_policy) != S2S_OFF)
+        partners_find_pending(w);
 }
 
 enum err s2s_create(struct s2s_gate **out, const struct s2s_listen *listens, size_t count,

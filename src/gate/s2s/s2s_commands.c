@@ -92,13 +92,10 @@ static void run_s2s_close(struct command_call *call)
     struct worker *w = call->worker;
     struct s2s_gate *g = s2s_gate_of(w);
     slice domain = command_arg(call, "domain");
-    struct actor *a;
     int64_t count = 0;
     if (g == NULL)
         return;
-    for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
-        if (slice_eq(partner_remote(partner_of(a)), domain))
-            count += partner_close(partner_of(a));
+    count += partners_each(w, domain, partner_close);
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
         count += s2s_in_close(s2s_in_of(CONTAINER_OF(it, struct xstream, node)), domain);
     command_row(call);
@@ -119,14 +116,11 @@ static void run_s2s_retry(struct command_call *call)
     struct worker *w = call->worker;
     struct s2s_gate *g = s2s_gate_of(w);
     slice domain = command_arg(call, "domain");
-    struct actor *a;
     int64_t count = 0;
     if (g == NULL)
         return;
     s2s_find_forget(g, w, domain);
-    for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
-        if (slice_eq(partner_remote(partner_of(a)), domain))
-            count += partner_try_again(partner_of(a));
+    count += partners_each(w, domain, partner_try_again);
     command_row(call);
     command_int(call, "count", count);
 }

@@ -14,7 +14,8 @@ struct tls_trusted;
 enum {
     S2S_LOGIN_MS = 30000,        /* from the connection to the first stanza */
     S2S_HEADER_BYTES = 16 << 10, /* of a unit before that */
-    S2S_OUTPUT_HIGH = 256 << 10
+    S2S_OUTPUT_HIGH = 256 << 10,
+    S2S_DELAY_US = 10 * 1000000 /* a message that waited for so long says since when (XEP-0203) */
 };
 
 /* A line of `s2s list`. Texts are valid during the call. */

@@ -16,11 +16,15 @@
 #include "io/tls.h"
 #include "io/tls_client.h"
 #include "xmpp/ns.h"
+#include <stdio.h>
 
-enum { PATIENCE_MS = 2000 };
+enum { PATIENCE_MS = 2000, FINISH_MS = 2000 };
 
 /* How our domain was proved. */
 enum out_auth { OUT_NOTHING, OUT_EXTERNAL, OUT_DIALBACK };
+
+/* XEP-0198. The stream is up from OUT_ENABLING on, or without it. */
+enum out_sm { OUT_NO_SM, OUT_RESUMING, OUT_ENABLING, OUT_COUNTS };
 
 struct s2s_out {
     struct xstream x;                /* first: it is the owner of the connection */
@@ -31,6 +35,12 @@ struct s2s_out {
     char *id;                        /* that the server gave the stream; NULL: none yet */
     struct timer patience;           /* stanzas wait for answers about keys, until then */
     bool anew;                       /* it ended to be made again at once */
+    uint8_t sm;                      /* enum out_sm */
+    bool up, has_sm;
+    bool heard;            /* the server has sent an error */
+    bool asked;            /* <r/>, and not answered yet */
+    struct loop_defer ask; /* at the end of the tick */
+    struct timer wait;     /* for the answer; or for the end of the server */
 };
 
 static slice out_local(const struct s2s_out *o) { return partner_local(o->partner); }
@@ -71,6 +81,7 @@ static void out_heard(struct xstream *x, const struct elem *error)
 {
     struct s2s_out *o = s2s_out_of(x);
     struct elem condition;
+    o->heard = true;
     if (o->partner == NULL || !elem_first(error, &condition))
         return;
     if (slice_is(condition.name, "see-other-host"))
@@ -85,6 +96,8 @@ static void out_gone(struct xstream *x, enum xstream_end why)
     if (o->partner != NULL && why == XSTREAM_BROKEN)
         partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false, "the connection failed: %s",
                       conn_error(x->conn));
+    if (o->partner != NULL && o->up && why == XSTREAM_ENDED && !o->heard && o->sm != OUT_COUNTS)
+        partner_confirm_all(o->partner); /* it has read all before it ended */
 }
 
 static void out_closing(struct xstream *x)
@@ -93,8 +106,10 @@ static void out_closing(struct xstream *x)
     struct partner *p = o->partner;
     o->partner = NULL;
     timer_cancel(&o->patience);
+    timer_cancel(&o->wait);
+    loop_defer_cancel(&o->ask);
     if (p != NULL)
-        partner_lost(p, o->auth != OUT_NOTHING || o->anew);
+        partner_lost(p, o->up || o->anew);
 }
 
 /* The header of the server, and its certificate. */
@@ -223,18 +238,51 @@ static void out_impatient(struct timer *t, struct loop *loop)
  * make us ask at any time: what is not asked yet waits until the stanzas have a stream. */
 void s2s_out_go_on(struct s2s_out *o)
 {
-    bool early = o->x.state == STREAM_FEATURES, up = o->auth != OUT_NOTHING;
+    bool early = o->x.state == STREAM_FEATURES, up = o->up;
     ensure(xstream_here(&o->x));
     if (o->partner == NULL)
         return;
     if (early && partner_has_stanzas(o->partner)) {
-        if (!partner_is_asking(o->partner))
+        if (!partner_is_asking(o->partner)) {
+            /* a question alone may have made it long ago */
+            o->x.opened_us = loop_now_us(worker_loop(o->x.worker));
+            xstream_timer(&o->x);
             out_authenticate(o);
-        else if (!timer_is_set(&o->patience))
+        } else if (!timer_is_set(&o->patience))
             timer_set(worker_loop(o->x.worker), &o->patience, PATIENCE_MS);
     } else if (early || up || o->x.state == STREAM_CHECKING) {
         out_ask_keys(o);
     }
+}
+
+/* Stanzas may be written now. <enable/> goes before them, and they count from there, also if the
+ * answer is late. */
+static void out_takes_stanzas(struct s2s_out *o)
+{
+    bool resumed = o->sm == OUT_COUNTS;
+    o->up = true;
+    xstream_timer(&o->x);
+    if (!resumed && o->has_sm) {
+        o->sm = OUT_ENABLING;
+        xstream_write(&o->x, SLICE("<enable xmlns='" NS_SM "' resume='true'/>"));
+    }
+    if (!resumed)
+        partner_set_session(o->partner, (slice){ 0 });
+    partner_up(o->partner, o->sm != OUT_NO_SM, !resumed);
+    if (o->partner != NULL)
+        s2s_out_go_on(o);
+}
+
+static void out_resume(struct s2s_out *o)
+{
+    struct buf b;
+    struct xml_write w;
+    xml_begin(&w, &b, XML_PART_MAX);
+    xml_open_with(&w, "resume", NS_SM, "h", SLICE("0"));
+    xml_attr(&w, "previd", partner_session(o->partner));
+    xml_close(&w);
+    o->sm = OUT_RESUMING;
+    xstream_write_buf(&o->x, &b);
 }
 
 static void out_is_up(struct s2s_out *o, enum out_auth how)
@@ -247,8 +295,10 @@ static void out_is_up(struct s2s_out *o, enum out_auth how)
              LOG_S("local", out_local(o)),
              LOG_C("auth", how == OUT_EXTERNAL ? "certificate" : "dialback"),
              LOG_C("tls", o->x.secure ? conn_tls_version(o->x.conn) : "none"));
-    partner_up(o->partner);
-    s2s_out_go_on(o);
+    if (o->has_sm && partner_session(o->partner).len > 0)
+        out_resume(o);
+    else
+        out_takes_stanzas(o);
 }
 
 /* Features, and answers. */
@@ -266,6 +316,7 @@ static void out_features(struct s2s_out *o, const struct elem *e)
 {
     struct elem child;
     bool starttls = elem_child(e, "starttls", NS_TLS, &child);
+    o->has_sm = elem_child(e, "sm", NS_SM, &child);
     xstream_now(&o->x, STREAM_GOT_FEATURES);
     if (o->x.state == STREAM_AUTHED) {
         xstream_now(&o->x, STREAM_IS_BOUND);
@@ -402,38 +453,180 @@ static void out_element(struct xstream *x, const struct xstream_unit *u)
     }
 }
 
+/* XEP-0198. */
+
+static void out_ask(struct loop_defer *d)
+{
+    struct s2s_out *o = CONTAINER_OF(d, struct s2s_out, ask);
+    if (o->asked || o->sm < OUT_ENABLING || o->x.end_sent || !partner_is_unconfirmed(o->partner))
+        return;
+    o->asked = true;
+    xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
+    timer_set(worker_loop(o->x.worker), &o->wait, (uint64_t)setting_int(&s2s_ack_timeout));
+}
+
+/* One question at a time, at the end of a tick: the answer asks for the rest. */
+static void out_ask_later(struct s2s_out *o)
+{
+    o->ask.fn = out_ask;
+    if (o->sm >= OUT_ENABLING && !o->asked)
+        loop_at_flush(worker_loop(o->x.worker), &o->ask);
+}
+
+static void out_waits_in_vain(struct timer *t, struct loop *loop)
+{
+    struct s2s_out *o = CONTAINER_OF(t, struct s2s_out, wait);
+    (void)loop;
+    if (!o->x.end_sent)
+        partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false,
+                      "it does not confirm what it is sent (s2s.ack-timeout)");
+    xstream_abort(&o->x);
+}
+
+/* XEP-0198 §4: a count that cannot be. */
+static void out_miscounted(struct s2s_out *o, uint32_t h)
+{
+    char text[128];
+    snprintf(text, sizeof text,
+             "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>", h,
+             partner_sent_count(o->partner));
+    partner_set_session(o->partner, (slice){ 0 });
+    xstream_fail_with(&o->x, XE_UNDEFINED_CONDITION, SLICE("nothing was sent that this counts"),
+                      slice_of(text));
+}
+
+static bool out_count(const struct elem *e, struct arena *tmp, uint32_t *h)
+{
+    int64_t n;
+    if (!slice_int(elem_attr(e, "h", tmp), &n) || n < 0 || n > UINT32_MAX)
+        return false;
+    *h = (uint32_t)n;
+    return true;
+}
+
+/* The answers to <r/>, <enable/> and <resume/>. false: nothing of the kind was asked. */
+static bool out_acked(struct s2s_out *o, const struct elem *e)
+{
+    uint32_t h;
+    if (o->sm != OUT_COUNTS || !out_count(e, out_scratch(o), &h))
+        return false;
+    if (o->asked && !o->x.end_sent) {
+        o->asked = false;
+        timer_cancel(&o->wait);
+    }
+    if (!partner_confirmed(o->partner, h))
+        out_miscounted(o, h);
+    else
+        out_ask_later(o);
+    return true;
+}
+
+static bool out_enabled(struct s2s_out *o, const struct elem *e)
+{
+    struct arena *tmp = out_scratch(o);
+    slice resume = elem_attr(e, "resume", tmp);
+    if (o->sm != OUT_ENABLING)
+        return false;
+    o->sm = OUT_COUNTS;
+    if (slice_is(resume, "true") || slice_is(resume, "1"))
+        partner_set_session(o->partner, elem_attr(e, "id", tmp));
+    return true;
+}
+
+static bool out_resumed(struct s2s_out *o, const struct elem *e)
+{
+    struct arena *tmp = out_scratch(o);
+    uint32_t h;
+    if (o->sm != OUT_RESUMING || !out_count(e, tmp, &h) ||
+        !slice_eq(elem_attr(e, "previd", tmp), partner_session(o->partner)))
+        return false;
+    o->sm = OUT_COUNTS;
+    if (!partner_confirmed(o->partner, h))
+        out_miscounted(o, h);
+    else
+        out_takes_stanzas(o);
+    return true;
+}
+
+/* <enable/> or <resume/> was refused. A session that is over may say what of it has arrived. */
+static bool out_refused(struct s2s_out *o, const struct elem *e)
+{
+    uint32_t h;
+    if (o->sm == OUT_ENABLING) {
+        o->sm = OUT_NO_SM;
+        o->asked = false;
+        timer_cancel(&o->wait);
+        partner_uncounted(o->partner);
+        return true;
+    }
+    if (o->sm != OUT_RESUMING)
+        return false;
+    o->sm = OUT_NO_SM;
+    if (out_count(e, out_scratch(o), &h) && !partner_confirmed(o->partner, h))
+        out_miscounted(o, h);
+    else
+        out_takes_stanzas(o);
+    return true;
+}
+
+static bool out_sm(struct s2s_out *o, const struct elem *e)
+{
+    if (slice_is(e->name, "a"))
+        return out_acked(o, e);
+    if (slice_is(e->name, "enabled"))
+        return out_enabled(o, e);
+    if (slice_is(e->name, "resumed"))
+        return out_resumed(o, e);
+    if (slice_is(e->name, "failed"))
+        return out_refused(o, e);
+    if (!slice_is(e->name, "r") || o->sm != OUT_COUNTS)
+        return false;
+    if (!o->x.end_sent) /* it has sent us no stanza on this stream */
+        xstream_write(&o->x, SLICE("<a xmlns='" NS_SM "' h='0'/>"));
+    return true;
+}
+
 static void out_stanza(struct xstream *x, slice unit)
 {
+    struct s2s_out *o = s2s_out_of(x);
     struct elem e;
-    if (xstream_elem(x, unit, &e))
-        out_answer(s2s_out_of(x), &e);
-    else
+    if (!xstream_elem(x, unit, &e))
         xstream_fail(x, XE_INVALID_XML, (slice){ 0 });
+    else if (!slice_is(e.ns_uri, NS_SM))
+        out_answer(o, &e);
+    else if (!out_sm(o, &e))
+        xstream_fail(x, XE_UNSUPPORTED_STANZA_TYPE, SLICE("nothing was asked that this answers"));
 }
 
 /* Output and time. */
 
-void s2s_out_write(struct s2s_out *o, const struct stanza *st)
+void s2s_out_is_full(struct s2s_out *o)
 {
-    ensure(o->auth != OUT_NOTHING && o->x.state != STREAM_CLOSED);
-    xstream_tcp.stanza(&o->x, st, NULL);
-    metric_add_to(&s2s_stanzas, S2S_SENT, 1);
-    o->wrote_us = loop_now_us(worker_loop(o->x.worker));
     if (conn_is_high(o->x.conn))
         partner_full(o->partner);
+}
+
+void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stanza_note *note)
+{
+    ensure(o->up && o->x.state != STREAM_CLOSED && !o->x.end_sent);
+    xstream_tcp.stanza(&o->x, st, note);
+    metric_add_to(&s2s_stanzas, S2S_SENT, 1);
+    o->wrote_us = loop_now_us(worker_loop(o->x.worker));
+    out_ask_later(o);
+    s2s_out_is_full(o);
 }
 
 static void out_slow(struct xstream *x, bool on)
 {
     struct s2s_out *o = s2s_out_of(x);
-    if (!on && o->auth != OUT_NOTHING && o->partner != NULL)
+    if (!on && o->up && o->partner != NULL)
         partner_room(o->partner);
 }
 
 static uint64_t out_due_ms(const struct xstream *x)
 {
-    return x->state == STREAM_BOUND ? (uint64_t)setting_int(&s2s_idle)
-                                    : xstream_left_ms(x, S2S_LOGIN_MS);
+    return s2s_out_const(x)->up ? (uint64_t)setting_int(&s2s_idle)
+                                : xstream_left_ms(x, S2S_LOGIN_MS);
 }
 
 static void out_idle(struct xstream *x)
@@ -441,7 +634,12 @@ static void out_idle(struct xstream *x)
     struct s2s_out *o = s2s_out_of(x);
     uint64_t quiet_ms = (loop_now_us(worker_loop(x->worker)) - o->wrote_us) / 1000;
     uint64_t idle_ms = (uint64_t)setting_int(&s2s_idle);
-    bool waits = partner_is_asking(o->partner) && quiet_ms < idle_ms + S2S_LOGIN_MS;
+    bool waits = (partner_is_asking(o->partner) && quiet_ms < idle_ms + S2S_LOGIN_MS) ||
+                 partner_is_unconfirmed(o->partner) || o->x.end_sent;
+    if (!o->up) { /* it does not answer <resume/> */
+        xstream_fail(x, XE_CONNECTION_TIMEOUT, SLICE("the stream was not resumed in time"));
+        return;
+    }
     if (quiet_ms >= idle_ms && !waits)
         xstream_close(x, (slice){ 0 });
     else
@@ -449,7 +647,25 @@ static void out_idle(struct xstream *x)
                   quiet_ms >= idle_ms ? 1000 : idle_ms - quiet_ms + 100);
 }
 
-void s2s_out_close(struct s2s_out *o) { xstream_close(&o->x, (slice){ 0 }); }
+/* An orderly end ends the session of XEP-0198, too. */
+void s2s_out_close(struct s2s_out *o)
+{
+    if (o->up)
+        partner_set_session(o->partner, (slice){ 0 });
+    xstream_close(&o->x, (slice){ 0 });
+}
+
+void s2s_out_finish(struct s2s_out *o)
+{
+    ensure(o->up && !o->x.end_sent);
+    if (o->sm >= OUT_ENABLING && !o->asked)
+        xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
+    partner_set_session(o->partner, (slice){ 0 });
+    xstream_send_end(&o->x);
+    timer_set(worker_loop(o->x.worker), &o->wait, FINISH_MS);
+}
+
+void s2s_out_abort(struct s2s_out *o) { xstream_abort(&o->x); }
 
 static void out_free(struct xstream *x)
 {
@@ -466,6 +682,8 @@ static void out_check(const struct xstream *x)
     const struct s2s_out *o = (const struct s2s_out *)x;
     ensure((o->partner == NULL) == (x->state == STREAM_CLOSED));
     ensure((x->state == STREAM_BOUND) <= (o->auth != OUT_NOTHING));
+    ensure(o->up <= (o->auth != OUT_NOTHING));
+    ensure(!o->asked || o->sm >= OUT_ENABLING);
 }
 
 static const struct xstream_ops out_ops = { .late = "it was not ready for stanzas in time",
@@ -489,6 +707,7 @@ struct s2s_out *s2s_out_start(struct partner *p, struct conn *c, bool tls)
     struct s2s_out *o = mem_new(struct s2s_out);
     o->partner = p;
     o->patience.fn = out_impatient;
+    o->wait.fn = out_waits_in_vain;
     o->x.ops = &out_ops;
     o->x.way = &xstream_tcp;
     o->x.role = STREAM_TO_SERVER;

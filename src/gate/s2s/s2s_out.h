@@ -1,21 +1,32 @@
 /* s2s_out: our stream to another server (RFC 6120, XEP-0178, XEP-0220) for one partner: STARTTLS,
- * its certificate, then ours or a key of dialback. Before that it can ask about keys. Stanzas go
- * one way: what the other server sends on it are answers, else it ends. Confined to the worker of
- * its partner. */
+ * its certificate, then ours or a key of dialback. Before that it can ask about keys. If the server
+ * has XEP-0198, a session is resumed or begun, and what is written is asked about. Stanzas go one
+ * way: what the other server sends on it are answers, else it ends. Confined to the worker of its
+ * partner. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
 
 struct partner;
 struct s2s_out;
+struct stanza_note;
 
 /* Takes over a connection that is not started. tls: that begins at once. */
 struct s2s_out *s2s_out_start(struct partner *p, struct conn *c, bool tls);
 void s2s_out_go_on(struct s2s_out *o); /* there is something to ask or to authenticate for */
 /* Writes a stanza to a stream that is up; borrows. */
-void s2s_out_write(struct s2s_out *o, const struct stanza *st);
+void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stanza_note *note);
+void s2s_out_is_full(struct s2s_out *o); /* tells the partner if it is */
 void s2s_out_close(struct s2s_out *o);
+/* The same when something is not confirmed: the server may still do that until its own end, which
+ * is awaited for 2 s. Nothing may be written any more. */
+void s2s_out_finish(struct s2s_out *o);
+void s2s_out_abort(struct s2s_out *o); /* without a word: it is broken */
 /* For an operator: "TLSv1.3", "certificate"; empty: none. */
 void s2s_out_describe(const struct s2s_out *o, const char **tls, const char **auth);
+static inline const struct s2s_out *s2s_out_const(const struct xstream *x)
+{
+    return (const struct s2s_out *)x;
+}
 static inline struct s2s_out *s2s_out_of(const struct xstream *x)
 {
     return (struct s2s_out *)(uintptr_t)x; /* its first member */

@@ -1,14 +1,9 @@
 #include "gate/s2s/s2s_partner.h"
-#include "base/ensure.h"
-#include "base/log.h"
-#include "base/mem.h"
 #include "base/rand.h"
 #include "base/utf8.h"
 #include "gate/s2s/s2s_demand.h"
-#include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_in_sm.h"
-#include "gate/s2s/s2s_out.h"
-#include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_partner_private.h"
 #include "home/question.h"
 #include "home/router.h"
 #include "xmpp/dialback.h"
@@ -20,7 +15,7 @@ enum {
     QUESTIONS_MAX = 256,        /* of one partner */
     ASKED_MAX = 256,            /* partners of a node that are made only to be asked */
     FAILURES_COUNTED = 16,
-    WHY_BYTES = 200
+    UNCERTIFIED_MS = 10 * 60000 /* our certificate is not shown again before */
 };
 
 /* A key that the server of the domain is to be asked about. */
@@ -28,47 +23,22 @@ struct question {
     struct list node; /* in partner.questions */
     struct message_from from;
     bool asked;
+    bool again; /* the stream on which it was asked has ended */
     uint16_t id_len, key_len;
     char text[]; /* stream id, key */
-};
-
-/* A pair of domains, an actor. LOADING: the stream to it is being made, what is for it waits in the
- * inbox. READY: stanzas are written to the stream; paused while that takes none. ABSENT: it failed,
- * and stanzas are refused until `retry`. */
-struct partner {
-    union {
-        struct actor actor; /* its jid is "remote/local" */
-        struct {
-            ACTOR_HEAD;
-        };
-    };
-    struct s2s_gate *gate;
-    struct s2s_find *find;
-    struct s2s_out *out;
-    struct timer retry;
-    struct loop_defer connect; /* actor_load() has been called */
-    struct list questions;
-    unsigned question_count;
-    uint64_t failing_us; /* loop time of the first attempt that failed; 0: the last one did not */
-    uint64_t since_us;   /* of its stage */
-    uint8_t failures;    /* in a row; at most FAILURES_COUNTED */
-    uint8_t blame;       /* enum stanza_error: what senders are told */
-    bool hard;
-    bool full;        /* paused: the stream takes none */
-    bool fresh;       /* LOADING, but actor_load() was not called yet */
-    bool asked_only;  /* LOADING for a question alone: counted in gate->asked_only */
-    bool uncertified; /* it has refused our certificate since a stream was up */
-    uint16_t remote_len;
-    char why[WHY_BYTES];
-    char text[];
 };
 
 slice partner_remote(const struct partner *p) { return (slice){ p->text, p->remote_len }; }
 slice partner_local(const struct partner *p) { return slice_from(p->jid, p->remote_len + 1u); }
 struct s2s_gate *partner_gate(const struct partner *p) { return p->gate; }
-bool partner_has_stanzas(const struct partner *p) { return p->actor.inbox_stanzas > 0; }
+struct worker *partner_worker(const struct partner *p) { return p->worker; }
+void partner_pin(struct partner *p) { actor_pin(&p->actor); }
+void partner_unpin(struct partner *p) { actor_unpin(&p->actor); }
 
-static struct loop *partner_loop(const struct partner *p) { return worker_loop(p->worker); }
+bool partner_has_stanzas(const struct partner *p)
+{
+    return p->actor.inbox_stanzas > 0 || p->unacked.len > 0 || s2s_mail_waits(&p->mail);
+}
 
 void partner_blame(struct partner *p, enum stanza_error e, bool hard, const char *fmt, ...)
 {
@@ -84,10 +54,13 @@ void partner_blame(struct partner *p, enum stanza_error e, bool hard, const char
 void partner_certificate_refused(struct partner *p)
 {
     partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "it refuses our certificate");
-    p->uncertified = true;
+    p->uncertified_us = loop_now_us(partner_loop(p)) + (uint64_t)UNCERTIFIED_MS * 1000;
 }
 
-bool partner_is_uncertified(const struct partner *p) { return p->uncertified; }
+bool partner_is_uncertified(const struct partner *p)
+{
+    return p->uncertified_us > loop_now_us(partner_loop(p));
+}
 
 void partner_see_other(struct partner *p, slice host)
 {
@@ -120,6 +93,20 @@ static void questions_fail(struct partner *p)
 {
     LIST_EACH (it, &p->questions)
         question_close(p, CONTAINER_OF(it, struct question, node), S2S_UNKNOWN);
+}
+
+/* The stream on which they were asked is gone: they are asked once more on the next one. */
+static void questions_again(struct partner *p)
+{
+    LIST_EACH (it, &p->questions) {
+        struct question *q = CONTAINER_OF(it, struct question, node);
+        if (q->asked && q->again) {
+            question_close(p, q, S2S_UNKNOWN);
+        } else if (q->asked) {
+            q->again = true;
+            q->asked = false;
+        }
+    }
 }
 
 bool partner_next_question(struct partner *p, struct partner_question *out)
@@ -161,7 +148,7 @@ bool partner_answer(struct partner *p, slice stream_id, enum s2s_verdict v)
 /* Stanzas, or somebody who asks. */
 static bool partner_is_wanted(const struct partner *p)
 {
-    return p->actor.inbox != NULL || !list_empty(&p->questions);
+    return partner_has_stanzas(p) || p->actor.inbox != NULL || !list_empty(&p->questions);
 }
 
 static uint64_t partner_backoff_ms(const struct partner *p)
@@ -191,6 +178,8 @@ static void partner_asked_only(struct partner *p, bool on)
         atomic_fetch_sub(&p->gate->asked_only, 1);
 }
 
+static void partner_gives_back(struct partner *p);
+
 static void partner_failed(struct partner *p)
 {
     uint64_t now = loop_now_us(partner_loop(p));
@@ -203,10 +192,16 @@ static void partner_failed(struct partner *p)
     p->failing_us = p->failing_us == 0 ? now : p->failing_us;
     if (p->failures < FAILURES_COUNTED)
         p->failures++;
-    timer_set(partner_loop(p), &p->retry, partner_backoff_ms(p));
+    if (!partner_stopped(p))
+        timer_set(partner_loop(p), &p->retry, partner_backoff_ms(p));
     questions_fail(p);
-    if (p->actor.inbox == NULL || partner_gives_up(p))
+    if ((p->actor.inbox == NULL && p->unacked.len == 0) || partner_gives_up(p)) {
+        actor_pin(&p->actor);
+        partner_gives_back(p);
         actor_loaded(&p->actor, E_DOWN); /* refuses what waits */
+        s2s_mail_expire(&p->mail);
+        actor_unpin(&p->actor);
+    }
 }
 
 static void partner_found(void *arg, const struct s2s_found *found)
@@ -253,60 +248,74 @@ static void partner_retry(struct timer *t, struct loop *loop)
     (void)loop;
     if (p->state == ACTOR_LOADING)
         partner_connect(p);
+    else if (s2s_mail_waits(&p->mail))
+        actor_load(&p->actor);
     else
         actor_touch(&p->actor);
 }
 
 /* The stream. */
 
-void partner_up(struct partner *p)
+void partner_up(struct partner *p, bool counted, bool anew)
 {
     ensure(p->out != NULL && p->state == ACTOR_LOADING);
+    actor_pin(&p->actor);
     s2s_find_cancel(&p->find);
     partner_asked_only(p, false);
-    p->failing_us = 0;
-    p->failures = 0;
-    p->uncertified = false;
+    p->vain = p->unacked.len > 0;
+    if (!p->vain) {
+        p->failing_us = 0;
+        p->failures = 0;
+    }
+    p->uncertified_us = 0;
+    p->counted = counted;
     p->why[0] = '\0';
     p->since_us = loop_now_us(partner_loop(p));
+    s2s_unacked_rewind(&p->unacked, anew);
+    while (p->unacked.written < p->unacked.len)
+        partner_write_next(p);
+    p->state = ACTOR_READY; /* what is held is not handled */
+    partner_weigh(p);
+    s2s_out_is_full(p->out);
+    p->state = ACTOR_LOADING;
     actor_loaded(&p->actor, OK);
+    partner_mail_begin(p);
+    actor_unpin(&p->actor);
 }
 
-void partner_room(struct partner *p)
+void partner_room(struct partner *p) { partner_release(p, HOLD_OUTPUT); }
+void partner_full(struct partner *p) { partner_hold(p, HOLD_OUTPUT); }
+
+/* Nothing is written to it any more. */
+static void partner_is_down_now(struct partner *p)
 {
-    if (!p->full)
-        return;
-    p->full = false;
-    actor_unpause(&p->actor);
-    actor_go_on(&p->actor);
+    ask_cancel(&p->ping);
+    timer_cancel(&p->ping_timer);
+    s2s_mail_stop(&p->mail);
 }
 
-void partner_full(struct partner *p)
-{
-    if (p->full || p->state != ACTOR_READY)
-        return;
-    p->full = true;
-    actor_pause(&p->actor);
-}
-
-/* One that was up is made again if something waits. */
+/* One that was up is made again if something waits; one that has served for nothing, later. */
 static void partner_again(struct partner *p)
 {
-    bool full = p->full;
-    p->full = false;
-    if (full)
-        actor_unpause(&p->actor);
-    questions_fail(p);
-    if (p->actor.inbox != NULL) {
-        actor_load(&p->actor);
-        if (full)
-            actor_go_on(&p->actor);
-        return;
-    }
+    bool held = p->holds != 0;
+    p->holds = 0;
     actor_pin(&p->actor);
-    if (full)
+    if (held)
+        actor_unpause(&p->actor);
+    questions_again(p);
+    if (partner_is_wanted(p)) {
+        actor_load(&p->actor);
+        if (p->vain || partner_stopped(p)) {
+            loop_defer_cancel(&p->connect);
+            partner_failed(p);
+        }
+    }
+    if (held)
         actor_go_on(&p->actor);
-    actor_end(&p->actor);
+    if (p->state == ACTOR_READY && p->mail.settled_len > 0)
+        actor_become(&p->actor, ACTOR_ABSENT); /* until that is written */
+    else if (p->state == ACTOR_READY)
+        actor_end(&p->actor);
     actor_unpin(&p->actor);
 }
 
@@ -337,6 +346,7 @@ void partner_lost(struct partner *p, bool at_once)
     ensure(p->out != NULL && worker_is_here(p->worker));
     p->out = NULL;
     actor_mark(&p->actor);
+    partner_is_down_now(p);
     if (!at_once && partner_tries_next(p))
         return;
     s2s_find_cancel(&p->find);
@@ -358,19 +368,46 @@ static void partner_refuse_with(struct partner *p, struct stanza *st, enum stanz
     stanza_unref(&st);
 }
 
+/* One that cannot be kept in memory any more: the database has it, or its sender is told. */
+static void partner_refuse_sent(struct partner *p, struct s2s_sent *s)
+{
+    if (s->id.entry == 0)
+        partner_refuse_with(p, s->st, (enum stanza_error)p->blame, slice_of(p->why));
+    else if (partner_stopped(p)) /* it is sent after the next start */
+        stanza_unref(&s->st);
+    else
+        s2s_mail_leave(&p->mail, s);
+}
+
+static struct s2s_sent partner_item(const struct actor_item *item)
+{
+    return (struct s2s_sent){ .st = item->st,
+                              .id = { .sender = item->sender_id,
+                                      .entry = item->sender_entry,
+                                      .slot = (uint16_t)node_slot(stanza_from_bare(item->st)),
+                                      .unshown = (item->mark & 1) != 0 },
+                              .at_us = item->mark >> 1 };
+}
+
 static void partner_refuse(struct actor *a, const struct actor_item *item, enum err e)
 {
     struct partner *p = partner_of(a);
+    struct s2s_sent s = partner_item(item);
     (void)e;
     atomic_fetch_sub(&p->gate->waiting_bytes, item->st->bytes);
-    partner_refuse_with(p, item->st, (enum stanza_error)p->blame, slice_of(p->why));
+    partner_refuse_sent(p, &s);
 }
 
-static void partner_write(struct partner *p, struct stanza *st)
+/* All that was written to streams that have broken. */
+static void partner_gives_back(struct partner *p)
 {
-    ensure(p->out != NULL && p->state == ACTOR_READY);
-    s2s_out_write(p->out, st);
-    stanza_unref(&st);
+    while (p->unacked.len > 0) {
+        struct s2s_sent s = s2s_unacked_take(&p->unacked, false);
+        atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
+        partner_refuse_sent(p, &s);
+    }
+    s2s_unacked_rewind(&p->unacked, true);
+    partner_set_session(p, (slice){ 0 });
 }
 
 static void partner_handle(struct actor *a, const struct actor_item *item)
@@ -380,8 +417,10 @@ static void partner_handle(struct actor *a, const struct actor_item *item)
         partner_refuse(a, item, E_DOWN);
         return;
     }
+    struct s2s_sent s = partner_item(item);
     atomic_fetch_sub(&p->gate->waiting_bytes, item->st->bytes);
-    partner_write(p, item->st);
+    partner_write(p, &s);
+    partner_mail_begin(p);
 }
 
 static void partner_call(struct actor *a, actor_any_fn *fn, enum err e, void *arg)
@@ -407,7 +446,8 @@ static void partner_load(struct actor *a)
 static bool partner_in_use(const struct actor *a)
 {
     const struct partner *p = (const struct partner *)a;
-    return p->out != NULL || p->find != NULL || timer_is_set(&p->retry);
+    return p->out != NULL || p->find != NULL || timer_is_set(&p->retry) ||
+           p->mail.settled_len > 0 || s2s_mail_waits(&p->mail);
 }
 
 static uint64_t partner_idle_ms(void) { return 0; }
@@ -424,6 +464,10 @@ static void partner_unload(struct actor *a)
     partner_asked_only(p, false);
     timer_cancel(&p->retry);
     loop_defer_cancel(&p->connect);
+    partner_is_down_now(p);
+    s2s_mail_fini(&p->mail);
+    s2s_unacked_fini(&p->unacked);
+    mem_free(&p->session);
     mem_free(&p);
 }
 
@@ -432,8 +476,9 @@ static void partner_check(const struct actor *a)
     const struct partner *p = (const struct partner *)a;
     ensure(p->find == NULL || a->ended || a->state == ACTOR_LOADING);
     ensure(a->ended || a->state != ACTOR_READY || p->out != NULL);
-    ensure(!p->full || (a->state == ACTOR_READY && a->pauses > 0));
+    ensure(p->holds == 0 || (a->state == ACTOR_READY && a->pauses > 0));
     ensure(p->failures == 0 || p->failing_us > 0);
+    ensure(p->unacked.len == 0 || a->ended || a->state != ACTOR_ABSENT);
 }
 
 /* Memory only: what waits is not answered any more. */
@@ -442,6 +487,8 @@ static void partner_drop(struct actor *a)
     struct partner *p = partner_of(a);
     s2s_find_cancel(&p->find);
     timer_cancel(&p->retry);
+    p->ping = NULL; /* the worker frees it */
+    s2s_mail_fini(&p->mail);
     LIST_EACH (it, &p->questions) {
         struct question *q = CONTAINER_OF(it, struct question, node);
         list_remove(it);
@@ -474,6 +521,8 @@ static struct partner *partner_new(struct s2s_gate *g, struct actors *all, slice
     p->fresh = true;
     p->remote_len = (uint16_t)remote_len;
     p->retry.fn = partner_retry;
+    p->ping_timer.fn = partner_ping_due;
+    s2s_mail_init(&p->mail, p);
     list_init(&p->questions);
     memcpy(p->text, key.ptr, key.len);
     actor_init(&p->actor, all, (slice){ p->text, key.len });
@@ -510,36 +559,60 @@ static void partner_begin(struct partner *p)
 }
 
 /* Puts it into the inbox, if there is room. */
-static bool partner_wait(struct partner *p, struct stanza *st)
+static bool partner_wait(struct partner *p, const struct s2s_sent *s)
 {
+    struct stanza *st = s->st;
     struct s2s_gate *g = p->gate;
     const struct actor *a = &p->actor;
-    bool room = a->inbox_stanzas < (uint64_t)setting_int(&s2s_queue_stanzas) &&
-                a->inbox_bytes + (uint64_t)st->bytes <= (uint64_t)setting_int(&s2s_queue_bytes) &&
-                atomic_load(&g->waiting_bytes) + st->bytes <= setting_int(&s2s_queue_total);
-    if (!room || !actor_wait(&p->actor, &(struct actor_item){ .st = st }))
+    bool room =
+        a->inbox_stanzas < (uint64_t)setting_int(&s2s_queue_stanzas) &&
+        a->inbox_bytes + p->unacked.bytes + st->bytes <= (uint64_t)setting_int(&s2s_queue_bytes) &&
+        atomic_load(&g->waiting_bytes) + st->bytes <= setting_int(&s2s_queue_total);
+    if (!room ||
+        !actor_wait(&p->actor, &(struct actor_item){ .st = st,
+                                                     .sender_entry = s->id.entry,
+                                                     .sender_id = s->id.sender,
+                                                     .mark = s->at_us << 1 | s->id.unshown }))
         return false;
     atomic_fetch_add(&g->waiting_bytes, st->bytes);
     partner_asked_only(p, false);
     return true;
 }
 
-void partner_take(struct worker *w, struct stanza *st)
+/* It takes no more of what is not stored; what is, stays in the database. */
+static void partner_overflows(struct partner *p, struct s2s_sent *s)
+{
+    if (s->id.entry != 0) {
+        s2s_mail_leave(&p->mail, s);
+        if (!partner_is_down(p))
+            partner_begin(p);
+        return;
+    }
+    partner_refuse_with(p, s->st, SE_RESOURCE_CONSTRAINT,
+                        SLICE("too many stanzas wait for this server"));
+    if (p->fresh)
+        partner_forget(p);
+}
+
+void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id *id)
 {
     struct jid from = jid_split(stanza_from(st)), to = jid_split(stanza_to(st));
     struct partner *p = partner_get(w, from.domain, to.domain);
+    struct s2s_sent s = { st, *id, loop_wall_us(worker_loop(w)) };
     actor_mark(&p->actor);
-    if (partner_is_down(p)) {
-        partner_refuse_with(p, st, (enum stanza_error)p->blame, slice_of(p->why));
+    if (p->pinging) {
+        p->pinging = false;
+        partner_write(p, &s);
+    } else if (id->entry != 0 && s2s_mail_waits(&p->mail)) {
+        partner_overflows(p, &s);
+    } else if (partner_is_down(p)) {
+        partner_refuse_sent(p, &s);
     } else if (p->state == ACTOR_READY && !actor_waits(&p->actor)) {
-        partner_write(p, st);
-    } else if (partner_wait(p, st)) {
+        partner_write(p, &s);
+    } else if (partner_wait(p, &s)) {
         partner_begin(p);
     } else {
-        partner_refuse_with(p, st, SE_RESOURCE_CONSTRAINT,
-                            SLICE("too many stanzas wait for this server"));
-        if (p->fresh)
-            partner_forget(p);
+        partner_overflows(p, &s);
     }
 }
 
@@ -558,10 +631,17 @@ static void partner_cease(struct partner *p)
     actor_unpin(&p->actor);
 }
 
+/* What is on its way gets time to be confirmed: the edge ends what takes too long. */
 void partner_stop(struct partner *p)
 {
     partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
-    partner_cease(p);
+    if (p->out != NULL && p->state == ACTOR_READY && p->unacked.written > 0) {
+        partner_hold(p, HOLD_END);
+        s2s_out_finish(p->out);
+    } else {
+        partner_cease(p);
+    }
+    s2s_mail_write(&p->mail);
 }
 
 void partner_policy_changed(struct partner *p)
@@ -585,6 +665,8 @@ static const char *partner_state(const struct partner *p)
 
 void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
 {
+    if (p->state == ACTOR_ABSENT && p->failures == 0)
+        return; /* it only writes what was confirmed */
     struct s2s_shown s = {
         .remote = partner_remote(p),
         .local = partner_local(p),
@@ -594,18 +676,33 @@ void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
         .queue = p->actor.inbox_stanzas,
         .tls = "",
         .auth = "",
-        .why = p->failures > 0 ? slice_of(p->why) : (slice){ 0 },
+        .why = p->failures > 0 && p->state != ACTOR_READY ? slice_of(p->why) : (slice){ 0 },
     };
     if (p->out != NULL)
         s2s_out_describe(p->out, &s.tls, &s.auth);
     show(&s, arg);
 }
 
+/* One that is being made counts as failed: what waits, waits for the next attempt, or is answered
+ * if it has waited too long. */
 bool partner_close(struct partner *p)
 {
-    if (p->out == NULL)
+    bool up = p->state == ACTOR_READY, made = p->find != NULL || p->out != NULL;
+    if (!made)
         return false;
-    s2s_out_close(p->out);
+    actor_pin(&p->actor);
+    s2s_find_cancel(&p->find);
+    if (up && p->unacked.written > 0) {
+        partner_hold(p, HOLD_END);
+        s2s_out_finish(p->out);
+    } else if (p->out != NULL) {
+        partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "an operator has ended the attempt");
+        s2s_out_close(p->out);
+    } else {
+        partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "an operator has ended the attempt");
+        partner_failed(p);
+    }
+    actor_unpin(&p->actor);
     return true;
 }
 
@@ -615,7 +712,7 @@ bool partner_try_again(struct partner *p)
         return false;
     p->failing_us = 0;
     p->failures = 0;
-    p->uncertified = false;
+    p->uncertified_us = 0;
     timer_set(partner_loop(p), &p->retry, 0);
     return true;
 }
@@ -626,12 +723,17 @@ static void foreign_run(struct worker *w, void *message, const struct message_fr
 {
     struct s2s_foreign *m = message;
     struct s2s_gate *g = s2s_gate_of(w);
+    const struct outgoing_id id = { .sender = m->sender,
+                                    .entry = m->entry,
+                                    .slot = (uint16_t)node_slot(stanza_from_bare(m->st)),
+                                    .unshown = m->unshown };
     (void)from;
     if (g == NULL || s2s_worker(g, w)->out.stopped) {
-        route_error(w, m->st, SE_REMOTE_SERVER_TIMEOUT, SLICE("this server is being stopped"));
+        if (id.entry == 0) /* else it is sent after the next start */
+            route_error(w, m->st, SE_REMOTE_SERVER_TIMEOUT, SLICE("this server is being stopped"));
         return;
     }
-    partner_take(w, m->st);
+    partner_take(w, m->st, &id);
     m->st = NULL;
 }
 
@@ -639,11 +741,15 @@ static bool foreign_is_sound(struct worker *w, const void *message, const struct
 {
     const struct s2s_foreign *m = message;
     (void)w, (void)from;
-    return m->st->to_len > 0 && m->st->from_len > 0;
+    return m->st->to_len > 0 && m->st->from_len > 0 && (m->entry == 0 || m->sender > 0) &&
+           m->entry < INT64_MAX;
 }
 
 static const struct message_field foreign_fields[] = {
     F_STANZA(struct s2s_foreign, st),
+    F_U64(struct s2s_foreign, entry),
+    F_I64(struct s2s_foreign, sender),
+    F_BOOL(struct s2s_foreign, unshown),
     { 0 },
 };
 const struct message_row s2s_foreign_message = {
@@ -727,6 +833,64 @@ const struct message_row s2s_verify_message = {
     .slow = true,
 };
 
-const struct message_row *const s2s_messages[] = { &s2s_foreign_message, &s2s_verify_message,
-                                                   &verified_message,    &s2s_resume_message,
-                                                   &s2s_resumed_message, NULL };
+/* The database has messages for a pair of domains, which no memory has. */
+struct s2s_pending {
+    slice local, remote;
+};
+
+static void pending_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct s2s_pending *m = message;
+    struct s2s_gate *g = s2s_gate_of(w);
+    (void)from;
+    if (g == NULL || s2s_worker(g, w)->out.stopped || !s2s_is_ours(w, m->local))
+        return;
+    s2s_mail_found(&partner_get(w, m->local, m->remote)->mail);
+}
+
+static const struct message_field pending_fields[] = {
+    F_BARE(struct s2s_pending, local),
+    F_BARE(struct s2s_pending, remote),
+    { 0 },
+};
+static const struct message_row pending_message = {
+    .id = 102,
+    .scope = MESSAGE_CLUSTER,
+    .name = "foreign-pending",
+    .size = sizeof(struct s2s_pending),
+    .fields = pending_fields,
+    .run = pending_run,
+};
+
+static void partner_pair_found(struct worker *w, slice local, slice remote)
+{
+    home_send(w, remote, &pending_message, &(struct s2s_pending){ local, remote });
+}
+
+void partners_find_pending(struct worker *w) { outgoing_find(w, partner_pair_found); }
+
+/* What is done to one may make others, or end it: they are looked up by their names. */
+int64_t partners_each(struct worker *w, slice domain, partner_each_fn *fn)
+{
+    struct actors *all = &s2s_worker(s2s_gate_of(w), w)->partners;
+    struct actor *a;
+    int64_t count = 0;
+    uint32_t names = 0;
+    slice *name = mem_alloc((all->map.count + 1) * sizeof *name);
+    for (uint32_t i = 0; (a = actors_next(all, &i)) != NULL;)
+        if (domain.ptr == NULL || slice_eq(partner_remote(partner_of(a)), domain))
+            name[names++] = slice_keep(a->jid);
+    for (uint32_t i = 0; i < names; i++) {
+        if ((a = actors_find(all, name[i])) != NULL)
+            count += fn(partner_of(a));
+        slice_release(&name[i]);
+    }
+    mem_free(&name);
+    return count;
+}
+
+const struct message_row *const s2s_messages[] = {
+    &s2s_foreign_message, &s2s_verify_message,  &verified_message,
+    &pending_message,     &outgoing_message,    &outgoing_answer,
+    &s2s_resume_message,  &s2s_resumed_message, NULL
+};

@@ -4,11 +4,22 @@
  * ask.
  *
  * What waits for the stream waits in the inbox of the actor. An attempt that fails is repeated with
- * growing pauses; after s2s.retry-for the senders are told. A domain that fails is remembered, and
- * stanzas to it are refused at once, until it is tried again. Confined to its worker. */
+ * growing pauses; after s2s.retry-for the senders are told of what is not stored. A domain that
+ * fails is remembered, and such stanzas to it are refused at once, until it is tried again. Stored
+ * messages stay in the database: gate/s2s/s2s_mail.h.
+ *
+ * What is written to the stream stays in memory (gate/s2s/s2s_unacked.h) until the server has
+ * confirmed it: by XEP-0198; without it by the answer to a ping (XEP-0199) that was written behind
+ * it, or by an orderly end of the stream. After a break the rest is written to the next stream,
+ * before anything else. A server that has never answered a ping cannot reach us, perhaps: what is
+ * written to it counts as confirmed.
+ *
+ * Limits: s2s.queue-stanzas and s2s.queue-bytes wait; s2s.unacked-max, and half of these bytes, are
+ * not confirmed. Confined to its worker. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
 #include "home/message.h"
+#include "im/outgoing.h"
 #include "xmpp/stanza_error.h"
 
 struct partner;
@@ -18,8 +29,14 @@ struct stanza;
 enum s2s_verdict { S2S_VALID = 0, S2S_INVALID = 1, S2S_UNKNOWN = 2 /* it could not be asked */ };
 
 extern const struct actor_kind partner_kind;
-/* At the home of the foreign domain. Takes over st. */
-void partner_take(struct worker *w, struct stanza *st);
+/* At the home of the foreign domain. Takes over st. id: where the database has it, or entry 0. */
+void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id *id);
+/* Calls fn for each partner, of one foreign domain (ptr NULL: all), which may end it or make
+ * others; the sum of what it returns. */
+typedef bool partner_each_fn(struct partner *p);
+int64_t partners_each(struct worker *w, slice domain, partner_each_fn *fn);
+/* After the start of a node, on one worker: what its database has is sent. */
+void partners_find_pending(struct worker *w);
 /* The edge stops: connections end, what waits is answered. */
 void partner_stop(struct partner *p);
 void partner_policy_changed(struct partner *p);
@@ -44,9 +61,18 @@ slice partner_local(const struct partner *p);
 slice partner_remote(const struct partner *p);
 struct s2s_gate *partner_gate(const struct partner *p);
 bool partner_has_stanzas(const struct partner *p); /* that wait for the stream */
-void partner_up(struct partner *p);                /* the stream takes stanzas now */
-void partner_full(struct partner *p);              /* it takes none until: */
-void partner_room(struct partner *p);              /* it takes them again, if it did not */
+/* The stream takes stanzas now. counted: it has XEP-0198; anew: its counts begin at 0. */
+void partner_up(struct partner *p, bool counted, bool anew);
+bool partner_confirmed(struct partner *p, uint32_t h); /* false: that cannot be */
+void partner_confirm_all(struct partner *p);           /* that was written to the stream */
+bool partner_is_unconfirmed(const struct partner *p);  /* something of that */
+uint32_t partner_sent_count(const struct partner *p);
+void partner_uncounted(struct partner *p); /* it has no XEP-0198 after all */
+/* The id of the session of XEP-0198 that can be resumed; empty: none. */
+slice partner_session(const struct partner *p);
+void partner_set_session(struct partner *p, slice id);
+void partner_full(struct partner *p); /* it takes none until: */
+void partner_room(struct partner *p); /* it takes them again, if it did not */
 /* The stream has ended. at_once: another one is made without a pause if stanzas wait, and it is no
  * failure: that was up, or has ended for that. It may free p. */
 void partner_lost(struct partner *p, bool at_once);
@@ -59,9 +85,28 @@ bool partner_is_asking(const struct partner *p); /* questions were asked, and no
 /* Its answer. false: that was not asked. */
 bool partner_answer(struct partner *p, slice stream_id, enum s2s_verdict v);
 
+/* For gate/s2s/s2s_mail.h. */
+struct s2s_sent;
+struct worker *partner_worker(const struct partner *p);
+void partner_pin(struct partner *p);
+void partner_unpin(struct partner *p);
+bool partner_has(const struct partner *p, const struct outgoing_id *id); /* in memory */
+bool partner_takes_mail(const struct partner *p);
+void partner_send(struct partner *p, const struct s2s_sent *s); /* takes over the reference */
+void partner_mail_came(struct partner *p);
+void partner_mail_done(struct partner *p);
+bool partner_may_give_up(const struct partner *p);          /* the domain fails */
+bool partner_is_hopeless(const struct partner *p);          /* another attempt would fail, too */
+void partner_give_up(struct partner *p, struct stanza *st); /* tells its sender; borrows */
+void partner_answer_stanza(struct partner *p, struct stanza *st, enum stanza_error e,
+                           const char *text);
+
 /* To the home of a foreign domain: a stanza, and a question about a key. */
 struct s2s_foreign {
     struct stanza *st;
+    uint64_t entry; /* im/outgoing.h; 0: it is not stored */
+    int64_t sender;
+    bool unshown;
 };
 struct s2s_verify {
     slice local, remote, stream_id, key;

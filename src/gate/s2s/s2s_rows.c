@@ -139,7 +139,40 @@ struct setting s2s_retry_for = {
     .min = 0,
     .max = 3600 * 1000,
     .doc = "How long stanzas wait for a server that cannot be reached before their senders are "
-           "told. From then on stanzas to it are refused at once, until it is tried again.",
+           "told. From then on stanzas to it are refused at once, until it is tried again. For "
+           "messages that are stored, see s2s.keep-for.",
+};
+struct setting s2s_keep_for = {
+    .name = "s2s.keep-for",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = 3600 * 1000,
+    .min = 0,
+    .max = 7ll * 24 * 3600 * 1000,
+    .doc = "How long stored messages wait for a server that cannot be reached, also in the "
+           "database and over a restart, before their senders are told. Where another attempt "
+           "cannot help, such as for a domain that does not exist, they are told at once.",
+};
+struct setting s2s_unacked_max = {
+    .name = "s2s.unacked-max",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT,
+    .def = 1000,
+    .min = 1,
+    .max = 100000,
+    .unit = "stanzas",
+    .doc = "How many stanzas another server may be sent before it has confirmed earlier ones, for "
+           "each pair of a domain of ours and one of theirs. Others wait.",
+};
+struct setting s2s_ack_timeout = {
+    .name = "s2s.ack-timeout",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = 60 * 1000,
+    .min = 1000,
+    .max = 600 * 1000,
+    .doc = "A stream to another server that does not confirm for so long what it was sent is taken "
+           "for broken, and what was not confirmed is sent again.",
 };
 struct setting s2s_resume_for = {
     .name = "s2s.resume-for",
@@ -216,25 +249,17 @@ struct metric s2s_partners = { .name = "muster_s2s_partners",
                                        "this server has a connection for, or stanzas." };
 struct log_area log_s2s = { .name = "s2s" };
 
-static struct setting *const settings[] = { &s2s_policy,
-                                            &s2s_domains,
-                                            &s2s_dns_servers,
-                                            &s2s_require_tls,
-                                            &s2s_verify,
-                                            &s2s_dialback,
-                                            &s2s_idle,
-                                            &s2s_queue_stanzas,
-                                            &s2s_queue_bytes,
-                                            &s2s_queue_total,
-                                            &s2s_retry_for,
-                                            &s2s_resume_for,
-                                            &s2s_stanza_bytes,
-                                            &s2s_stanza_rate,
-                                            &s2s_byte_rate,
-                                            &s2s_per_address,
-                                            &s2s_wildcards,
-                                            &s2s_connecting,
-                                            NULL };
+static struct setting *const settings[] = { &s2s_policy,       &s2s_domains,
+                                            &s2s_dns_servers,  &s2s_require_tls,
+                                            &s2s_verify,       &s2s_dialback,
+                                            &s2s_idle,         &s2s_queue_stanzas,
+                                            &s2s_queue_bytes,  &s2s_queue_total,
+                                            &s2s_retry_for,    &s2s_resume_for,
+                                            &s2s_stanza_bytes, &s2s_stanza_rate,
+                                            &s2s_byte_rate,    &s2s_per_address,
+                                            &s2s_wildcards,    &s2s_connecting,
+                                            &s2s_keep_for,     &s2s_unacked_max,
+                                            &s2s_ack_timeout,  NULL };
 
 const struct feature s2s_feature = {
     .name = "s2s",
@@ -242,7 +267,9 @@ const struct feature s2s_feature = {
     .xeps =
         (const struct xep[]){
             { "0178", "1.2", "Best Practices for Use of SASL EXTERNAL with Certificates", "0.1.0",
-              "test_s2s", NULL },
+              "test_s2s", "between servers" },
+            { "0198", "1.6.1", "Stream Management", "0.1.0", "test_s2s_lost",
+              "to other servers, with resumption" },
             { "0185", "1.0", "Dialback Key Generation and Validation", "0.1.0", "dialback_test",
               NULL },
             { "0220", "1.1.1", "Server Dialback", "0.1.0", "test_s2s",

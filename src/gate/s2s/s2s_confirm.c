@@ -1,0 +1,259 @@
+#include "gate/s2s/s2s_partner_private.h"
+#include "home/router.h"
+#include "xmpp/ns.h"
+
+enum {
+    PING_MS = 1000,       /* from a stanza to the ping behind it */
+    SESSION_ID_MAX = 4000 /* XEP-0198 §5: longer ones are not resumed */
+};
+
+/* What the server has confirmed, and what it has not. */
+
+void partner_hold(struct partner *p, unsigned reason)
+{
+    if (p->state != ACTOR_READY || (p->holds & reason) != 0)
+        return;
+    p->holds |= (uint8_t)reason;
+    if (p->holds == reason)
+        actor_pause(&p->actor);
+}
+
+void partner_release(struct partner *p, unsigned reason)
+{
+    if ((p->holds & reason) == 0)
+        return;
+    p->holds &= (uint8_t)~reason;
+    if (p->holds == 0) {
+        actor_unpause(&p->actor);
+        actor_go_on(&p->actor);
+    } else if (p->holds == HOLD_MAIL) {
+        s2s_mail_go(&p->mail);
+    }
+}
+
+static void partner_was_confirmed(struct partner *p, struct s2s_sent *s)
+{
+    atomic_fetch_sub(&p->gate->waiting_bytes, s->st->bytes);
+    if (s->id.entry != 0)
+        s2s_mail_confirmed(&p->mail, &s->id);
+    stanza_unref(&s->st);
+}
+
+static bool partner_is_loaded(const struct partner *p)
+{
+    return p->unacked.len >= (uint64_t)setting_int(&s2s_unacked_max) ||
+           p->unacked.bytes >= (uint64_t)setting_int(&s2s_queue_bytes) / 2;
+}
+
+static void partner_ping(struct partner *p);
+
+void partner_weigh(struct partner *p)
+{
+    if (!partner_is_loaded(p)) {
+        partner_release(p, HOLD_UNACKED);
+        return;
+    }
+    partner_hold(p, HOLD_UNACKED);
+    if (!p->counted)
+        partner_ping(p);
+}
+
+static void partner_confirm(struct partner *p, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct s2s_sent s = s2s_unacked_take(&p->unacked, true);
+        partner_was_confirmed(p, &s);
+    }
+    if (count > 0) {
+        p->vain = false;
+        p->failing_us = 0;
+        p->failures = 0;
+    }
+    if (p->unacked.len == 0)
+        timer_cancel(&p->ping_timer);
+}
+
+bool partner_confirmed(struct partner *p, uint32_t h)
+{
+    uint32_t count;
+    if (s2s_unacked_confirms(&p->unacked, h, &count) != OK)
+        return false;
+    partner_confirm(p, count);
+    partner_weigh(p);
+    return true;
+}
+
+uint32_t partner_sent_count(const struct partner *p) { return s2s_unacked_count(&p->unacked); }
+
+/* It has refused to count: pings go on where that ends. */
+void partner_uncounted(struct partner *p)
+{
+    p->counted = false;
+    if (p->unacked.written > 0 && p->ping == NULL && !timer_is_set(&p->ping_timer))
+        timer_set(partner_loop(p), &p->ping_timer, PING_MS);
+}
+
+void partner_confirm_all(struct partner *p) { partner_confirm(p, p->unacked.written); }
+bool partner_is_unconfirmed(const struct partner *p) { return p->unacked.written > 0; }
+
+/* Without XEP-0198: the answer to a ping says that what was written before it has arrived. It
+ * comes on a stream of the other server. */
+
+static void partner_is_deaf(struct partner *p)
+{
+    p->deaf = true;
+    log_info(&log_s2s, LOG_EV("s2s.unconfirmed"), LOG_S("domain", partner_remote(p)),
+             LOG_S("local", partner_local(p)));
+    partner_confirm_all(p);
+    partner_weigh(p);
+}
+
+static void partner_ponged(struct worker *w, void *arg, const struct stanza *reply)
+{
+    struct partner *p = arg;
+    uint32_t count;
+    (void)w;
+    p->ping = NULL;
+    actor_pin(&p->actor);
+    if (reply != NULL) {
+        p->answers = true;
+        if (s2s_unacked_confirms(&p->unacked, p->ping_count, &count) == OK)
+            partner_confirm(p, count);
+        partner_weigh(p);
+        if (p->unacked.written > 0 && p->ping == NULL && !timer_is_set(&p->ping_timer))
+            timer_set(partner_loop(p), &p->ping_timer, PING_MS);
+    } else if (p->unacked.written > 0 && p->out != NULL && p->answers) {
+        partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "it does not answer a ping");
+        s2s_out_abort(p->out);
+    } else if (p->unacked.written > 0) {
+        partner_is_deaf(p);
+    }
+    actor_unpin(&p->actor);
+}
+
+static void partner_ping(struct partner *p)
+{
+    if (p->ping != NULL || p->counted || p->deaf || p->out == NULL || (p->holds & HOLD_END) != 0)
+        return;
+    timer_cancel(&p->ping_timer);
+    if (!node_serves(worker_node(p->worker), partner_local(p))) {
+        partner_is_deaf(p); /* who it is for does not give us the answer */
+        return;
+    }
+    p->ping_count = s2s_unacked_count(&p->unacked);
+    p->pinging = true;
+    p->ping = ask_send(p->worker,
+                       &(struct ask_request){ .type = TYPE_GET,
+                                              .from = partner_local(p),
+                                              .to = partner_remote(p),
+                                              .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
+                                              .timeout_ms = (uint32_t)setting_int(&s2s_ack_timeout),
+                                              .home = partner_remote(p) },
+                       partner_ponged, p);
+    if (p->pinging) { /* it was not written: later */
+        p->pinging = false;
+        ask_cancel(&p->ping);
+        timer_set(partner_loop(p), &p->ping_timer, PING_MS);
+    }
+}
+
+void partner_ping_due(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    partner_ping(CONTAINER_OF(t, struct partner, ping_timer));
+}
+
+slice partner_session(const struct partner *p)
+{
+    return p->session == NULL ? (slice){ 0 } : slice_of(p->session);
+}
+
+void partner_set_session(struct partner *p, slice id)
+{
+    mem_free(&p->session);
+    if (id.len == 0 || id.len > SESSION_ID_MAX)
+        return;
+    p->session = mem_alloc(id.len + 1);
+    memcpy(p->session, id.ptr, id.len);
+    p->session[id.len] = '\0';
+}
+
+void partner_write_next(struct partner *p)
+{
+    const struct s2s_sent *s = s2s_unacked_write(&p->unacked);
+    uint64_t now = loop_wall_us(partner_loop(p));
+    bool old = s->id.entry != 0 && now > s->at_us && now - s->at_us >= S2S_DELAY_US;
+    s2s_out_write(p->out, s->st,
+                  &(struct stanza_note){ .delay_us = old ? s->at_us : 0, .by = partner_local(p) });
+    if (!p->counted && p->deaf)
+        partner_confirm_all(p);
+    else if (!p->counted && p->ping == NULL && !timer_is_set(&p->ping_timer))
+        timer_set(partner_loop(p), &p->ping_timer, PING_MS);
+}
+
+void partner_write(struct partner *p, const struct s2s_sent *s)
+{
+    ensure(p->out != NULL && p->state == ACTOR_READY);
+    atomic_fetch_add(&p->gate->waiting_bytes, s->st->bytes);
+    s2s_unacked_push(&p->unacked, s);
+    partner_write_next(p);
+    partner_weigh(p);
+}
+
+/* For gate/s2s/s2s_mail.h. */
+
+bool partner_has(const struct partner *p, const struct outgoing_id *id)
+{
+    const struct actor_item *it = p->actor.inbox;
+    while (it != NULL && (it->sender_entry != id->entry || it->sender_id != id->sender))
+        it = it->next;
+    return it != NULL || s2s_unacked_has(&p->unacked, id->sender, id->entry);
+}
+
+bool partner_takes_mail(const struct partner *p)
+{
+    return p->state == ACTOR_READY && p->out != NULL && p->holds == HOLD_MAIL;
+}
+
+void partner_send(struct partner *p, const struct s2s_sent *s) { partner_write(p, s); }
+
+void partner_mail_done(struct partner *p) { partner_release(p, HOLD_MAIL); }
+
+/* The inbox is empty: what the database has goes before what comes from now on. */
+void partner_mail_begin(struct partner *p)
+{
+    if (p->state != ACTOR_READY || p->out == NULL || p->holds != 0 || p->actor.inbox != NULL ||
+        !s2s_mail_waits(&p->mail))
+        return;
+    partner_hold(p, HOLD_MAIL);
+    s2s_mail_go(&p->mail);
+}
+
+void partner_mail_came(struct partner *p)
+{
+    actor_mark(&p->actor);
+    if (p->fresh || (p->state == ACTOR_ABSENT && !timer_is_set(&p->retry)))
+        actor_load(&p->actor);
+    else if (p->state == ACTOR_ABSENT && (p->hard || setting_int(&s2s_keep_for) == 0))
+        s2s_mail_expire(&p->mail);
+    else
+        partner_mail_begin(p);
+}
+
+bool partner_may_give_up(const struct partner *p)
+{
+    return p->state != ACTOR_READY && p->failures > 0 && !partner_stopped(p);
+}
+
+bool partner_is_hopeless(const struct partner *p) { return p->state == ACTOR_ABSENT && p->hard; }
+
+void partner_answer_stanza(struct partner *p, struct stanza *st, enum stanza_error e,
+                           const char *text)
+{
+    route_error(p->worker, st, e, slice_of(text));
+}
+
+void partner_give_up(struct partner *p, struct stanza *st)
+{
+    route_error(p->worker, st, (enum stanza_error)p->blame, slice_of(p->why));
+}

@@ -1,0 +1,372 @@
+#include "gate/s2s/s2s_mail.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_unacked.h"
+#include "home/here.h"
+#include "io/loop.h"
+#include <stdlib.h>
+
+enum {
+    SETTLE_MS = 1000,
+    SETTLE_MANY = OUTGOING_MANY, /* then at once */
+    EXPIRE_MIN_MS = 500,
+    EXPIRE_MAX_MS = 60000,
+    READ_AGAIN_MS = 1000
+};
+
+static struct loop *mail_loop(const struct s2s_mail *m)
+{
+    return worker_loop(partner_worker(m->partner));
+}
+
+static void settle_due(struct timer *t, struct loop *loop);
+static void expire_due(struct timer *t, struct loop *loop);
+
+void s2s_mail_init(struct s2s_mail *m, struct partner *p)
+{
+    m->partner = p;
+    m->settle.fn = settle_due;
+    m->expire.fn = expire_due;
+    list_init(&m->left);
+}
+
+/* What is confirmed. */
+
+bool s2s_mail_has(const struct s2s_mail *m, const struct outgoing_id *id)
+{
+    for (uint32_t i = 0; i < m->settled_len; i++)
+        if (m->settled[i].entry == id->entry && m->settled[i].sender == id->sender)
+            return true;
+    return false;
+}
+
+static void settled_remove(struct s2s_mail *m, uint32_t count)
+{
+    ensure(count <= m->settled_len);
+    m->settled_len -= count;
+    memmove(m->settled, m->settled + count, m->settled_len * sizeof *m->settled);
+    if (m->settled_len == 0) {
+        mem_free(&m->settled);
+        m->settled_cap = 0;
+    }
+}
+
+static void settle_told(void *arg, enum err e)
+{
+    struct s2s_mail *m = arg;
+    ensure(m->tells > 0);
+    m->tell_failed |= e != OK;
+    if (--m->tells == 0) {
+        if (!m->tell_failed)
+            settled_remove(m, m->telling);
+        m->telling = 0;
+        if (m->settled_len > 0)
+            timer_set(mail_loop(m), &m->settle, SETTLE_MS);
+    }
+    partner_unpin(m->partner);
+}
+
+static int settled_compare(const void *a, const void *b)
+{
+    const struct outgoing_id *x = a, *y = b;
+    return x->sender != y->sender ? (x->sender > y->sender) - (x->sender < y->sender)
+                                  : (x->entry > y->entry) - (x->entry < y->entry);
+}
+
+/* A batch for each sender. */
+void s2s_mail_write(struct s2s_mail *m)
+{
+    timer_cancel(&m->settle);
+    if (m->tells > 0 || m->settled_len == 0)
+        return;
+    m->tell_failed = false;
+    m->telling = m->settled_len;
+    qsort(m->settled, m->telling, sizeof *m->settled, settled_compare);
+    for (uint32_t i = 0, n; i < m->telling; i += n) {
+        for (n = 1; i + n < m->telling && n < OUTGOING_MANY &&
+                    m->settled[i + n].sender == m->settled[i].sender;)
+            n++;
+        m->tells++;
+        partner_pin(m->partner);
+        outgoing_tell(partner_worker(m->partner), partner_remote(m->partner), &m->settled[i], n,
+                      OUTGOING_CONFIRMED, settle_told, m);
+    }
+}
+
+static void settle_due(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    s2s_mail_write(CONTAINER_OF(t, struct s2s_mail, settle));
+}
+
+void s2s_mail_confirmed(struct s2s_mail *m, const struct outgoing_id *id)
+{
+    if (m->settled_len == MAIL_SETTLED_MAX && m->tells > 0)
+        return; /* the database has not answered for long */
+    if (m->settled_len == MAIL_SETTLED_MAX)
+        settled_remove(m, 1);
+    if (m->settled_len == m->settled_cap) {
+        m->settled_cap = m->settled_cap == 0 ? 16 : 2 * m->settled_cap;
+        m->settled = mem_realloc(m->settled, m->settled_cap * sizeof *m->settled);
+    }
+    m->settled[m->settled_len++] = *id;
+    if (m->settled_len - m->telling >= SETTLE_MANY)
+        s2s_mail_write(m);
+    else if (!timer_is_set(&m->settle) && m->tells == 0)
+        timer_set(mail_loop(m), &m->settle, SETTLE_MS);
+}
+
+/* What is left to the database. Its write may be under way, or have failed: the home of its sender
+ * is asked, where the answer comes behind it. */
+struct left {
+    struct list node; /* in mail.left */
+    struct s2s_mail *mail;
+    struct s2s_sent sent;
+    bool given_up; /* it was read from the database, and its sender is to be told */
+};
+
+static struct left *left_add(struct s2s_mail *m, const struct s2s_sent *s, bool given_up)
+{
+    struct left *l = mem_new(struct left);
+    *l = (struct left){ .mail = m, .sent = *s, .given_up = given_up };
+    list_append(&m->left, &l->node);
+    partner_pin(m->partner);
+    return l;
+}
+
+static void left_free(struct left *l)
+{
+    struct partner *p = l->mail->partner;
+    list_remove(&l->node);
+    stanza_unref(&l->sent.st);
+    mem_free(&l);
+    partner_unpin(p);
+}
+
+static void left_told(void *arg, enum err e)
+{
+    struct left *l = arg;
+    struct s2s_mail *m = l->mail;
+    ensure(m->asked > 0);
+    m->asked--;
+    if (e == OK)
+        s2s_mail_found(m);
+    else if (!partner_has(m->partner, &l->sent.id))
+        partner_answer_stanza(m->partner, l->sent.st, SE_RESOURCE_CONSTRAINT,
+                              "the message could not be stored");
+    s2s_mail_go(m);
+    left_free(l);
+}
+
+void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s)
+{
+    struct s2s_sent gone = *s;
+    ensure(s->id.entry != 0);
+    if (partner_has(m->partner, &s->id)) { /* a page of the backlog had it already */
+        stanza_unref(&gone.st);
+        return;
+    }
+    if (m->asked == MAIL_LEFT_MAX) {
+        s2s_mail_confirmed(m, &s->id);
+        partner_answer_stanza(m->partner, gone.st, SE_RESOURCE_CONSTRAINT,
+                              "too many stanzas wait for this server");
+        stanza_unref(&gone.st);
+        return;
+    }
+    struct left *l = left_add(m, s, false);
+    m->asked++;
+    m->again = true;
+    outgoing_tell(partner_worker(m->partner), partner_remote(m->partner), &s->id, 1, OUTGOING_ASKED,
+                  left_told, l);
+}
+
+void s2s_mail_found(struct s2s_mail *m)
+{
+    m->backlog = true;
+    m->again = true;
+    if (!timer_is_set(&m->expire))
+        timer_set(mail_loop(m), &m->expire, EXPIRE_MIN_MS);
+    partner_mail_came(m->partner);
+}
+
+/* The backlog, when the stream is up. */
+
+static void backlog_ends(struct s2s_mail *m)
+{
+    m->backlog = false;
+    m->behind = (struct outgoing_id){ 0 };
+    timer_cancel(&m->expire);
+    partner_mail_done(m->partner);
+}
+
+static bool line_send(struct s2s_mail *m, const struct outgoing_line *line)
+{
+    if (partner_has(m->partner, &line->id) || s2s_mail_has(m, &line->id))
+        return true;
+    if (line->st == NULL)
+        s2s_mail_confirmed(m, &line->id); /* there is nothing to send any more */
+    else if (!partner_takes_mail(m->partner))
+        return false;
+    else
+        partner_send(m->partner, &(struct s2s_sent){ stanza_ref(line->st), line->id, line->at_us });
+    return true;
+}
+
+static void mail_page(void *arg, const struct outgoing_page *page)
+{
+    struct s2s_mail *m = arg;
+    unsigned i = 0;
+    m->page = NULL;
+    if (page->error != OK) { /* the timer tries it again */
+        timer_set(mail_loop(m), &m->expire, READ_AGAIN_MS);
+        return;
+    }
+    partner_pin(m->partner);
+    while (i < page->count && line_send(m, &page->lines[i]))
+        m->behind = page->lines[i++].id;
+    if (i == page->count && page->more) {
+        m->behind = page->last;
+    } else if (i == page->count && !m->again && m->asked == 0) {
+        backlog_ends(m);
+        partner_unpin(m->partner);
+        return;
+    } else if (i == page->count) {
+        m->behind = (struct outgoing_id){ 0 };
+    }
+    s2s_mail_go(m);
+    partner_unpin(m->partner);
+}
+
+void s2s_mail_go(struct s2s_mail *m)
+{
+    if (!m->backlog || m->page != NULL || m->asked > 0 || !partner_takes_mail(m->partner))
+        return;
+    if (m->behind.entry == 0)
+        m->again = false;
+    m->page = outgoing_read(partner_worker(m->partner), partner_local(m->partner),
+                            partner_remote(m->partner), &m->behind, UINT64_MAX, mail_page, m);
+}
+
+void s2s_mail_stop(struct s2s_mail *m)
+{
+    outgoing_cancel(&m->page);
+    m->behind = (struct outgoing_id){ 0 };
+    if (m->backlog && !timer_is_set(&m->expire))
+        timer_set(mail_loop(m), &m->expire, EXPIRE_MIN_MS);
+}
+
+/* What is too old while the domain fails. */
+
+static void old_next(struct s2s_mail *m);
+
+static void old_told(void *arg, enum err e)
+{
+    struct left *l = arg;
+    struct s2s_mail *m = l->mail;
+    ensure(m->giving_up > 0);
+    m->giving_up--;
+    if (e == OK)
+        partner_give_up(m->partner, l->sent.st);
+    if (m->giving_up == 0)
+        old_next(m);
+    left_free(l);
+}
+
+static void old_page(void *arg, const struct outgoing_page *page)
+{
+    struct s2s_mail *m = arg;
+    m->old_page = NULL;
+    partner_pin(m->partner);
+    m->old_more = page->error == OK && page->more;
+    m->old_behind = page->last;
+    if (m->remains && page->error == OK && page->count == 0 && !page->more && !m->again &&
+        m->asked == 0)
+        backlog_ends(m);
+    for (unsigned i = 0; i < page->count && !m->remains; i++) {
+        const struct outgoing_line *line = &page->lines[i];
+        if (partner_has(m->partner, &line->id) || s2s_mail_has(m, &line->id))
+            continue;
+        m->old_found = true;
+        if (line->st == NULL) {
+            s2s_mail_confirmed(m, &line->id);
+            continue;
+        }
+        m->giving_up++;
+        outgoing_tell(partner_worker(m->partner), partner_remote(m->partner), &line->id, 1,
+                      OUTGOING_GIVEN_UP, old_told,
+                      left_add(m, &(struct s2s_sent){ stanza_ref(line->st), line->id, 0 }, true));
+    }
+    if (m->giving_up == 0 && !m->remains)
+        old_next(m);
+    partner_unpin(m->partner);
+}
+
+static void old_read(struct s2s_mail *m, uint64_t before_us)
+{
+    m->old_page = outgoing_read(partner_worker(m->partner), partner_local(m->partner),
+                                partner_remote(m->partner), &m->old_behind, before_us, old_page, m);
+}
+
+static uint64_t old_before_us(const struct s2s_mail *m)
+{
+    uint64_t now = loop_wall_us(mail_loop(m));
+    uint64_t keep_us = (uint64_t)setting_int(&s2s_keep_for) * 1000;
+    return partner_is_hopeless(m->partner) ? now + 1 : now > keep_us ? now - keep_us + 1 : 0;
+}
+
+/* The rest of the pass; and behind one that has found some, whether any are left. */
+static void old_next(struct s2s_mail *m)
+{
+    if (!partner_may_give_up(m->partner))
+        return;
+    if (m->old_more) {
+        old_read(m, old_before_us(m));
+    } else if (m->old_found) {
+        m->old_found = false;
+        m->remains = true;
+        m->again = false;
+        m->old_behind = (struct outgoing_id){ 0 };
+        old_read(m, UINT64_MAX);
+    }
+}
+
+void s2s_mail_expire(struct s2s_mail *m)
+{
+    if (!m->backlog || m->old_page != NULL || m->giving_up > 0 || !partner_may_give_up(m->partner))
+        return;
+    m->old_found = m->remains = m->old_more = false;
+    m->old_behind = (struct outgoing_id){ 0 };
+    old_read(m, old_before_us(m));
+}
+
+static void expire_due(struct timer *t, struct loop *loop)
+{
+    struct s2s_mail *m = CONTAINER_OF(t, struct s2s_mail, expire);
+    uint64_t ms = (uint64_t)setting_int(&s2s_keep_for) / 4;
+    if (!m->backlog)
+        return;
+    timer_set(loop, t,
+              ms < EXPIRE_MIN_MS   ? EXPIRE_MIN_MS
+              : ms > EXPIRE_MAX_MS ? EXPIRE_MAX_MS
+                                   : ms);
+    s2s_mail_expire(m);
+    s2s_mail_go(m); /* a page could not be read, perhaps */
+}
+
+void s2s_mail_fini(struct s2s_mail *m)
+{
+    timer_cancel(&m->settle);
+    timer_cancel(&m->expire);
+    outgoing_cancel(&m->page);
+    outgoing_cancel(&m->old_page);
+    LIST_EACH (it, &m->left) {
+        struct left *l = CONTAINER_OF(it, struct left, node);
+        list_remove(it);
+        stanza_unref(&l->sent.st);
+        mem_free(&l);
+    }
+    mem_free(&m->settled);
+    m->settled_len = m->settled_cap = 0;
+}

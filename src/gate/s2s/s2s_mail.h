@@ -1,0 +1,59 @@
+/* s2s_mail: stored messages of ours for one partner (im/outgoing.h): which of them its server has
+ * confirmed, and those that the database has and memory does not: the backlog. Messages are left to
+ * the database when too much waits, when the domain has failed for too long, and by a crash. When
+ * the stream takes stanzas, they are read in pages, by sender and in order, and go before new ones.
+ * When the domain has failed for s2s.keep-for since a message was stored, its sender gets one
+ * error: the row is settled first, so that a crash cannot repeat it.
+ *
+ * Limits: MAIL_LEFT_MAX messages are being left at a time; others are refused. MAIL_SETTLED_MAX are
+ * confirmed and not written: beyond, the oldest may be sent again after a crash. Confined to the
+ * worker of its partner. */
+#pragma once
+#include "base/list.h"
+#include "im/outgoing.h"
+#include "io/timer.h"
+
+struct partner;
+struct s2s_sent;
+
+enum { MAIL_LEFT_MAX = 2048, MAIL_SETTLED_MAX = 4096 };
+
+struct s2s_mail {
+    struct partner *partner;
+    bool backlog;   /* the database has, or may have, messages that memory does not have */
+    bool again;     /* one was left since the pages were begun: they begin anew */
+    uint32_t asked; /* messages that are being left: whether they are stored is asked */
+    struct list left;
+    struct outgoing_read *page;
+    struct outgoing_id behind; /* where the next page begins */
+
+    struct outgoing_id *settled; /* confirmed; NULL: none */
+    uint32_t settled_len, settled_cap;
+    uint32_t telling; /* of these, the first so many are being written */
+    uint32_t tells;   /* by so many batches */
+    bool tell_failed;
+    struct timer settle;
+
+    struct outgoing_read *old_page;
+    struct outgoing_id old_behind;
+    uint32_t giving_up; /* of that page: they are being settled */
+    bool old_more, old_found;
+    bool remains; /* the last read of a pass: whether any message is left */
+    struct timer expire;
+};
+
+void s2s_mail_init(struct s2s_mail *m, struct partner *p);
+void s2s_mail_fini(struct s2s_mail *m); /* memory only */
+/* The server has it. */
+void s2s_mail_confirmed(struct s2s_mail *m, const struct outgoing_id *id);
+/* Confirmed, and not written yet. */
+bool s2s_mail_has(const struct s2s_mail *m, const struct outgoing_id *id);
+/* Memory does not keep it: the database does. Takes over the reference. */
+void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s);
+/* Whether stored messages have to be left, for the order. */
+static inline bool s2s_mail_waits(const struct s2s_mail *m) { return m->backlog || m->asked > 0; }
+void s2s_mail_found(struct s2s_mail *m);  /* the database has some */
+void s2s_mail_go(struct s2s_mail *m);     /* the stream takes stanzas: reads on */
+void s2s_mail_stop(struct s2s_mail *m);   /* it does not any more */
+void s2s_mail_expire(struct s2s_mail *m); /* gives up what is too old; the stream is not up */
+void s2s_mail_write(struct s2s_mail *m);  /* what is confirmed, now */

@@ -1,0 +1,82 @@
+/* s2s_partner_private: the memory of a partner, for the files that it is made of:
+ * gate/s2s/s2s_partner.c, and gate/s2s/s2s_confirm.c for what was written to its stream. */
+#pragma once
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "gate/s2s/s2s_find.h"
+#include "gate/s2s/s2s_mail.h"
+#include "gate/s2s/s2s_out.h"
+#include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_unacked.h"
+#include "home/ask.h"
+
+enum { PARTNER_WHY_BYTES = 200 };
+
+/* Why a stream takes no stanzas of the inbox. */
+enum {
+    HOLD_OUTPUT = 1,  /* the server reads too slowly */
+    HOLD_UNACKED = 2, /* too much is not confirmed */
+    HOLD_MAIL = 4,    /* older ones are read from the database */
+    HOLD_END = 8      /* it is being ended */
+};
+
+/* A pair of domains, an actor. LOADING: the stream to it is being made, what is for it waits in the
+ * inbox. READY: stanzas are written to the stream; paused while that takes none. ABSENT: it failed,
+ * and stanzas are refused until `retry`. */
+struct partner {
+    union {
+        struct actor actor; /* its jid is "remote/local" */
+        struct {
+            ACTOR_HEAD;
+        };
+    };
+    struct s2s_gate *gate;
+    struct s2s_find *find;
+    struct s2s_out *out;
+    struct timer retry;
+    struct loop_defer connect; /* actor_load() has been called */
+    struct list questions;
+    unsigned question_count;
+    uint64_t failing_us; /* loop time of the first attempt that failed; 0: the last one did not */
+    uint64_t since_us;   /* of its stage */
+    uint8_t failures;    /* in a row; at most FAILURES_COUNTED */
+    uint8_t blame;       /* enum stanza_error: what senders are told */
+    bool hard;
+    uint8_t holds;           /* HOLD_OUTPUT and so on: paused */
+    bool fresh;              /* LOADING, but actor_load() was not called yet */
+    bool asked_only;         /* LOADING for a question alone: counted in gate->asked_only */
+    bool vain;               /* the last stream was up, and nothing was confirmed on it */
+    bool counted;            /* the stream that is up has XEP-0198 */
+    bool deaf;               /* it has not answered a ping, or cannot: what is written counts */
+    bool answers;            /* it has answered one */
+    bool pinging;            /* what comes from inside is the ping */
+    uint64_t uncertified_us; /* loop time until which it is not shown our certificate; 0: it is */
+    struct s2s_unacked unacked;
+    struct s2s_mail mail;
+    struct ask *ping;    /* under way; NULL: none */
+    uint32_t ping_count; /* what its answer confirms */
+    struct timer ping_timer;
+    char *session; /* to be resumed (XEP-0198 §5); NULL: none */
+    uint16_t remote_len;
+    char why[PARTNER_WHY_BYTES];
+    char text[];
+};
+
+static inline struct loop *partner_loop(const struct partner *p) { return worker_loop(p->worker); }
+static inline bool partner_stopped(const struct partner *p)
+{
+    return s2s_worker(p->gate, p->worker)->out.stopped;
+}
+
+/* Pauses and goes on, for one of the reasons. */
+void partner_hold(struct partner *p, unsigned reason);
+void partner_release(struct partner *p, unsigned reason);
+/* Takes over the reference: to the stream, which is up. */
+void partner_write(struct partner *p, const struct s2s_sent *s);
+void partner_write_next(struct partner *p); /* what waits for that in `unacked` */
+void partner_weigh(struct partner *p);      /* whether too much is not confirmed */
+void partner_ping_due(struct timer *t, struct loop *loop);
+/* If the inbox is empty: what the database has goes before what comes from now on. */
+void partner_mail_begin(struct partner *p);

@@ -1,0 +1,278 @@
+#include "im/outgoing.h"
+#include "archive/pending.h"
+#include "base/arena.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "home/question.h"
+#include "xmpp/jid.h"
+#include "xmpp/stanza.h"
+
+enum { ID_BYTES = 8, UNSHOWN_BIT = 63, READ_MS = 30000 };
+
+/* What is said of messages of one sender, to its home. */
+struct outgoing_told {
+    slice domain;
+    int64_t sender;
+    uint8_t word;
+    slice ids; /* ID_BYTES each, the lowest byte first; the highest bit: unshown */
+};
+struct outgoing_answered {
+    uint8_t err;
+};
+
+static void id_pack(char *out, const struct outgoing_id *id)
+{
+    uint64_t n = id->entry | (uint64_t)id->unshown << UNSHOWN_BIT;
+    for (unsigned i = 0; i < ID_BYTES; i++)
+        out[i] = (char)(n >> 8 * i & 0xff);
+}
+
+static struct outgoing_id id_unpack(slice ids, unsigned at)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < ID_BYTES; i++)
+        n |= (uint64_t)(unsigned char)ids.ptr[at * ID_BYTES + i] << 8 * i;
+    return (struct outgoing_id){ .entry = n & ~(1ull << UNSHOWN_BIT),
+                                 .unshown = n >> UNSHOWN_BIT != 0 };
+}
+
+/* At the home of the sender. */
+struct told {
+    struct worker *worker;
+    struct message_from from;
+    bool read;
+};
+
+static void told_done(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct told *t = arg;
+    enum err e = r == STORE_CONFLICT ? E_NOTFOUND : err_of_store(r);
+    if (r == STORE_OK && t->read && store_row_count(b, 0) == 0)
+        e = E_NOTFOUND;
+    question_answer(t->worker, &t->from, &outgoing_answer,
+                    &(struct outgoing_answered){ (uint8_t)e });
+    question_end(t->worker, &t->from);
+    mem_free(&t);
+}
+
+static void outgoing_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct outgoing_told *m = message;
+    struct told *t = mem_new(struct told);
+    *t = (struct told){ w, *from, m->word == OUTGOING_ASKED };
+    struct store_batch *b = t->read ? store_read(worker_store(w), (uint64_t)m->sender)
+                                    : store_write(worker_store(w), (uint64_t)m->sender);
+    for (unsigned i = 0; i < m->ids.len / ID_BYTES; i++) {
+        struct outgoing_id id = id_unpack(m->ids, i);
+        if (t->read)
+            archive_pending_has(b, m->domain, m->sender, id.entry);
+        else
+            archive_pending_settle(b, m->domain, m->sender, id.entry, id.unshown,
+                                   m->word == OUTGOING_GIVEN_UP);
+    }
+    store_submit(b, worker_loop(w), 0, told_done, t);
+}
+
+static bool outgoing_is_sound(struct worker *w, const void *message,
+                              const struct message_from *from)
+{
+    const struct outgoing_told *m = message;
+    (void)w, (void)from;
+    return m->sender > 0 && m->ids.len > 0 && m->ids.len % ID_BYTES == 0 &&
+           (m->word == OUTGOING_CONFIRMED || m->ids.len == ID_BYTES);
+}
+
+static const struct message_field outgoing_fields[] = {
+    F_BARE(struct outgoing_told, domain),
+    F_I64(struct outgoing_told, sender),
+    F_U8(struct outgoing_told, word, OUTGOING_ASKED),
+    F_BYTES(struct outgoing_told, ids, OUTGOING_MANY *ID_BYTES),
+    { 0 },
+};
+static const struct message_field answer_fields[] = {
+    F_ERR(struct outgoing_answered, err),
+    { 0 },
+};
+const struct message_row outgoing_answer = {
+    .id = 101,
+    .scope = MESSAGE_CLUSTER,
+    .name = "outgoing-answer",
+    .size = sizeof(struct outgoing_answered),
+    .fields = answer_fields,
+};
+const struct message_row outgoing_message = {
+    .id = 100,
+    .scope = MESSAGE_CLUSTER,
+    .name = "outgoing",
+    .size = sizeof(struct outgoing_told),
+    .fields = outgoing_fields,
+    .run = outgoing_run,
+    .sound = outgoing_is_sound,
+    .answer = &outgoing_answer,
+    .later = true,
+};
+
+/* Who says it. */
+struct telling {
+    outgoing_fn *done;
+    void *arg;
+    enum err error;
+};
+
+static void telling_answer(struct worker *w, void *arg, void *answer,
+                           const struct message_from *from)
+{
+    (void)w, (void)from;
+    ((struct telling *)arg)->error = (enum err)((const struct outgoing_answered *)answer)->err;
+}
+
+static void telling_end(struct worker *w, void *arg)
+{
+    struct telling t = *(struct telling *)arg;
+    (void)w;
+    mem_free(&arg);
+    t.done(t.arg, t.error);
+}
+
+static void telling_drop(void *arg) { mem_free(&arg); }
+
+void outgoing_tell(struct worker *w, slice domain, const struct outgoing_id *ids, unsigned count,
+                   enum outgoing_word word, outgoing_fn *done, void *arg)
+{
+    char packed[OUTGOING_MANY * ID_BYTES];
+    uint32_t node;
+    unsigned home = node_home_of_slot(worker_node(w), ids[0].slot, &node);
+    ensure(count > 0 && count <= OUTGOING_MANY && (count == 1 || word == OUTGOING_CONFIRMED));
+    for (unsigned i = 0; i < count; i++) {
+        ensure(ids[i].sender == ids[0].sender && ids[i].entry != 0);
+        id_pack(packed + i * ID_BYTES, &ids[i]);
+    }
+    struct telling *t = mem_new(struct telling);
+    *t = (struct telling){ done, arg, E_DOWN };
+    home_ask_at(
+        w, node, home, &outgoing_message,
+        &(struct outgoing_told){ .domain = domain,
+                                 .sender = ids[0].sender,
+                                 .word = (uint8_t)word,
+                                 .ids = { packed, count * ID_BYTES } },
+        &(struct asker){
+            .gather = telling_answer, .done = telling_end, .arg = t, .drop = telling_drop });
+}
+
+/* Pages. */
+
+struct outgoing_read {
+    struct worker *worker;
+    struct store_op *op;
+    outgoing_page_fn *done;
+    void *arg;
+    uint16_t local_len;
+    char local[];
+};
+
+/* From this domain of ours: the rows are those of all. */
+static bool line_is_from(const struct outgoing_read *r, slice from)
+{
+    return slice_eq(jid_split(from).domain, (slice){ r->local, r->local_len });
+}
+
+static void page_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct outgoing_read *r = arg;
+    struct worker *w = r->worker;
+    struct outgoing_line lines[PENDING_PAGE];
+    uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
+    struct outgoing_page page = { .error = err_of_store(result),
+                                  .lines = lines,
+                                  .more = rows == PENDING_PAGE };
+    for (uint32_t i = 0; i < rows; i++) {
+        struct archive_pending p = archive_pending_of(b, i);
+        struct outgoing_line *line = &lines[page.count];
+        page.last = (struct outgoing_id){ .sender = p.sender, .entry = p.id };
+        if (!line_is_from(r, p.from))
+            continue;
+        *line = (struct outgoing_line){ .id = { .sender = p.sender,
+                                                .entry = p.id,
+                                                .slot = (uint16_t)node_slot(p.from),
+                                                .unshown = p.unshown },
+                                        .at_us = p.at_us };
+        if (p.taken_back ||
+            stanza_load(&line->st, p.stanza, worker_xml(w), loop_scratch(worker_loop(w))) != OK)
+            line->st = NULL;
+        page.count++;
+    }
+    outgoing_page_fn *done = r->done;
+    void *of = r->arg;
+    mem_free(&r);
+    done(of, &page);
+    for (unsigned i = 0; i < page.count; i++)
+        stanza_unref(&lines[i].st);
+}
+
+struct outgoing_read *outgoing_read(struct worker *w, slice local, slice remote,
+                                    const struct outgoing_id *behind, uint64_t before_us,
+                                    outgoing_page_fn *done, void *arg)
+{
+    struct outgoing_read *r = mem_zalloc(sizeof *r + local.len);
+    r->worker = w;
+    r->done = done;
+    r->arg = arg;
+    r->local_len = (uint16_t)local.len;
+    memcpy(r->local, local.ptr, local.len);
+    struct store_batch *b = store_read(worker_store(w), 0);
+    archive_pending_read(b, remote, behind->sender, behind->entry, before_us);
+    r->op = store_submit(b, worker_loop(w), READ_MS, page_read, r);
+    return r;
+}
+
+void outgoing_cancel(struct outgoing_read **pr)
+{
+    struct outgoing_read *r = *pr;
+    *pr = NULL;
+    if (r == NULL)
+        return;
+    store_cancel(&r->op);
+    mem_free(&r);
+}
+
+/* Pairs of domains, after a start. */
+
+struct finding {
+    struct worker *worker;
+    outgoing_pair_fn *pair;
+};
+
+static void find_behind(struct finding *f, slice domain, int64_t sender);
+
+static void pairs_read(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct finding *f = arg;
+    uint32_t rows = r == STORE_OK ? store_row_count(b, 0) : 0;
+    for (uint32_t i = 0; i < rows; i++) {
+        struct archive_pending_pair p = archive_pending_pair_of(b, i);
+        if (p.from.ptr != NULL)
+            f->pair(f->worker, jid_split(p.from).domain, p.domain);
+    }
+    if (rows < PENDING_PAGE || worker_stopping(f->worker)) {
+        mem_free(&f);
+        return;
+    }
+    struct archive_pending_pair last = archive_pending_pair_of(b, rows - 1);
+    find_behind(f, last.domain, last.sender);
+}
+
+static void find_behind(struct finding *f, slice domain, int64_t sender)
+{
+    struct store_batch *b = store_read(worker_store(f->worker), 0);
+    archive_pending_pairs(b, domain, sender);
+    store_submit(b, worker_loop(f->worker), READ_MS, pairs_read, f);
+}
+
+void outgoing_find(struct worker *w, outgoing_pair_fn *pair)
+{
+    struct finding *f = mem_new(struct finding);
+    *f = (struct finding){ w, pair };
+    find_behind(f, SLICE(""), 0);
+}

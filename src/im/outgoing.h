@@ -1,0 +1,63 @@
+/* outgoing: the stored messages of ours that wait until a foreign domain has confirmed them
+ * (archive/pending.h), for the edge that sends them (gate/s2s/s2s_mail.h). What became of them is
+ * written at the home of their sender, on its lane: behind the write of the message itself. They
+ * are read at the home of the foreign domain, from the database of its node. */
+#pragma once
+#include "base/err.h"
+#include "base/slice.h"
+#include "home/message.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct outgoing_read;
+struct stanza;
+struct worker;
+
+enum { OUTGOING_MANY = 256 /* messages in one outgoing_tell() */ };
+
+/* One of them, by its sender. */
+struct outgoing_id {
+    int64_t sender;
+    uint64_t entry;
+    uint16_t slot; /* of the home of the sender (home/node.h) */
+    bool unshown;  /* the sender does not archive it */
+};
+
+enum outgoing_word {
+    OUTGOING_CONFIRMED = 0, /* they wait no longer */
+    OUTGOING_GIVEN_UP = 1,  /* the same for one; E_NOTFOUND: it did not wait */
+    OUTGOING_ASKED = 2      /* whether one waits: behind the write of it; E_NOTFOUND: no */
+};
+typedef void outgoing_fn(void *arg, enum err e);
+/* Says it for `count` messages of one sender, at most OUTGOING_MANY. `done` is called once, later,
+ * unless the worker ends before. */
+void outgoing_tell(struct worker *w, slice domain, const struct outgoing_id *ids, unsigned count,
+                   enum outgoing_word word, outgoing_fn *done, void *arg);
+
+struct outgoing_line {
+    struct outgoing_id id;
+    uint64_t at_us;    /* wall clock, when it was stored */
+    struct stanza *st; /* borrowed; NULL: it was taken back, or is damaged */
+};
+/* A page, by sender and id. `more`: others may be behind it. */
+struct outgoing_page {
+    enum err error;
+    const struct outgoing_line *lines;
+    unsigned count;
+    bool more;
+    struct outgoing_id last; /* where the next one begins */
+};
+typedef void outgoing_page_fn(void *arg, const struct outgoing_page *page);
+/* Reads messages from a domain of ours to a foreign one, stored before a time (UINT64_MAX: all).
+ * `done` is called once, later, unless it is cancelled. */
+struct outgoing_read *outgoing_read(struct worker *w, slice local, slice remote,
+                                    const struct outgoing_id *behind, uint64_t before_us,
+                                    outgoing_page_fn *done, void *arg);
+void outgoing_cancel(struct outgoing_read **r); /* NULL is fine; nulls */
+
+/* After a start: calls `pair` for each pair of domains that has such messages, perhaps more than
+ * once. Only what is there now. */
+typedef void outgoing_pair_fn(struct worker *w, slice local, slice remote);
+void outgoing_find(struct worker *w, outgoing_pair_fn *pair);
+
+extern const struct message_row outgoing_message, outgoing_answer;
