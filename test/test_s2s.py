@@ -13,6 +13,9 @@ from muster.server import refusal
 ONE, OTHER = "one.test", "other.test"
 
 
+NOT_STORED = "<no-store xmlns='urn:xmpp:hints'/>"
+
+
 def route(server, **domains):
     """Tells it where the servers of domains are: DOMAIN=PORT, with _ for a dot."""
     for domain, port in domains.items():
@@ -469,7 +472,8 @@ def test_what_waits_is_bounded(node):
     node.ctl("set", "s2s.queue-stanzas", "5")
     route(node, other_test=federation.free_port())
     for n in range(8):
-        alice.send(f"<message to='bob@{OTHER}' type='chat' id='m{n}'><body>x</body></message>")
+        alice.send(f"<message to='bob@{OTHER}' type='chat' id='m{n}'><body>x</body>{NOT_STORED}"
+                   "</message>")
     for n in range(5, 8):
         error = alice.expect(f"<message type='error' id='m{n}'/>")
         assert xml.condition(error.find(f"{{{xml.CLIENT}}}error")) == "resource-constraint"
@@ -485,7 +489,7 @@ def test_bytes_that_wait_are_bounded(node, limit, value, size, fit):
     route(node, other_test=federation.free_port())
     for n in range(fit + 2):
         alice.send(f"<message to='bob@{OTHER}' type='chat' id='m{n}'><body>{'x' * size}</body>"
-                   "</message>")
+                   f"{NOT_STORED}</message>")
     for n in range(fit, fit + 2):
         error = alice.expect(f"<message type='error' id='m{n}'/>")
         assert xml.condition(error.find(f"{{{xml.CLIENT}}}error")) == "resource-constraint"

@@ -329,6 +329,7 @@ struct store_stmt archive_owned = {
 struct store_stmt archive_sides = {
     .name = "archive.sides",
     .sql = "UPDATE message SET sender = $3, sender_entry = $4, rcpt = $5, rcpt_entry = $6,"
+           " pending_out = CASE WHEN $3 = 0 THEN 0 ELSE pending_out END,"
            " stanza = CASE WHEN $4 = 0 AND $6 = 0 THEN '' ELSE stanza END"
            " WHERE id = $1 AND flags = $2 AND sender_entry = $7 AND rcpt_entry = $8",
     .params = "iiiiiiii",

@@ -47,8 +47,13 @@ void s2s_ask_certificate(struct s2s_gate *g, struct conn *c)
 
 static void streams_abort(struct xstreams *all)
 {
-    LIST_EACH (it, &all->all)
-        conn_abort(CONTAINER_OF(it, struct xstream, node)->conn);
+    LIST_EACH (it, &all->all) {
+        struct xstream *x = CONTAINER_OF(it, struct xstream, node);
+        if (x->state == STREAM_CLOSED)
+            conn_abort(x->conn);
+        else
+            xstream_abort(x);
+    }
 }
 
 /* A peer that does not read keeps its stream longer than the loop lives. */

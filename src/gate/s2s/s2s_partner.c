@@ -347,6 +347,9 @@ void partner_lost(struct partner *p, bool at_once)
     p->out = NULL;
     actor_mark(&p->actor);
     partner_is_down_now(p);
+    if (p->state == ACTOR_READY && p->why[0] != '\0')
+        log_info(&log_s2s, LOG_EV("s2s.lost"), LOG_S("domain", partner_remote(p)),
+                 LOG_S("local", partner_local(p)), LOG_C("why", p->why));
     if (!at_once && partner_tries_next(p))
         return;
     s2s_find_cancel(&p->find);
@@ -601,8 +604,8 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
     struct s2s_sent s = { st, *id, loop_wall_us(worker_loop(w)) };
     actor_mark(&p->actor);
     if (p->pinging) {
-        p->pinging = false;
         partner_write(p, &s);
+        p->pinging = false;
     } else if (id->entry != 0 && s2s_mail_waits(&p->mail)) {
         partner_overflows(p, &s);
     } else if (partner_is_down(p)) {
@@ -644,10 +647,30 @@ void partner_stop(struct partner *p)
     s2s_mail_write(&p->mail);
 }
 
+/* Why it failed is over. */
+static void partner_forgive(struct partner *p)
+{
+    p->failing_us = 0;
+    p->failures = 0;
+    p->hard = false;
+    if (p->state != ACTOR_ABSENT) {
+        timer_set(partner_loop(p), &p->retry, 0);
+        return;
+    }
+    actor_pin(&p->actor);
+    timer_cancel(&p->retry);
+    if (s2s_mail_waits(&p->mail))
+        actor_load(&p->actor);
+    actor_unpin(&p->actor);
+}
+
 void partner_policy_changed(struct partner *p)
 {
-    if (s2s_may(partner_remote(p)))
+    if (s2s_may(partner_remote(p))) {
+        if (p->failures > 0 && p->blame == SE_NOT_ALLOWED)
+            partner_forgive(p);
         return;
+    }
     partner_blame(p, SE_NOT_ALLOWED, true, "s2s.policy does not allow it");
     partner_cease(p);
 }

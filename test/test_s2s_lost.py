@@ -1,0 +1,447 @@
+"""What a server of ours has acknowledged reaches the other server: over streams that break, servers
+that are killed, and domains that are away for long."""
+import re
+import select
+import socket
+import threading
+
+import pytest
+
+from muster import federation, xml
+from muster.client import until
+
+ONE, OTHER = "one.test", "other.test"
+SM = "<sm xmlns='urn:xmpp:sm:3'/>"
+NOT_STORED = "<no-store xmlns='urn:xmpp:hints'/>"
+
+
+class Wire:
+    """A TCP forwarder that can be cut: RST to both sides; or frozen: nothing is read any more."""
+
+    def __init__(self, port):
+        self.target = port
+        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.port = self.sock.getsockname()[1]
+        self.pairs, self.seen, self.frozen, self.ended = [], 0, False, False
+        self.wake, self.waker = socket.socketpair()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        while not self.ended:
+            socks = [s for pair in self.pairs for s in pair] if not self.frozen else []
+            ready, _, _ = select.select([self.sock, self.wake, *socks], [], [])
+            for sock in ready:
+                if sock is self.wake:
+                    self._order(self.wake.recv(1))
+                elif sock is self.sock:
+                    self._accept()
+                else:
+                    self._forward(sock)
+
+    def _accept(self):
+        one, _ = self.sock.accept()
+        try:
+            self.pairs.append((one, socket.create_connection(("127.0.0.1", self.target))))
+        except OSError:
+            self._reset(one)
+
+    @staticmethod
+    def _reset(sock):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sock.close()
+
+    def _drop(self, pair):
+        for sock in pair:
+            self._reset(sock)
+        self.pairs.remove(pair)
+
+    def _forward(self, sock):
+        pair = next((p for p in self.pairs if sock in p), None)
+        if pair is None:
+            return
+        try:
+            data = sock.recv(16384)
+            if data:
+                (pair[1] if sock is pair[0] else pair[0]).sendall(data)
+                self.seen += len(data)
+                return
+        except OSError:
+            pass
+        self._drop(pair)
+
+    def _order(self, order):
+        if order == b"c":
+            while self.pairs:
+                self._drop(self.pairs[0])
+        self.frozen = order == b"f"
+
+    def say(self, order):
+        self.waker.send(order.encode())
+
+    def close(self):
+        self.ended = True
+        self.say("c")
+        self.thread.join()
+        self.sock.close()
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return federation.Authority(tmp_path)
+
+
+@pytest.fixture
+def start(make_server, authority):
+    """A function that starts a server of ours."""
+    def one(user, domain, **more):
+        tls = {**authority.issue(domain, domain), "trust": str(authority.file)}
+        return make_server(user, domains=[domain], s2s=True, tls=tls,
+                           settings=federation.settings(**more))
+    return one
+
+
+@pytest.fixture
+def pair(start):
+    """alice@one.test to bob@other.test over a wire."""
+    one, other = start("alice", ONE, ack_timeout="2s"), start("bob", OTHER)
+    wire = Wire(other.s2s_port)
+    one.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{wire.port}")
+    other.ctl("set", "s2s.routes", f"{ONE}=127.0.0.1:{one.s2s_port}")
+    yield one, other, wire
+    wire.close()
+
+
+@pytest.fixture
+def listener(authority):
+    victim = federation.Listener(OTHER, authority.issue("victim", OTHER))
+    yield victim
+    victim.close()
+
+
+@pytest.fixture
+def node(start, listener):
+    """With a route to a server that the test plays."""
+    server = start("alice", ONE)
+    server.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{listener.port}")
+    return server
+
+
+def say(client, n, more="", to=f"bob@{OTHER}"):
+    client.send(f"<message to='{to}' type='chat' id='m{n}'><body>text {n}</body>"
+                f"<origin-id xmlns='urn:xmpp:sid:0' id='o{n}'/>{more}</message>")
+
+
+def flood(client, begin, end):
+    for n in range(begin, end):
+        say(client, n)
+
+
+def hear(client, begin, end):
+    """Each once, in this order."""
+    for n in range(begin, end):
+        client.expect(f"<message id='m{n}'><body>text {n}</body></message>")
+    assert not [e for e in client.inbox if e.tag.endswith("}message")]
+
+
+def pending(server):
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT count(*) FROM message WHERE pending_out <> 0").fetchone()[0]
+
+
+def until_confirmed(server):
+    until("all are confirmed", lambda: pending(server) == 0)
+
+
+def sm_join(listener, answer, features=SM):
+    """The next stream, up to the answer to <enable/> or <resume/>: its socket, and the request."""
+    peer = listener.secure()
+    listener.read_until(peer, "<auth.*</auth>")
+    peer.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
+    listener.header(peer, "third", features)
+    asked = listener.read_until(peer, "<(?:enable|resume) [^>]*/>")
+    peer.sendall(answer.encode())
+    return peer, asked
+
+
+ENABLED = "<enabled xmlns='urn:xmpp:sm:3' id='session' resume='true'/>"
+
+
+def texts(listener, peer, last, text=""):
+    """What comes up to that message: the numbers of all."""
+    found = listener.read_until(peer, rf"(?s).*<body>text {last}</body>.*?</message>") if \
+        f"text {last}<" not in text else None
+    return [int(n) for n in re.findall(r"<body>text (\d+)</body>", text + (found.string if found
+                                                                           else ""))]
+
+
+# --- between two servers of ours ---
+
+
+def test_connections_that_are_cut_in_a_flood_lose_nothing(pair):
+    one, other, wire = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    say(alice, 0)
+    hear(bob, 0, 1)
+    for n in range(5):
+        seen = wire.seen
+        flood(alice, 1 + 100 * n, 51 + 100 * n)
+        until("some of them are under way", lambda seen=seen: wire.seen > seen + 2000)
+        wire.say("c")
+        flood(alice, 51 + 100 * n, 101 + 100 * n)
+    hear(bob, 1, 501)
+    until_confirmed(one)
+
+
+def test_a_connection_that_is_dead_without_a_word_is_found_out(pair):
+    one, other, wire = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    say(alice, 0)
+    hear(bob, 0, 1)
+    until_confirmed(one)  # it has answered a ping
+    wire.say("f")
+    flood(alice, 1, 20)
+    one.wait_log("event=s2s.lost.*does not answer a ping")
+    wire.say("c")
+    hear(bob, 1, 20)
+    until_confirmed(one)
+
+
+def acknowledged(client):
+    """How many stanzas of it are acknowledged."""
+    client.raw(f"<r xmlns='{xml.SM}'/>")
+    client.pump(0.05)
+    return client.acked
+
+
+def stored(server):
+    """The numbers of the messages in its archive, in order."""
+    with server.database(read_only=True) as db:
+        rows = db.execute("SELECT stanza FROM message ORDER BY id").fetchall()
+    return [int(found[1]) for row in rows if (found := re.search(r" id='m(\d+)'", row[0]))]
+
+
+@pytest.mark.parametrize("who", ["receiver", "sender"])
+def test_a_server_that_is_killed_in_a_flood_loses_nothing_acknowledged(pair, who):
+    one, other, wire = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    alice.enable_sm()
+    say(alice, 0)
+    hear(bob, 0, 1)
+    flood(alice, 1, 300)
+    victim = one if who == "sender" else other
+    until("some are acknowledged", lambda: acknowledged(alice) > 50)
+    sure = acknowledged(alice)
+    victim.kill()
+    if who == "receiver":
+        until("the rest is acknowledged", lambda: acknowledged(alice) >= 300)
+        sure = 300
+    victim.start()
+    until("all that was acknowledged", lambda: set(range(1, sure)) <= set(stored(other)))
+    until_confirmed(one)
+    first = list(dict.fromkeys(stored(other)))
+    assert first == sorted(first)
+    if who == "receiver":
+        assert stored(other) == first  # it knows repeats by their origin-ids
+
+
+def test_a_planned_restart_loses_nothing_and_repeats_nothing(pair):
+    one, other, _ = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    flood(alice, 0, 50)
+    hear(bob, 0, 50)
+    flood(alice, 50, 100)
+    one.restart()
+    hear(bob, 50, 100)
+    until_confirmed(one)
+    bob.expect_nothing()
+
+
+# --- a server that is away ---
+
+
+def test_stored_messages_wait_longer_than_others(node, listener):
+    alice = node.client("alice")
+    listener.sock.close()
+    node.ctl("set", "s2s.retry-for", "0s")
+    say(alice, 0)
+    say(alice, 1, NOT_STORED)
+    error = alice.expect("<message type='error'/>")
+    assert error.get("id") == "m1"
+    assert xml.condition(error.find(f"{{{xml.CLIENT}}}error")) == "remote-server-timeout"
+    say(alice, 2)
+    until("both are stored", lambda: pending(node) == 2)
+    node.kill()
+    node.start()
+    alice = node.client("alice")
+    say(alice, 3)
+    alice.expect_nothing("<message type='error'/>")
+    until("all are stored", lambda: pending(node) == 3)
+    listener.sock = socket.create_server(("127.0.0.1", listener.port))
+    listener.sock.settimeout(30)
+    node.ctl("s2s", "retry", OTHER)
+    peer, asked = sm_join(listener, ENABLED)
+    assert texts(listener, peer, 3, asked.string) == [0, 2, 3]
+    peer.sendall(b"<a xmlns='urn:xmpp:sm:3' h='3'/>")
+    until_confirmed(node)
+    peer.close()
+
+
+def test_messages_that_have_waited_for_long_say_since_when(node, listener):
+    alice = node.client("alice")
+    listener.sock.close()
+    say(alice, 0)
+    alice.ping()
+    node.stop()
+    with node.database() as db:
+        db.execute("UPDATE message SET at_us = at_us - 60000000 WHERE pending_out <> 0")
+        db.commit()
+    listener.sock = socket.create_server(("127.0.0.1", listener.port))
+    listener.sock.settimeout(30)
+    node.start()
+    peer, asked = sm_join(listener, ENABLED)
+    text = asked.string
+    if "</message>" not in text:
+        text += listener.read_until(peer, "(?s).*</message>")[0]
+    assert f"<delay xmlns='urn:xmpp:delay' from='{ONE}' stamp='" in text
+    peer.close()
+
+
+def test_the_sender_is_told_once_when_a_message_has_waited_too_long(node, listener):
+    alice = node.client("alice")
+    listener.sock.close()
+    node.ctl("set", "s2s.retry-for", "0s")
+    node.ctl("set", "s2s.keep-for", "2s")
+    say(alice, 0)
+    error = alice.expect("<message type='error'/>")
+    assert error.get("id") == "m0"
+    assert xml.condition(error.find(f"{{{xml.CLIENT}}}error")) == "remote-server-timeout"
+    assert pending(node) == 0
+    node.kill()
+    node.start()
+    alice = node.client("alice")
+    alice.expect_nothing("<message type='error'/>")
+    until("nothing to do", lambda: node.rows("s2s", "list") == [])
+
+
+def test_what_cannot_be_kept_in_memory_is_kept_in_the_database(node, listener):
+    alice = node.client("alice")
+    listener.sock.close()
+    node.ctl("set", "s2s.queue-stanzas", "5")
+    flood(alice, 0, 200)
+    alice.expect_nothing("<message type='error'/>")
+    listener.sock = socket.create_server(("127.0.0.1", listener.port))
+    listener.sock.settimeout(30)
+    node.ctl("s2s", "retry", OTHER)
+    peer, asked = sm_join(listener, ENABLED)
+    assert texts(listener, peer, 199, asked.string) == list(range(200))
+    peer.sendall(b"<a xmlns='urn:xmpp:sm:3' h='200'/>")
+    until_confirmed(node)
+    peer.close()
+
+
+def test_messages_that_are_not_archived_are_kept_until_they_are_confirmed(node, listener):
+    alice = node.client("alice")
+    alice.result("set", "<prefs xmlns='urn:xmpp:mam:2' default='never'><always/><never/></prefs>")
+    listener.sock.close()
+    say(alice, 0)
+    say(alice, 1)
+    until("both are stored", lambda: pending(node) == 2)
+    node.kill()
+    listener.sock = socket.create_server(("127.0.0.1", listener.port))
+    listener.sock.settimeout(30)
+    node.start()
+    peer, asked = sm_join(listener, ENABLED)
+    assert texts(listener, peer, 1, asked.string) == [0, 1]
+    peer.sendall(b"<a xmlns='urn:xmpp:sm:3' h='2'/>")
+    until_confirmed(node)
+    with node.database(read_only=True) as db:
+        assert db.execute("SELECT count(*) FROM message WHERE stanza <> ''").fetchone()[0] == 0
+    peer.close()
+
+
+def test_a_deleted_user_sends_nothing_more(node, listener):
+    alice = node.client("alice")
+    listener.sock.close()
+    say(alice, 0)
+    alice.ping()
+    node.ctl("user", "del", f"alice@{ONE}")
+    until("nothing is left", lambda: pending(node) == 0)
+
+
+# --- XEP-0198, with a server that the test plays ---
+
+
+def test_a_session_is_resumed_with_what_has_not_arrived(node, listener):
+    alice = node.client("alice")
+    flood(alice, 0, 3)
+    peer, asked = sm_join(listener, ENABLED)
+    assert "<enable " in asked[0] and "resume='true'" in asked[0]
+    assert texts(listener, peer, 2, asked.string) == [0, 1, 2]
+    peer.sendall(b"<a xmlns='urn:xmpp:sm:3' h='1'/>")
+    until("one is confirmed", lambda: pending(node) == 2)
+    Wire._reset(peer)
+    say(alice, 3)
+    resumed = "<resumed xmlns='urn:xmpp:sm:3' previd='session' h='2'/>"
+    peer, asked = sm_join(listener, resumed)
+    assert "<resume " in asked[0] and "previd='session'" in asked[0]
+    assert "text" not in asked.string[asked.string.index("<resume"):]
+    assert texts(listener, peer, 3) == [2, 3]
+    peer.sendall(b"<a xmlns='urn:xmpp:sm:3' h='4'/>")
+    until_confirmed(node)
+    peer.close()
+
+
+def test_what_is_not_resumed_is_sent_again(node, listener):
+    alice = node.client("alice")
+    flood(alice, 0, 3)
+    peer, asked = sm_join(listener, ENABLED)
+    assert texts(listener, peer, 2, asked.string) == [0, 1, 2]
+    peer.sendall(b"<a xmlns='urn:xmpp:sm:3' h='1'/>")
+    until("one is confirmed", lambda: pending(node) == 2)
+    Wire._reset(peer)
+    say(alice, 3)
+    peer, _ = sm_join(listener, "<failed xmlns='urn:xmpp:sm:3'/>")
+    enable = listener.read_until(peer, "<enable [^>]*/>")
+    peer.sendall(ENABLED.encode())
+    assert texts(listener, peer, 3, enable.string) == [1, 2, 3]
+    peer.sendall(b"<r xmlns='urn:xmpp:sm:3'/><a xmlns='urn:xmpp:sm:3' h='3'/>")
+    listener.read_until(peer, "<a xmlns='urn:xmpp:sm:3' h='0'/>")
+    until_confirmed(node)
+    peer.close()
+
+
+@pytest.mark.parametrize("counts", [(2,), (1, 0)])
+def test_counts_that_cannot_be_end_the_stream(node, listener, counts):
+    alice = node.client("alice")
+    say(alice, 0)
+    peer, asked = sm_join(listener, ENABLED)
+    assert texts(listener, peer, 0, asked.string) == [0]
+    for h in counts:
+        peer.sendall(f"<a xmlns='urn:xmpp:sm:3' h='{h}'/>".encode())
+    error = listener.read_until(peer, "(?s)<stream:error>.*</stream:error>")[0]
+    assert "<undefined-condition" in error and "handled-count-too-high" in error
+    peer.close()
+
+
+def test_a_server_without_it_confirms_by_its_end(node, listener):
+    alice = node.client("alice")
+    say(alice, 0)
+    peer = listener.join()
+    listener.read_until(peer, "text 0")
+    assert pending(node) == 1
+    peer.sendall(b"</stream:stream>")
+    until_confirmed(node)
+    peer.close()
+
+
+def test_an_operator_ends_an_attempt(node, listener):
+    alice = node.client("alice")
+    say(alice, 0)
+    peer, _ = listener.sock.accept()
+    assert node.ctl("s2s", "close", OTHER)["text"] == "closed streams: 1"
+    node.wait_log("an operator has ended the attempt")
+    peer.close()
+    peer = listener.join()
+    listener.read_until(peer, "text 0")
+    peer.close()
