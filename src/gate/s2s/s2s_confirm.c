@@ -133,7 +133,8 @@ static void partner_ponged(struct worker *w, void *arg, const struct stanza *rep
 
 static void partner_ping(struct partner *p)
 {
-    if (p->ping != NULL || p->pinging || p->counted || p->deaf || p->out == NULL || (p->holds & HOLD_END) != 0)
+    if (p->ping != NULL || p->pinging || p->counted || p->deaf || p->out == NULL ||
+        (p->holds & HOLD_END) != 0)
         return;
     timer_cancel(&p->ping_timer);
     if (!node_serves(worker_node(p->worker), partner_local(p))) {
