@@ -724,9 +724,9 @@ static unsigned message_send(struct account *a, struct session *s, struct stanza
         stage_carbon(a,
                      &(struct passage){ st, st->known, s, entry, ORIGIN_NONE, 0, PASSAGE_SENT, 0 });
     bool more = keep && kept(a, &(struct incoming){ .st = st, .origin = origin }, PASSAGE_SENT);
-    unsigned reports =
-        unshown ? route_unshown(a->worker, st, origin, mailbox_mint(a), a->id)
-                : route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
+    unsigned reports = unshown
+                           ? route_unshown(a->worker, st, origin, mailbox_mint(a), a->id)
+                           : route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
     return reports + (unsigned)more;
 }
 

@@ -22,14 +22,14 @@ struct outgoing_answered {
     uint8_t err;
 };
 
-static void id_pack(char *out, const struct outgoing_id *id)
+static void outgoing_id_pack(char *out, const struct outgoing_id *id)
 {
     uint64_t n = id->entry | (uint64_t)id->unshown << UNSHOWN_BIT;
     for (unsigned i = 0; i < ID_BYTES; i++)
         out[i] = (char)(n >> 8 * i & 0xff);
 }
 
-static struct outgoing_id id_unpack(slice ids, unsigned at)
+static struct outgoing_id outgoing_id_unpack(slice ids, unsigned at)
 {
     uint64_t n = 0;
     for (unsigned i = 0; i < ID_BYTES; i++)
@@ -45,7 +45,7 @@ struct told {
     bool read;
 };
 
-static void told_done(void *arg, enum store_result r, const struct store_batch *b)
+static void outgoing_told_done(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct told *t = arg;
     enum err e = r == STORE_CONFLICT ? E_NOTFOUND : err_of_store(r);
@@ -65,14 +65,14 @@ static void outgoing_run(struct worker *w, void *message, const struct message_f
     struct store_batch *b = t->read ? store_read(worker_store(w), (uint64_t)m->sender)
                                     : store_write(worker_store(w), (uint64_t)m->sender);
     for (unsigned i = 0; i < m->ids.len / ID_BYTES; i++) {
-        struct outgoing_id id = id_unpack(m->ids, i);
+        struct outgoing_id id = outgoing_id_unpack(m->ids, i);
         if (t->read)
             archive_pending_has(b, m->domain, m->sender, id.entry);
         else
             archive_pending_settle(b, m->domain, m->sender, id.entry, id.unshown,
                                    m->word == OUTGOING_GIVEN_UP);
     }
-    store_submit(b, worker_loop(w), 0, told_done, t);
+    store_submit(b, worker_loop(w), 0, outgoing_told_done, t);
 }
 
 static bool outgoing_is_sound(struct worker *w, const void *message,
@@ -91,7 +91,7 @@ static const struct message_field outgoing_fields[] = {
     F_BYTES(struct outgoing_told, ids, OUTGOING_MANY *ID_BYTES),
     { 0 },
 };
-static const struct message_field answer_fields[] = {
+static const struct message_field outgoing_answer_fields[] = {
     F_ERR(struct outgoing_answered, err),
     { 0 },
 };
@@ -100,7 +100,7 @@ const struct message_row outgoing_answer = {
     .scope = MESSAGE_CLUSTER,
     .name = "outgoing-answer",
     .size = sizeof(struct outgoing_answered),
-    .fields = answer_fields,
+    .fields = outgoing_answer_fields,
 };
 const struct message_row outgoing_message = {
     .id = 100,
@@ -138,22 +138,23 @@ static void telling_end(struct worker *w, void *arg)
 
 static void telling_drop(void *arg) { mem_free(&arg); }
 
-void outgoing_tell(struct worker *w, slice domain, const struct outgoing_id *ids, unsigned count,
+void outgoing_tell(const struct outgoing_pair *pair, const struct outgoing_id *ids, unsigned count,
                    enum outgoing_word word, outgoing_fn *done, void *arg)
 {
+    struct worker *w = pair->worker;
     char packed[OUTGOING_MANY * ID_BYTES];
     uint32_t node;
     unsigned home = node_home_of_slot(worker_node(w), ids[0].slot, &node);
     ensure(count > 0 && count <= OUTGOING_MANY && (count == 1 || word == OUTGOING_CONFIRMED));
     for (unsigned i = 0; i < count; i++) {
         ensure(ids[i].sender == ids[0].sender && ids[i].entry != 0);
-        id_pack(packed + i * ID_BYTES, &ids[i]);
+        outgoing_id_pack(packed + i * ID_BYTES, &ids[i]);
     }
     struct telling *t = mem_new(struct telling);
     *t = (struct telling){ done, arg, E_DOWN };
     home_ask_at(
         w, node, home, &outgoing_message,
-        &(struct outgoing_told){ .domain = domain,
+        &(struct outgoing_told){ .domain = pair->remote,
                                  .sender = ids[0].sender,
                                  .word = (uint8_t)word,
                                  .ids = { packed, count * ID_BYTES } },
@@ -173,12 +174,12 @@ struct outgoing_read {
 };
 
 /* From this domain of ours: the rows are those of all. */
-static bool line_is_from(const struct outgoing_read *r, slice from)
+static bool outgoing_line_is_from(const struct outgoing_read *r, slice from)
 {
     return slice_eq(jid_split(from).domain, (slice){ r->local, r->local_len });
 }
 
-static void page_read(void *arg, enum store_result result, const struct store_batch *b)
+static void outgoing_page_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct outgoing_read *r = arg;
     struct worker *w = r->worker;
@@ -191,7 +192,7 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
         struct archive_pending p = archive_pending_of(b, i);
         struct outgoing_line *line = &lines[page.count];
         page.last = (struct outgoing_id){ .sender = p.sender, .entry = p.id };
-        if (!line_is_from(r, p.from))
+        if (!outgoing_line_is_from(r, p.from))
             continue;
         *line = (struct outgoing_line){ .id = { .sender = p.sender,
                                                 .entry = p.id,
@@ -211,10 +212,12 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
         stanza_unref(&lines[i].st);
 }
 
-struct outgoing_read *outgoing_read(struct worker *w, slice local, slice remote,
+struct outgoing_read *outgoing_read(const struct outgoing_pair *pair,
                                     const struct outgoing_id *behind, uint64_t before_us,
                                     outgoing_page_fn *done, void *arg)
 {
+    struct worker *w = pair->worker;
+    slice local = pair->local;
     struct outgoing_read *r = mem_zalloc(sizeof *r + local.len);
     r->worker = w;
     r->done = done;
@@ -222,8 +225,8 @@ struct outgoing_read *outgoing_read(struct worker *w, slice local, slice remote,
     r->local_len = (uint16_t)local.len;
     memcpy(r->local, local.ptr, local.len);
     struct store_batch *b = store_read(worker_store(w), 0);
-    archive_pending_read(b, remote, behind->sender, behind->entry, before_us);
-    r->op = store_submit(b, worker_loop(w), READ_MS, page_read, r);
+    archive_pending_read(b, pair->remote, behind->sender, behind->entry, before_us);
+    r->op = store_submit(b, worker_loop(w), READ_MS, outgoing_page_read, r);
     return r;
 }
 
@@ -241,38 +244,38 @@ void outgoing_cancel(struct outgoing_read **pr)
 
 struct finding {
     struct worker *worker;
-    outgoing_pair_fn *pair;
+    outgoing_found_fn *found;
 };
 
-static void find_behind(struct finding *f, slice domain, int64_t sender);
+static void outgoing_find_behind(struct finding *f, slice domain, int64_t sender);
 
-static void pairs_read(void *arg, enum store_result r, const struct store_batch *b)
+static void outgoing_pairs_read(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct finding *f = arg;
     uint32_t rows = r == STORE_OK ? store_row_count(b, 0) : 0;
     for (uint32_t i = 0; i < rows; i++) {
         struct archive_pending_pair p = archive_pending_pair_of(b, i);
         if (p.from.ptr != NULL)
-            f->pair(f->worker, jid_split(p.from).domain, p.domain);
+            f->found(&(struct outgoing_pair){ f->worker, jid_split(p.from).domain, p.domain });
     }
     if (rows < PENDING_PAGE || worker_stopping(f->worker)) {
         mem_free(&f);
         return;
     }
     struct archive_pending_pair last = archive_pending_pair_of(b, rows - 1);
-    find_behind(f, last.domain, last.sender);
+    outgoing_find_behind(f, last.domain, last.sender);
 }
 
-static void find_behind(struct finding *f, slice domain, int64_t sender)
+static void outgoing_find_behind(struct finding *f, slice domain, int64_t sender)
 {
     struct store_batch *b = store_read(worker_store(f->worker), 0);
     archive_pending_pairs(b, domain, sender);
-    store_submit(b, worker_loop(f->worker), READ_MS, pairs_read, f);
+    store_submit(b, worker_loop(f->worker), READ_MS, outgoing_pairs_read, f);
 }
 
-void outgoing_find(struct worker *w, outgoing_pair_fn *pair)
+void outgoing_find(struct worker *w, outgoing_found_fn *found)
 {
     struct finding *f = mem_new(struct finding);
-    *f = (struct finding){ w, pair };
-    find_behind(f, SLICE(""), 0);
+    *f = (struct finding){ w, found };
+    outgoing_find_behind(f, SLICE(""), 0);
 }

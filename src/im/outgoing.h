@@ -29,9 +29,14 @@ enum outgoing_word {
     OUTGOING_ASKED = 2      /* whether one waits: behind the write of it; E_NOTFOUND: no */
 };
 typedef void outgoing_fn(void *arg, enum err e);
+/* Whose messages: from a domain of ours to a foreign one. `worker`: this one. */
+struct outgoing_pair {
+    struct worker *worker;
+    slice local, remote;
+};
 /* Says it for `count` messages of one sender, at most OUTGOING_MANY. `done` is called once, later,
  * unless the worker ends before. */
-void outgoing_tell(struct worker *w, slice domain, const struct outgoing_id *ids, unsigned count,
+void outgoing_tell(const struct outgoing_pair *pair, const struct outgoing_id *ids, unsigned count,
                    enum outgoing_word word, outgoing_fn *done, void *arg);
 
 struct outgoing_line {
@@ -48,16 +53,16 @@ struct outgoing_page {
     struct outgoing_id last; /* where the next one begins */
 };
 typedef void outgoing_page_fn(void *arg, const struct outgoing_page *page);
-/* Reads messages from a domain of ours to a foreign one, stored before a time (UINT64_MAX: all).
- * `done` is called once, later, unless it is cancelled. */
-struct outgoing_read *outgoing_read(struct worker *w, slice local, slice remote,
+/* Reads messages that were stored before a time (UINT64_MAX: all). `done` is called once, later,
+ * unless it is cancelled. */
+struct outgoing_read *outgoing_read(const struct outgoing_pair *pair,
                                     const struct outgoing_id *behind, uint64_t before_us,
                                     outgoing_page_fn *done, void *arg);
 void outgoing_cancel(struct outgoing_read **r); /* NULL is fine; nulls */
 
-/* After a start: calls `pair` for each pair of domains that has such messages, perhaps more than
+/* After a start: calls `found` for each pair of domains that has such messages, perhaps more than
  * once. Only what is there now. */
-typedef void outgoing_pair_fn(struct worker *w, slice local, slice remote);
-void outgoing_find(struct worker *w, outgoing_pair_fn *pair);
+typedef void outgoing_found_fn(const struct outgoing_pair *pair);
+void outgoing_find(struct worker *w, outgoing_found_fn *found);
 
 extern const struct message_row outgoing_message, outgoing_answer;

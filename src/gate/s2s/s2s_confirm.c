@@ -1,3 +1,4 @@
+#include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "home/router.h"
 #include "xmpp/ns.h"

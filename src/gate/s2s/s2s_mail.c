@@ -21,14 +21,22 @@ static struct loop *mail_loop(const struct s2s_mail *m)
     return worker_loop(partner_worker(m->partner));
 }
 
-static void settle_due(struct timer *t, struct loop *loop);
-static void expire_due(struct timer *t, struct loop *loop);
+/* Fills `room`. */
+static const struct outgoing_pair *mail_pair(const struct s2s_mail *m, struct outgoing_pair *room)
+{
+    *room = (struct outgoing_pair){ partner_worker(m->partner), partner_local(m->partner),
+                                    partner_remote(m->partner) };
+    return room;
+}
+
+static void mail_settle_due(struct timer *t, struct loop *loop);
+static void mail_expire_due(struct timer *t, struct loop *loop);
 
 void s2s_mail_init(struct s2s_mail *m, struct partner *p)
 {
     m->partner = p;
-    m->settle.fn = settle_due;
-    m->expire.fn = expire_due;
+    m->settle.fn = mail_settle_due;
+    m->expire.fn = mail_expire_due;
     list_init(&m->left);
 }
 
@@ -42,7 +50,7 @@ bool s2s_mail_has(const struct s2s_mail *m, const struct outgoing_id *id)
     return false;
 }
 
-static void settled_remove(struct s2s_mail *m, uint32_t count)
+static void mail_settled_remove(struct s2s_mail *m, uint32_t count)
 {
     ensure(count <= m->settled_len);
     m->settled_len -= count;
@@ -53,14 +61,14 @@ static void settled_remove(struct s2s_mail *m, uint32_t count)
     }
 }
 
-static void settle_told(void *arg, enum err e)
+static void mail_settle_told(void *arg, enum err e)
 {
     struct s2s_mail *m = arg;
     ensure(m->tells > 0);
     m->tell_failed |= e != OK;
     if (--m->tells == 0) {
         if (!m->tell_failed)
-            settled_remove(m, m->telling);
+            mail_settled_remove(m, m->telling);
         m->telling = 0;
         if (m->settled_len > 0)
             timer_set(mail_loop(m), &m->settle, SETTLE_MS);
@@ -68,7 +76,7 @@ static void settle_told(void *arg, enum err e)
     partner_unpin(m->partner);
 }
 
-static int settled_compare(const void *a, const void *b)
+static int mail_settled_compare(const void *a, const void *b)
 {
     const struct outgoing_id *x = a, *y = b;
     return x->sender != y->sender ? (x->sender > y->sender) - (x->sender < y->sender)
@@ -83,19 +91,19 @@ void s2s_mail_write(struct s2s_mail *m)
         return;
     m->tell_failed = false;
     m->telling = m->settled_len;
-    qsort(m->settled, m->telling, sizeof *m->settled, settled_compare);
+    qsort(m->settled, m->telling, sizeof *m->settled, mail_settled_compare);
     for (uint32_t i = 0, n; i < m->telling; i += n) {
         for (n = 1; i + n < m->telling && n < OUTGOING_MANY &&
                     m->settled[i + n].sender == m->settled[i].sender;)
             n++;
         m->tells++;
         partner_pin(m->partner);
-        outgoing_tell(partner_worker(m->partner), partner_remote(m->partner), &m->settled[i], n,
-                      OUTGOING_CONFIRMED, settle_told, m);
+        outgoing_tell(mail_pair(m, &(struct outgoing_pair){ 0 }), &m->settled[i], n,
+                      OUTGOING_CONFIRMED, mail_settle_told, m);
     }
 }
 
-static void settle_due(struct timer *t, struct loop *loop)
+static void mail_settle_due(struct timer *t, struct loop *loop)
 {
     (void)loop;
     s2s_mail_write(CONTAINER_OF(t, struct s2s_mail, settle));
@@ -106,7 +114,7 @@ void s2s_mail_confirmed(struct s2s_mail *m, const struct outgoing_id *id)
     if (m->settled_len == MAIL_SETTLED_MAX && m->tells > 0)
         return; /* the database has not answered for long */
     if (m->settled_len == MAIL_SETTLED_MAX)
-        settled_remove(m, 1);
+        mail_settled_remove(m, 1);
     if (m->settled_len == m->settled_cap) {
         m->settled_cap = m->settled_cap == 0 ? 16 : 2 * m->settled_cap;
         m->settled = mem_realloc(m->settled, m->settled_cap * sizeof *m->settled);
@@ -127,7 +135,7 @@ struct left {
     bool given_up; /* it was read from the database, and its sender is to be told */
 };
 
-static struct left *left_add(struct s2s_mail *m, const struct s2s_sent *s, bool given_up)
+static struct left *mail_left_add(struct s2s_mail *m, const struct s2s_sent *s, bool given_up)
 {
     struct left *l = mem_new(struct left);
     *l = (struct left){ .mail = m, .sent = *s, .given_up = given_up };
@@ -136,7 +144,7 @@ static struct left *left_add(struct s2s_mail *m, const struct s2s_sent *s, bool 
     return l;
 }
 
-static void left_free(struct left *l)
+static void mail_left_free(struct left *l)
 {
     struct partner *p = l->mail->partner;
     list_remove(&l->node);
@@ -145,7 +153,7 @@ static void left_free(struct left *l)
     partner_unpin(p);
 }
 
-static void left_told(void *arg, enum err e)
+static void mail_left_told(void *arg, enum err e)
 {
     struct left *l = arg;
     struct s2s_mail *m = l->mail;
@@ -157,7 +165,7 @@ static void left_told(void *arg, enum err e)
         partner_answer_stanza(m->partner, l->sent.st, SE_RESOURCE_CONSTRAINT,
                               "the message could not be stored");
     s2s_mail_go(m);
-    left_free(l);
+    mail_left_free(l);
 }
 
 void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s)
@@ -175,11 +183,11 @@ void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s)
         stanza_unref(&gone.st);
         return;
     }
-    struct left *l = left_add(m, s, false);
+    struct left *l = mail_left_add(m, s, false);
     m->asked++;
     m->again = true;
-    outgoing_tell(partner_worker(m->partner), partner_remote(m->partner), &s->id, 1, OUTGOING_ASKED,
-                  left_told, l);
+    outgoing_tell(mail_pair(m, &(struct outgoing_pair){ 0 }), &s->id, 1, OUTGOING_ASKED,
+                  mail_left_told, l);
 }
 
 void s2s_mail_found(struct s2s_mail *m)
@@ -193,7 +201,7 @@ void s2s_mail_found(struct s2s_mail *m)
 
 /* The backlog, when the stream is up. */
 
-static void backlog_ends(struct s2s_mail *m)
+static void mail_backlog_ends(struct s2s_mail *m)
 {
     m->backlog = false;
     m->behind = (struct outgoing_id){ 0 };
@@ -201,7 +209,7 @@ static void backlog_ends(struct s2s_mail *m)
     partner_mail_done(m->partner);
 }
 
-static bool line_send(struct s2s_mail *m, const struct outgoing_line *line)
+static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line)
 {
     if (partner_has(m->partner, &line->id) || s2s_mail_has(m, &line->id))
         return true;
@@ -224,12 +232,12 @@ static void mail_page(void *arg, const struct outgoing_page *page)
         return;
     }
     partner_pin(m->partner);
-    while (i < page->count && line_send(m, &page->lines[i]))
+    while (i < page->count && mail_line_send(m, &page->lines[i]))
         m->behind = page->lines[i++].id;
     if (i == page->count && page->more) {
         m->behind = page->last;
     } else if (i == page->count && !m->again && m->asked == 0) {
-        backlog_ends(m);
+        mail_backlog_ends(m);
         partner_unpin(m->partner);
         return;
     } else if (i == page->count) {
@@ -245,8 +253,8 @@ void s2s_mail_go(struct s2s_mail *m)
         return;
     if (m->behind.entry == 0)
         m->again = false;
-    m->page = outgoing_read(partner_worker(m->partner), partner_local(m->partner),
-                            partner_remote(m->partner), &m->behind, UINT64_MAX, mail_page, m);
+    m->page = outgoing_read(mail_pair(m, &(struct outgoing_pair){ 0 }), &m->behind, UINT64_MAX,
+                            mail_page, m);
 }
 
 void s2s_mail_stop(struct s2s_mail *m)
@@ -259,9 +267,9 @@ void s2s_mail_stop(struct s2s_mail *m)
 
 /* What is too old while the domain fails. */
 
-static void old_next(struct s2s_mail *m);
+static void mail_old_next(struct s2s_mail *m);
 
-static void old_told(void *arg, enum err e)
+static void mail_old_told(void *arg, enum err e)
 {
     struct left *l = arg;
     struct s2s_mail *m = l->mail;
@@ -270,11 +278,11 @@ static void old_told(void *arg, enum err e)
     if (e == OK)
         partner_give_up(m->partner, l->sent.st);
     if (m->giving_up == 0)
-        old_next(m);
-    left_free(l);
+        mail_old_next(m);
+    mail_left_free(l);
 }
 
-static void old_page(void *arg, const struct outgoing_page *page)
+static void mail_old_page(void *arg, const struct outgoing_page *page)
 {
     struct s2s_mail *m = arg;
     m->old_page = NULL;
@@ -283,7 +291,7 @@ static void old_page(void *arg, const struct outgoing_page *page)
     m->old_behind = page->last;
     if (m->remains && page->error == OK && page->count == 0 && !page->more && !m->again &&
         m->asked == 0)
-        backlog_ends(m);
+        mail_backlog_ends(m);
     for (unsigned i = 0; i < page->count && !m->remains; i++) {
         const struct outgoing_line *line = &page->lines[i];
         if (partner_has(m->partner, &line->id) || s2s_mail_has(m, &line->id))
@@ -294,22 +302,23 @@ static void old_page(void *arg, const struct outgoing_page *page)
             continue;
         }
         m->giving_up++;
-        outgoing_tell(partner_worker(m->partner), partner_remote(m->partner), &line->id, 1,
-                      OUTGOING_GIVEN_UP, old_told,
-                      left_add(m, &(struct s2s_sent){ stanza_ref(line->st), line->id, 0 }, true));
+        outgoing_tell(
+            mail_pair(m, &(struct outgoing_pair){ 0 }), &line->id, 1, OUTGOING_GIVEN_UP,
+            mail_old_told,
+            mail_left_add(m, &(struct s2s_sent){ stanza_ref(line->st), line->id, 0 }, true));
     }
     if (m->giving_up == 0 && !m->remains)
-        old_next(m);
+        mail_old_next(m);
     partner_unpin(m->partner);
 }
 
-static void old_read(struct s2s_mail *m, uint64_t before_us)
+static void mail_old_read(struct s2s_mail *m, uint64_t before_us)
 {
-    m->old_page = outgoing_read(partner_worker(m->partner), partner_local(m->partner),
-                                partner_remote(m->partner), &m->old_behind, before_us, old_page, m);
+    m->old_page = outgoing_read(mail_pair(m, &(struct outgoing_pair){ 0 }), &m->old_behind,
+                                before_us, mail_old_page, m);
 }
 
-static uint64_t old_before_us(const struct s2s_mail *m)
+static uint64_t mail_old_before_us(const struct s2s_mail *m)
 {
     uint64_t now = loop_wall_us(mail_loop(m));
     uint64_t keep_us = (uint64_t)setting_int(&s2s_keep_for) * 1000;
@@ -317,18 +326,18 @@ static uint64_t old_before_us(const struct s2s_mail *m)
 }
 
 /* The rest of the pass; and behind one that has found some, whether any are left. */
-static void old_next(struct s2s_mail *m)
+static void mail_old_next(struct s2s_mail *m)
 {
     if (!partner_may_give_up(m->partner))
         return;
     if (m->old_more) {
-        old_read(m, old_before_us(m));
+        mail_old_read(m, mail_old_before_us(m));
     } else if (m->old_found) {
         m->old_found = false;
         m->remains = true;
         m->again = false;
         m->old_behind = (struct outgoing_id){ 0 };
-        old_read(m, UINT64_MAX);
+        mail_old_read(m, UINT64_MAX);
     }
 }
 
@@ -338,10 +347,10 @@ void s2s_mail_expire(struct s2s_mail *m)
         return;
     m->old_found = m->remains = m->old_more = false;
     m->old_behind = (struct outgoing_id){ 0 };
-    old_read(m, old_before_us(m));
+    mail_old_read(m, mail_old_before_us(m));
 }
 
-static void expire_due(struct timer *t, struct loop *loop)
+static void mail_expire_due(struct timer *t, struct loop *loop)
 {
     struct s2s_mail *m = CONTAINER_OF(t, struct s2s_mail, expire);
     uint64_t ms = (uint64_t)setting_int(&s2s_keep_for) / 4;

@@ -1,6 +1,7 @@
 #include "gate/s2s/s2s_partner.h"
 #include "base/rand.h"
 #include "base/utf8.h"
+#include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_partner_private.h"
@@ -861,7 +862,7 @@ struct s2s_pending {
     slice local, remote;
 };
 
-static void pending_run(struct worker *w, void *message, const struct message_from *from)
+static void foreign_pending_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct s2s_pending *m = message;
     struct s2s_gate *g = s2s_gate_of(w);
@@ -871,23 +872,24 @@ static void pending_run(struct worker *w, void *message, const struct message_fr
     s2s_mail_found(&partner_get(w, m->local, m->remote)->mail);
 }
 
-static const struct message_field pending_fields[] = {
+static const struct message_field foreign_pending_fields[] = {
     F_BARE(struct s2s_pending, local),
     F_BARE(struct s2s_pending, remote),
     { 0 },
 };
-static const struct message_row pending_message = {
+static const struct message_row foreign_pending_message = {
     .id = 102,
     .scope = MESSAGE_CLUSTER,
     .name = "foreign-pending",
     .size = sizeof(struct s2s_pending),
-    .fields = pending_fields,
-    .run = pending_run,
+    .fields = foreign_pending_fields,
+    .run = foreign_pending_run,
 };
 
-static void partner_pair_found(struct worker *w, slice local, slice remote)
+static void partner_pair_found(const struct outgoing_pair *pair)
 {
-    home_send(w, remote, &pending_message, &(struct s2s_pending){ local, remote });
+    home_send(pair->worker, pair->remote, &foreign_pending_message,
+              &(struct s2s_pending){ pair->local, pair->remote });
 }
 
 void partners_find_pending(struct worker *w) { outgoing_find(w, partner_pair_found); }
@@ -913,7 +915,7 @@ int64_t partners_each(struct worker *w, slice domain, partner_each_fn *fn)
 }
 
 const struct message_row *const s2s_messages[] = {
-    &s2s_foreign_message, &s2s_verify_message,  &verified_message,
-    &pending_message,     &outgoing_message,    &outgoing_answer,
-    &s2s_resume_message,  &s2s_resumed_message, NULL
+    &s2s_foreign_message,     &s2s_verify_message,  &verified_message,
+    &foreign_pending_message, &outgoing_message,    &outgoing_answer,
+    &s2s_resume_message,      &s2s_resumed_message, NULL
 };

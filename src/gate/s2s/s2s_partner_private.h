@@ -1,5 +1,5 @@
 /* s2s_partner_private: the memory of a partner, for the files that it is made of:
- * gate/s2s/s2s_partner.c, and gate/s2s/s2s_confirm.c for what was written to its stream. */
+ * gate/s2s/s2s_partner.c and gate/s2s/s2s_confirm.c. */
 #pragma once
 #include "base/ensure.h"
 #include "base/log.h"
@@ -69,14 +69,3 @@ static inline bool partner_stopped(const struct partner *p)
 {
     return s2s_worker(p->gate, p->worker)->out.stopped;
 }
-
-/* Pauses and goes on, for one of the reasons. */
-void partner_hold(struct partner *p, unsigned reason);
-void partner_release(struct partner *p, unsigned reason);
-/* Takes over the reference: to the stream, which is up. */
-void partner_write(struct partner *p, const struct s2s_sent *s);
-void partner_write_next(struct partner *p); /* what waits for that in `unacked` */
-void partner_weigh(struct partner *p);      /* whether too much is not confirmed */
-void partner_ping_due(struct timer *t, struct loop *loop);
-/* If the inbox is empty: what the database has goes before what comes from now on. */
-void partner_mail_begin(struct partner *p);

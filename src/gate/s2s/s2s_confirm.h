@@ -1,0 +1,16 @@
+/* s2s_confirm: what a partner writes to its stream, what of it the other server has confirmed, and
+ * when the stream takes no more: see gate/s2s/s2s_partner.h. For gate/s2s/s2s_partner.c alone. */
+#pragma once
+#include "gate/s2s/s2s_partner.h"
+#include "io/timer.h"
+
+/* Pauses and goes on, for one of the reasons. */
+void partner_hold(struct partner *p, unsigned reason);
+void partner_release(struct partner *p, unsigned reason);
+/* Takes over the reference: to the stream, which is up. */
+void partner_write(struct partner *p, const struct s2s_sent *s);
+void partner_write_next(struct partner *p); /* what waits for that in `unacked` */
+void partner_weigh(struct partner *p);      /* whether too much is not confirmed */
+void partner_ping_due(struct timer *t, struct loop *loop);
+/* If the inbox is empty: what the database has goes before what comes from now on. */
+void partner_mail_begin(struct partner *p);
