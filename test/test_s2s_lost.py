@@ -425,6 +425,18 @@ def test_counts_that_cannot_be_end_the_stream(node, listener, counts):
     peer.close()
 
 
+def test_what_is_not_confirmed_is_bounded(node, listener):
+    alice = node.client("alice")
+    node.ctl("set", "s2s.unacked-max", "5")
+    flood(alice, 0, 10)
+    peer, asked = sm_join(listener, ENABLED)
+    assert texts(listener, peer, 4, asked.string) == [0, 1, 2, 3, 4]
+    until("the others", lambda: [row["queue"] for row in node.rows("s2s", "list", OTHER)] == [5])
+    peer.sendall(b"<a xmlns='urn:xmpp:sm:3' h='5'/>")
+    assert texts(listener, peer, 9) == [5, 6, 7, 8, 9]
+    peer.close()
+
+
 def test_a_server_without_it_confirms_by_its_end(node, listener):
     alice = node.client("alice")
     say(alice, 0)

@@ -13,7 +13,8 @@ enum {
     SETTLE_MANY = OUTGOING_MANY, /* then at once */
     EXPIRE_MIN_MS = 500,
     EXPIRE_MAX_MS = 60000,
-    READ_AGAIN_MS = 1000
+    READ_AGAIN_MS = 1000,
+    REST_MS = 100
 };
 
 static struct loop *mail_loop(const struct s2s_mail *m)
@@ -31,12 +32,14 @@ static const struct outgoing_pair *mail_pair(const struct s2s_mail *m, struct ou
 
 static void mail_settle_due(struct timer *t, struct loop *loop);
 static void mail_expire_due(struct timer *t, struct loop *loop);
+static void mail_rested(struct timer *t, struct loop *loop);
 
 void s2s_mail_init(struct s2s_mail *m, struct partner *p)
 {
     m->partner = p;
     m->settle.fn = mail_settle_due;
     m->expire.fn = mail_expire_due;
+    m->rest.fn = mail_rested;
     list_init(&m->left);
 }
 
@@ -186,6 +189,7 @@ void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s)
     struct left *l = mail_left_add(m, s, false);
     m->asked++;
     m->again = true;
+    m->closing = false;
     outgoing_tell(mail_pair(m, &(struct outgoing_pair){ 0 }), &s->id, 1, OUTGOING_ASKED,
                   mail_left_told, l);
 }
@@ -203,7 +207,7 @@ void s2s_mail_found(struct s2s_mail *m)
 
 static void mail_backlog_ends(struct s2s_mail *m)
 {
-    m->backlog = false;
+    m->backlog = m->closing = false;
     m->behind = (struct outgoing_id){ 0 };
     timer_cancel(&m->expire);
     partner_mail_done(m->partner);
@@ -242,6 +246,8 @@ static void mail_page(void *arg, const struct outgoing_page *page)
         return;
     } else if (i == page->count) {
         m->behind = (struct outgoing_id){ 0 };
+        m->closing = true;
+        timer_set(mail_loop(m), &m->rest, REST_MS);
     }
     s2s_mail_go(m);
     partner_unpin(m->partner);
@@ -249,7 +255,7 @@ static void mail_page(void *arg, const struct outgoing_page *page)
 
 void s2s_mail_go(struct s2s_mail *m)
 {
-    if (!m->backlog || m->page != NULL || m->asked > 0 || !partner_takes_mail(m->partner))
+    if (!m->backlog || m->page != NULL || timer_is_set(&m->rest) || !partner_takes_mail(m->partner))
         return;
     if (m->behind.entry == 0)
         m->again = false;
@@ -257,9 +263,17 @@ void s2s_mail_go(struct s2s_mail *m)
                             mail_page, m);
 }
 
+static void mail_rested(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    s2s_mail_go(CONTAINER_OF(t, struct s2s_mail, rest));
+}
+
 void s2s_mail_stop(struct s2s_mail *m)
 {
     outgoing_cancel(&m->page);
+    timer_cancel(&m->rest);
+    m->closing = false;
     m->behind = (struct outgoing_id){ 0 };
     if (m->backlog && !timer_is_set(&m->expire))
         timer_set(mail_loop(m), &m->expire, EXPIRE_MIN_MS);
@@ -368,6 +382,7 @@ void s2s_mail_fini(struct s2s_mail *m)
 {
     timer_cancel(&m->settle);
     timer_cancel(&m->expire);
+    timer_cancel(&m->rest);
     outgoing_cancel(&m->page);
     outgoing_cancel(&m->old_page);
     LIST_EACH (it, &m->left) {

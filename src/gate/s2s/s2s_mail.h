@@ -22,10 +22,12 @@ struct s2s_mail {
     struct partner *partner;
     bool backlog;   /* the database has, or may have, messages that memory does not have */
     bool again;     /* one was left since the pages were begun: they begin anew */
+    bool closing;   /* the last pass: what comes now waits in memory, behind it */
     uint32_t asked; /* messages that are being left: whether they are stored is asked */
     struct list left;
     struct outgoing_read *page;
     struct outgoing_id behind; /* where the next page begins */
+    struct timer rest;         /* between two passes */
 
     struct outgoing_id *settled; /* confirmed; NULL: none */
     uint32_t settled_len, settled_cap;
@@ -50,8 +52,13 @@ void s2s_mail_confirmed(struct s2s_mail *m, const struct outgoing_id *id);
 bool s2s_mail_has(const struct s2s_mail *m, const struct outgoing_id *id);
 /* Memory does not keep it: the database does. Takes over the reference. */
 void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s);
-/* Whether stored messages have to be left, for the order. */
+/* Whether the database has some that memory does not have; and whether what comes must be left,
+ * too, for the order. */
 static inline bool s2s_mail_waits(const struct s2s_mail *m) { return m->backlog || m->asked > 0; }
+static inline bool s2s_mail_leaves(const struct s2s_mail *m)
+{
+    return s2s_mail_waits(m) && !m->closing;
+}
 void s2s_mail_found(struct s2s_mail *m);  /* the database has some */
 void s2s_mail_go(struct s2s_mail *m);     /* the stream takes stanzas: reads on */
 void s2s_mail_stop(struct s2s_mail *m);   /* it does not any more */

@@ -549,7 +549,7 @@ static bool out_resumed(struct s2s_out *o, const struct elem *e)
 }
 
 /* <enable/> or <resume/> was refused. A session that is over may say what of it has arrived. */
-static bool out_refused(struct s2s_out *o, const struct elem *e)
+static bool out_sm_refused(struct s2s_out *o, const struct elem *e)
 {
     uint32_t h;
     if (o->sm == OUT_ENABLING) {
@@ -578,7 +578,7 @@ static bool out_sm(struct s2s_out *o, const struct elem *e)
     if (slice_is(e->name, "resumed"))
         return out_resumed(o, e);
     if (slice_is(e->name, "failed"))
-        return out_refused(o, e);
+        return out_sm_refused(o, e);
     if (!slice_is(e->name, "r") || o->sm != OUT_COUNTS)
         return false;
     if (!o->x.end_sent) /* it has sent us no stanza on this stream */

@@ -607,7 +607,7 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
     if (p->pinging) {
         partner_write(p, &s);
         p->pinging = false;
-    } else if (id->entry != 0 && s2s_mail_waits(&p->mail)) {
+    } else if (id->entry != 0 && s2s_mail_leaves(&p->mail)) {
         partner_overflows(p, &s);
     } else if (partner_is_down(p)) {
         partner_refuse_sent(p, &s);
