@@ -120,7 +120,7 @@ const struct feature session_feature = {
     .xeps =
         (const struct xep[]){
             { "0198", "1.6.1", "Stream Management", "0.1.0", "test_sm",
-              "with clients, and on streams that other servers open" },
+              "with clients, and with other servers in both directions" },
             { 0 },
         },
     .schema = &restart_schema,

@@ -268,8 +268,6 @@ const struct feature s2s_feature = {
         (const struct xep[]){
             { "0178", "1.2", "Best Practices for Use of SASL EXTERNAL with Certificates", "0.1.0",
               "test_s2s", "between servers" },
-            { "0198", "1.6.1", "Stream Management", "0.1.0", "test_s2s_lost",
-              "to other servers, with resumption" },
             { "0185", "1.0", "Dialback Key Generation and Validation", "0.1.0", "dialback_test",
               NULL },
             { "0220", "1.1.1", "Server Dialback", "0.1.0", "test_s2s",
