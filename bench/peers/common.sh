@@ -4,6 +4,10 @@
 #   BENCH_CPUS CPU list for the server ("" = not pinned)
 #   BENCH_PASS password of every account (secret)   BENCH_ITER SCRAM iterations (4096)
 #   BENCH_KEY  ec | rsa: key of the self-signed certificate (ec = P-256, rsa = 2048 bit)
+# For servers that federate (../federation.sh):
+#   BENCH_DOMAIN domain (localhost)         BENCH_NAME suffix of the folder, so that two run beside each other
+#   BENCH_S2S  port for other servers; then these are needed: BENCH_CERT path of the certificate (.pem) and its key
+#              (.key) without the ending, BENCH_CA the authority of the others, BENCH_DNS port of the name server
 set -eu
 BENCH_TMP=${BENCH_TMP:-/tmp/bench}
 BENCH_ADDR=${BENCH_ADDR:-127.0.0.1}
@@ -11,13 +15,21 @@ BENCH_CPUS=${BENCH_CPUS:-}
 BENCH_PASS=${BENCH_PASS:-secret}
 BENCH_ITER=${BENCH_ITER:-4096}
 BENCH_KEY=${BENCH_KEY:-ec}
-DOMAIN=localhost
-DIR=$BENCH_TMP/$PEER
+DOMAIN=${BENCH_DOMAIN:-localhost}
+DIR=$BENCH_TMP/$PEER${BENCH_NAME:+-$BENCH_NAME}
+S2S=${BENCH_S2S:-}
 PIDFILE=$DIR/bench.pid
 
 case $BENCH_ADDR in 127.*) ;; *) echo "BENCH_ADDR must be in 127.0.0.0/8" >&2; exit 2 ;; esac
 
 make_cert() {                                    # $1 = folder; writes cert.pem and key.pem there
+    if [ -n "${BENCH_CERT:-}" ]; then
+        cp "$BENCH_CERT.pem" "$1/cert.pem"
+        cp "$BENCH_CERT.key" "$1/key.pem"
+        cp "$BENCH_CA" "$1/ca.pem"
+        cat "$1/key.pem" "$1/cert.pem" > "$1/both.pem"
+        return 0
+    fi
     [ -s "$1/cert.pem" ] && return 0
     if [ "$BENCH_KEY" = rsa ]; then alg="-newkey rsa:2048"
     else alg="-newkey ec -pkeyopt ec_paramgen_curve:prime256v1"; fi

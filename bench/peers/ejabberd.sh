@@ -19,6 +19,17 @@ install_pkg() {
 config() {
     mkdir -p "$DIR/spool" "$DIR/certs"
     make_cert "$DIR/certs"
+    inetrc=/etc/ejabberd/inetrc
+    s2s= s2s_listener= level=warning
+    if [ -n "$S2S" ]; then
+        # It asks our name server for SRV records, but the system for addresses.
+        inetrc=$DIR/inetrc
+        printf '{resolv_conf, ""}.\n{nameserver, {127,0,0,1}, %s}.\n' "$BENCH_DNS" > "$inetrc"
+        s2s="s2s_use_starttls: required
+ca_file: \"$DIR/certs/ca.pem\""
+        s2s_listener="  - { port: $S2S, ip: \"$BENCH_ADDR\", module: ejabberd_s2s_in, max_stanza_size: 262144 }"
+        level=info # says how streams of other servers are authenticated
+    fi
     mam=
     case $MAM in
     sqlite) mam="  mod_mam: { db_type: sql, default: always }" ;;
@@ -27,7 +38,8 @@ config() {
     cat > "$DIR/ejabberd.yml" <<CFG
 # Debian's default modules, less s2s, HTTP, proxy, fail2ban and every shaper.
 hosts: [ $DOMAIN ]
-loglevel: warning
+loglevel: $level
+$s2s
 certfiles: [ "$DIR/certs/both.pem" ]
 auth_method: mnesia
 auth_password_format: scram
@@ -40,6 +52,7 @@ sql_database: "$DIR/spool/mam.db"
 listen:
   - { port: $PORT, ip: "$BENCH_ADDR", module: ejabberd_c2s, access: c2s, starttls: true, max_stanza_size: 262144, backlog: 1024 }
   - { port: $TLSPORT, ip: "$BENCH_ADDR", module: ejabberd_c2s, access: c2s, tls: true, max_stanza_size: 262144, backlog: 1024 }
+$s2s_listener
 access_rules:
   local: { allow: all }
   c2s: { allow: all }
@@ -83,7 +96,7 @@ start)
     # No distribution (no epmd); no busy waiting of the schedulers, so that CPU time is work done.
     # shellcheck disable=SC2046
     HOME="$DIR" EJABBERD_CONFIG_PATH="$DIR/ejabberd.yml" EJABBERD_LOG_PATH="$DIR/ejabberd.log" \
-    ERL_CRASH_DUMP="$DIR/crash.dump" ERL_MAX_PORTS=65536 ERL_INETRC=/etc/ejabberd/inetrc \
+    ERL_CRASH_DUMP="$DIR/crash.dump" ERL_MAX_PORTS=65536 ERL_INETRC="$inetrc" \
     ERL_LIBS=/usr/lib/x86_64-linux-gnu \
     setsid setpriv --reuid=ejabberd --regid=ejabberd --init-groups $(pin) \
         erl +K true +P 250000 +sbwt none +sbwtdcpu none +sbwtdio none \

@@ -9,9 +9,9 @@ PORT=${BENCH_PORT:-5322}
 TLSPORT=$((PORT + 1))
 
 install_pkg() {
-    [ -x /usr/bin/prosody ] && return
+    [ -x /usr/bin/prosody ] && { [ -z "$S2S" ] || ls /usr/lib/*/lua/5.4/lunbound.so > /dev/null 2>&1; } && return
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        prosody lua-sec lua-event >&2
+        prosody lua-sec lua-event lua-unbound >&2
 }
 
 config() {
@@ -20,6 +20,16 @@ config() {
     gc=
     if [ -n "${BENCH_GC:-}" ]; then gc="gc = { mode = \"$BENCH_GC\" }"; fi
     make_cert "$DIR/certs"
+    s2s='modules_disabled = { "s2s" }' level=warn cafile=
+    if [ -n "$S2S" ]; then
+        cafile="cafile = \"$DIR/certs/ca.pem\";"
+        level=info # says how streams of other servers are authenticated
+        s2s="s2s_ports = { $S2S }
+s2s_direct_tls_ports = { }
+s2s_secure_auth = true
+unbound = { resolvconf = false; hoststxt = false; forward = { \"127.0.0.1@$BENCH_DNS\" };
+    options = { [\"do-not-query-localhost:\"] = \"no\"; [\"module-config:\"] = \"iterator\" } }"
+    fi
     cat > "$DIR/prosody.cfg.lua" <<CFG
 -- Debian's default modules, less invites, s2s, dialback and limits, plus nothing.
 pidfile = "$DIR/prosody.pid"
@@ -32,7 +42,7 @@ modules_enabled = {
     "smacks"; "vcard4"; "vcard_legacy"; "csi_simple"; "ping"; "register"; "time"; "uptime";
     "version"; "admin_shell"; "posix";
 }
-modules_disabled = { "s2s" }
+$s2s
 interfaces = { "$BENCH_ADDR" }
 local_interfaces = { "$BENCH_ADDR" }
 c2s_ports = { $PORT }
@@ -46,8 +56,8 @@ default_iteration_count = $BENCH_ITER
 storage = "internal"
 allow_registration = ${BENCH_REGISTER:-false}
 admin_socket = "$DIR/prosody.sock"
-log = { warn = "$DIR/prosody.log" }
-ssl = { key = "$DIR/certs/key.pem"; certificate = "$DIR/certs/cert.pem"; }
+log = { $level = "$DIR/prosody.log" }
+ssl = { key = "$DIR/certs/key.pem"; certificate = "$DIR/certs/cert.pem"; $cafile }
 certificates = "$DIR/certs"
 VirtualHost "$DOMAIN"
 Component "conference.$DOMAIN" "muc"
@@ -76,7 +86,7 @@ status)
 pid|pids) server_pid ;;
 users)                                           # account files, written directly
     config
-    acc=$DIR/data/$DOMAIN/accounts
+    acc=$DIR/data/${DOMAIN//./%2e}/accounts
     mkdir -p "$acc"
     read -r sh vh _ _ salt _ it <<< "$(scram_keys)"
     python3 - "$acc" "${3:-0}" "$2" "$sh" "$vh" "$salt" "$it" <<'PY'
