@@ -13,7 +13,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "test"))
 
 from muster.client import Client  # noqa: E402
-from servers import BUILD, Muster, free_port, memory, pin, wait_port  # noqa: E402
+from servers import BUILD, Muster, free_port, memory, scheduled, wait_port  # noqa: E402
 
 OURS = "send.example"
 SETUPS, DOMAINS = 200, 50  # a server of ours has at most 64 domains
@@ -180,7 +180,9 @@ def burst(world):
     subprocess.run([str(BUILD / "xmppload"), "register", "--json", "--port", str(ours.port), "--domain", OURS, "--users",
                     "100", "--first", "0"], check=True, stdout=subprocess.DEVNULL)
     askers = [Asker(user(ours, f"asker{n}", OURS)) for n in range(SENDERS)]
+    from_start = scheduled(ours.pid)
     before = read_chat(local_chat(ours, 8, 0))
+    at_burst = scheduled(ours.pid)
     rest, peak, running = memory(ours.pid)[0], [0], [True]
 
     def watch():
@@ -197,6 +199,7 @@ def burst(world):
         asker.ask(both[n::SENDERS])
     collect(askers, REMOTE, 100)
     during = read_chat(chat)
+    at_end = scheduled(ours.pid)
     running[0] = False
     watcher.join()
     answers = {d: a for asker in askers for d, a in asker.answers.items()}
@@ -207,11 +210,17 @@ def burst(world):
     figures = {"label": "burst", "before_p99_ms": before["lat_p99_us"] / 1000, "answers": len(answers),
                "during_p99_ms": during["lat_p99_us"] / 1000, "during_max_ms": during["lat_max_us"] / 1000,
                "chat_valid": during["valid"], "good": len(good), "bad": len(bad), "conditions": conditions,
-               "good_max_s": max(good, default=0), "bad_max_s": max(bad, default=0), "rest": rest, "peak": peak[0]}
+               "good_max_s": max(good, default=0), "bad_max_s": max(bad, default=0), "rest": rest, "peak": peak[0],
+               "before_cpu_s": at_burst[0] - from_start[0], "before_waited_s": at_burst[1] - from_start[1],
+               "during_cpu_s": at_end[0] - at_burst[0], "during_waited_s": at_end[1] - at_burst[1]}
     print(f"| {REMOTE} domains at once, half of them silent | figure |\n|---|---:|\n"
           f"| local messages, p99 before, ms | {figures['before_p99_ms']:.2f} |\n"
           f"| local messages, p99 of the 12 s around the burst, ms | {figures['during_p99_ms']:.2f} "
           f"({figures['during_p99_ms'] / figures['before_p99_ms']:.2f} ×; target 1.5 ×) |\n"
+          f"| the server ran, and waited for a processor, s: before | {figures['before_cpu_s']:.2f}, "
+          f"{figures['before_waited_s']:.2f} |\n"
+          f"| the same: from the burst to the last answer | {figures['during_cpu_s']:.2f}, "
+          f"{figures['during_waited_s']:.2f} |\n"
           f"| answers of {REMOTE} | {len(answers)} ({', '.join(conditions)}) |\n"
           f"| answers of domains that answer, the last after, s | {figures['good_max_s']:.1f} ({len(good)}) |\n"
           f"| errors for the others, the last after, s | {figures['bad_max_s']:.1f} ({len(bad)}) |\n"
