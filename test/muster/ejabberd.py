@@ -49,7 +49,7 @@ class Ejabberd(Partner):
         fields = {"protocols": "no_sslv3", "more": "mod_s2s_dialback: {}", **options}
         conf.write_text(CONFIG.format(domain=domain, **ports, **fields))
         names.write_text(INETRC.format(**ports))
-        register = "".join(f'ok = ejabberd_auth:try_register(<<"{user}">>, <<"{domain}">>, '
+        register = "".join(f'_ = ejabberd_auth:try_register(<<"{user}">>, <<"{domain}">>, '
                            '<<"secret">>), ' for user in users)
         # No distribution: no epmd, and nothing that outlives the process.
         super().__init__(
@@ -60,8 +60,13 @@ class Ejabberd(Partner):
             {"HOME": str(folder), "EJABBERD_CONFIG_PATH": str(conf),
              "EJABBERD_LOG_PATH": str(folder / "ejabberd.log"), "ERL_LIBS": LIBRARIES,
              "ERL_CRASH_DUMP": str(folder / "crash.dump"), "ERL_INETRC": str(names)})
+
+    def begin(self):
+        """The users are there before clients come."""
+        begun = self.log().count("users are there") if self.log_path.exists() else 0
+        super().begin()
         deadline = time.monotonic() + TIMEOUT
-        while "users are there" not in self.log():
+        while self.log().count("users are there") == begun:
             assert self.process.poll() is None and time.monotonic() < deadline, self.log()
             time.sleep(0.05)
 

@@ -1,4 +1,5 @@
 """Prosody as a process of its own on loopback, and a name server for it."""
+import glob
 import os
 import shutil
 import signal
@@ -39,11 +40,13 @@ class Process:
     """A process whose output goes to a file. It is up when its port takes connections."""
 
     def __init__(self, command, log, environment=None):
-        self.log_path = log
-        with open(log, "ab") as output:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output,
-                                            stderr=output,
-                                            env={**os.environ, **(environment or {})})
+        self.log_path, self.command, self.environment = log, command, environment or {}
+        self.begin()
+
+    def begin(self):
+        with open(self.log_path, "ab") as output:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=output,
+                                            stderr=output, env={**os.environ, **self.environment})
 
     def wait_port(self, port):
         deadline = time.monotonic() + TIMEOUT
@@ -57,6 +60,11 @@ class Process:
 
     def log(self):
         return self.log_path.read_text(errors="replace")
+
+    def kill(self):
+        """kill -9."""
+        self.process.kill()
+        self.process.wait()
 
     def finish(self):
         self.process.send_signal(signal.SIGTERM)
@@ -93,9 +101,12 @@ class Partner(Process):
     host_of_others = None  # the one host whose address it finds without our name server
 
     def __init__(self, domain, ports, command, log, environment=None):
-        super().__init__(command, log, environment)
         self.domain, self.c2s_port, self.s2s_port = domain, ports["c2s"], ports["s2s"]
         self.clients = []
+        super().__init__(command, log, environment)
+
+    def begin(self):
+        super().begin()
         self.wait_port(self.c2s_port)
 
     def client(self, name, resource=None):
@@ -128,4 +139,6 @@ class Prosody(Partner):
 
 
 def is_here():
-    return os.access(PROSODY, os.X_OK) and shutil.which(DNSMASQ) is not None
+    """With all that it needs; lua-unbound asks our name server."""
+    unbound = glob.glob("/usr/lib/*/lua/5.4/lunbound.so")
+    return os.access(PROSODY, os.X_OK) and unbound and shutil.which(DNSMASQ) is not None

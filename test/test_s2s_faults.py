@@ -1,0 +1,372 @@
+"""Other servers as they are, and as they fail: Prosody, ejabberd, and some that are made for it."""
+import contextlib
+import socket
+
+import pytest
+
+from muster import ejabberd, federation, nodes, partner, prosody, pubsub, xml
+from muster.client import TIMEOUT, until
+from muster.federation import Listener, Peer
+from muster.partner import OURS, THEIRS
+from muster.prosody import Dns
+from muster.server import free_ports
+from test_upload import http_do
+
+NICK = "http://jabber.org/protocol/nick"
+KINDS = {"prosody": (prosody, prosody.Prosody), "ejabberd": (ejabberd, ejabberd.Ejabberd)}
+MORE = {"prosody": {"more": '"vcard_legacy"; "vcard4"; "offline"; "time"; "carbons"; "smacks";'},
+        "ejabberd": {"more": "mod_s2s_dialback: {}\n  mod_vcard: {}\n  mod_offline: {}\n"
+                             "  mod_time: {}"}}
+
+
+@pytest.fixture(params=list(KINDS))
+def kind(request):
+    module, made = KINDS[request.param]
+    if not module.is_here():
+        pytest.skip(f"no {request.param}, or no dnsmasq")
+    return request.param, made
+
+
+@pytest.fixture
+def federated(make_server, tmp_path, kind):
+    """A function that starts both servers, with settings of ours and options of the other."""
+    started = []
+
+    def start(**options):
+        name, made = kind
+        return partner.start(make_server, tmp_path, made, started, **{**MORE[name], **options})
+    yield start
+    for process in started:
+        process.finish()
+
+
+def befriend(alice, bob):
+    """Subscriptions both ways; each has seen the other's presence."""
+    for client in alice, bob:
+        client.result("get", f"<query xmlns='{xml.ROSTER}'/>")
+    for one, other in (alice, bob), (bob, alice):
+        one.send(f"<presence to='{other.bare}' type='subscribe'/>")
+        other.expect(f"<presence from='{one.bare}' type='subscribe'/>")
+        other.send(f"<presence to='{one.bare}' type='subscribed'/>")
+        one.expect(f"<presence from='{other.bare}' type='subscribed'/>")
+        one.expect(f"<presence from='{other}'/>")
+
+
+# --- what goes across with real servers ---
+
+
+def test_personal_events_both_ways(federated):
+    """Those who ask for it by their capabilities get each event of a contact (XEP-0163)."""
+    ours, theirs = federated()
+    alice, bob = ours.client("alice", "a"), theirs.client("bob", "b")
+    befriend(alice, bob)
+    features = [xml.DISCO_INFO, f"{NICK}+notify"]
+    for client in alice, bob:
+        client.send(f"<presence>{pubsub.caps(features)}</presence>")
+    for client, other in (alice, bob), (bob, alice):  # of both servers
+        other.expect(f"<presence from='{client}'><c xmlns='{pubsub.CAPS}'/></presence>")
+        while client.inbox and (asks := [e for e in client.inbox if xml.matches(e, pubsub.ASK)]):
+            for _ in asks:
+                pubsub.answer_caps(client, features)
+    for one, other, name in (alice, bob, "Ali"), (bob, alice, "Bobby"):
+        payload = f"<nick xmlns='{NICK}'>{name}</nick>"
+        until(f"the event of {name}", lambda o=one, p=payload, t=other, n=name:
+              told(o, t, p, n, features))
+
+
+def told(publisher, listener, payload, name, features):
+    """It is published (again, while the listener's server has not asked yet what the listener
+    wants), and the listener hears of it."""
+    publisher.result("set", f"<pubsub xmlns='{pubsub.NS}'><publish node='{NICK}'>"
+                     f"<item id='current'>{payload}</item></publish></pubsub>")
+    for client in publisher, listener:
+        client.pump(0.2)
+        for _ in [e for e in client.inbox if xml.matches(e, pubsub.ASK)]:
+            pubsub.answer_caps(client, features)
+    return any(name in "".join(e.itertext()) for e in listener.inbox
+               if e.get("from") == publisher.bare and e.tag.endswith("message"))
+
+
+def test_vcards_both_ways(federated):
+    ours, theirs = federated()
+    alice, bob = ours.client("alice", "a"), theirs.client("bob", "b")
+    for client, other, name in (alice, bob, "Alice A"), (bob, alice, "Bob B"):
+        client.result("set", f"<vCard xmlns='vcard-temp'><FN>{name}</FN></vCard>")
+        card = other.result("get", "<vCard xmlns='vcard-temp'/>", to=client.bare)
+        assert card.findtext("{vcard-temp}FN") == name
+
+
+def test_a_file_of_ours_is_fetched_by_the_other(federated):
+    ours, theirs = federated()
+    alice, bob = ours.client("alice", "a"), theirs.client("bob", "b")
+    reply = alice.result("get", "<request xmlns='urn:xmpp:http:upload:0' filename='a.txt' "
+                         "size='5'/>", to=f"upload.{OURS}")
+    put, get = (reply.find(f"{{*}}{way}").get("url") for way in ("put", "get"))
+    assert http_do(ours, "PUT", put, b"hello").status == 201
+    alice.send(f"<message to='{bob}' type='chat' id='f'><body>{get.replace('&', '&amp;')}</body>"
+               f"<x xmlns='jabber:x:oob'><url>{get.replace('&', '&amp;')}</url></x></message>")
+    found = bob.expect("<message id='f'><x xmlns='jabber:x:oob'/></message>")
+    answer = http_do(ours, "GET", found.findtext("{jabber:x:oob}x/{jabber:x:oob}url"))
+    assert (answer.status, answer.body) == (200, b"hello")
+    refused = bob.iq("get", "<request xmlns='urn:xmpp:http:upload:0' filename='a.txt' size='5'/>",
+                     to=f"upload.{OURS}")
+    assert refused.get("type") == "error"
+
+
+CONTENTS = [
+    "<body>a</body><request xmlns='urn:xmpp:receipts'/>",
+    "<received xmlns='urn:xmpp:receipts' id='m0'/>",
+    "<body>a</body><markable xmlns='urn:xmpp:chat-markers:0'/>",
+    "<displayed xmlns='urn:xmpp:chat-markers:0' id='m0'/>",
+    "<composing xmlns='http://jabber.org/protocol/chatstates'/>",
+    "<body>b</body><replace xmlns='urn:xmpp:message-correct:0' id='m0'/>",
+    "<reactions xmlns='urn:xmpp:reactions:0' id='m0'><reaction>👍</reaction></reactions>"
+    "<store xmlns='urn:xmpp:hints'/>",
+    "<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='1'><iv>AAAA</iv></header>"
+    "<payload>BBBB</payload></encrypted><store xmlns='urn:xmpp:hints'/>",
+    "<body>&lt;&amp;&gt;&quot; ü 𝄞</body><thread>t</thread><subject>s</subject>",
+]
+
+
+def test_what_messages_contain_arrives_unchanged(federated):
+    ours, theirs = federated()
+    alice, bob = ours.client("alice", "a"), theirs.client("bob", "b")
+    for one, other in (alice, bob), (bob, alice):
+        for n, content in enumerate(CONTENTS):
+            one.send(f"<message to='{other}' type='chat' id='m{n}'>{content}</message>")
+        for n, content in enumerate(CONTENTS):
+            found = other.expect(f"<message from='{one}'/>")
+            assert found.get("id") == f"m{n}"
+            assert xml.matches(found, f"<message>{content}</message>"), xml.canonical(found)
+
+
+def test_answers_for_what_is_not_there(federated):
+    ours, theirs = federated()
+    alice, bob = ours.client("alice", "a"), theirs.client("bob", "b")
+    for client, domain in (alice, THEIRS), (bob, OURS):
+        for to in f"nobody@{domain}", f"nobody@{domain}/x", f"nobody@conference.{domain}/x":
+            assert client.iq("get", "<query xmlns='jabber:iq:version'/>", to=to
+                             ).get("type") == "error"
+    bob.send(f"<message to='nobody@{OURS}' type='chat' id='n'><body>x</body></message>")
+    bob.expect("<message type='error' id='n'/>")
+
+
+# --- trust ---
+
+
+@pytest.mark.parametrize("first", ["alice", "bob"])
+def test_certificates_of_unknown_authorities_without_dialback(federated, first):
+    """Nobody gets in by a certificate alone that nobody vouches for; both are told."""
+    ours, theirs = federated(settings={"dialback": "off"}, trusted=False)
+    client, to = ((ours.client("alice"), THEIRS) if first == "alice"
+                  else (theirs.client("bob"), OURS))
+    answer = client.iq("get", "<query xmlns='jabber:iq:version'/>", to=to)
+    assert answer.get("type") == "error"
+    assert not [row for row in ours.rows("s2s", "list") if row["state"] == "up"]
+    if first == "alice":
+        assert "its certificate is refused" in "".join(answer.itertext())
+
+
+# --- they go and come back ---
+
+
+def test_the_other_server_is_killed_and_comes_back(federated):
+    """What was sent while it was down arrives in order, and so does what it sends."""
+    ours, theirs = federated()
+    alice, bob = ours.client("alice", "a"), theirs.client("bob", "b")
+    partner.talk(alice, bob, "before")
+    partner.talk(bob, alice, "back")
+    theirs.kill()
+    until("the end of its streams", lambda: ours.rows("s2s", "list", THEIRS) == [])
+    for n in range(5):
+        alice.send(f"<message to='{bob.bare}' type='chat' id='down{n}'><body>{n}</body></message>")
+    until("a failure", lambda: "s2s.failed" in ours.log())
+    theirs.begin()
+    bob = theirs.client("bob", "b")
+    found = [bob.expect(f"<message from='{alice}' type='chat'/>").get("id") for _ in range(5)]
+    assert found == [f"down{n}" for n in range(5)]
+    partner.talk(bob, alice, "after")
+    partner.talk(alice, bob, "after")
+
+
+def test_our_server_is_killed_and_comes_back(federated):
+    """The other one finds it again, and what is sent from then on arrives."""
+    ours, theirs = federated()
+    alice, bob = ours.client("alice", "a"), theirs.client("bob", "b")
+    partner.talk(alice, bob, "before")
+    partner.talk(bob, alice, "back")
+    ours.kill()
+    ours.start()
+    alice = ours.client("alice", "a")
+    partner.talk(alice, bob, "after")
+    until("the way back", lambda: bob.iq("get", "<ping xmlns='urn:xmpp:ping'/>", to=OURS
+                                         ).get("type") == "result")
+    partner.talk(bob, alice, "after")
+
+
+def test_a_planned_restart_of_ours(federated):
+    ours, theirs = federated()
+    alice, bob = ours.client("alice", "a"), theirs.client("bob", "b")
+    partner.talk(alice, bob, "before")
+    partner.talk(bob, alice, "back")
+    starts = ours.log().count("event=server.ready")
+    ours.ctl("server", "restart")
+    until("the next start", lambda: ours.log().count("event=server.ready") > starts)
+    alice = ours.client("alice", "a")
+    partner.talk(alice, bob, "after")
+    partner.talk(bob, alice, "after")
+
+
+@pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
+def test_the_dns_says_another_place(make_server, tmp_path):
+    """The server of a domain moves to another port; as soon as its record changes, it is found
+    there, without a restart of ours."""
+    authority = federation.Authority(tmp_path)
+    one, other = (
+        make_server(user, domains=[domain], s2s=True, settings=federation.settings(),
+                    tls={**authority.issue(domain, domain), "trust": str(authority.file)})
+        for user, domain in (("alice", OURS), ("bob", THEIRS)))
+    dns = free_ports(1)[0]
+    names = Dns(tmp_path, dns, {OURS: one.s2s_port, THEIRS: other.s2s_port})
+    try:
+        for server in one, other:
+            server.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
+        alice, bob = one.client("alice", "a"), other.client("bob", "b")
+        partner.talk(alice, bob, "before")
+        old = other.s2s_port
+        other.stop()
+        other.s2s_port = free_ports(1)[0]
+        other.conf["listen"]["s2s"] = [f"127.0.0.1:{other.s2s_port}"]
+        other.start()
+        assert old != other.s2s_port
+        alice.send(f"<message to='bob@{THEIRS}' type='chat' id='late'><body>x</body></message>")
+        until("a failure at the old place", lambda: "s2s.failed" in one.log())
+        names.finish()
+        names = Dns(tmp_path, dns, {OURS: one.s2s_port, THEIRS: other.s2s_port})
+        bob = other.client("bob", "b")
+        bob.expect(f"<message from='{alice}' id='late'/>")
+        partner.talk(bob, alice, "after")
+    finally:
+        names.finish()
+
+
+# --- servers that are made for it ---
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return federation.Authority(tmp_path)
+
+
+@pytest.fixture
+def node(make_server, authority):
+    tls = {**authority.issue(OURS, OURS), "trust": str(authority.file)}
+    return make_server("alice", "carol", domains=[OURS], s2s=True, tls=tls,
+                       settings=federation.settings())
+
+
+@pytest.fixture
+def listener(node, authority):
+    made = Listener(THEIRS, authority.issue("theirs", THEIRS))
+    node.ctl("set", "s2s.routes", f"{THEIRS}=127.0.0.1:{made.port}")
+    yield made
+    made.close()
+
+
+def test_a_server_that_closes_after_each_stanza(node, listener):
+    """The next stanza makes the next stream; none is lost, none comes twice."""
+    alice = node.client("alice", "a")
+    for n in range(5):
+        alice.send(f"<message to='bob@{THEIRS}' type='chat' id='m{n}'><body>{n}</body></message>")
+        with listener.join() as peer:
+            text = listener.read_until(peer, "(?s).*</message>").string
+            assert text.count("<message") == 1 and f"<body>{n}</body>" in text
+            peer.sendall(b"</stream:stream>")
+            listener.read_until(peer, "</stream:stream>")
+    assert not [e for e in alice.inbox if e.get("type") == "error"]
+
+
+def stall(listener, moment):
+    """The socket of a server that goes on up to that moment."""
+    peer = listener.sock.accept()[0]
+    peer.settimeout(TIMEOUT)
+    if moment == "tls":
+        listener.header(peer, "first", f"<starttls xmlns='{xml.TLS}'/>")
+        listener.read_until(peer, "<starttls")
+        peer.sendall(f"<proceed xmlns='{xml.TLS}'/>".encode())
+    elif moment == "header":
+        peer.sendall(f"<stream:stream xmlns='{federation.SERVER}' xmlns:stream='{xml.STREAM}' "
+                     f"id='x' version='1.0' from='{listener.domain}'>".encode())
+    return peer
+
+
+def test_servers_that_never_go_on(node, authority):
+    """Whatever they stop at: the senders are told in time, and others are served meanwhile."""
+    node.ctl("set", "s2s.retry-for", "0")
+    cert = authority.issue("silent", "*.example")
+    listeners = {moment: Listener(f"{moment}.example", cert)
+                 for moment in ("accepted", "header", "tls", "authentication")}
+    node.ctl("set", "s2s.routes", *(f"{made.domain}=127.0.0.1:{made.port}"
+                                    for made in listeners.values()))
+    alice, carol = node.client("alice", "a"), node.client("carol", "c")
+    for moment, made in listeners.items():
+        alice.send(f"<iq type='get' to='{made.domain}' id='{moment}'><ping xmlns='urn:xmpp:ping'/>"
+                   "</iq>")
+    held = [stall(made, moment) for moment, made in listeners.items() if moment != "authentication"]
+    held.append(listeners["authentication"].secure())
+    partner.talk(alice, carol, "meanwhile")
+    alice.timeout = 60
+    for moment in listeners:
+        alice.expect_error("remote-server-timeout",
+                           template=f"<iq type='error' id='{moment}'/>")
+    for sock in held:
+        sock.close()
+    for made in listeners.values():
+        made.close()
+
+
+def test_a_server_that_speaks_byte_by_byte(node, authority):
+    """A stream in, with each byte in a packet of its own."""
+    alice = node.client("alice", "a")
+    evil = Peer(node, THEIRS, OURS, authority.issue("theirs", THEIRS)).join()
+    text = f"<message to='{alice}' from='bob@{THEIRS}' type='chat' id='m'><body>ü&#65;</body></message>"
+    for byte in text.encode():
+        evil.sock.sendall(bytes([byte]))
+    alice.expect(f"<message from='bob@{THEIRS}' id='m'><body>üA</body></message>")
+
+
+def test_large_stanzas_end_the_stream_and_nothing_else(node, authority):
+    alice = node.client("alice", "a")
+    evil = Peer(node, THEIRS, OURS, authority.issue("theirs", THEIRS)).join()
+    evil.raw(f"<message to='{alice}' from='bob@{THEIRS}' id='m'><body>")
+    with contextlib.suppress(OSError):  # it does not wait for the end
+        for _ in range(64):
+            evil.raw("x" * 16384)
+        evil.raw("</body></message>")
+    until("the end of the stream", lambda: node.rows("s2s", "list", THEIRS) == [])
+    good = Peer(node, THEIRS, OURS, authority.issue("theirs2", THEIRS)).join()
+    good.send(f"<message to='{alice}' from='bob@{THEIRS}' type='chat' id='n'><body>y</body></message>")
+    alice.expect_next(f"<message from='bob@{THEIRS}' id='n'/>")
+
+
+@pytest.mark.skipif(nodes.COUNT > 1, reason="the limit is of a node")
+def test_more_streams_than_an_address_may_have(node, authority):
+    """1,000 connections at once: the limit of an address holds, and users are served."""
+    alice, carol = node.client("alice", "a"), node.client("carol", "c")
+    socks = []
+    for _ in range(1000):
+        socks.append(socket.create_connection(("127.0.0.1", node.s2s_port), TIMEOUT))
+    partner.talk(alice, carol, "meanwhile")
+    for sock in socks:
+        sock.close()
+    until("room for others", lambda: came(node, authority, alice))
+
+
+def came(node, authority, alice):
+    try:
+        good = Peer(node, THEIRS, OURS, authority.issue("theirs", THEIRS)).join()
+    except (AssertionError, OSError):
+        return False
+    good.send(f"<message to='{alice}' from='bob@{THEIRS}' type='chat' id='n'><body>y</body></message>")
+    alice.expect(f"<message from='bob@{THEIRS}' id='n'/>")
+    return True
