@@ -8,10 +8,12 @@
 #   SERVERS="muster ejabberd prosody"         who takes part in chat and durable
 #   SECONDS_EACH=5                            length of a measured run of these
 #   LINKS=5000                                links in each direction, of the part idle
+#   BENCH_REALTIME=1                          real-time priority for the servers of setup and burst, if other programs
+#                                             run on the machine
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
-case ${1:-} in ?*) sed -n 2,11p "$0"; exit 2 ;; esac
+case ${1:-} in ?*) sed -n 2,13p "$0"; exit 2 ;; esac
 musterd=${MUSTERD:-$root/build/release/musterd}
 [ -x "$musterd" ] || { echo "no $musterd: run make first, or set MUSTERD" >&2; exit 2; }
 install() { DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >&2; }

@@ -13,7 +13,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "test"))
 
 from muster.client import Client  # noqa: E402
-from servers import BUILD, Muster, free_port, memory, scheduled, wait_port  # noqa: E402
+from servers import BUILD, Muster, before_others, free_port, memory, scheduled, wait_port  # noqa: E402
 
 OURS = "send.example"
 SETUPS, DOMAINS = 200, 50  # a server of ours has at most 64 domains
@@ -46,6 +46,8 @@ def setup(world):
     ours = world.add(Muster(world, "a", [OURS], durable=False))
     theirs = world.add(Muster(world, "b", domains, durable=False, cpu=1))
     world.publish({OURS: ours.s2s_port, **{domain: theirs.s2s_port for domain in domains}})
+    for pid in os.getpid(), ours.pid, theirs.pid, world.names.pid:
+        before_others(pid)
     alice = user(ours, "alice", OURS)
     bobs = [user(theirs, "bob", domain) for domain in domains]
     for bob in bobs:
@@ -159,9 +161,10 @@ def collect(askers, wanted, seconds, after=None):
 
 
 def local_chat(server, seconds, first):
+    first_of_all = ["chrt", "-r", "1"] if os.environ.get("BENCH_REALTIME") else []
     return subprocess.Popen(
-        ["taskset", "-c", "1", str(BUILD / "xmppload"), "chat", "--json", "--port", str(server.port), "--domain", OURS,
-         "--users", "100", "--first", str(first), "--rate", "2000", "--warmup", "2", "--settle", "0.5", "--seconds",
+        [*first_of_all, "taskset", "-c", "1", str(BUILD / "xmppload"), "chat", "--json", "--port",
+         str(server.port), "--domain", OURS, "--users", "100", "--first", str(first), "--rate", "2000", "--warmup", "2", "--settle", "0.5", "--seconds",
          str(seconds), "--server-pid", str(server.pid)], stdout=subprocess.PIPE, text=True)
 
 
@@ -179,6 +182,7 @@ def burst(world):
                    **{domain: silent.ports()[n % 2] for n, domain in enumerate(dead)}})
     subprocess.run([str(BUILD / "xmppload"), "register", "--json", "--port", str(ours.port), "--domain", OURS, "--users",
                     "100", "--first", "0"], check=True, stdout=subprocess.DEVNULL)
+    before_others(ours.pid)
     askers = [Asker(user(ours, f"asker{n}", OURS)) for n in range(SENDERS)]
     from_start = scheduled(ours.pid)
     before = read_chat(local_chat(ours, 8, 0))
