@@ -39,7 +39,7 @@ enum {
     CONN_SMALL_FREE_MAX = 64, /* chunks kept for the next tick */
     CONN_LARGE_FREE_MAX = 16,
     CONN_IOV_MAX = 64,
-    CONN_HANDSHAKES_MAX = 8, /* steps a tick */
+    CONN_HANDSHAKES_MAX = 2, /* steps a tick; one takes 1 to 2 ms */
     CONN_CLOSE_MS = 5000,    /* to flush */
     CONN_LINGER_MS = 1000
 };

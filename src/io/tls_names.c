@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/utf8.h"
 #include "io/tls_private.h"
+#include <openssl/asn1t.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
@@ -121,18 +122,62 @@ void tls_names_of_cert(struct tls_names *out, const X509 *cert, struct arena *ar
     ERR_clear_error();
 }
 
+/* A certificate (RFC 5280 §4.1) of which only the extensions are looked at. d2i_X509() makes a key
+ * of the public key, which takes longer than all else about a new link but the handshake. */
+struct tbs {
+    ASN1_INTEGER *version, *serial;
+    ASN1_TYPE *algorithm, *issuer, *validity, *subject, *key; /* as they are */
+    ASN1_BIT_STRING *issuer_id, *subject_id;
+    STACK_OF(X509_EXTENSION) * extensions;
+};
+struct signed_tbs {
+    struct tbs *tbs;
+    ASN1_TYPE *algorithm;
+    ASN1_BIT_STRING *signature;
+};
+typedef struct tbs TBS;
+typedef struct signed_tbs SIGNED_TBS;
+
+// clang-format off
+ASN1_SEQUENCE(TBS) = {
+    ASN1_EXP_OPT(TBS, version, ASN1_INTEGER, 0),
+    ASN1_SIMPLE(TBS, serial, ASN1_INTEGER),
+    ASN1_SIMPLE(TBS, algorithm, ASN1_ANY),
+    ASN1_SIMPLE(TBS, issuer, ASN1_ANY),
+    ASN1_SIMPLE(TBS, validity, ASN1_ANY),
+    ASN1_SIMPLE(TBS, subject, ASN1_ANY),
+    ASN1_SIMPLE(TBS, key, ASN1_ANY),
+    ASN1_IMP_OPT(TBS, issuer_id, ASN1_BIT_STRING, 1),
+    ASN1_IMP_OPT(TBS, subject_id, ASN1_BIT_STRING, 2),
+    ASN1_EXP_SEQUENCE_OF_OPT(TBS, extensions, X509_EXTENSION, 3),
+} static_ASN1_SEQUENCE_END(TBS)
+
+ASN1_SEQUENCE(SIGNED_TBS) = {
+    ASN1_SIMPLE(SIGNED_TBS, tbs, TBS),
+    ASN1_SIMPLE(SIGNED_TBS, algorithm, ASN1_ANY),
+    ASN1_SIMPLE(SIGNED_TBS, signature, ASN1_BIT_STRING),
+} static_ASN1_SEQUENCE_END(SIGNED_TBS)
+// clang-format on
+
 enum err tls_names_read(struct tls_names *out, slice certificate, struct arena *arena)
 {
     const unsigned char *at = (const unsigned char *)certificate.ptr;
-    X509 *cert = certificate.len <= INT32_MAX ? d2i_X509(NULL, &at, (long)certificate.len) : NULL;
+    const ASN1_ITEM *item = ASN1_ITEM_rptr(SIGNED_TBS);
+    ASN1_VALUE *cert = certificate.len <= INT32_MAX
+                           ? ASN1_item_d2i(NULL, &at, (long)certificate.len, item)
+                           : NULL;
 
     *out = (struct tls_names){ .count = 0 };
     if (cert == NULL) {
         ERR_clear_error();
         return E_SYNTAX;
     }
-    tls_names_of_cert(out, cert, arena);
-    X509_free(cert);
+    const struct tbs *tbs = ((const struct signed_tbs *)(void *)cert)->tbs;
+    GENERAL_NAMES *all = X509V3_get_d2i(tbs->extensions, NID_subject_alt_name, NULL, NULL);
+    tls_names_gather(out, all, arena);
+    GENERAL_NAMES_free(all);
+    ASN1_item_free(cert, item);
+    ERR_clear_error();
     return OK;
 }
 
