@@ -19,6 +19,7 @@ struct dns_channel {
     ares_channel ares;
     struct list sockets; /* struct dns_socket: at most two for each server */
     struct timer timer;
+    struct loop_defer arm;
 };
 
 struct dns_socket {
@@ -40,8 +41,9 @@ static void library_start(void) { library_status = ares_library_init(ARES_LIB_IN
 
 /* The loop. */
 
-static void channel_arm(struct dns_channel *ch)
+static void channel_arm_now(struct loop_defer *d)
 {
+    struct dns_channel *ch = CONTAINER_OF(d, struct dns_channel, arm);
     struct timeval tv;
     if (ares_timeout(ch->ares, NULL, &tv) == NULL)
         timer_cancel(&ch->timer);
@@ -49,6 +51,10 @@ static void channel_arm(struct dns_channel *ch)
         timer_set(ch->loop, &ch->timer,
                   (uint64_t)tv.tv_sec * 1000 + (uint64_t)tv.tv_usec / 1000 + 1);
 }
+
+/* c-ares looks at all questions to say when the next one has waited long enough, so it is asked once
+ * a tick. */
+static void channel_arm(struct dns_channel *ch) { loop_defer(ch->loop, &ch->arm); }
 
 static void channel_timer(struct timer *t, struct loop *loop)
 {
@@ -173,6 +179,7 @@ enum err dns_channel_create(struct dns_channel **out, struct loop *loop, const c
     *out = NULL;
     ch->loop = loop;
     ch->timer.fn = channel_timer;
+    ch->arm.fn = channel_arm_now;
     list_init(&ch->sockets);
     pthread_once(&library_once, library_start);
     int status = library_status;
@@ -201,6 +208,7 @@ void dns_channel_destroy(struct dns_channel **pch)
     ares_destroy(ch->ares);
     ensure(list_empty(&ch->sockets));
     timer_cancel(&ch->timer);
+    loop_defer_cancel(&ch->arm);
     mem_free(&ch);
 }
 
