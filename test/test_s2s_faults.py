@@ -329,7 +329,8 @@ def test_a_server_that_speaks_byte_by_byte(node, authority):
     """A stream in, with each byte in a packet of its own."""
     alice = node.client("alice", "a")
     evil = Peer(node, THEIRS, OURS, authority.issue("theirs", THEIRS)).join()
-    text = f"<message to='{alice}' from='bob@{THEIRS}' type='chat' id='m'><body>ü&#65;</body></message>"
+    text = (f"<message to='{alice}' from='bob@{THEIRS}' type='chat' id='m'><body>ü&#65;</body>"
+            "</message>")
     for byte in text.encode():
         evil.sock.sendall(bytes([byte]))
     alice.expect(f"<message from='bob@{THEIRS}' id='m'><body>üA</body></message>")
@@ -345,7 +346,8 @@ def test_large_stanzas_end_the_stream_and_nothing_else(node, authority):
         evil.raw("</body></message>")
     until("the end of the stream", lambda: node.rows("s2s", "list", THEIRS) == [])
     good = Peer(node, THEIRS, OURS, authority.issue("theirs2", THEIRS)).join()
-    good.send(f"<message to='{alice}' from='bob@{THEIRS}' type='chat' id='n'><body>y</body></message>")
+    good.send(f"<message to='{alice}' from='bob@{THEIRS}' type='chat' id='n'><body>y</body>"
+              "</message>")
     alice.expect_next(f"<message from='bob@{THEIRS}' id='n'/>")
 
 
@@ -367,6 +369,7 @@ def came(node, authority, alice):
         good = Peer(node, THEIRS, OURS, authority.issue("theirs", THEIRS)).join()
     except (AssertionError, OSError):
         return False
-    good.send(f"<message to='{alice}' from='bob@{THEIRS}' type='chat' id='n'><body>y</body></message>")
+    good.send(f"<message to='{alice}' from='bob@{THEIRS}' type='chat' id='n'><body>y</body>"
+              "</message>")
     alice.expect(f"<message from='bob@{THEIRS}' id='n'/>")
     return True

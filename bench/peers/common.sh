@@ -17,7 +17,7 @@ BENCH_ITER=${BENCH_ITER:-4096}
 BENCH_KEY=${BENCH_KEY:-ec}
 DOMAIN=${BENCH_DOMAIN:-localhost}
 DIR=$BENCH_TMP/$PEER${BENCH_NAME:+-$BENCH_NAME}
-S2S=${BENCH_S2S:-}
+export S2S=${BENCH_S2S:-}
 PIDFILE=$DIR/bench.pid
 
 case $BENCH_ADDR in 127.*) ;; *) echo "BENCH_ADDR must be in 127.0.0.0/8" >&2; exit 2 ;; esac

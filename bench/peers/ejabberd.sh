@@ -20,7 +20,7 @@ config() {
     mkdir -p "$DIR/spool" "$DIR/certs"
     make_cert "$DIR/certs"
     inetrc=/etc/ejabberd/inetrc
-    s2s= s2s_listener= level=warning
+    s2s='' s2s_listener='' level=warning
     if [ -n "$S2S" ]; then
         # It asks our name server for SRV records, but the system for addresses.
         inetrc=$DIR/inetrc

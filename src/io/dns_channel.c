@@ -52,8 +52,8 @@ static void channel_arm_now(struct loop_defer *d)
                   (uint64_t)tv.tv_sec * 1000 + (uint64_t)tv.tv_usec / 1000 + 1);
 }
 
-/* c-ares looks at all questions to say when the next one has waited long enough, so it is asked once
- * a tick. */
+/* c-ares looks at all questions to say when the next one has waited long enough. So it is asked
+ * once a tick. */
 static void channel_arm(struct dns_channel *ch) { loop_defer(ch->loop, &ch->arm); }
 
 static void channel_timer(struct timer *t, struct loop *loop)

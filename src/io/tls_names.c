@@ -135,37 +135,34 @@ struct signed_tbs {
     ASN1_TYPE *algorithm;
     ASN1_BIT_STRING *signature;
 };
-typedef struct tbs TBS;
-typedef struct signed_tbs SIGNED_TBS;
 
-// clang-format off
+/* clang-format off */
 ASN1_SEQUENCE(TBS) = {
-    ASN1_EXP_OPT(TBS, version, ASN1_INTEGER, 0),
-    ASN1_SIMPLE(TBS, serial, ASN1_INTEGER),
-    ASN1_SIMPLE(TBS, algorithm, ASN1_ANY),
-    ASN1_SIMPLE(TBS, issuer, ASN1_ANY),
-    ASN1_SIMPLE(TBS, validity, ASN1_ANY),
-    ASN1_SIMPLE(TBS, subject, ASN1_ANY),
-    ASN1_SIMPLE(TBS, key, ASN1_ANY),
-    ASN1_IMP_OPT(TBS, issuer_id, ASN1_BIT_STRING, 1),
-    ASN1_IMP_OPT(TBS, subject_id, ASN1_BIT_STRING, 2),
-    ASN1_EXP_SEQUENCE_OF_OPT(TBS, extensions, X509_EXTENSION, 3),
-} static_ASN1_SEQUENCE_END(TBS)
+    ASN1_EXP_OPT(struct tbs, version, ASN1_INTEGER, 0),
+    ASN1_SIMPLE(struct tbs, serial, ASN1_INTEGER),
+    ASN1_SIMPLE(struct tbs, algorithm, ASN1_ANY),
+    ASN1_SIMPLE(struct tbs, issuer, ASN1_ANY),
+    ASN1_SIMPLE(struct tbs, validity, ASN1_ANY),
+    ASN1_SIMPLE(struct tbs, subject, ASN1_ANY),
+    ASN1_SIMPLE(struct tbs, key, ASN1_ANY),
+    ASN1_IMP_OPT(struct tbs, issuer_id, ASN1_BIT_STRING, 1),
+    ASN1_IMP_OPT(struct tbs, subject_id, ASN1_BIT_STRING, 2),
+    ASN1_EXP_SEQUENCE_OF_OPT(struct tbs, extensions, X509_EXTENSION, 3),
+} static_ASN1_SEQUENCE_END_name(struct tbs, TBS)
 
 ASN1_SEQUENCE(SIGNED_TBS) = {
-    ASN1_SIMPLE(SIGNED_TBS, tbs, TBS),
-    ASN1_SIMPLE(SIGNED_TBS, algorithm, ASN1_ANY),
-    ASN1_SIMPLE(SIGNED_TBS, signature, ASN1_BIT_STRING),
-} static_ASN1_SEQUENCE_END(SIGNED_TBS)
-// clang-format on
+    ASN1_SIMPLE(struct signed_tbs, tbs, TBS),
+    ASN1_SIMPLE(struct signed_tbs, algorithm, ASN1_ANY),
+    ASN1_SIMPLE(struct signed_tbs, signature, ASN1_BIT_STRING),
+} static_ASN1_SEQUENCE_END_name(struct signed_tbs, SIGNED_TBS)
+/* clang-format on */
 
 enum err tls_names_read(struct tls_names *out, slice certificate, struct arena *arena)
 {
     const unsigned char *at = (const unsigned char *)certificate.ptr;
     const ASN1_ITEM *item = ASN1_ITEM_rptr(SIGNED_TBS);
-    ASN1_VALUE *cert = certificate.len <= INT32_MAX
-                           ? ASN1_item_d2i(NULL, &at, (long)certificate.len, item)
-                           : NULL;
+    ASN1_VALUE *cert =
+        certificate.len <= INT32_MAX ? ASN1_item_d2i(NULL, &at, (long)certificate.len, item) : NULL;
 
     *out = (struct tls_names){ .count = 0 };
     if (cert == NULL) {
