@@ -34,9 +34,11 @@
 #include "gate/s2s/s2s_list_commands.h"
 #include "gate/web.h"
 #include "http/server.h"
+#include "im/abroad.h"
 #include "im/audience.h"
 #include "im/caps.h"
 #include "im/component_rights.h"
+#include "im/contacts_abroad.h"
 #include "im/delegation.h"
 #include "im/feature.h"
 #include "im/guest.h"
@@ -115,6 +117,8 @@ const struct feature *const features_all[] = {
     &users_feature,
     &devices_feature,
     &caps_feature,
+    &abroad_feature,
+    &contacts_abroad_feature,
     &guest_feature,
     &capacity_feature,
     &service_lists_feature,
@@ -165,6 +169,7 @@ const struct feature *const features_all[] = {
     &muc_alias_feature,
     &muc_owner_feature,
     &muc_ping_feature,
+    &muc_abroad_feature,
     &room_archive_feature,
     &muc_query_feature,
     &muc_reach_feature,

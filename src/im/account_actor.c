@@ -9,6 +9,7 @@
 #include "home/message_wire.h"
 #include "home/router.h"
 #include "home/ticket.h"
+#include "im/abroad.h"
 #include "im/account.h"
 #include "im/account_check.h"
 #include "im/account_frozen.h"
@@ -280,9 +281,12 @@ void accounts_start(struct worker *w)
 }
 
 /* Presence for an account that is not loaded reaches nobody: it has no session (architecture §3).
- * Only what changes its roster needs it. */
-static bool needs_account(const struct stanza *st)
+ * Only what changes its roster needs it, and the probe of another server, whose answer is in the
+ * roster. */
+static bool needs_account(const struct worker *w, const struct stanza *st)
 {
+    if (st->kind == STANZA_PRESENCE && st->type == TYPE_PROBE)
+        return abroad_is(w, jid_split(stanza_from(st)).domain);
     return st->kind != STANZA_PRESENCE || (st->type == TYPE_ERROR && stanza_to_is_bare(st)) ||
            (st->type >= TYPE_SUBSCRIBE && st->type <= TYPE_UNSUBSCRIBED);
 }
@@ -292,7 +296,7 @@ enum routed account_receive(struct worker *w, struct stanza *st, struct origin o
 {
     struct account *a = account_seek(w, stanza_to_bare(st));
     if (a == NULL) {
-        if (!needs_account(st)) {
+        if (!needs_account(w, st)) {
             stanza_unref(&st);
             return ROUTED;
         }

@@ -4,6 +4,7 @@
 #include "base/metric.h"
 #include "home/message.h"
 #include "home/router.h"
+#include "im/abroad.h"
 #include "im/account.h"
 #include "im/directed.h"
 #include "im/feature.h"
@@ -25,6 +26,7 @@ struct answer {
     struct account *asker; /* NULL: its home is not here */
     slice to;
     size_t bare_len;
+    bool told; /* of a session */
 };
 
 static void answer_with(struct session *s, void *arg)
@@ -33,6 +35,7 @@ static void answer_with(struct session *s, void *arg)
     struct session *to = NULL;
     if (!stage_view(s, (slice){ an->to.ptr, an->bare_len }))
         return;
+    an->told = true;
     if (an->asker != NULL && an->to.len > an->bare_len)
         to = account_session(an->asker, slice_from(an->to, an->bare_len + 1));
     if (to != NULL && stage_block(an->asker, s->presence, &(struct refusal){ 0 }) == PASS &&
@@ -56,6 +59,8 @@ static void probe_deny(struct worker *w, slice probed, slice asker)
                                   (slice){ 0 }));
 }
 
+/* §4.3.2. Another server that asks who is there may have forgotten it, so it is told also that
+ * nobody is. Here unavailable presence is never lost. */
 static void probe_answer(struct account *a, const struct stanza *st)
 {
     struct worker *w = a->worker;
@@ -64,8 +69,11 @@ static void probe_answer(struct account *a, const struct stanza *st)
         probe_deny(w, a->jid, asker);
         return;
     }
-    struct answer an = { w, account_find(w, asker), stanza_from(st), asker.len };
+    struct answer an = { w, account_find(w, asker), stanza_from(st), asker.len, false };
     sessions_each(a, SESSIONS_AVAILABLE, answer_with, &an);
+    if (!an.told && abroad_is(w, jid_split(asker).domain))
+        route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, a->jid, stanza_from(st),
+                                  (slice){ 0 }, (slice){ 0 }));
 }
 
 /* A change that waits may be the one that lets the asker see the account. A denial before it would

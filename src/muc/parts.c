@@ -18,6 +18,7 @@ const struct room_part *const room_parts[] = {
     &hats_part,
     &vcard_part,
     &query_part,
+    &abroad_part,
     NULL,
 };
 /* clang-format on */

@@ -19,6 +19,7 @@
 #include "gate/s2s/s2s_rows.h"
 #include "home/question.h"
 #include "home/router.h"
+#include "im/abroad.h"
 #include "io/tls.h"
 #include "xmpp/ns.h"
 
@@ -350,6 +351,8 @@ static void in_gone(struct xstream *x, enum xstream_end why)
     s->broken = !s->draining && (why == XSTREAM_LOST || why == XSTREAM_BROKEN);
     if (why == XSTREAM_ENDED)
         s2s_flow_last_ack(s);
+    else
+        pairs_broken(s);
 }
 
 static void in_closing(struct xstream *x) { s2s_flow_leave(s2s_in_of(x)); }

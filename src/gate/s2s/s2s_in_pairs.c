@@ -5,8 +5,11 @@
 #include "base/setting.h"
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_in_private.h"
+#include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
+#include "home/message.h"
+#include "im/abroad.h"
 
 struct pair *pair_find(const struct s2s_in *s, slice remote, slice local)
 {
@@ -52,10 +55,21 @@ void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
 {
     p->proved = true;
     p->how = how;
+    home_send(s->x.worker, pair_remote(p), &s2s_came_message,
+              &(struct s2s_came){ pair_local(p), pair_remote(p) });
     log_info(&log_s2s, LOG_EV("s2s.proved"), LOG_S("domain", pair_remote(p)),
              LOG_S("local", pair_local(p)), LOG_C("auth", how),
              LOG_C("tls", s->x.secure ? conn_tls_version(s->x.conn) : "none"),
              LOG_C("peer", conn_info_text(conn_info(s->x.conn)).text));
+}
+
+void pairs_broken(const struct s2s_in *s)
+{
+    LIST_EACH (it, &s->pairs) {
+        const struct pair *p = CONTAINER_OF(it, struct pair, node);
+        if (p->proved)
+            abroad_seen(s->x.worker, pair_remote(p), ABROAD_BROKEN);
+    }
 }
 
 slice in_domain(const struct s2s_in *s, slice attr)

@@ -32,6 +32,7 @@ struct pair *pair_add(struct s2s_in *s, slice remote, slice local); /* NULL: the
 void pair_remove(struct s2s_in *s, struct pair *p);
 void pairs_forget(struct s2s_in *s);
 void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how);
+void pairs_broken(const struct s2s_in *s); /* the stream has ended without a word */
 
 /* A domain in an attribute; empty: it is absent, or no domain. */
 slice in_domain(const struct s2s_in *s, slice attr);

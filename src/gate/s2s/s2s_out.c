@@ -13,6 +13,7 @@
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
+#include "im/abroad.h"
 #include "io/tls.h"
 #include "io/tls_client.h"
 #include "xmpp/ns.h"
@@ -82,7 +83,11 @@ static void out_heard(struct xstream *x, const struct elem *error)
     struct s2s_out *o = s2s_out_of(x);
     struct elem condition;
     o->heard = true;
-    if (o->partner == NULL || !elem_first(error, &condition))
+    if (o->partner == NULL)
+        return;
+    if (o->auth != OUT_NOTHING)
+        abroad_seen(x->worker, out_remote(o), ABROAD_BROKEN);
+    if (!elem_first(error, &condition))
         return;
     if (slice_is(condition.name, "see-other-host"))
         partner_see_other(o->partner, elem_text(&condition, out_scratch(o)));
@@ -93,6 +98,8 @@ static void out_heard(struct xstream *x, const struct elem *error)
 static void out_gone(struct xstream *x, enum xstream_end why)
 {
     struct s2s_out *o = s2s_out_of(x);
+    if (o->partner != NULL && o->auth != OUT_NOTHING && why != XSTREAM_ENDED)
+        abroad_seen(x->worker, out_remote(o), ABROAD_BROKEN);
     if (o->partner != NULL && why == XSTREAM_BROKEN)
         partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false, "the connection failed: %s",
                       conn_error(x->conn));

@@ -7,6 +7,7 @@
 #include "gate/s2s/s2s_partner_private.h"
 #include "home/question.h"
 #include "home/router.h"
+#include "im/abroad.h"
 #include "xmpp/dialback.h"
 #include <stdio.h>
 
@@ -196,6 +197,7 @@ static void partner_failed(struct partner *p)
     if (!partner_stopped(p))
         timer_set(partner_loop(p), &p->retry, partner_backoff_ms(p));
     questions_fail(p);
+    abroad_seen(p->worker, partner_remote(p), ABROAD_FAILED);
     if ((p->actor.inbox == NULL && p->unacked.len == 0) || partner_gives_up(p)) {
         actor_pin(&p->actor);
         partner_gives_back(p);
@@ -272,6 +274,7 @@ void partner_up(struct partner *p, bool counted, bool anew)
     p->counted = counted;
     p->why[0] = '\0';
     p->since_us = loop_now_us(partner_loop(p));
+    abroad_seen(p->worker, partner_remote(p), ABROAD_UP);
     s2s_unacked_rewind(&p->unacked, anew);
     while (p->unacked.written < p->unacked.len)
         partner_write_next(p);
@@ -533,18 +536,24 @@ static struct partner *partner_new(struct s2s_gate *g, struct actors *all, slice
     return p;
 }
 
-static struct partner *partner_get(struct worker *w, slice local, slice remote)
+enum { PARTNER_KEY_MAX = 2 * JID_PART_MAX + 1 };
+static slice partner_key(char key[PARTNER_KEY_MAX], slice local, slice remote)
 {
-    struct s2s_gate *g = s2s_gate_of(w);
-    struct actors *all = &s2s_worker(g, w)->partners;
-    char key[2 * JID_PART_MAX + 1];
-    size_t len = remote.len + 1 + local.len;
     ensure(remote.len <= JID_PART_MAX && local.len <= JID_PART_MAX);
     memcpy(key, remote.ptr, remote.len);
     key[remote.len] = '/';
     memcpy(key + remote.len + 1, local.ptr, local.len);
-    struct actor *a = actors_find(all, (slice){ key, len });
-    return a != NULL ? partner_of(a) : partner_new(g, all, (slice){ key, len }, remote.len);
+    return (slice){ key, remote.len + 1 + local.len };
+}
+
+static struct partner *partner_get(struct worker *w, slice local, slice remote)
+{
+    struct s2s_gate *g = s2s_gate_of(w);
+    struct actors *all = &s2s_worker(g, w)->partners;
+    char text[PARTNER_KEY_MAX];
+    slice key = partner_key(text, local, remote);
+    struct actor *a = actors_find(all, key);
+    return a != NULL ? partner_of(a) : partner_new(g, all, key, remote.len);
 }
 
 /* true: it is known to fail, and not tried again yet. */
@@ -857,6 +866,36 @@ const struct message_row s2s_verify_message = {
     .slow = true,
 };
 
+/* A server that has proved its domain to us is there: what is remembered of its failure is old. */
+static void came_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct s2s_came *m = message;
+    struct s2s_gate *g = s2s_gate_of(w);
+    char text[PARTNER_KEY_MAX];
+    (void)from;
+    if (g == NULL || s2s_worker(g, w)->out.stopped)
+        return;
+    struct actor *a =
+        actors_find(&s2s_worker(g, w)->partners, partner_key(text, m->local, m->remote));
+    if (a != NULL)
+        (void)partner_try_again(partner_of(a));
+    abroad_seen(w, m->remote, ABROAD_UP);
+}
+
+static const struct message_field came_fields[] = {
+    F_BARE(struct s2s_came, local),
+    F_BARE(struct s2s_came, remote),
+    { 0 },
+};
+const struct message_row s2s_came_message = {
+    .id = 129,
+    .scope = MESSAGE_CLUSTER,
+    .name = "server-came",
+    .size = sizeof(struct s2s_came),
+    .fields = came_fields,
+    .run = came_run,
+};
+
 /* The database has messages for a pair of domains, which no memory has. */
 struct s2s_pending {
     slice local, remote;
@@ -914,8 +953,8 @@ int64_t partners_each(struct worker *w, slice domain, partner_each_fn *fn)
     return count;
 }
 
-const struct message_row *const s2s_messages[] = {
-    &s2s_foreign_message,     &s2s_verify_message,  &verified_message,
-    &foreign_pending_message, &outgoing_message,    &outgoing_answer,
-    &s2s_resume_message,      &s2s_resumed_message, NULL
-};
+const struct message_row *const s2s_messages[] = { &s2s_foreign_message, &s2s_verify_message,
+                                                   &verified_message,    &foreign_pending_message,
+                                                   &outgoing_message,    &outgoing_answer,
+                                                   &s2s_resume_message,  &s2s_resumed_message,
+                                                   &s2s_came_message,    NULL };

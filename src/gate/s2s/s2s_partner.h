@@ -101,7 +101,8 @@ void partner_give_up(struct partner *p, struct stanza *st); /* tells its sender;
 void partner_answer_stanza(struct partner *p, struct stanza *st, enum stanza_error e,
                            const char *text);
 
-/* To the home of a foreign domain: a stanza, and a question about a key. */
+/* To the home of a foreign domain: a stanza, a question about a key, and that its server has proved
+ * the domain on a stream to us. */
 struct s2s_foreign {
     struct stanza *st;
     uint64_t entry; /* im/outgoing.h; 0: it is not stored */
@@ -114,5 +115,8 @@ struct s2s_verify {
 struct s2s_verified {
     uint8_t verdict; /* enum s2s_verdict */
 };
-extern const struct message_row s2s_foreign_message, s2s_verify_message;
+struct s2s_came {
+    slice local, remote;
+};
+extern const struct message_row s2s_foreign_message, s2s_verify_message, s2s_came_message;
 extern const struct message_row *const s2s_messages[]; /* NULL-terminated */

@@ -1,0 +1,549 @@
+#include "im/abroad.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/rand.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "home/ask.h"
+#include "home/here.h"
+#include "home/host.h"
+#include "home/message.h"
+#include "home/node.h"
+#include "home/question.h"
+#include "home/remote.h"
+#include "im/feature.h"
+#include "io/timer.h"
+#include "xmpp/ns.h"
+#include "xmpp/stanza_error.h"
+
+enum {
+    NAME_MS = 20 * 1000,        /* between two times that a worker names what it holds */
+    NAMED_MS = 5 * NAME_MS,     /* a domain that nobody names any more is forgotten after this */
+    PING_MS = 20 * 1000,        /* for the answer */
+    DOUBT_MS = 10 * 1000,       /* between two looks at a domain that fails */
+    LOST_MS = 30 * 1000,        /* the same for one that is lost; doubles */
+    LOST_MAX_MS = 15 * 60000,   /* up to this */
+    LOST_KEPT_MS = 24 * 3600000 /* then it is forgotten, and its contacts are not asked any more */
+};
+
+static struct setting ping_after = {
+    .name = "s2s.ping-after",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = 5 * 60 * 1000,
+    .min = 1000,
+    .max = 24 * 3600 * 1000,
+    .doc = "The server of a domain that has contacts online here, or occupants in rooms, is asked "
+           "whether it is still there when nothing was heard of it for so long. One request asks "
+           "for all of them.",
+};
+static struct setting lost_after = {
+    .name = "s2s.lost-after",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = 3 * 60 * 1000,
+    .min = 1000,
+    .max = 24 * 3600 * 1000,
+    .doc = "When another server could not be reached for so long, its users are shown as "
+           "unavailable, and leave the rooms here. Shorter failures are not shown to users.",
+};
+static struct metric domains_lost = {
+    .name = "muster_s2s_lost",
+    .kind = METRIC_GAUGE,
+    .help = "Domains of other servers that could not be reached for s2s.lost-after, with contacts "
+            "or occupants here.",
+};
+static struct log_area log_abroad = { .name = "abroad" };
+
+/* A domain that something on this worker is shown of. */
+struct held {
+    uint32_t count;
+    uint16_t domain_len, local_len;
+    char text[]; /* domain, local */
+};
+
+/* A foreign domain, at its home. */
+enum watch_state { WATCH_FINE, WATCH_DOUBTED, WATCH_LOST };
+struct watch {
+    struct worker *worker;
+    struct timer timer; /* the next look */
+    struct ask *ask;    /* a ping that is not answered yet; NULL: none */
+    bool asking;        /* so, and ask_send() may not have returned yet */
+    uint64_t named_us;  /* when a worker last said that it holds it */
+    uint64_t heard_us;  /* the last sign of life */
+    uint64_t failing_us, lost_us, back_us;
+    uint8_t state, tries;
+    uint16_t domain_len, local_len;
+    char text[]; /* domain, local */
+};
+
+struct abroad {
+    struct map held, watched;
+    struct timer name; /* what is held */
+};
+static unsigned slot;
+
+static slice held_domain(const void *item)
+{
+    const struct held *h = item;
+    return (slice){ h->text, h->domain_len };
+}
+static slice watch_domain(const void *item)
+{
+    const struct watch *d = item;
+    return (slice){ d->text, d->domain_len };
+}
+static slice watch_local(const struct watch *d)
+{
+    return (slice){ d->text + d->domain_len, d->local_len };
+}
+static struct abroad *abroad_of(const struct worker *w)
+{
+    ensure(worker_is_here(w));
+    return *worker_state(w, slot);
+}
+static uint64_t abroad_now(const struct worker *w) { return loop_now_us(worker_loop(w)); }
+static bool has_passed(uint64_t now_us, uint64_t since_us, uint64_t ms)
+{
+    return now_us - since_us >= ms * 1000;
+}
+
+bool abroad_is(const struct worker *w, slice domain)
+{
+    const struct node *n = worker_node(w);
+    return !node_serves(n, domain) && !remote_known(w, domain) &&
+           host_find(n, domain, &(slice){ 0 }) == NULL;
+}
+
+/* To all: lost, or back. */
+
+struct domain_news {
+    slice domain;
+};
+static const struct message_field news_fields[] = { F_BARE(struct domain_news, domain), { 0 } };
+
+static void lost_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct domain_news *m = message;
+    (void)from;
+    EMIT(worker.domain_lost, w, m->domain);
+}
+static const struct message_row lost_message = {
+    .id = 125,
+    .scope = MESSAGE_CLUSTER,
+    .name = "domain-lost",
+    .size = sizeof(struct domain_news),
+    .fields = news_fields,
+    .run = lost_run,
+};
+
+static void back_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct domain_news *m = message;
+    (void)from;
+    EMIT(worker.domain_back, w, m->domain);
+}
+static const struct message_row back_message = {
+    .id = 126,
+    .scope = MESSAGE_CLUSTER,
+    .name = "domain-back",
+    .size = sizeof(struct domain_news),
+    .fields = news_fields,
+    .run = back_run,
+};
+
+static void tell_all(const struct watch *d, const struct message_row *row)
+{
+    const struct asker nobody = { 0 };
+    each_home(d->worker, row, &(struct domain_news){ watch_domain(d) }, &nobody);
+}
+
+/* At the home of a domain. */
+
+static void watch_after(struct watch *d, uint64_t ms)
+{
+    timer_set(worker_loop(d->worker), &d->timer, ms);
+}
+
+static uint64_t watch_doubt_ms(void)
+{
+    uint64_t part = (uint64_t)setting_int(&lost_after) / 4;
+    return part < DOUBT_MS ? part : DOUBT_MS;
+}
+
+static void watch_is_fine(struct watch *d)
+{
+    d->heard_us = abroad_now(d->worker);
+    d->state = WATCH_FINE;
+    d->tries = 0;
+    watch_after(d, (uint64_t)setting_int(&ping_after));
+}
+
+static void watch_alive(struct watch *d)
+{
+    uint64_t now = abroad_now(d->worker);
+    if (d->state == WATCH_FINE) {
+        d->heard_us = now;
+        return;
+    }
+    uint64_t since_ms = d->back_us == 0 ? ABROAD_BACK_MS : (now - d->back_us) / 1000;
+    if (since_ms < ABROAD_BACK_MS) { /* it comes and goes: it is told later, if it stays */
+        d->failing_us = now;
+        watch_after(d, ABROAD_BACK_MS - since_ms);
+        return;
+    }
+    if (d->state == WATCH_LOST)
+        metric_add(&domains_lost, -1);
+    log_info(&log_abroad, LOG_EV("domain.back"), LOG_S("domain", watch_domain(d)),
+             LOG_I("failed_s", (int64_t)((now - d->failing_us) / 1000000)));
+    d->back_us = now;
+    watch_is_fine(d);
+    tell_all(d, &back_message);
+}
+
+static void watch_lost(struct watch *d)
+{
+    d->state = WATCH_LOST;
+    d->lost_us = abroad_now(d->worker);
+    d->tries = 0;
+    metric_add(&domains_lost, 1);
+    log_info(&log_abroad, LOG_EV("domain.lost"), LOG_S("domain", watch_domain(d)),
+             LOG_C("hint", "`musterctl s2s list` shows why it cannot be reached"));
+    tell_all(d, &lost_message);
+}
+
+static void watch_failed(struct watch *d)
+{
+    uint64_t now = abroad_now(d->worker);
+    if (d->state == WATCH_FINE) {
+        d->state = WATCH_DOUBTED;
+        d->failing_us = now;
+        watch_after(d, watch_doubt_ms());
+    } else if (d->state == WATCH_DOUBTED &&
+               has_passed(now, d->failing_us, (uint64_t)setting_int(&lost_after))) {
+        watch_lost(d);
+    }
+}
+
+static void watch_free(struct watch *d)
+{
+    if (d->state == WATCH_LOST)
+        metric_add(&domains_lost, -1);
+    timer_cancel(&d->timer);
+    ask_cancel(&d->ask);
+    mem_free(&d);
+}
+
+static void watch_forget(struct watch *d)
+{
+    map_del(&abroad_of(d->worker)->watched, watch_domain(d));
+    watch_free(d);
+}
+
+/* What this server says itself for a server that it does not reach. Every other answer comes from
+ * there. */
+enum answer_of { FROM_THERE, FROM_HERE, FROM_NOBODY_KNOWS };
+static enum answer_of answer_is_from(const struct stanza *reply)
+{
+    struct elem e, condition;
+    if (reply == NULL)
+        return FROM_HERE;
+    if (reply->type != TYPE_ERROR || !stanza_child(reply, KNOWN_ERROR, &e) ||
+        !elem_first(&e, &condition))
+        return FROM_THERE;
+    switch (stanza_error_find(condition.name)) {
+    case SE_REMOTE_SERVER_NOT_FOUND:
+    case SE_REMOTE_SERVER_TIMEOUT:
+        return FROM_HERE;
+    case SE_NOT_ALLOWED:         /* also s2s.policy */
+    case SE_RESOURCE_CONSTRAINT: /* also a full queue */
+        return FROM_NOBODY_KNOWS;
+    default:
+        return FROM_THERE;
+    }
+}
+
+static void watch_answered(struct worker *w, void *arg, const struct stanza *reply)
+{
+    struct watch *d = arg;
+    (void)w;
+    d->ask = NULL;
+    d->asking = false;
+    switch (answer_is_from(reply)) {
+    case FROM_THERE:
+        watch_alive(d);
+        break;
+    case FROM_HERE:
+        watch_failed(d);
+        break;
+    case FROM_NOBODY_KNOWS:
+        if (d->state != WATCH_FINE)
+            watch_failed(d);
+        break;
+    }
+}
+
+static void watch_ping(struct watch *d)
+{
+    const struct ask_request ping = { .type = TYPE_GET,
+                                      .from = watch_local(d),
+                                      .to = watch_domain(d),
+                                      .home = watch_domain(d),
+                                      .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
+                                      .timeout_ms = PING_MS };
+    if (d->asking || worker_stopping(d->worker))
+        return;
+    d->asking = true;
+    struct ask *a = ask_send(d->worker, &ping, watch_answered, d);
+    if (d->asking) /* else the answer of this server has come at once */
+        d->ask = a;
+    d->asking = d->ask != NULL;
+}
+
+static uint64_t watch_lost_ms(struct watch *d)
+{
+    uint64_t ms = (uint64_t)LOST_MS << d->tries;
+    if (ms >= LOST_MAX_MS)
+        return LOST_MAX_MS;
+    d->tries++;
+    return ms;
+}
+
+static void watch_look(struct timer *t, struct loop *loop)
+{
+    struct watch *d = CONTAINER_OF(t, struct watch, timer);
+    uint64_t now = loop_now_us(loop), ping_ms = (uint64_t)setting_int(&ping_after);
+    bool named = !has_passed(now, d->named_us, NAMED_MS);
+    switch ((enum watch_state)d->state) {
+    case WATCH_FINE:
+        if (!named) {
+            watch_forget(d);
+            return;
+        }
+        watch_after(d, has_passed(now, d->heard_us, ping_ms)
+                           ? ping_ms
+                           : ping_ms - (now - d->heard_us) / 1000);
+        if (has_passed(now, d->heard_us, ping_ms))
+            watch_ping(d);
+        break;
+    case WATCH_DOUBTED:
+        watch_after(d, watch_doubt_ms());
+        watch_ping(d);
+        break;
+    case WATCH_LOST:
+        if (has_passed(now, d->lost_us, LOST_KEPT_MS)) {
+            watch_forget(d);
+            return;
+        }
+        watch_after(d, watch_lost_ms(d));
+        watch_ping(d);
+        break;
+    }
+}
+
+static struct watch *watch_get(const struct worker *w, slice domain)
+{
+    return map_get(&abroad_of(w)->watched, domain);
+}
+
+static struct watch *watch_make(struct worker *w, slice domain, slice local)
+{
+    struct abroad *all = abroad_of(w);
+    if (all->watched.count >= ABROAD_WATCHED_MAX)
+        return NULL;
+    struct watch *d = mem_zalloc(sizeof *d + domain.len + local.len);
+    d->worker = w;
+    d->timer.fn = watch_look;
+    d->domain_len = (uint16_t)domain.len;
+    d->local_len = (uint16_t)local.len;
+    memcpy(d->text, domain.ptr, domain.len);
+    memcpy(d->text + domain.len, local.ptr, local.len);
+    map_put(&all->watched, d);
+    watch_is_fine(d); /* what is shown of it has just come from there */
+    return d;
+}
+
+/* To the home of a domain: it is held on the worker that says so. */
+
+struct abroad_named {
+    slice domain, local;
+};
+static const struct message_field named_fields[] = {
+    F_BARE(struct abroad_named, domain),
+    F_BARE(struct abroad_named, local),
+    { 0 },
+};
+
+static void named_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct abroad_named *m = message;
+    struct watch *d = watch_get(w, m->domain);
+    (void)from;
+    if (!abroad_is(w, m->domain) || !node_serves(worker_node(w), m->local))
+        return;
+    if (d == NULL)
+        d = watch_make(w, m->domain, m->local);
+    if (d != NULL)
+        d->named_us = abroad_now(w);
+}
+static const struct message_row named_message = {
+    .id = 127,
+    .scope = MESSAGE_CLUSTER,
+    .name = "domain-held",
+    .size = sizeof(struct abroad_named),
+    .fields = named_fields,
+    .run = named_run,
+};
+
+struct abroad_signal {
+    slice domain;
+    uint8_t sign; /* enum abroad_sign */
+};
+static const struct message_field signal_fields[] = {
+    F_BARE(struct abroad_signal, domain),
+    F_U8(struct abroad_signal, sign, ABROAD_BROKEN),
+    { 0 },
+};
+
+static void signal_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct abroad_signal *m = message;
+    struct watch *d = watch_get(w, m->domain);
+    uint16_t random;
+    (void)from;
+    if (d == NULL)
+        return;
+    switch ((enum abroad_sign)m->sign) {
+    case ABROAD_UP:
+        watch_alive(d);
+        break;
+    case ABROAD_FAILED:
+        watch_failed(d);
+        break;
+    case ABROAD_BROKEN:
+        watch_failed(d);
+        rand_bytes(&random, sizeof random);
+        if (d->state == WATCH_DOUBTED) /* it may be there, and have forgotten everything */
+            watch_after(d, 500 + random % 1000);
+        break;
+    }
+}
+static const struct message_row signal_message = {
+    .id = 128,
+    .scope = MESSAGE_CLUSTER,
+    .name = "domain-seen",
+    .size = sizeof(struct abroad_signal),
+    .fields = signal_fields,
+    .run = signal_run,
+};
+
+void abroad_seen(struct worker *w, slice domain, enum abroad_sign sign)
+{
+    if (!worker_stopping(w))
+        home_send(w, domain, &signal_message, &(struct abroad_signal){ domain, (uint8_t)sign });
+}
+
+/* What is held on this worker. */
+
+static void name_one(struct worker *w, const struct held *h)
+{
+    if (abroad_is(w, held_domain(h)))
+        home_send(w, held_domain(h), &named_message,
+                  &(struct abroad_named){ held_domain(h),
+                                          (slice){ h->text + h->domain_len, h->local_len } });
+}
+
+static void name_all(struct timer *t, struct loop *loop)
+{
+    struct worker *w = worker_here();
+    struct abroad *all = CONTAINER_OF(t, struct abroad, name);
+    const struct held *h;
+    for (uint32_t i = 0; (h = map_next(&all->held, &i)) != NULL;)
+        name_one(w, h);
+    timer_set(loop, t, NAME_MS);
+}
+
+void abroad_hold(struct worker *w, slice domain, slice local)
+{
+    struct abroad *all = abroad_of(w);
+    struct held *h = map_get(&all->held, domain);
+    if (h != NULL) {
+        h->count++;
+        return;
+    }
+    h = mem_zalloc(sizeof *h + domain.len + local.len);
+    h->count = 1;
+    h->domain_len = (uint16_t)domain.len;
+    h->local_len = (uint16_t)local.len;
+    memcpy(h->text, domain.ptr, domain.len);
+    memcpy(h->text + domain.len, local.ptr, local.len);
+    map_put(&all->held, h);
+    name_one(w, h);
+}
+
+void abroad_release(struct worker *w, slice domain)
+{
+    struct abroad *all = abroad_of(w);
+    struct held *h = map_get(&all->held, domain);
+    ensure(h != NULL && h->count > 0);
+    if (--h->count > 0)
+        return;
+    map_del(&all->held, domain);
+    mem_free(&h);
+}
+
+bool abroad_is_held(const struct worker *w, slice domain)
+{
+    return map_get(&abroad_of(w)->held, domain) != NULL;
+}
+
+/* The feature. */
+
+static void abroad_worker_start(struct worker *w)
+{
+    struct abroad *all = *worker_state(w, slot) = mem_new(struct abroad);
+    map_init(&all->held, held_domain);
+    map_init(&all->watched, watch_domain);
+    all->name.fn = name_all;
+    timer_set(worker_loop(w), &all->name, NAME_MS);
+}
+
+static void abroad_worker_stop(struct worker *w)
+{
+    struct abroad *all = *worker_state(w, slot);
+    struct watch *d;
+    timer_cancel(&all->name);
+    for (uint32_t i = 0; (d = map_next(&all->watched, &i)) != NULL;)
+        watch_forget(d);
+}
+
+static void abroad_worker_ended(struct worker *w)
+{
+    struct abroad *all = *worker_state(w, slot);
+    struct held *h;
+    if (all == NULL)
+        return;
+    for (uint32_t i = 0; (h = map_next(&all->held, &i)) != NULL;)
+        mem_free(&h);
+    map_fini(&all->held);
+    map_fini(&all->watched);
+    mem_free(&all);
+    *worker_state(w, slot) = NULL;
+}
+
+const struct feature abroad_feature = {
+    .name = "abroad",
+    .parts = PART_PRESENCE | PART_ROOM,
+    .settings = (struct setting *const[]){ &ping_after, &lost_after, NULL },
+    .metrics = (struct metric *const[]){ &domains_lost, NULL },
+    .logs = (struct log_area *const[]){ &log_abroad, NULL },
+    .messages = (const struct message_row *const[]){ &lost_message, &back_message, &named_message,
+                                                     &signal_message, NULL },
+    .worker.slot = &slot,
+    .worker.start = abroad_worker_start,
+    .worker.stop = abroad_worker_stop,
+    .worker.ended = abroad_worker_ended,
+};

@@ -1,0 +1,40 @@
+/* abroad: whether the servers of foreign domains are still there. What this node shows of a foreign
+ * domain, contacts that are online and occupants of rooms, is true only as long as its server can
+ * tell us when it changes.
+ *
+ * Who shows something of a domain holds it, on any worker. Each worker names the domains that are
+ * held to their homes; there each domain is watched once, however many contacts and occupants it
+ * has. The edge to other servers says when a stream works, fails or breaks. A domain that has been
+ * silent for s2s.ping-after is sent one ping (XEP-0199). When attempts to reach it have failed for
+ * s2s.lost-after, all workers of all nodes are told that it is lost; when it answers again, that
+ * it is back, also after a short failure: its server may have been started again and may have
+ * forgotten who was online. Features hear of both by worker.domain_lost and worker.domain_back.
+ *
+ * Confined to the worker. Limits: ABROAD_WATCHED_MAX domains whose home is on a worker; others are
+ * not watched. A domain is told to be back at most once in ABROAD_BACK_MS. */
+#pragma once
+#include "base/slice.h"
+#include <stdbool.h>
+
+struct feature;
+struct worker;
+
+enum { ABROAD_WATCHED_MAX = 20000, ABROAD_BACK_MS = 30000 };
+
+/* Neither a domain of ours nor a service nor a component. */
+bool abroad_is(const struct worker *w, slice domain);
+/* One more thing, or one less, that this worker shows of a domain. local: a domain of ours that it
+ * is shown to. Domains that are not abroad may be held, and are not watched. */
+void abroad_hold(struct worker *w, slice domain, slice local);
+void abroad_release(struct worker *w, slice domain);
+bool abroad_is_held(const struct worker *w, slice domain);
+
+enum abroad_sign {                    /* it travels: home/message.h */
+                   ABROAD_UP = 0,     /* a stream works */
+                   ABROAD_FAILED = 1, /* it could not be reached */
+                   ABROAD_BROKEN = 2  /* a stream has ended without a word */
+};
+/* What the edge has seen of a foreign domain. On any worker. */
+void abroad_seen(struct worker *w, slice domain, enum abroad_sign sign);
+
+extern const struct feature abroad_feature;

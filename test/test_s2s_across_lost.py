@@ -1,0 +1,211 @@
+"""What users see when another server dies, forgets everything, or is back."""
+import pytest
+
+from muster import across, xml
+from muster.across import ONE, OTHER
+from muster.client import until
+from muster.muc import Room
+
+SOON = {"s2s.ping-after": "1s", "s2s.lost-after": "2s", "s2s.retry-for": "1s"}
+
+LATE = {"s2s.lost-after": "1h"}
+WHY = "what is seen does not come from a lost domain"
+
+
+@pytest.fixture
+def servers(make_server, tmp_path):
+    return across.start(make_server, tmp_path, settings=SOON)
+
+
+@pytest.fixture
+def friends(servers):
+    one, other = servers
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    across.befriend(alice, bob)
+    for client in alice, bob:
+        client.drain()
+    return alice, bob
+
+
+def metric(server, name):
+    return sum(row["value"] for row in server.rows("metrics") if row["name"] == name)
+
+
+def test_contacts_of_a_server_that_dies_go_after_a_while(servers, friends):
+    one, other = servers
+    alice, bob = friends
+    other.kill()
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    assert "domain.lost" in one.log() and metric(one, "muster_s2s_lost") == 1
+    carol = one.client("carol")
+    carol.expect_nothing()
+
+
+def test_contacts_of_a_server_that_falls_silent_go(servers, friends):
+    """It takes connections and says nothing."""
+    import signal
+    one, other = servers
+    alice, bob = friends
+    other.signal(signal.SIGSTOP)
+    alice.timeout = 60
+    try:
+        alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    finally:
+        other.signal(signal.SIGCONT)
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+
+
+def test_a_server_that_is_back_is_told_and_asked_again(servers, friends):
+    one, other = servers
+    alice, bob = friends
+    other.kill()
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    other.start()
+    again = other.client("bob", "again")
+    again.expect(f"<presence from='{alice}' type='-'/>")
+    alice.expect(f"<presence from='{again}' type='-'/>")
+    until("no lost domain", lambda: metric(one, "muster_s2s_lost") == 0)
+
+
+def test_a_server_that_was_killed_and_is_back_at_once(make_server, tmp_path):
+    """Its users are not there any more, and nobody says so."""
+    one, other = across.start(make_server, tmp_path, settings=LATE, why=WHY)
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    across.befriend(alice, bob)
+    other.kill()
+    other.start()
+    alice.timeout = 60
+    alice.expect(f"<presence from='{bob.bare}' type='unavailable'/>")
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    assert "domain.lost" not in one.log()
+
+
+def test_a_short_failure_is_not_shown(make_server, tmp_path):
+    one, other = across.start(make_server, tmp_path, settings=LATE, why=WHY)
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    across.befriend(alice, bob)
+    for client in alice, bob:
+        client.drain()
+    one.ctl("s2s", "close", OTHER)
+    across.mark(alice, bob)
+    across.mark(bob, alice)
+    for client in alice, bob:
+        client.expect_nothing("<presence type='unavailable'/>")
+
+
+def test_who_logs_out_while_the_link_is_down(servers, friends):
+    one, other = servers
+    alice, bob = friends
+    port = one.s2s_port
+    across.route(one, OTHER, 1)
+    across.route(other, ONE, 1)
+    one.ctl("s2s", "close", OTHER)
+    alice.close()
+    bob.timeout = 60
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    across.route(one, OTHER, other.s2s_port)
+    across.route(other, ONE, port)
+    second = one.client("alice", "second")
+    bob.expect(f"<presence from='{second}' type='-'/>")
+    second.expect(f"<presence from='{bob}' type='-'/>")
+
+
+def test_occupants_of_a_dead_server_leave_the_room(servers, friends):
+    one, other = servers
+    alice, bob = friends
+    room = Room("cave", ONE)
+    room.create(alice, "owner")
+    room.enter(bob, "guest")
+    dave = other.client("dave")
+    room.enter(dave, "second")
+    room.forget(alice)
+    other.kill()
+    for nick in "guest", "second":
+        assert 333 in room.gone(alice, nick).codes
+
+
+def test_ghosts_of_a_server_that_was_started_again_leave_the_room(make_server, tmp_path):
+    one, other = across.start(make_server, tmp_path, settings=LATE, why=WHY)
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    room = Room("cave", ONE)
+    room.create(alice, "owner")
+    room.enter(bob, "guest")
+    room.forget(alice)
+    other.kill()
+    other.start()
+    dave = other.client("dave")
+    room.enter(dave, "second")
+    assert 333 in room.gone(alice, "guest").codes
+    dave.expect(f"<presence from='{room.at('guest')}' type='unavailable'/>")
+    room.expect_nothing(alice, f"<presence from='{room.at('second')}' type='unavailable'/>")
+
+
+def test_occupants_of_a_foreign_room_learn_that_it_is_gone(servers, friends):
+    one, other = servers
+    alice, bob = friends
+    room = Room("cave", OTHER)
+    room.create(bob, "owner")
+    room.enter(alice, "guest")
+    ping = "<ping xmlns='urn:xmpp:ping'/>"
+    assert alice.iq("get", ping, to=room.at("guest")).get("type") == "result"
+    other.kill()
+    assert alice.error("get", ping, to=room.at("guest"))[0] == "remote-server-timeout"
+    other.start()
+    until("an answer of the room", lambda: alice.error("get", ping, to=room.at("guest"))[0] in (
+        "not-acceptable", "item-not-found"))
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_request_that_was_lost_is_said_again(servers, victim):
+    """The server that asks, or the one that is asked, is killed before the answer is there."""
+    one, other = servers
+    alice = one.client("alice")
+    across.roster_of(alice)
+    across.route(one, OTHER, 1)
+    alice.send(f"<presence to='bob@{OTHER}' type='subscribe'/>")
+    alice.expect(f"<iq type='set'><query xmlns='{xml.ROSTER}'><item jid='bob@{OTHER}' "
+                 "subscription='none' ask='subscribe'/></query></iq>")
+    servers[victim].kill()
+    servers[victim].start()
+    across.route(one, OTHER, other.s2s_port)
+    if victim == 1:
+        alice.close()
+    alice = one.client("alice")
+    across.roster_of(alice)
+    bob = other.client("bob")
+    across.roster_of(bob)
+    bob.expect(f"<presence from='{alice.bare}' type='subscribe'/>")
+    bob.send(f"<presence to='{alice.bare}' type='subscribed'/>")
+    alice.expect(f"<presence from='{bob.bare}' type='subscribed'/>")
+    until("agreement", lambda: (across.roster_of(alice)[bob.bare],
+                                across.roster_of(bob)[alice.bare]) == (("to", None),
+                                                                       ("from", None)))
+
+
+def test_a_denial_that_was_lost_is_said_again(servers, friends):
+    one, other = servers
+    alice, bob = friends
+    across.route(other, ONE, 1)
+    other.ctl("s2s", "close", ONE)
+    bob.send(f"<presence to='{alice.bare}' type='unsubscribed'/>")
+    bob.expect(f"<iq type='set'><query xmlns='{xml.ROSTER}'><item jid='{alice.bare}' "
+               "subscription='to'/></query></iq>")
+    other.kill()
+    other.start()
+    across.route(other, ONE, one.s2s_port)
+    alice.close()
+    alice = one.client("alice")
+    across.roster_of(alice)
+    alice.expect(f"<presence from='{bob.bare}' type='unsubscribed'/>")
+    until("agreement", lambda: across.roster_of(alice)[bob.bare] == ("from", None))
+
+
+def test_presence_to_one_foreign_address_is_lost_and_ends(servers):
+    one, other = servers
+    alice, bob = one.client("alice"), other.client("bob")
+    for a, b in (alice, bob), (bob, alice):
+        a.send(f"<presence to='{b}'/>")
+        b.expect(f"<presence from='{a}'/>")
+    other.kill()
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    alice.close()
