@@ -209,3 +209,33 @@ def test_presence_to_one_foreign_address_is_lost_and_ends(servers):
     other.kill()
     alice.expect(f"<presence from='{bob}' type='unavailable'/>")
     alice.close()
+
+
+def test_sessions_that_a_planned_restart_has_kept_ask_again(servers, friends):
+    one, other = servers
+    alice, bob = friends
+    alice.enable_sm()
+    alice.ping()
+    one.stop()
+    bob.send("<presence><show>dnd</show></presence>")
+    bob.ping()
+    one.start()
+    again = one.connect("alice")
+    assert again.take_over(alice).tag.endswith("resumed")
+    again.expect(f"<presence from='{bob}'><show>dnd</show></presence>")
+
+
+def test_a_denial_while_we_were_away(servers, friends):
+    """The answer to our probe says it."""
+    one, other = servers
+    alice, bob = friends
+    other.ctl("s2s", "close", ONE)
+    across.route(other, ONE, 1)
+    bob.send(f"<presence to='{alice.bare}' type='unsubscribed'/>")
+    bob.expect(f"<iq type='set'><query xmlns='{xml.ROSTER}'><item jid='{alice.bare}' "
+               "subscription='to'/></query></iq>")
+    until("an answer", lambda: "s2s.failed" in other.log())
+    across.route(other, ONE, one.s2s_port)
+    second = one.client("alice", "second")
+    across.roster_of(second)
+    until("agreement", lambda: across.roster_of(second)[bob.bare] == ("from", None))

@@ -42,8 +42,10 @@ def test_contacts_of_a_server_that_dies_and_is_back(federated):
     alice.expect(f"<presence from='{bob}' type='unavailable'/>")
     theirs.begin()
     again = until("a client", lambda: login(theirs))
-    again.expect(f"<presence from='{alice}' type='-'/>")
-    alice.expect(f"<presence from='{again}' type='-'/>")
+    ours.wait_log("domain.back")
+    if isinstance(theirs, prosody.Prosody):  # after kill -9 ejabberd may have lost the contacts
+        again.expect(f"<presence from='{alice}' type='-'/>")
+        alice.expect(f"<presence from='{again}' type='-'/>")
 
 
 def login(theirs):
@@ -128,7 +130,7 @@ def test_nodes_and_cards(federated):
             while (ask := client._take(lambda e: xml.matches(e, pubsub.ASK))) is not None:
                 client.send(f"<iq type='result' to='{ask.get('from')}' id='{ask.get('id')}'>"
                             f"{pubsub.disco_answer(features, ask[0].get('node'))}</iq>")
-                asked.add(ask.get("from").rpartition("@")[2])
+                asked.add(ask.get("from").rpartition("@")[2].partition("/")[0])
             return one.domain in asked
         until(f"a question of {one.domain}", answered)
         across.mark(other, one)
@@ -144,13 +146,15 @@ def test_blocking(federated):
     pair = friends_of(ours, theirs)
     for one, other in (pair, pair[::-1]):
         one.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{other.bare}'/></block>")
-        other.expect(f"<presence from='{one}' type='unavailable'/>")
+        if one is pair[0] or isinstance(theirs, prosody.Prosody):
+            other.expect(f"<presence from='{one}' type='unavailable'/>")
         other.send(f"<message to='{one.bare}' type='chat' id='m'><body>x</body></message>")
         error = other.expect(f"<message from='{one.bare}' type='error' id='m'/>")
         assert xml.condition(error) in ("service-unavailable", "not-acceptable")
         one.result("set",
                    f"<unblock xmlns='urn:xmpp:blocking'><item jid='{other.bare}'/></unblock>")
-        other.expect(f"<presence from='{one}' type='-'/>")
+        if one is pair[0] or isinstance(theirs, prosody.Prosody):
+            other.expect(f"<presence from='{one}' type='-'/>")
 
 
 def test_subscriptions_are_denied_and_cancelled(federated):

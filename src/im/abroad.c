@@ -20,12 +20,12 @@
 #include "xmpp/stanza_error.h"
 
 enum {
-    NAME_MS = 20 * 1000,        /* between two times that a worker names what it holds */
-    NAMED_MS = 5 * NAME_MS,     /* a domain that nobody names any more is forgotten after this */
-    PING_MS = 20 * 1000,        /* for the answer */
-    DOUBT_MS = 10 * 1000,       /* between two looks at a domain that fails */
-    LOST_MS = 30 * 1000,        /* the same for one that is lost; doubles */
-    LOST_MAX_MS = 15 * 60000,   /* up to this */
+    NAME_MS = 20 * 1000,      /* between two times that a worker names what it holds */
+    NAMED_MS = 5 * NAME_MS,   /* a domain that nobody names any more is forgotten after this */
+    PING_MS = 20 * 1000,      /* for the answer */
+    DOUBT_MS = 10 * 1000,     /* between two looks at a domain that fails */
+    LOST_MAX_MS = 15 * 60000, /* the same for one that is lost, where it doubles up to this */
+    LOST_DOUBLED = 12,
     LOST_KEPT_MS = 24 * 3600000 /* then it is forgotten, and its contacts are not asked any more */
 };
 
@@ -75,7 +75,8 @@ struct watch {
     uint64_t named_us;  /* when a worker last said that it holds it */
     uint64_t heard_us;  /* the last sign of life */
     uint64_t failing_us, lost_us, back_us;
-    uint8_t state, tries;
+    uint8_t state; /* enum watch_state */
+    uint8_t tries; /* since it is lost; at most LOST_DOUBLED */
     uint16_t domain_len, local_len;
     char text[]; /* domain, local */
 };
@@ -184,6 +185,7 @@ static void watch_is_fine(struct watch *d)
 
 static void watch_alive(struct watch *d)
 {
+    ensure(worker_is_here(d->worker));
     uint64_t now = abroad_now(d->worker);
     if (d->state == WATCH_FINE) {
         d->heard_us = now;
@@ -206,6 +208,7 @@ static void watch_alive(struct watch *d)
 
 static void watch_lost(struct watch *d)
 {
+    ensure(d->state == WATCH_DOUBTED && d->failing_us > 0);
     d->state = WATCH_LOST;
     d->lost_us = abroad_now(d->worker);
     d->tries = 0;
@@ -266,10 +269,10 @@ static enum answer_of answer_is_from(const struct stanza *reply)
     }
 }
 
-static void watch_answered(struct worker *w, void *arg, const struct stanza *reply)
+static void watch_pinged(struct worker *w, void *arg, const struct stanza *reply)
 {
     struct watch *d = arg;
-    (void)w;
+    ensure(w == d->worker && d->asking);
     d->ask = NULL;
     d->asking = false;
     switch (answer_is_from(reply)) {
@@ -297,7 +300,7 @@ static void watch_ping(struct watch *d)
     if (d->asking || worker_stopping(d->worker))
         return;
     d->asking = true;
-    struct ask *a = ask_send(d->worker, &ping, watch_answered, d);
+    struct ask *a = ask_send(d->worker, &ping, watch_pinged, d);
     if (d->asking) /* else the answer of this server has come at once */
         d->ask = a;
     d->asking = d->ask != NULL;
@@ -305,11 +308,10 @@ static void watch_ping(struct watch *d)
 
 static uint64_t watch_lost_ms(struct watch *d)
 {
-    uint64_t ms = (uint64_t)LOST_MS << d->tries;
-    if (ms >= LOST_MAX_MS)
-        return LOST_MAX_MS;
-    d->tries++;
-    return ms;
+    uint64_t ms = watch_doubt_ms() << d->tries;
+    if (d->tries < LOST_DOUBLED)
+        d->tries++;
+    return ms < LOST_MAX_MS ? ms : LOST_MAX_MS;
 }
 
 static void watch_look(struct timer *t, struct loop *loop)
@@ -351,6 +353,7 @@ static struct watch *watch_get(const struct worker *w, slice domain)
 
 static struct watch *watch_make(struct worker *w, slice domain, slice local)
 {
+    ensure(domain.len <= JID_PART_MAX && local.len <= JID_PART_MAX);
     struct abroad *all = abroad_of(w);
     if (all->watched.count >= ABROAD_WATCHED_MAX)
         return NULL;
@@ -474,6 +477,7 @@ void abroad_hold(struct worker *w, slice domain, slice local)
         h->count++;
         return;
     }
+    ensure(domain.len > 0 && domain.len <= JID_PART_MAX && local.len <= JID_PART_MAX);
     h = mem_zalloc(sizeof *h + domain.len + local.len);
     h->count = 1;
     h->domain_len = (uint16_t)domain.len;

@@ -1,4 +1,5 @@
 #include "im/contacts_abroad.h"
+#include "base/buf.h"
 #include "base/ensure.h"
 #include "base/list.h"
 #include "base/map.h"
@@ -48,7 +49,7 @@ struct contact {
     slice jid;    /* full; in this block */
 };
 
-/* A contact that is to be asked and told, on behalf of an account. */
+/* A contact that is to be asked and told, on behalf of an account; empty: all that are abroad. */
 struct errand {
     struct list node;
     uint16_t account_len, contact_len;
@@ -136,7 +137,7 @@ static struct place *place_get(struct worker *w, slice domain, slice local)
     return p;
 }
 
-static void place_free(struct contacts_worker *cw, struct place *p)
+static void contacts_place_free(struct contacts_worker *cw, struct place *p)
 {
     timer_cancel(&p->confirm);
     map_del(&cw->places, place_domain(p));
@@ -148,12 +149,13 @@ static void contact_free(struct contact *c)
 {
     struct account *a = c->account;
     struct place *p = c->place;
+    ensure(account_here(a) && !list_empty(&p->contacts));
     struct contacts *all = a->state_of[account_slot];
     map_del(&all->by_jid, c->jid);
     list_remove(&c->at);
     mem_free(&c);
     if (list_empty(&p->contacts))
-        place_free(contacts_worker_of(a->worker), p);
+        contacts_place_free(contacts_worker_of(a->worker), p);
 }
 
 static struct contact *contact_find(const struct account *a, slice jid)
@@ -164,6 +166,7 @@ static struct contact *contact_find(const struct account *a, slice jid)
 
 static void contact_add(struct account *a, slice jid)
 {
+    ensure(account_here(a) && account_available(a) > 0);
     struct contacts *all = a->state_of[account_slot];
     if (all == NULL) {
         all = a->state_of[account_slot] = mem_new(struct contacts);
@@ -268,6 +271,7 @@ static bool place_empty(struct place *p, unsigned *left)
         struct contact *c = CONTAINER_OF(p->contacts.next, struct contact, at);
         bool last = c->at.next == &p->contacts;
         (*left)--;
+        ensure(c->place == p);
         contact_gone(c);
         if (last)
             return true;
@@ -302,30 +306,48 @@ static void contacts_domain_lost(struct worker *w, slice domain)
 
 static void errand_add(struct contacts_worker *cw, slice account, slice contact)
 {
+    ensure(account.len > 0 && account.len <= JID_MAX && contact.len <= JID_MAX);
     if (cw->errand_count >= CONTACTS_PROBES_MAX)
         return;
     struct errand *e = mem_zalloc(sizeof *e + account.len + contact.len);
     e->account_len = (uint16_t)account.len;
     e->contact_len = (uint16_t)contact.len;
     memcpy(e->text, account.ptr, account.len);
-    memcpy(e->text + account.len, contact.ptr, contact.len);
+    if (contact.len > 0)
+        memcpy(e->text + account.len, contact.ptr, contact.len);
     list_append(&cw->errands, &e->node);
     cw->errand_count++;
 }
 
-static void errand_run(struct contacts_worker *cw, const struct errand *e)
+static void errand_tell(struct account *a, slice contact)
+{
+    const struct roster_item *item = roster_find(a->roster, contact);
+    if (roster_is_seen(a, contact))
+        presence_show(a, contact);
+    if (roster_sees(a, contact))
+        presence_probe(a, contact);
+    if (item != NULL && sub_state_ask(item->state))
+        contact_ask_again(a, contact);
+}
+
+static void errand_for_all(struct contacts_worker *cw, const struct account *a)
+{
+    const struct roster *r = a->roster;
+    for (uint32_t i = 0; r != NULL && i < r->count; i++)
+        if (abroad_is(a->worker, jid_split(roster_item_jid(r->items[i])).domain))
+            errand_add(cw, a->jid, roster_item_jid(r->items[i]));
+}
+
+static void errand_do(struct contacts_worker *cw, const struct errand *e)
 {
     slice contact = { e->text + e->account_len, e->contact_len };
     struct account *a = account_find(cw->worker, (slice){ e->text, e->account_len });
     if (a == NULL || a->state != ACTOR_READY || account_available(a) == 0)
         return;
-    if (roster_is_seen(a, contact))
-        presence_show(a, contact);
-    if (roster_sees(a, contact))
-        presence_probe(a, contact);
-    const struct roster_item *item = roster_find(a->roster, contact);
-    if (item != NULL && sub_state_ask(item->state))
-        contact_ask_again(a, contact);
+    if (contact.len == 0)
+        errand_for_all(cw, a);
+    else
+        errand_tell(a, contact);
 }
 
 static void errands_run(struct timer *t, struct loop *loop)
@@ -333,8 +355,9 @@ static void errands_run(struct timer *t, struct loop *loop)
     struct contacts_worker *cw = CONTAINER_OF(t, struct contacts_worker, run);
     for (unsigned n = 0; n < AT_ONCE && !list_empty(&cw->errands); n++) {
         struct errand *e = CONTAINER_OF(list_pop(&cw->errands), struct errand, node);
+        ensure(cw->errand_count > 0);
         cw->errand_count--;
-        errand_run(cw, e);
+        errand_do(cw, e);
         mem_free(&e);
     }
     if (!list_empty(&cw->errands))
@@ -397,6 +420,24 @@ static void contacts_domain_back(struct worker *w, slice domain)
         timer_set(worker_loop(w), &cw->gather, BACK_MS);
 }
 
+/* A session that a planned restart has kept has missed what its contacts said meanwhile, and they
+ * may have missed what was said to them. */
+
+static void contacts_save(const struct session *s, struct buf *out)
+{
+    if (s->available)
+        buf_add(out, SLICE("1"));
+}
+
+static void contacts_restore(struct session *s, slice saved)
+{
+    struct contacts_worker *cw = contacts_worker_of(s->account->worker);
+    (void)saved;
+    errand_add(cw, s->account->jid, (slice){ 0 });
+    if (!timer_is_set(&cw->run))
+        timer_set(contacts_loop(cw), &cw->run, BACK_MS);
+}
+
 /* The feature. */
 
 static void contacts_worker_start(struct worker *w)
@@ -448,6 +489,8 @@ const struct feature contacts_abroad_feature = {
     .account.unload = contacts_forget,
     .session.available = contacts_session_available,
     .session.unavailable = contacts_session_unavailable,
+    .session.save = contacts_save,
+    .session.restore = contacts_restore,
     .stage.block = contacts_block,
     .worker.slot = &worker_slot,
     .worker.start = contacts_worker_start,
