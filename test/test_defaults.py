@@ -47,13 +47,13 @@ def test_nothing_that_tests_share_changes_a_setting():
     shared = [path for path, call in calls("Server", "make_server", "make")
               if "settings" in keywords(call) and not path.name.startswith("test_")
               and path.parent.name != "together"]
-    assert [path.name for path in shared] == ["conftest.py", "conftest.py", "partner.py",
-                                             "slix.py"]
+    assert sorted(path.name for path in shared) == ["across.py", "conftest.py", "conftest.py",
+                                                    "partner.py", "slix.py"]
     shared = {path.relative_to(TESTS).as_posix() for path, call in calls("ctl", "ctl_run")
               if call.args and getattr(call.args[0], "value", None) == "set"
               and not path.name.startswith("test_")}
-    assert {path for path in shared if not path.startswith("together/")} == {"conftest.py",
-                                                                           "muster/partner.py"}
+    assert {path for path in shared if not path.startswith("together/")} == {
+        "conftest.py", "muster/across.py", "muster/partner.py"}
 
 
 def test_every_mark_has_a_reason():

@@ -252,8 +252,8 @@ struct setting muc_ping_after = {
     .min = 1000,
     .max = 7 * (int64_t)DAY_MS,
     .allow_none = true,
-    .doc = "How often an occupant whose address is at the domain of a component is asked whether "
-           "it is still there.",
+    .doc = "How often an occupant whose address is at the domain of a component or of another "
+           "server is asked whether it is still there.",
 };
 struct setting muc_ping_timeout = {
     .name = "muc.ping-timeout",
