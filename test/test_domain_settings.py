@@ -1,4 +1,5 @@
 """Settings of scope domain: a value for all domains, and others for some (`NAME@DOMAIN`)."""
+import contextlib
 import json
 import pathlib
 import re
@@ -8,6 +9,7 @@ import pytest
 
 from muster.client import Gone, until
 from muster.control import settings
+from muster.federation import Peer
 from muster.server import MUSTERD
 from test_cert_login import Authority, connect
 from test_guest import guest
@@ -135,6 +137,29 @@ def test_a_reset_forgets_what_the_node_file_covers(make_server):
     host.write()
     host.ctl("server", "reload")
     assert not host.rows("get", name)[0]["changed"] and not offered(host, ONE)
+
+
+def test_a_domain_federates_by_its_own_rules(make_server):
+    """s2s.policy, s2s.domains, federation.services, federation.users."""
+    host = make_server(domains=(ONE, TWO), s2s=True)
+    host.ctl("set", "s2s.policy", "open")
+    host.ctl("set", f"s2s.policy@{TWO}", "allow")
+    host.ctl("set", f"s2s.domains@{TWO}", "near.test")
+    host.ctl("set", f"federation.services@{TWO}", "pubsub")
+
+    def taken(domain, local):
+        with contextlib.suppress(Gone):
+            return Peer(host, domain, local).header().features_come().features is not None
+        return False
+    assert taken("far.test", ONE) and taken("far.test", f"conference.{ONE}")
+    assert not taken("far.test", TWO) and taken("near.test", TWO)
+    assert taken("near.test", f"pubsub.{TWO}") and not taken("near.test", f"conference.{TWO}")
+    host.ctl("set", f"federation.users@{TWO}", "off")
+    for domain, refused_as in ((ONE, False), (TWO, True)):
+        host.add_user("alice", domain=domain)
+        applies = [row["mode"] for row in host.rows("federation", "show", f"alice@{domain}")
+                   if row["what"] == "applies"]
+        assert applies == ["off" if refused_as else "on"]
 
 
 def test_every_such_setting_has_a_value_for_a_domain(host):

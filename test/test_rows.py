@@ -11,7 +11,7 @@ VALUES = {"user": "alice@localhost", "bare-jid": "alice@localhost", "jid": "bob@
 # Their rows need more than a login; they have tests of their own.
 ELSEWHERE = {"alarm list", "push list", "device list", "upload list", "contact full", "room joins",
              "cert list", "cert-trust list", "backup verify", "report list", "motd show",
-             "s2s list"}
+             "s2s list", "s2s-group list", "federation list", "federation reports"}
 
 
 @pytest.fixture

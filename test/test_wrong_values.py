@@ -225,7 +225,8 @@ ARGUMENTS = {
     "contacts": ("@", "x" * 1100 + "@localhost"),
     **dict.fromkeys(("delay", "expires", "older-than"), TIME),
     **dict.fromkeys(("domain", "alias"), DOMAIN), "domains": ("@", "x" * 1100),
-    "limit": COUNT, "setting": ("no.such-setting", "@"), "fingerprint": ("@", "ab", "f" * 65),
+    "limit": COUNT, "days": COUNT,
+    "setting": ("no.such-setting", "@"), "fingerprint": ("@", "ab", "f" * 65),
     "file": ("/nowhere/at/all",), "key": ("/nowhere/at/all",),
     "folder": ("relative", "/nowhere/at/all"),
     "prefix": ("no-such-part",), "area": ("no-such-area",), "id": ("@",), "field": ("no-such",),
@@ -240,7 +241,8 @@ RIGHT = {
     "users": "alice@localhost bob@localhost", "group": "Sales",
     "room": TEA, "rooms": TEA, "domain": "bots.test", "domains": "localhost",
     "alias": "tea.localhost", "text": "hello", "fingerprint": "f" * 64,
-    "area": "message", "setting": "sm.ack-every", "value": "9", "field": "membersonly",
+    "department": "Sales", "area": "message",
+    "setting": "sm.ack-every", "value": "9", "field": "membersonly",
     "nick": "alice", "prefix": "sm", "id": "1", "folder": "/nowhere/else", "file": "/nowhere/else",
 }
 

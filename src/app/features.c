@@ -122,6 +122,7 @@ const struct feature *const features_all[] = {
     &guest_feature,
     &capacity_feature,
     &service_lists_feature,
+    &federation_feature,
     &carbons_feature,
     &csi_feature,
     &contacts_feature,

@@ -255,6 +255,8 @@ static void rate_hold(struct xstream *x)
     xstream_timer(x);
 }
 
+void xstream_slow(struct xstream *x) { rate_hold(x); }
+
 enum { RATE_DEBT_S = 30, RATE_PAUSE_MS = 100 };
 
 /* At most so much is owed that it is paid in half a minute. */

@@ -182,6 +182,7 @@ const struct conn_info *xstream_peer(const struct xstream *x);
 
 /* Reading. enum conn_hold; the stream's own look-ups have one of them. */
 void xstream_hold(struct xstream *x, unsigned reason);
+void xstream_slow(struct xstream *x); /* not read for a moment, as beyond its rates */
 void xstream_release(struct xstream *x, unsigned reason);
 static inline void xstream_wait(struct xstream *x) { xstream_hold(x, CONN_HOLD_STREAM); }
 static inline void xstream_go(struct xstream *x) { xstream_release(x, CONN_HOLD_STREAM); }

@@ -3,6 +3,7 @@
 #pragma once
 #include "home/fan.h"
 #include "im/audience.h"
+#include "im/foreign.h"
 #include "im/iq.h"
 #include "im/stage.h"
 #include "store/store.h"
@@ -101,6 +102,11 @@ struct account_events {
     /* A vCard (XEP-0054) of an account is stored by this batch: adds what is made of it, with the
      * same result if it is added again. */
     void (*card)(int64_t owner, const struct elem *card, struct store_batch *b);
+    /* The profile of an account may be another one: it is committed. At its home, where it need not
+     * be loaded. */
+    void (*profile_changed)(struct worker *w, slice bare);
+    /* Its user has reported an address for spam or abuse (XEP-0377); that is stored. */
+    void (*reported)(struct account *a, slice jid);
     /* The account is deleted: adds statements that remove all it owns, and what others have of it
      * that whoever gets its address next must not inherit. */
     void (*remove)(struct account *a, struct store_batch *b);
@@ -252,6 +258,7 @@ struct feature {
     struct session_events session;
     struct worker_events worker;
     struct stages stage;
+    struct foreign_rules foreign; /* other servers */
 };
 
 /* The list, set once at start before any worker runs. Two features with a row that only one may

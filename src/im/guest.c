@@ -57,6 +57,8 @@ bool guest_allowed(slice domain)
     return false;
 }
 
+bool guest_may_leave(slice domain) { return setting_bool_of(&guest_remote, domain); }
+
 bool guest_room(void) { return now < setting_int(&guest_max); }
 
 int64_t guest_id(void) { return -1 - (int64_t)(rand_u64() >> 1); }
@@ -152,7 +154,7 @@ static enum verdict guest_check(struct session *s, struct stanza **st, struct re
     slice domain = jid_split(stanza_to(*st)).domain, own = jid_split(a->jid).domain;
     if (is_subscription(*st))
         return no(why, SLICE("guests have no contacts"));
-    if (domain.len > 0 && !is_near(domain, own) && !setting_bool_of(&guest_remote, own))
+    if (domain.len > 0 && !is_near(domain, own) && !guest_may_leave(own))
         return no(why, SLICE("guests reach their own domain only"));
     return (*st)->kind == STANZA_IQ ? check_iq(a, *st, why) : PASS;
 }

@@ -12,7 +12,8 @@ struct session;
 static inline bool account_is_guest(const struct account *a) { return a->id < 0; }
 
 /* Whether one more guest may come to this domain. Any thread. */
-bool guest_allowed(slice domain); /* guests may log in to it at all */
+bool guest_allowed(slice domain);   /* guests may log in to it at all */
+bool guest_may_leave(slice domain); /* whether its guests reach other domains (guest.remote) */
 bool guest_room(void);
 int64_t guest_id(void);        /* for a new one */
 void guest_name(char out[33]); /* its localpart, at most 32 bytes */

@@ -16,6 +16,7 @@
 #include "home/ticket.h"
 #include "im/account.h"
 #include "im/core.h"
+#include "im/foreign.h"
 #include "im/given.h"
 #include "im/guest.h"
 #include "im/offline.h"
@@ -637,7 +638,8 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
                            .sender_id = sender_id,
                            .known = st->known };
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
-    switch (a->state == ACTOR_READY ? stage_block(a, st, &why) : PASS) {
+    switch (a->state == ACTOR_READY ? stage_block(a, st, &why)
+                                    : foreign_to_nobody(a->worker, st, &why)) {
     case REFUSE:
         if (why.not_strangers)
             return refuse_known(a, &in, why.error, why.text);

@@ -389,13 +389,15 @@ static void profile_set(void *arg, enum store_result result, const struct store_
     struct command_call *call = arg;
     slice jid = command_arg(call, "jid");
     (void)b;
-    if (result == STORE_CONFLICT)
+    if (result == STORE_OK) {
+        EMIT(account.profile_changed, call->worker, jid);
+        command_done(call, "profile of %.*s changed", SLICE_ARG(jid));
+    } else if (result == STORE_CONFLICT) {
         users_fail_missing(call, jid);
-    else if (result != STORE_OK)
+    } else {
         command_fail(call, err_of_store(result), "%.*s: the profile could not be stored",
                      SLICE_ARG(jid));
-    else
-        command_done(call, "profile of %.*s changed", SLICE_ARG(jid));
+    }
 }
 
 static void run_user_set(struct command_call *call)

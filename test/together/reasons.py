@@ -30,6 +30,8 @@ ALONE = {
                   "does",
     "s2s": "off by default; a seed has one server (test_s2s*.py have two, Prosody and ejabberd, "
            "with contacts, rooms, archives and carbons)",
+    "federation": "it says something of foreign domains alone; a seed has one server "
+                  "(test_s2s_policy.py has two, with contacts, rooms, blocking and departments)",
     "proxy65": "off by default; it answers with settings, and carries bytes on connections of its "
                "own, where there are no stanzas (test_proxy65.py)",
 }

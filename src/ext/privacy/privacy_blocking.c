@@ -10,6 +10,7 @@
 #include "ext/privacy/privacy_stages.h"
 #include "ext/privacy/privacy_state.h"
 #include "home/here.h"
+#include "im/feature.h"
 #include "im/iq.h"
 #include "im/session.h"
 #include "xmpp/ns.h"
@@ -236,8 +237,11 @@ static void privacy_blocking_push(const struct privacy_change *c, const char *wh
 
 static void blocked(struct privacy_change *c, enum err e)
 {
+    const struct request *r = c->request;
     if (e == OK)
         privacy_blocking_push(c, "block");
+    for (uint32_t i = 0; e == OK && i < r->report_count; i++)
+        EMIT(account.reported, c->iq->account, r->reports[i].jid);
     privacy_change_answer(c, e);
 }
 

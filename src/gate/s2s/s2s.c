@@ -8,6 +8,9 @@
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
+#include "im/account.h"
+#include "im/foreign.h"
+#include "im/session.h"
 #include "io/listen.h"
 #include "io/resolve.h"
 #include "io/tls.h"
@@ -44,6 +47,15 @@ void s2s_ask_certificate(struct s2s_gate *g, struct conn *c)
 }
 
 /* The edge. */
+
+static bool s2s_federates_any(struct worker *w)
+{
+    const struct node *n = worker_node(w);
+    for (unsigned i = 0; i < n->domain_count; i++)
+        if (s2s_federates(w, n->domains[i]))
+            return true;
+    return false;
+}
 
 static void streams_abort(struct xstreams *all)
 {
@@ -108,7 +120,7 @@ static void s2s_open(void *own, struct worker *w)
                             &g->listen[i]) != OK)
             log_error(&log_s2s, LOG_EV("listen.failed"), LOG_I("worker", worker_index(w)),
                       LOG_C("hint", "this worker cannot accept connections; restart the server"));
-    if (worker_index(w) == 0 && setting_int(&s2s_policy) != S2S_OFF)
+    if (worker_index(w) == 0 && s2s_federates_any(w))
         partners_find_pending(w);
 }
 
@@ -158,17 +170,25 @@ static void s2s_end(void *own, struct worker *w)
 static enum stanza_error s2s_foreign_refuses(void *own, struct worker *w, slice domain,
                                              const struct stanza *st)
 {
+    struct refusal why = { .error = SE_POLICY_VIOLATION };
+    slice local = jid_split(stanza_from(st)).domain;
     (void)own;
-    if (setting_int(&s2s_policy) == S2S_OFF || st->from_len == 0 || s2s_is_address(domain) ||
-        !s2s_is_ours(w, jid_split(stanza_from(st)).domain))
+    if (st->from_len == 0 || s2s_is_address(domain) || !s2s_is_ours(w, local) ||
+        !s2s_federates(w, local))
         return SE_REMOTE_SERVER_NOT_FOUND;
-    return s2s_may(domain) ? SE_NONE : SE_NOT_ALLOWED;
+    if (!s2s_may(w, local, domain))
+        return SE_NOT_ALLOWED;
+    return foreign_leaves(w, st, &why) == REFUSE ? why.error : SE_NONE;
 }
 
 static void s2s_foreign(void *own, struct worker *w, slice domain, struct stanza *st,
                         const struct edge_kept *kept)
 {
     (void)own;
+    if (foreign_leaves(w, st, &(struct refusal){ 0 }) != PASS) {
+        stanza_unref(&st);
+        return;
+    }
     home_send(
         w, domain, &s2s_foreign_message,
         &(struct s2s_foreign){
@@ -191,17 +211,35 @@ static bool partner_policy_is_new(struct partner *p)
     return true;
 }
 
-void s2s_policy_changed(struct worker *w, const struct setting *s)
+enum verdict s2s_check(struct session *s, struct stanza **st, struct refusal *why)
+{
+    struct worker *w = s->account->worker;
+    slice to = jid_split(stanza_to(*st)).domain, local = jid_split(s->account->jid).domain;
+    ensure(worker_is_here(w));
+    if (to.len == 0 || s2s_gate_of(w) == NULL || s2s_is_ours(w, to) || !s2s_federates(w, local) ||
+        s2s_may(w, local, to))
+        return PASS;
+    why->error = SE_NOT_ALLOWED;
+    why->text = SLICE("this server does not communicate with that domain");
+    return (*st)->type == TYPE_ERROR || (*st)->type == TYPE_RESULT ? DROP : REFUSE;
+}
+
+void s2s_pairs_changed(struct worker *w)
 {
     struct s2s_gate *g = s2s_gate_of(w);
-    (void)s;
     if (g == NULL)
         return;
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
         s2s_in_policy_changed(s2s_in_of(CONTAINER_OF(it, struct xstream, node)));
     partners_each(w, (slice){ 0 }, partner_policy_is_new);
-    if (worker_index(w) == 0 && setting_int(&s2s_policy) != S2S_OFF)
+    if (worker_index(w) == 0 && s2s_federates_any(w))
         partners_find_pending(w);
+}
+
+void s2s_policy_changed(struct worker *w, const struct setting *s)
+{
+    (void)s;
+    s2s_pairs_changed(w);
 }
 
 enum err s2s_create(struct s2s_gate **out, const struct s2s_listen *listens, size_t count,

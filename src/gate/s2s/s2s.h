@@ -9,6 +9,7 @@
 #pragma once
 #include "base/err.h"
 #include "home/edge.h"
+#include "im/stage.h"
 
 struct s2s_gate;
 struct setting;
@@ -33,5 +34,8 @@ void s2s_set_tls(struct s2s_gate *g, struct tls_ctx *tls); /* any thread */
 
 extern const struct edge s2s_edge; /* `own` is a struct s2s_gate */
 extern const struct feature s2s_feature;
-/* `changed` of the rows of the policy: ends streams that it does not allow any more. */
-void s2s_policy_changed(struct worker *w, const struct setting *s);
+/* Stage CHECK: what the policy does not let out is refused before anything is done with it. */
+enum verdict s2s_check(struct session *s, struct stanza **st, struct refusal *why);
+/* Ends streams of pairs that may exchange stanzas no longer. */
+void s2s_pairs_changed(struct worker *w);
+void s2s_policy_changed(struct worker *w, const struct setting *s); /* `changed` of rows */

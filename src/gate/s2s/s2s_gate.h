@@ -65,7 +65,10 @@ void s2s_ask_certificate(struct s2s_gate *g, struct conn *c);
 
 /* Whether it is ours: a domain of the node, a service, or a component. On a worker. */
 bool s2s_is_ours(struct worker *w, slice domain);
-/* Whether the policy lets this foreign domain in and out, and no route blocks it. On a worker. */
-bool s2s_may(slice domain);
-/* A foreign domain, by its name, that the policy lets in and out. On a worker. */
-bool s2s_is_partner(struct worker *w, slice domain);
+/* Whether this domain of ours federates at all. On a worker, as the next two. */
+bool s2s_federates(struct worker *w, slice local);
+/* Whether the policy lets a domain of ours and this foreign one exchange stanzas, and no route
+ * blocks it. */
+bool s2s_may(struct worker *w, slice local, slice remote);
+/* A foreign domain, by its name, that the policy lets speak with that one of ours. */
+bool s2s_is_partner(struct worker *w, slice local, slice remote);

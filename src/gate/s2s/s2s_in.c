@@ -20,6 +20,7 @@
 #include "home/question.h"
 #include "home/router.h"
 #include "im/abroad.h"
+#include "im/foreign.h"
 #include "io/tls.h"
 #include "xmpp/ns.h"
 
@@ -77,15 +78,15 @@ static bool in_header_fits(struct s2s_in *s, slice unit)
         xstream_fail(&s->x, XE_INVALID_NAMESPACE, (slice){ 0 });
     } else if (version.len < 2 || version.ptr[0] == '0' || version.ptr[1] != '.') {
         xstream_fail(&s->x, XE_UNSUPPORTED_VERSION, SLICE("this server speaks version 1.0"));
-    } else if (setting_int(&s2s_policy) == S2S_OFF) {
-        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("this server does not federate"));
     } else if (local.len == 0 || !s2s_is_ours(s->x.worker, local)) {
         xstream_fail(&s->x, XE_HOST_UNKNOWN, SLICE("this domain is not served here"));
+    } else if (!s2s_federates(s->x.worker, local)) {
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("this server does not federate"));
     } else if (from.ptr != NULL && remote.len == 0) {
         xstream_fail(&s->x, XE_INVALID_FROM, SLICE("not a domain"));
     } else if (s->external && (!slice_eq(remote, in_remote(s)) || !slice_eq(local, in_local(s)))) {
         xstream_fail(&s->x, XE_INVALID_FROM, SLICE("authenticated for other domains"));
-    } else if (remote.len == 0 || in_may_come_from(s, remote)) {
+    } else if (remote.len == 0 || in_may_come_from(s, remote, local)) {
         in_keep_domains(s, remote, local, xstream_attr(&s->x, unit, SLICE("xml:lang")));
         return true;
     }
@@ -317,6 +318,24 @@ static void in_other(struct s2s_in *s, slice unit)
         xstream_fail(&s->x, XE_UNSUPPORTED_STANZA_TYPE, (slice){ 0 });
 }
 
+/* What the rules about other servers let pass. Takes over st. */
+static void in_route(struct s2s_in *s, struct stanza *st)
+{
+    struct refusal why = { .error = SE_POLICY_VIOLATION };
+    switch (foreign_arrives(s->x.worker, st, &why)) {
+    case PASS:
+        s2s_flow_route(s, st);
+        return;
+    case REFUSE:
+        stage_refuse(s->x.worker, st, &why);
+        break;
+    default:
+        stanza_unref(&st);
+    }
+    metric_add(&s2s_refused, 1);
+    s2s_flow_count(s);
+}
+
 static void in_stanza(struct xstream *x, slice unit)
 {
     struct s2s_in *s = s2s_in_of(x);
@@ -335,7 +354,9 @@ static void in_stanza(struct xstream *x, slice unit)
         in_stanza_misaddressed(s, unit, st);
     } else if (in_stanza_fits(s, st)) {
         metric_add_to(&s2s_stanzas, S2S_RECEIVED, 1);
-        s2s_flow_route(s, st);
+        if (!foreign_paced(x->worker, jid_split(stanza_from(st)).domain))
+            xstream_slow(x);
+        in_route(s, st);
         return;
     }
     stanza_unref(&st);
@@ -474,10 +495,11 @@ static const struct xstream_ops in_ops = { .rates = &in_rates,
 
 void s2s_in_policy_changed(struct s2s_in *s)
 {
-    if (setting_int(&s2s_policy) == S2S_OFF)
+    if (s->local_len > 0 && !s2s_federates(s->x.worker, in_local(s)))
         xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("this server does not federate"));
     LIST_EACH (it, &s->pairs) {
-        if (s2s_is_partner(s->x.worker, pair_remote(CONTAINER_OF(it, struct pair, node))))
+        const struct pair *p = CONTAINER_OF(it, struct pair, node);
+        if (s2s_is_partner(s->x.worker, pair_local(p), pair_remote(p)))
             continue;
         xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("not a domain that may connect here"));
         return;

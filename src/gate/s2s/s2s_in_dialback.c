@@ -153,7 +153,7 @@ static void in_result(struct s2s_in *s, const struct elem *e, slice remote, slic
         in_result_refuse(s, remote, local, SE_ITEM_NOT_FOUND);
     } else if (!s->x.secure && !s2s_may_be_plain(remote)) {
         in_result_refuse(s, remote, local, SE_POLICY_VIOLATION);
-    } else if (in_may_come_from(s, remote)) {
+    } else if (in_may_come_from(s, remote, local)) {
         struct pair *p = pair_find(s, remote, local);
         if (p != NULL && p->proved)
             in_is_proved(s, p);

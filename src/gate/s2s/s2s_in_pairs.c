@@ -80,12 +80,12 @@ slice in_domain(const struct s2s_in *s, slice attr)
     return domain.len <= JID_PART_MAX ? domain : (slice){ "", 0 };
 }
 
-bool in_may_come_from(struct s2s_in *s, slice remote)
+bool in_may_come_from(struct s2s_in *s, slice remote, slice local)
 {
     struct why why;
     if (s2s_is_ours(s->x.worker, remote))
         xstream_fail(&s->x, XE_INVALID_FROM, SLICE("this domain is served here"));
-    else if (!s2s_is_partner(s->x.worker, remote))
+    else if (!s2s_is_partner(s->x.worker, local, remote))
         xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("not a domain that may connect here"));
     else if (!s2s_tls_fits(s->x.conn, remote, &why))
         xstream_fail(&s->x, XE_POLICY_VIOLATION, slice_of(why.text));

@@ -36,7 +36,7 @@ void pairs_broken(const struct s2s_in *s); /* the stream has ended without a wor
 
 /* A domain in an attribute; empty: it is absent, or no domain. */
 slice in_domain(const struct s2s_in *s, slice attr);
-/* Whether somebody may speak for this domain; else the stream has failed. */
-bool in_may_come_from(struct s2s_in *s, slice remote);
+/* Whether somebody may speak for this domain to that one; else the stream has failed. */
+bool in_may_come_from(struct s2s_in *s, slice remote, slice local);
 bool in_may_authenticate(const struct s2s_in *s); /* the stream is secure enough for it */
 void in_is_bound(struct s2s_in *s);               /* larger units may come */

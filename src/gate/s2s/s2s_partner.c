@@ -225,7 +225,7 @@ static bool partner_is_allowed(struct partner *p)
 {
     if (s2s_worker(p->gate, p->worker)->out.stopped)
         partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
-    else if (!s2s_is_partner(p->worker, partner_remote(p)))
+    else if (!s2s_is_partner(p->worker, partner_local(p), partner_remote(p)))
         partner_blame(p, SE_NOT_ALLOWED, true, "s2s.policy does not allow it");
     else
         return true;
@@ -676,7 +676,7 @@ static void partner_forgive(struct partner *p)
 
 void partner_policy_changed(struct partner *p)
 {
-    if (s2s_may(partner_remote(p))) {
+    if (s2s_may(p->worker, partner_local(p), partner_remote(p))) {
         if (p->failures > 0 && p->blame == SE_NOT_ALLOWED)
             partner_forgive(p);
         return;

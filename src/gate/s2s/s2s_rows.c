@@ -12,7 +12,7 @@ static const char *const policies[] = { "off", "open", "allow", "deny", NULL };
 
 struct setting s2s_policy = {
     .name = "s2s.policy",
-    .scope = SCOPE_CLUSTER,
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_CHOICE,
     .def = S2S_OFF,
     .min = S2S_OFF,
@@ -24,7 +24,7 @@ struct setting s2s_policy = {
 };
 struct setting s2s_domains = {
     .name = "s2s.domains",
-    .scope = SCOPE_CLUSTER,
+    .scope = SCOPE_DOMAIN,
     .type = PARAM_TEXT,
     .def_text = "",
     .max = 32 << 10,
@@ -281,4 +281,6 @@ const struct feature s2s_feature = {
                                          &s2s_partners, NULL },
     .logs = (struct log_area *const[]){ &log_s2s, NULL },
     .messages = s2s_messages,
+    .stage.check = s2s_check,
+    .foreign.changed = s2s_pairs_changed,
 };

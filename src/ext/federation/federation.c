@@ -1,0 +1,490 @@
+/* federation: who may speak with whom across servers, beyond s2s.policy: rules of users and
+ * departments, guests, services, blocked domains and addresses, and how much a foreign domain may
+ * send.
+ *
+ * Where a rule is asked: for a pair of domains by the edge (foreign.pair); for single stanzas as
+ * they come from a foreign stream (foreign.arrives) and as they leave for one (foreign.leaves), on
+ * the worker that has them; for users at the home of the account, in the stages of im/stage.h. The
+ * database is read by worker 0 of each node into the book (federation_book.h). */
+#include "ext/federation/federation.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "ext/federation/federation_book.h"
+#include "ext/federation/federation_domain.h"
+#include "ext/federation/federation_file.h"
+#include "ext/federation/federation_group.h"
+#include "ext/federation/federation_rate.h"
+#include "ext/federation/federation_user.h"
+#include "home/here.h"
+#include "home/host.h"
+#include "home/node.h"
+#include "home/question.h"
+#include "im/feature.h"
+#include "im/foreign.h"
+#include "im/presence.h"
+#include "im/roster.h"
+#include "im/session.h"
+#include "io/timer.h"
+#include "store/store.h"
+#include "xmpp/ns.h"
+
+enum { AGAIN_MS = 5000 };
+
+struct log_area log_federation = { .name = "federation" };
+static unsigned worker_slot;
+static struct federation_rates *federation_rates;
+
+static void services_changed(struct worker *w, const struct setting *s);
+
+static struct setting services = {
+    .name = "federation.services",
+    .scope = SCOPE_DOMAIN,
+    .type = PARAM_TEXT,
+    .def_text = "*",
+    .max = 1000,
+    .many = true,
+    .changed = services_changed,
+    .doc = "Which services other servers reach: the first words of their domains, such as "
+           "`conference pubsub`; `*` is all. What users have at the domain itself is not a "
+           "service.",
+};
+static struct setting stanza_rate = {
+    .name = "federation.stanza-rate",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT,
+    .def = 10000,
+    .min = 10,
+    .max = 1000000,
+    .allow_none = true,
+    .unit = "stanzas",
+    .doc = "How many stanzas a second a node reads from one foreign domain, over all its streams. "
+           "Beyond, they are read more slowly.",
+};
+static struct setting request_rate = {
+    .name = "federation.subscription-rate",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT,
+    .def = 600,
+    .min = 1,
+    .max = 1000000,
+    .allow_none = true,
+    .unit = "requests",
+    .doc = "How many requests for presence subscriptions a minute a node takes from one foreign "
+           "domain. More are refused with resource-constraint.",
+};
+static struct setting stranger_rate = {
+    .name = "federation.stranger-rate",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT,
+    .def = 500,
+    .min = 1,
+    .max = 1000000,
+    .allow_none = true,
+    .unit = "strangers",
+    .doc = "How many strangers of one foreign domain an hour may write to users of a node for the "
+           "first time. A stranger is an address that is not in the contact list and that the user "
+           "has not written to. Messages of more strangers are refused with resource-constraint.",
+};
+static struct metric refused = {
+    .name = "muster_federation_refused",
+    .kind = METRIC_COUNTER,
+    .label = "why",
+    .values = (const char *const[]){ "blocked", "user", "subscriptions", "strangers", NULL },
+    .help = "Stanzas from and to other servers that were refused: the address is blocked, the user "
+            "may not, or there were too many of the domain.",
+};
+enum { REFUSED_BLOCKED, REFUSED_USER, REFUSED_REQUESTS, REFUSED_STRANGERS };
+
+/* Domains. */
+
+static bool federation_pair(const struct node *n, slice local, slice remote)
+{
+    slice parent = { 0 }, word;
+    const struct host *h = node_serves(n, local) ? NULL : host_find(n, local, &parent);
+    if (federation_book_blocks_domain(remote))
+        return false;
+    if (h == NULL)
+        return true;
+    slice words = setting_text_of(&services, parent);
+    while (slice_word(&words, &word))
+        if (slice_is(word, "*") || slice_is(word, h->label))
+            return true;
+    return false;
+}
+
+static bool federation_paced(const struct worker *w, slice remote)
+{
+    return federation_rate_stanza(federation_rates, remote, setting_int(&stanza_rate),
+                                  loop_now_us(worker_loop(w)));
+}
+
+/* Stanzas. Errors and answers are never answered; of presence only a request is. */
+
+static enum verdict federation_refused(const struct stanza *st, unsigned why)
+{
+    bool answered = st->kind == STANZA_PRESENCE ? st->type == TYPE_SUBSCRIBE
+                                                : st->type != TYPE_ERROR && st->type != TYPE_RESULT;
+    metric_add_to(&refused, why, 1);
+    return answered ? REFUSE : DROP;
+}
+
+static enum verdict federation_arrives(struct worker *w, const struct stanza *st,
+                                       struct refusal *why)
+{
+    if (federation_book_blocks(stanza_from_bare(st))) {
+        why->error = SE_POLICY_VIOLATION;
+        why->text = SLICE("this address is blocked here");
+        return federation_refused(st, REFUSED_BLOCKED);
+    }
+    if (st->kind != STANZA_PRESENCE || st->type != TYPE_SUBSCRIBE ||
+        federation_rate_request(federation_rates, jid_split(stanza_from_bare(st)).domain,
+                                setting_int(&request_rate), loop_now_us(worker_loop(w))))
+        return PASS;
+    why->error = SE_RESOURCE_CONSTRAINT;
+    why->text = SLICE("too many subscription requests from this domain");
+    return federation_refused(st, REFUSED_REQUESTS);
+}
+
+/* What tells the other side that nothing more comes. */
+static bool is_farewell(const struct stanza *st)
+{
+    return st->kind == STANZA_PRESENCE &&
+           (st->type == TYPE_UNAVAILABLE || st->type == TYPE_UNSUBSCRIBE ||
+            st->type == TYPE_UNSUBSCRIBED);
+}
+
+static enum verdict user_refused(const struct stanza *st, struct refusal *why)
+{
+    why->error = SE_NOT_ALLOWED;
+    why->text = SLICE("this account may not communicate with that server");
+    metric_add_to(&refused, REFUSED_USER, 1);
+    return st->type == TYPE_ERROR || st->type == TYPE_RESULT ? DROP : REFUSE;
+}
+
+static enum verdict address_refused(const struct stanza *st, struct refusal *why)
+{
+    why->error = SE_POLICY_VIOLATION;
+    why->text = SLICE("the server does not communicate with this address");
+    return federation_refused(st, REFUSED_BLOCKED);
+}
+
+/* The last look: at what the server sends in the name of an account, such as probes. */
+static enum verdict federation_leaves(struct worker *w, const struct stanza *st,
+                                      struct refusal *why)
+{
+    const struct account *a = account_find(w, stanza_from_bare(st));
+    if (federation_book_blocks(stanza_to_bare(st)))
+        return address_refused(st, why);
+    if (a == NULL || is_farewell(st) || federation_may(a, stanza_to_bare(st)))
+        return PASS;
+    if (st->type == TYPE_ERROR || st->type == TYPE_RESULT)
+        return PASS; /* what an address without an account would answer, too */
+    enum verdict v = user_refused(st, why);
+    return st->kind == STANZA_PRESENCE ? DROP : v;
+}
+
+/* Strangers. */
+
+static bool is_first_word(const struct stanza *st)
+{
+    return st->kind == STANZA_MESSAGE && st->type != TYPE_ERROR && st->type != TYPE_GROUPCHAT;
+}
+
+static enum verdict stranger_comes(const struct worker *w, const struct stanza *st,
+                                   struct refusal *why)
+{
+    const struct federation_pair pair = { stanza_to_bare(st), stanza_from_bare(st) };
+    if (federation_rate_stranger(federation_rates, &pair, setting_int(&stranger_rate),
+                                 loop_now_us(worker_loop(w))))
+        return PASS;
+    why->error = SE_RESOURCE_CONSTRAINT;
+    why->text = SLICE("too many strangers of this domain write to users here");
+    return federation_refused(st, REFUSED_STRANGERS);
+}
+
+static enum verdict federation_to_nobody(struct worker *w, const struct stanza *st,
+                                         struct refusal *why)
+{
+    return is_first_word(st) && foreign_is(w, jid_split(stanza_from_bare(st)).domain)
+               ? stranger_comes(w, st, why)
+               : PASS;
+}
+
+static bool is_known(const struct account *a, const struct stanza *st)
+{
+    ensure(account_here(a) && st->from_len > 0);
+    return roster_find(a->roster, stanza_from_bare(st)) != NULL ||
+           presence_is_directed(a, stanza_from(st));
+}
+
+/* Users. */
+
+/* Who has sent an invitation that a room of ours passes on; empty: it is none. */
+static slice federation_inviter(const struct account *a, const struct stanza *st)
+{
+    struct arena *tmp = loop_scratch(worker_loop(a->worker));
+    struct elem x, e;
+    struct jid jid;
+    if (st->kind != STANZA_MESSAGE || !stanza_child(st, KNOWN_MUC_USER, &x) ||
+        !elem_child(&x, "invite", NS_MUC_USER, &e) ||
+        jid_parse(&jid, elem_attr(&e, "from", tmp), tmp) != OK)
+        return (slice){ 0 };
+    return jid_bare(&jid);
+}
+
+static enum verdict federation_block_stage(struct account *a, const struct stanza *st,
+                                           struct refusal *why)
+{
+    slice from = stanza_from_bare(st);
+    bool foreign = foreign_is(a->worker, jid_split(from).domain);
+    if (foreign && is_first_word(st) && !is_known(a, st)) {
+        enum verdict v = stranger_comes(a->worker, st, why);
+        if (v != PASS)
+            return v;
+    }
+    if (is_farewell(st))
+        return PASS;
+    if (federation_may(a, foreign ? from : federation_inviter(a, st)))
+        return PASS;
+    metric_add_to(&refused, REFUSED_USER, 1);
+    why->error = SE_SERVICE_UNAVAILABLE;
+    why->as_nobody = true; /* else the answer would tell that there is an account */
+    return st->kind == STANZA_PRESENCE || st->type == TYPE_ERROR || st->type == TYPE_RESULT
+               ? DROP
+               : REFUSE;
+}
+
+static enum verdict federation_check(struct session *s, struct stanza **st, struct refusal *why)
+{
+    const struct account *a = s->account;
+    slice to = stanza_to_bare(*st);
+    if (to.len == 0 || !foreign_is(a->worker, jid_split(to).domain) || is_farewell(*st))
+        return PASS;
+    if (!federation_may(a, to))
+        return user_refused(*st, why);
+    if (federation_book_blocks(to))
+        return address_refused(*st, why);
+    if ((*st)->type != TYPE_ERROR)
+        federation_rate_known(federation_rates, &(struct federation_pair){ a->jid, to },
+                              loop_now_us(worker_loop(a->worker)));
+    return PASS;
+}
+
+static bool federation_sends(const struct account *a, const struct stanza *st)
+{
+    return is_farewell(st) || federation_may(a, stanza_to_bare(st));
+}
+
+static bool federation_view(const struct session *s, slice contact)
+{
+    return federation_may(s->account, contact);
+}
+
+static bool federation_shows(const struct account *a, slice contact)
+{
+    return federation_may(a, contact);
+}
+
+/* The book. */
+
+/* At worker 0 of a node. */
+struct federation_worker {
+    struct worker *worker;
+    struct federation_watch *watch; /* of federation_file.c */
+    struct timer reload;
+    struct store_op *op; /* the book is being read from the database */
+    bool again;          /* it has changed since */
+};
+
+static struct federation_worker *federation_worker(const struct worker *w)
+{
+    return *worker_state(w, worker_slot);
+}
+
+static void federation_apply_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)message, (void)from;
+    foreign_changed(w);
+    federation_users_refresh(w);
+}
+
+const struct message_row federation_apply_message = {
+    .id = 119,
+    .scope = MESSAGE_PROCESS,
+    .name = "federation.apply",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = federation_apply_run,
+};
+
+static void services_changed(struct worker *w, const struct setting *s)
+{
+    (void)s;
+    foreign_changed(w);
+}
+
+static void book_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct federation_worker *fw = arg;
+    ensure(worker_is_here(fw->worker));
+    ensure(fw->op != NULL);
+    fw->op = NULL;
+    if (result == STORE_OK) {
+        federation_domains_read(b, 0);
+        federation_groups_read(b, 1);
+        federation_apply(fw->worker);
+    }
+    if (result != STORE_OK || fw->again)
+        timer_set(worker_loop(fw->worker), &fw->reload, result == STORE_OK ? 1 : AGAIN_MS);
+    fw->again = false;
+}
+
+static void book_reload(struct timer *t, struct loop *loop)
+{
+    struct federation_worker *fw = CONTAINER_OF(t, struct federation_worker, reload);
+    ensure(worker_is_here(fw->worker));
+    if (fw->op != NULL) {
+        fw->again = true;
+        return;
+    }
+    struct store_batch *b = store_read(worker_store(fw->worker), 0);
+    store_add(b, &federation_domains_all, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &federation_groups_all, STORE_ANY_ROWS, NULL, 0);
+    fw->op = store_submit(b, loop, 0, book_read, fw);
+}
+
+static void federation_reload_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct federation_worker *fw = federation_worker(w);
+    (void)message, (void)from;
+    if (fw != NULL)
+        book_reload(&fw->reload, worker_loop(w));
+}
+
+const struct message_row federation_reload_message = {
+    .id = 118,
+    .scope = MESSAGE_CLUSTER,
+    .name = "federation.reload",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = federation_reload_run,
+};
+
+/* The statements of all files. */
+static struct store_stmt *stmts[32];
+
+static void federation_gather(struct store_stmt *const *list, unsigned *n)
+{
+    for (; *list != NULL; list++) {
+        ensure(*n + 1 < sizeof stmts / sizeof stmts[0]);
+        stmts[(*n)++] = *list;
+    }
+}
+
+static void federation_begin(void)
+{
+    unsigned n = 0;
+    federation_gather(federation_user_stmts, &n);
+    federation_gather(federation_group_stmts, &n);
+    federation_gather(federation_domain_stmts, &n);
+    if (federation_rates == NULL)
+        federation_rates = federation_rates_create();
+}
+
+static void federation_worker_start(struct worker *w)
+{
+    if (worker_index(w) != 0)
+        return;
+    struct federation_worker *fw = mem_new(struct federation_worker);
+    *worker_state(w, worker_slot) = fw;
+    fw->worker = w;
+    fw->reload.fn = book_reload;
+    timer_set(worker_loop(w), &fw->reload, 1);
+    federation_file_start(w, &fw->watch);
+}
+
+static void federation_worker_stop(struct worker *w)
+{
+    struct federation_worker *fw = federation_worker(w);
+    if (fw == NULL)
+        return;
+    timer_cancel(&fw->reload);
+    store_cancel(&fw->op);
+    federation_file_stop(&fw->watch);
+    *worker_state(w, worker_slot) = NULL;
+    mem_free(&fw);
+}
+
+/* Rows. */
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE federation_user(owner INTEGER PRIMARY KEY, mode INTEGER NOT NULL, "
+      "domains TEXT NOT NULL);"
+      "CREATE TABLE federation_group(name TEXT PRIMARY KEY, mode INTEGER NOT NULL, "
+      "domains TEXT NOT NULL) WITHOUT ROWID;"
+      "CREATE TABLE federation_report(domain TEXT NOT NULL, owner INTEGER NOT NULL, "
+      "at_us INTEGER NOT NULL, PRIMARY KEY(domain, owner)) WITHOUT ROWID;"
+      "CREATE INDEX federation_report_owner ON federation_report(owner);"
+      "CREATE INDEX federation_report_at ON federation_report(at_us);"
+      "CREATE TABLE federation_domain(domain TEXT PRIMARY KEY, state INTEGER NOT NULL, "
+      "at_us INTEGER NOT NULL, reports INTEGER NOT NULL) WITHOUT ROWID;",
+      "CREATE TABLE federation_user(owner BIGINT PRIMARY KEY, mode BIGINT NOT NULL, "
+      "domains TEXT NOT NULL);"
+      "CREATE TABLE federation_group(name TEXT PRIMARY KEY, mode BIGINT NOT NULL, "
+      "domains TEXT NOT NULL);"
+      "CREATE TABLE federation_report(domain TEXT NOT NULL, owner BIGINT NOT NULL, "
+      "at_us BIGINT NOT NULL, PRIMARY KEY(domain, owner));"
+      "CREATE INDEX federation_report_owner ON federation_report(owner);"
+      "CREATE INDEX federation_report_at ON federation_report(at_us);"
+      "CREATE TABLE federation_domain(domain TEXT PRIMARY KEY, state BIGINT NOT NULL, "
+      "at_us BIGINT NOT NULL, reports BIGINT NOT NULL);" },
+    { 0 }
+};
+static const struct store_schema schema = { .feature = "federation",
+                                            .migrations = migrations,
+                                            .stmts = stmts };
+
+const struct feature federation_feature = {
+    .name = "federation",
+    .start = federation_begin,
+    .parts = PART_MESSAGE | PART_PRESENCE | PART_REQUEST | PART_ACCOUNT,
+    .settings = (struct setting *const[]){ &federation_users, &services, &federation_blocklist,
+                                           &federation_reports_block, &stanza_rate, &request_rate,
+                                           &stranger_rate, NULL },
+    .commands = (struct command *const[]){ &federation_set, &federation_show, &federation_group_set,
+                                           &federation_group_del, &federation_group_list,
+                                           &federation_block, &federation_allow, &federation_listed,
+                                           &federation_reports, NULL },
+    .metrics = (struct metric *const[]){ &refused, NULL },
+    .alarms =
+        (struct alarm *const[]){ &federation_blocklist_alarm, &federation_reported_alarm, NULL },
+    .logs = (struct log_area *const[]){ &log_federation, NULL },
+    .messages = (const struct message_row *const[]){ &federation_reload_message,
+                                                     &federation_apply_message, NULL },
+    .schema = &schema,
+    .account.slot = &federation_user_slot,
+    .account.load = federation_user_load,
+    .account.loaded = federation_user_loaded,
+    .account.unload = federation_user_unload,
+    .account.remove = federation_user_remove,
+    .account.profile_changed = federation_user_profile,
+    .account.reported = federation_domain_reported,
+    .worker.slot = &worker_slot,
+    .worker.start = federation_worker_start,
+    .worker.stop = federation_worker_stop,
+    .stage.check = federation_check,
+    .stage.block = federation_block_stage,
+    .stage.sends = federation_sends,
+    .stage.view = federation_view,
+    .stage.show = federation_shows,
+    .foreign.pair = federation_pair,
+    .foreign.arrives = federation_arrives,
+    .foreign.leaves = federation_leaves,
+    .foreign.to_nobody = federation_to_nobody,
+    .foreign.paced = federation_paced,
+};

@@ -1,0 +1,145 @@
+#include "ext/federation/federation_book.h"
+#include "base/arena.h"
+#include "base/ensure.h"
+#include "xmpp/jid.h"
+#include <pthread.h>
+
+const char *const federation_mode_names[] = { "default", "off", "on", "only", NULL };
+
+static struct {
+    pthread_rwlock_t lock; /* guards all below */
+    struct federation_list *file, *decided;
+    struct arena *arena; /* of the groups */
+    struct federation_group *groups;
+    uint32_t group_count;
+} book = { .lock = PTHREAD_RWLOCK_INITIALIZER };
+
+static bool book_word_ok(slice word, struct arena *tmp)
+{
+    slice prepared;
+    if (slice_starts(word, SLICE("*.")))
+        word = slice_from(word, 2);
+    return jid_prep_domain(word, tmp, &prepared) == OK && slice_eq(prepared, word) &&
+           memchr(word.ptr, '*', word.len) == NULL;
+}
+
+bool federation_domains_ok(slice words)
+{
+    struct arena *tmp = arena_create(0);
+    bool right = true;
+    slice word;
+    while (right && slice_word(&words, &word))
+        right = book_word_ok(word, tmp);
+    arena_destroy(&tmp);
+    return right;
+}
+
+static bool book_word_means(slice word, slice domain)
+{
+    if (!slice_starts(word, SLICE("*.")))
+        return slice_eq(word, domain);
+    slice below = slice_from(word, 1); /* with its dot */
+    return domain.len > below.len && slice_eq(slice_from(domain, domain.len - below.len), below);
+}
+
+bool federation_rule_allows(const struct federation_rule *r, slice domain)
+{
+    slice word, words = r->domains;
+    if (r->mode != FEDERATION_ONLY)
+        return r->mode == FEDERATION_ON;
+    while (slice_word(&words, &word))
+        if (book_word_means(word, domain))
+            return true;
+    return false;
+}
+
+bool federation_rule_is(const struct federation_rule *r, const struct federation_rule *other)
+{
+    return r->mode == other->mode && slice_eq(r->domains, other->domains);
+}
+
+static void book_put(struct federation_list **at, struct federation_list *l)
+{
+    pthread_rwlock_wrlock(&book.lock);
+    struct federation_list *old = *at;
+    *at = l;
+    pthread_rwlock_unlock(&book.lock);
+    federation_list_unref(&old);
+}
+
+void federation_book_put_file(struct federation_list *l) { book_put(&book.file, l); }
+void federation_book_put_decided(struct federation_list *l) { book_put(&book.decided, l); }
+
+uint32_t federation_book_file_count(void)
+{
+    pthread_rwlock_rdlock(&book.lock);
+    uint32_t count = federation_list_count(book.file);
+    pthread_rwlock_unlock(&book.lock);
+    return count;
+}
+
+void federation_book_put_groups(const struct federation_group *groups, uint32_t count)
+{
+    struct arena *arena = arena_create(0);
+    struct federation_group *copy = arena_new(arena, struct federation_group, count + 1);
+    ensure(count <= FEDERATION_GROUPS_MAX);
+    for (uint32_t i = 0; i < count; i++)
+        copy[i] = (struct federation_group){ slice_dup(arena, groups[i].name),
+                                             { groups[i].rule.mode,
+                                               slice_dup(arena, groups[i].rule.domains) } };
+    pthread_rwlock_wrlock(&book.lock);
+    struct arena *old = book.arena;
+    book.arena = arena;
+    book.groups = copy;
+    book.group_count = count;
+    pthread_rwlock_unlock(&book.lock);
+    arena_destroy(&old);
+}
+
+bool federation_book_blocks_domain(slice domain)
+{
+    pthread_rwlock_rdlock(&book.lock);
+    bool blocks = federation_list_has_domain(book.file, domain) ||
+                  federation_list_has_domain(book.decided, domain);
+    pthread_rwlock_unlock(&book.lock);
+    return blocks;
+}
+
+bool federation_book_blocks(slice bare)
+{
+    pthread_rwlock_rdlock(&book.lock);
+    bool blocks = federation_list_has(book.file, bare) || federation_list_has(book.decided, bare);
+    pthread_rwlock_unlock(&book.lock);
+    return blocks;
+}
+
+struct federation_rule federation_book_group(slice name, struct arena *arena)
+{
+    struct federation_rule rule = { .mode = FEDERATION_DEFAULT };
+    if (name.len == 0)
+        return rule;
+    pthread_rwlock_rdlock(&book.lock);
+    ensure(book.group_count == 0 || book.groups != NULL);
+    for (uint32_t i = 0; i < book.group_count; i++) {
+        if (!slice_eq(book.groups[i].name, name))
+            continue;
+        rule = book.groups[i].rule;
+        rule.domains = slice_dup(arena, rule.domains);
+        break;
+    }
+    pthread_rwlock_unlock(&book.lock);
+    return rule;
+}
+
+void federation_book_forget(void)
+{
+    federation_book_put_file(NULL);
+    federation_book_put_decided(NULL);
+    pthread_rwlock_wrlock(&book.lock);
+    struct arena *old = book.arena;
+    book.arena = NULL;
+    book.groups = NULL;
+    book.group_count = 0;
+    pthread_rwlock_unlock(&book.lock);
+    arena_destroy(&old);
+}

@@ -1,0 +1,47 @@
+/* federation_book: what applies now to foreign domains and to groups of users: the blocklist file,
+ * the domains that reports or administrators have blocked, and the rules of departments. One for
+ * the process; it is read on any thread, and replaced as a whole by whoever has read it anew. */
+#pragma once
+#include "ext/federation/federation_list.h"
+
+/* Whom users may speak with on other servers. */
+enum federation_mode {
+    FEDERATION_DEFAULT, /* what the department says, else federation.users */
+    FEDERATION_OFF,     /* nobody */
+    FEDERATION_ON,      /* everybody that their domain may (s2s.policy) */
+    FEDERATION_ONLY,    /* of these only some domains */
+    FEDERATION_MODES
+};
+extern const char *const federation_mode_names[]; /* NULL-terminated */
+
+enum { FEDERATION_DOMAINS_BYTES = 2000, FEDERATION_GROUPS_MAX = 1000 };
+
+struct federation_rule {
+    enum federation_mode mode;
+    slice domains; /* FEDERATION_ONLY: words, `partner.test` or `*.partner.test` */
+};
+
+bool federation_domains_ok(slice words); /* a `check`; its `form`: */
+#define FEDERATION_DOMAINS_FORM "domains with spaces between them; *.DOMAIN is all below it"
+/* Pure. FEDERATION_DEFAULT allows nothing. */
+bool federation_rule_allows(const struct federation_rule *r, slice domain);
+bool federation_rule_is(const struct federation_rule *r, const struct federation_rule *other);
+
+/* Takes over the reference; NULL: an empty list. */
+void federation_book_put_file(struct federation_list *l);
+void federation_book_put_decided(struct federation_list *l);
+uint32_t federation_book_file_count(void);
+
+struct federation_group {
+    slice name; /* of the department */
+    struct federation_rule rule;
+};
+/* Copies. */
+void federation_book_put_groups(const struct federation_group *groups, uint32_t count);
+
+bool federation_book_blocks_domain(slice domain);
+bool federation_book_blocks(slice bare);
+/* The rule of a department, copied into the arena; FEDERATION_DEFAULT: it has none. */
+struct arena;
+struct federation_rule federation_book_group(slice name, struct arena *arena);
+void federation_book_forget(void); /* memory only: at the end */

@@ -1,0 +1,339 @@
+#include "ext/federation/federation_domain.h"
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/setting.h"
+#include "ext/federation/federation.h"
+#include "ext/federation/federation_book.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "im/account.h"
+#include "im/foreign.h"
+#include "store/store.h"
+#include <inttypes.h>
+#include <stdio.h>
+
+enum {
+    DAY_S = 86400,
+    KEPT_DAYS = 30,
+    DOMAINS_MAX = 10000,
+    DOMAINS_BYTES_MAX = FEDERATION_LIST_BYTES
+};
+/* In the database. */
+enum domain_state { DOMAIN_REPORTED = 1, DOMAIN_BLOCKED = 2, DOMAIN_ALLOWED = 3 };
+static const char *const state_names[] = { "", "reported", "blocked", "allowed" };
+
+struct setting federation_reports_block = {
+    .name = "federation.reports-to-block",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT,
+    .def = PARAM_NONE,
+    .min = 1,
+    .max = 100000,
+    .allow_none = true,
+    .unit = "users",
+    .doc = "When so many users have reported addresses of another domain for spam or abuse "
+           "(XEP-0377) within 24 hours, that domain is blocked until an administrator decides "
+           "(`federation allow` or `federation block`). none: reports block nothing.",
+};
+struct alarm federation_reported_alarm = {
+    .name = "federation.reported",
+    .severity = ALARM_WARNING,
+    .text = "A domain is blocked because users have reported addresses of it.",
+    .action = "Look at `musterctl report list` and `musterctl federation list`, then decide with "
+              "`musterctl federation allow DOMAIN` or `musterctl federation block DOMAIN`.",
+};
+
+struct store_stmt federation_domains_all = {
+    .name = "federation.domains",
+    .sql = "SELECT domain, state, at_us, reports FROM federation_domain ORDER BY domain "
+           "LIMIT 10000",
+    .params = "",
+    .cols = "tiii",
+};
+static struct store_stmt stmt_prune = {
+    .name = "federation.reports-prune",
+    .sql = "DELETE FROM federation_report WHERE at_us < $1",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt stmt_report = {
+    .name = "federation.report",
+    .sql = "INSERT INTO federation_report(domain, owner, at_us) VALUES($1, $2, $3) "
+           "ON CONFLICT(domain, owner) DO UPDATE SET at_us = excluded.at_us",
+    .params = "tii",
+    .cols = "",
+};
+/* $1 domain, $2 now, $3 since when reports count, $4 how many are needed. What was allowed before
+ * counts from then on. */
+static struct store_stmt stmt_judge = {
+    .name = "federation.judge",
+    .sql = "INSERT INTO federation_domain(domain, state, at_us, reports) "
+           "SELECT v.d, 1, v.t, v.n FROM (SELECT CAST($1 AS TEXT) AS d, CAST($2 AS BIGINT) AS t, "
+           "count(*) AS n FROM federation_report r WHERE r.domain = $1 AND r.at_us > $3 "
+           "AND r.at_us > coalesce((SELECT f.at_us FROM federation_domain f "
+           "WHERE f.domain = $1 AND f.state = 3), 0)) AS v WHERE v.n >= $4 "
+           "AND (SELECT count(*) FROM federation_domain) < 10000 "
+           "ON CONFLICT(domain) DO UPDATE SET state = 1, at_us = excluded.at_us, "
+           "reports = excluded.reports WHERE federation_domain.state = 3",
+    .params = "tiii",
+    .cols = "",
+};
+static struct store_stmt stmt_decide = {
+    .name = "federation.decide",
+    .sql = "INSERT INTO federation_domain(domain, state, at_us, reports) SELECT v.d, v.s, v.t, 0 "
+           "FROM (SELECT CAST($1 AS TEXT) AS d, CAST($2 AS BIGINT) AS s, CAST($3 AS BIGINT) AS t) "
+           "AS v WHERE (SELECT count(*) FROM federation_domain WHERE domain <> $1) < 10000 "
+           "ON CONFLICT(domain) DO UPDATE SET state = excluded.state, at_us = excluded.at_us",
+    .params = "tii",
+    .cols = "",
+};
+static struct store_stmt stmt_counts = {
+    .name = "federation.report-counts",
+    .sql = "SELECT domain, count(*), max(at_us) FROM federation_report WHERE at_us > $1 "
+           "GROUP BY domain ORDER BY 2 DESC, 1 LIMIT 1000",
+    .params = "i",
+    .cols = "tii",
+};
+struct store_stmt *const federation_domain_stmts[] = { &federation_domains_all,
+                                                       &stmt_prune,
+                                                       &stmt_report,
+                                                       &stmt_judge,
+                                                       &stmt_decide,
+                                                       &stmt_counts,
+                                                       NULL };
+
+/* The book: those that are blocked. */
+void federation_domains_read(const struct store_batch *b, unsigned stmt)
+{
+    struct federation_list *list = NULL;
+    struct why why = { "" };
+    struct buf text;
+    char detail[160];
+    int64_t waiting = 0;
+    buf_init(&text, DOMAINS_BYTES_MAX);
+    for (uint32_t i = 0; i < store_row_count(b, stmt); i++) {
+        int64_t state = store_int(b, stmt, i, 1);
+        if (state == DOMAIN_ALLOWED)
+            continue;
+        slice domain = store_text(b, stmt, i, 0);
+        buf_add(&text, domain);
+        buf_lit(&text, "\n");
+        if (state == DOMAIN_REPORTED && waiting++ == 0)
+            snprintf(detail, sizeof detail, "%.*s", SLICE_ARG(domain));
+    }
+    if (federation_list_read(&list, buf_fit(&text), &why) == OK)
+        federation_book_put_decided(list);
+    else
+        log_error(&log_federation, LOG_EV("federation.domains"), LOG_C("why", why.text));
+    buf_fini(&text);
+    if (waiting > 0)
+        alarm_raise(&federation_reported_alarm, slice_of(detail));
+    else
+        alarm_clear(&federation_reported_alarm);
+}
+
+/* Reports. */
+
+static void domain_judged(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct account *a = arg;
+    ensure(account_is_pinned(a));
+    unsigned last = result == STORE_OK ? store_stmt_count(b) - 1 : 0;
+    if (result != STORE_OK)
+        log_warn(&log_federation, LOG_EV("federation.report"),
+                 LOG_C("why", store_result_name(result)));
+    else if (last == 2 && store_changed(b, last) > 0)
+        federation_reload(a->worker);
+    account_unpin(a);
+}
+
+void federation_domain_reported(struct account *a, slice jid)
+{
+    slice domain = jid_split(jid).domain;
+    int64_t needed = setting_int(&federation_reports_block);
+    ensure(account_here(a));
+    if (!foreign_is(a->worker, domain))
+        return;
+    int64_t now = (int64_t)clock_wall_us();
+    struct store_batch *b = store_write(worker_store(a->worker), 0);
+    STORE_ADD(b, &stmt_prune, STORE_ANY_ROWS, SV_I(now - (int64_t)KEPT_DAYS * DAY_S * 1000000));
+    STORE_ADD(b, &stmt_report, STORE_ANY_ROWS, SV_T(domain), SV_I(a->id), SV_I(now));
+    if (needed != PARAM_NONE)
+        STORE_ADD(b, &stmt_judge, STORE_ANY_ROWS, SV_T(domain), SV_I(now),
+                  SV_I(now - (int64_t)DAY_S * 1000000), SV_I(needed));
+    account_pin(a);
+    store_submit(b, worker_loop(a->worker), 0, domain_judged, a);
+}
+
+/* Commands. */
+
+static void domain_decided(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    slice domain = command_arg(call, "domain");
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        return;
+    }
+    if (store_changed(b, 0) == 0) {
+        command_fail(call, E_LIMIT,
+                     "%d domains are listed, which is the most; use the file federation.blocklist",
+                     DOMAINS_MAX);
+        return;
+    }
+    federation_reload(call->worker);
+    command_done(call, "%.*s is %s", SLICE_ARG(domain),
+                 call->command == &federation_block ? "blocked" : "allowed");
+}
+
+static void domain_run_decide(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    slice domain = command_arg(call, "domain");
+    bool blocks = call->command == &federation_block;
+    if (blocks && !foreign_is(w, domain)) {
+        command_fail(call, E_SYNTAX, "%.*s is a domain of this server, not a foreign one",
+                     SLICE_ARG(domain));
+        return;
+    }
+    struct store_batch *b = store_write(worker_store(w), 0);
+    STORE_ADD(b, &stmt_decide, STORE_ANY_ROWS, SV_T(domain),
+              SV_I(blocks ? DOMAIN_BLOCKED : DOMAIN_ALLOWED), SV_I(clock_wall_us()));
+    store_submit(b, worker_loop(w), 0, domain_decided, call);
+}
+
+static void domain_add_stamp(struct command_call *call, const char *key, int64_t at_us)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, (uint64_t)at_us);
+    command_text(call, key, slice_dup(call->arena, slice_of(stamp)));
+}
+
+static void domains_are_listed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        int64_t state = store_int(b, 0, i, 1);
+        bool sound = state >= DOMAIN_REPORTED && state <= DOMAIN_ALLOWED;
+        command_row(call);
+        command_text(call, "domain", slice_dup(call->arena, store_text(b, 0, i, 0)));
+        command_text(call, "state", slice_of(state_names[sound ? state : 0]));
+        command_int(call, "reports", store_int(b, 0, i, 3));
+        domain_add_stamp(call, "since", store_int(b, 0, i, 2));
+    }
+    command_done(call, "patterns in the blocklist file: %" PRIu32, federation_book_file_count());
+}
+
+static void domains_run_list(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    struct store_batch *b = store_read(worker_store(w), 0);
+    store_add(b, &federation_domains_all, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, worker_loop(w), 0, domains_are_listed, call);
+}
+
+static void reports_counted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        command_row(call);
+        command_text(call, "domain", slice_dup(call->arena, store_text(b, 0, i, 0)));
+        command_int(call, "users", store_int(b, 0, i, 1));
+        domain_add_stamp(call, "last", store_int(b, 0, i, 2));
+    }
+    command_done(call, "%s", "");
+}
+
+static void reports_run(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    int64_t days = command_number(call, "days", 1);
+    struct store_batch *b = store_read(worker_store(w), 0);
+    STORE_ADD(b, &stmt_counts, STORE_ANY_ROWS,
+              SV_I((int64_t)clock_wall_us() - days * DAY_S * 1000000));
+    store_submit(b, worker_loop(w), 0, reports_counted, call);
+}
+
+static const struct command_arg domain_args[] = {
+    { .name = "domain",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_DOMAIN,
+      .doc = "domain of another server" },
+    { 0 },
+};
+static const struct command_arg reports_args[] = {
+    { .name = "days",
+      .kind = ARG_OPTION,
+      .type = PARAM_INT,
+      .min = 1,
+      .max = KEPT_DAYS,
+      .doc = "reports of so many days; the default is 1" },
+    { 0 },
+};
+struct command federation_block = {
+    .name = "federation block",
+    .effect = COMMAND_CHANGES,
+    .area = "federation",
+    .args = domain_args,
+    .run = domain_run_decide,
+    .doc = "Blocks a domain of another server. No user and no service reaches it; its streams "
+           "end.",
+};
+struct command federation_allow = {
+    .name = "federation allow",
+    .effect = COMMAND_CHANGES,
+    .area = "federation",
+    .args = domain_args,
+    .run = domain_run_decide,
+    .doc = "Ends the block of a domain. Reports count anew from now on. s2s.policy and the file "
+           "federation.blocklist apply to the domain as before.",
+};
+struct command federation_listed = {
+    .name = "federation list",
+    .effect = COMMAND_READS,
+    .area = "federation",
+    .args = (const struct command_arg[]){ { 0 } },
+    .run = domains_run_list,
+    .doc = "Lists the foreign domains that are blocked or allowed: by administrators, or blocked "
+           "by reports.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "domain", .doc = "the domain" },
+            { .name = "state", .doc = "blocked, allowed, or reported: blocked until you decide" },
+            { .name = "reports",
+              .type = PARAM_INT,
+              .unit = "users",
+              .doc = "how many users had reported it" },
+            { .name = "since", .type = PARAM_STAMP, .doc = "when it was decided" },
+            { 0 } },
+};
+struct command federation_reports = {
+    .name = "federation reports",
+    .effect = COMMAND_READS,
+    .area = "federation",
+    .args = reports_args,
+    .run = reports_run,
+    .doc = "Counts reports of spam and abuse by foreign domain (XEP-0377): how many users have "
+           "reported addresses of it. `report list` shows single reports.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "domain", .doc = "the domain" },
+            { .name = "users",
+              .type = PARAM_INT,
+              .unit = "users",
+              .doc = "how many users have reported it" },
+            { .name = "last", .type = PARAM_STAMP, .doc = "when it was reported last" },
+            { 0 } },
+};

@@ -1,0 +1,189 @@
+#include "ext/federation/federation_group.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "ext/federation/federation.h"
+#include "ext/federation/federation_book.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "store/store.h"
+
+struct store_stmt federation_groups_all = {
+    .name = "federation.groups",
+    .sql = "SELECT name, mode, domains FROM federation_group ORDER BY name LIMIT 1000",
+    .params = "",
+    .cols = "tit",
+};
+static struct store_stmt stmt_put = {
+    .name = "federation.group-put",
+    .sql = "INSERT INTO federation_group(name, mode, domains) SELECT v.n, v.m, v.d FROM "
+           "(SELECT CAST($1 AS TEXT) AS n, CAST($2 AS BIGINT) AS m, CAST($3 AS TEXT) AS d) AS v "
+           "WHERE (SELECT count(*) FROM federation_group WHERE name <> $1) < $4 "
+           "ON CONFLICT(name) DO UPDATE SET mode = excluded.mode, domains = excluded.domains",
+    .params = "titi",
+    .cols = "",
+};
+static struct store_stmt stmt_del = {
+    .name = "federation.group-del",
+    .sql = "DELETE FROM federation_group WHERE name = $1",
+    .params = "t",
+    .cols = "",
+};
+struct store_stmt *const federation_group_stmts[] = { &federation_groups_all, &stmt_put, &stmt_del,
+                                                      NULL };
+
+void federation_groups_read(const struct store_batch *b, unsigned stmt)
+{
+    uint32_t count = store_row_count(b, stmt);
+    ensure(count <= FEDERATION_GROUPS_MAX);
+    struct arena *arena = arena_create(0);
+    struct federation_group *groups = arena_new(arena, struct federation_group, count + 1);
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t mode = store_int(b, stmt, i, 1);
+        bool sound = mode > FEDERATION_DEFAULT && mode < FEDERATION_MODES;
+        groups[i].name = store_text(b, stmt, i, 0);
+        groups[i].rule.mode = sound ? (enum federation_mode)mode : FEDERATION_DEFAULT;
+        groups[i].rule.domains = store_text(b, stmt, i, 2);
+    }
+    federation_book_put_groups(groups, count);
+    arena_destroy(&arena);
+}
+
+static void group_put_done(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+    } else if (store_changed(b, 0) == 0) {
+        command_fail(call, E_LIMIT,
+                     "there are rules for %d departments, which is the most; "
+                     "`s2s-group del` removes one",
+                     FEDERATION_GROUPS_MAX);
+    } else {
+        federation_reload(call->worker);
+        command_done(call, "federation of the department %.*s: %s",
+                     SLICE_ARG(command_arg(call, "department")),
+                     federation_mode_names[command_number(call, "mode", 0)]);
+    }
+}
+
+static void group_run_set(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    int64_t mode = command_number(call, "mode", FEDERATION_DEFAULT);
+    slice domains = command_arg(call, "domains");
+    if ((mode == FEDERATION_ONLY) != (domains.len > 0)) {
+        command_fail(call, E_SYNTAX,
+                     mode == FEDERATION_ONLY
+                         ? "`only` needs the domains, such as --domains partner.test"
+                         : "domains are for `only`; leave out --domains, or say `only`");
+        return;
+    }
+    struct store_batch *b = store_write(worker_store(w), 0);
+    STORE_ADD(b, &stmt_put, STORE_ANY_ROWS, SV_T(command_arg(call, "department")), SV_I(mode),
+              SV_T(domains.ptr == NULL ? SLICE("") : domains), SV_I(FEDERATION_GROUPS_MAX));
+    store_submit(b, worker_loop(w), 0, group_put_done, call);
+}
+
+static void group_del_done(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+    } else if (store_changed(b, 0) == 0) {
+        command_fail(call, E_NOTFOUND,
+                     "there is no rule for this department; `s2s-group list` shows all");
+    } else {
+        federation_reload(call->worker);
+        command_done(call, "the department %.*s has no rule any more",
+                     SLICE_ARG(command_arg(call, "department")));
+    }
+}
+
+static void group_run_del(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    struct store_batch *b = store_write(worker_store(w), 0);
+    STORE_ADD(b, &stmt_del, STORE_ANY_ROWS, SV_T(command_arg(call, "department")));
+    store_submit(b, worker_loop(w), 0, group_del_done, call);
+}
+
+static void group_listed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        int64_t mode = store_int(b, 0, i, 1);
+        bool sound = mode >= 0 && mode < FEDERATION_MODES;
+        command_row(call);
+        command_text(call, "department", slice_dup(call->arena, store_text(b, 0, i, 0)));
+        command_text(call, "mode", slice_of(federation_mode_names[sound ? mode : 0]));
+        command_text(call, "domains", slice_dup(call->arena, store_text(b, 0, i, 2)));
+    }
+    command_done(call, "%s", "");
+}
+
+static void group_run_list(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    struct store_batch *b = store_read(worker_store(w), 0);
+    store_add(b, &federation_groups_all, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, worker_loop(w), 0, group_listed, call);
+}
+
+#define ARG_DEPARTMENT                                                                             \
+    {                                                                                              \
+        .name = "department", .kind = ARG_POSITIONAL, .type = PARAM_TEXT, .min = 1, .max = 200,    \
+        .doc = "the department, as `user set --department` has it"                                 \
+    }
+static const struct command_arg set_args[] = {
+    ARG_DEPARTMENT,
+    { .name = "mode",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_CHOICE,
+      .choices = federation_mode_names,
+      .doc = "default: as the domain; off: no other server; on: all that the domain may; only: of "
+             "these the ones in --domains" },
+    { .name = "domains",
+      .kind = ARG_OPTION,
+      .type = PARAM_TEXT,
+      .max = FEDERATION_DOMAINS_BYTES,
+      .check = federation_domains_ok,
+      .form = FEDERATION_DOMAINS_FORM,
+      .doc = "the domains for only" },
+    { 0 },
+};
+static const struct command_arg del_args[] = { ARG_DEPARTMENT, { 0 } };
+struct command federation_group_set = {
+    .name = "s2s-group set",
+    .effect = COMMAND_CHANGES,
+    .area = "federation",
+    .args = set_args,
+    .run = group_run_set,
+    .doc = "Sets the rule of a department: with which other servers its users may "
+           "communicate. The rule of a single user (`federation set`) comes first.",
+};
+struct command federation_group_del = {
+    .name = "s2s-group del",
+    .effect = COMMAND_CHANGES,
+    .area = "federation",
+    .args = del_args,
+    .run = group_run_del,
+    .doc = "Removes the rule of a department.",
+};
+struct command federation_group_list = {
+    .name = "s2s-group list",
+    .effect = COMMAND_READS,
+    .area = "federation",
+    .args = (const struct command_arg[]){ { 0 } },
+    .run = group_run_list,
+    .doc = "Lists the rules of departments.",
+    .columns =
+        (const struct command_column[]){ { .name = "department", .doc = "the department" },
+                                         { .name = "mode", .doc = "off, on or only" },
+                                         { .name = "domains", .doc = "the domains for only" },
+                                         { 0 } },
+};

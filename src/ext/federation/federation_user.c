@@ -1,0 +1,421 @@
+#include "ext/federation/federation_user.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "ext/federation/federation_book.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "im/foreign.h"
+#include "im/guest.h"
+#include "im/presence.h"
+#include "im/roster.h"
+#include "im/session.h"
+#include "im/session_queue.h"
+#include "ops/users.h"
+#include "store/store.h"
+#include "xmpp/subscription.h"
+
+static void federation_user_changed(struct worker *w, const struct setting *s);
+
+struct setting federation_users = {
+    .name = "federation.users",
+    .scope = SCOPE_DOMAIN,
+    .type = PARAM_BOOL,
+    .def = 1,
+    .max = 1,
+    .changed = federation_user_changed,
+    .doc = "Whether users communicate with other servers at all, where neither their own rule "
+           "(`musterctl federation set`) nor that of their department says otherwise.",
+};
+static struct store_stmt stmt_get = {
+    .name = "federation.user",
+    .sql = "SELECT coalesce(u.mode, 0), coalesce(u.domains, ''), a.department FROM account a "
+           "LEFT JOIN federation_user u ON u.owner = a.id WHERE a.id = $1",
+    .params = "i",
+    .cols = "itt",
+};
+static struct store_stmt stmt_put = {
+    .name = "federation.user-put",
+    .sql = "INSERT INTO federation_user(owner, mode, domains) VALUES($1, $2, $3) "
+           "ON CONFLICT(owner) DO UPDATE SET mode = excluded.mode, domains = excluded.domains",
+    .params = "iit",
+    .cols = "",
+};
+static struct store_stmt stmt_drop = {
+    .name = "federation.user-drop",
+    .sql = "DELETE FROM federation_user WHERE owner = $1",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt stmt_drop_reports = {
+    .name = "federation.user-reports-drop",
+    .sql = "DELETE FROM federation_report WHERE owner = $1",
+    .params = "i",
+    .cols = "",
+};
+struct store_stmt *const federation_user_stmts[] = { &stmt_get, &stmt_put, &stmt_drop,
+                                                     &stmt_drop_reports, NULL };
+
+/* Of an account with a row in the database. */
+struct federation_user {
+    struct federation_rule own;
+    struct federation_rule now; /* what applies, and what contacts were told by */
+    slice department;
+};
+
+unsigned federation_user_slot;
+
+static struct federation_user *federation_user(const struct account *a)
+{
+    return a->state_of[federation_user_slot];
+}
+
+static void user_set_rule(struct federation_rule *at, const struct federation_rule *to)
+{
+    slice old = at->domains;
+    at->mode = to->mode;
+    at->domains = slice_keep(to->domains);
+    slice_release(&old);
+}
+
+static slice user_domain(const struct account *a) { return jid_split(a->jid).domain; }
+
+/* What applies to the account by all that is known now; texts are borrowed, or of the arena. */
+static struct federation_rule user_rule(const struct account *a, struct arena *arena)
+{
+    const struct federation_user *u = federation_user(a);
+    struct federation_rule rule = { .mode = FEDERATION_DEFAULT };
+    bool on;
+    if (account_is_guest(a)) {
+        on = guest_may_leave(user_domain(a));
+    } else {
+        if (u != NULL)
+            rule = u->own;
+        if (u != NULL && rule.mode == FEDERATION_DEFAULT)
+            rule = federation_book_group(u->department, arena);
+        on = setting_bool_of(&federation_users, user_domain(a));
+    }
+    if (rule.mode == FEDERATION_DEFAULT)
+        rule.mode = on ? FEDERATION_ON : FEDERATION_OFF;
+    return rule;
+}
+
+static bool user_allows(const struct account *a, const struct federation_rule *rule, slice address)
+{
+    slice domain = jid_split(address).domain;
+    return rule->mode == FEDERATION_ON || !foreign_is(a->worker, domain) ||
+           federation_rule_allows(rule, domain);
+}
+
+bool federation_may(const struct account *a, slice address)
+{
+    const struct federation_user *u = federation_user(a);
+    ensure(account_here(a));
+    if (address.len == 0)
+        return true;
+    if (u != NULL)
+        return user_allows(a, &u->now, address);
+    struct federation_rule rule = user_rule(a, loop_scratch(worker_loop(a->worker)));
+    return user_allows(a, &rule, address);
+}
+
+/* Contacts are told of a change. */
+
+static bool user_unwanted(const struct session *s, slice jid)
+{
+    return !federation_may(s->account, jid);
+}
+
+static void user_tell_contact(struct session *s, const struct roster_item *item, bool is)
+{
+    slice jid = roster_item_jid(item);
+    if (sub_is_seen(item->state))
+        presence_tell(s, jid, is ? TYPE_AVAILABLE : TYPE_UNAVAILABLE);
+    if (!sub_sees(item->state))
+        return;
+    if (is) {
+        presence_tell(s, jid, TYPE_PROBE);
+        return;
+    }
+    struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, jid, session_bare(s),
+                                    (slice){ 0 }, (slice){ 0 });
+    session_deliver(s, st, 0, 0);
+    stanza_unref(&st);
+}
+
+static void user_tell(struct account *a, const struct federation_rule *was)
+{
+    const struct roster *r = a->roster;
+    const struct federation_rule *is = &federation_user(a)->now;
+    ensure(account_here(a) && is->mode != FEDERATION_DEFAULT);
+    SESSIONS_EACH (s, a) {
+        presence_directed_drop(s, user_unwanted);
+        for (uint32_t i = 0; r != NULL && session_is_available(s) && i < r->count; i++) {
+            slice jid = roster_item_jid(r->items[i]);
+            bool may = user_allows(a, is, jid);
+            if (may != user_allows(a, was, jid))
+                user_tell_contact(s, r->items[i], may);
+        }
+    }
+    presence_views_changed(a);
+}
+
+static void user_refresh(struct account *a, slice unused)
+{
+    struct federation_user *u = federation_user(a);
+    (void)unused;
+    if (u == NULL)
+        return;
+    struct arena *tmp = arena_create(0);
+    struct federation_rule rule = user_rule(a, tmp), was = u->now;
+    if (!federation_rule_is(&rule, &was)) {
+        u->now = (struct federation_rule){ rule.mode, slice_keep(rule.domains) };
+        user_tell(a, &was);
+        slice_release(&was.domains);
+    }
+    arena_destroy(&tmp);
+}
+
+void federation_users_refresh(struct worker *w) { accounts_each(w, user_refresh, (slice){ 0 }); }
+
+static void federation_user_changed(struct worker *w, const struct setting *s)
+{
+    (void)s;
+    federation_users_refresh(w);
+}
+
+/* Loading. */
+
+void federation_user_load(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+static struct federation_rule user_row(const struct store_batch *b, unsigned stmt)
+{
+    int64_t mode = store_int(b, stmt, 0, 0);
+    slice domains = store_text(b, stmt, 0, 1);
+    bool sound = mode > FEDERATION_DEFAULT && mode < FEDERATION_MODES;
+    return (struct federation_rule){ sound ? (enum federation_mode)mode : FEDERATION_DEFAULT,
+                                     domains };
+}
+
+void federation_user_loaded(struct account *a, const struct store_batch *b, unsigned first)
+{
+    ensure(account_here(a) && federation_user(a) == NULL);
+    if (store_row_count(b, first) == 0)
+        return;
+    struct federation_user *u = mem_new(struct federation_user);
+    struct arena *tmp = arena_create(0);
+    struct federation_rule own = user_row(b, first);
+    a->state_of[federation_user_slot] = u;
+    u->department = slice_keep(store_text(b, first, 0, 2));
+    user_set_rule(&u->own, &own);
+    struct federation_rule now = user_rule(a, tmp);
+    user_set_rule(&u->now, &now);
+    arena_destroy(&tmp);
+}
+
+void federation_user_unload(struct account *a)
+{
+    struct federation_user *u = federation_user(a);
+    if (u == NULL)
+        return;
+    slice_release(&u->own.domains);
+    slice_release(&u->now.domains);
+    slice_release(&u->department);
+    mem_free(&a->state_of[federation_user_slot]);
+}
+
+void federation_user_remove(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &stmt_drop, STORE_ANY_ROWS, SV_I(a->id));
+    STORE_ADD(b, &stmt_drop_reports, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+/* The department of a user may be another one. */
+
+static void user_profile_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct account *a = arg;
+    struct federation_user *u = federation_user(a);
+    ensure(account_is_pinned(a));
+    if (result == STORE_OK && u != NULL && store_row_count(b, 0) > 0) {
+        slice old = u->department;
+        u->department = slice_keep(store_text(b, 0, 0, 2));
+        slice_release(&old);
+        user_refresh(a, (slice){ 0 });
+    }
+    account_unpin(a);
+}
+
+void federation_user_profile(struct worker *w, slice bare)
+{
+    struct account *a = account_find(w, bare);
+    if (a == NULL || account_is_guest(a))
+        return;
+    account_pin(a);
+    struct store_batch *b = store_read(worker_store(w), 0);
+    STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_I(a->id));
+    store_submit(b, worker_loop(w), 0, user_profile_read, a);
+}
+
+/* Commands. */
+
+struct user_change {
+    struct actor_change base;
+    struct command_call *call;
+    struct federation_rule rule;
+};
+
+static enum err user_change_prepare(struct actor_change *base)
+{
+    struct user_change *c = (struct user_change *)base;
+    struct account *a = account_of(base->actor);
+    if (a->state != ACTOR_READY || federation_user(a) == NULL)
+        return E_NOTFOUND; /* deleted meanwhile */
+    base->batch = store_write(worker_store(a->worker), account_lane(a));
+    if (c->rule.mode == FEDERATION_DEFAULT)
+        STORE_ADD(base->batch, &stmt_drop, STORE_ANY_ROWS, SV_I(a->id));
+    else
+        STORE_ADD(base->batch, &stmt_put, 1, SV_I(a->id), SV_I(c->rule.mode),
+                  SV_T(c->rule.domains));
+    return OK;
+}
+
+static void user_change_apply(struct actor_change *base, enum err e)
+{
+    struct user_change *c = (struct user_change *)base;
+    struct account *a = account_of(base->actor);
+    ensure(account_is_pinned(a) && c->call != NULL);
+    if (e == OK) {
+        user_set_rule(&federation_user(a)->own, &c->rule);
+        user_refresh(a, (slice){ 0 });
+        command_done(c->call, "federation of %.*s: %s", SLICE_ARG(a->jid),
+                     federation_mode_names[c->rule.mode]);
+    } else {
+        command_fail(c->call, e, "%s", err_text(e));
+    }
+    mem_free(&c);
+}
+
+/* The account is there, and may be used; else the call has failed. */
+static bool user_is_ready(struct command_call *call, const struct account *a, enum err e)
+{
+    if (e == OK && a->state == ACTOR_READY)
+        return true;
+    if (users_there(call, a, e))
+        users_fail_disabled(call, command_arg(call, "user"));
+    return false;
+}
+
+static void user_change_rule(struct account *a, enum err e, void *arg)
+{
+    struct command_call *call = arg;
+    if (!user_is_ready(call, a, e))
+        return;
+    struct user_change *c = mem_new(struct user_change);
+    slice domains = command_arg(call, "domains");
+    c->call = call;
+    c->rule.mode = (enum federation_mode)command_number(call, "mode", FEDERATION_DEFAULT);
+    c->rule.domains = domains.ptr == NULL ? SLICE("") : domains;
+    c->base.prepare = user_change_prepare;
+    c->base.apply = user_change_apply;
+    account_change(a, &c->base);
+}
+
+static void user_run_set(struct command_call *call)
+{
+    bool only = command_number(call, "mode", 0) == FEDERATION_ONLY;
+    bool domains = command_arg(call, "domains").len > 0;
+    if (only != domains)
+        command_fail(call, E_SYNTAX,
+                     only ? "`only` needs the domains, such as --domains partner.test"
+                          : "domains are for `only`; leave out --domains, or say `only`");
+    else
+        account_with(call->worker, command_arg(call, "user"), user_change_rule, call);
+}
+
+static void user_show_row(struct command_call *call, const char *what,
+                          const struct federation_rule *r)
+{
+    command_row(call);
+    command_text(call, "what", slice_of(what));
+    command_text(call, "mode", slice_of(federation_mode_names[r->mode]));
+    command_text(call, "domains", r->domains.ptr == NULL ? SLICE("") : r->domains);
+}
+
+static void user_show_rules(struct account *a, enum err e, void *arg)
+{
+    struct command_call *call = arg;
+    if (!user_is_ready(call, a, e))
+        return;
+    const struct federation_user *u = federation_user(a);
+    struct federation_rule rule = user_rule(a, call->arena);
+    rule.domains = slice_dup(call->arena, rule.domains);
+    if (u != NULL) {
+        struct federation_rule own = { u->own.mode, slice_dup(call->arena, u->own.domains) };
+        struct federation_rule group = federation_book_group(u->department, call->arena);
+        user_show_row(call, "user", &own);
+        user_show_row(call, "department", &group);
+    }
+    user_show_row(call, "applies", &rule);
+    command_done(call, "%s", "");
+}
+
+static void user_run_show(struct command_call *call)
+{
+    account_with(call->worker, command_arg(call, "user"), user_show_rules, call);
+}
+
+#define ARG_USER                                                                                   \
+    {                                                                                              \
+        .name = "user", .kind = ARG_POSITIONAL, .type = PARAM_USER,                                \
+        .doc = "address of the account: name@domain"                                               \
+    }
+static const struct command_arg show_args[] = { ARG_USER, { 0 } };
+static const struct command_arg set_args[] = {
+    ARG_USER,
+    { .name = "mode",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_CHOICE,
+      .choices = federation_mode_names,
+      .doc = "default: as the department or the domain; off: no other server; on: all that the "
+             "domain may; only: of these the ones in --domains" },
+    { .name = "domains",
+      .kind = ARG_OPTION,
+      .type = PARAM_TEXT,
+      .max = FEDERATION_DOMAINS_BYTES,
+      .check = federation_domains_ok,
+      .form = FEDERATION_DOMAINS_FORM,
+      .doc = "the domains for only" },
+    { 0 },
+};
+struct command federation_set = {
+    .name = "federation set",
+    .effect = COMMAND_CHANGES,
+    .area = "federation",
+    .args = set_args,
+    .home = "user",
+    .run = user_run_set,
+    .doc = "Says with which other servers a user may communicate. Contacts that the user may no "
+           "longer reach see the user go offline at once; the contact list does not change.",
+};
+struct command federation_show = {
+    .name = "federation show",
+    .effect = COMMAND_READS,
+    .area = "federation",
+    .args = show_args,
+    .home = "user",
+    .run = user_run_show,
+    .doc = "Shows with which other servers a user may communicate: the rule of the user, that of "
+           "the department, and what applies.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "what", .doc = "user, department, or what applies" },
+            { .name = "mode", .doc = "default, off, on or only" },
+            { .name = "domains", .doc = "the domains for only" },
+            { 0 } },
+};

@@ -1,0 +1,26 @@
+/* federation_user: with which other servers a user may exchange stanzas. The rule of an account is
+ * its own, else that of its department, else federation.users; guests have guest.remote. At the
+ * home of the account, if it is not said otherwise. */
+#pragma once
+#include "im/account.h"
+
+struct command;
+struct setting;
+struct store_batch;
+struct store_stmt;
+
+extern unsigned federation_user_slot; /* of struct account.state_of */
+extern struct setting federation_users;
+extern struct command federation_set, federation_show;
+extern struct store_stmt *const federation_user_stmts[]; /* NULL-terminated */
+
+/* Whether they may, in both directions. An address of ours, or none, is always allowed. */
+bool federation_may(const struct account *a, slice address);
+void federation_user_load(struct account *a, struct store_batch *b);
+void federation_user_loaded(struct account *a, const struct store_batch *b, unsigned first);
+void federation_user_unload(struct account *a);
+void federation_user_remove(struct account *a, struct store_batch *b);
+void federation_user_profile(struct worker *w, slice bare); /* the profile has changed */
+/* Rules have changed: contacts that may see an account no longer, or again, are told. On each
+ * worker. */
+void federation_users_refresh(struct worker *w);

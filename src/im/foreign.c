@@ -1,0 +1,74 @@
+#include "im/foreign.h"
+#include "base/ensure.h"
+#include "home/here.h"
+#include "home/host.h"
+#include "home/remote.h"
+#include "im/feature.h"
+
+bool foreign_is(const struct worker *w, slice domain)
+{
+    const struct node *n = worker_node(w);
+    return !node_serves(n, domain) && host_find(n, domain, &(slice){ 0 }) == NULL &&
+           !remote_known(w, domain);
+}
+
+bool foreign_pair(const struct node *n, slice local, slice remote)
+{
+    FEATURES_EACH (f, foreign.pair)
+        if (!f->foreign.pair(n, local, remote))
+            return false;
+    return true;
+}
+
+enum verdict foreign_arrives(struct worker *w, const struct stanza *st, struct refusal *why)
+{
+    enum verdict v = PASS;
+    ensure(worker_is_here(w) && st->from_len > 0);
+    FEATURES_EACH (f, foreign.arrives)
+        if (v == PASS)
+            v = f->foreign.arrives(w, st, why);
+    return v;
+}
+
+enum verdict foreign_leaves(struct worker *w, const struct stanza *st, struct refusal *why)
+{
+    enum verdict v = PASS;
+    ensure(worker_is_here(w) && st->to_len > 0);
+    FEATURES_EACH (f, foreign.leaves)
+        if (v == PASS)
+            v = f->foreign.leaves(w, st, why);
+    return v;
+}
+
+enum verdict foreign_to_nobody(struct worker *w, const struct stanza *st, struct refusal *why)
+{
+    enum verdict v = PASS;
+    FEATURES_EACH (f, foreign.to_nobody)
+        if (v == PASS)
+            v = f->foreign.to_nobody(w, st, why);
+    return v;
+}
+
+bool foreign_paced(const struct worker *w, slice remote)
+{
+    bool paced = true;
+    FEATURES_EACH (f, foreign.paced)
+        paced = f->foreign.paced(w, remote) && paced;
+    return paced;
+}
+
+void foreign_changed(struct worker *w) { EMIT(foreign.changed, w); }
+
+slice foreign_parent(const struct node *n, slice local)
+{
+    slice parent, rest = local;
+    if (!node_serves(n, local) && host_find(n, local, &parent) != NULL)
+        return parent;
+    while (!node_serves(n, rest)) {
+        slice label;
+        if (!slice_cut(rest, '.', &label, &rest))
+            return local;
+    }
+    ensure(rest.len > 0 && rest.len <= local.len);
+    return rest;
+}

@@ -1,0 +1,37 @@
+/* foreign: what features say of stanzas that come from other servers and go to them. The edge that
+ * has the streams asks here, and nowhere else. A foreign domain is one that is neither ours, nor a
+ * service of ours, nor a component. */
+#pragma once
+#include "im/stage.h"
+
+struct node;
+
+/* In struct feature. Any may be NULL. */
+struct foreign_rules {
+    /* Whether a domain of ours and a foreign one may exchange stanzas at all. Any thread. */
+    bool (*pair)(const struct node *n, slice local, slice remote);
+    /* A stanza of a foreign domain, on the worker of its stream, before it is routed; and one that
+     * is for a foreign domain, on the worker of its sender. PASS, DROP or REFUSE. */
+    enum verdict (*arrives)(struct worker *w, const struct stanza *st, struct refusal *why);
+    enum verdict (*leaves)(struct worker *w, const struct stanza *st, struct refusal *why);
+    /* A message for an account that is not there, or seems so, at its home. It is asked also where
+     * the sender is not foreign. */
+    enum verdict (*to_nobody)(struct worker *w, const struct stanza *st, struct refusal *why);
+    /* A stanza was read from a stream of this domain, on the worker of the stream. false: there
+     * are too many, the stream is to be read later. */
+    bool (*paced)(const struct worker *w, slice remote);
+    /* Some pairs may exchange stanzas no longer, or again. On each worker. */
+    void (*changed)(struct worker *w);
+};
+
+bool foreign_is(const struct worker *w, slice domain);
+bool foreign_pair(const struct node *n, slice local, slice remote);
+enum verdict foreign_arrives(struct worker *w, const struct stanza *st, struct refusal *why);
+enum verdict foreign_leaves(struct worker *w, const struct stanza *st, struct refusal *why);
+enum verdict foreign_to_nobody(struct worker *w, const struct stanza *st, struct refusal *why);
+bool foreign_paced(const struct worker *w, slice remote);
+void foreign_changed(struct worker *w); /* for whoever has changed that: on each worker */
+
+/* The domain of ours whose settings hold for this one: itself, or the one that it is below. Of a
+ * component at another place: itself. On a worker. */
+slice foreign_parent(const struct node *n, slice local);

@@ -1,0 +1,488 @@
+"""Who may speak with whom across servers: policies of domains, users and departments, rates of
+foreign domains, blocked domains."""
+import pytest
+
+from muster import federation, muc, xml
+from muster.client import Gone, until
+from muster.federation import Peer
+from muster.muc import Room
+from muster.server import refusal
+from test_guest import guest
+
+ONE, OTHER, FAR = "one.test", "other.test", "far.test"
+ROSTER = "<query xmlns='jabber:iq:roster'/>"
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return federation.Authority(tmp_path)
+
+
+@pytest.fixture
+def pair(make_server, authority):
+    """Both servers, federated: alice at ONE, bob at OTHER."""
+    servers = []
+    for user, domain in (("alice", ONE), ("bob", OTHER)):
+        names = [f"{label}.{domain}" for label in ("conference", "pubsub", "upload")]
+        tls = {**authority.issue(domain, domain, *names), "trust": str(authority.file)}
+        servers.append(make_server(user, domains=[domain], s2s=True, tls=tls,
+                                   settings=federation.settings()))
+    one, other = servers
+    for server, domain, there in ((one, OTHER, other), (other, ONE, one)):
+        server.ctl("set", "s2s.routes", f"{domain}=127.0.0.1:{there.s2s_port}",
+                   f"*.{domain}=127.0.0.1:{there.s2s_port}")
+    return one, other
+
+
+@pytest.fixture
+def node(make_server, authority):
+    """One server that federates with all, with two domains."""
+    tls = {**authority.issue("both", ONE, "two.test", f"conference.{ONE}"),
+           "trust": str(authority.file)}
+    server = make_server("alice", domains=[ONE, "two.test"], s2s=True, tls=tls)
+    server.ctl("set", "s2s.policy", "open")
+    return server
+
+
+@pytest.fixture
+def foreign(node, authority):
+    """A function that connects another server and proves its domain to ours."""
+    def connect(domain=FAR, local=ONE):
+        cert = authority.issue(f"{domain}-{local}", domain)
+        return Peer(node, domain, local, cert).join()
+    return connect
+
+
+def comes(connect):
+    """Whether its stream is taken."""
+    try:
+        return connect().features is not None
+    except Gone:
+        return False
+
+
+def befriend(alice, bob):
+    """Contacts across servers, who see each other."""
+    for client in (alice, bob):
+        client.result("get", ROSTER)
+    alice.send(f"<presence to='{bob.bare}' type='subscribe'/>")
+    bob.expect(f"<presence from='{alice.bare}' type='subscribe'/>")
+    bob.send(f"<presence to='{alice.bare}' type='subscribed'/>")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    bob.send(f"<presence to='{alice.bare}' type='subscribe'/>")
+    alice.expect(f"<presence from='{bob.bare}' type='subscribe'/>")
+    alice.send(f"<presence to='{bob.bare}' type='subscribed'/>")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+
+
+def say(client, to, ident, body="hello"):
+    client.send(f"<message to='{to}' type='chat' id='{ident}'><body>{body}</body></message>")
+
+
+def told(peer, origin, to, ident, kind="chat"):
+    peer.raw(f"<message from='{origin}' to='{to}' type='{kind}' id='{ident}'><body>hi</body>"
+             "</message>")
+
+
+def bounced(client, condition, ident, kind="message"):
+    """The error to its stanza of that id."""
+    error = client.expect(f"<{kind} type='error' id='{ident}'/>")
+    assert xml.condition(error) == condition, text_of(error)
+    return error
+
+
+def text_of(error):
+    return "".join(error.itertext())
+
+
+# --- domains ---
+
+
+def test_each_domain_has_its_policy(node, authority):
+    """`s2s.policy@DOMAIN` and `s2s.domains@DOMAIN`, in both directions."""
+    node.ctl("set", "s2s.policy@two.test", "off")
+    Peer(node, FAR, "two.test", authority.issue("a", FAR)).header().expect_stream_error(
+        "policy-violation")
+    node.ctl("set", "s2s.policy@two.test", "allow")
+    node.ctl("set", "s2s.domains@two.test", "near.test")
+    Peer(node, FAR, "two.test", authority.issue("b", FAR)).header().expect_stream_error(
+        "policy-violation")
+    Peer(node, "near.test", "two.test", authority.issue("c", "near.test")).join()
+    Peer(node, FAR, ONE, authority.issue("d", FAR)).join()
+    node.add_user("dora", domain="two.test")
+    dora, alice = node.client("dora", domain="two.test"), node.client("alice", domain=ONE)
+    say(dora, f"x@{FAR}", "m")
+    bounced(dora, "not-allowed", "m")
+    node.ctl("set", "s2s.policy@two.test", "off")
+    say(dora, f"x@{FAR}", "n")
+    bounced(dora, "remote-server-not-found", "n")
+    node.ctl("set", "s2s.retry-for", "0s")
+    node.ctl("set", "s2s.routes", f"{FAR}=127.0.0.1:{federation.free_port()}")
+    say(alice, f"x@{FAR}", "o")  # of the other domain: it is tried, and fails otherwise
+    error = alice.expect(f"<message from='x@{FAR}' type='error' id='o'/>")
+    assert error.find(".//{*}not-allowed") is None
+
+
+def test_a_policy_of_one_domain_ends_its_streams_alone(node, foreign):
+    far, two = foreign(), foreign(local="two.test")
+    node.ctl("set", "s2s.policy@two.test", "deny")
+    node.ctl("set", "s2s.domains@two.test", FAR)
+    two.expect_stream_error("policy-violation")
+    alice = node.client("alice", domain=ONE)
+    told(far, f"x@{FAR}", f"alice@{ONE}", "m")
+    alice.expect("<message id='m'/>")
+
+
+def test_without_an_allow_list_that_names_it_a_domain_is_refused_both_ways(node, authority):
+    node.ctl("set", "s2s.policy", "allow")
+    Peer(node, FAR, ONE, authority.issue("a", FAR)).header().expect_stream_error(
+        "policy-violation")
+    alice = node.client("alice", domain=ONE)
+    for kind in "message", "iq", "presence":
+        inner = "<query xmlns='jabber:iq:version'/>" if kind == "iq" else ""
+        attributes = {"message": "type='chat'", "iq": "type='get'",
+                      "presence": "type='subscribe'"}[kind]
+        alice.send(f"<{kind} to='x@{FAR}' id='{kind}' {attributes}>{inner}</{kind}>")
+        bounced(alice, "not-allowed", kind, kind)
+
+
+def test_other_servers_reach_the_services_that_are_named(node, authority):
+    """`federation.services@DOMAIN`."""
+    node.ctl("set", f"federation.services@{ONE}", "pubsub")
+    Peer(node, FAR, f"conference.{ONE}", authority.issue("a", FAR)).header().expect_stream_error(
+        "policy-violation")
+    node.ctl("set", f"federation.services@{ONE}", "pubsub conference")
+    room = Peer(node, FAR, f"conference.{ONE}", authority.issue("b", FAR)).join()
+    node.ctl("set", f"federation.services@{ONE}", "pubsub")
+    room.expect_stream_error("policy-violation")
+
+
+# --- users ---
+
+
+def test_a_user_without_federation_neither_sends_nor_is_there(pair):
+    one, other = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    one.ctl("federation", "set", alice.bare, "off")
+    say(alice, bob.bare, "m")
+    assert "may not communicate" in text_of(bounced(alice, "not-allowed", "m"))
+    alice.error("get", "<ping xmlns='urn:xmpp:ping'/>", to=OTHER)
+    alice.send(f"<presence to='{bob.bare}' type='subscribe' id='s'/>")
+    alice.expect(f"<presence from='{bob.bare}' type='error' id='s'/>")
+    assert not [i for i in alice.result("get", ROSTER) if i.get("jid") == bob.bare]
+    bob.result("get", ROSTER)  # who has it is told of answers
+    answers = []
+    for name in "alice", "nobody":  # nothing tells which of them has an account
+        to = f"{name}@{ONE}"
+        found = []
+        say(bob, to, name)
+        found.append(bob.expect(f"<message from='{to}' type='error'/>"))
+        found.append(bob.error("get", "<query xmlns='jabber:iq:last'/>", to=to))
+        found.append(bob.error("get", "<vCard xmlns='vcard-temp'/>", to=to))
+        found.append(bob.error("get", "<query xmlns='jabber:iq:version'/>", to=f"{to}/r"))
+        bob.send(f"<presence to='{to}' type='subscribe'/>")
+        say(bob, to, f"behind {name}")
+        found.append(bob.expect(f"<message type='error' id='behind {name}'/>"))
+        bob.expect_nothing(f"<presence from='{to}'/>")
+        answers.append([e if isinstance(e, tuple) else
+                        (e.get("type"), [c.tag for c in e.iter()], text_of(e)) for e in found])
+    assert answers[0] == answers[1]
+    alice.expect_nothing("<message type='chat'/>")
+    one.ctl("federation", "set", alice.bare, "default")
+    say(bob, alice.bare, "n")
+    alice.expect(f"<message from='{bob}' id='n'/>")
+
+
+def test_the_rules_are_shown_and_the_closest_one_applies(pair):
+    one, other = pair
+    alice, bob = one.client("alice"), other.client("bob")
+
+    def shown():
+        return {row["what"]: (row["mode"], row["domains"])
+                for row in one.rows("federation", "show", alice.bare)}
+    none = ("default", "")
+    assert shown() == {"user": none, "department": none, "applies": ("on", "")}
+    one.ctl("set", f"federation.users@{ONE}", "off")
+    assert shown()["applies"] == ("off", "")
+    say(alice, bob.bare, "a")
+    alice.expect("<message type='error' id='a'/>")
+    one.ctl("user", "set", alice.bare, "--department", "Sales")
+    one.ctl("s2s-group", "set", "Sales", "on")
+    until("the department has its rule", lambda: shown()["applies"] == ("on", ""))
+    say(alice, bob.bare, "b")
+    bob.expect("<message id='b'/>")
+    assert one.rows("s2s-group", "list") == [
+        {"department": "Sales", "mode": "on", "domains": ""}]
+    one.ctl("federation", "set", alice.bare, "only", "--domains", f"{FAR} *.{OTHER}")
+    assert shown()["user"] == shown()["applies"] == ("only", f"{FAR} *.{OTHER}")
+    say(alice, bob.bare, "c")
+    bounced(alice, "not-allowed", "c")
+    one.restart()
+    assert shown()["applies"] == ("only", f"{FAR} *.{OTHER}")
+    one.ctl("federation", "set", alice.bare, "default")
+    assert shown()["applies"] == ("on", "")
+    one.ctl("user", "set", alice.bare, "--department", "Other")
+    until("the user has left", lambda: shown()["applies"] == ("off", ""))
+    one.ctl("s2s-group", "del", "Sales")
+    assert "no rule" in refusal(one, "s2s-group", "del", "Sales")
+    assert "only" in refusal(one, "federation", "set", alice.bare, "only")
+    assert "only" in refusal(one, "federation", "set", alice.bare, "on", "--domains", FAR)
+    assert "no account" in refusal(one, "federation", "set", f"none@{ONE}", "on")
+
+
+def test_contacts_and_rooms_see_a_user_go_who_may_no_longer(pair):
+    one, other = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    befriend(alice, bob)
+    room = Room("room", OTHER)
+    room.create(bob, "bob")
+    room.enter(alice, "alice")
+    bob.expect(f"<presence from='{room.jid}/alice' type='-'/>")
+    one.ctl("federation", "set", alice.bare, "off")
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    bob.expect(f"<presence from='{room.jid}/alice' type='unavailable'/>")
+    alice.expect(f"<presence from='{bob.bare}' type='unavailable'/>")
+    alice.send("<presence><status>hidden</status></presence>")
+    one.ctl("federation", "set", alice.bare, "only", "--domains", OTHER)
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    shown = bob.expect(f"<presence from='{alice}' type='-'/>")
+    assert "hidden" in text_of(shown)
+    bob.expect_nothing(f"<presence from='{alice}'/>", after=alice)
+
+
+def test_a_user_without_federation_who_logs_in_is_not_noticed(pair):
+    """Neither by presence nor by a probe."""
+    one, other = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    befriend(alice, bob)
+    one.ctl("federation", "set", alice.bare, "off")
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    alice.close()
+    again = one.client("alice")
+    again.ping()
+    bob.send("<presence><status>still here</status></presence>")
+    bob.expect("<presence><status>still here</status></presence>")
+    say(bob, again.bare, "m")
+    bob.expect("<message type='error' id='m'/>")  # behind all that its server has sent
+    bob.expect_nothing(f"<presence from='{again}'/>")
+    again.expect_nothing(f"<presence from='{bob}'/>")
+
+
+def test_guests_stay_at_home_unless_they_may(pair):
+    """`guest.remote`, in both directions."""
+    one, other = pair
+    one.ctl("set", "guest.domains", ONE)
+    bob, visitor = other.client("bob"), guest(one)
+    say(visitor, bob.bare, "m")
+    bounced(visitor, "not-allowed", "m")
+    one.ctl("set", f"guest.remote@{ONE}", "on")
+    say(visitor, bob.bare, "n")
+    bob.expect(f"<message from='{visitor}' id='n'/>")
+    say(bob, visitor, "o")
+    visitor.expect("<message id='o'><body>hello</body></message>")
+    one.ctl("set", f"guest.remote@{ONE}", "off")
+    say(bob, visitor, "p")
+    bounced(bob, "service-unavailable", "p")
+
+
+def test_invitations_of_foreign_users_do_not_come_by_a_room_of_ours(pair):
+    one, other = pair
+    one.add_user("carol")
+    alice, carol, bob = one.client("alice"), one.client("carol"), other.client("bob")
+    room = Room("room", ONE)
+    room.create(alice, "alice")
+    room.enter(bob, "bob")
+    alice.expect(f"<presence from='{room.jid}/bob' type='-'/>")
+    invite = (f"<message to='{room.jid}'><x xmlns='{muc.USER}'><invite to='{carol.bare}'/></x>"
+              "</message>")
+    one.ctl("federation", "set", carol.bare, "off")
+    bob.send(invite)
+    say(bob, f"{room.jid}/alice", "behind")
+    alice.expect("<message id='behind'/>")
+    carol.ping()
+    carol.expect_nothing(f"<message from='{room.jid}'/>")
+    one.ctl("federation", "set", carol.bare, "default")
+    bob.send(invite)
+    carol.expect(f"<message from='{room.jid}'/>")
+
+
+# --- rates ---
+
+
+def test_subscription_requests_of_a_domain_are_limited(node, foreign):
+    node.ctl("set", "federation.subscription-rate", "3")
+    far, near = foreign(), foreign("near.test")
+    alice = node.client("alice", domain=ONE)
+    alice.result("get", ROSTER)
+    for n in range(4):
+        far.raw(f"<presence from='u{n}@{FAR}' to='alice@{ONE}' type='subscribe' id='s{n}'/>")
+    for n in range(3):
+        alice.expect(f"<presence from='u{n}@{FAR}' type='subscribe'/>")
+    near.raw(f"<presence from='u@near.test' to='alice@{ONE}' type='subscribe'/>")
+    alice.expect("<presence from='u@near.test' type='subscribe'/>")
+    alice.expect_nothing(f"<presence from='u3@{FAR}'/>")
+
+
+def test_strangers_of_a_domain_are_limited_and_acquaintances_are_not(node, foreign):
+    node.ctl("set", "federation.stranger-rate", "2")
+    far, near = foreign(), foreign("near.test")
+    alice = node.client("alice", domain=ONE)
+    for n in range(2):
+        told(far, f"u{n}@{FAR}", alice.bare, f"m{n}")
+        alice.expect(f"<message from='u{n}@{FAR}' id='m{n}'/>")
+    told(far, f"u2@{FAR}", alice.bare, "no")
+    told(far, f"u3@{FAR}", f"nobody@{ONE}", "none")
+    told(far, f"u0@{FAR}", alice.bare, "again")  # who has written before goes on
+    alice.expect("<message id='again'/>")
+    told(near, "x@near.test", alice.bare, "near")
+    alice.expect("<message id='near'/>")
+    alice.expect_nothing("<message id='no'/>")
+    say(alice, f"u4@{FAR}", "question")
+    told(far, f"u4@{FAR}", alice.bare, "answer")  # alice has written first
+    alice.expect("<message id='answer'/>")
+    found = {row["name"]: row["value"] for row in node.rows("metrics")
+             if "strangers" in str(row)}
+    assert found
+
+
+def test_too_many_stanzas_of_a_domain_are_read_slowly_and_not_lost(node, foreign):
+    node.ctl("set", "federation.stanza-rate", "10")
+    far = foreign()
+    alice = node.client("alice", domain=ONE)
+    for n in range(25):
+        told(far, f"u@{FAR}", alice.bare, f"m{n}")
+    for n in range(25):
+        alice.expect(f"<message id='m{n}'/>")
+
+
+# --- blocked ---
+
+
+def test_a_blocklist_file_is_read_again_when_it_changes(node, foreign, tmp_path):
+    listed = tmp_path / "blocklist"
+    listed.write_text(f"# spam\n\n{FAR}  # this one\n*.spam.test\nbob@near.test\nwin*@near.test\n")
+    far, near = foreign(), foreign("near.test")
+    alice = node.client("alice", domain=ONE)
+    node.ctl("set", "federation.blocklist", str(listed))
+    far.expect_stream_error("policy-violation")
+    for name, blocked in (("bob", True), ("winner", True), ("bobby", False)):
+        told(near, f"{name}@near.test", alice.bare, name)
+        say(alice, f"{name}@near.test", name)
+        if blocked:
+            bounced(alice, "policy-violation", name)
+        else:
+            alice.expect(f"<message from='{name}@near.test' type='chat'/>")
+    alice.expect_nothing("<message type='chat'/>")
+    say(alice, f"x@{FAR}", "m")
+    alice.expect("<message type='error' id='m'/>")
+    listed.write_text("good.test\nnot a domain\n")
+    until("the fault is told", lambda: [row for row in node.rows("alarm", "list")
+                                        if row["name"] == "federation.blocklist"
+                                        and row["active"] and "line 2" in str(row)])
+    say(alice, "bob@near.test", "still")
+    bounced(alice, "policy-violation", "still")
+    listed.write_text("*.spam.test\n")
+    until("it is read", lambda: not [row for row in node.rows("alarm", "list")
+                                     if row["name"] == "federation.blocklist" and row["active"]])
+    again = foreign()
+    told(again, f"x@{FAR}", alice.bare, "free")
+    alice.expect("<message id='free'/>")
+    assert "1" in node.ctl("federation", "list")["text"]
+    node.ctl("set", "federation.blocklist", "--default")
+
+
+def test_an_administrator_blocks_a_domain_and_allows_it(node, foreign):
+    far = foreign()
+    node.ctl("federation", "block", FAR)
+    far.expect_stream_error("policy-violation")
+    row, = node.rows("federation", "list")
+    assert (row["domain"], row["state"]) == (FAR, "blocked")
+    node.restart()
+    alice = node.client("alice", domain=ONE)
+    say(alice, f"x@{FAR}", "m")
+    alice.expect("<message type='error' id='m'/>")
+    node.ctl("federation", "allow", FAR)
+    until("streams come again", lambda: comes(foreign))
+    assert "of this server" in refusal(node, "federation", "block", ONE)
+
+
+def report(client, jid):
+    client.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{jid}'>"
+                  "<report xmlns='urn:xmpp:reporting:1' reason='urn:xmpp:reporting:spam'/>"
+                  "</item></block>")
+
+
+def test_reports_of_several_users_block_a_domain_until_it_is_decided(node, foreign):
+    far = foreign()
+    users = [node.client("alice", domain=ONE)]
+    for name in "carol", "dave":
+        node.add_user(name, domain=ONE)
+        users.append(node.client(name, domain=ONE))
+    alice, carol, dave = users
+    node.ctl("set", "federation.reports-to-block", "2")
+    for n in range(3):  # one user alone blocks nothing
+        report(alice, f"u{n}@{FAR}")
+    report(carol, f"dave@{ONE}")
+    until("reports are counted", lambda: [(row["domain"], row["users"]) for row in node.rows(
+        "federation", "reports")] == [(FAR, 1)])
+    assert not node.rows("federation", "list")
+    told(far, f"x@{FAR}", dave.bare, "m")
+    dave.expect("<message id='m'/>")
+    report(carol, f"x@{FAR}")
+    far.expect_stream_error("policy-violation")
+    row, = node.rows("federation", "list")
+    assert (row["state"], row["reports"]) == ("reported", 2)
+    until("the alarm", lambda: [r for r in node.rows("alarm", "list") if r["active"]
+                                and r["name"] == "federation.reported"])
+    node.ctl("federation", "allow", FAR)
+    until("the alarm ends", lambda: not [r for r in node.rows("alarm", "list") if r["active"]
+                                         and r["name"] == "federation.reported"])
+    report(dave, f"y@{FAR}")  # one since then
+    assert node.rows("federation", "list")[0]["state"] == "allowed"
+    until("streams come again", lambda: comes(foreign))
+
+
+# --- across ---
+
+
+def test_a_user_blocks_a_foreign_user_and_a_foreign_domain(pair):
+    """XEP-0191, and a privacy list (XEP-0016) as it is stored."""
+    one, other = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    befriend(alice, bob)
+    for blocked in bob.bare, OTHER:
+        alice.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{blocked}'/></block>")
+        bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+        say(bob, alice.bare, blocked)
+        bounced(bob, "service-unavailable", blocked)
+        say(alice, bob.bare, f"to {blocked}")
+        bounced(alice, "not-acceptable", f"to {blocked}")
+        alice.result("set", f"<unblock xmlns='urn:xmpp:blocking'><item jid='{blocked}'/></unblock>")
+        bob.expect(f"<presence from='{alice}' type='-'/>")
+    say(bob, alice.bare, "free")
+    alice.expect("<message id='free'/>")
+
+
+def test_copies_and_archives_have_what_went_abroad_and_nothing_that_was_refused(pair):
+    """Carbons, MAM and multicast, with a user who may and then may not."""
+    one, other = pair
+    alice, second, bob = one.client("alice"), one.client("alice"), other.client("bob")
+    second.result("set", "<enable xmlns='urn:xmpp:carbons:2'/>")
+    say(alice, bob.bare, "m1", "before")
+    bob.expect("<message id='m1'/>")
+    copy = second.expect(lambda e: "before" in text_of(e))
+    assert copy.find("{urn:xmpp:carbons:2}sent") is not None
+    one.ctl("federation", "set", alice.bare, "off")
+    say(alice, bob.bare, "m2", "after")
+    bounced(alice, "not-allowed", "m2")
+    alice.send(f"<message to='{ONE}' id='m3'><addresses xmlns='http://jabber.org/protocol/address'>"
+               f"<address type='to' jid='{bob.bare}'/><address type='cc' jid='{alice.bare}'/>"
+               "</addresses><body>to many</body></message>")
+    second.expect(lambda e: "to many" in text_of(e))
+    query = "<query xmlns='urn:xmpp:mam:2' queryid='q'/>"
+    alice.result("set", query)
+    found = [text_of(e) for e in alice.inbox if "urn:xmpp:mam:2" in xml.canonical(e)]
+    assert any("before" in f for f in found) and not any("after" in f for f in found), found
+    say(bob, alice.bare, "m4", "back")
+    bounced(bob, "service-unavailable", "m4")
+    bob.expect_nothing("<message><body>to many</body></message>")
