@@ -17,6 +17,7 @@ static const char own_options[] =
     "  --csv           print rows as comma-separated values\n"
     "  --yes           do not ask before something is destroyed\n"
     "  --stdin         read a password from standard input instead of asking for it\n"
+    "  --password-file FILE  read it from the first line of a file\n"
     "  --help          show help, also of a command\n"
     "  --version       show the version\n"
     "\n"

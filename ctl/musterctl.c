@@ -165,6 +165,17 @@ static bool read_reply(int fd, struct buf *in)
     return true;
 }
 
+static void show_failure(const struct options *o, const struct command *c, const json_t *reply,
+                         const char *text)
+{
+    if (c->report && o->csv)
+        render_csv(stdout, c, reply);
+    else if (c->report)
+        render_found(stdout, c, reply);
+    fflush(stdout);
+    fprintf(stderr, "musterctl: %s\n", text != NULL ? text : "the command failed");
+}
+
 static int show_reply(const struct options *o, const struct command *c, slice line)
 {
     json_t *reply = json_loadb(line.ptr, line.len, 0, NULL);
@@ -185,7 +196,7 @@ static int show_reply(const struct options *o, const struct command *c, slice li
     } else if (fine)
         render_reply(stdout, c, reply);
     else
-        fprintf(stderr, "musterctl: %s\n", text != NULL ? text : "the command failed");
+        show_failure(o, c, reply, text);
     json_decref(reply);
     return fine ? EXIT_DONE : is_wrongly_written ? EXIT_USAGE : EXIT_FAILED;
 }

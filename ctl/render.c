@@ -13,6 +13,7 @@ enum { COLUMNS_MAX = 48, GAP = 2, COLUMN_WIDTH_MIN = 12 };
 
 struct columns {
     const char *name[COLUMNS_MAX];
+    const char *title[COLUMNS_MAX]; /* NULL: the name */
     size_t width[COLUMNS_MAX];
     size_t word[COLUMNS_MAX]; /* width of the longest word: an address or a link stays whole */
     size_t count;
@@ -53,8 +54,11 @@ static size_t unit_len(const char *column, const char *unit)
 }
 
 /* The name of a column for a person, whose cells have their units with them. */
-static const char *heading(struct arena *arena, const char *column)
+static const char *heading(struct arena *arena, const struct columns *cols, size_t i)
 {
+    const char *column = cols->name[i];
+    if (cols->title[i] != NULL)
+        return cols->title[i];
     size_t unit = unit_len(column, "_s") + unit_len(column, "_kib");
     return slice_cstr(arena, (slice){ column, strlen(column) - unit });
 }
@@ -118,8 +122,10 @@ static void choose_columns(struct columns *cols, const struct command *c, const 
 {
     const struct command_column *at = c->columns;
     for (; at != NULL && at->name != NULL && cols->count < COLUMNS_MAX; at++)
-        if (!at->wide && (!at->optional || json_object_get(first, at->name) != NULL))
+        if (!at->wide && (!at->optional || json_object_get(first, at->name) != NULL)) {
+            cols->title[cols->count] = at->title;
             cols->name[cols->count++] = at->name;
+        }
 }
 
 static size_t longest_word(const char *text)
@@ -199,7 +205,7 @@ static void measure_cell(struct columns *cols, size_t i, const char *text)
 static void measure(struct columns *cols, const json_t *rows, struct arena *arena)
 {
     for (size_t i = 0; i < cols->count; i++) {
-        measure_cell(cols, i, heading(arena, cols->name[i]));
+        measure_cell(cols, i, heading(arena, cols, i));
         for (size_t r = 0; r < json_array_size(rows); r++)
             measure_cell(cols, i, render_shown(arena, json_array_get(rows, r), cols->name[i]));
     }
@@ -210,7 +216,7 @@ static void print_table(FILE *out, const struct columns *cols, const json_t *row
 {
     const char *text[COLUMNS_MAX];
     for (size_t i = 0; i < cols->count; i++)
-        text[i] = heading(arena, cols->name[i]);
+        text[i] = heading(arena, cols, i);
     print_row(out, cols, text);
     for (size_t r = 0; r < json_array_size(rows); r++) {
         for (size_t i = 0; i < cols->count; i++)
@@ -225,11 +231,11 @@ static void print_fields(FILE *out, const struct columns *cols, const json_t *ro
 {
     size_t width = 0;
     for (size_t i = 0; i < cols->count; i++)
-        width = larger(width, width_of(heading(arena, cols->name[i])));
+        width = larger(width, width_of(heading(arena, cols, i)));
     for (size_t r = 0; r < json_array_size(rows); r++) {
         fputs(r > 0 ? "\n" : "", out);
         for (size_t i = 0; i < cols->count; i++) {
-            fprintf(out, "%-*s", (int)width + GAP, heading(arena, cols->name[i]));
+            fprintf(out, "%-*s", (int)width + GAP, heading(arena, cols, i));
             wrap_print(out, render_shown(arena, json_array_get(rows, r), cols->name[i]),
                        width + GAP, terminal);
         }
@@ -285,6 +291,15 @@ void render_csv(FILE *out, const struct command *c, const json_t *reply)
             fputs(i + 1 < cols.count ? "," : "\r\n", out);
         }
     }
+    arena_destroy(&arena);
+}
+
+void render_found(FILE *out, const struct command *c, const json_t *reply)
+{
+    struct arena *arena = arena_create(0);
+    const json_t *rows = json_object_get(reply, "rows");
+    if (json_array_size(rows) > 0)
+        print_rows(out, c, rows, arena);
     arena_destroy(&arena);
 }
 

@@ -6,6 +6,7 @@
 #include "base/utf8.h"
 #include "xmpp/jid.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <termios.h>
@@ -253,6 +254,36 @@ static enum err add_positional(struct words *w, size_t number, const char *value
     return ctl_words_add(w, a, absolute(a, value, arena), why);
 }
 
+static bool ctl_words_read_line(int fd, char *out, size_t *len);
+
+/* The first line of a file of whoever runs musterctl; NULL: none was named. */
+static enum err secret_of_file(struct words *w, const struct command_arg *a, const char *path,
+                               struct arena *arena, struct why *why)
+{
+    char secret[SECRET_BYTES_MAX];
+    size_t len = 0;
+    int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    enum err e = OK;
+    if (path == NULL) {
+        why_set(why, "%s: --password-file needs a value", w->command->name);
+        return E_SYNTAX;
+    }
+    if (fd < 0) {
+        why_set(why, "--password-file: %s: %s", path, strerror(errno));
+        return E_SYNTAX;
+    }
+    if (!ctl_words_read_line(fd, secret, &len)) {
+        why_set(why, "--password-file: %s: found no line of less than %d bytes", path,
+                SECRET_BYTES_MAX);
+        e = E_SYNTAX;
+    } else {
+        e = ctl_words_add(w, a, slice_dup(arena, (slice){ secret, len }), why);
+    }
+    mem_wipe(secret, sizeof secret);
+    close(fd);
+    return e;
+}
+
 /* "--name VALUE", "--name=VALUE" or "--name"; `next` is the word behind it, or NULL. */
 static enum err add_option(struct words *w, const char *word, const char *next, size_t *used,
                            struct arena *arena, struct why *why)
@@ -264,6 +295,11 @@ static enum err add_option(struct words *w, const char *word, const char *next, 
     if (a == NULL && slice_is(name, "stdin") && !inlined) {
         w->secret_from_stdin = true;
         return OK;
+    }
+    if (a == NULL && slice_is(name, "password-file") &&
+        (a = find_option(w->command, SLICE("password"))) != NULL) {
+        *used = inlined ? 1 : 2;
+        return secret_of_file(w, a, inlined ? value.ptr : next, arena, why);
     }
     if (a == NULL)
         return unknown_option(w->command, name, why);

@@ -221,18 +221,20 @@ PRECISE = re.compile(r"found|missing|unknown|there is no|[Nn]o such|no setting b
 # What is wrong for an argument, by its name.
 ARGUMENTS = {
     **dict.fromkeys(("jid", "user", "users", "owner", "roster", "watcher", "contact", "new-owner",
-                     "room", "rooms", "alternate", "allow", "block", "ask", "none"), ADDRESS),
+                     "room", "rooms", "alternate", "allow", "block", "ask", "none", "receiver",
+                     "service"), ADDRESS),
     "contacts": ("@", "x" * 1100 + "@localhost"),
-    **dict.fromkeys(("delay", "expires", "older-than"), TIME),
-    **dict.fromkeys(("domain", "alias"), DOMAIN), "domains": ("@", "x" * 1100),
-    "limit": COUNT, "days": COUNT,
+    **dict.fromkeys(("delay", "expires", "older-than", "timeout"), TIME),
+    **dict.fromkeys(("domain", "alias", "local"), DOMAIN), "domains": ("@", "x" * 1100),
+    "limit": COUNT, "days": COUNT, "port": COUNT,
     "setting": ("no.such-setting", "@"), "fingerprint": ("@", "ab", "f" * 65),
     "file": ("/nowhere/at/all",), "key": ("/nowhere/at/all",),
     "folder": ("relative", "/nowhere/at/all"),
     "prefix": ("no-such-part",), "area": ("no-such-area",), "id": ("@",), "field": ("no-such",),
     **dict.fromkeys(("after", "filter", "text", "value", "nick", "name", "description", "reason",
                      "group", "email", "given-name", "surname", "department", "directory-uri",
-                     "template", "username", "password", "secret"), ANY),
+                     "template", "username", "password", "secret", "target", "proxy", "edge",
+                     "node"), ANY),
 }
 TEA = "tea@conference.localhost"
 RIGHT = {

@@ -146,11 +146,14 @@ void control_refuse(struct buf *out, enum err e, slice text)
 
 void control_reply(struct buf *out, const struct command_call *call)
 {
-    if (call->err != OK) {
+    if (call->err != OK && !call->command->report) {
         control_refuse(out, call->err, call->text);
         return;
     }
-    buf_lit(out, "{\"ok\":true,\"text\":");
+    if (call->err != OK)
+        buf_printf(out, "{\"ok\":false,\"error\":\"%s\",\"text\":", err_name(call->err));
+    else
+        buf_lit(out, "{\"ok\":true,\"text\":");
     add_string(out, call->text);
     buf_lit(out, ",\"rows\":[");
     for (const struct command_row *row = call->rows; row != NULL; row = row->next) {

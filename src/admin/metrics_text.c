@@ -206,6 +206,8 @@ void metrics_text(struct buf *out)
 {
     for (const struct metric *m = metric_first(); m != NULL; m = m->next)
         metrics_text_metric(out, m);
+    FEATURES_EACH (f, metrics_text)
+        f->metrics_text(out);
     metrics_text_named(out);
 }
 

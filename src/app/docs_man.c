@@ -154,6 +154,7 @@ void docs_man_musterctl(struct buf *out)
     item(out, SLICE("--csv"), "Prints rows as comma-separated values.");
     item(out, SLICE("--yes"), "Does not ask before something is destroyed.");
     item(out, SLICE("--stdin"), "Reads a password from standard input instead of asking for it.");
+    item(out, SLICE("--password-file FILE"), "Reads it from the first line of a file.");
     item(out, SLICE("--help"), "Shows help, also of a command.");
     item(out, SLICE("--version"), "Shows the version.");
     buf_lit(out, ".SH COMMANDS\n");

@@ -51,7 +51,9 @@
 #include "io/metrics.h"
 #include "muc/muc.h"
 #include "ops/devices.h"
+#include "ops/outside.h"
 #include "ops/users.h"
+#include "probe/probe.h"
 #include "store/store.h"
 
 /* Rows of folders below `im`, which do not know struct feature. */
@@ -115,6 +117,7 @@ const struct feature *const features_all[] = {
     &presence_feature,
     &audience_feature,
     &users_feature,
+    &outside_feature,
     &devices_feature,
     &caps_feature,
     &abroad_feature,
@@ -186,6 +189,7 @@ const struct feature *const features_all[] = {
     &component_feature,
     &s2s_feature,
     &s2s_lists_feature,
+    &probe_feature,
     &component_rights_feature,
     &delegation_feature,
     &privilege_feature,

@@ -84,7 +84,9 @@ struct store_stmt credential_stmt_add_hash = {
 struct store_stmt credential_stmt_list = {
     .name = "account.list",
     .sql = "SELECT jid, id, created_us, disabled FROM account "
-           "WHERE jid > $1 AND ($2 = '' OR jid LIKE '%@' || $2) ORDER BY jid LIMIT $3",
+           "WHERE jid > $1 AND ($2 = '' OR jid LIKE '%@' || $2) "
+           "AND NOT EXISTS (SELECT 1 FROM test_user t WHERE t.account = account.id) "
+           "ORDER BY jid LIMIT $3",
     .params = "tti",
     .cols = "tiii",
 };

@@ -71,6 +71,12 @@ static const struct store_migration migrations[] = {
     /* The profile of an account. source: who keeps it; `local`: our operators. template: the name
      * of what the account was made from. */
     { .version = 7, .sqlite = PROFILE_COLUMNS, .pgsql = PROFILE_COLUMNS },
+    /* Accounts that tests log in with: ops/outside.h. The password is sealed. */
+    { .version = 8,
+      .sqlite = "CREATE TABLE test_user(account INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, "
+                "password TEXT NOT NULL)",
+      .pgsql = "CREATE TABLE test_user(account BIGINT PRIMARY KEY, at_us BIGINT NOT NULL, "
+               "password TEXT NOT NULL)" },
     { 0 },
 };
 static struct store_stmt *const stmts[] = {

@@ -63,8 +63,9 @@ enum command_effect {
 
 /* A field of a row of the result. A number may be one of the words in `choices` instead. */
 struct command_column {
-    bool optional; /* not in every row */
-    bool wide;     /* not in tables, which it would make too wide */
+    bool optional;     /* not in every row */
+    bool wide;         /* not in tables, which it would make too wide */
+    const char *title; /* for a person, in place of its name; NULL: that */
     union {
         struct param param;
         struct {
@@ -102,6 +103,7 @@ struct command {
     const char *node, *form_type;
     const struct command_column *columns; /* of its rows, in order, ended by { 0 }; NULL: no rows */
     bool record;          /* one row is the rule: it is shown as lines of names and values */
+    bool report;          /* what it found is shown where it fails, too */
     struct command *next; /* set by command_register() */
 };
 

@@ -9,6 +9,7 @@
  *
  * Limits: settings push.*; IN_FLIGHT_MAX announcements of one registration wait for their answers,
  * then one more follows for all that came meanwhile. */
+#include "ext/push.h"
 #include "auth/devices.h"
 #include "auth/seal.h"
 #include "base/arena.h"
@@ -37,8 +38,6 @@
 #include "xmpp/ns.h"
 #include <stdio.h>
 
-#define NS_PUSH            "urn:xmpp:push:0"
-#define NS_PUSH_SUMMARY    "urn:xmpp:push:summary"
 #define NS_PUBSUB          "http://jabber.org/protocol/pubsub"
 #define NS_PUBLISH_OPTIONS "http://jabber.org/protocol/pubsub#publish-options"
 
@@ -53,7 +52,7 @@ static const uint64_t away_step_us = 3600ull * 1000000;
 enum { PAYLOAD_SUMMARY, PAYLOAD_NONE };
 static const char *const payloads[] = { "summary", "none", NULL };
 
-static struct setting push_enabled = {
+struct setting push_enabled = {
     .name = "push.enabled",
     .scope = SCOPE_CLUSTER,
     .type = PARAM_BOOL,
@@ -391,7 +390,7 @@ static void push_change(struct account *a, enum change_kind kind, const struct r
 
 /* Requests (§5, §6). */
 
-static bool service_allowed(slice service)
+bool push_service_allowed(slice service)
 {
     slice domain, rest = slice_of(setting_text(&push_services));
     if (rest.len == 0)
@@ -434,7 +433,7 @@ static void push_enable(struct iq *iq)
     }
     if (!names_of(iq, &r))
         return;
-    if (!service_allowed(r.service)) {
+    if (!push_service_allowed(r.service)) {
         iq_error(iq, SE_NOT_ALLOWED, SLICE("this push service is not one of push.services"));
         return;
     }
@@ -577,33 +576,42 @@ static void drop_announcement(void *arg)
     mem_free(&n);
 }
 
+void push_open(struct xml_write *x, slice node)
+{
+    xml_open(x, "pubsub", NS_PUBSUB);
+    xml_open_with(x, "publish", NULL, "node", node);
+    xml_open(x, "item", NULL);
+    xml_open(x, "notification", NS_PUSH);
+}
+
+void push_close(struct xml_write *x, slice options)
+{
+    for (unsigned i = 0; i < 3; i++)
+        xml_close(x);
+    if (options.len > 0) {
+        xml_open(x, "publish-options", NULL);
+        xml_raw(x, options);
+        xml_close(x);
+    }
+    xml_close(x);
+}
+
 static void push_announce(struct account *a, struct registration *r, const struct stanza *st)
 {
     struct buf b;
     struct xml_write x;
     ensure(account_here(a) && r->in_flight <= IN_FLIGHT_MAX);
-    if (!service_allowed(r->service))
+    if (!push_service_allowed(r->service))
         return;
     if (r->in_flight >= IN_FLIGHT_MAX) {
         r->again = true;
         return;
     }
     xml_begin(&x, &b, XML_STORED_MAX);
-    xml_open(&x, "pubsub", NS_PUBSUB);
-    xml_open_with(&x, "publish", NULL, "node", r->node);
-    xml_open(&x, "item", NULL);
-    xml_open(&x, "notification", NS_PUSH);
+    push_open(&x, r->node);
     if (setting_int(&push_payload) == PAYLOAD_SUMMARY)
         write_summary(&x, a, st);
-    xml_close(&x);
-    xml_close(&x);
-    xml_close(&x);
-    if (r->options.len > 0) {
-        xml_open(&x, "publish-options", NULL);
-        xml_raw(&x, r->options);
-        xml_close(&x);
-    }
-    xml_close(&x);
+    push_close(&x, r->options);
 
     struct announcement *n = mem_alloc(sizeof *n + r->service.len + r->node.len);
     *n = (struct announcement){ a, r->service.len, r->node.len };
@@ -901,7 +909,7 @@ const struct feature push_feature = {
     .settings = (struct setting *const[]){ &push_enabled, &push_payload, &push_body, &push_away,
                                            &push_when_active, &push_services, &push_max,
                                            &push_errors_max, NULL },
-    .commands = (struct command *const[]){ &command_list, NULL },
+    .commands = (struct command *const[]){ &command_list, &pushtest_command, NULL },
     .metrics = (struct metric *const[]){ &push_sent, &push_errors, &push_dropped, NULL },
     .logs = (struct log_area *const[]){ &log_push, NULL },
     .account.slot = &slot,

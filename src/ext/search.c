@@ -132,7 +132,9 @@ static struct store_stmt directory_find = {
     .name = "directory.find",
     .sql = "SELECT a.jid, coalesce(d.first, ''), coalesce(d.last, ''), coalesce(d.nick, ''), "
            "coalesce(d.email, '') FROM account a LEFT JOIN directory d ON d.owner = a.id "
-           "WHERE a.disabled = 0 AND coalesce(d.hidden, 0) = 0 AND a.jid LIKE '%@' || $1 "
+           "WHERE a.disabled = 0 "
+           "AND NOT EXISTS (SELECT 1 FROM test_user t WHERE t.account = a.id) AND "
+           "coalesce(d.hidden, 0) = 0 AND a.jid LIKE '%@' || $1 "
            "AND ($2 = '' OR d.first_key LIKE $2 ESCAPE '\\') "
            "AND ($3 = '' OR d.last_key LIKE $3 ESCAPE '\\') "
            "AND ($4 = '' OR d.nick_key LIKE $4 ESCAPE '\\' OR "

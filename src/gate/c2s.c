@@ -343,6 +343,22 @@ const struct edge c2s_edge = { .name = "c2s",
 size_t c2s_output(const struct stream *s) { return xstream_output(&s->x); }
 void c2s_down(struct stream *s, const struct down *d) { bound_down(s, d); }
 
+uint16_t c2s_port(const struct node *n, bool *tls)
+{
+    const struct c2s *c = edge_own(n, &c2s_edge);
+    for (int direct = 0; direct < 2 && c != NULL; direct++) {
+        for (size_t i = 0; i < c->count; i++) {
+            const struct c2s_listener *l = &c->listen[i];
+            if ((l->flags & CONN_PROXY) != 0 || ((l->flags & CONN_TLS) != 0) != (direct == 1))
+                continue;
+            *tls = direct == 1;
+            if (listener_port(l->listener) > 0)
+                return (uint16_t)listener_port(l->listener);
+        }
+    }
+    return 0;
+}
+
 enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t count,
                     struct tls_ctx *tls, struct why *why)
 {

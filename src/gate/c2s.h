@@ -9,6 +9,7 @@ struct tls_ctx;
 struct tls_trusted;
 struct down;
 struct feature;
+struct node;
 struct stream;
 
 struct c2s_listen {
@@ -26,6 +27,10 @@ void c2s_destroy(struct c2s **c);
 /* Whose certificates of clients are trusted; it outlives c. Before workers run. */
 void c2s_set_trusted(struct c2s *c, struct tls_trusted *trusted);
 void c2s_set_tls(struct c2s *c, struct tls_ctx *tls);
+
+/* The port of the first listener with STARTTLS, or, where there is none, with direct TLS; 0: none
+ * that a client could use without a proxy. Any thread. */
+uint16_t c2s_port(const struct node *n, bool *tls);
 
 extern const struct edge c2s_edge; /* `own` is a struct c2s */
 /* gate_ops.down and .output */

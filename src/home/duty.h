@@ -24,6 +24,7 @@ enum duty {
     DUTY_ROOMS,    /* the tables of group chat, and the end of its archives */
     DUTY_ACCOUNTS, /* what is done once for the accounts of an earlier release */
     DUTY_LINKS,    /* hears first of links to other domains: home/remote.h */
+    DUTY_TESTS,    /* tests from outside: their schedule and history */
     DUTIES
 };
 

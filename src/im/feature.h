@@ -243,10 +243,13 @@ struct feature {
      * have the same (im/feature_check.h). */
     void (*claim)(struct claims *c, const struct feature *f);
     void (*start)(void); /* by features_set(), before any worker runs; NULL: nothing to do */
-    /* These three answer on any worker what the rows stream_feature and disco cannot tell, since it
+    /* These four answer on any worker what the rows stream_feature and disco cannot tell, since it
      * is not constant. */
     /* The same as stream_feature; or NULL. */
     void (*stream_features)(struct buf *out);
+    /* Appends metrics whose labels are not constant, in the text format of Prometheus. Their number
+     * is bounded. */
+    void (*metrics_text)(struct buf *out);
     /* A disco#info or disco#items request (XEP-0030) to an account or a service, before it is
      * answered in general: true if this feature has answered or holds it. Node may be empty. */
     bool (*disco_get)(struct iq *iq, slice node);

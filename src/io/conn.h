@@ -106,6 +106,7 @@ enum conn_binding { CONN_TLS_EXPORTER, CONN_TLS_SERVER_END_POINT, CONN_TLS_UNIQU
 NODISCARD enum err conn_channel_binding(struct conn *c, enum conn_binding type, char out[64],
                                         size_t *len);
 const char *conn_tls_version(const struct conn *c); /* "TLSv1.3"; NULL in the clear */
+const char *conn_tls_cipher(const struct conn *c);  /* "TLS_AES_256_GCM_SHA384"; the same */
 
 /* Output. conn_write() copies. conn_reserve/commit give room to write into in place: at least
  * `bytes` contiguous, valid until the next call on this connection. After close both do nothing /

@@ -422,6 +422,11 @@ const char *conn_tls_version(const struct conn *c)
     return c->secured ? SSL_get_version(c->tls->ssl) : NULL;
 }
 
+const char *conn_tls_cipher(const struct conn *c)
+{
+    return c->secured ? SSL_get_cipher_name(c->tls->ssl) : NULL;
+}
+
 slice conn_tls_protocol(const struct conn *c)
 {
     const unsigned char *name = NULL;

@@ -259,6 +259,17 @@ enum err tls_cert_read_chain(struct tls_chain *out, const char *path, size_t max
     return e;
 }
 
+enum err tls_cert_of_der(struct tls_cert_facts *out, slice der, struct arena *arena)
+{
+    const unsigned char *at = (const unsigned char *)der.ptr;
+    X509 *cert = d2i_X509(NULL, &at, (long)der.len);
+    if (cert == NULL)
+        return E_SYNTAX;
+    read_facts(out, cert, arena);
+    X509_free(cert);
+    return OK;
+}
+
 enum err tls_cert_read(struct tls_cert_facts *out, const char *path, struct arena *arena,
                        struct why *why)
 {

@@ -52,6 +52,9 @@ NODISCARD enum err tls_cert_read_chain(struct tls_chain *out, const char *path, 
 NODISCARD enum err tls_cert_read(struct tls_cert_facts *out, const char *path, struct arena *arena,
                                  struct why *why);
 
+/* The same of one in DER. E_SYNTAX: it is none. */
+NODISCARD enum err tls_cert_of_der(struct tls_cert_facts *out, slice der, struct arena *arena);
+
 /* Where a chain leads. */
 enum tls_chain_end {
     TLS_CHAIN_OPEN,    /* an issuer is missing; also of an empty one */

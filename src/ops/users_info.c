@@ -27,10 +27,11 @@ struct setting users_idle_time = {
 
 struct store_stmt users_counts = {
     .name = "users.counts",
-    .sql = "SELECT count(*), coalesce(sum(CASE WHEN disabled <> 0 THEN 1 ELSE 0 END), 0) "
-           "FROM account",
+    .sql = "SELECT count(*), coalesce(sum(CASE WHEN disabled <> 0 THEN 1 ELSE 0 END), 0), "
+           "(SELECT count(*) FROM test_user) FROM account a "
+           "WHERE NOT EXISTS (SELECT 1 FROM test_user t WHERE t.account = a.id)",
     .params = "",
-    .cols = "ii",
+    .cols = "iii",
 };
 struct store_stmt users_stored = {
     .name = "users.stored",
@@ -124,6 +125,7 @@ static void counts_read(void *arg, enum store_result result, const struct store_
     }
     add_count(t->call, "registered", store_int(b, 0, 0, 0));
     add_count(t->call, "disabled", store_int(b, 0, 0, 1));
+    add_count(t->call, "test", store_int(b, 0, 0, 2));
     add_count(t->call, "online", t->active + t->idle);
     add_count(t->call, "active", t->active);
     add_count(t->call, "idle", t->idle);
@@ -315,7 +317,7 @@ static const struct command_arg online_args[] = {
     { 0 },
 };
 
-static const char *const count_states[] = { "registered", "disabled", "online",
+static const char *const count_states[] = { "registered", "disabled", "test", "online",
                                             "active",     "idle",     NULL };
 static const struct command_arg count_args[] = {
     { .name = "state",

@@ -100,14 +100,20 @@ void scram_from_salted(struct scram_keys *out, enum scram_hash h, slice salted, 
     mem_wipe(client_key, sizeof client_key);
 }
 
+void scram_salted(enum scram_hash h, slice password, slice salt, uint32_t iterations,
+                  uint8_t out[SCRAM_HASH_MAX])
+{
+    open_once(h);
+    ensure(PKCS5_PBKDF2_HMAC(password.ptr, (int)password.len, (const unsigned char *)salt.ptr,
+                             (int)salt.len, (int)iterations, crypto.digest[h], (int)hashes[h].len,
+                             out) == 1);
+}
+
 void scram_derive(struct scram_keys *out, enum scram_hash h, slice password, slice salt,
                   uint32_t iterations)
 {
-    open_once(h);
     uint8_t salted[SCRAM_HASH_MAX];
-    ensure(PKCS5_PBKDF2_HMAC(password.ptr, (int)password.len, (const unsigned char *)salt.ptr,
-                             (int)salt.len, (int)iterations, crypto.digest[h], (int)hashes[h].len,
-                             salted) == 1);
+    scram_salted(h, password, salt, iterations, salted);
     scram_from_salted(out, h, (slice){ (const char *)salted, hashes[h].len }, salt, iterations);
     mem_wipe(salted, sizeof salted);
 }

@@ -10,6 +10,9 @@ enum { SCRAM_HASH_MAX = 64 }; /* bytes */
 bool scram_prove(const struct scram_keys *keys, enum scram_hash h, slice auth_message, slice proof,
                  uint8_t signature[SCRAM_HASH_MAX]);
 
+/* SaltedPassword of RFC 5802 §3: slow, for helper threads only. salt: not empty. */
+void scram_salted(enum scram_hash h, slice password, slice salt, uint32_t iterations,
+                  uint8_t out[SCRAM_HASH_MAX]);
 /* Both with scram_hash_len() bytes of result; a key of any length. */
 size_t scram_digest(enum scram_hash h, slice bytes, uint8_t out[SCRAM_HASH_MAX]);
 void scram_hmac(enum scram_hash h, slice key, slice message, uint8_t out[SCRAM_HASH_MAX]);

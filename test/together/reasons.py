@@ -32,6 +32,12 @@ ALONE = {
            "with contacts, rooms, archives and carbons)",
     "federation": "it says something of foreign domains alone; a seed has one server "
                   "(test_s2s_policy.py has two, with contacts, rooms, blocking and departments)",
+    "probe": "commands that log in elsewhere as any client does, and open streams of their own to "
+             "other servers; what they send is handled like stanzas of any user "
+             "(test_imtest.py, test_fedtest.py)",
+    "tests": "off by default; the schedule and the results of tests from outside. A test user is "
+             "an account like any other, which lists, counts and user search leave out "
+             "(test_imtest.py)",
     "proxy65": "off by default; it answers with settings, and carries bytes on connections of its "
                "own, where there are no stanzas (test_proxy65.py)",
 }

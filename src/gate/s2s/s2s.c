@@ -2,6 +2,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_in.h"
 #include "gate/s2s/s2s_in_sm.h"
@@ -75,6 +76,7 @@ static void s2s_stopped(struct timer *t, struct loop *loop)
     (void)loop;
     streams_abort(&sw->in);
     streams_abort(&sw->out);
+    streams_abort(&sw->probes);
 }
 
 static void s2s_start(void *own, struct worker *w)
@@ -82,6 +84,9 @@ static void s2s_start(void *own, struct worker *w)
     struct s2s_worker *sw = s2s_worker(own, w);
     xstreams_init(&sw->in);
     xstreams_init(&sw->out);
+    xstreams_init(&sw->probes);
+    list_init(&sw->tests);
+    s2s_domains_start(w);
     s2s_in_map_init(&sw->in_by_id);
     s2s_flows_init(sw);
     list_init(&sw->find_waits);
@@ -136,7 +141,13 @@ static void s2s_stop(void *own, struct worker *w)
     struct s2s_worker *sw = s2s_worker(g, w);
     for (size_t i = 0; i < g->count; i++)
         listener_detach(g->listen[i].listener, worker_loop(w));
-    sw->in.stopped = sw->out.stopped = true;
+    sw->in.stopped = sw->out.stopped = sw->probes.stopped = true;
+    while (!list_empty(&sw->tests)) { /* one may end another */
+        struct s2s_test *t = CONTAINER_OF(sw->tests.next, struct s2s_test, node);
+        t->stop(t);
+    }
+    LIST_EACH (it, &sw->probes.all)
+        xstream_fail(CONTAINER_OF(it, struct xstream, node), XE_SYSTEM_SHUTDOWN, (slice){ 0 });
     LIST_EACH (it, &sw->in.all)
         xstream_fail(CONTAINER_OF(it, struct xstream, node), XE_SYSTEM_SHUTDOWN, (slice){ 0 });
     partners_each(w, (slice){ 0 }, partner_is_stopped);
@@ -147,19 +158,21 @@ static void s2s_stop(void *own, struct worker *w)
 static bool s2s_idle_worker(void *own, struct worker *w)
 {
     const struct s2s_worker *sw = s2s_worker(own, w);
-    return sw->in.count == 0 && sw->out.count == 0;
+    return sw->in.count == 0 && sw->out.count == 0 && sw->probes.count == 0;
 }
 
 static void s2s_relieve(void *own, struct worker *w)
 {
     xstreams_release(&s2s_worker(own, w)->in);
     xstreams_release(&s2s_worker(own, w)->out);
+    xstreams_release(&s2s_worker(own, w)->probes);
 }
 
 static void s2s_end(void *own, struct worker *w)
 {
     struct s2s_worker *sw = s2s_worker(own, w);
     timer_cancel(&sw->stop);
+    s2s_domains_stop(w);
     if (sw->partners.kind != NULL)
         actors_stop(&sw->partners);
     resolver_destroy(&sw->resolver);
@@ -240,6 +253,14 @@ void s2s_policy_changed(struct worker *w, const struct setting *s)
 {
     (void)s;
     s2s_pairs_changed(w);
+}
+
+uint16_t s2s_port(const struct s2s_gate *g)
+{
+    for (size_t i = 0; i < g->count; i++)
+        if ((g->listen[i].flags & (CONN_TLS | CONN_PROXY)) == 0)
+            return (uint16_t)listener_port(g->listen[i].listener);
+    return 0;
 }
 
 enum err s2s_create(struct s2s_gate **out, const struct s2s_listen *listens, size_t count,

@@ -43,6 +43,7 @@ struct s2s_find {
     struct s2s_gate *gate;
     struct worker *worker;
     s2s_found_fn *done;
+    s2s_find_told_fn *told; /* NULL: nobody watches */
     void *arg;
     struct locate *locate;
     struct resolve *resolve;
@@ -111,6 +112,42 @@ static void find_say(struct s2s_find *f, const char *what, slice why)
                SLICE_ARG(why));
 }
 
+void s2s_find_watch(struct s2s_find *f, s2s_find_told_fn *told) { f->told = told; }
+
+static void find_tell(struct s2s_find *f, const char *stage, bool fine, slice text)
+{
+    if (f->told != NULL)
+        f->told(f->arg, stage, fine, text);
+}
+
+/* All addresses that were tried, in one line for each. */
+static void find_tell_dial(struct s2s_find *f, const struct dial_result *result)
+{
+    struct arena *tmp = loop_scratch(find_loop(f));
+    char address[ADDRESS_TEXT_BYTES], line[ADDRESS_TEXT_BYTES + 128];
+    if (f->steps[f->at].kind == STEP_ADDRESS)
+        find_tell(f, "route", true, SLICE("the address is given, the DNS is not asked"));
+    for (size_t i = 0; i < result->count && f->told != NULL; i++) {
+        const struct dial_try *t = &result->tried[i];
+        address_print(&t->address, address);
+        int len = snprintf(line, sizeof line, "%s: %s (%s%.1f ms)", address,
+                           t->won          ? "connected"
+                           : t->error == 0 ? "another address was faster"
+                                           : strerror(t->error),
+                           t->error == 0 ? "" : arena_printf(tmp, "errno %d, ", t->error),
+                           t->took_us / 1000.0);
+        find_tell(f, "tcp", t->won || t->error == 0, (slice){ line, (size_t)len });
+    }
+}
+
+static void find_tell_target(struct s2s_find *f, const struct locate_target *t)
+{
+    char line[DNS_HOST_BYTES + 96];
+    int len = snprintf(line, sizeof line, "%s:%u, priority %u, weight %u%s", t->host, t->port,
+                       t->priority, t->weight, t->tls ? ", TLS from the first byte" : "");
+    find_tell(f, "dns", true, (slice){ line, (size_t)len });
+}
+
 static void find_next(struct s2s_find *f);
 
 static void find_passes_on(struct s2s_find *f)
@@ -124,6 +161,7 @@ static void find_dialled(void *arg, const struct dial_result *result)
     struct s2s_find *f = arg;
     struct buf text;
     f->dial = NULL;
+    find_tell_dial(f, result);
     if (result->conn != NULL) {
         bool tls = f->steps[f->at].tls;
         f->done(f->arg, &(struct s2s_found){ .conn = result->conn, .tls = tls });
@@ -153,6 +191,9 @@ static void find_resolved(void *arg, const struct resolved *result)
         return;
     }
     f->fails = f->fails || (result->end != RESOLVE_NO_NAME && result->end != RESOLVE_NO_DATA);
+    find_tell(f, "dns", false,
+              slice_of(arena_printf(loop_scratch(find_loop(f)), "%s: %s", f->steps[f->at].host,
+                                    result->reason)));
     find_say(f, f->steps[f->at].host, slice_of(result->reason));
     find_passes_on(f);
 }
@@ -182,10 +223,12 @@ static void find_located(void *arg, const struct locate_result *result)
     bool plain = f->steps[f->at].plain;
     f->locate = NULL;
     f->fails = f->fails || result->end == LOCATE_FAILED;
+    find_tell(f, "dns", result->end == LOCATE_FOUND, slice_of(result->text));
     if (result->end != LOCATE_FOUND)
         find_say(f, "", slice_of(result->text));
     for (size_t i = 0; i < result->count; i++) {
         const struct locate_target *t = &result->target[i];
+        find_tell_target(f, t);
         struct find_step *s = find_insert(f, f->at + 1 + i, slice_of(t->host));
         if (s == NULL)
             break;
@@ -293,6 +336,7 @@ static void find_next(struct s2s_find *f)
     const struct find_step *s = &f->steps[f->at];
     if (s->kind == STEP_BLOCKED) {
         f->blocked = true;
+        find_tell(f, "route", false, SLICE("a static route blocks it (s2s-route list)"));
         find_say(f, "", SLICE("a static route blocks it (s2s-route list)"));
         find_fail(f);
     } else if (s->kind == STEP_ADDRESS) {
@@ -410,12 +454,11 @@ static void find_begin_others(struct s2s_worker *sw)
     }
 }
 
-struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w, slice domain,
-                                s2s_found_fn *done, void *arg)
+static struct s2s_find *find_new(struct s2s_gate *g, struct worker *w, slice ascii,
+                                 s2s_found_fn *done, void *arg)
 {
-    ensure(worker_is_here(w));
-    slice ascii = s2s_ascii(domain, loop_scratch(worker_loop(w)));
     struct s2s_find *f = mem_zalloc(sizeof *f + ascii.len);
+    ensure(worker_is_here(w));
     f->gate = g;
     f->worker = w;
     f->done = done;
@@ -424,11 +467,57 @@ struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w, slice doma
     f->domain = (slice){ f->text, ascii.len };
     memcpy(f->text, ascii.ptr, ascii.len);
     buf_init(&f->why, WHY_MAX);
-    find_plan(f, domain);
+    return f;
+}
+
+static void find_begin_or_wait(struct s2s_find *f)
+{
     if (find_has_room(f))
         find_begin(f);
     else
-        list_append(&s2s_worker(g, w)->find_waits, &f->node);
+        list_append(&s2s_worker(f->gate, f->worker)->find_waits, &f->node);
+}
+
+struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w, slice domain,
+                                s2s_found_fn *done, void *arg)
+{
+    slice ascii = s2s_ascii(domain, loop_scratch(worker_loop(w)));
+    struct s2s_find *f = find_new(g, w, ascii, done, arg);
+    find_plan(f, domain);
+    find_begin_or_wait(f);
+    return f;
+}
+
+/* "host:5269" into both; without a port `port` stays. */
+static slice find_split(slice text, uint16_t *port)
+{
+    slice host, digits;
+    int64_t n;
+    slice_cut(text, ':', &host, &digits);
+    if (digits.len > 0 && slice_int(digits, &n) && n > 0 && n < 65536)
+        *port = (uint16_t)n;
+    return host;
+}
+
+struct s2s_find *s2s_find_host(struct s2s_gate *g, struct worker *w, const struct s2s_find_at *to,
+                               s2s_found_fn *done, void *arg)
+{
+    uint16_t port = to->port;
+    union address address;
+    bool fixed = address_parse(to->host, &address) && address.any.sa_family != AF_UNIX;
+    slice host =
+        fixed ? to->host : s2s_ascii(find_split(to->host, &port), loop_scratch(worker_loop(w)));
+    struct s2s_find *f = find_new(g, w, host, done, arg);
+    struct find_step *s = host.len > 0 ? find_insert(f, 0, host) : NULL;
+    if (s == NULL) {
+        f->fails = true;
+        find_say(f, "", SLICE("the host has no form for the DNS"));
+    } else {
+        s->kind = fixed ? STEP_ADDRESS : STEP_HOST;
+        s->port = port;
+        s->tls = to->tls;
+    }
+    find_begin_or_wait(f);
     return f;
 }
 

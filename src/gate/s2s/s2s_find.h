@@ -24,8 +24,22 @@ struct s2s_found {
  * for s2s_find_go_on() or s2s_find_cancel(). */
 typedef void s2s_found_fn(void *arg, const struct s2s_found *found);
 
+/* What was looked up or tried, for an operator. stage: "route", "dns" or "tcp"; text: valid during
+ * the callback. */
+typedef void s2s_find_told_fn(void *arg, const char *stage, bool fine, slice text);
+
 struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w, slice domain,
                                 s2s_found_fn *done, void *arg);
+/* Right after s2s_find_start(): each step is told, with the `arg` of that. */
+void s2s_find_watch(struct s2s_find *f, s2s_find_told_fn *told);
+/* A host in place of what routes and the DNS say of a domain. */
+struct s2s_find_at {
+    slice host;    /* HOST, HOST:PORT or ADDRESS:PORT */
+    uint16_t port; /* where none is given */
+    bool tls;      /* it begins at once */
+};
+struct s2s_find *s2s_find_host(struct s2s_gate *g, struct worker *w, const struct s2s_find_at *to,
+                               s2s_found_fn *done, void *arg);
 /* The connection that was found was of no use, and why, for an operator; hard: it would be again.
  * false: no other host is left, nothing happens. true: others are tried; the callback may come from
  * inside. */

@@ -28,9 +28,17 @@ struct s2s_shown {
 };
 typedef void s2s_show_fn(const struct s2s_shown *shown, void *arg);
 
+/* A test that is under way, as a member of what it is. */
+struct s2s_test {
+    struct list node;                 /* in s2s_worker.tests */
+    void (*stop)(struct s2s_test *t); /* leaves the list */
+};
+
 /* The part of the edge on a worker. */
 struct s2s_worker {
     struct xstreams in, out;
+    struct list tests;      /* struct s2s_test: each is told when the edge stops */
+    struct xstreams probes; /* of gate/s2s/s2s_probe.c: streams of tests */
     struct map in_by_id;
     struct list flows, kept; /* of s2s_in_sm.c */
     struct map flow_by_id;
@@ -58,6 +66,8 @@ static inline struct s2s_worker *s2s_worker(struct s2s_gate *g, const struct wor
 {
     return &g->worker[worker_index(w)];
 }
+/* The port of the first listener with STARTTLS and without a PROXY header; 0: none. */
+uint16_t s2s_port(const struct s2s_gate *g);
 struct s2s_gate *s2s_gate_of(const struct worker *w); /* NULL: the node has no such edge */
 struct tls_ctx *s2s_tls(struct s2s_gate *g);          /* a reference for the caller. Any thread */
 /* Asks for the certificate of another server, to be judged by what is trusted now. */

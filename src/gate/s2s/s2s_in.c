@@ -10,6 +10,7 @@
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "gate/s2s/s2s_demand.h"
+#include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_in_dialback.h"
 #include "gate/s2s/s2s_in_pairs.h"
 #include "gate/s2s/s2s_in_private.h"
@@ -354,6 +355,7 @@ static void in_stanza(struct xstream *x, slice unit)
         in_stanza_misaddressed(s, unit, st);
     } else if (in_stanza_fits(s, st)) {
         metric_add_to(&s2s_stanzas, S2S_RECEIVED, 1);
+        s2s_domain_stanza(jid_split(stanza_from(st)).domain, false);
         if (!foreign_paced(x->worker, jid_split(stanza_from(st)).domain))
             xstream_slow(x);
         in_route(s, st);

@@ -9,6 +9,7 @@
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "gate/s2s/s2s_demand.h"
+#include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_proof.h"
@@ -618,6 +619,7 @@ void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stan
     ensure(o->up && o->x.state != STREAM_CLOSED && !o->x.end_sent);
     xstream_tcp.stanza(&o->x, st, note);
     metric_add_to(&s2s_stanzas, S2S_SENT, 1);
+    s2s_domain_stanza(out_remote(o), true);
     o->wrote_us = loop_now_us(worker_loop(o->x.worker));
     out_ask_later(o);
     s2s_out_is_full(o);

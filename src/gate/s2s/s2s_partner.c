@@ -3,6 +3,7 @@
 #include "base/utf8.h"
 #include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_demand.h"
+#include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "home/question.h"
@@ -188,6 +189,7 @@ static void partner_failed(struct partner *p)
     partner_asked_only(p, false);
     actor_mark(&p->actor);
     metric_add(&s2s_failures, 1);
+    s2s_domain_failed(partner_remote(p), slice_of(p->why), p->blame == SE_REMOTE_SERVER_NOT_FOUND);
     log_info(&log_s2s, LOG_EV("s2s.failed"), LOG_S("domain", partner_remote(p)),
              LOG_S("local", partner_local(p)), LOG_C("why", p->why));
     p->since_us = now;
@@ -265,6 +267,7 @@ void partner_up(struct partner *p, bool counted, bool anew)
     actor_pin(&p->actor);
     s2s_find_cancel(&p->find);
     partner_asked_only(p, false);
+    s2s_domain_up(partner_remote(p));
     p->vain = p->unacked.len > 0;
     if (!p->vain) {
         p->failing_us = 0;

@@ -2,6 +2,7 @@
 #include "base/command.h"
 #include "gate/s2s/s2s.h"
 #include "gate/s2s/s2s_commands.h"
+#include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_policy.h"
@@ -249,17 +250,14 @@ struct metric s2s_partners = { .name = "muster_s2s_partners",
                                        "this server has a connection for, or stanzas." };
 struct log_area log_s2s = { .name = "s2s" };
 
-static struct setting *const settings[] = { &s2s_policy,       &s2s_domains,
-                                            &s2s_dns_servers,  &s2s_require_tls,
-                                            &s2s_verify,       &s2s_dialback,
-                                            &s2s_idle,         &s2s_queue_stanzas,
-                                            &s2s_queue_bytes,  &s2s_queue_total,
-                                            &s2s_retry_for,    &s2s_resume_for,
-                                            &s2s_stanza_bytes, &s2s_stanza_rate,
-                                            &s2s_byte_rate,    &s2s_per_address,
-                                            &s2s_wildcards,    &s2s_connecting,
-                                            &s2s_keep_for,     &s2s_unacked_max,
-                                            &s2s_ack_timeout,  NULL };
+static struct setting *const settings[] = {
+    &s2s_policy,       &s2s_domains,         &s2s_dns_servers, &s2s_require_tls,
+    &s2s_verify,       &s2s_dialback,        &s2s_idle,        &s2s_queue_stanzas,
+    &s2s_queue_bytes,  &s2s_queue_total,     &s2s_retry_for,   &s2s_resume_for,
+    &s2s_stanza_bytes, &s2s_stanza_rate,     &s2s_byte_rate,   &s2s_per_address,
+    &s2s_wildcards,    &s2s_connecting,      &s2s_keep_for,    &s2s_unacked_max,
+    &s2s_ack_timeout,  &s2s_metrics_domains, &s2s_alarm_after, NULL
+};
 
 const struct feature s2s_feature = {
     .name = "s2s",
@@ -279,6 +277,8 @@ const struct feature s2s_feature = {
     .commands = s2s_commands,
     .metrics = (struct metric *const[]){ &s2s_streams, &s2s_stanzas, &s2s_failures, &s2s_refused,
                                          &s2s_partners, NULL },
+    .metrics_text = s2s_domains_text,
+    .alarms = (struct alarm *const[]){ &s2s_failing_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_s2s, NULL },
     .messages = s2s_messages,
     .stage.check = s2s_check,

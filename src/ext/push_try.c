@@ -1,0 +1,186 @@
+/* pushtest: sends a notification to a push service, in the form and on the way of those that
+ * announce messages (XEP-0357), and waits for the answer of the service.
+ *
+ * One at a time: ops/outside.h. Bounded by --timeout. */
+#include "base/arena.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/push.h"
+#include "home/ask.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "ops/outside.h"
+#include "xmpp/form.h"
+#include "xmpp/ns.h"
+#include <stdio.h>
+
+enum { EDGE_PORT = 5269, WHY_BYTES = 256 };
+
+struct pushtest {
+    struct command_call *call;
+    struct worker *worker;
+    struct outside_result result;
+    uint64_t since_us;
+};
+
+static const char *pushtest_advice(const char *stage)
+{
+    if (strcmp(stage, "policy") == 0)
+        return "Change the setting, or test another service.";
+    if (strcmp(stage, "delivery") == 0)
+        return "`musterctl s2s trace` says why the server of the push service cannot be reached.";
+    if (strcmp(stage, "no answer") == 0)
+        return "`musterctl s2s trace` says whether the server of the push service can be reached; "
+               "its answer needs a way back to this server.";
+    return "Look at the address of the service and at the node; its operator knows both.";
+}
+
+static void pushtest_end(struct pushtest *t, const char *stage, slice error)
+{
+    t->result.stage = stage;
+    t->result.error = error;
+    t->result.advice = stage != NULL ? pushtest_advice(stage) : NULL;
+    t->result.note = "proved by the answer of the push service (XEP-0357)";
+    if (t->since_us != 0)
+        t->result.latency_us = loop_now_us(worker_loop(t->worker)) - t->since_us;
+    outside_end(t->call, OUTSIDE_PUSH, &t->result);
+    mem_free(&t);
+}
+
+static void pushtest_answered(struct worker *w, void *arg, const struct stanza *reply)
+{
+    struct pushtest *t = arg;
+    struct elem error, condition, text;
+    slice name = SLICE("no condition"), words = { 0 };
+    char line[WHY_BYTES];
+    if (reply == NULL) {
+        t->since_us = 0;
+        pushtest_end(t, "no answer", SLICE("the push service has not answered in time"));
+        return;
+    }
+    if (reply->type == TYPE_RESULT) {
+        pushtest_end(t, NULL, (slice){ 0 });
+        return;
+    }
+    if (stanza_find(reply, "error", NS_CLIENT, &error)) {
+        if (elem_first(&error, &condition))
+            name = condition.name;
+        if (elem_child(&error, "text", NS_STANZA_ERROR, &text))
+            words = elem_text(&text, loop_scratch(worker_loop(w)));
+    }
+    int len = snprintf(line, sizeof line, "the push service has refused it: %.*s%s%.*s",
+                       (int)(name.len < 64 ? name.len : 64), name.ptr, words.len > 0 ? ": " : "",
+                       (int)(words.len < 96 ? words.len : 96), words.ptr);
+    bool lost = slice_starts(name, SLICE("remote-server"));
+    if (lost)
+        t->since_us = 0;
+    pushtest_end(t,
+                 lost                            ? "delivery"
+                 : slice_is(name, "not-allowed") ? "policy"
+                                                 : "receiver",
+                 (slice){ line, (size_t)len });
+}
+
+static void pushtest_drop(void *arg)
+{
+    struct pushtest *t = arg;
+    mem_free(&t);
+}
+
+static void pushtest_send(struct pushtest *t, slice service, slice node)
+{
+    struct buf b;
+    struct xml_write x;
+    char home[OUTSIDE_HOME_BYTES];
+    slice domain = worker_node(t->worker)->domains[0];
+    xml_begin(&x, &b, XML_PART_MAX);
+    push_open(&x, node);
+    form_open(&x, FORM_SUBMIT, NS_PUSH_SUMMARY);
+    form_put_int(&x, "message-count", 1);
+    form_put(&x, "last-message-sender", domain);
+    form_close(&x);
+    push_close(&x, (slice){ 0 });
+    struct ask_request r = { .type = TYPE_SET,
+                             .from = domain,
+                             .to = service,
+                             .payload = buf_fit(&b),
+                             .timeout_ms = (uint32_t)command_number(t->call, "timeout", 30000),
+                             .drop = pushtest_drop };
+    t->since_us = loop_now_us(worker_loop(t->worker));
+    bool sent = false;
+    if (outside_home(t->worker, home)) {
+        r.home = slice_of(home);
+        sent = ask_send(t->worker, &r, pushtest_answered, t) != NULL;
+    }
+    buf_fini(&b);
+    if (!sent)
+        pushtest_end(t, "policy", SLICE("this server is too busy; try again later"));
+}
+
+static void run_pushtest(struct command_call *call)
+{
+    slice edge = outside_arg(call, "edge", OUTSIDE_PUSH),
+          service = outside_arg(call, "service", OUTSIDE_PUSH),
+          node = outside_arg(call, "node", OUTSIDE_PUSH);
+    struct jid jid;
+    if (edge.len == 0 || service.len == 0 || jid_parse(&jid, service, call->arena) != OK) {
+        command_fail(call, E_SYNTAX,
+                     "--edge, a host of this server, and --service, the address of a push "
+                     "service (or pushtest.service), are needed");
+        return;
+    }
+    if (!outside_begin(call, OUTSIDE_PUSH))
+        return;
+    struct pushtest *t = mem_new(struct pushtest);
+    t->call = call;
+    t->worker = call->worker;
+    t->result.target = edge;
+    t->result.unknown = !outside_knows(call->worker, edge);
+    t->result.port = EDGE_PORT;
+    if (!setting_bool(&push_enabled))
+        pushtest_end(t, "policy", SLICE("push.enabled is off"));
+    else if (!push_service_allowed(service))
+        pushtest_end(t, "policy", SLICE("push.services does not name this service"));
+    else
+        pushtest_send(t, service, node.len > 0 ? node : SLICE("test"));
+}
+
+struct command pushtest_command = {
+    .name = "pushtest",
+    .effect = COMMAND_CHANGES,
+    .area = "tests",
+    .args =
+        (const struct command_arg[]){
+            { .name = "edge",
+              .kind = ARG_OPTION,
+              .type = PARAM_TEXT,
+              .max = 255,
+              .doc = "the host of this server at which others reach it; default: pushtest.edge" },
+            { .name = "service",
+              .kind = ARG_OPTION,
+              .type = PARAM_JID,
+              .doc = "the address of the push service; default: pushtest.service" },
+            { .name = "node",
+              .kind = ARG_OPTION,
+              .type = PARAM_TEXT,
+              .max = 1023,
+              .doc = "the node of it that a device would name; default: pushtest.node, or `test`" },
+            { .name = "timeout",
+              .kind = ARG_OPTION,
+              .type = PARAM_MS,
+              .def = 30000,
+              .min = 1000,
+              .max = 100000,
+              .doc = "how long it may take" },
+            { 0 } },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_TESTS,
+    .run = run_pushtest,
+    .record = true,
+    .report = true,
+    .doc = "Tests push notifications. It sends one to a push service, as for a message of a user "
+           "whose device is away, and waits for the answer.",
+    .columns = outside_columns,
+};

@@ -1,0 +1,254 @@
+#include "gate/s2s/s2s_domains.h"
+#include "base/alarm.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/setting.h"
+#include "home/here.h"
+#include "io/timer.h"
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+enum { LOOK_MS = 60000 };
+static const uint64_t forget_us = 3600ull * 1000000;
+
+struct setting s2s_metrics_domains = {
+    .name = "s2s.metrics-domains",
+    .scope = SCOPE_NODE,
+    .type = PARAM_INT,
+    .def = 100,
+    .min = 0,
+    .max = S2S_DOMAINS_MAX,
+    .unit = "domains",
+    .doc = "For how many domains of other servers metrics are counted apart. The rest is counted "
+           "as `other`. A domain is forgotten after an hour without a stanza.",
+};
+static void alarm_after_changed(struct worker *w, const struct setting *s);
+struct setting s2s_alarm_after = {
+    .name = "s2s.alarm-after",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = 15 * 60000,
+    .min = 1000,
+    .max = 24 * 3600 * 1000,
+    .allow_none = true,
+    .changed = alarm_after_changed,
+    .doc = "When a server that users write to cannot be reached for so long, the alarm "
+           "s2s.partner-failing is raised. Domains that do not exist do not count.",
+};
+struct alarm s2s_failing_alarm = {
+    .name = "s2s.partner-failing",
+    .severity = ALARM_WARNING,
+    .text = "Another server cannot be reached for a long time.",
+    .action = "Run `musterctl s2s trace DOMAIN`, which says why, and what to do.",
+};
+
+/* A slot is used while it has a name. Slot 0 is that of all others. */
+struct slot {
+    char name[S2S_DOMAIN_BYTES];
+    _Atomic uint64_t sent, received, failures, up;
+    _Atomic uint64_t seen_us; /* wall clock, roughly: when something was counted */
+    uint64_t failing_us;      /* under the lock, as is `why` */
+    char why[S2S_DOMAIN_WHY];
+};
+
+static struct {
+    pthread_mutex_t lock;
+    _Atomic uint32_t changes; /* of names */
+    uint32_t count;           /* of names, without slot 0 */
+    struct slot slot[S2S_DOMAINS_MAX + 1];
+} table = { .lock = PTHREAD_MUTEX_INITIALIZER, .slot[0].name = "other" };
+
+/* The last that a thread has counted for: most stanzas are for the same one as before. */
+static _Thread_local struct {
+    struct slot *slot;
+    uint32_t changes;
+} last;
+
+static struct slot *slot_known(slice name)
+{
+    for (uint32_t i = 1; i <= S2S_DOMAINS_MAX; i++)
+        if (slice_is(name, table.slot[i].name))
+            return &table.slot[i];
+    return NULL;
+}
+
+static struct slot *slot_make(slice name)
+{
+    if (table.count >= (uint32_t)setting_int(&s2s_metrics_domains) ||
+        name.len >= S2S_DOMAIN_BYTES || name.len == 0)
+        return &table.slot[0];
+    struct slot *s = &table.slot[1];
+    while (s->name[0] != '\0')
+        s++;
+    memcpy(s->name, name.ptr, name.len);
+    s->name[name.len] = '\0';
+    table.count++;
+    atomic_fetch_add(&table.changes, 1);
+    return s;
+}
+
+/* Under the lock. */
+static struct slot *slot_get(slice name)
+{
+    struct slot *s = slot_known(name);
+    s = s != NULL ? s : slot_make(name);
+    atomic_store_explicit(&s->seen_us, clock_wall_us(), memory_order_relaxed);
+    return s;
+}
+
+static void slot_forget(struct slot *s)
+{
+    ensure(table.count > 0 && s != &table.slot[0]);
+    *s = (struct slot){ .name = "" };
+    table.count--;
+    atomic_fetch_add(&table.changes, 1);
+}
+
+void s2s_domain_stanza(slice domain, bool sent)
+{
+    if (last.slot == NULL || last.changes != atomic_load(&table.changes) ||
+        !slice_is(domain, last.slot->name)) {
+        pthread_mutex_lock(&table.lock);
+        last.slot = slot_get(domain);
+        last.changes = atomic_load(&table.changes);
+        pthread_mutex_unlock(&table.lock);
+    }
+    atomic_fetch_add_explicit(sent ? &last.slot->sent : &last.slot->received, 1,
+                              memory_order_relaxed);
+}
+
+void s2s_domain_up(slice domain)
+{
+    pthread_mutex_lock(&table.lock);
+    struct slot *s = slot_get(domain);
+    atomic_fetch_add(&s->up, 1);
+    s->failing_us = 0;
+    s->why[0] = '\0';
+    pthread_mutex_unlock(&table.lock);
+}
+
+void s2s_domain_failed(slice domain, slice why, bool missing)
+{
+    pthread_mutex_lock(&table.lock);
+    struct slot *s = slot_get(domain);
+    atomic_fetch_add(&s->failures, 1);
+    if (missing || s == &table.slot[0])
+        s->failing_us = 0;
+    else if (s->failing_us == 0)
+        s->failing_us = clock_wall_us();
+    snprintf(s->why, sizeof s->why, "%.*s", SLICE_ARG(why));
+    pthread_mutex_unlock(&table.lock);
+}
+
+bool s2s_domain_counts(slice domain, struct s2s_domain_counts *out)
+{
+    pthread_mutex_lock(&table.lock);
+    const struct slot *s = slot_known(domain);
+    if (s != NULL) {
+        *out = (struct s2s_domain_counts){ .sent = s->sent,
+                                           .received = s->received,
+                                           .failures = s->failures,
+                                           .up = s->up,
+                                           .failing_us = s->failing_us };
+        memcpy(out->why, s->why, sizeof out->why);
+    }
+    pthread_mutex_unlock(&table.lock);
+    return s != NULL;
+}
+
+/* Metrics. Domains are prepared, so they have no quotes, backslashes or line ends. */
+
+static void text_metric(struct buf *out, const char *name, const char *help, size_t offset)
+{
+    buf_printf(out,
+               "# HELP muster_s2s_domain_%s_total %s\n# TYPE muster_s2s_domain_%s_total "
+               "counter\n",
+               name, help, name);
+    for (uint32_t i = 0; i <= S2S_DOMAINS_MAX; i++) {
+        struct slot *s = &table.slot[i];
+        if (s->name[0] == '\0')
+            continue;
+        uint64_t n = atomic_load((_Atomic uint64_t *)(void *)((char *)s + offset));
+        buf_printf(out, "muster_s2s_domain_%s_total{domain=\"%s\"} %" PRIu64 "\n", name, s->name,
+                   n);
+    }
+}
+
+void s2s_domains_text(struct buf *out)
+{
+    pthread_mutex_lock(&table.lock);
+    text_metric(out, "sent", "Stanzas written to servers of a domain.",
+                offsetof(struct slot, sent));
+    text_metric(out, "received", "Stanzas read from servers of a domain.",
+                offsetof(struct slot, received));
+    text_metric(out, "failures", "Attempts to reach a domain that have failed.",
+                offsetof(struct slot, failures));
+    text_metric(out, "streams", "Streams to a domain that came up.", offsetof(struct slot, up));
+    pthread_mutex_unlock(&table.lock);
+}
+
+/* The watch. */
+
+static struct timer look_timer; /* of the first worker */
+
+/* The domain that has failed for longest, and how many fail for too long. */
+static uint32_t failing_for_long(uint64_t now, const struct slot **longest)
+{
+    uint64_t after = (uint64_t)setting_int(&s2s_alarm_after) * 1000;
+    uint32_t count = 0;
+    for (uint32_t i = 1; i <= S2S_DOMAINS_MAX; i++) {
+        const struct slot *s = &table.slot[i];
+        if (s->failing_us == 0 || setting_int(&s2s_alarm_after) == SETTING_NONE ||
+            now < s->failing_us + after)
+            continue;
+        if (count++ == 0 || s->failing_us < (*longest)->failing_us)
+            *longest = s;
+    }
+    return count;
+}
+
+static void domains_look(struct timer *t, struct loop *loop)
+{
+    uint64_t now = clock_wall_us(), after_ms = (uint64_t)setting_int(&s2s_alarm_after);
+    const struct slot *longest = NULL;
+    char text[512];
+    pthread_mutex_lock(&table.lock);
+    for (uint32_t i = 1; i <= S2S_DOMAINS_MAX; i++)
+        if (table.slot[i].name[0] != '\0' && now > table.slot[i].seen_us + forget_us)
+            slot_forget(&table.slot[i]);
+    uint32_t count = failing_for_long(now, &longest);
+    int len = count == 0 ? 0
+                         : snprintf(text, sizeof text, "%s%s: %s", longest->name,
+                                    count > 1 ? " and others" : "", longest->why);
+    pthread_mutex_unlock(&table.lock);
+    if (count > 0)
+        alarm_raise(&s2s_failing_alarm,
+                    (slice){ text, (size_t)len < sizeof text ? (size_t)len : sizeof text - 1 });
+    else
+        alarm_clear(&s2s_failing_alarm);
+    timer_set(loop, t, after_ms < LOOK_MS ? after_ms : LOOK_MS);
+}
+
+void s2s_domains_start(struct worker *w)
+{
+    if (worker_index(w) != 0)
+        return;
+    look_timer.fn = domains_look;
+    timer_set(worker_loop(w), &look_timer, 1000);
+}
+
+void s2s_domains_stop(struct worker *w)
+{
+    if (worker_index(w) == 0)
+        timer_cancel(&look_timer);
+}
+
+static void alarm_after_changed(struct worker *w, const struct setting *s)
+{
+    (void)s;
+    if (worker_index(w) == 0 && timer_is_set(&look_timer))
+        timer_set(worker_loop(w), &look_timer, 0);
+}

@@ -1,0 +1,37 @@
+/* s2s_domains: what this process counts for each foreign domain, for metrics, `s2s show` and the
+ * alarm about partners that fail for long. Any thread.
+ *
+ * Limits: s2s.metrics-domains; the others are counted together as "other". A domain is forgotten an
+ * hour after the last that was counted for it. */
+#pragma once
+#include "base/slice.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct alarm;
+struct buf;
+struct loop;
+struct setting;
+struct worker;
+
+enum { S2S_DOMAINS_MAX = 1000, S2S_DOMAIN_BYTES = 256, S2S_DOMAIN_WHY = 160 };
+
+void s2s_domain_stanza(slice domain, bool sent);
+void s2s_domain_up(slice domain); /* a stream of ours has come up */
+/* An attempt has failed. missing: there is no such domain, which is no fault of a partner. */
+void s2s_domain_failed(slice domain, slice why, bool missing);
+
+struct s2s_domain_counts {
+    uint64_t sent, received, failures, up;
+    uint64_t failing_us; /* wall clock: since when it fails; 0: it does not */
+    char why[S2S_DOMAIN_WHY];
+};
+bool s2s_domain_counts(slice domain, struct s2s_domain_counts *out); /* false: nothing is known */
+void s2s_domains_text(struct buf *out); /* as struct feature.metrics_text */
+
+/* The watch over domains that fail: on the first worker of the node. */
+void s2s_domains_start(struct worker *w);
+void s2s_domains_stop(struct worker *w);
+
+extern struct alarm s2s_failing_alarm;
+extern struct setting s2s_metrics_domains, s2s_alarm_after;

@@ -1,0 +1,381 @@
+#include "gate/s2s/s2s_probe.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "codec/xml_write.h"
+#include "gate/s2s/s2s_find.h"
+#include "gate/s2s/s2s_proof.h"
+#include "io/tls.h"
+#include "io/tls_cert.h"
+#include "io/tls_client.h"
+#include "xmpp/dialback.h"
+#include "xmpp/ns.h"
+#include <stdio.h>
+
+enum { WHY_BYTES = 256, CHAIN_TOLD_MAX = 8 };
+
+struct s2s_probe {
+    struct xstream x; /* first: it is the owner of the connection */
+    struct s2s_gate *gate;
+    const struct s2s_probe_ops *ops;
+    void *arg; /* NULL: nobody waits for it any more */
+    struct s2s_probe_want want;
+    const char *stage; /* in which it ends */
+    bool direct, told_tls, named;
+    char *id;
+    char why[WHY_BYTES];
+    char text[]; /* of `want` */
+};
+
+static struct s2s_probe *probe_of(const struct xstream *x)
+{
+    return (struct s2s_probe *)(uintptr_t)x;
+}
+
+static struct arena *probe_scratch(const struct s2s_probe *p)
+{
+    return loop_scratch(worker_loop(p->x.worker));
+}
+
+/* The first reason counts. */
+__attribute__((format(printf, 3, 4))) static void
+probe_blame(struct s2s_probe *p, const char *stage, const char *fmt, ...)
+{
+    va_list ap;
+    if (p->why[0] != '\0')
+        return;
+    va_start(ap, fmt);
+    vsnprintf(p->why, sizeof p->why, fmt, ap);
+    va_end(ap);
+    p->why[utf8_valid_len(slice_of(p->why))] = '\0';
+    p->stage = stage;
+}
+
+static void probe_tell(struct s2s_probe *p, const char *stage, bool fine, const char *text)
+{
+    if (p->arg != NULL)
+        p->ops->told(p->arg, stage, fine, slice_of(text));
+}
+
+static void probe_greet(struct xstream *x)
+{
+    const struct s2s_probe *p = probe_of(x);
+    xstream_open(x, &(struct xstream_header){ .ns = p->want.ns,
+                                              .from = p->want.from,
+                                              .to = p->want.to,
+                                              .version = SLICE("1.0"),
+                                              .dialback = p->want.from.len > 0 });
+}
+
+/* The stage of what is going on. */
+static const char *probe_stage(const struct s2s_probe *p)
+{
+    bool in_tls = p->x.state == STREAM_TLS || p->x.state == STREAM_TLS_ASKED;
+    if (in_tls || (p->direct && !p->x.secure))
+        return "tls";
+    return p->x.state == STREAM_SASL || p->x.state == STREAM_CHECKING ? "authentication" : "stream";
+}
+
+static void probe_failed(struct xstream *x, enum stream_error e, slice text)
+{
+    struct s2s_probe *p = probe_of(x);
+    probe_blame(p, probe_stage(p), "%s: %.*s",
+                e == XE_CONNECTION_TIMEOUT ? "no answer in time" : stream_error_name(e),
+                SLICE_ARG(text));
+}
+
+static void probe_heard(struct xstream *x, const struct elem *error)
+{
+    struct s2s_probe *p = probe_of(x);
+    struct elem condition, text;
+    slice words = { 0 };
+    if (!elem_first(error, &condition))
+        return;
+    if (elem_child(error, "text", NS_STREAM_ERROR, &text))
+        words = elem_text(&text, probe_scratch(p));
+    probe_blame(p, probe_stage(p), "the server says: %.*s%s%.*s",
+                (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr,
+                words.len > 0 ? ": " : "", (int)(words.len < 128 ? words.len : 128), words.ptr);
+}
+
+static void probe_gone(struct xstream *x, enum xstream_end why)
+{
+    struct s2s_probe *p = probe_of(x);
+    if (why == XSTREAM_BROKEN)
+        probe_blame(p, probe_stage(p), "the connection failed: %s", conn_error(x->conn));
+    else
+        probe_blame(p, probe_stage(p), "the server has ended the stream without a reason");
+}
+
+static void probe_closing(struct xstream *x)
+{
+    struct s2s_probe *p = probe_of(x);
+    void *arg = p->arg;
+    p->arg = NULL;
+    if (arg != NULL)
+        p->ops->ended(arg, p->stage != NULL ? p->stage : probe_stage(p), slice_of(p->why));
+}
+
+/* TLS and certificates. */
+
+static const char *probe_day(struct arena *tmp, int64_t s)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, (uint64_t)(s < 0 ? 0 : s) * 1000000);
+    return arena_printf(tmp, "%.10s", stamp);
+}
+
+static void probe_tell_chain(struct s2s_probe *p, const slice *chain, size_t count)
+{
+    struct arena *tmp = probe_scratch(p);
+    struct tls_cert_facts facts;
+    for (size_t i = 0; i < count && i < CHAIN_TOLD_MAX; i++)
+        if (tls_cert_of_der(&facts, chain[i], tmp) == OK)
+            probe_tell(p, "certificate", true,
+                       arena_printf(tmp, "%zu: %s, issued by %s, valid until %s", i, facts.subject,
+                                    facts.issuer, probe_day(tmp, facts.not_after)));
+}
+
+/* The name in its certificate that fits; NULL: none. */
+static const struct tls_name *probe_name(struct s2s_probe *p, slice certificate)
+{
+    struct arena *tmp = probe_scratch(p);
+    struct tls_names names;
+    const struct tls_wanted wanted = { .domain = s2s_ascii(p->want.name, tmp),
+                                       .unicode = p->want.name,
+                                       .service = slice_of(p->want.alpn),
+                                       .xmpp = true,
+                                       .wildcards = true };
+    if (tls_names_read(&names, certificate, tmp) != OK)
+        return NULL;
+    return tls_names_find(&names, &wanted);
+}
+
+static bool probe_verdict(struct s2s_probe *p, const struct tls_name *name, struct why *why)
+{
+    const struct tls_peer *peer = conn_tls_peer(p->x.conn);
+    struct buf text;
+    if (p->want.from.len > 0)
+        return s2s_certificate_is_of(p->x.conn, p->want.name, probe_scratch(p), why);
+    why_set(why, "it does not name %.*s", SLICE_ARG(p->want.name));
+    if (peer != NULL && peer->verdict == TLS_VERIFIED)
+        return name != NULL;
+    buf_init(&text, XML_PART_MAX);
+    if (peer != NULL)
+        tls_peer_explain(peer, &text);
+    slice words = buf_fit(&text);
+    why_set(why, "%.*s", SLICE_ARG(words));
+    buf_fini(&text);
+    return false;
+}
+
+/* false: the stream has ended. */
+static bool probe_looks_at_tls(struct s2s_probe *p)
+{
+    static const char *const kinds[] = { "DNS name", "SRV name", "XMPP address" };
+    struct arena *tmp = probe_scratch(p);
+    struct why why = { .text = "" };
+    slice *chain;
+    p->told_tls = true;
+    probe_tell(
+        p, "tls", true,
+        arena_printf(tmp, "%s, %s", conn_tls_version(p->x.conn), conn_tls_cipher(p->x.conn)));
+    size_t count = conn_tls_chain(p->x.conn, tmp, &chain);
+    probe_tell_chain(p, chain, count);
+    const struct tls_name *name = count > 0 ? probe_name(p, chain[0]) : NULL;
+    p->named = probe_verdict(p, name, &why);
+    if (p->named) {
+        probe_tell(p, "certificate", true,
+                   name == NULL ? "it is accepted"
+                                : arena_printf(tmp, "it names %.*s (%s)", SLICE_ARG(name->text),
+                                               kinds[name->kind]));
+        return true;
+    }
+    const char *words = arena_printf(tmp, "it is refused: %s", why.text);
+    if (!p->want.need_name) {
+        probe_tell(p, "certificate", false, words);
+        return true;
+    }
+    probe_blame(p, "certificate", "%s", words);
+    xstream_close(&p->x, (slice){ 0 });
+    return false;
+}
+
+static void probe_start_tls(struct s2s_probe *p)
+{
+    const slice alpn[] = { slice_of(p->want.alpn) };
+    struct tls_ctx *own = p->want.from.len > 0 ? s2s_tls(p->gate) : NULL;
+    struct tls_trust *trust = tls_trusted_get(p->gate->trusted);
+    conn_start_tls_client(
+        p->x.conn, &(struct tls_call){ .server_name = s2s_ascii(p->want.name, probe_scratch(p)),
+                                       .alpn = alpn,
+                                       .alpn_count = 1,
+                                       .trust = trust,
+                                       .demand = TLS_REPORT,
+                                       .own = own,
+                                       .own_domain = p->want.from });
+    tls_trust_unref(&trust);
+    tls_ctx_unref(&own);
+}
+
+/* Elements. */
+
+static void probe_header(struct xstream *x, slice unit)
+{
+    struct s2s_probe *p = probe_of(x);
+    slice id = xstream_attr(x, unit, SLICE("id"));
+    if (!xstream_is_header(x, unit) || !slice_is(xml_stream_default_ns(&x->reader), p->want.ns)) {
+        xstream_fail(x, XE_INVALID_NAMESPACE, SLICE("it is no XMPP server for this purpose"));
+        return;
+    }
+    if (x->secure && !p->told_tls && !probe_looks_at_tls(p))
+        return;
+    mem_free(&p->id);
+    if (id.len > 0 && id.len <= DIALBACK_ID_MAX) {
+        p->id = mem_alloc(id.len + 1);
+        memcpy(p->id, id.ptr, id.len);
+        p->id[id.len] = '\0';
+    }
+    xstream_now(x, STREAM_GOT_HEADER);
+}
+
+static void probe_features(struct s2s_probe *p, const struct elem *e)
+{
+    struct elem child;
+    xstream_now(&p->x, STREAM_GOT_FEATURES);
+    if (!p->x.secure && elem_child(e, "starttls", NS_TLS, &child)) {
+        xstream_now(&p->x, STREAM_ASK_TLS);
+        xstream_write(&p->x, SLICE("<starttls xmlns='" NS_TLS "'/>"));
+        return;
+    }
+    if (!p->x.secure && p->want.need_tls) {
+        probe_blame(p, "tls", "it offers no TLS");
+        xstream_close(&p->x, (slice){ 0 });
+        return;
+    }
+    if (!p->x.secure && !p->told_tls) {
+        p->told_tls = true;
+        probe_tell(p, "tls", false, "none: the server does not offer it");
+    }
+    if (p->arg != NULL)
+        p->ops->features(p->arg, e, p->x.state == STREAM_AUTHED);
+}
+
+static void probe_element(struct xstream *x, const struct xstream_unit *u)
+{
+    struct s2s_probe *p = probe_of(x);
+    switch (u->step.action) {
+    case STREAM_DO_CHOOSE:
+        probe_features(p, &u->elem);
+        break;
+    case STREAM_DO_TLS:
+        xstream_now(x, STREAM_GOT_PROCEED);
+        probe_start_tls(p);
+        break;
+    case STREAM_DO_SASL:
+        if (p->arg != NULL)
+            p->ops->sasl(p->arg, &u->elem);
+        break;
+    case STREAM_DO_ANSWER:
+        if (p->arg != NULL)
+            p->ops->answer(p->arg, &u->elem);
+        break;
+    default:
+        ensure_debug(false);
+        break;
+    }
+}
+
+static void probe_stanza(struct xstream *x, slice unit)
+{
+    struct s2s_probe *p = probe_of(x);
+    struct elem e;
+    if (p->arg != NULL && xstream_elem(x, unit, &e))
+        p->ops->answer(p->arg, &e);
+}
+
+/* Life. */
+
+static uint64_t probe_due_ms(const struct xstream *x) { return xstream_left_ms(x, PROBE_MS); }
+
+static void probe_idle(struct xstream *x)
+{
+    xstream_fail(x, XE_CONNECTION_TIMEOUT, SLICE("the test takes too long"));
+}
+
+static void probe_free(struct xstream *x)
+{
+    struct s2s_probe *p = probe_of(x);
+    ensure(p->arg == NULL);
+    xstream_fini(x);
+    mem_free(&p->id);
+    mem_free(&p);
+}
+
+static const struct xstream_ops probe_ops = { .late = "the test takes too long",
+                                              .greet = probe_greet,
+                                              .header = probe_header,
+                                              .element = probe_element,
+                                              .stanza = probe_stanza,
+                                              .heard = probe_heard,
+                                              .gone = probe_gone,
+                                              .closing = probe_closing,
+                                              .failed = probe_failed,
+                                              .due_ms = probe_due_ms,
+                                              .idle = probe_idle,
+                                              .free = probe_free };
+
+static char *probe_copy(char *at, slice *field)
+{
+    if (field->len > 0)
+        memcpy(at, field->ptr, field->len);
+    field->ptr = at;
+    return at + field->len;
+}
+
+struct s2s_probe *s2s_probe_start(struct s2s_gate *g, struct worker *w, struct conn *c,
+                                  const struct s2s_probe_want *want,
+                                  const struct s2s_probe_ops *ops, void *arg)
+{
+    size_t len = want->from.len + want->to.len + want->name.len;
+    struct s2s_probe *p = mem_zalloc(sizeof *p + len);
+    p->gate = g;
+    p->ops = ops;
+    p->arg = arg;
+    p->direct = want->tls;
+    p->want = *want;
+    probe_copy(probe_copy(probe_copy(p->text, &p->want.from), &p->want.to), &p->want.name);
+    p->x.ops = &probe_ops;
+    p->x.way = &xstream_tcp;
+    p->x.role = STREAM_TO_SERVER;
+    p->x.conn = c;
+    xstream_init(&p->x, w,
+                 &(struct xml_limits){
+                     .unit_bytes = S2S_HEADER_BYTES, .depth = 32, .attrs = 64, .name_bytes = 256 });
+    xstream_adopt(&p->x, w, &s2s_worker(g, w)->probes);
+    xstream_timer(&p->x);
+    if (want->tls)
+        probe_start_tls(p);
+    conn_start(c, &xstream_conn_ops, p);
+    probe_greet(&p->x);
+    return p;
+}
+
+void s2s_probe_end(struct s2s_probe **pp)
+{
+    struct s2s_probe *p = *pp;
+    *pp = NULL;
+    if (p == NULL)
+        return;
+    p->arg = NULL;
+    xstream_close(&p->x, (slice){ 0 });
+}
+
+void s2s_probe_write(struct s2s_probe *p, slice xml) { xstream_write(&p->x, xml); }
+void s2s_probe_now(struct s2s_probe *p, enum stream_input input) { xstream_now(&p->x, input); }
+void s2s_probe_restart(struct s2s_probe *p) { xstream_restart(&p->x); }
+slice s2s_probe_id(const struct s2s_probe *p) { return slice_of(p->id); }
+bool s2s_probe_is_secure(const struct s2s_probe *p) { return p->x.secure; }
+bool s2s_probe_is_named(const struct s2s_probe *p) { return p->named; }

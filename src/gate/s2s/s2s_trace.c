@@ -1,0 +1,456 @@
+#include "gate/s2s/s2s_trace.h"
+#include "base/base64.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/xml_write.h"
+#include "gate/s2s/s2s_demand.h"
+#include "gate/s2s/s2s_find.h"
+#include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_probe.h"
+#include "gate/s2s/s2s_proof.h"
+#include "gate/s2s/s2s_rows.h"
+#include "io/loop.h"
+#include "xmpp/ns.h"
+#include <stdio.h>
+
+enum { WHY_BYTES = 512, PORT = 5269 };
+
+/* FINDING ─▶ a probe ─▶ the end; after a probe that fails early, the next host. */
+struct s2s_trace {
+    struct s2s_test test; /* first */
+    struct worker *worker;
+    struct s2s_gate *gate;
+    struct s2s_trace_want want;
+    struct s2s_find *find;
+    struct s2s_probe *probe;
+    struct timer limit;
+    struct loop_defer begin;
+    uint64_t since_us;
+    const char *stage; /* of the last step */
+    bool connected, authenticating, external;
+    bool linked; /* there is a partner for the real link */
+    char text[]; /* of `want` */
+};
+
+static unsigned under_way[NODE_WORKERS_MAX]; /* each used by its worker */
+
+static struct loop *trace_loop(const struct s2s_trace *t) { return worker_loop(t->worker); }
+
+static uint64_t trace_us(const struct s2s_trace *t)
+{
+    return loop_now_us(trace_loop(t)) - t->since_us;
+}
+
+static void trace_tell(void *arg, const char *stage, bool fine, slice text)
+{
+    struct s2s_trace *t = arg;
+    t->stage = stage;
+    if (t->want.step != NULL)
+        t->want.step(t->want.arg,
+                     &(struct s2s_trace_step){ stage, fine, trace_us(t) / 1000, text });
+}
+
+static void trace_free(struct s2s_trace *t)
+{
+    list_remove(&t->test.node);
+    timer_cancel(&t->limit);
+    loop_defer_cancel(&t->begin);
+    s2s_find_cancel(&t->find);
+    s2s_probe_end(&t->probe);
+    under_way[worker_index(t->worker)]--;
+    mem_free(&t);
+}
+
+static void trace_shown(const struct s2s_shown *s, void *arg)
+{
+    struct s2s_trace *t = arg;
+    char line[512];
+    if (!slice_eq(s->remote, t->want.remote) || !slice_eq(s->local, t->want.local))
+        return;
+    int len = snprintf(
+        line, sizeof line, "the stream for stanzas: %s since %llu s, %u stanzas wait%s%s%s%s%s%.*s",
+        s->state, (unsigned long long)s->since_s, s->queue, *s->tls != '\0' ? ", " : "", s->tls,
+        *s->auth != '\0' ? ", by " : "", s->auth, s->why.len > 0 ? "; last failure: " : "",
+        (int)(s->why.len < 200 ? s->why.len : 200), s->why.ptr);
+    t->linked = true;
+    trace_tell(t, "link", true, (slice){ line, (size_t)len < sizeof line ? (size_t)len : 511 });
+}
+
+/* What there is of the real link. */
+static void trace_tell_link(struct s2s_trace *t)
+{
+    struct actor *a;
+    for (uint32_t i = 0; (a = actors_next(&s2s_worker(t->gate, t->worker)->partners, &i)) != NULL;)
+        partner_show(partner_of(a), trace_shown, t);
+    if (!t->linked)
+        trace_tell(t, "link", true, SLICE("there is no stream for stanzas, and none is needed"));
+}
+
+static void trace_end(struct s2s_trace *t, const char *stage, slice why)
+{
+    struct s2s_trace_end end = { stage, why, t->connected, trace_us(t) };
+    if (stage != NULL)
+        trace_tell(t, stage, false, why);
+    if (t->want.step != NULL)
+        trace_tell_link(t);
+    t->want.ended(t->want.arg, &end);
+    trace_free(t);
+}
+
+static void trace_stop(struct s2s_test *test)
+{
+    trace_end((struct s2s_trace *)test, "policy", SLICE("this server is being stopped"));
+}
+
+static void trace_late(struct timer *timer, struct loop *loop)
+{
+    struct s2s_trace *t = CONTAINER_OF(timer, struct s2s_trace, limit);
+    (void)loop;
+    const char *stage = t->probe != NULL ? "stream" : t->connected ? "tcp" : t->stage;
+    trace_end(t,
+              t->authenticating ? "authentication"
+              : stage == NULL   ? "dns"
+                                : stage,
+              SLICE("no answer in the time that is given (--timeout)"));
+}
+
+/* Authentication. */
+
+static void trace_write(struct s2s_trace *t, struct buf *b)
+{
+    s2s_probe_write(t->probe, buf_fit(b));
+    buf_fini(b);
+}
+
+static void trace_begin_external(struct s2s_trace *t)
+{
+    struct buf b, text;
+    struct xml_write w;
+    buf_init(&text, XML_PART_MAX);
+    base64_encode(&text, t->want.local);
+    xml_begin(&w, &b, XML_PART_MAX);
+    xml_open_with(&w, "auth", NS_SASL, "mechanism", SLICE("EXTERNAL"));
+    xml_text(&w, buf_fit(&text));
+    xml_close(&w);
+    buf_fini(&text);
+    t->authenticating = true;
+    s2s_probe_now(t->probe, STREAM_ASK_SASL);
+    trace_write(t, &b);
+}
+
+static bool trace_begin_dialback(struct s2s_trace *t)
+{
+    char key[DIALBACK_KEY_LEN + 1];
+    struct buf b;
+    struct xml_write w;
+    struct dialback d = { .receiving = t->want.remote,
+                          .originating = t->want.local,
+                          .stream_id = s2s_probe_id(t->probe) };
+    if (d.stream_id.len == 0 || !s2s_key(key, &d, loop_scratch(trace_loop(t))))
+        return false;
+    xml_begin(&w, &b, XML_PART_MAX);
+    xml_open(&w, "db:result", NULL);
+    xml_attr(&w, "xmlns:db", SLICE(NS_DIALBACK));
+    xml_attr(&w, "from", t->want.local);
+    xml_attr(&w, "to", t->want.remote);
+    xml_text(&w, slice_of(key));
+    xml_close(&w);
+    t->authenticating = true;
+    s2s_probe_now(t->probe, STREAM_ASK_DIALBACK);
+    trace_write(t, &b);
+    return true;
+}
+
+static void trace_authenticate(struct s2s_trace *t)
+{
+    if (t->external)
+        trace_begin_external(t);
+    else if (!s2s_demand_of(t->want.remote).dialback)
+        trace_end(t, "authentication",
+                  SLICE("it does not accept our certificate, and s2s.dialback is off here"));
+    else if (!trace_begin_dialback(t))
+        trace_end(t, "authentication", SLICE("no key for dialback can be made"));
+}
+
+/* The stream. */
+
+static bool trace_offers_external(const struct elem *features, struct arena *tmp)
+{
+    struct elem mechanisms, m;
+    if (!elem_child(features, "mechanisms", NS_SASL, &mechanisms))
+        return false;
+    for (bool more = elem_first(&mechanisms, &m); more; more = elem_next(&m, &m))
+        if (elem_is(&m, "mechanism", NS_SASL) && slice_is(elem_text(&m, tmp), "EXTERNAL"))
+            return true;
+    return false;
+}
+
+static void trace_tell_offers(struct s2s_trace *t, const struct elem *features)
+{
+    char line[256];
+    struct elem child;
+    bool dialback = elem_child(features, "dialback", NS_DIALBACK_FEATURE, &child);
+    int len =
+        snprintf(line, sizeof line, "EXTERNAL: %s, dialback: %s, XEP-0198: %s, XEP-0288: %s",
+                 t->external ? "yes" : "no", dialback ? "yes" : "not announced",
+                 elem_child(features, "sm", NS_SM, &child) ? "yes" : "no",
+                 elem_child(features, "bidi", "urn:xmpp:features:bidi", &child) ? "yes" : "no");
+    trace_tell(t, "offers", true, (slice){ line, (size_t)len });
+}
+
+static void trace_features(void *arg, const struct elem *e, bool authenticated)
+{
+    struct s2s_trace *t = arg;
+    if (!authenticated)
+        t->external =
+            s2s_probe_is_secure(t->probe) && trace_offers_external(e, loop_scratch(trace_loop(t)));
+    trace_tell_offers(t, e);
+    if (authenticated)
+        trace_end(t, NULL, (slice){ 0 });
+    else
+        trace_authenticate(t);
+}
+
+static void trace_sasl(void *arg, const struct elem *e)
+{
+    struct s2s_trace *t = arg;
+    struct elem condition;
+    char line[128];
+    if (slice_is(e->name, "success")) {
+        trace_tell(t, "authentication", true, SLICE("by certificate (SASL EXTERNAL)"));
+        s2s_probe_now(t->probe, STREAM_PASSED);
+        s2s_probe_restart(t->probe);
+        return;
+    }
+    slice name = elem_first(e, &condition) ? condition.name : e->name;
+    int len = snprintf(line, sizeof line, "it refuses our certificate: %.*s",
+                       (int)(name.len < 64 ? name.len : 64), name.ptr);
+    trace_tell(t, "authentication", false, (slice){ line, (size_t)len });
+    t->external = false;
+    s2s_probe_now(t->probe, STREAM_REFUSED);
+    trace_authenticate(t);
+}
+
+static void trace_answer(void *arg, const struct elem *e)
+{
+    struct s2s_trace *t = arg;
+    char line[128];
+    if (!elem_is(e, "result", NS_DIALBACK) || !t->authenticating)
+        return;
+    slice type = elem_attr(e, "type", loop_scratch(trace_loop(t)));
+    if (slice_is(type, "valid")) {
+        trace_tell(t, "authentication", true, SLICE("by dialback"));
+        trace_end(t, NULL, (slice){ 0 });
+        return;
+    }
+    int len = snprintf(line, sizeof line, "it could not prove our domain by dialback: %.*s",
+                       (int)(type.len < 16 ? type.len : 16), type.ptr);
+    trace_end(t, "authentication", (slice){ line, (size_t)len });
+}
+
+/* The host was of no use: the next one, as the real link does. */
+static void trace_ended(void *arg, const char *stage, slice why)
+{
+    struct s2s_trace *t = arg;
+    char text[WHY_BYTES];
+    t->probe = NULL;
+    t->authenticating = false;
+    size_t len = why.len < sizeof text ? why.len : sizeof text;
+    memcpy(text, why.ptr, len);
+    why = (slice){ text, len };
+    if (t->find != NULL) {
+        trace_tell(t, stage, false, why);
+        if (s2s_find_go_on(t->find, why, false))
+            return;
+    }
+    trace_end(t, stage, why);
+}
+
+static const struct s2s_probe_ops trace_ops = { trace_tell, trace_features, trace_sasl,
+                                                trace_answer, trace_ended };
+
+static void trace_found(void *arg, const struct s2s_found *found)
+{
+    struct s2s_trace *t = arg;
+    if (found->conn == NULL) {
+        t->find = NULL;
+        trace_end(t, t->stage != NULL && strcmp(t->stage, "dns") != 0 ? "tcp" : "dns", found->why);
+        return;
+    }
+    const struct s2s_demand demand = s2s_demand_of(t->want.remote);
+    t->connected = true;
+    t->probe = s2s_probe_start(
+        t->gate, t->worker, found->conn,
+        &(struct s2s_probe_want){ .ns = NS_SERVER,
+                                  .tls = found->tls,
+                                  .from = t->want.local,
+                                  .to = t->want.remote,
+                                  .name = t->want.remote,
+                                  .alpn = "xmpp-server",
+                                  .need_tls = demand.tls && !s2s_find_may_be_plain(t->find),
+                                  .need_name = demand.verify },
+        &trace_ops, t);
+}
+
+static void trace_begin(struct loop_defer *d)
+{
+    struct s2s_trace *t = CONTAINER_OF(d, struct s2s_trace, begin);
+    if (s2s_is_ours(t->worker, t->want.remote)) {
+        trace_end(t, "policy", SLICE("this domain is served here"));
+        return;
+    }
+    if (!s2s_is_partner(t->worker, t->want.local, t->want.remote)) {
+        trace_end(t, "policy", SLICE("s2s.policy does not allow it"));
+        return;
+    }
+    trace_tell(t, "policy", true, SLICE("s2s.policy allows it"));
+    if (t->want.host.len > 0)
+        t->find = s2s_find_host(t->gate, t->worker,
+                                &(struct s2s_find_at){ t->want.host, PORT, false }, trace_found, t);
+    else
+        t->find = s2s_find_start(t->gate, t->worker, t->want.remote, trace_found, t);
+    s2s_find_watch(t->find, trace_tell);
+}
+
+static char *trace_copy(char *at, slice *field)
+{
+    if (field->len > 0)
+        memcpy(at, field->ptr, field->len);
+    field->ptr = at;
+    return at + field->len;
+}
+
+struct s2s_trace *s2s_trace_start(struct worker *w, const struct s2s_trace_want *want)
+{
+    struct s2s_gate *g = s2s_gate_of(w);
+    ensure(worker_is_here(w));
+    if (g == NULL || s2s_worker(g, w)->out.stopped || under_way[worker_index(w)] >= TRACES_MAX)
+        return NULL;
+    struct s2s_trace *t =
+        mem_zalloc(sizeof *t + want->local.len + want->remote.len + want->host.len);
+    under_way[worker_index(w)]++;
+    t->worker = w;
+    t->gate = g;
+    t->want = *want;
+    trace_copy(trace_copy(trace_copy(t->text, &t->want.local), &t->want.remote), &t->want.host);
+    t->since_us = loop_now_us(worker_loop(w));
+    t->limit.fn = trace_late;
+    timer_set(worker_loop(w), &t->limit, want->timeout_ms);
+    t->test.stop = trace_stop;
+    list_append(&s2s_worker(g, w)->tests, &t->test.node);
+    t->begin.fn = trace_begin;
+    loop_defer(worker_loop(w), &t->begin);
+    return t;
+}
+
+const char *s2s_trace_advice(const char *stage)
+{
+    static const struct {
+        const char *stage, *advice;
+    } rows[] = {
+        { "policy", "Change s2s.policy or s2s.domains if this domain shall be reached." },
+        { "dns", "Look for a typing error in the domain; then ask its operator for the DNS records "
+                 "(SRV, A, AAAA), or say with a route where the server is." },
+        { "tcp", "No server listens there, or a firewall is in the way: ask the other operator, "
+                 "and look whether this host may connect to that port." },
+        { "tls", "The other operator must switch TLS on, with version 1.2 or later." },
+        { "certificate", "The other operator must renew or correct the certificate, or you trust "
+                         "its authority: `musterctl cert trust add`." },
+        { "authentication", "`musterctl cert check` says what others dislike in the certificate "
+                            "of this server; for dialback the other server must reach this one: "
+                            "look at the DNS records and at port 5269." },
+        { "stream", "The other server ends the stream: its log says more. host-unknown: it does "
+                    "not serve the domain." },
+        { "no answer", "The other server has taken the stream and does not answer: its log says "
+                       "more; it may not reach this server." },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (strcmp(rows[i].stage, stage) == 0)
+            return rows[i].advice;
+    return "Look into the log of this server (area s2s).";
+}
+
+/* The command. */
+
+static void trace_row(void *arg, const struct s2s_trace_step *step)
+{
+    struct command_call *call = arg;
+    char at[24];
+    snprintf(at, sizeof at, "%llu ms", (unsigned long long)step->at_ms);
+    command_row(call);
+    command_text(call, "at", slice_dup(call->arena, slice_of(at)));
+    command_text(call, "stage", slice_of(step->stage));
+    command_text(call, "result", step->fine ? SLICE("ok") : SLICE("failed"));
+    command_text(call, "text", slice_dup(call->arena, step->text));
+}
+
+static void trace_done(void *arg, const struct s2s_trace_end *end)
+{
+    struct command_call *call = arg;
+    if (end->stage == NULL)
+        command_done(call, "it can be reached (%.3f s)", (double)end->took_us / 1e6);
+    else
+        command_fail(call, E_DOWN, "it cannot be reached (%s): %.*s\n%s", end->stage,
+                     SLICE_ARG(end->why), s2s_trace_advice(end->stage));
+}
+
+static void run_s2s_trace(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    const struct node *n = worker_node(w);
+    slice local = command_arg(call, "local");
+    struct s2s_trace_want want = { .local = local.ptr != NULL ? local : n->domains[0],
+                                   .remote = command_arg(call, "domain"),
+                                   .timeout_ms = (uint32_t)command_number(call, "timeout", 30000),
+                                   .step = trace_row,
+                                   .ended = trace_done,
+                                   .arg = call };
+    if (!s2s_is_ours(w, want.local))
+        command_fail(call, E_NOTFOUND,
+                     "%.*s is no domain of this server; `musterctl status` shows "
+                     "them",
+                     SLICE_ARG(want.local));
+    else if (s2s_trace_start(w, &want) == NULL)
+        command_fail(call, E_LIMIT, "%d traces are under way, or the server stops; try again later",
+                     TRACES_MAX);
+}
+
+struct command s2s_trace_command = {
+    .name = "s2s trace",
+    .effect = COMMAND_READS,
+    .area = "federation",
+    .args = (const struct command_arg[]){ { .name = "domain",
+                                            .kind = ARG_POSITIONAL,
+                                            .type = PARAM_DOMAIN,
+                                            .doc = "the domain of another server" },
+                                          { .name = "local",
+                                            .kind = ARG_OPTION,
+                                            .type = PARAM_DOMAIN,
+                                            .doc = "the domain of this server that asks; default: "
+                                                   "the first" },
+                                          { .name = "timeout",
+                                            .kind = ARG_OPTION,
+                                            .type = PARAM_MS,
+                                            .def = 30000,
+                                            .min = 1000,
+                                            .max = 100000,
+                                            .doc = "how long it may take" },
+                                          { 0 } },
+    .home = "domain",
+    .run = run_s2s_trace,
+    .report = true,
+    .doc = "Says why a server can or cannot be reached. It makes a connection of its own, as for "
+           "stanzas, and shows each stage with its time; streams that exist stay as they are.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "at", .doc = "time since the start, in ms" },
+            { .name = "stage",
+              .doc =
+                  "policy, route, dns, tcp, tls, certificate, authentication, offers (features), "
+                  "stream, link (the stream for stanzas)" },
+            { .name = "result", .doc = "ok or failed" },
+            { .name = "text", .doc = "what was found" },
+            { 0 } },
+};

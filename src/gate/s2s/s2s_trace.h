@@ -1,0 +1,45 @@
+/* s2s_trace: tries to reach the server of a domain as a partner would (gate/s2s/s2s_partner.h), on
+ * a connection of its own, and tells each step with its time: policy, route and DNS, addresses,
+ * TLS, certificates, EXTERNAL or dialback, what is offered. It ends by itself, and changes nothing
+ * for the partner. Confined to its worker: the home of the domain, or any other.
+ *
+ * Limits: TRACES_MAX at once on a worker; the time that is given. */
+#pragma once
+#include "gate/s2s/s2s_gate.h"
+
+enum { TRACES_MAX = 8 };
+
+struct command;
+struct s2s_trace;
+
+struct s2s_trace_step {
+    const char *stage; /* "policy", "route", "dns", "tcp", "tls", "certificate", "authentication",
+                        * "stream", "offers" or "link" */
+    bool fine;
+    uint64_t at_ms; /* since the start */
+    slice text;
+};
+
+/* What became of it. stage: where it failed; NULL: it has reached the end. */
+struct s2s_trace_end {
+    const char *stage;
+    slice why;
+    bool connected; /* a TCP connection was made */
+    uint64_t took_us;
+};
+
+struct s2s_trace_want {
+    slice local, remote;
+    slice host; /* in place of what routes and the DNS say: gate/s2s/s2s_find.h; empty: none */
+    uint32_t timeout_ms;
+    void (*step)(void *arg, const struct s2s_trace_step *step); /* NULL: nobody looks */
+    void (*ended)(void *arg, const struct s2s_trace_end *end);  /* it is gone then */
+    void *arg;
+};
+
+/* NULL: TRACES_MAX are under way. The callbacks come later. */
+struct s2s_trace *s2s_trace_start(struct worker *w, const struct s2s_trace_want *want);
+/* What an operator can do about a failure in this stage. */
+const char *s2s_trace_advice(const char *stage);
+
+extern struct command s2s_trace_command;

@@ -1,0 +1,630 @@
+#include "ops/outside.h"
+#include "auth/seal.h"
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "home/command_run.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "io/timer.h"
+#include "ops/users.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { FIRST_MS = 5 * 60000, CHANGED_MS = 10000, TEXT_MAX = 1023 };
+
+static const char *const kind_names[] = { "imtest", "fedtest", "pushtest", NULL };
+
+/* Settings of the schedule. */
+
+static void schedule_changed(struct worker *w, const struct setting *s);
+
+#define SCHEDULE_TEXT(var, text, what, words)                                                      \
+    static struct setting var = {                                                                  \
+        .name = text,                                                                              \
+        .scope = SCOPE_CLUSTER,                                                                    \
+        .type = what,                                                                              \
+        .max = TEXT_MAX,                                                                           \
+        .def_text = "",                                                                            \
+        .changed = schedule_changed,                                                               \
+        .doc = words,                                                                              \
+    }
+
+SCHEDULE_TEXT(imtest_target, "imtest.target", PARAM_TEXT,
+              "The host that a scheduled imtest logs in at.");
+SCHEDULE_TEXT(imtest_receiver, "imtest.receiver", PARAM_TEXT,
+              "The address at another server that a scheduled imtest sends to. Empty: there is no "
+              "such test.");
+SCHEDULE_TEXT(fedtest_target, "fedtest.target", PARAM_TEXT,
+              "The host of this server at which others reach it, for a scheduled fedtest.");
+SCHEDULE_TEXT(fedtest_domain, "fedtest.domain", PARAM_TEXT,
+              "The domain of another server that a scheduled fedtest reaches. Empty: there is no "
+              "such test.");
+SCHEDULE_TEXT(fedtest_proxy, "fedtest.proxy", PARAM_TEXT, "The host of that server.");
+SCHEDULE_TEXT(pushtest_edge, "pushtest.edge", PARAM_TEXT,
+              "The host of this server at which others reach it, for a scheduled pushtest.");
+SCHEDULE_TEXT(pushtest_service, "pushtest.service", PARAM_TEXT,
+              "The address of the push service (XEP-0357) that pushtest sends its notification to. "
+              "Empty: there is no scheduled test.");
+SCHEDULE_TEXT(pushtest_node, "pushtest.node", PARAM_TEXT,
+              "The node of that service, as a client would name it.");
+static struct setting tests_every = {
+    .name = "tests.every",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = 24 * 3600 * 1000,
+    .min = 1000,
+    .max = 7 * 24 * 3600 * 1000,
+    .changed = schedule_changed,
+    .doc = "How often imtest, fedtest and pushtest run by themselves, each if imtest.receiver, "
+           "fedtest.domain or pushtest.service is set. A failure raises an alarm, and the next "
+           "success clears it.",
+};
+
+/* What a kind takes from settings, as NAME of the argument; ended by { 0 }. The last one says
+ * whether there is a schedule. */
+static const struct {
+    const char *name;
+    struct setting *setting;
+} arguments[OUTSIDE_KINDS][4] = {
+    [OUTSIDE_IM] = { { "target", &imtest_target }, { "receiver", &imtest_receiver } },
+    [OUTSIDE_FEDERATION] = { { "target", &fedtest_target },
+                             { "proxy", &fedtest_proxy },
+                             { "domain", &fedtest_domain } },
+    [OUTSIDE_PUSH] = { { "edge", &pushtest_edge },
+                       { "node", &pushtest_node },
+                       { "service", &pushtest_service } },
+};
+
+static bool is_scheduled(enum outside_kind kind)
+{
+    const struct setting *last = NULL;
+    for (unsigned i = 0; i < 4 && arguments[kind][i].name != NULL; i++)
+        last = arguments[kind][i].setting;
+    return *setting_text(last) != '\0';
+}
+
+slice outside_arg(const struct command_call *call, const char *name, enum outside_kind kind)
+{
+    slice given = command_arg(call, name);
+    if (given.ptr != NULL)
+        return given;
+    for (unsigned i = 0; i < 4 && arguments[kind][i].name != NULL; i++)
+        if (strcmp(arguments[kind][i].name, name) == 0)
+            return slice_dup(call->arena, slice_of(setting_text(arguments[kind][i].setting)));
+    return (slice){ 0 };
+}
+
+/* Alarms and metrics. */
+
+#define TEST_ALARM(NAME)                                                                           \
+    {                                                                                              \
+        .name = NAME ".failed", .severity = ALARM_ERROR,                                           \
+        .text = "A scheduled " NAME " has failed.",                                                \
+        .action =                                                                                  \
+            "Run `musterctl " NAME "`, which says what to do; `musterctl test history` shows "     \
+            "the last results. The next scheduled success clears the alarm.",                      \
+    }
+static struct alarm alarms[OUTSIDE_KINDS] = { TEST_ALARM("imtest"), TEST_ALARM("fedtest"),
+                                              TEST_ALARM("pushtest") };
+
+static struct metric tests_passed = { .name = "muster_tests_passed",
+                                      .kind = METRIC_COUNTER,
+                                      .label = "test",
+                                      .values = kind_names,
+                                      .help = "Tests from outside that were a success." };
+static struct metric tests_failed = { .name = "muster_tests_failed",
+                                      .kind = METRIC_COUNTER,
+                                      .label = "test",
+                                      .values = kind_names,
+                                      .help = "Tests from outside that have failed." };
+static const int64_t latencies[] = { 10000,   30000,    100000,   300000, 1000000,
+                                     3000000, 10000000, 30000000, 0 };
+static struct metric tests_latency = { .name = "muster_tests_latency_us",
+                                       .kind = METRIC_HISTOGRAM,
+                                       .label = "test",
+                                       .values = kind_names,
+                                       .buckets = latencies,
+                                       .help = "How long tests from outside took that were a "
+                                               "success." };
+static struct log_area log_tests = { .name = "tests" };
+
+/* The last results, and users. */
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE outside_test(kind INTEGER NOT NULL, at_us INTEGER NOT NULL, target TEXT NOT "
+      "NULL, failed INTEGER NOT NULL, latency_us INTEGER NOT NULL, error TEXT NOT NULL, diagnosis "
+      "TEXT NOT NULL, PRIMARY KEY(kind, at_us)) WITHOUT ROWID",
+      "CREATE TABLE outside_test(kind BIGINT NOT NULL, at_us BIGINT NOT NULL, target TEXT NOT "
+      "NULL, failed BIGINT NOT NULL, latency_us BIGINT NOT NULL, error TEXT NOT NULL, diagnosis "
+      "TEXT NOT NULL, PRIMARY KEY(kind, at_us))" },
+    { 0 },
+};
+static struct store_stmt result_put = {
+    .name = "outside.put",
+    .sql = "INSERT INTO outside_test(kind, at_us, target, failed, latency_us, error, diagnosis) "
+           "VALUES($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+    .params = "iitiitt",
+    .cols = "",
+};
+static struct store_stmt result_trim = {
+    .name = "outside.trim",
+    .sql = "DELETE FROM outside_test WHERE kind = $1 AND at_us <= (SELECT at_us FROM outside_test "
+           "WHERE kind = $1 ORDER BY at_us DESC LIMIT 1 OFFSET $2)",
+    .params = "ii",
+    .cols = "",
+};
+static struct store_stmt result_list = {
+    .name = "outside.list",
+    .sql = "SELECT kind, at_us, target, failed, latency_us, error, diagnosis FROM outside_test "
+           "WHERE $1 < 0 OR kind = $1 ORDER BY at_us DESC",
+    .params = "i",
+    .cols = "iitiitt",
+};
+static struct store_stmt user_put = {
+    .name = "test-user.put",
+    .sql = "INSERT INTO test_user(account, at_us, password) SELECT id, $2, $3 FROM account "
+           "WHERE jid = $1 ON CONFLICT(account) DO UPDATE SET password = excluded.password",
+    .params = "tit",
+    .cols = "",
+};
+static struct store_stmt user_drop = {
+    .name = "test-user.drop",
+    .sql = "DELETE FROM test_user WHERE account = (SELECT id FROM account WHERE jid = $1)",
+    .params = "t",
+    .cols = "",
+};
+static struct store_stmt user_forget = {
+    .name = "test-user.forget",
+    .sql = "DELETE FROM test_user WHERE account = $1",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt user_list = {
+    .name = "test-user.list",
+    .sql = "SELECT a.jid, t.at_us, t.password FROM test_user t JOIN account a ON a.id = t.account "
+           "ORDER BY t.at_us, t.account",
+    .params = "",
+    .cols = "tit",
+};
+static const struct store_schema schema = {
+    .feature = "tests",
+    .migrations = migrations,
+    .stmts = (struct store_stmt *const[]){ &result_put, &result_trim, &result_list, &user_put,
+                                           &user_drop, &user_forget, &user_list, NULL },
+};
+#define SEAL_CONTEXT SLICE("password of a test user")
+
+/* A test. */
+
+static bool running[OUTSIDE_KINDS];
+static const char scheduler[] = "schedule";
+
+bool outside_begin(struct command_call *call, enum outside_kind kind)
+{
+    if (running[kind])
+        command_fail(call, E_AGAIN, "another %s is under way; run it again when that has ended",
+                     kind_names[kind]);
+    else
+        running[kind] = true;
+    return !call->ended;
+}
+
+static const char *latency_text(struct arena *arena, uint64_t us)
+{
+    uint64_t s = us / 1000000;
+    if (us == 0)
+        return "00:00:00";
+    return arena_printf(arena, "%02" PRIu64 ":%02" PRIu64 ":%02" PRIu64 ".%06" PRIu64 "0", s / 3600,
+                        s / 60 % 60, s % 60, us % 1000000);
+}
+
+static const char *diagnosis_of(struct arena *arena, const struct outside_result *r)
+{
+    return r->stage == NULL ? "" : arena_printf(arena, "%s: %s", r->stage, r->advice);
+}
+
+static void outside_keep(struct worker *w, enum outside_kind kind, const struct outside_result *r,
+                         slice diagnosis)
+{
+    struct store_batch *b = store_write(worker_store(w), 0);
+    STORE_ADD(b, &result_put, STORE_ANY_ROWS, SV_I(kind), SV_I(clock_wall_us()), SV_T(r->target),
+              SV_I(r->stage != NULL), SV_I(r->latency_us), SV_T(r->error), SV_T(diagnosis));
+    STORE_ADD(b, &result_trim, STORE_ANY_ROWS, SV_I(kind), SV_I(OUTSIDE_HISTORY));
+    store_submit(b, worker_loop(w), 0, NULL, NULL);
+}
+
+static void outside_count(enum outside_kind kind, const struct outside_result *r, bool scheduled)
+{
+    if (r->stage != NULL) {
+        metric_add_to(&tests_failed, kind, 1);
+        if (scheduled)
+            alarm_raise(&alarms[kind], r->error);
+        return;
+    }
+    metric_add_to(&tests_passed, kind, 1);
+    metric_observe(&tests_latency, kind, (int64_t)r->latency_us);
+    if (scheduled)
+        alarm_clear(&alarms[kind]);
+}
+
+static void outside_row(struct command_call *call, const struct outside_result *r,
+                        const char *diagnosis)
+{
+    command_row(call);
+    if (r->unknown)
+        command_text(call, "warning",
+                     slice_of(arena_printf(call->arena,
+                                           "the port of %.*s is not in the configuration, which "
+                                           "does not know this host; the default port %u is used",
+                                           SLICE_ARG(r->target), r->port)));
+    command_text(call, "target_fqdn", r->target);
+    command_text(call, "result", r->stage == NULL ? SLICE("Success") : SLICE("Failure"));
+    command_text(call, "latency", slice_of(latency_text(call->arena, r->latency_us)));
+    command_text(call, "error_message", r->error);
+    command_text(call, "diagnosis", slice_of(diagnosis));
+}
+
+void outside_end(struct command_call *call, enum outside_kind kind,
+                 const struct outside_result *result)
+{
+    struct outside_result r = *result;
+    bool scheduled = slice_is(call->actor, scheduler);
+    r.error = r.error.len > 0 ? slice_dup(call->arena, r.error) : SLICE("");
+    const char *diagnosis = diagnosis_of(call->arena, &r);
+    ensure(running[kind] && (r.stage == NULL) == (r.error.len == 0));
+    running[kind] = false;
+    outside_count(kind, &r, scheduled);
+    outside_keep(call->worker, kind, &r, slice_of(diagnosis));
+    outside_row(call, &r, diagnosis);
+    log_info(&log_tests, LOG_EV("test.ended"), LOG_C("test", kind_names[kind]),
+             LOG_S("target", r.target), LOG_C("result", r.stage == NULL ? "success" : "failure"),
+             LOG_I("ms", r.latency_us / 1000), LOG_S("why", r.error));
+    if (r.stage == NULL)
+        command_done(call, "%s", r.note != NULL ? r.note : "");
+    else
+        command_fail(call, E_DOWN, "the test has failed (%s)", r.stage);
+}
+
+const struct command_column outside_columns[] = {
+    { .name = "warning",
+      .title = "WARNING:",
+      .optional = true,
+      .doc = "what is unusual, before the test begins" },
+    { .name = "target_fqdn", .title = "Target FQDN", .doc = "the host that is tested" },
+    { .name = "result", .title = "Result", .doc = "Success or Failure" },
+    { .name = "latency",
+      .title = "Latency",
+      .doc = "how long it took, as hh:mm:ss.fffffff; 00:00:00 if no connection was made" },
+    { .name = "error_message", .title = "Error Message", .doc = "what went wrong" },
+    { .name = "diagnosis", .title = "Diagnosis", .doc = "in which stage, and what to do" },
+    { 0 },
+};
+
+bool outside_home(const struct worker *w, char out[OUTSIDE_HOME_BYTES])
+{
+    for (unsigned i = 0; i < 16 * NODE_SLOTS; i++) {
+        int len = snprintf(out, OUTSIDE_HOME_BYTES, "test%u@local", i);
+        if (node_is_home(w, (slice){ out, (size_t)len }))
+            return true;
+    }
+    return false;
+}
+
+bool outside_knows(const struct worker *w, slice host)
+{
+    const struct node *n = worker_node(w);
+    char name[256] = "";
+    if (gethostname(name, sizeof name - 1) != 0)
+        name[0] = '\0';
+    return node_serves(n, host) || slice_is(host, n->name) || slice_is(host, name) ||
+           slice_is(host, "localhost");
+}
+
+/* The schedule. */
+
+struct scheduled {
+    struct command_call call;
+    struct command_return back;
+};
+
+static struct timer due; /* used at the home of the duty */
+
+static void scheduled_back(struct command_return *r)
+{
+    struct scheduled *s = CONTAINER_OF(r, struct scheduled, back);
+    arena_destroy(&s->call.arena);
+    mem_free(&s);
+}
+
+static void scheduled_finished(struct command_call *call, void *arg)
+{
+    struct scheduled *s = arg;
+    (void)call;
+    command_return(&s->back, worker_here(), scheduled_back);
+}
+
+static void schedule_run(struct worker *w, enum outside_kind kind)
+{
+    const struct command *c = command_find(slice_of(kind_names[kind]));
+    struct scheduled *s;
+    struct why why;
+    if (c == NULL) /* its feature is not in this program */
+        return;
+    s = mem_new(struct scheduled);
+    s->call = (struct command_call){ .command = c,
+                                     .arena = arena_create(0),
+                                     .worker = w,
+                                     .actor = slice_of(scheduler),
+                                     .finished = scheduled_finished,
+                                     .arg = s };
+    if (command_bind(&s->call, NULL, NULL, 0, &why) == OK) {
+        command_run(&s->call);
+        return;
+    }
+    log_error(&log_tests, LOG_EV("test.refused"), LOG_C("test", kind_names[kind]),
+              LOG_C("why", why.text));
+    arena_destroy(&s->call.arena);
+    mem_free(&s);
+}
+
+static void schedule_due(struct timer *t, struct loop *loop)
+{
+    for (unsigned kind = 0; kind < OUTSIDE_KINDS; kind++) {
+        if (!is_scheduled((enum outside_kind)kind))
+            alarm_clear(&alarms[kind]);
+        else if (!running[kind])
+            schedule_run(worker_here(), (enum outside_kind)kind);
+    }
+    timer_set(loop, t, (uint64_t)setting_int(&tests_every));
+}
+
+static void schedule_in(struct worker *w, uint64_t ms)
+{
+    uint64_t every = (uint64_t)setting_int(&tests_every);
+    due.fn = schedule_due;
+    timer_set(worker_loop(w), &due, every < ms ? every : ms);
+}
+
+static void schedule_changed(struct worker *w, const struct setting *s)
+{
+    (void)s;
+    if (duty_is_here(w, DUTY_TESTS))
+        schedule_in(w, CHANGED_MS);
+}
+
+static void outside_start(struct worker *w)
+{
+    if (duty_is_here(w, DUTY_TESTS))
+        schedule_in(w, FIRST_MS);
+}
+
+static void outside_stop(struct worker *w)
+{
+    if (duty_is_here(w, DUTY_TESTS))
+        timer_cancel(&due);
+}
+
+/* Commands. */
+
+static void history_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "the results could not be read");
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        int64_t kind = store_int(b, 0, i, 0);
+        command_row(call);
+        users_add_time(call, "at", (uint64_t)store_int(b, 0, i, 1));
+        command_text(call, "test",
+                     slice_of(kind >= 0 && kind < OUTSIDE_KINDS ? kind_names[kind] : "unknown"));
+        command_text(call, "target", slice_dup(call->arena, store_text(b, 0, i, 2)));
+        command_text(call, "result",
+                     store_int(b, 0, i, 3) != 0 ? SLICE("Failure") : SLICE("Success"));
+        command_text(call, "latency",
+                     slice_of(latency_text(call->arena, (uint64_t)store_int(b, 0, i, 4))));
+        command_text(call, "error", slice_dup(call->arena, store_text(b, 0, i, 5)));
+        command_text(call, "diagnosis", slice_dup(call->arena, store_text(b, 0, i, 6)));
+    }
+    command_done(call, "%s", "");
+}
+
+static void run_history(struct command_call *call)
+{
+    struct store_batch *b = store_read(worker_store(call->worker), 0);
+    STORE_ADD(b, &result_list, STORE_ANY_ROWS, SV_I(command_number(call, "test", -1)));
+    store_submit(b, worker_loop(call->worker), 0, history_read, call);
+}
+
+static void user_written(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    slice jid = command_arg(call, "jid");
+    bool added = call->command->args[1].name != NULL;
+    (void)b;
+    if (result == STORE_CONFLICT && added)
+        users_fail_missing(call, jid);
+    else if (result == STORE_CONFLICT)
+        command_fail(call, E_NOTFOUND, "%.*s is no test user; `test users` shows all",
+                     SLICE_ARG(jid));
+    else if (result != STORE_OK)
+        command_fail(call, err_of_store(result), "%.*s: nothing has changed", SLICE_ARG(jid));
+    else
+        command_done(call, "%.*s is %s", SLICE_ARG(jid),
+                     added ? "a test user" : "an ordinary user again");
+}
+
+static void run_test_user_add(struct command_call *call)
+{
+    slice password = command_arg(call, "password");
+    if (password.len == 0 || password.len > TEXT_MAX || !seal_ready()) {
+        command_fail(call, E_SYNTAX,
+                     seal_ready() ? "the password of the account is needed, of at most 1023 bytes"
+                                  : "the key in secrets.key cannot be used: see `alarm list`");
+        return;
+    }
+    struct store_batch *b = store_write(worker_store(call->worker), 0);
+    STORE_ADD(b, &user_put, 1, SV_T(command_arg(call, "jid")), SV_I(clock_wall_us()),
+              SV_T(seal(password, SEAL_CONTEXT, call->arena)));
+    store_submit(b, worker_loop(call->worker), 0, user_written, call);
+}
+
+static void run_test_user_del(struct command_call *call)
+{
+    struct store_batch *b = store_write(worker_store(call->worker), 0);
+    STORE_ADD(b, &user_drop, 1, SV_T(command_arg(call, "jid")));
+    store_submit(b, worker_loop(call->worker), 0, user_written, call);
+}
+
+static void users_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "the users could not be read");
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        command_row(call);
+        command_text(call, "jid", slice_dup(call->arena, store_text(b, 0, i, 0)));
+        users_add_time(call, "since", (uint64_t)store_int(b, 0, i, 1));
+    }
+    command_done(call, "%s", "");
+}
+
+static void run_users(struct command_call *call)
+{
+    struct store_batch *b = store_read(worker_store(call->worker), 0);
+    store_add(b, &user_list, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, worker_loop(call->worker), 0, users_read, call);
+}
+
+/* Who waits for the first user. */
+struct user_wait {
+    outside_user_fn *done;
+    void *arg;
+};
+
+static void user_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct user_wait *wait = arg, w = *wait;
+    slice password = { 0 };
+    struct arena *tmp = arena_create(0);
+    mem_free(&wait);
+    if (result == STORE_OK && store_row_count(b, 0) > 0 &&
+        unseal(&password, store_text(b, 0, 0, 2), SEAL_CONTEXT, tmp))
+        w.done(w.arg, store_text(b, 0, 0, 0), password);
+    else
+        w.done(w.arg, (slice){ 0 }, (slice){ 0 });
+    if (password.len > 0)
+        mem_wipe((char *)(uintptr_t)password.ptr, password.len);
+    arena_destroy(&tmp);
+}
+
+void outside_user(struct worker *w, outside_user_fn *done, void *arg)
+{
+    struct store_batch *b = store_read(worker_store(w), 0);
+    struct user_wait *wait = mem_new(struct user_wait);
+    *wait = (struct user_wait){ done, arg };
+    store_add(b, &user_list, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, worker_loop(w), 0, user_read, wait);
+}
+
+static void outside_removing(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &user_forget, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+static struct command history_command = {
+    .name = "test history",
+    .effect = COMMAND_READS,
+    .area = "tests",
+    .args = (const struct command_arg[]){ { .name = "test",
+                                            .kind = ARG_OPTIONAL,
+                                            .type = PARAM_CHOICE,
+                                            .choices = kind_names,
+                                            .doc = "only results of this test" },
+                                          { 0 } },
+    .run = run_history,
+    .doc =
+        "Lists the last results of tests: 30 of imtest, fedtest and pushtest each, newest first.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "at", .type = PARAM_STAMP, .doc = "when it ended" },
+            { .name = "test", .doc = "imtest, fedtest or pushtest" },
+            { .name = "target", .doc = "the host that was tested" },
+            { .name = "result", .doc = "Success or Failure" },
+            { .name = "latency", .doc = "how long it took, as hh:mm:ss.fffffff" },
+            { .name = "error", .doc = "what went wrong" },
+            { .name = "diagnosis", .wide = true, .doc = "in which stage, and what to do" },
+            { 0 } },
+};
+static struct command user_add_command = {
+    .name = "test user-add",
+    .effect = COMMAND_CHANGES,
+    .area = "tests",
+    .args =
+        (const struct command_arg[]){
+            { .name = "jid",
+              .kind = ARG_POSITIONAL,
+              .type = PARAM_USER,
+              .doc = "the account, which must be there" },
+            { .name = "password", .kind = ARG_SECRET, .type = PARAM_SECRET, .doc = "its password" },
+            { 0 } },
+    .run = run_test_user_add,
+    .doc = "Marks an account as one that tests log in with. imtest uses the first. Such accounts "
+           "are not in the lists and counts of users, nor found by user search. Their passwords "
+           "are kept, sealed.",
+};
+static struct command user_del_command = {
+    .name = "test user-del",
+    .effect = COMMAND_CHANGES,
+    .area = "tests",
+    .args =
+        (const struct command_arg[]){
+            { .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER, .doc = "the account" },
+            { 0 } },
+    .run = run_test_user_del,
+    .doc = "Makes a test user an ordinary one. Its password is forgotten.",
+};
+static struct command users_command = {
+    .name = "test users",
+    .effect = COMMAND_READS,
+    .area = "tests",
+    .run = run_users,
+    .doc = "Lists the accounts that tests log in with. imtest uses the first.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_USER, .doc = "the account" },
+            { .name = "since", .type = PARAM_STAMP, .doc = "when it was marked" },
+            { 0 } },
+};
+
+const struct feature outside_feature = {
+    .name = "tests",
+    .schema = &schema,
+    .settings =
+        (struct setting *const[]){ &tests_every, &imtest_target, &imtest_receiver, &fedtest_target,
+                                   &fedtest_domain, &fedtest_proxy, &pushtest_edge,
+                                   &pushtest_service, &pushtest_node, NULL },
+    .commands = (struct command *const[]){ &history_command, &user_add_command, &user_del_command,
+                                           &users_command, NULL },
+    .alarms = (struct alarm *const[]){ &alarms[OUTSIDE_IM], &alarms[OUTSIDE_FEDERATION],
+                                       &alarms[OUTSIDE_PUSH], NULL },
+    .metrics = (struct metric *const[]){ &tests_passed, &tests_failed, &tests_latency, NULL },
+    .logs = (struct log_area *const[]){ &log_tests, NULL },
+    .account.remove = outside_removing,
+    .worker.start = outside_start,
+    .worker.stop = outside_stop,
+};

@@ -1,0 +1,53 @@
+/* outside: tests that prove from outside that the server works: imtest, fedtest and pushtest. What
+ * each does is in the file that has its command. Here is what they share: the form of the result,
+ * one of a kind at a time, the schedule, the last results, alarms, metrics, and the users that they
+ * log in as.
+ *
+ * Their commands run at the home of DUTY_TESTS, and everything here is confined to it.
+ *
+ * Limits: OUTSIDE_HISTORY results of a kind are kept; one test of a kind is under way. */
+#pragma once
+#include "base/command.h"
+#include "store/store.h"
+
+enum outside_kind { OUTSIDE_IM, OUTSIDE_FEDERATION, OUTSIDE_PUSH, OUTSIDE_KINDS };
+enum { OUTSIDE_HISTORY = 30 };
+
+struct feature;
+struct worker;
+
+struct outside_result {
+    const char *stage;  /* where it failed: "dns", "tcp" …; NULL: it was a success */
+    slice error;        /* what happened */
+    const char *advice; /* what to do; after a failure */
+    const char *note;   /* after a success: what has proved it; NULL: nothing more to say */
+    slice target;
+    bool unknown;  /* the configuration does not know the target, and the default port counts */
+    uint16_t port; /* which is that */
+    uint64_t latency_us; /* 0: no connection was made */
+};
+
+/* Of the three commands: the five fields, and a warning before them. */
+extern const struct command_column outside_columns[];
+
+/* true: this test may begin; outside_end() follows. false: the call has failed. */
+bool outside_begin(struct command_call *call, enum outside_kind kind);
+/* Ends the call. */
+void outside_end(struct command_call *call, enum outside_kind kind,
+                 const struct outside_result *result);
+/* The argument, or the setting of the schedule in its place; empty: neither says it. */
+slice outside_arg(const struct command_call *call, const char *name, enum outside_kind kind);
+
+enum { OUTSIDE_HOME_BYTES = 32 };
+/* An address whose home is this worker: for answers to a domain of ours (home/ask.h). false: none
+ * was found. */
+bool outside_home(const struct worker *w, char out[OUTSIDE_HOME_BYTES]);
+/* Whether the configuration of this node knows a host as its own: as a domain that it serves, as
+ * its name, or as that of the machine. */
+bool outside_knows(const struct worker *w, slice host);
+
+/* The first user that was configured for tests. */
+typedef void outside_user_fn(void *arg, slice jid, slice password); /* empty: there is none */
+void outside_user(struct worker *w, outside_user_fn *done, void *arg);
+
+extern const struct feature outside_feature;

@@ -1,0 +1,10 @@
+#include "probe/probe.h"
+#include "im/feature.h"
+
+const struct feature probe_feature = {
+    .name = "probe",
+    .xeps = (const struct xep[]){ { "0184", "1.4.0", "Message Delivery Receipts", "0.1.0",
+                                    "test_imtest", "imtest asks for a receipt" },
+                                  { 0 } },
+    .commands = (struct command *const[]){ &imtest_command, &fedtest_command, NULL },
+};

@@ -1,0 +1,139 @@
+"""`musterctl fedtest` and `pushtest`: the way to another domain, and to a push service."""
+import json
+
+import pytest
+
+from muster import federation, xml
+from muster.component import Component
+from muster.client import until
+
+ONE, OTHER = "one.test", "other.test"
+FIELDS = ["target_fqdn", "result", "latency", "error_message", "diagnosis"]
+PUSH = "urn:xmpp:push:0"
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return federation.Authority(tmp_path)
+
+
+def make(make_server, authority, user, domain, **more):
+    tls = {**authority.issue(domain, domain, f"push.{domain}"), "trust": str(authority.file)}
+    options = {"component": True} if domain == OTHER else {}
+    return make_server(user, domains=[domain], s2s=True, tls=tls,
+                       settings=federation.settings(**more), **options)
+
+
+@pytest.fixture
+def pair(make_server, authority):
+    one, other = (make(make_server, authority, user, domain)
+                  for user, domain in (("alice", ONE), ("bob", OTHER)))
+    one.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{other.s2s_port}",
+            f"push.{OTHER}=127.0.0.1:{other.s2s_port}")
+    other.ctl("set", "s2s.routes", f"{ONE}=127.0.0.1:{one.s2s_port}")
+    return one, other
+
+
+def test_run(server, *words):
+    done = server.ctl_run("--json", *words)
+    reply = json.loads(done.stdout)
+    row = reply["rows"][0]
+    assert [f for f in row if f != "warning"] == FIELDS
+    return done.returncode, row, reply["text"]
+
+
+test_run.__test__ = False
+
+
+def failure(server, stage, error, *words):
+    code, row, _ = test_run(server, *words)
+    assert code == 1 and row["result"] == "Failure"
+    assert error in row["error_message"] and row["diagnosis"].startswith(stage + ": "), row
+    return row
+
+
+def test_a_domain_at_a_host(pair):
+    one, other = pair
+    code, row, text = test_run(one, "fedtest", "--target", "localhost", "--domain", OTHER,
+                               "--proxy", f"127.0.0.1:{other.s2s_port}")
+    assert code == 0 and row["result"] == "Success" and "warning" not in row, row
+    assert "ping" in text and row["latency"] != "00:00:00" and row["diagnosis"] == ""
+    assert [r["test"] for r in one.rows("test", "history")] == ["fedtest"]
+
+
+def test_a_host_of_another_name_is_tried_at_the_default_port(pair):
+    one, other = pair
+    code, row, _ = test_run(one, "fedtest", "--target", "127.0.0.3", "--domain", OTHER, "--proxy",
+                            f"127.0.0.1:{other.s2s_port}")
+    assert code == 1 and "5269" in row["warning"] and "127.0.0.3" in row["error_message"]
+
+
+def test_each_stage_that_fails_is_named(pair):
+    one, other = pair
+    to = ("fedtest", "--target", "localhost", "--domain")
+    port = federation.free_port()
+    row = failure(one, "tcp", f"127.0.0.1:{port}", *to, OTHER, "--proxy", f"127.0.0.1:{port}")
+    assert row["latency"] == "00:00:00"
+    failure(one, "stream", "host-unknown", *to, "else.test", "--proxy",
+            f"127.0.0.1:{other.s2s_port}")
+    failure(one, "policy", "served here", *to, ONE, "--proxy", "127.0.0.1:1")
+    other.ctl("set", "s2s.routes", f"{ONE}=127.0.0.1:{federation.free_port()}")
+    failure(one, "no answer", "ping", *to, OTHER, "--proxy", f"127.0.0.1:{other.s2s_port}",
+            "--timeout", "4s")
+    assert "are needed" in one.ctl_run("fedtest", "--target", "localhost").stderr
+
+
+@pytest.fixture
+def service(pair):
+    """A push service on the second server."""
+    _, other = pair
+    other.ctl("component", "add", f"push.{OTHER}", "--secret", "x" * 32)
+    return Component(other, f"push.{OTHER}", "x" * 32)
+
+
+def test_a_notification_reaches_a_push_service_of_another_server(pair, service):
+    one, _ = pair
+    running = one.ctl_start("pushtest", "--edge", "localhost", "--service", f"push.{OTHER}",
+                            "--node", "device")
+    iq = service.expect("<iq type='set'><pubsub xmlns='http://jabber.org/protocol/pubsub'>"
+                        "<publish node='device'><item/></publish></pubsub></iq>")
+    assert iq.find(f".//{{{PUSH}}}notification") is not None and iq.get("from") == ONE
+    service.send(f"<iq type='result' to='{ONE}' from='push.{OTHER}' id='{iq.get('id')}'/>")
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 0 and "Success" in out and "XEP-0357" in out
+
+
+def test_a_notification_that_is_refused_or_cannot_arrive(pair, service):
+    one, _ = pair
+    to = ("pushtest", "--edge", "localhost", "--service", f"push.{OTHER}")
+    running = one.ctl_start("--json", *to)
+    iq = service.expect("<iq type='set'/>")
+    service.send(f"<iq type='error' to='{ONE}' from='push.{OTHER}' id='{iq.get('id')}'>"
+                 f"<error type='cancel'><item-not-found xmlns='{xml.STANZA_ERROR}'/></error></iq>")
+    out, _ = running.communicate(timeout=60)
+    row = json.loads(out)["rows"][0]
+    assert "item-not-found" in row["error_message"] and row["diagnosis"].startswith("receiver: ")
+    row = failure(one, "no answer", "not answered", *to, "--timeout", "1s")
+    assert row["latency"] == "00:00:00"
+    one.ctl("set", "push.services", "else.test")
+    failure(one, "policy", "push.services", *to)
+    one.ctl("set", "push.enabled", "off")
+    failure(one, "policy", "push.enabled", *to)
+    assert "are needed" in one.ctl_run("pushtest", "--edge", "localhost").stderr
+
+
+def test_both_run_by_themselves(pair):
+    one, other = pair
+    for name, value in {"fedtest.target": "localhost", "pushtest.edge": "localhost",
+                        "fedtest.proxy": f"127.0.0.1:{other.s2s_port}", "fedtest.domain": OTHER,
+                        "pushtest.service": f"nobody.{OTHER}", "tests.every": "1s"}.items():
+        one.ctl("set", name, value)
+    rows = until("results", lambda: {r["test"]: r["result"] for r in one.rows("test", "history")}
+                 if len(one.rows("test", "history")) > 1 else None)
+    assert rows["fedtest"] == "Success"
+    until("failure", lambda: "pushtest" in {r["test"] for r in one.rows("test", "history")})
+    until("alarm", lambda: "pushtest.failed" in {a["name"] for a in one.rows("alarm", "list")})
+    assert "fedtest.failed" not in {a["name"] for a in one.rows("alarm", "list")}
+    one.ctl("set", "pushtest.service", "")
+    until("end of it",
+          lambda: "pushtest.failed" not in {a["name"] for a in one.rows("alarm", "list")})

@@ -1,0 +1,235 @@
+"""`musterctl imtest`: a user logs in at a host and sends a message to one at another server."""
+import json
+import re
+import socket
+
+import pytest
+
+from muster import federation
+from muster.client import until
+
+ONE, OTHER = "one.test", "other.test"
+FIELDS = ["target_fqdn", "result", "latency", "error_message", "diagnosis"]
+PASSWORD = "secret"
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return federation.Authority(tmp_path)
+
+
+@pytest.fixture
+def pair(make_server, authority):
+    """A function that starts both, each with a route to the other one."""
+    def start(**more):
+        servers = []
+        for user, domain in (("alice", ONE), ("bob", OTHER)):
+            tls = {**authority.issue(domain, domain), "trust": str(authority.file)}
+            servers.append(make_server(user, domains=[domain], s2s=True, tls=tls,
+                                       settings=federation.settings(**more)))
+        one, other = servers
+        one.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{other.s2s_port}")
+        other.ctl("set", "s2s.routes", f"{ONE}=127.0.0.1:{one.s2s_port}")
+        return one, other
+    return start
+
+
+def mark(server):
+    """Alice is the test user, with her password as it is."""
+    server.ctl("test", "user-add", f"alice@{ONE}", "--password", PASSWORD)
+
+
+def imtest(server, *words):
+    """The exit code, the row, and what is said."""
+    done = server.ctl_run("--json", "imtest", *words)
+    reply = json.loads(done.stdout)
+    assert len(reply["rows"]) == 1, reply
+    row = reply["rows"][0]
+    assert [f for f in row if f != "warning"] == FIELDS
+    return done.returncode, row, reply["text"]
+
+
+def failure(server, stage, error, *words):
+    code, row, _ = imtest(server, *words)
+    assert code == 1 and row["result"] == "Failure"
+    assert error in row["error_message"] and row["diagnosis"].startswith(stage + ": "), row
+    assert len(row["diagnosis"]) > len(stage) + 10
+    return row
+
+
+TO = ("--target", "localhost", "--receiver", f"bob@{OTHER}")
+
+
+def test_a_ping_proves_it_where_no_receipt_comes(pair):
+    one, other = pair()
+    mark(one)
+    bob = other.client("bob")
+    code, row, text = imtest(one, *TO)
+    assert code == 0 and row["result"] == "Success" and "warning" not in row
+    assert row["error_message"] == "" and row["diagnosis"] == ""
+    assert re.fullmatch(r"00:00:\d\d\.\d{7}", row["latency"])
+    assert "ping" in text and "receipt" in text
+    message = bob.expect("<message type='chat'><body/></message>")
+    assert message.get("from").startswith(f"alice@{ONE}/")
+
+
+def test_a_receipt_proves_it(pair):
+    one, other = pair()
+    mark(one)
+    bob = other.client("bob")
+    running = one.ctl_start("imtest", *TO)
+    message = bob.expect("<message type='chat'><request xmlns='urn:xmpp:receipts'/></message>")
+    bob.send(f"<message to='{message.get('from')}'><received xmlns='urn:xmpp:receipts' "
+             f"id='{message.get('id')}'/></message>")
+    out, err = running.communicate(timeout=60)
+    lines = out.splitlines()
+    assert running.returncode == 0 and not err
+    assert [line.split("  ")[0].strip() for line in lines[:5]] == [
+        "Target FQDN", "Result", "Latency", "Error Message", "Diagnosis"]
+    assert "Success" in lines[1] and "receipt of the receiver (XEP-0184)" in lines[5]
+
+
+def test_a_user_and_a_password_file_are_given(pair, tmp_path):
+    one, other = pair()
+    other.client("bob")
+    file = tmp_path / "password"
+    file.write_text(PASSWORD + "\n")
+    user = ("--user", f"alice@{ONE}", "--password-file", file)
+    assert imtest(one, *TO, *user)[0] == 0
+    done = one.ctl_run("imtest", *TO, "--user", f"alice@{ONE}", "--password-file",
+                       tmp_path / "none")
+    assert done.returncode != 0 and "No such file" in done.stderr
+    file.write_text("wrong\n")
+    row = failure(one, "authentication", "not-authorized", *TO, *user)
+    assert row["latency"] != "00:00:00"
+
+
+def test_without_a_user_nobody_can_log_in(pair):
+    one, _ = pair()
+    row = failure(one, "user", "no test user", *TO)
+    assert row["latency"] == "00:00:00"
+
+
+def test_a_partner_that_is_not_allowed(pair):
+    one, _ = pair(policy="allow")
+    mark(one)
+    failure(one, "policy", "not-allowed", *TO)
+
+
+def test_a_partner_that_cannot_be_reached(pair):
+    one, _ = pair(retry_for="0s")
+    mark(one)
+    one.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{federation.free_port()}")
+    failure(one, "delivery", "remote-server-timeout", *TO)
+
+
+def test_a_receiver_who_is_not_there(pair):
+    one, _ = pair()
+    mark(one)
+    failure(one, "receiver", "service-unavailable", "--target", "localhost", "--receiver",
+            f"nobody@{OTHER}")
+
+
+def test_a_partner_that_never_answers(pair):
+    one, other = pair()
+    mark(one)
+    other.ctl("set", "s2s.routes", f"{ONE}=127.0.0.1:{federation.free_port()}")
+    failure(one, "no answer", OTHER, *TO, "--timeout", "2s")
+
+
+def test_a_port_that_nobody_listens_at_is_named(pair):
+    one, _ = pair()
+    mark(one)
+    port = federation.free_port()
+    row = failure(one, "tcp", "Connection refused (errno 111", *TO, "--port", port)
+    assert f"127.0.0.1:{port}" in row["error_message"] and row["latency"] == "00:00:00"
+
+
+def test_a_target_that_never_answers(pair):
+    one, _ = pair()
+    mark(one)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        row = failure(one, "stream", "not answered in time", *TO, "--timeout", "1s", "--port",
+                      silent.getsockname()[1])
+    assert row["latency"] != "00:00:00"
+
+
+def test_a_target_that_the_configuration_does_not_know_gets_the_default_port(pair):
+    one, _ = pair()
+    mark(one)
+    done = one.ctl_run("imtest", "--target", "127.0.0.3", "--receiver", f"bob@{OTHER}")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("WARNING:") and "5222" in lines[0]
+    assert lines[1].startswith("Target FQDN") and done.returncode == 1
+
+
+def test_a_certificate_for_another_name(make_server, authority):
+    tls = {**authority.issue("bad", "else.test"), "trust": str(authority.file)}
+    one = make_server("alice", domains=[ONE], s2s=True, tls=tls,
+                      settings=federation.settings())
+    mark(one)
+    failure(one, "certificate", f"does not name {ONE}", *TO)
+
+
+def test_a_name_that_the_dns_does_not_know(pair):
+    one, _ = pair()
+    mark(one)
+    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{federation.free_port()}")
+    failure(one, "dns", "nowhere.test", "--target", "nowhere.test", "--receiver", f"bob@{OTHER}")
+
+
+def test_the_schedule_raises_an_alarm_and_clears_it(pair):
+    one, other = pair(retry_for="0s")
+    mark(one)
+    other.client("bob")
+    one.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{federation.free_port()}")
+    assert not one.rows("test", "history")
+    one.ctl("set", "imtest.target", "localhost")
+    one.ctl("set", "imtest.receiver", f"bob@{OTHER}")
+    one.ctl("set", "tests.every", "1s")
+    until("alarm", lambda: "imtest.failed" in [a["name"] for a in one.rows("alarm", "list")])
+    one.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{other.s2s_port}")
+    one.ctl("s2s", "retry", OTHER)
+    until("end of it",
+          lambda: "imtest.failed" not in [a["name"] for a in one.rows("alarm", "list")])
+    results = [row["result"] for row in one.rows("test", "history", "imtest")]
+    assert results[0] == "Success" and "Failure" in results and len(results) <= 30
+    assert not one.rows("test", "history", "fedtest")
+    text = one.ctl_run("metrics").stdout
+    assert "muster_tests_failed" in text and "muster_tests_latency" in text
+
+
+def test_test_users_are_kept_apart(pair):
+    one, _ = pair()
+    one.ctl("user", "add", f"carol@{ONE}", "--password", PASSWORD)
+    counts = {r["state"]: r["users"] for r in one.rows("user", "count")}
+    assert counts["registered"] == 2 and counts["test"] == 0
+    mark(one)
+    counts = {r["state"]: r["users"] for r in one.rows("user", "count")}
+    assert counts["registered"] == 1 and counts["test"] == 1
+    assert [r["jid"] for r in one.rows("user", "list")] == [f"carol@{ONE}"]
+    assert [r["jid"] for r in one.rows("test", "users")] == [f"alice@{ONE}"]
+    found = one.client("carol", password=PASSWORD).result(
+        "set", "<query xmlns='jabber:iq:search'><nick>al*</nick></query>", to=f"search.{ONE}")
+    assert not found.findall("{jabber:iq:search}item")
+    one.ctl("test", "user-del", f"alice@{ONE}")
+    assert len(one.rows("user", "list")) == 2 and not one.rows("test", "users")
+    assert "no test user" in one.ctl_run("test", "user-del", f"alice@{ONE}").stderr
+    assert "no account" in one.ctl_run("test", "user-add", f"x@{ONE}", "--password", "x").stderr
+
+
+@pytest.mark.parametrize("words", [("imtest", *TO, "--port"),
+                                   ("fedtest", "--target", "localhost", "--domain", OTHER,
+                                    "--proxy")])
+def test_a_stop_ends_a_test_that_is_under_way(pair, words):
+    one, _ = pair()
+    mark(one)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        port = silent.getsockname()[1]
+        running = one.ctl_start(*words, f"127.0.0.1:{port}" if words[0] == "fedtest" else port)
+        peer, _ = silent.accept()
+        one.stop()
+        out, err = running.communicate(timeout=60)
+        peer.close()
+    assert running.returncode != 0 and (out or err)

@@ -1,0 +1,222 @@
+"""`musterctl s2s trace`: each stage on the way to another server, and why one fails."""
+import json
+import re
+import socket
+import urllib.request
+
+import pytest
+
+from muster import federation
+from muster.client import until
+from muster.server import free_ports
+
+ONE, OTHER = "one.test", "other.test"
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return federation.Authority(tmp_path)
+
+
+def make(make_server, user, domain, tls, **more):
+    return make_server(user, domains=[domain], s2s=True, tls=tls,
+                       settings=federation.settings(**more))
+
+
+@pytest.fixture
+def one(make_server, authority):
+    return make(make_server, "alice", ONE, {**authority.issue(ONE, ONE),
+                                            "trust": str(authority.file)})
+
+
+def other(make_server, authority, **more):
+    return make(make_server, "bob", OTHER, {**authority.issue(OTHER, OTHER),
+                                            "trust": str(authority.file)}, **more)
+
+
+def route(server, domain, port):
+    server.ctl("set", "s2s.routes", f"{domain}=127.0.0.1:{port}")
+
+
+def trace(server, *words):
+    """The exit code, the steps by stage, and what is said at the end."""
+    done = server.ctl_run("--json", "s2s", "trace", OTHER, *words)
+    reply = json.loads(done.stdout)
+    steps = {}
+    for row in reply["rows"]:
+        steps.setdefault(row["stage"], []).append((row["result"], row["text"]))
+    return done.returncode, steps, reply["text"]
+
+
+def test_a_server_that_can_be_reached_shows_all_stages(make_server, authority, one):
+    route(one, OTHER, other(make_server, authority).s2s_port)
+    code, steps, text = trace(one)
+    assert code == 0 and "can be reached" in text
+    assert steps["policy"][0][0] == "ok" and steps["route"][0][0] == "ok"
+    assert "connected" in steps["tcp"][0][1]
+    assert steps["tls"][0][1].startswith("TLSv1.3, TLS_")
+    assert f"CN={OTHER}" in steps["certificate"][0][1] and "valid until 2" in \
+        steps["certificate"][0][1]
+    assert steps["certificate"][-1] == ("ok", f"it names {OTHER} (DNS name)")
+    assert steps["authentication"] == [("ok", "by certificate (SASL EXTERNAL)")]
+    assert steps["offers"][0][1].startswith("EXTERNAL: yes, dialback:")
+    assert "none is needed" in steps["link"][0][1]
+    assert "s2s.up" not in one.log()  # the real link was not touched
+
+
+def failed(one, stage, text, *words):
+    """The trace fails in this stage, and says this, and what to do."""
+    code, steps, said = trace(one, *words)
+    assert code == 1 and steps[stage][-1][0] == "failed", (steps, said)
+    assert f"({stage})" in said and text in said and len(said.split("\n")[1]) > 20, said
+    return steps
+
+
+def test_a_domain_that_the_policy_refuses(make_server, authority):
+    one = make(make_server, "alice", ONE, authority.issue(ONE, ONE), policy="allow")
+    failed(one, "policy", "s2s.policy does not allow it")
+
+
+def test_a_port_that_nobody_listens_at(make_server, authority, one):
+    port = federation.free_port()
+    route(one, OTHER, port)
+    steps = failed(one, "tcp", "Connection refused")
+    assert f"127.0.0.1:{port}: Connection refused" in steps["tcp"][0][1]
+
+
+@pytest.mark.parametrize("names, more, text", [
+    (["else.test"], {}, f"does not name {OTHER}"),
+    ([OTHER], {"begins": -20, "ends": -2}, "expired"),
+    ([OTHER], {"begins": 2, "ends": 20}, "not yet valid"),
+])
+def test_a_certificate_that_is_refused(make_server, authority, one, names, more, text):
+    tls = {**authority.issue("bad", *names, **more), "trust": str(authority.file)}
+    route(one, OTHER, make(make_server, "bob", OTHER, tls).s2s_port)
+    failed(one, "certificate", text)
+
+
+def test_a_certificate_of_an_unknown_authority(make_server, authority, one, tmp_path):
+    rogue = federation.Authority(tmp_path, "rogue")
+    route(one, OTHER, make(make_server, "bob", OTHER, rogue.issue("thief", OTHER)).s2s_port)
+    steps = failed(one, "certificate", "refused")
+    assert steps["tls"][0][0] == "ok" and "authentication" not in steps
+
+
+def test_dialback_where_the_certificate_is_not_accepted(make_server, authority, tmp_path):
+    rogue = federation.Authority(tmp_path, "rogue")
+    one = make(make_server, "alice", ONE, {**rogue.issue(ONE, ONE), "trust": str(authority.file)})
+    server = other(make_server, authority, verify_certificates="off")
+    route(one, OTHER, server.s2s_port)
+    route(server, ONE, one.s2s_port)
+    code, steps, _ = trace(one)
+    assert code == 0 and steps["authentication"][-1] == ("ok", "by dialback"), steps
+    server.ctl("set", "s2s.routes", f"{ONE}=127.0.0.1:{federation.free_port()}")
+    server.ctl("set", "s2s.dialback", "off")
+    failed(one, "authentication", "")
+
+
+def test_a_server_that_never_answers(make_server, authority, one):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        route(one, OTHER, silent.getsockname()[1])
+        failed(one, "stream", "no answer", "--timeout", "1s")
+
+
+def test_a_server_that_has_no_tls(make_server, authority, one):
+    listener = federation.Listener(OTHER, None)
+    route(one, OTHER, listener.port)
+    running = one.ctl_start("s2s", "trace", OTHER)
+    peer, _ = listener.sock.accept()
+    listener.header(peer, "id", "")
+    out, err = running.communicate(timeout=30)
+    assert running.returncode == 1 and "it offers no TLS" in err and "stage" in out
+    peer.close()
+    listener.close()
+
+
+def test_the_dns_is_shown(make_server, authority, one):
+    """Nobody answers at the port of the name server."""
+    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{free_ports(1)[0]}")
+    steps = failed(one, "dns", "_xmpp-server._tcp.other.test")
+    assert "tcp" not in steps
+
+
+def test_the_link_for_stanzas_is_shown_and_stays(make_server, authority, one):
+    server = other(make_server, authority)
+    route(one, OTHER, server.s2s_port)
+    route(server, ONE, one.s2s_port)
+    one.client("alice").send(f"<message to='bob@{OTHER}' type='chat'><body>x</body></message>")
+    server.client("bob").expect("<message><body>x</body></message>")
+    _, steps, _ = trace(one)
+    assert steps["link"][0][1].startswith("the stream for stanzas: up since"), steps
+    assert one.log().count("s2s.up") == 1
+
+
+def test_a_domain_of_ours_and_arguments_that_cannot_be(one):
+    assert "served here" in one.ctl_run("s2s", "trace", ONE).stderr
+    assert "no domain of this server" in one.ctl_run("s2s", "trace", OTHER, "--local",
+                                                     "x.test").stderr
+    assert one.ctl_run("s2s", "trace", OTHER, "--timeout", "1ms").returncode != 0
+
+
+def shown(server, domain=OTHER):
+    return {row["name"]: row["value"] for row in server.rows("s2s", "show", domain)}
+
+
+def test_show_says_what_is_known(make_server, authority, one):
+    assert shown(one) == {"state": "no stream, and nothing waits", "policy": "allowed"}
+    server = other(make_server, authority)
+    route(one, OTHER, server.s2s_port)
+    route(server, ONE, one.s2s_port)
+    alice, bob = one.client("alice"), server.client("bob")
+    alice.send(f"<message to='{bob}' type='chat'><body>there</body></message>")
+    bob.expect("<message><body>there</body></message>")
+    bob.send(f"<message to='{alice}' type='chat'><body>back</body></message>")
+    alice.expect("<message><body>back</body></message>")
+    row = shown(one)
+    assert row["stream to it"].startswith(f"from {ONE}: up for") and "by certificate" in \
+        row["stream to it"]
+    assert row["stream from it"].startswith(f"to {ONE}: up for")
+    assert row["queue"] == "0 stanzas wait" and row["policy"] == "allowed"
+    assert re.match("[1-9][0-9]* stanzas sent, [1-9][0-9]* received, 1 streams, 0 failures",
+                    row["counted"]), row
+    assert shown(one, ONE)["policy"] == "this domain is served here"
+
+
+def metrics(server):
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics") as answer:
+        text = answer.read().decode()
+    return dict(re.findall(r'^(muster_s2s_domain_\w+{domain="[^"]+"}) (\d+)$', text, re.M))
+
+
+def test_metrics_of_domains_are_bounded_and_a_failing_one_raises_an_alarm(make_server, authority):
+    tls = {**authority.issue(ONE, ONE), "trust": str(authority.file)}
+    one = make_server(domains=[ONE], s2s=True, tls=tls, start=False,
+                      settings=federation.settings(retry_for="0s", metrics_domains=1,
+                                                   alarm_after="1s"))
+    one.metrics_port = free_ports(1)[0]
+    one.conf["listen"]["metrics"] = [f"127.0.0.1:{one.metrics_port}"]
+    one.start()
+    one.add_user("alice")
+    server = other(make_server, authority)
+    closed = federation.free_port()
+    one.ctl("set", "s2s.routes", f"*=127.0.0.1:{closed}")
+    alice = one.client("alice")
+    for domain in OTHER, "third.test", "fourth.test":
+        alice.send(f"<message to='x@{domain}' type='chat' id='{domain}'><body>x</body></message>")
+        alice.expect(f"<message type='error' id='{domain}'/>")
+    found = metrics(one)
+    assert found[f'muster_s2s_domain_failures_total{{domain="{OTHER}"}}'] == "1", found
+    assert found['muster_s2s_domain_failures_total{domain="other"}'] == "2"
+    assert not [name for name in found if "third" in name]
+
+    def alarms():
+        return {row["name"]: row for row in one.rows("alarm", "list")}
+    until("alarm", lambda: "s2s.partner-failing" in alarms())
+    assert OTHER in alarms()["s2s.partner-failing"]["detail"]
+    assert "failing since" in shown(one)
+    route(one, OTHER, server.s2s_port)
+    one.ctl_run("s2s", "retry", OTHER)  # unless it is forgotten already
+    alice.send(f"<message to='bob@{OTHER}' type='chat'><body>x</body></message>")
+    server.client("bob").expect("<message><body>x</body></message>")
+    until("end of it", lambda: "s2s.partner-failing" not in alarms())
+    assert metrics(one)[f'muster_s2s_domain_sent_total{{domain="{OTHER}"}}'] != "0"
