@@ -126,7 +126,7 @@ def test_a_contact_who_is_approved_ahead(users):
     alice.send(f"<presence to='{bob.bare}' type='subscribe'/>")
     alice.expect(f"<presence from='{bob.bare}' type='subscribed'/>")
     alice.expect(f"<presence from='{bob}' type='-'/>")
-    bob.expect_nothing(f"<presence type='subscribe'/>")
+    bob.expect_nothing("<presence type='subscribe'/>")
 
 
 def test_a_request_waits_for_a_user_who_is_away(servers):
@@ -481,7 +481,7 @@ def test_bytestreams_are_negotiated_and_carried(users):
                  "<description xmlns='urn:xmpp:jingle:apps:file-transfer:5'/>"
                  "<transport xmlns='urn:xmpp:jingle:transports:ibb:1' block-size='4096' sid='b'/>"
                  "</content></jingle>")
-        steps = [offer, f"<open xmlns='http://jabber.org/protocol/ibb' block-size='4096' sid='b'/>"]
+        steps = [offer, "<open xmlns='http://jabber.org/protocol/ibb' block-size='4096' sid='b'/>"]
         steps += [f"<data xmlns='http://jabber.org/protocol/ibb' seq='{i}' sid='b'>{'QUJD' * 1000}"
                   "</data>" for i in range(5)]
         for i, step in enumerate(steps):

@@ -1,5 +1,5 @@
-"""Rooms, publish-subscribe services, push services, the proxy and uploads of one server, as users of
-another one have them."""
+"""Rooms, publish-subscribe services, push services, the proxy and uploads of one server, as users
+of another one have them."""
 import pytest
 
 from muster import across, muc, pubsub, xml
@@ -225,7 +225,8 @@ def test_the_proxy_carries_bytes_for_other_users(make_server, tmp_path):
     at = f"proxy.{ONE}"
     host = alice.result("get", f"<query xmlns='{BYTESTREAMS}'/>", to=at)
     assert host[0].get("jid") == at
-    offer = f"<query xmlns='{BYTESTREAMS}' sid='s'><streamhost jid='{at}' host='x' port='1'/></query>"
+    offer = (f"<query xmlns='{BYTESTREAMS}' sid='s'><streamhost jid='{at}' host='x' port='1'/>"
+             "</query>")
     alice.send(f"<iq type='set' id='o' to='{bob}'>{offer}</iq>")
     bob.expect(f"<iq type='set' id='o' from='{alice}'/>")
     sides = [Side(one, at=at).join(address("s", alice, bob)) for _ in range(2)]
@@ -240,7 +241,8 @@ def test_the_proxy_carries_bytes_for_other_users(make_server, tmp_path):
 def test_a_link_to_a_file(servers, users):
     one, _ = servers
     alice, bob = users
-    reply = alice.iq("get", f"<request xmlns='{UPLOAD}' filename='a' size='5'/>", to=f"upload.{ONE}")
+    reply = alice.iq("get", f"<request xmlns='{UPLOAD}' filename='a' size='5'/>",
+                     to=f"upload.{ONE}")
     put, get = (reply.find(f".//{{{UPLOAD}}}{way}").get("url") for way in ("put", "get"))
     assert http_do(one, "PUT", put, b"hello").status == 201
     alice.send(f"<message to='{bob}' type='chat'><body>{get}</body></message>")

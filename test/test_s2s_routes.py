@@ -281,7 +281,8 @@ def sees_other(listener, host):
                     peer.sendall(
                         f"<stream:stream xmlns='{federation.SERVER}' xmlns:stream='{xml.STREAM}' "
                         f"version='1.0' from='{OTHER}' id='first'><stream:error>"
-                        f"<see-other-host xmlns='{xml.STREAM_ERROR}'>{host}</see-other-host></stream:error></stream:stream>".encode())
+                        f"<see-other-host xmlns='{xml.STREAM_ERROR}'>{host}</see-other-host>"
+                        "</stream:error></stream:stream>".encode())
                     peer.recv(65536)
         except OSError:
             return
@@ -351,7 +352,8 @@ def test_attempts_at_a_time_are_bounded(one, other):
                                     "host.example:PORT"])
 def test_names_in_routes(one, other, name_server, target):
     dns = name_server("--host-record=host.example,127.0.0.1",
-                      f"--srv-host=_xmpp-server._tcp.there.example,host.example,{other.s2s_port},0,0")
+                      f"--srv-host=_xmpp-server._tcp.there.example,host.example,"
+                      f"{other.s2s_port},0,0")
     one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
     add(one, OTHER, target.replace("PORT", str(other.s2s_port)), "--less-specific", "off")
     assert reach(one.client("alice")) is None
@@ -362,7 +364,8 @@ def test_behind_routes_that_fail_the_dns_is_asked(one, make_server, authority, n
     there = server_of(make_server, authority, "carol", "there.example")
     federation.route(there, "*", one.s2s_port)
     dns = name_server("--host-record=host.example,127.0.0.1",
-                      f"--srv-host=_xmpp-server._tcp.there.example,host.example,{there.s2s_port},0,0")
+                      f"--srv-host=_xmpp-server._tcp.there.example,host.example,"
+                      f"{there.s2s_port},0,0")
     one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
     add(one, "*", federation.free_port())
     assert reach(one.client("alice"), "there.example") is None

@@ -22,8 +22,8 @@ ALONE = {
                  "carbons, contact lists, blocking and two nodes)",
     "s2s-lists": "routes and demands of s2s, which a seed has not (test_s2s_routes.py, "
                  "test_s2s_trust.py)",
-    "abroad": "nothing is abroad where s2s.policy is off; a seed has one server (test_s2s_across*.py "
-              "have two, Prosody and ejabberd)",
+    "abroad": "nothing is abroad where s2s.policy is off; a seed has one server "
+              "(test_s2s_across*.py have two, Prosody and ejabberd)",
     "contacts_abroad": "the same: it acts on the presence of contacts on other servers alone, by "
                        "presence and probes that others see as from there",
     "muc_abroad": "the same: it removes occupants of other servers alone, as an error to a message "
