@@ -28,9 +28,9 @@ def make(make_server, authority, user, domain, **more):
 def pair(make_server, authority):
     one, other = (make(make_server, authority, user, domain)
                   for user, domain in (("alice", ONE), ("bob", OTHER)))
-    one.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{other.s2s_port}",
-            f"push.{OTHER}=127.0.0.1:{other.s2s_port}")
-    other.ctl("set", "s2s.routes", f"{ONE}=127.0.0.1:{one.s2s_port}")
+    for domain in OTHER, f"push.{OTHER}":
+        federation.route(one, domain, other.s2s_port)
+    federation.route(other, ONE, one.s2s_port)
     return one, other
 
 
@@ -77,7 +77,7 @@ def test_each_stage_that_fails_is_named(pair):
     failure(one, "stream", "host-unknown", *to, "else.test", "--proxy",
             f"127.0.0.1:{other.s2s_port}")
     failure(one, "policy", "served here", *to, ONE, "--proxy", "127.0.0.1:1")
-    other.ctl("set", "s2s.routes", f"{ONE}=127.0.0.1:{federation.free_port()}")
+    federation.route(other, ONE, federation.free_port())
     failure(one, "no answer", "ping", *to, OTHER, "--proxy", f"127.0.0.1:{other.s2s_port}",
             "--timeout", "4s")
     assert "are needed" in one.ctl_run("fedtest", "--target", "localhost").stderr

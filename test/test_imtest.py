@@ -28,8 +28,8 @@ def pair(make_server, authority):
             servers.append(make_server(user, domains=[domain], s2s=True, tls=tls,
                                        settings=federation.settings(**more)))
         one, other = servers
-        one.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{other.s2s_port}")
-        other.ctl("set", "s2s.routes", f"{ONE}=127.0.0.1:{one.s2s_port}")
+        federation.route(one, OTHER, other.s2s_port)
+        federation.route(other, ONE, one.s2s_port)
         return one, other
     return start
 
@@ -119,7 +119,7 @@ def test_a_partner_that_is_not_allowed(pair):
 def test_a_partner_that_cannot_be_reached(pair):
     one, _ = pair(retry_for="0s")
     mark(one)
-    one.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{federation.free_port()}")
+    federation.route(one, OTHER, federation.free_port())
     failure(one, "delivery", "remote-server-timeout", *TO)
 
 
@@ -133,7 +133,7 @@ def test_a_receiver_who_is_not_there(pair):
 def test_a_partner_that_never_answers(pair):
     one, other = pair()
     mark(one)
-    other.ctl("set", "s2s.routes", f"{ONE}=127.0.0.1:{federation.free_port()}")
+    federation.route(other, ONE, federation.free_port())
     failure(one, "no answer", OTHER, *TO, "--timeout", "2s")
 
 
@@ -182,13 +182,13 @@ def test_the_schedule_raises_an_alarm_and_clears_it(pair):
     one, other = pair(retry_for="0s")
     mark(one)
     other.client("bob")
-    one.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{federation.free_port()}")
+    federation.route(one, OTHER, federation.free_port())
     assert not one.rows("test", "history")
     one.ctl("set", "imtest.target", "localhost")
     one.ctl("set", "imtest.receiver", f"bob@{OTHER}")
     one.ctl("set", "tests.every", "1s")
     until("alarm", lambda: "imtest.failed" in [a["name"] for a in one.rows("alarm", "list")])
-    one.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{other.s2s_port}")
+    federation.route(one, OTHER, other.s2s_port)
     one.ctl("s2s", "retry", OTHER)
     until("end of it",
           lambda: "imtest.failed" not in [a["name"] for a in one.rows("alarm", "list")])

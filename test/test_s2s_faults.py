@@ -268,7 +268,7 @@ def node(make_server, authority):
 @pytest.fixture
 def listener(node, authority):
     made = Listener(THEIRS, authority.issue("theirs", THEIRS))
-    node.ctl("set", "s2s.routes", f"{THEIRS}=127.0.0.1:{made.port}")
+    federation.route(node, THEIRS, made.port)
     yield made
     made.close()
 
@@ -306,8 +306,8 @@ def test_servers_that_never_go_on(node, authority):
     cert = authority.issue("silent", "*.example")
     listeners = {moment: Listener(f"{moment}.example", cert)
                  for moment in ("accepted", "header", "tls", "authentication")}
-    node.ctl("set", "s2s.routes", *(f"{made.domain}=127.0.0.1:{made.port}"
-                                    for made in listeners.values()))
+    for made in listeners.values():
+        federation.route(node, made.domain, made.port)
     alice, carol = node.client("alice", "a"), node.client("carol", "c")
     for moment, made in listeners.items():
         alice.send(f"<iq type='get' to='{made.domain}' id='{moment}'><ping xmlns='urn:xmpp:ping'/>"

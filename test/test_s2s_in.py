@@ -110,7 +110,7 @@ def test_a_component_that_is_not_connected_is_ours(node, authority, gate):
     """Its requests are answered to other servers, and nobody looks for it elsewhere; also after a
     restart."""
     listener = federation.Listener(EVIL, authority.issue("listener", EVIL))
-    node.ctl("set", "s2s.routes", f"{EVIL}=127.0.0.1:{listener.port}")
+    federation.route(node, EVIL, listener.port)
     peer = Peer(node, EVIL, gate.gate, authority.issue("evil", EVIL)).join()
     disconnected(node, gate)
     request = (f"<iq from='x@{EVIL}' to='u@{gate.gate}' type='get' id='q'>"
@@ -167,7 +167,7 @@ def test_content_of_the_stream_is_content_for_clients(node, evil, content, seen)
      "'jabber:client'><body>x</body></message></forwarded>")])
 def test_content_of_clients_is_content_of_the_stream(node, authority, content, sent):
     listener = federation.Listener(EVIL, authority.issue("listener", EVIL))
-    node.ctl("set", "s2s.routes", f"{EVIL}=127.0.0.1:{listener.port}")
+    federation.route(node, EVIL, listener.port)
     alice = node.client("alice")
     alice.send(f"<message to='x@{EVIL}' type='chat'>{content}</message>")
     with listener.join() as stream:
@@ -228,9 +228,9 @@ def test_a_key_is_of_one_stream(node, make_server, authority):
     """The key that has proved a stream proves no other one."""
     tls = {**authority.issue(OTHER, OTHER), "trust": str(authority.file)}
     other = make_server("bob", domains=[OTHER], s2s=True, tls=tls, settings=federation.settings())
-    node.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{other.s2s_port}")
+    federation.route(node, OTHER, other.s2s_port)
     impostor = federation.Listener(ONE, authority.issue("impostor", ONE))
-    other.ctl("set", "s2s.routes", f"{ONE}=127.0.0.1:{impostor.port}")
+    federation.route(other, ONE, impostor.port)
     first, second = (Peer(node, OTHER, ONE).secure() for _ in range(2))
     bob = other.client("bob")
     bob.send(f"<message to='alice@{ONE}' type='chat'><body>hi</body></message>")
@@ -247,7 +247,7 @@ def test_guesses_of_keys_are_bounded(node, make_server, authority, evil):
     """DENIED_MAX: a stream that has proved a domain goes on for a while."""
     tls = {**authority.issue(OTHER, OTHER), "trust": str(authority.file)}
     other = make_server("bob", domains=[OTHER], s2s=True, tls=tls, settings=federation.settings())
-    node.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{other.s2s_port}")
+    federation.route(node, OTHER, other.s2s_port)
     evil.join()
     for n in range(8):
         evil.result(f"{n}" * 64, origin=OTHER)

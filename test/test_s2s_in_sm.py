@@ -116,7 +116,7 @@ def test_a_peer_cannot_acknowledge_what_was_not_sent(node, join):
 def test_it_is_enabled_once_dialback_has_proved_a_pair(node, authority):
     """The features came before that and could not offer it."""
     listener = federation.Listener(EVIL, authority.issue("listener", EVIL))
-    node.ctl("set", "s2s.routes", f"{EVIL}=127.0.0.1:{listener.port}")
+    federation.route(node, EVIL, listener.port)
     peer = Peer(node, EVIL, ONE).secure()
     peer.result("k" * 64)
     with listener.secure("second", "") as asked:
@@ -388,7 +388,7 @@ def test_streams_that_are_kept_are_bounded(start, join):
 def test_all_pairs_of_a_stream_are_needed_to_resume_it(node, authority, join):
     """Another domain was proved on it by dialback."""
     listener = federation.Listener(OTHER, authority.issue("listener", OTHER))
-    node.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{listener.port}")
+    federation.route(node, OTHER, listener.port)
 
     def prove(peer, stream):
         peer.result("k" * 64, origin=OTHER)

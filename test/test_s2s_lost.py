@@ -107,8 +107,8 @@ def pair(start):
     """alice@one.test to bob@other.test over a wire."""
     one, other = start("alice", ONE, ack_timeout="2s"), start("bob", OTHER)
     wire = Wire(other.s2s_port)
-    one.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{wire.port}")
-    other.ctl("set", "s2s.routes", f"{ONE}=127.0.0.1:{one.s2s_port}")
+    federation.route(one, OTHER, wire.port)
+    federation.route(other, ONE, one.s2s_port)
     yield one, other, wire
     wire.close()
 
@@ -124,7 +124,7 @@ def listener(authority):
 def node(start, listener):
     """With a route to a server that the test plays."""
     server = start("alice", ONE)
-    server.ctl("set", "s2s.routes", f"{OTHER}=127.0.0.1:{listener.port}")
+    federation.route(server, OTHER, listener.port)
     return server
 
 
@@ -474,7 +474,7 @@ def federated(make_server, tmp_path):
         make = prosody.Prosody if kind is prosody else ejabberd.Ejabberd
         ours, theirs = partner.start(make_server, tmp_path, make, started, **options)
         wire = Wire(theirs.s2s_port)
-        ours.ctl("set", "s2s.routes", f"{THEIRS}=127.0.0.1:{wire.port}")
+        federation.route(ours, THEIRS, wire.port)
         started.append(wire)
         return ours, theirs, wire
     yield both

@@ -30,10 +30,10 @@ def start(make_server, folder, count, **settings):
         servers.append(make_server(f"u{n}", domains=[domain(n)], s2s=True, tls=tls,
                                    settings=federation.settings(**settings)))
     for one in servers:
-        one.ctl("set", "s2s.routes",
-                *(f"{service}{domain(n)}=127.0.0.1:{other.s2s_port}"
-                  for n, other in enumerate(servers) if other is not one
-                  for service in ("", "conference.")))
+        for n, other in enumerate(servers):
+            if other is not one:
+                for service in "", "conference.":
+                    federation.route(one, f"{service}{domain(n)}", other.s2s_port)
     return servers
 
 
@@ -235,7 +235,8 @@ def test_servers_that_have_ipv6_alone(make_server, tmp_path, way):
             server.start()
             server.add_user(name)
             if way == "route":
-                server.ctl("set", "s2s.routes", f"{domains[other]}=[::1]:{servers[other].s2s_port}")
+                server.ctl("s2s-route", "add", domains[other],
+                           f"[::1]:{servers[other].s2s_port}")
         alice, bob = (client_at(server.tls_port, name, at, tls=True)
                       for server, name, at in zip(servers, ("alice", "bob"), domains))
         chat(alice, bob, "to")

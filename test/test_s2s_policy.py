@@ -29,8 +29,8 @@ def pair(make_server, authority):
                                    settings=federation.settings()))
     one, other = servers
     for server, domain, there in ((one, OTHER, other), (other, ONE, one)):
-        server.ctl("set", "s2s.routes", f"{domain}=127.0.0.1:{there.s2s_port}",
-                   f"*.{domain}=127.0.0.1:{there.s2s_port}")
+        for pattern in domain, f"*.{domain}":
+            federation.route(server, pattern, there.s2s_port)
     return one, other
 
 
@@ -117,7 +117,7 @@ def test_each_domain_has_its_policy(node, authority):
     say(dora, f"x@{FAR}", "n")
     bounced(dora, "remote-server-not-found", "n")
     node.ctl("set", "s2s.retry-for", "0s")
-    node.ctl("set", "s2s.routes", f"{FAR}=127.0.0.1:{federation.free_port()}")
+    federation.route(node, FAR, federation.free_port())
     say(alice, f"x@{FAR}", "o")  # of the other domain: it is tried, and fails otherwise
     error = alice.expect(f"<message from='x@{FAR}' type='error' id='o'/>")
     assert error.find(".//{*}not-allowed") is None

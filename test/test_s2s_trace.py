@@ -35,7 +35,7 @@ def other(make_server, authority, **more):
 
 
 def route(server, domain, port):
-    server.ctl("set", "s2s.routes", f"{domain}=127.0.0.1:{port}")
+    federation.route(server, domain, port)
 
 
 def trace(server, *words):
@@ -110,7 +110,7 @@ def test_dialback_where_the_certificate_is_not_accepted(make_server, authority, 
     route(server, ONE, one.s2s_port)
     code, steps, _ = trace(one)
     assert code == 0 and steps["authentication"][-1] == ("ok", "by dialback"), steps
-    server.ctl("set", "s2s.routes", f"{ONE}=127.0.0.1:{federation.free_port()}")
+    federation.route(server, ONE, federation.free_port())
     server.ctl("set", "s2s.dialback", "off")
     failed(one, "authentication", "")
 
@@ -199,7 +199,7 @@ def test_metrics_of_domains_are_bounded_and_a_failing_one_raises_an_alarm(make_s
     one.add_user("alice")
     server = other(make_server, authority)
     closed = federation.free_port()
-    one.ctl("set", "s2s.routes", f"*=127.0.0.1:{closed}")
+    federation.route(one, "*", closed)
     alice = one.client("alice")
     for domain in OTHER, "third.test", "fourth.test":
         alice.send(f"<message to='x@{domain}' type='chat' id='{domain}'><body>x</body></message>")

@@ -7,7 +7,8 @@ SERVICES = "conference", "pubsub", "upload", "proxy"
 
 def route(server, domain, port):
     """Tells a server where another one is, with its services."""
-    server.ctl("set", "s2s.routes", f"{domain}=127.0.0.1:{port}", f"*.{domain}=127.0.0.1:{port}")
+    for pattern in domain, f"*.{domain}":
+        federation.route(server, pattern, port)
 
 
 def start(make_server, folder, **options):
