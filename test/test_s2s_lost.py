@@ -202,7 +202,7 @@ def test_a_connection_that_is_dead_without_a_word_is_found_out(pair):
     until_confirmed(one)  # it has answered a ping
     wire.say("f")
     flood(alice, 1, 20)
-    one.wait_log("event=s2s.lost.*does not answer a ping")
+    one.wait_log("event=s2s.lost.*does not confirm")
     wire.say("c")
     hear(bob, 1, 20)
     until_confirmed(one)

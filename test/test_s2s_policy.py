@@ -117,6 +117,7 @@ def test_each_domain_has_its_policy(node, authority):
     say(dora, f"x@{FAR}", "n")
     bounced(dora, "remote-server-not-found", "n")
     node.ctl("set", "s2s.retry-for", "0s")
+    node.ctl("set", "s2s.keep-for", "0s")
     federation.route(node, FAR, federation.free_port())
     say(alice, f"x@{FAR}", "o")  # of the other domain: it is tried, and fails otherwise
     error = alice.expect(f"<message from='x@{FAR}' type='error' id='o'/>")

@@ -200,6 +200,7 @@ def test_metrics_of_domains_are_bounded_and_a_failing_one_raises_an_alarm(make_s
     server = other(make_server, authority)
     closed = federation.free_port()
     federation.route(one, "*", closed)
+    one.ctl("set", "s2s.keep-for", "0s")
     alice = one.client("alice")
     for domain in OTHER, "third.test", "fourth.test":
         alice.send(f"<message to='x@{domain}' type='chat' id='{domain}'><body>x</body></message>")
