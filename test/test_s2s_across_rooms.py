@@ -149,6 +149,7 @@ def test_an_invitation_is_declined(servers, users, cave):
 
 
 def test_registration(servers, users, cave):
+    cave.set_affiliation(users[0], users[1].bare, "member")
     cave.register(users[1], "reserved")
     for server, name in zip(servers, ("carol", "dave")):
         assert cave.refused(server.client(name), "reserved") == ("conflict", "cancel")
