@@ -187,7 +187,7 @@ def test_the_other_server_is_killed_and_comes_back(federated):
     bob = theirs.client("bob", "b")
     for n in range(5):
         bob.expect(f"<message from='{alice}' type='chat' id='down{n}'/>")
-    came = [e.get("id") for e in bob.arrived if (e.get("id") or "").startswith("down")]
+    came = [e.get("id") for e in bob.log if (e.get("id") or "").startswith("down")]
     assert came == [f"down{n}" for n in range(5)]
     partner.talk(bob, alice, "after")
     partner.talk(alice, bob, "after")
