@@ -53,7 +53,7 @@ def test_nothing_that_tests_share_changes_a_setting():
               if call.args and getattr(call.args[0], "value", None) == "set"
               and not path.name.startswith("test_")}
     assert {path for path in shared if not path.startswith("together/")} == {
-        "conftest.py", "muster/across.py", "muster/partner.py"}
+        "conftest.py", "muster/partner.py"}
 
 
 def test_every_mark_has_a_reason():

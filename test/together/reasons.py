@@ -32,9 +32,6 @@ ALONE = {
            "with contacts, rooms, archives and carbons)",
     "federation": "it says something of foreign domains alone; a seed has one server "
                   "(test_s2s_policy.py has two, with contacts, rooms, blocking and departments)",
-    "probe": "commands that log in elsewhere as any client does, and open streams of their own to "
-             "other servers; what they send is handled like stanzas of any user "
-             "(test_imtest.py, test_fedtest.py)",
     "tests": "off by default; the schedule and the results of tests from outside. A test user is "
              "an account like any other, which lists, counts and user search leave out "
              "(test_imtest.py)",
@@ -55,6 +52,8 @@ APART = {
     "capacity": "an alarm when more clients are connected than planned for",
     "service_admin": "names and forms for commands of other features, which adhoc shows and runs",
     "report": "a command that lists sessions",
+    "probe": "commands that log in elsewhere as any client does, and open streams of their own to "
+             "other servers; what they send is handled like stanzas of any user",
     "webchat": "files for a web browser",
     "host_meta": "a file that names the web addresses",
     "muc_metrics": "counts rooms",

@@ -468,9 +468,8 @@ static struct command s2s_route_list_command = {
             { .name = "blocked", .type = PARAM_BOOL, .doc = "whether stanzas are refused" },
             { .name = "less_specific",
               .type = PARAM_BOOL,
-              .wide = true,
               .doc = "whether less specific patterns and the DNS are tried when it fails" },
-            { .name = "description", .wide = true, .doc = "a note" },
+            { .name = "description", .doc = "a note" },
             { 0 } },
 };
 static struct command s2s_demand_set_command = {
@@ -528,8 +527,8 @@ static struct command s2s_demand_list_command = {
             { .name = "pattern", .doc = "the domains that it is about" },
             { .name = "auth", .doc = "settings, any, certificate or dialback" },
             { .name = "tls_min", .doc = "the oldest version of TLS" },
-            { .name = "pins", .wide = true, .doc = "SHA-256 of the certificates" },
-            { .name = "description", .wide = true, .doc = "a note" },
+            { .name = "pins", .doc = "SHA-256 of the certificates" },
+            { .name = "description", .doc = "a note" },
             { 0 } },
 };
 
