@@ -10,7 +10,12 @@
 #include "im/account.h"
 #include "im/feature.h"
 
-enum { SECRET_MIN = 16, SECRET_MAX = 1000, SECRET_MADE = 24 /* random bytes */ };
+enum {
+    SECRET_MIN = 16,
+    SECRET_MAX = 1000,
+    SECRET_MADE = 24, /* random bytes */
+    LEARN_ATTEMPTS = 3
+};
 
 struct metric component_streams = { .name = "muster_component_streams",
                                     .kind = METRIC_GAUGE,
@@ -120,11 +125,22 @@ static void components_learned(void *arg, enum store_result result, const struct
         remote_expect(arg, store_text(b, 0, i, 0), true);
 }
 
+/* The loop does not run yet: the domains are known before the first stanza to them, which would be
+ * looked for elsewhere. */
 static void components_learn(struct worker *w)
 {
-    struct store_batch *b = store_read(worker_store(w), 0);
-    store_add(b, &component_list, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, worker_loop(w), 0, components_learned, w);
+    enum store_result result;
+    unsigned attempts = 0;
+    do {
+        struct store_batch *b = store_read(worker_store(w), 0);
+        store_add(b, &component_list, STORE_ANY_ROWS, NULL, 0);
+        result = store_run(b, components_learned, w);
+    } while (result != STORE_OK && ++attempts < LEARN_ATTEMPTS);
+    if (result != STORE_OK)
+        log_error(&log_component, LOG_EV("component.domains"),
+                  LOG_C("why", store_result_name(result)), LOG_I("worker", worker_index(w)),
+                  LOG_C("hint", "domains of components that are not connected are taken for those "
+                                "of other servers; when the database works, restart"));
 }
 
 static void added_everywhere(struct worker *w, void *arg)
