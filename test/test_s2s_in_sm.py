@@ -1,6 +1,8 @@
 """Stream management (XEP-0198) on the streams of other servers: h covers what is handled, and a
 stream that breaks is resumed by nobody but its server."""
 import socket
+import threading
+import time
 
 import pytest
 
@@ -107,7 +109,9 @@ def test_a_peer_cannot_acknowledge_what_was_not_sent(node, join):
     peer.ack(0)
     counted(peer, 0)
     peer.ack(1)
-    peer.expect_stream_error("undefined-condition")
+    error = peer.expect_stream_error("undefined-condition")
+    claim = error.find(f"{{{xml.SM}}}handled-count-too-high")
+    assert (claim.get("h"), claim.get("send-count")) == ("1", "0")
     peer = join(node)
     peer.ack("x")
     peer.expect_stream_error("invalid-xml")
@@ -150,9 +154,10 @@ def test_stanzas_are_counted_whatever_becomes_of_them(node, join):
         message("last")]
     peer.raw(" ".join(stanzas[:5]) + f"<r xmlns='{xml.SM}'/>" + "".join(stanzas[5:]))
     counted_to = len(stanzas)
-    # a room is another domain than the one that was proved
+    # a room is another domain than the one that was proved: what came before it is told
     peer.expect_stream_error("invalid-from")
-    assert peer.acked <= counted_to - 2
+    request = f"<resume xmlns='{xml.SM}' previd='{peer.sm_id}' h='0'/>"
+    assert failure(join(node, enable=False), request)[1] == f"{counted_to - 2}"
     peer = join(node)
     del stanzas[8]
     peer.raw("".join(stanzas))
@@ -200,25 +205,32 @@ def received(node):
 
 
 @pytest.mark.sqlite
-def test_nothing_acknowledged_is_lost_by_a_kill(start, disk, join):
+def test_nothing_acknowledged_is_lost_by_a_kill(start, disk, join, authority):
     node = start("alice", "bob", disk=disk)
     room = Room("cave", domain=ONE)
     room.create(node.client("alice"), "alice", persistentroom=True)
     peer = join(node)
+    speaker = Peer(node, EVIL, f"conference.{ONE}", authority.issue("speaker", EVIL)).join()
+    speaker.enable_sm()
     disk.turn(write_ms=20)
     peer.raw("".join(message(n, more=f"id='{n}'") for n in range(50))
              + f"<presence from='x@{EVIL}' to='bob@{ONE}' type='subscribe'/>")
-    peer.wait_acked(1)
-    count = peer.acked
-    while peer.acked < 51:
-        count = peer.acked
-        peer.pump(1)
+    speaker.raw(f"<presence from='x@{EVIL}/r' to='{room.jid}/x'>"
+                "<x xmlns='http://jabber.org/protocol/muc'/></presence>"
+                f"<message from='x@{EVIL}/r' to='{room.jid}' type='groupchat' id='spoken'>"
+                "<body>spoken</body></message>")
+    counted(speaker, 2)
+    counted(peer, 51)
     node.kill()
     disk.turn(write_ms=0)
     node.start()
     alice = node.client("alice")
-    for n in range(count):
+    for n in range(50):
         alice.expect(f"<message from='bob@{EVIL}' id='{n}'><body>{n}</body></message>")
+    alice.raw(f"<iq type='set' id='q' to='{room.jid}'><query xmlns='urn:xmpp:mam:2'/></iq>")
+    alice.expect("<message><result xmlns='urn:xmpp:mam:2'><forwarded xmlns='urn:xmpp:forward:0'>"
+                 f"<message xmlns='{xml.CLIENT}' from='{room.jid}/x' id='spoken'/></forwarded>"
+                 "</result></message>")
     bob = node.client("bob")
     bob.result("get", f"<query xmlns='{xml.ROSTER}'/>")
     bob.expect(f"<presence from='x@{EVIL}' type='subscribe'/>")
@@ -228,18 +240,23 @@ def test_nothing_acknowledged_is_lost_by_a_kill(start, disk, join):
 
 
 @pytest.mark.sqlite
-@pytest.mark.parametrize("ends", ["peer", "operator"])
+@pytest.mark.parametrize("ends", ["peer", "operator", "restart"])
 def test_what_is_under_way_at_the_end_is_acknowledged(start, disk, join, ends):
     node = start("alice", "bob", disk=disk)
     peer = join(node)
     disk.turn(sync_ms=slow_disk.STILL)
     peer.raw(message("late") + f"<presence from='x@{EVIL}/r' to='alice@{ONE}'/>")
     until("both", lambda: received(node) == 2)
+    later = threading.Timer(0.3, disk.turn, kwargs={"sync_ms": 0})
+    later.start()
     if ends == "peer":
         peer.raw("</stream:stream>")
-    else:
+    elif ends == "operator":
         node.ctl("s2s", "close", EVIL)
-    disk.turn(sync_ms=0)
+    else:
+        node.stop()
+        peer.expect_stream_error("system-shutdown")
+    later.join()
     peer.expect_closed()
     assert peer.acked == 2
 
@@ -304,14 +321,77 @@ def test_what_is_under_way_is_counted_before_a_stream_is_resumed(start, disk, jo
 
 @pytest.mark.parametrize("end", ["</stream:stream>", "<a xmlns='urn:unknown'/>", "closed"])
 def test_a_stream_that_ended_is_not_resumed(node, join, end):
+    """But what it has brought is told as often as that is asked."""
     peer = join(node)
+    peer.raw(message("one"))
+    counted(peer, 1)
     if end == "closed":
         node.ctl("s2s", "close", EVIL)
     else:
         peer.raw(end)
     peer.expect_closed()
+    for _ in range(2):
+        again = join(node, enable=False)
+        assert failure(again, f"<resume xmlns='{xml.SM}' previd='{peer.sm_id}' h='0'/>") == (
+            "item-not-found", "1")
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("end", ["error", "time", "drains"])
+def test_h_of_a_stream_that_ended_is_told_when_it_is_known(start, disk, join, end):
+    """Not while something is under way."""
+    node = start("alice", "bob", disk=disk, settings={"s2s.resume-for": "1s"})
+    peer = join(node)
+    disk.turn(sync_ms=slow_disk.STILL)
+    peer.raw(message("one") + message("two", more="id='2'"))
+    until("both", lambda: received(node) == 2)
+    if end == "error":
+        peer.raw("<a xmlns='urn:unknown'/>")
+        peer.expect_stream_error("unsupported-stanza-type")
+    elif end == "drains":
+        peer.raw("</stream:stream>")
+    else:
+        broken(node, peer)
+        at = time.monotonic()
+        until("its time", lambda: time.monotonic() - at > 1.5)
     again = join(node, enable=False)
-    assert resume(again, peer.sm_id).tag == f"{{{xml.SM}}}failed"
+    again.raw(f"<resume xmlns='{xml.SM}' previd='{peer.sm_id}' h='0'/>")
+    again.pump(0.5)
+    assert not again.inbox
+    disk.turn(sync_ms=0)
+    assert again.expect(f"<failed xmlns='{xml.SM}'/>").get("h") == "2"
+
+
+@pytest.mark.sqlite
+@pytest.mark.skipif(nodes.COUNT > 1, reason="the limit is of a worker")
+def test_a_stream_that_is_asked_for_makes_no_room(start, disk, join):
+    node = start("alice", "bob", disk=disk, workers=1)
+    peer = join(node)
+    disk.turn(sync_ms=slow_disk.STILL)
+    peer.raw(message("one"))
+    until("it", lambda: received(node) == 1)
+    broken(node, peer)
+    again = join(node, enable=False)
+    again.raw(f"<resume xmlns='{xml.SM}' previd='{peer.sm_id}' h='0'/>")
+    for _ in range(9):
+        broken(node, join(node))
+    disk.turn(sync_ms=0)
+    assert again.expect(f"<resumed xmlns='{xml.SM}'/>").get("h") == "1"
+
+
+def test_a_resumption_that_breaks_loses_nothing(start, join):
+    """The new stream may be gone before it hears that it has resumed the old one."""
+    node = start("alice", workers=4)
+    peer = join(node)
+    peer.raw(message("one"))
+    counted(peer, 1)
+    broken(node, peer)
+    request = f"<resume xmlns='{xml.SM}' previd='{peer.sm_id}' h='0'/>"
+    for _ in range(10):
+        again = join(node, enable=False)
+        again.raw(request)
+        again.sock.close()
+    assert resume(join(node, enable=False), peer.sm_id).get("h") == "1"
 
 
 def test_nobody_resumes_the_stream_of_another(node, join):
@@ -338,23 +418,25 @@ def test_a_stream_is_kept_for_its_time(start, join):
     peer.raw(message("one"))
     counted(peer, 1)
     broken(node, peer)
-    second = join(node)
-    assert second.sm_id
-    mark = [join(node, OTHER) for _ in range(2)]
-    broken(node, mark[0])
+    at = time.monotonic()
+    until("its time", lambda: time.monotonic() - at > 1.5)
+    request = f"<resume xmlns='{xml.SM}' previd='{peer.sm_id}' h='0'/>"
+    assert failure(join(node, enable=False), request) == ("item-not-found", "1")
 
-    def over():
-        again = join(node, enable=False)
-        answer = resume(again, peer.sm_id)
-        again.close()
-        if answer.tag.endswith("resumed"):  # too early: it is broken again
-            again.sm_id = peer.sm_id
-            return None
-        return answer
-    answer = over()
-    if answer is None:
-        answer = until("its time", over)
-    assert answer.get("h") == "1" or answer.get("h") is None
+
+def test_a_stream_is_not_kept_longer_than_its_peer_wants(node, join):
+    """Nor is the one that has resumed it."""
+    peer = join(node, enable=False)
+    peer.raw(f"<enable xmlns='{xml.SM}' resume='true' max='1'/>")
+    enabled = peer.expect(f"<enabled xmlns='{xml.SM}'/>")
+    assert enabled.get("max") == "1"
+    request = f"<resume xmlns='{xml.SM}' previd='{enabled.get('id')}' h='0'/>"
+    again = join(node, enable=False)
+    assert sm(again, request).tag == f"{{{xml.SM}}}resumed"
+    broken(node, again)
+    at = time.monotonic()
+    until("its time", lambda: time.monotonic() - at > 1.5)
+    assert failure(join(node, enable=False), request) == ("item-not-found", "0")
 
 
 def test_without_resumption(start, join):
@@ -371,18 +453,63 @@ def test_without_resumption(start, join):
 
 @pytest.mark.skipif(nodes.COUNT > 1, reason="the limit is of a worker")
 def test_streams_that_are_kept_are_bounded(start, join):
-    """FLOWS_OF_DOMAIN: the oldest makes room."""
+    """FLOWS_OF_PAIR: those that can be resumed no more make room first, then the oldest."""
     node = start("alice", workers=1)
     peers = []
     for _ in range(9):
         peers.append(join(node))
         broken(node, peers[-1])
+    ended = join(node)
+    ended.raw("</stream:stream>")  # the oldest makes room for its h, and that for the next
+    ended.expect_closed()
+    peers.append(join(node))
+    broken(node, peers[-1])
     other = join(node, OTHER)
     broken(node, other)
-    assert resume(join(node, enable=False), peers[0].sm_id).tag == f"{{{xml.SM}}}failed"
-    for peer in peers[1:]:
+    for peer in peers[:2] + [ended]:
+        answer = resume(join(node, enable=False), peer.sm_id)
+        assert (answer.tag, answer.get("h")) == (f"{{{xml.SM}}}failed", None)
+    for peer in peers[2:]:
         assert resume(join(node, enable=False), peer.sm_id).tag == f"{{{xml.SM}}}resumed"
     assert resume(join(node, OTHER, enable=False), other.sm_id).tag == f"{{{xml.SM}}}resumed"
+
+
+@pytest.mark.skipif(nodes.COUNT > 1, reason="the limit is of a worker")
+def test_streams_to_many_domains_of_ours_are_kept(make_server, authority):
+    """All of one foreign domain, which has a stream for each pair."""
+    ours = [f"d{n}.test" for n in range(12)]
+    tls = {**authority.issue(ONE, *ours), "trust": str(authority.file)}
+    node = make_server(domains=ours, s2s=True, tls=tls, workers=1)
+    node.ctl("set", "s2s.policy", "open")
+
+    def join_to(local):
+        return Peer(node, EVIL, local, authority.issue(EVIL, EVIL)).join()
+    peers = [join_to(local) for local in ours]
+    for peer in peers:
+        peer.enable_sm()
+        broken(node, peer)
+    for peer in peers:
+        assert resume(join_to(peer.local), peer.sm_id).tag == f"{{{xml.SM}}}resumed"
+
+
+@pytest.mark.skipif(nodes.COUNT > 1, reason="the limit is of a worker")
+def test_one_address_does_not_push_out_the_streams_of_others(start, authority, join):
+    """FLOWS_OF_ADDRESS, though its certificate holds for as many domains as it likes."""
+    node = start("alice", workers=1)
+    cert = authority.issue("many", *(f"d{n}.test" for n in range(40)))
+    node.ctl("set", "s2s.resume-for", "4min")
+    kept = []
+    for n in range(260):
+        peer = Peer(node, f"d{n % 40}.test", ONE, cert).join()
+        peer.enable_sm()
+        peer.sock.shutdown(socket.SHUT_RDWR)
+        peer.sock.close()
+        node.clients.remove(peer)
+        kept.append(peer)
+    until("the end of all", lambda: node.rows("s2s", "list") == [])
+    answers = [resume(Peer(node, peer.jid, ONE, cert).join(), peer.sm_id).tag
+               for peer in (kept[0], kept[3], kept[4], kept[259])]
+    assert [a.split("}")[1] for a in answers] == ["failed", "failed", "resumed", "resumed"]
 
 
 def test_all_pairs_of_a_stream_are_needed_to_resume_it(node, authority, join):

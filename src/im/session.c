@@ -840,15 +840,19 @@ const struct bind2_rule session_bind2[] = {
     { 0 },
 };
 
-/* XEP-0198 §4: the stream error says what was claimed and what was sent. */
+slice sm_bad_ack(char text[static SM_BAD_ACK_BYTES], uint32_t h, uint32_t sent)
+{
+    int n = snprintf(text, SM_BAD_ACK_BYTES,
+                     "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>", h, sent);
+    return (slice){ text, (size_t)n };
+}
+
 static void bad_ack(struct session *s, uint32_t h)
 {
-    char text[128];
-    int n = snprintf(text, sizeof text,
-                     "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>", h,
-                     s->out_count - s->out_base);
-    session_down(
-        s, &(struct down){ .kind = DOWN_CLOSE, .end = END_BAD_ACK, .text = { text, (size_t)n } });
+    char text[SM_BAD_ACK_BYTES];
+    session_down(s, &(struct down){ .kind = DOWN_CLOSE,
+                                    .end = END_BAD_ACK,
+                                    .text = sm_bad_ack(text, h, s->out_count - s->out_base) });
     session_end(s, END_CLOSED);
 }
 

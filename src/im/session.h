@@ -233,6 +233,10 @@ void sm_enabled_write(struct buf *out, slice id, uint32_t max_s);
  * RESUME_MAX_S, which is more than any setting allows. */
 enum { RESUME_MAX_S = 255 };
 uint32_t sm_resume_wanted(const struct elem *e, struct arena *tmp);
+/* For the stream error about an <a/>, what was claimed and what was sent (XEP-0198 §4); in `text`.
+ */
+enum { SM_BAD_ACK_BYTES = 128 };
+slice sm_bad_ack(char text[static SM_BAD_ACK_BYTES], uint32_t h, uint32_t sent);
 static inline bool device_is_known(const uint8_t device[16]) /* not zeros */
 {
     static const uint8_t none[16];

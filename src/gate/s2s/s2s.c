@@ -22,7 +22,9 @@ enum {
     HANDSHAKE_MS = 20000,
     OUTPUT_MAX = 32 << 20,
     USER_TIMEOUT_MS = 60000,
-    STOP_MS = 1000 /* to flush when the server stops: less than the node waits for it */
+    /* When the server stops, to flush: more than what is under way has (s2s_in_stop()), and less
+     * than the node waits for it. */
+    STOP_MS = 1500
 };
 
 struct s2s_listener {
@@ -149,7 +151,7 @@ static void s2s_stop(void *own, struct worker *w)
     LIST_EACH (it, &sw->probes.all)
         xstream_fail(CONTAINER_OF(it, struct xstream, node), XE_SYSTEM_SHUTDOWN, (slice){ 0 });
     LIST_EACH (it, &sw->in.all)
-        xstream_fail(CONTAINER_OF(it, struct xstream, node), XE_SYSTEM_SHUTDOWN, (slice){ 0 });
+        s2s_in_stop(s2s_in_of(CONTAINER_OF(it, struct xstream, node)));
     partners_each(w, (slice){ 0 }, partner_is_stopped);
     sw->stop.fn = s2s_stopped;
     timer_set(worker_loop(w), &sw->stop, STOP_MS);

@@ -28,7 +28,8 @@
 enum {
     ENDING_MS = 2000, /* from our end of a stream to the peer's, or until all is handled */
     SASL_BYTES_MAX = 2048,
-    LANG_MAX = 35, /* bytes (RFC 5646 §4.4.1) */
+    STOPPING_MS = 1000, /* when the edge stops: see s2s.c */
+    LANG_MAX = 35,      /* bytes (RFC 5646 §4.4.1) */
     SASL_FAILURES_MAX = 3
 };
 
@@ -393,7 +394,10 @@ static void in_failed(struct xstream *x, enum stream_error e, slice text)
 /* Who opened a stream ends it when it is idle, after as long as that; we are patient. */
 static uint64_t in_due_ms(const struct xstream *x)
 {
-    if (x->end_sent || ((const struct s2s_in *)x)->draining)
+    const struct s2s_in *s = (const struct s2s_in *)x;
+    if (s->stopping)
+        return xstream_left_ms(x, STOPPING_MS);
+    if (x->end_sent || s->draining)
         return xstream_left_ms(x, ENDING_MS);
     return x->state == STREAM_BOUND ? 2 * (uint64_t)setting_int(&s2s_idle)
                                     : xstream_left_ms(x, S2S_LOGIN_MS);
@@ -442,6 +446,17 @@ static void in_end(struct s2s_in *s)
     }
 }
 
+void s2s_in_stop(struct s2s_in *s)
+{
+    s->stopping = true;
+    if (s->x.state != STREAM_BOUND || !s2s_flow_waits(s))
+        s2s_flow_end(s);
+    else if (s->draining)
+        in_ends_soon(s);
+    else
+        in_drain(s);
+}
+
 static void in_idle(struct xstream *x)
 {
     uint64_t silent_ms = (loop_now_us(worker_loop(x->worker)) - xstream_last_us(x)) / 1000;
@@ -476,6 +491,7 @@ static void in_check(const struct xstream *x)
     ensure(x->state != STREAM_BOUND || s->pair_count > 0);
     ensure(!s->external || x->state != STREAM_FEATURES);
     ensure(s->flow == NULL || x->state == STREAM_BOUND);
+    ensure(!s->stopping || s->draining || x->state == STREAM_CLOSED);
     ensure(!s->draining || x->state == STREAM_BOUND || x->state == STREAM_CLOSED);
 }
 

@@ -2,6 +2,8 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
+#include "base/hash.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
@@ -17,12 +19,17 @@
 #include "im/session.h"
 #include "xmpp/ns.h"
 #include "xmpp/promise.h"
+#include <openssl/sha.h>
 
 enum {
     FLOW_ID_BYTES = 16,
-    EXPIRED_MS = 10 * 60000, /* h of a stream that can be resumed no more is still told */
-    HANDLED_MS = 6000        /* a resumption waits so long for what is under way: see
-                              * architecture §6, stores that do not answer */
+    DIGEST_BYTES = 16,               /* of a pair, so that any domains fit */
+    DIGEST_CHARS = 2 * DIGEST_BYTES, /* in hexadecimal */
+    PAIRS_TEXT_MAX = 8 << 10,        /* of a message */
+    HOLDERS = 1024,                  /* counts of addresses: two may share one */
+    EXPIRED_MS = 10 * 60000,         /* h of a stream that can be resumed no more is still told */
+    HANDLED_MS = 6000                /* a resumption waits so long for what is under way: see
+                                      * architecture §6, stores that do not answer */
 };
 
 /* What a stream has brought. It outlives the stream while something is under way, and while it is
@@ -41,13 +48,15 @@ struct in_flow {
     uint32_t open;        /* reports that are to come */
     uint32_t max_s;       /* the longest that the peer wants it to be kept; 0: not at all */
     bool enabled;
-    bool lost;    /* a stanza that nobody knows the end of: h does not go beyond it */
-    bool expired; /* kept for its h alone */
-    bool held;    /* its stream is not read */
-    bool wanted;  /* `asker` waits until nothing is under way */
+    bool lost;         /* a stanza that nobody knows the end of: h does not go beyond it */
+    bool expired;      /* kept for its h alone */
+    uint64_t holder;   /* of the address of its peer */
+    uint64_t until_us; /* loop time: so long it is kept */
+    bool held;         /* its stream is not read */
+    bool wanted;       /* `asker` waits until nothing is under way */
     struct message_from asker;
     struct loop_defer ack;
-    struct timer timer;             /* the end of what it waits for */
+    struct timer timer;             /* the end of what it waits for: until_us, or HANDLED_MS */
     slice pairs;                    /* of the stream, when it is kept: see pairs_write() */
     char id[2 * FLOW_ID_BYTES + 1]; /* empty: it cannot be resumed */
 };
@@ -103,17 +112,22 @@ static void flow_check(struct in_flow *f)
         flow_free(f);
 }
 
+static struct in_flow *flow_new(struct s2s_worker *sw, struct worker *w)
+{
+    struct in_flow *f = mem_new(struct in_flow);
+    f->sw = sw;
+    f->worker = w;
+    list_init(&f->reports);
+    list_append(&sw->flows, &f->node);
+    return f;
+}
+
 static struct in_flow *flow_of(struct s2s_in *s)
 {
-    struct in_flow *f = s->flow;
-    if (f != NULL)
-        return f;
-    f = s->flow = mem_new(struct in_flow);
-    f->sw = s2s_worker(s->gate, s->x.worker);
-    f->worker = s->x.worker;
+    if (s->flow != NULL)
+        return s->flow;
+    struct in_flow *f = s->flow = flow_new(s2s_worker(s->gate, s->x.worker), s->x.worker);
     f->stream = s;
-    list_init(&f->reports);
-    list_append(&f->sw->flows, &f->node);
     return f;
 }
 
@@ -161,7 +175,10 @@ void s2s_flow_last_ack(struct s2s_in *s)
 void s2s_flow_end(struct s2s_in *s)
 {
     s2s_flow_last_ack(s);
-    xstream_close(&s->x, (slice){ 0 });
+    if (s->stopping)
+        xstream_fail(&s->x, XE_SYSTEM_SHUTDOWN, (slice){ 0 });
+    else
+        xstream_close(&s->x, (slice){ 0 });
 }
 
 /* Stanzas. */
@@ -259,34 +276,56 @@ bool s2s_flow_waits(const struct s2s_in *s)
 
 /* Keeping. */
 
-/* The pairs that are proved, each between line feeds, with a slash in the middle. */
-static void pairs_write(const struct s2s_in *s, struct buf *out)
+/* The digests of the pairs that are proved, one behind the other. */
+static slice pairs_write(const struct s2s_in *s)
 {
-    buf_lit(out, "\n");
+    unsigned char whole[SHA256_DIGEST_LENGTH];
+    char *out = arena_alloc_raw(in_scratch(s), PAIRS_MAX * DIGEST_CHARS + 1);
+    size_t len = 0;
+    _Static_assert(PAIRS_MAX * DIGEST_CHARS <= PAIRS_TEXT_MAX, "all of them fit");
     LIST_EACH (it, &s->pairs) {
         const struct pair *p = CONTAINER_OF(it, struct pair, node);
-        if (p->proved)
-            buf_printf(out, "%.*s/%.*s\n", SLICE_ARG(pair_remote(p)), SLICE_ARG(pair_local(p)));
+        if (!p->proved)
+            continue;
+        slice remote = pair_remote(p), local = pair_local(p);
+        slice text =
+            slice_of(arena_printf(in_scratch(s), "%.*s/%.*s", SLICE_ARG(remote), SLICE_ARG(local)));
+        SHA256((const unsigned char *)text.ptr, text.len, whole);
+        ensure(len + DIGEST_CHARS <= PAIRS_MAX * DIGEST_CHARS);
+        hex_encode(out + len, (slice){ (const char *)whole, DIGEST_BYTES });
+        len += DIGEST_CHARS;
     }
+    return (slice){ out, len };
+}
+
+static slice pairs_at(slice pairs, size_t at) { return (slice){ pairs.ptr + at, DIGEST_CHARS }; }
+
+static bool pair_is_among(slice pair, slice pairs)
+{
+    for (size_t i = 0; i + DIGEST_CHARS <= pairs.len; i += DIGEST_CHARS)
+        if (slice_eq(pairs_at(pairs, i), pair))
+            return true;
+    return false;
 }
 
 /* Whether each of the pairs is among the others. */
 static bool pairs_are_among(slice pairs, slice others)
 {
-    while (pairs.len > 1) {
-        const char *end = memchr(pairs.ptr + 1, '\n', pairs.len - 1);
-        if (end == NULL ||
-            memmem(others.ptr, others.len, pairs.ptr, (size_t)(end + 1 - pairs.ptr)) == NULL)
+    for (size_t i = 0; i + DIGEST_CHARS <= pairs.len; i += DIGEST_CHARS)
+        if (!pair_is_among(pairs_at(pairs, i), others))
             return false;
-        pairs = slice_from(pairs, (size_t)(end - pairs.ptr));
-    }
-    return true;
+    return pairs.len > 0;
 }
 
-static slice pairs_domain(slice pairs)
+/* What stands for the address of a peer; a /64 of IPv6 is one. */
+static uint64_t flow_holder(const struct s2s_in *s)
 {
-    const char *end = pairs.len < 2 ? NULL : memchr(pairs.ptr, '/', pairs.len);
-    return end == NULL ? (slice){ "", 0 } : (slice){ pairs.ptr + 1, (size_t)(end - pairs.ptr - 1) };
+    const union ip_address *a = &conn_info(s->x.conn)->peer;
+    if (a->any.sa_family == AF_INET)
+        return hash_keyed((slice){ (const char *)&a->v4.sin_addr, 4 });
+    if (a->any.sa_family == AF_INET6)
+        return hash_keyed((slice){ (const char *)&a->v6.sin6_addr, 8 });
+    return 0;
 }
 
 static void flow_give_up(struct in_flow *f)
@@ -295,37 +334,84 @@ static void flow_give_up(struct in_flow *f)
     flow_check(f);
 }
 
-/* There is room for one more of that domain. */
-static void flow_make_room(struct s2s_worker *sw, slice domain)
+/* The one that is missed least: one that cannot be resumed, else the oldest. */
+static struct in_flow *flow_lesser(struct in_flow *a, struct in_flow *b)
 {
-    struct in_flow *oldest = NULL;
-    uint32_t of_domain = 0;
+    return a == NULL || (b->expired && !a->expired) ? b : a;
+}
+
+/* Of whoever has most of them. */
+static struct in_flow *flow_of_most(const struct s2s_worker *sw)
+{
+    uint16_t counts[HOLDERS] = { 0 }, most = 0;
+    struct in_flow *found = NULL;
+    LIST_EACH (it, &sw->kept) {
+        uint16_t n = ++counts[CONTAINER_OF(it, struct in_flow, kept)->holder % HOLDERS];
+        most = n > most ? n : most;
+    }
     LIST_EACH (it, &sw->kept) {
         struct in_flow *f = CONTAINER_OF(it, struct in_flow, kept);
-        if (!slice_eq(pairs_domain(f->pairs), domain))
-            continue;
-        oldest = oldest == NULL ? f : oldest;
-        of_domain++;
+        if (!f->wanted && counts[f->holder % HOLDERS] == most)
+            found = flow_lesser(found, f);
     }
-    if (of_domain >= FLOWS_OF_DOMAIN)
-        flow_give_up(oldest);
-    else if (sw->kept_count >= FLOWS_KEPT_MAX)
-        flow_give_up(CONTAINER_OF(sw->kept.next, struct in_flow, kept));
+    return found;
 }
+
+/* There is room for one more of that pair and that address. Those that a stream waits for stay. */
+static void flow_make_room(struct s2s_worker *sw, slice pair, uint64_t holder)
+{
+    struct in_flow *of_pair = NULL, *of_holder = NULL, *given_up = NULL;
+    uint32_t pair_count = 0, holder_count = 0;
+    LIST_EACH (it, &sw->kept) {
+        struct in_flow *f = CONTAINER_OF(it, struct in_flow, kept);
+        if (f->wanted)
+            continue;
+        if (f->holder == holder && ++holder_count > 0)
+            of_holder = flow_lesser(of_holder, f);
+        if (slice_eq(pairs_at(f->pairs, 0), pair) && ++pair_count > 0)
+            of_pair = flow_lesser(of_pair, f);
+    }
+    if (pair_count >= FLOWS_OF_PAIR)
+        given_up = of_pair;
+    else if (holder_count >= FLOWS_OF_ADDRESS)
+        given_up = of_holder;
+    else if (sw->kept_count >= FLOWS_KEPT_MAX)
+        given_up = flow_of_most(sw);
+    if (given_up != NULL)
+        flow_give_up(given_up);
+}
+
+static void flow_timed_out(struct timer *t, struct loop *loop);
+
+static void flow_wait(struct in_flow *f)
+{
+    uint64_t now = loop_now_us(flow_loop(f));
+    f->timer.fn = flow_timed_out;
+    timer_set(flow_loop(f), &f->timer, f->until_us > now ? (f->until_us - now) / 1000 : 0);
+}
+
+static void flow_expire(struct in_flow *f)
+{
+    if (!f->expired)
+        f->until_us = loop_now_us(flow_loop(f)) + EXPIRED_MS * 1000ull;
+    f->expired = true;
+    flow_wait(f);
+}
+
+static void flow_answer(struct in_flow *f);
 
 /* Its time is over: first to be resumed, then to be remembered; or what is under way takes too
  * long. */
 static void flow_timed_out(struct timer *t, struct loop *loop)
 {
     struct in_flow *f = CONTAINER_OF(t, struct in_flow, timer);
-    if (f->wanted) {
+    (void)loop;
+    if (f->wanted)
         flow_answer(f);
-    } else if (!f->expired) {
-        f->expired = true;
-        timer_set(loop, &f->timer, EXPIRED_MS);
-    } else {
+    else if (!f->expired)
+        flow_expire(f);
+    else
         flow_give_up(f);
-    }
 }
 
 static uint64_t flow_keep_ms(const struct in_flow *f)
@@ -336,22 +422,32 @@ static uint64_t flow_keep_ms(const struct in_flow *f)
     return wanted < most ? wanted : most;
 }
 
-static void flow_keep(struct in_flow *f, const struct s2s_in *s)
+static void flow_keep(struct in_flow *f, slice pairs, uint64_t holder)
 {
-    struct buf b;
-    buf_init(&b, PAIRS_TEXT_MAX);
-    pairs_write(s, &b);
-    slice pairs = buf_fit(&b);
-    if (!b.overflow) {
-        flow_make_room(f->sw, pairs_domain(pairs));
-        f->pairs = (slice){ mem_alloc(pairs.len), pairs.len };
-        memcpy((char *)(uintptr_t)f->pairs.ptr, pairs.ptr, pairs.len);
-        list_append(&f->sw->kept, &f->kept);
-        f->sw->kept_count++;
-        f->timer.fn = flow_timed_out;
-        timer_set(flow_loop(f), &f->timer, flow_keep_ms(f));
+    ensure(f->stream == NULL && !list_linked(&f->kept) && pairs.len >= DIGEST_CHARS);
+    flow_make_room(f->sw, pairs_at(pairs, 0), holder);
+    f->holder = holder;
+    f->pairs = (slice){ mem_alloc(pairs.len), pairs.len };
+    memcpy((char *)(uintptr_t)f->pairs.ptr, pairs.ptr, pairs.len);
+    list_append(&f->sw->kept, &f->kept);
+    f->sw->kept_count++;
+    f->until_us = loop_now_us(flow_loop(f)) + flow_keep_ms(f) * 1000;
+    flow_wait(f);
+}
+
+/* The stream is without its flow, which is kept: to be resumed, or for its h alone. */
+static void flow_part(struct s2s_in *s, bool resumable)
+{
+    struct in_flow *f = s->flow;
+    s->flow = NULL;
+    f->stream = NULL;
+    loop_defer_cancel(&f->ack);
+    if (f->id[0] != '\0' && !f->sw->in.stopped) {
+        slice pairs = pairs_write(s);
+        flow_keep(f, pairs, flow_holder(s));
+        if (!resumable || f->lost || flow_keep_ms(f) == 0)
+            flow_expire(f);
     }
-    buf_fini(&b);
 }
 
 void s2s_flow_leave(struct s2s_in *s)
@@ -359,11 +455,7 @@ void s2s_flow_leave(struct s2s_in *s)
     struct in_flow *f = s->flow;
     if (f == NULL)
         return;
-    s->flow = NULL;
-    f->stream = NULL;
-    loop_defer_cancel(&f->ack);
-    if (s->broken && f->id[0] != '\0' && !f->lost && flow_keep_ms(f) > 0 && !f->sw->in.stopped)
-        flow_keep(f, s);
+    flow_part(s, s->broken);
     flow_check(f);
 }
 
@@ -375,35 +467,36 @@ struct resume {
 struct resumed {
     bool found; /* else there is none that can be resumed */
     bool known; /* h is */
-    uint32_t h;
+    uint32_t h, max_s;
 };
 
-/* It is gone before the answer is there, which may be at once: the id goes on there. */
+/* If it is resumed, it is gone before the answer is there, which may be at once: the id goes on
+ * there. Else its h is remembered; while something is under way, nobody knows it. */
 static void flow_answer(struct in_flow *f)
 {
     struct worker *w = f->worker;
     struct message_from asker = f->asker;
     bool done = f->open == 0 && !f->lost && !f->expired;
-    struct resumed answer = { .found = done, .known = true, .h = flow_handled(f) };
-    ensure(f->wanted && f->stream == NULL);
+    struct resumed answer = {
+        .found = done, .known = f->open == 0, .h = flow_handled(f), .max_s = f->max_s
+    };
+    ensure(f->wanted && f->stream == NULL && list_linked(&f->kept));
     f->wanted = false;
-    flow_give_up(f);
+    if (done)
+        flow_give_up(f);
+    else
+        flow_expire(f);
     question_answer(w, &asker, &s2s_resumed_message, &answer);
     question_end(w, &asker);
 }
 
-/* A stream that has not noticed yet that it is broken is taken from its connection. */
+/* A stream that has not noticed yet that it is broken is taken from its connection. One that ends
+ * cannot be resumed, but its peer hears what was handled. */
 static bool flow_is_of(const struct in_flow *f, slice pairs)
 {
-    struct buf b;
     if (f->stream == NULL)
         return list_linked(&f->kept) && pairs_are_among(f->pairs, pairs);
-    buf_init(&b, PAIRS_TEXT_MAX);
-    pairs_write(f->stream, &b);
-    slice own = buf_fit(&b);
-    bool is = !b.overflow && pairs_are_among(own, pairs);
-    buf_fini(&b);
-    return is;
+    return pairs_are_among(pairs_write(f->stream), pairs);
 }
 
 static void flow_take_from_stream(struct in_flow *f)
@@ -411,9 +504,7 @@ static void flow_take_from_stream(struct in_flow *f)
     struct s2s_in *s = f->stream;
     if (s == NULL)
         return;
-    s->flow = NULL;
-    f->stream = NULL;
-    loop_defer_cancel(&f->ack);
+    flow_part(s, !s->draining);
     xstream_fail(&s->x, XE_CONFLICT, SLICE("another stream has resumed this one"));
 }
 
@@ -424,14 +515,14 @@ static void resume_run(struct worker *w, void *message, const struct message_fro
     struct in_flow *f = NULL;
     if (g != NULL && m->id.len == 2 * FLOW_ID_BYTES)
         f = map_get(&s2s_worker(g, w)->flow_by_id, m->id);
-    if (f == NULL || f->wanted || !flow_is_of(f, m->pairs)) {
+    if (f == NULL || f->wanted || f->sw->in.stopped || !flow_is_of(f, m->pairs)) {
         question_end(w, from);
         return;
     }
+    flow_take_from_stream(f);
     f->asker = *from;
     f->wanted = true;
-    flow_take_from_stream(f);
-    if (f->open == 0 || f->expired) {
+    if (f->open == 0) {
         flow_answer(f);
     } else {
         f->timer.fn = flow_timed_out;
@@ -441,9 +532,11 @@ static void resume_run(struct worker *w, void *message, const struct message_fro
 
 /* At the worker of the new stream. */
 struct resuming {
-    uint64_t stream;
+    uint64_t stream, holder;
     struct resumed answer;
     char id[2 * FLOW_ID_BYTES + 1];
+    uint16_t pairs_len;
+    char pairs[]; /* of the stream: see pairs_write() */
 };
 
 static void resumed_heard(struct worker *w, void *arg, void *answer,
@@ -468,17 +561,23 @@ static void sm_fail(struct s2s_in *s, enum stanza_error e, const struct resumed 
     xstream_write_buf(&s->x, &b);
 }
 
+/* It has this id, and counts on from there. */
+static void flow_takes_over(struct in_flow *f, const struct resuming *r)
+{
+    f->enabled = true;
+    f->max_s = r->answer.max_s;
+    f->floor = f->told = f->asked = f->count;
+    f->base = f->floor - r->answer.h;
+    memcpy(f->id, r->id, sizeof f->id);
+    map_put(&f->sw->flow_by_id, f);
+}
+
 static void flow_goes_on(struct s2s_in *s, const struct resuming *r)
 {
     struct buf b;
     struct xml_write w;
     struct in_flow *f = flow_of(s);
-    f->enabled = true;
-    f->max_s = RESUME_MAX_S;
-    f->floor = f->told = f->asked = f->count;
-    f->base = f->floor - r->answer.h;
-    memcpy(f->id, r->id, sizeof f->id);
-    map_put(&f->sw->flow_by_id, f);
+    flow_takes_over(f, r);
     xml_begin(&w, &b, XML_PART_MAX);
     xml_open_with(&w, "resumed", NS_SM, "previd", slice_of(f->id));
     xml_attr_int(&w, "h", r->answer.h);
@@ -488,19 +587,31 @@ static void flow_goes_on(struct s2s_in *s, const struct resuming *r)
              LOG_S("local", in_local(s)), LOG_I("h", r->answer.h));
 }
 
+/* The stream that resumed it is gone already: it waits here for the next one. */
+static void flow_stays(struct worker *w, const struct resuming *r)
+{
+    struct in_flow *f = flow_new(s2s_worker(s2s_gate_of(w), w), w);
+    flow_takes_over(f, r);
+    flow_keep(f, (slice){ r->pairs, r->pairs_len }, r->holder);
+    if (flow_keep_ms(f) == 0)
+        flow_expire(f);
+}
+
 static void resumed_all(struct worker *w, void *arg)
 {
     struct resuming *r = arg;
     struct s2s_worker *sw = s2s_worker(s2s_gate_of(w), w);
     struct s2s_in *s =
         map_get(&sw->in_by_id, (slice){ (const char *)&r->stream, sizeof r->stream });
-    bool new = map_get(&sw->flow_by_id, slice_of(r->id)) == NULL;
+    bool found = r->answer.found && map_get(&sw->flow_by_id, slice_of(r->id)) == NULL;
     if (s != NULL && s->x.state == STREAM_BOUND && !s->x.end_sent) {
-        if (r->answer.found && new)
+        if (found)
             flow_goes_on(s, r);
         else
             sm_fail(s, SE_ITEM_NOT_FOUND, &r->answer);
         xstream_go(&s->x);
+    } else if (found && !sw->in.stopped) {
+        flow_stays(w, r);
     }
     mem_free(&r);
 }
@@ -509,7 +620,6 @@ static void resuming_drop(void *arg) { mem_free(&arg); }
 
 static void sm_resume(struct s2s_in *s, const struct elem *e)
 {
-    struct buf pairs;
     slice id = elem_attr(e, "previd", in_scratch(s));
     int64_t h;
     if (!slice_int(elem_attr(e, "h", in_scratch(s)), &h) || h != 0) {
@@ -520,22 +630,21 @@ static void sm_resume(struct s2s_in *s, const struct elem *e)
         xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("too many attempts to resume a stream"));
         return;
     }
-    buf_init(&pairs, PAIRS_TEXT_MAX);
-    pairs_write(s, &pairs);
-    slice text = buf_fit(&pairs);
-    if (id.len != 2 * FLOW_ID_BYTES || pairs.overflow) {
+    if (id.len != 2 * FLOW_ID_BYTES) {
         sm_fail(s, SE_ITEM_NOT_FOUND, NULL);
-    } else {
-        struct resuming *r = mem_new(struct resuming);
-        r->stream = s->x.id;
-        memcpy(r->id, id.ptr, id.len);
-        xstream_wait(&s->x);
-        each_home(
-            s->x.worker, &s2s_resume_message, &(struct resume){ id, text },
-            &(struct asker){
-                .gather = resumed_heard, .done = resumed_all, .arg = r, .drop = resuming_drop });
+        return;
     }
-    buf_fini(&pairs);
+    slice pairs = pairs_write(s);
+    struct resuming *r = mem_zalloc(sizeof *r + pairs.len);
+    r->stream = s->x.id;
+    r->holder = flow_holder(s);
+    r->pairs_len = (uint16_t)pairs.len;
+    memcpy(r->pairs, pairs.ptr, pairs.len);
+    memcpy(r->id, id.ptr, id.len);
+    xstream_wait(&s->x);
+    each_home(s->x.worker, &s2s_resume_message, &(struct resume){ id, pairs },
+              &(struct asker){
+                  .gather = resumed_heard, .done = resumed_all, .arg = r, .drop = resuming_drop });
 }
 
 static const struct message_field resume_fields[] = {
@@ -547,6 +656,7 @@ static const struct message_field resumed_fields[] = {
     F_BOOL(struct resumed, found),
     F_BOOL(struct resumed, known),
     F_U32(struct resumed, h, UINT32_MAX),
+    F_U32(struct resumed, max_s, RESUME_MAX_S),
     { 0 },
 };
 const struct message_row s2s_resumed_message = {
@@ -589,12 +699,14 @@ static void sm_enable(struct s2s_in *s, const struct elem *e)
 /* We have sent no stanza on this stream. */
 static void sm_acked(struct s2s_in *s, const struct elem *e)
 {
+    char text[SM_BAD_ACK_BYTES];
     int64_t h;
     if (!slice_int(elem_attr(e, "h", in_scratch(s)), &h) || h < 0 || h > UINT32_MAX)
         xstream_fail(&s->x, XE_INVALID_XML, SLICE("h is not a count"));
     else if (h > 0)
-        xstream_fail(&s->x, XE_UNDEFINED_CONDITION,
-                     SLICE("h is not between what was acknowledged and what was sent"));
+        xstream_fail_with(&s->x, XE_UNDEFINED_CONDITION,
+                          SLICE("h is not between what was acknowledged and what was sent"),
+                          sm_bad_ack(text, (uint32_t)h, 0));
 }
 
 void s2s_sm(struct s2s_in *s, const struct elem *e)

@@ -6,10 +6,11 @@
  * A stream that breaks is kept without a connection for s2s.resume-for, if its peer has asked for
  * that. The stream that resumes it may come to any worker of any node: all are asked, and the one
  * that has it answers when nothing is under way any more. So what `h` does not cover then was not
- * received. What is kept is in memory only.
+ * received. Of a stream that can be resumed no more, for example because it has failed, `h` is
+ * remembered for ten minutes. What is kept is in memory only.
  *
  * Confined to the worker of the stream. Limits: FLOW_HIGH; FLOWS_KEPT_MAX of a worker, of which
- * FLOWS_OF_DOMAIN are of one foreign domain, each with PAIRS_TEXT_MAX bytes of domains;
+ * FLOWS_OF_PAIR have the same first pair of domains, and FLOWS_OF_ADDRESS came from one address;
  * RESUMPTIONS_MAX attempts of a stream. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
@@ -23,8 +24,8 @@ enum {
     FLOW_HIGH = 256,
     FLOW_LOW = 128, /* it is read again */
     FLOWS_KEPT_MAX = 1000,
-    FLOWS_OF_DOMAIN = 8,
-    PAIRS_TEXT_MAX = 8 << 10,
+    FLOWS_OF_PAIR = 8,
+    FLOWS_OF_ADDRESS = 256,
     RESUMPTIONS_MAX = 3
 };
 
@@ -37,8 +38,8 @@ bool s2s_flow_is_enabled(const struct s2s_in *s); /* its peer counts acknowledge
 bool s2s_flow_waits(const struct s2s_in *s);
 /* The last <a/> before the stream ends (XEP-0198 §4). */
 void s2s_flow_last_ack(struct s2s_in *s);
-void s2s_flow_end(struct s2s_in *s); /* that, and the end */
-/* The stream is closed. It is kept if it can be resumed. */
+void s2s_flow_end(struct s2s_in *s); /* that, and the end; it may be closed already */
+/* The stream is closed. It is kept, if it has an id: to be resumed if it is `broken`. */
 void s2s_flow_leave(struct s2s_in *s);
 
 /* An element of XEP-0198 on a bound stream; early: on one that has proved nothing. */
