@@ -255,6 +255,16 @@ def test_guesses_of_keys_are_bounded(node, make_server, authority, evil):
     evil.expect_stream_error("not-authorized")
 
 
+def test_keys_that_nobody_can_judge_are_bounded(node, evil):
+    """UNKNOWN_MAX: domains that cannot be reached, of which each costs a connection."""
+    federation.route(node, "*", federation.free_port())
+    evil.join()
+    for n in range(64):
+        evil.result("0" * 64, origin=f"d{n}.test")
+        answer(evil, "error", origin=f"d{n}.test")
+    evil.expect_stream_error("policy-violation")
+
+
 def test_a_question_about_a_key_that_is_not_ours(evil):
     evil.secure().raw(f"<db:verify from='{EVIL}' to='{ONE}' id='some'>{'0' * 64}</db:verify>" * 2)
     for _ in range(2):

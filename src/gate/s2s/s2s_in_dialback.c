@@ -14,7 +14,9 @@
 #include "home/question.h"
 #include "xmpp/ns.h"
 
-enum { DENIED_MAX = 8 /* keys of a stream that has proved another pair */ };
+/* Keys of a stream that has proved another pair, or several: denied, and those of domains that
+ * could not be asked. Each costs a connection to that domain. */
+enum { DENIED_MAX = 8, UNKNOWN_MAX = 64 };
 
 /* An answer with a type, and with an error what it is. */
 struct in_answer {
@@ -97,9 +99,11 @@ static void in_is_not_proved(struct s2s_in *s, struct pair *p, enum s2s_verdict 
         s2s_in_say_result(s, p, "invalid");
     }
     pair_remove(s, p);
-    if (v != S2S_INVALID)
-        return;
-    if (s->x.state == STREAM_FEATURES)
+    if (v != S2S_INVALID) {
+        if (++s->unknown == UNKNOWN_MAX)
+            xstream_fail(&s->x, XE_POLICY_VIOLATION,
+                         SLICE("too many keys of domains that cannot be asked"));
+    } else if (s->x.state == STREAM_FEATURES)
         xstream_close(&s->x, (slice){ 0 });
     else if (++s->denied == DENIED_MAX)
         xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("too many keys were denied"));
