@@ -86,37 +86,40 @@ bool ticket_joins_of(const struct worker *w, unsigned slot)
 }
 
 /* One after the other, so that each of them is soon without joins and can move; not one whose
- * reports would be held. */
+ * reports would be held. Slots of others are stepped over once in a round. NODE_SLOTS: all have
+ * moved away. */
 static unsigned ticket_slot_here(struct worker *w)
 {
     unsigned found = NODE_SLOTS;
     uint32_t node;
     for (unsigned i = 0; i < NODE_SLOTS; i++) {
-        unsigned slot = (unsigned)(w->next_id + i) % NODE_SLOTS;
+        unsigned slot = (w->ticket_slot + i) % NODE_SLOTS;
         if (node_home_of_slot(w->node, slot, &node) != w->index || node != w->node->id)
             continue;
         found = slot;
         if (!slot_is_away(w, slot))
             break;
     }
-    ensure(found < NODE_SLOTS);
+    w->ticket_slot = found + 1;
     return found;
 }
 
-/* It is of one run of the worker that makes it: a counter is enough. */
-static uint64_t ticket_join_id(struct worker *w, slice maker)
+/* It is of one run of the worker that makes it: a counter is enough. lost: no report finds its way
+ * here; the id is one that nobody else has. */
+static uint64_t ticket_join_id(struct worker *w, slice maker, bool *lost)
 {
     ensure(maker.len == 0 || node_is_home(w, maker));
-    const uint64_t join = 1ull << ORIGIN_JOIN_SHIFT;
+    const uint64_t join = 1ull << ORIGIN_JOIN_SHIFT, apart = join >> 1;
     const uint64_t slot = maker.len == 0 ? ticket_slot_here(w) : node_slot(maker);
-    return slot << ORIGIN_SLOT_SHIFT | join | (++w->next_id & (join - 1));
+    *lost = slot == NODE_SLOTS;
+    return (*lost ? apart : slot << ORIGIN_SLOT_SHIFT) | join | (++w->next_id & (apart - 1));
 }
 
 static struct origin ticket_join_put(struct worker *w, slice maker, struct join with)
 {
     struct join *j = mem_new(struct join);
     *j = with;
-    j->id = ticket_join_id(w, maker);
+    j->id = ticket_join_id(w, maker, &j->cut);
     j->open = true;
     map_put(&w->joins, j);
     return (struct origin){ .session = j->id };

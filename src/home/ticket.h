@@ -31,7 +31,8 @@ extern const struct message_row ticket_message;
  * which the reports come. Open: ticket_join_close() must follow. */
 struct origin ticket_join(struct worker *w, slice maker, struct origin whole);
 /* The same for what is no stanza: in the place of a report `done` is called, perhaps from inside
- * ticket_join_close(). It is not if the worker ends before. `maker` may be empty: this worker. */
+ * ticket_join_close(). It is not if the worker ends before. `maker` may be empty: this worker;
+ * while it is the home of nobody, nothing can be awaited, and `done` gets E_DOWN. */
 struct origin ticket_join_for(struct worker *w, slice maker, ticket_join_fn *done, void *arg);
 /* One report more is to come: route() with this origin has returned ROUTE_PENDING. */
 void ticket_join_more(struct worker *w, struct origin part);

@@ -20,6 +20,7 @@ struct worker {
     struct auth auth;
     struct map asks;         /* of home/ask.c: requests of the server that wait for answers */
     struct map joins;        /* of home/ticket.c: by id */
+    unsigned ticket_slot;    /* of home/ticket.c: where the search for a slot goes on */
     struct map questions;    /* of home/question.c: by id (4 bytes) */
     struct map remotes;      /* of home/remote.c: domains of components */
     struct map expected;     /* of home/remote.c: slices, domains that components may serve */

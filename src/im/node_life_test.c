@@ -77,11 +77,31 @@ static void test_joins_end_when_a_node_is_gone(void **state)
     test_node_close(&t);
 }
 
+/* Its reports would go where nobody knows it. */
+static void test_a_join_where_nobody_is_at_home(void **state)
+{
+    struct test_node t;
+    struct joined waits, empty;
+    uint8_t slots[NODE_SLOTS];
+    (void)state;
+    test_node_open(&t, &gate);
+    memcpy(slots, t.node->slot_worker, sizeof slots);
+    memset(t.node->slot_worker, 1, sizeof slots);
+    ticket_join_close(t.w, join_one(t.w, &waits)->part);
+    empty = (struct joined){ .part = ticket_join_for(t.w, SLICE(""), join_done, &empty) };
+    ticket_join_close(t.w, empty.part);
+    memcpy(t.node->slot_worker, slots, sizeof slots);
+    assert_true(waits.done && waits.end == E_DOWN);
+    assert_true(empty.done && empty.end == OK);
+    test_node_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_start_without_the_database_ends),
         cmocka_unit_test(test_joins_end_when_a_node_is_gone),
+        cmocka_unit_test(test_a_join_where_nobody_is_at_home),
     };
     return cmocka_run_group_tests_name("node_life", tests, NULL, NULL);
 }
