@@ -256,7 +256,7 @@ def test_guesses_of_keys_are_bounded(node, make_server, authority, evil):
 
 
 def test_keys_that_nobody_can_judge_are_bounded(node, evil):
-    """UNKNOWN_MAX: domains that cannot be reached, of which each costs a connection."""
+    """UNJUDGED_MAX: domains that cannot be reached, of which each costs a connection."""
     federation.route(node, "*", federation.free_port())
     evil.join()
     for n in range(64):

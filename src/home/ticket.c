@@ -92,6 +92,7 @@ static unsigned ticket_slot_here(struct worker *w)
 {
     unsigned found = NODE_SLOTS;
     uint32_t node;
+    ensure(w->ticket_slot <= NODE_SLOTS + 1);
     for (unsigned i = 0; i < NODE_SLOTS; i++) {
         unsigned slot = (w->ticket_slot + i) % NODE_SLOTS;
         if (node_home_of_slot(w->node, slot, &node) != w->index || node != w->node->id)
@@ -118,6 +119,7 @@ static uint64_t ticket_join_id(struct worker *w, slice maker, bool *lost)
 static struct origin ticket_join_put(struct worker *w, slice maker, struct join with)
 {
     struct join *j = mem_new(struct join);
+    ensure((with.done != NULL) == (with.whole.session == 0));
     *j = with;
     j->id = ticket_join_id(w, maker, &j->cut);
     j->open = true;

@@ -16,7 +16,7 @@
 
 /* Keys of a stream that has proved another pair, or several: denied, and those of domains that
  * could not be asked. Each costs a connection to that domain. */
-enum { DENIED_MAX = 8, UNKNOWN_MAX = 64 };
+enum { DENIED_MAX = 8, UNJUDGED_MAX = 64 };
 
 /* An answer with a type, and with an error what it is. */
 struct in_answer {
@@ -100,7 +100,7 @@ static void in_is_not_proved(struct s2s_in *s, struct pair *p, enum s2s_verdict 
     }
     pair_remove(s, p);
     if (v != S2S_INVALID) {
-        if (++s->unknown == UNKNOWN_MAX)
+        if (++s->unjudged == UNJUDGED_MAX)
             xstream_fail(&s->x, XE_POLICY_VIOLATION,
                          SLICE("too many keys of domains that cannot be asked"));
     } else if (s->x.state == STREAM_FEATURES)

@@ -19,7 +19,7 @@ struct s2s_in {
     uint8_t failures;     /* of SASL; at most SASL_FAILURES_MAX */
     uint8_t resumptions;  /* that were asked for; at most RESUMPTIONS_MAX */
     uint8_t denied;       /* keys of dialback; at most DENIED_MAX */
-    uint8_t unknown;      /* of those that nobody could judge; at most UNKNOWN_MAX */
+    uint8_t unjudged;     /* those that nobody could judge; at most UNJUDGED_MAX */
     bool external;        /* its certificate has proved `remote` */
     bool broken;          /* it has ended without </stream:stream> or an error */
     bool draining;        /* it ends when all that it brought is handled: nothing more is read */
