@@ -83,9 +83,10 @@ static void deliver_entry(struct flush *f, uint64_t id, uint64_t at_us, slice te
         return;
     }
     bool mine = state == ENTRY_OPEN || stanza_to_is_bare(st) || slice_eq(stanza_to(st), s->jid);
-    if (s->available && stage_blocked_since(a, st)) {
+    enum stage_since since = s->available ? stage_since(a, st) : SINCE_FREE;
+    if (since == SINCE_BLOCKED) {
         mailbox_settle(a, id);
-    } else if (mine && stage_takes(s, st)) {
+    } else if (since == SINCE_FREE && mine && stage_takes(s, st)) {
         mailbox_set(a, id, ENTRY_TAKEN);
         session_deliver(s, st, id, at_us);
     }

@@ -115,6 +115,15 @@ static void answer_probe(struct account *a, struct stanza *st)
     account_change(a, &p->base);
 }
 
+/* A probe that is refused as if there were no account is answered like one, except to contacts:
+ * they know the account, and their subscriptions stay. */
+static void probe_refused(struct account *a, const struct stanza *st, const struct refusal *why)
+{
+    ensure(why->as_nobody);
+    if (st->type == TYPE_PROBE && !probe_is_allowed(a, stanza_from_bare(st)))
+        probe_deny(a->worker, a->jid, stanza_from_bare(st));
+}
+
 void presence_arrive(struct worker *w, slice bare, struct stanza *st)
 {
     struct account *a = account_find(w, bare);
@@ -124,11 +133,13 @@ void presence_arrive(struct worker *w, slice bare, struct stanza *st)
         route_send(w, stanza_readdress(st, (slice){ 0 }, bare));
         return;
     }
-    if (stage_block(a, st, &(struct refusal){ 0 }) != PASS)
-        return;
-    if (st->type == TYPE_PROBE)
+    struct refusal why = { 0 };
+    enum verdict v = stage_block(a, st, &why);
+    if (v == REFUSE && why.as_nobody)
+        probe_refused(a, st, &why);
+    else if (v == PASS && st->type == TYPE_PROBE)
         answer_probe(a, st);
-    else
+    else if (v == PASS)
         presence_give_all(a, st);
 }
 
@@ -208,7 +219,12 @@ enum routed presence_to_account(struct account *a, struct stanza *st, struct ori
     presence_probe_answered(a, st);
     switch (stage_block(a, st, &why)) {
     case REFUSE:
-        stage_refuse(a->worker, st, &why);
+        if (!why.as_nobody) {
+            stage_refuse(a->worker, st, &why);
+            return ROUTED;
+        }
+        probe_refused(a, st, &why);
+        stanza_unref(&st);
         return ROUTED;
     case DROP:
         if (st->type >= TYPE_SUBSCRIBE && st->type <= TYPE_UNSUBSCRIBED)

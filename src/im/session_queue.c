@@ -335,7 +335,7 @@ static bool session_queue_is_blocked(struct session *s, uint32_t i, const void *
     struct account *a = s->account;
     const struct queued *q = session_queue_at(s, i);
     (void)unused;
-    if (!may_be_blocked(q) || !stage_blocked_since(a, q->st))
+    if (!may_be_blocked(q) || stage_since(a, q->st) != SINCE_BLOCKED)
         return false;
     if (q->archive_id != 0)
         mailbox_settle(a, q->archive_id);

@@ -78,16 +78,20 @@ enum verdict stage_block(struct account *a, const struct stanza *st, struct refu
     return v;
 }
 
-bool stage_blocked_since(struct account *a, const struct stanza *st)
+enum stage_since stage_since(struct account *a, const struct stanza *st)
 {
+    enum stage_since since = SINCE_FREE;
     if (blocks[0] == NULL || slice_eq(stanza_from_bare(st), a->jid))
-        return false;
-    for (stage_block_fn **fn = blocks; *fn != NULL; fn++) { /* another may refuse for now alone */
-        struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
-        if ((*fn)(a, st, &why) != PASS && why.error == SE_SERVICE_UNAVAILABLE)
-            return true;
+        return SINCE_FREE;
+    for (stage_block_fn **fn = blocks; *fn != NULL; fn++) {
+        struct refusal why = { .error = SE_SERVICE_UNAVAILABLE, .again = true };
+        if ((*fn)(a, st, &why) == PASS || why.error != SE_SERVICE_UNAVAILABLE)
+            continue;
+        if (!why.for_now)
+            return SINCE_BLOCKED;
+        since = SINCE_WAITS;
     }
-    return false;
+    return since;
 }
 
 bool stage_takes(const struct session *s, const struct stanza *st)

@@ -40,7 +40,9 @@ struct refusal {
     slice app_xml; /* application element within <error/> (RFC 6120 §8.3.2); static or scratch */
     const char *type;   /* of the error (RFC 6120 §8.3.2); NULL: the usual one */
     bool not_strangers; /* it tells something of the account: mailbox.tell-strangers */
-    bool as_nobody;     /* messages and requests are answered as if there were no account */
+    bool as_nobody;     /* REFUSE: answered as if there were no account */
+    bool for_now;       /* by a rule of the operator, not of the owner of the account */
+    bool again;         /* asked of what was accepted earlier: nothing is counted */
 };
 
 /* A message at one account, accepted if it is not PASSAGE_REFUSED. Everything is borrowed for the
@@ -92,10 +94,13 @@ enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *
 /* Whether a stanza may stand for another one: see stage_check_fn. */
 bool stage_is_alike(const struct stanza *before, const struct stanza *after);
 enum verdict stage_block(struct account *a, const struct stanza *st, struct refusal *why);
-/* For a stanza that was accepted earlier: the owner has blocked its sender since, so it is not
- * delivered (XEP-0191 §3.3). A stanza that the operator's settings do not allow now is not blocked:
- * it waits. */
-bool stage_blocked_since(struct account *a, const struct stanza *st);
+/* What is to be done with a stanza that was accepted earlier. */
+enum stage_since {
+    SINCE_FREE,    /* it is delivered */
+    SINCE_BLOCKED, /* the owner has blocked its sender: never (XEP-0191 §3.3) */
+    SINCE_WAITS    /* refused for now: it stays stored until the operator's rule changes */
+};
+enum stage_since stage_since(struct account *a, const struct stanza *st);
 bool stage_takes(const struct session *s, const struct stanza *st);
 /* contact: the other side, as it is in the stanza. Once for each message that is stored. *at: as
  * above. */

@@ -241,7 +241,7 @@ static enum verdict federation_block_stage(struct account *a, const struct stanz
 {
     slice from = stanza_from_bare(st);
     bool foreign = foreign_is(a->worker, jid_split(from).domain);
-    if (foreign && is_first_word(st) && !is_known(a, st)) {
+    if (foreign && !why->again && is_first_word(st) && !is_known(a, st)) {
         enum verdict v = stranger_comes(a->worker, st, why);
         if (v != PASS)
             return v;
@@ -250,12 +250,13 @@ static enum verdict federation_block_stage(struct account *a, const struct stanz
         return PASS;
     if (federation_may(a, foreign ? from : federation_inviter(a, st)))
         return PASS;
-    metric_add_to(&refused, REFUSED_USER, 1);
+    metric_add_to(&refused, REFUSED_USER, why->again ? 0 : 1);
     why->error = SE_SERVICE_UNAVAILABLE;
     why->as_nobody = true; /* else the answer would tell that there is an account */
-    return st->kind == STANZA_PRESENCE || st->type == TYPE_ERROR || st->type == TYPE_RESULT
-               ? DROP
-               : REFUSE;
+    why->for_now = true;
+    if (st->kind == STANZA_PRESENCE)
+        return st->type == TYPE_PROBE ? REFUSE : DROP;
+    return st->type == TYPE_ERROR || st->type == TYPE_RESULT ? DROP : REFUSE;
 }
 
 static enum verdict federation_check(struct session *s, struct stanza **st, struct refusal *why)

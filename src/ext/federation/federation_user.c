@@ -9,6 +9,7 @@
 #include "home/node.h"
 #include "im/foreign.h"
 #include "im/guest.h"
+#include "im/offline.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/session.h"
@@ -158,6 +159,8 @@ static void user_tell(struct account *a, const struct federation_rule *was)
             if (may != user_allows(a, was, jid))
                 user_tell_contact(s, r->items[i], may);
         }
+        if (session_is_available(s) && s->priority >= 0)
+            offline_again(s); /* messages that were refused until now */
     }
     presence_views_changed(a);
 }
