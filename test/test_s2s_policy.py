@@ -368,6 +368,7 @@ def test_strangers_of_a_domain_are_limited_and_acquaintances_are_not(node, forei
     alice.expect("<message id='near'/>")
     alice.expect_nothing("<message id='no'/>")
     say(alice, f"u4@{FAR}", "question")
+    alice.ping()
     told(far, f"u4@{FAR}", alice.bare, "answer")  # alice has written first
     alice.expect("<message id='answer'/>")
     found = {row["name"]: row["value"] for row in node.rows("metrics")
@@ -421,16 +422,41 @@ def test_a_blocklist_file_is_read_again_when_it_changes(node, foreign, tmp_path)
     node.ctl("set", "federation.blocklist", "--default")
 
 
-def test_an_administrator_blocks_a_domain_and_allows_it(node, foreign):
+def active(node, name):
+    return [row for row in node.rows("alarm", "list") if row["name"] == name and row["active"]]
+
+
+def test_a_blocklist_file_that_cannot_be_read_at_the_start_applies_later(node, authority, tmp_path):
+    listed = tmp_path / "blocklist"
+    node.ctl("set", "federation.blocklist", str(listed))
+    node.restart()
+    assert active(node, "federation.blocklist-unread")
+    assert not active(node, "federation.blocklist")
+    listed.write_text(f"{FAR}\n")
+    until("it is read", lambda: not active(node, "federation.blocklist-unread"))
+    Peer(node, FAR, ONE, authority.issue("a", FAR)).header().expect_stream_error(
+        "policy-violation")
+    node.restart()  # now it applies from the start
+    Peer(node, FAR, ONE, authority.issue("b", FAR)).header().expect_stream_error(
+        "policy-violation")
+
+
+def test_an_administrator_blocks_a_domain_and_allows_it(node, foreign, authority):
     far = foreign()
     node.ctl("federation", "block", FAR)
     far.expect_stream_error("policy-violation")
     row, = node.rows("federation", "list")
     assert (row["domain"], row["state"]) == (FAR, "blocked")
-    node.restart()
+    node.ctl("user", "set", f"alice@{ONE}", "--department", "Sales")
+    node.ctl("s2s-group", "set", "Sales", "only", "--domains", FAR)
+    node.restart()  # what applied is known before the first stream
+    Peer(node, FAR, ONE, authority.issue("after", FAR)).header().expect_stream_error(
+        "policy-violation")
     alice = node.client("alice", domain=ONE)
     say(alice, f"x@{FAR}", "m")
-    alice.expect("<message type='error' id='m'/>")
+    bounced(alice, "policy-violation", "m")
+    say(alice, "x@near.test", "n")
+    assert "this account" in text_of(bounced(alice, "not-allowed", "n"))
     node.ctl("federation", "allow", FAR)
     until("streams come again", lambda: comes(foreign))
     assert "of this server" in refusal(node, "federation", "block", ONE)

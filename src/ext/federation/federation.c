@@ -4,8 +4,11 @@
  *
  * Where a rule is asked: for a pair of domains by the edge (foreign.pair); for single stanzas as
  * they come from a foreign stream (foreign.arrives) and as they leave for one (foreign.leaves), on
- * the worker that has them; for users at the home of the account, in the stages of im/stage.h. The
- * database is read by worker 0 of each node into the book (federation_book.h). */
+ * the worker that has them; for users at the home of the account, in the stages of im/stage.h.
+ *
+ * The database is read by worker 0 of each node into the book (federation_book.h), the first time
+ * before its loop runs, so before streams are accepted and accounts loaded. If the database does
+ * not answer then, no pair of domains may speak until it does. */
 #include "ext/federation/federation.h"
 #include "base/ensure.h"
 #include "base/mem.h"
@@ -105,7 +108,7 @@ static bool federation_pair(const struct node *n, slice local, slice remote)
 {
     slice parent = { 0 }, word;
     const struct host *h = node_serves(n, local) ? NULL : host_find(n, local, &parent);
-    if (federation_book_blocks_domain(remote))
+    if (!federation_book_is_read() || federation_book_blocks_domain(remote))
         return false;
     if (h == NULL)
         return true;
@@ -328,20 +331,42 @@ static void services_changed(struct worker *w, const struct setting *s)
     foreign_changed(w);
 }
 
+static bool book_take(enum store_result result, const struct store_batch *b)
+{
+    if (result != STORE_OK)
+        return false;
+    federation_domains_read(b, 0);
+    federation_groups_read(b, 1);
+    federation_book_put_read();
+    return true;
+}
+
 static void book_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct federation_worker *fw = arg;
     ensure(worker_is_here(fw->worker));
     ensure(fw->op != NULL);
     fw->op = NULL;
-    if (result == STORE_OK) {
-        federation_domains_read(b, 0);
-        federation_groups_read(b, 1);
+    if (book_take(result, b))
         federation_apply(fw->worker);
-    }
     if (result != STORE_OK || fw->again)
         timer_set(worker_loop(fw->worker), &fw->reload, result == STORE_OK ? 1 : AGAIN_MS);
     fw->again = false;
+}
+
+static struct store_batch *book_batch(const struct worker *w)
+{
+    struct store_batch *b = store_read(worker_store(w), 0);
+    store_add(b, &federation_domains_all, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &federation_groups_all, STORE_ANY_ROWS, NULL, 0);
+    return b;
+}
+
+static void book_read_first(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct federation_worker *fw = arg;
+    if (!book_take(result, b))
+        timer_set(worker_loop(fw->worker), &fw->reload, AGAIN_MS);
 }
 
 static void book_reload(struct timer *t, struct loop *loop)
@@ -352,10 +377,7 @@ static void book_reload(struct timer *t, struct loop *loop)
         fw->again = true;
         return;
     }
-    struct store_batch *b = store_read(worker_store(fw->worker), 0);
-    store_add(b, &federation_domains_all, STORE_ANY_ROWS, NULL, 0);
-    store_add(b, &federation_groups_all, STORE_ANY_ROWS, NULL, 0);
-    fw->op = store_submit(b, loop, 0, book_read, fw);
+    fw->op = store_submit(book_batch(fw->worker), loop, 0, book_read, fw);
 }
 
 static void federation_reload_run(struct worker *w, void *message, const struct message_from *from)
@@ -404,7 +426,7 @@ static void federation_worker_start(struct worker *w)
     *worker_state(w, worker_slot) = fw;
     fw->worker = w;
     fw->reload.fn = book_reload;
-    timer_set(worker_loop(w), &fw->reload, 1);
+    (void)store_run(book_batch(w), book_read_first, fw); /* the loop does not run yet */
     federation_file_start(w, &fw->watch);
 }
 
@@ -463,7 +485,8 @@ const struct feature federation_feature = {
                                            &federation_reports, NULL },
     .metrics = (struct metric *const[]){ &refused, NULL },
     .alarms =
-        (struct alarm *const[]){ &federation_blocklist_alarm, &federation_reported_alarm, NULL },
+        (struct alarm *const[]){ &federation_blocklist_alarm, &federation_blocklist_unread_alarm,
+                                 &federation_reported_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_federation, NULL },
     .messages = (const struct message_row *const[]){ &federation_reload_message,
                                                      &federation_apply_message, NULL },

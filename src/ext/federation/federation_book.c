@@ -8,6 +8,7 @@ const char *const federation_mode_names[] = { "default", "off", "on", "only", NU
 
 static struct {
     pthread_rwlock_t lock; /* guards all below */
+    bool read;             /* from the database, once at least */
     struct federation_list *file, *decided;
     struct arena *arena; /* of the groups */
     struct federation_group *groups;
@@ -64,7 +65,22 @@ static void book_put(struct federation_list **at, struct federation_list *l)
     struct federation_list *old = *at;
     *at = l;
     pthread_rwlock_unlock(&book.lock);
-    federation_list_unref(&old);
+    federation_list_free(&old);
+}
+
+void federation_book_put_read(void)
+{
+    pthread_rwlock_wrlock(&book.lock);
+    book.read = true;
+    pthread_rwlock_unlock(&book.lock);
+}
+
+bool federation_book_is_read(void)
+{
+    pthread_rwlock_rdlock(&book.lock);
+    bool read = book.read;
+    pthread_rwlock_unlock(&book.lock);
+    return read;
 }
 
 void federation_book_put_file(struct federation_list *l) { book_put(&book.file, l); }
@@ -129,17 +145,4 @@ struct federation_rule federation_book_group(slice name, struct arena *arena)
     }
     pthread_rwlock_unlock(&book.lock);
     return rule;
-}
-
-void federation_book_forget(void)
-{
-    federation_book_put_file(NULL);
-    federation_book_put_decided(NULL);
-    pthread_rwlock_wrlock(&book.lock);
-    struct arena *old = book.arena;
-    book.arena = NULL;
-    book.groups = NULL;
-    book.group_count = 0;
-    pthread_rwlock_unlock(&book.lock);
-    arena_destroy(&old);
 }

@@ -27,7 +27,7 @@ bool federation_domains_ok(slice words); /* a `check`; its `form`: */
 bool federation_rule_allows(const struct federation_rule *r, slice domain);
 bool federation_rule_is(const struct federation_rule *r, const struct federation_rule *other);
 
-/* Takes over the reference; NULL: an empty list. */
+/* Take over the list; NULL: an empty one. */
 void federation_book_put_file(struct federation_list *l);
 void federation_book_put_decided(struct federation_list *l);
 uint32_t federation_book_file_count(void);
@@ -39,9 +39,12 @@ struct federation_group {
 /* Copies. */
 void federation_book_put_groups(const struct federation_group *groups, uint32_t count);
 
+/* The database has been read, once at least. */
+void federation_book_put_read(void);
+bool federation_book_is_read(void);
+
 bool federation_book_blocks_domain(slice domain);
 bool federation_book_blocks(slice bare);
 /* The rule of a department, copied into the arena; FEDERATION_DEFAULT: it has none. */
 struct arena;
 struct federation_rule federation_book_group(slice name, struct arena *arena);
-void federation_book_forget(void); /* memory only: at the end */

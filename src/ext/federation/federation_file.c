@@ -37,9 +37,17 @@ struct alarm federation_blocklist_alarm = {
               "change the setting federation.blocklist.",
 };
 
-/* What says that a file is another one. */
+struct alarm federation_blocklist_unread_alarm = {
+    .name = "federation.blocklist-unread",
+    .severity = ALARM_ERROR,
+    .text = "The file of blocked domains cannot be used since the start; nothing of it applies.",
+    .action = "Correct the line or the file that the alarm names; it is read again by itself. Or "
+              "change the setting federation.blocklist.",
+};
+
+/* What says that a file is another one, or may be read now. */
 struct file_stamp {
-    int64_t time_s, time_ns, size;
+    int64_t time_s, time_ns, changed_s, changed_ns, size;
     uint64_t number;
 };
 
@@ -49,6 +57,7 @@ struct federation_watch {
     struct work work;
     bool working; /* the helper has what is below */
     bool stopped;
+    bool has_list;                    /* of a file that was read before */
     char path[1001], read_path[1001]; /* to be looked at; that stamp is of */
     struct file_stamp stamp;
     bool changed;
@@ -65,14 +74,16 @@ static bool watch_stamp(const char *path, struct file_stamp *out, struct why *wh
         why_set(why, "%s: %s", path, strerror(errno));
         return false;
     }
-    *out = (struct file_stamp){ st.st_mtim.tv_sec, st.st_mtim.tv_nsec, st.st_size, st.st_ino };
+    *out = (struct file_stamp){ st.st_mtim.tv_sec,  st.st_mtim.tv_nsec, st.st_ctim.tv_sec,
+                                st.st_ctim.tv_nsec, st.st_size,         st.st_ino };
     return true;
 }
 
 static bool watch_is_same(const struct federation_watch *d, const struct file_stamp *s)
 {
     return strcmp(d->path, d->read_path) == 0 && d->stamp.time_s == s->time_s &&
-           d->stamp.time_ns == s->time_ns && d->stamp.size == s->size &&
+           d->stamp.time_ns == s->time_ns && d->stamp.changed_s == s->changed_s &&
+           d->stamp.changed_ns == s->changed_ns && d->stamp.size == s->size &&
            d->stamp.number == s->number;
 }
 
@@ -106,17 +117,19 @@ static void watch_run(struct work *w)
 
 static void watch_use(struct federation_watch *d)
 {
-    ensure(worker_is_here(d->worker) && d->changed);
+    ensure(d->changed && !d->working);
     if (d->why.text[0] != '\0') {
-        alarm_raise(&federation_blocklist_alarm, slice_of(d->why.text));
+        alarm_raise(d->has_list ? &federation_blocklist_alarm : &federation_blocklist_unread_alarm,
+                    slice_of(d->why.text));
         return;
     }
     alarm_clear(&federation_blocklist_alarm);
+    alarm_clear(&federation_blocklist_unread_alarm);
+    d->has_list = d->path[0] != '\0';
     log_info(&log_federation, LOG_EV("federation.blocklist"), LOG_C("file", d->path),
              LOG_I("patterns", federation_list_count(d->list)));
     federation_book_put_file(d->list);
     d->list = NULL;
-    federation_apply(d->worker);
 }
 
 static void watch_done(struct work *w)
@@ -125,22 +138,29 @@ static void watch_done(struct work *w)
     ensure(d->working && worker_is_here(d->worker));
     d->working = false;
     if (d->stopped || d->work.skipped) {
-        federation_list_unref(&d->list);
+        federation_list_free(&d->list);
         if (d->stopped)
             mem_free(&d);
         return;
     }
-    if (d->changed)
+    if (d->changed) {
         watch_use(d);
-    federation_list_unref(&d->list);
+        federation_apply(d->worker);
+    }
+    federation_list_free(&d->list);
     timer_set(worker_loop(d->worker), &d->timer, FEDERATION_LOOK_MS);
+}
+
+static void watch_set_path(struct federation_watch *d)
+{
+    snprintf(d->path, sizeof d->path, "%s", setting_text(&federation_blocklist));
 }
 
 static void watch_look(struct timer *t, struct loop *loop)
 {
     struct federation_watch *d = CONTAINER_OF(t, struct federation_watch, timer);
     ensure(!d->working);
-    snprintf(d->path, sizeof d->path, "%s", setting_text(&federation_blocklist));
+    watch_set_path(d);
     d->working = work_submit(worker_work(d->worker), loop, &d->work) == OK;
     if (!d->working)
         timer_set(loop, t, FEDERATION_LOOK_MS);
@@ -155,7 +175,11 @@ void federation_file_start(struct worker *w, struct federation_watch **at)
     d->work.done = watch_done;
     d->work.may_skip = true;
     *at = d;
-    timer_set(worker_loop(w), &d->timer, 1);
+    watch_set_path(d);
+    watch_run(&d->work); /* no loop waits for it yet, and no stream is open */
+    if (d->changed)
+        watch_use(d);
+    timer_set(worker_loop(w), &d->timer, FEDERATION_LOOK_MS);
 }
 
 void federation_file_stop(struct federation_watch **at)

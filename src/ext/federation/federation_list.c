@@ -4,10 +4,8 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "xmpp/jid.h"
-#include <stdatomic.h>
 
 struct federation_list {
-    _Atomic uint32_t refs;
     struct arena *arena;
     struct map exact; /* slices: domains and addresses */
     struct map below; /* slices: domains, all below is meant */
@@ -102,7 +100,6 @@ static enum err list_add_line(struct federation_list *l, slice line, struct aren
 static struct federation_list *list_new(void)
 {
     struct federation_list *l = mem_new(struct federation_list);
-    atomic_init(&l->refs, 1);
     l->arena = arena_create(0);
     l->glob = arena_new(l->arena, slice, FEDERATION_LIST_GLOBS);
     map_init(&l->exact, map_key_slice);
@@ -134,22 +131,15 @@ enum err federation_list_read(struct federation_list **out, slice text, struct w
     if (e == OK)
         *out = l;
     else
-        federation_list_unref(&l);
+        federation_list_free(&l);
     return e;
 }
 
-struct federation_list *federation_list_ref(struct federation_list *l)
-{
-    if (l != NULL)
-        atomic_fetch_add(&l->refs, 1);
-    return l;
-}
-
-void federation_list_unref(struct federation_list **pl)
+void federation_list_free(struct federation_list **pl)
 {
     struct federation_list *l = *pl;
     *pl = NULL;
-    if (l == NULL || atomic_fetch_sub(&l->refs, 1) > 1)
+    if (l == NULL)
         return;
     ensure(l->globs <= l->count);
     map_fini(&l->exact);

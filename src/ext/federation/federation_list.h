@@ -23,8 +23,7 @@ struct federation_list;
 
 /* E_SYNTAX, E_LIMIT: `why` names the line and what is wrong with it; nothing is made. */
 NODISCARD enum err federation_list_read(struct federation_list **out, slice text, struct why *why);
-struct federation_list *federation_list_ref(struct federation_list *l); /* NULL is fine */
-void federation_list_unref(struct federation_list **l);
+void federation_list_free(struct federation_list **l);           /* NULL in it is fine */
 uint32_t federation_list_count(const struct federation_list *l); /* patterns; NULL: 0 */
 
 /* Prepared. NULL: an empty list. */

@@ -19,6 +19,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ensure(federation_list_count(l) > 0);
     (void)federation_list_has(l, asked);
     (void)federation_list_has(l, SLICE("name@spam.example"));
-    federation_list_unref(&l);
+    federation_list_free(&l);
     return 0;
 }

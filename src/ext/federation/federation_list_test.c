@@ -38,7 +38,7 @@ static void patterns_are_domains_and_addresses(void **s)
             fail_msg("%s is listed", free_ones[i]);
     assert_true(federation_list_has_domain(l, SLICE("spam.test")));
     assert_false(federation_list_has_domain(l, SLICE("near.test")));
-    federation_list_unref(&l);
+    federation_list_free(&l);
 }
 
 static void a_fault_names_its_line(void **s)
@@ -66,8 +66,8 @@ static void an_empty_list_has_nothing(void **s)
     assert_int_equal(federation_list_count(l), 0);
     assert_false(federation_list_has(l, SLICE("a.test")));
     assert_false(federation_list_has(NULL, SLICE("a.test")));
-    federation_list_unref(&l);
-    federation_list_unref(&l);
+    federation_list_free(&l);
+    federation_list_free(&l);
 }
 
 static void names_with_stars_are_bounded(void **s)
