@@ -1,4 +1,5 @@
 #include "im/abroad.h"
+#include "base/arena.h"
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -91,6 +92,10 @@ static slice held_domain(const void *item)
 {
     const struct held *h = item;
     return (slice){ h->text, h->domain_len };
+}
+static slice held_local(const struct held *h)
+{
+    return (slice){ h->text + h->domain_len, h->local_len };
 }
 static slice watch_domain(const void *item)
 {
@@ -455,8 +460,7 @@ static void name_one(struct worker *w, const struct held *h)
 {
     if (abroad_is(w, held_domain(h)))
         home_send(w, held_domain(h), &named_message,
-                  &(struct abroad_named){ held_domain(h),
-                                          (slice){ h->text + h->domain_len, h->local_len } });
+                  &(struct abroad_named){ held_domain(h), held_local(h) });
 }
 
 static void name_all(struct timer *t, struct loop *loop)
@@ -506,6 +510,23 @@ bool abroad_is_held(const struct worker *w, slice domain)
 
 /* The feature. */
 
+/* Domains that a rule separates from ours are as lost as those that cannot be reached: what this
+ * worker shows of them would never change. */
+static void abroad_pairs_changed(struct worker *w)
+{
+    struct abroad *all = abroad_of(w);
+    struct arena *tmp = arena_create(0);
+    const struct held *h;
+    uint32_t count = 0;
+    slice *gone = arena_new(tmp, slice, all->held.count + 1);
+    for (uint32_t i = 0; (h = map_next(&all->held, &i)) != NULL;)
+        if (!foreign_pair(worker_node(w), held_local(h), held_domain(h)))
+            gone[count++] = slice_dup(tmp, held_domain(h));
+    for (uint32_t i = 0; i < count; i++) /* it may release them */
+        EMIT(worker.domain_lost, w, gone[i]);
+    arena_destroy(&tmp);
+}
+
 static void abroad_worker_start(struct worker *w)
 {
     struct abroad *all = *worker_state(w, slot) = mem_new(struct abroad);
@@ -546,6 +567,7 @@ const struct feature abroad_feature = {
     .logs = (struct log_area *const[]){ &log_abroad, NULL },
     .messages = (const struct message_row *const[]){ &lost_message, &back_message, &named_message,
                                                      &signal_message, NULL },
+    .foreign.changed = abroad_pairs_changed,
     .worker.slot = &slot,
     .worker.start = abroad_worker_start,
     .worker.stop = abroad_worker_stop,
