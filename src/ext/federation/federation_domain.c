@@ -20,11 +20,13 @@ enum {
     DAY_S = 86400,
     KEPT_DAYS = 30,
     DOMAINS_MAX = 10000,
-    DOMAINS_BYTES_MAX = FEDERATION_LIST_BYTES
+    DOMAINS_BYTES_MAX = FEDERATION_LIST_BYTES,
+    REPORTED_MAX = DOMAINS_MAX / 2, /* blocked by reports: the rest is for administrators */
+    USER_REPORTS_MAX = 200          /* domains that count for one user */
 };
 /* In the database. */
-enum domain_state { DOMAIN_REPORTED = 1, DOMAIN_BLOCKED = 2, DOMAIN_ALLOWED = 3 };
-static const char *const state_names[] = { "", "reported", "blocked", "allowed" };
+enum domain_state { DOMAIN_REPORTED = 1, DOMAIN_BLOCKED = 2 };
+static const char *const state_names[] = { "", "reported", "blocked" };
 
 struct setting federation_reports_block = {
     .name = "federation.reports-to-block",
@@ -62,24 +64,24 @@ static struct store_stmt stmt_prune = {
 };
 static struct store_stmt stmt_report = {
     .name = "federation.report",
-    .sql = "INSERT INTO federation_report(domain, owner, at_us) VALUES($1, $2, $3) "
-           "ON CONFLICT(domain, owner) DO UPDATE SET at_us = excluded.at_us",
-    .params = "tii",
+    .sql = "INSERT INTO federation_report(domain, owner, at_us) SELECT v.d, v.o, v.t FROM "
+           "(SELECT CAST($1 AS TEXT) AS d, CAST($2 AS BIGINT) AS o, CAST($3 AS BIGINT) AS t) AS v "
+           "WHERE (SELECT count(*) FROM federation_report r WHERE r.owner = $2 AND r.domain <> $1) "
+           "< $4 ON CONFLICT(domain, owner) DO UPDATE SET at_us = excluded.at_us",
+    .params = "tiii",
     .cols = "",
 };
-/* $1 domain, $2 now, $3 since when reports count, $4 how many are needed. What was allowed before
- * counts from then on. */
+/* $1 domain, $2 now, $3 since when reports count, $4 how many are needed, $5 how many domains
+ * reports may block. */
 static struct store_stmt stmt_judge = {
     .name = "federation.judge",
     .sql = "INSERT INTO federation_domain(domain, state, at_us, reports) "
            "SELECT v.d, 1, v.t, v.n FROM (SELECT CAST($1 AS TEXT) AS d, CAST($2 AS BIGINT) AS t, "
-           "count(*) AS n FROM federation_report r WHERE r.domain = $1 AND r.at_us > $3 "
-           "AND r.at_us > coalesce((SELECT f.at_us FROM federation_domain f "
-           "WHERE f.domain = $1 AND f.state = 3), 0)) AS v WHERE v.n >= $4 "
-           "AND (SELECT count(*) FROM federation_domain) < 10000 "
-           "ON CONFLICT(domain) DO UPDATE SET state = 1, at_us = excluded.at_us, "
-           "reports = excluded.reports WHERE federation_domain.state = 3",
-    .params = "tiii",
+           "count(*) AS n FROM federation_report r WHERE r.domain = $1 AND r.at_us > $3) AS v "
+           "WHERE v.n >= $4 "
+           "AND (SELECT count(*) FROM federation_domain f WHERE f.state = 1) < $5 "
+           "ON CONFLICT(domain) DO NOTHING",
+    .params = "tiiii",
     .cols = "",
 };
 static struct store_stmt stmt_decide = {
@@ -89,6 +91,18 @@ static struct store_stmt stmt_decide = {
            "AS v WHERE (SELECT count(*) FROM federation_domain WHERE domain <> $1) < 10000 "
            "ON CONFLICT(domain) DO UPDATE SET state = excluded.state, at_us = excluded.at_us",
     .params = "tii",
+    .cols = "",
+};
+static struct store_stmt stmt_allow = {
+    .name = "federation.allow",
+    .sql = "DELETE FROM federation_domain WHERE domain = $1",
+    .params = "t",
+    .cols = "",
+};
+static struct store_stmt stmt_forget = {
+    .name = "federation.reports-forget",
+    .sql = "DELETE FROM federation_report WHERE domain = $1",
+    .params = "t",
     .cols = "",
 };
 static struct store_stmt stmt_counts = {
@@ -103,6 +117,8 @@ struct store_stmt *const federation_domain_stmts[] = { &federation_domains_all,
                                                        &stmt_report,
                                                        &stmt_judge,
                                                        &stmt_decide,
+                                                       &stmt_allow,
+                                                       &stmt_forget,
                                                        &stmt_counts,
                                                        NULL };
 
@@ -117,8 +133,6 @@ void federation_domains_read(const struct store_batch *b, unsigned stmt)
     buf_init(&text, DOMAINS_BYTES_MAX);
     for (uint32_t i = 0; i < store_row_count(b, stmt); i++) {
         int64_t state = store_int(b, stmt, i, 1);
-        if (state == DOMAIN_ALLOWED)
-            continue;
         slice domain = store_text(b, stmt, i, 0);
         buf_add(&text, domain);
         buf_lit(&text, "\n");
@@ -161,10 +175,11 @@ void federation_domain_reported(struct account *a, slice jid)
     int64_t now = (int64_t)clock_wall_us();
     struct store_batch *b = store_write(worker_store(a->worker), 0);
     STORE_ADD(b, &stmt_prune, STORE_ANY_ROWS, SV_I(now - (int64_t)KEPT_DAYS * DAY_S * 1000000));
-    STORE_ADD(b, &stmt_report, STORE_ANY_ROWS, SV_T(domain), SV_I(a->id), SV_I(now));
+    STORE_ADD(b, &stmt_report, STORE_ANY_ROWS, SV_T(domain), SV_I(a->id), SV_I(now),
+              SV_I(USER_REPORTS_MAX));
     if (needed != PARAM_NONE)
         STORE_ADD(b, &stmt_judge, STORE_ANY_ROWS, SV_T(domain), SV_I(now),
-                  SV_I(now - (int64_t)DAY_S * 1000000), SV_I(needed));
+                  SV_I(now - (int64_t)DAY_S * 1000000), SV_I(needed), SV_I(REPORTED_MAX));
     account_pin(a);
     store_submit(b, worker_loop(a->worker), 0, domain_judged, a);
 }
@@ -174,35 +189,68 @@ void federation_domain_reported(struct account *a, slice jid)
 static void domain_decided(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
+    bool blocks = call->command == &federation_block;
     slice domain = command_arg(call, "domain");
     if (result != STORE_OK) {
         command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
         return;
     }
     if (store_changed(b, 0) == 0) {
-        command_fail(call, E_LIMIT,
-                     "%d domains are listed, which is the most; use the file federation.blocklist",
-                     DOMAINS_MAX);
+        if (blocks)
+            command_fail(call, E_LIMIT,
+                         "%d domains are listed, which is the most; `federation allow` removes "
+                         "one, or use the file federation.blocklist",
+                         DOMAINS_MAX);
+        else
+            command_fail(call, E_NOTFOUND,
+                         "%.*s is not in the list of blocked domains; `federation list` shows it",
+                         SLICE_ARG(domain));
         return;
     }
     federation_reload(call->worker);
     command_done(call, "%.*s is %s", SLICE_ARG(domain),
-                 call->command == &federation_block ? "blocked" : "allowed");
+                 blocks ? "blocked" : "not blocked any more");
+}
+
+/* A domain, or `*.` and a domain, as it is stored. */
+static bool domain_pattern(slice text, struct arena *arena, slice *pattern, slice *domain)
+{
+    bool below = slice_starts(text, SLICE("*."));
+    if (jid_prep_domain(below ? slice_from(text, 2) : text, arena, domain) != OK ||
+        memchr(domain->ptr, '*', domain->len) != NULL || memchr(domain->ptr, ' ', domain->len))
+        return false;
+    *pattern = below ? slice_of(arena_printf(arena, "*.%.*s", SLICE_ARG(*domain))) : *domain;
+    return true;
+}
+
+static bool domain_pattern_ok(slice text)
+{
+    struct arena *tmp = arena_create(0);
+    slice pattern, domain;
+    bool ok = domain_pattern(text, tmp, &pattern, &domain);
+    arena_destroy(&tmp);
+    return ok;
 }
 
 static void domain_run_decide(struct command_call *call)
 {
     struct worker *w = call->worker;
-    slice domain = command_arg(call, "domain");
-    bool blocks = call->command == &federation_block;
-    if (blocks && !foreign_is(w, domain)) {
+    slice pattern, domain;
+    bool read = domain_pattern(command_arg(call, "domain"), call->arena, &pattern, &domain);
+    ensure(read); /* the row has checked it */
+    if (!foreign_is(w, domain)) {
         command_fail(call, E_SYNTAX, "%.*s is a domain of this server, not a foreign one",
                      SLICE_ARG(domain));
         return;
     }
     struct store_batch *b = store_write(worker_store(w), 0);
-    STORE_ADD(b, &stmt_decide, STORE_ANY_ROWS, SV_T(domain),
-              SV_I(blocks ? DOMAIN_BLOCKED : DOMAIN_ALLOWED), SV_I(clock_wall_us()));
+    if (call->command == &federation_block) {
+        STORE_ADD(b, &stmt_decide, STORE_ANY_ROWS, SV_T(pattern), SV_I(DOMAIN_BLOCKED),
+                  SV_I(clock_wall_us()));
+    } else {
+        STORE_ADD(b, &stmt_allow, STORE_ANY_ROWS, SV_T(pattern));
+        STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(pattern));
+    }
     store_submit(b, worker_loop(w), 0, domain_decided, call);
 }
 
@@ -222,7 +270,7 @@ static void domains_are_listed(void *arg, enum store_result result, const struct
     }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
         int64_t state = store_int(b, 0, i, 1);
-        bool sound = state >= DOMAIN_REPORTED && state <= DOMAIN_ALLOWED;
+        bool sound = state >= DOMAIN_REPORTED && state <= DOMAIN_BLOCKED;
         command_row(call);
         command_text(call, "domain", slice_dup(call->arena, store_text(b, 0, i, 0)));
         command_text(call, "state", slice_of(state_names[sound ? state : 0]));
@@ -269,8 +317,12 @@ static void reports_run(struct command_call *call)
 static const struct command_arg domain_args[] = {
     { .name = "domain",
       .kind = ARG_POSITIONAL,
-      .type = PARAM_DOMAIN,
-      .doc = "domain of another server" },
+      .type = PARAM_TEXT,
+      .min = 1,
+      .max = JID_PART_MAX,
+      .check = domain_pattern_ok,
+      .form = "a domain, or *.DOMAIN for all below it",
+      .doc = "domain of another server; `*.DOMAIN` is all below it" },
     { 0 },
 };
 static const struct command_arg reports_args[] = {
@@ -297,7 +349,7 @@ struct command federation_allow = {
     .area = "federation",
     .args = domain_args,
     .run = domain_run_decide,
-    .doc = "Ends the block of a domain. Reports count anew from now on. s2s.policy and the file "
+    .doc = "Ends the block of a domain and forgets the reports of it. s2s.policy and the file "
            "federation.blocklist apply to the domain as before.",
 };
 struct command federation_listed = {
@@ -306,12 +358,11 @@ struct command federation_listed = {
     .area = "federation",
     .args = (const struct command_arg[]){ { 0 } },
     .run = domains_run_list,
-    .doc = "Lists the foreign domains that are blocked or allowed: by administrators, or blocked "
-           "by reports.",
+    .doc = "Lists the foreign domains that are blocked: by administrators, or by reports.",
     .columns =
         (const struct command_column[]){
             { .name = "domain", .doc = "the domain" },
-            { .name = "state", .doc = "blocked, allowed, or reported: blocked until you decide" },
+            { .name = "state", .doc = "blocked, or reported: blocked until you decide" },
             { .name = "reports",
               .type = PARAM_INT,
               .unit = "users",
