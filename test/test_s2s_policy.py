@@ -256,6 +256,9 @@ def test_the_rules_are_shown_and_the_closest_one_applies(pair):
     one.ctl("s2s-group", "del", "Sales")
     assert "no rule" in refusal(one, "s2s-group", "del", "Sales")
     assert "only" in refusal(one, "federation", "set", alice.bare, "only")
+    assert "only" in refusal(one, "federation", "set", alice.bare, "only", "--domains", " ")
+    assert "spaces" in refusal(one, "s2s-group", "set", " Sales", "off")
+    assert "first words" in refusal(one, "set", f"federation.services@{ONE}", "a,b")
     assert "only" in refusal(one, "federation", "set", alice.bare, "on", "--domains", FAR)
     assert "no account" in refusal(one, "federation", "set", f"none@{ONE}", "on")
 
@@ -459,7 +462,46 @@ def test_an_administrator_blocks_a_domain_and_allows_it(node, foreign, authority
     assert "this account" in text_of(bounced(alice, "not-allowed", "n"))
     node.ctl("federation", "allow", FAR)
     until("streams come again", lambda: comes(foreign))
-    assert "of this server" in refusal(node, "federation", "block", ONE)
+    for command in "block", "allow":
+        assert "of this server" in refusal(node, "federation", command, ONE)
+    assert "not in the list" in refusal(node, "federation", "allow", FAR)
+    assert "a domain" in refusal(node, "federation", "block", "a b")
+    node.ctl("federation", "block", "*.Spam.test")
+    Peer(node, "mx.spam.test", ONE, authority.issue("spam", "mx.spam.test")).header(
+        ).expect_stream_error("policy-violation")
+    node.ctl("federation", "allow", "*.spam.test")
+    assert not node.rows("federation", "list")
+
+
+def test_contacts_and_occupants_of_a_blocked_domain_go(pair):
+    one, other = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    befriend(alice, bob)
+    room = Room("room", ONE)
+    room.create(alice, "alice")
+    room.enter(bob, "bob")
+    alice.expect(f"<presence from='{room.jid}/bob' type='-'/>")
+    one.ctl("federation", "block", OTHER)
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    alice.expect(f"<presence from='{room.jid}/bob' type='unavailable'/>")
+
+
+def test_farewells_have_no_content_where_nothing_else_passes(pair):
+    one, other = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    befriend(alice, bob)
+    one.ctl("federation", "set", alice.bare, "off")
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    alice.expect(f"<presence from='{bob.bare}' type='unavailable'/>")
+    alice.send(f"<presence to='{bob.bare}' type='unavailable'><status>first</status></presence>")
+    alice.send(f"<presence to='{bob.bare}' type='unsubscribed'><status>words</status></presence>")
+    bob.expect(f"<presence from='{alice.bare}' type='unsubscribed'/>")
+    bob.send("<presence type='unavailable'><status>words</status></presence>")
+    bob.send(f"<presence to='{alice.bare}' type='unsubscribed'><status>words</status></presence>")
+    until("the contact lists agree", lambda: [
+        i.get("subscription") for i in alice.result("get", ROSTER)] == ["none"])
+    assert not [e for c in (alice, bob) for e in c.inbox if "words" in text_of(e)]
+    bob.expect_nothing("<presence><status>first</status></presence>")
 
 
 def report(client, jid):
@@ -493,8 +535,9 @@ def test_reports_of_several_users_block_a_domain_until_it_is_decided(node, forei
     node.ctl("federation", "allow", FAR)
     until("the alarm ends", lambda: not [r for r in node.rows("alarm", "list") if r["active"]
                                          and r["name"] == "federation.reported"])
+    assert not node.rows("federation", "list") and not node.rows("federation", "reports")
     report(dave, f"y@{FAR}")  # one since then
-    assert node.rows("federation", "list")[0]["state"] == "allowed"
+    assert not node.rows("federation", "list")
     until("streams come again", lambda: comes(foreign))
 
 

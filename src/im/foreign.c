@@ -59,6 +59,24 @@ bool foreign_paced(const struct worker *w, slice remote)
 
 void foreign_changed(struct worker *w) { EMIT(foreign.changed, w); }
 
+bool foreign_is_farewell(const struct stanza *st)
+{
+    return st->kind == STANZA_PRESENCE &&
+           (st->type == TYPE_UNAVAILABLE || st->type == TYPE_UNSUBSCRIBE ||
+            st->type == TYPE_UNSUBSCRIBED);
+}
+
+struct stanza *foreign_pass(struct stanza *st, const struct refusal *why)
+{
+    if (!why->bare || st->child_count == 0)
+        return st;
+    struct stanza *bare = stanza_make(st->kind, (enum stanza_type)st->type, stanza_from(st),
+                                      stanza_to(st), stanza_id(st), (slice){ 0 });
+    ensure(stage_is_alike(st, bare));
+    stanza_unref(&st);
+    return bare;
+}
+
 slice foreign_parent(const struct node *n, slice local)
 {
     slice parent, rest = local;

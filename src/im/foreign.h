@@ -32,6 +32,12 @@ enum verdict foreign_to_nobody(struct worker *w, const struct stanza *st, struct
 bool foreign_paced(const struct worker *w, slice remote);
 void foreign_changed(struct worker *w); /* for whoever has changed that: on each worker */
 
+/* What tells the other side that nothing more comes: passes where nothing else does, so that both
+ * sides agree, but without its content. */
+bool foreign_is_farewell(const struct stanza *st);
+/* Takes over st, returns what goes on in its place. */
+struct stanza *foreign_pass(struct stanza *st, const struct refusal *why);
+
 /* The domain of ours whose settings hold for this one: itself, or the one that it is below. Of a
  * component at another place: itself. On a worker. */
 slice foreign_parent(const struct node *n, slice local);

@@ -217,7 +217,9 @@ enum routed presence_to_account(struct account *a, struct stanza *st, struct ori
     ensure(account_here(a));
     ensure(a->state == ACTOR_READY);
     presence_probe_answered(a, st);
-    switch (stage_block(a, st, &why)) {
+    enum verdict v = stage_block(a, st, &why);
+    st = foreign_pass(st, &why);
+    switch (v) {
     case REFUSE:
         if (!why.as_nobody) {
             stage_refuse(a->worker, st, &why);

@@ -42,6 +42,7 @@ struct refusal {
     bool not_strangers; /* it tells something of the account: mailbox.tell-strangers */
     bool as_nobody;     /* REFUSE: answered as if there were no account */
     bool for_now;       /* by a rule of the operator, not of the owner of the account */
+    bool bare;          /* PASS of presence: it goes on without its content */
     bool again;         /* asked of what was accepted earlier: nothing is counted */
 };
 

@@ -43,6 +43,18 @@ static struct federation_rates *federation_rates;
 
 static void services_changed(struct worker *w, const struct setting *s);
 
+static bool services_ok(slice words)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-.";
+    slice word;
+    while (slice_word(&words, &word)) {
+        for (size_t i = 0; i < word.len && !slice_is(word, "*"); i++)
+            if (memchr(letters, word.ptr[i], sizeof letters - 1) == NULL)
+                return false;
+    }
+    return true;
+}
+
 static struct setting services = {
     .name = "federation.services",
     .scope = SCOPE_DOMAIN,
@@ -50,8 +62,11 @@ static struct setting services = {
     .def_text = "*",
     .max = 1000,
     .many = true,
+    .check = services_ok,
+    .form = "first words of domains, lower case, separated by spaces; or *",
     .changed = services_changed,
-    .doc = "Which services other servers reach: the first words of their domains, such as "
+    .doc = "Which services and components other servers reach: the first words of their domains, "
+           "such as "
            "`conference pubsub`; `*` is all. What users have at the domain itself is not a "
            "service.",
 };
@@ -104,17 +119,28 @@ enum { REFUSED_BLOCKED, REFUSED_USER, REFUSED_REQUESTS, REFUSED_STRANGERS };
 
 /* Domains. */
 
+/* The first words of a service or a component below a domain of ours; empty: it is neither. */
+static slice federation_label(const struct node *n, slice local, slice parent)
+{
+    const struct host *h = host_find(n, local, &(slice){ 0 });
+    if (node_serves(n, local))
+        return (slice){ 0 };
+    if (h != NULL)
+        return slice_of(h->label);
+    return local.len > parent.len ? (slice){ local.ptr, local.len - parent.len - 1 } : (slice){ 0 };
+}
+
 static bool federation_pair(const struct node *n, slice local, slice remote)
 {
-    slice parent = { 0 }, word;
-    const struct host *h = node_serves(n, local) ? NULL : host_find(n, local, &parent);
+    slice parent = foreign_parent(n, local), word;
+    slice label = federation_label(n, local, parent);
     if (!federation_book_is_read() || federation_book_blocks_domain(remote))
         return false;
-    if (h == NULL)
+    if (label.len == 0)
         return true;
     slice words = setting_text_of(&services, parent);
     while (slice_word(&words, &word))
-        if (slice_is(word, "*") || slice_is(word, h->label))
+        if (slice_is(word, "*") || slice_eq(word, label))
             return true;
     return false;
 }
@@ -138,7 +164,12 @@ static enum verdict federation_refused(const struct stanza *st, unsigned why)
 static enum verdict federation_arrives(struct worker *w, const struct stanza *st,
                                        struct refusal *why)
 {
-    if (federation_book_blocks(stanza_from_bare(st))) {
+    bool blocked = federation_book_blocks(stanza_from_bare(st));
+    if (blocked && foreign_is_farewell(st)) {
+        why->bare = true; /* else the address would stay online, and in rooms */
+        return PASS;
+    }
+    if (blocked) {
         why->error = SE_POLICY_VIOLATION;
         why->text = SLICE("this address is blocked here");
         return federation_refused(st, REFUSED_BLOCKED);
@@ -150,14 +181,6 @@ static enum verdict federation_arrives(struct worker *w, const struct stanza *st
     why->error = SE_RESOURCE_CONSTRAINT;
     why->text = SLICE("too many subscription requests from this domain");
     return federation_refused(st, REFUSED_REQUESTS);
-}
-
-/* What tells the other side that nothing more comes. */
-static bool is_farewell(const struct stanza *st)
-{
-    return st->kind == STANZA_PRESENCE &&
-           (st->type == TYPE_UNAVAILABLE || st->type == TYPE_UNSUBSCRIBE ||
-            st->type == TYPE_UNSUBSCRIBED);
 }
 
 static enum verdict user_refused(const struct stanza *st, struct refusal *why)
@@ -180,10 +203,14 @@ static enum verdict federation_leaves(struct worker *w, const struct stanza *st,
                                       struct refusal *why)
 {
     const struct account *a = account_find(w, stanza_from_bare(st));
-    if (federation_book_blocks(stanza_to_bare(st)))
-        return address_refused(st, why);
-    if (a == NULL || is_farewell(st) || federation_may(a, stanza_to_bare(st)))
+    bool blocked = federation_book_blocks(stanza_to_bare(st));
+    bool may = !blocked && (a == NULL || federation_may(a, stanza_to_bare(st)));
+    if (may || foreign_is_farewell(st)) {
+        why->bare = !may;
         return PASS;
+    }
+    if (blocked)
+        return address_refused(st, why);
     if (st->type == TYPE_ERROR || st->type == TYPE_RESULT)
         return PASS; /* what an address without an account would answer, too */
     enum verdict v = user_refused(st, why);
@@ -192,9 +219,11 @@ static enum verdict federation_leaves(struct worker *w, const struct stanza *st,
 
 /* Strangers. */
 
+/* Everything with content that its client shows unasked. */
 static bool is_first_word(const struct stanza *st)
 {
-    return st->kind == STANZA_MESSAGE && st->type != TYPE_ERROR && st->type != TYPE_GROUPCHAT;
+    return st->kind == STANZA_MESSAGE ||
+           (st->kind == STANZA_PRESENCE && st->type == TYPE_AVAILABLE && st->child_count > 0);
 }
 
 static enum verdict stranger_comes(const struct worker *w, const struct stanza *st,
@@ -249,10 +278,11 @@ static enum verdict federation_block_stage(struct account *a, const struct stanz
         if (v != PASS)
             return v;
     }
-    if (is_farewell(st))
+    bool may = federation_may(a, foreign ? from : federation_inviter(a, st));
+    if (may || foreign_is_farewell(st)) {
+        why->bare = why->bare || !may;
         return PASS;
-    if (federation_may(a, foreign ? from : federation_inviter(a, st)))
-        return PASS;
+    }
     metric_add_to(&refused, REFUSED_USER, why->again ? 0 : 1);
     why->error = SE_SERVICE_UNAVAILABLE;
     why->as_nobody = true; /* else the answer would tell that there is an account */
@@ -262,17 +292,29 @@ static enum verdict federation_block_stage(struct account *a, const struct stanz
     return st->type == TYPE_ERROR || st->type == TYPE_RESULT ? DROP : REFUSE;
 }
 
+/* Unavailable presence goes where presence went before, else it would be a way to reach others. */
+static enum verdict farewell_check(const struct account *a, struct stanza **st)
+{
+    if ((*st)->type == TYPE_UNAVAILABLE && !presence_is_directed(a, stanza_to(*st)))
+        return DROP;
+    *st = foreign_pass(*st, &(struct refusal){ .bare = true });
+    return PASS;
+}
+
 static enum verdict federation_check(struct session *s, struct stanza **st, struct refusal *why)
 {
     const struct account *a = s->account;
     slice to = stanza_to_bare(*st);
-    if (to.len == 0 || !foreign_is(a->worker, jid_split(to).domain) || is_farewell(*st))
+    if (to.len == 0 || !foreign_is(a->worker, jid_split(to).domain))
         return PASS;
-    if (!federation_may(a, to))
+    bool may = federation_may(a, to), blocked = federation_book_blocks(to);
+    if ((!may || blocked) && foreign_is_farewell(*st))
+        return farewell_check(a, st);
+    if (!may)
         return user_refused(*st, why);
-    if (federation_book_blocks(to))
+    if (blocked)
         return address_refused(*st, why);
-    if ((*st)->type != TYPE_ERROR)
+    if ((*st)->kind == STANZA_MESSAGE && (*st)->type != TYPE_ERROR)
         federation_rate_known(federation_rates, &(struct federation_pair){ a->jid, to },
                               loop_now_us(worker_loop(a->worker)));
     return PASS;
@@ -280,7 +322,7 @@ static enum verdict federation_check(struct session *s, struct stanza **st, stru
 
 static bool federation_sends(const struct account *a, const struct stanza *st)
 {
-    return is_farewell(st) || federation_may(a, stanza_to_bare(st));
+    return foreign_is_farewell(st) || federation_may(a, stanza_to_bare(st));
 }
 
 static bool federation_view(const struct session *s, slice contact)

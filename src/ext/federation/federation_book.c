@@ -35,6 +35,8 @@ bool federation_domains_ok(slice words)
     return right;
 }
 
+bool federation_domains_any(slice words) { return slice_word(&words, &(slice){ 0 }); }
+
 static bool book_word_means(slice word, slice domain)
 {
     if (!slice_starts(word, SLICE("*.")))

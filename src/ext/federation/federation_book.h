@@ -23,6 +23,7 @@ struct federation_rule {
 
 bool federation_domains_ok(slice words); /* a `check`; its `form`: */
 #define FEDERATION_DOMAINS_FORM "domains with spaces between them; *.DOMAIN is all below it"
+bool federation_domains_any(slice words); /* not only spaces */
 /* Pure. FEDERATION_DEFAULT allows nothing. */
 bool federation_rule_allows(const struct federation_rule *r, slice domain);
 bool federation_rule_is(const struct federation_rule *r, const struct federation_rule *other);

@@ -72,7 +72,7 @@ static void group_run_set(struct command_call *call)
     const struct worker *w = call->worker;
     int64_t mode = command_number(call, "mode", FEDERATION_DEFAULT);
     slice domains = command_arg(call, "domains");
-    if ((mode == FEDERATION_ONLY) != (domains.len > 0)) {
+    if ((mode == FEDERATION_ONLY) != federation_domains_any(domains)) {
         command_fail(call, E_SYNTAX,
                      mode == FEDERATION_ONLY
                          ? "`only` needs the domains, such as --domains partner.test"
@@ -134,9 +134,16 @@ static void group_run_list(struct command_call *call)
     store_submit(b, worker_loop(w), 0, group_listed, call);
 }
 
+/* As a department is named: without spaces around it. */
+static bool group_name_ok(slice text)
+{
+    return text.len > 0 && text.ptr[0] != ' ' && text.ptr[text.len - 1] != ' ';
+}
+
 #define ARG_DEPARTMENT                                                                             \
     {                                                                                              \
         .name = "department", .kind = ARG_POSITIONAL, .type = PARAM_TEXT, .min = 1, .max = 200,    \
+        .check = group_name_ok, .form = "a name without spaces around it",                         \
         .doc = "the department, as `user set --department` has it"                                 \
     }
 static const struct command_arg set_args[] = {

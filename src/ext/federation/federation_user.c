@@ -14,6 +14,7 @@
 #include "im/roster.h"
 #include "im/session.h"
 #include "im/session_queue.h"
+#include "im/stage.h"
 #include "ops/users.h"
 #include "store/store.h"
 #include "xmpp/subscription.h"
@@ -132,7 +133,8 @@ static bool user_unwanted(const struct session *s, slice jid)
 static void user_tell_contact(struct session *s, const struct roster_item *item, bool is)
 {
     slice jid = roster_item_jid(item);
-    if (sub_is_seen(item->state))
+    bool told = is ? stage_view(s, jid) : !s->hidden; /* an invisible session tells neither */
+    if (sub_is_seen(item->state) && told)
         presence_tell(s, jid, is ? TYPE_AVAILABLE : TYPE_UNAVAILABLE);
     if (!sub_sees(item->state))
         return;
@@ -332,7 +334,7 @@ static void user_change_rule(struct account *a, enum err e, void *arg)
 static void user_run_set(struct command_call *call)
 {
     bool only = command_number(call, "mode", 0) == FEDERATION_ONLY;
-    bool domains = command_arg(call, "domains").len > 0;
+    bool domains = federation_domains_any(command_arg(call, "domains"));
     if (only != domains)
         command_fail(call, E_SYNTAX,
                      only ? "`only` needs the domains, such as --domains partner.test"

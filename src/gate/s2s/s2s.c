@@ -199,11 +199,13 @@ static enum stanza_error s2s_foreign_refuses(void *own, struct worker *w, slice 
 static void s2s_foreign(void *own, struct worker *w, slice domain, struct stanza *st,
                         const struct edge_kept *kept)
 {
+    struct refusal why = { .error = SE_POLICY_VIOLATION };
     (void)own;
-    if (foreign_leaves(w, st, &(struct refusal){ 0 }) != PASS) {
+    if (foreign_leaves(w, st, &why) != PASS) {
         stanza_unref(&st);
         return;
     }
+    st = foreign_pass(st, &why);
     home_send(
         w, domain, &s2s_foreign_message,
         &(struct s2s_foreign){
@@ -233,6 +235,8 @@ enum verdict s2s_check(struct session *s, struct stanza **st, struct refusal *wh
     ensure(worker_is_here(w));
     if (to.len == 0 || s2s_gate_of(w) == NULL || s2s_is_ours(w, to) || !s2s_federates(w, local) ||
         s2s_may(w, local, to))
+        return PASS;
+    if (foreign_is_farewell(*st)) /* the contact list changes, also if the edge sends nothing */
         return PASS;
     why->error = SE_NOT_ALLOWED;
     why->text = SLICE("this server does not communicate with that domain");

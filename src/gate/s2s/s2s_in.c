@@ -326,7 +326,7 @@ static void in_route(struct s2s_in *s, struct stanza *st)
     struct refusal why = { .error = SE_POLICY_VIOLATION };
     switch (foreign_arrives(s->x.worker, st, &why)) {
     case PASS:
-        s2s_flow_route(s, st);
+        s2s_flow_route(s, foreign_pass(st, &why));
         return;
     case REFUSE:
         stage_refuse(s->x.worker, st, &why);
