@@ -36,7 +36,9 @@ static bool groups_ok(slice text) { return tls_group_unknown(text).len == 0; }
     }
 #define CIPHERS_FORM "names of ciphers of TLS 1.2 with ECDHE, as `openssl ciphers -v` shows them"
 #define SUITES_FORM  "names of cipher suites of TLS 1.3, as TLS_AES_128_GCM_SHA256"
-#define GROUPS_FORM  "names of groups, as X25519, P-256, P-384"
+#define GROUPS_FORM                                                                                \
+    "names of groups, each once: X25519, X448, P-256, P-384, P-521, with one of these also "       \
+    "ffdhe3072, ffdhe4096, ffdhe6144, ffdhe8192"
 
 /* The rows of one context. */
 struct context_rows {

@@ -7,17 +7,10 @@
 
 enum { NAME_BYTES_MAX = 64, STRENGTH_BITS_MIN = 128 };
 
-/* As OpenSSL wants them: separated by colons. */
-struct policy_in_use {
-    enum tls_version min, max;
-    char ciphers[TLS_LIST_BYTES_MAX + 1], suites[TLS_LIST_BYTES_MAX + 1],
-        groups[TLS_LIST_BYTES_MAX + 1];
-};
-
 static const struct tls_policy policy_default = { TLS_1_2, TLS_1_3, TLS_CIPHERS_DEFAULT,
                                                   TLS_SUITES_DEFAULT, TLS_GROUPS_DEFAULT };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards those below */
-static struct policy_in_use in_use[TLS_CONTEXTS];
+static struct tls_policy_text in_use[TLS_CONTEXTS];      /* as OpenSSL wants lists: with colons */
 static unsigned changes;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -42,9 +35,9 @@ static void policy_copy_list(char out[TLS_LIST_BYTES_MAX + 1], slice list)
     out[len] = '\0';
 }
 
-static void policy_copy(struct policy_in_use *out, const struct tls_policy *p)
+static void policy_copy(struct tls_policy_text *out, const struct tls_policy *p)
 {
-    *out = (struct policy_in_use){ .min = p->min, .max = p->max };
+    *out = (struct tls_policy_text){ .min = p->min, .max = p->max };
     policy_copy_list(out->ciphers, slice_of(p->ciphers));
     policy_copy_list(out->suites, slice_of(p->suites));
     policy_copy_list(out->groups, slice_of(p->groups));
@@ -81,10 +74,16 @@ static SSL_CTX *policy_scratch(void)
     return s;
 }
 
+/* With a tag of 8 bytes: RFC 8446 §B.4 leaves it to small devices, and OpenSSL does not use it. */
+static bool has_short_tag(const char *name)
+{
+    return strstr(name, "CCM_8") || strstr(name, "CCM8");
+}
+
 static bool cipher_is_good(const SSL_CIPHER *c)
 {
     int auth = SSL_CIPHER_get_auth_nid(c);
-    return SSL_CIPHER_get_kx_nid(c) == NID_kx_ecdhe &&
+    return !has_short_tag(SSL_CIPHER_get_name(c)) && SSL_CIPHER_get_kx_nid(c) == NID_kx_ecdhe &&
            (auth == NID_auth_rsa || auth == NID_auth_ecdsa) &&
            SSL_CIPHER_get_bits(c, NULL) >= STRENGTH_BITS_MIN;
 }
@@ -109,31 +108,80 @@ static bool takes_cipher(SSL_CTX *s, const char *name)
 
 static bool takes_suite(SSL_CTX *s, const char *name)
 {
-    return strncmp(name, "TLS_", 4) == 0 && SSL_CTX_set_ciphersuites(s, name) == 1 &&
-           cipher_named(s, name) != NULL;
+    return strncmp(name, "TLS_", 4) == 0 && !has_short_tag(name) &&
+           SSL_CTX_set_ciphersuites(s, name) == 1 && cipher_named(s, name) != NULL;
+}
+
+/* Two names of one group count as the same. */
+static const struct group {
+    const char *name[3];
+    bool finite; /* a finite field: TLS 1.3 alone has it (RFC 8446 §4.2.7) */
+} groups[] = {
+    { { "X25519" }, false },
+    { { "X448" }, false },
+    { { "P-256", "secp256r1", "prime256v1" }, false },
+    { { "P-384", "secp384r1" }, false },
+    { { "P-521", "secp521r1" }, false },
+    { { "ffdhe3072" }, true },
+    { { "ffdhe4096" }, true },
+    { { "ffdhe6144" }, true },
+    { { "ffdhe8192" }, true },
+};
+
+static const struct group *group_named(slice name)
+{
+    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
+        for (size_t n = 0; n < 3 && groups[i].name[n] != NULL; n++)
+            if (slice_eq_nocase(name, slice_of(groups[i].name[n])))
+                return &groups[i];
+    return NULL;
 }
 
 static bool takes_group(SSL_CTX *s, const char *name)
 {
-    return SSL_CTX_set1_groups_list(s, name) == 1;
+    return group_named(slice_of(name)) != NULL && SSL_CTX_set1_groups_list(s, name) == 1;
+}
+
+/* OpenSSL refuses a list of groups with one of them twice. */
+static bool word_is_again(slice list, slice word)
+{
+    slice before;
+    const struct group *group = group_named(word);
+    while (slice_word(&list, &before) && before.ptr != word.ptr)
+        if (slice_eq(before, word) || (group != NULL && group_named(before) == group))
+            return true;
+    return false;
 }
 
 static slice policy_unknown(slice list, bool (*takes)(SSL_CTX *s, const char *name))
 {
     SSL_CTX *s = policy_scratch();
-    slice word, found = SLICE("");
+    slice word, rest = list, found = SLICE("");
     char name[NAME_BYTES_MAX + 1];
-    while (found.len == 0 && slice_word(&list, &word))
-        if (!policy_is_name(word, name) || !takes(s, name))
+    bool any = false;
+    while (found.len == 0 && slice_word(&rest, &word)) {
+        any = true;
+        if (!policy_is_name(word, name) || !takes(s, name) || word_is_again(list, word))
             found = word;
+    }
     SSL_CTX_free(s);
     ERR_clear_error();
-    return found;
+    return any ? found : list;
 }
 
 slice tls_cipher_unknown(slice list) { return policy_unknown(list, takes_cipher); }
 slice tls_suite_unknown(slice list) { return policy_unknown(list, takes_suite); }
-slice tls_group_unknown(slice list) { return policy_unknown(list, takes_group); }
+
+slice tls_group_unknown(slice list)
+{
+    slice word, rest = list, found = policy_unknown(list, takes_group);
+    if (found.len > 0)
+        return found;
+    while (slice_word(&rest, &word))
+        if (!group_named(word)->finite)
+            return SLICE("");
+    return list;
+}
 
 static bool policy_list_fits(const char *list, slice (*unknown)(slice list), const char *what,
                              struct why *why)
@@ -151,9 +199,29 @@ static bool policy_list_fits(const char *list, slice (*unknown)(slice list), con
     return bad.len == 0;
 }
 
+/* With the whole, just as contexts are made. */
+static bool policy_apply(SSL_CTX *s, const struct tls_policy_text *p)
+{
+    static const int versions[] = { [TLS_1_2] = TLS1_2_VERSION, [TLS_1_3] = TLS1_3_VERSION };
+    return SSL_CTX_set_min_proto_version(s, versions[p->min]) == 1 &&
+           SSL_CTX_set_max_proto_version(s, versions[p->max]) == 1 &&
+           SSL_CTX_set1_groups_list(s, p->groups) == 1 &&
+           SSL_CTX_set_ciphersuites(s, p->suites) == 1 &&
+           SSL_CTX_set_cipher_list(s, p->ciphers) == 1;
+}
+
+static bool policy_works(const struct tls_policy_text *p)
+{
+    SSL_CTX *s = policy_scratch();
+    bool works = policy_apply(s, p);
+    SSL_CTX_free(s);
+    ERR_clear_error();
+    return works;
+}
+
 enum err tls_policy_set(enum tls_context context, const struct tls_policy *p, struct why *why)
 {
-    struct policy_in_use next;
+    struct tls_policy_text next;
     ensure(context < TLS_CONTEXTS);
     if (p->min > p->max) {
         why_set(why, "found a least version that is above the highest one");
@@ -165,6 +233,10 @@ enum err tls_policy_set(enum tls_context context, const struct tls_policy *p, st
         return E_SYNTAX;
     pthread_once(&once, policies_begin);
     policy_copy(&next, p);
+    if (!policy_works(&next)) {
+        why_set(why, "OpenSSL does not take these versions, ciphers, suites and groups together");
+        return E_SYNTAX;
+    }
     pthread_mutex_lock(&lock);
     in_use[context] = next;
     changes++;
@@ -173,27 +245,58 @@ enum err tls_policy_set(enum tls_context context, const struct tls_policy *p, st
 }
 
 /* Of one that was copied under the lock. */
-static bool policies_same(const struct policy_in_use *a, const struct policy_in_use *b)
+static bool policies_same(const struct tls_policy_text *a, const struct tls_policy_text *b)
 {
     return a->min == b->min && a->max == b->max && strcmp(a->ciphers, b->ciphers) == 0 &&
            strcmp(a->suites, b->suites) == 0 && strcmp(a->groups, b->groups) == 0;
 }
 
-unsigned tls_policy_use(SSL_CTX *s, enum tls_context context)
+static unsigned policy_read(struct tls_policy_text *out, enum tls_context context)
 {
-    static const int versions[] = { [TLS_1_2] = TLS1_2_VERSION, [TLS_1_3] = TLS1_3_VERSION };
     pthread_once(&once, policies_begin);
     pthread_mutex_lock(&lock);
-    struct policy_in_use p = in_use[context];
+    *out = in_use[context];
     unsigned count = changes;
     pthread_mutex_unlock(&lock);
-    bool ok = SSL_CTX_set_min_proto_version(s, versions[p.min]) == 1 &&
-              SSL_CTX_set_max_proto_version(s, versions[p.max]) == 1 &&
-              SSL_CTX_set1_groups_list(s, p.groups) == 1 &&
-              SSL_CTX_set_ciphersuites(s, p.suites) == 1 &&
-              SSL_CTX_set_cipher_list(s, p.ciphers) == 1;
-    ensure(ok); /* each word was tried */
     return count;
+}
+
+unsigned tls_policy_use(SSL_CTX *s, enum tls_context context)
+{
+    struct tls_policy_text p;
+    unsigned count = policy_read(&p, context);
+    if (policy_apply(s, &p))
+        return count;
+    /* it was tried before it was set, so this is a fault of OpenSSL: the default serves clients */
+    policy_copy(&p, &policy_default);
+    (void)policy_apply(s, &p);
+    ERR_clear_error();
+    return count;
+}
+
+static void policy_uncolon(char *list)
+{
+    while ((list = strchr(list, ':')) != NULL)
+        *list = ' ';
+}
+
+void tls_policy_get(struct tls_policy_text *out, enum tls_context context)
+{
+    (void)policy_read(out, context);
+    policy_uncolon(out->ciphers);
+    policy_uncolon(out->suites);
+    policy_uncolon(out->groups);
+}
+
+/* Ciphers of TLS 1.2 name the key of the certificate; Ed25519 counts as ECDSA (RFC 8422 §5.10). */
+enum tls_key_fit tls_policy_key(enum tls_context context, const char *key)
+{
+    struct tls_policy_text p;
+    (void)policy_read(&p, context);
+    const char *part = strncmp(key, "RSA", 3) == 0 ? "-RSA-" : "-ECDSA-";
+    if (p.min > TLS_1_2 || strstr(p.ciphers, part) != NULL)
+        return TLS_KEY_FITS;
+    return p.max > TLS_1_2 ? TLS_KEY_NOT_1_2 : TLS_KEY_NEVER;
 }
 
 unsigned tls_policy_changes(void)

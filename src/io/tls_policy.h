@@ -28,13 +28,27 @@ struct tls_policy {
 #define TLS_GROUPS_DEFAULT "X25519 P-256 P-384"
 enum { TLS_LIST_BYTES_MAX = 1000 };
 
-/* The first word of a list that this server cannot take; empty: there is none. Of ciphers those
- * with ECDHE, an encryption of at least 128 bits and a certificate are taken. */
+/* The first word of a list that this server cannot take, or that is there twice; the whole list if
+ * it has no word, or no group that TLS 1.2 can use, too. Empty: all of it can be taken. Of ciphers
+ * those with ECDHE, an encryption of at least 128 bits, a tag of 16 bytes and a certificate are
+ * taken, and of groups X25519, X448, P-256, P-384, P-521 and those of RFC 7919 from ffdhe3072 on:
+ * others are weak, or TLS 1.3 does not have them. */
 slice tls_cipher_unknown(slice list);
 slice tls_suite_unknown(slice list);
 slice tls_group_unknown(slice list);
 
-/* E_SYNTAX: one of the lists is empty or has an unknown word, or the least version is above the
- * highest; nothing has changed. */
+/* E_SYNTAX: one of the lists is empty or has an unknown word, the least version is above the
+ * highest, or OpenSSL does not take the whole; nothing has changed. */
 NODISCARD enum err tls_policy_set(enum tls_context context, const struct tls_policy *policy,
                                   struct why *why);
+/* What applies now, as it was set. */
+struct tls_policy_text {
+    enum tls_version min, max;
+    char ciphers[TLS_LIST_BYTES_MAX + 1], suites[TLS_LIST_BYTES_MAX + 1],
+        groups[TLS_LIST_BYTES_MAX + 1];
+};
+void tls_policy_get(struct tls_policy_text *out, enum tls_context context);
+/* Whether a context that may speak TLS 1.2 has no cipher for a certificate with this key
+ * (struct tls_cert_facts): then only TLS 1.3 works with it, or nothing at all. */
+enum tls_key_fit { TLS_KEY_FITS, TLS_KEY_NOT_1_2, TLS_KEY_NEVER };
+enum tls_key_fit tls_policy_key(enum tls_context context, const char *key);

@@ -24,7 +24,8 @@ SSL_CTX *tls_ctx_nearest(const struct tls_ctx *ctx, slice domain);
  * default one. ctx must outlive the session. */
 SSL *tls_session_create(struct tls_ctx *ctx, SSL_CTX *first, enum tls_protocol protocol);
 
-/* tls_policy.c: makes a context take what is set, and returns tls_policy_changes() of then. */
+/* tls_policy.c: makes a context take what is set, or should OpenSSL refuse that, the default.
+ * Returns tls_policy_changes() of then. */
 unsigned tls_policy_use(SSL_CTX *s, enum tls_context context);
 unsigned tls_policy_changes(void); /* how often something was set */
 /* The first context that takes the same. */
