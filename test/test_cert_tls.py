@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from muster.client import TIMEOUT, until
+from muster.rows import MUSTERD
 
 
 def agreed(port, *more):
@@ -85,7 +86,10 @@ def test_connections_stay(server):
     ("ciphers", "TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"),
     ("ciphers", "ECDHE-RSA-AES128-GCM-SHA256:ALL", "ECDHE-RSA-AES128-GCM-SHA256:ALL"),
     ("suites", "TLS_AES_128_GCM_SHA256 TLS_NONE", "TLS_NONE"),
-    ("groups", "X25519 P-1", "P-1")])
+    ("groups", "X25519 P-1", "P-1"), ("groups", "X25519 X25519", "X25519"),
+    ("groups", "P-256 prime256v1", "prime256v1"), ("groups", "secp256k1", "secp256k1"),
+    ("groups", "ffdhe3072", "ffdhe3072"),
+    ("suites", "TLS_AES_128_CCM_8_SHA256", "TLS_AES_128_CCM_8_SHA256")])
 def test_names_that_are_not_known(server, what, value, culprit):
     done = server.ctl_run("set", f"tls.clients-{what}", value)
     assert done.returncode != 0
@@ -96,3 +100,62 @@ def test_names_that_are_not_known(server, what, value, culprit):
 def test_none_at_all(server):
     done = server.ctl_run("set", "tls.clients-suites", "")
     assert done.returncode != 0 and "found 0 bytes" in done.stderr
+
+
+def node_file(server, **settings):
+    path = server.data.parent / "muster.yaml"
+    text = path.read_text()
+    assert "settings: {}" in text
+    values = ", ".join(f'"{name}": "{value}"' for name, value in settings.items())
+    return path, text, text.replace("settings: {}", f"settings: {{{values}}}")
+
+
+@pytest.mark.parametrize("settings, told", [
+    ({"tls.clients-min-version": "1.3", "tls.clients-max-version": "1.2"},
+     "found 1.3, allowed at most settings.tls.clients-max-version, which is 1.2"),
+    ({"tls.clients-groups": "X25519 X25519"}, 'found "X25519"')])
+def test_mistakes_in_the_node_file(server, settings, told):
+    path, before, text = node_file(server, **settings)
+    path.write_text(text)
+    done = server.ctl_run("server", "reload")
+    assert done.returncode != 0 and told in done.stderr
+    checked = subprocess.run([MUSTERD, "--config", str(path), "--check"],
+                             capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert checked.returncode != 0 and told in checked.stdout + checked.stderr
+    assert agreed(server.tls_port, "-tls1_2")
+    path.write_text(before)
+
+
+def test_the_least_version_holds_against_a_stored_highest_one(server):
+    server.ctl("set", "tls.clients-max-version", "1.2")
+    until("TLS 1.3 is refused", lambda: agreed(server.tls_port)[0] == "TLSv1.2")
+    path, _, text = node_file(server, **{"tls.clients-min-version": "1.3"})
+    path.write_text(text)
+    server.ctl("server", "reload")
+    until("TLS 1.2 is refused", lambda: agreed(server.tls_port, "-tls1_2") is None)
+    assert agreed(server.tls_port)[0] == "TLSv1.3"
+    assert (row(server, "clients")["min"], row(server, "clients")["max"]) == ("1.3", "1.3")
+    assert alarm(server, "tls.policy")
+
+
+def test_a_mistake_elsewhere_in_the_node_file_stops_no_setting(server):
+    path = server.data.parent / "muster.yaml"
+    text = path.read_text()
+    path.write_text(text + "\nnonsense: [\n")
+    server.ctl("set", "tls.clients-min-version", "1.3")
+    until("TLS 1.2 is refused", lambda: agreed(server.tls_port, "-tls1_2") is None)
+    assert agreed(server.tls_port)[0] == "TLSv1.3" and agreed(server.https_port, "-tls1_2")
+    assert row(server, "clients")["min"] == "1.3"
+    path.write_text(text)
+
+
+def alarm(server, name):
+    return next((r for r in server.rows("alarm", "list") if r["name"] == name), None)
+
+
+def test_a_key_without_a_cipher_is_an_alarm(server):
+    server.ctl("set", "tls.clients-ciphers", "ECDHE-RSA-AES128-GCM-SHA256")
+    until("the alarm", lambda: alarm(server, "tls.keys"))
+    assert "clients" in alarm(server, "tls.keys")["detail"]
+    server.ctl("set", "tls.clients-min-version", "1.3")
+    until("the alarm ends", lambda: alarm(server, "tls.keys") is None)

@@ -181,14 +181,15 @@ static void admin_settings_loaded(void *arg, enum store_result result, const str
 }
 
 /* Only a warning: stored values never make a node file invalid. Code that reads such rows takes the
- * smaller value. */
+ * smaller value; of versions of TLS the least one counts. */
 static void warn_disagreement(void)
 {
     struct why why;
     if (setting_agree(NULL, 0, &why) != OK)
         log_warn(&log_settings, LOG_EV("setting.disagrees"), LOG_C("why", why.text),
                  LOG_C("hint",
-                       "the smaller value applies; correct the node file or use `musterctl set`"));
+                       "the smaller value applies, of TLS the least version; correct the node file "
+                       "or use `musterctl set`"));
 }
 
 enum err settings_load(struct store *store, struct why *why)

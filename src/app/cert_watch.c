@@ -4,6 +4,7 @@
 #include "app/cert_trust.h"
 #include "app/certs.h"
 #include "app/node_file.h"
+#include "app/tls_settings.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/clock.h"
@@ -207,6 +208,7 @@ void cert_watch_use(struct cert_watch *made)
     struct cert_watch *old = watch;
     watch = made;
     cert_ocsp_use(made->ocsp);
+    tls_settings_look(&made->uses);
     cert_watch_free(old);
     cert_watch_look(worker_here() != NULL ? worker_loop(worker_here()) : NULL);
 }

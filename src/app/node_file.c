@@ -1,5 +1,6 @@
 #include "app/node_file.h"
 #include "app/docs.h"
+#include "app/node_pairs.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/similar.h"
@@ -807,6 +808,9 @@ static void node_file_check_whole(struct loader *l)
             node_file_wrong(l, l->setting_line[i],
                             "key 'settings': found \"%.*s\" behind @, allowed names of `domains`",
                             SLICE_ARG(domain));
+        const char *wrong = node_pair_wrong(&f->settings, i, f->arena);
+        if (wrong != NULL)
+            node_file_wrong(l, l->setting_line[i], "key 'settings.%s", wrong);
     }
 }
 

@@ -260,6 +260,35 @@ static enum err read_again(struct reload *r, struct node_file **file, struct buf
     return e;
 }
 
+static void apply_tls(void *arg)
+{
+    const struct reload *r = arg;
+    edges_set_tls(&r->server->edges, r->tls);
+}
+
+static void on_duty(struct server *s, void (*run)(void *arg), struct reload *r)
+{
+    uint32_t node; /* this one: a second has no duties */
+    on_worker(node_worker(s->node, duty_home(s->node, DUTY_SETTINGS, &node)), run, r);
+}
+
+/* What `musterctl set` changes of TLS applies, though the node file or a certificate has a mistake
+ * now: with the certificates that are loaded. */
+static void renew_tls(struct server *s)
+{
+    struct reload r = { .server = s };
+    struct why why;
+    tls_settings_apply();
+    if (tls_ctx_renew(&r.tls, s->tls, &why) != OK) {
+        log_error(&log_server, LOG_EV("tls.policy"), LOG_C("why", why.text),
+                  LOG_C("hint", "what applied before goes on until the next reload"));
+        return;
+    }
+    on_duty(s, apply_tls, &r);
+    tls_ctx_unref(&s->tls);
+    s->tls = r.tls;
+}
+
 /* Keys that need a restart keep their old value until then. So the next reload compares with the
  * file that the server was started with. */
 void server_reload(struct server *s)
@@ -270,14 +299,14 @@ void server_reload(struct server *s)
     buf_init(&text, ERRORS_BYTES_MAX);
     enum err e = read_again(&r, &file, &text);
     if (e != OK) {
+        renew_tls(s);
         refuse_reload(e, buf_slice(&text)); /* fits, or mistakes are left out */
         buf_fini(&text);
         return;
     }
     r.file = file;
     r.watch = cert_watch_create(file);
-    uint32_t node; /* this one: a second has no duties */
-    on_worker(node_worker(s->node, duty_home(s->node, DUTY_SETTINGS, &node)), apply_reload, &r);
+    on_duty(s, apply_reload, &r);
     node_file_restart_keys(s->file, file, needs_restart, &text);
     tls_ctx_unref(&s->tls);
     s->tls = r.tls;

@@ -1,6 +1,9 @@
 #include "app/tls_settings.h"
+#include "app/certs.h"
 #include "app/features.h"
 #include "app/reload.h"
+#include "base/alarm.h"
+#include "base/buf.h"
 #include "base/command.h"
 #include "base/log.h"
 #include "base/setting.h"
@@ -8,8 +11,26 @@
 #include "home/here.h"
 #include "im/feature.h"
 #include "io/tls_policy.h"
+#include <stdio.h>
 
 static const char *const version_words[] = { "1.2", "1.3", NULL };
+
+enum { TEXT_BYTES_MAX = 8192 };
+
+static struct alarm policy_alarm = {
+    .name = "tls.policy",
+    .severity = ALARM_ERROR,
+    .text = "Settings of TLS do not agree with each other, so not all of them apply.",
+    .action = "Correct the settings tls.* in the node file or by `musterctl set`. `musterctl tls "
+              "list` shows what applies.",
+};
+static struct alarm keys_alarm = {
+    .name = "tls.keys",
+    .severity = ALARM_WARNING,
+    .text = "No cipher of TLS 1.2 works with the key of a certificate: clients that have only "
+            "this version cannot connect.",
+    .action = "Add ciphers for this kind of key to tls.*-ciphers, or set the least version to 1.3.",
+};
 
 static void tls_setting_changed(struct worker *w, const struct setting *s)
 {
@@ -77,17 +98,60 @@ static struct tls_policy context_policy(enum tls_context context)
                                 .groups = setting_text(&r->groups) };
 }
 
+/* A node file and a stored value may disagree: nobody gets less than the least version. */
+static void policy_agree(struct tls_policy *p, struct why *why)
+{
+    if (p->min <= p->max)
+        return;
+    why_set(why, "the least version is above the highest, so %s alone applies",
+            version_words[p->min]);
+    p->max = p->min;
+}
+
 void tls_settings_apply(void)
 {
-    struct why why;
+    char detail[sizeof(struct why) + 16] = "";
     for (unsigned i = 0; i < TLS_CONTEXTS; i++) {
+        struct why why = { "" };
+        const char *name = tls_context_name((enum tls_context)i);
         struct tls_policy p = context_policy((enum tls_context)i);
-        if (tls_policy_set((enum tls_context)i, &p, &why) != OK)
-            log_error(&log_server, LOG_EV("tls.policy"),
-                      LOG_C("context", tls_context_name((enum tls_context)i)),
-                      LOG_C("why", why.text),
-                      LOG_C("hint", "what applied before goes on; correct the settings tls.*"));
+        policy_agree(&p, &why);
+        bool set = tls_policy_set((enum tls_context)i, &p, &why) == OK;
+        if (why.text[0] == '\0')
+            continue;
+        snprintf(detail, sizeof detail, "%s: %s", name, why.text);
+        log_error(&log_server, LOG_EV("tls.policy"), LOG_C("context", name), LOG_C("why", why.text),
+                  LOG_C("hint", set ? "correct the settings tls.*"
+                                    : "what applied before goes on; correct the settings tls.*"));
     }
+    if (detail[0] != '\0')
+        alarm_raise(&policy_alarm, slice_of(detail));
+    else
+        alarm_clear(&policy_alarm);
+}
+
+static void keys_tell(const struct cert_use *use, unsigned context, struct buf *text)
+{
+    enum tls_key_fit fit = tls_policy_key((enum tls_context)context, use->facts.key);
+    if (fit == TLS_KEY_FITS || text->len > 0)
+        return;
+    buf_printf(text, "%s: %s has no cipher for the key %s of %s",
+               tls_context_name((enum tls_context)context),
+               fit == TLS_KEY_NEVER ? "tls.*-ciphers" : "TLS 1.2", use->facts.key, use->domains);
+}
+
+void tls_settings_look(const struct cert_uses *uses)
+{
+    struct buf text;
+    buf_init(&text, TEXT_BYTES_MAX);
+    for (size_t i = 0; i < uses->count; i++)
+        for (unsigned c = 0; uses->item[i].known && c < TLS_CONTEXTS; c++)
+            keys_tell(&uses->item[i], c, &text);
+    if (text.len > 0)
+        alarm_raise(&keys_alarm, buf_fit(&text));
+    else
+        alarm_clear(&keys_alarm);
+    buf_fini(&text);
 }
 
 static void tls_list_run(struct command_call *call)
@@ -98,7 +162,8 @@ static void tls_list_run(struct command_call *call)
         [TLS_SERVERS] = "cert-trust list --for federation",
     };
     for (unsigned i = 0; i < TLS_CONTEXTS; i++) {
-        struct tls_policy p = context_policy((enum tls_context)i);
+        struct tls_policy_text p;
+        tls_policy_get(&p, (enum tls_context)i);
         command_row(call);
         command_text(call, "context", slice_of(tls_context_name((enum tls_context)i)));
         command_text(call, "min", slice_of(version_words[p.min]));
@@ -116,7 +181,7 @@ static struct command list_command = {
     .effect = COMMAND_READS,
     .area = "server",
     .run = tls_list_run,
-    .doc = "Lists what TLS accepts: versions, ciphers and groups, for each kind of peer. The "
+    .doc = "Lists what TLS accepts now: versions, ciphers and groups, for each kind of peer. The "
            "settings tls.CONTEXT-* change it, for example `musterctl set tls.clients-min-version "
            "1.3`.",
     .columns =
@@ -139,4 +204,5 @@ const struct feature tls_settings_feature = {
     .settings = (struct setting *const[]){ ROWS_OF(TLS_CLIENTS), ROWS_OF(TLS_HTTPS),
                                            ROWS_OF(TLS_SERVERS), NULL },
     .commands = (struct command *const[]){ &list_command, NULL },
+    .alarms = (struct alarm *const[]){ &policy_alarm, &keys_alarm, NULL },
 };

@@ -2,6 +2,7 @@
  * `tls list`, which shows them. A change applies to new connections at once. */
 #pragma once
 
+struct cert_uses;
 struct feature;
 
 extern const struct feature tls_settings_feature;
@@ -9,3 +10,5 @@ extern const struct feature tls_settings_feature;
 /* Makes the contexts as the settings say: after these were loaded, and before certificates are.
  * Main's thread. */
 void tls_settings_apply(void);
+/* Raises an alarm if a certificate has a key for which clients of TLS 1.2 find no cipher. */
+void tls_settings_look(const struct cert_uses *uses);

@@ -240,8 +240,9 @@ static enum err tls_share(SSL_CTX *s, SSL_CTX *of, struct why *why)
     return E_INTERNAL;
 }
 
+/* of: has the certificate; NULL: it is read from its files. */
 static enum err tls_fill(struct tls_ctx *ctx, struct tls_entry *e, const struct tls_cert *cert,
-                         struct why *why)
+                         SSL_CTX *of, struct why *why)
 {
     enum err rc = OK;
     for (unsigned i = 0; i < TLS_CONTEXTS && rc == OK; i++) {
@@ -255,7 +256,8 @@ static enum err tls_fill(struct tls_ctx *ctx, struct tls_entry *e, const struct 
         SSL_CTX_set_app_data(e->ssl[i], e);
         SSL_CTX_set_tlsext_servername_callback(e->ssl[i], choose_certificate);
         SSL_CTX_set_tlsext_servername_arg(e->ssl[i], ctx);
-        rc = i == 0 ? tls_load(e->ssl[i], cert, why) : tls_share(e->ssl[i], e->ssl[0], why);
+        SSL_CTX *has = i == 0 ? of : e->ssl[0];
+        rc = has == NULL ? tls_load(e->ssl[i], cert, why) : tls_share(e->ssl[i], has, why);
     }
     for (unsigned i = 0; i < TLS_CONTEXTS && rc == OK; i++) {
         if (i == 0)
@@ -267,7 +269,8 @@ static enum err tls_fill(struct tls_ctx *ctx, struct tls_entry *e, const struct 
     return rc;
 }
 
-static enum err add_entry(struct tls_ctx *ctx, const struct tls_cert *cert, struct why *why)
+static enum err add_entry(struct tls_ctx *ctx, const struct tls_cert *cert, SSL_CTX *of,
+                          struct why *why)
 {
     struct tls_entry *e = mem_new(struct tls_entry);
     const char *domain = cert->domain == NULL ? "" : cert->domain;
@@ -275,7 +278,7 @@ static enum err add_entry(struct tls_ctx *ctx, const struct tls_cert *cert, stru
     e->domain_len = tls_lower(e->domain, domain, DOMAIN_BYTES_MAX);
     e->next = ctx->entries;
     ctx->entries = e;
-    enum err rc = tls_fill(ctx, e, cert, why);
+    enum err rc = tls_fill(ctx, e, cert, of, why);
     if (rc != OK)
         return rc;
     if (ctx->fallback == NULL || cert->domain == NULL)
@@ -290,18 +293,45 @@ static enum err add_entry(struct tls_ctx *ctx, const struct tls_cert *cert, stru
     return OK;
 }
 
-enum err tls_ctx_create(struct tls_ctx **out, const struct tls_cert *certs, size_t count,
-                        struct why *why)
+static struct tls_ctx *tls_ctx_new(void)
 {
     struct tls_ctx *ctx = mem_new(struct tls_ctx);
-    enum err e = OK;
 
-    ensure(count > 0);
     atomic_init(&ctx->refs, 1);
     ctx->arena = arena_create(0);
     map_init(&ctx->by_domain, tls_entry_key);
+    return ctx;
+}
+
+enum err tls_ctx_create(struct tls_ctx **out, const struct tls_cert *certs, size_t count,
+                        struct why *why)
+{
+    struct tls_ctx *ctx = tls_ctx_new();
+    enum err e = OK;
+
+    ensure(count > 0);
     for (size_t i = 0; i < count && e == OK; i++)
-        e = add_entry(ctx, &certs[i], why);
+        e = add_entry(ctx, &certs[i], NULL, why);
+    if (e == OK)
+        *out = ctx;
+    else
+        tls_ctx_unref(&ctx);
+    return e;
+}
+
+enum err tls_ctx_renew(struct tls_ctx **out, const struct tls_ctx *of, struct why *why)
+{
+    struct tls_ctx *ctx = tls_ctx_new();
+    enum err e = OK;
+    for (const struct tls_entry *old = of->entries; old != NULL && e == OK; old = old->next) {
+        char domain[DOMAIN_BYTES_MAX + 1];
+        memcpy(domain, old->domain, old->domain_len);
+        domain[old->domain_len] = '\0';
+        const struct tls_cert cert = { .domain = old->domain_len > 0 ? domain : NULL };
+        e = add_entry(ctx, &cert, old->ssl[0], why);
+        if (e == OK && old == of->fallback)
+            ctx->fallback = ctx->entries;
+    }
     if (e == OK)
         *out = ctx;
     else

@@ -18,5 +18,8 @@ struct tls_cert {
  * certificate, E_EXISTS: two certificates for one domain. */
 NODISCARD enum err tls_ctx_create(struct tls_ctx **out, const struct tls_cert *certs, size_t count,
                                   struct why *why);
+/* The same certificates and keys with the policies of now (io/tls_policy.h). Reads no file.
+ * E_INTERNAL: OpenSSL does not share one of them. */
+NODISCARD enum err tls_ctx_renew(struct tls_ctx **out, const struct tls_ctx *of, struct why *why);
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
 void tls_ctx_unref(struct tls_ctx **ctx);

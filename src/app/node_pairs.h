@@ -1,0 +1,10 @@
+/* node_pairs: settings of the node file of which one may not be above another (not_above). */
+#pragma once
+#include <stddef.h>
+
+struct arena;
+struct node_settings;
+
+/* What is wrong with the setting at that place, if both of its pair are in the file: of others a
+ * command may change the value. NULL: nothing. */
+const char *node_pair_wrong(const struct node_settings *all, size_t at, struct arena *arena);
