@@ -70,8 +70,25 @@ static size_t reply_head_len(slice all)
     return 0;
 }
 
+/* Without answers like "100 Continue", of which any number may come first (RFC 9110 §15.2). */
+static slice reply_final(slice all)
+{
+    size_t head;
+    unsigned status;
+    slice line, rest;
+    while ((head = reply_head_len((slice){
+                all.ptr, all.len < HTTP_REPLY_HEAD_MAX ? all.len : HTTP_REPLY_HEAD_MAX })) > 0) {
+        slice_cut((slice){ all.ptr, head }, '\n', &line, &rest);
+        if (!reply_status(line, &status) || status >= 200 || status == 101)
+            break;
+        all = slice_from(all, head);
+    }
+    return all;
+}
+
 enum http_reply_end http_reply_read(struct http_reply *out, slice all, bool ended, size_t body_max)
 {
+    all = reply_final(all);
     slice line, fields;
     size_t head = reply_head_len(
         (slice){ all.ptr, all.len < HTTP_REPLY_HEAD_MAX ? all.len : HTTP_REPLY_HEAD_MAX });

@@ -26,6 +26,13 @@ static void reads_answers(void **state)
     assert_int_equal(r.status, 404);
     assert_int_equal(reads("HTTP/1.1 200 OK\nContent-Length: 1\n\nx", false, &r), HTTP_REPLY_DONE);
     assert_int_equal(reads("HTTP/1.1 200 OK\r\nA: b", false, &r), HTTP_REPLY_MORE);
+    assert_int_equal(reads("HTTP/1.1 100 Continue\r\n\r\n", false, &r), HTTP_REPLY_MORE);
+    assert_int_equal(reads("HTTP/1.1 100 Continue\r\n\r\n", true, &r), HTTP_REPLY_BAD);
+    assert_int_equal(reads("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nA: b\r\n\r\n"
+                           "HTTP/1.1 200 OK\r\n\r\nhallo",
+                           true, &r),
+                     HTTP_REPLY_DONE);
+    assert_true(r.status == 200 && slice_is(r.body, "hallo"));
 }
 
 static void refuses_others(void **state)
