@@ -10,11 +10,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from muster.client import TIMEOUT, until
 from muster.server import free_ports
 
+SINGLE = {"good": ocsp.OCSPCertStatus.GOOD, "revoked": ocsp.OCSPCertStatus.REVOKED}
 NOW = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
 PEM = serialization.Encoding.PEM
 
@@ -75,6 +77,19 @@ class Authority:
         self.lines = [re.sub("^V\t([^\t]*)\t\t", rf"R\t\1\t{when}\t", line) for line in self.lines]
         self.say()
 
+    def answer(self, begins, ends, status="good"):
+        """What a responder says over HTTP, from and until so many hours from now."""
+        leaf = x509.load_pem_x509_certificate((self.folder / "localhost.pem").read_bytes())
+        now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+        hours = [h if h is None else now + datetime.timedelta(hours=h) for h in (begins, ends)]
+        made = ocsp.OCSPResponseBuilder().add_response(
+            cert=leaf, issuer=self.cert, algorithm=hashes.SHA1(), cert_status=SINGLE[status],
+            this_update=hours[0], next_update=hours[1],
+            revocation_time=now if status == "revoked" else None, revocation_reason=None,
+        ).responder_id(ocsp.OCSPResponderEncoding.HASH, self.cert).sign(self.key, hashes.SHA256())
+        body = made.public_bytes(serialization.Encoding.DER)
+        return b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
     def serve(self, signer="root", minutes=60):
         self.stop()
         self.process = subprocess.Popen(
@@ -97,6 +112,14 @@ def authority(tmp_path):
     made = Authority(tmp_path, free_ports(1)[0])
     yield made
     made.stop()
+
+
+@pytest.fixture(name="make_asking")
+def make_server_that_asks_loopback(make_server):
+    """The responders of these tests are at loopback, where certificates name them."""
+    def made(settings=None, **options):
+        return make_server(settings={"ocsp.allow-local": True, **(settings or {})}, **options)
+    return made
 
 
 def shown(port, *more, name="localhost"):
@@ -123,10 +146,10 @@ def alarms(server):
     return {r["name"]: r for r in server.rows("alarm", "list")}
 
 
-def test_a_good_answer_is_shown_on_all_ways(make_server, authority):
+def test_a_good_answer_is_shown_on_all_ways(make_asking, authority):
     tls = authority.issue()
     authority.serve()
-    server = make_server(tls=tls)
+    server = make_asking(tls=tls)
     found = answered(server)
     assert found["shown"] is True and found["responder"] == authority.url and found["note"] == ""
     assert shown(server.tls_port) == "good"
@@ -136,10 +159,10 @@ def test_a_good_answer_is_shown_on_all_ways(make_server, authority):
     assert "tls.ocsp" not in alarms(server)
 
 
-def test_the_answer_is_kept_over_a_restart(make_server, authority):
+def test_the_answer_is_kept_over_a_restart(make_asking, authority):
     tls = authority.issue()
     authority.serve()
-    server = make_server(tls=tls)
+    server = make_asking(tls=tls)
     first = answered(server)
     until("the answer is kept", lambda: list((server.data / "ocsp").iterdir()))
     (server.data / "ocsp" / "of-another").write_text("old")
@@ -151,10 +174,10 @@ def test_the_answer_is_kept_over_a_restart(make_server, authority):
         server.rows("cert", "show")[0]["fingerprint"]]
 
 
-def test_a_damaged_answer_is_not_shown(make_server, authority):
+def test_a_damaged_answer_is_not_shown(make_asking, authority):
     tls = authority.issue()
     authority.serve()
-    server = make_server(tls=tls)
+    server = make_asking(tls=tls)
     answered(server)
     until("the answer is kept", lambda: list((server.data / "ocsp").iterdir()))
     kept, = (server.data / "ocsp").iterdir()
@@ -166,10 +189,10 @@ def test_a_damaged_answer_is_not_shown(make_server, authority):
     assert shown(server.tls_port) is None
 
 
-def test_an_answer_is_asked_for_again(make_server, authority):
+def test_an_answer_is_asked_for_again(make_asking, authority):
     tls = authority.issue()
     authority.serve()
-    server = make_server(tls=tls, settings={"ocsp.check-every": "1s"})
+    server = make_asking(tls=tls, settings={"ocsp.check-every": "1s"})
     first = answered(server)["from"]
     until("a newer answer", lambda: row(server)["from"] > first)
     authority.stop()
@@ -177,46 +200,46 @@ def test_an_answer_is_asked_for_again(make_server, authority):
     assert shown(server.tls_port) == "good" and row(server)["shown"] is True
 
 
-def test_a_revoked_certificate_is_an_alarm(make_server, authority):
+def test_a_revoked_certificate_is_an_alarm(make_asking, authority):
     tls = authority.issue()
     authority.revoke()
     authority.serve()
-    server = make_server(tls=tls)
+    server = make_asking(tls=tls)
     assert answered(server, "revoked")["shown"] is False
     assert shown(server.tls_port) is None
     assert alarms(server)["tls.ocsp"]["severity"] == "critical"
 
 
-def test_an_answer_of_another_authority_is_refused(make_server, authority):
+def test_an_answer_of_another_authority_is_refused(make_asking, authority):
     tls = authority.issue(staple=True)
     authority.serve(signer="other")
-    server = make_server(tls=tls)
+    server = make_asking(tls=tls)
     until("it is refused", lambda: "not signed by the issuer" in row(server)["note"])
     assert row(server)["status"] == "none" and shown(server.tls_port) is None
     assert alarms(server)["tls.ocsp"]["severity"] == "critical" # the certificate demands an answer
 
 
-def test_a_responder_that_the_issuer_has_named(make_server, authority):
+def test_a_responder_that_the_issuer_has_named(make_asking, authority):
     tls = authority.issue()
     authority.make("helper", issuer=(authority.cert, authority.key),
                    purpose=ExtendedKeyUsageOID.OCSP_SIGNING)
     authority.serve(signer="helper")
-    server = make_server(tls=tls)
+    server = make_asking(tls=tls)
     assert answered(server)["shown"] is True and shown(server.tls_port) == "good"
 
 
-def test_a_certificate_of_the_issuer_for_something_else_may_not_sign(make_server, authority):
+def test_a_certificate_of_the_issuer_for_something_else_may_not_sign(make_asking, authority):
     tls = authority.issue()
     authority.make("helper", issuer=(authority.cert, authority.key),
                    purpose=ExtendedKeyUsageOID.SERVER_AUTH)
     authority.serve(signer="helper")
-    server = make_server(tls=tls)
+    server = make_asking(tls=tls)
     until("it is refused", lambda: "not signed by the issuer" in row(server)["note"])
 
 
-def test_settings(make_server, authority):
+def test_settings(make_asking, authority):
     tls = authority.issue(url=None)
-    server = make_server(tls=tls)
+    server = make_asking(tls=tls)
     assert row(server)["responder"] == "" and row(server)["tried"] == ""
     authority.serve()
     server.ctl("set", "ocsp.uri", authority.url)
@@ -230,8 +253,8 @@ def test_settings(make_server, authority):
     assert done.returncode != 0 and "as http://ocsp.example.org/" in done.stderr
 
 
-def test_an_imported_certificate_is_asked_about(make_server, authority):
-    server = make_server()
+def test_an_imported_certificate_is_asked_about(make_asking, authority):
+    server = make_asking()
     assert row(server)["responder"] == ""
     files = authority.issue()
     authority.serve()
@@ -275,22 +298,110 @@ class Responder:
     (b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * 200000, "not answer as a web server"),
     (b"", "not answer as a web server")],
     ids=["missing", "nonsense", "no-ocsp", "refused", "too-long", "endless", "empty"])
-def test_answers_that_are_none(make_server, authority, answer, told):
+def test_answers_that_are_none(make_asking, authority, answer, told):
     responder = Responder(authority.port, answer)
     try:
-        server = make_server(tls=authority.issue())
+        server = make_asking(tls=authority.issue())
         until("it fails", lambda: told in row(server)["note"])
         assert shown(server.tls_port) is None
     finally:
         responder.close()
 
 
-def test_a_silent_responder_delays_nobody(make_server, authority):
+def test_a_silent_responder_delays_nobody(make_asking, authority):
     responder = Responder(authority.port, None)
     try:
-        server = make_server(tls=authority.issue())
+        server = make_asking(tls=authority.issue())
         until("it was asked", lambda: responder.open)
         assert shown(server.tls_port) is None
         server.stop()
     finally:
         responder.close()
+
+
+@pytest.fixture(name="responder")
+def responder_of(authority):
+    made = Responder(authority.port, None)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("begins, ends", [(-40 * 24, None), (-1, -0.01)],
+                         ids=["old", "just-ended"])
+def test_an_answer_past_its_time_is_a_failure(make_asking, authority, responder, begins, ends):
+    tls = authority.issue()
+    responder.answer = authority.answer(begins, ends)
+    server = make_asking(tls=tls)
+    until("it fails", lambda: "not hold any longer" in row(server)["note"])
+    assert row(server)["status"] == "none" and shown(server.tls_port) is None
+    for _ in range(5):
+        server.ctl("server", "reload")
+    assert len(responder.open) == 1  # the next question comes after a minute
+
+
+def test_without_an_end_it_holds_for_a_week(make_asking, authority, responder):
+    tls = authority.issue()
+    responder.answer = authority.answer(-6 * 24, None)
+    server = make_asking(tls=tls)
+    assert answered(server)["shown"] is True and shown(server.tls_port) == "good"
+
+
+def test_an_older_answer_does_not_undo_revoked(make_asking, authority, responder):
+    tls = authority.issue()
+    good, revoked = authority.answer(-5, 100), authority.answer(-1, 100, "revoked")
+    responder.answer = good
+    server = make_asking(tls=tls, settings={"ocsp.check-every": "1s"})
+    answered(server)
+    until("the answer is kept", lambda: list((server.data / "ocsp").iterdir()))
+    kept, = (server.data / "ocsp").iterdir()
+    first = kept.read_bytes()
+    responder.answer = revoked
+    answered(server, "revoked")
+    until("that is kept", lambda: kept.read_bytes() != first)
+    responder.answer = good
+    until("it is refused", lambda: "older" in row(server)["note"])
+    kept.write_bytes(first)
+    server.ctl("server", "reload")
+    assert row(server)["status"] == "revoked" and shown(server.tls_port) is None
+
+
+def test_the_same_answer_is_not_written_again(make_asking, authority, responder):
+    tls = authority.issue()
+    responder.answer = authority.answer(-1, 100)
+    server = make_asking(tls=tls, settings={"ocsp.check-every": "1s"})
+    answered(server)
+    until("the answer is kept", lambda: list((server.data / "ocsp").iterdir()))
+    kept, = (server.data / "ocsp").iterdir()
+    before, asked = kept.stat().st_ino, len(responder.open)
+    until("it was asked twice more", lambda: len(responder.open) > asked + 1)
+    assert kept.stat().st_ino == before
+
+
+def test_reloads_and_settings_ask_no_more_often(make_asking, authority, responder):
+    server = make_asking(tls=authority.issue())
+    until("it was asked", lambda: responder.open)
+    for n in range(5):
+        server.ctl("server", "reload")
+        server.ctl("set", "ocsp.check-every", f"{n + 10}s")
+    assert len(responder.open) == 1
+    responder.open[0].sendall(authority.answer(-1, 100))
+    responder.open[0].close()
+    assert answered(server)["shown"] is True  # the question went on
+
+
+def test_a_certificate_may_not_name_an_address_of_this_machine(make_asking, authority, responder):
+    responder.answer = b""
+    server = make_asking(tls=authority.issue(), settings={"ocsp.allow-local": False})
+    until("it is refused", lambda: "not allowed" in row(server)["note"])
+    assert not responder.open
+    server.ctl("set", "ocsp.uri", authority.url.replace("127.0.0.1", "localhost"))
+    until("it is asked there", lambda: responder.open)
+    server.ctl("set", "ocsp.uri", "")
+    until("and not here", lambda: "not allowed" in row(server)["note"])
+
+
+def test_a_name_may_not_lead_to_this_machine(make_asking, authority, responder):
+    url = authority.url.replace("127.0.0.1", "localhost")
+    server = make_asking(tls=authority.issue(url=url), settings={"ocsp.allow-local": False})
+    until("it is refused", lambda: "not allowed" in row(server)["note"])
+    assert not responder.open

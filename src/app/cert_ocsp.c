@@ -9,6 +9,7 @@
 #include "base/command.h"
 #include "base/durable.h"
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -32,7 +33,8 @@ enum {
     DEADLINE_MS = 20000,
     QUESTION_BYTES_MAX = 8192,
     REPLY_BYTES_MAX = HTTP_REPLY_HEAD_MAX + TLS_OCSP_BYTES_MAX,
-    RETRY_MS = 60000, /* doubled with each failure, up to an hour */
+    WAIT_MIN_MS = 60000, /* until an answer that ends soon is asked for again */
+    RETRY_MS = 60000,    /* doubled with each failure, up to an hour */
     RETRY_MAX_MS = 3600000,
     FAILS_TOLD = 3, /* from then on it is an alarm that there is no answer */
     DAY_S = 86400,
@@ -85,6 +87,16 @@ static struct setting ocsp_uri = {
     .doc = "The OCSP responder that is asked about all certificates. Empty: the one that each "
            "certificate names.",
 };
+static struct setting ocsp_local = {
+    .name = "ocsp.allow-local",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_BOOL,
+    .def = 0,
+    .max = 1,
+    .changed = ocsp_changed,
+    .doc = "Whether a responder that a certificate names may be at this machine or its link: at a "
+           "loopback, link-local or unspecified address. The responder of ocsp.uri may always.",
+};
 static struct setting ocsp_every = {
     .name = "ocsp.check-every",
     .scope = SCOPE_CLUSTER,
@@ -106,6 +118,8 @@ struct ocsp_item {
     uint64_t tried_us; /* wall clock; 0: never */
     uint64_t next_us;  /* monotonic; when it is asked for again */
     unsigned fails;    /* since the last answer */
+    uint64_t hash;     /* of the bytes of the last answer */
+    slice kept;        /* of the file, until cert_ocsp_use(); in the arena */
     char note[NOTE_BYTES];
 };
 
@@ -138,45 +152,48 @@ static const char *item_responder(const struct ocsp_item *i)
     return *given != '\0' ? given : i->use->facts.responder;
 }
 
-static int64_t item_until(const struct ocsp_item *i)
-{
-    return i->told.next_update > 0 ? i->told.next_update : i->told.this_update + DAY_S;
-}
-
 static bool item_is_fresh(const struct ocsp_item *i)
 {
-    return i->has && i->told.status == TLS_OCSP_GOOD && item_until(i) > ocsp_now_s();
+    return i->has && i->told.status == TLS_OCSP_GOOD && i->told.until > ocsp_now_s();
 }
 
 /* The time until an answer that was just taken is asked for again. */
 static uint64_t item_wait_ms(const struct ocsp_item *i)
 {
-    int64_t every = setting_int(&ocsp_every), left = (item_until(i) - ocsp_now_s()) * 1000;
-    return (uint64_t)(left / 2 < every ? (left / 2 > 1000 ? left / 2 : 1000) : every);
+    int64_t every = setting_int(&ocsp_every), left = (i->told.until - ocsp_now_s()) * 1000;
+    int64_t half = left / 2 > WAIT_MIN_MS ? left / 2 : WAIT_MIN_MS;
+    return (uint64_t)(half < every ? half : every);
 }
 
-static void item_take(struct ocsp_item *i, const struct tls_ocsp *told, slice answer)
+static void item_know(struct ocsp_item *i, const struct tls_ocsp *told, slice answer)
 {
     i->told = *told;
     i->has = true;
+    i->hash = hash_keyed(answer);
     i->fails = 0;
     i->note[0] = '\0';
     i->next_us = clock_mono_us() + item_wait_ms(i) * 1000;
-    bool good = told->status == TLS_OCSP_GOOD && item_responder(i) != NULL;
-    tls_staple_set(item_fingerprint(i), good ? answer : (slice){ 0 }, item_until(i));
+}
+
+static void item_show(const struct ocsp_item *i, slice answer)
+{
+    bool good = i->told.status == TLS_OCSP_GOOD && item_responder(i) != NULL;
+    tls_staple_set(item_fingerprint(i), good ? answer : (slice){ 0 }, i->told.until);
 }
 
 /* Keeping answers. */
 
-static void item_load(struct ocsp_item *i)
+static void item_load(struct ocsp_item *i, struct arena *arena)
 {
     struct buf answer;
     struct tls_ocsp told;
     struct why why;
     buf_init(&answer, TLS_OCSP_BYTES_MAX);
     if (whole_file_read(&answer, i->path, &why) == OK &&
-        tls_ocsp_read(&told, buf_fit(&answer), &i->use->chain, ocsp_now_s(), &why) == OK)
-        item_take(i, &told, buf_fit(&answer));
+        tls_ocsp_read(&told, buf_fit(&answer), &i->use->chain, ocsp_now_s(), &why) == OK) {
+        i->kept = slice_dup(arena, buf_fit(&answer));
+        item_know(i, &told, i->kept);
+    }
     buf_fini(&answer);
 }
 
@@ -212,7 +229,7 @@ struct cert_ocsp *cert_ocsp_create(const struct cert_uses *uses, const char *dat
         struct ocsp_item *item = &o->item[o->count++];
         *item = (struct ocsp_item){ .use = use };
         item->path = arena_printf(arena, "%s/%s", o->folder, use->facts.fingerprint);
-        item_load(item);
+        item_load(item, arena);
     }
     ocsp_clean(o, arena);
     return o;
@@ -318,8 +335,15 @@ static void item_answered(struct ocsp_item *i, slice answer)
         item_failed(i, why.text);
         return;
     }
-    item_take(i, &told, answer);
-    item_keep(i, answer);
+    if (i->has && told.this_update < i->told.this_update) { /* "revoked" must not be undone */
+        item_failed(i, "the answer is older than the one before");
+        return;
+    }
+    bool same = i->has && i->hash == hash_keyed(answer);
+    item_know(i, &told, answer);
+    item_show(i, answer);
+    if (!same)
+        item_keep(i, answer);
     metric_add_to(&ocsp_answers, 0, 1);
     log_info(&log_server, LOG_EV("ocsp.answer"), LOG_C("domains", i->use->domains),
              LOG_C("status", tls_ocsp_status_name(told.status)));
@@ -424,11 +448,15 @@ static void item_ask(struct worker *w, struct ocsp_item *i)
     asking.item = i;
     asking.done = false;
     buf_init(&asking.reply, REPLY_BYTES_MAX);
-    asking.visit = visit_start(
-        worker_loop(w),
-        &(struct visit_options){
-            .resolver = resolver, .host = uri.host, .port = uri.port, .deadline_ms = DEADLINE_MS },
-        &ocsp_ops, NULL);
+    asking.visit =
+        visit_start(worker_loop(w),
+                    &(struct visit_options){ .resolver = resolver,
+                                             .host = uri.host,
+                                             .port = uri.port,
+                                             .deadline_ms = DEADLINE_MS,
+                                             .not_local = *setting_text(&ocsp_uri) == '\0' &&
+                                                          !setting_bool(&ocsp_local) },
+                    &ocsp_ops, NULL);
     if (asking.visit == NULL) {
         item_failed(i, "the responder's name is too long");
         buf_fini(&asking.reply);
@@ -483,28 +511,49 @@ static void ocsp_stop_asking(void)
     asking.item = NULL;
 }
 
-static void ocsp_inherit(struct ocsp_item *to, const struct cert_ocsp *from)
+static struct ocsp_item *ocsp_find(const struct cert_ocsp *o, const char *fingerprint)
 {
-    for (size_t n = 0; from != NULL && n < from->count; n++) {
-        const struct ocsp_item *i = &from->item[n];
-        if (strcmp(item_fingerprint(i), item_fingerprint(to)) != 0)
-            continue;
-        to->tried_us = i->tried_us;
-        to->fails = i->fails;
-        memcpy(to->note, i->note, sizeof to->note);
-        if (i->has && (!to->has || i->told.this_update >= to->told.this_update)) {
-            to->told = i->told;
-            to->has = true;
-        }
-        to->next_us = i->next_us;
+    for (size_t n = 0; o != NULL && n < o->count; n++)
+        if (strcmp(item_fingerprint(&o->item[n]), fingerprint) == 0)
+            return &o->item[n];
+    return NULL;
+}
+
+/* What is known of a certificate that stays in use: also when it is asked again, so that many
+ * reloads make no more questions. A file is newer only where this node has not written it. */
+static void ocsp_inherit(struct ocsp_item *to, const struct ocsp_item *from)
+{
+    if (from->has && (!to->has || from->told.this_update >= to->told.this_update)) {
+        to->told = from->told;
+        to->has = true;
+        to->hash = from->hash;
+        to->kept = (slice){ 0 };
     }
+    if (to->kept.len > 0)
+        return; /* with its own time for the next question */
+    to->tried_us = from->tried_us;
+    to->fails = from->fails;
+    memcpy(to->note, from->note, sizeof to->note);
+    to->next_us = from->next_us;
 }
 
 void cert_ocsp_use(struct cert_ocsp *made)
 {
-    ocsp_stop_asking();
-    for (size_t n = 0; made != NULL && n < made->count; n++)
-        ocsp_inherit(&made->item[n], watched);
+    for (size_t n = 0; made != NULL && n < made->count; n++) {
+        struct ocsp_item *to = &made->item[n];
+        const struct ocsp_item *from = ocsp_find(watched, item_fingerprint(to));
+        if (from != NULL)
+            ocsp_inherit(to, from);
+        if (to->kept.len > 0)
+            item_show(to, to->kept);
+        to->kept = (slice){ 0 };
+    }
+    struct ocsp_item *asked =
+        asking.visit != NULL ? ocsp_find(made, item_fingerprint(asking.item)) : NULL;
+    if (asked != NULL)
+        asking.item = asked; /* the question goes on */
+    else
+        ocsp_stop_asking();
     watched = made;
     if (made != NULL) {
         ocsp_tell();
@@ -512,22 +561,36 @@ void cert_ocsp_use(struct cert_ocsp *made)
     }
 }
 
+/* At once, if it is asked at all. */
+static void item_ask_anew(struct ocsp_item *i)
+{
+    i->next_us = 0;
+    i->fails = 0;
+    if (item_responder(i) == NULL)
+        tls_staple_set(item_fingerprint(i), (slice){ 0 }, 0);
+}
+
+/* Where the last question failed, the time of the next one stays. */
+static void item_ask_sooner(struct ocsp_item *i)
+{
+    if (!i->has || i->fails > 0)
+        return;
+    uint64_t next = clock_mono_us() + item_wait_ms(i) * 1000;
+    if (next < i->next_us)
+        i->next_us = next;
+}
+
 static void ocsp_changed(struct worker *w, const struct setting *s)
 {
     if (!duty_is_here(w, DUTY_CERTS))
         return;
-    ocsp_stop_asking();
-    for (size_t n = 0; watched != NULL && n < watched->count; n++) {
-        struct ocsp_item *i = &watched->item[n];
-        uint64_t next = clock_mono_us() + item_wait_ms(i) * 1000;
-        if (s != &ocsp_every || !i->has)
-            i->next_us = 0; /* at once */
-        else if (next < i->next_us)
-            i->next_us = next;
-        i->fails = 0;
-        if (item_responder(i) == NULL)
-            tls_staple_set(item_fingerprint(i), (slice){ 0 }, 0);
-    }
+    if (s != &ocsp_every)
+        ocsp_stop_asking();
+    for (size_t n = 0; watched != NULL && n < watched->count; n++)
+        if (s != &ocsp_every)
+            item_ask_anew(&watched->item[n]);
+        else
+            item_ask_sooner(&watched->item[n]);
     ocsp_tell();
     ocsp_schedule();
 }
@@ -567,7 +630,7 @@ static void ocsp_run(struct command_call *call)
                      slice_of(!i->has ? "none" : tls_ocsp_status_name(i->told.status)));
         command_bool(call, "shown", to != NULL && item_is_fresh(i));
         ocsp_add_stamp(call, "from", i->has ? i->told.this_update : 0);
-        ocsp_add_stamp(call, "until", i->has ? item_until(i) : 0);
+        ocsp_add_stamp(call, "until", i->has ? i->told.until : 0);
         ocsp_add_stamp(call, "tried", (int64_t)(i->tried_us / 1000000));
         command_text(call, "note", slice_of(i->note));
     }
@@ -598,7 +661,8 @@ static struct command ocsp_command = {
 
 const struct feature cert_ocsp_feature = {
     .name = "cert-ocsp",
-    .settings = (struct setting *const[]){ &ocsp_enabled, &ocsp_uri, &ocsp_every, NULL },
+    .settings =
+        (struct setting *const[]){ &ocsp_enabled, &ocsp_uri, &ocsp_local, &ocsp_every, NULL },
     .commands = (struct command *const[]){ &ocsp_command, NULL },
     .alarms = (struct alarm *const[]){ &ocsp_alarm, NULL },
     .metrics = (struct metric *const[]){ &ocsp_answers, NULL },

@@ -92,3 +92,15 @@ void address_print(const union address *a, char out[ADDRESS_TEXT_BYTES])
     else
         snprintf(out, ADDRESS_TEXT_BYTES, a->any.sa_family == AF_UNIX ? "local" : "none");
 }
+
+bool address_is_local(const union address *from)
+{
+    union address a;
+    address_set(&a, &from->any);
+    if (a.any.sa_family == AF_INET) {
+        uint32_t host = ntohl(a.v4.sin_addr.s_addr);
+        return host >> 24 == 127 || host >> 24 == 0 || host >> 16 == 0xa9fe /* 169.254 */;
+    }
+    return a.any.sa_family != AF_INET6 || IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr) ||
+           IN6_IS_ADDR_LINKLOCAL(&a.v6.sin6_addr) || IN6_IS_ADDR_UNSPECIFIED(&a.v6.sin6_addr);
+}

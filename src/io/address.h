@@ -30,3 +30,6 @@ socklen_t address_bytes(const union address *a);
 int address_port(const union address *a); /* 0: it has none */
 /* In the form that address_parse() reads; a path is "local", no family "none". */
 void address_print(const union address *a, char out[ADDRESS_TEXT_BYTES]);
+/* It leads to this machine or its link: loopback, link-local (RFC 3927, RFC 4291 §2.5.6), of no
+ * host at all ("0.0.0.0", "::"), or a Unix socket. */
+bool address_is_local(const union address *a);

@@ -67,13 +67,32 @@ static void test_one_form_for_each_address(void **state)
     assert_string_equal(text, "none");
 }
 
+static void knows_this_machine(void **state)
+{
+    static const char *const here[] = { "127.0.0.1:1",         "127.9.9.9:1", "0.0.0.0:1",
+                                        "169.254.1.2:1",       "[::1]:1",     "[::]:1",
+                                        "[fe80::1]:1",         "[febf::1]:1", "unix:/x",
+                                        "[::ffff:127.0.0.1]:1" };
+    static const char *const there[] = { "192.0.2.1:1", "10.0.0.1:1", "[2001:db8::1]:1",
+                                         "[fec0::1]:1", "169.253.1.2:1" };
+    union address a;
+    (void)state;
+    for (size_t i = 0; i < sizeof here / sizeof here[0]; i++) {
+        assert_true(address_parse(slice_of(here[i]), &a));
+        assert_true(address_is_local(&a));
+    }
+    for (size_t i = 0; i < sizeof there / sizeof there[0]; i++) {
+        assert_true(address_parse(slice_of(there[i]), &a));
+        assert_false(address_is_local(&a));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text_and_back),
-        cmocka_unit_test(test_longest_text),
-        cmocka_unit_test(test_what_is_no_address),
-        cmocka_unit_test(test_one_form_for_each_address),
+        cmocka_unit_test(test_text_and_back),      cmocka_unit_test(test_longest_text),
+        cmocka_unit_test(test_what_is_no_address), cmocka_unit_test(test_one_form_for_each_address),
+        cmocka_unit_test(knows_this_machine),
     };
     return cmocka_run_group_tests_name("io/address", tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@
 #include <openssl/ocsp.h>
 #include <openssl/pem.h>
 
-enum { CLOCK_SECONDS = 300 };
+enum { CLOCK_SECONDS = 300, AGE_SECONDS_MAX = 7 * 86400 /* without nextUpdate */ };
 
 /* The certificate in question, its issuer, and what names both in OCSP. */
 struct ocsp_pair {
@@ -106,12 +106,13 @@ static enum err ocsp_read_single(struct tls_ocsp *out, OCSP_BASICRESP *answer, O
                   : status == V_OCSP_CERTSTATUS_REVOKED ? TLS_OCSP_REVOKED
                                                         : TLS_OCSP_UNKNOWN,
         .this_update = this_update != NULL ? tls_cert_seconds(this_update) : 0,
-        .next_update = next_update != NULL ? tls_cert_seconds(next_update) : 0,
         .revoked_at = revoked != NULL ? tls_cert_seconds(revoked) : 0,
     };
+    out->until =
+        next_update != NULL ? tls_cert_seconds(next_update) : out->this_update + AGE_SECONDS_MAX;
     if (out->this_update > now + CLOCK_SECONDS)
         return ocsp_fail(why, E_TIMEOUT, "the answer does not hold yet; is the clock right?");
-    if (next_update != NULL && out->next_update < now - CLOCK_SECONDS)
+    if (out->until <= now)
         return ocsp_fail(why, E_TIMEOUT, "the answer does not hold any longer");
     return OK;
 }

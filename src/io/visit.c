@@ -27,7 +27,7 @@ struct visit {
     struct conn *conn;
     struct timer deadline;
     struct loop_defer begin; /* opened() comes later in the tick */
-    bool failed;
+    bool failed, not_local;
     char why[WHY_BYTES];
     uint32_t deadline_ms;
     uint16_t port;
@@ -115,10 +115,23 @@ static void visit_dialled(void *arg, const struct dial_result *result)
     visit_over(v);
 }
 
+static void visit_refuse(struct loop_defer *d) { visit_over(CONTAINER_OF(d, struct visit, begin)); }
+
 static void visit_dial(struct visit *v, const union address *to, size_t count)
 {
     const struct dial_options options = { .limits = &visit_limits, .deadline_ms = v->deadline_ms };
-    v->dial = dial_start(v->loop, to, count, &options, visit_dialled, v);
+    union address allowed[DIAL_TRIES_MAX];
+    size_t left = 0;
+    for (size_t i = 0; i < count && left < DIAL_TRIES_MAX; i++)
+        if (!v->not_local || !address_is_local(&to[i]))
+            allowed[left++] = to[i];
+    if (left > 0) {
+        v->dial = dial_start(v->loop, allowed, left, &options, visit_dialled, v);
+        return;
+    }
+    visit_fail(v, SLICE("its address is of this machine or its link, which is not allowed"));
+    v->begin.fn = visit_refuse;
+    loop_defer(v->loop, &v->begin);
 }
 
 static void visit_resolved(void *arg, const struct resolved *result)
@@ -167,6 +180,7 @@ struct visit *visit_start(struct loop *loop, const struct visit_options *options
                          .arg = arg,
                          .deadline = { .fn = visit_late },
                          .deadline_ms = options->deadline_ms,
+                         .not_local = options->not_local,
                          .port = options->port };
     atomic_fetch_add(&visits, 1);
     memcpy(v->host, options->host.ptr, options->host.len);

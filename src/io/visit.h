@@ -6,6 +6,7 @@
  * deadline for all of it. Confined to its loop. */
 #pragma once
 #include "base/slice.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 struct loop;
@@ -30,6 +31,7 @@ struct visit_options {
     slice host; /* a name with A-labels, or an address in numbers, IPv6 without brackets */
     uint16_t port;
     uint32_t deadline_ms;
+    bool not_local; /* addresses of address_is_local() are not dialled: a stranger names the host */
 };
 
 /* NULL: the host is longer than VISIT_HOST_MAX, or empty. */
