@@ -246,3 +246,101 @@ def test_a_silent_relay_stops_nobody(make_server):
 def test_addresses_that_are_none(server, value):
     done = server.ctl_run("set", "cert.mail-to", value)
     assert done.returncode != 0 and "separated by semicolons" in done.stderr
+
+
+def test_a_mail_is_sent_when_the_relay_is_corrected(make_server, tmp_path, relay):
+    make(tmp_path, "cert", ["localhost"], ends=5)
+    server = make_server(tls=tls_of(tmp_path))
+    server.ctl("set", "mail.relay", "127.0.0.1:1")
+    server.ctl("set", "cert.mail-to", "ann@a.test")
+    server.ctl("set", "cert.mail", "on")
+    until("it fails", lambda: failed(server))
+    server.ctl("set", "mail.relay", relay.address)
+    assert "expires on" in mails(relay, 1)[0].get_content()
+    until("the alarm ends", lambda: not failed(server))
+
+
+def failed(server):
+    return any(r["name"] == "mail.failed" for r in server.rows("alarm", "list"))
+
+
+def test_a_test_mail_sends_what_is_due_too(make_server, tmp_path, relay):
+    make(tmp_path, "cert", ["localhost"], ends=5)
+    relay.refuses = "EHLO"
+    server = make_server(tls=tls_of(tmp_path), settings=settings(relay))
+    until("it fails", lambda: failed(server))
+    relay.refuses = None
+    server.ctl("cert", "mail-test")
+    assert [m["Subject"] for m in mails(relay, 2)] == [
+        "Test mail of Muster", "1 certificate of localhost expires"]
+    until("the alarm ends", lambda: not failed(server))
+
+
+def test_the_alarm_ends_with_the_mails(make_server, tmp_path, relay):
+    make(tmp_path, "cert", ["localhost"], ends=5)
+    relay.refuses = "EHLO"
+    server = make_server(tls=tls_of(tmp_path))
+    server.ctl("set", "mail.relay", relay.address)
+    server.ctl("set", "cert.mail-to", "ann@a.test")
+    server.ctl("set", "cert.mail", "on")
+    until("it fails", lambda: failed(server))
+    server.ctl("set", "cert.mail", "off")
+    until("the alarm ends", lambda: not failed(server))
+
+
+def test_lines_of_a_mail_are_short_and_its_header_is_ascii(make_server, tmp_path, relay):
+    make(tmp_path, "cert", ["xn--bcher-kva.test"], ends=5)
+    names = [f"a-long-name-of-a-domain-number-{i:04d}.example.test" for i in range(60)]
+    people = [f"b{i}{'c' * 50}@x.test" for i in range(15)]
+    server = make_server(domains=["bücher.test", *names], tls=tls_of(tmp_path),
+                         settings=settings(relay, **{"cert.mail-to": ";; " + "; ;".join(people)}))
+    mail, = mails(relay, 1)
+    raw = mail.as_bytes(policy=email.policy.SMTP.clone(refold_source="none", cte_type="8bit"))
+    head, body = raw.split(b"\r\n\r\n", 1)
+    assert head.isascii() and max(map(len, raw.split(b"\r\n"))) < 998
+    assert mail["Subject"] == "1 certificate of xn--bcher-kva.test expires"
+    assert [a.addr_spec for a in mail["To"].addresses] == people and not mail.defects
+    assert all(name.encode() in body for name in names)
+
+
+def test_tls_can_be_demanded(make_server, relay):
+    server = make_server(settings=settings(relay, **{"mail.tls-required": True}))
+    done = server.ctl_run("cert", "mail-test")
+    assert done.returncode != 0 and "offers no STARTTLS" in done.stderr and not relay.mails
+
+
+@pytest.mark.parametrize("lines", [
+    [b"220 x\r\n250 x\r\n"],
+    [b"220 x\r\n", b"250-x\r\n250 STARTTLS\r\n", b"220 go\r\n250 x\r\n"]],
+    ids=["greeting", "starttls"])
+def test_a_relay_that_speaks_too_early(make_server, lines):
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def speak():
+        peer, _ = listener.accept()
+        with peer, contextlib.suppress(OSError):
+            for line in lines:
+                peer.sendall(line)
+                peer.recv(4096)
+    thread = threading.Thread(target=speak, daemon=True)
+    thread.start()
+    try:
+        server = make_server(settings={
+            "mail.relay": f"127.0.0.1:{listener.getsockname()[1]}", "cert.mail-to": "ann@a.test"})
+        done = server.ctl_run("cert", "mail-test")
+        assert done.returncode != 0 and "more than it was asked" in done.stderr
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize("value", [
+    "a b", "[::1", "[]:25", ":25", "host:", "host:0", "host:65536", "host:+25", "host:025",
+    "host:25x", "h/x", "::1", "user@host", "[::1]25", "[host]:25", "ä.test", ".test", " "])
+def test_relays_that_are_none(server, value):
+    done = server.ctl_run("set", "mail.relay", value)
+    assert done.returncode != 0 and "HOST or HOST:PORT" in done.stderr
+
+
+@pytest.mark.parametrize("value", ["[::1]:25", "[::1]", "localhost", "a-b.test:587", "192.0.2.1"])
+def test_relays(server, value):
+    server.ctl("set", "mail.relay", value)

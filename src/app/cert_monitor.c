@@ -94,6 +94,7 @@ static struct {
     int64_t mailed; /* when the last mail was taken; 0: none */
     char note[NOTE_BYTES];
     struct command_call *testing;
+    bool owed; /* a mail about certificates could not be sent */
     bool stopped;
 } monitor;
 
@@ -185,9 +186,11 @@ static void monitor_sent(void *arg, const char *why, const char *note)
         alarm_raise(&mail_alarm, slice_of(monitor.note));
         log_warn(&log_server, LOG_EV("mail.failed"), LOG_C("why", monitor.note),
                  LOG_C("hint", "`musterctl cert mail-test` tries it again"));
-    } else {
+    } else if (monitor.under_way_count > 0 || !monitor.owed) {
         alarm_clear(&mail_alarm);
     }
+    if (monitor.under_way_count > 0)
+        monitor.owed = why != NULL;
     if (why == NULL) {
         monitor.mailed = monitor_now();
         for (size_t i = 0; i < monitor.under_way_count; i++)
@@ -209,6 +212,8 @@ static void monitor_sent(void *arg, const char *why, const char *note)
         command_fail(call, E_IO, "%s", why);
     else if (call != NULL)
         command_done(call, "the mail server has the mail%s%s", *note != '\0' ? ", but " : "", note);
+    if (call != NULL && why == NULL && monitor.owed)
+        cert_watch_again(); /* the relay works: what is due follows, and ends the alarm */
 }
 
 static void monitor_describe(struct buf *text, const struct cert_expiring *c)
@@ -238,8 +243,8 @@ static void monitor_mail(struct worker *w, const struct cert_expiring *all, size
                    "list` those that it trusts.\nThe next mail follows while one of them is not "
                    "replaced (cert.notice-every).\n");
     const char *subject =
-        arena_printf(tmp, "%zu certificate%s of %.*s expire%s", count, count == 1 ? "" : "s",
-                     SLICE_ARG(host), count == 1 ? "s" : "");
+        arena_printf(tmp, "%zu certificate%s of %s expire%s", count, count == 1 ? "" : "s",
+                     mail_host(w, tmp), count == 1 ? "s" : "");
     monitor.under_way = mem_alloc(count * sizeof *monitor.under_way);
     monitor.under_way_count = count;
     for (size_t i = 0; i < count; i++)
@@ -276,9 +281,13 @@ static void monitor_again(struct timer *t, struct loop *loop)
 
 static void monitor_changed(struct worker *w, const struct setting *s)
 {
-    (void)s;
-    if (duty_is_here(w, DUTY_CERTS))
-        cert_watch_again();
+    if (!duty_is_here(w, DUTY_CERTS))
+        return;
+    if (s == &mail_on && !setting_bool(&mail_on)) {
+        monitor.owed = false;
+        alarm_clear(&mail_alarm);
+    }
+    cert_watch_again();
 }
 
 static void monitor_stop(void)

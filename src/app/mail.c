@@ -1,4 +1,5 @@
 #include "app/mail.h"
+#include "app/cert_watch.h"
 #include "app/outbound.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -8,43 +9,65 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/smtp.h"
+#include "home/duty.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "im/feature.h"
+#include "io/address.h"
 #include "io/loop.h"
 #include "io/timer.h"
 #include "io/visit.h"
 #include "xmpp/precis.h"
+#include <stdio.h>
 #include <time.h>
 
 enum {
     DEADLINE_MS = 60000,
     PORT_DEFAULT = 25,
     DATE_BYTES = 64,
+    LINE_BYTES_MAX = 900, /* a relay may add to it */
     OUTPUT_BYTES_MAX = 4 * MAIL_TEXT_BYTES_MAX
 };
+
+static bool relay_host_ok(slice host)
+{
+    for (size_t i = 0; i < host.len; i++) {
+        char c = host.ptr[i];
+        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+            c != '-' && c != '_' && (c != '.' || i == 0))
+            return false;
+    }
+    return host.len > 0 && host.len <= VISIT_HOST_MAX && host.ptr[0] != '-';
+}
+
+/* Digits alone, and nothing before them that would not count. */
+static bool relay_port(slice text, uint16_t *port)
+{
+    int64_t number;
+    if (text.len == 0 || text.ptr[0] < '1' || text.ptr[0] > '9' || !slice_int(text, &number) ||
+        number > UINT16_MAX)
+        return false;
+    *port = (uint16_t)number;
+    return true;
+}
 
 /* "relay.test", "relay.test:587", "[::1]:25". */
 static bool relay_read(slice text, slice *host, uint16_t *port)
 {
-    int64_t number = PORT_DEFAULT;
-    slice rest = { "", 0 };
-    if (text.len > 1 && text.ptr[0] == '[') {
-        if (!slice_cut(slice_from(text, 1), ']', host, &rest))
-            return false;
-        if (rest.len > 0 && rest.ptr[0] != ':')
-            return false;
-        rest = rest.len > 0 ? slice_from(rest, 1) : rest;
-    } else if (!slice_cut(text, ':', host, &rest)) {
-        *host = text;
+    char numbers[ADDRESS_TEXT_BYTES];
+    union address address;
+    slice rest;
+    *port = PORT_DEFAULT;
+    if (text.len == 0 || text.ptr[0] != '[') {
+        bool good = !slice_cut(text, ':', host, &rest) || relay_port(rest, port);
+        return good && relay_host_ok(*host);
     }
-    if (rest.len > 0 && (!slice_int(rest, &number) || number < 1 || number > UINT16_MAX))
+    if (!slice_cut(slice_from(text, 1), ']', host, &rest) || host->len > INET6_ADDRSTRLEN)
         return false;
-    for (size_t i = 0; i < host->len; i++)
-        if (host->ptr[i] <= ' ' || host->ptr[i] > '~' || host->ptr[i] == '/')
-            return false;
-    *port = (uint16_t)number;
-    return host->len > 0 && host->len <= VISIT_HOST_MAX;
+    if (rest.len > 0 && (rest.ptr[0] != ':' || !relay_port(slice_from(rest, 1), port)))
+        return false;
+    snprintf(numbers, sizeof numbers, "[%.*s]:25", SLICE_ARG(*host));
+    return address_parse(slice_of(numbers), &address);
 }
 
 static bool relay_ok(slice text)
@@ -55,6 +78,14 @@ static bool relay_ok(slice text)
 }
 static bool from_ok(slice text) { return text.len == 0 || smtp_address_ok(text); }
 
+/* A mail that is due goes to the new relay at once, not at the next try. */
+static void mail_changed(struct worker *w, const struct setting *s)
+{
+    (void)s;
+    if (duty_is_here(w, DUTY_CERTS))
+        cert_watch_again();
+}
+
 static struct setting mail_relay = {
     .name = "mail.relay",
     .scope = SCOPE_NODE,
@@ -63,6 +94,7 @@ static struct setting mail_relay = {
     .max = 300,
     .check = relay_ok,
     .form = "HOST or HOST:PORT, or empty",
+    .changed = mail_changed,
     .doc = "The mail server that takes mails of this server to administrators, for example "
            "localhost:25. It must take them without a password. STARTTLS is used if it offers "
            "that. Empty: no mail is sent.",
@@ -75,7 +107,18 @@ static struct setting mail_from = {
     .max = 254,
     .check = from_ok,
     .form = "a mail address, or empty",
+    .changed = mail_changed,
     .doc = "The sender of mails to administrators. Empty: muster@ and the first domain.",
+};
+
+static struct setting mail_tls = {
+    .name = "mail.tls-required",
+    .scope = SCOPE_NODE,
+    .type = PARAM_BOOL,
+    .max = 1,
+    .changed = mail_changed,
+    .doc = "Whether mails are sent only over TLS. If off, they are sent in the clear to a relay "
+           "that does not offer STARTTLS. The certificate of the relay is not checked.",
 };
 
 /* The mail that is on its way. */
@@ -168,13 +211,17 @@ static size_t mail_take_line(struct visit *v, slice data)
     if (end == NULL && data.len <= SMTP_LINE_MAX)
         return 0;
     size_t len = end != NULL ? (size_t)(end - data.ptr) : data.len;
+    size_t taken = len + (end != NULL);
     slice line = { data.ptr, len > 0 && data.ptr[len - 1] == '\r' ? len - 1 : len };
     buf_init(&out, OUTPUT_BYTES_MAX);
     enum smtp_step step = smtp_line(&sending.machine, line, &out);
+    if (taken < data.len && (step == SMTP_SAY || step == SMTP_TLS)) {
+        step = smtp_too_early(&sending.machine);
+        out.len = 0;
+    }
     mail_step(v, step, &out);
     buf_fini(&out);
-    /* what stands behind the line that begins TLS does not count (RFC 3207 §6) */
-    return step == SMTP_TLS ? data.len : len + (end != NULL);
+    return taken;
 }
 
 static size_t mail_input(struct visit *v, slice data)
@@ -202,30 +249,56 @@ static const struct visit_ops mail_ops = {
     .opened = mail_opened, .secured = mail_secured, .input = mail_input, .ended = mail_ended
 };
 
-/* RFC 5322 §3.6. */
-static slice mail_text(const struct worker *w, slice to, slice subject, slice text)
+/* RFC 5322 §2.1.1: no line is longer than 998 bytes. Breaks a longer one behind a space, or if
+ * there is none, before a character. */
+static void mail_fold(struct buf *out, slice text)
+{
+    slice line;
+    while (text.len > 0) {
+        slice_cut(text, '\n', &line, &text);
+        while (line.len > LINE_BYTES_MAX) {
+            size_t at = LINE_BYTES_MAX;
+            while (at > LINE_BYTES_MAX / 2 && line.ptr[at - 1] != ' ')
+                at--;
+            if (line.ptr[at - 1] != ' ')
+                for (at = LINE_BYTES_MAX; at > 1 && ((unsigned char)line.ptr[at] & 0xc0) == 0x80;)
+                    at--;
+            buf_add(out, (slice){ line.ptr, at });
+            buf_lit(out, "\n");
+            line = slice_from(line, at);
+        }
+        buf_add(out, line);
+        buf_lit(out, "\n");
+    }
+}
+
+/* RFC 5322 §3.6. The header is in ASCII: addresses are, and `subject` is. */
+static slice mail_text(slice subject, slice text)
 {
     struct arena *arena = sending.arena;
+    struct buf out;
     char date[DATE_BYTES], id[33];
     time_t now = (time_t)(clock_wall_us() / 1000000);
     struct tm tm;
-    (void)w;
     strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S +0000", gmtime_r(&now, &tm));
     rand_hex(id, 16);
-    const char *list = arena_printf(arena, "%.*s", SLICE_ARG(to));
-    char *comma = (char *)(uintptr_t)list;
-    while ((comma = strchr(comma, ';')) != NULL)
-        *comma = ',';
-    return slice_of(arena_printf(arena,
-                                 "From: <%s>\nTo: %s\nSubject: %.*s\nDate: %s\n"
-                                 "Message-ID: <%s@%s>\nAuto-Submitted: auto-generated\n"
-                                 "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n"
-                                 "Content-Transfer-Encoding: 8bit\n\n%.*s",
-                                 sending.mail.from, list, SLICE_ARG(subject), date, id,
-                                 sending.mail.host, SLICE_ARG(text)));
+    buf_init(&out, OUTPUT_BYTES_MAX);
+    buf_printf(&out, "From: <%s>\nTo: ", sending.mail.from);
+    for (size_t i = 0; i < sending.mail.to_count; i++)
+        buf_printf(&out, "%s<%.*s>", i > 0 ? ",\n " : "", SLICE_ARG(sending.to[i]));
+    buf_printf(&out,
+               "\nSubject: %.*s\nDate: %s\n"
+               "Message-ID: <%s@%s>\nAuto-Submitted: auto-generated\n"
+               "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n"
+               "Content-Transfer-Encoding: 8bit\n\n",
+               SLICE_ARG(subject), date, id, sending.mail.host);
+    mail_fold(&out, text);
+    slice made = slice_dup(arena, buf_fit(&out));
+    buf_fini(&out);
+    return made;
 }
 
-static const char *mail_host(const struct worker *w, struct arena *arena)
+const char *mail_host(const struct worker *w, struct arena *arena)
 {
     slice ascii, first = worker_node(w)->domains[0];
     return slice_cstr(arena, precis_domain_ascii(first, arena, &ascii) == OK ? ascii : first);
@@ -237,12 +310,13 @@ static const char *mail_prepare(struct worker *w, slice to, slice subject, slice
     const char *from = setting_text(&mail_from);
     slice list = slice_dup(arena, to);
     sending.mail = (struct smtp_mail){ .host = mail_host(w, arena), .to = sending.to };
+    sending.mail.demands_tls = setting_bool(&mail_tls);
     sending.mail.to_count = mail_addresses(list, sending.to);
     sending.mail.from = *from != '\0' ? slice_cstr(arena, slice_of(from))
                                       : arena_printf(arena, "muster@%s", sending.mail.host);
     if (sending.mail.to_count == 0 || sending.mail.to_count > MAIL_RECIPIENTS_MAX)
         return "no mail address is given (cert.mail-to)";
-    sending.mail.text = mail_text(w, list, subject, text);
+    sending.mail.text = mail_text(subject, text);
     smtp_begin(&sending.machine, &sending.mail);
     return NULL;
 }
@@ -295,5 +369,5 @@ void mail_stop(void)
 
 const struct feature mail_feature = {
     .name = "mail",
-    .settings = (struct setting *const[]){ &mail_relay, &mail_from, NULL },
+    .settings = (struct setting *const[]){ &mail_relay, &mail_from, &mail_tls, NULL },
 };

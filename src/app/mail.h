@@ -4,6 +4,7 @@
 #include "base/slice.h"
 #include <stdbool.h>
 
+struct arena;
 struct feature;
 struct worker;
 
@@ -15,9 +16,12 @@ enum { MAIL_RECIPIENTS_MAX = 20, MAIL_TEXT_BYTES_MAX = 64 << 10 };
 bool mail_addresses_ok(slice list);
 size_t mail_addresses(slice list, slice out[MAIL_RECIPIENTS_MAX]);
 
+/* The first domain of the node with A-labels, for what must be ASCII. */
+const char *mail_host(const struct worker *w, struct arena *arena);
+
 /* why: it was not sent; NULL: the relay has it. note: about recipients that it refuses, or "". */
 typedef void mail_fn(void *arg, const char *why, const char *note);
-/* Everything is copied. The callback comes once, from the loop and never from inside; none comes
- * after mail_stop(). false: another mail is on its way. */
+/* subject: ASCII. Everything is copied. The callback comes once, from the loop and never from
+ * inside; none comes after mail_stop(). false: another mail is on its way. */
 bool mail_send(struct worker *w, slice to, slice subject, slice text, mail_fn *done, void *arg);
 void mail_stop(void); /* the server stops */

@@ -60,6 +60,13 @@ static enum smtp_step smtp_say_hello(struct smtp *s, int state, struct buf *out)
     return SMTP_SAY;
 }
 
+enum smtp_step smtp_too_early(struct smtp *s)
+{
+    s->state = ENDED;
+    snprintf(s->note, sizeof s->note, "the relay says more than it was asked");
+    return SMTP_FAILED;
+}
+
 enum smtp_step smtp_secured(struct smtp *s, struct buf *out)
 {
     ensure(s->state == WAIT_TLS);
@@ -120,8 +127,10 @@ static enum smtp_step smtp_send_text(struct smtp *s, struct buf *out)
     return SMTP_SAY;
 }
 
-static enum smtp_step smtp_hello_came(struct smtp *s, struct buf *out)
+static enum smtp_step smtp_hello_came(struct smtp *s, slice line, struct buf *out)
 {
+    if (s->mail->demands_tls && !s->offers_tls && !s->secure)
+        return smtp_fail(s, "the relay offers no STARTTLS", line);
     if (!s->offers_tls || s->secure)
         return smtp_name_sender(s, out);
     s->state = WAIT_TLS;
@@ -140,8 +149,10 @@ static enum smtp_step smtp_reply(struct smtp *s, slice line, struct buf *out)
                     : smtp_fail(s, "the relay does not take mail", line);
     case WAIT_HELLO:
     case WAIT_SECURE_HELLO:
-        return good ? smtp_hello_came(s, out) : smtp_fail(s, "the relay refuses EHLO", line);
+        return good ? smtp_hello_came(s, line, out) : smtp_fail(s, "the relay refuses EHLO", line);
     case WAIT_TLS:
+        if (!good && s->mail->demands_tls)
+            return smtp_fail(s, "the relay refuses STARTTLS", line);
         return good ? SMTP_TLS : smtp_name_sender(s, out);
     case WAIT_SENDER:
         return good ? smtp_next_recipient(s, out)

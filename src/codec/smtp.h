@@ -17,8 +17,9 @@ struct smtp_mail {
     const char *host; /* ours, for EHLO */
     const char *from; /* addresses that smtp_address_ok() accepts */
     const slice *to;
-    size_t to_count; /* at least 1 */
-    slice text;      /* header and body, with LF; in ASCII or UTF-8 */
+    size_t to_count;  /* at least 1 */
+    bool demands_tls; /* without STARTTLS it is not sent */
+    slice text;       /* header and body, with LF; in ASCII or UTF-8 */
 };
 
 enum smtp_step {
@@ -43,4 +44,7 @@ bool smtp_address_ok(slice address);
 void smtp_begin(struct smtp *s, const struct smtp_mail *mail);
 /* A line of the relay, without its end. Appends to `out`. */
 enum smtp_step smtp_line(struct smtp *s, slice line, struct buf *out);
+/* Bytes came behind the last line of a reply, before anything was asked (RFC 3207 §6 for those
+ * behind the reply to STARTTLS): the relay is not in step, or somebody else speaks. */
+enum smtp_step smtp_too_early(struct smtp *s);
 enum smtp_step smtp_secured(struct smtp *s, struct buf *out);

@@ -14,6 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                     .from = "muster@a.test",
                                     .to = to,
                                     .to_count = 2,
+                                    .demands_tls = size % 2 == 1,
                                     .text = SLICE_INIT("Subject: x\n\n.dot\ntext\n") };
     slice line, rest = { (const char *)data, size };
     struct smtp s;

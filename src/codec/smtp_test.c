@@ -63,6 +63,23 @@ static void takes_up_tls(void **state)
     assert_string_equal(says(&s, "250 x", SMTP_SAY), "MAIL FROM:<m@h.test>\r\n");
 }
 
+static void demands_tls(void **state)
+{
+    struct smtp_mail strict = mail;
+    struct smtp s;
+    (void)state;
+    strict.demands_tls = true;
+    smtp_begin(&s, &strict);
+    (void)says(&s, "220 hello", SMTP_SAY);
+    struct smtp refused = s;
+    (void)says(&s, "250 x", SMTP_FAILED);
+    assert_string_equal(s.note, "the relay offers no STARTTLS: \"250 x\"");
+    (void)says(&refused, "250 STARTTLS", SMTP_SAY);
+    (void)says(&refused, "454 not now", SMTP_FAILED);
+    assert_int_equal(smtp_too_early(&s), SMTP_FAILED);
+    assert_string_equal(s.note, "the relay says more than it was asked");
+}
+
 static void says_why_not(void **state)
 {
     struct smtp s;
@@ -100,9 +117,8 @@ static void knows_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gives_a_mail),
-        cmocka_unit_test(takes_up_tls),
-        cmocka_unit_test(says_why_not),
+        cmocka_unit_test(gives_a_mail),    cmocka_unit_test(takes_up_tls),
+        cmocka_unit_test(demands_tls),     cmocka_unit_test(says_why_not),
         cmocka_unit_test(knows_addresses),
     };
     return cmocka_run_group_tests_name("codec/smtp", tests, NULL, NULL);
