@@ -179,6 +179,19 @@ def test_trust_that_is_taken_back(open_server, people):
     assert "EXTERNAL" not in connect(open_server, context).mechanisms
 
 
+def test_trust_that_is_taken_back_after_the_handshake(open_server, people):
+    context = people.context("juliet@localhost")
+    before, waiting = connect(open_server, context), connect(open_server, context)
+    assert "EXTERNAL" in waiting.mechanisms and external(before)[0] == "success"
+    before.open()
+    before.bind("balcony")
+    row, = open_server.rows("cert-trust", "list", "--for", "clients")
+    open_server.ctl("cert-trust", "del", row["fingerprint"], "--for", "clients")
+    assert external(waiting) == ("failure", "not-authorized")
+    assert "the certificate is refused" in text_of(waiting)
+    before.ping()  # a session that is logged in stays
+
+
 def test_no_account_and_a_disabled_one(open_server, people):
     assert external(connect(open_server, people.context("nobody@localhost"))) == (
         "failure", "not-authorized")

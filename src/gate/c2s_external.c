@@ -43,6 +43,25 @@ static void external_add(struct external_names *out, const struct tls_name *name
     out->jid[out->count++] = jid.full;
 }
 
+static enum sasl_failure external_failure(const struct tls_peer *peer)
+{
+    return peer->verdict == TLS_EXPIRED ? SASL_CREDENTIALS_EXPIRED : SASL_NOT_AUTHORIZED;
+}
+
+bool external_holds(const struct stream *s, enum sasl_failure *failure, struct why *why)
+{
+    struct tls_peer peer;
+    struct tls_trusted *trusted = stream_c2s(s)->trusted;
+    struct tls_trust *trust = trusted != NULL ? tls_trusted_get(trusted) : NULL;
+    conn_judge_again(s->x.conn, trust, TLS_FOR_CLIENT, &peer);
+    tls_trust_unref(&trust);
+    if (peer.verdict == TLS_VERIFIED)
+        return true;
+    *failure = external_failure(&peer);
+    external_explain(&peer, why);
+    return false;
+}
+
 bool external_find(struct stream *s, struct external_names *out, enum sasl_failure *failure,
                    struct why *why)
 {
@@ -58,7 +77,7 @@ bool external_find(struct stream *s, struct external_names *out, enum sasl_failu
     if (peer == NULL || peer->verdict == TLS_NOT_SHOWN)
         return false;
     if (peer->verdict != TLS_VERIFIED) {
-        *failure = peer->verdict == TLS_EXPIRED ? SASL_CREDENTIALS_EXPIRED : SASL_NOT_AUTHORIZED;
+        *failure = external_failure(peer);
         external_explain(peer, why);
         return false;
     }

@@ -25,3 +25,6 @@ struct external_names {
  * what is wrong; empty: it was never asked. */
 bool external_find(struct stream *s, struct external_names *out, enum sasl_failure *failure,
                    struct why *why);
+/* Whether the certificate still proves them: it may have expired since the handshake, or is no
+ * longer trusted. false: as above. A session that is logged in stays. */
+bool external_holds(const struct stream *s, enum sasl_failure *failure, struct why *why);

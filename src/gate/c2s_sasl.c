@@ -497,7 +497,7 @@ static void external_begin(struct stream *s, const struct sasl_start *start)
     struct external_names names;
     enum sasl_failure f = SASL_MALFORMED_REQUEST;
     struct why why = { "" };
-    if (start->token || !external_find(s, &names, &f, &why)) {
+    if (start->token || !external_find(s, &names, &f, &why) || !external_holds(s, &f, &why)) {
         a->mech = SASL_EXTERNAL;
         sasl_failed(s, f, why.text[0] != '\0' ? why.text : NULL);
         return;

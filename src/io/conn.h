@@ -96,6 +96,10 @@ bool conn_is_secure(const struct conn *c);
 /* The verdict on the peer's chain, until on_closed, also after a failure; NULL: nobody has
  * asked. */
 const struct tls_peer *conn_tls_peer(const struct conn *c);
+/* The same as it is now, by the certificates that are trusted now (NULL: none): the handshake may
+ * be long ago. */
+void conn_judge_again(const struct conn *c, const struct tls_trust *trust, enum tls_usage usage,
+                      struct tls_peer *out);
 /* The certificates that the peer has shown, in DER, its own first. Returns their number. */
 size_t conn_tls_chain(const struct conn *c, struct arena *arena, slice **out);
 slice conn_tls_protocol(const struct conn *c); /* of ALPN; empty: none */

@@ -442,6 +442,20 @@ const struct tls_peer *conn_tls_peer(const struct conn *c)
     return c->tls != NULL && c->tls->judgement != NULL ? &c->tls->judgement->peer : NULL;
 }
 
+void conn_judge_again(const struct conn *c, const struct tls_trust *trust, enum tls_usage usage,
+                      struct tls_peer *out)
+{
+    SSL *ssl = c->secured ? c->tls->ssl : NULL;
+    X509 *own = ssl != NULL ? SSL_get0_peer_certificate(ssl) : NULL;
+    *out = (struct tls_peer){ .verdict = TLS_NOT_SHOWN, .reason = "no certificate" };
+    if (own == NULL)
+        return;
+    if (trust != NULL)
+        tls_trust_judge(trust, own, SSL_get_peer_cert_chain(ssl), usage, out);
+    else
+        *out = (struct tls_peer){ .verdict = TLS_UNKNOWN_ISSUER, .reason = "nothing is trusted" };
+}
+
 static slice der_of(X509 *cert, struct arena *arena)
 {
     int len = i2d_X509(cert, NULL);
