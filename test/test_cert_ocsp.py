@@ -405,3 +405,16 @@ def test_a_name_may_not_lead_to_this_machine(make_asking, authority, responder):
     server = make_asking(tls=authority.issue(url=url), settings={"ocsp.allow-local": False})
     until("it is refused", lambda: "not allowed" in row(server)["note"])
     assert not responder.open
+
+
+def test_a_certificate_that_demands_answers_without_any(make_asking, authority):
+    files = authority.issue(url=None, staple=True)
+    server = make_asking()
+    taken = server.ctl_run("cert", "import", "localhost", "--file", files["certificate"],
+                           "--key", files["key"])
+    assert taken.returncode == 0 and "must-staple" in taken.stdout
+    assert "must-staple" in (done := server.ctl_run("cert", "check")).stdout + done.stderr
+    server.ctl("set", "ocsp.uri", authority.url)
+    assert "must-staple" not in (done := server.ctl_run("cert", "check")).stdout + done.stderr
+    server.ctl("set", "ocsp.enabled", "off")
+    assert "must-staple" in (done := server.ctl_run("cert", "check")).stdout + done.stderr

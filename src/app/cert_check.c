@@ -1,4 +1,5 @@
 #include "app/cert_check.h"
+#include "app/cert_ocsp.h"
 #include "app/cert_trust.h"
 #include "app/cert_watch.h"
 #include "app/certs.h"
@@ -78,6 +79,11 @@ static bool cert_check_leaf(struct cert_check *c, const struct cert_use *use)
         buf_printf(&c->notes,
                    "%s: the certificate is not for clients (extendedKeyUsage clientAuth). Some "
                    "servers then do not accept SASL EXTERNAL, and ask by dialback instead.\n",
+                   use->domains);
+    if (cert_ocsp_misses(&use->chain))
+        buf_printf(&c->notes,
+                   "%s: the certificate demands OCSP answers (must-staple), and " CERT_OCSP_MISSING
+                   ". Clients refuse it without.\n",
                    use->domains);
     return true;
 }

@@ -1,4 +1,5 @@
 #include "app/cert_import.h"
+#include "app/cert_ocsp.h"
 #include "app/cert_store.h"
 #include "app/cert_trust.h"
 #include "app/certs.h"
@@ -72,6 +73,16 @@ static enum err check_end(const struct cert_import *in, const struct tls_chain *
                               "refuse the certificate.",
                               out->notes, in->certificate, text);
     return OK;
+}
+
+static void note_staple(const struct cert_import *in, const struct tls_chain *chain,
+                        struct cert_import_found *out)
+{
+    if (cert_ocsp_misses(chain))
+        out->notes = arena_printf(in->arena,
+                                  "%s\n%s: the certificate demands OCSP answers (must-staple), "
+                                  "and " CERT_OCSP_MISSING ". Clients refuse it without.",
+                                  out->notes, in->certificate);
 }
 
 /* Of the certificates behind the first. */
@@ -213,6 +224,8 @@ static enum err import_check_pem(const struct cert_import *in, slice text, struc
         e = check_order(in, &chain, why);
     if (e == OK)
         e = check_end(in, &chain, out, why);
+    if (e == OK)
+        note_staple(in, &chain, out);
     for (size_t i = 0; e == OK && i < chain.count; i++)
         buf_add(pem, slice_of(chain.item[i].pem));
     return e;

@@ -152,6 +152,14 @@ static const char *item_responder(const struct ocsp_item *i)
     return *given != '\0' ? given : i->use->facts.responder;
 }
 
+bool cert_ocsp_misses(const struct tls_chain *chain)
+{
+    const struct tls_cert_facts *f = &chain->item[0];
+    bool responder = *setting_text(&ocsp_uri) != '\0' || f->responder != NULL;
+    return f->must_staple &&
+           (!setting_bool(&ocsp_enabled) || !responder || f->self_signed || chain->count < 2);
+}
+
 static bool item_is_fresh(const struct ocsp_item *i)
 {
     return i->has && i->told.status == TLS_OCSP_GOOD && i->told.until > ocsp_now_s();

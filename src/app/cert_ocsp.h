@@ -4,11 +4,13 @@
  * Each answer is kept in the folder ocsp of the data folder and is asked for again long before it
  * ends. If that fails, the old one is shown until its end. */
 #pragma once
+#include <stdbool.h>
 
 struct arena;
 struct cert_ocsp;
 struct cert_uses;
 struct feature;
+struct tls_chain;
 struct worker;
 
 extern const struct feature cert_ocsp_feature;
@@ -20,3 +22,9 @@ struct cert_ocsp *cert_ocsp_create(const struct cert_uses *uses, const char *dat
 /* From now on it is about these certificates; NULL: about none. At the home of DUTY_CERTS, or while
  * no worker runs. */
 void cert_ocsp_use(struct cert_ocsp *made);
+/* Whether the certificate demands answers (RFC 7633), but none can be had: ocsp.enabled is off, it
+ * names no responder, or its issuer is not behind it. Any thread. */
+bool cert_ocsp_misses(const struct tls_chain *chain);
+#define CERT_OCSP_MISSING                                                                          \
+    "none can be had: ocsp.enabled is off, or it names no responder, or its issuer is not in the " \
+    "file"
