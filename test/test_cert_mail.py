@@ -292,8 +292,8 @@ def test_lines_of_a_mail_are_short_and_its_header_is_ascii(make_server, tmp_path
     make(tmp_path, "cert", ["xn--bcher-kva.test"], ends=5)
     names = [f"a-long-name-of-a-domain-number-{i:04d}.example.test" for i in range(60)]
     people = [f"b{i}{'c' * 50}@x.test" for i in range(15)]
-    server = make_server(domains=["bücher.test", *names], tls=tls_of(tmp_path),
-                         settings=settings(relay, **{"cert.mail-to": ";; " + "; ;".join(people)}))
+    make_server(domains=["bücher.test", *names], tls=tls_of(tmp_path),
+                settings=settings(relay, **{"cert.mail-to": ";; " + "; ;".join(people)}))
     mail, = mails(relay, 1)
     raw = mail.as_bytes(policy=email.policy.SMTP.clone(refold_source="none", cte_type="8bit"))
     head, body = raw.split(b"\r\n\r\n", 1)

@@ -154,6 +154,7 @@ static const char *item_responder(const struct ocsp_item *i)
 
 bool cert_ocsp_misses(const struct tls_chain *chain)
 {
+    ensure(chain->count > 0);
     const struct tls_cert_facts *f = &chain->item[0];
     bool responder = *setting_text(&ocsp_uri) != '\0' || f->responder != NULL;
     return f->must_staple &&
@@ -296,7 +297,7 @@ static void item_keep(const struct ocsp_item *i, slice answer)
 
 static void ocsp_tell(void)
 {
-    char text[NOTE_BYTES];
+    char text[2 * NOTE_BYTES];
     for (size_t n = 0; watched != NULL && n < watched->count; n++) {
         const struct ocsp_item *i = &watched->item[n];
         if (item_responder(i) == NULL)
@@ -308,7 +309,7 @@ static void ocsp_tell(void)
         }
         bool silent = !item_is_fresh(i) && i->fails >= FAILS_TOLD;
         if (silent || (i->fails > 0 && !item_is_fresh(i) && i->use->facts.must_staple)) {
-            snprintf(text, sizeof text, "%s: %s", i->use->domains, i->note);
+            snprintf(text, sizeof text, "%.200s: %s", i->use->domains, i->note);
             alarm_raise_as(&ocsp_alarm, i->use->facts.must_staple ? ALARM_CRITICAL : ALARM_WARNING,
                            slice_of(text));
             return;

@@ -249,20 +249,30 @@ static const struct visit_ops mail_ops = {
     .opened = mail_opened, .secured = mail_secured, .input = mail_input, .ended = mail_ended
 };
 
-/* RFC 5322 §2.1.1: no line is longer than 998 bytes. Breaks a longer one behind a space, or if
- * there is none, before a character. */
+/* Where a line that is too long is broken: behind a space, or if there is none, before a
+ * character. */
+static size_t mail_break(slice line)
+{
+    size_t at = LINE_BYTES_MAX;
+    ensure(line.len > LINE_BYTES_MAX);
+    while (at > LINE_BYTES_MAX / 2 && line.ptr[at - 1] != ' ')
+        at--;
+    if (line.ptr[at - 1] == ' ')
+        return at;
+    at = LINE_BYTES_MAX;
+    while (at > 1 && ((unsigned char)line.ptr[at] & 0xc0) == 0x80)
+        at--;
+    return at;
+}
+
+/* RFC 5322 §2.1.1: no line is longer than 998 bytes. */
 static void mail_fold(struct buf *out, slice text)
 {
     slice line;
     while (text.len > 0) {
         slice_cut(text, '\n', &line, &text);
         while (line.len > LINE_BYTES_MAX) {
-            size_t at = LINE_BYTES_MAX;
-            while (at > LINE_BYTES_MAX / 2 && line.ptr[at - 1] != ' ')
-                at--;
-            if (line.ptr[at - 1] != ' ')
-                for (at = LINE_BYTES_MAX; at > 1 && ((unsigned char)line.ptr[at] & 0xc0) == 0x80;)
-                    at--;
+            size_t at = mail_break(line);
             buf_add(out, (slice){ line.ptr, at });
             buf_lit(out, "\n");
             line = slice_from(line, at);
@@ -293,6 +303,7 @@ static slice mail_text(slice subject, slice text)
                "Content-Transfer-Encoding: 8bit\n\n",
                SLICE_ARG(subject), date, id, sending.mail.host);
     mail_fold(&out, text);
+    ensure(!out.overflow);
     slice made = slice_dup(arena, buf_fit(&out));
     buf_fini(&out);
     return made;

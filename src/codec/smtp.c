@@ -62,6 +62,7 @@ static enum smtp_step smtp_say_hello(struct smtp *s, int state, struct buf *out)
 
 enum smtp_step smtp_too_early(struct smtp *s)
 {
+    ensure(s->state != WAIT_GREETING);
     s->state = ENDED;
     snprintf(s->note, sizeof s->note, "the relay says more than it was asked");
     return SMTP_FAILED;

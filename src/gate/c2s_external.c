@@ -1,6 +1,7 @@
 #include "gate/c2s_external.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/setting.h"
 #include "codec/xml_write.h"
 #include "gate/c2s_rows.h"
@@ -51,6 +52,7 @@ static enum sasl_failure external_failure(const struct tls_peer *peer)
 bool external_holds(const struct stream *s, enum sasl_failure *failure, struct why *why)
 {
     struct tls_peer peer;
+    ensure(s->x.conn != NULL); /* external_find() has looked */
     struct tls_trusted *trusted = stream_c2s(s)->trusted;
     struct tls_trust *trust = trusted != NULL ? tls_trusted_get(trusted) : NULL;
     conn_judge_again(s->x.conn, trust, TLS_FOR_CLIENT, &peer);
