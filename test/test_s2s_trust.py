@@ -43,13 +43,15 @@ class Issuer(federation.Authority):
                                              serialization.NoEncryption()))
         return {"certificate": str(pem), "key": str(secret)}, cert, key
 
-    def crl(self, *revoked, ends=30):
+    def crl(self, *revoked, ends=30, extension=None):
         builder = (x509.CertificateRevocationListBuilder().issuer_name(self.name)
                    .last_update(NOW - 60 * DAY).next_update(NOW + ends * DAY))
         for cert in revoked:
             builder = builder.add_revoked_certificate(
                 x509.RevokedCertificateBuilder().serial_number(cert.serial_number)
                 .revocation_date(NOW - DAY).build())
+        if extension:
+            builder = builder.add_extension(extension, True)
         return builder.sign(self.key, hashes.SHA256())
 
 
@@ -178,6 +180,110 @@ def test_a_damaged_list_is_passed_over(node, issuer):
     assert "bad.crl" in alarm["detail"]
 
 
+def scoped(issuer, revoked=(), **scope):
+    """A list with an issuing distribution point (RFC 5280 §5.2.5)."""
+    point = dict(full_name=None, relative_name=None, only_contains_user_certs=False,
+                 only_contains_ca_certs=False, only_some_reasons=None, indirect_crl=False,
+                 only_contains_attribute_certs=False)
+    return issuer.crl(*revoked, extension=x509.IssuingDistributionPoint(**{**point, **scope}))
+
+
+def shard(number):
+    return [x509.UniformResourceIdentifier(f"http://ca.test/{number}.crl")]
+
+
+def points_to(number):
+    return [x509.CRLDistributionPoints([x509.DistributionPoint(shard(number), None, None, None)])]
+
+
+def trust_alarms(node, name="tls.trust-file"):
+    return [a["detail"] for a in node.rows("alarm", "list") if a["name"] == name]
+
+
+@pytest.mark.parametrize("scope", [{"full_name": shard(1)}, {"only_contains_ca_certs": True},
+                                   {"only_contains_user_certs": True}], ids=["shard", "ca", "user"])
+@pytest.mark.parametrize("more", [[], points_to(2), points_to(1)], ids=["none", "other", "this"])
+def test_a_list_about_other_certificates_is_as_none(node, issuer, shown, scope, more):
+    """And a certificate that is in it is revoked."""
+    fine, gone = (issuer.make(name, dns(EVIL), more) for name in ("fine", "gone"))
+    put(node, "list.crl", scoped(issuer, [gone[1]], **scope).public_bytes(PEM))
+    assert offers(node, fine) and not offers(node, gone)
+    assert "refused" not in shown(fine[0]) and not trust_alarms(node)
+
+
+@pytest.mark.parametrize("make, told", [
+    (lambda i: scoped(i, indirect_crl=True), "indirect"),
+    (lambda i: scoped(i, only_some_reasons=frozenset([x509.ReasonFlags.key_compromise])),
+     "reasons"),
+    (lambda i: i.crl(extension=x509.DeltaCRLIndicator(1)), "delta"),
+    (lambda i: i.crl(extension=x509.UnrecognizedExtension(
+        x509.ObjectIdentifier("1.2.3.4"), b"\5\0")), "critical"),
+], ids=["indirect", "reasons", "delta", "critical"])
+def test_a_list_that_cannot_be_judged_is_told(node, issuer, make, told):
+    """Others in the same file count."""
+    fine, gone = issuer.make("fine", dns(EVIL)), issuer.make("gone", dns(EVIL))
+    put(node, "list.crl", make(issuer).public_bytes(PEM))
+    [alarm] = trust_alarms(node)
+    assert "list.crl" in alarm and told in node.log()
+    assert offers(node, fine) and offers(node, gone)
+    put(node, "list.crl", make(issuer).public_bytes(PEM) + issuer.crl(gone[1]).public_bytes(PEM))
+    assert offers(node, fine) and not offers(node, gone) and trust_alarms(node)
+
+
+def spoil(node, name, data):
+    """The reload is refused, and says which file it is about."""
+    (node.data / "trust" / "federation" / name).write_bytes(data)
+    assert name in refusal(node, "server", "reload")
+    assert name in trust_alarms(node)[0]
+
+
+def test_a_half_written_list_does_not_end_what_it_revokes(node, issuer):
+    gone, elsewhere = issuer.make("gone", dns(EVIL)), Issuer(issuer.folder, "elsewhere")
+    whole = issuer.crl(gone[1]).public_bytes(PEM)
+    first = elsewhere.crl().public_bytes(PEM)
+    put(node, "list.crl", whole)
+    for damaged in (b"", whole[:100], first + whole[:len(whole) // 2]):
+        spoil(node, "list.crl", damaged)
+        assert not offers(node, gone)
+        assert [r["subject"] for r in node.rows("cert-trust", "list") if r["kind"] == "revoked"]
+    put(node, "list.crl", first + whole)
+    assert not offers(node, gone) and not trust_alarms(node)
+
+
+def test_a_half_written_certificate_stays_trusted(node, issuer):
+    elsewhere = Issuer(issuer.folder, "elsewhere")
+    put(node, "elsewhere.pem", elsewhere.file.read_bytes())
+    spoil(node, "elsewhere.pem", elsewhere.file.read_bytes()[:80])
+    assert offers(node, elsewhere.make("there", dns(EVIL)))
+
+
+def test_a_damaged_later_list_makes_the_file_bad(node, issuer):
+    gone, elsewhere = issuer.make("gone", dns(EVIL)), Issuer(issuer.folder, "elsewhere")
+    whole = issuer.crl(gone[1]).public_bytes(PEM)
+    put(node, "list.crl", elsewhere.crl().public_bytes(PEM) + whole[:len(whole) // 2])
+    assert "list.crl" in trust_alarms(node)[0]
+    assert not [r for r in node.rows("cert-trust", "list") if r["kind"] == "revoked"]
+
+
+def test_the_alarm_tells_what_does_not_count(node, issuer):
+    """Files beyond the limit are not trusted either."""
+    first, second = Issuer(issuer.folder, "aaa"), Issuer(issuer.folder, "bbb")
+    put(node, "a.pem", first.file.read_bytes() * 1024)
+    put(node, "b.pem", second.file.read_bytes())
+    trusted = [offers(node, i.make("x", dns(EVIL))) for i in (first, second)]
+    listed = {row["subject"] for row in node.rows("cert-trust", "list")}
+    assert trusted == [f"CN={name} of tests" in listed for name in ("aaa", "bbb")]
+    assert sum(trusted) == 1 and trust_alarms(node)
+
+
+def test_an_old_list_is_told(node, issuer):
+    put(node, "list.crl", issuer.crl(ends=-50).public_bytes(PEM))
+    until("alarm", lambda: trust_alarms(node, "tls.trust-expiry"))
+    assert "list.crl" in trust_alarms(node, "tls.trust-expiry")[0]
+    put(node, "list.crl", issuer.crl().public_bytes(PEM))
+    until("end of the alarm", lambda: not trust_alarms(node, "tls.trust-expiry"))
+
+
 def test_trusted_certificates_of_openssl(node, issuer):
     """BEGIN TRUSTED CERTIFICATE."""
     elsewhere = Issuer(issuer.folder, "elsewhere")
@@ -238,13 +344,15 @@ def test_a_server_that_must_staple_and_does_not(issuer, shown):
 
 
 def answer(issuer, cert, status, ends, signer):
+    """ends None: it does not say until when it counts; then it is 8 days old."""
     by = x509.load_pem_x509_certificate(signer.file.read_bytes())
     authority = x509.load_pem_x509_certificate(issuer.file.read_bytes())
     revoked = status == ocsp.OCSPCertStatus.REVOKED
     return (ocsp.OCSPResponseBuilder()
             .add_response(cert=cert, issuer=authority, algorithm=hashes.SHA256(),
-                          cert_status=status, this_update=NOW - 2 * DAY,
-                          next_update=NOW + ends * DAY,
+                          cert_status=status,
+                          this_update=NOW - (8 if ends is None else 2) * DAY,
+                          next_update=None if ends is None else NOW + ends * DAY,
                           revocation_time=NOW - DAY if revoked else None, revocation_reason=None)
             .responder_id(ocsp.OCSPResponderEncoding.HASH, by).certificates([by])
             .sign(signer.key, hashes.SHA256())
@@ -258,7 +366,8 @@ GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
     (False, GOOD, 7, False, None), (True, GOOD, 7, False, None),
     (False, REVOKED, 7, False, "OCSP"), (True, GOOD, -1, False, "demands a stapled"),
     (False, REVOKED, 7, True, None), (True, GOOD, 7, True, "demands a stapled"),
-], ids=["good", "must-good", "revoked", "must-old", "forged", "must-forged"])
+    (True, GOOD, None, False, "demands a stapled"),
+], ids=["good", "must-good", "revoked", "must-old", "forged", "must-forged", "must-undated"])
 def test_stapled_answers(node, issuer, must, status, ends, forged, told):
     paths, cert, _ = issuer.make("evil", dns(EVIL), [MUST_STAPLE] if must else [])
     signer = Issuer(issuer.folder, "forger") if forged else issuer

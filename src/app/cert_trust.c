@@ -24,22 +24,30 @@
 #include <pthread.h>
 #include <unistd.h>
 
-enum { FINGERPRINT_LEN = 64, NAME_LEN_MAX = 240, CRL_FILES_MAX = 64 /* that are listed */ };
+enum {
+    FINGERPRINT_LEN = 64,
+    NAME_LEN_MAX = 240,
+    CRL_FILES_MAX = 64 /* that are listed */,
+    FILES_MAX = 2 * TLS_TRUST_MAX /* of a store */
+};
 
 static const char *const store_names[] = { "federation", "clients", NULL };
 
 static struct alarm trust_alarm = {
     .name = "tls.trust-expiry",
     .severity = ALARM_WARNING,
-    .text = "A certificate that this server trusts expires soon, or has expired.",
-    .action = "Add the one that replaces it (`musterctl cert-trust add`) and delete this one "
-              "(`musterctl cert-trust del`). `musterctl cert-trust list` shows all.",
+    .text = "A certificate that this server trusts expires soon or has expired, or a list of "
+            "revoked certificates is old.",
+    .action = "Add the certificate that replaces it (`musterctl cert-trust add`) and delete this "
+              "one (`musterctl cert-trust del`). For a list, put a new one in its place and run "
+              "`musterctl server reload`. `musterctl cert-trust list` shows all.",
 };
 
 static struct alarm file_alarm = {
     .name = "tls.trust-file",
     .severity = ALARM_ERROR,
-    .text = "A file in a folder of trusted certificates cannot be used. The other files count.",
+    .text = "A file in a folder of trusted certificates cannot be used. The other files count. At "
+            "a reload that is refused, all files count as they were before.",
     .action = "Correct or remove it, and run `musterctl server reload`. `musterctl cert-trust "
               "list` shows what counts.",
 };
@@ -77,6 +85,9 @@ struct trust_store {
     struct trust_crl crl[CRL_FILES_MAX];
     size_t crl_count, bad_count; /* bad: files that are of no use; `bad` is about the first */
     struct why bad;
+    const char **path; /* of all files that count */
+    size_t path_count;
+    bool lost; /* one that counted before is of no use now, or the folder is; `bad` is about it */
     struct tls_trust *own, *with_system; /* with_system: of federation only */
 };
 
@@ -134,49 +145,100 @@ static enum err trust_read_file(struct trust_store *s, const char *path, const c
     return e;
 }
 
+static void trust_note_bad(struct trust_store *s, const struct why *why, bool lost)
+{
+    if (s->bad_count++ == 0 || (lost && !s->lost))
+        s->bad = *why;
+    s->lost = s->lost || lost;
+}
+
 static enum err trust_read_crl(struct trust_store *s, const char *path, const char *name,
                                struct why *why)
 {
     struct trust_crl one = { .path = path };
+    struct why beyond;
     enum err e = trust_check_name(path, name, why);
     if (e == OK)
         e = tls_crl_check(&one.facts, path, why);
     if (e == OK && s->crl_count < CRL_FILES_MAX)
         s->crl[s->crl_count++] = one;
+    if (e == OK && one.facts.beyond != NULL) {
+        why_set(&beyond, "%s: a list does not count: %s", path, one.facts.beyond);
+        trust_note_bad(s, &beyond, false);
+    }
     return e;
 }
 
-static void trust_read_folder(struct trust_store *s, const char *folder)
+static bool trust_has_path(const struct trust_store *s, const char *path)
+{
+    for (size_t i = 0; i < s->path_count; i++)
+        if (strcmp(s->path[i], path) == 0)
+            return true;
+    return false;
+}
+
+static void trust_read_one(struct trust_store *s, const char *path, const char *name,
+                           const struct trust_store *before)
+{
+    bool crl = tls_crl_takes(name);
+    struct why why;
+    enum err e = OK;
+    if (!crl && !tls_trust_takes(name))
+        return;
+    if (s->path_count == FILES_MAX) {
+        why_set(&why, "%s: there are more than %d files, allowed at most that", path, FILES_MAX);
+        e = E_LIMIT;
+    }
+    if (e == OK)
+        e = crl ? trust_read_crl(s, path, name, &why) : trust_read_file(s, path, name, &why);
+    if (e == OK)
+        s->path[s->path_count++] = path;
+    else
+        trust_note_bad(s, &why, trust_has_path(before, path));
+}
+
+static void trust_read_folder(struct trust_store *s, const char *folder,
+                              const struct trust_store *before)
 {
     DIR *dir = opendir(folder);
     const struct dirent *d;
     struct why why;
-    if (dir == NULL && errno != ENOENT && durable_failed(&s->bad, folder, errno) != OK)
-        s->bad_count++;
-    while (dir != NULL && (d = readdir(dir)) != NULL) {
-        const char *path = arena_printf(s->arena, "%s/%s", folder, d->d_name);
-        enum err e = tls_trust_takes(d->d_name) ? trust_read_file(s, path, d->d_name, &why)
-                     : tls_crl_takes(d->d_name) ? trust_read_crl(s, path, d->d_name, &why)
-                                                : OK;
-        if (e != OK && s->bad_count++ == 0)
-            s->bad = why;
-    }
+    if (dir == NULL && errno != ENOENT && durable_failed(&why, folder, errno) != OK)
+        trust_note_bad(s, &why, before->path_count > 0);
+    while (dir != NULL && (d = readdir(dir)) != NULL)
+        trust_read_one(s, arena_printf(s->arena, "%s/%s", folder, d->d_name), d->d_name, before);
     if (dir != NULL)
         closedir(dir);
 }
 
+/* A file that counted and is damaged now may be half written. Without it, revoked certificates
+ * would be accepted again. */
+static enum err trust_is_whole(const struct trust_store *s, struct why *why)
+{
+    if (!s->lost)
+        return OK;
+    why_set(why, "%s; the files that were read before still count: correct or remove this one",
+            s->bad.text);
+    return E_SYNTAX;
+}
+
 /* file: of authorities of other servers, in place of those of the system; NULL: none. */
 static enum err trust_store_load(struct trust_store *s, const char *data, const char *file,
-                                 unsigned store, struct why *why)
+                                 unsigned store, const struct trust_store *before, struct why *why)
 {
     bool federation = store == CERT_TRUST_FEDERATION;
     *s = (struct trust_store){ .arena = arena_create(0) };
     s->entry = arena_new(s->arena, struct trust_entry, TLS_TRUST_MAX);
-    const char *folder = trust_folder(s->arena, data, store);
-    trust_read_folder(s, folder);
-    enum err e = tls_trust_create_with(&s->own, false, federation ? file : NULL, folder, why);
+    s->path = arena_new(s->arena, const char *, FILES_MAX);
+    trust_read_folder(s, trust_folder(s->arena, data, store), before);
+    enum err e = trust_is_whole(s, why);
+    if (e != OK)
+        alarm_raise(&file_alarm, slice_of(why->text));
+    if (e == OK)
+        e = tls_trust_create_with(&s->own, false, federation ? file : NULL, s->path, s->path_count,
+                                  why);
     if (e == OK && federation && file == NULL)
-        e = tls_trust_create_with(&s->with_system, true, NULL, folder, why);
+        e = tls_trust_create_with(&s->with_system, true, NULL, s->path, s->path_count, why);
     if (e != OK)
         trust_store_free(s);
     return e;
@@ -208,7 +270,7 @@ enum err cert_trust_load(const char *data, const char *file, struct why *why)
     struct trust_store made[CERT_TRUST_STORES] = { 0 };
     enum err e = OK;
     for (unsigned i = 0; i < CERT_TRUST_STORES && e == OK; i++)
-        e = trust_store_load(&made[i], data, file, i, why);
+        e = trust_store_load(&made[i], data, file, i, &stores[i], why); /* main's own */
     pthread_mutex_lock(&lock);
     for (unsigned i = 0; i < CERT_TRUST_STORES && e == OK; i++) {
         struct trust_store old = stores[i];
@@ -226,10 +288,11 @@ enum err cert_trust_load(const char *data, const char *file, struct why *why)
 
 enum err cert_trust_check(const char *data, const char *file, struct why *why)
 {
+    const struct trust_store nothing = { 0 };
     enum err e = OK;
     for (unsigned i = 0; i < CERT_TRUST_STORES && e == OK; i++) {
         struct trust_store read;
-        e = trust_store_load(&read, data, file, i, why);
+        e = trust_store_load(&read, data, file, i, &nothing, why);
         if (e != OK)
             continue;
         if (read.bad_count > 0) {
@@ -270,6 +333,40 @@ void cert_trust_each(void (*fn)(const struct tls_cert_facts *facts, void *arg), 
     pthread_mutex_unlock(&lock);
 }
 
+/* Of all lists of revoked certificates, the file of that which becomes old first; NULL: none does.
+ * With the lock. */
+static const struct trust_crl *trust_first_crl(void)
+{
+    const struct trust_crl *first = NULL;
+    for (unsigned i = 0; i < CERT_TRUST_STORES; i++)
+        for (size_t k = 0; k < stores[i].crl_count; k++) {
+            const struct trust_crl *c = &stores[i].crl[k];
+            if (c->facts.next_update > 0 &&
+                (first == NULL || c->facts.next_update < first->facts.next_update))
+                first = c;
+        }
+    return first;
+}
+
+/* A list is made anew each few days, so nothing is said before it is old. With the lock. */
+static void trust_tell(const struct trust_entry *cert, const struct trust_crl *crl, int64_t now,
+                       int64_t notice_days)
+{
+    int64_t days = cert != NULL ? cert_days_left(&cert->facts, now) : notice_days;
+    struct arena *arena = arena_create(0);
+    if (days < notice_days)
+        alarm_raise_as(
+            &trust_alarm, days < 0 ? ALARM_ERROR : ALARM_WARNING,
+            slice_of(arena_printf(arena, "%s: %" PRId64 " days left", cert->facts.subject, days)));
+    else if (crl != NULL && crl->facts.next_update < now)
+        alarm_raise_as(&trust_alarm, ALARM_WARNING,
+                       slice_of(arena_printf(arena, "%s: the list of revoked certificates is old",
+                                             crl->path)));
+    else
+        alarm_clear(&trust_alarm);
+    arena_destroy(&arena);
+}
+
 int64_t cert_trust_look(int64_t now, int64_t notice_days)
 {
     const struct trust_entry *first = NULL;
@@ -279,16 +376,7 @@ int64_t cert_trust_look(int64_t now, int64_t notice_days)
             if (first == NULL || stores[i].entry[k].facts.not_after < first->facts.not_after)
                 first = &stores[i].entry[k];
     int64_t at = first != NULL ? first->facts.not_after : INT64_MAX;
-    int64_t days = first != NULL ? cert_days_left(&first->facts, now) : notice_days;
-    if (days >= notice_days) {
-        alarm_clear(&trust_alarm);
-    } else {
-        struct arena *arena = arena_create(0);
-        alarm_raise_as(
-            &trust_alarm, days < 0 ? ALARM_ERROR : ALARM_WARNING,
-            slice_of(arena_printf(arena, "%s: %" PRId64 " days left", first->facts.subject, days)));
-        arena_destroy(&arena);
-    }
+    trust_tell(first, trust_first_crl(), now, notice_days);
     pthread_mutex_unlock(&lock);
     return at;
 }

@@ -3,7 +3,8 @@
  * file FINGERPRINT.pem for each certificate, by `cert-trust add|del|list`.
  *
  * Files *.crl there are lists of revoked certificates (io/tls_trust.h). A file that is of no use is
- * passed over with an alarm: the other ones count.
+ * passed over with an alarm: the other ones count. A reload is refused if it is a file that counted
+ * before: it may be half written, and without it revoked certificates would be accepted again.
  *
  * Federation also trusts what tls.trust of the node file has, or where that is not given what the
  * operating system trusts, unless cert.trust-system is off. */
@@ -24,13 +25,15 @@ enum cert_trust_store { CERT_TRUST_FEDERATION, CERT_TRUST_CLIENTS, CERT_TRUST_ST
  * the store is empty. */
 struct tls_trusted *cert_trusted(enum cert_trust_store store);
 /* Reads both stores: at start after the settings, and at a reload. On an error nothing has changed.
- * file: tls.trust; NULL: not given. E_IO, E_SYNTAX, E_LIMIT: that is not usable. Main's thread. */
+ * file: tls.trust; NULL: not given. E_IO, E_SYNTAX, E_LIMIT: that is not usable, or at a reload a
+ * file that counted before. Main's thread. */
 NODISCARD enum err cert_trust_load(const char *data, const char *file, struct why *why);
 /* For --check: whether it would, and all files are of use. Any thread. */
 NODISCARD enum err cert_trust_check(const char *data, const char *file, struct why *why);
 /* Each certificate of both stores. Any thread; fn must not call anything of here. */
 void cert_trust_each(void (*fn)(const struct tls_cert_facts *facts, void *arg), void *arg);
 void cert_trust_end(void); /* memory only; after the workers have ended */
-/* Raises or clears the alarm about certificates that expire. Returns when the first of them does,
+/* Raises or clears the alarm about certificates that expire, and about lists of revoked ones that
+ * are old. Returns when the first certificate does,
  * in seconds since 1970; INT64_MAX: there is none. Any thread. */
 int64_t cert_trust_look(int64_t now, int64_t notice_days);

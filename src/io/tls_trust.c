@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ocsp.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,8 +20,8 @@ enum {
     CHAIN_DEPTH_MAX = 10,
     AUTH_LEVEL = 2, /* 112 bits: RSA 2048, no SHA-1 */
     PATH_BYTES = 4096,
-    PLAIN_NAME_MAX = 240,
-    STAPLE_SKEW_S = 300 /* between clocks */
+    STAPLE_SKEW_S = 300,             /* between clocks */
+    STAPLE_UNDATED_S = 7 * 24 * 3600 /* how old one without an end may be */
 };
 
 struct tls_trust {
@@ -71,7 +72,52 @@ bool tls_crl_takes(const char *file)
     return name.len > 4 && slice_eq_nocase(slice_from(name, name.len - 4), SLICE(".crl"));
 }
 
-/* As many as there are; the rest of a damaged file is not looked at. */
+static bool is_critical_beyond(const X509_EXTENSION *ext)
+{
+    int nid = OBJ_obj2nid(X509_EXTENSION_get_object((X509_EXTENSION *)(uintptr_t)ext));
+    return X509_EXTENSION_get_critical(ext) && nid != NID_issuing_distribution_point &&
+           nid != NID_authority_key_identifier && nid != NID_delta_crl;
+}
+
+static bool crl_has_critical_entry(X509_CRL *crl)
+{
+    STACK_OF(X509_REVOKED) *all = X509_CRL_get_REVOKED(crl);
+    for (int i = 0; i < sk_X509_REVOKED_num(all); i++) {
+        const X509_REVOKED *one = sk_X509_REVOKED_value(all, i);
+        for (int k = 0; k < X509_REVOKED_get_ext_count(one); k++)
+            if (X509_EXTENSION_get_critical(X509_REVOKED_get_ext(one, k)))
+                return true;
+    }
+    return false;
+}
+
+/* Why a list says nothing that can be judged; NULL: it can. A list with a critical extension that
+ * is not understood must not be used (RFC 5280 §5.2, §5.3). */
+static const char *crl_is_beyond(X509_CRL *crl)
+{
+    int has = 0;
+    ISSUING_DIST_POINT *scope =
+        X509_CRL_get_ext_d2i(crl, NID_issuing_distribution_point, &has, NULL);
+    const char *why = NULL;
+    if (scope == NULL && has != -1)
+        why = "its issuing distribution point is damaged";
+    else if (scope != NULL && scope->indirectCRL > 0)
+        why = "it is an indirect list, of several issuers";
+    else if (scope != NULL && scope->onlysomereasons != NULL)
+        why = "it has only some of the reasons for which certificates are revoked";
+    else if (X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1) >= 0)
+        why = "it is a delta list, which has only what has changed since another one";
+    for (int i = 0; why == NULL && i < X509_CRL_get_ext_count(crl); i++)
+        if (is_critical_beyond(X509_CRL_get_ext(crl, i)))
+            why = "it has a critical extension that is not known";
+    if (why == NULL && crl_has_critical_entry(crl))
+        why = "an entry has a critical extension that is not known";
+    ISSUING_DIST_POINT_free(scope);
+    ERR_clear_error();
+    return why;
+}
+
+/* All of them, or none of a file that is damaged somewhere. */
 static STACK_OF(X509_CRL) * crls_of(slice text)
 {
     STACK_OF(X509_CRL) *all = sk_X509_CRL_new_null();
@@ -79,10 +125,19 @@ static STACK_OF(X509_CRL) * crls_of(slice text)
     const unsigned char *at = (const unsigned char *)text.ptr;
     X509_CRL *crl;
     ensure(all != NULL && in != NULL);
+    ERR_clear_error();
     while ((crl = PEM_read_bio_X509_CRL(in, NULL, tls_no_pass_phrase, NULL)) != NULL)
         ensure(sk_X509_CRL_push(all, crl) > 0);
-    if (sk_X509_CRL_num(all) == 0 && (crl = d2i_X509_CRL(NULL, &at, (long)text.len)) != NULL)
-        ensure(sk_X509_CRL_push(all, crl) > 0);
+    bool over = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    while (!over && (crl = sk_X509_CRL_pop(all)) != NULL)
+        X509_CRL_free(crl);
+    if (over && sk_X509_CRL_num(all) == 0) {
+        crl = d2i_X509_CRL(NULL, &at, (long)text.len);
+        if (crl != NULL && at == (const unsigned char *)text.ptr + text.len)
+            ensure(sk_X509_CRL_push(all, crl) > 0);
+        else
+            X509_CRL_free(crl);
+    }
     BIO_free(in);
     ERR_clear_error();
     return all;
@@ -97,7 +152,10 @@ static enum err crls_read(STACK_OF(X509_CRL) * *out, const char *path, struct wh
     *out = e == OK && bytes.len > 0 ? crls_of(bytes) : sk_X509_CRL_new_null();
     buf_fini(&text);
     if (e == OK && sk_X509_CRL_num(*out) == 0) {
-        why_set(why, "%s: no list of revoked certificates; give a CRL in PEM or DER", path);
+        why_set(why,
+                "%s: no list of revoked certificates, or a damaged one; give whole CRLs in PEM or "
+                "DER",
+                path);
         e = E_SYNTAX;
     }
     return e;
@@ -113,52 +171,33 @@ enum err tls_crl_check(struct tls_crl_facts *out, const char *path, struct why *
         int revoked = sk_X509_REVOKED_num(X509_CRL_get_REVOKED(crl));
         const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
         int64_t at = next != NULL ? tls_cert_seconds(next) : 0;
+        const char *beyond = crl_is_beyond(crl);
+        if (i == 0)
+            tls_cert_line(X509_CRL_get_issuer(crl), out->issuer, sizeof(out->issuer));
+        if (beyond != NULL) {
+            out->beyond = out->beyond == NULL ? beyond : out->beyond;
+            continue;
+        }
         out->revoked += revoked > 0 ? (unsigned)revoked : 0;
         if (at > 0 && (out->next_update == 0 || at < out->next_update))
             out->next_update = at;
-        if (i == 0)
-            tls_cert_line(X509_CRL_get_issuer(crl), out->issuer, sizeof(out->issuer));
     }
     sk_X509_CRL_pop_free(all, X509_CRL_free);
     return e;
 }
 
-static void load_revoked(struct tls_trust *t, const char *path)
+static enum err load_revoked(struct tls_trust *t, const char *path, struct why *why)
 {
     STACK_OF(X509_CRL) * all;
-    struct why why;
-    if (crls_read(&all, path, &why) == OK) {
-        for (int i = 0; i < sk_X509_CRL_num(all); i++)
-            ensure(X509_STORE_add_crl(t->store, sk_X509_CRL_value(all, i)) == 1);
+    enum err e = crls_read(&all, path, why);
+    for (int i = 0; i < sk_X509_CRL_num(all); i++) {
+        if (crl_is_beyond(sk_X509_CRL_value(all, i)) != NULL)
+            continue;
+        ensure(X509_STORE_add_crl(t->store, sk_X509_CRL_value(all, i)) == 1);
         t->lists = true;
     }
     sk_X509_CRL_pop_free(all, X509_CRL_free);
-}
-
-/* As app/cert_trust.c has it: a backup could not have other names. */
-static bool is_plain_name(const char *name)
-{
-    return strpbrk(name, " \n") == NULL && strlen(name) <= PLAIN_NAME_MAX;
-}
-
-/* With the files that are of use. */
-static void load_what_is_right(struct tls_trust *t, const char *folder)
-{
-    DIR *dir = opendir(folder);
-    const struct dirent *entry;
-    struct why why;
-    char path[PATH_BYTES];
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
-        if (!is_plain_name(entry->d_name))
-            continue;
-        if (tls_crl_takes(entry->d_name))
-            load_revoked(t, path);
-        else if (tls_trust_takes(entry->d_name) && load_trusted(t->store, path, &why) != OK)
-            ERR_clear_error();
-    }
-    if (dir != NULL)
-        closedir(dir);
+    return e;
 }
 
 static enum err load_folder(X509_STORE *store, const char *folder, struct why *why)
@@ -229,16 +268,17 @@ enum err tls_trust_create(struct tls_trust **out, const char *file, const char *
 }
 
 enum err tls_trust_create_with(struct tls_trust **out, bool system, const char *file,
-                               const char *folder, struct why *why)
+                               const char *const *path, size_t count, struct why *why)
 {
     struct tls_trust *t = trust_new();
     enum err e = OK;
 
     atomic_init(&t->system_wanted, system);
-    if (e == OK && file != NULL)
+    if (file != NULL)
         e = load_trusted(t->store, file, why);
-    if (e == OK)
-        load_what_is_right(t, folder);
+    for (size_t i = 0; e == OK && i < count; i++)
+        e = tls_crl_takes(path[i]) ? load_revoked(t, path[i], why)
+                                   : load_trusted(t->store, path[i], why);
     return trust_give(out, t, e);
 }
 
@@ -318,8 +358,10 @@ static void note_facts(struct tls_peer *out, const X509 *cert, int code)
     out->not_after = tls_cert_seconds(X509_get0_notAfter(cert));
 }
 
-/* X509_STORE_CTX_set_verify_cb(3). An issuer need not have a list, and an old one still says what
- * is revoked. */
+/* X509_STORE_CTX_set_verify_cb(3). An issuer need not have a list. A certificate that is in a list
+ * of its issuer is revoked, also where the list is old, is about other certificates (RFC 5280
+ * §5.2.5), or the issuer may not make lists; one that is not in it is as without a list. A list
+ * with a wrong signature stays an error: somebody has changed it. */
 static int lists_may_miss(int good, X509_STORE_CTX *ctx)
 {
     switch (X509_STORE_CTX_get_error(ctx)) {
@@ -327,6 +369,8 @@ static int lists_may_miss(int good, X509_STORE_CTX *ctx)
     case X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER:
     case X509_V_ERR_CRL_HAS_EXPIRED:
     case X509_V_ERR_CRL_NOT_YET_VALID:
+    case X509_V_ERR_DIFFERENT_CRL_SCOPE:
+    case X509_V_ERR_KEYUSAGE_NO_CRL_SIGN:
         X509_STORE_CTX_set_error(ctx, X509_V_OK);
         return 1;
     default:
@@ -460,7 +504,8 @@ static int status_of(OCSP_BASICRESP *answer, X509 *cert, X509 *issuer)
         if (!is_about(one, cert, issuer))
             continue;
         int status = OCSP_single_get0_status(one, NULL, NULL, &from, &to);
-        return OCSP_check_validity(from, to, STAPLE_SKEW_S, -1) == 1 ? status : -1;
+        long oldest = to == NULL ? STAPLE_UNDATED_S : -1;
+        return OCSP_check_validity(from, to, STAPLE_SKEW_S, oldest) == 1 ? status : -1;
     }
     return -1;
 }

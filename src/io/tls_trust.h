@@ -46,13 +46,12 @@ struct tls_peer {
 NODISCARD enum err tls_trust_create(struct tls_trust **out, const char *file, const char *folder,
                                     struct why *why);
 /* What the system trusts, if asked for and when it is needed, and the certificates of a file,
- * unless it is NULL, and of a folder, which need not be there; without any nothing is trusted. In
- * the folder, *.crl files are lists of revoked certificates (RFC 5280 §5; PEM, several, or DER,
- * one): where the issuer of a certificate has one, it counts, also when it is old. Files in the
- * folder that are of no use, or have a space in their names, are passed over: tls_crl_check() and
- * io/tls_cert.h tell of them. Errors: as above. Waits for the disk. */
+ * unless it is NULL, and of `count` files more; without any nothing is trusted. Those named *.crl
+ * are lists of revoked certificates (RFC 5280 §5; PEM, several, or DER, one): where the issuer of a
+ * certificate has one, it counts, also when it is old. Lists that cannot be judged
+ * (tls_crl_check()) do not count. Errors: as above, of any file. Waits for the disk. */
 NODISCARD enum err tls_trust_create_with(struct tls_trust **out, bool system, const char *file,
-                                         const char *folder, struct why *why);
+                                         const char *const *path, size_t count, struct why *why);
 /* Whether a file of this name in such a folder counts: as certificates, as lists. */
 bool tls_trust_takes(const char *name);
 bool tls_crl_takes(const char *name);
@@ -62,8 +61,11 @@ struct tls_crl_facts {
     char issuer[TLS_SUBJECT_BYTES]; /* of the first list */
     unsigned lists, revoked;
     int64_t next_update; /* of the list that becomes old first; 0: none says it */
+    /* Why one of the lists does not count: it is a delta, or indirect, or has only some reasons, or
+     * has critical extensions that are not known. The others do. Static; NULL: all count. */
+    const char *beyond;
 };
-/* E_IO, E_SYNTAX: it is not usable. Waits for the disk. */
+/* E_IO, E_SYNTAX: it is not usable, also if a part of it is damaged. Waits for the disk. */
 NODISCARD enum err tls_crl_check(struct tls_crl_facts *out, const char *path, struct why *why);
 struct tls_trust *tls_trust_ref(struct tls_trust *trust);
 void tls_trust_unref(struct tls_trust **trust); /* NULL is fine */

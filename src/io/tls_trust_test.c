@@ -226,7 +226,7 @@ static void *judge_often(void *arg)
     return (void *)verified;
 }
 
-/* A folder that need not be there, and what is handed out while it changes. */
+/* Files that may be none, and what is handed out while it changes. */
 static void test_what_is_trusted_now(void **state)
 {
     static struct tls_trusted trusted = TLS_TRUSTED_INIT;
@@ -235,10 +235,11 @@ static void test_what_is_trusted_now(void **state)
     struct tls_trust *nothing = NULL, *ours = NULL, *all = NULL;
     struct tls_peer peer;
     struct why why;
+    const char *file = path;
     (void)state;
-    assert_int_equal(tls_trust_create_with(&nothing, false, NULL, "/nonexistent", &why), OK);
-    assert_int_equal(tls_trust_create_with(&ours, false, NULL, dir, &why), OK);
-    assert_int_equal(tls_trust_create_with(&all, true, NULL, dir, &why), OK);
+    assert_int_equal(tls_trust_create_with(&nothing, false, NULL, NULL, 0, &why), OK);
+    assert_int_equal(tls_trust_create_with(&ours, false, NULL, &file, 1, &why), OK);
+    assert_int_equal(tls_trust_create_with(&all, true, NULL, &file, 1, &why), OK);
     tls_trust_judge(nothing, leaf.cert, NULL, TLS_FOR_SERVER, &peer);
     assert_int_equal(peer.verdict, TLS_UNKNOWN_ISSUER);
     tls_trust_judge(all, leaf.cert, NULL, TLS_FOR_SERVER, &peer);
