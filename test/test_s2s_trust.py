@@ -496,10 +496,49 @@ def test_tls_1_1_is_not_spoken(node):
         peer.wrap(context)
 
 
+def demand(node, pattern=EVIL):
+    [row] = [r for r in node.rows("s2s-demand", "list") if r["pattern"] == pattern]
+    return row["auth"], row["verify"], row["tls_min"], row["pins"], row["description"]
+
+
+def test_what_is_not_given_stays(node):
+    pin = "ab" * 32
+    node.ctl("s2s-demand", "set", EVIL, "--pin", pin, "--description", "by phone")
+    node.ctl("s2s-demand", "set", EVIL, "--tls-min", "1.3")
+    assert demand(node) == ("certificate", "settings", "1.3", pin, "by phone")
+    assert "--pin none" in refusal(node, "s2s-demand", "set", EVIL, "--auth", "dialback")
+    refusal(node, "s2s-demand", "set", EVIL, "--verify", "off")
+    assert demand(node) == ("certificate", "settings", "1.3", pin, "by phone")
+    node.ctl("s2s-demand", "set", EVIL, "--pin", "none", "--auth", "dialback")
+    assert demand(node) == ("dialback", "settings", "1.3", "", "by phone")
+    node.ctl("s2s-demand", "set", EVIL, "--pin", pin, "--description", "")
+    assert demand(node) == ("certificate", "settings", "1.3", pin, "")
+    node.ctl("s2s-demand", "set", EVIL, "--pin", "none", "--auth", "settings")
+    assert "s2s-demand del" in refusal(node, "s2s-demand", "set", EVIL, "--tls-min", "any")
+    assert demand(node) == ("settings", "settings", "1.3", "", "")
+
+
+@pytest.mark.parametrize("auth", ["any", "dialback"])
+def test_how_a_domain_is_proved_does_not_end_the_check_of_its_server(node, issuer, shown, auth):
+    stranger = Issuer(issuer.folder, "elsewhere").make("self", dns(EVIL))
+    node.ctl("set", "s2s.verify-certificates", "on")
+    node.ctl("s2s-demand", "set", EVIL, "--auth", auth)
+    assert "its certificate is refused" in shown(stranger[0])
+    node.ctl("s2s-demand", "set", EVIL, "--verify", "off")
+    listener = Listener(EVIL, stranger[0])
+    federation.route(node, EVIL, listener.port)
+    node.client("alice").send(f"<message to='a@{EVIL}' type='chat'><body>x</body></message>")
+    listener.secure(features="" if auth == "dialback" else federation.EXTERNAL).close()
+    assert demand(node)[:2] == (auth, "off")
+    listener.close()
+
+
 def test_demands_that_are_wrong(node):
     pin = "a" * 64
     assert "--auth" in refusal(node, "s2s-demand", "set", EVIL)
-    for args in (("*a", "--auth", "any"), (EVIL, "--auth", "no"), (EVIL, "--tls-min", "1.1"),
+    for args in ((ONE, "--auth", "any"), ("127.0.0.1", "--auth", "any"),
+                 (EVIL, "--auth", "certificate", "--verify", "off"), ("*a", "--auth", "any"),
+                 (EVIL, "--auth", "no"), (EVIL, "--tls-min", "1.1"),
                  (EVIL, "--pin", "abc"), (EVIL, "--pin", pin, "--auth", "dialback"),
                  (EVIL, "--pin", " ".join([pin] * 9))):
         refusal(node, "s2s-demand", "set", *args)

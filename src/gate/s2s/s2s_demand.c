@@ -5,14 +5,19 @@
 static void demand_by_row(struct s2s_demand *d, const struct s2s_listed *l)
 {
     if (l->auth != S2S_AUTH_SETTINGS) {
-        d->verify = l->auth == S2S_AUTH_CERTIFICATE;
         d->external = l->auth != S2S_AUTH_DIALBACK;
         d->dialback = l->auth != S2S_AUTH_CERTIFICATE;
     }
     d->tls_min = l->tls_min == 13 ? "TLSv1.3" : NULL;
     d->pins = l->pins;
-    d->tls = d->tls || l->tls_min > 0 || l->pins.len > 0 || l->auth == S2S_AUTH_CERTIFICATE;
-    d->plain = d->plain && l->tls_min == 0 && l->pins.len == 0 && l->auth != S2S_AUTH_CERTIFICATE;
+    if (l->verify != S2S_VERIFY_SETTINGS)
+        d->verify = l->verify == S2S_VERIFY_ON;
+    if (l->auth == S2S_AUTH_CERTIFICATE)
+        d->verify = true;
+    d->firm = l->tls_min > 0 || l->pins.len > 0 || l->auth == S2S_AUTH_CERTIFICATE ||
+              l->verify == S2S_VERIFY_ON;
+    d->tls = d->tls || d->firm;
+    d->plain = d->plain && !d->firm;
 }
 
 static bool demand_has_plain_route(const struct s2s_route *first)
@@ -31,9 +36,11 @@ struct s2s_demand s2s_demand_of(slice domain)
                             .dialback = setting_bool(&s2s_dialback) };
     struct s2s_levels at = s2s_levels_of(domain);
     const struct s2s_listed *l, *demand = NULL, *routes = NULL;
+    bool ended = false;
     while ((l = s2s_levels_next(&at)) != NULL) {
         demand = demand == NULL && l->demands ? l : demand;
-        routes = routes == NULL && l->routes != NULL ? l : routes;
+        routes = routes == NULL && !ended && l->serves ? l : routes;
+        ended = ended || l->ends;
     }
     d.plain = routes != NULL && demand_has_plain_route(routes->routes);
     if (demand != NULL)

@@ -6,7 +6,8 @@
 
 struct s2s_demand {
     bool tls;            /* streams must be encrypted */
-    bool plain;          /* but a static route lets it do without, unless a demand is above it */
+    bool plain;          /* but a static route lets it do without, unless `firm` */
+    bool firm;           /* a demand needs TLS, whatever routes say */
     bool verify;         /* a server that we connect to must show a right certificate */
     bool external;       /* a certificate proves the domain */
     bool dialback;       /* dialback proves the domain, and ours to it */

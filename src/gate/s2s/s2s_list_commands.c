@@ -61,6 +61,20 @@ static void lists_changed_run(struct worker *w, void *message, const struct mess
     store_submit(s2s_lists_read(w), worker_loop(w), 0, lists_read_again, r);
 }
 
+static void lists_read_late(void *arg, enum store_result result, const struct store_batch *b)
+{
+    s2s_lists_take(arg, result, b);
+    if (result == STORE_OK)
+        lists_apply(arg, SLICE("*"));
+}
+
+static void lists_late(struct worker *w)
+{
+    store_submit(s2s_lists_read(w), worker_loop(w), 0, lists_read_late, w);
+}
+
+static void lists_start(struct worker *w) { s2s_lists_start(w, lists_late); }
+
 static const struct message_field lists_changed_fields[] = {
     F_TEXT(struct lists_changed, pattern, S2S_PATTERN_MAX),
     { 0 },
@@ -80,6 +94,17 @@ static void lists_tell(struct worker *w, slice pattern, const struct asker *by)
     each_home(w, &lists_message, &(struct lists_changed){ pattern }, by);
 }
 
+/* It would have no effect: nothing for a domain of ours goes to another server. */
+static bool pattern_is_ours(struct command_call *call)
+{
+    slice pattern = command_arg(call, "pattern");
+    if (!s2s_is_ours(call->worker, pattern))
+        return false;
+    command_fail(call, E_CONFLICT, "%.*s is a domain of this server; give that of another one",
+                 SLICE_ARG(pattern));
+    return true;
+}
+
 /* Changes are made at one place, the home of DUTY_LINKS, so that one follows the other. A task is
  * in the arena of its call. */
 struct list_task {
@@ -90,6 +115,7 @@ struct list_task {
 
 static const char *const tls_names[] = { "starttls", "direct", "none", NULL };
 static const char *const auth_names[] = { "settings", "any", "certificate", "dialback", NULL };
+static const char *const verify_names[] = { "settings", "on", "off", NULL };
 static const char *const version_names[] = { "any", "1.2", "1.3", NULL };
 static const uint8_t versions[] = { 0, 12, 13 };
 
@@ -175,6 +201,8 @@ static void route_added(void *arg, enum store_result result, const struct store_
 
 static void run_route_add(struct command_call *call)
 {
+    if (pattern_is_ours(call))
+        return;
     struct list_task *t = list_task_new(call, "the route applies to new connections", "");
     struct store_batch *b = list_task_batch(t);
     slice description = command_arg(call, "description");
@@ -316,28 +344,83 @@ static bool pins_ok(slice text)
     return count > 0;
 }
 
-static void run_demand_set(struct command_call *call)
+/* "none" takes them away. */
+static bool pins_or_none_ok(slice text) { return slice_is(text, "none") || pins_ok(text); }
+
+#define NO_DEMAND                                                                                  \
+    "found no demand; give --auth, --verify, --tls-min or --pin, or use `s2s-demand del`"
+
+/* Nothing was changed, since the pattern has a demand that does not go with this one. */
+static void demand_conflicts(struct command_call *call, const struct store_batch *b)
 {
-    struct list_task *t =
-        list_task_new(call, "the demand applies to new connections",
-                      "found 10000 demands, allowed are no more; `s2s-demand del` deletes "
-                      "one");
-    slice description = command_arg(call, "description"), pins = plain_pins(call);
-    int64_t auth = command_number(call, "auth", pins.len > 0 ? S2S_AUTH_CERTIFICATE : 0),
-            tls_min = versions[command_number(call, "tls-min", 0)];
-    if (auth == S2S_AUTH_SETTINGS && tls_min == 0) {
-        command_fail(call, E_SYNTAX,
-                     "found no demand; give --auth, --tls-min or --pin, or use `s2s-demand del`");
-    } else if (auth != S2S_AUTH_CERTIFICATE && pins.len > 0) {
+    slice pins = store_text(b, 2, 0, 3);
+    int64_t auth = command_number(call, "auth", store_int(b, 2, 0, 0));
+    if (pins.len > 0 && command_arg(call, "pin").ptr == NULL && auth != S2S_AUTH_CERTIFICATE)
+        command_fail(call, E_CONFLICT,
+                     "this demand has pins, which are about certificates; give --pin none, too");
+    else if (auth == S2S_AUTH_CERTIFICATE)
+        command_fail(call, E_CONFLICT,
+                     "--auth certificate and --verify off contradict each other; change both");
+    else
+        command_fail(call, E_SYNTAX, NO_DEMAND);
+}
+
+static void demand_changed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct list_task *t = arg;
+    if (result == STORE_OK && store_changed(b, 0) == 0 && store_changed(b, 1) == 0 &&
+        store_row_count(b, 2) > 0)
+        demand_conflicts(t->call, b);
+    else if (result == STORE_OK && store_changed(b, 1) > 0)
+        lists_tell(t->call->worker, t->pattern,
+                   &(struct asker){ .done = list_task_told, .arg = t });
+    else
+        list_task_changed(t, result, b);
+}
+
+/* What is given contradicts itself. */
+static bool demand_is_wrong(struct command_call *call, bool pinned)
+{
+    int64_t auth = command_number(call, "auth", pinned ? S2S_AUTH_CERTIFICATE : S2S_AUTH_SETTINGS);
+    if (pinned && auth != S2S_AUTH_CERTIFICATE) {
         command_fail(call, E_CONFLICT,
                      "--pin is about certificates: leave out --auth, or give --auth certificate");
-    } else {
-        struct store_batch *b = list_task_batch(t);
-        STORE_ADD(b, &s2s_demand_set, STORE_ANY_ROWS, SV_T(t->pattern), SV_I(auth), SV_I(tls_min),
-                  SV_T(pins), SV_T(description.ptr != NULL ? description : SLICE("")),
-                  SV_I(S2S_DEMANDS_MAX));
-        list_task_submit(t, b, list_task_changed);
+        return true;
     }
+    if (auth == S2S_AUTH_CERTIFICATE &&
+        command_number(call, "verify", S2S_VERIFY_ON) == S2S_VERIFY_OFF) {
+        command_fail(call, E_CONFLICT,
+                     "--auth certificate and --verify off contradict each other; leave out one");
+        return true;
+    }
+    return false;
+}
+
+static void run_demand_set(struct command_call *call)
+{
+    struct list_task *t = list_task_new(call, "the demand applies to new connections", NO_DEMAND);
+    slice description = command_arg(call, "description"), pin = command_arg(call, "pin");
+    bool pinned = pin.ptr != NULL && !slice_is(pin, "none");
+    slice pins = pinned ? plain_pins(call) : SLICE("");
+    if (pattern_is_ours(call) || demand_is_wrong(call, pinned))
+        return;
+    int64_t auth = command_number(call, "auth", pinned ? S2S_AUTH_CERTIFICATE : 0),
+            verify = command_number(call, "verify", S2S_VERIFY_SETTINGS),
+            tls_min = versions[command_number(call, "tls-min", 0)];
+    bool some = auth != S2S_AUTH_SETTINGS || verify != S2S_VERIFY_SETTINGS || tls_min > 0;
+    struct store_batch *b = list_task_batch(t);
+    STORE_ADD(b, &s2s_demand_set, STORE_ANY_ROWS, SV_T(t->pattern),
+              pinned ? SV_I(auth) : number_or_null(call, "auth"), number_or_null(call, "verify"),
+              command_arg(call, "tls-min").ptr == NULL ? SV_NULL : SV_I(tls_min),
+              pin.ptr == NULL ? SV_NULL : SV_T(pins),
+              description.ptr != NULL ? SV_T(description) : SV_NULL);
+    STORE_ADD(b, &s2s_demand_add, STORE_ANY_ROWS, SV_T(t->pattern), SV_I(auth), SV_I(verify),
+              SV_I(tls_min), SV_T(pins), SV_T(description.ptr != NULL ? description : SLICE("")),
+              SV_I(some ? S2S_DEMANDS_MAX : 0));
+    STORE_ADD(b, &s2s_demand_of_pattern, STORE_ANY_ROWS, SV_T(t->pattern));
+    if (some)
+        t->missing = "found 10000 demands, allowed are no more; `s2s-demand del` deletes one";
+    list_task_submit(t, b, demand_changed);
 }
 
 static void run_demand_del(struct command_call *call)
@@ -359,9 +442,10 @@ static void demands_listed(void *arg, enum store_result result, const struct sto
         command_row(call);
         command_text(call, "pattern", slice_dup(call->arena, store_text(b, 0, i, 0)));
         command_text(call, "auth", name_at(auth_names, store_int(b, 0, i, 1)));
-        command_text(call, "tls_min", slice_of(version_of(store_int(b, 0, i, 2))));
-        command_text(call, "pins", slice_dup(call->arena, store_text(b, 0, i, 3)));
-        command_text(call, "description", slice_dup(call->arena, store_text(b, 0, i, 4)));
+        command_text(call, "verify", name_at(verify_names, store_int(b, 0, i, 2)));
+        command_text(call, "tls_min", slice_of(version_of(store_int(b, 0, i, 3))));
+        command_text(call, "pins", slice_dup(call->arena, store_text(b, 0, i, 4)));
+        command_text(call, "description", slice_dup(call->arena, store_text(b, 0, i, 5)));
     }
     command_done(call, "%s", "");
 }
@@ -376,7 +460,7 @@ static void run_demand_list(struct command_call *call)
 #define PATTERN_ARG                                                                                \
     {                                                                                              \
         .name = "pattern", .kind = ARG_POSITIONAL, .max = S2S_PATTERN_MAX,                         \
-        .check = s2s_pattern_ok, .form = S2S_PATTERN_FORM, .doc = "the domains that it is about"   \
+        .check = list_pattern_ok, .form = S2S_PATTERN_FORM, .doc = "the domains that it is about"  \
     }
 #define TARGET_ARG                                                                                 \
     {                                                                                              \
@@ -384,6 +468,13 @@ static void run_demand_list(struct command_call *call)
         .form = S2S_TARGET_FORM,                                                                   \
         .doc = "where their server is: a name or address with a port, or a name with SRV records"  \
     }
+/* An address is no domain: no stanza goes to one. */
+static bool list_pattern_ok(slice pattern)
+{
+    slice domain = slice_starts(pattern, SLICE("*.")) ? slice_from(pattern, 2) : pattern;
+    return s2s_pattern_ok(pattern) && !s2s_is_address(domain);
+}
+
 #define DESCRIPTION_ARG                                                                            \
     {                                                                                              \
         .name = "description", .kind = ARG_OPTION, .max = S2S_PATTERN_MAX, .doc = "a note"         \
@@ -484,7 +575,14 @@ static struct command s2s_demand_set_command = {
               .type = PARAM_CHOICE,
               .choices = auth_names,
               .doc = "what must prove the domain: certificate, dialback, any of both, or what "
-                     "s2s.verify-certificates and s2s.dialback say (settings)" },
+                     "s2s.dialback says (settings)" },
+            { .name = "verify",
+              .kind = ARG_OPTION,
+              .type = PARAM_CHOICE,
+              .choices = verify_names,
+              .doc =
+                  "whether a server that this one connects to must show a valid certificate: on, "
+                  "off, or what s2s.verify-certificates says (settings)" },
             { .name = "tls-min",
               .kind = ARG_OPTION,
               .type = PARAM_CHOICE,
@@ -494,9 +592,10 @@ static struct command s2s_demand_set_command = {
               .kind = ARG_OPTION,
               .max = S2S_PINS_MAX * 100,
               .many = true,
-              .check = pins_ok,
-              .form = "1 to 8 fingerprints of 64 hexadecimal digits, spaces between them",
-              .doc = "SHA-256 of the only certificates that are accepted, also self-signed ones" },
+              .check = pins_or_none_ok,
+              .form = "1 to 8 fingerprints of 64 hexadecimal digits, spaces between them, or none",
+              .doc = "SHA-256 of the only certificates that are accepted, also self-signed ones; "
+                     "none: take the pins away" },
             DESCRIPTION_ARG,
             { 0 },
         },
@@ -504,7 +603,7 @@ static struct command s2s_demand_set_command = {
     .duty = DUTY_LINKS,
     .run = run_demand_set,
     .doc = "Sets what the servers of some domains must show. It counts in place of the settings of "
-           "federation, in both directions, for new connections.",
+           "federation, in both directions, for new connections. What is not given stays as it is.",
 };
 static struct command s2s_demand_del_command = {
     .name = "s2s-demand del",
@@ -526,6 +625,7 @@ static struct command s2s_demand_list_command = {
         (const struct command_column[]){
             { .name = "pattern", .doc = "the domains that it is about" },
             { .name = "auth", .doc = "settings, any, certificate or dialback" },
+            { .name = "verify", .wide = true, .doc = "settings, on or off" },
             { .name = "tls_min", .doc = "the oldest version of TLS" },
             { .name = "pins", .doc = "SHA-256 of the certificates" },
             { .name = "description", .doc = "a note" },
@@ -542,6 +642,6 @@ const struct feature s2s_lists_feature = {
                                            &s2s_demand_list_command, NULL },
     .messages = (const struct message_row *const[]){ &lists_message, NULL },
     .worker.slot = &s2s_lists_slot,
-    .worker.start = s2s_lists_start,
+    .worker.start = lists_start,
     .worker.ended = s2s_lists_ended,
 };

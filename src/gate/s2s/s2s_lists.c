@@ -1,9 +1,12 @@
 #include "gate/s2s/s2s_lists.h"
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/mem.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/here.h"
+#include "io/timer.h"
 #include "store/store.h"
 
 /* The database. */
@@ -14,13 +17,15 @@ static const struct store_migration migrations[] = {
       "NULL, weight INTEGER NOT NULL, tls INTEGER NOT NULL, in_service INTEGER NOT NULL, blocked "
       "INTEGER NOT NULL, less_specific INTEGER NOT NULL, description TEXT NOT NULL, "
       "PRIMARY KEY(pattern, target)) WITHOUT ROWID;"
-      "CREATE TABLE s2s_demand(pattern TEXT PRIMARY KEY, auth INTEGER NOT NULL, tls_min INTEGER "
-      "NOT NULL, pins TEXT NOT NULL, description TEXT NOT NULL) WITHOUT ROWID",
+      "CREATE TABLE s2s_demand(pattern TEXT PRIMARY KEY, auth INTEGER NOT NULL, verify INTEGER NOT "
+      "NULL, tls_min "
+      "INTEGER NOT NULL, pins TEXT NOT NULL, description TEXT NOT NULL) WITHOUT ROWID",
       "CREATE TABLE s2s_route(pattern TEXT NOT NULL, target TEXT NOT NULL, priority BIGINT NOT "
       "NULL, weight BIGINT NOT NULL, tls BIGINT NOT NULL, in_service BIGINT NOT NULL, blocked "
       "BIGINT NOT NULL, less_specific BIGINT NOT NULL, description TEXT NOT NULL, "
       "PRIMARY KEY(pattern, target));"
-      "CREATE TABLE s2s_demand(pattern TEXT PRIMARY KEY, auth BIGINT NOT NULL, tls_min BIGINT NOT "
+      "CREATE TABLE s2s_demand(pattern TEXT PRIMARY KEY, auth BIGINT NOT NULL, verify BIGINT NOT "
+      "NULL, tls_min BIGINT NOT "
       "NULL, pins TEXT NOT NULL, description TEXT NOT NULL)" },
     { 0 },
 };
@@ -63,18 +68,36 @@ struct store_stmt s2s_route_del = { .name = "s2s_route.del",
                                     .cols = "" };
 struct store_stmt s2s_demand_list = {
     .name = "s2s_demand.list",
-    .sql = "SELECT pattern, auth, tls_min, pins, description FROM s2s_demand ORDER BY pattern",
+    .sql = "SELECT pattern, auth, verify, tls_min, pins, description FROM s2s_demand "
+           "ORDER BY pattern",
     .params = "",
-    .cols = "tiitt",
+    .cols = "tiiitt",
 };
+struct store_stmt s2s_demand_of_pattern = {
+    .name = "s2s_demand.of_pattern",
+    .sql = "SELECT auth, verify, tls_min, pins FROM s2s_demand WHERE pattern = $1",
+    .params = "t",
+    .cols = "iiit",
+};
+struct store_stmt s2s_demand_add = {
+    .name = "s2s_demand.add",
+    .sql = "INSERT INTO s2s_demand(pattern, auth, verify, tls_min, pins, description) "
+           "SELECT $1, $2, $3, $4, $5, $6 WHERE (SELECT COUNT(*) FROM s2s_demand) < $7 "
+           "ON CONFLICT(pattern) DO NOTHING",
+    .params = "tiiitti",
+    .cols = "",
+};
+/* Leaves as it is what is not given (NULL), and all if the result would be no demand, or one that
+ * contradicts itself: pins go with certificates, and certificates with their verification. */
 struct store_stmt s2s_demand_set = {
     .name = "s2s_demand.set",
-    .sql = "INSERT INTO s2s_demand(pattern, auth, tls_min, pins, description) "
-           "SELECT $1, $2, $3, $4, $5 WHERE EXISTS(SELECT 1 FROM s2s_demand WHERE pattern = $1) "
-           "OR (SELECT COUNT(*) FROM s2s_demand) < $6 ON CONFLICT(pattern) DO UPDATE SET "
-           "auth = excluded.auth, tls_min = excluded.tls_min, pins = excluded.pins, "
-           "description = excluded.description",
-    .params = "tiitti",
+    .sql = "UPDATE s2s_demand SET auth = COALESCE($2, auth), verify = COALESCE($3, verify), "
+           "tls_min = COALESCE($4, tls_min), pins = COALESCE($5, pins), "
+           "description = COALESCE($6, description) WHERE pattern = $1 "
+           "AND (COALESCE($5, pins) = '' OR COALESCE($2, auth) = 2) "
+           "AND (COALESCE($3, verify) <> 2 OR COALESCE($2, auth) <> 2) "
+           "AND COALESCE($2, auth) + COALESCE($3, verify) + COALESCE($4, tls_min) > 0",
+    .params = "tIIITT",
     .cols = "",
 };
 struct store_stmt s2s_demand_del = { .name = "s2s_demand.del",
@@ -86,10 +109,21 @@ const struct store_schema s2s_lists_schema = {
     .migrations = migrations,
     .stmts = (struct store_stmt *const[]){ &s2s_route_list, &s2s_route_of_pattern, &s2s_route_add,
                                            &s2s_route_set, &s2s_route_del, &s2s_demand_list,
-                                           &s2s_demand_set, &s2s_demand_del, NULL },
+                                           &s2s_demand_of_pattern, &s2s_demand_add, &s2s_demand_set,
+                                           &s2s_demand_del, NULL },
 };
 
 /* The copy of a worker. */
+
+enum { READ_AGAIN_MS = 5000 };
+
+/* now: NULL: the rows could not be read yet. */
+struct lists_worker {
+    struct worker *worker;
+    struct lists *now;
+    struct timer again; /* after a read that has failed */
+    void (*read_again)(struct worker *w);
+};
 
 struct lists {
     struct arena *arena;
@@ -97,10 +131,12 @@ struct lists {
 };
 unsigned s2s_lists_slot;
 
-static struct lists **lists_of(struct worker *w)
+static struct lists_worker **lists_worker_of(struct worker *w)
 {
-    return (struct lists **)(void *)worker_state(w, s2s_lists_slot);
+    return (struct lists_worker **)(void *)worker_state(w, s2s_lists_slot);
 }
+
+static const struct lists *lists_here(void) { return (*lists_worker_of(worker_here()))->now; }
 
 static slice listed_key(const void *item) { return ((const struct s2s_listed *)item)->key; }
 
@@ -141,6 +177,7 @@ static void lists_add_route(struct lists *l, const struct store_batch *b, uint32
                              .blocked = store_int(b, 0, row, 6) != 0,
                              .less_specific = store_int(b, 0, row, 7) != 0 };
     one->routes = r;
+    one->serves = one->serves || r->in_service;
     one->blocked = one->blocked || (r->blocked && r->in_service);
     one->ends = one->ends || !r->less_specific;
 }
@@ -150,8 +187,9 @@ static void lists_add_demand(struct lists *l, const struct store_batch *b, uint3
     struct s2s_listed *one = lists_get(l, store_text(b, 1, row, 0));
     one->demands = true;
     one->auth = (uint8_t)store_int(b, 1, row, 1);
-    one->tls_min = (uint8_t)store_int(b, 1, row, 2);
-    one->pins = slice_dup(l->arena, store_text(b, 1, row, 3));
+    one->verify = (uint8_t)store_int(b, 1, row, 2);
+    one->tls_min = (uint8_t)store_int(b, 1, row, 3);
+    one->pins = slice_dup(l->arena, store_text(b, 1, row, 4));
 }
 
 struct store_batch *s2s_lists_read(struct worker *w)
@@ -164,11 +202,15 @@ struct store_batch *s2s_lists_read(struct worker *w)
 
 void s2s_lists_take(struct worker *w, enum store_result result, const struct store_batch *b)
 {
-    struct lists **now = lists_of(w);
+    struct lists_worker *lw = *lists_worker_of(w);
     if (result != STORE_OK) {
         log_error(&log_s2s, LOG_EV("s2s.lists"), LOG_C("why", store_result_name(result)),
-                  LOG_C("hint", "static routes and demands are as before; when the database works, "
-                                "change one of them or restart"));
+                  LOG_C("hint", lw->now != NULL
+                                    ? "static routes and demands are as before; they are read "
+                                      "again in 5 seconds"
+                                    : "no stanzas go to other servers until static routes and "
+                                      "demands can be read; that is tried each 5 seconds"));
+        timer_set(worker_loop(w), &lw->again, READ_AGAIN_MS);
         return;
     }
     struct arena *arena = arena_create(0);
@@ -179,8 +221,9 @@ void s2s_lists_take(struct worker *w, enum store_result result, const struct sto
         lists_add_route(l, b, i);
     for (uint32_t i = 0; i < store_row_count(b, 1); i++)
         lists_add_demand(l, b, i);
-    lists_free(now);
-    *now = l;
+    timer_cancel(&lw->again);
+    lists_free(&lw->now);
+    lw->now = l;
 }
 
 static void lists_read_at_start(void *arg, enum store_result result, const struct store_batch *b)
@@ -188,15 +231,39 @@ static void lists_read_at_start(void *arg, enum store_result result, const struc
     s2s_lists_take(arg, result, b);
 }
 
+static void lists_again(struct timer *t, struct loop *loop)
+{
+    struct lists_worker *lw = CONTAINER_OF(t, struct lists_worker, again);
+    (void)loop;
+    ensure(worker_is_here(lw->worker));
+    lw->read_again(lw->worker);
+}
+
 /* The loop does not run yet: the rows are known before anybody asks. */
-void s2s_lists_start(struct worker *w) { store_run(s2s_lists_read(w), lists_read_at_start, w); }
-void s2s_lists_ended(struct worker *w) { lists_free(lists_of(w)); }
+void s2s_lists_start(struct worker *w, void (*read_again)(struct worker *w))
+{
+    struct lists_worker *lw = mem_zalloc(sizeof *lw);
+    ensure(*lists_worker_of(w) == NULL);
+    lw->worker = w;
+    lw->read_again = read_again;
+    lw->again.fn = lists_again;
+    *lists_worker_of(w) = lw;
+    store_run(s2s_lists_read(w), lists_read_at_start, w);
+}
+
+void s2s_lists_ended(struct worker *w)
+{
+    struct lists_worker **lw = lists_worker_of(w);
+    timer_cancel(&(*lw)->again);
+    lists_free(&(*lw)->now);
+    mem_free(lw);
+}
 
 /* Questions to the copy. */
 
 struct s2s_levels s2s_levels_of(slice domain)
 {
-    const struct lists *l = *lists_of(worker_here());
+    const struct lists *l = lists_here();
     return (struct s2s_levels){ .lists = l != NULL && l->listed.count > 0 ? l : NULL,
                                 .rest = domain };
 }
@@ -222,8 +289,10 @@ bool s2s_is_blocked(slice domain)
 {
     struct s2s_levels l = s2s_levels_of(domain);
     const struct s2s_listed *one;
+    if (lists_here() == NULL)
+        return true;
     while ((one = s2s_levels_next(&l)) != NULL)
-        if (one->routes != NULL)
+        if (one->serves || one->ends)
             return one->blocked;
     return false;
 }

@@ -51,7 +51,22 @@ bool s2s_target_read(struct s2s_target *out, slice text)
     return route_is_host(name);
 }
 
-bool s2s_target_ok(slice text) { return s2s_target_read(&(struct s2s_target){ 0 }, text); }
+bool s2s_target_ok(slice text)
+{
+    struct s2s_target t;
+    union address address;
+    char printed[ADDRESS_TEXT_BYTES];
+    slice name, digits;
+    if (!s2s_target_read(&t, text))
+        return false;
+    if (t.kind != S2S_TARGET_ADDRESS)
+        return !slice_cut(text, ':', &name, &digits) || digits.ptr[0] != '0' || digits.len == 1;
+    if (!address_parse(t.host, &address))
+        return false;
+    address_print(&address, printed);
+    return !slice_starts(slice_of(printed), SLICE("0.0.0.0:")) &&
+           !slice_starts(slice_of(printed), SLICE("[::]:"));
+}
 
 size_t s2s_routes_order(const struct s2s_route **out, const struct s2s_route *first,
                         dns_draw_fn *draw, void *arg)

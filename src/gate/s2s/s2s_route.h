@@ -30,7 +30,9 @@ struct s2s_target {
 /* "192.0.2.1:5269", "[2001:db8::1]:5269", "xmpp.partner.test:5269", and as SRV names
  * "partner.test", "partner.test:0", "_xmpp-server._tcp.partner.test". false: none of these. */
 bool s2s_target_read(struct s2s_target *out, slice text);
-bool s2s_target_ok(slice text); /* `check` of struct param, whose `form` is: */
+/* `check` of struct param, whose `form` is below. Not the address that stands for all, and no port
+ * that begins with 0. */
+bool s2s_target_ok(slice text);
 #define S2S_TARGET_FORM "HOST:PORT, ADDRESS:PORT, or the name of SRV records without a port"
 
 /* One route, as it is in memory. */
