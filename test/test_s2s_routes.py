@@ -174,6 +174,28 @@ def test_a_blocked_route(one, hops):
     assert reach(alice) is None
 
 
+def test_a_block_behind_a_route_that_fails_is_no_refusal(one):
+    """All others are blocked; the server of this domain may be back."""
+    one.ctl("set", "s2s.retry-for", "1h")
+    add(one, OTHER, federation.free_port())
+    add(one, "*", 1, "--blocked", "on")
+    alice = one.client("alice")
+    alice.send(f"<message to='bob@{OTHER}' type='chat' id='m'><body>late</body></message>")
+    until("failure", lambda: "event=s2s.failed" in one.log())
+    [row] = [row for row in one.rows("s2s", "list", OTHER) if row["direction"] == "out"]
+    assert row["state"] == "waiting" and row["queue"] == 1
+    assert reach(alice, "another.test")[0] == "not-allowed"
+
+
+def test_a_route_out_of_service_does_not_lift_a_block(one, authority):
+    add(one, "*", 1, "--blocked", "on")
+    add(one, OTHER, 2, "--in-service", "off")
+    assert reach(one.client("alice"))[0] == "not-allowed"
+    peer = federation.Peer(one, OTHER, ONE, authority.issue("evil", OTHER))
+    peer.header()
+    peer.expect_stream_error("policy-violation")
+
+
 def test_a_blocked_domain_may_not_come_in(one, authority):
     add(one, "evil.test", 1, "--blocked", "on")
     peer = federation.Peer(one, "evil.test", ONE, authority.issue("evil", "evil.test"))
@@ -209,6 +231,22 @@ def test_without_tls_only_by_such_a_route(one, make_server, authority):
     listener.close()
 
 
+@pytest.mark.parametrize("in_service", ["on", "off"])
+def test_without_tls_by_the_route_that_is_used(one, authority, in_service):
+    """A more specific one that fails or is out of service does not count; a demand does."""
+    listener = Listener(OTHER, authority.issue("listener", OTHER))
+    threading.Thread(target=plain_server, args=(listener,), daemon=True).start()
+    add(one, OTHER, federation.free_port(), "--in-service", in_service)
+    add(one, "*", listener.port, "--tls", "none", "--less-specific", "off")
+    one.ctl("s2s-demand", "set", "*", "--tls-min", "1.2")
+    alice = one.client("alice")
+    assert "offers no TLS" in reach(alice)[1]
+    one.ctl("s2s-demand", "del", "*")
+    alice.send(f"<message to='bob@{OTHER}' type='chat' id='m'><body>plain</body></message>")
+    until("stream", lambda: "auth=dialback tls=none" in one.log())
+    listener.close()
+
+
 def plain_server(listener):
     try:
         while True:
@@ -227,7 +265,10 @@ def plain_server(listener):
 def test_what_is_wrong_is_refused(one):
     for pattern, target in (("a b", "127.0.0.1:1"), ("*a.test", "127.0.0.1:1"),
                             ("a.test", "127.0.0.1"), ("a.test", "a.test:x"),
-                            ("a.test", "unix:/tmp/x"), ("a.test", "_sip._tcp.a.test")):
+                            ("a.test", "unix:/tmp/x"), ("a.test", "_sip._tcp.a.test"),
+                            ("127.0.0.1", "a.test"), ("*.127.0.0.1", "a.test"), (ONE, "a.test"),
+                            ("a.test", "0.0.0.0:5269"), ("a.test", "[::]:5269"),
+                            ("a.test", "b.test:00"), ("a.test", "b.test:05269")):
         done = one.ctl_run("s2s-route", "add", pattern, target)
         assert done.returncode != 0, (pattern, target)
     for option, value in (("--priority", 0), ("--priority", 65536), ("--weight", 0),
@@ -319,6 +360,15 @@ def test_see_other_host_does_not_change_whose_certificate_it_must_be(one, make_s
     listener.close()
 
 
+def test_see_other_host_at_the_same_address(one, authority):
+    listener = Listener(OTHER, authority.issue("listener", OTHER))
+    sees_other(listener, f"127.0.0.1:{listener.port}")
+    add(one, OTHER, listener.port, "--less-specific", "off")
+    assert "see-other-host" in reach(one.client("alice"))[1]
+    assert "event=s2s.host" not in one.log()
+    listener.close()
+
+
 def test_all_hosts_count_for_giving_up(one, other, make_server, authority):
     """One that refuses the connection may be back; a wrong certificate alone does not decide."""
     wrong = server_of(make_server, authority, "carol", "thief.test")
@@ -345,6 +395,87 @@ def test_attempts_at_a_time_are_bounded(one, other):
         alice.send("<message to='a@silent.test' type='chat'><body>x</body></message>")
         silent.accept()[0].close()
         assert reach(alice) is None
+
+
+def out_states(server, domain):
+    return [row["state"] for row in server.rows("s2s", "list", domain)
+            if row["direction"] == "out"]
+
+
+@pytest.fixture
+def silent(one):
+    """Domains whose server takes connections and says nothing, one at a time."""
+    one.ctl("set", "s2s.connecting", 1)
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as sock:
+        add(one, "*.silent.test", sock.getsockname()[1], "--less-specific", "off")
+        yield sock
+
+
+def hold(one, alice):
+    """The only attempt that may be made is made for long."""
+    alice.send("<message to='a@first.silent.test' type='chat'><body>x</body></message>")
+    until("attempt", lambda: out_states(one, "first.silent.test") == ["connecting"])
+
+
+def test_a_wait_for_a_turn_ends(one, other, silent):
+    add(one, OTHER, other.s2s_port)
+    alice = one.client("alice")
+    hold(one, alice)
+    alice.send(f"<iq type='get' id='q' to='{OTHER}'><query xmlns='jabber:iq:version'/></iq>")
+    until("queue", lambda: out_states(one, OTHER) == ["queued"])
+    error = alice.expect("<iq type='error' id='q'/>")
+    assert xml.condition(error) == "remote-server-timeout"
+    assert "s2s.connecting" in "".join(error.itertext())
+
+
+def test_more_attempts_begin_at_once(one, other, silent):
+    add(one, OTHER, other.s2s_port)
+    alice = one.client("alice")
+    hold(one, alice)
+    alice.send(f"<iq type='get' id='q' to='{OTHER}'><query xmlns='jabber:iq:version'/></iq>")
+    until("queue", lambda: out_states(one, OTHER) == ["queued"])
+    one.ctl("set", "s2s.connecting", 1000)
+    alice.expect("<iq type='result' id='q'/>")
+
+
+def test_a_route_that_is_deleted_while_an_attempt_waits(one, other, silent):
+    with socket.create_server(("127.0.0.1", 0)) as old:
+        add(one, OTHER, old.getsockname()[1], "--less-specific", "off")
+        alice = one.client("alice")
+        hold(one, alice)
+        alice.send(f"<iq type='get' id='q' to='{OTHER}'><query xmlns='jabber:iq:version'/></iq>")
+        until("queue", lambda: out_states(one, OTHER) == ["queued"])
+        add(one, OTHER, other.s2s_port)
+        one.ctl("s2s-route", "del", OTHER, f"127.0.0.1:{old.getsockname()[1]}")
+        one.ctl("s2s", "close", "first.silent.test")
+        alice.expect("<iq type='result' id='q'/>")
+
+
+def test_questions_of_strangers_use_a_quarter(one, other, silent):
+    """Keys of many domains that do not answer hold nobody up."""
+    workers = 8
+    one.ctl("set", "s2s.connecting", 4 * workers)
+    one.ctl("set", "s2s.require-tls", "off")
+    add(one, OTHER, other.s2s_port)
+    peers = []
+    for i in range(2):
+        peer = federation.Peer(one, f"x{i}.silent.test", ONE)
+        peer.header().features_come()
+        for k in range(30):
+            peer.result("ab" * 16, origin=f"t{i}-{k}.silent.test")
+        peers.append(peer)
+    until("queue", lambda: any(row["state"] == "queued" for row in one.rows("s2s", "list")))
+    assert reach(one.client("alice")) is None
+
+
+@pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
+def test_many_routes_leave_room_for_what_is_behind(one, other, name_server):
+    dns = name_server("--host-record=host.example,127.0.0.1",
+                      f"--srv-host=_xmpp-server._tcp.{OTHER},host.example,{other.s2s_port},0,0")
+    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
+    for i in range(70):
+        add(one, OTHER, f"127.0.1.{i + 1}:1")
+    assert reach(one.client("alice")) is None
 
 
 @pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")

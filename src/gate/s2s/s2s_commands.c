@@ -275,8 +275,8 @@ static struct command s2s_list = {
             { .name = "local", .type = PARAM_DOMAIN, .doc = "the domain of this server" },
             { .name = "direction", .doc = "out: stanzas to it, in: from it" },
             { .name = "state",
-              .doc = "up, connecting, waiting (for the next attempt), failed, or checking (its "
-                     "dialback)" },
+              .doc = "up, connecting, queued (s2s.connecting), waiting (for the next attempt), "
+                     "failed, or checking (its dialback)" },
             { .name = "since_s", .type = PARAM_INT, .unit = "s", .doc = "since when" },
             { .name = "queue", .type = PARAM_INT, .doc = "stanzas that wait" },
             { .name = "tls", .doc = "version of TLS" },

@@ -22,6 +22,11 @@ enum {
     WHY_MAX = 64 << 10,
     STEPS_MAX = 64,
     REDIRECTS_MAX = 3,
+    /* Of these, room that is left for what comes later: */
+    BEHIND_ROUTES = 24, /* the DNS, SRV records, see-other-host */
+    BEHIND_HOSTS = 16,  /* the SRV records of another step */
+    ASKED_SHARE = 4,    /* one in four finds may be for questions alone */
+    QUEUE_MIN_MS = DIAL_MS,
     HOST_BYTES = 2 * DNS_HOST_BYTES
 };
 
@@ -38,8 +43,12 @@ struct find_step {
 /* WAITING ─▶ for each step: LOCATING or RESOLVING ─▶ DIALLING. At most one of the three is there;
  * with `over` none, and the callback follows; none either while the caller tries a connection. */
 struct s2s_find {
-    struct list node; /* in find_waits of its worker, while it waits */
-    bool begun;       /* counted in `finding` of its worker */
+    struct list node;             /* in find_waits of its worker, while it waits */
+    bool begun;                   /* counted in `finding` of its worker, */
+    bool asked;                   /* and in `finding_asked` */
+    bool planned;                 /* the steps are known */
+    struct timer waited;          /* too long for its turn */
+    s2s_find_stanzas_fn *stanzas; /* NULL: it is not for questions alone */
     struct s2s_gate *gate;
     struct worker *worker;
     s2s_found_fn *done;
@@ -55,11 +64,13 @@ struct s2s_find {
     unsigned redirects;
     bool exists;    /* some host has an address */
     bool fails;     /* the DNS could not be asked about some of it */
-    bool blocked;   /* a route has ended it */
+    bool blocked;   /* a route has ended it, */
+    bool closed;    /* behind others that were tried: it may end in another way next time */
     bool soft;      /* some host may work at another time */
     bool hard;      /* some host will not */
     struct buf why; /* of all that was tried */
     slice domain;   /* with A-labels */
+    slice name;     /* as it was asked for */
     char text[];
 };
 
@@ -72,8 +83,12 @@ static void find_free(struct s2s_find *f)
     struct s2s_worker *sw = s2s_worker(f->gate, f->worker);
     if (list_linked(&f->node))
         list_remove(&f->node);
-    if (f->begun)
+    if (f->begun) {
+        ensure(sw->finding > 0 && sw->finding_asked >= f->asked);
         sw->finding--;
+        sw->finding_asked -= f->asked;
+    }
+    timer_cancel(&f->waited);
     loop_defer_cancel(&f->over);
     mem_free(&f->steps);
     buf_fini(&f->why);
@@ -96,7 +111,7 @@ bool s2s_find_may_be_plain(const struct s2s_find *f)
 /* Nothing is left to try. A domain without any address is not there. */
 static void find_fail(struct s2s_find *f)
 {
-    bool missing = !f->exists && !f->fails && !f->blocked && !find_is_late(f);
+    bool missing = !f->exists && !f->fails && !f->blocked && !f->closed && !find_is_late(f);
     const struct s2s_found found = { .error = f->blocked ? SE_NOT_ALLOWED
                                               : missing  ? SE_REMOTE_SERVER_NOT_FOUND
                                                          : SE_REMOTE_SERVER_TIMEOUT,
@@ -200,11 +215,11 @@ static void find_resolved(void *arg, const struct resolved *result)
 
 /* Steps. */
 
-/* At a place; NULL: there are as many as may be. */
-static struct find_step *find_insert(struct s2s_find *f, size_t at, slice host)
+/* At a place; NULL: with it and `room` more there are more than may be. */
+static struct find_step *find_insert(struct s2s_find *f, size_t at, slice host, size_t room)
 {
     ensure(at <= f->count);
-    if (f->count == STEPS_MAX || host.len >= DNS_HOST_BYTES)
+    if (f->count + room >= STEPS_MAX || host.len >= DNS_HOST_BYTES)
         return NULL;
     f->steps = mem_realloc(f->steps, (f->count + 1) * sizeof *f->steps);
     struct find_step *s = &f->steps[at];
@@ -221,6 +236,7 @@ static void find_located(void *arg, const struct locate_result *result)
 {
     struct s2s_find *f = arg;
     bool plain = f->steps[f->at].plain;
+    size_t room = REDIRECTS_MAX + (f->at + 1 < f->count ? BEHIND_HOSTS : 0);
     f->locate = NULL;
     f->fails = f->fails || result->end == LOCATE_FAILED;
     find_tell(f, "dns", result->end == LOCATE_FOUND, slice_of(result->text));
@@ -229,7 +245,7 @@ static void find_located(void *arg, const struct locate_result *result)
     for (size_t i = 0; i < result->count; i++) {
         const struct locate_target *t = &result->target[i];
         find_tell_target(f, t);
-        struct find_step *s = find_insert(f, f->at + 1 + i, slice_of(t->host));
+        struct find_step *s = find_insert(f, f->at + 1 + i, slice_of(t->host), room);
         if (s == NULL)
             break;
         s->port = t->port;
@@ -252,7 +268,7 @@ static void find_add_route(struct s2s_find *f, const struct s2s_route *r)
     bool right = s2s_target_read(&t, r->target);
     ensure(right); /* it was checked before it was stored */
     slice host = t.kind == S2S_TARGET_ADDRESS ? t.host : s2s_ascii(t.host, tmp);
-    struct find_step *s = host.len > 0 ? find_insert(f, f->count, host) : NULL;
+    struct find_step *s = host.len > 0 ? find_insert(f, f->count, host, BEHIND_ROUTES) : NULL;
     if (s == NULL)
         return;
     s->kind = t.kind == S2S_TARGET_ADDRESS ? STEP_ADDRESS
@@ -274,7 +290,7 @@ static void find_plan(struct s2s_find *f, slice domain)
     bool ends = false;
     while (!ends && (l = s2s_levels_next(&at)) != NULL) {
         if (l->blocked) {
-            struct find_step *s = find_insert(f, f->count, slice_of(""));
+            struct find_step *s = find_insert(f, f->count, slice_of(""), 0);
             if (s != NULL)
                 s->kind = STEP_BLOCKED;
             return;
@@ -284,7 +300,7 @@ static void find_plan(struct s2s_find *f, slice domain)
             find_add_route(f, order[i]);
         ends = l->ends;
     }
-    struct find_step *s = ends ? NULL : find_insert(f, f->count, f->domain);
+    struct find_step *s = ends ? NULL : find_insert(f, f->count, f->domain, REDIRECTS_MAX);
     if (s != NULL)
         s->kind = STEP_LOCATE;
     else if (f->count == 0)
@@ -335,7 +351,8 @@ static void find_next(struct s2s_find *f)
     }
     const struct find_step *s = &f->steps[f->at];
     if (s->kind == STEP_BLOCKED) {
-        f->blocked = true;
+        f->blocked = f->at == 0;
+        f->closed = f->at > 0;
         find_tell(f, "route", false, SLICE("a static route blocks it (s2s-route list)"));
         find_say(f, "", SLICE("a static route blocks it (s2s-route list)"));
         find_fail(f);
@@ -383,12 +400,26 @@ static bool find_reads_address(char out[HOST_BYTES], slice host)
            address.any.sa_family != AF_UNIX;
 }
 
-static bool find_has_tried(const struct s2s_find *f, slice host, uint16_t port)
+static bool find_is_same_address(slice a, slice b)
 {
-    for (size_t i = 0; i < f->count; i++)
-        if (slice_is(host, f->steps[i].host) && f->steps[i].port == port &&
-            f->steps[i].kind != STEP_LOCATE)
+    union address one, other;
+    char text[2][ADDRESS_TEXT_BYTES];
+    if (!address_parse(a, &one) || !address_parse(b, &other))
+        return false;
+    address_print(&one, text[0]);
+    address_print(&other, text[1]);
+    return strcmp(text[0], text[1]) == 0;
+}
+
+/* port: of a host; an address has its own. */
+static bool find_has_tried(const struct s2s_find *f, bool fixed, slice host, uint16_t port)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        const struct find_step *s = &f->steps[i];
+        if (fixed ? s->kind == STEP_ADDRESS && find_is_same_address(host, slice_of(s->host))
+                  : s->kind == STEP_HOST && slice_is(host, s->host) && s->port == port)
             return true;
+    }
     return false;
 }
 
@@ -413,9 +444,9 @@ void s2s_find_see_other(struct s2s_find *f, slice text)
     if (!fixed && (jid_prep_domain(host, tmp, &name) != OK || s2s_is_ours(f->worker, name)))
         return;
     name = fixed ? host : s2s_ascii(name, tmp);
-    if (name.len == 0 || find_has_tried(f, name, (uint16_t)port))
+    if (name.len == 0 || find_has_tried(f, fixed, name, (uint16_t)port))
         return;
-    struct find_step *s = find_insert(f, f->at + 1, name);
+    struct find_step *s = find_insert(f, f->at + 1, name, 0);
     if (s == NULL)
         return;
     s->kind = fixed ? STEP_ADDRESS : STEP_HOST;
@@ -426,67 +457,123 @@ void s2s_find_see_other(struct s2s_find *f, slice text)
 
 /* The beginning. */
 
-static void find_over(struct loop_defer *d) { find_next(CONTAINER_OF(d, struct s2s_find, over)); }
-
-static void find_begin(struct s2s_find *f)
+/* Routes may have changed while it waited, so they are read now. */
+static void find_over(struct loop_defer *d)
 {
+    struct s2s_find *f = CONTAINER_OF(d, struct s2s_find, over);
+    ensure(f->begun);
+    if (!f->planned)
+        find_plan(f, f->name);
+    f->planned = true;
+    find_next(f);
+}
+
+static void find_begin(struct s2s_find *f, bool asked)
+{
+    struct s2s_worker *sw = s2s_worker(f->gate, f->worker);
+    ensure(!f->begun && !s2s_find_waits(f));
+    timer_cancel(&f->waited);
     f->begun = true;
-    s2s_worker(f->gate, f->worker)->finding++;
+    f->asked = asked;
+    sw->finding++;
+    sw->finding_asked += asked;
     f->since_us = loop_now_us(find_loop(f));
     loop_defer(find_loop(f), &f->over);
 }
 
-/* Each worker has its part of what a node may do at a time. */
-static bool find_has_room(const struct s2s_find *f)
+/* Anybody can make us ask any domain. */
+static bool find_is_asked(const struct s2s_find *f)
 {
-    uint32_t part = (uint32_t)setting_int(&s2s_connecting) / worker_node(f->worker)->worker_count;
-    return s2s_worker(f->gate, f->worker)->finding < (part > 0 ? part : 1);
+    return f->stanzas != NULL && !f->stanzas(f->arg);
 }
 
+/* Each worker has its part of what a node may do at a time. */
+static bool find_has_room(const struct s2s_find *f, bool asked)
+{
+    const struct s2s_worker *sw = s2s_worker(f->gate, f->worker);
+    uint32_t part = (uint32_t)setting_int(&s2s_connecting) / worker_node(f->worker)->worker_count;
+    uint32_t share = part / ASKED_SHARE;
+    if (asked && sw->finding_asked >= (share > 0 ? share : 1))
+        return false;
+    return sw->finding < (part > 0 ? part : 1);
+}
+
+/* Those for stanzas first, each kind in its order. */
 static void find_begin_others(struct s2s_worker *sw)
 {
-    while (!list_empty(&sw->find_waits)) {
-        struct s2s_find *f = CONTAINER_OF(sw->find_waits.next, struct s2s_find, node);
-        if (!find_has_room(f))
-            return;
-        list_remove(&f->node);
-        find_begin(f);
-    }
+    for (int asked = 0; asked <= 1; asked++)
+        LIST_EACH (it, &sw->find_waits) {
+            struct s2s_find *f = CONTAINER_OF(it, struct s2s_find, node);
+            if (find_is_asked(f) != (asked == 1))
+                continue;
+            if (!find_has_room(f, asked == 1))
+                break;
+            list_remove(&f->node);
+            find_begin(f, asked == 1);
+        }
 }
 
-static struct s2s_find *find_new(struct s2s_gate *g, struct worker *w, slice ascii,
+void s2s_connecting_changed(struct worker *w, const struct setting *s)
+{
+    struct s2s_gate *g = s2s_gate_of(w);
+    (void)s;
+    if (g != NULL)
+        find_begin_others(s2s_worker(g, w));
+}
+
+/* It has not had its turn for too long. */
+static void find_waited(struct timer *t, struct loop *loop)
+{
+    struct s2s_find *f = CONTAINER_OF(t, struct s2s_find, waited);
+    (void)loop;
+    ensure(s2s_find_waits(f) && !f->begun);
+    f->fails = true;
+    find_say(f, "", SLICE("too many other connections are being made (s2s.connecting)"));
+    find_fail(f);
+}
+
+static struct s2s_find *find_new(struct s2s_gate *g, struct worker *w, slice ascii, slice name,
                                  s2s_found_fn *done, void *arg)
 {
-    struct s2s_find *f = mem_zalloc(sizeof *f + ascii.len);
+    struct s2s_find *f = mem_zalloc(sizeof *f + ascii.len + name.len);
     ensure(worker_is_here(w));
     f->gate = g;
     f->worker = w;
     f->done = done;
     f->arg = arg;
     f->over.fn = find_over;
+    f->waited.fn = find_waited;
     f->domain = (slice){ f->text, ascii.len };
     memcpy(f->text, ascii.ptr, ascii.len);
+    f->name = (slice){ f->text + ascii.len, name.len };
+    memcpy(f->text + ascii.len, name.ptr, name.len);
     buf_init(&f->why, WHY_MAX);
     return f;
 }
 
 static void find_begin_or_wait(struct s2s_find *f)
 {
-    if (find_has_room(f))
-        find_begin(f);
-    else
-        list_append(&s2s_worker(f->gate, f->worker)->find_waits, &f->node);
+    bool asked = find_is_asked(f);
+    uint64_t ms = (uint64_t)setting_int(&s2s_retry_for);
+    if (find_has_room(f, asked)) {
+        find_begin(f, asked);
+        return;
+    }
+    list_append(&s2s_worker(f->gate, f->worker)->find_waits, &f->node);
+    timer_set(find_loop(f), &f->waited, ms > QUEUE_MIN_MS ? ms : QUEUE_MIN_MS);
 }
 
 struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w, slice domain,
-                                s2s_found_fn *done, void *arg)
+                                s2s_found_fn *done, s2s_find_stanzas_fn *stanzas, void *arg)
 {
     slice ascii = s2s_ascii(domain, loop_scratch(worker_loop(w)));
-    struct s2s_find *f = find_new(g, w, ascii, done, arg);
-    find_plan(f, domain);
+    struct s2s_find *f = find_new(g, w, ascii, domain, done, arg);
+    f->stanzas = stanzas;
     find_begin_or_wait(f);
     return f;
 }
+
+bool s2s_find_waits(const struct s2s_find *f) { return list_linked(&f->node); }
 
 /* "host:5269" into both; without a port `port` stays. */
 static slice find_split(slice text, uint16_t *port)
@@ -507,8 +594,9 @@ struct s2s_find *s2s_find_host(struct s2s_gate *g, struct worker *w, const struc
     bool fixed = address_parse(to->host, &address) && address.any.sa_family != AF_UNIX;
     slice host =
         fixed ? to->host : s2s_ascii(find_split(to->host, &port), loop_scratch(worker_loop(w)));
-    struct s2s_find *f = find_new(g, w, host, done, arg);
-    struct find_step *s = host.len > 0 ? find_insert(f, 0, host) : NULL;
+    struct s2s_find *f = find_new(g, w, host, slice_of(""), done, arg);
+    f->planned = true;
+    struct find_step *s = host.len > 0 ? find_insert(f, 0, host, 0) : NULL;
     if (s == NULL) {
         f->fails = true;
         find_say(f, "", SLICE("the host has no form for the DNS"));

@@ -3,7 +3,9 @@
  * XEP-0368). Hosts are tried one after the other.
  *
  * Limits: FIND_MS for all of it, DIAL_MS for each host, STEPS_MAX hosts, among them REDIRECTS_MAX
- * that servers have named; s2s.connecting finds at a time on a node, others wait for their turn.
+ * that servers have named; s2s.connecting finds at a time on a node, others wait for their turn,
+ * for s2s.retry-for, or QUEUE_MIN_MS if that is more. Those for stanzas come first, and those for
+ * questions alone are at most one in ASKED_SHARE.
  * Confined to its worker. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
@@ -28,8 +30,13 @@ typedef void s2s_found_fn(void *arg, const struct s2s_found *found);
  * the callback. */
 typedef void s2s_find_told_fn(void *arg, const char *stage, bool fine, slice text);
 
+/* Whether stanzas wait for the connection now, or only questions about keys. */
+typedef bool s2s_find_stanzas_fn(const void *arg);
+
+/* stanzas: NULL for an operator, who does not wait behind them. */
 struct s2s_find *s2s_find_start(struct s2s_gate *g, struct worker *w, slice domain,
-                                s2s_found_fn *done, void *arg);
+                                s2s_found_fn *done, s2s_find_stanzas_fn *stanzas, void *arg);
+bool s2s_find_waits(const struct s2s_find *f); /* for its turn */
 /* Right after s2s_find_start(): each step is told, with the `arg` of that. */
 void s2s_find_watch(struct s2s_find *f, s2s_find_told_fn *told);
 /* A host in place of what routes and the DNS say of a domain. */
@@ -58,5 +65,6 @@ slice s2s_ascii(slice domain, struct arena *tmp);
 /* Forgets what the DNS has said of a domain, and of hosts below it. */
 void s2s_find_forget(struct s2s_gate *g, struct worker *w, slice domain);
 
-/* `changed` of s2s.dns-servers. */
+/* `changed` of s2s.connecting, and of s2s.dns-servers. */
+void s2s_connecting_changed(struct worker *w, const struct setting *s);
 void s2s_dns_servers_changed(struct worker *w, const struct setting *s);

@@ -46,7 +46,8 @@ struct s2s_worker {
     struct resolver *resolver; /* of s2s_find.c; NULL: not needed yet */
     struct actors partners;    /* by "remote/local" */
     struct list find_waits;    /* of s2s_find.c: finds for which there is no room yet */
-    uint32_t finding;          /* those that have begun */
+    uint32_t finding;          /* those that have begun, */
+    uint32_t finding_asked;    /* and among them those for questions alone */
     struct timer stop;         /* then streams that are left are aborted */
 };
 

@@ -74,7 +74,7 @@ void partner_see_other(struct partner *p, slice host)
 bool partner_may_be_plain(const struct partner *p)
 {
     const struct s2s_demand demand = s2s_demand_of(partner_remote(p));
-    return !demand.tls || (demand.plain && p->find != NULL && s2s_find_may_be_plain(p->find));
+    return !demand.tls || (!demand.firm && p->find != NULL && s2s_find_may_be_plain(p->find));
 }
 
 /* Questions about keys. */
@@ -234,6 +234,12 @@ static bool partner_is_allowed(struct partner *p)
     return false;
 }
 
+static bool partner_find_is_for_stanzas(const void *arg)
+{
+    const struct partner *p = arg;
+    return partner_has_stanzas(p) || p->actor.inbox != NULL;
+}
+
 static void partner_connect(struct partner *p)
 {
     ensure(p->find == NULL && p->out == NULL && p->state == ACTOR_LOADING);
@@ -243,7 +249,8 @@ static void partner_connect(struct partner *p)
         partner_failed(p);
         return;
     }
-    p->find = s2s_find_start(p->gate, p->worker, partner_remote(p), partner_found, p);
+    p->find = s2s_find_start(p->gate, p->worker, partner_remote(p), partner_found,
+                             partner_find_is_for_stanzas, p);
 }
 
 /* The next attempt, or the end of what is remembered of a failure. */
@@ -696,6 +703,8 @@ static const char *partner_state(const struct partner *p)
         return "up";
     if (p->state == ACTOR_ABSENT)
         return "failed";
+    if (p->find != NULL && s2s_find_waits(p->find))
+        return "queued";
     return timer_is_set(&p->retry) ? "waiting" : "connecting";
 }
 

@@ -53,8 +53,11 @@ struct setting s2s_connecting = {
     .min = 1,
     .max = 100000,
     .unit = "connections",
+    .changed = s2s_connecting_changed,
     .doc = "How many connections to other servers a node tries to make at a time. Each worker has "
-           "an equal part, at least 1; others wait.",
+           "an equal part, at least 1. Others wait for their turn, at most s2s.retry-for or 15 "
+           "seconds, whichever is longer. Those for stanzas come first: questions of strangers "
+           "(dialback) use at most a quarter.",
 };
 struct setting s2s_dns_servers = {
     .name = "s2s.dns-servers",

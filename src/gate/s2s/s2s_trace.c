@@ -289,7 +289,8 @@ static void trace_found(void *arg, const struct s2s_found *found)
                                   .to = t->want.remote,
                                   .name = t->want.remote,
                                   .alpn = "xmpp-server",
-                                  .need_tls = demand.tls && !s2s_find_may_be_plain(t->find),
+                                  .need_tls = demand.tls &&
+                                              (demand.firm || !s2s_find_may_be_plain(t->find)),
                                   .need_name = demand.verify },
         &trace_ops, t);
 }
@@ -310,7 +311,7 @@ static void trace_begin(struct loop_defer *d)
         t->find = s2s_find_host(t->gate, t->worker,
                                 &(struct s2s_find_at){ t->want.host, PORT, false }, trace_found, t);
     else
-        t->find = s2s_find_start(t->gate, t->worker, t->want.remote, trace_found, t);
+        t->find = s2s_find_start(t->gate, t->worker, t->want.remote, trace_found, NULL, t);
     s2s_find_watch(t->find, trace_tell);
 }
 
