@@ -11,9 +11,8 @@ VALUES = {"user": "alice@localhost", "bare-jid": "alice@localhost", "jid": "bob@
 # Their rows need more than a login; they have tests of their own.
 ELSEWHERE = {"alarm list", "push list", "device list", "upload list", "contact full", "room joins",
              "cert list", "cert-trust list", "backup verify", "report list", "motd show",
-             "s2s list", "s2s-route list", "s2s-demand list", "s2s-group list",
-             "federation list", "federation reports", "test history",
-             "test users"}
+             "s2s list", "s2s-route list", "s2s-demand list", "s2s-group list", "federation list",
+             "federation reports", "test history", "test users"}
 # It fails where there is no other server: test_s2s_trace.py.
 NEEDS_A_PARTNER = {"s2s trace"}
 
