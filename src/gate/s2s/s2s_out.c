@@ -563,7 +563,8 @@ static bool out_sm_refused(struct s2s_out *o, const struct elem *e)
     if (o->sm == OUT_ENABLING) {
         o->sm = OUT_NO_SM;
         o->asked = false;
-        timer_cancel(&o->wait);
+        if (!o->x.end_sent) /* else that is what ends the stream */
+            timer_cancel(&o->wait);
         partner_uncounted(o->partner);
         return true;
     }
@@ -666,7 +667,9 @@ void s2s_out_close(struct s2s_out *o)
 
 void s2s_out_finish(struct s2s_out *o)
 {
-    ensure(o->up && !o->x.end_sent);
+    ensure(o->up);
+    if (o->x.end_sent) /* it is awaited already */
+        return;
     if (o->sm >= OUT_ENABLING && !o->asked)
         xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
     partner_set_session(o->partner, (slice){ 0 });

@@ -18,7 +18,7 @@ void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stan
 void s2s_out_is_full(struct s2s_out *o); /* tells the partner if it is */
 void s2s_out_close(struct s2s_out *o);
 /* The same when something is not confirmed: the server may still do that until its own end, which
- * is awaited for 2 s. Nothing may be written any more. */
+ * is awaited for 2 s. Nothing may be written any more. Again: nothing. */
 void s2s_out_finish(struct s2s_out *o);
 void s2s_out_abort(struct s2s_out *o); /* without a word: it is broken */
 /* For an operator: "TLSv1.3", "certificate"; empty: none. */
