@@ -657,6 +657,7 @@ static void partner_cease(struct partner *p)
 /* What is on its way gets time to be confirmed: the edge ends what takes too long. */
 void partner_stop(struct partner *p)
 {
+    actor_pin(&p->actor);
     partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
     if (p->out != NULL && p->state == ACTOR_READY && p->unacked.written > 0) {
         partner_hold(p, HOLD_END);
@@ -665,6 +666,7 @@ void partner_stop(struct partner *p)
         partner_cease(p);
     }
     s2s_mail_write(&p->mail);
+    actor_unpin(&p->actor);
 }
 
 /* Why it failed is over. */
