@@ -176,6 +176,61 @@ def texts(listener, peer, last, text=""):
                                                                            else ""))]
 
 
+class Reader:
+    """Reads what comes on a stream to a server that the test plays; confirms it if it is told to,
+    by XEP-0198."""
+
+    def __init__(self, peer, text="", confirms=False):
+        self.peer, self.text, self.confirms, self.ended = peer, text, confirms, False
+        self.answered, self.lock = 0, threading.Lock()  # a TLS socket is for one at a time
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        try:
+            self._answer()
+            while data := self._read():
+                self.text += data.decode(errors="replace")
+                self._answer()
+        except OSError:
+            pass
+        self.ended = True
+
+    def _read(self):
+        if not self.peer.pending():
+            select.select([self.peer], [], [])
+        with self.lock:
+            return self.peer.recv(65536)
+
+    def say(self, text):
+        with self.lock:
+            self.peer.sendall(text.encode())
+
+    def _answer(self):
+        asked = self.text.count(f"<r xmlns='{xml.SM}'/>")
+        if self.confirms and asked > self.answered:
+            self.answered = asked
+            self.confirm()
+
+    def confirm(self):
+        count = len(re.findall("</(?:message|iq|presence)>", self.text))
+        self.say(f"<a xmlns='{xml.SM}' h='{count}'/>")
+
+    def numbers(self):
+        return [int(n) for n in re.findall(r"<body>text (\d+)</body>.*?</message>", self.text)]
+
+
+def read_join(listener, confirms=True):
+    """The next stream, with XEP-0198."""
+    peer, asked = sm_join(listener, ENABLED)
+    return Reader(peer, asked.string[asked.end():], confirms)
+
+
+def listen_again(node, listener):
+    listener.sock = socket.create_server(("127.0.0.1", listener.port))
+    listener.sock.settimeout(30)
+    node.ctl("s2s", "retry", OTHER)
+
+
 # --- between two servers of ours ---
 
 
@@ -458,6 +513,58 @@ def test_an_operator_ends_an_attempt(node, listener):
     peer = listener.join()
     listener.read_until(peer, "text 0")
     peer.close()
+
+
+@pytest.mark.parametrize("then", ["close", "stop"])
+def test_a_stream_that_is_being_ended_is_not_ended_twice(node, listener, then):
+    alice = node.client("alice")
+    say(alice, 0)
+    reader = read_join(listener, confirms=False)
+    until("it has come", lambda: reader.numbers() == [0])
+    assert node.ctl("s2s", "close", OTHER)["text"] == "closed streams: 1"
+    if then == "close":
+        node.ctl("s2s", "close", OTHER)
+        until("the end", lambda: reader.ended)
+    node.stop()  # it asks how that has ended
+
+
+def test_a_stream_that_is_being_ended_ends_without_counting(node, listener):
+    alice = node.client("alice")
+    say(alice, 0)
+    peer, asked = sm_join(listener, "")
+    reader = Reader(peer, asked.string[asked.end():])
+    until("it has come", lambda: reader.numbers() == [0])
+    node.ctl("s2s", "close", OTHER)
+    until("our end", lambda: "</stream:stream>" in reader.text)
+    reader.say("<failed xmlns='urn:xmpp:sm:3'/>")
+    until("the end", lambda: reader.ended)
+
+
+def test_an_idle_stream_ends_with_the_server(node, listener):
+    alice = node.client("alice")
+    say(alice, 0)
+    reader = read_join(listener)
+    until_confirmed(node)
+    assert reader.numbers() == [0]
+    node.stop()
+
+
+def test_the_database_goes_on_when_memory_is_empty(node, listener):
+    alice = node.client("alice")
+    node.ctl("set", "s2s.unacked-max", "5")
+    node.ctl("set", "s2s.queue-stanzas", "5")
+    say(alice, 0)
+    reader = read_join(listener, confirms=False)
+    until("the first", lambda: reader.numbers() == [0])
+    flood(alice, 1, 40)
+    until("all are stored", lambda: pending(node) == 40)
+    for count in 5, 10:
+        until("as many as may be", lambda count=count: len(reader.numbers()) == count)
+        reader.confirms = reader.confirms or count == 10
+        reader.confirm()
+    until("all", lambda: len(reader.numbers()) == 40)
+    assert reader.numbers() == list(range(40))
+    until_confirmed(node)
 
 
 # --- servers of other makes ---

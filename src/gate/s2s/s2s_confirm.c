@@ -25,8 +25,11 @@ void partner_release(struct partner *p, unsigned reason)
         return;
     p->holds &= (uint8_t)~reason;
     if (p->holds == 0) {
+        actor_pin(&p->actor);
         actor_unpause(&p->actor);
         actor_go_on(&p->actor);
+        partner_mail_begin(p); /* also if the inbox was empty */
+        actor_unpin(&p->actor);
     } else if (p->holds == HOLD_MAIL) {
         s2s_mail_go(&p->mail);
     }
