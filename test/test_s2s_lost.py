@@ -567,6 +567,51 @@ def test_the_database_goes_on_when_memory_is_empty(node, listener):
     until_confirmed(node)
 
 
+# --- without XEP-0198 ---
+
+
+PING = f"<iq type='get' id='theirs' from='{OTHER}' to='{ONE}'><ping xmlns='urn:xmpp:ping'/></iq>"
+
+
+def pong(other, reader):
+    """Answers the last ping."""
+    last = re.findall("<iq [^>]*><ping", reader.text)[-1]
+    name = re.search(" id='([^']*)'", last)[1]
+    other.raw(f"<iq type='result' id='{name}' from='{OTHER}' to='{ONE}'/>")
+
+
+@pytest.mark.parametrize("up", [True, False], ids=["up", "before"])
+def test_the_answer_to_a_ping_does_not_wait_for_what_is_not_confirmed(node, listener, authority,
+                                                                     up):
+    alice = node.client("alice")
+    node.ctl("set", "s2s.unacked-max", "5")
+    node.ctl("set", "s2s.ack-timeout", "60s")
+    other = federation.Peer(node, OTHER, ONE, cert=authority.issue("third", OTHER)).join()
+    flood(alice, 0, 20)
+    alice.ping()
+    if not up:  # it waits for the stream with the others
+        other.raw(PING)
+    reader = Reader(listener.join())
+    until("as many as may be", lambda: len(reader.numbers()) == (5 if up else 4))
+    if up:
+        other.raw(PING)
+    until("the answer", lambda: "id='theirs'" in reader.text and "type='result'" in reader.text)
+    assert reader.numbers() == list(range(5 if up else 4))
+
+
+def test_an_answered_ping_is_confirmed_itself(node, listener, authority):
+    alice = node.client("alice")
+    node.ctl("set", "s2s.idle", "1s")
+    say(alice, 0)
+    reader = Reader(listener.join())
+    other = federation.Peer(node, OTHER, ONE, cert=authority.issue("third", OTHER)).join()
+    until("a ping", lambda: "urn:xmpp:ping" in reader.text)
+    pong(other, reader)
+    until_confirmed(node)
+    until("the end of an idle stream", lambda: "</stream:stream>" in reader.text)
+    assert reader.text.count("urn:xmpp:ping") == 1
+
+
 # --- servers of other makes ---
 
 

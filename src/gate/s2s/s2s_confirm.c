@@ -4,6 +4,7 @@
 #include "xmpp/ns.h"
 
 enum {
+    REPLY_BYTES_MAX = 4096,
     PING_MS = 1000,       /* from a stanza to the ping behind it */
     SESSION_ID_MAX = 4000 /* XEP-0198 §5: longer ones are not resumed */
 };
@@ -145,7 +146,6 @@ static void partner_ping(struct partner *p)
         partner_is_deaf(p); /* who it is for does not give us the answer */
         return;
     }
-    p->ping_count = s2s_unacked_count(&p->unacked);
     p->pinging = true;
     p->ping = ask_send(p->worker,
                        &(struct ask_request){ .type = TYPE_GET,
@@ -203,6 +203,56 @@ void partner_write(struct partner *p, const struct s2s_sent *s)
     s2s_unacked_push(&p->unacked, s);
     partner_write_next(p);
     partner_weigh(p);
+}
+
+/* Answers. */
+
+static bool partner_is_reply(const struct stanza *st)
+{
+    struct jid from = jid_split(stanza_from(st)), to = jid_split(stanza_to(st));
+    return st->kind == STANZA_IQ && (st->type == TYPE_RESULT || st->type == TYPE_ERROR) &&
+           from.domain.len == st->from_len && to.domain.len == st->to_len &&
+           st->bytes <= REPLY_BYTES_MAX;
+}
+
+bool partner_reply(struct partner *p, const struct s2s_sent *s)
+{
+    if (!partner_is_reply(s->st))
+        return false;
+    if (p->state == ACTOR_READY && (p->holds & HOLD_END) == 0) {
+        if (p->unacked.len >= (uint64_t)setting_int(&s2s_unacked_max) + PARTNER_REPLIES_MAX)
+            return false;
+        partner_write(p, s);
+        return true;
+    }
+    if (p->replies == PARTNER_REPLIES_MAX)
+        return false;
+    atomic_fetch_add(&p->gate->waiting_bytes, s->st->bytes);
+    p->reply[p->replies++] = s->st;
+    return true;
+}
+
+static struct stanza *partner_next_reply(struct partner *p)
+{
+    struct stanza *st = p->reply[0];
+    p->replies--;
+    memmove(p->reply, p->reply + 1, p->replies * sizeof(struct stanza *));
+    atomic_fetch_sub(&p->gate->waiting_bytes, st->bytes);
+    return st;
+}
+
+void partner_write_replies(struct partner *p)
+{
+    while (p->replies > 0)
+        partner_write(p, &(struct s2s_sent){ .st = partner_next_reply(p) });
+}
+
+void partner_drop_replies(struct partner *p)
+{
+    while (p->replies > 0) {
+        struct stanza *st = partner_next_reply(p);
+        stanza_unref(&st);
+    }
 }
 
 /* For gate/s2s/s2s_mail.h. */

@@ -40,7 +40,8 @@ void partner_unpin(struct partner *p) { actor_unpin(&p->actor); }
 
 bool partner_has_stanzas(const struct partner *p)
 {
-    return p->actor.inbox_stanzas > 0 || p->unacked.len > 0 || s2s_mail_waits(&p->mail);
+    return p->actor.inbox_stanzas > 0 || p->unacked.len > 0 || p->replies > 0 ||
+           s2s_mail_waits(&p->mail);
 }
 
 void partner_blame(struct partner *p, enum stanza_error e, bool hard, const char *fmt, ...)
@@ -203,6 +204,7 @@ static void partner_failed(struct partner *p)
     if ((p->actor.inbox == NULL && p->unacked.len == 0) || partner_gives_up(p)) {
         actor_pin(&p->actor);
         partner_gives_back(p);
+        partner_drop_replies(p);
         actor_loaded(&p->actor, E_DOWN); /* refuses what waits */
         s2s_mail_expire(&p->mail);
         actor_unpin(&p->actor);
@@ -289,6 +291,7 @@ void partner_up(struct partner *p, bool counted, bool anew)
     while (p->unacked.written < p->unacked.len)
         partner_write_next(p);
     p->state = ACTOR_READY; /* what is held is not handled */
+    partner_write_replies(p);
     partner_weigh(p);
     s2s_out_is_full(p->out);
     p->state = ACTOR_LOADING;
@@ -337,6 +340,7 @@ static void partner_again(struct partner *p)
 static void partner_forget(struct partner *p)
 {
     actor_pin(&p->actor);
+    partner_drop_replies(p);
     actor_loaded(&p->actor, E_DOWN);
     actor_end(&p->actor);
     actor_unpin(&p->actor);
@@ -483,6 +487,7 @@ static void partner_unload(struct actor *a)
     loop_defer_cancel(&p->connect);
     partner_is_down_now(p);
     s2s_mail_fini(&p->mail);
+    partner_drop_replies(p);
     s2s_unacked_fini(&p->unacked);
     mem_free(&p->session);
     mem_free(&p);
@@ -625,11 +630,14 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
     actor_mark(&p->actor);
     if (p->pinging) {
         partner_write(p, &s);
+        p->ping_count = s2s_unacked_count(&p->unacked);
         p->pinging = false;
     } else if (id->entry != 0 && s2s_mail_leaves(&p->mail)) {
         partner_overflows(p, &s);
     } else if (partner_is_down(p)) {
         partner_refuse_sent(p, &s);
+    } else if (partner_reply(p, &s)) {
+        partner_begin(p);
     } else if (p->state == ACTOR_READY && !actor_waits(&p->actor)) {
         partner_write(p, &s);
     } else if (partner_wait(p, &s)) {

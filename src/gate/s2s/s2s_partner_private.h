@@ -12,7 +12,7 @@
 #include "gate/s2s/s2s_unacked.h"
 #include "home/ask.h"
 
-enum { PARTNER_WHY_BYTES = 200 };
+enum { PARTNER_WHY_BYTES = 200, PARTNER_REPLIES_MAX = 8 };
 
 /* Why a stream takes no stanzas of the inbox. */
 enum {
@@ -44,6 +44,7 @@ struct partner {
     uint8_t failures;    /* in a row; at most FAILURES_COUNTED */
     uint8_t blame;       /* enum stanza_error: what senders are told */
     bool hard;
+    uint8_t replies;         /* of `reply` */
     uint8_t holds;           /* HOLD_OUTPUT and so on: paused */
     bool fresh;              /* LOADING, but actor_load() was not called yet */
     bool asked_only;         /* LOADING for a question alone: counted in gate->asked_only */
@@ -58,6 +59,7 @@ struct partner {
     struct ask *ping;    /* under way; NULL: none */
     uint32_t ping_count; /* what its answer confirms */
     struct timer ping_timer;
+    struct stanza *reply[PARTNER_REPLIES_MAX]; /* wait for the next stream, and go first */
     char *session; /* to be resumed (XEP-0198 §5); NULL: none */
     uint16_t remote_len;
     char why[PARTNER_WHY_BYTES];
