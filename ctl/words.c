@@ -254,7 +254,7 @@ static enum err add_positional(struct words *w, size_t number, const char *value
     return ctl_words_add(w, a, absolute(a, value, arena), why);
 }
 
-static bool ctl_words_read_line(int fd, char *out, size_t *len);
+static bool ctl_words_read_line(int fd, char out[SECRET_BYTES_MAX], size_t *len);
 
 /* The first line of a file of whoever runs musterctl; NULL: none was named. */
 static enum err secret_of_file(struct words *w, const struct command_arg *a, const char *path,

@@ -254,10 +254,10 @@ def test_a_connection_that_is_dead_without_a_word_is_found_out(pair):
     alice, bob = one.client("alice"), other.client("bob")
     say(alice, 0)
     hear(bob, 0, 1)
-    until_confirmed(one)  # it has answered a ping
+    until_confirmed(one)
     wire.say("f")
     flood(alice, 1, 20)
-    one.wait_log("event=s2s.lost.*does not confirm")
+    one.wait_log("event=s2s.lost.*s2s.ack-timeout")
     wire.say("c")
     hear(bob, 1, 20)
     until_confirmed(one)
@@ -564,6 +564,35 @@ def test_the_database_goes_on_when_memory_is_empty(node, listener):
         reader.confirm()
     until("all", lambda: len(reader.numbers()) == 40)
     assert reader.numbers() == list(range(40))
+    until_confirmed(node)
+
+
+@pytest.mark.parametrize("queue", [5, 50])
+def test_the_order_is_kept_while_a_backlog_ends(node, listener, queue):
+    """Messages that come meanwhile are more than memory keeps."""
+    alice = node.client("alice")
+    node.ctl("set", "s2s.queue-stanzas", str(queue))
+    listener.sock.close()
+    flood(alice, 0, 100)
+    alice.ping()
+    until("all are stored", lambda: pending(node) == 100)
+    last = 3000
+
+    def more():
+        for n in range(100, last, 20):
+            alice.raw("".join(
+                f"<message to='bob@{OTHER}' type='chat' id='m{k}'><body>text {k}</body></message>"
+                for k in range(n, n + 20)))
+            pace.wait(0.01)
+
+    pace = threading.Event()
+    listen_again(node, listener)
+    sender = threading.Thread(target=more)
+    sender.start()
+    reader = read_join(listener)
+    sender.join()
+    until("all", lambda: len(reader.numbers()) >= last)
+    assert reader.numbers() == list(range(last))
     until_confirmed(node)
 
 

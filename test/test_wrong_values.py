@@ -245,7 +245,7 @@ RIGHT = {
     "room": TEA, "rooms": TEA, "domain": "bots.test", "domains": "localhost",
     "pattern": "*.other.test", "target": "127.0.0.1:5269",
     "alias": "tea.localhost", "text": "hello", "fingerprint": "f" * 64,
-    "department": "Sales", "area": "message", "pattern": "a.test", "target": "b.test",
+    "department": "Sales", "area": "message",
     "setting": "sm.ack-every", "value": "9", "field": "membersonly",
     "nick": "alice", "prefix": "sm", "id": "1", "folder": "/nowhere/else", "file": "/nowhere/else",
 }

@@ -53,7 +53,7 @@ static void pushtest_answered(struct worker *w, void *arg, const struct stanza *
 {
     struct pushtest *t = arg;
     struct elem error, condition, text;
-    slice name = SLICE("no condition"), words = { 0 };
+    slice name = SLICE("no condition"), words = SLICE("");
     char line[WHY_BYTES];
     if (reply == NULL) {
         t->since_us = 0;

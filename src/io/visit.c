@@ -39,8 +39,9 @@ static void visit_fail(struct visit *v, slice why)
     if (v->failed)
         return;
     v->failed = true;
-    snprintf(v->why, sizeof v->why, "%s: %.*s", v->host, (int)(why.len < 200 ? why.len : 200),
-             why.ptr);
+    int len = snprintf(v->why, sizeof v->why, "%s: %.*s", v->host,
+                       (int)(why.len < 200 ? why.len : 200), why.ptr);
+    ensure(len > 0); /* it may be cut */
 }
 
 static _Atomic unsigned visits;

@@ -265,6 +265,15 @@ bool partner_has(const struct partner *p, const struct outgoing_id *id)
     return it != NULL || s2s_unacked_has(&p->unacked, id->sender, id->entry);
 }
 
+bool partner_keeps_older(const struct partner *p, const struct outgoing_id *id)
+{
+    const struct actor_item *it = p->actor.inbox;
+    while (it != NULL && (it->sender_entry == 0 || it->sender_entry > id->entry ||
+                          it->sender_id != id->sender))
+        it = it->next;
+    return it != NULL;
+}
+
 bool partner_takes_mail(const struct partner *p)
 {
     return p->state == ACTOR_READY && p->out != NULL && p->holds == HOLD_MAIL;

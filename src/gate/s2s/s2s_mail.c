@@ -64,18 +64,25 @@ static void mail_settled_remove(struct s2s_mail *m, uint32_t count)
     }
 }
 
+static void mail_settle_ends(struct s2s_mail *m)
+{
+    if (!m->told || m->page != NULL || m->old_page != NULL)
+        return;
+    m->told = false;
+    if (!m->tell_failed)
+        mail_settled_remove(m, m->telling);
+    m->telling = 0;
+    if (m->settled_len > 0)
+        timer_set(mail_loop(m), &m->settle, SETTLE_MS);
+}
+
 static void mail_settle_told(void *arg, enum err e)
 {
     struct s2s_mail *m = arg;
     ensure(m->tells > 0);
     m->tell_failed |= e != OK;
-    if (--m->tells == 0) {
-        if (!m->tell_failed)
-            mail_settled_remove(m, m->telling);
-        m->telling = 0;
-        if (m->settled_len > 0)
-            timer_set(mail_loop(m), &m->settle, SETTLE_MS);
-    }
+    m->told = --m->tells == 0;
+    mail_settle_ends(m);
     partner_unpin(m->partner);
 }
 
@@ -90,7 +97,7 @@ static int mail_settled_compare(const void *a, const void *b)
 void s2s_mail_write(struct s2s_mail *m)
 {
     timer_cancel(&m->settle);
-    if (m->tells > 0 || m->settled_len == 0)
+    if (m->telling > 0 || m->settled_len == 0)
         return;
     m->tell_failed = false;
     m->telling = m->settled_len;
@@ -114,7 +121,7 @@ static void mail_settle_due(struct timer *t, struct loop *loop)
 
 void s2s_mail_confirmed(struct s2s_mail *m, const struct outgoing_id *id)
 {
-    if (m->settled_len == MAIL_SETTLED_MAX && m->tells > 0)
+    if (m->settled_len == MAIL_SETTLED_MAX && m->telling > 0)
         return; /* the database has not answered for long */
     if (m->settled_len == MAIL_SETTLED_MAX)
         mail_settled_remove(m, 1);
@@ -125,7 +132,7 @@ void s2s_mail_confirmed(struct s2s_mail *m, const struct outgoing_id *id)
     m->settled[m->settled_len++] = *id;
     if (m->settled_len - m->telling >= SETTLE_MANY)
         s2s_mail_write(m);
-    else if (!timer_is_set(&m->settle) && m->tells == 0)
+    else if (!timer_is_set(&m->settle) && m->telling == 0)
         timer_set(mail_loop(m), &m->settle, SETTLE_MS);
 }
 
@@ -135,6 +142,7 @@ struct left {
     struct list node; /* in mail.left */
     struct s2s_mail *mail;
     struct s2s_sent sent;
+    bool older;    /* counted in mail.older */
     bool given_up; /* it was read from the database, and its sender is to be told */
 };
 
@@ -162,6 +170,7 @@ static void mail_left_told(void *arg, enum err e)
     struct s2s_mail *m = l->mail;
     ensure(m->asked > 0);
     m->asked--;
+    m->older -= l->older;
     if (e == OK)
         s2s_mail_found(m);
     else if (!partner_has(m->partner, &l->sent.id))
@@ -207,7 +216,7 @@ void s2s_mail_found(struct s2s_mail *m)
 
 static void mail_backlog_ends(struct s2s_mail *m)
 {
-    m->backlog = m->closing = false;
+    m->backlog = m->closing = m->kept = false;
     m->behind = (struct outgoing_id){ 0 };
     timer_cancel(&m->expire);
     partner_mail_done(m->partner);
@@ -217,6 +226,10 @@ static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line)
 {
     if (partner_has(m->partner, &line->id) || s2s_mail_has(m, &line->id))
         return true;
+    if (m->kept && partner_keeps_older(m->partner, &line->id)) {
+        m->again |= !m->closing; /* else it is on its way to the inbox */
+        return true;
+    }
     if (line->st == NULL)
         s2s_mail_confirmed(m, &line->id); /* there is nothing to send any more */
     else if (!partner_takes_mail(m->partner))
@@ -226,6 +239,31 @@ static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line)
     return true;
 }
 
+/* What is being left now goes before all that comes from now on. */
+static void mail_close(struct s2s_mail *m)
+{
+    m->closing = true;
+    m->older = m->asked;
+    LIST_EACH (it, &m->left) {
+        struct left *l = CONTAINER_OF(it, struct left, node);
+        l->older = !l->given_up;
+    }
+}
+
+/* The end of a pass is not that of the backlog. */
+static void mail_pass_ends(struct s2s_mail *m)
+{
+    m->behind = (struct outgoing_id){ 0 };
+    if (m->kept && !m->closing && m->whole) {
+        m->kept = false;
+        partner_mail_done(m->partner); /* the inbox is next, and then another pass */
+        return;
+    }
+    if (!m->kept && !m->closing)
+        mail_close(m);
+    timer_set(mail_loop(m), &m->rest, REST_MS);
+}
+
 static void mail_page(void *arg, const struct outgoing_page *page)
 {
     struct s2s_mail *m = arg;
@@ -233,11 +271,13 @@ static void mail_page(void *arg, const struct outgoing_page *page)
     m->page = NULL;
     if (page->error != OK) { /* the timer tries it again */
         timer_set(mail_loop(m), &m->expire, READ_AGAIN_MS);
+        mail_settle_ends(m);
         return;
     }
     partner_pin(m->partner);
     while (i < page->count && mail_line_send(m, &page->lines[i]))
         m->behind = page->lines[i++].id;
+    mail_settle_ends(m);
     if (i == page->count && page->more) {
         m->behind = page->last;
     } else if (i == page->count && !m->again && m->asked == 0) {
@@ -245,9 +285,7 @@ static void mail_page(void *arg, const struct outgoing_page *page)
         partner_unpin(m->partner);
         return;
     } else if (i == page->count) {
-        m->behind = (struct outgoing_id){ 0 };
-        m->closing = true;
-        timer_set(mail_loop(m), &m->rest, REST_MS);
+        mail_pass_ends(m);
     }
     s2s_mail_go(m);
     partner_unpin(m->partner);
@@ -257,8 +295,10 @@ void s2s_mail_go(struct s2s_mail *m)
 {
     if (!m->backlog || m->page != NULL || timer_is_set(&m->rest) || !partner_takes_mail(m->partner))
         return;
-    if (m->behind.entry == 0)
+    if (m->behind.entry == 0) {
         m->again = false;
+        m->whole = m->older == 0;
+    }
     m->page = outgoing_read(mail_pair(m, &(struct outgoing_pair){ 0 }), &m->behind, UINT64_MAX,
                             mail_page, m);
 }
@@ -272,6 +312,7 @@ static void mail_rested(struct timer *t, struct loop *loop)
 void s2s_mail_stop(struct s2s_mail *m)
 {
     outgoing_cancel(&m->page);
+    mail_settle_ends(m);
     timer_cancel(&m->rest);
     m->closing = false;
     m->behind = (struct outgoing_id){ 0 };
@@ -321,6 +362,7 @@ static void mail_old_page(void *arg, const struct outgoing_page *page)
             mail_old_told,
             mail_left_add(m, &(struct s2s_sent){ stanza_ref(line->st), line->id, 0 }, true));
     }
+    mail_settle_ends(m);
     if (m->giving_up == 0 && !m->remains)
         mail_old_next(m);
     partner_unpin(m->partner);

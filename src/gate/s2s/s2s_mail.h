@@ -23,7 +23,11 @@ struct s2s_mail {
     bool backlog;   /* the database has, or may have, messages that memory does not have */
     bool again;     /* one was left since the pages were begun: they begin anew */
     bool closing;   /* the last pass: what comes now waits in memory, behind it */
+    bool kept;      /* some of that is in the inbox. If it gets too much, what comes is left again,
+                     * and goes behind the inbox */
+    bool whole;     /* this pass was begun when `older` was 0: all that goes before the inbox */
     uint32_t asked; /* messages that are being left: whether they are stored is asked */
+    uint32_t older; /* of these: left before the last pass began */
     struct list left;
     struct outgoing_read *page;
     struct outgoing_id behind; /* where the next page begins */
@@ -34,6 +38,7 @@ struct s2s_mail {
     uint32_t telling; /* of these, the first so many are being written */
     uint32_t tells;   /* by so many batches */
     bool tell_failed;
+    bool told; /* all have answered; they stay while a page is read that was begun before */
     struct timer settle;
 
     struct outgoing_read *old_page;
@@ -59,6 +64,8 @@ static inline bool s2s_mail_leaves(const struct s2s_mail *m)
 {
     return s2s_mail_waits(m) && !m->closing;
 }
+/* A stored one goes to the inbox. */
+static inline void s2s_mail_keeps(struct s2s_mail *m) { m->kept |= s2s_mail_waits(m); }
 void s2s_mail_found(struct s2s_mail *m);  /* the database has some */
 void s2s_mail_go(struct s2s_mail *m);     /* the stream takes stanzas: reads on */
 void s2s_mail_stop(struct s2s_mail *m);   /* it does not any more */

@@ -205,6 +205,7 @@ static void partner_failed(struct partner *p)
         actor_pin(&p->actor);
         partner_gives_back(p);
         partner_drop_replies(p);
+        p->mail.kept = false;
         actor_loaded(&p->actor, E_DOWN); /* refuses what waits */
         s2s_mail_expire(&p->mail);
         actor_unpin(&p->actor);
@@ -294,8 +295,11 @@ void partner_up(struct partner *p, bool counted, bool anew)
     partner_write_replies(p);
     partner_weigh(p);
     s2s_out_is_full(p->out);
+    if (p->mail.kept && p->mail.backlog) /* the database goes before the inbox */
+        partner_hold(p, HOLD_MAIL);
     p->state = ACTOR_LOADING;
     actor_loaded(&p->actor, OK);
+    s2s_mail_go(&p->mail);
     partner_mail_begin(p);
     actor_unpin(&p->actor);
 }
@@ -604,6 +608,8 @@ static bool partner_wait(struct partner *p, const struct s2s_sent *s)
         return false;
     atomic_fetch_add(&g->waiting_bytes, st->bytes);
     partner_asked_only(p, false);
+    if (s->id.entry != 0)
+        s2s_mail_keeps(&p->mail);
     return true;
 }
 
@@ -628,6 +634,11 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
     struct partner *p = partner_get(w, from.domain, to.domain);
     struct s2s_sent s = { st, *id, loop_wall_us(worker_loop(w)) };
     actor_mark(&p->actor);
+    if (id->entry != 0 && s2s_mail_waits(&p->mail) &&
+        (partner_has(p, id) || s2s_mail_has(&p->mail, id))) {
+        stanza_unref(&st); /* the database was faster */
+        return;
+    }
     if (p->pinging) {
         partner_write(p, &s);
         p->ping_count = s2s_unacked_count(&p->unacked);

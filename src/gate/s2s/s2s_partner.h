@@ -93,6 +93,8 @@ struct worker *partner_worker(const struct partner *p);
 void partner_pin(struct partner *p);
 void partner_unpin(struct partner *p);
 bool partner_has(const struct partner *p, const struct outgoing_id *id); /* in memory */
+/* The inbox has an older one of its sender. */
+bool partner_keeps_older(const struct partner *p, const struct outgoing_id *id);
 bool partner_takes_mail(const struct partner *p);
 void partner_send(struct partner *p, const struct s2s_sent *s); /* takes over the reference */
 void partner_mail_came(struct partner *p);
