@@ -176,9 +176,12 @@ def texts(listener, peer, last, text=""):
                                                                            else ""))]
 
 
+POISON = "<x xmlns='poison'/>"
+
+
 class Reader:
     """Reads what comes on a stream to a server that the test plays; confirms it if it is told to,
-    by XEP-0198."""
+    by XEP-0198, up to POISON."""
 
     def __init__(self, peer, text="", confirms=False):
         self.peer, self.text, self.confirms, self.ended = peer, text, confirms, False
@@ -212,7 +215,7 @@ class Reader:
             self.confirm()
 
     def confirm(self):
-        count = len(re.findall("</(?:message|iq|presence)>", self.text))
+        count = len(re.findall("</(?:message|iq|presence)>", self.text.partition(POISON)[0]))
         self.say(f"<a xmlns='{xml.SM}' h='{count}'/>")
 
     def numbers(self):
@@ -220,8 +223,8 @@ class Reader:
 
 
 def read_join(listener, confirms=True):
-    """The next stream, with XEP-0198."""
-    peer, asked = sm_join(listener, ENABLED)
+    """The next stream, with XEP-0198, and a session that cannot be resumed."""
+    peer, asked = sm_join(listener, "<enabled xmlns='urn:xmpp:sm:3'/>")
     return Reader(peer, asked.string[asked.end():], confirms)
 
 
@@ -593,6 +596,40 @@ def test_the_order_is_kept_while_a_backlog_ends(node, listener, queue):
     sender.join()
     until("all", lambda: len(reader.numbers()) >= last)
     assert reader.numbers() == list(range(last))
+    until_confirmed(node)
+
+
+POLICY = ("<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+          "</stream:error></stream:stream>")
+
+
+@pytest.mark.parametrize("more", ["", NOT_STORED], ids=["stored", "not stored"])
+def test_a_stanza_that_ends_streams_goes_back_and_its_neighbours_do_not_repeat(node, listener,
+                                                                              more):
+    alice = node.client("alice")
+    node.ctl("set", "s2s.queue-stanzas", "1000")
+    say(alice, 0)
+    reader = read_join(listener)
+    until("the first", lambda: reader.numbers() == [0])
+    until_confirmed(node)
+    reader.confirms = False
+    alice.raw("".join(f"<message to='bob@{OTHER}' type='chat' id='m{n}'><body>text {n}</body>"
+                      f"{POISON if n == 3 else ''}{more}</message>" for n in range(1, 6)))
+    until("all", lambda: reader.numbers() == [0, 1, 2, 3, 4, 5])
+    got = []
+    for _ in range(4):
+        assert POISON in reader.text
+        reader.say(POLICY)
+        until("its end", lambda r=reader: r.ended)
+        reader = read_join(listener)
+        if len(got) < 3:
+            until("the poison", lambda r=reader: POISON in r.text)
+            got.append(reader.numbers())
+    until("the others", lambda: reader.numbers() == [4, 5])
+    assert got == [[1, 2, 3], [3], [3]]
+    error = alice.expect("<message type='error'/>")
+    assert error.get("id") == "m3"
+    assert xml.condition(error.find(f"{{{xml.CLIENT}}}error")) == "not-acceptable"
     until_confirmed(node)
 
 

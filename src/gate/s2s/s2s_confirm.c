@@ -4,6 +4,7 @@
 #include "xmpp/ns.h"
 
 enum {
+    PARTNER_SUSPECT_MAX = 3,
     REPLY_BYTES_MAX = 4096,
     PING_MS = 1000,       /* from a stanza to the ping behind it */
     SESSION_ID_MAX = 4000 /* XEP-0198 §5: longer ones are not resumed */
@@ -46,14 +47,24 @@ static void partner_was_confirmed(struct partner *p, struct s2s_sent *s)
 
 static bool partner_is_loaded(const struct partner *p)
 {
-    return p->unacked.len >= (uint64_t)setting_int(&s2s_unacked_max) ||
+    return (p->careful && p->unacked.len > 0) ||
+           p->unacked.len >= (uint64_t)setting_int(&s2s_unacked_max) ||
            p->unacked.bytes >= (uint64_t)setting_int(&s2s_queue_bytes) / 2;
 }
 
 static void partner_ping(struct partner *p);
 
+/* One at a time: the next. */
+static void partner_goes_on(struct partner *p)
+{
+    while (p->careful && p->state == ACTOR_READY && p->unacked.written == 0 && p->unacked.len > 0 &&
+           (p->holds & HOLD_END) == 0)
+        partner_write_next(p);
+}
+
 void partner_weigh(struct partner *p)
 {
+    partner_goes_on(p);
     if (!partner_is_loaded(p)) {
         partner_release(p, HOLD_UNACKED);
         return;
@@ -74,6 +85,8 @@ static void partner_confirm(struct partner *p, uint32_t count)
         p->failing_us = 0;
         p->failures = 0;
     }
+    if (count > 0 && p->unacked.len == 0)
+        p->careful = false;
     if (p->unacked.len == 0)
         timer_cancel(&p->ping_timer);
 }
@@ -200,9 +213,56 @@ void partner_write(struct partner *p, const struct s2s_sent *s)
 {
     ensure(p->out != NULL && p->state == ACTOR_READY);
     atomic_fetch_add(&p->gate->waiting_bytes, s->st->bytes);
-    s2s_unacked_push(&p->unacked, s);
+    s2s_unacked_push_next(&p->unacked, s);
     partner_write_next(p);
     partner_weigh(p);
+}
+
+/* Stanzas that the server does not take. */
+
+void partner_offends(struct partner *p) { p->offended = true; }
+
+static bool partner_suspects_again(struct partner *p, const struct s2s_sent *s)
+{
+    const void *st = s->id.entry == 0 ? s->st : NULL;
+    if (p->suspect.streams == 0 || p->suspect.sender != s->id.sender ||
+        p->suspect.entry != s->id.entry || p->suspect.st != st) {
+        p->suspect.sender = s->id.sender;
+        p->suspect.entry = s->id.entry;
+        p->suspect.st = st;
+        p->suspect.streams = 0;
+    }
+    return ++p->suspect.streams >= PARTNER_SUSPECT_MAX;
+}
+
+void partner_refuses(struct partner *p, struct stanza *st)
+{
+    route_error(p->worker, st, SE_NOT_ACCEPTABLE,
+                SLICE("its server ends the stream when it gets this"));
+}
+
+void partner_suspects(struct partner *p)
+{
+    bool offended = p->offended, careful = p->careful;
+    p->offended = false;
+    if (p->unacked.written == 0 || (!offended && !p->vain) || partner_stopped(p))
+        return;
+    p->careful = true;
+    if (!offended || !careful || !partner_suspects_again(p, s2s_unacked_first(&p->unacked)))
+        return;
+    struct s2s_sent s = s2s_unacked_take(&p->unacked, false);
+    atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
+    p->suspect.streams = 0;
+    partner_set_session(p, (slice){ 0 });
+    log_info(&log_s2s, LOG_EV("s2s.refused"), LOG_S("domain", partner_remote(p)),
+             LOG_S("local", partner_local(p)), LOG_S("from", stanza_from(s.st)),
+             LOG_S("id", stanza_id(s.st)), LOG_C("why", p->why));
+    if (s.id.entry != 0) {
+        s2s_mail_bounce(&p->mail, &s);
+        return;
+    }
+    partner_refuses(p, s.st);
+    stanza_unref(&s.st);
 }
 
 /* Answers. */

@@ -43,6 +43,26 @@ void s2s_mail_init(struct s2s_mail *m, struct partner *p)
     list_init(&m->left);
 }
 
+/* What is left to the database. Its write may be under way, or have failed: the home of its sender
+ * is asked, where the answer comes behind it. */
+struct left {
+    struct list node; /* in mail.left */
+    struct s2s_mail *mail;
+    struct s2s_sent sent;
+    bool older;    /* counted in mail.older */
+    bool given_up; /* its sender is to be told */
+};
+
+static bool mail_is_given_up(const struct s2s_mail *m, const struct outgoing_id *id)
+{
+    LIST_EACH (it, &m->left) {
+        const struct left *l = CONTAINER_OF(it, const struct left, node);
+        if (l->given_up && l->sent.id.entry == id->entry && l->sent.id.sender == id->sender)
+            return true;
+    }
+    return false;
+}
+
 /* What is confirmed. */
 
 bool s2s_mail_has(const struct s2s_mail *m, const struct outgoing_id *id)
@@ -50,7 +70,7 @@ bool s2s_mail_has(const struct s2s_mail *m, const struct outgoing_id *id)
     for (uint32_t i = 0; i < m->settled_len; i++)
         if (m->settled[i].entry == id->entry && m->settled[i].sender == id->sender)
             return true;
-    return false;
+    return mail_is_given_up(m, id);
 }
 
 static void mail_settled_remove(struct s2s_mail *m, uint32_t count)
@@ -136,16 +156,6 @@ void s2s_mail_confirmed(struct s2s_mail *m, const struct outgoing_id *id)
         timer_set(mail_loop(m), &m->settle, SETTLE_MS);
 }
 
-/* What is left to the database. Its write may be under way, or have failed: the home of its sender
- * is asked, where the answer comes behind it. */
-struct left {
-    struct list node; /* in mail.left */
-    struct s2s_mail *mail;
-    struct s2s_sent sent;
-    bool older;    /* counted in mail.older */
-    bool given_up; /* it was read from the database, and its sender is to be told */
-};
-
 static struct left *mail_left_add(struct s2s_mail *m, const struct s2s_sent *s, bool given_up)
 {
     struct left *l = mem_new(struct left);
@@ -210,6 +220,20 @@ void s2s_mail_found(struct s2s_mail *m)
     if (!timer_is_set(&m->expire))
         timer_set(mail_loop(m), &m->expire, EXPIRE_MIN_MS);
     partner_mail_came(m->partner);
+}
+
+static void mail_bounced(void *arg, enum err e)
+{
+    struct left *l = arg;
+    if (e == OK)
+        partner_refuses(l->mail->partner, l->sent.st);
+    mail_left_free(l);
+}
+
+void s2s_mail_bounce(struct s2s_mail *m, const struct s2s_sent *s)
+{
+    outgoing_tell(mail_pair(m, &(struct outgoing_pair){ 0 }), &s->id, 1, OUTGOING_GIVEN_UP,
+                  mail_bounced, mail_left_add(m, s, true));
 }
 
 /* The backlog, when the stream is up. */

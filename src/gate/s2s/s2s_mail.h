@@ -53,8 +53,10 @@ void s2s_mail_init(struct s2s_mail *m, struct partner *p);
 void s2s_mail_fini(struct s2s_mail *m); /* memory only */
 /* The server has it. */
 void s2s_mail_confirmed(struct s2s_mail *m, const struct outgoing_id *id);
-/* Confirmed, and not written yet. */
+/* Confirmed or given up, and not written yet. */
 bool s2s_mail_has(const struct s2s_mail *m, const struct outgoing_id *id);
+/* The server does not take it: its sender is told. Takes over the reference. */
+void s2s_mail_bounce(struct s2s_mail *m, const struct s2s_sent *s);
 /* Memory does not keep it: the database does. Takes over the reference. */
 void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s);
 /* Whether the database has some that memory does not have; and whether what comes must be left,

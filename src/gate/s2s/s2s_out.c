@@ -79,6 +79,25 @@ static void out_failed(struct xstream *x, enum stream_error e, slice text)
                       "we ended the stream: %s %.*s", stream_error_name(e), SLICE_ARG(text));
 }
 
+/* Not what has nothing to do with what it was sent. */
+static bool out_is_offended(slice condition)
+{
+    static const char *const others[] = { "conflict",
+                                          "connection-timeout",
+                                          "host-gone",
+                                          "host-unknown",
+                                          "not-authorized",
+                                          "remote-connection-failed",
+                                          "reset",
+                                          "resource-constraint",
+                                          "see-other-host",
+                                          "system-shutdown" };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (slice_is(condition, others[i]))
+            return false;
+    return true;
+}
+
 static void out_heard(struct xstream *x, const struct elem *error)
 {
     struct s2s_out *o = s2s_out_of(x);
@@ -90,6 +109,8 @@ static void out_heard(struct xstream *x, const struct elem *error)
         abroad_seen(x->worker, out_remote(o), ABROAD_BROKEN);
     if (!elem_first(error, &condition))
         return;
+    if (o->up && out_is_offended(condition.name))
+        partner_offends(o->partner);
     if (slice_is(condition.name, "see-other-host"))
         partner_see_other(o->partner, elem_text(&condition, out_scratch(o)));
     partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false, "the server says: %.*s",

@@ -289,8 +289,9 @@ void partner_up(struct partner *p, bool counted, bool anew)
     p->since_us = loop_now_us(partner_loop(p));
     abroad_seen(p->worker, partner_remote(p), ABROAD_UP);
     s2s_unacked_rewind(&p->unacked, anew);
-    while (p->unacked.written < p->unacked.len)
+    while (!p->careful && p->unacked.written < p->unacked.len)
         partner_write_next(p);
+    p->offended = false;
     p->state = ACTOR_READY; /* what is held is not handled */
     partner_write_replies(p);
     partner_weigh(p);
@@ -369,11 +370,16 @@ void partner_lost(struct partner *p, bool at_once)
     p->out = NULL;
     actor_mark(&p->actor);
     partner_is_down_now(p);
+    actor_pin(&p->actor);
+    if (p->state == ACTOR_READY)
+        partner_suspects(p);
     if (p->state == ACTOR_READY && p->why[0] != '\0')
         log_info(&log_s2s, LOG_EV("s2s.lost"), LOG_S("domain", partner_remote(p)),
                  LOG_S("local", partner_local(p)), LOG_C("why", p->why));
-    if (!at_once && partner_tries_next(p))
+    if (!at_once && partner_tries_next(p)) {
+        actor_unpin(&p->actor);
         return;
+    }
     s2s_find_cancel(&p->find);
     if (at_once) {
         partner_again(p);
@@ -382,6 +388,7 @@ void partner_lost(struct partner *p, bool at_once)
     } else { /* it was asked for a key only, and nobody needs it now */
         partner_forget(p);
     }
+    actor_unpin(&p->actor);
 }
 
 /* The actor. */

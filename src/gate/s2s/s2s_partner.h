@@ -11,7 +11,9 @@
  * What is written to the stream stays in memory (gate/s2s/s2s_unacked.h) until the server has
  * confirmed it: by XEP-0198; without it by the answer to a ping (XEP-0199) that was written behind
  * it, or by an orderly end of the stream. After a break the rest is written to the next stream,
- * before anything else. A server that has never answered a ping cannot reach us, perhaps: what is
+ * before anything else. If the server ends streams for what
+ * it gets, it gets one at a time, until these are confirmed; one that has ended PARTNER_SUSPECT_MAX
+ * of such streams goes back to its sender. A server that has never answered a ping cannot reach us, perhaps: what is
  * written to it counts as confirmed.
  *
  * Limits: s2s.queue-stanzas and s2s.queue-bytes wait; s2s.unacked-max, and half of these bytes, are
@@ -73,6 +75,8 @@ void partner_uncounted(struct partner *p); /* it has no XEP-0198 after all */
 /* The id of the session of XEP-0198 that can be resumed; empty: none. */
 slice partner_session(const struct partner *p);
 void partner_set_session(struct partner *p, slice id);
+/* The server has ended the stream with an error, perhaps for a stanza. */
+void partner_offends(struct partner *p);
 void partner_full(struct partner *p); /* it takes none until: */
 void partner_room(struct partner *p); /* it takes them again, if it did not */
 /* The stream has ended. at_once: another one is made without a pause if stanzas wait, and it is no
@@ -88,6 +92,7 @@ bool partner_is_asking(const struct partner *p); /* questions were asked, and no
 bool partner_answer(struct partner *p, slice stream_id, enum s2s_verdict v);
 
 /* For gate/s2s/s2s_mail.h. */
+void partner_refuses(struct partner *p, struct stanza *st); /* tells its sender; borrows */
 struct s2s_sent;
 struct worker *partner_worker(const struct partner *p);
 void partner_pin(struct partner *p);

@@ -49,6 +49,8 @@ struct partner {
     bool fresh;              /* LOADING, but actor_load() was not called yet */
     bool asked_only;         /* LOADING for a question alone: counted in gate->asked_only */
     bool vain;               /* the last stream was up, and nothing was confirmed on it */
+    bool offended;           /* the server has ended the stream for what it was sent */
+    bool careful;            /* ... or the last one was vain: one at a time, each confirmed */
     bool counted;            /* the stream that is up has XEP-0198 */
     bool deaf;               /* it has not answered a ping, or cannot: what is written counts */
     bool answers;            /* it has answered one */
@@ -59,6 +61,12 @@ struct partner {
     struct ask *ping;    /* under way; NULL: none */
     uint32_t ping_count; /* what its answer confirms */
     struct timer ping_timer;
+    struct {
+        int64_t sender;
+        uint64_t entry; /* 0: it is not stored */
+        const void *st; /* of one that is not stored; compared only */
+        uint8_t streams;
+    } suspect; /* the oldest when a server that gets one at a time ended its streams for that */
     struct stanza *reply[PARTNER_REPLIES_MAX]; /* wait for the next stream, and go first */
     char *session; /* to be resumed (XEP-0198 §5); NULL: none */
     uint16_t remote_len;

@@ -30,6 +30,19 @@ void s2s_unacked_push(struct s2s_unacked *q, const struct s2s_sent *s)
     q->bytes += s->st->bytes;
 }
 
+void s2s_unacked_push_next(struct s2s_unacked *q, const struct s2s_sent *s)
+{
+    s2s_unacked_push(q, s);
+    for (uint32_t i = q->len - 1; i > q->written; i--)
+        *slot(q, i) = *slot(q, i - 1);
+    *slot(q, q->written) = *s;
+}
+
+const struct s2s_sent *s2s_unacked_first(const struct s2s_unacked *q)
+{
+    return q->len == 0 ? NULL : slot(q, 0);
+}
+
 const struct s2s_sent *s2s_unacked_write(struct s2s_unacked *q)
 {
     return q->written == q->len ? NULL : slot(q, q->written++);

@@ -27,6 +27,10 @@ struct s2s_unacked {
 void s2s_unacked_fini(struct s2s_unacked *q); /* drops all references */
 /* Behind the others, not written. Takes over the reference. */
 void s2s_unacked_push(struct s2s_unacked *q, const struct s2s_sent *s);
+/* Before those that are not written. Takes over the reference. */
+void s2s_unacked_push_next(struct s2s_unacked *q, const struct s2s_sent *s);
+/* The oldest; NULL: there is none. */
+const struct s2s_sent *s2s_unacked_first(const struct s2s_unacked *q);
 /* The next that is to be written, which counts as written then; NULL: all are. */
 const struct s2s_sent *s2s_unacked_write(struct s2s_unacked *q);
 static inline uint32_t s2s_unacked_count(const struct s2s_unacked *q)

@@ -96,12 +96,31 @@ static void what_is_given_up_does_not_count(void **state)
     assert_int_equal(q.len, 0);
 }
 
+static void some_go_before_what_is_not_written(void **state)
+{
+    struct s2s_unacked q = { 0 };
+    (void)state;
+    assert_null(s2s_unacked_first(&q));
+    for (uint64_t i = 1; i <= 16; i += i == 1 ? 2 : 1)
+        push(&q, i);
+    assert_int_equal(s2s_unacked_write(&q)->id.entry, 1);
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_CHAT, SLICE("a@one.test"),
+                                    SLICE("b@other.test"), (slice){ 0 }, (slice){ 0 });
+    s2s_unacked_push_next(&q, &(struct s2s_sent){ .st = st, .id = { .sender = 7, .entry = 2 } });
+    push(&q, 17);
+    write_all(&q, 2);
+    assert_int_equal(s2s_unacked_count(&q), 17);
+    assert_int_equal(s2s_unacked_first(&q)->id.entry, 1);
+    s2s_unacked_fini(&q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_confirm_what_was_written),
         cmocka_unit_test(the_next_stream_gets_the_rest_in_order),
         cmocka_unit_test(what_is_given_up_does_not_count),
+        cmocka_unit_test(some_go_before_what_is_not_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
