@@ -678,6 +678,23 @@ def test_an_answered_ping_is_confirmed_itself(node, listener, authority):
     assert reader.text.count("urn:xmpp:ping") == 1
 
 
+def test_only_two_silent_streams_make_a_server_one_that_confirms_nothing(node, listener):
+    alice = node.client("alice")
+    node.ctl("set", "s2s.ack-timeout", "1s")
+    say(alice, 0)
+    first = Reader(listener.join())
+    node.wait_log("event=s2s.lost.*does not answer a ping")
+    assert first.numbers() == [0]
+    assert pending(node) == 1
+    second = Reader(listener.join())
+    node.wait_log("event=s2s.unconfirmed")
+    assert second.numbers() == [0]
+    until_confirmed(node)
+    say(alice, 1)
+    until("the next", lambda: second.numbers() == [0, 1])
+    until_confirmed(node)
+
+
 # --- servers of other makes ---
 
 

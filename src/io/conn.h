@@ -119,6 +119,8 @@ void conn_write(struct conn *c, slice data);
 char *conn_reserve(struct conn *c, size_t bytes);
 void conn_commit(struct conn *c, size_t bytes);
 size_t conn_output_bytes(const struct conn *c); /* queued, not yet written to the socket */
+/* Whether the system of the other side has taken all that was written. */
+bool conn_has_arrived(const struct conn *c);
 /* Whether more than the high-water mark is queued: at once, in place of CONN_HIGH, which comes at
  * the end of the tick. CONN_LOW follows. */
 bool conn_is_high(struct conn *c);

@@ -5,6 +5,8 @@
 #include "io/metrics.h"
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 
 static_assert((int)CONN_CHUNK_LARGE == (int)PAGES_BYTES, "a large chunk is a block of pages");
@@ -107,6 +109,13 @@ void conn_out_advance(struct conn *c, size_t bytes)
 size_t conn_output_bytes(const struct conn *c)
 {
     return c->tls == NULL ? c->out_bytes : c->out_bytes + conn_tls_pending(c);
+}
+
+bool conn_has_arrived(const struct conn *c)
+{
+    int waits = 0;
+    return conn_output_bytes(c) == 0 && c->state == CONN_OPEN &&
+           ioctl(c->source.fd, SIOCOUTQ, &waits) == 0 && waits == 0;
 }
 
 static bool refuses_output(const struct conn *c) { return c->state > CONN_OPEN || c->overflow; }

@@ -6,6 +6,7 @@
 enum {
     PARTNER_SUSPECT_MAX = 3,
     REPLY_BYTES_MAX = 4096,
+    DEAF_MS = 10 * 60000,
     PING_MS = 1000,       /* from a stanza to the ping behind it */
     SESSION_ID_MAX = 4000 /* XEP-0198 §5: longer ones are not resumed */
 };
@@ -120,6 +121,7 @@ bool partner_is_unconfirmed(const struct partner *p) { return p->unacked.written
 static void partner_is_deaf(struct partner *p)
 {
     p->deaf = true;
+    p->deaf_us = loop_now_us(partner_loop(p)) + (uint64_t)DEAF_MS * 1000;
     log_info(&log_s2s, LOG_EV("s2s.unconfirmed"), LOG_S("domain", partner_remote(p)),
              LOG_S("local", partner_local(p)));
     partner_confirm_all(p);
@@ -135,12 +137,15 @@ static void partner_ponged(struct worker *w, void *arg, const struct stanza *rep
     actor_pin(&p->actor);
     if (reply != NULL) {
         p->answers = true;
+        p->silent = false;
         if (s2s_unacked_confirms(&p->unacked, p->ping_count, &count) == OK)
             partner_confirm(p, count);
         partner_weigh(p);
         if (p->unacked.written > 0 && p->ping == NULL && !timer_is_set(&p->ping_timer))
             timer_set(partner_loop(p), &p->ping_timer, PING_MS);
-    } else if (p->unacked.written > 0 && p->out != NULL && p->answers) {
+    } else if (p->unacked.written > 0 &&
+               (p->answers || !p->silent || !s2s_out_has_arrived(p->out))) {
+        p->silent = true; /* the connection may be dead: another one is tried */
         partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "it does not answer a ping");
         s2s_out_abort(p->out);
     } else if (p->unacked.written > 0) {
@@ -203,6 +208,8 @@ void partner_write_next(struct partner *p)
     bool old = s->id.entry != 0 && now > s->at_us && now - s->at_us >= S2S_DELAY_US;
     s2s_out_write(p->out, s->st,
                   &(struct stanza_note){ .delay_us = old ? s->at_us : 0, .by = partner_local(p) });
+    if (p->deaf && loop_now_us(partner_loop(p)) > p->deaf_us)
+        p->deaf = false;
     if (!p->counted && p->deaf)
         partner_confirm_all(p);
     else if (!p->counted && p->ping == NULL && !timer_is_set(&p->ping_timer))
@@ -328,8 +335,8 @@ bool partner_has(const struct partner *p, const struct outgoing_id *id)
 bool partner_keeps_older(const struct partner *p, const struct outgoing_id *id)
 {
     const struct actor_item *it = p->actor.inbox;
-    while (it != NULL && (it->sender_entry == 0 || it->sender_entry > id->entry ||
-                          it->sender_id != id->sender))
+    while (it != NULL &&
+           (it->sender_entry == 0 || it->sender_entry > id->entry || it->sender_id != id->sender))
         it = it->next;
     return it != NULL;
 }

@@ -82,16 +82,11 @@ static void out_failed(struct xstream *x, enum stream_error e, slice text)
 /* Not what has nothing to do with what it was sent. */
 static bool out_is_offended(slice condition)
 {
-    static const char *const others[] = { "conflict",
-                                          "connection-timeout",
-                                          "host-gone",
-                                          "host-unknown",
-                                          "not-authorized",
-                                          "remote-connection-failed",
-                                          "reset",
-                                          "resource-constraint",
-                                          "see-other-host",
-                                          "system-shutdown" };
+    static const char *const others[] = { "conflict",       "connection-timeout",
+                                          "host-gone",      "host-unknown",
+                                          "not-authorized", "remote-connection-failed",
+                                          "reset",          "resource-constraint",
+                                          "see-other-host", "system-shutdown" };
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (slice_is(condition, others[i]))
             return false;
@@ -698,6 +693,7 @@ void s2s_out_finish(struct s2s_out *o)
     timer_set(worker_loop(o->x.worker), &o->wait, FINISH_MS);
 }
 
+bool s2s_out_has_arrived(const struct s2s_out *o) { return conn_has_arrived(o->x.conn); }
 void s2s_out_abort(struct s2s_out *o) { xstream_abort(&o->x); }
 
 static void out_free(struct xstream *x)

@@ -20,6 +20,8 @@ void s2s_out_close(struct s2s_out *o);
 /* The same when something is not confirmed: the server may still do that until its own end, which
  * is awaited for 2 s. Nothing may be written any more. Again: nothing. */
 void s2s_out_finish(struct s2s_out *o);
+/* Whether the system of the server has taken all that was written. */
+bool s2s_out_has_arrived(const struct s2s_out *o);
 void s2s_out_abort(struct s2s_out *o); /* without a word: it is broken */
 /* For an operator: "TLSv1.3", "certificate"; empty: none. */
 void s2s_out_describe(const struct s2s_out *o, const char **tls, const char **auth);

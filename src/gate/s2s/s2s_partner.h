@@ -13,8 +13,9 @@
  * it, or by an orderly end of the stream. After a break the rest is written to the next stream,
  * before anything else. If the server ends streams for what
  * it gets, it gets one at a time, until these are confirmed; one that has ended PARTNER_SUSPECT_MAX
- * of such streams goes back to its sender. A server that has never answered a ping cannot reach us, perhaps: what is
- * written to it counts as confirmed.
+ * of such streams goes back to its sender. A server that
+ * does not answer the ping of two streams, and has answered none, cannot reach us, perhaps: what is
+ * written to it counts as confirmed for a while, if its system has taken it.
  *
  * Limits: s2s.queue-stanzas and s2s.queue-bytes wait; s2s.unacked-max, and half of these bytes, are
  * not confirmed. Beside them there is room for PARTNER_REPLIES_MAX answers from our server to the

@@ -52,12 +52,14 @@ struct partner {
     bool offended;           /* the server has ended the stream for what it was sent */
     bool careful;            /* ... or the last one was vain: one at a time, each confirmed */
     bool counted;            /* the stream that is up has XEP-0198 */
-    bool deaf;               /* it has not answered a ping, or cannot: what is written counts */
+    bool deaf;               /* it has not answered pings, or cannot: what is written counts */
+    bool silent;             /* it has not answered the ping of one stream */
     bool answers;            /* it has answered one */
     bool pinging;            /* what comes from inside is the ping */
     uint64_t uncertified_us; /* loop time until which it is not shown our certificate; 0: it is */
     struct s2s_unacked unacked;
     struct s2s_mail mail;
+    uint64_t deaf_us;    /* loop time until which it is not asked again */
     struct ask *ping;    /* under way; NULL: none */
     uint32_t ping_count; /* what its answer confirms */
     struct timer ping_timer;
@@ -68,7 +70,7 @@ struct partner {
         uint8_t streams;
     } suspect; /* the oldest when a server that gets one at a time ended its streams for that */
     struct stanza *reply[PARTNER_REPLIES_MAX]; /* wait for the next stream, and go first */
-    char *session; /* to be resumed (XEP-0198 §5); NULL: none */
+    char *session;                             /* to be resumed (XEP-0198 §5); NULL: none */
     uint16_t remote_len;
     char why[PARTNER_WHY_BYTES];
     char text[];
