@@ -428,6 +428,33 @@ def test_a_deleted_user_sends_nothing_more(node, listener):
     until("nothing is left", lambda: pending(node) == 0)
 
 
+def test_an_answer_that_is_no_stream_ends_no_stored_message(node, listener):
+    alice = node.client("alice")
+    say(alice, 0)
+    say(alice, 1, NOT_STORED)
+    peer, _ = listener.sock.accept()
+    peer.recv(1000)
+    peer.sendall(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
+    assert alice.expect("<message type='error'/>").get("id") == "m1"
+    peer.close()
+    reader = read_join(listener)
+    until("it has come", lambda: reader.numbers() == [0])
+    until_confirmed(node)
+    assert not [e for e in alice.inbox if e.get("type") == "error"]
+
+
+def test_a_backlog_ends_with_its_sender(node, listener):
+    alice = node.client("alice")
+    listener.sock.close()
+    node.ctl("set", "s2s.retry-for", "0s")
+    node.ctl("set", "s2s.keep-for", "10s")
+    say(alice, 0)
+    node.wait_log("event=s2s.failed")
+    until("it is stored", lambda: pending(node) == 1)
+    node.ctl("user", "del", f"alice@{ONE}")
+    until("nothing to do", lambda: node.rows("s2s", "list") == [])
+
+
 # --- XEP-0198, with a server that the test plays ---
 
 

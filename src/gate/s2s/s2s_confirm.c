@@ -365,7 +365,8 @@ void partner_mail_came(struct partner *p)
     actor_mark(&p->actor);
     if (p->fresh || (p->state == ACTOR_ABSENT && !timer_is_set(&p->retry)))
         actor_load(&p->actor);
-    else if (p->state == ACTOR_ABSENT && (p->hard || setting_int(&s2s_keep_for) == 0))
+    else if (partner_is_hopeless(p) ||
+             (p->state == ACTOR_ABSENT && setting_int(&s2s_keep_for) == 0))
         s2s_mail_expire(&p->mail);
     else
         partner_mail_begin(p);
@@ -376,7 +377,10 @@ bool partner_may_give_up(const struct partner *p)
     return p->state != ACTOR_READY && p->failures > 0 && !partner_stopped(p);
 }
 
-bool partner_is_hopeless(const struct partner *p) { return p->state == ACTOR_ABSENT && p->hard; }
+bool partner_is_hopeless(const struct partner *p)
+{
+    return p->state == ACTOR_ABSENT && p->hard && !p->hopeful;
+}
 
 void partner_answer_stanza(struct partner *p, struct stanza *st, enum stanza_error e,
                            const char *text)

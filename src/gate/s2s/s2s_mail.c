@@ -181,11 +181,8 @@ static void mail_left_told(void *arg, enum err e)
     ensure(m->asked > 0);
     m->asked--;
     m->older -= l->older;
-    if (e == OK)
+    if (e != E_NOTFOUND) /* it is there, or nobody knows */
         s2s_mail_found(m);
-    else if (!partner_has(m->partner, &l->sent.id))
-        partner_answer_stanza(m->partner, l->sent.st, SE_RESOURCE_CONSTRAINT,
-                              "the message could not be stored");
     s2s_mail_go(m);
     mail_left_free(l);
 }
@@ -364,6 +361,7 @@ static void mail_old_told(void *arg, enum err e)
 static void mail_old_page(void *arg, const struct outgoing_page *page)
 {
     struct s2s_mail *m = arg;
+    bool ends = partner_may_give_up(m->partner); /* still */
     m->old_page = NULL;
     partner_pin(m->partner);
     m->old_more = page->error == OK && page->more;
@@ -371,11 +369,10 @@ static void mail_old_page(void *arg, const struct outgoing_page *page)
     if (m->remains && page->error == OK && page->count == 0 && !page->more && !m->again &&
         m->asked == 0)
         mail_backlog_ends(m);
-    for (unsigned i = 0; i < page->count && !m->remains; i++) {
+    for (unsigned i = 0; i < page->count && !m->remains && ends; i++) {
         const struct outgoing_line *line = &page->lines[i];
         if (partner_has(m->partner, &line->id) || s2s_mail_has(m, &line->id))
             continue;
-        m->old_found = true;
         if (line->st == NULL) {
             s2s_mail_confirmed(m, &line->id);
             continue;
@@ -405,15 +402,14 @@ static uint64_t mail_old_before_us(const struct s2s_mail *m)
     return partner_is_hopeless(m->partner) ? now + 1 : now > keep_us ? now - keep_us + 1 : 0;
 }
 
-/* The rest of the pass; and behind one that has found some, whether any are left. */
+/* The rest of the pass; and then, whether any are left: others end them, too. */
 static void mail_old_next(struct s2s_mail *m)
 {
     if (!partner_may_give_up(m->partner))
         return;
     if (m->old_more) {
         mail_old_read(m, mail_old_before_us(m));
-    } else if (m->old_found) {
-        m->old_found = false;
+    } else {
         m->remains = true;
         m->again = false;
         m->old_behind = (struct outgoing_id){ 0 };
@@ -425,7 +421,7 @@ void s2s_mail_expire(struct s2s_mail *m)
 {
     if (!m->backlog || m->old_page != NULL || m->giving_up > 0 || !partner_may_give_up(m->partner))
         return;
-    m->old_found = m->remains = m->old_more = false;
+    m->remains = m->old_more = false;
     m->old_behind = (struct outgoing_id){ 0 };
     mail_old_read(m, mail_old_before_us(m));
 }

@@ -44,7 +44,7 @@ struct s2s_mail {
     struct outgoing_read *old_page;
     struct outgoing_id old_behind;
     uint32_t giving_up; /* of that page: they are being settled */
-    bool old_more, old_found;
+    bool old_more;
     bool remains; /* the last read of a pass: whether any message is left */
     struct timer expire;
 };

@@ -74,9 +74,11 @@ static void out_greet(struct xstream *x)
 static void out_failed(struct xstream *x, enum stream_error e, slice text)
 {
     struct s2s_out *o = s2s_out_of(x);
-    if (o->partner != NULL)
-        partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, e != XE_CONNECTION_TIMEOUT,
-                      "we ended the stream: %s %.*s", stream_error_name(e), SLICE_ARG(text));
+    if (o->partner == NULL)
+        return;
+    partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, e != XE_CONNECTION_TIMEOUT,
+                  "we ended the stream: %s %.*s", stream_error_name(e), SLICE_ARG(text));
+    partner_hopes(o->partner); /* what answers may be something in its place, for a while */
 }
 
 /* Not what has nothing to do with what it was sent. */

@@ -53,7 +53,10 @@ void partner_blame(struct partner *p, enum stanza_error e, bool hard, const char
     p->why[utf8_valid_len(slice_of(p->why))] = '\0'; /* a text of the peer may have been cut */
     p->blame = (uint8_t)e;
     p->hard = hard;
+    p->hopeful = false;
 }
+
+void partner_hopes(struct partner *p) { p->hopeful = true; }
 
 void partner_certificate_refused(struct partner *p)
 {

@@ -56,6 +56,8 @@ static inline struct partner *partner_of(const struct actor *a)
  * would end in the same way. */
 void partner_blame(struct partner *p, enum stanza_error e, bool hard, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* Stored messages go on waiting, also if that was hard. */
+void partner_hopes(struct partner *p);
 /* The server did not take it: the stream may end now, and the next one begins with dialback. */
 void partner_certificate_refused(struct partner *p);
 bool partner_is_uncertified(const struct partner *p);

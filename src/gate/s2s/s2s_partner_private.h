@@ -44,6 +44,7 @@ struct partner {
     uint8_t failures;    /* in a row; at most FAILURES_COUNTED */
     uint8_t blame;       /* enum stanza_error: what senders are told */
     bool hard;
+    bool hopeful; /* ... but stored messages wait */
     uint8_t replies;         /* of `reply` */
     uint8_t holds;           /* HOLD_OUTPUT and so on: paused */
     bool fresh;              /* LOADING, but actor_load() was not called yet */
