@@ -522,6 +522,26 @@ def test_what_is_not_confirmed_is_bounded(node, listener):
     peer.close()
 
 
+def test_what_is_not_confirmed_counts_for_all_that_waits(node, listener):
+    alice = node.client("alice")
+    node.ctl("set", "s2s.queue-total", "1MiB")
+    node.ctl("set", "s2s.queue-bytes", "4MiB")
+    for n in range(40):
+        say(alice, n, f"<x xmlns='y'>{'z' * 50000}</x>")
+        if n % 10 == 0:
+            alice.ping()
+            if n == 0:
+                reader = read_join(listener, confirms=False)
+    until("all are stored", lambda: pending(node) == 40)
+    until("some", lambda: len(reader.numbers()) >= 20)
+    node.ctl("s2s", "list")
+    assert len(reader.text) < 1 << 20 | 100000
+    reader.confirms = True
+    reader.confirm()
+    until("all", lambda: reader.numbers() == list(range(40)))
+    until_confirmed(node)
+
+
 def test_a_server_without_it_confirms_by_its_end(node, listener):
     alice = node.client("alice")
     say(alice, 0)

@@ -48,7 +48,8 @@ static void partner_was_confirmed(struct partner *p, struct s2s_sent *s)
 
 static bool partner_is_loaded(const struct partner *p)
 {
-    return (p->careful && p->unacked.len > 0) ||
+    bool full = atomic_load(&p->gate->waiting_bytes) >= setting_int(&s2s_queue_total);
+    return ((p->careful || full) && p->unacked.len > 0) ||
            p->unacked.len >= (uint64_t)setting_int(&s2s_unacked_max) ||
            p->unacked.bytes >= (uint64_t)setting_int(&s2s_queue_bytes) / 2;
 }

@@ -18,9 +18,10 @@
  * written to it counts as confirmed for a while, if its system has taken it.
  *
  * Limits: s2s.queue-stanzas and s2s.queue-bytes wait; s2s.unacked-max, and half of these bytes, are
- * not confirmed. Beside them there is room for PARTNER_REPLIES_MAX answers from our server to the
- * other one, as to its pings: with two servers that wait for each other's answers, nothing else
- * would move. Confined to its worker. */
+ * not confirmed; one, when s2s.queue-total bytes of all wait or are not confirmed. Beside them
+ * there is room for PARTNER_REPLIES_MAX answers from our server to the other one, as to its pings:
+ * with two servers that wait for each other's answers, nothing else would move. Confined to its
+ * worker. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
 #include "home/message.h"

@@ -44,8 +44,8 @@ struct partner {
     uint8_t failures;    /* in a row; at most FAILURES_COUNTED */
     uint8_t blame;       /* enum stanza_error: what senders are told */
     bool hard;
-    bool hopeful; /* ... but stored messages wait */
-    uint8_t replies;         /* of `reply` */
+    bool hopeful;            /* ... but stored messages wait */
+    uint8_t replies;         /* of `reply`; at most PARTNER_REPLIES_MAX */
     uint8_t holds;           /* HOLD_OUTPUT and so on: paused */
     bool fresh;              /* LOADING, but actor_load() was not called yet */
     bool asked_only;         /* LOADING for a question alone: counted in gate->asked_only */
@@ -66,9 +66,9 @@ struct partner {
     struct timer ping_timer;
     struct {
         int64_t sender;
-        uint64_t entry; /* 0: it is not stored */
-        const void *st; /* of one that is not stored; compared only */
-        uint8_t streams;
+        uint64_t entry;  /* 0: it is not stored */
+        const void *st;  /* of one that is not stored; compared only */
+        uint8_t streams; /* at most PARTNER_SUSPECT_MAX */
     } suspect; /* the oldest when a server that gets one at a time ended its streams for that */
     struct stanza *reply[PARTNER_REPLIES_MAX]; /* wait for the next stream, and go first */
     char *session;                             /* to be resumed (XEP-0198 §5); NULL: none */
