@@ -7,6 +7,7 @@
 #include "gate/s2s/s2s_in.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
 #include "im/account.h"

@@ -728,37 +728,6 @@ void partner_policy_changed(struct partner *p)
 
 /* For commands. */
 
-static const char *partner_state(const struct partner *p)
-{
-    if (p->state == ACTOR_READY)
-        return "up";
-    if (p->state == ACTOR_ABSENT)
-        return "failed";
-    if (p->find != NULL && s2s_find_waits(p->find))
-        return "queued";
-    return timer_is_set(&p->retry) ? "waiting" : "connecting";
-}
-
-void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
-{
-    if (p->state == ACTOR_ABSENT && p->failures == 0)
-        return; /* it only writes what was confirmed */
-    struct s2s_shown s = {
-        .remote = partner_remote(p),
-        .local = partner_local(p),
-        .direction = "out",
-        .state = partner_state(p),
-        .since_s = (loop_now_us(partner_loop(p)) - p->since_us) / 1000000,
-        .queue = p->actor.inbox_stanzas,
-        .tls = "",
-        .auth = "",
-        .why = p->failures > 0 && p->state != ACTOR_READY ? slice_of(p->why) : (slice){ 0 },
-    };
-    if (p->out != NULL)
-        s2s_out_describe(p->out, &s.tls, &s.auth);
-    show(&s, arg);
-}
-
 /* One that is being made counts as failed: what waits, waits for the next attempt, or is answered
  * if it has waited too long. */
 bool partner_close(struct partner *p)
@@ -975,26 +944,6 @@ static void partner_pair_found(const struct outgoing_pair *pair)
 }
 
 void partners_find_pending(struct worker *w) { outgoing_find(w, partner_pair_found); }
-
-/* What is done to one may make others, or end it: they are looked up by their names. */
-int64_t partners_each(struct worker *w, slice domain, partner_each_fn *fn)
-{
-    struct actors *all = &s2s_worker(s2s_gate_of(w), w)->partners;
-    struct actor *a;
-    int64_t count = 0;
-    uint32_t names = 0;
-    slice *name = mem_alloc((all->map.count + 1) * sizeof *name);
-    for (uint32_t i = 0; (a = actors_next(all, &i)) != NULL;)
-        if (domain.ptr == NULL || slice_eq(partner_remote(partner_of(a)), domain))
-            name[names++] = slice_keep(a->jid);
-    for (uint32_t i = 0; i < names; i++) {
-        if ((a = actors_find(all, name[i])) != NULL)
-            count += fn(partner_of(a));
-        slice_release(&name[i]);
-    }
-    mem_free(&name);
-    return count;
-}
 
 const struct message_row *const s2s_messages[] = { &s2s_foreign_message, &s2s_verify_message,
                                                    &verified_message,    &foreign_pending_message,

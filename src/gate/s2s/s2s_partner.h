@@ -37,16 +37,11 @@ enum s2s_verdict { S2S_VALID = 0, S2S_INVALID = 1, S2S_UNKNOWN = 2 /* it could n
 extern const struct actor_kind partner_kind;
 /* At the home of the foreign domain. Takes over st. id: where the database has it, or entry 0. */
 void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id *id);
-/* Calls fn for each partner, of one foreign domain (ptr NULL: all), which may end it or make
- * others; the sum of what it returns. */
-typedef bool partner_each_fn(struct partner *p);
-int64_t partners_each(struct worker *w, slice domain, partner_each_fn *fn);
 /* After the start of a node, on one worker: what its database has is sent. */
 void partners_find_pending(struct worker *w);
 /* The edge stops: connections end, what waits is answered. */
 void partner_stop(struct partner *p);
 void partner_policy_changed(struct partner *p);
-void partner_show(const struct partner *p, s2s_show_fn *show, void *arg);
 bool partner_close(struct partner *p);     /* its stream; false: it has none. It may free p */
 bool partner_try_again(struct partner *p); /* now; false: it waits for no attempt */
 static inline struct partner *partner_of(const struct actor *a)

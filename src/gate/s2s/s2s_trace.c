@@ -7,7 +7,7 @@
 #include "codec/xml_write.h"
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_find.h"
-#include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_probe.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"

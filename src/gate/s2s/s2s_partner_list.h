@@ -1,0 +1,10 @@
+/* s2s_partner_list: the partners of a worker, one after the other, and what operators see of one.
+ * Confined to the worker. */
+#pragma once
+#include "gate/s2s/s2s_partner.h"
+
+/* Calls fn for each partner, of one foreign domain (ptr NULL: all), which may end it or make
+ * others; the sum of what it returns. */
+typedef bool partner_each_fn(struct partner *p);
+int64_t partners_each(struct worker *w, slice domain, partner_each_fn *fn);
+void partner_show(const struct partner *p, s2s_show_fn *show, void *arg);
