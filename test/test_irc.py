@@ -1,7 +1,7 @@
 """A gateway to IRC as it comes from its authors, attached as a component: biboumi and ngircd."""
 import pytest
 
-from muster import irc, xml
+from muster import federation, irc, xml
 from muster.client import until
 from muster.server import free_ports
 
@@ -132,12 +132,44 @@ def test_occupants_come_and_go(channel):
     alice.expect(f"<presence type='unavailable' from='{CHANNEL}/bob'/>")
 
 
+def test_a_user_of_another_server_joins_the_channel(make_server, tmp_path):
+    """The gateway federates under its own domain, by the links of its server."""
+    authority, servers = federation.Authority(tmp_path), []
+    for domain, user, *more in ("one.test", "alice", GATEWAY), ("other.test", "bob"):
+        tls = {**authority.issue(domain, domain, *more), "trust": str(authority.file)}
+        servers.append(make_server(user, domains=[domain], s2s=True, tls=tls, component=True,
+                                   settings=federation.settings()))
+    one, other = servers
+    federation.route(one, "other.test", other.s2s_port)
+    federation.route(other, GATEWAY, one.s2s_port)
+    place = Place(one, tmp_path)
+    try:
+        carol = place.user("carol")
+        carol.say("JOIN #tea")
+        carol.expect(" 366 ")
+        bob = other.client("bob")
+        wait_gateway(bob)
+        configure(bob, place)
+        join(bob, "bob")
+        carol.expect("JOIN")
+        bob.send(f"<message to='{CHANNEL}' type='groupchat' id='m1'><body>from afar</body>"
+                 "</message>")
+        assert carol.expect("PRIVMSG").endswith("#tea :from afar")
+        carol.say("PRIVMSG #tea :welcome")
+        bob.expect(f"<message from='{CHANNEL}/carol' type='groupchat'><body>welcome</body>"
+                   "</message>")
+        bob.close()
+        carol.expect("QUIT", "PART")
+    finally:
+        place.finish()
+
+
 def test_the_gateway_ends_and_comes_back(channel):
     place, alice, carol = channel
     place.gateway.finish()
     carol.expect("QUIT")
     alice.send(f"<message to='{CHANNEL}' type='groupchat' id='lost'><body>?</body></message>")
-    alice.expect_error("remote-server-not-found", template="<message type='error' id='lost'/>")
+    alice.expect_error("remote-server-timeout", template="<message type='error' id='lost'/>")
     place.start_gateway()
     wait_gateway(alice)
     join(alice, "alice")  # with the settings that it has kept
