@@ -61,11 +61,16 @@ def settings(**more):
 
 
 def route(server, pattern, port, *options):
-    """In place of all its routes of a pattern: to this port, and the DNS is not asked."""
-    for row in server.rows("s2s-route", "list"):
-        if row["pattern"] == pattern:
-            server.ctl("s2s-route", "del", pattern, row["target"])
-    server.ctl("s2s-route", "add", pattern, f"127.0.0.1:{port}", "--less-specific", "off", *options)
+    """In place of all its routes of a pattern: to this port, and the DNS is not asked, not in
+    between either."""
+    target = f"127.0.0.1:{port}"
+    old = [row["target"] for row in server.rows("s2s-route", "list") if row["pattern"] == pattern]
+    if target in old:
+        server.ctl("s2s-route", "del", pattern, target)
+    server.ctl("s2s-route", "add", pattern, target, "--less-specific", "off", *options)
+    for other in old:
+        if other != target:
+            server.ctl("s2s-route", "del", pattern, other)
 
 
 class Peer(Client):
