@@ -4,6 +4,7 @@ import re
 import select
 import socket
 import threading
+import time
 
 import pytest
 
@@ -792,3 +793,14 @@ def test_connections_to_other_makes_that_are_cut_lose_nothing(federated, kind, o
     assert first == sorted(first)
     until_confirmed(ours)
     assert OURS in str(alice)
+
+
+def test_a_domain_becomes_a_component_while_a_ping_is_due(node, listener):
+    """The ping is refused here, from inside: it says nothing of the other server."""
+    alice = node.client("alice")
+    alice.send(f"<message to='bob@{OTHER}' type='chat' id='m0'><body>0</body></message>")
+    with listener.join() as peer:
+        listener.read_until(peer, "m0")
+        node.ctl("component", "add", OTHER)
+        due = time.monotonic() + 2  # it is sent a second after the message
+        until("the time of the ping", lambda: (alice.ping(), time.monotonic() > due)[1])

@@ -585,3 +585,33 @@ def test_copies_and_archives_have_what_went_abroad_and_nothing_that_was_refused(
     say(bob, alice.bare, "m4", "back")
     bounced(bob, "service-unavailable", "m4")
     bob.expect_nothing("<message><body>to many</body></message>")
+
+
+def test_a_request_of_a_blocked_address_is_answered(node, foreign, authority, tmp_path):
+    """RFC 6120 §8.2.3: also where the address may say nothing else."""
+    listed = tmp_path / "blocklist"
+    listed.write_text(f"bob@{FAR}\n")
+    listener = federation.Listener(FAR, authority.issue("listener", FAR))
+    federation.route(node, FAR, listener.port)
+    node.ctl("set", "federation.blocklist", str(listed))
+    until("the list", lambda: "event=federation.blocklist" in node.log())
+    far = foreign()
+    far.raw(f"<iq type='get' id='blocked' from='bob@{FAR}/r' to='{ONE}'>"
+            "<ping xmlns='urn:xmpp:ping'/></iq>")
+    with listener.join() as peer:
+        assert "policy-violation" in listener.read_until(peer, "id=.blocked.*</iq>").string
+    listener.close()
+
+
+def test_a_domain_that_is_proved_again_and_again_is_tried_no_more_often(node, foreign):
+    """Its senders are told in time all the same."""
+    node.ctl("set", "s2s.retry-for", "1s")
+    federation.route(node, FAR, federation.free_port())
+    far = foreign()
+    alice = node.client("alice", domain=ONE)
+    alice.send(f"<iq type='get' id='q' to='x@{FAR}/r'><ping xmlns='urn:xmpp:ping'/></iq>")
+    for _ in range(100):
+        far.result("00")
+        far.expect("<db:result xmlns:db='jabber:server:dialback' type='valid'/>")
+    alice.expect("<iq type='error' id='q'/>")
+    assert node.log().count("s2s.proved") == 1 and node.log().count("s2s.failed") < 8

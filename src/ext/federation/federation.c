@@ -203,7 +203,7 @@ static enum verdict federation_leaves(struct worker *w, const struct stanza *st,
                                       struct refusal *why)
 {
     const struct account *a = account_find(w, stanza_from_bare(st));
-    bool blocked = federation_book_blocks(stanza_to_bare(st));
+    bool blocked = st->type != TYPE_ERROR && federation_book_blocks(stanza_to_bare(st));
     bool may = !blocked && (a == NULL || federation_may(a, stanza_to_bare(st)));
     if (may || foreign_is_farewell(st)) {
         why->bare = !may;

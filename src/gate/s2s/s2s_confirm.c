@@ -135,6 +135,9 @@ static void partner_ponged(struct worker *w, void *arg, const struct stanza *rep
     uint32_t count;
     (void)w;
     p->ping = NULL;
+    p->ping_open = false;
+    if (p->pinging)
+        return; /* refused here, before it was written: it says nothing of the other server */
     actor_pin(&p->actor);
     if (reply != NULL) {
         p->answers = true;
@@ -165,15 +168,17 @@ static void partner_ping(struct partner *p)
         partner_is_deaf(p); /* who it is for does not give us the answer */
         return;
     }
-    p->pinging = true;
-    p->ping = ask_send(p->worker,
-                       &(struct ask_request){ .type = TYPE_GET,
-                                              .from = partner_local(p),
-                                              .to = partner_remote(p),
-                                              .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
-                                              .timeout_ms = (uint32_t)setting_int(&s2s_ack_timeout),
-                                              .home = partner_remote(p) },
-                       partner_ponged, p);
+    p->pinging = p->ping_open = true;
+    struct ask *ask =
+        ask_send(p->worker,
+                 &(struct ask_request){ .type = TYPE_GET,
+                                        .from = partner_local(p),
+                                        .to = partner_remote(p),
+                                        .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
+                                        .timeout_ms = (uint32_t)setting_int(&s2s_ack_timeout),
+                                        .home = partner_remote(p) },
+                 partner_ponged, p);
+    p->ping = p->ping_open ? ask : NULL;
     if (p->pinging) { /* it was not written: later */
         p->pinging = false;
         ask_cancel(&p->ping);

@@ -75,9 +75,10 @@ static struct slot *slot_known(slice name)
     return NULL;
 }
 
-static struct slot *slot_make(slice name)
+static struct slot *slot_make(slice name, bool sent)
 {
-    if (table.count >= (uint32_t)setting_int(&s2s_metrics_domains) ||
+    uint32_t room = (uint32_t)setting_int(&s2s_metrics_domains);
+    if (table.count >= (sent ? room : room / 2) || /* whoever writes to us takes half of it */
         name.len >= S2S_DOMAIN_BYTES || name.len == 0)
         return &table.slot[0];
     struct slot *s = &table.slot[1];
@@ -91,10 +92,10 @@ static struct slot *slot_make(slice name)
 }
 
 /* Under the lock. */
-static struct slot *slot_get(slice name)
+static struct slot *slot_get(slice name, bool sent)
 {
     struct slot *s = slot_known(name);
-    s = s != NULL ? s : slot_make(name);
+    s = s != NULL ? s : slot_make(name, sent);
     atomic_store_explicit(&s->seen_us, clock_wall_us(), memory_order_relaxed);
     return s;
 }
@@ -112,7 +113,7 @@ void s2s_domain_stanza(slice domain, bool sent)
     if (last.slot == NULL || last.changes != atomic_load(&table.changes) ||
         !slice_is(domain, last.slot->name)) {
         pthread_mutex_lock(&table.lock);
-        last.slot = slot_get(domain);
+        last.slot = slot_get(domain, sent);
         last.changes = atomic_load(&table.changes);
         pthread_mutex_unlock(&table.lock);
     }
@@ -123,7 +124,7 @@ void s2s_domain_stanza(slice domain, bool sent)
 void s2s_domain_up(slice domain)
 {
     pthread_mutex_lock(&table.lock);
-    struct slot *s = slot_get(domain);
+    struct slot *s = slot_get(domain, true);
     atomic_fetch_add(&s->up, 1);
     s->failing_us = 0;
     s->why[0] = '\0';
@@ -133,7 +134,7 @@ void s2s_domain_up(slice domain)
 void s2s_domain_failed(slice domain, slice why, bool missing)
 {
     pthread_mutex_lock(&table.lock);
-    struct slot *s = slot_get(domain);
+    struct slot *s = slot_get(domain, true);
     atomic_fetch_add(&s->failures, 1);
     if (missing || s == &table.slot[0])
         s->failing_us = 0;

@@ -160,7 +160,7 @@ static void in_result(struct s2s_in *s, const struct elem *e, slice remote, slic
     } else if (in_may_come_from(s, remote, local)) {
         struct pair *p = pair_find(s, remote, local);
         if (p != NULL && p->proved)
-            in_is_proved(s, p);
+            s2s_in_say_result(s, p, "valid");
         else if (p != NULL)
             return; /* it is being checked: one answer is to come, not one for each key */
         else if ((p = pair_add(s, remote, local)) == NULL)

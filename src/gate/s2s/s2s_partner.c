@@ -193,7 +193,9 @@ static void partner_failed(struct partner *p)
     partner_asked_only(p, false);
     actor_mark(&p->actor);
     metric_add(&s2s_failures, 1);
-    s2s_domain_failed(partner_remote(p), slice_of(p->why), p->blame == SE_REMOTE_SERVER_NOT_FOUND);
+    if (partner_has_stanzas(p) || p->unacked.len > 0) /* strangers can make us ask any domain */
+        s2s_domain_failed(partner_remote(p), slice_of(p->why),
+                          p->blame == SE_REMOTE_SERVER_NOT_FOUND);
     log_info(&log_s2s, LOG_EV("s2s.failed"), LOG_S("domain", partner_remote(p)),
              LOG_S("local", partner_local(p)), LOG_C("why", p->why));
     p->since_us = now;
@@ -879,6 +881,15 @@ const struct message_row s2s_verify_message = {
 };
 
 /* A server that has proved its domain to us is there: what is remembered of its failure is old. */
+static void partner_came(struct partner *p)
+{
+    uint64_t now = loop_now_us(partner_loop(p));
+    if (!timer_is_set(&p->retry) || (p->came_us > 0 && now - p->came_us < BACKOFF_MS * 1000ull))
+        return;
+    p->came_us = now;
+    timer_set(partner_loop(p), &p->retry, 0);
+}
+
 static void came_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct s2s_came *m = message;
@@ -890,7 +901,7 @@ static void came_run(struct worker *w, void *message, const struct message_from 
     struct actor *a =
         actors_find(&s2s_worker(g, w)->partners, partner_key(text, m->local, m->remote));
     if (a != NULL)
-        (void)partner_try_again(partner_of(a));
+        partner_came(partner_of(a));
     abroad_seen(w, m->remote, ABROAD_UP);
 }
 

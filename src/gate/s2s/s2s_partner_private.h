@@ -57,6 +57,8 @@ struct partner {
     bool silent;             /* it has not answered the ping of one stream */
     bool answers;            /* it has answered one */
     bool pinging;            /* what comes from inside is the ping */
+    bool ping_open;          /* its answer is to come; it may come from inside */
+    uint64_t came_us;        /* loop time when it last proved its domain to us while it failed */
     uint64_t uncertified_us; /* loop time until which it is not shown our certificate; 0: it is */
     struct s2s_unacked unacked;
     struct s2s_mail mail;
