@@ -407,6 +407,11 @@ OTHERS = WRITTEN | {
     "room_administrator.nick", "room_affiliation.nick", "room_affiliation.reason",
     "room_hat.title", "room_hat.uri", "room_vcard.hashes", "room_vcard.vcard",
     "roster.name", "schema.feature", "seal.mark", "store_state.name",
+    "federation_domain.domain", "federation_group.domains", "federation_group.name",
+    "federation_report.domain", "federation_user.domains", "outside_test.diagnosis",
+    "outside_test.error", "outside_test.target", "s2s_demand.description",
+    "s2s_demand.pattern", "s2s_demand.pins", "s2s_route.description", "s2s_route.pattern",
+    "s2s_route.target", "test_user.password",
     "upload.hash", "upload.id", "upload.name", "upload.type"}
 
 

@@ -17,18 +17,23 @@ from test_sm import refuse, resume
 PUSH = "push.example.test"
 COMPONENT = "a rather long planted secret"
 TURN = "planted north wind"
+PROBE = "planted south wind"
 ROOM = "planted open sesame"
 OPTION = "planted push secret"
 
 # Each column of texts or bytes. If a new one lets somebody in, it is sealed or hashed, and
 # test_no_secret_is_in_any_column plants such a secret.
 SEALED = """component.secret fast_token.secret push.options room.config frozen.bytes
-    seal.mark     setting.value"""
+    seal.mark     setting.value test_user.password"""
 HASHED = "credential.salt credential.server_key credential.stored_key invite.token"
 # Keys that make ids and answers nobody can predict. Who has the database has what they protect.
 KEYS = "auth_secret.factors auth_secret.secret room.secret"
 # What users write, and names that let nobody in.
 CONTENT = """account.department account.directory_uri account.email account.given_name
+    federation_domain.domain federation_group.domains federation_group.name
+    federation_report.domain federation_user.domains outside_test.diagnosis
+    outside_test.error outside_test.target s2s_demand.description s2s_demand.pattern
+    s2s_demand.pins s2s_route.description s2s_route.pattern s2s_route.target
     account.jid account.look account.source account.surname account.template
     blob.hash component.domain device.address device.device device.id
     device.software directory.email directory.email_key directory.first directory.first_key
@@ -112,6 +117,7 @@ def full(planted):
     host, device = planted
     device.again()
     host.ctl("set", "invite.enabled", "on")
+    host.ctl("test", "user-add", "alice@localhost", "--password", PROBE)
     alice = host.client("alice", "a")
     alice.result("set", f"<enable xmlns='urn:xmpp:push:0' jid='{PUSH}' node='n1'>"
                  "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>"
@@ -121,6 +127,7 @@ def full(planted):
                         roomsecret=ROOM)
     alice.enable_sm()
     secrets = {"token of a device": device.token, "component": COMPONENT, "setting": TURN,
+               "test user": PROBE,
                "room": ROOM, "push service": OPTION, "session": alice.sm_id,
                "invitation": token_of(invite(host))}
     host.stop()

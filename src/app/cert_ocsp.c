@@ -46,7 +46,7 @@ static struct alarm ocsp_alarm = {
     .name = "tls.ocsp",
     .severity = ALARM_WARNING,
     .text = "A certificate is revoked, or its OCSP responder has not answered.",
-    .action = "`musterctl cert ocsp` says which and why. Replace a certificate that is revoked: "
+    .action = "See which and why with `musterctl cert ocsp`. Replace a certificate that is revoked: "
               "`musterctl cert csr`. Let the server reach the responder, or set ocsp.enabled to "
               "off.",
 };

@@ -28,16 +28,13 @@ bool room_error_is_gone(const struct stanza *st)
     }
 }
 
-/* not-allowed and policy-violation are what the edge says where a rule forbids the domain.
- * service-unavailable is also what an account says to those whom it blocks (XEP-0191 §3.4), so of a
+/* service-unavailable is also what an account says to those whom it blocks (XEP-0191 §3.4), so of a
  * session of this node, whose end is told by itself, it says nothing. */
 void room_bounced(struct room *r, struct seat *s, const struct stanza *st)
 {
     if (s == NULL)
         return;
-    enum stanza_error e = error_of(st);
-    bool away = (e == SE_SERVICE_UNAVAILABLE || e == SE_NOT_ALLOWED || e == SE_POLICY_VIOLATION) &&
-                list_linked(&s->away);
+    bool away = error_of(st) == SE_SERVICE_UNAVAILABLE && list_linked(&s->away);
     if (away || room_error_is_gone(st))
         room_seat_gone(r, s);
 }
