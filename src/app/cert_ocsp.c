@@ -46,9 +46,10 @@ static struct alarm ocsp_alarm = {
     .name = "tls.ocsp",
     .severity = ALARM_WARNING,
     .text = "A certificate is revoked, or its OCSP responder has not answered.",
-    .action = "See which and why with `musterctl cert ocsp`. Replace a certificate that is revoked: "
-              "`musterctl cert csr`. Let the server reach the responder, or set ocsp.enabled to "
-              "off.",
+    .action =
+        "See which and why with `musterctl cert ocsp`. Replace a certificate that is revoked: "
+        "`musterctl cert csr`. Let the server reach the responder, or set ocsp.enabled to "
+        "off.",
 };
 static struct metric ocsp_answers = {
     .name = "muster_ocsp_answers",

@@ -67,11 +67,15 @@ static size_t tls_lower(char *out, const char *text, size_t cap)
     return len;
 }
 
+/* Without names beside it, the common name counts: old clients read that alone. */
 static bool tls_covers(const struct tls_entry *e, slice name)
 {
     const struct tls_wanted wanted = { .domain = name, .wildcards = true };
-
-    return e != NULL && name.len > 0 && tls_names_find(&e->names, &wanted) != NULL;
+    if (e == NULL || name.len == 0)
+        return false;
+    if (e->names.count > 0)
+        return tls_names_find(&e->names, &wanted) != NULL;
+    return X509_check_host(SSL_CTX_get0_certificate(e->ssl[0]), name.ptr, name.len, 0, NULL) == 1;
 }
 
 /* The certificate for a name that is no domain of ours, such as that of a service. The one that the

@@ -322,7 +322,7 @@ static const struct command_arg domain_args[] = {
       .max = JID_PART_MAX,
       .check = domain_pattern_ok,
       .form = "a domain, or *.DOMAIN for all below it",
-      .doc = "domain of another server; `*.DOMAIN` is all below it" },
+      .doc = "domain of another server; *.DOMAIN is all below it" },
     { 0 },
 };
 static const struct command_arg reports_args[] = {

@@ -24,11 +24,12 @@ struct setting federation_blocklist = {
     .max = 1000,
     .check = is_path_or_none,
     .form = PARAM_ABSOLUTE,
-    .doc = "A file of the server's host with domains and addresses of other servers that this node "
+    .doc = "File of the server's host with domains and addresses of other servers that this node "
            "does not communicate with, one a line: `spam.test`, `*.spam.test`, `bob@spam.test` or "
            "`win*@spam.test`; "
            "`#` begins a comment. It is read again when it changes. If a line is wrong, an alarm "
-           "names it, and the patterns that were read before stay. Empty: there is none.",
+           "names it, and the patterns that were read before stay. Empty: there is none. Only "
+           "`musterctl` at the server's host can do this, not a client.",
 };
 struct alarm federation_blocklist_alarm = {
     .name = "federation.blocklist",

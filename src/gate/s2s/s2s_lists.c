@@ -254,6 +254,8 @@ void s2s_lists_start(struct worker *w, void (*read_again)(struct worker *w))
 void s2s_lists_ended(struct worker *w)
 {
     struct lists_worker **lw = lists_worker_of(w);
+    if (*lw == NULL)
+        return; /* the node did not get so far */
     timer_cancel(&(*lw)->again);
     lists_free(&(*lw)->now);
     mem_free(lw);
