@@ -28,8 +28,7 @@ struct setting federation_blocklist = {
            "does not communicate with, one a line: `spam.test`, `*.spam.test`, `bob@spam.test` or "
            "`win*@spam.test`; "
            "`#` begins a comment. It is read again when it changes. If a line is wrong, an alarm "
-           "names it, and the patterns that were read before stay. Empty: there is none. Only "
-           "`musterctl` at the server's host can do this, not a client.",
+           "names it, and the patterns that were read before stay. Empty: there is none.",
 };
 struct alarm federation_blocklist_alarm = {
     .name = "federation.blocklist",
