@@ -529,7 +529,7 @@ static struct ocsp_item *ocsp_find(const struct cert_ocsp *o, const char *finger
     return NULL;
 }
 
-/* What is known of a certificate that stays in use: also when it is asked again, so that many
+/* A certificate that stays in use keeps its answer, and the time of the next question, so that many
  * reloads make no more questions. A file is newer only where this node has not written it. */
 static void ocsp_inherit(struct ocsp_item *to, const struct ocsp_item *from)
 {

@@ -5,6 +5,6 @@
 struct arena;
 struct node_settings;
 
-/* What is wrong with the setting at that place, if both of its pair are in the file: of others a
- * command may change the value. NULL: nothing. */
+/* The mistake of the setting at that place, if both of its pair are in the file: the value of
+ * others can be changed by a command. NULL: none. */
 const char *node_pair_wrong(const struct node_settings *all, size_t at, struct arena *arena);

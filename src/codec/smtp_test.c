@@ -13,7 +13,7 @@ static const struct smtp_mail mail = { .host = "h.test",
                                        .to_count = 2,
                                        .text = SLICE_INIT("Subject: x\n\n.dot\nend\n") };
 
-/* What is said after a line, as text in a static buffer. */
+/* The answer to a line, as text in a static buffer. */
 static const char *says(struct smtp *s, const char *line, enum smtp_step step)
 {
     static char text[1024];

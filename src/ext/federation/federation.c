@@ -255,7 +255,7 @@ static bool is_known(const struct account *a, const struct stanza *st)
 
 /* Users. */
 
-/* Who has sent an invitation that a room of ours passes on; empty: it is none. */
+/* The sender of an invitation that a room of ours passes on; empty: it is none. */
 static slice federation_inviter(const struct account *a, const struct stanza *st)
 {
     struct arena *tmp = loop_scratch(worker_loop(a->worker));

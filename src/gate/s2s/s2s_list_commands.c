@@ -528,7 +528,7 @@ static struct command s2s_route_set_command = {
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_LINKS,
     .run = run_route_set,
-    .doc = "Changes a static route. What is not given stays as it is.",
+    .doc = "Changes a static route. Options that are not given stay as they are.",
 };
 static struct command s2s_route_del_command = {
     .name = "s2s-route del",
@@ -602,8 +602,10 @@ static struct command s2s_demand_set_command = {
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_LINKS,
     .run = run_demand_set,
-    .doc = "Sets what the servers of some domains must show. It counts in place of the settings of "
-           "federation, in both directions, for new connections. What is not given stays as it is.",
+    .doc =
+        "Sets the demands on the servers of some domains. They count in place of the settings of "
+        "federation, in both directions, for new connections. Options that are not given stay as "
+        "they are.",
 };
 static struct command s2s_demand_del_command = {
     .name = "s2s-demand del",
