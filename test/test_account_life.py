@@ -246,6 +246,7 @@ def test_what_was_on_its_way_when_its_sender_was_deleted(make_server):
     bob.expect("<message><body>hi</body></message>")
     server.ctl("user", "del", "fay@localhost")
     assert rows_of(server, number) == set()
+    assert Page(bob).bodies == ["hi"]  # the index knows it
     with server.database() as db:  # as if it had been stored a moment later
         db.execute("UPDATE message SET sender = ?, sender_entry = 77 WHERE stanza LIKE '%hi%'",
                    (number,))

@@ -232,16 +232,17 @@ FILES = {"web.chat-files": "/nowhere", "web.logo": "/nowhere/logo.png",
 
 @pytest.mark.parametrize("setting", FILES)
 def test_settings_that_name_files_of_the_host_are_not_for_clients(host, alice, setting):
+    prefix = setting.partition(".")[0]
     for fields in ({"setting": setting, "value": FILES[setting]},
                    {"setting": setting, "default": "true"}):
         kind, text = note(run(alice, "set", **fields))
         assert kind == "error" and "musterctl at the server only" in text
-    assert note(run(alice, "config-reset", prefix="web"))[0] != "error"  # it has its default
+    assert note(run(alice, "config-reset", prefix=prefix))[0] != "error"  # it has its default
     host.ctl("set", setting, FILES[setting])
-    kind, text = note(run(alice, "config-reset", prefix="web"))
+    kind, text = note(run(alice, "config-reset", prefix=prefix))
     assert kind == "error" and "musterctl at the server only" in text
     assert host.rows("get", setting)[0]["value"] == FILES[setting]
-    host.ctl("config", "reset", "web")
+    host.ctl("config", "reset", prefix)
     assert host.rows("get", setting)[0]["value"] == ""
 
 

@@ -105,9 +105,9 @@ def test_none_at_all(server):
 def node_file(server, **settings):
     path = server.data.parent / "muster.yaml"
     text = path.read_text()
-    assert "settings: {}" in text
-    values = ", ".join(f'"{name}": "{value}"' for name, value in settings.items())
-    return path, text, text.replace("settings: {}", f"settings: {{{values}}}")
+    before = re.search(r"^settings: \{(.*)\}$", text, re.M)
+    values = ", ".join(filter(None, [before[1], *(f'"{n}": "{v}"' for n, v in settings.items())]))
+    return path, text, text.replace(before[0], f"settings: {{{values}}}")
 
 
 @pytest.mark.parametrize("settings, told", [

@@ -134,9 +134,10 @@ def test_ghosts_of_a_server_that_was_started_again_leave_the_room(make_server, t
     other.kill()
     other.start()
     dave = other.client("dave")
-    room.enter(dave, "second")
+    shown = room.enter(dave, "second").others
     assert 333 in room.gone(alice, "guest").codes
-    dave.expect(f"<presence from='{room.at('guest')}' type='unavailable'/>")
+    if "guest" in shown:  # else the ghost was gone before
+        dave.expect(f"<presence from='{room.at('guest')}' type='unavailable'/>")
     room.expect_nothing(alice, f"<presence from='{room.at('second')}' type='unavailable'/>")
 
 

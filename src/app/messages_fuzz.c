@@ -76,7 +76,8 @@ static bool shares(struct bus *bus, uint32_t node)
     return node == OTHER;
 }
 
-/* Of all features, but without commands: they stop servers and write files. */
+/* Of all features, but without commands: they stop servers and write files. Those that get messages
+ * start on the worker. */
 static void use_features(void)
 {
     static struct feature tame[TEST_FEATURES_MAX];
@@ -85,6 +86,9 @@ static void use_features(void)
         ensure(i < TEST_FEATURES_MAX);
         tame[i] = *features_all[i];
         tame[i].commands = NULL;
+        if (tame[i].messages == NULL)
+            tame[i].worker.start = tame[i].worker.stop =
+                NULL; /* nothing comes to what they prepare */
         if (tame[i].logs != NULL && tame[i].logs[0] == &log_store)
             tame[i].logs = NULL; /* test_features_use() registers it */
         list[i] = &tame[i];
@@ -138,6 +142,7 @@ static void open_node(void)
     test_node_start(&t, &gate);
     t.node->bus = &bus;
     worker_of_thread = t.w;
+    EMIT(worker.start, t.w);
     (void)test_node_load(&t, "a@localhost");
     (void)test_node_load(&t, "b@localhost");
 }
@@ -146,6 +151,7 @@ static void open_node(void)
 static void close_node(void)
 {
     node_gone(t.w, OTHER); /* ends the questions to it, which own memory */
+    EMIT(worker.stop, t.w);
     test_node_close(&t);
     worker_of_thread = NULL;
 }
