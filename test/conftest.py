@@ -21,8 +21,9 @@ assert sys.version_info >= (3, 11) and sys.executable.startswith("/usr/bin/"), \
 
 
 def pytest_addoption(parser):
-    parser.addoption("--migration", choices=("on", "off", "both"), default="on",
-                     help="c2s.migration; with both, the tests marked `core` run twice")
+    parser.addoption("--migration", choices=("on", "off", "mixed"), default="on",
+                     help="c2s.migration; mixed: off, but on where the marks slow, release or "
+                          "migrates are")
 
 
 def pytest_configure(config):
@@ -59,11 +60,11 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_generate_tests(metafunc):
     if "migration" in metafunc.fixturenames:
-        option = metafunc.config.getoption("--migration")
-        core = metafunc.definition.get_closest_marker("core") is not None
-        modes = ("on", "off") if core else ("on",)
-        modes = modes if option == "both" else (option,)
-        metafunc.parametrize("migration", modes, scope="function")
+        mode = metafunc.config.getoption("--migration")
+        if mode == "mixed":
+            on = any(map(metafunc.definition.get_closest_marker, ("slow", "release", "migrates")))
+            mode = "on" if on else "off"
+        metafunc.parametrize("migration", [mode], scope="function")
 
 
 def pytest_report_header():

@@ -4,7 +4,6 @@ import pytest
 from muster import xml
 from muster.client import until
 
-pytestmark = pytest.mark.core
 
 BIND = f"<bind xmlns='{xml.BIND}'><resource>{{}}</resource></bind>"
 

@@ -52,7 +52,6 @@ def test_session_creation(node):
     assert "SCRAM-SHA-256" in client.mechanisms
 
 
-@pytest.mark.core
 def test_login_and_chat(node):
     alice, bob = login(node).available(), node.client("bob", "b")
     alice.send(f"<message to='{bob}' type='chat'><body>hi</body></message>")
@@ -82,7 +81,6 @@ def test_passwords_only_over_tls(server):
     client.ping()
 
 
-@pytest.mark.core
 def test_sasl2_with_inline_binding(node):
     """Nothing is opened again, and features come behind <success/> (XEP-0388, XEP-0386)."""
     client, bob = connect(node, "alice"), node.client("bob", "b")

@@ -5,7 +5,6 @@ import pytest
 from muster import xml
 from muster.client import until
 
-pytestmark = pytest.mark.core
 
 CARBONS = "urn:xmpp:carbons:2"
 FORWARD = "urn:xmpp:forward:0"

@@ -5,7 +5,6 @@ from muster import xml
 from muster.client import bodies, until
 from muster.muc import Room
 
-pytestmark = pytest.mark.core
 
 CSI = "urn:xmpp:csi:0"
 CARBONS = "urn:xmpp:carbons:2"

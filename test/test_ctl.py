@@ -269,7 +269,6 @@ def lines_of(server, event):
             for line in server.log().splitlines() if f" event={event} " in line]
 
 
-@pytest.mark.core
 def test_a_stream_error_names_the_client(make_server):
     """Also when its session has ended before."""
     server = make_server("alice", "bob", "carol", "dora", "erin", "frank")

@@ -16,7 +16,6 @@ def changed(server):
             for row in server.rows("config", "show", "--changed")}
 
 
-@pytest.mark.core
 def test_a_server_of_the_tests_has_the_default_settings(make_server, migration):
     server = make_server("alice")
     assert changed(server) == ({"c2s.migration": "off"} if migration == "off" else {})

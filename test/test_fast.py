@@ -9,7 +9,6 @@ from muster import sasl, xml
 from muster.client import until
 from muster.server import Failed
 
-pytestmark = pytest.mark.core
 
 BIND = f"<bind xmlns='{xml.BIND2}'/>"
 NONE = "HT-SHA-256-NONE"

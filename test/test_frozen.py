@@ -13,7 +13,6 @@ from test_privacy import item, put, use
 from test_sift import sift
 from test_sm import chat, receive, refuse, resume
 
-pytestmark = pytest.mark.core
 
 HEAD, END, ACCOUNT, SESSION, QUEUED, STATE = range(1, 7)
 

@@ -11,7 +11,6 @@ from muster.bosh import Bosh
 from muster.client import until
 from muster.websocket import WebSocket
 
-pytestmark = pytest.mark.core
 
 BIND = f"<bind xmlns='{xml.BIND2}'/>"
 MANY = 300

@@ -4,7 +4,6 @@ import pytest
 from muster import database, muc, pubsub, sasl, xml
 from muster.client import until
 
-pytestmark = pytest.mark.core
 
 BIND = f"<bind xmlns='{xml.BIND2}'/>"
 

@@ -10,7 +10,6 @@ from muster import xml
 from muster.client import TIMEOUT, insecure_context, until
 from muster.server import Failed
 
-pytestmark = pytest.mark.core
 
 REGISTER = "jabber:iq:register"
 PARS = "urn:xmpp:pars:0"

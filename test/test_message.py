@@ -5,8 +5,6 @@ import pytest
 
 from muster import xml
 
-pytestmark = pytest.mark.core
-
 
 def chat(to, body, more="", kind="chat", ident=None):
     ident = f" id='{ident}'" if ident else ""

@@ -4,7 +4,6 @@ import pytest
 from muster import xml
 from muster.muc import Room, X
 
-pytestmark = pytest.mark.core
 
 CARBONS = "urn:xmpp:carbons:2"
 DATA = "jabber:x:data"

@@ -4,7 +4,6 @@ Each test runs with c2s.migration on and off where ./check asks for both: then s
 are on different workers, and every stanza crosses between them."""
 import pytest
 
-pytestmark = pytest.mark.core
 
 USERS = [f"u{i}" for i in range(12)]
 

@@ -4,7 +4,6 @@ import pytest
 from muster import xml
 from muster.muc import Room
 
-pytestmark = pytest.mark.core
 
 ADDRESS = "http://jabber.org/protocol/address"
 CARBONS = "urn:xmpp:carbons:2"

@@ -8,7 +8,6 @@ from muster import xml
 from muster.client import until
 from muster.registration import CANCEL, CHANGE, REGISTER, change, form
 
-pytestmark = pytest.mark.core
 
 BIND = f"<bind xmlns='{xml.BIND2}'/>"
 NONE = "HT-SHA-256-NONE"

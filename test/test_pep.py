@@ -30,7 +30,6 @@ def tune(text):
 # --- publishing and who hears of it ---
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("workers", [1, 3])
 def test_contacts_hear_what_their_clients_want(make_server, workers):
     server = make_server("alice", "bob", "carol", workers=workers)
@@ -415,7 +414,6 @@ def test_many_publications_at_once_keep_their_order(friends):
     assert told == [str(i) for i in range(50)]
 
 
-@pytest.mark.core
 def test_kill_after_an_answer_keeps_the_item(make_server):
     server = make_server("alice", workers=2)
     alice = server.client("alice")

@@ -3,8 +3,6 @@ import pytest
 
 from muster import xml
 
-pytestmark = pytest.mark.core
-
 
 @pytest.fixture
 def friends(server):

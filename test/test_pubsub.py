@@ -606,7 +606,6 @@ def test_members_of_a_closed_node(alice, bob):
 # --- durability ---
 
 
-@pytest.mark.core
 def test_what_is_answered_survives_a_kill(make_server):
     server = make_server("alice", "bob", workers=3)
     alice, bob = server.client("alice"), server.client("bob")

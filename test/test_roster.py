@@ -9,7 +9,6 @@ from muster.client import Gone, until
 from muster.websocket import WebSocket, frame
 from test_shares_memory import held, metric
 
-pytestmark = pytest.mark.core
 
 QUERY = "<query xmlns='jabber:iq:roster'{}>{}</query>"
 

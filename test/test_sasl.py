@@ -9,7 +9,6 @@ from OpenSSL import SSL
 from muster import sasl, xml
 from muster.client import Client
 
-pytestmark = pytest.mark.core
 
 SCRAM = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1"]
 PLUS = [name + "-PLUS" for name in SCRAM]

@@ -9,7 +9,6 @@ import pytest
 from muster import sasl, xml
 from muster.client import insecure_context, until
 
-pytestmark = pytest.mark.core
 
 SCRAM = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1"]
 BIND = f"<bind xmlns='{xml.BIND2}'/>"

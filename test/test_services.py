@@ -94,7 +94,6 @@ def test_ping(alice, to):
     assert alice.result("get", "<ping xmlns='urn:xmpp:ping'/>", to=to) is None
 
 
-@pytest.mark.core
 def test_server_pings_idle_clients(make_server):
     """A client that answers stays; the error it may answer with counts as well. Some are on the
     worker of their session, some on another where they do not move."""
@@ -109,7 +108,6 @@ def test_server_pings_idle_clients(make_server):
         client.ping()
 
 
-@pytest.mark.core
 def test_server_asks_idle_clients_for_acknowledgements(make_server):
     server = make_server("alice", settings={"c2s.idle-ping": "1s"})
     clients = [server.client("alice") for _ in range(6)]
@@ -120,7 +118,6 @@ def test_server_asks_idle_clients_for_acknowledgements(make_server):
         client.ping()
 
 
-@pytest.mark.core
 def test_silent_clients_are_closed(make_server):
     """A peer that answers no ping is gone (RFC 6120 §4.6.4): contacts learn of it."""
     server = make_server("alice", "bob", settings={"c2s.idle-ping": "1s",

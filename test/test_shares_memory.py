@@ -55,7 +55,6 @@ def sink(server, name="alice", resource="sink"):
     return client.available()
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("workers", [1, 3])
 def test_who_acknowledges_nothing_is_closed_alone(make_server, workers):
     """node.memory of 64 MiB, and 80 MB to one client: everybody else goes on as before."""

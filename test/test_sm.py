@@ -5,8 +5,6 @@ from muster import xml
 from muster.client import bodies, until
 from muster.websocket import WebSocket
 
-pytestmark = pytest.mark.core
-
 
 def chat(to, body):
     return f"<message to='{to}' type='chat'><body>{body}</body></message>"

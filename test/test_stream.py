@@ -9,7 +9,6 @@ import pytest
 from muster import xml
 from muster.client import TIMEOUT, Client, insecure_context, until
 
-pytestmark = pytest.mark.core
 
 OPEN = (f"<stream:stream to='localhost' version='1.0' xmlns='{xml.CLIENT}' "
         f"xmlns:stream='{xml.STREAM}'>")

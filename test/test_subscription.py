@@ -3,7 +3,6 @@ import pytest
 
 from muster.client import until
 
-pytestmark = pytest.mark.core
 
 ROSTER = "<query xmlns='jabber:iq:roster'>{}</query>"
 

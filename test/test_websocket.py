@@ -27,7 +27,6 @@ def login(server, name="alice", resource="ws", mechanism="SCRAM-SHA-256", **opti
     return client.login(mechanism, resource)
 
 
-@pytest.mark.core
 def test_login_and_chat(node):
     alice, bob = login(node).available(), node.client("bob", "b")
     alice.send(f"<message to='{bob}' type='chat'><body>hi</body></message>")
@@ -118,7 +117,6 @@ def test_an_alarm_names_what_a_proxy_needs(server):
         until("an alarm about the base", lambda: "http.base-url for the proxy" in told())
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("first", ["ws", "tcp"])
 def test_resumption(node, first):
     alice = login(node) if first == "ws" else node.login("alice", "tcp")
@@ -137,7 +135,6 @@ def test_resumption(node, first):
     again.expect(f"<message from='{bob}'><body>while you were away</body></message>")
 
 
-@pytest.mark.core
 def test_sasl2_with_inline_binding(node):
     """Nothing is opened again, and features come behind <success/> (XEP-0388, XEP-0386)."""
     client, bob = connect(node, "alice"), node.client("bob", "b")
