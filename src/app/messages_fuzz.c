@@ -76,8 +76,8 @@ static bool shares(struct bus *bus, uint32_t node)
     return node == OTHER;
 }
 
-/* Of all features, but without commands: they stop servers and write files. Those that get messages
- * start on the worker. */
+/* Of all features, but without commands: they stop servers and write files. Those with a state on
+ * each worker start there. */
 static void use_features(void)
 {
     static struct feature tame[TEST_FEATURES_MAX];
@@ -86,9 +86,8 @@ static void use_features(void)
         ensure(i < TEST_FEATURES_MAX);
         tame[i] = *features_all[i];
         tame[i].commands = NULL;
-        if (tame[i].messages == NULL)
-            tame[i].worker.start = tame[i].worker.stop =
-                NULL; /* nothing comes to what they prepare */
+        if (tame[i].worker.slot == NULL) /* the others begin what a process has once */
+            tame[i].worker.start = tame[i].worker.stop = NULL;
         if (tame[i].logs != NULL && tame[i].logs[0] == &log_store)
             tame[i].logs = NULL; /* test_features_use() registers it */
         list[i] = &tame[i];
