@@ -22,6 +22,8 @@
 #define NS_FAST             "urn:xmpp:fast:0"
 #define NS_BIND             "urn:ietf:params:xml:ns:xmpp-bind"
 #define NS_SESSION          "urn:ietf:params:xml:ns:xmpp-session"
+#define NS_BIDI             "urn:xmpp:bidi"
+#define NS_BIDI_FEATURE     "urn:xmpp:features:bidi"
 #define NS_SM               "urn:xmpp:sm:3"
 #define NS_ROSTER           "jabber:iq:roster"
 #define NS_ROSTERVER        "urn:xmpp:features:rosterver"

@@ -1,4 +1,5 @@
 #include "gate/s2s/s2s_confirm.h"
+#include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "home/router.h"
 #include "xmpp/ns.h"
@@ -148,10 +149,13 @@ static void partner_ponged(struct worker *w, void *arg, const struct stanza *rep
         if (p->unacked.written > 0 && p->ping == NULL && !timer_is_set(&p->ping_timer))
             timer_set(partner_loop(p), &p->ping_timer, PING_MS);
     } else if (p->unacked.written > 0 &&
-               (p->answers || !p->silent || !s2s_out_has_arrived(p->out))) {
+               (p->answers || !p->silent || (p->out != NULL && !s2s_out_has_arrived(p->out)))) {
         p->silent = true; /* the connection may be dead: another one is tried */
         partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "it does not answer a ping");
-        s2s_out_abort(p->out);
+        if (p->out != NULL)
+            s2s_out_abort(p->out);
+        else
+            partner_abort_back(p);
     } else if (p->unacked.written > 0) {
         partner_is_deaf(p);
     }
@@ -160,7 +164,7 @@ static void partner_ponged(struct worker *w, void *arg, const struct stanza *rep
 
 static void partner_ping(struct partner *p)
 {
-    if (p->ping != NULL || p->pinging || p->counted || p->deaf || p->out == NULL ||
+    if (p->ping != NULL || p->pinging || p->counted || p->deaf || !partner_is_linked(p) ||
         (p->holds & HOLD_END) != 0)
         return;
     timer_cancel(&p->ping_timer);
@@ -207,13 +211,53 @@ void partner_set_session(struct partner *p, slice id)
     p->session[id.len] = '\0';
 }
 
+/* What the other server writes on our stream (XEP-0288). */
+
+struct in_flow *partner_flow(const struct partner *p) { return p->flow; }
+
+bool partner_begins(struct partner *p, struct xstream *x, bool both, bool resumes)
+{
+    bool goes_on = resumes && p->session != NULL && (p->flow != NULL) == both &&
+                   (p->flow == NULL || !s2s_flow_is_lost(p->flow));
+    if (!goes_on) {
+        partner_parts(p);
+        s2s_flow_drop(&p->flow);
+        if (both)
+            p->flow = s2s_flow_new(p->gate, p->worker);
+    }
+    if (p->flow != NULL)
+        s2s_flow_join(p->flow, x);
+    return goes_on;
+}
+
+void partner_parts(struct partner *p)
+{
+    if (p->flow != NULL)
+        s2s_flow_part(p->flow);
+}
+
+void partner_breaks(struct partner *p)
+{
+    p->rejoins = p->flow != NULL && p->session != NULL && !partner_stopped(p);
+}
+
+void partner_ends(struct partner *p)
+{
+    partner_hold(p, HOLD_END);
+    s2s_out_finish(p->out);
+}
+
 void partner_write_next(struct partner *p)
 {
     const struct s2s_sent *s = s2s_unacked_write(&p->unacked);
     uint64_t now = loop_wall_us(partner_loop(p));
     bool old = s->id.entry != 0 && now > s->at_us && now - s->at_us >= S2S_DELAY_US;
-    s2s_out_write(p->out, s->st,
-                  &(struct stanza_note){ .delay_us = old ? s->at_us : 0, .by = partner_local(p) });
+    uint64_t delay_us = old ? s->at_us : 0;
+    if (p->back.on)
+        partner_write_back(p, s->st, delay_us);
+    else
+        s2s_out_write(p->out, s->st,
+                      &(struct stanza_note){ .delay_us = delay_us, .by = partner_local(p) });
     if (p->deaf && loop_now_us(partner_loop(p)) > p->deaf_us)
         p->deaf = false;
     if (!p->counted && p->deaf)
@@ -224,7 +268,7 @@ void partner_write_next(struct partner *p)
 
 void partner_write(struct partner *p, const struct s2s_sent *s)
 {
-    ensure(p->out != NULL && p->state == ACTOR_READY);
+    ensure(partner_is_linked(p) && p->state == ACTOR_READY);
     atomic_fetch_add(&p->gate->waiting_bytes, s->st->bytes);
     s2s_unacked_push_next(&p->unacked, s);
     partner_write_next(p);
@@ -349,7 +393,7 @@ bool partner_keeps_older(const struct partner *p, const struct outgoing_id *id)
 
 bool partner_takes_mail(const struct partner *p)
 {
-    return p->state == ACTOR_READY && p->out != NULL && p->holds == HOLD_MAIL;
+    return p->state == ACTOR_READY && partner_is_linked(p) && p->holds == HOLD_MAIL;
 }
 
 void partner_send(struct partner *p, const struct s2s_sent *s) { partner_write(p, s); }
@@ -359,8 +403,8 @@ void partner_mail_done(struct partner *p) { partner_release(p, HOLD_MAIL); }
 /* The inbox is empty: what the database has goes before what comes from now on. */
 void partner_mail_begin(struct partner *p)
 {
-    if (p->state != ACTOR_READY || p->out == NULL || p->holds != 0 || p->actor.inbox != NULL ||
-        !s2s_mail_waits(&p->mail))
+    if (p->state != ACTOR_READY || !partner_is_linked(p) || p->holds != 0 ||
+        p->actor.inbox != NULL || !s2s_mail_waits(&p->mail))
         return;
     partner_hold(p, HOLD_MAIL);
     s2s_mail_go(&p->mail);

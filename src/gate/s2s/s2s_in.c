@@ -11,6 +11,7 @@
 #include "codec/xml_write.h"
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_domains.h"
+#include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_in_dialback.h"
 #include "gate/s2s/s2s_in_pairs.h"
 #include "gate/s2s/s2s_in_private.h"
@@ -18,10 +19,9 @@
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_take.h"
 #include "home/question.h"
-#include "home/router.h"
 #include "im/abroad.h"
-#include "im/foreign.h"
 #include "io/tls.h"
 #include "xmpp/ns.h"
 
@@ -119,6 +119,8 @@ static void in_features(struct s2s_in *s)
         buf_lit(&b, "<mechanisms xmlns='" NS_SASL "'><mechanism>EXTERNAL</mechanism></mechanisms>");
     if (in_may_authenticate(s) && s2s_demand_of(in_remote(s)).dialback)
         buf_lit(&b, "<dialback xmlns='" NS_DIALBACK_FEATURE "'><errors/></dialback>");
+    if (!s->external && s2s_back_is_offered(s))
+        buf_lit(&b, "<bidi xmlns='" NS_BIDI_FEATURE "'/>");
     if (s->x.state == STREAM_BOUND) /* XEP-0198 §2: not before it is authenticated */
         buf_lit(&b, "<sm xmlns='" NS_SM "'/>");
     xml_close(&w);
@@ -233,6 +235,8 @@ static void in_element(struct xstream *x, const struct xstream_unit *u)
         if (u->input == STREAM_GOT_SM &&
             (slice_is(u->elem.name, "enable") || slice_is(u->elem.name, "resume")))
             s2s_sm_early(s);
+        else if (elem_is(&u->elem, "bidi", NS_BIDI) && s2s_back_is_offered(s))
+            s->both = true;
         else if (!s2s_in_dialback(s, &u->elem))
             xstream_fail(x, u->step.error, SLICE("authenticate first"));
         break;
@@ -244,71 +248,27 @@ static void in_element(struct xstream *x, const struct xstream_unit *u)
 
 /* Stanzas. */
 
-/* The domain of an address that may be no JID: the rest of it is not looked at. ptr NULL: there is
- * no such attribute; empty: that is no domain. */
-static slice in_domain_of(const struct s2s_in *s, slice unit, slice name)
-{
-    slice address = xstream_attr(&s->x, unit, name);
-    if (address.len == 0)
-        return address;
-    slice bare = jid_bare_of(address);
-    const char *at = bare.len > 0 ? memchr(bare.ptr, '@', bare.len) : NULL;
-    return in_domain(s, at == NULL ? bare : slice_from(bare, (size_t)(at + 1 - bare.ptr)));
-}
-
 /* Whether its sender may speak for this domain to that one, on this stream; else it has failed. */
-static bool in_pair_fits(struct s2s_in *s, slice remote, slice local)
+static bool in_pair_fits(struct xstream *x, slice remote, slice local)
 {
-    struct pair *p = pair_find(s, remote, local);
-    if (p != NULL && p->proved)
+    struct s2s_in *s = s2s_in_of(x);
+    const struct pair *p = pair_find(s, remote, local);
+    if (p != NULL && p->proved) {
+        if (s->both && s->back == NULL)
+            s2s_back_offer(s);
         return true;
-    if (!s2s_is_ours(s->x.worker, local))
-        xstream_fail(&s->x, XE_HOST_UNKNOWN, SLICE("this domain is not served here"));
-    else
-        xstream_fail(&s->x, XE_INVALID_FROM, SLICE("not authenticated for these domains"));
-    return false;
-}
-
-/* Nothing is relayed: a domain of ours may have left since it was proved that a server may speak to
- * it. An answer would have that domain as its sender, so none is sent. */
-static bool in_stanza_fits(struct s2s_in *s, const struct stanza *st)
-{
-    slice remote = jid_split(stanza_from(st)).domain, local = jid_split(stanza_to(st)).domain;
-    if (!in_pair_fits(s, remote, local))
-        return false;
-    if (s2s_is_ours(s->x.worker, local))
-        return true;
-    metric_add(&s2s_refused, 1);
-    return false;
-}
-
-static void in_answer_malformed(struct s2s_in *s, const struct stanza *st, slice local)
-{
-    slice to = st->to_len > 0 ? stanza_to(st) : local;
-    struct stanza *whole = stanza_readdress(st, (slice){ 0 }, to);
-    route_error(s->x.worker, whole, SE_JID_MALFORMED, (slice){ 0 });
-    stanza_unref(&whole);
-}
-
-/* A stanza with `from` or `to` that is no JID, or has none. It is of one user, and the stream of
- * all: if its domains may speak, it alone is lost. st: NULL if `from` is no JID. */
-static void in_stanza_misaddressed(struct s2s_in *s, slice unit, const struct stanza *st)
-{
-    slice remote = in_domain_of(s, unit, SLICE("from")), local = in_domain_of(s, unit, SLICE("to"));
-    if (remote.ptr == NULL || local.ptr == NULL) {
-        xstream_fail(&s->x, XE_IMPROPER_ADDRESSING, SLICE("a stanza needs from and to"));
-    } else if (remote.len == 0) {
-        xstream_fail(&s->x, XE_INVALID_FROM, (slice){ 0 });
-    } else if (local.len == 0 || in_pair_fits(s, remote, local)) {
-        metric_add(&s2s_refused, 1);
-        if (st != NULL && local.len > 0)
-            in_answer_malformed(s, st, local);
     }
+    if (!s2s_is_ours(x->worker, local))
+        xstream_fail(x, XE_HOST_UNKNOWN, SLICE("this domain is not served here"));
+    else
+        xstream_fail(x, XE_INVALID_FROM, SLICE("not authenticated for these domains"));
+    return false;
 }
 
 /* An element of a bound stream that is no stanza. */
-static void in_other(struct s2s_in *s, slice unit)
+static void in_other(struct xstream *x, slice unit)
 {
+    struct s2s_in *s = s2s_in_of(x);
     struct elem e;
     if (!xstream_elem(&s->x, unit, &e))
         xstream_fail(&s->x, XE_INVALID_XML, (slice){ 0 });
@@ -320,51 +280,15 @@ static void in_other(struct s2s_in *s, slice unit)
         xstream_fail(&s->x, XE_UNSUPPORTED_STANZA_TYPE, (slice){ 0 });
 }
 
-/* What the rules about other servers let pass. Takes over st. */
-static void in_route(struct s2s_in *s, struct stanza *st)
+static struct in_flow *in_flow(const struct xstream *x)
 {
-    struct refusal why = { .error = SE_POLICY_VIOLATION };
-    switch (foreign_arrives(s->x.worker, st, &why)) {
-    case PASS:
-        s2s_flow_route(s, foreign_pass(st, &why));
-        return;
-    case REFUSE:
-        stage_refuse(s->x.worker, st, &why);
-        break;
-    default:
-        stanza_unref(&st);
-    }
-    metric_add(&s2s_refused, 1);
-    s2s_flow_count(s);
+    return ((const struct s2s_in *)x)->flow;
 }
 
 static void in_stanza(struct xstream *x, slice unit)
 {
-    struct s2s_in *s = s2s_in_of(x);
-    struct stanza_source src = {
-        .unit = unit, .work = worker_xml(x->worker), .lang = in_lang(s), .reader = &x->reader
-    };
-    struct stanza *st;
-    enum err e = stanza_read(&st, &src, in_scratch(s));
-    if (e == E_UNSUPPORTED) {
-        in_other(s, unit);
-        return;
-    }
-    if (e != OK)
-        st = NULL;
-    if (st == NULL || st->bad_to || st->from_len == 0 || st->to_len == 0) {
-        in_stanza_misaddressed(s, unit, st);
-    } else if (in_stanza_fits(s, st)) {
-        metric_add_to(&s2s_stanzas, S2S_RECEIVED, 1);
-        s2s_domain_stanza(jid_split(stanza_from(st)).domain, false);
-        if (!foreign_paced(x->worker, jid_split(stanza_from(st)).domain))
-            xstream_slow(x);
-        in_route(s, st);
-        return;
-    }
-    stanza_unref(&st);
-    if (x->state != STREAM_CLOSED)
-        s2s_flow_count(s);
+    static const struct s2s_taker taker = { in_pair_fits, in_other, in_flow };
+    s2s_take(x, unit, in_lang(s2s_in_of(x)), &taker);
 }
 
 /* Ends and time. */
@@ -374,17 +298,24 @@ static void in_gone(struct xstream *x, enum xstream_end why)
     struct s2s_in *s = s2s_in_of(x);
     s->broken = !s->draining && (why == XSTREAM_LOST || why == XSTREAM_BROKEN);
     if (why == XSTREAM_ENDED)
-        s2s_flow_last_ack(s);
+        s2s_flow_last_ack(s->flow);
     else
         pairs_broken(s);
 }
 
-static void in_closing(struct xstream *x) { s2s_flow_leave(s2s_in_of(x)); }
+static void in_closing(struct xstream *x)
+{
+    struct s2s_in *s = s2s_in_of(x);
+    s2s_back_gone(s, s2s_flow_is_resumable(s));
+    s2s_flow_leave(s);
+}
+
+static void in_slow(struct xstream *x, bool on) { s2s_back_slow(s2s_in_of(x), on); }
 
 static void in_failed(struct xstream *x, enum stream_error e, slice text)
 {
     struct s2s_in *s = s2s_in_of(x);
-    s2s_flow_last_ack(s);
+    s2s_flow_last_ack(s->flow);
     metric_add(&s2s_refused, 1);
     log_info(&log_s2s, LOG_EV("s2s.error"), LOG_C("condition", stream_error_name(e)),
              LOG_S("text", text), LOG_S("domain", in_remote(s)),
@@ -449,7 +380,10 @@ static void in_end(struct s2s_in *s)
 void s2s_in_stop(struct s2s_in *s)
 {
     s->stopping = true;
-    if (s->x.state != STREAM_BOUND || !s2s_flow_waits(s))
+    if (s->x.state == STREAM_BOUND && !s->draining && !s->x.end_sent && s2s_back_waits(s)) {
+        s2s_back_ask(s); /* acknowledgements may still come */
+        in_ends_soon(s);
+    } else if (s->x.state != STREAM_BOUND || !s2s_flow_waits(s))
         s2s_flow_end(s);
     else if (s->draining)
         in_ends_soon(s);
@@ -459,9 +393,11 @@ void s2s_in_stop(struct s2s_in *s)
 
 static void in_idle(struct xstream *x)
 {
-    uint64_t silent_ms = (loop_now_us(worker_loop(x->worker)) - xstream_last_us(x)) / 1000;
+    uint64_t wrote_us = s2s_back_last_us(s2s_in_of(x)), read_us = xstream_last_us(x),
+             last_us = wrote_us > read_us ? wrote_us : read_us,
+             silent_ms = (loop_now_us(worker_loop(x->worker)) - last_us) / 1000;
     uint64_t limit_ms = 2 * (uint64_t)setting_int(&s2s_idle);
-    if (s2s_in_of(x)->draining)
+    if (s2s_in_of(x)->draining || s2s_in_of(x)->stopping)
         s2s_flow_end(s2s_in_of(x));
     else if (x->end_sent)
         xstream_close(x, (slice){ 0 });
@@ -474,6 +410,7 @@ static void in_idle(struct xstream *x)
 static void in_free(struct xstream *x)
 {
     struct s2s_in *s = s2s_in_of(x);
+    s2s_back_fini(s);
     pairs_forget(s);
     peers_leave(&s->peer);
     map_del(&s2s_worker(s->gate, x->worker)->in_by_id, in_id_of(s));
@@ -491,7 +428,7 @@ static void in_check(const struct xstream *x)
     ensure(x->state != STREAM_BOUND || s->pair_count > 0);
     ensure(!s->external || x->state != STREAM_FEATURES);
     ensure(s->flow == NULL || x->state == STREAM_BOUND);
-    ensure(!s->stopping || s->draining || x->state == STREAM_CLOSED);
+    ensure(!s->stopping || s->draining || s->back != NULL || x->state == STREAM_CLOSED);
     ensure(!s->draining || x->state == STREAM_BOUND || x->state == STREAM_CLOSED);
 }
 
@@ -506,6 +443,7 @@ static const struct xstream_ops in_ops = { .rates = &in_rates,
                                            .gone = in_gone,
                                            .closing = in_closing,
                                            .failed = in_failed,
+                                           .slow = in_slow,
                                            .due_ms = in_due_ms,
                                            .idle = in_idle,
                                            .free = in_free,

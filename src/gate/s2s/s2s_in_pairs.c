@@ -4,10 +4,12 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "gate/s2s/s2s_demand.h"
+#include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_in_private.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_take.h"
 #include "home/message.h"
 #include "im/abroad.h"
 
@@ -61,6 +63,8 @@ void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
              LOG_S("local", pair_local(p)), LOG_C("auth", how),
              LOG_C("tls", s->x.secure ? conn_tls_version(s->x.conn) : "none"),
              LOG_C("peer", conn_info_text(conn_info(s->x.conn)).text));
+    if (s->back != NULL && s->x.state == STREAM_BOUND)
+        s2s_back_offer(s);
 }
 
 void pairs_broken(const struct s2s_in *s)
@@ -72,13 +76,7 @@ void pairs_broken(const struct s2s_in *s)
     }
 }
 
-slice in_domain(const struct s2s_in *s, slice attr)
-{
-    slice domain = { "", 0 };
-    if (attr.len == 0 || jid_prep_domain(attr, in_scratch(s), &domain) != OK)
-        return (slice){ "", 0 };
-    return domain.len <= JID_PART_MAX ? domain : (slice){ "", 0 };
-}
+slice in_domain(const struct s2s_in *s, slice attr) { return s2s_attr_domain(&s->x, attr); }
 
 bool in_may_come_from(struct s2s_in *s, slice remote, slice local)
 {

@@ -13,9 +13,12 @@ enum { PAIRS_MAX = 64, CLAIMED_MAX = 8 };
 
 /* A foreign domain that speaks over a stream, and the domain of ours that it speaks to. */
 struct pair {
-    struct list node; /* in s2s_in.pairs */
-    bool proved;      /* else its key is being checked */
-    const char *how;  /* static; "": not proved */
+    struct list node;   /* in s2s_in.pairs */
+    bool proved;        /* else its key is being checked */
+    bool back;          /* its partner knows that stanzas may go back (XEP-0288) */
+    uint16_t home;      /* the worker of that */
+    uint32_t confirmed; /* of these, to be told */
+    const char *how;    /* static; "": not proved */
     uint64_t since_us;
     uint16_t remote_len, local_len;
     char text[]; /* remote, local */

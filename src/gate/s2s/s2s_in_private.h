@@ -3,6 +3,7 @@
 #pragma once
 #include "gate/s2s/s2s_in.h"
 
+struct in_back;
 struct in_flow;
 
 enum { IN_ID_BYTES = 16 };
@@ -15,13 +16,16 @@ struct s2s_in {
     struct peer_key peer; /* its address, as it is counted */
     struct list pairs;
     struct in_flow *flow; /* of s2s_in_sm.c; NULL: nothing is counted */
+    struct in_back *back; /* of s2s_in_back.c; NULL: nothing was written to it */
     uint8_t pair_count;   /* at most PAIRS_MAX */
     uint8_t failures;     /* of SASL; at most SASL_FAILURES_MAX */
     uint8_t resumptions;  /* that were asked for; at most RESUMPTIONS_MAX */
     uint8_t denied;       /* keys of dialback; at most DENIED_MAX */
     uint8_t unjudged;     /* those that nobody could judge; at most UNJUDGED_MAX */
+    bool both;            /* it takes stanzas of ours (XEP-0288) */
     bool external;        /* its certificate has proved `remote` */
     bool broken;          /* it has ended without </stream:stream> or an error */
+    bool taken;           /* another one resumes it */
     bool draining;        /* it ends when all that it brought is handled: nothing more is read */
     bool stopping;        /* with the edge */
     uint16_t remote_len, local_len;

@@ -10,8 +10,10 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
+#include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_in_pairs.h"
 #include "gate/s2s/s2s_in_private.h"
+#include "gate/s2s/s2s_out.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/question.h"
 #include "home/router.h"
@@ -39,7 +41,9 @@ struct in_flow {
     struct list kept; /* in s2s_worker.kept, the oldest first */
     struct s2s_worker *sw;
     struct worker *worker;
-    struct s2s_in *stream; /* NULL: it has ended */
+    struct xstream *x;     /* NULL: it has ended */
+    struct s2s_in *stream; /* the same; NULL also of a stream that we have opened */
+    bool owned;            /* by the partner of such a stream */
     struct list reports;   /* of stanzas that are not handled, the oldest first */
     uint32_t count, h;
     uint32_t floor;       /* its count as <enabled/> or <resumed/> was sent */
@@ -56,7 +60,9 @@ struct in_flow {
     bool wanted;       /* `asker` waits until nothing is under way */
     struct message_from asker;
     struct loop_defer ack;
-    struct timer timer;             /* the end of what it waits for: until_us, or HANDLED_MS */
+    struct timer timer; /* the end of what it waits for: until_us, or HANDLED_MS */
+    uint64_t back; /* the stream, if a partner of ours can go on writing; see s2s_back_kept() */
+    uint32_t back_zero;
     slice pairs;                    /* of the stream, when it is kept: see pairs_write() */
     char id[2 * FLOW_ID_BYTES + 1]; /* empty: it cannot be resumed */
 };
@@ -108,7 +114,7 @@ static void flow_free(struct in_flow *f)
 /* Nobody needs it any more. */
 static void flow_check(struct in_flow *f)
 {
-    if (f->stream == NULL && f->open == 0 && !f->wanted && !list_linked(&f->kept))
+    if (f->x == NULL && f->open == 0 && !f->wanted && !f->owned && !list_linked(&f->kept))
         flow_free(f);
 }
 
@@ -128,6 +134,7 @@ static struct in_flow *flow_of(struct s2s_in *s)
         return s->flow;
     struct in_flow *f = s->flow = flow_new(s2s_worker(s->gate, s->x.worker), s->x.worker);
     f->stream = s;
+    f->x = &s->x;
     return f;
 }
 
@@ -142,13 +149,12 @@ static void flow_write_ack(struct in_flow *f)
     xml_attr_int(&w, "h", flow_handled(f));
     xml_close(&w);
     f->told = f->h;
-    xstream_write_buf(&f->stream->x, &b);
+    xstream_write_buf(f->x, &b);
 }
 
 static bool flow_may_write(const struct in_flow *f)
 {
-    return f->enabled && f->stream != NULL && f->stream->x.state == STREAM_BOUND &&
-           !f->stream->x.end_sent;
+    return f->enabled && f->x != NULL && f->x->state == STREAM_BOUND && !f->x->end_sent;
 }
 
 static void flow_ack_now(struct loop_defer *d)
@@ -165,16 +171,15 @@ static void flow_ack(struct in_flow *f)
     loop_defer(flow_loop(f), &f->ack);
 }
 
-void s2s_flow_last_ack(struct s2s_in *s)
+void s2s_flow_last_ack(struct in_flow *f)
 {
-    struct in_flow *f = s->flow;
     if (f != NULL && flow_may_write(f) && f->h != f->told)
         flow_write_ack(f);
 }
 
 void s2s_flow_end(struct s2s_in *s)
 {
-    s2s_flow_last_ack(s);
+    s2s_flow_last_ack(s->flow);
     if (s->stopping)
         xstream_fail(&s->x, XE_SYSTEM_SHUTDOWN, (slice){ 0 });
     else
@@ -186,14 +191,14 @@ void s2s_flow_end(struct s2s_in *s)
 static void flow_pace(struct in_flow *f)
 {
     uint32_t under_way = f->count - f->h;
-    if (f->stream == NULL || f->stream->x.state == STREAM_CLOSED)
+    if (f->x == NULL || f->x->state == STREAM_CLOSED)
         return;
     if (!f->held && under_way >= FLOW_HIGH) {
         f->held = true;
-        xstream_hold(&f->stream->x, CONN_HOLD_UNFINISHED);
+        xstream_hold(f->x, CONN_HOLD_UNFINISHED);
     } else if (f->held && under_way <= FLOW_LOW) {
         f->held = false;
-        xstream_release(&f->stream->x, CONN_HOLD_UNFINISHED);
+        xstream_release(f->x, CONN_HOLD_UNFINISHED);
     }
 }
 
@@ -203,11 +208,13 @@ static void flow_advance(struct in_flow *f)
 {
     f->h = list_empty(&f->reports) ? f->count
                                    : CONTAINER_OF(f->reports.next, struct report, node)->number - 1;
-    if (f->stream != NULL) {
+    if (f->x != NULL) {
         if ((int32_t)(f->asked - f->told) > 0 && f->h != f->told)
             flow_ack(f);
         flow_pace(f);
-        if (f->stream->draining && f->h == f->count)
+        if (f->owned && f->open == 0)
+            s2s_out_flow_rests(f->x);
+        if (f->stream != NULL && f->stream->draining && f->h == f->count)
             s2s_flow_end(f->stream);
     } else if (f->wanted && f->open == 0) {
         flow_answer(f);
@@ -231,30 +238,24 @@ static void report_came(struct worker *w, enum err e, uint32_t refused, void *ar
         return;
     }
     f->lost = true;
-    if (f->stream != NULL)
-        xstream_fail(&f->stream->x, XE_INTERNAL_SERVER_ERROR,
+    if (f->x != NULL)
+        xstream_fail(f->x, XE_INTERNAL_SERVER_ERROR,
                      SLICE("a part of this server is gone: send again what is not acknowledged"));
     else
         flow_advance(f);
 }
 
-void s2s_flow_count(struct s2s_in *s)
+void s2s_flow_count(struct in_flow *f)
 {
-    if (s->flow == NULL)
+    if (f == NULL)
         return;
-    s->flow->count++;
-    flow_advance(s->flow);
+    f->count++;
+    flow_advance(f);
 }
 
-void s2s_flow_route(struct s2s_in *s, struct stanza *st)
+static void flow_route(struct in_flow *f, struct stanza *st)
 {
-    struct worker *w = s->x.worker;
-    if (promise_of(st) == PROMISE_QUEUED) {
-        route_send(w, st);
-        s2s_flow_count(s);
-        return;
-    }
-    struct in_flow *f = flow_of(s);
+    struct worker *w = f->worker;
     struct report *r = mem_new(struct report);
     r->flow = f;
     r->number = ++f->count;
@@ -265,6 +266,67 @@ void s2s_flow_route(struct s2s_in *s, struct stanza *st)
         ticket_join_more(w, part);
     ticket_join_close(w, part);
     flow_pace(f);
+}
+
+void s2s_flow_route(struct xstream *x, struct stanza *st)
+{
+    bool in = x->role == STREAM_FROM_SERVER;
+    struct in_flow *f = in ? s2s_in_of(x)->flow : s2s_out_flow(x);
+    if (promise_of(st) == PROMISE_QUEUED) {
+        route_send(x->worker, st);
+        s2s_flow_count(f);
+    } else {
+        flow_route(in ? flow_of(s2s_in_of(x)) : f, st);
+    }
+}
+
+/* Of a stream that we have opened. */
+
+struct in_flow *s2s_flow_new(struct s2s_gate *g, struct worker *w)
+{
+    struct in_flow *f = flow_new(s2s_worker(g, w), w);
+    f->owned = true;
+    return f;
+}
+
+void s2s_flow_join(struct in_flow *f, struct xstream *x)
+{
+    ensure(f->x == NULL && f->owned);
+    f->x = x;
+    f->held = false;
+}
+
+void s2s_flow_part(struct in_flow *f)
+{
+    loop_defer_cancel(&f->ack);
+    f->x = NULL;
+}
+
+void s2s_flow_drop(struct in_flow **f)
+{
+    struct in_flow *old = *f;
+    *f = NULL;
+    if (old == NULL)
+        return;
+    ensure(old->owned && old->x == NULL);
+    old->owned = false;
+    flow_check(old);
+}
+
+void s2s_flow_enable(struct in_flow *f)
+{
+    f->enabled = true;
+    f->base = f->floor = f->told = f->asked = f->count;
+}
+
+bool s2s_flow_is_known(const struct in_flow *f) { return f->open == 0; }
+bool s2s_flow_is_lost(const struct in_flow *f) { return f->lost; }
+uint32_t s2s_flow_h(const struct in_flow *f) { return flow_handled(f); }
+
+void s2s_flow_asks(struct in_flow *f)
+{
+    f->asked = f->count;
+    flow_ack(f);
 }
 
 bool s2s_flow_is_enabled(const struct s2s_in *s) { return s->flow != NULL && s->flow->enabled; }
@@ -288,8 +350,8 @@ static slice pairs_write(const struct s2s_in *s)
         if (!p->proved)
             continue;
         slice remote = pair_remote(p), local = pair_local(p);
-        slice text =
-            slice_of(arena_printf(in_scratch(s), "%.*s/%.*s", SLICE_ARG(remote), SLICE_ARG(local)));
+        slice text = slice_of(arena_printf(in_scratch(s), "%.*s/%.*s%s", SLICE_ARG(remote),
+                                           SLICE_ARG(local), s->both ? "/both" : ""));
         SHA256((const unsigned char *)text.ptr, text.len, whole);
         ensure(len + DIGEST_CHARS <= PAIRS_MAX * DIGEST_CHARS);
         hex_encode(out + len, (slice){ (const char *)whole, DIGEST_BYTES });
@@ -441,6 +503,8 @@ static void flow_part(struct s2s_in *s, bool resumable)
     struct in_flow *f = s->flow;
     s->flow = NULL;
     f->stream = NULL;
+    f->x = NULL;
+    f->back = s2s_back_kept(s, &f->back_zero);
     loop_defer_cancel(&f->ack);
     if (f->id[0] != '\0' && !f->sw->in.stopped) {
         slice pairs = pairs_write(s);
@@ -448,6 +512,14 @@ static void flow_part(struct s2s_in *s, bool resumable)
         if (!resumable || f->lost || flow_keep_ms(f) == 0)
             flow_expire(f);
     }
+}
+
+bool s2s_flow_is_resumable(const struct s2s_in *s)
+{
+    const struct in_flow *f = s->flow;
+    return f == NULL ? s->taken
+                     : s->broken && f->id[0] != '\0' && !f->lost && flow_keep_ms(f) > 0 &&
+                           !f->sw->in.stopped;
 }
 
 void s2s_flow_leave(struct s2s_in *s)
@@ -468,6 +540,8 @@ struct resumed {
     bool found; /* else there is none that can be resumed */
     bool known; /* h is */
     uint32_t h, max_s;
+    uint64_t back; /* see struct in_flow */
+    uint32_t back_zero;
 };
 
 /* If it is resumed, it is gone before the answer is there, which may be at once: the id goes on
@@ -477,9 +551,12 @@ static void flow_answer(struct in_flow *f)
     struct worker *w = f->worker;
     struct message_from asker = f->asker;
     bool done = f->open == 0 && !f->lost && !f->expired;
-    struct resumed answer = {
-        .found = done, .known = f->open == 0, .h = flow_handled(f), .max_s = f->max_s
-    };
+    struct resumed answer = { .found = done,
+                              .known = f->open == 0,
+                              .h = flow_handled(f),
+                              .max_s = f->max_s,
+                              .back = f->back,
+                              .back_zero = f->back_zero };
     ensure(f->wanted && f->stream == NULL && list_linked(&f->kept));
     f->wanted = false;
     if (done)
@@ -505,6 +582,7 @@ static void flow_take_from_stream(struct in_flow *f)
     if (s == NULL)
         return;
     flow_part(s, !s->draining);
+    s->taken = !s->draining;
     xstream_fail(&s->x, XE_CONFLICT, SLICE("another stream has resumed this one"));
 }
 
@@ -533,6 +611,7 @@ static void resume_run(struct worker *w, void *message, const struct message_fro
 /* At the worker of the new stream. */
 struct resuming {
     uint64_t stream, holder;
+    uint32_t h; /* what the peer has had of ours */
     struct resumed answer;
     char id[2 * FLOW_ID_BYTES + 1];
     uint16_t pairs_len;
@@ -542,8 +621,10 @@ struct resuming {
 static void resumed_heard(struct worker *w, void *arg, void *answer,
                           const struct message_from *from)
 {
-    (void)w, (void)from;
-    ((struct resuming *)arg)->answer = *(const struct resumed *)answer;
+    struct resuming *r = arg;
+    r->answer = *(const struct resumed *)answer;
+    if (from->node != 0 && from->node != worker_node(w)->id)
+        r->answer.back = 0; /* ids of streams are of a node */
 }
 
 static void sm_fail(struct s2s_in *s, enum stanza_error e, const struct resumed *known)
@@ -585,6 +666,7 @@ static void flow_goes_on(struct s2s_in *s, const struct resuming *r)
     xstream_write_buf(&s->x, &b);
     log_info(&log_s2s, LOG_EV("s2s.resumed"), LOG_S("domain", in_remote(s)),
              LOG_S("local", in_local(s)), LOG_I("h", r->answer.h));
+    s2s_back_goes_on(s, &(struct s2s_back_resumed){ r->answer.back, r->answer.back_zero, r->h });
 }
 
 /* The stream that resumed it is gone already: it waits here for the next one. */
@@ -622,8 +704,9 @@ static void sm_resume(struct s2s_in *s, const struct elem *e)
 {
     slice id = elem_attr(e, "previd", in_scratch(s));
     int64_t h;
-    if (!slice_int(elem_attr(e, "h", in_scratch(s)), &h) || h != 0) {
-        sm_fail(s, SE_BAD_REQUEST, NULL); /* nothing is sent on such streams */
+    if (!slice_int(elem_attr(e, "h", in_scratch(s)), &h) || h < 0 || h > UINT32_MAX ||
+        (h > 0 && !s->both)) {
+        sm_fail(s, SE_BAD_REQUEST, NULL); /* nothing is sent on streams of one direction */
         return;
     }
     if (++s->resumptions > RESUMPTIONS_MAX) {
@@ -638,6 +721,7 @@ static void sm_resume(struct s2s_in *s, const struct elem *e)
     struct resuming *r = mem_zalloc(sizeof *r + pairs.len);
     r->stream = s->x.id;
     r->holder = flow_holder(s);
+    r->h = (uint32_t)h;
     r->pairs_len = (uint16_t)pairs.len;
     memcpy(r->pairs, pairs.ptr, pairs.len);
     memcpy(r->id, id.ptr, id.len);
@@ -657,6 +741,8 @@ static const struct message_field resumed_fields[] = {
     F_BOOL(struct resumed, known),
     F_U32(struct resumed, h, UINT32_MAX),
     F_U32(struct resumed, max_s, RESUME_MAX_S),
+    F_U64(struct resumed, back),
+    F_U32(struct resumed, back_zero, UINT32_MAX),
     { 0 },
 };
 const struct message_row s2s_resumed_message = {
@@ -694,19 +780,22 @@ static void sm_enable(struct s2s_in *s, const struct elem *e)
     buf_init(&b, XML_PART_MAX);
     sm_enabled_write(&b, slice_of(f->id), max_s);
     xstream_write_buf(&s->x, &b);
+    s2s_back_counts(s);
 }
 
-/* We have sent no stanza on this stream. */
 static void sm_acked(struct s2s_in *s, const struct elem *e)
 {
     char text[SM_BAD_ACK_BYTES];
     int64_t h;
     if (!slice_int(elem_attr(e, "h", in_scratch(s)), &h) || h < 0 || h > UINT32_MAX)
         xstream_fail(&s->x, XE_INVALID_XML, SLICE("h is not a count"));
-    else if (h > 0)
+    else if (s2s_back_acked(s, (uint32_t)h)) {
+        if (s->stopping && !s->draining && !s2s_back_waits(s))
+            s2s_flow_end(s);
+    } else
         xstream_fail_with(&s->x, XE_UNDEFINED_CONDITION,
                           SLICE("h is not between what was acknowledged and what was sent"),
-                          sm_bad_ack(text, (uint32_t)h, 0));
+                          sm_bad_ack(text, (uint32_t)h, s2s_back_count(s)));
 }
 
 void s2s_sm(struct s2s_in *s, const struct elem *e)
@@ -716,8 +805,7 @@ void s2s_sm(struct s2s_in *s, const struct elem *e)
     if (s->x.end_sent)
         return;
     if (slice_is(e->name, "r") && enabled) {
-        f->asked = f->count;
-        flow_ack(f);
+        s2s_flow_asks(f);
     } else if (slice_is(e->name, "a") && enabled) {
         sm_acked(s, e);
     } else if (slice_is(e->name, "enable") && !enabled) {

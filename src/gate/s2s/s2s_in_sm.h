@@ -16,6 +16,7 @@
 #include "gate/s2s/s2s_gate.h"
 
 struct elem;
+struct in_flow;
 struct message_row;
 struct s2s_in;
 struct stanza;
@@ -30,15 +31,31 @@ enum {
 };
 
 /* A stanza is routed, and counted. Takes over st. */
-void s2s_flow_route(struct s2s_in *s, struct stanza *st);
-/* One that is refused or dropped: it is handled. */
-void s2s_flow_count(struct s2s_in *s);
+void s2s_flow_route(struct xstream *x, struct stanza *st);
+/* One that is refused or dropped: it is handled. NULL: nothing counts it. */
+void s2s_flow_count(struct in_flow *f);
+
+/* Of a stream that we have opened and that the other server sends back on (XEP-0288): the flow is
+ * of the partner and outlives its streams, until it is dropped. */
+struct in_flow *s2s_flow_new(struct s2s_gate *g, struct worker *w);
+void s2s_flow_drop(struct in_flow **f); /* it is of no stream; NULL is fine */
+void s2s_flow_join(struct in_flow *f, struct xstream *x);
+void s2s_flow_part(struct in_flow *f);   /* the stream is closed */
+void s2s_flow_enable(struct in_flow *f); /* the other server counts from now on */
+void s2s_flow_asks(struct in_flow *f);   /* it has sent <r/> */
+/* Whether nothing is under way, so that h says all. When it gets so, s2s_out_flow_rests() is
+ * called. */
+bool s2s_flow_is_known(const struct in_flow *f);
+bool s2s_flow_is_lost(const struct in_flow *f); /* h never says all again */
+uint32_t s2s_flow_h(const struct in_flow *f);
 bool s2s_flow_is_enabled(const struct s2s_in *s); /* its peer counts acknowledgements */
 /* Whether something of it is not handled yet that its peer counts. */
 bool s2s_flow_waits(const struct s2s_in *s);
 /* The last <a/> before the stream ends (XEP-0198 §4). */
-void s2s_flow_last_ack(struct s2s_in *s);
-void s2s_flow_end(struct s2s_in *s); /* that, and the end; it may be closed already */
+void s2s_flow_last_ack(struct in_flow *f); /* NULL is fine */
+void s2s_flow_end(struct s2s_in *s);       /* that, and the end; it may be closed already */
+/* It ends now, and its peer may resume it; or does that already. */
+bool s2s_flow_is_resumable(const struct s2s_in *s);
 /* The stream is closed. It is kept, if it has an id: to be resumed if it is `broken`. */
 void s2s_flow_leave(struct s2s_in *s);
 

@@ -11,16 +11,18 @@
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_find.h"
+#include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_take.h"
 #include "im/abroad.h"
 #include "io/tls.h"
 #include "io/tls_client.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
 
-enum { PATIENCE_MS = 2000, FINISH_MS = 2000 };
+enum { PATIENCE_MS = 2000, FINISH_MS = 2000, LANG_MAX = 35 /* bytes (RFC 5646 §4.4.1) */ };
 
 /* How our domain was proved. */
 enum out_auth { OUT_NOTHING, OUT_EXTERNAL, OUT_DIALBACK };
@@ -39,6 +41,11 @@ struct s2s_out {
     bool anew;                       /* it ended to be made again at once */
     uint8_t sm;                      /* enum out_sm */
     bool up, has_sm;
+    bool has_both;   /* XEP-0288: the server offers it, and may use it */
+    bool both;       /* ... and was asked for it: its stanzas come on this stream, too */
+    bool resume_due; /* <resume/> waits until what came on the last stream is handled */
+    uint8_t lang_len;
+    char lang[LANG_MAX];   /* of its header */
     bool heard;            /* the server has sent an error */
     bool asked;            /* <r/>, and not answered yet */
     struct loop_defer ask; /* at the end of the tick */
@@ -76,6 +83,7 @@ static void out_failed(struct xstream *x, enum stream_error e, slice text)
     struct s2s_out *o = s2s_out_of(x);
     if (o->partner == NULL)
         return;
+    s2s_flow_last_ack(s2s_out_flow(x));
     partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, e != XE_CONNECTION_TIMEOUT,
                   "we ended the stream: %s %.*s", stream_error_name(e), SLICE_ARG(text));
     partner_hopes(o->partner); /* what answers may be something in its place, for a while */
@@ -117,6 +125,10 @@ static void out_heard(struct xstream *x, const struct elem *error)
 static void out_gone(struct xstream *x, enum xstream_end why)
 {
     struct s2s_out *o = s2s_out_of(x);
+    if (why == XSTREAM_ENDED)
+        s2s_flow_last_ack(s2s_out_flow(x));
+    else if (o->partner != NULL && o->both)
+        partner_breaks(o->partner);
     if (o->partner != NULL && o->auth != OUT_NOTHING && why != XSTREAM_ENDED)
         abroad_seen(x->worker, out_remote(o), ABROAD_BROKEN);
     if (o->partner != NULL && why == XSTREAM_BROKEN)
@@ -130,6 +142,8 @@ static void out_closing(struct xstream *x)
 {
     struct s2s_out *o = s2s_out_of(x);
     struct partner *p = o->partner;
+    if (p != NULL)
+        partner_parts(p);
     o->partner = NULL;
     timer_cancel(&o->patience);
     timer_cancel(&o->wait);
@@ -178,7 +192,30 @@ static void out_header(struct xstream *x, slice unit)
         memcpy(o->id, id.ptr, id.len);
         o->id[id.len] = '\0';
     }
+    slice lang = xstream_attr(x, unit, SLICE("xml:lang"));
+    o->lang_len = lang.len > LANG_MAX || xml_needs_escape(lang) ? 0 : (uint8_t)lang.len;
+    if (o->lang_len > 0)
+        memcpy(o->lang, lang.ptr, lang.len);
     xstream_now(x, STREAM_GOT_HEADER);
+}
+
+/* Both directions on one stream (XEP-0288). What the server sends on it is of the domain that we
+ * have opened it to: its certificate says so; or only that it is where we find the server of that
+ * domain, which is as much as dialback says. */
+static bool out_may_be_both(struct s2s_out *o)
+{
+    struct why why;
+    return setting_bool(&s2s_bidi) && o->x.secure &&
+           (s2s_demand_of(out_remote(o)).dialback ||
+            s2s_certificate_is_of(o->x.conn, out_remote(o), out_scratch(o), &why));
+}
+
+static void out_ask_both(struct s2s_out *o)
+{
+    if (!o->has_both || o->both)
+        return;
+    o->both = true;
+    xstream_write(&o->x, SLICE("<bidi xmlns='" NS_BIDI "'/>"));
 }
 
 /* Dialback. */
@@ -236,6 +273,7 @@ static void out_begin_external(struct s2s_out *o)
 
 static void out_authenticate(struct s2s_out *o)
 {
+    out_ask_both(o);
     if (o->has_external)
         out_begin_external(o);
     else if (!s2s_demand_of(out_remote(o)).dialback)
@@ -299,16 +337,50 @@ static void out_takes_stanzas(struct s2s_out *o)
         s2s_out_go_on(o);
 }
 
+struct in_flow *s2s_out_flow(const struct xstream *x)
+{
+    const struct s2s_out *o = s2s_out_const(x);
+    return o->partner == NULL || !o->both ? NULL : partner_flow(o->partner);
+}
+
+/* Of a session whose stream had both directions, the other server hears what has come on that. */
 static void out_resume(struct s2s_out *o)
 {
+    struct in_flow *f = s2s_out_flow(&o->x);
     struct buf b;
     struct xml_write w;
+    o->sm = OUT_RESUMING;
+    o->resume_due = f != NULL && !s2s_flow_is_known(f);
+    if (o->resume_due)
+        return;
     xml_begin(&w, &b, XML_PART_MAX);
-    xml_open_with(&w, "resume", NS_SM, "h", SLICE("0"));
+    xml_open(&w, "resume", NS_SM);
+    xml_attr_int(&w, "h", f == NULL ? 0 : s2s_flow_h(f));
     xml_attr(&w, "previd", partner_session(o->partner));
     xml_close(&w);
-    o->sm = OUT_RESUMING;
     xstream_write_buf(&o->x, &b);
+}
+
+void s2s_out_flow_rests(struct xstream *x)
+{
+    struct s2s_out *o = s2s_out_of(x);
+    if (o->resume_due && !s2s_flow_is_lost(s2s_out_flow(x)))
+        out_resume(o);
+}
+
+/* It begins to take what the server sends, if that may send anything. */
+static void out_begin_both(struct s2s_out *o)
+{
+    bool goes_on = partner_begins(o->partner, &o->x, o->both, o->has_sm);
+    if (!goes_on)
+        partner_set_session(o->partner, (slice){ 0 });
+    if (!o->both)
+        return;
+    xml_reader_set_limits(
+        &o->x.reader, &(struct xml_limits){ .unit_bytes = (uint32_t)setting_int(&s2s_stanza_bytes),
+                                            .depth = 128,
+                                            .attrs = 64,
+                                            .name_bytes = 256 });
 }
 
 static void out_is_up(struct s2s_out *o, enum out_auth how)
@@ -320,7 +392,9 @@ static void out_is_up(struct s2s_out *o, enum out_auth how)
     log_info(&log_s2s, LOG_EV("s2s.up"), LOG_S("domain", out_remote(o)),
              LOG_S("local", out_local(o)),
              LOG_C("auth", how == OUT_EXTERNAL ? "certificate" : "dialback"),
-             LOG_C("tls", o->x.secure ? conn_tls_version(o->x.conn) : "none"));
+             LOG_C("tls", o->x.secure ? conn_tls_version(o->x.conn) : "none"),
+             LOG_C("both", o->both ? "yes" : "no"));
+    out_begin_both(o);
     if (o->has_sm && partner_session(o->partner).len > 0)
         out_resume(o);
     else
@@ -355,6 +429,7 @@ static void out_features(struct s2s_out *o, const struct elem *e)
     } else {
         bool certified =
             !partner_is_uncertified(o->partner) || !s2s_demand_of(out_remote(o)).dialback;
+        o->has_both = elem_child(e, "bidi", NS_BIDI_FEATURE, &child) && out_may_be_both(o);
         o->has_external = o->x.secure && certified &&
                           elem_child(e, "mechanisms", NS_SASL, &child) &&
                           offers_external(&child, out_scratch(o));
@@ -503,6 +578,8 @@ static void out_waits_in_vain(struct timer *t, struct loop *loop)
 {
     struct s2s_out *o = CONTAINER_OF(t, struct s2s_out, wait);
     (void)loop;
+    if (!o->x.end_sent && o->both)
+        partner_breaks(o->partner);
     if (!o->x.end_sent)
         partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false,
                       "it does not confirm what it is sent (s2s.ack-timeout)");
@@ -554,6 +631,8 @@ static bool out_enabled(struct s2s_out *o, const struct elem *e)
     if (o->sm != OUT_ENABLING)
         return false;
     o->sm = OUT_COUNTS;
+    if (o->both)
+        s2s_flow_enable(s2s_out_flow(&o->x));
     if (slice_is(resume, "true") || slice_is(resume, "1"))
         partner_set_session(o->partner, elem_attr(e, "id", tmp));
     return true;
@@ -589,6 +668,7 @@ static bool out_sm_refused(struct s2s_out *o, const struct elem *e)
     if (o->sm != OUT_RESUMING)
         return false;
     o->sm = OUT_NO_SM;
+    partner_begins(o->partner, &o->x, o->both, false);
     if (out_count(e, out_scratch(o), &h) && !partner_confirmed(o->partner, h))
         out_miscounted(o, h);
     else
@@ -608,12 +688,14 @@ static bool out_sm(struct s2s_out *o, const struct elem *e)
         return out_sm_refused(o, e);
     if (!slice_is(e->name, "r") || o->sm != OUT_COUNTS)
         return false;
-    if (!o->x.end_sent) /* it has sent us no stanza on this stream */
+    if (o->both)
+        s2s_flow_asks(s2s_out_flow(&o->x));
+    else if (!o->x.end_sent) /* it has sent us no stanza on this stream */
         xstream_write(&o->x, SLICE("<a xmlns='" NS_SM "' h='0'/>"));
     return true;
 }
 
-static void out_stanza(struct xstream *x, slice unit)
+static void out_other(struct xstream *x, slice unit)
 {
     struct s2s_out *o = s2s_out_of(x);
     struct elem e;
@@ -623,6 +705,28 @@ static void out_stanza(struct xstream *x, slice unit)
         out_answer(o, &e);
     else if (!out_sm(o, &e))
         xstream_fail(x, XE_UNSUPPORTED_STANZA_TYPE, SLICE("nothing was asked that this answers"));
+}
+
+/* Only of the domain that it was opened to, to the one of ours that it was opened for. */
+static bool out_may_send(struct xstream *x, slice remote, slice local)
+{
+    const struct s2s_out *o = s2s_out_of(x);
+    if (x->end_sent && o->sm == OUT_COUNTS)
+        return false; /* it hears of it no more, and sends it again */
+    if (slice_eq(remote, out_remote(o)) && slice_eq(local, out_local(o)))
+        return true;
+    xstream_fail(x, XE_INVALID_FROM, SLICE("this stream is not of these domains"));
+    return false;
+}
+
+static void out_stanza(struct xstream *x, slice unit)
+{
+    static const struct s2s_taker taker = { out_may_send, out_other, s2s_out_flow };
+    const struct s2s_out *o = s2s_out_of(x);
+    if (o->both)
+        s2s_take(x, unit, (slice){ o->lang, o->lang_len }, &taker);
+    else
+        out_other(x, unit);
 }
 
 /* Output and time. */
@@ -660,7 +764,9 @@ static uint64_t out_due_ms(const struct xstream *x)
 static void out_idle(struct xstream *x)
 {
     struct s2s_out *o = s2s_out_of(x);
-    uint64_t quiet_ms = (loop_now_us(worker_loop(x->worker)) - o->wrote_us) / 1000;
+    uint64_t last_us =
+                 o->both && xstream_last_us(x) > o->wrote_us ? xstream_last_us(x) : o->wrote_us,
+             quiet_ms = (loop_now_us(worker_loop(x->worker)) - last_us) / 1000;
     uint64_t idle_ms = (uint64_t)setting_int(&s2s_idle);
     bool waits = (partner_is_asking(o->partner) && quiet_ms < idle_ms + S2S_LOGIN_MS) ||
                  partner_is_unconfirmed(o->partner) || o->x.end_sent;
@@ -668,8 +774,10 @@ static void out_idle(struct xstream *x)
         xstream_fail(x, XE_CONNECTION_TIMEOUT, SLICE("the stream was not resumed in time"));
         return;
     }
-    if (quiet_ms >= idle_ms && !waits)
-        xstream_close(x, (slice){ 0 });
+    if (quiet_ms >= idle_ms && !waits && o->both && o->sm != OUT_COUNTS)
+        partner_ends(o->partner); /* what it writes meanwhile would be lost */
+    else if (quiet_ms >= idle_ms && !waits)
+        s2s_out_close(o);
     else
         timer_set(worker_loop(x->worker), &x->timer,
                   quiet_ms >= idle_ms ? 1000 : idle_ms - quiet_ms + 100);
@@ -680,6 +788,7 @@ void s2s_out_close(struct s2s_out *o)
 {
     if (o->up)
         partner_set_session(o->partner, (slice){ 0 });
+    s2s_flow_last_ack(s2s_out_flow(&o->x));
     xstream_close(&o->x, (slice){ 0 });
 }
 
@@ -691,6 +800,7 @@ void s2s_out_finish(struct s2s_out *o)
     if (o->sm >= OUT_ENABLING && !o->asked)
         xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
     partner_set_session(o->partner, (slice){ 0 });
+    s2s_flow_last_ack(s2s_out_flow(&o->x));
     xstream_send_end(&o->x);
     timer_set(worker_loop(o->x.worker), &o->wait, FINISH_MS);
 }
@@ -717,7 +827,9 @@ static void out_check(const struct xstream *x)
     ensure(!o->asked || o->sm >= OUT_ENABLING);
 }
 
-static const struct xstream_ops out_ops = { .late = "it was not ready for stanzas in time",
+static const struct xstream_rates out_rates = { &s2s_stanza_rate, &s2s_byte_rate };
+static const struct xstream_ops out_ops = { .rates = &out_rates,
+                                            .late = "it was not ready for stanzas in time",
                                             .greet = out_greet,
                                             .header = out_header,
                                             .element = out_element,

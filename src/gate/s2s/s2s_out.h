@@ -1,11 +1,13 @@
 /* s2s_out: our stream to another server (RFC 6120, XEP-0178, XEP-0220) for one partner: STARTTLS,
  * its certificate, then ours or a key of dialback. Before that it can ask about keys. If the server
- * has XEP-0198, a session is resumed or begun, and what is written is asked about. Stanzas go one
- * way: what the other server sends on it are answers, else it ends. Confined to the worker of its
+ * has XEP-0198, a session is resumed or begun, and what is written is asked about. Where
+ * both servers have XEP-0288, stanzas of the other domain to ours come back on it, and of no other
+ * pair. Else what comes are answers, or the stream ends. Confined to the worker of its
  * partner. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"
 
+struct in_flow;
 struct partner;
 struct s2s_out;
 struct stanza_note;
@@ -22,7 +24,10 @@ void s2s_out_close(struct s2s_out *o);
 void s2s_out_finish(struct s2s_out *o);
 /* Whether the system of the server has taken all that was written. */
 bool s2s_out_has_arrived(const struct s2s_out *o);
-void s2s_out_abort(struct s2s_out *o); /* without a word: it is broken */
+/* What counts the stanzas that come on it; NULL: none may come. */
+struct in_flow *s2s_out_flow(const struct xstream *x);
+void s2s_out_flow_rests(struct xstream *x); /* of these, none is under way */
+void s2s_out_abort(struct s2s_out *o);      /* without a word: it is broken */
 /* For an operator: "TLSv1.3", "certificate"; empty: none. */
 void s2s_out_describe(const struct s2s_out *o, const char **tls, const char **auth);
 static inline const struct s2s_out *s2s_out_const(const struct xstream *x)

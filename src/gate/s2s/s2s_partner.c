@@ -4,6 +4,7 @@
 #include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_domains.h"
+#include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "home/question.h"
@@ -32,7 +33,10 @@ struct question {
 };
 
 slice partner_remote(const struct partner *p) { return (slice){ p->text, p->remote_len }; }
-slice partner_local(const struct partner *p) { return slice_from(p->jid, p->remote_len + 1u); }
+slice partner_local(const struct partner *p)
+{
+    return (slice){ p->text + p->remote_len + 1, p->local_len };
+}
 struct s2s_gate *partner_gate(const struct partner *p) { return p->gate; }
 struct worker *partner_worker(const struct partner *p) { return p->worker; }
 void partner_pin(struct partner *p) { actor_pin(&p->actor); }
@@ -40,7 +44,7 @@ void partner_unpin(struct partner *p) { actor_unpin(&p->actor); }
 
 bool partner_has_stanzas(const struct partner *p)
 {
-    return p->actor.inbox_stanzas > 0 || p->unacked.len > 0 || p->replies > 0 ||
+    return p->actor.inbox_stanzas > 0 || p->unacked.len > 0 || p->replies > 0 || p->rejoins ||
            s2s_mail_waits(&p->mail);
 }
 
@@ -193,6 +197,7 @@ static void partner_failed(struct partner *p)
     partner_asked_only(p, false);
     actor_mark(&p->actor);
     metric_add(&s2s_failures, 1);
+    p->rejoins = false;
     if (partner_has_stanzas(p) || p->unacked.len > 0) /* strangers can make us ask any domain */
         s2s_domain_failed(partner_remote(p), slice_of(p->why),
                           p->blame == SE_REMOTE_SERVER_NOT_FOUND);
@@ -257,6 +262,8 @@ static void partner_connect(struct partner *p)
         partner_failed(p);
         return;
     }
+    if (partner_takes_back(p))
+        return;
     p->find = s2s_find_start(p->gate, p->worker, partner_remote(p), partner_found,
                              partner_find_is_for_stanzas, p);
 }
@@ -278,7 +285,7 @@ static void partner_retry(struct timer *t, struct loop *loop)
 
 void partner_up(struct partner *p, bool counted, bool anew)
 {
-    ensure(p->out != NULL && p->state == ACTOR_LOADING);
+    ensure(partner_is_linked(p) && p->state == ACTOR_LOADING);
     actor_pin(&p->actor);
     s2s_find_cancel(&p->find);
     partner_asked_only(p, false);
@@ -296,11 +303,12 @@ void partner_up(struct partner *p, bool counted, bool anew)
     s2s_unacked_rewind(&p->unacked, anew);
     while (!p->careful && p->unacked.written < p->unacked.len)
         partner_write_next(p);
-    p->offended = false;
+    p->offended = p->rejoins = false;
     p->state = ACTOR_READY; /* what is held is not handled */
     partner_write_replies(p);
     partner_weigh(p);
-    s2s_out_is_full(p->out);
+    if (p->out != NULL)
+        s2s_out_is_full(p->out);
     if (p->mail.kept && p->mail.backlog) /* the database goes before the inbox */
         partner_hold(p, HOLD_MAIL);
     p->state = ACTOR_LOADING;
@@ -371,7 +379,7 @@ static bool partner_tries_next(struct partner *p)
 
 void partner_lost(struct partner *p, bool at_once)
 {
-    ensure(p->out != NULL && worker_is_here(p->worker));
+    ensure(!p->back.on && worker_is_here(p->worker));
     p->out = NULL;
     actor_mark(&p->actor);
     partner_is_down_now(p);
@@ -450,7 +458,7 @@ static void partner_gives_back(struct partner *p)
 static void partner_handle(struct actor *a, const struct actor_item *item)
 {
     struct partner *p = partner_of(a);
-    if (a->state != ACTOR_READY || p->out == NULL) { /* the stream has ended meanwhile */
+    if (a->state != ACTOR_READY || !partner_is_linked(p)) { /* the stream has ended meanwhile */
         partner_refuse(a, item, E_DOWN);
         return;
     }
@@ -483,8 +491,8 @@ static void partner_load(struct actor *a)
 static bool partner_in_use(const struct actor *a)
 {
     const struct partner *p = (const struct partner *)a;
-    return p->out != NULL || p->find != NULL || timer_is_set(&p->retry) ||
-           p->mail.settled_len > 0 || s2s_mail_waits(&p->mail);
+    return p->out != NULL || p->find != NULL || timer_is_set(&p->retry) || p->back.on ||
+           p->offer.stream != 0 || p->mail.settled_len > 0 || s2s_mail_waits(&p->mail);
 }
 
 static uint64_t partner_idle_ms(void) { return 0; }
@@ -497,7 +505,7 @@ static bool partner_may_unload(struct actor *a)
 static void partner_unload(struct actor *a)
 {
     struct partner *p = partner_of(a);
-    ensure(p->out == NULL && p->find == NULL && list_empty(&p->questions));
+    ensure(!partner_is_linked(p) && p->find == NULL && list_empty(&p->questions));
     partner_asked_only(p, false);
     timer_cancel(&p->retry);
     loop_defer_cancel(&p->connect);
@@ -505,6 +513,7 @@ static void partner_unload(struct actor *a)
     s2s_mail_fini(&p->mail);
     partner_drop_replies(p);
     s2s_unacked_fini(&p->unacked);
+    s2s_flow_drop(&p->flow);
     mem_free(&p->session);
     mem_free(&p);
 }
@@ -513,7 +522,8 @@ static void partner_check(const struct actor *a)
 {
     const struct partner *p = (const struct partner *)a;
     ensure(p->find == NULL || a->ended || a->state == ACTOR_LOADING);
-    ensure(a->ended || a->state != ACTOR_READY || p->out != NULL);
+    ensure(a->ended || a->state != ACTOR_READY || partner_is_linked(p));
+    ensure(p->out == NULL || !p->back.on);
     ensure(p->holds == 0 || (a->state == ACTOR_READY && a->pauses > 0));
     ensure(p->failures == 0 || p->failing_us > 0);
     ensure(p->unacked.len == 0 || a->ended || a->state != ACTOR_ABSENT);
@@ -558,6 +568,9 @@ static struct partner *partner_new(struct s2s_gate *g, struct actors *all, slice
     p->gate = g;
     p->fresh = true;
     p->remote_len = (uint16_t)remote_len;
+    slice local = slice_from(key, remote_len + 1);
+    const char *asker = memchr(local.ptr, '/', local.len);
+    p->local_len = (uint16_t)(asker == NULL ? local.len : (size_t)(asker - local.ptr));
     p->retry.fn = partner_retry;
     p->ping_timer.fn = partner_ping_due;
     s2s_mail_init(&p->mail, p);
@@ -567,7 +580,7 @@ static struct partner *partner_new(struct s2s_gate *g, struct actors *all, slice
     return p;
 }
 
-enum { PARTNER_KEY_MAX = 2 * JID_PART_MAX + 1 };
+enum { PARTNER_KEY_MAX = 2 * JID_PART_MAX + 2 };
 static slice partner_key(char key[PARTNER_KEY_MAX], slice local, slice remote)
 {
     ensure(remote.len <= JID_PART_MAX && local.len <= JID_PART_MAX);
@@ -579,12 +592,34 @@ static slice partner_key(char key[PARTNER_KEY_MAX], slice local, slice remote)
 
 static struct partner *partner_get(struct worker *w, slice local, slice remote)
 {
+    return partner_find(w, local, remote, true);
+}
+
+struct partner *partner_find(struct worker *w, slice local, slice remote, bool make)
+{
     struct s2s_gate *g = s2s_gate_of(w);
     struct actors *all = &s2s_worker(g, w)->partners;
     char text[PARTNER_KEY_MAX];
     slice key = partner_key(text, local, remote);
     struct actor *a = actors_find(all, key);
-    return a != NULL ? partner_of(a) : partner_new(g, all, key, remote.len);
+    if (a != NULL)
+        return partner_of(a);
+    return make ? partner_new(g, all, key, remote.len) : NULL;
+}
+
+/* The one that asks about a key. */
+static struct partner *partner_asker(struct worker *w, const struct s2s_verify *v)
+{
+    struct s2s_gate *g = s2s_gate_of(w);
+    struct actors *all = &s2s_worker(g, w)->partners;
+    char text[PARTNER_KEY_MAX];
+    slice key = partner_key(text, v->local, v->remote);
+    struct actor *a = actors_find(all, key);
+    if (!v->both && (a == NULL || !partner_of(a)->back.on))
+        return a != NULL ? partner_of(a) : partner_new(g, all, key, v->remote.len);
+    text[key.len++] = '/';
+    a = actors_find(all, key);
+    return a != NULL ? partner_of(a) : partner_new(g, all, key, v->remote.len);
 }
 
 /* true: it is known to fail, and not tried again yet. */
@@ -678,6 +713,8 @@ static void partner_cease(struct partner *p)
     timer_cancel(&p->retry);
     if (p->out != NULL)
         s2s_out_close(p->out);
+    else if (p->back.on)
+        partner_leaves_back(p);
     if (p->state == ACTOR_LOADING && !p->fresh) /* also one that was up, and would be made again */
         partner_failed(p);
     loop_defer_cancel(&p->connect);
@@ -690,9 +727,10 @@ void partner_stop(struct partner *p)
 {
     actor_pin(&p->actor);
     partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
-    if (p->out != NULL && p->state == ACTOR_READY && p->unacked.written > 0) {
+    if (p->state == ACTOR_READY && p->unacked.written > 0) {
         partner_hold(p, HOLD_END);
-        s2s_out_finish(p->out);
+        if (p->out != NULL) /* else its own stop ends the stream */
+            s2s_out_finish(p->out);
     } else {
         partner_cease(p);
     }
@@ -734,10 +772,15 @@ void partner_policy_changed(struct partner *p)
  * if it has waited too long. */
 bool partner_close(struct partner *p)
 {
-    bool up = p->state == ACTOR_READY, made = p->find != NULL || p->out != NULL;
+    bool up = p->state == ACTOR_READY, made = p->find != NULL || partner_is_linked(p);
     if (!made)
         return false;
     actor_pin(&p->actor);
+    if (p->back.on) {
+        partner_leaves_back(p);
+        actor_unpin(&p->actor);
+        return true;
+    }
     s2s_find_cancel(&p->find);
     if (up && p->unacked.written > 0) {
         partner_hold(p, HOLD_END);
@@ -814,7 +857,7 @@ static bool verify_refused(struct worker *w, const struct s2s_verify *v, struct 
     struct s2s_gate *g = s2s_gate_of(w);
     if (g == NULL || s2s_worker(g, w)->out.stopped)
         return true;
-    *p = partner_get(w, v->local, v->remote);
+    *p = partner_asker(w, v);
     if (partner_is_down(*p) || (*p)->question_count == QUESTIONS_MAX)
         return true;
     if (!(*p)->fresh && (*p)->state != ACTOR_ABSENT)
@@ -866,6 +909,7 @@ static const struct message_field verify_fields[] = {
     F_BARE(struct s2s_verify, remote),
     F_TEXT(struct s2s_verify, stream_id, DIALBACK_ID_MAX),
     F_TEXT(struct s2s_verify, key, KEY_BYTES_MAX),
+    F_BOOL(struct s2s_verify, both),
     { 0 },
 };
 const struct message_row s2s_verify_message = {
@@ -884,7 +928,8 @@ const struct message_row s2s_verify_message = {
 static void partner_came(struct partner *p)
 {
     uint64_t now = loop_now_us(partner_loop(p));
-    if (!timer_is_set(&p->retry) || (p->came_us > 0 && now - p->came_us < BACKOFF_MS * 1000ull))
+    if (!timer_is_set(&p->retry) || p->back.waiting ||
+        (p->came_us > 0 && now - p->came_us < BACKOFF_MS * 1000ull))
         return;
     p->came_us = now;
     timer_set(partner_loop(p), &p->retry, 0);
@@ -956,8 +1001,8 @@ static void partner_pair_found(const struct outgoing_pair *pair)
 
 void partners_find_pending(struct worker *w) { outgoing_find(w, partner_pair_found); }
 
-const struct message_row *const s2s_messages[] = { &s2s_foreign_message, &s2s_verify_message,
-                                                   &verified_message,    &foreign_pending_message,
-                                                   &outgoing_message,    &outgoing_answer,
-                                                   &s2s_resume_message,  &s2s_resumed_message,
-                                                   &s2s_came_message,    NULL };
+const struct message_row *const s2s_messages[] = {
+    &s2s_foreign_message, &s2s_verify_message,   &verified_message,    &foreign_pending_message,
+    &outgoing_message,    &outgoing_answer,      &s2s_resume_message,  &s2s_resumed_message,
+    &s2s_came_message,    &s2s_way_back_message, &s2s_to_back_message, NULL
+};

@@ -1,7 +1,9 @@
 /* s2s_partner: a domain of ours and a foreign one, as an actor (home/actor.h) at the home of the
  * foreign domain. All stanzas from the one to the other go through it, so they keep their order. It
  * has at most one outgoing stream (gate/s2s/s2s_out.h), made when there is something to send or to
- * ask.
+ * ask; or the stanzas go back on one of the other server (gate/s2s/s2s_partner_back.h). Keys of a
+ * server that takes them back are asked about by a partner of its own, "remote/local/": not on the
+ * stream that they are of (XEP-0288 §2.2).
  *
  * What waits for the stream waits in the inbox of the actor. An attempt that fails is repeated with
  * growing pauses; after s2s.retry-for the senders are told of what is not stored. A domain that
@@ -35,6 +37,8 @@ struct stanza;
 enum s2s_verdict { S2S_VALID = 0, S2S_INVALID = 1, S2S_UNKNOWN = 2 /* it could not be asked */ };
 
 extern const struct actor_kind partner_kind;
+/* NULL: there is none, and none is made. */
+struct partner *partner_find(struct worker *w, slice local, slice remote, bool make);
 /* At the home of the foreign domain. Takes over st. id: where the database has it, or entry 0. */
 void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id *id);
 /* After the start of a node, on one worker: what its database has is sent. */
@@ -74,6 +78,15 @@ void partner_uncounted(struct partner *p); /* it has no XEP-0198 after all */
 /* The id of the session of XEP-0198 that can be resumed; empty: none. */
 slice partner_session(const struct partner *p);
 void partner_set_session(struct partner *p, slice id);
+/* Where the other server writes on our stream, too (XEP-0288). */
+struct in_flow *partner_flow(const struct partner *p); /* what counts that; NULL: it may not */
+/* The stream is authenticated. true: the last session goes on, if `resumes` says that it may. */
+bool partner_begins(struct partner *p, struct xstream *x, bool both, bool resumes);
+void partner_parts(struct partner *p); /* the stream is closed */
+/* ... without an end: it is made again at once, also if nothing waits for it here. */
+void partner_breaks(struct partner *p);
+/* It is idle. Nothing is written any more, and what comes until its end is taken. */
+void partner_ends(struct partner *p);
 /* The server has ended the stream with an error, perhaps for a stanza. */
 void partner_offends(struct partner *p);
 void partner_full(struct partner *p); /* it takes none until: */
@@ -119,6 +132,7 @@ struct s2s_foreign {
 };
 struct s2s_verify {
     slice local, remote, stream_id, key;
+    bool both; /* stanzas may go back on the stream that has the key (XEP-0288) */
 };
 struct s2s_verified {
     uint8_t verdict; /* enum s2s_verdict */

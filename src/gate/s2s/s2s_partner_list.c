@@ -27,8 +27,12 @@ void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
         .auth = "",
         .why = p->failures > 0 && p->state != ACTOR_READY ? slice_of(p->why) : (slice){ 0 },
     };
-    if (p->out != NULL)
+    if (p->out != NULL) {
         s2s_out_describe(p->out, &s.tls, &s.auth);
+    } else if (p->back.on) {
+        s.tls = p->back.tls;
+        s.auth = p->back.certificate ? "certificate" : "dialback";
+    }
     show(&s, arg);
 }
 

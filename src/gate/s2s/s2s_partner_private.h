@@ -8,6 +8,7 @@
 #include "gate/s2s/s2s_mail.h"
 #include "gate/s2s/s2s_out.h"
 #include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_partner_back.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_unacked.h"
 #include "home/ask.h"
@@ -20,6 +21,20 @@ enum {
     HOLD_UNACKED = 2, /* too much is not confirmed */
     HOLD_MAIL = 4,    /* older ones are read from the database */
     HOLD_END = 8      /* it is being ended */
+};
+
+/* A stream that the other server has opened: gate/s2s/s2s_partner_back.h. */
+struct partner_back {
+    uint64_t stream;  /* its id; 0: none */
+    uint64_t resumes; /* the one that it goes on from; 0: none */
+    uint32_t base;    /* what was written to it before this partner used it */
+    unsigned worker;  /* its own */
+    bool on;          /* it is the stream of the partner */
+    bool kept;        /* it has ended, and may be resumed: `base` and `stream` count */
+    bool waits;       /* ... so it is waited for, */
+    bool waiting;     /* as `retry` says */
+    bool counted, certificate;
+    char tls[BACK_TLS_MAX + 1];
 };
 
 /* A pair of domains, an actor. LOADING: the stream to it is being made, what is for it waits in the
@@ -35,6 +50,9 @@ struct partner {
     struct s2s_gate *gate;
     struct s2s_find *find;
     struct s2s_out *out;
+    struct partner_back back;  /* in place of `out` */
+    struct partner_back offer; /* another one; on: never */
+    struct in_flow *flow;      /* what came on `out` and its forerunners; NULL: nothing may come */
     struct timer retry;
     struct loop_defer connect; /* actor_load() has been called */
     struct list questions;
@@ -57,6 +75,7 @@ struct partner {
     bool silent;             /* it has not answered the ping of one stream */
     bool answers;            /* it has answered one */
     bool pinging;            /* what comes from inside is the ping */
+    bool rejoins;            /* the stream has broken on which the other server writes, too */
     bool ping_open;          /* its answer is to come; it may come from inside */
     uint64_t came_us;        /* loop time when it last proved its domain to us while it failed */
     uint64_t uncertified_us; /* loop time until which it is not shown our certificate; 0: it is */
@@ -74,12 +93,17 @@ struct partner {
     } suspect; /* the oldest when a server that gets one at a time ended its streams for that */
     struct stanza *reply[PARTNER_REPLIES_MAX]; /* wait for the next stream, and go first */
     char *session;                             /* to be resumed (XEP-0198 §5); NULL: none */
-    uint16_t remote_len;
+    uint16_t remote_len, local_len;
     char why[PARTNER_WHY_BYTES];
     char text[];
 };
 
 static inline struct loop *partner_loop(const struct partner *p) { return worker_loop(p->worker); }
+/* It has a stream, of either kind. */
+static inline bool partner_is_linked(const struct partner *p)
+{
+    return p->out != NULL || p->back.on;
+}
 static inline bool partner_stopped(const struct partner *p)
 {
     return s2s_worker(p->gate, p->worker)->out.stopped;

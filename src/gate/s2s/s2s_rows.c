@@ -97,6 +97,16 @@ struct setting s2s_dialback = {
            "certificate does not, and this one to others. This server then asks the server of "
            "that domain.",
 };
+struct setting s2s_bidi = {
+    .name = "s2s.bidi",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_BOOL,
+    .def = 1,
+    .max = 1,
+    .doc = "Whether stanzas go both ways on one connection with a server that can do that "
+           "(XEP-0288). Else, and with other servers, each direction has a connection of its own. "
+           "It holds for new streams.",
+};
 struct setting s2s_idle = {
     .name = "s2s.idle",
     .scope = SCOPE_CLUSTER,
@@ -254,12 +264,11 @@ struct metric s2s_partners = { .name = "muster_s2s_partners",
 struct log_area log_s2s = { .name = "s2s" };
 
 static struct setting *const settings[] = {
-    &s2s_policy,       &s2s_domains,         &s2s_dns_servers, &s2s_require_tls,
-    &s2s_verify,       &s2s_dialback,        &s2s_idle,        &s2s_queue_stanzas,
-    &s2s_queue_bytes,  &s2s_queue_total,     &s2s_retry_for,   &s2s_resume_for,
-    &s2s_stanza_bytes, &s2s_stanza_rate,     &s2s_byte_rate,   &s2s_per_address,
-    &s2s_wildcards,    &s2s_connecting,      &s2s_keep_for,    &s2s_unacked_max,
-    &s2s_ack_timeout,  &s2s_metrics_domains, &s2s_alarm_after, NULL
+    &s2s_policy,      &s2s_domains,    &s2s_dns_servers,     &s2s_require_tls, &s2s_verify,
+    &s2s_dialback,    &s2s_idle,       &s2s_queue_stanzas,   &s2s_queue_bytes, &s2s_queue_total,
+    &s2s_retry_for,   &s2s_resume_for, &s2s_stanza_bytes,    &s2s_stanza_rate, &s2s_byte_rate,
+    &s2s_per_address, &s2s_wildcards,  &s2s_connecting,      &s2s_keep_for,    &s2s_unacked_max,
+    &s2s_ack_timeout, &s2s_bidi,       &s2s_metrics_domains, &s2s_alarm_after, NULL
 };
 
 const struct feature s2s_feature = {
@@ -274,6 +283,8 @@ const struct feature s2s_feature = {
             { "0220", "1.1.1", "Server Dialback", "0.1.0", "test_s2s",
               "our own stream has one pair of domains; several pairs on a stream of another "
               "server are taken" },
+            { "0288", "0.4", "Bidirectional Server-to-Server Connections", "0.1.0", "test_s2s_bidi",
+              "under TLS; our own stream has one pair of domains" },
             { 0 },
         },
     .settings = settings,

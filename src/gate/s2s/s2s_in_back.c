@@ -1,0 +1,325 @@
+#include "gate/s2s/s2s_in_back.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "gate/s2s/s2s_domains.h"
+#include "gate/s2s/s2s_in_pairs.h"
+#include "gate/s2s/s2s_in_private.h"
+#include "gate/s2s/s2s_in_sm.h"
+#include "gate/s2s/s2s_partner_back.h"
+#include "gate/s2s/s2s_proof.h"
+#include "gate/s2s/s2s_rows.h"
+#include "xmpp/ns.h"
+
+enum { RING_FIRST = 16 };
+
+/* What was written and is not confirmed. Stanzas are numbered from 1 on, over all pairs. */
+struct in_back {
+    struct s2s_in *stream;
+    struct pair **ring; /* `cap` slots, a power of two: of which pair each is */
+    uint32_t cap, head, len;
+    uint32_t base; /* so many were confirmed */
+    uint32_t zero; /* h of XEP-0198 counts from this number */
+    bool counted;  /* XEP-0198 has begun */
+    bool asked;    /* <r/>, and not answered yet */
+    bool many;     /* of more than one pair */
+    struct pair *last;
+    uint64_t wrote_us;
+    struct loop_defer ask;
+    struct timer wait; /* for the answer */
+};
+
+static struct loop *back_loop(const struct in_back *b) { return worker_loop(b->stream->x.worker); }
+
+static void back_wait_over(struct timer *t, struct loop *loop);
+
+static struct in_back *back_of(struct s2s_in *s)
+{
+    if (s->back != NULL)
+        return s->back;
+    struct in_back *b = s->back = mem_new(struct in_back);
+    b->stream = s;
+    b->wait.fn = back_wait_over;
+    b->wrote_us = loop_now_us(back_loop(b));
+    return b;
+}
+
+/* Partners. */
+
+static bool back_home(const struct s2s_in *s, slice remote, unsigned *worker)
+{
+    const struct node *n = worker_node(s->x.worker);
+    uint32_t node;
+    *worker = node_home(n, remote, &node);
+    return node == n->id;
+}
+
+bool s2s_back_is_offered(const struct s2s_in *s)
+{
+    unsigned worker;
+    return setting_bool(&s2s_bidi) && s->x.secure && s->remote_len > 0 &&
+           back_home(s, in_remote(s), &worker);
+}
+
+static void back_tell(struct s2s_in *s, struct pair *p, struct s2s_way_back *m)
+{
+    m->local = pair_local(p);
+    m->remote = pair_remote(p);
+    m->stream = s->x.id;
+    home_send_to(s->x.worker, 0, p->home, &s2s_way_back_message, m);
+}
+
+static bool back_may_offer(struct s2s_in *s, struct pair *p)
+{
+    struct why why;
+    unsigned worker;
+    if (p->back || !p->proved || !back_home(s, pair_remote(p), &worker) ||
+        !s2s_server_fits(s->x.conn, pair_remote(p), in_scratch(s), &why))
+        return false;
+    p->home = (uint16_t)worker;
+    return true;
+}
+
+static void back_offer(struct s2s_in *s, uint64_t resumes)
+{
+    struct in_back *b = back_of(s);
+    uint32_t written = b->base + b->len;
+    slice tls = slice_of(conn_tls_version(s->x.conn));
+    LIST_EACH (it, &s->pairs) {
+        struct pair *p = CONTAINER_OF(it, struct pair, node);
+        if (s->x.state != STREAM_BOUND || s->x.end_sent || s->draining || s->stopping)
+            return;
+        if (!back_may_offer(s, p))
+            continue;
+        p->back = true;
+        back_tell(s, p,
+                  &(struct s2s_way_back){ .event = BACK_OFFERED,
+                                          .count = written,
+                                          .resumes = resumes,
+                                          .counted = b->counted,
+                                          .certificate = s->external,
+                                          .tls = tls });
+    }
+}
+
+void s2s_back_offer(struct s2s_in *s)
+{
+    if (s->both)
+        back_offer(s, 0);
+}
+
+void s2s_back_counts(struct s2s_in *s)
+{
+    if (!s->both)
+        return;
+    struct in_back *b = back_of(s);
+    b->counted = true;
+    b->zero = b->base + b->len;
+    back_offer(s, 0);
+}
+
+void s2s_back_goes_on(struct s2s_in *s, const struct s2s_back_resumed *r)
+{
+    if (!s->both)
+        return;
+    struct in_back *b = back_of(s);
+    if (b->len == 0 && b->base == 0) { /* nothing was written to this stream before */
+        b->zero = r->zero;
+        b->base = r->zero + r->h;
+    } else {
+        b->zero = b->base + b->len - r->h;
+    }
+    b->counted = true;
+    back_offer(s, r->old);
+}
+
+/* Writing. */
+
+static void back_push(struct in_back *b, struct pair *p)
+{
+    if (b->len == b->cap) {
+        uint32_t cap = b->cap == 0 ? RING_FIRST : 2 * b->cap;
+        struct pair **ring = mem_alloc(cap * sizeof(struct pair *));
+        for (uint32_t i = 0; i < b->len; i++)
+            ring[i] = b->ring[(b->head + i) & (b->cap - 1)];
+        mem_free(&b->ring);
+        b->ring = ring;
+        b->cap = cap;
+        b->head = 0;
+    }
+    b->ring[(b->head + b->len++) & (b->cap - 1)] = p;
+    b->many = b->many || (b->last != NULL && b->last != p);
+    b->last = p;
+}
+
+void s2s_back_ask(struct s2s_in *s)
+{
+    struct in_back *b = s->back;
+    if (b == NULL || b->asked || !b->counted || s->x.end_sent || b->len == 0)
+        return;
+    b->asked = true;
+    xstream_write(&s->x, SLICE("<r xmlns='" NS_SM "'/>"));
+    timer_set(back_loop(b), &b->wait, (uint64_t)setting_int(&s2s_ack_timeout));
+}
+
+static void back_ask_now(struct loop_defer *d)
+{
+    s2s_back_ask(CONTAINER_OF(d, struct in_back, ask)->stream);
+}
+
+static void back_ask_later(struct in_back *b)
+{
+    b->ask.fn = back_ask_now;
+    if (b->counted && !b->asked)
+        loop_at_flush(back_loop(b), &b->ask);
+}
+
+static void back_wait_over(struct timer *t, struct loop *loop)
+{
+    struct in_back *b = CONTAINER_OF(t, struct in_back, wait);
+    (void)loop;
+    log_info(&log_s2s, LOG_EV("s2s.unanswered"), LOG_S("domain", in_remote(b->stream)),
+             LOG_S("local", in_local(b->stream)));
+    xstream_end(&b->stream->x, XSTREAM_LOST);
+}
+
+static void back_write(struct s2s_in *s, struct pair *p, const struct s2s_to_back *m)
+{
+    struct in_back *b = s->back;
+    xstream_tcp.stanza(&s->x, m->st,
+                       &(struct stanza_note){ .delay_us = m->delay_us, .by = pair_local(p) });
+    metric_add_to(&s2s_stanzas, S2S_SENT, 1);
+    s2s_domain_stanza(pair_remote(p), true);
+    b->wrote_us = loop_now_us(back_loop(b));
+    back_push(b, p);
+    back_ask_later(b);
+    if (conn_is_high(s->x.conn))
+        s2s_back_slow(s, true);
+}
+
+static void to_back_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct s2s_to_back *m = message;
+    struct s2s_gate *g = s2s_gate_of(w);
+    struct s2s_in *s = NULL;
+    struct pair *p = NULL;
+    (void)from;
+    if (g != NULL)
+        s = map_get(&s2s_worker(g, w)->in_by_id,
+                    (slice){ (const char *)&m->stream, sizeof m->stream });
+    if (s != NULL && s->x.state == STREAM_BOUND)
+        p = pair_find(s, m->remote, m->local);
+    if (p == NULL || !p->back) /* it has ended: its partner knows, or hears of it */
+        return;
+    if (m->st == NULL)
+        xstream_abort(&s->x);
+    else if (!s->x.end_sent)
+        back_write(s, p, m);
+}
+
+static const struct message_field to_back_fields[] = {
+    F_BARE(struct s2s_to_back, local),        F_BARE(struct s2s_to_back, remote),
+    F_U64(struct s2s_to_back, stream),        F_U64(struct s2s_to_back, delay_us),
+    F_STANZA_OR_NONE(struct s2s_to_back, st), { 0 },
+};
+const struct message_row s2s_to_back_message = {
+    .id = 104,
+    .scope = MESSAGE_PROCESS,
+    .name = "s2s-to-back",
+    .size = sizeof(struct s2s_to_back),
+    .fields = to_back_fields,
+    .run = to_back_run,
+};
+
+/* What became of it. */
+
+bool s2s_back_acked(struct s2s_in *s, uint32_t h)
+{
+    struct in_back *b = s->back;
+    if (b == NULL)
+        return h == 0;
+    uint32_t count = b->zero + h - b->base; /* unsigned: right across the wrap */
+    if (!b->counted || count > b->len)
+        return false;
+    if (b->asked) {
+        b->asked = false;
+        timer_cancel(&b->wait);
+    }
+    for (; count > 0; count--) {
+        struct pair *p = b->ring[b->head];
+        b->head = (b->head + 1) & (b->cap - 1);
+        b->len--;
+        b->base++;
+        p->confirmed++;
+    }
+    LIST_EACH (it, &s->pairs) {
+        struct pair *p = CONTAINER_OF(it, struct pair, node);
+        uint32_t confirmed = p->confirmed;
+        p->confirmed = 0;
+        if (confirmed > 0)
+            back_tell(s, p, &(struct s2s_way_back){ .event = BACK_CONFIRMED, .count = confirmed });
+    }
+    if (s->x.state == STREAM_BOUND && b->len > 0)
+        back_ask_later(b);
+    return true;
+}
+
+uint32_t s2s_back_count(const struct s2s_in *s)
+{
+    const struct in_back *b = s->back;
+    return b == NULL ? 0 : b->base + b->len - b->zero;
+}
+
+bool s2s_back_waits(const struct s2s_in *s)
+{
+    return s->back != NULL && s->back->counted && s->back->len > 0;
+}
+
+uint64_t s2s_back_last_us(const struct s2s_in *s)
+{
+    return s->back == NULL ? 0 : s->back->wrote_us;
+}
+
+void s2s_back_slow(struct s2s_in *s, bool on)
+{
+    LIST_EACH (it, &s->pairs) {
+        struct pair *p = CONTAINER_OF(it, struct pair, node);
+        if (p->back)
+            back_tell(s, p, &(struct s2s_way_back){ .event = on ? BACK_FULL : BACK_ROOM });
+    }
+}
+
+/* Numbers are of all pairs together, and a partner knows its own alone. */
+uint64_t s2s_back_kept(const struct s2s_in *s, uint32_t *zero)
+{
+    const struct in_back *b = s->back;
+    *zero = b == NULL ? 0 : b->zero;
+    return b == NULL || b->many ? 0 : s->x.id;
+}
+
+void s2s_back_gone(struct s2s_in *s, bool resumable)
+{
+    struct in_back *b = s->back;
+    if (b == NULL)
+        return;
+    timer_cancel(&b->wait);
+    loop_defer_cancel(&b->ask);
+    LIST_EACH (it, &s->pairs) {
+        struct pair *p = CONTAINER_OF(it, struct pair, node);
+        if (!p->back)
+            continue;
+        p->back = false;
+        back_tell(s, p,
+                  &(struct s2s_way_back){ .event = BACK_GONE, .resumable = resumable && !b->many });
+    }
+}
+
+void s2s_back_fini(struct s2s_in *s)
+{
+    if (s->back == NULL)
+        return;
+    timer_cancel(&s->back->wait);
+    loop_defer_cancel(&s->back->ask);
+    mem_free(&s->back->ring);
+    mem_free(&s->back);
+}

@@ -1,0 +1,171 @@
+#include "gate/s2s/s2s_partner_back.h"
+#include "gate/s2s/s2s_confirm.h"
+#include "gate/s2s/s2s_in_back.h"
+#include "gate/s2s/s2s_lists.h"
+#include "gate/s2s/s2s_partner_private.h"
+#include <stdio.h>
+
+/* Whether routes let us send to that domain: it is not so that all of them are out of service, and
+ * nothing else counts. */
+static bool back_is_served(slice remote)
+{
+    struct s2s_levels at = s2s_levels_of(remote);
+    const struct s2s_listed *l;
+    while ((l = s2s_levels_next(&at)) != NULL) {
+        if (l->blocked || l->serves)
+            return !l->blocked;
+        if (l->ends)
+            return false;
+    }
+    return true;
+}
+
+static bool back_is_of_use(const struct partner *p)
+{
+    return p->offer.stream != 0 && setting_bool(&s2s_bidi) && list_empty(&p->questions) &&
+           back_is_served(partner_remote(p));
+}
+
+static void back_begin(struct partner *p)
+{
+    struct partner_back old = p->back;
+    uint32_t h = p->offer.base - old.base;
+    bool goes_on = p->offer.resumes != 0 && p->offer.resumes == old.stream && old.kept;
+    p->back = p->offer;
+    p->back.on = true;
+    p->counted = p->back.counted;
+    p->offer = (struct partner_back){ 0 };
+    if (goes_on && partner_confirmed(p, h))
+        p->back.base = old.base;
+    else
+        goes_on = false;
+    partner_up(p, p->back.counted, !goes_on);
+}
+
+bool partner_takes_back(struct partner *p)
+{
+    bool waits = p->back.waits;
+    p->back.waits = false;
+    if (back_is_of_use(p)) {
+        timer_cancel(&p->retry);
+        back_begin(p);
+        return true;
+    }
+    p->back.waiting = waits && p->back.kept && list_empty(&p->questions);
+    p->back.kept = p->back.waiting;
+    if (p->back.waiting)
+        timer_set(partner_loop(p), &p->retry, BACK_WAIT_MS);
+    return p->back.waiting;
+}
+
+static void back_send(struct partner *p, struct s2s_to_back *m)
+{
+    m->stream = p->back.stream;
+    m->local = partner_local(p);
+    m->remote = partner_remote(p);
+    home_send_to(p->worker, 0, p->back.worker, &s2s_to_back_message, m);
+}
+
+void partner_write_back(struct partner *p, struct stanza *st, uint64_t delay_us)
+{
+    back_send(p, &(struct s2s_to_back){ .st = stanza_ref(st), .delay_us = delay_us });
+}
+
+static void back_is_lost(struct partner *p, bool kept)
+{
+    p->back.on = false;
+    p->back.kept = p->back.waits = kept && !partner_stopped(p);
+    partner_lost(p, true);
+}
+
+void partner_leaves_back(struct partner *p) { back_is_lost(p, false); }
+
+void partner_abort_back(struct partner *p)
+{
+    actor_pin(&p->actor);
+    back_send(p, &(struct s2s_to_back){ .st = NULL });
+    if (p->back.on)
+        back_is_lost(p, false);
+    actor_unpin(&p->actor);
+}
+
+/* A partner that does nothing yet, or whose attempt has no connection so far, takes it at once. */
+static void back_offered(struct partner *p, const struct s2s_way_back *m,
+                         const struct message_from *from)
+{
+    if (p->back.on && m->resumes != 0 && m->resumes == p->back.stream)
+        back_is_lost(p, true); /* its end may be told later */
+    p->offer = (struct partner_back){ .stream = m->stream,
+                                      .resumes = m->resumes,
+                                      .base = m->count,
+                                      .worker = from->worker,
+                                      .counted = m->counted,
+                                      .certificate = m->certificate };
+    snprintf(p->offer.tls, sizeof p->offer.tls, "%.*s", SLICE_ARG(m->tls));
+    if (p->fresh || (p->state == ACTOR_ABSENT && !timer_is_set(&p->retry))) {
+        actor_load(&p->actor);
+    } else if (timer_is_set(&p->retry)) {
+        timer_set(partner_loop(p), &p->retry, 0);
+    } else if (p->state == ACTOR_LOADING && p->find != NULL && p->out == NULL &&
+               back_is_of_use(p)) {
+        s2s_find_cancel(&p->find);
+        actor_load(&p->actor);
+    }
+}
+
+static void back_event(struct partner *p, const struct s2s_way_back *m)
+{
+    if (m->event == BACK_CONFIRMED) {
+        (void)partner_confirmed(p, p->unacked.base + m->count);
+    } else if (m->event == BACK_FULL) {
+        partner_full(p);
+    } else if (m->event == BACK_ROOM) {
+        partner_room(p);
+    } else if (m->event == BACK_GONE) {
+        partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "the stream of the server has ended");
+        back_is_lost(p, m->resumable);
+    }
+}
+
+static void way_back_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct s2s_way_back *m = message;
+    struct s2s_gate *g = s2s_gate_of(w);
+    struct partner *p = NULL;
+    if (g != NULL)
+        p = partner_find(w, m->local, m->remote,
+                         m->event == BACK_OFFERED && !s2s_worker(g, w)->out.stopped);
+    if (p == NULL)
+        return;
+    actor_mark(&p->actor);
+    actor_pin(&p->actor);
+    if (m->event == BACK_OFFERED)
+        back_offered(p, m, from);
+    else if (p->back.on && p->back.stream == m->stream)
+        back_event(p, m);
+    else if (m->event == BACK_GONE && p->offer.stream == m->stream)
+        p->offer = (struct partner_back){ 0 };
+    actor_unpin(&p->actor);
+}
+
+static const struct message_field way_back_fields[] = {
+    F_BARE(struct s2s_way_back, local),
+    F_BARE(struct s2s_way_back, remote),
+    F_TEXT(struct s2s_way_back, tls, BACK_TLS_MAX),
+    F_U64(struct s2s_way_back, stream),
+    F_U64(struct s2s_way_back, resumes),
+    F_U32(struct s2s_way_back, count, UINT32_MAX),
+    F_U8(struct s2s_way_back, event, BACK_GONE),
+    F_BOOL(struct s2s_way_back, counted),
+    F_BOOL(struct s2s_way_back, certificate),
+    F_BOOL(struct s2s_way_back, resumable),
+    { 0 },
+};
+const struct message_row s2s_way_back_message = {
+    .id = 103,
+    .scope = MESSAGE_PROCESS,
+    .name = "s2s-way-back",
+    .size = sizeof(struct s2s_way_back),
+    .fields = way_back_fields,
+    .run = way_back_run,
+};

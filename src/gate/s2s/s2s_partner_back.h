@@ -1,0 +1,45 @@
+/* s2s_partner_back: a partner whose stanzas go back on a stream that the other server has opened
+ * (XEP-0288), which may be on another worker: gate/s2s/s2s_in_back.h. It says by messages when
+ * there is one, what was confirmed, and that it has ended. The partner uses it if policy and routes
+ * let it connect to that server at all, and it has no stream of its own.
+ *
+ * If such a stream breaks and can be resumed (XEP-0198), the partner waits BACK_WAIT_MS for that
+ * before it connects itself: who opened the stream makes it again. Confined to the worker of the
+ * partner. */
+#pragma once
+#include "base/slice.h"
+#include "home/message.h"
+
+struct partner;
+
+enum { BACK_WAIT_MS = 5000, BACK_TLS_MAX = 15 };
+
+/* What the stream says of a pair of domains. */
+enum back_event {
+    BACK_OFFERED = 0,
+    BACK_CONFIRMED = 1, /* `count` more */
+    BACK_FULL = 2,
+    BACK_ROOM = 3,
+    BACK_GONE = 4
+};
+
+struct s2s_way_back {
+    slice local, remote, tls;
+    uint64_t stream, resumes; /* ids; resumes 0: none */
+    uint32_t count;           /* BACK_OFFERED: what was written to the stream before, in all */
+    uint8_t event;            /* enum back_event */
+    bool counted;             /* it has XEP-0198 */
+    bool certificate;         /* else dialback has proved it */
+    bool resumable;           /* BACK_GONE */
+};
+extern const struct message_row s2s_way_back_message;
+
+/* The stream of a partner that is LOADING is one of these, or it waits for one. false: it connects
+ * itself. */
+bool partner_takes_back(struct partner *p);
+/* Gives it up: the partner has no stream. For partners that use one. */
+void partner_leaves_back(struct partner *p);
+struct stanza;
+struct stanza_note;
+void partner_write_back(struct partner *p, struct stanza *st, uint64_t delay_us); /* borrows */
+void partner_abort_back(struct partner *p); /* it is broken: the partner has none afterwards */

@@ -1,0 +1,112 @@
+#include "gate/s2s/s2s_take.h"
+#include "gate/s2s/s2s_domains.h"
+#include "gate/s2s/s2s_gate.h"
+#include "gate/s2s/s2s_in_sm.h"
+#include "gate/s2s/s2s_rows.h"
+#include "home/router.h"
+#include "im/foreign.h"
+
+slice s2s_attr_domain(const struct xstream *x, slice attr)
+{
+    slice domain = { "", 0 };
+    if (attr.len == 0 || jid_prep_domain(attr, loop_scratch(worker_loop(x->worker)), &domain) != OK)
+        return (slice){ "", 0 };
+    return domain.len <= JID_PART_MAX ? domain : (slice){ "", 0 };
+}
+
+/* The domain of an address that may be no JID: the rest of it is not looked at. ptr NULL: there is
+ * no such attribute; empty: that is no domain. */
+static slice take_domain_of(const struct xstream *x, slice unit, slice name)
+{
+    slice address = xstream_attr(x, unit, name);
+    if (address.len == 0)
+        return address;
+    slice bare = jid_bare_of(address);
+    const char *at = bare.len > 0 ? memchr(bare.ptr, '@', bare.len) : NULL;
+    return s2s_attr_domain(x, at == NULL ? bare : slice_from(bare, (size_t)(at + 1 - bare.ptr)));
+}
+
+/* Nothing is relayed: a domain of ours may have left since it was proved that a server may speak to
+ * it. An answer would have that domain as its sender, so none is sent. */
+static bool take_fits(struct xstream *x, const struct stanza *st, const struct s2s_taker *taker)
+{
+    slice remote = jid_split(stanza_from(st)).domain, local = jid_split(stanza_to(st)).domain;
+    if (!taker->may(x, remote, local))
+        return false;
+    if (s2s_is_ours(x->worker, local))
+        return true;
+    metric_add(&s2s_refused, 1);
+    return false;
+}
+
+static void take_answer_malformed(struct xstream *x, const struct stanza *st, slice local)
+{
+    slice to = st->to_len > 0 ? stanza_to(st) : local;
+    struct stanza *whole = stanza_readdress(st, (slice){ 0 }, to);
+    route_error(x->worker, whole, SE_JID_MALFORMED, (slice){ 0 });
+    stanza_unref(&whole);
+}
+
+/* A stanza with `from` or `to` that is no JID, or has none. It is of one user, and the stream of
+ * all: if its domains may speak, it alone is lost. st: NULL if `from` is no JID. */
+static void take_misaddressed(struct xstream *x, slice unit, const struct stanza *st,
+                              const struct s2s_taker *taker)
+{
+    slice remote = take_domain_of(x, unit, SLICE("from")),
+          local = take_domain_of(x, unit, SLICE("to"));
+    if (remote.ptr == NULL || local.ptr == NULL) {
+        xstream_fail(x, XE_IMPROPER_ADDRESSING, SLICE("a stanza needs from and to"));
+    } else if (remote.len == 0) {
+        xstream_fail(x, XE_INVALID_FROM, (slice){ 0 });
+    } else if (local.len == 0 || taker->may(x, remote, local)) {
+        metric_add(&s2s_refused, 1);
+        if (st != NULL && local.len > 0)
+            take_answer_malformed(x, st, local);
+    }
+}
+
+/* What the rules about other servers let pass. Takes over st. */
+static void take_route(struct xstream *x, struct stanza *st, const struct s2s_taker *taker)
+{
+    struct refusal why = { .error = SE_POLICY_VIOLATION };
+    switch (foreign_arrives(x->worker, st, &why)) {
+    case PASS:
+        s2s_flow_route(x, foreign_pass(st, &why));
+        return;
+    case REFUSE:
+        stage_refuse(x->worker, st, &why);
+        break;
+    default:
+        stanza_unref(&st);
+    }
+    metric_add(&s2s_refused, 1);
+    s2s_flow_count(taker->flow(x));
+}
+
+void s2s_take(struct xstream *x, slice unit, slice lang, const struct s2s_taker *taker)
+{
+    struct stanza_source src = {
+        .unit = unit, .work = worker_xml(x->worker), .lang = lang, .reader = &x->reader
+    };
+    struct stanza *st;
+    enum err e = stanza_read(&st, &src, loop_scratch(worker_loop(x->worker)));
+    if (e == E_UNSUPPORTED) {
+        taker->other(x, unit);
+        return;
+    }
+    if (e != OK)
+        st = NULL;
+    if (st == NULL || st->bad_to || st->from_len == 0 || st->to_len == 0) {
+        take_misaddressed(x, unit, st, taker);
+    } else if (take_fits(x, st, taker)) {
+        metric_add_to(&s2s_stanzas, S2S_RECEIVED, 1);
+        s2s_domain_stanza(jid_split(stanza_from(st)).domain, false);
+        if (!foreign_paced(x->worker, jid_split(stanza_from(st)).domain))
+            xstream_slow(x);
+        take_route(x, st, taker);
+        return;
+    }
+    stanza_unref(&st);
+    if (x->state != STREAM_CLOSED)
+        s2s_flow_count(taker->flow(x));
+}
