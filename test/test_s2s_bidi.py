@@ -58,3 +58,333 @@ def test_the_other_server_answers_on_the_connection_that_we_have_made(pair):
     assert len(wire.pairs) == 1
     assert sorted((r["direction"], r["state"]) for r in other.rows("s2s", "list")) == \
         [("in", "up"), ("out", "up")]
+
+
+def test_it_can_be_switched_off(start):
+    one, other = start("alice", ONE, bidi="off"), start("bob", OTHER)
+    federation.route(one, OTHER, other.s2s_port)
+    federation.route(other, ONE, one.s2s_port)
+    alice, bob = one.client("alice"), other.client("bob")
+    say(alice, bob, "there")
+    hear(bob, alice, "there")
+    say(bob, alice, "back")
+    hear(alice, bob, "back")
+    assert sorted(r["direction"] for r in one.rows("s2s", "list")) == ["in", "out"]
+
+
+def pending(server):
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT count(*) FROM message WHERE pending_out <> 0").fetchone()[0]
+
+
+@pytest.mark.sqlite
+def test_a_stream_that_is_cut_in_a_flood_is_resumed_in_both_directions(pair):
+    """Nothing is missing, nothing comes twice, and the order is kept."""
+    one, other, wire = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    say(alice, bob, "begin")
+    hear(bob, alice, "begin")
+    for n in range(5):
+        bodies = [f"{n}-{m}" for m in range(100)]
+        say(alice, bob, *bodies)
+        say(bob, alice, *bodies[:50])
+        wire.say("c")
+        say(bob, alice, *bodies[50:])
+        hear(bob, alice, *bodies)
+        hear(alice, bob, *bodies)
+    for server in one, other:
+        until("all are confirmed", lambda server=server: pending(server) == 0)
+    for client in alice, bob:
+        assert not [e for e in client.inbox if e.tag.endswith("}message")]
+    assert "s2s.resumed" in other.log()
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("who", [0, 1])
+def test_a_server_that_is_killed_in_a_flood_loses_nothing(pair, who):
+    one, other, _ = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    say(alice, bob, "begin")
+    hear(bob, alice, "begin")
+    bodies = [f"text {n}" for n in range(200)]
+    sender, receiver = (bob, alice) if who == 0 else (alice, bob)
+    sender.enable_sm()
+    say(sender, receiver, *bodies)
+    sender.wait_acked(200)
+    killed = (one, other)[who]
+    killed.kill()
+    killed.start()
+    receiver = killed.client(("alice", "bob")[who])
+    if who == 0:  # the way is hers alone
+        say(receiver, bob, "again")
+    heard = set()
+    until("all", lambda: receiver.pump(0.05) or heard.update(
+        e.findtext(f"{{{xml.CLIENT}}}body") for e in receiver.inbox) or heard >= set(bodies))
+
+
+# --- servers that the test plays: they open the stream ---
+
+EVIL = "evil.test"
+
+
+@pytest.fixture
+def node(start):
+    server = start("alice", ONE)
+    federation.route(server, EVIL, federation.free_port())
+    return server
+
+
+@pytest.fixture
+def join(authority):
+    """A function that makes a stream of EVIL in both directions, with stream management."""
+    def run(server, enable=True, domain=EVIL, bidi=BIDI):
+        peer = federation.Peer(server, domain, ONE, authority.issue(domain, domain)).secure()
+        assert peer.features.find(FEATURE) is not None
+        peer.raw(bidi)
+        assert peer.external() is None
+        peer.header().features_come()
+        assert peer.features.find(FEATURE) is None
+        if enable:
+            peer.enable_sm()
+        return peer
+    return run
+
+
+def send(client, *bodies, to=f"bob@{EVIL}"):
+    for body in bodies:
+        client.send(f"<message to='{to}' type='chat'><body>{body}</body></message>")
+
+
+def come(peer, *bodies):
+    for body in bodies:
+        peer.expect(f"<message><body>{body}</body></message>")
+
+
+def sm(peer, request):
+    """What the answer to a request of stream management is: its element."""
+    peer.raw(request)
+    return peer.wait("an answer", lambda: peer._take(lambda e: e.tag.startswith(f"{{{xml.SM}}}")))
+
+
+def test_it_is_not_offered_without_tls(node, authority):
+    peer = federation.Peer(node, EVIL, ONE, authority.issue(EVIL, EVIL)).header().features_come()
+    assert peer.features.find(FEATURE) is None
+    peer.raw(BIDI)
+    peer.expect_stream_error("policy-violation", "not-authorized")
+
+
+def nothing(peer):
+    """No stanza has come, up to an answer on the stream itself."""
+    peer.acked = None
+    peer.request_ack()
+    peer.wait("<a/>", lambda: peer.acked is not None)
+    assert not peer.inbox, xml.canonical(peer.inbox[0])
+
+
+def test_a_server_that_does_not_ask_gets_nothing_back(node, join):
+    peer = join(node, bidi="")
+    alice = node.client("alice")
+    peer.raw(f"<message from='bob@{EVIL}' to='{alice.bare}'><body>there</body></message>")
+    alice.expect("<message><body>there</body></message>")
+    send(alice, "back")
+    until("an attempt", lambda: "s2s.failed" in node.log())
+    nothing(peer)
+
+
+def test_what_is_asked_for_too_late_counts_for_nothing(node, join):
+    peer = join(node, bidi="")
+    peer.raw(BIDI)
+    peer.expect_stream_error("unsupported-stanza-type")
+
+
+@pytest.mark.parametrize("why", ["policy", "blocked"])
+def test_a_domain_that_is_shut_out_gets_nothing_back(node, join, why):
+    alice = node.client("alice")
+    peer = join(node)
+    send(alice, "before")
+    come(peer, "before")
+    if why == "policy":
+        node.ctl("federation", "block", EVIL)
+    else:
+        row = node.rows("s2s-route", "list")[0]
+        node.ctl("s2s-route", "set", EVIL, row["target"], "--blocked", "on")
+    peer.expect_closed()
+
+
+def test_routes_that_are_out_of_service_are_so_for_the_way_back(node, join):
+    alice = node.client("alice")
+    row = node.rows("s2s-route", "list")[0]
+    node.ctl("s2s-route", "set", EVIL, row["target"], "--in-service", "off")
+    peer = join(node)
+    send(alice, "back")
+    until("an attempt", lambda: "out of service" in node.log())
+    nothing(peer)
+
+
+@pytest.mark.parametrize("origin, to", [("other.test", ONE), (EVIL, "other.test"),
+                                        (EVIL, "conference.one.test")])
+def test_the_way_back_gives_no_right_to_speak_for_others(node, join, origin, to):
+    peer = join(node)
+    peer.raw(f"<message from='bob@{origin}' to='alice@{to}'><body>forged</body></message>")
+    peer.expect_stream_error("invalid-from", "host-unknown")
+
+
+def test_only_stanzas_of_the_pair_that_was_proved_go_back(node, join, authority):
+    """A stream of one domain carries nothing for another one, whoever has both."""
+    federation.route(node, "other.test", federation.free_port())
+    peer = join(node)
+    alice = node.client("alice")
+    send(alice, "to another", to="bob@other.test")
+    until("an attempt", lambda: "s2s.failed domain=other.test" in node.log())
+    nothing(peer)
+    send(alice, "to it")
+    come(peer, "to it")
+
+
+@pytest.mark.sqlite
+def test_what_goes_back_is_counted(node, join):
+    peer = join(node)
+    peer.auto_ack = False
+    alice = node.client("alice")
+    send(alice, "one", "two")
+    come(peer, "one", "two")
+    peer.wait("<r/>", lambda: any(e.tag == f"{{{xml.SM}}}r" for e in peer.log))
+    until("both are kept", lambda: pending(node) == 2, 5)
+    peer.ack(1)
+    until("one is confirmed", lambda: pending(node) == 1)
+    peer.ack(2)
+    until("both are confirmed", lambda: pending(node) == 0)
+    peer.ack(3)
+    peer.expect_stream_error("undefined-condition")
+
+
+def broken(node, peer):
+    """Its connection is gone, and the server knows it."""
+    peer.cut()
+    until("its end", lambda: not [r for r in node.rows("s2s", "list")
+                                  if r["direction"] == "in"])
+
+
+@pytest.mark.sqlite
+def test_a_stream_is_resumed_with_what_has_not_arrived(node, join):
+    peer = join(node)
+    peer.auto_ack = False
+    alice = node.client("alice")
+    peer.raw(f"<message from='bob@{EVIL}' to='{alice.bare}'><body>there</body></message>")
+    alice.expect("<message><body>there</body></message>")
+    send(alice, *range(5))
+    come(peer, *range(5))
+    broken(node, peer)
+    send(alice, 5)
+    again = join(node, enable=False)
+    again.auto_ack = False
+    answer = sm(again, f"<resume xmlns='{xml.SM}' previd='{peer.sm_id}' h='3'/>")
+    assert (answer.tag, answer.get("h")) == (f"{{{xml.SM}}}resumed", "1")
+    assert [again.expect("<message/>").findtext(f"{{{xml.CLIENT}}}body") for _ in range(3)] == \
+        ["3", "4", "5"]
+    again.ack(6)
+    until("all are confirmed", lambda: pending(node) == 0)
+    nothing(again)
+
+
+def test_a_stream_of_both_directions_is_not_resumed_by_one_of_one(node, join):
+    peer = join(node)
+    broken(node, peer)
+    again = join(node, enable=False, bidi="")
+    answer = sm(again, f"<resume xmlns='{xml.SM}' previd='{peer.sm_id}' h='0'/>")
+    assert answer.tag == f"{{{xml.SM}}}failed"
+
+
+def test_a_new_stream_takes_over_what_an_old_one_has_not_delivered(node, join):
+    """It does not resume the old one: all comes again that was not acknowledged."""
+    peer = join(node)
+    peer.auto_ack = False
+    alice = node.client("alice")
+    send(alice, "one", "two")
+    come(peer, "one", "two")
+    broken(node, peer)
+    again = join(node)
+    come(again, "one", "two")
+
+
+# --- servers that the test plays: we open the stream ---
+
+SM = f"<sm xmlns='{xml.SM}'/>"
+ENABLED = f"<enabled xmlns='{xml.SM}' id='session' resume='true'/>"
+
+
+@pytest.fixture
+def listener(node, authority):
+    victim = federation.Listener(EVIL, authority.issue("victim", EVIL))
+    federation.route(node, EVIL, victim.port)
+    yield victim
+    victim.close()
+
+
+def opened(listener, answer=ENABLED, offer=True):
+    """The next stream, up to the answer to <enable/> or <resume/>: its socket, and the request."""
+    peer = listener.secure(features=federation.EXTERNAL + (
+        "<bidi xmlns='urn:xmpp:features:bidi'/>" if offer else ""))
+    found = listener.read_until(peer, "(?s).*<auth.*</auth>")
+    assert ("<bidi xmlns='urn:xmpp:bidi'/><auth" in found[0]) == offer
+    peer.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
+    listener.header(peer, "third", SM)
+    asked = listener.read_until(peer, "<(?:enable|resume) [^>]*/>")
+    peer.sendall(answer.encode())
+    return peer, asked[0]
+
+
+def incoming(body, origin=f"bob@{EVIL}", to=f"alice@{ONE}"):
+    return (f"<message from='{origin}' to='{to}' type='chat'><body>{body}</body></message>"
+            ).encode()
+
+
+def test_the_server_sends_on_the_stream_that_we_have_opened(node, listener):
+    alice = node.client("alice")
+    send(alice, "there")
+    peer, _ = opened(listener)
+    peer.sendall(incoming("one") + incoming("two"))
+    for body in "one", "two":
+        alice.expect(f"<message><body>{body}</body></message>")
+    peer.sendall(f"<r xmlns='{xml.SM}'/>".encode())
+    listener.read_until(peer, "<a xmlns='urn:xmpp:sm:3' h='2'/>")
+    rows = node.rows("s2s", "list", EVIL)
+    assert sorted(row["direction"] for row in rows) == ["in", "out"]
+
+
+def test_without_the_offer_nothing_may_come(node, listener):
+    send(node.client("alice"), "there")
+    peer, _ = opened(listener, offer=False)
+    peer.sendall(incoming("one"))
+    listener.read_until(peer, "unsupported-stanza-type")
+
+
+@pytest.mark.parametrize("origin, to", [("bob@other.test", f"alice@{ONE}"),
+                                        (f"bob@{EVIL}", "alice@other.test"),
+                                        (f"bob@{EVIL}", "room@conference.one.test"),
+                                        (f"eve@{ONE}", f"alice@{ONE}")])
+def test_nothing_else_may_come_on_it(node, listener, origin, to):
+    alice = node.client("alice")
+    send(alice, "there")
+    peer, _ = opened(listener)
+    peer.sendall(incoming("forged", origin, to))
+    listener.read_until(peer, "invalid-from")
+    alice.expect_nothing("<message><body>forged</body></message>")
+
+
+@pytest.mark.sqlite
+def test_our_stream_is_resumed_with_what_has_come_on_it(node, listener):
+    """At once, though we have nothing to say: who sends on it cannot make it again."""
+    alice = node.client("alice")
+    send(alice, "there")
+    peer, _ = opened(listener)
+    peer.sendall(f"<a xmlns='{xml.SM}' h='1'/>".encode() + incoming("one") + incoming("two"))
+    for body in "one", "two":
+        alice.expect(f"<message><body>{body}</body></message>")
+    until("all are confirmed", lambda: pending(node) == 0)
+    peer.close()
+    again, asked = opened(listener, f"<resumed xmlns='{xml.SM}' previd='session' h='1'/>")
+    assert "<resume" in asked and "h='2'" in asked
+    again.sendall(incoming("three") + f"<r xmlns='{xml.SM}'/>".encode())
+    alice.expect("<message><body>three</body></message>")
+    listener.read_until(again, "<a xmlns='urn:xmpp:sm:3' h='3'/>")

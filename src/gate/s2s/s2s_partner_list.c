@@ -34,6 +34,11 @@ void partner_show(const struct partner *p, s2s_show_fn *show, void *arg)
         s.auth = p->back.certificate ? "certificate" : "dialback";
     }
     show(&s, arg);
+    if (p->out != NULL && p->state == ACTOR_READY && p->flow != NULL) { /* XEP-0288 */
+        s.direction = "in";
+        s.queue = 0;
+        show(&s, arg);
+    }
 }
 
 /* What is done to one may make others, or end it: they are looked up by their names. */
