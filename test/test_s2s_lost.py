@@ -1,5 +1,6 @@
 """What a server of ours has acknowledged reaches the other server: over streams that break, servers
 that are killed, and domains that are away for long."""
+import itertools
 import re
 import select
 import socket
@@ -355,7 +356,8 @@ def test_messages_that_have_waited_for_long_say_since_when(node, listener):
     node.stop()
     with node.database() as db:
         db.execute("UPDATE message SET at_us = at_us - 60000000 WHERE pending_out <> 0")
-        db.commit()
+        if not node.url:
+            db.commit()
     listener.sock = socket.create_server(("127.0.0.1", listener.port))
     listener.sock.settimeout(30)
     node.start()
@@ -418,6 +420,71 @@ def test_messages_that_are_not_archived_are_kept_until_they_are_confirmed(node, 
     with node.database(read_only=True) as db:
         assert db.execute("SELECT count(*) FROM message WHERE stanza <> ''").fetchone()[0] == 0
     peer.close()
+
+
+def rows(server):
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT count(*) FROM message").fetchone()[0]
+
+
+def test_rows_of_messages_that_nobody_keeps_do_not_stay(node, listener):
+    """Each is the newest row of the log when it is confirmed."""
+    alice = node.client("alice")
+    alice.result("set", "<prefs xmlns='urn:xmpp:mam:2' default='never'><always/><never/></prefs>")
+    say(alice, 0)
+    reader = read_join(listener)
+    for n in range(1, 5):
+        until_confirmed(node)
+        say(alice, n)
+        until("it has come", lambda n=n: reader.numbers() == list(range(n + 1)))
+    until_confirmed(node)
+    assert rows(node) == 1
+
+
+def condition(error):
+    return xml.condition(error.find(f"{{{xml.CLIENT}}}error"))
+
+
+def test_one_user_does_not_fill_the_database_for_a_domain_that_is_away(node, listener):
+    node.add_user("carol")
+    node.ctl("set", "s2s.kept-max", "5")
+    alice, carol = node.client("alice"), node.client("carol")
+    listener.sock.close()
+    flood(alice, 0, 8)
+    refused = [alice.expect("<message type='error'/>") for _ in range(3)]
+    assert {e.get("id") for e in refused} == {"m5", "m6", "m7"}
+    assert {condition(e) for e in refused} == {"resource-constraint"}
+    say(carol, 100)
+    until("that of another user", lambda: pending(node) == 6)
+    node.kill()
+    node.start()
+    alice = node.client("alice")
+    flood(alice, 8, 10)  # what waits from before is counted when it is needed
+    alice.ping()
+    more = itertools.count(11)
+    until("the limit", lambda: (say(alice, next(more)), alice.ping(), [
+        e for e in alice.inbox if e.get("type") == "error"])[-1])
+    assert condition(alice.expect("<message type='error'/>")) == "resource-constraint"
+    listen_again(node, listener)
+    reader = read_join(listener)
+    until_confirmed(node)
+    assert {0, 1, 2, 3, 4, 8, 100} <= set(reader.numbers())
+    alice.inbox.clear()
+    say(alice, 10)
+    until("it has come", lambda: 10 in reader.numbers())
+
+
+def test_one_user_does_not_fill_the_database_for_many_domains(node, listener):
+    """Ten times as many."""
+    node.ctl("set", "s2s.kept-max", "1")
+    alice = node.client("alice")
+    listener.sock.close()
+    for n in range(12):
+        federation.route(node, f"other{n}.test", listener.port)
+        say(alice, n, to=f"bob@other{n}.test")
+    refused = [alice.expect("<message type='error'/>") for _ in range(2)]
+    assert {e.get("id") for e in refused} == {"m10", "m11"}
+    assert {condition(e) for e in refused} == {"resource-constraint"}
 
 
 def test_a_deleted_user_sends_nothing_more(node, listener):

@@ -42,6 +42,7 @@
 #include "im/delegation.h"
 #include "im/feature.h"
 #include "im/guest.h"
+#include "im/outgoing_count.h"
 #include "im/presence.h"
 #include "im/presence_in.h"
 #include "im/privilege.h"
@@ -121,6 +122,7 @@ const struct feature *const features_all[] = {
     &devices_feature,
     &caps_feature,
     &abroad_feature,
+    &outgoing_feature,
     &contacts_abroad_feature,
     &guest_feature,
     &capacity_feature,

@@ -60,6 +60,8 @@ static const struct store_migration migrations[] = {
           "instr") ", sender, pending_out) WHERE pending_out <> 0",
       "CREATE INDEX message_pending ON message((" PENDING_DOMAIN(
           "strpos") "), sender, pending_out) WHERE pending_out <> 0" },
+    { 9, "CREATE INDEX message_emptied ON message(id) WHERE stanza = ''",
+      "CREATE INDEX message_emptied ON message(id) WHERE stanza = ''" },
     { 0 }
 };
 
@@ -394,6 +396,8 @@ static struct store_stmt *const stmts[] = { &archive_put,
                                             &pending_delete_stmt,
                                             &pending_empty_stmt,
                                             &pending_forget_stmt,
+                                            &pending_count_stmt,
+                                            &pending_sweep_stmt,
                                             &log_state,
                                             &log_move,
                                             NULL };

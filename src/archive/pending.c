@@ -85,6 +85,27 @@ struct store_stmt pending_forget_stmt = {
     .cols = "",
 };
 
+struct store_stmt pending_count_stmt = {
+    .name = "pending.count",
+    .sqlite = "SELECT count(*) FROM (SELECT 1 FROM message WHERE " SQLITE_DOMAIN
+              " = $1 AND sender = $2 AND pending_out <> 0 AND pending_out < $4 LIMIT $3) w",
+    .pgsql = "SELECT count(*) FROM (SELECT 1 FROM message WHERE " PGSQL_DOMAIN
+             " = $1 AND sender = $2 AND pending_out <> 0 AND pending_out < $4 LIMIT $3) w",
+    .params = "tiii",
+    .cols = "i",
+};
+/* By their index. Others may be deleting the same ones. */
+#define SWEEP(skip)                                                                                \
+    "DELETE FROM message WHERE id IN (SELECT id FROM message WHERE stanza = ''"                    \
+    " AND pending_out = 0" OLDER " ORDER BY id LIMIT $1" skip ")"
+struct store_stmt pending_sweep_stmt = {
+    .name = "pending.sweep",
+    .sqlite = SWEEP(""),
+    .pgsql = SWEEP(" FOR UPDATE SKIP LOCKED"),
+    .params = "i",
+    .cols = "",
+};
+
 void archive_pending_read(struct store_batch *b, slice domain, int64_t sender, uint64_t id,
                           uint64_t before_us)
 {
@@ -138,6 +159,20 @@ void archive_pending_settle(struct store_batch *b, slice domain, int64_t sender,
     }
     STORE_ADD(b, &pending_delete_stmt, STORE_ANY_ROWS, SV_T(domain), SV_I(sender), SV_I(id));
     STORE_ADD(b, &pending_empty_stmt, STORE_ANY_ROWS, SV_T(domain), SV_I(sender), SV_I(id));
+}
+
+void archive_pending_count(struct store_batch *b, slice domain, int64_t sender, uint64_t before,
+                           uint32_t max)
+{
+    STORE_ADD(b, &pending_count_stmt, STORE_ANY_ROWS, SV_T(domain), SV_I(sender), SV_I(max),
+              SV_I(before));
+}
+
+int64_t archive_pending_count_of(const struct store_batch *b) { return store_int(b, 0, 0, 0); }
+
+void archive_pending_sweep(struct store_batch *b)
+{
+    STORE_ADD(b, &pending_sweep_stmt, STORE_ANY_ROWS, SV_I(PENDING_SWEPT));
 }
 
 void archive_pending_forget(struct store_batch *b, int64_t sender)

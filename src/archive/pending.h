@@ -11,11 +11,11 @@
  * the place of a text in another. */
 #define PENDING_DOMAIN(place) "substr(remote, " place "(remote, '@') + 1)"
 
-enum { PENDING_PAGE = 64 /* rows */ };
+enum { PENDING_PAGE = 64, PENDING_SWEPT = 64 /* rows */ };
 
 extern struct store_stmt pending_page_stmt, pending_old_stmt, pending_pairs_stmt, pending_has_stmt,
     pending_claim_stmt, pending_settle_stmt, pending_delete_stmt, pending_empty_stmt,
-    pending_forget_stmt;
+    pending_forget_stmt, pending_count_stmt, pending_sweep_stmt;
 
 /* Adds a read: at most PENDING_PAGE rows for a domain, behind an id of a sender, by sender and id;
  * `before_us`: only those that were stored before. */
@@ -45,5 +45,13 @@ void archive_pending_has(struct store_batch *b, slice domain, int64_t sender, ui
 /* Adds: it is pending no longer. `once`: the batch is a conflict if it was not. */
 void archive_pending_settle(struct store_batch *b, slice domain, int64_t sender, uint64_t id,
                             bool unshown, bool once);
+/* Adds a read: how many messages of a sender are pending for a domain, of those with an id
+ * below `before` (at most INT64_MAX); at most `max`. */
+void archive_pending_count(struct store_batch *b, slice domain, int64_t sender, uint64_t before,
+                           uint32_t max);
+int64_t archive_pending_count_of(const struct store_batch *b);
+/* Adds: some rows of the log that are empty are deleted, at most PENDING_SWEPT. Such a row was the
+ * newest one when nobody had it any more (architecture §7). */
+void archive_pending_sweep(struct store_batch *b);
 /* Adds: nothing of this account is pending any more. */
 void archive_pending_forget(struct store_batch *b, int64_t sender);

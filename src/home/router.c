@@ -62,7 +62,9 @@ static enum routed route_remote(struct worker *w, slice domain, struct stanza *s
     enum stanza_error e = link   ? SE_NONE
                           : away ? SE_REMOTE_SERVER_TIMEOUT /* RFC 6120 §8.3.3.16 */
                                  : edge_foreign_refuses(w, domain, st);
-    bool pending = !link && e == SE_NONE;
+    bool full = !link && e == SE_NONE && entry.archive_id != 0 &&
+                !worker_node(w)->destinations->sent_has_room(w, st, entry.owner);
+    bool pending = !link && e == SE_NONE && !full;
     bool keep = entry.archive_id != 0 && (pending || !entry.unshown);
     if (keep)
         worker_node(w)->destinations->keep_sent(w, st, origin, entry.archive_id, entry.owner,
@@ -77,9 +79,10 @@ static enum routed route_remote(struct worker *w, slice domain, struct stanza *s
                                           .sender = entry.archive_id == 0 ? 0 : entry.owner,
                                           .unshown = entry.unshown });
     } else {
-        route_error(w, st, e,
-                    away ? SLICE("the component that serves this domain is not connected")
-                         : (slice){ 0 });
+        route_error(w, st, full ? SE_RESOURCE_CONSTRAINT : e,
+                    full   ? SLICE("too many of your messages wait for other servers")
+                    : away ? SLICE("the component that serves this domain is not connected")
+                           : (slice){ 0 });
         ticket_refused(w, origin);
         stanza_unref(&st);
     }

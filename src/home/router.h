@@ -39,6 +39,8 @@ struct destinations {
      * committed. Borrows. */
     void (*keep_sent)(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
                       int64_t sender_id, enum sent_how how);
+    /* Whether one more message of this account may wait for a foreign domain. Borrows. */
+    bool (*sent_has_room)(struct worker *w, const struct stanza *st, int64_t sender_id);
     /* A stanza of a session whose home is here is handled. false: there is no such session. */
     bool (*ticket)(struct worker *w, struct origin origin);
 };

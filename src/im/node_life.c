@@ -1,7 +1,6 @@
 #include "im/node_life.h"
 #include "archive/archive.h"
 #include "archive/ids.h"
-#include "archive/sent.h"
 #include "auth/throttle.h"
 #include "base/clock.h"
 #include "base/ensure.h"
@@ -28,6 +27,7 @@
 #include "im/feature.h"
 #include "im/message.h"
 #include "im/moves.h"
+#include "im/outgoing_count.h"
 #include "im/presence.h"
 #include "im/presence_in.h"
 #include "im/restart.h"
@@ -107,7 +107,8 @@ static const struct destinations core_destinations = {
     .server = server_receive,
     .service = host_receive,
     .presence = presence_arrive,
-    .keep_sent = archive_keep_sent,
+    .keep_sent = outgoing_keep_sent,
+    .sent_has_room = outgoing_has_room,
     .ticket = session_ticket,
 };
 

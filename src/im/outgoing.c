@@ -6,6 +6,7 @@
 #include "home/here.h"
 #include "home/node.h"
 #include "home/question.h"
+#include "im/outgoing_count.h"
 #include "xmpp/jid.h"
 #include "xmpp/stanza.h"
 
@@ -43,6 +44,10 @@ struct told {
     struct worker *worker;
     struct message_from from;
     bool read;
+    uint16_t messages;
+    uint64_t counted; /* im/outgoing_count.h */
+    int64_t sender;
+    slice domain; /* on the heap */
 };
 
 static void outgoing_told_done(void *arg, enum store_result r, const struct store_batch *b)
@@ -54,6 +59,9 @@ static void outgoing_told_done(void *arg, enum store_result r, const struct stor
     question_answer(t->worker, &t->from, &outgoing_answer,
                     &(struct outgoing_answered){ (uint8_t)e });
     question_end(t->worker, &t->from);
+    if (r == STORE_OK && !t->read)
+        outgoing_count_settled(t->worker, t->domain, t->sender, t->counted, t->messages);
+    slice_release(&t->domain);
     mem_free(&t);
 }
 
@@ -61,7 +69,14 @@ static void outgoing_run(struct worker *w, void *message, const struct message_f
 {
     const struct outgoing_told *m = message;
     struct told *t = mem_new(struct told);
-    *t = (struct told){ w, *from, m->word == OUTGOING_ASKED };
+    *t = (struct told){ .worker = w,
+                        .from = *from,
+                        .read = m->word == OUTGOING_ASKED,
+                        .messages = (uint16_t)(m->ids.len / ID_BYTES),
+                        .counted = outgoing_count_of(w, m->domain, m->sender),
+                        .sender = m->sender,
+                        .domain = slice_keep(m->domain) };
+    bool unshown = false;
     struct store_batch *b = t->read ? store_read(worker_store(w), (uint64_t)m->sender)
                                     : store_write(worker_store(w), (uint64_t)m->sender);
     for (unsigned i = 0; i < m->ids.len / ID_BYTES; i++) {
@@ -71,7 +86,10 @@ static void outgoing_run(struct worker *w, void *message, const struct message_f
         else
             archive_pending_settle(b, m->domain, m->sender, id.entry, id.unshown,
                                    m->word == OUTGOING_GIVEN_UP);
+        unshown |= id.unshown;
     }
+    if (unshown && !t->read)
+        archive_pending_sweep(b);
     store_submit(b, worker_loop(w), 0, outgoing_told_done, t);
 }
 
@@ -240,42 +258,79 @@ void outgoing_cancel(struct outgoing_read **pr)
     mem_free(&r);
 }
 
-/* Pairs of domains, after a start. */
+/* Pairs of domains. */
 
-struct finding {
-    struct worker *worker;
-    outgoing_found_fn *found;
-};
+enum { FIND_AGAIN_MS = 1000, FIND_AGAIN_MAX_MS = 60000 /* the pause doubles up to this */ };
 
-static void outgoing_find_behind(struct finding *f, slice domain, int64_t sender);
+static void outgoing_find_begin(struct outgoing_find *f);
+static void outgoing_find_behind(struct outgoing_find *f, slice domain, int64_t sender);
+
+/* From the first one, when the database may answer again. */
+static void outgoing_find_later(struct outgoing_find *f)
+{
+    f->pause_ms = f->pause_ms == 0                      ? FIND_AGAIN_MS
+                  : f->pause_ms < FIND_AGAIN_MAX_MS / 2 ? 2 * f->pause_ms
+                                                        : FIND_AGAIN_MAX_MS;
+    timer_set(worker_loop(f->worker), &f->timer, f->pause_ms);
+}
+
+static void outgoing_find_due(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    outgoing_find_begin(CONTAINER_OF(t, struct outgoing_find, timer));
+}
 
 static void outgoing_pairs_read(void *arg, enum store_result r, const struct store_batch *b)
 {
-    struct finding *f = arg;
-    uint32_t rows = r == STORE_OK ? store_row_count(b, 0) : 0;
+    struct outgoing_find *f = arg;
+    f->op = NULL;
+    if (r != STORE_OK) {
+        outgoing_find_later(f);
+        return;
+    }
+    uint32_t rows = store_row_count(b, 0);
     for (uint32_t i = 0; i < rows; i++) {
         struct archive_pending_pair p = archive_pending_pair_of(b, i);
         if (p.from.ptr != NULL)
             f->found(&(struct outgoing_pair){ f->worker, jid_split(p.from).domain, p.domain });
     }
-    if (rows < PENDING_PAGE || worker_stopping(f->worker)) {
-        mem_free(&f);
-        return;
+    f->pause_ms = 0;
+    if (rows == PENDING_PAGE) {
+        struct archive_pending_pair last = archive_pending_pair_of(b, rows - 1);
+        outgoing_find_behind(f, last.domain, last.sender);
+    } else if (f->again) {
+        outgoing_find_begin(f);
     }
-    struct archive_pending_pair last = archive_pending_pair_of(b, rows - 1);
-    outgoing_find_behind(f, last.domain, last.sender);
 }
 
-static void outgoing_find_behind(struct finding *f, slice domain, int64_t sender)
+static void outgoing_find_behind(struct outgoing_find *f, slice domain, int64_t sender)
 {
     struct store_batch *b = store_read(worker_store(f->worker), 0);
     archive_pending_pairs(b, domain, sender);
-    store_submit(b, worker_loop(f->worker), READ_MS, outgoing_pairs_read, f);
+    f->op = store_submit(b, worker_loop(f->worker), READ_MS, outgoing_pairs_read, f);
 }
 
-void outgoing_find(struct worker *w, outgoing_found_fn *found)
+static void outgoing_find_begin(struct outgoing_find *f)
 {
-    struct finding *f = mem_new(struct finding);
-    *f = (struct finding){ w, found };
+    f->again = false;
     outgoing_find_behind(f, SLICE(""), 0);
+}
+
+void outgoing_find(struct outgoing_find *f, struct worker *w, outgoing_found_fn *found)
+{
+    bool under_way = f->op != NULL;
+    f->worker = w;
+    f->found = found;
+    f->timer.fn = outgoing_find_due;
+    timer_cancel(&f->timer);
+    if (under_way)
+        f->again = true;
+    else
+        outgoing_find_begin(f);
+}
+
+void outgoing_find_stop(struct outgoing_find *f)
+{
+    store_cancel(&f->op);
+    timer_cancel(&f->timer);
 }

@@ -6,11 +6,13 @@
 #include "base/err.h"
 #include "base/slice.h"
 #include "home/message.h"
+#include "io/timer.h"
 #include <stdbool.h>
 #include <stdint.h>
 
 struct outgoing_read;
 struct stanza;
+struct store_op;
 struct worker;
 
 enum { OUTGOING_MANY = 256 /* messages in one outgoing_tell() */ };
@@ -60,9 +62,19 @@ struct outgoing_read *outgoing_read(const struct outgoing_pair *pair,
                                     outgoing_page_fn *done, void *arg);
 void outgoing_cancel(struct outgoing_read **r); /* NULL is fine; nulls */
 
-/* After a start: calls `found` for each pair of domains that has such messages, perhaps more than
- * once. Only what is there now. */
+/* Calls `found` for each pair of domains that has such messages, perhaps more than once. Only what
+ * is there now. If the database does not answer, it is asked again after a while, from the first
+ * pair, as long as it takes; the same where this is called before it has ended. */
 typedef void outgoing_found_fn(const struct outgoing_pair *pair);
-void outgoing_find(struct worker *w, outgoing_found_fn *found);
+struct outgoing_find { /* zeroed before it is first used; confined to its worker */
+    struct worker *worker;
+    outgoing_found_fn *found;
+    struct store_op *op;
+    struct timer timer;
+    uint32_t pause_ms;
+    bool again;
+};
+void outgoing_find(struct outgoing_find *f, struct worker *w, outgoing_found_fn *found);
+void outgoing_find_stop(struct outgoing_find *f); /* also one that was never used */
 
 extern const struct message_row outgoing_message, outgoing_answer;

@@ -61,6 +61,12 @@ static bool s2s_federates_any(struct worker *w)
     return false;
 }
 
+static void s2s_find_pending(struct worker *w)
+{
+    if (worker_index(w) == 0 && s2s_federates_any(w))
+        partners_find_pending(w);
+}
+
 static void streams_abort(struct xstreams *all)
 {
     LIST_EACH (it, &all->all) {
@@ -128,8 +134,15 @@ static void s2s_open(void *own, struct worker *w)
                             &g->listen[i]) != OK)
             log_error(&log_s2s, LOG_EV("listen.failed"), LOG_I("worker", worker_index(w)),
                       LOG_C("hint", "this worker cannot accept connections; restart the server"));
-    if (worker_index(w) == 0 && s2s_federates_any(w))
-        partners_find_pending(w);
+    s2s_find_pending(w);
+}
+
+/* It may have been the home of domains whose messages wait in the database of this one, too. */
+static void s2s_node_gone(void *own, struct worker *w, uint32_t node)
+{
+    (void)node;
+    if (!s2s_worker(own, w)->out.stopped)
+        s2s_find_pending(w);
 }
 
 static bool partner_is_stopped(struct partner *p)
@@ -145,6 +158,7 @@ static void s2s_stop(void *own, struct worker *w)
     for (size_t i = 0; i < g->count; i++)
         listener_detach(g->listen[i].listener, worker_loop(w));
     sw->in.stopped = sw->out.stopped = sw->probes.stopped = true;
+    outgoing_find_stop(&sw->pending);
     while (!list_empty(&sw->tests)) { /* one may end another */
         struct s2s_test *t = CONTAINER_OF(sw->tests.next, struct s2s_test, node);
         t->stop(t);
@@ -175,6 +189,7 @@ static void s2s_end(void *own, struct worker *w)
 {
     struct s2s_worker *sw = s2s_worker(own, w);
     timer_cancel(&sw->stop);
+    outgoing_find_stop(&sw->pending);
     s2s_domains_stop(w);
     if (sw->partners.kind != NULL)
         actors_stop(&sw->partners);
@@ -221,6 +236,7 @@ const struct edge s2s_edge = { .name = "s2s",
                                .relieve = s2s_relieve,
                                .foreign_refuses = s2s_foreign_refuses,
                                .foreign = s2s_foreign,
+                               .node_gone = s2s_node_gone,
                                .end = s2s_end };
 
 static bool partner_policy_is_new(struct partner *p)
@@ -252,8 +268,7 @@ void s2s_pairs_changed(struct worker *w)
     LIST_EACH (it, &s2s_worker(g, w)->in.all)
         s2s_in_policy_changed(s2s_in_of(CONTAINER_OF(it, struct xstream, node)));
     partners_each(w, (slice){ 0 }, partner_policy_is_new);
-    if (worker_index(w) == 0 && s2s_federates_any(w))
-        partners_find_pending(w);
+    s2s_find_pending(w);
 }
 
 void s2s_policy_changed(struct worker *w, const struct setting *s)

@@ -5,6 +5,7 @@
 #include "gate/xstream.h"
 #include "home/actor.h"
 #include "home/node.h"
+#include "im/outgoing.h"
 #include <pthread.h>
 
 struct s2s_gate;
@@ -43,12 +44,13 @@ struct s2s_worker {
     struct list flows, kept; /* of s2s_in_sm.c */
     struct map flow_by_id;
     uint32_t kept_count;
-    struct resolver *resolver; /* of s2s_find.c; NULL: not needed yet */
-    struct actors partners;    /* by "remote/local" */
-    struct list find_waits;    /* of s2s_find.c: finds for which there is no room yet */
-    uint32_t finding;          /* those that have begun, */
-    uint32_t finding_asked;    /* and among them those for questions alone */
-    struct timer stop;         /* then streams that are left are aborted */
+    struct resolver *resolver;    /* of s2s_find.c; NULL: not needed yet */
+    struct actors partners;       /* by "remote/local" */
+    struct list find_waits;       /* of s2s_find.c: finds for which there is no room yet */
+    uint32_t finding;             /* those that have begun, */
+    uint32_t finding_asked;       /* and among them those for questions alone */
+    struct outgoing_find pending; /* on the first worker: what the database has */
+    struct timer stop;            /* then streams that are left are aborted */
 };
 
 struct s2s_gate {

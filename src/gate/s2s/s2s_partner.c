@@ -995,11 +995,21 @@ static const struct message_row foreign_pending_message = {
 
 static void partner_pair_found(const struct outgoing_pair *pair)
 {
+    uint32_t node;
+    node_home(worker_node(pair->worker), pair->remote, &node);
+    if (!node_shares(worker_node(pair->worker), node))
+        log_warn(&log_s2s, LOG_EV("s2s.stranded"), LOG_S("domain", pair->remote),
+                 LOG_S("local", pair->local), LOG_I("node", node),
+                 LOG_C("hint", "messages that wait in the database of this node are sent when it "
+                               "is the home of that domain; that node has another database"));
     home_send(pair->worker, pair->remote, &foreign_pending_message,
               &(struct s2s_pending){ pair->local, pair->remote });
 }
 
-void partners_find_pending(struct worker *w) { outgoing_find(w, partner_pair_found); }
+void partners_find_pending(struct worker *w)
+{
+    outgoing_find(&s2s_worker(s2s_gate_of(w), w)->pending, w, partner_pair_found);
+}
 
 const struct message_row *const s2s_messages[] = {
     &s2s_foreign_message, &s2s_verify_message,   &verified_message,    &foreign_pending_message,

@@ -41,7 +41,8 @@ extern const struct actor_kind partner_kind;
 struct partner *partner_find(struct worker *w, slice local, slice remote, bool make);
 /* At the home of the foreign domain. Takes over st. id: where the database has it, or entry 0. */
 void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id *id);
-/* After the start of a node, on one worker: what its database has is sent. */
+/* After the start of a node, and when another node has ended, on one worker: what its database has
+ * is sent. */
 void partners_find_pending(struct worker *w);
 /* The edge stops: connections end, what waits is answered. */
 void partner_stop(struct partner *p);

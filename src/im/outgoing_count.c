@@ -1,0 +1,238 @@
+#include "im/outgoing_count.h"
+#include "archive/pending.h"
+#include "archive/sent.h"
+#include "base/ensure.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "home/here.h"
+#include "im/feature.h"
+#include "xmpp/jid.h"
+#include "xmpp/stanza.h"
+
+enum { READ_MS = 30000, AGAIN_US = 5 * 1000000 /* a full one is read again so often */ };
+
+static struct setting kept_max = {
+    .name = "s2s.kept-max",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT,
+    .def = 10000,
+    .min = 1,
+    .max = 10000000,
+    .unit = "messages",
+    .doc = "How many stored messages of one user may wait for another domain that does not take "
+           "them or cannot be reached (s2s.keep-for), and for all such domains ten times as many. "
+           "More are refused with resource-constraint.",
+};
+
+/* Of a user: what its counts add up to. */
+struct total {
+    int64_t sender; /* key */
+    uint32_t counts;
+    uint64_t messages;
+};
+struct count {
+    struct list node; /* in counts.used */
+    struct counts *all;
+    struct total *total;
+    struct store_op *op; /* it is being read */
+    uint64_t number;     /* of this one; never 0 */
+    uint64_t read_us;    /* loop time when that began */
+    int64_t since;       /* what has changed since */
+    uint32_t messages;
+    uint16_t len;
+    char key[]; /* `len` bytes: the sender, and the domain */
+};
+struct counts {
+    struct worker *worker;
+    struct map map, totals;
+    struct list used; /* the one that was used last is the last */
+    uint64_t last;    /* number that was given */
+};
+
+static unsigned slot;
+
+static slice count_key(const void *item)
+{
+    const struct count *c = item;
+    return (slice){ c->key, c->len };
+}
+
+static slice total_key(const void *item)
+{
+    return (slice){ (const char *)&((const struct total *)item)->sender, sizeof(int64_t) };
+}
+
+static struct counts *counts_of(const struct worker *w)
+{
+    ensure(worker_is_here(w));
+    return *worker_state(w, slot);
+}
+
+enum { KEY_MAX = sizeof(int64_t) + JID_PART_MAX };
+static slice count_make_key(char key[KEY_MAX], slice domain, int64_t sender)
+{
+    ensure(domain.len <= JID_PART_MAX);
+    memcpy(key, &sender, sizeof sender);
+    memcpy(key + sizeof sender, domain.ptr, domain.len);
+    return (slice){ key, sizeof sender + domain.len };
+}
+
+static void count_set(struct count *c, int64_t messages)
+{
+    messages = messages < 0 ? 0 : messages;
+    c->total->messages += (uint64_t)messages - c->messages;
+    c->messages = (uint32_t)messages;
+}
+
+static void count_free(struct count *c)
+{
+    struct total *t = c->total;
+    store_cancel(&c->op);
+    count_set(c, 0);
+    if (--t->counts == 0) {
+        map_del(&c->all->totals, total_key(t));
+        mem_free(&t);
+    }
+    map_del(&c->all->map, count_key(c));
+    list_remove(&c->node);
+    mem_free(&c);
+}
+
+static void count_was_read(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct count *c = arg;
+    c->op = NULL;
+    if (r == STORE_OK)
+        count_set(c, archive_pending_count_of(b) + c->since);
+    if (c->messages == 0)
+        count_free(c);
+}
+
+/* What is stored before that id. The ids of a sender rise, so what is written meanwhile is not
+ * counted twice. */
+static void count_read(struct count *c, slice domain, int64_t sender, uint64_t before)
+{
+    struct worker *w = c->all->worker;
+    struct store_batch *b = store_read(worker_store(w), (uint64_t)sender);
+    archive_pending_count(b, domain, sender, before, (uint32_t)setting_int(&kept_max) + 1);
+    c->since = 0;
+    c->read_us = loop_now_us(worker_loop(w));
+    c->op = store_submit(b, worker_loop(w), READ_MS, count_was_read, c);
+}
+
+static struct count *count_find(struct counts *all, slice domain, int64_t sender)
+{
+    char key[KEY_MAX];
+    return map_get(&all->map, count_make_key(key, domain, sender));
+}
+
+static struct count *count_new(struct counts *all, slice domain, int64_t sender, uint64_t before)
+{
+    char text[KEY_MAX];
+    slice key = count_make_key(text, domain, sender);
+    if (all->map.count == OUTGOING_COUNTS_MAX)
+        count_free(CONTAINER_OF(all->used.next, struct count, node));
+    struct count *c = mem_zalloc(sizeof *c + key.len);
+    c->all = all;
+    c->number = ++all->last;
+    c->len = (uint16_t)key.len;
+    memcpy(c->key, key.ptr, key.len);
+    c->total = map_get(&all->totals, (slice){ (const char *)&sender, sizeof sender });
+    if (c->total == NULL) {
+        c->total = mem_new(struct total);
+        c->total->sender = sender;
+        map_put(&all->totals, c->total);
+    }
+    c->total->counts++;
+    map_put(&all->map, c);
+    list_append(&all->used, &c->node);
+    count_read(c, domain, sender, before);
+    return c;
+}
+
+static slice domain_to(const struct stanza *st) { return jid_split(stanza_to(st)).domain; }
+
+bool outgoing_has_room(struct worker *w, const struct stanza *st, int64_t sender)
+{
+    slice domain = domain_to(st);
+    struct counts *all = counts_of(w);
+    uint64_t max = (uint64_t)setting_int(&kept_max);
+    if (all == NULL) /* the worker ends */
+        return true;
+    struct count *c = count_find(all, domain, sender);
+    struct total *t = map_get(&all->totals, (slice){ (const char *)&sender, sizeof sender });
+    if ((c == NULL || c->messages < max) && (t == NULL || t->messages < OUTGOING_DOMAINS * max))
+        return true;
+    if (c != NULL && c->op == NULL && loop_now_us(worker_loop(w)) - c->read_us >= AGAIN_US)
+        count_read(c, domain, sender, INT64_MAX);
+    return false;
+}
+
+void outgoing_keep_sent(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
+                        int64_t sender, enum sent_how how)
+{
+    struct counts *all = counts_of(w);
+    if (how != SENT_KEPT && all != NULL) {
+        slice domain = domain_to(st);
+        struct count *c = count_find(all, domain, sender);
+        if (c == NULL)
+            c = count_new(all, domain, sender, entry);
+        list_remove(&c->node);
+        list_append(&all->used, &c->node);
+        c->since++;
+        count_set(c, (int64_t)c->messages + 1);
+    }
+    archive_keep_sent(w, st, origin, entry, sender, how);
+}
+
+uint64_t outgoing_count_of(struct worker *w, slice domain, int64_t sender)
+{
+    struct counts *all = counts_of(w);
+    const struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
+    return c == NULL ? 0 : c->number;
+}
+
+void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint64_t number,
+                            uint32_t messages)
+{
+    struct counts *all = counts_of(w);
+    struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
+    if (c == NULL || c->number != number)
+        return;
+    c->since -= messages;
+    count_set(c, (int64_t)c->messages - messages);
+    if (c->messages == 0 && c->op == NULL)
+        count_free(c);
+}
+
+static void counts_start(struct worker *w)
+{
+    struct counts *all = mem_new(struct counts);
+    all->worker = w;
+    map_init(&all->map, count_key);
+    map_init(&all->totals, total_key);
+    list_init(&all->used);
+    *worker_state(w, slot) = all;
+}
+
+static void counts_stop(struct worker *w)
+{
+    struct counts *all = counts_of(w);
+    while (!list_empty(&all->used))
+        count_free(CONTAINER_OF(all->used.next, struct count, node));
+    map_fini(&all->map);
+    map_fini(&all->totals);
+    mem_free(&all);
+    *worker_state(w, slot) = NULL;
+}
+
+const struct feature outgoing_feature = {
+    .name = "outgoing",
+    .parts = PART_MESSAGE,
+    .settings = (struct setting *const[]){ &kept_max, NULL },
+    .worker.slot = &slot,
+    .worker.start = counts_start,
+    .worker.stop = counts_stop,
+};
