@@ -183,19 +183,22 @@ POISON = "<x xmlns='poison'/>"
 
 class Reader:
     """Reads what comes on a stream to a server that the test plays; confirms it if it is told to,
-    by XEP-0198, up to POISON."""
+    by XEP-0198, up to POISON. breaks: resets the connection when that comes."""
 
-    def __init__(self, peer, text="", confirms=False):
+    def __init__(self, peer, text="", confirms=False, breaks=False):
         self.peer, self.text, self.confirms, self.ended = peer, text, confirms, False
+        self.breaks = breaks
         self.answered, self.lock = 0, threading.Lock()  # a TLS socket is for one at a time
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self):
         try:
             self._answer()
-            while data := self._read():
+            while not (self.breaks and POISON in self.text) and (data := self._read()):
                 self.text += data.decode(errors="replace")
                 self._answer()
+            if self.breaks:
+                Wire._reset(self.peer)
         except OSError:
             pass
         self.ended = True
@@ -224,10 +227,10 @@ class Reader:
         return [int(n) for n in re.findall(r"<body>text (\d+)</body>.*?</message>", self.text)]
 
 
-def read_join(listener, confirms=True):
+def read_join(listener, confirms=True, breaks=False):
     """The next stream, with XEP-0198, and a session that cannot be resumed."""
     peer, asked = sm_join(listener, "<enabled xmlns='urn:xmpp:sm:3'/>")
-    return Reader(peer, asked.string[asked.end():], confirms)
+    return Reader(peer, asked.string[asked.end():], confirms, breaks)
 
 
 def listen_again(node, listener):
@@ -745,6 +748,28 @@ def test_a_stanza_that_ends_streams_goes_back_and_its_neighbours_do_not_repeat(n
     error = alice.expect("<message type='error'/>")
     assert error.get("id") == "m3"
     assert xml.condition(error.find(f"{{{xml.CLIENT}}}error")) == "not-acceptable"
+    until_confirmed(node)
+
+
+@pytest.mark.parametrize("more", ["", NOT_STORED], ids=["stored", "not stored"])
+def test_a_stanza_that_breaks_connections_goes_back_and_its_neighbours_arrive(node, listener, more):
+    """The server falls, or a box in between resets: there is no stream error."""
+    alice = node.client("alice")
+    alice.raw("".join(f"<message to='bob@{OTHER}' type='chat' id='m{n}'><body>text {n}</body>"
+                      f"{POISON if n == 3 else ''}{more}</message>" for n in range(1, 6)))
+    errors, readers = [], []
+    while not errors or POISON in readers[-1].text or readers[-1].numbers()[-1:] != [5]:
+        if not readers or readers[-1].ended:
+            assert len(readers) < 8
+            readers.append(read_join(listener, breaks=True))
+        alice.pump(0.1)
+        errors = [e for e in alice.inbox if e.get("type") == "error"]
+    assert [e.get("id") for e in errors] == ["m3"]
+    assert condition(errors[0]) == "not-acceptable"
+    broken = [r.numbers() for r in readers if POISON in r.text]
+    assert {1, 2, 4, 5} <= {n for r in readers for n in r.numbers()}
+    assert broken[-2:] == [[3], [3]]  # alone, and before that behind what was confirmed
+    assert len(broken) > 3
     until_confirmed(node)
 
 

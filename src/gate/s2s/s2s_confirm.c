@@ -236,7 +236,7 @@ void partner_parts(struct partner *p)
         s2s_flow_part(p->flow);
 }
 
-void partner_breaks(struct partner *p)
+void partner_rejoins(struct partner *p)
 {
     p->rejoins = p->flow != NULL && p->session != NULL && !partner_stopped(p);
 }
@@ -278,6 +278,7 @@ void partner_write(struct partner *p, const struct s2s_sent *s)
 /* Stanzas that the server does not take. */
 
 void partner_offends(struct partner *p) { p->offended = true; }
+void partner_breaks(struct partner *p) { p->broke = true; }
 
 static bool partner_suspects_again(struct partner *p, const struct s2s_sent *s)
 {
@@ -295,17 +296,19 @@ static bool partner_suspects_again(struct partner *p, const struct s2s_sent *s)
 void partner_refuses(struct partner *p, struct stanza *st)
 {
     route_error(p->worker, st, SE_NOT_ACCEPTABLE,
-                SLICE("its server ends the stream when it gets this"));
+                SLICE("its server ends the connection when it gets this"));
 }
 
 void partner_suspects(struct partner *p)
 {
-    bool offended = p->offended, careful = p->careful;
-    p->offended = false;
-    if (p->unacked.written == 0 || (!offended && !p->vain) || partner_stopped(p))
+    bool offended = p->offended, broke = p->broke, careful = p->careful;
+    p->offended = p->broke = false;
+    if (p->unacked.written == 0 || partner_stopped(p) ||
+        (!offended && !p->vain && !(broke && careful)))
         return;
-    p->careful = true;
-    if (!offended || !careful || !partner_suspects_again(p, s2s_unacked_first(&p->unacked)))
+    p->careful = true; /* a break without a word counts only for what was sent alone */
+    if (!(offended || broke) || !careful ||
+        !partner_suspects_again(p, s2s_unacked_first(&p->unacked)))
         return;
     struct s2s_sent s = s2s_unacked_take(&p->unacked, false);
     atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);

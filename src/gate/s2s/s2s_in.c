@@ -280,10 +280,7 @@ static void in_other(struct xstream *x, slice unit)
         xstream_fail(&s->x, XE_UNSUPPORTED_STANZA_TYPE, (slice){ 0 });
 }
 
-static struct in_flow *in_flow(const struct xstream *x)
-{
-    return ((const struct s2s_in *)x)->flow;
-}
+static struct in_flow *in_flow(const struct xstream *x) { return ((const struct s2s_in *)x)->flow; }
 
 static void in_stanza(struct xstream *x, slice unit)
 {

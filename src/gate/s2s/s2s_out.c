@@ -20,7 +20,9 @@
 #include "io/tls.h"
 #include "io/tls_client.h"
 #include "xmpp/ns.h"
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { PATIENCE_MS = 2000, FINISH_MS = 2000, LANG_MAX = 35 /* bytes (RFC 5646 §4.4.1) */ };
 
@@ -122,15 +124,24 @@ static void out_heard(struct xstream *x, const struct elem *error)
                   (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr);
 }
 
+/* The other side has ended the connection: not the network, where nobody answers. */
+static bool out_is_broken(const struct xstream *x, enum xstream_end why)
+{
+    return why == XSTREAM_LOST ||
+           (why == XSTREAM_BROKEN && strcmp(conn_error(x->conn), strerrordesc_np(ETIMEDOUT)) != 0);
+}
+
 static void out_gone(struct xstream *x, enum xstream_end why)
 {
     struct s2s_out *o = s2s_out_of(x);
     if (why == XSTREAM_ENDED)
         s2s_flow_last_ack(s2s_out_flow(x));
     else if (o->partner != NULL && o->both)
-        partner_breaks(o->partner);
+        partner_rejoins(o->partner);
     if (o->partner != NULL && o->auth != OUT_NOTHING && why != XSTREAM_ENDED)
         abroad_seen(x->worker, out_remote(o), ABROAD_BROKEN);
+    if (o->partner != NULL && o->up && out_is_broken(x, why))
+        partner_breaks(o->partner);
     if (o->partner != NULL && why == XSTREAM_BROKEN)
         partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false, "the connection failed: %s",
                       conn_error(x->conn));
@@ -579,7 +590,7 @@ static void out_waits_in_vain(struct timer *t, struct loop *loop)
     struct s2s_out *o = CONTAINER_OF(t, struct s2s_out, wait);
     (void)loop;
     if (!o->x.end_sent && o->both)
-        partner_breaks(o->partner);
+        partner_rejoins(o->partner);
     if (!o->x.end_sent)
         partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false,
                       "it does not confirm what it is sent (s2s.ack-timeout)");

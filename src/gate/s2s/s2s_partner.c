@@ -303,7 +303,7 @@ void partner_up(struct partner *p, bool counted, bool anew)
     s2s_unacked_rewind(&p->unacked, anew);
     while (!p->careful && p->unacked.written < p->unacked.len)
         partner_write_next(p);
-    p->offended = p->rejoins = false;
+    p->offended = p->broke = p->rejoins = false;
     p->state = ACTOR_READY; /* what is held is not handled */
     partner_write_replies(p);
     partner_weigh(p);

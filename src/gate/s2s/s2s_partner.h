@@ -85,11 +85,13 @@ struct in_flow *partner_flow(const struct partner *p); /* what counts that; NULL
 bool partner_begins(struct partner *p, struct xstream *x, bool both, bool resumes);
 void partner_parts(struct partner *p); /* the stream is closed */
 /* ... without an end: it is made again at once, also if nothing waits for it here. */
-void partner_breaks(struct partner *p);
+void partner_rejoins(struct partner *p);
 /* It is idle. Nothing is written any more, and what comes until its end is taken. */
 void partner_ends(struct partner *p);
-/* The server has ended the stream with an error, perhaps for a stanza. */
+/* The server has ended the stream with an error, perhaps for a stanza; or the connection, without
+ * one. */
 void partner_offends(struct partner *p);
+void partner_breaks(struct partner *p);
 void partner_full(struct partner *p); /* it takes none until: */
 void partner_room(struct partner *p); /* it takes them again, if it did not */
 /* The stream has ended. at_once: another one is made without a pause if stanzas wait, and it is no

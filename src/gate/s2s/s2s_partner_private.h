@@ -69,6 +69,7 @@ struct partner {
     bool asked_only;         /* LOADING for a question alone: counted in gate->asked_only */
     bool vain;               /* the last stream was up, and nothing was confirmed on it */
     bool offended;           /* the server has ended the stream for what it was sent */
+    bool broke;              /* its side has ended the connection without a word */
     bool careful;            /* ... or the last one was vain: one at a time, each confirmed */
     bool counted;            /* the stream that is up has XEP-0198 */
     bool deaf;               /* it has not answered pings, or cannot: what is written counts */
