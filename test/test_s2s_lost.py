@@ -213,6 +213,10 @@ class Reader:
         with self.lock:
             self.peer.sendall(text.encode())
 
+    def cut(self):
+        with self.lock:
+            self.peer.shutdown(socket.SHUT_RDWR)
+
     def _answer(self):
         asked = self.text.count(f"<r xmlns='{xml.SM}'/>")
         if self.confirms and asked > self.answered:
@@ -686,6 +690,32 @@ def test_the_database_goes_on_when_memory_is_empty(node, listener):
     until("all", lambda: len(reader.numbers()) == 40)
     assert reader.numbers() == list(range(40))
     until_confirmed(node)
+
+
+def test_much_that_is_not_confirmed_goes_back_to_the_database(node, listener):
+    """More than are asked for at a time."""
+    alice = node.client("alice")
+    for name, value in ("unacked-max", "5000"), ("queue-bytes", "4MiB"), ("retry-for", "0s"):
+        node.ctl("set", f"s2s.{name}", value)
+    say(alice, 0)
+    reader = read_join(listener, confirms=False)
+    for n in range(1, 3000, 100):
+        flood(alice, n, min(n + 100, 3000))
+        alice.ping()
+    until("all have come", lambda: reader.numbers() == list(range(3000)))
+    listener.sock.close()
+    reader.cut()
+    node.wait_log("event=s2s.failed")
+    until("nothing is in memory", lambda: [
+        row["queue"] for row in node.rows("s2s", "list", OTHER)] in ([], [0]))
+    assert not [e for e in alice.inbox if e.get("type") == "error"]
+    assert pending(node) == 3000
+    listen_again(node, listener)
+    reader = read_join(listener)
+    until("all", lambda: len(reader.numbers()) >= 3000)
+    assert reader.numbers() == list(range(3000))
+    until_confirmed(node)
+    assert not [e for e in alice.inbox if e.get("type") == "error"]
 
 
 @pytest.mark.parametrize("queue", [5, 50])

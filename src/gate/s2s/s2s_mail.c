@@ -34,6 +34,8 @@ static void mail_settle_due(struct timer *t, struct loop *loop);
 static void mail_expire_due(struct timer *t, struct loop *loop);
 static void mail_rested(struct timer *t, struct loop *loop);
 
+static slice mail_asked_key(const void *item);
+
 void s2s_mail_init(struct s2s_mail *m, struct partner *p)
 {
     m->partner = p;
@@ -41,17 +43,28 @@ void s2s_mail_init(struct s2s_mail *m, struct partner *p)
     m->expire.fn = mail_expire_due;
     m->rest.fn = mail_rested;
     list_init(&m->left);
+    map_init(&m->asked_of, mail_asked_key);
 }
 
 /* What is left to the database. Its write may be under way, or have failed: the home of its sender
- * is asked, where the answer comes behind it. */
+ * is asked, where the answer comes behind it, and so behind that of all older ones of this sender:
+ * only the newest one is asked for. */
 struct left {
     struct list node; /* in mail.left */
     struct s2s_mail *mail;
-    struct s2s_sent sent;
-    bool older;    /* counted in mail.older */
-    bool given_up; /* its sender is to be told */
+    struct s2s_sent sent; /* st NULL: it is asked for, nobody needs its text */
+    uint64_t newest;      /* of the same sender, left meanwhile: it is asked for next */
+    uint64_t older_to;    /* the newest one when the last pass began */
+    bool several;         /* it was asked for with older ones */
+    bool older;           /* counted in mail.older */
+    bool given_up;        /* its sender is to be told */
 };
+
+static slice mail_asked_key(const void *item)
+{
+    const struct left *l = item;
+    return (slice){ (const char *)&l->sent.id.sender, sizeof l->sent.id.sender };
+}
 
 static bool mail_is_given_up(const struct s2s_mail *m, const struct outgoing_id *id)
 {
@@ -159,7 +172,7 @@ void s2s_mail_confirmed(struct s2s_mail *m, const struct outgoing_id *id)
 static struct left *mail_left_add(struct s2s_mail *m, const struct s2s_sent *s, bool given_up)
 {
     struct left *l = mem_new(struct left);
-    *l = (struct left){ .mail = m, .sent = *s, .given_up = given_up };
+    *l = (struct left){ .mail = m, .sent = *s, .newest = s->id.entry, .given_up = given_up };
     list_append(&m->left, &l->node);
     partner_pin(m->partner);
     return l;
@@ -174,20 +187,39 @@ static void mail_left_free(struct left *l)
     partner_unpin(p);
 }
 
+static void mail_left_told(void *arg, enum err e);
+
+static void mail_left_ask(struct left *l)
+{
+    outgoing_tell(mail_pair(l->mail, &(struct outgoing_pair){ 0 }), &l->sent.id, 1, OUTGOING_ASKED,
+                  mail_left_told, l);
+}
+
 static void mail_left_told(void *arg, enum err e)
 {
     struct left *l = arg;
     struct s2s_mail *m = l->mail;
     ensure(m->asked > 0);
-    m->asked--;
-    m->older -= l->older;
-    if (e != E_NOTFOUND) /* it is there, or nobody knows */
+    if (l->older && l->sent.id.entry >= l->older_to) {
+        l->older = false;
+        m->older--;
+    }
+    if (e != E_NOTFOUND || l->several) /* it is there, or older ones, or nobody knows */
         s2s_mail_found(m);
+    if (l->newest > l->sent.id.entry) {
+        l->sent.id.entry = l->newest;
+        l->several = true;
+        mail_left_ask(l);
+        s2s_mail_go(m);
+        return;
+    }
+    m->asked--;
+    map_del(&m->asked_of, mail_asked_key(l));
     s2s_mail_go(m);
     mail_left_free(l);
 }
 
-void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s)
+void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s, bool is_new)
 {
     struct s2s_sent gone = *s;
     ensure(s->id.entry != 0);
@@ -195,19 +227,27 @@ void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s)
         stanza_unref(&gone.st);
         return;
     }
-    if (m->asked == MAIL_LEFT_MAX) {
+    struct left *l =
+        map_get(&m->asked_of, (slice){ (const char *)&s->id.sender, sizeof s->id.sender });
+    if (l == NULL && is_new && m->asked >= MAIL_LEFT_MAX) {
         s2s_mail_confirmed(m, &s->id);
         partner_answer_stanza(m->partner, gone.st, SE_RESOURCE_CONSTRAINT,
                               "too many stanzas wait for this server");
         stanza_unref(&gone.st);
         return;
     }
-    struct left *l = mail_left_add(m, s, false);
-    m->asked++;
+    stanza_unref(&gone.st);
     m->again = true;
     m->closing = false;
-    outgoing_tell(mail_pair(m, &(struct outgoing_pair){ 0 }), &s->id, 1, OUTGOING_ASKED,
-                  mail_left_told, l);
+    if (l != NULL) {
+        l->several |= s->id.entry < l->sent.id.entry;
+        l->newest = s->id.entry > l->newest ? s->id.entry : l->newest;
+        return;
+    }
+    l = mail_left_add(m, &(struct s2s_sent){ .id = s->id }, false);
+    map_put(&m->asked_of, l);
+    m->asked++;
+    mail_left_ask(l);
 }
 
 void s2s_mail_found(struct s2s_mail *m)
@@ -268,6 +308,7 @@ static void mail_close(struct s2s_mail *m)
     LIST_EACH (it, &m->left) {
         struct left *l = CONTAINER_OF(it, struct left, node);
         l->older = !l->given_up;
+        l->older_to = l->newest;
     }
 }
 
@@ -453,6 +494,7 @@ void s2s_mail_fini(struct s2s_mail *m)
         stanza_unref(&l->sent.st);
         mem_free(&l);
     }
+    map_fini(&m->asked_of);
     mem_free(&m->settled);
     m->settled_len = m->settled_cap = 0;
 }

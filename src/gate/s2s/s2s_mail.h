@@ -5,11 +5,13 @@
  * When the domain has failed for s2s.keep-for since a message was stored, its sender gets one
  * error: the row is settled first, so that a crash cannot repeat it.
  *
- * Limits: MAIL_LEFT_MAX messages are being left at a time; others are refused. MAIL_SETTLED_MAX are
- * confirmed and not written: beyond, the oldest may be sent again after a crash. Confined to the
- * worker of its partner. */
+ * Limits: new messages of MAIL_LEFT_MAX senders are being left at a time; those of others are
+ * refused. What waited in memory is always left: its own limits have bounded it. MAIL_SETTLED_MAX
+ * are confirmed and not written: beyond, the oldest may be sent again after a crash. Confined to
+ * the worker of its partner. */
 #pragma once
 #include "base/list.h"
+#include "base/map.h"
 #include "im/outgoing.h"
 #include "io/timer.h"
 
@@ -26,8 +28,9 @@ struct s2s_mail {
     bool kept;      /* some of that is in the inbox. If it gets too much, what comes is left again,
                      * and goes behind the inbox */
     bool whole;     /* this pass was begun when `older` was 0: all that goes before the inbox */
-    uint32_t asked; /* messages that are being left: whether they are stored is asked */
-    uint32_t older; /* of these: left before the last pass began */
+    uint32_t asked; /* senders whose messages are being left: whether they are stored is asked */
+    struct map asked_of; /* of these, by sender */
+    uint32_t older;      /* of these: left before the last pass began */
     struct list left;
     struct outgoing_read *page;
     struct outgoing_id behind; /* where the next page begins */
@@ -57,8 +60,9 @@ void s2s_mail_confirmed(struct s2s_mail *m, const struct outgoing_id *id);
 bool s2s_mail_has(const struct s2s_mail *m, const struct outgoing_id *id);
 /* The server does not take it: its sender is told. Takes over the reference. */
 void s2s_mail_bounce(struct s2s_mail *m, const struct s2s_sent *s);
-/* Memory does not keep it: the database does. Takes over the reference. */
-void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s);
+/* Memory does not keep it: the database does. is_new: it did not wait in memory. Takes over the
+ * reference. */
+void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s, bool is_new);
 /* Whether the database has some that memory does not have; and whether what comes must be left,
  * too, for the order. */
 static inline bool s2s_mail_waits(const struct s2s_mail *m) { return m->backlog || m->asked > 0; }

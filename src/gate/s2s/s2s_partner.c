@@ -414,14 +414,14 @@ static void partner_refuse_with(struct partner *p, struct stanza *st, enum stanz
 }
 
 /* One that cannot be kept in memory any more: the database has it, or its sender is told. */
-static void partner_refuse_sent(struct partner *p, struct s2s_sent *s)
+static void partner_refuse_sent(struct partner *p, struct s2s_sent *s, bool is_new)
 {
     if (s->id.entry == 0)
         partner_refuse_with(p, s->st, (enum stanza_error)p->blame, slice_of(p->why));
     else if (partner_stopped(p)) /* it is sent after the next start */
         stanza_unref(&s->st);
     else
-        s2s_mail_leave(&p->mail, s);
+        s2s_mail_leave(&p->mail, s, is_new);
 }
 
 static struct s2s_sent partner_item(const struct actor_item *item)
@@ -440,7 +440,7 @@ static void partner_refuse(struct actor *a, const struct actor_item *item, enum 
     struct s2s_sent s = partner_item(item);
     (void)e;
     atomic_fetch_sub(&p->gate->waiting_bytes, item->st->bytes);
-    partner_refuse_sent(p, &s);
+    partner_refuse_sent(p, &s, false);
 }
 
 /* All that was written to streams that have broken. */
@@ -449,7 +449,7 @@ static void partner_gives_back(struct partner *p)
     while (p->unacked.len > 0) {
         struct s2s_sent s = s2s_unacked_take(&p->unacked, false);
         atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
-        partner_refuse_sent(p, &s);
+        partner_refuse_sent(p, &s, false);
     }
     s2s_unacked_rewind(&p->unacked, true);
     partner_set_session(p, (slice){ 0 });
@@ -664,7 +664,7 @@ static bool partner_wait(struct partner *p, const struct s2s_sent *s)
 static void partner_overflows(struct partner *p, struct s2s_sent *s)
 {
     if (s->id.entry != 0) {
-        s2s_mail_leave(&p->mail, s);
+        s2s_mail_leave(&p->mail, s, true);
         if (!partner_is_down(p))
             partner_begin(p);
         return;
@@ -693,7 +693,7 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
     } else if (id->entry != 0 && s2s_mail_leaves(&p->mail)) {
         partner_overflows(p, &s);
     } else if (partner_is_down(p)) {
-        partner_refuse_sent(p, &s);
+        partner_refuse_sent(p, &s, true);
     } else if (partner_reply(p, &s)) {
         partner_begin(p);
     } else if (p->state == ACTOR_READY && !actor_waits(&p->actor)) {
