@@ -128,6 +128,7 @@ const struct feature *const features_all[] = {
     &capacity_feature,
     &service_lists_feature,
     &federation_feature,
+    &mail_address_feature,
     &carbons_feature,
     &csi_feature,
     &contacts_feature,

@@ -57,6 +57,26 @@ bool foreign_paced(const struct worker *w, slice remote)
     return paced;
 }
 
+struct stanza *foreign_outward(struct worker *w, const struct stanza *st)
+{
+    struct stanza *other = NULL;
+    ensure(worker_is_here(w));
+    FEATURES_EACH (f, foreign.outward)
+        if (other == NULL)
+            other = f->foreign.outward(w, st);
+    return other;
+}
+
+struct stanza *foreign_inward(struct worker *w, const struct stanza *st)
+{
+    struct stanza *other = NULL;
+    ensure(worker_is_here(w));
+    FEATURES_EACH (f, foreign.inward)
+        if (other == NULL)
+            other = f->foreign.inward(w, st);
+    return other;
+}
+
 void foreign_changed(struct worker *w) { EMIT(foreign.changed, w); }
 
 bool foreign_is_farewell(const struct stanza *st)

@@ -20,6 +20,11 @@ struct foreign_rules {
     /* A stanza was read from a stream of this domain, on the worker of the stream. false: there
      * are too many, the stream is to be read later. */
     bool (*paced)(const struct worker *w, slice remote);
+    /* The same stanza with the addresses of our users as other servers know them, and as they are
+     * here: behind the streams everything has the latter. A new one, or NULL: it is the same. On
+     * the worker of the stream. */
+    struct stanza *(*outward)(struct worker *w, const struct stanza *st);
+    struct stanza *(*inward)(struct worker *w, const struct stanza *st);
     /* Some pairs may exchange stanzas no longer, or again. On each worker. */
     void (*changed)(struct worker *w);
 };
@@ -30,6 +35,8 @@ enum verdict foreign_arrives(struct worker *w, const struct stanza *st, struct r
 enum verdict foreign_leaves(struct worker *w, const struct stanza *st, struct refusal *why);
 enum verdict foreign_to_nobody(struct worker *w, const struct stanza *st, struct refusal *why);
 bool foreign_paced(const struct worker *w, slice remote);
+struct stanza *foreign_outward(struct worker *w, const struct stanza *st);
+struct stanza *foreign_inward(struct worker *w, const struct stanza *st);
 void foreign_changed(struct worker *w); /* for whoever has changed that: on each worker */
 
 /* What tells the other side that nothing more comes: passes where nothing else does, so that both

@@ -186,8 +186,10 @@ static void back_wait_over(struct timer *t, struct loop *loop)
 static void back_write(struct s2s_in *s, struct pair *p, const struct s2s_to_back *m)
 {
     struct in_back *b = s->back;
-    xstream_tcp.stanza(&s->x, m->st,
+    struct stanza *other = foreign_outward(s->x.worker, m->st);
+    xstream_tcp.stanza(&s->x, other != NULL ? other : m->st,
                        &(struct stanza_note){ .delay_us = m->delay_us, .by = pair_local(p) });
+    stanza_unref(&other);
     metric_add_to(&s2s_stanzas, S2S_SENT, 1);
     s2s_domain_stanza(pair_remote(p), true);
     b->wrote_us = loop_now_us(back_loop(b));

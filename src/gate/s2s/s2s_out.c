@@ -17,6 +17,7 @@
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_take.h"
 #include "im/abroad.h"
+#include "im/foreign.h"
 #include "io/tls.h"
 #include "io/tls_client.h"
 #include "xmpp/ns.h"
@@ -751,7 +752,9 @@ void s2s_out_is_full(struct s2s_out *o)
 void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stanza_note *note)
 {
     ensure(o->up && o->x.state != STREAM_CLOSED && !o->x.end_sent);
-    xstream_tcp.stanza(&o->x, st, note);
+    struct stanza *other = foreign_outward(o->x.worker, st);
+    xstream_tcp.stanza(&o->x, other != NULL ? other : st, note);
+    stanza_unref(&other);
     metric_add_to(&s2s_stanzas, S2S_SENT, 1);
     s2s_domain_stanza(out_remote(o), true);
     o->wrote_us = loop_now_us(worker_loop(o->x.worker));

@@ -69,6 +69,11 @@ static void take_misaddressed(struct xstream *x, slice unit, const struct stanza
 static void take_route(struct xstream *x, struct stanza *st, const struct s2s_taker *taker)
 {
     struct refusal why = { .error = SE_POLICY_VIOLATION };
+    struct stanza *other = foreign_inward(x->worker, st);
+    if (other != NULL) {
+        stanza_unref(&st);
+        st = other;
+    }
     switch (foreign_arrives(x->worker, st, &why)) {
     case PASS:
         s2s_flow_route(x, foreign_pass(st, &why));

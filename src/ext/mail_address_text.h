@@ -1,0 +1,15 @@
+/* mail_address_text: the addresses of users in the XML text of a stanza, replaced by others. Pure.
+ */
+#pragma once
+#include "base/slice.h"
+
+struct buf;
+
+/* Another address for a bare JID; ptr NULL: it stays. */
+typedef slice mail_address_fn(void *arg, slice bare);
+
+/* Appends the text with other addresses in the attributes that name users (`from`, `to`, `jid`,
+ * `by`, `publisher`), of the stanza and of all that is in it. The resource of a full JID
+ * stays. Character data is not touched. Text that is no XML is copied from where that begins.
+ * Returns whether something was replaced. */
+bool mail_address_replace(struct buf *out, slice xml, mail_address_fn *fn, void *arg);

@@ -1,0 +1,62 @@
+#include "base/buf.h"
+#include "ext/mail_address_text.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h> /* needs the three above */
+
+static slice to_mail(void *arg, slice bare)
+{
+    (void)arg;
+    return slice_is(bare, "alice@a.test") ? SLICE("alice.smith@a.test") : (slice){ 0 };
+}
+
+static void check(const char *in, const char *expected)
+{
+    struct buf b;
+    buf_init(&b, 4096);
+    bool changed = mail_address_replace(&b, slice_of(in), to_mail, NULL);
+    assert_int_equal(changed, strcmp(in, expected) != 0);
+    assert_true(slice_eq(buf_fit(&b), slice_of(expected)));
+    buf_fini(&b);
+}
+static void test_replaces(void **state)
+{
+    (void)state;
+    check("<message from='alice@a.test/x' to='bob@b.test'/>",
+          "<message from='alice.smith@a.test/x' to='bob@b.test'/>");
+    check("<x a=\"1\" ><item jid = \"alice@a.test\"/>by='alice@a.test'</x>",
+          "<x a=\"1\" ><item jid = \"alice.smith@a.test\"/>by='alice@a.test'</x>");
+    check("<x from='b' to='alice@a.test' by='alice@a.test/'/>",
+          "<x from='b' to='alice.smith@a.test' by='alice.smith@a.test/'/>");
+}
+static void test_keeps(void **state)
+{
+    static const char *const same[] = { "",
+                                        "text",
+                                        "<body>alice@a.test</body>",
+                                        "<x node='alice@a.test'/>",
+                                        "<x from='alice@a.test.de'/>",
+                                        "<![CDATA[<x from='alice@a.test'/>]]>",
+                                        "<![CDATA[<x from='alice@a.test'/>",
+                                        "<",
+                                        "<x from",
+                                        "<x from=",
+                                        "<x from='alice@a.test",
+                                        "<x from=alice@a.test>",
+                                        "<x title='&gt; from=&apos;alice@a.test'/>",
+                                        "<x title=\" from='alice@a.test' \"/>" };
+    (void)state;
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
+        check(same[i], same[i]);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = { cmocka_unit_test(test_replaces),
+                                               cmocka_unit_test(test_keeps) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,238 @@
+"""Users who are known to other servers by their mail addresses (federation.mail-address)."""
+import pytest
+
+from muster import across, muc, pubsub, xml
+from muster.across import ONE, OTHER
+from muster.client import until
+from muster.muc import Room
+
+from test_s2s_across import BLOCKING, CARBONS, MAM, RECEIPTS, VERSION, pushed
+
+MAIL = {"alice": f"alice.smith@{ONE}", "carol": f"carol.jones@{ONE}", "bob": f"bob.brown@{OTHER}"}
+SETTINGS = {"federation.mail-address": "on"}
+
+
+def used(server, count):
+    """The server has read so many addresses."""
+    server.wait_log(f"mail-address.read used={count} ")
+
+
+@pytest.fixture
+def servers(make_server, tmp_path):
+    one, other = across.start(make_server, tmp_path, settings=SETTINGS)
+    for server, name in (one, "alice"), (one, "carol"), (other, "bob"):
+        domain = ONE if server is one else OTHER
+        server.ctl("user", "set", f"{name}@{domain}", "--email", MAIL[name].replace("b", "B", 1))
+    used(one, 2), used(other, 1)
+    return one, other
+
+
+@pytest.fixture
+def users(servers):
+    one, other = servers
+    return one.client("alice", "a"), other.client("bob", "b")
+
+
+def mail(client, resource=""):
+    return MAIL[client.name] + (f"/{resource}" if resource else "")
+
+
+@pytest.fixture
+def friends(users):
+    for client in users:
+        across.roster_of(client)
+    for (one, other) in (users, users[::-1]):
+        one.send(f"<presence to='{mail(other)}' type='subscribe'/>")
+        other.expect(f"<presence from='{mail(one)}' to='{other.bare}' type='subscribe'/>")
+        other.send(f"<presence to='{mail(one)}' type='subscribed'/>")
+        one.expect(f"<presence from='{mail(other)}' type='subscribed'/>")
+    for (one, other), resource in ((users, "b"), (users[::-1], "a")):
+        one.expect(f"<presence from='{mail(other, resource)}' type='-'/>")
+        pushed(one, mail(other), subscription="both")
+        one.drain()
+    return users
+
+
+def test_a_chat_both_ways(users):
+    alice, bob = users
+    for n in range(3):
+        alice.send(f"<message to='{mail(bob)}' type='chat' id='a{n}'><body>to Bob</body>"
+                   f"<request xmlns='{RECEIPTS}'/></message>")
+        got = bob.expect(f"<message from='{mail(alice, 'a')}' id='a{n}'><body>to Bob</body>"
+                         "</message>")
+        assert xml.canonical(got).count(ONE) == 1
+        assert got.get("to") in (bob.bare, str(bob))
+        bob.send(f"<message to='{got.get('from')}' type='chat' id='b{n}'>"
+                 f"<received xmlns='{RECEIPTS}' id='a{n}'/></message>")
+        got = alice.expect(f"<message from='{mail(bob, 'b')}' to='{alice}'>"
+                           f"<received xmlns='{RECEIPTS}' id='a{n}'/></message>")
+
+
+def test_the_address_of_the_account_is_still_reached(users):
+    alice, bob = users
+    bob.send(f"<message to='{alice.bare}' type='chat'><body>old</body></message>")
+    alice.expect(f"<message from='{mail(bob, 'b')}'><body>old</body></message>")
+
+
+def test_presence_and_rosters(servers, friends):
+    alice, bob = friends
+    assert across.roster_of(alice) == {mail(bob): ("both", None)}
+    assert across.roster_of(bob) == {mail(alice): ("both", None)}
+    alice.send("<presence><show>away</show></presence>")
+    bob.expect(f"<presence from='{mail(alice, 'a')}'><show>away</show></presence>")
+    bob.close()
+    alice.expect(f"<presence from='{mail(bob, 'b')}' type='unavailable'/>")
+    bob = servers[1].client("bob", "again")
+    alice.expect(f"<presence from='{mail(bob, 'again')}' type='-'/>")
+    bob.expect(f"<presence from='{mail(alice, 'a')}'><show>away</show></presence>")
+
+
+def test_requests_and_their_errors(friends):
+    alice, bob = friends
+    bob.send(f"<iq type='get' id='v' to='{mail(alice, 'a')}'><query xmlns='{VERSION}'/></iq>")
+    got = alice.expect(f"<iq type='get' from='{mail(bob, 'b')}' to='{alice}'/>")
+    alice.send(f"<iq type='result' id='{got.get('id')}' to='{got.get('from')}'/>")
+    bob.expect(f"<iq type='result' id='v' from='{mail(alice, 'a')}' to='{bob}'/>")
+    bob.send(f"<iq type='get' id='w' to='{mail(alice)}'><query xmlns='urn:example:no'/></iq>")
+    bob.expect(f"<iq type='error' id='w' from='{mail(alice)}'/>")
+    bob.send(f"<message to='nobody@{ONE}' type='chat' id='n'><body>x</body></message>")
+    bob.expect(f"<message type='error' id='n' from='nobody@{ONE}'/>")
+
+
+def test_copies_archive_and_blocking(servers, friends):
+    alice, bob = friends
+    phone = servers[0].client("alice", "phone")
+    phone.result("set", f"<enable xmlns='{CARBONS}'/>")
+    alice.send(f"<message to='{mail(bob)}' type='chat'><body>copied</body></message>")
+    copy = phone.expect(f"<message from='{alice.bare}'><sent xmlns='{CARBONS}'/></message>")
+    inner = next(copy.iter(f"{{{xml.CLIENT}}}message"), copy)
+    assert f"from={str(alice)!r}" in xml.canonical(copy) and inner is not None
+    bob.expect("<message><body>copied</body></message>")
+    for client, contact in (alice, mail(bob)), (bob, mail(alice)):
+        client.send(f"<iq type='set' id='q'><query xmlns='{MAM}'><x xmlns='jabber:x:data' "
+                    "type='submit'><field var='FORM_TYPE' type='hidden'>"
+                    f"<value>{MAM}</value></field><field var='with'><value>{contact}</value>"
+                    "</field></x></query></iq>")
+        client.expect("<iq id='q' type='result'/>")
+        assert [b.text for e in client.inbox if e.find(f"{{{MAM}}}result") is not None
+                for b in e.iter(f"{{{xml.CLIENT}}}body")] == ["copied"]
+        client.drain()
+    bob.result("set", f"<block xmlns='{BLOCKING}'><item jid='{mail(alice)}'/></block>")
+    alice.expect(f"<presence from='{mail(bob, 'b')}' type='unavailable'/>")
+    alice.send(f"<message to='{mail(bob)}' type='chat' id='m'><body>no</body></message>")
+    alice.expect(f"<message type='error' id='m' from='{mail(bob)}'/>")
+
+
+def test_rooms_and_invitations(servers, users):
+    alice, bob = users
+    carol = servers[0].client("carol")
+    cave = Room("cave", ONE)
+    cave.create(alice, "owner", persistentroom=True, whois="anyone")
+    alice.send(f"<message to='{cave}'><x xmlns='{muc.USER}'><invite to='{mail(bob)}'/></x></message>")
+    bob.expect(f"<message from='{cave}' to='{bob.bare}'><x xmlns='{muc.USER}'>"
+               f"<invite from='{mail(alice, 'a')}'/></x></message>")
+    cave.enter(bob, "guest")
+    assert cave.jids(alice, "guest") == {mail(bob, "b")}
+    bob.send(f"<message to='{cave}'><x xmlns='{muc.USER}'><invite to='{mail(carol)}'/></x></message>")
+    carol.expect(f"<message from='{cave}' to='{carol.bare}'><x xmlns='{muc.USER}'>"
+                 f"<invite from='{mail(bob, 'b')}'/></x></message>")
+    bob.send(f"<presence to='{cave.at('guest')}' type='unavailable'/>")
+    bob.drain()
+    cave.knock(bob, "guest")
+    found = bob.expect(f"<presence from='{cave.at('owner')}'/>")
+    assert f"jid={mail(alice, 'a')!r}" in xml.canonical(found)
+    assert alice.bare not in xml.canonical(found)
+
+
+def test_inside_nothing_changes(servers, users):
+    alice, bob = users
+    carol = servers[0].client("carol", "c")
+    alice.send(f"<message to='{carol.bare}' type='chat'><body>in</body></message>")
+    carol.expect(f"<message from='{alice}'><body>in</body></message>")
+    alice.send(f"<message to='{mail(carol)}' type='chat' id='m'><body>in</body></message>")
+    alice.expect(f"<message type='error' id='m' from='{mail(carol)}'/>")
+    alice.send(f"<message to='{mail(bob)}' type='chat'><body>{alice.bare} jid='{alice.bare}'"
+               "</body></message>")
+    bob.expect(f"<message from='{mail(alice, 'a')}'><body>{alice.bare} jid='{alice.bare}'</body>"
+               "</message>")
+
+
+def test_an_address_of_two_accounts_is_not_used(servers, users):
+    one, _ = servers
+    alice, bob = users
+
+    def written_by(client):
+        client.send(f"<message to='{mail(bob)}' type='chat'><body>by</body></message>")
+        return bob.expect("<message type='chat'><body>by</body></message>").get("from")
+
+    assert written_by(alice) == mail(alice, "a")
+    carol = one.client("carol", "c")
+    one.ctl("user", "set", carol.bare, "--email", mail(alice))
+    used(one, 0)
+    assert written_by(alice) == str(alice) and written_by(carol) == str(carol)
+    bob.send(f"<message to='{mail(alice)}' type='chat' id='m'><body>x</body></message>")
+    bob.expect(f"<message type='error' id='m' from='{mail(alice)}'/>")
+    alarm = next(a for a in one.rows("alarm", "list") if a["name"] == "federation.mail-address")
+    assert mail(alice) in alarm["detail"] and alice.bare in alarm["detail"]
+    assert carol.bare in alarm["detail"]
+    one.ctl("user", "set", carol.bare, "--email", alice.bare)
+    until("alice has the address again", lambda: written_by(alice) == mail(alice, "a"))
+    assert written_by(carol) == str(carol)
+    one.ctl("user", "set", carol.bare, "--email", "")
+    until("no alarm", lambda: not any(
+        a["name"] == "federation.mail-address" and a["state"] == "active"
+        for a in one.rows("alarm", "list")))
+
+
+def test_a_mail_address_of_another_domain_is_not_used(servers, users):
+    one, _ = servers
+    alice, bob = users
+    one.ctl("user", "set", alice.bare, "--email", "alice@elsewhere.test")
+    used(one, 1)
+    alice.send(f"<message to='{mail(bob)}' type='chat'><body>by</body></message>")
+    bob.expect(f"<message from='{alice}'><body>by</body></message>")
+
+
+def test_a_deleted_account_takes_its_leave(servers, friends):
+    one, _ = servers
+    alice, bob = friends
+    one.ctl("user", "delete", alice.bare, "--yes")
+    bob.expect(f"<presence from='{mail(alice, 'a')}' type='unavailable'/>")
+    bob.expect(f"<presence from='{mail(alice)}' type='unsubscribed'/>")
+    until("the contact has gone", lambda: across.roster_of(bob).get(mail(alice), ("none",))[0] ==
+          "none")
+    bob.send(f"<message to='{mail(alice)}' type='chat' id='m'><body>x</body></message>")
+    bob.expect(f"<message type='error' id='m' from='{mail(alice)}'/>")
+
+
+def test_after_a_restart_and_when_it_is_switched_off(servers, friends):
+    one, _ = servers
+    _, bob = friends
+    one.restart()
+    alice = one.client("alice", "a")
+    bob.expect(f"<presence from='{mail(alice, 'a')}' type='-'/>")
+    one.ctl("set", "federation.mail-address", "off")
+    one.wait_log("mail-address.read used=0 ")
+    alice.send(f"<message to='{mail(bob)}' type='chat'><body>by</body></message>")
+    bob.expect(f"<message from='{alice}'><body>by</body></message>")
+
+
+def test_what_waits_for_a_server_that_is_away(servers, users):
+    one, other = servers
+    alice, bob = users
+    other.stop()
+    alice.send(f"<message to='{mail(bob)}' type='chat'><body>waits</body></message>")
+    one.restart()
+    other.start()
+    one.ctl("s2s", "retry", OTHER)
+    bob = other.client("bob", "b")
+    bob.expect(f"<message from='{mail(alice, 'a')}'><body>waits</body></message>")
+
+
+def test_personal_events(friends):
+    alice, bob = friends
+    pubsub.publish(bob, "http://jabber.org/protocol/tune", "<item id='1'>"
+                   "<tune xmlns='http://jabber.org/protocol/tune'/></item>")
+    bob.send(f"<iq type='get' id='p' to='{mail(alice)}'><pubsub "
+             "xmlns='http://jabber.org/protocol/pubsub'><items node='urn:example:none'/></pubsub></iq>")
+    bob.expect(f"<iq id='p' type='error' from='{mail(alice)}'/>")
