@@ -15,6 +15,7 @@
 #include "im/feature.h"
 #include "im/sessions.h"
 #include "io/work.h"
+#include "ops/outside_users.h"
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -148,7 +149,7 @@ static void run_status(struct command_call *call)
 {
     const struct worker *w = call->worker;
     command_row(call);
-    command_int(call, "sessions", (int64_t)sessions_count(w));
+    command_int(call, "sessions", (int64_t)sessions_count(w) - outside_sessions(w));
     command_int(call, "accounts_loaded", (int64_t)accounts_count(w));
 }
 
@@ -255,7 +256,7 @@ static struct command status_command = {
             { .name = "uptime_s", .type = PARAM_INT, .unit = "s", .doc = "time since the start" },
             { .name = "domains", .doc = "domains of users" },
             { .name = "workers", .type = PARAM_INT, .doc = "threads that serve" },
-            { .name = "sessions", .type = PARAM_INT, .doc = "sessions of clients" },
+            { .name = "sessions", .type = PARAM_INT, .doc = "sessions of clients, without those of tests" },
             { .name = "accounts_loaded", .type = PARAM_INT, .doc = "accounts in memory" },
             { .name = "rss_kib",
               .type = PARAM_INT,

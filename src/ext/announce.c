@@ -6,6 +6,7 @@
  *
  * Limits: ANNOUNCE_BYTES_MAX; accounts are walked through PAGE_MS after PAGE_MS. */
 #include "ops/announce.h"
+#include "ops/outside_users.h"
 #include "auth/credentials.h"
 #include "base/arena.h"
 #include "base/command.h"
@@ -192,7 +193,7 @@ static void offer_read(void *arg, enum store_result result, const struct store_b
 static void offer_motd(struct account *a)
 {
     const struct motd *m = motd_current();
-    if (m == NULL)
+    if (m == NULL || outside_is_test(a))
         return;
     struct offer *o = mem_new(struct offer);
     struct store_batch *b = store_read(worker_store(a->worker), account_lane(a));

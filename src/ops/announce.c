@@ -11,6 +11,7 @@
 #include "im/session.h"
 #include "im/session_queue.h"
 #include "im/sessions.h"
+#include "ops/outside_users.h"
 
 enum { CONTENT_BYTES_MAX = 8 * ANNOUNCE_BYTES_MAX };
 
@@ -57,7 +58,7 @@ static void headline_run(struct worker *w, void *message, const struct message_f
     (void)from;
     ensure(worker_is_here(w));
     for (uint32_t i = 0; (s = sessions_next(w, &i)) != NULL;) {
-        if (!session_is_available(s))
+        if (!session_is_available(s) || outside_is_test(s->account))
             continue;
         struct stanza *st =
             stanza_make(STANZA_MESSAGE, TYPE_HEADLINE, announce_domain_of(session_bare(s)),

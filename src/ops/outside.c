@@ -15,6 +15,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "io/timer.h"
+#include "ops/outside_users.h"
 #include "ops/users.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -201,7 +202,7 @@ static const struct store_schema schema = {
     .feature = "tests",
     .migrations = migrations,
     .stmts = (struct store_stmt *const[]){ &result_put, &result_trim, &result_list, &user_put,
-                                           &user_drop, &user_forget, &user_list, NULL },
+                                           &user_drop, &user_forget, &user_list, &outside_users_all, NULL },
 };
 #define SEAL_CONTEXT SLICE("password of a test user")
 
@@ -405,12 +406,14 @@ static void schedule_changed(struct worker *w, const struct setting *s)
 
 static void outside_start(struct worker *w)
 {
+    outside_users_start(w);
     if (duty_is_here(w, DUTY_TESTS))
         schedule_in(w, FIRST_MS);
 }
 
 static void outside_stop(struct worker *w)
 {
+    outside_users_stop(w);
     if (duty_is_here(w, DUTY_TESTS))
         timer_cancel(&due);
 }
@@ -461,9 +464,11 @@ static void user_written(void *arg, enum store_result result, const struct store
                      SLICE_ARG(jid));
     else if (result != STORE_OK)
         command_fail(call, err_of_store(result), "%.*s: nothing has changed", SLICE_ARG(jid));
-    else
+    else {
+        outside_users_changed(call->worker);
         command_done(call, "%.*s is %s", SLICE_ARG(jid),
                      added ? "a test user" : "an ordinary user again");
+    }
 }
 
 static void run_test_user_add(struct command_call *call)
@@ -473,6 +478,12 @@ static void run_test_user_add(struct command_call *call)
         command_fail(call, E_SYNTAX,
                      seal_ready() ? "the password of the account is needed, of at most 1023 bytes"
                                   : "the key in secrets.key cannot be used: see `alarm list`");
+        return;
+    }
+    if (outside_user_count() >= OUTSIDE_USERS_MAX) {
+        command_fail(call, E_LIMIT,
+                     "there are %d test users, which is the most; `test user-del` removes one",
+                     OUTSIDE_USERS_MAX);
         return;
     }
     struct store_batch *b = store_write(worker_store(call->worker), 0);
@@ -584,8 +595,8 @@ static struct command user_add_command = {
             { 0 } },
     .run = run_test_user_add,
     .doc = "Marks an account as one that tests log in with. imtest uses the first. Such accounts "
-           "are not in the lists and counts of users, nor found by user search. Their passwords "
-           "are kept, sealed.",
+           "are not in the lists and counts of users and sessions, get no announcements, and are "
+           "not found by user search. Their passwords are kept, sealed. There can be 100.",
 };
 static struct command user_del_command = {
     .name = "test user-del",
@@ -624,7 +635,9 @@ const struct feature outside_feature = {
                                        &alarms[OUTSIDE_PUSH], NULL },
     .metrics = (struct metric *const[]){ &tests_passed, &tests_failed, &tests_latency, NULL },
     .logs = (struct log_area *const[]){ &log_tests, NULL },
+    .messages = (const struct message_row *const[]){ &outside_users_message, NULL },
     .account.remove = outside_removing,
+    .account.deleted = outside_users_deleted,
     .worker.start = outside_start,
     .worker.stop = outside_stop,
 };

@@ -17,6 +17,7 @@
 #include "im/sessions.h"
 #include "ops/admins.h"
 #include "ops/announce.h"
+#include "ops/outside_users.h"
 #include "ops/users_profile.h"
 
 /* Rows of one answer; more are asked for with --after or --user. */
@@ -352,7 +353,9 @@ static void run_session_list(struct command_call *call)
         return;
     }
     for (uint32_t i = 0, rows = 0; (s = sessions_next(w, &i)) != NULL; rows++) {
-        if (rows < SESSION_ROWS_MAX)
+        if (outside_is_test(s->account))
+            rows--;
+        else if (rows < SESSION_ROWS_MAX)
             users_add_session(call, s);
         else
             call->left_out++;

@@ -12,6 +12,7 @@
 #include "im/feature.h"
 #include "im/roster.h"
 #include "im/roster_account.h"
+#include "ops/outside_users.h"
 #include "ops/users.h"
 #include "ops/users_profile.h"
 
@@ -96,7 +97,7 @@ static void run_count(struct command_call *call)
     const struct account *a;
     int64_t active = 0, idle = 0;
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;) {
-        if (!is_online(a, &o))
+        if (!is_online(a, &o) || outside_is_test(a))
             continue;
         idle += o.idle;
         active += !o.idle;
@@ -155,7 +156,8 @@ static void run_online(struct command_call *call)
     const struct account *a;
     uint32_t left = users_limit(call);
     for (uint32_t i = 0; left > 0 && (a = accounts_next(w, &i)) != NULL;) {
-        if (!is_online(a, &o) || (state.ptr != NULL && slice_is(state, "idle") != o.idle))
+        if (!is_online(a, &o) || outside_is_test(a) ||
+            (state.ptr != NULL && slice_is(state, "idle") != o.idle))
             continue;
         command_row(call);
         command_text(call, "jid", a->jid);

@@ -54,6 +54,22 @@ class Authority:
         return {"certificate": str(pem), "key": str(secret)}
 
 
+def self_signed(folder, name, *domains):
+    """As Authority.issue(), of a certificate that is its own authority."""
+    own = Authority(folder, f"{name}-authority")
+    cert = (own._builder(own.name, own.key, -1, 90)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(d) for d in domains]),
+                           critical=False)
+            .sign(own.key, hashes.SHA256()))
+    pem, secret = folder / f"{name}.pem", folder / f"{name}.key"
+    pem.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+    secret.write_bytes(own.key.private_bytes(serialization.Encoding.PEM,
+                                             serialization.PrivateFormat.PKCS8,
+                                             serialization.NoEncryption()))
+    secret.chmod(0o600)
+    return {"certificate": str(pem), "key": str(secret)}
+
+
 def settings(**more):
     """Settings of a server that federates with all, with more of s2s: _ stands for a hyphen."""
     return {"s2s.policy": "open",

@@ -8,13 +8,17 @@ MUC = "http://jabber.org/protocol/muc"
 OURS, THEIRS = "one.example", "partner.example"
 
 
-def start(make_server, folder, kind, finish, settings=None, trusted=True, **options):
+def start(make_server, folder, kind, finish, settings=None, trusted=True, certificate=None,
+          our_certificate=None, **options):
     """Starts both; options are of the other server, a class. What is to be finished is added to a
-    list."""
+    list. The certificates: functions of the authority, in place of good ones."""
     authority = federation.Authority(folder)
     other = authority if trusted else federation.Authority(folder, "other")
-    cert = other.issue("partner", THEIRS, f"conference.{THEIRS}")
-    tls = {**authority.issue("ours", OURS, f"conference.{OURS}"), "trust": str(authority.file)}
+    cert = (certificate(authority) if certificate is not None
+            else other.issue("partner", THEIRS, f"conference.{THEIRS}"))
+    tls = {**(our_certificate(authority) if our_certificate is not None
+              else authority.issue("ours", OURS, f"conference.{OURS}")),
+           "trust": str(authority.file)}
     ours = make_server("alice", "carol", domains=[OURS], s2s=True, tls=tls,
                        settings=federation.settings(**(settings or {})))
     c2s, s2s, dns = free_ports(3)

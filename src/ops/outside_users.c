@@ -1,0 +1,172 @@
+#include "ops/outside_users.h"
+#include "base/arena.h"
+#include "base/ensure.h"
+#include "home/here.h"
+#include "home/node.h"
+#include "home/question.h"
+#include "im/account.h"
+#include "im/session.h"
+#include "io/timer.h"
+#include "store/store.h"
+#include <pthread.h>
+
+enum { SOON_MS = 1, AGAIN_MS = 5000 };
+
+struct store_stmt outside_users_all = {
+    .name = "test-user.all",
+    .sql = "SELECT t.account, a.jid FROM test_user t JOIN account a ON a.id = t.account "
+           "ORDER BY t.at_us, t.account LIMIT 100",
+    .params = "",
+    .cols = "it",
+};
+
+struct user {
+    int64_t id;
+    slice jid;
+};
+
+static struct {
+    pthread_rwlock_t lock; /* guards the three below */
+    struct arena *arena;
+    struct user *each;
+    uint32_t count;
+    _Atomic bool any;
+} users = { .lock = PTHREAD_RWLOCK_INITIALIZER };
+
+/* Of worker 0. */
+static struct timer again;
+static struct store_op *op;
+static bool changed; /* since it is being read */
+
+bool outside_is_test(const struct account *a)
+{
+    bool is = false;
+    if (!atomic_load_explicit(&users.any, memory_order_relaxed))
+        return false;
+    pthread_rwlock_rdlock(&users.lock);
+    for (uint32_t i = 0; i < users.count && !is; i++)
+        is = users.each[i].id == a->id;
+    pthread_rwlock_unlock(&users.lock);
+    return is;
+}
+
+uint32_t outside_user_count(void)
+{
+    pthread_rwlock_rdlock(&users.lock);
+    uint32_t count = users.count;
+    pthread_rwlock_unlock(&users.lock);
+    return count;
+}
+
+uint32_t outside_sessions(const struct worker *w)
+{
+    uint32_t count = 0;
+    ensure(worker_is_here(w));
+    pthread_rwlock_rdlock(&users.lock);
+    for (uint32_t i = 0; i < users.count; i++) {
+        const struct account *a = account_find(w, users.each[i].jid);
+        if (a == NULL)
+            continue;
+        SESSIONS_EACH (s, a)
+            count++;
+    }
+    pthread_rwlock_unlock(&users.lock);
+    return count;
+}
+
+static void users_take(const struct store_batch *b)
+{
+    struct arena *arena = arena_create(0);
+    uint32_t count = store_row_count(b, 0);
+    struct user *each = arena_new(arena, struct user, count + 1);
+    ensure(count <= OUTSIDE_USERS_MAX);
+    for (uint32_t i = 0; i < count; i++)
+        each[i] = (struct user){ store_int(b, 0, i, 0), slice_dup(arena, store_text(b, 0, i, 1)) };
+    pthread_rwlock_wrlock(&users.lock);
+    struct arena *old = users.arena;
+    users.arena = arena;
+    users.each = each;
+    users.count = count;
+    pthread_rwlock_unlock(&users.lock);
+    atomic_store(&users.any, count > 0);
+    arena_destroy(&old);
+}
+
+static struct store_batch *users_batch(const struct worker *w)
+{
+    struct store_batch *b = store_read(worker_store(w), 0);
+    store_add(b, &outside_users_all, STORE_ANY_ROWS, NULL, 0);
+    return b;
+}
+
+static void users_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    const struct worker *w = arg;
+    op = NULL;
+    if (result == STORE_OK)
+        users_take(b);
+    if (result != STORE_OK || changed)
+        timer_set(worker_loop(w), &again, result == STORE_OK ? SOON_MS : AGAIN_MS);
+    changed = false;
+}
+
+static void users_due(struct timer *t, struct loop *loop)
+{
+    struct worker *w = worker_here();
+    (void)t;
+    changed = op != NULL;
+    if (op == NULL)
+        op = store_submit(users_batch(w), loop, 0, users_read, w);
+}
+
+static void users_changed_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)message, (void)from;
+    if (worker_index(w) == 0)
+        users_due(&again, worker_loop(w));
+}
+
+void outside_users_deleted(struct worker *w, slice bare)
+{
+    (void)bare;
+    if (worker_index(w) == 0 && atomic_load(&users.any))
+        users_due(&again, worker_loop(w));
+}
+
+const struct message_row outside_users_message = {
+    .id = 121,
+    .scope = MESSAGE_CLUSTER,
+    .name = "tests.users",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = users_changed_run,
+};
+
+void outside_users_changed(struct worker *w)
+{
+    each_home(w, &outside_users_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
+}
+
+static void users_read_first(void *arg, enum store_result result, const struct store_batch *b)
+{
+    const struct worker *w = arg;
+    if (result == STORE_OK)
+        users_take(b);
+    else
+        timer_set(worker_loop(w), &again, AGAIN_MS);
+}
+
+void outside_users_start(struct worker *w)
+{
+    again.fn = users_due;
+    if (worker_index(w) == 0)
+        (void)store_run(users_batch(w), users_read_first, w);
+}
+
+void outside_users_stop(struct worker *w)
+{
+    if (worker_index(w) != 0)
+        return;
+    timer_cancel(&again);
+    store_cancel(&op);
+}
