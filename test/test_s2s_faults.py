@@ -12,6 +12,7 @@ from muster.prosody import Dns
 from muster.server import free_ports
 from test_upload import http_do
 
+MEMORY_OF_A_STREAM_KIB = 40  # of a program with checks
 NICK = "http://jabber.org/protocol/nick"
 KINDS = {"prosody": (prosody, prosody.Prosody), "ejabberd": (ejabberd, ejabberd.Ejabberd)}
 MORE = {"prosody": {"more": '"vcard_legacy"; "vcard4"; "offline"; "time"; "carbons"; "smacks";'},
@@ -365,6 +366,39 @@ def test_more_streams_than_an_address_may_have(node, authority):
     partner.talk(alice, carol, "meanwhile")
     for sock in socks:
         sock.close()
+    until("room for others", lambda: came(node, authority, alice))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(nodes.COUNT > 1, reason="the limit is of a node")
+def test_five_thousand_streams_of_one_server(make_server, authority):
+    """Each is authenticated and idle. The next one is refused, users notice nothing, and the memory
+    is that of so many streams."""
+    count = 5000
+    tls = {**authority.issue("ours", OURS), "trust": str(authority.file)}
+    node = make_server("alice", "carol", domains=[OURS], s2s=True, tls=tls,
+                       settings=federation.settings(connections_per_address=count, idle="1h"))
+    alice, carol = node.client("alice", "a"), node.client("carol", "c")
+    cert = authority.issue("theirs", THEIRS)
+    peers = [Peer(node, THEIRS, OURS, cert).join() for _ in range(100)]
+    before = node.status_kib()
+    try:
+        while len(peers) < count:
+            peers.append(Peer(node, THEIRS, OURS, cert).join())
+            if len(peers) % 500 == 0:
+                partner.talk(alice, carol, f"at {len(peers)}")
+        each = (node.status_kib() - before) / (count - 100)
+        assert each <= MEMORY_OF_A_STREAM_KIB, f"{each:.1f} KiB"
+        with pytest.raises((AssertionError, OSError)):
+            Peer(node, THEIRS, OURS, cert).join()
+        for peer in peers[0], peers[count // 2], peers[-1]:
+            peer.send(f"<message to='{alice}' from='bob@{THEIRS}' type='chat' id='{id(peer)}'>"
+                      "<body>y</body></message>")
+            alice.expect(f"<message from='bob@{THEIRS}' id='{id(peer)}'/>")
+        partner.talk(carol, alice, "full")
+    finally:
+        for peer in peers:
+            peer.sock.close()
     until("room for others", lambda: came(node, authority, alice))
 
 

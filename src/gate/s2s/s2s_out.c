@@ -109,7 +109,8 @@ static bool out_is_offended(slice condition)
 static void out_heard(struct xstream *x, const struct elem *error)
 {
     struct s2s_out *o = s2s_out_of(x);
-    struct elem condition;
+    struct elem condition, text;
+    slice words = { 0 };
     o->heard = true;
     if (o->partner == NULL)
         return;
@@ -121,8 +122,11 @@ static void out_heard(struct xstream *x, const struct elem *error)
         partner_offends(o->partner);
     if (slice_is(condition.name, "see-other-host"))
         partner_see_other(o->partner, elem_text(&condition, out_scratch(o)));
-    partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false, "the server says: %.*s",
-                  (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr);
+    if (elem_child(error, "text", NS_STREAM_ERROR, &text))
+        words = elem_text(&text, out_scratch(o));
+    partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false, "the server says: %.*s%s%.*s",
+                  (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr,
+                  words.len > 0 ? ": " : "", (int)(words.len < 128 ? words.len : 128), words.ptr);
 }
 
 /* The other side has ended the connection: not the network, where nobody answers. */

@@ -1,0 +1,127 @@
+"""IPv6: every listener and every connection that the server makes, at ::1. The tables are complete:
+a listener that is not in the first, and a file that makes connections and is not in the second,
+fail."""
+import http.client
+import pathlib
+import re
+import socket
+import tempfile
+
+import pytest
+
+from muster import database, nodes
+from muster.client import until
+from muster.server import free_ports
+
+import test_cert_mail
+import test_cert_ocsp
+import test_copy
+import test_rename
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+LISTENERS = {  # key of the node file: the test that connects to it at ::1
+    **{f"listen.{kind}": "test_s2s_mesh.py::test_every_listener_at_ipv6" for kind in (
+        "c2s", "c2s_tls", "component", "http", "https", "bosh", "proxy65", "s2s", "s2s_tls")},
+    "listen.metrics": "test_ipv6.py::test_metrics",
+}
+CONNECTORS = {  # source file: the tests in which it connects to ::1
+    "src/gate/s2s/s2s_find.c": ["test_s2s_mesh.py::test_servers_that_have_ipv6_alone",
+                                "test_s2s_dns.py::test_"],
+    "src/app/mail.c": ["test_ipv6.py::test_mail"],
+    "src/app/cert_ocsp.c": ["test_ipv6.py::test_ocsp"],
+    "src/store/pgsql_conn.c": ["test_ipv6.py::test_postgresql"],
+    "src/store/store_copy.c": ["test_ipv6.py::test_postgresql"],
+    "src/store/store_rename.c": ["test_ipv6.py::test_postgresql"],
+}
+MAKES = re.compile(r"\b(dial_start|visit_start|PQconnectdb\w*)\(")
+one_node = pytest.mark.skipif(nodes.COUNT > 1, reason="of one node")
+
+
+def test_every_listener_stands_here():
+    keys = set(re.findall(r"`(listen\.[a-z0-9_]+)`", (ROOT / "docs/config.md").read_text()))
+    assert keys == set(LISTENERS)
+
+
+def test_everything_that_connects_stands_here():
+    made = {str(file.relative_to(ROOT)) for folder in ("app", "gate", "store", "ext", "http", "home")
+            for file in (ROOT / "src" / folder).rglob("*.c")
+            if MAKES.search(file.read_text()) and not file.stem.endswith(("_test", "_bench", "_fuzz"))}
+    assert made == set(CONNECTORS)
+
+
+def test_the_tests_exist():
+    for test in [*LISTENERS.values(), *(t for tests in CONNECTORS.values() for t in tests)]:
+        file, _, name = test.partition("::")
+        assert f"def {name}" in (ROOT / "test" / file).read_text(), test
+
+
+@one_node
+def test_metrics(make_server):
+    server = make_server(start=False)
+    port, = free_ports(1)
+    server.conf["listen"]["metrics"] = [f"[::1]:{port}"]
+    server.start()
+    connection = http.client.HTTPConnection("::1", port, timeout=10)
+    connection.request("GET", "/metrics")
+    assert b"muster_" in connection.getresponse().read()
+    connection.close()
+
+
+def at_ipv6(maker):
+    """socket.create_server(), at ::1 in place of 127.0.0.1."""
+    return lambda address, **more: maker(("::1", address[1]), family=socket.AF_INET6, **more)
+
+
+def test_mail(make_server, monkeypatch):
+    monkeypatch.setattr(socket, "create_server", at_ipv6(socket.create_server))
+    relay = test_cert_mail.Relay()
+    relay.address = f"[::1]:{relay.socket.getsockname()[1]}"
+    try:
+        server = make_server(settings=test_cert_mail.settings(relay))
+        assert server.ctl_run("cert", "mail-test").returncode == 0
+        assert len(test_cert_mail.mails(relay, 1)) == 1
+    finally:
+        relay.close()
+
+
+def test_ocsp(make_server, tmp_path, monkeypatch):
+    port, = free_ports(1)
+    authority = test_cert_ocsp.Authority(tmp_path, port)
+    authority.url = f"http://[::1]:{port}/ocsp"
+    tls = authority.issue()
+    monkeypatch.setattr(socket, "create_server", at_ipv6(socket.create_server))
+    responder = test_cert_ocsp.Responder(port, authority.answer(-1, 24))
+    try:
+        server = make_server(tls=tls, settings={"ocsp.allow-local": True})
+        assert test_cert_ocsp.answered(server)["responder"] == authority.url
+        until("it is shown", lambda: test_cert_ocsp.shown(server.tls_port) == "good")
+    finally:
+        responder.close()
+
+
+@pytest.mark.sqlite
+@one_node
+@pytest.mark.skipif(not (database.programs() / "initdb").exists(), reason="no PostgreSQL")
+def test_postgresql(make_server):
+    """The database of a server is copied there, renames an account, and is used."""
+    port, = free_ports(1)
+    own = database.PostgreSQL(tempfile.mkdtemp(prefix="muster-six."))
+    own.OPTIONS = (*(o for o in own.OPTIONS if not o.startswith("listen")),
+                   "listen_addresses=::1", f"port={port}")
+    own.url = lambda name: f"postgresql://muster@[::1]:{port}/{name}"
+    try:
+        own.create()
+        database.psql(own.url("postgres"), "CREATE DATABASE muster TEMPLATE template0")
+        server = make_server("alice")
+        server.stop()
+        done = test_copy.copy(server, own.url("muster"))
+        assert done.returncode == 0, done.stderr
+        server.conf["database"] = own.url("muster")
+        server.write()
+        done = test_rename.rename(server, "alice@localhost", "alicia@localhost")
+        assert done.returncode == 0, done.stderr
+        server.start()
+        server.client("alicia").ping()
+        server.stop()
+    finally:
+        own.finish()
