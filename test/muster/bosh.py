@@ -18,8 +18,8 @@ class Request:
 
     def __init__(self, rid, sock, text):
         self.rid, self.sock, self.text = rid, sock, text
-        self.buffer = b""
-        self.body = self.status = self.headers = None
+        self.buffer = bytearray()
+        self.body = self.status = self.headers = self.line = None
 
     def read(self):
         """Takes what is there; True when the answer is complete."""
@@ -32,16 +32,19 @@ class Request:
         if not data:
             raise ConnectionError(f"closed while rid {self.rid} was open: {self.buffer[:200]}")
         self.buffer += data
-        head, found, rest = self.buffer.partition(b"\r\n\r\n")
-        if not found:
-            return False
-        lines = head.decode().split("\r\n")
-        self.headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:])}
+        if self.headers is None:
+            head, found, self.buffer = self.buffer.partition(b"\r\n\r\n")
+            if not found:
+                self.buffer = head
+                return False
+            self.line, *lines = head.decode().split("\r\n")
+            self.headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines)}
+        rest = self.buffer
         if len(rest) < int(self.headers["content-length"]):
             return False
-        self.status = int(lines[0].split()[1])
+        self.status = int(self.line.split()[1])
         if "xml" in self.headers.get("content-type", "") or rest.startswith(b"<body"):
-            self.body = ET.fromstring(rest)
+            self.body = ET.fromstring(bytes(rest))
         return True
 
 

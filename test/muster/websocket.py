@@ -39,7 +39,7 @@ class WebSocket(Client):
         if tls:
             self.sock = insecure_context(alpn=["http/1.1"]).wrap_socket(
                 self.sock, server_hostname=self.domain)
-        self.buffer = b""
+        self.buffer = bytearray()  # long answers come in many pieces
         self.pongs = []
         self.closed_with = None  # code of the close frame
         key = base64.b64encode(os.urandom(16))
@@ -107,7 +107,8 @@ class WebSocket(Client):
                 size, at = int.from_bytes(self.buffer[2:2 + width], "big"), 2 + width
             if len(self.buffer) < at + size:
                 break
-            payload, self.buffer = self.buffer[at:at + size], self.buffer[at + size:]
+            payload = bytes(self.buffer[at:at + size])
+            del self.buffer[:at + size]
             self._frame_arrived(opcode, payload)
             took = True
         return took

@@ -9,6 +9,7 @@
 #include "gate/s2s/s2s_partner_back.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
+#include "im/foreign.h"
 #include "xmpp/ns.h"
 
 enum { RING_FIRST = 16 };
