@@ -95,8 +95,9 @@ static struct setting ocsp_local = {
     .def = 0,
     .max = 1,
     .changed = ocsp_changed,
-    .doc = "Whether a responder that a certificate names may be at this machine or its link: at a "
-           "loopback, link-local or unspecified address. The responder of ocsp.uri may always.",
+    .doc = "Whether a responder or a list of revoked certificates that a certificate names may be "
+           "at this machine or its link: at a loopback, link-local or unspecified address. The "
+           "responder of ocsp.uri may always.",
 };
 static struct setting ocsp_every = {
     .name = "ocsp.check-every",
@@ -107,8 +108,13 @@ static struct setting ocsp_every = {
     .max = 7LL * DAY_S * 1000,
     .changed = ocsp_changed,
     .doc = "How often the OCSP responder is asked, at least. An answer that ends sooner is asked "
-           "for again after half of its time.",
+           "for again after half of its time. About certificates of others, which "
+           "tls.servers-revocation and tls.clients-revocation are about, it is how long an answer "
+           "or a list counts at most.",
 };
+
+bool cert_ocsp_allows_local(void) { return setting_bool(&ocsp_local); }
+int64_t cert_ocsp_every_s(void) { return setting_int(&ocsp_every) / 1000; }
 
 /* A certificate, and what is known about it. */
 struct ocsp_item {

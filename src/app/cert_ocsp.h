@@ -5,6 +5,7 @@
  * ends. If that fails, the old one is shown until its end. */
 #pragma once
 #include <stdbool.h>
+#include <stdint.h>
 
 struct arena;
 struct cert_ocsp;
@@ -25,6 +26,9 @@ void cert_ocsp_use(struct cert_ocsp *made);
 /* Whether the certificate demands answers (RFC 7633), but none can be had: ocsp.enabled is off, it
  * names no responder, or its issuer is not behind it. Any thread. */
 bool cert_ocsp_misses(const struct tls_chain *chain);
+/* ocsp.allow-local, and ocsp.check-every in seconds. Any thread. */
+bool cert_ocsp_allows_local(void);
+int64_t cert_ocsp_every_s(void);
 #define CERT_OCSP_MISSING                                                                          \
     "none can be had: ocsp.enabled is off, or it names no responder, or its issuer is not in the " \
     "file"

@@ -1,5 +1,6 @@
 #include "app/edges.h"
 #include "admin/control.h"
+#include "app/cert_revoke.h"
 #include "app/cert_trust.h"
 #include "app/node_file.h"
 #include "app/outbound.h"
@@ -197,6 +198,7 @@ static const struct edge_row {
     { &bosh_edge, NULL, NULL, NULL },
     { &web_edge, web_make, web_free, web_tls_new },
     { &outbound_edge, NULL, NULL, NULL },
+    { &cert_revoke_edge, NULL, NULL, NULL },
     { &control_edge, control_make, control_free, NULL },
 };
 #define EDGE_ROWS (sizeof rows / sizeof rows[0])

@@ -9,6 +9,7 @@
 #include "app/cert_commands.h"
 #include "app/cert_monitor.h"
 #include "app/cert_ocsp.h"
+#include "app/cert_revoke.h"
 #include "app/cert_show.h"
 #include "app/cert_trust.h"
 #include "app/cert_watch.h"
@@ -210,6 +211,7 @@ const struct feature *const features_all[] = {
     &cert_monitor_feature,
     &mail_feature,
     &cert_ocsp_feature,
+    &cert_revoke_feature,
     &tls_settings_feature,
     &cert_show_feature,
     &cert_check_feature,

@@ -7,6 +7,7 @@
 #include "home/duty.h"
 #include "home/edge.h"
 #include "home/here.h"
+#include "home/node.h"
 #include "io/resolve.h"
 #include "io/visit.h"
 #include <stdio.h>
@@ -16,8 +17,11 @@ enum { SERVERS_BYTES = 1001 };
 
 static void (*ends[OUTBOUND_ENDS_MAX])(void);
 static size_t end_count;
-static struct resolver *resolver;
-static char servers[SERVERS_BYTES]; /* that it asks */
+/* Of each worker, with the servers that it asks. */
+static struct {
+    struct resolver *resolver;
+    char servers[SERVERS_BYTES];
+} asking[NODE_WORKERS_MAX];
 
 void outbound_at_stop(void (*end)(void))
 {
@@ -28,17 +32,19 @@ void outbound_at_stop(void (*end)(void))
 struct resolver *outbound_resolver(struct worker *w)
 {
     const char *wanted = setting_text(&s2s_dns_servers);
+    struct resolver **resolver = &asking[worker_index(w)].resolver;
+    char *servers = asking[worker_index(w)].servers;
     const char *given = *wanted != '\0' ? wanted : NULL;
     struct why why;
     enum err e = OK;
-    if (resolver == NULL)
-        e = resolver_create(&resolver, worker_loop(w), given, &why);
+    if (*resolver == NULL)
+        e = resolver_create(resolver, worker_loop(w), given, &why);
     else if (strcmp(servers, wanted) != 0)
-        e = resolver_servers(resolver, given, &why);
+        e = resolver_servers(*resolver, given, &why);
     if (e != OK)
         log_error(&log_server, LOG_EV("outbound.dns"), LOG_C("why", why.text));
-    snprintf(servers, sizeof servers, "%s", wanted);
-    return resolver;
+    snprintf(servers, SERVERS_BYTES, "%s", wanted);
+    return *resolver;
 }
 
 static void outbound_stop(void *own, struct worker *w)
@@ -59,8 +65,7 @@ static bool outbound_idle(void *own, struct worker *w)
 static void outbound_end(void *own, struct worker *w)
 {
     (void)own;
-    if (duty_is_here(w, DUTY_CERTS))
-        resolver_destroy(&resolver);
+    resolver_destroy(&asking[worker_index(w)].resolver);
 }
 
 const struct edge outbound_edge = {

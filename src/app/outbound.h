@@ -1,5 +1,5 @@
-/* outbound: what the short errands of the duty of certificates (io/visit.h) have in common: the
- * resolver. At the home of DUTY_CERTS only. */
+/* outbound: what the short errands about certificates (io/visit.h) have in common: the
+ * resolver. Of each worker. */
 #pragma once
 
 struct edge;
@@ -13,5 +13,6 @@ enum { OUTBOUND_ENDS_MAX = 4 };
  * of the duty; at most OUTBOUND_ENDS_MAX. */
 void outbound_at_stop(void (*end)(void));
 
-/* It asks the name servers of s2s.dns-servers, or those of the system. NULL: none can be asked. */
+/* Of this worker. It asks the name servers of s2s.dns-servers, or those of the system. NULL: none
+ * can be asked. */
 struct resolver *outbound_resolver(struct worker *w);

@@ -11,6 +11,7 @@
 #include "home/here.h"
 #include "im/feature.h"
 #include "io/tls_policy.h"
+#include "io/tls_revoke.h"
 #include <stdio.h>
 
 static const char *const version_words[] = { "1.2", "1.3", NULL };
@@ -60,6 +61,43 @@ static bool groups_ok(slice text) { return tls_group_unknown(text).len == 0; }
 #define GROUPS_FORM                                                                                \
     "names of groups, each once: X25519, X448, P-256, P-384, P-521, with one of these also "       \
     "ffdhe3072, ffdhe4096, ffdhe6144, ffdhe8192"
+
+/* Whether the certificates of peers are revoked. */
+
+static const char *const revocation_words[] = { "off", "stapled", "asked", "required", NULL };
+
+static void revocation_apply(void);
+
+static void revocation_changed(struct worker *w, const struct setting *s)
+{
+    (void)w, (void)s;
+    revocation_apply();
+}
+
+#define REVOCATION_ROW(context, text)                                                              \
+    {                                                                                              \
+        .name = "tls." context "-revocation", .scope = SCOPE_CLUSTER, .type = PARAM_CHOICE,        \
+        .def = TLS_REVOKE_STAPLED, .max = TLS_REVOKE_REQUIRED, .choices = revocation_words,        \
+        .changed = revocation_changed, .doc = text                                                 \
+    }
+
+static struct setting servers_revocation = REVOCATION_ROW(
+    "servers", "How it is found out whether the certificate of another server is revoked, beside "
+               "lists in the trust store. stapled: by the OCSP answer that it shows. asked: if it "
+               "shows none, the responder or the list that the certificate names is asked, and a "
+               "server about which nobody answers is accepted. required: as asked, but such a "
+               "server is refused. off: an answer that it shows does not count either.");
+static struct setting clients_revocation = REVOCATION_ROW(
+    "clients", "How it is found out whether the certificate of a client that logs in with it is "
+               "revoked, beside lists in the trust store. off and stapled: not at all. asked: the "
+               "responder or the list that the certificate names is asked, and if nobody answers "
+               "the certificate is accepted. required: then it is refused.");
+
+static void revocation_apply(void)
+{
+    tls_revocation_set(TLS_SERVERS, (enum tls_revocation)setting_int(&servers_revocation));
+    tls_revocation_set(TLS_CLIENTS, (enum tls_revocation)setting_int(&clients_revocation));
+}
 
 /* The rows of one context. */
 struct context_rows {
@@ -111,6 +149,7 @@ static void policy_agree(struct tls_policy *p, struct why *why)
 void tls_settings_apply(void)
 {
     char detail[sizeof(struct why) + 16] = "";
+    revocation_apply();
     for (unsigned i = 0; i < TLS_CONTEXTS; i++) {
         struct why why = { "" };
         const char *name = tls_context_name((enum tls_context)i);
@@ -201,8 +240,9 @@ static struct command list_command = {
 
 const struct feature tls_settings_feature = {
     .name = "tls",
-    .settings = (struct setting *const[]){ ROWS_OF(TLS_CLIENTS), ROWS_OF(TLS_HTTPS),
-                                           ROWS_OF(TLS_SERVERS), NULL },
+    .settings =
+        (struct setting *const[]){ ROWS_OF(TLS_CLIENTS), ROWS_OF(TLS_HTTPS), ROWS_OF(TLS_SERVERS),
+                                   &servers_revocation, &clients_revocation, NULL },
     .commands = (struct command *const[]){ &list_command, NULL },
     .alarms = (struct alarm *const[]){ &policy_alarm, &keys_alarm, NULL },
 };

@@ -279,7 +279,7 @@ void conn_hand_over(struct conn *c, const struct conn_ops *ops, void *owner)
 {
     c->ops = ops;
     c->owner = owner;
-    c->hold = 0;
+    c->hold &= CONN_HOLD_REVOCATION;
     c->high = false; /* the new owner is told itself */
     c->offer = true;
     conn_queue(c);

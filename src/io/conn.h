@@ -93,8 +93,10 @@ void conn_start_tls_client(struct conn *c, const struct tls_call *call);
  * conn_start_tls(). Its sessions are not resumed. */
 void conn_ask_certificate(struct conn *c, struct tls_trust *trust, enum tls_usage usage);
 bool conn_is_secure(const struct conn *c);
-/* The verdict on the peer's chain, until on_closed, also after a failure; NULL: nobody has
- * asked. */
+/* The verdict on the peer's chain, until on_closed, also after a failure; NULL: nobody has asked.
+ * Where the authority is asked whether the certificate is revoked (io/tls_revoke.h), it may change
+ * after CONN_SECURED, but not after the first on_input: input is held until the answer, for a
+ * bounded time. */
 const struct tls_peer *conn_tls_peer(const struct conn *c);
 /* The same as it is now, by the certificates that are trusted now (NULL: none): the handshake may
  * be long ago. */
@@ -132,7 +134,8 @@ enum conn_hold {
     CONN_HOLD_PRESSURE = 4,
     CONN_HOLD_MOVE = 8,
     CONN_HOLD_OUTPUT = 16,
-    CONN_HOLD_UNFINISHED = 32
+    CONN_HOLD_UNFINISHED = 32,
+    CONN_HOLD_REVOCATION = 64 /* the connection's own: see conn_tls_peer() */
 };
 void conn_hold(struct conn *c, unsigned reason);
 /* Unread bytes are offered again later in this tick. */

@@ -264,6 +264,30 @@ static void tls_fail(struct conn *c)
     ERR_clear_error();
 }
 
+/* tls_revoke_wait.answered. */
+static void conn_tls_answered(struct tls_revoke_wait *wait, enum tls_revoke_end end)
+{
+    struct tls_judgement *j = CONTAINER_OF(wait, struct tls_judgement, wait);
+    tls_judgement_answered(j, end);
+    if (conn_tls_is_refused(j->conn->tls))
+        conn_fail(j->conn, j->peer.reason);
+    else
+        conn_release(j->conn, CONN_HOLD_REVOCATION);
+}
+
+/* Nothing is read before it is known whether the peer's certificate is revoked. */
+static void conn_tls_ask(struct conn *c)
+{
+    struct tls_judgement *j = c->tls->judgement;
+    X509 *cert = j != NULL ? SSL_get0_peer_certificate(c->tls->ssl) : NULL;
+    if (cert == NULL)
+        return;
+    j->conn = c;
+    j->wait.answered = conn_tls_answered;
+    if (tls_judgement_ask(j, cert))
+        conn_hold(c, CONN_HOLD_REVOCATION);
+}
+
 static bool conn_tls_handshake(struct conn *c)
 {
     errors_clear();
@@ -279,6 +303,11 @@ static bool conn_tls_handshake(struct conn *c)
     c->secured = true;
     metric_add(&io_tls_handshakes, 1);
     conn_opened(c);
+    conn_tls_ask(c);
+    if (conn_tls_is_refused(c->tls)) {
+        tls_fail(c);
+        return false;
+    }
     conn_tell(c, CONN_SECURED);
     return c->state == CONN_OPEN;
 }

@@ -53,13 +53,21 @@ static enum err ocsp_pair_make(struct ocsp_pair *p, const struct tls_chain *chai
     return OK;
 }
 
-enum err tls_ocsp_ask(struct buf *out, const struct tls_chain *chain, struct why *why)
+static enum err ocsp_pair_of(struct ocsp_pair *p, X509 *cert, X509 *issuer, struct why *why)
 {
-    struct ocsp_pair pair;
+    ensure(X509_up_ref(cert) == 1 && X509_up_ref(issuer) == 1);
+    *p = (struct ocsp_pair){ cert, issuer, OCSP_cert_to_id(EVP_sha1(), cert, issuer) };
+    if (p->id != NULL)
+        return OK;
+    why_set(why, "the certificate cannot be named in OCSP");
+    ocsp_pair_free(p);
+    return E_SYNTAX;
+}
+
+/* Frees the pair. */
+static enum err ocsp_ask(struct buf *out, struct ocsp_pair pair)
+{
     unsigned char *der = NULL;
-    enum err e = ocsp_pair_make(&pair, chain, why);
-    if (e != OK)
-        return e;
     OCSP_REQUEST *question = OCSP_REQUEST_new();
     OCSP_CERTID *id = OCSP_CERTID_dup(pair.id);
     ensure(question != NULL && id != NULL && OCSP_request_add0_id(question, id) != NULL);
@@ -70,6 +78,20 @@ enum err tls_ocsp_ask(struct buf *out, const struct tls_chain *chain, struct why
     OCSP_REQUEST_free(question);
     ocsp_pair_free(&pair);
     return out->overflow ? E_LIMIT : OK;
+}
+
+enum err tls_ocsp_ask(struct buf *out, const struct tls_chain *chain, struct why *why)
+{
+    struct ocsp_pair pair;
+    enum err e = ocsp_pair_make(&pair, chain, why);
+    return e == OK ? ocsp_ask(out, pair) : e;
+}
+
+enum err tls_ocsp_ask_about(struct buf *out, X509 *cert, X509 *issuer, struct why *why)
+{
+    struct ocsp_pair pair;
+    enum err e = ocsp_pair_of(&pair, cert, issuer, why);
+    return e == OK ? ocsp_ask(out, pair) : e;
 }
 
 static enum err ocsp_fail(struct why *why, enum err e, const char *what)
@@ -138,15 +160,12 @@ static enum err ocsp_read_basic(struct tls_ocsp *out, OCSP_RESPONSE *response,
     return e;
 }
 
-enum err tls_ocsp_read(struct tls_ocsp *out, slice answer, const struct tls_chain *chain,
-                       int64_t now, struct why *why)
+/* Frees the pair. */
+static enum err ocsp_read(struct tls_ocsp *out, slice answer, struct ocsp_pair pair, int64_t now,
+                          struct why *why)
 {
-    struct ocsp_pair pair;
     const unsigned char *at = (const unsigned char *)answer.ptr;
-    *out = (struct tls_ocsp){ .status = TLS_OCSP_UNKNOWN };
-    enum err e = ocsp_pair_make(&pair, chain, why);
-    if (e != OK)
-        return e;
+    enum err e;
     ERR_clear_error();
     OCSP_RESPONSE *response =
         answer.len <= TLS_OCSP_BYTES_MAX ? d2i_OCSP_RESPONSE(NULL, &at, (long)answer.len) : NULL;
@@ -157,4 +176,22 @@ enum err tls_ocsp_read(struct tls_ocsp *out, slice answer, const struct tls_chai
     OCSP_RESPONSE_free(response);
     ocsp_pair_free(&pair);
     return e;
+}
+
+enum err tls_ocsp_read(struct tls_ocsp *out, slice answer, const struct tls_chain *chain,
+                       int64_t now, struct why *why)
+{
+    struct ocsp_pair pair;
+    *out = (struct tls_ocsp){ .status = TLS_OCSP_UNKNOWN };
+    enum err e = ocsp_pair_make(&pair, chain, why);
+    return e == OK ? ocsp_read(out, answer, pair, now, why) : e;
+}
+
+enum err tls_ocsp_read_about(struct tls_ocsp *out, slice answer, X509 *cert, X509 *issuer,
+                             int64_t now, struct why *why)
+{
+    struct ocsp_pair pair;
+    *out = (struct tls_ocsp){ .status = TLS_OCSP_UNKNOWN };
+    enum err e = ocsp_pair_of(&pair, cert, issuer, why);
+    return e == OK ? ocsp_read(out, answer, pair, now, why) : e;
 }

@@ -4,6 +4,7 @@
 #include "io/tls_client.h"
 #include "io/tls_names.h"
 #include "io/tls_policy.h"
+#include "io/tls_revoke.h"
 #include "io/tls_trust.h"
 #include <openssl/ssl.h>
 
@@ -40,6 +41,13 @@ struct tls_judgement {
     enum tls_usage usage;
     bool refuse; /* the handshake fails unless the peer is verified */
     struct tls_peer peer;
+    /* Of a verified peer, until its authority was asked: who has issued its certificate; NULL:
+     * nobody can be asked, as the certificate itself is trusted. */
+    X509 *issuer;
+    bool known; /* a list or a stapled answer says that it is not revoked */
+    /* While the authority is asked. */
+    struct conn *conn;
+    struct tls_revoke_wait wait;
 };
 struct tls_judgement *tls_judgement_create(struct tls_trust *trust, enum tls_usage usage);
 void tls_judgement_destroy(struct tls_judgement **j);
@@ -49,10 +57,28 @@ void tls_judgement_use(struct tls_judgement *j, SSL *ssl);
 void tls_judgement_prepare(SSL_CTX *ctx);
 /* The same for clients: asks for stapled OCSP answers. */
 void tls_judgement_staples(SSL_CTX *ctx);
-/* rest: the certificates that came with it; NULL: none. */
+/* rest: the certificates that came with it; NULL: none. What is known of its revocation counts; if
+ * nothing is, a question begins whose answer counts next time. */
 void tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
                      enum tls_usage usage, struct tls_peer *out);
+/* After the handshake. true: the peer is being asked about: `answered` of j->wait comes, and takes
+ * what it is told to tls_judgement_answered(). false: the verdict is final. */
+bool tls_judgement_ask(struct tls_judgement *j, X509 *cert);
+void tls_judgement_answered(struct tls_judgement *j, enum tls_revoke_end end);
 X509_STORE *tls_trust_store(const struct tls_trust *trust);
+/* All lists of a text in PEM, or the one in DER; empty: a part is damaged. The caller frees. */
+STACK_OF(X509_CRL) * tls_crls_of(slice text);
+const char *tls_crl_is_beyond(X509_CRL *crl); /* as struct tls_crl_facts says */
+
+/* tls_revoke.c */
+struct tls_suspect *tls_suspect_create(X509 *cert, X509 *issuer);
+/* As tls_revoke_fn; TLS_REVOKE_UNKNOWN where nobody asks. */
+enum tls_revoke_end tls_revoke_ask(X509 *cert, X509 *issuer, struct tls_revoke_wait *wait);
+
+/* tls_ocsp.c: the same as in its header, about one certificate and its issuer. */
+enum err tls_ocsp_ask_about(struct buf *out, X509 *cert, X509 *issuer, struct why *why);
+enum err tls_ocsp_read_about(struct tls_ocsp *out, slice answer, X509 *cert, X509 *issuer,
+                             int64_t now, struct why *why);
 
 /* tls_staple.c: a reference, which outlives the contexts that use it. */
 struct tls_staple *tls_staple_of(const X509 *cert);

@@ -93,7 +93,7 @@ static bool crl_has_critical_entry(X509_CRL *crl)
 
 /* Why a list says nothing that can be judged; NULL: it can. A list with a critical extension that
  * is not understood must not be used (RFC 5280 §5.2, §5.3). */
-static const char *crl_is_beyond(X509_CRL *crl)
+const char *tls_crl_is_beyond(X509_CRL *crl)
 {
     int has = 0;
     ISSUING_DIST_POINT *scope =
@@ -118,7 +118,7 @@ static const char *crl_is_beyond(X509_CRL *crl)
 }
 
 /* All of them, or none of a file that is damaged somewhere. */
-static STACK_OF(X509_CRL) * crls_of(slice text)
+STACK_OF(X509_CRL) * tls_crls_of(slice text)
 {
     STACK_OF(X509_CRL) *all = sk_X509_CRL_new_null();
     BIO *in = BIO_new_mem_buf(text.ptr, (int)text.len);
@@ -149,7 +149,7 @@ static enum err crls_read(STACK_OF(X509_CRL) * *out, const char *path, struct wh
     buf_init(&text, TLS_PEM_BYTES_MAX);
     enum err e = whole_file_read(&text, path, why);
     slice bytes = buf_fit(&text);
-    *out = e == OK && bytes.len > 0 ? crls_of(bytes) : sk_X509_CRL_new_null();
+    *out = e == OK && bytes.len > 0 ? tls_crls_of(bytes) : sk_X509_CRL_new_null();
     buf_fini(&text);
     if (e == OK && sk_X509_CRL_num(*out) == 0) {
         why_set(why,
@@ -171,7 +171,7 @@ enum err tls_crl_check(struct tls_crl_facts *out, const char *path, struct why *
         int revoked = sk_X509_REVOKED_num(X509_CRL_get_REVOKED(crl));
         const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
         int64_t at = next != NULL ? tls_cert_seconds(next) : 0;
-        const char *beyond = crl_is_beyond(crl);
+        const char *beyond = tls_crl_is_beyond(crl);
         if (i == 0)
             tls_cert_line(X509_CRL_get_issuer(crl), out->issuer, sizeof(out->issuer));
         if (beyond != NULL) {
@@ -191,7 +191,7 @@ static enum err load_revoked(struct tls_trust *t, const char *path, struct why *
     STACK_OF(X509_CRL) * all;
     enum err e = crls_read(&all, path, why);
     for (int i = 0; i < sk_X509_CRL_num(all); i++) {
-        if (crl_is_beyond(sk_X509_CRL_value(all, i)) != NULL)
+        if (tls_crl_is_beyond(sk_X509_CRL_value(all, i)) != NULL)
             continue;
         ensure(X509_STORE_add_crl(t->store, sk_X509_CRL_value(all, i)) == 1);
         t->lists = true;
@@ -358,12 +358,19 @@ static void note_facts(struct tls_peer *out, const X509 *cert, int code)
     out->not_after = tls_cert_seconds(X509_get0_notAfter(cert));
 }
 
+/* What else is found about a certificate that is verified. */
+struct judged {
+    X509 *issuer; /* a reference; NULL: the certificate itself is trusted */
+    bool listed;  /* a list of its issuer that is in date does not have it */
+};
+
 /* X509_STORE_CTX_set_verify_cb(3). An issuer need not have a list. A certificate that is in a list
  * of its issuer is revoked, also where the list is old, is about other certificates (RFC 5280
  * §5.2.5), or the issuer may not make lists; one that is not in it is as without a list. A list
  * with a wrong signature stays an error: somebody has changed it. */
 static int lists_may_miss(int good, X509_STORE_CTX *ctx)
 {
+    struct judged *judged = X509_STORE_CTX_get_app_data(ctx);
     switch (X509_STORE_CTX_get_error(ctx)) {
     case X509_V_ERR_UNABLE_TO_GET_CRL:
     case X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER:
@@ -371,6 +378,7 @@ static int lists_may_miss(int good, X509_STORE_CTX *ctx)
     case X509_V_ERR_CRL_NOT_YET_VALID:
     case X509_V_ERR_DIFFERENT_CRL_SCOPE:
     case X509_V_ERR_KEYUSAGE_NO_CRL_SIGN:
+        judged->listed = judged->listed && X509_STORE_CTX_get_error_depth(ctx) > 0;
         X509_STORE_CTX_set_error(ctx, X509_V_OK);
         return 1;
     default:
@@ -380,16 +388,18 @@ static int lists_may_miss(int good, X509_STORE_CTX *ctx)
 
 /* The error of X509_V_ERR_…, noted with the certificate that has it. */
 static int judge_for(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
-                     const char *purpose, struct tls_peer *out)
+                     const char *purpose, struct tls_peer *out, struct judged *judged)
 {
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     int code = X509_V_ERR_UNSPECIFIED;
     ensure(ctx != NULL);
     out->depth = 0;
+    *judged = (struct judged){ .listed = trust->lists };
     if (X509_STORE_CTX_init(ctx, tls_trust_store(trust), cert, rest) == 1 &&
         X509_STORE_CTX_set_default(ctx, purpose) == 1) {
         X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
         X509_STORE_CTX_set_verify_cb(ctx, lists_may_miss);
+        X509_STORE_CTX_set_app_data(ctx, judged);
         if (trust->lists)
             X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
         X509_VERIFY_PARAM_set_depth(param, CHAIN_DEPTH_MAX);
@@ -399,6 +409,8 @@ static int judge_for(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) *
         if (!good && code == X509_V_OK)
             code = X509_V_ERR_UNSPECIFIED;
         out->depth = good ? 0 : X509_STORE_CTX_get_error_depth(ctx);
+        judged->issuer = good ? sk_X509_value(X509_STORE_CTX_get0_chain(ctx), 1) : NULL;
+        ensure(judged->issuer == NULL || X509_up_ref(judged->issuer) == 1);
     }
     const X509 *at = code == X509_V_OK ? cert : X509_STORE_CTX_get_current_cert(ctx);
     note_facts(out, at != NULL ? at : cert, code);
@@ -408,20 +420,61 @@ static int judge_for(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) *
 }
 
 static int tls_trust_judge_chain(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
-                                 enum tls_usage usage, struct tls_peer *out)
+                                 enum tls_usage usage, struct tls_peer *out, struct judged *judged)
 {
-    int code =
-        judge_for(trust, cert, rest, usage == TLS_FOR_CLIENT ? "ssl_client" : "ssl_server", out);
+    int code = judge_for(trust, cert, rest, usage == TLS_FOR_CLIENT ? "ssl_client" : "ssl_server",
+                         out, judged);
 
     if (usage == TLS_FOR_EITHER && code == X509_V_ERR_INVALID_PURPOSE)
-        code = judge_for(trust, cert, rest, "ssl_client", out);
+        code = judge_for(trust, cert, rest, "ssl_client", out, judged);
     return code;
+}
+
+static enum tls_revocation revocation_for(enum tls_usage usage)
+{
+    return tls_revocation_get(usage == TLS_FOR_CLIENT ? TLS_CLIENTS : TLS_SERVERS);
+}
+
+static void say_revoked(struct tls_peer *peer)
+{
+    peer->verdict = TLS_REVOKED;
+    peer->reason = "its authority says that it is revoked";
 }
 
 void tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
                      enum tls_usage usage, struct tls_peer *out)
 {
-    (void)tls_trust_judge_chain(trust, cert, rest, usage, out);
+    struct judged judged;
+    int code = tls_trust_judge_chain(trust, cert, rest, usage, out, &judged);
+    if (code == X509_V_OK && judged.issuer != NULL && revocation_for(usage) >= TLS_REVOKE_ASKED &&
+        tls_revoke_ask(cert, judged.issuer, NULL) == TLS_REVOKE_REVOKED)
+        say_revoked(out);
+    X509_free(judged.issuer);
+}
+
+bool tls_judgement_ask(struct tls_judgement *j, X509 *cert)
+{
+    enum tls_revoke_end end = TLS_REVOKE_GOOD;
+    bool asks = j->peer.verdict == TLS_VERIFIED && j->issuer != NULL && !j->known &&
+                revocation_for(j->usage) >= TLS_REVOKE_ASKED;
+    if (asks)
+        end = tls_revoke_ask(cert, j->issuer, &j->wait);
+    X509_free(j->issuer);
+    j->issuer = NULL;
+    if (end != TLS_REVOKE_WAITS)
+        tls_judgement_answered(j, end);
+    return end == TLS_REVOKE_WAITS;
+}
+
+void tls_judgement_answered(struct tls_judgement *j, enum tls_revoke_end end)
+{
+    if (end == TLS_REVOKE_REVOKED) {
+        say_revoked(&j->peer);
+    } else if (end == TLS_REVOKE_UNKNOWN && revocation_for(j->usage) == TLS_REVOKE_REQUIRED) {
+        j->peer.verdict = TLS_UNANSWERED;
+        j->peer.reason = "nobody says whether it is revoked, and that is required "
+                         "(tls.servers-revocation, tls.clients-revocation)";
+    }
 }
 
 static void take_index(void)
@@ -439,8 +492,13 @@ static int verify(X509_STORE_CTX *shown, void *arg)
     (void)arg;
     if (j == NULL)
         return 1; /* nobody asked */
-    int code = tls_trust_judge_chain(j->trust, X509_STORE_CTX_get0_cert(shown),
-                                     X509_STORE_CTX_get0_untrusted(shown), j->usage, &j->peer);
+    struct judged judged;
+    int code =
+        tls_trust_judge_chain(j->trust, X509_STORE_CTX_get0_cert(shown),
+                              X509_STORE_CTX_get0_untrusted(shown), j->usage, &j->peer, &judged);
+    X509_free(j->issuer);
+    j->issuer = judged.issuer;
+    j->known = judged.listed;
     X509_STORE_CTX_set_error(shown, code);
     return code == X509_V_OK || !j->refuse;
 }
@@ -547,7 +605,8 @@ static int look_at_staple(SSL *ssl, void *arg)
     struct tls_judgement *j = SSL_get_ex_data(ssl, judgement_index);
     X509 *cert = SSL_get0_peer_certificate(ssl);
     (void)arg;
-    if (j == NULL || cert == NULL || j->peer.verdict != TLS_VERIFIED)
+    if (j == NULL || cert == NULL || j->peer.verdict != TLS_VERIFIED ||
+        revocation_for(j->usage) == TLS_REVOKE_OFF)
         return 1;
     int status = staple_says(ssl, cert, tls_trust_store(j->trust));
     if (status == V_OCSP_CERTSTATUS_REVOKED) {
@@ -557,6 +616,7 @@ static int look_at_staple(SSL *ssl, void *arg)
         j->peer.verdict = TLS_NO_STAPLE;
         j->peer.reason = "it demands a stapled OCSP answer, and no valid one came";
     }
+    j->known = j->known || status == V_OCSP_CERTSTATUS_GOOD;
     return j->peer.verdict == TLS_VERIFIED || !j->refuse;
 }
 
@@ -581,6 +641,8 @@ void tls_judgement_destroy(struct tls_judgement **j)
     if (*j == NULL)
         return;
     tls_trust_unref(&(*j)->trust);
+    X509_free((*j)->issuer);
+    list_remove(&(*j)->wait.node);
     mem_free(j);
 }
 

@@ -23,9 +23,11 @@ enum tls_verdict {
     TLS_SELF_SIGNED,    /* and not among the trusted ones */
     TLS_UNKNOWN_ISSUER, /* its chain does not lead to a trusted one */
     TLS_WRONG_USAGE,
-    TLS_REVOKED,   /* by a CRL beside the trusted certificates, or by a stapled OCSP answer */
-    TLS_NO_STAPLE, /* it demands such an answer (RFC 7633), and none that is valid came */
-    TLS_BROKEN     /* anything else: signatures, weak keys, constraints */
+    TLS_REVOKED,    /* by a CRL beside the trusted certificates, a stapled OCSP answer, or what its
+                       authority says when it is asked (io/tls_revoke.h) */
+    TLS_UNANSWERED, /* whether it is revoked must be known, and nobody says it */
+    TLS_NO_STAPLE,  /* it demands such an answer (RFC 7633), and none that is valid came */
+    TLS_BROKEN      /* anything else: signatures, weak keys, constraints */
 };
 
 enum { TLS_SUBJECT_BYTES = 256 };

@@ -1,0 +1,18 @@
+/* revoke_known: what authorities have said about certificates of peers, and their lists, for all
+ * workers (app/cert_revoke.h). In memory; any thread. */
+#pragma once
+#include "io/tls_revoke.h"
+
+/* ended: nothing is known, or it holds no longer; what was known is returned all the same, else
+ * TLS_REVOKE_UNKNOWN. Times in seconds since 1970. */
+enum tls_revoke_end revoke_known_get(slice fingerprint, int64_t now, bool *ended);
+/* At most REVOKE_KNOWN_MAX. Where the answer before was that it is revoked, TLS_REVOKE_UNKNOWN only
+ * sets when to ask again. Returns what counts now. */
+enum tls_revoke_end revoke_known_set(slice fingerprint, enum tls_revoke_end end, int64_t until);
+
+/* A reference; NULL: it is not kept, or holds no longer. */
+struct tls_crl *revoke_list_kept(slice uri, int64_t now);
+/* bytes: that it has cost; until: it is fetched again then. At most REVOKE_LISTS_MAX lists and
+ * REVOKE_LIST_BYTES_MAX bytes, the one that came first goes. Takes a reference of its own. */
+void revoke_list_keep(slice uri, struct tls_crl *crl, size_t bytes, int64_t until);
+void revoke_known_end(void); /* memory only */

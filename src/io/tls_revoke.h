@@ -1,0 +1,78 @@
+/* tls_revoke: whether its authority has revoked the certificate of a peer, asked after the
+ * handshake: by OCSP (RFC 6960), or by the list of revoked certificates that the certificate names
+ * (RFC 5280 §4.2.1.13). This file knows what to ask and how to judge the answers; who asks over the
+ * network is set once (app/cert_revoke.h). */
+#pragma once
+#include "base/list.h"
+#include "io/tls_ocsp.h"
+#include "io/tls_policy.h"
+
+struct arena;
+struct buf;
+struct tls_crl;
+struct tls_suspect;
+
+/* What is done about revoked certificates beside lists in the trust store, which always count. */
+enum tls_revocation {
+    TLS_REVOKE_OFF,     /* nothing */
+    TLS_REVOKE_STAPLED, /* what the peer shows in its handshake counts */
+    TLS_REVOKE_ASKED,   /* and the authority is asked; where it does not answer, the peer passes */
+    TLS_REVOKE_REQUIRED /* and where it does not answer, the peer is refused */
+};
+/* By kind of peer; before the first call TLS_REVOKE_STAPLED. Any thread. */
+void tls_revocation_set(enum tls_context context, enum tls_revocation what);
+enum tls_revocation tls_revocation_get(enum tls_context context);
+
+enum tls_revoke_end {
+    TLS_REVOKE_WAITS, /* it is being asked */
+    TLS_REVOKE_GOOD,
+    TLS_REVOKE_REVOKED,
+    TLS_REVOKE_UNKNOWN /* nobody who may say it does */
+};
+
+/* Embedded in who waits; to forget the question, list_remove(&node). */
+struct tls_revoke_wait {
+    struct list node;
+    /* Once, from the loop, with anything but TLS_REVOKE_WAITS. */
+    void (*answered)(struct tls_revoke_wait *wait, enum tls_revoke_end end);
+};
+/* Says what is known, or begins to ask and returns TLS_REVOKE_WAITS: then `wait`, unless it is
+ * NULL, is answered within a bounded time. Takes a reference to the suspect. On a loop's thread. */
+typedef enum tls_revoke_end tls_revoke_fn(struct tls_suspect *suspect,
+                                          struct tls_revoke_wait *wait);
+void tls_revoke_asker(tls_revoke_fn *fn); /* before the loops run; NULL: nobody asks */
+
+/* A certificate that its issuer may have revoked. By reference, immutable; any thread. */
+struct tls_suspect *tls_suspect_of_pem(slice cert, slice issuer); /* NULL: not certificates */
+struct tls_suspect *tls_suspect_ref(struct tls_suspect *s);
+void tls_suspect_unref(struct tls_suspect **s);             /* NULL is fine */
+slice tls_suspect_fingerprint(const struct tls_suspect *s); /* as tls_cert_fingerprint() */
+const char *tls_suspect_subject(const struct tls_suspect *s);
+
+/* Addresses with http:// that the certificate names, of responders first and then of lists; at most
+ * TLS_SOURCES_MAX. Texts are of the arena. */
+enum { TLS_SOURCES_MAX = 4 };
+struct tls_source {
+    slice uri;
+    bool list; /* of revoked certificates; else a responder of OCSP */
+};
+size_t tls_suspect_sources(const struct tls_suspect *s, struct arena *arena,
+                           struct tls_source out[TLS_SOURCES_MAX]);
+
+/* As tls_ocsp_ask() and tls_ocsp_read(). */
+NODISCARD enum err tls_suspect_question(struct buf *out, const struct tls_suspect *s,
+                                        struct why *why);
+NODISCARD enum err tls_suspect_answer(struct tls_ocsp *out, slice answer,
+                                      const struct tls_suspect *s, int64_t now, struct why *why);
+
+/* A list, in DER or PEM. E_SYNTAX: it is none, or one that cannot be judged (tls_crl_check()). By
+ * reference, any thread. Reading a long one takes time: not on a loop. */
+enum { TLS_CRL_BYTES_MAX = 4 << 20 };
+NODISCARD enum err tls_crl_read(struct tls_crl **out, slice bytes, struct why *why);
+struct tls_crl *tls_crl_ref(struct tls_crl *crl);
+void tls_crl_unref(struct tls_crl **crl);         /* NULL is fine */
+int64_t tls_crl_until(const struct tls_crl *crl); /* seconds since 1970 */
+/* E_AUTH: the issuer of the certificate has not made it, or not for this certificate; E_TIMEOUT: it
+ * does not hold yet, or no longer. */
+NODISCARD enum err tls_crl_says(enum tls_ocsp_status *out, const struct tls_crl *crl,
+                                const struct tls_suspect *s, struct why *why);

@@ -1,0 +1,294 @@
+"""Certificates of other servers and of clients whose authority is asked whether they are revoked.
+`openssl ocsp` is the responder, and a web server of Python has the lists."""
+import datetime
+import http.server
+import re
+import socket
+import subprocess
+import threading
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID
+
+from muster import federation
+from muster.client import until
+from muster.federation import NOW
+from muster.server import free_ports
+from test_cert_login import connect, external
+from test_s2s_trust import EVIL, ONE, Issuer, dns, offers, other
+
+DAY = datetime.timedelta(days=1)
+DER, PEM = serialization.Encoding.DER, serialization.Encoding.PEM
+GOOD, REVOKED, UNKNOWN = (ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED,
+                          ocsp.OCSPCertStatus.UNKNOWN)
+
+
+class Web:
+    """It answers each request with `body`; with None never. A function is called with what was
+    sent."""
+
+    def __init__(self):
+        web = self
+        self.body, self.status, self.asked = b"", 200, []
+        self.silent = threading.Event()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                web.asked.append(self.path)
+                body = web.body(data) if callable(web.body) else web.body
+                if body is None:
+                    web.silent.wait()
+                    return
+                self.send_response(web.status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                try:
+                    self.wfile.write(body)
+                except OSError:
+                    pass  # it was too much
+            do_POST = do_GET
+
+            def log_message(self, *_):
+                pass
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}/of-tests"
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def close(self):
+        self.silent.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def web():
+    made = Web()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def issuer(tmp_path):
+    return Issuer(tmp_path)
+
+
+@pytest.fixture
+def node(make_server, issuer):
+    server = make_server(
+        "alice", domains=[ONE], s2s=True, tls={**issuer.issue(ONE, ONE), "trust": str(issuer.file)},
+        settings=federation.settings())
+    for setting, value in (("s2s.retry-for", "0s"), ("ocsp.allow-local", "on"),
+                           ("tls.servers-revocation", "asked")):
+        server.ctl("set", setting, value)
+    return server
+
+
+def responder(url):
+    return x509.AuthorityInformationAccess([x509.AccessDescription(
+        AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(url))])
+
+
+def point(url):
+    return x509.CRLDistributionPoints([x509.DistributionPoint(
+        [x509.UniformResourceIdentifier(url)], None, None, None)])
+
+
+def says(issuer, cert, status, begins=-1, ends=7, signer=None):
+    """The answer of a responder."""
+    signer = signer or issuer
+    by = x509.load_pem_x509_certificate(signer.file.read_bytes())
+    authority = x509.load_pem_x509_certificate(issuer.file.read_bytes())
+    return (ocsp.OCSPResponseBuilder()
+            .add_response(cert=cert, issuer=authority, algorithm=hashes.SHA1(), cert_status=status,
+                          this_update=NOW + begins * DAY, next_update=NOW + ends * DAY,
+                          revocation_time=NOW - DAY if status == REVOKED else None,
+                          revocation_reason=None)
+            .responder_id(ocsp.OCSPResponderEncoding.HASH, by)
+            .sign(signer.key, hashes.SHA256()).public_bytes(DER))
+
+
+def accepted(node, cert, web, body, required=False):
+    """Whether a server with this certificate is offered EXTERNAL after that answer."""
+    web.body = body
+    node.ctl("set", "tls.servers-revocation", "required" if required else "asked")
+    return offers(node, cert)
+
+
+def unanswered(node):
+    return [line for line in node.log_text().splitlines() if "cert.unanswered" in line]
+
+
+def refused(node):
+    """What a trace says of the certificate that it was shown."""
+    return " ".join(row["text"] for row in node.rows("s2s", "trace", EVIL) if not row["fine"])
+
+
+@pytest.mark.parametrize("status, soft, hard", [
+    (GOOD, True, True), (REVOKED, False, False), (UNKNOWN, True, False)],
+    ids=["good", "revoked", "unknown"])
+@pytest.mark.parametrize("required", [False, True], ids=["asked", "required"])
+def test_the_responder_is_asked(node, issuer, web, status, soft, hard, required):
+    cert = issuer.make("evil", dns(EVIL), [responder(web.url)])
+    assert accepted(node, cert, web, says(issuer, cert[1], status), required) == (
+        hard if required else soft)
+    assert web.asked == ["/of-tests"]
+
+
+BAD = {
+    "old": lambda i, c: says(i, c, REVOKED, -9, -2),
+    "not-yet": lambda i, c: says(i, c, REVOKED, 2, 9),
+    "of-somebody-else": lambda i, c: says(i, c, REVOKED, signer=Issuer(i.folder, "forger")),
+    "about-another": lambda i, c: says(i, i.make("another", dns("another.test"))[1], REVOKED),
+    "nonsense": lambda i, c: b"no answer",
+    "too-large": lambda i, c: b"0" * 200000,
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_answers_that_do_not_count(node, issuer, web, name):
+    cert = issuer.make("evil", dns(EVIL), [responder(web.url)])
+    assert accepted(node, cert, web, BAD[name](issuer, cert[1]))
+    assert accepted(node, cert, web, None, required=True) is False
+    assert len(web.asked) == 1  # that nobody answers is remembered for a minute
+
+
+def test_no_answer_at_all(node, issuer, web):
+    """Nobody waits for longer than 8 s, and others are not held up meanwhile."""
+    cert = issuer.make("evil", dns(EVIL), [responder(web.url)])
+    web.body = None
+    peer = federation.Peer(node, EVIL, ONE, cert[0])
+    waits = threading.Thread(target=peer.secure)
+    waits.start()
+    until("it was asked", lambda: web.asked)
+    node.client("alice").ping()
+    assert waits.is_alive()
+    waits.join()
+    assert peer.features.find("{urn:ietf:params:xml:ns:xmpp-sasl}mechanisms") is not None
+
+
+def test_a_responder_that_is_down(node, issuer):
+    port, = free_ports(1)
+    cert = issuer.make("evil", dns(EVIL), [responder(f"http://127.0.0.1:{port}/")])
+    assert offers(node, cert)
+    node.ctl("set", "tls.servers-revocation", "required")
+    assert not offers(node, cert)
+
+
+def test_addresses_of_this_machine_are_not_asked(node, issuer, web):
+    node.ctl("set", "ocsp.allow-local", "off")
+    cert = issuer.make("evil", dns(EVIL), [responder(web.url), point(web.url)])
+    assert accepted(node, cert, web, says(issuer, cert[1], REVOKED)) and not web.asked
+
+
+@pytest.mark.parametrize("what", ["off", "stapled"])
+def test_nobody_is_asked_unless_wanted(node, issuer, web, what):
+    node.ctl("set", "tls.servers-revocation", what)
+    cert = issuer.make("evil", dns(EVIL), [responder(web.url)])
+    web.body = says(issuer, cert[1], REVOKED)
+    assert offers(node, cert) and not web.asked
+
+
+def test_an_answer_is_remembered(node, issuer, web):
+    cert = issuer.make("evil", dns(EVIL), [responder(web.url)])
+    assert accepted(node, cert, web, says(issuer, cert[1], GOOD))
+    assert accepted(node, cert, web, says(issuer, cert[1], REVOKED)) and len(web.asked) == 1
+    node.ctl("set", "ocsp.check-every", "1s")
+    other_cert = issuer.make("other", dns("other.test"), [responder(web.url)])
+    web.body = says(issuer, other_cert[1], GOOD)
+    assert offers(node, other_cert, "other.test")
+    web.body = says(issuer, other_cert[1], REVOKED)
+    until("it is asked again", lambda: not offers(node, other_cert, "other.test"))
+
+
+@pytest.mark.parametrize("form", [DER, PEM], ids=["der", "pem"])
+def test_the_list_is_fetched(node, issuer, web, form):
+    bad = issuer.make("evil", dns(EVIL), [point(web.url)])
+    fine = issuer.make("fine", dns("fine.test"), [point(web.url)])
+    web.body = issuer.crl(bad[1]).public_bytes(form)
+    node.ctl("set", "tls.servers-revocation", "required")
+    assert not offers(node, bad) and offers(node, fine, "fine.test")
+    assert len(web.asked) == 1  # one list for both
+
+
+def test_the_list_is_asked_where_the_responder_does_not_know(node, issuer, web):
+    cert = issuer.make("evil", dns(EVIL), [responder(web.url + "/ocsp"), point(web.url + "/list")])
+    told = issuer.crl(cert[1]).public_bytes(DER)
+    unknown = says(issuer, cert[1], UNKNOWN)
+    assert not accepted(node, cert, web, lambda sent: unknown if sent else told)
+    assert web.asked == ["/of-tests/ocsp", "/of-tests/list"]
+
+
+LISTS = {
+    "old": lambda i, c: i.crl(c, ends=-1).public_bytes(DER),
+    "of-somebody-else": lambda i, c: Issuer(i.folder, "forger").crl(c).public_bytes(DER),
+    "forged": lambda i, c: forged(i, c).public_bytes(DER),
+    "damaged": lambda i, c: i.crl(c).public_bytes(DER)[:-10],
+    "nonsense": lambda i, c: b"no list",
+    "empty": lambda i, c: b"",
+    "too-large": lambda i, c: b"0" * (5 << 20),
+}
+
+
+def forged(issuer, cert):
+    """With the name of the issuer, and another key."""
+    forger = Issuer(issuer.folder, "forger")
+    forger.name = issuer.name
+    return forger.crl(cert)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_that_do_not_count(node, issuer, web, name):
+    cert = issuer.make("evil", dns(EVIL), [point(web.url)])
+    body = LISTS[name](issuer, cert[1])
+    assert accepted(node, cert, web, body)
+    node.ctl("set", "tls.servers-revocation", "required")
+    assert not offers(node, cert)
+
+
+def test_a_certificate_that_names_nobody(node, issuer):
+    cert = issuer.make("evil", dns(EVIL))
+    assert offers(node, cert)
+    node.ctl("set", "tls.servers-revocation", "required")
+    assert not offers(node, cert)
+    (node.data / "trust" / "federation").mkdir(parents=True, exist_ok=True)
+    (node.data / "trust" / "federation" / "list.crl").write_bytes(
+        issuer.crl().public_bytes(PEM))
+    node.ctl("server", "reload")
+    assert offers(node, cert)  # a list of its authority says that it is not revoked
+
+
+def test_a_trusted_certificate_needs_no_authority(node, tmp_path):
+    alone = Issuer(tmp_path, "alone").issue("alone", EVIL)
+    node.ctl("cert-trust", "add", alone["certificate"])
+    node.ctl("set", "tls.servers-revocation", "required")
+    assert offers(node, (alone,))
+
+
+def test_openssl_as_responder(node, issuer, tmp_path):
+    port, = free_ports(1)
+    cert = issuer.make("evil", dns(EVIL), [responder(f"http://127.0.0.1:{port}/")])
+    fine = issuer.make("fine", dns("fine.test"), [responder(f"http://127.0.0.1:{port}/")])
+    (tmp_path / "ca.key").write_bytes(issuer.key.private_bytes(
+        PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    (tmp_path / "index.txt").write_text("".join(
+        f"{flag}\t{c.not_valid_after:%y%m%d%H%M%S}Z\t{when}\t{c.serial_number:X}\tunknown\t/CN=x\n"
+        for flag, when, c in (("R", f"{NOW - DAY:%y%m%d%H%M%S}Z", cert[1]), ("V", "", fine[1]))))
+    process = subprocess.Popen(
+        ["openssl", "ocsp", "-index", tmp_path / "index.txt", "-port", str(port), "-rsigner",
+         issuer.file, "-rkey", tmp_path / "ca.key", "-CA", issuer.file, "-nmin", "60"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        while b"waiting for" not in (line := process.stdout.readline()):
+            assert line, "the responder does not start"
+        node.ctl("set", "tls.servers-revocation", "required")
+        assert not offers(node, cert) and offers(node, fine, "fine.test")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
