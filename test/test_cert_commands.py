@@ -168,6 +168,11 @@ def test_names_of_a_request(make_server):
                     "_xmpp-client.xn--bcher-kva.test", "_xmpp-server.xn--bcher-kva.test"],
                    ["a.test", "bücher.test"])
     assert names_of(csr(server, "a.test", "--names", "domain"))[0] == ["a.test"]
+    assert names_of(csr(server, "a.test", "--wildcard"))[0] == ["a.test", "*.a.test"]
+    assert names_of(csr(server, "a.test", "--names", "domain", "--wildcard"))[0] == [
+        "a.test", "*.a.test"]
+    assert set(names_of(csr(server, "a.test", "--names", "services", "--wildcard"))[0]) == {
+        *dns, "*.a.test"}
 
 
 def test_a_request_keeps_the_key_of_an_earlier_one(server):

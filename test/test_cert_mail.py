@@ -1,4 +1,5 @@
 """Mails about certificates that expire, to a mail server of this test."""
+import base64
 import contextlib
 import email
 import email.policy
@@ -13,11 +14,16 @@ from muster.client import TIMEOUT, until
 from test_certs import make, tls_of
 
 
+def coded(text):
+    return base64.b64encode(text.encode()).decode()
+
+
 class Relay:
     """A mail server that takes mails, or refuses what `refuses` finds in a command."""
 
-    def __init__(self, context=None, refuses=None):
-        self.context, self.refuses = context, refuses
+    def __init__(self, context=None, refuses=None, login=None, first=False):
+        """login: the mechanisms that it offers under TLS; first: TLS begins at once."""
+        self.context, self.refuses, self.login, self.first = context, refuses, login, first
         self.mails, self.commands, self.peers = [], [], []
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self.socket.getsockname()[1]}"
@@ -42,7 +48,9 @@ class Relay:
             peer.close()
 
     def talk(self, peer):
-        stream, secure = peer.makefile("rwb"), False
+        if self.first:
+            peer = self.context.wrap_socket(peer, server_side=True)
+        stream, secure = peer.makefile("rwb"), self.first
 
         def say(text):
             stream.write(text.encode() + b"\r\n")
@@ -54,7 +62,17 @@ class Relay:
                 say("550 5.7.1 not here")
             elif line.startswith("EHLO"):
                 tls = self.context and not secure
-                say("250-relay.test\r\n" + ("250-STARTTLS\r\n" if tls else "") + "250 8BITMIME")
+                login = self.login and secure
+                say("250-relay.test\r\n" + ("250-STARTTLS\r\n" if tls else "")
+                    + (f"250-AUTH {self.login}\r\n" if login else "") + "250 8BITMIME")
+            elif line.startswith("AUTH PLAIN "):
+                say("235 ok" if line.split()[2] == coded("\0muster\0pencil") else "535 no")
+            elif line == "AUTH LOGIN":
+                asked = []
+                for question in ("Username:", "Password:"):
+                    say(f"334 {coded(question)}")
+                    asked.append(stream.readline().decode().strip())
+                say("235 ok" if asked == [coded("muster"), coded("pencil")] else "535 no")
             elif line == "STARTTLS":
                 say("220 go")
                 peer = self.context.wrap_socket(peer, server_side=True)
@@ -184,6 +202,57 @@ def test_the_relay_speaks_tls(make_server, tmp_path):
         assert "STARTTLS" in relay.commands and "tls STARTTLS" not in relay.commands
     finally:
         relay.close()
+
+
+LOGIN = {"mail.user": "muster", "mail.password": "pencil"}
+
+
+@pytest.fixture(name="relay_with_login")
+def relay_that_wants_a_login(tmp_path):
+    """A function: a relay at this name, and the settings for it."""
+    made = []
+
+    def start(offers="PLAIN LOGIN", name="localhost", **options):
+        make(tmp_path, "relay", [name])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "relay.pem", tmp_path / "relay.key")
+        relay = Relay(context, login=offers, **options)
+        made.append(relay)
+        relay.address = relay.address.replace("127.0.0.1", "localhost")
+        return relay, settings(relay, **LOGIN, **{"mail.tls-first": relay.first})
+    yield start
+    for relay in made:
+        relay.close()
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["starttls", "tls-first"])
+@pytest.mark.parametrize("offers", ["PLAIN LOGIN", "LOGIN"])
+def test_the_relay_wants_a_login(make_server, tmp_path, relay_with_login, offers, first):
+    relay, given = relay_with_login(offers, first=first)
+    server = make_server(settings=given)
+    server.ctl("cert-trust", "add", tmp_path / "relay.pem")
+    server.ctl("cert", "mail-test")
+    mails(relay, 1)
+    assert any(c.startswith("tls AUTH") for c in relay.commands)
+    assert not any(c.startswith("AUTH") for c in relay.commands)
+    assert "pencil" not in server.log() and "pencil" not in str(server.rows("config", "show"))
+
+
+@pytest.mark.parametrize("what, told", [
+    ("untrusted", "self-signed certificate"), ("name", "for another name"),
+    ("clear", "offers no STARTTLS"), ("none", "neither AUTH PLAIN nor AUTH LOGIN"),
+    ("wrong", "refuses the login")])
+def test_a_password_is_told_to_the_relay_alone(make_server, tmp_path, relay_with_login, what, told):
+    relay, given = relay_with_login(offers="CRAM-MD5" if what == "none" else "PLAIN",
+                                    name="other.test" if what == "name" else "localhost")
+    if what == "clear":
+        relay.context = None
+    server = make_server(settings={**given, **({"mail.password": "x"} if what == "wrong" else {})})
+    if what != "untrusted":
+        server.ctl("cert-trust", "add", tmp_path / "relay.pem")
+    done = server.ctl_run("cert", "mail-test")
+    assert done.returncode != 0 and told in done.stdout + done.stderr
+    assert what == "wrong" or not any("AUTH" in c for c in relay.commands)
 
 
 @pytest.mark.parametrize("refuses, told", [

@@ -14,11 +14,11 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from muster import federation
-from muster.client import until
+from muster.client import insecure_context, until
 from muster.federation import NOW
 from muster.server import free_ports
 from test_cert_login import connect, external
-from test_s2s_trust import EVIL, ONE, Issuer, dns, offers, other
+from test_s2s_trust import EVIL, ONE, Issuer, dns, offers, put, xmpp
 
 DAY = datetime.timedelta(days=1)
 DER, PEM = serialization.Encoding.DER, serialization.Encoding.PEM
@@ -292,3 +292,121 @@ def test_openssl_as_responder(node, issuer, tmp_path):
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+# --- clients, and streams that are open ---
+
+CLIENTS = {"c2s.certificate-login@localhost": "on"}
+
+
+@pytest.fixture
+def people(make_server, tmp_path):
+    """A server that lets clients log in with certificates of this authority."""
+    server = make_server(settings=CLIENTS)
+    made = Issuer(tmp_path, "people")
+    server.ctl("cert-trust", "add", made.file, "--for", "clients")
+    for setting, value in (("ocsp.allow-local", "on"), ("tls.recheck-every", "1s")):
+        server.ctl("set", setting, value)
+    server.add_user("juliet")
+    return server, made
+
+
+def context(cert):
+    made = insecure_context()
+    made.load_cert_chain(cert[0]["certificate"], cert[0]["key"])
+    return made
+
+
+def log_in(server, cert):
+    client = connect(server, context(cert))
+    assert external(client)[0] == "success"
+    client.open()
+    client.bind("balcony")
+    return client
+
+
+def ends(client, text="the certificate is revoked"):
+    """The stream of the client ends with the error for certificates that are revoked."""
+    error = client.expect("<stream:error/>")
+    assert error.find("{urn:ietf:params:xml:ns:xmpp-streams}reset") is not None
+    assert text in "".join(error.itertext())
+
+
+def test_a_client_whose_authority_has_revoked_it(people, web):
+    server, made = people
+    cert = made.make("client", [xmpp("juliet@localhost")], [responder(web.url)])
+    web.body = says(made, cert[1], REVOKED)
+    assert external(connect(server, context(cert)))[0] == "success"  # nobody is asked
+    server.ctl("set", "tls.clients-revocation", "required")
+    client = connect(server, context(cert))
+    assert "EXTERNAL" not in client.mechanisms
+    assert external(client) == ("failure", "not-authorized")
+    assert "its authority says that it is revoked" in "".join(client.log[-1].itertext())
+
+
+def test_a_session_ends_when_its_certificate_is_in_a_list(people):
+    server, made = people
+    cert = made.make("client", [xmpp("juliet@localhost")])
+    fine = made.make("fine", [xmpp("juliet@localhost")])
+    client = log_in(server, cert)
+    stays = connect(server, context(fine))
+    assert external(stays)[0] == "success"
+    stays.open()
+    stays.bind("garden")
+    (server.data / "trust" / "clients" / "list.crl").write_bytes(
+        made.crl(cert[1]).public_bytes(PEM))
+    server.ctl("server", "reload")
+    ends(client)
+    stays.ping()
+    until("its session is gone", lambda: len(server.rows("session", "list")) == 1)
+
+
+def test_a_session_with_a_password_stays(people):
+    """It has shown a certificate, but that has not logged it in."""
+    server, made = people
+    cert = made.make("client", [xmpp("juliet@localhost")])
+    watched, client = log_in(server, cert), connect(server, context(cert))
+    client.jid = "juliet@localhost"
+    client.login()
+    (server.data / "trust" / "clients" / "list.crl").write_bytes(
+        made.crl(cert[1]).public_bytes(PEM))
+    server.ctl("server", "reload")
+    ends(watched)
+    client.ping()
+
+
+def test_a_session_ends_when_its_authority_revokes(people, web):
+    server, made = people
+    server.ctl("set", "tls.clients-revocation", "asked")
+    server.ctl("set", "ocsp.check-every", "1s")
+    cert = made.make("client", [xmpp("juliet@localhost")], [responder(web.url)])
+    web.body = says(made, cert[1], GOOD)
+    client = log_in(server, cert)
+    until("the authority is asked again", lambda: len(web.asked) > 1)
+    client.ping()
+    web.body = says(made, cert[1], REVOKED)
+    ends(client)
+
+
+def test_a_stream_of_a_server_ends(node, issuer):
+    node.ctl("set", "tls.recheck-every", "1s")
+    cert = issuer.make("evil", dns(EVIL))
+    peer = federation.Peer(node, EVIL, ONE, cert[0])
+    peer.join()
+    put(node, "list.crl", issuer.crl(cert[1]).public_bytes(PEM))
+    ends(peer)
+
+
+def test_a_stream_to_a_server_ends(node, issuer):
+    node.ctl("set", "tls.recheck-every", "1s")
+    cert = issuer.make("evil", dns(EVIL))
+    listener = federation.Listener(EVIL, cert[0])
+    try:
+        federation.route(node, EVIL, listener.port)
+        node.client("alice").send(f"<message to='a@{EVIL}' id='m'><body>x</body></message>")
+        with listener.join() as peer:
+            listener.read_until(peer, "<message")
+            put(node, "list.crl", issuer.crl(cert[1]).public_bytes(PEM))
+            listener.read_until(peer, "the certificate is revoked")
+    finally:
+        listener.close()

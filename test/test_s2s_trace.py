@@ -163,7 +163,8 @@ def shown(server, domain=OTHER):
 
 
 def test_show_says_what_is_known(make_server, authority, one):
-    assert shown(one) == {"state": "no stream, and nothing waits", "policy": "allowed"}
+    assert shown(one) == {"state": "no stream, and nothing waits", "policy": "allowed",
+                          "stored": "0 messages are not confirmed"}
     server = other(make_server, authority)
     route(one, OTHER, server.s2s_port)
     route(server, ONE, one.s2s_port)
@@ -179,7 +180,59 @@ def test_show_says_what_is_known(make_server, authority, one):
     assert row["queue"] == "0 stanzas wait" and row["policy"] == "allowed"
     assert re.match("[1-9][0-9]* stanzas sent, [1-9][0-9]* received, 1 streams, 0 failures",
                     row["counted"]), row
+    until("all is confirmed", lambda: shown(one)["stored"] == "0 messages are not confirmed")
     assert shown(one, ONE)["policy"] == "this domain is served here"
+
+
+def of_streams(server):
+    """Per direction, what `s2s show` says of the streams."""
+    streams, now = {}, {}
+    for r in server.rows("s2s", "show", OTHER):
+        if r["name"].startswith("stream "):
+            now = streams.setdefault(r["name"], {})
+        now[r["name"]] = r["value"]
+    return streams
+
+
+def test_show_says_what_certificates_say(make_server, authority, one):
+    server = other(make_server, authority)
+    route(one, OTHER, server.s2s_port)
+    route(server, ONE, one.s2s_port)
+    alice, bob = one.client("alice"), server.client("bob")
+    alice.send(f"<message to='{bob}' type='chat'><body>there</body></message>")
+    bob.expect("<message><body>there</body></message>")
+    bob.send(f"<message to='{alice}' type='chat'><body>back</body></message>")
+    alice.expect("<message><body>back</body></message>")
+    until("all is confirmed",
+          lambda: all(s["unacknowledged"] == "0 stanzas" for s in of_streams(one).values()))
+    streams = of_streams(one)
+    assert set(streams) == {"stream to it", "stream from it"}
+    for stream in streams.values():
+        assert stream["tls"].startswith("TLSv1.3, TLS_")
+        assert re.fullmatch(r"CN=.*, issued by CN=ca of tests, valid until 20\d\d-\d\d-\d\d",
+                            stream["certificate"])
+        assert f"{OTHER} (DNS name)" in stream["names"] and stream["chain"] == "verified"
+        assert stream["name that matches"] == f"{OTHER} (DNS name)"
+
+
+def test_show_counts_what_is_not_confirmed(make_server, authority, one):
+    """A server that takes stanzas and acknowledges none."""
+    listener = federation.Listener(OTHER, authority.issue(OTHER, OTHER))
+    try:
+        route(one, OTHER, listener.port)
+        alice = one.client("alice")
+        for n in range(3):
+            alice.send(f"<message to='bob@{OTHER}' type='chat'><body>{n}</body></message>")
+        with listener.secure() as peer:
+            listener.read_until(peer, "<auth.*</auth>")
+            peer.sendall(b"<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
+            listener.header(peer, "third", "<sm xmlns='urn:xmpp:sm:3'/>")
+            listener.read_until(peer, "<body>2</body>")
+            stream = of_streams(one)["stream to it"]
+            assert stream["unacknowledged"] == "3 stanzas"
+            assert stream["stored"] == "3 messages are not confirmed"
+    finally:
+        listener.close()
 
 
 def metrics(server):

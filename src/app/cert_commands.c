@@ -111,14 +111,17 @@ static void job_add_service(const struct host *h, slice domain, void *arg)
 /* On the worker, which knows the services. */
 static void job_add_names(struct cert_job *j)
 {
-    int64_t wanted = command_number(j->call, "names",
-                                    setting_bool(&wildcards) ? NAMES_WILDCARD : NAMES_SERVICES);
+    bool also_wildcard = command_flag(j->call, "wildcard");
+    int64_t wanted =
+        command_number(j->call, "names",
+                       setting_bool(&wildcards) || also_wildcard ? NAMES_WILDCARD : NAMES_SERVICES);
     slice ascii;
     j->name = arena_new(j->call->arena, struct tls_name, TLS_NAMES_MAX);
     for (size_t i = 0; i < j->domain_count; i++) {
         slice domain = slice_of(j->domain[i]);
         job_add_domain(j, domain, true);
-        if (wanted == NAMES_WILDCARD && precis_domain_ascii(domain, j->call->arena, &ascii) == OK)
+        if ((wanted == NAMES_WILDCARD || also_wildcard) &&
+            precis_domain_ascii(domain, j->call->arena, &ascii) == OK)
             job_add_name(j, TLS_NAME_DNS, "*.", ascii);
         if (wanted == NAMES_SERVICES)
             host_each_listed(domain, job_add_service, j);
@@ -413,6 +416,11 @@ static void cert_commands_run_del(struct command_call *call)
                "conference.DOMAIN, `wildcard` has DOMAIN and *.DOMAIN, `domain` only DOMAIN; the " \
                "default is services, or wildcard if cert.wildcards is on"                          \
     }
+#define WILDCARD_ARG                                                                               \
+    {                                                                                              \
+        .name = "wildcard", .kind = ARG_FLAG, .type = PARAM_BOOL,                                                      \
+        .doc = "also *.DOMAIN, with whatever --names says; alone the same as --names wildcard"     \
+    }
 
 static struct command csr_command = {
     .name = "cert csr",
@@ -424,6 +432,7 @@ static struct command csr_command = {
             DOMAINS_ARG,
             KEY_ARG,
             NAMES_ARG,
+            WILDCARD_ARG,
             { .name = "replace",
               .kind = ARG_FLAG,
               .type = PARAM_BOOL,
@@ -481,6 +490,7 @@ static struct command self_signed_command = {
             DOMAINS_ARG,
             KEY_ARG,
             NAMES_ARG,
+            WILDCARD_ARG,
             { .name = "replace",
               .kind = ARG_FLAG,
               .type = PARAM_BOOL,

@@ -9,6 +9,7 @@
 #include "gate/c2s.h"
 #include "gate/component.h"
 #include "gate/proxy65.h"
+#include "gate/recheck.h"
 #include "gate/s2s/s2s.h"
 #include "gate/web.h"
 #include "http/server.h"
@@ -199,6 +200,7 @@ static const struct edge_row {
     { &web_edge, web_make, web_free, web_tls_new },
     { &outbound_edge, NULL, NULL, NULL },
     { &cert_revoke_edge, NULL, NULL, NULL },
+    { &recheck_edge, NULL, NULL, NULL },
     { &control_edge, control_make, control_free, NULL },
 };
 #define EDGE_ROWS (sizeof rows / sizeof rows[0])

@@ -31,6 +31,7 @@
 #include "gate/c2s.h"
 #include "gate/component.h"
 #include "gate/proxy65.h"
+#include "gate/recheck.h"
 #include "gate/s2s/s2s.h"
 #include "gate/s2s/s2s_list_commands.h"
 #include "gate/web.h"
@@ -212,6 +213,7 @@ const struct feature *const features_all[] = {
     &mail_feature,
     &cert_ocsp_feature,
     &cert_revoke_feature,
+    &recheck_feature,
     &tls_settings_feature,
     &cert_show_feature,
     &cert_check_feature,

@@ -1,4 +1,5 @@
 #include "app/mail.h"
+#include "app/cert_trust.h"
 #include "app/cert_watch.h"
 #include "app/outbound.h"
 #include "base/arena.h"
@@ -16,6 +17,7 @@
 #include "io/address.h"
 #include "io/loop.h"
 #include "io/timer.h"
+#include "io/tls_trust.h"
 #include "io/visit.h"
 #include "xmpp/precis.h"
 #include <stdio.h>
@@ -76,6 +78,14 @@ static bool relay_ok(slice text)
     uint16_t port;
     return text.len == 0 || relay_read(text, &host, &port);
 }
+/* AUTH PLAIN separates both with a NUL. */
+static bool login_ok(slice text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.ptr[i] < ' ' || text.ptr[i] == 127)
+            return false;
+    return true;
+}
 static bool from_ok(slice text) { return text.len == 0 || smtp_address_ok(text); }
 
 /* A mail that is due goes to the new relay at once, not at the next try. */
@@ -95,9 +105,10 @@ static struct setting mail_relay = {
     .check = relay_ok,
     .form = "HOST or HOST:PORT, or empty",
     .changed = mail_changed,
-    .doc = "The mail server that takes mails of this server to administrators, for example "
-           "localhost:25. It must take them without a password. STARTTLS is used if it offers "
-           "that. Empty: no mail is sent.",
+    .doc =
+        "The mail server that takes mails of this server to administrators, for example "
+        "localhost:25. STARTTLS is used if it offers that. mail.user is for a relay that wants a "
+        "login. Empty: no mail is sent.",
 };
 static struct setting mail_from = {
     .name = "mail.from",
@@ -118,7 +129,41 @@ static struct setting mail_tls = {
     .max = 1,
     .changed = mail_changed,
     .doc = "Whether mails are sent only over TLS. If off, they are sent in the clear to a relay "
-           "that does not offer STARTTLS. The certificate of the relay is not checked.",
+           "that does not offer STARTTLS. The certificate of the relay is not checked, unless "
+           "mail.user is set.",
+};
+static struct setting mail_tls_first = {
+    .name = "mail.tls-first",
+    .scope = SCOPE_NODE,
+    .type = PARAM_BOOL,
+    .max = 1,
+    .changed = mail_changed,
+    .doc = "Whether TLS begins with the connection to the relay, as port 465 wants it. Off: by "
+           "STARTTLS.",
+};
+static struct setting mail_user = {
+    .name = "mail.user",
+    .scope = SCOPE_NODE,
+    .type = PARAM_TEXT,
+    .def_text = "",
+    .max = SMTP_LOGIN_MAX,
+    .check = login_ok,
+    .form = "a text of at most 255 bytes without control characters",
+    .changed = mail_changed,
+    .doc = "The user that logs in at the relay, with mail.password. This is done only over TLS, "
+           "and only if the certificate of the relay names its host and is trusted as those of "
+           "other servers are (`musterctl cert-trust add`). Empty: without a login.",
+};
+static struct setting mail_password = {
+    .name = "mail.password",
+    .scope = SCOPE_NODE,
+    .type = PARAM_SECRET,
+    .def_text = "",
+    .max = SMTP_LOGIN_MAX,
+    .check = login_ok,
+    .form = "a text of at most 255 bytes without control characters",
+    .changed = mail_changed,
+    .doc = "The password of mail.user at the relay.",
 };
 
 /* The mail that is on its way. */
@@ -180,12 +225,21 @@ static void mail_over(struct loop_defer *d)
     mail_end();
 }
 
+/* Nobody but the relay is told a password. */
+static void mail_start_tls(struct visit *v)
+{
+    struct tls_trust *trust =
+        sending.mail.user != NULL ? tls_trusted_get(cert_trusted(CERT_TRUST_FEDERATION)) : NULL;
+    visit_start_tls(v, trust);
+    tls_trust_unref(&trust);
+}
+
 static void mail_step(struct visit *v, enum smtp_step step, struct buf *out)
 {
     if (out->len > 0)
         visit_write(v, buf_fit(out));
     if (step == SMTP_TLS)
-        visit_start_tls(v);
+        mail_start_tls(v);
     sending.done = sending.done || step == SMTP_DONE;
     if (step == SMTP_FAILED)
         sending.why = sending.machine.note;
@@ -193,11 +247,18 @@ static void mail_step(struct visit *v, enum smtp_step step, struct buf *out)
         visit_close(v);
 }
 
-static void mail_opened(struct visit *v) { (void)v; } /* the relay speaks first */
+/* The relay speaks first. */
+static void mail_opened(struct visit *v)
+{
+    if (sending.mail.tls_first)
+        mail_start_tls(v);
+}
 
 static void mail_secured(struct visit *v)
 {
     struct buf out;
+    if (sending.mail.tls_first)
+        return;
     buf_init(&out, OUTPUT_BYTES_MAX);
     mail_step(v, smtp_secured(&sending.machine, &out), &out);
     buf_fini(&out);
@@ -322,6 +383,11 @@ static const char *mail_prepare(struct worker *w, slice to, slice subject, slice
     slice list = slice_dup(arena, to);
     sending.mail = (struct smtp_mail){ .host = mail_host(w, arena), .to = sending.to };
     sending.mail.demands_tls = setting_bool(&mail_tls);
+    sending.mail.tls_first = setting_bool(&mail_tls_first);
+    if (*setting_text(&mail_user) != '\0') {
+        sending.mail.user = slice_cstr(arena, slice_of(setting_text(&mail_user)));
+        sending.mail.password = slice_cstr(arena, slice_of(setting_text(&mail_password)));
+    }
     sending.mail.to_count = mail_addresses(list, sending.to);
     sending.mail.from = *from != '\0' ? slice_cstr(arena, slice_of(from))
                                       : arena_printf(arena, "muster@%s", sending.mail.host);
@@ -380,5 +446,6 @@ void mail_stop(void)
 
 const struct feature mail_feature = {
     .name = "mail",
-    .settings = (struct setting *const[]){ &mail_relay, &mail_from, &mail_tls, NULL },
+    .settings = (struct setting *const[]){ &mail_relay, &mail_from, &mail_tls, &mail_tls_first,
+                                           &mail_user, &mail_password, NULL },
 };

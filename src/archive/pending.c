@@ -38,6 +38,16 @@ struct store_stmt pending_pairs_stmt = {
     .params = "tii",
     .cols = "tiT",
 };
+#define COUNTED(domain)                                                                            \
+    "SELECT count(*) FROM (SELECT 1 FROM message WHERE " domain " = $1 AND pending_out <> 0"       \
+    " LIMIT $2) some"
+struct store_stmt pending_total_stmt = {
+    .name = "pending.total",
+    .sqlite = COUNTED(SQLITE_DOMAIN),
+    .pgsql = COUNTED(PGSQL_DOMAIN),
+    .params = "ti",
+    .cols = "i",
+};
 struct store_stmt pending_has_stmt = {
     .name = "pending.has",
     .sqlite = "SELECT 1 FROM message" ONE(SQLITE_DOMAIN),
@@ -141,6 +151,11 @@ struct archive_pending_pair archive_pending_pair_of(const struct store_batch *b,
     return (struct archive_pending_pair){ .domain = store_text(b, 0, row, 0),
                                           .sender = store_int(b, 0, row, 1),
                                           .from = store_text(b, 0, row, 2) };
+}
+
+void archive_pending_total(struct store_batch *b, slice domain)
+{
+    STORE_ADD(b, &pending_total_stmt, 1, SV_T(domain), SV_I(PENDING_TOTAL_MAX));
 }
 
 void archive_pending_has(struct store_batch *b, slice domain, int64_t sender, uint64_t id)

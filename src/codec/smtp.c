@@ -1,6 +1,8 @@
 #include "codec/smtp.h"
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/ensure.h"
+#include "base/mem.h"
 #include <stdio.h>
 
 enum { ADDRESS_MAX = 254, CODE_LEN = 3, SHOWN_MAX = 100 };
@@ -10,6 +12,9 @@ enum state {
     WAIT_HELLO,
     WAIT_TLS,
     WAIT_SECURE_HELLO,
+    WAIT_LOGIN,    /* for its question about the user, */
+    WAIT_PASSWORD, /* and about the password */
+    WAIT_ACCEPTED,
     WAIT_SENDER,
     WAIT_RECIPIENT,
     WAIT_DATA,
@@ -33,7 +38,7 @@ bool smtp_address_ok(slice a)
 void smtp_begin(struct smtp *s, const struct smtp_mail *mail)
 {
     ensure(mail->to_count > 0);
-    *s = (struct smtp){ .mail = mail, .state = WAIT_GREETING };
+    *s = (struct smtp){ .mail = mail, .state = WAIT_GREETING, .secure = mail->tls_first };
 }
 
 static void smtp_note(struct smtp *s, const char *what, slice line)
@@ -55,7 +60,7 @@ static enum smtp_step smtp_fail(struct smtp *s, const char *what, slice line)
 static enum smtp_step smtp_say_hello(struct smtp *s, int state, struct buf *out)
 {
     s->state = state;
-    s->offers_tls = false;
+    s->offers_tls = s->offers_plain = s->offers_login = false;
     buf_printf(out, "EHLO %s\r\n", s->mail->host);
     return SMTP_SAY;
 }
@@ -128,15 +133,78 @@ static enum smtp_step smtp_send_text(struct smtp *s, struct buf *out)
     return SMTP_SAY;
 }
 
+static void smtp_add_base64(struct buf *out, slice text)
+{
+    struct buf coded;
+    buf_init(&coded, 4 * SMTP_LOGIN_MAX);
+    base64_encode(&coded, text);
+    buf_add(out, buf_fit(&coded));
+    buf_lit(out, "\r\n");
+    buf_fini(&coded);
+}
+
+/* RFC 4616: the user is also the identity that it acts as. */
+static enum smtp_step smtp_log_in(struct smtp *s, slice line, struct buf *out)
+{
+    char text[2 * SMTP_LOGIN_MAX + 3];
+    if (s->offers_plain) {
+        int len =
+            snprintf(text, sizeof text, "%c%s%c%s", '\0', s->mail->user, '\0', s->mail->password);
+        ensure(len > 0 && (size_t)len < sizeof text);
+        s->state = WAIT_ACCEPTED;
+        buf_lit(out, "AUTH PLAIN ");
+        smtp_add_base64(out, (slice){ text, (size_t)len });
+        mem_wipe(text, sizeof text);
+    } else if (s->offers_login) {
+        s->state = WAIT_LOGIN;
+        buf_lit(out, "AUTH LOGIN\r\n");
+    } else {
+        return smtp_fail(s, "the relay offers neither AUTH PLAIN nor AUTH LOGIN", line);
+    }
+    return SMTP_SAY;
+}
+
+static enum smtp_step smtp_logging_in(struct smtp *s, slice line, struct buf *out)
+{
+    const char *text = s->state == WAIT_LOGIN ? s->mail->user : s->mail->password;
+    if (s->state == WAIT_ACCEPTED)
+        return line.ptr[0] == '2' ? smtp_name_sender(s, out)
+                                  : smtp_fail(s, "the relay refuses the login", line);
+    if (line.ptr[0] != '3')
+        return smtp_fail(s, "the relay refuses the login", line);
+    s->state++;
+    smtp_add_base64(out, slice_of(text));
+    return SMTP_SAY;
+}
+
 static enum smtp_step smtp_hello_came(struct smtp *s, slice line, struct buf *out)
 {
-    if (s->mail->demands_tls && !s->offers_tls && !s->secure)
+    bool demands_tls = s->mail->demands_tls || s->mail->user != NULL;
+    if (s->secure && s->mail->user != NULL)
+        return smtp_log_in(s, line, out);
+    if (demands_tls && !s->offers_tls && !s->secure)
         return smtp_fail(s, "the relay offers no STARTTLS", line);
     if (!s->offers_tls || s->secure)
         return smtp_name_sender(s, out);
     s->state = WAIT_TLS;
     buf_lit(out, "STARTTLS\r\n");
     return SMTP_SAY;
+}
+
+/* A line of the reply to EHLO: "AUTH PLAIN LOGIN" (RFC 4954 §3). */
+static void smtp_offers(struct smtp *s, slice text)
+{
+    slice word, rest;
+    if (slice_eq_nocase(text, SLICE("STARTTLS")))
+        s->offers_tls = true;
+    slice_cut(text, ' ', &word, &rest);
+    if (!slice_eq_nocase(word, SLICE("AUTH")))
+        return;
+    while (rest.len > 0) {
+        slice_cut(rest, ' ', &word, &rest);
+        s->offers_plain = s->offers_plain || slice_eq_nocase(word, SLICE("PLAIN"));
+        s->offers_login = s->offers_login || slice_eq_nocase(word, SLICE("LOGIN"));
+    }
 }
 
 /* The last line of a reply. */
@@ -146,15 +214,19 @@ static enum smtp_step smtp_reply(struct smtp *s, slice line, struct buf *out)
     bool good = kind == '2';
     switch (s->state) {
     case WAIT_GREETING:
-        return good ? smtp_say_hello(s, WAIT_HELLO, out)
+        return good ? smtp_say_hello(s, s->secure ? WAIT_SECURE_HELLO : WAIT_HELLO, out)
                     : smtp_fail(s, "the relay does not take mail", line);
     case WAIT_HELLO:
     case WAIT_SECURE_HELLO:
         return good ? smtp_hello_came(s, line, out) : smtp_fail(s, "the relay refuses EHLO", line);
     case WAIT_TLS:
-        if (!good && s->mail->demands_tls)
+        if (!good && (s->mail->demands_tls || s->mail->user != NULL))
             return smtp_fail(s, "the relay refuses STARTTLS", line);
         return good ? SMTP_TLS : smtp_name_sender(s, out);
+    case WAIT_LOGIN:
+    case WAIT_PASSWORD:
+    case WAIT_ACCEPTED:
+        return smtp_logging_in(s, line, out);
     case WAIT_SENDER:
         return good ? smtp_next_recipient(s, out)
                     : smtp_fail(s, "the relay refuses the sender", line);
@@ -183,8 +255,8 @@ enum smtp_step smtp_line(struct smtp *s, slice line, struct buf *out)
     if (!digits || (line.len > CODE_LEN && line.ptr[CODE_LEN] != ' ' && !more))
         return smtp_fail(s, "this is no reply of a mail relay", line);
     slice word = line.len > CODE_LEN ? slice_from(line, CODE_LEN + 1) : SLICE("");
-    if (s->state == WAIT_HELLO && slice_eq_nocase(word, SLICE("STARTTLS")))
-        s->offers_tls = true;
+    if (s->state == WAIT_HELLO || s->state == WAIT_SECURE_HELLO)
+        smtp_offers(s, word);
     if (!more) {
         s->lines = 0;
         return smtp_reply(s, line, out);

@@ -1,9 +1,10 @@
 /* smtp: one mail to a relay, as a pure machine on the side of the client (RFC 5321). The caller
  * brings the lines of the relay and sends what the machine writes. It takes up STARTTLS (RFC 3207)
- * where that is offered.
+ * where that is offered, and logs in under TLS if it is given a user (RFC 4954, PLAIN or LOGIN).
  *
- * GREETING ─▶ HELLO ─▶ (TLS ─▶ SECURE_HELLO) ─▶ SENDER ─▶ RECIPIENT, one after the other ─▶ DATA ─▶
- * TEXT ─▶ QUIT. Limits: SMTP_LINE_MAX of a line of the relay, SMTP_LINES_MAX lines of one reply. */
+ * GREETING ─▶ HELLO ─▶ (TLS ─▶ SECURE_HELLO ─▶ (LOGIN)) ─▶ SENDER ─▶ RECIPIENT, one after the other
+ * ─▶ DATA ─▶ TEXT ─▶ QUIT. Limits: SMTP_LINE_MAX of a line of the relay, SMTP_LINES_MAX lines of
+ * one reply. */
 #pragma once
 #include "base/slice.h"
 #include <stdbool.h>
@@ -11,7 +12,7 @@
 
 struct buf;
 
-enum { SMTP_LINE_MAX = 2048, SMTP_LINES_MAX = 100, SMTP_NOTE_BYTES = 200 };
+enum { SMTP_LOGIN_MAX = 255, SMTP_LINE_MAX = 2048, SMTP_LINES_MAX = 100, SMTP_NOTE_BYTES = 200 };
 
 struct smtp_mail {
     const char *host; /* ours, for EHLO */
@@ -19,7 +20,11 @@ struct smtp_mail {
     const slice *to;
     size_t to_count;  /* at least 1 */
     bool demands_tls; /* without STARTTLS it is not sent */
-    slice text;       /* header and body, with LF; in ASCII or UTF-8 */
+    bool tls_first;   /* TLS has begun before the greeting (RFC 8314 §3) */
+    /* Of the account at the relay, at most SMTP_LOGIN_MAX bytes each; user NULL: without. Nothing
+     * of both is said in the clear. */
+    const char *user, *password;
+    slice text; /* header and body, with LF; in ASCII or UTF-8 */
 };
 
 enum smtp_step {
@@ -35,7 +40,7 @@ struct smtp {
     int state;
     size_t at, refused; /* recipients that were named; and those of them that were refused */
     unsigned lines;     /* of the reply that is coming */
-    bool offers_tls, secure;
+    bool offers_tls, offers_plain, offers_login, secure;
     char note[SMTP_NOTE_BYTES]; /* of a failure, or about recipients that were refused */
 };
 

@@ -15,6 +15,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                     .to = to,
                                     .to_count = 2,
                                     .demands_tls = size % 2 == 1,
+                                    .tls_first = size % 3 == 1,
+                                    .user = size % 5 < 3 ? "muster" : NULL,
+                                    .password = "secret",
                                     .text = SLICE_INIT("Subject: x\n\n.dot\ntext\n") };
     slice line, rest = { (const char *)data, size };
     struct smtp s;

@@ -80,6 +80,43 @@ static void demands_tls(void **state)
     assert_string_equal(s.note, "the relay says more than it was asked");
 }
 
+static struct smtp logging_in(const struct smtp_mail *m, const char *offers)
+{
+    struct smtp s;
+    smtp_begin(&s, m);
+    (void)says(&s, "220 hello", SMTP_SAY);
+    (void)says(&s, offers, SMTP_MORE);
+    return s;
+}
+
+static void logs_in_under_tls(void **state)
+{
+    struct smtp_mail m = mail;
+    (void)state;
+    m.user = "muster";
+    m.password = "pencil";
+    struct smtp clear = logging_in(&m, "250-AUTH PLAIN"); /* never in the clear */
+    assert_string_equal(says(&clear, "250 x", SMTP_FAILED), "");
+    assert_string_equal(clear.note, "the relay offers no STARTTLS: \"250 x\"");
+    struct smtp later = logging_in(&m, "250-STARTTLS");
+    assert_string_equal(says(&later, "250 AUTH PLAIN", SMTP_SAY), "STARTTLS\r\n");
+    assert_string_equal(says(&later, "454 not now", SMTP_FAILED), "");
+    m.tls_first = true;
+    struct smtp s = logging_in(&m, "250-auth login plain");
+    assert_string_equal(says(&s, "250 x", SMTP_SAY), "AUTH PLAIN AG11c3RlcgBwZW5jaWw=\r\n");
+    struct smtp refused = s;
+    assert_string_equal(says(&s, "235 ok", SMTP_SAY), "MAIL FROM:<m@h.test>\r\n");
+    assert_string_equal(says(&refused, "535 no", SMTP_FAILED), "");
+    assert_string_equal(refused.note, "the relay refuses the login: \"535 no\"");
+    struct smtp old = logging_in(&m, "250-AUTH CRAM-MD5 LOGIN");
+    assert_string_equal(says(&old, "250 x", SMTP_SAY), "AUTH LOGIN\r\n");
+    assert_string_equal(says(&old, "334 VXNlcm5hbWU6", SMTP_SAY), "bXVzdGVy\r\n");
+    assert_string_equal(says(&old, "334 UGFzc3dvcmQ6", SMTP_SAY), "cGVuY2ls\r\n");
+    assert_string_equal(says(&old, "235 ok", SMTP_SAY), "MAIL FROM:<m@h.test>\r\n");
+    struct smtp none = logging_in(&m, "250-AUTH CRAM-MD5");
+    assert_string_equal(says(&none, "250 x", SMTP_FAILED), "");
+}
+
 static void says_why_not(void **state)
 {
     struct smtp s;
@@ -117,9 +154,9 @@ static void knows_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gives_a_mail),    cmocka_unit_test(takes_up_tls),
-        cmocka_unit_test(demands_tls),     cmocka_unit_test(says_why_not),
-        cmocka_unit_test(knows_addresses),
+        cmocka_unit_test(gives_a_mail), cmocka_unit_test(takes_up_tls),
+        cmocka_unit_test(demands_tls),  cmocka_unit_test(logs_in_under_tls),
+        cmocka_unit_test(says_why_not), cmocka_unit_test(knows_addresses),
     };
     return cmocka_run_group_tests_name("codec/smtp", tests, NULL, NULL);
 }

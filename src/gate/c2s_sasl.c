@@ -266,6 +266,7 @@ static void external_found(void *arg, enum err e, const struct credentials *c)
     ensure(a->sasl != NULL && a->op != NULL);
     a->op = NULL;
     bool there = e == OK && c->account != 0;
+    s->certified = there;
     if (there) {
         a->account = c->account;
         a->disabled = c->disabled;
@@ -514,6 +515,7 @@ void sasl_begin(struct stream *s, const struct sasl_start *start)
 {
     struct stream_auth *a = s->auth;
     a->profile = start->profile;
+    s->certified = false;
     a->keyed = a->guessed = a->disabled = false;
     memset(a->device, 0, sizeof a->device);
     if (!s->x.secure && setting_bool(&c2s_tls_required)) {

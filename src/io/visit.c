@@ -7,6 +7,7 @@
 #include "io/resolve.h"
 #include "io/timer.h"
 #include "io/tls_client.h"
+#include "io/tls_names.h"
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -28,6 +29,7 @@ struct visit {
     struct timer deadline;
     struct loop_defer begin; /* opened() comes later in the tick */
     bool failed, not_local;
+    bool named; /* the certificate must name the host */
     char why[WHY_BYTES];
     uint32_t deadline_ms;
     uint16_t port;
@@ -71,6 +73,26 @@ static size_t visit_on_input(struct conn *c, slice data)
     return v->ops != NULL ? v->ops->input(v, data) : data.len;
 }
 
+static bool visit_is_named(const struct visit *v)
+{
+    struct arena *tmp = loop_scratch(v->loop);
+    const struct tls_wanted wanted = { .domain = slice_of(v->host), .wildcards = true };
+    struct tls_names names;
+    slice *chain;
+    return conn_tls_chain(v->conn, tmp, &chain) > 0 &&
+           tls_names_read(&names, chain[0], tmp) == OK && tls_names_find(&names, &wanted) != NULL;
+}
+
+static void visit_secured(struct visit *v)
+{
+    if (v->named && !visit_is_named(v)) {
+        visit_fail(v, SLICE("its certificate is for another name"));
+        conn_abort(v->conn);
+    } else {
+        v->ops->secured(v);
+    }
+}
+
 static void visit_on_event(struct conn *c, enum conn_event ev)
 {
     struct visit *v = conn_owner(c);
@@ -79,7 +101,7 @@ static void visit_on_event(struct conn *c, enum conn_event ev)
     else if (ev == CONN_EOF)
         conn_close(c);
     else if (ev == CONN_SECURED && v->ops != NULL && v->ops->secured != NULL)
-        v->ops->secured(v);
+        visit_secured(v);
 }
 
 static void visit_on_closed(struct conn *c)
@@ -201,11 +223,12 @@ void visit_write(struct visit *v, slice data)
     conn_write(v->conn, data);
 }
 
-void visit_start_tls(struct visit *v)
+void visit_start_tls(struct visit *v, struct tls_trust *trust)
 {
     union address ignored;
     ensure(v->conn != NULL && v->ops->secured != NULL);
-    struct tls_call call = { .demand = TLS_REPORT };
+    struct tls_call call = { .trust = trust, .demand = TLS_REQUIRE };
+    v->named = trust != NULL;
     if (!visit_address(v, &ignored))
         call.server_name = slice_of(v->host);
     conn_start_tls_client(v->conn, &call);

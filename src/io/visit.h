@@ -11,6 +11,7 @@
 
 struct loop;
 struct resolver;
+struct tls_trust;
 struct visit;
 
 enum { VISIT_HOST_MAX = 253, VISIT_INPUT_MAX = 128 << 10, VISIT_OUTPUT_MAX = 4 << 20 };
@@ -39,8 +40,10 @@ struct visit *visit_start(struct loop *loop, const struct visit_options *options
                           const struct visit_ops *ops, void *arg);
 void *visit_arg(const struct visit *v);
 void visit_write(struct visit *v, slice data); /* after opened() */
-void visit_start_tls(struct visit *v);         /* as a client; who the host is, is not checked */
-void visit_close(struct visit *v);             /* after what was written; ended() follows */
-void visit_cancel(struct visit **v);           /* no callback follows; NULL is fine */
+/* As a client. trust: the certificate of the host must lead to it and name the host, else the visit
+ * ends; NULL: who the host is, is not checked. */
+void visit_start_tls(struct visit *v, struct tls_trust *trust);
+void visit_close(struct visit *v);   /* after what was written; ended() follows */
+void visit_cancel(struct visit **v); /* no callback follows; NULL is fine */
 /* How many there are in the process, with those that were cancelled and still close. Any thread. */
 unsigned visit_count(void);

@@ -1,13 +1,12 @@
 #include "gate/s2s/s2s_commands.h"
 #include "base/arena.h"
-#include "base/clock.h"
 #include "base/command.h"
 #include "base/ensure.h"
-#include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_in.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_partner_list.h"
+#include "gate/s2s/s2s_show.h"
 #include "gate/s2s/s2s_trace.h"
 
 enum { ROWS_MAX = 10000 };
@@ -147,116 +146,6 @@ static const struct command_arg one_domain[] = {
     { 0 },
 };
 
-/* s2s show: names and values. */
-
-static void show_add(struct command_call *call, const char *name, const char *value)
-{
-    command_row(call);
-    command_text(call, "name", slice_of(name));
-    command_text(call, "value", slice_of(value));
-}
-
-static void show_stream(const struct s2s_shown *s, void *arg)
-{
-    struct command_call *call = arg;
-    if (!commands_about(call, s->remote))
-        return;
-    bool out = strcmp(s->direction, "out") == 0;
-    show_add(call, out ? "stream to it" : "stream from it",
-             arena_printf(call->arena, "%s %.*s: %s for %llu s%s%s%s%s", out ? "from" : "to",
-                          SLICE_ARG(s->local), s->state, (unsigned long long)s->since_s,
-                          *s->tls != '\0' ? ", " : "", s->tls, *s->auth != '\0' ? ", by " : "",
-                          s->auth));
-    if (out)
-        show_add(call, "queue", arena_printf(call->arena, "%u stanzas wait", s->queue));
-    if (s->why.len > 0)
-        show_add(call, "last failure", arena_printf(call->arena, "%.*s", SLICE_ARG(s->why)));
-}
-
-/* What this node has counted. */
-static void show_counts(struct command_call *call)
-{
-    struct s2s_domain_counts c;
-    char stamp[CLOCK_STAMP_LEN];
-    const char *node = worker_node(call->worker)->name;
-    if (!s2s_domain_counts(command_arg(call, "domain"), &c))
-        return;
-    show_add(call, "counted",
-             arena_printf(call->arena,
-                          "%llu stanzas sent, %llu received, %llu streams, %llu failures (node %s)",
-                          (unsigned long long)c.sent, (unsigned long long)c.received,
-                          (unsigned long long)c.up, (unsigned long long)c.failures, node));
-    if (c.failing_us == 0)
-        return;
-    clock_stamp(stamp, c.failing_us);
-    show_add(call, "failing since", arena_printf(call->arena, "%s", stamp));
-}
-
-static void run_s2s_show(struct command_call *call)
-{
-    struct worker *w = call->worker;
-    struct s2s_gate *g = s2s_gate_of(w);
-    struct actor *a;
-    if (g == NULL)
-        return;
-    if (worker_index(w) == 0)
-        show_counts(call);
-    for (uint32_t i = 0; (a = actors_next(&s2s_worker(g, w)->partners, &i)) != NULL;)
-        partner_show(partner_of(a), show_stream, call);
-    LIST_EACH (it, &s2s_worker(g, w)->in.all)
-        s2s_in_show(s2s_in_of(CONTAINER_OF(it, struct xstream, node)), show_stream, call);
-}
-
-/* One line if it is the same for all domains of ours. */
-static void show_policy(struct command_call *call, slice domain)
-{
-    static const char *const text[] = { "not allowed (s2s.policy, s2s.domains)", "allowed" };
-    struct worker *w = call->worker;
-    const struct node *n = worker_node(w);
-    unsigned may = 0;
-    for (unsigned i = 0; i < n->domain_count; i++)
-        may += s2s_is_partner(w, n->domains[i], domain);
-    if (s2s_is_ours(w, domain)) {
-        show_add(call, "policy", "this domain is served here");
-    } else if (may == 0 || may == n->domain_count) {
-        show_add(call, "policy", text[may > 0]);
-    } else {
-        for (unsigned i = 0; i < n->domain_count; i++)
-            show_add(call, "policy",
-                     arena_printf(call->arena, "%.*s: %s", SLICE_ARG(n->domains[i]),
-                                  text[s2s_is_partner(w, n->domains[i], domain)]));
-    }
-}
-
-static void s2s_show_gathered(struct command_call *call)
-{
-    slice domain = command_arg(call, "domain");
-    command_limit_rows(call, ROWS_MAX);
-    if (call->rows == NULL)
-        show_add(call, "state", "no stream, and nothing waits");
-    show_policy(call, domain);
-    command_done(call, "%s", "");
-}
-
-static struct command s2s_show = {
-    .name = "s2s show",
-    .effect = COMMAND_READS,
-    .area = "federation",
-    .args = one_domain,
-    .runs_at = COMMAND_EACH,
-    .run = run_s2s_show,
-    .gathered = s2s_show_gathered,
-    .doc = "Shows all that is known of a domain. This is its streams, what waits for it, the last "
-           "failure, what was counted, and the policy.",
-    .columns =
-        (const struct command_column[]){
-            { .name = "name",
-              .doc = "stream to it, stream from it, queue, last failure, counted, "
-                     "failing since, state or policy" },
-            { .name = "value", .doc = "what is known" },
-            { 0 } },
-};
-
 static struct command s2s_list = {
     .name = "s2s list",
     .effect = COMMAND_READS,
@@ -310,5 +199,5 @@ static struct command s2s_retry = {
         "is forgotten.",
 };
 
-struct command *const s2s_commands[] = { &s2s_list,  &s2s_show,  &s2s_trace_command,
-                                         &s2s_close, &s2s_retry, NULL };
+struct command *const s2s_commands[] = { &s2s_list,  &s2s_show_command, &s2s_trace_command,
+                                         &s2s_close, &s2s_retry,        NULL };

@@ -25,6 +25,8 @@ struct s2s_shown {
     const char *direction, *state, *tls, *auth;
     uint64_t since_s;
     uint32_t queue;
+    uint32_t unacked;        /* stanzas that were given to the stream and are not confirmed */
+    const struct conn *conn; /* NULL: there is none now */
     slice why;
 };
 typedef void s2s_show_fn(const struct s2s_shown *shown, void *arg);

@@ -472,6 +472,8 @@ void s2s_in_show(const struct s2s_in *s, s2s_show_fn *show, void *arg)
             .since_s = (now - p->since_us) / 1000000,
             .tls = s->x.secure ? conn_tls_version(s->x.conn) : "",
             .auth = p->how,
+            .unacked = s2s_flow_open(s),
+            .conn = s->x.conn,
         };
         show(&shown, arg);
     }

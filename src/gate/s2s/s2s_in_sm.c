@@ -331,6 +331,11 @@ void s2s_flow_asks(struct in_flow *f)
 
 bool s2s_flow_is_enabled(const struct s2s_in *s) { return s->flow != NULL && s->flow->enabled; }
 
+uint32_t s2s_flow_open(const struct s2s_in *s)
+{
+    return s2s_flow_is_enabled(s) ? s->flow->count - s->flow->h : 0;
+}
+
 bool s2s_flow_waits(const struct s2s_in *s)
 {
     return s2s_flow_is_enabled(s) && s->flow->h != s->flow->count;

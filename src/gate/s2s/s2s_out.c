@@ -886,6 +886,8 @@ struct s2s_out *s2s_out_start(struct partner *p, struct conn *c, bool tls)
     return o;
 }
 
+const struct conn *s2s_out_conn(const struct s2s_out *o) { return o->x.conn; }
+
 void s2s_out_describe(const struct s2s_out *o, const char **tls, const char **auth)
 {
     static const char *const names[] = {

@@ -1,0 +1,170 @@
+#include "gate/recheck.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "gate/c2s.h"
+#include "gate/c2s_stream.h"
+#include "gate/s2s/s2s.h"
+#include "gate/s2s/s2s_gate.h"
+#include "home/edge.h"
+#include "home/node.h"
+#include "im/feature.h"
+#include "io/loop.h"
+#include "io/timer.h"
+
+enum { MINUTE_MS = 60000, DAY_MS = 86400000 };
+
+static void recheck_changed(struct worker *w, const struct setting *s);
+
+static struct setting recheck_every = {
+    .name = "tls.recheck-every",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = MINUTE_MS,
+    .min = 1000,
+    .max = DAY_MS,
+    .changed = recheck_changed,
+    .doc = "How often the certificates of open streams are looked at again. Streams of servers, "
+           "and of clients that have logged in with a certificate, end if it is revoked by then.",
+};
+static struct metric recheck_ended = {
+    .name = "muster_tls_revoked_streams",
+    .kind = METRIC_COUNTER,
+    .help = "Open streams that ended because the certificate of the peer was revoked.",
+};
+
+/* A look walks through the streams of one kind after the other. */
+enum kind { LOOK_CLIENTS, LOOK_FROM_SERVERS, LOOK_TO_SERVERS, LOOK_KINDS };
+
+struct look {
+    struct timer timer;
+    struct worker *worker;
+    unsigned kind;
+    uint32_t left; /* streams of that kind that were not looked at; 0: it begins */
+    bool under_way;
+};
+
+static struct look looks[NODE_WORKERS_MAX]; /* each used by its worker */
+
+static struct xstreams *look_streams(const struct look *l)
+{
+    struct s2s_gate *servers = s2s_gate_of(l->worker);
+    if (l->kind == LOOK_CLIENTS) {
+        struct gate_worker *clients = *worker_gate(l->worker);
+        return clients != NULL ? &clients->streams : NULL;
+    }
+    if (servers == NULL)
+        return NULL;
+    return l->kind == LOOK_FROM_SERVERS ? &s2s_worker(servers, l->worker)->in
+                                        : &s2s_worker(servers, l->worker)->out;
+}
+
+static struct tls_trusted *look_trusted(const struct look *l)
+{
+    const struct c2s *clients = edge_own(worker_node(l->worker), &c2s_edge);
+    if (l->kind == LOOK_CLIENTS)
+        return clients != NULL ? clients->trusted : NULL;
+    return s2s_gate_of(l->worker)->trusted;
+}
+
+/* While nothing is trusted, as of clients unless there is a store, no list counts. */
+static bool look_trusts(const struct look *l)
+{
+    struct tls_trusted *trusted = look_trusted(l);
+    struct tls_trust *trust = trusted != NULL ? tls_trusted_get(trusted) : NULL;
+    bool some = trust != NULL;
+    tls_trust_unref(&trust);
+    return some;
+}
+
+static bool look_is_about(const struct look *l, const struct xstream *x)
+{
+    const struct tls_peer *peer;
+    if (x->state != STREAM_BOUND || x->conn == NULL || x->end_sent)
+        return false;
+    peer = conn_tls_peer(x->conn);
+    return peer != NULL && peer->verdict == TLS_VERIFIED &&
+           (l->kind != LOOK_CLIENTS || ((const struct stream *)x)->certified);
+}
+
+/* RFC 6120 §13.7.2.3. */
+static void look_at(const struct look *l, struct xstream *x)
+{
+    static const enum tls_usage usages[] = { [LOOK_CLIENTS] = TLS_FOR_CLIENT,
+                                             [LOOK_FROM_SERVERS] = TLS_FOR_EITHER,
+                                             [LOOK_TO_SERVERS] = TLS_FOR_SERVER };
+    struct tls_trusted *trusted = look_trusted(l);
+    struct tls_trust *trust = trusted != NULL ? tls_trusted_get(trusted) : NULL;
+    struct tls_peer peer;
+    conn_judge_again(x->conn, trust, usages[l->kind], &peer);
+    tls_trust_unref(&trust);
+    if (peer.verdict != TLS_REVOKED)
+        return;
+    metric_add(&recheck_ended, 1);
+    xstream_fail(x, XE_RESET, SLICE("the certificate is revoked"));
+    if (l->kind == LOOK_CLIENTS)
+        stream_session_gone(stream_of(x), END_REVOKED);
+}
+
+/* Those that were looked at go to the end of the list, so a look may pause anywhere. */
+static void look_go_on(struct timer *t, struct loop *loop)
+{
+    struct look *l = CONTAINER_OF(t, struct look, timer);
+    unsigned count = 0, seen = 0;
+    while (l->kind < LOOK_KINDS && count < RECHECK_BATCH && seen++ < RECHECK_SEEN) {
+        struct xstreams *all = look_streams(l);
+        if (!l->under_way)
+            l->left = all != NULL && !all->stopped && look_trusts(l) ? all->count : 0;
+        l->under_way = l->left > 0 && !list_empty(&all->all);
+        if (!l->under_way) {
+            l->kind++;
+            continue;
+        }
+        struct xstream *x = CONTAINER_OF(list_pop(&all->all), struct xstream, node);
+        list_append(&all->all, &x->node);
+        l->left--;
+        if (look_is_about(l, x)) {
+            look_at(l, x);
+            count++;
+        }
+        if (l->left == 0) {
+            l->under_way = false;
+            l->kind++;
+        }
+    }
+    if (l->kind < LOOK_KINDS) {
+        timer_set(loop, t, RECHECK_PAUSE_MS);
+        return;
+    }
+    l->kind = LOOK_CLIENTS;
+    timer_set(loop, t, (uint64_t)setting_int(&recheck_every));
+}
+
+static void recheck_changed(struct worker *w, const struct setting *s)
+{
+    struct look *l = &looks[worker_index(w)];
+    (void)s;
+    if (timer_is_set(&l->timer) && l->kind == LOOK_CLIENTS && !l->under_way)
+        timer_set(worker_loop(w), &l->timer, (uint64_t)setting_int(&recheck_every));
+}
+
+static void recheck_open(void *own, struct worker *w)
+{
+    struct look *l = &looks[worker_index(w)];
+    (void)own;
+    *l = (struct look){ .timer = { .fn = look_go_on }, .worker = w };
+    timer_set(worker_loop(w), &l->timer, (uint64_t)setting_int(&recheck_every));
+}
+
+static void recheck_stop(void *own, struct worker *w)
+{
+    (void)own;
+    timer_cancel(&looks[worker_index(w)].timer);
+}
+
+const struct edge recheck_edge = { .name = "recheck", .open = recheck_open, .stop = recheck_stop };
+
+const struct feature recheck_feature = {
+    .name = "recheck",
+    .settings = (struct setting *const[]){ &recheck_every, NULL },
+    .metrics = (struct metric *const[]){ &recheck_ended, NULL },
+};
