@@ -2,8 +2,6 @@
 `openssl ocsp` is the responder, and a web server of Python has the lists."""
 import datetime
 import http.server
-import re
-import socket
 import subprocess
 import threading
 
@@ -97,6 +95,11 @@ def responder(url):
 def point(url):
     return x509.CRLDistributionPoints([x509.DistributionPoint(
         [x509.UniformResourceIdentifier(url)], None, None, None)])
+
+
+def crl(authority, *revoked):
+    """A list of an authority, as the web server has it."""
+    return Issuer.crl(authority, *revoked).public_bytes(DER)
 
 
 def says(issuer, cert, status, begins=-1, ends=7, signer=None):
@@ -366,8 +369,9 @@ def test_a_session_with_a_password_stays(people):
     server, made = people
     cert = made.make("client", [xmpp("juliet@localhost")])
     watched, client = log_in(server, cert), connect(server, context(cert))
-    client.jid = "juliet@localhost"
-    client.login()
+    assert client.authenticate("PLAIN", "juliet", "secret") is None
+    client.open()
+    client.bind("garden")
     (server.data / "trust" / "clients" / "list.crl").write_bytes(
         made.crl(cert[1]).public_bytes(PEM))
     server.ctl("server", "reload")

@@ -1,11 +1,14 @@
 """Federation with Prosody, in both directions."""
+import pathlib
 import re
 
 import pytest
+from cryptography import x509
 
 from muster import partner, prosody
 from muster.client import until
-from muster.partner import OURS
+from muster.partner import OURS, THEIRS
+from test_revocation import Web, crl, point
 
 pytestmark = pytest.mark.skipif(not prosody.is_here(), reason="no Prosody, or no dnsmasq")
 
@@ -36,6 +39,34 @@ def test_messages_with_dialback(federated, first):
     partner.talk_both_ways(ours, theirs, first)
     assert ours.log().count("auth=dialback") == 2
     assert "auth=certificate" not in ours.log()
+
+
+@pytest.mark.parametrize("revoked", [False, True], ids=["good", "revoked"])
+def test_the_authority_of_its_certificate_is_asked(federated, revoked):
+    """Both streams, since the list that its certificate names is fetched."""
+    web, made = Web(), []
+
+    def cert(authority):
+        made.append(authority.issue("partner", THEIRS, extensions=[point(web.url)]))
+        leaf = x509.load_pem_x509_certificate(pathlib.Path(made[0]["certificate"]).read_bytes())
+        web.body = crl(authority, *([leaf] if revoked else []))
+        return made[0]
+    try:
+        ours, theirs = federated(settings={"dialback": "off", "retry_for": "0s"}, certificate=cert)
+        ours.ctl("set", "ocsp.allow-local", "on")
+        ours.ctl("set", "tls.servers-revocation", "required")
+        if not revoked:
+            partner.talk_both_ways(ours, theirs, "alice")
+        else:
+            alice, bob = ours.client("alice"), theirs.client("bob")
+            alice.send(f"<message to='{bob}' type='chat' id='m'><body>x</body></message>")
+            error = alice.expect(f"<message from='{bob}' type='error' id='m'/>")
+            assert "its authority says that it is revoked" in "".join(error.itertext())
+            bob.send(f"<message to='{alice}' type='chat' id='n'><body>x</body></message>")
+            bob.expect(f"<message from='{alice}' type='error' id='n'/>")
+        assert len(web.asked) == 1
+    finally:
+        web.close()
 
 
 def test_questions_both_ways(federated):

@@ -418,7 +418,7 @@ static void cert_commands_run_del(struct command_call *call)
     }
 #define WILDCARD_ARG                                                                               \
     {                                                                                              \
-        .name = "wildcard", .kind = ARG_FLAG, .type = PARAM_BOOL,                                                      \
+        .name = "wildcard", .kind = ARG_FLAG, .type = PARAM_BOOL,                                  \
         .doc = "also *.DOMAIN, with whatever --names says; alone the same as --names wildcard"     \
     }
 

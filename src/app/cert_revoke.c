@@ -367,7 +367,7 @@ static struct revoke_job *job_create(struct worker *w, struct revoker *r, struct
     j->arena = arena_create(0);
     j->count = tls_suspect_sources(s, j->arena, j->source);
     list_init(&j->waits);
-    buf_init(&j->reply, 1);
+    buf_init(&j->reply, HTTP_REPLY_HEAD_MAX);
     if (j->count == 0)
         snprintf(j->note, sizeof j->note, "it names neither a responder nor a list with http://");
     j->limit.fn = job_late;

@@ -153,9 +153,9 @@ struct archive_pending_pair archive_pending_pair_of(const struct store_batch *b,
                                           .from = store_text(b, 0, row, 2) };
 }
 
-void archive_pending_total(struct store_batch *b, slice domain)
+void archive_pending_total(struct store_batch *b, slice domain, int64_t max)
 {
-    STORE_ADD(b, &pending_total_stmt, 1, SV_T(domain), SV_I(PENDING_TOTAL_MAX));
+    STORE_ADD(b, &pending_total_stmt, 1, SV_T(domain), SV_I(max));
 }
 
 void archive_pending_has(struct store_batch *b, slice domain, int64_t sender, uint64_t id)

@@ -40,9 +40,9 @@ struct archive_pending_pair {
 };
 struct archive_pending_pair archive_pending_pair_of(const struct store_batch *b, uint32_t row);
 
-/* Adds a read: how many there are for a domain, a row with a number; at most PENDING_TOTAL_MAX. */
-enum { PENDING_TOTAL_MAX = 100000 };
-void archive_pending_total(struct store_batch *b, slice domain);
+/* Adds a read: how many there are for a domain, a row with a number; at most
+ * `max`. */
+void archive_pending_total(struct store_batch *b, slice domain, int64_t max);
 
 /* Adds a read: whether one is pending, a row. */
 void archive_pending_has(struct store_batch *b, slice domain, int64_t sender, uint64_t id);

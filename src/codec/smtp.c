@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include <stdio.h>
 
-enum { ADDRESS_MAX = 254, CODE_LEN = 3, SHOWN_MAX = 100 };
+enum { CODED_MAX = 4 * SMTP_LOGIN_MAX, ADDRESS_MAX = 254, CODE_LEN = 3, SHOWN_MAX = 100 };
 
 enum state {
     WAIT_GREETING,
@@ -136,7 +136,7 @@ static enum smtp_step smtp_send_text(struct smtp *s, struct buf *out)
 static void smtp_add_base64(struct buf *out, slice text)
 {
     struct buf coded;
-    buf_init(&coded, 4 * SMTP_LOGIN_MAX);
+    buf_init(&coded, CODED_MAX);
     base64_encode(&coded, text);
     buf_add(out, buf_fit(&coded));
     buf_lit(out, "\r\n");

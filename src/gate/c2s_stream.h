@@ -62,7 +62,7 @@ struct stream {
     uint32_t out_reported;
     uint16_t close_code; /* of WebSocket, for what went wrong below the stream; 0: nothing */
     uint8_t domain;      /* index in node.domains */
-    bool certified; /* its certificate has logged it in (SASL EXTERNAL) */
+    bool certified;      /* its certificate has logged it in (SASL EXTERNAL) */
     bool sm_enabled;
     bool slow;            /* its output is above C2S_OUTPUT_HIGH, and its session knows */
     char lang[12];        /* xml:lang of the stream */

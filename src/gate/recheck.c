@@ -33,13 +33,13 @@ static struct metric recheck_ended = {
 };
 
 /* A look walks through the streams of one kind after the other. */
-enum kind { LOOK_CLIENTS, LOOK_FROM_SERVERS, LOOK_TO_SERVERS, LOOK_KINDS };
+enum peers { LOOK_CLIENTS, LOOK_FROM_SERVERS, LOOK_TO_SERVERS, LOOK_KINDS };
 
 struct look {
     struct timer timer;
     struct worker *worker;
-    unsigned kind;
-    uint32_t left; /* streams of that kind that were not looked at; 0: it begins */
+    unsigned peers; /* enum peers */
+    uint32_t left;  /* streams of those that were not looked at; 0: it begins */
     bool under_way;
 };
 
@@ -48,20 +48,20 @@ static struct look looks[NODE_WORKERS_MAX]; /* each used by its worker */
 static struct xstreams *look_streams(const struct look *l)
 {
     struct s2s_gate *servers = s2s_gate_of(l->worker);
-    if (l->kind == LOOK_CLIENTS) {
+    if (l->peers == LOOK_CLIENTS) {
         struct gate_worker *clients = *worker_gate(l->worker);
         return clients != NULL ? &clients->streams : NULL;
     }
     if (servers == NULL)
         return NULL;
-    return l->kind == LOOK_FROM_SERVERS ? &s2s_worker(servers, l->worker)->in
-                                        : &s2s_worker(servers, l->worker)->out;
+    return l->peers == LOOK_FROM_SERVERS ? &s2s_worker(servers, l->worker)->in
+                                         : &s2s_worker(servers, l->worker)->out;
 }
 
 static struct tls_trusted *look_trusted(const struct look *l)
 {
     const struct c2s *clients = edge_own(worker_node(l->worker), &c2s_edge);
-    if (l->kind == LOOK_CLIENTS)
+    if (l->peers == LOOK_CLIENTS)
         return clients != NULL ? clients->trusted : NULL;
     return s2s_gate_of(l->worker)->trusted;
 }
@@ -83,7 +83,7 @@ static bool look_is_about(const struct look *l, const struct xstream *x)
         return false;
     peer = conn_tls_peer(x->conn);
     return peer != NULL && peer->verdict == TLS_VERIFIED &&
-           (l->kind != LOOK_CLIENTS || ((const struct stream *)x)->certified);
+           (l->peers != LOOK_CLIENTS || ((const struct stream *)x)->certified);
 }
 
 /* RFC 6120 §13.7.2.3. */
@@ -95,13 +95,13 @@ static void look_at(const struct look *l, struct xstream *x)
     struct tls_trusted *trusted = look_trusted(l);
     struct tls_trust *trust = trusted != NULL ? tls_trusted_get(trusted) : NULL;
     struct tls_peer peer;
-    conn_judge_again(x->conn, trust, usages[l->kind], &peer);
+    conn_judge_again(x->conn, trust, usages[l->peers], &peer);
     tls_trust_unref(&trust);
     if (peer.verdict != TLS_REVOKED)
         return;
     metric_add(&recheck_ended, 1);
     xstream_fail(x, XE_RESET, SLICE("the certificate is revoked"));
-    if (l->kind == LOOK_CLIENTS)
+    if (l->peers == LOOK_CLIENTS)
         stream_session_gone(stream_of(x), END_REVOKED);
 }
 
@@ -110,13 +110,13 @@ static void look_go_on(struct timer *t, struct loop *loop)
 {
     struct look *l = CONTAINER_OF(t, struct look, timer);
     unsigned count = 0, seen = 0;
-    while (l->kind < LOOK_KINDS && count < RECHECK_BATCH && seen++ < RECHECK_SEEN) {
+    while (l->peers < LOOK_KINDS && count < RECHECK_BATCH && seen++ < RECHECK_SEEN) {
         struct xstreams *all = look_streams(l);
         if (!l->under_way)
             l->left = all != NULL && !all->stopped && look_trusts(l) ? all->count : 0;
         l->under_way = l->left > 0 && !list_empty(&all->all);
         if (!l->under_way) {
-            l->kind++;
+            l->peers++;
             continue;
         }
         struct xstream *x = CONTAINER_OF(list_pop(&all->all), struct xstream, node);
@@ -128,14 +128,14 @@ static void look_go_on(struct timer *t, struct loop *loop)
         }
         if (l->left == 0) {
             l->under_way = false;
-            l->kind++;
+            l->peers++;
         }
     }
-    if (l->kind < LOOK_KINDS) {
+    if (l->peers < LOOK_KINDS) {
         timer_set(loop, t, RECHECK_PAUSE_MS);
         return;
     }
-    l->kind = LOOK_CLIENTS;
+    l->peers = LOOK_CLIENTS;
     timer_set(loop, t, (uint64_t)setting_int(&recheck_every));
 }
 
@@ -143,7 +143,7 @@ static void recheck_changed(struct worker *w, const struct setting *s)
 {
     struct look *l = &looks[worker_index(w)];
     (void)s;
-    if (timer_is_set(&l->timer) && l->kind == LOOK_CLIENTS && !l->under_way)
+    if (timer_is_set(&l->timer) && l->peers == LOOK_CLIENTS && !l->under_way)
         timer_set(worker_loop(w), &l->timer, (uint64_t)setting_int(&recheck_every));
 }
 

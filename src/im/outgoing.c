@@ -156,6 +156,11 @@ static void telling_end(struct worker *w, void *arg)
 
 static void telling_drop(void *arg) { mem_free(&arg); }
 
+void outgoing_total(struct store_batch *b, slice domain)
+{
+    archive_pending_total(b, domain, OUTGOING_TOTAL_MAX);
+}
+
 void outgoing_tell(const struct outgoing_pair *pair, const struct outgoing_id *ids, unsigned count,
                    enum outgoing_word word, outgoing_fn *done, void *arg)
 {

@@ -7,6 +7,7 @@
 #include "base/slice.h"
 #include "home/message.h"
 #include "io/timer.h"
+#include "store/store.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,6 +37,11 @@ struct outgoing_pair {
     struct worker *worker;
     slice local, remote;
 };
+/* Adds a read: how many stored messages wait for a domain, a row with a number; at most
+ * OUTGOING_TOTAL_MAX. */
+enum { OUTGOING_TOTAL_MAX = 100000 };
+void outgoing_total(struct store_batch *b, slice domain);
+
 /* Says it for `count` messages of one sender, at most OUTGOING_MANY. `done` is called once, later,
  * unless the worker ends before. */
 void outgoing_tell(const struct outgoing_pair *pair, const struct outgoing_id *ids, unsigned count,

@@ -214,6 +214,7 @@ void conn_start_tls_client(struct conn *c, const struct tls_call *call)
     c->tls = mem_new(struct conn_tls);
     if (call->trust != NULL) {
         c->tls->judgement = tls_judgement_create(call->trust, TLS_FOR_SERVER);
+        c->tls->judgement->revocation = tls_revocation_for(TLS_FOR_SERVER);
         c->tls->judgement->refuse = call->demand == TLS_REQUIRE;
     }
     c->tls->ssl = tls_client_session(call);
@@ -235,6 +236,7 @@ void conn_ask_certificate(struct conn *c, struct tls_trust *trust, enum tls_usag
         return; /* closed or failed */
     ensure(c->tls->ctx != NULL && c->tls->ssl == NULL && c->tls->judgement == NULL);
     c->tls->judgement = tls_judgement_create(trust, usage);
+    c->tls->judgement->revocation = tls_revocation_for(usage);
 }
 
 /* Removes older errors of this thread, which SSL_get_error() would report for this connection. */
@@ -480,7 +482,7 @@ void conn_judge_again(const struct conn *c, const struct tls_trust *trust, enum 
     if (own == NULL)
         return;
     if (trust != NULL)
-        tls_trust_judge(trust, own, SSL_get_peer_cert_chain(ssl), usage, out);
+        tls_judge_again(trust, own, SSL_get_peer_cert_chain(ssl), usage, out);
     else
         *out = (struct tls_peer){ .verdict = TLS_UNKNOWN_ISSUER, .reason = "nothing is trusted" };
 }

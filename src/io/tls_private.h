@@ -39,6 +39,7 @@ SSL *tls_client_session(const struct tls_call *call);
 struct tls_judgement {
     struct tls_trust *trust;
     enum tls_usage usage;
+    enum tls_revocation revocation;
     bool refuse; /* the handshake fails unless the peer is verified */
     struct tls_peer peer;
     /* Of a verified peer, until its authority was asked: who has issued its certificate; NULL:
@@ -57,18 +58,24 @@ void tls_judgement_use(struct tls_judgement *j, SSL *ssl);
 void tls_judgement_prepare(SSL_CTX *ctx);
 /* The same for clients: asks for stapled OCSP answers. */
 void tls_judgement_staples(SSL_CTX *ctx);
-/* rest: the certificates that came with it; NULL: none. What is known of its revocation counts; if
- * nothing is, a question begins whose answer counts next time. */
+/* rest: the certificates that came with it; NULL: none. issuer: a reference for the caller, or
+ * NULL: it is not verified, or the certificate itself is trusted. */
 void tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
-                     enum tls_usage usage, struct tls_peer *out);
-/* After the handshake. true: the peer is being asked about: `answered` of j->wait comes, and takes
- * what it is told to tls_judgement_answered(). false: the verdict is final. */
-bool tls_judgement_ask(struct tls_judgement *j, X509 *cert);
-void tls_judgement_answered(struct tls_judgement *j, enum tls_revoke_end end);
+                     enum tls_usage usage, struct tls_peer *out, X509 **issuer);
 X509_STORE *tls_trust_store(const struct tls_trust *trust);
 /* All lists of a text in PEM, or the one in DER; empty: a part is damaged. The caller frees. */
-STACK_OF(X509_CRL) * tls_crls_of(slice text);
+void tls_crls_of(STACK_OF(X509_CRL) * *out, slice text);
 const char *tls_crl_is_beyond(X509_CRL *crl); /* as struct tls_crl_facts says */
+
+/* tls_judge.c: what is trusted, and what is revoked. As tls_trust_judge(), but what is known of the
+ * revocation counts; if nothing is, a question begins whose answer counts the next time. */
+void tls_judge_again(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
+                     enum tls_usage usage, struct tls_peer *out);
+enum tls_revocation tls_revocation_for(enum tls_usage usage);
+/* After the handshake. true: its authority is being asked about the peer: j->wait is answered, and
+ * its owner gives the answer to tls_judgement_answered(). false: the verdict is final. */
+bool tls_judgement_ask(struct tls_judgement *j, X509 *cert);
+void tls_judgement_answered(struct tls_judgement *j, enum tls_revoke_end end);
 
 /* tls_revoke.c */
 struct tls_suspect *tls_suspect_create(X509 *cert, X509 *issuer);

@@ -173,8 +173,9 @@ enum err tls_suspect_answer(struct tls_ocsp *out, slice answer, const struct tls
 
 enum err tls_crl_read(struct tls_crl **out, slice bytes, struct why *why)
 {
-    STACK_OF(X509_CRL) *all =
-        bytes.len > 0 && bytes.len <= TLS_CRL_BYTES_MAX ? tls_crls_of(bytes) : NULL;
+    STACK_OF(X509_CRL) *all = NULL;
+    if (bytes.len > 0 && bytes.len <= TLS_CRL_BYTES_MAX)
+        tls_crls_of(&all, bytes);
     if (sk_X509_CRL_num(all) != 1) {
         why_set(why, "what came is no list of revoked certificates");
         sk_X509_CRL_pop_free(all, X509_CRL_free);

@@ -118,7 +118,7 @@ const char *tls_crl_is_beyond(X509_CRL *crl)
 }
 
 /* All of them, or none of a file that is damaged somewhere. */
-STACK_OF(X509_CRL) * tls_crls_of(slice text)
+void tls_crls_of(STACK_OF(X509_CRL) * *out, slice text)
 {
     STACK_OF(X509_CRL) *all = sk_X509_CRL_new_null();
     BIO *in = BIO_new_mem_buf(text.ptr, (int)text.len);
@@ -140,7 +140,7 @@ STACK_OF(X509_CRL) * tls_crls_of(slice text)
     }
     BIO_free(in);
     ERR_clear_error();
-    return all;
+    *out = all;
 }
 
 static enum err crls_read(STACK_OF(X509_CRL) * *out, const char *path, struct why *why)
@@ -149,9 +149,11 @@ static enum err crls_read(STACK_OF(X509_CRL) * *out, const char *path, struct wh
     buf_init(&text, TLS_PEM_BYTES_MAX);
     enum err e = whole_file_read(&text, path, why);
     slice bytes = buf_fit(&text);
-    *out = e == OK && bytes.len > 0 ? tls_crls_of(bytes) : sk_X509_CRL_new_null();
+    *out = NULL;
+    if (e == OK && bytes.len > 0)
+        tls_crls_of(out, bytes);
     buf_fini(&text);
-    if (e == OK && sk_X509_CRL_num(*out) == 0) {
+    if (e == OK && sk_X509_CRL_num(*out) <= 0) {
         why_set(why,
                 "%s: no list of revoked certificates, or a damaged one; give whole CRLs in PEM or "
                 "DER",
@@ -165,7 +167,7 @@ enum err tls_crl_check(struct tls_crl_facts *out, const char *path, struct why *
 {
     STACK_OF(X509_CRL) * all;
     enum err e = crls_read(&all, path, why);
-    *out = (struct tls_crl_facts){ .lists = (unsigned)sk_X509_CRL_num(all) };
+    *out = (struct tls_crl_facts){ .lists = e == OK ? (unsigned)sk_X509_CRL_num(all) : 0 };
     for (int i = 0; i < sk_X509_CRL_num(all); i++) {
         X509_CRL *crl = sk_X509_CRL_value(all, i);
         int revoked = sk_X509_REVOKED_num(X509_CRL_get_REVOKED(crl));
@@ -430,51 +432,12 @@ static int tls_trust_judge_chain(const struct tls_trust *trust, X509 *cert, STAC
     return code;
 }
 
-static enum tls_revocation revocation_for(enum tls_usage usage)
-{
-    return tls_revocation_get(usage == TLS_FOR_CLIENT ? TLS_CLIENTS : TLS_SERVERS);
-}
-
-static void say_revoked(struct tls_peer *peer)
-{
-    peer->verdict = TLS_REVOKED;
-    peer->reason = "its authority says that it is revoked";
-}
-
 void tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
-                     enum tls_usage usage, struct tls_peer *out)
+                     enum tls_usage usage, struct tls_peer *out, X509 **issuer)
 {
     struct judged judged;
-    int code = tls_trust_judge_chain(trust, cert, rest, usage, out, &judged);
-    if (code == X509_V_OK && judged.issuer != NULL && revocation_for(usage) >= TLS_REVOKE_ASKED &&
-        tls_revoke_ask(cert, judged.issuer, NULL) == TLS_REVOKE_REVOKED)
-        say_revoked(out);
-    X509_free(judged.issuer);
-}
-
-bool tls_judgement_ask(struct tls_judgement *j, X509 *cert)
-{
-    enum tls_revoke_end end = TLS_REVOKE_GOOD;
-    bool asks = j->peer.verdict == TLS_VERIFIED && j->issuer != NULL && !j->known &&
-                revocation_for(j->usage) >= TLS_REVOKE_ASKED;
-    if (asks)
-        end = tls_revoke_ask(cert, j->issuer, &j->wait);
-    X509_free(j->issuer);
-    j->issuer = NULL;
-    if (end != TLS_REVOKE_WAITS)
-        tls_judgement_answered(j, end);
-    return end == TLS_REVOKE_WAITS;
-}
-
-void tls_judgement_answered(struct tls_judgement *j, enum tls_revoke_end end)
-{
-    if (end == TLS_REVOKE_REVOKED) {
-        say_revoked(&j->peer);
-    } else if (end == TLS_REVOKE_UNKNOWN && revocation_for(j->usage) == TLS_REVOKE_REQUIRED) {
-        j->peer.verdict = TLS_UNANSWERED;
-        j->peer.reason = "nobody says whether it is revoked, and that is required "
-                         "(tls.servers-revocation, tls.clients-revocation)";
-    }
+    (void)tls_trust_judge_chain(trust, cert, rest, usage, out, &judged);
+    *issuer = judged.issuer;
 }
 
 static void take_index(void)
@@ -606,7 +569,7 @@ static int look_at_staple(SSL *ssl, void *arg)
     X509 *cert = SSL_get0_peer_certificate(ssl);
     (void)arg;
     if (j == NULL || cert == NULL || j->peer.verdict != TLS_VERIFIED ||
-        revocation_for(j->usage) == TLS_REVOKE_OFF)
+        j->revocation == TLS_REVOKE_OFF)
         return 1;
     int status = staple_says(ssl, cert, tls_trust_store(j->trust));
     if (status == V_OCSP_CERTSTATUS_REVOKED) {

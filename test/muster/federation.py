@@ -36,15 +36,17 @@ class Authority:
                 .not_valid_before(NOW + datetime.timedelta(days=begins))
                 .not_valid_after(NOW + datetime.timedelta(days=ends)))
 
-    def issue(self, name, *domains, begins=-1, ends=90):
+    def issue(self, name, *domains, begins=-1, ends=90, extensions=()):
         """The paths of a certificate for these domains, as `tls` of a node file has them."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         names = x509.SubjectAlternativeName([x509.DNSName(d) for d in domains])
         cert = (self._builder(subject, key, begins, ends)
                 .add_extension(names, critical=False)
-                .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-                .sign(self.key, hashes.SHA256()))
+                .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True))
+        for extension in extensions:
+            cert = cert.add_extension(extension, critical=False)
+        cert = cert.sign(self.key, hashes.SHA256())
         pem, secret = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         pem.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
         secret.write_bytes(key.private_bytes(serialization.Encoding.PEM,

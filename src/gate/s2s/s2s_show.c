@@ -1,5 +1,4 @@
 #include "gate/s2s/s2s_show.h"
-#include "archive/pending.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -12,6 +11,7 @@
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_rows.h"
+#include "im/outgoing.h"
 #include "io/tls_cert.h"
 
 enum { ROWS_MAX = 10000, NAMES_SHOWN = 10 };
@@ -171,7 +171,7 @@ static void show_pending(void *arg, enum store_result result, const struct store
     int64_t count = store_int(b, 0, 0, 0);
     show_add(call, "stored",
              arena_printf(call->arena, "%lld%s messages are not confirmed", (long long)count,
-                          count == PENDING_TOTAL_MAX ? " or more" : ""));
+                          count == OUTGOING_TOTAL_MAX ? " or more" : ""));
     command_done(call, "%s", "");
 }
 
@@ -184,7 +184,7 @@ static void s2s_show_gathered(struct command_call *call)
         show_add(call, "state", "no stream, and nothing waits");
     show_policy(call, domain);
     struct store_batch *b = store_read(worker_store(w), 0);
-    archive_pending_total(b, domain);
+    outgoing_total(b, domain);
     store_submit(b, worker_loop(w), 0, show_pending, call);
 }
 
