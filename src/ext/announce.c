@@ -6,7 +6,6 @@
  *
  * Limits: ANNOUNCE_BYTES_MAX; accounts are walked through PAGE_MS after PAGE_MS. */
 #include "ops/announce.h"
-#include "ops/outside_users.h"
 #include "auth/credentials.h"
 #include "base/arena.h"
 #include "base/command.h"
@@ -23,6 +22,7 @@
 #include "im/session.h"
 #include "io/timer.h"
 #include "ops/command_form.h"
+#include "ops/outside_users.h"
 #include <stdatomic.h>
 
 enum { PAGE_MS = 50 };

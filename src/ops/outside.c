@@ -202,7 +202,8 @@ static const struct store_schema schema = {
     .feature = "tests",
     .migrations = migrations,
     .stmts = (struct store_stmt *const[]){ &result_put, &result_trim, &result_list, &user_put,
-                                           &user_drop, &user_forget, &user_list, &outside_users_all, NULL },
+                                           &user_drop, &user_forget, &user_list, &outside_users_all,
+                                           NULL },
 };
 #define SEAL_CONTEXT SLICE("password of a test user")
 

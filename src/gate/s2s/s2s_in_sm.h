@@ -48,7 +48,7 @@ void s2s_flow_asks(struct in_flow *f);   /* it has sent <r/> */
 bool s2s_flow_is_known(const struct in_flow *f);
 bool s2s_flow_is_lost(const struct in_flow *f); /* h never says all again */
 uint32_t s2s_flow_h(const struct in_flow *f);
-uint32_t s2s_flow_open(const struct s2s_in *s); /* that came and are not acknowledged */
+uint32_t s2s_flow_open(const struct s2s_in *s);   /* that came and are not acknowledged */
 bool s2s_flow_is_enabled(const struct s2s_in *s); /* its peer counts acknowledgements */
 /* Whether something of it is not handled yet that its peer counts. */
 bool s2s_flow_waits(const struct s2s_in *s);

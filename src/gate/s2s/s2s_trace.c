@@ -362,9 +362,10 @@ const char *s2s_trace_advice(const char *stage)
         { "authentication", "`musterctl cert check` says what others dislike in the certificate "
                             "of this server; for dialback the other server must reach this one: "
                             "look at the DNS records and at port 5269." },
-        { "stream", "The other server ends the stream: its log says more. not-authorized: it does not "
-                    "accept our certificate (`musterctl cert check`). host-unknown: it does "
-                    "not serve the domain." },
+        { "stream",
+          "The other server ends the stream: its log says more. not-authorized: it does not "
+          "accept our certificate (`musterctl cert check`). host-unknown: it does "
+          "not serve the domain." },
         { "no answer", "The other server has taken the stream and does not answer: its log says "
                        "more; it may not reach this server." },
     };
