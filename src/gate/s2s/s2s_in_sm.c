@@ -52,6 +52,7 @@ struct in_flow {
     uint32_t open;        /* reports that are to come */
     uint32_t max_s;       /* the longest that the peer wants it to be kept; 0: not at all */
     bool enabled;
+    bool mute;         /* its stream is not resumed yet */
     bool lost;         /* a stanza that nobody knows the end of: h does not go beyond it */
     bool expired;      /* kept for its h alone */
     uint64_t holder;   /* of the address of its peer */
@@ -154,7 +155,7 @@ static void flow_write_ack(struct in_flow *f)
 
 static bool flow_may_write(const struct in_flow *f)
 {
-    return f->enabled && f->x != NULL && f->x->state == STREAM_BOUND && !f->x->end_sent;
+    return f->enabled && !f->mute && f->x != NULL && f->x->state == STREAM_BOUND && !f->x->end_sent;
 }
 
 static void flow_ack_now(struct loop_defer *d)
@@ -294,6 +295,7 @@ void s2s_flow_join(struct in_flow *f, struct xstream *x)
     ensure(f->x == NULL && f->owned);
     f->x = x;
     f->held = false;
+    f->mute = true;
 }
 
 void s2s_flow_part(struct in_flow *f)
@@ -316,8 +318,11 @@ void s2s_flow_drop(struct in_flow **f)
 void s2s_flow_enable(struct in_flow *f)
 {
     f->enabled = true;
+    f->mute = false;
     f->base = f->floor = f->told = f->asked = f->count;
 }
+
+void s2s_flow_goes_on(struct in_flow *f) { f->mute = false; }
 
 bool s2s_flow_is_known(const struct in_flow *f) { return f->open == 0; }
 bool s2s_flow_is_lost(const struct in_flow *f) { return f->lost; }

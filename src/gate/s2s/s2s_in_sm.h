@@ -40,9 +40,10 @@ void s2s_flow_count(struct in_flow *f);
 struct in_flow *s2s_flow_new(struct s2s_gate *g, struct worker *w);
 void s2s_flow_drop(struct in_flow **f); /* it is of no stream; NULL is fine */
 void s2s_flow_join(struct in_flow *f, struct xstream *x);
-void s2s_flow_part(struct in_flow *f);   /* the stream is closed */
-void s2s_flow_enable(struct in_flow *f); /* the other server counts from now on */
-void s2s_flow_asks(struct in_flow *f);   /* it has sent <r/> */
+void s2s_flow_part(struct in_flow *f);    /* the stream is closed */
+void s2s_flow_enable(struct in_flow *f);  /* the other server counts from now on */
+void s2s_flow_goes_on(struct in_flow *f); /* ... or goes on to */
+void s2s_flow_asks(struct in_flow *f);    /* it has sent <r/> */
 /* Whether nothing is under way, so that h says all. When it gets so, s2s_out_flow_rests() is
  * called. */
 bool s2s_flow_is_known(const struct in_flow *f);

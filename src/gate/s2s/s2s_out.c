@@ -662,6 +662,8 @@ static bool out_resumed(struct s2s_out *o, const struct elem *e)
         !slice_eq(elem_attr(e, "previd", tmp), partner_session(o->partner)))
         return false;
     o->sm = OUT_COUNTS;
+    if (o->both)
+        s2s_flow_goes_on(s2s_out_flow(&o->x));
     if (!partner_confirmed(o->partner, h))
         out_miscounted(o, h);
     else
