@@ -1,7 +1,7 @@
 """Stanzas go both ways on one connection between servers (XEP-0288)."""
 import pytest
 
-from muster import federation, xml
+from muster import federation, partner, prosody, xml
 from muster.client import until
 from test_s2s_lost import Wire
 
@@ -388,3 +388,68 @@ def test_our_stream_is_resumed_with_what_has_come_on_it(node, listener):
     again.sendall(incoming("three") + f"<r xmlns='{xml.SM}'/>".encode())
     alice.expect("<message><body>three</body></message>")
     listener.read_until(again, "<a xmlns='urn:xmpp:sm:3' h='3'/>")
+
+
+# --- Prosody ---
+
+
+@pytest.fixture
+def prosody_too(make_server, tmp_path):
+    """A function that starts ours and Prosody with mod_s2s_bidi."""
+    started = []
+    yield lambda more="", **options: partner.start(
+        make_server, tmp_path, prosody.Prosody, started, more=f'"s2s_bidi"; {more}', **options)
+    for process in started:
+        process.finish()
+
+
+@pytest.mark.skipif(not prosody.is_here(), reason="no Prosody, or no dnsmasq")
+@pytest.mark.parametrize("more", ["", '"smacks";'])
+@pytest.mark.parametrize("first", ["alice", "bob"])
+def test_prosody_on_one_connection(prosody_too, first, more):
+    ours, theirs = prosody_too(more)
+    partner.talk_both_ways(ours, theirs, first)
+    values = {row["label"]: row["value"] for row in ours.rows("metrics")
+              if row["name"] == "muster_s2s_streams"}
+    assert values == {"direction=sent": int(first == "alice"),
+                      "direction=received": int(first == "bob")}
+
+
+@pytest.mark.skipif(not prosody.is_here(), reason="no Prosody, or no dnsmasq")
+@pytest.mark.parametrize("first", ["alice", "bob"])
+def test_prosody_with_dialback_on_one_connection(prosody_too, first):
+    ours, theirs = prosody_too(settings={"verify_certificates": "off"}, trusted=False)
+    partner.talk_both_ways(ours, theirs, first)
+    if first == "alice":  # Prosody asks about our key on a stream that it keeps, too
+        assert "both=yes" in ours.log()
+    else:
+        assert len([r for r in ours.rows("s2s", "list") if r["state"] == "up"]) == 2
+        assert ours.log().count("auth=dialback") == 1
+
+
+@pytest.mark.skipif(not prosody.is_here(), reason="no Prosody, or no dnsmasq")
+def test_a_server_without_a_right_certificate_gets_nothing_back(prosody_too):
+    """Dialback proves who sends, and we send nothing to a server whose certificate is wrong."""
+    ours, theirs = prosody_too(settings={"keep_for": "0s", "retry_for": "0s"}, trusted=False)
+    alice, bob = ours.client("alice"), theirs.client("bob")
+    bob.send(f"<message to='{alice}' type='chat'><body>there</body></message>")
+    until("a refusal", lambda: "its certificate is refused" in ours.log())
+    assert not [r for r in ours.rows("s2s", "list")
+                if (r["direction"], r["state"]) == ("out", "up")]
+
+
+def test_a_second_pair_of_the_stream_goes_back_once_it_is_proved(node, join, listener):
+    """Its key is asked about elsewhere, not on the stream that it is of."""
+    peer, room = join(node), f"room@conference.{ONE}"
+    peer.result("key", to=f"conference.{ONE}")
+    with listener.secure("second", "") as asked:
+        found = listener.read_until(asked, "<db:verify [^>]*id='([^']*)'[^>]*>key</db:verify>")
+        asked.sendall(f"<db:verify from='{EVIL}' to='conference.{ONE}' id='{found[1]}' "
+                      "type='valid'/>".encode())
+        peer.wait("the answer", lambda: peer._take(
+            lambda e: e.tag.endswith("}result") and e.get("type") == "valid"))
+        peer.raw(f"<presence from='bob@{EVIL}/x' to='{room}/bob'>"
+                 "<x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        peer.expect(f"<presence from='{room}/bob'/>")
+        send(node.client("alice"), "of the first")
+        come(peer, "of the first")

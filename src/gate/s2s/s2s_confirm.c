@@ -226,7 +226,7 @@ bool partner_begins(struct partner *p, struct xstream *x, bool both, bool resume
             p->flow = s2s_flow_new(p->gate, p->worker);
     }
     if (p->flow != NULL)
-        s2s_flow_join(p->flow, x);
+        s2s_flow_join(p->flow, x, s2s_out_flow_rests);
     return goes_on;
 }
 

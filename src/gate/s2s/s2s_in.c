@@ -282,9 +282,11 @@ static void in_other(struct xstream *x, slice unit)
 
 static struct in_flow *in_flow(const struct xstream *x) { return ((const struct s2s_in *)x)->flow; }
 
+static void in_route(struct xstream *x, struct stanza *st) { s2s_flow_route_in(s2s_in_of(x), st); }
+
 static void in_stanza(struct xstream *x, slice unit)
 {
-    static const struct s2s_taker taker = { in_pair_fits, in_other, in_flow };
+    static const struct s2s_taker taker = { in_pair_fits, in_other, in_route, in_flow };
     s2s_take(x, unit, in_lang(s2s_in_of(x)), &taker);
 }
 

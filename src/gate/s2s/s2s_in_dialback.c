@@ -6,6 +6,7 @@
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "gate/s2s/s2s_demand.h"
+#include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_in_pairs.h"
 #include "gate/s2s/s2s_in_private.h"
 #include "gate/s2s/s2s_partner.h"
@@ -82,6 +83,8 @@ static void in_is_proved(struct s2s_in *s, struct pair *p)
     if (s->x.state == STREAM_FEATURES) {
         xstream_now(&s->x, STREAM_PASSED_ON);
         in_is_bound(s);
+    } else if (s->back != NULL) {
+        s2s_back_offer(s);
     }
 }
 

@@ -4,7 +4,6 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "gate/s2s/s2s_demand.h"
-#include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_in_private.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_proof.h"
@@ -63,8 +62,6 @@ void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
              LOG_S("local", pair_local(p)), LOG_C("auth", how),
              LOG_C("tls", s->x.secure ? conn_tls_version(s->x.conn) : "none"),
              LOG_C("peer", conn_info_text(conn_info(s->x.conn)).text));
-    if (s->back != NULL && s->x.state == STREAM_BOUND)
-        s2s_back_offer(s);
 }
 
 void pairs_broken(const struct s2s_in *s)

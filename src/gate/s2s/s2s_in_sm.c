@@ -13,7 +13,6 @@
 #include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_in_pairs.h"
 #include "gate/s2s/s2s_in_private.h"
-#include "gate/s2s/s2s_out.h"
 #include "gate/s2s/s2s_rows.h"
 #include "home/question.h"
 #include "home/router.h"
@@ -41,10 +40,11 @@ struct in_flow {
     struct list kept; /* in s2s_worker.kept, the oldest first */
     struct s2s_worker *sw;
     struct worker *worker;
-    struct xstream *x;     /* NULL: it has ended */
-    struct s2s_in *stream; /* the same; NULL also of a stream that we have opened */
-    bool owned;            /* by the partner of such a stream */
-    struct list reports;   /* of stanzas that are not handled, the oldest first */
+    struct xstream *x;        /* NULL: it has ended */
+    struct s2s_in *stream;    /* the same; NULL also of a stream that we have opened */
+    s2s_flow_rests_fn *rests; /* of an owned one */
+    bool owned;               /* by the partner of such a stream */
+    struct list reports;      /* of stanzas that are not handled, the oldest first */
     uint32_t count, h;
     uint32_t floor;       /* its count as <enabled/> or <resumed/> was sent */
     uint32_t base;        /* what h of the protocol counts from: floor, or before a resumption */
@@ -214,7 +214,7 @@ static void flow_advance(struct in_flow *f)
             flow_ack(f);
         flow_pace(f);
         if (f->owned && f->open == 0)
-            s2s_out_flow_rests(f->x);
+            f->rests(f->x);
         if (f->stream != NULL && f->stream->draining && f->h == f->count)
             s2s_flow_end(f->stream);
     } else if (f->wanted && f->open == 0) {
@@ -269,16 +269,22 @@ static void flow_route(struct in_flow *f, struct stanza *st)
     flow_pace(f);
 }
 
-void s2s_flow_route(struct xstream *x, struct stanza *st)
+void s2s_flow_route(struct in_flow *f, struct stanza *st)
 {
-    bool in = x->role == STREAM_FROM_SERVER;
-    struct in_flow *f = in ? s2s_in_of(x)->flow : s2s_out_flow(x);
     if (promise_of(st) == PROMISE_QUEUED) {
-        route_send(x->worker, st);
+        route_send(f->worker, st);
         s2s_flow_count(f);
     } else {
-        flow_route(in ? flow_of(s2s_in_of(x)) : f, st);
+        flow_route(f, st);
     }
+}
+
+void s2s_flow_route_in(struct s2s_in *s, struct stanza *st)
+{
+    if (s->flow == NULL && promise_of(st) == PROMISE_QUEUED)
+        route_send(s->x.worker, st);
+    else
+        s2s_flow_route(flow_of(s), st);
 }
 
 /* Of a stream that we have opened. */
@@ -290,10 +296,11 @@ struct in_flow *s2s_flow_new(struct s2s_gate *g, struct worker *w)
     return f;
 }
 
-void s2s_flow_join(struct in_flow *f, struct xstream *x)
+void s2s_flow_join(struct in_flow *f, struct xstream *x, s2s_flow_rests_fn *rests)
 {
     ensure(f->x == NULL && f->owned);
     f->x = x;
+    f->rests = rests;
     f->held = false;
     f->mute = true;
 }

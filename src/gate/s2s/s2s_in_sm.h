@@ -31,7 +31,8 @@ enum {
 };
 
 /* A stanza is routed, and counted. Takes over st. */
-void s2s_flow_route(struct xstream *x, struct stanza *st);
+void s2s_flow_route(struct in_flow *f, struct stanza *st);
+void s2s_flow_route_in(struct s2s_in *s, struct stanza *st);
 /* One that is refused or dropped: it is handled. NULL: nothing counts it. */
 void s2s_flow_count(struct in_flow *f);
 
@@ -39,13 +40,14 @@ void s2s_flow_count(struct in_flow *f);
  * of the partner and outlives its streams, until it is dropped. */
 struct in_flow *s2s_flow_new(struct s2s_gate *g, struct worker *w);
 void s2s_flow_drop(struct in_flow **f); /* it is of no stream; NULL is fine */
-void s2s_flow_join(struct in_flow *f, struct xstream *x);
+/* rests: it is called when nothing is under way any more. */
+typedef void s2s_flow_rests_fn(struct xstream *x);
+void s2s_flow_join(struct in_flow *f, struct xstream *x, s2s_flow_rests_fn *rests);
 void s2s_flow_part(struct in_flow *f);    /* the stream is closed */
 void s2s_flow_enable(struct in_flow *f);  /* the other server counts from now on */
 void s2s_flow_goes_on(struct in_flow *f); /* ... or goes on to */
 void s2s_flow_asks(struct in_flow *f);    /* it has sent <r/> */
-/* Whether nothing is under way, so that h says all. When it gets so, s2s_out_flow_rests() is
- * called. */
+/* Whether nothing is under way, so that h says all. */
 bool s2s_flow_is_known(const struct in_flow *f);
 bool s2s_flow_is_lost(const struct in_flow *f); /* h never says all again */
 uint32_t s2s_flow_h(const struct in_flow *f);

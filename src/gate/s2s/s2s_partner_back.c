@@ -63,7 +63,7 @@ static void back_send(struct partner *p, struct s2s_to_back *m)
     m->stream = p->back.stream;
     m->local = partner_local(p);
     m->remote = partner_remote(p);
-    home_send_to(p->worker, 0, p->back.worker, &s2s_to_back_message, m);
+    home_send_to(p->worker, 0, p->back.from.worker, &s2s_to_back_message, m);
 }
 
 void partner_write_back(struct partner *p, struct stanza *st, uint64_t delay_us)
@@ -98,7 +98,7 @@ static void back_offered(struct partner *p, const struct s2s_way_back *m,
     p->offer = (struct partner_back){ .stream = m->stream,
                                       .resumes = m->resumes,
                                       .base = m->count,
-                                      .worker = from->worker,
+                                      .from = *from,
                                       .counted = m->counted,
                                       .certificate = m->certificate };
     snprintf(p->offer.tls, sizeof p->offer.tls, "%.*s", SLICE_ARG(m->tls));

@@ -1,4 +1,5 @@
 #include "gate/s2s/s2s_partner_list.h"
+#include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_partner_private.h"
 
 static const char *partner_state(const struct partner *p)
@@ -61,4 +62,51 @@ int64_t partners_each(struct worker *w, slice domain, partner_each_fn *fn)
     }
     mem_free(&name);
     return count;
+}
+
+/* The database has messages for a pair of domains, which no memory has. */
+struct s2s_pending {
+    slice local, remote;
+};
+
+static void foreign_pending_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct s2s_pending *m = message;
+    struct s2s_gate *g = s2s_gate_of(w);
+    (void)from;
+    if (g == NULL || s2s_worker(g, w)->out.stopped || !s2s_is_ours(w, m->local))
+        return;
+    s2s_mail_found(&partner_find(w, m->local, m->remote, true)->mail);
+}
+
+static const struct message_field foreign_pending_fields[] = {
+    F_BARE(struct s2s_pending, local),
+    F_BARE(struct s2s_pending, remote),
+    { 0 },
+};
+const struct message_row s2s_pending_message = {
+    .id = 102,
+    .scope = MESSAGE_CLUSTER,
+    .name = "foreign-pending",
+    .size = sizeof(struct s2s_pending),
+    .fields = foreign_pending_fields,
+    .run = foreign_pending_run,
+};
+
+static void partner_pair_found(const struct outgoing_pair *pair)
+{
+    uint32_t node;
+    node_home(worker_node(pair->worker), pair->remote, &node);
+    if (!node_shares(worker_node(pair->worker), node))
+        log_warn(&log_s2s, LOG_EV("s2s.stranded"), LOG_S("domain", pair->remote),
+                 LOG_S("local", pair->local), LOG_I("node", node),
+                 LOG_C("hint", "messages that wait in the database of this node are sent when it "
+                               "is the home of that domain; that node has another database"));
+    home_send(pair->worker, pair->remote, &s2s_pending_message,
+              &(struct s2s_pending){ pair->local, pair->remote });
+}
+
+void partners_find_pending(struct worker *w)
+{
+    outgoing_find(&s2s_worker(s2s_gate_of(w), w)->pending, w, partner_pair_found);
 }

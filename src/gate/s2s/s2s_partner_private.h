@@ -25,14 +25,14 @@ enum {
 
 /* A stream that the other server has opened: gate/s2s/s2s_partner_back.h. */
 struct partner_back {
-    uint64_t stream;  /* its id; 0: none */
-    uint64_t resumes; /* the one that it goes on from; 0: none */
-    uint32_t base;    /* what was written to it before this partner used it */
-    unsigned worker;  /* its own */
-    bool on;          /* it is the stream of the partner */
-    bool kept;        /* it has ended, and may be resumed: `base` and `stream` count */
-    bool waits;       /* ... so it is waited for, */
-    bool waiting;     /* as `retry` says */
+    uint64_t stream;          /* its id; 0: none */
+    uint64_t resumes;         /* the one that it goes on from; 0: none */
+    uint32_t base;            /* what was written to it before this partner used it */
+    struct message_from from; /* the worker that has it */
+    bool on;                  /* it is the stream of the partner */
+    bool kept;                /* it has ended, and may be resumed: `base` and `stream` count */
+    bool waits;               /* ... so it is waited for, */
+    bool waiting;             /* as `retry` says */
     bool counted, certificate;
     char tls[BACK_TLS_MAX + 1];
 };

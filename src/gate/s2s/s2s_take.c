@@ -76,7 +76,7 @@ static void take_route(struct xstream *x, struct stanza *st, const struct s2s_ta
     }
     switch (foreign_arrives(x->worker, st, &why)) {
     case PASS:
-        s2s_flow_route(x, foreign_pass(st, &why));
+        taker->route(x, foreign_pass(st, &why));
         return;
     case REFUSE:
         stage_refuse(x->worker, st, &why);

@@ -7,13 +7,15 @@
 #include <stdbool.h>
 
 struct in_flow;
+struct stanza;
 struct xstream;
 
 struct s2s_taker {
     /* Whether stanzas of that domain to this one may come on the stream; else it has failed. */
     bool (*may)(struct xstream *x, slice remote, slice local);
-    void (*other)(struct xstream *x, slice unit);     /* an element that is no stanza */
-    struct in_flow *(*flow)(const struct xstream *x); /* what counts them; NULL: nothing */
+    void (*other)(struct xstream *x, slice unit);        /* an element that is no stanza */
+    void (*route)(struct xstream *x, struct stanza *st); /* on to whom it is for; takes over st */
+    struct in_flow *(*flow)(const struct xstream *x);    /* what counts them; NULL: nothing */
 };
 
 /* An element of a bound stream. lang: of its header, or empty. */
