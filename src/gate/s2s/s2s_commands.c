@@ -163,7 +163,8 @@ static struct command s2s_list = {
         (const struct command_column[]){
             { .name = "domain", .type = PARAM_DOMAIN, .doc = "the domain of the other server" },
             { .name = "local", .type = PARAM_DOMAIN, .doc = "the domain of this server" },
-            { .name = "direction", .doc = "out: stanzas to it, in: from it; a stream with both is in two lines" },
+            { .name = "direction",
+              .doc = "out: stanzas to it, in: from it; a stream with both is in two lines" },
             { .name = "state",
               .doc = "up, connecting, queued (s2s.connecting), waiting (for the next attempt), "
                      "failed, or checking (its dialback)" },
