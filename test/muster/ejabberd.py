@@ -17,6 +17,7 @@ ca_file: "{authority}"
 auth_method: mnesia
 registration_timeout: infinity
 s2s_use_starttls: required
+s2s_max_retry_delay: 1
 s2s_protocol_options: [ {protocols} ]
 listen:
   - {{ port: {c2s}, ip: "127.0.0.1", module: ejabberd_c2s, access: all }}
