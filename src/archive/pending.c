@@ -1,5 +1,6 @@
 #include "archive/pending.h"
 #include "archive/archive.h"
+#include "base/ensure.h"
 
 #define SQLITE_DOMAIN PENDING_DOMAIN("instr")
 #define PGSQL_DOMAIN  PENDING_DOMAIN("strpos")
@@ -179,6 +180,7 @@ void archive_pending_settle(struct store_batch *b, slice domain, int64_t sender,
 void archive_pending_count(struct store_batch *b, slice domain, int64_t sender, uint64_t before,
                            uint32_t max)
 {
+    ensure(before <= INT64_MAX && sender > 0);
     STORE_ADD(b, &pending_count_stmt, STORE_ANY_ROWS, SV_T(domain), SV_I(sender), SV_I(max),
               SV_I(before));
 }

@@ -53,6 +53,15 @@ static enum routed route_away(struct worker *w, uint32_t node, unsigned worker, 
     return keep ? ROUTE_PENDING_TWO : ROUTE_PENDING;
 }
 
+/* Takes over st. */
+static void route_refuse(struct worker *w, struct stanza *st, struct origin origin,
+                         enum stanza_error e, slice text)
+{
+    route_error(w, st, e, text);
+    ticket_refused(w, origin);
+    stanza_unref(&st);
+}
+
 /* What is promised is that the database has it: the sender's own entry, and for another server the
  * row until that has confirmed it. */
 static enum routed route_remote(struct worker *w, slice domain, struct stanza *st,
@@ -79,12 +88,10 @@ static enum routed route_remote(struct worker *w, slice domain, struct stanza *s
                                           .sender = entry.archive_id == 0 ? 0 : entry.owner,
                                           .unshown = entry.unshown });
     } else {
-        route_error(w, st, full ? SE_RESOURCE_CONSTRAINT : e,
-                    full   ? SLICE("too many of your messages wait for other servers")
-                    : away ? SLICE("the component that serves this domain is not connected")
-                           : (slice){ 0 });
-        ticket_refused(w, origin);
-        stanza_unref(&st);
+        route_refuse(w, st, origin, full ? SE_RESOURCE_CONSTRAINT : e,
+                     full   ? SLICE("too many of your messages wait for other servers")
+                     : away ? SLICE("the component that serves this domain is not connected")
+                            : (slice){ 0 });
     }
     return keep && origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }

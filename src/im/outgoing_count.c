@@ -64,7 +64,7 @@ static slice total_key(const void *item)
     return (slice){ (const char *)&((const struct total *)item)->sender, sizeof(int64_t) };
 }
 
-static struct counts *counts_of(const struct worker *w)
+static struct counts *outgoing_counts(const struct worker *w)
 {
     ensure(worker_is_here(w));
     return *worker_state(w, slot);
@@ -89,6 +89,7 @@ static void count_set(struct count *c, int64_t messages)
 static void count_free(struct count *c)
 {
     struct total *t = c->total;
+    ensure(t->counts > 0 && t->messages >= c->messages);
     store_cancel(&c->op);
     count_set(c, 0);
     if (--t->counts == 0) {
@@ -103,6 +104,7 @@ static void count_free(struct count *c)
 static void count_was_read(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct count *c = arg;
+    ensure(worker_is_here(c->all->worker) && c->op != NULL);
     c->op = NULL;
     if (r == STORE_OK)
         count_set(c, archive_pending_count_of(b) + c->since);
@@ -115,6 +117,7 @@ static void count_was_read(void *arg, enum store_result r, const struct store_ba
 static void count_read(struct count *c, slice domain, int64_t sender, uint64_t before)
 {
     struct worker *w = c->all->worker;
+    ensure(c->op == NULL);
     struct store_batch *b = store_read(worker_store(w), (uint64_t)sender);
     archive_pending_count(b, domain, sender, before, (uint32_t)setting_int(&kept_max) + 1);
     c->since = 0;
@@ -157,7 +160,7 @@ static slice domain_to(const struct stanza *st) { return jid_split(stanza_to(st)
 bool outgoing_has_room(struct worker *w, const struct stanza *st, int64_t sender)
 {
     slice domain = domain_to(st);
-    struct counts *all = counts_of(w);
+    struct counts *all = outgoing_counts(w);
     uint64_t max = (uint64_t)setting_int(&kept_max);
     if (all == NULL) /* the worker ends */
         return true;
@@ -173,7 +176,7 @@ bool outgoing_has_room(struct worker *w, const struct stanza *st, int64_t sender
 void outgoing_keep_sent(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
                         int64_t sender, enum sent_how how)
 {
-    struct counts *all = counts_of(w);
+    struct counts *all = outgoing_counts(w);
     if (how != SENT_KEPT && all != NULL) {
         slice domain = domain_to(st);
         struct count *c = count_find(all, domain, sender);
@@ -189,7 +192,7 @@ void outgoing_keep_sent(struct worker *w, struct stanza *st, struct origin origi
 
 uint64_t outgoing_count_of(struct worker *w, slice domain, int64_t sender)
 {
-    struct counts *all = counts_of(w);
+    struct counts *all = outgoing_counts(w);
     const struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
     return c == NULL ? 0 : c->number;
 }
@@ -197,7 +200,7 @@ uint64_t outgoing_count_of(struct worker *w, slice domain, int64_t sender)
 void outgoing_count_settled(struct worker *w, slice domain, int64_t sender, uint64_t number,
                             uint32_t messages)
 {
-    struct counts *all = counts_of(w);
+    struct counts *all = outgoing_counts(w);
     struct count *c = all == NULL ? NULL : count_find(all, domain, sender);
     if (c == NULL || c->number != number)
         return;
@@ -219,7 +222,7 @@ static void counts_start(struct worker *w)
 
 static void counts_stop(struct worker *w)
 {
-    struct counts *all = counts_of(w);
+    struct counts *all = outgoing_counts(w);
     while (!list_empty(&all->used))
         count_free(CONTAINER_OF(all->used.next, struct count, node));
     map_fini(&all->map);
