@@ -78,14 +78,6 @@ static bool relay_ok(slice text)
     uint16_t port;
     return text.len == 0 || relay_read(text, &host, &port);
 }
-/* AUTH PLAIN separates both with a NUL. */
-static bool login_ok(slice text)
-{
-    for (size_t i = 0; i < text.len; i++)
-        if ((unsigned char)text.ptr[i] < ' ' || text.ptr[i] == 127)
-            return false;
-    return true;
-}
 static bool from_ok(slice text) { return text.len == 0 || smtp_address_ok(text); }
 
 /* A mail that is due goes to the new relay at once, not at the next try. */
@@ -147,8 +139,6 @@ static struct setting mail_user = {
     .type = PARAM_TEXT,
     .def_text = "",
     .max = SMTP_LOGIN_MAX,
-    .check = login_ok,
-    .form = "a text of at most 255 bytes without control characters",
     .changed = mail_changed,
     .doc = "The user that logs in at the relay, with mail.password. This is done only over TLS, "
            "and only if the certificate of the relay names its host and is trusted as those of "
@@ -160,8 +150,6 @@ static struct setting mail_password = {
     .type = PARAM_SECRET,
     .def_text = "",
     .max = SMTP_LOGIN_MAX,
-    .check = login_ok,
-    .form = "a text of at most 255 bytes without control characters",
     .changed = mail_changed,
     .doc = "The password of mail.user at the relay.",
 };

@@ -147,6 +147,8 @@ static void smtp_add_base64(struct buf *out, slice text)
 static enum smtp_step smtp_log_in(struct smtp *s, slice line, struct buf *out)
 {
     char text[2 * SMTP_LOGIN_MAX + 3];
+    if (strlen(s->mail->user) > SMTP_LOGIN_MAX || strlen(s->mail->password) > SMTP_LOGIN_MAX)
+        return smtp_fail(s, "the user or the password is too long", line);
     if (s->offers_plain) {
         int len =
             snprintf(text, sizeof text, "%c%s%c%s", '\0', s->mail->user, '\0', s->mail->password);

@@ -70,6 +70,8 @@ APART = {
     "cert-commands": "commands that make and replace certificates",
     "cert-monitor": "mails about certificates that expire",
     "cert-ocsp": "questions about the server's certificates, outside of all streams",
+    "cert-revoke": "questions about certificates of peers, while their streams are not read",
+    "recheck": "ends streams of revoked certificates, whatever their features are",
     "mail": "mails to administrators",
     "tls": "settings of TLS, below all streams",
     "cert-trust": "commands and an alarm for the certificates that are trusted",

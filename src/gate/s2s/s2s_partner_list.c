@@ -1,6 +1,7 @@
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_partner_private.h"
+#include "gate/s2s/s2s_rows.h"
 
 static const char *partner_state(const struct partner *p)
 {
