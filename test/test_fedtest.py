@@ -1,13 +1,14 @@
 """`musterctl fedtest` and `pushtest`: the way to another domain, and to a push service."""
 import json
+import socket
 
 import pytest
 
-from muster import federation, xml
+from muster import federation, prosody, xml
 from muster.component import Component
 from muster.client import until
 
-ONE, OTHER = "one.test", "other.test"
+ONE, OTHER, SECOND = "one.test", "other.test", "second.test"
 FIELDS = ["target_fqdn", "result", "latency", "error_message", "diagnosis"]
 PUSH = "urn:xmpp:push:0"
 
@@ -81,6 +82,56 @@ def test_each_stage_that_fails_is_named(pair):
     failure(one, "no answer", "ping", *to, OTHER, "--proxy", f"127.0.0.1:{other.s2s_port}",
             "--timeout", "4s")
     assert "are needed" in one.ctl_run("fedtest", "--target", "localhost").stderr
+
+
+@pytest.mark.parametrize("words", [
+    ("fedtest", "--domain", OTHER, "--proxy", "127.0.0.1:{other}", "--target"),
+    ("pushtest", "--service", f"push.{OTHER}", "--edge")])
+def test_the_own_host_must_take_streams_of_others(pair, words):
+    """At the host that is named something else answers, or nobody; the partner is not asked."""
+    one, other = pair
+    words = [word.format(other=other.s2s_port) for word in words]
+    failure(one, "tcp", "127.0.0.1:1: Connection refused", *words, "127.0.0.1:1")
+    row = failure(one, "stream", "", *words, f"127.0.0.1:{one.http_port}")
+    assert "Something else answers there" in row["diagnosis"]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        failure(one, "stream", "not answered in time", *words,
+                f"127.0.0.1:{silent.getsockname()[1]}", "--timeout", "3s")
+    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{federation.free_port()}")
+    failure(one, "dns", "nowhere.test", *words, "nowhere.test")
+    assert f"domain={ONE}" not in other.log()
+
+
+@pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
+def test_the_domain_of_the_edge_speaks(make_server, authority, tmp_path):
+    """The edge is named by a domain, which is not the first of the server. For the first one there
+    is no way back."""
+    tls = {**authority.issue(ONE, ONE, SECOND), "trust": str(authority.file)}
+    one = make_server("alice", domains=[ONE, SECOND], s2s=True, tls=tls,
+                      settings=federation.settings())
+    other = make(make_server, authority, "bob", OTHER)
+    for domain in OTHER, f"push.{OTHER}":
+        federation.route(one, domain, other.s2s_port)
+    federation.route(other, SECOND, one.s2s_port)
+    federation.route(other, ONE, federation.free_port())
+    port = federation.free_port()
+    name_server = prosody.Dns(tmp_path, port, {}, f"--host-record={SECOND},127.0.0.1")
+    try:
+        one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{port}")
+        other.ctl("component", "add", f"push.{OTHER}", "--secret", "x" * 32)
+        service = Component(other, f"push.{OTHER}", "x" * 32)
+        words = ("--domain", OTHER, "--proxy", f"127.0.0.1:{other.s2s_port}")
+        code, row, _ = test_run(one, "fedtest", "--target", SECOND, *words)
+        assert code == 0 and "warning" not in row, row
+        failure(one, "no answer", "ping", "fedtest", "--target", "localhost", *words,
+                "--timeout", "6s")
+        running = one.ctl_start("pushtest", "--edge", SECOND, "--service", f"push.{OTHER}")
+        iq = service.expect(f"<iq type='set' from='{SECOND}'/>")
+        service.send(f"<iq type='result' to='{SECOND}' from='push.{OTHER}' id='{iq.get('id')}'/>")
+        out, _ = running.communicate(timeout=60)
+        assert running.returncode == 0 and "Success" in out
+    finally:
+        name_server.finish()
 
 
 @pytest.fixture

@@ -129,12 +129,14 @@ def test_rooms_and_invitations(servers, users):
     carol = servers[0].client("carol")
     cave = Room("cave", ONE)
     cave.create(alice, "owner", persistentroom=True, whois="anyone")
-    alice.send(f"<message to='{cave}'><x xmlns='{muc.USER}'><invite to='{mail(bob)}'/></x></message>")
+    alice.send(f"<message to='{cave}'><x xmlns='{muc.USER}'><invite to='{mail(bob)}'/></x>"
+               "</message>")
     bob.expect(f"<message from='{cave}' to='{bob.bare}'><x xmlns='{muc.USER}'>"
                f"<invite from='{mail(alice)}'/></x></message>")
     cave.enter(bob, "guest")
     assert cave.presence(alice, "guest").jid == mail(bob, "b")
-    bob.send(f"<message to='{cave}'><x xmlns='{muc.USER}'><invite to='{mail(carol)}'/></x></message>")
+    bob.send(f"<message to='{cave}'><x xmlns='{muc.USER}'><invite to='{mail(carol)}'/></x>"
+             "</message>")
     carol.expect(f"<message from='{cave}' to='{carol.bare}'><x xmlns='{muc.USER}'>"
                  f"<invite from='{mail(bob)}'/></x></message>")
     bob.send(f"<presence to='{cave.at('guest')}' type='unavailable'/>")
@@ -238,5 +240,6 @@ def test_personal_events(friends):
     pubsub.publish(bob, "http://jabber.org/protocol/tune", "<item id='1'>"
                    "<tune xmlns='http://jabber.org/protocol/tune'/></item>")
     bob.send(f"<iq type='get' id='p' to='{mail(alice)}'><pubsub "
-             "xmlns='http://jabber.org/protocol/pubsub'><items node='urn:example:none'/></pubsub></iq>")
+             "xmlns='http://jabber.org/protocol/pubsub'><items node='urn:example:none'/>"
+             "</pubsub></iq>")
     bob.expect(f"<iq id='p' type='error' from='{mail(alice)}'/>")

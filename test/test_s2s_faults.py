@@ -377,7 +377,8 @@ def test_five_thousand_streams_of_one_server(make_server, authority):
     count = 5000
     tls = {**authority.issue("ours", OURS), "trust": str(authority.file)}
     node = make_server("alice", "carol", domains=[OURS], s2s=True, tls=tls,
-                       settings=federation.settings(connections_per_address=count, idle="1h"))
+                       settings=federation.settings(connections_per_address=count, idle="1h"),
+                       why="so many streams of one server are what is tried")
     alice, carol = node.client("alice", "a"), node.client("carol", "c")
     cert = authority.issue("theirs", THEIRS)
     peers = [Peer(node, THEIRS, OURS, cert).join() for _ in range(100)]

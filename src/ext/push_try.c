@@ -1,5 +1,6 @@
-/* pushtest: sends a notification to a push service, in the form and on the way of those that
- * announce messages (XEP-0357), and waits for the answer of the service.
+/* pushtest: opens a stream to the host that it is about, as other servers do, whose answers come
+ * that way; then sends a notification to a push service in the name of its domain, in the form and
+ * on the way of those that announce messages (XEP-0357), and waits for the answer of the service.
  *
  * One at a time: ops/outside.h. Bounded by --timeout. */
 #include "base/arena.h"
@@ -16,13 +17,15 @@
 #include "xmpp/ns.h"
 #include <stdio.h>
 
-enum { EDGE_PORT = 5269, WHY_BYTES = 256 };
+enum { WHY_BYTES = 256 };
 
 struct pushtest {
     struct command_call *call;
     struct worker *worker;
     struct outside_result result;
+    slice domain, service, node; /* domain: in whose name it is sent */
     uint64_t since_us;
+    bool at_edge; /* the stream to the own host is under way */
 };
 
 static const char *pushtest_advice(const char *stage)
@@ -41,7 +44,9 @@ static void pushtest_end(struct pushtest *t, const char *stage, slice error)
 {
     t->result.stage = stage;
     t->result.error = error;
-    t->result.advice = stage != NULL ? pushtest_advice(stage) : NULL;
+    t->result.advice = stage == NULL ? NULL
+                       : t->at_edge  ? outside_edge_advice(stage)
+                                     : pushtest_advice(stage);
     t->result.note = "proved by the answer of the push service (XEP-0357)";
     if (t->since_us != 0)
         t->result.latency_us = loop_now_us(worker_loop(t->worker)) - t->since_us;
@@ -89,22 +94,21 @@ static void pushtest_drop(void *arg)
     mem_free(&t);
 }
 
-static void pushtest_send(struct pushtest *t, slice service, slice node)
+static void pushtest_send(struct pushtest *t)
 {
     struct buf b;
     struct xml_write x;
     char home[OUTSIDE_HOME_BYTES];
-    slice domain = worker_node(t->worker)->domains[0];
     xml_begin(&x, &b, XML_PART_MAX);
-    push_open(&x, node);
+    push_open(&x, t->node);
     form_open(&x, FORM_SUBMIT, NS_PUSH_SUMMARY);
     form_put_int(&x, "message-count", 1);
-    form_put(&x, "last-message-sender", domain);
+    form_put(&x, "last-message-sender", t->domain);
     form_close(&x);
     push_close(&x, (slice){ 0 });
     struct ask_request r = { .type = TYPE_SET,
-                             .from = domain,
-                             .to = service,
+                             .from = t->domain,
+                             .to = t->service,
                              .payload = buf_fit(&b),
                              .timeout_ms = (uint32_t)command_number(t->call, "timeout", 30000),
                              .drop = pushtest_drop };
@@ -117,6 +121,34 @@ static void pushtest_send(struct pushtest *t, slice service, slice node)
     buf_fini(&b);
     if (!sent)
         pushtest_end(t, "policy", SLICE("this server is too busy; try again later"));
+}
+
+static void pushtest_edge(void *arg, const char *stage, slice why)
+{
+    struct pushtest *t = arg;
+    if (stage != NULL) {
+        pushtest_end(t, stage, slice_dup(t->call->arena, why));
+        return;
+    }
+    t->at_edge = false;
+    pushtest_send(t);
+}
+
+static void pushtest_begin(struct pushtest *t, slice edge)
+{
+    t->at_edge = outside_edge_open(
+        &(struct outside_edge){ .worker = t->worker,
+                                .host = edge,
+                                .domain = t->domain,
+                                .from = jid_split(t->service).domain,
+                                .timeout_ms = (uint32_t)command_number(t->call, "timeout", 30000),
+                                .done = pushtest_edge,
+                                .arg = t },
+        &t->result);
+    if (!t->at_edge)
+        pushtest_end(t, "policy",
+                     SLICE("this server has no edge for other servers, or is being "
+                           "stopped"));
 }
 
 static void run_pushtest(struct command_call *call)
@@ -137,14 +169,15 @@ static void run_pushtest(struct command_call *call)
     t->call = call;
     t->worker = call->worker;
     t->result.target = edge;
-    t->result.unknown = !outside_knows(call->worker, edge);
-    t->result.port = EDGE_PORT;
+    t->domain = outside_domain(call->worker, edge);
+    t->service = jid.full;
+    t->node = node.len > 0 ? node : SLICE("test");
     if (!setting_bool(&push_enabled))
         pushtest_end(t, "policy", SLICE("push.enabled is off"));
     else if (!push_service_allowed(service))
         pushtest_end(t, "policy", SLICE("push.services does not name this service"));
     else
-        pushtest_send(t, service, node.len > 0 ? node : SLICE("test"));
+        pushtest_begin(t, edge);
 }
 
 struct command pushtest_command = {
@@ -180,7 +213,8 @@ struct command pushtest_command = {
     .run = run_pushtest,
     .record = true,
     .report = true,
-    .doc = "Tests push notifications. It sends one to a push service, as for a message of a user "
-           "whose device is away, and waits for the answer.",
+    .doc = "Tests push notifications. It opens a stream to the own host, as other servers do, then "
+           "sends a notification to a push service, as for a message of a user whose device is "
+           "away, and waits for the answer.",
     .columns = outside_columns,
 };

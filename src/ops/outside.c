@@ -333,6 +333,33 @@ bool outside_knows(const struct worker *w, slice host)
            slice_is(host, "localhost");
 }
 
+slice outside_domain(const struct worker *w, slice host)
+{
+    const struct node *n = worker_node(w);
+    return node_serves(n, host) ? host : n->domains[0];
+}
+
+static outside_edge_fn *edge_by;
+
+void outside_edge_by(outside_edge_fn *fn) { edge_by = fn; }
+
+bool outside_edge_open(const struct outside_edge *want, struct outside_result *result)
+{
+    return edge_by != NULL && edge_by(want, result);
+}
+
+const char *outside_edge_advice(const char *stage)
+{
+    if (strcmp(stage, "dns") == 0)
+        return "Look for a typing error in the host, and at its A and AAAA records.";
+    if (strcmp(stage, "tcp") == 0)
+        return "Look whether the server listens there (listen.s2s in the node file), and for a "
+               "firewall in between.";
+    if (strcmp(stage, "tls") == 0 || strcmp(stage, "certificate") == 0)
+        return "`musterctl cert check` says what others dislike in the certificate.";
+    return "Something else answers there, or the server is too busy: its log says more.";
+}
+
 /* The schedule. */
 
 struct scheduled {

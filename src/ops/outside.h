@@ -46,6 +46,28 @@ bool outside_home(const struct worker *w, char out[OUTSIDE_HOME_BYTES]);
  * its name, or as that of the machine. */
 bool outside_knows(const struct worker *w, slice host);
 
+/* The domain of ours in whose name a test speaks that is about this host: the host itself, if that
+ * is one, or the first domain. */
+slice outside_domain(const struct worker *w, slice host);
+
+/* A stream to a host of this server, as other servers open them. */
+struct outside_edge {
+    struct worker *worker;
+    slice host, domain; /* domain: of ours, which the stream is for */
+    slice from;         /* the domain that would open it */
+    uint32_t timeout_ms;
+    void (*done)(void *arg, const char *stage,
+                 slice why); /* stage NULL: it is up to the features */
+    void *arg;
+};
+/* Sets what the result says of the port. false: this server is being stopped. `done` comes later.
+ */
+typedef bool outside_edge_fn(const struct outside_edge *want, struct outside_result *result);
+/* What opens it: at start, of the part of the program that knows streams. */
+void outside_edge_by(outside_edge_fn *fn);
+bool outside_edge_open(const struct outside_edge *want, struct outside_result *result);
+const char *outside_edge_advice(const char *stage);
+
 /* The first user that was configured for tests. */
 typedef void outside_user_fn(void *arg, slice jid, slice password); /* empty: there is none */
 void outside_user(struct worker *w, outside_user_fn *done, void *arg);

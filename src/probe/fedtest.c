@@ -1,38 +1,37 @@
 /* fedtest: connects to the server of another domain at a host that is given, as a partner would,
  * up to its authentication; then asks that domain something, whose answer comes back by its own
- * way. First it looks whether this server's own host takes connections of others.
+ * way. First it opens a stream to this server's own host, as others do.
  *
  * One at a time: ops/outside.h. Bounded by --timeout. */
 #include "base/ensure.h"
 #include "base/mem.h"
-#include "gate/s2s/s2s_find.h"
+#include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_trace.h"
 #include "home/ask.h"
 #include "home/duty.h"
-#include "io/conn.h"
 #include "ops/outside.h"
+#include "probe/edge.h"
 #include "probe/probe.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
 
 enum { DEFAULT_PORT = 5269, WHY_BYTES = 512 };
 
-/* FINDING its own host ─▶ a trace ─▶ a ping. */
+/* A stream to its own host ─▶ a trace ─▶ a ping. */
 struct fedtest {
     struct s2s_test test; /* first */
     struct command_call *call;
     struct worker *worker;
-    struct s2s_gate *gate;
-    struct s2s_find *find;
+    struct edge_try *edge;
     struct s2s_trace *trace; /* it ends by itself */
     struct ask *ask;
     struct outside_result result;
-    slice domain, proxy;
+    slice local, domain, proxy; /* local: in whose name it speaks */
     uint32_t timeout_ms;
     bool connected, over;
+    bool at_edge; /* where it has failed */
     uint64_t since_us;
-    const char *stage;
-    char said[WHY_BYTES], home[OUTSIDE_HOME_BYTES];
+    char home[OUTSIDE_HOME_BYTES];
 };
 
 static struct loop *fedtest_loop(const struct fedtest *t) { return worker_loop(t->worker); }
@@ -41,11 +40,13 @@ static void fedtest_end(struct fedtest *t, const char *stage, slice error, const
 {
     t->result.stage = stage;
     t->result.error = error.len > 0 ? slice_dup(t->call->arena, error) : (slice){ 0 };
-    t->result.advice = stage != NULL ? s2s_trace_advice(stage) : NULL;
+    t->result.advice = stage == NULL ? NULL
+                       : t->at_edge  ? outside_edge_advice(stage)
+                                     : s2s_trace_advice(stage);
     t->result.note = note;
     t->result.latency_us = t->connected ? loop_now_us(fedtest_loop(t)) - t->since_us : 0;
     list_remove(&t->test.node);
-    s2s_find_cancel(&t->find);
+    edge_cancel(&t->edge);
     if (t->ask != NULL)
         ask_cancel(&t->ask);
     t->over = true;
@@ -88,7 +89,7 @@ static void fedtest_answered(struct worker *w, void *arg, const struct stanza *r
 static void fedtest_ping(struct fedtest *t)
 {
     struct ask_request r = { .type = TYPE_GET,
-                             .from = worker_node(t->worker)->domains[0],
+                             .from = t->local,
                              .to = t->domain,
                              .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
                              .timeout_ms = t->timeout_ms };
@@ -118,36 +119,26 @@ static void fedtest_traced(void *arg, const struct s2s_trace_end *end)
 static void fedtest_trace(struct fedtest *t)
 {
     t->since_us = loop_now_us(fedtest_loop(t));
-    t->trace = s2s_trace_start(
-        t->worker, &(struct s2s_trace_want){ .local = worker_node(t->worker)->domains[0],
-                                             .remote = t->domain,
-                                             .host = t->proxy,
-                                             .timeout_ms = t->timeout_ms,
-                                             .ended = fedtest_traced,
-                                             .arg = t });
+    t->trace = s2s_trace_start(t->worker, &(struct s2s_trace_want){ .local = t->local,
+                                                                    .remote = t->domain,
+                                                                    .host = t->proxy,
+                                                                    .timeout_ms = t->timeout_ms,
+                                                                    .ended = fedtest_traced,
+                                                                    .arg = t });
     if (t->trace == NULL)
         fedtest_end(t, "stream", SLICE("this server is too busy; try again later"), NULL);
 }
 
-static void fedtest_told(void *arg, const char *stage, bool fine, slice text)
+static void fedtest_edge(void *arg, const char *stage, slice why)
 {
     struct fedtest *t = arg;
-    t->stage = strcmp(stage, "route") == 0 ? "tcp" : stage;
-    if (!fine)
-        snprintf(t->said, sizeof t->said, "%.*s", SLICE_ARG(text));
-}
-
-static void fedtest_found(void *arg, const struct s2s_found *found)
-{
-    struct fedtest *t = arg;
-    if (found->conn != NULL) { /* it takes connections: that is all there is to see */
-        conn_abort(found->conn);
-        s2s_find_cancel(&t->find);
+    t->edge = NULL;
+    if (stage == NULL) {
         fedtest_trace(t);
         return;
     }
-    t->find = NULL;
-    fedtest_end(t, t->stage, *t->said != '\0' ? slice_of(t->said) : found->why, NULL);
+    t->at_edge = true;
+    fedtest_end(t, stage, why, NULL);
 }
 
 static void run_fedtest(struct command_call *call)
@@ -170,22 +161,28 @@ static void run_fedtest(struct command_call *call)
         return;
     }
     struct fedtest *t = mem_new(struct fedtest);
-    uint16_t port = outside_knows(w, target) ? s2s_port(g) : 0;
     t->call = call;
     t->worker = w;
-    t->gate = g;
+    t->local = outside_domain(w, target);
     t->domain = prepared;
     t->proxy = proxy;
-    t->timeout_ms = (uint32_t)command_number(call, "timeout", 30000) / 2;
-    t->stage = "dns";
+    t->timeout_ms = (uint32_t)command_number(call, "timeout", 30000) / 3;
     t->result.target = target;
-    t->result.unknown = port == 0;
-    t->result.port = port == 0 ? DEFAULT_PORT : port;
     t->test.stop = fedtest_stop;
     list_append(&s2s_worker(g, w)->tests, &t->test.node);
-    t->find = s2s_find_host(g, w, &(struct s2s_find_at){ target, t->result.port, false },
-                            fedtest_found, t);
-    s2s_find_watch(t->find, fedtest_told);
+    if (s2s_is_ours(w, prepared)) { /* that says it best */
+        fedtest_trace(t);
+        return;
+    }
+    t->edge = edge_open(&(struct outside_edge){ .worker = w,
+                                                .host = target,
+                                                .domain = t->local,
+                                                .from = t->domain,
+                                                .timeout_ms = t->timeout_ms,
+                                                .done = fedtest_edge,
+                                                .arg = t },
+                        &t->result);
+    ensure(t->edge != NULL);
 }
 
 struct command fedtest_command = {
@@ -213,7 +210,7 @@ struct command fedtest_command = {
               .kind = ARG_OPTION,
               .type = PARAM_MS,
               .def = 30000,
-              .min = 2000,
+              .min = 3000,
               .max = 100000,
               .doc = "how long it may take" },
             { 0 } },
@@ -222,8 +219,9 @@ struct command fedtest_command = {
     .run = run_fedtest,
     .record = true,
     .report = true,
-    .doc = "Tests federation with a domain. It looks whether the own host takes connections, "
-           "opens a stream to the domain at the host that is given, and asks the domain something "
-           "whose answer needs the way back.",
+    .doc =
+        "Tests federation with a domain. It opens a stream to the own host, as other servers "
+        "do, opens a stream to the domain at the host that is given, and asks the domain something "
+        "whose answer needs the way back.",
     .columns = outside_columns,
 };

@@ -1,8 +1,12 @@
 #include "probe/probe.h"
 #include "im/feature.h"
+#include "probe/edge.h"
+
+static void probe_begin(void) { outside_edge_by(edge_start); }
 
 const struct feature probe_feature = {
     .name = "probe",
+    .start = probe_begin,
     .xeps = (const struct xep[]){ { "0184", "1.4.0", "Message Delivery Receipts", "0.1.0",
                                     "test_imtest", "imtest asks for a receipt" },
                                   { 0 } },

@@ -1,0 +1,148 @@
+#include "probe/edge.h"
+#include "base/arena.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "gate/s2s/s2s_find.h"
+#include "gate/s2s/s2s_policy.h"
+#include "gate/s2s/s2s_probe.h"
+#include "gate/s2s/s2s_rows.h"
+#include "home/here.h"
+#include "io/timer.h"
+#include "xmpp/ns.h"
+#include <stdio.h>
+
+enum { DEFAULT_PORT = 5269, WHY_BYTES = 512 };
+
+struct edge_try {
+    struct s2s_test test; /* first */
+    struct outside_edge want;
+    struct s2s_gate *gate;
+    struct s2s_find *find;
+    struct s2s_probe *probe;
+    struct timer limit;
+    struct arena *arena; /* of the texts of `want` */
+    const char *stage;   /* of the last step */
+    char said[WHY_BYTES];
+};
+
+static void edge_free(struct edge_try *t)
+{
+    list_remove(&t->test.node);
+    timer_cancel(&t->limit);
+    s2s_find_cancel(&t->find);
+    s2s_probe_end(&t->probe);
+    arena_destroy(&t->arena);
+    mem_free(&t);
+}
+
+static void edge_end(struct edge_try *t, const char *stage, slice why)
+{
+    char text[WHY_BYTES];
+    struct outside_edge want = t->want;
+    int len = snprintf(text, sizeof text, "%.*s", SLICE_ARG(why));
+    edge_free(t);
+    want.done(want.arg, stage,
+              (slice){ text, (size_t)len < sizeof text ? (size_t)len : sizeof text - 1 });
+}
+
+void edge_cancel(struct edge_try **at)
+{
+    struct edge_try *t = *at;
+    *at = NULL;
+    if (t != NULL)
+        edge_free(t);
+}
+
+static void edge_stop(struct s2s_test *test)
+{
+    edge_end((struct edge_try *)test, "stream", SLICE("this server is being stopped"));
+}
+
+static void edge_late(struct timer *timer, struct loop *loop)
+{
+    struct edge_try *t = CONTAINER_OF(timer, struct edge_try, limit);
+    (void)loop;
+    if (t->probe != NULL)
+        edge_end(t, "stream", SLICE("the target has not answered in time"));
+    else
+        edge_end(t, t->stage, *t->said != '\0' ? slice_of(t->said) : SLICE("no answer in time"));
+}
+
+static void edge_told(void *arg, const char *stage, bool fine, slice text)
+{
+    struct edge_try *t = arg;
+    t->stage = strcmp(stage, "route") == 0 ? "tcp" : stage;
+    if (!fine)
+        snprintf(t->said, sizeof t->said, "%.*s", SLICE_ARG(text));
+}
+
+static void edge_features(void *arg, const struct elem *e, bool authenticated)
+{
+    (void)e, (void)authenticated;
+    edge_end(arg, NULL, (slice){ 0 });
+}
+
+static void edge_answer(void *arg, const struct elem *e) { (void)arg, (void)e; }
+
+static void edge_ended(void *arg, const char *stage, slice why)
+{
+    struct edge_try *t = arg;
+    t->probe = NULL;
+    edge_end(t, stage, why);
+}
+
+static const struct s2s_probe_ops edge_ops = { edge_told, edge_features, edge_answer, edge_answer,
+                                               edge_ended };
+
+static void edge_found(void *arg, const struct s2s_found *found)
+{
+    struct edge_try *t = arg;
+    if (found->conn == NULL) {
+        t->find = NULL;
+        edge_end(t, t->stage, *t->said != '\0' ? slice_of(t->said) : found->why);
+        return;
+    }
+    t->probe = s2s_probe_start(
+        t->gate, t->want.worker, found->conn,
+        &(struct s2s_probe_want){ .ns = NS_SERVER,
+                                  .tls = found->tls,
+                                  .from = t->want.from,
+                                  .to = t->want.domain,
+                                  .name = t->want.domain,
+                                  .alpn = "xmpp-server",
+                                  .need_tls = setting_bool_of(&s2s_require_tls, t->want.domain) },
+        &edge_ops, t);
+}
+
+struct edge_try *edge_open(const struct outside_edge *want, struct outside_result *result)
+{
+    struct worker *w = want->worker;
+    struct s2s_gate *g = s2s_gate_of(w);
+    if (g == NULL || s2s_worker(g, w)->out.stopped)
+        return NULL;
+    struct edge_try *t = mem_new(struct edge_try);
+    uint16_t port = outside_knows(w, want->host) ? s2s_port(g) : 0;
+    result->unknown = port == 0;
+    result->port = port == 0 ? DEFAULT_PORT : port;
+    t->gate = g;
+    t->arena = arena_create(0);
+    t->want = *want;
+    t->want.host = slice_dup(t->arena, want->host);
+    t->want.domain = slice_dup(t->arena, want->domain);
+    t->want.from = slice_dup(t->arena, want->from);
+    t->stage = "dns";
+    t->test.stop = edge_stop;
+    t->limit.fn = edge_late;
+    list_append(&s2s_worker(g, w)->tests, &t->test.node);
+    timer_set(worker_loop(w), &t->limit, want->timeout_ms);
+    t->find = s2s_find_host(g, w, &(struct s2s_find_at){ t->want.host, result->port, false },
+                            edge_found, t);
+    s2s_find_watch(t->find, edge_told);
+    return t;
+}
+
+bool edge_start(const struct outside_edge *want, struct outside_result *result)
+{
+    return edge_open(want, result) != NULL;
+}
