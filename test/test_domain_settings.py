@@ -162,6 +162,18 @@ def test_a_domain_federates_by_its_own_rules(make_server):
         assert applies == ["off" if refused_as else "on"]
 
 
+def test_a_domain_has_mail_addresses_for_other_servers(make_server):
+    """test_mail_address.py shows what they do."""
+    host = make_server(domains=(ONE, TWO))
+    for domain in ONE, TWO:
+        host.add_user("alice", domain=domain)
+        host.ctl("user", "set", f"alice@{domain}", "--email", f"a.s@{domain}")
+    host.ctl("set", f"federation.mail-address@{TWO}", "on")
+    host.wait_log("mail-address.read used=1 ")
+    host.ctl("set", "federation.mail-address", "on")
+    host.wait_log("mail-address.read used=2 ")
+
+
 def test_every_such_setting_has_a_value_for_a_domain(host):
     scoped = [name for name in settings(MUSTERD) if host.rows("get", name)[0]["scope"] == "domain"]
     assert len(scoped) >= 12
