@@ -79,6 +79,24 @@ def test_a_component_is_told_what_it_may(host):
     other.expect_nothing("<message/>")
 
 
+def test_a_component_that_loses_its_last_right_is_told(host):
+    """By a message without rights, once; who never had any is told nothing."""
+    gateway, other = Component(host, GATEWAY, SECRET), Component(host, OTHER, SECRET)
+    assert perms(gateway.expect("<message from='localhost'/>"))
+    host.ctl("set", "component.privileges@localhost", f"{OTHER} roster=get")
+    assert perms(gateway.expect("<message from='localhost'/>")) == {}
+    assert perms(other.expect("<message from='localhost'/>")) == {"roster": "get"}
+    host.ctl("set", "component.privileges@localhost", "--default")
+    assert perms(other.expect("<message from='localhost'/>")) == {}
+    host.ctl("set", "component.delegations@localhost", f"urn:x:delegated={GATEWAY}")
+    assert len(gateway.expect("<message from='localhost'/>")[0]) == 1
+    host.ctl("set", "component.delegations@localhost", "--default")
+    lost, = gateway.expect("<message from='localhost'/>")
+    assert lost.tag.endswith("delegation") and len(lost) == 0
+    other.expect_nothing("<message/>")
+    gateway.expect_nothing("<message/>")
+
+
 @pytest.mark.parametrize("value", [
     "roster=both", f"{GATEWAY} roster=all", f"{GATEWAY} message=incoming", f"{GATEWAY} iq-get=",
     f"{GATEWAY} iq-all=urn:x", f"{GATEWAY} roster=get {GATEWAY}", "Gateway.Test roster=get",

@@ -1,10 +1,14 @@
 """What users see when another server dies, forgets everything, or is back."""
+import itertools
+import time
+
 import pytest
 
-from muster import across, xml
+from muster import across, federation, xml
 from muster.across import ONE, OTHER
 from muster.client import until
 from muster.muc import Room
+from test_s2s_lost import Wire
 
 SOON = {"s2s.ping-after": "1s", "s2s.lost-after": "2s", "s2s.retry-for": "1s"}
 
@@ -240,3 +244,91 @@ def test_a_denial_while_we_were_away(servers, friends):
     second = one.client("alice", "second")
     across.roster_of(second)
     until("agreement", lambda: across.roster_of(second)[bob.bare] == ("from", None))
+
+
+class Far:
+    """A server that the test plays: ours has a contact of it online."""
+
+    def __init__(self, node, authority, domain="far.test"):
+        self.node, self.domain = node, domain
+        self.user = f"u@{domain}"
+        self.cert = authority.issue(domain, domain)
+        self.alice = node.client("alice")
+        across.roster_of(self.alice)
+
+    def join(self):
+        return federation.Peer(self.node, self.domain, ONE, self.cert).join()
+
+    def befriend(self, peer):
+        """In one direction: the contact is seen here."""
+        self.alice.send(f"<presence to='{self.user}' type='subscribe'/>")
+        until("the request is kept", lambda: self.user in across.roster_of(self.alice))
+        peer.raw(f"<presence from='{self.user}' to='alice@{ONE}' type='subscribed'/>"
+                 f"<presence from='{self.user}/r' to='alice@{ONE}'/>")
+        self.alice.expect(f"<presence from='{self.user}/r' type='-'/>")
+
+    def say(self, peer, ident):
+        peer.raw(f"<message from='{self.user}/r' to='{self.alice.bare}' type='chat' id='{ident}'>"
+                 "<body>hi</body></message>")
+        self.alice.expect(f"<message id='{ident}'/>")
+
+
+@pytest.fixture
+def far(make_server, tmp_path):
+    """A function that starts our server with settings."""
+    authority = federation.Authority(tmp_path)
+
+    def run(settings):
+        tls = {**authority.issue(ONE, ONE), "trust": str(authority.file)}
+        node = make_server("alice", domains=[ONE], s2s=True, tls=tls,
+                           settings={**federation.settings(), **settings})
+        return Far(node, authority)
+    return run
+
+
+def test_a_server_that_cannot_be_reached_and_talks_is_not_lost(far):
+    """What it sends is a sign of life. When it falls silent, it is lost."""
+    there = far(SOON)
+    federation.route(there.node, there.domain, federation.free_port())
+    peer = there.join()
+    there.befriend(peer)
+    until("it cannot be reached", lambda: "event=s2s.failed" in there.node.log())
+    end = time.monotonic() + 6
+    for n in itertools.count():
+        there.say(peer, f"m{n}")
+        if time.monotonic() > end:
+            break
+    assert "domain.lost" not in there.node.log()
+    there.alice.expect(f"<presence from='{there.user}/r' type='unavailable'/>")
+    assert "domain.lost" in there.node.log()
+
+
+def test_probes_of_many_contacts_find_room_for_all(make_server, tmp_path):
+    """They go in portions, and what finds no room is asked again."""
+    small = {"s2s.queue-stanzas": "5", "s2s.unacked-max": "10", "s2s.resume-for": "none"}
+    one, other = across.start(make_server, tmp_path, settings={**LATE, **small}, why=WHY)
+    wire = Wire(other.s2s_port)
+    across.route(one, OTHER, wire.port)
+    alice = one.client("alice")
+    across.roster_of(alice)
+    friends = []
+    for n in range(40):
+        other.add_user(f"u{n}", domain=OTHER)
+        friend = other.client(f"u{n}")
+        friend.send(f"<presence to='{alice.bare}' type='subscribe'/>")
+        alice.expect(f"<presence from='{friend.bare}' type='subscribe'/>")
+        alice.send(f"<presence to='{friend.bare}' type='subscribed'/>")
+        friend.expect(f"<presence from='{alice}' type='-'/>")
+        alice.send(f"<presence to='{friend.bare}' type='subscribe'/>")
+        friend.expect(f"<presence from='{alice.bare}' type='subscribe'/>")
+        friend.send(f"<presence to='{alice.bare}' type='subscribed'/>")
+        alice.expect(f"<presence from='{friend}' type='-'/>")
+        friends.append(friend)
+    alice.drain()
+    wire.say("c")
+    until("it is back", lambda: "event=domain.back" in one.log())
+    for friend in friends:
+        alice.expect(f"<presence from='{friend}' type='-'/>")
+    alice.expect_nothing("<presence type='unavailable'/>")
+    alice.expect_nothing("<presence type='error'/>")
+    wire.close()

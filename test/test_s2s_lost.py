@@ -376,6 +376,29 @@ def test_messages_that_have_waited_for_long_say_since_when(node, listener):
     peer.close()
 
 
+def test_a_server_that_does_not_know_the_domain_is_believed(node, listener):
+    """What is not stored is answered at once, and a message waits: it may be set up soon."""
+    node_says = (f"<stream:stream xmlns='jabber:server' xmlns:stream='{xml.STREAM}' version='1.0' "
+                 "id='x'><stream:error><host-unknown "
+                 "xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>")
+
+    def unknown():
+        while True:
+            peer, _ = listener.sock.accept()
+            with peer:
+                listener.read_until(peer, "<stream:stream [^>]*>")
+                peer.sendall(node_says.encode())
+    threading.Thread(target=unknown, daemon=True).start()
+    alice = node.client("alice")
+    say(alice, 0)
+    begin = time.monotonic()
+    assert alice.error("get", "<ping xmlns='urn:xmpp:ping'/>",
+                       to=OTHER)[0] == "remote-server-not-found"
+    assert time.monotonic() - begin < 10
+    assert pending(node) == 1
+    alice.expect_nothing("<message type='error'/>")
+
+
 def test_the_sender_is_told_once_when_a_message_has_waited_too_long(node, listener):
     alice = node.client("alice")
     listener.sock.close()

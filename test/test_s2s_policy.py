@@ -18,20 +18,33 @@ def authority(tmp_path):
     return federation.Authority(tmp_path)
 
 
+def both(make_server, authority, *more, settings):
+    """Both servers, federated: alice at ONE, bob at OTHER. more: domains of the first."""
+    servers = []
+    for user, domains in (("alice", [ONE, *more]), ("bob", [OTHER])):
+        names = [f"{label}.{domains[0]}" for label in ("conference", "pubsub", "upload")]
+        tls = {**authority.issue(domains[0], *domains, *names), "trust": str(authority.file)}
+        servers.append(make_server(user, domains=domains, s2s=True, tls=tls, settings=settings))
+    one, other = servers
+    for server, there, domains in (one, other, [OTHER]), (other, one, [ONE, *more]):
+        for domain in domains:
+            federation.route(server, domain, there.s2s_port)
+            federation.route(server, f"*.{domain}", there.s2s_port)
+    return one, other
+
+
 @pytest.fixture
 def pair(make_server, authority):
-    """Both servers, federated: alice at ONE, bob at OTHER."""
-    servers = []
-    for user, domain in (("alice", ONE), ("bob", OTHER)):
-        names = [f"{label}.{domain}" for label in ("conference", "pubsub", "upload")]
-        tls = {**authority.issue(domain, domain, *names), "trust": str(authority.file)}
-        servers.append(make_server(user, domains=[domain], s2s=True, tls=tls,
-                                   settings=federation.settings()))
-    one, other = servers
-    for server, domain, there in ((one, OTHER, other), (other, ONE, one)):
-        federation.route(server, domain, there.s2s_port)
-        federation.route(server, f"*.{domain}", there.s2s_port)
-    return one, other
+    return both(make_server, authority, settings=federation.settings())
+
+
+@pytest.fixture
+def free(make_server, authority):
+    """The same, where commands may change the policy; ONE has a second domain."""
+    servers = both(make_server, authority, "two.test", settings={})
+    for server in servers:
+        server.ctl("set", "s2s.policy", "open")
+    return servers
 
 
 @pytest.fixture
@@ -615,3 +628,141 @@ def test_a_domain_that_is_proved_again_and_again_is_tried_no_more_often(node, fo
         far.expect("<db:result xmlns:db='jabber:server:dialback' type='valid'/>")
     alice.expect("<iq type='error' id='q'/>")
     assert node.log().count("s2s.proved") == 1 and node.log().count("s2s.failed") < 8
+
+
+# --- rules that change ---
+
+
+def befriended(pair):
+    """alice and bob as contacts, and bob in a room of ONE."""
+    one, other = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    befriend(alice, bob)
+    room = Room("room", ONE)
+    room.create(alice, "alice")
+    room.enter(bob, "bob")
+    alice.expect(f"<presence from='{room.jid}/bob' type='-'/>")
+    for client in alice, bob:
+        client.drain()
+    return alice, bob, room
+
+
+SHUTS = {
+    "policy": ([("set", "s2s.policy", "off")], [("set", "s2s.policy", "open")]),
+    "domains": ([("set", "s2s.domains", "far.test"), ("set", "s2s.policy", "allow")],
+                [("set", "s2s.domains", f"far.test {OTHER}")]),
+    "deny": ([("set", "s2s.domains", f"*.{OTHER} {OTHER}"), ("set", "s2s.policy", "deny")],
+             [("set", "s2s.domains", "far.test")]),
+    "of the domain": ([("set", f"s2s.policy@{ONE}", "off")],
+                      [("set", f"s2s.policy@{ONE}", "open")]),
+    "route": ([("s2s-route", "add", OTHER, "192.0.2.1:1", "--blocked", "on")],
+              [("s2s-route", "del", OTHER, "192.0.2.1:1")]),
+    "block": ([("federation", "block", OTHER)], [("federation", "allow", OTHER)]),
+}
+
+
+@pytest.mark.parametrize("how", SHUTS)
+def test_a_domain_that_is_shut_out_goes_and_is_seen_again(free, how):
+    """Its contacts and occupants; and the other way round."""
+    one, _ = free
+    alice, bob, room = befriended(free)
+    shut, open_again = SHUTS[how]
+    for command in shut:
+        one.ctl(*command)
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    alice.expect(f"<presence from='{room.jid}/bob' type='unavailable'/>")
+    bob.send("<presence><status>changed</status></presence>")
+    alice.send("<presence><status>news</status></presence>")
+    alice.ping()
+    alice.expect_nothing(f"<presence from='{bob}'/>")
+    for command in open_again:
+        one.ctl(*command)
+    assert "changed" in text_of(alice.expect(f"<presence from='{bob}' type='-'/>"))
+    assert "news" in text_of(bob.expect(lambda e: e.get("from") == str(alice)
+                                        and "news" in text_of(e)))
+
+
+def test_who_comes_while_a_domain_is_shut_out_sees_it_later(free):
+    one, other = free
+    alice, bob = one.client("alice"), other.client("bob")
+    befriend(alice, bob)
+    one.ctl("set", "s2s.policy", "off")
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    alice.close()
+    second = one.client("alice", "second")
+    second.ping()
+    second.expect_nothing(f"<presence from='{bob}'/>")
+    one.ctl("set", "s2s.policy", "open")
+    second.expect(f"<presence from='{bob}' type='-'/>")
+    bob.expect(f"<presence from='{second}' type='-'/>")
+
+
+def test_a_rule_of_one_domain_or_service_leaves_the_others(free):
+    """Contacts of another domain of ours at the same foreign domain stay, and rooms alone go where
+    rooms alone are shut."""
+    one, other = free
+    one.add_user("dora", domain="two.test")
+    alice, bob, room = befriended(free)
+    dora = one.client("dora", domain="two.test")
+    befriend(dora, bob)
+    one.ctl("set", f"federation.services@{ONE}", "pubsub")
+    alice.expect(f"<presence from='{room.jid}/bob' type='unavailable'/>")
+    alice.ping()
+    alice.expect_nothing(f"<presence from='{bob}' type='unavailable'/>")
+    one.ctl("set", "s2s.policy@two.test", "off")
+    dora.expect(f"<presence from='{bob}' type='unavailable'/>")
+    alice.ping()
+    alice.expect_nothing(f"<presence from='{bob}' type='unavailable'/>")
+    one.ctl("set", "s2s.policy@two.test", "open")
+    dora.expect(f"<presence from='{bob}' type='-'/>")
+
+
+def refused_count(server, why):
+    return sum(row["value"] for row in server.rows("metrics")
+               if row["name"] == "muster_federation_refused" and why in str(row))
+
+
+def test_a_stanza_that_may_not_leave_is_judged_once(pair, tmp_path):
+    one, other = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    befriend(alice, bob)
+    listed = tmp_path / "blocklist"
+    listed.write_text(f"{bob.bare}\n")
+    one.ctl("set", "federation.blocklist", str(listed))
+    until("the list", lambda: "event=federation.blocklist" in one.log())
+    before = refused_count(one, "blocked")
+    alice.send("<presence><status>to all contacts</status></presence>")
+    alice.ping()
+    assert refused_count(one, "blocked") == before + 1
+
+
+def test_a_message_that_has_waited_may_not_leave_any_more(node, authority, tmp_path):
+    """The rule of its sender, or a block of the addressee, came meanwhile: one error each."""
+    node.ctl("set", "s2s.retry-for", "1s")
+    node.add_user("carol", domain=ONE)
+    federation.route(node, FAR, federation.free_port())
+    alice, carol = node.client("alice", domain=ONE), node.client("carol", domain=ONE)
+    for n in range(3):
+        say(alice, f"x@{FAR}", f"a{n}")
+    say(carol, f"bad@{FAR}", "blocked")
+    say(carol, f"x@{FAR}", "free", "from carol")
+    until("they are left to the database", lambda: node.log().count("event=s2s.failed") > 2)
+    listed = tmp_path / "blocklist"
+    listed.write_text(f"bad@{FAR}\n")
+    node.ctl("set", "federation.blocklist", str(listed))
+    until("the list", lambda: "event=federation.blocklist" in node.log())
+    node.ctl("federation", "set", alice.bare, "off")
+    listener = federation.Listener(FAR, authority.issue("listener", FAR))
+    federation.route(node, FAR, listener.port)
+    with listener.join() as peer:
+        heard = listener.read_until(peer, "from carol").string
+        for n in range(3):
+            bounced(alice, "not-allowed", f"a{n}")
+        bounced(carol, "policy-violation", "blocked")
+        node.ctl("federation", "set", alice.bare, "on")
+        say(alice, f"x@{FAR}", "last", "the last one")
+        heard += listener.read_until(peer, "the last one").string
+    assert "hello" not in heard
+    listener.close()
+    alice.expect_nothing("<message type='error'/>")
+    carol.expect_nothing("<message type='error'/>")

@@ -295,10 +295,11 @@ static struct stanza *mail_inward(struct worker *w, const struct stanza *st)
 }
 
 /* Until the book was read once, an address could leave that is to stay inside. */
-static bool mail_pair(const struct node *n, slice local, slice remote)
+static bool mail_pair(struct worker *w, slice local, slice remote)
 {
     (void)remote;
-    return atomic_load(&names.read) || !setting_bool_of(&mail_address, foreign_parent(n, local));
+    return atomic_load(&names.read) ||
+           !setting_bool_of(&mail_address, foreign_parent(worker_node(w), local));
 }
 
 /* Reading. */

@@ -255,7 +255,11 @@ static void rate_hold(struct xstream *x)
     xstream_timer(x);
 }
 
-void xstream_slow(struct xstream *x) { rate_hold(x); }
+void xstream_slow(struct xstream *x, uint64_t ms)
+{
+    x->slow_until_us = loop_now_us(worker_loop(x->worker)) + ms * 1000;
+    rate_hold(x);
+}
 
 enum { RATE_DEBT_S = 30, RATE_PAUSE_MS = 100 };
 
@@ -308,12 +312,14 @@ void xstream_spend(struct xstream *x, int32_t stanzas, size_t bytes)
         rate_hold(x);
 }
 
-/* The end of a pause; with an empty bucket or a debt that is not paid, the next one begins. */
+/* The end of a pause; with an empty bucket, a debt that is not paid or more time to wait, the next
+ * one begins. */
 static void rate_paused(struct xstream *x)
 {
-    rate_refill(x, loop_now_us(worker_loop(x->worker)));
+    uint64_t now = loop_now_us(worker_loop(x->worker));
+    rate_refill(x, now);
     x->in_debt = x->in_debt && x->byte_tokens < 0 && rate_bytes(x) != SETTING_NONE;
-    if (!x->in_debt && !rate_is_empty(x))
+    if (!x->in_debt && !rate_is_empty(x) && now >= x->slow_until_us)
         xstream_release(x, CONN_HOLD_RATE);
     xstream_timer(x);
 }

@@ -118,9 +118,10 @@ struct xstream {
     uint64_t opened_us;
     int32_t stanza_tokens; /* may be below zero once, or while it is in debt */
     int32_t byte_tokens;
-    uint8_t role;  /* enum stream_role */
-    uint8_t state; /* enum stream_state */
-    uint8_t holds; /* enum conn_hold */
+    uint64_t slow_until_us; /* of xstream_slow(); 0: not at all */
+    uint8_t role;           /* enum stream_role */
+    uint8_t state;          /* enum stream_state */
+    uint8_t holds;          /* enum conn_hold */
     bool header_sent, secure, pinged, in_debt;
     bool end_sent; /* nothing may be written any more; input is still taken */
 #ifdef MUSTER_DEBUG
@@ -182,7 +183,7 @@ const struct conn_info *xstream_peer(const struct xstream *x);
 
 /* Reading. enum conn_hold; the stream's own look-ups have one of them. */
 void xstream_hold(struct xstream *x, unsigned reason);
-void xstream_slow(struct xstream *x); /* not read for a moment, as beyond its rates */
+void xstream_slow(struct xstream *x, uint64_t ms); /* not read for so long, or beyond its rates */
 void xstream_release(struct xstream *x, unsigned reason);
 static inline void xstream_wait(struct xstream *x) { xstream_hold(x, CONN_HOLD_STREAM); }
 static inline void xstream_go(struct xstream *x) { xstream_release(x, CONN_HOLD_STREAM); }

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "home/message.h"
+#include "home/slots.h"
 #include "home/worker.h"
 #include "io/timer.h"
 #include <stdio.h>
@@ -71,13 +72,30 @@ void asks_link_gone(struct worker *w, struct remote_link link)
             timer_set(w->loop, &a->timer, 0);
 }
 
+/* A slot whose home is here, by which the answer comes back: that of the asker, if it has not moved
+ * away. NODE_SLOTS: all have moved. */
+static unsigned ask_slot(const struct worker *w, slice home)
+{
+    uint32_t node;
+    unsigned slot = 0;
+    if (node_is_home(w, home))
+        return node_slot(home);
+    ensure(home.len > 0);
+    while (slot < NODE_SLOTS && (node_home_of_slot(w->node, slot, &node) != w->index ||
+                                 node != w->node->id || slot_is_away(w, slot)))
+        slot++;
+    return slot;
+}
+
 struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, void *arg)
 {
     if (w->asks.count >= ASKS_MAX)
         return NULL;
     ensure((r->type == TYPE_GET || r->type == TYPE_SET) && r->from.len > 0 && r->to.len > 0);
     ensure(r->timeout_ms > 0 && fn != NULL);
-    ensure(r->home.len == 0 || node_is_home(w, r->home));
+    unsigned slot = r->home.len > 0 ? ask_slot(w, r->home) : node_slot(r->from);
+    if (slot == NODE_SLOTS)
+        return NULL;
     struct ask *a = mem_zalloc(sizeof *a + r->from.len + r->to.len);
     a->worker = w;
     a->fn = fn;
@@ -88,7 +106,7 @@ struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, 
     a->to_len = (uint16_t)r->to.len;
     memcpy(a->jids, r->from.ptr, r->from.len);
     memcpy(a->jids + r->from.len, r->to.ptr, r->to.len);
-    snprintf(a->id, ID_SLOT + 1, "%04x", node_slot(r->home.len > 0 ? r->home : r->from));
+    snprintf(a->id, ID_SLOT + 1, "%04x", slot);
     rand_hex(a->id + ID_SLOT, ID_RANDOM);
     map_put(&w->asks, a);
     a->timer.fn = too_late;

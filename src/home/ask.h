@@ -22,11 +22,12 @@ struct ask_request {
     slice payload; /* XML text */
     uint32_t timeout_ms;
     void (*drop)(void *arg); /* the process ends: frees memory, no more; NULL: nothing to free */
-    /* Where `from` is a domain and `to` is no client whose home is here: a bare JID whose home is.
-     * Empty: `from`. */
+    /* Where `from` is a domain and `to` is no client whose home is here: a bare JID whose home is,
+     * or was until a moment ago. Empty: `from`. */
     slice home;
 };
-/* NULL: too many wait; fn is not called. The handle is valid until fn is called. */
+/* NULL: too many wait, or this worker is the home of nothing any more; fn is not called. The handle
+ * is valid until fn is called. */
 struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, void *arg);
 void ask_cancel(struct ask **a); /* NULL is fine; nulls */
 

@@ -51,11 +51,11 @@ static const struct edge_made *edge_of_foreign(struct worker *w)
     return e;
 }
 
-enum stanza_error edge_foreign_refuses(struct worker *w, slice domain, const struct stanza *st)
+struct edge_word edge_foreign_word(struct worker *w, slice domain, const struct stanza *st)
 {
     const struct edge_made *e = edge_of_foreign(w);
-    return e->edge == NULL ? SE_REMOTE_SERVER_NOT_FOUND
-                           : e->edge->foreign_refuses(e->own, w, domain, st);
+    return e->edge == NULL ? (struct edge_word){ .error = SE_REMOTE_SERVER_NOT_FOUND }
+                           : e->edge->foreign_word(e->own, w, domain, st);
 }
 
 void edge_foreign(struct worker *w, slice domain, struct stanza *st, const struct edge_kept *kept)

@@ -19,6 +19,14 @@ struct edge_kept {
     uint64_t entry; /* of its sender; 0: it is not stored */
     int64_t sender; /* id of the account */
     bool unshown;   /* the sender does not archive it */
+    bool bare;      /* it goes without its content: struct edge_word */
+};
+
+/* What becomes of a stanza for a domain that nobody has here. */
+struct edge_word {
+    enum stanza_error error; /* SE_NONE: it goes; else what its sender is to be told */
+    bool silent;             /* it does not go, and its sender is told nothing */
+    bool bare;               /* it goes without its content */
 };
 
 struct edge {
@@ -33,11 +41,11 @@ struct edge {
     /* A stanza for a link of its on this worker (home/remote.h). Takes over st. NULL: it has no
      * links to other domains. */
     void (*remote)(void *own, struct worker *w, uint64_t link, struct stanza *st);
-    /* A stanza for a domain that nobody has here, on the worker of its sender. SE_NONE: it may be
-     * given to foreign(); else what its sender is to be told. NULL: it reaches no such domain. */
-    enum stanza_error (*foreign_refuses)(void *own, struct worker *w, slice domain,
-                                         const struct stanza *st);
-    /* Takes over st. NULL where foreign_refuses is. */
+    /* A stanza for a domain that nobody has here, on the worker of its sender. It is asked once for
+     * each, and counts. NULL: it reaches no such domain. */
+    struct edge_word (*foreign_word)(void *own, struct worker *w, slice domain,
+                                     const struct stanza *st);
+    /* One that goes by that word. Takes over st. NULL where foreign_word is. */
     void (*foreign)(void *own, struct worker *w, slice domain, struct stanza *st,
                     const struct edge_kept *kept);
     /* Closes the streams of sessions whose home was that node. */
@@ -65,7 +73,7 @@ uint8_t edge_number(const struct node *n, const struct edge *edge);
  * edge, or that has no links. */
 bool edge_remote(struct worker *w, uint8_t number, uint64_t link, struct stanza *st);
 /* By the first edge that reaches foreign domains, as struct edge says. */
-enum stanza_error edge_foreign_refuses(struct worker *w, slice domain, const struct stanza *st);
+struct edge_word edge_foreign_word(struct worker *w, slice domain, const struct stanza *st);
 void edge_foreign(struct worker *w, slice domain, struct stanza *st, const struct edge_kept *kept);
 
 /* For the node: all of them, in the order of the list. */

@@ -53,12 +53,33 @@ static enum routed route_away(struct worker *w, uint32_t node, unsigned worker, 
     return keep ? ROUTE_PENDING_TWO : ROUTE_PENDING;
 }
 
+/* What the edge that reaches other domains says of it, or what is known without asking that;
+ * `text`: what its sender is told beside an error. */
+static struct edge_word route_word(struct worker *w, slice domain, const struct stanza *st,
+                                   const struct entry_of *entry, slice *text)
+{
+    if (remote_expected(w, domain)) { /* RFC 6120 §8.3.3.16 */
+        *text = SLICE("the component that serves this domain is not connected");
+        return (struct edge_word){ .error = SE_REMOTE_SERVER_TIMEOUT };
+    }
+    struct edge_word word = edge_foreign_word(w, domain, st);
+    if (word.error == SE_NONE && !word.silent && entry->archive_id != 0 &&
+        !worker_node(w)->destinations->sent_has_room(w, st, entry->owner)) {
+        *text = SLICE("too many of your messages wait for other servers");
+        word.error = SE_RESOURCE_CONSTRAINT;
+    }
+    return word;
+}
+
 /* Takes over st. */
 static void route_refuse(struct worker *w, struct stanza *st, struct origin origin,
-                         enum stanza_error e, slice text)
+                         const struct edge_word *word, slice text)
 {
-    route_error(w, st, e, text);
-    ticket_refused(w, origin);
+    ensure(word->silent || word->error != SE_NONE);
+    if (!word->silent) {
+        route_error(w, st, word->error, text);
+        ticket_refused(w, origin);
+    }
     stanza_unref(&st);
 }
 
@@ -67,32 +88,27 @@ static void route_refuse(struct worker *w, struct stanza *st, struct origin orig
 static enum routed route_remote(struct worker *w, slice domain, struct stanza *st,
                                 struct origin origin, struct entry_of entry)
 {
-    bool link = remote_known(w, domain), away = !link && remote_expected(w, domain);
-    enum stanza_error e = link   ? SE_NONE
-                          : away ? SE_REMOTE_SERVER_TIMEOUT /* RFC 6120 §8.3.3.16 */
-                                 : edge_foreign_refuses(w, domain, st);
-    bool full = !link && e == SE_NONE && entry.archive_id != 0 &&
-                !worker_node(w)->destinations->sent_has_room(w, st, entry.owner);
-    bool pending = !link && e == SE_NONE && !full;
+    bool link = remote_known(w, domain);
+    slice text = { "", 0 };
+    struct edge_word word =
+        link ? (struct edge_word){ 0 } : route_word(w, domain, st, &entry, &text);
+    bool pending = !link && word.error == SE_NONE && !word.silent;
     bool keep = entry.archive_id != 0 && (pending || !entry.unshown);
     if (keep)
         worker_node(w)->destinations->keep_sent(w, st, origin, entry.archive_id, entry.owner,
                                                 !pending        ? SENT_KEPT
                                                 : entry.unshown ? SENT_UNSHOWN
                                                                 : SENT_PENDING);
-    if (link) {
+    if (link)
         remote_send(w, domain, st);
-    } else if (pending) {
+    else if (pending)
         edge_foreign(w, domain, st,
                      &(struct edge_kept){ .entry = entry.archive_id,
                                           .sender = entry.archive_id == 0 ? 0 : entry.owner,
-                                          .unshown = entry.unshown });
-    } else {
-        route_refuse(w, st, origin, full ? SE_RESOURCE_CONSTRAINT : e,
-                     full   ? SLICE("too many of your messages wait for other servers")
-                     : away ? SLICE("the component that serves this domain is not connected")
-                            : (slice){ 0 });
-    }
+                                          .unshown = entry.unshown,
+                                          .bare = word.bare });
+    else
+        route_refuse(w, st, origin, &word, text);
     return keep && origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
 
@@ -207,8 +223,7 @@ bool route_is_foreign(struct worker *w, const struct stanza *st)
 {
     slice domain = router_domain_of(stanza_to_bare(st));
     return !node_serves(worker_node(w), domain) && !remote_known(w, domain) &&
-           host_find(worker_node(w), domain, &(slice){ 0 }) == NULL &&
-           edge_foreign_refuses(w, domain, st) == SE_NONE;
+           host_find(worker_node(w), domain, &(slice){ 0 }) == NULL;
 }
 
 enum routed route_unshown(struct worker *w, struct stanza *st, struct origin origin, uint64_t id,

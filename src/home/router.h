@@ -49,8 +49,8 @@ struct destinations {
  * with the sender's account id. */
 enum routed route(struct worker *w, struct stanza *st, struct origin origin, uint64_t archive_id,
                   int64_t sender_id);
-/* Whether it goes to another server by an edge, which is to have it stored until it is confirmed.
- */
+/* Whether it is for another server, by an edge: that has it stored until it is confirmed, if it
+ * lets it go. */
 bool route_is_foreign(struct worker *w, const struct stanza *st);
 /* route() for one of these whose sender does not archive it: the id is for the time until then. */
 enum routed route_unshown(struct worker *w, struct stanza *st, struct origin origin, uint64_t id,

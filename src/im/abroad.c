@@ -1,6 +1,7 @@
 #include "im/abroad.h"
 #include "base/arena.h"
 #include "base/ensure.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -16,6 +17,8 @@
 #include "home/question.h"
 #include "home/remote.h"
 #include "im/feature.h"
+#include "im/foreign.h"
+#include "im/foreign_ask.h"
 #include "io/timer.h"
 #include "xmpp/ns.h"
 #include "xmpp/stanza_error.h"
@@ -24,6 +27,7 @@ enum {
     NAME_MS = 20 * 1000,      /* between two times that a worker names what it holds */
     NAMED_MS = 5 * NAME_MS,   /* a domain that nobody names any more is forgotten after this */
     PING_MS = 20 * 1000,      /* for the answer */
+    RESUME_MS = 3 * 1000,     /* from a new stream to the resumption of one that has broken */
     DOUBT_MS = 10 * 1000,     /* between two looks at a domain that fails */
     LOST_MAX_MS = 15 * 60000, /* the same for one that is lost, where it doubles up to this */
     LOST_DOUBLED = 12,
@@ -59,11 +63,17 @@ static struct metric domains_lost = {
 };
 static struct log_area log_abroad = { .name = "abroad" };
 
-/* A domain that something on this worker is shown of. */
+/* A domain that something on this worker is shown of, and where. */
 struct held {
+    struct list locals; /* struct held_local */
+    uint16_t domain_len;
+    char domain[];
+};
+struct held_local {
+    struct list node;
     uint32_t count;
-    uint16_t domain_len, local_len;
-    char text[]; /* domain, local */
+    uint16_t len;
+    char local[];
 };
 
 /* A foreign domain, at its home. */
@@ -76,10 +86,12 @@ struct watch {
     uint64_t named_us;  /* when a worker last said that it holds it */
     uint64_t heard_us;  /* the last sign of life */
     uint64_t failing_us, lost_us, back_us;
-    uint8_t state; /* enum watch_state */
-    uint8_t tries; /* since it is lost; at most LOST_DOUBLED */
-    uint16_t domain_len, local_len;
-    char text[]; /* domain, local */
+    uint8_t state;  /* enum watch_state */
+    uint8_t tries;  /* since it is lost; at most LOST_DOUBLED */
+    uint8_t broken; /* streams that have broken and are not resumed; at most UINT8_MAX */
+    slice local;    /* kept: who asks */
+    uint16_t domain_len;
+    char domain[];
 };
 
 struct abroad {
@@ -91,20 +103,13 @@ static unsigned slot;
 static slice held_domain(const void *item)
 {
     const struct held *h = item;
-    return (slice){ h->text, h->domain_len };
+    return (slice){ h->domain, h->domain_len };
 }
-static slice held_local(const struct held *h)
-{
-    return (slice){ h->text + h->domain_len, h->local_len };
-}
+static slice held_local(const struct held_local *l) { return (slice){ l->local, l->len }; }
 static slice watch_domain(const void *item)
 {
     const struct watch *d = item;
-    return (slice){ d->text, d->domain_len };
-}
-static slice watch_local(const struct watch *d)
-{
-    return (slice){ d->text + d->domain_len, d->local_len };
+    return (slice){ d->domain, d->domain_len };
 }
 static struct abroad *abroad_of(const struct worker *w)
 {
@@ -135,7 +140,7 @@ static void lost_run(struct worker *w, void *message, const struct message_from 
 {
     const struct domain_news *m = message;
     (void)from;
-    EMIT(worker.domain_lost, w, m->domain);
+    EMIT(worker.domain_lost, w, m->domain, (slice){ 0 });
 }
 static const struct message_row lost_message = {
     .id = 125,
@@ -184,7 +189,7 @@ static void watch_is_fine(struct watch *d)
 {
     d->heard_us = abroad_now(d->worker);
     d->state = WATCH_FINE;
-    d->tries = 0;
+    d->tries = d->broken = 0;
     watch_after(d, (uint64_t)setting_int(&ping_after));
 }
 
@@ -242,6 +247,7 @@ static void watch_free(struct watch *d)
         metric_add(&domains_lost, -1);
     timer_cancel(&d->timer);
     ask_cancel(&d->ask);
+    slice_release(&d->local);
     mem_free(&d);
 }
 
@@ -297,7 +303,7 @@ static void watch_pinged(struct worker *w, void *arg, const struct stanza *reply
 static void watch_ping(struct watch *d)
 {
     const struct ask_request ping = { .type = TYPE_GET,
-                                      .from = watch_local(d),
+                                      .from = d->local,
                                       .to = watch_domain(d),
                                       .home = watch_domain(d),
                                       .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
@@ -362,13 +368,12 @@ static struct watch *watch_make(struct worker *w, slice domain, slice local)
     struct abroad *all = abroad_of(w);
     if (all->watched.count >= ABROAD_WATCHED_MAX)
         return NULL;
-    struct watch *d = mem_zalloc(sizeof *d + domain.len + local.len);
+    struct watch *d = mem_zalloc(sizeof *d + domain.len);
     d->worker = w;
     d->timer.fn = watch_look;
+    d->local = slice_keep(local);
     d->domain_len = (uint16_t)domain.len;
-    d->local_len = (uint16_t)local.len;
-    memcpy(d->text, domain.ptr, domain.len);
-    memcpy(d->text + domain.len, local.ptr, local.len);
+    memcpy(d->domain, domain.ptr, domain.len);
     map_put(&all->watched, d);
     watch_is_fine(d); /* what is shown of it has just come from there */
     return d;
@@ -394,8 +399,13 @@ static void named_run(struct worker *w, void *message, const struct message_from
         return;
     if (d == NULL)
         d = watch_make(w, m->domain, m->local);
-    if (d != NULL)
-        d->named_us = abroad_now(w);
+    if (d == NULL)
+        return;
+    d->named_us = abroad_now(w);
+    if (!slice_eq(d->local, m->local) && !foreign_pair(w, d->local, m->domain)) {
+        slice_release(&d->local); /* it may not ask any more */
+        d->local = slice_keep(m->local);
+    }
 }
 static const struct message_row named_message = {
     .id = 127,
@@ -412,30 +422,71 @@ struct abroad_signal {
 };
 static const struct message_field signal_fields[] = {
     F_BARE(struct abroad_signal, domain),
-    F_U8(struct abroad_signal, sign, ABROAD_BROKEN),
+    F_U8(struct abroad_signal, sign, ABROAD_RESUMED),
     { 0 },
 };
+
+/* It may be there, and have forgotten everything. */
+static void watch_broken(struct watch *d)
+{
+    uint16_t random;
+    d->broken += d->broken < UINT8_MAX;
+    watch_failed(d);
+    rand_bytes(&random, sizeof random);
+    if (d->state == WATCH_DOUBTED)
+        watch_after(d, 500 + random % 1000);
+}
+
+/* Each stream that has broken may be resumed by who opened it; else a ping proves that the server
+ * is there. */
+static void watch_up(struct watch *d)
+{
+    if (d->state == WATCH_DOUBTED && d->broken > 0)
+        watch_after(d, RESUME_MS);
+    else
+        watch_alive(d);
+}
+
+static void watch_heard(struct watch *d)
+{
+    if (d->state == WATCH_DOUBTED)
+        d->failing_us = abroad_now(d->worker); /* it tells us what changes, if it does not answer */
+    else
+        watch_alive(d);
+}
+
+static void watch_resumed(struct watch *d)
+{
+    if (d->state == WATCH_LOST) {
+        watch_alive(d);
+        return;
+    }
+    if (d->broken > 0 && --d->broken == 0 && d->state == WATCH_DOUBTED)
+        watch_is_fine(d);
+}
 
 static void signal_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct abroad_signal *m = message;
     struct watch *d = watch_get(w, m->domain);
-    uint16_t random;
     (void)from;
     if (d == NULL)
         return;
     switch ((enum abroad_sign)m->sign) {
     case ABROAD_UP:
-        watch_alive(d);
+        watch_up(d);
         break;
     case ABROAD_FAILED:
         watch_failed(d);
         break;
     case ABROAD_BROKEN:
-        watch_failed(d);
-        rand_bytes(&random, sizeof random);
-        if (d->state == WATCH_DOUBTED) /* it may be there, and have forgotten everything */
-            watch_after(d, 500 + random % 1000);
+        watch_broken(d);
+        break;
+    case ABROAD_HEARD:
+        watch_heard(d);
+        break;
+    case ABROAD_RESUMED:
+        watch_resumed(d);
         break;
     }
 }
@@ -454,13 +505,31 @@ void abroad_seen(struct worker *w, slice domain, enum abroad_sign sign)
         home_send(w, domain, &signal_message, &(struct abroad_signal){ domain, (uint8_t)sign });
 }
 
+void abroad_heard(struct worker *w, slice domain, uint64_t *told_us)
+{
+    uint64_t now = abroad_now(w);
+    if (*told_us != 0 && !has_passed(now, *told_us, watch_doubt_ms()))
+        return;
+    *told_us = now;
+    abroad_seen(w, domain, ABROAD_HEARD);
+}
+
 /* What is held on this worker. */
 
+/* For the domain of ours whose users or rooms show it: services do not ask. */
 static void name_one(struct worker *w, const struct held *h)
 {
-    if (abroad_is(w, held_domain(h)))
+    if (!abroad_is(w, held_domain(h)))
+        return;
+    LIST_EACH (it, &h->locals) {
+        slice local = foreign_parent(worker_node(w),
+                                     held_local(CONTAINER_OF(it, const struct held_local, node)));
+        if (!foreign_pair(w, local, held_domain(h)))
+            continue;
         home_send(w, held_domain(h), &named_message,
-                  &(struct abroad_named){ held_domain(h), held_local(h) });
+                  &(struct abroad_named){ held_domain(h), local });
+        return;
+    }
 }
 
 static void name_all(struct timer *t, struct loop *loop)
@@ -473,31 +542,58 @@ static void name_all(struct timer *t, struct loop *loop)
     timer_set(loop, t, NAME_MS);
 }
 
+static struct held_local *held_local_of(const struct held *h, slice local)
+{
+    LIST_EACH (it, &h->locals) {
+        struct held_local *l = CONTAINER_OF(it, struct held_local, node);
+        if (slice_eq(held_local(l), local))
+            return l;
+    }
+    return NULL;
+}
+
+static struct held *held_make(struct abroad *all, slice domain)
+{
+    struct held *h = mem_zalloc(sizeof *h + domain.len);
+    list_init(&h->locals);
+    h->domain_len = (uint16_t)domain.len;
+    memcpy(h->domain, domain.ptr, domain.len);
+    map_put(&all->held, h);
+    return h;
+}
+
 void abroad_hold(struct worker *w, slice domain, slice local)
 {
     struct abroad *all = abroad_of(w);
     struct held *h = map_get(&all->held, domain);
-    if (h != NULL) {
-        h->count++;
-        return;
+    ensure(domain.len > 0 && domain.len <= JID_PART_MAX);
+    ensure(local.len > 0 && local.len <= JID_PART_MAX);
+    bool is_new = h == NULL;
+    if (is_new)
+        h = held_make(all, domain);
+    struct held_local *l = held_local_of(h, local);
+    if (l == NULL) {
+        l = mem_zalloc(sizeof *l + local.len);
+        l->len = (uint16_t)local.len;
+        memcpy(l->local, local.ptr, local.len);
+        list_append(&h->locals, &l->node);
     }
-    ensure(domain.len > 0 && domain.len <= JID_PART_MAX && local.len <= JID_PART_MAX);
-    h = mem_zalloc(sizeof *h + domain.len + local.len);
-    h->count = 1;
-    h->domain_len = (uint16_t)domain.len;
-    h->local_len = (uint16_t)local.len;
-    memcpy(h->text, domain.ptr, domain.len);
-    memcpy(h->text + domain.len, local.ptr, local.len);
-    map_put(&all->held, h);
-    name_one(w, h);
+    l->count++;
+    if (is_new)
+        name_one(w, h);
 }
 
-void abroad_release(struct worker *w, slice domain)
+void abroad_release(struct worker *w, slice domain, slice local)
 {
     struct abroad *all = abroad_of(w);
     struct held *h = map_get(&all->held, domain);
-    ensure(h != NULL && h->count > 0);
-    if (--h->count > 0)
+    struct held_local *l = h == NULL ? NULL : held_local_of(h, local);
+    ensure(l != NULL && l->count > 0);
+    if (--l->count > 0)
+        return;
+    list_remove(&l->node);
+    mem_free(&l);
+    if (!list_empty(&h->locals))
         return;
     map_del(&all->held, domain);
     mem_free(&h);
@@ -510,20 +606,29 @@ bool abroad_is_held(const struct worker *w, slice domain)
 
 /* The feature. */
 
-/* Domains that a rule separates from ours are as lost as those that cannot be reached: what this
- * worker shows of them would never change. */
+/* Domains that a rule separates from one of ours are as lost for it as those that cannot be
+ * reached: what this worker shows of them there would never change. */
 static void abroad_pairs_changed(struct worker *w)
 {
     struct abroad *all = abroad_of(w);
     struct arena *tmp = arena_create(0);
     const struct held *h;
-    uint32_t count = 0;
-    slice *gone = arena_new(tmp, slice, all->held.count + 1);
-    for (uint32_t i = 0; (h = map_next(&all->held, &i)) != NULL;)
-        if (!foreign_pair(worker_node(w), held_local(h), held_domain(h)))
-            gone[count++] = slice_dup(tmp, held_domain(h));
-    for (uint32_t i = 0; i < count; i++) /* it may release them */
-        EMIT(worker.domain_lost, w, gone[i]);
+    struct lost {
+        struct lost *next;
+        slice domain, local;
+    } *gone = NULL;
+    for (uint32_t i = 0; (h = map_next(&all->held, &i)) != NULL;) {
+        LIST_EACH (it, &h->locals) {
+            slice local = held_local(CONTAINER_OF(it, const struct held_local, node));
+            if (foreign_pair(w, local, held_domain(h)))
+                continue;
+            struct lost *l = arena_new(tmp, struct lost, 1);
+            *l = (struct lost){ gone, slice_dup(tmp, held_domain(h)), slice_dup(tmp, local) };
+            gone = l;
+        }
+    }
+    for (; gone != NULL; gone = gone->next) /* it may release them */
+        EMIT(worker.domain_lost, w, gone->domain, gone->local);
     arena_destroy(&tmp);
 }
 
@@ -551,8 +656,13 @@ static void abroad_worker_ended(struct worker *w)
     struct held *h;
     if (all == NULL)
         return;
-    for (uint32_t i = 0; (h = map_next(&all->held, &i)) != NULL;)
+    for (uint32_t i = 0; (h = map_next(&all->held, &i)) != NULL;) {
+        LIST_EACH (it, &h->locals) {
+            struct held_local *l = CONTAINER_OF(it, struct held_local, node);
+            mem_free(&l);
+        }
         mem_free(&h);
+    }
     map_fini(&all->held);
     map_fini(&all->watched);
     mem_free(&all);
@@ -566,7 +676,8 @@ const struct feature abroad_feature = {
     .metrics = (struct metric *const[]){ &domains_lost, NULL },
     .logs = (struct log_area *const[]){ &log_abroad, NULL },
     .messages = (const struct message_row *const[]){ &lost_message, &back_message, &named_message,
-                                                     &signal_message, NULL },
+                                                     &signal_message, &foreign_ask_message,
+                                                     &foreign_ask_answer, NULL },
     .foreign.changed = abroad_pairs_changed,
     .worker.slot = &slot,
     .worker.start = abroad_worker_start,

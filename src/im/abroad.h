@@ -9,12 +9,17 @@
  * s2s.lost-after, all workers of all nodes are told that it is lost; when it answers again, that
  * it is back, also after a short failure: its server may have been started again and may have
  * forgotten who was online. Features hear of both by worker.domain_lost and worker.domain_back.
+ * When a rule separates a domain from one of ours (im/foreign.h), it is lost for that one alone.
+ *
+ * A stream that has broken and is resumed (XEP-0198) has lost nothing. If that holds for all that
+ * have broken, the domain is not told to be back.
  *
  * Confined to the worker. Limits: ABROAD_WATCHED_MAX domains whose home is on a worker; others are
  * not watched. A domain is told to be back at most once in ABROAD_BACK_MS. */
 #pragma once
 #include "base/slice.h"
 #include <stdbool.h>
+#include <stdint.h>
 
 struct feature;
 struct worker;
@@ -23,18 +28,22 @@ enum { ABROAD_WATCHED_MAX = 20000, ABROAD_BACK_MS = 30000 };
 
 /* Neither a domain of ours nor a service nor a component. */
 bool abroad_is(const struct worker *w, slice domain);
-/* One more thing, or one less, that this worker shows of a domain. local: a domain of ours that it
- * is shown to. Domains that are not abroad may be held, and are not watched. */
+/* One more thing, or one less, that this worker shows of a domain. local: a domain or a service of
+ * ours that it is shown at. Domains that are not abroad may be held, and are not watched. */
 void abroad_hold(struct worker *w, slice domain, slice local);
-void abroad_release(struct worker *w, slice domain);
+void abroad_release(struct worker *w, slice domain, slice local);
 bool abroad_is_held(const struct worker *w, slice domain);
 
 enum abroad_sign {                    /* it travels: home/message.h */
                    ABROAD_UP = 0,     /* a stream works */
                    ABROAD_FAILED = 1, /* it could not be reached */
-                   ABROAD_BROKEN = 2  /* a stream has ended without a word */
+                   ABROAD_BROKEN = 2, /* a stream has ended without a word */
+                   ABROAD_HEARD = 3,  /* it has sent something */
+                   ABROAD_RESUMED = 4 /* a stream that had broken goes on, and has lost nothing */
 };
 /* What the edge has seen of a foreign domain. On any worker. */
 void abroad_seen(struct worker *w, slice domain, enum abroad_sign sign);
+/* ABROAD_HEARD, not too often. told_us: of the caller, for this domain; 0 at first. */
+void abroad_heard(struct worker *w, slice domain, uint64_t *told_us);
 
 extern const struct feature abroad_feature;

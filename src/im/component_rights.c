@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
+#include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_write.h"
 #include "home/duty.h"
@@ -439,24 +440,65 @@ static struct stanza *told(slice host, slice component, struct buf *content)
     return stanza_make_buf(STANZA_MESSAGE, TYPE_NORMAL, host, component, (slice){ 0 }, content);
 }
 
-void component_rights_tell(struct worker *w, slice component, component_told_fn *fn, void *arg)
+/* The settings of each domain as components were told them: each worker has them, because any may
+ * be the one that tells. Texts of settings are never freed. */
+struct rights_told {
+    slice privileges[NODE_DOMAINS_MAX], delegations[NODE_DOMAINS_MAX];
+};
+static unsigned rights_slot;
+
+static bool had_privileges(slice list, slice component)
 {
-    const struct node *n = worker_node(w);
+    slice name, words;
+    while (next_component(&list, &name, &words))
+        if (slice_eq(name, component))
+            return true;
+    return false;
+}
+
+static bool had_delegations(slice list, slice component)
+{
+    struct delegation d;
+    while (delegation_next(&list, &d))
+        if (slice_eq(d.component, component))
+            return true;
+    return false;
+}
+
+/* Who to tell: one that has rights, or had some until now. before: NULL: nobody was told. */
+struct rights_telling {
+    struct worker *worker;
+    const struct rights_told *before;
+    component_told_fn *fn;
+    void *arg;
+};
+
+static void rights_tell(const struct rights_telling *t, slice component)
+{
+    const struct node *n = worker_node(t->worker);
     for (unsigned i = 0; i < n->domain_count; i++) {
         struct component_rights rights;
         struct buf out;
         struct xml_write x;
-        if (component_rights(n->domains[i], component, &rights)) {
+        if (component_rights(n->domains[i], component, &rights) ||
+            (t->before != NULL && had_privileges(t->before->privileges[i], component))) {
             xml_begin(&x, &out, XML_STANZA_MAX);
             write_privilege(&x, &rights);
-            fn(w, told(n->domains[i], component, &out), arg);
+            t->fn(t->worker, told(n->domains[i], component, &out), t->arg);
         }
         xml_begin(&x, &out, XML_STANZA_MAX);
-        if (write_delegation(&x, n->domains[i], component))
-            fn(w, told(n->domains[i], component, &out), arg);
+        if (write_delegation(&x, n->domains[i], component) ||
+            (t->before != NULL && had_delegations(t->before->delegations[i], component)))
+            t->fn(t->worker, told(n->domains[i], component, &out), t->arg);
         else
             buf_fini(&out);
     }
+}
+
+void component_rights_tell(struct worker *w, slice component, component_told_fn *fn, void *arg)
+{
+    const struct rights_telling telling = { w, NULL, fn, arg };
+    rights_tell(&telling, component);
 }
 
 static void tell_by_route(struct worker *w, struct stanza *st, void *arg)
@@ -467,9 +509,10 @@ static void tell_by_route(struct worker *w, struct stanza *st, void *arg)
 
 static void tell_connected(slice component, unsigned links, void *arg)
 {
+    const struct rights_telling *t = arg;
     (void)links;
-    component_rights_tell(arg, component, tell_by_route, NULL);
-    component_watch_begins(arg, component);
+    rights_tell(t, component);
+    component_watch_begins(t->worker, component);
 }
 
 static bool has_watchers(slice host)
@@ -494,17 +537,45 @@ static void component_rights_look(struct worker *w)
     atomic_store(&any_watcher, watched);
 }
 
+static void component_rights_keep(struct worker *w)
+{
+    const struct node *n = worker_node(w);
+    struct rights_told *told = *worker_state(w, rights_slot);
+    for (unsigned i = 0; i < n->domain_count; i++) {
+        told->privileges[i] = component_rights_list(n->domains[i]);
+        told->delegations[i] = delegations(n->domains[i]);
+    }
+}
+
 /* XEP-0355 §7: who is connected hears of the change; one worker says it. */
 static void component_rights_changed(struct worker *w, const struct setting *s)
 {
+    struct rights_telling t = { w, *worker_state(w, rights_slot), tell_by_route, NULL };
     (void)s;
     component_rights_look(w);
     if (duty_is_here(w, DUTY_LINKS))
-        remote_each(w, tell_connected, w);
+        remote_each(w, tell_connected, &t);
+    component_rights_keep(w);
+}
+
+static void component_rights_start(struct worker *w)
+{
+    *worker_state(w, rights_slot) = mem_new(struct rights_told);
+    component_rights_look(w);
+    component_rights_keep(w);
+}
+
+static void component_rights_ended(struct worker *w)
+{
+    struct rights_told *told = *worker_state(w, rights_slot);
+    mem_free(&told);
+    *worker_state(w, rights_slot) = NULL;
 }
 
 const struct feature component_rights_feature = {
     .name = "component-rights",
     .settings = (struct setting *const[]){ &component_privileges, &component_delegations, NULL },
-    .worker.start = component_rights_look,
+    .worker.slot = &rights_slot,
+    .worker.start = component_rights_start,
+    .worker.ended = component_rights_ended,
 };

@@ -43,7 +43,8 @@ struct delegation {
 bool delegation_next(slice *list, struct delegation *out);
 
 /* Calls fn for each message by which our domains tell a component its rights (XEP-0355 §4.2,
- * XEP-0356 §4.2); fn owns it. On a worker. */
+ * XEP-0356 §4.2); fn owns it. On a worker. When rights change, the feature itself tells all
+ * components that are connected, also one that has lost its last right: that message is empty. */
 typedef void component_told_fn(struct worker *w, struct stanza *st, void *arg);
 void component_rights_tell(struct worker *w, slice component, component_told_fn *fn, void *arg);
 

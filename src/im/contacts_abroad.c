@@ -5,19 +5,23 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "codec/xml_elem.h"
 #include "home/here.h"
 #include "home/node.h"
 #include "home/router.h"
 #include "im/abroad.h"
 #include "im/account.h"
+#include "im/contacts_errand.h"
 #include "im/feature.h"
+#include "im/foreign.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/sessions.h"
 #include "io/timer.h"
+#include "xmpp/stanza_error.h"
 
 enum {
-    AT_ONCE = 500,           /* contacts that are asked, or told of, in one go */
+    AT_ONCE = 500,           /* contacts that accounts are told of in one go */
     PAUSE_MS = 100,          /* before the next */
     BACK_MS = 1000,          /* domains that are back are gathered for so long */
     CONFIRMED_MS = 30 * 1000 /* for the answers to probes */
@@ -30,14 +34,19 @@ static struct metric contacts_gone = {
             "not be reached, or had forgotten them.",
 };
 
-/* A domain that contacts of this worker's accounts are at. */
+/* A foreign domain, and one of ours. */
+struct pair {
+    slice key; /* domain, '/', local: behind what has the pair, in its block */
+    size_t domain_len;
+};
+
+/* A pair that contacts of this worker's accounts are at. */
 struct place {
     struct list contacts; /* struct contact, in their order of coming */
     bool is_lost;         /* its contacts are being told to have gone */
     struct timer confirm; /* who is doubted then has gone */
     struct worker *worker;
-    uint16_t len;
-    char domain[];
+    struct pair pair;
 };
 
 /* A resource that an account is shown as available. */
@@ -49,11 +58,11 @@ struct contact {
     slice jid;    /* full; in this block */
 };
 
-/* A contact that is to be asked and told, on behalf of an account; empty: all that are abroad. */
-struct errand {
-    struct list node;
-    uint16_t account_len, contact_len;
-    char text[]; /* account, contact */
+/* A pair in a contact list of an account that was online, and whether rules let it speak. */
+struct spoken {
+    bool may;
+    bool anew; /* since a moment ago it may again */
+    struct pair pair;
 };
 
 /* Domains that are back. */
@@ -64,10 +73,9 @@ struct returned {
 
 struct contacts_worker {
     struct worker *worker;
-    struct map places, back; /* struct place, struct returned */
-    struct list errands;
-    uint32_t errand_count;
-    struct timer gather, run, empty; /* of what is back; of errands; of places that are lost */
+    struct map places, back, spoken; /* struct place, struct returned, struct spoken */
+    struct errands *errands;
+    struct timer gather, empty; /* of what is back; of places that are lost */
 };
 
 /* In the slot of an account: struct contact by JID. */
@@ -77,11 +85,25 @@ struct contacts {
 
 static unsigned account_slot, worker_slot;
 
-static slice place_domain(const void *item)
+static slice pair_domain(const struct pair *p) { return (slice){ p->key.ptr, p->domain_len }; }
+static slice pair_local(const struct pair *p) { return slice_from(p->key, p->domain_len + 1); }
+enum { PAIR_KEY_MAX = 2 * JID_PART_MAX + 1 };
+static slice pair_make_key(char key[PAIR_KEY_MAX], slice domain, slice local)
 {
-    const struct place *p = item;
-    return (slice){ p->domain, p->len };
+    ensure(domain.len > 0 && domain.len <= JID_PART_MAX);
+    ensure(local.len > 0 && local.len <= JID_PART_MAX);
+    memcpy(key, domain.ptr, domain.len);
+    key[domain.len] = '/';
+    memcpy(key + domain.len + 1, local.ptr, local.len);
+    return (slice){ key, domain.len + 1 + local.len };
 }
+static struct pair pair_at(void *memory, slice key, slice domain)
+{
+    memcpy(memory, key.ptr, key.len);
+    return (struct pair){ { memory, key.len }, domain.len };
+}
+static slice contacts_place_key(const void *item) { return ((const struct place *)item)->pair.key; }
+static slice spoken_key(const void *item) { return ((const struct spoken *)item)->pair.key; }
 static slice contact_jid(const void *item) { return ((const struct contact *)item)->jid; }
 static slice returned_domain(const void *item)
 {
@@ -106,6 +128,11 @@ static void place_confirm(struct timer *t, struct loop *loop)
 {
     struct place *p = CONTAINER_OF(t, struct place, confirm);
     unsigned n = 0;
+    if (errands_wait(contacts_worker_of(p->worker)->errands, pair_domain(&p->pair),
+                     pair_local(&p->pair))) { /* not all are asked yet */
+        timer_set(loop, t, CONFIRMED_MS);
+        return;
+    }
     LIST_EACH (it, &p->contacts) {
         struct contact *c = CONTAINER_OF(it, struct contact, at);
         bool last = c->at.next == &p->contacts;
@@ -123,14 +150,15 @@ static void place_confirm(struct timer *t, struct loop *loop)
 static struct place *place_get(struct worker *w, slice domain, slice local)
 {
     struct contacts_worker *cw = contacts_worker_of(w);
-    struct place *p = map_get(&cw->places, domain);
+    char text[PAIR_KEY_MAX];
+    slice key = pair_make_key(text, domain, local);
+    struct place *p = map_get(&cw->places, key);
     if (p != NULL)
         return p;
-    p = mem_zalloc(sizeof *p + domain.len);
+    p = mem_zalloc(sizeof *p + key.len);
     p->worker = w;
     p->confirm.fn = place_confirm;
-    p->len = (uint16_t)domain.len;
-    memcpy(p->domain, domain.ptr, domain.len);
+    p->pair = pair_at(p + 1, key, domain);
     list_init(&p->contacts);
     map_put(&cw->places, p);
     abroad_hold(w, domain, local);
@@ -140,8 +168,8 @@ static struct place *place_get(struct worker *w, slice domain, slice local)
 static void contacts_place_free(struct contacts_worker *cw, struct place *p)
 {
     timer_cancel(&p->confirm);
-    map_del(&cw->places, place_domain(p));
-    abroad_release(cw->worker, place_domain(p));
+    map_del(&cw->places, contacts_place_key(p));
+    abroad_release(cw->worker, pair_domain(&p->pair), pair_local(&p->pair));
     mem_free(&p);
 }
 
@@ -217,9 +245,20 @@ static bool contact_is_shown(const struct account *a, const struct stanza *st)
            (roster_find(a->roster, bare) != NULL || presence_is_directed(a, bare));
 }
 
+static bool is_out_of_room(const struct stanza *st)
+{
+    struct elem e, condition;
+    return stanza_child(st, KNOWN_ERROR, &e) && elem_first(&e, &condition) &&
+           stanza_error_find(condition.name) == SE_RESOURCE_CONSTRAINT;
+}
+
 static enum verdict contacts_block(struct account *a, const struct stanza *st, struct refusal *why)
 {
+    struct contacts_worker *cw = contacts_worker_of(a->worker);
     (void)why;
+    if (st->kind == STANZA_PRESENCE && st->type == TYPE_ERROR && is_out_of_room(st) &&
+        errands_again(cw->errands, a->jid, stanza_from_bare(st)))
+        return DROP; /* else a contact that was not asked would seem to have gone */
     if (st->kind != STANZA_PRESENCE || st->type > TYPE_UNAVAILABLE ||
         st->from_len == st->from_bare_len ||
         !abroad_is(a->worker, jid_split(stanza_from(st)).domain))
@@ -244,16 +283,43 @@ static void contact_ask_again(const struct account *a, slice contact)
                                       (slice){ 0 }, (slice){ 0 }));
 }
 
+/* Of those that may speak, one is forgotten for another. */
+static void spoken_note(struct contacts_worker *cw, slice domain, slice local)
+{
+    char text[PAIR_KEY_MAX];
+    slice key = pair_make_key(text, domain, local);
+    struct spoken *p;
+    uint32_t i = 0;
+    if (map_get(&cw->spoken, key) != NULL)
+        return;
+    if (cw->spoken.count >= CONTACTS_PAIRS_MAX) {
+        while ((p = map_next(&cw->spoken, &i)) != NULL && !p->may)
+            ;
+        if (p == NULL)
+            return;
+        map_del(&cw->spoken, spoken_key(p));
+        mem_free(&p);
+    }
+    p = mem_zalloc(sizeof *p + key.len);
+    p->pair = pair_at(p + 1, key, domain);
+    p->may = foreign_pair(cw->worker, local, domain);
+    map_put(&cw->spoken, p);
+}
+
 static void contacts_session_available(struct session *s)
 {
     const struct account *a = s->account;
     const struct roster *r = a->roster;
     if (account_available(a) > 1)
         return;
-    for (uint32_t i = 0; r != NULL && i < r->count; i++)
-        if (sub_state_ask(r->items[i]->state) &&
-            abroad_is(a->worker, jid_split(roster_item_jid(r->items[i])).domain))
-            contact_ask_again(a, roster_item_jid(r->items[i]));
+    for (uint32_t i = 0; r != NULL && i < r->count; i++) {
+        slice contact = roster_item_jid(r->items[i]), domain = jid_split(contact).domain;
+        if (!abroad_is(a->worker, domain))
+            continue;
+        spoken_note(contacts_worker_of(a->worker), domain, jid_split(a->jid).domain);
+        if (sub_state_ask(r->items[i]->state))
+            contact_ask_again(a, contact);
+    }
 }
 
 static void contacts_session_unavailable(struct session *s, const struct stanza *st)
@@ -291,77 +357,31 @@ static void places_empty(struct timer *t, struct loop *loop)
         }
 }
 
-static void contacts_domain_lost(struct worker *w, slice domain)
+static void contacts_domain_lost(struct worker *w, slice domain, slice local)
 {
     struct contacts_worker *cw = contacts_worker_of(w);
-    struct place *p = map_get(&cw->places, domain);
-    if (p == NULL)
+    struct place *p;
+    if (!abroad_is_held(w, domain))
         return;
-    p->is_lost = true;
-    if (!timer_is_set(&cw->empty))
-        timer_set(worker_loop(w), &cw->empty, 0);
+    for (uint32_t i = 0; (p = map_next(&cw->places, &i)) != NULL;) {
+        if (!slice_eq(pair_domain(&p->pair), domain) ||
+            (local.len > 0 && !slice_eq(pair_local(&p->pair), local)))
+            continue;
+        p->is_lost = true;
+        if (!timer_is_set(&cw->empty))
+            timer_set(worker_loop(w), &cw->empty, 0);
+    }
 }
 
 /* It is back. */
 
-static void errand_add(struct contacts_worker *cw, slice account, slice contact)
+/* Its server is, or a rule lets it speak again. */
+static bool pair_is_back(const struct contacts_worker *cw, slice domain, slice local)
 {
-    ensure(account.len > 0 && account.len <= JID_MAX && contact.len <= JID_MAX);
-    if (cw->errand_count >= CONTACTS_PROBES_MAX)
-        return;
-    struct errand *e = mem_zalloc(sizeof *e + account.len + contact.len);
-    e->account_len = (uint16_t)account.len;
-    e->contact_len = (uint16_t)contact.len;
-    memcpy(e->text, account.ptr, account.len);
-    if (contact.len > 0)
-        memcpy(e->text + account.len, contact.ptr, contact.len);
-    list_append(&cw->errands, &e->node);
-    cw->errand_count++;
-}
-
-static void errand_tell(struct account *a, slice contact)
-{
-    const struct roster_item *item = roster_find(a->roster, contact);
-    if (roster_is_seen(a, contact))
-        presence_show(a, contact);
-    if (roster_sees(a, contact))
-        presence_probe(a, contact);
-    if (item != NULL && sub_state_ask(item->state))
-        contact_ask_again(a, contact);
-}
-
-static void errand_for_all(struct contacts_worker *cw, const struct account *a)
-{
-    const struct roster *r = a->roster;
-    for (uint32_t i = 0; r != NULL && i < r->count; i++)
-        if (abroad_is(a->worker, jid_split(roster_item_jid(r->items[i])).domain))
-            errand_add(cw, a->jid, roster_item_jid(r->items[i]));
-}
-
-static void errand_do(struct contacts_worker *cw, const struct errand *e)
-{
-    slice contact = { e->text + e->account_len, e->contact_len };
-    struct account *a = account_find(cw->worker, (slice){ e->text, e->account_len });
-    if (a == NULL || a->state != ACTOR_READY || account_available(a) == 0)
-        return;
-    if (contact.len == 0)
-        errand_for_all(cw, a);
-    else
-        errand_tell(a, contact);
-}
-
-static void errands_run(struct timer *t, struct loop *loop)
-{
-    struct contacts_worker *cw = CONTAINER_OF(t, struct contacts_worker, run);
-    for (unsigned n = 0; n < AT_ONCE && !list_empty(&cw->errands); n++) {
-        struct errand *e = CONTAINER_OF(list_pop(&cw->errands), struct errand, node);
-        ensure(cw->errand_count > 0);
-        cw->errand_count--;
-        errand_do(cw, e);
-        mem_free(&e);
-    }
-    if (!list_empty(&cw->errands))
-        timer_set(loop, t, PAUSE_MS);
+    char text[PAIR_KEY_MAX];
+    const struct spoken *p = map_get(&cw->spoken, pair_make_key(text, domain, local));
+    return p != NULL && !p->may ? false
+                                : map_get(&cw->back, domain) != NULL || (p != NULL && p->anew);
 }
 
 static void errands_of(struct contacts_worker *cw, const struct account *a)
@@ -370,8 +390,8 @@ static void errands_of(struct contacts_worker *cw, const struct account *a)
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         slice contact = roster_item_jid(r->items[i]);
         if ((sub_sees(r->items[i]->state) || sub_state_ask(r->items[i]->state) || i < r->seen) &&
-            map_get(&cw->back, jid_split(contact).domain) != NULL)
-            errand_add(cw, a->jid, contact);
+            pair_is_back(cw, jid_split(contact).domain, jid_split(a->jid).domain))
+            errands_add(cw->errands, a->jid, contact);
     }
 }
 
@@ -382,42 +402,70 @@ static void place_doubt(struct contacts_worker *cw, struct place *p)
         struct contact *c = CONTAINER_OF(it, struct contact, at);
         c->doubted = roster_sees(c->account, jid_bare_of(c->jid));
     }
-    timer_set(contacts_loop(cw), &p->confirm, CONFIRMED_MS + cw->errand_count / AT_ONCE * PAUSE_MS);
+    timer_set(contacts_loop(cw), &p->confirm, CONFIRMED_MS);
 }
 
 static void contacts_gather(struct timer *t, struct loop *loop)
 {
+    (void)loop;
     struct contacts_worker *cw = CONTAINER_OF(t, struct contacts_worker, gather);
     const struct session *s;
     struct returned *r;
+    struct place *p;
+    struct spoken *k;
     for (uint32_t i = 0; (s = sessions_next(cw->worker, &i)) != NULL;)
         if (s->available && s->account->sessions.next == &s->node) /* once for each account */
             errands_of(cw, s->account);
-    for (uint32_t i = 0; (r = map_next(&cw->back, &i)) != NULL;) {
-        struct place *p = map_get(&cw->places, returned_domain(r));
-        if (p != NULL)
+    for (uint32_t i = 0; (p = map_next(&cw->places, &i)) != NULL;)
+        if (map_get(&cw->back, pair_domain(&p->pair)) != NULL)
             place_doubt(cw, p);
+    for (uint32_t i = 0; (r = map_next(&cw->back, &i)) != NULL;) {
         map_del(&cw->back, returned_domain(r));
         mem_free(&r);
     }
-    if (!list_empty(&cw->errands) && !timer_is_set(&cw->run))
-        timer_set(loop, &cw->run, 0);
+    for (uint32_t i = 0; (k = map_next(&cw->spoken, &i)) != NULL;)
+        k->anew = false;
+}
+
+static void contacts_gather_soon(struct contacts_worker *cw)
+{
+    if (!timer_is_set(&cw->gather))
+        timer_set(contacts_loop(cw), &cw->gather, BACK_MS);
 }
 
 static void contacts_domain_back(struct worker *w, slice domain)
 {
     struct contacts_worker *cw = contacts_worker_of(w);
-    struct place *p = map_get(&cw->places, domain);
-    if (p != NULL)
-        p->is_lost = false;
+    struct place *p;
+    for (uint32_t i = 0; (p = map_next(&cw->places, &i)) != NULL;)
+        if (slice_eq(pair_domain(&p->pair), domain) &&
+            foreign_pair(w, pair_local(&p->pair), domain))
+            p->is_lost = false;
     if (map_get(&cw->back, domain) != NULL)
         return;
     struct returned *r = mem_zalloc(sizeof *r + domain.len);
     r->len = (uint16_t)domain.len;
     memcpy(r->domain, domain.ptr, domain.len);
     map_put(&cw->back, r);
-    if (!timer_is_set(&cw->gather))
-        timer_set(worker_loop(w), &cw->gather, BACK_MS);
+    contacts_gather_soon(cw);
+}
+
+/* Rules have changed: contacts that may be seen again are asked. */
+static void contacts_pairs_changed(struct worker *w)
+{
+    struct contacts_worker *cw = contacts_worker_of(w);
+    struct spoken *p;
+    struct place *place;
+    for (uint32_t i = 0; (p = map_next(&cw->spoken, &i)) != NULL;) {
+        bool may = foreign_pair(w, pair_local(&p->pair), pair_domain(&p->pair));
+        p->anew = may && (p->anew || !p->may);
+        p->may = may;
+        if (!p->anew)
+            continue;
+        if ((place = map_get(&cw->places, p->pair.key)) != NULL)
+            place->is_lost = false;
+        contacts_gather_soon(cw);
+    }
 }
 
 /* A session that a planned restart has kept has missed what its contacts said meanwhile, and they
@@ -431,11 +479,8 @@ static void contacts_save(const struct session *s, struct buf *out)
 
 static void contacts_restore(struct session *s, slice saved)
 {
-    struct contacts_worker *cw = contacts_worker_of(s->account->worker);
     (void)saved;
-    errand_add(cw, s->account->jid, (slice){ 0 });
-    if (!timer_is_set(&cw->run))
-        timer_set(contacts_loop(cw), &cw->run, BACK_MS);
+    errands_add(contacts_worker_of(s->account->worker)->errands, s->account->jid, (slice){ 0 });
 }
 
 /* The feature. */
@@ -444,11 +489,11 @@ static void contacts_worker_start(struct worker *w)
 {
     struct contacts_worker *cw = *worker_state(w, worker_slot) = mem_new(struct contacts_worker);
     cw->worker = w;
-    map_init(&cw->places, place_domain);
+    map_init(&cw->places, contacts_place_key);
     map_init(&cw->back, returned_domain);
-    list_init(&cw->errands);
+    map_init(&cw->spoken, spoken_key);
+    cw->errands = errands_create(w);
     cw->gather.fn = contacts_gather;
-    cw->run.fn = errands_run;
     cw->empty.fn = places_empty;
 }
 
@@ -457,8 +502,8 @@ static void contacts_worker_stop(struct worker *w)
     struct contacts_worker *cw = contacts_worker_of(w);
     struct place *p;
     timer_cancel(&cw->gather);
-    timer_cancel(&cw->run);
     timer_cancel(&cw->empty);
+    errands_stop(cw->errands);
     for (uint32_t i = 0; (p = map_next(&cw->places, &i)) != NULL;)
         timer_cancel(&p->confirm);
 }
@@ -467,14 +512,15 @@ static void contacts_worker_ended(struct worker *w)
 {
     struct contacts_worker *cw = contacts_worker_of(w);
     struct returned *r;
+    struct spoken *p;
     if (cw == NULL)
         return;
     for (uint32_t i = 0; (r = map_next(&cw->back, &i)) != NULL;)
         mem_free(&r);
-    while (!list_empty(&cw->errands)) {
-        struct errand *e = CONTAINER_OF(list_pop(&cw->errands), struct errand, node);
-        mem_free(&e);
-    }
+    for (uint32_t i = 0; (p = map_next(&cw->spoken, &i)) != NULL;)
+        mem_free(&p);
+    errands_destroy(&cw->errands);
+    map_fini(&cw->spoken);
     map_fini(&cw->places);
     map_fini(&cw->back);
     mem_free(&cw);
@@ -492,6 +538,7 @@ const struct feature contacts_abroad_feature = {
     .session.save = contacts_save,
     .session.restore = contacts_restore,
     .stage.block = contacts_block,
+    .foreign.changed = contacts_pairs_changed,
     .worker.slot = &worker_slot,
     .worker.start = contacts_worker_start,
     .worker.stop = contacts_worker_stop,

@@ -184,8 +184,9 @@ struct worker_events {
     audience_back_fn *audience_back; /* a session is back in its room: im/audience.h */
     void (*node_gone)(struct worker *w, uint32_t node); /* another one: its sessions have ended */
     /* The server of a foreign domain is not to be reached; it is there again, and may have
-     * forgotten everything: im/abroad.h. */
-    void (*domain_lost)(struct worker *w, slice domain);
+     * forgotten everything: im/abroad.h. local: for that domain or
+     * service of ours; empty: for all. */
+    void (*domain_lost)(struct worker *w, slice domain, slice local);
     void (*domain_back)(struct worker *w, slice domain);
 };
 

@@ -12,10 +12,10 @@ bool foreign_is(const struct worker *w, slice domain)
            !remote_known(w, domain);
 }
 
-bool foreign_pair(const struct node *n, slice local, slice remote)
+bool foreign_pair(struct worker *w, slice local, slice remote)
 {
     FEATURES_EACH (f, foreign.pair)
-        if (!f->foreign.pair(n, local, remote))
+        if (!f->foreign.pair(w, local, remote))
             return false;
     return true;
 }
@@ -49,12 +49,14 @@ enum verdict foreign_to_nobody(struct worker *w, const struct stanza *st, struct
     return v;
 }
 
-bool foreign_paced(const struct worker *w, slice remote)
+uint64_t foreign_pace_ms(const struct worker *w, slice remote)
 {
-    bool paced = true;
-    FEATURES_EACH (f, foreign.paced)
-        paced = f->foreign.paced(w, remote) && paced;
-    return paced;
+    uint64_t ms = 0, most = 0;
+    FEATURES_EACH (f, foreign.pace_ms) {
+        ms = f->foreign.pace_ms(w, remote);
+        most = ms > most ? ms : most;
+    }
+    return most;
 }
 
 struct stanza *foreign_outward(struct worker *w, const struct stanza *st)

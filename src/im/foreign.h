@@ -8,8 +8,8 @@ struct node;
 
 /* In struct feature. Any may be NULL. */
 struct foreign_rules {
-    /* Whether a domain of ours and a foreign one may exchange stanzas at all. Any thread. */
-    bool (*pair)(const struct node *n, slice local, slice remote);
+    /* Whether a domain of ours and a foreign one may exchange stanzas at all. */
+    bool (*pair)(struct worker *w, slice local, slice remote);
     /* A stanza of a foreign domain, on the worker of its stream, before it is routed; and one that
      * is for a foreign domain, on the worker of its sender. PASS, DROP or REFUSE. */
     enum verdict (*arrives)(struct worker *w, const struct stanza *st, struct refusal *why);
@@ -17,9 +17,9 @@ struct foreign_rules {
     /* A message for an account that is not there, or seems so, at its home. It is asked also where
      * the sender is not foreign. */
     enum verdict (*to_nobody)(struct worker *w, const struct stanza *st, struct refusal *why);
-    /* A stanza was read from a stream of this domain, on the worker of the stream. false: there
-     * are too many, the stream is to be read later. */
-    bool (*paced)(const struct worker *w, slice remote);
+    /* A stanza was read from a stream of this domain, on the worker of the stream. For how long
+     * that stream is not to be read, because its domain has sent too many. */
+    uint64_t (*pace_ms)(const struct worker *w, slice remote);
     /* The same stanza with the addresses of our users as other servers know them, and as they are
      * here: behind the streams everything has the latter. A new one, or NULL: it is the same. On
      * the worker of the stream. */
@@ -30,11 +30,11 @@ struct foreign_rules {
 };
 
 bool foreign_is(const struct worker *w, slice domain);
-bool foreign_pair(const struct node *n, slice local, slice remote);
+bool foreign_pair(struct worker *w, slice local, slice remote);
 enum verdict foreign_arrives(struct worker *w, const struct stanza *st, struct refusal *why);
 enum verdict foreign_leaves(struct worker *w, const struct stanza *st, struct refusal *why);
 enum verdict foreign_to_nobody(struct worker *w, const struct stanza *st, struct refusal *why);
-bool foreign_paced(const struct worker *w, slice remote);
+uint64_t foreign_pace_ms(const struct worker *w, slice remote);
 struct stanza *foreign_outward(struct worker *w, const struct stanza *st);
 struct stanza *foreign_inward(struct worker *w, const struct stanza *st);
 void foreign_changed(struct worker *w); /* for whoever has changed that: on each worker */

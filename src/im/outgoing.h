@@ -16,7 +16,10 @@ struct stanza;
 struct store_op;
 struct worker;
 
-enum { OUTGOING_MANY = 256 /* messages in one outgoing_tell() */ };
+enum {
+    OUTGOING_MANY = 256, /* messages in one outgoing_tell() */
+    OUTGOING_PAGE = 64   /* in one page */
+};
 
 /* One of them, by its sender. */
 struct outgoing_id {

@@ -130,8 +130,9 @@ static slice federation_label(const struct node *n, slice local, slice parent)
     return local.len > parent.len ? (slice){ local.ptr, local.len - parent.len - 1 } : (slice){ 0 };
 }
 
-static bool federation_pair(const struct node *n, slice local, slice remote)
+static bool federation_pair(struct worker *w, slice local, slice remote)
 {
+    const struct node *n = worker_node(w);
     slice parent = foreign_parent(n, local), word;
     slice label = federation_label(n, local, parent);
     if (!federation_book_is_read() || federation_book_blocks_domain(remote))
@@ -145,10 +146,11 @@ static bool federation_pair(const struct node *n, slice local, slice remote)
     return false;
 }
 
-static bool federation_paced(const struct worker *w, slice remote)
+static uint64_t federation_pace_ms(const struct worker *w, slice remote)
 {
-    return federation_rate_stanza(federation_rates, remote, setting_int(&stanza_rate),
-                                  loop_now_us(worker_loop(w)));
+    uint64_t us = federation_rate_stanza(federation_rates, remote, setting_int(&stanza_rate),
+                                         loop_now_us(worker_loop(w)));
+    return (us + 999) / 1000;
 }
 
 /* Stanzas. Errors and answers are never answered; of presence only a request is. */
@@ -268,6 +270,15 @@ static slice federation_inviter(const struct account *a, const struct stanza *st
     return jid_bare(&jid);
 }
 
+/* The error to a message that the user sent while that was allowed, perhaps of this server: it has
+ * waited for the other one. */
+static bool is_late_error(const struct account *a, const struct stanza *st)
+{
+    const struct federation_pair pair = { a->jid, stanza_from_bare(st) };
+    return st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR &&
+           federation_rate_is_known(federation_rates, &pair);
+}
+
 static enum verdict federation_block_stage(struct account *a, const struct stanza *st,
                                            struct refusal *why)
 {
@@ -283,6 +294,8 @@ static enum verdict federation_block_stage(struct account *a, const struct stanz
         why->bare = why->bare || !may;
         return PASS;
     }
+    if (foreign && is_late_error(a, st))
+        return PASS;
     metric_add_to(&refused, REFUSED_USER, why->again ? 0 : 1);
     why->error = SE_SERVICE_UNAVAILABLE;
     why->as_nobody = true; /* else the answer would tell that there is an account */
@@ -552,5 +565,5 @@ const struct feature federation_feature = {
     .foreign.arrives = federation_arrives,
     .foreign.leaves = federation_leaves,
     .foreign.to_nobody = federation_to_nobody,
-    .foreign.paced = federation_paced,
+    .foreign.pace_ms = federation_pace_ms,
 };

@@ -10,7 +10,7 @@ enum { WAYS = 4 }; /* places that an entry may have */
 enum { SECOND_US = 1000000 };
 static const uint64_t minute_us = 60ull * SECOND_US, hour_us = 3600ull * SECOND_US;
 
-/* Tokens: `limit` of them at most, as many come back in a period. */
+/* Tokens: `limit` of them at most, as many come back in a period. Below 0: a debt. */
 struct bucket {
     double tokens;
     uint64_t filled_us; /* 0: full */
@@ -63,16 +63,23 @@ static struct rated *rated_domain(struct federation_rates *r, slice domain, uint
     return oldest;
 }
 
-static bool bucket_take(struct bucket *b, int64_t limit, uint64_t period_us, uint64_t now_us)
+static double bucket_fill(struct bucket *b, int64_t limit, uint64_t period_us, uint64_t now_us)
 {
     uint64_t us = now_us > b->filled_us ? now_us - b->filled_us : 0;
     double tokens = b->tokens + (double)limit * (double)us / (double)period_us;
     if (b->filled_us == 0 || tokens > (double)limit)
         tokens = (double)limit;
-    ensure(limit > 0 && tokens >= 0);
+    ensure(limit > 0);
     b->filled_us = now_us;
-    b->tokens = tokens < 1 ? tokens : tokens - 1;
-    return tokens >= 1;
+    b->tokens = tokens;
+    return tokens;
+}
+
+static bool bucket_take(struct bucket *b, int64_t limit, uint64_t period_us, uint64_t now_us)
+{
+    bool taken = bucket_fill(b, limit, period_us, now_us) >= 1;
+    b->tokens -= taken ? 1 : 0;
+    return taken;
 }
 
 static bool rate_take(struct federation_rates *r, slice domain, unsigned which, int64_t limit,
@@ -88,10 +95,19 @@ static bool rate_take(struct federation_rates *r, slice domain, unsigned which, 
     return taken;
 }
 
-bool federation_rate_stanza(struct federation_rates *r, slice domain, int64_t per_second,
-                            uint64_t now_us)
+uint64_t federation_rate_stanza(struct federation_rates *r, slice domain, int64_t per_second,
+                                uint64_t now_us)
 {
-    return rate_take(r, domain, OF_STANZAS, per_second, SECOND_US, now_us);
+    if (per_second == PARAM_NONE)
+        return 0;
+    pthread_mutex_lock(&r->lock);
+    struct bucket *b = &rated_domain(r, domain, now_us)->bucket[OF_STANZAS];
+    double left = bucket_fill(b, per_second, SECOND_US, now_us) - 1;
+    double floor = -(double)per_second * FEDERATION_DEBT_S;
+    b->tokens = left < floor ? floor : left;
+    uint64_t us = b->tokens >= 0 ? 0 : (uint64_t)(-b->tokens * SECOND_US / (double)per_second);
+    pthread_mutex_unlock(&r->lock);
+    return us;
 }
 
 bool federation_rate_request(struct federation_rates *r, slice domain, int64_t per_minute,
@@ -131,6 +147,15 @@ void federation_rate_known(struct federation_rates *r, const struct federation_p
     pthread_mutex_lock(&r->lock);
     pair_note(r, pair_hash(p), now_us);
     pthread_mutex_unlock(&r->lock);
+}
+
+bool federation_rate_is_known(struct federation_rates *r, const struct federation_pair *p)
+{
+    uint64_t hash = pair_hash(p);
+    pthread_mutex_lock(&r->lock);
+    bool known = pair_place(r, hash)->hash == hash;
+    pthread_mutex_unlock(&r->lock);
+    return known;
 }
 
 bool federation_rate_stranger(struct federation_rates *r, const struct federation_pair *p,

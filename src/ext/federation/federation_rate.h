@@ -13,16 +13,19 @@
 #pragma once
 #include "base/slice.h"
 
-enum { FEDERATION_DOMAINS_MAX = 4096, FEDERATION_KNOWN_MAX = 65536 };
+enum { FEDERATION_DOMAINS_MAX = 4096, FEDERATION_KNOWN_MAX = 65536, FEDERATION_DEBT_S = 30 };
 
 struct federation_rates;
 
 struct federation_rates *federation_rates_create(void);
 void federation_rates_destroy(struct federation_rates **r);
 
+/* One more of this domain, which has been read: for how many µs the stream that it came from is not
+ * to be read. All streams of the domain share one debt, so together they keep to the rate: each
+ * waits until what all have read is paid for. No more than FEDERATION_DEBT_S seconds are owed. */
+uint64_t federation_rate_stanza(struct federation_rates *r, slice domain, int64_t per_second,
+                                uint64_t now_us);
 /* One more of this domain. false: there are too many; it is not counted. */
-bool federation_rate_stanza(struct federation_rates *r, slice domain, int64_t per_second,
-                            uint64_t now_us);
 bool federation_rate_request(struct federation_rates *r, slice domain, int64_t per_minute,
                              uint64_t now_us);
 /* A message of a foreign address without a relation to the account that it is for. */
@@ -34,3 +37,5 @@ bool federation_rate_stranger(struct federation_rates *r, const struct federatio
 /* The user has written to that address: its answer is not a stranger's. */
 void federation_rate_known(struct federation_rates *r, const struct federation_pair *p,
                            uint64_t now_us);
+/* Whether they have exchanged messages, as far as it is remembered. */
+bool federation_rate_is_known(struct federation_rates *r, const struct federation_pair *p);

@@ -26,12 +26,38 @@ static void each_domain_has_its_own_allowance(void **s)
     struct federation_rates *r = *s;
     slice a = SLICE("a.test"), b = SLICE("b.test");
     for (int i = 0; i < 3; i++)
-        assert_true(federation_rate_stanza(r, a, 3, begin));
-    assert_false(federation_rate_stanza(r, a, 3, begin));
-    assert_true(federation_rate_stanza(r, b, 3, begin));
+        assert_int_equal(federation_rate_stanza(r, a, 3, begin), 0);
+    assert_true(federation_rate_stanza(r, a, 3, begin) > 0);
+    assert_int_equal(federation_rate_stanza(r, b, 3, begin), 0);
     assert_true(federation_rate_request(r, a, 1, begin));
     assert_false(federation_rate_request(r, a, 1, begin));
-    assert_true(federation_rate_stanza(r, a, PARAM_NONE, begin));
+    assert_int_equal(federation_rate_stanza(r, a, PARAM_NONE, begin), 0);
+}
+
+/* Streams that read one each and wait as they are told keep to the rate together. */
+static void streams_of_a_domain_share_its_rate(void **s)
+{
+    enum { STREAMS = 20, RATE = 10, SECONDS = 20 };
+    struct federation_rates *r = *s;
+    uint64_t free_us[STREAMS] = { 0 };
+    int read = 0;
+    for (uint64_t now = begin; now < begin + (uint64_t)SECONDS * S; now += 10000) {
+        for (int i = 0; i < STREAMS; i++) {
+            if (now < free_us[i])
+                continue;
+            free_us[i] = now + federation_rate_stanza(r, SLICE("a.test"), RATE, now);
+            read++;
+        }
+    }
+    assert_in_range(read, RATE * SECONDS / 2, RATE * (SECONDS + 1) + STREAMS);
+}
+
+static void no_more_is_owed_than_is_paid_in_half_a_minute(void **s)
+{
+    struct federation_rates *r = *s;
+    for (int i = 0; i < 1000; i++)
+        assert_true(federation_rate_stanza(r, SLICE("a.test"), 1, begin) <= 30ull * S);
+    assert_true(federation_rate_stanza(r, SLICE("a.test"), 1, begin + 60ull * S) == 0);
 }
 
 static void it_comes_back_with_time_and_not_beyond(void **s)
@@ -88,6 +114,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_domain_has_its_own_allowance, setup, teardown),
+        cmocka_unit_test_setup_teardown(streams_of_a_domain_share_its_rate, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_more_is_owed_than_is_paid_in_half_a_minute, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(it_comes_back_with_time_and_not_beyond, setup, teardown),
         cmocka_unit_test_setup_teardown(strangers_are_counted_once, setup, teardown),
         cmocka_unit_test_setup_teardown(the_tables_are_bounded, setup, teardown),

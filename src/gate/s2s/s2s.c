@@ -198,30 +198,33 @@ static void s2s_end(void *own, struct worker *w)
     s2s_flows_fini(sw);
 }
 
-static enum stanza_error s2s_foreign_refuses(void *own, struct worker *w, slice domain,
-                                             const struct stanza *st)
+/* The one place where a stanza that leaves is judged. */
+static struct edge_word s2s_foreign_word(void *own, struct worker *w, slice domain,
+                                         const struct stanza *st)
 {
     struct refusal why = { .error = SE_POLICY_VIOLATION };
     slice local = jid_split(stanza_from(st)).domain;
     (void)own;
     if (st->from_len == 0 || s2s_is_address(domain) || !s2s_is_ours(w, local) ||
         !s2s_federates(w, local))
-        return SE_REMOTE_SERVER_NOT_FOUND;
+        return (struct edge_word){ .error = SE_REMOTE_SERVER_NOT_FOUND };
     if (!s2s_may(w, local, domain))
-        return SE_NOT_ALLOWED;
-    return foreign_leaves(w, st, &why) == REFUSE ? why.error : SE_NONE;
+        return (struct edge_word){ .error = SE_NOT_ALLOWED };
+    switch (foreign_leaves(w, st, &why)) {
+    case PASS:
+        return (struct edge_word){ .bare = why.bare };
+    case REFUSE:
+        return (struct edge_word){ .error = why.error };
+    default:
+        return (struct edge_word){ .silent = true };
+    }
 }
 
 static void s2s_foreign(void *own, struct worker *w, slice domain, struct stanza *st,
                         const struct edge_kept *kept)
 {
-    struct refusal why = { .error = SE_POLICY_VIOLATION };
     (void)own;
-    if (foreign_leaves(w, st, &why) != PASS) {
-        stanza_unref(&st);
-        return;
-    }
-    st = foreign_pass(st, &why);
+    st = foreign_pass(st, &(struct refusal){ .bare = kept->bare });
     home_send(
         w, domain, &s2s_foreign_message,
         &(struct s2s_foreign){
@@ -234,7 +237,7 @@ const struct edge s2s_edge = { .name = "s2s",
                                .stop = s2s_stop,
                                .idle = s2s_idle_worker,
                                .relieve = s2s_relieve,
-                               .foreign_refuses = s2s_foreign_refuses,
+                               .foreign_word = s2s_foreign_word,
                                .foreign = s2s_foreign,
                                .node_gone = s2s_node_gone,
                                .end = s2s_end };
@@ -274,7 +277,7 @@ void s2s_pairs_changed(struct worker *w)
 void s2s_policy_changed(struct worker *w, const struct setting *s)
 {
     (void)s;
-    s2s_pairs_changed(w);
+    foreign_changed(w);
 }
 
 uint16_t s2s_port(const struct s2s_gate *g)

@@ -252,8 +252,9 @@ static void in_element(struct xstream *x, const struct xstream_unit *u)
 static bool in_pair_fits(struct xstream *x, slice remote, slice local)
 {
     struct s2s_in *s = s2s_in_of(x);
-    const struct pair *p = pair_find(s, remote, local);
+    struct pair *p = pair_find(s, remote, local);
     if (p != NULL && p->proved) {
+        abroad_heard(x->worker, remote, &p->heard_us);
         if (s->both && s->back == NULL)
             s2s_back_offer(s);
         return true;

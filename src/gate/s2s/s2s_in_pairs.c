@@ -64,14 +64,17 @@ void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how)
              LOG_C("peer", conn_info_text(conn_info(s->x.conn)).text));
 }
 
-void pairs_broken(const struct s2s_in *s)
+static void pairs_tell(const struct s2s_in *s, enum abroad_sign sign)
 {
     LIST_EACH (it, &s->pairs) {
         const struct pair *p = CONTAINER_OF(it, struct pair, node);
         if (p->proved)
-            abroad_seen(s->x.worker, pair_remote(p), ABROAD_BROKEN);
+            abroad_seen(s->x.worker, pair_remote(p), sign);
     }
 }
+
+void pairs_broken(const struct s2s_in *s) { pairs_tell(s, ABROAD_BROKEN); }
+void pairs_resumed(const struct s2s_in *s) { pairs_tell(s, ABROAD_RESUMED); }
 
 slice in_domain(const struct s2s_in *s, slice attr) { return s2s_attr_domain(&s->x, attr); }
 

@@ -20,6 +20,7 @@ struct pair {
     uint32_t confirmed; /* of these, to be told */
     const char *how;    /* static; "": not proved */
     uint64_t since_us;
+    uint64_t heard_us; /* of abroad_heard() */
     uint16_t remote_len, local_len;
     char text[]; /* remote, local */
 };
@@ -35,7 +36,8 @@ struct pair *pair_add(struct s2s_in *s, slice remote, slice local); /* NULL: the
 void pair_remove(struct s2s_in *s, struct pair *p);
 void pairs_forget(struct s2s_in *s);
 void pair_is_proved(struct s2s_in *s, struct pair *p, const char *how);
-void pairs_broken(const struct s2s_in *s); /* the stream has ended without a word */
+void pairs_broken(const struct s2s_in *s);  /* the stream has ended without a word */
+void pairs_resumed(const struct s2s_in *s); /* it goes on for one that had */
 
 /* A domain in an attribute; empty: it is absent, or no domain. */
 slice in_domain(const struct s2s_in *s, slice attr);

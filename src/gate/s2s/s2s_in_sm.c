@@ -684,6 +684,7 @@ static void flow_goes_on(struct s2s_in *s, const struct resuming *r)
     log_info(&log_s2s, LOG_EV("s2s.resumed"), LOG_S("domain", in_remote(s)),
              LOG_S("local", in_local(s)), LOG_I("h", r->answer.h));
     s2s_back_goes_on(s, &(struct s2s_back_resumed){ r->answer.back, r->answer.back_zero, r->h });
+    pairs_resumed(s);
 }
 
 /* The stream that resumed it is gone already: it waits here for the next one. */

@@ -1,6 +1,7 @@
 #include "gate/s2s/s2s_mail.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "gate/s2s/s2s_judge.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_unacked.h"
@@ -52,12 +53,13 @@ void s2s_mail_init(struct s2s_mail *m, struct partner *p)
 struct left {
     struct list node; /* in mail.left */
     struct s2s_mail *mail;
-    struct s2s_sent sent; /* st NULL: it is asked for, nobody needs its text */
-    uint64_t newest;      /* of the same sender, left meanwhile: it is asked for next */
-    uint64_t older_to;    /* the newest one when the last pass began */
-    bool several;         /* it was asked for with older ones */
-    bool older;           /* counted in mail.older */
-    bool given_up;        /* its sender is to be told */
+    struct s2s_sent sent;      /* st NULL: it is asked for, nobody needs its text */
+    uint64_t newest;           /* of the same sender, left meanwhile: it is asked for next */
+    uint64_t older_to;         /* the newest one when the last pass began */
+    bool several;              /* it was asked for with older ones */
+    bool older;                /* counted in mail.older */
+    bool given_up;             /* its sender is to be told, */
+    enum stanza_error refused; /* and that; SE_NONE: that its server does not take it */
 };
 
 static slice mail_asked_key(const void *item)
@@ -99,7 +101,7 @@ static void mail_settled_remove(struct s2s_mail *m, uint32_t count)
 
 static void mail_settle_ends(struct s2s_mail *m)
 {
-    if (!m->told || m->page != NULL || m->old_page != NULL)
+    if (!m->told || m->page != NULL || m->judge != NULL || m->old_page != NULL)
         return;
     m->told = false;
     if (!m->tell_failed)
@@ -262,7 +264,9 @@ void s2s_mail_found(struct s2s_mail *m)
 static void mail_bounced(void *arg, enum err e)
 {
     struct left *l = arg;
-    if (e == OK)
+    if (e == OK && l->refused != SE_NONE)
+        partner_answer_stanza(l->mail->partner, l->sent.st, l->refused, "");
+    else if (e == OK)
         partner_refuses(l->mail->partner, l->sent.st);
     mail_left_free(l);
 }
@@ -271,6 +275,17 @@ void s2s_mail_bounce(struct s2s_mail *m, const struct s2s_sent *s)
 {
     outgoing_tell(mail_pair(m, &(struct outgoing_pair){ 0 }), &s->id, 1, OUTGOING_GIVEN_UP,
                   mail_bounced, mail_left_add(m, s, true));
+}
+
+/* A rule does not let it go any more. */
+static void mail_line_refuse(struct s2s_mail *m, const struct outgoing_line *line,
+                             enum stanza_error error)
+{
+    struct left *l =
+        mail_left_add(m, &(struct s2s_sent){ stanza_ref(line->st), line->id, 0 }, true);
+    l->refused = error;
+    outgoing_tell(mail_pair(m, &(struct outgoing_pair){ 0 }), &line->id, 1, OUTGOING_GIVEN_UP,
+                  mail_bounced, l);
 }
 
 /* The backlog, when the stream is up. */
@@ -283,7 +298,8 @@ static void mail_backlog_ends(struct s2s_mail *m)
     partner_mail_done(m->partner);
 }
 
-static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line)
+static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line,
+                           enum stanza_error error)
 {
     if (partner_has(m->partner, &line->id) || s2s_mail_has(m, &line->id))
         return true;
@@ -293,6 +309,8 @@ static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line)
     }
     if (line->st == NULL)
         s2s_mail_confirmed(m, &line->id); /* there is nothing to send any more */
+    else if (error != SE_NONE)
+        mail_line_refuse(m, line, error);
     else if (!partner_takes_mail(m->partner))
         return false;
     else
@@ -326,18 +344,14 @@ static void mail_pass_ends(struct s2s_mail *m)
     timer_set(mail_loop(m), &m->rest, REST_MS);
 }
 
-static void mail_page(void *arg, const struct outgoing_page *page)
+static void mail_page_judged(void *arg, const struct outgoing_page *page,
+                             const enum stanza_error *errors)
 {
     struct s2s_mail *m = arg;
     unsigned i = 0;
-    m->page = NULL;
-    if (page->error != OK) { /* the timer tries it again */
-        timer_set(mail_loop(m), &m->expire, READ_AGAIN_MS);
-        mail_settle_ends(m);
-        return;
-    }
+    m->judge = NULL;
     partner_pin(m->partner);
-    while (i < page->count && mail_line_send(m, &page->lines[i]))
+    while (i < page->count && mail_line_send(m, &page->lines[i], errors[i]))
         m->behind = page->lines[i++].id;
     mail_settle_ends(m);
     if (i == page->count && page->more) {
@@ -353,9 +367,24 @@ static void mail_page(void *arg, const struct outgoing_page *page)
     partner_unpin(m->partner);
 }
 
+static void mail_page(void *arg, const struct outgoing_page *page)
+{
+    struct s2s_mail *m = arg;
+    m->page = NULL;
+    if (page->error != OK) { /* the timer tries it again */
+        timer_set(mail_loop(m), &m->expire, READ_AGAIN_MS);
+        mail_settle_ends(m);
+        return;
+    }
+    struct s2s_judge *j = s2s_judge_page(partner_worker(m->partner), page, mail_page_judged, m);
+    if (j != NULL)
+        m->judge = j;
+}
+
 void s2s_mail_go(struct s2s_mail *m)
 {
-    if (!m->backlog || m->page != NULL || timer_is_set(&m->rest) || !partner_takes_mail(m->partner))
+    if (!m->backlog || m->page != NULL || m->judge != NULL || timer_is_set(&m->rest) ||
+        !partner_takes_mail(m->partner))
         return;
     if (m->behind.entry == 0) {
         m->again = false;
@@ -374,6 +403,7 @@ static void mail_rested(struct timer *t, struct loop *loop)
 void s2s_mail_stop(struct s2s_mail *m)
 {
     outgoing_cancel(&m->page);
+    s2s_judge_cancel(&m->judge);
     mail_settle_ends(m);
     timer_cancel(&m->rest);
     m->closing = false;
@@ -487,6 +517,7 @@ void s2s_mail_fini(struct s2s_mail *m)
     timer_cancel(&m->expire);
     timer_cancel(&m->rest);
     outgoing_cancel(&m->page);
+    s2s_judge_cancel(&m->judge);
     outgoing_cancel(&m->old_page);
     LIST_EACH (it, &m->left) {
         struct left *l = CONTAINER_OF(it, struct left, node);

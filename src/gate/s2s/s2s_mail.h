@@ -3,7 +3,8 @@
  * the database when too much waits, when the domain has failed for too long, and by a crash. When
  * the stream takes stanzas, they are read in pages, by sender and in order, and go before new ones.
  * When the domain has failed for s2s.keep-for since a message was stored, its sender gets one
- * error: the row is settled first, so that a crash cannot repeat it.
+ * error: the row is settled first, so that a crash cannot repeat it. The same holds for messages
+ * that rules do not let go any more (gate/s2s/s2s_judge.h).
  *
  * Limits: new messages of MAIL_LEFT_MAX senders are being left at a time; those of others are
  * refused. What waited in memory is always left: its own limits have bounded it. MAIL_SETTLED_MAX
@@ -16,6 +17,7 @@
 #include "io/timer.h"
 
 struct partner;
+struct s2s_judge;
 struct s2s_sent;
 
 enum { MAIL_LEFT_MAX = 2048, MAIL_SETTLED_MAX = 4096 };
@@ -33,6 +35,7 @@ struct s2s_mail {
     uint32_t older;      /* of these: left before the last pass began */
     struct list left;
     struct outgoing_read *page;
+    struct s2s_judge *judge;   /* that page is being judged */
     struct outgoing_id behind; /* where the next page begins */
     struct timer rest;         /* between two passes */
 

@@ -50,6 +50,7 @@ struct s2s_out {
     uint8_t lang_len;
     char lang[LANG_MAX];   /* of its header */
     bool heard;            /* the server has sent an error */
+    uint64_t heard_us;     /* of abroad_heard() */
     bool asked;            /* <r/>, and not answered yet */
     struct loop_defer ask; /* at the end of the tick */
     struct timer wait;     /* for the answer; or for the end of the server */
@@ -124,9 +125,13 @@ static void out_heard(struct xstream *x, const struct elem *error)
         partner_see_other(o->partner, elem_text(&condition, out_scratch(o)));
     if (elem_child(error, "text", NS_STREAM_ERROR, &text))
         words = elem_text(&text, out_scratch(o));
-    partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false, "the server says: %.*s%s%.*s",
+    bool unknown = !o->up && slice_is(condition.name, "host-unknown");
+    partner_blame(o->partner, unknown ? SE_REMOTE_SERVER_NOT_FOUND : SE_REMOTE_SERVER_TIMEOUT,
+                  unknown, "the server says: %.*s%s%.*s",
                   (int)(condition.name.len < 64 ? condition.name.len : 64), condition.name.ptr,
                   words.len > 0 ? ": " : "", (int)(words.len < 128 ? words.len : 128), words.ptr);
+    if (unknown) /* it may be set up in a moment: what is stored waits */
+        partner_hopes(o->partner);
 }
 
 /* The other side has ended the connection: not the network, where nobody answers. */
@@ -728,11 +733,13 @@ static void out_other(struct xstream *x, slice unit)
 /* Only of the domain that it was opened to, to the one of ours that it was opened for. */
 static bool out_may_send(struct xstream *x, slice remote, slice local)
 {
-    const struct s2s_out *o = s2s_out_of(x);
+    struct s2s_out *o = s2s_out_of(x);
     if (x->end_sent && o->sm == OUT_COUNTS)
         return false; /* it hears of it no more, and sends it again */
-    if (slice_eq(remote, out_remote(o)) && slice_eq(local, out_local(o)))
+    if (slice_eq(remote, out_remote(o)) && slice_eq(local, out_local(o))) {
+        abroad_heard(x->worker, remote, &o->heard_us);
         return true;
+    }
     xstream_fail(x, XE_INVALID_FROM, SLICE("this stream is not of these domains"));
     return false;
 }

@@ -300,7 +300,7 @@ void partner_up(struct partner *p, bool counted, bool anew)
     p->counted = counted;
     p->why[0] = '\0';
     p->since_us = loop_now_us(partner_loop(p));
-    abroad_seen(p->worker, partner_remote(p), ABROAD_UP);
+    abroad_seen(p->worker, partner_remote(p), anew ? ABROAD_UP : ABROAD_RESUMED);
     s2s_unacked_rewind(&p->unacked, anew);
     while (!p->careful && p->unacked.written < p->unacked.len)
         partner_write_next(p);

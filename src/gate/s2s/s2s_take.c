@@ -106,8 +106,9 @@ void s2s_take(struct xstream *x, slice unit, slice lang, const struct s2s_taker 
     } else if (take_fits(x, st, taker)) {
         metric_add_to(&s2s_stanzas, S2S_RECEIVED, 1);
         s2s_domain_stanza(jid_split(stanza_from(st)).domain, false);
-        if (!foreign_paced(x->worker, jid_split(stanza_from(st)).domain))
-            xstream_slow(x);
+        uint64_t pause_ms = foreign_pace_ms(x->worker, jid_split(stanza_from(st)).domain);
+        if (pause_ms > 0)
+            xstream_slow(x, pause_ms);
         take_route(x, st, taker);
         return;
     }

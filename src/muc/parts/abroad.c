@@ -3,7 +3,6 @@
  * its occupants are sent an empty message, and those that do not exist any more leave as well. */
 #include "im/abroad.h"
 #include "base/ensure.h"
-#include "home/host.h"
 #include "home/router.h"
 #include "im/feature.h"
 #include "muc/muc.h"
@@ -20,29 +19,35 @@
 #define NOTHING "<no-store xmlns='" NS_HINTS "'/>"
 
 static slice seat_domain(const struct seat *s) { return jid_split(s->jid).domain; }
+static slice room_domain(const struct room *r) { return jid_split(r->jid).domain; }
+
+struct lost {
+    slice domain, local; /* local empty: all rooms */
+};
 
 static void abroad_seated(struct room *r, struct seat *s, bool back)
 {
     (void)back;
-    slice parent;
     ensure(room_here(r));
-    if (list_linked(&s->away) && host_find(room_node(r), jid_split(r->jid).domain, &parent) != NULL)
-        abroad_hold(r->worker, seat_domain(s), parent);
+    if (list_linked(&s->away))
+        abroad_hold(r->worker, seat_domain(s), room_domain(r));
 }
 
 static void abroad_leaves(struct room *r, const struct seat *s, bool ends)
 {
     (void)ends;
     if (list_linked(&s->away))
-        abroad_release(r->worker, seat_domain(s));
+        abroad_release(r->worker, seat_domain(s), room_domain(r));
 }
 
 static void room_lost(struct room *r, void *arg)
 {
-    const slice *domain = arg;
+    const struct lost *l = arg;
+    if (l->local.len > 0 && !slice_eq(l->local, room_domain(r)))
+        return;
     LIST_EACH (it, &r->away) {
         struct seat *s = CONTAINER_OF(it, struct seat, away);
-        if (slice_eq(seat_domain(s), *domain))
+        if (slice_eq(seat_domain(s), l->domain))
             room_seat_gone(r, s);
     }
 }
@@ -58,10 +63,10 @@ static void room_back(struct room *r, void *arg)
     }
 }
 
-static void rooms_domain_lost(struct worker *w, slice domain)
+static void rooms_domain_lost(struct worker *w, slice domain, slice local)
 {
     if (abroad_is_held(w, domain))
-        rooms_each(w, room_lost, &domain);
+        rooms_each(w, room_lost, &(struct lost){ domain, local });
 }
 
 static void rooms_domain_back(struct worker *w, slice domain)
