@@ -30,8 +30,10 @@ ALONE = {
                   "does",
     "s2s": "off by default; a seed has one server (test_s2s*.py have two, Prosody and ejabberd, "
            "with contacts, rooms, archives and carbons)",
+    "outgoing": "it counts stored messages for other servers; a seed has one server "
+                "(test_s2s_lost.py)",
     "mail-address": "it changes addresses as stanzas leave for other servers and come from them; a "
-                    "seed has one server (test_mail_address)",
+                    "seed has one server (test_mail_address.py)",
     "federation": "it says something of foreign domains alone; a seed has one server "
                   "(test_s2s_policy.py has two, with contacts, rooms, blocking and departments)",
     "tests": "off by default; the schedule and the results of tests from outside. A test user is "
