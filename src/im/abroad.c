@@ -430,7 +430,8 @@ static const struct message_field signal_fields[] = {
 static void watch_broken(struct watch *d)
 {
     uint16_t random;
-    d->broken += d->broken < UINT8_MAX;
+    if (d->broken < UINT8_MAX)
+        d->broken++;
     watch_failed(d);
     rand_bytes(&random, sizeof random);
     if (d->state == WATCH_DOUBTED)

@@ -10,7 +10,7 @@
 #include "xmpp/jid.h"
 #include "xmpp/stanza.h"
 
-_Static_assert(OUTGOING_PAGE == PENDING_PAGE, "a page is one of the archive");
+_Static_assert((int)OUTGOING_PAGE == (int)PENDING_PAGE, "a page is one of the archive");
 enum { ID_BYTES = 8, UNSHOWN_BIT = 63, READ_MS = 30000 };
 
 /* What is said of messages of one sender, to its home. */
