@@ -41,7 +41,7 @@ struct store_stmt pending_pairs_stmt = {
 };
 #define COUNTED(domain)                                                                            \
     "SELECT count(*) FROM (SELECT 1 FROM message WHERE " domain " = $1 AND pending_out <> 0"       \
-    " LIMIT $2) some"
+    " LIMIT $2) counted"
 struct store_stmt pending_total_stmt = {
     .name = "pending.total",
     .sqlite = COUNTED(SQLITE_DOMAIN),
