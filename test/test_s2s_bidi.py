@@ -1,4 +1,6 @@
 """Stanzas go both ways on one connection between servers (XEP-0288)."""
+import time
+
 import pytest
 
 from muster import federation, partner, prosody, xml
@@ -305,6 +307,105 @@ def test_a_new_stream_takes_over_what_an_old_one_has_not_delivered(node, join):
     broken(node, peer)
     again = join(node)
     come(again, "one", "two")
+
+
+POISON = "<x xmlns='poison'/>"
+FAULT = ("<stream:error><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+         "</stream:error></stream:stream>")
+
+
+def read_until_poison(peer, alice, before=0):
+    """The numbers that came, up to the poison: what was before that is confirmed, and added to what
+    was handled `before`. `alice` hears meanwhile what is refused."""
+    peer.auto_ack, got, asked = False, [], 0
+    end = time.monotonic() + 20
+    while POISON_TAG not in [x.tag for e in got for x in e]:
+        assert time.monotonic() < end, [number(e) for e in got]
+        if refused(alice) and [number(e) for e in got][-1:] == [5]:
+            break
+        peer.pump(0.05)
+        alice.pump(0.01)
+        new = [e for e in peer.inbox if e.tag.endswith("}message")]
+        peer.inbox = [e for e in peer.inbox if e not in new]
+        got += new
+        requests = sum(e.tag == f"{{{xml.SM}}}r" for e in peer.log)
+        if requests > asked:
+            asked = requests
+            peer.ack(before + len(whole([number(e) for e in got])))
+    peer.ack(before + len(whole([number(e) for e in got])))
+    return [number(e) for e in got]
+
+
+def whole(numbers):
+    """What a server has handled that falls over the third."""
+    return numbers[:numbers.index(3)] if 3 in numbers else numbers
+
+
+POISON_TAG = "{poison}x"
+
+
+def number(message):
+    return int(message.findtext(f"{{{xml.CLIENT}}}body").split()[1])
+
+
+def refused(alice):
+    return [e for e in alice.inbox if e.get("type") == "error"]
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("how", ["reset", "error"])
+@pytest.mark.parametrize("more", ["", "<no-store xmlns='urn:xmpp:hints'/>"],
+                         ids=["stored", "not stored"])
+def test_a_stanza_that_ends_streams_of_the_other_server_goes_back(node, join, how, more):
+    """It falls over it each time, and opens the next stream."""
+    alice = node.client("alice")
+    peer = join(node)
+    alice.raw("".join(f"<message to='bob@{EVIL}' type='chat' id='m{n}'><body>text {n}</body>"
+                      f"{POISON if n == 3 else ''}{more}</message>" for n in range(1, 6)))
+    streams = []
+    while True:
+        streams.append(read_until_poison(peer, alice))
+        if refused(alice) and streams[-1][-1:] == [5]:
+            break
+        assert len(streams) < 8, streams
+        if how == "reset":
+            peer.cut()
+        else:
+            peer.raw(FAULT)
+            peer.expect_closed()
+        peer = join(node)
+    assert [e.get("id") for e in refused(alice)] == ["m3"]
+    assert xml.condition(refused(alice)[0].find(f"{{{xml.CLIENT}}}error")) == "not-acceptable"
+    poisoned = [numbers for numbers in streams if 3 in numbers]
+    assert poisoned[-2:] == [[3], [3]]
+    assert streams[-1] == [4, 5]
+    until("all are confirmed", lambda: pending(node) == 0)
+
+
+@pytest.mark.sqlite
+def test_a_stanza_that_breaks_streams_that_are_resumed_goes_back(node, join):
+    """Counts go on without it."""
+    alice = node.client("alice")
+    peer = join(node)
+    alice.raw("".join(f"<message to='bob@{EVIL}' type='chat' id='m{n}'><body>text {n}</body>"
+                      f"{POISON if n == 3 else ''}</message>" for n in range(1, 6)))
+    streams, handled = [], 0
+    session = peer.sm_id
+    while True:
+        streams.append(read_until_poison(peer, alice, handled))
+        if refused(alice) and streams[-1][-1:] == [5]:
+            break
+        assert len(streams) < 8, streams
+        handled += len(whole(streams[-1]))
+        peer.cut()
+        peer = join(node, enable=False)
+        answer = sm(peer, f"<resume xmlns='{xml.SM}' previd='{session}' h='{handled}'/>")
+        if not answer.tag.endswith("}resumed"):
+            session = peer.enable_sm().get("id")
+            handled = 0
+    assert [e.get("id") for e in refused(alice)] == ["m3"]
+    assert streams[-1] == [4, 5]
+    until("all are confirmed", lambda: pending(node) == 0)
 
 
 # --- servers that the test plays: we open the stream ---

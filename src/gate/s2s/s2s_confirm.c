@@ -314,6 +314,7 @@ void partner_suspects(struct partner *p)
     atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
     p->suspect.streams = 0;
     partner_set_session(p, (slice){ 0 });
+    p->back.kept = false; /* counts of that session have it */
     log_info(&log_s2s, LOG_EV("s2s.refused"), LOG_S("domain", partner_remote(p)),
              LOG_S("local", partner_local(p)), LOG_S("from", stanza_from(s.st)),
              LOG_S("id", stanza_id(s.st)), LOG_C("why", p->why));

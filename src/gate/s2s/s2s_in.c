@@ -266,6 +266,15 @@ static bool in_pair_fits(struct xstream *x, slice remote, slice local)
     return false;
 }
 
+/* An error of the other server ends the stream. */
+static void in_heard(struct s2s_in *s, const struct elem *error)
+{
+    struct elem condition;
+    if (elem_first(error, &condition) && s2s_is_offended(condition.name))
+        s->fault = FAULT_OFFENDS;
+    xstream_end(&s->x, XSTREAM_ENDED);
+}
+
 /* An element of a bound stream that is no stanza. */
 static void in_other(struct xstream *x, slice unit)
 {
@@ -274,7 +283,7 @@ static void in_other(struct xstream *x, slice unit)
     if (!xstream_elem(&s->x, unit, &e))
         xstream_fail(&s->x, XE_INVALID_XML, (slice){ 0 });
     else if (elem_is(&e, "error", NS_STREAM))
-        xstream_end(&s->x, XSTREAM_ENDED);
+        in_heard(s, &e);
     else if (slice_is(e.ns_uri, NS_SM))
         s2s_sm(s, &e);
     else if (!s2s_in_dialback(s, &e))
@@ -297,6 +306,8 @@ static void in_gone(struct xstream *x, enum xstream_end why)
 {
     struct s2s_in *s = s2s_in_of(x);
     s->broken = !s->draining && (why == XSTREAM_LOST || why == XSTREAM_BROKEN);
+    if (s->broken && s2s_is_broken(x, why))
+        s->fault = FAULT_BREAKS;
     if (why == XSTREAM_ENDED)
         s2s_flow_last_ack(s->flow);
     else

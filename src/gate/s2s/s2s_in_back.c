@@ -23,8 +23,8 @@ struct in_back {
     uint32_t zero; /* h of XEP-0198 counts from this number */
     bool counted;  /* XEP-0198 has begun */
     bool asked;    /* <r/>, and not answered yet */
-    bool many;     /* of more than one pair */
-    struct pair *last;
+    bool late;     /* ... in time: the stream has ended for that */
+    bool many;     /* it was offered to more than one pair */
     uint64_t wrote_us;
     struct loop_defer ask;
     struct timer wait; /* for the answer */
@@ -81,6 +81,15 @@ static bool back_may_offer(struct s2s_in *s, struct pair *p)
     return true;
 }
 
+/* The first one that it was offered to; NULL: none. */
+static const struct pair *back_user(const struct s2s_in *s)
+{
+    LIST_EACH (it, &s->pairs)
+        if (CONTAINER_OF(it, struct pair, node)->back)
+            return CONTAINER_OF(it, struct pair, node);
+    return NULL;
+}
+
 static void back_offer(struct s2s_in *s, uint64_t resumes)
 {
     struct in_back *b = back_of(s);
@@ -92,6 +101,7 @@ static void back_offer(struct s2s_in *s, uint64_t resumes)
             return;
         if (!back_may_offer(s, p))
             continue;
+        b->many = b->many || back_user(s) != NULL;
         p->back = true;
         back_tell(s, p,
                   &(struct s2s_way_back){ .event = BACK_OFFERED,
@@ -124,7 +134,7 @@ void s2s_back_goes_on(struct s2s_in *s, const struct s2s_back_resumed *r)
     if (!s->both)
         return;
     struct in_back *b = back_of(s);
-    if (b->len == 0 && b->base == 0) { /* nothing was written to this stream before */
+    if (back_user(s) == NULL && !b->many) { /* nothing was written to this stream before */
         b->zero = r->zero;
         b->base = r->zero + r->h;
     } else {
@@ -149,8 +159,6 @@ static void back_push(struct in_back *b, struct pair *p)
         b->head = 0;
     }
     b->ring[(b->head + b->len++) & (b->cap - 1)] = p;
-    b->many = b->many || (b->last != NULL && b->last != p);
-    b->last = p;
 }
 
 void s2s_back_ask(struct s2s_in *s)
@@ -181,6 +189,7 @@ static void back_wait_over(struct timer *t, struct loop *loop)
     (void)loop;
     log_info(&log_s2s, LOG_EV("s2s.unanswered"), LOG_S("domain", in_remote(b->stream)),
              LOG_S("local", in_local(b->stream)));
+    b->late = true;
     xstream_end(&b->stream->x, XSTREAM_LOST);
 }
 
@@ -300,6 +309,17 @@ uint64_t s2s_back_kept(const struct s2s_in *s, uint32_t *zero)
     return b == NULL || b->many ? 0 : s->x.id;
 }
 
+/* A fault counts for a pair if nothing of another one was under way: else nobody knows whose it
+ * is. */
+static uint8_t back_fault(const struct s2s_in *s, const struct pair *p)
+{
+    const struct in_back *b = s->back;
+    for (uint32_t i = 0; i < b->len; i++)
+        if (b->ring[(b->head + i) & (b->cap - 1)] != p)
+            return FAULT_NONE;
+    return b->len == 0 || b->late ? FAULT_NONE : s->fault;
+}
+
 void s2s_back_gone(struct s2s_in *s, bool resumable)
 {
     struct in_back *b = s->back;
@@ -313,7 +333,9 @@ void s2s_back_gone(struct s2s_in *s, bool resumable)
             continue;
         p->back = false;
         back_tell(s, p,
-                  &(struct s2s_way_back){ .event = BACK_GONE, .resumable = resumable && !b->many });
+                  &(struct s2s_way_back){ .event = BACK_GONE,
+                                          .fault = back_fault(s, p),
+                                          .resumable = resumable && !b->many });
     }
 }
 

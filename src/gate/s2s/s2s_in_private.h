@@ -2,6 +2,7 @@
  */
 #pragma once
 #include "gate/s2s/s2s_in.h"
+#include "gate/s2s/s2s_partner_back.h"
 
 struct in_back;
 struct in_flow;
@@ -22,6 +23,7 @@ struct s2s_in {
     uint8_t resumptions;  /* that were asked for; at most RESUMPTIONS_MAX */
     uint8_t denied;       /* keys of dialback; at most DENIED_MAX */
     uint8_t unjudged;     /* those that nobody could judge; at most UNJUDGED_MAX */
+    uint8_t fault;        /* enum back_fault */
     bool both;            /* it takes stanzas of ours (XEP-0288) */
     bool external;        /* its certificate has proved `remote` */
     bool broken;          /* it has ended without </stream:stream> or an error */

@@ -21,7 +21,6 @@
 #include "io/tls.h"
 #include "io/tls_client.h"
 #include "xmpp/ns.h"
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -93,20 +92,6 @@ static void out_failed(struct xstream *x, enum stream_error e, slice text)
     partner_hopes(o->partner); /* what answers may be something in its place, for a while */
 }
 
-/* Not what has nothing to do with what it was sent. */
-static bool out_is_offended(slice condition)
-{
-    static const char *const others[] = { "conflict",       "connection-timeout",
-                                          "host-gone",      "host-unknown",
-                                          "not-authorized", "remote-connection-failed",
-                                          "reset",          "resource-constraint",
-                                          "see-other-host", "system-shutdown" };
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (slice_is(condition, others[i]))
-            return false;
-    return true;
-}
-
 static void out_heard(struct xstream *x, const struct elem *error)
 {
     struct s2s_out *o = s2s_out_of(x);
@@ -119,7 +104,7 @@ static void out_heard(struct xstream *x, const struct elem *error)
         abroad_seen(x->worker, out_remote(o), ABROAD_BROKEN);
     if (!elem_first(error, &condition))
         return;
-    if (o->up && out_is_offended(condition.name))
+    if (o->up && s2s_is_offended(condition.name))
         partner_offends(o->partner);
     if (slice_is(condition.name, "see-other-host"))
         partner_see_other(o->partner, elem_text(&condition, out_scratch(o)));
@@ -134,13 +119,6 @@ static void out_heard(struct xstream *x, const struct elem *error)
         partner_hopes(o->partner);
 }
 
-/* The other side has ended the connection: not the network, where nobody answers. */
-static bool out_is_broken(const struct xstream *x, enum xstream_end why)
-{
-    return why == XSTREAM_LOST ||
-           (why == XSTREAM_BROKEN && strcmp(conn_error(x->conn), strerrordesc_np(ETIMEDOUT)) != 0);
-}
-
 static void out_gone(struct xstream *x, enum xstream_end why)
 {
     struct s2s_out *o = s2s_out_of(x);
@@ -150,7 +128,7 @@ static void out_gone(struct xstream *x, enum xstream_end why)
         partner_rejoins(o->partner);
     if (o->partner != NULL && o->auth != OUT_NOTHING && why != XSTREAM_ENDED)
         abroad_seen(x->worker, out_remote(o), ABROAD_BROKEN);
-    if (o->partner != NULL && o->up && out_is_broken(x, why))
+    if (o->partner != NULL && o->up && s2s_is_broken(x, why))
         partner_breaks(o->partner);
     if (o->partner != NULL && why == XSTREAM_BROKEN)
         partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false, "the connection failed: %s",

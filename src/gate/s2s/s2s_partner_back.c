@@ -116,13 +116,18 @@ static void back_offered(struct partner *p, const struct s2s_way_back *m,
 static void back_event(struct partner *p, const struct s2s_way_back *m)
 {
     if (m->event == BACK_CONFIRMED) {
-        (void)partner_confirmed(p, p->unacked.base + m->count);
+        if (p->counted) /* else answers to pings have confirmed it, or will */
+            (void)partner_confirmed(p, p->unacked.base + m->count);
     } else if (m->event == BACK_FULL) {
         partner_full(p);
     } else if (m->event == BACK_ROOM) {
         partner_room(p);
     } else if (m->event == BACK_GONE) {
         partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "the stream of the server has ended");
+        if (m->fault == FAULT_BREAKS)
+            partner_breaks(p);
+        else if (m->fault == FAULT_OFFENDS)
+            partner_offends(p);
         back_is_lost(p, m->resumable);
     }
 }
@@ -156,6 +161,7 @@ static const struct message_field way_back_fields[] = {
     F_U64(struct s2s_way_back, resumes),
     F_U32(struct s2s_way_back, count, UINT32_MAX),
     F_U8(struct s2s_way_back, event, BACK_GONE),
+    F_U8(struct s2s_way_back, fault, FAULT_OFFENDS),
     F_BOOL(struct s2s_way_back, counted),
     F_BOOL(struct s2s_way_back, certificate),
     F_BOOL(struct s2s_way_back, resumable),

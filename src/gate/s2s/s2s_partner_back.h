@@ -23,11 +23,19 @@ enum back_event {
     BACK_GONE = 4
 };
 
+/* Of the other server, at the end of the stream: it may be for what it was sent. */
+enum back_fault {
+    FAULT_NONE = 0,
+    FAULT_BREAKS = 1, /* its side has ended the connection without a word */
+    FAULT_OFFENDS = 2 /* ... or has ended the stream with an error */
+};
+
 struct s2s_way_back {
     slice local, remote, tls;
     uint64_t stream, resumes; /* ids; resumes 0: none */
     uint32_t count;           /* BACK_OFFERED: what was written to the stream before, in all */
     uint8_t event;            /* enum back_event */
+    uint8_t fault;            /* BACK_GONE: enum back_fault */
     bool counted;             /* it has XEP-0198 */
     bool certificate;         /* else dialback has proved it */
     bool resumable;           /* BACK_GONE */

@@ -5,6 +5,27 @@
 #include "gate/s2s/s2s_rows.h"
 #include "home/router.h"
 #include "im/foreign.h"
+#include <errno.h>
+#include <string.h>
+
+bool s2s_is_offended(slice condition)
+{
+    static const char *const others[] = { "conflict",       "connection-timeout",
+                                          "host-gone",      "host-unknown",
+                                          "not-authorized", "remote-connection-failed",
+                                          "reset",          "resource-constraint",
+                                          "see-other-host", "system-shutdown" };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (slice_is(condition, others[i]))
+            return false;
+    return true;
+}
+
+bool s2s_is_broken(const struct xstream *x, enum xstream_end why)
+{
+    return why == XSTREAM_LOST ||
+           (why == XSTREAM_BROKEN && strcmp(conn_error(x->conn), strerrordesc_np(ETIMEDOUT)) != 0);
+}
 
 slice s2s_attr_domain(const struct xstream *x, slice attr)
 {

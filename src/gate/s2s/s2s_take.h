@@ -4,11 +4,11 @@
  * stream. */
 #pragma once
 #include "base/slice.h"
+#include "gate/xstream.h"
 #include <stdbool.h>
 
 struct in_flow;
 struct stanza;
-struct xstream;
 
 struct s2s_taker {
     /* Whether stanzas of that domain to this one may come on the stream; else it has failed. */
@@ -22,3 +22,8 @@ struct s2s_taker {
 void s2s_take(struct xstream *x, slice unit, slice lang, const struct s2s_taker *taker);
 /* A domain in an attribute; empty: it is absent, or no domain. */
 slice s2s_attr_domain(const struct xstream *x, slice attr);
+
+/* How the other server has ended a stream. Whether that error may be for what it was sent; and
+ * whether its side has ended the connection: not the network, where nobody answers. */
+bool s2s_is_offended(slice condition);
+bool s2s_is_broken(const struct xstream *x, enum xstream_end why);
