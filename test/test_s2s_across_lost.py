@@ -187,17 +187,31 @@ def test_a_request_that_was_lost_is_said_again(servers, victim):
                                                                        ("from", None)))
 
 
+def part(one, other):
+    """Neither reaches the other one: also what goes back on its stream is lost."""
+    across.route(one, OTHER, 1)
+    across.route(other, ONE, 1)
+    other.ctl("s2s", "close", ONE)
+    until("no stream", lambda: not [row for server in (one, other)
+                                    for row in server.rows("s2s", "list")
+                                    if row["state"] == "up"])
+
+
+def join(one, other):
+    across.route(one, OTHER, other.s2s_port)
+    across.route(other, ONE, one.s2s_port)
+
+
 def test_a_denial_that_was_lost_is_said_again(servers, friends):
     one, other = servers
     alice, bob = friends
-    across.route(other, ONE, 1)
-    other.ctl("s2s", "close", ONE)
+    part(one, other)
     bob.send(f"<presence to='{alice.bare}' type='unsubscribed'/>")
     bob.expect(f"<iq type='set'><query xmlns='{xml.ROSTER}'><item jid='{alice.bare}' "
                "subscription='to'/></query></iq>")
     other.kill()
     other.start()
-    across.route(other, ONE, one.s2s_port)
+    join(one, other)
     alice.close()
     alice = one.client("alice")
     across.roster_of(alice)
@@ -234,13 +248,12 @@ def test_a_denial_while_we_were_away(servers, friends):
     """The answer to our probe says it."""
     one, other = servers
     alice, bob = friends
-    other.ctl("s2s", "close", ONE)
-    across.route(other, ONE, 1)
+    part(one, other)
     bob.send(f"<presence to='{alice.bare}' type='unsubscribed'/>")
     bob.expect(f"<iq type='set'><query xmlns='{xml.ROSTER}'><item jid='{alice.bare}' "
                "subscription='to'/></query></iq>")
     until("an answer", lambda: "s2s.failed" in other.log())
-    across.route(other, ONE, one.s2s_port)
+    join(one, other)
     second = one.client("alice", "second")
     across.roster_of(second)
     until("agreement", lambda: across.roster_of(second)[bob.bare] == ("from", None))
