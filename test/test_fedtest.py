@@ -71,6 +71,7 @@ def test_a_host_of_another_name_is_tried_at_the_default_port(pair):
 
 def test_each_stage_that_fails_is_named(pair):
     one, other = pair
+    one.ctl("set", "s2s.bidi", "off")  # the answer needs a way back
     to = ("fedtest", "--target", "localhost", "--domain")
     port = federation.free_port()
     row = failure(one, "tcp", f"127.0.0.1:{port}", *to, OTHER, "--proxy", f"127.0.0.1:{port}")
@@ -82,6 +83,15 @@ def test_each_stage_that_fails_is_named(pair):
     failure(one, "no answer", "ping", *to, OTHER, "--proxy", f"127.0.0.1:{other.s2s_port}",
             "--timeout", "4s")
     assert "are needed" in one.ctl_run("fedtest", "--target", "localhost").stderr
+
+
+def test_a_domain_that_cannot_connect_to_this_one(pair):
+    """It answers on the stream of the question."""
+    one, other = pair
+    federation.route(other, ONE, federation.free_port())
+    code, row, _ = test_run(one, "fedtest", "--target", "localhost", "--domain", OTHER, "--proxy",
+                            f"127.0.0.1:{other.s2s_port}")
+    assert code == 0, row
 
 
 @pytest.mark.parametrize("words", [
@@ -108,7 +118,7 @@ def test_the_domain_of_the_edge_speaks(make_server, authority, tmp_path):
     is no way back."""
     tls = {**authority.issue(ONE, ONE, SECOND), "trust": str(authority.file)}
     one = make_server("alice", domains=[ONE, SECOND], s2s=True, tls=tls,
-                      settings=federation.settings())
+                      settings=federation.settings(bidi="off"))
     other = make(make_server, authority, "bob", OTHER)
     for domain in OTHER, f"push.{OTHER}":
         federation.route(one, domain, other.s2s_port)

@@ -130,8 +130,35 @@ def test_a_receiver_who_is_not_there(pair):
             f"nobody@{OTHER}")
 
 
-def test_a_partner_that_never_answers(pair):
+def test_a_receiver_with_a_mail_address(pair):
+    """Who is given as the receiver answers as somebody else."""
     one, other = pair()
+    mark(one)
+    other.ctl("set", "federation.mail-address", "on")
+    other.ctl("user", "set", f"bob@{OTHER}", "--email", f"bob.brown@{OTHER}")
+    other.wait_log("mail-address.read used=1 shared=0")
+    bob = other.client("bob")
+    running = one.ctl_start("imtest", *TO)
+    message = bob.expect("<message type='chat'><request xmlns='urn:xmpp:receipts'/></message>")
+    bob.send(f"<message to='{message.get('from')}'><received xmlns='urn:xmpp:receipts' "
+             f"id='{message.get('id')}'/></message>")
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 0 and "receipt of the receiver (XEP-0184)" in out
+    bob.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='alice@{ONE}'/></block>")
+    failure(one, "receiver", "service-unavailable", *TO)
+
+
+def test_an_address_that_is_blocked(pair, tmp_path):
+    one, _ = pair()
+    mark(one)
+    (tmp_path / "blocked").write_text(f"bob@{OTHER}\n")
+    one.ctl("set", "federation.blocklist", tmp_path / "blocked")
+    until("it is read", lambda: "event=federation.blocklist" in one.log())
+    failure(one, "policy", "policy-violation", *TO)
+
+
+def test_a_partner_that_never_answers(pair):
+    one, other = pair(bidi="off")
     mark(one)
     federation.route(other, ONE, federation.free_port())
     failure(one, "no answer", OTHER, *TO, "--timeout", "2s")

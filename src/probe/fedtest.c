@@ -1,6 +1,7 @@
 /* fedtest: connects to the server of another domain at a host that is given, as a partner would,
  * up to its authentication; then asks that domain something, whose answer comes back by its own
- * way. First it opens a stream to this server's own host, as others do.
+ * way, or on the same stream (XEP-0288). First it opens a stream to this server's own host, as
+ * others do.
  *
  * One at a time: ops/outside.h. Bounded by --timeout. */
 #include "base/ensure.h"
@@ -75,7 +76,7 @@ static void fedtest_answered(struct worker *w, void *arg, const struct stanza *r
     if (reply->type == TYPE_ERROR && stanza_find(reply, "error", NS_CLIENT, &e) &&
         elem_first(&e, &e))
         name = e.name;
-    if (slice_starts(name, SLICE("remote-server")) || slice_is(name, "not-allowed")) {
+    if (probe_is_lost(name)) {
         int len = snprintf(text, sizeof text, "a ping of the domain was refused: %.*s",
                            (int)(name.len < 64 ? name.len : 64), name.ptr);
         fedtest_end(t, "no answer", (slice){ text, (size_t)len }, NULL);
@@ -221,7 +222,8 @@ struct command fedtest_command = {
     .report = true,
     .doc =
         "Tests federation with a domain. It opens a stream to the own host, as other servers "
-        "do, opens a stream to the domain at the host that is given, and asks the domain something "
-        "whose answer needs the way back.",
+        "do, opens a stream to the domain at the host that is given, and sends a ping to the "
+        "domain. "
+        "Its answer needs the way back, unless stanzas go both ways on one connection (s2s.bidi).",
     .columns = outside_columns,
 };

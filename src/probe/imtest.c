@@ -69,11 +69,12 @@ static const char *imtest_advice(const char *stage)
         { "certificate", "Clients will refuse it, too: `musterctl cert check` says what to do." },
         { "authentication", "Give the right password; for a test user by `musterctl test "
                             "user-add` again." },
-        { "policy", "Change s2s.policy or s2s.domains if this partner shall be reached." },
+        { "policy", "Look at s2s.policy, s2s.domains and `musterctl federation list`, or ask the "
+                    "other operator: that server may have such rules, too." },
         { "delivery", "`musterctl s2s trace` says why the partner cannot be reached." },
         { "receiver", "Look for a typing error in the receiver, and ask the other operator." },
         { "no answer", "`musterctl s2s trace` says whether the partner can be reached; its answer "
-                       "needs a way back to this server: DNS records and port 5269." },
+                       "may need a way back to this server: DNS records and port 5269." },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (strcmp(rows[i].stage, stage) == 0)
@@ -185,6 +186,7 @@ static const char *imtest_refused_in(enum stanza_error e)
     switch (e) {
     case SE_NOT_ALLOWED:
     case SE_FORBIDDEN:
+    case SE_POLICY_VIOLATION:
         return "policy";
     case SE_REMOTE_SERVER_NOT_FOUND:
     case SE_REMOTE_SERVER_TIMEOUT:
@@ -209,32 +211,37 @@ static void imtest_refused(struct imtest *t, const struct elem *e)
                 (int)(words.len < 300 ? words.len : 300), words.ptr);
 }
 
-static bool imtest_is_lost(const struct elem *e, struct arena *tmp)
+static bool imtest_is_lost(const struct elem *e)
 {
     struct elem error, condition;
-    (void)tmp;
     return elem_child(e, "error", NS_CLIENT, &error) && elem_first(&error, &condition) &&
-           (slice_starts(condition.name, SLICE("remote-server")) ||
-            slice_is(condition.name, "not-allowed"));
+           probe_is_lost(condition.name);
+}
+
+/* From anybody of the domain of the receiver, who may be known there by another address: our number
+ * is in it, which nobody guesses. */
+static void imtest_message(struct imtest *t, const struct elem *e, bool error)
+{
+    struct elem received;
+    if (error)
+        imtest_refused(t, e);
+    else if (elem_child(e, "received", NS_RECEIPTS, &received) &&
+             slice_is(elem_attr(&received, "id", imtest_scratch(t)), t->id))
+        t->ping_us = 0,
+        imtest_end(t, NULL, (slice){ 0 }, "proved by the receipt of the receiver (XEP-0184)");
 }
 
 static void imtest_heard(struct imtest *t, const struct elem *e)
 {
     struct arena *tmp = imtest_scratch(t);
-    struct elem received;
     slice from = elem_attr(e, "from", tmp);
     bool same = slice_is(elem_attr(e, "id", tmp), t->id),
          error = slice_is(elem_attr(e, "type", tmp), "error");
-    struct jid jid = jid_split(from);
-    if (slice_is(e->name, "message") && slice_eq(jid_bare(&jid), jid_bare(&t->receiver))) {
-        if (same && error)
-            imtest_refused(t, e);
-        else if (elem_child(e, "received", NS_RECEIPTS, &received) &&
-                 slice_is(elem_attr(&received, "id", tmp), t->id))
-            t->ping_us = 0,
-            imtest_end(t, NULL, (slice){ 0 }, "proved by the receipt of the receiver (XEP-0184)");
+    if (slice_is(e->name, "message") && slice_eq(jid_split(from).domain, t->receiver.domain)) {
+        if (same || !error)
+            imtest_message(t, e, error);
     } else if (slice_is(e->name, "iq") && same && slice_eq(from, t->receiver.domain)) {
-        if (error && imtest_is_lost(e, tmp)) {
+        if (error && imtest_is_lost(e)) {
             imtest_refused(t, e);
             return;
         }

@@ -2,6 +2,16 @@
 #include "im/feature.h"
 #include "probe/edge.h"
 
+bool probe_is_lost(slice condition)
+{
+    static const char *const ours[] = { "remote-server-not-found", "remote-server-timeout",
+                                        "not-allowed", "policy-violation", "resource-constraint" };
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        if (slice_is(condition, ours[i]))
+            return true;
+    return false;
+}
+
 static void probe_begin(void) { outside_edge_by(edge_start); }
 
 const struct feature probe_feature = {
