@@ -2,6 +2,7 @@
 a listener that is not in the first, and a file that makes connections and is not in the second,
 fail."""
 import http.client
+import http.server
 import pathlib
 import re
 import socket
@@ -17,6 +18,8 @@ import test_cert_mail
 import test_cert_ocsp
 import test_copy
 import test_rename
+import test_revocation
+import test_s2s_trust
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LISTENERS = {  # key of the node file: the test that connects to it at ::1
@@ -29,6 +32,7 @@ CONNECTORS = {  # source file: the tests in which it connects to ::1
                                 "test_s2s_dns.py::test_"],
     "src/app/mail.c": ["test_ipv6.py::test_mail"],
     "src/app/cert_ocsp.c": ["test_ipv6.py::test_ocsp"],
+    "src/app/cert_revoke.c": ["test_ipv6.py::test_lists_of_revoked_certificates"],
     "src/store/pgsql_conn.c": ["test_ipv6.py::test_postgresql"],
     "src/store/store_copy.c": ["test_ipv6.py::test_postgresql"],
     "src/store/store_rename.c": ["test_ipv6.py::test_postgresql"],
@@ -98,6 +102,20 @@ def test_ocsp(make_server, tmp_path, monkeypatch):
         until("it is shown", lambda: test_cert_ocsp.shown(server.tls_port) == "good")
     finally:
         responder.close()
+
+
+def test_lists_of_revoked_certificates(make_server, tmp_path, monkeypatch):
+    monkeypatch.setattr(http.server.ThreadingHTTPServer, "address_family", socket.AF_INET6)
+    monkeypatch.setattr(test_revocation, "LOOPBACK", "::1")
+    issuer, web = test_s2s_trust.Issuer(tmp_path), test_revocation.Web()
+    try:
+        node = test_revocation.start(make_server, issuer)
+        cert = issuer.make("evil", test_s2s_trust.dns(test_s2s_trust.EVIL),
+                           [test_revocation.point(web.url)])
+        assert not test_revocation.accepted(node, cert, web, test_revocation.crl(issuer, cert[1]))
+        assert len(web.asked) == 1
+    finally:
+        web.close()
 
 
 @pytest.mark.sqlite

@@ -18,6 +18,7 @@ from muster.server import free_ports
 from test_cert_login import connect, external
 from test_s2s_trust import EVIL, ONE, Issuer, dns, offers, put, xmpp
 
+LOOPBACK = "127.0.0.1"
 DAY = datetime.timedelta(days=1)
 DER, PEM = serialization.Encoding.DER, serialization.Encoding.PEM
 GOOD, REVOKED, UNKNOWN = (ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED,
@@ -52,9 +53,10 @@ class Web:
 
             def log_message(self, *_):
                 pass
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = http.server.ThreadingHTTPServer((LOOPBACK, 0), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}/of-tests"
+        host = f"[{LOOPBACK}]" if ":" in LOOPBACK else LOOPBACK
+        self.url = f"http://{host}:{self.server.server_port}/of-tests"
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self.thread.start()
 
@@ -78,6 +80,10 @@ def issuer(tmp_path):
 
 @pytest.fixture
 def node(make_server, issuer):
+    return start(make_server, issuer)
+
+
+def start(make_server, issuer):
     server = make_server(
         "alice", domains=[ONE], s2s=True, tls={**issuer.issue(ONE, ONE), "trust": str(issuer.file)},
         settings=federation.settings())

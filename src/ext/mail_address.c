@@ -331,13 +331,29 @@ static bool mail_take(struct mail_address *m, const struct store_batch *b)
     return count == PAGE_ROWS && m->made->by_mail.count < ACCOUNTS_MAX;
 }
 
+static void apply_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)message, (void)from;
+    foreign_changed(w);
+}
+
+static const struct message_row apply_message = {
+    .id = 122,
+    .scope = MESSAGE_PROCESS,
+    .name = "mail-address.apply",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = apply_run,
+};
+
+/* Every worker has streams, which had to wait for the first book. */
 static void mail_taken(struct mail_address *m)
 {
     bool first = !atomic_load(&names.read);
     book_use(m->made, loop_wall_us(worker_loop(m->worker)));
     m->made = NULL;
     if (first)
-        foreign_changed(m->worker);
+        each_home(m->worker, &apply_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
 }
 
 static void mail_page(void *arg, enum store_result result, const struct store_batch *b)
@@ -475,7 +491,7 @@ const struct feature mail_address_feature = {
     .settings = (struct setting *const[]){ &mail_address, NULL },
     .alarms = (struct alarm *const[]){ &shared_alarm, &full_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_mail_address, NULL },
-    .messages = (const struct message_row *const[]){ &reload_message, NULL },
+    .messages = (const struct message_row *const[]){ &apply_message, &reload_message, NULL },
     .schema = &schema,
     .account.profile_changed = profile_news,
     .account.created = profile_news,
