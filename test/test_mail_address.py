@@ -1,7 +1,7 @@
 """Users who are known to other servers by their mail addresses (federation.mail-address)."""
 import pytest
 
-from muster import across, muc, pubsub, xml
+from muster import across, federation, muc, pubsub, xml
 from muster.across import ONE, OTHER
 from muster.client import until
 from muster.muc import Room
@@ -233,6 +233,62 @@ def test_what_waits_for_a_server_that_is_away(servers, users):
     one.ctl("s2s", "retry", OTHER)
     bob = other.client("bob", "b")
     bob.expect(f"<message from='{mail(alice, 'a')}'><body>waits</body></message>")
+
+
+def test_over_one_stream_of_both_directions(servers, users):
+    """The other server cannot connect to this one."""
+    one, other = servers
+    alice, bob = users
+    federation.route(other, ONE, federation.free_port())
+    alice.send(f"<message to='{mail(bob)}' type='chat'><body>to</body></message>")
+    bob.expect(f"<message from='{mail(alice, 'a')}'><body>to</body></message>")
+    bob.send(f"<message to='{mail(alice)}' type='chat'><body>back</body></message>")
+    alice.expect(f"<message from='{mail(bob, 'b')}' to='{alice.bare}'><body>back</body></message>")
+    bob.send(f"<iq type='get' id='w' to='{mail(alice)}'><query xmlns='urn:example:no'/></iq>")
+    bob.expect(f"<iq type='error' id='w' from='{mail(alice)}'/>")
+    bob.send(f"<iq type='get' id='v' to='{mail(alice, 'a')}'><query xmlns='{VERSION}'/></iq>")
+    got = alice.expect(f"<iq type='get' from='{mail(bob, 'b')}' to='{alice}'/>")
+    alice.send(f"<iq type='result' id='{got.get('id')}' to='{got.get('from')}'/>")
+    bob.expect(f"<iq type='result' id='v' from='{mail(alice, 'a')}' to='{bob}'/>")
+
+
+def test_what_waits_is_judged_by_the_rules_of_the_account(servers, users):
+    """The rule is made while it waits: of alice, who is known elsewhere by another address."""
+    one, other = servers
+    alice, bob = users
+    carol = one.client("carol", "c")
+    other.stop()
+    for client in alice, carol:
+        client.send(f"<message to='{mail(bob)}' type='chat' id='m'><body>{client.name}</body>"
+                    "</message>")
+        client.result("get", f"<query xmlns='{xml.ROSTER}'/>")
+    one.ctl("federation", "set", alice.bare, "off")
+    one.restart()
+    alice = one.client("alice", "a")
+    other.start()
+    one.ctl("s2s", "retry", OTHER)
+    alice.expect(f"<message type='error' id='m' from='{mail(bob)}'/>")
+    bob = other.client("bob", "b")
+    bob.expect(f"<message from='{mail(carol, 'c')}'><body>carol</body></message>")
+    assert not any(e.findtext(f"{{{xml.CLIENT}}}body") == "alice" for e in bob.inbox)
+
+
+def test_rules_and_blocking_of_a_user_with_a_mail_address(servers, friends):
+    """The error has the address that was written to, and is that of nobody."""
+    one, _ = servers
+    alice, bob = friends
+
+    def refused(to):
+        bob.send(f"<message to='{to}' type='chat' id='m'><body>x</body></message>")
+        got = bob.expect(f"<message type='error' id='m' from='{to}'/>")
+        return xml.canonical(got).replace(to, "")
+
+    nobody = refused(f"nobody@{ONE}")
+    alice.result("set", f"<block xmlns='{BLOCKING}'><item jid='{mail(bob)}'/></block>")
+    assert refused(mail(alice)) == nobody
+    alice.result("set", f"<unblock xmlns='{BLOCKING}'><item jid='{mail(bob)}'/></unblock>")
+    one.ctl("federation", "set", alice.bare, "off")
+    assert refused(mail(alice)) == nobody
 
 
 def test_personal_events(friends):
