@@ -331,7 +331,7 @@ static bool mail_take(struct mail_address *m, const struct store_batch *b)
     return count == PAGE_ROWS && m->made->by_mail.count < ACCOUNTS_MAX;
 }
 
-static void apply_run(struct worker *w, void *message, const struct message_from *from)
+static void mail_apply_run(struct worker *w, void *message, const struct message_from *from)
 {
     (void)message, (void)from;
     foreign_changed(w);
@@ -343,7 +343,7 @@ static const struct message_row apply_message = {
     .name = "mail-address.apply",
     .size = sizeof(struct message_nothing),
     .fields = message_no_fields,
-    .run = apply_run,
+    .run = mail_apply_run,
 };
 
 /* Every worker has streams, which had to wait for the first book. */
