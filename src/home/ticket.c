@@ -105,13 +105,14 @@ static unsigned ticket_slot_here(struct worker *w)
     return found;
 }
 
-/* It is of one run of the worker that makes it: a counter is enough. lost: no report finds its way
- * here; the id is one that nobody else has. */
+/* It is of one run of the worker that makes it: a counter is enough. The slot of the maker may have
+ * moved away a moment ago: rooms do not move with it. lost: no report finds its way here; the id is
+ * one that nobody else has. */
 static uint64_t ticket_join_id(struct worker *w, slice maker, bool *lost)
 {
-    ensure(maker.len == 0 || node_is_home(w, maker));
     const uint64_t join = 1ull << ORIGIN_JOIN_SHIFT, apart = join >> 1;
-    const uint64_t slot = maker.len == 0 ? ticket_slot_here(w) : node_slot(maker);
+    const bool is_home = maker.len > 0 && node_is_home(w, maker);
+    const uint64_t slot = is_home ? node_slot(maker) : ticket_slot_here(w);
     *lost = slot == NODE_SLOTS;
     return (*lost ? apart : slot << ORIGIN_SLOT_SHIFT) | join | (++w->next_id & (apart - 1));
 }

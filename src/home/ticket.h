@@ -27,8 +27,8 @@ void ticket_done(struct worker *w, struct origin o);
 void ticket_refused(struct worker *w, struct origin o);
 extern const struct message_row ticket_message;
 
-/* What `whole` waits for; none if that is none. `maker`: the bare JID whose home this is and to
- * which the reports come. Open: ticket_join_close() must follow. */
+/* What `whole` waits for; none if that is none. `maker`: the bare JID to which the reports come,
+ * whose home this is, or was until a moment ago. Open: ticket_join_close() must follow. */
 struct origin ticket_join(struct worker *w, slice maker, struct origin whole);
 /* The same for what is no stanza: in the place of a report `done` is called, perhaps from inside
  * ticket_join_close(). It is not if the worker ends before. `maker` may be empty: this worker;

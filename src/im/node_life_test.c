@@ -96,9 +96,35 @@ static void test_a_join_where_nobody_is_at_home(void **state)
     test_node_close(&t);
 }
 
+/* A room that still has work when its slot has gone: its reports come by a slot that is here. */
+static void test_a_join_of_a_maker_whose_slot_has_gone(void **state)
+{
+    struct test_node t;
+    struct joined of_room;
+    const slice room = SLICE("cave@conference.test");
+    const unsigned workers = 2;
+    (void)state;
+    test_node_open(&t, &gate);
+    const unsigned before = t.node->worker_count, slot = node_slot(room);
+    const uint8_t home = t.node->slot_worker[slot];
+    t.node->worker_count = workers;
+    t.node->slot_worker[slot] = 1;
+    assert_false(node_is_home(t.w, room));
+    of_room = (struct joined){ .part = ticket_join_for(t.w, room, join_done, &of_room) };
+    ticket_join_more(t.w, of_room.part);
+    ticket_join_close(t.w, of_room.part);
+    assert_false(of_room.done);
+    ticket_done(t.w, of_room.part);
+    t.node->slot_worker[slot] = home;
+    t.node->worker_count = before;
+    assert_true(of_room.done && of_room.end == OK);
+    test_node_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_join_of_a_maker_whose_slot_has_gone),
         cmocka_unit_test(test_a_start_without_the_database_ends),
         cmocka_unit_test(test_joins_end_when_a_node_is_gone),
         cmocka_unit_test(test_a_join_where_nobody_is_at_home),
