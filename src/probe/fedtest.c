@@ -30,6 +30,7 @@ struct fedtest {
     slice local, domain, proxy; /* local: in whose name it speaks */
     uint32_t timeout_ms;
     bool connected, over;
+    bool pinging; /* ask_send() has not returned yet */
     bool at_edge; /* where it has failed */
     uint64_t since_us;
     char home[OUTSIDE_HOME_BYTES];
@@ -52,7 +53,7 @@ static void fedtest_end(struct fedtest *t, const char *stage, slice error, const
         ask_cancel(&t->ask);
     t->over = true;
     outside_end(t->call, OUTSIDE_FEDERATION, &t->result);
-    if (t->trace == NULL)
+    if (t->trace == NULL && !t->pinging)
         mem_free(&t);
 }
 
@@ -96,7 +97,14 @@ static void fedtest_ping(struct fedtest *t)
                              .timeout_ms = t->timeout_ms };
     if (outside_home(t->worker, t->home)) {
         r.home = slice_of(t->home);
-        t->ask = ask_send(t->worker, &r, fedtest_answered, t);
+        t->pinging = true; /* this server may refuse it at once */
+        struct ask *a = ask_send(t->worker, &r, fedtest_answered, t);
+        t->pinging = false;
+        if (t->over) {
+            mem_free(&t);
+            return;
+        }
+        t->ask = a;
     }
     if (t->ask == NULL)
         fedtest_end(t, "stream", SLICE("this server is too busy; try again later"), NULL);
