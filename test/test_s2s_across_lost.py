@@ -97,6 +97,67 @@ def test_a_short_failure_is_not_shown(make_server, tmp_path):
         client.expect_nothing("<presence type='unavailable'/>")
 
 
+@pytest.fixture(params=["on", "off"])
+def wired(request, make_server, tmp_path):
+    """Friends, and a wire each way; with streams in both directions there may be one stream."""
+    one, other = across.start(make_server, tmp_path, why=WHY, settings={
+        **LATE, "s2s.resume-for": "60s", "s2s.ack-timeout": "2s", "s2s.bidi": request.param})
+    wires = Wire(other.s2s_port), Wire(one.s2s_port)
+    across.route(one, OTHER, wires[0].port)
+    across.route(other, ONE, wires[1].port)
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    across.befriend(alice, bob)
+    across.mark(alice, bob)
+    across.mark(bob, alice)
+    for client in alice, bob:
+        client.drain()
+    until("each has the count of the other", lambda: all(
+        row["queue"] == 0 for server in (one, other) for row in server.rows("s2s", "list")))
+    yield one, other, alice, bob, wires
+    for wire in wires:
+        wire.close()
+
+
+def expect_quiet(alice, bob):
+    across.mark(alice, bob, "behind")
+    across.mark(bob, alice, "behind")
+    for client in alice, bob:
+        client.expect_nothing("<presence/>")
+
+
+def test_contacts_hear_nothing_of_a_break_that_is_resumed(wired):
+    """Neither unavailable presence nor what answers a probe; nothing waits for the other side."""
+    one, other, alice, bob, wires = wired
+    for wire in wires:
+        wire.say("c")
+    for server in one, other:
+        server.wait_log("event=domain.resumed")
+    expect_quiet(alice, bob)
+    for server in one, other:
+        assert "event=domain.back" not in server.log()
+
+
+def test_contacts_hear_nothing_of_a_stream_that_is_taken_from_a_dead_connection(wired):
+    """One side has given it up, and makes another; the other side has not noticed yet. Then that
+    breaks: as many are resumed as have broken."""
+    one, other, alice, bob, wires = wired
+    wires[0].say("f")
+    third = Wire(other.s2s_port)
+    across.route(one, OTHER, third.port)
+    across.mark(alice, bob, "late")
+    one.wait_log("event=s2s.lost.*s2s.ack-timeout")
+    other.wait_log("event=s2s.resumed")
+    wires[0].say("c")
+    expect_quiet(alice, bob)
+    third.say("c")
+    for server in one, other:
+        server.wait_log("event=domain.resumed")
+    expect_quiet(alice, bob)
+    for server in one, other:
+        assert "event=domain.back" not in server.log()
+    third.close()
+
+
 def test_who_logs_out_while_the_link_is_down(servers, friends):
     one, other = servers
     alice, bob = friends
@@ -318,7 +379,8 @@ def test_a_server_that_cannot_be_reached_and_talks_is_not_lost(far):
 
 def test_probes_of_many_contacts_find_room_for_all(make_server, tmp_path):
     """They go in portions, and what finds no room is asked again."""
-    small = {"s2s.queue-stanzas": "5", "s2s.unacked-max": "10", "s2s.resume-for": "none"}
+    small = {"s2s.queue-stanzas": "5", "s2s.unacked-max": "10", "s2s.resume-for": "none",
+             "s2s.bidi": "off"}
     one, other = across.start(make_server, tmp_path, settings={**LATE, **small}, why=WHY)
     wire = Wire(other.s2s_port)
     across.route(one, OTHER, wire.port)

@@ -462,8 +462,10 @@ static void watch_resumed(struct watch *d)
         watch_alive(d);
         return;
     }
-    if (d->broken > 0 && --d->broken == 0 && d->state == WATCH_DOUBTED)
-        watch_is_fine(d);
+    if (d->broken == 0 || --d->broken > 0 || d->state != WATCH_DOUBTED)
+        return;
+    log_info(&log_abroad, LOG_EV("domain.resumed"), LOG_S("domain", watch_domain(d)));
+    watch_is_fine(d);
 }
 
 static void signal_run(struct worker *w, void *message, const struct message_from *from)

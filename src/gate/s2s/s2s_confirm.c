@@ -236,10 +236,7 @@ void partner_parts(struct partner *p)
         s2s_flow_part(p->flow);
 }
 
-void partner_rejoins(struct partner *p)
-{
-    p->rejoins = p->flow != NULL && p->session != NULL && !partner_stopped(p);
-}
+void partner_rejoins(struct partner *p) { p->rejoins = p->session != NULL && !partner_stopped(p); }
 
 void partner_ends(struct partner *p)
 {

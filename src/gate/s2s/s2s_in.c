@@ -310,7 +310,7 @@ static void in_gone(struct xstream *x, enum xstream_end why)
         s->fault = FAULT_BREAKS;
     if (why == XSTREAM_ENDED)
         s2s_flow_last_ack(s->flow);
-    else
+    else if (!s->taken) /* else it goes on already on another connection */
         pairs_broken(s);
 }
 

@@ -124,7 +124,7 @@ static void out_gone(struct xstream *x, enum xstream_end why)
     struct s2s_out *o = s2s_out_of(x);
     if (why == XSTREAM_ENDED)
         s2s_flow_last_ack(s2s_out_flow(x));
-    else if (o->partner != NULL && o->both)
+    else if (o->partner != NULL && (o->both || o->up))
         partner_rejoins(o->partner);
     if (o->partner != NULL && o->auth != OUT_NOTHING && why != XSTREAM_ENDED)
         abroad_seen(x->worker, out_remote(o), ABROAD_BROKEN);
@@ -577,7 +577,7 @@ static void out_waits_in_vain(struct timer *t, struct loop *loop)
 {
     struct s2s_out *o = CONTAINER_OF(t, struct s2s_out, wait);
     (void)loop;
-    if (!o->x.end_sent && o->both)
+    if (!o->x.end_sent && (o->both || o->up))
         partner_rejoins(o->partner);
     if (!o->x.end_sent)
         partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false,

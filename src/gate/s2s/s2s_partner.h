@@ -84,7 +84,9 @@ struct in_flow *partner_flow(const struct partner *p); /* what counts that; NULL
 /* The stream is authenticated. true: the last session goes on, if `resumes` says that it may. */
 bool partner_begins(struct partner *p, struct xstream *x, bool both, bool resumes);
 void partner_parts(struct partner *p); /* the stream is closed */
-/* ... without an end: it is made again at once, also if nothing waits for it here. */
+/* ... without an end: if its session can be resumed, it is made again at once, also if nothing
+ * waits for it here. The other server may write on it, and what both show of users on the other
+ * side stays true only if nothing was forgotten. */
 void partner_rejoins(struct partner *p);
 /* It is idle. Nothing is written any more, and what comes until its end is taken. */
 void partner_ends(struct partner *p);

@@ -76,7 +76,7 @@ struct partner {
     bool silent;             /* it has not answered the ping of one stream */
     bool answers;            /* it has answered one */
     bool pinging;            /* what comes from inside is the ping */
-    bool rejoins;            /* the stream has broken on which the other server writes, too */
+    bool rejoins;            /* the stream has broken, and is to be resumed */
     bool ping_open;          /* its answer is to come; it may come from inside */
     uint64_t came_us;        /* loop time when it last proved its domain to us while it failed */
     uint64_t uncertified_us; /* loop time until which it is not shown our certificate; 0: it is */
