@@ -252,37 +252,6 @@ static bool is_out_of_room(const struct stanza *st)
            stanza_error_find(condition.name) == SE_RESOURCE_CONSTRAINT;
 }
 
-static enum verdict contacts_block(struct account *a, const struct stanza *st, struct refusal *why)
-{
-    struct contacts_worker *cw = contacts_worker_of(a->worker);
-    (void)why;
-    if (st->kind == STANZA_PRESENCE && st->type == TYPE_ERROR && is_out_of_room(st) &&
-        errands_again(cw->errands, a->jid, stanza_from_bare(st)))
-        return DROP; /* else a contact that was not asked would seem to have gone */
-    if (st->kind != STANZA_PRESENCE || st->type > TYPE_UNAVAILABLE ||
-        st->from_len == st->from_bare_len ||
-        !abroad_is(a->worker, jid_split(stanza_from(st)).domain))
-        return PASS;
-    struct contact *c = contact_find(a, stanza_from(st));
-    bool shown = contact_is_shown(a, st);
-    if (c != NULL && shown)
-        c->doubted = false;
-    else if (c != NULL)
-        contact_free(c);
-    else if (shown)
-        contact_add(a, stanza_from(st));
-    return PASS;
-}
-
-/* A request without an answer is repeated: either server may have lost the request, or the answer.
- * A contact that has granted it already grants it again without asking its user (RFC 6121
- * §3.1.3). */
-static void contact_ask_again(const struct account *a, slice contact)
-{
-    route_send(a->worker, stanza_make(STANZA_PRESENCE, TYPE_SUBSCRIBE, a->jid, contact,
-                                      (slice){ 0 }, (slice){ 0 }));
-}
-
 /* Of those that may speak, one is forgotten for another. */
 static void spoken_note(struct contacts_worker *cw, slice domain, slice local)
 {
@@ -304,6 +273,40 @@ static void spoken_note(struct contacts_worker *cw, slice domain, slice local)
     p->pair = pair_at(p + 1, key, domain);
     p->may = foreign_pair(cw->worker, local, domain);
     map_put(&cw->spoken, p);
+}
+
+static enum verdict contacts_block(struct account *a, const struct stanza *st, struct refusal *why)
+{
+    struct contacts_worker *cw = contacts_worker_of(a->worker);
+    slice domain = jid_split(stanza_from(st)).domain;
+    (void)why;
+    if (st->kind == STANZA_PRESENCE && domain.len > 0 && account_available(a) > 0 &&
+        abroad_is(a->worker, domain) && roster_find(a->roster, stanza_from_bare(st)) != NULL)
+        spoken_note(cw, domain, jid_split(a->jid).domain); /* its contact may be new */
+    if (st->kind == STANZA_PRESENCE && st->type == TYPE_ERROR && is_out_of_room(st) &&
+        errands_again(cw->errands, a->jid, stanza_from_bare(st)))
+        return DROP; /* else a contact that was not asked would seem to have gone */
+    if (st->kind != STANZA_PRESENCE || st->type > TYPE_UNAVAILABLE ||
+        st->from_len == st->from_bare_len || !abroad_is(a->worker, domain))
+        return PASS;
+    struct contact *c = contact_find(a, stanza_from(st));
+    bool shown = contact_is_shown(a, st);
+    if (c != NULL && shown)
+        c->doubted = false;
+    else if (c != NULL)
+        contact_free(c);
+    else if (shown)
+        contact_add(a, stanza_from(st));
+    return PASS;
+}
+
+/* A request without an answer is repeated: either server may have lost the request, or the answer.
+ * A contact that has granted it already grants it again without asking its user (RFC 6121
+ * §3.1.3). */
+static void contact_ask_again(const struct account *a, slice contact)
+{
+    route_send(a->worker, stanza_make(STANZA_PRESENCE, TYPE_SUBSCRIBE, a->jid, contact,
+                                      (slice){ 0 }, (slice){ 0 }));
 }
 
 static void contacts_session_available(struct session *s)
