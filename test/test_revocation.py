@@ -16,7 +16,7 @@ from muster.client import insecure_context, until
 from muster.federation import NOW
 from muster.server import free_ports
 from test_cert_login import connect, external
-from test_s2s_trust import EVIL, ONE, Issuer, dns, offers, put, xmpp
+from test_s2s_trust import EVIL, ONE, Issuer, dns, fingerprint, offers, put, xmpp
 
 LOOPBACK = "127.0.0.1"
 DAY = datetime.timedelta(days=1)
@@ -405,6 +405,43 @@ def test_a_stream_of_a_server_ends(node, issuer):
     peer.join()
     put(node, "list.crl", issuer.crl(cert[1]).public_bytes(PEM))
     ends(peer)
+
+
+def listed(node, issuer, *revoked):
+    """Puts them into the list of the authority, and waits until looks at open streams know that."""
+    watch = issuer.make("watch", dns("watch.test"))
+    peer = federation.Peer(node, "watch.test", ONE, watch[0])
+    peer.join()
+    put(node, "list.crl", issuer.crl(watch[1], *revoked).public_bytes(PEM))
+    ends(peer)
+
+
+def test_a_pinned_stream_from_a_server_stays(node, issuer):
+    """Its certificate would count again if it came back."""
+    node.ctl("set", "tls.recheck-every", "1s")
+    cert = issuer.make("evil", dns(EVIL))
+    node.ctl("s2s-demand", "set", EVIL, "--pin", fingerprint(cert[1]))
+    peer = federation.Peer(node, EVIL, ONE, cert[0])
+    peer.join()
+    listed(node, issuer, cert[1])
+    listed(node, issuer, cert[1])  # the first look may have been half done
+    assert node.rows("s2s", "list") and EVIL in str(node.rows("s2s", "list"))
+    assert offers(node, cert)
+    node.ctl("s2s-demand", "del", EVIL)
+    ends(peer)
+
+
+def test_a_list_that_clears_a_certificate_counts_at_each_look(node, issuer, web):
+    """As in the handshake; else the stream would end at each look, and be made again."""
+    cert = issuer.make("evil", dns(EVIL), [responder(web.url)])
+    web.body = says(issuer, cert[1], REVOKED)
+    node.ctl("set", "tls.recheck-every", "1s")
+    put(node, "list.crl", issuer.crl().public_bytes(PEM))
+    peer = federation.Peer(node, EVIL, ONE, cert[0])
+    peer.join()
+    listed(node, issuer)
+    listed(node, issuer)
+    assert not web.asked and EVIL in str(node.rows("s2s", "list"))
 
 
 def test_a_stream_to_a_server_ends(node, issuer):

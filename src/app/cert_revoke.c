@@ -91,13 +91,14 @@ static void job_free(struct revoke_job *j)
 
 static void job_start(struct revoke_job *j);
 
+/* Looks at open streams ask about many certificates at once, and nobody waits for those: half of
+ * all stays for who does. */
 static void jobs_go_on(struct revoker *r)
 {
     LIST_EACH (it, &r->jobs) {
         struct revoke_job *j = CONTAINER_OF(it, struct revoke_job, node);
-        if (r->running == REVOKE_RUNNING_MAX)
-            return;
-        if (!j->running)
+        unsigned max = list_empty(&j->waits) ? REVOKE_RUNNING_MAX / 2 : REVOKE_RUNNING_MAX;
+        if (!j->running && r->running < max)
             job_start(j);
     }
 }
@@ -374,8 +375,6 @@ static struct revoke_job *job_create(struct worker *w, struct revoker *r, struct
     timer_set(worker_loop(w), &j->limit, REVOKE_ASK_MS);
     list_append(&r->jobs, &j->node);
     r->count++;
-    if (r->running < REVOKE_RUNNING_MAX)
-        job_start(j);
     return j;
 }
 
@@ -389,7 +388,14 @@ static struct revoke_job *job_of(struct revoker *r, slice fingerprint)
     return NULL;
 }
 
-/* What was said holds until there is a newer answer, if nobody waits for that. */
+/* What was said holds until there is a newer answer, if nobody waits for that. Who does wait and
+ * cannot be told is not told an answer that has ended, unless it is that it is revoked. */
+static enum tls_revoke_end revoke_old(enum tls_revoke_end known, bool ended,
+                                      const struct tls_revoke_wait *wait)
+{
+    return ended && wait != NULL && known == TLS_REVOKE_GOOD ? TLS_REVOKE_UNKNOWN : known;
+}
+
 static enum tls_revoke_end revoke_ask(struct tls_suspect *s, struct tls_revoke_wait *wait)
 {
     struct worker *w = worker_here();
@@ -398,16 +404,16 @@ static enum tls_revoke_end revoke_ask(struct tls_suspect *s, struct tls_revoke_w
     bool ended;
     enum tls_revoke_end known = revoke_known_get(fingerprint, revoke_now_s(), &ended);
     if (!ended || r == NULL || r->stopped || r->jobs.next == NULL)
-        return known;
+        return revoke_old(known, ended, wait);
     struct revoke_job *j = job_of(r, fingerprint);
-    if (j == NULL && r->count == REVOKE_JOBS_MAX)
-        return known;
+    if (j == NULL && r->count >= (wait != NULL ? REVOKE_JOBS_MAX : REVOKE_JOBS_MAX / 2))
+        return revoke_old(known, ended, wait);
     if (j == NULL)
         j = job_create(w, r, s);
-    if (wait == NULL)
-        return known;
-    list_append(&j->waits, &wait->node);
-    return TLS_REVOKE_WAITS;
+    if (wait != NULL)
+        list_append(&j->waits, &wait->node);
+    jobs_go_on(r);
+    return wait != NULL ? TLS_REVOKE_WAITS : known;
 }
 
 /* The edge. */

@@ -12,8 +12,8 @@ struct feature;
 enum {
     REVOKE_ASK_MS = 8000,            /* for all sources of one certificate together */
     REVOKE_RETRY_S = 60,             /* nobody has answered: until it is asked again */
-    REVOKE_RUNNING_MAX = 4,          /* questions of a worker at once; others wait */
-    REVOKE_JOBS_MAX = 256,           /* of a worker; beyond, nobody is asked */
+    REVOKE_RUNNING_MAX = 4,          /* questions of a worker at once; others wait; half of */
+    REVOKE_JOBS_MAX = 256,           /* both, if no connection waits; beyond, nobody is asked */
     REVOKE_KNOWN_MAX = 4096,         /* certificates; the one that was asked about first goes */
     REVOKE_LISTS_MAX = 64,           /* lists that are kept, */
     REVOKE_LIST_BYTES_MAX = 32 << 20 /* and the bytes of all of them as they came */

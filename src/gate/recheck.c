@@ -5,6 +5,8 @@
 #include "gate/c2s_stream.h"
 #include "gate/s2s/s2s.h"
 #include "gate/s2s/s2s_gate.h"
+#include "gate/s2s/s2s_in.h"
+#include "gate/s2s/s2s_out.h"
 #include "home/edge.h"
 #include "home/node.h"
 #include "im/feature.h"
@@ -86,6 +88,14 @@ static bool look_is_about(const struct look *l, const struct xstream *x)
            (l->peers != LOOK_CLIENTS || ((const struct stream *)x)->certified);
 }
 
+/* A pinned certificate counts also when its domain connects again, so its stream goes on. */
+static bool look_is_pinned(const struct look *l, const struct xstream *x)
+{
+    return l->peers == LOOK_FROM_SERVERS ? s2s_in_is_pinned(s2s_in_of(x))
+           : l->peers == LOOK_TO_SERVERS ? s2s_out_is_pinned(s2s_out_of(x))
+                                         : false;
+}
+
 /* RFC 6120 §13.7.2.3. */
 static void look_at(const struct look *l, struct xstream *x)
 {
@@ -97,7 +107,7 @@ static void look_at(const struct look *l, struct xstream *x)
     struct tls_peer peer;
     conn_judge_again(x->conn, trust, usages[l->peers], &peer);
     tls_trust_unref(&trust);
-    if (peer.verdict != TLS_REVOKED)
+    if (peer.verdict != TLS_REVOKED || look_is_pinned(l, x))
         return;
     metric_add(&recheck_ended, 1);
     xstream_fail(x, XE_RESET, SLICE("the certificate is revoked"));

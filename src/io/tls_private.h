@@ -59,7 +59,8 @@ void tls_judgement_prepare(SSL_CTX *ctx);
 /* The same for clients: asks for stapled OCSP answers. */
 void tls_judgement_staples(SSL_CTX *ctx);
 /* rest: the certificates that came with it; NULL: none. issuer: a reference for the caller, or
- * NULL: it is not verified, or the certificate itself is trusted. */
+ * NULL: nobody need be asked whether it is revoked, as it is not verified, or itself trusted, or a
+ * list says that it is not. */
 void tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
                      enum tls_usage usage, struct tls_peer *out, X509 **issuer);
 X509_STORE *tls_trust_store(const struct tls_trust *trust);

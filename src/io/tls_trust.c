@@ -437,6 +437,10 @@ void tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) *
 {
     struct judged judged;
     (void)tls_trust_judge_chain(trust, cert, rest, usage, out, &judged);
+    if (judged.listed) {
+        X509_free(judged.issuer);
+        judged.issuer = NULL;
+    }
     *issuer = judged.issuer;
 }
 

@@ -44,6 +44,14 @@ static struct tls_trust *trust_create(const char *file, const char *folder)
     return t;
 }
 
+static void judge(const struct tls_trust *t, X509 *cert, STACK_OF(X509) * rest,
+                  enum tls_usage usage, struct tls_peer *out)
+{
+    X509 *issuer;
+    tls_trust_judge(t, cert, rest, usage, out, &issuer);
+    X509_free(issuer);
+}
+
 /* Of a certificate that comes with `with`; NULL: alone. */
 static struct tls_peer judged(const struct test_cert *c, const struct test_cert *with,
                               enum tls_usage usage)
@@ -53,7 +61,7 @@ static struct tls_peer judged(const struct test_cert *c, const struct test_cert 
     struct tls_peer peer;
     if (with != NULL)
         sk_X509_push(rest, with->cert);
-    tls_trust_judge(t, c->cert, rest, usage, &peer);
+    judge(t, c->cert, rest, usage, &peer);
     sk_X509_free(rest);
     tls_trust_unref(&t);
     return peer;
@@ -160,11 +168,11 @@ static void test_a_trusted_certificate_of_a_peer(void **state)
     test_cert_write(file, both, 2);
     struct tls_trust *t = trust_create(NULL, dir); /* with root.pem */
     for (int i = 0; i < 2; i++) {
-        tls_trust_judge(t, both[i]->cert, NULL, TLS_FOR_SERVER, &peer);
+        judge(t, both[i]->cert, NULL, TLS_FOR_SERVER, &peer);
         assert_int_equal(peer.verdict, TLS_VERIFIED);
         assert_string_equal(peer.subject, i == 0 ? "CN=alone.test" : "CN=leaf.test");
     }
-    tls_trust_judge(t, other.cert, NULL, TLS_FOR_SERVER, &peer);
+    judge(t, other.cert, NULL, TLS_FOR_SERVER, &peer);
     assert_int_equal(peer.verdict, TLS_VERIFIED);
     tls_trust_unref(&t);
     unlink(file);
@@ -201,7 +209,7 @@ static void test_the_system_does_not_trust_ours(void **state)
     struct tls_trust *t = trust_create(NULL, NULL);
     (void)state;
     struct tls_peer peer;
-    tls_trust_judge(t, middle.cert, NULL, TLS_FOR_SERVER, &peer);
+    judge(t, middle.cert, NULL, TLS_FOR_SERVER, &peer);
     assert_int_equal(peer.verdict, TLS_UNKNOWN_ISSUER);
     tls_trust_unref(&t);
 }
@@ -218,7 +226,7 @@ static void *judge_often(void *arg)
     for (int i = 0; i < ROUNDS; i++) {
         struct tls_trust *mine = tls_trust_ref(t);
         struct tls_peer peer;
-        tls_trust_judge(mine, leaf.cert, NULL, TLS_FOR_SERVER, &peer);
+        judge(mine, leaf.cert, NULL, TLS_FOR_SERVER, &peer);
         verified += peer.verdict == TLS_VERIFIED;
         tls_trust_unref(&mine);
     }
@@ -240,16 +248,16 @@ static void test_what_is_trusted_now(void **state)
     assert_int_equal(tls_trust_create_with(&nothing, false, NULL, NULL, 0, &why), OK);
     assert_int_equal(tls_trust_create_with(&ours, false, NULL, &file, 1, &why), OK);
     assert_int_equal(tls_trust_create_with(&all, true, NULL, &file, 1, &why), OK);
-    tls_trust_judge(nothing, leaf.cert, NULL, TLS_FOR_SERVER, &peer);
+    judge(nothing, leaf.cert, NULL, TLS_FOR_SERVER, &peer);
     assert_int_equal(peer.verdict, TLS_UNKNOWN_ISSUER);
-    tls_trust_judge(all, leaf.cert, NULL, TLS_FOR_SERVER, &peer);
+    judge(all, leaf.cert, NULL, TLS_FOR_SERVER, &peer);
     assert_int_equal(peer.verdict, TLS_VERIFIED);
     assert_null(tls_trusted_get(&trusted));
     tls_trusted_set(&trusted, ours);
     struct tls_trust *taken = tls_trusted_get(&trusted);
     assert_ptr_equal(taken, ours);
     tls_trusted_set(&trusted, nothing);
-    tls_trust_judge(taken, leaf.cert, NULL, TLS_FOR_SERVER, &peer); /* it is still there */
+    judge(taken, leaf.cert, NULL, TLS_FOR_SERVER, &peer); /* it is still there */
     assert_int_equal(peer.verdict, TLS_VERIFIED);
     tls_trust_unref(&taken);
     tls_trusted_set(&trusted, NULL);

@@ -493,6 +493,12 @@ void s2s_in_show(const struct s2s_in *s, s2s_show_fn *show, void *arg)
     }
 }
 
+bool s2s_in_is_pinned(const struct s2s_in *s)
+{
+    return s->external && s->x.conn != NULL &&
+           s2s_is_pinned(s->x.conn, in_remote(s), in_scratch(s));
+}
+
 bool s2s_in_close(struct s2s_in *s, slice remote)
 {
     if (s->x.state == STREAM_CLOSED)

@@ -877,6 +877,11 @@ struct s2s_out *s2s_out_start(struct partner *p, struct conn *c, bool tls)
 
 const struct conn *s2s_out_conn(const struct s2s_out *o) { return o->x.conn; }
 
+bool s2s_out_is_pinned(const struct s2s_out *o)
+{
+    return o->x.conn != NULL && s2s_is_pinned(o->x.conn, out_remote(o), out_scratch(o));
+}
+
 void s2s_out_describe(const struct s2s_out *o, const char **tls, const char **auth)
 {
     static const char *const names[] = {

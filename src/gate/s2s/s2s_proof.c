@@ -70,6 +70,15 @@ static bool proof_is_pinned(slice pins, slice certificate, struct why *why)
     return false;
 }
 
+bool s2s_is_pinned(const struct conn *c, slice domain, struct arena *tmp)
+{
+    const struct s2s_demand demand = s2s_demand_of(domain);
+    struct why why;
+    slice *chain;
+    return demand.external && demand.pins.len > 0 && conn_tls_chain(c, tmp, &chain) > 0 &&
+           proof_is_pinned(demand.pins, chain[0], &why);
+}
+
 bool s2s_certificate_is_of(const struct conn *c, slice domain, struct arena *tmp, struct why *why)
 {
     const struct tls_peer *peer = conn_tls_peer(c);

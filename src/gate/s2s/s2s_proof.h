@@ -15,6 +15,8 @@ bool s2s_key_is_right(slice key, const struct dialback *d, struct arena *tmp);
  * RFC 6120 §13.7), or is a pinned one, and counts for it (gate/s2s/s2s_demand.h). false: `why` says
  * what is wrong. */
 bool s2s_certificate_is_of(const struct conn *c, slice domain, struct arena *tmp, struct why *why);
+/* Whether its certificate is a pinned one of that domain, which counts whoever has revoked it. */
+bool s2s_is_pinned(const struct conn *c, slice domain, struct arena *tmp);
 /* Whether the TLS of this connection, if it has any, is what is demanded of that domain. */
 bool s2s_tls_fits(const struct conn *c, slice domain, struct why *why);
 /* Both, for a server that we have connected to. `why` is the whole sentence. */
