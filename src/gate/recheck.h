@@ -4,8 +4,8 @@
  * have expired or are no longer trusted end no streams.
  *
  * Clients: those that have logged in with their certificate. Servers: those whose certificate was
- * verified, and is not a pinned one of its domain. A look judges RECHECK_BATCH certificates at a time, or passes over RECHECK_SEEN
- * streams, with other work in between. */
+ * verified, and is not a pinned one of its domain. A look judges RECHECK_BATCH certificates at a
+ * time, or passes over RECHECK_SEEN streams, with other work in between. */
 #pragma once
 
 struct edge;

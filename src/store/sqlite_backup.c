@@ -155,7 +155,7 @@ static enum err check_version(sqlite3 *db, const char *path, const struct store_
     char found[32];
     uint32_t known = 0;
     int64_t version = 0;
-    for (const struct store_migration *m = schema->migrations; m->version != 0; m++)
+    for (const struct store_migration *m = schema->migrations; m != NULL && m->version != 0; m++)
         known = m->version;
     int rc = sqlite_backup_get_text(db, "SELECT version FROM schema WHERE feature = $1",
                                     schema->feature, found, sizeof found);

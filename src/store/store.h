@@ -122,7 +122,7 @@ struct store_address {
 /* What one feature gives to the store. */
 struct store_schema {
     const char *feature;
-    const struct store_migration *migrations; /* ended by { 0 } */
+    const struct store_migration *migrations; /* ended by { 0 }; NULL: none */
     struct store_stmt *const *stmts;          /* NULL-terminated; NULL: none */
     const struct store_late *late;         /* NULL: none; at most one feature of a store has it */
     const struct store_address *addresses; /* ended by { 0 }; NULL: none */

@@ -15,7 +15,7 @@ void s2s_in_map_init(struct map *m); /* of streams by their ids */
 void s2s_in_policy_changed(struct s2s_in *s);
 void s2s_in_show(const struct s2s_in *s, s2s_show_fn *show, void *arg); /* each of its pairs */
 bool s2s_in_close(struct s2s_in *s, slice remote); /* if that is one of its domains */
-bool s2s_in_is_pinned(const struct s2s_in *s); /* its certificate counts as a pinned one */
+bool s2s_in_is_pinned(const struct s2s_in *s);     /* its certificate counts as a pinned one */
 /* The edge stops. What is under way is handled first, for at most a second: what is committed and
  * not acknowledged would come twice, because the next start has forgotten this stream. */
 void s2s_in_stop(struct s2s_in *s);
