@@ -356,7 +356,7 @@ def test_see_other_host_does_not_change_whose_certificate_it_must_be(one, make_s
     sees_other(listener, f"127.0.0.1:{thief.s2s_port}")
     add(one, OTHER, listener.port, "--less-specific", "off")
     condition, _ = reach(one.client("alice"))
-    assert condition == "remote-server-timeout" and "event=s2s.up" not in one.log()
+    assert condition == "remote-server-not-found" and "event=s2s.up" not in one.log()
     listener.close()
 
 
