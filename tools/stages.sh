@@ -76,12 +76,13 @@ pytest_once() { # MODE ARGUMENT...
 # named in the summary: each deserves a look.
 AGAIN_MAX=3
 run_pytest() { # MODE ARGUMENT...
-    local missed again=$TMPDIR/again
-    pytest_once "$@" -n 4 --basetemp="$(mktemp -d -p "$TMPDIR")" && return
+    local missed again=$TMPDIR/again place=$TMPDIR/t # short, since paths of sockets are
+    while [ -e "$place" ]; do place+=t; done         # a stage with two runs keeps both
+    pytest_once "$@" -n 4 --basetemp="$place" && return
     mapfile -t missed < <(python3 -c 'import json, sys; print(*json.load(open(sys.argv[1])), sep="\n")' \
         "$TMPDIR/cache/v/cache/lastfailed")
     [ "${#missed[@]}" -gt 0 ] && [ "${#missed[@]}" -le "$AGAIN_MAX" ] || return 1
-    if ! pytest_once "$@" -n 0 --basetemp="$TMPDIR/t2" --lf --lfnf=none > "$again"; then
+    if ! pytest_once "$@" -n 0 --basetemp="$place.again" --lf --lfnf=none > "$again"; then
         sed 's/^/again: /' "$again"
         return 1
     fi
