@@ -436,6 +436,8 @@ static void mail_stop(struct worker *w)
 static void mail_ended(struct worker *w)
 {
     struct mail_address *m = mail_of(w);
+    if (m == NULL) /* it has not started */
+        return;
     *worker_state(w, worker_slot) = NULL;
     xml_work_destroy(&m->xml);
     mem_free(&m);
