@@ -15,6 +15,7 @@
 #include "home/here.h"
 #include "home/node.h"
 #include "im/feature.h"
+#include "io/loop.h"
 #include "io/timer.h"
 #include "io/tls_revoke.h"
 #include "io/visit.h"
@@ -66,7 +67,7 @@ struct revoke_job {
     char note[NOTE_BYTES]; /* why the last source is of no use */
 };
 
-static struct revoker revokers[NODE_WORKERS_MAX];
+static struct revoker revokers[2 * NODE_WORKERS_MAX]; /* by loop: a process may have two nodes */
 
 static int64_t revoke_now_s(void) { return (int64_t)(clock_wall_us() / 1000000); }
 
@@ -399,7 +400,7 @@ static enum tls_revoke_end revoke_old(enum tls_revoke_end known, bool ended,
 static enum tls_revoke_end revoke_ask(struct tls_suspect *s, struct tls_revoke_wait *wait)
 {
     struct worker *w = worker_here();
-    struct revoker *r = w != NULL ? &revokers[worker_index(w)] : NULL;
+    struct revoker *r = w != NULL ? &revokers[loop_index(worker_loop(w))] : NULL;
     slice fingerprint = tls_suspect_fingerprint(s);
     bool ended;
     enum tls_revoke_end known = revoke_known_get(fingerprint, revoke_now_s(), &ended);
@@ -421,13 +422,13 @@ static enum tls_revoke_end revoke_ask(struct tls_suspect *s, struct tls_revoke_w
 static void revoke_start(void *own, struct worker *w)
 {
     (void)own;
-    list_init(&revokers[worker_index(w)].jobs);
+    list_init(&revokers[loop_index(worker_loop(w))].jobs);
     tls_revoke_asker(revoke_ask);
 }
 
 static void revoke_stop(void *own, struct worker *w)
 {
-    struct revoker *r = &revokers[worker_index(w)];
+    struct revoker *r = &revokers[loop_index(worker_loop(w))];
     (void)own;
     r->stopped = true;
     while (!list_empty(&r->jobs)) {
@@ -440,7 +441,7 @@ static void revoke_stop(void *own, struct worker *w)
 static bool revoke_idle(void *own, struct worker *w)
 {
     (void)own;
-    return revokers[worker_index(w)].count == 0;
+    return revokers[loop_index(worker_loop(w))].count == 0;
 }
 
 static void revoke_end(void *own, struct worker *w)

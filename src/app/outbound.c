@@ -8,6 +8,7 @@
 #include "home/edge.h"
 #include "home/here.h"
 #include "home/node.h"
+#include "io/loop.h"
 #include "io/resolve.h"
 #include "io/visit.h"
 #include <stdio.h>
@@ -21,7 +22,7 @@ static size_t end_count;
 static struct {
     struct resolver *resolver;
     char servers[SERVERS_BYTES];
-} asking[NODE_WORKERS_MAX];
+} asking[2 * NODE_WORKERS_MAX]; /* by loop: a process may have two nodes */
 
 void outbound_at_stop(void (*end)(void))
 {
@@ -32,8 +33,8 @@ void outbound_at_stop(void (*end)(void))
 struct resolver *outbound_resolver(struct worker *w)
 {
     const char *wanted = setting_text(&s2s_dns_servers);
-    struct resolver **resolver = &asking[worker_index(w)].resolver;
-    char *servers = asking[worker_index(w)].servers;
+    struct resolver **resolver = &asking[loop_index(worker_loop(w))].resolver;
+    char *servers = asking[loop_index(worker_loop(w))].servers;
     const char *given = *wanted != '\0' ? wanted : NULL;
     struct why why;
     enum err e = OK;
@@ -65,7 +66,7 @@ static bool outbound_idle(void *own, struct worker *w)
 static void outbound_end(void *own, struct worker *w)
 {
     (void)own;
-    resolver_destroy(&asking[worker_index(w)].resolver);
+    resolver_destroy(&asking[loop_index(worker_loop(w))].resolver);
 }
 
 const struct edge outbound_edge = {

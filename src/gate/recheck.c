@@ -45,7 +45,7 @@ struct look {
     bool under_way;
 };
 
-static struct look looks[NODE_WORKERS_MAX]; /* each used by its worker */
+static struct look looks[2 * NODE_WORKERS_MAX]; /* by loop: a process may have two nodes */
 
 static struct xstreams *look_streams(const struct look *l)
 {
@@ -151,7 +151,7 @@ static void look_go_on(struct timer *t, struct loop *loop)
 
 static void recheck_changed(struct worker *w, const struct setting *s)
 {
-    struct look *l = &looks[worker_index(w)];
+    struct look *l = &looks[loop_index(worker_loop(w))];
     (void)s;
     if (timer_is_set(&l->timer) && l->peers == LOOK_CLIENTS && !l->under_way)
         timer_set(worker_loop(w), &l->timer, (uint64_t)setting_int(&recheck_every));
@@ -159,7 +159,7 @@ static void recheck_changed(struct worker *w, const struct setting *s)
 
 static void recheck_open(void *own, struct worker *w)
 {
-    struct look *l = &looks[worker_index(w)];
+    struct look *l = &looks[loop_index(worker_loop(w))];
     (void)own;
     *l = (struct look){ .timer = { .fn = look_go_on }, .worker = w };
     timer_set(worker_loop(w), &l->timer, (uint64_t)setting_int(&recheck_every));
@@ -168,7 +168,7 @@ static void recheck_open(void *own, struct worker *w)
 static void recheck_stop(void *own, struct worker *w)
 {
     (void)own;
-    timer_cancel(&looks[worker_index(w)].timer);
+    timer_cancel(&looks[loop_index(worker_loop(w))].timer);
 }
 
 const struct edge recheck_edge = { .name = "recheck", .open = recheck_open, .stop = recheck_stop };

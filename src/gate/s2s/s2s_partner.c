@@ -175,7 +175,7 @@ static uint64_t partner_backoff_ms(const struct partner *p)
 static bool partner_gives_up(const struct partner *p)
 {
     uint64_t failing_ms = (loop_now_us(partner_loop(p)) - p->failing_us) / 1000;
-    return p->hard || failing_ms >= (uint64_t)setting_int(&s2s_retry_for);
+    return p->hard || partner_stopped(p) || failing_ms >= (uint64_t)setting_int(&s2s_retry_for);
 }
 
 /* Anybody can make us ask any domain, so those that are made for it are bounded. */
