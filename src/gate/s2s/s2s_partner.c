@@ -492,8 +492,9 @@ static void partner_load(struct actor *a)
 static bool partner_in_use(const struct actor *a)
 {
     const struct partner *p = (const struct partner *)a;
-    return p->out != NULL || p->find != NULL || timer_is_set(&p->retry) || p->back.on ||
-           p->offer.stream != 0 || p->mail.settled_len > 0 || s2s_mail_waits(&p->mail);
+    bool offered = !a->ended && p->offer.stream != 0; /* nobody finds one that has ended */
+    return p->out != NULL || p->find != NULL || timer_is_set(&p->retry) || p->back.on || offered ||
+           p->mail.settled_len > 0 || s2s_mail_waits(&p->mail);
 }
 
 static uint64_t partner_idle_ms(void) { return 0; }
