@@ -98,6 +98,6 @@ def test_a_component_serves_all_nodes_until_its_node_is_gone(make_server):
     carol.wait("its end", lambda: "far.test" not in items(carol) or None)
     assert "near.test" in items(carol)
     assert carol.error("get", "<query xmlns='urn:x'/>", to="far.test")[0] == \
-        "remote-server-not-found"
+        "remote-server-timeout"  # it is a component of ours, and not there
     carol.send("<message to='x@near.test' id='on'><body>on</body></message>")
     near.expect(f"<message from='{carol}' to='x@near.test' id='on'><body>on</body></message>")
