@@ -389,8 +389,8 @@ static struct revoke_job *job_of(struct revoker *r, slice fingerprint)
     return NULL;
 }
 
-/* What was said holds until there is a newer answer, if nobody waits for that. Who does wait and
- * cannot be told is not told an answer that has ended, unless it is that it is revoked. */
+/* An answer holds until there is a newer one, if nobody waits for that. A connection that waits is
+ * not told an answer that has ended, unless that says "revoked". */
 static enum tls_revoke_end revoke_old(enum tls_revoke_end known, bool ended,
                                       const struct tls_revoke_wait *wait)
 {

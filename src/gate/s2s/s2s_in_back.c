@@ -14,7 +14,7 @@
 
 enum { RING_FIRST = 16 };
 
-/* What was written and is not confirmed. Stanzas are numbered from 1 on, over all pairs. */
+/* Stanzas that were written and are not confirmed, numbered from 1 on, over all pairs. */
 struct in_back {
     struct s2s_in *stream;
     struct pair **ring; /* `cap` slots, a power of two: of which pair each is */

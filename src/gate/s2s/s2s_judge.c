@@ -71,7 +71,7 @@ static void judge_sender(struct s2s_judge *j, struct worker *w, unsigned first, 
     foreign_ask(w, j->lines[at].st, sender_judged, sender_drop, s);
 }
 
-/* What is known on every worker: the addresses. */
+/* Rules about addresses, which every worker knows. */
 static enum stanza_error judge_address(struct worker *w, const struct stanza *st)
 {
     struct refusal why = { .error = SE_POLICY_VIOLATION };
