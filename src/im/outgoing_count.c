@@ -112,7 +112,7 @@ static void count_was_read(void *arg, enum store_result r, const struct store_ba
         count_free(c);
 }
 
-/* What is stored before that id. The ids of a sender rise, so what is written meanwhile is not
+/* Counts the rows before that id. The ids of a sender rise, so what is written meanwhile is not
  * counted twice. */
 static void count_read(struct count *c, slice domain, int64_t sender, uint64_t before)
 {

@@ -12,7 +12,7 @@ struct buf;
 struct tls_crl;
 struct tls_suspect;
 
-/* What is done about revoked certificates beside lists in the trust store, which always count. */
+/* How far revocation is looked into, beside lists in the trust store, which always count. */
 enum tls_revocation {
     TLS_REVOKE_OFF,     /* nothing */
     TLS_REVOKE_STAPLED, /* what the peer shows in its handshake counts */
