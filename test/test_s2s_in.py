@@ -145,7 +145,8 @@ def test_a_component_that_is_not_connected_is_ours(node, authority, gate):
      "'jabber:client'><body>x</body></message></forwarded>"),
     ("<s:error xmlns:s='jabber:server' type='cancel'><gone xmlns='urn:ietf:params:xml:ns:"
      "xmpp-stanzas'/></s:error>", "<error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:"
-     "xmpp-stanzas'/></error>")])
+     "xmpp-stanzas'/></error>"),
+    ("<s:x xmlns:s='jabber:server' xmlns='urn:y'><z/></s:x>", "<x><z xmlns='urn:y'/></x>")])
 def test_content_of_the_stream_is_content_for_clients(node, evil, content, seen):
     alice = node.client("alice")
     evil.secure().external()
