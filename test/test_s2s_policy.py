@@ -276,14 +276,25 @@ def test_the_rules_are_shown_and_the_closest_one_applies(pair):
     assert "no account" in refusal(one, "federation", "set", f"none@{ONE}", "on")
 
 
-def test_contacts_and_rooms_see_a_user_go_who_may_no_longer(pair):
+def befriended(pair, at=ONE):
+    """alice and bob as contacts, and in a room of that domain, which is of one of them."""
     one, other = pair
     alice, bob = one.client("alice"), other.client("bob")
     befriend(alice, bob)
-    room = Room("room", OTHER)
-    room.create(bob, "bob")
-    room.enter(alice, "alice")
-    bob.expect(f"<presence from='{room.jid}/alice' type='-'/>")
+    owner, guest = (alice, bob) if at == ONE else (bob, alice)
+    room = Room("room", at)
+    room.create(owner, str(owner).partition("@")[0])
+    name = str(guest).partition("@")[0]
+    room.enter(guest, name)
+    owner.expect(f"<presence from='{room.jid}/{name}' type='-'/>")
+    for client in alice, bob:
+        client.drain()
+    return alice, bob, room
+
+
+def test_contacts_and_rooms_see_a_user_go_who_may_no_longer(pair):
+    one, _ = pair
+    alice, bob, room = befriended(pair, OTHER)
     one.ctl("federation", "set", alice.bare, "off")
     bob.expect(f"<presence from='{alice}' type='unavailable'/>")
     bob.expect(f"<presence from='{room.jid}/alice' type='unavailable'/>")
@@ -631,20 +642,6 @@ def test_a_domain_that_is_proved_again_and_again_is_tried_no_more_often(node, fo
 
 
 # --- rules that change ---
-
-
-def befriended(pair):
-    """alice and bob as contacts, and bob in a room of ONE."""
-    one, other = pair
-    alice, bob = one.client("alice"), other.client("bob")
-    befriend(alice, bob)
-    room = Room("room", ONE)
-    room.create(alice, "alice")
-    room.enter(bob, "bob")
-    alice.expect(f"<presence from='{room.jid}/bob' type='-'/>")
-    for client in alice, bob:
-        client.drain()
-    return alice, bob, room
 
 
 SHUTS = {
