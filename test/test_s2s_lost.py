@@ -9,9 +9,8 @@ import time
 
 import pytest
 
-from muster import ejabberd, federation, partner, prosody, xml
+from muster import federation, xml
 from muster.client import until
-from muster.partner import OURS, THEIRS
 
 ONE, OTHER = "one.test", "other.test"
 SM = "<sm xmlns='urn:xmpp:sm:3'/>"
@@ -319,10 +318,29 @@ def test_a_planned_restart_loses_nothing_and_repeats_nothing(pair):
     flood(alice, 0, 50)
     hear(bob, 0, 50)
     flood(alice, 50, 100)
+    alice.ping()  # the server has read them: nobody promises what is still in a socket
     one.restart()
     hear(bob, 50, 100)
     until_confirmed(one)
     bob.expect_nothing()
+
+
+def test_a_planned_restart_in_a_flood_loses_and_repeats_nothing_that_was_read(pair):
+    """What the server has not read is the end of the flood, and nothing else is missing."""
+    one, other, wire = pair
+    alice, bob = one.client("alice"), other.client("bob")
+    say(alice, 0)
+    hear(bob, 0, 1)
+    seen = wire.seen
+    flood(alice, 1, 100)
+    until("some are under way", lambda: wire.seen > seen)
+    one.restart()
+    read = stored(one)
+    assert len(read) > 1 and read == list(range(len(read)))
+    hear(bob, 1, len(read))
+    until_confirmed(one)
+    bob.expect_nothing()
+    assert stored(other) == read
 
 
 # --- a server that is away ---
@@ -886,137 +904,6 @@ def test_only_two_silent_streams_make_a_server_one_that_confirms_nothing(node, l
     say(alice, 1)
     until("the next", lambda: second.numbers() == [0, 1])
     until_confirmed(node)
-
-
-# --- servers of other makes ---
-
-
-@pytest.fixture
-def federated(make_server, tmp_path):
-    """A function that starts a server of ours and one of that kind, with a wire to it."""
-    started = []
-
-    def both(kind, **options):
-        if not kind.is_here():
-            pytest.skip("it is not installed, or dnsmasq is not")
-        make = prosody.Prosody if kind is prosody else ejabberd.Ejabberd
-        ours, theirs = partner.start(make_server, tmp_path, make, started, **options)
-        wire = Wire(theirs.s2s_port)
-        federation.route(ours, THEIRS, wire.port)
-        started.append(wire)
-        return ours, theirs, wire
-    yield both
-    for one in reversed(started):
-        getattr(one, "finish", getattr(one, "close", None))()
-
-
-@pytest.mark.parametrize("kind, options", [
-    (prosody, {"more": '"smacks";'}), (prosody, {}), (ejabberd, {})],
-    ids=["Prosody, XEP-0198", "Prosody", "ejabberd"])
-def test_connections_to_other_makes_that_are_cut_lose_nothing(federated, kind, options):
-    ours, theirs, wire = federated(kind, **options)
-    alice, bob = ours.client("alice"), theirs.client("bob")
-    say(alice, 0, to=bob)
-    bob.expect("<message id='m0'/>")
-    until_confirmed(ours)
-    got = []
-
-    def come():
-        bob.pump(0.1)
-        got.extend(int(e.get("id")[1:]) for e in bob.inbox if (e.get("id") or "").startswith("m"))
-        bob.inbox.clear()
-        return set(got) >= set(range(1, 201))
-
-    for n in range(1, 201):
-        seen = wire.seen
-        say(alice, n, to=bob)
-        if n in (60, 120):
-            until("more are under way", lambda seen=seen: wire.seen > seen)
-            wire.say("c")
-    until("all of them", come)
-    first = list(dict.fromkeys(got))
-    assert first == sorted(first)
-    until_confirmed(ours)
-    assert OURS in str(alice)
-
-
-@pytest.mark.parametrize("kind, options", [
-    (prosody, {"more": '"smacks";'}), (prosody, {}), (ejabberd, {})],
-    ids=["Prosody, XEP-0198", "Prosody", "ejabberd"])
-def test_our_server_is_killed_in_a_flood_with_another_make(federated, kind, options):
-    """Both ways: what was acknowledged to a client arrives, in order; so does what the other server
-    sends and counts, but for what it has returned itself. Repeats are those of a crash."""
-    ours, theirs, _ = federated(kind, settings={"ack_timeout": "5s"}, **options)
-    alice, bob = ours.client("alice"), theirs.client("bob")
-    alice.enable_sm()
-    say(alice, 0, to=bob)
-    bob.expect("<message id='m0'/>")
-    say(bob, 1000, to=alice.bare)
-    alice.expect("<message id='m1000'/>")
-    until_confirmed(ours)
-    for n in range(1, 200):
-        say(alice, n, to=bob)
-        say(bob, 1000 + n, to=alice.bare)
-    until("some are acknowledged", lambda: acknowledged(alice) > 20)
-    sure = acknowledged(alice)
-    ours.kill()
-    got, returned = [], set()
-
-    def numbers():
-        bob.pump(0.1)
-        for e in bob.inbox:
-            if (e.get("id") or "").startswith("m"):
-                (returned.add if e.get("type") == "error" else got.append)(int(e.get("id")[1:]))
-        bob.inbox.clear()
-        return got
-    numbers()
-    ours.start()
-    until("all that was acknowledged", lambda: set(range(1, sure)) <= set(numbers()))
-    probe = itertools.count(2000)
-    arrived = []
-
-    def come_back():
-        say(bob, next(probe), to=alice.bare)
-        numbers()
-        arrived[:] = [n for n in stored(ours) if n >= 1000]
-        return any(n >= 2000 for n in arrived)
-    until("the way back", come_back)
-    if options:  # it knows by XEP-0198 what we have not got
-        until("each is here or was returned", lambda: (
-            numbers(), set(range(1000, 1200)) <= {*stored(ours)} | returned)[1])
-    mine = [n for n in stored(ours) if 1000 <= n < 1200]
-    assert mine == sorted(set(mine))  # repeats are known by their origin-ids
-    until_confirmed(ours)  # by pings, if its way back is there
-    numbers()
-    first = list(dict.fromkeys(got))
-    assert first == sorted(first)
-
-
-def test_a_denial_that_another_make_has_not_got_is_said_again(federated):
-    """Its server was killed, and the denial with it: the answer to its probe says it."""
-    ours, theirs, _ = federated(prosody, settings={"retry_for": "0s"})
-    alice, bob = ours.client("alice"), theirs.client("bob")
-    for client in alice, bob:
-        client.result("get", f"<query xmlns='{xml.ROSTER}'/>")
-    bob.send(f"<presence to='{alice.bare}' type='subscribe'/>")
-    alice.expect(f"<presence from='{bob.bare}' type='subscribe'/>")
-    alice.send(f"<presence to='{bob.bare}' type='subscribed'/>")
-    bob.expect(f"<presence from='{alice}'/>")
-    until_subscribed(bob, alice, "to")
-    theirs.kill()
-    alice.send(f"<presence to='{bob.bare}' type='unsubscribed'/>")
-    ours.wait_log("event=s2s.failed")
-    theirs.begin()
-    ours.ctl_run("s2s", "retry", THEIRS)  # unless it has come by itself
-    until_subscribed(theirs.client("bob"), alice, "none")
-
-
-def until_subscribed(client, contact, state):
-    """As the contact list of the client has it, which another server changes later."""
-    until(f"subscription {state}", lambda: [
-        item.get("subscription")
-        for item in client.result("get", f"<query xmlns='{xml.ROSTER}'/>")
-        if item.get("jid") == contact.bare] == [state])
 
 
 def test_a_domain_becomes_a_component_while_a_ping_is_due(node, listener):
