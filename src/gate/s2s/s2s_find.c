@@ -387,7 +387,7 @@ bool s2s_find_go_on(struct s2s_find *f, slice why, bool hard)
 /* Elsewhere. */
 
 /* "[2001:db8::1]" and "192.0.2.1" get the port. */
-static bool find_reads_address(char out[HOST_BYTES], slice host)
+static bool find_reads_address(char out[HOST_BYTES], slice host, uint16_t port)
 {
     union address address;
     if (address_parse(host, &address) && address.any.sa_family != AF_UNIX &&
@@ -395,7 +395,7 @@ static bool find_reads_address(char out[HOST_BYTES], slice host)
         snprintf(out, HOST_BYTES, "%.*s", SLICE_ARG(host));
         return true;
     }
-    int len = snprintf(out, HOST_BYTES, "%.*s:%d", SLICE_ARG(host), PORT);
+    int len = snprintf(out, HOST_BYTES, "%.*s:%d", SLICE_ARG(host), port);
     return len > 0 && len < HOST_BYTES && address_parse(slice_of(out), &address) &&
            address.any.sa_family != AF_UNIX;
 }
@@ -429,7 +429,7 @@ void s2s_find_see_other(struct s2s_find *f, slice text)
     char address[HOST_BYTES];
     slice host = text, digits;
     int64_t port = PORT;
-    bool fixed = text.len < DNS_HOST_BYTES && find_reads_address(address, text);
+    bool fixed = text.len < DNS_HOST_BYTES && find_reads_address(address, text, PORT);
     if (text.len == 0 || text.len >= DNS_HOST_BYTES || f->redirects == REDIRECTS_MAX ||
         f->at >= f->count)
         return;
@@ -590,10 +590,10 @@ struct s2s_find *s2s_find_host(struct s2s_gate *g, struct worker *w, const struc
                                s2s_found_fn *done, void *arg)
 {
     uint16_t port = to->port;
-    union address address;
-    bool fixed = address_parse(to->host, &address) && address.any.sa_family != AF_UNIX;
-    slice host =
-        fixed ? to->host : s2s_ascii(find_split(to->host, &port), loop_scratch(worker_loop(w)));
+    char address[HOST_BYTES];
+    bool fixed = to->host.len < DNS_HOST_BYTES && find_reads_address(address, to->host, port);
+    slice host = fixed ? slice_of(address)
+                       : s2s_ascii(find_split(to->host, &port), loop_scratch(worker_loop(w)));
     struct s2s_find *f = find_new(g, w, host, slice_of(""), done, arg);
     f->planned = true;
     struct find_step *s = host.len > 0 ? find_insert(f, 0, host, 0) : NULL;

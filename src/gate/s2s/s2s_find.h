@@ -41,7 +41,7 @@ bool s2s_find_waits(const struct s2s_find *f); /* for its turn */
 void s2s_find_watch(struct s2s_find *f, s2s_find_told_fn *told);
 /* A host in place of what routes and the DNS say of a domain. */
 struct s2s_find_at {
-    slice host;    /* HOST, HOST:PORT or ADDRESS:PORT */
+    slice host;    /* HOST or ADDRESS, with :PORT or without; IPv6 in brackets */
     uint16_t port; /* where none is given */
     bool tls;      /* it begins at once */
 };
