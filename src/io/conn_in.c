@@ -138,14 +138,13 @@ static bool header_input(struct conn *c, char *ptr, size_t len)
     return len == 0 || conn_input(c, ptr, len);
 }
 
-/* So that a storm of handshakes leaves the loop time for the others (architecture §9). */
-static bool may_handshake(struct conn_local *l)
+bool conn_may_handshake(struct conn_local *l, uint32_t *count)
 {
     if (l->handshake_tick != l->loop->tick) {
         l->handshake_tick = l->loop->tick;
-        l->handshakes = 0;
+        l->handshakes = l->hellos = 0;
     }
-    return l->handshakes++ < CONN_HANDSHAKES_MAX;
+    return (*count)++ < CONN_HANDSHAKES_MAX;
 }
 
 static size_t conn_in_read_room(const struct conn *c)
@@ -176,7 +175,7 @@ void conn_readable(struct conn *c)
 {
     struct conn_local *l = conn_local(c->loop);
     char *ptr = l->read + CONN_HEADROOM;
-    if (c->state == CONN_HANDSHAKE && !may_handshake(l))
+    if (c->state == CONN_HANDSHAKE && !conn_may_handshake(l, &l->handshakes))
         return; /* still readable at the next poll */
     if (c->state == CONN_OPEN && c->in_len >= c->limits->input_bytes) {
         conn_fail(c, "input limit reached"); /* the owner saw it all and can use none of it */

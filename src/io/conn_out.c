@@ -202,7 +202,7 @@ void conn_commit(struct conn *c, size_t bytes)
     conn_out_added(c, bytes);
 }
 
-static void conn_out_block(struct conn *c)
+void conn_out_block(struct conn *c)
 {
     c->blocked = true;
     conn_poll(c, c->source.events | EPOLLOUT);

@@ -39,7 +39,7 @@ enum {
     CONN_SMALL_FREE_MAX = 64, /* chunks kept for the next tick */
     CONN_LARGE_FREE_MAX = 16,
     CONN_IOV_MAX = 64,
-    CONN_HANDSHAKES_MAX = 2, /* steps a tick; one takes 1 to 2 ms */
+    CONN_HANDSHAKES_MAX = 2, /* steps a tick, and first words of clients; one takes 1 to 2 ms */
     CONN_CLOSE_MS = 5000,    /* to flush */
     CONN_LINGER_MS = 1000
 };
@@ -65,7 +65,8 @@ struct conn_local {
     struct list dead;  /* by conn.todo */
     struct conn_free small, large;
     uint64_t handshake_tick;
-    uint32_t handshakes; /* steps in that tick */
+    uint32_t handshakes; /* steps in that tick, */
+    uint32_t hellos;     /* and first words of clients */
     size_t cipher_len;
     char *sink; /* what conn_reserve() gives after the end */
     size_t sink_cap;
@@ -142,11 +143,16 @@ void conn_drop_kept(struct conn *c);
 void conn_mark_dirty(struct conn *c);
 void conn_flush(struct conn *c); /* writes what the socket takes; no callbacks */
 void conn_flush_and_tell(struct conn *c);
+void conn_out_block(struct conn *c); /* the next flush is that after EPOLLOUT */
 void conn_chunk_free(struct conn_chunk *k);
 void conn_out_advance(struct conn *c, size_t bytes); /* written: gives chunks back */
 /* Bytes the socket took. Less than given: it is full and EPOLLOUT awaited, or the connection
  * failed. */
 size_t conn_send(struct conn *c, const struct iovec *iov, size_t count, size_t bytes);
+
+/* So that a storm of handshakes leaves the loop time for the others (architecture §9).
+ * count: `handshakes` or `hellos` of l; it counts the step if it may be made in this tick. */
+bool conn_may_handshake(struct conn_local *l, uint32_t *count);
 
 /* conn_tls.c */
 struct conn_tls *conn_tls_create(struct tls_ctx *ctx);

@@ -420,7 +420,10 @@ void conn_tls_flush(struct conn *c)
 
     conn_tls_push(c);
     if (c->state == CONN_HANDSHAKE && c->tls->ssl != NULL && SSL_in_before(c->tls->ssl)) {
-        (void)conn_tls_handshake(c); /* the first words of a client */
+        if (conn_may_handshake(l, &l->hellos))
+            (void)conn_tls_handshake(c); /* the first words of a client */
+        else
+            conn_out_block(c);
         return;
     }
     errors_clear();

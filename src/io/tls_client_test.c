@@ -1,6 +1,6 @@
 /* Both ends of a connection are ours: a server with a chain of its own, and a client. */
 #include "base/arena.h"
-#include "io/conn.h"
+#include "io/conn_private.h"
 #include "io/test_bed.h"
 #include "io/test_certs.h"
 #include "io/tls_client.h"
@@ -172,6 +172,40 @@ static void ends_close(struct ends *e)
     }
     bed_run(e->loop, are_closed, e);
     loop_destroy(&e->loop);
+}
+
+/* At most CONN_HANDSHAKES_MAX clients begin in a tick, and all get their turn. */
+static void test_a_storm_of_clients(void **state)
+{
+    enum { STORM = 20 };
+    struct ends e;
+    struct side side[STORM] = { 0 };
+    int fd[STORM][2];
+    size_t begun = 0;
+    (void)state;
+    ends_open(&e);
+    for (size_t i = 0; i < STORM; i++) {
+        bed_pair(fd[i]);
+        side[i].ends = &e;
+        side[i].conn = conn_create(e.loop, fd[i][1], NULL, 0, NULL, &limits);
+        conn_start_tls_client(side[i].conn, &e.call);
+        conn_start(side[i].conn, &ops, &side[i]);
+    }
+    bed_ticks(e.loop, 1); /* it flushes twice: before the poll, and behind it */
+    for (size_t i = 0; i < STORM; i++)
+        begun += bed_readable(&fd[i][0]);
+    assert_int_equal(begun, 2 * CONN_HANDSHAKES_MAX);
+    bed_ticks(e.loop, STORM / CONN_HANDSHAKES_MAX);
+    for (size_t i = 0; i < STORM; i++) {
+        assert_true(bed_readable(&fd[i][0]));
+        conn_abort(side[i].conn);
+    }
+    bed_ticks(e.loop, 1);
+    for (size_t i = 0; i < STORM; i++) {
+        assert_int_equal(side[i].closed, 1);
+        close(fd[i][0]);
+    }
+    loop_destroy(&e.loop);
 }
 
 static void test_at_once(void **state)
@@ -681,6 +715,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_at_once),
+        cmocka_unit_test(test_a_storm_of_clients),
         cmocka_unit_test(test_after_starttls),
         cmocka_unit_test(test_the_chain_is_shown),
         cmocka_unit_test(test_what_is_not_verified),
