@@ -405,3 +405,42 @@ def test_probes_of_many_contacts_find_room_for_all(make_server, tmp_path):
     alice.expect_nothing("<presence type='unavailable'/>")
     alice.expect_nothing("<presence type='error'/>")
     wire.close()
+
+
+SMALL = {"s2s.queue-stanzas": "5", "s2s.unacked-max": "10", "s2s.resume-for": "none",
+         "s2s.bidi": "off"}
+
+
+def crowd_of(one, other, alice, count):
+    """Clients of the other server, who see alice and are seen by her."""
+    friends = []
+    for n in range(count):
+        other.add_user(f"u{n}", domain=OTHER)
+        friends.append(other.client(f"u{n}"))
+        across.befriend(alice, friends[-1])
+    return friends
+
+
+def test_presence_of_the_server_that_finds_no_room_is_sent_again(make_server, tmp_path):
+    """Probes and broadcast presence: no client hears of an error, and all contacts are seen. Who
+    sends presence to an address hears that it was not sent."""
+    one, other = across.start(make_server, tmp_path, settings={**LATE, **SMALL}, why=WHY)
+    wire = Wire(other.s2s_port)
+    across.route(one, OTHER, wire.port)
+    alice = one.client("alice")
+    friends = crowd_of(one, other, alice, 10)
+    one.ctl("s2s", "close", OTHER)
+    wire.say("f")
+    second = one.client("alice", "second")
+    alice.expect(f"<presence from='{second}'/>")
+    for bare in f"dave@{OTHER}", friends[0].bare:
+        alice.send(f"<presence to='{bare}' id='own'/>")
+        alice.expect(f"<presence from='{bare}' type='error' id='own'><error type='wait'>"
+                     f"<resource-constraint xmlns='{xml.STANZA_ERROR}'/></error></presence>")
+    wire.say("-")
+    for friend in friends:
+        second.expect(f"<presence from='{friend}' type='-'/>")
+        friend.expect(f"<presence from='{second}' type='-'/>")
+    for client in alice, second:
+        client.expect_nothing("<presence type='error'/>")
+    wire.close()

@@ -252,6 +252,31 @@ static bool is_out_of_room(const struct stanza *st)
            stanza_error_find(condition.name) == SE_RESOURCE_CONSTRAINT;
 }
 
+static bool is_of_directed(const struct account *a, const struct stanza *error)
+{
+    const struct session *s =
+        account_session(a, slice_from(stanza_to(error), error->to_bare_len + 1u));
+    return s != NULL && presence_is_sent(s, stanza_from_bare(error));
+}
+
+/* What the server has sent for an account found no room: probes, answers to probes, its broadcast
+ * presence (RFC 6121 §4.2.2, §4.3). No client waits for an answer to these, and it would take the
+ * error for a contact that has gone (§4.2.3); so they are sent again. The sender of directed
+ * presence hears of it. A request goes out from the bare JID (§3.1.2): the user waits for its
+ * answer, unless requests are being repeated. true: no client is told. */
+static bool contact_found_no_room(struct account *a, const struct stanza *st)
+{
+    struct errands *errands = contacts_worker_of(a->worker)->errands;
+    slice contact = stanza_from_bare(st);
+    if (stanza_to_is_bare(st))
+        return errands_again(errands, a->jid, contact);
+    if (is_of_directed(a, st) || !abroad_is(a->worker, jid_split(contact).domain) ||
+        !(roster_sees(a, contact) || roster_is_seen(a, contact)))
+        return false;
+    errands_refused(errands, a->jid, contact);
+    return true;
+}
+
 /* Of those that may speak, one is forgotten for another. */
 static void spoken_note(struct contacts_worker *cw, slice domain, slice local)
 {
@@ -284,8 +309,8 @@ static enum verdict contacts_block(struct account *a, const struct stanza *st, s
         abroad_is(a->worker, domain) && roster_find(a->roster, stanza_from_bare(st)) != NULL)
         spoken_note(cw, domain, jid_split(a->jid).domain); /* its contact may be new */
     if (st->kind == STANZA_PRESENCE && st->type == TYPE_ERROR && is_out_of_room(st) &&
-        errands_again(cw->errands, a->jid, stanza_from_bare(st)))
-        return DROP; /* else a contact that was not asked would seem to have gone */
+        contact_found_no_room(a, st))
+        return DROP;
     if (st->kind != STANZA_PRESENCE || st->type > TYPE_UNAVAILABLE ||
         st->from_len == st->from_bare_len || !abroad_is(a->worker, domain))
         return PASS;

@@ -15,12 +15,14 @@
 #include "xmpp/subscription.h"
 
 enum {
-    AT_ONCE = 500,     /* errands in one go */
-    PAUSE_MS = 100,    /* before the next */
-    WIDE_MS = 1000,    /* a server that has just started connects first */
-    PING_MS = 5000,    /* for the answer behind a portion: some servers give none */
-    AGAIN_MS = 1000,   /* after a portion that found no room */
-    REFUSALS_MAX = 100 /* such portions in a row; then what is refused is not done again */
+    AT_ONCE = 500,       /* errands in one go */
+    PAUSE_MS = 100,      /* before the next */
+    WIDE_MS = 1000,      /* a server that has just started connects first */
+    PING_MS = 5000,      /* for the answer behind a portion: some servers give none */
+    AGAIN_MS = 1000,     /* after a portion that found no room */
+    REFUSALS_MAX = 100,  /* such portions in a row; then what is refused is not done again */
+    LATE_MAX = 100,      /* the same for refusals outside of portions */
+    QUIET_MS = 10 * 1000 /* without any of them; then they are counted anew */
 };
 
 struct errand {
@@ -37,6 +39,8 @@ struct lane {
     bool busy;         /* a portion is under way */
     bool refused;      /* some of it found no room */
     uint8_t refusals;
+    uint8_t late;       /* at most LATE_MAX: how often refusals outside of portions came */
+    bool quiet;         /* nothing is to be done: it stays, until `again`, for that count */
     struct ask *ask;    /* the ping behind the portion */
     struct timer again; /* then it is ready */
     uint16_t domain_len, local_len;
@@ -49,6 +53,7 @@ struct errands {
     struct list ready; /* lanes whose turn it is */
     struct list wide;  /* for all contacts of an account */
     uint32_t count;
+    bool stopped;
     struct timer run;
 };
 
@@ -122,6 +127,13 @@ static struct lane *lane_get(struct errands *all, slice domain, slice local)
     return l;
 }
 
+static void lane_rouse(struct lane *l)
+{
+    if (l->quiet)
+        timer_cancel(&l->again);
+    l->quiet = false;
+}
+
 static struct errand *errand_make(struct errands *all, slice account, slice contact)
 {
     ensure(account.len > 0 && account.len <= JID_MAX && contact.len <= JID_MAX);
@@ -145,6 +157,7 @@ static void errand_free(struct errands *all, struct errand *e)
 static void errand_put(struct errands *all, slice account, slice contact)
 {
     struct lane *l = lane_get(all, jid_split(contact).domain, jid_split(account).domain);
+    lane_rouse(l);
     list_append(&l->errands, &errand_make(all, account, contact)->node);
     lane_is_ready(l);
 }
@@ -163,7 +176,22 @@ void errands_add(struct errands *all, slice account, slice contact)
 
 bool errands_wait(const struct errands *all, slice domain, slice local)
 {
-    return lane_find(all, domain, local) != NULL;
+    const struct lane *l = lane_find(all, domain, local);
+    return l != NULL && !l->quiet;
+}
+
+static bool lane_ends_with(const struct lane *l, slice account, slice contact)
+{
+    const struct errand *last = CONTAINER_OF(l->errands.prev, const struct errand, node);
+    return !list_empty(&l->errands) && slice_eq(errand_account(last), account) &&
+           slice_eq(errand_contact(last), contact);
+}
+
+/* An errand has several stanzas, and each may be refused. */
+static void errand_put_once(struct errands *all, const struct lane *l, slice account, slice contact)
+{
+    if (!lane_ends_with(l, account, contact))
+        errand_put(all, account, contact);
 }
 
 bool errands_again(struct errands *all, slice account, slice contact)
@@ -172,13 +200,29 @@ bool errands_again(struct errands *all, slice account, slice contact)
     if (l == NULL || !l->busy || l->refusals >= REFUSALS_MAX || all->count >= ERRANDS_MAX)
         return false;
     l->refused = true;
-    if (!list_empty(&l->errands)) { /* an errand has several stanzas */
-        const struct errand *last = CONTAINER_OF(l->errands.prev, const struct errand, node);
-        if (slice_eq(errand_account(last), account) && slice_eq(errand_contact(last), contact))
-            return true;
-    }
-    errand_put(all, account, contact);
+    errand_put_once(all, l, account, contact);
     return true;
+}
+
+static void lane_is_late(struct lane *l)
+{
+    ensure(!l->busy && !l->quiet && l->late < LATE_MAX);
+    if (list_linked(&l->ready) || timer_is_set(&l->again))
+        return;
+    l->late++;
+    timer_set(worker_loop(l->all->worker), &l->again, AGAIN_MS);
+}
+
+void errands_refused(struct errands *all, slice account, slice contact)
+{
+    if (all->stopped || errands_again(all, account, contact) || all->count >= ERRANDS_MAX)
+        return;
+    struct lane *l = lane_get(all, jid_split(contact).domain, jid_split(account).domain);
+    if (l->busy || l->late >= LATE_MAX)
+        return;
+    lane_rouse(l);
+    lane_is_late(l);
+    errand_put_once(all, l, account, contact);
 }
 
 /* Doing them. */
@@ -251,6 +295,24 @@ static void lane_free(struct lane *l)
     mem_free(&l);
 }
 
+static void lane_rest(struct lane *l)
+{
+    ensure(l->late > 0);
+    l->quiet = true;
+    timer_set(worker_loop(l->all->worker), &l->again, QUIET_MS);
+}
+
+/* Nothing is left to be done. A server that refuses everything later than a portion lasts would be
+ * asked for ever if that were not remembered. */
+static void lane_end(struct lane *l)
+{
+    ensure(!l->busy && list_empty(&l->errands));
+    if (l->late == 0 || l->quiet)
+        lane_free(l);
+    else
+        lane_rest(l);
+}
+
 /* A portion; how many it has. */
 static unsigned lane_go(struct lane *l)
 {
@@ -275,7 +337,7 @@ static unsigned lane_go(struct lane *l)
     } else {
         l->busy = false;
         if (list_empty(&l->errands))
-            lane_free(l);
+            lane_end(l);
         else
             lane_is_ready(l);
     }
@@ -315,6 +377,7 @@ struct errands *errands_create(struct worker *w)
 void errands_stop(struct errands *all)
 {
     struct lane *l;
+    all->stopped = true;
     timer_cancel(&all->run);
     for (uint32_t i = 0; (l = map_next(&all->lanes, &i)) != NULL;) {
         timer_cancel(&l->again);

@@ -216,8 +216,12 @@ enum routed presence_to_account(struct account *a, struct stanza *st, struct ori
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
     ensure(account_here(a));
     ensure(a->state == ACTOR_READY);
-    presence_probe_answered(a, st);
+    bool is_error = st->type == TYPE_ERROR; /* whose features ask what it was sent for */
+    if (!is_error)
+        presence_probe_answered(a, st);
     enum verdict v = stage_block(a, st, &why);
+    if (is_error)
+        presence_probe_answered(a, st);
     st = foreign_pass(st, &why);
     switch (v) {
     case REFUSE:
