@@ -237,6 +237,8 @@ static void life_open(struct worker *w) { edges_open(w->node, w); }
 static void life_stopping(struct worker *w) { w->stopping = true; }
 static void life_stop(struct worker *w) { edges_stop(w->node, w); }
 
+static void life_end_timers(struct worker *w) { loop_end_timers(w->loop); }
+
 /* For node_at_rest(). */
 static void life_count(struct worker *w)
 {
@@ -255,13 +257,15 @@ enum life_step {
     LIFE_STOPPING,
     LIFE_STOP,
     LIFE_COUNT,
-    LIFE_SAVE
+    LIFE_SAVE,
+    LIFE_END_TIMERS
 };
 static void (*const life_steps[])(struct worker *w) = {
-    [LIFE_REPLAY] = life_replay,        [LIFE_RESTORE] = life_restore,
-    [LIFE_END_REST] = restart_end_rest, [LIFE_OPEN] = life_open,
-    [LIFE_STOPPING] = life_stopping,    [LIFE_STOP] = life_stop,
-    [LIFE_SAVE] = restart_save,         [LIFE_COUNT] = life_count,
+    [LIFE_REPLAY] = life_replay,         [LIFE_RESTORE] = life_restore,
+    [LIFE_END_REST] = restart_end_rest,  [LIFE_OPEN] = life_open,
+    [LIFE_STOPPING] = life_stopping,     [LIFE_STOP] = life_stop,
+    [LIFE_SAVE] = restart_save,          [LIFE_COUNT] = life_count,
+    [LIFE_END_TIMERS] = life_end_timers,
 };
 
 static void life_run(struct worker *w, void *message, const struct message_from *from)
@@ -338,8 +342,8 @@ enum err nodes_start(struct node *const *nodes, unsigned count, struct why *why)
 enum err node_start(struct node *n, struct why *why) { return nodes_start(&n, 1, why); }
 
 /* The end: 1. edges stop (accepts, reads; streams are closed), 2. sessions that may resume are
- * saved and the store commits, 3. loops stop. The caller closes the store afterwards, which commits
- * the rest. */
+ * saved and the store commits, 3. timers end, so that nothing begins any more, 4. loops stop. The
+ * caller closes the store afterwards, which commits the rest. */
 
 static bool node_is_idle(struct node *n)
 {
@@ -375,6 +379,13 @@ static bool all_at_rest(struct node *const *nodes, unsigned count)
     return true;
 }
 
+static void wait_for_rest(struct node *const *nodes, unsigned count, uint64_t at_most_us)
+{
+    uint64_t until_us = clock_mono_us() + at_most_us;
+    while (!all_at_rest(nodes, count) && clock_mono_us() < until_us)
+        wait_a_moment();
+}
+
 static void node_end(struct node *n)
 {
     work_pool_end(n->work); /* while there are loops to take back what runs now */
@@ -386,16 +397,16 @@ static void node_end(struct node *n)
 
 void nodes_stop(struct node *const *nodes, unsigned count)
 {
-    enum { REST_US = 2000000 };
+    enum { REST_US = 2000000, LAST_US = 500000 };
     everywhere_of(nodes, count, LIFE_STOPPING);
     for (unsigned i = 0; i < count; i++) {
         everywhere(nodes[i], LIFE_STOP);
         work_pool_skip(nodes[i]->work); /* nobody waits for what has not begun */
     }
-    uint64_t until_us = clock_mono_us() + REST_US;
-    while (!all_at_rest(nodes, count) && clock_mono_us() < until_us)
-        wait_a_moment();
+    wait_for_rest(nodes, count, REST_US);
     everywhere_of(nodes, count, LIFE_SAVE);
+    everywhere_of(nodes, count, LIFE_END_TIMERS);
+    wait_for_rest(nodes, count, LAST_US); /* what timers have begun meanwhile is told its end */
     for (unsigned i = 0; i < count; i++)
         node_end(nodes[i]);
 }

@@ -188,7 +188,7 @@ static int sleep_ms(struct loop *loop)
 {
     if (!list_empty(&loop->deferred) || !list_empty(&loop->flushes))
         return 0;
-    int ms = wheel_wait_ms(&loop->wheel, loop->now_us);
+    int ms = loop->timers_ended ? -1 : wheel_wait_ms(&loop->wheel, loop->now_us);
     atomic_store(&loop->sleeping, 1);
     if (atomic_load(&loop->posted) != NULL || atomic_load(&loop->stopped) != 0)
         return 0;
@@ -222,6 +222,12 @@ static void dispatch_events(struct loop *loop)
     loop->event_at = loop->event_count = 0;
 }
 
+void loop_end_timers(struct loop *loop)
+{
+    ensure(here == loop);
+    loop->timers_ended = true;
+}
+
 void loop_run(struct loop *loop)
 {
     ensure(here == NULL);
@@ -229,11 +235,13 @@ void loop_run(struct loop *loop)
     run_work(loop); /* what was set up before */
     while (atomic_load_explicit(&loop->stopped, memory_order_relaxed) == 0) {
         poll_events(loop);
-        wheel_advance(loop, &loop->wheel);
+        if (!loop->timers_ended)
+            wheel_advance(loop, &loop->wheel);
         dispatch_events(loop);
         run_work(loop);
     }
     run_work(loop); /* what the last tick left, so that everything begun is told its end */
     atomic_store(&loop->stopped, 0);
+    loop->timers_ended = false;
     here = NULL;
 }

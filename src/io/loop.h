@@ -13,6 +13,9 @@ struct loop *loop_create(unsigned index); /* index: 0..; for logs and frames */
 void loop_destroy(struct loop **loop);
 void loop_run(struct loop *loop);  /* until loop_stop(); sets loop_here() */
 void loop_stop(struct loop *loop); /* any thread */
+/* Until loop_run() returns, no timer fires any more: for the end, when nobody is to begin anything.
+ */
+void loop_end_timers(struct loop *loop);
 unsigned loop_index(const struct loop *loop);
 struct loop *loop_here(void); /* of this thread; NULL on helper threads */
 

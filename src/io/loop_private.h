@@ -56,6 +56,7 @@ struct loop {
     _Atomic(struct loop_post *) posted; /* newest first */
     _Atomic int sleeping; /* in epoll_wait, or about to be; who clears it writes wake_fd */
     _Atomic int stopped;
+    bool timers_ended;
     _Atomic uint64_t bypasses; /* of loop_bypasses() */
 };
 

@@ -99,6 +99,13 @@ static void mail_settled_remove(struct s2s_mail *m, uint32_t count)
     }
 }
 
+/* When this server is stopped, there may be no time left for others to come. */
+static bool mail_settles_at_once(const struct s2s_mail *m)
+{
+    struct worker *w = partner_worker(m->partner);
+    return s2s_worker(partner_gate(m->partner), w)->out.stopped;
+}
+
 static void mail_settle_ends(struct s2s_mail *m)
 {
     if (!m->told || m->page != NULL || m->judge != NULL || m->old_page != NULL)
@@ -109,6 +116,8 @@ static void mail_settle_ends(struct s2s_mail *m)
     m->telling = 0;
     if (m->settled_len > 0)
         timer_set(mail_loop(m), &m->settle, SETTLE_MS);
+    if (!m->tell_failed && mail_settles_at_once(m))
+        s2s_mail_write(m);
 }
 
 static void mail_settle_told(void *arg, enum err e)
@@ -165,7 +174,7 @@ void s2s_mail_confirmed(struct s2s_mail *m, const struct outgoing_id *id)
         m->settled = mem_realloc(m->settled, m->settled_cap * sizeof *m->settled);
     }
     m->settled[m->settled_len++] = *id;
-    if (m->settled_len - m->telling >= SETTLE_MANY)
+    if (m->settled_len - m->telling >= SETTLE_MANY || mail_settles_at_once(m))
         s2s_mail_write(m);
     else if (!timer_is_set(&m->settle) && m->telling == 0)
         timer_set(mail_loop(m), &m->settle, SETTLE_MS);
