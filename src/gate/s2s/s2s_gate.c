@@ -31,7 +31,7 @@ bool s2s_federates(struct worker *w, slice local)
     return setting_int(policy_of(w, local)) != S2S_OFF;
 }
 
-bool s2s_pair(struct worker *w, slice local, slice remote)
+bool s2s_policy_allows(struct worker *w, slice local, slice remote)
 {
     bool listed;
     ensure(local.len > 0);

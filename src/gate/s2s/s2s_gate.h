@@ -84,7 +84,7 @@ bool s2s_is_ours(struct worker *w, slice domain);
 bool s2s_federates(struct worker *w, slice local);
 /* Whether the policy lets a domain of ours and this foreign one exchange stanzas, and no route
  * blocks it: the rule of this edge. */
-bool s2s_pair(struct worker *w, slice local, slice remote);
+bool s2s_policy_allows(struct worker *w, slice local, slice remote);
 /* The same by the rules of all features. */
 bool s2s_may(struct worker *w, slice local, slice remote);
 /* A foreign domain, by its name, that the policy lets speak with that one of ours. */

@@ -296,6 +296,6 @@ const struct feature s2s_feature = {
     .logs = (struct log_area *const[]){ &log_s2s, NULL },
     .messages = s2s_messages,
     .stage.check = s2s_check,
-    .foreign.pair = s2s_pair,
+    .foreign.pair = s2s_policy_allows,
     .foreign.changed = s2s_pairs_changed,
 };
