@@ -1,5 +1,6 @@
 """What a server of ours has acknowledged reaches the other server: over streams that break, servers
 that are killed, and domains that are away for long."""
+import contextlib
 import itertools
 import re
 import select
@@ -842,6 +843,35 @@ def test_a_stanza_that_breaks_connections_goes_back_and_its_neighbours_arrive(no
     assert broken[-2:] == [[3], [3]]  # alone, and before that behind what was confirmed
     assert len(broken) > 3
     until_confirmed(node)
+
+
+def test_a_stanza_that_breaks_connections_is_found_behind_senders_who_always_wait(node, listener):
+    """What is not confirmed goes back to the database after each failure, and is read by sender."""
+    node.ctl("set", "s2s.retry-for", "0s")
+    for name in ("carol", "dora", "eve"):
+        node.add_user(name)
+    clients = [node.client(name) for name in ("alice", "carol", "dora", "eve")]
+    say(clients[-1], 0, more=POISON)
+    listener.sock.settimeout(1)
+    numbers, errors, readers = itertools.count(1), [], []
+    end = time.monotonic() + 30
+    while not errors:
+        assert time.monotonic() < end, [r.numbers() for r in readers]
+        for client in clients:
+            say(client, next(numbers))
+            client.pump(0.02)
+        errors = [e for c in clients for e in c.inbox if e.get("type") == "error"]
+        if not readers or readers[-1].ended:
+            with contextlib.suppress(TimeoutError):  # the next attempt comes later
+                readers.append(read_join(listener, breaks=True))
+    assert [e.get("id") for e in errors] == ["m0"]
+    assert condition(errors[0]) == "not-acceptable"
+    if POISON in readers[-1].text:
+        listener.sock.settimeout(30)
+        readers.append(read_join(listener))
+    until_confirmed(node)
+    came = [n for r in readers for n in r.numbers()]
+    assert set(range(1, next(numbers))) <= set(came)
 
 
 # --- without XEP-0198 ---

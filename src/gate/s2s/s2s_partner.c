@@ -515,6 +515,7 @@ static void partner_unload(struct actor *a)
     s2s_mail_fini(&p->mail);
     partner_drop_replies(p);
     s2s_unacked_fini(&p->unacked);
+    partner_watch_none(p);
     s2s_flow_drop(&p->flow);
     mem_free(&p->session);
     mem_free(&p);

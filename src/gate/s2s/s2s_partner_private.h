@@ -92,6 +92,10 @@ struct partner {
         const void *st;  /* of one that is not stored; compared only */
         uint8_t streams; /* at most PARTNER_SUSPECT_MAX */
     } suspect; /* the oldest when a server that gets one at a time ended its streams for that */
+    struct outgoing_id *watched; /* stored ones that were written to a stream that ended for one of
+                                  * them, perhaps; room for WATCHED_MAX; NULL: none */
+    uint32_t watched_len;
+    uint64_t watched_us;                       /* loop time until which care lasts for them */
     struct stanza *reply[PARTNER_REPLIES_MAX]; /* wait for the next stream, and go first */
     char *session;                             /* to be resumed (XEP-0198 §5); NULL: none */
     uint16_t remote_len, local_len;

@@ -43,6 +43,12 @@ const struct s2s_sent *s2s_unacked_first(const struct s2s_unacked *q)
     return q->len == 0 ? NULL : slot(q, 0);
 }
 
+const struct s2s_sent *s2s_unacked_at(const struct s2s_unacked *q, uint32_t n)
+{
+    ensure(n < q->len);
+    return slot(q, n);
+}
+
 const struct s2s_sent *s2s_unacked_write(struct s2s_unacked *q)
 {
     return q->written == q->len ? NULL : slot(q, q->written++);

@@ -31,6 +31,7 @@ void s2s_unacked_push(struct s2s_unacked *q, const struct s2s_sent *s);
 void s2s_unacked_push_next(struct s2s_unacked *q, const struct s2s_sent *s);
 /* The oldest; NULL: there is none. */
 const struct s2s_sent *s2s_unacked_first(const struct s2s_unacked *q);
+const struct s2s_sent *s2s_unacked_at(const struct s2s_unacked *q, uint32_t n); /* 0: the oldest */
 /* The next that is to be written, which counts as written then; NULL: all are. */
 const struct s2s_sent *s2s_unacked_write(struct s2s_unacked *q);
 static inline uint32_t s2s_unacked_count(const struct s2s_unacked *q)
