@@ -56,9 +56,10 @@ static int64_t reply_length(slice fields, size_t body_max)
     return length;
 }
 
-/* Bytes up to behind the empty line; 0: it has not come. */
-static size_t reply_head_len(slice all)
+/* Bytes up to behind the empty line; 0: it has not come within `max`. */
+static size_t reply_head_len(slice all, size_t max)
 {
+    all.len = all.len < max ? all.len : max;
     for (size_t i = 0; i + 1 < all.len; i++) {
         if (all.ptr[i] != '\n')
             continue;
@@ -70,31 +71,31 @@ static size_t reply_head_len(slice all)
     return 0;
 }
 
-/* Without answers like "100 Continue", of which any number may come first (RFC 9110 §15.2). */
-static slice reply_final(slice all)
+/* The length of the final head, behind answers like "100 Continue", which may come first (RFC 9110
+ * §15.2) and are cut off; 0: it has not come. All heads share one limit, as each part that comes
+ * makes us read them again. */
+static size_t reply_final(slice *all, size_t *max)
 {
     size_t head;
     unsigned status;
     slice line, rest;
-    while ((head = reply_head_len((slice){
-                all.ptr, all.len < HTTP_REPLY_HEAD_MAX ? all.len : HTTP_REPLY_HEAD_MAX })) > 0) {
-        slice_cut((slice){ all.ptr, head }, '\n', &line, &rest);
+    while ((head = reply_head_len(*all, *max)) > 0) {
+        slice_cut((slice){ all->ptr, head }, '\n', &line, &rest);
         if (!reply_status(line, &status) || status >= 200 || status == 101)
             break;
-        all = slice_from(all, head);
+        *all = slice_from(*all, head);
+        *max -= head;
     }
-    return all;
+    return head;
 }
 
 enum http_reply_end http_reply_read(struct http_reply *out, slice all, bool ended, size_t body_max)
 {
-    all = reply_final(all);
     slice line, fields;
-    size_t head = reply_head_len(
-        (slice){ all.ptr, all.len < HTTP_REPLY_HEAD_MAX ? all.len : HTTP_REPLY_HEAD_MAX });
+    size_t max = HTTP_REPLY_HEAD_MAX, head = reply_final(&all, &max);
     *out = (struct http_reply){ 0 };
     if (head == 0)
-        return ended || all.len >= HTTP_REPLY_HEAD_MAX ? HTTP_REPLY_BAD : HTTP_REPLY_MORE;
+        return ended || all.len >= max ? HTTP_REPLY_BAD : HTTP_REPLY_MORE;
     slice_cut((slice){ all.ptr, head }, '\n', &line, &fields);
     int64_t length = reply_length(fields, body_max);
     if (!reply_status(line, &out->status) || length == -2)

@@ -5,7 +5,7 @@
 #include "base/slice.h"
 #include <stdbool.h>
 
-enum { HTTP_REPLY_HEAD_MAX = 16 << 10 };
+enum { HTTP_REPLY_HEAD_MAX = 16 << 10 /* with answers like "100 Continue" before it */ };
 
 enum http_reply_end {
     HTTP_REPLY_MORE, /* bytes are missing */

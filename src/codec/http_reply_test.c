@@ -56,6 +56,26 @@ static void refuses_others(void **state)
         assert_int_equal(reads(bad[i], true, &r), HTTP_REPLY_BAD);
 }
 
+/* "100 Continue" so often, and then the answer: each part that comes is read from the start. */
+static enum http_reply_end continues(size_t count, bool ended)
+{
+    static const char one[] = "HTTP/1.1 100 C\r\n\r\n", last[] = "HTTP/1.1 200 OK\r\n\r\nhallo";
+    static char text[2 * HTTP_REPLY_HEAD_MAX];
+    struct http_reply r;
+    size_t len = 0;
+    for (; count > 0; count--, len += sizeof one - 1)
+        memcpy(text + len, one, sizeof one - 1);
+    memcpy(text + len, last, sizeof last);
+    return reads(text, ended, &r);
+}
+
+static void limits_what_comes_before(void **state)
+{
+    (void)state;
+    assert_int_equal(continues(HTTP_REPLY_HEAD_MAX / 18 - 2, true), HTTP_REPLY_DONE);
+    assert_int_equal(continues(HTTP_REPLY_HEAD_MAX / 18 + 1, false), HTTP_REPLY_BAD);
+}
+
 static void reads_addresses(void **state)
 {
     struct http_uri u;
@@ -80,6 +100,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_answers),
         cmocka_unit_test(refuses_others),
+        cmocka_unit_test(limits_what_comes_before),
         cmocka_unit_test(reads_addresses),
     };
     return cmocka_run_group_tests_name("codec/http_reply", tests, NULL, NULL);
