@@ -2,8 +2,10 @@
 `openssl ocsp` is the responder, and a web server of Python has the lists."""
 import datetime
 import http.server
+import pathlib
 import subprocess
 import threading
+import types
 
 import pytest
 from cryptography import x509
@@ -16,7 +18,7 @@ from muster.client import insecure_context, until
 from muster.federation import NOW
 from muster.server import free_ports
 from test_cert_login import connect, external
-from test_s2s_trust import EVIL, ONE, Issuer, dns, fingerprint, offers, put, xmpp
+from test_s2s_trust import EVIL, ONE, Issuer, dns, fingerprint, offers, put, stapled, xmpp
 
 LOOPBACK = "127.0.0.1"
 DAY = datetime.timedelta(days=1)
@@ -32,13 +34,15 @@ class Web:
     def __init__(self):
         web = self
         self.body, self.status, self.asked = b"", 200, []
+        self.by_path = {}  # of single paths, before `body`
         self.silent = threading.Event()
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 web.asked.append(self.path)
-                body = web.body(data) if callable(web.body) else web.body
+                body = web.by_path.get(self.path, web.body)
+                body = body(data) if callable(body) else body
                 if body is None:
                     web.silent.wait()
                     return
@@ -130,12 +134,7 @@ def accepted(node, cert, web, body, required=False):
 
 
 def unanswered(node):
-    return [line for line in node.log_text().splitlines() if "cert.unanswered" in line]
-
-
-def refused(node):
-    """What a trace says of the certificate that it was shown."""
-    return " ".join(row["text"] for row in node.rows("s2s", "trace", EVIL) if not row["fine"])
+    return [line for line in node.log().splitlines() if "cert.unanswered" in line]
 
 
 @pytest.mark.parametrize("status, soft, hard", [
@@ -301,6 +300,111 @@ def test_openssl_as_responder(node, issuer, tmp_path):
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+# --- the authorities between a certificate and the one that is trusted ---
+
+def chain(issuer, name, of_middle=(), of_leaf=()):
+    """A certificate that comes with its authority, and that authority."""
+    paths, cert, key = issuer.make(f"middle-{name}", [], of_middle, authority=True)
+    middle = types.SimpleNamespace(name=cert.subject, key=key, cert=cert,
+                                   file=pathlib.Path(paths["certificate"]))
+    leaf = issuer.make(name, dns(EVIL), of_leaf, by=(cert.subject, key))
+    with open(leaf[0]["certificate"], "ab") as all_of_it:
+        all_of_it.write(middle.file.read_bytes())
+    return leaf, middle
+
+
+@pytest.mark.parametrize("revoked", [False, True], ids=["good", "revoked"])
+@pytest.mark.parametrize("how", ["file", "list", "responder"])
+def test_an_authority_between_is_revoked(node, issuer, web, how, revoked):
+    """By a list in the trust store, by one that is fetched, and by what a responder says."""
+    names = {"file": [], "list": [point(web.url)], "responder": [responder(web.url)]}[how]
+    leaf, middle = chain(issuer, "evil", names)
+    told = issuer.crl(*[middle.cert] * revoked)
+    if how == "file":
+        put(node, "list.crl", told.public_bytes(PEM))
+    web.body = {"file": b"", "list": told.public_bytes(DER),
+                "responder": says(issuer, middle.cert, REVOKED if revoked else GOOD)}[how]
+    assert offers(node, leaf) is not revoked
+    assert offers(node, leaf) is not revoked
+    assert len(web.asked) == (how != "file")
+    other_leaf = issuer.make("other", dns(EVIL), by=(middle.name, middle.key))
+    with open(other_leaf[0]["certificate"], "ab") as all_of_it:
+        all_of_it.write(middle.file.read_bytes())
+    assert offers(node, other_leaf) is not revoked
+    assert len(web.asked) == (how != "file")  # what is known of the authority counts for both
+
+
+def test_all_of_a_chain_is_asked_about_where_that_is_required(node, issuer, web):
+    """An authority that names nobody is as one about which nobody answers."""
+    node.ctl("set", "tls.servers-revocation", "required")
+    for name, of_middle, right in ("one", [], False), ("two", [point(web.url + "/top")], True):
+        leaf, middle = chain(issuer, name, of_middle, [point(f"{web.url}/{name}")])
+        web.by_path = {f"/of-tests/{name}": crl(middle), "/of-tests/top": crl(issuer)}
+        assert offers(node, leaf) is right
+    assert "CN=middle-one" in unanswered(node)[0] and len(unanswered(node)) == 1
+    assert sorted(web.asked) == ["/of-tests/one", "/of-tests/top", "/of-tests/two"]
+
+
+def test_a_long_chain_is_asked_about_with_a_limit(node, issuer, web):
+    """Four certificates of a chain, and where all are required it is refused beyond that."""
+    by, shown, lists = (issuer.name, issuer.key), b"", {"/of-tests/0": crl(issuer)}
+    for n in range(4):
+        paths, cert, key = issuer.make(f"middle-{n}", [], [point(f"{web.url}/{n}")], by=by,
+                                       authority=True)
+        by, shown = (cert.subject, key), pathlib.Path(paths["certificate"]).read_bytes() + shown
+        lists[f"/of-tests/{n + 1}"] = crl(types.SimpleNamespace(name=cert.subject, key=key))
+    leaf = issuer.make("evil", dns(EVIL), [point(f"{web.url}/4")], by=by)
+    with open(leaf[0]["certificate"], "ab") as all_of_it:
+        all_of_it.write(shown)
+    web.by_path = lists
+    assert offers(node, leaf)
+    assert sorted(web.asked) == [f"/of-tests/{n}" for n in (1, 2, 3, 4)]
+    node.ctl("set", "tls.servers-revocation", "required")
+    assert not offers(node, leaf)
+
+
+def test_a_stream_ends_when_an_authority_between_is_revoked(node, issuer, web):
+    node.ctl("set", "tls.recheck-every", "1s")
+    node.ctl("set", "ocsp.check-every", "1s")
+    leaf, middle = chain(issuer, "evil", [responder(web.url)])
+    web.body = says(issuer, middle.cert, GOOD)
+    peer = federation.Peer(node, EVIL, ONE, leaf[0])
+    peer.join()
+    web.body = says(issuer, middle.cert, REVOKED)
+    ends(peer)
+
+
+# --- answers that contradict each other ---
+
+def test_the_newer_answer_counts(node, issuer, web):
+    """What a responder says later with an older date does not clear a certificate."""
+    node.ctl("set", "ocsp.check-every", "1s")
+    cert = issuer.make("evil", dns(EVIL), [responder(web.url)])
+    for status, begins, right in ((GOOD, -5, True), (REVOKED, -3, False), (GOOD, -4, False),
+                                  (GOOD, -3, False), (GOOD, -2, True), (REVOKED, -3, True)):
+        asked = len(web.asked)
+        web.body = says(issuer, cert[1], status, begins)
+        until("it is asked again", lambda: offers(node, cert) is not None
+              and len(web.asked) > asked)
+        assert offers(node, cert) is right
+
+
+def test_a_stapled_answer_counts_unless_a_newer_one_is_known(node, issuer, web):
+    """Whether the server is connected to, or connects; so its stream does not end at each look."""
+    node.ctl("set", "tls.recheck-every", "1s")
+    cert = issuer.make("evil", dns("older.test", "newer.test"), [responder(web.url)])
+    web.body = says(issuer, cert[1], REVOKED, -3)
+    assert not offers(node, cert, "older.test")
+    assert "revoked" in stapled(node, cert[0], says(issuer, cert[1], GOOD, -4), "older.test")
+    assert not offers(node, cert, "older.test")
+    assert stapled(node, cert[0], says(issuer, cert[1], GOOD, -2), "newer.test") is None
+    peer = federation.Peer(node, "newer.test", ONE, cert[0])
+    peer.join()
+    listed(node, issuer)
+    listed(node, issuer)
+    assert len(web.asked) == 1 and "newer.test" in str(node.rows("s2s", "list"))
 
 
 # --- clients, and streams that are open ---

@@ -113,7 +113,8 @@ static void job_tell(const struct revoke_job *j, enum tls_revoke_end end)
         log_warn(&log_server, LOG_EV("cert.revoked"),
                  LOG_C("subject", tls_suspect_subject(j->suspect)),
                  LOG_S("fingerprint", tls_suspect_fingerprint(j->suspect)), LOG_C("why", j->note),
-                 LOG_C("hint", "its holder is refused"));
+                 LOG_C("hint", "its holder is refused, and so are certificates that it has "
+                               "issued"));
     else
         log_warn(&log_server, LOG_EV("cert.unanswered"),
                  LOG_C("subject", tls_suspect_subject(j->suspect)),
@@ -122,12 +123,11 @@ static void job_tell(const struct revoke_job *j, enum tls_revoke_end end)
                                "holder is refused; the next question comes after a minute"));
 }
 
-/* until: seconds since 1970, when the answer ends. */
-static void job_end(struct revoke_job *j, enum tls_revoke_end end, int64_t until)
+static void job_end(struct revoke_job *j, const struct revoke_answer *answer)
 {
     struct revoker *r = j->of;
     struct list *first;
-    end = revoke_known_set(tls_suspect_fingerprint(j->suspect), end, until);
+    enum tls_revoke_end end = revoke_known_set(tls_suspect_fingerprint(j->suspect), answer);
     job_tell(j, end);
     list_remove(&j->node);
     timer_cancel(&j->limit);
@@ -147,7 +147,8 @@ static void job_end(struct revoke_job *j, enum tls_revoke_end end, int64_t until
 
 static void job_fails(struct revoke_job *j)
 {
-    job_end(j, TLS_REVOKE_UNKNOWN, revoke_now_s() + REVOKE_RETRY_S);
+    job_end(j, &(struct revoke_answer){ .end = TLS_REVOKE_UNKNOWN,
+                                        .until = revoke_now_s() + REVOKE_RETRY_S });
 }
 
 static void job_late(struct timer *t, struct loop *loop)
@@ -163,17 +164,26 @@ static void job_late(struct timer *t, struct loop *loop)
 
 static void job_next(struct revoke_job *j);
 
-static void job_knows(struct revoke_job *j, enum tls_ocsp_status status, int64_t until)
+/* Answers are remembered for a while at most. */
+static int64_t revoke_until(int64_t until)
 {
     int64_t last = revoke_now_s() + cert_ocsp_every_s();
+    return until < last ? until : last;
+}
+
+static void job_knows(struct revoke_job *j, enum tls_ocsp_status status, int64_t this_update,
+                      int64_t until)
+{
     if (status == TLS_OCSP_UNKNOWN) {
         job_note(j, "it does not know this certificate");
         job_next(j);
         return;
     }
     job_note(j, tls_ocsp_status_name(status));
-    job_end(j, status == TLS_OCSP_GOOD ? TLS_REVOKE_GOOD : TLS_REVOKE_REVOKED,
-            until < last ? until : last);
+    job_end(j, &(struct revoke_answer){ .end = status == TLS_OCSP_GOOD ? TLS_REVOKE_GOOD
+                                                                       : TLS_REVOKE_REVOKED,
+                                        .this_update = this_update,
+                                        .until = revoke_until(until) });
 }
 
 /* Lists. */
@@ -192,11 +202,10 @@ static void list_done(struct work *work)
     struct revoke_job *j = CONTAINER_OF(work, struct revoke_job, work);
     j->working = false;
     if (!j->over && j->err == OK && !work->skipped) {
-        int64_t until = tls_crl_until(j->crl), last = revoke_now_s() + cert_ocsp_every_s();
+        int64_t until = tls_crl_until(j->crl);
         if (j->body.len > 0)
-            revoke_list_keep(j->source[j->at - 1].uri, j->crl, j->body.len,
-                             until < last ? until : last);
-        job_knows(j, j->status, until);
+            revoke_list_keep(j->source[j->at - 1].uri, j->crl, j->body.len, revoke_until(until));
+        job_knows(j, j->status, tls_crl_this_update(j->crl), until);
     } else if (!j->over) {
         job_note(j, work->skipped ? "the server stops" : j->why.text);
         job_next(j);
@@ -236,7 +245,7 @@ static void job_answered(struct revoke_job *j, const struct http_reply *reply)
         list_begin(j, NULL, reply->body);
         return;
     } else if (tls_suspect_answer(&told, reply->body, j->suspect, revoke_now_s(), &why) == OK) {
-        job_knows(j, told.status, told.until);
+        job_knows(j, told.status, told.this_update, told.until);
         return;
     }
     job_note(j, why.text);
@@ -397,12 +406,18 @@ static enum tls_revoke_end revoke_old(enum tls_revoke_end known, bool ended,
     return ended && wait != NULL && known == TLS_REVOKE_GOOD ? TLS_REVOKE_UNKNOWN : known;
 }
 
-static enum tls_revoke_end revoke_ask(struct tls_suspect *s, struct tls_revoke_wait *wait)
+static enum tls_revoke_end revoke_ask(struct tls_suspect *s, const struct tls_revoke_shown *shown,
+                                      struct tls_revoke_wait *wait)
 {
     struct worker *w = worker_here();
     struct revoker *r = w != NULL ? &revokers[loop_index(worker_loop(w))] : NULL;
     slice fingerprint = tls_suspect_fingerprint(s);
     bool ended;
+    if (shown != NULL)
+        revoke_known_shown(fingerprint,
+                           &(struct revoke_answer){ .end = shown->end,
+                                                    .this_update = shown->this_update,
+                                                    .until = revoke_until(shown->until) });
     enum tls_revoke_end known = revoke_known_get(fingerprint, revoke_now_s(), &ended);
     if (!ended || r == NULL || r->stopped || r->jobs.next == NULL)
         return revoke_old(known, ended, wait);

@@ -1,5 +1,6 @@
 /* cert_revoke: asks authorities whether they have revoked the certificates of other servers and of
- * clients (io/tls_revoke.h), where tls.servers-revocation or tls.clients-revocation says so.
+ * clients, and those of the authorities between them and the trusted ones (io/tls_revoke.h), where
+ * tls.servers-revocation or tls.clients-revocation says so.
  *
  * Answers are remembered until they end, at most for ocsp.check-every, and that there was none for
  * REVOKE_RETRY_S. A worker asks about one certificate once at a time. Limits: the enum; a question
@@ -10,7 +11,8 @@ struct edge;
 struct feature;
 
 enum {
-    REVOKE_ASK_MS = 8000,            /* for all sources of one certificate together */
+    REVOKE_ASK_MS = 8000,            /* for all sources of one certificate together; those of a
+                                        chain are asked about at the same time */
     REVOKE_RETRY_S = 60,             /* nobody has answered: until it is asked again */
     REVOKE_RUNNING_MAX = 4,          /* questions of a worker at once; others wait; half of */
     REVOKE_JOBS_MAX = 256,           /* both, if no connection waits; beyond, nobody is asked */

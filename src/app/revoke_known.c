@@ -9,8 +9,7 @@
 
 struct known {
     struct list node;
-    int64_t until;
-    enum tls_revoke_end end;
+    struct revoke_answer answer;
     char fingerprint[TLS_FINGERPRINT_LEN];
 };
 
@@ -56,34 +55,62 @@ enum tls_revoke_end revoke_known_get(slice fingerprint, int64_t now, bool *ended
     pthread_mutex_lock(&all.lock);
     known_prepare();
     const struct known *k = map_get(&all.by_fingerprint, fingerprint);
-    enum tls_revoke_end end = k != NULL ? k->end : TLS_REVOKE_UNKNOWN;
-    *ended = k == NULL || k->until <= now;
+    enum tls_revoke_end end = k != NULL ? k->answer.end : TLS_REVOKE_UNKNOWN;
+    *ended = k == NULL || k->answer.until <= now;
     pthread_mutex_unlock(&all.lock);
     return end;
 }
 
-enum tls_revoke_end revoke_known_set(slice fingerprint, enum tls_revoke_end end, int64_t until)
+/* With the lock. */
+static struct known *known_of(slice fingerprint)
 {
-    ensure(fingerprint.len == TLS_FINGERPRINT_LEN && end != TLS_REVOKE_WAITS);
-    pthread_mutex_lock(&all.lock);
     known_prepare();
     struct known *k = map_get(&all.by_fingerprint, fingerprint);
     if (k == NULL) {
         if (all.by_fingerprint.count == REVOKE_KNOWN_MAX)
             known_remove(CONTAINER_OF(all.in_order.next, struct known, node));
         k = mem_new(struct known);
-        k->end = end;
+        k->answer.end = TLS_REVOKE_UNKNOWN;
         memcpy(k->fingerprint, fingerprint.ptr, TLS_FINGERPRINT_LEN);
         map_put(&all.by_fingerprint, k);
     }
     list_remove(&k->node);
     list_append(&all.in_order, &k->node);
-    if (k->end != TLS_REVOKE_REVOKED || end != TLS_REVOKE_UNKNOWN)
-        k->end = end;
-    k->until = until;
-    end = k->end;
+    return k;
+}
+
+static bool known_is_newer(const struct revoke_answer *known, const struct revoke_answer *answer)
+{
+    if (known->end == TLS_REVOKE_UNKNOWN)
+        return false;
+    if (answer->end == TLS_REVOKE_UNKNOWN)
+        return known->end == TLS_REVOKE_REVOKED;
+    return answer->this_update < known->this_update ||
+           (answer->this_update == known->this_update && known->end == TLS_REVOKE_REVOKED);
+}
+
+enum tls_revoke_end revoke_known_set(slice fingerprint, const struct revoke_answer *answer)
+{
+    ensure(fingerprint.len == TLS_FINGERPRINT_LEN && answer->end != TLS_REVOKE_WAITS);
+    pthread_mutex_lock(&all.lock);
+    struct known *k = known_of(fingerprint);
+    if (known_is_newer(&k->answer, answer))
+        k->answer.until = answer->until;
+    else
+        k->answer = *answer;
+    enum tls_revoke_end end = k->answer.end;
     pthread_mutex_unlock(&all.lock);
     return end;
+}
+
+void revoke_known_shown(slice fingerprint, const struct revoke_answer *answer)
+{
+    ensure(fingerprint.len == TLS_FINGERPRINT_LEN);
+    pthread_mutex_lock(&all.lock);
+    struct known *k = known_of(fingerprint);
+    if (!known_is_newer(&k->answer, answer))
+        k->answer = *answer;
+    pthread_mutex_unlock(&all.lock);
 }
 
 /* Lists. */

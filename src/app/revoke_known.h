@@ -3,12 +3,23 @@
 #pragma once
 #include "io/tls_revoke.h"
 
-/* ended: nothing is known, or it holds no longer; what was known is returned all the same, else
+/* What is said of a certificate. this_update: when it was known to be so; 0 with
  * TLS_REVOKE_UNKNOWN. Times in seconds since 1970. */
+struct revoke_answer {
+    enum tls_revoke_end end;
+    int64_t this_update, until;
+};
+
+/* ended: nothing is known, or it holds no longer; what was known is returned all the same, else
+ * TLS_REVOKE_UNKNOWN. */
 enum tls_revoke_end revoke_known_get(slice fingerprint, int64_t now, bool *ended);
-/* At most REVOKE_KNOWN_MAX. Where the answer before was that it is revoked, TLS_REVOKE_UNKNOWN only
- * sets when to ask again. Returns what counts now. */
-enum tls_revoke_end revoke_known_set(slice fingerprint, enum tls_revoke_end end, int64_t until);
+/* What an authority that was asked has said. At most REVOKE_KNOWN_MAX. Of two answers, the one with
+ * the newer this_update counts, as it was true later (RFC 6960 §4.2.2.1), and of the same time the
+ * one that says "revoked". An older one, and TLS_REVOKE_UNKNOWN after "revoked", only set when to
+ * ask again. Returns what counts now. */
+enum tls_revoke_end revoke_known_set(slice fingerprint, const struct revoke_answer *answer);
+/* What the holder of the certificate shows: an older answer changes nothing. */
+void revoke_known_shown(slice fingerprint, const struct revoke_answer *answer);
 
 /* A reference; NULL: it is not kept, or holds no longer. */
 struct tls_crl *revoke_list_kept(slice uri, int64_t now);

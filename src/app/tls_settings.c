@@ -84,14 +84,16 @@ static void revocation_changed(struct worker *w, const struct setting *s)
 static struct setting servers_revocation = REVOCATION_ROW(
     "servers", "How it is found out whether the certificate of another server is revoked, beside "
                "lists in the trust store. stapled: by the OCSP answer that it shows. asked: if it "
-               "shows none, the responder or the list that the certificate names is asked, and a "
-               "server about which nobody answers is accepted. required: as asked, but such a "
-               "server is refused. off: an answer that it shows does not count either.");
+               "shows none, the responder or the list that the certificate names is asked, and so "
+               "are those of its authorities below the trusted one. A server about which nobody "
+               "answers is accepted. required: as asked, but such a server is refused. off: an "
+               "answer that it shows does not count either.");
 static struct setting clients_revocation = REVOCATION_ROW(
     "clients", "How it is found out whether the certificate of a client that logs in with it is "
                "revoked, beside lists in the trust store. off and stapled: not at all. asked: the "
-               "responder or the list that the certificate names is asked, and if nobody answers "
-               "the certificate is accepted. required: then it is refused.");
+               "responder or the list that the certificate names is asked, and so are those of its "
+               "authorities below the trusted one. If nobody answers, the certificate is accepted. "
+               "required: then it is refused.");
 
 static void revocation_apply(void)
 {
@@ -123,7 +125,8 @@ struct context_rows {
 static struct context_rows rows[TLS_CONTEXTS] = {
     [TLS_CLIENTS] = CONTEXT_ROWS("clients", TLS_CLIENTS, "clients on the listeners c2s"),
     [TLS_HTTPS] = CONTEXT_ROWS("https", TLS_HTTPS, "the listener https"),
-    [TLS_SERVERS] = CONTEXT_ROWS("servers", TLS_SERVERS, "other servers, in both directions"),
+    [TLS_SERVERS] = CONTEXT_ROWS("servers", TLS_SERVERS,
+                                 "other servers, in both directions, and the relay of mails"),
 };
 
 static struct tls_policy context_policy(enum tls_context context)

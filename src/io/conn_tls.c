@@ -266,11 +266,9 @@ static void tls_fail(struct conn *c)
     ERR_clear_error();
 }
 
-/* tls_revoke_wait.answered. */
-static void conn_tls_answered(struct tls_revoke_wait *wait, enum tls_revoke_end end)
+/* tls_judgement.answered. */
+static void conn_tls_answered(struct tls_judgement *j)
 {
-    struct tls_judgement *j = CONTAINER_OF(wait, struct tls_judgement, wait);
-    tls_judgement_answered(j, end);
     if (conn_tls_is_refused(j->conn->tls))
         conn_fail(j->conn, j->peer.reason);
     else
@@ -281,12 +279,11 @@ static void conn_tls_answered(struct tls_revoke_wait *wait, enum tls_revoke_end 
 static void conn_tls_ask(struct conn *c)
 {
     struct tls_judgement *j = c->tls->judgement;
-    X509 *cert = j != NULL ? SSL_get0_peer_certificate(c->tls->ssl) : NULL;
-    if (cert == NULL)
+    if (j == NULL)
         return;
     j->conn = c;
-    j->wait.answered = conn_tls_answered;
-    if (tls_judgement_ask(j, cert))
+    j->answered = conn_tls_answered;
+    if (tls_judgement_ask(j))
         conn_hold(c, CONN_HOLD_REVOCATION);
 }
 

@@ -35,6 +35,13 @@ enum tls_context tls_policy_like(enum tls_context context);
 /* tls_client.c. NULL: the call cannot be made, for want of a usable name. */
 SSL *tls_client_session(const struct tls_call *call);
 
+/* The chain of a certificate that was verified: its own first, the trusted one last. */
+struct tls_checked {
+    STACK_OF(X509) * chain; /* NULL: it was not verified */
+    unsigned listed;        /* bit n: a list says that certificate n is not revoked */
+};
+void tls_checked_free(struct tls_checked *c);
+
 /* tls_trust.c: a judgement that is asked for, and then made. It must outlive the session. */
 struct tls_judgement {
     struct tls_trust *trust;
@@ -42,13 +49,17 @@ struct tls_judgement {
     enum tls_revocation revocation;
     bool refuse; /* the handshake fails unless the peer is verified */
     struct tls_peer peer;
-    /* Of a verified peer, until its authority was asked: who has issued its certificate; NULL:
-     * nobody can be asked, as the certificate itself is trusted. */
-    X509 *issuer;
-    bool known; /* a list or a stapled answer says that it is not revoked */
-    /* While the authority is asked. */
+    struct tls_checked checked; /* until its authorities were asked */
+    struct tls_revoke_shown shown;
+    /* While authorities are asked, each about one certificate of the chain. */
+    struct tls_ask {
+        struct tls_revoke_wait wait;
+        struct tls_judgement *of;
+    } asks[TLS_ASKS_MAX];
+    unsigned waiting;
+    int unanswered; /* its place in the chain: nobody says whether it is revoked; -1: none */
     struct conn *conn;
-    struct tls_revoke_wait wait;
+    void (*answered)(struct tls_judgement *j); /* once, when the verdict is final */
 };
 struct tls_judgement *tls_judgement_create(struct tls_trust *trust, enum tls_usage usage);
 void tls_judgement_destroy(struct tls_judgement **j);
@@ -58,11 +69,12 @@ void tls_judgement_use(struct tls_judgement *j, SSL *ssl);
 void tls_judgement_prepare(SSL_CTX *ctx);
 /* The same for clients: asks for stapled OCSP answers. */
 void tls_judgement_staples(SSL_CTX *ctx);
-/* rest: the certificates that came with it; NULL: none. issuer: a reference for the caller, or
- * NULL: nobody need be asked whether it is revoked, as it is not verified, or itself trusted, or a
- * list says that it is not. */
-void tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
-                     enum tls_usage usage, struct tls_peer *out, X509 **issuer);
+/* rest: the certificates that came with it; NULL: none. The caller frees `checked`. Returns
+ * X509_V_…. */
+int tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
+                    enum tls_usage usage, struct tls_peer *out, struct tls_checked *checked);
+/* Notes whose certificate a verdict is about; verdict and reason stay. */
+void tls_peer_note(struct tls_peer *out, const X509 *cert, int depth);
 X509_STORE *tls_trust_store(const struct tls_trust *trust);
 /* All lists of a text in PEM, or the one in DER; empty: a part is damaged. The caller frees. */
 void tls_crls_of(STACK_OF(X509_CRL) * *out, slice text);
@@ -73,15 +85,15 @@ const char *tls_crl_is_beyond(X509_CRL *crl); /* as struct tls_crl_facts says */
 void tls_judge_again(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
                      enum tls_usage usage, struct tls_peer *out);
 enum tls_revocation tls_revocation_for(enum tls_usage usage);
-/* After the handshake. true: its authority is being asked about the peer: j->wait is answered, and
- * its owner gives the answer to tls_judgement_answered(). false: the verdict is final. */
-bool tls_judgement_ask(struct tls_judgement *j, X509 *cert);
-void tls_judgement_answered(struct tls_judgement *j, enum tls_revoke_end end);
+/* After the handshake. true: authorities are being asked about the peer, and j->answered comes.
+ * false: the verdict is final. */
+bool tls_judgement_ask(struct tls_judgement *j);
 
 /* tls_revoke.c */
 struct tls_suspect *tls_suspect_create(X509 *cert, X509 *issuer);
-/* As tls_revoke_fn; TLS_REVOKE_UNKNOWN where nobody asks. */
-enum tls_revoke_end tls_revoke_ask(X509 *cert, X509 *issuer, struct tls_revoke_wait *wait);
+/* As tls_revoke_fn; where nobody asks, what is shown. */
+enum tls_revoke_end tls_revoke_ask(X509 *cert, X509 *issuer, const struct tls_revoke_shown *shown,
+                                   struct tls_revoke_wait *wait);
 
 /* tls_ocsp.c: the same as in its header, about one certificate and its issuer. */
 enum err tls_ocsp_ask_about(struct buf *out, X509 *cert, X509 *issuer, struct why *why);

@@ -40,13 +40,14 @@ enum tls_revocation tls_revocation_get(enum tls_context context)
 
 void tls_revoke_asker(tls_revoke_fn *fn) { atomic_store(&asker, fn); }
 
-enum tls_revoke_end tls_revoke_ask(X509 *cert, X509 *issuer, struct tls_revoke_wait *wait)
+enum tls_revoke_end tls_revoke_ask(X509 *cert, X509 *issuer, const struct tls_revoke_shown *shown,
+                                   struct tls_revoke_wait *wait)
 {
     tls_revoke_fn *fn = atomic_load(&asker);
     if (fn == NULL)
-        return TLS_REVOKE_UNKNOWN;
+        return shown != NULL ? shown->end : TLS_REVOKE_UNKNOWN;
     struct tls_suspect *s = tls_suspect_create(cert, issuer);
-    enum tls_revoke_end end = fn(s, wait);
+    enum tls_revoke_end end = fn(s, shown, wait);
     tls_suspect_unref(&s);
     return end;
 }
@@ -213,6 +214,11 @@ void tls_crl_unref(struct tls_crl **pcrl)
         return;
     X509_CRL_free(crl->crl);
     mem_free(&crl);
+}
+
+int64_t tls_crl_this_update(const struct tls_crl *crl)
+{
+    return tls_cert_seconds(X509_CRL_get0_lastUpdate(crl->crl));
 }
 
 int64_t tls_crl_until(const struct tls_crl *crl) { return crl->until; }

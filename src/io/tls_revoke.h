@@ -1,7 +1,8 @@
-/* tls_revoke: whether its authority has revoked the certificate of a peer, asked after the
- * handshake: by OCSP (RFC 6960), or by the list of revoked certificates that the certificate names
- * (RFC 5280 §4.2.1.13). This file knows what to ask and how to judge the answers; who asks over the
- * network is set once (app/cert_revoke.h). */
+/* tls_revoke: whether its authority has revoked the certificate of a peer, or one of the
+ * certificates between that and the trusted one, asked after the handshake: by OCSP (RFC 6960), or
+ * by the list of revoked certificates that the certificate names (RFC 5280 §4.2.1.13). This file
+ * knows what to ask and how to judge the answers; who asks over the network is set once
+ * (app/cert_revoke.h). */
 #pragma once
 #include "base/list.h"
 #include "io/tls_ocsp.h"
@@ -36,10 +37,21 @@ struct tls_revoke_wait {
     /* Once, from the loop, with anything but TLS_REVOKE_WAITS. */
     void (*answered)(struct tls_revoke_wait *wait, enum tls_revoke_end end);
 };
+/* A valid answer of OCSP that the peer has stapled. Seconds since 1970. end: TLS_REVOKE_UNKNOWN:
+ * none. */
+struct tls_revoke_shown {
+    enum tls_revoke_end end;
+    int64_t this_update, until;
+};
 /* Says what is known, or begins to ask and returns TLS_REVOKE_WAITS: then `wait`, unless it is
- * NULL, is answered within a bounded time. Takes a reference to the suspect. On a loop's thread. */
+ * NULL, is answered within a bounded time. shown: it counts unless something newer is known; NULL:
+ * nothing. Takes a reference to the suspect. On a loop's thread. */
 typedef enum tls_revoke_end tls_revoke_fn(struct tls_suspect *suspect,
+                                          const struct tls_revoke_shown *shown,
                                           struct tls_revoke_wait *wait);
+/* Certificates of one chain that are asked about, from the peer's upwards, without the trusted one.
+ * Beyond that nobody is asked, which counts as no answer. */
+enum { TLS_ASKS_MAX = 4 };
 void tls_revoke_asker(tls_revoke_fn *fn); /* before the loops run; NULL: nobody asks */
 
 /* A certificate that its issuer may have revoked. By reference, immutable; any thread. */
@@ -70,8 +82,10 @@ NODISCARD enum err tls_suspect_answer(struct tls_ocsp *out, slice answer,
 enum { TLS_CRL_BYTES_MAX = 4 << 20 };
 NODISCARD enum err tls_crl_read(struct tls_crl **out, slice bytes, struct why *why);
 struct tls_crl *tls_crl_ref(struct tls_crl *crl);
-void tls_crl_unref(struct tls_crl **crl);         /* NULL is fine */
-int64_t tls_crl_until(const struct tls_crl *crl); /* seconds since 1970 */
+void tls_crl_unref(struct tls_crl **crl); /* NULL is fine */
+/* Seconds since 1970: when it was made, and until when it holds. */
+int64_t tls_crl_this_update(const struct tls_crl *crl);
+int64_t tls_crl_until(const struct tls_crl *crl);
 /* E_AUTH: the issuer of the certificate has not made it, or not for this certificate; E_TIMEOUT: it
  * does not hold yet, or no longer. */
 NODISCARD enum err tls_crl_says(enum tls_ocsp_status *out, const struct tls_crl *crl,

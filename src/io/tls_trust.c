@@ -350,21 +350,20 @@ static enum tls_verdict verdict_of(int code)
     }
 }
 
-static void note_facts(struct tls_peer *out, const X509 *cert, int code)
+void tls_peer_note(struct tls_peer *out, const X509 *cert, int depth)
 {
-    out->verdict = verdict_of(code);
-    out->reason = X509_verify_cert_error_string(code);
+    out->depth = depth;
     tls_cert_line(X509_get_subject_name(cert), out->subject, sizeof(out->subject));
     tls_cert_line(X509_get_issuer_name(cert), out->issuer, sizeof(out->issuer));
     out->not_before = tls_cert_seconds(X509_get0_notBefore(cert));
     out->not_after = tls_cert_seconds(X509_get0_notAfter(cert));
 }
 
-/* What else is found about a certificate that is verified. */
-struct judged {
-    X509 *issuer; /* a reference; NULL: the certificate itself is trusted */
-    bool listed;  /* a list of its issuer that is in date does not have it */
-};
+void tls_checked_free(struct tls_checked *c)
+{
+    sk_X509_pop_free(c->chain, X509_free);
+    *c = (struct tls_checked){ 0 };
+}
 
 /* X509_STORE_CTX_set_verify_cb(3). An issuer need not have a list. A certificate that is in a list
  * of its issuer is revoked, also where the list is old, is about other certificates (RFC 5280
@@ -372,7 +371,7 @@ struct judged {
  * with a wrong signature stays an error: somebody has changed it. */
 static int lists_may_miss(int good, X509_STORE_CTX *ctx)
 {
-    struct judged *judged = X509_STORE_CTX_get_app_data(ctx);
+    struct tls_checked *checked = X509_STORE_CTX_get_app_data(ctx);
     switch (X509_STORE_CTX_get_error(ctx)) {
     case X509_V_ERR_UNABLE_TO_GET_CRL:
     case X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER:
@@ -380,7 +379,7 @@ static int lists_may_miss(int good, X509_STORE_CTX *ctx)
     case X509_V_ERR_CRL_NOT_YET_VALID:
     case X509_V_ERR_DIFFERENT_CRL_SCOPE:
     case X509_V_ERR_KEYUSAGE_NO_CRL_SIGN:
-        judged->listed = judged->listed && X509_STORE_CTX_get_error_depth(ctx) > 0;
+        checked->listed &= ~(1U << X509_STORE_CTX_get_error_depth(ctx));
         X509_STORE_CTX_set_error(ctx, X509_V_OK);
         return 1;
     default:
@@ -390,18 +389,18 @@ static int lists_may_miss(int good, X509_STORE_CTX *ctx)
 
 /* The error of X509_V_ERR_…, noted with the certificate that has it. */
 static int judge_for(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
-                     const char *purpose, struct tls_peer *out, struct judged *judged)
+                     const char *purpose, struct tls_peer *out, struct tls_checked *checked)
 {
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     int code = X509_V_ERR_UNSPECIFIED;
+    int depth = 0;
     ensure(ctx != NULL);
-    out->depth = 0;
-    *judged = (struct judged){ .listed = trust->lists };
+    *checked = (struct tls_checked){ .listed = trust->lists ? ~0U : 0 };
     if (X509_STORE_CTX_init(ctx, tls_trust_store(trust), cert, rest) == 1 &&
         X509_STORE_CTX_set_default(ctx, purpose) == 1) {
         X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
         X509_STORE_CTX_set_verify_cb(ctx, lists_may_miss);
-        X509_STORE_CTX_set_app_data(ctx, judged);
+        X509_STORE_CTX_set_app_data(ctx, checked);
         if (trust->lists)
             X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
         X509_VERIFY_PARAM_set_depth(param, CHAIN_DEPTH_MAX);
@@ -410,38 +409,28 @@ static int judge_for(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) *
         code = X509_STORE_CTX_get_error(ctx);
         if (!good && code == X509_V_OK)
             code = X509_V_ERR_UNSPECIFIED;
-        out->depth = good ? 0 : X509_STORE_CTX_get_error_depth(ctx);
-        judged->issuer = good ? sk_X509_value(X509_STORE_CTX_get0_chain(ctx), 1) : NULL;
-        ensure(judged->issuer == NULL || X509_up_ref(judged->issuer) == 1);
+        depth = good ? 0 : X509_STORE_CTX_get_error_depth(ctx);
+        checked->chain = good ? X509_STORE_CTX_get1_chain(ctx) : NULL;
+        ensure(!good || checked->chain != NULL);
     }
     const X509 *at = code == X509_V_OK ? cert : X509_STORE_CTX_get_current_cert(ctx);
-    note_facts(out, at != NULL ? at : cert, code);
+    out->verdict = verdict_of(code);
+    out->reason = X509_verify_cert_error_string(code);
+    tls_peer_note(out, at != NULL ? at : cert, depth);
     X509_STORE_CTX_free(ctx);
     ERR_clear_error();
     return code;
 }
 
-static int tls_trust_judge_chain(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
-                                 enum tls_usage usage, struct tls_peer *out, struct judged *judged)
+int tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
+                    enum tls_usage usage, struct tls_peer *out, struct tls_checked *checked)
 {
     int code = judge_for(trust, cert, rest, usage == TLS_FOR_CLIENT ? "ssl_client" : "ssl_server",
-                         out, judged);
+                         out, checked);
 
     if (usage == TLS_FOR_EITHER && code == X509_V_ERR_INVALID_PURPOSE)
-        code = judge_for(trust, cert, rest, "ssl_client", out, judged);
+        code = judge_for(trust, cert, rest, "ssl_client", out, checked);
     return code;
-}
-
-void tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
-                     enum tls_usage usage, struct tls_peer *out, X509 **issuer)
-{
-    struct judged judged;
-    (void)tls_trust_judge_chain(trust, cert, rest, usage, out, &judged);
-    if (judged.listed) {
-        X509_free(judged.issuer);
-        judged.issuer = NULL;
-    }
-    *issuer = judged.issuer;
 }
 
 static void take_index(void)
@@ -459,13 +448,10 @@ static int verify(X509_STORE_CTX *shown, void *arg)
     (void)arg;
     if (j == NULL)
         return 1; /* nobody asked */
-    struct judged judged;
+    tls_checked_free(&j->checked);
     int code =
-        tls_trust_judge_chain(j->trust, X509_STORE_CTX_get0_cert(shown),
-                              X509_STORE_CTX_get0_untrusted(shown), j->usage, &j->peer, &judged);
-    X509_free(j->issuer);
-    j->issuer = judged.issuer;
-    j->known = judged.listed;
+        tls_trust_judge(j->trust, X509_STORE_CTX_get0_cert(shown),
+                        X509_STORE_CTX_get0_untrusted(shown), j->usage, &j->peer, &j->checked);
     X509_STORE_CTX_set_error(shown, code);
     return code == X509_V_OK || !j->refuse;
 }
@@ -520,8 +506,8 @@ static bool is_about(OCSP_SINGLERESP *one, X509 *cert, X509 *issuer)
     return same;
 }
 
-/* V_OCSP_CERTSTATUS_…; -1: it says nothing about this certificate that is in date. */
-static int status_of(OCSP_BASICRESP *answer, X509 *cert, X509 *issuer)
+/* Into `out` if it says something about this certificate that is in date. */
+static void shown_of(struct tls_revoke_shown *out, OCSP_BASICRESP *answer, X509 *cert, X509 *issuer)
 {
     ASN1_GENERALIZEDTIME *from, *to;
     for (int i = 0; i < OCSP_resp_count(answer); i++) {
@@ -530,40 +516,46 @@ static int status_of(OCSP_BASICRESP *answer, X509 *cert, X509 *issuer)
             continue;
         int status = OCSP_single_get0_status(one, NULL, NULL, &from, &to);
         long oldest = to == NULL ? STAPLE_UNDATED_S : -1;
-        return OCSP_check_validity(from, to, STAPLE_SKEW_S, oldest) == 1 ? status : -1;
+        if (OCSP_check_validity(from, to, STAPLE_SKEW_S, oldest) != 1)
+            return;
+        out->end = status == V_OCSP_CERTSTATUS_GOOD      ? TLS_REVOKE_GOOD
+                   : status == V_OCSP_CERTSTATUS_REVOKED ? TLS_REVOKE_REVOKED
+                                                         : TLS_REVOKE_UNKNOWN;
+        out->this_update = tls_cert_seconds(from);
+        out->until = to != NULL ? tls_cert_seconds(to) : out->this_update + STAPLE_UNDATED_S;
+        return;
     }
-    return -1;
 }
 
-/* The same; -1 also if nobody who may has signed it. */
-static int answer_says(OCSP_BASICRESP *answer, X509 *cert, STACK_OF(X509) * chain,
-                       X509_STORE *store)
+/* The same; nothing if nobody who may has signed it. */
+static void answer_says(struct tls_revoke_shown *out, OCSP_BASICRESP *answer, X509 *cert,
+                        STACK_OF(X509) * chain, X509_STORE *store)
 {
     X509 *issuer = issuer_of(cert, chain, store);
     if (issuer == NULL)
-        return -1;
+        return;
     STACK_OF(X509) *known = sk_X509_dup(chain);
     ensure(known != NULL && sk_X509_push(known, issuer) > 0);
-    int status =
-        OCSP_basic_verify(answer, known, store, 0) == 1 ? status_of(answer, cert, issuer) : -1;
+    if (OCSP_basic_verify(answer, known, store, 0) == 1)
+        shown_of(out, answer, cert, issuer);
     sk_X509_free(known);
     X509_free(issuer);
-    return status;
 }
 
-static int staple_says(SSL *ssl, X509 *cert, X509_STORE *store)
+static struct tls_revoke_shown staple_says(SSL *ssl, X509 *cert, X509_STORE *store)
 {
     unsigned char *bytes = NULL;
     long len = SSL_get_tlsext_status_ocsp_resp(ssl, &bytes);
     const unsigned char *at = bytes;
     OCSP_RESPONSE *response = len > 0 ? d2i_OCSP_RESPONSE(NULL, &at, len) : NULL;
     OCSP_BASICRESP *answer = response != NULL ? OCSP_response_get1_basic(response) : NULL;
-    int status =
-        answer != NULL ? answer_says(answer, cert, SSL_get_peer_cert_chain(ssl), store) : -1;
+    struct tls_revoke_shown shown = { .end = TLS_REVOKE_UNKNOWN };
+    if (answer != NULL)
+        answer_says(&shown, answer, cert, SSL_get_peer_cert_chain(ssl), store);
     OCSP_BASICRESP_free(answer);
     OCSP_RESPONSE_free(response);
     ERR_clear_error();
-    return status;
+    return shown;
 }
 
 /* SSL_CTX_set_tlsext_status_cb(3), on the client, behind verify(). */
@@ -575,15 +567,14 @@ static int look_at_staple(SSL *ssl, void *arg)
     if (j == NULL || cert == NULL || j->peer.verdict != TLS_VERIFIED ||
         j->revocation == TLS_REVOKE_OFF)
         return 1;
-    int status = staple_says(ssl, cert, tls_trust_store(j->trust));
-    if (status == V_OCSP_CERTSTATUS_REVOKED) {
+    j->shown = staple_says(ssl, cert, tls_trust_store(j->trust));
+    if (j->shown.end == TLS_REVOKE_REVOKED) {
         j->peer.verdict = TLS_REVOKED;
         j->peer.reason = "its authority says that it is revoked (OCSP)";
-    } else if (status != V_OCSP_CERTSTATUS_GOOD && must_staple(cert)) {
+    } else if (j->shown.end != TLS_REVOKE_GOOD && must_staple(cert)) {
         j->peer.verdict = TLS_NO_STAPLE;
         j->peer.reason = "it demands a stapled OCSP answer, and no valid one came";
     }
-    j->known = j->known || status == V_OCSP_CERTSTATUS_GOOD;
     return j->peer.verdict == TLS_VERIFIED || !j->refuse;
 }
 
@@ -599,6 +590,8 @@ struct tls_judgement *tls_judgement_create(struct tls_trust *trust, enum tls_usa
 
     j->trust = tls_trust_ref(trust);
     j->usage = usage;
+    j->shown.end = TLS_REVOKE_UNKNOWN;
+    j->unanswered = -1;
     j->peer.reason = "no certificate was shown";
     return j;
 }
@@ -608,8 +601,9 @@ void tls_judgement_destroy(struct tls_judgement **j)
     if (*j == NULL)
         return;
     tls_trust_unref(&(*j)->trust);
-    X509_free((*j)->issuer);
-    list_remove(&(*j)->wait.node);
+    tls_checked_free(&(*j)->checked);
+    for (unsigned i = 0; i < TLS_ASKS_MAX; i++)
+        list_remove(&(*j)->asks[i].wait.node);
     mem_free(j);
 }
 

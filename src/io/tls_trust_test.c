@@ -47,9 +47,9 @@ static struct tls_trust *trust_create(const char *file, const char *folder)
 static void judge(const struct tls_trust *t, X509 *cert, STACK_OF(X509) * rest,
                   enum tls_usage usage, struct tls_peer *out)
 {
-    X509 *issuer;
-    tls_trust_judge(t, cert, rest, usage, out, &issuer);
-    X509_free(issuer);
+    struct tls_checked checked;
+    (void)tls_trust_judge(t, cert, rest, usage, out, &checked);
+    tls_checked_free(&checked);
 }
 
 /* Of a certificate that comes with `with`; NULL: alone. */
