@@ -300,6 +300,12 @@ def test_chains_that_are_refused(server, tmp_path, authority):
                          ((old, root), 'the certificate "CN=middle" of the chain has expired')):
         path = write(tmp_path, "new.pem", authority.chain(leaf, *behind))
         assert told in refused(server, "cert", "import", "localhost", "--file", path)
+    for several in ((middle, leaf), (middle, root), (middle,)):
+        path = write(tmp_path, "new.pem", b"".join(
+            cert.public_bytes(serialization.Encoding.PEM) for cert in several))
+        assert 'found the certificate of the authority "CN=middle" first, expected that of ' \
+               "localhost. Put the certificate of the domain first" in refused(
+                   server, "cert", "import", "localhost", "--file", path)
     alone = write(tmp_path, "new.pem", leaf.public_bytes(serialization.Encoding.PEM))
     assert "is neither in the file nor" in refused(server, "cert", "import", "localhost", "--file",
                                                    alone)

@@ -208,12 +208,30 @@ static enum err take_key(const struct cert_import *in, slice pem, struct buf *ke
     return OK;
 }
 
+/* A file of issuers alone (chain.pem), or in the wrong order: nobody should look for its key. A
+ * self-signed certificate may be an authority, too, and that of a server. */
+static enum err check_first(const struct cert_import *in, const struct tls_chain *chain,
+                            struct why *why)
+{
+    const struct tls_cert_facts *f = &chain->item[0];
+    if (!f->authority || f->self_signed || f->names.count > 0)
+        return OK;
+    return import_fail(why, in,
+                       arena_printf(in->arena,
+                                    "found the certificate of the authority \"%.120s\" first, "
+                                    "expected that of %s. Put the certificate of the domain first, "
+                                    "then each issuer (fullchain.pem)",
+                                    f->subject, in->domain[0]));
+}
+
 static enum err import_check_pem(const struct cert_import *in, slice text, struct buf *pem,
                                  struct cert_import_found *out, struct why *why)
 {
     struct tls_chain chain;
     int64_t now = (int64_t)(clock_wall_us() / 1000000);
     enum err e = tls_chain_of_pem(&chain, text, TLS_CHAIN_MAX, in->certificate, in->arena, why);
+    if (e == OK)
+        e = check_first(in, &chain, why);
     if (e == OK)
         e = take_key(in, text, pem, chain.item[0].pem, out, why);
     if (e == OK)
