@@ -278,6 +278,41 @@ def test_a_denial_that_was_lost_is_said_again(servers, friends):
     until("agreement", lambda: across.roster_of(alice)[bob.bare] == ("from", None))
 
 
+def test_an_unsubscribe_that_was_lost_is_said_again(servers, friends):
+    """With the server that has said it; its contact list knows the contact."""
+    one, other = servers
+    alice, bob = friends
+    part(one, other)
+    alice.send(f"<presence to='{bob.bare}' type='unsubscribe'/>")
+    alice.expect(f"<iq type='set'><query xmlns='{xml.ROSTER}'><item jid='{bob.bare}' "
+                 "subscription='from'/></query></iq>")
+    one.kill()
+    one.start()
+    join(one, other)
+    alice = one.client("alice")
+    bob.send("<presence><show>away</show></presence>")
+    bob.expect(f"<presence from='{alice.bare}' type='unsubscribe'/>")
+    assert across.roster_of(bob)[alice.bare] == ("to", None)
+    assert across.roster_of(alice)[bob.bare] == ("from", None)
+
+
+def test_a_contact_that_was_removed_unheard_loses_both_subscriptions(servers, friends):
+    """Its presence is answered, and so is the probe of its server."""
+    one, other = servers
+    alice, bob = friends
+    part(one, other)
+    alice.result("set", f"<query xmlns='{xml.ROSTER}'><item jid='{bob.bare}' "
+                 "subscription='remove'/></query>")
+    alice.send(f"<message to='{bob}' type='headline' id='behind'><body>behind</body></message>")
+    alice.expect("<message type='error' id='behind'/>")
+    join(one, other)
+    bob.send("<presence><show>away</show></presence>")
+    bob.expect(f"<presence from='{alice.bare}' type='unsubscribe'/>")
+    second = other.client("bob", "second")
+    until("agreement", lambda: across.roster_of(second)[alice.bare] == ("none", None))
+    assert bob.bare not in across.roster_of(alice)
+
+
 def test_presence_to_one_foreign_address_is_lost_and_ends(servers):
     one, other = servers
     alice, bob = one.client("alice"), other.client("bob")
@@ -373,6 +408,85 @@ def test_a_server_that_cannot_be_reached_and_talks_is_not_lost(far):
     assert "domain.lost" not in there.node.log()
     there.alice.expect(f"<presence from='{there.user}/r' type='unavailable'/>")
     assert "domain.lost" in there.node.log()
+
+
+class Ear:
+    """What our server says to the one that the test plays."""
+
+    def __init__(self, there, peer):
+        self.there, self.peer, self.marks = there, peer, itertools.count()
+        self.listener = federation.Listener(there.domain, there.cert)
+        federation.route(there.node, there.domain, self.listener.port)
+        self.stream = None
+
+    def hears(self):
+        """All that it has said since, in answer to what it was told before."""
+        mark = f"mark{next(self.marks)}"
+        self.peer.raw(f"<message from='{self.there.user}/r' to='nobody@{ONE}' id='{mark}'>"
+                      "<body>mark</body></message>")
+        self.stream = self.stream or self.listener.join()
+        return self.listener.read_until(self.stream, f"<message [^>]*{mark}.*</message>").string
+
+    def presence(self, user, text="", to=f"alice@{ONE}", **attributes):
+        named = "".join(f" {name}='{value}'" for name, value in attributes.items())
+        self.peer.raw(f"<presence from='{user}@{self.there.domain}/r' to='{to}'{named}>{text}"
+                      "</presence>")
+
+
+@pytest.fixture
+def ear(far):
+    there = far({"s2s.bidi": "off"})
+    found = Ear(there, there.join())
+    yield found
+    found.listener.close()
+    if found.stream:
+        found.stream.close()
+
+
+def list_contact(client, jid):
+    client.result("set", f"<query xmlns='{xml.ROSTER}'><item jid='{jid}'/></query>")
+
+
+def test_presence_that_nobody_has_asked_for_is_answered_once(ear):
+    alice = ear.there.alice
+    list_contact(alice, "c@far.test")
+    ear.presence("c")
+    alice.expect("<presence from='c@far.test/r'/>")
+    said = ear.hears()
+    assert said.count("type='unsubscribe'") == 1
+    assert f"from='{alice.bare}'" in said and "to='c@far.test'" in said
+    ear.presence("c", "<show>away</show>")
+    ear.presence("c", to=alice)
+    assert "unsubscribe" not in ear.hears()
+
+
+def test_presence_of_strangers_is_not_answered(ear):
+    """It would tell who has an account."""
+    ear.presence("stranger")
+    ear.presence("stranger", to=f"nobody@{ONE}")
+    ear.peer.raw(f"<presence from='asks@far.test' to='alice@{ONE}' type='subscribe'/>")
+    ear.there.alice.expect("<presence from='asks@far.test' type='subscribe'/>")
+    ear.presence("asks")
+    assert "unsubscribe" not in ear.hears()
+
+
+def test_presence_that_means_something_else_is_not_answered(ear):
+    alice = ear.there.alice
+    for name in "room", "blocked", "sent", "gone", "error", "full":
+        list_contact(alice, f"{name}@far.test")
+    alice.result("set", "<block xmlns='urn:xmpp:blocking'><item jid='blocked@far.test'/></block>")
+    alice.send("<presence to='sent@far.test'/>")
+    alice.send(f"<presence to='{ear.there.user}' type='subscribe'/>")
+    until("the request is kept", lambda: ear.there.user in across.roster_of(alice))
+    ear.presence("room", "<x xmlns='http://jabber.org/protocol/muc#user'>"
+                 "<item affiliation='none' role='participant'/></x>")
+    ear.presence("error", "<error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+                 "</error>", type="error")
+    ear.presence("gone", type="unavailable")
+    ear.presence("full", to=alice)
+    for name in "blocked", "sent", "u":
+        ear.presence(name)
+    assert "unsubscribe" not in ear.hears()
 
 
 def test_probes_of_many_contacts_find_room_for_all(make_server, tmp_path):

@@ -48,6 +48,20 @@ def test_contacts_of_a_server_that_dies_and_is_back(federated):
         alice.expect(f"<presence from='{again}' type='-'/>")
 
 
+def test_an_unsubscribe_that_was_lost_is_said_again(federated):
+    ours, theirs = federated(**SOON)
+    alice, bob = friends_of(ours, theirs)
+    if isinstance(theirs, ejabberd.Ejabberd):
+        pytest.skip("after kill -9 it may have lost the contacts")
+    theirs.kill()
+    alice.send(f"<presence to='{bob.bare}' type='unsubscribe'/>")
+    alice.send(f"<message to='{bob}' type='headline' id='behind'><body>behind</body></message>")
+    alice.expect("<message type='error' id='behind'/>")
+    theirs.begin()
+    again = until("a client", lambda: login(theirs))
+    until("agreement", lambda: across.roster_of(again)[alice.bare] == ("to", None))
+
+
 def login(theirs):
     with contextlib.suppress(AssertionError, OSError):
         return theirs.client("bob", "again")

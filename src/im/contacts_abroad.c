@@ -17,6 +17,7 @@
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/sessions.h"
+#include "im/unsubscribe_again.h"
 #include "io/timer.h"
 #include "xmpp/stanza_error.h"
 
@@ -252,6 +253,25 @@ static bool is_out_of_room(const struct stanza *st)
            stanza_error_find(condition.name) == SE_RESOURCE_CONSTRAINT;
 }
 
+static bool is_unreached(const struct stanza *st)
+{
+    struct elem e, condition;
+    return is_out_of_room(st) || (stanza_child(st, KNOWN_ERROR, &e) && elem_first(&e, &condition) &&
+                                  stanza_error_find(condition.name) == SE_REMOTE_SERVER_TIMEOUT);
+}
+
+/* An answer that the server gave for the account, im/unsubscribe_again.h. true: it is given again,
+ * and no client is told. */
+static bool contact_was_unreached(struct account *a, const struct stanza *st)
+{
+    slice contact = stanza_from_bare(st);
+    if (!stanza_to_is_bare(st) || !abroad_is(a->worker, jid_split(contact).domain) ||
+        !unsubscribe_again_holds(a, contact))
+        return false;
+    errands_unsubscribe(contacts_worker_of(a->worker)->errands, a->jid, contact);
+    return true;
+}
+
 static bool is_of_directed(const struct account *a, const struct stanza *error)
 {
     const struct session *s =
@@ -308,6 +328,9 @@ static enum verdict contacts_block(struct account *a, const struct stanza *st, s
     if (st->kind == STANZA_PRESENCE && domain.len > 0 && account_available(a) > 0 &&
         abroad_is(a->worker, domain) && roster_find(a->roster, stanza_from_bare(st)) != NULL)
         spoken_note(cw, domain, jid_split(a->jid).domain); /* its contact may be new */
+    if (st->kind == STANZA_PRESENCE && st->type == TYPE_ERROR && is_unreached(st) &&
+        contact_was_unreached(a, st))
+        return DROP;
     if (st->kind == STANZA_PRESENCE && st->type == TYPE_ERROR && is_out_of_room(st) &&
         contact_found_no_room(a, st))
         return DROP;

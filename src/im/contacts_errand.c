@@ -10,6 +10,7 @@
 #include "im/account.h"
 #include "im/presence.h"
 #include "im/roster.h"
+#include "im/unsubscribe_again.h"
 #include "io/timer.h"
 #include "xmpp/ns.h"
 #include "xmpp/subscription.h"
@@ -27,6 +28,7 @@ enum {
 
 struct errand {
     struct list node; /* in lane.errands, or errands.wide */
+    bool unsubscribe; /* it is only to say that */
     uint16_t account_len, contact_len;
     char text[]; /* account, contact */
 };
@@ -154,12 +156,14 @@ static void errand_free(struct errands *all, struct errand *e)
     mem_free(&e);
 }
 
-static void errand_put(struct errands *all, slice account, slice contact)
+static struct errand *errand_put(struct errands *all, slice account, slice contact)
 {
     struct lane *l = lane_get(all, jid_split(contact).domain, jid_split(account).domain);
+    struct errand *e = errand_make(all, account, contact);
     lane_rouse(l);
-    list_append(&l->errands, &errand_make(all, account, contact)->node);
+    list_append(&l->errands, &e->node);
     lane_is_ready(l);
+    return e;
 }
 
 void errands_add(struct errands *all, slice account, slice contact)
@@ -167,7 +171,7 @@ void errands_add(struct errands *all, slice account, slice contact)
     if (all->count >= ERRANDS_MAX)
         return;
     if (contact.len > 0) {
-        errand_put(all, account, contact);
+        (void)errand_put(all, account, contact);
         return;
     }
     list_append(&all->wide, &errand_make(all, account, contact)->node);
@@ -183,15 +187,15 @@ bool errands_wait(const struct errands *all, slice domain, slice local)
 static bool lane_ends_with(const struct lane *l, slice account, slice contact)
 {
     const struct errand *last = CONTAINER_OF(l->errands.prev, const struct errand, node);
-    return !list_empty(&l->errands) && slice_eq(errand_account(last), account) &&
-           slice_eq(errand_contact(last), contact);
+    return !list_empty(&l->errands) && !last->unsubscribe &&
+           slice_eq(errand_account(last), account) && slice_eq(errand_contact(last), contact);
 }
 
 /* An errand has several stanzas, and each may be refused. */
 static void errand_put_once(struct errands *all, const struct lane *l, slice account, slice contact)
 {
     if (!lane_ends_with(l, account, contact))
-        errand_put(all, account, contact);
+        (void)errand_put(all, account, contact);
 }
 
 bool errands_again(struct errands *all, slice account, slice contact)
@@ -223,6 +227,21 @@ void errands_refused(struct errands *all, slice account, slice contact)
     lane_rouse(l);
     lane_is_late(l);
     errand_put_once(all, l, account, contact);
+}
+
+void errands_unsubscribe(struct errands *all, slice account, slice contact)
+{
+    if (all->stopped || all->count >= ERRANDS_MAX)
+        return;
+    struct lane *l = lane_get(all, jid_split(contact).domain, jid_split(account).domain);
+    if (l->busy ? l->refusals >= REFUSALS_MAX : l->late >= LATE_MAX)
+        return;
+    lane_rouse(l);
+    if (l->busy)
+        l->refused = true;
+    else
+        lane_is_late(l);
+    errand_put(all, account, contact)->unsubscribe = true;
 }
 
 /* Doing them. */
@@ -328,7 +347,10 @@ static unsigned lane_go(struct lane *l)
         if (a != NULL) {
             memcpy(home, a->jid.ptr, a->jid.len);
             home_len = a->jid.len;
-            errand_tell(a, errand_contact(e));
+            if (e->unsubscribe)
+                unsubscribe_again_say(a, errand_contact(e));
+            else
+                errand_tell(a, errand_contact(e));
         }
         errand_free(all, e);
     }

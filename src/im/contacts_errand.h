@@ -30,3 +30,5 @@ bool errands_again(struct errands *e, slice account, slice contact);
 /* The same for what was sent at any time: it is made an errand now, a second later. Not for ever: a
  * server that has refused it 100 times, with less than 10 s between them, is left alone. */
 void errands_refused(struct errands *e, slice account, slice contact);
+/* The answer of im/unsubscribe_again.h could not be sent: a second later, with the same bound. */
+void errands_unsubscribe(struct errands *e, slice account, slice contact);

@@ -44,6 +44,7 @@ struct core {
         struct loop_defer defer;
         struct timer timer; /* looks again after the alarm */
     } budget;
+    struct unsubscribed_table *unsubscribed; /* of im/unsubscribe_again.c; NULL: empty */
 };
 
 static inline struct core *core_of(const struct worker *w) { return worker_head(w)->core; }

@@ -35,6 +35,7 @@
 #include "im/session_private.h"
 #include "im/session_wait.h"
 #include "im/stage_wait.h"
+#include "im/unsubscribe_again.h"
 #include "io/mesh.h"
 #include "io/work.h"
 #include "xmpp/archive_id.h"
@@ -82,6 +83,7 @@ static void core_fini(struct worker *w)
     messages_forget(w);
     session_waits_fini(w);
     stage_waits_fini(w);
+    unsubscribe_again_free(w->core);
     mem_free(&w->core);
 }
 

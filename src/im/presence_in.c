@@ -16,6 +16,7 @@
 #include "im/sessions.h"
 #include "im/stage.h"
 #include "im/subscription.h"
+#include "im/unsubscribe_again.h"
 #include "xmpp/delivery.h"
 #include "xmpp/ns.h"
 
@@ -251,6 +252,7 @@ enum routed presence_to_account(struct account *a, struct stanza *st, struct ori
         break;
     default:
         presence_deliver(a, st);
+        unsubscribe_again_presence(a, st);
         break;
     }
     stanza_unref(&st);

@@ -22,6 +22,7 @@
 #include "im/session_queue.h"
 #include "im/sessions.h"
 #include "im/stage.h"
+#include "im/unsubscribe_again.h"
 #include <stdio.h>
 
 /* The number of a word (im/crossing.h), and that of the account that says it, which only homes
@@ -94,6 +95,8 @@ struct stanza *subscription_stanza(const struct account *a, slice contact, enum 
 void subscription_send(struct account *a, struct stanza *st)
 {
     asks(a, st);
+    if (st->type == TYPE_UNSUBSCRIBE)
+        unsubscribe_again_said(a, stanza_to_bare(st));
     route_send(a->worker, st);
 }
 
@@ -699,6 +702,7 @@ void subscription_replay(struct worker *w, slice about)
 
 void subscription_account_deleted(struct worker *w, slice bare)
 {
+    unsubscribe_again_deleted(w, bare);
     if (node_is_home(w, bare))
         roster_out_replay_of(w, bare, subscription_send);
 }
