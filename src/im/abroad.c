@@ -325,10 +325,14 @@ static uint64_t watch_lost_ms(struct watch *d)
     return ms < LOST_MAX_MS ? ms : LOST_MAX_MS;
 }
 
+static bool watch_hand_over(struct watch *d);
+
 static void watch_look(struct timer *t, struct loop *loop)
 {
     struct watch *d = CONTAINER_OF(t, struct watch, timer);
     uint64_t now = loop_now_us(loop), ping_ms = (uint64_t)setting_int(&ping_after);
+    if (watch_hand_over(d))
+        return;
     bool named = !has_passed(now, d->named_us, NAMED_MS);
     switch ((enum watch_state)d->state) {
     case WATCH_FINE:
@@ -502,6 +506,23 @@ static const struct message_row signal_message = {
     .run = signal_run,
 };
 
+/* The slot of the domain has moved, and what is seen of the domain is reported to its new home.
+ * That hears of a domain that is fine from those that hold it, and has to be told of others, or
+ * nobody would say when they are back. Ends the watch if so. */
+static bool watch_hand_over(struct watch *d)
+{
+    struct worker *w = d->worker;
+    slice domain = watch_domain(d);
+    if (node_is_home(w, domain))
+        return false;
+    if (d->state != WATCH_FINE) {
+        home_send(w, domain, &named_message, &(struct abroad_named){ domain, d->local });
+        home_send(w, domain, &signal_message, &(struct abroad_signal){ domain, ABROAD_FAILED });
+    }
+    watch_forget(d);
+    return true;
+}
+
 void abroad_seen(struct worker *w, slice domain, enum abroad_sign sign)
 {
     if (!worker_stopping(w))
@@ -540,8 +561,11 @@ static void name_all(struct timer *t, struct loop *loop)
     struct worker *w = worker_here();
     struct abroad *all = CONTAINER_OF(t, struct abroad, name);
     const struct held *h;
+    struct watch *d;
     for (uint32_t i = 0; (h = map_next(&all->held, &i)) != NULL;)
         name_one(w, h);
+    for (uint32_t i = 0; (d = map_next(&all->watched, &i)) != NULL;)
+        (void)watch_hand_over(d); /* the look at one that is lost may be far off */
     timer_set(loop, t, NAME_MS);
 }
 

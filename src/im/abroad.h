@@ -11,6 +11,9 @@
  * forgotten who was online. Features hear of both by worker.domain_lost and worker.domain_back.
  * When a rule separates a domain from one of ours (im/foreign.h), it is lost for that one alone.
  *
+ * When the home of a domain moves, the new one begins to watch it; if it could not be reached, as
+ * one that fails since then.
+ *
  * A stream that has broken and is resumed (XEP-0198) has lost nothing. If that holds for all that
  * have broken, the domain is not told to be back.
  *

@@ -144,8 +144,10 @@ static inline slice test_node_stream_key(const void *stream)
     return (slice){ stream, sizeof(uint64_t) };
 }
 
-/* Over the database that is in its folder, or a new one. */
-static inline void test_node_start(struct test_node *t, const struct gate_ops *gate)
+/* Over the database that is in its folder, or a new one. t.w is the first of its workers; others run
+ * only while t.w is one of them. */
+static inline void test_node_start_with(struct test_node *t, const struct gate_ops *gate,
+                                        unsigned workers)
 {
     static const char *const domains[] = { "localhost", NULL };
     char url[64];
@@ -153,7 +155,7 @@ static inline void test_node_start(struct test_node *t, const struct gate_ops *g
     snprintf(url, sizeof url, "sqlite:%s/db", t->dir);
     struct store_conf conf = { .url = url, .schemas = test_schemas };
     struct node_conf nc = {
-        .id = 1, .name = "test", .domains = domains, .workers = 1, .gate = gate
+        .id = 1, .name = "test", .domains = domains, .workers = workers, .gate = gate
     };
     ensure(store_open(&t->store, &conf, &why) == OK);
     nc.store = t->store;
@@ -161,6 +163,11 @@ static inline void test_node_start(struct test_node *t, const struct gate_ops *g
     t->w = &t->node->workers[0];
     map_init(&core_of(t->w)->streams, test_node_stream_key);
     test_node_tick(t); /* it is told the time */
+}
+
+static inline void test_node_start(struct test_node *t, const struct gate_ops *gate)
+{
+    test_node_start_with(t, gate, 1);
 }
 
 static inline void test_node_open(struct test_node *t, const struct gate_ops *gate)
