@@ -13,6 +13,7 @@ from test_s2s_lost import Wire
 SOON = {"s2s.ping-after": "1s", "s2s.lost-after": "2s", "s2s.retry-for": "1s"}
 
 LATE = {"s2s.lost-after": "1h"}
+NO_STORE = "<no-store xmlns='urn:xmpp:hints'/>"
 WHY = "what is seen does not come from a lost domain"
 
 
@@ -204,6 +205,43 @@ def test_ghosts_of_a_server_that_was_started_again_leave_the_room(make_server, t
     if "guest" in shown:  # else the ghost was gone before
         dave.expect(f"<presence from='{room.at('guest')}' type='unavailable'/>")
     room.expect_nothing(alice, f"<presence from='{room.at('second')}' type='unavailable'/>")
+
+
+def test_occupants_of_a_server_that_is_back_are_asked_in_portions(make_server, tmp_path):
+    """In between, the server does other work: it answers a request behind the first portion before
+    the last one."""
+    count = 1500
+    one, other = across.start(make_server, tmp_path, why=WHY, workers=1, settings={
+        **LATE, "s2s.resume-for": "none", "muc.rooms-per-user": str(count),
+        "s2s.queue-stanzas": "2048"})
+    wires = Wire(other.s2s_port), Wire(one.s2s_port)
+    across.route(one, OTHER, wires[0].port)
+    across.route(other, ONE, wires[1].port)
+    bob = other.client("bob", "b")
+    rooms = [Room(f"room{n}", ONE) for n in range(count)]
+    for room in rooms:
+        room.knock(bob, "guest")
+    for room in rooms:
+        bob.expect(f"<presence from='{room.at('guest')}'/>")
+        bob.expect(f"<message from='{room}' type='groupchat'><subject/></message>")
+    bob.drain()
+    for wire in wires:
+        wire.say("c")
+    nothing = f"<message to='{bob}' type='groupchat'>{NO_STORE}</message>"
+    bob.timeout = 60
+    asked = [bob.expect(nothing).get("from")]
+    bob.send(f"<iq type='get' id='between' to='conference.{ONE}'>"
+             "<query xmlns='http://jabber.org/protocol/disco#info'/></iq>")
+    bob.expect("<iq id='between' type='result'/>")
+    asked += [e.get("from") for e in bob.inbox if e.get("type") == "groupchat"]
+    assert len(asked) < count
+    bob.inbox = [e for e in bob.inbox if e.get("type") != "groupchat"]
+    while len(asked) < count:
+        asked.append(bob.expect(nothing).get("from"))
+    assert sorted(asked) == sorted(str(room) for room in rooms)
+    bob.expect_nothing(nothing)
+    for wire in wires:
+        wire.close()
 
 
 def test_occupants_of_a_foreign_room_learn_that_it_is_gone(servers, friends):

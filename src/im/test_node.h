@@ -144,8 +144,8 @@ static inline slice test_node_stream_key(const void *stream)
     return (slice){ stream, sizeof(uint64_t) };
 }
 
-/* Over the database that is in its folder, or a new one. t.w is the first of its workers; others run
- * only while t.w is one of them. */
+/* Over the database that is in its folder, or a new one. t.w is the first of its workers; others
+ * run only while t.w is one of them. */
 static inline void test_node_start_with(struct test_node *t, const struct gate_ops *gate,
                                         unsigned workers)
 {

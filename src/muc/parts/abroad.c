@@ -1,12 +1,19 @@
 /* abroad: occupants of other servers leave when their server is lost (im/abroad.h), with status 333
  * (XEP-0045 §18.1). When it is back after a failure, it may have forgotten where its users are: all
- * its occupants are sent an empty message, and those that do not exist any more leave as well. */
+ * its occupants are sent an empty message, and those that do not exist any more leave as well:
+ * AT_ONCE of a worker at a time, with a pause behind them. Those that wait are kept for each
+ * domain, as one reference for each occupant. */
 #include "im/abroad.h"
 #include "base/ensure.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "home/here.h"
 #include "home/router.h"
 #include "im/feature.h"
+#include "io/timer.h"
 #include "muc/muc.h"
 #include "muc/parts.h"
+#include "muc/people/find.h"
 #include "muc/people/occupant.h"
 #include "muc/room/part.h"
 #include "muc/room/room.h"
@@ -17,6 +24,29 @@
 /* A message without content. The server of a session that does not exist answers with an error (RFC
  * 6121 §8.5.3.2.1), others do not answer. An error to a ping could be that of a client. */
 #define NOTHING "<no-store xmlns='" NS_HINTS "'/>"
+
+enum {
+    AT_ONCE = 64,  /* occupants that are sent the message */
+    PAUSE_MS = 100 /* before the next */
+};
+
+/* An occupant that is to be sent it. */
+struct returning {
+    struct list node;
+    struct seat_ref *seat;
+};
+/* Those of a domain that is back. */
+struct back {
+    struct list node;  /* in returns.domains */
+    struct list seats; /* struct returning */
+    uint16_t domain_len;
+    char domain[];
+};
+struct returns {
+    struct list domains; /* struct back; each has somebody. The first is done first. */
+    struct timer timer;
+};
+static unsigned slot;
 
 static slice seat_domain(const struct seat *s) { return jid_split(s->jid).domain; }
 static slice room_domain(const struct room *r) { return jid_split(r->jid).domain; }
@@ -52,14 +82,71 @@ static void room_lost(struct room *r, void *arg)
     }
 }
 
+static slice back_domain(const struct back *b) { return (slice){ b->domain, b->domain_len }; }
+
+static void back_seat_free(struct returning *g)
+{
+    list_remove(&g->node);
+    mem_free(&g->seat);
+    mem_free(&g);
+}
+
+static void back_free(struct back *b)
+{
+    while (!list_empty(&b->seats))
+        back_seat_free(CONTAINER_OF(b->seats.next, struct returning, node));
+    if (list_linked(&b->node))
+        list_remove(&b->node);
+    mem_free(&b);
+}
+
+static void back_forget(struct returns *all, slice domain)
+{
+    LIST_EACH (it, &all->domains) {
+        struct back *b = CONTAINER_OF(it, struct back, node);
+        if (slice_eq(back_domain(b), domain)) {
+            back_free(b);
+            return;
+        }
+    }
+}
+
+static void back_next(struct returning *g)
+{
+    struct room *r;
+    ensure(list_linked(&g->node));
+    const struct seat *s = seat_ref_find(g->seat, &r);
+    back_seat_free(g);
+    if (s != NULL)
+        route_send(r->worker, stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, s->jid,
+                                          (slice){ 0 }, SLICE(NOTHING)));
+}
+
+static void returns_run(struct timer *t, struct loop *loop)
+{
+    struct returns *all = CONTAINER_OF(t, struct returns, timer);
+    for (unsigned n = 0; n < AT_ONCE && !list_empty(&all->domains);) {
+        struct back *b = CONTAINER_OF(all->domains.next, struct back, node);
+        ensure(!list_empty(&b->seats));
+        for (; n < AT_ONCE && !list_empty(&b->seats); n++)
+            back_next(CONTAINER_OF(b->seats.next, struct returning, node));
+        if (list_empty(&b->seats))
+            back_free(b);
+    }
+    if (!list_empty(&all->domains))
+        timer_set(loop, t, PAUSE_MS);
+}
+
 static void room_back(struct room *r, void *arg)
 {
-    const slice *domain = arg;
+    struct back *b = arg;
     LIST_EACH (it, &r->away) {
-        struct seat *s = CONTAINER_OF(it, struct seat, away);
-        if (slice_eq(seat_domain(s), *domain))
-            route_send(r->worker, stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, s->jid,
-                                              (slice){ 0 }, SLICE(NOTHING)));
+        const struct seat *s = CONTAINER_OF(it, const struct seat, away);
+        if (!slice_eq(seat_domain(s), back_domain(b)))
+            continue;
+        struct returning *g = mem_new(struct returning);
+        g->seat = seat_ref_new(r, s);
+        list_append(&b->seats, &g->node);
     }
 }
 
@@ -69,10 +156,49 @@ static void rooms_domain_lost(struct worker *w, slice domain, slice local)
         rooms_each(w, room_lost, &(struct lost){ domain, local });
 }
 
+/* Of one that is back once more, all are asked anew. */
 static void rooms_domain_back(struct worker *w, slice domain)
 {
-    if (abroad_is_held(w, domain))
-        rooms_each(w, room_back, &domain);
+    struct returns *all = *worker_state(w, slot);
+    ensure(domain.len > 0 && domain.len <= JID_PART_MAX);
+    back_forget(all, domain);
+    if (!abroad_is_held(w, domain))
+        return;
+    struct back *b = mem_zalloc(sizeof *b + domain.len);
+    list_init(&b->seats);
+    b->domain_len = (uint16_t)domain.len;
+    memcpy(b->domain, domain.ptr, domain.len);
+    rooms_each(w, room_back, b);
+    if (list_empty(&b->seats)) {
+        back_free(b);
+        return;
+    }
+    list_append(&all->domains, &b->node);
+    if (!timer_is_set(&all->timer))
+        timer_set(worker_loop(w), &all->timer, 0);
+}
+
+static void muc_abroad_start(struct worker *w)
+{
+    struct returns *all = *worker_state(w, slot) = mem_new(struct returns);
+    all->timer.fn = returns_run;
+    list_init(&all->domains);
+}
+
+static void muc_abroad_stop(struct worker *w)
+{
+    struct returns *all = *worker_state(w, slot);
+    timer_cancel(&all->timer);
+}
+
+static void muc_abroad_ended(struct worker *w)
+{
+    struct returns *all = *worker_state(w, slot);
+    if (all == NULL)
+        return;
+    while (!list_empty(&all->domains))
+        back_free(CONTAINER_OF(all->domains.next, struct back, node));
+    mem_free(worker_state(w, slot));
 }
 
 const struct room_part abroad_part = {
@@ -84,6 +210,10 @@ const struct room_part abroad_part = {
 const struct feature muc_abroad_feature = {
     .name = "muc_abroad",
     .parts = PART_ROOM,
+    .worker.slot = &slot,
+    .worker.start = muc_abroad_start,
+    .worker.stop = muc_abroad_stop,
+    .worker.ended = muc_abroad_ended,
     .worker.domain_lost = rooms_domain_lost,
     .worker.domain_back = rooms_domain_back,
 };
