@@ -749,6 +749,7 @@ def test_a_message_that_has_waited_may_not_leave_any_more(node, authority, tmp_p
     node.ctl("set", "federation.blocklist", str(listed))
     until("the list", lambda: "event=federation.blocklist" in node.log())
     node.ctl("federation", "set", alice.bare, "off")
+    counted = [refused_count(node, why) for why in ("blocked", "user")]
     listener = federation.Listener(FAR, authority.issue("listener", FAR))
     federation.route(node, FAR, listener.port)
     with listener.join() as peer:
@@ -760,6 +761,7 @@ def test_a_message_that_has_waited_may_not_leave_any_more(node, authority, tmp_p
         say(alice, f"x@{FAR}", "last", "the last one")
         heard += listener.read_until(peer, "the last one").string
     assert "hello" not in heard
+    assert [refused_count(node, why) for why in ("blocked", "user")] == counted
     listener.close()
     alice.expect_nothing("<message type='error'/>")
     carol.expect_nothing("<message type='error'/>")

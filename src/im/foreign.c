@@ -30,14 +30,17 @@ enum verdict foreign_arrives(struct worker *w, const struct stanza *st, struct r
     return v;
 }
 
-enum verdict foreign_leaves(struct worker *w, const struct stanza *st, struct refusal *why)
+struct edge_word foreign_leaves(struct worker *w, const struct stanza *st, bool again)
 {
+    struct refusal why = { .error = SE_POLICY_VIOLATION, .again = again };
     enum verdict v = PASS;
     ensure(worker_is_here(w) && st->to_len > 0);
     FEATURES_EACH (f, foreign.leaves)
         if (v == PASS)
-            v = f->foreign.leaves(w, st, why);
-    return v;
+            v = f->foreign.leaves(w, st, &why);
+    return v == PASS     ? (struct edge_word){ .bare = why.bare }
+           : v == REFUSE ? (struct edge_word){ .error = why.error }
+                         : (struct edge_word){ .silent = true };
 }
 
 enum verdict foreign_to_nobody(struct worker *w, const struct stanza *st, struct refusal *why)

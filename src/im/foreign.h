@@ -2,6 +2,7 @@
  * has the streams asks here, and nowhere else. A foreign domain is one that is neither ours, nor a
  * service of ours, nor a component. */
 #pragma once
+#include "home/edge.h"
 #include "im/stage.h"
 
 struct node;
@@ -11,7 +12,8 @@ struct foreign_rules {
     /* Whether a domain of ours and a foreign one may exchange stanzas at all. */
     bool (*pair)(struct worker *w, slice local, slice remote);
     /* A stanza of a foreign domain, on the worker of its stream, before it is routed; and one that
-     * is for a foreign domain, on the worker of its sender. PASS, DROP or REFUSE. */
+     * is for a foreign domain, on the worker of its sender, and if it has waited, perhaps again:
+     * there, and at the home of the foreign domain (why->again). PASS, DROP or REFUSE. */
     enum verdict (*arrives)(struct worker *w, const struct stanza *st, struct refusal *why);
     enum verdict (*leaves)(struct worker *w, const struct stanza *st, struct refusal *why);
     /* A message for an account that is not there, or seems so, at its home. It is asked also where
@@ -32,7 +34,8 @@ struct foreign_rules {
 bool foreign_is(const struct worker *w, slice domain);
 bool foreign_pair(struct worker *w, slice local, slice remote);
 enum verdict foreign_arrives(struct worker *w, const struct stanza *st, struct refusal *why);
-enum verdict foreign_leaves(struct worker *w, const struct stanza *st, struct refusal *why);
+/* One that leaves. again: it was let go when it was sent, and has waited; nothing is counted. */
+struct edge_word foreign_leaves(struct worker *w, const struct stanza *st, bool again);
 enum verdict foreign_to_nobody(struct worker *w, const struct stanza *st, struct refusal *why);
 uint64_t foreign_pace_ms(const struct worker *w, slice remote);
 struct stanza *foreign_outward(struct worker *w, const struct stanza *st);

@@ -10,7 +10,8 @@ struct may_leave {
     struct stanza *st;
 };
 struct may_leave_answer {
-    uint8_t error; /* enum stanza_error */
+    uint8_t error; /* enum stanza_error; of one that is dropped: for nodes that do not know this */
+    bool silent, bare; /* struct edge_word */
 };
 
 /* At the home of the sender. */
@@ -24,11 +25,14 @@ struct judging {
 static void judging_end(struct account *a, enum err e, void *arg)
 {
     struct judging *j = arg;
-    struct refusal why = { .error = SE_POLICY_VIOLATION };
     (void)a, (void)e;
-    enum verdict v = foreign_leaves(j->worker, j->st, &why);
+    struct edge_word word = foreign_leaves(j->worker, j->st, true);
     question_answer(j->worker, &j->from, &foreign_ask_answer,
-                    &(struct may_leave_answer){ v == PASS ? SE_NONE : (uint8_t)why.error });
+                    &(struct may_leave_answer){
+                        .error = word.silent ? SE_POLICY_VIOLATION : (uint8_t)word.error,
+                        .silent = word.silent,
+                        .bare = word.bare,
+                    });
     question_end(j->worker, &j->from);
     stanza_unref(&j->st);
     mem_free(&j);
@@ -53,6 +57,8 @@ static bool may_leave_is_sound(struct worker *w, const void *message,
 
 static const struct message_field answer_fields[] = {
     F_U8(struct may_leave_answer, error, STANZA_ERROR_COUNT - 1),
+    F_BOOL(struct may_leave_answer, silent),
+    F_BOOL(struct may_leave_answer, bare),
     { 0 },
 };
 static const struct message_field fields[] = {
@@ -83,14 +89,18 @@ struct asking {
     foreign_ask_fn *done;
     void (*drop)(void *arg);
     void *arg;
-    enum stanza_error error;
+    struct edge_word word;
 };
 
 static void asking_heard(struct worker *w, void *arg, void *answer, const struct message_from *from)
 {
     (void)w, (void)from;
-    ((struct asking *)arg)->error =
-        (enum stanza_error)((const struct may_leave_answer *)answer)->error;
+    const struct may_leave_answer *m = answer;
+    ((struct asking *)arg)->word = (struct edge_word){
+        .error = m->silent ? SE_NONE : (enum stanza_error)m->error,
+        .silent = m->silent,
+        .bare = m->bare,
+    };
 }
 
 static void asking_end(struct worker *w, void *arg)
@@ -98,7 +108,7 @@ static void asking_end(struct worker *w, void *arg)
     struct asking a = *(struct asking *)arg;
     (void)w;
     mem_free(&arg);
-    a.done(a.arg, a.error);
+    a.done(a.arg, a.word);
 }
 
 static void asking_drop(void *arg)
@@ -113,7 +123,7 @@ void foreign_ask(struct worker *w, struct stanza *st, foreign_ask_fn *done, void
 {
     struct asking *a = mem_new(struct asking);
     ensure(worker_is_here(w) && st->from_len > 0 && st->to_len > 0);
-    *a = (struct asking){ done, drop, arg, SE_NONE };
+    *a = (struct asking){ .done = done, .drop = drop, .arg = arg };
     home_ask(w, stanza_from_bare(st), &foreign_ask_message, &(struct may_leave){ stanza_ref(st) },
              &(struct asker){
                  .gather = asking_heard, .done = asking_end, .arg = a, .drop = asking_drop });

@@ -113,7 +113,8 @@ static struct metric refused = {
     .label = "why",
     .values = (const char *const[]){ "blocked", "user", "subscriptions", "strangers", NULL },
     .help = "Stanzas from and to other servers that were refused: the address is blocked, the user "
-            "may not, or there were too many of the domain.",
+            "may not, or there were too many of the domain. What is refused later, after it has "
+            "waited, is not counted.",
 };
 enum { REFUSED_BLOCKED, REFUSED_USER, REFUSED_REQUESTS, REFUSED_STRANGERS };
 
@@ -155,11 +156,12 @@ static uint64_t federation_pace_ms(const struct worker *w, slice remote)
 
 /* Stanzas. Errors and answers are never answered; of presence only a request is. */
 
-static enum verdict federation_refused(const struct stanza *st, unsigned why)
+static enum verdict federation_refused(const struct stanza *st, const struct refusal *why,
+                                       unsigned reason)
 {
     bool answered = st->kind == STANZA_PRESENCE ? st->type == TYPE_SUBSCRIBE
                                                 : st->type != TYPE_ERROR && st->type != TYPE_RESULT;
-    metric_add_to(&refused, why, 1);
+    metric_add_to(&refused, reason, why->again ? 0 : 1);
     return answered ? REFUSE : DROP;
 }
 
@@ -174,7 +176,7 @@ static enum verdict federation_arrives(struct worker *w, const struct stanza *st
     if (blocked) {
         why->error = SE_POLICY_VIOLATION;
         why->text = SLICE("this address is blocked here");
-        return federation_refused(st, REFUSED_BLOCKED);
+        return federation_refused(st, why, REFUSED_BLOCKED);
     }
     if (st->kind != STANZA_PRESENCE || st->type != TYPE_SUBSCRIBE ||
         federation_rate_request(federation_rates, jid_split(stanza_from_bare(st)).domain,
@@ -182,14 +184,14 @@ static enum verdict federation_arrives(struct worker *w, const struct stanza *st
         return PASS;
     why->error = SE_RESOURCE_CONSTRAINT;
     why->text = SLICE("too many subscription requests from this domain");
-    return federation_refused(st, REFUSED_REQUESTS);
+    return federation_refused(st, why, REFUSED_REQUESTS);
 }
 
 static enum verdict user_refused(const struct stanza *st, struct refusal *why)
 {
     why->error = SE_NOT_ALLOWED;
     why->text = SLICE("this account may not communicate with that server");
-    metric_add_to(&refused, REFUSED_USER, 1);
+    metric_add_to(&refused, REFUSED_USER, why->again ? 0 : 1);
     return st->type == TYPE_ERROR || st->type == TYPE_RESULT ? DROP : REFUSE;
 }
 
@@ -197,7 +199,7 @@ static enum verdict address_refused(const struct stanza *st, struct refusal *why
 {
     why->error = SE_POLICY_VIOLATION;
     why->text = SLICE("the server does not communicate with this address");
-    return federation_refused(st, REFUSED_BLOCKED);
+    return federation_refused(st, why, REFUSED_BLOCKED);
 }
 
 /* The last look: at what the server sends in the name of an account, such as probes. */
@@ -237,7 +239,7 @@ static enum verdict stranger_comes(const struct worker *w, const struct stanza *
         return PASS;
     why->error = SE_RESOURCE_CONSTRAINT;
     why->text = SLICE("too many strangers of this domain write to users here");
-    return federation_refused(st, REFUSED_STRANGERS);
+    return federation_refused(st, why, REFUSED_STRANGERS);
 }
 
 static enum verdict federation_to_nobody(struct worker *w, const struct stanza *st,

@@ -198,11 +198,10 @@ static void s2s_end(void *own, struct worker *w)
     s2s_flows_fini(sw);
 }
 
-/* The one place where a stanza that leaves is judged. */
+/* Where a stanza that leaves is judged; one that has waited is, again: gate/s2s/s2s_judge.h. */
 static struct edge_word s2s_foreign_word(void *own, struct worker *w, slice domain,
                                          const struct stanza *st)
 {
-    struct refusal why = { .error = SE_POLICY_VIOLATION };
     slice local = jid_split(stanza_from(st)).domain;
     (void)own;
     if (st->from_len == 0 || s2s_is_address(domain) || !s2s_is_ours(w, local) ||
@@ -210,14 +209,7 @@ static struct edge_word s2s_foreign_word(void *own, struct worker *w, slice doma
         return (struct edge_word){ .error = SE_REMOTE_SERVER_NOT_FOUND };
     if (!s2s_may(w, local, domain))
         return (struct edge_word){ .error = SE_NOT_ALLOWED };
-    switch (foreign_leaves(w, st, &why)) {
-    case PASS:
-        return (struct edge_word){ .bare = why.bare };
-    case REFUSE:
-        return (struct edge_word){ .error = why.error };
-    default:
-        return (struct edge_word){ .silent = true };
-    }
+    return foreign_leaves(w, st, false);
 }
 
 static void s2s_foreign(void *own, struct worker *w, slice domain, struct stanza *st,

@@ -11,10 +11,10 @@ struct s2s_judge {
     unsigned open; /* questions, and the call that asks them */
     struct outgoing_page page;
     struct outgoing_line lines[OUTGOING_PAGE];
-    enum stanza_error errors[OUTGOING_PAGE];
+    struct edge_word words[OUTGOING_PAGE];
 };
 
-/* Lines of one sender. */
+/* Lines of one sender, alike in kind and type. */
 struct sender {
     struct s2s_judge *judge;
     unsigned first, behind;
@@ -33,17 +33,22 @@ static void judge_ends(struct s2s_judge *j)
     if (--j->open > 0)
         return;
     if (j->done != NULL)
-        j->done(j->arg, &j->page, j->errors);
+        j->done(j->arg, &j->page, j->words);
     judge_free(j);
 }
 
-static void sender_judged(void *arg, enum stanza_error error)
+static bool goes(const struct edge_word *word) { return word->error == SE_NONE && !word->silent; }
+
+static void sender_judged(void *arg, struct edge_word word)
 {
     struct sender *s = arg;
     struct s2s_judge *j = s->judge;
     for (unsigned i = s->first; i < s->behind; i++)
-        if (j->errors[i] == SE_NONE)
-            j->errors[i] = error;
+        if (goes(&j->words[i])) {
+            bool bare = j->words[i].bare || word.bare;
+            j->words[i] = word;
+            j->words[i].bare = bare;
+        }
     mem_free(&s);
     judge_ends(j);
 }
@@ -61,7 +66,7 @@ static void sender_drop(void *arg)
 static void judge_sender(struct s2s_judge *j, struct worker *w, unsigned first, unsigned behind)
 {
     unsigned at = first;
-    while (at < behind && (j->lines[at].st == NULL || j->errors[at] != SE_NONE))
+    while (at < behind && (j->lines[at].st == NULL || !goes(&j->words[at])))
         at++;
     if (at == behind)
         return;
@@ -72,10 +77,15 @@ static void judge_sender(struct s2s_judge *j, struct worker *w, unsigned first, 
 }
 
 /* Rules about addresses, which every worker knows. */
-static enum stanza_error judge_address(struct worker *w, const struct stanza *st)
+static struct edge_word judge_address(struct worker *w, const struct stanza *st)
 {
-    struct refusal why = { .error = SE_POLICY_VIOLATION };
-    return st == NULL || foreign_leaves(w, st, &why) == PASS ? SE_NONE : why.error;
+    return st == NULL ? (struct edge_word){ 0 } : foreign_leaves(w, st, true);
+}
+
+static bool is_alike(const struct outgoing_line *a, const struct outgoing_line *b)
+{
+    return a->st != NULL && b->st != NULL && a->st->kind == b->st->kind &&
+           a->st->type == b->st->type && slice_eq(stanza_from_bare(a->st), stanza_from_bare(b->st));
 }
 
 struct s2s_judge *s2s_judge_page(struct worker *w, const struct outgoing_page *page,
@@ -92,10 +102,10 @@ struct s2s_judge *s2s_judge_page(struct worker *w, const struct outgoing_page *p
         j->lines[i] = page->lines[i];
         if (j->lines[i].st != NULL)
             j->lines[i].st = stanza_ref(page->lines[i].st);
-        j->errors[i] = judge_address(w, j->lines[i].st);
+        j->words[i] = judge_address(w, j->lines[i].st);
     }
     for (unsigned i = 0, next; i < page->count; i = next) {
-        for (next = i + 1; next < page->count && j->lines[next].id.sender == j->lines[i].id.sender;)
+        for (next = i + 1; next < page->count && is_alike(&j->lines[i], &j->lines[next]);)
             next++;
         judge_sender(j, w, i, next);
     }

@@ -6,6 +6,7 @@
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_unacked.h"
 #include "home/here.h"
+#include "im/foreign.h"
 #include "io/loop.h"
 #include <stdlib.h>
 
@@ -53,13 +54,13 @@ void s2s_mail_init(struct s2s_mail *m, struct partner *p)
 struct left {
     struct list node; /* in mail.left */
     struct s2s_mail *mail;
-    struct s2s_sent sent;      /* st NULL: it is asked for, nobody needs its text */
-    uint64_t newest;           /* of the same sender, left meanwhile: it is asked for next */
-    uint64_t older_to;         /* the newest one when the last pass began */
-    bool several;              /* it was asked for with older ones */
-    bool older;                /* counted in mail.older */
-    bool given_up;             /* its sender is to be told, */
-    enum stanza_error refused; /* and that; SE_NONE: that its server does not take it */
+    struct s2s_sent sent;     /* st NULL: it is asked for, nobody needs its text */
+    uint64_t newest;          /* of the same sender, left meanwhile: it is asked for next */
+    uint64_t older_to;        /* the newest one when the last pass began */
+    bool several;             /* it was asked for with older ones */
+    bool older;               /* counted in mail.older */
+    bool given_up;            /* its sender is to be told, */
+    struct edge_word refused; /* and that; SE_NONE, not silent: that its server does not take it */
 };
 
 static slice mail_asked_key(const void *item)
@@ -273,9 +274,9 @@ void s2s_mail_found(struct s2s_mail *m)
 static void mail_bounced(void *arg, enum err e)
 {
     struct left *l = arg;
-    if (e == OK && l->refused != SE_NONE)
-        partner_answer_stanza(l->mail->partner, l->sent.st, l->refused, "");
-    else if (e == OK)
+    if (e == OK && l->refused.error != SE_NONE)
+        partner_answer_stanza(l->mail->partner, l->sent.st, l->refused.error, "");
+    else if (e == OK && !l->refused.silent)
         partner_refuses(l->mail->partner, l->sent.st);
     mail_left_free(l);
 }
@@ -286,14 +287,11 @@ void s2s_mail_bounce(struct s2s_mail *m, const struct s2s_sent *s)
                   mail_bounced, mail_left_add(m, s, true));
 }
 
-/* A rule does not let it go any more. */
-static void mail_line_refuse(struct s2s_mail *m, const struct outgoing_line *line,
-                             enum stanza_error error)
+void s2s_mail_refuse(struct s2s_mail *m, const struct s2s_sent *s, const struct edge_word *word)
 {
-    struct left *l =
-        mail_left_add(m, &(struct s2s_sent){ stanza_ref(line->st), line->id, 0 }, true);
-    l->refused = error;
-    outgoing_tell(mail_pair(m, &(struct outgoing_pair){ 0 }), &line->id, 1, OUTGOING_GIVEN_UP,
+    struct left *l = mail_left_add(m, s, true);
+    l->refused = *word;
+    outgoing_tell(mail_pair(m, &(struct outgoing_pair){ 0 }), &s->id, 1, OUTGOING_GIVEN_UP,
                   mail_bounced, l);
 }
 
@@ -308,22 +306,29 @@ static void mail_backlog_ends(struct s2s_mail *m)
 }
 
 static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line,
-                           enum stanza_error error)
+                           const struct edge_word *word)
 {
+    struct s2s_sent s = { line->st, line->id, line->at_us };
     if (partner_has(m->partner, &line->id) || s2s_mail_has(m, &line->id))
         return true;
     if (m->kept && partner_keeps_older(m->partner, &line->id)) {
         m->again |= !m->closing; /* else it is on its way to the inbox */
         return true;
     }
-    if (line->st == NULL)
+    if (line->st == NULL) {
         s2s_mail_confirmed(m, &line->id); /* there is nothing to send any more */
-    else if (error != SE_NONE)
-        mail_line_refuse(m, line, error);
-    else if (!partner_takes_mail(m->partner))
+        return true;
+    }
+    bool refused = word->error != SE_NONE || word->silent;
+    if (!refused && !partner_takes_mail(m->partner))
         return false;
-    else
-        partner_send(m->partner, &(struct s2s_sent){ stanza_ref(line->st), line->id, line->at_us });
+    stanza_ref(s.st);
+    if (refused) {
+        s2s_mail_refuse(m, &s, word);
+    } else {
+        s.st = foreign_pass(s.st, &(struct refusal){ .bare = word->bare });
+        partner_send(m->partner, &s);
+    }
     return true;
 }
 
@@ -354,13 +359,13 @@ static void mail_pass_ends(struct s2s_mail *m)
 }
 
 static void mail_page_judged(void *arg, const struct outgoing_page *page,
-                             const enum stanza_error *errors)
+                             const struct edge_word *words)
 {
     struct s2s_mail *m = arg;
     unsigned i = 0;
     m->judge = NULL;
     partner_pin(m->partner);
-    while (i < page->count && mail_line_send(m, &page->lines[i], errors[i]))
+    while (i < page->count && mail_line_send(m, &page->lines[i], &words[i]))
         m->behind = page->lines[i++].id;
     mail_settle_ends(m);
     if (i == page->count && page->more) {

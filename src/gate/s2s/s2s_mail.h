@@ -16,6 +16,7 @@
 #include "im/outgoing.h"
 #include "io/timer.h"
 
+struct edge_word;
 struct partner;
 struct s2s_judge;
 struct s2s_sent;
@@ -63,6 +64,8 @@ void s2s_mail_confirmed(struct s2s_mail *m, const struct outgoing_id *id);
 bool s2s_mail_has(const struct s2s_mail *m, const struct outgoing_id *id);
 /* The server does not take it: its sender is told. Takes over the reference. */
 void s2s_mail_bounce(struct s2s_mail *m, const struct s2s_sent *s);
+/* The same where a rule does not let it go any more: what its sender is told, if anything. */
+void s2s_mail_refuse(struct s2s_mail *m, const struct s2s_sent *s, const struct edge_word *word);
 /* Memory does not keep it: the database does. is_new: it did not wait in memory. Takes over the
  * reference. */
 void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s, bool is_new);
