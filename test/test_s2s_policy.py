@@ -733,6 +733,100 @@ def test_a_stanza_that_may_not_leave_is_judged_once(pair, tmp_path):
     assert refused_count(one, "blocked") == before + 1
 
 
+def ask(client, to, ident):
+    client.send(f"<iq type='get' to='{to}' id='{ident}'><query xmlns='jabber:iq:version'/></iq>")
+
+
+def forbid(node, tmp_path, *rule):
+    """bad@FAR may get nothing any more, and the rule keeps alice from other servers."""
+    listed = tmp_path / "blocklist"
+    listed.write_text(f"bad@{FAR}\n")
+    node.ctl("set", "federation.blocklist", str(listed))
+    until("the list", lambda: "event=federation.blocklist" in node.log())
+    node.ctl(*rule)
+    until("the rule applies", lambda: ("applies", "off") in [
+        (row["what"], row["mode"]) for row in node.rows("federation", "show", f"alice@{ONE}")])
+
+
+@pytest.mark.parametrize("rule", [
+    ("federation", "set", f"alice@{ONE}", "off"),
+    ("s2s-group", "set", "sales", "off"),
+    ("set", f"federation.users@{ONE}", "off"),
+], ids=["user", "group", "domain"])
+def test_what_waits_in_memory_may_not_leave_any_more(node, authority, tmp_path, rule):
+    """Stanzas that are stored and others, while their domain fails: one error each, where they are
+    answered at all. Unavailable presence goes, without its content."""
+    node.add_user("carol", domain=ONE)
+    node.ctl("federation", "set", f"carol@{ONE}", "on")
+    node.ctl("user", "set", f"alice@{ONE}", "--department", "sales")
+    federation.route(node, FAR, federation.free_port())
+    alice, carol = node.client("alice", domain=ONE), node.client("carol", domain=ONE)
+    for n in range(70):
+        ask(alice, f"x@{FAR}", f"q{n}")
+    say(alice, f"x@{FAR}", "stored", "of alice")
+    alice.send(f"<presence to='x@{FAR}'><status>of alice</status></presence>")
+    alice.send(f"<presence to='x@{FAR}' type='unavailable'><status>of alice</status></presence>")
+    ask(carol, f"bad@{FAR}", "blocked")
+    say(carol, f"bad@{FAR}", "stored", "to bad")
+    say(carol, f"x@{FAR}", "free", "first of carol")
+    ask(carol, f"x@{FAR}", "carol-asks")
+    carol.ping()
+    alice.ping()
+    until("the domain fails", lambda: "event=s2s.failed" in node.log())
+    forbid(node, tmp_path, *rule)
+    listener = federation.Listener(FAR, authority.issue("listener", FAR))
+    federation.route(node, FAR, listener.port)
+    with listener.join() as peer:
+        heard = listener.read_until(peer, "carol-asks").string
+        for n in range(70):
+            bounced(alice, "not-allowed", f"q{n}", "iq")
+        bounced(alice, "not-allowed", "stored")
+        bounced(carol, "policy-violation", "blocked", "iq")
+        bounced(carol, "policy-violation", "stored")
+        say(carol, f"x@{FAR}", "last", "last of carol")
+        heard += listener.read_until(peer, "last of carol").string
+    listener.close()
+    assert "of alice" not in heard and "'q" not in heard and "bad@" not in heard
+    assert heard.index("first of carol") < heard.index("carol-asks")
+    assert len([part for part in heard.split("<presence")[1:] if "unavailable" in part]) == 1
+    for client in alice, carol:
+        client.ping()
+        client.expect_nothing("<message type='error'/>")
+        client.expect_nothing("<iq type='error'/>")
+        client.expect_nothing("<presence type='error'/>")
+
+
+def test_what_a_stream_has_not_confirmed_may_not_be_sent_again(node, authority, tmp_path):
+    """It breaks, rules change, and the next one comes."""
+    node.add_user("carol", domain=ONE)
+    listener = federation.Listener(FAR, authority.issue("listener", FAR))
+    federation.route(node, FAR, listener.port)
+    alice, carol = node.client("alice", domain=ONE), node.client("carol", domain=ONE)
+    say(alice, f"x@{FAR}", "stored", "of alice")
+    with listener.join() as peer:
+        listener.read_until(peer, "of alice")
+        ask(alice, f"x@{FAR}", "asked")
+        listener.read_until(peer, "asked")
+        ask(carol, f"bad@{FAR}", "blocked")
+        listener.read_until(peer, "blocked")
+        say(carol, f"x@{FAR}", "free", "of carol")
+        listener.read_until(peer, "of carol")
+        federation.route(node, FAR, federation.free_port())
+    until("the domain fails", lambda: "event=s2s.failed" in node.log())
+    forbid(node, tmp_path, "federation", "set", alice.bare, "off")
+    federation.route(node, FAR, listener.port)
+    with listener.join() as peer:
+        heard = listener.read_until(peer, "of carol").string
+        bounced(alice, "not-allowed", "stored")
+        bounced(alice, "not-allowed", "asked", "iq")
+        bounced(carol, "policy-violation", "blocked", "iq")
+        say(carol, f"x@{FAR}", "last", "the last one")
+        heard += listener.read_until(peer, "the last one").string
+    listener.close()
+    assert "of alice" not in heard and "asked" not in heard and "bad@" not in heard
+    alice.expect_nothing("<message type='error'/>")
+
+
 def test_a_message_that_has_waited_may_not_leave_any_more(node, authority, tmp_path):
     """The rule of its sender, or a block of the addressee, came meanwhile: one error each."""
     node.ctl("set", "s2s.retry-for", "1s")

@@ -702,9 +702,10 @@ const struct feature abroad_feature = {
     .settings = (struct setting *const[]){ &ping_after, &lost_after, NULL },
     .metrics = (struct metric *const[]){ &domains_lost, NULL },
     .logs = (struct log_area *const[]){ &log_abroad, NULL },
-    .messages = (const struct message_row *const[]){ &lost_message, &back_message, &named_message,
-                                                     &signal_message, &foreign_ask_message,
-                                                     &foreign_ask_answer, NULL },
+    .messages =
+        (const struct message_row *const[]){ &lost_message, &back_message, &named_message,
+                                             &signal_message, &foreign_ask_message,
+                                             &foreign_ask_answer, &foreign_version_message, NULL },
     .foreign.changed = abroad_pairs_changed,
     .worker.slot = &slot,
     .worker.start = abroad_worker_start,

@@ -2,8 +2,10 @@
 #include "base/ensure.h"
 #include "home/here.h"
 #include "home/host.h"
+#include "home/question.h"
 #include "home/remote.h"
 #include "im/feature.h"
+#include <stdatomic.h>
 
 bool foreign_is(const struct worker *w, slice domain)
 {
@@ -82,7 +84,37 @@ struct stanza *foreign_inward(struct worker *w, const struct stanza *st)
     return other;
 }
 
-void foreign_changed(struct worker *w) { EMIT(foreign.changed, w); }
+static _Atomic uint64_t version;
+
+uint64_t foreign_version(void) { return atomic_load(&version); }
+void foreign_version_grows(void) { atomic_fetch_add(&version, 1); }
+
+void foreign_changed(struct worker *w)
+{
+    foreign_version_grows();
+    EMIT(foreign.changed, w);
+}
+
+static void version_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)w, (void)message, (void)from;
+    foreign_version_grows();
+}
+
+const struct message_row foreign_version_message = {
+    .id = 131,
+    .scope = MESSAGE_CLUSTER,
+    .name = "foreign-version",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = version_run,
+};
+
+void foreign_user_changed(struct worker *w)
+{
+    foreign_version_grows();
+    each_home(w, &foreign_version_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
+}
 
 bool foreign_is_farewell(const struct stanza *st)
 {

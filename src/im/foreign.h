@@ -5,6 +5,7 @@
 #include "home/edge.h"
 #include "im/stage.h"
 
+struct message_row;
 struct node;
 
 /* In struct feature. Any may be NULL. */
@@ -41,6 +42,13 @@ uint64_t foreign_pace_ms(const struct worker *w, slice remote);
 struct stanza *foreign_outward(struct worker *w, const struct stanza *st);
 struct stanza *foreign_inward(struct worker *w, const struct stanza *st);
 void foreign_changed(struct worker *w); /* for whoever has changed that: on each worker */
+/* Grows whenever what foreign_leaves() says may have become another, also of a single account: what
+ * has waited since it was less is judged again. Any thread. */
+uint64_t foreign_version(void);
+void foreign_version_grows(void); /* on each node: once is enough */
+/* The rules of an account of this worker are others now: it grows on all nodes. */
+void foreign_user_changed(struct worker *w);
+extern const struct message_row foreign_version_message;
 
 /* What tells the other side that nothing more comes: passes where nothing else does, so that both
  * sides agree, but without its content. */

@@ -272,12 +272,15 @@ static slice federation_inviter(const struct account *a, const struct stanza *st
     return jid_bare(&jid);
 }
 
-/* The error to a message that the user sent while that was allowed, perhaps of this server: it has
- * waited for the other one. */
+/* The error to a message or a request that the user sent while that was allowed, perhaps of this
+ * server: it has waited for the other one. Requests are known by the addresses of both sides as
+ * they are, which are never those of acquaintances: the one of a session has a resource. */
 static bool is_late_error(const struct account *a, const struct stanza *st)
 {
-    const struct federation_pair pair = { a->jid, stanza_from_bare(st) };
-    return st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR &&
+    bool iq = st->kind == STANZA_IQ;
+    const struct federation_pair pair = { iq ? stanza_to(st) : a->jid,
+                                          iq ? stanza_from(st) : stanza_from_bare(st) };
+    return st->kind != STANZA_PRESENCE && st->type == TYPE_ERROR &&
            federation_rate_is_known(federation_rates, &pair);
 }
 
@@ -331,6 +334,10 @@ static enum verdict federation_check(struct session *s, struct stanza **st, stru
         return address_refused(*st, why);
     if ((*st)->kind == STANZA_MESSAGE && (*st)->type != TYPE_ERROR)
         federation_rate_known(federation_rates, &(struct federation_pair){ a->jid, to },
+                              loop_now_us(worker_loop(a->worker)));
+    if ((*st)->kind == STANZA_IQ && ((*st)->type == TYPE_GET || (*st)->type == TYPE_SET))
+        federation_rate_known(federation_rates,
+                              &(struct federation_pair){ stanza_from(*st), stanza_to(*st) },
                               loop_now_us(worker_loop(a->worker)));
     return PASS;
 }

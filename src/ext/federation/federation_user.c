@@ -189,6 +189,7 @@ static void federation_user_changed(struct worker *w, const struct setting *s)
 {
     (void)s;
     federation_users_refresh(w);
+    foreign_version_grows();
 }
 
 /* Loading. */
@@ -252,6 +253,7 @@ static void user_profile_read(void *arg, enum store_result result, const struct 
         u->department = slice_keep(store_text(b, 0, 0, 2));
         slice_release(&old);
         user_refresh(a, (slice){ 0 });
+        foreign_user_changed(a->worker);
     }
     account_unpin(a);
 }
@@ -259,6 +261,8 @@ static void user_profile_read(void *arg, enum store_result result, const struct 
 void federation_user_profile(struct worker *w, slice bare)
 {
     struct account *a = account_find(w, bare);
+    if (a == NULL)
+        foreign_user_changed(w); /* what it has sent may still wait */
     if (a == NULL || account_is_guest(a))
         return;
     account_pin(a);
@@ -298,6 +302,7 @@ static void user_change_apply(struct actor_change *base, enum err e)
     if (e == OK) {
         user_set_rule(&federation_user(a)->own, &c->rule);
         user_refresh(a, (slice){ 0 });
+        foreign_user_changed(a->worker);
         command_done(c->call, "federation of %.*s: %s", SLICE_ARG(a->jid),
                      federation_mode_names[c->rule.mode]);
     } else {

@@ -1,7 +1,9 @@
 #include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_in_sm.h"
+#include "gate/s2s/s2s_judge.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "home/router.h"
+#include "im/foreign.h"
 #include "xmpp/ns.h"
 
 enum {
@@ -105,8 +107,10 @@ static void partner_ping(struct partner *p);
 static void partner_goes_on(struct partner *p)
 {
     while (p->careful && p->state == ACTOR_READY && p->unacked.written == 0 && p->unacked.len > 0 &&
-           (p->holds & HOLD_END) == 0)
+           p->doubt.sent == 0 && (p->holds & HOLD_END) == 0)
         partner_write_next(p);
+    if (p->careful && p->unacked.written == 0)
+        doubt_go_on(p);
 }
 
 void partner_weigh(struct partner *p)
@@ -309,13 +313,145 @@ void partner_write_next(struct partner *p)
         timer_set(partner_loop(p), &p->ping_timer, PING_MS);
 }
 
+static void doubt_unacked_begins(struct partner *p)
+{
+    ensure(p->unacked.len == 0);
+    p->doubt.sent_version = foreign_version();
+    p->doubt.sent = 0;
+}
+
 void partner_write(struct partner *p, const struct s2s_sent *s)
 {
     ensure(partner_is_linked(p) && p->state == ACTOR_READY);
+    if (p->unacked.len == 0)
+        doubt_unacked_begins(p);
     atomic_fetch_add(&p->gate->waiting_bytes, s->st->bytes);
     s2s_unacked_push_next(&p->unacked, s);
     partner_write_next(p);
     partner_weigh(p);
+}
+
+/* What has waited while rules changed. */
+
+void doubt_inbox_begins(struct partner *p)
+{
+    p->doubt.inbox_version = foreign_version();
+    p->doubt.inbox = 0;
+}
+
+bool doubt_takes(struct partner *p, const struct s2s_sent *s)
+{
+    uint64_t version = foreign_version();
+    if (p->doubt.inbox_version != version) {
+        p->doubt.inbox_version = version;
+        p->doubt.inbox = p->actor.inbox_stanzas + 1;
+    }
+    if (p->doubt.inbox == 0)
+        return false;
+    p->doubt.inbox = p->actor.inbox == NULL ? 0 : p->doubt.inbox - 1;
+    if (p->unacked.len == 0)
+        doubt_unacked_begins(p);
+    ensure(p->doubt.sent == p->unacked.len - p->unacked.written);
+    atomic_fetch_add(&p->gate->waiting_bytes, s->st->bytes);
+    s2s_unacked_push(&p->unacked, s);
+    p->doubt.sent++;
+    if (p->doubt.inbox == 0 || p->doubt.sent == OUTGOING_PAGE)
+        doubt_go_on(p);
+    return true;
+}
+
+bool doubt_unacked(struct partner *p)
+{
+    uint64_t version = foreign_version();
+    bool doubts = p->doubt.sent > 0 || p->doubt.sent_version != version;
+    ensure(p->unacked.written == 0);
+    p->doubt.sent = doubts ? p->unacked.len : 0;
+    p->doubt.sent_version = version;
+    return p->doubt.sent > 0;
+}
+
+static void doubt_refuses(struct partner *p, struct s2s_sent *s, const struct edge_word *word)
+{
+    partner_watch_ends(p, &s->id);
+    if (s->id.entry != 0) {
+        s2s_mail_refuse(&p->mail, s, word);
+        return;
+    }
+    if (!word->silent)
+        partner_answer_stanza(p, s->st, word->error, "");
+    stanza_unref(&s->st);
+}
+
+/* The first that is not written. */
+static void doubt_ends(struct partner *p, const struct edge_word *word)
+{
+    struct s2s_sent s = s2s_unacked_cut(&p->unacked);
+    atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
+    ensure(p->doubt.sent > 0);
+    p->doubt.sent--;
+    if (word->silent || word->error != SE_NONE) {
+        doubt_refuses(p, &s, word);
+        return;
+    }
+    s.st = foreign_pass(s.st, &(struct refusal){ .bare = word->bare });
+    partner_write(p, &s);
+}
+
+static bool doubt_may_write(const struct partner *p)
+{
+    return p->state == ACTOR_READY && partner_is_linked(p) && (p->holds & HOLD_END) == 0;
+}
+
+static void doubt_judged(void *arg, const struct outgoing_page *page, const struct edge_word *words)
+{
+    struct partner *p = arg;
+    bool is_old = p->doubt.judge_version != foreign_version(); /* they are judged once more */
+    p->doubt.judge = NULL;
+    actor_pin(&p->actor);
+    for (unsigned i = 0; i < page->count && !is_old && doubt_may_write(p); i++)
+        doubt_ends(p, &words[i]);
+    if (doubt_may_write(p))
+        loop_defer(partner_loop(p), &p->doubt.next);
+    actor_unpin(&p->actor);
+}
+
+void doubt_go_on(struct partner *p)
+{
+    struct outgoing_line lines[OUTGOING_PAGE];
+    struct outgoing_page page = { .error = OK, .lines = lines };
+    if (p->doubt.sent == 0)
+        return;
+    ensure(p->doubt.sent == p->unacked.len - p->unacked.written);
+    partner_hold(p, HOLD_RULES);
+    if (p->doubt.judge != NULL || !doubt_may_write(p) || (p->careful && p->unacked.written > 0))
+        return;
+    unsigned most = p->careful ? 1 : OUTGOING_PAGE;
+    while (page.count < most && page.count < p->doubt.sent) {
+        const struct s2s_sent *s = s2s_unacked_at(&p->unacked, p->unacked.written + page.count);
+        lines[page.count++] = (struct outgoing_line){ .id = s->id, .at_us = s->at_us, .st = s->st };
+    }
+    p->doubt.judge_version = foreign_version();
+    struct s2s_judge *judge = s2s_judge_page(p->worker, &page, doubt_judged, p);
+    if (judge != NULL)
+        p->doubt.judge = judge;
+}
+
+void doubt_next(struct loop_defer *d)
+{
+    struct partner *p = CONTAINER_OF(d, struct partner, doubt.next);
+    actor_pin(&p->actor);
+    doubt_go_on(p);
+    if (p->doubt.sent == 0) {
+        partner_weigh(p);
+        partner_release(p, HOLD_RULES);
+    }
+    actor_unpin(&p->actor);
+}
+
+void doubt_stop(struct partner *p)
+{
+    s2s_judge_cancel(&p->doubt.judge);
+    loop_defer_cancel(&p->doubt.next);
 }
 
 /* Stanzas that the server does not take. */

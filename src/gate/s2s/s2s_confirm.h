@@ -4,6 +4,8 @@
 #include "gate/s2s/s2s_partner.h"
 #include "io/timer.h"
 
+struct loop_defer;
+
 /* Pauses and goes on, for one of the reasons. */
 void partner_hold(struct partner *p, unsigned reason);
 void partner_release(struct partner *p, unsigned reason);
@@ -23,3 +25,18 @@ void partner_weigh(struct partner *p);      /* whether too much is not confirmed
 void partner_ping_due(struct timer *t, struct loop *loop);
 /* If the inbox is empty: what the database has goes before what comes from now on. */
 void partner_mail_begin(struct partner *p);
+
+/* What waits in memory is judged again before it is written, if rules have changed since it came
+ * (foreign_version()): the inbox, and after a break what was not confirmed. A page at a time leaves
+ * the inbox for `unacked`, where it is not written before it was judged (gate/s2s/s2s_judge.h);
+ * meanwhile the inbox is held. What may not leave any more is taken out, and its sender gets the
+ * answer that the rule gives. A break ends that; the next stream begins it anew. While rules stay
+ * the same, this costs one comparison for a stanza. */
+void doubt_inbox_begins(struct partner *p); /* it was empty */
+/* A stanza of the inbox, whose turn it is, of a stream that is up. true: it was taken over. */
+bool doubt_takes(struct partner *p, const struct s2s_sent *s);
+/* A new stream: whether what was written to the last one is judged before it is written. */
+bool doubt_unacked(struct partner *p);
+void doubt_go_on(struct partner *p);   /* judges the next, if they may be written now */
+void doubt_stop(struct partner *p);    /* the stream has ended, or the partner ends */
+void doubt_next(struct loop_defer *d); /* partner.doubt.next */

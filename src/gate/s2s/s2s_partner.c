@@ -302,12 +302,14 @@ void partner_up(struct partner *p, bool counted, bool anew)
     p->since_us = loop_now_us(partner_loop(p));
     abroad_seen(p->worker, partner_remote(p), anew ? ABROAD_UP : ABROAD_RESUMED);
     s2s_unacked_rewind(&p->unacked, anew);
-    while (!p->careful && p->unacked.written < p->unacked.len)
+    bool doubts = doubt_unacked(p);
+    while (!p->careful && !doubts && p->unacked.written < p->unacked.len)
         partner_write_next(p);
     p->offended = p->broke = p->rejoins = false;
     p->state = ACTOR_READY; /* what is held is not handled */
     partner_write_replies(p);
     partner_weigh(p);
+    doubt_go_on(p);
     if (p->out != NULL)
         s2s_out_is_full(p->out);
     if (p->mail.kept && p->mail.backlog) /* the database goes before the inbox */
@@ -327,6 +329,7 @@ static void partner_is_down_now(struct partner *p)
 {
     ask_cancel(&p->ping);
     timer_cancel(&p->ping_timer);
+    doubt_stop(p);
     s2s_mail_stop(&p->mail);
 }
 
@@ -452,6 +455,7 @@ static void partner_gives_back(struct partner *p)
         atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
         partner_refuse_sent(p, &s, false);
     }
+    p->doubt.sent = 0;
     s2s_unacked_rewind(&p->unacked, true);
     partner_set_session(p, (slice){ 0 });
 }
@@ -465,6 +469,8 @@ static void partner_handle(struct actor *a, const struct actor_item *item)
     }
     struct s2s_sent s = partner_item(item);
     atomic_fetch_sub(&p->gate->waiting_bytes, item->st->bytes);
+    if (doubt_takes(p, &s))
+        return;
     partner_write(p, &s);
     partner_mail_begin(p);
 }
@@ -538,6 +544,7 @@ static void partner_drop(struct actor *a)
     struct partner *p = partner_of(a);
     s2s_find_cancel(&p->find);
     timer_cancel(&p->retry);
+    doubt_stop(p);
     p->ping = NULL; /* the worker frees it */
     s2s_mail_fini(&p->mail);
     LIST_EACH (it, &p->questions) {
@@ -576,6 +583,7 @@ static struct partner *partner_new(struct s2s_gate *g, struct actors *all, slice
     p->local_len = (uint16_t)(asker == NULL ? local.len : (size_t)(asker - local.ptr));
     p->retry.fn = partner_retry;
     p->ping_timer.fn = partner_ping_due;
+    p->doubt.next.fn = doubt_next;
     s2s_mail_init(&p->mail, p);
     list_init(&p->questions);
     memcpy(p->text, key.ptr, key.len);
@@ -646,6 +654,8 @@ static bool partner_wait(struct partner *p, const struct s2s_sent *s)
     struct stanza *st = s->st;
     struct s2s_gate *g = p->gate;
     const struct actor *a = &p->actor;
+    if (a->inbox == NULL)
+        doubt_inbox_begins(p);
     bool room =
         a->inbox_stanzas < (uint64_t)setting_int(&s2s_queue_stanzas) &&
         a->inbox_bytes + p->unacked.bytes + st->bytes <= (uint64_t)setting_int(&s2s_queue_bytes) &&

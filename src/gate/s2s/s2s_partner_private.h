@@ -20,7 +20,8 @@ enum {
     HOLD_OUTPUT = 1,  /* the server reads too slowly */
     HOLD_UNACKED = 2, /* too much is not confirmed */
     HOLD_MAIL = 4,    /* older ones are read from the database */
-    HOLD_END = 8      /* it is being ended */
+    HOLD_END = 8,     /* it is being ended */
+    HOLD_RULES = 16   /* what has waited is judged again: gate/s2s/s2s_confirm.h */
 };
 
 /* A stream that the other server has opened: gate/s2s/s2s_partner_back.h. */
@@ -82,6 +83,15 @@ struct partner {
     uint64_t uncertified_us; /* loop time until which it is not shown our certificate; 0: it is */
     struct s2s_unacked unacked;
     struct s2s_mail mail;
+    struct {
+        uint64_t inbox_version;  /* foreign_version() that all in the inbox was judged by, */
+        uint64_t sent_version;   /* and all in `unacked`; or a later one for some */
+        uint32_t inbox;          /* so many in front of the inbox are to be judged again */
+        uint32_t sent;           /* and in `unacked`: all that are not written, or none */
+        struct s2s_judge *judge; /* of the first of these; NULL: none */
+        uint64_t judge_version;
+        struct loop_defer next; /* when that has judged */
+    } doubt;
     uint64_t deaf_us;    /* loop time until which it is not asked again */
     struct ask *ping;    /* under way; NULL: none */
     uint32_t ping_count; /* what its answer confirms */

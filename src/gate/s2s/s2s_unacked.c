@@ -73,6 +73,18 @@ struct s2s_sent s2s_unacked_take(struct s2s_unacked *q, bool confirmed)
     return s;
 }
 
+struct s2s_sent s2s_unacked_cut(struct s2s_unacked *q)
+{
+    ensure(q->written < q->len);
+    struct s2s_sent s = *slot(q, q->written);
+    for (uint32_t i = q->written; i + 1 < q->len; i++)
+        *slot(q, i) = *slot(q, i + 1);
+    q->len--;
+    ensure(q->bytes >= s.st->bytes);
+    q->bytes -= s.st->bytes;
+    return s;
+}
+
 void s2s_unacked_rewind(struct s2s_unacked *q, bool anew)
 {
     q->written = 0;

@@ -43,6 +43,8 @@ static inline uint32_t s2s_unacked_count(const struct s2s_unacked *q)
 NODISCARD enum err s2s_unacked_confirms(const struct s2s_unacked *q, uint32_t h, uint32_t *count);
 /* Takes the oldest out, with its reference; confirmed: it counts for the stream. */
 struct s2s_sent s2s_unacked_take(struct s2s_unacked *q, bool confirmed);
+/* Takes out the next that is to be written, with its reference: it is not. */
+struct s2s_sent s2s_unacked_cut(struct s2s_unacked *q);
 /* A stream begins, to which nothing was written. anew: counts begin at 0, or go on otherwise. */
 void s2s_unacked_rewind(struct s2s_unacked *q, bool anew);
 bool s2s_unacked_has(const struct s2s_unacked *q, int64_t sender, uint64_t entry);

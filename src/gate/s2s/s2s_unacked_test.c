@@ -56,6 +56,27 @@ static void counts_confirm_what_was_written(void **state)
     s2s_unacked_fini(&q);
 }
 
+static void what_is_not_written_yet_can_be_taken_out(void **state)
+{
+    struct s2s_unacked q = { 0 };
+    (void)state;
+    for (uint64_t i = 1; i <= 4; i++)
+        push(&q, i);
+    assert_int_equal(s2s_unacked_write(&q)->id.entry, 1);
+    uint64_t bytes = q.bytes;
+    struct s2s_sent s = s2s_unacked_cut(&q);
+    assert_int_equal(s.id.entry, 2);
+    assert_int_equal(q.bytes, bytes - s.st->bytes);
+    stanza_unref(&s.st);
+    assert_int_equal(s2s_unacked_count(&q), 1);
+    write_all(&q, 3);
+    for (uint64_t i = 1; i <= 4; i++)
+        if (i != 2)
+            take(&q, i, true);
+    assert_int_equal(q.bytes, 0);
+    s2s_unacked_fini(&q);
+}
+
 static void the_next_stream_gets_the_rest_in_order(void **state)
 {
     struct s2s_unacked q = { 0 };
@@ -118,6 +139,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_confirm_what_was_written),
+        cmocka_unit_test(what_is_not_written_yet_can_be_taken_out),
         cmocka_unit_test(the_next_stream_gets_the_rest_in_order),
         cmocka_unit_test(what_is_given_up_does_not_count),
         cmocka_unit_test(some_go_before_what_is_not_written),
