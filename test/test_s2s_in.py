@@ -398,3 +398,9 @@ def test_the_end_of_federation_ends_streams_that_have_proved_nothing(node, evil)
     evil.secure(origin="-")
     node.ctl("set", "s2s.policy", "off")
     evil.expect_stream_error("policy-violation")
+
+
+def test_streams_that_have_proved_nothing_end_with_the_right_to_connect(node, evil):
+    evil.secure()
+    node.ctl("federation", "block", EVIL)
+    evil.expect_stream_error("policy-violation")

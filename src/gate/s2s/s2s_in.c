@@ -462,8 +462,15 @@ static const struct xstream_ops in_ops = { .rates = &in_rates,
 
 void s2s_in_policy_changed(struct s2s_in *s)
 {
-    if (s->local_len > 0 && !s2s_federates(s->x.worker, in_local(s)))
+    if (s->local_len > 0 && !s2s_federates(s->x.worker, in_local(s))) {
         xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("this server does not federate"));
+        return;
+    }
+    if (s->local_len > 0 && s->remote_len > 0 &&
+        !s2s_is_partner(s->x.worker, in_local(s), in_remote(s))) {
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("not a domain that may connect here"));
+        return;
+    }
     LIST_EACH (it, &s->pairs) {
         const struct pair *p = CONTAINER_OF(it, struct pair, node);
         if (s2s_is_partner(s->x.worker, pair_local(p), pair_remote(p)))
