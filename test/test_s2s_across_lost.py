@@ -596,3 +596,24 @@ def test_presence_of_the_server_that_finds_no_room_is_sent_again(make_server, tm
     for client in alice, second:
         client.expect_nothing("<presence type='error'/>")
     wire.close()
+
+
+def test_who_wants_to_be_unavailable_to_a_contact_is_not_shown_to_it(make_server, tmp_path):
+    """Where that finds no room, its sender hears of it."""
+    one, other = across.start(make_server, tmp_path, settings={**LATE, **SMALL}, why=WHY)
+    wire = Wire(other.s2s_port)
+    across.route(one, OTHER, wire.port)
+    alice = one.client("alice")
+    hidden, friend = crowd_of(one, other, alice, 2)
+    one.ctl("s2s", "close", OTHER)
+    wire.say("f")
+    for n in range(12):
+        alice.send(f"<message type='headline' to='{friend}' id='h{n}'><body>x</body></message>")
+    for n in range(12):
+        alice.send(f"<presence to='{hidden.bare}' type='unavailable' id='own{n}'/>")
+    alice.expect("<presence type='error' id='own11'/>")
+    wire.say("-")
+    friend.expect("<message id='h0'/>")
+    hidden.expect(f"<presence from='{alice}' type='unavailable' id='own0'/>")
+    hidden.expect_nothing(f"<presence from='{alice}' type='-'/>")
+    wire.close()

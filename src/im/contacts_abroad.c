@@ -293,8 +293,7 @@ static bool contact_found_no_room(struct account *a, const struct stanza *st)
     if (is_of_directed(a, st) || !abroad_is(a->worker, jid_split(contact).domain) ||
         !(roster_sees(a, contact) || roster_is_seen(a, contact)))
         return false;
-    errands_refused(errands, a->jid, contact);
-    return true;
+    return errands_refused(errands, a->jid, contact);
 }
 
 /* Of those that may speak, one is forgotten for another. */

@@ -16,14 +16,16 @@
 #include "xmpp/subscription.h"
 
 enum {
-    AT_ONCE = 500,       /* errands in one go */
-    PAUSE_MS = 100,      /* before the next */
-    WIDE_MS = 1000,      /* a server that has just started connects first */
-    PING_MS = 5000,      /* for the answer behind a portion: some servers give none */
-    AGAIN_MS = 1000,     /* after a portion that found no room */
-    REFUSALS_MAX = 100,  /* such portions in a row; then what is refused is not done again */
-    LATE_MAX = 100,      /* the same for refusals outside of portions */
-    QUIET_MS = 10 * 1000 /* without any of them; then they are counted anew */
+    AT_ONCE = 500,              /* errands in one go */
+    PAUSE_MS = 100,             /* before the next */
+    WIDE_MS = 1000,             /* a server that has just started connects first */
+    PING_MS = 5000,             /* for the answer behind a portion: some servers give none */
+    AGAIN_MS = 1000,            /* after a portion that found no room */
+    REFUSALS_MAX = 100,         /* such portions in a row; then what is refused is not done again */
+    LATE_MAX = 100,             /* the same for refusals outside of portions */
+    LANE_MAX = ERRANDS_MAX / 8, /* of one lane; then what is refused is not done again: a server may
+                                   say so as often as it likes, and others have errands, too */
+    QUIET_MS = 10 * 1000        /* without any of them; then they are counted anew */
 };
 
 struct errand {
@@ -37,6 +39,7 @@ struct errand {
 struct lane {
     struct errands *all;
     struct list errands;
+    uint32_t count;    /* of these */
     struct list ready; /* in errands.ready, or not linked */
     bool busy;         /* a portion is under way */
     bool refused;      /* some of it found no room */
@@ -162,6 +165,7 @@ static struct errand *errand_put(struct errands *all, slice account, slice conta
     struct errand *e = errand_make(all, account, contact);
     lane_rouse(l);
     list_append(&l->errands, &e->node);
+    l->count++;
     lane_is_ready(l);
     return e;
 }
@@ -201,7 +205,8 @@ static void errand_put_once(struct errands *all, const struct lane *l, slice acc
 bool errands_again(struct errands *all, slice account, slice contact)
 {
     struct lane *l = lane_find(all, jid_split(contact).domain, jid_split(account).domain);
-    if (l == NULL || !l->busy || l->refusals >= REFUSALS_MAX || all->count >= ERRANDS_MAX)
+    if (l == NULL || !l->busy || l->refusals >= REFUSALS_MAX || l->count >= LANE_MAX ||
+        all->count >= ERRANDS_MAX)
         return false;
     l->refused = true;
     errand_put_once(all, l, account, contact);
@@ -217,16 +222,19 @@ static void lane_is_late(struct lane *l)
     timer_set(worker_loop(l->all->worker), &l->again, AGAIN_MS);
 }
 
-void errands_refused(struct errands *all, slice account, slice contact)
+bool errands_refused(struct errands *all, slice account, slice contact)
 {
-    if (all->stopped || errands_again(all, account, contact) || all->count >= ERRANDS_MAX)
-        return;
+    if (all->stopped || errands_again(all, account, contact))
+        return true;
+    if (all->count >= ERRANDS_MAX)
+        return false;
     struct lane *l = lane_get(all, jid_split(contact).domain, jid_split(account).domain);
-    if (l->busy || l->late >= LATE_MAX)
-        return;
+    if (l->busy || l->late >= LATE_MAX || l->count >= LANE_MAX)
+        return false;
     lane_rouse(l);
     lane_is_late(l);
     errand_put_once(all, l, account, contact);
+    return true;
 }
 
 void errands_unsubscribe(struct errands *all, slice account, slice contact)
@@ -234,7 +242,7 @@ void errands_unsubscribe(struct errands *all, slice account, slice contact)
     if (all->stopped || all->count >= ERRANDS_MAX)
         return;
     struct lane *l = lane_get(all, jid_split(contact).domain, jid_split(account).domain);
-    if (l->busy ? l->refusals >= REFUSALS_MAX : l->late >= LATE_MAX)
+    if (l->count >= LANE_MAX || (l->busy ? l->refusals >= REFUSALS_MAX : l->late >= LATE_MAX))
         return;
     lane_rouse(l);
     if (l->busy)
@@ -341,8 +349,9 @@ static unsigned lane_go(struct lane *l)
     unsigned done = 0;
     l->busy = true;
     l->refused = false;
-    for (; done < ERRANDS_PORTION && !list_empty(&l->errands); done++) {
+    for (; done < ERRANDS_PORTION && !l->refused && !list_empty(&l->errands); done++) {
         struct errand *e = CONTAINER_OF(list_pop(&l->errands), struct errand, node);
+        l->count--;
         struct account *a = errand_sender(all, e);
         if (a != NULL) {
             memcpy(home, a->jid.ptr, a->jid.len);

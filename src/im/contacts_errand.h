@@ -27,8 +27,9 @@ void errands_add(struct errands *e, slice account, slice contact);
 bool errands_wait(const struct errands *e, slice domain, slice local);
 /* A stanza of the errand was refused because too many wait. true: it is done again. */
 bool errands_again(struct errands *e, slice account, slice contact);
-/* The same for what was sent at any time: it is made an errand now, a second later. Not for ever: a
- * server that has refused it 100 times, with less than 10 s between them, is left alone. */
-void errands_refused(struct errands *e, slice account, slice contact);
+/* The same for what was sent at any time: it is made an errand now, a second later. false: not for
+ * ever; a server that has refused it 100 times, with less than 10 s between them, is left alone,
+ * and so is one with an eighth of all errands. */
+bool errands_refused(struct errands *e, slice account, slice contact);
 /* The answer of im/unsubscribe_again.h could not be sent: a second later, with the same bound. */
 void errands_unsubscribe(struct errands *e, slice account, slice contact);
