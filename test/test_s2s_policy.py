@@ -827,6 +827,41 @@ def test_what_a_stream_has_not_confirmed_may_not_be_sent_again(node, authority, 
     alice.expect_nothing("<message type='error'/>")
 
 
+def join_counted(listener):
+    """A stream with acknowledgements."""
+    peer = listener.secure()
+    listener.read_until(peer, "<auth.*</auth>")
+    peer.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
+    listener.header(peer, "counted", f"<sm xmlns='{xml.SM}'/>")
+    return peer
+
+
+def test_what_waits_for_the_one_before_may_not_leave_any_more(node, authority, tmp_path):
+    """A server that ends streams for what it gets is sent one stanza at a time."""
+    node.add_user("carol", domain=ONE)
+    listener = federation.Listener(FAR, authority.issue("listener", FAR))
+    federation.route(node, FAR, listener.port)
+    alice, carol = node.client("alice", domain=ONE), node.client("carol", domain=ONE)
+    for n in range(4):
+        ask(alice, f"x@{FAR}", f"q{n}")
+    with join_counted(listener) as peer:
+        listener.read_until(peer, "'q3'")
+        peer.sendall(f"<enabled xmlns='{xml.SM}'/><stream:error><policy-violation "
+                     "xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+                     "</stream:stream>".encode())
+    with join_counted(listener) as peer:
+        listener.read_until(peer, "'q0'")
+        peer.sendall(f"<enabled xmlns='{xml.SM}'/>".encode())
+        forbid(node, tmp_path, "federation", "set", alice.bare, "off")
+        peer.sendall(f"<a xmlns='{xml.SM}' h='1'/>".encode())
+        for n in range(1, 4):
+            bounced(alice, "not-allowed", f"q{n}", "iq")
+        say(carol, f"x@{FAR}", "last", "the last one")
+        heard = listener.read_until(peer, "the last one").string
+    listener.close()
+    assert "id='q" not in heard
+
+
 def test_a_message_that_has_waited_may_not_leave_any_more(node, authority, tmp_path):
     """The rule of its sender, or a block of the addressee, came meanwhile: one error each."""
     node.ctl("set", "s2s.retry-for", "1s")

@@ -89,12 +89,6 @@ static _Atomic uint64_t version;
 uint64_t foreign_version(void) { return atomic_load(&version); }
 void foreign_version_grows(void) { atomic_fetch_add(&version, 1); }
 
-void foreign_changed(struct worker *w)
-{
-    foreign_version_grows();
-    EMIT(foreign.changed, w);
-}
-
 static void version_run(struct worker *w, void *message, const struct message_from *from)
 {
     (void)w, (void)message, (void)from;
@@ -114,6 +108,13 @@ void foreign_user_changed(struct worker *w)
 {
     foreign_version_grows();
     each_home(w, &foreign_version_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
+}
+
+/* All are told behind what this worker has let go by the old rules. */
+void foreign_changed(struct worker *w)
+{
+    foreign_user_changed(w);
+    EMIT(foreign.changed, w);
 }
 
 bool foreign_is_farewell(const struct stanza *st)

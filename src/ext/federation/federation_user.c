@@ -177,6 +177,7 @@ static void user_refresh(struct account *a, slice unused)
     struct federation_rule rule = user_rule(a, tmp), was = u->now;
     if (!federation_rule_is(&rule, &was)) {
         u->now = (struct federation_rule){ rule.mode, slice_keep(rule.domains) };
+        foreign_version_grows(); /* the account may have been visited later than others */
         user_tell(a, &was);
         slice_release(&was.domains);
     }
@@ -251,9 +252,11 @@ static void user_profile_read(void *arg, enum store_result result, const struct 
     if (result == STORE_OK && u != NULL && store_row_count(b, 0) > 0) {
         slice old = u->department;
         u->department = slice_keep(store_text(b, 0, 0, 2));
+        if (!slice_eq(u->department, old)) {
+            user_refresh(a, (slice){ 0 });
+            foreign_user_changed(a->worker);
+        }
         slice_release(&old);
-        user_refresh(a, (slice){ 0 });
-        foreign_user_changed(a->worker);
     }
     account_unpin(a);
 }

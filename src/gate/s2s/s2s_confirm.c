@@ -107,7 +107,7 @@ static void partner_ping(struct partner *p);
 static void partner_goes_on(struct partner *p)
 {
     while (p->careful && p->state == ACTOR_READY && p->unacked.written == 0 && p->unacked.len > 0 &&
-           p->doubt.sent == 0 && (p->holds & HOLD_END) == 0)
+           (p->holds & HOLD_END) == 0 && !doubt_unacked(p))
         partner_write_next(p);
     if (p->careful && p->unacked.written == 0)
         doubt_go_on(p);

@@ -35,7 +35,8 @@ void partner_mail_begin(struct partner *p);
 void doubt_inbox_begins(struct partner *p); /* it was empty */
 /* A stanza of the inbox, whose turn it is, of a stream that is up. true: it was taken over. */
 bool doubt_takes(struct partner *p, const struct s2s_sent *s);
-/* A new stream: whether what was written to the last one is judged before it is written. */
+/* A new stream, or the next of one that gets one at a time: whether what is not written is judged
+ * before. Nothing is written and not confirmed. */
 bool doubt_unacked(struct partner *p);
 void doubt_go_on(struct partner *p);   /* judges the next, if they may be written now */
 void doubt_stop(struct partner *p);    /* the stream has ended, or the partner ends */
