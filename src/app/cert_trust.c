@@ -271,6 +271,10 @@ enum err cert_trust_load(const char *data, const char *file, struct why *why)
     enum err e = OK;
     for (unsigned i = 0; i < CERT_TRUST_STORES && e == OK; i++)
         e = trust_store_load(&made[i], data, file, i, &stores[i], why); /* main's own */
+    const struct tls_trust *was = stores[CERT_TRUST_FEDERATION].with_system;
+    struct tls_trust *next = made[CERT_TRUST_FEDERATION].with_system;
+    if (e == OK && was != NULL && next != NULL && tls_trust_is_prepared(was))
+        tls_trust_prepare(next); /* here no worker waits for it */
     pthread_mutex_lock(&lock);
     for (unsigned i = 0; i < CERT_TRUST_STORES && e == OK; i++) {
         struct trust_store old = stores[i];

@@ -223,7 +223,7 @@ static enum err load_folder(X509_STORE *store, const char *folder, struct why *w
 }
 
 /* X509_STORE may be read by others meanwhile. */
-static void trust_read_system(struct tls_trust *t)
+void tls_trust_prepare(struct tls_trust *t)
 {
     if (!atomic_load(&t->system_wanted))
         return;
@@ -286,8 +286,13 @@ enum err tls_trust_create_with(struct tls_trust **out, bool system, const char *
 
 X509_STORE *tls_trust_store(const struct tls_trust *trust)
 {
-    trust_read_system((struct tls_trust *)(uintptr_t)trust);
+    tls_trust_prepare((struct tls_trust *)(uintptr_t)trust);
     return trust->store;
+}
+
+bool tls_trust_is_prepared(const struct tls_trust *trust)
+{
+    return !atomic_load(&trust->system_wanted);
 }
 
 struct tls_trust *tls_trust_ref(struct tls_trust *trust)

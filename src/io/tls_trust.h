@@ -69,6 +69,11 @@ struct tls_crl_facts {
 };
 /* E_IO, E_SYNTAX: it is not usable, also if a part of it is damaged. Waits for the disk. */
 NODISCARD enum err tls_crl_check(struct tls_crl_facts *out, const char *path, struct why *why);
+/* Reads what the system trusts, if that is asked for and was not done yet: tenths of a second, so
+ * it is done where nothing else waits. Else the first certificate that is judged waits for it. Any
+ * thread. */
+void tls_trust_prepare(struct tls_trust *trust);
+bool tls_trust_is_prepared(const struct tls_trust *trust);
 struct tls_trust *tls_trust_ref(struct tls_trust *trust);
 void tls_trust_unref(struct tls_trust **trust); /* NULL is fine */
 

@@ -214,6 +214,20 @@ static void test_the_system_does_not_trust_ours(void **state)
     tls_trust_unref(&t);
 }
 
+/* Else the first certificate waits for the disk. */
+static void test_the_system_is_read_in_advance(void **state)
+{
+    struct tls_trust *t = trust_create(NULL, NULL);
+    (void)state;
+    struct tls_peer peer;
+    assert_false(tls_trust_is_prepared(t));
+    tls_trust_prepare(t);
+    assert_true(tls_trust_is_prepared(t));
+    judge(t, middle.cert, NULL, TLS_FOR_SERVER, &peer);
+    assert_int_equal(peer.verdict, TLS_UNKNOWN_ISSUER);
+    tls_trust_unref(&t);
+}
+
 enum { THREADS = 4, ROUNDS = 20 };
 
 static void *judge_often(void *arg)
@@ -290,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_a_trusted_certificate_of_a_peer),
         cmocka_unit_test(test_failures_say_what_is_wrong),
         cmocka_unit_test(test_the_system_does_not_trust_ours),
+        cmocka_unit_test(test_the_system_is_read_in_advance),
         cmocka_unit_test(test_what_is_trusted_now),
         cmocka_unit_test(test_any_thread),
     };

@@ -17,6 +17,7 @@
 #include "io/resolve.h"
 #include "io/tls.h"
 #include "io/tls_trust.h"
+#include "io/work.h"
 #include <unistd.h>
 
 enum {
@@ -126,9 +127,45 @@ static void listener_accepted(struct loop *loop, int fd, const struct sockaddr *
     s2s_in_start(l->gate, worker_here(), c, &key);
 }
 
+struct trust_reading {
+    struct work work;
+    struct tls_trust *trust;
+};
+
+static void trust_reading_run(struct work *work)
+{
+    tls_trust_prepare(CONTAINER_OF(work, struct trust_reading, work)->trust);
+}
+
+static void trust_reading_done(struct work *work)
+{
+    struct trust_reading *r = CONTAINER_OF(work, struct trust_reading, work);
+    tls_trust_unref(&r->trust);
+    mem_free(&r);
+}
+
+/* Before the first certificate is judged: its worker would stand still for so long. */
+static void s2s_prepare_trust(struct s2s_gate *g, struct worker *w)
+{
+    const struct node *n = worker_node(w);
+    bool any = false;
+    for (unsigned i = 0; i < n->domain_count; i++)
+        any |= s2s_federates(w, n->domains[i]);
+    struct tls_trust *trust = any && worker_index(w) == 0 ? tls_trusted_get(g->trusted) : NULL;
+    if (trust == NULL)
+        return;
+    struct trust_reading *r = mem_new(struct trust_reading);
+    r->work = (struct work){ .run = trust_reading_run, .done = trust_reading_done };
+    r->work.may_skip = true;
+    r->trust = trust;
+    if (tls_trust_is_prepared(trust) || work_submit(worker_work(w), worker_loop(w), &r->work) != OK)
+        trust_reading_done(&r->work);
+}
+
 static void s2s_open(void *own, struct worker *w)
 {
     struct s2s_gate *g = own;
+    s2s_prepare_trust(g, w);
     for (size_t i = 0; i < g->count; i++)
         if (listener_attach(g->listen[i].listener, worker_loop(w), listener_accepted,
                             &g->listen[i]) != OK)
@@ -264,6 +301,7 @@ void s2s_pairs_changed(struct worker *w)
         s2s_in_policy_changed(s2s_in_of(CONTAINER_OF(it, struct xstream, node)));
     partners_each(w, (slice){ 0 }, partner_policy_is_new);
     s2s_find_pending(w);
+    s2s_prepare_trust(g, w);
 }
 
 void s2s_policy_changed(struct worker *w, const struct setting *s)
