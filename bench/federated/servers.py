@@ -21,6 +21,7 @@ SETTINGS = {
     "c2s.connections-per-address": "none", "register.enabled": "on", "register.password-min": 6,
     "register.per-address-per-hour": "none", "auth.scram-iterations": 4096,
     "s2s.policy": "open", "s2s.stanza-rate": "none", "s2s.byte-rate": "none",
+    "federation.stanza-rate": "none",
     "s2s.connections-per-address": 1000000,
 }
 
