@@ -28,6 +28,10 @@ struct edge_word {
     bool silent;             /* it does not go, and its sender is told nothing */
     bool bare;               /* it goes without its content */
 };
+static inline bool edge_word_goes(const struct edge_word *word)
+{
+    return word->error == SE_NONE && !word->silent;
+}
 
 struct edge {
     const char *name;

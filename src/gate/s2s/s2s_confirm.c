@@ -389,7 +389,7 @@ static void doubt_ends(struct partner *p, const struct edge_word *word)
     atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
     ensure(p->doubt.sent > 0);
     p->doubt.sent--;
-    if (word->silent || word->error != SE_NONE) {
+    if (!edge_word_goes(word)) {
         doubt_refuses(p, &s, word);
         return;
     }

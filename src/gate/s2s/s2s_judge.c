@@ -37,14 +37,12 @@ static void judge_ends(struct s2s_judge *j)
     judge_free(j);
 }
 
-static bool goes(const struct edge_word *word) { return word->error == SE_NONE && !word->silent; }
-
 static void sender_judged(void *arg, struct edge_word word)
 {
     struct sender *s = arg;
     struct s2s_judge *j = s->judge;
     for (unsigned i = s->first; i < s->behind; i++)
-        if (goes(&j->words[i])) {
+        if (edge_word_goes(&j->words[i])) {
             bool bare = j->words[i].bare || word.bare;
             j->words[i] = word;
             j->words[i].bare = bare;
@@ -66,7 +64,7 @@ static void sender_drop(void *arg)
 static void judge_sender(struct s2s_judge *j, struct worker *w, unsigned first, unsigned behind)
 {
     unsigned at = first;
-    while (at < behind && (j->lines[at].st == NULL || !goes(&j->words[at])))
+    while (at < behind && (j->lines[at].st == NULL || !edge_word_goes(&j->words[at])))
         at++;
     if (at == behind)
         return;

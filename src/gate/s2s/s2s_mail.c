@@ -319,15 +319,15 @@ static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line,
         s2s_mail_confirmed(m, &line->id); /* there is nothing to send any more */
         return true;
     }
-    bool refused = word->error != SE_NONE || word->silent;
-    if (!refused && !partner_takes_mail(m->partner))
+    bool goes = edge_word_goes(word);
+    if (goes && !partner_takes_mail(m->partner))
         return false;
     stanza_ref(s.st);
-    if (refused) {
-        s2s_mail_refuse(m, &s, word);
-    } else {
+    if (goes) {
         s.st = foreign_pass(s.st, &(struct refusal){ .bare = word->bare });
         partner_send(m->partner, &s);
+    } else {
+        s2s_mail_refuse(m, &s, word);
     }
     return true;
 }
