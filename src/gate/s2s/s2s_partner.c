@@ -648,18 +648,23 @@ static void partner_begin(struct partner *p)
         s2s_out_go_on(p->out);
 }
 
-/* Puts it into the inbox, if there is room. */
+static bool partner_is_farewell(const struct stanza *st)
+{
+    return st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
+}
+
+/* Puts it into the inbox, if there is room. A server that does not hear a farewell shows a ghost,
+ * and nothing repeats it: that has twice the room. */
 static bool partner_wait(struct partner *p, const struct s2s_sent *s)
 {
     struct stanza *st = s->st;
     struct s2s_gate *g = p->gate;
     const struct actor *a = &p->actor;
-    /* A server that does not hear of it shows a ghost, and nothing repeats it. */
-    bool leaves = st->kind == STANZA_PRESENCE && st->type == TYPE_UNAVAILABLE;
+    uint64_t most = (uint64_t)setting_int(&s2s_queue_stanzas) << partner_is_farewell(st);
     if (a->inbox == NULL)
         doubt_inbox_begins(p);
     bool room =
-        a->inbox_stanzas < (uint64_t)setting_int(&s2s_queue_stanzas) << leaves &&
+        a->inbox_stanzas < most &&
         a->inbox_bytes + p->unacked.bytes + st->bytes <= (uint64_t)setting_int(&s2s_queue_bytes) &&
         atomic_load(&g->waiting_bytes) + st->bytes <= setting_int(&s2s_queue_total);
     if (!room ||
@@ -686,9 +691,9 @@ static void partner_overflows(struct partner *p, struct s2s_sent *s)
     }
     /* Presence that found no room is sent again as it is then (im/contacts_abroad.h). For who wants
      * to be unavailable to a contact, that would be the contrary, so it gets another error. */
-    bool leaves = s->st->kind == STANZA_PRESENCE && s->st->type == TYPE_UNAVAILABLE;
-    partner_refuse_with(p, s->st, leaves ? SE_REMOTE_SERVER_TIMEOUT : SE_RESOURCE_CONSTRAINT,
-                        SLICE("too many stanzas wait for this server"));
+    partner_refuse_with(
+        p, s->st, partner_is_farewell(s->st) ? SE_REMOTE_SERVER_TIMEOUT : SE_RESOURCE_CONSTRAINT,
+        SLICE("too many stanzas wait for this server"));
     if (p->fresh)
         partner_forget(p);
 }
