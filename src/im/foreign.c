@@ -104,7 +104,7 @@ const struct message_row foreign_version_message = {
     .run = version_run,
 };
 
-void foreign_user_changed(struct worker *w)
+void foreign_version_grows_everywhere(struct worker *w)
 {
     foreign_version_grows();
     each_home(w, &foreign_version_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
@@ -113,7 +113,7 @@ void foreign_user_changed(struct worker *w)
 /* All are told behind what this worker has let go by the old rules. */
 void foreign_changed(struct worker *w)
 {
-    foreign_user_changed(w);
+    foreign_version_grows_everywhere(w);
     EMIT(foreign.changed, w);
 }
 

@@ -46,8 +46,9 @@ void foreign_changed(struct worker *w); /* for whoever has changed that: on each
  * has waited since it was less is judged again. Any thread. */
 uint64_t foreign_version(void);
 void foreign_version_grows(void); /* on each node: once is enough */
-/* The rules of an account of this worker are others now: it grows on all nodes. */
-void foreign_user_changed(struct worker *w);
+/* On all nodes, behind what this worker has let go before: where the rules are others now that only
+ * this worker knows, as those of an account. */
+void foreign_version_grows_everywhere(struct worker *w);
 extern const struct message_row foreign_version_message;
 
 /* What tells the other side that nothing more comes: passes where nothing else does, so that both

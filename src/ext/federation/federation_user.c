@@ -254,7 +254,7 @@ static void user_profile_read(void *arg, enum store_result result, const struct 
         u->department = slice_keep(store_text(b, 0, 0, 2));
         if (!slice_eq(u->department, old)) {
             user_refresh(a, (slice){ 0 });
-            foreign_user_changed(a->worker);
+            foreign_version_grows_everywhere(a->worker);
         }
         slice_release(&old);
     }
@@ -265,7 +265,7 @@ void federation_user_profile(struct worker *w, slice bare)
 {
     struct account *a = account_find(w, bare);
     if (a == NULL)
-        foreign_user_changed(w); /* what it has sent may still wait */
+        foreign_version_grows_everywhere(w); /* what it has sent may still wait */
     if (a == NULL || account_is_guest(a))
         return;
     account_pin(a);
@@ -305,7 +305,7 @@ static void user_change_apply(struct actor_change *base, enum err e)
     if (e == OK) {
         user_set_rule(&federation_user(a)->own, &c->rule);
         user_refresh(a, (slice){ 0 });
-        foreign_user_changed(a->worker);
+        foreign_version_grows_everywhere(a->worker);
         command_done(c->call, "federation of %.*s: %s", SLICE_ARG(a->jid),
                      federation_mode_names[c->rule.mode]);
     } else {
