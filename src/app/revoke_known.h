@@ -3,7 +3,7 @@
 #pragma once
 #include "io/tls_revoke.h"
 
-/* What is said of a certificate. this_update: when it was known to be so; 0 with
+/* An answer about a certificate. this_update: when it was known to be so; 0 with
  * TLS_REVOKE_UNKNOWN. Times in seconds since 1970. */
 struct revoke_answer {
     enum tls_revoke_end end;

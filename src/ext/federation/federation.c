@@ -113,8 +113,8 @@ static struct metric refused = {
     .label = "why",
     .values = (const char *const[]){ "blocked", "user", "subscriptions", "strangers", NULL },
     .help = "Stanzas from and to other servers that were refused: the address is blocked, the user "
-            "may not, or there were too many of the domain. What is refused later, after it has "
-            "waited, is not counted.",
+            "may not, or there were too many of the domain. Stanzas that are refused later, "
+            "after they have waited, are not counted.",
 };
 enum { REFUSED_BLOCKED, REFUSED_USER, REFUSED_REQUESTS, REFUSED_STRANGERS };
 

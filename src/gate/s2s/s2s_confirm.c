@@ -331,7 +331,7 @@ void partner_write(struct partner *p, const struct s2s_sent *s)
     partner_weigh(p);
 }
 
-/* What has waited while rules changed. */
+/* Stanzas that have waited while rules changed. */
 
 void doubt_inbox_begins(struct partner *p)
 {

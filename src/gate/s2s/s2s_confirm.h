@@ -29,9 +29,9 @@ void partner_mail_begin(struct partner *p);
 /* What waits in memory is judged again before it is written, if rules have changed since it came
  * (foreign_version()): the inbox, and after a break what was not confirmed. A page at a time leaves
  * the inbox for `unacked`, where it is not written before it was judged (gate/s2s/s2s_judge.h);
- * meanwhile the inbox is held. What may not leave any more is taken out, and its sender gets the
- * answer that the rule gives. A break ends that; the next stream begins it anew. While rules stay
- * the same, this costs one comparison for a stanza. */
+ * meanwhile the inbox is held. A stanza that may not leave any more is taken out, and its sender
+ * gets the answer that the rule gives. A break ends that; the next stream begins it anew. While
+ * rules stay the same, this costs one comparison for a stanza. */
 void doubt_inbox_begins(struct partner *p); /* it was empty */
 /* A stanza of the inbox, whose turn it is, of a stream that is up. true: it was taken over. */
 bool doubt_takes(struct partner *p, const struct s2s_sent *s);
