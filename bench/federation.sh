@@ -8,8 +8,7 @@
 #   SERVERS="muster ejabberd prosody"         who takes part in chat and durable
 #   SECONDS_EACH=5                            length of a measured run of these
 #   LINKS=5000                                links in each direction, of the part idle
-#   BENCH_REALTIME=1                          real-time priority for the servers of setup and burst, if other programs
-#                                             run on the machine
+#   BENCH_FIRST=1                             the servers of setup and burst go before other programs of the machine
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")

@@ -35,7 +35,8 @@ struct node {
     struct store *store;
     const char *data; /* folder for files of features; NULL: none */
     struct work_pool *work;
-    struct throttle *throttle; /* of logins */
+    struct work_pool *handshakes; /* of TLS, for the loops */
+    struct throttle *throttle;    /* of logins */
     const struct gate_ops *gate;
     const struct destinations *destinations; /* home/router.h */
     const struct edge_made *edges;           /* ended by { 0 }; NULL: none */

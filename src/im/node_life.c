@@ -39,6 +39,7 @@
 #include "io/mesh.h"
 #include "io/work.h"
 #include "xmpp/archive_id.h"
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <time.h>
@@ -92,6 +93,7 @@ static void worker_init(struct worker *w, struct node *n, unsigned index, unsign
     *w = (struct worker){ .node = n, .index = index, .store = n->store, .work = n->work };
     w->loop = loop_create(loop);
     loop_set_owner(w->loop, n);
+    loop_set_helpers(w->loop, n->handshakes);
     w->auth = (struct auth){ n->store, n->work, w->loop, n->throttle };
     w->xml = xml_work_create();
     w->state_of = mem_zalloc((FEATURES_COUNT(worker.slot) + 1) * sizeof *w->state_of);
@@ -140,6 +142,7 @@ enum err node_create(struct node **out, const struct node_conf *conf, struct why
     for (unsigned i = 0; i < NODE_SLOTS; i++)
         n->slot_worker[i] = (uint8_t)(i % n->worker_count);
     n->work = work_pool_create(n->worker_count > 2 ? n->worker_count / 2 : 1, 4096);
+    n->handshakes = work_pool_create(n->worker_count, UINT_MAX);
     n->throttle = throttle_create();
     n->mesh = mesh_create(n->worker_count, n->epoch);
     n->workers = mem_zalloc(n->worker_count * sizeof *n->workers);
@@ -390,6 +393,7 @@ static void wait_for_rest(struct node *const *nodes, unsigned count, uint64_t at
 
 static void node_end(struct node *n)
 {
+    work_pool_end(n->handshakes);
     work_pool_end(n->work); /* while there are loops to take back what runs now */
     for (unsigned i = 0; i < n->started; i++)
         loop_stop(n->workers[i].loop);
@@ -403,6 +407,7 @@ void nodes_stop(struct node *const *nodes, unsigned count)
     everywhere_of(nodes, count, LIFE_STOPPING);
     for (unsigned i = 0; i < count; i++) {
         everywhere(nodes[i], LIFE_STOP);
+        work_pool_skip(nodes[i]->handshakes);
         work_pool_skip(nodes[i]->work); /* nobody waits for what has not begun */
     }
     wait_for_rest(nodes, count, REST_US);
@@ -461,6 +466,7 @@ void node_destroy(struct node **pn)
     if (n == NULL)
         return;
     setting_news_end(n);
+    work_pool_destroy(&n->handshakes);
     work_pool_destroy(&n->work);
     for (unsigned i = 0; i < n->worker_count; i++) {
         struct worker *w = &n->workers[i];

@@ -209,7 +209,7 @@ static void conn_ready(struct loop_source *s, uint32_t events)
     }
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0)
         return;
-    if (c->state == CONN_OPEN && c->hold != 0) {
+    if ((c->state == CONN_OPEN && c->hold != 0) || conn_tls_is_shaking(c)) {
         /* Only now is polling changed: a short hold costs no system call. What cannot be masked
          * would be reported again and again. */
         if ((events & (EPOLLHUP | EPOLLERR)) != 0)
@@ -346,7 +346,7 @@ void conn_abort(struct conn *c) { conn_end(c); }
 
 void conn_detach(struct conn *c)
 {
-    ensure(c->loop != NULL && c->state != CONN_CLOSED);
+    ensure(c->loop != NULL && c->state != CONN_CLOSED && !conn_tls_is_shaking(c));
     conn_unpoll(c);
     list_remove(&c->todo);
     list_remove(&c->dirty);

@@ -93,7 +93,8 @@ void conn_start_tls_client(struct conn *c, const struct tls_call *call);
  * conn_start_tls(). Its sessions are not resumed. */
 void conn_ask_certificate(struct conn *c, struct tls_trust *trust, enum tls_usage usage);
 bool conn_is_secure(const struct conn *c);
-/* The verdict on the peer's chain, until on_closed, also after a failure; NULL: nobody has asked.
+/* The verdict on the peer's chain, until on_closed, also after a failure; NULL: nobody has asked,
+ * or it ended in the middle of a step of the handshake.
  * Where the authority is asked whether the certificate is revoked (io/tls_revoke.h), it may change
  * after CONN_SECURED, but not after the first on_input: input is held until the answer, for a
  * bounded time. */

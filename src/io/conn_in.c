@@ -138,13 +138,12 @@ static bool header_input(struct conn *c, char *ptr, size_t len)
     return len == 0 || conn_input(c, ptr, len);
 }
 
-bool conn_may_handshake(struct conn_local *l, uint32_t *count)
+void conn_in_resume(struct conn *c)
 {
-    if (l->handshake_tick != l->loop->tick) {
-        l->handshake_tick = l->loop->tick;
-        l->handshakes = l->hellos = 0;
-    }
-    return (*count)++ < CONN_HANDSHAKES_MAX;
+    if (c->polled && (c->source.events & EPOLLIN) != 0)
+        return;
+    c->offer = true;
+    conn_queue(c);
 }
 
 static size_t conn_in_read_room(const struct conn *c)
@@ -175,8 +174,6 @@ void conn_readable(struct conn *c)
 {
     struct conn_local *l = conn_local(c->loop);
     char *ptr = l->read + CONN_HEADROOM;
-    if (c->state == CONN_HANDSHAKE && !conn_may_handshake(l, &l->handshakes))
-        return; /* still readable at the next poll */
     if (c->state == CONN_OPEN && c->in_len >= c->limits->input_bytes) {
         conn_fail(c, "input limit reached"); /* the owner saw it all and can use none of it */
         return;

@@ -202,7 +202,8 @@ void conn_commit(struct conn *c, size_t bytes)
     conn_out_added(c, bytes);
 }
 
-void conn_out_block(struct conn *c)
+/* The next flush is that after EPOLLOUT. */
+static void conn_out_block(struct conn *c)
 {
     c->blocked = true;
     conn_poll(c, c->source.events | EPOLLOUT);

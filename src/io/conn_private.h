@@ -39,8 +39,7 @@ enum {
     CONN_SMALL_FREE_MAX = 64, /* chunks kept for the next tick */
     CONN_LARGE_FREE_MAX = 16,
     CONN_IOV_MAX = 64,
-    CONN_HANDSHAKES_MAX = 2, /* steps a tick, and first words of clients; one takes 1 to 2 ms */
-    CONN_CLOSE_MS = 5000,    /* to flush */
+    CONN_CLOSE_MS = 5000, /* to flush */
     CONN_LINGER_MS = 1000
 };
 
@@ -64,9 +63,6 @@ struct conn_local {
     struct list dirty; /* by conn.dirty */
     struct list dead;  /* by conn.todo */
     struct conn_free small, large;
-    uint64_t handshake_tick;
-    uint32_t handshakes; /* steps in that tick, */
-    uint32_t hellos;     /* and first words of clients */
     size_t cipher_len;
     char *sink; /* what conn_reserve() gives after the end */
     size_t sink_cap;
@@ -143,16 +139,14 @@ void conn_drop_kept(struct conn *c);
 void conn_mark_dirty(struct conn *c);
 void conn_flush(struct conn *c); /* writes what the socket takes; no callbacks */
 void conn_flush_and_tell(struct conn *c);
-void conn_out_block(struct conn *c); /* the next flush is that after EPOLLOUT */
 void conn_chunk_free(struct conn_chunk *k);
 void conn_out_advance(struct conn *c, size_t bytes); /* written: gives chunks back */
 /* Bytes the socket took. Less than given: it is full and EPOLLOUT awaited, or the connection
  * failed. */
 size_t conn_send(struct conn *c, const struct iovec *iov, size_t count, size_t bytes);
 
-/* So that a storm of handshakes leaves the loop time for the others (architecture §9).
- * count: `handshakes` or `hellos` of l; it counts the step if it may be made in this tick. */
-bool conn_may_handshake(struct conn_local *l, uint32_t *count);
+/* Reads again after a step of the handshake. */
+void conn_in_resume(struct conn *c);
 
 /* conn_tls.c */
 struct conn_tls *conn_tls_create(struct tls_ctx *ctx);
@@ -161,6 +155,7 @@ NODISCARD bool conn_tls_input(struct conn *c, const char *ptr, size_t len); /* a
 void conn_tls_flush(struct conn *c);
 void conn_tls_shut(struct conn *c);               /* close_notify, once */
 bool conn_tls_speaks_first(const struct conn *c); /* we are the client */
+bool conn_tls_is_shaking(const struct conn *c);   /* a helper makes a step: nothing is read */
 /* Of one with TLS: bytes for the socket that it did not take yet. */
 size_t conn_tls_pending(const struct conn *c);
 

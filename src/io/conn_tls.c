@@ -3,6 +3,7 @@
 #include "io/conn_private.h"
 #include "io/metrics.h"
 #include "io/tls_private.h"
+#include "io/work.h"
 #include <assert.h>
 #include <openssl/err.h>
 #include <pthread.h>
@@ -11,7 +12,7 @@
 /* OpenSSL never sees the socket. Its BIO reads from the bytes of one recv(), all of which it uses
  * up, and writes into the cipher buffer of the loop, which is sent at once behind whatever the
  * socket did not take before. So neither side of it ever blocks, and a connection owns cipher text
- * only while its socket is full. */
+ * only while its socket is full. Until the handshake is done, memory is in its place. */
 
 enum { CIPHER_ROOM = CONN_RECORD_BYTES + 1024 }; /* of a record, overhead included */
 
@@ -20,14 +21,33 @@ struct conn_tls {
     SSL_CTX *first;      /* of the domain that the client has asked for, in ctx; NULL: not known */
     SSL *ssl; /* of a server, NULL until the first bytes: an unused connection costs little */
     struct tls_judgement *judgement; /* NULL: the peer's certificate is not asked for */
+    struct conn_shake *shake;        /* NULL: no step of the handshake is under way elsewhere */
     const char *in;                  /* only during conn_tls_input() */
     char *pending;                   /* for the socket, before all else */
-    size_t pending_at, pending_len;
     char *early; /* an unfinished first record: a session is made when it is complete */
+    uint32_t pending_at, pending_len;
     uint32_t in_len, early_len;
     bool shut; /* close_notify was written */
 };
 static_assert(sizeof(struct conn_tls) <= 88, "an idle connection is small");
+
+enum shake_end { SHAKE_MORE, SHAKE_DONE, SHAKE_FAILED };
+
+/* How a step of a handshake has ended. */
+struct shaken {
+    enum shake_end end;
+    const char *error; /* SHAKE_FAILED: static text */
+};
+
+/* A step that a helper thread makes: signatures and chains take up to 2 ms, for which a loop would
+ * stand still. Meanwhile the session is the helper's, and nothing is read from the socket. */
+struct conn_shake {
+    struct work work;
+    struct work_pool *pool;
+    struct conn_tls *tls;
+    struct conn *conn; /* NULL: it has ended meanwhile */
+    struct shaken how;
+};
 
 static BIO_METHOD *bio_method;
 static pthread_once_t bio_once = PTHREAD_ONCE_INIT;
@@ -36,13 +56,14 @@ static void pending_add(struct conn_tls *t, const char *ptr, size_t len)
 {
     char *both = mem_alloc(t->pending_len + len);
 
+    ensure(len <= UINT32_MAX - t->pending_len);
     if (t->pending_len > 0)
         memcpy(both, t->pending + t->pending_at, t->pending_len);
     memcpy(both + t->pending_len, ptr, len);
     mem_free(&t->pending);
     t->pending = both;
     t->pending_at = 0;
-    t->pending_len += len;
+    t->pending_len += (uint32_t)len;
 }
 
 static void pending_send(struct conn *c)
@@ -51,8 +72,8 @@ static void pending_send(struct conn *c)
     struct iovec iov = { t->pending + t->pending_at, t->pending_len };
     size_t sent = conn_send(c, &iov, 1, t->pending_len);
 
-    t->pending_at += sent;
-    t->pending_len -= sent;
+    t->pending_at += (uint32_t)sent;
+    t->pending_len -= (uint32_t)sent;
     if (t->pending_len == 0)
         mem_free(&t->pending);
 }
@@ -137,6 +158,16 @@ struct conn_tls *conn_tls_create(struct tls_ctx *ctx)
     return t;
 }
 
+/* For the time of the handshake. */
+static void attach_memory(struct conn_tls *t)
+{
+    BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+    ensure(in != NULL && out != NULL);
+    SSL_set_bio(t->ssl, in, out);
+    if (t->judgement != NULL)
+        tls_judgement_use(t->judgement, t->ssl);
+}
+
 static void attach_bio(struct conn *c)
 {
     pthread_once(&bio_once, bio_make);
@@ -145,8 +176,6 @@ static void attach_bio(struct conn *c)
     BIO_set_data(bio, c);
     BIO_set_init(bio, 1);
     SSL_set_bio(c->tls->ssl, bio, bio);
-    if (c->tls->judgement != NULL)
-        tls_judgement_use(c->tls->judgement, c->tls->ssl);
 }
 
 static void server_session(struct conn *c)
@@ -154,20 +183,36 @@ static void server_session(struct conn *c)
     struct conn_tls *t = c->tls;
 
     t->ssl = tls_session_create(t->ctx, t->first, (enum tls_protocol)c->protocol);
-    attach_bio(c);
+    attach_memory(t);
     SSL_set_accept_state(t->ssl);
+}
+
+/* The connection ends. False: a step is under way, and t is freed behind it. */
+static bool conn_shake_stop(struct conn_tls *t)
+{
+    struct conn_shake *s = t->shake;
+    if (s == NULL)
+        return true;
+    if (!work_cancel(s->pool, &s->work)) {
+        s->conn = NULL;
+        return false;
+    }
+    mem_free(&t->shake);
+    return true;
 }
 
 void conn_tls_destroy(struct conn_tls **t)
 {
-    if (*t == NULL)
+    struct conn_tls *now = *t;
+    *t = NULL;
+    if (now == NULL || !conn_shake_stop(now))
         return;
-    SSL_free((*t)->ssl);
-    tls_judgement_destroy(&(*t)->judgement);
-    tls_ctx_unref(&(*t)->ctx);
-    mem_free(&(*t)->pending);
-    mem_free(&(*t)->early);
-    mem_free(t);
+    SSL_free(now->ssl);
+    tls_judgement_destroy(&now->judgement);
+    tls_ctx_unref(&now->ctx);
+    mem_free(&now->pending);
+    mem_free(&now->early);
+    mem_free(&now);
 }
 
 size_t conn_tls_pending(const struct conn *c) { return c->tls->pending_len; }
@@ -222,7 +267,7 @@ void conn_start_tls_client(struct conn *c, const struct tls_call *call)
         conn_fail(c, "no TLS with this server name, protocol or certificate");
         return;
     }
-    attach_bio(c);
+    attach_memory(c->tls);
     if (!at_once)
         leave_the_clear(c);
     conn_mark_dirty(c);
@@ -253,16 +298,35 @@ static bool conn_tls_is_refused(const struct conn_tls *t)
            t->judgement->peer.verdict != TLS_VERIFIED;
 }
 
-static void tls_fail(struct conn *c)
+/* What a step of the handshake has written. */
+static void push_shaken(struct conn *c)
 {
-    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+    BIO *out = SSL_get_wbio(c->tls->ssl);
+    char *ptr;
+    long len = BIO_get_mem_data(out, &ptr);
+    if (len > 0)
+        pending_add(c->tls, ptr, (size_t)len);
+    (void)BIO_reset(out);
+    conn_tls_push(c);
+}
 
+static void tls_fail(struct conn *c, const char *text)
+{
     if (conn_tls_is_refused(c->tls) && c->tls->judgement->peer.verdict != TLS_NOT_SHOWN)
         text = c->tls->judgement->peer.reason;
-
-    conn_tls_push(c); /* the alert */
-    conn_fail(c, text == NULL ? "TLS failed" : text);
+    if (c->secured)
+        conn_tls_push(c); /* the alert */
+    else
+        push_shaken(c);
+    conn_fail(c, text);
     metric_add(&io_tls_failures, 1);
+}
+
+/* The same, with what OpenSSL says. */
+static void tls_fail_here(struct conn *c)
+{
+    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+    tls_fail(c, text == NULL ? "TLS failed" : text);
     ERR_clear_error();
 }
 
@@ -287,30 +351,6 @@ static void conn_tls_ask(struct conn *c)
         conn_hold(c, CONN_HOLD_REVOCATION);
 }
 
-static bool conn_tls_handshake(struct conn *c)
-{
-    errors_clear();
-    int rc = SSL_do_handshake(c->tls->ssl);
-    int e = SSL_get_error(c->tls->ssl, rc);
-    if (rc == 1 ? conn_tls_is_refused(c->tls) : e != SSL_ERROR_WANT_READ) {
-        tls_fail(c);
-        return false;
-    }
-    conn_tls_push(c);
-    if (rc != 1 || c->state != CONN_HANDSHAKE)
-        return false;
-    c->secured = true;
-    metric_add(&io_tls_handshakes, 1);
-    conn_opened(c);
-    conn_tls_ask(c);
-    if (conn_tls_is_refused(c->tls)) {
-        tls_fail(c);
-        return false;
-    }
-    conn_tell(c, CONN_SECURED);
-    return c->state == CONN_OPEN;
-}
-
 /* All clear text of the bytes given, or up to the end of the peer's output. */
 static size_t decrypt(struct conn *c, char *out, size_t cap)
 {
@@ -331,7 +371,7 @@ static size_t decrypt(struct conn *c, char *out, size_t cap)
             conn_got_eof(c);
             return len;
         default:
-            tls_fail(c);
+            tls_fail_here(c);
             return 0;
         }
     }
@@ -340,19 +380,132 @@ static size_t decrypt(struct conn *c, char *out, size_t cap)
     return len;
 }
 
+/* Any thread. Of errors each thread has its own queue. */
+static struct shaken shake(SSL *ssl)
+{
+    ERR_clear_error();
+    int rc = SSL_do_handshake(ssl);
+    if (rc == 1)
+        return (struct shaken){ .end = SHAKE_DONE };
+    if (SSL_get_error(ssl, rc) == SSL_ERROR_WANT_READ)
+        return (struct shaken){ .end = SHAKE_MORE };
+    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+    ERR_clear_error();
+    return (struct shaken){ .end = SHAKE_FAILED, .error = text == NULL ? "TLS failed" : text };
+}
+
+/* work.run */
+static void shake_run(struct work *w)
+{
+    struct conn_shake *s = CONTAINER_OF(w, struct conn_shake, work);
+    s->how = shake(s->tls->ssl);
+}
+
+static bool conn_tls_shaken(struct conn *c, struct shaken how);
+/* work.done */
+static void shake_done(struct work *w)
+{
+    struct conn_shake *s = CONTAINER_OF(w, struct conn_shake, work);
+    struct conn *c = s->conn;
+    struct shaken how = s->how;
+    if (w->skipped)
+        how = (struct shaken){ .end = SHAKE_FAILED, .error = "the server stops" };
+    s->tls->shake = NULL;
+    if (c == NULL)
+        conn_tls_destroy(&s->tls);
+    mem_free(&s);
+    if (c == NULL || c->state >= CONN_ENDING)
+        return;
+    conn_in_resume(c);
+    bool here = conn_tls_shaken(c, how);
+    (void)here; /* nothing more to do either way */
+}
+
+/* The next step of the handshake, with what has been read, which may be nothing. False: the owner
+ * has moved the connection, it may not be touched any more. */
+static bool conn_shake_step(struct conn *c, slice in)
+{
+    struct conn_tls *t = c->tls;
+    struct work_pool *helpers = c->loop->helpers;
+    size_t n;
+    ensure(t->shake == NULL && c->state == CONN_HANDSHAKE);
+    if (in.len > 0) {
+        int rc = BIO_write_ex(SSL_get_rbio(t->ssl), in.ptr, in.len, &n);
+        ensure(rc == 1 && n == in.len);
+    }
+    if (helpers == NULL)
+        return conn_tls_shaken(c, shake(t->ssl));
+    struct conn_shake *s = mem_new(struct conn_shake);
+    s->work.run = shake_run;
+    s->work.done = shake_done;
+    s->work.may_skip = true;
+    s->pool = helpers;
+    s->tls = t;
+    s->conn = c;
+    t->shake = s;
+    if (work_submit(helpers, c->loop, &s->work) == OK)
+        return true;
+    mem_free(&t->shake);
+    conn_fail(c, "the server stops");
+    return true;
+}
+
+bool conn_tls_is_shaking(const struct conn *c) { return c->tls != NULL && c->tls->shake != NULL; }
+
 static bool tls_input(struct conn *c, const char *ptr, size_t len)
 {
     struct conn_local *l = conn_local(c->loop);
     char *plain = l->plain + CONN_HEADROOM;
+    if (c->state == CONN_HANDSHAKE)
+        return conn_shake_step(c, (slice){ ptr, len });
     c->tls->in = ptr;
     c->tls->in_len = (uint32_t)len;
-    if (c->state == CONN_HANDSHAKE && !conn_tls_handshake(c))
-        return true;
     size_t got = decrypt(c, plain, CONN_PLAIN_BYTES);
     conn_tls_push(c); /* answers to key updates, alerts */
     if (got == 0 || c->state != CONN_OPEN)
         return true;
     return conn_input(c, plain, got);
+}
+
+/* From now on the session reads and writes for the connection. Returns what came behind the
+ * handshake; the caller frees it. */
+static slice leave_memory(struct conn *c)
+{
+    char *ptr, *rest = NULL;
+    long len = BIO_get_mem_data(SSL_get_rbio(c->tls->ssl), &ptr);
+    if (len > 0) {
+        rest = mem_alloc((size_t)len);
+        memcpy(rest, ptr, (size_t)len);
+    }
+    attach_bio(c);
+    return (slice){ rest, len > 0 ? (size_t)len : 0 };
+}
+
+/* What a step has written goes out, and what follows from its end. As conn_shake_step(). */
+static bool conn_tls_shaken(struct conn *c, struct shaken how)
+{
+    if (how.end == SHAKE_FAILED || (how.end == SHAKE_DONE && conn_tls_is_refused(c->tls))) {
+        tls_fail(c, how.error);
+        return true;
+    }
+    push_shaken(c);
+    if (how.end != SHAKE_DONE || c->state != CONN_HANDSHAKE)
+        return true;
+    slice rest = leave_memory(c);
+    c->secured = true;
+    metric_add(&io_tls_handshakes, 1);
+    conn_opened(c);
+    conn_tls_ask(c);
+    bool here = true;
+    if (conn_tls_is_refused(c->tls))
+        tls_fail(c, how.error);
+    else
+        conn_tell(c, CONN_SECURED);
+    if (c->state == CONN_OPEN && rest.len > 0)
+        here = tls_input(c, rest.ptr, rest.len);
+    char *taken = (char *)rest.ptr;
+    mem_free(&taken);
+    return here;
 }
 
 /* Until the first record is complete, only its bytes are kept, not the 40 KiB of a session. Records
@@ -416,11 +569,11 @@ void conn_tls_flush(struct conn *c)
     struct conn_local *l = conn_local(c->loop);
 
     conn_tls_push(c);
+    if (c->tls->shake != NULL)
+        return;
     if (c->state == CONN_HANDSHAKE && c->tls->ssl != NULL && SSL_in_before(c->tls->ssl)) {
-        if (conn_may_handshake(l, &l->hellos))
-            (void)conn_tls_handshake(c); /* the first words of a client */
-        else
-            conn_out_block(c);
+        bool here = conn_shake_step(c, (slice){ 0 }); /* the first words of a client */
+        (void)here;                                   /* nothing was read */
         return;
     }
     errors_clear();
@@ -428,7 +581,7 @@ void conn_tls_flush(struct conn *c)
         slice record = next_record(c);
         size_t n;
         if (SSL_write_ex(c->tls->ssl, record.ptr, record.len, &n) != 1) {
-            tls_fail(c);
+            tls_fail_here(c);
             return;
         }
         conn_out_advance(c, n);
@@ -470,7 +623,9 @@ slice conn_tls_protocol(const struct conn *c)
 
 const struct tls_peer *conn_tls_peer(const struct conn *c)
 {
-    return c->tls != NULL && c->tls->judgement != NULL ? &c->tls->judgement->peer : NULL;
+    return c->tls != NULL && c->tls->judgement != NULL && c->tls->shake == NULL
+               ? &c->tls->judgement->peer
+               : NULL;
 }
 
 void conn_judge_again(const struct conn *c, const struct tls_trust *trust, enum tls_usage usage,

@@ -1,10 +1,12 @@
 #include "base/mem.h"
 #include "io/conn_private.h"
 #include "io/test_bed.h"
+#include "io/work.h"
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <semaphore.h>
 
 enum { GOT_MAX = 1 << 20, BULK_BYTES = 3 << 20 };
 
@@ -13,11 +15,13 @@ static const struct conn_limits limits = {
 };
 
 static struct tls_ctx *server_ctx;
+static bool with_helpers;
 static SSL_CTX *client_ctx;
 
 /* One connection, both ends of it. */
 struct ends {
     struct loop *loop;
+    struct work_pool *helpers; /* NULL: steps are made on the loop */
     struct conn *c;
     int fd;
     SSL *client;
@@ -56,7 +60,8 @@ static void on_closed(struct conn *c)
     struct ends *e = conn_owner(c);
 
     e->closed++;
-    e->c = NULL;
+    if (c == e->c)
+        e->c = NULL;
 }
 
 static const struct conn_ops ops = { on_input, on_event, on_closed };
@@ -69,6 +74,10 @@ static struct ends *ends_create(unsigned flags)
     e->fd = fd[1];
     e->got = mem_alloc(GOT_MAX);
     e->loop = loop_create(0);
+    if (with_helpers) {
+        e->helpers = work_pool_create(1, 100);
+        loop_set_helpers(e->loop, e->helpers);
+    }
     e->client = SSL_new(client_ctx);
     SSL_set_fd(e->client, e->fd);
     SSL_set_connect_state(e->client);
@@ -94,6 +103,11 @@ static void ends_destroy(struct ends *e)
         bed_run(e->loop, is_closed, e);
     }
     assert_int_equal(e->closed, 1);
+    if (e->helpers != NULL) {
+        work_pool_end(e->helpers);
+        bed_ticks(e->loop, 1); /* what was under way is told its end */
+    }
+    work_pool_destroy(&e->helpers);
     loop_destroy(&e->loop);
     SSL_free(e->client);
     close(e->fd);
@@ -485,51 +499,160 @@ static void test_proxy_header_before_the_handshake(void **state)
     ends_destroy(e);
 }
 
+enum { STORM = 20 };
+
 static bool all_told(void *arg)
 {
     const struct ends *e = arg;
 
-    return e->told[CONN_SECURED] + e->told[CONN_FAILED] == 20;
+    return e->told[CONN_SECURED] + e->told[CONN_FAILED] == STORM;
 }
 
-/* At most CONN_HANDSHAKES_MAX steps a tick, and all get their turn. */
+struct storm {
+    int fd[STORM][2];
+    struct conn *c[STORM];
+    SSL *client[STORM];
+};
+
+static void storm_begin(struct storm *s, struct ends *e)
+{
+    for (int i = 0; i < STORM; i++) {
+        bed_pair(s->fd[i]);
+        s->client[i] = SSL_new(client_ctx);
+        fcntl(s->fd[i][1], F_SETFL, O_NONBLOCK);
+        SSL_set_fd(s->client[i], s->fd[i][1]);
+        SSL_set_connect_state(s->client[i]);
+        SSL_do_handshake(s->client[i]);
+        s->c[i] = conn_create(e->loop, s->fd[i][0], NULL, CONN_TLS, server_ctx, &limits);
+        conn_start(s->c[i], &ops, e);
+    }
+}
+
+static bool storm_closed(void *arg) { return ((struct ends *)arg)->closed == STORM; }
+
+static void storm_end(struct storm *s, struct ends *e)
+{
+    for (int i = 0; i < STORM; i++)
+        conn_abort(s->c[i]);
+    bed_run(e->loop, storm_closed, e);
+    for (int i = 0; i < STORM; i++) {
+        SSL_free(s->client[i]);
+        close(s->fd[i][1]);
+    }
+    e->closed = 0;
+}
+
 static void test_handshake_storm(void **state)
 {
-    struct ends *e = ends_create(0);
-    int answered = 0;
+    struct ends *e = ends_create(CONN_TLS);
+    struct storm s;
     (void)state;
-    bed_ticks(e->loop, 1);
-    int fd[20][2];
-    struct conn *c[20];
-    SSL *client[20];
-    for (int i = 0; i < 20; i++) {
-        bed_pair(fd[i]);
-        client[i] = SSL_new(client_ctx);
-        fcntl(fd[i][1], F_SETFL, O_NONBLOCK);
-        SSL_set_fd(client[i], fd[i][1]);
-        SSL_set_connect_state(client[i]);
-        SSL_do_handshake(client[i]);
-        c[i] = conn_create(e->loop, fd[i][0], NULL, CONN_TLS, server_ctx, &limits);
-        conn_start(c[i], &ops, e);
+    storm_begin(&s, e);
+    for (int i = 0; i < STORM; i++) {
+        bed_run(e->loop, bed_readable, &s.fd[i][1]);
+        assert_int_equal(SSL_do_handshake(s.client[i]), 1);
     }
-    bed_ticks(e->loop, 1);
-    for (int i = 0; i < 20; i++)
-        answered += bed_readable(&fd[i][1]);
-    assert_int_equal(answered, CONN_HANDSHAKES_MAX);
-    bed_ticks(e->loop, 20 / CONN_HANDSHAKES_MAX);
-    for (int i = 0; i < 20; i++)
-        assert_int_equal(SSL_do_handshake(client[i]), 1);
     bed_run(e->loop, all_told, e);
-    assert_int_equal(e->told[CONN_SECURED], 20);
-    conn_abort(e->c);
-    for (int i = 0; i < 20; i++) {
-        conn_abort(c[i]);
-        SSL_free(client[i]);
-        close(fd[i][1]);
+    assert_int_equal(e->told[CONN_SECURED], STORM);
+    storm_end(&s, e);
+    ends_destroy(e);
+}
+
+/* Keeps the helper thread from all else. */
+struct stopper {
+    struct work work;
+    sem_t begun, go_on;
+};
+
+static void stopper_run(struct work *w)
+{
+    struct stopper *s = CONTAINER_OF(w, struct stopper, work);
+    sem_post(&s->begun);
+    sem_wait(&s->go_on);
+}
+
+static void stopper_done(struct work *w) { (void)w; }
+
+static void stopper_start(struct stopper *s, struct ends *e)
+{
+    *s = (struct stopper){ .work = { .run = stopper_run, .done = stopper_done } };
+    sem_init(&s->begun, 0, 0);
+    sem_init(&s->go_on, 0, 0);
+    assert_int_equal(work_submit(e->helpers, e->loop, &s->work), OK);
+    sem_wait(&s->begun);
+}
+
+static void test_the_loop_goes_on_while_a_step_waits(void **state)
+{
+    struct ends *e = ends_create(CONN_TLS);
+    struct stopper stopper;
+    (void)state;
+    stopper_start(&stopper, e);
+    fcntl(e->fd, F_SETFL, O_NONBLOCK);
+    assert_int_equal(SSL_get_error(e->client, SSL_do_handshake(e->client)), SSL_ERROR_WANT_READ);
+    bed_ticks(e->loop, 5);
+    assert_true(conn_tls_is_shaking(e->c));
+    assert_null(conn_tls_peer(e->c));
+    assert_int_equal(send(e->fd, "too early", 9, 0), 9);
+    bed_ticks(e->loop, 5); /* it is not read, and does not make the loop turn */
+    assert_int_equal(e->c->source.events & EPOLLIN, 0);
+    assert_false(bed_readable(&e->fd));
+    sem_post(&stopper.go_on);
+    bed_run(e->loop, is_closed, e); /* what came early is no record */
+    assert_int_equal(e->told[CONN_FAILED], 1);
+    ends_destroy(e);
+}
+
+static void test_a_reset_while_a_step_waits(void **state)
+{
+    struct ends *e = ends_create(CONN_TLS);
+    struct stopper stopper;
+    struct linger none = { .l_onoff = 1 };
+    (void)state;
+    stopper_start(&stopper, e);
+    fcntl(e->fd, F_SETFL, O_NONBLOCK);
+    SSL_do_handshake(e->client);
+    bed_ticks(e->loop, 5);
+    assert_int_equal(setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &none, sizeof none), 0);
+    close(e->fd);
+    e->fd = -1;
+    bed_ticks(e->loop, 5);
+    assert_false(e->c->polled);
+    sem_post(&stopper.go_on);
+    bed_run(e->loop, is_closed, e);
+    assert_int_equal(e->told[CONN_FAILED], 1);
+    ends_destroy(e);
+}
+
+/* Some are waiting for the helper, one is with it, some are done. */
+static void test_ends_in_the_middle_of_steps(void **state)
+{
+    struct ends *e = ends_create(CONN_TLS);
+    (void)state;
+    for (int round = 0; round < 10; round++) {
+        struct storm s;
+        storm_begin(&s, e);
+        for (int ready = 0; ready < round; ready++)
+            bed_run(e->loop, bed_readable, &s.fd[ready][1]);
+        bed_ticks(e->loop, 1);
+        storm_end(&s, e);
     }
-    bed_ticks(e->loop, 1);
-    assert_int_equal(e->closed, 21);
-    e->closed = 1;
+    ends_destroy(e);
+}
+
+static void test_steps_when_the_server_stops(void **state)
+{
+    struct ends *e = ends_create(CONN_TLS);
+    struct stopper stopper;
+    (void)state;
+    stopper_start(&stopper, e);
+    fcntl(e->fd, F_SETFL, O_NONBLOCK);
+    SSL_do_handshake(e->client);
+    bed_ticks(e->loop, 5);
+    work_pool_skip(e->helpers);
+    bed_run(e->loop, is_closed, e);
+    assert_int_equal(e->told[CONN_FAILED], 1);
+    sem_post(&stopper.go_on);
     ends_destroy(e);
 }
 
@@ -571,5 +694,15 @@ int main(void)
         cmocka_unit_test(test_proxy_header_before_the_handshake),
         cmocka_unit_test(test_handshake_storm),
     };
-    return cmocka_run_group_tests_name("io/conn_tls", tests, set_up, tear_down);
+    const struct CMUnitTest of_helpers[] = {
+        cmocka_unit_test(test_the_loop_goes_on_while_a_step_waits),
+        cmocka_unit_test(test_a_reset_while_a_step_waits),
+        cmocka_unit_test(test_ends_in_the_middle_of_steps),
+        cmocka_unit_test(test_steps_when_the_server_stops),
+    };
+    int failed = cmocka_run_group_tests_name("io/conn_tls", tests, set_up, tear_down);
+    with_helpers = true;
+    failed += cmocka_run_group_tests_name("io/conn_tls, helpers", tests, set_up, tear_down);
+    return failed +
+           cmocka_run_group_tests_name("io/conn_tls, steps", of_helpers, set_up, tear_down);
 }

@@ -222,6 +222,8 @@ static void dispatch_events(struct loop *loop)
     loop->event_at = loop->event_count = 0;
 }
 
+void loop_set_helpers(struct loop *loop, struct work_pool *helpers) { loop->helpers = helpers; }
+
 void loop_end_timers(struct loop *loop)
 {
     ensure(here == loop);

@@ -8,6 +8,7 @@
 
 struct loop;
 struct arena;
+struct work_pool;
 
 struct loop *loop_create(unsigned index); /* index: 0..; for logs and frames */
 void loop_destroy(struct loop **loop);
@@ -16,6 +17,9 @@ void loop_stop(struct loop *loop); /* any thread */
 /* Until loop_run() returns, no timer fires any more: for the end, when nobody is to begin anything.
  */
 void loop_end_timers(struct loop *loop);
+/* These threads make the steps of TLS handshakes of its connections; without them the loop does.
+ * Set before its thread starts. The pool must end while the loop still runs. */
+void loop_set_helpers(struct loop *loop, struct work_pool *helpers);
 unsigned loop_index(const struct loop *loop);
 struct loop *loop_here(void); /* of this thread; NULL on helper threads */
 

@@ -47,6 +47,7 @@ struct loop {
     struct list deferred, flushes;
     struct loop_inbox *inbox;
     struct loop_local *conns;
+    struct work_pool *helpers; /* NULL: none */
     int event_at, event_count; /* event_at: the one being dispatched */
     struct epoll_event events[LOOP_EVENTS_MAX];
     struct wheel wheel;

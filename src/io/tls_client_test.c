@@ -174,14 +174,12 @@ static void ends_close(struct ends *e)
     loop_destroy(&e->loop);
 }
 
-/* At most CONN_HANDSHAKES_MAX clients begin in a tick, and all get their turn. */
 static void test_a_storm_of_clients(void **state)
 {
     enum { STORM = 20 };
     struct ends e;
     struct side side[STORM] = { 0 };
     int fd[STORM][2];
-    size_t begun = 0;
     (void)state;
     ends_open(&e);
     for (size_t i = 0; i < STORM; i++) {
@@ -191,11 +189,7 @@ static void test_a_storm_of_clients(void **state)
         conn_start_tls_client(side[i].conn, &e.call);
         conn_start(side[i].conn, &ops, &side[i]);
     }
-    bed_ticks(e.loop, 1); /* it flushes twice: before the poll, and behind it */
-    for (size_t i = 0; i < STORM; i++)
-        begun += bed_readable(&fd[i][0]);
-    assert_int_equal(begun, 2 * CONN_HANDSHAKES_MAX);
-    bed_ticks(e.loop, STORM / CONN_HANDSHAKES_MAX);
+    bed_ticks(e.loop, 1);
     for (size_t i = 0; i < STORM; i++) {
         assert_true(bed_readable(&fd[i][0]));
         conn_abort(side[i].conn);

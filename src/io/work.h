@@ -1,4 +1,5 @@
-/* work: helper threads for what would block a loop (PBKDF2, files, name look-ups).
+/* work: helper threads for what would block a loop (PBKDF2, TLS handshakes, files). They are a
+ * little nicer than the loops.
  *
  * Work with a lane (a hash of the address it is done for) is fair: one of a lane runs at a time,
  * lanes take turns with each other, and work without a lane goes in between. Limits: `queue_max`

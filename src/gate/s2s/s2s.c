@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gate/s2s/s2s_domains.h"
+#include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_in.h"
 #include "gate/s2s/s2s_in_sm.h"
@@ -100,6 +101,7 @@ static void s2s_start(void *own, struct worker *w)
     s2s_in_map_init(&sw->in_by_id);
     s2s_flows_init(sw);
     list_init(&sw->find_waits);
+    sw->find_more.fn = s2s_find_more;
     actors_init(&sw->partners, &partner_kind, w, worker_loop(w));
 }
 

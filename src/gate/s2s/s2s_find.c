@@ -22,6 +22,7 @@ enum {
     WHY_MAX = 64 << 10,
     STEPS_MAX = 64,
     REDIRECTS_MAX = 3,
+    BEGUN_IN_TICK_MAX = 8, /* on a worker */
     /* Of these, room that is left for what comes later: */
     BEHIND_ROUTES = 24, /* the DNS, SRV records, see-other-host */
     BEHIND_HOSTS = 16,  /* the SRV records of another step */
@@ -477,6 +478,7 @@ static void find_begin(struct s2s_find *f, bool asked)
     f->asked = asked;
     sw->finding++;
     sw->finding_asked += asked;
+    sw->finding_begun++;
     f->since_us = loop_now_us(find_loop(f));
     loop_defer(find_loop(f), &f->over);
 }
@@ -487,15 +489,30 @@ static bool find_is_asked(const struct s2s_find *f)
     return f->stanzas != NULL && !f->stanzas(f->arg);
 }
 
+/* To begin takes 50 us and more, for which the loop stands still. */
+static bool find_tick_has_room(struct s2s_worker *sw, struct loop *loop)
+{
+    if (sw->finding_us != loop_now_us(loop)) {
+        sw->finding_us = loop_now_us(loop);
+        sw->finding_begun = 0;
+    }
+    if (sw->finding_begun < BEGUN_IN_TICK_MAX)
+        return true;
+    if (!sw->find_more_due)
+        loop_post(loop, &sw->find_more);
+    sw->find_more_due = true;
+    return false;
+}
+
 /* Each worker has its part of what a node may do at a time. */
 static bool find_has_room(const struct s2s_find *f, bool asked)
 {
-    const struct s2s_worker *sw = s2s_worker(f->gate, f->worker);
+    struct s2s_worker *sw = s2s_worker(f->gate, f->worker);
     uint32_t part = (uint32_t)setting_int(&s2s_connecting) / worker_node(f->worker)->worker_count;
     uint32_t share = part / ASKED_SHARE;
     if (asked && sw->finding_asked >= (share > 0 ? share : 1))
         return false;
-    return sw->finding < (part > 0 ? part : 1);
+    return sw->finding < (part > 0 ? part : 1) && find_tick_has_room(sw, find_loop(f));
 }
 
 /* Those for stanzas first, each kind in its order. */
@@ -511,6 +528,14 @@ static void find_begin_others(struct s2s_worker *sw)
             list_remove(&f->node);
             find_begin(f, asked == 1);
         }
+}
+
+void s2s_find_more(struct loop_post *p, struct loop *loop)
+{
+    struct s2s_worker *sw = CONTAINER_OF(p, struct s2s_worker, find_more);
+    (void)loop;
+    sw->find_more_due = false;
+    find_begin_others(sw);
 }
 
 void s2s_connecting_changed(struct worker *w, const struct setting *s)
