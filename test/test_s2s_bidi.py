@@ -539,18 +539,33 @@ def test_a_server_without_a_right_certificate_gets_nothing_back(prosody_too):
                 if (r["direction"], r["state"]) == ("out", "up")]
 
 
-def test_a_second_pair_of_the_stream_goes_back_once_it_is_proved(node, join, listener):
+def test_a_second_pair_of_the_stream_goes_back_once_it_is_proved(node, listener):
     """Its key is asked about elsewhere, not on the stream that it is of."""
-    peer, room = join(node), f"room@conference.{ONE}"
+    node.ctl("set", "s2s.verify-certificates", "off")
+    peer, room = federation.Peer(node, EVIL, ONE).secure(), f"room@conference.{ONE}"
+    peer.raw(BIDI)
+    for local in ONE, f"conference.{ONE}":
+        peer.result("key", to=local)
+        with listener.secure("second", "") as asked:
+            found = listener.read_until(asked, "<db:verify [^>]*id='([^']*)'[^>]*>key</db:verify>")
+            asked.sendall(f"<db:verify from='{EVIL}' to='{local}' id='{found[1]}' "
+                          "type='valid'/>".encode())
+            peer.wait("the answer", lambda local=local: peer._take(
+                lambda e: e.tag.endswith("}result") and e.get("from") == local
+                and e.get("type") == "valid"))
+    peer.raw(f"<presence from='bob@{EVIL}/x' to='{room}/bob'>"
+             "<x xmlns='http://jabber.org/protocol/muc'/></presence>")
+    peer.expect(f"<presence from='{room}/bob'/>")
+    send(node.client("alice"), "of the first")
+    come(peer, "of the first")
+
+
+def test_a_second_pair_that_the_certificate_proves(node, join):
+    """Nobody needs to be asked about the key (XEP-0344)."""
+    peer = join(node)
     peer.result("key", to=f"conference.{ONE}")
-    with listener.secure("second", "") as asked:
-        found = listener.read_until(asked, "<db:verify [^>]*id='([^']*)'[^>]*>key</db:verify>")
-        asked.sendall(f"<db:verify from='{EVIL}' to='conference.{ONE}' id='{found[1]}' "
-                      "type='valid'/>".encode())
-        peer.wait("the answer", lambda: peer._take(
-            lambda e: e.tag.endswith("}result") and e.get("type") == "valid"))
-        peer.raw(f"<presence from='bob@{EVIL}/x' to='{room}/bob'>"
-                 "<x xmlns='http://jabber.org/protocol/muc'/></presence>")
-        peer.expect(f"<presence from='{room}/bob'/>")
-        send(node.client("alice"), "of the first")
-        come(peer, "of the first")
+    peer.wait("the answer", lambda: peer._take(
+        lambda e: e.tag.endswith("}result") and e.get("type") == "valid"))
+    peer.result("key", origin="two.test", to=ONE)  # which it does not name
+    peer.wait("the answer", lambda: peer._take(
+        lambda e: e.tag.endswith("}result") and e.get("type") == "error"))

@@ -194,12 +194,12 @@ class Listener:
         self.header(peer, stream_id, features)
         return peer
 
-    def join(self):
-        """The same, authenticated by a certificate, so that stanzas come."""
+    def join(self, features=""):
+        """The same, authenticated by a certificate, so that stanzas come; with features then."""
         peer = self.secure()
         self.read_until(peer, "<auth.*</auth>")
         peer.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
-        self.header(peer, "third", "")
+        self.header(peer, "third", features)
         return peer
 
     def key(self, stream_id):

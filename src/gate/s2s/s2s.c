@@ -11,6 +11,7 @@
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_policy.h"
 #include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_share.h"
 #include "im/account.h"
 #include "im/foreign.h"
 #include "im/session.h"
@@ -102,6 +103,7 @@ static void s2s_start(void *own, struct worker *w)
     s2s_flows_init(sw);
     list_init(&sw->find_waits);
     sw->find_more.fn = s2s_find_more;
+    share_map_init(sw);
     actors_init(&sw->partners, &partner_kind, w, worker_loop(w));
 }
 
@@ -232,6 +234,7 @@ static void s2s_end(void *own, struct worker *w)
     s2s_domains_stop(w);
     if (sw->partners.kind != NULL)
         actors_stop(&sw->partners);
+    share_map_fini(sw);
     resolver_destroy(&sw->resolver);
     map_fini(&sw->in_by_id);
     s2s_flows_fini(sw);

@@ -48,6 +48,7 @@ struct s2s_worker {
     uint32_t kept_count;
     struct resolver *resolver;  /* of s2s_find.c; NULL: not needed yet */
     struct actors partners;     /* by "remote/local" */
+    struct map leads;           /* of s2s_share.c: partners, by their foreign domain */
     struct list find_waits;     /* of s2s_find.c: finds for which there is no room yet */
     uint32_t finding;           /* those that have begun, */
     uint32_t finding_asked;     /* and among them those for questions alone */

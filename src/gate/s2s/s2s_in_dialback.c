@@ -76,9 +76,9 @@ static void verdict_heard(struct worker *w, void *arg, void *answer,
         (enum s2s_verdict)((const struct s2s_verified *)answer)->verdict;
 }
 
-static void in_is_proved(struct s2s_in *s, struct pair *p)
+static void in_is_proved(struct s2s_in *s, struct pair *p, const char *how)
 {
-    pair_is_proved(s, p, "dialback");
+    pair_is_proved(s, p, how);
     s2s_in_say_result(s, p, "valid");
     if (s->x.state == STREAM_FEATURES) {
         xstream_now(&s->x, STREAM_PASSED_ON);
@@ -124,7 +124,7 @@ static void key_checked(struct worker *w, void *arg)
                       (slice){ c->text + c->remote_len, c->local_len });
     if (p != NULL && !p->proved) {
         if (c->verdict == S2S_VALID)
-            in_is_proved(s, p);
+            in_is_proved(s, p, "dialback");
         else
             in_is_not_proved(s, p, c->verdict);
     }
@@ -150,6 +150,15 @@ static void in_check_key(struct s2s_in *s, const struct pair *p, slice key)
              &(struct asker){ .gather = verdict_heard, .done = key_checked, .arg = c });
 }
 
+/* Another domain of a server that is authenticated, which its certificate names: nobody needs to be
+ * asked about the key (XEP-0344). */
+static bool in_is_of_certificate(const struct s2s_in *s, slice remote)
+{
+    struct why why;
+    return s->x.state == STREAM_BOUND && s->x.secure &&
+           s2s_certificate_is_of(s->x.conn, remote, in_scratch(s), &why);
+}
+
 /* A key of a server that wants to speak for a domain (XEP-0220 §2.1.1). */
 static void in_result(struct s2s_in *s, const struct elem *e, slice remote, slice local)
 {
@@ -170,6 +179,8 @@ static void in_result(struct s2s_in *s, const struct elem *e, slice remote, slic
             return; /* it is being checked: one answer is to come, not one for each key */
         else if ((p = pair_add(s, remote, local)) == NULL)
             in_result_refuse(s, remote, local, SE_RESOURCE_CONSTRAINT);
+        else if (in_is_of_certificate(s, remote))
+            in_is_proved(s, p, "certificate");
         else
             in_check_key(s, p, key);
     }

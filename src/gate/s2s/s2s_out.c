@@ -1,4 +1,3 @@
-#include "gate/s2s/s2s_out.h"
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
@@ -12,9 +11,11 @@
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_in_sm.h"
+#include "gate/s2s/s2s_out_private.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_share.h"
 #include "gate/s2s/s2s_take.h"
 #include "im/abroad.h"
 #include "im/foreign.h"
@@ -24,43 +25,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PATIENCE_MS = 2000, FINISH_MS = 2000, LANG_MAX = 35 /* bytes (RFC 5646 §4.4.1) */ };
-
-/* How our domain was proved. */
-enum out_auth { OUT_NOTHING, OUT_EXTERNAL, OUT_DIALBACK };
-
-/* XEP-0198. The stream is up from OUT_ENABLING on, or without it. */
-enum out_sm { OUT_NO_SM, OUT_RESUMING, OUT_ENABLING, OUT_COUNTS };
-
-struct s2s_out {
-    struct xstream x;                /* first: it is the owner of the connection */
-    struct partner *partner;         /* NULL: the stream has ended for it */
-    uint64_t wrote_us;               /* loop time of the last stanza */
-    bool has_external, has_dialback; /* what the server offers; external: and has not refused */
-    uint8_t auth;                    /* enum out_auth */
-    char *id;                        /* that the server gave the stream; NULL: none yet */
-    struct timer patience;           /* stanzas wait for answers about keys, until then */
-    bool anew;                       /* it ended to be made again at once */
-    uint8_t sm;                      /* enum out_sm */
-    bool up, has_sm;
-    bool has_both;   /* XEP-0288: the server offers it, and may use it */
-    bool both;       /* ... and was asked for it: its stanzas come on this stream, too */
-    bool resume_due; /* <resume/> waits until what came on the last stream is handled */
-    uint8_t lang_len;
-    char lang[LANG_MAX];   /* of its header */
-    bool heard;            /* the server has sent an error */
-    uint64_t heard_us;     /* of abroad_heard() */
-    bool asked;            /* <r/>, and not answered yet */
-    struct loop_defer ask; /* at the end of the tick */
-    struct timer wait;     /* for the answer; or for the end of the server */
-};
-
-static slice out_local(const struct s2s_out *o) { return partner_local(o->partner); }
-static slice out_remote(const struct s2s_out *o) { return partner_remote(o->partner); }
-static struct arena *out_scratch(const struct s2s_out *o)
-{
-    return loop_scratch(worker_loop(o->x.worker));
-}
+enum { PATIENCE_MS = 2000, FINISH_MS = 2000 };
 
 static void out_greet(struct xstream *x)
 {
@@ -105,7 +70,7 @@ static void out_heard(struct xstream *x, const struct elem *error)
     if (!elem_first(error, &condition))
         return;
     if (o->up && s2s_is_offended(condition.name))
-        partner_offends(o->partner);
+        share_blames(o, partner_offends);
     if (slice_is(condition.name, "see-other-host"))
         partner_see_other(o->partner, elem_text(&condition, out_scratch(o)));
     if (elem_child(error, "text", NS_STREAM_ERROR, &text))
@@ -129,12 +94,12 @@ static void out_gone(struct xstream *x, enum xstream_end why)
     if (o->partner != NULL && o->auth != OUT_NOTHING && why != XSTREAM_ENDED)
         abroad_seen(x->worker, out_remote(o), ABROAD_BROKEN);
     if (o->partner != NULL && o->up && s2s_is_broken(x, why))
-        partner_breaks(o->partner);
+        share_blames(o, partner_breaks);
     if (o->partner != NULL && why == XSTREAM_BROKEN)
         partner_blame(o->partner, SE_REMOTE_SERVER_TIMEOUT, false, "the connection failed: %s",
                       conn_error(x->conn));
     if (o->partner != NULL && o->up && why == XSTREAM_ENDED && !o->heard && o->sm != OUT_COUNTS)
-        partner_confirm_all(o->partner); /* it has read all before it ended */
+        share_confirm_all(o); /* it has read all before it ended */
 }
 
 static void out_closing(struct xstream *x)
@@ -147,8 +112,10 @@ static void out_closing(struct xstream *x)
     timer_cancel(&o->patience);
     timer_cancel(&o->wait);
     loop_defer_cancel(&o->ask);
-    if (p != NULL)
+    if (p != NULL) {
+        share_gone(o, p);
         partner_lost(p, o->up || o->anew);
+    }
 }
 
 /* The header of the server, and its certificate. */
@@ -192,7 +159,7 @@ static void out_header(struct xstream *x, slice unit)
         o->id[id.len] = '\0';
     }
     slice lang = xstream_attr(x, unit, SLICE("xml:lang"));
-    o->lang_len = lang.len > LANG_MAX || xml_needs_escape(lang) ? 0 : (uint8_t)lang.len;
+    o->lang_len = lang.len > OUT_LANG_MAX || xml_needs_escape(lang) ? 0 : (uint8_t)lang.len;
     if (o->lang_len > 0)
         memcpy(o->lang, lang.ptr, lang.len);
     xstream_now(x, STREAM_GOT_HEADER);
@@ -219,14 +186,14 @@ static void out_ask_both(struct s2s_out *o)
 
 /* Dialback. */
 
-static void out_dialback(struct s2s_out *o, const char *name, slice id, slice key)
+static void out_dialback(struct s2s_out *o, const char *name, slice local, slice id, slice key)
 {
     struct buf b;
     struct xml_write w;
     xml_begin(&w, &b, XML_PART_MAX);
     xml_open(&w, name, NULL);
     xml_attr(&w, "xmlns:db", SLICE(NS_DIALBACK));
-    xml_attr(&w, "from", out_local(o));
+    xml_attr(&w, "from", local);
     xml_attr(&w, "to", out_remote(o));
     xml_attr_some(&w, "id", id);
     xml_text(&w, key);
@@ -234,16 +201,23 @@ static void out_dialback(struct s2s_out *o, const char *name, slice id, slice ke
     xstream_write_buf(&o->x, &b);
 }
 
-static bool out_begin_dialback(struct s2s_out *o)
+bool s2s_out_prove(struct s2s_out *o, slice local)
 {
     char key[DIALBACK_KEY_LEN + 1];
     struct dialback d = { .receiving = out_remote(o),
-                          .originating = out_local(o),
+                          .originating = local,
                           .stream_id = slice_of(o->id) };
     if (o->id == NULL || !s2s_key(key, &d, out_scratch(o)))
         return false;
+    out_dialback(o, "db:result", local, (slice){ 0 }, slice_of(key));
+    return true;
+}
+
+static bool out_begin_dialback(struct s2s_out *o)
+{
+    if (!s2s_out_prove(o, out_local(o)))
+        return false;
     xstream_now(&o->x, STREAM_ASK_DIALBACK);
-    out_dialback(o, "db:result", (slice){ 0 }, slice_of(key));
     return true;
 }
 
@@ -251,7 +225,7 @@ static void out_ask_keys(struct s2s_out *o)
 {
     struct partner_question q;
     while (partner_next_question(o->partner, &q))
-        out_dialback(o, "db:verify", q.stream_id, q.key);
+        out_dialback(o, "db:verify", out_local(o), q.stream_id, q.key);
 }
 
 /* SASL EXTERNAL (XEP-0178 §3). */
@@ -332,8 +306,10 @@ static void out_takes_stanzas(struct s2s_out *o)
     if (!resumed)
         partner_set_session(o->partner, (slice){ 0 });
     partner_up(o->partner, o->sm != OUT_NO_SM, !resumed);
-    if (o->partner != NULL)
+    if (o->partner != NULL) {
         s2s_out_go_on(o);
+        share_opens(o->partner);
+    }
 }
 
 struct in_flow *s2s_out_flow(const struct xstream *x)
@@ -416,6 +392,8 @@ static void out_features(struct s2s_out *o, const struct elem *e)
     struct elem child;
     bool starttls = elem_child(e, "starttls", NS_TLS, &child);
     o->has_sm = elem_child(e, "sm", NS_SM, &child);
+    o->has_errors = elem_child(e, "dialback", NS_DIALBACK_FEATURE, &child) &&
+                    elem_child(&child, "errors", NS_DIALBACK_FEATURE, &child);
     xstream_now(&o->x, STREAM_GOT_FEATURES);
     if (o->x.state == STREAM_AUTHED) {
         xstream_now(&o->x, STREAM_IS_BOUND);
@@ -477,19 +455,21 @@ static void out_sasl(struct s2s_out *o, const struct elem *e)
     }
 }
 
-/* `from` and `to` of an answer are those of this stream. */
-static bool out_answers_us(struct s2s_out *o, const struct elem *e)
+/* `from` and `to` of an answer are the domain of the server and one of ours. */
+static bool out_answers_us(struct s2s_out *o, const struct elem *e, slice *local)
 {
     struct arena *tmp = out_scratch(o);
-    slice from, to;
+    slice from;
     return jid_prep_domain(elem_attr(e, "from", tmp), tmp, &from) == OK &&
-           jid_prep_domain(elem_attr(e, "to", tmp), tmp, &to) == OK &&
-           slice_eq(from, out_remote(o)) && slice_eq(to, out_local(o));
+           jid_prep_domain(elem_attr(e, "to", tmp), tmp, local) == OK &&
+           slice_eq(from, out_remote(o));
 }
 
-static bool out_result(struct s2s_out *o, const struct elem *e)
+static bool out_result(struct s2s_out *o, const struct elem *e, slice local)
 {
     slice type = elem_attr(e, "type", out_scratch(o));
+    if (!slice_eq(local, out_local(o)))
+        return share_result(o, local, slice_is(type, "valid"));
     if (o->x.state != STREAM_CHECKING)
         return false;
     if (slice_is(type, "valid")) {
@@ -520,10 +500,11 @@ static bool out_verified(struct s2s_out *o, const struct elem *e)
 static void out_answer(struct s2s_out *o, const struct elem *e)
 {
     bool known = false;
-    if (slice_is(e->ns_uri, NS_DIALBACK) && out_answers_us(o, e)) {
+    slice local;
+    if (slice_is(e->ns_uri, NS_DIALBACK) && out_answers_us(o, e, &local)) {
         if (slice_is(e->name, "result"))
-            known = out_result(o, e);
-        else if (slice_is(e->name, "verify"))
+            known = out_result(o, e, local);
+        else if (slice_is(e->name, "verify") && slice_eq(local, out_local(o)))
             known = out_verified(o, e);
     }
     if (!known)
@@ -558,7 +539,7 @@ static void out_element(struct xstream *x, const struct xstream_unit *u)
 static void out_ask(struct loop_defer *d)
 {
     struct s2s_out *o = CONTAINER_OF(d, struct s2s_out, ask);
-    if (o->asked || o->sm < OUT_ENABLING || o->x.end_sent || !partner_is_unconfirmed(o->partner))
+    if (o->asked || o->sm < OUT_ENABLING || o->x.end_sent || !share_is_unconfirmed(o))
         return;
     o->asked = true;
     xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
@@ -591,7 +572,7 @@ static void out_miscounted(struct s2s_out *o, uint32_t h)
     char text[128];
     snprintf(text, sizeof text,
              "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>", h,
-             partner_sent_count(o->partner));
+             share_sent_count(o));
     partner_set_session(o->partner, (slice){ 0 });
     xstream_fail_with(&o->x, XE_UNDEFINED_CONDITION, SLICE("nothing was sent that this counts"),
                       slice_of(text));
@@ -616,7 +597,7 @@ static bool out_acked(struct s2s_out *o, const struct elem *e)
         o->asked = false;
         timer_cancel(&o->wait);
     }
-    if (!partner_confirmed(o->partner, h))
+    if (!share_confirmed(o, h))
         out_miscounted(o, h);
     else
         out_ask_later(o);
@@ -632,7 +613,7 @@ static bool out_enabled(struct s2s_out *o, const struct elem *e)
     o->sm = OUT_COUNTS;
     if (o->both)
         s2s_flow_enable(s2s_out_flow(&o->x));
-    if (slice_is(resume, "true") || slice_is(resume, "1"))
+    if (o->share == NULL && (slice_is(resume, "true") || slice_is(resume, "1")))
         partner_set_session(o->partner, elem_attr(e, "id", tmp));
     return true;
 }
@@ -663,7 +644,7 @@ static bool out_sm_refused(struct s2s_out *o, const struct elem *e)
         o->asked = false;
         if (!o->x.end_sent) /* else that is what ends the stream */
             timer_cancel(&o->wait);
-        partner_uncounted(o->partner);
+        share_uncounted(o);
         return true;
     }
     if (o->sm != OUT_RESUMING)
@@ -708,13 +689,14 @@ static void out_other(struct xstream *x, slice unit)
         xstream_fail(x, XE_UNSUPPORTED_STANZA_TYPE, SLICE("nothing was asked that this answers"));
 }
 
-/* Only of the domain that it was opened to, to the one of ours that it was opened for. */
+/* Only of the domain that it was opened to, to those of ours that are proved on it. */
 static bool out_may_send(struct xstream *x, slice remote, slice local)
 {
     struct s2s_out *o = s2s_out_of(x);
     if (x->end_sent && o->sm == OUT_COUNTS)
         return false; /* it hears of it no more, and sends it again */
-    if (slice_eq(remote, out_remote(o)) && slice_eq(local, out_local(o))) {
+    if (slice_eq(remote, out_remote(o)) &&
+        (slice_eq(local, out_local(o)) || share_may_send(o, local))) {
         abroad_heard(x->worker, remote, &o->heard_us);
         return true;
     }
@@ -739,7 +721,7 @@ static void out_stanza(struct xstream *x, slice unit)
 void s2s_out_is_full(struct s2s_out *o)
 {
     if (conn_is_high(o->x.conn))
-        partner_full(o->partner);
+        share_each(o, partner_full);
 }
 
 void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stanza_note *note)
@@ -751,6 +733,8 @@ void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stan
     metric_add_to(&s2s_stanzas, S2S_SENT, 1);
     s2s_domain_stanza(out_remote(o), true);
     o->wrote_us = loop_now_us(worker_loop(o->x.worker));
+    if (o->share != NULL)
+        share_wrote(o);
     out_ask_later(o);
     s2s_out_is_full(o);
 }
@@ -759,7 +743,7 @@ static void out_slow(struct xstream *x, bool on)
 {
     struct s2s_out *o = s2s_out_of(x);
     if (!on && o->up && o->partner != NULL)
-        partner_room(o->partner);
+        share_each(o, partner_room);
 }
 
 static uint64_t out_due_ms(const struct xstream *x)
@@ -776,7 +760,7 @@ static void out_idle(struct xstream *x)
              quiet_ms = (loop_now_us(worker_loop(x->worker)) - last_us) / 1000;
     uint64_t idle_ms = (uint64_t)setting_int(&s2s_idle);
     bool waits = (partner_is_asking(o->partner) && quiet_ms < idle_ms + S2S_LOGIN_MS) ||
-                 partner_is_unconfirmed(o->partner) || o->x.end_sent;
+                 share_is_unconfirmed(o) || o->x.end_sent;
     if (!o->up) { /* it does not answer <resume/> */
         xstream_fail(x, XE_CONNECTION_TIMEOUT, SLICE("the stream was not resumed in time"));
         return;
@@ -804,6 +788,7 @@ void s2s_out_finish(struct s2s_out *o)
     ensure(o->up);
     if (o->x.end_sent) /* it is awaited already */
         return;
+    share_each(o, share_holds);
     if (o->sm >= OUT_ENABLING && !o->asked)
         xstream_write(&o->x, SLICE("<r xmlns='" NS_SM "'/>"));
     partner_set_session(o->partner, (slice){ 0 });
@@ -818,7 +803,7 @@ void s2s_out_abort(struct s2s_out *o) { xstream_abort(&o->x); }
 static void out_free(struct xstream *x)
 {
     struct s2s_out *o = s2s_out_of(x);
-    ensure(o->partner == NULL);
+    ensure(o->partner == NULL && o->share == NULL);
     xstream_fini(x);
     metric_add_to(&s2s_streams, S2S_SENT, -1);
     mem_free(&o->id);

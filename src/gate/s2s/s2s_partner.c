@@ -8,6 +8,7 @@
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_partner_private.h"
+#include "gate/s2s/s2s_share.h"
 #include "home/question.h"
 #include "home/router.h"
 #include "im/abroad.h"
@@ -199,6 +200,7 @@ static void partner_failed(struct partner *p)
     actor_mark(&p->actor);
     metric_add(&s2s_failures, 1);
     p->rejoins = false;
+    share_ends(p);
     if (partner_has_stanzas(p) || p->unacked.len > 0) /* strangers can make us ask any domain */
         s2s_domain_failed(partner_remote(p), slice_of(p->why),
                           p->blame == SE_REMOTE_SERVER_NOT_FOUND);
@@ -263,7 +265,11 @@ static void partner_connect(struct partner *p)
         partner_failed(p);
         return;
     }
-    if (partner_takes_back(p))
+    if (partner_takes_back(p)) {
+        share_ends(p);
+        return;
+    }
+    if (share_takes(p))
         return;
     p->find = s2s_find_start(p->gate, p->worker, partner_remote(p), partner_found,
                              partner_find_is_for_stanzas, p);
@@ -491,7 +497,6 @@ static void partner_load(struct actor *a)
     struct partner *p = partner_of(a);
     p->fresh = false;
     timer_cancel(&p->retry); /* of a failure that is to be forgotten */
-    p->connect.fn = partner_load_now;
     loop_defer(partner_loop(p), &p->connect);
 }
 
@@ -500,7 +505,7 @@ static bool partner_in_use(const struct actor *a)
     const struct partner *p = (const struct partner *)a;
     bool offered = !a->ended && p->offer.stream != 0; /* nobody finds one that has ended */
     return p->out != NULL || p->find != NULL || timer_is_set(&p->retry) || p->back.on || offered ||
-           p->mail.settled_len > 0 || s2s_mail_waits(&p->mail);
+           share_is_sought(p) || p->mail.settled_len > 0 || s2s_mail_waits(&p->mail);
 }
 
 static uint64_t partner_idle_ms(void) { return 0; }
@@ -514,6 +519,8 @@ static void partner_unload(struct actor *a)
 {
     struct partner *p = partner_of(a);
     ensure(!partner_is_linked(p) && p->find == NULL && list_empty(&p->questions));
+    share_ends(p);
+    share_leave(p);
     partner_asked_only(p, false);
     timer_cancel(&p->retry);
     loop_defer_cancel(&p->connect);
@@ -543,6 +550,8 @@ static void partner_drop(struct actor *a)
 {
     struct partner *p = partner_of(a);
     s2s_find_cancel(&p->find);
+    share_ends(p);
+    share_leave(p);
     timer_cancel(&p->retry);
     doubt_stop(p);
     p->ping = NULL; /* the worker frees it */
@@ -586,6 +595,8 @@ static struct partner *partner_new(struct s2s_gate *g, struct actors *all, slice
     p->doubt.next.fn = doubt_next;
     s2s_mail_init(&p->mail, p);
     list_init(&p->questions);
+    list_init(&p->share.waits);
+    p->connect.fn = partner_load_now;
     memcpy(p->text, key.ptr, key.len);
     actor_init(&p->actor, all, (slice){ p->text, key.len });
     return p;
@@ -738,6 +749,8 @@ static void partner_cease(struct partner *p)
         s2s_out_close(p->out);
     else if (p->back.on)
         partner_leaves_back(p);
+    else
+        share_leave(p);
     if (p->state == ACTOR_LOADING && !p->fresh) /* also one that was up, and would be made again */
         partner_failed(p);
     loop_defer_cancel(&p->connect);
@@ -745,12 +758,18 @@ static void partner_cease(struct partner *p)
     actor_unpin(&p->actor);
 }
 
+/* Something that was written to its stream is to be confirmed, also of others that use it. */
+static bool partner_awaits(const struct partner *p)
+{
+    return p->out != NULL ? share_is_unconfirmed(p->out) : p->unacked.written > 0;
+}
+
 /* What is on its way gets time to be confirmed: the edge ends what takes too long. */
 void partner_stop(struct partner *p)
 {
     actor_pin(&p->actor);
     partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
-    if (p->state == ACTOR_READY && p->unacked.written > 0) {
+    if (p->state == ACTOR_READY && partner_awaits(p)) {
         partner_hold(p, HOLD_END);
         if (p->out != NULL) /* else its own stop ends the stream */
             s2s_out_finish(p->out);
@@ -795,7 +814,8 @@ void partner_policy_changed(struct partner *p)
  * if it has waited too long. */
 bool partner_close(struct partner *p)
 {
-    bool up = p->state == ACTOR_READY, made = p->find != NULL || partner_is_linked(p);
+    bool up = p->state == ACTOR_READY,
+         made = p->find != NULL || partner_is_linked(p) || share_is_sought(p);
     if (!made)
         return false;
     actor_pin(&p->actor);
@@ -805,7 +825,8 @@ bool partner_close(struct partner *p)
         return true;
     }
     s2s_find_cancel(&p->find);
-    if (up && p->unacked.written > 0) {
+    share_leave(p);
+    if (up && partner_awaits(p)) {
         partner_hold(p, HOLD_END);
         s2s_out_finish(p->out);
     } else if (p->out != NULL) {

@@ -68,7 +68,10 @@ static void back_send(struct partner *p, struct s2s_to_back *m)
 
 void partner_write_back(struct partner *p, struct stanza *st, uint64_t delay_us)
 {
-    back_send(p, &(struct s2s_to_back){ .st = stanza_ref(st), .delay_us = delay_us });
+    if (p->share.guest != NULL)
+        share_write(p, st, &(struct stanza_note){ .delay_us = delay_us, .by = partner_local(p) });
+    else
+        back_send(p, &(struct s2s_to_back){ .st = stanza_ref(st), .delay_us = delay_us });
 }
 
 static void back_is_lost(struct partner *p, bool kept)
@@ -78,12 +81,26 @@ static void back_is_lost(struct partner *p, bool kept)
     partner_lost(p, true);
 }
 
-void partner_leaves_back(struct partner *p) { back_is_lost(p, false); }
+void partner_leaves_back(struct partner *p)
+{
+    if (p->share.guest != NULL)
+        share_closes(p);
+    back_is_lost(p, false);
+}
+
+void partner_lost_back(struct partner *p, const char *why)
+{
+    partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "%s", why);
+    back_is_lost(p, false);
+}
 
 void partner_abort_back(struct partner *p)
 {
     actor_pin(&p->actor);
-    back_send(p, &(struct s2s_to_back){ .st = NULL });
+    if (p->share.guest != NULL)
+        share_abort(p);
+    else
+        back_send(p, &(struct s2s_to_back){ .st = NULL });
     if (p->back.on)
         back_is_lost(p, false);
     actor_unpin(&p->actor);
@@ -106,9 +123,10 @@ static void back_offered(struct partner *p, const struct s2s_way_back *m,
         actor_load(&p->actor);
     } else if (timer_is_set(&p->retry)) {
         timer_set(partner_loop(p), &p->retry, 0);
-    } else if (p->state == ACTOR_LOADING && p->find != NULL && p->out == NULL &&
-               back_is_of_use(p)) {
+    } else if (p->state == ACTOR_LOADING && (p->find != NULL || share_is_sought(p)) &&
+               p->out == NULL && back_is_of_use(p)) {
         s2s_find_cancel(&p->find);
+        share_leave(p);
         actor_load(&p->actor);
     }
 }

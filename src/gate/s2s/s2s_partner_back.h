@@ -4,7 +4,10 @@
  * let it connect to that server at all, and it has no stream of its own.
  *
  * If such a stream breaks and can be resumed (XEP-0198), the partner waits BACK_WAIT_MS for that
- * before it connects itself: who opened the stream makes it again. Confined to the worker of the
+ * before it connects itself: who opened the stream makes it again.
+ *
+ * A partner that shares the stream of another one (gate/s2s/s2s_share.h) has it in the same way.
+ * Confined to the worker of the
  * partner. */
 #pragma once
 #include "base/slice.h"
@@ -51,3 +54,5 @@ struct stanza;
 struct stanza_note;
 void partner_write_back(struct partner *p, struct stanza *st, uint64_t delay_us); /* borrows */
 void partner_abort_back(struct partner *p); /* it is broken: the partner has none afterwards */
+/* The stream has ended: it cannot be resumed. */
+void partner_lost_back(struct partner *p, const char *why);

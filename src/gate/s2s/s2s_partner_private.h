@@ -10,6 +10,7 @@
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_partner_back.h"
 #include "gate/s2s/s2s_rows.h"
+#include "gate/s2s/s2s_share.h"
 #include "gate/s2s/s2s_unacked.h"
 #include "home/ask.h"
 
@@ -54,6 +55,13 @@ struct partner {
     struct partner_back back;  /* in place of `out` */
     struct partner_back offer; /* another one; on: never */
     struct in_flow *flow;      /* what came on `out` and its forerunners; NULL: nothing may come */
+    struct {
+        struct list node;        /* in `waits` of the partner that it waits for */
+        struct list waits;       /* partners of other domains of ours, for the stream of this one */
+        struct s2s_guest *guest; /* on the stream of another partner; NULL: it is none */
+        uint64_t refused_us;     /* loop time until which it makes its own */
+        bool leads;              /* others find it: s2s_worker.leads */
+    } share;                     /* gate/s2s/s2s_share.h */
     struct timer retry;
     struct loop_defer connect; /* actor_load() has been called */
     struct list questions;
@@ -114,7 +122,7 @@ struct partner {
 };
 
 static inline struct loop *partner_loop(const struct partner *p) { return worker_loop(p->worker); }
-/* It has a stream, of either kind. */
+/* It has a stream, of any kind. */
 static inline bool partner_is_linked(const struct partner *p)
 {
     return p->out != NULL || p->back.on;

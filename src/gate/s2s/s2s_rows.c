@@ -107,6 +107,16 @@ struct setting s2s_bidi = {
            "(XEP-0288). Else, and with other servers, each direction has a connection of its own. "
            "It holds for new streams.",
 };
+struct setting s2s_multiplex = {
+    .name = "s2s.multiplex",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_BOOL,
+    .def = 0,
+    .max = 1,
+    .doc = "Whether the domains and services of this server share one connection to the same "
+           "foreign domain, where the other server can do that (XEP-0220). Such a connection is "
+           "not resumed after a break (XEP-0198). It holds for new streams.",
+};
 struct setting s2s_idle = {
     .name = "s2s.idle",
     .scope = SCOPE_CLUSTER,
@@ -263,13 +273,19 @@ struct metric s2s_partners = { .name = "muster_s2s_partners",
                                        "this server has a connection for, or stanzas." };
 struct log_area log_s2s = { .name = "s2s" };
 
-static struct setting *const settings[] = {
-    &s2s_policy,      &s2s_domains,    &s2s_dns_servers,     &s2s_require_tls, &s2s_verify,
-    &s2s_dialback,    &s2s_idle,       &s2s_queue_stanzas,   &s2s_queue_bytes, &s2s_queue_total,
-    &s2s_retry_for,   &s2s_resume_for, &s2s_stanza_bytes,    &s2s_stanza_rate, &s2s_byte_rate,
-    &s2s_per_address, &s2s_wildcards,  &s2s_connecting,      &s2s_keep_for,    &s2s_unacked_max,
-    &s2s_ack_timeout, &s2s_bidi,       &s2s_metrics_domains, &s2s_alarm_after, NULL
-};
+static struct setting *const settings[] = { &s2s_policy,       &s2s_domains,
+                                            &s2s_dns_servers,  &s2s_require_tls,
+                                            &s2s_verify,       &s2s_dialback,
+                                            &s2s_idle,         &s2s_queue_stanzas,
+                                            &s2s_queue_bytes,  &s2s_queue_total,
+                                            &s2s_retry_for,    &s2s_resume_for,
+                                            &s2s_stanza_bytes, &s2s_stanza_rate,
+                                            &s2s_byte_rate,    &s2s_per_address,
+                                            &s2s_wildcards,    &s2s_connecting,
+                                            &s2s_keep_for,     &s2s_unacked_max,
+                                            &s2s_ack_timeout,  &s2s_bidi,
+                                            &s2s_multiplex,    &s2s_metrics_domains,
+                                            &s2s_alarm_after,  NULL };
 
 const struct feature s2s_feature = {
     .name = "s2s",

@@ -1,0 +1,49 @@
+/* s2s_out_private: the memory of a stream of ours to another server, for the files that it is made
+ * of: gate/s2s/s2s_out.c and gate/s2s/s2s_share.c. */
+#pragma once
+#include "gate/s2s/s2s_out.h"
+#include "gate/s2s/s2s_partner.h"
+
+struct s2s_share;
+
+enum { OUT_LANG_MAX = 35 /* bytes (RFC 5646 §4.4.1) */ };
+
+/* How our domain was proved. */
+enum out_auth { OUT_NOTHING, OUT_EXTERNAL, OUT_DIALBACK };
+
+/* XEP-0198. The stream is up from OUT_ENABLING on, or without it. */
+enum out_sm { OUT_NO_SM, OUT_RESUMING, OUT_ENABLING, OUT_COUNTS };
+
+struct s2s_out {
+    struct xstream x;                /* first: it is the owner of the connection */
+    struct partner *partner;         /* NULL: the stream has ended for it */
+    struct s2s_share *share;         /* NULL: it is of one domain of ours */
+    uint64_t wrote_us;               /* loop time of the last stanza */
+    bool has_external, has_dialback; /* what the server offers; external: and has not refused */
+    uint8_t auth;                    /* enum out_auth */
+    char *id;                        /* that the server gave the stream; NULL: none yet */
+    struct timer patience;           /* stanzas wait for answers about keys, until then */
+    bool anew;                       /* it ended to be made again at once */
+    uint8_t sm;                      /* enum out_sm */
+    bool has_errors;                 /* a key that is denied does not end it */
+    bool up, has_sm;
+    bool has_both;   /* XEP-0288: the server offers it, and may use it */
+    bool both;       /* ... and was asked for it: its stanzas come on this stream, too */
+    bool resume_due; /* <resume/> waits until what came on the last stream is handled */
+    uint8_t lang_len;
+    char lang[OUT_LANG_MAX]; /* of its header */
+    bool heard;              /* the server has sent an error */
+    uint64_t heard_us;       /* of abroad_heard() */
+    bool asked;              /* <r/>, and not answered yet */
+    struct loop_defer ask;   /* at the end of the tick */
+    struct timer wait;       /* for the answer; or for the end of the server */
+};
+
+static inline slice out_local(const struct s2s_out *o) { return partner_local(o->partner); }
+static inline slice out_remote(const struct s2s_out *o) { return partner_remote(o->partner); }
+static inline struct arena *out_scratch(const struct s2s_out *o)
+{
+    return loop_scratch(worker_loop(o->x.worker));
+}
+/* Sends a key for that domain of ours (XEP-0220 §2.1.1). false: none can be made. */
+bool s2s_out_prove(struct s2s_out *o, slice local);

@@ -1,0 +1,329 @@
+"""Several domains of one server share a connection to another server (XEP-0220 §2.5)."""
+import pytest
+
+from muster import ejabberd, federation, partner, prosody, xml
+from muster.client import until
+from muster.muc import Room
+from test_s2s_lost import Wire
+
+ONE, TWO, ROOMS, OTHER = "one.test", "two.test", "conference.one.test", "other.test"
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return federation.Authority(tmp_path)
+
+
+@pytest.fixture
+def start(make_server, authority):
+    """A function that starts a server of ours."""
+    def run(domains, names, **more):
+        tls = {**authority.issue(domains[0], *names), "trust": str(authority.file)}
+        settings = federation.settings(**more)
+        settings.pop("s2s.policy")  # which a test may change
+        server = make_server(domains=domains, s2s=True, tls=tls, settings=settings)
+        server.ctl("set", "s2s.policy", "open")
+        return server
+    return run
+
+
+@pytest.fixture
+def pair(start):
+    """A host of two domains, and another server, which it reaches over a wire."""
+    servers = []
+
+    def run(names=(ONE, TWO, ROOMS), multiplex="on", theirs=None, **more):
+        one = start([ONE, TWO], names, multiplex=multiplex, ack_timeout="2s", **more)
+        other = start([OTHER], [OTHER], **(theirs or {}))
+        for domain in ONE, TWO:
+            one.add_user("alice", domain=domain)
+        other.add_user("bob")
+        wire = Wire(other.s2s_port)
+        servers.append(wire)
+        federation.route(one, OTHER, wire.port)
+        for domain in ONE, TWO, ROOMS:
+            federation.route(other, domain, one.s2s_port)
+        return one, other, wire
+    yield run
+    for wire in servers:
+        wire.close()
+
+
+def say(one, other, *bodies):
+    for body in bodies:
+        one.send(f"<message to='{other.bare}' type='chat'><body>{body}</body></message>")
+
+
+def hear(other, one, *bodies):
+    for body in bodies:
+        other.expect(f"<message from='{one}'><body>{body}</body></message>")
+
+
+def users(one, other):
+    return [one.client("alice", domain=domain) for domain in (ONE, TWO)] + [other.client("bob")]
+
+
+def streams(server, local=None):
+    return sorted((r["local"], r["state"]) for r in server.rows("s2s", "list")
+                  if r["direction"] == "out" and local in (None, r["local"]))
+
+
+def pending(server):
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT count(*) FROM message WHERE pending_out <> 0").fetchone()[0]
+
+
+def talk(one, other, mark="text", count=20):
+    """Users of both domains and a user of the other server, both ways."""
+    alice, carol, bob = users(one, other)
+    bodies = [f"{mark} {n}" for n in range(count)]
+    for user in alice, carol:
+        say(user, bob, *bodies)
+    for user in alice, carol:
+        hear(bob, user, *bodies)
+        say(bob, user, *bodies)
+        hear(user, bob, *bodies)
+    return alice, carol, bob
+
+
+@pytest.mark.parametrize("bidi", ["on", "off"])
+def test_two_domains_and_a_room_share_a_connection(pair, bidi):
+    one, other, wire = pair(bidi=bidi)
+    alice, carol, bob = talk(one, other)
+    room = Room("room", ONE)
+    room.enter(alice, "alice")
+    alice.result("set", "<query xmlns='http://jabber.org/protocol/muc#owner'>"
+                 "<x xmlns='jabber:x:data' type='submit'/></query>", to=room.jid)
+    room.enter(bob, "bob")
+    for user in alice, bob:
+        user.send(f"<message to='{room.jid}' type='groupchat'><body>by {user.bare}</body>"
+                  "</message>")
+        for listener in alice, bob:
+            listener.expect(f"<message type='groupchat'><body>by {user.bare}</body></message>")
+    assert len(wire.pairs) == 1
+    assert streams(one) == [(ROOMS, "up"), (ONE, "up"), (TWO, "up")]
+    assert one.log().count("s2s.up domain=other.test") == 1
+    # with both directions, the room answers on the connection of the other server
+    assert one.log().count("s2s.shared domain=other.test") == (1 if bidi == "on" else 2)
+
+
+def test_each_has_its_own_if_it_is_off(pair):
+    one, other, wire = pair(multiplex="off")
+    talk(one, other)
+    assert len(wire.pairs) == 2
+
+
+def test_a_domain_that_the_certificate_does_not_name_is_asked_about(pair):
+    """The other server asks for the key at that domain: one more connection of its own."""
+    one, other, wire = pair(names=(ONE,), verify_certificates="off",
+                            theirs={"verify_certificates": "off"})
+    talk(one, other)
+    assert len(wire.pairs) == 1
+    assert one.log().count("s2s.shared domain=other.test") == 1
+    assert "s2s.proved domain=two.test local=other.test auth=dialback" in other.log()
+
+
+def test_a_server_that_takes_certificates_alone_gets_two_connections(pair):
+    one, other, wire = pair(theirs={"dialback": "off"})
+    talk(one, other)
+    assert len(wire.pairs) == 2
+
+
+def test_a_domain_that_is_refused_has_a_connection_of_its_own(pair):
+    """The other server cannot ask about its key."""
+    one, other, wire = pair(names=(ONE,), verify_certificates="off",
+                            theirs={"verify_certificates": "off"})
+    alice, carol, bob = users(one, other)
+    say(alice, bob, "first")
+    hear(bob, alice, "first")
+    federation.route(other, TWO, federation.free_port())
+    say(carol, bob, "second")
+    until("it is tried alone", lambda: "it could not prove our domain by dialback" in one.log())
+    say(alice, bob, "third")
+    hear(bob, alice, "third")
+    assert "s2s.shared" not in one.log()
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("bidi", ["on", "off"])
+def test_a_shared_connection_that_breaks_loses_nothing(pair, bidi):
+    """What was not confirmed comes again, so it may come twice; in its order."""
+    one, other, wire = pair(bidi=bidi)
+    alice, carol, bob = talk(one, other)
+    for turn in range(3):
+        bodies = [f"{turn}-{n}" for n in range(60)]
+        for user in alice, carol:
+            say(user, bob, *bodies)
+        wire.say("c")
+        for user in alice, carol:
+            hear(bob, user, *bodies)
+        bob.inbox.clear()
+    until("all are confirmed", lambda: pending(one) == 0)
+
+
+@pytest.mark.sqlite
+def test_the_other_server_is_killed(pair):
+    one, other, wire = pair()
+    alice, carol, bob = talk(one, other)
+    bodies = [f"late {n}" for n in range(100)]
+    for user in alice, carol:
+        user.enable_sm()
+        say(user, bob, *bodies)
+        user.wait_acked(100)
+    other.kill()
+    other.start()
+    bob, heard = other.client("bob"), set()
+    want = {(user.bare, body) for user in (alice, carol) for body in bodies}
+
+    def come():
+        bob.pump(0.05)
+        heard.update((e.get("from").partition("/")[0], e.findtext(f"{{{xml.CLIENT}}}body"))
+                     for e in bob.inbox)
+        return heard >= want
+    until("all have come", come)
+    until("all are confirmed", lambda: pending(one) == 0)
+
+
+@pytest.mark.sqlite
+def test_a_planned_restart_of_each_side(pair):
+    one, other, wire = pair()
+    for n, server in enumerate((one, other, one)):
+        alice, carol, bob = talk(one, other, f"turn {n}", 5)
+        for user in alice, carol:
+            say(user, bob, "last")
+            hear(bob, user, "last")
+        server.stop()
+        server.start()
+    talk(one, other, "end")
+    until("all are confirmed", lambda: pending(one) + pending(other) == 0)
+
+
+def test_a_domain_that_may_not_federate_any_more(pair):
+    """The other server must not reach it, either: its messages wait there."""
+    one, other, wire = pair()
+    alice, carol, bob = talk(one, other)
+    one.ctl("set", f"s2s.policy@{TWO}", "allow")
+    until("it has left", lambda: streams(one, TWO) == [])
+    say(alice, bob, "still")
+    hear(bob, alice, "still")
+    say(bob, carol, "later")
+    until("it is refused", lambda: "not a domain that may connect here" in one.log())
+    assert not [e for e in carol.inbox if e.tag.endswith("}message")]
+    one.ctl("set", f"s2s.policy@{TWO}", "open")
+    say(carol, bob, "again")
+    hear(bob, carol, "again")
+    hear(carol, bob, "later")
+    assert len(wire.pairs) == 1
+
+
+def test_the_connection_of_the_host_that_is_closed_by_an_operator(pair):
+    one, other, wire = pair()
+    alice, carol, bob = talk(one, other)
+    one.ctl("s2s", "close", OTHER)
+    until("they have ended", lambda: not wire.pairs)
+    say(carol, bob, "again")
+    hear(bob, carol, "again")
+    say(alice, bob, "again")
+    hear(bob, alice, "again")
+    assert len(wire.pairs) == 1
+
+
+EVIL = "evil.test"
+ERRORS = "<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>"
+
+
+@pytest.fixture
+def evil(start, authority):
+    """A host of two domains, its users, and a server that the test plays."""
+    one = start([ONE, TWO], [ONE, TWO], multiplex="on")
+    for domain in ONE, TWO:
+        one.add_user("alice", domain=domain)
+    listener = federation.Listener(EVIL, authority.issue(EVIL, EVIL))
+    federation.route(one, EVIL, listener.port)
+    yield one, listener
+    listener.close()
+
+
+def hosted(one, listener, features=ERRORS):
+    """The stream of the first domain, which the other one may share."""
+    alice, carol = (one.client("alice", domain=domain) for domain in (ONE, TWO))
+    alice.send(f"<message to='bob@{EVIL}'><body>first</body></message>")
+    stream = listener.join(features)
+    listener.read_until(stream, "<body>first</body>")
+    return alice, carol, stream
+
+
+@pytest.mark.parametrize("text", [
+    f"<db:result from='{EVIL}' to='{TWO}' type='valid'/>",
+    f"<db:result from='{EVIL}' to='none.test' type='valid'/>",
+    f"<db:verify from='{EVIL}' to='{TWO}' id='first' type='valid'/>",
+    f"<message from='bob@{EVIL}' to='alice@{TWO}'><body>forged</body></message>"])
+def test_what_nobody_has_asked_ends_the_stream(evil, text):
+    one, listener = evil
+    _, carol, stream = hosted(one, listener)
+    stream.sendall(text.encode())
+    listener.read_until(stream, "<stream:error>.*unsupported-stanza-type")
+    assert not [e for e in carol.inbox if e.tag.endswith("}message")]
+
+
+@pytest.mark.parametrize("answer", ["error", "invalid", None])
+def test_a_key_that_is_refused_or_never_answered(evil, answer):
+    """The domain connects itself; the stream stays for the first one."""
+    one, listener = evil
+    alice, carol, stream = hosted(one, listener)
+    carol.send(f"<message to='bob@{EVIL}'><body>second</body></message>")
+    listener.read_until(stream, f"<db:result [^>]*from='{TWO}'")
+    if answer is not None:
+        stream.sendall(f"<db:result from='{EVIL}' to='{TWO}' type='{answer}'/>".encode())
+    own = listener.join(ERRORS)
+    listener.read_until(own, "<body>second</body>")
+    alice.send(f"<message to='bob@{EVIL}'><body>third</body></message>")
+    listener.read_until(stream, "<body>third</body>")
+
+
+def test_a_server_that_says_nothing_of_errors_is_not_asked(evil):
+    one, listener = evil
+    _, carol, stream = hosted(one, listener, "")
+    carol.send(f"<message to='bob@{EVIL}'><body>second</body></message>")
+    own = listener.join("")
+    listener.read_until(own, "<body>second</body>")
+
+
+@pytest.mark.sqlite
+def test_what_is_confirmed_is_known_for_each_domain(evil):
+    """The server counts stanzas of both together (XEP-0198)."""
+    one, listener = evil
+    alice, carol, stream = hosted(one, listener, ERRORS + f"<sm xmlns='{xml.SM}'/>")
+    carol.send(f"<message to='bob@{EVIL}' type='chat'><body>second</body></message>")
+    listener.read_until(stream, f"<db:result [^>]*from='{TWO}'")
+    stream.sendall(f"<enabled xmlns='{xml.SM}'/>"
+                   f"<db:result from='{EVIL}' to='{TWO}' type='valid'/>".encode())
+    listener.read_until(stream, "<body>second</body>")
+    for n in range(4):
+        sender = (alice, carol)[n % 2]
+        sender.send(f"<message to='bob@{EVIL}' type='chat'><body>more {n}</body></message>")
+        listener.read_until(stream, f"<body>more {n}</body>")
+    until("all are kept", lambda: pending(one) == 6)
+    for h, left in (0, 6), (2, 4), (3, 3), (6, 0):
+        stream.sendall(f"<a xmlns='{xml.SM}' h='{h}'/>".encode())
+        until("what was counted", lambda left=left: pending(one) == left)
+    stream.sendall(f"<a xmlns='{xml.SM}' h='7'/>".encode())
+    listener.read_until(stream, "handled-count-too-high[^>]*send-count='6'")
+
+
+@pytest.mark.parametrize("kind, more", [
+    pytest.param(ejabberd.Ejabberd, {}, marks=pytest.mark.skipif(
+        not ejabberd.is_here(), reason="no ejabberd")),
+    pytest.param(prosody.Prosody, {}, marks=pytest.mark.skipif(
+        not prosody.is_here(), reason="no Prosody"))])
+def test_with_others(make_server, tmp_path, kind, more):
+    started = []
+    try:
+        ours, theirs = partner.start(make_server, tmp_path, kind, started,
+                                     settings={"multiplex": "on"}, **more)
+        partner.talk_both_ways(ours, theirs, "alice")
+        partner.meet(ours, theirs)
+        partner.talk_both_ways(ours, theirs, "bob")
+    finally:
+        for process in started:
+            process.finish()
