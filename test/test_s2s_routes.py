@@ -438,6 +438,17 @@ def test_more_attempts_begin_at_once(one, other, silent):
     alice.expect("<iq type='result' id='q'/>")
 
 
+def test_many_domains_at_once_are_all_connected_to(one, silent):
+    """More than a worker begins in one tick: the others begin in the next ones."""
+    one.ctl("set", "s2s.connecting", 1000)
+    alice = one.client("alice")
+    alice.raw("".join(f"<message to='a@d{n}.silent.test' type='chat'><body>x</body></message>"
+                      for n in range(40)))
+    until("40 attempts", lambda: [row["state"] for row in one.rows("s2s", "list")
+                                  if row["domain"].endswith(".silent.test")] ==
+          ["connecting"] * 40)
+
+
 def test_a_route_that_is_deleted_while_an_attempt_waits(one, other, silent):
     with socket.create_server(("127.0.0.1", 0)) as old:
         add(one, OTHER, old.getsockname()[1], "--less-specific", "off")

@@ -489,17 +489,19 @@ static bool find_is_asked(const struct s2s_find *f)
     return f->stanzas != NULL && !f->stanzas(f->arg);
 }
 
-/* To begin takes 50 us and more, for which the loop stands still. */
+/* To begin takes 50 us and more, for which the loop stands still. A find that comes later does not
+ * overtake those that wait for the next tick. */
 static bool find_tick_has_room(struct s2s_worker *sw, struct loop *loop)
 {
+    if (sw->find_more_due)
+        return false;
     if (sw->finding_us != loop_now_us(loop)) {
         sw->finding_us = loop_now_us(loop);
         sw->finding_begun = 0;
     }
     if (sw->finding_begun < BEGUN_IN_TICK_MAX)
         return true;
-    if (!sw->find_more_due)
-        loop_post(loop, &sw->find_more);
+    loop_post(loop, &sw->find_more);
     sw->find_more_due = true;
     return false;
 }
