@@ -4,6 +4,7 @@ import pytest
 from muster import across, federation, muc, pubsub, xml
 from muster.across import ONE, OTHER
 from muster.client import until
+from muster.federation import Peer
 from muster.muc import Room
 
 from test_s2s_across import BLOCKING, CARBONS, MAM, RECEIPTS, VERSION, pushed
@@ -98,6 +99,65 @@ def test_requests_and_their_errors(friends):
     bob.expect(f"<iq type='error' id='w' from='{mail(alice)}'/>")
     bob.send(f"<message to='nobody@{ONE}' type='chat' id='n'><body>x</body></message>")
     bob.expect(f"<message type='error' id='n' from='nobody@{ONE}'/>")
+
+
+DISCO = "http://jabber.org/protocol/disco#info"
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
+def test_answers_come_from_the_address_that_was_asked(users, number):
+    """RFC 6120 §8.1.2.1. Also where ids look like those by which the server remembers it."""
+    alice, bob = users
+    own = {str(alice): alice.bare, mail(alice, "a"): mail(alice)}
+    for to, bare in own.items():
+        other = next(v for v in own.values() if v != bare)
+        for iq_id in "v", f"named-{number}:v", f"named-{number}:named-{number}:v", "named-":
+            bob.send(f"<iq type='get' id='{iq_id}' to='{to}'><query xmlns='{VERSION}'/></iq>")
+            got = alice.expect(f"<iq type='get' from='{mail(bob, 'b')}' to='{alice}'/>")
+            alice.send(f"<iq type='result' id='{got.get('id')}' to='{got.get('from')}'>"
+                       f"<query xmlns='{VERSION}'><name>by {alice.bare}</name></query></iq>")
+            bob.expect(f"<iq type='result' id='{iq_id}' from='{to}' to='{bob}'/>")
+            for payload in f"<query xmlns='{DISCO}'/>", "<query xmlns='urn:example:no'/>":
+                bob.send(f"<iq type='get' id='{iq_id}' to='{bare}'>{payload}</iq>")
+                got = bob.expect(f"<iq id='{iq_id}' from='{bare}' to='{bob}'/>")
+                assert other not in xml.canonical(got)
+    bob.send(f"<iq type='get' id='named-{number}:w' to='nobody@{ONE}'><query "
+             f"xmlns='{VERSION}'/></iq>")
+    bob.expect(f"<iq type='error' id='named-{number}:w' from='nobody@{ONE}'/>")
+    bob.send(f"<iq type='get' id='named-{number}:x' to='{ONE}'><query xmlns='{VERSION}'/></iq>")
+    bob.expect(f"<iq type='result' id='named-{number}:x' from='{ONE}'/>")
+    alice.send(f"<iq type='get' id='named-{number}:y' to='{OTHER}'><query "
+               f"xmlns='{VERSION}'/></iq>")
+    alice.expect(f"<iq type='result' id='named-{number}:y' from='{OTHER}'/>")
+
+
+def test_errors_come_from_the_address_that_was_written_to(servers, users):
+    alice, bob = users
+    alice.result("set", f"<block xmlns='{BLOCKING}'><item jid='{mail(bob)}'/></block>")
+    for to in alice.bare, str(alice), mail(alice), mail(alice, "a"):
+        bob.send(f"<message to='{to}' type='chat' id='m'><body>x</body></message>")
+        got = bob.expect(f"<message type='error' id='m' from='{to}'/>")
+        assert xml.canonical(got).count(f"@{ONE}") == 1
+        bob.send(f"<iq type='get' id='v' to='{to}'><query xmlns='{VERSION}'/></iq>")
+        bob.expect(f"<iq type='error' id='v' from='{to}'/>")
+
+
+def test_answers_to_what_no_client_sends(servers, users, tmp_path):
+    """Malformed addresses and requests, as another server may send them."""
+    alice, bob = users
+    name = tmp_path / OTHER
+    peer = Peer(servers[0], OTHER, ONE,
+                {"certificate": f"{name}.pem", "key": f"{name}.key"}).join()
+    for bare in alice.bare, mail(alice):
+        peer.raw(f"<message from='{bob}' to='{bare}/\u2028' id='m'><body>x</body></message>")
+        bob.expect(f"<message type='error' id='m' from='{bare}'><error type='modify'/></message>")
+        for n in range(3):
+            for kind in "type='no'", "":
+                peer.raw(f"<iq {kind} from='{bob}' to='{bare}' id='named-{n}:i'><query "
+                         f"xmlns='{DISCO}'/></iq>")
+                bob.expect(f"<iq type='error' id='named-{n}:i' from='{bare}'/>")
+        peer.raw(f"<iq type='get' from='{bob}' to='{bare}'><query xmlns='{DISCO}'/></iq>")
+        bob.expect(f"<iq type='error' from='{bare}'/>")
 
 
 def test_copies_archive_and_blocking(servers, friends):
@@ -285,10 +345,10 @@ def test_rules_and_blocking_of_a_user_with_a_mail_address(servers, friends):
 
     nobody = refused(f"nobody@{ONE}")
     alice.result("set", f"<block xmlns='{BLOCKING}'><item jid='{mail(bob)}'/></block>")
-    assert refused(mail(alice)) == nobody
+    assert refused(mail(alice)) == refused(alice.bare) == nobody
     alice.result("set", f"<unblock xmlns='{BLOCKING}'><item jid='{mail(bob)}'/></unblock>")
     one.ctl("federation", "set", alice.bare, "off")
-    assert refused(mail(alice)) == nobody
+    assert refused(mail(alice)) == refused(alice.bare) == nobody
 
 
 def test_personal_events(friends):

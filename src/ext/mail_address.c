@@ -245,13 +245,29 @@ static struct mail_address *mail_of(const struct worker *w)
     return *worker_state(w, worker_slot);
 }
 
-static slice outward_name(void *arg, slice bare) { return name_find(arg, bare, true); }
-static slice inward_name(void *arg, slice bare) { return name_find(arg, bare, false); }
+/* How the addresses of one stanza are replaced. */
+struct naming {
+    struct arena *tmp;
+    slice stays; /* bare JID; ptr NULL: none */
+};
+
+static slice outward_name(void *arg, slice bare)
+{
+    const struct naming *n = arg;
+    return slice_eq(bare, n->stays) ? (slice){ 0 } : name_find(n->tmp, bare, true);
+}
+
+static slice inward_name(void *arg, slice bare)
+{
+    const struct naming *n = arg;
+    return name_find(n->tmp, bare, false);
+}
 
 /* Without what it carries: if that has grown too much. */
-static struct stanza *replace_ends(const struct stanza *st, mail_address_fn *fn, struct arena *tmp)
+static struct stanza *replace_ends(const struct stanza *st, mail_address_fn *fn, struct naming *n)
 {
-    slice from = fn(tmp, stanza_from_bare(st)), to = fn(tmp, stanza_to_bare(st));
+    struct arena *tmp = n->tmp;
+    slice from = fn(n, stanza_from_bare(st)), to = fn(n, stanza_to_bare(st));
     struct jid f = jid_split(stanza_from(st)), t = jid_split(stanza_to(st));
     const char *slash;
     slash = f.resource.len > 0 ? "/" : "";
@@ -264,34 +280,109 @@ static struct stanza *replace_ends(const struct stanza *st, mail_address_fn *fn,
     return stanza_readdress(st, from, to);
 }
 
-static struct stanza *replace(struct worker *w, const struct stanza *st, mail_address_fn *fn)
+/* NULL: it is the same. */
+static struct stanza *replace(struct worker *w, const struct stanza *st, mail_address_fn *fn,
+                              slice stays)
 {
-    struct arena *tmp;
+    struct naming n = { .stays = stays };
     struct stanza *other = NULL;
     struct buf in, out;
     if (atomic_load_explicit(&names.empty, memory_order_acquire))
         return NULL;
-    tmp = arena_create(0);
+    n.tmp = arena_create(0);
     buf_init(&in, STANZA_BYTES_MAX);
     buf_init(&out, STANZA_BYTES_MAX);
     stanza_store(&in, st);
-    if (mail_address_replace(&out, buf_fit(&in), fn, tmp) &&
-        stanza_load(&other, buf_fit(&out), mail_of(w)->xml, tmp) != OK)
-        other = replace_ends(st, fn, tmp);
+    if (mail_address_replace(&out, buf_fit(&in), fn, &n) &&
+        stanza_load(&other, buf_fit(&out), mail_of(w)->xml, n.tmp) != OK)
+        other = replace_ends(st, fn, &n);
     buf_fini(&in);
     buf_fini(&out);
-    arena_destroy(&tmp);
+    arena_destroy(&n.tmp);
     return other;
+}
+
+/* The id of a request says by which address its sender has asked. Answers repeat it (RFC 6120
+ * §8.1.3), so they come from that address (§8.1.2.1) also if the client answers, on whatever node,
+ * and however late. An id that looks so already gets such a head, too, so that nobody can choose
+ * the address that others see. */
+enum { ASKED_HEAD = 8 };
+static const char asked_heads[][ASKED_HEAD + 1] = {
+    [NAMED_USUAL] = "named-0:",
+    [NAMED_ACCOUNT] = "named-1:",
+    [NAMED_MAIL] = "named-2:",
+};
+
+/* false: it has no head. */
+static bool asked_read(slice id, enum stanza_named *named)
+{
+    for (unsigned i = NAMED_USUAL; i <= NAMED_MAIL; i++)
+        if (slice_starts(id, slice_of(asked_heads[i]))) {
+            *named = (enum stanza_named)i;
+            return true;
+        }
+    return false;
+}
+
+/* Takes over st. */
+static struct stanza *asked_mark(struct stanza *st, enum stanza_named named)
+{
+    struct arena *tmp;
+    struct stanza *other;
+    enum stanza_named head;
+    st->named = (uint8_t)named;
+    if (st->kind != STANZA_IQ || st->type == TYPE_RESULT || st->type == TYPE_ERROR ||
+        st->id_len == 0 || (named == NAMED_USUAL && !asked_read(stanza_id(st), &head)))
+        return st;
+    tmp = arena_create(0);
+    slice id = slice_of(arena_printf(tmp, "%s%.*s", asked_heads[named], SLICE_ARG(stanza_id(st))));
+    other = stanza_change(st, &(struct stanza_change){ .id = id });
+    arena_destroy(&tmp);
+    stanza_unref(&st);
+    return other;
+}
+
+static enum stanza_named name_of(slice bare)
+{
+    enum stanza_named named = NAMED_USUAL;
+    if (atomic_load_explicit(&names.empty, memory_order_acquire))
+        return named;
+    pthread_rwlock_rdlock(&names.lock);
+    const struct name *n = map_get(&names.book->by_mail, bare);
+    if (map_get(&names.book->by_jid, bare) != NULL)
+        named = NAMED_ACCOUNT;
+    else if (n != NULL && !n->shared)
+        named = NAMED_MAIL;
+    pthread_rwlock_unlock(&names.lock);
+    return named;
 }
 
 static struct stanza *mail_outward(struct worker *w, const struct stanza *st)
 {
-    return replace(w, st, outward_name);
+    enum stanza_named named = (enum stanza_named)st->named;
+    slice id = stanza_id(st);
+    bool headed = st->kind == STANZA_IQ && (st->type == TYPE_RESULT || st->type == TYPE_ERROR) &&
+                  asked_read(id, &named);
+    struct stanza *other =
+        replace(w, st, outward_name, named == NAMED_ACCOUNT ? stanza_from_bare(st) : (slice){ 0 });
+    if (headed) {
+        struct stanza *renamed = other;
+        other = stanza_change(renamed != NULL ? renamed : st,
+                              &(struct stanza_change){ .id = slice_from(id, ASKED_HEAD) });
+        stanza_unref(&renamed);
+    }
+    return other;
 }
 
-static struct stanza *mail_inward(struct worker *w, const struct stanza *st)
+static struct stanza *mail_inward(struct worker *w, struct stanza *st)
 {
-    return replace(w, st, inward_name);
+    enum stanza_named named = name_of(stanza_to_bare(st));
+    struct stanza *other = replace(w, st, inward_name, (slice){ 0 });
+    if (other != NULL) {
+        stanza_unref(&st);
+        st = other;
+    }
+    return asked_mark(st, named);
 }
 
 /* Until the book was read once, an address could leave that is to stay inside. */

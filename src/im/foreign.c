@@ -74,14 +74,12 @@ struct stanza *foreign_outward(struct worker *w, const struct stanza *st)
     return other;
 }
 
-struct stanza *foreign_inward(struct worker *w, const struct stanza *st)
+struct stanza *foreign_inward(struct worker *w, struct stanza *st)
 {
-    struct stanza *other = NULL;
     ensure(worker_is_here(w));
     FEATURES_EACH (f, foreign.inward)
-        if (other == NULL)
-            other = f->foreign.inward(w, st);
-    return other;
+        st = f->foreign.inward(w, st);
+    return st;
 }
 
 static _Atomic uint64_t version;
@@ -130,6 +128,7 @@ struct stanza *foreign_pass(struct stanza *st, const struct refusal *why)
         return st;
     struct stanza *bare = stanza_make(st->kind, (enum stanza_type)st->type, stanza_from(st),
                                       stanza_to(st), stanza_id(st), (slice){ 0 });
+    bare->named = st->named;
     ensure(stage_is_alike(st, bare));
     stanza_unref(&st);
     return bare;

@@ -24,10 +24,13 @@ struct foreign_rules {
      * that stream is not to be read, because its domain has sent too many. */
     uint64_t (*pace_ms)(const struct worker *w, slice remote);
     /* The same stanza with the addresses of our users as other servers know them, and as they are
-     * here: behind the streams everything has the latter. A new one, or NULL: it is the same. On
-     * the worker of the stream. */
+     * here: behind the streams everything has the latter. On the worker of the stream. outward: a
+     * new one, or NULL: it is the same. */
     struct stanza *(*outward)(struct worker *w, const struct stanza *st);
-    struct stanza *(*inward)(struct worker *w, const struct stanza *st);
+    /* That it was addressed so is marked in it (st->named, or the id of a request), and outward
+     * gives answers the address that was asked. Takes over st, of which nobody else has a
+     * reference. */
+    struct stanza *(*inward)(struct worker *w, struct stanza *st);
     /* Some pairs may exchange stanzas no longer, or again. On each worker. */
     void (*changed)(struct worker *w);
 };
@@ -40,7 +43,7 @@ struct edge_word foreign_leaves(struct worker *w, const struct stanza *st, bool 
 enum verdict foreign_to_nobody(struct worker *w, const struct stanza *st, struct refusal *why);
 uint64_t foreign_pace_ms(const struct worker *w, slice remote);
 struct stanza *foreign_outward(struct worker *w, const struct stanza *st);
-struct stanza *foreign_inward(struct worker *w, const struct stanza *st);
+struct stanza *foreign_inward(struct worker *w, struct stanza *st); /* takes over st */
 void foreign_changed(struct worker *w); /* for whoever has changed that: on each worker */
 /* Grows whenever what foreign_leaves() says may have become another, also of a single account: what
  * has waited since it was less is judged again. Any thread. */

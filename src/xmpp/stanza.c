@@ -80,6 +80,7 @@ struct parts {
     enum stanza_kind kind;
     enum stanza_type type;
     slice to, from, id, lang;
+    enum stanza_named named;
     uint32_t other_len, content_len, children;
     bool bad_to;
 };
@@ -117,6 +118,7 @@ static struct stanza *lay_out(const struct parts *p, char **other, char **conten
                           (xml_needs_escape(p->from) ? ESCAPE_FROM : 0) |
                           (id_needs_escape(p->id) ? ESCAPE_ID : 0));
     s->bad_to = p->bad_to;
+    s->named = (uint8_t)p->named;
     s->to_len = (uint16_t)p->to.len;
     s->to_bare_len = (uint16_t)bare_len(p->to);
     s->from_len = (uint16_t)p->from.len;
@@ -463,6 +465,7 @@ static struct stanza *copy_with(const struct stanza *s, const struct edit *edit)
                        .from = edit->from.ptr == NULL ? stanza_from(s) : edit->from,
                        .id = edit->id.ptr == NULL ? stanza_id(s) : edit->id,
                        .lang = { s->lang, s->lang_len },
+                       .named = (enum stanza_named)s->named,
                        .other_len = s->other_len,
                        .content_len = s->content_len + (uint32_t)edit->more.len,
                        .children = index_children(NULL, NULL, edit->more),
@@ -532,8 +535,11 @@ struct stanza *stanza_make_error_with(const struct stanza *s, enum stanza_error 
     };
     xml_begin(&x, &b, XML_STANZA_MAX);
     stanza_error_write_parts(&x, &parts);
-    return stanza_make_buf((enum stanza_kind)s->kind, TYPE_ERROR, stanza_to(s), stanza_from(s),
-                           stanza_id(s), &b);
+    struct stanza *error = stanza_make_buf((enum stanza_kind)s->kind, TYPE_ERROR, stanza_to(s),
+                                           stanza_from(s), stanza_id(s), &b);
+    if (error != NULL)
+        error->named = s->named;
+    return error;
 }
 
 static size_t escaped_max(slice s, bool escape) { return escape ? s.len * 6 : s.len; }

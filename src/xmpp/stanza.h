@@ -63,6 +63,13 @@ struct stanza_child {
     uint32_t known;   /* enum known_child */
 };
 
+/* Which of its addresses an account has towards another server. */
+enum stanza_named {
+    NAMED_USUAL,   /* by that which other servers know it by */
+    NAMED_ACCOUNT, /* by its own address */
+    NAMED_MAIL     /* by the mail address that stands for it */
+};
+
 struct stanza {
     _Atomic uint32_t refs;
     uint8_t kind, type;  /* enum stanza_kind, enum stanza_type */
@@ -70,6 +77,9 @@ struct stanza {
     uint8_t child_count; /* at most XML_CHILDREN_MAX */
     bool bad_to;    /* `to` was not a JID, and is what was before its resource, or left out: to be
                      * answered with jid-malformed */
+    uint8_t named;  /* enum stanza_named: of one that another server sends, what `to` was there, and
+                     * of one for it, what `from` will be; copies and errors have the same. The
+                     * database does not keep it */
     uint32_t bytes; /* of this block */
     uint64_t known; /* set of KNOWN bits of the children */
     uint32_t id_len, lang_len, other_len, content_len;
@@ -148,9 +158,9 @@ struct stanza *stanza_readdress(const struct stanza *s, slice from, slice to);
 struct stanza *stanza_append(const struct stanza *s, slice xml);
 /* The same, to another address (ptr NULL: kept). */
 struct stanza *stanza_append_to(const struct stanza *s, slice to, slice xml);
-/* The error reply (RFC 6120 §8.3.1), from and to exchanged; the payload of an IQ is not repeated.
- * NULL where none may be sent: s is itself an error, an IQ result, or presence that is not
- * answered. */
+/* The error reply (RFC 6120 §8.3.1), from and to exchanged, named as s; the payload of an IQ is not
+ * repeated. NULL where none may be sent: s is itself an error, an IQ result, or presence that is
+ * not answered. */
 struct stanza *stanza_make_error(const struct stanza *s, enum stanza_error e, slice text);
 /* With an application element (XML) inside <error/>, and of another type (NULL: of the usual). */
 struct stanza *stanza_make_error_with(const struct stanza *s, enum stanza_error e, const char *type,

@@ -63,7 +63,7 @@ static bool take_fits(struct xstream *x, const struct stanza *st, const struct s
 static void take_answer_malformed(struct xstream *x, const struct stanza *st, slice local)
 {
     slice to = st->to_len > 0 ? stanza_to(st) : local;
-    struct stanza *whole = stanza_readdress(st, (slice){ 0 }, to);
+    struct stanza *whole = foreign_inward(x->worker, stanza_readdress(st, (slice){ 0 }, to));
     route_error(x->worker, whole, SE_JID_MALFORMED, (slice){ 0 });
     stanza_unref(&whole);
 }
@@ -90,11 +90,7 @@ static void take_misaddressed(struct xstream *x, slice unit, const struct stanza
 static void take_route(struct xstream *x, struct stanza *st, const struct s2s_taker *taker)
 {
     struct refusal why = { .error = SE_POLICY_VIOLATION };
-    struct stanza *other = foreign_inward(x->worker, st);
-    if (other != NULL) {
-        stanza_unref(&st);
-        st = other;
-    }
+    st = foreign_inward(x->worker, st);
     switch (foreign_arrives(x->worker, st, &why)) {
     case PASS:
         taker->route(x, foreign_pass(st, &why));
