@@ -421,6 +421,14 @@ def test_a_server_that_does_not_know_the_domain_is_believed(node, listener):
     alice.expect_nothing("<message type='error'/>")
 
 
+def has_all(server):
+    """Whether the database knows that the only user has all that came."""
+    with server.database(read_only=True) as db:
+        found = db.execute("SELECT b.cursor >= (SELECT max(rcpt_entry) FROM message)"
+                           " FROM mailbox b").fetchone()
+    return found is not None and found[0]
+
+
 def test_the_sender_is_told_once_when_a_message_has_waited_too_long(node, listener):
     alice = node.client("alice")
     listener.sock.close()
@@ -431,6 +439,7 @@ def test_the_sender_is_told_once_when_a_message_has_waited_too_long(node, listen
     assert error.get("id") == "m0"
     assert xml.condition(error.find(f"{{{xml.CLIENT}}}error")) == "remote-server-timeout"
     assert pending(node) == 0
+    until("it is written that she has the error", lambda: has_all(node))
     node.kill()
     node.start()
     alice = node.client("alice")

@@ -533,6 +533,16 @@ static struct session *matching(const struct account *a, const struct stanza *st
     return s != NULL && stage_takes(s, st) ? s : NULL;
 }
 
+void message_kept(struct account *a, struct stanza *st, uint64_t archive_id)
+{
+    struct session *match = stanza_to_is_bare(st) ? NULL : matching(a, st);
+    if (!account_stays(a) || mailbox_state(a, archive_id) != ENTRY_OPEN)
+        return;
+    if (any_ready(a, match, st))
+        mailbox_set(a, archive_id, ENTRY_TAKEN);
+    deliver_live(a, match, st, st->known, archive_id);
+}
+
 /* BLOCK lets it in. */
 static enum routed message_take(struct account *a, struct incoming *in)
 {
@@ -847,6 +857,10 @@ void message_bounce(struct account *a, struct session *ended, struct stanza *st,
 {
     if (st->type == TYPE_HEADLINE)
         return;
+    if (st->type == TYPE_ERROR && archive_id != 0) { /* it goes back to nobody: it waits */
+        message_hand_over(a, ended, st, archive_id, at_us);
+        return;
+    }
     if (archive_id != 0) {
         bool settled = mailbox_state(a, archive_id) == ENTRY_SETTLED;
         if (settled || session_queued_elsewhere(a, ended, archive_id, false))

@@ -32,6 +32,9 @@ void messages_refuse_waiting(struct account *a);
 void message_pass(struct account *a, struct stanza *st);
 /* The same for devices that are away alone: it is delivered to nobody. */
 void message_alert(struct account *a, struct stanza *st);
+/* A message that another module has stored as an entry of the account, OPEN, is committed: delivers
+ * it, unless somebody has it by now. Borrows. */
+void message_kept(struct account *a, struct stanza *st, uint64_t archive_id);
 /* A session ended with a message that its client did not acknowledge (architecture §6). Bounce: an
  * error to the sender, unless another session has it or will. Hand over: to the sessions that lack
  * it, or it waits in the mailbox. at_us: when it was delivered. */

@@ -20,9 +20,6 @@ struct outgoing_told {
     uint8_t word;
     slice ids; /* ID_BYTES each, the lowest byte first; the highest bit: unshown */
 };
-struct outgoing_answered {
-    uint8_t err;
-};
 
 static void outgoing_id_pack(char *out, const struct outgoing_id *id)
 {
@@ -162,28 +159,36 @@ void outgoing_total(struct store_batch *b, slice domain)
     archive_pending_total(b, domain, OUTGOING_TOTAL_MAX);
 }
 
+void outgoing_ask(const struct outgoing_pair *pair, const struct outgoing_id *id,
+                  const struct message_row *row, void *message, outgoing_fn *done, void *arg)
+{
+    struct worker *w = pair->worker;
+    uint32_t node;
+    unsigned home = node_home_of_slot(worker_node(w), id->slot, &node);
+    struct telling *t = mem_new(struct telling);
+    ensure(row->answer == &outgoing_answer);
+    *t = (struct telling){ done, arg, E_DOWN };
+    home_ask_at(
+        w, node, home, row, message,
+        &(struct asker){
+            .gather = telling_answer, .done = telling_end, .arg = t, .drop = telling_drop });
+}
+
 void outgoing_tell(const struct outgoing_pair *pair, const struct outgoing_id *ids, unsigned count,
                    enum outgoing_word word, outgoing_fn *done, void *arg)
 {
-    struct worker *w = pair->worker;
     char packed[OUTGOING_MANY * ID_BYTES];
-    uint32_t node;
-    unsigned home = node_home_of_slot(worker_node(w), ids[0].slot, &node);
     ensure(count > 0 && count <= OUTGOING_MANY && (count == 1 || word == OUTGOING_CONFIRMED));
     for (unsigned i = 0; i < count; i++) {
         ensure(ids[i].sender == ids[0].sender && ids[i].entry != 0);
         outgoing_id_pack(packed + i * ID_BYTES, &ids[i]);
     }
-    struct telling *t = mem_new(struct telling);
-    *t = (struct telling){ done, arg, E_DOWN };
-    home_ask_at(
-        w, node, home, &outgoing_message,
-        &(struct outgoing_told){ .domain = pair->remote,
-                                 .sender = ids[0].sender,
-                                 .word = (uint8_t)word,
-                                 .ids = { packed, count * ID_BYTES } },
-        &(struct asker){
-            .gather = telling_answer, .done = telling_end, .arg = t, .drop = telling_drop });
+    outgoing_ask(pair, &ids[0], &outgoing_message,
+                 &(struct outgoing_told){ .domain = pair->remote,
+                                          .sender = ids[0].sender,
+                                          .word = (uint8_t)word,
+                                          .ids = { packed, count * ID_BYTES } },
+                 done, arg);
 }
 
 /* Pages. */

@@ -31,7 +31,8 @@ struct outgoing_id {
 
 enum outgoing_word {
     OUTGOING_CONFIRMED = 0, /* they wait no longer */
-    OUTGOING_GIVEN_UP = 1,  /* the same for one; E_NOTFOUND: it did not wait */
+    OUTGOING_GIVEN_UP = 1,  /* the same for one, of which nobody is told (im/outgoing_bounce.h);
+                               E_NOTFOUND: it did not wait */
     OUTGOING_ASKED = 2      /* whether one waits: behind the write of it; E_NOTFOUND: no */
 };
 typedef void outgoing_fn(void *arg, enum err e);
@@ -49,6 +50,14 @@ void outgoing_total(struct store_batch *b, slice domain);
  * unless the worker ends before. */
 void outgoing_tell(const struct outgoing_pair *pair, const struct outgoing_id *ids, unsigned count,
                    enum outgoing_word word, outgoing_fn *done, void *arg);
+
+/* The same of one message, by another message that outgoing_answer answers; takes over what is in
+ * it. */
+void outgoing_ask(const struct outgoing_pair *pair, const struct outgoing_id *id,
+                  const struct message_row *row, void *message, outgoing_fn *done, void *arg);
+struct outgoing_answered {
+    uint8_t err;
+};
 
 struct outgoing_line {
     struct outgoing_id id;

@@ -8,6 +8,7 @@
 #include "base/setting.h"
 #include "home/here.h"
 #include "im/feature.h"
+#include "im/outgoing_bounce.h"
 #include "xmpp/jid.h"
 #include "xmpp/stanza.h"
 
@@ -235,6 +236,7 @@ const struct feature outgoing_feature = {
     .name = "outgoing",
     .parts = PART_MESSAGE,
     .settings = (struct setting *const[]){ &kept_max, NULL },
+    .messages = (const struct message_row *const[]){ &outgoing_bounce_message, NULL },
     .worker.slot = &slot,
     .worker.start = counts_start,
     .worker.stop = counts_stop,

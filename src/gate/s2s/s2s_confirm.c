@@ -378,7 +378,7 @@ static void doubt_refuses(struct partner *p, struct s2s_sent *s, const struct ed
         return;
     }
     if (!word->silent)
-        partner_answer_stanza(p, s->st, word->error, "");
+        route_error(p->worker, s->st, word->error, (slice){ 0 });
     stanza_unref(&s->st);
 }
 
@@ -472,10 +472,17 @@ static bool partner_suspects_again(struct partner *p, const struct s2s_sent *s)
     return ++p->suspect.streams >= PARTNER_SUSPECT_MAX;
 }
 
-void partner_refuses(struct partner *p, struct stanza *st)
+struct stanza *partner_refusal(const struct stanza *st)
 {
-    route_error(p->worker, st, SE_NOT_ACCEPTABLE,
-                SLICE("its server ends the connection when it gets this"));
+    return stanza_make_error(st, SE_NOT_ACCEPTABLE,
+                             SLICE("its server ends the connection when it gets this"));
+}
+
+static void partner_refuses(struct partner *p, const struct stanza *st)
+{
+    struct stanza *reply = partner_refusal(st);
+    if (reply != NULL)
+        route_send(p->worker, reply);
 }
 
 void partner_suspects(struct partner *p)
@@ -618,13 +625,7 @@ bool partner_is_hopeless(const struct partner *p)
     return p->state == ACTOR_ABSENT && p->hard && !p->hopeful;
 }
 
-void partner_answer_stanza(struct partner *p, struct stanza *st, enum stanza_error e,
-                           const char *text)
+struct stanza *partner_complaint(const struct partner *p, const struct stanza *st)
 {
-    route_error(p->worker, st, e, slice_of(text));
-}
-
-void partner_give_up(struct partner *p, struct stanza *st)
-{
-    route_error(p->worker, st, (enum stanza_error)p->blame, slice_of(p->why));
+    return stanza_make_error(st, (enum stanza_error)p->blame, slice_of(p->why));
 }

@@ -7,6 +7,7 @@
 #include "gate/s2s/s2s_unacked.h"
 #include "home/here.h"
 #include "im/foreign.h"
+#include "im/outgoing_bounce.h"
 #include "io/loop.h"
 #include <stdlib.h>
 
@@ -54,13 +55,12 @@ void s2s_mail_init(struct s2s_mail *m, struct partner *p)
 struct left {
     struct list node; /* in mail.left */
     struct s2s_mail *mail;
-    struct s2s_sent sent;     /* st NULL: it is asked for, nobody needs its text */
-    uint64_t newest;          /* of the same sender, left meanwhile: it is asked for next */
-    uint64_t older_to;        /* the newest one when the last pass began */
-    bool several;             /* it was asked for with older ones */
-    bool older;               /* counted in mail.older */
-    bool given_up;            /* its sender is to be told, */
-    struct edge_word refused; /* and that; SE_NONE, not silent: that its server does not take it */
+    struct s2s_sent sent; /* st NULL: it is asked for, nobody needs its text */
+    uint64_t newest;      /* of the same sender, left meanwhile: it is asked for next */
+    uint64_t older_to;    /* the newest one when the last pass began */
+    bool several;         /* it was asked for with older ones */
+    bool older;           /* counted in mail.older */
+    bool given_up;        /* its sender is being told */
 };
 
 static slice mail_asked_key(const void *item)
@@ -199,6 +199,21 @@ static void mail_left_free(struct left *l)
     partner_unpin(p);
 }
 
+static void mail_bounced(void *arg, enum err e)
+{
+    struct left *l = arg;
+    if (e != OK && e != E_NOTFOUND) /* it waits as before */
+        s2s_mail_found(l->mail);
+    mail_left_free(l);
+}
+
+/* Takes over both references. */
+static void mail_give_up(struct s2s_mail *m, const struct s2s_sent *s, struct stanza *error)
+{
+    outgoing_bounce(mail_pair(m, &(struct outgoing_pair){ 0 }), &s->id, error, mail_bounced,
+                    mail_left_add(m, s, true));
+}
+
 static void mail_left_told(void *arg, enum err e);
 
 static void mail_left_ask(struct left *l)
@@ -242,10 +257,9 @@ void s2s_mail_leave(struct s2s_mail *m, const struct s2s_sent *s, bool is_new)
     struct left *l =
         map_get(&m->asked_of, (slice){ (const char *)&s->id.sender, sizeof s->id.sender });
     if (l == NULL && is_new && m->asked >= MAIL_LEFT_MAX) {
-        s2s_mail_confirmed(m, &s->id);
-        partner_answer_stanza(m->partner, gone.st, SE_RESOURCE_CONSTRAINT,
-                              "too many stanzas wait for this server");
-        stanza_unref(&gone.st);
+        mail_give_up(m, s,
+                     stanza_make_error(s->st, SE_RESOURCE_CONSTRAINT,
+                                       SLICE("too many stanzas wait for this server")));
         return;
     }
     stanza_unref(&gone.st);
@@ -271,28 +285,14 @@ void s2s_mail_found(struct s2s_mail *m)
     partner_mail_came(m->partner);
 }
 
-static void mail_bounced(void *arg, enum err e)
-{
-    struct left *l = arg;
-    if (e == OK && l->refused.error != SE_NONE)
-        partner_answer_stanza(l->mail->partner, l->sent.st, l->refused.error, "");
-    else if (e == OK && !l->refused.silent)
-        partner_refuses(l->mail->partner, l->sent.st);
-    mail_left_free(l);
-}
-
 void s2s_mail_bounce(struct s2s_mail *m, const struct s2s_sent *s)
 {
-    outgoing_tell(mail_pair(m, &(struct outgoing_pair){ 0 }), &s->id, 1, OUTGOING_GIVEN_UP,
-                  mail_bounced, mail_left_add(m, s, true));
+    mail_give_up(m, s, partner_refusal(s->st));
 }
 
 void s2s_mail_refuse(struct s2s_mail *m, const struct s2s_sent *s, const struct edge_word *word)
 {
-    struct left *l = mail_left_add(m, s, true);
-    l->refused = *word;
-    outgoing_tell(mail_pair(m, &(struct outgoing_pair){ 0 }), &s->id, 1, OUTGOING_GIVEN_UP,
-                  mail_bounced, l);
+    mail_give_up(m, s, word->silent ? NULL : stanza_make_error(s->st, word->error, (slice){ 0 }));
 }
 
 /* The backlog, when the stream is up. */
@@ -436,8 +436,7 @@ static void mail_old_told(void *arg, enum err e)
     struct s2s_mail *m = l->mail;
     ensure(m->giving_up > 0);
     m->giving_up--;
-    if (e == OK)
-        partner_give_up(m->partner, l->sent.st);
+    (void)e; /* one that still waits is found by the next pass */
     if (m->giving_up == 0)
         mail_old_next(m);
     mail_left_free(l);
@@ -463,10 +462,9 @@ static void mail_old_page(void *arg, const struct outgoing_page *page)
             continue;
         }
         m->giving_up++;
-        outgoing_tell(
-            mail_pair(m, &(struct outgoing_pair){ 0 }), &line->id, 1, OUTGOING_GIVEN_UP,
-            mail_old_told,
-            mail_left_add(m, &(struct s2s_sent){ stanza_ref(line->st), line->id, 0 }, true));
+        outgoing_bounce(mail_pair(m, &(struct outgoing_pair){ 0 }), &line->id,
+                        partner_complaint(m->partner, line->st), mail_old_told,
+                        mail_left_add(m, &(struct s2s_sent){ .id = line->id }, true));
     }
     mail_settle_ends(m);
     if (m->giving_up == 0 && !m->remains)

@@ -3,8 +3,8 @@
  * the database when too much waits, when the domain has failed for too long, and by a crash. When
  * the stream takes stanzas, they are read in pages, by sender and in order, and go before new ones.
  * When the domain has failed for s2s.keep-for since a message was stored, its sender gets one
- * error: the row is settled first, so that a crash cannot repeat it. The same holds for messages
- * that rules do not let go any more (gate/s2s/s2s_judge.h).
+ * error, for sure (im/outgoing_bounce.h). The same holds for messages that rules do not let go any
+ * more (gate/s2s/s2s_judge.h).
  *
  * Limits: new messages of MAIL_LEFT_MAX senders are being left at a time; those of others are
  * refused. What waited in memory is always left: its own limits have bounded it. MAIL_SETTLED_MAX

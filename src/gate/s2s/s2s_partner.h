@@ -110,7 +110,7 @@ bool partner_is_asking(const struct partner *p); /* questions were asked, and no
 bool partner_answer(struct partner *p, slice stream_id, enum s2s_verdict v);
 
 /* For gate/s2s/s2s_mail.h. */
-void partner_refuses(struct partner *p, struct stanza *st); /* tells its sender; borrows */
+struct stanza *partner_refusal(const struct stanza *st); /* what tells its sender that, or NULL */
 struct s2s_sent;
 struct worker *partner_worker(const struct partner *p);
 void partner_pin(struct partner *p);
@@ -122,11 +122,10 @@ bool partner_takes_mail(const struct partner *p);
 void partner_send(struct partner *p, const struct s2s_sent *s); /* takes over the reference */
 void partner_mail_came(struct partner *p);
 void partner_mail_done(struct partner *p);
-bool partner_may_give_up(const struct partner *p);          /* the domain fails */
-bool partner_is_hopeless(const struct partner *p);          /* another attempt would fail, too */
-void partner_give_up(struct partner *p, struct stanza *st); /* tells its sender; borrows */
-void partner_answer_stanza(struct partner *p, struct stanza *st, enum stanza_error e,
-                           const char *text);
+bool partner_may_give_up(const struct partner *p); /* the domain fails */
+bool partner_is_hopeless(const struct partner *p); /* another attempt would fail, too */
+/* What tells its sender why the domain fails, or NULL. */
+struct stanza *partner_complaint(const struct partner *p, const struct stanza *st);
 
 /* To the home of a foreign domain: a stanza, a question about a key, and that its server has proved
  * the domain on a stream to us. */

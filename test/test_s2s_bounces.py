@@ -1,0 +1,183 @@
+"""A stored message for another server that is given up: its sender is told, also one who has logged
+out, and also if the server is killed at that moment."""
+import pytest
+
+from muster import federation, xml
+from muster.client import until
+from test_mam import Page
+from test_s2s_lost import condition, flood, pending, say
+from test_sm import resume
+
+HOME, AWAY = "one.test", "other.test"
+
+
+@pytest.fixture
+def away(make_server, tmp_path):
+    """A server whose users write to another domain, which cannot be reached."""
+    tls = federation.Authority(tmp_path).issue(HOME, HOME)
+    server = make_server("alice", "carol", domains=[HOME], s2s=True, tls=tls,
+                         settings=federation.settings())
+    federation.route(server, AWAY, federation.free_port())
+    return server
+
+
+def leave(client, count=1):
+    """Messages of a client that ends when they are stored."""
+    client.enable_sm()
+    flood(client, 0, count)
+    client.wait_acked(count)
+    client.close()
+
+
+def give_up(node, after="1s"):
+    node.ctl("set", "s2s.retry-for", "0s")
+    node.ctl("set", "s2s.keep-for", after)
+
+
+def until_given_up(node):
+    until("all are given up", lambda: pending(node) == 0)
+
+
+def errors(client, count):
+    """The ids of the errors that have come: so many, and no more."""
+    found = [client.expect("<message type='error'/>").get("id") for _ in range(count)]
+    client.expect_nothing("<message type='error'/>")
+    return found
+
+
+def ids(count):
+    return [f"m{n}" for n in range(count)]
+
+
+def test_a_sender_who_has_logged_out_is_told_at_the_next_login(away):
+    leave(away.client("alice", "phone"))
+    give_up(away)
+    until_given_up(away)
+    alice = away.client("alice", "laptop")
+    error = alice.expect(f"<message type='error' id='m0' from='bob@{AWAY}'/>")
+    assert condition(error) == "remote-server-timeout"
+    assert error.find(f"{{{xml.DELAY}}}delay") is not None
+    alice.ping()
+    alice.close()
+    assert errors(away.client("alice", "laptop"), 0) == []
+
+
+def test_it_outlasts_a_crash_and_comes_in_order(away):
+    leave(away.client("alice", "phone"), 100)
+    give_up(away)
+    until_given_up(away)
+    away.kill()
+    away.start()
+    assert errors(away.client("alice"), 100) == ids(100)
+
+
+def test_a_server_that_is_killed_while_it_gives_up_tells_of_all(away):
+    alice = away.client("alice", "phone")
+    alice.enable_sm()
+    flood(alice, 0, 200)
+    alice.wait_acked(200)
+    give_up(away)
+    until("some are given up", lambda: pending(away) < 150)
+    away.kill()
+    away.start()
+    until_given_up(away)
+    told = errors(away.client("alice", "phone"), 200)
+    assert sorted(told, key=lambda i: int(i[1:])) == ids(200)
+
+
+def test_it_is_in_the_archive_beside_the_message(away):
+    leave(away.client("alice", "phone"))
+    give_up(away)
+    until_given_up(away)
+    page = Page(away.login("alice", "reader"))
+    assert [(m.get("type"), m.get("id")) for m in page.messages] == [("chat", "m0"),
+                                                                     ("error", "m0")]
+
+
+def test_a_sender_who_archives_nothing_is_told_all_the_same(away):
+    alice = away.client("alice", "phone")
+    alice.result("set", "<prefs xmlns='urn:xmpp:mam:2' default='never'><always/><never/></prefs>")
+    leave(alice)
+    give_up(away)
+    until_given_up(away)
+    alice = away.login("alice", "reader")
+    assert Page(alice).messages == []
+    alice.available()
+    assert errors(alice, 1) == ["m0"]
+    assert Page(alice).messages == []
+
+
+def test_a_session_that_can_be_resumed_gets_it(away):
+    alice = away.client("alice", "phone")
+    alice.enable_sm()
+    flood(alice, 0, 3)
+    alice.wait_acked(3)
+    laptop = away.client("alice", "laptop")
+    alice.cut()
+    give_up(away)
+    until_given_up(away)
+    assert errors(laptop, 0) == []
+    again = resume(away, alice)
+    assert errors(again, 3) == ids(3)
+
+
+@pytest.mark.parametrize("expiry", ["bounce", "deliver"])
+def test_a_session_that_cannot_be_resumed_leaves_them_to_the_next(away, expiry):
+    away.ctl("set", "sm.on-expiry", expiry)
+    away.ctl("set", "sm.hibernate-buffer", "5")
+    alice = away.client("alice", "phone")
+    alice.enable_sm()
+    flood(alice, 0, 8)
+    alice.wait_acked(8)
+    alice.cut()
+    until("hibernation", lambda: "hibernating" in [
+        row["state"] for row in away.rows("session", "list")])
+    give_up(away)
+    until_given_up(away)
+    until("there are too many for it", lambda: away.rows("session", "list") == [])
+    assert errors(away.client("alice", "laptop"), 8) == ids(8)
+
+
+def test_other_clients_of_the_sender_get_it_if_that_one_is_gone(away):
+    laptop = away.client("alice", "laptop")
+    leave(away.client("alice", "phone"))
+    give_up(away)
+    until_given_up(away)
+    assert errors(laptop, 1) == ["m0"]
+    laptop.close()
+    assert errors(away.client("alice", "tablet"), 0) == []
+
+
+def test_a_full_mailbox_takes_it(away):
+    away.ctl("set", "mailbox.unsettled-max", "2")
+    leave(away.client("alice", "phone"), 5)
+    give_up(away)
+    until_given_up(away)
+    carol = away.client("carol")
+    say(carol, 9, to=f"alice@{HOME}")
+    assert carol.expect("<message type='error'/>").get("id") == "m9"
+    assert errors(away.client("alice"), 5) == ids(5)
+
+
+def test_a_sender_who_is_not_there_any_more_is_not_told(away):
+    leave(away.client("carol"))
+    leave(away.client("alice"))
+    away.ctl("user", "disable", f"carol@{HOME}")
+    away.ctl("user", "del", f"alice@{HOME}")
+    give_up(away)
+    until_given_up(away)
+    away.add_user("alice", domain=HOME)
+    assert errors(away.client("alice"), 0) == []
+
+
+def test_what_is_not_stored_is_not_told_later(away):
+    alice = away.client("alice")
+    alice.enable_sm()
+    say(alice, 0, "<no-store xmlns='urn:xmpp:hints'/>")
+    alice.wait_acked(1)
+    alice.close()
+    carol = away.client("carol")
+    give_up(away)
+    say(carol, 1, "<no-store xmlns='urn:xmpp:hints'/>")
+    carol.expect("<message type='error' id='m1'/>")
+    assert errors(away.client("alice"), 0) == []
