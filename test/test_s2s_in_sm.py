@@ -373,7 +373,7 @@ def test_a_stream_that_is_asked_for_makes_no_room(start, disk, join):
     broken(node, peer)
     again = join(node, enable=False)
     again.raw(f"<resume xmlns='{xml.SM}' previd='{peer.sm_id}' h='0'/>")
-    for _ in range(9):
+    for _ in range(25):
         broken(node, join(node))
     disk.turn(sync_ms=0)
     assert again.expect(f"<resumed xmlns='{xml.SM}'/>").get("h") == "1"
@@ -456,7 +456,7 @@ def test_streams_that_are_kept_are_bounded(start, join):
     """FLOWS_OF_PAIR: those that can be resumed no more make room first, then the oldest."""
     node = start("alice", workers=1)
     peers = []
-    for _ in range(9):
+    for _ in range(25):
         peers.append(join(node))
         broken(node, peers[-1])
     ended = join(node)

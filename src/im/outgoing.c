@@ -2,6 +2,7 @@
 #include "archive/pending.h"
 #include "base/arena.h"
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "home/here.h"
 #include "home/node.h"
@@ -193,8 +194,18 @@ void outgoing_tell(const struct outgoing_pair *pair, const struct outgoing_id *i
 
 /* Pages. */
 
+unsigned outgoing_share_of(const struct stanza *st, unsigned of)
+{
+    ensure(of > 0 && of <= OUTGOING_SHARES_MAX);
+    if (st == NULL || of == 1)
+        return 0;
+    uint64_t hash = hash_keyed(stanza_from_bare(st)) + 3 * hash_keyed(stanza_to_bare(st));
+    return (unsigned)(hash % of);
+}
+
 struct outgoing_read {
     struct worker *worker;
+    struct outgoing_share share;
     struct store_op *op;
     outgoing_page_fn *done;
     void *arg;
@@ -206,6 +217,11 @@ struct outgoing_read {
 static bool outgoing_line_is_from(const struct outgoing_read *r, slice from)
 {
     return slice_eq(jid_split(from).domain, (slice){ r->local, r->local_len });
+}
+
+static bool outgoing_line_is_meant(const struct outgoing_read *r, const struct outgoing_line *line)
+{
+    return r->share.of <= 1 || (r->share.mine >> outgoing_share_of(line->st, r->share.of) & 1) != 0;
 }
 
 static void outgoing_page_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -231,7 +247,10 @@ static void outgoing_page_read(void *arg, enum store_result result, const struct
         if (p.taken_back ||
             stanza_load(&line->st, p.stanza, worker_xml(w), loop_scratch(worker_loop(w))) != OK)
             line->st = NULL;
-        page.count++;
+        if (outgoing_line_is_meant(r, line))
+            page.count++;
+        else
+            stanza_unref(&line->st);
     }
     outgoing_page_fn *done = r->done;
     void *of = r->arg;
@@ -249,6 +268,7 @@ struct outgoing_read *outgoing_read(const struct outgoing_pair *pair,
     slice local = pair->local;
     struct outgoing_read *r = mem_zalloc(sizeof *r + local.len);
     r->worker = w;
+    r->share = pair->share;
     r->done = done;
     r->arg = arg;
     r->local_len = (uint16_t)local.len;
@@ -303,7 +323,8 @@ static void outgoing_pairs_read(void *arg, enum store_result r, const struct sto
     for (uint32_t i = 0; i < rows; i++) {
         struct archive_pending_pair p = archive_pending_pair_of(b, i);
         if (p.from.ptr != NULL)
-            f->found(&(struct outgoing_pair){ f->worker, jid_split(p.from).domain, p.domain });
+            f->found(&(struct outgoing_pair){
+                .worker = f->worker, .local = jid_split(p.from).domain, .remote = p.domain });
     }
     f->pause_ms = 0;
     if (rows == PENDING_PAGE) {

@@ -2,11 +2,13 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_find.h"
 #include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_in.h"
 #include "gate/s2s/s2s_in_sm.h"
+#include "gate/s2s/s2s_pairs_up.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_policy.h"
@@ -257,8 +259,10 @@ static struct edge_word s2s_foreign_word(void *own, struct worker *w, slice doma
 static void s2s_foreign(void *own, struct worker *w, slice domain, struct stanza *st,
                         const struct edge_kept *kept)
 {
-    (void)own;
     st = foreign_pass(st, &(struct refusal){ .bare = kept->bare });
+    struct partner *pinger = s2s_worker(own, w)->pinger;
+    if (pinger != NULL && partner_takes_ping(pinger, st))
+        return;
     home_send(
         w, domain, &s2s_foreign_message,
         &(struct s2s_foreign){
@@ -330,6 +334,8 @@ enum err s2s_create(struct s2s_gate **out, const struct s2s_listen *listens, siz
     enum err e = OK;
     g->trusted = trusted;
     pthread_mutex_init(&g->lock, NULL);
+    g->connections = (uint8_t)setting_int(&s2s_connections);
+    s2s_pairs_up_init(g);
     g->tls = tls_ctx_ref(tls);
     g->listen = mem_zalloc((count + 1) * sizeof *g->listen);
     g->limits = (struct conn_limits){ .input_bytes = S2S_STANZA_BYTES_MAX + 4096,
@@ -365,6 +371,7 @@ void s2s_destroy(struct s2s_gate **pg)
     for (size_t i = 0; i < g->count; i++)
         listener_close(&g->listen[i].listener);
     tls_ctx_unref(&g->tls);
+    s2s_pairs_up_fini(g);
     pthread_mutex_destroy(&g->lock);
     mem_free(&g->listen);
     mem_free(&g);

@@ -223,6 +223,7 @@ static void partner_ping(struct partner *p)
         return;
     }
     p->pinging = p->ping_open = true;
+    s2s_worker(p->gate, p->worker)->pinger = p;
     struct ask *ask =
         ask_send(p->worker,
                  &(struct ask_request){ .type = TYPE_GET,
@@ -233,11 +234,27 @@ static void partner_ping(struct partner *p)
                                         .home = partner_remote(p) },
                  partner_ponged, p);
     p->ping = p->ping_open ? ask : NULL;
+    s2s_worker(p->gate, p->worker)->pinger = NULL;
     if (p->pinging) { /* it was not written: later */
         p->pinging = false;
         ask_cancel(&p->ping);
         timer_set(partner_loop(p), &p->ping_timer, PING_MS);
     }
+}
+
+/* It is routed as others are, and must come to this stream, which is perhaps not at the home of the
+ * domain: it confirms what was written before it. */
+bool partner_takes_ping(struct partner *p, struct stanza *st)
+{
+    ensure(p->pinging);
+    if (st->kind != STANZA_IQ || st->type != TYPE_GET ||
+        !slice_eq(stanza_from(st), partner_local(p)) || !slice_eq(stanza_to(st), partner_remote(p)))
+        return false;
+    s2s_worker(p->gate, p->worker)->pinger = NULL;
+    partner_write(p, &(struct s2s_sent){ .st = st, .at_us = loop_wall_us(partner_loop(p)) });
+    p->ping_count = s2s_unacked_count(&p->unacked);
+    p->pinging = false;
+    return true;
 }
 
 void partner_ping_due(struct timer *t, struct loop *loop)

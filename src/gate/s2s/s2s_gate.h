@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 struct s2s_gate;
+struct partner;
 struct tls_ctx;
 struct tls_trusted;
 
@@ -16,6 +17,7 @@ enum {
     S2S_LOGIN_MS = 30000,        /* from the connection to the first stanza */
     S2S_HEADER_BYTES = 16 << 10, /* of a unit before that */
     S2S_OUTPUT_HIGH = 256 << 10,
+    S2S_CONNECTIONS_MAX = 16,   /* of ours, for a pair of domains */
     S2S_DELAY_US = 10 * 1000000 /* a message that waited for so long says since when (XEP-0203) */
 };
 
@@ -49,6 +51,7 @@ struct s2s_worker {
     struct resolver *resolver;  /* of s2s_find.c; NULL: not needed yet */
     struct actors partners;     /* by "remote/local" */
     struct map leads;           /* of s2s_share.c: partners, by their foreign domain */
+    struct partner *pinger;     /* its ping is being routed; NULL: none is */
     struct list find_waits;     /* of s2s_find.c: finds for which there is no room yet */
     uint32_t finding;           /* those that have begun, */
     uint32_t finding_asked;     /* and among them those for questions alone */
@@ -65,8 +68,10 @@ struct s2s_gate {
     size_t count;
     struct s2s_worker worker[NODE_WORKERS_MAX];
     struct conn_limits limits;
-    pthread_mutex_t lock; /* guards tls */
+    uint8_t connections;  /* s2s.connections when the node was started */
+    pthread_mutex_t lock; /* guards tls and pairs_up */
     struct tls_ctx *tls;
+    struct map pairs_up;           /* of gate/s2s/s2s_pairs_up.c */
     struct tls_trusted *trusted;   /* never without one */
     _Atomic int64_t waiting_bytes; /* of stanzas, for all partners */
     _Atomic uint32_t asked_only;   /* partners that are made for a question about a key alone */

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_in_private.h"
 #include "gate/s2s/s2s_partner.h"

@@ -25,7 +25,7 @@ enum {
     FLOW_HIGH = 256,
     FLOW_LOW = 128, /* it is read again */
     FLOWS_KEPT_MAX = 1000,
-    FLOWS_OF_PAIR = 8,
+    FLOWS_OF_PAIR = 24, /* more than the connections that a server of ours makes for a pair */
     FLOWS_OF_ADDRESS = 256,
     RESUMPTIONS_MAX = 3
 };

@@ -29,7 +29,7 @@ static struct loop *mail_loop(const struct s2s_mail *m)
 static const struct outgoing_pair *mail_pair(const struct s2s_mail *m, struct outgoing_pair *room)
 {
     *room = (struct outgoing_pair){ partner_worker(m->partner), partner_local(m->partner),
-                                    partner_remote(m->partner) };
+                                    partner_remote(m->partner), partner_share(m->partner) };
     return room;
 }
 

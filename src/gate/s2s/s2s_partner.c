@@ -2,10 +2,12 @@
 #include "base/rand.h"
 #include "base/utf8.h"
 #include "gate/s2s/s2s_confirm.h"
+#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_demand.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_in_sm.h"
+#include "gate/s2s/s2s_pairs_up.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "gate/s2s/s2s_share.h"
@@ -38,6 +40,10 @@ slice partner_remote(const struct partner *p) { return (slice){ p->text, p->remo
 slice partner_local(const struct partner *p)
 {
     return (slice){ p->text + p->remote_len + 1, p->local_len };
+}
+struct outgoing_share partner_share(const struct partner *p)
+{
+    return (struct outgoing_share){ p->gate->connections, (uint16_t)(1u << p->number) };
 }
 struct s2s_gate *partner_gate(const struct partner *p) { return p->gate; }
 struct worker *partner_worker(const struct partner *p) { return p->worker; }
@@ -193,6 +199,24 @@ static void partner_asked_only(struct partner *p, bool on)
 
 static void partner_gives_back(struct partner *p);
 
+/* Its pair has other connections; one that asks about keys is none. */
+static bool partner_is_one_of_many(const struct partner *p)
+{
+    return p->gate->connections > 1 && p->actor.jid.ptr[p->actor.jid.len - 1] != '/';
+}
+
+static slice partner_pair(const struct partner *p)
+{
+    return (slice){ p->text, p->remote_len + 1u + p->local_len };
+}
+
+/* No other connection of its pair is up: its failure is that of the domain. */
+static bool partner_is_alone(const struct partner *p)
+{
+    return !partner_is_one_of_many(p) ||
+           !s2s_pair_has_others_up(p->gate, partner_pair(p), p->number);
+}
+
 static void partner_failed(struct partner *p)
 {
     uint64_t now = loop_now_us(partner_loop(p));
@@ -201,7 +225,8 @@ static void partner_failed(struct partner *p)
     metric_add(&s2s_failures, 1);
     p->rejoins = false;
     share_ends(p);
-    if (partner_has_stanzas(p) || p->unacked.len > 0) /* strangers can make us ask any domain */
+    bool alone = partner_is_alone(p);
+    if (alone && (partner_has_stanzas(p) || p->unacked.len > 0)) /* strangers can make us ask any */
         s2s_domain_failed(partner_remote(p), slice_of(p->why),
                           p->blame == SE_REMOTE_SERVER_NOT_FOUND);
     log_info(&log_s2s, LOG_EV("s2s.failed"), LOG_S("domain", partner_remote(p)),
@@ -213,7 +238,8 @@ static void partner_failed(struct partner *p)
     if (!partner_stopped(p))
         timer_set(partner_loop(p), &p->retry, partner_backoff_ms(p));
     questions_fail(p);
-    abroad_seen(p->worker, partner_remote(p), ABROAD_FAILED);
+    if (alone)
+        abroad_seen(p->worker, partner_remote(p), ABROAD_FAILED);
     if ((p->actor.inbox == NULL && p->unacked.len == 0) || partner_gives_up(p)) {
         actor_pin(&p->actor);
         partner_gives_back(p);
@@ -297,6 +323,8 @@ void partner_up(struct partner *p, bool counted, bool anew)
     s2s_find_cancel(&p->find);
     partner_asked_only(p, false);
     s2s_domain_up(partner_remote(p));
+    if (partner_is_one_of_many(p))
+        s2s_pair_is_up(p->gate, partner_pair(p), p->number);
     p->vain = p->unacked.len > 0;
     if (!p->vain) {
         p->failing_us = 0;
@@ -337,6 +365,8 @@ static void partner_is_down_now(struct partner *p)
     timer_cancel(&p->ping_timer);
     doubt_stop(p);
     s2s_mail_stop(&p->mail);
+    if (partner_is_one_of_many(p))
+        s2s_pair_is_down(p->gate, partner_pair(p), p->number);
 }
 
 /* One that was up is made again if something waits; one that has served for nothing, later. */
@@ -581,15 +611,14 @@ const struct actor_kind partner_kind = {
 };
 
 static struct partner *partner_new(struct s2s_gate *g, struct actors *all, slice key,
-                                   size_t remote_len)
+                                   const struct partner_name *name)
 {
     struct partner *p = mem_zalloc(sizeof *p + key.len);
     p->gate = g;
     p->fresh = true;
-    p->remote_len = (uint16_t)remote_len;
-    slice local = slice_from(key, remote_len + 1);
-    const char *asker = memchr(local.ptr, '/', local.len);
-    p->local_len = (uint16_t)(asker == NULL ? local.len : (size_t)(asker - local.ptr));
+    p->remote_len = (uint16_t)name->remote.len;
+    p->local_len = (uint16_t)name->local.len;
+    p->number = (uint8_t)name->number;
     p->retry.fn = partner_retry;
     p->ping_timer.fn = partner_ping_due;
     p->doubt.next.fn = doubt_next;
@@ -602,31 +631,33 @@ static struct partner *partner_new(struct s2s_gate *g, struct actors *all, slice
     return p;
 }
 
-enum { PARTNER_KEY_MAX = 2 * JID_PART_MAX + 2 };
-static slice partner_key(char key[PARTNER_KEY_MAX], slice local, slice remote)
+enum { PARTNER_KEY_MAX = 2 * JID_PART_MAX + 4 };
+static slice partner_key(char key[PARTNER_KEY_MAX], const struct partner_name *name)
 {
+    slice local = name->local, remote = name->remote;
     ensure(remote.len <= JID_PART_MAX && local.len <= JID_PART_MAX);
     memcpy(key, remote.ptr, remote.len);
     key[remote.len] = '/';
     memcpy(key + remote.len + 1, local.ptr, local.len);
-    return (slice){ key, remote.len + 1 + local.len };
+    size_t len = remote.len + 1 + local.len;
+    if (name->number > 0) {
+        _Static_assert(S2S_CONNECTIONS_MAX <= 16, "a number is a digit");
+        key[len++] = '/';
+        key[len++] = "0123456789abcdef"[name->number];
+    }
+    return (slice){ key, len };
 }
 
-static struct partner *partner_get(struct worker *w, slice local, slice remote)
-{
-    return partner_find(w, local, remote, true);
-}
-
-struct partner *partner_find(struct worker *w, slice local, slice remote, bool make)
+struct partner *partner_find(struct worker *w, const struct partner_name *name, bool make)
 {
     struct s2s_gate *g = s2s_gate_of(w);
     struct actors *all = &s2s_worker(g, w)->partners;
     char text[PARTNER_KEY_MAX];
-    slice key = partner_key(text, local, remote);
+    slice key = partner_key(text, name);
     struct actor *a = actors_find(all, key);
     if (a != NULL)
         return partner_of(a);
-    return make ? partner_new(g, all, key, remote.len) : NULL;
+    return make ? partner_new(g, all, key, name) : NULL;
 }
 
 /* The one that asks about a key. */
@@ -634,14 +665,15 @@ static struct partner *partner_asker(struct worker *w, const struct s2s_verify *
 {
     struct s2s_gate *g = s2s_gate_of(w);
     struct actors *all = &s2s_worker(g, w)->partners;
+    const struct partner_name name = { v->local, v->remote, 0 };
     char text[PARTNER_KEY_MAX];
-    slice key = partner_key(text, v->local, v->remote);
+    slice key = partner_key(text, &name);
     struct actor *a = actors_find(all, key);
     if (!v->both && (a == NULL || !partner_of(a)->back.on))
-        return a != NULL ? partner_of(a) : partner_new(g, all, key, v->remote.len);
+        return a != NULL ? partner_of(a) : partner_new(g, all, key, &name);
     text[key.len++] = '/';
     a = actors_find(all, key);
-    return a != NULL ? partner_of(a) : partner_new(g, all, key, v->remote.len);
+    return a != NULL ? partner_of(a) : partner_new(g, all, key, &name);
 }
 
 /* true: it is known to fail, and not tried again yet. */
@@ -709,10 +741,12 @@ static void partner_overflows(struct partner *p, struct s2s_sent *s)
         partner_forget(p);
 }
 
-void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id *id)
+void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id *id,
+                  unsigned number)
 {
     struct jid from = jid_split(stanza_from(st)), to = jid_split(stanza_to(st));
-    struct partner *p = partner_get(w, from.domain, to.domain);
+    struct partner *p =
+        partner_find(w, &(struct partner_name){ from.domain, to.domain, number }, true);
     struct s2s_sent s = { st, *id, loop_wall_us(worker_loop(w)) };
     actor_mark(&p->actor);
     if (id->entry != 0 && s2s_mail_waits(&p->mail) &&
@@ -720,11 +754,7 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
         stanza_unref(&st); /* the database was faster */
         return;
     }
-    if (p->pinging) {
-        partner_write(p, &s);
-        p->ping_count = s2s_unacked_count(&p->unacked);
-        p->pinging = false;
-    } else if (id->entry != 0 && s2s_mail_leaves(&p->mail)) {
+    if (id->entry != 0 && s2s_mail_leaves(&p->mail)) {
         partner_overflows(p, &s);
     } else if (partner_is_down(p)) {
         partner_refuse_sent(p, &s, true);
@@ -808,6 +838,19 @@ void partner_policy_changed(struct partner *p)
     partner_cease(p);
 }
 
+void partner_has_mail(struct partner *p) { s2s_mail_found(&p->mail); }
+
+/* A server that has proved its domain to us is there: what is remembered of its failure is old. */
+void partner_came(struct partner *p)
+{
+    uint64_t now = loop_now_us(partner_loop(p));
+    if (!timer_is_set(&p->retry) || p->back.waiting ||
+        (p->came_us > 0 && now - p->came_us < BACKOFF_MS * 1000ull))
+        return;
+    p->came_us = now;
+    timer_set(partner_loop(p), &p->retry, 0);
+}
+
 /* For commands. */
 
 /* One that is being made counts as failed: what waits, waits for the next attempt, or is answered
@@ -851,50 +894,7 @@ bool partner_try_again(struct partner *p)
     return true;
 }
 
-/* Messages to the home of a foreign domain. */
-
-static void foreign_run(struct worker *w, void *message, const struct message_from *from)
-{
-    struct s2s_foreign *m = message;
-    struct s2s_gate *g = s2s_gate_of(w);
-    const struct outgoing_id id = { .sender = m->sender,
-                                    .entry = m->entry,
-                                    .slot = (uint16_t)node_slot(stanza_from_bare(m->st)),
-                                    .unshown = m->unshown };
-    (void)from;
-    if (g == NULL || s2s_worker(g, w)->out.stopped) {
-        if (id.entry == 0) /* else it is sent after the next start */
-            route_error(w, m->st, SE_REMOTE_SERVER_TIMEOUT, SLICE("this server is being stopped"));
-        return;
-    }
-    partner_take(w, m->st, &id);
-    m->st = NULL;
-}
-
-static bool foreign_is_sound(struct worker *w, const void *message, const struct message_from *from)
-{
-    const struct s2s_foreign *m = message;
-    (void)w, (void)from;
-    return m->st->to_len > 0 && m->st->from_len > 0 && (m->entry == 0 || m->sender > 0) &&
-           m->entry < INT64_MAX;
-}
-
-static const struct message_field foreign_fields[] = {
-    F_STANZA(struct s2s_foreign, st),
-    F_U64(struct s2s_foreign, entry),
-    F_I64(struct s2s_foreign, sender),
-    F_BOOL(struct s2s_foreign, unshown),
-    { 0 },
-};
-const struct message_row s2s_foreign_message = {
-    .id = 67,
-    .scope = MESSAGE_CLUSTER,
-    .name = "foreign",
-    .size = sizeof(struct s2s_foreign),
-    .fields = foreign_fields,
-    .run = foreign_run,
-    .sound = foreign_is_sound,
-};
+/* Questions about keys, to the home of a foreign domain. */
 
 static bool verify_refused(struct worker *w, const struct s2s_verify *v, struct partner **p)
 {
@@ -968,48 +968,10 @@ const struct message_row s2s_verify_message = {
     .slow = true,
 };
 
-/* A server that has proved its domain to us is there: what is remembered of its failure is old. */
-static void partner_came(struct partner *p)
-{
-    uint64_t now = loop_now_us(partner_loop(p));
-    if (!timer_is_set(&p->retry) || p->back.waiting ||
-        (p->came_us > 0 && now - p->came_us < BACKOFF_MS * 1000ull))
-        return;
-    p->came_us = now;
-    timer_set(partner_loop(p), &p->retry, 0);
-}
-
-static void came_run(struct worker *w, void *message, const struct message_from *from)
-{
-    const struct s2s_came *m = message;
-    struct s2s_gate *g = s2s_gate_of(w);
-    char text[PARTNER_KEY_MAX];
-    (void)from;
-    if (g == NULL || s2s_worker(g, w)->out.stopped)
-        return;
-    struct actor *a =
-        actors_find(&s2s_worker(g, w)->partners, partner_key(text, m->local, m->remote));
-    if (a != NULL)
-        partner_came(partner_of(a));
-    abroad_seen(w, m->remote, ABROAD_UP);
-}
-
-static const struct message_field came_fields[] = {
-    F_BARE(struct s2s_came, local),
-    F_BARE(struct s2s_came, remote),
-    { 0 },
-};
-const struct message_row s2s_came_message = {
-    .id = 129,
-    .scope = MESSAGE_CLUSTER,
-    .name = "server-came",
-    .size = sizeof(struct s2s_came),
-    .fields = came_fields,
-    .run = came_run,
-};
-
-const struct message_row *const s2s_messages[] = {
-    &s2s_foreign_message, &s2s_verify_message,   &verified_message,    &s2s_pending_message,
-    &outgoing_message,    &outgoing_answer,      &s2s_resume_message,  &s2s_resumed_message,
-    &s2s_came_message,    &s2s_way_back_message, &s2s_to_back_message, NULL
-};
+const struct message_row *const s2s_messages[] = { &s2s_foreign_message, &s2s_verify_message,
+                                                   &verified_message,    &s2s_pending_message,
+                                                   &outgoing_message,    &outgoing_answer,
+                                                   &s2s_resume_message,  &s2s_resumed_message,
+                                                   &s2s_came_message,    &s2s_way_back_message,
+                                                   &s2s_to_back_message, &s2s_onward_message,
+                                                   &s2s_news_message,    NULL };

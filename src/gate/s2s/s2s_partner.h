@@ -1,5 +1,6 @@
 /* s2s_partner: a domain of ours and a foreign one, as an actor (home/actor.h) at the home of the
- * foreign domain. All stanzas from the one to the other go through it, so they keep their order. It
+ * foreign domain. All stanzas from the one to the other go through it, so they keep their order; or
+ * they are divided among several (gate/s2s/s2s_connections.h). It
  * has at most one outgoing stream (gate/s2s/s2s_out.h), made when there is something to send or to
  * ask; or the stanzas go back on one of the other server (gate/s2s/s2s_partner_back.h). Keys of a
  * server that takes them back are asked about by a partner of its own, "remote/local/": not on the
@@ -34,14 +35,26 @@
 struct partner;
 struct stanza;
 
+/* Of its connections (gate/s2s/s2s_connections.h), 0: the first. */
+struct partner_name {
+    slice local, remote;
+    unsigned number;
+};
+
 /* What the server of a domain says of a key. */
 enum s2s_verdict { S2S_VALID = 0, S2S_INVALID = 1, S2S_UNKNOWN = 2 /* it could not be asked */ };
 
 extern const struct actor_kind partner_kind;
-/* NULL: there is none, and none is made. */
-struct partner *partner_find(struct worker *w, slice local, slice remote, bool make);
-/* At the home of the foreign domain. Takes over st. id: where the database has it, or entry 0. */
-void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id *id);
+/* On the worker of that connection. NULL: there is none, and none is made. */
+struct partner *partner_find(struct worker *w, const struct partner_name *name, bool make);
+/* For the connection of that number, on its worker. Takes over st. id: where the database has it,
+ * or entry 0. */
+void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id *id,
+                  unsigned number);
+/* The ping that this partner is routing now: true, and takes it over. */
+bool partner_takes_ping(struct partner *p, struct stanza *st);
+void partner_has_mail(struct partner *p); /* the database has some, perhaps */
+void partner_came(struct partner *p);     /* its server has proved the domain to us: it is there */
 /* After the start of a node, and when another node has ended, on one worker: what its database has
  * is sent. */
 void partners_find_pending(struct worker *w);
@@ -68,6 +81,7 @@ void partner_see_other(struct partner *p, slice host);
 bool partner_may_be_plain(const struct partner *p); /* without TLS */
 slice partner_local(const struct partner *p);
 slice partner_remote(const struct partner *p);
+struct outgoing_share partner_share(const struct partner *p); /* of the stored messages */
 struct s2s_gate *partner_gate(const struct partner *p);
 bool partner_has_stanzas(const struct partner *p); /* that wait for the stream */
 /* The stream takes stanzas now. counted: it has XEP-0198; anew: its counts begin at 0. */
@@ -127,14 +141,7 @@ bool partner_is_hopeless(const struct partner *p); /* another attempt would fail
 /* What tells its sender why the domain fails, or NULL. */
 struct stanza *partner_complaint(const struct partner *p, const struct stanza *st);
 
-/* To the home of a foreign domain: a stanza, a question about a key, and that its server has proved
- * the domain on a stream to us. */
-struct s2s_foreign {
-    struct stanza *st;
-    uint64_t entry; /* im/outgoing.h; 0: it is not stored */
-    int64_t sender;
-    bool unshown;
-};
+/* To the home of a foreign domain: a question about a key. */
 struct s2s_verify {
     slice local, remote, stream_id, key;
     bool both; /* stanzas may go back on the stream that has the key (XEP-0288) */
@@ -142,8 +149,5 @@ struct s2s_verify {
 struct s2s_verified {
     uint8_t verdict; /* enum s2s_verdict */
 };
-struct s2s_came {
-    slice local, remote;
-};
-extern const struct message_row s2s_foreign_message, s2s_verify_message, s2s_came_message;
+extern const struct message_row s2s_verify_message;
 extern const struct message_row *const s2s_messages[]; /* NULL-terminated */

@@ -156,7 +156,7 @@ static void way_back_run(struct worker *w, void *message, const struct message_f
     struct s2s_gate *g = s2s_gate_of(w);
     struct partner *p = NULL;
     if (g != NULL)
-        p = partner_find(w, m->local, m->remote,
+        p = partner_find(w, &(struct partner_name){ m->local, m->remote, 0 },
                          m->event == BACK_OFFERED && !s2s_worker(g, w)->out.stopped);
     if (p == NULL)
         return;

@@ -1,5 +1,5 @@
 #include "gate/s2s/s2s_partner_list.h"
-#include "gate/s2s/s2s_domains.h"
+#include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "gate/s2s/s2s_rows.h"
 
@@ -64,35 +64,6 @@ int64_t partners_each(struct worker *w, slice domain, partner_each_fn *fn)
     mem_free(&name);
     return count;
 }
-
-/* The database has messages for a pair of domains, which no memory has. */
-struct s2s_pending {
-    slice local, remote;
-};
-
-static void foreign_pending_run(struct worker *w, void *message, const struct message_from *from)
-{
-    const struct s2s_pending *m = message;
-    struct s2s_gate *g = s2s_gate_of(w);
-    (void)from;
-    if (g == NULL || s2s_worker(g, w)->out.stopped || !s2s_is_ours(w, m->local))
-        return;
-    s2s_mail_found(&partner_find(w, m->local, m->remote, true)->mail);
-}
-
-static const struct message_field foreign_pending_fields[] = {
-    F_BARE(struct s2s_pending, local),
-    F_BARE(struct s2s_pending, remote),
-    { 0 },
-};
-const struct message_row s2s_pending_message = {
-    .id = 102,
-    .scope = MESSAGE_CLUSTER,
-    .name = "foreign-pending",
-    .size = sizeof(struct s2s_pending),
-    .fields = foreign_pending_fields,
-    .run = foreign_pending_run,
-};
 
 static void partner_pair_found(const struct outgoing_pair *pair)
 {

@@ -7,5 +7,4 @@
  * others; the sum of what it returns. */
 typedef bool partner_each_fn(struct partner *p);
 int64_t partners_each(struct worker *w, slice domain, partner_each_fn *fn);
-extern const struct message_row s2s_pending_message;
 void partner_show(const struct partner *p, s2s_show_fn *show, void *arg);

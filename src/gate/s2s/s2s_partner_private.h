@@ -44,7 +44,7 @@ struct partner_back {
  * and stanzas are refused until `retry`. */
 struct partner {
     union {
-        struct actor actor; /* its jid is "remote/local" */
+        struct actor actor; /* its jid is "remote/local", or with a number "remote/local/1" */
         struct {
             ACTOR_HEAD;
         };
@@ -116,6 +116,7 @@ struct partner {
     uint64_t watched_us;                       /* loop time until which care lasts for them */
     struct stanza *reply[PARTNER_REPLIES_MAX]; /* wait for the next stream, and go first */
     char *session;                             /* to be resumed (XEP-0198 §5); NULL: none */
+    uint8_t number;                            /* of its connections; 0: the first */
     uint16_t remote_len, local_len;
     char why[PARTNER_WHY_BYTES];
     char text[];

@@ -4,6 +4,7 @@
 #include "gate/s2s/s2s_commands.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_find.h"
+#include "gate/s2s/s2s_gate.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_policy.h"
 #include "home/actor.h"
@@ -125,6 +126,20 @@ struct setting s2s_idle = {
     .min = 1000,
     .max = 24 * 3600 * 1000,
     .doc = "A stream with another server is closed when no stanza has gone over it for so long.",
+};
+struct setting s2s_connections = {
+    .name = "s2s.connections",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_INT,
+    .def = 1,
+    .min = 1,
+    .max = S2S_CONNECTIONS_MAX,
+    .unit = "connections",
+    .restart = "musterd",
+    .doc = "How many connections this server makes for each pair of a domain of ours and one of "
+           "theirs. Stanzas from one address to another always take the same one. More than one "
+           "helps with large servers: they are on different workers. Limits that are said to be "
+           "of a pair are of each of its connections then.",
 };
 struct setting s2s_queue_stanzas = {
     .name = "s2s.queue-stanzas",
@@ -270,22 +285,37 @@ struct metric s2s_refused = { .name = "muster_s2s_refused",
 struct metric s2s_partners = { .name = "muster_s2s_partners",
                                .kind = METRIC_GAUGE,
                                .help = "Pairs of a domain of this server and a foreign one that "
-                                       "this server has a connection for, or stanzas." };
+                                       "this server has a connection for, or stanzas; with "
+                                       "s2s.connections, each connection counts." };
 struct log_area log_s2s = { .name = "s2s" };
 
-static struct setting *const settings[] = { &s2s_policy,       &s2s_domains,
-                                            &s2s_dns_servers,  &s2s_require_tls,
-                                            &s2s_verify,       &s2s_dialback,
-                                            &s2s_idle,         &s2s_queue_stanzas,
-                                            &s2s_queue_bytes,  &s2s_queue_total,
-                                            &s2s_retry_for,    &s2s_resume_for,
-                                            &s2s_stanza_bytes, &s2s_stanza_rate,
-                                            &s2s_byte_rate,    &s2s_per_address,
-                                            &s2s_wildcards,    &s2s_connecting,
-                                            &s2s_keep_for,     &s2s_unacked_max,
-                                            &s2s_ack_timeout,  &s2s_bidi,
-                                            &s2s_multiplex,    &s2s_metrics_domains,
-                                            &s2s_alarm_after,  NULL };
+static struct setting *const settings[] = { &s2s_policy,
+                                            &s2s_domains,
+                                            &s2s_dns_servers,
+                                            &s2s_require_tls,
+                                            &s2s_verify,
+                                            &s2s_dialback,
+                                            &s2s_idle,
+                                            &s2s_queue_stanzas,
+                                            &s2s_queue_bytes,
+                                            &s2s_queue_total,
+                                            &s2s_retry_for,
+                                            &s2s_resume_for,
+                                            &s2s_stanza_bytes,
+                                            &s2s_stanza_rate,
+                                            &s2s_byte_rate,
+                                            &s2s_per_address,
+                                            &s2s_wildcards,
+                                            &s2s_connecting,
+                                            &s2s_connections,
+                                            &s2s_keep_for,
+                                            &s2s_unacked_max,
+                                            &s2s_ack_timeout,
+                                            &s2s_bidi,
+                                            &s2s_multiplex,
+                                            &s2s_metrics_domains,
+                                            &s2s_alarm_after,
+                                            NULL };
 
 const struct feature s2s_feature = {
     .name = "s2s",

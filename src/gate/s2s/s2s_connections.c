@@ -1,0 +1,207 @@
+#include "gate/s2s/s2s_connections.h"
+#include "base/ensure.h"
+#include "gate/s2s/s2s_partner.h"
+#include "gate/s2s/s2s_partner_list.h"
+#include "home/router.h"
+#include "im/abroad.h"
+
+_Static_assert(S2S_CONNECTIONS_MAX <= (int)OUTGOING_SHARES_MAX, "each connection has a share");
+
+/* Stanzas. */
+
+struct onward {
+    struct s2s_foreign foreign;
+    uint8_t number;
+};
+
+/* Takes over its stanza. */
+static void foreign_take(struct worker *w, struct s2s_foreign *m, unsigned number)
+{
+    const struct outgoing_id id = { .sender = m->sender,
+                                    .entry = m->entry,
+                                    .slot = (uint16_t)node_slot(stanza_from_bare(m->st)),
+                                    .unshown = m->unshown };
+    struct s2s_gate *g = s2s_gate_of(w);
+    ensure(m->st != NULL);
+    if (g != NULL && !s2s_worker(g, w)->out.stopped) {
+        partner_take(w, m->st, &id, number);
+        m->st = NULL;
+    } else if (id.entry == 0) { /* else it is sent after the next start */
+        route_error(w, m->st, SE_REMOTE_SERVER_TIMEOUT, SLICE("this server is being stopped"));
+    }
+}
+
+/* The worker that has connection `number` of pairs whose home is here. */
+static unsigned worker_of_number(const struct worker *w, unsigned number)
+{
+    return (worker_index(w) + number) % worker_node(w)->worker_count;
+}
+
+static void foreign_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct s2s_foreign *m = message;
+    const struct s2s_gate *g = s2s_gate_of(w);
+    unsigned number =
+        g == NULL || g->connections == 1 ? 0 : outgoing_share_of(m->st, g->connections);
+    (void)from;
+    if (number == 0) {
+        foreign_take(w, m, 0);
+        return;
+    }
+    struct onward onward = { *m, (uint8_t)number };
+    m->st = NULL;
+    home_send_to(w, 0, worker_of_number(w, number), &s2s_onward_message, &onward);
+}
+
+static bool foreign_is_sound(struct worker *w, const void *message, const struct message_from *from)
+{
+    const struct s2s_foreign *m = message;
+    (void)w, (void)from;
+    return m->st->to_len > 0 && m->st->from_len > 0 && (m->entry == 0 || m->sender > 0) &&
+           m->entry < INT64_MAX;
+}
+
+static const struct message_field foreign_fields[] = {
+    F_STANZA(struct s2s_foreign, st),
+    F_U64(struct s2s_foreign, entry),
+    F_I64(struct s2s_foreign, sender),
+    F_BOOL(struct s2s_foreign, unshown),
+    { 0 },
+};
+const struct message_row s2s_foreign_message = {
+    .id = 67,
+    .scope = MESSAGE_CLUSTER,
+    .name = "foreign",
+    .size = sizeof(struct s2s_foreign),
+    .fields = foreign_fields,
+    .run = foreign_run,
+    .sound = foreign_is_sound,
+};
+
+static void onward_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct onward *m = message;
+    (void)from;
+    foreign_take(w, &m->foreign, m->number);
+}
+
+static const struct message_field onward_fields[] = {
+    F_STANZA(struct onward, foreign.st),
+    F_U64(struct onward, foreign.entry),
+    F_I64(struct onward, foreign.sender),
+    F_BOOL(struct onward, foreign.unshown),
+    F_U8(struct onward, number, S2S_CONNECTIONS_MAX - 1),
+    { 0 },
+};
+const struct message_row s2s_onward_message = {
+    .id = 134,
+    .scope = MESSAGE_PROCESS,
+    .name = "foreign-onward",
+    .size = sizeof(struct onward),
+    .fields = onward_fields,
+    .run = onward_run,
+};
+
+/* News of a pair. */
+
+enum news_kind { NEWS_PENDING = 0, NEWS_CAME = 1 };
+
+struct s2s_news {
+    slice local, remote;
+    uint8_t kind; /* enum news_kind */
+    uint8_t number;
+};
+
+static void pair_news_take(struct worker *w, const struct s2s_news *m)
+{
+    struct partner *p = partner_find(w, &(struct partner_name){ m->local, m->remote, m->number },
+                                     m->kind == NEWS_PENDING);
+    if (m->kind == NEWS_PENDING)
+        partner_has_mail(p);
+    else if (p != NULL)
+        partner_came(p);
+}
+
+static bool pair_news_are_late(const struct worker *w)
+{
+    struct s2s_gate *g = s2s_gate_of(w);
+    return g == NULL || s2s_worker(g, w)->out.stopped;
+}
+
+static void pair_news_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)from;
+    if (!pair_news_are_late(w))
+        pair_news_take(w, message);
+}
+
+static const struct message_field pair_news_fields[] = {
+    F_BARE(struct s2s_news, local),
+    F_BARE(struct s2s_news, remote),
+    F_U8(struct s2s_news, kind, NEWS_CAME),
+    F_U8(struct s2s_news, number, S2S_CONNECTIONS_MAX - 1),
+    { 0 },
+};
+const struct message_row s2s_news_message = {
+    .id = 135,
+    .scope = MESSAGE_PROCESS,
+    .name = "foreign-news",
+    .size = sizeof(struct s2s_news),
+    .fields = pair_news_fields,
+    .run = pair_news_run,
+};
+
+/* To all connections of the pair. */
+static void pair_news_tell(struct worker *w, slice local, slice remote, enum news_kind kind)
+{
+    unsigned connections = s2s_gate_of(w)->connections;
+    for (unsigned i = 0; i < connections; i++)
+        home_send_to(w, 0, worker_of_number(w, i), &s2s_news_message,
+                     &(struct s2s_news){ local, remote, (uint8_t)kind, (uint8_t)i });
+}
+
+static void foreign_pending_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct s2s_pending *m = message;
+    (void)from;
+    if (!pair_news_are_late(w) && s2s_is_ours(w, m->local))
+        pair_news_tell(w, m->local, m->remote, NEWS_PENDING);
+}
+
+static const struct message_field foreign_pending_fields[] = {
+    F_BARE(struct s2s_pending, local),
+    F_BARE(struct s2s_pending, remote),
+    { 0 },
+};
+const struct message_row s2s_pending_message = {
+    .id = 102,
+    .scope = MESSAGE_CLUSTER,
+    .name = "foreign-pending",
+    .size = sizeof(struct s2s_pending),
+    .fields = foreign_pending_fields,
+    .run = foreign_pending_run,
+};
+
+static void came_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct s2s_came *m = message;
+    (void)from;
+    if (pair_news_are_late(w))
+        return;
+    pair_news_tell(w, m->local, m->remote, NEWS_CAME);
+    abroad_seen(w, m->remote, ABROAD_UP);
+}
+
+static const struct message_field came_fields[] = {
+    F_BARE(struct s2s_came, local),
+    F_BARE(struct s2s_came, remote),
+    { 0 },
+};
+const struct message_row s2s_came_message = {
+    .id = 129,
+    .scope = MESSAGE_CLUSTER,
+    .name = "server-came",
+    .size = sizeof(struct s2s_came),
+    .fields = came_fields,
+    .run = came_run,
+};

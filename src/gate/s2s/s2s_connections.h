@@ -1,0 +1,33 @@
+/* s2s_connections: a pair of domains that has more than one connection (s2s.connections). Each of
+ * them is a partner (gate/s2s/s2s_partner.h) with a number, from 0 on: that of the stanzas that it
+ * sends (outgoing_share_of()), so those from one bare address to another keep their order. They are
+ * on different workers: number 0 at the home of the foreign domain, the next ones on the next
+ * workers of its node. What is for a pair comes to that home, which hands it on.
+ *
+ * Number 0 alone is asked about keys, and takes streams of the other server (XEP-0288).
+ *
+ * While one of them is up (gate/s2s/s2s_pairs_up.h), the domain can be reached, and the others
+ * report no failure. */
+#pragma once
+#include "gate/s2s/s2s_gate.h"
+#include "home/message.h"
+
+struct stanza;
+
+/* To the home of a foreign domain: a stanza, that the database has messages for a pair of domains
+ * which no memory has, and that the server of the domain has proved it on a stream to us. */
+struct s2s_foreign {
+    struct stanza *st;
+    uint64_t entry; /* im/outgoing.h; 0: it is not stored */
+    int64_t sender;
+    bool unshown;
+};
+struct s2s_pending {
+    slice local, remote;
+};
+struct s2s_came {
+    slice local, remote;
+};
+extern const struct message_row s2s_foreign_message, s2s_pending_message, s2s_came_message;
+/* The same from there to the other connections. */
+extern const struct message_row s2s_onward_message, s2s_news_message;
