@@ -33,9 +33,9 @@ static void muc_ping_drop(void *arg)
 }
 
 /* §18.1. A client without XEP-0199 says service-unavailable, and is there. */
-static bool is_gone(const struct stanza *reply)
+static bool is_gone(const struct room *r, const struct stanza *reply)
 {
-    return reply == NULL || (reply->type == TYPE_ERROR && room_error_is_gone(reply));
+    return reply == NULL || (reply->type == TYPE_ERROR && room_bounce(r, reply) == BOUNCE_GONE);
 }
 
 static void muc_ping_answered(struct worker *w, void *arg, const struct stanza *reply)
@@ -43,7 +43,7 @@ static void muc_ping_answered(struct worker *w, void *arg, const struct stanza *
     struct room *r;
     struct seat *s = seat_ref_find(arg, &r);
     (void)w;
-    if (s != NULL && is_gone(reply))
+    if (s != NULL && is_gone(r, reply))
         room_seat_gone(r, s);
     muc_ping_drop(arg);
 }

@@ -1,7 +1,10 @@
 #include "muc/talk/bounce.h"
 #include "codec/xml_elem.h"
+#include "home/remote.h"
+#include "im/abroad.h"
 #include "muc/people/occupant.h"
 #include "muc/room/room.h"
+#include "xmpp/jid.h"
 #include "xmpp/stanza_error.h"
 
 static enum stanza_error error_of(const struct stanza *st)
@@ -12,19 +15,27 @@ static enum stanza_error error_of(const struct stanza *st)
     return stanza_error_find(condition.name);
 }
 
-bool room_error_is_gone(const struct stanza *st)
+/* A component that is not connected is not looked for elsewhere: it is gone. */
+static bool is_of_another_server(const struct room *r, const struct stanza *st)
+{
+    slice domain = jid_split(stanza_from(st)).domain;
+    return abroad_is(r->worker, domain) && !remote_expected(r->worker, domain);
+}
+
+enum bounce room_bounce(const struct room *r, const struct stanza *st)
 {
     switch (error_of(st)) {
     case SE_GONE:
     case SE_ITEM_NOT_FOUND:
     case SE_RECIPIENT_UNAVAILABLE:
     case SE_REDIRECT:
-    case SE_REMOTE_SERVER_NOT_FOUND:
-    case SE_REMOTE_SERVER_TIMEOUT:
     case SE_JID_MALFORMED:
-        return true;
+        return BOUNCE_GONE;
+    case SE_REMOTE_SERVER_NOT_FOUND:
+    case SE_REMOTE_SERVER_TIMEOUT: /* this server says so of one that it does not reach */
+        return is_of_another_server(r, st) ? BOUNCE_UNREACHED : BOUNCE_GONE;
     default:
-        return false;
+        return BOUNCE_OTHER;
     }
 }
 
@@ -35,6 +46,6 @@ void room_bounced(struct room *r, struct seat *s, const struct stanza *st)
     if (s == NULL)
         return;
     bool away = error_of(st) == SE_SERVICE_UNAVAILABLE && list_linked(&s->away);
-    if (away || room_error_is_gone(st))
+    if (away || room_bounce(r, st) == BOUNCE_GONE)
         room_seat_gone(r, s);
 }

@@ -5,8 +5,14 @@
 struct room;
 struct seat;
 
-/* Whether this error says that its sender does not exist (any more). */
-bool room_error_is_gone(const struct stanza *st);
+/* What an error says of its sender. Another server that cannot be reached does not put its
+ * occupants out: they leave when it is lost (muc/parts/abroad.c). */
+enum bounce {
+    BOUNCE_GONE,      /* it does not exist (any more) */
+    BOUNCE_UNREACHED, /* its server could not be reached */
+    BOUNCE_OTHER
+};
+enum bounce room_bounce(const struct room *r, const struct stanza *st);
 /* An error from this seat (NULL: from nobody who is here) to what the room sent to it: the session
  * may be gone. */
 void room_bounced(struct room *r, struct seat *s, const struct stanza *st);

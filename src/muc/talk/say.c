@@ -327,7 +327,7 @@ enum routed room_message(struct room *r, struct stanza *st, struct origin origin
 {
     struct seat *s = room_seat(r, stanza_from(st));
     if (st->type == TYPE_ERROR) {
-        if (s != NULL && !stanza_to_is_bare(st) && !room_error_is_gone(st))
+        if (s != NULL && !stanza_to_is_bare(st) && room_bounce(r, st) == BOUNCE_OTHER)
             return_private(r, s, st);
         room_bounced(r, s, st);
         return room_handled(st);
