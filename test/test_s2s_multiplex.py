@@ -107,6 +107,22 @@ def test_two_domains_and_a_room_share_a_connection(pair, bidi):
     assert one.log().count("s2s.shared domain=other.test") == (1 if bidi == "on" else 2)
 
 
+def test_with_several_connections_of_each_pair(pair):
+    """The first ones are shared, each other one is of its pair of domains."""
+    one, other, wire = pair(bidi="off", connections="2")
+    alice, carol, bob = users(one, other)
+    names = [f"u{n}@{OTHER}" for n in range(8)]
+    for user in alice, carol:
+        for name in names:
+            user.send(f"<message to='{name}' type='chat' id='{name}'><body>hi</body></message>")
+        for name in names:  # nobody has these names
+            user.expect(f"<message type='error' from='{name}' id='{name}'/>")
+        say(user, bob, *range(10))
+        hear(bob, user, *range(10))
+    assert len(wire.pairs) == 3
+    assert one.log().count("s2s.shared domain=other.test") == 1
+
+
 def test_each_has_its_own_if_it_is_off(pair):
     one, other, wire = pair(multiplex="off")
     talk(one, other)
