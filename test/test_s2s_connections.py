@@ -1,9 +1,11 @@
 """Several connections to one server (s2s.connections): each pair of addresses keeps its order."""
 import itertools
+import re
 
 import pytest
 
-from muster import federation
+from muster import federation, partner, prosody, xml
+from muster.client import until
 from test_s2s_lost import until_confirmed
 
 ONE, OTHER = "one.test", "other.test"
@@ -79,13 +81,6 @@ def hear(receivers, begin, end):
             assert numbers == list(range(begin, end))
 
 
-def hear_all(receivers, begin, end):
-    """Each at least once, and for the first time in its order: after a crash some come again."""
-    for client in receivers.values():
-        for numbers in numbers_of(client, end - begin, end - 1).values():
-            assert list(dict.fromkeys(numbers)) == list(range(begin, end))
-
-
 # --- streams ---
 
 
@@ -108,3 +103,169 @@ def test_one_connection_is_the_default(pair):
     flood(senders, 0, 3)
     hear(receivers, 0, 3)
     assert len(streams(one, "out")) == len(streams(other, "in")) == 1
+
+
+# --- failures ---
+
+
+def pending_pairs(server):
+    """For each pair the numbers of the messages that wait in its database, in order."""
+    with server.database(read_only=True) as db:
+        return by_pair(db.execute("SELECT stanza FROM message WHERE pending_out <> 0 ORDER BY id"))
+
+
+def stored_pairs(server):
+    with server.database(read_only=True) as db:
+        return by_pair(db.execute("SELECT stanza FROM message ORDER BY id"))
+
+
+def by_pair(rows):
+    pairs = {pair: [] for pair in PAIRS}
+    for row in rows.fetchall():
+        names = [re.search(rf" {name}='(\w+)@", row[0])[1] for name in ("from", "to")]
+        pairs[tuple(names)].append(int(re.search(r" id='m(\d+)'", row[0])[1]))
+    return pairs
+
+
+def acknowledged(client):
+    """How many stanzas of it are acknowledged."""
+    client.raw(f"<r xmlns='{xml.SM}'/>")
+    client.pump(0.05)
+    return client.acked
+
+
+@pytest.mark.parametrize("who", ["receiver", "sender"])
+def test_a_server_that_is_killed_in_a_flood_loses_nothing_acknowledged(pair, who):
+    one, other = pair(connections=4)
+    senders = join(one, SENDERS)
+    reach_all(senders["a0"])
+    until("all are up", lambda: len(streams(one, "out")) == 4)
+    for client in senders.values():
+        client.enable_sm()
+    flood(senders, 0, 50)
+    victim = one if who == "sender" else other
+    until("some are acknowledged", lambda: acknowledged(senders["a0"]) > 30)
+    sure = {name: acknowledged(client) for name, client in senders.items()}
+    victim.kill()
+    if who == "receiver":
+        whole = 50 * len(RECEIVERS)
+        until("the rest is acknowledged", lambda: all(acknowledged(c) >= whole
+                                                      for c in senders.values()))
+        sure = {name: whole for name in SENDERS}
+    victim.start()
+
+    def all_came():
+        came = stored_pairs(other)
+        return all(set(range(sure[sender] // len(RECEIVERS))) <= set(came[sender, receiver])
+                   for sender, receiver in PAIRS)
+    until("all that was acknowledged", all_came)
+    until_confirmed(one)
+    for numbers in stored_pairs(other).values():
+        first = list(dict.fromkeys(numbers))
+        assert first == sorted(first)
+
+
+@pytest.mark.parametrize("before,after", [(1, 4), (4, 1), (4, 3)])
+def test_what_was_stored_is_sent_with_another_number_of_connections(pair, before, after):
+    one, other = pair(connections=before)
+    one.ctl("set", "s2s.retry-for", "0s")
+    other.stop()
+    senders = join(one, SENDERS)
+    flood(senders, 0, 20)
+    every = {p: list(range(20)) for p in PAIRS}
+    until("all are stored", lambda: pending_pairs(one) == every)
+    one.settings["s2s.connections"] = after
+    one.kill()
+    other.start()
+    one.start()
+    until("all have come", lambda: stored_pairs(other) == every)
+    until_confirmed(one)
+
+
+def test_what_cannot_be_sent_comes_back_once(pair):
+    one, other = pair(connections=4)
+    one.ctl("set", "s2s.retry-for", "0s")
+    one.ctl("set", "s2s.keep-for", "2s")
+    other.stop()
+    senders = join(one, SENDERS)
+    flood(senders, 0, 4)
+    for client in senders.values():
+        errors = [client.expect("<message type='error'/>") for _ in range(4 * len(RECEIVERS))]
+        assert len({(e.get("from"), e.get("id")) for e in errors}) == len(errors)
+    until_confirmed(one)
+    until("nothing to do", lambda: one.rows("s2s", "list") == [])
+    for client in senders.values():
+        client.expect_nothing("<message type='error'/>")
+
+
+# --- commands ---
+
+
+def test_a_change_applies_after_a_restart(pair):
+    one, other = pair(bidi="off")
+    answer = one.ctl("set", "s2s.connections", "3")
+    assert "after a restart" in answer["text"]
+    alice = one.client("a0")
+    reach_all(alice)
+    until("one is up", lambda: len(streams(other, "in")) == 1)
+    assert len(streams(one, "out")) == 1
+    one.restart()
+    reach_all(one.client("a0"))
+    until("all are up", lambda: len(streams(other, "in")) == 3)
+
+
+def test_commands_know_all_connections(pair):
+    one, other = pair(connections=4, bidi="off")
+    senders, receivers = join(one, SENDERS), join(other, RECEIVERS)
+    reach_all(senders["a0"])
+    until("all are up", lambda: len(streams(one, "out")) == 4)
+    shown = [row for row in one.rows("s2s", "show", OTHER) if row["name"] == "stream to it"]
+    assert len(shown) == 4
+    assert one.ctl("s2s", "close", OTHER)["text"] == "closed streams: 4"
+    until("all are closed", lambda: streams(one, "out") == [])
+    flood(senders, 0, 3)
+    hear(receivers, 0, 3)
+    reach_all(senders["a0"])
+    until("all are up", lambda: len(streams(one, "out")) == 4)
+    one.ctl("federation", "block", OTHER)
+    until("all are closed", lambda: streams(one, "out") == [])
+    one.ctl("federation", "allow", OTHER)
+    flood(senders, 3, 6)
+    hear(receivers, 3, 6)
+
+
+def test_a_retry_is_one_of_all_connections(pair):
+    one, other = pair(connections=4)
+    other.stop()
+    senders = join(one, SENDERS)
+    flood(senders, 0, 3)
+    until("all wait", lambda: len(streams(one, "out", "waiting")) == 4)
+    other.start()
+    receivers = join(other, RECEIVERS)
+    one.ctl("s2s", "retry", OTHER)
+    hear(receivers, 0, 3)
+
+
+# --- Prosody ---
+
+
+@pytest.mark.skipif(not prosody.is_here(), reason="no Prosody, or no dnsmasq")
+@pytest.mark.parametrize("modules", ['"smacks";', ""], ids=["counts", "pings"])
+def test_prosody_takes_all_connections(make_server, tmp_path, modules):
+    """Without XEP-0198 the answer to a ping confirms what went over the same connection."""
+    started = []
+    try:
+        ours, theirs = partner.start(make_server, tmp_path, prosody.Prosody, started, more=modules,
+                                     settings={"connections": 4})
+        alice, bob = ours.client("alice"), theirs.client("bob")
+        for n in range(100):
+            alice.send(f"<message to='nobody{n}@{partner.THEIRS}' type='chat'>"
+                       "<body>x</body></message>")
+        partner.talk(alice, bob, "to")
+        partner.talk(bob, alice, "back")
+        assert len(streams(ours, "out")) == 4
+        until_confirmed(ours)
+        assert "s2s.lost" not in ours.log() and "s2s.unconfirmed" not in ours.log()
+    finally:
+        for process in started:
+            process.finish()
