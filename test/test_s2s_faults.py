@@ -1,6 +1,8 @@
 """Other servers as they are, and as they fail: Prosody, ejabberd, and some that are made for it."""
 import contextlib
 import socket
+import threading
+import time
 
 import pytest
 
@@ -328,6 +330,111 @@ def test_servers_that_never_go_on(node, authority):
         sock.close()
     for made in listeners.values():
         made.close()
+
+
+@contextlib.contextmanager
+def hanging():
+    """Ports of servers that never come to an end: they say nothing, speak byte by byte, or drop the
+    first packet of a connection, because their queue is full."""
+    over = threading.Event()
+    with contextlib.ExitStack() as stack:
+        socks = {name: stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=backlog))
+                 for name, backlog in (("mute", 50), ("slow", 50), ("full", 0), ("second", 50),
+                                       ("third", 50), ("fourth", 50))}
+        threading.Thread(target=speak_slowly, args=(socks["slow"], over), daemon=True).start()
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(socks["full"].getsockname())
+        stack.callback(over.set)
+        yield {name: sock.getsockname()[1] for name, sock in socks.items()}
+
+
+def speak_slowly(sock, over):
+    with contextlib.suppress(OSError), sock.accept()[0] as peer:
+        for byte in b"<stream:stream" + 400 * b" ":
+            peer.sendall(bytes([byte]))
+            if over.wait(0.5):
+                return
+
+
+def ask(alice, *domains):
+    """Asks all of them; how long each takes to fail, in seconds."""
+    begun, took = time.monotonic(), {}
+    for domain in domains:
+        alice.send(f"<iq type='get' to='{domain}' id='{domain}'><ping xmlns='urn:xmpp:ping'/></iq>")
+    alice.timeout = 90
+    while len(took) < len(domains):
+        error = alice.expect_error("remote-server-timeout")
+        took[error.get("id")] = time.monotonic() - begun
+    return took
+
+
+@pytest.mark.parametrize("retry_for", [15, pytest.param(30, marks=pytest.mark.slow)])
+def test_an_attempt_that_hangs_holds_no_answer(node, retry_for):
+    """Senders hear of it after s2s.retry-for, whatever the attempt is doing. From then on others
+    hear at once, while it goes on."""
+    domains = "mute.example", "slow.example", "full.example", "four.example"
+    node.ctl("set", "s2s.retry-for", f"{retry_for}s")
+    alice = node.client("alice", "a")
+    with hanging() as ports:
+        for domain in domains[:3]:
+            federation.route(node, domain, ports[domain.removesuffix(".example")])
+        for n, name in enumerate(("mute", "second", "third", "fourth")):
+            node.ctl("s2s-route", "add", "four.example", f"127.0.0.1:{ports[name]}",
+                     "--priority", n + 1, "--less-specific", "off")
+        first = ask(alice, *domains)
+        assert all(retry_for - 1 < s < retry_for + 2 for s in first.values()), first
+        assert all(s < 3 for s in ask(alice, *domains).values())
+        assert [row["state"] for row in node.rows("s2s", "list", "four.example")] == ["connecting"]
+
+
+def test_an_attempt_that_senders_do_not_wait_for_any_more_comes_to_its_end(node, listener):
+    """A message that is stored waits for it, and stanzas go over the stream that it makes."""
+    node.ctl("set", "s2s.retry-for", "15s")
+    alice = node.client("alice", "a")
+    alice.send(f"<message to='bob@{THEIRS}' type='chat'><body>late</body></message>")
+    assert 14 < ask(alice, THEIRS)[THEIRS] < 17
+    with listener.join() as peer:
+        listener.read_until(peer, "<body>late</body>")
+        alice.send(f"<iq type='get' to='{THEIRS}' id='q'><ping xmlns='urn:xmpp:ping'/></iq>")
+        listener.read_until(peer, "id='q'")
+    assert not [e for e in alice.inbox if e.get("type") == "error"]
+
+
+def test_an_attempt_that_nobody_waits_for_comes_to_its_end(node, listener):
+    """The same for a question alone: who asks next has the stream."""
+    node.ctl("set", "s2s.retry-for", "15s")
+    alice = node.client("alice", "a")
+    assert 14 < ask(alice, THEIRS)[THEIRS] < 17
+    with listener.join() as peer:
+        until("stream", lambda: "event=s2s.up" in node.log())
+        alice.send(f"<iq type='get' to='{THEIRS}' id='q'><ping xmlns='urn:xmpp:ping'/></iq>")
+        listener.read_until(peer, "id='q'")
+
+
+def test_a_server_that_is_known_to_hang_is_told_of_soon(node, listener):
+    """Also while it is tried again for a message that is stored."""
+    node.ctl("set", "s2s.retry-for", "15s")
+    alice = node.client("alice", "a")
+    alice.send(f"<message to='bob@{THEIRS}' type='chat'><body>late</body></message>")
+    with listener.sock.accept()[0]:
+        assert 14 < ask(alice, THEIRS)[THEIRS] < 17
+    with listener.sock.accept()[0]:
+        assert ask(alice, THEIRS)[THEIRS] < 4
+        assert [row["state"] for row in node.rows("s2s", "list", THEIRS)] == ["connecting"]
+    assert not [e for e in alice.inbox if e.tag.endswith("}message")]
+
+
+def test_a_server_that_refuses_is_told_of_in_time(node):
+    """Also in the pause between two attempts, and messages that are stored get no error."""
+    node.ctl("set", "s2s.retry-for", "5s")
+    federation.route(node, THEIRS, federation.free_port())
+    alice = node.client("alice", "a")
+    alice.send(f"<message to='bob@{THEIRS}' type='chat'><body>late</body></message>")
+    assert 4 < ask(alice, THEIRS)[THEIRS] < 7
+    assert ask(alice, THEIRS)[THEIRS] < 3
+    assert not [e for e in alice.inbox if e.tag.endswith("}message")]
 
 
 def test_a_server_that_speaks_byte_by_byte(node, authority):

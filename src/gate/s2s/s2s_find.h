@@ -2,10 +2,10 @@
  * specific pattern that matches, then those of less specific ones, then by the DNS (RFC 6120 §3.2,
  * XEP-0368). Hosts are tried one after the other.
  *
- * Limits: FIND_MS for all of it, DIAL_MS for each host, STEPS_MAX hosts, among them REDIRECTS_MAX
- * that servers have named; s2s.connecting finds at a time on a node, others wait for their turn,
- * for s2s.retry-for, or QUEUE_MIN_MS if that is more. Those for stanzas come first, and those for
- * questions alone are at most one in ASKED_SHARE.
+ * Limits: after FIND_MS no other host is tried; DIAL_MS for each connection, STEPS_MAX hosts, among
+ * them REDIRECTS_MAX that servers have named; s2s.connecting finds at a time on a node, others wait
+ * for their turn, for s2s.retry-for, or QUEUE_MIN_MS if that is more. Those for stanzas come first,
+ * and those for questions alone are at most one in ASKED_SHARE.
  * Confined to its worker. */
 #pragma once
 #include "gate/s2s/s2s_gate.h"

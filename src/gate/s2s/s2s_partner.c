@@ -1,5 +1,4 @@
 #include "gate/s2s/s2s_partner.h"
-#include "base/rand.h"
 #include "base/utf8.h"
 #include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_connections.h"
@@ -8,32 +7,17 @@
 #include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_pairs_up.h"
+#include "gate/s2s/s2s_partner_keys.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_partner_private.h"
 #include "gate/s2s/s2s_share.h"
-#include "home/question.h"
 #include "home/router.h"
 #include "im/abroad.h"
-#include "xmpp/dialback.h"
 #include <stdio.h>
 
 enum {
-    BACKOFF_MS = 1000,          /* before the second attempt; doubles */
-    BACKOFF_MAX_MS = 5 * 60000, /* a domain that fails is remembered no longer, either */
-    QUESTIONS_MAX = 256,        /* of one partner */
-    ASKED_MAX = 256,            /* partners of a node that are made only to be asked */
     FAILURES_COUNTED = 16,
     UNCERTIFIED_MS = 10 * 60000 /* our certificate is not shown again before */
-};
-
-/* A key that the server of the domain is to be asked about. */
-struct question {
-    struct list node; /* in partner.questions */
-    struct message_from from;
-    bool asked;
-    bool again; /* the stream on which it was asked has ended */
-    uint16_t id_len, key_len;
-    char text[]; /* stream id, key */
 };
 
 slice partner_remote(const struct partner *p) { return (slice){ p->text, p->remote_len }; }
@@ -53,7 +37,7 @@ void partner_unpin(struct partner *p) { actor_unpin(&p->actor); }
 bool partner_has_stanzas(const struct partner *p)
 {
     return p->actor.inbox_stanzas > 0 || p->unacked.len > 0 || p->replies > 0 || p->rejoins ||
-           s2s_mail_waits(&p->mail);
+           p->overdue || s2s_mail_waits(&p->mail);
 }
 
 void partner_blame(struct partner *p, enum stanza_error e, bool hard, const char *fmt, ...)
@@ -93,75 +77,6 @@ bool partner_may_be_plain(const struct partner *p)
     return !demand.tls || (!demand.firm && p->find != NULL && s2s_find_may_be_plain(p->find));
 }
 
-/* Questions about keys. */
-
-static slice question_id(const struct question *q) { return (slice){ q->text, q->id_len }; }
-
-static void question_close(struct partner *p, struct question *q, enum s2s_verdict v)
-{
-    question_answer(p->worker, &q->from, s2s_verify_message.answer,
-                    &(struct s2s_verified){ (uint8_t)v });
-    question_end(p->worker, &q->from);
-    ensure(p->question_count > 0);
-    list_remove(&q->node);
-    p->question_count--;
-    mem_free(&q);
-}
-
-static void questions_fail(struct partner *p)
-{
-    LIST_EACH (it, &p->questions)
-        question_close(p, CONTAINER_OF(it, struct question, node), S2S_UNKNOWN);
-}
-
-/* The stream on which they were asked is gone: they are asked once more on the next one. */
-static void questions_again(struct partner *p)
-{
-    LIST_EACH (it, &p->questions) {
-        struct question *q = CONTAINER_OF(it, struct question, node);
-        if (q->asked && q->again) {
-            question_close(p, q, S2S_UNKNOWN);
-        } else if (q->asked) {
-            q->again = true;
-            q->asked = false;
-        }
-    }
-}
-
-bool partner_next_question(struct partner *p, struct partner_question *out)
-{
-    LIST_EACH (it, &p->questions) {
-        struct question *q = CONTAINER_OF(it, struct question, node);
-        if (q->asked)
-            continue;
-        q->asked = true;
-        *out = (struct partner_question){ .stream_id = question_id(q),
-                                          .key = { q->text + q->id_len, q->key_len } };
-        return true;
-    }
-    return false;
-}
-
-bool partner_is_asking(const struct partner *p)
-{
-    LIST_EACH (it, &p->questions)
-        if (CONTAINER_OF(it, struct question, node)->asked)
-            return true;
-    return false;
-}
-
-bool partner_answer(struct partner *p, slice stream_id, enum s2s_verdict v)
-{
-    LIST_EACH (it, &p->questions) {
-        struct question *q = CONTAINER_OF(it, struct question, node);
-        if (q->asked && slice_eq(question_id(q), stream_id)) {
-            question_close(p, q, v);
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Making the stream. */
 
 /* Stanzas, or somebody who asks. */
@@ -170,23 +85,8 @@ static bool partner_is_wanted(const struct partner *p)
     return partner_has_stanzas(p) || p->actor.inbox != NULL || !list_empty(&p->questions);
 }
 
-static uint64_t partner_backoff_ms(const struct partner *p)
-{
-    uint64_t ms = (uint64_t)BACKOFF_MS << (p->failures - 1);
-    uint32_t random;
-    rand_bytes(&random, sizeof random);
-    ms = ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ms;
-    return ms - ms / 4 + random % (ms / 2); /* so that not all come back at once */
-}
-
-static bool partner_gives_up(const struct partner *p)
-{
-    uint64_t failing_ms = (loop_now_us(partner_loop(p)) - p->failing_us) / 1000;
-    return p->hard || partner_stopped(p) || failing_ms >= (uint64_t)setting_int(&s2s_retry_for);
-}
-
 /* Anybody can make us ask any domain, so those that are made for it are bounded. */
-static void partner_asked_only(struct partner *p, bool on)
+void partner_asked_only(struct partner *p, bool on)
 {
     if (p->asked_only == on)
         return;
@@ -217,6 +117,20 @@ static bool partner_is_alone(const struct partner *p)
            !s2s_pair_has_others_up(p->gate, partner_pair(p), p->number);
 }
 
+/* It becomes ABSENT: what waits is answered with the blame, or left to the database. */
+static void partner_refuses_all(struct partner *p)
+{
+    actor_pin(&p->actor);
+    p->overdue = false;
+    timer_cancel(&p->patience);
+    partner_gives_back(p);
+    partner_drop_replies(p);
+    p->mail.kept = false;
+    actor_loaded(&p->actor, E_DOWN); /* refuses what waits */
+    s2s_mail_expire(&p->mail);
+    actor_unpin(&p->actor);
+}
+
 static void partner_failed(struct partner *p)
 {
     uint64_t now = loop_now_us(partner_loop(p));
@@ -237,18 +151,11 @@ static void partner_failed(struct partner *p)
         p->failures++;
     if (!partner_stopped(p))
         timer_set(partner_loop(p), &p->retry, partner_backoff_ms(p));
-    questions_fail(p);
+    partner_keys_fail(p);
     if (alone)
         abroad_seen(p->worker, partner_remote(p), ABROAD_FAILED);
-    if ((p->actor.inbox == NULL && p->unacked.len == 0) || partner_gives_up(p)) {
-        actor_pin(&p->actor);
-        partner_gives_back(p);
-        partner_drop_replies(p);
-        p->mail.kept = false;
-        actor_loaded(&p->actor, E_DOWN); /* refuses what waits */
-        s2s_mail_expire(&p->mail);
-        actor_unpin(&p->actor);
-    }
+    if ((p->actor.inbox == NULL && p->unacked.len == 0) || partner_gives_up(p))
+        partner_refuses_all(p);
 }
 
 static void partner_found(void *arg, const struct s2s_found *found)
@@ -321,6 +228,8 @@ void partner_up(struct partner *p, bool counted, bool anew)
     ensure(partner_is_linked(p) && p->state == ACTOR_LOADING);
     actor_pin(&p->actor);
     s2s_find_cancel(&p->find);
+    timer_cancel(&p->patience);
+    p->overdue = false;
     partner_asked_only(p, false);
     s2s_domain_up(partner_remote(p));
     if (partner_is_one_of_many(p))
@@ -377,7 +286,7 @@ static void partner_again(struct partner *p)
     actor_pin(&p->actor);
     if (held)
         actor_unpause(&p->actor);
-    questions_again(p);
+    partner_keys_again(p);
     if (partner_is_wanted(p)) {
         actor_load(&p->actor);
         if (p->vain || partner_stopped(p)) {
@@ -395,7 +304,7 @@ static void partner_again(struct partner *p)
 }
 
 /* Nobody needs it. */
-static void partner_forget(struct partner *p)
+void partner_forget(struct partner *p)
 {
     actor_pin(&p->actor);
     partner_drop_replies(p);
@@ -409,8 +318,7 @@ static bool partner_tries_next(struct partner *p)
 {
     if (p->find == NULL || !partner_is_wanted(p))
         return false;
-    LIST_EACH (it, &p->questions)
-        CONTAINER_OF(it, struct question, node)->asked = false;
+    partner_keys_anew(p);
     if (s2s_find_go_on(p->find, slice_of(p->why), p->hard))
         return true;
     p->hard = s2s_find_is_hard(p->find);
@@ -441,6 +349,50 @@ void partner_lost(struct partner *p, bool at_once)
     } else { /* it was asked for a key only, and nobody needs it now */
         partner_forget(p);
     }
+    actor_unpin(&p->actor);
+}
+
+/* The attempt that is under way ends with the blame. */
+static void partner_breaks_off(struct partner *p)
+{
+    s2s_find_cancel(&p->find);
+    share_leave(p);
+    if (p->out != NULL)
+        s2s_out_close(p->out);
+    else
+        partner_failed(p);
+}
+
+/* What waits has its errors, and the attempt goes on. One that is to resume a session cannot: what
+ * was not confirmed in that is given back. One that waits for the stream of another does not. */
+static void partner_is_overdue(struct partner *p)
+{
+    bool waits = p->find != NULL && s2s_find_waits(p->find);
+    partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "%s",
+                  waits ? "too many other connections are being made (s2s.connecting)"
+                        : "it does not answer");
+    if (p->session != NULL || share_is_sought(p)) {
+        partner_breaks_off(p);
+        return;
+    }
+    partner_refuses_all(p);
+    actor_load(&p->actor);
+    timer_cancel(&p->patience);
+    p->overdue = true;
+}
+
+static void partner_patience_ends(struct timer *t, struct loop *loop)
+{
+    struct partner *p = CONTAINER_OF(t, struct partner, patience);
+    (void)loop;
+    if (p->state != ACTOR_LOADING || !partner_is_impatient(p, partner_find_is_for_stanzas(p)))
+        return;
+    actor_mark(&p->actor);
+    actor_pin(&p->actor);
+    if (timer_is_set(&p->retry))
+        partner_refuses_all(p);
+    else
+        partner_is_overdue(p);
     actor_unpin(&p->actor);
 }
 
@@ -527,6 +479,9 @@ static void partner_load(struct actor *a)
     struct partner *p = partner_of(a);
     p->fresh = false;
     timer_cancel(&p->retry); /* of a failure that is to be forgotten */
+    partner_waits(p);
+    if (p->find != NULL) /* the attempt goes on that was under way */
+        return;
     loop_defer(partner_loop(p), &p->connect);
 }
 
@@ -553,6 +508,7 @@ static void partner_unload(struct actor *a)
     share_leave(p);
     partner_asked_only(p, false);
     timer_cancel(&p->retry);
+    timer_cancel(&p->patience);
     loop_defer_cancel(&p->connect);
     partner_is_down_now(p);
     s2s_mail_fini(&p->mail);
@@ -572,6 +528,7 @@ static void partner_check(const struct actor *a)
     ensure(p->out == NULL || !p->back.on);
     ensure(p->holds == 0 || (a->state == ACTOR_READY && a->pauses > 0));
     ensure(p->failures == 0 || p->failing_us > 0);
+    ensure(!p->overdue || (a->state == ACTOR_LOADING && a->inbox == NULL && p->find != NULL));
     ensure(p->unacked.len == 0 || a->ended || a->state != ACTOR_ABSENT);
 }
 
@@ -583,14 +540,11 @@ static void partner_drop(struct actor *a)
     share_ends(p);
     share_leave(p);
     timer_cancel(&p->retry);
+    timer_cancel(&p->patience);
     doubt_stop(p);
     p->ping = NULL; /* the worker frees it */
     s2s_mail_fini(&p->mail);
-    LIST_EACH (it, &p->questions) {
-        struct question *q = CONTAINER_OF(it, struct question, node);
-        list_remove(it);
-        mem_free(&q);
-    }
+    partner_keys_drop(p);
 }
 
 const struct actor_kind partner_kind = {
@@ -620,6 +574,7 @@ static struct partner *partner_new(struct s2s_gate *g, struct actors *all, slice
     p->local_len = (uint16_t)name->local.len;
     p->number = (uint8_t)name->number;
     p->retry.fn = partner_retry;
+    p->patience.fn = partner_patience_ends;
     p->ping_timer.fn = partner_ping_due;
     p->doubt.next.fn = doubt_next;
     s2s_mail_init(&p->mail, p);
@@ -661,7 +616,7 @@ struct partner *partner_find(struct worker *w, const struct partner_name *name, 
 }
 
 /* The one that asks about a key. */
-static struct partner *partner_asker(struct worker *w, const struct s2s_verify *v)
+struct partner *partner_asker(struct worker *w, const struct s2s_verify *v)
 {
     struct s2s_gate *g = s2s_gate_of(w);
     struct actors *all = &s2s_worker(g, w)->partners;
@@ -676,14 +631,8 @@ static struct partner *partner_asker(struct worker *w, const struct s2s_verify *
     return a != NULL ? partner_of(a) : partner_new(g, all, key, &name);
 }
 
-/* true: it is known to fail, and not tried again yet. */
-static bool partner_is_down(struct partner *p)
-{
-    return p->state == ACTOR_ABSENT && timer_is_set(&p->retry) && p->failures > 0;
-}
-
 /* Begins to make its stream, if nobody did. */
-static void partner_begin(struct partner *p)
+void partner_begin(struct partner *p)
 {
     if (p->fresh || p->state == ACTOR_ABSENT)
         actor_load(&p->actor);
@@ -756,7 +705,7 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
     }
     if (id->entry != 0 && s2s_mail_leaves(&p->mail)) {
         partner_overflows(p, &s);
-    } else if (partner_is_down(p)) {
+    } else if (partner_refuses_now(p)) {
         partner_refuse_sent(p, &s, true);
     } else if (partner_reply(p, &s)) {
         partner_begin(p);
@@ -867,17 +816,12 @@ bool partner_close(struct partner *p)
         actor_unpin(&p->actor);
         return true;
     }
-    s2s_find_cancel(&p->find);
-    share_leave(p);
     if (up && partner_awaits(p)) {
         partner_hold(p, HOLD_END);
         s2s_out_finish(p->out);
-    } else if (p->out != NULL) {
-        partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "an operator has ended the attempt");
-        s2s_out_close(p->out);
     } else {
         partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "an operator has ended the attempt");
-        partner_failed(p);
+        partner_breaks_off(p);
     }
     actor_unpin(&p->actor);
     return true;
@@ -894,84 +838,10 @@ bool partner_try_again(struct partner *p)
     return true;
 }
 
-/* Questions about keys, to the home of a foreign domain. */
-
-static bool verify_refused(struct worker *w, const struct s2s_verify *v, struct partner **p)
-{
-    struct s2s_gate *g = s2s_gate_of(w);
-    if (g == NULL || s2s_worker(g, w)->out.stopped)
-        return true;
-    *p = partner_asker(w, v);
-    if (partner_is_down(*p) || (*p)->question_count == QUESTIONS_MAX)
-        return true;
-    if (!(*p)->fresh && (*p)->state != ACTOR_ABSENT)
-        return false;
-    if (atomic_load(&g->asked_only) < ASKED_MAX) {
-        partner_asked_only(*p, true);
-        return false;
-    }
-    if ((*p)->fresh)
-        partner_forget(*p);
-    return true;
-}
-
-static void dialback_verify_run(struct worker *w, void *message, const struct message_from *from)
-{
-    const struct s2s_verify *v = message;
-    struct partner *p;
-    if (verify_refused(w, v, &p)) {
-        question_answer(w, from, s2s_verify_message.answer, &(struct s2s_verified){ S2S_UNKNOWN });
-        question_end(w, from);
-        return;
-    }
-    struct question *q = mem_zalloc(sizeof *q + v->stream_id.len + v->key.len);
-    q->from = *from;
-    q->id_len = (uint16_t)v->stream_id.len;
-    q->key_len = (uint16_t)v->key.len;
-    memcpy(q->text, v->stream_id.ptr, v->stream_id.len);
-    memcpy(q->text + q->id_len, v->key.ptr, v->key.len);
-    list_append(&p->questions, &q->node);
-    p->question_count++;
-    partner_begin(p);
-}
-
-static const struct message_field verified_fields[] = {
-    F_U8(struct s2s_verified, verdict, S2S_UNKNOWN),
-    { 0 },
-};
-static const struct message_row verified_message = {
-    .id = 69,
-    .scope = MESSAGE_CLUSTER,
-    .name = "dialback-verified",
-    .size = sizeof(struct s2s_verified),
-    .fields = verified_fields,
-};
-
-enum { KEY_BYTES_MAX = 1024 };
-static const struct message_field verify_fields[] = {
-    F_BARE(struct s2s_verify, local),
-    F_BARE(struct s2s_verify, remote),
-    F_TEXT(struct s2s_verify, stream_id, DIALBACK_ID_MAX),
-    F_TEXT(struct s2s_verify, key, KEY_BYTES_MAX),
-    F_BOOL(struct s2s_verify, both),
-    { 0 },
-};
-const struct message_row s2s_verify_message = {
-    .id = 68,
-    .scope = MESSAGE_CLUSTER,
-    .name = "dialback-verify",
-    .size = sizeof(struct s2s_verify),
-    .fields = verify_fields,
-    .run = dialback_verify_run,
-    .answer = &verified_message,
-    .later = true,
-    .slow = true,
-};
-
-const struct message_row *const s2s_messages[] = { &s2s_foreign_message, &s2s_verify_message,
-                                                   &verified_message,    &s2s_pending_message,
-                                                   &outgoing_message,    &outgoing_answer,
-                                                   &s2s_resume_message,  &s2s_resumed_message,
-                                                   &s2s_came_message,    &s2s_way_back_message,
-                                                   &s2s_to_back_message, &s2s_onward_message,
-                                                   &s2s_news_message,    NULL };
+const struct message_row *const s2s_messages[] = { &s2s_foreign_message,  &s2s_verify_message,
+                                                   &s2s_verified_message, &s2s_pending_message,
+                                                   &outgoing_message,     &outgoing_answer,
+                                                   &s2s_resume_message,   &s2s_resumed_message,
+                                                   &s2s_came_message,     &s2s_way_back_message,
+                                                   &s2s_to_back_message,  &s2s_onward_message,
+                                                   &s2s_news_message,     NULL };

@@ -7,9 +7,10 @@
  * stream that they are of (XEP-0288 §2.2).
  *
  * What waits for the stream waits in the inbox of the actor. An attempt that fails is repeated with
- * growing pauses; after s2s.retry-for the senders are told of what is not stored. A domain that
- * fails is remembered, and such stanzas to it are refused at once, until it is tried again. Stored
- * messages stay in the database: gate/s2s/s2s_mail.h.
+ * growing pauses; after s2s.retry-for the senders are told of what is not stored, also if an
+ * attempt hangs (gate/s2s/s2s_partner_fails.h). A domain that fails is remembered, and such stanzas
+ * to it are refused at once, until it is tried again. Stored messages stay in the database:
+ * gate/s2s/s2s_mail.h.
  *
  * What is written to the stream stays in memory (gate/s2s/s2s_unacked.h) until the server has
  * confirmed it: by XEP-0198; without it by the answer to a ping (XEP-0199) that was written behind

@@ -1,5 +1,5 @@
-/* s2s_partner_list: the partners of a worker, one after the other, and what operators see of one.
- * Confined to the worker. */
+/* s2s_partner_list: the partners of a worker, one after the other, what operators see of one, and
+ * how stanzas come to the home of a foreign domain. Confined to the worker. */
 #pragma once
 #include "gate/s2s/s2s_partner.h"
 

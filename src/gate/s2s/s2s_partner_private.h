@@ -1,5 +1,6 @@
 /* s2s_partner_private: the memory of a partner, for the files that it is made of:
- * gate/s2s/s2s_partner.c and gate/s2s/s2s_confirm.c. */
+ * gate/s2s/s2s_partner.c, s2s_partner_fails.c, s2s_partner_keys.c, s2s_share.c and
+ * s2s_confirm.c. */
 #pragma once
 #include "base/ensure.h"
 #include "base/log.h"
@@ -9,6 +10,7 @@
 #include "gate/s2s/s2s_out.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_partner_back.h"
+#include "gate/s2s/s2s_partner_fails.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_share.h"
 #include "gate/s2s/s2s_unacked.h"
@@ -63,17 +65,21 @@ struct partner {
         bool leads;              /* others find it: s2s_worker.leads */
     } share;                     /* gate/s2s/s2s_share.h */
     struct timer retry;
+    struct timer patience;     /* while LOADING: how long stanzas wait */
     struct loop_defer connect; /* actor_load() has been called */
     struct list questions;
     unsigned question_count;
     uint64_t failing_us; /* loop time of the first attempt that failed; 0: the last one did not */
     uint64_t since_us;   /* of its stage */
-    uint8_t failures;    /* in a row; at most FAILURES_COUNTED */
-    uint8_t blame;       /* enum stanza_error: what senders are told */
+    uint64_t waits_us;   /* loop time when it was last LOADING anew, */
+    uint64_t attempt_until_us; /* and until which an attempt is waited for */
+    uint8_t failures;          /* in a row; at most FAILURES_COUNTED */
+    uint8_t blame;             /* enum stanza_error: what senders are told */
     bool hard;
     bool hopeful;            /* ... but stored messages wait */
     uint8_t replies;         /* of `reply`; at most PARTNER_REPLIES_MAX */
     uint8_t holds;           /* HOLD_OUTPUT and so on: paused */
+    bool overdue;            /* LOADING: its senders wait for the attempt no more */
     bool fresh;              /* LOADING, but actor_load() was not called yet */
     bool asked_only;         /* LOADING for a question alone: counted in gate->asked_only */
     bool vain;               /* the last stream was up, and nothing was confirmed on it */
@@ -132,3 +138,9 @@ static inline bool partner_stopped(const struct partner *p)
 {
     return s2s_worker(p->gate, p->worker)->out.stopped;
 }
+/* Of gate/s2s/s2s_partner.c, for gate/s2s/s2s_partner_keys.c. */
+void partner_asked_only(struct partner *p, bool on); /* it is made for questions alone */
+void partner_forget(struct partner *p);              /* nobody needs it */
+void partner_begin(struct partner *p);               /* to make its stream, if nobody did */
+struct s2s_verify;
+struct partner *partner_asker(struct worker *w, const struct s2s_verify *v); /* or a new one */

@@ -177,9 +177,10 @@ struct setting s2s_retry_for = {
     .def = 30 * 1000,
     .min = 0,
     .max = 3600 * 1000,
-    .doc = "How long stanzas wait for a server that cannot be reached before their senders are "
-           "told. From then on stanzas to it are refused at once, until it is tried again. For "
-           "messages that are stored, see s2s.keep-for.",
+    .doc = "How long stanzas wait for a server that cannot be reached or hangs before their "
+           "senders are told; an attempt that is under way gets at least 15 seconds. From then on "
+           "stanzas to it are refused at once, until that attempt and the pause behind it end. "
+           "For messages that are stored, see s2s.keep-for.",
 };
 struct setting s2s_keep_for = {
     .name = "s2s.keep-for",

@@ -1,0 +1,62 @@
+#include "gate/s2s/s2s_partner_fails.h"
+#include "base/rand.h"
+#include "gate/s2s/s2s_partner_private.h"
+
+enum {
+    BACKOFF_MAX_MS = 5 * 60000, /* a domain that fails is remembered no longer, either */
+    PATIENCE_MIN_MS = 15000,
+    BRIEF_MS = 2000
+};
+
+uint64_t partner_backoff_ms(const struct partner *p)
+{
+    uint64_t ms = (uint64_t)BACKOFF_MS << (p->failures - 1);
+    uint32_t random;
+    rand_bytes(&random, sizeof random);
+    ms = ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ms;
+    return ms - ms / 4 + random % (ms / 2); /* so that not all come back at once */
+}
+
+static bool partner_fails_for_long(const struct partner *p)
+{
+    uint64_t failing_ms = (loop_now_us(partner_loop(p)) - p->failing_us) / 1000;
+    return p->failing_us > 0 && failing_ms >= (uint64_t)setting_int(&s2s_retry_for);
+}
+
+bool partner_gives_up(const struct partner *p)
+{
+    return p->hard || partner_stopped(p) || partner_fails_for_long(p);
+}
+
+bool partner_is_down(const struct partner *p)
+{
+    return p->state == ACTOR_ABSENT && timer_is_set(&p->retry) && p->failures > 0;
+}
+
+bool partner_refuses_now(const struct partner *p) { return p->overdue || partner_is_down(p); }
+
+void partner_waits(struct partner *p)
+{
+    uint64_t ms = (uint64_t)setting_int(&s2s_retry_for), attempt_ms = ms;
+    if (p->actor.inbox == NULL && p->unacked.len == 0 && partner_fails_for_long(p))
+        ms = attempt_ms = BRIEF_MS;
+    else if (ms < PATIENCE_MIN_MS)
+        attempt_ms = PATIENCE_MIN_MS;
+    p->overdue = false;
+    p->waits_us = loop_now_us(partner_loop(p));
+    p->attempt_until_us = p->waits_us + attempt_ms * 1000;
+    timer_set(partner_loop(p), &p->patience, ms);
+}
+
+bool partner_is_impatient(struct partner *p, bool waited_for)
+{
+    uint64_t now = loop_now_us(partner_loop(p)), until = p->attempt_until_us;
+    if (!timer_is_set(&p->retry) && (now < until || !waited_for)) {
+        timer_set(partner_loop(p), &p->patience,
+                  now < until ? (until - now) / 1000 + 1 : (uint64_t)BRIEF_MS);
+        return false;
+    }
+    p->failing_us = p->failing_us == 0 ? p->waits_us : p->failing_us;
+    p->failures = p->failures == 0 ? 1 : p->failures;
+    return true;
+}

@@ -1,0 +1,28 @@
+/* s2s_partner_fails: a partner whose server cannot be reached: how long stanzas that are not stored
+ * wait for it, and when it is tried again.
+ *
+ * They wait for s2s.retry-for from when the stream began to be made, whatever becomes of the
+ * attempts. An attempt that is under way then gets PATIENCE_MIN_MS in all, so that a shorter
+ * setting leaves time for one, and goes on when their senders are told: until it ends, stanzas are
+ * refused at once. An attempt for stored messages alone, to a domain that has failed for long, gets
+ * BRIEF_MS before stanzas that come meanwhile are refused. Confined to its worker. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+struct partner;
+
+enum { BACKOFF_MS = 1000 /* before the second attempt; doubles */ };
+
+/* After an attempt that has failed: how long until the next one. */
+uint64_t partner_backoff_ms(const struct partner *p);
+bool partner_gives_up(const struct partner *p); /* ... what waits is refused now */
+/* It is LOADING from now on: stanzas begin to wait, if any come. */
+void partner_waits(struct partner *p);
+/* partner.patience has ended while it is LOADING. false: not yet, or nothing waits. true: what
+ * waits is refused, and the domain counts as one that fails. */
+bool partner_is_impatient(struct partner *p, bool waited_for);
+/* It is known to fail, and not tried again yet. */
+bool partner_is_down(const struct partner *p);
+/* The same, or the attempt that is under way has taken too long: stanzas are refused at once. */
+bool partner_refuses_now(const struct partner *p);
