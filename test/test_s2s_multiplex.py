@@ -1,4 +1,6 @@
 """Several domains of one server share a connection to another server (XEP-0220 §2.5)."""
+import socket
+
 import pytest
 
 from muster import ejabberd, federation, partner, prosody, xml
@@ -303,6 +305,21 @@ def test_a_server_that_says_nothing_of_errors_is_not_asked(evil):
     carol.send(f"<message to='bob@{EVIL}'><body>second</body></message>")
     own = listener.join("")
     listener.read_until(own, "<body>second</body>")
+
+
+def test_a_server_that_hangs_keeps_nobody_waiting(evil):
+    """A domain that waits for the connection of another one has its errors as soon as that."""
+    one, _ = evil
+    one.ctl("set", "s2s.retry-for", "1s")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        federation.route(one, EVIL, silent.getsockname()[1])
+        both = [one.client("alice", domain=domain) for domain in (ONE, TWO)]
+        for _ in range(2):
+            for user in both:
+                user.send(f"<iq type='get' id='ask' to='{EVIL}'>"
+                          "<ping xmlns='urn:xmpp:ping'/></iq>")
+            for user in both:
+                user.expect("<iq type='error' id='ask'/>")
 
 
 @pytest.mark.sqlite
