@@ -17,6 +17,7 @@
 #include "home/node.h"
 #include "home/remote.h"
 #include "home/router.h"
+#include "im/abroad.h"
 #include "im/component_rights.h"
 #include "im/component_watch.h"
 #include "io/listen.h"
@@ -79,9 +80,11 @@ static slice component_id_of(const void *item)
 
 static void component_leave(struct component *c)
 {
-    if (c->announced)
+    if (c->announced) {
         remote_announce(c->x.worker, component_domain(c), &component_edge, c->x.id, REMOTE_DOWN,
                         NULL);
+        abroad_seen(c->x.worker, component_domain(c), ABROAD_FAILED);
+    }
     c->announced = false;
 }
 
@@ -149,6 +152,7 @@ static void component_joined(struct worker *w, uint64_t link, enum err e)
     xstream_write(&c->x, SLICE("<handshake/>"));
     component_rights_tell(w, component_domain(c), component_tell, c);
     component_watch_begins(w, component_domain(c));
+    abroad_seen(w, component_domain(c), ABROAD_UP);
     xstream_go(&c->x);
 }
 

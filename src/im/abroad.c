@@ -52,14 +52,16 @@ static struct setting lost_after = {
     .def = 3 * 60 * 1000,
     .min = 1000,
     .max = 24 * 3600 * 1000,
-    .doc = "When another server could not be reached for so long, its users are shown as "
-           "unavailable, and leave the rooms here. Shorter failures are not shown to users.",
+    .doc =
+        "When another server could not be reached for so long, or a component (XEP-0114) was not "
+        "connected, its users are shown as unavailable, and leave the rooms here. Shorter "
+        "failures are not shown to users.",
 };
 static struct metric domains_lost = {
     .name = "muster_s2s_lost",
     .kind = METRIC_GAUGE,
-    .help = "Domains of other servers that could not be reached for s2s.lost-after, with contacts "
-            "or occupants here.",
+    .help = "Domains of other servers and components that could not be reached for s2s.lost-after, "
+            "with contacts or occupants here.",
 };
 static struct log_area log_abroad = { .name = "abroad" };
 
@@ -122,11 +124,25 @@ static bool has_passed(uint64_t now_us, uint64_t since_us, uint64_t ms)
     return now_us - since_us >= ms * 1000;
 }
 
-bool abroad_is(const struct worker *w, slice domain)
+static bool abroad_is_component(const struct worker *w, slice domain)
+{
+    return remote_known(w, domain) || remote_expected(w, domain);
+}
+
+bool abroad_is_other(const struct worker *w, slice domain)
 {
     const struct node *n = worker_node(w);
-    return !node_serves(n, domain) && !remote_known(w, domain) &&
-           host_find(n, domain, &(slice){ 0 }) == NULL;
+    return !node_serves(n, domain) && host_find(n, domain, &(slice){ 0 }) == NULL;
+}
+
+bool abroad_is(const struct worker *w, slice domain)
+{
+    return abroad_is_other(w, domain) && !abroad_is_component(w, domain);
+}
+
+bool abroad_pair(struct worker *w, slice local, slice domain)
+{
+    return abroad_is_component(w, domain) || foreign_pair(w, local, domain);
 }
 
 /* To all: lost, or back. */
@@ -224,7 +240,9 @@ static void watch_lost(struct watch *d)
     d->tries = 0;
     metric_add(&domains_lost, 1);
     log_info(&log_abroad, LOG_EV("domain.lost"), LOG_S("domain", watch_domain(d)),
-             LOG_C("hint", "`musterctl s2s list` shows why it cannot be reached"));
+             LOG_C("hint", abroad_is_component(d->worker, watch_domain(d))
+                               ? "no connection of its component serves it"
+                               : "`musterctl s2s list` shows why it cannot be reached"));
     tell_all(d, &lost_message);
 }
 
@@ -317,6 +335,17 @@ static void watch_ping(struct watch *d)
     d->asking = d->ask != NULL;
 }
 
+/* Whether it is there. */
+static void watch_ask(struct watch *d)
+{
+    if (!abroad_is_component(d->worker, watch_domain(d)))
+        watch_ping(d);
+    else if (remote_known(d->worker, watch_domain(d)))
+        watch_alive(d);
+    else
+        watch_failed(d);
+}
+
 static uint64_t watch_lost_ms(struct watch *d)
 {
     uint64_t ms = watch_doubt_ms() << d->tries;
@@ -344,11 +373,11 @@ static void watch_look(struct timer *t, struct loop *loop)
                            ? ping_ms
                            : ping_ms - (now - d->heard_us) / 1000);
         if (has_passed(now, d->heard_us, ping_ms))
-            watch_ping(d);
+            watch_ask(d);
         break;
     case WATCH_DOUBTED:
         watch_after(d, watch_doubt_ms());
-        watch_ping(d);
+        watch_ask(d);
         break;
     case WATCH_LOST:
         if (has_passed(now, d->lost_us, LOST_KEPT_MS)) {
@@ -356,7 +385,7 @@ static void watch_look(struct timer *t, struct loop *loop)
             return;
         }
         watch_after(d, watch_lost_ms(d));
-        watch_ping(d);
+        watch_ask(d);
         break;
     }
 }
@@ -399,17 +428,19 @@ static void named_run(struct worker *w, void *message, const struct message_from
     const struct abroad_named *m = message;
     struct watch *d = watch_get(w, m->domain);
     (void)from;
-    if (!abroad_is(w, m->domain) || !node_serves(worker_node(w), m->local))
+    if (!abroad_is_other(w, m->domain) || !node_serves(worker_node(w), m->local))
         return;
     if (d == NULL)
         d = watch_make(w, m->domain, m->local);
     if (d == NULL)
         return;
     d->named_us = abroad_now(w);
-    if (!slice_eq(d->local, m->local) && !foreign_pair(w, d->local, m->domain)) {
+    if (!slice_eq(d->local, m->local) && !abroad_pair(w, d->local, m->domain)) {
         slice_release(&d->local); /* it may not ask any more */
         d->local = slice_keep(m->local);
     }
+    if (remote_expected(w, m->domain) && !remote_known(w, m->domain))
+        watch_failed(d); /* also if nobody has said so: its node has ended */
 }
 static const struct message_row named_message = {
     .id = 127,
@@ -472,11 +503,29 @@ static void watch_resumed(struct watch *d)
     watch_is_fine(d);
 }
 
+/* A component has come: whatever it knew before, it may have forgotten. */
+static void watch_came(struct worker *w, slice domain)
+{
+    struct watch *d = watch_get(w, domain);
+    if (d != NULL) {
+        watch_failed(d);
+        watch_alive(d);
+        return;
+    }
+    d = watch_make(w, domain, worker_node(w)->domains[0]);
+    if (d != NULL)
+        tell_all(d, &back_message);
+}
+
 static void signal_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct abroad_signal *m = message;
     struct watch *d = watch_get(w, m->domain);
     (void)from;
+    if (m->sign == ABROAD_UP && abroad_is_component(w, m->domain)) {
+        watch_came(w, m->domain);
+        return;
+    }
     if (d == NULL)
         return;
     switch ((enum abroad_sign)m->sign) {
@@ -543,12 +592,12 @@ void abroad_heard(struct worker *w, slice domain, uint64_t *told_us)
 /* For the domain of ours whose users or rooms show it: services do not ask. */
 static void name_one(struct worker *w, const struct held *h)
 {
-    if (!abroad_is(w, held_domain(h)))
+    if (!abroad_is_other(w, held_domain(h)))
         return;
     LIST_EACH (it, &h->locals) {
         slice local = foreign_parent(worker_node(w),
                                      held_local(CONTAINER_OF(it, const struct held_local, node)));
-        if (!foreign_pair(w, local, held_domain(h)))
+        if (!abroad_pair(w, local, held_domain(h)))
             continue;
         home_send(w, held_domain(h), &named_message,
                   &(struct abroad_named){ held_domain(h), local });
@@ -647,7 +696,7 @@ static void abroad_pairs_changed(struct worker *w)
     for (uint32_t i = 0; (h = map_next(&all->held, &i)) != NULL;) {
         LIST_EACH (it, &h->locals) {
             slice local = held_local(CONTAINER_OF(it, const struct held_local, node));
-            if (foreign_pair(w, local, held_domain(h)))
+            if (abroad_pair(w, local, held_domain(h)))
                 continue;
             struct lost *l = arena_new(tmp, struct lost, 1);
             *l = (struct lost){ gone, slice_dup(tmp, held_domain(h)), slice_dup(tmp, local) };

@@ -17,6 +17,10 @@
  * A stream that has broken and is resumed (XEP-0198) has lost nothing. If that holds for all that
  * have broken, the domain is not told to be back.
  *
+ * The domain of a component (XEP-0114) is watched, too, by its connections alone: it is not sent
+ * pings, and rules for other servers do not hold for it. It fails while no connection serves it.
+ * When one comes, the domain is told to be back: the component may have been started again.
+ *
  * Confined to the worker. Limits: ABROAD_WATCHED_MAX domains whose home is on a worker; others are
  * not watched. A domain is told to be back at most once in ABROAD_BACK_MS. */
 #pragma once
@@ -29,17 +33,21 @@ struct worker;
 
 enum { ABROAD_WATCHED_MAX = 20000, ABROAD_BACK_MS = 30000 };
 
-/* Neither a domain of ours nor a service nor a component. */
+/* Neither a domain of ours nor a service nor a component, connected or not. */
 bool abroad_is(const struct worker *w, slice domain);
+/* The same, or a component: something else than this server says what is shown of it. */
+bool abroad_is_other(const struct worker *w, slice domain);
+/* Whether a domain of ours and that one may exchange stanzas at all. */
+bool abroad_pair(struct worker *w, slice local, slice domain);
 /* One more thing, or one less, that this worker shows of a domain. local: a domain or a service of
- * ours that it is shown at. Domains that are not abroad may be held, and are not watched. */
+ * ours that it is shown at. Domains of ours may be held, and are not watched. */
 void abroad_hold(struct worker *w, slice domain, slice local);
 void abroad_release(struct worker *w, slice domain, slice local);
 bool abroad_is_held(const struct worker *w, slice domain);
 
 enum abroad_sign {                    /* it travels: home/message.h */
-                   ABROAD_UP = 0,     /* a stream works */
-                   ABROAD_FAILED = 1, /* it could not be reached */
+                   ABROAD_UP = 0,     /* a stream works, or a component has come */
+                   ABROAD_FAILED = 1, /* it could not be reached, or a component has gone */
                    ABROAD_BROKEN = 2, /* a stream has ended without a word */
                    ABROAD_HEARD = 3,  /* it has sent something */
                    ABROAD_RESUMED = 4 /* a stream that had broken goes on, and has lost nothing */

@@ -334,7 +334,7 @@ static enum verdict contacts_block(struct account *a, const struct stanza *st, s
         contact_found_no_room(a, st))
         return DROP;
     if (st->kind != STANZA_PRESENCE || st->type > TYPE_UNAVAILABLE ||
-        st->from_len == st->from_bare_len || !abroad_is(a->worker, domain))
+        st->from_len == st->from_bare_len || !abroad_is_other(a->worker, domain))
         return PASS;
     struct contact *c = contact_find(a, stanza_from(st));
     bool shown = contact_is_shown(a, st);
@@ -488,8 +488,7 @@ static void contacts_domain_back(struct worker *w, slice domain)
     struct contacts_worker *cw = contacts_worker_of(w);
     struct place *p;
     for (uint32_t i = 0; (p = map_next(&cw->places, &i)) != NULL;)
-        if (slice_eq(pair_domain(&p->pair), domain) &&
-            foreign_pair(w, pair_local(&p->pair), domain))
+        if (slice_eq(pair_domain(&p->pair), domain) && abroad_pair(w, pair_local(&p->pair), domain))
             p->is_lost = false;
     if (map_get(&cw->back, domain) != NULL)
         return;

@@ -1,8 +1,8 @@
-/* contacts_abroad: the contacts on other servers that sessions here are shown as available. When
- * their domain is lost, their accounts here are sent unavailable presence in their name; when it is
- * back, they are probed again (RFC 6121 §4.3), and are told the presence of the accounts here
- * (im/contacts_errand.h). A contact that does not confirm after that to be available is
- * unavailable. The same happens where a rule separates domains and lets them speak again.
+/* contacts_abroad: the contacts on other servers and of components that sessions here are shown as
+ * available. When their domain is lost, their accounts here are sent unavailable presence in their
+ * name; when it is back, they are probed again (RFC 6121 §4.3), and are told the presence of the
+ * accounts here (im/contacts_errand.h). A contact that does not confirm after that to be available
+ * is unavailable. The same happens where a rule separates domains and lets them speak again.
  *
  * Only those that are in the contact list of an account, or were sent directed presence by it, are
  * remembered, while the

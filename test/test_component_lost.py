@@ -1,0 +1,103 @@
+"""A component (XEP-0114) that dies and comes back: what users see of its contacts."""
+import pytest
+
+from muster import xml
+from muster.client import until
+from muster.component import Component
+from muster.muc import Room
+
+DOMAIN = "icq.example.test"
+SECRET = "a rather long secret"
+FRIEND = f"friend@{DOMAIN}"
+
+
+@pytest.fixture
+def host(make_server):
+    server = make_server("alice", "bob", component=True)
+    server.ctl("set", "s2s.lost-after", "2s")
+    server.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    return server
+
+
+def be_friends(alice, gateway):
+    """Both see each other, and the friend is online."""
+    alice.send(f"<presence to='{FRIEND}' type='subscribe'/>")
+    gateway.expect(f"<presence to='{FRIEND}' type='subscribe'/>")
+    for kind in "subscribed", "subscribe":
+        gateway.send(f"<presence from='{FRIEND}' to='{alice.bare}' type='{kind}'/>")
+    alice.expect(f"<presence from='{FRIEND}' type='subscribe'/>")
+    alice.send(f"<presence to='{FRIEND}' type='subscribed'/>")
+    gateway.expect(f"<presence to='{FRIEND}' type='subscribed'/>")
+    gateway.expect(f"<presence from='{alice}' to='{FRIEND}' type='-'/>")
+    shows(gateway, alice)
+
+
+def shows(gateway, *clients):
+    """The friend is online."""
+    for client in clients:
+        gateway.send(f"<presence from='{FRIEND}/icq' to='{client.bare}'/>")
+        client.expect(f"<presence from='{FRIEND}/icq' type='-'/>")
+
+
+def is_probed(gateway, client):
+    """The component is asked for the contact, and told of the user."""
+    gateway.expect(f"<presence from='{client}' to='{FRIEND}' type='probe'/>")
+    gateway.expect(f"<presence from='{client}' to='{FRIEND}' type='-'/>")
+
+
+def test_contacts_of_a_component_that_dies_go_and_are_asked_when_it_is_back(host):
+    alice = host.client("alice", "a")
+    gateway = Component(host, DOMAIN, SECRET)
+    be_friends(alice, gateway)
+    gateway.cut()
+    alice.expect(f"<presence from='{FRIEND}/icq' type='unavailable'/>")
+    host.wait_log(f"event=domain.lost domain={DOMAIN} ")
+    gateway = Component(host, DOMAIN, SECRET)
+    is_probed(gateway, alice)
+    shows(gateway, alice)
+    gateway.cut()
+    alice.expect(f"<presence from='{FRIEND}/icq' type='unavailable'/>")
+
+
+def test_a_short_failure_is_not_shown(host):
+    host.ctl("set", "s2s.lost-after", "1h")
+    alice = host.client("alice", "a")
+    gateway = Component(host, DOMAIN, SECRET)
+    be_friends(alice, gateway)
+    gateway.cut()
+    until("nobody is connected", lambda: host.rows("component", "list")[0]["connections"] == 0)
+    alice.expect_nothing("<presence type='unavailable'/>")
+
+
+def test_a_component_that_says_nothing_is_still_there(host):
+    """It need not answer pings."""
+    host.ctl("set", "s2s.ping-after", "1s")
+    alice = host.client("alice", "a")
+    gateway = Component(host, DOMAIN, SECRET)
+    be_friends(alice, gateway)
+    gateway.expect_nothing("<iq/>")
+    assert "domain.lost" not in host.log()
+    alice.expect_nothing("<presence type='unavailable'/>")
+
+
+def test_contacts_are_asked_when_the_component_comes_after_the_server(host):
+    alice = host.client("alice", "a")
+    gateway = Component(host, DOMAIN, SECRET)
+    be_friends(alice, gateway)
+    host.restart()
+    alice = host.client("alice", "b")
+    gateway = Component(host, DOMAIN, SECRET)
+    is_probed(gateway, alice)
+
+
+def test_occupants_of_a_component_that_dies_leave_rooms(host):
+    bob = host.client("bob", "b")
+    gateway = Component(host, DOMAIN, SECRET)
+    room = Room("talk")
+    room.create(bob, "bob")
+    gateway.send(f"<presence from='{FRIEND}/icq' to='{room.at('friend')}'>"
+                 "<x xmlns='http://jabber.org/protocol/muc'/></presence>")
+    bob.expect(f"<presence from='{room.at('friend')}' type='-'/>")
+    gateway.cut()
+    gone = bob.expect(f"<presence from='{room.at('friend')}' type='unavailable'/>")
+    assert "333" in xml.canonical(gone)
