@@ -359,3 +359,136 @@ def test_personal_events(friends):
              "xmlns='http://jabber.org/protocol/pubsub'><items node='urn:example:none'/>"
              "</pubsub></iq>")
     bob.expect(f"<iq id='p' type='error' from='{mail(alice)}'/>")
+
+
+def subscribes(one, other, to, known):
+    """Asks by the address `to` and is answered from it; itself it is known as `known`."""
+    one.send(f"<presence to='{to}' type='subscribe'/>")
+    other.expect(f"<presence from='{known}' to='{other.bare}' type='subscribe'/>")
+    other.send(f"<presence to='{known}' type='subscribed'/>")
+    one.expect(f"<presence from='{to}' type='subscribed'/>")
+    one.expect(f"<presence from='{to}/{str(other).rpartition('/')[2]}' type='-'/>")
+
+
+def contacts_by_account(users):
+    """Bob knows alice by the address of her account."""
+    alice, bob = users
+    for client in users:
+        across.roster_of(client)
+    subscribes(bob, alice, alice.bare, mail(bob))
+    subscribes(alice, bob, mail(bob), alice.bare)
+    pushed(bob, alice.bare, subscription="both")
+    alice.expect("<iq type='set'><query xmlns='jabber:iq:roster'>"
+                 f"<item jid='{mail(bob)}' subscription='both'/></query></iq>")
+    for client in users:
+        client.drain()
+
+
+def test_a_contact_by_the_address_of_the_account(servers, users):
+    """All that such a contact gets comes from there, and the mail address is never told."""
+    one, other = servers
+    alice, bob = users
+    contacts_by_account(users)
+    assert across.roster_of(bob) == {alice.bare: ("both", None)}
+    alice.send("<presence><show>away</show></presence>")
+    bob.expect(f"<presence from='{alice}'><show>away</show></presence>")
+    alice.send(f"<message to='{mail(bob)}' type='chat'><body>begun</body></message>")
+    bob.expect(f"<message from='{alice}'><body>begun</body></message>")
+    alice.send(f"<iq type='get' id='v' to='{mail(bob, 'b')}'><query xmlns='{VERSION}'/></iq>")
+    bob.expect(f"<iq type='get' from='{alice}' to='{bob}'/>")
+    bob.send(f"<iq type='get' id='w' to='{mail(alice)}'><query xmlns='{DISCO}'/></iq>")
+    bob.expect(f"<iq id='w' from='{mail(alice)}'/>")
+    pubsub.publish(alice, "http://jabber.org/protocol/tune", "<item id='1'>"
+                   "<tune xmlns='http://jabber.org/protocol/tune'/></item>")
+    bob.close()
+    bob = other.client("bob", "again")
+    bob.expect(f"<presence from='{alice}'><show>away</show></presence>")
+    alice.close()
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    one.restart()
+    alice = one.client("alice", "a")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    across.roster_of(bob), across.roster_of(alice)
+    alice.result("set", f"<query xmlns='{xml.ROSTER}'><item jid='{mail(bob)}' "
+                        "subscription='remove'/></query>")
+    bob.expect(f"<presence from='{alice.bare}' type='unsubscribe'/>")
+    bob.expect(f"<presence from='{alice.bare}' type='unsubscribed'/>")
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    assert not any(mail(alice) in (e.get("from") or "") for e in bob.inbox)
+    alice.send(f"<message to='{mail(bob)}' type='chat'><body>stranger</body></message>")
+    bob.expect(f"<message from='{mail(alice, 'a')}'><body>stranger</body></message>")
+
+
+def test_messages_to_contacts_by_both_addresses_wait(servers, users):
+    """They are read from the database: each goes from the address that its contact knows."""
+    one, other = servers
+    alice, bob = users
+    contacts_by_account(users)
+    other.ctl("user", "set", f"dave@{OTHER}", "--email", "")
+    dave = other.client("dave", "d")
+    across.roster_of(dave)
+    subscribes(dave, alice, mail(alice), dave.bare)
+    other.stop()
+    for n in range(3):
+        for to in mail(bob), dave.bare:
+            alice.send(f"<message to='{to}' type='chat'><body>waits {n}</body></message>")
+    alice.result("get", f"<query xmlns='{xml.ROSTER}'/>")
+    one.stop()
+    other.start()
+    one.start()
+    for name, known in ("bob", str(alice)), ("dave", mail(alice, "a")):
+        client = other.client(name)
+        for n in range(3):
+            client.expect(f"<message from='{known}'><body>waits {n}</body></message>")
+
+
+def test_contacts_from_before_the_setting(make_server, tmp_path):
+    one, other = across.start(make_server, tmp_path)
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    across.befriend(alice, bob)
+    alice.drain(), bob.drain()
+    for server in one, other:
+        server.ctl("set", "federation.mail-address", "on")
+    one.ctl("user", "set", alice.bare, "--email", MAIL["alice"])
+    other.ctl("user", "set", bob.bare, "--email", MAIL["bob"])
+    used(one, 1), used(other, 1)
+    for sender, receiver in (alice, bob), (bob, alice):
+        sender.send("<presence><show>away</show></presence>")
+        receiver.expect(f"<presence from='{sender}'><show>away</show></presence>")
+        sender.send(f"<message to='{receiver.bare}' type='chat'><body>old</body></message>")
+        receiver.expect(f"<message from='{sender}'><body>old</body></message>")
+    bob.close()
+    bob = other.client("bob", "again")
+    bob.expect(f"<presence from='{alice}'><show>away</show></presence>")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+
+
+def test_a_contact_changes_to_the_mail_address(servers, users):
+    """What the old contact ends is not what the new one has."""
+    alice, bob = users
+    contacts_by_account(users)
+    bob.send(f"<presence to='{mail(alice)}' type='subscribe'/>")
+    bob.expect(f"<presence from='{mail(alice)}' type='subscribed'/>")
+    bob.expect(f"<presence from='{mail(alice, 'a')}' type='-'/>")
+    bob.result("set", f"<query xmlns='{xml.ROSTER}'><item jid='{alice.bare}' "
+                      "subscription='remove'/></query>")
+    alice.expect(f"<presence from='{mail(bob)}' type='unsubscribed'/>")
+    alice.send("<presence><show>dnd</show></presence>")
+    bob.expect(f"<presence from='{mail(alice, 'a')}'><show>dnd</show></presence>")
+    assert across.roster_of(alice) == {mail(bob): ("from", None)}
+    subscribes(alice, bob, mail(bob), mail(alice))
+    assert across.roster_of(bob) == {mail(alice): ("both", None)}
+
+
+def test_a_stranger_who_asks_for_presence(servers, users, tmp_path):
+    alice, bob = users
+    name = tmp_path / OTHER
+    peer = Peer(servers[0], OTHER, ONE,
+                {"certificate": f"{name}.pem", "key": f"{name}.key"}).join()
+    across.roster_of(bob)
+    for to in alice.bare, mail(alice):
+        bob.send(f"<presence to='{to}' type='subscribe'/>")
+        pushed(bob, to, subscription="none", ask="subscribe")
+    for to in alice.bare, mail(alice):
+        peer.raw(f"<presence from='{mail(bob, 'b')}' to='{to}' type='probe'/>")
+        bob.expect(f"<presence from='{to}' type='unsubscribed'/>")

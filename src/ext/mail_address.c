@@ -55,9 +55,8 @@ static struct setting mail_address = {
     .changed = setting_news,
     .doc = "Whether other servers know users by the mail addresses of their profiles (`user set "
            "--email`). It counts for users whose mail address is in the domain of the account and "
-           "belongs to nobody else. Switch it on before users have contacts on other servers: "
-           "contacts that were made before know the address of the account, which other servers "
-           "still reach.",
+           "belongs to nobody else. Contacts that were made before still see the address of the "
+           "account, which other servers still reach.",
 };
 static struct alarm shared_alarm = {
     .name = "federation.mail-address",
@@ -357,6 +356,12 @@ static enum stanza_named name_of(slice bare)
     return named;
 }
 
+static bool mail_renames(struct worker *w, slice bare)
+{
+    (void)w;
+    return name_of(bare) == NAMED_ACCOUNT;
+}
+
 static struct stanza *mail_outward(struct worker *w, const struct stanza *st)
 {
     enum stanza_named named = (enum stanza_named)st->named;
@@ -596,4 +601,5 @@ const struct feature mail_address_feature = {
     .foreign.pair = mail_pair,
     .foreign.outward = mail_outward,
     .foreign.inward = mail_inward,
+    .foreign.renames = mail_renames,
 };

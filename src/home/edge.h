@@ -5,6 +5,7 @@
  * `own` is what the edge was made with, for all workers. Each function is called on the worker's
  * thread if it is not said otherwise, and may be NULL. */
 #pragma once
+#include "xmpp/stanza.h"
 #include "xmpp/stanza_error.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,7 +20,8 @@ struct edge_kept {
     uint64_t entry; /* of its sender; 0: it is not stored */
     int64_t sender; /* id of the account */
     bool unshown;   /* the sender does not archive it */
-    bool bare;      /* it goes without its content: struct edge_word */
+    bool bare;      /* this and the next as in struct edge_word */
+    enum stanza_named named;
 };
 
 /* What becomes of a stanza for a domain that nobody has here. */
@@ -27,6 +29,7 @@ struct edge_word {
     enum stanza_error error; /* SE_NONE: it goes; else what its sender is to be told */
     bool silent;             /* it does not go, and its sender is told nothing */
     bool bare;               /* it goes without its content */
+    enum stanza_named named; /* how it goes */
 };
 static inline bool edge_word_goes(const struct edge_word *word)
 {

@@ -4,6 +4,8 @@
 #include "home/host.h"
 #include "home/question.h"
 #include "home/remote.h"
+#include "im/account.h"
+#include "im/contact_name.h"
 #include "im/feature.h"
 #include <stdatomic.h>
 
@@ -32,6 +34,16 @@ enum verdict foreign_arrives(struct worker *w, const struct stanza *st, struct r
     return v;
 }
 
+/* By which address its sender is known where it goes. At the home of that. */
+static enum stanza_named leaves_named(struct worker *w, const struct stanza *st)
+{
+    const struct account *a;
+    if (st->named != NAMED_USUAL || !foreign_renames(w, stanza_from_bare(st)))
+        return (enum stanza_named)st->named;
+    a = account_find(w, stanza_from_bare(st));
+    return a == NULL ? NAMED_USUAL : contact_name_of(a->roster, st);
+}
+
 struct edge_word foreign_leaves(struct worker *w, const struct stanza *st, bool again)
 {
     struct refusal why = { .error = SE_POLICY_VIOLATION, .again = again };
@@ -40,7 +52,7 @@ struct edge_word foreign_leaves(struct worker *w, const struct stanza *st, bool 
     FEATURES_EACH (f, foreign.leaves)
         if (v == PASS)
             v = f->foreign.leaves(w, st, &why);
-    return v == PASS     ? (struct edge_word){ .bare = why.bare }
+    return v == PASS     ? (struct edge_word){ .bare = why.bare, .named = leaves_named(w, st) }
            : v == REFUSE ? (struct edge_word){ .error = why.error }
                          : (struct edge_word){ .silent = true };
 }
@@ -80,6 +92,14 @@ struct stanza *foreign_inward(struct worker *w, struct stanza *st)
     FEATURES_EACH (f, foreign.inward)
         st = f->foreign.inward(w, st);
     return st;
+}
+
+bool foreign_renames(struct worker *w, slice bare)
+{
+    FEATURES_EACH (f, foreign.renames)
+        if (f->foreign.renames(w, bare))
+            return true;
+    return false;
 }
 
 static _Atomic uint64_t version;
@@ -132,6 +152,18 @@ struct stanza *foreign_pass(struct stanza *st, const struct refusal *why)
     ensure(stage_is_alike(st, bare));
     stanza_unref(&st);
     return bare;
+}
+
+struct stanza *foreign_goes(struct stanza *st, const struct edge_word *word)
+{
+    ensure(edge_word_goes(word));
+    st = foreign_pass(st, &(struct refusal){ .bare = word->bare });
+    if (st->named == word->named)
+        return st;
+    struct stanza *named = stanza_readdress(st, (slice){ 0 }, (slice){ 0 }); /* others have st */
+    named->named = (uint8_t)word->named;
+    stanza_unref(&st);
+    return named;
 }
 
 slice foreign_parent(const struct node *n, slice local)

@@ -27,6 +27,8 @@ struct foreign_rules {
      * here: behind the streams everything has the latter. On the worker of the stream. outward: a
      * new one, or NULL: it is the same. */
     struct stanza *(*outward)(struct worker *w, const struct stanza *st);
+    /* Whether other servers know this account of ours, a bare JID, by another address. */
+    bool (*renames)(struct worker *w, slice bare);
     /* That it was addressed so is marked in it (st->named, or the id of a request), and outward
      * gives answers the address that was asked. Takes over st, of which nobody else has a
      * reference. */
@@ -44,6 +46,7 @@ enum verdict foreign_to_nobody(struct worker *w, const struct stanza *st, struct
 uint64_t foreign_pace_ms(const struct worker *w, slice remote);
 struct stanza *foreign_outward(struct worker *w, const struct stanza *st);
 struct stanza *foreign_inward(struct worker *w, struct stanza *st); /* takes over st */
+bool foreign_renames(struct worker *w, slice bare);
 void foreign_changed(struct worker *w); /* for whoever has changed that: on each worker */
 /* Grows whenever what foreign_leaves() says may have become another, also of a single account: what
  * has waited since it was less is judged again. Any thread. */
@@ -59,6 +62,8 @@ extern const struct message_row foreign_version_message;
 bool foreign_is_farewell(const struct stanza *st);
 /* Takes over st, returns what goes on in its place. */
 struct stanza *foreign_pass(struct stanza *st, const struct refusal *why);
+/* The same for one that leaves, by a word that lets it go. */
+struct stanza *foreign_goes(struct stanza *st, const struct edge_word *word);
 
 /* The domain of ours whose settings hold for this one: itself, or the one that it is below. Of a
  * component at another place: itself. On a worker. */

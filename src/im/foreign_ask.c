@@ -12,6 +12,7 @@ struct may_leave {
 struct may_leave_answer {
     uint8_t error; /* enum stanza_error; of one that is dropped: for nodes that do not know this */
     bool silent, bare; /* struct edge_word */
+    uint8_t named;     /* enum stanza_named */
 };
 
 /* At the home of the sender. */
@@ -32,6 +33,7 @@ static void judging_end(struct account *a, enum err e, void *arg)
                         .error = word.silent ? SE_POLICY_VIOLATION : (uint8_t)word.error,
                         .silent = word.silent,
                         .bare = word.bare,
+                        .named = (uint8_t)word.named,
                     });
     question_end(j->worker, &j->from);
     stanza_unref(&j->st);
@@ -59,6 +61,7 @@ static const struct message_field answer_fields[] = {
     F_U8(struct may_leave_answer, error, STANZA_ERROR_COUNT - 1),
     F_BOOL(struct may_leave_answer, silent),
     F_BOOL(struct may_leave_answer, bare),
+    F_U8(struct may_leave_answer, named, NAMED_MAIL),
     { 0 },
 };
 static const struct message_field fields[] = {
@@ -100,6 +103,7 @@ static void asking_heard(struct worker *w, void *arg, void *answer, const struct
         .error = m->silent ? SE_NONE : (enum stanza_error)m->error,
         .silent = m->silent,
         .bare = m->bare,
+        .named = (enum stanza_named)m->named,
     };
 }
 

@@ -11,6 +11,7 @@
 #include "home/node.h"
 #include "im/account.h"
 #include "im/budget.h"
+#include "im/contact_name.h"
 #include "im/directed.h"
 #include "im/feature.h"
 #include "im/offline.h"
@@ -391,7 +392,9 @@ struct show {
     enum stanza_type type;
 };
 
-void presence_tell(struct session *s, slice contact, enum stanza_type type)
+/* named: of all but its presence as it is. */
+static void presence_tell_as(struct session *s, slice contact, enum stanza_type type,
+                             enum stanza_named named)
 {
     struct stanza *st;
     if (!s->available || (type == TYPE_AVAILABLE && !stage_view(s, contact)))
@@ -404,8 +407,15 @@ void presence_tell(struct session *s, slice contact, enum stanza_type type)
     else
         st = stanza_make(STANZA_PRESENCE, type, session_jid(s), (slice){ 0 }, (slice){ 0 },
                          (slice){ 0 });
+    if (type != TYPE_AVAILABLE)
+        st->named = (uint8_t)named;
     fan_one(s->account->worker, st, (slice){ 0 }, contact);
     stanza_unref(&st);
+}
+
+void presence_tell(struct session *s, slice contact, enum stanza_type type)
+{
+    presence_tell_as(s, contact, type, NAMED_USUAL);
 }
 
 static void show_session(struct session *s, void *arg)
@@ -423,6 +433,7 @@ static void look_session(struct session *s, void *arg)
 {
     const slice *contact = arg;
     s->was_seen = stage_view(s, *contact) || presence_is_sent(s, *contact);
+    s->was_named = (uint8_t)contact_name(s->account->roster, *contact, CONTACT_SEES);
 }
 
 void presence_look(struct account *a, slice contact)
@@ -435,7 +446,7 @@ static void hide_session(struct session *s, void *arg)
 {
     const slice *contact = arg;
     if (s->was_seen)
-        presence_tell(s, *contact, TYPE_UNAVAILABLE);
+        presence_tell_as(s, *contact, TYPE_UNAVAILABLE, (enum stanza_named)s->was_named);
     s->was_seen = false;
 }
 

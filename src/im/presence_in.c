@@ -6,6 +6,7 @@
 #include "home/router.h"
 #include "im/abroad.h"
 #include "im/account.h"
+#include "im/contact_name.h"
 #include "im/directed.h"
 #include "im/feature.h"
 #include "im/presence.h"
@@ -46,18 +47,24 @@ static void answer_with(struct session *s, void *arg)
         route_send(an->worker, stanza_readdress(s->presence, (slice){ 0 }, an->to));
 }
 
-static bool probe_is_allowed(const struct account *a, slice asker)
+static bool probe_is_allowed(const struct account *a, const struct stanza *st)
 {
-    return roster_is_seen(a, asker) || slice_eq(asker, a->jid);
+    slice asker = stanza_from_bare(st);
+    return slice_eq(asker, a->jid) ||
+           (roster_is_seen(a, asker) && !contact_name_is_other(a->roster, st, CONTACT_SEES));
 }
 
 /* §4.3.2. Not to accounts of ours, whose rosters agree by words (im/roster_out.h): it would take
  * back a request that waits, and tell who is online. */
-static void probe_deny(struct worker *w, slice probed, slice asker)
+static void probe_deny(struct worker *w, slice probed, const struct stanza *st)
 {
-    if (!roster_out_confirms(worker_node(w), asker))
-        route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, probed, asker, (slice){ 0 },
-                                  (slice){ 0 }));
+    slice asker = stanza_from_bare(st);
+    if (roster_out_confirms(worker_node(w), asker))
+        return;
+    struct stanza *no =
+        stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, probed, asker, (slice){ 0 }, (slice){ 0 });
+    no->named = st->named;
+    route_send(w, no);
 }
 
 /* §4.3.2. Another server that asks who is there may have forgotten it, so it is told also that
@@ -66,8 +73,8 @@ static void probe_answer(struct account *a, const struct stanza *st)
 {
     struct worker *w = a->worker;
     slice asker = stanza_from_bare(st);
-    if (!probe_is_allowed(a, asker)) {
-        probe_deny(w, a->jid, asker);
+    if (!probe_is_allowed(a, st)) {
+        probe_deny(w, a->jid, st);
         return;
     }
     struct answer an = { w, account_find(w, asker), stanza_from(st), asker.len, false };
@@ -105,7 +112,7 @@ static void probe_apply(struct actor_change *base, enum err e)
 
 static void answer_probe(struct account *a, struct stanza *st)
 {
-    if (a->actor.change_count == 0 || probe_is_allowed(a, stanza_from_bare(st))) {
+    if (a->actor.change_count == 0 || probe_is_allowed(a, st)) {
         probe_answer(a, st);
         return;
     }
@@ -121,8 +128,8 @@ static void answer_probe(struct account *a, struct stanza *st)
 static void probe_refused(struct account *a, const struct stanza *st, const struct refusal *why)
 {
     ensure(why->as_nobody);
-    if (st->type == TYPE_PROBE && !probe_is_allowed(a, stanza_from_bare(st)))
-        probe_deny(a->worker, a->jid, stanza_from_bare(st));
+    if (st->type == TYPE_PROBE && !probe_is_allowed(a, st))
+        probe_deny(a->worker, a->jid, st);
 }
 
 void presence_arrive(struct worker *w, slice bare, struct stanza *st)
@@ -269,7 +276,7 @@ void presence_to_nobody(struct worker *w, struct stanza *st)
         subscription_to_nobody(w, st);
         return;
     case TYPE_PROBE:
-        probe_deny(w, stanza_to_bare(st), stanza_from_bare(st));
+        probe_deny(w, stanza_to_bare(st), st);
         break;
     default:
         break;

@@ -106,15 +106,16 @@ struct session {
     uint8_t state; /* enum session_state */
     uint8_t sm;    /* 0: no stream management; 1: without resumption; 2: resumable */
     int8_t priority;
-    bool available;  /* sent available presence */
-    uint8_t hidden;  /* enum session_hidden */
-    bool was_seen;   /* of presence_look() */
-    uint8_t claims;  /* at most SESSION_CLAIMS_MAX: see session_claim() */
-    bool collects;   /* asks for its offline messages itself (XEP-0013): nobody is sent them */
-    bool interested; /* asked for the roster (RFC 6121 §2.1.6: roster pushes) */
-    bool flushing;   /* offline messages are being delivered: live ones wait in the store */
-    uint8_t holds;   /* bits of enum session_hold_bits: the stream was told not to read */
-    uint8_t paused;  /* bits of enum session_pause */
+    bool available;    /* sent available presence */
+    uint8_t hidden;    /* enum session_hidden */
+    bool was_seen;     /* this and the next: of presence_look() */
+    uint8_t was_named; /* enum stanza_named */
+    uint8_t claims;    /* at most SESSION_CLAIMS_MAX: see session_claim() */
+    bool collects;     /* asks for its offline messages itself (XEP-0013): nobody is sent them */
+    bool interested;   /* asked for the roster (RFC 6121 §2.1.6: roster pushes) */
+    bool flushing;     /* offline messages are being delivered: live ones wait in the store */
+    uint8_t holds;     /* bits of enum session_hold_bits: the stream was told not to read */
+    uint8_t paused;    /* bits of enum session_pause */
     bool secure;
     bool by_token;        /* its client logged in by a token (XEP-0484), not by the password */
     uint8_t resume_max_s; /* at most RESUME_MAX_S: the longest that the client wants it kept */

@@ -11,6 +11,7 @@
 #include "home/node.h"
 #include "home/ticket.h"
 #include "im/account.h"
+#include "im/contact_name.h"
 #include "im/core.h"
 #include "im/crossing.h"
 #include "im/presence.h"
@@ -88,8 +89,10 @@ static void asks(struct account *a, const struct stanza *st)
 
 struct stanza *subscription_stanza(const struct account *a, slice contact, enum sub_verb verb)
 {
-    return with_word(a, stanza_make(STANZA_PRESENCE, roster_out_types[verb], a->jid, contact,
-                                    (slice){ 0 }, (slice){ 0 }));
+    struct stanza *st = with_word(a, stanza_make(STANZA_PRESENCE, roster_out_types[verb], a->jid,
+                                                 contact, (slice){ 0 }, (slice){ 0 }));
+    st->named = (uint8_t)contact_name_of(a->roster, st);
+    return st;
 }
 
 void subscription_send(struct account *a, struct stanza *st)
@@ -204,6 +207,11 @@ static void set_delta(struct change *c, const struct roster *r, enum sub_dir dir
         d->flags |= ROSTER_PREAPPROVED;
     if ((actions & SUB_CLEAR_PREAPPROVED) != 0)
         d->flags &= (uint8_t)~ROSTER_PREAPPROVED;
+    if (c->verb == SUB_SUBSCRIBE && dir == SUB_OUT)
+        contact_name_asked_by_us(account_of(c->base.actor), d, (enum stanza_named)c->st->named);
+    if (c->verb == SUB_SUBSCRIBE && dir == SUB_IN)
+        contact_name_asked_by_it(d, (enum stanza_named)c->st->named);
+    contact_name_fit(d);
     c->changes = d->state != state || d->flags != flags;
     c->view = (actions & SUB_PUSH) != 0 ? ROSTER_SHOWN : ROSTER_HIDDEN;
 }
@@ -242,6 +250,7 @@ static enum err out_prepare(struct actor_change *base)
     if (a->state != ACTOR_READY)
         return E_NOTFOUND; /* deleted meanwhile */
     c->st = with_word(a, c->st);
+    c->st->named = (uint8_t)contact_name_of(r, c->st);
     c->result = im_subscription_next(r, c, SUB_OUT);
     set_delta(c, r, SUB_OUT);
     if (roster_delta_is_new(r, &c->delta) && roster_count(a) >= setting_int(&roster_contacts_max))
@@ -367,11 +376,21 @@ static bool is_repeat(const struct account *a, const struct change *c)
            crossing_is_repeat(a, stanza_from(c->st), c->word);
 }
 
+/* A request is answered under each name. The rest is of what was asked for under its name only. */
+static bool is_to_another_name(const struct account *a, const struct change *c)
+{
+    return c->verb != SUB_SUBSCRIBE &&
+           contact_name_is_other(a->roster, c->st,
+                                 roster_out_axis(c->verb) == AXIS_WISH ? CONTACT_SEES
+                                                                       : CONTACT_SEEN);
+}
+
 /* The answer to this wish, which counts as heard when the change is committed. */
 static struct stanza *im_subscription_answer(const struct account *a, const struct change *c,
                                              enum sub_verb verb)
 {
     struct stanza *st = subscription_stanza(a, stanza_from(c->st), verb);
+    st->named = c->st->named;
     return c->word == 0 ? st : with_number(a, without_word(st), c->word);
 }
 
@@ -380,7 +399,7 @@ static struct sub_result next_in(const struct account *a, const struct change *c
     struct sub_result result = im_subscription_next(a->roster, c, SUB_IN);
     const struct roster_item *item = roster_find(a->roster, stanza_from(c->st));
     enum sub_state state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
-    if (is_repeat(a, c))
+    if (is_repeat(a, c) || is_to_another_name(a, c))
         return (struct sub_result){ state, 0 };
     if (c->failed) { /* the error itself has been delivered */
         result.actions = SUB_PUSH;

@@ -16,6 +16,7 @@ struct unsubscribed {
     uint64_t account, contact; /* hashes of their addresses */
     uint64_t noted_us;         /* 0: unused */
     uint64_t again_us;         /* it may be said again from then on */
+    enum stanza_named named;   /* as whom the account says it again */
 };
 struct unsubscribed_table {
     struct unsubscribed each[UNSUBSCRIBE_AGAIN_MAX];
@@ -47,7 +48,8 @@ static bool unsubscribed_is(const struct unsubscribed *u, const struct account *
            u->contact == hash_keyed(with);
 }
 
-static void unsubscribed_note(struct account *a, slice with, uint64_t again_us)
+static void unsubscribed_note(struct account *a, slice with, uint64_t again_us,
+                              enum stanza_named named)
 {
     struct core *core = core_of(a->worker);
     ensure(account_here(a));
@@ -55,13 +57,13 @@ static void unsubscribed_note(struct account *a, slice with, uint64_t again_us)
         core->unsubscribed = mem_new(struct unsubscribed_table);
     *unsubscribed_place(a, with) =
         (struct unsubscribed){ hash_keyed(a->jid), hash_keyed(with),
-                               loop_now_us(worker_loop(a->worker)), again_us };
+                               loop_now_us(worker_loop(a->worker)), again_us, named };
 }
 
 void unsubscribe_again_said(struct account *a, slice contact)
 {
     if (abroad_is(a->worker, jid_split(contact).domain))
-        unsubscribed_note(a, contact, 0);
+        unsubscribed_note(a, contact, 0, NAMED_USUAL);
 }
 
 static bool is_subscribed(const struct roster_item *item)
@@ -92,16 +94,18 @@ bool unsubscribe_again_holds(const struct account *a, slice contact)
            !is_subscribed(roster_find(a->roster, contact)) && a->actor.change_count == 0;
 }
 
-static void say(struct account *a, slice contact)
+static void say(struct account *a, slice contact, enum stanza_named named)
 {
-    route_send(a->worker, stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBE, a->jid, contact,
-                                      (slice){ 0 }, (slice){ 0 }));
+    struct stanza *st =
+        stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBE, a->jid, contact, (slice){ 0 }, (slice){ 0 });
+    st->named = (uint8_t)named;
+    route_send(a->worker, st);
 }
 
 void unsubscribe_again_say(struct account *a, slice contact)
 {
     if (unsubscribe_again_holds(a, contact))
-        say(a, contact);
+        say(a, contact, unsubscribed_place(a, contact)->named);
 }
 
 void unsubscribe_again_presence(struct account *a, const struct stanza *st)
@@ -112,8 +116,8 @@ void unsubscribe_again_presence(struct account *a, const struct stanza *st)
     slice contact = stanza_from_bare(st);
     if (unsubscribe_again_holds(a, contact))
         return;
-    unsubscribed_note(a, contact, now + UNSUBSCRIBE_AGAIN_US);
-    say(a, contact);
+    unsubscribed_note(a, contact, now + UNSUBSCRIBE_AGAIN_US, (enum stanza_named)st->named);
+    say(a, contact, (enum stanza_named)st->named);
 }
 
 void unsubscribe_again_deleted(struct worker *w, slice account)

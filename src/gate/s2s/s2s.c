@@ -259,7 +259,7 @@ static struct edge_word s2s_foreign_word(void *own, struct worker *w, slice doma
 static void s2s_foreign(void *own, struct worker *w, slice domain, struct stanza *st,
                         const struct edge_kept *kept)
 {
-    st = foreign_pass(st, &(struct refusal){ .bare = kept->bare });
+    st = foreign_goes(st, &(struct edge_word){ .bare = kept->bare, .named = kept->named });
     struct partner *pinger = s2s_worker(own, w)->pinger;
     if (pinger != NULL && partner_takes_ping(pinger, st))
         return;

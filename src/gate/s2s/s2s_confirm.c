@@ -410,7 +410,7 @@ static void doubt_ends(struct partner *p, const struct edge_word *word)
         doubt_refuses(p, &s, word);
         return;
     }
-    s.st = foreign_pass(s.st, &(struct refusal){ .bare = word->bare });
+    s.st = foreign_goes(s.st, word);
     partner_write(p, &s);
 }
 

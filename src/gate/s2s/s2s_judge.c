@@ -14,7 +14,7 @@ struct s2s_judge {
     struct edge_word words[OUTGOING_PAGE];
 };
 
-/* Lines of one sender, alike in kind and type. */
+/* Lines of one sender to one address, alike in kind and type. */
 struct sender {
     struct s2s_judge *judge;
     unsigned first, behind;
@@ -83,7 +83,9 @@ static struct edge_word judge_address(struct worker *w, const struct stanza *st)
 static bool is_alike(const struct outgoing_line *a, const struct outgoing_line *b)
 {
     return a->st != NULL && b->st != NULL && a->st->kind == b->st->kind &&
-           a->st->type == b->st->type && slice_eq(stanza_from_bare(a->st), stanza_from_bare(b->st));
+           a->st->type == b->st->type && a->st->named == b->st->named &&
+           slice_eq(stanza_from_bare(a->st), stanza_from_bare(b->st)) &&
+           slice_eq(stanza_to_bare(a->st), stanza_to_bare(b->st));
 }
 
 struct s2s_judge *s2s_judge_page(struct worker *w, const struct outgoing_page *page,

@@ -324,7 +324,7 @@ static bool mail_line_send(struct s2s_mail *m, const struct outgoing_line *line,
         return false;
     stanza_ref(s.st);
     if (goes) {
-        s.st = foreign_pass(s.st, &(struct refusal){ .bare = word->bare });
+        s.st = foreign_goes(s.st, word);
         partner_send(m->partner, &s);
     } else {
         s2s_mail_refuse(m, &s, word);
