@@ -6,6 +6,7 @@ import pytest
 
 from muster import federation, partner, prosody, xml
 from muster.client import until
+from muster.server import free_ports
 from test_s2s_lost import until_confirmed
 
 ONE, OTHER = "one.test", "other.test"
@@ -244,6 +245,71 @@ def test_a_retry_is_one_of_all_connections(pair):
     receivers = join(other, RECEIVERS)
     one.ctl("s2s", "retry", OTHER)
     hear(receivers, 0, 3)
+
+
+# --- connections that cannot be made ---
+
+
+def spread(one, other, count, kind="out"):
+    """Until so many are up, and the stanzas of the others go there, too."""
+    until("the others are diverted", lambda: len(streams(one, kind)) == count
+          and len(streams(one, kind, "diverted")) == 4 - count)
+
+
+def test_a_server_that_accepts_fewer_connections_gets_all(pair):
+    one, other = pair(connections=4, bidi="off")
+    other.ctl("set", "s2s.connections-per-address", 2)
+    senders, receivers = join(one, SENDERS), join(other, RECEIVERS)
+    reach_all(senders["a0"])
+    flood(senders, 0, 10)
+    hear(receivers, 0, 10)
+    spread(one, other, 2)
+    flood(senders, 10, 30)
+    hear(receivers, 10, 30)
+    until_confirmed(one)
+    for client in senders.values():
+        client.expect_nothing("<message type='error'/>")
+    assert "s2s.partner-failing" not in [a["name"] for a in one.rows("alarm", "list")]
+
+
+def test_a_server_that_accepts_all_again_gets_all_connections(pair):
+    one, other = pair(connections=4, bidi="off")
+    other.ctl("set", "s2s.connections-per-address", 2)
+    senders, receivers = join(one, SENDERS), join(other, RECEIVERS)
+    reach_all(senders["a0"])
+    spread(one, other, 2)
+    other.ctl("set", "s2s.connections-per-address", 500)
+    flood(senders, 0, 5)
+    hear(receivers, 0, 5)
+    until_confirmed(one)
+    one.ctl("s2s", "close", OTHER)
+
+    def all_are_up():
+        one.ctl_run("s2s", "retry", OTHER)
+        if not streams(one, "out", "diverted"):
+            reach_all(senders["a0"])
+        return len(streams(one, "out")) == 4
+    until("all are up", all_are_up)
+    flood(senders, 5, 20)
+    hear(receivers, 5, 20)
+
+
+def test_a_server_that_cannot_be_reached_gets_all_on_its_own_connection(pair):
+    """XEP-0288: the first connection uses that, and the others go with it."""
+    one, other = pair(connections=4)
+    [unused] = free_ports(1)
+    federation.route(one, OTHER, unused)
+    one.ctl("set", "s2s.retry-for", "0s")
+    senders, receivers = join(one, SENDERS), join(other, RECEIVERS)
+    flood(senders, 0, 3)
+    until("all are stored", lambda: len(streams(one, "out", "failed")) == 4)
+    receivers["b0"].send(f"<message to='a0@{ONE}' type='chat'><body>x</body></message>")
+    senders["a0"].expect("<message type='chat'><body>x</body></message>")
+    hear(receivers, 0, 3)
+    spread(one, other, 1)
+    flood(senders, 3, 6)
+    hear(receivers, 3, 6)
+    until_confirmed(one)
 
 
 # --- Prosody ---

@@ -166,8 +166,9 @@ static struct command s2s_list = {
             { .name = "direction",
               .doc = "out: stanzas to it, in: from it; a stream with both is in two lines" },
             { .name = "state",
-              .doc = "up, connecting, queued (s2s.connecting), waiting (for the next attempt), "
-                     "failed, or checking (its dialback)" },
+              .doc =
+                  "up, connecting, queued (s2s.connecting), waiting (for the next attempt), "
+                  "failed, diverted (to another of s2s.connections), or checking (its dialback)" },
             { .name = "since_s", .type = PARAM_INT, .unit = "s", .doc = "since when" },
             { .name = "queue", .type = PARAM_INT, .doc = "stanzas that wait" },
             { .name = "tls", .doc = "version of TLS" },

@@ -1,4 +1,5 @@
 #include "gate/s2s/s2s_confirm.h"
+#include "gate/s2s/s2s_divert.h"
 #include "gate/s2s/s2s_in_sm.h"
 #include "gate/s2s/s2s_judge.h"
 #include "gate/s2s/s2s_partner_private.h"
@@ -623,6 +624,11 @@ void partner_mail_begin(struct partner *p)
 void partner_mail_came(struct partner *p)
 {
     actor_mark(&p->actor);
+    if (p->diverts) {
+        (void)s2s_mail_hands_over(&p->mail);
+        divert_mail(p);
+        return;
+    }
     if (p->fresh || (p->state == ACTOR_ABSENT && !timer_is_set(&p->retry)))
         actor_load(&p->actor);
     else if (partner_is_hopeless(p) ||
@@ -634,7 +640,7 @@ void partner_mail_came(struct partner *p)
 
 bool partner_may_give_up(const struct partner *p)
 {
-    return p->state != ACTOR_READY && p->failures > 0 && !partner_stopped(p);
+    return p->state != ACTOR_READY && p->failures > 0 && !partner_stopped(p) && !p->diverts;
 }
 
 bool partner_is_hopeless(const struct partner *p)

@@ -1,5 +1,6 @@
 #include "gate/s2s/s2s_connections.h"
 #include "base/ensure.h"
+#include "gate/s2s/s2s_divert.h"
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "home/router.h"
@@ -8,11 +9,6 @@
 _Static_assert(S2S_CONNECTIONS_MAX <= (int)OUTGOING_SHARES_MAX, "each connection has a share");
 
 /* Stanzas. */
-
-struct onward {
-    struct s2s_foreign foreign;
-    uint8_t number;
-};
 
 /* Takes over its stanza. */
 static void foreign_take(struct worker *w, struct s2s_foreign *m, unsigned number)
@@ -48,7 +44,7 @@ static void foreign_run(struct worker *w, void *message, const struct message_fr
         foreign_take(w, m, 0);
         return;
     }
-    struct onward onward = { *m, (uint8_t)number };
+    struct s2s_onward onward = { .foreign = *m, .number = (uint8_t)number };
     m->st = NULL;
     home_send_to(w, 0, worker_of_number(w, number), &s2s_onward_message, &onward);
 }
@@ -78,66 +74,69 @@ const struct message_row s2s_foreign_message = {
     .sound = foreign_is_sound,
 };
 
+static bool s2s_is_ended(const struct worker *w)
+{
+    struct s2s_gate *g = s2s_gate_of(w);
+    return g == NULL || s2s_worker(g, w)->out.stopped;
+}
+
 static void onward_run(struct worker *w, void *message, const struct message_from *from)
 {
-    struct onward *m = message;
+    struct s2s_onward *m = message;
+    struct jid to = jid_split(stanza_to(m->foreign.st));
     (void)from;
+    if (m->shares != 0 && !s2s_is_ended(w))
+        divert_takes_over(
+            partner_find(w,
+                         &(struct partner_name){ jid_split(stanza_from(m->foreign.st)).domain,
+                                                 to.domain, m->number },
+                         true),
+            (uint16_t)m->shares);
     foreign_take(w, &m->foreign, m->number);
 }
 
 static const struct message_field onward_fields[] = {
-    F_STANZA(struct onward, foreign.st),
-    F_U64(struct onward, foreign.entry),
-    F_I64(struct onward, foreign.sender),
-    F_BOOL(struct onward, foreign.unshown),
-    F_U8(struct onward, number, S2S_CONNECTIONS_MAX - 1),
+    F_STANZA(struct s2s_onward, foreign.st),
+    F_U64(struct s2s_onward, foreign.entry),
+    F_I64(struct s2s_onward, foreign.sender),
+    F_BOOL(struct s2s_onward, foreign.unshown),
+    F_U32(struct s2s_onward, shares, UINT16_MAX),
+    F_U8(struct s2s_onward, number, S2S_CONNECTIONS_MAX - 1),
     { 0 },
 };
 const struct message_row s2s_onward_message = {
     .id = 134,
     .scope = MESSAGE_PROCESS,
     .name = "foreign-onward",
-    .size = sizeof(struct onward),
+    .size = sizeof(struct s2s_onward),
     .fields = onward_fields,
     .run = onward_run,
 };
 
 /* News of a pair. */
 
-enum news_kind { NEWS_PENDING = 0, NEWS_CAME = 1 };
-
-struct s2s_news {
-    slice local, remote;
-    uint8_t kind; /* enum news_kind */
-    uint8_t number;
-};
-
 static void pair_news_take(struct worker *w, const struct s2s_news *m)
 {
     struct partner *p = partner_find(w, &(struct partner_name){ m->local, m->remote, m->number },
                                      m->kind == NEWS_PENDING);
-    if (m->kind == NEWS_PENDING)
+    if (m->kind == NEWS_PENDING) {
+        divert_takes_over(p, (uint16_t)m->shares);
         partner_has_mail(p);
-    else if (p != NULL)
+    } else if (p != NULL)
         partner_came(p);
-}
-
-static bool pair_news_are_late(const struct worker *w)
-{
-    struct s2s_gate *g = s2s_gate_of(w);
-    return g == NULL || s2s_worker(g, w)->out.stopped;
 }
 
 static void pair_news_run(struct worker *w, void *message, const struct message_from *from)
 {
     (void)from;
-    if (!pair_news_are_late(w))
+    if (!s2s_is_ended(w))
         pair_news_take(w, message);
 }
 
 static const struct message_field pair_news_fields[] = {
     F_BARE(struct s2s_news, local),
     F_BARE(struct s2s_news, remote),
+    F_U32(struct s2s_news, shares, UINT16_MAX),
     F_U8(struct s2s_news, kind, NEWS_CAME),
     F_U8(struct s2s_news, number, S2S_CONNECTIONS_MAX - 1),
     { 0 },
@@ -152,19 +151,21 @@ const struct message_row s2s_news_message = {
 };
 
 /* To all connections of the pair. */
-static void pair_news_tell(struct worker *w, slice local, slice remote, enum news_kind kind)
+static void pair_news_tell(struct worker *w, slice local, slice remote, enum s2s_news_kind kind)
 {
     unsigned connections = s2s_gate_of(w)->connections;
     for (unsigned i = 0; i < connections; i++)
-        home_send_to(w, 0, worker_of_number(w, i), &s2s_news_message,
-                     &(struct s2s_news){ local, remote, (uint8_t)kind, (uint8_t)i });
+        home_send_to(
+            w, 0, worker_of_number(w, i), &s2s_news_message,
+            &(struct s2s_news){
+                .local = local, .remote = remote, .kind = (uint8_t)kind, .number = (uint8_t)i });
 }
 
 static void foreign_pending_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct s2s_pending *m = message;
     (void)from;
-    if (!pair_news_are_late(w) && s2s_is_ours(w, m->local))
+    if (!s2s_is_ended(w) && s2s_is_ours(w, m->local))
         pair_news_tell(w, m->local, m->remote, NEWS_PENDING);
 }
 
@@ -186,7 +187,7 @@ static void came_run(struct worker *w, void *message, const struct message_from 
 {
     const struct s2s_came *m = message;
     (void)from;
-    if (pair_news_are_late(w))
+    if (s2s_is_ended(w))
         return;
     pair_news_tell(w, m->local, m->remote, NEWS_CAME);
     abroad_seen(w, m->remote, ABROAD_UP);

@@ -29,5 +29,17 @@ struct s2s_came {
     slice local, remote;
 };
 extern const struct message_row s2s_foreign_message, s2s_pending_message, s2s_came_message;
-/* The same from there to the other connections. */
+/* The same from there to the other connections, and from one to another. */
+struct s2s_onward {
+    struct s2s_foreign foreign;
+    uint32_t shares; /* of the partner that hands it on, a bit for each; 0: the home does */
+    uint8_t number;
+};
+enum s2s_news_kind { NEWS_PENDING = 0, NEWS_CAME = 1 };
+struct s2s_news {
+    slice local, remote;
+    uint32_t shares; /* the same */
+    uint8_t kind;    /* enum s2s_news_kind */
+    uint8_t number;
+};
 extern const struct message_row s2s_onward_message, s2s_news_message;

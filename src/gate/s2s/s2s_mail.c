@@ -509,6 +509,15 @@ void s2s_mail_expire(struct s2s_mail *m)
     mail_old_read(m, mail_old_before_us(m));
 }
 
+bool s2s_mail_hands_over(struct s2s_mail *m)
+{
+    bool any = m->backlog;
+    ensure(m->page == NULL && m->judge == NULL);
+    m->backlog = m->again = m->closing = m->kept = false;
+    timer_cancel(&m->expire);
+    return any;
+}
+
 static void mail_expire_due(struct timer *t, struct loop *loop)
 {
     struct s2s_mail *m = CONTAINER_OF(t, struct s2s_mail, expire);

@@ -83,3 +83,5 @@ void s2s_mail_go(struct s2s_mail *m);     /* the stream takes stanzas: reads on 
 void s2s_mail_stop(struct s2s_mail *m);   /* it does not any more */
 void s2s_mail_expire(struct s2s_mail *m); /* gives up what is too old; the stream is not up */
 void s2s_mail_write(struct s2s_mail *m);  /* what is confirmed, now */
+/* Another partner reads the backlog from now on; false: there is none. The stream is not up. */
+bool s2s_mail_hands_over(struct s2s_mail *m);

@@ -3,6 +3,7 @@
 #include "gate/s2s/s2s_confirm.h"
 #include "gate/s2s/s2s_connections.h"
 #include "gate/s2s/s2s_demand.h"
+#include "gate/s2s/s2s_divert.h"
 #include "gate/s2s/s2s_domains.h"
 #include "gate/s2s/s2s_in_back.h"
 #include "gate/s2s/s2s_in_sm.h"
@@ -17,6 +18,7 @@
 
 enum {
     FAILURES_COUNTED = 16,
+    DIVERT_FAILURES = 3, /* in a row, then another connection of the pair takes its stanzas */
     UNCERTIFIED_MS = 10 * 60000 /* our certificate is not shown again before */
 };
 
@@ -27,7 +29,7 @@ slice partner_local(const struct partner *p)
 }
 struct outgoing_share partner_share(const struct partner *p)
 {
-    return (struct outgoing_share){ p->gate->connections, (uint16_t)(1u << p->number) };
+    return (struct outgoing_share){ p->gate->connections, p->shares };
 }
 struct s2s_gate *partner_gate(const struct partner *p) { return p->gate; }
 struct worker *partner_worker(const struct partner *p) { return p->worker; }
@@ -105,16 +107,21 @@ static bool partner_is_one_of_many(const struct partner *p)
     return p->gate->connections > 1 && p->actor.jid.ptr[p->actor.jid.len - 1] != '/';
 }
 
-static slice partner_pair(const struct partner *p)
-{
-    return (slice){ p->text, p->remote_len + 1u + p->local_len };
-}
-
 /* No other connection of its pair is up: its failure is that of the domain. */
 static bool partner_is_alone(const struct partner *p)
 {
+    unsigned other;
     return !partner_is_one_of_many(p) ||
-           !s2s_pair_has_others_up(p->gate, partner_pair(p), p->number);
+           !s2s_pair_other_up(p->gate, partner_pair(p), p->number, &other);
+}
+
+static void partner_divert(struct partner *p)
+{
+    bool fails = p->failures >= DIVERT_FAILURES || p->hard;
+    if (!fails || p->blame == SE_NOT_ALLOWED || partner_stopped(p) || !divert_begins(p))
+        return;
+    if (s2s_mail_hands_over(&p->mail))
+        divert_mail(p);
 }
 
 /* It becomes ABSENT: what waits is answered with the blame, or left to the database. */
@@ -154,7 +161,9 @@ static void partner_failed(struct partner *p)
     partner_keys_fail(p);
     if (alone)
         abroad_seen(p->worker, partner_remote(p), ABROAD_FAILED);
-    if ((p->actor.inbox == NULL && p->unacked.len == 0) || partner_gives_up(p))
+    if (!alone)
+        partner_divert(p);
+    if (p->diverts || (p->actor.inbox == NULL && p->unacked.len == 0) || partner_gives_up(p))
         partner_refuses_all(p);
 }
 
@@ -212,7 +221,11 @@ static void partner_connect(struct partner *p)
 static void partner_retry(struct timer *t, struct loop *loop)
 {
     struct partner *p = CONTAINER_OF(t, struct partner, retry);
-    (void)loop;
+    if (p->diverts && !divert_may_end(p)) {
+        timer_set(loop, t, DIVERT_LOOK_MS);
+        return;
+    }
+    p->diverts = false;
     if (p->state == ACTOR_LOADING)
         partner_connect(p);
     else if (s2s_mail_waits(&p->mail))
@@ -408,7 +421,9 @@ static void partner_refuse_with(struct partner *p, struct stanza *st, enum stanz
 /* One that cannot be kept in memory any more: the database has it, or its sender is told. */
 static void partner_refuse_sent(struct partner *p, struct s2s_sent *s, bool is_new)
 {
-    if (s->id.entry == 0)
+    if (p->diverts)
+        divert_sends(p, s);
+    else if (s->id.entry == 0)
         partner_refuse_with(p, s->st, (enum stanza_error)p->blame, slice_of(p->why));
     else if (partner_stopped(p)) /* it is sent after the next start */
         stanza_unref(&s->st);
@@ -511,6 +526,8 @@ static void partner_unload(struct actor *a)
     timer_cancel(&p->patience);
     loop_defer_cancel(&p->connect);
     partner_is_down_now(p);
+    if (p->shares != 1u << p->number)
+        s2s_pair_carries(p->gate, partner_pair(p), p->number, false);
     s2s_mail_fini(&p->mail);
     partner_drop_replies(p);
     s2s_unacked_fini(&p->unacked);
@@ -573,6 +590,7 @@ static struct partner *partner_new(struct s2s_gate *g, struct actors *all, slice
     p->remote_len = (uint16_t)name->remote.len;
     p->local_len = (uint16_t)name->local.len;
     p->number = (uint8_t)name->number;
+    p->shares = (uint16_t)(1u << name->number);
     p->retry.fn = partner_retry;
     p->patience.fn = partner_patience_ends;
     p->ping_timer.fn = partner_ping_due;
@@ -624,7 +642,7 @@ struct partner *partner_asker(struct worker *w, const struct s2s_verify *v)
     char text[PARTNER_KEY_MAX];
     slice key = partner_key(text, &name);
     struct actor *a = actors_find(all, key);
-    if (!v->both && (a == NULL || !partner_of(a)->back.on))
+    if (!v->both && (a == NULL || !(partner_of(a)->back.on || partner_of(a)->diverts)))
         return a != NULL ? partner_of(a) : partner_new(g, all, key, &name);
     text[key.len++] = '/';
     a = actors_find(all, key);
@@ -721,6 +739,8 @@ void partner_take(struct worker *w, struct stanza *st, const struct outgoing_id 
 /* Its stream ends, and what waits is answered with the blame. */
 static void partner_cease(struct partner *p)
 {
+    if (p->diverts) /* it has none, and what it hands on is answered there */
+        return;
     actor_pin(&p->actor);
     s2s_find_cancel(&p->find);
     timer_cancel(&p->retry);
@@ -778,7 +798,7 @@ static void partner_forgive(struct partner *p)
 
 void partner_policy_changed(struct partner *p)
 {
-    if (s2s_may(p->worker, partner_local(p), partner_remote(p))) {
+    if (p->diverts || s2s_may(p->worker, partner_local(p), partner_remote(p))) {
         if (p->failures > 0 && p->blame == SE_NOT_ALLOWED)
             partner_forgive(p);
         return;
@@ -831,6 +851,10 @@ bool partner_try_again(struct partner *p)
 {
     if (!timer_is_set(&p->retry))
         return false;
+    if (p->diverts) {
+        timer_set(partner_loop(p), &p->retry, 0);
+        return true;
+    }
     p->failing_us = 0;
     p->failures = 0;
     p->uncertified_us = 0;

@@ -7,6 +7,8 @@ static const char *partner_state(const struct partner *p)
 {
     if (p->state == ACTOR_READY)
         return "up";
+    if (p->diverts)
+        return "diverted";
     if (p->state == ACTOR_ABSENT)
         return "failed";
     if (p->find != NULL && s2s_find_waits(p->find))

@@ -123,6 +123,10 @@ struct partner {
     struct stanza *reply[PARTNER_REPLIES_MAX]; /* wait for the next stream, and go first */
     char *session;                             /* to be resumed (XEP-0198 §5); NULL: none */
     uint8_t number;                            /* of its connections; 0: the first */
+    bool diverts;         /* another one carries its stanzas: gate/s2s/s2s_divert.h */
+    uint8_t diverted_to;  /* its number */
+    uint64_t diverted_us; /* loop time of the last that it was handed */
+    uint16_t shares;      /* of stored messages that this one sends, a bit for each */
     uint16_t remote_len, local_len;
     char why[PARTNER_WHY_BYTES];
     char text[];
@@ -133,6 +137,11 @@ static inline struct loop *partner_loop(const struct partner *p) { return worker
 static inline bool partner_is_linked(const struct partner *p)
 {
     return p->out != NULL || p->back.on;
+}
+/* The name of its pair. */
+static inline slice partner_pair(const struct partner *p)
+{
+    return (slice){ p->text, p->remote_len + 1u + p->local_len };
 }
 static inline bool partner_stopped(const struct partner *p)
 {
