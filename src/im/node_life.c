@@ -143,6 +143,7 @@ enum err node_create(struct node **out, const struct node_conf *conf, struct why
         n->slot_worker[i] = (uint8_t)(i % n->worker_count);
     n->work = work_pool_create(n->worker_count > 2 ? n->worker_count / 2 : 1, 4096);
     n->handshakes = work_pool_create(n->worker_count, UINT_MAX);
+    work_pool_set_wide(n->handshakes); /* connections are counted where they are accepted */
     n->throttle = throttle_create();
     n->mesh = mesh_create(n->worker_count, n->epoch);
     n->workers = mem_zalloc(n->worker_count * sizeof *n->workers);

@@ -170,6 +170,15 @@ static void received(struct conn *c, char *ptr, size_t len)
     (void)here; /* nothing more to do either way */
 }
 
+void conn_in_discard(struct conn *c)
+{
+    enum { AT_MOST = 4 };
+    struct conn_local *l = conn_local(c->loop);
+    for (unsigned i = 0; i < AT_MOST; i++)
+        if (recv(c->source.fd, l->read, sizeof l->read, MSG_DONTWAIT) <= 0)
+            return;
+}
+
 void conn_readable(struct conn *c)
 {
     struct conn_local *l = conn_local(c->loop);

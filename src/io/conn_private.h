@@ -145,6 +145,9 @@ void conn_out_advance(struct conn *c, size_t bytes); /* written: gives chunks ba
  * failed. */
 size_t conn_send(struct conn *c, const struct iovec *iov, size_t count, size_t bytes);
 
+/* What the socket has is of no use: were it left there, closing it would be a reset, and the peer
+ * might not read our last words. */
+void conn_in_discard(struct conn *c);
 /* Reads again after a step of the handshake. */
 void conn_in_resume(struct conn *c);
 

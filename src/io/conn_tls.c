@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "io/conn_private.h"
 #include "io/metrics.h"
+#include "io/peers.h"
 #include "io/tls_private.h"
 #include "io/work.h"
 #include <assert.h>
@@ -314,11 +315,13 @@ static void tls_fail(struct conn *c, const char *text)
 {
     if (conn_tls_is_refused(c->tls) && c->tls->judgement->peer.verdict != TLS_NOT_SHOWN)
         text = c->tls->judgement->peer.reason;
-    if (c->secured)
+    if (c->secured) {
         conn_tls_push(c); /* the alert */
-    else
+    } else {
         push_shaken(c);
-    conn_fail(c, text);
+        conn_in_discard(c);
+    }
+    conn_fail(c, text == NULL ? "TLS failed" : text);
     metric_add(&io_tls_failures, 1);
 }
 
@@ -439,6 +442,7 @@ static bool conn_shake_step(struct conn *c, slice in)
     s->work.run = shake_run;
     s->work.done = shake_done;
     s->work.may_skip = true;
+    s->work.lane = peers_hash((const struct sockaddr *)&c->info.peer);
     s->pool = helpers;
     s->tls = t;
     s->conn = c;

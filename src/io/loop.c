@@ -107,7 +107,7 @@ void loop_wake(struct loop *loop)
     ensure(n == (ssize_t)sizeof(one));
 }
 
-void loop_post(struct loop *loop, struct loop_post *p)
+void loop_post_quietly(struct loop *loop, struct loop_post *p)
 {
     struct loop_post *first = atomic_load_explicit(&loop->posted, memory_order_relaxed);
 
@@ -119,6 +119,11 @@ void loop_post(struct loop *loop, struct loop_post *p)
     do {
         p->next = first;
     } while (!atomic_compare_exchange_weak(&loop->posted, &first, p));
+}
+
+void loop_post(struct loop *loop, struct loop_post *p)
+{
+    loop_post_quietly(loop, p);
     loop_wake(loop);
 }
 

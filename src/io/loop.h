@@ -61,6 +61,9 @@ struct loop_post {
 #endif
 };
 void loop_post(struct loop *loop, struct loop_post *p);
+/* The same, but a loop that sleeps goes on sleeping until loop_wake(), which must follow. */
+void loop_post_quietly(struct loop *loop, struct loop_post *p);
+void loop_wake(struct loop *loop);
 /* Loops of one owner speak to each other by another way, in its order. So a debug build counts the
  * posts to a loop by the thread of another loop of its owner. Set before its thread starts. */
 void loop_set_owner(struct loop *loop, const void *owner);

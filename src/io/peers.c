@@ -1,5 +1,6 @@
 #include "io/peers.h"
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include <pthread.h>
@@ -33,6 +34,12 @@ static struct peer_key peer_key_of(enum peers_kind kind, const struct sockaddr *
         memcpy(key.bytes, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, key.len);
     }
     return key;
+}
+
+uint64_t peers_hash(const struct sockaddr *peer)
+{
+    struct peer_key key = peer_key_of(PEERS_C2S, peer);
+    return key.len == 0 ? 0 : hash_keyed((slice){ key.bytes, key.len });
 }
 
 static struct peer *peer_obtain(struct peer_key key)

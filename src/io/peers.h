@@ -33,6 +33,8 @@ enum peers_room {
     PEERS_CLOSE   /* far beyond it: not counted, to be closed at once */
 };
 
+/* A number for the address of a peer, of what is counted as one; 0 if it has none. */
+uint64_t peers_hash(const struct sockaddr *peer);
 /* Counts a connection of this address; connections without one, over Unix sockets, are not counted
  * and always have room. max: how many of this kind an address may have. *key is for
  * peers_leave(). */

@@ -1,4 +1,5 @@
 #include "io/work.h"
+#include "base/clock.h"
 #include "base/ensure.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -7,15 +8,15 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { HELPER_NICE = 5 };
+enum { HELPER_NICE = 5, OWED_MAX = 4, SHORT_US = 500 };
 
 /* Exists while one of its works is queued or runs. */
 struct work_lane {
     uint64_t id;
-    struct list node;  /* in `ready`: it has work, and none of it runs */
+    struct list node;  /* in `ready`: it has work, and it may run now */
     struct list queue; /* struct work, the oldest first */
     unsigned count;    /* of the queue */
-    bool busy;
+    unsigned running;
 };
 
 struct work_pool {
@@ -26,6 +27,7 @@ struct work_pool {
     struct list ready; /* struct work_lane, in turn */
     struct map lanes;  /* struct work_lane by id */
     bool plain_turn, skipping, ending;
+    bool wide; /* set before the first work */
 
     unsigned thread_count;
     pthread_t threads[];
@@ -51,15 +53,40 @@ static void work_give_back(struct work *w)
     loop_post(w->loop, &w->post);
 }
 
+/* A loop that was given works back, and is still to be woken. */
+struct owed {
+    struct loop *loop; /* NULL: none */
+    unsigned count;
+};
+
+static void owed_settle(struct owed *o)
+{
+    if (o->loop != NULL)
+        loop_wake(o->loop);
+    *o = (struct owed){ 0 };
+}
+
+/* If one has taken long, so will the next, perhaps: nobody waits for that. */
+static void owed_give_back(struct owed *o, struct work *w, uint64_t took_us)
+{
+    if (o->loop != w->loop)
+        owed_settle(o);
+    o->loop = w->loop;
+    w->post.fn = work_ended;
+    loop_post_quietly(o->loop, &w->post); /* it may be gone from here on */
+    if (++o->count == OWED_MAX || took_us > SHORT_US)
+        owed_settle(o);
+}
+
 /* Puts a lane where it belongs after a change; frees it when it is of no use. Under the lock. */
 static void lane_settle(struct work_pool *pool, struct work_lane *l)
 {
-    if (!l->busy && l->count > 0 && !list_linked(&l->node))
+    if ((l->running == 0 || pool->wide) && l->count > 0 && !list_linked(&l->node))
         list_append(&pool->ready, &l->node);
     if (l->count > 0)
         return;
     list_remove(&l->node);
-    if (l->busy)
+    if (l->running > 0)
         return;
     map_del(&pool->lanes, lane_key(l));
     mem_free(&l);
@@ -80,9 +107,11 @@ static struct work *take_in_turn(struct work_pool *pool)
     if (next == NULL)
         return NULL;
     struct work_lane *l = CONTAINER_OF(next, struct work_lane, node);
-    l->busy = true;
+    l->running++;
     l->count--;
-    return CONTAINER_OF(list_pop(&l->queue), struct work, node);
+    struct work *w = CONTAINER_OF(list_pop(&l->queue), struct work, node);
+    lane_settle(pool, l); /* behind the others */
+    return w;
 }
 
 static struct work *work_take(struct work_pool *pool)
@@ -96,33 +125,53 @@ static struct work *work_take(struct work_pool *pool)
     return w;
 }
 
-/* The lane of `before`, which has ended, is free again. NULL: the pool ends and nothing is queued.
- */
-static struct work *work_next(struct work_pool *pool, struct work_lane *before)
+/* One of the lane `before` has ended. NULL: nothing is queued. */
+static struct work *work_if_any(struct work_pool *pool, struct work_lane *before)
 {
     pthread_mutex_lock(&pool->lock);
     if (before != NULL) {
-        before->busy = false;
+        ensure(before->running > 0);
+        before->running--;
         lane_settle(pool, before);
     }
+    struct work *w = work_take(pool);
+    pthread_mutex_unlock(&pool->lock);
+    return w;
+}
+
+/* NULL: the pool ends and nothing is queued. */
+static struct work *work_wait(struct work_pool *pool)
+{
     struct work *w;
+    pthread_mutex_lock(&pool->lock);
     while ((w = work_take(pool)) == NULL && !pool->ending)
         pthread_cond_wait(&pool->changed, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
     return w;
 }
 
+static struct work *work_next(struct work_pool *pool, struct work_lane *before, struct owed *owed)
+{
+    struct work *w = work_if_any(pool, before);
+    if (w != NULL)
+        return w;
+    owed_settle(owed);
+    return work_wait(pool);
+}
+
 static void *work_thread(void *arg)
 {
     struct work_pool *pool = arg;
     struct work_lane *lane = NULL;
+    struct owed owed = { 0 };
     struct work *w;
     /* A loop that wakes goes first where both have one processor. */
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), HELPER_NICE);
-    while ((w = work_next(pool, lane)) != NULL) {
+    while ((w = work_next(pool, lane, &owed)) != NULL) {
+        uint64_t since_us = clock_mono_us();
         lane = w->in; /* what it was may be gone when it is given back */
         w->run(w);
-        work_give_back(w);
+        owed_give_back(&owed, w, clock_mono_us() - since_us);
     }
     return NULL;
 }
@@ -150,6 +199,8 @@ struct work_pool *work_pool_create(unsigned threads, unsigned queue_max)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return pool;
 }
+
+void work_pool_set_wide(struct work_pool *pool) { pool->wide = true; }
 
 void work_pool_end(struct work_pool *p)
 {
@@ -182,8 +233,8 @@ static struct work_lane *lane_for(struct work_pool *pool, uint64_t id)
     struct work_lane *l = map_get(&pool->lanes, (slice){ (const char *)&id, sizeof id });
 
     if (l != NULL)
-        return l->count < WORK_LANE_MAX ? l : NULL;
-    if (pool->lanes.count >= WORK_LANES_MAX)
+        return l->count < WORK_LANE_MAX || pool->wide ? l : NULL;
+    if (pool->lanes.count >= WORK_LANES_MAX && !pool->wide)
         return NULL;
     l = mem_new(struct work_lane);
     l->id = id;

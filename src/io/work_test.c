@@ -207,6 +207,55 @@ static void test_one_of_a_lane_at_a_time(void **state)
     sem_destroy(&inside);
 }
 
+static void test_wide_lanes_take_turns(void **state)
+{
+    static const int expected[] = { 1, 2, 1, 1 };
+    unsigned count = 5;
+    (void)state;
+    order_len = 0;
+    struct bench b;
+    bench_begin(&b);
+    work_pool_set_wide(b.pool);
+    struct job jobs[4];
+    for (unsigned i = 0; i < 4; i++) {
+        jobs[i] = job_in(i < 3 ? 1 : 2);
+        assert_int_equal(work_submit(b.pool, loop, &jobs[i].work), OK);
+    }
+    sem_post(&b.gate);
+    bed_run(loop, all_done, &count);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(order[i], expected[i]);
+    bench_end(&b);
+}
+
+static void test_several_of_a_wide_lane_at_a_time(void **state)
+{
+    static struct job jobs[WORK_LANE_MAX + 10];
+    struct work_pool *pool = work_pool_create(2, 1);
+    unsigned count = WORK_LANE_MAX + 10;
+    sem_t gate, begun;
+    (void)state;
+    work_pool_set_wide(pool);
+    sem_init(&gate, 0, 0);
+    sem_init(&begun, 0, 0);
+    for (unsigned i = 0; i < count; i++) { /* more than other lanes take */
+        jobs[i] = (struct job){ .work = { .run = job_run, .done = job_done, .lane = 7 } };
+        if (i < 2) {
+            jobs[i].gate = &gate;
+            jobs[i].begun = &begun;
+        }
+        assert_int_equal(work_submit(pool, loop, &jobs[i].work), OK);
+    }
+    for (unsigned i = 0; i < 2; i++)
+        sem_wait(&begun);
+    for (unsigned i = 0; i < 2; i++)
+        sem_post(&gate);
+    bed_run(loop, all_done, &count);
+    work_pool_destroy(&pool);
+    sem_destroy(&begun);
+    sem_destroy(&gate);
+}
+
 static void test_a_lane_has_a_limit(void **state)
 {
     static struct job jobs[WORK_LANE_MAX + 1], other;
@@ -308,6 +357,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_lanes_take_turns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_one_of_a_lane_at_a_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_wide_lanes_take_turns, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_several_of_a_wide_lane_at_a_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_lane_has_a_limit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_canceled_work_does_not_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_stop_skips_what_may_be_skipped, set_up, tear_down),
