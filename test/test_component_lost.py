@@ -1,7 +1,7 @@
 """A component (XEP-0114) that dies and comes back: what users see of its contacts."""
 import pytest
 
-from muster import xml
+from muster import federation, xml
 from muster.client import until
 from muster.component import Component
 from muster.muc import Room
@@ -101,3 +101,23 @@ def test_occupants_of_a_component_that_dies_leave_rooms(host):
     gateway.cut()
     gone = bob.expect(f"<presence from='{room.at('friend')}' type='unavailable'/>")
     assert "333" in xml.canonical(gone)
+
+
+def test_a_component_hears_of_what_waits_before_the_server_stops(make_server, tmp_path):
+    """Nothing that components send is stored: what waits for another server goes back."""
+    tls = federation.Authority(tmp_path).issue("one.test", "one.test")
+    server = make_server("alice", domains=["one.test"], s2s=True, component=True, tls=tls,
+                         settings=federation.settings(), workers=2)
+    federation.route(server, "other.test", federation.free_port())
+    server.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    gateways = [Component(server, DOMAIN, SECRET) for _ in range(4)]
+    for n, gateway in enumerate(gateways):
+        gateway.send(f"<message from='{FRIEND}' to='bob{n}@other.test' id='m{n}'>"
+                     "<body>to a server that is down</body></message>")
+    until("they wait", lambda: sum(row["queue"] for row in server.rows("s2s", "list")) == 4)
+    server.stop()
+    told = []
+    for gateway in gateways:
+        gateway.expect_stream_error("system-shutdown")
+        told += [e.get("id") for e in gateway.inbox if e.get("type") == "error"]
+    assert sorted(told) == ["m0", "m1", "m2", "m3"]

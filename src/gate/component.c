@@ -28,6 +28,7 @@
 #include <openssl/sha.h>
 
 enum { HANDSHAKE_MS = 10000, HEX_SHA1 = 40, STREAM_ID_BYTES = 16 };
+enum { PART_MS = 300 /* for the end of the stream, when this node stops */ };
 
 struct component {
     struct xstream x; /* first: it is the owner of the connection */
@@ -45,6 +46,7 @@ struct component {
 
 struct component_worker {
     struct xstreams streams;
+    struct timer part;
     struct map by_id;
 };
 
@@ -423,8 +425,36 @@ static void component_stop(void *own, struct worker *w)
     for (size_t i = 0; i < g->count; i++)
         listener_detach(g->listen[i].listener, worker_loop(w));
     cw->streams.stopped = true;
+    LIST_EACH (it, &cw->streams.all) {
+        struct xstream *x = CONTAINER_OF(it, struct xstream, node);
+        if (x->state == STREAM_BOUND)
+            xstream_wait(x); /* nothing that it says is stored: it is told what comes back */
+        else
+            xstream_fail(x, XE_SYSTEM_SHUTDOWN, (slice){ 0 });
+    }
+}
+
+/* One that does not read keeps its stream longer than the loop lives. */
+static void component_parted(struct timer *t, struct loop *loop)
+{
+    struct component_worker *cw = CONTAINER_OF(t, struct component_worker, part);
+    (void)loop;
+    LIST_EACH (it, &cw->streams.all)
+        conn_abort(CONTAINER_OF(it, struct xstream, node)->conn);
+}
+
+static void component_part(void *own, struct worker *w)
+{
+    struct component_worker *cw = &((struct component_gate *)own)->worker[worker_index(w)];
     LIST_EACH (it, &cw->streams.all)
         xstream_fail(CONTAINER_OF(it, struct xstream, node), XE_SYSTEM_SHUTDOWN, (slice){ 0 });
+    cw->part.fn = component_parted;
+    timer_set(worker_loop(w), &cw->part, PART_MS);
+}
+
+static void component_part_ends(void *own, struct worker *w)
+{
+    timer_cancel(&((struct component_gate *)own)->worker[worker_index(w)].part);
 }
 
 static void component_relieve(void *own, struct worker *w)
@@ -442,8 +472,10 @@ const struct edge component_edge = { .name = "component",
                                      .start = component_start,
                                      .open = component_open,
                                      .stop = component_stop,
+                                     .part = component_part,
                                      .idle = component_idle,
                                      .relieve = component_relieve,
+                                     .end = component_part_ends,
                                      .remote = component_send };
 
 void component_end(struct worker *w, slice domain)

@@ -87,11 +87,21 @@ void edges_stop(const struct node *n, struct worker *w)
             e->edge->stop(e->own, w);
 }
 
+void edges_part(const struct node *n, struct worker *w)
+{
+    ensure(n->parts); /* or nobody would wait for their end */
+    for (const struct edge_made *e = edges_of(n); e->edge != NULL; e++)
+        if (e->edge->part != NULL)
+            e->edge->part(e->own, w);
+}
+
 bool edges_idle(const struct node *n, struct worker *w)
 {
-    for (const struct edge_made *e = edges_of(n); e->edge != NULL; e++)
-        if (e->edge->idle != NULL && !e->edge->idle(e->own, w))
+    for (const struct edge_made *e = edges_of(n); e->edge != NULL; e++) {
+        bool ends = e->edge->part == NULL || n->parts;
+        if (ends && e->edge->idle != NULL && !e->edge->idle(e->own, w))
             return false;
+    }
     return true;
 }
 

@@ -41,6 +41,10 @@ struct edge {
     void (*start)(void *own, struct worker *w); /* before the loop of the worker runs */
     void (*open)(void *own, struct worker *w);  /* accepts: saved sessions are there */
     void (*stop)(void *own, struct worker *w);  /* accepts and reads no more; connections end */
+    /* After stop, when the node is at rest but for the edges that have this, or later: then their
+     * connections end, by which senders have heard what became of their stanzas meanwhile. NULL:
+     * stop has ended all. */
+    void (*part)(void *own, struct worker *w);
     /* After stop: nothing of it is left. NULL: always. On main's thread. */
     bool (*idle)(void *own, struct worker *w);
     /* The mesh has room again: reads on (w->pressure says when reading must stop). */
@@ -87,7 +91,8 @@ void edge_foreign(struct worker *w, slice domain, struct stanza *st, const struc
 void edges_start(const struct node *n, struct worker *w);
 void edges_open(const struct node *n, struct worker *w);
 void edges_stop(const struct node *n, struct worker *w);
-bool edges_idle(const struct node *n, struct worker *w);
+void edges_part(const struct node *n, struct worker *w);
+bool edges_idle(const struct node *n, struct worker *w); /* those with `part`: once n->parts */
 void edges_relieve(const struct node *n, struct worker *w);
 void edges_node_gone(const struct node *n, struct worker *w, uint32_t node);
 void edges_end(const struct node *n, struct worker *w); /* in the opposite order */

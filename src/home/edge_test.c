@@ -22,6 +22,7 @@ static void called(char what, void *own)
 static void on_start(void *own, struct worker *w) { called('s', own), (void)w; }
 static void on_open(void *own, struct worker *w) { called('o', own), (void)w; }
 static void on_stop(void *own, struct worker *w) { called('t', own), (void)w; }
+static void on_part(void *own, struct worker *w) { called('p', own), (void)w; }
 static void on_relieve(void *own, struct worker *w) { called('r', own), (void)w; }
 static void on_end(void *own, struct worker *w) { called('e', own), (void)w; }
 
@@ -57,6 +58,7 @@ static const struct edge second = { .name = "second",
                                     .start = on_start,
                                     .open = on_open,
                                     .stop = on_stop,
+                                    .part = on_part,
                                     .idle = on_idle,
                                     .relieve = on_relieve,
                                     .remote = on_remote,
@@ -89,6 +91,10 @@ static void all_are_walked_and_the_last_ends_first(void **state)
     were("g1 g2 ");
     edges_stop(&node, &worker);
     were("t1 t2 ");
+    node.parts = true;
+    edges_part(&node, &worker);
+    node.parts = false;
+    were("p2 ");
     edges_end(&node, &worker);
     were("e2 e1 ");
 }
@@ -96,11 +102,13 @@ static void all_are_walked_and_the_last_ends_first(void **state)
 static void idle_is_when_all_are(void **state)
 {
     (void)state;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 8; i++) {
         first_is_idle = (i & 1) != 0;
         second_is_idle = (i & 2) != 0;
-        assert_int_equal(edges_idle(&node, &worker), i == 3);
+        node.parts = (i & 4) != 0; /* until then the second one waits for the first */
+        assert_int_equal(edges_idle(&node, &worker), i == 1 || i == 3 || i == 7);
     }
+    node.parts = false;
 }
 
 static void each_finds_what_it_was_made_with(void **state)
@@ -133,6 +141,8 @@ static void a_node_may_have_none(void **state)
     edges_open(&empty, &worker);
     edges_relieve(&empty, &worker);
     edges_stop(&empty, &worker);
+    empty.parts = true;
+    edges_part(&empty, &worker);
     assert_true(edges_idle(&empty, &worker));
     edges_node_gone(&empty, &worker, 3);
     assert_false(edge_remote(&worker_of_empty, 0, 77, NULL));

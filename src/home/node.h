@@ -57,6 +57,7 @@ struct node {
     _Atomic bool restarts;
     pthread_t threads[NODE_WORKERS_MAX];
     unsigned started; /* of the workers; main's */
+    bool parts;       /* edges that stay until the others have ended end, too; main's */
     /* Of im/node_life.c: what the workers do now, how many have yet to; sessions are restored. */
     _Atomic int life_step, life_left;
     _Atomic uint64_t life_sent, life_received; /* frames between workers */

@@ -242,6 +242,7 @@ static void life_open(struct worker *w) { edges_open(w->node, w); }
  * which would take it for the end of the session. */
 static void life_stopping(struct worker *w) { w->stopping = true; }
 static void life_stop(struct worker *w) { edges_stop(w->node, w); }
+static void life_part(struct worker *w) { edges_part(w->node, w); }
 
 static void life_end_timers(struct worker *w) { loop_end_timers(w->loop); }
 
@@ -262,15 +263,21 @@ enum life_step {
     LIFE_OPEN,
     LIFE_STOPPING,
     LIFE_STOP,
+    LIFE_PART,
     LIFE_COUNT,
     LIFE_SAVE,
     LIFE_END_TIMERS
 };
 static void (*const life_steps[])(struct worker *w) = {
-    [LIFE_REPLAY] = life_replay,         [LIFE_RESTORE] = life_restore,
-    [LIFE_END_REST] = restart_end_rest,  [LIFE_OPEN] = life_open,
-    [LIFE_STOPPING] = life_stopping,     [LIFE_STOP] = life_stop,
-    [LIFE_SAVE] = restart_save,          [LIFE_COUNT] = life_count,
+    [LIFE_REPLAY] = life_replay,
+    [LIFE_RESTORE] = life_restore,
+    [LIFE_END_REST] = restart_end_rest,
+    [LIFE_OPEN] = life_open,
+    [LIFE_STOPPING] = life_stopping,
+    [LIFE_STOP] = life_stop,
+    [LIFE_PART] = life_part,
+    [LIFE_SAVE] = restart_save,
+    [LIFE_COUNT] = life_count,
     [LIFE_END_TIMERS] = life_end_timers,
 };
 
@@ -347,9 +354,10 @@ enum err nodes_start(struct node *const *nodes, unsigned count, struct why *why)
 
 enum err node_start(struct node *n, struct why *why) { return nodes_start(&n, 1, why); }
 
-/* The end: 1. edges stop (accepts, reads; streams are closed), 2. sessions that may resume are
- * saved and the store commits, 3. timers end, so that nothing begins any more, 4. loops stop. The
- * caller closes the store afterwards, which commits the rest. */
+/* The end: 1. edges stop (accepts, reads; streams are closed), and then those that stay until the
+ * others have answered, 2. sessions that may resume are saved and the store commits, 3. timers end,
+ * so that nothing begins any more, 4. loops stop. The caller closes the store afterwards, which
+ * commits the rest. */
 
 static bool node_is_idle(struct node *n)
 {
@@ -404,7 +412,7 @@ static void node_end(struct node *n)
 
 void nodes_stop(struct node *const *nodes, unsigned count)
 {
-    enum { REST_US = 2000000, LAST_US = 500000 };
+    enum { REST_US = 2000000, PART_US = 500000, LAST_US = 500000 };
     everywhere_of(nodes, count, LIFE_STOPPING);
     for (unsigned i = 0; i < count; i++) {
         everywhere(nodes[i], LIFE_STOP);
@@ -412,6 +420,10 @@ void nodes_stop(struct node *const *nodes, unsigned count)
         work_pool_skip(nodes[i]->work); /* nobody waits for what has not begun */
     }
     wait_for_rest(nodes, count, REST_US);
+    for (unsigned i = 0; i < count; i++)
+        nodes[i]->parts = true;
+    everywhere_of(nodes, count, LIFE_PART);
+    wait_for_rest(nodes, count, PART_US);
     everywhere_of(nodes, count, LIFE_SAVE);
     everywhere_of(nodes, count, LIFE_END_TIMERS);
     wait_for_rest(nodes, count, LAST_US); /* what timers have begun meanwhile is told its end */
