@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import re
 import select
+import signal
 import socket
 import threading
 import time
@@ -342,6 +343,27 @@ def test_a_planned_restart_in_a_flood_loses_and_repeats_nothing_that_was_read(pa
     until_confirmed(one)
     bob.expect_nothing()
     assert stored(other) == read
+
+
+def test_servers_that_stop_at_the_same_time_agree_on_what_has_arrived(start):
+    """In a flood: what the other one has is not sent again."""
+    one, other = start("alice", ONE), start("bob", OTHER)
+    federation.route(one, OTHER, other.s2s_port)
+    federation.route(other, ONE, one.s2s_port)
+    alice, bob = one.client("alice"), other.client("bob")
+    say(alice, 0)
+    hear(bob, 0, 1)
+    flood(alice, 1, 1500)
+    until("some are there", lambda: len(stored(other)) > 100)
+    for server in other, one:
+        server.signal(signal.SIGTERM)
+    for server in other, one:
+        server.wait_exit()
+    assert pending(one) == len(stored(one)) - len(stored(other))
+    for server in other, one:
+        server.start()
+    until_confirmed(one)
+    assert stored(other) == stored(one)
 
 
 # --- a server that is away ---
