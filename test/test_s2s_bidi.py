@@ -9,6 +9,7 @@ from test_s2s_lost import Wire
 
 ONE, OTHER = "one.test", "other.test"
 BIDI = "<bidi xmlns='urn:xmpp:bidi'/>"
+VERSION = "jabber:iq:version"
 FEATURE = "{urn:xmpp:features:bidi}bidi"
 
 
@@ -166,6 +167,49 @@ def sm(peer, request):
     """What the answer to a request of stream management is: its element."""
     peer.raw(request)
     return peer.wait("an answer", lambda: peer._take(lambda e: e.tag.startswith(f"{{{xml.SM}}}")))
+
+
+@pytest.fixture
+def failing(node):
+    """A user of a server that has tried to reach EVIL in vain, and pauses for some seconds."""
+    node.ctl("set", "s2s.retry-for", "0s")
+    alice = node.client("alice")
+    send(alice, "stored")  # a reason to try again
+    until("failures", lambda: node.log().count(f"s2s.failed domain={EVIL}") == 3)
+    assert "refused" in ask(alice)
+    return alice
+
+
+def ask(alice):
+    """The text of the error."""
+    return "".join(alice.iq("get", f"<query xmlns='{VERSION}'/>", to=EVIL).itertext())
+
+
+@pytest.mark.parametrize("enable", [True, False])
+def test_a_server_that_comes_is_sent_what_was_refused_before(node, join, failing, enable):
+    """Its stream ends the pause at once, in which stanzas were refused."""
+    peer = join(node, enable=enable)
+    peer.raw(f"<message from='bob@{EVIL}' to='{failing.bare}'><body>there</body></message>")
+    failing.expect("<message><body>there</body></message>")
+    failing.send(f"<iq type='get' to='{EVIL}' id='q'><query xmlns='{VERSION}'/></iq>")
+    come(peer, "stored")
+    peer.expect("<iq id='q'/>")
+    assert not [e for e in failing.inbox if e.get("type") == "error"]
+
+
+def test_a_server_that_comes_is_tried_again(node, join, authority, failing):
+    """The same without a way back: what is sent from then on waits for the attempt."""
+    [row] = node.rows("s2s-route", "list")
+    listener = federation.Listener(EVIL, authority.issue("listener", EVIL),
+                                   int(row["target"].rpartition(":")[2]))
+    peer = join(node, bidi="", enable=False)
+    peer.raw(f"<message from='bob@{EVIL}' to='{failing.bare}'><body>there</body></message>")
+    failing.expect("<message><body>there</body></message>")
+    failing.send(f"<iq type='get' to='{EVIL}' id='q'><query xmlns='{VERSION}'/></iq>")
+    with listener.join() as there:
+        listener.read_until(there, "(?s)(id='q'.*stored|stored.*id='q')")
+    listener.close()
+    assert not [e for e in failing.inbox if e.get("type") == "error"]
 
 
 def test_it_is_not_offered_without_tls(node, authority):

@@ -156,9 +156,9 @@ class Listener:
     """A server of another domain: it takes one stream after the other, and looks at what it is
     sent."""
 
-    def __init__(self, domain, cert):
+    def __init__(self, domain, cert, port=0):
         self.domain, self.cert = domain, cert
-        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.sock = socket.create_server(("127.0.0.1", port))
         self.sock.settimeout(TIMEOUT)
         self.port = self.sock.getsockname()[1]
 

@@ -326,12 +326,18 @@ void partner_forget(struct partner *p)
     actor_unpin(&p->actor);
 }
 
-/* The host that was tried was of no use: the next one of the domain. false: there is none. */
+/* The host that was tried was of no use: the way back, or the next one of the domain. false: there
+ * is none. */
 static bool partner_tries_next(struct partner *p)
 {
     if (p->find == NULL || !partner_is_wanted(p))
         return false;
     partner_keys_anew(p);
+    if (partner_may_take_back(p)) {
+        s2s_find_cancel(&p->find);
+        actor_load(&p->actor);
+        return true;
+    }
     if (s2s_find_go_on(p->find, slice_of(p->why), p->hard))
         return true;
     p->hard = s2s_find_is_hard(p->find);
@@ -376,14 +382,19 @@ static void partner_breaks_off(struct partner *p)
         partner_failed(p);
 }
 
-/* What waits has its errors, and the attempt goes on. One that is to resume a session cannot: what
- * was not confirmed in that is given back. One that waits for the stream of another does not. */
+/* What waits has its errors, and the attempt goes on; unless there is a way back. One that is to
+ * resume a session cannot: what was not confirmed in that is given back. One that waits for the
+ * stream of another does not, either. */
 static void partner_is_overdue(struct partner *p)
 {
     bool waits = p->find != NULL && s2s_find_waits(p->find);
     partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, false, "%s",
                   waits ? "too many other connections are being made (s2s.connecting)"
                         : "it does not answer");
+    if (p->out != NULL && partner_may_take_back(p)) {
+        s2s_out_close(p->out);
+        return;
+    }
     if (p->session != NULL || share_is_sought(p)) {
         partner_breaks_off(p);
         return;
@@ -495,9 +506,8 @@ static void partner_load(struct actor *a)
     p->fresh = false;
     timer_cancel(&p->retry); /* of a failure that is to be forgotten */
     partner_waits(p);
-    if (p->find != NULL) /* the attempt goes on that was under way */
-        return;
-    loop_defer(partner_loop(p), &p->connect);
+    if (p->find == NULL) /* else the attempt goes on that is under way */
+        loop_defer(partner_loop(p), &p->connect);
 }
 
 static bool partner_in_use(const struct actor *a)
@@ -779,19 +789,24 @@ void partner_stop(struct partner *p)
     actor_unpin(&p->actor);
 }
 
-/* Why it failed is over. */
-static void partner_forgive(struct partner *p)
+void partner_forgive(struct partner *p)
 {
-    p->failing_us = 0;
-    p->failures = 0;
-    p->hard = false;
-    if (p->state != ACTOR_ABSENT) {
+    bool late = p->overdue && p->out == NULL;
+    if (p->diverts) /* it ends that first */
         timer_set(partner_loop(p), &p->retry, 0);
+    if (p->state == ACTOR_READY || p->diverts)
         return;
-    }
+    if (late)
+        s2s_find_cancel(&p->find);
+    partner_recovers(p);
+    if (!late && !timer_is_set(&p->retry))
+        return;
+    actor_mark(&p->actor);
     actor_pin(&p->actor);
     timer_cancel(&p->retry);
-    if (s2s_mail_waits(&p->mail))
+    if (p->state == ACTOR_LOADING)
+        loop_defer(partner_loop(p), &p->connect);
+    else if (s2s_mail_waits(&p->mail))
         actor_load(&p->actor);
     actor_unpin(&p->actor);
 }
@@ -813,11 +828,11 @@ void partner_has_mail(struct partner *p) { s2s_mail_found(&p->mail); }
 void partner_came(struct partner *p)
 {
     uint64_t now = loop_now_us(partner_loop(p));
-    if (!timer_is_set(&p->retry) || p->back.waiting ||
+    if (p->failures == 0 || p->back.waiting ||
         (p->came_us > 0 && now - p->came_us < BACKOFF_MS * 1000ull))
         return;
     p->came_us = now;
-    timer_set(partner_loop(p), &p->retry, 0);
+    partner_forgive(p);
 }
 
 /* For commands. */
@@ -851,14 +866,8 @@ bool partner_try_again(struct partner *p)
 {
     if (!timer_is_set(&p->retry))
         return false;
-    if (p->diverts) {
-        timer_set(partner_loop(p), &p->retry, 0);
-        return true;
-    }
-    p->failing_us = 0;
-    p->failures = 0;
     p->uncertified_us = 0;
-    timer_set(partner_loop(p), &p->retry, 0);
+    partner_forgive(p);
     return true;
 }
 

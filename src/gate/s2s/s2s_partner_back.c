@@ -20,7 +20,7 @@ static bool back_is_served(slice remote)
     return true;
 }
 
-static bool back_is_of_use(const struct partner *p)
+bool partner_may_take_back(const struct partner *p)
 {
     return p->offer.stream != 0 && setting_bool(&s2s_bidi) && list_empty(&p->questions) &&
            back_is_served(partner_remote(p));
@@ -46,7 +46,7 @@ bool partner_takes_back(struct partner *p)
 {
     bool waits = p->back.waits;
     p->back.waits = false;
-    if (back_is_of_use(p)) {
+    if (partner_may_take_back(p)) {
         timer_cancel(&p->retry);
         back_begin(p);
         return true;
@@ -119,12 +119,11 @@ static void back_offered(struct partner *p, const struct s2s_way_back *m,
                                       .counted = m->counted,
                                       .certificate = m->certificate };
     snprintf(p->offer.tls, sizeof p->offer.tls, "%.*s", SLICE_ARG(m->tls));
-    if (p->fresh || (p->state == ACTOR_ABSENT && !timer_is_set(&p->retry))) {
+    partner_forgive(p);
+    if (p->fresh || (p->state == ACTOR_ABSENT && !p->diverts)) {
         actor_load(&p->actor);
-    } else if (timer_is_set(&p->retry)) {
-        timer_set(partner_loop(p), &p->retry, 0);
     } else if (p->state == ACTOR_LOADING && (p->find != NULL || share_is_sought(p)) &&
-               p->out == NULL && back_is_of_use(p)) {
+               p->out == NULL && partner_may_take_back(p)) {
         s2s_find_cancel(&p->find);
         share_leave(p);
         actor_load(&p->actor);

@@ -48,6 +48,7 @@ extern const struct message_row s2s_way_back_message;
 /* The stream of a partner that is LOADING is one of these, or it waits for one. false: it connects
  * itself. */
 bool partner_takes_back(struct partner *p);
+bool partner_may_take_back(const struct partner *p); /* there is one */
 /* Gives it up: the partner has no stream. For partners that use one. */
 void partner_leaves_back(struct partner *p);
 struct stanza;

@@ -60,3 +60,14 @@ bool partner_is_impatient(struct partner *p, bool waited_for)
     p->failures = p->failures == 0 ? 1 : p->failures;
     return true;
 }
+
+void partner_recovers(struct partner *p)
+{
+    if (!p->vain) { /* else what it does not confirm would never be given up */
+        p->failing_us = 0;
+        p->failures = 0;
+        p->hard = false;
+    }
+    if (p->overdue)
+        partner_waits(p);
+}

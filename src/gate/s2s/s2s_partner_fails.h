@@ -22,6 +22,9 @@ void partner_waits(struct partner *p);
 /* partner.patience has ended while it is LOADING. false: not yet, or nothing waits. true: what
  * waits is refused, and the domain counts as one that fails. */
 bool partner_is_impatient(struct partner *p, bool waited_for);
+/* Its server is there, perhaps: that it failed counts no more, and stanzas wait again. Not READY.
+ */
+void partner_recovers(struct partner *p);
 /* It is known to fail, and not tried again yet. */
 bool partner_is_down(const struct partner *p);
 /* The same, or the attempt that is under way has taken too long: stanzas are refused at once. */

@@ -153,3 +153,5 @@ void partner_forget(struct partner *p);              /* nobody needs it */
 void partner_begin(struct partner *p);               /* to make its stream, if nobody did */
 struct s2s_verify;
 struct partner *partner_asker(struct worker *w, const struct s2s_verify *v); /* or a new one */
+/* For gate/s2s/s2s_partner_back.h: why it failed is over, and so is the pause. */
+void partner_forgive(struct partner *p);
