@@ -1,7 +1,9 @@
 """`musterctl s2s trace`: each stage on the way to another server, and why one fails."""
+import contextlib
 import json
 import re
 import socket
+import threading
 import urllib.request
 
 import pytest
@@ -65,10 +67,15 @@ def test_a_server_that_can_be_reached_shows_all_stages(make_server, authority, o
 
 
 def failed(one, stage, text, *words):
-    """The trace fails in this stage, and says this, and what to do."""
+    """The trace fails in this stage, as its last step says, and then, what to do. Each step is told
+    once."""
     code, steps, said = trace(one, *words)
-    assert code == 1 and steps[stage][-1][0] == "failed", (steps, said)
-    assert f"({stage})" in said and text in said and len(said.split("\n")[1]) > 20, said
+    assert code == 1 and list(steps)[-1] == stage, (steps, said)
+    assert steps[stage][-1][0] == "failed" and text in steps[stage][-1][1], steps
+    assert f"({stage})" in said and len(said.split("\n")[1]) > 20, said
+    for told in steps.values():
+        texts = [line.partition(" (errno")[0] for _, line in told]
+        assert len(texts) == len(set(texts)), texts
     return steps
 
 
@@ -128,16 +135,52 @@ def test_a_server_that_has_no_tls(make_server, authority, one):
     peer, _ = listener.sock.accept()
     listener.header(peer, "id", "")
     out, err = running.communicate(timeout=30)
-    assert running.returncode == 1 and "it offers no TLS" in err and "stage" in out
+    assert running.returncode == 1 and "(tls)" in err and out.count("it offers no TLS") == 1
     peer.close()
     listener.close()
 
 
-def test_the_dns_is_shown(make_server, authority, one):
-    """Nobody answers at the port of the name server."""
-    one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{free_ports(1)[0]}")
-    steps = failed(one, "dns", "_xmpp-server._tcp.other.test")
-    assert "tcp" not in steps
+@pytest.mark.parametrize("answers", ["nothing", "an error", "too late"])
+def test_name_servers_that_fail(one, answers):
+    """They are not those of the domain only: the advice names our own."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        if answers == "an error":
+            threading.Thread(target=fail, args=(sock,), daemon=True).start()
+        one.ctl("set", "s2s.dns-servers", f"127.0.0.1:{sock.getsockname()[1]}")
+        words = ("--timeout", "1s") if answers == "too late" else ()
+        text = "no answer" if words else "_xmpp-server._tcp.other.test"
+        assert "tcp" not in failed(one, "dns", text, *words)
+        assert "s2s.dns-servers" in trace(one, *words)[2]
+
+
+def fail(sock):
+    """A name server that answers SERVFAIL (RFC 1035 §4.1.1)."""
+    with contextlib.suppress(OSError):
+        while True:
+            question, peer = sock.recvfrom(4096)
+            sock.sendto(question[:2] + b"\x81\x82" + question[4:6] + bytes(6) + question[12:], peer)
+
+
+def test_hosts_that_all_fail(make_server, authority, one):
+    """The steps are those of each host, in their order."""
+    tls = {**authority.issue("bad", "else.test"), "trust": str(authority.file)}
+    route(one, OTHER, make(make_server, "bob", OTHER, tls).s2s_port)
+    port = federation.free_port()
+    one.ctl("s2s-route", "add", OTHER, f"127.0.0.1:{port}", "--priority", "2", "--less-specific",
+            "off")
+    _, steps, said = trace(one)
+    assert steps["certificate"][-1] == ("failed", f"it is refused: it does not name {OTHER}")
+    assert [text.partition(" (")[0] for result, text in steps["tcp"] if result == "failed"] == \
+        [f"127.0.0.1:{port}: Connection refused"]
+    assert "(tcp)" in said
+
+
+def test_routes_that_let_nothing_through(one):
+    port = federation.free_port()
+    one.ctl("s2s-route", "add", OTHER, f"127.0.0.1:{port}", "--less-specific", "off",
+            "--in-service", "off")
+    assert "s2s-route list" in failed(one, "route", "out of service")["route"][0][1]
 
 
 def test_the_link_for_stanzas_is_shown_and_stays(make_server, authority, one):
@@ -147,7 +190,8 @@ def test_the_link_for_stanzas_is_shown_and_stays(make_server, authority, one):
     one.client("alice").send(f"<message to='bob@{OTHER}' type='chat'><body>x</body></message>")
     server.client("bob").expect("<message><body>x</body></message>")
     _, steps, _ = trace(one)
-    assert steps["link"][0][1].startswith("the stream for stanzas: up since"), steps
+    [(result, text)] = steps["link"]
+    assert result == "ok" and text.startswith("the stream for stanzas: up for"), steps
     assert one.log().count("s2s.up") == 1
 
 

@@ -130,10 +130,22 @@ static void find_say(struct s2s_find *f, const char *what, slice why)
 
 void s2s_find_watch(struct s2s_find *f, s2s_find_told_fn *told) { f->told = told; }
 
+const char *s2s_find_stage(const struct s2s_find *f)
+{
+    return f->locate != NULL || f->resolve != NULL ? "dns" : "tcp";
+}
+
 static void find_tell(struct s2s_find *f, const char *stage, bool fine, slice text)
 {
     if (f->told != NULL)
         f->told(f->arg, stage, fine, text);
+}
+
+/* A failure, for an operator who watches and for the sender. */
+static void find_fails(struct s2s_find *f, const char *stage, slice why)
+{
+    find_tell(f, stage, false, why);
+    find_say(f, "", why);
 }
 
 /* All addresses that were tried, in one line for each. */
@@ -305,7 +317,8 @@ static void find_plan(struct s2s_find *f, slice domain)
     if (s != NULL)
         s->kind = STEP_LOCATE;
     else if (f->count == 0)
-        find_say(f, "", SLICE("the routes of this domain are out of service (s2s-route list)"));
+        find_fails(f, "route",
+                   SLICE("the routes of this domain are out of service (s2s-route list)"));
     f->fails = f->fails || f->count == 0;
 }
 
@@ -354,8 +367,7 @@ static void find_next(struct s2s_find *f)
     if (s->kind == STEP_BLOCKED) {
         f->blocked = f->at == 0;
         f->closed = f->at > 0;
-        find_tell(f, "route", false, SLICE("a static route blocks it (s2s-route list)"));
-        find_say(f, "", SLICE("a static route blocks it (s2s-route list)"));
+        find_fails(f, "route", SLICE("a static route blocks it (s2s-route list)"));
         find_fail(f);
     } else if (s->kind == STEP_ADDRESS) {
         bool right = address_parse(slice_of(s->host), &address);
@@ -363,10 +375,10 @@ static void find_next(struct s2s_find *f)
         find_dial(f, &address, 1);
     } else if (!find_has_resolver(f, &why)) {
         f->fails = true;
-        find_say(f, "", slice_of(why.text));
+        find_fails(f, "dns", slice_of(why.text));
         find_passes_on(f);
     } else if (!find_asks_dns(f, s)) {
-        find_say(f, "", SLICE("the domain has no form for the DNS"));
+        find_fails(f, "dns", SLICE("the domain has no form for the DNS"));
         find_passes_on(f);
     }
 }
@@ -555,7 +567,7 @@ static void find_waited(struct timer *t, struct loop *loop)
     (void)loop;
     ensure(s2s_find_waits(f) && !f->begun);
     f->fails = true;
-    find_say(f, "", SLICE("too many other connections are being made (s2s.connecting)"));
+    find_fails(f, "tcp", SLICE("too many other connections are being made (s2s.connecting)"));
     find_fail(f);
 }
 

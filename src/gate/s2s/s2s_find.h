@@ -40,6 +40,7 @@ bool s2s_find_waits(const struct s2s_find *f);              /* for its turn */
 void s2s_find_more(struct loop_post *p, struct loop *loop); /* s2s_worker.find_more */
 /* Right after s2s_find_start(): each step is told, with the `arg` of that. */
 void s2s_find_watch(struct s2s_find *f, s2s_find_told_fn *told);
+const char *s2s_find_stage(const struct s2s_find *f); /* that is under way: "dns" or "tcp" */
 /* A host in place of what routes and the DNS say of a domain. */
 struct s2s_find_at {
     slice host;    /* HOST or ADDRESS, with :PORT or without; IPv6 in brackets */

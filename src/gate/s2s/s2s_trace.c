@@ -28,9 +28,9 @@ struct s2s_trace {
     struct timer limit;
     struct loop_defer begin;
     uint64_t since_us;
-    const char *stage; /* of the last step */
+    const char *stage; /* of the last step, */
+    bool failed;       /* and whether that has failed */
     bool connected, authenticating, external;
-    bool linked; /* there is a partner for the real link */
     char text[]; /* of `want` */
 };
 
@@ -47,6 +47,7 @@ static void trace_tell(void *arg, const char *stage, bool fine, slice text)
 {
     struct s2s_trace *t = arg;
     t->stage = stage;
+    t->failed = !fine;
     if (t->want.step != NULL)
         t->want.step(t->want.arg,
                      &(struct s2s_trace_step){ stage, fine, trace_us(t) / 1000, text });
@@ -67,36 +68,41 @@ static void trace_shown(const struct s2s_shown *s, void *arg)
 {
     struct s2s_trace *t = arg;
     char line[512];
-    if (!slice_eq(s->remote, t->want.remote) || !slice_eq(s->local, t->want.local))
+    if (strcmp(s->direction, "out") != 0)
         return;
-    int len = snprintf(
-        line, sizeof line, "the stream for stanzas: %s since %llu s, %u stanzas wait%s%s%s%s%s%.*s",
-        s->state, (unsigned long long)s->since_s, s->queue, *s->tls != '\0' ? ", " : "", s->tls,
-        *s->auth != '\0' ? ", by " : "", s->auth, s->why.len > 0 ? "; last failure: " : "",
-        (int)(s->why.len < 200 ? s->why.len : 200), s->why.ptr);
-    t->linked = true;
+    int len = snprintf(line, sizeof line,
+                       "the stream for stanzas: %s for %llu s, stanzas that wait: %u%s%s%s%s%s%.*s",
+                       s->state, (unsigned long long)s->since_s, s->queue,
+                       *s->tls != '\0' ? ", " : "", s->tls, *s->auth != '\0' ? ", by " : "",
+                       s->auth, s->why.len > 0 ? "; last failure: " : "",
+                       (int)(s->why.len < 200 ? s->why.len : 200), s->why.ptr);
     trace_tell(t, "link", true, (slice){ line, (size_t)len < sizeof line ? (size_t)len : 511 });
 }
 
 /* What there is of the real link. */
 static void trace_tell_link(struct s2s_trace *t)
 {
-    struct actor *a;
-    for (uint32_t i = 0; (a = actors_next(&s2s_worker(t->gate, t->worker)->partners, &i)) != NULL;)
-        partner_show(partner_of(a), trace_shown, t);
-    if (!t->linked)
+    const struct partner *p =
+        partner_find(t->worker, &(struct partner_name){ t->want.local, t->want.remote, 0 }, false);
+    t->stage = NULL;
+    if (p != NULL)
+        partner_show(p, trace_shown, t);
+    if (t->stage == NULL)
         trace_tell(t, "link", true, SLICE("there is no stream for stanzas, and none is needed"));
+}
+
+/* stage NULL: it has reached the end. What has failed was told as a step. */
+static void trace_end_told(struct s2s_trace *t, const char *stage, slice why)
+{
+    struct s2s_trace_end end = { stage, why, t->connected, trace_us(t) };
+    t->want.ended(t->want.arg, &end);
+    trace_free(t);
 }
 
 static void trace_end(struct s2s_trace *t, const char *stage, slice why)
 {
-    struct s2s_trace_end end = { stage, why, t->connected, trace_us(t) };
-    if (stage != NULL)
-        trace_tell(t, stage, false, why);
-    if (t->want.step != NULL)
-        trace_tell_link(t);
-    t->want.ended(t->want.arg, &end);
-    trace_free(t);
+    trace_tell(t, stage, false, why);
+    trace_end_told(t, stage, why);
 }
 
 static void trace_stop(struct s2s_test *test)
@@ -108,12 +114,11 @@ static void trace_late(struct timer *timer, struct loop *loop)
 {
     struct s2s_trace *t = CONTAINER_OF(timer, struct s2s_trace, limit);
     (void)loop;
-    const char *stage = t->probe != NULL ? "stream" : t->connected ? "tcp" : t->stage;
-    trace_end(t,
-              t->authenticating ? "authentication"
-              : stage == NULL   ? "dns"
-                                : stage,
-              SLICE("no answer in the time that is given (--timeout)"));
+    const char *stage = t->authenticating  ? "authentication"
+                        : t->probe != NULL ? "stream"
+                        : t->find != NULL  ? s2s_find_stage(t->find)
+                                           : "dns";
+    trace_end(t, stage, SLICE("no answer in the time that is given (--timeout)"));
 }
 
 /* Authentication. */
@@ -208,7 +213,7 @@ static void trace_features(void *arg, const struct elem *e, bool authenticated)
             s2s_probe_is_secure(t->probe) && trace_offers_external(e, loop_scratch(trace_loop(t)));
     trace_tell_offers(t, e);
     if (authenticated)
-        trace_end(t, NULL, (slice){ 0 });
+        trace_end_told(t, NULL, (slice){ 0 });
     else
         trace_authenticate(t);
 }
@@ -242,7 +247,7 @@ static void trace_answer(void *arg, const struct elem *e)
     slice type = elem_attr(e, "type", loop_scratch(trace_loop(t)));
     if (slice_is(type, "valid")) {
         trace_tell(t, "authentication", true, SLICE("by dialback"));
-        trace_end(t, NULL, (slice){ 0 });
+        trace_end_told(t, NULL, (slice){ 0 });
         return;
     }
     int len = snprintf(line, sizeof line, "it could not prove our domain by dialback: %.*s",
@@ -264,6 +269,8 @@ static void trace_ended(void *arg, const char *stage, slice why)
         trace_tell(t, stage, false, why);
         if (s2s_find_go_on(t->find, why, false))
             return;
+        trace_end_told(t, stage, why);
+        return;
     }
     trace_end(t, stage, why);
 }
@@ -276,7 +283,10 @@ static void trace_found(void *arg, const struct s2s_found *found)
     struct s2s_trace *t = arg;
     if (found->conn == NULL) {
         t->find = NULL;
-        trace_end(t, t->stage != NULL && strcmp(t->stage, "dns") != 0 ? "tcp" : "dns", found->why);
+        if (t->failed)
+            trace_end_told(t, t->stage, found->why);
+        else
+            trace_end(t, "tcp", found->why);
         return;
     }
     const struct s2s_demand demand = s2s_demand_of(t->want.remote);
@@ -298,6 +308,8 @@ static void trace_found(void *arg, const struct s2s_found *found)
 static void trace_begin(struct loop_defer *d)
 {
     struct s2s_trace *t = CONTAINER_OF(d, struct s2s_trace, begin);
+    if (t->want.step != NULL)
+        trace_tell_link(t);
     if (s2s_is_ours(t->worker, t->want.remote)) {
         trace_end(t, "policy", SLICE("this domain is served here"));
         return;
@@ -352,8 +364,13 @@ const char *s2s_trace_advice(const char *stage)
         const char *stage, *advice;
     } rows[] = {
         { "policy", "Change s2s.policy or s2s.domains if this domain shall be reached." },
-        { "dns", "Look for a typing error in the domain; then ask its operator for the DNS records "
-                 "(SRV, A, AAAA), or say with a route where the server is." },
+        { "route",
+          "`s2s-route list` shows the static routes: put one into service, or take the block "
+          "away." },
+        { "dns", "If no name server answers, or each with an error, look at those that this server "
+                 "asks (s2s.dns-servers; if that is empty, /etc/resolv.conf). Else look for a "
+                 "typing error in the domain; then ask its operator for the DNS records (SRV, A, "
+                 "AAAA), or say with a route where the server is." },
         { "tcp", "No server listens there, or a firewall is in the way: ask the other operator, "
                  "and look whether this host may connect to that port." },
         { "tls", "The other operator must switch TLS on, with version 1.2 or later." },
@@ -362,10 +379,10 @@ const char *s2s_trace_advice(const char *stage)
         { "authentication", "`musterctl cert check` says what others dislike in the certificate "
                             "of this server; for dialback the other server must reach this one: "
                             "look at the DNS records and at port 5269." },
-        { "stream",
-          "The other server ends the stream: its log says more. not-authorized: it does not "
-          "accept our certificate (`musterctl cert check`). host-unknown: it does "
-          "not serve the domain." },
+        { "stream", "The other server ends the stream, or does not answer: its log says more. "
+                    "not-authorized: it does not "
+                    "accept our certificate (`musterctl cert check`). host-unknown: it does "
+                    "not serve the domain." },
         { "no answer", "The other server has taken the stream and does not answer: its log says "
                        "more; it may not reach this server." },
     };
@@ -395,8 +412,8 @@ static void trace_done(void *arg, const struct s2s_trace_end *end)
     if (end->stage == NULL)
         command_done(call, "it can be reached (%.3f s)", (double)end->took_us / 1e6);
     else
-        command_fail(call, E_DOWN, "it cannot be reached (%s): %.*s\n%s", end->stage,
-                     SLICE_ARG(end->why), s2s_trace_advice(end->stage));
+        command_fail(call, E_DOWN, "it cannot be reached (%s)\n%s", end->stage,
+                     s2s_trace_advice(end->stage));
 }
 
 static void run_s2s_trace(struct command_call *call)
@@ -415,6 +432,9 @@ static void run_s2s_trace(struct command_call *call)
                      "%.*s is no domain of this server; `musterctl status` shows "
                      "them",
                      SLICE_ARG(want.local));
+    else if (s2s_is_ours(w, want.remote))
+        command_fail(call, E_UNSUPPORTED, "%.*s is served here: give the domain of another server",
+                     SLICE_ARG(want.remote));
     else if (s2s_trace_start(w, &want) == NULL)
         command_fail(call, E_LIMIT, "%d traces are under way, or the server stops; try again later",
                      TRACES_MAX);
