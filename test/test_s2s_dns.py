@@ -149,6 +149,13 @@ def test_addresses_that_nobody_has(pair, address):
     assert "event=s2s.up" not in one.log()
 
 
+def test_a_domain_with_many_hosts(pair):
+    """The last one of 32 is reached."""
+    one, other = pair(lambda other: [HOST, *(srv(OTHER, dead(), n) for n in range(31)),
+                                     srv(OTHER, other.s2s_port, 31)])
+    exchange(one.client("alice"), other.client("bob"))
+
+
 def test_a_host_with_a_thousand_addresses(pair):
     """Some are tried, and then the next host."""
     many = [f"--host-record=many.other.example,127.1.{i // 250}.{i % 250 + 1}" for i in range(1000)]

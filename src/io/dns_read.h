@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* DNS_HOST_BYTES: the longest name as text with its NUL. */
-enum { DNS_SRV_MAX = 16, DNS_ADDRESSES_MAX = 16, DNS_HOST_BYTES = 254 };
+enum { DNS_SRV_MAX = 32, DNS_ADDRESSES_MAX = 16, DNS_HOST_BYTES = 254 };
 enum dns_type { DNS_A = 1, DNS_AAAA = 28, DNS_SRV = 33 };
 #define DNS_TTL_UNSAID UINT32_MAX
 

@@ -1,11 +1,14 @@
 /* locate: which hosts offer a service of a domain, in the order in which they are to be tried: SRV
  * records of one or more service names (RFC 2782), together as XEP-0368 §3 wants it. Where there
  * are none, the domain itself with the fallback port (RFC 6120 §3.2.2). The addresses of a host are
- * looked up when its turn comes: resolve_host(). Confined to its loop. */
+ * looked up when its turn comes: resolve_host().
+ *
+ * Limits: LOCATE_TARGETS_MAX hosts, those of the lowest priorities; and of one name DNS_SRV_MAX
+ * records, because a look-up has memory for all of them. Confined to its loop. */
 #pragma once
 #include "io/resolve.h"
 
-enum { LOCATE_SERVICES_MAX = 2, LOCATE_TARGETS_MAX = 16 };
+enum { LOCATE_SERVICES_MAX = 2, LOCATE_TARGETS_MAX = DNS_SRV_MAX };
 
 struct locate;
 
