@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from muster import federation, partner, prosody, xml
+from muster import across, federation, partner, prosody, xml
 from muster.client import until
 from muster.server import free_ports
-from test_s2s_lost import until_confirmed
+from test_s2s_lost import Wire, until_confirmed
 
 ONE, OTHER = "one.test", "other.test"
 SENDERS = [f"a{i}" for i in range(4)]
@@ -199,6 +199,35 @@ def test_what_cannot_be_sent_comes_back_once(pair):
         client.expect_nothing("<message type='error'/>")
 
 
+def test_contacts_hear_nothing_of_breaks_that_are_resumed(make_server, tmp_path):
+    one, other = across.start(make_server, tmp_path, workers=4, settings={
+        "s2s.connections": "4", "s2s.resume-for": "60s", "s2s.bidi": "off"})
+    wires = Wire(other.s2s_port), Wire(one.s2s_port)
+    across.route(one, OTHER, wires[0].port)
+    across.route(other, ONE, wires[1].port)
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    across.befriend(alice, bob)
+    reach_all(alice)
+    until("all are up", lambda: len(streams(one, "out")) == 4)
+    until("all is confirmed", lambda: all(
+        row["queue"] == 0 for server in (one, other) for row in server.rows("s2s", "list")))
+    for client in alice, bob:
+        client.drain()
+    for wire in wires:
+        wire.say("c")
+    for server in one, other:
+        server.wait_log("event=domain.resumed")
+    until("all are up again", lambda: len(streams(one, "out")) == 4)
+    across.mark(alice, bob, "behind")
+    across.mark(bob, alice, "behind")
+    for client in alice, bob:
+        client.expect_nothing("<presence/>")
+    for server in one, other:
+        assert "event=domain.back" not in server.log()
+    for wire in wires:
+        wire.close()
+
+
 # --- commands ---
 
 
@@ -239,6 +268,7 @@ def test_a_retry_is_one_of_all_connections(pair):
     one, other = pair(connections=4)
     other.stop()
     senders = join(one, SENDERS)
+    reach_all(senders["a0"])
     flood(senders, 0, 3)
     until("all wait", lambda: len(streams(one, "out", "waiting")) == 4)
     other.start()
@@ -301,6 +331,7 @@ def test_a_server_that_cannot_be_reached_gets_all_on_its_own_connection(pair):
     federation.route(one, OTHER, unused)
     one.ctl("set", "s2s.retry-for", "0s")
     senders, receivers = join(one, SENDERS), join(other, RECEIVERS)
+    reach_all(senders["a0"])
     flood(senders, 0, 3)
     until("all are stored", lambda: len(streams(one, "out", "failed")) == 4)
     receivers["b0"].send(f"<message to='a0@{ONE}' type='chat'><body>x</body></message>")

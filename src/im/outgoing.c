@@ -12,6 +12,7 @@
 #include "xmpp/stanza.h"
 
 _Static_assert((int)OUTGOING_PAGE == (int)PENDING_PAGE, "a page is one of the archive");
+static const uint64_t mixer = 0x9e3779b97f4a7c15; /* 2^64 divided by the golden ratio */
 enum { ID_BYTES = 8, UNSHOWN_BIT = 63, READ_MS = 30000 };
 
 /* What is said of messages of one sender, to its home. */
@@ -199,8 +200,8 @@ unsigned outgoing_share_of(const struct stanza *st, unsigned of)
     ensure(of > 0 && of <= OUTGOING_SHARES_MAX);
     if (st == NULL || of == 1)
         return 0;
-    uint64_t hash = hash_keyed(stanza_from_bare(st)) + 3 * hash_keyed(stanza_to_bare(st));
-    return (unsigned)(hash % of);
+    uint64_t both = hash_keyed(stanza_from_bare(st)) + 3 * hash_keyed(stanza_to_bare(st));
+    return (unsigned)((both * mixer >> 32) % of); /* few users have many pairs: no sums of two */
 }
 
 struct outgoing_read {

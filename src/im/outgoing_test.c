@@ -98,9 +98,44 @@ static void test_a_second_question_is_not_lost(void **state)
     assert_int_equal(found, 4);
 }
 
+static unsigned share_of(unsigned from, unsigned to, const char *resource, unsigned shares)
+{
+    char sender[64], receiver[64];
+    snprintf(sender, sizeof sender, "a%u@one.test%s", from, resource);
+    snprintf(receiver, sizeof receiver, "b%u@other.test%s", to, resource);
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_CHAT, slice_of(sender), slice_of(receiver),
+                                    SLICE("m"), SLICE(""));
+    unsigned share = outgoing_share_of(st, shares);
+    stanza_unref(&st);
+    return share;
+}
+
+static void test_two_bare_addresses_have_one_share(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(share_of(i, 7, "", 16), share_of(i, 7, "/phone", 16));
+    assert_int_equal(share_of(1, 2, "", 1), 0);
+    assert_int_equal(outgoing_share_of(NULL, 16), 0);
+}
+
+/* Few users of each side have many pairs, which do not fall on a few shares. */
+static void test_shares_are_alike(void **state)
+{
+    unsigned count[OUTGOING_SHARES_MAX] = { 0 };
+    (void)state;
+    for (unsigned from = 0; from < 100; from++)
+        for (unsigned to = 0; to < 100; to++)
+            count[share_of(from, to, "", OUTGOING_SHARES_MAX)]++;
+    for (unsigned i = 0; i < OUTGOING_SHARES_MAX; i++)
+        assert_in_range(count[i], 400, 900);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_two_bare_addresses_have_one_share),
+        cmocka_unit_test(test_shares_are_alike),
         cmocka_unit_test_setup_teardown(test_pairs_are_found_when_the_database_answers_again, start,
                                         stop),
         cmocka_unit_test_setup_teardown(test_a_second_question_is_not_lost, start, stop),
