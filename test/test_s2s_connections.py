@@ -360,7 +360,7 @@ def test_prosody_takes_all_connections(make_server, tmp_path, modules):
                        "<body>x</body></message>")
         partner.talk(alice, bob, "to")
         partner.talk(bob, alice, "back")
-        assert len(streams(ours, "out")) == 4
+        until("all are up", lambda: len(streams(ours, "out")) == 4)
         until_confirmed(ours)
         assert "s2s.lost" not in ours.log() and "s2s.unconfirmed" not in ours.log()
     finally:
