@@ -145,6 +145,8 @@ bool abroad_pair(struct worker *w, slice local, slice domain)
     return abroad_is_component(w, domain) || foreign_pair(w, local, domain);
 }
 
+uint64_t abroad_lost_ms(void) { return (uint64_t)setting_int(&lost_after); }
+
 /* To all: lost, or back. */
 
 struct domain_news {

@@ -44,6 +44,7 @@ bool abroad_pair(struct worker *w, slice local, slice domain);
 void abroad_hold(struct worker *w, slice domain, slice local);
 void abroad_release(struct worker *w, slice domain, slice local);
 bool abroad_is_held(const struct worker *w, slice domain);
+uint64_t abroad_lost_ms(void); /* a domain is lost that could not be reached for so long */
 
 enum abroad_sign {                    /* it travels: home/message.h */
                    ABROAD_UP = 0,     /* a stream works, or a component has come */

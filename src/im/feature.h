@@ -181,6 +181,11 @@ struct worker_events {
     void (*start)(struct worker *w); /* before its loop runs */
     void (*stop)(struct worker *w);  /* after it has ended */
     void (*ended)(struct worker *w); /* memory only: releases what its slot holds */
+    /* Beside the sessions of a planned restart (im/restart.h): before clients can connect; and at
+     * an orderly end, when streams are closed. For as long as the work takes that these begin, they
+     * can add to life_left of the node, which waits. */
+    void (*restore)(struct worker *w);
+    void (*save)(struct worker *w);
     audience_back_fn *audience_back; /* a session is back in its room: im/audience.h */
     void (*node_gone)(struct worker *w, uint32_t node); /* another one: its sessions have ended */
     /* The server of a foreign domain is not to be reached; it is there again, and may have

@@ -229,11 +229,18 @@ static void life_replay(struct worker *w)
     remote_learn(w);
 }
 
-/* Each node restores the sessions whose home it is: no duty. */
+/* Each node restores the sessions whose home it is, each worker what it has besides: no duty. */
 static void life_restore(struct worker *w)
 {
     if (w->index == 0)
         restart_restore(w, &w->node->restored);
+    EMIT(worker.restore, w);
+}
+
+static void life_save(struct worker *w)
+{
+    restart_save(w);
+    EMIT(worker.save, w);
 }
 
 static void life_open(struct worker *w) { edges_open(w->node, w); }
@@ -276,7 +283,7 @@ static void (*const life_steps[])(struct worker *w) = {
     [LIFE_STOPPING] = life_stopping,
     [LIFE_STOP] = life_stop,
     [LIFE_PART] = life_part,
-    [LIFE_SAVE] = restart_save,
+    [LIFE_SAVE] = life_save,
     [LIFE_COUNT] = life_count,
     [LIFE_END_TIMERS] = life_end_timers,
 };

@@ -71,11 +71,9 @@ static void join_refuse(struct entry *e, enum stanza_error error, slice text)
     refuse_as(e, error, NULL, text);
 }
 
-/* Who sent this presence is not here. */
-static void tell_out(struct worker *w, const struct stanza *st, slice xml)
+static void tell_out(struct worker *w, slice occupant, slice to, slice xml)
 {
-    route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, stanza_to(st), stanza_from(st),
-                              (slice){ 0 }, xml));
+    route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, occupant, to, (slice){ 0 }, xml));
 }
 
 /* §7.2.18: the client believes that it is in the room, but is not. Since group chat 1.0 is off, it
@@ -83,7 +81,7 @@ static void tell_out(struct worker *w, const struct stanza *st, slice xml)
 static void kick_stranger(struct room *r, const struct stanza *st)
 {
     metric_add(&room_joins_refused_metric, 1);
-    tell_out(r->worker, st,
+    tell_out(r->worker, stanza_to(st), stanza_from(st),
              SLICE("<x xmlns='" NS_MUC_USER "'><item affiliation='none' role='none'><reason>You "
                    "are not in the room.</reason></item><status code='110'/><status code='307'/>"
                    "<status code='333'/></x>"));
@@ -396,12 +394,17 @@ struct returning {
     struct stanza *presence;
 };
 
+void room_tell_shutdown(struct worker *w, slice occupant, slice to)
+{
+    tell_out(w, occupant, to,
+             SLICE("<x xmlns='" NS_MUC_USER "'><item affiliation='none' role='none'/>"
+                   "<status code='110'/><status code='332'/></x>"));
+}
+
 /* The room did not outlive the restart, or has no place for it any more. */
 static void turn_away(struct worker *w, const struct returning *b)
 {
-    tell_out(w, b->presence,
-             SLICE("<x xmlns='" NS_MUC_USER "'><item affiliation='none' role='none'/>"
-                   "<status code='110'/><status code='332'/></x>"));
+    room_tell_shutdown(w, stanza_to(b->presence), stanza_from(b->presence));
 }
 
 /* By a nickname that somebody else has registered meanwhile, too: one could stay by it. */

@@ -15,3 +15,6 @@ enum routed room_found(struct room *r, struct stanza *st);
 /* After a planned restart a session takes its seat again, after a move it keeps it. Nobody is told.
  */
 void room_restore(struct worker *w, slice room, const struct audience_member *m);
+/* Tells a session that it is no longer in a room, because the server was stopped (status 332);
+ * occupant: the address that it had there. */
+void room_tell_shutdown(struct worker *w, slice occupant, slice to);

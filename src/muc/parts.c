@@ -19,6 +19,7 @@ const struct room_part *const room_parts[] = {
     &vcard_part,
     &query_part,
     &abroad_part,
+    &abroad_seats_part,
     NULL,
 };
 /* clang-format on */

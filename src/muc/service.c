@@ -264,7 +264,8 @@ const struct feature muc_feature = {
         (const struct xep[]){ { "0045", "1.35.5", "Multi-User Chat", "0.1.0", "test_muc_occupant",
                                 "nicknames are not locked down; no public logs: 170 means that the "
                                 "room is archived; inviting an address does not reveal whether it "
-                                "exists; when the server stops, streams end and 332 is not sent" },
+                                "exists; 332 is sent at the start after a stop, not to those who "
+                                "have kept their seats" },
                               { "0249", "0.2", "Direct MUC Invitations", "0.1.0",
                                 "test_muc_occupant", "attributes of later versions pass through" },
                               { "0410", "1.0.1", "MUC Self-Ping (Schrödinger's Chat)", "0.1.0",

@@ -143,6 +143,7 @@ void occupant_rename(struct room *r, struct occupant *o, slice nick)
     LIST_EACH (it, &o->seats)
         readdress(r, CONTAINER_OF(it, struct seat, node));
     occupant_changed(o);
+    ROOM_EMIT(renamed, r, o);
 }
 
 void room_give_way(struct room *r, struct occupant *o)

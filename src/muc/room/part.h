@@ -113,6 +113,7 @@ struct room_part {
      * lose it; ends: with the room. One that enters is told who is here. */
     void (*seated)(struct room *r, struct seat *s, bool back);
     void (*leaves)(struct room *r, const struct seat *s, bool ends);
+    void (*renamed)(struct room *r, const struct occupant *o); /* all its seats */
     void (*welcome)(struct room *r, const struct seat *s);
     /* Appends to the presence of an occupant, which all see; with its bare JID. */
     void (*presence)(struct xml_write *x, const struct room *r, slice bare);
