@@ -135,6 +135,20 @@ def test_who_ends_its_session_during_a_planned_restart_leaves(servers):
     room.gone(alice, "guest")
 
 
+def test_a_planned_restart_during_a_failure_of_the_link_keeps_the_seat(servers):
+    one, other = servers
+    alice, bob, room = enter_resumable(one, other)
+    part(one, other)
+    room.say(alice, "lost")
+    room.expect_body(alice, "owner", "lost")
+    one.restart()
+    alice = resume(one, alice)
+    join(one, other)
+    hears(room, alice, bob, "heard")
+    for client in alice, bob:
+        room.expect_nothing(client, "<presence type='unavailable'/>")
+
+
 def test_a_seat_of_long_ago_is_not_kept(servers):
     """Its user has long believed that the room cannot be reached (s2s.lost-after)."""
     one, other = servers

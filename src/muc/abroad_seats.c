@@ -45,7 +45,7 @@ enum {
     PRESENCE_TEXT_MAX = 2 * PRESENCE_MAX, /* the same with escaped addresses */
     BATCH_ROWS = 512,                     /* of one batch */
     BATCH_BYTES = 1 << 20,                /* so long at most, or with one row */
-    PAGE_ROWS = 256,                      /* read at a time */
+    PAGE_ROWS = 128,                      /* read at a time */
     FIRST_MS = 1000,                      /* from the start to the first that is told */
     AT_ONCE = 64,                         /* that are told */
     PAUSE_MS = 100,                       /* before the next */
