@@ -204,6 +204,25 @@ def test_the_relay_speaks_tls(make_server, tmp_path):
         relay.close()
 
 
+def test_tls_with_the_relay_is_a_context_of_its_own(make_server, tmp_path):
+    """A demand on other servers does not cut off a relay that is older."""
+    make(tmp_path, "relay", ["relay.test"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(tmp_path / "relay.pem", tmp_path / "relay.key")
+    relay = Relay(context)
+    try:
+        server = make_server(settings={**settings(relay), "tls.servers-min-version": "1.3"})
+        server.ctl("cert", "mail-test")
+        mails(relay, 1)
+        server.ctl("set", "tls.relay-min-version", "1.3")
+        until("the relay is too old", lambda: server.ctl_run("cert", "mail-test").returncode != 0)
+        server.ctl("set", "tls.relay-min-version", "1.2")
+        until("it is taken again", lambda: server.ctl_run("cert", "mail-test").returncode == 0)
+    finally:
+        relay.close()
+
+
 LOGIN = {"mail.user": "muster", "mail.password": "pencil"}
 
 

@@ -30,7 +30,8 @@ def test_defaults(make_server):
         assert agreed(port, "-tls1_2")[1].startswith("ECDHE-ECDSA-AES")
         assert agreed(port, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0") is None
         assert agreed(port, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256") is None
-    assert [r["context"] for r in server.rows("tls", "list")] == ["clients", "https", "servers"]
+    assert [r["context"] for r in server.rows("tls", "list")] == ["clients", "https", "servers",
+                                                                  "relay"]
 
 
 @pytest.mark.parametrize("context, kind", [("clients", "tls_port"), ("https", "https_port"),

@@ -125,8 +125,8 @@ struct context_rows {
 static struct context_rows rows[TLS_CONTEXTS] = {
     [TLS_CLIENTS] = CONTEXT_ROWS("clients", TLS_CLIENTS, "clients on the listeners c2s"),
     [TLS_HTTPS] = CONTEXT_ROWS("https", TLS_HTTPS, "the listener https"),
-    [TLS_SERVERS] = CONTEXT_ROWS("servers", TLS_SERVERS,
-                                 "other servers, in both directions, and the relay of mails"),
+    [TLS_SERVERS] = CONTEXT_ROWS("servers", TLS_SERVERS, "other servers, in both directions"),
+    [TLS_RELAY] = CONTEXT_ROWS("relay", TLS_RELAY, "the relay of mails (mail.relay)"),
 };
 
 static struct tls_policy context_policy(enum tls_context context)
@@ -187,7 +187,7 @@ void tls_settings_look(const struct cert_uses *uses)
     struct buf text;
     buf_init(&text, TEXT_BYTES_MAX);
     for (size_t i = 0; i < uses->count; i++)
-        for (unsigned c = 0; uses->item[i].known && c < TLS_CONTEXTS; c++)
+        for (unsigned c = 0; uses->item[i].known && c < TLS_SERVED; c++)
             keys_tell(&uses->item[i], c, &text);
     if (text.len > 0)
         alarm_raise(&keys_alarm, buf_fit(&text));
@@ -202,6 +202,7 @@ static void tls_list_run(struct command_call *call)
         [TLS_CLIENTS] = "cert-trust list --for clients, where c2s.certificate-login is on",
         [TLS_HTTPS] = "no certificate is asked for",
         [TLS_SERVERS] = "cert-trust list --for federation",
+        [TLS_RELAY] = "cert-trust list --for federation, where mail.user is set",
     };
     for (unsigned i = 0; i < TLS_CONTEXTS; i++) {
         struct tls_policy_text p;
@@ -243,9 +244,9 @@ static struct command list_command = {
 
 const struct feature tls_settings_feature = {
     .name = "tls",
-    .settings =
-        (struct setting *const[]){ ROWS_OF(TLS_CLIENTS), ROWS_OF(TLS_HTTPS), ROWS_OF(TLS_SERVERS),
-                                   &servers_revocation, &clients_revocation, NULL },
+    .settings = (struct setting *const[]){ ROWS_OF(TLS_CLIENTS), ROWS_OF(TLS_HTTPS),
+                                           ROWS_OF(TLS_SERVERS), ROWS_OF(TLS_RELAY),
+                                           &servers_revocation, &clients_revocation, NULL },
     .commands = (struct command *const[]){ &list_command, NULL },
     .alarms = (struct alarm *const[]){ &policy_alarm, &keys_alarm, NULL },
 };

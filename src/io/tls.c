@@ -21,8 +21,8 @@ enum { DOMAIN_BYTES_MAX = 255 };
 struct tls_entry {
     char *domain; /* lower case */
     size_t domain_len;
-    SSL_CTX *ssl[TLS_CONTEXTS]; /* one for those that take the same (io/tls_policy.h) */
-    struct tls_names names;     /* in it */
+    SSL_CTX *ssl[TLS_SERVED]; /* one for those that take the same (io/tls_policy.h) */
+    struct tls_names names;   /* in it */
     struct tls_staple *staple;
     struct tls_entry *next;
 };
@@ -249,7 +249,7 @@ static enum err tls_fill(struct tls_ctx *ctx, struct tls_entry *e, const struct 
                          SSL_CTX *of, struct why *why)
 {
     enum err rc = OK;
-    for (unsigned i = 0; i < TLS_CONTEXTS && rc == OK; i++) {
+    for (unsigned i = 0; i < TLS_SERVED && rc == OK; i++) {
         enum tls_context like = tls_policy_like((enum tls_context)i);
         if (like < i && e->ssl[like] != NULL) {
             e->ssl[i] = e->ssl[like];
@@ -263,7 +263,7 @@ static enum err tls_fill(struct tls_ctx *ctx, struct tls_entry *e, const struct 
         SSL_CTX *has = i == 0 ? of : e->ssl[0];
         rc = has == NULL ? tls_load(e->ssl[i], cert, why) : tls_share(e->ssl[i], has, why);
     }
-    for (unsigned i = 0; i < TLS_CONTEXTS && rc == OK; i++) {
+    for (unsigned i = 0; i < TLS_SERVED && rc == OK; i++) {
         if (i == 0)
             e->staple = tls_staple_of(SSL_CTX_get0_certificate(e->ssl[0]));
         tls_staple_use(e->staple, e->ssl[i]);
@@ -359,7 +359,7 @@ void tls_ctx_unref(struct tls_ctx **ctx)
     struct tls_entry *next;
     for (struct tls_entry *e = c->entries; e != NULL; e = next) {
         next = e->next;
-        for (unsigned i = 0; i < TLS_CONTEXTS; i++)
+        for (unsigned i = 0; i < TLS_SERVED; i++)
             SSL_CTX_free(e->ssl[i]);
         tls_staple_unref(&e->staple);
         mem_free(&e->domain);

@@ -6,26 +6,29 @@
 
 enum { SERVER_NAME_MAX = 255, ALPN_BYTES_MAX = 256 };
 
-/* Of the process: it has neither certificates nor sessions. Made anew when a policy has changed. */
-static struct {
-    pthread_mutex_t lock;
+/* Of the process: they have neither certificates nor sessions. Made anew when a policy has changed.
+ */
+struct client {
     SSL_CTX *ssl;
     unsigned changes; /* tls_policy_changes() of then */
-} client = { .lock = PTHREAD_MUTEX_INITIALIZER };
+};
+static pthread_mutex_t client_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct client client_servers, client_relay; /* guarded by it */
 
-static SSL *client_session_new(void)
+static SSL *client_session_new(bool relay)
 {
-    pthread_mutex_lock(&client.lock);
+    struct client *c = relay ? &client_relay : &client_servers;
+    pthread_mutex_lock(&client_lock);
     unsigned changes = tls_policy_changes();
-    if (client.ssl == NULL || client.changes != changes) {
-        SSL_CTX_free(client.ssl);
-        client.ssl = tls_ssl_ctx_create(TLS_client_method(), TLS_SERVERS);
-        client.changes = changes;
-        SSL_CTX_set_options(client.ssl, SSL_OP_NO_TICKET);
-        tls_judgement_staples(client.ssl);
+    if (c->ssl == NULL || c->changes != changes) {
+        SSL_CTX_free(c->ssl);
+        c->ssl = tls_ssl_ctx_create(TLS_client_method(), relay ? TLS_RELAY : TLS_SERVERS);
+        c->changes = changes;
+        SSL_CTX_set_options(c->ssl, SSL_OP_NO_TICKET);
+        tls_judgement_staples(c->ssl);
     }
-    SSL *ssl = SSL_new(client.ssl);
-    pthread_mutex_unlock(&client.lock);
+    SSL *ssl = SSL_new(c->ssl);
+    pthread_mutex_unlock(&client_lock);
     ensure(ssl != NULL);
     return ssl;
 }
@@ -70,7 +73,7 @@ static bool show_own(SSL *ssl, const struct tls_call *call)
 
 SSL *tls_client_session(const struct tls_call *call)
 {
-    SSL *ssl = client_session_new();
+    SSL *ssl = client_session_new(call->relay);
     SSL_set_connect_state(ssl);
     if (set_server_name(ssl, call->server_name) &&
         set_protocols(ssl, call->alpn, call->alpn_count) && show_own(ssl, call))

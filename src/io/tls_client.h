@@ -22,4 +22,5 @@ struct tls_call {
      * one. NULL: none. */
     struct tls_ctx *own;
     slice own_domain;
+    bool relay; /* by the policy TLS_RELAY (io/tls_policy.h), not TLS_SERVERS */
 };

@@ -16,7 +16,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 const char *tls_context_name(enum tls_context context)
 {
-    static const char *const names[] = { "clients", "https", "servers" };
+    static const char *const names[] = { "clients", "https", "servers", "relay" };
     ensure(context < TLS_CONTEXTS);
     return names[context];
 }

@@ -1,14 +1,22 @@
 /* tls_policy: which versions, ciphers and groups of TLS this server takes, by context: one for each
  * kind of peer. What is set holds for certificates that are loaded afterwards (io/tls.h) and, of
- * other servers, for connections to them. Of the process; any thread. */
+ * other servers and the relay, for connections to them. Of the process; any thread. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
 #include <stdbool.h>
 #include <stddef.h>
 
-/* In the order of enum tls_protocol. */
-enum tls_context { TLS_CLIENTS, TLS_HTTPS, TLS_SERVERS, TLS_CONTEXTS };
+/* The first ones, up to TLS_SERVED, are those of peers that connect to this server, in the order of
+ * enum tls_protocol. It connects to those of TLS_SERVERS and TLS_RELAY. */
+enum tls_context {
+    TLS_CLIENTS,
+    TLS_HTTPS,
+    TLS_SERVERS,
+    TLS_SERVED,
+    TLS_RELAY = TLS_SERVED, /* of mails */
+    TLS_CONTEXTS
+};
 const char *tls_context_name(enum tls_context context); /* "clients" */
 
 enum tls_version { TLS_1_2, TLS_1_3 };

@@ -24,8 +24,8 @@ struct tls_crl {
     int64_t until;
 };
 
-static _Atomic unsigned char modes[TLS_CONTEXTS] = { TLS_REVOKE_STAPLED, TLS_REVOKE_STAPLED,
-                                                     TLS_REVOKE_STAPLED };
+static _Atomic unsigned char modes[TLS_SERVED] = { TLS_REVOKE_STAPLED, TLS_REVOKE_STAPLED,
+                                                   TLS_REVOKE_STAPLED };
 static tls_revoke_fn *_Atomic asker;
 
 void tls_revocation_set(enum tls_context context, enum tls_revocation what)

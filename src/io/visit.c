@@ -227,7 +227,7 @@ void visit_start_tls(struct visit *v, struct tls_trust *trust)
 {
     union address ignored;
     ensure(v->conn != NULL && v->ops->secured != NULL);
-    struct tls_call call = { .trust = trust, .demand = TLS_REQUIRE };
+    struct tls_call call = { .trust = trust, .demand = TLS_REQUIRE, .relay = true };
     v->named = trust != NULL;
     if (!visit_address(v, &ignored))
         call.server_name = slice_of(v->host);

@@ -40,8 +40,9 @@ struct visit *visit_start(struct loop *loop, const struct visit_options *options
                           const struct visit_ops *ops, void *arg);
 void *visit_arg(const struct visit *v);
 void visit_write(struct visit *v, slice data); /* after opened() */
-/* As a client. trust: the certificate of the host must lead to it and name the host, else the visit
- * ends; NULL: who the host is, is not checked. */
+/* As a client, with the policy of the relay of mails (io/tls_policy.h). trust: the certificate of
+ * the host must lead to it and name the host, else the visit ends; NULL: who the host is, is not
+ * checked. */
 void visit_start_tls(struct visit *v, struct tls_trust *trust);
 void visit_close(struct visit *v);   /* after what was written; ended() follows */
 void visit_cancel(struct visit **v); /* no callback follows; NULL is fine */
