@@ -363,6 +363,30 @@ def test_invitations_of_foreign_users_do_not_come_by_a_room_of_ours(pair):
     carol.expect(f"<message from='{room.jid}'/>")
 
 
+def test_invitations_to_foreign_users_do_not_leave_by_a_room_of_ours(pair):
+    """One that is refused takes the others of its message along."""
+    one, other = pair
+    one.add_user("carol")
+    alice, carol, bob = one.client("alice"), one.client("carol"), other.client("bob")
+    room = Room("room", ONE)
+    room.create(alice, "alice")
+    both = (f"<message to='{room.jid}' id='i'><x xmlns='{muc.USER}'><invite to='{carol.bare}'/>"
+            f"<invite to='{bob.bare}'/></x></message>")
+    one.ctl("federation", "set", alice.bare, "only", "--domains", FAR)
+    alice.send(both)
+    bounced(alice, "not-allowed", "i")
+    alice.send(both.replace(f"<invite to='{bob.bare}'/>", "<invite to='no address@'/>"))
+    alice.expect("<message type='error' id='i'><error><jid-malformed "
+                 "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
+    alice.ping()
+    carol.expect_nothing(f"<message from='{room.jid}'/>")
+    bob.expect_nothing(f"<message from='{room.jid}'/>")
+    one.ctl("federation", "set", alice.bare, "only", "--domains", OTHER)
+    alice.send(both)
+    for invited in carol, bob:
+        invited.expect(f"<message from='{room.jid}'/>")
+
+
 # --- rates ---
 
 

@@ -319,12 +319,32 @@ static enum verdict farewell_check(const struct account *a, struct stanza **st)
     return PASS;
 }
 
+/* Whether a message asks a room here to pass something on (XEP-0045 §7.8.2) to an address that the
+ * user may not write to. */
+static bool is_passed_on(const struct account *a, const struct stanza *st)
+{
+    struct elem x, e;
+    if (st->kind != STANZA_MESSAGE || !stanza_child(st, KNOWN_MUC_USER, &x))
+        return false;
+    for (bool more = elem_first(&x, &e); more; more = elem_next(&e, &e)) {
+        struct arena *tmp = loop_scratch(worker_loop(a->worker));
+        struct jid to;
+        if ((elem_is(&e, "invite", NS_MUC_USER) || elem_is(&e, "decline", NS_MUC_USER)) &&
+            jid_parse(&to, elem_attr(&e, "to", tmp), tmp) == OK &&
+            !federation_may(a, jid_bare(&to)))
+            return true;
+    }
+    return false;
+}
+
 static enum verdict federation_check(struct session *s, struct stanza **st, struct refusal *why)
 {
     const struct account *a = s->account;
     slice to = stanza_to_bare(*st);
-    if (to.len == 0 || !foreign_is(a->worker, jid_split(to).domain))
+    if (to.len == 0)
         return PASS;
+    if (!foreign_is(a->worker, jid_split(to).domain))
+        return is_passed_on(a, *st) ? user_refused(*st, why) : PASS;
     bool may = federation_may(a, to), blocked = federation_book_blocks(to);
     if ((!may || blocked) && foreign_is_farewell(*st))
         return farewell_check(a, st);
@@ -344,7 +364,8 @@ static enum verdict federation_check(struct session *s, struct stanza **st, stru
 
 static bool federation_sends(const struct account *a, const struct stanza *st)
 {
-    return foreign_is_farewell(st) || federation_may(a, stanza_to_bare(st));
+    return foreign_is_farewell(st) ||
+           (federation_may(a, stanza_to_bare(st)) && !is_passed_on(a, st));
 }
 
 static bool federation_view(const struct session *s, slice contact)
