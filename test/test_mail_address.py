@@ -492,3 +492,25 @@ def test_a_stranger_who_asks_for_presence(servers, users, tmp_path):
     for to in alice.bare, mail(alice):
         peer.raw(f"<presence from='{mail(bob, 'b')}' to='{to}' type='probe'/>")
         bob.expect(f"<presence from='{to}' type='unsubscribed'/>")
+
+
+def test_a_deleted_account_leaves_by_the_address_that_is_known(servers, users):
+    alice, bob = users
+    contacts_by_account(users)
+    servers[0].ctl("user", "del", alice.bare)
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    bob.close()
+    bob = servers[1].client("bob", "again")
+    until("the contact has gone", lambda: across.roster_of(bob)[alice.bare][0] in ("none", "from"))
+    assert not any(mail(alice) in (e.get("from") or "") for e in bob.inbox)
+
+
+def test_a_contact_that_an_operator_adds(servers, users):
+    alice, bob = users
+    across.roster_of(alice)
+    servers[0].ctl("contact", "add", alice.bare, mail(bob), "--subscribe")
+    bob.expect(f"<presence from='{mail(alice)}' to='{bob.bare}' type='subscribe'/>")
+    bob.send(f"<presence to='{mail(alice)}' type='subscribed'/>")
+    alice.expect(f"<presence from='{mail(bob)}' type='subscribed'/>")
+    alice.expect(f"<presence from='{mail(bob, 'b')}' type='-'/>")
+    assert across.roster_of(alice) == {mail(bob): ("to", None)}

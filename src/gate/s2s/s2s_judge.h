@@ -1,7 +1,8 @@
 /* s2s_judge: whether stanzas that have waited may still leave. Rules may have changed since they
  * were sent. A page of them is judged at once: addresses here, and the rules of each sender at the
- * home of the account (im/foreign_ask.h), once for all of one kind and type that come one behind
- * the other, because they are about domains. Nothing is counted. Confined to the worker. */
+ * home of the account (im/foreign_ask.h), once for all of one kind and type to one address that
+ * come one behind the other: rules are about domains, and the name that the account goes by is
+ * about its contact. Nothing is counted. Confined to the worker. */
 #pragma once
 #include "home/edge.h"
 #include "im/outgoing.h"
