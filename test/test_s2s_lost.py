@@ -785,7 +785,7 @@ def test_much_that_is_not_confirmed_goes_back_to_the_database(node, listener):
     until("nothing is in memory", lambda: [
         row["queue"] for row in node.rows("s2s", "list", OTHER)] in ([], [0]))
     assert not [e for e in alice.inbox if e.get("type") == "error"]
-    assert pending(node) == 3000
+    until("all are stored", lambda: pending(node) == 3000)
     listen_again(node, listener)
     reader = read_join(listener)
     until("all", lambda: len(reader.numbers()) >= 3000)
