@@ -128,7 +128,7 @@ const char *xml_ns_declare(struct xml_state *s, const struct xml_attr *attr, enu
         return wrong;
     if (is_disguised(in_unit(s, attr->value)))
         return "a namespace is written with character references";
-    if (s->binding_count == XML_BINDINGS_MAX) {
+    if (s->binding_count == s->limits.bindings) {
         *e = XML_TOO_BIG;
         return "too many namespace declarations";
     }

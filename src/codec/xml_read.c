@@ -132,7 +132,7 @@ static const char *begin_element(struct xml_state *s, const char *p)
     if (s->depth == s->limits.depth)
         return xml_state_fail(s, p, XML_TOO_BIG, "elements are nested too deeply");
     if (s->depth == 1) {
-        if (root->child_count == XML_CHILDREN_MAX && !s->limits.many_children)
+        if (root->child_count == s->limits.children && !s->limits.many_children)
             return xml_state_fail(s, p, XML_TOO_BIG, "too many elements in a stanza");
         if (root->child_count == XML_CHILDREN_MAX)
             root->child_count--;
@@ -670,6 +670,10 @@ static struct xml_limits clamp(const struct xml_limits *limits)
     struct xml_limits l = limits == NULL ? default_limits : *limits;
     l.depth = l.depth < XML_DEPTH_MAX ? l.depth : XML_DEPTH_MAX;
     l.attrs = l.attrs < XML_ROOT_ATTRS_MAX ? l.attrs : XML_ROOT_ATTRS_MAX;
+    if (l.bindings == 0 || l.bindings > XML_BINDINGS_MAX)
+        l.bindings = XML_BINDINGS_MAX;
+    if (l.children == 0 || l.children > XML_CHILDREN_MAX)
+        l.children = XML_CHILDREN_MAX;
     return l;
 }
 

@@ -9,22 +9,23 @@
  * xml_reader_restart(). White space before the XML declaration is tolerated: it may belong to what
  * came before a restart.
  *
- * Limits: see xml_limits; 128 namespace declarations in force within a unit, 256 bytes of XML
- * declaration, 32 bytes of one reference. Pure: no clock, no log, no socket. Not thread-safe; a
- * reader may be moved in memory and to another thread between calls (it holds offsets into the
- * input). */
+ * Limits: see xml_limits; 256 bytes of XML declaration, 32 bytes of one reference. Pure: no clock,
+ * no log, no socket. Not thread-safe; a reader may be moved in memory and to another thread between
+ * calls (it holds offsets into the input). */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
 
 struct xml_limits {
     uint32_t unit_bytes; /* of one stanza or stream header; default 64 KiB before authentication */
-    uint16_t depth;      /* element depth below the stream; default 64, at most 256 */
-    uint16_t attrs;      /* of one element; default 64, at most 128 */
+    uint16_t depth;      /* element depth below the stream; default 64, at most XML_DEPTH_MAX */
+    uint16_t attrs;      /* of one element; default 64, at most XML_ROOT_ATTRS_MAX */
     uint16_t name_bytes; /* of one element or attribute name; default 256 */
     /* More children than XML_CHILDREN_MAX are allowed; the last of all stands in the last place of
      * the list then. For who walks through them otherwise. */
     bool many_children;
+    uint16_t bindings; /* namespace declarations in force in one unit; 0: XML_BINDINGS_MAX */
+    uint16_t children; /* at most XML_CHILDREN_MAX, of a stanza; 0: so many */
 };
 
 enum xml_unit {
@@ -77,7 +78,9 @@ struct xml_child {         /* a level-2 element: child of the stanza */
 };
 
 enum {
-    XML_ROOT_ATTRS_MAX = 128,
+    XML_DEPTH_MAX = 320,
+    XML_BINDINGS_MAX = 256,
+    XML_ROOT_ATTRS_MAX = 448,
     XML_CHILDREN_MAX = 64,
     XML_STREAM_PREFIXES_MAX = 8,
     XML_STREAM_NS_BYTES = 768

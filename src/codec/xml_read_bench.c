@@ -13,7 +13,7 @@ enum { CHATS = 64, BYTES_MAX = 1 << 20, MEASURE_US = 300000 };
 
 static const char header[] = "<stream:stream xmlns='jabber:client' version='1.0' "
                              "xmlns:stream='http://etherx.jabber.org/streams'>";
-static const struct xml_limits limits = { 1 << 20, 64, 64, 256, false };
+static const struct xml_limits limits = { 1 << 20, 64, 64, 256, false, 0, 0 };
 
 static void report(const char *sample, const char *who, double us, double stanzas, double bytes)
 {

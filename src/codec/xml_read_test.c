@@ -516,20 +516,30 @@ static void check_limit(const struct xml_limits *limits, const char *before, con
 static void limits_hold_exactly(void **state)
 {
     (void)state;
-    static const struct xml_limits small = { 1 << 20, 5, 3, 10, false };
-    static const struct xml_limits most = { 1 << 20, UINT16_MAX, UINT16_MAX, UINT16_MAX, false };
+    static const struct xml_limits small = { 1 << 20, 5, 3, 10, false, 0, 0 };
+    static const struct xml_limits most = {
+        1 << 20, UINT16_MAX, UINT16_MAX, UINT16_MAX, false, 0, 0
+    };
+    static const struct xml_limits few = { .unit_bytes = 1 << 20,
+                                           .depth = 64,
+                                           .attrs = 64,
+                                           .name_bytes = 256,
+                                           .bindings = 7,
+                                           .children = 4 };
     check_limit(NULL, HEADER, "<a>", 64, "");
     check_limit(&small, "<s xmlns='urn:s'>", "<a>", 5, "");
-    check_limit(&most, HEADER, "<a>", 256, "");
+    check_limit(&most, HEADER, "<a>", XML_DEPTH_MAX, "");
     check_limit(NULL, HEADER "<a", " a*=''", 64, "/>");
     check_limit(NULL, HEADER "<a><b", " a*=''", 64, "/></a>");
     check_limit(&small, "<s><a", " a*=''", 3, "/>");
-    check_limit(&most, HEADER "<a", " a*=''", 128, "/>");
+    check_limit(&most, HEADER "<a", " a*=''", XML_ROOT_ATTRS_MAX, "/>");
     check_limit(NULL, HEADER "<", "a", 256, "/>");
     check_limit(NULL, HEADER "<a ", "a", 256, "=''/>");
     check_limit(&small, "<s><p:", "a", 8, " xmlns:p='urn:p'/>");
     check_limit(NULL, HEADER "<a>", "<b/>", XML_CHILDREN_MAX, "</a>");
-    check_limit(&most, HEADER "<a>", "<b xmlns:p*='urn:p'>", 128, "");
+    check_limit(&most, HEADER "<a>", "<b xmlns:p*='urn:p'>", XML_BINDINGS_MAX, "");
+    check_limit(&few, HEADER "<a>", "<b xmlns:p*='urn:p'/>", 4, "</a>");
+    check_limit(&few, HEADER "<a>", "<b><c xmlns:p*='urn:p'>", 7, "");
     check_limit(NULL, "<s xmlns='urn:s'", " xmlns:p*='urn:p'", XML_STREAM_PREFIXES_MAX, ">");
     check_limit(NULL, "<s xmlns='", "s", XML_STREAM_NS_BYTES - 1, "'>");
     check_limit(NULL, HEADER "<a>&#", "0", 29, "65;</a>");
@@ -540,7 +550,7 @@ static void limits_hold_exactly(void **state)
 static void many_children_are_read_if_allowed(void **state)
 {
     (void)state;
-    static const struct xml_limits limits = { 1 << 20, 64, 64, 256, true };
+    static const struct xml_limits limits = { 1 << 20, 64, 64, 256, true, 0, 0 };
     enum { MANY = 3 * XML_CHILDREN_MAX };
     struct xml_work *own = xml_work_create();
     struct buf b;
@@ -573,7 +583,7 @@ static void many_children_are_read_if_allowed(void **state)
 static void stanzas_are_refused_once_too_long(void **state)
 {
     (void)state;
-    static const struct xml_limits limits = { sizeof HEADER - 1, 64, 64, 256, false };
+    static const struct xml_limits limits = { sizeof HEADER - 1, 64, 64, 256, false, 0, 0 };
     struct buf b;
     buf_init(&b, 4096);
     buf_lit(&b, HEADER "<a>");
@@ -591,7 +601,7 @@ static void stanzas_are_refused_once_too_long(void **state)
     buf_fini(&b);
 
     struct xml_reader r = open_stream(HEADER, &limits);
-    static const struct xml_limits wider = { 1000, 64, 64, 256, false };
+    static const struct xml_limits wider = { 1000, 64, 64, 256, false, 0, 0 };
     xml_reader_set_limits(&r, &wider);
     size_t used;
     slice text = SLICE("<a b='0123456789012345678901234567890123456789012345678901234567890123456"
@@ -636,7 +646,7 @@ static void errors_stay(void **state)
 static void single_elements(void **state)
 {
     (void)state;
-    static const struct xml_limits small = { 24, 2, 1, 8, false };
+    static const struct xml_limits small = { 24, 2, 1, 8, false, 0, 0 };
     slice client = SLICE("jabber:client");
     slice text = SLICE(" <message xmlns='jabber:client' a=''><b/><x xmlns=''/></message>\n");
     assert_int_equal(xml_read_element(work, text, client, NULL), OK);

@@ -4,11 +4,6 @@
 #pragma once
 #include "codec/xml_read.h"
 
-enum {
-    XML_DEPTH_MAX = 256,
-    XML_BINDINGS_MAX = 128 /* namespace declarations in force in one unit */
-};
-
 enum xml_mode {
     XML_AT_UNIT,        /* before the unit's '<' */
     XML_IN_DECLARATION, /* behind "<?" */

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "gate/c2s.h"
 #include "gate/c2s_stream.h"
+#include "gate/stanza_limits.h"
 #include "im/feature.h"
 #include "xmpp/ns.h"
 
@@ -112,7 +113,7 @@ struct setting c2s_depth = {
     .type = PARAM_INT,
     .def = 64,
     .min = 16,
-    .max = 256,
+    .max = CLIENT_DEPTH_MAX,
     .unit = "elements",
     .doc = "The deepest nesting of a stanza.",
 };

@@ -8,6 +8,7 @@
 #include "gate/c2s.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl.h"
+#include "gate/stanza_limits.h"
 #include "home/message.h"
 #include "home/node.h"
 #include "im/account.h"
@@ -95,11 +96,8 @@ struct tls_ctx *c2s_tls(struct c2s *c)
 void stream_limits(struct stream *s)
 {
     bool authed = s->x.state >= STREAM_AUTHED_OPEN;
-    struct xml_limits l = { .unit_bytes =
-                                (uint32_t)setting_int(authed ? &c2s_bytes : &c2s_bytes_before),
-                            .depth = (uint16_t)setting_int(&c2s_depth),
-                            .attrs = 64,
-                            .name_bytes = 256 };
+    struct xml_limits l = limits_of_client(setting_int(authed ? &c2s_bytes : &c2s_bytes_before),
+                                           setting_int(&c2s_depth));
     xml_reader_set_limits(&s->x.reader, &l);
 }
 

@@ -12,6 +12,7 @@
 #include "codec/xml_elem.h"
 #include "gate/component_privilege.h"
 #include "gate/component_rows.h"
+#include "gate/stanza_limits.h"
 #include "gate/xstream.h"
 #include "home/host.h"
 #include "home/node.h"
@@ -371,10 +372,8 @@ static void component_accepted(struct loop *loop, int fd, const struct sockaddr 
     c->x.way = &xstream_tcp;
     c->x.role = STREAM_FROM_COMPONENT;
     c->x.conn = conn;
-    xstream_init(
-        &c->x, w,
-        &(struct xml_limits){
-            .unit_bytes = COMPONENT_STANZA_BYTES, .depth = 128, .attrs = 64, .name_bytes = 256 });
+    const struct xml_limits limits = limits_of_peer(COMPONENT_STANZA_BYTES);
+    xstream_init(&c->x, w, &limits);
     xstream_adopt(&c->x, w, &cw->streams);
     map_put(&cw->by_id, c);
     metric_add(&component_streams, 1);

@@ -9,7 +9,9 @@
 struct stanza *forwarded_as_stanza(struct worker *w, const struct elem *e)
 {
     /* it has passed the limits of a stream, and grows by declarations of its surroundings */
-    static const struct xml_limits limits = { 1u << 20, 256, 128, 4096, false };
+    static const struct xml_limits limits = {
+        .unit_bytes = 1u << 20, .depth = UINT16_MAX, .attrs = UINT16_MAX, .name_bytes = 4096
+    };
     const char *ns = slice_is(e->ns_uri, NS_COMPONENT) ? NS_COMPONENT : NS_CLIENT;
     struct stanza *st = NULL;
     struct buf text;

@@ -379,8 +379,10 @@ enum err stanza_read(struct stanza **out, const struct stanza_source *src, struc
 
 enum err stanza_load(struct stanza **out, slice text, struct xml_work *work, struct arena *tmp)
 {
-    /* what was accepted once grew by a start tag of ours at the most */
-    static const struct xml_limits limits = { 64u << 20, 256, 128, 4096, false };
+    /* what was accepted once has grown (gate/stanza_limits.h) */
+    static const struct xml_limits limits = {
+        .unit_bytes = 64u << 20, .depth = UINT16_MAX, .attrs = UINT16_MAX, .name_bytes = 4096
+    };
     struct stanza_source src = { .unit = text, .work = work };
     if (xml_read_element(work, text, SLICE(NS_CLIENT), &limits) != OK)
         return E_CORRUPT;

@@ -29,7 +29,8 @@
 
 enum {
     PS_READ_BYTES_MAX = 8 << 20, /* of items that a request names */
-    PS_PAGE_BYTES = 2 << 20
+    PS_PAGE_BYTES = 2 << 20,
+    PS_FAR_BYTES = 256 << 10 /* of both, for another server: it reads stanzas of 512 KiB or so */
 };
 
 static struct store_batch *pubsub_items_write_batch(const struct ps_op *op)
@@ -350,11 +351,17 @@ static size_t pubsub_items_place_of(const struct page *p, slice id)
     return p->count;
 }
 
+static size_t answer_bytes(const struct ps_op *op, size_t near)
+{
+    bool is_near = node_serves(worker_node(op->service->worker), jid_split(op->from).domain);
+    return is_near ? near : PS_FAR_BYTES;
+}
+
 /* As much of it as an answer may have; at least one item. */
-static void bound_page(struct page *p)
+static void bound_page(struct page *p, size_t most)
 {
     size_t bytes = 0, n = 0;
-    while (n < p->len && (n == 0 || bytes + p->stub[p->from + n]->bytes <= PS_PAGE_BYTES))
+    while (n < p->len && (n == 0 || bytes + p->stub[p->from + n]->bytes <= most))
         bytes += p->stub[p->from + n++]->bytes;
     p->len = n;
 }
@@ -385,7 +392,7 @@ static bool choose_page(struct ps_op *op, struct page *p)
         if (p->len > r->max_items)
             p->len = r->max_items;
     }
-    bound_page(p);
+    bound_page(p, answer_bytes(op, PS_PAGE_BYTES));
     op->total = (uint32_t)p->count;
     op->first = (uint32_t)p->from;
     op->paged = r->has_page || p->len < (p->count < r->max_items ? p->count : r->max_items);
@@ -444,7 +451,8 @@ static enum ps_step answer_passing(struct ps_op *op)
 
 static enum ps_step by_ids(struct ps_op *op)
 {
-    size_t bytes = 0;
+    size_t bytes = 0, most = answer_bytes(op, PS_READ_BYTES_MAX);
+    bool one = op->req.id_count == 1;
     uint64_t before = ps_expired_before(op->node, loop_wall_us(worker_loop(op->service->worker)));
     ensure(op->batch != NULL);
     for (unsigned i = 0; i < op->req.id_count; i++) {
@@ -452,10 +460,10 @@ static enum ps_step by_ids(struct ps_op *op)
         if (stub != NULL && stub->at_us < before)
             stub = NULL;
         bytes += stub == NULL ? 0 : stub->bytes;
-        if (stub != NULL && bytes <= PS_READ_BYTES_MAX)
+        if (stub != NULL && (one || bytes <= most))
             add_read(op, op->req.ids[i]);
     }
-    if (bytes > PS_READ_BYTES_MAX)
+    if (!one && bytes > most)
         return ps_fail(op, SE_POLICY_VIOLATION, NULL, SLICE("ask for fewer items at once"));
     if (store_stmt_count(op->batch) == 0)
         return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });

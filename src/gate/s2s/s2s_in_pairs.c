@@ -10,6 +10,7 @@
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_take.h"
+#include "gate/stanza_limits.h"
 #include "home/message.h"
 #include "im/abroad.h"
 
@@ -101,10 +102,7 @@ bool in_may_authenticate(const struct s2s_in *s)
 void in_is_bound(struct s2s_in *s)
 {
     ensure(s->pair_count > 0);
-    xml_reader_set_limits(
-        &s->x.reader, &(struct xml_limits){ .unit_bytes = (uint32_t)setting_int(&s2s_stanza_bytes),
-                                            .depth = 128,
-                                            .attrs = 64,
-                                            .name_bytes = 256 });
+    const struct xml_limits limits = limits_of_peer(setting_int(&s2s_stanza_bytes));
+    xml_reader_set_limits(&s->x.reader, &limits);
     xstream_timer(&s->x);
 }

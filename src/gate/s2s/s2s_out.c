@@ -17,6 +17,7 @@
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_share.h"
 #include "gate/s2s/s2s_take.h"
+#include "gate/stanza_limits.h"
 #include "im/abroad.h"
 #include "im/foreign.h"
 #include "io/tls.h"
@@ -351,11 +352,8 @@ static void out_begin_both(struct s2s_out *o)
         partner_set_session(o->partner, (slice){ 0 });
     if (!o->both)
         return;
-    xml_reader_set_limits(
-        &o->x.reader, &(struct xml_limits){ .unit_bytes = (uint32_t)setting_int(&s2s_stanza_bytes),
-                                            .depth = 128,
-                                            .attrs = 64,
-                                            .name_bytes = 256 });
+    const struct xml_limits limits = limits_of_peer(setting_int(&s2s_stanza_bytes));
+    xml_reader_set_limits(&o->x.reader, &limits);
 }
 
 static void out_is_up(struct s2s_out *o, enum out_auth how)

@@ -349,7 +349,9 @@ static bool read_hat(const struct reading *r, struct room_line *l)
 /* Well-formed: it is sent as it is. */
 static bool room_line_read_card(const struct reading *r, struct room_line *l)
 {
-    static const struct xml_limits limits = { CARD_BYTES_MAX, 64, 128, 4096, false };
+    static const struct xml_limits limits = {
+        .unit_bytes = CARD_BYTES_MAX, .depth = UINT16_MAX, .attrs = UINT16_MAX, .name_bytes = 4096
+    };
     if (!room_line_get_text(r, "vcard", &l->card))
         return false;
     return xml_read_element(r->work, l->card, SLICE(NS_CLIENT), &limits) == OK

@@ -1,0 +1,137 @@
+"""Stanzas at the limits of a client, and too large ones: they arrive at users of another server, or
+go back to who has sent them. Nobody else on the stream between the two servers notices."""
+import pytest
+
+from muster import across, pubsub
+from muster.across import ONE
+from muster.component import Component
+from muster.muc import Room
+
+MAM = "urn:xmpp:mam:2"
+SECRET = "a secret of tests"
+
+
+def numbered(text, count):
+    return " ".join(text.format(n) for n in range(count))
+
+
+def declared(count):
+    """An element inside others, which declare so many prefixes together."""
+    text, end = "", ""
+    for first in range(0, count, 60):
+        prefixes = "".join(f" xmlns:p{n}='urn:{n}'" for n in range(first, min(first + 60, count)))
+        text, end = f"{text}<e{prefixes}>", f"</e>{end}"
+    return text + "<e p0:a='1'/>" + end
+
+
+# (attributes of the message, what is in it): as much as c2s allows
+MOST = {
+    "attributes": (numbered("a{0}='1'", 60), ""),
+    "prefixed attributes": (numbered("xmlns:a{0}='urn:{0}' a{0}:b='1'", 30), ""),
+    "attributes of a child": ("", f"<x xmlns='urn:x' {numbered('''a{0}='1' ''', 63)}/>"),
+    "declarations": ("", declared(128)),
+    "depth": ("", "<a xmlns='urn:a'>" + 62 * "<a>" + 62 * "</a>" + "</a>"),
+    "children": ("", 55 * "<a xmlns='urn:a'/>"),
+    "bytes": ("", f"<x xmlns='urn:x'>{(262144 - 300) * '.'}</x>"),
+}
+
+
+@pytest.fixture
+def servers(make_server, tmp_path):
+    return across.start(make_server, tmp_path)
+
+
+@pytest.fixture
+def users(servers):
+    one, other = servers
+    return one.client("alice", "a"), other.client("bob", "b")
+
+
+def lost(*servers):
+    return [line for s in servers for line in s.log().splitlines() if "event=s2s.lost" in line]
+
+
+def message(kind, to, what):
+    attributes, inner = MOST[what]
+    return (f"<message to='{to}' type='{kind}' id='most' {attributes}><body>x</body>{inner}"
+            "</message>")
+
+
+@pytest.mark.parametrize("what", MOST)
+def test_as_much_as_a_client_may_send_arrives(servers, users, what):
+    alice, bob = users
+    alice.raw(message("chat", bob, what))
+    came = bob.expect(f"<message from='{alice}' id='most'><body>x</body></message>")
+    if what == "attributes":
+        assert sum(name[0] == "a" for name in came.attrib) == 60
+    alice.ping()
+    across.mark(alice, bob)
+    assert not lost(*servers)
+
+
+@pytest.mark.parametrize("what", [w for w in MOST if w != "children"])
+def test_a_room_hands_it_on_and_its_history_and_archive_do(servers, users, what):
+    alice, bob = users
+    dave = servers[1].client("dave", "d")
+    room = Room("cave", ONE)
+    room.create(alice, "owner", persistentroom=True, enablearchiving=True)
+    room.enter(bob, "guest")
+    alice.raw(message("groupchat", room.jid, what))
+    bob.expect("<message type='groupchat' id='most'><body>x</body></message>")
+    assert "x" in room.enter(dave, "late").bodies
+    answer = bob.iq("set", f"<query xmlns='{MAM}'/>", to=room.jid)
+    assert answer.get("type") == "result"
+    found = [e for e in bob.log if any(r.tag == f"{{{MAM}}}result" for r in e)]
+    assert any("x" in "".join(e.itertext()) for e in found)
+    across.mark(alice, bob)
+    assert not lost(*servers)
+
+
+def test_an_item_with_inherited_prefixes_is_notified_and_fetched(servers, users):
+    alice, bob = users
+    prefixes = [numbered("xmlns:p{0}='urn:{0}'", 60), numbered("xmlns:q{0}='urn:q:{0}'", 60)]
+    payload = f"<a xmlns='urn:a' {numbered('p{0}:a=' + repr('1'), 60)}/>"
+    bob.send(f"<presence to='{alice.bare}'/>")
+    alice.raw(f"<iq type='set' id='p'><pubsub xmlns='{pubsub.NS}' {prefixes[0]}>"
+              f"<publish node='urn:x:node' {prefixes[1]}><item id='i'>{payload}</item></publish>"
+              f"<publish-options>{pubsub.form('publish-options', access_model='open')}"
+              "</publish-options></pubsub></iq>")
+    alice.expect("<iq type='result' id='p'/>")
+    bob.result("set", pubsub.subscribe("urn:x:node", bob.bare), to=alice.bare)
+    bob.expect("<message><event xmlns='http://jabber.org/protocol/pubsub#event'/></message>")
+    answer = bob.result("get", pubsub.get_items("urn:x:node"), to=alice.bare)
+    assert pubsub.item_ids(answer) == ["i"]
+    across.mark(alice, bob)
+    assert not lost(*servers)
+
+
+def test_items_that_are_too_much_for_one_answer_come_in_pages(servers, users):
+    alice, bob = users
+    for n in range(6):
+        alice.result("set", pubsub.publish("urn:x:node", pubsub.entry(100000 * "."), f"i{n}",
+                                           access_model="open", max_items=6))
+    answer = bob.result("get", pubsub.get_items("urn:x:node"), to=alice.bare)
+    assert 0 < len(pubsub.item_ids(answer)) < 6
+    ids = [f"i{n}" for n in range(6)]
+    assert pubsub.error_of(bob, "get", pubsub.get_items("urn:x:node", *ids), to=alice.bare)[0] == \
+        "policy-violation"
+    one = bob.result("get", pubsub.get_items("urn:x:node", "i3"), to=alice.bare)
+    assert pubsub.item_ids(one) == ["i3"]
+    assert len(pubsub.item_ids(alice.result("get", pubsub.get_items("urn:x:node")))) == 6
+    across.mark(alice, bob)
+    assert not lost(*servers)
+
+
+def test_a_component_sends_back_what_has_grown(make_server):
+    node = make_server("alice", component=True)
+    node.ctl("component", "add", "gate.test", "--secret", SECRET)
+    gate, alice = Component(node, "gate.test", SECRET), node.client("alice", "a")
+    grown = numbered("grown{0}='1'", 10)
+    for what in MOST:
+        alice.raw(message("chat", "x@gate.test", what))
+        gate.expect("<message id='most'/>")
+        back = f"<message to='{alice}' from='x@gate.test' id='{what}' xml:lang='de' "
+        attributes, inner = MOST[what]
+        gate.raw(f"{back} {attributes} {grown}><body>x</body>{inner}"
+                 "<delay xmlns='urn:xmpp:delay' stamp='2020-01-01T00:00:00Z'/></message>")
+        alice.expect(f"<message id='{what}'/>")
