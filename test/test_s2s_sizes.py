@@ -1,11 +1,20 @@
 """Stanzas at the limits of a client, and too large ones: they arrive at users of another server, or
 go back to who has sent them. Nobody else on the stream between the two servers notices."""
+import contextlib
+import re
+import time
+
 import pytest
 
 from muster import across, pubsub
-from muster.across import ONE
+from muster.across import ONE, OTHER
+from muster.client import until
 from muster.component import Component
 from muster.muc import Room
+
+from test_s2s_lost import POISON, POLICY, authority, listener, node, read_join, start
+
+assert authority and listener and node and start  # fixtures
 
 MAM = "urn:xmpp:mam:2"
 SECRET = "a secret of tests"
@@ -135,3 +144,46 @@ def test_a_component_sends_back_what_has_grown(make_server):
         gate.raw(f"{back} {attributes} {grown}><body>x</body>{inner}"
                  "<delay xmlns='urn:xmpp:delay' stamp='2020-01-01T00:00:00Z'/></message>")
         alice.expect(f"<message id='{what}'/>")
+
+
+# --- a stanza that makes the other server end the stream ---
+
+
+def test_bad_stanzas_hold_up_the_others_for_moments(node, listener):
+    """Two go back to their sender. Nothing says so before: the stream ends each time."""
+    alice = node.client("alice")
+    begin = time.monotonic()
+    for n in range(1, 6):
+        bad = POISON if n in (2, 3) else ""
+        alice.raw(f"<message to='bob@{OTHER}' type='chat' id='m{n}'><body>text {n}</body>{bad}"
+                  "</message>")
+    taken, streams = set(), 0
+    while not {1, 4, 5} <= taken:
+        reader, streams = read_join(listener), streams + 1
+        assert streams < 12
+        until("the rest or the poison", lambda r=reader, t=taken: POISON in r.text or
+              {1, 4, 5} <= t | set(r.numbers()))
+        if POISON in reader.text:
+            reader.say(POLICY)
+            until("its end", lambda r=reader: r.ended)
+        whole = reader.text.partition(POISON)[0].split("</message>")[:-1]
+        taken |= {int(re.search(r"<body>text (\d)", text)[1]) for text in whole}
+    errors = [alice.expect("<message type='error'/>") for _ in range(2)]
+    assert [e.get("id") for e in errors] == ["m2", "m3"]
+    assert time.monotonic() - begin < 5
+
+
+def test_a_server_that_ends_all_streams_is_not_flooded_with_them(node, listener):
+    alice = node.client("alice")
+    for n in range(10):
+        alice.raw(f"<message to='bob@{OTHER}' type='chat' id='m{n}'><body>text {n}</body>{POISON}"
+                  "</message>")
+    begin, streams = time.monotonic(), 0
+    with contextlib.suppress(TimeoutError):
+        listener.sock.settimeout(2)
+        while streams < 30 and time.monotonic() - begin < 15:
+            reader, streams = read_join(listener), streams + 1
+            until("the poison", lambda r=reader: POISON in r.text)
+            reader.say(POLICY)
+            until("its end", lambda r=reader: r.ended)
+    assert 12 <= streams < 20, streams

@@ -506,13 +506,14 @@ static void partner_refuses(struct partner *p, const struct stanza *st)
 void partner_suspects(struct partner *p)
 {
     bool offended = p->offended, broke = p->broke, careful = p->careful;
-    p->offended = p->broke = false;
+    p->offended = p->broke = p->quick = false;
     if (p->unacked.written == 0 || partner_stopped(p) ||
         (!offended && !p->vain && !(broke && careful)))
         return;
     p->careful = true; /* a break without a word counts only for what was sent alone */
     for (uint32_t i = 0; i < p->unacked.written; i++)
         partner_watch(p, &s2s_unacked_at(&p->unacked, i)->id);
+    p->quick = offended && careful && partner_may_be_quick(p);
     if (!(offended || broke) || !careful ||
         !partner_suspects_again(p, s2s_unacked_first(&p->unacked)))
         return;

@@ -291,18 +291,20 @@ static void partner_is_down_now(struct partner *p)
         s2s_pair_is_down(p->gate, partner_pair(p), p->number);
 }
 
-/* One that was up is made again if something waits; one that has served for nothing, later. */
+/* One that was up is made again if something waits; one that has served for nothing, later, unless
+ * that was for a stanza which it gets alone. */
 static void partner_again(struct partner *p)
 {
-    bool held = p->holds != 0;
+    bool held = p->holds != 0, quick = p->quick;
     p->holds = 0;
+    p->quick = false;
     actor_pin(&p->actor);
     if (held)
         actor_unpause(&p->actor);
     partner_keys_again(p);
     if (partner_is_wanted(p)) {
         actor_load(&p->actor);
-        if (p->vain || partner_stopped(p)) {
+        if ((p->vain && !quick) || partner_stopped(p)) {
             loop_defer_cancel(&p->connect);
             partner_failed(p);
         }

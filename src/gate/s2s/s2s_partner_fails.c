@@ -17,6 +17,19 @@ uint64_t partner_backoff_ms(const struct partner *p)
     return ms - ms / 4 + random % (ms / 2); /* so that not all come back at once */
 }
 
+bool partner_may_be_quick(struct partner *p)
+{
+    uint64_t now = loop_now_us(partner_loop(p));
+    if (p->suspect.quick_us == 0 || now - p->suspect.quick_us >= PARTNER_QUICK_MS * 1000ull) {
+        p->suspect.quick_us = now;
+        p->suspect.quick = 0;
+    }
+    if (p->suspect.quick == PARTNER_QUICK_MAX)
+        return false;
+    p->suspect.quick++;
+    return true;
+}
+
 static bool partner_fails_for_long(const struct partner *p)
 {
     uint64_t failing_ms = (loop_now_us(partner_loop(p)) - p->failing_us) / 1000;

@@ -12,10 +12,18 @@
 
 struct partner;
 
-enum { BACKOFF_MS = 1000 /* before the second attempt; doubles */ };
+enum {
+    BACKOFF_MS = 1000, /* before the second attempt; doubles */
+    PARTNER_QUICK_MAX = 12,
+    PARTNER_QUICK_MS = 60000
+};
 
 /* After an attempt that has failed: how long until the next one. */
 uint64_t partner_backoff_ms(const struct partner *p);
+/* ... for a stanza that it was sent alone: whether the next attempt may follow at once, so that one
+ * bad stanza does not hold up others. PARTNER_QUICK_MAX in PARTNER_QUICK_MS: a server that ends all
+ * streams is not flooded with them. Counts this one. */
+bool partner_may_be_quick(struct partner *p);
 bool partner_gives_up(const struct partner *p); /* ... what waits is refused now */
 /* It is LOADING from now on: stanzas begin to wait, if any come. */
 void partner_waits(struct partner *p);

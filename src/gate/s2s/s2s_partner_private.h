@@ -85,6 +85,7 @@ struct partner {
     bool vain;               /* the last stream was up, and nothing was confirmed on it */
     bool offended;           /* the server has ended the stream for what it was sent */
     bool broke;              /* its side has ended the connection without a word */
+    bool quick;              /* the next attempt follows at once: partner_may_be_quick() */
     bool careful;            /* ... or the last one was vain: one at a time, each confirmed */
     bool counted;            /* the stream that is up has XEP-0198 */
     bool deaf;               /* it has not answered pings, or cannot: what is written counts */
@@ -112,9 +113,11 @@ struct partner {
     struct timer ping_timer;
     struct {
         int64_t sender;
-        uint64_t entry;  /* 0: it is not stored */
-        const void *st;  /* of one that is not stored; compared only */
-        uint8_t streams; /* at most PARTNER_SUSPECT_MAX */
+        uint64_t entry;    /* 0: it is not stored */
+        const void *st;    /* of one that is not stored; compared only */
+        uint8_t streams;   /* at most PARTNER_SUSPECT_MAX */
+        uint8_t quick;     /* attempts that followed at once, at most PARTNER_QUICK_MAX, since */
+        uint64_t quick_us; /* this loop time */
     } suspect; /* the oldest when a server that gets one at a time ended its streams for that */
     struct outgoing_id *watched; /* stored ones that were written to a stream that ended for one of
                                   * them, perhaps; room for WATCHED_MAX; NULL: none */
