@@ -741,3 +741,104 @@ def test_what_a_crash_has_left_is_removed(make_server):
         path.write_text("a key")
     server.start()
     assert not [p for p in left if p.exists()] and server.rows("cert", "show")
+
+
+# --- chains that are whole, and that clients refuse ---
+
+
+def usage_of_nothing():
+    return x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
+
+
+class Chain:
+    """A certificate for localhost, then its issuers, as one text in PEM with the key."""
+
+    def __init__(self):
+        self.text = b""
+
+    def add(self, name, issuer, authority, *extensions, names=()):
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = (x509.CertificateBuilder().subject_name(named(name))
+                   .issuer_name(named(issuer[0] if issuer else name))
+                   .public_key(key.public_key()).serial_number(x509.random_serial_number())
+                   .not_valid_before(NOW - datetime.timedelta(days=1))
+                   .not_valid_after(NOW + datetime.timedelta(days=90))
+                   .add_extension(authority, critical=True))
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=True)
+        if names:
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
+        cert = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
+        secret = b"" if authority.ca else key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption())
+        self.text = cert.public_bytes(serialization.Encoding.PEM) + self.text + secret
+        return name, key
+
+
+def issuer_of(length=None):
+    return x509.BasicConstraints(ca=True, path_length=length)
+
+
+LEAF = x509.BasicConstraints(ca=False, path_length=None)
+
+
+def chain_of(case):
+    chain = Chain()
+    root = chain.add("root", None, issuer_of())
+    if case == "key":
+        chain.add("middle", root, issuer_of())
+        middle = ("middle", ec.generate_private_key(ec.SECP256R1()))
+    elif case == "length":
+        middle = chain.add("below", chain.add("middle", root, issuer_of(0)), issuer_of())
+    elif case == "constraint":
+        middle = chain.add("middle", root, issuer_of(),
+                           x509.NameConstraints([x509.DNSName("other.test")], None))
+    else:
+        middle = chain.add("middle", root, issuer_of())
+    chain.add("localhost", middle, LEAF, *([usage_of_nothing()] if case == "extension" else []),
+              names=[] if case == "common" else ["localhost"])
+    return chain.text
+
+
+REFUSED = {
+    "key": '"CN=localhost" is not signed with the key of its issuer',
+    "length": '"CN=middle": it allows fewer issuers below it than there are (path length)',
+    "constraint": '"CN=localhost": an issuer above it may not issue for its names',
+    "extension": '"CN=localhost": it has a critical extension that is not known',
+    "common": "does not name localhost; it names no domain at all (the common name does not count)",
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_whole_chains_that_clients_refuse(make_server, tmp_path, case):
+    path = write(tmp_path, "cert.pem", chain_of("right"))
+    path.chmod(0o600)
+    server = make_server(tls={"certificate": str(path), "key": str(path)})
+    assert server.ctl_run("cert", "check").returncode == 0
+    write(tmp_path, "cert.pem", chain_of(case))
+    assert REFUSED[case] in refused(server, "cert", "check")
+    assert REFUSED[case] in refused(server, "config", "check", code=2)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_import_of_whole_chains_that_clients_refuse(server, tmp_path, case):
+    before = shown(server)
+    path = write(tmp_path, "new.pem", chain_of(case))
+    assert f"{path}: " in (told := refused(server, "cert", "import", "localhost", "--file", path))
+    assert REFUSED[case] in told and shown(server) == before
+    server.ctl("cert", "import", "localhost", "--file",
+               write(tmp_path, "new.pem", chain_of("right")))
+
+
+@pytest.mark.parametrize("name, fine", [("*.test", False), ("a*.test", False), ("A.TEST", True)])
+def test_names_that_the_matcher_of_other_servers_takes(make_server, tmp_path, name, fine):
+    """RFC 9525 §6.3, io/tls_names.h: a wildcard is a whole label, and two are behind it."""
+    server = make_server(domains=["a.test"])
+    chain = Chain()
+    chain.add("leaf", chain.add("root", None, issuer_of()), LEAF, names=[name])
+    done = server.ctl_run("cert", "import", "a.test", "--file",
+                          write(tmp_path, "new.pem", chain.text))
+    assert (done.returncode == 0) == fine, done.stderr
+    assert fine or f"does not name a.test; it names {name}" in done.stderr

@@ -75,7 +75,7 @@ def test_all_is_right(node):
     ({"begins": 2}, r"the certificate is not valid before 20\d\d-\d\d-\d\d"),
     ({"domains": ["other.example", "*.localhost"]},
      r"the certificate does not name localhost; it names other\.example, \*\.localhost"),
-    ({"domains": []}, "the certificate does not name localhost; it names cert"),
+    ({"domains": []}, "the certificate does not name localhost; it names no domain"),
 ])
 def test_what_clients_would_refuse(node, tmp_path, options, told):
     make(tmp_path, "cert", options.pop("domains", ["localhost"]), **options)

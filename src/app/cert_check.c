@@ -104,7 +104,12 @@ static void check_chain(struct cert_check *c, const struct cert_use *use)
                        "current chain from the issuer.\n",
                        use->domains, f->subject, f->key, f->signature);
     }
-    const char *last = use->chain.item[use->chain.count - 1].issuer;
+    const char *fault = use->facts.for_server ? tls_chain_fault(&use->chain, c->call->arena) : NULL;
+    if (fault != NULL) {
+        buf_printf(&c->mistakes, "%s: clients refuse the chain: %s.\n", use->domains, fault);
+        return;
+    }
+    const char *last = use->chain.item[tls_chain_last(&use->chain)].issuer;
     struct tls_trust *own = tls_trusted_get(cert_trusted(CERT_TRUST_FEDERATION));
     enum tls_chain_end end = tls_chain_leads(&use->chain, own);
     tls_trust_unref(&own);
@@ -268,7 +273,8 @@ static struct command check_command = {
     .duty = DUTY_CERTS,
     .run = cert_check_run,
     .doc = "Says what clients and other servers will refuse: names that are "
-           "missing, also those of services, dates, the chain, weak keys, wrong usage. Each line "
+           "missing, also those of services, dates, the chain, weak keys, wrong usage, constraints "
+           "of issuers. Each line "
            "says what to do. It fails (exit status 1) if one of them is refused, not for what is "
            "only a note.",
 };

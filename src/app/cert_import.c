@@ -48,6 +48,16 @@ static enum err check_order(const struct cert_import *in, const struct tls_chain
     return OK;
 }
 
+/* Names in the right order say nothing about signatures. */
+static enum err check_chain(const struct cert_import *in, const struct tls_chain *chain,
+                            struct why *why)
+{
+    const char *fault = tls_chain_fault(chain, in->arena);
+    if (fault == NULL)
+        return OK;
+    return import_fail(why, in, arena_printf(in->arena, "clients refuse the chain: %s", fault));
+}
+
 /* An authority of one's own may leave out its root: clients that trust it have it. So only a
  * certificate without any issuer behind it is refused. */
 static enum err check_end(const struct cert_import *in, const struct tls_chain *chain,
@@ -240,6 +250,8 @@ static enum err import_check_pem(const struct cert_import *in, slice text, struc
         e = check_issuers(in, &chain, now, why);
     if (e == OK)
         e = check_order(in, &chain, why);
+    if (e == OK)
+        e = check_chain(in, &chain, why);
     if (e == OK)
         e = check_end(in, &chain, out, why);
     if (e == OK)

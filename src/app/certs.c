@@ -108,26 +108,23 @@ enum err certs_load(struct tls_ctx **out, const struct node_file *f, struct why 
     return e;
 }
 
-/* RFC 6125 §6.4.3: "*" stands for the whole leftmost label. The names of a certificate are
- * A-labels, domains are U-labels (RFC 7622 §3.2), so both are prepared before they are compared. */
-static bool name_covers(const char *name, const char *domain, struct arena *arena)
+/* A domain that the DNS cannot have, such as an address in numbers, is compared as a whole. */
+static bool names_whole(const struct tls_cert_facts *facts, const char *domain, struct arena *arena)
 {
     slice prepared;
-    if (strncmp(name, "*.", 2) == 0) {
-        name += 2;
-        const char *dot = strchr(domain, '.');
-        domain = dot != NULL ? dot + 1 : "";
-    }
-    return jid_prep_domain(slice_of(name), arena, &prepared) == OK && slice_is(prepared, domain);
+    for (size_t i = 0; i < facts->name_count; i++)
+        if (jid_prep_domain(slice_of(facts->name[i]), arena, &prepared) == OK &&
+            slice_is(prepared, domain))
+            return true;
+    return false;
 }
 
 bool cert_names(const struct tls_cert_facts *facts, const char *domain, struct arena *arena)
 {
-    for (size_t i = 0; i < facts->name_count; i++) {
-        if (name_covers(facts->name[i], domain, arena))
-            return true;
-    }
-    return false;
+    struct tls_wanted wanted = { .wildcards = true };
+    if (precis_domain_ascii(slice_of(domain), arena, &wanted.domain) != OK)
+        return names_whole(facts, domain, arena);
+    return tls_names_find(&facts->names, &wanted) != NULL;
 }
 
 /* The list with one more element, as a copy. */
@@ -229,7 +226,7 @@ static const char *names_text(const struct tls_cert_facts *facts, struct arena *
     const char *text = "";
     for (size_t i = 0; i < facts->name_count; i++)
         text = certs_listed(arena, text, facts->name[i]);
-    return *text != '\0' ? text : "no domain at all";
+    return *text != '\0' ? text : "no domain at all (the common name does not count)";
 }
 
 const char *cert_fault(const struct cert_use *use, int64_t now, struct arena *arena)
@@ -280,8 +277,11 @@ static void check_use(const struct cert_use *use, struct arena *arena, struct bu
     }
     tls_ctx_unref(&tls);
     const char *fault = cert_fault(use, now, arena);
+    const char *chain = fault == NULL ? tls_chain_fault(&use->chain, arena) : NULL;
     if (fault != NULL)
         buf_printf(mistakes, "%s: the certificate %s\n", use->certificate, fault);
+    else if (chain != NULL)
+        buf_printf(mistakes, "%s: clients refuse the chain: %s\n", use->certificate, chain);
     else
         add_notes(use, now, notes);
 }

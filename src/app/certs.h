@@ -45,7 +45,7 @@ struct cert_uses {
 void certs_read(struct cert_uses *out, const struct node_file *file, struct arena *arena);
 /* Reads one again from its file: what it says now. */
 void cert_use_again(struct cert_use *out, const struct cert_use *use, struct arena *arena);
-/* Whether one of its names covers the domain (RFC 6125 §6.4.3). */
+/* Whether one of its DNS names covers the domain (io/tls_names.h). */
 bool cert_names(const struct tls_cert_facts *facts, const char *domain, struct arena *arena);
 /* Those that it does not name, "a.test, b.test", or "". */
 const char *cert_missing(const struct tls_cert_facts *facts, const char *const *domain,

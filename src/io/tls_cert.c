@@ -79,7 +79,7 @@ static const char *plain(struct arena *arena, const ASN1_STRING *text)
     return slice_cstr(arena, s);
 }
 
-/* The dNSNames of subjectAltName; where there are none, the common name (RFC 6125 §6.4.4). */
+/* The dNSNames of subjectAltName. The common name is none (RFC 9525 §2). */
 static void read_names(struct tls_cert_facts *out, const X509 *cert, struct arena *arena)
 {
     const char **names;
@@ -92,13 +92,6 @@ static void read_names(struct tls_cert_facts *out, const X509 *cert, struct aren
             out->name_count++; /* also those that match nobody, such as *.com: they are shown */
     }
     GENERAL_NAMES_free(alt);
-    const X509_NAME *subject = X509_get_subject_name(cert);
-    int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-    if (out->name_count > 0 || at < 0)
-        return;
-    const X509_NAME_ENTRY *entry = X509_NAME_get_entry(subject, at);
-    names[0] = plain(arena, X509_NAME_ENTRY_get_data(entry));
-    out->name_count = names[0] != NULL;
 }
 
 void tls_cert_line(const X509_NAME *name, char *out, size_t cap)
@@ -303,6 +296,76 @@ static STACK_OF(X509) * chain_certs(const struct tls_chain *chain)
         BIO_free(in);
     }
     return all;
+}
+
+/* The place of the issuer of the certificate `of`, or `of`: it is not there, or is itself. */
+static size_t chain_issuer(const struct tls_chain *chain, size_t of)
+{
+    const struct tls_cert_facts *f = &chain->item[of];
+    if (strcmp(f->subject, f->issuer) == 0)
+        return of;
+    for (size_t i = 0; i < chain->count; i++)
+        if (strcmp(chain->item[i].subject, f->issuer) == 0)
+            return i;
+    return of;
+}
+
+size_t tls_chain_last(const struct tls_chain *chain)
+{
+    size_t at = 0;
+    for (size_t steps = 1; steps < chain->count; steps++) /* they may go in a circle */
+        at = chain_issuer(chain, at);
+    return at;
+}
+
+/* What X509_V_ERR_… means to an operator; the texts have the subject of the certificate. */
+static const char *chain_fault_text(int code, const char *subject, struct arena *arena)
+{
+    const char *reason = X509_verify_cert_error_string(code);
+    if (code == X509_V_ERR_PERMITTED_VIOLATION || code == X509_V_ERR_EXCLUDED_VIOLATION)
+        reason = "an issuer above it may not issue for its names (name constraints)";
+    else if (code == X509_V_ERR_PATH_LENGTH_EXCEEDED)
+        reason = "it allows fewer issuers below it than there are (path length)";
+    else if (code == X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION)
+        reason = "it has a critical extension that is not known";
+    else if (code == X509_V_ERR_INVALID_PURPOSE)
+        reason = "it is not for servers (keyUsage, extendedKeyUsage)";
+    else if (code == X509_V_ERR_CERT_SIGNATURE_FAILURE ||
+             code == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE ||
+             code == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT ||
+             code == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY)
+        return arena_printf(arena,
+                            "\"%s\" is not signed with the key of its issuer in the file, which "
+                            "has the right name only. Get the current chain from the issuer",
+                            subject);
+    return arena_printf(arena, "\"%s\": %s. Ask the issuer for another certificate", subject,
+                        reason);
+}
+
+/* RFC 5280 §6.1, with the end of the chain as its trust anchor (§6.1.1 d). */
+const char *tls_chain_fault(const struct tls_chain *chain, struct arena *arena)
+{
+    STACK_OF(X509) *all = chain_certs(chain);
+    X509_STORE *anchor = X509_STORE_new();
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    char subject[LINE_BYTES_MAX];
+    const char *text = NULL;
+    ensure(chain->count > 0 && anchor != NULL && ctx != NULL);
+    ensure(X509_STORE_add_cert(anchor, sk_X509_value(all, (int)tls_chain_last(chain))) == 1);
+    ensure(X509_STORE_CTX_init(ctx, anchor, sk_X509_value(all, 0), all) == 1 &&
+           X509_STORE_CTX_set_default(ctx, "ssl_server") == 1);
+    X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_NO_CHECK_TIME | X509_V_FLAG_PARTIAL_CHAIN);
+    if (X509_verify_cert(ctx) != 1) {
+        const X509 *at = X509_STORE_CTX_get_current_cert(ctx);
+        at = at != NULL ? at : sk_X509_value(all, 0);
+        tls_cert_line(X509_get_subject_name(at), subject, sizeof subject);
+        text = chain_fault_text(X509_STORE_CTX_get_error(ctx), subject, arena);
+    }
+    X509_STORE_CTX_free(ctx);
+    X509_STORE_free(anchor);
+    free_chain(all);
+    ERR_clear_error();
+    return text;
 }
 
 enum tls_chain_end tls_chain_leads(const struct tls_chain *chain, const struct tls_trust *own)

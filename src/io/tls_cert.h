@@ -19,7 +19,7 @@ void tls_cert_fingerprint(char out[TLS_FINGERPRINT_LEN + 1], slice certificate);
 /* All texts are of the arena. */
 struct tls_cert_facts {
     int64_t not_before, not_after; /* seconds since 1970 */
-    const char *const *name;       /* DNS names (RFC 6125 §6.4), also "*.a.test" */
+    const char *const *name;       /* DNS names (RFC 9525 §2), also "*.a.test" */
     size_t name_count;
     struct tls_names names;       /* of all kinds, without those that are malformed */
     const char *subject, *issuer; /* their names on one line */
@@ -54,6 +54,14 @@ NODISCARD enum err tls_cert_read(struct tls_cert_facts *out, const char *path, s
 
 /* The same of one in DER. E_SYNTAX: it is none. */
 NODISCARD enum err tls_cert_of_der(struct tls_cert_facts *out, slice der, struct arena *arena);
+
+/* The place of the certificate at which the chain of the first one ends: each is followed by its
+ * issuer, wherever that is. `chain` is not empty. */
+size_t tls_chain_last(const struct tls_chain *chain);
+/* Why a client refuses the chain although it trusts the certificate at its end, with what to do,
+ * without a final dot: wrong signatures, constraints, extensions and usage. NULL: it does not.
+ * Dates, names and the strength of keys do not matter. `chain` is not empty. */
+const char *tls_chain_fault(const struct tls_chain *chain, struct arena *arena);
 
 /* Where a chain leads. */
 enum tls_chain_end {
