@@ -842,3 +842,43 @@ def test_names_that_the_matcher_of_other_servers_takes(make_server, tmp_path, na
                           write(tmp_path, "new.pem", chain.text))
     assert (done.returncode == 0) == fine, done.stderr
     assert fine or f"does not name a.test; it names {name}" in done.stderr
+
+
+# --- an issuer that expires before the certificate ---
+
+
+def short_chain(folder, authority, days):
+    """A certificate of 90 days whose issuer ends earlier."""
+    short = make(folder, "short", [], issuer=authority.root, begins=-9, ends=days)
+    leaf, _ = make(folder, "cert", ["localhost"], issuer=short, ends=90)
+    write(folder, "cert.pem", authority.chain(leaf, short[0], authority.root[0]))
+    return tls_of(folder)
+
+
+def test_an_issuer_that_expires_first_is_told(make_server, tmp_path, authority):
+    server = make_server(tls=short_chain(tmp_path, authority, 3))
+    row = alarm(server, "tls.expiry")
+    assert row["severity"] == "error"
+    assert row["detail"] == f'{tmp_path}/cert.pem: the issuer "CN=short" in its chain: 3 days'
+    row, = server.rows("cert", "list")
+    assert row["days_left"] == 3 and row["first_to_expire"] == "CN=short"
+    metrics = {m["name"]: m["value"] for m in server.rows("metrics")}
+    assert metrics["muster_tls_certificate_left_seconds"] == 3 * 86400
+    assert 'the issuer "CN=short" in the chain expires in 3 days' in server.ctl_run(
+        "cert", "check").stdout
+    assert row["state"] == "ok"
+    server.ctl("set", "cert.notice-from", "3")
+    assert alarm(server, "tls.expiry") is None
+    short_chain(tmp_path, authority, -2)
+    said = refused(server, "cert", "check")
+    assert 'has the issuer "CN=short" in its chain, which expired on 20' in said
+
+
+def test_an_import_notes_an_issuer_that_expires_first(server, tmp_path, authority):
+    pair = short_chain(tmp_path, authority, 60)
+    done = server.ctl_run("cert", "import", "localhost", "--file", pair["certificate"],
+                          "--key", pair["key"])
+    assert done.returncode == 0, done.stderr
+    assert re.search(r'the issuer "CN=short" in the chain expires first, on 20\d\d-\d\d-\d\d\. '
+                     "Import a newer chain before that", done.stdout)
+    assert alarm(server, "tls.expiry") is None

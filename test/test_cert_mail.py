@@ -171,6 +171,16 @@ def test_a_trusted_certificate_counts_too(make_server, tmp_path, relay):
     assert "trusted certificate \"CN=partner\"" in mails(relay, 1)[0].get_content()
 
 
+def test_an_issuer_in_the_chain_counts_too(make_server, tmp_path, relay):
+    root = make(tmp_path, "root", [])
+    make(tmp_path, "cert", ["localhost"], issuer=make(tmp_path, "short", [], issuer=root, ends=5))
+    both = (tmp_path / "cert.pem").read_bytes() + (tmp_path / "short.pem").read_bytes()
+    (tmp_path / "cert.pem").write_bytes(both)
+    make_server(tls=tls_of(tmp_path), settings=settings(relay))
+    mail, = mails(relay, 1)
+    assert 'in 5 days: issuer "CN=short" in the chain of localhost' in mail.get_content()
+
+
 def test_nobody_is_told_without_need(make_server, tmp_path, relay):
     make(tmp_path, "cert", ["localhost"], ends=40)
     server = make_server(tls=tls_of(tmp_path), settings=settings(relay))

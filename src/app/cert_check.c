@@ -16,7 +16,6 @@
 #include "io/tls_trust.h"
 #include "io/work.h"
 #include <inttypes.h>
-#include <time.h>
 
 enum { TEXT_BYTES_MAX = 64 * 1024, SERVICES_MAX = 1024 };
 
@@ -37,15 +36,6 @@ struct cert_check {
     int64_t now;
     struct buf mistakes, notes; /* a line each */
 };
-
-static const char *day_of(int64_t seconds, struct arena *arena)
-{
-    char text[16];
-    struct tm tm;
-    time_t at = (time_t)seconds;
-    strftime(text, sizeof text, "%Y-%m-%d", gmtime_r(&at, &tm));
-    return slice_cstr(arena, slice_of(text));
-}
 
 /* The certificate itself. false: the rest needs no look. */
 static bool cert_check_leaf(struct cert_check *c, const struct cert_use *use)
@@ -93,11 +83,6 @@ static void check_chain(struct cert_check *c, const struct cert_use *use)
 {
     for (size_t i = 1; i < use->chain.count; i++) {
         const struct tls_cert_facts *f = &use->chain.item[i];
-        if (c->now > f->not_after)
-            buf_printf(&c->mistakes,
-                       "%s: the chain has \"%s\", which expired on %s. Get the current chain from "
-                       "the issuer.\n",
-                       use->domains, f->subject, day_of(f->not_after, c->call->arena));
         if (f->weak_key || f->weak_signature)
             buf_printf(&c->mistakes,
                        "%s: the chain has \"%s\" with a weak key or signature (%s, %s). Get the "
@@ -154,10 +139,16 @@ static void cert_check_one(struct cert_check *c, const struct cert_use *loaded)
     cert_use_again(&use, loaded, c->call->arena);
     if (!cert_check_leaf(c, &use))
         return;
-    int64_t days = cert_days_left(&use.facts, c->now);
-    if (days >= 0 && days < soon)
+    const struct tls_cert_facts *first = cert_first_end(&use.chain);
+    int64_t days = cert_days_left(first, c->now);
+    if (days >= 0 && days < soon && first == &use.chain.item[0])
         buf_printf(&c->notes, "%s: the certificate expires in %" PRId64 " days. Renew it.\n",
                    use.domains, days);
+    else if (days >= 0 && days < soon)
+        buf_printf(&c->notes,
+                   "%s: the issuer \"%s\" in the chain expires in %" PRId64
+                   " days. Get the current chain from the issuer.\n",
+                   use.domains, first->subject, days);
     check_chain(c, &use);
     for (size_t i = 0; i < use.domain_count; i++)
         check_services(c, &use, use.domain[i]);

@@ -85,6 +85,20 @@ static enum err check_end(const struct cert_import *in, const struct tls_chain *
     return OK;
 }
 
+static void note_end(const struct cert_import *in, const struct tls_chain *chain,
+                     struct cert_import_found *out)
+{
+    const struct tls_cert_facts *first = cert_first_end(chain);
+    char day[CLOCK_STAMP_LEN] = "";
+    if (first == &chain->item[0])
+        return;
+    clock_stamp(day, (uint64_t)first->not_after * 1000000);
+    out->notes = arena_printf(in->arena,
+                              "%s\n%s: the issuer \"%s\" in the chain expires first, on %.10s. "
+                              "Import a newer chain before that.",
+                              out->notes, in->certificate, first->subject, day);
+}
+
 static void note_staple(const struct cert_import *in, const struct tls_chain *chain,
                         struct cert_import_found *out)
 {
@@ -256,6 +270,8 @@ static enum err import_check_pem(const struct cert_import *in, slice text, struc
         e = check_end(in, &chain, out, why);
     if (e == OK)
         note_staple(in, &chain, out);
+    if (e == OK)
+        note_end(in, &chain, out);
     for (size_t i = 0; e == OK && i < chain.count; i++)
         buf_add(pem, slice_of(chain.item[i].pem));
     return e;

@@ -23,7 +23,7 @@ enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS, ERROR_DAYS = 7, EXPIRING_MA
 static struct alarm expiry_alarm = {
     .name = "tls.expiry",
     .severity = ALARM_WARNING,
-    .text = "A certificate expires soon, or has expired.",
+    .text = "A certificate, or an issuer in its chain, expires soon or has expired.",
     .action =
         "Renew the certificate, and run `musterctl cert import`, or `systemctl reload muster` "
         "if the node file names it. `musterctl cert list` shows all certificates.",
@@ -39,7 +39,8 @@ enum { DAY_S = 86400 };
 static struct metric days_left = {
     .name = "muster_tls_certificate_left_seconds",
     .kind = METRIC_GAUGE,
-    .help = "Time until the first certificate in use expires; negative if one has expired.",
+    .help = "Time until the first certificate in use, or issuer in its chain, expires; negative if "
+            "one has expired.",
 };
 
 static void cert_watch_changed(struct worker *w, const struct setting *s);
@@ -53,7 +54,8 @@ static struct setting notice_from = {
     .max = 365,
     .unit = "days",
     .changed = cert_watch_changed,
-    .doc = "How many days before a certificate expires the alarm tls.expiry is raised. It becomes "
+    .doc = "How many days before a certificate, or an issuer in its chain, expires the alarm "
+           "tls.expiry is raised. It becomes "
            "an error 7 days before. Certificates are looked at every 24 hours, and every hour in "
            "their last day.",
 };
@@ -85,35 +87,48 @@ int64_t cert_notice_days(void) { return setting_int(&notice_from); }
 
 static int64_t now_s(void) { return (int64_t)(clock_wall_us() / 1000000); }
 
-/* The certificate that expires first; NULL: there is none. */
-static const struct cert_use *first_to_expire(void)
+/* The certificate that expires first, of all chains, and where it is used. */
+struct first_end {
+    const struct cert_use *use; /* NULL: there is none */
+    const struct tls_cert_facts *facts;
+};
+
+static struct first_end first_to_expire(void)
 {
-    const struct cert_use *first = NULL;
+    struct first_end first = { NULL, NULL };
     for (size_t i = 0; watch != NULL && i < watch->uses.count; i++) {
         const struct cert_use *use = &watch->uses.item[i];
-        if (use->known && (first == NULL || use->facts.not_after < first->facts.not_after))
-            first = use;
+        const struct tls_cert_facts *f = use->known ? cert_first_end(&use->chain) : NULL;
+        if (f != NULL && (first.use == NULL || f->not_after < first.facts->not_after))
+            first = (struct first_end){ use, f };
     }
     return first;
 }
 
-static void tell_expiry(const struct cert_use *first, struct arena *arena)
+static const char *expiry_text(const struct first_end *first, int64_t days, struct arena *arena)
 {
-    int64_t days = first != NULL ? cert_days_left(&first->facts, now_s()) : INT16_MAX;
+    const char *what = first->use->certificate;
+    if (first->facts != &first->use->chain.item[0])
+        what =
+            arena_printf(arena, "%s: the issuer \"%s\" in its chain", what, first->facts->subject);
+    return days < 0 ? arena_printf(arena, "%s: expired", what)
+                    : arena_printf(arena, "%s: %" PRId64 " days", what, days);
+}
+
+static void tell_expiry(const struct first_end *first, struct arena *arena)
+{
+    int64_t days = first->use != NULL ? cert_days_left(first->facts, now_s()) : INT16_MAX;
     metric_add(&days_left, (days - days_counted) * DAY_S);
     days_counted = days;
     if (days >= cert_notice_days()) {
         alarm_clear(&expiry_alarm);
         return;
     }
-    const char *text = days < 0
-                           ? arena_printf(arena, "%s: expired", first->certificate)
-                           : arena_printf(arena, "%s: %" PRId64 " days", first->certificate, days);
     alarm_raise_as(&expiry_alarm,
                    days < 0            ? ALARM_CRITICAL
                    : days < ERROR_DAYS ? ALARM_ERROR
                                        : ALARM_WARNING,
-                   slice_of(text));
+                   slice_of(expiry_text(first, days, arena)));
 }
 
 static void tell_names(struct arena *arena)
@@ -121,7 +136,8 @@ static void tell_names(struct arena *arena)
     for (size_t i = 0; watch != NULL && i < watch->uses.count; i++) {
         const struct cert_use *use = &watch->uses.item[i];
         const char *fault = cert_fault(use, now_s(), arena);
-        if (fault == NULL || (use->known && cert_days_left(&use->facts, now_s()) < 0))
+        if (fault == NULL ||
+            (use->known && cert_days_left(cert_first_end(&use->chain), now_s()) < 0))
             continue;
         alarm_raise(&names_alarm, slice_of(arena_printf(arena, "%s: %s", use->certificate, fault)));
         return;
@@ -163,13 +179,23 @@ static void expiring_add_trusted(const struct tls_cert_facts *f, void *arg)
     expiring_add(e, f, arena_printf(e->arena, "trusted certificate \"%s\"", f->subject));
 }
 
+static void expiring_add_use(struct expiring *e, const struct cert_use *use)
+{
+    const struct tls_cert_facts *first = cert_first_end(&use->chain);
+    expiring_add(e, &use->facts, use->domains);
+    if (first != &use->chain.item[0])
+        expiring_add(e, first,
+                     arena_printf(e->arena, "issuer \"%s\" in the chain of %s", first->subject,
+                                  use->domains));
+}
+
 static void tell_by_mail(struct worker *w, struct arena *arena)
 {
     struct expiring e = { .arena = arena, .cap = EXPIRING_MAX };
     e.item = arena_new(arena, struct cert_expiring, e.cap);
     for (size_t i = 0; watch != NULL && i < watch->uses.count; i++)
         if (watch->uses.item[i].known)
-            expiring_add(&e, &watch->uses.item[i].facts, watch->uses.item[i].domains);
+            expiring_add_use(&e, &watch->uses.item[i]);
     cert_trust_each(expiring_add_trusted, &e);
     cert_monitor_look(w, e.item, e.count);
 }
@@ -178,15 +204,15 @@ static void tell_by_mail(struct worker *w, struct arena *arena)
 static void cert_watch_look(struct loop *loop)
 {
     struct arena *arena = arena_create(0);
-    const struct cert_use *first = first_to_expire();
-    tell_expiry(first, arena);
+    const struct first_end first = first_to_expire();
+    tell_expiry(&first, arena);
     tell_names(arena);
     if (loop != NULL)
         tell_by_mail(worker_here(), arena);
     arena_destroy(&arena);
     int64_t expires = cert_trust_look(now_s(), cert_notice_days());
-    if (first != NULL && first->facts.not_after < expires)
-        expires = first->facts.not_after;
+    if (first.use != NULL && first.facts->not_after < expires)
+        expires = first.facts->not_after;
     uint64_t wait_ms = next_look_ms(expires);
     if (loop != NULL) {
         timer_set(loop, &look_timer, wait_ms);
@@ -263,7 +289,9 @@ static void cert_watch_add_use(struct command_call *call, const struct cert_use 
         names = arena_printf(call->arena, "%s%s%s", names, i > 0 ? ", " : "", use->facts.name[i]);
     command_row(call);
     command_text(call, "domains", slice_of(use->domains));
-    command_int(call, "days_left", use->known ? cert_days_left(&use->facts, now_s()) : 0);
+    const struct tls_cert_facts *first = use->known ? cert_first_end(&use->chain) : &use->facts;
+    command_int(call, "days_left", use->known ? cert_days_left(first, now_s()) : 0);
+    command_text(call, "first_to_expire", use->known ? slice_of(first->subject) : SLICE(""));
     command_text(call, "state", slice_of(fault != NULL ? fault : "ok"));
     cert_watch_add_time(call, "not_before", use->facts.not_before);
     cert_watch_add_time(call, "not_after", use->facts.not_after);
@@ -296,7 +324,10 @@ static struct command list_command = {
             { .name = "days_left",
               .type = PARAM_INT,
               .unit = "days",
-              .doc = "days until it expires" },
+              .doc = "days until it, or an issuer in its chain, expires" },
+            { .name = "first_to_expire",
+              .wide = true,
+              .doc = "subject of the one of its chain that expires first" },
             { .name = "state", .doc = "ok, or what is wrong" },
             { .name = "not_before", .wide = true, .type = PARAM_STAMP, .doc = "valid from" },
             { .name = "not_after", .wide = true, .type = PARAM_STAMP, .doc = "valid until" },

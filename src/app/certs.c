@@ -206,6 +206,15 @@ void certs_read(struct cert_uses *out, const struct node_file *f, struct arena *
                           &all->name[i], 1, arena);
 }
 
+const struct tls_cert_facts *cert_first_end(const struct tls_chain *chain)
+{
+    const struct tls_cert_facts *first = &chain->item[0];
+    for (size_t i = 1; i < chain->count; i++)
+        if (!chain->item[i].self_signed && chain->item[i].not_after < first->not_after)
+            first = &chain->item[i];
+    return first;
+}
+
 int64_t cert_days_left(const struct tls_cert_facts *facts, int64_t now)
 {
     int64_t left = facts->not_after - now;
@@ -241,15 +250,21 @@ const char *cert_fault(const struct cert_use *use, int64_t now, struct arena *ar
     if (*use->missing != '\0')
         return arena_printf(arena, "does not name %s; it names %.200s", use->missing,
                             names_text(facts, arena));
+    const struct tls_cert_facts *first = use->chain.count > 0 ? cert_first_end(&use->chain) : facts;
+    if (now > first->not_after)
+        return arena_printf(arena, "has the issuer \"%s\" in its chain, which expired on %s",
+                            first->subject, date(first->not_after, arena));
     return NULL;
 }
 
 /* Notes about a certificate that clients accept, but that may cause trouble. */
 static void add_notes(const struct cert_use *use, int64_t now, struct buf *notes)
 {
-    int64_t days = cert_days_left(&use->facts, now);
+    const struct tls_cert_facts *first = cert_first_end(&use->chain);
+    int64_t days = cert_days_left(first, now);
     if (days >= 0 && days < EXPIRES_SOON_DAYS)
-        buf_printf(notes, "%s: expires in %" PRId64 " days\n", use->certificate, days);
+        buf_printf(notes, "%s: \"%s\" expires in %" PRId64 " days\n", use->certificate,
+                   first->subject, days);
     if (use->source == CERT_MADE_HERE)
         return;
     if (use->facts.self_signed)

@@ -55,6 +55,9 @@ const struct node_cert *certs_own(const struct node_file *file, const char *doma
 /* Why clients would refuse the certificate at that time (seconds since 1970), as the end of a
  * sentence: "expired on 2026-11-20". NULL: they accept it. */
 const char *cert_fault(const struct cert_use *use, int64_t now, struct arena *arena);
+/* The one of a chain that expires first. A root behind the first does not count: clients take the
+ * one that they trust. `chain` is not empty. */
+const struct tls_cert_facts *cert_first_end(const struct tls_chain *chain);
 /* Whole days until it expires; below zero: it has expired. */
 int64_t cert_days_left(const struct tls_cert_facts *facts, int64_t now);
 
