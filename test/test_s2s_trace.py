@@ -81,7 +81,46 @@ def failed(one, stage, text, *words):
 
 def test_a_domain_that_the_policy_refuses(make_server, authority):
     one = make(make_server, "alice", ONE, authority.issue(ONE, ONE), policy="allow")
-    failed(one, "policy", "s2s.policy does not allow it")
+    failed(one, "policy", "s2s.policy is allow, and s2s.domains does not name it")
+    assert "Add the domain to s2s.domains." in trace(one)[2]
+
+
+def block_by_file(one, tmp_path):
+    (tmp_path / "list").write_text(f"{OTHER}\n")
+    one.ctl("set", "federation.blocklist", tmp_path / "list")
+
+
+BLOCKS = {
+    "off": ({"policy": "off"}, "s2s.policy is off", "Set s2s.policy to open"),
+    "deny": ({"policy": "deny", "domains": OTHER},
+             "s2s.policy is deny, and s2s.domains names it", "Take the domain out of s2s.domains"),
+    "administrator": (lambda one, _: one.ctl("federation", "block", OTHER),
+                      "it is blocked by an administrator or by reports",
+                      "`musterctl federation allow` ends it"),
+    "file": (block_by_file, "the file of federation.blocklist has it",
+             "Take the domain out of the file"),
+    "route": (lambda one, _: one.ctl("s2s-route", "add", OTHER, "127.0.0.1:9", "--blocked", "on"),
+              "a static route blocks it", "--blocked off"),
+}
+
+
+@pytest.mark.parametrize("case", BLOCKS)
+def test_what_blocks_a_domain_is_named(make_server, authority, tmp_path, case):
+    block, why, advice = BLOCKS[case]
+    settings = block if isinstance(block, dict) else {}
+    one = make(make_server, "alice", ONE, authority.issue(ONE, ONE), **settings)
+    if not settings:
+        block(one, tmp_path)
+    until("it is blocked", lambda: "policy" in trace(one)[1]
+          and trace(one)[1]["policy"][-1][0] == "failed")
+    failed(one, "policy", why)
+    assert advice in trace(one)[2]
+    shown = one.rows("s2s", "show", OTHER)
+    assert f"not allowed: {why}" in json.dumps(shown), shown
+    done = one.ctl_run("fedtest", "--target", "localhost", "--domain", OTHER, "--proxy",
+                       "127.0.0.1")
+    assert done.returncode == 1 and "policy: " in done.stdout, done.stdout
+    assert why in done.stdout and advice in done.stdout
 
 
 def test_a_port_that_nobody_listens_at(make_server, authority, one):

@@ -391,11 +391,17 @@ static struct stanza *mail_inward(struct worker *w, struct stanza *st)
 }
 
 /* Until the book was read once, an address could leave that is to stay inside. */
-static bool mail_pair(struct worker *w, slice local, slice remote)
+static const struct foreign_ban *mail_pair(struct worker *w, slice local, slice remote)
 {
+    static const struct foreign_ban unread = {
+        "the mail addresses of users could not be read from the database yet",
+        "Look whether the database answers: `musterctl status`."
+    };
     (void)remote;
     return atomic_load(&names.read) ||
-           !setting_bool_of(&mail_address, foreign_parent(worker_node(w), local));
+                   !setting_bool_of(&mail_address, foreign_parent(worker_node(w), local))
+               ? NULL
+               : &unread;
 }
 
 /* Reading. */

@@ -16,12 +16,18 @@ bool foreign_is(const struct worker *w, slice domain)
            !remote_known(w, domain);
 }
 
+const struct foreign_ban *foreign_ban(struct worker *w, slice local, slice remote)
+{
+    const struct foreign_ban *ban = NULL;
+    FEATURES_EACH (f, foreign.pair)
+        if (ban == NULL)
+            ban = f->foreign.pair(w, local, remote);
+    return ban;
+}
+
 bool foreign_pair(struct worker *w, slice local, slice remote)
 {
-    FEATURES_EACH (f, foreign.pair)
-        if (!f->foreign.pair(w, local, remote))
-            return false;
-    return true;
+    return foreign_ban(w, local, remote) == NULL;
 }
 
 enum verdict foreign_arrives(struct worker *w, const struct stanza *st, struct refusal *why)

@@ -8,10 +8,17 @@
 struct message_row;
 struct node;
 
+/* Why a domain of ours and a foreign one may not exchange stanzas, for operators. Static. */
+struct foreign_ban {
+    const char *why;    /* "a static route blocks it", of the foreign domain */
+    const char *advice; /* what to do if they should, as a sentence */
+};
+
 /* In struct feature. Any may be NULL. */
 struct foreign_rules {
-    /* Whether a domain of ours and a foreign one may exchange stanzas at all. */
-    bool (*pair)(struct worker *w, slice local, slice remote);
+    /* What keeps a domain of ours and a foreign one from exchanging stanzas at all; NULL: nothing.
+     */
+    const struct foreign_ban *(*pair)(struct worker *w, slice local, slice remote);
     /* A stanza of a foreign domain, on the worker of its stream, before it is routed; and one that
      * is for a foreign domain, on the worker of its sender, and if it has waited, perhaps again:
      * there, and at the home of the foreign domain (why->again). PASS, DROP or REFUSE. */
@@ -39,6 +46,7 @@ struct foreign_rules {
 
 bool foreign_is(const struct worker *w, slice domain);
 bool foreign_pair(struct worker *w, slice local, slice remote);
+const struct foreign_ban *foreign_ban(struct worker *w, slice local, slice remote);
 enum verdict foreign_arrives(struct worker *w, const struct stanza *st, struct refusal *why);
 /* One that leaves. again: it was let go when it was sent, and has waited; nothing is counted. */
 struct edge_word foreign_leaves(struct worker *w, const struct stanza *st, bool again);

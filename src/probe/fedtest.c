@@ -30,8 +30,9 @@ struct fedtest {
     slice local, domain, proxy; /* local: in whose name it speaks */
     uint32_t timeout_ms;
     bool connected, over;
-    bool pinging; /* ask_send() has not returned yet */
-    bool at_edge; /* where it has failed */
+    bool pinging;       /* ask_send() has not returned yet */
+    bool at_edge;       /* where it has failed */
+    const char *advice; /* of the trace that has failed; NULL: what its stage says */
     uint64_t since_us;
     char home[OUTSIDE_HOME_BYTES];
 };
@@ -42,9 +43,10 @@ static void fedtest_end(struct fedtest *t, const char *stage, slice error, const
 {
     t->result.stage = stage;
     t->result.error = error.len > 0 ? slice_dup(t->call->arena, error) : (slice){ 0 };
-    t->result.advice = stage == NULL ? NULL
-                       : t->at_edge  ? outside_edge_advice(stage)
-                                     : s2s_trace_advice(stage);
+    t->result.advice = stage == NULL       ? NULL
+                       : t->at_edge        ? outside_edge_advice(stage)
+                       : t->advice != NULL ? t->advice
+                                           : s2s_trace_advice(stage);
     t->result.note = note;
     t->result.latency_us = t->connected ? loop_now_us(fedtest_loop(t)) - t->since_us : 0;
     list_remove(&t->test.node);
@@ -119,6 +121,7 @@ static void fedtest_traced(void *arg, const struct s2s_trace_end *end)
         return;
     }
     t->connected = end->connected;
+    t->advice = end->advice;
     if (end->stage != NULL)
         fedtest_end(t, end->stage, end->why, NULL);
     else
@@ -179,7 +182,7 @@ static void run_fedtest(struct command_call *call)
     t->result.target = target;
     t->test.stop = fedtest_stop;
     list_append(&s2s_worker(g, w)->tests, &t->test.node);
-    if (s2s_is_ours(w, prepared)) { /* that says it best */
+    if (s2s_ban(w, t->local, prepared) != NULL) { /* the trace says why */
         fedtest_trace(t);
         return;
     }

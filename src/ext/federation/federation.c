@@ -131,13 +131,11 @@ static slice federation_label(const struct node *n, slice local, slice parent)
     return local.len > parent.len ? (slice){ local.ptr, local.len - parent.len - 1 } : (slice){ 0 };
 }
 
-static bool federation_pair(struct worker *w, slice local, slice remote)
+static bool service_is_reached(struct worker *w, slice local)
 {
     const struct node *n = worker_node(w);
     slice parent = foreign_parent(n, local), word;
     slice label = federation_label(n, local, parent);
-    if (!federation_book_is_read() || federation_book_blocks_domain(remote))
-        return false;
     if (label.len == 0)
         return true;
     slice words = setting_text_of(&services, parent);
@@ -145,6 +143,26 @@ static bool federation_pair(struct worker *w, slice local, slice remote)
         if (slice_is(word, "*") || slice_eq(word, label))
             return true;
     return false;
+}
+
+static const struct foreign_ban *federation_pair(struct worker *w, slice local, slice remote)
+{
+    static const struct foreign_ban
+        unread = { "the blocked domains could not be read from the database yet",
+                   "Look whether the database answers: `musterctl status`." },
+        listed = { "the file of federation.blocklist has it", "Take the domain out of the file." },
+        decided = { "it is blocked by an administrator or by reports",
+                    "`musterctl federation list` shows the block, `musterctl federation allow` "
+                    "ends it." },
+        unserved = { "federation.services leaves our service out",
+                     "Add the first word of the service to federation.services." };
+    if (!federation_book_is_read())
+        return &unread;
+    if (federation_book_file_has_domain(remote))
+        return &listed;
+    if (federation_book_decided_has_domain(remote))
+        return &decided;
+    return service_is_reached(w, local) ? NULL : &unserved;
 }
 
 static uint64_t federation_pace_ms(const struct worker *w, slice remote)

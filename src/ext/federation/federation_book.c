@@ -114,13 +114,20 @@ void federation_book_put_groups(const struct federation_group *groups, uint32_t 
     arena_destroy(&old);
 }
 
-bool federation_book_blocks_domain(slice domain)
+bool federation_book_file_has_domain(slice domain)
 {
     pthread_rwlock_rdlock(&book.lock);
-    bool blocks = federation_list_has_domain(book.file, domain) ||
-                  federation_list_has_domain(book.decided, domain);
+    bool has = federation_list_has_domain(book.file, domain);
     pthread_rwlock_unlock(&book.lock);
-    return blocks;
+    return has;
+}
+
+bool federation_book_decided_has_domain(slice domain)
+{
+    pthread_rwlock_rdlock(&book.lock);
+    bool has = federation_list_has_domain(book.decided, domain);
+    pthread_rwlock_unlock(&book.lock);
+    return has;
 }
 
 bool federation_book_blocks(slice bare)

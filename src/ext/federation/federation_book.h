@@ -44,7 +44,8 @@ void federation_book_put_groups(const struct federation_group *groups, uint32_t 
 void federation_book_put_read(void);
 bool federation_book_is_read(void);
 
-bool federation_book_blocks_domain(slice domain);
+bool federation_book_file_has_domain(slice domain);    /* of federation.blocklist */
+bool federation_book_decided_has_domain(slice domain); /* of administrators and reports */
 bool federation_book_blocks(slice bare);
 /* The rule of a department, copied into the arena; FEDERATION_DEFAULT: it has none. */
 struct arena;

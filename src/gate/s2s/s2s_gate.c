@@ -31,26 +31,30 @@ bool s2s_federates(struct worker *w, slice local)
     return setting_int(policy_of(w, local)) != S2S_OFF;
 }
 
-bool s2s_policy_allows(struct worker *w, slice local, slice remote)
+const struct foreign_ban *s2s_policy_bans(struct worker *w, slice local, slice remote)
 {
-    bool listed;
+    static const struct foreign_ban
+        off = { "s2s.policy is off: no other server is reached",
+                "Set s2s.policy to open, or to allow and name the domain in s2s.domains." },
+        unlisted = { "s2s.policy is allow, and s2s.domains does not name it",
+                     "Add the domain to s2s.domains." },
+        listed = { "s2s.policy is deny, and s2s.domains names it",
+                   "Take the domain out of s2s.domains." },
+        blocked = { "a static route blocks it",
+                    "`musterctl s2s-route list` shows the route; `musterctl s2s-route set PATTERN "
+                    "TARGET --blocked off` ends the block." };
     ensure(local.len > 0);
     slice parent = foreign_parent(worker_node(w), local);
     enum s2s_policy policy = (enum s2s_policy)setting_int(policy_of(w, local));
-    switch (policy) {
-    case S2S_OPEN:
-        break;
-    case S2S_ALLOW:
-    case S2S_DENY:
-        listed = s2s_patterns_match(setting_text_of(&s2s_domains, parent), remote);
-        if (listed == (policy == S2S_ALLOW))
-            break;
-        return false;
-    case S2S_OFF:
-    default:
-        return false;
-    }
-    return !s2s_is_blocked(remote);
+    bool lists = (policy == S2S_ALLOW || policy == S2S_DENY) &&
+                 s2s_patterns_match(setting_text_of(&s2s_domains, parent), remote);
+    if (policy == S2S_ALLOW && !lists)
+        return &unlisted;
+    if (policy == S2S_DENY && lists)
+        return &listed;
+    if (policy == S2S_OFF)
+        return &off;
+    return s2s_is_blocked(remote) ? &blocked : NULL;
 }
 
 bool s2s_may(struct worker *w, slice local, slice remote) { return foreign_pair(w, local, remote); }
@@ -61,7 +65,18 @@ bool s2s_is_ours(struct worker *w, slice domain)
            remote_expected(w, domain) || host_find(worker_node(w), domain, &(slice){ 0 }) != NULL;
 }
 
+const struct foreign_ban *s2s_ban(struct worker *w, slice local, slice remote)
+{
+    static const struct foreign_ban ours = { "this domain is served here",
+                                             "Give the domain of another server." },
+                                    number = { "it is an address in numbers, and no domain",
+                                               "Give the name of the domain." };
+    if (s2s_is_ours(w, remote))
+        return &ours;
+    return s2s_is_address(remote) ? &number : foreign_ban(w, local, remote);
+}
+
 bool s2s_is_partner(struct worker *w, slice local, slice remote)
 {
-    return !s2s_is_ours(w, remote) && !s2s_is_address(remote) && s2s_may(w, local, remote);
+    return s2s_ban(w, local, remote) == NULL;
 }

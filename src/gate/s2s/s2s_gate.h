@@ -92,10 +92,12 @@ void s2s_ask_certificate(struct s2s_gate *g, struct conn *c);
 bool s2s_is_ours(struct worker *w, slice domain);
 /* Whether this domain of ours federates at all. On a worker, as the next two. */
 bool s2s_federates(struct worker *w, slice local);
-/* Whether the policy lets a domain of ours and this foreign one exchange stanzas, and no route
- * blocks it: the rule of this edge. */
-bool s2s_policy_allows(struct worker *w, slice local, slice remote);
+/* Whether the policy keeps a domain of ours and this foreign one from exchanging stanzas, or a
+ * route blocks it: the rule of this edge. NULL: neither. */
+const struct foreign_ban *s2s_policy_bans(struct worker *w, slice local, slice remote);
 /* The same by the rules of all features. */
 bool s2s_may(struct worker *w, slice local, slice remote);
 /* A foreign domain, by its name, that the policy lets speak with that one of ours. */
 bool s2s_is_partner(struct worker *w, slice local, slice remote);
+/* Why it is none. NULL: it is one. */
+const struct foreign_ban *s2s_ban(struct worker *w, slice local, slice remote);

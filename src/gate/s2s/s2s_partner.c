@@ -14,6 +14,7 @@
 #include "gate/s2s/s2s_share.h"
 #include "home/router.h"
 #include "im/abroad.h"
+#include "im/foreign.h"
 #include <stdio.h>
 
 enum {
@@ -183,10 +184,11 @@ static void partner_found(void *arg, const struct s2s_found *found)
 /* Whether it may be connected to at all. */
 static bool partner_is_allowed(struct partner *p)
 {
+    const struct foreign_ban *ban = s2s_ban(p->worker, partner_local(p), partner_remote(p));
     if (s2s_worker(p->gate, p->worker)->out.stopped)
         partner_blame(p, SE_REMOTE_SERVER_TIMEOUT, true, "this server is being stopped");
-    else if (!s2s_is_partner(p->worker, partner_local(p), partner_remote(p)))
-        partner_blame(p, SE_NOT_ALLOWED, true, "s2s.policy does not allow it");
+    else if (ban != NULL)
+        partner_blame(p, SE_NOT_ALLOWED, true, "%s", ban->why);
     else
         return true;
     return false;
@@ -815,12 +817,13 @@ void partner_forgive(struct partner *p)
 
 void partner_policy_changed(struct partner *p)
 {
-    if (p->diverts || s2s_may(p->worker, partner_local(p), partner_remote(p))) {
+    const struct foreign_ban *ban = foreign_ban(p->worker, partner_local(p), partner_remote(p));
+    if (p->diverts || ban == NULL) {
         if (p->failures > 0 && p->blame == SE_NOT_ALLOWED)
             partner_forgive(p);
         return;
     }
-    partner_blame(p, SE_NOT_ALLOWED, true, "s2s.policy does not allow it");
+    partner_blame(p, SE_NOT_ALLOWED, true, "%s", ban->why);
     partner_cease(p);
 }
 

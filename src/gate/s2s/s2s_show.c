@@ -11,6 +11,7 @@
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "gate/s2s/s2s_rows.h"
+#include "im/foreign.h"
 #include "im/outgoing.h"
 #include "io/tls_cert.h"
 
@@ -140,25 +141,28 @@ static void run_s2s_show(struct command_call *call)
         s2s_in_show(s2s_in_of(CONTAINER_OF(it, struct xstream, node)), show_stream, call);
 }
 
+static const char *policy_text(struct command_call *call, const struct foreign_ban *ban)
+{
+    return ban == NULL ? "allowed" : arena_printf(call->arena, "not allowed: %s", ban->why);
+}
+
 /* One line if it is the same for all domains of ours. */
 static void show_policy(struct command_call *call, slice domain)
 {
-    static const char *const text[] = { "not allowed (s2s.policy, s2s.domains)", "allowed" };
     struct worker *w = call->worker;
     const struct node *n = worker_node(w);
-    unsigned may = 0;
+    const struct foreign_ban *first = s2s_ban(w, n->domains[0], domain);
+    unsigned same = 0;
     for (unsigned i = 0; i < n->domain_count; i++)
-        may += s2s_is_partner(w, n->domains[i], domain);
-    if (s2s_is_ours(w, domain)) {
-        show_add(call, "policy", "this domain is served here");
-    } else if (may == 0 || may == n->domain_count) {
-        show_add(call, "policy", text[may > 0]);
-    } else {
-        for (unsigned i = 0; i < n->domain_count; i++)
-            show_add(call, "policy",
-                     arena_printf(call->arena, "%.*s: %s", SLICE_ARG(n->domains[i]),
-                                  text[s2s_is_partner(w, n->domains[i], domain)]));
+        same += s2s_ban(w, n->domains[i], domain) == first;
+    if (s2s_is_ours(w, domain) || same == n->domain_count) {
+        show_add(call, "policy", s2s_is_ours(w, domain) ? first->why : policy_text(call, first));
+        return;
     }
+    for (unsigned i = 0; i < n->domain_count; i++)
+        show_add(call, "policy",
+                 arena_printf(call->arena, "%.*s: %s", SLICE_ARG(n->domains[i]),
+                              policy_text(call, s2s_ban(w, n->domains[i], domain))));
 }
 
 static void show_pending(void *arg, enum store_result result, const struct store_batch *b)

@@ -11,6 +11,7 @@
 #include "gate/s2s/s2s_probe.h"
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
+#include "im/foreign.h"
 #include "io/loop.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
@@ -31,7 +32,8 @@ struct s2s_trace {
     const char *stage; /* of the last step, */
     bool failed;       /* and whether that has failed */
     bool connected, authenticating, external;
-    char text[]; /* of `want` */
+    const char *advice; /* what to do about what has failed; NULL: what its stage says */
+    char text[];        /* of `want` */
 };
 
 static unsigned under_way[NODE_WORKERS_MAX]; /* each used by its worker */
@@ -94,7 +96,8 @@ static void trace_tell_link(struct s2s_trace *t)
 /* stage NULL: it has reached the end. What has failed was told as a step. */
 static void trace_end_told(struct s2s_trace *t, const char *stage, slice why)
 {
-    struct s2s_trace_end end = { stage, why, t->connected, trace_us(t) };
+    const char *advice = stage == NULL || t->advice != NULL ? t->advice : s2s_trace_advice(stage);
+    struct s2s_trace_end end = { stage, why, t->connected, trace_us(t), advice };
     t->want.ended(t->want.arg, &end);
     trace_free(t);
 }
@@ -310,15 +313,13 @@ static void trace_begin(struct loop_defer *d)
     struct s2s_trace *t = CONTAINER_OF(d, struct s2s_trace, begin);
     if (t->want.step != NULL)
         trace_tell_link(t);
-    if (s2s_is_ours(t->worker, t->want.remote)) {
-        trace_end(t, "policy", SLICE("this domain is served here"));
+    const struct foreign_ban *ban = s2s_ban(t->worker, t->want.local, t->want.remote);
+    if (ban != NULL) {
+        t->advice = ban->advice;
+        trace_end(t, "policy", slice_of(ban->why));
         return;
     }
-    if (!s2s_is_partner(t->worker, t->want.local, t->want.remote)) {
-        trace_end(t, "policy", SLICE("s2s.policy does not allow it"));
-        return;
-    }
-    trace_tell(t, "policy", true, SLICE("s2s.policy allows it"));
+    trace_tell(t, "policy", true, SLICE("it is allowed (s2s.policy, and nothing blocks it)"));
     if (t->want.host.len > 0)
         t->find = s2s_find_host(t->gate, t->worker,
                                 &(struct s2s_find_at){ t->want.host, PORT, false }, trace_found, t);
@@ -375,7 +376,7 @@ const char *s2s_trace_advice(const char *stage)
                  "and look whether this host may connect to that port." },
         { "tls", "The other operator must switch TLS on, with version 1.2 or later." },
         { "certificate", "The other operator must renew or correct the certificate, or you trust "
-                         "its authority: `musterctl cert trust add`." },
+                         "its authority: `musterctl cert-trust add`." },
         { "authentication", "`musterctl cert check` says what others dislike in the certificate "
                             "of this server; for dialback the other server must reach this one: "
                             "look at the DNS records and at port 5269." },
@@ -412,8 +413,7 @@ static void trace_done(void *arg, const struct s2s_trace_end *end)
     if (end->stage == NULL)
         command_done(call, "it can be reached (%.3f s)", (double)end->took_us / 1e6);
     else
-        command_fail(call, E_DOWN, "it cannot be reached (%s)\n%s", end->stage,
-                     s2s_trace_advice(end->stage));
+        command_fail(call, E_DOWN, "it cannot be reached (%s)\n%s", end->stage, end->advice);
 }
 
 static void run_s2s_trace(struct command_call *call)

@@ -26,6 +26,7 @@ struct s2s_trace_end {
     slice why;
     bool connected; /* a TCP connection was made */
     uint64_t took_us;
+    const char *advice; /* what an operator can do about a failure; static */
 };
 
 struct s2s_trace_want {
@@ -39,7 +40,7 @@ struct s2s_trace_want {
 
 /* NULL: TRACES_MAX are under way. The callbacks come later. */
 struct s2s_trace *s2s_trace_start(struct worker *w, const struct s2s_trace_want *want);
-/* What an operator can do about a failure in this stage. */
+/* What an operator can do about a failure in this stage, if no more is known. */
 const char *s2s_trace_advice(const char *stage);
 
 extern struct command s2s_trace_command;
