@@ -82,6 +82,39 @@ def test_commands_exist_with_their_options():
     assert tried > 40
 
 
+def texts():
+    """The string literals of the program, those that follow one another as one."""
+    literal = r'"(?:[^"\\\n]|\\.)*"'
+    for path in sorted((ROOT / "src").rglob("*.c")):
+        if path.name.endswith(("_test.c", "_fuzz.c")):
+            continue
+        for run_of in re.findall(rf"{literal}(?:\s*{literal})*", path.read_text()):
+            yield path.name, "".join(p[1:-1] for p in re.findall(literal, run_of))
+
+
+def test_commands_of_texts_exist():
+    """What alarms, refusals and advice tell operators to run: `musterctl …`, or a command alone
+    whose first word is that of a group."""
+    names = set(re.findall(r"^## (.+)$", run(MUSTERD, "--dump-docs", "commands"), re.MULTILINE))
+    groups = {name.split()[0] for name in names if " " in name}
+    groups |= {word.partition("-")[0] for word in groups}
+    tried, wrong = 0, []
+    for where, text in texts():
+        for quoted in re.findall(r"`([^`%]+)`", text):
+            words = [w for w in quoted.split() if w not in ("sudo", "--json")]
+            ours = words[:1] == ["musterctl"]
+            words = words[1:] if ours else words
+            if not words or words[0] == "help" or not words[0].islower() or words[0][0] in "-[":
+                continue
+            if not ours and (len(words) < 2 or words[0] not in groups):
+                continue
+            actions = words[1].split("|") if len(words) > 1 else [""]
+            if words[0] not in names and any(f"{words[0]} {a}" not in names for a in actions):
+                wrong.append(f"{where}: `{quoted}`")
+            tried += 1
+    assert tried > 60 and not wrong, "\n".join(wrong)
+
+
 def test_settings_exist():
     """Names such as `http.base-url` in the pages are settings, keys of the node file, alarms,
     events or files."""
