@@ -882,3 +882,25 @@ def test_an_import_notes_an_issuer_that_expires_first(server, tmp_path, authorit
     assert re.search(r'the issuer "CN=short" in the chain expires first, on 20\d\d-\d\d-\d\d\. '
                      "Import a newer chain before that", done.stdout)
     assert alarm(server, "tls.expiry") is None
+
+
+# --- a key in the file that cannot be used ---
+
+
+def test_a_key_in_the_file_that_cannot_be_used_is_told(server, tmp_path, authority):
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = authority.sign(csr(server, "localhost"), key=key.public_key())
+
+    def pem(of, *secret):
+        how = serialization.BestAvailableEncryption(secret[0]) if secret \
+            else serialization.NoEncryption()
+        return of.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how)
+    other = ec.generate_private_key(ec.SECP256R1())
+    for inside, told in ((pem(other), "the one in the file is that of another certificate"),
+                         (pem(key, b"secret"), "the one in the file has a pass phrase"),
+                         (pem(key)[:60] + b"\n-----END PRIVATE KEY-----\n",
+                          "the one in the file is damaged"),
+                         (b"", "none is in the file")):
+        path = write(tmp_path, "new.pem", authority.chain(leaf) + inside)
+        said = refused(server, "cert", "import", "localhost", "--file", path)
+        assert "found no key for this certificate" in said and told in said

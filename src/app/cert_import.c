@@ -49,8 +49,8 @@ static enum err check_order(const struct cert_import *in, const struct tls_chain
 }
 
 /* Names in the right order say nothing about signatures. */
-static enum err check_chain(const struct cert_import *in, const struct tls_chain *chain,
-                            struct why *why)
+static enum err check_signatures(const struct cert_import *in, const struct tls_chain *chain,
+                                 struct why *why)
 {
     const char *fault = tls_chain_fault(chain, in->arena);
     if (fault == NULL)
@@ -171,12 +171,28 @@ static bool import_key_fits(struct buf *key, const char *path, const char *certi
     return fits;
 }
 
+static bool pem_has(slice pem, const char *text)
+{
+    return pem.len > 0 && memmem(pem.ptr, pem.len, text, strlen(text)) != NULL;
+}
+
+/* Why the file with the certificate gives no key. */
+static const char *no_key(slice pem, enum err read)
+{
+    if (read == OK)
+        return "the one in the file is that of another certificate";
+    if (pem_has(pem, "ENCRYPTED"))
+        return "the one in the file has a pass phrase: remove it with `openssl pkey`";
+    return pem_has(pem, "PRIVATE KEY-----") ? "the one in the file is damaged"
+                                            : "none is in the file";
+}
+
 /* Where no key is given: in the file, of a request, of a certificate that is in the data folder. */
 static enum err import_find_key(const struct cert_import *in, slice pem, struct buf *key,
                                 const char *certificate, const char **used, struct why *why)
 {
-    if (tls_key_of_pem(key, pem, in->certificate, why) == OK &&
-        tls_key_fits(buf_slice(key), certificate))
+    enum err read = tls_key_of_pem(key, pem, in->certificate, why);
+    if (read == OK && tls_key_fits(buf_slice(key), certificate))
         return OK;
     buf_clear(key); /* a key of something else; the caller wipes the memory */
     for (size_t i = 0; i < in->file->domains.count; i++) {
@@ -190,9 +206,9 @@ static enum err import_find_key(const struct cert_import *in, slice pem, struct 
             return OK;
     }
     why_set(why,
-            "%s: found no key for this certificate: none is in the file, and it was not made from "
-            "a request of `cert csr`. Give the file of the key (--key)",
-            in->certificate);
+            "%s: found no key for this certificate: %s, and it was not made from a request of "
+            "`cert csr`. Give the file of the key (--key)",
+            in->certificate, no_key(pem, read));
     return E_NOTFOUND;
 }
 
@@ -265,7 +281,7 @@ static enum err import_check_pem(const struct cert_import *in, slice text, struc
     if (e == OK)
         e = check_order(in, &chain, why);
     if (e == OK)
-        e = check_chain(in, &chain, why);
+        e = check_signatures(in, &chain, why);
     if (e == OK)
         e = check_end(in, &chain, out, why);
     if (e == OK)

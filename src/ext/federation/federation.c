@@ -136,6 +136,7 @@ static bool service_is_reached(struct worker *w, slice local)
     const struct node *n = worker_node(w);
     slice parent = foreign_parent(n, local), word;
     slice label = federation_label(n, local, parent);
+    ensure(local.len > 0);
     if (label.len == 0)
         return true;
     slice words = setting_text_of(&services, parent);

@@ -141,7 +141,7 @@ static void run_s2s_show(struct command_call *call)
         s2s_in_show(s2s_in_of(CONTAINER_OF(it, struct xstream, node)), show_stream, call);
 }
 
-static const char *policy_text(struct command_call *call, const struct foreign_ban *ban)
+static const char *show_policy_text(struct command_call *call, const struct foreign_ban *ban)
 {
     return ban == NULL ? "allowed" : arena_printf(call->arena, "not allowed: %s", ban->why);
 }
@@ -156,13 +156,14 @@ static void show_policy(struct command_call *call, slice domain)
     for (unsigned i = 0; i < n->domain_count; i++)
         same += s2s_ban(w, n->domains[i], domain) == first;
     if (s2s_is_ours(w, domain) || same == n->domain_count) {
-        show_add(call, "policy", s2s_is_ours(w, domain) ? first->why : policy_text(call, first));
+        show_add(call, "policy",
+                 s2s_is_ours(w, domain) ? first->why : show_policy_text(call, first));
         return;
     }
     for (unsigned i = 0; i < n->domain_count; i++)
         show_add(call, "policy",
                  arena_printf(call->arena, "%.*s: %s", SLICE_ARG(n->domains[i]),
-                              policy_text(call, s2s_ban(w, n->domains[i], domain))));
+                              show_policy_text(call, s2s_ban(w, n->domains[i], domain))));
 }
 
 static void show_pending(void *arg, enum store_result result, const struct store_batch *b)
