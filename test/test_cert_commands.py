@@ -904,3 +904,29 @@ def test_a_key_in_the_file_that_cannot_be_used_is_told(server, tmp_path, authori
         path = write(tmp_path, "new.pem", authority.chain(leaf) + inside)
         said = refused(server, "cert", "import", "localhost", "--file", path)
         assert "found no key for this certificate" in said and told in said
+
+
+# --- a file of the data folder that is damaged ---
+
+
+@pytest.mark.parametrize("damage", ["all", "key"])
+def test_a_damaged_file_leaves_the_other_domains_served(make_server, damage):
+    server = make_server(domains=["a.test", "b.test"])
+    for domain in ("a.test", "b.test"):
+        server.ctl("cert", "self-signed", domain)
+    right = shown(server, "a.test")
+    pair = server.data / "certs" / "b.test.pem"
+    text = pair.read_text()
+    pair.write_text("garbage" if damage == "all" else text[text.index("-----BEGIN CERT"):])
+    told = refused(server, "server", "reload", code=2)
+    assert str(pair) in told and "Import the certificate of b.test again (`musterctl cert import`)" \
+        in told
+    server.restart()
+    assert shown(server, "a.test") == right
+    assert f"{pair}: cannot be read" in alarm(server, "tls.names")["detail"]
+    assert "event=cert.unusable domain=b.test" in server.log()
+    state, = [r["state"] for r in server.rows("cert", "list") if r["domains"] == "b.test"]
+    assert state == "cannot be read"
+    server.ctl("cert", "self-signed", "b.test", "--replace")
+    assert shown(server, "b.test").subject == named("b.test")
+    assert alarm(server, "tls.names") is None

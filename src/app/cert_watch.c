@@ -31,7 +31,9 @@ static struct alarm expiry_alarm = {
 static struct alarm names_alarm = {
     .name = "tls.names",
     .severity = ALARM_WARNING,
-    .text = "A certificate does not name a domain that is served with it, or is not valid yet.",
+    .text =
+        "A certificate cannot be read, does not name a domain that is served with it, or is not "
+        "valid yet.",
     .action = "Give the domain a certificate with its name, by `musterctl cert import` or under "
               "tls.domains of the node file. `musterctl cert check` says what is wrong.",
 };

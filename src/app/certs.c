@@ -1,9 +1,11 @@
 #include "app/certs.h"
 #include "app/cert_store.h"
+#include "app/features.h"
 #include "app/node_file.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "io/tls.h"
 #include "io/tls_cert_make.h"
 #include "xmpp/jid.h"
@@ -65,19 +67,64 @@ static size_t certs_add_pair(struct tls_cert *certs, const struct node_cert *pai
     return 2;
 }
 
+/* Of a pair of the data folder: whether TLS takes it. */
+static bool certs_usable(const struct node_cert *pair, struct why *why)
+{
+    const struct tls_cert one = { NULL, pair->certificate, pair->key };
+    struct tls_ctx *tls = NULL;
+    struct why wrong;
+    bool usable = tls_ctx_create(&tls, &one, 1, &wrong) == OK;
+    tls_ctx_unref(&tls);
+    if (!usable)
+        why_set(why,
+                "%s. Import the certificate of %s again (`musterctl cert import`), or delete this "
+                "one (`musterctl cert del`, or the file)",
+                wrong.text, pair->domain);
+    return usable;
+}
+
+/* Those of the domains. usable: only such that TLS takes; the others are logged. */
+static size_t certs_gather(struct tls_cert *certs, const struct node_file *f, bool usable,
+                           struct arena *arena)
+{
+    struct node_cert single;
+    struct why why;
+    size_t count = 0;
+    for (size_t i = 0; i < f->domains.count; i++) {
+        if (!certs_single(&single, f, f->domains.name[i], arena))
+            continue;
+        if (!usable || certs_own(f, single.domain) != NULL || certs_usable(&single, &why))
+            count += certs_add_pair(&certs[count], &single, arena);
+        else
+            log_error(&log_server, LOG_EV("cert.unusable"), LOG_C("domain", single.domain),
+                      LOG_C("why", why.text));
+    }
+    return count;
+}
+
+/* Says what to do about the first pair of the data folder that TLS does not take. */
+static void certs_blame(const struct node_file *f, struct arena *arena, struct why *why)
+{
+    struct node_cert single;
+    for (size_t i = 0; i < f->domains.count; i++)
+        if (certs_own(f, f->domains.name[i]) == NULL &&
+            certs_single(&single, f, f->domains.name[i], arena) && !certs_usable(&single, why))
+            return;
+}
+
 /* Loads the default certificate and those of the domains. */
 static enum err certs_load_pairs(struct tls_ctx **out, const struct node_file *f,
-                                 const char *certificate, const char *key, struct why *why)
+                                 const struct node_cert *fallback, enum certs_when when,
+                                 struct why *why)
 {
     struct arena *arena = arena_create(0);
     struct tls_cert *certs = arena_new(arena, struct tls_cert, 2 * f->domains.count + 1);
-    struct node_cert single;
-    size_t count = 0;
-    certs[count++] = (struct tls_cert){ NULL, certificate, key };
-    for (size_t i = 0; i < f->domains.count; i++)
-        if (certs_single(&single, f, f->domains.name[i], arena))
-            count += certs_add_pair(&certs[count], &single, arena);
-    enum err e = tls_ctx_create(out, certs, count, why);
+    certs[0] = (struct tls_cert){ NULL, fallback->certificate, fallback->key };
+    enum err e = tls_ctx_create(out, certs, 1 + certs_gather(&certs[1], f, false, arena), why);
+    if (e != OK && when == CERTS_START)
+        e = tls_ctx_create(out, certs, 1 + certs_gather(&certs[1], f, true, arena), why);
+    else if (e != OK)
+        certs_blame(f, arena, why);
     arena_destroy(&arena);
     return e;
 }
@@ -94,16 +141,18 @@ static const char *const *certs_ascii(const struct node_domains *all, struct are
     return names;
 }
 
-enum err certs_load(struct tls_ctx **out, const struct node_file *f, struct why *why)
+enum err certs_load(struct tls_ctx **out, const struct node_file *f, enum certs_when when,
+                    struct why *why)
 {
+    const struct node_cert given = { .certificate = f->certificate, .key = f->key };
     if (f->certificate != NULL)
-        return certs_load_pairs(out, f, f->certificate, f->key, why);
+        return certs_load_pairs(out, f, &given, when, why);
     struct arena *arena = arena_create(0);
     struct node_cert own = made_here(f, arena);
     enum err e = tls_self_signed(own.certificate, own.key, certs_ascii(&f->domains, arena),
                                  f->domains.count, why);
     if (e == OK)
-        e = certs_load_pairs(out, f, own.certificate, own.key, why);
+        e = certs_load_pairs(out, f, &own, when, why);
     arena_destroy(&arena);
     return e;
 }
@@ -143,12 +192,28 @@ const char *cert_missing(const struct tls_cert_facts *facts, const char *const *
     return missing;
 }
 
+/* A file of the data folder has its key, too, and is of no use if that is damaged. */
+static bool pair_has_key(const struct cert_use *use)
+{
+    struct why why;
+    struct buf key;
+    tls_key_room(&key, TLS_KEY_BYTES_MAX);
+    bool has = tls_key_read(&key, use->key, &why) == OK &&
+               tls_key_fits(buf_fit(&key), use->chain.item[0].pem);
+    tls_key_wipe(&key);
+    return has;
+}
+
 /* Reads its file. */
 static void certs_read_use(struct cert_use *use, struct arena *arena)
 {
     struct why why;
     use->known =
         tls_cert_read_chain(&use->chain, use->certificate, TLS_CHAIN_MAX, arena, &why) == OK;
+    if (use->known && use->source == CERT_OF_COMMANDS && !pair_has_key(use)) {
+        use->known = false;
+        use->chain.count = 0;
+    }
     use->facts = use->known ? use->chain.item[0] : (struct tls_cert_facts){ .issuer = "" };
     use->missing =
         use->known ? cert_missing(&use->facts, use->domain, use->domain_count, arena) : "";

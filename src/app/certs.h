@@ -12,9 +12,13 @@ struct node_cert;
 struct node_file;
 struct tls_ctx;
 
-/* Makes the self-signed pair if the file names no certificate and there is none yet. Waits for the
- * disk. */
-NODISCARD enum err certs_load(struct tls_ctx **out, const struct node_file *file, struct why *why);
+/* Makes the self-signed pair if the file names no certificate and there is none yet. At a start a
+ * pair of the data folder that cannot be used is logged and left out, so that the other domains are
+ * served: its domain has the default certificate. At a reload it is an error: what is in use stays.
+ * Waits for the disk. */
+enum certs_when { CERTS_START, CERTS_RELOAD };
+NODISCARD enum err certs_load(struct tls_ctx **out, const struct node_file *file,
+                              enum certs_when when, struct why *why);
 
 enum cert_source {
     CERT_OF_NODE_FILE,

@@ -138,7 +138,7 @@ static enum err start_tls(struct server *s, struct why *why)
 {
     tls_settings_apply();
     cert_store_clean(s->file->data);
-    enum err e = certs_load(&s->tls, s->file, why);
+    enum err e = certs_load(&s->tls, s->file, CERTS_START, why);
     if (e == OK) {
         cert_monitor_begin(s->file->data);
         cert_watch_use(cert_watch_create(s->file));
@@ -249,7 +249,7 @@ static enum err read_again(struct reload *r, struct node_file **file, struct buf
         return e;
     }
     tls_settings_apply();
-    e = certs_load(&r->tls, *file, &why);
+    e = certs_load(&r->tls, *file, CERTS_RELOAD, &why);
     if (e == OK)
         e = cert_trust_load(r->server->file->data, r->server->file->trust, &why);
     if (e != OK) {
