@@ -61,6 +61,28 @@ def test_what_occupants_say_and_are(users, cave):
     cave.gone(alice, "second")
 
 
+@pytest.mark.parametrize("by", ["blocking", "list"])
+def test_who_blocks_an_occupant_stays_in_the_room(users, cave, by):
+    """... and nobody learns of it: no error comes back to the room."""
+    alice, bob = users
+    if by == "blocking":
+        block = f"<block xmlns='urn:xmpp:blocking'><item jid='{cave.at('owner')}'/></block>"
+        bob.result("set", block)
+    else:
+        bob.result("set", "<query xmlns='jabber:iq:privacy'><list name='l'><item type='jid' "
+                   f"value='{cave.at('owner')}' action='deny' order='1'/></list></query>")
+        bob.result("set", "<query xmlns='jabber:iq:privacy'><active name='l'/></query>")
+    for n in range(3):
+        cave.say(alice, f"unheard {n}")
+        cave.expect_body(alice, "owner", f"unheard {n}")
+    cave.say(bob, "still here")
+    for listener in users:
+        cave.expect_body(listener, "guest", "still here")
+    for client in users:
+        assert not [e for e in client.inbox if e.get("type") in ("error", "unavailable")]
+        assert not [e for e in client.inbox if "unheard" in xml.canonical(e)]
+
+
 def test_names_that_are_taken(servers, users, cave):
     assert cave.refused(servers[1].client("dave"), "owner") == ("conflict", "cancel")
 

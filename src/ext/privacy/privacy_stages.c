@@ -110,6 +110,9 @@ static enum verdict privacy_stages_refused(const struct stanza *st, struct refus
                             * blocked the sender */
     if (st->kind == STANZA_PRESENCE || st->type == TYPE_ERROR || st->type == TYPE_RESULT)
         return DROP;
+    if (st->kind == STANZA_MESSAGE && st->type == TYPE_GROUPCHAT)
+        return DROP; /* to a room on another server an error would be that of an occupant who is
+                      * gone */
     return REFUSE;
 }
 
