@@ -69,6 +69,19 @@ def test_a_host_of_another_name_is_tried_at_the_default_port(pair):
     assert code == 1 and "5269" in row["warning"] and "127.0.0.3" in row["error_message"]
 
 
+def test_ports_that_are_none(pair):
+    one, other = pair
+    right = f"127.0.0.1:{other.s2s_port}"
+    for words in (("fedtest", "--target", "localhost:99999", "--domain", OTHER, "--proxy", right),
+                  ("fedtest", "--target", "localhost", "--domain", OTHER, "--proxy", "[::1]:x"),
+                  ("pushtest", "--edge", "localhost:0", "--service", f"push.{OTHER}")):
+        done = one.ctl_run(*words)
+        assert done.returncode == 2 and ":PORT (1 to 65535)" in done.stderr, done
+    code, row, _ = test_run(one, "fedtest", "--target", f"127.0.0.1:{one.s2s_port}", "--domain",
+                            OTHER, "--proxy", right)
+    assert code == 0 and "warning" not in row, row
+
+
 def test_each_stage_that_fails_is_named(pair):
     one, other = pair
     one.ctl("set", "s2s.bidi", "off")  # the answer needs a way back

@@ -276,3 +276,39 @@ def test_a_stop_ends_a_test_that_is_under_way(pair, words):
         out, err = running.communicate(timeout=60)
         peer.close()
     assert running.returncode != 0 and (out or err)
+
+
+def test_forms_of_the_target(pair):
+    one, _ = pair()
+    mark(one)
+    to = ("--receiver", f"bob@{OTHER}")
+    code, row, _ = imtest(one, "--target", f"127.0.0.1:{one.c2s_port}", *to)
+    assert code == 0 and "warning" not in row, row
+    for wrong in "localhost:99999", "localhost:0", "localhost:", "localhost:x", "[::1", "[::1]:0":
+        done = one.ctl_run("imtest", "--target", wrong, *to)
+        assert done.returncode == 2 and ":PORT (1 to 65535)" in done.stderr, done
+    port = str(federation.free_port())
+    for address in "::1", "[::1]":
+        row = failure(one, "tcp", "[::1]:" + port, "--target", address, "--port", port, *to)
+        assert row["target_fqdn"] == address
+    row = failure(one, "tcp", "[::1]:" + port, "--target", f"[::1]:{port}", *to)
+    assert "warning" not in row
+
+
+def test_a_user_without_a_password(pair):
+    one, _ = pair()
+    done = one.ctl_run("imtest", *TO, "--user", f"alice@{ONE}")
+    assert done.returncode == 2 and "--user needs the password" in done.stderr, done
+
+
+def test_a_login_that_is_refused_says_why(pair):
+    one, _ = pair()
+    mark(one)
+    one.ctl("user", "disable", f"alice@{ONE}")
+    row = failure(one, "authentication", "account-disabled", *TO)
+    assert "musterctl user enable" in row["diagnosis"]
+    one.ctl("user", "enable", f"alice@{ONE}")
+    one.ctl("set", "tls.clients-max-version", "1.2")
+    one.ctl("set", "tls.servers-min-version", "1.3")
+    row = failure(one, "tls", "", *TO)
+    assert "`musterctl tls list`" in row["diagnosis"]

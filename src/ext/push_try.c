@@ -156,11 +156,16 @@ static void run_pushtest(struct command_call *call)
     slice edge = outside_arg(call, "edge", OUTSIDE_PUSH),
           service = outside_arg(call, "service", OUTSIDE_PUSH),
           node = outside_arg(call, "node", OUTSIDE_PUSH);
+    struct outside_host host;
     struct jid jid;
     if (edge.len == 0 || service.len == 0 || jid_parse(&jid, service, call->arena) != OK) {
         command_fail(call, E_SYNTAX,
                      "--edge, a host of this server, and --service, the address of a push "
                      "service (or pushtest.service), are needed");
+        return;
+    }
+    if (!outside_host_read(&host, edge, call->arena)) {
+        command_fail(call, E_SYNTAX, "--edge: allowed: " OUTSIDE_HOST_FORM);
         return;
     }
     if (!outside_begin(call, OUTSIDE_PUSH))
@@ -169,7 +174,7 @@ static void run_pushtest(struct command_call *call)
     t->call = call;
     t->worker = call->worker;
     t->result.target = edge;
-    t->domain = outside_domain(call->worker, edge);
+    t->domain = outside_domain(call->worker, host.host);
     t->service = jid.full;
     t->node = node.len > 0 ? node : SLICE("test");
     if (!setting_bool(&push_enabled))

@@ -17,6 +17,7 @@
 #include "io/timer.h"
 #include "ops/outside_users.h"
 #include "ops/users.h"
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -333,6 +334,48 @@ bool outside_knows(const struct worker *w, slice host)
            slice_is(host, "localhost");
 }
 
+/* RFC 3986 §3.2.2: only in brackets can a port be told from an address of IPv6. */
+static bool is_bare_ipv6(slice text)
+{
+    char address[INET6_ADDRSTRLEN];
+    struct in6_addr ip;
+    if (text.len == 0 || text.len >= sizeof address)
+        return false;
+    memcpy(address, text.ptr, text.len);
+    address[text.len] = '\0';
+    return inet_pton(AF_INET6, address, &ip) == 1;
+}
+
+static bool read_port(uint16_t *out, slice digits)
+{
+    int64_t port;
+    if (!slice_int(digits, &port) || port < 1 || port > UINT16_MAX)
+        return false;
+    *out = (uint16_t)port;
+    return true;
+}
+
+bool outside_host_read(struct outside_host *out, slice text, struct arena *arena)
+{
+    slice inside, rest;
+    ensure(text.len == 0 || text.ptr != NULL);
+    *out = (struct outside_host){ text, text, 0 };
+    if (is_bare_ipv6(text)) {
+        out->host = out->address = slice_of(arena_printf(arena, "[%.*s]", SLICE_ARG(text)));
+        return true;
+    }
+    if (slice_starts(text, SLICE("["))) {
+        if (!slice_cut(text, ']', &inside, &rest) || !is_bare_ipv6(slice_from(inside, 1)))
+            return false;
+        out->host = (slice){ text.ptr, inside.len + 1 };
+        return rest.len == 0 ||
+               (slice_starts(rest, SLICE(":")) && read_port(&out->port, slice_from(rest, 1)));
+    }
+    if (slice_cut(text, ':', &out->host, &rest) && !read_port(&out->port, rest))
+        return false;
+    return out->host.len > 0;
+}
+
 slice outside_domain(const struct worker *w, slice host)
 {
     const struct node *n = worker_node(w);
@@ -355,7 +398,10 @@ const char *outside_edge_advice(const char *stage)
     if (strcmp(stage, "tcp") == 0)
         return "Look whether the server listens there (listen.s2s in the node file), and for a "
                "firewall in between.";
-    if (strcmp(stage, "tls") == 0 || strcmp(stage, "certificate") == 0)
+    if (strcmp(stage, "tls") == 0)
+        return "`musterctl tls list` shows the versions, ciphers and groups that are allowed, "
+               "`musterctl cert check` what others dislike in the certificate.";
+    if (strcmp(stage, "certificate") == 0)
         return "`musterctl cert check` says what others dislike in the certificate.";
     return "Something else answers there, or the server is too busy: its log says more.";
 }

@@ -13,6 +13,7 @@
 enum outside_kind { OUTSIDE_IM, OUTSIDE_FEDERATION, OUTSIDE_PUSH, OUTSIDE_KINDS };
 enum { OUTSIDE_HISTORY = 30 };
 
+struct arena;
 struct feature;
 struct worker;
 
@@ -45,6 +46,17 @@ bool outside_home(const struct worker *w, char out[OUTSIDE_HOME_BYTES]);
 /* Whether the configuration of this node knows a host as its own: as a domain that it serves, as
  * its name, or as that of the machine. */
 bool outside_knows(const struct worker *w, slice host);
+
+/* A host as operators write it: HOST, ADDRESS or [ADDRESS], with :PORT or without, and an address
+ * of IPv6 also bare. Both are of the arena, or of `text`. */
+struct outside_host {
+    slice host;    /* without the port; IPv6 in brackets */
+    slice address; /* with the port, if it was given */
+    uint16_t port; /* 0: none was given */
+};
+/* false: it is of no such form, or the port is none. */
+bool outside_host_read(struct outside_host *out, slice text, struct arena *arena);
+#define OUTSIDE_HOST_FORM "a host or an address, with :PORT (1 to 65535) or without"
 
 /* The domain of ours in whose name a test speaks that is about this host: the host itself, if that
  * is one, or the first domain. */

@@ -122,13 +122,15 @@ struct edge_try *edge_open(const struct outside_edge *want, struct outside_resul
     if (g == NULL || s2s_worker(g, w)->out.stopped)
         return NULL;
     struct edge_try *t = mem_new(struct edge_try);
-    uint16_t port = outside_knows(w, want->host) ? s2s_port(g) : 0;
+    t->arena = arena_create(0);
+    struct outside_host host;
+    bool given = outside_host_read(&host, want->host, t->arena) && host.port > 0;
+    uint16_t port = given ? host.port : outside_knows(w, host.host) ? s2s_port(g) : 0;
     result->unknown = port == 0;
     result->port = port == 0 ? DEFAULT_PORT : port;
     t->gate = g;
-    t->arena = arena_create(0);
     t->want = *want;
-    t->want.host = slice_dup(t->arena, want->host);
+    t->want.host = slice_dup(t->arena, host.address);
     t->want.domain = slice_dup(t->arena, want->domain);
     t->want.from = slice_dup(t->arena, want->from);
     t->stage = "dns";

@@ -167,6 +167,12 @@ static void run_fedtest(struct command_call *call)
                      "another one, and --proxy, the host of that, are needed");
         return;
     }
+    struct outside_host own, other;
+    if (!outside_host_read(&own, target, call->arena) ||
+        !outside_host_read(&other, proxy, call->arena)) {
+        command_fail(call, E_SYNTAX, "--target and --proxy: allowed: " OUTSIDE_HOST_FORM);
+        return;
+    }
     if (g == NULL || s2s_worker(g, w)->out.stopped || !outside_begin(call, OUTSIDE_FEDERATION)) {
         if (!call->ended)
             command_fail(call, E_DOWN, "this server is being stopped");
@@ -175,9 +181,9 @@ static void run_fedtest(struct command_call *call)
     struct fedtest *t = mem_new(struct fedtest);
     t->call = call;
     t->worker = w;
-    t->local = outside_domain(w, target);
+    t->local = outside_domain(w, own.host);
     t->domain = prepared;
-    t->proxy = proxy;
+    t->proxy = other.address;
     t->timeout_ms = (uint32_t)command_number(call, "timeout", 30000) / 3;
     t->result.target = target;
     t->test.stop = fedtest_stop;

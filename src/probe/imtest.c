@@ -34,6 +34,7 @@ struct imtest {
     struct work work; /* computes the proof */
     struct timer limit, receipt;
     struct outside_result result;
+    struct outside_host target;
     struct jid user, receiver;
     slice password;
     bool tls; /* from the first byte */
@@ -43,6 +44,7 @@ struct imtest {
     uint64_t since_us, ping_us;
     const char *stage;    /* of the last step of the search */
     char said[WHY_BYTES]; /* the last failure of it */
+    const char *advice;   /* what to do about what has failed; NULL: what its stage says */
     char id[2 * ID_BYTES + 1];
 };
 
@@ -65,7 +67,9 @@ static const char *imtest_advice(const char *stage)
         { "dns", "Look for a typing error in the target, and at its A and AAAA records." },
         { "tcp", "Look whether the server listens there (`listen` in the node file), and for a "
                  "firewall in between; --port says another port." },
-        { "tls", "Look at the certificates of the target: `musterctl cert list`." },
+        { "tls", "Look whether a version, a cipher and a group are allowed to clients and to this "
+                 "server alike (`musterctl tls list`), and at the certificates of the target: "
+                 "`musterctl cert list`." },
         { "certificate", "Clients will refuse it, too: `musterctl cert check` says what to do." },
         { "authentication", "Give the right password; for a test user by `musterctl test "
                             "user-add` again." },
@@ -88,7 +92,7 @@ static void imtest_end(struct imtest *t, const char *stage, slice error, const c
     uint64_t now = loop_now_us(imtest_loop(t));
     t->result.stage = stage;
     t->result.error = error.len > 0 ? slice_dup(t->call->arena, error) : (slice){ 0 };
-    t->result.advice = stage != NULL ? imtest_advice(stage) : NULL;
+    t->result.advice = stage == NULL || t->advice != NULL ? t->advice : imtest_advice(stage);
     t->result.note = note;
     t->result.latency_us = t->connected ? (t->ping_us != 0 ? t->ping_us : now) - t->since_us : 0;
     list_remove(&t->test.node);
@@ -318,6 +322,8 @@ static void imtest_sasl(void *arg, const struct elem *e)
     bool fine = base64_decode(&bytes, elem_text(e, imtest_scratch(t))) == OK;
     if (slice_is(e->name, "failure")) {
         slice name = elem_first(e, &condition) ? condition.name : e->name;
+        if (slice_is(name, "account-disabled")) /* RFC 6120 §6.5.2 */
+            t->advice = "Allow the account to log in again: `musterctl user enable`.";
         imtest_fail(t, "authentication", "%.*s: %.*s is refused",
                     (int)(name.len < 64 ? name.len : 64), name.ptr, SLICE_ARG(jid_bare(&t->user)));
     } else if (fine && slice_is(e->name, "challenge")) {
@@ -424,7 +430,7 @@ static void imtest_connect(struct imtest *t)
     t->since_us = loop_now_us(imtest_loop(t));
     t->stage = "dns";
     t->find = s2s_find_host(t->gate, t->worker,
-                            &(struct s2s_find_at){ t->result.target, t->result.port, t->tls },
+                            &(struct s2s_find_at){ t->target.host, t->result.port, t->tls },
                             imtest_found, t);
     s2s_find_watch(t->find, imtest_told);
 }
@@ -454,28 +460,43 @@ static void imtest_user(void *arg, slice jid, slice password)
 /* Port and kind of the target: as given, as configured, or the default. */
 static void imtest_target(struct imtest *t)
 {
-    int64_t port = command_number(t->call, "port", 0);
-    if (port == 0 && outside_knows(t->worker, t->result.target))
+    int64_t port = command_number(t->call, "port", t->target.port);
+    if (port == 0 && outside_knows(t->worker, t->target.host))
         port = c2s_port(worker_node(t->worker), &t->tls);
     t->result.unknown = port == 0;
     t->result.port = (uint16_t)(port == 0 ? DEFAULT_PORT : port);
     t->tls = t->tls || port == DIRECT_PORT;
 }
 
+/* What the call names. false: it has failed. */
+static bool imtest_args(struct command_call *call, struct outside_host *host, struct jid *to)
+{
+    slice target = outside_arg(call, "target", OUTSIDE_IM),
+          receiver = outside_arg(call, "receiver", OUTSIDE_IM);
+    if (target.len == 0 || receiver.len == 0 || jid_parse(to, receiver, call->arena) != OK ||
+        to->local.len == 0)
+        command_fail(call, E_SYNTAX,
+                     "--target, a host, and --receiver, an address such as "
+                     "friend@partner.example, are needed");
+    else if (!outside_host_read(host, target, call->arena))
+        command_fail(call, E_SYNTAX, "--target: allowed: " OUTSIDE_HOST_FORM);
+    else if (command_arg(call, "user").ptr != NULL && command_arg(call, "password").len == 0)
+        command_fail(call, E_SYNTAX,
+                     "--user needs the password of that user: --password-file FILE or --stdin");
+    else
+        return true;
+    return false;
+}
+
 static void run_imtest(struct command_call *call)
 {
     struct worker *w = call->worker;
     struct s2s_gate *g = s2s_gate_of(w);
-    slice target = outside_arg(call, "target", OUTSIDE_IM),
-          receiver = outside_arg(call, "receiver", OUTSIDE_IM), user = command_arg(call, "user");
+    slice user = command_arg(call, "user");
+    struct outside_host host;
     struct jid to;
-    if (target.len == 0 || receiver.len == 0 || jid_parse(&to, receiver, call->arena) != OK ||
-        to.local.len == 0) {
-        command_fail(call, E_SYNTAX,
-                     "--target, a host, and --receiver, an address such as "
-                     "friend@partner.example, are needed");
+    if (!imtest_args(call, &host, &to))
         return;
-    }
     if (g == NULL || s2s_worker(g, w)->out.stopped || !outside_begin(call, OUTSIDE_IM)) {
         if (!call->ended)
             command_fail(call, E_DOWN, "this server is being stopped");
@@ -486,7 +507,8 @@ static void run_imtest(struct command_call *call)
     t->worker = w;
     t->gate = g;
     t->receiver = to;
-    t->result.target = target;
+    t->target = host;
+    t->result.target = outside_arg(call, "target", OUTSIDE_IM);
     t->test.stop = imtest_stop;
     t->limit.fn = imtest_late;
     t->receipt.fn = imtest_no_receipt;
