@@ -37,7 +37,7 @@ struct control {
     struct worker *worker;     /* NULL: it has not begun to accept */
     struct listener *listener; /* NULL after it was stopped */
     struct list clients;
-    unsigned client_count;
+    _Atomic unsigned client_count; /* of `clients` */
 };
 
 struct client {
@@ -241,6 +241,13 @@ static void control_stop(void *own, struct worker *w)
     }
 }
 
+/* A client that has its answer, and is slow to go, has a connection that outlives it else. */
+static bool control_idle(void *own, struct worker *w)
+{
+    struct control *ctl = own;
+    return ctl->worker != w || atomic_load(&ctl->client_count) == 0;
+}
+
 static void control_end(void *own, struct worker *w)
 {
     struct control *ctl = own;
@@ -251,5 +258,9 @@ static void control_end(void *own, struct worker *w)
 }
 
 const struct edge control_edge = {
-    .name = "control", .open = control_open, .stop = control_stop, .end = control_end
+    .name = "control",
+    .open = control_open,
+    .stop = control_stop,
+    .idle = control_idle,
+    .end = control_end,
 };
