@@ -6,13 +6,14 @@ import time
 
 import pytest
 
-from muster import across, pubsub
+from muster import across, federation, pubsub, xml
 from muster.across import ONE, OTHER
 from muster.client import until
 from muster.component import Component
 from muster.muc import Room
 
-from test_s2s_lost import POISON, POLICY, authority, listener, node, read_join, start
+from test_s2s_lost import (POISON, POLICY, Reader, authority, listener, node, read_join,
+                           start)
 
 assert authority and listener and node and start  # fixtures
 
@@ -187,3 +188,69 @@ def test_a_server_that_ends_all_streams_is_not_flooded_with_them(node, listener)
             reader.say(POLICY)
             until("its end", lambda r=reader: r.ended)
     assert 12 <= streams < 20, streams
+
+
+# --- a stanza that the other server has said not to take (XEP-0478) ---
+
+
+LIMITS = "urn:xmpp:stream-limits:0"
+
+
+def test_limits_are_among_the_features(node, authority):
+    def offered(client):
+        limits = client.features.find(f"{{{LIMITS}}}limits")
+        return [int(limits.findtext(f"{{{LIMITS}}}{e}")) for e in ("max-bytes", "idle-seconds")]
+    assert offered(node.client("alice")) == [262144, 180]
+    peer = federation.Peer(node, OTHER, ONE, cert=authority.issue("peer", OTHER))
+    assert offered(peer.secure()) == [524288, 600]
+    assert peer.external() is None
+    assert offered(peer.header().features_come()) == [524288, 600]
+
+
+@pytest.mark.parametrize("first", ["alice", "bob"])
+@pytest.mark.parametrize("more", ["", "<no-store xmlns='urn:xmpp:hints'/>"],
+                         ids=["stored", "not stored"])
+def test_a_stanza_beyond_the_limit_of_the_other_server_goes_back_at_once(servers, users, first,
+                                                                        more):
+    """Also on the stream that the other server has made."""
+    alice, bob = users
+    servers[1].ctl("set", "s2s.stanza-bytes", "20kB")
+    for client, peer in ((alice, bob), (bob, alice))[::1 if first == "alice" else -1]:
+        across.mark(client, peer)
+    for n in range(12):
+        alice.raw(f"<message to='{bob}' type='chat' id='big{n}'><body>{60000 * 'x'}</body>{more}"
+                  "</message>")
+    for n in range(12):
+        error = alice.expect(f"<message from='{bob}' id='big{n}' type='error'/>")
+        assert xml.condition(error) == "policy-violation"
+    across.mark(alice, bob, "behind")
+    assert not lost(*servers)
+
+
+def test_occupants_stay_where_the_room_has_said_too_much_for_their_server(servers, users):
+    alice, bob = users
+    dave = servers[1].client("dave", "d")
+    servers[1].ctl("set", "s2s.stanza-bytes", "20kB")
+    room = Room("cave", ONE)
+    room.create(alice, "owner", persistentroom=True)
+    room.enter(bob, "guest")
+    room.enter(dave, "other")
+    room.say(alice, 60000 * "x")
+    room.say(alice, "behind")
+    for client in bob, dave:
+        room.expect_body(client, "owner", "behind")
+        room.say(client, "still here")
+        assert alice.expect(f"<message from='{room.jid}/{'guest' if client is bob else 'other'}' "
+                            "type='groupchat'><body>still here</body></message>") is not None
+    assert not lost(*servers)
+
+
+def test_what_waited_is_measured_when_the_server_says_its_limit(node, listener):
+    alice = node.client("alice")
+    for n, text in enumerate(("text 0", 30000 * "x", "text 2")):
+        alice.raw(f"<message to='bob@{OTHER}' type='chat' id='m{n}'><body>{text}</body></message>")
+    limits = f"<limits xmlns='{LIMITS}'><max-bytes>20000</max-bytes></limits>"
+    reader = Reader(listener.join(limits))
+    until("the others", lambda: reader.numbers() == [0, 2])
+    assert alice.expect("<message type='error'/>").get("id") == "m1"
+    assert "xxx" not in reader.text

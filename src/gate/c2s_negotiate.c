@@ -11,6 +11,7 @@
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl.h"
 #include "gate/c2s_stream.h"
+#include "gate/stream_limits.h"
 #include "home/node.h"
 #include "im/feature.h"
 #include "im/link.h"
@@ -68,6 +69,7 @@ void negotiate_features(struct stream *s)
         FEATURES_EACH (f, preauth)
             f->preauth->feature(&b, stream_domain(s), s->x.secure || clear_ok);
     }
+    stream_limits_write(&x, s->x.reader.limits.unit_bytes, setting_int(&c2s_idle));
     xml_close(&x);
     xstream_write_buf(&s->x, &b);
 }

@@ -24,6 +24,7 @@
 #define NS_SESSION          "urn:ietf:params:xml:ns:xmpp-session"
 #define NS_BIDI             "urn:xmpp:bidi"
 #define NS_BIDI_FEATURE     "urn:xmpp:features:bidi"
+#define NS_STREAM_LIMITS    "urn:xmpp:stream-limits:0"
 #define NS_SM               "urn:xmpp:sm:3"
 #define NS_ROSTER           "jabber:iq:roster"
 #define NS_ROSTERVER        "urn:xmpp:features:rosterver"

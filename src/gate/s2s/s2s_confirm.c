@@ -14,6 +14,7 @@ enum {
     WATCHED_MAX = 1000,
     WATCHED_MS = 10 * 60000, /* their rows may be gone */
     PING_MS = 1000,          /* from a stanza to the ping behind it */
+    OUTWARD_GROWS = 4096,    /* by other addresses, at most; else it is measured */
     SESSION_ID_MAX = 4000    /* XEP-0198 §5: longer ones are not resumed */
 };
 
@@ -312,17 +313,66 @@ void partner_ends(struct partner *p)
     s2s_out_finish(p->out);
 }
 
+/* What is written: with the addresses that others see. */
+static size_t partner_bytes_of(const struct partner *p, const struct stanza *st,
+                               const struct stanza_note *note)
+{
+    struct stanza *other = foreign_outward(p->worker, st);
+    const struct stanza *written = other != NULL ? other : st;
+    char *text = mem_alloc(stanza_write_max(written, note));
+    size_t bytes = stanza_write(text, written, note);
+    mem_free(&text);
+    stanza_unref(&other);
+    return bytes;
+}
+
+/* XEP-0478 §4: it must not be sent on a stream that says that it does not take so much. */
+static bool partner_exceeds(const struct partner *p, const struct stanza *st,
+                            const struct stanza_note *note)
+{
+    size_t most = p->out != NULL ? s2s_out_max_bytes(p->out) : p->back.max_bytes;
+    return most > 0 && stanza_write_max(st, note) + OUTWARD_GROWS > most &&
+           partner_bytes_of(p, st, note) > most;
+}
+
+/* Its sender is told. Takes over the references; reply: NULL if nobody is told. */
+static void partner_sends_back(struct partner *p, struct s2s_sent *s, struct stanza *reply)
+{
+    partner_watch_ends(p, &s->id);
+    atomic_fetch_sub(&p->gate->waiting_bytes, s->st->bytes);
+    if (s->id.entry != 0) {
+        s2s_mail_bounce(&p->mail, s, reply);
+        return;
+    }
+    if (reply != NULL)
+        route_send(p->worker, reply);
+    stanza_unref(&s->st);
+}
+
+/* The next that is to be written goes back to its sender. */
+static void partner_returns_next(struct partner *p)
+{
+    struct s2s_sent s = s2s_unacked_cut(&p->unacked);
+    partner_sends_back(
+        p, &s,
+        stanza_make_error(s.st, SE_POLICY_VIOLATION, SLICE("its server takes no stanza as large")));
+}
+
 void partner_write_next(struct partner *p)
 {
-    const struct s2s_sent *s = s2s_unacked_write(&p->unacked);
+    const struct s2s_sent *s = s2s_unacked_at(&p->unacked, p->unacked.written);
     uint64_t now = loop_wall_us(partner_loop(p));
     bool old = s->id.entry != 0 && now > s->at_us && now - s->at_us >= S2S_DELAY_US;
-    uint64_t delay_us = old ? s->at_us : 0;
+    const struct stanza_note note = { .delay_us = old ? s->at_us : 0, .by = partner_local(p) };
+    if (partner_exceeds(p, s->st, &note)) {
+        partner_returns_next(p);
+        return;
+    }
+    s = s2s_unacked_write(&p->unacked);
     if (p->back.on)
-        partner_write_back(p, s->st, delay_us);
+        partner_write_back(p, s->st, note.delay_us);
     else
-        s2s_out_write(p->out, s->st,
-                      &(struct stanza_note){ .delay_us = delay_us, .by = partner_local(p) });
+        s2s_out_write(p->out, s->st, &note);
     if (p->deaf && loop_now_us(partner_loop(p)) > p->deaf_us)
         p->deaf = false;
     if (!p->counted && p->deaf)
@@ -490,19 +540,6 @@ static bool partner_suspects_again(struct partner *p, const struct s2s_sent *s)
     return ++p->suspect.streams >= PARTNER_SUSPECT_MAX;
 }
 
-struct stanza *partner_refusal(const struct stanza *st)
-{
-    return stanza_make_error(st, SE_NOT_ACCEPTABLE,
-                             SLICE("its server ends the connection when it gets this"));
-}
-
-static void partner_refuses(struct partner *p, const struct stanza *st)
-{
-    struct stanza *reply = partner_refusal(st);
-    if (reply != NULL)
-        route_send(p->worker, reply);
-}
-
 void partner_suspects(struct partner *p)
 {
     bool offended = p->offended, broke = p->broke, careful = p->careful;
@@ -518,20 +555,16 @@ void partner_suspects(struct partner *p)
         !partner_suspects_again(p, s2s_unacked_first(&p->unacked)))
         return;
     struct s2s_sent s = s2s_unacked_take(&p->unacked, false);
-    atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
     p->suspect.streams = 0;
-    partner_watch_ends(p, &s.id);
     partner_set_session(p, (slice){ 0 });
     p->back.kept = false; /* counts of that session have it */
     log_info(&log_s2s, LOG_EV("s2s.refused"), LOG_S("domain", partner_remote(p)),
              LOG_S("local", partner_local(p)), LOG_S("from", stanza_from(s.st)),
              LOG_S("id", stanza_id(s.st)), LOG_C("why", p->why));
-    if (s.id.entry != 0) {
-        s2s_mail_bounce(&p->mail, &s);
-        return;
-    }
-    partner_refuses(p, s.st);
-    stanza_unref(&s.st);
+    partner_sends_back(
+        p, &s,
+        stanza_make_error(s.st, SE_NOT_ACCEPTABLE,
+                          SLICE("its server ends the connection when it gets this")));
 }
 
 /* Answers. */

@@ -20,6 +20,7 @@
 #include "gate/s2s/s2s_proof.h"
 #include "gate/s2s/s2s_rows.h"
 #include "gate/s2s/s2s_take.h"
+#include "gate/stream_limits.h"
 #include "home/question.h"
 #include "im/abroad.h"
 #include "io/tls.h"
@@ -104,6 +105,13 @@ static bool in_offers_external(struct s2s_in *s)
            s2s_certificate_is_of(s->x.conn, in_remote(s), in_scratch(s), &why);
 }
 
+/* XEP-0478 §3.2: its limits are in the element, as it sends no features. */
+static void in_takes_both(struct s2s_in *s, const struct elem *bidi)
+{
+    s->both = true;
+    s->max_bytes = stream_limits_read(bidi, in_scratch(s));
+}
+
 static void in_features(struct s2s_in *s)
 {
     struct buf b;
@@ -123,6 +131,8 @@ static void in_features(struct s2s_in *s)
         buf_lit(&b, "<bidi xmlns='" NS_BIDI_FEATURE "'/>");
     if (s->x.state == STREAM_BOUND) /* XEP-0198 §2: not before it is authenticated */
         buf_lit(&b, "<sm xmlns='" NS_SM "'/>");
+    if (in_may_authenticate(s)) /* dialback has no features behind it */
+        stream_limits_write(&w, setting_int(&s2s_stanza_bytes), setting_int(&s2s_idle));
     xml_close(&w);
     xstream_write_buf(&s->x, &b);
 }
@@ -236,7 +246,7 @@ static void in_element(struct xstream *x, const struct xstream_unit *u)
             (slice_is(u->elem.name, "enable") || slice_is(u->elem.name, "resume")))
             s2s_sm_early(s);
         else if (elem_is(&u->elem, "bidi", NS_BIDI) && s2s_back_is_offered(s))
-            s->both = true;
+            in_takes_both(s, &u->elem);
         else if (!s2s_in_dialback(s, &u->elem))
             xstream_fail(x, u->step.error, SLICE("authenticate first"));
         break;

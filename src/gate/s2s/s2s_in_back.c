@@ -108,6 +108,7 @@ static void back_offer(struct s2s_in *s, uint64_t resumes)
                                           .count = written,
                                           .resumes = resumes,
                                           .counted = b->counted,
+                                          .max_bytes = s->max_bytes,
                                           .certificate = s->external,
                                           .tls = tls });
     }

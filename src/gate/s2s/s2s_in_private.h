@@ -25,6 +25,7 @@ struct s2s_in {
     uint8_t unjudged;     /* those that nobody could judge; at most UNJUDGED_MAX */
     uint8_t fault;        /* enum back_fault */
     bool both;            /* it takes stanzas of ours (XEP-0288) */
+    uint32_t max_bytes;   /* ... so large (XEP-0478); 0: it has not said */
     bool external;        /* its certificate has proved `remote` */
     bool broken;          /* it has ended without </stream:stream> or an error */
     bool taken;           /* another one resumes it */

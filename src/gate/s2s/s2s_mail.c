@@ -285,9 +285,9 @@ void s2s_mail_found(struct s2s_mail *m)
     partner_mail_came(m->partner);
 }
 
-void s2s_mail_bounce(struct s2s_mail *m, const struct s2s_sent *s)
+void s2s_mail_bounce(struct s2s_mail *m, const struct s2s_sent *s, struct stanza *reply)
 {
-    mail_give_up(m, s, partner_refusal(s->st));
+    mail_give_up(m, s, reply);
 }
 
 void s2s_mail_refuse(struct s2s_mail *m, const struct s2s_sent *s, const struct edge_word *word)

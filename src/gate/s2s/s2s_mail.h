@@ -20,6 +20,7 @@ struct edge_word;
 struct partner;
 struct s2s_judge;
 struct s2s_sent;
+struct stanza;
 
 enum { MAIL_LEFT_MAX = 2048, MAIL_SETTLED_MAX = 4096 };
 
@@ -62,8 +63,8 @@ void s2s_mail_fini(struct s2s_mail *m); /* memory only */
 void s2s_mail_confirmed(struct s2s_mail *m, const struct outgoing_id *id);
 /* Confirmed or given up, and not written yet. */
 bool s2s_mail_has(const struct s2s_mail *m, const struct outgoing_id *id);
-/* The server does not take it: its sender is told. Takes over the reference. */
-void s2s_mail_bounce(struct s2s_mail *m, const struct s2s_sent *s);
+/* The server does not take it: its sender gets `reply`, if any. Takes over both references. */
+void s2s_mail_bounce(struct s2s_mail *m, const struct s2s_sent *s, struct stanza *reply);
 /* The same where a rule does not let it go any more: what its sender is told, if anything. */
 void s2s_mail_refuse(struct s2s_mail *m, const struct s2s_sent *s, const struct edge_word *word);
 /* Memory does not keep it: the database does. is_new: it did not wait in memory. Takes over the

@@ -18,6 +18,7 @@
 #include "gate/s2s/s2s_share.h"
 #include "gate/s2s/s2s_take.h"
 #include "gate/stanza_limits.h"
+#include "gate/stream_limits.h"
 #include "im/abroad.h"
 #include "im/foreign.h"
 #include "io/tls.h"
@@ -182,7 +183,13 @@ static void out_ask_both(struct s2s_out *o)
     if (!o->has_both || o->both)
         return;
     o->both = true;
-    xstream_write(&o->x, SLICE("<bidi xmlns='" NS_BIDI "'/>"));
+    struct buf b;
+    struct xml_write w;
+    xml_begin(&w, &b, XML_PART_MAX);
+    xml_open(&w, "bidi", NS_BIDI);
+    stream_limits_write(&w, setting_int(&s2s_stanza_bytes), setting_int(&s2s_idle));
+    xml_close(&w);
+    xstream_write_buf(&o->x, &b);
 }
 
 /* Dialback. */
@@ -390,6 +397,7 @@ static void out_features(struct s2s_out *o, const struct elem *e)
     struct elem child;
     bool starttls = elem_child(e, "starttls", NS_TLS, &child);
     o->has_sm = elem_child(e, "sm", NS_SM, &child);
+    o->max_bytes = stream_limits_read(e, out_scratch(o));
     o->has_errors = elem_child(e, "dialback", NS_DIALBACK_FEATURE, &child) &&
                     elem_child(&child, "errors", NS_DIALBACK_FEATURE, &child);
     xstream_now(&o->x, STREAM_GOT_FEATURES);
@@ -721,6 +729,8 @@ void s2s_out_is_full(struct s2s_out *o)
     if (conn_is_high(o->x.conn))
         share_each(o, partner_full);
 }
+
+uint32_t s2s_out_max_bytes(const struct s2s_out *o) { return o->max_bytes; }
 
 void s2s_out_write(struct s2s_out *o, const struct stanza *st, const struct stanza_note *note)
 {

@@ -31,7 +31,8 @@ void s2s_out_abort(struct s2s_out *o);      /* without a word: it is broken */
 /* For an operator: "TLSv1.3", "certificate"; empty: none. */
 void s2s_out_describe(const struct s2s_out *o, const char **tls, const char **auth);
 const struct conn *s2s_out_conn(const struct s2s_out *o);
-bool s2s_out_is_pinned(const struct s2s_out *o); /* its certificate counts as a pinned one */
+uint32_t s2s_out_max_bytes(const struct s2s_out *o); /* of a stanza that it takes; 0: not said */
+bool s2s_out_is_pinned(const struct s2s_out *o);     /* its certificate counts as a pinned one */
 static inline const struct s2s_out *s2s_out_const(const struct xstream *x)
 {
     return (const struct s2s_out *)x;

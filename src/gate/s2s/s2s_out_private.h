@@ -27,9 +27,10 @@ struct s2s_out {
     uint8_t sm;                      /* enum out_sm */
     bool has_errors;                 /* a key that is denied does not end it */
     bool up, has_sm;
-    bool has_both;   /* XEP-0288: the server offers it, and may use it */
-    bool both;       /* ... and was asked for it: its stanzas come on this stream, too */
-    bool resume_due; /* <resume/> waits until what came on the last stream is handled */
+    bool has_both;      /* XEP-0288: the server offers it, and may use it */
+    bool both;          /* ... and was asked for it: its stanzas come on this stream, too */
+    bool resume_due;    /* <resume/> waits until what came on the last stream is handled */
+    uint32_t max_bytes; /* the largest stanza that it takes (XEP-0478); 0: it has not said */
     uint8_t lang_len;
     char lang[OUT_LANG_MAX]; /* of its header */
     bool heard;              /* the server has sent an error */

@@ -125,7 +125,6 @@ bool partner_is_asking(const struct partner *p); /* questions were asked, and no
 bool partner_answer(struct partner *p, slice stream_id, enum s2s_verdict v);
 
 /* For gate/s2s/s2s_mail.h. */
-struct stanza *partner_refusal(const struct stanza *st); /* what tells its sender that, or NULL */
 struct s2s_sent;
 struct worker *partner_worker(const struct partner *p);
 void partner_pin(struct partner *p);

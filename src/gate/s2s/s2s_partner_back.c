@@ -117,6 +117,7 @@ static void back_offered(struct partner *p, const struct s2s_way_back *m,
                                       .base = m->count,
                                       .from = *from,
                                       .counted = m->counted,
+                                      .max_bytes = m->max_bytes,
                                       .certificate = m->certificate };
     snprintf(p->offer.tls, sizeof p->offer.tls, "%.*s", SLICE_ARG(m->tls));
     partner_forgive(p);
@@ -177,6 +178,7 @@ static const struct message_field way_back_fields[] = {
     F_U64(struct s2s_way_back, stream),
     F_U64(struct s2s_way_back, resumes),
     F_U32(struct s2s_way_back, count, UINT32_MAX),
+    F_U32(struct s2s_way_back, max_bytes, UINT32_MAX),
     F_U8(struct s2s_way_back, event, BACK_GONE),
     F_U8(struct s2s_way_back, fault, FAULT_OFFENDS),
     F_BOOL(struct s2s_way_back, counted),

@@ -32,6 +32,7 @@ struct partner_back {
     uint64_t stream;          /* its id; 0: none */
     uint64_t resumes;         /* the one that it goes on from; 0: none */
     uint32_t base;            /* what was written to it before this partner used it */
+    uint32_t max_bytes;       /* the largest stanza that it takes (XEP-0478); 0: not said */
     struct message_from from; /* the worker that has it */
     bool on;                  /* it is the stream of the partner */
     bool kept;                /* it has ended, and may be resumed: `base` and `stream` count */

@@ -332,6 +332,8 @@ const struct feature s2s_feature = {
               "server are taken" },
             { "0288", "0.4", "Bidirectional Server-to-Server Connections", "0.1.0", "test_s2s_bidi",
               "under TLS; our own stream has one pair of domains" },
+            { "0478", "0.1.0", "Stream Limits Advertisement", "0.1.0", "test_s2s_sizes",
+              "a larger stanza for another server goes back to its sender" },
             { 0 },
         },
     .settings = settings,

@@ -219,7 +219,9 @@ static void guest_enters(struct s2s_guest *g)
     if (!g->share->begun)
         share_begins(g->share);
     s2s_out_describe(o, &tls, &auth);
-    p->back = (struct partner_back){ .on = true, .counted = o->sm != OUT_NO_SM };
+    p->back = (struct partner_back){ .on = true,
+                                     .counted = o->sm != OUT_NO_SM,
+                                     .max_bytes = o->max_bytes };
     snprintf(p->back.tls, sizeof p->back.tls, "%s", tls);
     log_info(&log_s2s, LOG_EV("s2s.shared"), LOG_S("domain", partner_remote(p)),
              LOG_S("local", partner_local(p)), LOG_S("with", out_local(o)));
