@@ -153,26 +153,37 @@ static void fedtest_edge(void *arg, const char *stage, slice why)
     fedtest_end(t, stage, why, NULL);
 }
 
+struct fedtest_args {
+    struct outside_host target, proxy;
+    slice domain; /* prepared */
+};
+
+/* What the call names. false: it has failed. */
+static bool fedtest_read_args(struct command_call *call, struct fedtest_args *args)
+{
+    slice target = outside_arg(call, "target", OUTSIDE_FEDERATION),
+          domain = outside_arg(call, "domain", OUTSIDE_FEDERATION),
+          proxy = outside_arg(call, "proxy", OUTSIDE_FEDERATION);
+    if (target.len == 0 || proxy.len == 0 ||
+        jid_prep_domain(domain, call->arena, &args->domain) != OK)
+        command_fail(call, E_SYNTAX,
+                     "--target, a host of this server, --domain, a domain of "
+                     "another one, and --proxy, the host of that, are needed");
+    else if (!outside_host_read(&args->target, target, call->arena) ||
+             !outside_host_read(&args->proxy, proxy, call->arena))
+        command_fail(call, E_SYNTAX, "--target and --proxy: allowed: " OUTSIDE_HOST_FORM);
+    else
+        return true;
+    return false;
+}
+
 static void run_fedtest(struct command_call *call)
 {
     struct worker *w = call->worker;
     struct s2s_gate *g = s2s_gate_of(w);
-    slice target = outside_arg(call, "target", OUTSIDE_FEDERATION),
-          domain = outside_arg(call, "domain", OUTSIDE_FEDERATION),
-          proxy = outside_arg(call, "proxy", OUTSIDE_FEDERATION), prepared;
-    if (target.len == 0 || proxy.len == 0 ||
-        jid_prep_domain(domain, call->arena, &prepared) != OK) {
-        command_fail(call, E_SYNTAX,
-                     "--target, a host of this server, --domain, a domain of "
-                     "another one, and --proxy, the host of that, are needed");
+    struct fedtest_args args;
+    if (!fedtest_read_args(call, &args))
         return;
-    }
-    struct outside_host own, other;
-    if (!outside_host_read(&own, target, call->arena) ||
-        !outside_host_read(&other, proxy, call->arena)) {
-        command_fail(call, E_SYNTAX, "--target and --proxy: allowed: " OUTSIDE_HOST_FORM);
-        return;
-    }
     if (g == NULL || s2s_worker(g, w)->out.stopped || !outside_begin(call, OUTSIDE_FEDERATION)) {
         if (!call->ended)
             command_fail(call, E_DOWN, "this server is being stopped");
@@ -181,19 +192,19 @@ static void run_fedtest(struct command_call *call)
     struct fedtest *t = mem_new(struct fedtest);
     t->call = call;
     t->worker = w;
-    t->local = outside_domain(w, own.host);
-    t->domain = prepared;
-    t->proxy = other.address;
+    t->local = outside_domain(w, args.target.host);
+    t->domain = args.domain;
+    t->proxy = args.proxy.address;
     t->timeout_ms = (uint32_t)command_number(call, "timeout", 30000) / 3;
-    t->result.target = target;
+    t->result.target = outside_arg(call, "target", OUTSIDE_FEDERATION);
     t->test.stop = fedtest_stop;
     list_append(&s2s_worker(g, w)->tests, &t->test.node);
-    if (s2s_ban(w, t->local, prepared) != NULL) { /* the trace says why */
+    if (s2s_ban(w, t->local, t->domain) != NULL) { /* the trace says why */
         fedtest_trace(t);
         return;
     }
     t->edge = edge_open(&(struct outside_edge){ .worker = w,
-                                                .host = target,
+                                                .host = t->result.target,
                                                 .domain = t->local,
                                                 .from = t->domain,
                                                 .timeout_ms = t->timeout_ms,
