@@ -3,6 +3,7 @@ it acknowledged is stored."""
 import concurrent.futures
 import os
 import signal
+import socket
 
 import pytest
 
@@ -106,3 +107,16 @@ def test_a_reload_during_a_planned_restart(make_server, moment):
     server.signal(signal.SIGHUP)
     until("another start", lambda: starts(server) == 2)
     server.wait_log("server.reloaded")
+
+
+def test_clients_of_the_control_socket_that_stay(server):
+    """They wait for answers while the server stops, and never end their side."""
+    line = b'{"command":"server reload","args":{}}\n'
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(8)]
+    for client in clients:
+        client.connect(str(server.control))
+        client.sendall(30 * line)
+    clients[0].recv(1)
+    server.stop()
+    for client in clients:
+        client.close()
