@@ -670,7 +670,7 @@ static struct xml_limits clamp(const struct xml_limits *limits)
     struct xml_limits l = limits == NULL ? default_limits : *limits;
     l.depth = l.depth < XML_DEPTH_MAX ? l.depth : XML_DEPTH_MAX;
     l.attrs = l.attrs < XML_ROOT_ATTRS_MAX ? l.attrs : XML_ROOT_ATTRS_MAX;
-    if (l.bindings == 0 || l.bindings > XML_BINDINGS_MAX)
+    if (l.bindings == 0)
         l.bindings = XML_BINDINGS_MAX;
     if (l.children == 0 || l.children > XML_CHILDREN_MAX)
         l.children = XML_CHILDREN_MAX;

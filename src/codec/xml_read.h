@@ -17,15 +17,15 @@
 #include "base/slice.h"
 
 struct xml_limits {
-    uint32_t unit_bytes; /* of one stanza or stream header; default 64 KiB before authentication */
-    uint16_t depth;      /* element depth below the stream; default 64, at most XML_DEPTH_MAX */
-    uint16_t attrs;      /* of one element; default 64, at most XML_ROOT_ATTRS_MAX */
-    uint16_t name_bytes; /* of one element or attribute name; default 256 */
+    uint32_t unit_bytes;  /* of one stanza or stream header; default 64 KiB before authentication */
+    uint16_t depth;       /* element depth below the stream; default 64, at most XML_DEPTH_MAX */
+    uint16_t attrs;       /* of one element; default 64, at most XML_ROOT_ATTRS_MAX */
+    uint16_t name_bytes;  /* of one element or attribute name; default 256 */
+    uint8_t bindings;     /* namespace declarations in force in one unit; 0: XML_BINDINGS_MAX */
+    uint8_t children : 7; /* at most XML_CHILDREN_MAX, of a stanza; 0: so many */
     /* More children than XML_CHILDREN_MAX are allowed; the last of all stands in the last place of
      * the list then. For who walks through them otherwise. */
-    bool many_children;
-    uint16_t bindings; /* namespace declarations in force in one unit; 0: XML_BINDINGS_MAX */
-    uint16_t children; /* at most XML_CHILDREN_MAX, of a stanza; 0: so many */
+    bool many_children : 1;
 };
 
 enum xml_unit {
@@ -79,7 +79,7 @@ struct xml_child {         /* a level-2 element: child of the stanza */
 
 enum {
     XML_DEPTH_MAX = 320,
-    XML_BINDINGS_MAX = 256,
+    XML_BINDINGS_MAX = 255,
     XML_ROOT_ATTRS_MAX = 448,
     XML_CHILDREN_MAX = 64,
     XML_STREAM_PREFIXES_MAX = 8,

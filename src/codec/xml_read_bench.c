@@ -13,7 +13,9 @@ enum { CHATS = 64, BYTES_MAX = 1 << 20, MEASURE_US = 300000 };
 
 static const char header[] = "<stream:stream xmlns='jabber:client' version='1.0' "
                              "xmlns:stream='http://etherx.jabber.org/streams'>";
-static const struct xml_limits limits = { 1 << 20, 64, 64, 256, false, 0, 0 };
+static const struct xml_limits limits = {
+    .unit_bytes = 1 << 20, .depth = 64, .attrs = 64, .name_bytes = 256
+};
 
 static void report(const char *sample, const char *who, double us, double stanzas, double bytes)
 {

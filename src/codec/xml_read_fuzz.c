@@ -99,7 +99,7 @@ static void log_start(struct reading *g, const struct xml_work *w, slice text, s
 /* The element by itself is an element again, with the same name. */
 static void log_elem_start(struct reading *g, const struct elem *e)
 {
-    static const struct xml_limits most = { 1 << 24, 65535, 65535, 65535, false, 0, 0 };
+    static const struct xml_limits most = { 1 << 24, 65535, 65535, 65535, 0, 0, false };
     struct buf alone;
     buf_init(&alone, LOG_BYTES_MAX);
     elem_extract(e, &alone);

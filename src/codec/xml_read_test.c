@@ -516,7 +516,7 @@ static void check_limit(const struct xml_limits *limits, const char *before, con
 static void limits_hold_exactly(void **state)
 {
     (void)state;
-    static const struct xml_limits small = { 1 << 20, 5, 3, 10, false, 0, 0 };
+    static const struct xml_limits small = { 1 << 20, 5, 3, 10, 0, 0, false };
     static const struct xml_limits most = {
         1 << 20, UINT16_MAX, UINT16_MAX, UINT16_MAX, false, 0, 0
     };
@@ -550,7 +550,9 @@ static void limits_hold_exactly(void **state)
 static void many_children_are_read_if_allowed(void **state)
 {
     (void)state;
-    static const struct xml_limits limits = { 1 << 20, 64, 64, 256, true, 0, 0 };
+    static const struct xml_limits limits = {
+        .unit_bytes = 1 << 20, .depth = 64, .attrs = 64, .name_bytes = 256, .many_children = true
+    };
     enum { MANY = 3 * XML_CHILDREN_MAX };
     struct xml_work *own = xml_work_create();
     struct buf b;
@@ -583,7 +585,7 @@ static void many_children_are_read_if_allowed(void **state)
 static void stanzas_are_refused_once_too_long(void **state)
 {
     (void)state;
-    static const struct xml_limits limits = { sizeof HEADER - 1, 64, 64, 256, false, 0, 0 };
+    static const struct xml_limits limits = { sizeof HEADER - 1, 64, 64, 256, 0, 0, false };
     struct buf b;
     buf_init(&b, 4096);
     buf_lit(&b, HEADER "<a>");
@@ -601,7 +603,7 @@ static void stanzas_are_refused_once_too_long(void **state)
     buf_fini(&b);
 
     struct xml_reader r = open_stream(HEADER, &limits);
-    static const struct xml_limits wider = { 1000, 64, 64, 256, false, 0, 0 };
+    static const struct xml_limits wider = { 1000, 64, 64, 256, 0, 0, false };
     xml_reader_set_limits(&r, &wider);
     size_t used;
     slice text = SLICE("<a b='0123456789012345678901234567890123456789012345678901234567890123456"
@@ -646,7 +648,7 @@ static void errors_stay(void **state)
 static void single_elements(void **state)
 {
     (void)state;
-    static const struct xml_limits small = { 24, 2, 1, 8, false, 0, 0 };
+    static const struct xml_limits small = { 24, 2, 1, 8, 0, 0, false };
     slice client = SLICE("jabber:client");
     slice text = SLICE(" <message xmlns='jabber:client' a=''><b/><x xmlns=''/></message>\n");
     assert_int_equal(xml_read_element(work, text, client, NULL), OK);

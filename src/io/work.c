@@ -1,5 +1,4 @@
 #include "io/work.h"
-#include "base/clock.h"
 #include "base/ensure.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -8,7 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { HELPER_NICE = 5, OWED_MAX = 4, SHORT_US = 500 };
+enum { HELPER_NICE = 5, OWED_MAX = 4 };
 
 /* Exists while one of its works is queued or runs. */
 struct work_lane {
@@ -66,15 +65,14 @@ static void owed_settle(struct owed *o)
     *o = (struct owed){ 0 };
 }
 
-/* If one has taken long, so will the next, perhaps: nobody waits for that. */
-static void owed_give_back(struct owed *o, struct work *w, uint64_t took_us)
+static void owed_give_back(struct owed *o, struct work *w, unsigned most)
 {
     if (o->loop != w->loop)
         owed_settle(o);
     o->loop = w->loop;
     w->post.fn = work_ended;
     loop_post_quietly(o->loop, &w->post); /* it may be gone from here on */
-    if (++o->count == OWED_MAX || took_us > SHORT_US)
+    if (++o->count == most)
         owed_settle(o);
 }
 
@@ -168,10 +166,9 @@ static void *work_thread(void *arg)
     /* A loop that wakes goes first where both have one processor. */
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), HELPER_NICE);
     while ((w = work_next(pool, lane, &owed)) != NULL) {
-        uint64_t since_us = clock_mono_us();
         lane = w->in; /* what it was may be gone when it is given back */
         w->run(w);
-        owed_give_back(&owed, w, clock_mono_us() - since_us);
+        owed_give_back(&owed, w, pool->wide ? OWED_MAX : 1);
     }
     return NULL;
 }

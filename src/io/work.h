@@ -3,10 +3,7 @@
  *
  * Work with a lane (a hash of the address it is done for) is fair: one of a lane runs at a time,
  * lanes take turns with each other, and work without a lane goes in between. Limits: `queue_max`
- * without a lane, WORK_LANE_MAX in each lane, WORK_LANES_MAX lanes.
- *
- * A loop that sleeps is woken for up to OWED_MAX short works together: with one processor each time
- * it wakes costs two switches of threads. */
+ * without a lane, WORK_LANE_MAX in each lane, WORK_LANES_MAX lanes. */
 #pragma once
 #include "base/err.h"
 #include "base/list.h"
@@ -33,8 +30,10 @@ struct work {
 };
 
 struct work_pool *work_pool_create(unsigned threads, unsigned queue_max);
-/* For work that its owner bounds: lanes have no limits, and of one lane several run at a time, with
- * a turn of the others in between. Before the first work. */
+/* For much work that is short, and that its owner bounds: lanes have no limits, and of one lane
+ * several run at a time, with a turn of the others in between. A loop that sleeps is woken for up
+ * to OWED_MAX together: with one processor each time costs two switches of threads. Before the
+ * first work. */
 void work_pool_set_wide(struct work_pool *pool);
 /* The server stops: work that may be skipped and has not begun is given back by done() with
  * `skipped`, and is refused from now on. Any thread, once. */
