@@ -49,7 +49,7 @@ def test_of_the_other_server(federated, fault):
     ours.wait_log(f'event=s2s.(host|failed) domain={THEIRS} .*its certificate is refused: .*{text}')
     done = ours.ctl_run("s2s", "trace", THEIRS)
     assert done.returncode == 1 and "(certificate)" in done.stderr and text in done.stdout
-    assert "cert trust add" in done.stderr
+    assert "cert-trust add" in done.stderr
     bob.send(f"<message to='{alice}' type='chat' id='n'><body>no</body></message>")
     bob.expect("<message type='error' id='n'/>")
     ours.wait_log(f"event=s2s.error condition=[a-z-]+ text=.* domain=({THEIRS}|\"\")")

@@ -70,13 +70,15 @@ static void tls_may_be_used_where_logins_need_none(void **state)
     peer_close(p);
 }
 
-/* RFC 6120 §5.3.1: nothing else is offered before TLS, and no login is possible. */
+/* RFC 6120 §5.3.1: no other feature is offered before TLS, and no login is possible. */
 static void required_tls_comes_first(void **state)
 {
     (void)state;
     atomic_store(&c2s_tls_required.value, 1);
     struct peer *p = client_begin(HEADER);
-    peer_await(p, FEATURES "<starttls xmlns='" NS_TLS "'><required/></starttls></stream:features>");
+    peer_await(p, FEATURES "<starttls xmlns='" NS_TLS "'><required/></starttls>"
+                           "<limits xmlns='" NS_STREAM_LIMITS "'>");
+    peer_await(p, "</limits></stream:features>");
     peer_send(p, "<auth xmlns='" NS_SASL "' mechanism='PLAIN'>AGEAYg==</auth>");
     peer_await(p, "<failure xmlns='" NS_SASL "'><encryption-required/></failure>");
     peer_send(p, "<starttls xmlns='" NS_TLS "'/>");

@@ -100,20 +100,28 @@ static bool lists_deny(const struct account *a, const struct privacy *p, const s
     return true; /* one session at least: it has an active list */
 }
 
+/* What an occupant of a room on another server says to a user in that room. An error would be that
+ * of a user who is gone, who loses the seat; and the room would learn who blocks whom. */
+static bool comes_of_a_room(const struct account *a, const struct stanza *st)
+{
+    struct jid by = jid_split(stanza_from(st));
+    return st->kind == STANZA_MESSAGE && st->type == TYPE_GROUPCHAT && by.resource.len > 0 &&
+           !node_serves(account_node(a), by.domain) && !stanza_to_is_bare(st) &&
+           account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u)) != NULL;
+}
+
 /* XEP-0191 §3.3: presence is never answered, messages and requests as if nobody were there. That
  * the error of a request SHOULD be service-unavailable is left aside where an address without an
  * account says something else. */
-static enum verdict privacy_stages_refused(const struct stanza *st, struct refusal *why)
+static enum verdict privacy_stages_refused(const struct account *a, const struct stanza *st,
+                                           struct refusal *why)
 {
     why->error = SE_SERVICE_UNAVAILABLE;
     why->as_nobody = true; /* else the answer would tell that there is an account, and that it has
                             * blocked the sender */
     if (st->kind == STANZA_PRESENCE || st->type == TYPE_ERROR || st->type == TYPE_RESULT)
         return DROP;
-    if (st->kind == STANZA_MESSAGE && st->type == TYPE_GROUPCHAT)
-        return DROP; /* to a room on another server an error would be that of an occupant who is
-                      * gone */
-    return REFUSE;
+    return comes_of_a_room(a, st) ? DROP : REFUSE;
 }
 
 static enum verdict judged(struct account *a, const struct stanza *st, slice from,
@@ -123,7 +131,7 @@ static enum verdict judged(struct account *a, const struct stanza *st, slice fro
     if (is_own_server(a, st, from))
         return PASS;
     if (p != NULL && lists_deny(a, p, st, from))
-        return privacy_stages_refused(st, why);
+        return privacy_stages_refused(a, st, why);
     return policy_block(a, st, from, why);
 }
 
