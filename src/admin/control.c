@@ -241,7 +241,19 @@ static void control_stop(void *own, struct worker *w)
     }
 }
 
-/* A client that has its answer, and is slow to go, has a connection that outlives it else. */
+/* Who has its answer and does not go would keep its connection beyond the end of the loop. */
+static void control_part(void *own, struct worker *w)
+{
+    struct control *ctl = own;
+    if (ctl->worker != w)
+        return;
+    LIST_EACH (it, &ctl->clients) {
+        struct client *cl = CONTAINER_OF(it, struct client, node);
+        if (cl->conn != NULL && cl->call.arena == NULL && conn_output_bytes(cl->conn) == 0)
+            conn_abort(cl->conn);
+    }
+}
+
 static bool control_idle(void *own, struct worker *w)
 {
     struct control *ctl = own;
@@ -261,6 +273,7 @@ const struct edge control_edge = {
     .name = "control",
     .open = control_open,
     .stop = control_stop,
+    .part = control_part,
     .idle = control_idle,
     .end = control_end,
 };

@@ -1,5 +1,6 @@
 #include "base/mem.h"
 #include "base/ensure.h"
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +28,14 @@ void *mem_realloc(void *ptr, size_t bytes)
     return ptr;
 }
 
-void mem_free_(void *ptr) { free(ptr); }
+void mem_free_(void *ptr)
+{
+#ifdef MUSTER_DEBUG
+    if (ptr != NULL)
+        memset(ptr, 0xa5, malloc_usable_size(ptr)); /* what still points there reads nonsense */
+#endif
+    free(ptr);
+}
 
 void mem_wipe(void *ptr, size_t bytes)
 {

@@ -28,6 +28,8 @@ ALONE = {
                        "presence and probes that others see as from there",
     "muc_abroad": "the same: it removes occupants of other servers alone, as an error to a message "
                   "does",
+    "muc_abroad_seats": "the same: it keeps the seats of occupants of other servers over a restart "
+                        "(test_s2s_seats.py)",
     "s2s": "off by default; a seed has one server (test_s2s*.py have two, Prosody and ejabberd, "
            "with contacts, rooms, archives and carbons)",
     "outgoing": "it counts stored messages for other servers; a seed has one server "

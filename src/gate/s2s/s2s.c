@@ -260,6 +260,7 @@ static void s2s_foreign(void *own, struct worker *w, slice domain, struct stanza
                         const struct edge_kept *kept)
 {
     st = foreign_goes(st, &(struct edge_word){ .bare = kept->bare, .named = kept->named });
+    domain = jid_split(stanza_to(st)).domain; /* that of the caller was of the stanza before */
     struct partner *pinger = s2s_worker(own, w)->pinger;
     if (pinger != NULL && partner_takes_ping(pinger, st))
         return;

@@ -4,6 +4,7 @@
 #include "gate/s2s/s2s_partner.h"
 #include "gate/s2s/s2s_partner_list.h"
 #include "home/router.h"
+#include "home/slots.h"
 #include "im/abroad.h"
 
 _Static_assert(S2S_CONNECTIONS_MAX <= (int)OUTGOING_SHARES_MAX, "each connection has a share");
@@ -33,9 +34,20 @@ static unsigned worker_of_number(const struct worker *w, unsigned number)
     return (worker_index(w) + number) % worker_node(w)->worker_count;
 }
 
+#ifdef MUSTER_DEBUG
+/* Elsewhere a second partner of the same pair would begin, and order would be lost. */
+static bool foreign_is_at_home(const struct worker *w, const struct stanza *st)
+{
+    uint32_t node;
+    unsigned worker = node_home(worker_node(w), jid_split(stanza_to(st)).domain, &node);
+    return slots_are_moving(w) || (node == worker_node(w)->id && worker == worker_index(w));
+}
+#endif
+
 static void foreign_run(struct worker *w, void *message, const struct message_from *from)
 {
     struct s2s_foreign *m = message;
+    ensure_debug(from->node != worker_node(w)->id || foreign_is_at_home(w, m->st));
     const struct s2s_gate *g = s2s_gate_of(w);
     unsigned number =
         g == NULL || g->connections == 1 ? 0 : outgoing_share_of(m->st, g->connections);
