@@ -310,5 +310,6 @@ def test_a_login_that_is_refused_says_why(pair):
     one.ctl("user", "enable", f"alice@{ONE}")
     one.ctl("set", "tls.clients-max-version", "1.2")
     one.ctl("set", "tls.servers-min-version", "1.3")
+    one.ctl("server", "reload")  # what is set applies before it answers
     row = failure(one, "tls", "", *TO)
     assert "`musterctl tls list`" in row["diagnosis"]
