@@ -69,6 +69,18 @@ def test_a_short_failure_is_not_shown(host):
     alice.expect_nothing("<presence type='unavailable'/>")
 
 
+def test_a_second_connection_of_a_component_puts_nothing_in_doubt(host):
+    """Else who does not answer probes would go."""
+    alice = host.client("alice", "a")
+    gateway = Component(host, DOMAIN, SECRET)
+    be_friends(alice, gateway)
+    second = Component(host, DOMAIN, SECRET)
+    shows(second, alice)
+    gateway.cut()
+    until("one is left", lambda: host.rows("component", "list")[0]["connections"] == 1)
+    assert "event=domain.back" not in host.log()
+
+
 def test_a_component_that_says_nothing_is_still_there(host):
     """It need not answer pings."""
     host.ctl("set", "s2s.ping-after", "1s")

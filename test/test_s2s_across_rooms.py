@@ -83,6 +83,21 @@ def test_who_blocks_an_occupant_stays_in_the_room(users, cave, by):
         assert not [e for e in client.inbox if "unheard" in xml.canonical(e)]
 
 
+def test_who_blocks_the_sender_of_a_private_message_stays_in_the_room(users, cave):
+    """The error that comes back says nothing of the session."""
+    alice, bob = users
+    block = f"<block xmlns='urn:xmpp:blocking'><item jid='{cave.at('owner')}'/></block>"
+    bob.result("set", block)
+    for kind in "chat", "normal":
+        alice.send(f"<message to='{cave.at('guest')}' type='{kind}' id='p'><body>hi</body>"
+                   "</message>")
+        error = alice.expect(f"<message type='error' id='p' from='{cave.at('guest')}'/>")
+        assert xml.condition(error) == "service-unavailable"
+    cave.say(bob, "still here")
+    for listener in users:
+        cave.expect_body(listener, "guest", "still here")
+
+
 def test_names_that_are_taken(servers, users, cave):
     assert cave.refused(servers[1].client("dave"), "owner") == ("conflict", "cancel")
 

@@ -181,3 +181,52 @@ def test_what_is_not_stored_is_not_told_later(away):
     say(carol, 1, "<no-store xmlns='urn:xmpp:hints'/>")
     carol.expect("<message type='error' id='m1'/>")
     assert errors(away.client("alice"), 0) == []
+
+
+# --- rules of this server, and of the sender, are not about its own word ---
+
+
+CONTACT = f"<query xmlns='{xml.ROSTER}'><item jid='bob@{AWAY}'/></query>"
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_who_may_not_write_there_any_more_is_told(away, restart):
+    alice = away.client("alice", "phone")
+    alice.result("set", CONTACT)
+    leave(alice, 2)
+    away.ctl("federation", "set", f"alice@{HOME}", "off")
+    if restart:
+        away.restart()
+    give_up(away)
+    until_given_up(away)
+    assert errors(away.client("alice", "laptop"), 2) == ids(2)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_errors_are_no_words_of_strangers(away, restart):
+    alice = away.client("alice", "phone")
+    alice.enable_sm()
+    for n in range(4):
+        alice.send(f"<message to='u{n}@{AWAY}' type='chat' id='m{n}'><body>x</body></message>")
+    alice.wait_acked(4)
+    alice.close()
+    away.ctl("set", "federation.stranger-rate", "1")
+    if restart:
+        away.restart()
+    give_up(away)
+    until_given_up(away)
+    assert sorted(errors(away.client("alice", "laptop"), 4)) == ids(4)
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_who_takes_nothing_from_strangers_is_told(away, online):
+    alice = away.client("alice", "phone")
+    alice.result("set", "<policy xmlns='urn:muster:policy:0' others='block'/>")
+    if online:
+        say(alice, 0)
+        until("it waits", lambda: pending(away) == 1)
+    else:
+        leave(alice)
+    give_up(away)
+    until_given_up(away)
+    assert errors(alice if online else away.client("alice", "laptop"), 1) == ids(1)

@@ -360,3 +360,92 @@ def test_with_others(make_server, tmp_path, kind, more):
     finally:
         for process in started:
             process.finish()
+
+
+# --- between sharing and what a pair has of its own ---
+
+
+SESSIONS = ERRORS + f"<sm xmlns='{xml.SM}'/>"
+
+
+def test_a_pair_with_a_session_resumes_it_and_does_not_share(start, authority):
+    """Its count is of that stream: on another one it would confirm what nobody has."""
+    one = start([ONE, TWO], [ONE, TWO])
+    for domain in ONE, TWO:
+        one.add_user("alice", domain=domain)
+    listener = federation.Listener(EVIL, authority.issue(EVIL, EVIL))
+    federation.route(one, EVIL, listener.port)
+    alice, carol = (one.client("alice", domain=domain) for domain in (ONE, TWO))
+    carol.send(f"<message to='bob@{EVIL}' type='chat'><body>own</body></message>")
+    own = listener.join(SESSIONS)
+    listener.read_until(own, "<body>own</body>")
+    own.sendall(f"<enabled xmlns='{xml.SM}' resume='true' id='X'/>"
+                f"<a xmlns='{xml.SM}' h='1'/>".encode())
+    until("it is confirmed", lambda: pending(one) == 0)
+    one.ctl("set", "s2s.multiplex", "on")
+    alice.send(f"<message to='bob@{EVIL}' type='chat'><body>first</body></message>")
+    lead = listener.join(SESSIONS)
+    listener.read_until(lead, "<body>first</body>")
+    lead.sendall(f"<enabled xmlns='{xml.SM}'/><a xmlns='{xml.SM}' h='1'/>".encode())
+    until("it is confirmed", lambda: pending(one) == 0)
+    own.close()
+    carol.send(f"<message to='bob@{EVIL}' type='chat'><body>next</body></message>")
+    again = listener.join(SESSIONS)
+    listener.read_until(again, "<resume [^>]*previd='X'")
+    again.sendall(f"<resumed xmlns='{xml.SM}' previd='X' h='1'/>".encode())
+    listener.read_until(again, "<body>next</body>")
+    listener.close()
+
+
+def test_a_domain_that_is_proved_late_is_banned_on_the_shared_stream_too(evil):
+    """It has a stream of its own by then, which is not all that a new rule is about."""
+    one, listener = evil
+    alice, carol = (one.client("alice", domain=domain) for domain in (ONE, TWO))
+    alice.send(f"<message to='bob@{EVIL}'><body>first</body></message>")
+    features = ERRORS + "<bidi xmlns='urn:xmpp:features:bidi'/>"
+    shared = listener.secure(features=federation.EXTERNAL + features)
+    listener.read_until(shared, "<auth.*</auth>")
+    shared.sendall(f"<success xmlns='{xml.SASL}'/>".encode())
+    listener.header(shared, "third", ERRORS)
+    listener.read_until(shared, "<body>first</body>")
+    carol.send(f"<message to='bob@{EVIL}'><body>second</body></message>")
+    listener.read_until(shared, f"<db:result [^>]*from='{TWO}'")
+    own = listener.join(ERRORS)
+    listener.read_until(own, "<body>second</body>")
+    shared.sendall(f"<db:result from='{EVIL}' to='{TWO}' type='valid'/>"
+                   f"<message from='bob@{EVIL}' to='alice@{TWO}' type='chat'><body>may</body>"
+                   "</message>".encode())
+    carol.expect("<message><body>may</body></message>")
+    one.ctl("set", f"s2s.policy@{TWO}", "off")
+    shared.sendall(f"<message from='bob@{EVIL}' to='alice@{TWO}' type='chat'><body>banned</body>"
+                   "</message>".encode())
+    listener.read_until(shared, "<invalid-from")
+    carol.expect_nothing("<message><body>banned</body></message>")
+
+
+def test_a_domain_that_the_other_server_does_not_admit_leaves_the_stream_to_the_others(pair):
+    one, other, _ = pair(bidi="off", retry_for="1s")
+    other.ctl("set", "s2s.domains", TWO)
+    other.ctl("set", "s2s.policy", "deny")
+    alice, carol, bob = users(one, other)
+    say(alice, bob, "first")
+    hear(bob, alice, "first")
+    for n in range(3):
+        assert carol.error("get", "<ping xmlns='urn:xmpp:ping'/>", to=OTHER)
+        say(alice, bob, f"next {n}")
+        hear(bob, alice, f"next {n}")
+    lost = [line for line in one.log().splitlines() if "event=s2s.lost" in line]
+    assert not [line for line in lost if f"local={ONE}" in line], lost
+
+
+def test_a_domain_that_must_show_its_certificate_may_share(pair):
+    """The one of the stream names it (XEP-0344)."""
+    one, other, _ = pair(bidi="off")
+    other.ctl("s2s-demand", "set", TWO, "--auth", "certificate")
+    alice, carol, bob = users(one, other)
+    say(alice, bob, "first")
+    hear(bob, alice, "first")
+    say(carol, bob, "second")
+    hear(bob, carol, "second")
+    assert f"event=s2s.shared domain={OTHER} local={TWO}" in one.log()
+    assert f"event=s2s.proved domain={TWO} local={OTHER} auth=certificate" in other.log()

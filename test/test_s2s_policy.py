@@ -820,6 +820,46 @@ def test_what_waits_in_memory_may_not_leave_any_more(node, authority, tmp_path, 
         client.expect_nothing("<presence type='error'/>")
 
 
+def test_what_is_diverted_may_not_leave_any_more(make_server, authority, tmp_path):
+    """One of two connections of a pair cannot be made, and rules change before the other one takes
+    over what waits for it."""
+    node = make_server("alice", "carol", domains=[ONE], s2s=True,
+                       tls={**authority.issue("both", ONE), "trust": str(authority.file)},
+                       settings={"s2s.connections": 2, "s2s.bidi": "off"})
+    node.ctl("set", "s2s.policy", "open")
+    listener = federation.Listener(FAR, authority.issue("listener", FAR))
+    federation.route(node, FAR, listener.port)
+    alice, carol = node.client("alice", domain=ONE), node.client("carol", domain=ONE)
+    for n in range(20):
+        ask(alice, f"x{n}@{FAR}", f"q{n}")
+        say(carol, f"x{n}@{FAR}", f"m{n}", f"first {n}")
+    with listener.join() as peer:
+        hung, _ = listener.sock.accept()
+        before = listener.read_until(peer, "<body>first").string
+        node.ctl("federation", "set", f"alice@{ONE}", "off")
+        hung.close()
+        listener.sock.settimeout(0.2)
+
+        def diverted():
+            try:
+                listener.sock.accept()[0].close()
+            except TimeoutError:
+                pass
+            return "event=s2s.diverted" in node.log()
+        until("the connection is diverted", diverted)
+        for n in range(20):
+            say(carol, f"x{n}@{FAR}", f"n{n}", f"last {n}.")
+        heard = before
+        for n in range(20):
+            if f"last {n}." not in heard:
+                heard += listener.read_until(peer, f"last {n}[.]").string
+    listener.close()
+    answered = [n for n in range(20) if f"'q{n}'" not in heard]
+    assert answered
+    for n in answered:
+        bounced(alice, "remote-server-timeout", f"q{n}", "iq")
+
+
 def test_what_a_stream_has_not_confirmed_may_not_be_sent_again(node, authority, tmp_path):
     """It breaks, rules change, and the next one comes."""
     node.add_user("carol", domain=ONE)

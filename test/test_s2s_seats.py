@@ -51,8 +51,10 @@ def test_a_failure_of_the_link_puts_nobody_out(make_server, tmp_path):
     room.expect_body(alice, "owner", "lost")
     alice.send(f"<presence to='{room.at('owner')}'><show>away</show></presence>")
     room.presence(alice, "owner")
+    alice.send(f"<message to='{room.at('guest')}' type='chat' id='p'><body>no</body></message>")
     behind = alice.error("get", "<query xmlns='jabber:iq:version'/>", to=room.at("guest"))
     assert behind[0] == "remote-server-timeout"
+    alice.expect(f"<message type='error' id='p' from='{room.at('guest')}'/>")
     room.expect_nothing(alice, "<message type='error'/>")
     assert [e.get("nick") for e in room.listed(alice, role="participant")] == ["guest"]
     join(one, other)

@@ -39,6 +39,7 @@ struct component {
     struct throttle_try try; /* of its secret; its jid is `domain` */
     uint32_t wait_ms;        /* for its turn */
     bool announced;
+    bool was_there; /* another connection had the domain when this one was announced */
     char stream_id[2 * STREAM_ID_BYTES + 1];
     char digest[HEX_SHA1 + 1]; /* as sent */
     uint16_t domain_len;
@@ -155,7 +156,8 @@ static void component_joined(struct worker *w, uint64_t link, enum err e)
     xstream_write(&c->x, SLICE("<handshake/>"));
     component_rights_tell(w, component_domain(c), component_tell, c);
     component_watch_begins(w, component_domain(c));
-    abroad_seen(w, component_domain(c), ABROAD_UP);
+    if (!c->was_there)
+        abroad_seen(w, component_domain(c), ABROAD_UP);
     xstream_go(&c->x);
 }
 
@@ -215,6 +217,7 @@ static void secret_read(void *arg, enum store_result result, const struct store_
     }
     xstream_now(&c->x, STREAM_PASSED);
     c->announced = true;
+    c->was_there = remote_known(c->x.worker, component_domain(c));
     remote_announce(c->x.worker, component_domain(c), &component_edge, c->x.id, REMOTE_UP,
                     component_joined);
 }

@@ -24,6 +24,7 @@
 enum {
     AT_ONCE = 500,           /* contacts that accounts are told of in one go */
     PAUSE_MS = 100,          /* before the next */
+    WORD_MS = 100,           /* between what a contact says, and the word that its domain is back */
     BACK_MS = 1000,          /* domains that are back are gathered for so long */
     CONFIRMED_MS = 30 * 1000 /* for the answers to probes */
 };
@@ -55,8 +56,9 @@ struct contact {
     struct list at; /* in place.contacts */
     struct place *place;
     struct account *account;
-    bool doubted; /* its server was away, and it has not said since that it is there */
-    slice jid;    /* full; in this block */
+    bool doubted;      /* its server was away, and it has not said since that it is there */
+    uint32_t heard_ms; /* when it last said that, by the clock of the loop */
+    slice jid;         /* full; in this block */
 };
 
 /* A pair in a contact list of an account that was online, and whether rules let it speak. */
@@ -69,6 +71,7 @@ struct spoken {
 /* Domains that are back. */
 struct returned {
     uint16_t len;
+    uint32_t at_ms; /* by the clock of the loop */
     char domain[];
 };
 
@@ -88,6 +91,11 @@ static unsigned account_slot, worker_slot;
 
 static slice pair_domain(const struct pair *p) { return (slice){ p->key.ptr, p->domain_len }; }
 static slice pair_local(const struct pair *p) { return slice_from(p->key, p->domain_len + 1); }
+static uint32_t contacts_now_ms(const struct worker *w)
+{
+    return (uint32_t)(loop_now_us(worker_loop(w)) / 1000);
+}
+
 enum { PAIR_KEY_MAX = 2 * JID_PART_MAX + 1 };
 static slice pair_make_key(char key[PAIR_KEY_MAX], slice domain, slice local)
 {
@@ -205,6 +213,7 @@ static void contact_add(struct account *a, slice jid)
         return;
     struct contact *c = mem_zalloc(sizeof *c + jid.len);
     c->account = a;
+    c->heard_ms = contacts_now_ms(a->worker);
     c->place = place_get(a->worker, jid_split(jid).domain, jid_split(a->jid).domain);
     c->jid = (slice){ memcpy(c + 1, jid.ptr, jid.len), jid.len };
     list_append(&c->place->contacts, &c->at);
@@ -338,12 +347,14 @@ static enum verdict contacts_block(struct account *a, const struct stanza *st, s
         return PASS;
     struct contact *c = contact_find(a, stanza_from(st));
     bool shown = contact_is_shown(a, st);
-    if (c != NULL && shown)
+    if (c != NULL && shown) {
         c->doubted = false;
-    else if (c != NULL)
+        c->heard_ms = contacts_now_ms(a->worker);
+    } else if (c != NULL) {
         contact_free(c);
-    else if (shown)
+    } else if (shown) {
         contact_add(a, stanza_from(st));
+    }
     return PASS;
 }
 
@@ -445,12 +456,14 @@ static void errands_of(struct contacts_worker *cw, const struct account *a)
     }
 }
 
-/* What its contacts are is doubted until they say it. */
-static void place_doubt(struct contacts_worker *cw, struct place *p)
+/* What its contacts are is doubted until they say it: those that have not since it is back. What
+ * they say can come before the word that it is back. */
+static void place_doubt(struct contacts_worker *cw, struct place *p, const struct returned *r)
 {
     LIST_EACH (it, &p->contacts) {
         struct contact *c = CONTAINER_OF(it, struct contact, at);
-        c->doubted = roster_sees(c->account, jid_bare_of(c->jid));
+        bool heard = (int32_t)(c->heard_ms - r->at_ms) >= -WORD_MS;
+        c->doubted = !heard && roster_sees(c->account, jid_bare_of(c->jid));
     }
     timer_set(contacts_loop(cw), &p->confirm, CONFIRMED_MS);
 }
@@ -467,8 +480,8 @@ static void contacts_gather(struct timer *t, struct loop *loop)
         if (s->available && s->account->sessions.next == &s->node) /* once for each account */
             errands_of(cw, s->account);
     for (uint32_t i = 0; (p = map_next(&cw->places, &i)) != NULL;)
-        if (map_get(&cw->back, pair_domain(&p->pair)) != NULL)
-            place_doubt(cw, p);
+        if ((r = map_get(&cw->back, pair_domain(&p->pair))) != NULL)
+            place_doubt(cw, p, r);
     for (uint32_t i = 0; (r = map_next(&cw->back, &i)) != NULL;) {
         map_del(&cw->back, returned_domain(r));
         mem_free(&r);
@@ -490,10 +503,14 @@ static void contacts_domain_back(struct worker *w, slice domain)
     for (uint32_t i = 0; (p = map_next(&cw->places, &i)) != NULL;)
         if (slice_eq(pair_domain(&p->pair), domain) && abroad_pair(w, pair_local(&p->pair), domain))
             p->is_lost = false;
-    if (map_get(&cw->back, domain) != NULL)
+    struct returned *r = map_get(&cw->back, domain);
+    if (r != NULL) { /* again */
+        r->at_ms = contacts_now_ms(w);
         return;
-    struct returned *r = mem_zalloc(sizeof *r + domain.len);
+    }
+    r = mem_zalloc(sizeof *r + domain.len);
     r->len = (uint16_t)domain.len;
+    r->at_ms = contacts_now_ms(w);
     memcpy(r->domain, domain.ptr, domain.len);
     map_put(&cw->back, r);
     contacts_gather_soon(cw);

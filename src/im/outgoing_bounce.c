@@ -143,8 +143,7 @@ static void bounce_account(struct account *a, enum err e, void *arg)
         bounce_free(b);
         return;
     }
-    if (account_stays(a) && a->id == b->sender &&
-        stage_block(a, b->error, &(struct refusal){ 0 }) == PASS)
+    if (account_stays(a) && a->id == b->sender && stage_since(a, b->error) != SINCE_BLOCKED)
         bounce_open(b, a);
     struct store_batch *batch = store_write(worker_store(b->worker), (uint64_t)b->sender);
     archive_pending_settle(batch, bounce_domain(b), b->sender, b->entry, b->unshown, true);

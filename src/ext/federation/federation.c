@@ -245,7 +245,7 @@ static enum verdict federation_leaves(struct worker *w, const struct stanza *st,
 /* Everything with content that its client shows unasked. */
 static bool is_first_word(const struct stanza *st)
 {
-    return st->kind == STANZA_MESSAGE ||
+    return (st->kind == STANZA_MESSAGE && st->type != TYPE_ERROR) ||
            (st->kind == STANZA_PRESENCE && st->type == TYPE_AVAILABLE && st->child_count > 0);
 }
 
@@ -318,7 +318,8 @@ static enum verdict federation_block_stage(struct account *a, const struct stanz
         why->bare = why->bare || !may;
         return PASS;
     }
-    if (foreign && is_late_error(a, st))
+    bool own_word = why->again && st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR;
+    if (foreign && (own_word || is_late_error(a, st))) /* own_word: of a message that was stored */
         return PASS;
     metric_add_to(&refused, REFUSED_USER, why->again ? 0 : 1);
     why->error = SE_SERVICE_UNAVAILABLE;

@@ -122,6 +122,8 @@ enum verdict policy_block(struct account *a, const struct stanza *st, slice from
     if (answer || (st->kind == STANZA_IQ && stanza_to_is_bare(st)) || !is_stranger(a, p, from) ||
         is_known_place(a, from))
         return PASS; /* what is asked of the account is answered by the rules of each feature */
+    if (why->again && st->kind == STANZA_MESSAGE && st->type == TYPE_ERROR)
+        return PASS; /* it is this server's word about a message that was stored */
     why->error = SE_SERVICE_UNAVAILABLE;
     why->as_nobody = true;
     return presence || st->type == TYPE_ERROR ? DROP : REFUSE;

@@ -159,11 +159,30 @@ static bool in_is_of_certificate(const struct s2s_in *s, slice remote)
            s2s_certificate_is_of(s->x.conn, remote, in_scratch(s), &why);
 }
 
+/* Whether a domain may be proved here. On a stream that others use, only it is refused (XEP-0220
+ * §2.5), unless it is one of ours. */
+static bool in_may_add(struct s2s_in *s, slice remote, slice local)
+{
+    struct why why;
+    bool by_key = s2s_demand_of(remote).dialback;
+    if (s->x.state == STREAM_BOUND && !s2s_is_ours(s->x.worker, remote)) {
+        if ((by_key || in_is_of_certificate(s, remote)) &&
+            s2s_is_partner(s->x.worker, local, remote) && s2s_tls_fits(s->x.conn, remote, &why))
+            return true;
+        in_result_refuse(s, remote, local, SE_POLICY_VIOLATION);
+        return false;
+    }
+    if (by_key)
+        return in_may_come_from(s, remote, local);
+    xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("dialback is not offered"));
+    return false;
+}
+
 /* A key of a server that wants to speak for a domain (XEP-0220 §2.1.1). */
 static void in_result(struct s2s_in *s, const struct elem *e, slice remote, slice local)
 {
     slice key = elem_text(e, in_scratch(s));
-    if (!s2s_demand_of(remote).dialback || elem_attr_raw(e, "type").ptr != NULL) {
+    if (elem_attr_raw(e, "type").ptr != NULL) {
         xstream_fail(&s->x, XE_NOT_AUTHORIZED, SLICE("dialback is not offered"));
     } else if (key.len == 0 || key.len > DIALBACK_ID_MAX || remote.len == 0 || local.len == 0) {
         xstream_fail(&s->x, XE_IMPROPER_ADDRESSING, SLICE("a result needs from, to and a key"));
@@ -171,7 +190,7 @@ static void in_result(struct s2s_in *s, const struct elem *e, slice remote, slic
         in_result_refuse(s, remote, local, SE_ITEM_NOT_FOUND);
     } else if (!s->x.secure && !s2s_may_be_plain(remote)) {
         in_result_refuse(s, remote, local, SE_POLICY_VIOLATION);
-    } else if (in_may_come_from(s, remote, local)) {
+    } else if (in_may_add(s, remote, local)) {
         struct pair *p = pair_find(s, remote, local);
         if (p != NULL && p->proved)
             s2s_in_say_result(s, p, "valid");

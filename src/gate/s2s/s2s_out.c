@@ -702,7 +702,8 @@ static bool out_may_send(struct xstream *x, slice remote, slice local)
     if (x->end_sent && o->sm == OUT_COUNTS)
         return false; /* it hears of it no more, and sends it again */
     if (slice_eq(remote, out_remote(o)) &&
-        (slice_eq(local, out_local(o)) || share_may_send(o, local))) {
+        (slice_eq(local, out_local(o)) ||
+         (share_may_send(o, local) && s2s_ban(x->worker, local, remote) == NULL))) {
         abroad_heard(x->worker, remote, &o->heard_us);
         return true;
     }

@@ -118,7 +118,9 @@ static bool partner_is_alone(const struct partner *p)
 
 static void partner_divert(struct partner *p)
 {
-    bool fails = p->failures >= DIVERT_FAILURES || p->hard;
+    bool fails = p->failures >= DIVERT_FAILURES || p->hard || p->overdue;
+    if (p->suspect.streams > 0 && p->unacked.len > 0)
+        return; /* a stanza is at fault, not the connection */
     if (!fails || p->blame == SE_NOT_ALLOWED || partner_stopped(p) || !divert_begins(p))
         return;
     if (s2s_mail_hands_over(&p->mail))
@@ -259,6 +261,8 @@ void partner_up(struct partner *p, bool counted, bool anew)
     p->why[0] = '\0';
     p->since_us = loop_now_us(partner_loop(p));
     abroad_seen(p->worker, partner_remote(p), anew ? ABROAD_UP : ABROAD_RESUMED);
+    if (p->back.on) /* what it counts is of another stream from here on */
+        partner_set_session(p, (slice){ 0 });
     s2s_unacked_rewind(&p->unacked, anew);
     bool doubts = doubt_unacked(p);
     while (!p->careful && !doubts && p->unacked.written < p->unacked.len)
@@ -446,6 +450,16 @@ static void partner_refuse_sent(struct partner *p, struct s2s_sent *s, bool is_n
         s2s_mail_leave(&p->mail, s, is_new);
 }
 
+/* One that waited. What rules may have changed for since it was judged is not handed on; the
+ * database judges what it has. */
+static void partner_refuse_waited(struct partner *p, struct s2s_sent *s, bool doubtful)
+{
+    if (p->diverts && doubtful && s->id.entry == 0)
+        partner_refuse_with(p, s->st, (enum stanza_error)p->blame, slice_of(p->why));
+    else
+        partner_refuse_sent(p, s, false);
+}
+
 static struct s2s_sent partner_item(const struct actor_item *item)
 {
     return (struct s2s_sent){ .st = item->st,
@@ -462,16 +476,17 @@ static void partner_refuse(struct actor *a, const struct actor_item *item, enum 
     struct s2s_sent s = partner_item(item);
     (void)e;
     atomic_fetch_sub(&p->gate->waiting_bytes, item->st->bytes);
-    partner_refuse_sent(p, &s, false);
+    partner_refuse_waited(p, &s, p->doubt.inbox > 0 || p->doubt.inbox_version != foreign_version());
 }
 
 /* All that was written to streams that have broken. */
 static void partner_gives_back(struct partner *p)
 {
+    bool doubtful = p->doubt.sent > 0 || p->doubt.sent_version != foreign_version();
     while (p->unacked.len > 0) {
         struct s2s_sent s = s2s_unacked_take(&p->unacked, false);
         atomic_fetch_sub(&p->gate->waiting_bytes, s.st->bytes);
-        partner_refuse_sent(p, &s, false);
+        partner_refuse_waited(p, &s, doubtful);
     }
     p->doubt.sent = 0;
     s2s_unacked_rewind(&p->unacked, true);

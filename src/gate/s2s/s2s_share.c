@@ -49,7 +49,7 @@ static struct map *leads_of(const struct partner *p)
 static bool share_may(const struct partner *p)
 {
     bool has_stanzas = partner_has_stanzas(p) || p->actor.inbox != NULL;
-    return setting_bool(&s2s_multiplex) && has_stanzas && !p->careful &&
+    return setting_bool(&s2s_multiplex) && has_stanzas && !p->careful && p->session == NULL &&
            p->actor.jid.len == (size_t)p->remote_len + 1 + p->local_len &&
            s2s_demand_of(partner_remote(p)).dialback;
 }
@@ -164,12 +164,17 @@ void share_leave(struct partner *p)
         guest_leaves(p->share.guest);
 }
 
+static void guest_makes_its_own(struct partner *p)
+{
+    p->share.refused_us = loop_now_us(partner_loop(p)) + (uint64_t)GUEST_REFUSED_MS * 1000;
+    share_connects(p);
+}
+
 static void guest_is_refused(struct s2s_guest *g)
 {
     struct partner *p = g->partner;
-    p->share.refused_us = loop_now_us(partner_loop(p)) + (uint64_t)GUEST_REFUSED_MS * 1000;
     guest_leaves(g);
-    share_connects(p);
+    guest_makes_its_own(p);
 }
 
 static void guest_late(struct timer *t, struct loop *loop)
@@ -420,7 +425,7 @@ void share_gone(struct s2s_out *o, struct partner *host)
             if (p->back.on)
                 partner_lost_back(p, host->why);
             else
-                share_connects(p);
+                guest_makes_its_own(p); /* perhaps the stream has ended for its key */
             partner_unpin(p);
         }
         mem_free(&g);

@@ -130,12 +130,14 @@ struct room {
     struct list relays;         /* of muc/talk/relay.c: requests that wait for an answer */
     uint32_t relay_count;
     struct room_guesses *guesses; /* wrong passwords of late; NULL: none */
-    struct pace outsiders;        /* all who are not in the room, together */
-    struct timer late;            /* of occupants whose presence waits to be shown */
-    struct timer lock;            /* of a locked room: it has waited long enough */
-    struct map nicks;             /* struct occupant by key */
-    struct map looks;             /* struct look of occupants */
-    struct map seats;             /* struct seat by full JID */
+    struct room_privates
+        *privates;         /* messages that may come back (muc/talk/bounce.h); NULL: none */
+    struct pace outsiders; /* all who are not in the room, together */
+    struct timer late;     /* of occupants whose presence waits to be shown */
+    struct timer lock;     /* of a locked room: it has waited long enough */
+    struct map nicks;      /* struct occupant by key */
+    struct map looks;      /* struct look of occupants */
+    struct map seats;      /* struct seat by full JID */
     uint32_t occupant_count, hidden_count, seat_count, next_number;
     uint64_t next_seat;
     struct list away; /* seats that are not of this node: they are not in the audience */

@@ -29,6 +29,7 @@ void room_clear(struct room *r)
     mem_free(&r->debts);
     mem_free(&r->voices);
     mem_free(&r->guesses);
+    mem_free(&r->privates);
     timer_cancel(&r->late);
     timer_cancel(&r->lock);
     ROOM_EMIT(clear, r);

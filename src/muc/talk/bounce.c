@@ -1,4 +1,6 @@
 #include "muc/talk/bounce.h"
+#include "base/hash.h"
+#include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "home/remote.h"
 #include "im/abroad.h"
@@ -39,13 +41,45 @@ enum bounce room_bounce(const struct room *r, const struct stanza *st)
     }
 }
 
+/* A ring. */
+struct room_privates {
+    uint64_t of[PRIVATES_MAX];
+    uint32_t next;
+};
+
+static uint64_t private_of(const struct seat *s, const struct stanza *st)
+{
+    return hash_keyed(stanza_id(st)) ^ hash_keyed(s->jid);
+}
+
+void room_private_sent(struct room *r, const struct seat *to, const struct stanza *st)
+{
+    if (!list_linked(&to->away))
+        return;
+    if (r->privates == NULL)
+        r->privates = mem_new(struct room_privates);
+    r->privates->of[r->privates->next++ % PRIVATES_MAX] = private_of(to, st);
+}
+
+bool room_private_back(const struct room *r, const struct seat *s, const struct stanza *error)
+{
+    uint64_t of = private_of(s, error);
+    for (unsigned i = 0; r->privates != NULL && error->kind == STANZA_MESSAGE && i < PRIVATES_MAX;
+         i++)
+        if (r->privates->of[i] == of)
+            return true;
+    return false;
+}
+
 /* service-unavailable is also what an account says to those whom it blocks (XEP-0191 §3.4), so of a
- * session of this node, whose end is told by itself, it says nothing. */
+ * session of this node, whose end is told by itself, it says nothing; nor in answer to a private
+ * message, which comes from the nickname that is blocked. */
 void room_bounced(struct room *r, struct seat *s, const struct stanza *st)
 {
     if (s == NULL)
         return;
-    bool away = error_of(st) == SE_SERVICE_UNAVAILABLE && list_linked(&s->away);
+    bool away = error_of(st) == SE_SERVICE_UNAVAILABLE && list_linked(&s->away) &&
+                !room_private_back(r, s, st);
     if (away || room_bounce(r, st) == BOUNCE_GONE)
         room_seat_gone(r, s);
 }

@@ -13,6 +13,13 @@ enum bounce {
     BOUNCE_OTHER
 };
 enum bounce room_bounce(const struct room *r, const struct stanza *st);
+/* A private message goes to a seat of another server or component. The last PRIVATES_MAX of a room
+ * are remembered, so that an error can be told from one about what the room says to all: both go to
+ * the nickname of the speaker, and servers do not repeat the message in it. */
+enum { PRIVATES_MAX = 32 };
+void room_private_sent(struct room *r, const struct seat *to, const struct stanza *st);
+/* Whether an error from a seat is about one of these. */
+bool room_private_back(const struct room *r, const struct seat *s, const struct stanza *error);
 /* An error from this seat (NULL: from nobody who is here) to what the room sent to it: the session
  * may be gone. */
 void room_bounced(struct room *r, struct seat *s, const struct stanza *st);

@@ -260,6 +260,7 @@ static enum routed deliver_private(struct room *r, const struct occupant *to,
     LIST_EACH (it, &to->seats) {
         const struct seat *s = CONTAINER_OF(it, struct seat, node);
         struct stanza *one = stanza_append_to(st, s->jid, mark);
+        room_private_sent(r, s, one);
         if (s == first) {
             routed = route(r->worker, one, origin, 0, 0);
         } else {
@@ -315,6 +316,13 @@ static void return_private(struct room *r, struct seat *s, const struct stanza *
     stanza_unref(&out);
 }
 
+/* What the room said to all while a server was not reached comes back, too, and is no news. */
+static bool is_returned(const struct room *r, const struct seat *s, const struct stanza *error)
+{
+    enum bounce b = room_bounce(r, error);
+    return b == BOUNCE_OTHER || (b == BOUNCE_UNREACHED && room_private_back(r, s, error));
+}
+
 static bool outside_taken(struct room *r, const struct stanza *st)
 {
     PARTS_EACH (p, outside)
@@ -327,7 +335,7 @@ enum routed room_message(struct room *r, struct stanza *st, struct origin origin
 {
     struct seat *s = room_seat(r, stanza_from(st));
     if (st->type == TYPE_ERROR) {
-        if (s != NULL && !stanza_to_is_bare(st) && room_bounce(r, st) == BOUNCE_OTHER)
+        if (s != NULL && !stanza_to_is_bare(st) && is_returned(r, s, st))
             return_private(r, s, st);
         room_bounced(r, s, st);
         return room_handled(st);
