@@ -7,14 +7,7 @@
 #include <string.h>
 
 /* Free parts are poisoned under AddressSanitizer: a use after arena_reset() is then reported. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define ARENA_POISON 1
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define ARENA_POISON 1
-#endif
-#ifdef ARENA_POISON
+#ifdef MEM_ASAN
 #include <sanitizer/asan_interface.h>
 #define poison(ptr, bytes)   ASAN_POISON_MEMORY_REGION(ptr, bytes)
 #define unpoison(ptr, bytes) ASAN_UNPOISON_MEMORY_REGION(ptr, bytes)

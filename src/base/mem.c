@@ -28,11 +28,12 @@ void *mem_realloc(void *ptr, size_t bytes)
     return ptr;
 }
 
+/* A debug build fills what is freed, so that what still points there reads nonsense. */
 void mem_free_(void *ptr)
 {
-#ifdef MUSTER_DEBUG
+#if defined(MUSTER_DEBUG) && !defined(MEM_ASAN) /* which finds by itself what is used later */
     if (ptr != NULL)
-        memset(ptr, 0xa5, malloc_usable_size(ptr)); /* what still points there reads nonsense */
+        memset(ptr, 0xa5, malloc_usable_size(ptr));
 #endif
     free(ptr);
 }

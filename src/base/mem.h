@@ -3,6 +3,15 @@
 #pragma once
 #include <stddef.h>
 
+/* Built with AddressSanitizer. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MEM_ASAN 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define MEM_ASAN 1
+#endif
+
 void *mem_alloc(size_t bytes);  /* uninitialised */
 void *mem_zalloc(size_t bytes); /* zeroed */
 void *mem_realloc(void *ptr, size_t bytes);
