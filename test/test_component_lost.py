@@ -8,6 +8,7 @@ from muster.muc import Room
 
 DOMAIN = "icq.example.test"
 SECRET = "a rather long secret"
+OTHER = "irc.example.test"
 FRIEND = f"friend@{DOMAIN}"
 
 
@@ -19,30 +20,40 @@ def host(make_server):
     return server
 
 
-def be_friends(alice, gateway):
+def be_friends(alice, gateway, friend=FRIEND):
     """Both see each other, and the friend is online."""
-    alice.send(f"<presence to='{FRIEND}' type='subscribe'/>")
-    gateway.expect(f"<presence to='{FRIEND}' type='subscribe'/>")
+    alice.send(f"<presence to='{friend}' type='subscribe'/>")
+    gateway.expect(f"<presence to='{friend}' type='subscribe'/>")
     for kind in "subscribed", "subscribe":
-        gateway.send(f"<presence from='{FRIEND}' to='{alice.bare}' type='{kind}'/>")
-    alice.expect(f"<presence from='{FRIEND}' type='subscribe'/>")
-    alice.send(f"<presence to='{FRIEND}' type='subscribed'/>")
-    gateway.expect(f"<presence to='{FRIEND}' type='subscribed'/>")
-    gateway.expect(f"<presence from='{alice}' to='{FRIEND}' type='-'/>")
-    shows(gateway, alice)
+        gateway.send(f"<presence from='{friend}' to='{alice.bare}' type='{kind}'/>")
+    alice.expect(f"<presence from='{friend}' type='subscribe'/>")
+    alice.send(f"<presence to='{friend}' type='subscribed'/>")
+    gateway.expect(f"<presence to='{friend}' type='subscribed'/>")
+    gateway.expect(f"<presence from='{alice}' to='{friend}' type='-'/>")
+    shows(gateway, alice, friend=friend)
 
 
-def shows(gateway, *clients):
+def shows(gateway, *clients, friend=FRIEND):
     """The friend is online."""
     for client in clients:
-        gateway.send(f"<presence from='{FRIEND}/icq' to='{client.bare}'/>")
-        client.expect(f"<presence from='{FRIEND}/icq' type='-'/>")
+        gateway.send(f"<presence from='{friend}/icq' to='{client.bare}'/>")
+        client.expect(f"<presence from='{friend}/icq' type='-'/>")
 
 
 def is_probed(gateway, client):
     """The component is asked for the contact, and told of the user."""
     gateway.expect(f"<presence from='{client}' to='{FRIEND}' type='probe'/>")
     gateway.expect(f"<presence from='{client}' to='{FRIEND}' type='-'/>")
+
+
+def is_lost_meanwhile(host):
+    """Another component goes, and its contacts, which takes longer than any doubt."""
+    host.ctl("component", "add", OTHER, "--secret", SECRET)
+    bob = host.client("bob", "watch")
+    other = Component(host, OTHER, SECRET)
+    be_friends(bob, other, f"friend@{OTHER}")
+    other.cut()
+    bob.expect(f"<presence from='friend@{OTHER}/icq' type='unavailable'/>")
 
 
 def test_contacts_of_a_component_that_dies_go_and_are_asked_when_it_is_back(host):
@@ -78,7 +89,21 @@ def test_a_second_connection_of_a_component_puts_nothing_in_doubt(host):
     shows(second, alice)
     gateway.cut()
     until("one is left", lambda: host.rows("component", "list")[0]["connections"] == 1)
-    assert "event=domain.back" not in host.log()
+    is_lost_meanwhile(host)
+    shows(second, alice)
+    assert f"event=domain.back domain={DOMAIN} " not in host.log()
+    second.cut()
+    alice.expect(f"<presence from='{FRIEND}/icq' type='unavailable'/>")
+
+
+def test_connections_of_a_component_that_end_together_are_missed(host):
+    alice = host.client("alice", "a")
+    gateways = [Component(host, DOMAIN, SECRET)]
+    be_friends(alice, gateways[0])
+    gateways += [Component(host, DOMAIN, SECRET) for _ in range(3)]
+    for gateway in gateways:
+        gateway.cut()
+    alice.expect(f"<presence from='{FRIEND}/icq' type='unavailable'/>")
 
 
 def test_a_component_that_says_nothing_is_still_there(host):

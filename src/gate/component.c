@@ -82,13 +82,19 @@ static slice component_id_of(const void *item)
 
 /* Ends. */
 
+/* All know it, in the same order: of connections that end together, the last one sees no other. */
+static void component_left(struct worker *w, slice domain, uint64_t link, enum err e)
+{
+    (void)link, (void)e;
+    if (!remote_known(w, domain))
+        abroad_seen(w, domain, ABROAD_FAILED);
+}
+
 static void component_leave(struct component *c)
 {
-    if (c->announced) {
+    if (c->announced)
         remote_announce(c->x.worker, component_domain(c), &component_edge, c->x.id, REMOTE_DOWN,
-                        NULL);
-        abroad_seen(c->x.worker, component_domain(c), ABROAD_FAILED);
-    }
+                        component_left);
     c->announced = false;
 }
 
@@ -132,8 +138,9 @@ static void component_tell(struct worker *w, struct stanza *st, void *arg)
     stanza_unref(&st);
 }
 
-static void component_joined(struct worker *w, uint64_t link, enum err e)
+static void component_joined(struct worker *w, slice domain, uint64_t link, enum err e)
 {
+    (void)domain;
     struct component_gate *g = edge_own(worker_node(w), &component_edge);
     struct component *c =
         map_get(&g->worker[worker_index(w)].by_id, (slice){ (const char *)&link, sizeof link });

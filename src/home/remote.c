@@ -356,7 +356,7 @@ static void announced(struct worker *w, void *arg)
     if (n->err == E_DOWN)
         announce_none(w, &n->news);
     if (n->done != NULL)
-        n->done(w, n->news.link, n->err);
+        n->done(w, n->news.domain, n->news.link, n->err);
     mem_free(&n);
 }
 

@@ -16,7 +16,7 @@ enum remote_change { REMOTE_UP = 0, REMOTE_DOWN = 1 };
  * edge of this node; `done` is called here when all know it. With E_LIMIT (there are
  * REMOTE_LINKS_MAX already), E_DOWN (nobody can say whether all know) or any other error it is no
  * link. A link that is up must go down before it is forgotten. */
-typedef void remote_done_fn(struct worker *w, uint64_t link, enum err e);
+typedef void remote_done_fn(struct worker *w, slice domain, uint64_t link, enum err e);
 /* done: NULL, of a link that goes down: nobody waits. */
 void remote_announce(struct worker *w, slice domain, const struct edge *edge, uint64_t link,
                      enum remote_change change, remote_done_fn *done);

@@ -72,9 +72,9 @@ static struct {
     unsigned asked;
 } links;
 
-static void link_is_up(struct worker *w, uint64_t link, enum err e)
+static void link_is_up(struct worker *w, slice domain, uint64_t link, enum err e)
 {
-    (void)w, (void)link;
+    (void)w, (void)domain, (void)link;
     assert_int_equal(e, OK);
     live_set(&links.up);
 }
@@ -382,9 +382,9 @@ static void test_a_link_that_no_edge_has(void **state)
 
 static bool link_lost, home_goes_on;
 
-static void link_is_lost(struct worker *w, uint64_t link, enum err e)
+static void link_is_lost(struct worker *w, slice domain, uint64_t link, enum err e)
 {
-    (void)w, (void)link;
+    (void)w, (void)domain, (void)link;
     assert_int_equal(e, E_DOWN);
     live_set(&link_lost);
 }
