@@ -11,6 +11,7 @@ import pytest
 from muster import federation
 from muster.client import until
 from muster.server import free_ports
+from test_s2s_routes import sees_other
 
 ONE, OTHER = "one.test", "other.test"
 
@@ -213,6 +214,39 @@ def test_hosts_that_all_fail(make_server, authority, one):
     assert [text.partition(" (")[0] for result, text in steps["tcp"] if result == "failed"] == \
         [f"127.0.0.1:{port}: Connection refused"]
     assert "(tcp)" in said
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]"])
+def test_a_server_that_is_elsewhere(make_server, authority, one, address):
+    """The host that it names is tried, as for stanzas."""
+    theirs = make(make_server, "bob", OTHER, {**authority.issue(OTHER, OTHER),
+                                              "trust": str(authority.file)})
+    if address == "[::1]":
+        theirs.conf["listen"]["s2s"] = [f"[::1]:{theirs.s2s_port}"]
+        theirs.restart()
+    listener = federation.Listener(OTHER, None)
+    sees_other(listener, f"{address}:{theirs.s2s_port}")
+    route(one, OTHER, listener.port)
+    code, steps, said = trace(one)
+    assert steps["stream"] == [("failed", "the server says: see-other-host")]
+    assert [text.partition(" (")[0] for _, text in steps["tcp"]] == [
+        f"127.0.0.1:{listener.port}: connected", f"{address}:{theirs.s2s_port}: connected"]
+    assert code == 0 and "it can be reached" in said
+    listener.close()
+
+
+def test_a_server_that_is_always_elsewhere(authority, one):
+    """So many hosts are tried as for stanzas."""
+    listeners = [federation.Listener(OTHER, None) for _ in range(5)]
+    for here, there in zip(listeners, listeners[1:] + listeners[:1]):
+        sees_other(here, f"127.0.0.1:{there.port}")
+    route(one, OTHER, listeners[0].port)
+    code, steps, said = trace(one)
+    assert code == 1 and "(stream)" in said
+    assert [text.partition(": ")[0] for _, text in steps["tcp"]] == [
+        f"127.0.0.1:{listener.port}" for listener in listeners[:4]]
+    for listener in listeners:
+        listener.close()
 
 
 def test_routes_that_let_nothing_through(one):

@@ -93,7 +93,7 @@ static void edge_ended(void *arg, const char *stage, slice why)
 }
 
 static const struct s2s_probe_ops edge_ops = { edge_told, edge_features, edge_answer, edge_answer,
-                                               edge_ended };
+                                               edge_ended, NULL };
 
 static void edge_found(void *arg, const struct s2s_found *found)
 {

@@ -93,6 +93,8 @@ static void probe_heard(struct xstream *x, const struct elem *error)
     slice words = { 0 };
     if (!elem_first(error, &condition))
         return;
+    if (slice_is(condition.name, "see-other-host") && p->arg != NULL && p->ops->elsewhere != NULL)
+        p->ops->elsewhere(p->arg, elem_text(&condition, probe_scratch(p)));
     if (elem_child(error, "text", NS_STREAM_ERROR, &text))
         words = elem_text(&text, probe_scratch(p));
     probe_blame(p, probe_stage(p), "the server says: %.*s%s%.*s",

@@ -31,6 +31,8 @@ struct s2s_probe_ops {
     void (*answer)(void *arg, const struct elem *e); /* any other element */
     /* It has ended, and where; it is gone then. Not after s2s_probe_end(). */
     void (*ended)(void *arg, const char *stage, slice why);
+    /* Before it ends: the server is at another host (RFC 6120 §4.9.3.19). NULL: no matter. */
+    void (*elsewhere)(void *arg, slice host);
 };
 
 /* Takes over a connection that is not started. */

@@ -278,8 +278,19 @@ static void trace_ended(void *arg, const char *stage, slice why)
     trace_end(t, stage, why);
 }
 
-static const struct s2s_probe_ops trace_ops = { trace_tell, trace_features, trace_sasl,
-                                                trace_answer, trace_ended };
+static void trace_elsewhere(void *arg, slice host)
+{
+    struct s2s_trace *t = arg;
+    if (t->find != NULL)
+        s2s_find_see_other(t->find, host);
+}
+
+static const struct s2s_probe_ops trace_ops = { .told = trace_tell,
+                                                .features = trace_features,
+                                                .sasl = trace_sasl,
+                                                .answer = trace_answer,
+                                                .ended = trace_ended,
+                                                .elsewhere = trace_elsewhere };
 
 static void trace_found(void *arg, const struct s2s_found *found)
 {
