@@ -7,7 +7,7 @@ import pytest
 from muster import federation, prosody, xml
 from muster.client import TIMEOUT
 from muster.prosody import Dns
-from muster.server import free_ports
+from muster.server import free_ports, refusal
 
 pytestmark = pytest.mark.skipif(not prosody.is_here(), reason="no dnsmasq")
 ONE, OTHER = "one.example", "other.example"
@@ -61,6 +61,42 @@ def test_servers_are_found(pair, records):
     bob.send(f"<message to='{alice}' type='chat' id='n'><body>ho</body></message>")
     alice.expect(f"<message from='{bob}' id='n'><body>ho</body></message>")
     assert "auth=certificate" in one.log()
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["certificate", "dialback"])
+def test_a_domain_with_letters_beyond_ascii(make_server, tmp_path, trusted):
+    """It is asked for, and its certificate names it, by its A-labels (RFC 5891); both forms of an
+    address are the same user, and commands say in which form they take patterns."""
+    name, ascii_name = "bücher.example", "xn--bcher-kva.example"
+    authority = federation.Authority(tmp_path)
+    trust = {"trust": str(authority.file)} if trusted else {}
+    more = {} if trusted else {"verify_certificates": "off"}
+    one, other = [make_server(user, domains=[domain], s2s=True, settings=federation.settings(**more),
+                              tls={**authority.issue(user, cert), **trust})
+                  for user, domain, cert in (("alice", ONE, ONE), ("bob", name, ascii_name))]
+    dns = free_ports(1)[0]
+    names = Dns(tmp_path, dns, {ONE: one.s2s_port, ascii_name: other.s2s_port})
+    try:
+        for server in one, other:
+            server.ctl("set", "s2s.dns-servers", f"127.0.0.1:{dns}")
+        alice, bob = one.client("alice"), other.client("bob")
+        exchange(alice, bob)
+        exchange(bob, alice)
+        alice.send(f"<message to='bob@{ascii_name}' type='chat' id='a'><body>hi</body></message>")
+        bob.expect(f"<message from='{alice}' id='a'/>")
+        assert f"auth={'certificate' if trusted else 'dialback'}" in one.log()
+        for pattern in ascii_name, f"*.{ascii_name}", name.upper():
+            for words in (("set", "s2s.domains", pattern),
+                          ("s2s-route", "add", pattern, "127.0.0.1:1"),
+                          ("s2s-demand", "set", pattern, "--auth", "any")):
+                assert "lower case" in (said := refusal(one, *words)) and "xn--" in said
+        for form in ascii_name, name.upper():
+            one.ctl("federation", "block", form)
+            reply = alice.iq("get", "<query xmlns='jabber:iq:version'/>", to=name)
+            assert xml.condition(reply) == "policy-violation"
+            one.ctl("federation", "allow", form)
+    finally:
+        names.finish()
 
 
 def exchange(alice, bob):
