@@ -71,7 +71,8 @@ def test_a_domain_with_letters_beyond_ascii(make_server, tmp_path, trusted):
     authority = federation.Authority(tmp_path)
     trust = {"trust": str(authority.file)} if trusted else {}
     more = {} if trusted else {"verify_certificates": "off"}
-    one, other = [make_server(user, domains=[domain], s2s=True, settings=federation.settings(**more),
+    one, other = [make_server(user, domains=[domain], s2s=True,
+                              settings=federation.settings(**more),
                               tls={**authority.issue(user, cert), **trust})
                   for user, domain, cert in (("alice", ONE, ONE), ("bob", name, ascii_name))]
     dns = free_ports(1)[0]

@@ -92,8 +92,8 @@ static void edge_ended(void *arg, const char *stage, slice why)
     edge_end(t, stage, why);
 }
 
-static const struct s2s_probe_ops edge_ops = { edge_told, edge_features, edge_answer, edge_answer,
-                                               edge_ended, NULL };
+static const struct s2s_probe_ops edge_ops = { edge_told,   edge_features, edge_answer,
+                                               edge_answer, edge_ended,    NULL };
 
 static void edge_found(void *arg, const struct s2s_found *found)
 {

@@ -401,7 +401,7 @@ static void imtest_probe_ended(void *arg, const char *stage, slice why)
     imtest_fail(t, stage, "%.*s", SLICE_ARG(why));
 }
 
-static const struct s2s_probe_ops imtest_ops = { imtest_told, imtest_features, imtest_sasl,
+static const struct s2s_probe_ops imtest_ops = { imtest_told,   imtest_features,    imtest_sasl,
                                                  imtest_answer, imtest_probe_ended, NULL };
 
 static void imtest_found(void *arg, const struct s2s_found *found)
