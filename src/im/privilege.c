@@ -99,7 +99,8 @@ static void privilege_account(struct account *a, enum err e, void *arg)
     } else if (!account_stays(a) || account_is_guest(a)) {
         route_error(w, p->st, SE_FORBIDDEN, SLICE("there is no such user"));
     } else if (inner != NULL && inner->to_len > 0 && !stage_sends(a, inner)) {
-        route_error(w, p->st, SE_NOT_ACCEPTABLE, SLICE("the user has blocked the addressee"));
+        route_error(w, p->st, SE_NOT_ACCEPTABLE,
+                    SLICE("the user has blocked the addressee, or may not write to it"));
     } else if (p->st->kind == STANZA_IQ) {
         privilege_ask(a, p);
         return;

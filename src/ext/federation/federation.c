@@ -407,6 +407,15 @@ struct federation_worker {
     struct timer reload;
     struct store_op *op; /* the book is being read from the database */
     bool again;          /* it has changed since */
+    uint64_t reads;      /* that have begun */
+    struct list waits;   /* struct book_wait: as many as commands are under way, on all nodes */
+};
+
+/* A command that is done when its change applies: behind a read that has begun after it. */
+struct book_wait {
+    struct list node;
+    struct message_from from;
+    uint64_t read;
 };
 
 static struct federation_worker *federation_worker(const struct worker *w)
@@ -446,6 +455,20 @@ static bool book_take(enum store_result result, const struct store_batch *b)
     return true;
 }
 
+static void book_told(struct federation_worker *fw)
+{
+    ensure(worker_is_here(fw->worker) && fw->op == NULL);
+    LIST_EACH (it, &fw->waits) {
+        struct book_wait *b = CONTAINER_OF(it, struct book_wait, node);
+        ensure(b->read <= fw->reads + 1);
+        if (b->read > fw->reads)
+            continue;
+        list_remove(&b->node);
+        question_end(fw->worker, &b->from);
+        mem_free(&b);
+    }
+}
+
 static void book_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct federation_worker *fw = arg;
@@ -454,6 +477,7 @@ static void book_read(void *arg, enum store_result result, const struct store_ba
     fw->op = NULL;
     if (book_take(result, b))
         federation_apply(fw->worker);
+    book_told(fw);
     if (result != STORE_OK || fw->again)
         timer_set(worker_loop(fw->worker), &fw->reload, result == STORE_OK ? 1 : AGAIN_MS);
     fw->again = false;
@@ -482,15 +506,23 @@ static void book_reload(struct timer *t, struct loop *loop)
         fw->again = true;
         return;
     }
+    fw->reads++;
     fw->op = store_submit(book_batch(fw->worker), loop, 0, book_read, fw);
 }
 
 static void federation_reload_run(struct worker *w, void *message, const struct message_from *from)
 {
     struct federation_worker *fw = federation_worker(w);
-    (void)message, (void)from;
-    if (fw != NULL)
-        book_reload(&fw->reload, worker_loop(w));
+    (void)message;
+    if (fw == NULL) {
+        question_end(w, from);
+        return;
+    }
+    struct book_wait *wait = mem_new(struct book_wait);
+    wait->from = *from;
+    wait->read = fw->reads + 1;
+    list_append(&fw->waits, &wait->node);
+    book_reload(&fw->reload, worker_loop(w));
 }
 
 const struct message_row federation_reload_message = {
@@ -500,6 +532,7 @@ const struct message_row federation_reload_message = {
     .size = sizeof(struct message_nothing),
     .fields = message_no_fields,
     .run = federation_reload_run,
+    .later = true,
 };
 
 /* The statements of all files. */
@@ -531,6 +564,7 @@ static void federation_worker_start(struct worker *w)
     *worker_state(w, worker_slot) = fw;
     fw->worker = w;
     fw->reload.fn = book_reload;
+    list_init(&fw->waits);
     (void)store_run(book_batch(w), book_read_first, fw); /* the loop does not run yet */
     federation_file_start(w, &fw->watch);
 }
@@ -542,6 +576,11 @@ static void federation_worker_stop(struct worker *w)
         return;
     timer_cancel(&fw->reload);
     store_cancel(&fw->op);
+    LIST_EACH (it, &fw->waits) {
+        struct book_wait *b = CONTAINER_OF(it, struct book_wait, node);
+        list_remove(&b->node);
+        mem_free(&b);
+    }
     federation_file_stop(&fw->watch);
     *worker_state(w, worker_slot) = NULL;
     mem_free(&fw);

@@ -11,8 +11,10 @@ static inline void federation_apply(struct worker *w)
 {
     each_home(w, &federation_apply_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
 }
-/* The database has: all nodes read it again, soon. */
-static inline void federation_reload(struct worker *w)
+/* The database has: all nodes read it again. done: what they have read applies now, or the database
+ * has not answered, and is asked again; NULL: nobody waits. */
+static inline void federation_reload(struct worker *w, gathered_fn *done, void *arg)
 {
-    each_home(w, &federation_reload_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
+    each_home(w, &federation_reload_message, &(struct message_nothing){ 0 },
+              &(struct asker){ .done = done, .arg = arg });
 }

@@ -161,7 +161,7 @@ static void domain_judged(void *arg, enum store_result result, const struct stor
         log_warn(&log_federation, LOG_EV("federation.report"),
                  LOG_C("why", store_result_name(result)));
     else if (last == 2 && store_changed(b, last) > 0)
-        federation_reload(a->worker);
+        federation_reload(a->worker, NULL, NULL);
     account_unpin(a);
 }
 
@@ -186,6 +186,15 @@ void federation_domain_reported(struct account *a, slice jid)
 
 /* Commands. */
 
+static void domain_applies(struct worker *w, void *arg)
+{
+    struct command_call *call = arg;
+    slice domain = command_arg(call, "domain");
+    (void)w;
+    command_done(call, "%.*s is %s", SLICE_ARG(domain),
+                 call->command == &federation_block ? "blocked" : "not blocked any more");
+}
+
 static void domain_decided(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
@@ -207,9 +216,7 @@ static void domain_decided(void *arg, enum store_result result, const struct sto
                          SLICE_ARG(domain));
         return;
     }
-    federation_reload(call->worker);
-    command_done(call, "%.*s is %s", SLICE_ARG(domain),
-                 blocks ? "blocked" : "not blocked any more");
+    federation_reload(call->worker, domain_applies, call);
 }
 
 /* A domain, or `*.` and a domain, as it is stored. */

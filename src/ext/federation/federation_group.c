@@ -49,6 +49,18 @@ void federation_groups_read(const struct store_batch *b, unsigned stmt)
     arena_destroy(&arena);
 }
 
+static void group_applies(struct worker *w, void *arg)
+{
+    struct command_call *call = arg;
+    slice name = command_arg(call, "department");
+    (void)w;
+    if (call->command == &federation_group_del)
+        command_done(call, "the department %.*s has no rule any more", SLICE_ARG(name));
+    else
+        command_done(call, "federation of the department %.*s: %s", SLICE_ARG(name),
+                     federation_mode_names[command_number(call, "mode", 0)]);
+}
+
 static void group_put_done(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
@@ -60,10 +72,7 @@ static void group_put_done(void *arg, enum store_result result, const struct sto
                      "`s2s-group del` removes one",
                      FEDERATION_GROUPS_MAX);
     } else {
-        federation_reload(call->worker);
-        command_done(call, "federation of the department %.*s: %s",
-                     SLICE_ARG(command_arg(call, "department")),
-                     federation_mode_names[command_number(call, "mode", 0)]);
+        federation_reload(call->worker, group_applies, call);
     }
 }
 
@@ -94,9 +103,7 @@ static void group_del_done(void *arg, enum store_result result, const struct sto
         command_fail(call, E_NOTFOUND,
                      "there is no rule for this department; `s2s-group list` shows all");
     } else {
-        federation_reload(call->worker);
-        command_done(call, "the department %.*s has no rule any more",
-                     SLICE_ARG(command_arg(call, "department")));
+        federation_reload(call->worker, group_applies, call);
     }
 }
 

@@ -1,0 +1,296 @@
+"""Two features at once, between two servers of ours: where one hands over to the other."""
+import pytest
+
+from muster import across, federation, pubsub, xml
+from muster.across import ONE, OTHER
+from muster.client import until
+from muster.component import Component
+from muster.muc import Room
+
+from test_privilege import SECRET, archived, inner, say as say_for
+from test_push import enable
+from test_s2s_across import CARBONS, RECEIPTS, wants
+
+FAR = "far.test"
+GATEWAY = "gateway.elsewhere.test"
+
+
+@pytest.fixture
+def servers(make_server, tmp_path):
+    return across.start(make_server, tmp_path)
+
+
+@pytest.fixture
+def users(servers):
+    one, other = servers
+    return one.client("alice", "a"), other.client("bob", "b")
+
+
+@pytest.fixture
+def gated(make_server, tmp_path):
+    """The first server has a component with a domain of its own, which the other one knows."""
+    authority = federation.Authority(tmp_path)
+    servers = []
+    for user, domain, more in ("alice", ONE, [GATEWAY]), ("bob", OTHER, []):
+        tls = {**authority.issue(domain, domain, *more), "trust": str(authority.file)}
+        servers.append(make_server(user, domains=[domain], s2s=True, component=not not more,
+                                   tls=tls))
+        servers[-1].ctl("set", "s2s.policy", "open")
+    one, other = servers
+    federation.route(one, OTHER, other.s2s_port)
+    for domain in ONE, GATEWAY:
+        federation.route(other, domain, one.s2s_port)
+    one.ctl("component", "add", GATEWAY, "--secret", SECRET)
+    return one, other, Component(one, GATEWAY, SECRET)
+
+
+def chat(client, to, ident, sender=""):
+    sender = sender and f"from='{sender}' "
+    client.send(f"<message {sender}to='{to}' type='chat' id='{ident}'><body>{ident}</body>"
+                "</message>")
+
+
+def refused(client, ident, condition):
+    assert xml.condition(client.expect(f"<message type='error' id='{ident}'/>")) == condition
+
+
+def test_a_component_with_its_own_domain_follows_the_policy(gated):
+    one, other, gateway = gated
+    other.ctl("set", "s2s.retry-for", "0s")
+    bob = other.client("bob", "b")
+
+    def passes(ident):
+        chat(gateway, bob, ident, f"x@{GATEWAY}")
+        bob.expect(f"<message from='x@{GATEWAY}' id='{ident}'/>")
+        chat(bob, f"x@{GATEWAY}", f"back-{ident}")
+        gateway.expect(f"<message from='{bob}' id='back-{ident}'/>")
+
+    passes("open")
+    for n, (shut, condition, opened) in enumerate((
+            (("set", "s2s.policy", "allow"), "not-allowed", ("set", "s2s.policy", "open")),
+            (("federation", "block", OTHER), "not-allowed", ("federation", "allow", OTHER)),
+            (("s2s-route", "set", OTHER, f"127.0.0.1:{other.s2s_port}", "--blocked", "on"),
+             "not-allowed",
+             ("s2s-route", "set", OTHER, f"127.0.0.1:{other.s2s_port}", "--blocked", "off")))):
+        one.ctl(*shut)
+        chat(gateway, bob, f"shut-{n}", f"x@{GATEWAY}")
+        refused(gateway, f"shut-{n}", condition)
+        bob.send(f"<message to='x@{GATEWAY}' type='headline' id='in-{n}'><body>x</body></message>")
+        bob.expect(f"<message type='error' id='in-{n}'/>")
+        one.ctl(*opened)
+        other.ctl_run("s2s", "retry", GATEWAY)
+        passes(f"open-{n}")
+    assert not [e for e in gateway.inbox if (e.get("id") or "").startswith("in-")]
+    bob.expect_nothing("<message type='chat'/>")
+
+
+def test_what_a_component_says_for_a_user_follows_the_rule_of_the_user(make_server, tmp_path):
+    one, other = across.start(make_server, tmp_path, component=True)
+    one.ctl("component", "add", GATEWAY, "--secret", SECRET)
+    one.ctl("set", f"component.privileges@{ONE}", f"{GATEWAY} message=outgoing")
+    gateway = Component(one, GATEWAY, SECRET)
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    say_for(gateway, inner(alice.bare, bob.bare, "<body>allowed</body>"), ONE)
+    bob.expect(f"<message from='{alice.bare}'><body>allowed</body></message>")
+    one.ctl("federation", "set", alice.bare, "off")
+    say_for(gateway, inner(alice.bare, bob.bare, "<body>forbidden</body>"), ONE)
+    error = gateway.expect("<message type='error' id='out'/>")
+    assert "may not write" in "".join(error.itertext())
+    one.ctl("federation", "set", alice.bare, "on")
+    across.mark(alice, bob)
+    assert not [e for e in bob.inbox if "forbidden" in xml.canonical(e)]
+    assert archived(bob) == ["allowed"]
+
+
+def test_a_catch_all_route_carries_what_the_policy_allows(make_server, tmp_path):
+    """No domain has an entry; one on no allow list is refused, and nothing is connected to."""
+    one, other = across.start(make_server, tmp_path)
+    for pattern in OTHER, f"*.{OTHER}":
+        one.ctl("s2s-route", "del", pattern, f"127.0.0.1:{other.s2s_port}")
+    federation.route(one, "*", other.s2s_port)
+    alice, bob = one.client("alice", "a"), other.client("bob", "b")
+    chat(alice, bob, "by-the-catch-all")
+    bob.expect(f"<message from='{alice}' id='by-the-catch-all'/>")
+    one.ctl("federation", "block", FAR)
+    chat(alice, f"x@{FAR}", "blocked")
+    refused(alice, "blocked", "policy-violation")
+    assert not [row for row in one.rows("s2s", "list", FAR)]
+
+
+def test_a_command_is_done_when_its_rule_applies(servers, users):
+    """What is sent right behind the answer of the command is judged by the new rule."""
+    one, other = servers
+    alice, bob = users
+    one.ctl("user", "set", alice.bare, "--department", "Sales")
+    rules = {"policy-violation": (("federation", "block", OTHER), ("federation", "allow", OTHER)),
+             "not-allowed": (("s2s-group", "set", "Sales", "off"), ("s2s-group", "del", "Sales"))}
+    for condition, (shut, opened) in rules.items():
+        for n in range(15):
+            one.ctl(*shut)
+            chat(alice, bob, f"shut-{condition}-{n}")
+            refused(alice, f"shut-{condition}-{n}", condition)
+            one.ctl(*opened)
+            chat(alice, bob, f"open-{condition}-{n}")
+            bob.expect(f"<message from='{alice}' id='open-{condition}-{n}'/>")
+    assert not [e for e in bob.inbox if (e.get("id") or "").startswith("shut")]
+
+
+def test_a_list_that_is_read_again_empties_rooms_and_contact_lists(servers, users, tmp_path):
+    one, other = servers
+    alice, bob = users
+    dave = other.client("dave", "d")
+    across.befriend(alice, bob)
+    room = Room("room", ONE)
+    room.create(alice, "alice", persistentroom=True)
+    for guest in bob, dave:
+        room.enter(guest, guest.name)
+        room.presence(alice, guest.name)
+    listed = tmp_path / "blocklist"
+    listed.write_text("nobody.test\n")
+    one.ctl("set", "federation.blocklist", str(listed))
+    room.say(bob, "before")
+    room.expect_body(alice, "bob", "before")
+    listed.write_text(f"{OTHER}\n")
+    for nick in "bob", "dave":
+        alice.expect(f"<presence from='{room.at(nick)}' type='unavailable'/>")
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    listed.write_text("nobody.test\n")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    room.enter(bob, "again")
+    room.say(bob, "after")
+    room.expect_body(alice, "again", "after")
+
+
+def test_one_listed_address_leaves_a_room_and_others_stay(servers, users, tmp_path):
+    one, other = servers
+    alice, bob = users
+    dave = other.client("dave", "d")
+    room = Room("room", ONE)
+    room.create(alice, "alice", persistentroom=True)
+    for guest in bob, dave:
+        room.enter(guest, guest.name)
+        room.presence(alice, guest.name)
+    listed = tmp_path / "blocklist"
+    listed.write_text(f"{bob.bare}\n")
+    one.ctl("set", "federation.blocklist", str(listed))
+    until("the list is read", lambda: bounces(alice, bob))
+    room.say(bob, "spam")
+    room.say(dave, "still here")
+    room.expect_body(alice, "dave", "still here")
+    assert not [e for e in alice.inbox if "spam" in xml.canonical(e)]
+
+
+def bounces(client, other):
+    client.send(f"<message to='{other}' type='chat' id='try'><body>try</body></message>")
+    client.ping()
+    found = [e for e in client.inbox if e.get("id") == "try" and e.get("type") == "error"]
+    client.inbox = [e for e in client.inbox if e.get("id") != "try"]
+    return found
+
+
+def test_receipts_of_foreign_contacts_are_copied(servers, users):
+    alice, bob = users
+    second = servers[0].client("alice", "second")
+    second.result("set", f"<enable xmlns='{CARBONS}'/>")
+    alice.send(f"<message to='{bob}' type='chat' id='m'><body>m</body>"
+               f"<request xmlns='{RECEIPTS}'/></message>")
+    bob.expect(f"<message from='{alice}' id='m'><request xmlns='{RECEIPTS}'/></message>")
+    second.expect(f"<message><sent xmlns='{CARBONS}'/></message>")
+    bob.send(f"<message to='{alice}' type='chat'><received xmlns='{RECEIPTS}' id='m'/></message>")
+    alice.expect(f"<message from='{bob}'><received xmlns='{RECEIPTS}' id='m'/></message>")
+    copy = second.expect(f"<message><received xmlns='{CARBONS}'/></message>")
+    receipt, = copy.iter(f"{{{RECEIPTS}}}received")
+    assert receipt.get("id") == "m"
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_contacts_hear_of_nodes_after_a_restart(servers, users, how):
+    """What bob's client can do was in memory only."""
+    one, _ = servers
+    alice, bob = users
+    node = "http://jabber.org/protocol/nick"
+    across.befriend(alice, bob)
+    wants(bob, node)
+    alice.expect(f"<presence from='{bob}'><c xmlns='http://jabber.org/protocol/caps'/></presence>")
+    one.restart() if how == "stop" else (one.kill(), one.start())
+    again = one.client("alice", "a2")
+    payload = "<nick xmlns='http://jabber.org/protocol/nick'>Ahab</nick>"
+
+    def told():
+        again.result("set", pubsub.publish(node, payload, "current"))
+        bob.ping()
+        asked = bob._take(lambda e: e.tag.endswith("}iq") and e.get("type") == "get"
+                          and "disco#info" in xml.canonical(e))
+        if asked is not None:
+            features = [xml.DISCO_INFO, node + "+notify", f"urn:x:{bob.jid}"]
+            bob.send(f"<iq type='result' to='{asked.get('from')}' id='{asked.get('id')}'>"
+                     f"{pubsub.disco_answer(features, asked[0].get('node'))}</iq>")
+        return [e for e in bob.inbox if "Ahab" in xml.canonical(e)
+                and e.get("from") == again.bare]
+
+    until("a notification", told)
+
+
+def test_a_push_service_that_is_away_loses_no_stored_message(servers):
+    """XEP-0357: the message is in the mailbox, and its sender hears nothing of the service."""
+    one, other = servers
+    alice, carol = one.client("alice", "phone"), one.client("carol")
+    other.stop()
+    enable(alice, jid=f"push.{OTHER}")
+    alice.close()
+    for n in range(3):
+        chat(carol, f"alice@{ONE}", f"stored-{n}")
+    carol.ping()
+    again = one.client("alice", "desk")
+    for n in range(3):
+        again.expect_next(f"<message id='stored-{n}'/>") if n else again.expect(
+            "<message id='stored-0'/>")
+    again.expect_nothing("<message/>")
+    carol.expect_nothing("<message type='error'/>")
+
+
+def test_who_blocks_a_foreign_occupant_archives_nothing_of_it(servers, users):
+    alice, bob = users
+    room = Room("room", OTHER)
+    room.create(bob, "bob", persistentroom=True)
+    room.enter(alice, "alice")
+    room.presence(bob, "alice")
+    alice.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{room.at('bob')}'/></block>")
+    room.whisper(bob, "alice", "unheard")
+    room.message_error(bob)
+    room.say(bob, "unheard by all")
+    room.expect_body(bob, "bob", "unheard by all")
+    room.say(alice, "mine")
+    room.expect_body(alice, "alice", "mine")
+    assert not [e for e in alice.inbox if "unheard" in xml.canonical(e)]
+    assert not [t for t in archived(alice) if "unheard" in t]
+
+
+def test_a_mail_address_in_what_a_component_says(make_server, tmp_path):
+    one, other = across.start(make_server, tmp_path, component=True)
+    one.ctl("set", "federation.mail-address", "on")
+    one.ctl("user", "set", f"alice@{ONE}", "--email", f"alice.smith@{ONE}")
+    one.wait_log("mail-address.read used=1 shared=0")
+    one.ctl("component", "add", GATEWAY, "--secret", SECRET)
+    one.ctl("set", f"component.privileges@{ONE}", f"{GATEWAY} message=outgoing")
+    gateway = Component(one, GATEWAY, SECRET)
+    bob = other.client("bob", "b")
+    say_for(gateway, inner(f"alice@{ONE}", bob.bare, "<body>hi</body>"), ONE)
+    bob.expect(f"<message from='alice.smith@{ONE}'><body>hi</body></message>")
+
+
+def test_strangers_are_counted_for_a_mail_address_as_for_the_account(make_server, tmp_path):
+    one, other = across.start(make_server, tmp_path,
+                              settings={"federation.stranger-rate": 1})
+    one.ctl("set", "federation.mail-address", "on")
+    one.ctl("user", "set", f"alice@{ONE}", "--email", f"alice.smith@{ONE}")
+    one.wait_log("mail-address.read used=1 shared=0")
+    alice = one.client("alice", "a")
+    bob, dave = other.client("bob"), other.client("dave")
+    chat(bob, f"alice.smith@{ONE}", "first")
+    alice.expect(f"<message from='{bob}' id='first'/>")
+    chat(bob, f"alice@{ONE}", "known")
+    chat(dave, f"alice.smith@{ONE}", "stranger")
+    dave.expect(f"<message type='error' id='stranger' from='alice.smith@{ONE}'/>")
+    alice.expect(f"<message from='{bob}' id='known'/>")
+    alice.expect_nothing(f"<message from='{dave}'/>")
