@@ -6,6 +6,7 @@ from muster.across import ONE, OTHER
 from muster.client import until
 from muster.federation import Peer
 from muster.muc import Room
+from muster.server import refusal
 
 from test_s2s_across import BLOCKING, CARBONS, MAM, RECEIPTS, VERSION, pushed
 
@@ -253,6 +254,28 @@ def test_a_mail_address_of_another_domain_is_not_used(servers, users):
     used(one, 1)
     alice.send(f"<message to='{mail(bob)}' type='chat'><body>by</body></message>")
     bob.expect(f"<message from='{alice}'><body>by</body></message>")
+
+
+@pytest.mark.parametrize("mail, why", [
+    (f"alice@{OTHER}", "in another domain"), (f"carol@{ONE}", "several accounts"),
+    ("no@such@thing", "no XMPP address"), (f"alice@{ONE}", "the same"), ("", "no mail address"),
+    (MAIL["alice"], "the mail address of the account"), (None, "is off for this domain")])
+def test_the_command_says_which_address_others_see_and_why(servers, mail, why):
+    one, _ = servers
+    alice = f"alice@{ONE}"
+    if mail is None:
+        one.ctl("set", "federation.mail-address", "off")
+    else:
+        one.ctl("user", "set", alice, "--email", mail)
+    known = MAIL["alice"] if "of the account" in why else alice
+
+    def told():
+        row, = one.rows("federation", "address", alice)
+        assert row["account"] == alice
+        return row["address"] == known and why in row["why"]
+
+    until("the address", told)
+    assert "no account" in refusal(one, "federation", "address", f"nobody@{ONE}")
 
 
 def test_a_deleted_account_takes_its_leave(servers, friends):

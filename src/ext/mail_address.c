@@ -13,6 +13,7 @@
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/command.h"
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -28,6 +29,7 @@
 #include "im/feature.h"
 #include "im/foreign.h"
 #include "io/timer.h"
+#include "ops/users.h"
 #include "store/store.h"
 #include "xmpp/jid.h"
 #include "xmpp/stanza.h"
@@ -85,7 +87,13 @@ static struct store_stmt stmt_page = {
     .params = "i",
     .cols = "itti",
 };
-static struct store_stmt *const stmts[] = { &stmt_page, NULL };
+static struct store_stmt stmt_of = {
+    .name = "mail-address.of",
+    .sql = "SELECT email FROM account WHERE jid = $1",
+    .params = "t",
+    .cols = "t",
+};
+static struct store_stmt *const stmts[] = { &stmt_page, &stmt_of, NULL };
 static const struct store_schema schema = { .feature = "mail-address", .stmts = stmts };
 
 /* The book. */
@@ -589,10 +597,96 @@ static void account_gone(struct worker *w, slice bare)
     mail_soon(mail_of(w), SOON_MS);
 }
 
+/* Command. */
+
+/* Of several accounts, or the address of another one. */
+static bool mail_is_shared(slice mail)
+{
+    pthread_rwlock_rdlock(&names.lock);
+    const struct name *n = names.book == NULL ? NULL : map_get(&names.book->by_mail, mail);
+    bool shared = n != NULL && n->shared;
+    pthread_rwlock_unlock(&names.lock);
+    return shared;
+}
+
+/* Why other servers know the account by its own address. */
+static const char *mail_unused_why(struct arena *arena, slice jid, slice email)
+{
+    slice domain = jid_split(jid).domain;
+    struct jid mail;
+    if (!setting_bool_of(&mail_address, domain))
+        return "federation.mail-address is off for this domain";
+    if (email.len == 0)
+        return "the account has no mail address: `musterctl user set USER --email ADDRESS`";
+    if (jid_parse(&mail, email, arena) != OK || !jid_is_bare(&mail) || jid_is_domain(&mail))
+        return arena_printf(arena, "%.*s is no XMPP address", SLICE_ARG(email));
+    if (!slice_eq(mail.domain, domain))
+        return arena_printf(arena,
+                            "%.*s is in another domain: what leaves for a user of %.*s does so on "
+                            "a stream of that domain, where other servers accept no other sender",
+                            SLICE_ARG(mail.full), SLICE_ARG(domain));
+    if (slice_eq(mail.full, jid))
+        return "the mail address is the same";
+    if (mail_is_shared(mail.full))
+        return arena_printf(arena, "%.*s belongs to several accounts", SLICE_ARG(mail.full));
+    return "the addresses are being read, or more than 500,000 accounts have one";
+}
+
+static void address_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    slice jid = command_arg(call, "user");
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        return;
+    }
+    if (store_row_count(b, 0) == 0) {
+        users_fail_missing(call, jid);
+        return;
+    }
+    slice email = slice_dup(call->arena, store_text(b, 0, 0, 0));
+    slice used = name_find(call->arena, jid, true);
+    command_row(call);
+    command_text(call, "account", jid);
+    command_text(call, "address", used.ptr != NULL ? used : jid);
+    command_text(call, "why",
+                 used.ptr != NULL ? SLICE("the mail address of the account")
+                                  : slice_of(mail_unused_why(call->arena, jid, email)));
+    command_done(call, "%s", "");
+}
+
+static void address_run(struct command_call *call)
+{
+    struct store_batch *b = store_read(worker_store(call->worker), 0);
+    STORE_ADD(b, &stmt_of, STORE_ANY_ROWS, SV_T(command_arg(call, "user")));
+    store_submit(b, worker_loop(call->worker), 0, address_read, call);
+}
+
+static struct command address_show = {
+    .name = "federation address",
+    .effect = COMMAND_READS,
+    .area = "federation",
+    .args = (const struct command_arg[]){ { .name = "user",
+                                            .kind = ARG_POSITIONAL,
+                                            .type = PARAM_USER,
+                                            .doc = "address of the account: name@domain" },
+                                          { 0 } },
+    .home = "user",
+    .run = address_run,
+    .doc = "Shows by which address other servers know a user, and why. Contacts from before the "
+           "mail address still see that of the account.",
+    .columns =
+        (const struct command_column[]){ { .name = "account", .doc = "address of the account" },
+                                         { .name = "address", .doc = "what other servers see" },
+                                         { .name = "why", .doc = "why it is this one" },
+                                         { 0 } },
+};
+
 const struct feature mail_address_feature = {
     .name = "mail-address",
     .parts = PART_MESSAGE | PART_PRESENCE | PART_REQUEST | PART_ACCOUNT,
     .settings = (struct setting *const[]){ &mail_address, NULL },
+    .commands = (struct command *const[]){ &address_show, NULL },
     .alarms = (struct alarm *const[]){ &shared_alarm, &full_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_mail_address, NULL },
     .messages = (const struct message_row *const[]){ &apply_message, &reload_message, NULL },
