@@ -87,7 +87,8 @@ def test_each_stage_that_fails_is_named(pair):
     one.ctl("set", "s2s.bidi", "off")  # the answer needs a way back
     to = ("fedtest", "--target", "localhost", "--domain")
     port = federation.free_port()
-    row = failure(one, "tcp", f"127.0.0.1:{port}", *to, OTHER, "--proxy", f"127.0.0.1:{port}")
+    row = failure(one, "tcp", f"127.0.0.1:{port}: Connection refused (errno 111", *to, OTHER,
+                  "--proxy", f"127.0.0.1:{port}")
     assert row["latency"] == "00:00:00"
     failure(one, "stream", "host-unknown", *to, "else.test", "--proxy",
             f"127.0.0.1:{other.s2s_port}")
@@ -175,6 +176,18 @@ def test_a_notification_reaches_a_push_service_of_another_server(pair, service):
     service.send(f"<iq type='result' to='{ONE}' from='push.{OTHER}' id='{iq.get('id')}'/>")
     out, _ = running.communicate(timeout=60)
     assert running.returncode == 0 and "Success" in out and "XEP-0357" in out
+
+
+def test_a_push_service_of_this_server(pair):
+    """A component here. No stream from another server is in its name."""
+    _, other = pair
+    other.ctl("component", "add", f"push.{OTHER}", "--secret", "x" * 32)
+    service = Component(other, f"push.{OTHER}", "x" * 32)
+    running = other.ctl_start("pushtest", "--edge", "localhost", "--service", f"push.{OTHER}")
+    iq = service.expect(f"<iq type='set' from='{OTHER}'/>")
+    service.send(f"<iq type='result' to='{OTHER}' from='push.{OTHER}' id='{iq.get('id')}'/>")
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 0 and "Success" in out, out
 
 
 def test_a_notification_that_is_refused_or_cannot_arrive(pair, service):

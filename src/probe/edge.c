@@ -132,7 +132,9 @@ struct edge_try *edge_open(const struct outside_edge *want, struct outside_resul
     t->want = *want;
     t->want.host = slice_dup(t->arena, host.address);
     t->want.domain = slice_dup(t->arena, want->domain);
-    t->want.from = slice_dup(t->arena, want->from);
+    /* A stream in the name of a domain of ours would be refused: it has no name then, which is
+     * enough for the features (RFC 6120 §4.7.1). */
+    t->want.from = s2s_is_ours(w, want->from) ? (slice){ 0 } : slice_dup(t->arena, want->from);
     t->stage = "dns";
     t->test.stop = edge_stop;
     t->limit.fn = edge_late;

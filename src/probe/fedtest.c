@@ -30,9 +30,11 @@ struct fedtest {
     slice local, domain, proxy; /* local: in whose name it speaks */
     uint32_t timeout_ms;
     bool connected, over;
-    bool pinging;       /* ask_send() has not returned yet */
-    bool at_edge;       /* where it has failed */
-    const char *advice; /* of the trace that has failed; NULL: what its stage says */
+    bool pinging;         /* ask_send() has not returned yet */
+    bool at_edge;         /* where it has failed */
+    char said[WHY_BYTES]; /* the last failure of the trace to connect, with the number of the error
+                           */
+    const char *advice;   /* of the trace that has failed; NULL: what its stage says */
     uint64_t since_us;
     char home[OUTSIDE_HOME_BYTES];
 };
@@ -112,6 +114,13 @@ static void fedtest_ping(struct fedtest *t)
         fedtest_end(t, "stream", SLICE("this server is too busy; try again later"), NULL);
 }
 
+static void fedtest_step(void *arg, const struct s2s_trace_step *step)
+{
+    struct fedtest *t = arg;
+    if (!step->fine && strcmp(step->stage, "tcp") == 0)
+        snprintf(t->said, sizeof t->said, "%.*s", SLICE_ARG(step->text));
+}
+
 static void fedtest_traced(void *arg, const struct s2s_trace_end *end)
 {
     struct fedtest *t = arg;
@@ -123,7 +132,10 @@ static void fedtest_traced(void *arg, const struct s2s_trace_end *end)
     t->connected = end->connected;
     t->advice = end->advice;
     if (end->stage != NULL)
-        fedtest_end(t, end->stage, end->why, NULL);
+        fedtest_end(t, end->stage,
+                    strcmp(end->stage, "tcp") == 0 && *t->said != '\0' ? slice_of(t->said)
+                                                                       : end->why,
+                    NULL);
     else
         fedtest_ping(t);
 }
@@ -135,6 +147,7 @@ static void fedtest_trace(struct fedtest *t)
                                                                     .remote = t->domain,
                                                                     .host = t->proxy,
                                                                     .timeout_ms = t->timeout_ms,
+                                                                    .step = fedtest_step,
                                                                     .ended = fedtest_traced,
                                                                     .arg = t });
     if (t->trace == NULL)
@@ -168,7 +181,8 @@ static bool fedtest_read_args(struct command_call *call, struct fedtest_args *ar
         jid_prep_domain(domain, call->arena, &args->domain) != OK)
         command_fail(call, E_SYNTAX,
                      "--target, a host of this server, --domain, a domain of "
-                     "another one, and --proxy, the host of that, are needed");
+                     "another one, and --proxy, the host of that, are needed (or "
+                     "fedtest.target, fedtest.domain and fedtest.proxy)");
     else if (!outside_host_read(&args->target, target, call->arena) ||
              !outside_host_read(&args->proxy, proxy, call->arena))
         command_fail(call, E_SYNTAX, "--target and --proxy: allowed: " OUTSIDE_HOST_FORM);

@@ -333,7 +333,7 @@ static char *probe_copy(char *at, slice *field)
 {
     if (field->len > 0)
         memcpy(at, field->ptr, field->len);
-    field->ptr = at;
+    field->ptr = field->len > 0 ? at : NULL; /* NULL: the header leaves it out */
     return at + field->len;
 }
 
