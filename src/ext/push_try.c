@@ -110,7 +110,7 @@ static void pushtest_send(struct pushtest *t)
                              .from = t->domain,
                              .to = t->service,
                              .payload = buf_fit(&b),
-                             .timeout_ms = (uint32_t)command_number(t->call, "timeout", 30000),
+                             .timeout_ms = (uint32_t)command_number(t->call, "timeout", 45000),
                              .drop = pushtest_drop };
     t->since_us = loop_now_us(worker_loop(t->worker));
     bool sent = false;
@@ -141,7 +141,7 @@ static void pushtest_begin(struct pushtest *t, slice edge)
                                 .host = edge,
                                 .domain = t->domain,
                                 .from = jid_split(t->service).domain,
-                                .timeout_ms = (uint32_t)command_number(t->call, "timeout", 30000),
+                                .timeout_ms = (uint32_t)command_number(t->call, "timeout", 45000),
                                 .done = pushtest_edge,
                                 .arg = t },
         &t->result);
@@ -161,7 +161,7 @@ static void run_pushtest(struct command_call *call)
     if (edge.len == 0 || service.len == 0 || jid_parse(&jid, service, call->arena) != OK) {
         command_fail(call, E_SYNTAX,
                      "--edge, a host of this server, and --service, the address of a push "
-                     "service (or pushtest.service), are needed");
+                     "service, are needed (or pushtest.edge and pushtest.service)");
         return;
     }
     if (!outside_host_read(&host, edge, call->arena)) {
@@ -208,7 +208,7 @@ struct command pushtest_command = {
             { .name = "timeout",
               .kind = ARG_OPTION,
               .type = PARAM_MS,
-              .def = 30000,
+              .def = 45000,
               .min = 1000,
               .max = 100000,
               .doc = "how long it may take" },

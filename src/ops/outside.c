@@ -269,7 +269,8 @@ static void outside_row(struct command_call *call, const struct outside_result *
         command_text(call, "warning",
                      slice_of(arena_printf(call->arena,
                                            "the port of %.*s is not in the configuration, which "
-                                           "does not know this host; the default port %u is used",
+                                           "does not know this host, or has no such listener; the "
+                                           "default port %u is used",
                                            SLICE_ARG(r->target), r->port)));
     command_text(call, "target_fqdn", r->target);
     command_text(call, "result", r->stage == NULL ? SLICE("Success") : SLICE("Failure"));
@@ -411,6 +412,7 @@ const char *outside_edge_advice(const char *stage)
 struct scheduled {
     struct command_call call;
     struct command_return back;
+    enum outside_kind kind;
 };
 
 static struct timer due; /* used at the home of the duty */
@@ -425,7 +427,11 @@ static void scheduled_back(struct command_return *r)
 static void scheduled_finished(struct command_call *call, void *arg)
 {
     struct scheduled *s = arg;
-    (void)call;
+    if (call->err == E_SYNTAX) { /* its settings: it has not begun, so it has no result */
+        alarm_raise(&alarms[s->kind], call->text);
+        log_error(&log_tests, LOG_EV("test.refused"), LOG_C("test", kind_names[s->kind]),
+                  LOG_S("why", call->text));
+    }
     command_return(&s->back, worker_here(), scheduled_back);
 }
 
@@ -437,6 +443,7 @@ static void schedule_run(struct worker *w, enum outside_kind kind)
     if (c == NULL) /* its feature is not in this program */
         return;
     s = mem_new(struct scheduled);
+    s->kind = kind;
     s->call = (struct command_call){ .command = c,
                                      .arena = arena_create(0),
                                      .worker = w,

@@ -77,13 +77,15 @@ static const char *imtest_advice(const char *stage)
                     "other operator: that server may have such rules, too." },
         { "delivery", "`musterctl s2s trace` says why the partner cannot be reached." },
         { "receiver", "Look for a typing error in the receiver, and ask the other operator." },
+        { "stream", "The target has ended the stream, or does not answer: its log says more. "
+                    "host-unknown: it does not serve the domain of the user." },
         { "no answer", "`musterctl s2s trace` says whether the partner can be reached; its answer "
                        "may need a way back to this server: DNS records and port 5269." },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (strcmp(rows[i].stage, stage) == 0)
             return rows[i].advice;
-    return "The server has ended the stream: its log says more.";
+    return "The log of the target says more.";
 }
 
 /* stage NULL: a success. */
@@ -435,6 +437,13 @@ static void imtest_connect(struct imtest *t)
     s2s_find_watch(t->find, imtest_told);
 }
 
+/* Whether the message would take no way between two servers. */
+static bool imtest_stays(const struct imtest *t)
+{
+    return slice_eq(t->user.domain, t->receiver.domain) ||
+           (s2s_is_ours(t->worker, t->user.domain) && s2s_is_ours(t->worker, t->receiver.domain));
+}
+
 /* The first test user, or what was given. */
 static void imtest_user(void *arg, slice jid, slice password)
 {
@@ -451,7 +460,11 @@ static void imtest_user(void *arg, slice jid, slice password)
     else if (jid_parse(&t->user, slice_dup(arena, jid), arena) != OK ||
              jid_prep_password(password, arena, &prepared) != OK)
         imtest_fail(t, "user", "the name or the password of the user cannot be used");
-    else {
+    else if (imtest_stays(t)) {
+        t->advice = "Give a receiver at another server.";
+        imtest_fail(t, "receiver", "%.*s is at the server of %.*s: nothing leaves it",
+                    SLICE_ARG(t->receiver.domain), SLICE_ARG(jid_bare(&t->user)));
+    } else {
         t->password = slice_dup(arena, prepared);
         imtest_connect(t);
     }
@@ -477,7 +490,8 @@ static bool imtest_args(struct command_call *call, struct outside_host *host, st
         to->local.len == 0)
         command_fail(call, E_SYNTAX,
                      "--target, a host, and --receiver, an address such as "
-                     "friend@partner.example, are needed");
+                     "friend@partner.example, are needed (or imtest.target and "
+                     "imtest.receiver)");
     else if (!outside_host_read(host, target, call->arena))
         command_fail(call, E_SYNTAX, "--target: allowed: " OUTSIDE_HOST_FORM);
     else if (command_arg(call, "user").ptr != NULL && command_arg(call, "password").len == 0)
@@ -515,7 +529,7 @@ static void run_imtest(struct command_call *call)
     t->stage = "dns";
     rand_hex(t->id, ID_BYTES);
     list_append(&s2s_worker(g, w)->tests, &t->test.node);
-    timer_set(worker_loop(w), &t->limit, (uint64_t)command_number(call, "timeout", 30000));
+    timer_set(worker_loop(w), &t->limit, (uint64_t)command_number(call, "timeout", 45000));
     imtest_target(t);
     if (user.ptr != NULL) {
         imtest_user(t, user, command_arg(call, "password"));
@@ -557,7 +571,7 @@ struct command imtest_command = {
             { .name = "timeout",
               .kind = ARG_OPTION,
               .type = PARAM_MS,
-              .def = 30000,
+              .def = 45000,
               .min = 1000,
               .max = 100000,
               .doc = "how long it may take" },
