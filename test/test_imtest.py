@@ -7,6 +7,7 @@ import pytest
 
 from muster import federation
 from muster.client import until
+from muster.server import free_ports
 
 ONE, OTHER = "one.test", "other.test"
 FIELDS = ["target_fqdn", "result", "latency", "error_message", "diagnosis"]
@@ -334,6 +335,31 @@ def test_a_stop_ends_a_test_that_is_under_way(pair, words):
         out, err = running.communicate(timeout=60)
         peer.close()
     assert running.returncode != 0 and (out or err)
+
+
+def test_all_at_ipv6(make_server, authority):
+    """The login, the way to the partner, and the way back."""
+    one, other = (make_server(domains=[domain], s2s=True, start=False,
+                              tls={**authority.issue(domain, domain),
+                                   "trust": str(authority.file)},
+                              settings=federation.settings(bidi="off"))
+                  for domain in (ONE, OTHER))
+    c2s, *s2s = free_ports(3)
+    one.conf["listen"]["c2s"] += [f"[::1]:{c2s}"]
+    for server, port in zip((one, other), s2s):
+        server.conf["listen"]["s2s"] = [f"[::1]:{port}"]
+        server.start()
+    for server, domain, port in (one, OTHER, s2s[1]), (other, ONE, s2s[0]):
+        server.ctl("s2s-route", "add", domain, f"[::1]:{port}")
+    one.add_user("alice")
+    other.add_user("bob")
+    mark(one)
+    other.client("bob")
+    code, row, _ = imtest(one, "--target", f"[::1]:{c2s}", *TO[2:])
+    assert code == 0, row
+    done = one.ctl_run("fedtest", "--target", f"[::1]:{s2s[0]}", "--domain", OTHER, "--proxy",
+                       f"[::1]:{s2s[1]}")
+    assert done.returncode == 0 and "Success" in done.stdout, done
 
 
 def test_forms_of_the_target(pair):
