@@ -99,6 +99,14 @@ def test_each_stage_that_fails_is_named(pair):
     assert "are needed" in one.ctl_run("fedtest", "--target", "localhost").stderr
 
 
+def test_a_server_whose_rules_refuse_this_one(make_server, authority):
+    one = make(make_server, authority, "alice", ONE)
+    other = make(make_server, authority, "bob", OTHER, policy="allow")
+    row = failure(one, "stream", "policy-violation", "fedtest", "--target", "localhost", "--domain",
+                  OTHER, "--proxy", f"127.0.0.1:{other.s2s_port}")
+    assert "policy-violation: its rules" in row["diagnosis"], row
+
+
 def test_a_domain_that_cannot_connect_to_this_one(pair):
     """It answers on the stream of the question."""
     one, other = pair

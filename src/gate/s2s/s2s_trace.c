@@ -394,7 +394,7 @@ const char *s2s_trace_advice(const char *stage)
         { "stream", "The other server ends the stream, or does not answer: its log says more. "
                     "not-authorized: it does not "
                     "accept our certificate (`musterctl cert check`). host-unknown: it does "
-                    "not serve the domain." },
+                    "not serve the domain. policy-violation: its rules do not allow this one." },
         { "no answer", "The other server has taken the stream and does not answer: its log says "
                        "more; it may not reach this server." },
     };
