@@ -44,6 +44,7 @@ KEPT = {
     "report.reporter": "and who did",
     "setting.value": "the operator's words: contact.admin and the like, service.blacklist and "
                      "service.whitelist. admin.accounts loses it",
+    "setting_change.became": "the same: the history of settings",
     "private_xml.xml": "words of another user",
     "vcard.xml": "words of another user",
 }

@@ -7,7 +7,8 @@ from muster import muc, rows
 
 ROOM = "cave@conference.localhost"
 VALUES = {"user": "alice@localhost", "bare-jid": "alice@localhost", "jid": "bob@localhost",
-          "room": ROOM, "domain": "localhost", "setting": "web.title"}
+          "room": ROOM, "domain": "localhost", "setting": "web.title",
+          "version": "1", "from": "0"}
 # Their rows need more than a login; they have tests of their own.
 ELSEWHERE = {"alarm list", "push list", "device list", "upload list", "contact full", "room joins",
              "cert list", "cert-trust list", "backup verify", "report list", "motd show",
@@ -25,6 +26,8 @@ def busy(server, alice, bob):
     server.ctl("room-admin", "add", "bob@localhost")
     server.ctl("room-alias", "add", "chat.localhost")
     server.ctl("component", "add", "echo.localhost", "--secret", "s" * 32)
+    server.ctl("set", "web.title", "Ravens")
+    server.ctl("config", "edit", "sm.ack-every", "6")
     return server
 
 

@@ -18,13 +18,16 @@ PUSH = "push.example.test"
 COMPONENT = "a rather long planted secret"
 TURN = "planted north wind"
 PROBE = "planted south wind"
+EARLIER = "planted east wind"
+CANDIDATE = "planted west wind"
 ROOM = "planted open sesame"
 OPTION = "planted push secret"
 
 # Each column of texts or bytes. If a new one lets somebody in, it is sealed or hashed, and
 # test_no_secret_is_in_any_column plants such a secret.
 SEALED = """component.secret fast_token.secret push.options room.config frozen.bytes
-    seal.mark     setting.value test_user.password"""
+    seal.mark     setting.value test_user.password setting_candidate.value setting_change.was
+    setting_change.became"""
 HASHED = "credential.salt credential.server_key credential.stored_key invite.token"
 # Keys that make ids and answers nobody can predict. Who has the database has what they protect.
 KEYS = "auth_secret.factors auth_secret.secret room.secret"
@@ -53,6 +56,8 @@ CONTENT = """account.department account.directory_uri account.email account.give
     room_vcard.vcard     roster.in_groups roster.jid roster.name roster.request
     roster_out.rcpt roster_out.sender     roster_out.stanza frozen.jid
     frozen.kind schema.feature     setting.name store_state.name
+    setting_candidate.name setting_candidate.owner setting_change.name setting_version.actor
+    setting_version.comment setting_version.ended_by setting_version.kind setting_version.state
     upload.hash upload.id upload.name upload.type vcard.xml"""
 
 
@@ -118,6 +123,9 @@ def full(planted):
     host, device = planted
     device.again()
     host.ctl("set", "invite.enabled", "on")
+    for value in (EARLIER, TURN):
+        host.ctl("set", "extdisco.turn-secret", value)
+    host.ctl("config", "edit", "extdisco.turn-secret", CANDIDATE)
     host.ctl("test", "user-add", "alice@localhost", "--password", PROBE)
     alice = host.client("alice", "a")
     alice.result("set", f"<enable xmlns='urn:xmpp:push:0' jid='{PUSH}' node='n1'>"
@@ -128,7 +136,7 @@ def full(planted):
                         roomsecret=ROOM)
     alice.enable_sm()
     secrets = {"token of a device": device.token, "component": COMPONENT, "setting": TURN,
-               "test user": PROBE,
+               "test user": PROBE, "earlier setting": EARLIER, "candidate": CANDIDATE,
                "room": ROOM, "push service": OPTION, "session": alice.sm_id,
                "invitation": token_of(invite(host))}
     host.stop()

@@ -26,11 +26,25 @@ static struct store_stmt drop_setting = {
     .params = "t",
     .cols = "",
 };
+/* What the history has of it cannot be decrypted either. */
+static struct store_stmt drop_history = {
+    .name = "secrets.drop-history",
+    .sql = "DELETE FROM setting_change WHERE name = $1",
+    .params = "t",
+    .cols = "",
+};
+static struct store_stmt drop_candidates = {
+    .name = "secrets.drop-candidates",
+    .sql = "DELETE FROM setting_candidate WHERE name = $1",
+    .params = "t",
+    .cols = "",
+};
 static const struct store_migration none[] = { { 0 } };
 static const struct store_schema schema = {
     .feature = "secrets",
     .migrations = none,
-    .stmts = (struct store_stmt *const[]){ &drop_tokens, &drop_components, &drop_setting, NULL },
+    .stmts = (struct store_stmt *const[]){ &drop_tokens, &drop_components, &drop_setting,
+                                           &drop_history, &drop_candidates, NULL },
 };
 
 static void secrets_dropped(void *arg, enum store_result result, const struct store_batch *b)
@@ -57,8 +71,11 @@ static void secrets_run_reset(struct command_call *call)
     store_add(b, &drop_components, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &seal_stmt_drop, STORE_ANY_ROWS, NULL, 0);
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
-        if (setting_is_secret(s))
+        if (setting_is_secret(s)) {
             STORE_ADD(b, &drop_setting, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
+            STORE_ADD(b, &drop_history, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
+            STORE_ADD(b, &drop_candidates, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
+        }
     store_submit(b, worker_loop(w), 0, secrets_dropped, call);
 }
 

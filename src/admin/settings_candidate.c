@@ -1,0 +1,467 @@
+/* settings_candidate: settings that an operator edits before they are applied at once. A candidate
+ * belongs to its author, is stored, and remembers for each setting which version of it its author
+ * saw. */
+#include "admin/settings_candidate.h"
+#include "admin/settings_change.h"
+#include "admin/settings_history.h"
+#include "admin/settings_private.h"
+#include "admin/settings_statements.h"
+#include "auth/seal.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "home/duty.h"
+#include "home/here.h"
+
+enum { CANDIDATE_BYTES_MAX = 256 << 10, CONFIRM_MS_MAX = 24 * 3600 * 1000 };
+
+struct setting settings_candidates_max = {
+    .name = "config.candidates-max",
+    .type = PARAM_INT,
+    .scope = SCOPE_CLUSTER,
+    .def = 20,
+    .min = 1,
+    .max = 1000,
+    .unit = "candidates",
+    .doc = "How many operators may have settings that they have edited and not yet applied. Each "
+           "may have 256 KiB of values.",
+};
+
+struct entry {
+    struct entry *next; /* those of one owner are together, in the order of editing */
+    struct setting *setting;
+    const char *owner;
+    int64_t base; /* the version that had changed the setting last */
+    int64_t at_us;
+    bool is_default;
+    size_t len;
+    char text[]; /* the value, and the owner with its NUL */
+};
+static struct entry *entries;
+
+static const char *owner_of(const struct command_call *call)
+{
+    slice bare, resource;
+    return slice_cstr(call->arena,
+                      slice_cut(call->actor, '/', &bare, &resource) ? bare : call->actor);
+}
+
+static slice entry_value(const struct entry *e)
+{
+    return e->is_default ? (slice){ 0 } : (slice){ e->text, e->len };
+}
+
+static struct entry **entry_find(const char *owner, const struct setting *s)
+{
+    struct entry **at = &entries;
+    while (*at != NULL && (strcmp((*at)->owner, owner) != 0 || (s != NULL && (*at)->setting != s)))
+        at = &(*at)->next;
+    return at;
+}
+
+static void entry_remove(struct entry **at)
+{
+    struct entry *gone = *at;
+    ensure(gone != NULL);
+    *at = gone->next;
+    mem_free(&gone);
+}
+
+static void entry_put(const char *owner, struct setting *s, slice value, int64_t base,
+                      int64_t at_us)
+{
+    struct entry **at = entry_find(owner, s);
+    size_t room = strlen(owner) + 1;
+    struct entry *e = mem_alloc(sizeof *e + value.len + room);
+    if (*at != NULL)
+        entry_remove(at);
+    *e = (struct entry){ *at, s, e->text + value.len, base, at_us, value.ptr == NULL, value.len };
+    if (value.len > 0)
+        memcpy(e->text, value.ptr, value.len);
+    memcpy(e->text + value.len, owner, room);
+    *at = e;
+}
+
+void settings_candidate_forget(const char *owner)
+{
+    struct entry **at;
+    while (*(at = entry_find(owner, NULL)) != NULL)
+        entry_remove(at);
+}
+
+void settings_candidate_applied(struct settings_turn *t, struct store_batch *b)
+{
+    STORE_ADD(b, &settings_candidate_clear, STORE_ANY_ROWS, SV_T(slice_of(t->candidate)));
+}
+
+static void candidates_loaded(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct arena *tmp = arena_create(0);
+    (void)arg;
+    for (uint32_t i = 0; result == STORE_OK && i < store_row_count(b, 0); i++) {
+        struct setting *s = setting_find(store_text(b, 0, i, 1));
+        slice value = store_text(b, 0, i, 2);
+        if (s == NULL || (setting_is_secret(s) && value.ptr != NULL &&
+                          !unseal(&value, value, settings_context(s, tmp), tmp)))
+            continue; /* of another version, or of a key that is lost */
+        entry_put(slice_cstr(tmp, store_text(b, 0, i, 0)), s, value, store_int(b, 0, i, 3),
+                  store_int(b, 0, i, 4));
+    }
+    arena_destroy(&tmp);
+}
+
+enum err settings_candidates_load(struct store *store, struct why *why)
+{
+    struct store_batch *b = store_read(store, 0);
+    store_add(b, &settings_candidate_all, STORE_ANY_ROWS, NULL, 0);
+    enum store_result result = store_run(b, candidates_loaded, NULL);
+    if (result == STORE_OK)
+        return OK;
+    why_set(why, "the candidates of settings cannot be read: %s", store_result_name(result));
+    return E_DOWN;
+}
+
+/* How many others have one, and how many bytes this one has beside a setting. */
+static void candidate_measure(const char *owner, const struct setting *except, int64_t *others,
+                              size_t *bytes)
+{
+    *others = 0;
+    *bytes = 0;
+    for (const struct entry *e = entries; e != NULL; e = e->next) {
+        if (strcmp(e->owner, owner) == 0)
+            *bytes += e->setting != except ? e->len : 0;
+        else
+            *others += *entry_find(e->owner, NULL) == e; /* its first */
+    }
+}
+
+/* Edit. */
+
+static bool candidate_has_room(struct settings_turn *t, const char *owner,
+                               const struct settings_item *item)
+{
+    int64_t others;
+    size_t bytes;
+    candidate_measure(owner, item->setting, &others, &bytes);
+    if (others >= setting_int(&settings_candidates_max))
+        settings_turn_fail(t, E_LIMIT,
+                           "there are as many candidates as config.candidates-max allows; `config "
+                           "candidate` lists them");
+    else if (bytes + item->value.len > CANDIDATE_BYTES_MAX)
+        settings_turn_fail(t, E_LIMIT, "the values of a candidate may have 256 KiB together");
+    else
+        return true;
+    return false;
+}
+
+static void edit_done(struct settings_turn *t)
+{
+    const struct settings_turn own = *t;
+    entry_put(t->arg, t->item->setting, t->item->value, t->version, (int64_t)clock_wall_us());
+    command_done(own.call,
+                 "%s: in the candidate; `config diff` shows it, `config apply` applies it",
+                 own.item->setting->name);
+    settings_turn_over(t);
+}
+
+static void edit_begin(struct settings_turn *t)
+{
+    const struct settings_item *item = t->item;
+    struct setting *s = item->setting;
+    const struct settings_touch *last = settings_last(s);
+    slice stored = item->value;
+    struct why why;
+    if (!settings_item_ok(t->call, s, item->value, &why)) {
+        bool may = settings_item_ok(t->call, s, (slice){ 0 }, &(struct why){ 0 });
+        settings_turn_fail(t, may ? E_SYNTAX : E_DENIED, why.text);
+        return;
+    }
+    if (!candidate_has_room(t, t->arg, item))
+        return;
+    t->version = last != NULL ? last->version : 0;
+    if (setting_is_secret(s) && stored.ptr != NULL)
+        stored = seal(stored, settings_context(s, t->arena), t->arena);
+    struct store_batch *b = settings_batch();
+    STORE_ADD(b, &settings_candidate_put, 1, SV_T(slice_of((const char *)t->arg)),
+              SV_T(slice_of(s->name)), stored.ptr != NULL ? SV_T(stored) : SV_NULL,
+              SV_I(t->version), SV_I(clock_wall_us()));
+    settings_commit(t, b);
+}
+
+static void run_edit(struct command_call *call)
+{
+    struct setting *s = settings_named(call);
+    slice value = command_arg(call, "value");
+    if (s == NULL)
+        return;
+    if ((value.ptr == NULL) != command_flag(call, "default")) {
+        command_fail(call, E_SYNTAX, "%s: give either a value or --default", s->name);
+        return;
+    }
+    struct settings_turn *t = arena_new(call->arena, struct settings_turn, 1);
+    struct settings_item *item = arena_new(call->arena, struct settings_item, 1);
+    *item = (struct settings_item){ s, value };
+    *t = (struct settings_turn){ .call = call,
+                                 .arena = call->arena,
+                                 .begin = edit_begin,
+                                 .done = edit_done,
+                                 .arg = (void *)(uintptr_t)owner_of(call),
+                                 .item = item,
+                                 .count = 1 };
+    settings_turn_take(t);
+}
+
+/* Drop. */
+
+static void drop_done(struct settings_turn *t)
+{
+    if (t->count == 0)
+        settings_candidate_forget(t->arg);
+    else if (*entry_find(t->arg, t->item->setting) != NULL)
+        entry_remove(entry_find(t->arg, t->item->setting));
+    command_done(t->call, "%s", "dropped; no setting was changed");
+    settings_turn_over(t);
+}
+
+static void drop_begin(struct settings_turn *t)
+{
+    const struct setting *s = t->count > 0 ? t->item->setting : NULL;
+    slice owner = slice_of((const char *)t->arg);
+    if (*entry_find(t->arg, s) == NULL) {
+        settings_turn_fail(t, E_NOTFOUND, "no such candidate; `config candidate` lists them");
+        return;
+    }
+    struct store_batch *b = settings_batch();
+    if (s == NULL)
+        STORE_ADD(b, &settings_candidate_clear, STORE_ANY_ROWS, SV_T(owner));
+    else
+        STORE_ADD(b, &settings_candidate_del, STORE_ANY_ROWS, SV_T(owner), SV_T(slice_of(s->name)));
+    settings_commit(t, b);
+}
+
+static void candidate_run_drop(struct command_call *call)
+{
+    slice name = command_arg(call, "setting"), owner = command_arg(call, "owner");
+    struct settings_turn *t = arena_new(call->arena, struct settings_turn, 1);
+    struct settings_item *item = arena_new(call->arena, struct settings_item, 1);
+    item->setting = name.ptr != NULL ? settings_named(call) : NULL;
+    if (call->ended)
+        return;
+    *t = (struct settings_turn){ .call = call,
+                                 .arena = call->arena,
+                                 .begin = drop_begin,
+                                 .done = drop_done,
+                                 .arg = (void *)(uintptr_t)(owner.ptr != NULL ? owner.ptr
+                                                                              : owner_of(call)),
+                                 .item = item,
+                                 .count = item->setting != NULL };
+    settings_turn_take(t);
+}
+
+/* Difference, and who has one. */
+
+/* Who changed the setting after the candidate was based on it; NULL: nobody. */
+static const char *conflict_of(const struct entry *e, struct arena *tmp)
+{
+    const struct settings_touch *last = settings_last(e->setting);
+    char value[SETTING_BYTES_MAX], at[CLOCK_STAMP_LEN];
+    if (last == NULL || last->version <= e->base)
+        return NULL;
+    setting_format(e->setting, value, sizeof value);
+    clock_stamp(at, (uint64_t)last->at_us);
+    return arena_printf(tmp, "set to %s by %s from %s at %s (version %lld)", value,
+                        settings_who(slice_of(last->actor), tmp),
+                        settings_from(slice_of(last->actor), tmp), at, (long long)last->version);
+}
+
+static void run_diff(struct command_call *call)
+{
+    const char *owner = owner_of(call);
+    char value[SETTING_BYTES_MAX];
+    for (const struct entry *e = entries; e != NULL; e = e->next) {
+        if (strcmp(e->owner, owner) != 0)
+            continue;
+        const char *conflict = conflict_of(e, call->arena);
+        setting_format(e->setting, value, sizeof value);
+        command_row(call);
+        command_text(call, "setting", slice_of(e->setting->name));
+        command_text(call, "now", slice_of(value));
+        command_text(call, "candidate", settings_show(e->setting, entry_value(e), call->arena));
+        command_text(call, "restart",
+                     slice_of(e->setting->restart != NULL ? e->setting->restart : "no"));
+        command_text(call, "conflict", slice_of(conflict != NULL ? conflict : ""));
+    }
+    command_done(call, "%s", call->rows != NULL ? "" : "your candidate is empty");
+}
+
+static void run_candidate(struct command_call *call)
+{
+    for (const struct entry *e = entries; e != NULL; e = e->next) {
+        int64_t count = 0, at = 0;
+        if (*entry_find(e->owner, NULL) != e)
+            continue;
+        for (const struct entry *o = entries; o != NULL; o = o->next) {
+            if (strcmp(o->owner, e->owner) != 0)
+                continue;
+            count++;
+            at = o->at_us > at ? o->at_us : at;
+        }
+        command_row(call);
+        command_text(call, "owner", slice_of(e->owner));
+        command_int(call, "settings", count);
+        settings_stamp(call, "edited", at);
+    }
+    command_done(call, "%s", call->rows != NULL ? "" : "nobody has a candidate");
+}
+
+/* Apply. */
+
+static void apply_done(struct settings_turn *t)
+{
+    const char *waits = settings_waiting(t->arena);
+    if (t->version == 0)
+        command_done(t->call, "the settings have these values already");
+    else if (waits != NULL)
+        command_done(t->call, "%zu settings changed; %s", t->count, waits);
+    else
+        command_done(t->call, "version %lld: %zu settings changed", (long long)t->version,
+                     t->count);
+    settings_turn_over(t);
+}
+
+static void apply_begin(struct settings_turn *t)
+{
+    size_t count = 0;
+    for (const struct entry *e = entries; e != NULL; e = e->next)
+        count += strcmp(e->owner, t->candidate) == 0;
+    if (count == 0) {
+        settings_turn_fail(t, E_NOTFOUND, "your candidate is empty; `config edit` changes it");
+        return;
+    }
+    t->item = arena_new(t->arena, struct settings_item, count);
+    for (const struct entry *e = entries; e != NULL; e = e->next) {
+        if (strcmp(e->owner, t->candidate) != 0)
+            continue;
+        const char *conflict = conflict_of(e, t->arena);
+        if (conflict != NULL) {
+            settings_turn_fail(t, E_CONFLICT,
+                               arena_printf(t->arena,
+                                            "%s: %s, after you edited it; `config edit` it again, "
+                                            "or `config drop` it",
+                                            e->setting->name, conflict));
+            return;
+        }
+        t->item[t->count++] =
+            (struct settings_item){ e->setting, slice_dup(t->arena, entry_value(e)) };
+    }
+    ensure(t->count == count);
+    settings_change(t);
+}
+
+static void run_apply(struct command_call *call)
+{
+    struct settings_turn *t = arena_new(call->arena, struct settings_turn, 1);
+    slice comment = command_arg(call, "comment");
+    *t = (struct settings_turn){ .call = call,
+                                 .arena = call->arena,
+                                 .begin = apply_begin,
+                                 .done = apply_done,
+                                 .kind = SETTINGS_APPLY,
+                                 .confirm_ms = (uint64_t)command_number(call, "confirm", 0),
+                                 .comment = comment.ptr != NULL ? comment : SLICE(""),
+                                 .candidate = owner_of(call) };
+    settings_turn_take(t);
+}
+
+#define AT_SETTINGS .area = "settings", .runs_at = COMMAND_DUTY, .duty = DUTY_SETTINGS
+
+struct command settings_edit_command = {
+    .name = "config edit",
+    .effect = COMMAND_CHANGES,
+    AT_SETTINGS,
+    .args = (const struct command_arg[]){ { .name = "setting",
+                                            .kind = ARG_POSITIONAL,
+                                            .refers = REFERS_SETTING,
+                                            .doc = "name of the setting; for one domain "
+                                                   "NAME@DOMAIN" },
+                                          { .name = "value",
+                                            .kind = ARG_OPTIONAL,
+                                            .refers = REFERS_SETTING_VALUE,
+                                            .doc = "its new value" },
+                                          { .name = "default",
+                                            .kind = ARG_FLAG,
+                                            .type = PARAM_BOOL,
+                                            .doc = "back to the default, or for one domain to the "
+                                                   "value of all" },
+                                          { 0 } },
+    .run = run_edit,
+    .doc = "Puts a change of a setting into your candidate. Nothing changes until `config apply`.",
+};
+struct command settings_drop_command = {
+    .name = "config drop",
+    .effect = COMMAND_CHANGES,
+    AT_SETTINGS,
+    .args = (const struct command_arg[]){ { .name = "setting",
+                                            .kind = ARG_OPTIONAL,
+                                            .refers = REFERS_SETTING,
+                                            .doc = "only this setting" },
+                                          { .name = "owner",
+                                            .kind = ARG_OPTION,
+                                            .doc = "of another operator, as `config candidate` "
+                                                   "names them" },
+                                          { 0 } },
+    .run = candidate_run_drop,
+    .doc = "Takes one setting, or all, out of your candidate.",
+};
+struct command settings_diff_command = {
+    .name = "config diff",
+    .effect = COMMAND_READS,
+    AT_SETTINGS,
+    .args = (const struct command_arg[]){ { 0 } },
+    .run = run_diff,
+    .doc = "Shows your candidate: what each setting is now, and what it would be.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "setting", .doc = "its name" },
+            { .name = "now", .doc = "its value" },
+            { .name = "candidate", .doc = "the value that it would have" },
+            { .name = "restart", .doc = "what must be restarted afterwards, or no" },
+            { .name = "conflict", .doc = "who changed it after you edited it" },
+            { 0 } },
+};
+struct command settings_candidate_command = {
+    .name = "config candidate",
+    .effect = COMMAND_READS,
+    AT_SETTINGS,
+    .args = (const struct command_arg[]){ { 0 } },
+    .run = run_candidate,
+    .doc = "Lists who has edited settings that are not applied yet.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "owner", .doc = "whose it is" },
+            { .name = "settings", .type = PARAM_INT, .doc = "how many settings are in it" },
+            { .name = "edited", .type = PARAM_STAMP, .doc = "when it was edited last" },
+            { 0 } },
+};
+struct command settings_apply_command = {
+    .name = "config apply",
+    .effect = COMMAND_CHANGES,
+    AT_SETTINGS,
+    .args = (const struct command_arg[]){ { .name = "confirm",
+                                            .kind = ARG_OPTION,
+                                            .type = PARAM_MS,
+                                            .min = 1000,
+                                            .max = CONFIRM_MS_MAX,
+                                            .doc = "roll it back unless `config confirm` comes "
+                                                   "within this time" },
+                                          { .name = "comment",
+                                            .kind = ARG_OPTION,
+                                            .max = SETTINGS_COMMENT_MAX,
+                                            .doc = "why, for the history" },
+                                          { 0 } },
+    .run = run_apply,
+    .doc = "Applies your candidate: all of it at once, or nothing. Until a change with --confirm "
+           "is confirmed or rolled back, also by a restart in between, no other is accepted.",
+};

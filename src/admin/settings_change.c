@@ -1,0 +1,293 @@
+/* settings_change: changes of settings, one after the other, each all or nothing. */
+#include "admin/settings_change.h"
+#include "admin/settings_candidate.h"
+#include "admin/settings_history.h"
+#include "admin/settings_private.h"
+#include "admin/settings_statements.h"
+#include "auth/seal.h"
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/ensure.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "home/here.h"
+#include "home/node.h"
+
+const char *const settings_kind_names[] = {
+    "set", "reset", "apply", "rollback", "unconfirmed", NULL
+};
+
+static struct settings_turn *first_turn; /* the one under way, and who waits */
+
+void settings_turn_take(struct settings_turn *t)
+{
+    unsigned waiting = 0;
+    ensure(settings_writer != NULL && t->next == NULL);
+    struct settings_turn **at = &first_turn;
+    for (; *at != NULL; at = &(*at)->next)
+        waiting++;
+    if (waiting >= SETTINGS_TURNS_MAX && t->call != NULL) {
+        command_fail(t->call, E_LIMIT, "%d other changes of settings wait; try again",
+                     SETTINGS_TURNS_MAX);
+        return;
+    }
+    *at = t;
+    if (t == first_turn)
+        t->begin(t);
+}
+
+void settings_turn_over(struct settings_turn *t)
+{
+    ensure(t == first_turn);
+    first_turn = t->next;
+    if (first_turn != NULL)
+        first_turn->begin(first_turn);
+}
+
+void settings_turn_fail(struct settings_turn *t, enum err e, const char *text)
+{
+    struct command_call *call = t->call;
+    ensure(t == first_turn);
+    if (call != NULL)
+        command_fail(call, e, "%s", text); /* its arena lives on until the end of the tick */
+    else
+        log_warn(&log_settings, LOG_EV("setting.rollback_failed"), LOG_C("why", text),
+                 LOG_C("hint", "it is tried again"));
+    settings_turn_over(t);
+    if (call == NULL)
+        arena_destroy(&t->arena);
+}
+
+struct store_batch *settings_batch(void)
+{
+    return store_write(worker_store(settings_writer), hash_keyed(SLICE("settings")));
+}
+
+static void turn_committed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct settings_turn *t = arg;
+    (void)b;
+    if (result != STORE_OK)
+        settings_turn_fail(t, result == STORE_CONFLICT ? E_CONFLICT : E_DOWN,
+                           arena_printf(t->arena, "nothing was changed: the database answers %s",
+                                        store_result_name(result)));
+    else
+        t->done(t);
+}
+
+void settings_commit(struct settings_turn *t, struct store_batch *b)
+{
+    store_submit(b, worker_loop(settings_writer), STORE_COMMIT_MS, turn_committed, t);
+}
+
+/* Refuses clients of administrators a setting that names a file of the host: with the password of
+ * an administrator, an attacker could read and write files. With a token of one, one could make
+ * another, which gives the first a new password. */
+static bool is_for(const struct command_call *call, const struct setting *s, struct why *why)
+{
+    if (call->remote && setting_is_local(s))
+        why_set(why, "%s: changed with musterctl at the server only", s->name);
+    else if (call->by_token && setting_has_accounts(s))
+        why_set(why,
+                "%s: this client logged in with a token; log in with the password, or use "
+                "musterctl",
+                s->name);
+    else
+        return true;
+    return false;
+}
+
+bool settings_item_ok(const struct command_call *call, const struct setting *s, slice value,
+                      struct why *why)
+{
+    if (settings_is_locked(s)) {
+        why_set(why, "%s: fixed by the node file; change it there and reload", s->name);
+        return false;
+    }
+    if (!is_for(call, s, why))
+        return false;
+    if (value.ptr == NULL)
+        return true;
+    if (setting_check(s, value, why) != OK)
+        return false;
+    if (value.len >= SETTING_BYTES_MAX) {
+        why_set(why, "%s: found %zu bytes, allowed less than %d", s->name, value.len,
+                SETTING_BYTES_MAX);
+        return false;
+    }
+    if (setting_is_secret(s) && !seal_ready()) {
+        why_set(why, "%s: the key in secrets.key cannot be used; `alarm list` says what to do",
+                s->name);
+        return false;
+    }
+    return true;
+}
+
+/* A reset passes over what the node file fixes; what is not confirmed goes back in any case. */
+static bool items_ok(const struct settings_turn *t, struct why *why)
+{
+    struct setting_change *change = arena_new(t->arena, struct setting_change, t->count + 1);
+    size_t changes = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        const struct setting *s = t->item[i].setting;
+        if (t->kind == SETTINGS_RESET
+                ? settings_stored_find(s) != NULL && !is_for(t->call, s, why)
+                : t->kind != SETTINGS_TIMED && !settings_item_ok(t->call, s, t->item[i].value, why))
+            return false;
+        if (!settings_is_locked(s))
+            change[changes++] = (struct setting_change){ s, t->item[i].value };
+    }
+    return t->kind == SETTINGS_TIMED || changes == 0 || setting_agree(change, changes, why) == OK;
+}
+
+static enum err refusal(const struct settings_turn *t, const struct why *why)
+{
+    int64_t value;
+    struct why again;
+    for (size_t i = 0; i < t->count; i++) {
+        const struct settings_item *item = &t->item[i];
+        if (settings_is_locked(item->setting) || !is_for(t->call, item->setting, &again))
+            return E_DENIED;
+        if (item->value.ptr == NULL)
+            continue;
+        enum err e = param_check(&item->setting->param, item->value, &value, &again);
+        if (e != OK)
+            return e;
+        if (item->value.len >= SETTING_BYTES_MAX)
+            return E_LIMIT;
+    }
+    (void)why;
+    return E_CONFLICT;
+}
+
+static void add_item(struct settings_turn *t, struct store_batch *b,
+                     const struct settings_item *item)
+{
+    const struct setting *s = item->setting;
+    slice value = item->value;
+    settings_history_item(t, b, item);
+    if (value.ptr != NULL && setting_is_secret(s))
+        value = seal(value, settings_context(s, t->arena), t->arena);
+    if (value.ptr == NULL)
+        STORE_ADD(b, &settings_del, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
+    else
+        STORE_ADD(b, &settings_put, 1, SV_T(slice_of(s->name)), SV_T(value));
+}
+
+static void apply_item(const struct settings_item *item)
+{
+    struct setting *s = item->setting;
+    struct why why;
+    if (item->value.ptr == NULL)
+        settings_stored_drop(s);
+    else
+        settings_stored_put(s, item->value);
+    if (settings_is_locked(s)) /* perhaps by a reload meanwhile */
+        return;
+    if (item->value.ptr == NULL) {
+        setting_reset(s);
+    } else {
+        enum err e = setting_set(s, item->value, &why);
+        ensure(e == OK); /* has been checked before it was stored */
+    }
+    if (s->restart != NULL)
+        alarm_raise(&settings_restart_alarm, slice_of(s->name));
+}
+
+static void settings_committed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct settings_turn *t = arg;
+    if (result == STORE_OK) {
+        for (size_t i = 0; i < t->count; i++)
+            apply_item(&t->item[i]);
+        settings_history_done(t);
+        if (t->candidate != NULL)
+            settings_candidate_forget(t->candidate);
+    }
+    turn_committed(t, result, b);
+}
+
+static bool is_news(const struct settings_item *item)
+{
+    const struct stored *old = settings_stored_find(item->setting);
+    if (old == NULL || item->value.ptr == NULL)
+        return old != NULL || item->value.ptr != NULL;
+    return !slice_eq((slice){ old->value, old->len }, item->value);
+}
+
+static void write_change(struct settings_turn *t)
+{
+    struct store_batch *b = settings_batch();
+    size_t news = 0;
+    ensure(t == first_turn);
+    for (size_t i = 0; i < t->count; i++)
+        if (is_news(&t->item[i]))
+            t->item[news++] = t->item[i];
+    t->count = news;
+    if (news == 0 && t->undoes == 0 && t->candidate == NULL) {
+        store_drop(&b);
+        t->done(t);
+        return;
+    }
+    settings_history_add(t, b);
+    for (size_t i = 0; i < news; i++)
+        add_item(t, b, &t->item[i]);
+    if (t->candidate != NULL)
+        settings_candidate_applied(t, b);
+    store_submit(b, worker_loop(settings_writer), STORE_COMMIT_MS, settings_committed, t);
+}
+
+static bool item_missing(const struct settings_turn *t, const struct settings_item *item,
+                         const struct store_batch *b, unsigned *stmt, slice *jid)
+{
+    slice list = item->value;
+    (void)t;
+    return setting_has_accounts(item->setting) && item->value.ptr != NULL &&
+           settings_next_missing(b, stmt, worker_node(settings_writer), &list, jid);
+}
+
+static void accounts_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct settings_turn *t = arg;
+    slice jid;
+    unsigned stmt = 0;
+    if (result != STORE_OK) {
+        settings_turn_fail(t, err_of_store(result), "the accounts cannot be looked up");
+        return;
+    }
+    for (size_t i = 0; i < t->count; i++) {
+        if (!item_missing(t, &t->item[i], b, &stmt, &jid))
+            continue;
+        settings_turn_fail(
+            t, E_NOTFOUND,
+            arena_printf(t->arena, "%s: found %.*s, which is no account; `user add` makes it first",
+                         t->item[i].setting->name, SLICE_ARG(jid)));
+        return;
+    }
+    write_change(t);
+}
+
+void settings_change(struct settings_turn *t)
+{
+    ensure(t == first_turn && t->version == 0);
+    struct why why;
+    const char *waiting = t->undoes == 0 ? settings_waiting(t->arena) : NULL;
+    if (waiting != NULL) {
+        settings_turn_fail(t, E_CONFLICT, waiting);
+        return;
+    }
+    if (!items_ok(t, &why)) {
+        settings_turn_fail(t, refusal(t, &why), why.text);
+        return;
+    }
+    struct store_batch *b = store_read(worker_store(settings_writer), 0);
+    for (size_t i = 0; i < t->count; i++)
+        if (setting_has_accounts(t->item[i].setting) && t->kind != SETTINGS_TIMED)
+            settings_read_accounts(b, worker_node(settings_writer), t->item[i].value);
+    if (store_stmt_count(b) > 0) {
+        store_submit(b, worker_loop(settings_writer), 0, accounts_read, t);
+    } else {
+        store_drop(&b);
+        write_change(t);
+    }
+}

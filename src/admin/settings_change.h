@@ -1,0 +1,42 @@
+/* settings_change: one change of settings after the other, each all or nothing. At the home of
+ * DUTY_SETTINGS. */
+#pragma once
+#include "admin/settings_private.h"
+
+struct settings_item {
+    struct setting *setting;
+    slice value; /* ptr NULL: back to the default */
+};
+enum settings_kind { SETTINGS_SET, SETTINGS_RESET, SETTINGS_APPLY, SETTINGS_BACK, SETTINGS_TIMED };
+extern const char *const settings_kind_names[];
+
+/* Lives in `arena`, as all it points to. */
+struct settings_turn {
+    struct settings_turn *next;
+    struct command_call *call; /* NULL: the server itself, which then owns the arena */
+    struct arena *arena;
+    void (*begin)(struct settings_turn *t); /* when it is its turn: ends with one of the below */
+    void (*done)(struct settings_turn *t);  /* it is committed and applied: ends the call */
+    void *arg;                              /* of begin and done */
+    /* For settings_change(). */
+    enum settings_kind kind;
+    struct settings_item *item;
+    size_t count;
+    slice comment;
+    uint64_t confirm_ms;   /* 0: it stays */
+    int64_t undoes;        /* the version that waits and is given up by this; 0: none */
+    int64_t at_us;         /* when it was written */
+    int64_t version;       /* that this made; 0: none, as nothing has changed */
+    const char *candidate; /* its owner, whose candidate this applies; NULL: none */
+};
+void settings_turn_take(struct settings_turn *t);
+void settings_turn_over(struct settings_turn *t); /* before its call ends */
+void settings_turn_fail(struct settings_turn *t, enum err e, const char *text);
+/* Checks, writes and applies its items. */
+void settings_change(struct settings_turn *t);
+/* Commits a batch that changes no settings, then calls t->done. */
+void settings_commit(struct settings_turn *t, struct store_batch *b);
+struct store_batch *settings_batch(void);
+/* In begin(), the setting and what is allowed of a call: false: `why` is set. */
+bool settings_item_ok(const struct command_call *call, const struct setting *s, slice value,
+                      struct why *why);

@@ -1,0 +1,323 @@
+/* settings_commands: set, get, config show and config reset. */
+#include "admin/settings_commands.h"
+#include "admin/settings_change.h"
+#include "admin/settings_history.h"
+#include "admin/settings_private.h"
+#include "base/arena.h"
+#include "home/duty.h"
+
+/* Numbers in their shortest form, so that the history shows only what differs. */
+static slice shortest(const struct setting *s, slice value, struct arena *arena)
+{
+    int64_t number;
+    struct why why;
+    char text[SETTING_BYTES_MAX];
+    if (value.ptr == NULL || setting_is_text(s) ||
+        param_check(&s->param, value, &number, &why) != OK)
+        return value;
+    size_t len = param_format(&s->param, number, text, sizeof text);
+    return slice_dup(arena, (slice){ text, len });
+}
+
+static void admin_settings_set_done(struct settings_turn *t)
+{
+    const struct setting *s = t->arg;
+    char value[SETTING_BYTES_MAX];
+    setting_format(s, value, sizeof value);
+    if (settings_is_locked(s)) /* a reload has locked it in the meantime */
+        command_fail(t->call, E_CONFLICT, "%s: now fixed by the node file", s->name);
+    else if (s->restart != NULL)
+        command_done(t->call, "%s is %s after a restart of: %s", s->name, value, s->restart);
+    else
+        command_done(t->call, "%s is %s", s->name, *value != '\0' ? value : "empty");
+    settings_turn_over(t);
+}
+
+static struct settings_turn *new_turn(struct command_call *call, size_t count)
+{
+    struct settings_turn *t = arena_new(call->arena, struct settings_turn, 1);
+    slice comment = command_arg(call, "comment");
+    *t = (struct settings_turn){ .call = call,
+                                 .arena = call->arena,
+                                 .begin = settings_change,
+                                 .item = arena_new(call->arena, struct settings_item, count),
+                                 .comment = comment.ptr != NULL ? comment : SLICE("") };
+    return t;
+}
+
+static void admin_settings_run_set(struct command_call *call)
+{
+    struct setting *s = settings_named(call);
+    slice value = command_arg(call, "value");
+    if (s == NULL)
+        return;
+    if ((value.ptr == NULL) != command_flag(call, "default")) {
+        command_fail(call, E_SYNTAX, "%s: give either a value or --default", s->name);
+        return;
+    }
+    struct settings_turn *t = new_turn(call, 1);
+    t->kind = SETTINGS_SET;
+    t->done = admin_settings_set_done;
+    t->arg = s;
+    t->item[t->count++] = (struct settings_item){ s, shortest(s, value, call->arena) };
+    settings_turn_take(t);
+}
+
+/* The answer of a reset, with the counts before it. */
+struct reset {
+    int changed, locked;
+};
+
+static void reset_done(struct settings_turn *t)
+{
+    const struct reset *r = t->arg;
+    command_done(t->call, "settings that have their defaults: %d; fixed by the node file: %d",
+                 r->changed, r->locked);
+    settings_turn_over(t);
+}
+
+static void admin_settings_run_reset(struct command_call *call)
+{
+    slice prefix =
+        slice_of(arena_printf(call->arena, "%.*s.", SLICE_ARG(command_arg(call, "prefix"))));
+    size_t count = 0;
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next)
+        count += slice_starts(slice_of(s->name), prefix);
+    if (count == 0) {
+        command_fail(call, E_NOTFOUND,
+                     "%.*s: no setting begins like that; `config show` lists them",
+                     SLICE_ARG(command_arg(call, "prefix")));
+        return;
+    }
+    struct settings_turn *t = new_turn(call, count);
+    struct reset *r = arena_new(call->arena, struct reset, 1);
+    *r = (struct reset){ 0 };
+    for (struct setting *s = setting_first(); s != NULL; s = s->next) {
+        if (!slice_starts(slice_of(s->name), prefix) ||
+            (setting_is_open(s) && settings_stored_find(s) == NULL))
+            continue;
+        t->item[t->count++] = (struct settings_item){ s, { 0 } };
+        r->locked += settings_is_locked(s);
+        r->changed += !settings_is_locked(s);
+    }
+    t->kind = SETTINGS_RESET;
+    t->done = reset_done;
+    t->arg = r;
+    settings_turn_take(t);
+}
+
+/* What applies without a value of its own. */
+static void default_text(const struct setting *s, char *out, size_t cap)
+{
+    if (s->general != NULL) {
+        setting_format(s->general, out, cap);
+        return;
+    }
+    struct setting row = { .param = s->param, .value = s->def, .text = s->def_text };
+    setting_format(&row, out, cap);
+}
+
+static const char *source(const struct setting *s)
+{
+    if (setting_is_open(s))
+        s = s->general;
+    return s->locked ? "node file" : settings_stored_find(s) != NULL ? "database" : "default";
+}
+
+/* Who changed it last, if the history knows. */
+static void add_last(struct command_call *call, const struct setting *s)
+{
+    const struct settings_touch *last = settings_last(s);
+    if (last == NULL)
+        return;
+    command_text(call, "changed_by", slice_of(settings_who(slice_of(last->actor), call->arena)));
+    settings_stamp(call, "changed_at", last->at_us);
+}
+
+static void admin_settings_add_setting(struct command_call *call, const struct setting *s)
+{
+    char value[SETTING_BYTES_MAX], def[SETTING_BYTES_MAX];
+    setting_format(s, value, sizeof value);
+    default_text(s, def, sizeof def);
+    command_row(call);
+    command_text(call, "name", slice_of(s->name));
+    command_text(call, "type", slice_of(param_type_name(s->type)));
+    command_text(call, "value", slice_of(value));
+    command_text(call, "default", slice_of(def));
+    command_text(call, "source", slice_of(source(s)));
+    command_bool(call, "locked", settings_is_locked(s));
+    command_bool(call, "changed", strcmp(value, def) != 0);
+    add_last(call, s);
+}
+
+static void run_get(struct command_call *call)
+{
+    char range[SETTING_BYTES_MAX];
+    const struct setting *s = settings_named(call);
+    if (s == NULL)
+        return;
+    admin_settings_add_setting(call, s);
+    setting_range(s, range, sizeof range);
+    command_text(call, "allowed", slice_of(range));
+    command_text(call, "scope", slice_of(setting_scope_name(s)));
+    command_text(call, "restart", slice_of(s->restart != NULL ? s->restart : "no"));
+    command_text(call, "doc", slice_of(s->doc));
+    command_done(call, "%s", "");
+}
+
+static void admin_settings_run_show(struct command_call *call)
+{
+    bool only_changed = command_flag(call, "changed"), found = false;
+    slice prefix = command_arg(call, "prefix");
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next) {
+        if (!slice_starts(slice_of(s->name), prefix) || setting_is_open(s))
+            continue;
+        found = true;
+        if (!only_changed || s->locked || settings_stored_find(s) != NULL)
+            admin_settings_add_setting(call, s);
+    }
+    if (!found)
+        settings_fail_unknown(call, prefix);
+    else
+        command_done(call, "%s", call->rows != NULL ? "" : "all of them have their defaults");
+}
+
+struct command settings_set_command = {
+    .name = "set",
+    .effect = COMMAND_CHANGES,
+    .area = "settings",
+    .args =
+        (const struct command_arg[]){
+            { .name = "setting",
+              .kind = ARG_POSITIONAL,
+              .refers = REFERS_SETTING,
+              .doc = "name of the setting; for one domain NAME@DOMAIN" },
+            { .name = "value",
+              .kind = ARG_OPTIONAL,
+              .refers = REFERS_SETTING_VALUE,
+              .doc = "its new value" },
+            { .name = "default",
+              .kind = ARG_FLAG,
+              .type = PARAM_BOOL,
+              .doc = "set it back to the default, or for one domain to the value of all" },
+            { .name = "comment",
+              .kind = ARG_OPTION,
+              .max = SETTINGS_COMMENT_MAX,
+              .doc = "why, for the history" },
+            { 0 },
+        },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_SETTINGS,
+    .run = admin_settings_run_set,
+    .doc = "Changes a setting and stores it in the database. It applies at once, unless `get` says "
+           "that a restart is needed. Settings with the scope domain can have another value for "
+           "the users of one domain: `set register.enabled@example.org off`.",
+};
+struct command settings_get_command = {
+    .name = "get",
+    .effect = COMMAND_READS,
+    .area = "settings",
+    .args =
+        (const struct command_arg[]){
+            { .name = "setting",
+              .kind = ARG_POSITIONAL,
+              .refers = REFERS_SETTING,
+              .doc = "name of the setting; for one domain NAME@DOMAIN" },
+            { 0 },
+        },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_SETTINGS,
+    .run = run_get,
+    .doc = "Shows a setting: its value, description and allowed values.",
+    .record = true,
+    .columns =
+        (const struct command_column[]){
+            { .name = "name", .doc = "its name" },
+            { .name = "type", .doc = "what its values are" },
+            { .name = "value", .doc = "its value" },
+            { .name = "default", .doc = "its default" },
+            { .name = "source",
+              .doc = "where the value comes from: node file, database or default" },
+            { .name = "locked", .type = PARAM_BOOL, .doc = "whether the node file fixes it" },
+            { .name = "changed", .type = PARAM_BOOL, .doc = "whether it is not the default" },
+            { .name = "changed_by",
+              .optional = true,
+              .doc = "who changed it last, if the history has it" },
+            { .name = "changed_at", .optional = true, .type = PARAM_STAMP, .doc = "and when" },
+            { .name = "allowed", .doc = "what is allowed" },
+            { .name = "scope", .doc = "how far it reaches: cluster, node or domain" },
+            { .name = "restart", .doc = "what must be restarted after a change, or no" },
+            { .name = "doc", .doc = "what it does" },
+            { 0 } },
+};
+struct command settings_show_command = {
+    .name = "config show",
+    .effect = COMMAND_READS,
+    .area = "settings",
+    .args =
+        (const struct command_arg[]){
+            { .name = "prefix",
+              .kind = ARG_OPTIONAL,
+              .doc = "first part of their names: muc, c2s.tls, ..." },
+            { .name = "changed",
+              .kind = ARG_FLAG,
+              .type = PARAM_BOOL,
+              .doc = "only settings in the node file or the database" },
+            { 0 },
+        },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_SETTINGS,
+    .run = admin_settings_run_show,
+    .doc = "Lists settings, their values, and where these come from: all, or those that begin with "
+           "PREFIX.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "name", .doc = "its name" },
+            { .name = "type", .wide = true, .doc = "what its values are" },
+            { .name = "value", .doc = "its value" },
+            { .name = "default", .doc = "its default" },
+            { .name = "source",
+              .doc = "where the value comes from: node file, database or default" },
+            { .name = "locked",
+              .wide = true,
+              .type = PARAM_BOOL,
+              .doc = "whether the node file fixes it" },
+            { .name = "changed",
+              .wide = true,
+              .type = PARAM_BOOL,
+              .doc = "whether it is not the default" },
+            { .name = "changed_by",
+              .optional = true,
+              .wide = true,
+              .doc = "who changed it last, if the history has it" },
+            { .name = "changed_at",
+              .optional = true,
+              .wide = true,
+              .type = PARAM_STAMP,
+              .doc = "and when" },
+            { 0 } },
+};
+struct command settings_reset_command = {
+    .name = "config reset",
+    .effect = COMMAND_CHANGES,
+    .area = "settings",
+    .asks = "These settings lose the values that were set.",
+    .args =
+        (const struct command_arg[]){
+            { .name = "prefix",
+              .kind = ARG_POSITIONAL,
+              .doc = "first part of their names: muc, c2s, ..." },
+            { .name = "comment",
+              .kind = ARG_OPTION,
+              .max = SETTINGS_COMMENT_MAX,
+              .doc = "why, for the history" },
+            { 0 },
+        },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_SETTINGS,
+    .run = admin_settings_run_reset,
+    .doc =
+        "Sets settings back to their defaults: all that begin with PREFIX, at once, except those "
+        "in the node file. After `config reset muc`, existing rooms keep their configuration. If "
+        "one of them is not for the client of an administrator, that client resets none.",
+};

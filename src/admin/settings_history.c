@@ -1,0 +1,667 @@
+/* settings_history: every change of settings is a version: who, when, why, and each setting before
+ * and after. Older versions are found by going back from what is stored now. */
+#include "admin/settings_history.h"
+#include "admin/settings_change.h"
+#include "admin/settings_private.h"
+#include "admin/settings_statements.h"
+#include "auth/seal.h"
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "io/timer.h"
+
+enum { RETRY_MS = 5000, LISTED_MAX = 1000 };
+
+struct alarm settings_waiting_alarm = {
+    .name = "settings.unconfirmed",
+    .severity = ALARM_WARNING,
+    .text = "A change of settings waits to be confirmed. Without that it is rolled back.",
+    .action = "Run `musterctl config confirm` to keep it, or `musterctl config rollback`.",
+};
+struct setting settings_history_max = {
+    .name = "config.history-max",
+    .type = PARAM_INT,
+    .scope = SCOPE_CLUSTER,
+    .def = 1000,
+    .min = 10,
+    .max = 100000,
+    .unit = "versions",
+    .doc = "How many changes of settings the history keeps. It is possible to go back to each.",
+};
+
+static int64_t last_version; /* the newest; 0: none */
+static struct {
+    int64_t version; /* 0: none */
+    int64_t at_us, by_us;
+} waiting;
+static struct timer waiting_timer;
+static struct settings_touch *touches;
+
+const struct settings_touch *settings_last(const struct setting *s)
+{
+    const struct settings_touch *t = touches;
+    while (t != NULL && t->setting != s)
+        t = t->next;
+    return t;
+}
+
+static void touch(const struct setting *s, int64_t version, int64_t at_us, slice actor)
+{
+    struct settings_touch **at = &touches, *item;
+    while (*at != NULL && (*at)->setting != s)
+        at = &(*at)->next;
+    struct settings_touch *next = *at != NULL ? (*at)->next : NULL;
+    mem_free(at);
+    item = mem_alloc(sizeof *item + actor.len + 1);
+    *item = (struct settings_touch){ next, s, version, at_us };
+    memcpy(item->actor, actor.ptr, actor.len);
+    item->actor[actor.len] = '\0';
+    *at = item;
+}
+
+const char *settings_who(slice actor, struct arena *tmp)
+{
+    slice via, rest, bare, resource;
+    if (!slice_cut(actor, ':', &via, &rest))
+        rest = actor;
+    return slice_cstr(tmp, slice_cut(rest, '/', &bare, &resource) ? bare : rest);
+}
+
+const char *settings_from(slice actor, struct arena *tmp)
+{
+    slice via, rest, bare, resource;
+    if (!slice_cut(actor, ':', &via, &rest))
+        return "server";
+    return slice_cut(rest, '/', &bare, &resource)
+               ? arena_printf(tmp, "%.*s/%.*s", SLICE_ARG(via), SLICE_ARG(resource))
+               : slice_cstr(tmp, via);
+}
+
+static const char *stamp_text(int64_t us, struct arena *tmp)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, (uint64_t)us);
+    return arena_printf(tmp, "%s", stamp);
+}
+
+void settings_stamp(struct command_call *call, const char *key, int64_t us)
+{
+    command_text(call, key, slice_of(stamp_text(us, call->arena)));
+}
+
+slice settings_show(const struct setting *s, slice value, struct arena *tmp)
+{
+    char *text = arena_new(tmp, char, SETTING_BYTES_MAX);
+    int64_t number;
+    struct why why;
+    if (s != NULL && setting_is_secret(s))
+        return value.ptr == NULL ? SLICE("(default)") : SLICE("(secret)");
+    if (value.ptr == NULL && s != NULL && s->general != NULL)
+        return SLICE("(as for all domains)");
+    if (value.ptr == NULL)
+        return SLICE("(default)");
+    if (s == NULL || setting_is_text(s) || param_check(&s->param, value, &number, &why) != OK)
+        return slice_dup(tmp, value);
+    return (slice){ text, param_format(&s->param, number, text, SETTING_BYTES_MAX) };
+}
+
+const char *settings_waiting(struct arena *tmp)
+{
+    return waiting.version == 0
+               ? NULL
+               : arena_printf(tmp,
+                              "version %lld waits to be confirmed until %s: `config confirm` keeps "
+                              "it, `config rollback` gives it up",
+                              (long long)waiting.version, stamp_text(waiting.by_us, tmp));
+}
+
+static slice turn_actor(const struct settings_turn *t)
+{
+    return t->call != NULL ? t->call->actor : SLICE("server");
+}
+
+void settings_history_add(struct settings_turn *t, struct store_batch *b)
+{
+    int64_t oldest, at = t->at_us = (int64_t)clock_wall_us();
+    const struct store_val none = SV_NULL;
+    if (t->undoes != 0)
+        STORE_ADD(b, &settings_version_state, 1, SV_I(t->undoes), SV_T(SLICE("rolled back")),
+                  SV_T(turn_actor(t)));
+    if (t->count == 0)
+        return;
+    t->version = last_version + 1;
+    oldest = t->version - setting_int(&settings_history_max);
+    STORE_ADD(b, &settings_version_put, 1, SV_I(t->version), SV_I(at), SV_T(turn_actor(t)),
+              SV_T(slice_of(settings_kind_names[t->kind])), SV_T(t->comment),
+              SV_T(t->confirm_ms > 0 ? SLICE("waits") : SLICE("applied")),
+              t->confirm_ms > 0 ? SV_I(at + (int64_t)t->confirm_ms * 1000) : none);
+    STORE_ADD(b, &settings_item_trim, STORE_ANY_ROWS, SV_I(oldest));
+    STORE_ADD(b, &settings_version_trim, STORE_ANY_ROWS, SV_I(oldest));
+}
+
+void settings_history_item(struct settings_turn *t, struct store_batch *b,
+                           const struct settings_item *item)
+{
+    const struct setting *s = item->setting;
+    const struct stored *old = settings_stored_find(s);
+    ensure(t->version > last_version);
+    slice was = old != NULL ? (slice){ old->value, old->len } : (slice){ 0 }, now = item->value;
+    if (setting_is_secret(s) && was.ptr != NULL)
+        was = seal(was, settings_context(s, t->arena), t->arena);
+    if (setting_is_secret(s) && now.ptr != NULL)
+        now = seal(now, settings_context(s, t->arena), t->arena);
+    STORE_ADD(b, &settings_version_item, 1, SV_I(t->version), SV_T(slice_of(s->name)),
+              was.ptr != NULL ? SV_T(was) : SV_NULL, now.ptr != NULL ? SV_T(now) : SV_NULL);
+}
+
+static void give_up(struct timer *timer, struct loop *loop);
+
+static void watch_waiting(struct worker *w)
+{
+    struct arena *tmp = arena_create(0);
+    ensure(waiting.version != 0 && waiting.by_us >= waiting.at_us);
+    int64_t left = waiting.by_us - (int64_t)clock_wall_us(), most = waiting.by_us - waiting.at_us;
+    left = left < 0 ? 0 : left > most ? most : left; /* the clock may have been set */
+    waiting_timer.fn = give_up;
+    timer_set(worker_loop(w), &waiting_timer, (uint64_t)left / 1000);
+    alarm_raise(&settings_waiting_alarm,
+                slice_of(arena_printf(tmp, "version %lld, until %s", (long long)waiting.version,
+                                      stamp_text(waiting.by_us, tmp))));
+    arena_destroy(&tmp);
+}
+
+static void waiting_over(void)
+{
+    waiting.version = 0;
+    timer_cancel(&waiting_timer);
+    alarm_clear(&settings_waiting_alarm);
+}
+
+void settings_history_done(struct settings_turn *t)
+{
+    int64_t at = t->at_us;
+    if (t->undoes != 0 && t->undoes == waiting.version)
+        waiting_over();
+    if (t->version == 0)
+        return;
+    last_version = t->version;
+    for (size_t i = 0; i < t->count; i++)
+        touch(t->item[i].setting, t->version, at, turn_actor(t));
+    if (t->confirm_ms == 0)
+        return;
+    ensure(waiting.version == 0); /* nothing else changes meanwhile */
+    waiting.version = t->version;
+    waiting.at_us = at;
+    waiting.by_us = at + (int64_t)t->confirm_ms * 1000;
+    watch_waiting(settings_writer);
+}
+
+/* Going back: the items are what the settings had before. */
+
+static void items_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct settings_turn *t = arg;
+    uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
+    if (result != STORE_OK) {
+        settings_turn_fail(t, err_of_store(result), "the history cannot be read");
+        return;
+    }
+    t->item = arena_new(t->arena, struct settings_item, rows + 1);
+    for (uint32_t i = 0; i < rows; i++) {
+        struct settings_item *item = &t->item[t->count];
+        slice name = store_text(b, 0, i, 0);
+        *item = (struct settings_item){ setting_find(name),
+                                        slice_dup(t->arena, store_text(b, 0, i, 1)) };
+        if (item->setting == NULL) {
+            log_warn(&log_settings, LOG_EV("setting.unknown"), LOG_S("name", name),
+                     LOG_C("hint", "this version has no such setting; it is passed over"));
+            continue;
+        }
+        if (setting_is_secret(item->setting) && item->value.ptr != NULL &&
+            !unseal(&item->value, item->value, settings_context(item->setting, t->arena),
+                    t->arena)) {
+            settings_turn_fail(
+                t, E_CONFLICT,
+                arena_printf(t->arena, "%s: its old value cannot be decrypted; `config edit` it",
+                             item->setting->name));
+            return;
+        }
+        t->count++;
+    }
+    settings_change(t);
+}
+
+static void read_back(struct settings_turn *t, int64_t version)
+{
+    struct store_batch *b = store_read(worker_store(settings_writer), 0);
+    STORE_ADD(b, &settings_back_to, STORE_ANY_ROWS, SV_I(version));
+    store_submit(b, worker_loop(settings_writer), 0, items_read, t);
+}
+
+static void timed_begin(struct settings_turn *t)
+{
+    if (waiting.version == 0) { /* confirmed, or given up, while this waited */
+        settings_turn_over(t);
+        arena_destroy(&t->arena);
+        return;
+    }
+    t->undoes = waiting.version;
+    timer_set(worker_loop(settings_writer), &waiting_timer, RETRY_MS); /* should it fail */
+    read_back(t, waiting.version - 1);
+}
+
+static void timed_done(struct settings_turn *t)
+{
+    log_warn(&log_settings, LOG_EV("setting.rolled_back"), LOG_I("version", t->undoes),
+             LOG_C("hint", "it was not confirmed in time; `config history` shows it"));
+    settings_turn_over(t);
+    arena_destroy(&t->arena);
+}
+
+static void give_up(struct timer *timer, struct loop *loop)
+{
+    struct arena *arena = arena_create(0);
+    struct settings_turn *t = arena_new(arena, struct settings_turn, 1);
+    (void)timer, (void)loop;
+    *t = (struct settings_turn){ .arena = arena,
+                                 .begin = timed_begin,
+                                 .done = timed_done,
+                                 .kind = SETTINGS_TIMED,
+                                 .comment = SLICE_INIT("not confirmed in time") };
+    settings_turn_take(t);
+}
+
+static void rollback_done(struct settings_turn *t)
+{
+    struct command_call *call = t->call;
+    if (t->version == 0)
+        command_done(call, "nothing to change");
+    else
+        command_done(call, "version %lld: %zu settings have their earlier values",
+                     (long long)t->version, t->count);
+    settings_turn_over(t);
+}
+
+static void rollback_begin(struct settings_turn *t)
+{
+    int64_t to = command_number(t->call, "version", -1);
+    if (to > last_version) {
+        settings_turn_fail(t, E_NOTFOUND,
+                           arena_printf(t->arena, "version %lld: the last one is %lld",
+                                        (long long)to, (long long)last_version));
+        return;
+    }
+    if (to < 0 && last_version == 0) {
+        settings_turn_fail(t, E_NOTFOUND, "no setting has been changed yet");
+        return;
+    }
+    if (to < 0 || (waiting.version != 0 && to == waiting.version - 1))
+        t->undoes = waiting.version;
+    if (to < 0)
+        to = last_version - 1;
+    int64_t oldest = last_version - setting_int(&settings_history_max);
+    if (to < oldest) {
+        settings_turn_fail(t, E_NOTFOUND,
+                           arena_printf(t->arena,
+                                        "version %lld is no longer kept; the oldest is %lld",
+                                        (long long)to, (long long)oldest));
+        return;
+    }
+    read_back(t, to);
+}
+
+static void run_rollback(struct command_call *call)
+{
+    struct settings_turn *t = arena_new(call->arena, struct settings_turn, 1);
+    slice comment = command_arg(call, "comment");
+    *t = (struct settings_turn){ .call = call,
+                                 .arena = call->arena,
+                                 .begin = rollback_begin,
+                                 .done = rollback_done,
+                                 .kind = SETTINGS_BACK,
+                                 .comment = comment.ptr != NULL ? comment : SLICE("") };
+    settings_turn_take(t);
+}
+
+static void confirm_done(struct settings_turn *t)
+{
+    int64_t version = waiting.version;
+    ensure(version != 0);
+    waiting_over();
+    command_done(t->call, "version %lld stays", (long long)version);
+    settings_turn_over(t);
+}
+
+static void confirm_begin(struct settings_turn *t)
+{
+    if (waiting.version == 0) {
+        settings_turn_fail(t, E_NOTFOUND, "no change waits to be confirmed");
+        return;
+    }
+    struct store_batch *b = settings_batch();
+    STORE_ADD(b, &settings_version_state, 1, SV_I(waiting.version), SV_T(SLICE("confirmed")),
+              SV_T(t->call->actor));
+    settings_commit(t, b);
+}
+
+static void run_confirm(struct command_call *call)
+{
+    struct settings_turn *t = arena_new(call->arena, struct settings_turn, 1);
+    *t = (struct settings_turn){
+        .call = call, .arena = call->arena, .begin = confirm_begin, .done = confirm_done
+    };
+    settings_turn_take(t);
+}
+
+/* What the history says. */
+
+static void read_for(struct command_call *call, struct store_batch *b, store_done_fn *done)
+{
+    store_submit(b, worker_loop(call->worker), 0, done, call);
+}
+
+static bool read_failed(struct command_call *call, enum store_result result)
+{
+    if (result != STORE_OK)
+        command_fail(call, err_of_store(result), "the history cannot be read");
+    return result != STORE_OK;
+}
+
+static void add_version(struct command_call *call, const struct store_batch *b, uint32_t i)
+{
+    slice actor = store_text(b, 0, i, 2);
+    command_row(call);
+    command_int(call, "version", store_int(b, 0, i, 0));
+    settings_stamp(call, "at", store_int(b, 0, i, 1));
+    command_text(call, "who", slice_of(settings_who(actor, call->arena)));
+    command_text(call, "from", slice_of(settings_from(actor, call->arena)));
+    command_text(call, "by", slice_dup(call->arena, store_text(b, 0, i, 3)));
+    command_int(call, "settings", store_int(b, 0, i, 7));
+    command_text(call, "state", slice_dup(call->arena, store_text(b, 0, i, 5)));
+    command_text(call, "comment", slice_dup(call->arena, store_text(b, 0, i, 4)));
+}
+
+static void versions_listed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (read_failed(call, result))
+        return;
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++)
+        add_version(call, b, i);
+    command_done(call, "%s", "");
+}
+
+static void history_run(struct command_call *call)
+{
+    struct store_batch *b = store_read(worker_store(call->worker), 0);
+    slice name = command_arg(call, "setting");
+    STORE_ADD(b, &settings_listed, STORE_ANY_ROWS, SV_I(command_number(call, "before", INT64_MAX)),
+              SV_T(name.ptr != NULL ? name : SLICE("")), SV_I(command_number(call, "limit", 50)));
+    read_for(call, b, versions_listed);
+}
+
+static void add_difference(struct command_call *call, const struct store_batch *b, unsigned stmt,
+                           uint32_t i)
+{
+    slice name = store_text(b, stmt, i, 0), was = store_text(b, stmt, i, 1),
+          now = store_text(b, stmt, i, 2);
+    const struct setting *s = setting_find(name);
+    if ((was.ptr == NULL) == (now.ptr == NULL) && slice_eq(was, now))
+        return;
+    command_row(call);
+    command_text(call, "setting", slice_dup(call->arena, name));
+    command_text(call, "before", settings_show(s, was, call->arena));
+    command_text(call, "after", settings_show(s, now, call->arena));
+}
+
+static void version_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (read_failed(call, result))
+        return;
+    if (store_row_count(b, 0) == 0) {
+        command_fail(call, E_NOTFOUND, "no such version; `config history` lists them");
+        return;
+    }
+    slice actor = store_text(b, 0, 0, 2), comment = store_text(b, 0, 0, 4);
+    for (uint32_t i = 0; i < store_row_count(b, 1); i++)
+        add_difference(call, b, 1, i);
+    command_done(
+        call, "%s, %s, by %s from %s%s%.*s", stamp_text(store_int(b, 0, 0, 1), call->arena),
+        slice_cstr(call->arena, store_text(b, 0, 0, 5)), settings_who(actor, call->arena),
+        settings_from(actor, call->arena), comment.len > 0 ? ": " : "", SLICE_ARG(comment));
+}
+
+static void run_version(struct command_call *call)
+{
+    struct store_batch *b = store_read(worker_store(call->worker), 0);
+    int64_t version = command_number(call, "version", 0);
+    STORE_ADD(b, &settings_version_read, STORE_ANY_ROWS, SV_I(version));
+    STORE_ADD(b, &settings_version_items, STORE_ANY_ROWS, SV_I(version));
+    read_for(call, b, version_read);
+}
+
+static void compare_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (read_failed(call, result))
+        return;
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++)
+        add_difference(call, b, 0, i);
+    command_done(call, "%s", call->rows != NULL ? "" : "they are the same");
+}
+
+static void run_compare(struct command_call *call)
+{
+    int64_t from = command_number(call, "from", 0), to = command_number(call, "to", last_version);
+    int64_t oldest = last_version - setting_int(&settings_history_max);
+    if (from > to || to > last_version || from < oldest) {
+        command_fail(call, E_NOTFOUND,
+                     "found %lld to %lld; the versions are %lld to %lld, the older one first",
+                     (long long)from, (long long)to, (long long)(oldest < 0 ? 0 : oldest),
+                     (long long)last_version);
+        return;
+    }
+    struct store_batch *b = store_read(worker_store(call->worker), 0);
+    STORE_ADD(b, &settings_compared, STORE_ANY_ROWS, SV_I(from), SV_I(to));
+    read_for(call, b, compare_read);
+}
+
+/* At start, before workers run. What was not confirmed in time has its old values before anything
+ * reads them. */
+
+static void heads_loaded(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg;
+    last_version = 0;
+    waiting.version = 0;
+    if (result != STORE_OK || store_row_count(b, 0) == 0)
+        return;
+    last_version = store_int(b, 0, 0, 0);
+    if (!slice_is(store_text(b, 0, 0, 1), "waits"))
+        return;
+    waiting.version = last_version;
+    waiting.at_us = store_int(b, 0, 0, 2);
+    waiting.by_us = store_int(b, 0, 0, 3);
+}
+
+static enum store_result roll_back_late(struct store *store)
+{
+    int64_t version = waiting.version;
+    struct store_batch *b = store_write(store, 0);
+    STORE_ADD(b, &settings_version_state, 1, SV_I(version), SV_T(SLICE("rolled back")),
+              SV_T(SLICE("server")));
+    STORE_ADD(b, &settings_version_put, 1, SV_I(version + 1), SV_I(clock_wall_us()),
+              SV_T(SLICE("server")), SV_T(slice_of(settings_kind_names[SETTINGS_TIMED])),
+              SV_T(SLICE("not confirmed in time")), SV_T(SLICE("applied")), SV_NULL);
+    STORE_ADD(b, &settings_timed_items, STORE_ANY_ROWS, SV_I(version), SV_I(version + 1));
+    STORE_ADD(b, &settings_timed_del, STORE_ANY_ROWS, SV_I(version));
+    STORE_ADD(b, &settings_timed_put, STORE_ANY_ROWS, SV_I(version));
+    waiting.version = 0;
+    last_version++;
+    return store_run(b, NULL, NULL);
+}
+
+enum err settings_history_load(struct store *store, struct why *why)
+{
+    struct store_batch *b = store_read(store, 0);
+    store_add(b, &settings_versions_last, STORE_ANY_ROWS, NULL, 0);
+    enum store_result result = store_run(b, heads_loaded, NULL);
+    if (result == STORE_OK && waiting.version != 0 && waiting.by_us <= (int64_t)clock_wall_us())
+        result = roll_back_late(store);
+    if (result == STORE_OK)
+        return OK;
+    why_set(why, "the history of settings cannot be read: %s", store_result_name(result));
+    return E_DOWN;
+}
+
+static void touches_loaded(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg;
+    for (uint32_t i = 0; result == STORE_OK && i < store_row_count(b, 0); i++) {
+        const struct setting *s = setting_find(store_text(b, 0, i, 0));
+        if (s != NULL)
+            touch(s, store_int(b, 0, i, 1), store_int(b, 0, i, 2), store_text(b, 0, i, 3));
+    }
+}
+
+void settings_history_names(struct store *store)
+{
+    struct store_batch *b = store_read(store, 0);
+    store_add(b, &settings_touched, STORE_ANY_ROWS, NULL, 0);
+    if (store_run(b, touches_loaded, NULL) != STORE_OK)
+        log_warn(&log_settings, LOG_EV("setting.history"),
+                 LOG_C("hint", "who changed which setting cannot be read"));
+}
+
+void settings_history_start(struct worker *w)
+{
+    if (waiting.version != 0)
+        watch_waiting(w);
+}
+
+void settings_history_stop(void) { timer_cancel(&waiting_timer); }
+
+/* The rows. */
+
+static const struct command_column difference_columns[] = {
+    { .name = "setting", .doc = "its name" },
+    { .name = "before",
+      .doc = "its value before, as it is stored; of a secret only that it is set" },
+    { .name = "after", .doc = "its value after" },
+    { 0 }
+};
+struct command settings_history_command = {
+    .name = "config history",
+    .effect = COMMAND_READS,
+    .area = "settings",
+    .args = (const struct command_arg[]){ { .name = "setting",
+                                            .kind = ARG_OPTIONAL,
+                                            .refers = REFERS_SETTING,
+                                            .doc = "only changes of this setting" },
+                                          { .name = "before",
+                                            .kind = ARG_OPTION,
+                                            .type = PARAM_INT,
+                                            .min = 1,
+                                            .max = PARAM_NONE,
+                                            .doc = "only versions before this one" },
+                                          { .name = "limit",
+                                            .kind = ARG_OPTION,
+                                            .type = PARAM_INT,
+                                            .def = 50,
+                                            .min = 1,
+                                            .max = LISTED_MAX,
+                                            .doc = "how many at most" },
+                                          { 0 } },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_SETTINGS,
+    .run = history_run,
+    .doc = "Lists changes of settings, newest first: each is a version of the configuration. "
+           "What the node file fixes is not among them.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "version", .type = PARAM_INT, .doc = "its number" },
+            { .name = "at", .type = PARAM_STAMP, .doc = "when it was applied" },
+            { .name = "who", .doc = "who did it" },
+            { .name = "from",
+              .doc = "from where: control for musterctl, xmpp/RESOURCE for a client" },
+            { .name = "by",
+              .doc = "how: set, reset, apply, rollback, or unconfirmed by the server" },
+            { .name = "settings", .type = PARAM_INT, .doc = "how many settings it changed" },
+            { .name = "state", .doc = "applied, waits, confirmed or rolled back" },
+            { .name = "comment", .doc = "what its author says" },
+            { 0 } },
+};
+struct command settings_version_command = {
+    .name = "config version",
+    .effect = COMMAND_READS,
+    .area = "settings",
+    .args = (const struct command_arg[]){ { .name = "version",
+                                            .kind = ARG_POSITIONAL,
+                                            .type = PARAM_INT,
+                                            .min = 1,
+                                            .max = PARAM_NONE,
+                                            .doc = "its number in `config history`" },
+                                          { 0 } },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_SETTINGS,
+    .run = run_version,
+    .doc = "Shows what one version changed: each setting before and after.",
+    .columns = difference_columns,
+};
+struct command settings_compare_command = {
+    .name = "config compare",
+    .effect = COMMAND_READS,
+    .area = "settings",
+    .args = (const struct command_arg[]){ { .name = "from",
+                                            .kind = ARG_POSITIONAL,
+                                            .type = PARAM_INT,
+                                            .max = PARAM_NONE,
+                                            .doc = "the older version; 0: before the first" },
+                                          { .name = "to",
+                                            .kind = ARG_OPTIONAL,
+                                            .type = PARAM_INT,
+                                            .max = PARAM_NONE,
+                                            .doc = "the newer one; without it: the last" },
+                                          { 0 } },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_SETTINGS,
+    .run = run_compare,
+    .doc = "Compares two versions: the settings whose values differ.",
+    .columns = difference_columns,
+};
+struct command settings_rollback_command = {
+    .name = "config rollback",
+    .effect = COMMAND_CHANGES,
+    .area = "settings",
+    .args = (const struct command_arg[]){ { .name = "version",
+                                            .kind = ARG_OPTIONAL,
+                                            .type = PARAM_INT,
+                                            .max = PARAM_NONE,
+                                            .doc = "the version to go back to; without it: the one "
+                                                   "before the last" },
+                                          { .name = "comment",
+                                            .kind = ARG_OPTION,
+                                            .max = SETTINGS_COMMENT_MAX,
+                                            .doc = "why, for the history" },
+                                          { 0 } },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_SETTINGS,
+    .run = run_rollback,
+    .doc = "Goes back to an earlier version of the settings. That is a new version.",
+};
+struct command settings_confirm_command = {
+    .name = "config confirm",
+    .effect = COMMAND_CHANGES,
+    .area = "settings",
+    .args = (const struct command_arg[]){ { 0 } },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_SETTINGS,
+    .run = run_confirm,
+    .doc = "Keeps a change that waits to be confirmed. Without this it is rolled back.",
+};

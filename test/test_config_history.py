@@ -1,0 +1,258 @@
+"""Changes of settings are transactions: candidates, confirmation, history, going back."""
+import time
+
+import pytest
+
+from muster.server import refusal
+from test_adhoc import note, run, table
+
+PAIR = "muc.new-occupants", "muc.occupants-max"  # the first is not above the second
+
+
+def value(server, name):
+    return server.rows("get", name)[0]["value"]
+
+
+def history(server, *args):
+    return server.rows("config", "history", *args)
+
+
+def until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_set_is_in_the_history(server):
+    before = value(server, "roster.groups-max")
+    server.ctl("set", "roster.groups-max", "77", "--comment", "more groups")
+    newest = history(server)[0]
+    assert (newest["who"], newest["from"], newest["by"]) == ("root", "control", "set")
+    assert (newest["state"], newest["comment"]) == ("applied", "more groups")
+    assert server.rows("config", "version", str(newest["version"])) == [
+        {"setting": "roster.groups-max", "before": "(default)", "after": "77"}]
+    shown = server.rows("config", "show", "roster.groups-max")[0]
+    assert shown["changed_by"] == "root" and shown["changed_at"] == newest["at"]
+    server.ctl("set", "roster.groups-max", "77")  # nothing new
+    assert history(server)[0] == newest
+    server.ctl("config", "rollback")
+    assert value(server, "roster.groups-max") == before
+    assert history(server)[0]["by"] == "rollback"
+
+
+def test_two_settings_that_depend_on_each_other_move_together(server):
+    low, high = PAIR
+    assert "allowed at most" in refusal(server, "set", low, "2000")
+    server.ctl("config", "edit", low, "2000")
+    assert "allowed at most" in refusal(server, "config", "apply")
+    assert value(server, low) == "50"
+    server.ctl("config", "edit", high, "3000")
+    assert {r["setting"]: r["candidate"] for r in server.rows("config", "diff")} == {
+        low: "2000", high: "3000"}
+    assert value(server, low) == "50"  # not yet
+    version = len(history(server))
+    server.ctl("config", "apply", "--comment", "large rooms")
+    assert (value(server, low), value(server, high)) == ("2000", "3000")
+    assert history(server)[0]["settings"] == 2 and len(history(server)) == version + 1
+    assert server.rows("config", "diff") == []
+    server.ctl("config", "rollback")
+    assert (value(server, low), value(server, high)) == ("50", "1000")
+
+
+def test_a_candidate_outlives_a_kill(make_server):
+    server = make_server()
+    server.ctl("config", "edit", "roster.groups-max", "33")
+    server.ctl("config", "edit", "sm.ack-every", "9")
+    server.ctl("config", "drop", "sm.ack-every")
+    server.kill()
+    server.start()
+    assert [r["setting"] for r in server.rows("config", "diff")] == ["roster.groups-max"]
+    assert value(server, "roster.groups-max") == "50"
+    server.ctl("config", "apply")
+    server.kill()
+    server.start()
+    assert value(server, "roster.groups-max") == "33"
+    assert server.rows("config", "diff") == []
+
+
+def test_what_changed_meanwhile_is_a_conflict(server):
+    server.ctl("config", "edit", "roster.groups-max", "60")
+    server.ctl("config", "edit", "sm.ack-every", "9")
+    server.ctl("set", "roster.groups-max", "61")
+    conflict = server.rows("config", "diff")[0]["conflict"]
+    assert "set to 61 by root from control at 20" in conflict
+    assert conflict in refusal(server, "config", "apply")
+    assert value(server, "sm.ack-every") == "5"  # all or nothing
+    server.ctl("config", "edit", "roster.groups-max", "62")  # knowing it
+    server.ctl("config", "apply")
+    assert (value(server, "roster.groups-max"), value(server, "sm.ack-every")) == ("62", "9")
+    server.ctl("config", "rollback", "0")
+    assert value(server, "roster.groups-max") == "50"
+
+
+def test_not_confirmed_is_rolled_back(server):
+    server.ctl("config", "edit", "roster.groups-max", "44")
+    server.ctl("config", "apply", "--confirm", "2s")
+    assert value(server, "roster.groups-max") == "44"
+    assert history(server)[0]["state"] == "waits"
+    assert "settings.unconfirmed" in {a["name"] for a in server.rows("alarm", "list")}
+    assert "waits to be confirmed" in refusal(server, "set", "sm.ack-every", "7")
+    until(lambda: value(server, "roster.groups-max") == "50")
+    newest, before = history(server)[:2]
+    assert (newest["by"], newest["from"]) == ("unconfirmed", "server")
+    assert before["state"] == "rolled back"
+    assert "settings.unconfirmed" not in {a["name"] for a in server.rows("alarm", "list")}
+
+
+def test_confirmed_stays(server):
+    server.ctl("config", "edit", "roster.groups-max", "45")
+    server.ctl("config", "apply", "--confirm", "2s")
+    server.ctl("config", "confirm")
+    time.sleep(3)  # longer than it would have waited
+    assert value(server, "roster.groups-max") == "45"
+    assert history(server)[0]["state"] == "confirmed"
+    assert "no change waits" in refusal(server, "config", "confirm")
+    server.ctl("config", "rollback")
+
+
+@pytest.mark.parametrize("pause", (0, 3))
+def test_a_kill_does_not_confirm(make_server, pause):
+    """pause: how long nothing runs. The time to confirm ends meanwhile, or after the start."""
+    server = make_server()
+    server.ctl("set", "sm.ack-every", "7")
+    server.ctl("config", "edit", "roster.groups-max", "46")
+    server.ctl("config", "edit", "sm.ack-every", "8")
+    server.ctl("config", "apply", "--confirm", "3s")
+    server.kill()
+    time.sleep(pause)
+    server.start()
+    until(lambda: value(server, "roster.groups-max") == "50")
+    assert value(server, "sm.ack-every") == "7"
+    assert [r["by"] for r in history(server)] == ["unconfirmed", "apply", "set"]
+    server.ctl("config", "rollback", "0")
+    assert value(server, "sm.ack-every") == "5"
+    server.kill()
+    server.start()
+    assert value(server, "sm.ack-every") == "5"
+
+
+def test_a_kill_during_the_rollback(make_server):
+    """It is one transaction: it is done when the server runs again, and once."""
+    server = make_server()
+    for number in range(4):
+        server.ctl("config", "edit", "roster.groups-max", "46")
+        server.ctl("config", "edit", "sm.ack-every", "8")
+        server.ctl("config", "apply", "--confirm", "1s")
+        time.sleep(0.9 + number * 0.1)
+        server.kill()
+        server.start()
+        until(lambda: history(server)[0]["by"] == "unconfirmed")
+        assert (value(server, "roster.groups-max"), value(server, "sm.ack-every")) == ("50", "5")
+        assert len(history(server)) == 2 * (number + 1)
+
+
+def test_versions_are_compared_and_gone_back_to(make_server):
+    server = make_server()
+    for number in ("11", "12", "13"):
+        server.ctl("set", "roster.groups-max", number)
+    server.ctl("set", "sm.ack-every", "9")
+    assert server.rows("config", "compare", "1", "3") == [
+        {"setting": "roster.groups-max", "before": "11", "after": "13"}]
+    assert len(server.rows("config", "compare", "0")) == 2
+    server.ctl("config", "rollback", "2")
+    assert (value(server, "roster.groups-max"), value(server, "sm.ack-every")) == ("12", "5")
+    assert server.rows("config", "compare", "2", "5") == []
+    assert "the last one is 5" in refusal(server, "config", "rollback", "9")
+    assert [r["version"] for r in history(server, "sm.ack-every")] == [5, 4]
+
+
+def test_the_history_is_bounded(make_server):
+    server = make_server()
+    server.ctl("set", "config.history-max", "10")
+    for number in range(12):
+        server.ctl("set", "roster.groups-max", str(100 + number))
+    assert [r["version"] for r in history(server)] == list(range(13, 3, -1))
+    assert "no longer kept" in refusal(server, "config", "rollback", "1")
+    server.ctl("config", "rollback", "3")
+    assert value(server, "roster.groups-max") == "101"
+
+
+def test_secrets_are_not_shown(make_server):
+    server = make_server()
+    server.ctl("set", "extdisco.turn-secret", "planted-one")
+    server.ctl("config", "edit", "extdisco.turn-secret", "planted-two")
+    assert server.rows("config", "diff")[0]["candidate"] == "(secret)"
+    server.ctl("config", "apply")
+    assert server.rows("config", "version", "2") == [
+        {"setting": "extdisco.turn-secret", "before": "(secret)", "after": "(secret)"}]
+    server.ctl("config", "rollback")
+    assert "planted" not in server.log_path.read_text()
+
+
+def test_the_node_file_prevails(make_server):
+    server = make_server(settings={"sm.ack-every": 6}, why="a value that is not the default")
+    assert "fixed by the node file" in refusal(server, "config", "edit", "sm.ack-every", "7")
+
+
+def test_values_of_one_domain(make_server):
+    server = make_server()
+    server.ctl("config", "edit", "search.enabled@localhost", "off")
+    server.ctl("config", "apply")
+    assert value(server, "search.enabled@localhost") == "off"
+    assert server.rows("config", "version", "1") == [
+        {"setting": "search.enabled@localhost", "before": "(as for all domains)", "after": "off"}]
+    server.ctl("config", "rollback")
+    assert value(server, "search.enabled@localhost") == "on"
+
+
+def test_a_deleted_administrator_does_not_come_back(make_server):
+    server = make_server("alice", "bob")
+    server.ctl("set", "admin.accounts", "alice@localhost bob@localhost")
+    server.ctl("set", "admin.accounts", "--default")
+    server.ctl("user", "del", "bob@localhost", "--yes")
+    server.ctl("config", "rollback")
+    assert value(server, "admin.accounts") == "alice@localhost"
+
+
+def test_each_operator_has_a_candidate(make_server):
+    """One at the socket, one with a client: all of it is there as ad-hoc commands."""
+    server = make_server("alice")
+    server.ctl("set", "admin.accounts", "alice@localhost")
+    alice = server.client("alice", "phone")
+    server.ctl("config", "edit", "roster.groups-max", "60")
+    run(alice, "config edit", setting="sm.ack-every", value="7")
+    run(alice, "config edit", setting="roster.groups-max", value="70")
+    owners = [r["owner"] for r in server.rows("config", "candidate")]
+    assert sorted(owners) == ["control:root", "xmpp:alice@localhost"]
+    assert [r["setting"] for r in server.rows("config", "diff")] == ["roster.groups-max"]
+    run(alice, "config apply", comment="mine")
+    assert value(server, "sm.ack-every") == "7"
+    newest = history(server)[0]
+    assert (newest["who"], newest["from"]) == ("alice@localhost", "xmpp/phone")
+    assert "set to 70 by alice@localhost from xmpp/phone" in refusal(server, "config", "apply")
+    server.ctl("config", "edit", "roster.groups-max", "61")
+    server.ctl("config", "apply", "--confirm", "1h")
+    assert table(run(alice, "config history"))[0]["state"] == "waits"
+    run(alice, "config confirm")  # another operator may
+    assert history(server)[0]["state"] == "confirmed"
+
+
+def test_a_client_goes_back_to_no_setting_that_it_may_not_change(make_server):
+    server = make_server("alice")
+    server.ctl("set", "web.chat-files", "/usr")
+    server.ctl("set", "admin.accounts", "alice@localhost")
+    answer = run(server.client("alice", "phone"), "config rollback", version="0")
+    assert note(answer)[0] == "error" and "with musterctl at the server only" in note(answer)[1]
+    assert value(server, "web.chat-files") == "/usr"
+
+
+def test_candidates_are_bounded(make_server):
+    server = make_server("alice")
+    server.ctl("set", "admin.accounts", "alice@localhost")
+    server.ctl("set", "config.candidates-max", "1")
+    server.ctl("config", "edit", "roster.groups-max", "60")
+    answer = run(server.client("alice", "phone"), "config edit", setting="sm.ack-every", value="7")
+    assert "config.candidates-max" in note(answer)[1]
+    server.ctl("config", "drop", "--owner", "control:root")
+    assert server.rows("config", "candidate") == []
