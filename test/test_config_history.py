@@ -221,20 +221,20 @@ def test_each_operator_has_a_candidate(make_server):
     server.ctl("set", "admin.accounts", "alice@localhost")
     alice = server.client("alice", "phone")
     server.ctl("config", "edit", "roster.groups-max", "60")
-    run(alice, "config edit", setting="sm.ack-every", value="7")
-    run(alice, "config edit", setting="roster.groups-max", value="70")
+    run(alice, "config-edit", setting="sm.ack-every", value="7")
+    run(alice, "config-edit", setting="roster.groups-max", value="70")
     owners = [r["owner"] for r in server.rows("config", "candidate")]
     assert sorted(owners) == ["control:root", "xmpp:alice@localhost"]
     assert [r["setting"] for r in server.rows("config", "diff")] == ["roster.groups-max"]
-    run(alice, "config apply", comment="mine")
+    run(alice, "config-apply", comment="mine")
     assert value(server, "sm.ack-every") == "7"
     newest = history(server)[0]
     assert (newest["who"], newest["from"]) == ("alice@localhost", "xmpp/phone")
     assert "set to 70 by alice@localhost from xmpp/phone" in refusal(server, "config", "apply")
     server.ctl("config", "edit", "roster.groups-max", "61")
     server.ctl("config", "apply", "--confirm", "1h")
-    assert table(run(alice, "config history"))[0]["state"] == "waits"
-    run(alice, "config confirm")  # another operator may
+    assert table(run(alice, "config-history"))[0]["state"] == "waits"
+    run(alice, "config-confirm")  # another operator may
     assert history(server)[0]["state"] == "confirmed"
 
 
@@ -242,7 +242,7 @@ def test_a_client_goes_back_to_no_setting_that_it_may_not_change(make_server):
     server = make_server("alice")
     server.ctl("set", "web.chat-files", "/usr")
     server.ctl("set", "admin.accounts", "alice@localhost")
-    answer = run(server.client("alice", "phone"), "config rollback", version="0")
+    answer = run(server.client("alice", "phone"), "config-rollback", version="0")
     assert note(answer)[0] == "error" and "with musterctl at the server only" in note(answer)[1]
     assert value(server, "web.chat-files") == "/usr"
 
@@ -252,7 +252,7 @@ def test_candidates_are_bounded(make_server):
     server.ctl("set", "admin.accounts", "alice@localhost")
     server.ctl("set", "config.candidates-max", "1")
     server.ctl("config", "edit", "roster.groups-max", "60")
-    answer = run(server.client("alice", "phone"), "config edit", setting="sm.ack-every", value="7")
+    answer = run(server.client("alice", "phone"), "config-edit", setting="sm.ack-every", value="7")
     assert "config.candidates-max" in note(answer)[1]
     server.ctl("config", "drop", "--owner", "control:root")
     assert server.rows("config", "candidate") == []
