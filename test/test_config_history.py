@@ -4,7 +4,7 @@ import time
 import pytest
 
 from muster.server import refusal
-from test_adhoc import note, run, table
+from test_adhoc import command, note, run, table
 
 PAIR = "muc.new-occupants", "muc.occupants-max"  # the first is not above the second
 
@@ -234,7 +234,7 @@ def test_each_operator_has_a_candidate(make_server):
     server.ctl("config", "edit", "roster.groups-max", "61")
     server.ctl("config", "apply", "--confirm", "1h")
     assert table(run(alice, "config-history"))[0]["state"] == "waits"
-    run(alice, "config-confirm")  # another operator may
+    alice.result("set", command("config-confirm", action="execute"), to="localhost")
     assert history(server)[0]["state"] == "confirmed"
 
 
@@ -256,3 +256,16 @@ def test_candidates_are_bounded(make_server):
     assert "config.candidates-max" in note(answer)[1]
     server.ctl("config", "drop", "--owner", "control:root")
     assert server.rows("config", "candidate") == []
+
+
+def test_a_difference_says_who_is_above_a_new_limit(make_server):
+    server = make_server("alice", "bob", "carol", "dave")
+    for contact in ("bob", "carol", "dave"):
+        server.ctl("contact", "add", "alice@localhost", f"{contact}@localhost")
+    server.ctl("config", "edit", "roster.contacts-max", "2")
+    server.ctl("config", "edit", "sm.ack-every", "6")
+    shown = {r["setting"]: r["impact"] for r in server.rows("config", "diff")}
+    assert shown["roster.contacts-max"].startswith("1 users have more contacts")
+    assert shown["sm.ack-every"] == ""
+    server.ctl("config", "edit", "roster.contacts-max", "3")
+    assert server.rows("config", "diff")[0]["impact"].startswith("0 users")

@@ -15,7 +15,12 @@
 #include "home/duty.h"
 #include "home/here.h"
 
-enum { CANDIDATE_BYTES_MAX = 256 << 10, CONFIRM_MS_MAX = 24 * 3600 * 1000 };
+enum {
+    CANDIDATE_BYTES_MAX = 256 << 10,
+    CONFIRM_MS_MAX = 24 * 3600 * 1000,
+    COUNT_MS = 2000,
+    COUNTS_MS = 10000
+};
 
 struct setting settings_candidates_max = {
     .name = "config.candidates-max",
@@ -276,24 +281,86 @@ static const char *conflict_of(const struct entry *e, struct arena *tmp)
                         settings_from(slice_of(last->actor), tmp), at, (long long)last->version);
 }
 
+static void add_diff(struct command_call *call, const struct entry *e)
+{
+    const char *conflict = conflict_of(e, call->arena);
+    char value[SETTING_BYTES_MAX];
+    setting_format(e->setting, value, sizeof value);
+    command_row(call);
+    command_text(call, "setting", slice_of(e->setting->name));
+    command_text(call, "now", slice_of(value));
+    command_text(call, "candidate", settings_show(e->setting, entry_value(e), call->arena));
+    command_text(call, "restart",
+                 slice_of(e->setting->restart != NULL ? e->setting->restart : "no"));
+    command_text(call, "conflict", slice_of(conflict != NULL ? conflict : ""));
+}
+
+/* A diff under way. It counts in the database what is above new limits, one after the other, each
+ * for COUNT_MS at most and all for COUNTS_MS. The candidate may change meanwhile: entries are found
+ * again by their settings. */
+struct diff {
+    struct command_call *call;
+    const char *owner;
+    const struct setting *at; /* that is counted, or the next one */
+    uint64_t end_us;
+};
+
+static void diff_go_on(struct diff *d);
+
+static void diff_counted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct diff *d = arg;
+    const struct entry *e = *entry_find(d->owner, d->at);
+    const char *what = d->at->impact->what;
+    if (e != NULL) {
+        add_diff(d->call, e);
+        if (result == STORE_OK && store_row_count(b, 0) == 1)
+            command_text(d->call, "impact",
+                         slice_of(arena_printf(d->call->arena, "%lld %s",
+                                               (long long)store_int(b, 0, 0, 0), what)));
+        else
+            command_text(d->call, "impact", SLICE("could not be counted in time"));
+    }
+    d->at = d->at->next;
+    diff_go_on(d);
+}
+
+/* The new limit, if it has one. */
+static bool new_limit(const struct entry *e, int64_t *value)
+{
+    struct why why;
+    *value = e->setting->def;
+    return !setting_is_text(e->setting) &&
+           (e->is_default || param_check(&e->setting->param, entry_value(e), value, &why) == OK);
+}
+
+static void diff_go_on(struct diff *d)
+{
+    int64_t value;
+    for (; d->at != NULL; d->at = d->at->next) {
+        const struct entry *e = *entry_find(d->owner, d->at);
+        if (e == NULL)
+            continue;
+        if (d->at->impact == NULL || !new_limit(e, &value) || clock_mono_us() > d->end_us) {
+            add_diff(d->call, e);
+            command_text(d->call, "impact",
+                         d->at->impact == NULL ? SLICE("") : SLICE("not counted"));
+            continue;
+        }
+        struct store_batch *b = store_read(worker_store(d->call->worker), 0);
+        store_read_long(b, 0, COUNT_MS);
+        STORE_ADD(b, d->at->impact->stmt, STORE_ANY_ROWS, SV_I(value));
+        store_submit(b, worker_loop(d->call->worker), 2 * COUNT_MS, diff_counted, d);
+        return;
+    }
+    command_done(d->call, "%s", d->call->rows != NULL ? "" : "your candidate is empty");
+}
+
 static void run_diff(struct command_call *call)
 {
-    const char *owner = owner_of(call);
-    char value[SETTING_BYTES_MAX];
-    for (const struct entry *e = entries; e != NULL; e = e->next) {
-        if (strcmp(e->owner, owner) != 0)
-            continue;
-        const char *conflict = conflict_of(e, call->arena);
-        setting_format(e->setting, value, sizeof value);
-        command_row(call);
-        command_text(call, "setting", slice_of(e->setting->name));
-        command_text(call, "now", slice_of(value));
-        command_text(call, "candidate", settings_show(e->setting, entry_value(e), call->arena));
-        command_text(call, "restart",
-                     slice_of(e->setting->restart != NULL ? e->setting->restart : "no"));
-        command_text(call, "conflict", slice_of(conflict != NULL ? conflict : ""));
-    }
-    command_done(call, "%s", call->rows != NULL ? "" : "your candidate is empty");
+    struct diff *d = arena_new(call->arena, struct diff, 1);
+    *d = (struct diff){ call, owner_of(call), setting_first(), clock_mono_us() + COUNTS_MS * 1000 };
+    diff_go_on(d);
 }
 
 static void run_candidate(struct command_call *call)
@@ -421,13 +488,17 @@ struct command settings_diff_command = {
     AT_SETTINGS,
     .args = (const struct command_arg[]){ { 0 } },
     .run = run_diff,
-    .doc = "Shows your candidate: what each setting is now, and what it would be.",
+    .doc =
+        "Shows your candidate: what each setting is now, what it would be, and how many users are "
+        "above a new limit.",
     .columns =
         (const struct command_column[]){
             { .name = "setting", .doc = "its name" },
             { .name = "now", .doc = "its value" },
             { .name = "candidate", .doc = "the value that it would have" },
             { .name = "restart", .doc = "what must be restarted afterwards, or no" },
+            { .name = "impact",
+              .doc = "how many are above a new limit when this is asked: an estimate" },
             { .name = "conflict", .doc = "who changed it after you edited it" },
             { 0 } },
 };

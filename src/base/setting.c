@@ -240,6 +240,7 @@ static void setting_add_row(struct setting *general, slice domain)
                              .def_text = general->def_text,
                              .scope = general->scope,
                              .restart = general->restart,
+                             .impact = general->impact,
                              .told = general->told,
                              .local = general->local,
                              .changed = general->changed,

@@ -14,6 +14,7 @@
 
 #define SETTING_NONE PARAM_NONE
 
+struct store_stmt;
 struct worker;
 
 /* How far one value reaches. */
@@ -26,6 +27,12 @@ enum setting_scope {
     SCOPES
 };
 
+/* What is above a new limit: counted in the database for `musterctl config diff`. */
+struct setting_impact {
+    struct store_stmt *stmt; /* of the owner's schema: gives one number; $1 is the new value */
+    const char *what;        /* "users have more contacts" */
+};
+
 struct setting {
     union {
         struct param param;
@@ -36,8 +43,9 @@ struct setting {
     const char *def_text; /* the default of texts */
     enum setting_scope scope;
     const char *restart; /* NULL: applies at once; else the part that must be restarted */
-    bool told;           /* what users are told: the log has its length instead */
-    bool local;          /* setting_is_local() */
+    const struct setting_impact *impact; /* NULL: nothing that could be counted */
+    bool told;                           /* what users are told: the log has its length instead */
+    bool local;                          /* setting_is_local() */
     /* Called on each worker after a change, soon (home/setting_news.h); for several changes in a
      * row perhaps once. Not before workers run: their start reads the value. NULL: nothing to do.
      */

@@ -19,8 +19,26 @@
 
 enum { ELEMENTS_MAX = 32 };
 
+static struct store_stmt private_above = {
+    .name = "private.above",
+    .sql = "SELECT count(*) FROM (SELECT owner FROM private_xml GROUP BY owner HAVING count(*) > "
+           "$1) v",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact private_above_impact = { &private_above,
+                                                            "users store more elements" };
+static struct store_stmt private_larger = {
+    .name = "private.larger",
+    .sql = "SELECT count(*) FROM (SELECT owner FROM private_xml GROUP BY owner HAVING sum(bytes) > "
+           "$1) v",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact private_larger_impact = { &private_larger, "users store more" };
 static struct setting private_bytes_max = {
     .name = "private.bytes-max",
+    .impact = &private_larger_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 1 << 20,
@@ -32,6 +50,7 @@ static struct setting private_bytes_max = {
 };
 static struct setting private_elements_max = {
     .name = "private.elements-max",
+    .impact = &private_above_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 100,
@@ -81,8 +100,8 @@ static struct store_stmt private_delete = {
 static const struct store_schema private_schema = {
     .feature = "private",
     .migrations = private_migrations,
-    .stmts = (struct store_stmt *const[]){ &private_put_stmt, &private_check, &private_load,
-                                           &private_delete, NULL },
+    .stmts = (struct store_stmt *const[]){ &private_larger, &private_above, &private_put_stmt,
+                                           &private_check, &private_load, &private_delete, NULL },
 };
 
 /* XEP-0049 §2.3: namespaces of the protocol itself are not for private data. */

@@ -101,8 +101,17 @@ static struct setting push_away = {
     .doc = "While a client that has enabled push is away or in the background, its user is shown "
            "as away.",
 };
+static struct store_stmt push_above = {
+    .name = "push.above",
+    .sql = "SELECT count(*) FROM (SELECT owner FROM push GROUP BY owner HAVING count(*) > $1) v",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact push_above_impact = { &push_above,
+                                                         "users have more registrations" };
 static struct setting push_max = {
     .name = "push.registrations-max",
+    .impact = &push_above_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_INT,
     .def = 20,
@@ -196,7 +205,7 @@ static const struct store_schema push_schema = {
               .context = "'push ' || owner || ' ' || ? || ' ' || node" }, /* options_context() */
             { "push", "service", .kind = STORE_JID, .beside = "owner node" },
             { 0 } },
-    .stmts = (struct store_stmt *const[]){ &push_put, &push_delete, &push_delete_all,
+    .stmts = (struct store_stmt *const[]){ &push_above, &push_put, &push_delete, &push_delete_all,
                                            &push_delete_service, &push_load, NULL },
 };
 

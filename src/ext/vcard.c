@@ -16,8 +16,17 @@
 #include "im/feature.h"
 #include "xmpp/ns.h"
 
+static struct store_stmt vcard_larger = {
+    .name = "vcard.larger",
+    .sql = "SELECT count(*) FROM vcard WHERE length(xml) > $1",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact vcard_larger_impact = { &vcard_larger,
+                                                           "users have a larger vCard" };
 static struct setting vcard_bytes_max = {
     .name = "vcard.bytes-max",
+    .impact = &vcard_larger_impact,
     .scope = SCOPE_CLUSTER,
     .type = PARAM_BYTES,
     .def = 64 << 10,
@@ -63,7 +72,8 @@ static struct store_stmt vcard_delete = {
 static const struct store_schema vcard_schema = {
     .feature = "vcard",
     .migrations = vcard_migrations,
-    .stmts = (struct store_stmt *const[]){ &vcard_put, &vcard_load, &vcard_delete, NULL },
+    .stmts =
+        (struct store_stmt *const[]){ &vcard_larger, &vcard_put, &vcard_load, &vcard_delete, NULL },
 };
 
 /* §3.1 for the owner; to others "no vCard" and "no such user" must look the same (§3.3). */

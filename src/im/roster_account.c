@@ -68,9 +68,18 @@ void roster_commit(struct account *a, const struct roster_delta *d, enum roster_
 
 /* Rows. */
 
+static struct store_stmt roster_above = {
+    .name = "roster.above",
+    .sql = "SELECT count(*) FROM (SELECT owner FROM roster GROUP BY owner HAVING count(*) > $1) v",
+    .params = "i",
+    .cols = "i",
+};
+static const struct setting_impact roster_above_impact = {
+    &roster_above, "users have more contacts, requests to them included"
+};
 /* clang-format off */
 struct setting roster_contacts_max = {
-    .name = "roster.contacts-max", .scope = SCOPE_CLUSTER,
+    .name = "roster.contacts-max", .impact = &roster_above_impact, .scope = SCOPE_CLUSTER,
     .type = PARAM_INT, .def = 200, .min = 1, .max = 100000,
     .allow_none = true, .unit = "contacts",
     .doc = "How many contacts a user may have. More are refused with policy-violation; those that "
@@ -135,7 +144,8 @@ static struct store_stmt stmt_delete_mark = {
     .sql = "DELETE FROM roster_mark WHERE owner = $1",
 };
 static struct store_stmt *const roster_stmts[] = {
-    &stmt_items, &stmt_items_by_jid, &stmt_marks, &stmt_put, &stmt_delete, &stmt_mark,
+    &roster_above, &stmt_items, &stmt_items_by_jid, &stmt_marks, &stmt_put, &stmt_delete,
+    &stmt_mark,
     &stmt_delete_all, &stmt_delete_mark, NULL
 };
 
