@@ -316,8 +316,8 @@ static void diff_counted(void *arg, enum store_result result, const struct store
         add_diff(d->call, e);
         if (result == STORE_OK && store_row_count(b, 0) == 1)
             command_text(d->call, "impact",
-                         slice_of(arena_printf(d->call->arena, "%lld %s",
-                                               (long long)store_int(b, 0, 0, 0), what)));
+                         slice_of(arena_printf(d->call->arena, "%s: %lld", what,
+                                               (long long)store_int(b, 0, 0, 0))));
         else
             command_text(d->call, "impact", SLICE("could not be counted in time"));
     }
@@ -391,9 +391,9 @@ static void apply_done(struct settings_turn *t)
     if (t->version == 0)
         command_done(t->call, "the settings have these values already");
     else if (waits != NULL)
-        command_done(t->call, "%zu settings changed; %s", t->count, waits);
+        command_done(t->call, "settings changed: %zu; %s", t->count, waits);
     else
-        command_done(t->call, "version %lld: %zu settings changed", (long long)t->version,
+        command_done(t->call, "version %lld; settings changed: %zu", (long long)t->version,
                      t->count);
     settings_turn_over(t);
 }

@@ -282,7 +282,7 @@ static void rollback_done(struct settings_turn *t)
     if (t->version == 0)
         command_done(call, "nothing to change");
     else
-        command_done(call, "version %lld: %zu settings have their earlier values",
+        command_done(call, "version %lld; settings that have earlier values: %zu",
                      (long long)t->version, t->count);
     settings_turn_over(t);
 }
@@ -333,7 +333,7 @@ static void confirm_done(struct settings_turn *t)
     int64_t version = waiting.version;
     ensure(version != 0);
     waiting_over();
-    command_done(t->call, "version %lld stays", (long long)version);
+    command_done(t->call, "confirmed: version %lld", (long long)version);
     settings_turn_over(t);
 }
 

@@ -30,7 +30,7 @@ enum setting_scope {
 /* What is above a new limit: counted in the database for `musterctl config diff`. */
 struct setting_impact {
     struct store_stmt *stmt; /* of the owner's schema: gives one number; $1 is the new value */
-    const char *what;        /* "users have more contacts" */
+    const char *what;        /* "users with more contacts" */
 };
 
 struct setting {

@@ -27,7 +27,7 @@ static struct store_stmt private_above = {
     .cols = "i",
 };
 static const struct setting_impact private_above_impact = { &private_above,
-                                                            "users store more elements" };
+                                                            "users with more elements" };
 static struct store_stmt private_larger = {
     .name = "private.larger",
     .sql = "SELECT count(*) FROM (SELECT owner FROM private_xml GROUP BY owner HAVING sum(bytes) > "
@@ -35,7 +35,7 @@ static struct store_stmt private_larger = {
     .params = "i",
     .cols = "i",
 };
-static const struct setting_impact private_larger_impact = { &private_larger, "users store more" };
+static const struct setting_impact private_larger_impact = { &private_larger, "users with more" };
 static struct setting private_bytes_max = {
     .name = "private.bytes-max",
     .impact = &private_larger_impact,

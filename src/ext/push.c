@@ -108,7 +108,7 @@ static struct store_stmt push_above = {
     .cols = "i",
 };
 static const struct setting_impact push_above_impact = { &push_above,
-                                                         "users have more registrations" };
+                                                         "users with more registrations" };
 static struct setting push_max = {
     .name = "push.registrations-max",
     .impact = &push_above_impact,

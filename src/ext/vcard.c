@@ -23,7 +23,7 @@ static struct store_stmt vcard_larger = {
     .cols = "i",
 };
 static const struct setting_impact vcard_larger_impact = { &vcard_larger,
-                                                           "users have a larger vCard" };
+                                                           "users with a larger vCard" };
 static struct setting vcard_bytes_max = {
     .name = "vcard.bytes-max",
     .impact = &vcard_larger_impact,

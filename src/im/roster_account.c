@@ -75,7 +75,7 @@ static struct store_stmt roster_above = {
     .cols = "i",
 };
 static const struct setting_impact roster_above_impact = {
-    &roster_above, "users have more contacts, requests to them included"
+    &roster_above, "users with more contacts and requests"
 };
 /* clang-format off */
 struct setting roster_contacts_max = {
