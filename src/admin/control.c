@@ -106,7 +106,10 @@ static void run_line(struct client *cl, slice line)
     struct why why;
     cl->call = (struct command_call){ .arena = arena_create(0),
                                       .worker = cl->control->worker,
-                                      .actor = slice_of(cl->actor),
+                                      .who = { .kind = PRINCIPAL_CONTROL,
+                                               .actor = slice_of(cl->actor),
+                                               .role = SLICE_INIT("administrator"),
+                                               .grants = SLICE_INIT("*") },
                                       .finished = control_finished,
                                       .arg = cl };
     enum err e = control_parse(line, &cl->call, &why);

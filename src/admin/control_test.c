@@ -39,7 +39,7 @@ static void run_echo(struct command_call *call)
 {
     command_row(call);
     command_text(call, "said", command_arg(call, "text"));
-    command_text(call, "actor", call->actor);
+    command_text(call, "actor", call->who.actor);
     command_done(call, "echo");
 }
 

@@ -63,7 +63,7 @@ static void schedule(struct worker *w, void *arg)
     atomic_store(&end_due,
                  (loop_wall_us(worker_loop(w)) + ms * 1000) * 2 + (wish->restart ? 1 : 0));
     log_info(&log_lifecycle, LOG_EV("server.end-scheduled"), LOG_C("what", what),
-             LOG_I("delay_s", wish->delay_s), LOG_S("actor", wish->call->actor));
+             LOG_I("delay_s", wish->delay_s), LOG_S("actor", wish->call->who.actor));
     if (wish->delay_s == 0)
         command_done(wish->call, "the server %s now", what);
     else

@@ -82,7 +82,7 @@ static void secrets_run_reset(struct command_call *call)
 static struct command reset_command = {
     .name = "secrets reset",
     .effect = COMMAND_CHANGES,
-    .area = "server",
+    .area = "secrets",
     .args = (const struct command_arg[]){ { 0 } },
     .run = secrets_run_reset,
     .doc = "Deletes all secrets whose key is lost (alarm secrets.key): tokens of devices, secrets "

@@ -50,7 +50,7 @@ static const char *owner_of(const struct command_call *call)
 {
     slice bare, resource;
     return slice_cstr(call->arena,
-                      slice_cut(call->actor, '/', &bare, &resource) ? bare : call->actor);
+                      slice_cut(call->who.actor, '/', &bare, &resource) ? bare : call->who.actor);
 }
 
 static slice entry_value(const struct entry *e)

@@ -85,9 +85,14 @@ void settings_commit(struct settings_turn *t, struct store_batch *b)
  * another, which gives the first a new password. */
 static bool is_for(const struct command_call *call, const struct setting *s, struct why *why)
 {
-    if (call->remote && setting_is_local(s))
+    if (principal_is_remote(&call->who) && setting_is_local(s))
         why_set(why, "%s: changed with musterctl at the server only", s->name);
-    else if (call->by_token && setting_has_accounts(s))
+    else if (setting_has_accounts(s) && !principal_may(&call->who, "admins.write"))
+        why_set(why,
+                "%s: it names accounts with rights, so this needs the permission admins.write, "
+                "which the role %.*s does not have",
+                s->name, SLICE_ARG(call->who.role));
+    else if (call->who.weak && setting_has_accounts(s))
         why_set(why,
                 "%s: this client logged in with a token; log in with the password, or use "
                 "musterctl",

@@ -122,7 +122,7 @@ const char *settings_waiting(struct arena *tmp)
 
 static slice turn_actor(const struct settings_turn *t)
 {
-    return t->call != NULL ? t->call->actor : SLICE("server");
+    return t->call != NULL ? t->call->who.actor : SLICE("server");
 }
 
 void settings_history_add(struct settings_turn *t, struct store_batch *b)
@@ -345,7 +345,7 @@ static void confirm_begin(struct settings_turn *t)
     }
     struct store_batch *b = settings_batch();
     STORE_ADD(b, &settings_version_state, 1, SV_I(waiting.version), SV_T(SLICE("confirmed")),
-              SV_T(t->call->actor));
+              SV_T(t->call->who.actor));
     settings_commit(t, b);
 }
 

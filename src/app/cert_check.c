@@ -251,7 +251,7 @@ static struct command check_command = {
     .name = "cert check",
     .access = COMMAND_LOCAL,
     .effect = COMMAND_READS,
-    .area = "server",
+    .area = "certificates",
     .args =
         (const struct command_arg[]){
             { .name = "domain",

@@ -425,7 +425,7 @@ static void cert_commands_run_del(struct command_call *call)
 static struct command csr_command = {
     .name = "cert csr",
     .effect = COMMAND_CHANGES,
-    .area = "server",
+    .area = "certificates",
     .access = COMMAND_LOCAL,
     .args =
         (const struct command_arg[]){
@@ -452,7 +452,7 @@ static struct command csr_command = {
 static struct command import_command = {
     .name = "cert import",
     .effect = COMMAND_CHANGES,
-    .area = "server",
+    .area = "certificates",
     .access = COMMAND_LOCAL,
     .args =
         (const struct command_arg[]){
@@ -483,7 +483,7 @@ static struct command import_command = {
 static struct command self_signed_command = {
     .name = "cert self-signed",
     .effect = COMMAND_CHANGES,
-    .area = "server",
+    .area = "certificates",
     .access = COMMAND_LOCAL,
     .args =
         (const struct command_arg[]){
@@ -508,7 +508,7 @@ static struct command self_signed_command = {
 static struct command del_command = {
     .name = "cert del",
     .effect = COMMAND_CHANGES,
-    .area = "server",
+    .area = "certificates",
     .access = COMMAND_LOCAL,
     .asks = "The certificate and its key are deleted.",
     .args =

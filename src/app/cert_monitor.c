@@ -350,7 +350,7 @@ static void mail_test_run(struct command_call *call)
 static struct command monitor_command = {
     .name = "cert monitor",
     .effect = COMMAND_READS,
-    .area = "server",
+    .area = "certificates",
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_CERTS,
     .run = monitor_run,
@@ -378,7 +378,7 @@ static struct command monitor_command = {
 static struct command mail_test_command = {
     .name = "cert mail-test",
     .effect = COMMAND_CHANGES,
-    .area = "server",
+    .area = "certificates",
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_CERTS,
     .run = mail_test_run,

@@ -656,7 +656,7 @@ static void ocsp_run(struct command_call *call)
 static struct command ocsp_command = {
     .name = "cert ocsp",
     .effect = COMMAND_READS,
-    .area = "server",
+    .area = "certificates",
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_CERTS,
     .run = ocsp_run,

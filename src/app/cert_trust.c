@@ -654,7 +654,7 @@ static void trust_run_list(struct command_call *call)
 static struct command add_command = {
     .name = "cert-trust add",
     .effect = COMMAND_CHANGES,
-    .area = "server",
+    .area = "certificates",
     .access = COMMAND_LOCAL,
     .args =
         (const struct command_arg[]){
@@ -676,7 +676,7 @@ static struct command add_command = {
 static struct command del_command = {
     .name = "cert-trust del",
     .effect = COMMAND_CHANGES,
-    .area = "server",
+    .area = "certificates",
     .access = COMMAND_LOCAL,
     .args =
         (const struct command_arg[]){
@@ -698,7 +698,7 @@ static struct command del_command = {
 static struct command list_command = {
     .name = "cert-trust list",
     .effect = COMMAND_READS,
-    .area = "server",
+    .area = "certificates",
     .args = (const struct command_arg[]){ FOR_ARG("both"), { 0 } },
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_CERTS,

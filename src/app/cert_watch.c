@@ -314,7 +314,7 @@ static void cert_watch_run_list(struct command_call *call)
 static struct command list_command = {
     .name = "cert list",
     .effect = COMMAND_READS,
-    .area = "server",
+    .area = "certificates",
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_CERTS,
     .run = cert_watch_run_list,

@@ -53,6 +53,7 @@
 #include "io/listen.h"
 #include "io/metrics.h"
 #include "muc/muc.h"
+#include "ops/access.h"
 #include "ops/devices.h"
 #include "ops/outside.h"
 #include "ops/users.h"
@@ -120,6 +121,7 @@ const struct feature *const features_all[] = {
     &presence_feature,
     &audience_feature,
     &users_feature,
+    &access_feature,
     &outside_feature,
     &devices_feature,
     &caps_feature,

@@ -222,7 +222,7 @@ static void tls_list_run(struct command_call *call)
 static struct command list_command = {
     .name = "tls list",
     .effect = COMMAND_READS,
-    .area = "server",
+    .area = "certificates",
     .run = tls_list_run,
     .doc = "Lists what TLS accepts now: versions, ciphers and groups, for each kind of peer. The "
            "settings tls.CONTEXT-* change it, for example `musterctl set tls.clients-min-version "

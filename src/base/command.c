@@ -390,7 +390,7 @@ void command_audit(const struct command_call *call, struct log_area *area)
             audit_value(&args, call->args[i]);
     }
     log_at(area, call->command->effect == COMMAND_READS ? LOG_DEBUG : LOG_INFO,
-           LOG_EV("admin.command"), LOG_S("actor", call->actor),
+           LOG_EV("admin.command"), LOG_S("actor", call->who.actor),
            LOG_C("command", call->command->name), LOG_C("result", err_name(call->err)),
            LOG_S("args", buf_slice(&args))); /* fits: audit_value() cuts long ones */
     buf_fini(&args);

@@ -6,6 +6,7 @@
  * command_done() or command_fail(). Results are rows of named fields. */
 #pragma once
 #include "base/param.h"
+#include "base/principal.h"
 
 enum command_arg_kind {
     ARG_POSITIONAL, /* required, in order */
@@ -120,8 +121,8 @@ struct command_row {
     uint32_t count, cap;
 };
 
-/* Made by the control socket or by the ad-hoc commands: zeroed, with command, arena, worker, actor
- * and finished set. Its maker frees it in `finished`. It may move between worker threads as a
+/* Made by the control socket, the ad-hoc commands or the API: zeroed, with command, arena, worker,
+ * who and finished set. Its maker frees it in `finished`. It may move between worker threads as a
  * whole. */
 struct command_call {
     const struct command *command;
@@ -129,7 +130,7 @@ struct command_call {
     slice args[COMMAND_ARGS_MAX];     /* by index of the row; ptr NULL: absent */
     int64_t values[COMMAND_ARGS_MAX]; /* those that are given, as numbers: param_check() */
     void *worker; /* struct worker of im/: that of the caller, then that of run() */
-    slice actor;  /* who runs it, for the audit log: "control:root" */
+    struct principal who; /* who runs it. Its texts live as long as the call */
     void (*finished)(struct command_call *call, void *arg); /* on any worker, once */
     void *arg;
     /* result */
@@ -140,14 +141,10 @@ struct command_call {
     bool ended;
     bool part;       /* COMMAND_EACH: on one of the workers */
     bool incomplete; /* a node did not answer; its last words say so */
-    bool remote;   /* not from the control socket: COMMAND_LOCAL and `local` settings are refused */
-    bool by_token; /* remote, and its client did not log in here with the password: what makes an
-                    * administrator, or gives one another password, is refused */
     bool discreet; /* its arguments are not logged */
 };
 
-/* What administrators by role need for it: "users.read", "users.write". Operators at the control
- * socket, and administrators of the whole server, have all. */
+/* What a principal needs for it: "users.read", "users.write". */
 enum { COMMAND_PERMISSION_MAX = 32 };
 void command_permission(const struct command *c, char *out, size_t cap);
 

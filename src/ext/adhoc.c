@@ -27,7 +27,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/feature_check.h"
-#include "ops/admins.h"
+#include "ops/access.h"
 #include "ops/command_form.h"
 #include "xmpp/disco_info.h"
 #include "xmpp/form.h"
@@ -119,26 +119,44 @@ static bool target_of(slice node, struct target *out)
     return false;
 }
 
-/* The row that applies to users of the sender's domain. */
-static const struct setting *own_if_of(const struct iq *iq, const struct command *c)
+/* The account that sends it. Only users of this server, and those who ask their own account, have
+ * an own one. */
+static struct principal adhoc_principal(const struct iq *iq)
 {
-    return setting_of(c->own_if, jid_split(stanza_from(iq->st)).domain);
+    slice bare = stanza_from_bare(iq->st);
+    struct principal p = {
+        .kind = PRINCIPAL_ACCOUNT,
+        .weak = !iq_by_password(iq),
+        .actor = slice_of(arena_printf(iq->tmp, "xmpp:%.*s", SLICE_ARG(stanza_from(iq->st)))),
+        .own = iq->sender != NULL || iq->target == IQ_TO_SELF ? bare : (slice){ 0 },
+    };
+    access_of_account(bare, iq->tmp, &p);
+    return p;
 }
 
 /* An administrator also finds all commands at the own bare address, because clients look for
  * commands there (XEP-0133 §3). */
+static bool adhoc_allowed(const struct iq *iq, const struct target *t, struct why *why)
+{
+    struct principal p;
+    if (iq->target != IQ_TO_SELF && iq->target != IQ_TO_SERVER) {
+        why_set(why, "commands are run at the address of the server");
+        return false;
+    }
+    p = adhoc_principal(iq);
+    if (t->command == NULL) { /* which nobody may run */
+        why_set(why, "only administrators may run this command");
+        return p.role.len > 0;
+    }
+    if (t->form != NULL) /* is about others */
+        p.own = (slice){ 0 };
+    return command_allowed(t->command, &p, why) == OK;
+}
+
 static bool may_run(const struct iq *iq, const struct target *t)
 {
-    const struct command *c = t->form == NULL ? t->command : NULL;
-    if (iq->target != IQ_TO_SELF && iq->target != IQ_TO_SERVER)
-        return false;
-    if (t->command != NULL && t->command->access == COMMAND_LOCAL)
-        return false;
-    if (admins_has(stanza_from_bare(iq->st)))
-        return true;
-    return c != NULL && c->access == COMMAND_OWN &&
-           (iq->sender != NULL || iq->target == IQ_TO_SELF) &&
-           (c->own_if == NULL || setting_bool(own_if_of(iq, c)));
+    struct why why;
+    return adhoc_allowed(iq, t, &why);
 }
 
 /* Sets the account argument of a command for one's own account to the sender. */
@@ -340,7 +358,6 @@ struct run {
     unsigned each_count, each_next, failed;
     size_t each_at;
     slice why; /* of those that failed */
-    char actor[JID_MAX + 8];
 };
 
 /* The columns of a table: those that are not wide and in its first line, or in every line. */
@@ -679,19 +696,20 @@ static void keep_values(struct run *run)
 static void adhoc_run_command(struct iq *iq, const struct target *t)
 {
     struct run *run = mem_new(struct run);
+    struct principal p;
     struct why why;
     ensure(t->command != NULL);
-    snprintf(run->actor, sizeof run->actor, "xmpp:%.*s", SLICE_ARG(stanza_from(iq->st)));
     run->worker = iq->worker;
     run->target = *t;
     run->call = (struct command_call){ .command = t->command,
                                        .arena = arena_create(0),
                                        .worker = iq->worker,
-                                       .actor = slice_of(run->actor),
-                                       .remote = true,
-                                       .by_token = !iq_by_password(iq),
                                        .finished = adhoc_finished,
                                        .arg = run };
+    p = adhoc_principal(iq);
+    run->call.who = principal_dup(&p, run->call.arena);
+    if (t->form != NULL)
+        run->call.who.own = (slice){ 0 };
     if (!bind_arguments(iq, run, &why)) {
         adhoc_refuse(iq, SE_BAD_REQUEST, "bad-payload",
                      slice_of(arena_printf(iq->tmp, "%s", why.text)));
@@ -728,25 +746,17 @@ static enum action action_of(const struct iq *iq)
     return slice_is(action, "cancel") ? ACTION_CANCEL : ACTION_UNKNOWN;
 }
 
-static void refuse_person(struct iq *iq, const struct target *t)
-{
-    slice text = SLICE("only administrators may run this command");
-    if (t->form == NULL && t->command->access == COMMAND_OWN && t->command->own_if != NULL)
-        text = slice_of(arena_printf(iq->tmp, "users may not run this command here: %s is off",
-                                     own_if_of(iq, t->command)->name));
-    iq_error(iq, SE_FORBIDDEN, text);
-}
-
 static void execute(struct iq *iq)
 {
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
     struct target t;
+    struct why why;
     if (!target_of(node, &t)) {
         iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such command"));
         return;
     }
-    if (!may_run(iq, &t)) {
-        refuse_person(iq, &t);
+    if (!adhoc_allowed(iq, &t, &why)) {
+        iq_error(iq, SE_FORBIDDEN, slice_dup(iq->tmp, slice_of(why.text)));
         return;
     }
     if (t.command == NULL) {

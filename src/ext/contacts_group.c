@@ -91,7 +91,7 @@ static void group_turned(struct command_call *turn, void *arg)
     struct group *g = arg;
     ensure(turn->ended && worker_here() == g->call->worker);
     if (group_look(g, turn) && g->step == STEP_APPROVE) /* the line of the command may be cut */
-        log_info(&log_contacts, LOG_EV("contacts.grouped"), LOG_S("actor", g->call->actor),
+        log_info(&log_contacts, LOG_EV("contacts.grouped"), LOG_S("actor", g->call->who.actor),
                  LOG_S("group", command_arg(g->call, "group")), LOG_S("user", g->user[g->at]));
     g->next.fn = group_next;
     loop_defer(loop_here(), &g->next);
@@ -118,9 +118,7 @@ static void group_turn(struct group *g)
     *turn = (struct command_call){ .command = &contact_add,
                                    .arena = g->arena,
                                    .worker = call->worker,
-                                   .actor = call->actor,
-                                   .remote = call->remote,
-                                   .by_token = call->by_token,
+                                   .who = call->who,
                                    .finished = group_turned,
                                    .arg = g };
     if (command_bind(turn, names, values, count, &why) != OK) {

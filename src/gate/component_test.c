@@ -27,7 +27,7 @@ static int begin(void **state)
     int rc = gate_open(state);
     struct command_call call = { .command = command_find(SLICE("component add")),
                                  .arena = arena_create(0),
-                                 .actor = SLICE("test"),
+                                 .who = principal_server,
                                  .worker = gate.t.w,
                                  .finished = finished,
                                  .arg = &ended };

@@ -19,17 +19,26 @@ enum {
 };
 
 struct command_asked {
-    slice name, actor;
+    slice name;
     slice args; /* name, value, name, value … */
-    bool remote, discreet, by_token;
+    struct principal who;
+    uint8_t kind; /* who.kind */
+    bool scoped;  /* who.scope is there */
+    bool discreet;
 };
 static const struct message_field asked_fields[] = {
     F_TEXT(struct command_asked, name, 64),
-    F_TEXT(struct command_asked, actor, ACTOR_MAX),
     F_TEXTS(struct command_asked, args, ARGS_BYTES_MAX),
-    F_BOOL(struct command_asked, remote),
+    F_U8(struct command_asked, kind, PRINCIPAL_KINDS - 1),
+    F_TEXT(struct command_asked, who.actor, ACTOR_MAX),
+    F_TEXT(struct command_asked, who.from, ACTOR_MAX),
+    F_TEXT(struct command_asked, who.role, ACTOR_MAX),
+    F_TEXT(struct command_asked, who.grants, GRANTS_BYTES_MAX),
+    F_TEXT(struct command_asked, who.scope, GRANTS_BYTES_MAX),
+    F_TEXT(struct command_asked, who.own, ACTOR_MAX),
+    F_BOOL(struct command_asked, scoped),
+    F_BOOL(struct command_asked, who.weak),
     F_BOOL(struct command_asked, discreet),
-    F_BOOL(struct command_asked, by_token),
     { 0 },
 };
 
@@ -116,12 +125,12 @@ static bool far_ask(struct command_call *call, struct buf *args, struct command_
         command_fail(call, E_LIMIT, "its arguments are too long");
         return false;
     }
-    *out = (struct command_asked){ slice_of(call->command->name),
-                                   call->actor,
-                                   buf_slice(args),
-                                   call->remote,
-                                   call->discreet,
-                                   call->by_token };
+    *out = (struct command_asked){ .name = slice_of(call->command->name),
+                                   .args = buf_slice(args),
+                                   .who = call->who,
+                                   .kind = (uint8_t)call->who.kind,
+                                   .scoped = call->who.scope.ptr != NULL,
+                                   .discreet = call->discreet };
     return true;
 }
 
@@ -255,9 +264,11 @@ static bool far_begin(struct command_call *call, struct worker *w,
     struct why why = { 0 };
     call->command = command_find(asked->name);
     call->worker = w;
-    call->actor = slice_dup(call->arena, asked->actor);
-    call->remote = asked->remote;
-    call->by_token = asked->by_token;
+    call->who = principal_dup(&asked->who, call->arena);
+    call->who.kind = (enum principal_kind)asked->kind;
+    call->who.scope = asked->scoped && call->who.scope.ptr == NULL ? SLICE("")
+                      : asked->scoped                              ? call->who.scope
+                                                                   : (slice){ 0 };
     call->discreet = asked->discreet;
     if (call->command == NULL)
         command_fail(call, E_UNSUPPORTED, "the node where it runs does not know it");

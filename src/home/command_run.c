@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/list.h"
+#include "base/setting.h"
 #include "home/command_far.h"
 #include "home/duty.h"
 #include "home/here.h"
@@ -311,10 +312,75 @@ static void run_at_home(struct command_call *call, slice text)
     run_at(call, node, home);
 }
 
+/* Whether the row is for users and their own account, and is switched on at their domain. */
+static bool allows_own(const struct command *c, const struct principal *p)
+{
+    return c->access == COMMAND_OWN && p->own.len > 0 &&
+           (c->own_if == NULL || setting_bool(setting_of(c->own_if, jid_split(p->own).domain)));
+}
+
+static enum err lacks(const struct command *c, const struct principal *p, const char *permission,
+                      struct why *why)
+{
+    bool narrow = p->kind != PRINCIPAL_NONE && grants_permission(p->grants, permission);
+    if (c->access == COMMAND_OWN && c->own_if != NULL && p->own.len > 0)
+        why_set(why, "users may not run %s here: %s is off", c->name,
+                setting_of(c->own_if, jid_split(p->own).domain)->name);
+    else if (p->role.len == 0)
+        why_set(why,
+                "%s needs the permission %s, and %.*s has no role; an administrator gives one: "
+                "`admin add NAME --role ROLE`",
+                c->name, permission, SLICE_ARG(p->actor));
+    else if (narrow)
+        why_set(why,
+                "%s needs the permission %s, which the role %.*s has, but not the scope of this "
+                "token; an administrator makes one with another scope: `token add`",
+                c->name, permission, SLICE_ARG(p->role));
+    else
+        why_set(why,
+                "%s needs the permission %s, which the role %.*s does not have; `role list` shows "
+                "those that have it, an administrator gives them",
+                c->name, permission, SLICE_ARG(p->role));
+    return E_DENIED;
+}
+
+enum err command_allowed(const struct command *c, const struct principal *p, struct why *why)
+{
+    char permission[COMMAND_PERMISSION_MAX];
+    command_permission(c, permission, sizeof permission);
+    if (c->access == COMMAND_LOCAL && principal_is_remote(p)) {
+        why_set(why, "%s runs only with musterctl on the machine of the server", c->name);
+        return E_DENIED;
+    }
+    if (principal_may(p, permission) || allows_own(c, p))
+        return OK;
+    return lacks(c, p, permission, why);
+}
+
+/* Who has no permission but for the own account names no other one. */
+static enum err call_allowed(const struct command_call *call, struct why *why)
+{
+    char permission[COMMAND_PERMISSION_MAX];
+    enum err e = command_allowed(call->command, &call->who, why);
+    command_permission(call->command, permission, sizeof permission);
+    if (e != OK || principal_may(&call->who, permission) ||
+        slice_eq(command_arg(call, "jid"), call->who.own))
+        return e;
+    why_set(why, "%s: %.*s may run it for their own account only", call->command->name,
+            SLICE_ARG(call->who.own));
+    return E_DENIED;
+}
+
 void command_run(struct command_call *call)
 {
     const struct command *c = call->command;
     struct worker *w = call->worker;
+    struct why why;
+    enum err e = call_allowed(call, &why);
+    if (e != OK) {
+        command_fail(call, e, "%s", why.text);
+        return;
+    }
     slice home = c->home != NULL ? command_arg(call, c->home) : (slice){ 0 };
     if (home.ptr != NULL)
         run_at_home(call, home);

@@ -8,8 +8,16 @@
 struct message_row;
 struct worker;
 
-/* Runs a call whose arguments are bound. On the worker of the call; `finished` may be called before
- * this returns. The call fails if an address is not what its row asks for. */
+/* Whether the principal may run the command: the row's permission (command_permission()) is in its
+ * grants and scope, or it is a row for everybody's own account (COMMAND_OWN; the call must be about
+ * that one). COMMAND_LOCAL is for the machine itself. E_DENIED: `why` names the permission, and who
+ * gives it. */
+NODISCARD enum err command_allowed(const struct command *c, const struct principal *p,
+                                   struct why *why);
+
+/* Runs a call whose arguments are bound, if its principal may: else it fails with E_DENIED. On the
+ * worker of the call; `finished` may be called before this returns. The call fails if an address is
+ * not what its row asks for. */
 void command_run(struct command_call *call);
 void command_run_here(struct worker *w, struct command_call *call); /* where it runs */
 /* The same check for an address that is in no argument: of a file, or one of several. *prepared is

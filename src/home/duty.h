@@ -25,6 +25,7 @@ enum duty {
     DUTY_ACCOUNTS, /* what is done once for the accounts of an earlier release */
     DUTY_LINKS,    /* hears first of links to other domains: home/remote.h */
     DUTY_TESTS,    /* tests from outside: their schedule and history */
+    DUTY_ACCESS,   /* the only writer of roles, tokens and who has a role */
     DUTIES
 };
 

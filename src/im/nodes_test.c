@@ -784,7 +784,7 @@ static void test_a_command_on_those_that_are_there(void **state)
     (void)state;
     r->call = (struct command_call){ .command = &who_command,
                                      .arena = live.tmp,
-                                     .actor = SLICE("test"),
+                                     .who = principal_server,
                                      .finished = live_run_finished,
                                      .arg = r };
     assert_int_equal(command_bind(&r->call, &name, &value, 1, &why), OK);

@@ -412,7 +412,7 @@ static inline struct command_call *live_run(unsigned n, const char *name, const 
     struct live_run *r = arena_new(live.tmp, struct live_run, 1);
     r->call = (struct command_call){ .command = command_find(slice_of(name)),
                                      .arena = live.tmp,
-                                     .actor = SLICE("test"),
+                                     .who = principal_server,
                                      .finished = live_run_finished,
                                      .arg = r };
     assert_non_null(r->call.command);

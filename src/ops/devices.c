@@ -172,7 +172,7 @@ static void revoke_done(void *arg, enum err e, unsigned sessions)
         return;
     }
     log_info(&log_devices, LOG_EV("device.revoked"), LOG_S("jid", t->jid), LOG_C("device", id),
-             LOG_I("sessions", sessions), LOG_S("actor", t->call->actor));
+             LOG_I("sessions", sessions), LOG_S("actor", t->call->who.actor));
     command_done(t->call, "device %s revoked, sessions ended: %u", id, sessions);
 }
 

@@ -283,7 +283,7 @@ void outside_end(struct command_call *call, enum outside_kind kind,
                  const struct outside_result *result)
 {
     struct outside_result r = *result;
-    bool scheduled = slice_is(call->actor, scheduler);
+    bool scheduled = slice_is(call->who.actor, scheduler);
     r.error = r.error.len > 0 ? slice_dup(call->arena, r.error) : SLICE("");
     const char *diagnosis = diagnosis_of(call->arena, &r);
     ensure(running[kind] && (r.stage == NULL) == (r.error.len == 0));
@@ -447,9 +447,10 @@ static void schedule_run(struct worker *w, enum outside_kind kind)
     s->call = (struct command_call){ .command = c,
                                      .arena = arena_create(0),
                                      .worker = w,
-                                     .actor = slice_of(scheduler),
+                                     .who = principal_server,
                                      .finished = scheduled_finished,
                                      .arg = s };
+    s->call.who.actor = slice_of(scheduler);
     if (command_bind(&s->call, NULL, NULL, 0, &why) == OK) {
         command_run(&s->call);
         return;

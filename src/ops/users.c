@@ -15,6 +15,7 @@
 #include "im/feature.h"
 #include "im/session_queue.h"
 #include "im/sessions.h"
+#include "ops/access.h"
 #include "ops/admins.h"
 #include "ops/announce.h"
 #include "ops/outside_users.h"
@@ -58,16 +59,18 @@ static bool password_ok(struct command_call *call, slice *out)
  * password. With a token that is so for all administrators: another one could do it. */
 static bool users_may_take(struct command_call *call)
 {
-    slice bare, jid = command_arg(call, "jid"), from = call->actor;
+    slice bare, jid = command_arg(call, "jid"), from = call->who.actor;
     ensure(jid.len > 0); /* command_run() has prepared it */
-    if (!call->remote || !slice_starts(from, SLICE("xmpp:")))
+    if (!access_may_touch(call, jid))
+        return false;
+    if (!principal_is_remote(&call->who) || !slice_starts(from, SLICE("xmpp:")))
         return true;
     slice_cut(slice_from(from, 5), '/', &bare, &(slice){ 0 });
     if (slice_eq(bare, jid))
         command_fail(call, E_DENIED,
                      "this is your own account: change its password or delete it as any user does "
                      "(XEP-0077), with the current password, or with musterctl");
-    else if (call->by_token && admins_has(jid))
+    else if (call->who.weak && admins_has(jid))
         command_fail(call, E_DENIED,
                      "%.*s is an administrator, and this client logged in with a token; log in "
                      "with the password, or use musterctl",
@@ -399,7 +402,7 @@ static void run_session_kick(struct command_call *call)
         return;
     }
     log_info(&log_users, LOG_EV("session.kicked"), LOG_S("jid", jid), LOG_I("sessions", ended),
-             LOG_S("actor", call->actor), LOG_S("reason", reason));
+             LOG_S("actor", call->who.actor), LOG_S("reason", reason));
     command_done(call, "sessions ended: %u", ended);
 }
 

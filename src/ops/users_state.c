@@ -8,6 +8,7 @@
 #include "im/account.h"
 #include "im/account_life.h"
 #include "im/feature.h"
+#include "ops/access.h"
 #include "ops/users.h"
 #include "ops/users_profile.h"
 
@@ -95,6 +96,8 @@ static void users_state_disable(struct account *a, enum err e, void *arg)
 static void run_disable(struct command_call *call)
 {
     struct task *t = users_state_task_new(call);
+    if (!access_may_touch(call, t->jid))
+        return;
     account_with_unasked(t->home, t->jid, users_state_disable, t);
 }
 

@@ -1,0 +1,770 @@
+#include "ops/access.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/hash.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "home/question.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "ops/access_table.h"
+#include "ops/admins.h"
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdatomic.h>
+
+enum {
+    HASH_BYTES = 32,
+    HASH_TEXT = 2 * HASH_BYTES,
+    USE_WRITE_US = 60 * 1000000, /* the last use is stored so often */
+    EXPIRES_MIN_MS = 60 * 1000,
+};
+
+static struct log_area log_access = { .name = "access" };
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE access_role(name TEXT PRIMARY KEY, grants TEXT NOT NULL) WITHOUT ROWID;"
+      "CREATE TABLE access_token(name TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, "
+      "role TEXT NOT NULL, scope TEXT NOT NULL, expires_us INTEGER NOT NULL, "
+      "created_us INTEGER NOT NULL, used_us INTEGER NOT NULL) WITHOUT ROWID;"
+      "CREATE TABLE access_admin(jid TEXT PRIMARY KEY, role TEXT NOT NULL) WITHOUT ROWID",
+      "CREATE TABLE access_role(name TEXT PRIMARY KEY, grants TEXT NOT NULL);"
+      "CREATE TABLE access_token(name TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, "
+      "role TEXT NOT NULL, scope TEXT NOT NULL, expires_us BIGINT NOT NULL, "
+      "created_us BIGINT NOT NULL, used_us BIGINT NOT NULL);"
+      "CREATE TABLE access_admin(jid TEXT PRIMARY KEY, role TEXT NOT NULL)" },
+    { 0 },
+};
+static struct store_stmt role_put = {
+    .name = "access.role-put",
+    .sql = "INSERT INTO access_role(name, grants) VALUES($1, $2) "
+           "ON CONFLICT(name) DO UPDATE SET grants = excluded.grants",
+    .params = "tt",
+    .cols = "",
+};
+static struct store_stmt role_drop = {
+    .name = "access.role-drop",
+    .sql = "DELETE FROM access_role WHERE name = $1",
+    .params = "t",
+    .cols = "",
+};
+static struct store_stmt token_put = {
+    .name = "access.token-put",
+    .sql = "INSERT INTO access_token(name, hash, role, scope, expires_us, created_us, used_us) "
+           "VALUES($1, $2, $3, $4, $5, $6, 0) ON CONFLICT(name) DO NOTHING",
+    .params = "ttttii",
+    .cols = "",
+};
+static struct store_stmt token_drop = {
+    .name = "access.token-drop",
+    .sql = "DELETE FROM access_token WHERE name = $1",
+    .params = "t",
+    .cols = "",
+};
+static struct store_stmt admin_put = {
+    .name = "access.admin-put",
+    .sql = "INSERT INTO access_admin(jid, role) SELECT jid, $2 FROM account WHERE jid = $1 "
+           "ON CONFLICT(jid) DO UPDATE SET role = excluded.role",
+    .params = "tt",
+    .cols = "",
+};
+static struct store_stmt admin_drop = {
+    .name = "access.admin-drop",
+    .sql = "DELETE FROM access_admin WHERE jid = $1",
+    .params = "t",
+    .cols = "",
+};
+static const struct store_schema schema = {
+    .feature = "access",
+    .migrations = migrations,
+    .addresses =
+        (const struct store_address[]){ { "access_admin", "jid", .kind = STORE_JID, .beside = "" },
+                                        { 0 } },
+    .stmts =
+        (struct store_stmt *const[]){ &access_roles_stmt, &access_tokens_stmt, &access_admins_stmt,
+                                      &access_used_stmt, &role_put, &role_drop, &token_put,
+                                      &token_drop, &admin_put, &admin_drop, NULL },
+};
+
+/* Reading the table. */
+
+struct reading {
+    struct worker *worker;
+    struct message_from from; /* who asked, and waits */
+    bool asked;
+};
+
+static void table_was_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct reading *r = arg;
+    access_table_set(result, b);
+    if (result != STORE_OK)
+        log_error(&log_access, LOG_EV("access.unread"), LOG_C("why", store_result_name(result)),
+                  LOG_C("hint", "until the database works, tokens and roles of accounts are "
+                                "refused"));
+    if (r->asked)
+        question_end(r->worker, &r->from);
+    mem_free(&r);
+}
+
+static void table_read_again(struct worker *w, const struct message_from *from)
+{
+    struct reading *r = mem_new(struct reading);
+    struct store_batch *b = store_read(worker_store(w), 0);
+    r->worker = w;
+    r->asked = from != NULL;
+    if (from != NULL)
+        r->from = *from;
+    access_table_add(b);
+    store_submit(b, worker_loop(w), 0, table_was_read, r);
+}
+
+/* One worker reads for its process. */
+static void changed_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)message;
+    if (worker_index(w) == 0)
+        table_read_again(w, from);
+    else
+        question_end(w, from);
+}
+
+struct access_changed {
+    uint64_t at_us;
+};
+static const struct message_field changed_fields[] = {
+    F_U64(struct access_changed, at_us),
+    { 0 },
+};
+static const struct message_row access_changed_message = {
+    .id = 138,
+    .scope = MESSAGE_CLUSTER,
+    .name = "access-changed",
+    .size = sizeof(struct access_changed),
+    .fields = changed_fields,
+    .run = changed_run,
+    .later = true,
+};
+
+static void table_first(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg;
+    access_table_set(result, b);
+}
+
+static void access_start(struct worker *w)
+{
+    if (worker_index(w) != 0)
+        return;
+    struct store_batch *b = store_read(worker_store(w), 0);
+    access_table_add(b);
+    if (store_run(b, table_first, NULL) != STORE_OK)
+        log_error(&log_access, LOG_EV("access.unread"),
+                  LOG_C("hint", "tokens and roles of accounts are refused until it is read again"));
+}
+
+static void access_worker_ended(struct worker *w)
+{
+    if (worker_index(w) == 0)
+        access_table_free();
+}
+
+/* Who asks. */
+
+static void hash_of(char out[HASH_TEXT + 1], slice token)
+{
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    if (EVP_Digest(token.ptr, token.len, hash, &len, EVP_sha256(), NULL) != 1)
+        len = 0;
+    hex_encode(out, (slice){ (const char *)hash, len });
+}
+
+/* All are looked at, each in the same time. */
+static struct token *token_of(const struct access_table *t, const char hash[HASH_TEXT + 1])
+{
+    struct token *found = NULL;
+    for (uint32_t i = 0; i < t->token_count; i++)
+        if (t->tokens[i].hash.len == HASH_TEXT &&
+            CRYPTO_memcmp(t->tokens[i].hash.ptr, hash, HASH_TEXT) == 0)
+            found = &t->tokens[i];
+    return found;
+}
+
+static bool is_expired(struct token *k, uint64_t now_us)
+{
+    if (k->expires_us != 0 && now_us >= k->expires_us)
+        atomic_store(&k->expired, true);
+    return atomic_load(&k->expired);
+}
+
+static void note_use(struct worker *w, struct token *k, uint64_t now_us)
+{
+    uint64_t used_us = atomic_load(&k->used_us);
+    if (now_us < used_us + USE_WRITE_US ||
+        !atomic_compare_exchange_strong(&k->used_us, &used_us, now_us))
+        return;
+    struct store_batch *b = store_write(worker_store(w), hash_keyed(k->hash));
+    STORE_ADD(b, &access_used_stmt, STORE_ANY_ROWS, SV_T(k->hash), SV_I((int64_t)now_us));
+    store_submit(b, worker_loop(w), 0, NULL, NULL);
+}
+
+/* A role that is gone grants nothing. */
+static void give_role(const struct access_table *t, slice name, struct arena *arena,
+                      struct principal *out)
+{
+    const struct role *r = access_role(t, name);
+    out->role = slice_dup(arena, name);
+    out->grants = r == NULL ? SLICE("") : slice_dup(arena, r->grants);
+}
+
+enum err access_of_token(struct worker *w, slice token, slice from, struct arena *arena,
+                         struct principal *out, struct why *why)
+{
+    char hash[HASH_TEXT + 1];
+    uint64_t now_us = clock_wall_us();
+    enum err e = E_AUTH;
+    hash_of(hash, token);
+    *out = (struct principal){ 0 };
+    const struct access_table *t = access_table_begin();
+    struct token *k = t == NULL ? NULL : token_of(t, hash);
+    if (t == NULL) {
+        why_set(why, "tokens cannot be looked up while the database is away; try again later");
+        e = E_DOWN;
+    } else if (k == NULL || is_expired(k, now_us)) {
+        why_set(why, "this token is not known here, or has expired; `token add` makes one");
+    } else {
+        *out = (struct principal){
+            .kind = PRINCIPAL_TOKEN,
+            .actor = slice_of(arena_printf(arena, "token:%.*s", SLICE_ARG(k->name))),
+            .from = slice_dup(arena, from),
+            .scope = k->scope.len > 0 ? slice_dup(arena, k->scope) : (slice){ 0 },
+        };
+        give_role(t, k->role, arena, out);
+        note_use(w, k, now_us);
+        e = OK;
+    }
+    access_table_end();
+    if (e == E_DOWN)
+        table_read_again(w, NULL);
+    return e;
+}
+
+static const struct admin *admin_of(const struct access_table *t, slice bare)
+{
+    for (uint32_t i = 0; t != NULL && i < t->admin_count; i++)
+        if (slice_eq(t->admins[i].jid, bare))
+            return &t->admins[i];
+    return NULL;
+}
+
+void access_of_account(slice bare, struct arena *arena, struct principal *out)
+{
+    if (admins_has(bare)) {
+        out->role = SLICE("administrator");
+        out->grants = SLICE("*");
+        return;
+    }
+    const struct access_table *t = access_table_begin();
+    const struct admin *a = admin_of(t, bare);
+    if (a != NULL)
+        give_role(t, a->role, arena, out);
+    access_table_end();
+}
+
+bool access_has_role(slice bare)
+{
+    bool has = admins_has(bare);
+    if (has)
+        return true;
+    has = admin_of(access_table_begin(), bare) != NULL;
+    access_table_end();
+    return has;
+}
+
+bool access_may_touch(struct command_call *call, slice bare)
+{
+    if (principal_may(&call->who, "admins.write") || !access_has_role(bare))
+        return true;
+    command_fail(call, E_DENIED,
+                 "%.*s has a role, so this needs the permission admins.write, which the role %.*s "
+                 "does not have; an administrator can do it",
+                 SLICE_ARG(bare), SLICE_ARG(call->who.role));
+    return false;
+}
+
+/* Commands. */
+
+struct change {
+    struct command_call *call;
+    const char *done, *missing; /* formats of the name */
+    slice name;
+};
+
+static void everywhere(struct worker *w, void *arg)
+{
+    struct change *c = arg;
+    (void)w;
+    command_done(c->call, "%.*s: %s", SLICE_ARG(c->name), c->done);
+}
+
+static void change_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct change *c = arg;
+    if (result != STORE_OK)
+        command_fail(c->call, err_of_store(result), "%s", err_text(err_of_store(result)));
+    else if (store_changed(b, 0) == 0)
+        command_fail(c->call, E_NOTFOUND, "%.*s: %s", SLICE_ARG(c->name), c->missing);
+    else
+        each_home(c->call->worker, &access_changed_message,
+                  &(struct access_changed){ clock_wall_us() },
+                  &(struct asker){ .done = everywhere, .arg = c });
+}
+
+static struct store_batch *change_batch(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    return store_write(worker_store(w), hash_keyed(SLICE("access")));
+}
+
+static void change_submit(struct command_call *call, struct store_batch *b, slice name,
+                          const char *done, const char *missing)
+{
+    struct worker *w = call->worker;
+    struct change *c = arena_new(call->arena, struct change, 1);
+    *c = (struct change){ call, done, missing, name };
+    store_submit(b, worker_loop(w), 0, change_stored, c);
+}
+
+/* Nobody gives what they do not have. false: the call has failed. */
+static bool may_give(struct command_call *call, slice grants, slice scope)
+{
+    char permission[COMMAND_PERMISSION_MAX];
+    for (const struct command *c = command_first(); c != NULL; c = c->next) {
+        command_permission(c, permission, sizeof permission);
+        if (!grants_permission(grants, permission) ||
+            (scope.len > 0 && !grants_permission(scope, permission)) ||
+            principal_may(&call->who, permission))
+            continue;
+        command_fail(call, E_DENIED,
+                     "this gives the permission %s, which you do not have; give less", permission);
+        return false;
+    }
+    return true;
+}
+
+static bool role_grants(struct command_call *call, slice name, slice *grants)
+{
+    const struct access_table *t = access_table_begin();
+    const struct role *r = t == NULL ? NULL : access_role(t, name);
+    bool read = t != NULL;
+    if (r != NULL)
+        *grants = slice_dup(call->arena, r->grants);
+    access_table_end();
+    if (!read)
+        command_fail(call, E_DOWN, "the roles could not be read; try again later");
+    else if (r == NULL)
+        command_fail(call, E_NOTFOUND, "there is no role %.*s; `role list` shows all",
+                     SLICE_ARG(name));
+    return !call->ended;
+}
+
+static bool is_built_in(struct command_call *call, slice name)
+{
+    const struct access_table *t = access_table_begin();
+    const struct role *r = t == NULL ? NULL : access_role(t, name);
+    bool fixed = r != NULL && r->doc != NULL;
+    bool full = t != NULL && r == NULL && t->role_count >= ACCESS_ROLES_MAX;
+    access_table_end();
+    if (fixed)
+        command_fail(call, E_EXISTS, "the role %.*s is built in; choose another name",
+                     SLICE_ARG(name));
+    else if (full)
+        command_fail(call, E_LIMIT, "there are %d roles, which is the most; delete one",
+                     ACCESS_ROLES_MAX);
+    return call->ended;
+}
+
+static void run_role_set(struct command_call *call)
+{
+    slice name = command_arg(call, "name"), grants = command_arg(call, "permissions");
+    if (is_built_in(call, name) || !may_give(call, grants, (slice){ 0 }))
+        return;
+    struct store_batch *b = change_batch(call);
+    STORE_ADD(b, &role_put, 1, SV_T(name), SV_T(grants));
+    change_submit(call, b, name, "role set", "");
+}
+
+/* The first token or account with the role; empty: none. In the arena. */
+static slice role_user(struct command_call *call, slice role)
+{
+    slice user = { 0 };
+    const struct access_table *t = access_table_begin();
+    for (uint32_t i = 0; t != NULL && i < t->token_count; i++)
+        if (slice_eq(t->tokens[i].role, role))
+            user = t->tokens[i].name;
+    for (uint32_t i = 0; t != NULL && i < t->admin_count; i++)
+        if (slice_eq(t->admins[i].role, role))
+            user = t->admins[i].jid;
+    user = slice_dup(call->arena, user);
+    access_table_end();
+    return user;
+}
+
+static void run_role_del(struct command_call *call)
+{
+    slice name = command_arg(call, "name"), user = role_user(call, name);
+    if (is_built_in(call, name))
+        return;
+    if (user.len > 0) {
+        command_fail(call, E_CONFLICT, "%.*s has the role %.*s; give another one, or remove it",
+                     SLICE_ARG(user), SLICE_ARG(name));
+        return;
+    }
+    struct store_batch *b = change_batch(call);
+    STORE_ADD(b, &role_drop, STORE_ANY_ROWS, SV_T(name));
+    change_submit(call, b, name, "role deleted", "there is no such role; `role list` shows all");
+}
+
+static void run_role_list(struct command_call *call)
+{
+    const struct access_table *t = access_table_begin();
+    for (uint32_t i = 0; t != NULL && i < t->role_count; i++) {
+        command_row(call);
+        command_text(call, "name", slice_dup(call->arena, t->roles[i].name));
+        command_text(call, "permissions", slice_dup(call->arena, t->roles[i].grants));
+        command_bool(call, "built_in", t->roles[i].doc != NULL);
+        if (t->roles[i].doc != NULL)
+            command_text(call, "doc", slice_of(t->roles[i].doc));
+    }
+    access_table_end();
+    command_done(call, "%s", "");
+}
+
+static bool has_token_room(struct command_call *call, slice name)
+{
+    bool there = false;
+    const struct access_table *t = access_table_begin();
+    bool full = t != NULL && t->token_count >= ACCESS_TOKENS_MAX;
+    for (uint32_t i = 0; t != NULL && i < t->token_count; i++)
+        there = there || slice_eq(t->tokens[i].name, name);
+    access_table_end();
+    if (there)
+        command_fail(call, E_EXISTS, "there is a token %.*s already; `token revoke` ends it",
+                     SLICE_ARG(name));
+    else if (full)
+        command_fail(call, E_LIMIT, "there are %d tokens, which is the most; revoke one",
+                     ACCESS_TOKENS_MAX);
+    return !call->ended;
+}
+
+static void run_token_add(struct command_call *call)
+{
+    slice name = command_arg(call, "name"), role = command_arg(call, "role"), grants = { 0 };
+    slice scope = command_arg(call, "scope");
+    int64_t expires_ms = command_number(call, "expires", 0);
+    char token[sizeof ACCESS_TOKEN_MARK + 2 * ACCESS_TOKEN_BYTES], hash[HASH_TEXT + 1];
+    uint64_t now_us = clock_wall_us();
+    if (!has_token_room(call, name) || !role_grants(call, role, &grants) ||
+        !may_give(call, grants, scope))
+        return;
+    memcpy(token, ACCESS_TOKEN_MARK, sizeof ACCESS_TOKEN_MARK);
+    rand_hex(token + sizeof ACCESS_TOKEN_MARK - 1, ACCESS_TOKEN_BYTES);
+    hash_of(hash, slice_of(token));
+    struct store_batch *b = change_batch(call);
+    STORE_ADD(b, &token_put, STORE_ANY_ROWS, SV_T(name), SV_T(slice_of(hash)), SV_T(role),
+              SV_T(scope.ptr == NULL ? SLICE("") : scope),
+              SV_I(expires_ms > 0 ? (int64_t)now_us + expires_ms * 1000 : 0),
+              SV_I((int64_t)now_us));
+    command_row(call);
+    command_text(call, "name", name);
+    command_text(call, "token", slice_dup(call->arena, slice_of(token)));
+    OPENSSL_cleanse(token, sizeof token);
+    change_submit(call, b, name, "token made; it is not shown again",
+                  "there is such a token already; `token revoke` ends it");
+}
+
+static void put_stamp(struct command_call *call, const char *key, uint64_t us)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    if (us == 0)
+        return;
+    clock_stamp(stamp, us);
+    command_text(call, key, slice_dup(call->arena, slice_of(stamp)));
+}
+
+static void run_token_list(struct command_call *call)
+{
+    uint64_t now_us = clock_wall_us();
+    const struct access_table *t = access_table_begin();
+    for (uint32_t i = 0; t != NULL && i < t->token_count; i++) {
+        struct token *k = &t->tokens[i];
+        command_row(call);
+        command_text(call, "name", slice_dup(call->arena, k->name));
+        command_text(call, "role", slice_dup(call->arena, k->role));
+        command_text(call, "scope", slice_dup(call->arena, k->scope));
+        command_bool(call, "expired", is_expired(k, now_us));
+        put_stamp(call, "expires", k->expires_us);
+        put_stamp(call, "created", k->created_us);
+        put_stamp(call, "used", atomic_load(&k->used_us));
+    }
+    access_table_end();
+    command_done(call, "%s", "");
+}
+
+static void run_token_revoke(struct command_call *call)
+{
+    slice name = command_arg(call, "name");
+    struct store_batch *b = change_batch(call);
+    STORE_ADD(b, &token_drop, STORE_ANY_ROWS, SV_T(name));
+    change_submit(call, b, name, "token revoked", "there is no such token; `token list` shows all");
+}
+
+/* With a device's token, or for themselves, nobody changes who is an administrator. */
+static bool may_change_admin(struct command_call *call, slice jid)
+{
+    if (call->who.weak)
+        command_fail(call, E_DENIED,
+                     "this client logged in with a token; log in with the password, or use "
+                     "musterctl");
+    else if (call->who.own.len > 0 && slice_eq(call->who.own, jid))
+        command_fail(call, E_DENIED,
+                     "this is your own account; another administrator, or musterctl at the server, "
+                     "changes its role");
+    else if (admins_has(jid))
+        command_fail(call, E_CONFLICT,
+                     "%.*s is an administrator by the setting admin.accounts; change that",
+                     SLICE_ARG(jid));
+    return !call->ended;
+}
+
+static void run_admin_add(struct command_call *call)
+{
+    slice jid = command_arg(call, "jid"), role = command_arg(call, "role"), grants = { 0 };
+    const struct access_table *t = access_table_begin();
+    bool full = t != NULL && t->admin_count >= ACCESS_ADMINS_MAX;
+    access_table_end();
+    if (full)
+        command_fail(call, E_LIMIT, "%d accounts have a role, which is the most; remove one",
+                     ACCESS_ADMINS_MAX);
+    if (full || !may_change_admin(call, jid) || !role_grants(call, role, &grants) ||
+        !may_give(call, grants, (slice){ 0 }))
+        return;
+    struct store_batch *b = change_batch(call);
+    STORE_ADD(b, &admin_put, STORE_ANY_ROWS, SV_T(jid), SV_T(role));
+    change_submit(call, b, jid, "role given",
+                  "there is no such account; `user add` makes it first");
+}
+
+static void run_admin_remove(struct command_call *call)
+{
+    slice jid = command_arg(call, "jid");
+    if (!may_change_admin(call, jid))
+        return;
+    struct store_batch *b = change_batch(call);
+    STORE_ADD(b, &admin_drop, STORE_ANY_ROWS, SV_T(jid));
+    change_submit(call, b, jid, "role taken",
+                  "this account has no role; `admin list` shows those that have one");
+}
+
+static void add_admin(struct command_call *call, slice jid, slice role, const char *source)
+{
+    command_row(call);
+    command_text(call, "jid", slice_dup(call->arena, jid));
+    command_text(call, "role", slice_dup(call->arena, role));
+    command_text(call, "source", slice_of(source));
+}
+
+static void run_admin_list(struct command_call *call)
+{
+    slice one, rest = slice_of(setting_text(&admin_accounts));
+    while (slice_word(&rest, &one))
+        add_admin(call, one, SLICE("administrator"), "admin.accounts");
+    const struct access_table *t = access_table_begin();
+    for (uint32_t i = 0; t != NULL && i < t->admin_count; i++)
+        if (!admins_has(t->admins[i].jid))
+            add_admin(call, t->admins[i].jid, t->admins[i].role, "admin add");
+    access_table_end();
+    command_done(call, "%s", "");
+}
+
+/* An account is deleted: whoever gets its address next has no role. */
+static void access_remove(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &admin_drop, STORE_ANY_ROWS, SV_T(a->jid));
+}
+
+static void access_deleted(struct worker *w, slice bare)
+{
+    (void)bare;
+    if (worker_index(w) == 0)
+        table_read_again(w, NULL);
+}
+
+static bool is_name(slice text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.", text.ptr[i]) == NULL)
+            return false;
+    return text.len > 0;
+}
+#define NAME_ARG(text)                                                                             \
+    {                                                                                              \
+        .name = "name", .kind = ARG_POSITIONAL, .min = 1, .max = ACCESS_NAME_MAX,                  \
+        .check = is_name, .form = "lower-case letters, digits, -, _ and .", .doc = text            \
+    }
+#define JID_ARG                                                                                    \
+    {                                                                                              \
+        .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER,                                 \
+        .doc = "address of the account: name@domain"                                               \
+    }
+#define ROLE_ARG(how)                                                                              \
+    {                                                                                              \
+        .name = "role", .kind = how, .min = 1, .max = ACCESS_NAME_MAX, .check = is_name,           \
+        .form = "the name of a role", .doc = "its role: one of `role list`"                        \
+    }
+#define CHANGE                                                                                     \
+    .effect = COMMAND_CHANGES, .area = "admins", .runs_at = COMMAND_DUTY, .duty = DUTY_ACCESS
+#define READ .effect = COMMAND_READS, .area = "admins"
+
+static struct command role_set = {
+    .name = "role set",
+    CHANGE,
+    .args = (const struct command_arg[]){ NAME_ARG("name of the role"),
+                                          { .name = "permissions",
+                                            .kind = ARG_POSITIONAL,
+                                            .min = 1,
+                                            .max = GRANTS_BYTES_MAX,
+                                            .check = grants_are_valid,
+                                            .form = GRANTS_FORM,
+                                            .doc = "what it may do" },
+                                          { 0 } },
+    .run = run_role_set,
+    .doc = "Makes a role, or changes its permissions. The permission of a command is its area with "
+           ".read or .write. Nobody can give a permission that they do not have.",
+};
+static struct command role_del = {
+    .name = "role del",
+    CHANGE,
+    .args = (const struct command_arg[]){ NAME_ARG("name of the role"), { 0 } },
+    .run = run_role_del,
+    .doc = "Deletes a role. It must not be in use.",
+};
+static struct command role_list = {
+    .name = "role list",
+    READ,
+    .args = (const struct command_arg[]){ { 0 } },
+    .run = run_role_list,
+    .doc = "Lists the roles and their permissions.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "name", .doc = "the role" },
+            { .name = "permissions", .doc = "patterns; one behind ! takes away" },
+            { .name = "built_in", .type = PARAM_BOOL, .doc = "whether it cannot be changed" },
+            { .name = "doc", .optional = true, .doc = "what it is for" },
+            { 0 } },
+};
+static struct command token_add = {
+    .name = "token add",
+    CHANGE,
+    .args =
+        (const struct command_arg[]){
+            NAME_ARG("name of the token"),
+            ROLE_ARG(ARG_POSITIONAL),
+            { .name = "scope",
+              .kind = ARG_OPTION,
+              .min = 1,
+              .max = GRANTS_BYTES_MAX,
+              .check = grants_are_valid,
+              .form = GRANTS_FORM,
+              .doc = "only these permissions of the role" },
+            { .name = "expires",
+              .kind = ARG_OPTION,
+              .type = PARAM_MS,
+              .min = EXPIRES_MIN_MS,
+              .max = INT64_C(3650) * 24 * 3600 * 1000,
+              .doc = "how long it is valid; without it, until it is revoked" },
+            { 0 } },
+    .run = run_token_add,
+    .doc = "Makes an access token for a program. The token is shown once; the server keeps only a "
+           "hash of it.",
+    .columns = (const struct command_column[]){ { .name = "name", .doc = "its name" },
+                                                { .name = "token", .doc = "the token" },
+                                                { 0 } },
+};
+static struct command token_list = {
+    .name = "token list",
+    READ,
+    .args = (const struct command_arg[]){ { 0 } },
+    .run = run_token_list,
+    .doc = "Lists the access tokens. The tokens themselves are not stored.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "name", .doc = "its name" },
+            { .name = "role", .doc = "its role" },
+            { .name = "scope", .doc = "only these permissions of the role; empty: all" },
+            { .name = "expired", .type = PARAM_BOOL, .doc = "whether it has expired" },
+            { .name = "expires", .optional = true, .type = PARAM_STAMP, .doc = "when it expires" },
+            { .name = "created", .optional = true, .type = PARAM_STAMP, .doc = "when it was made" },
+            { .name = "used",
+              .optional = true,
+              .type = PARAM_STAMP,
+              .doc = "when it was last used, to the minute" },
+            { 0 } },
+};
+static struct command token_revoke = {
+    .name = "token revoke",
+    CHANGE,
+    .args = (const struct command_arg[]){ NAME_ARG("name of the token"), { 0 } },
+    .run = run_token_revoke,
+    .doc = "Ends an access token. From then on it is refused on all nodes.",
+};
+static struct command admin_add = {
+    .name = "admin add",
+    CHANGE,
+    .args = (const struct command_arg[]){ JID_ARG, ROLE_ARG(ARG_POSITIONAL), { 0 } },
+    .run = run_admin_add,
+    .doc = "Gives an account a role, or another one. Its user may then run the commands of that "
+           "role from a client. Accounts of admin.accounts are administrators.",
+};
+static struct command admin_remove = {
+    .name = "admin remove",
+    CHANGE,
+    .args = (const struct command_arg[]){ JID_ARG, { 0 } },
+    .run = run_admin_remove,
+    .doc = "Takes the role from an account.",
+};
+static struct command admin_list = {
+    .name = "admin list",
+    READ,
+    .args = (const struct command_arg[]){ { 0 } },
+    .run = run_admin_list,
+    .doc = "Lists the accounts that have a role.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_USER, .doc = "the account" },
+            { .name = "role", .doc = "its role" },
+            { .name = "source", .doc = "what gave the role: admin.accounts or admin add" },
+            { 0 } },
+};
+
+const struct feature access_feature = {
+    .name = "access",
+    .parts = PART_ACCOUNT,
+    .schema = &schema,
+    .commands =
+        (struct command *const[]){ &role_set, &role_del, &role_list, &token_add, &token_list,
+                                   &token_revoke, &admin_add, &admin_remove, &admin_list, NULL },
+    .logs = (struct log_area *const[]){ &log_access, NULL },
+    .messages = (const struct message_row *const[]){ &access_changed_message, NULL },
+    .account.remove = access_remove,
+    .account.deleted = access_deleted,
+    .worker.start = access_start,
+    .worker.ended = access_worker_ended,
+};

@@ -1,0 +1,36 @@
+/* access: who has which role. Roles are lists of patterns (base/principal.h): those that are built
+ * in, and those of operators (commands `role …`). Access tokens of programs (`token …`), and
+ * accounts with a role (`admin …`, and the setting admin.accounts, whose accounts are
+ * administrators).
+ *
+ * The rows are in the database; in memory there is one table for the process, which is replaced as
+ * a whole when something changes, on all nodes before the command has ended. While it could not be
+ * read again it is empty, so nobody gets what was taken away; it is read again when somebody asks.
+ * Any worker. Changes are made at the home of DUTY_ACCESS.
+ *
+ * Limits: ACCESS_ROLES_MAX, ACCESS_TOKENS_MAX and ACCESS_ADMINS_MAX rows. */
+#pragma once
+#include "base/principal.h"
+
+struct command_call;
+struct feature;
+struct worker;
+
+enum { ACCESS_ROLES_MAX = 100, ACCESS_TOKENS_MAX = 1000, ACCESS_ADMINS_MAX = 1000 };
+enum { ACCESS_NAME_MAX = 64, ACCESS_TOKEN_BYTES = 32 };
+#define ACCESS_TOKEN_MARK "muster_" /* in front of a token, so that scanners for secrets find it   \
+                                     */
+
+/* The principal of a token that a client has shown, as from this address; its texts are in the
+ * arena. E_AUTH: there is no such token, or it has expired, and `why` does not say which; E_DOWN:
+ * the table could not be read. Notes its use. At once, on a worker. */
+NODISCARD enum err access_of_token(struct worker *w, slice token, slice from, struct arena *arena,
+                                   struct principal *out, struct why *why);
+/* Fills in role and grants of an account; empty: it has no role. */
+void access_of_account(slice bare, struct arena *arena, struct principal *out);
+bool access_has_role(slice bare);
+/* Who may not manage administrators cannot take over the account of one: by a new password, or by
+ * removing it to make another. false: the call has failed. */
+bool access_may_touch(struct command_call *call, slice bare);
+
+extern const struct feature access_feature;

@@ -1,0 +1,152 @@
+#include "ops/access_table.h"
+#include "base/arena.h"
+#include "base/mem.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+static const struct role built_in[] = {
+    { SLICE_INIT("administrator"), SLICE_INIT("*"), "everything" },
+    { SLICE_INIT("operator"),
+      SLICE_INIT("*.read server.write log.write tests.write !compliance.* !audit.* !admins.*"),
+      "reads, restarts, traces and tests" },
+    { SLICE_INIT("help-desk"), SLICE_INIT("users.* sessions.* devices.* contacts.*"),
+      "users with their passwords, sessions, devices and contacts" },
+    { SLICE_INIT("auditor"), SLICE_INIT("*.read"), "reads everything, with the audit log" },
+    { SLICE_INIT("viewer"), SLICE_INIT("*.read !compliance.* !audit.* !admins.*"),
+      "reads how the server does" },
+};
+enum { BUILT_IN = sizeof built_in / sizeof built_in[0] };
+
+struct store_stmt access_roles_stmt = {
+    .name = "access.roles",
+    .sql = "SELECT name, grants FROM access_role ORDER BY name LIMIT 100",
+    .params = "",
+    .cols = "tt",
+};
+struct store_stmt access_tokens_stmt = {
+    .name = "access.tokens",
+    .sql = "SELECT name, hash, role, scope, expires_us, created_us, used_us FROM access_token "
+           "ORDER BY name LIMIT 1000",
+    .params = "",
+    .cols = "ttttiii",
+};
+struct store_stmt access_admins_stmt = {
+    .name = "access.admins",
+    .sql = "SELECT jid, role FROM access_admin ORDER BY jid LIMIT 1000",
+    .params = "",
+    .cols = "tt",
+};
+struct store_stmt access_used_stmt = {
+    .name = "access.used",
+    .sql = "UPDATE access_token SET used_us = $2 WHERE hash = $1 AND used_us < $2",
+    .params = "ti",
+    .cols = "",
+};
+
+static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
+static struct access_table *table;
+
+const struct access_table *access_table_begin(void)
+{
+    pthread_rwlock_rdlock(&lock);
+    return table;
+}
+
+void access_table_end(void) { pthread_rwlock_unlock(&lock); }
+
+const struct role *access_role(const struct access_table *t, slice name)
+{
+    for (uint32_t i = 0; i < t->role_count; i++)
+        if (slice_eq(t->roles[i].name, name))
+            return &t->roles[i];
+    return NULL;
+}
+
+void access_table_add(struct store_batch *b)
+{
+    store_add(b, &access_roles_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &access_tokens_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &access_admins_stmt, STORE_ANY_ROWS, NULL, 0);
+}
+
+static slice row_text(struct access_table *t, const struct store_batch *b, uint32_t stmt,
+                      uint32_t row, uint32_t col)
+{
+    return slice_dup(t->arena, store_text(b, stmt, row, col));
+}
+
+static void read_tokens(struct access_table *t, const struct store_batch *b)
+{
+    t->token_count = store_row_count(b, 1);
+    t->tokens = arena_new(t->arena, struct token, t->token_count + 1);
+    for (uint32_t i = 0; i < t->token_count; i++) {
+        struct token *k = &t->tokens[i];
+        k->name = row_text(t, b, 1, i, 0);
+        k->hash = row_text(t, b, 1, i, 1);
+        k->role = row_text(t, b, 1, i, 2);
+        k->scope = row_text(t, b, 1, i, 3);
+        k->expires_us = (uint64_t)store_int(b, 1, i, 4);
+        k->created_us = (uint64_t)store_int(b, 1, i, 5);
+        atomic_store(&k->used_us, (uint64_t)store_int(b, 1, i, 6));
+    }
+}
+
+static struct access_table *table_read(const struct store_batch *b)
+{
+    struct access_table *t = mem_new(struct access_table);
+    t->arena = arena_create(0);
+    t->role_count = BUILT_IN + store_row_count(b, 0);
+    t->roles = arena_new(t->arena, struct role, t->role_count);
+    memcpy(t->roles, built_in, sizeof built_in);
+    for (uint32_t i = BUILT_IN; i < t->role_count; i++)
+        t->roles[i] = (struct role){ .name = row_text(t, b, 0, i - BUILT_IN, 0),
+                                     .grants = row_text(t, b, 0, i - BUILT_IN, 1) };
+    read_tokens(t, b);
+    t->admin_count = store_row_count(b, 2);
+    t->admins = arena_new(t->arena, struct admin, t->admin_count + 1);
+    for (uint32_t i = 0; i < t->admin_count; i++)
+        t->admins[i] = (struct admin){ row_text(t, b, 2, i, 0), row_text(t, b, 2, i, 1) };
+    return t;
+}
+
+/* What is known of a token since it was read. */
+static void keep_uses(const struct access_table *was, struct access_table *t)
+{
+    for (uint32_t i = 0; was != NULL && i < was->token_count; i++)
+        for (uint32_t j = 0; j < t->token_count; j++) {
+            struct token *old = &was->tokens[i], *now = &t->tokens[j];
+            if (!slice_eq(old->hash, now->hash))
+                continue;
+            if (atomic_load(&old->used_us) > atomic_load(&now->used_us))
+                atomic_store(&now->used_us, atomic_load(&old->used_us));
+            atomic_store(&now->expired, atomic_load(&old->expired));
+        }
+}
+
+static void table_free(struct access_table *t)
+{
+    if (t == NULL)
+        return;
+    arena_destroy(&t->arena);
+    mem_free(&t);
+}
+
+void access_table_set(enum store_result result, const struct store_batch *b)
+{
+    struct access_table *now = result == STORE_OK ? table_read(b) : NULL;
+    pthread_rwlock_wrlock(&lock);
+    struct access_table *was = table;
+    if (now != NULL)
+        keep_uses(was, now);
+    table = now;
+    pthread_rwlock_unlock(&lock);
+    table_free(was);
+}
+
+void access_table_free(void)
+{
+    pthread_rwlock_wrlock(&lock);
+    table_free(table);
+    table = NULL;
+    pthread_rwlock_unlock(&lock);
+}
