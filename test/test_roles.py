@@ -1,30 +1,147 @@
-"""Roles, access tokens, and accounts with a role: who may run what."""
-
-import re
-
+"""Roles, access tokens, and accounts with a role: who may run what. The matrix of roles and commands
+takes both from the program."""
 import pytest
 
 from muster import rows
+from test_adhoc import COMMANDS, command, form, nodes
 
-NS = "http://jabber.org/protocol/commands"
-
-
-def run(client, node, **fields):
-    """One ad-hoc command with its form; the condition of the error, or None, and the words."""
-    form = "".join(f"<field var='{k}'><value>{v}</value></field>" for k, v in fields.items())
-    x = f"<x xmlns='jabber:x:data' type='submit'>{form}</x>" if form else ""
-    first = client.iq("set", f"<command xmlns='{NS}' node='{node}' action='execute'/>",
-                      to="localhost")
-    command = first.find(f"{{{NS}}}command")
-    if command is not None and command.get("status") == "executing":
-        first = client.iq("set", f"<command xmlns='{NS}' node='{node}' "
-                          f"sessionid='{command.get('sessionid')}' action='complete'>{x}</command>",
-                          to="localhost")
-    words = " ".join(first.itertext())
-    error = first.find(".//{jabber:client}error")
-    return (None if error is None else error[0].tag.split("}")[1]), words
+ROLES = ["administrator", "operator", "help-desk", "auditor", "viewer"]
+OWN = "clerk"
+CLERK = "users.read rooms.* !rooms.write"
 
 
-def test_roles_are_listed(server):
-    names = {r["name"] for r in server.ctl("role", "list")["rows"]}
-    assert {"administrator", "operator", "help-desk", "auditor", "viewer"} <= names
+def granted(patterns, permission):
+    """The rule of base/principal.h, written once more."""
+    area, effect = permission.split(".")
+
+    def fits(pattern):
+        return pattern == "*" or all(a in ("*", b) for a, b in
+                                     zip(pattern.split("."), (area, effect)))
+    words = patterns.split()
+    return (any(fits(w) for w in words if not w.startswith("!")) and
+            not any(fits(w[1:]) for w in words if w.startswith("!")))
+
+
+@pytest.fixture
+def host(make_server):
+    server = make_server("alice", "bob", "root")
+    server.ctl("set", "admin.accounts", "root@localhost")
+    return server
+
+
+def refused(client, node, **fields):
+    """The words of a refusal, before or after the form; None: it ran."""
+    answer = client.iq("set", command(node), to="localhost")
+    asked = answer.find(f"{{{COMMANDS}}}command")
+    if asked is not None and asked.get("status") == "executing":
+        filled = command(node, form(**fields), sessionid=asked.get("sessionid"))
+        answer = client.iq("set", filled, to="localhost")
+    if answer.get("type") == "error":
+        return " ".join(answer.itertext())
+    note = answer.find(f".//{{{COMMANDS}}}note")
+    return note.text if note is not None and note.get("type") == "error" else None
+
+
+@pytest.mark.parametrize("role", [*ROLES, OWN])
+def test_matrix_of_roles_and_commands(host, role):
+    if role == OWN:
+        host.ctl("role", "set", OWN, CLERK)
+    host.ctl("admin", "add", "alice@localhost", role)
+    patterns = {r["name"]: r["permissions"] for r in host.rows("role", "list")}[role]
+    alice = host.client("alice", "a")
+    shown = nodes(alice)
+    found = {True: 0, False: 0}
+    for name, row in rows.part("commands").items():
+        node = row.get("x-node") or name.replace(" ", "-")
+        may = row["x-access"] != "local" and (
+            granted(patterns, row["x-permission"]) or row["x-access"] == "own")
+        if row["x-access"] != "own":
+            found[may] += 1
+            assert (node in shown) == may, (role, name)
+        if not may:
+            words = refused(alice, node)
+            assert words and ("needs the permission " + row["x-permission"] in words or
+                              row["x-access"] == "local"), (role, name, words)
+    assert found[True] > 3 and found[False] > 3
+
+
+def test_a_user_without_role_learns_what_is_needed(host):
+    words = refused(host.client("bob", "b"), "user-list")
+    assert "users.read" in words and "admin add" in words
+
+
+def test_help_desk_cannot_take_over_an_administrator(host):
+    host.ctl("admin", "add", "alice@localhost", "help-desk")
+    alice = host.client("alice", "a")
+    assert refused(alice, "user-password", jid="bob@localhost", password="another one") is None
+    for node, more in (("user-password", {"password": "another one"}), ("user-del", {}),
+                       ("user-disable", {})):
+        assert "admins.write" in refused(alice, node, jid="root@localhost", **more), node
+    host.client("root", "r")
+    host.ctl("admin", "add", "bob@localhost", "viewer")
+    assert "admins.write" in refused(alice, "user-disable", jid="bob@localhost")
+
+
+def test_nobody_gives_what_they_do_not_have(host):
+    host.ctl("role", "set", "chief", "admins.* settings.* users.*")
+    host.ctl("admin", "add", "alice@localhost", "chief")
+    alice = host.client("alice", "a")
+    assert "you do not have" in refused(alice, "token-add", name="x", role="administrator")
+    assert "you do not have" in refused(alice, "role-set", name="big", permissions="*.read")
+    assert "you do not have" in refused(alice, "admin-add", jid="bob@localhost", role="operator")
+    assert "own account" in refused(alice, "admin-add", jid="alice@localhost", role="chief")
+    assert refused(alice, "token-add", name="x", role="chief") is None
+    assert refused(alice, "token-add", name="y", role="administrator", scope="users.read") is None
+    host.ctl("role", "set", "tuner", "settings.*")
+    host.ctl("admin", "add", "bob@localhost", "tuner")
+    words = refused(host.client("bob", "b"), "set", setting="admin.accounts",
+                    value="bob@localhost")
+    assert "admins.write" in words
+
+
+def test_a_role_that_is_taken_is_gone_at_once(host):
+    host.ctl("admin", "add", "alice@localhost", "viewer")
+    alice = host.client("alice", "a")
+    assert refused(alice, "user-list") is None
+    host.ctl("admin", "remove", "alice@localhost")
+    assert "users.read" in refused(alice, "user-list")
+
+
+def test_a_role_in_use_is_not_deleted(host):
+    host.ctl("role", "set", OWN, CLERK)
+    host.ctl("token", "add", "t", OWN)
+    done = host.ctl_run("role", "del", OWN)
+    assert done.returncode != 0 and "t has the role clerk" in done.stderr
+    host.ctl("token", "revoke", "t")
+    host.ctl("role", "del", OWN)
+    for name in ROLES:
+        assert host.ctl_run("role", "set", name, "*").returncode != 0
+        assert host.ctl_run("role", "del", name).returncode != 0
+
+
+def test_wrong_patterns_are_refused(host):
+    for text in ("", "users", "users.delete", "!users.read", "u*.read", "users.read, rooms.read",
+                 "USERS.read", "!", "x." + "a" * 3000):
+        assert host.ctl_run("role", "set", "odd", text).returncode != 0, text
+
+
+def test_tokens_survive_a_restart_and_are_stored_as_hashes(host):
+    made = host.rows("token", "add", "ci", "viewer", "--scope", "users.read", "--expires", "2d")[0]
+    assert made["token"].startswith("muster_") and len(made["token"]) == 7 + 64
+    assert host.ctl_run("token", "add", "ci", "viewer").returncode != 0
+    with host.database(read_only=True) as db:
+        stored = db.execute("SELECT * FROM access_token").fetchall()
+    assert made["token"] not in str(stored) and made["token"][7:] not in str(stored)
+    host.restart()
+    listed = host.rows("token", "list")[0]
+    assert (listed["name"], listed["scope"], listed["expired"]) == ("ci", "users.read", False)
+    host.ctl("token", "revoke", "ci")
+    assert host.rows("token", "list") == []
+
+
+def test_a_deleted_account_leaves_no_role(host):
+    host.ctl("admin", "add", "bob@localhost", "operator")
+    host.ctl("user", "del", "bob@localhost", "--yes")
+    host.add_user("bob")
+    assert "users.read" in refused(host.client("bob", "b"), "user-list")
+    assert "bob@localhost" not in str(host.rows("admin", "list"))

@@ -13,6 +13,7 @@
 #include "home/here.h"
 #include "io/conn.h"
 #include "io/listen.h"
+#include "ops/audit.h"
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -82,7 +83,7 @@ static void control_write_reply(struct client *cl)
 static void on_ended(struct command_return *r)
 {
     struct client *cl = CONTAINER_OF(r, struct client, ended);
-    command_audit(&cl->call, &log_admin);
+    audit_command(&cl->call, &log_admin);
     if (cl->conn == NULL) {
         client_free(cl);
         return;

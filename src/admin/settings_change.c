@@ -7,11 +7,14 @@
 #include "auth/seal.h"
 #include "base/alarm.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "home/here.h"
 #include "home/node.h"
+
+enum { AUDIT_VALUES_MAX = 64 << 10 };
 
 const char *const settings_kind_names[] = {
     "set", "reset", "apply", "rollback", "unconfirmed", NULL
@@ -199,12 +202,36 @@ static void apply_item(const struct settings_item *item)
         alarm_raise(&settings_restart_alarm, slice_of(s->name));
 }
 
+/* The values of its settings, for the audit log: of several, a line each with the name. Neither
+ * secrets nor what users are told. */
+static slice values_now(const struct settings_turn *t)
+{
+    struct buf out;
+    char value[SETTING_BYTES_MAX];
+    buf_init(&out, AUDIT_VALUES_MAX);
+    for (size_t i = 0; i < t->count; i++) {
+        const struct setting *s = t->item[i].setting;
+        if (setting_is_secret(s) || s->told)
+            continue;
+        setting_format(s, value, sizeof value);
+        if (t->count > 1)
+            buf_printf(&out, "%s=", s->name);
+        buf_printf(&out, "%s%s", value, t->count > 1 ? "\n" : "");
+    }
+    slice values = slice_dup(t->arena, buf_fit(&out));
+    buf_fini(&out);
+    return values;
+}
+
 static void settings_committed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct settings_turn *t = arg;
     if (result == STORE_OK) {
+        slice before = t->call != NULL ? values_now(t) : SLICE("");
         for (size_t i = 0; i < t->count; i++)
             apply_item(&t->item[i]);
+        if (t->call != NULL)
+            command_changed(t->call, before, values_now(t));
         settings_history_done(t);
         if (t->candidate != NULL)
             settings_candidate_forget(t->candidate);

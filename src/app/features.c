@@ -54,6 +54,7 @@
 #include "io/metrics.h"
 #include "muc/muc.h"
 #include "ops/access.h"
+#include "ops/audit.h"
 #include "ops/devices.h"
 #include "ops/outside.h"
 #include "ops/users.h"
@@ -122,6 +123,7 @@ const struct feature *const features_all[] = {
     &audience_feature,
     &users_feature,
     &access_feature,
+    &audit_feature,
     &outside_feature,
     &devices_feature,
     &caps_feature,

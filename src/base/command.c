@@ -347,8 +347,6 @@ void command_fail(struct command_call *c, enum err e, const char *fmt, ...)
     va_end(ap);
 }
 
-enum { AUDIT_BYTES_MAX = 6144 };
-
 /* Whether it is what users are told, either always or for the setting that the call names. */
 static bool is_told(const struct command_call *call, size_t i)
 {
@@ -375,20 +373,37 @@ static void audit_value(struct buf *args, slice value)
         buf_printf(args, "... (%zu bytes)", value.len);
 }
 
-void command_audit(const struct command_call *call, struct log_area *area)
+void command_changed(struct command_call *c, slice before, slice after)
 {
-    struct buf args;
-    buf_init(&args, AUDIT_BYTES_MAX);
+    ensure(!c->ended);
+    c->before = slice_dup(c->arena, before);
+    c->after = slice_dup(c->arena, after);
+}
+
+bool command_is_audited(const struct command_call *c)
+{
+    return c->command->effect == COMMAND_CHANGES || c->command->audited || c->err == E_DENIED;
+}
+
+void command_audit_args(const struct command_call *call, struct buf *args)
+{
     const struct command_arg *rows = call->command->args;
     for (size_t i = 0; !call->discreet && rows != NULL && rows[i].name != NULL; i++) {
         if (call->args[i].ptr == NULL || command_arg_is_secret(&rows[i]))
             continue;
-        buf_printf(&args, "%s%s=", args.len > 0 ? " " : "", rows[i].name);
+        buf_printf(args, "%s%s=", args->len > 0 ? " " : "", rows[i].name);
         if (is_told(call, i))
-            buf_printf(&args, "(%zu bytes)", call->args[i].len);
+            buf_printf(args, "(%zu bytes)", call->args[i].len);
         else
-            audit_value(&args, call->args[i]);
+            audit_value(args, call->args[i]);
     }
+}
+
+void command_audit(const struct command_call *call, struct log_area *area)
+{
+    struct buf args;
+    buf_init(&args, AUDIT_BYTES_MAX);
+    command_audit_args(call, &args);
     log_at(area, call->command->effect == COMMAND_READS ? LOG_DEBUG : LOG_INFO,
            LOG_EV("admin.command"), LOG_S("actor", call->who.actor),
            LOG_C("command", call->command->name), LOG_C("result", err_name(call->err)),

@@ -103,12 +103,13 @@ struct command {
     /* Where a XEP defines it as an ad-hoc command: its node, and the FORM_TYPE of its one row. */
     const char *node, *form_type;
     const struct command_column *columns; /* of its rows, in order, ended by { 0 }; NULL: no rows */
+    bool audited;                         /* although it only reads */
     bool record;          /* one row is the rule: it is shown as lines of names and values */
     bool report;          /* what it found is shown where it fails, too */
     struct command *next; /* set by command_register() */
 };
 
-enum { COMMAND_ARGS_MAX = 16, COMMAND_BRIEF_MAX = 57 };
+enum { COMMAND_ARGS_MAX = 16, COMMAND_BRIEF_MAX = 57, AUDIT_BYTES_MAX = 6144 };
 
 struct command_field {
     const char *key; /* static */
@@ -129,19 +130,20 @@ struct command_call {
     struct arena *arena;              /* lives as long as the call */
     slice args[COMMAND_ARGS_MAX];     /* by index of the row; ptr NULL: absent */
     int64_t values[COMMAND_ARGS_MAX]; /* those that are given, as numbers: param_check() */
-    void *worker; /* struct worker of im/: that of the caller, then that of run() */
+    void *worker;         /* struct worker of im/: that of the caller, then that of run() */
     struct principal who; /* who runs it. Its texts live as long as the call */
     void (*finished)(struct command_call *call, void *arg); /* on any worker, once */
     void *arg;
     /* result */
     struct command_row *rows, **tail;
     enum err err;
-    slice text;        /* of a failure, or one line of success; may be empty */
-    uint64_t left_out; /* rows beyond the most that an answer has: of all workers */
+    slice text;          /* of a failure, or one line of success; may be empty */
+    slice before, after; /* command_changed() */
+    uint64_t left_out;   /* rows beyond the most that an answer has: of all workers */
     bool ended;
     bool part;       /* COMMAND_EACH: on one of the workers */
     bool incomplete; /* a node did not answer; its last words say so */
-    bool discreet; /* its arguments are not logged */
+    bool discreet;   /* its arguments are not logged */
 };
 
 /* What a principal needs for it: "users.read", "users.write". */
@@ -166,6 +168,16 @@ int64_t command_number(const struct command_call *c, const char *name, int64_t m
  * Addresses are checked where the command runs: home/command_run.h. */
 NODISCARD enum err command_bind(struct command_call *c, const slice *names, const slice *values,
                                 size_t count, struct why *why);
+
+/* What a value was and what it is now, for the audit log; never a secret. Both are copied. */
+void command_changed(struct command_call *c, slice before, slice after);
+
+/* Whether the audit log has an entry for the call: it changes something, it was refused, or its row
+ * says so. */
+bool command_is_audited(const struct command_call *c);
+/* Its arguments for a log, without secrets and messages: at most AUDIT_BYTES_MAX. */
+struct buf;
+void command_audit_args(const struct command_call *c, struct buf *out);
 
 /* Logs who ran which command with which result, without secrets and messages: at LOG_INFO, or at
  * LOG_DEBUG if it changes nothing. */

@@ -28,6 +28,7 @@
 #include "im/feature.h"
 #include "im/feature_check.h"
 #include "ops/access.h"
+#include "ops/audit.h"
 #include "ops/command_form.h"
 #include "xmpp/disco_info.h"
 #include "xmpp/form.h"
@@ -501,7 +502,7 @@ static void call_ended(struct command_return *r)
 {
     struct run *run = CONTAINER_OF(r, struct run, ended);
     const struct command_call *call = &run->call;
-    command_audit(call, &log_adhoc);
+    audit_command(call, &log_adhoc);
     if (call->err != OK) {
         slice sep = run->failed++ > 0 ? SLICE("; ") : SLICE("");
         if (run->why.len < TEXT_BYTES_MAX)
@@ -746,6 +747,17 @@ static enum action action_of(const struct iq *iq)
     return slice_is(action, "cancel") ? ACTION_CANCEL : ACTION_UNKNOWN;
 }
 
+/* A user without a role has none to misuse: that is not in the audit log, which they could fill. */
+static void refuse_person(struct iq *iq, const struct target *t, const struct why *why)
+{
+    struct command_call call = {
+        .command = t->command, .arena = iq->tmp, .who = adhoc_principal(iq), .err = E_DENIED
+    };
+    if (t->command != NULL && call.who.role.len > 0)
+        audit_command(&call, &log_adhoc);
+    iq_error(iq, SE_FORBIDDEN, slice_dup(iq->tmp, slice_of(why->text)));
+}
+
 static void execute(struct iq *iq)
 {
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
@@ -756,7 +768,7 @@ static void execute(struct iq *iq)
         return;
     }
     if (!adhoc_allowed(iq, &t, &why)) {
-        iq_error(iq, SE_FORBIDDEN, slice_dup(iq->tmp, slice_of(why.text)));
+        refuse_person(iq, &t, &why);
         return;
     }
     if (t.command == NULL) {

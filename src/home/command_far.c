@@ -19,26 +19,27 @@ enum {
 };
 
 struct command_asked {
-    slice name;
+    slice name, actor;
     slice args; /* name, value, name, value … */
-    struct principal who;
-    uint8_t kind; /* who.kind */
-    bool scoped;  /* who.scope is there */
-    bool discreet;
+    bool remote, discreet, by_token;
+    uint8_t kind; /* enum principal_kind */
+    bool scoped;  /* has a scope, perhaps an empty one */
+    slice from, role, grants, scope, own;
 };
 static const struct message_field asked_fields[] = {
     F_TEXT(struct command_asked, name, 64),
+    F_TEXT(struct command_asked, actor, ACTOR_MAX),
     F_TEXTS(struct command_asked, args, ARGS_BYTES_MAX),
-    F_U8(struct command_asked, kind, PRINCIPAL_KINDS - 1),
-    F_TEXT(struct command_asked, who.actor, ACTOR_MAX),
-    F_TEXT(struct command_asked, who.from, ACTOR_MAX),
-    F_TEXT(struct command_asked, who.role, ACTOR_MAX),
-    F_TEXT(struct command_asked, who.grants, GRANTS_BYTES_MAX),
-    F_TEXT(struct command_asked, who.scope, GRANTS_BYTES_MAX),
-    F_TEXT(struct command_asked, who.own, ACTOR_MAX),
-    F_BOOL(struct command_asked, scoped),
-    F_BOOL(struct command_asked, who.weak),
+    F_BOOL(struct command_asked, remote),
     F_BOOL(struct command_asked, discreet),
+    F_BOOL(struct command_asked, by_token),
+    F_U8(struct command_asked, kind, PRINCIPAL_KINDS - 1),
+    F_BOOL(struct command_asked, scoped),
+    F_TEXT(struct command_asked, from, ACTOR_MAX),
+    F_TEXT(struct command_asked, role, ACTOR_MAX),
+    F_TEXT(struct command_asked, grants, GRANTS_BYTES_MAX),
+    F_TEXT(struct command_asked, scope, GRANTS_BYTES_MAX),
+    F_TEXT(struct command_asked, own, ACTOR_MAX),
     { 0 },
 };
 
@@ -125,12 +126,20 @@ static bool far_ask(struct command_call *call, struct buf *args, struct command_
         command_fail(call, E_LIMIT, "its arguments are too long");
         return false;
     }
+    const struct principal *who = &call->who;
     *out = (struct command_asked){ .name = slice_of(call->command->name),
+                                   .actor = who->actor,
                                    .args = buf_slice(args),
-                                   .who = call->who,
-                                   .kind = (uint8_t)call->who.kind,
-                                   .scoped = call->who.scope.ptr != NULL,
-                                   .discreet = call->discreet };
+                                   .remote = principal_is_remote(who),
+                                   .discreet = call->discreet,
+                                   .by_token = who->weak,
+                                   .kind = (uint8_t)who->kind,
+                                   .scoped = who->scope.ptr != NULL,
+                                   .from = who->from,
+                                   .role = who->role,
+                                   .grants = who->grants,
+                                   .scope = who->scope,
+                                   .own = who->own };
     return true;
 }
 
@@ -264,11 +273,18 @@ static bool far_begin(struct command_call *call, struct worker *w,
     struct why why = { 0 };
     call->command = command_find(asked->name);
     call->worker = w;
-    call->who = principal_dup(&asked->who, call->arena);
-    call->who.kind = (enum principal_kind)asked->kind;
-    call->who.scope = asked->scoped && call->who.scope.ptr == NULL ? SLICE("")
-                      : asked->scoped                              ? call->who.scope
-                                                                   : (slice){ 0 };
+    call->who =
+        principal_dup(&(struct principal){ .kind = (enum principal_kind)asked->kind,
+                                           .weak = asked->by_token,
+                                           .actor = asked->actor,
+                                           .from = asked->from,
+                                           .role = asked->role,
+                                           .grants = asked->grants,
+                                           .scope = !asked->scoped             ? (slice){ 0 }
+                                                    : asked->scope.ptr == NULL ? SLICE("")
+                                                                               : asked->scope,
+                                           .own = asked->own },
+                      call->arena);
     call->discreet = asked->discreet;
     if (call->command == NULL)
         command_fail(call, E_UNSUPPORTED, "the node where it runs does not know it");

@@ -26,6 +26,7 @@ enum duty {
     DUTY_LINKS,    /* hears first of links to other domains: home/remote.h */
     DUTY_TESTS,    /* tests from outside: their schedule and history */
     DUTY_ACCESS,   /* the only writer of roles, tokens and who has a role */
+    DUTY_AUDIT,    /* the only writer of the audit log */
     DUTIES
 };
 

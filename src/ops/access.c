@@ -391,11 +391,30 @@ static bool is_built_in(struct command_call *call, slice name)
     return call->ended;
 }
 
+/* What it is now, in the arena; ptr NULL: there is none. */
+static slice grants_now(struct command_call *call, slice name)
+{
+    const struct access_table *t = access_table_begin();
+    const struct role *r = t == NULL ? NULL : access_role(t, name);
+    slice now = r == NULL ? (slice){ 0 } : slice_dup(call->arena, r->grants);
+    access_table_end();
+    return now;
+}
+
+static slice admin_role_now(struct command_call *call, slice jid)
+{
+    const struct admin *a = admin_of(access_table_begin(), jid);
+    slice now = a == NULL ? (slice){ 0 } : slice_dup(call->arena, a->role);
+    access_table_end();
+    return now;
+}
+
 static void run_role_set(struct command_call *call)
 {
     slice name = command_arg(call, "name"), grants = command_arg(call, "permissions");
     if (is_built_in(call, name) || !may_give(call, grants, (slice){ 0 }))
         return;
+    command_changed(call, grants_now(call, name), grants);
     struct store_batch *b = change_batch(call);
     STORE_ADD(b, &role_put, 1, SV_T(name), SV_T(grants));
     change_submit(call, b, name, "role set", "");
@@ -556,6 +575,7 @@ static void run_admin_add(struct command_call *call)
     if (full || !may_change_admin(call, jid) || !role_grants(call, role, &grants) ||
         !may_give(call, grants, (slice){ 0 }))
         return;
+    command_changed(call, admin_role_now(call, jid), role);
     struct store_batch *b = change_batch(call);
     STORE_ADD(b, &admin_put, STORE_ANY_ROWS, SV_T(jid), SV_T(role));
     change_submit(call, b, jid, "role given",
@@ -567,6 +587,7 @@ static void run_admin_remove(struct command_call *call)
     slice jid = command_arg(call, "jid");
     if (!may_change_admin(call, jid))
         return;
+    command_changed(call, admin_role_now(call, jid), SLICE(""));
     struct store_batch *b = change_batch(call);
     STORE_ADD(b, &admin_drop, STORE_ANY_ROWS, SV_T(jid));
     change_submit(call, b, jid, "role taken",
@@ -627,7 +648,7 @@ static bool is_name(slice text)
 #define ROLE_ARG(how)                                                                              \
     {                                                                                              \
         .name = "role", .kind = how, .min = 1, .max = ACCESS_NAME_MAX, .check = is_name,           \
-        .form = "the name of a role", .doc = "its role: one of `role list`"                        \
+        .form = "the name of a role", .doc = "its role: see the list of roles"                     \
     }
 #define CHANGE                                                                                     \
     .effect = COMMAND_CHANGES, .area = "admins", .runs_at = COMMAND_DUTY, .duty = DUTY_ACCESS

@@ -18,8 +18,9 @@ struct worker;
 
 enum { ACCESS_ROLES_MAX = 100, ACCESS_TOKENS_MAX = 1000, ACCESS_ADMINS_MAX = 1000 };
 enum { ACCESS_NAME_MAX = 64, ACCESS_TOKEN_BYTES = 32 };
-#define ACCESS_TOKEN_MARK "muster_" /* in front of a token, so that scanners for secrets find it   \
-                                     */
+#define ACCESS_TOKEN_MARK                                                                          \
+    "muster_" /* in front of a token, so that scanners for secrets find it                         \
+               */
 
 /* The principal of a token that a client has shown, as from this address; its texts are in the
  * arena. E_AUTH: there is no such token, or it has expired, and `why` does not say which; E_DOWN:

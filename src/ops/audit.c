@@ -1,0 +1,624 @@
+#include "ops/audit.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/hash.h"
+#include "base/hex.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "base/utf8.h"
+#include "home/duty.h"
+#include "home/here.h"
+#include "home/message.h"
+#include "im/feature.h"
+#include "io/timer.h"
+#include <openssl/evp.h>
+
+enum {
+    PENDING_MAX = 10000,
+    BATCH_MAX = 100,
+    RETRY_MS = 1000,
+    SWEEP_MS = 3600 * 1000,
+    PAGE_ROWS = 500,
+    LIST_DEFAULT = 100,
+    LIST_MAX = 10000,
+    HASH_BYTES = 32,
+    HASH_TEXT = 2 * HASH_BYTES,
+    VALUE_MAX = 4096, /* of before and after */
+    ACTOR_MAX = 4096,
+    FIELDS = 8
+};
+
+static struct log_area log_audit = { .name = "audit" };
+static struct metric entries_metric = { .name = "muster_audit_entries",
+                                        .kind = METRIC_COUNTER,
+                                        .label = "result",
+                                        .values = (const char *const[]){ "stored", "lost", NULL },
+                                        .help = "Entries of the audit log." };
+static struct setting audit_keep = {
+    .name = "audit.keep",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_MS,
+    .def = INT64_C(365) * 24 * 3600 * 1000,
+    .min = INT64_C(24) * 3600 * 1000,
+    .max = SETTING_NONE,
+    .allow_none = true,
+    .doc = "How long entries of the audit log are kept. `none`: forever.",
+};
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE audit_log(id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, actor TEXT NOT NULL, "
+      "peer TEXT NOT NULL, role TEXT NOT NULL, command TEXT NOT NULL, args TEXT NOT NULL, "
+      "result TEXT NOT NULL, was TEXT NOT NULL, became TEXT NOT NULL, hash TEXT NOT NULL)",
+      "CREATE TABLE audit_log(id BIGINT PRIMARY KEY, at_us BIGINT NOT NULL, actor TEXT NOT NULL, "
+      "peer TEXT NOT NULL, role TEXT NOT NULL, command TEXT NOT NULL, args TEXT NOT NULL, "
+      "result TEXT NOT NULL, was TEXT NOT NULL, became TEXT NOT NULL, hash TEXT NOT NULL)" },
+    { 0 },
+};
+static struct store_stmt last_stmt = {
+    .name = "audit.last",
+    .sql = "SELECT id, hash FROM audit_log ORDER BY id DESC LIMIT 1",
+    .params = "",
+    .cols = "it",
+};
+static struct store_stmt add_stmt = {
+    .name = "audit.add",
+    .sql = "INSERT INTO audit_log(id, at_us, actor, peer, role, command, args, result, was, became,"
+           " hash) VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    .params = "iittttttttt",
+    .cols = "",
+};
+static struct store_stmt page_stmt = {
+    .name = "audit.page",
+    .sql = "SELECT id, at_us, actor, peer, role, command, args, result, was, became, hash "
+           "FROM audit_log WHERE id > $1 ORDER BY id LIMIT $2",
+    .params = "ii",
+    .cols = "iittttttttt",
+};
+static struct store_stmt newest_stmt = {
+    .name = "audit.newest",
+    .sql = "SELECT id, at_us, actor, peer, role, command, args, result, was, became, hash "
+           "FROM audit_log WHERE ($1 = '' OR actor = $1) AND ($2 = '' OR command = $2) "
+           "ORDER BY id DESC LIMIT $3",
+    .params = "tti",
+    .cols = "iittttttttt",
+};
+/* The last one stays: it has the end of the chain. */
+static struct store_stmt cut_stmt = {
+    .name = "audit.cut",
+    .sql = "DELETE FROM audit_log WHERE id < (SELECT coalesce(min(id), 0) FROM audit_log "
+           "WHERE at_us >= $1) AND id < (SELECT max(id) FROM audit_log)",
+    .params = "i",
+    .cols = "",
+};
+static const struct store_schema schema = {
+    .feature = "audit",
+    .migrations = migrations,
+    .stmts = (struct store_stmt *const[]){ &last_stmt, &add_stmt, &page_stmt, &newest_stmt,
+                                           &cut_stmt, NULL },
+};
+
+/* An entry is its texts, and what is computed of them when it is appended. */
+struct audit_texts {
+    uint64_t at_us;
+    slice text[FIELDS]; /* actor, peer, role, command, args, result, was, became */
+};
+struct audit_entry {
+    struct list node;
+    struct arena *arena;
+    struct audit_texts t;
+};
+
+/* Of what is signed no byte is ambiguous: every text with its length before it. */
+static void chain_hash(char out[HASH_TEXT + 1], slice before, int64_t id,
+                       const struct audit_texts *t)
+{
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    struct buf bytes;
+    buf_init(&bytes, (FIELDS + 2) * (AUDIT_BYTES_MAX + 64));
+    buf_printf(&bytes, "%zu:%.*s %lld %llu", before.len, SLICE_ARG(before), (long long)id,
+               (unsigned long long)t->at_us);
+    for (unsigned i = 0; i < FIELDS; i++) {
+        buf_printf(&bytes, " %zu:", t->text[i].len);
+        buf_add(&bytes, t->text[i]);
+    }
+    slice all = buf_slice(&bytes);
+    if (bytes.overflow || EVP_Digest(all.ptr, all.len, hash, &len, EVP_sha256(), NULL) != 1)
+        len = 0;
+    hex_encode(out, (slice){ (const char *)hash, len });
+    buf_fini(&bytes);
+}
+
+/* At the home of the duty: one batch is under way at a time. */
+static struct chain {
+    struct list pending; /* the first `writing` of them are under way */
+    unsigned count, writing, lost;
+    bool known; /* whether last_id and hash are the end of the table */
+    bool busy;
+    bool ending; /* the loop has ended */
+    int64_t last_id;
+    char hash[HASH_TEXT + 1];
+    int64_t next_id; /* after what is under way */
+    char next_hash[HASH_TEXT + 1];
+    struct timer retry, sweep;
+} chain;
+
+static struct worker *chain_worker;
+static void chain_go_on(void);
+
+static void entry_free(struct audit_entry *e)
+{
+    struct arena *arena = e->arena;
+    list_remove(&e->node);
+    chain.count--;
+    arena_destroy(&arena);
+}
+
+static void chain_written(void)
+{
+    metric_add_to(&entries_metric, 0, chain.writing);
+    for (; chain.writing > 0; chain.writing--)
+        entry_free(CONTAINER_OF(chain.pending.next, struct audit_entry, node));
+    chain.last_id = chain.next_id;
+    memcpy(chain.hash, chain.next_hash, sizeof chain.hash);
+}
+
+static void retry_due(struct timer *t, struct loop *loop)
+{
+    (void)t, (void)loop;
+    chain_go_on();
+}
+
+static void chain_wait(enum store_result result)
+{
+    log_error(&log_audit, LOG_EV("audit.waits"), LOG_C("why", store_result_name(result)),
+              LOG_I("entries", chain.count),
+              LOG_C("hint", "entries wait in memory until the database works"));
+    chain.known = false;
+    if (!chain.ending)
+        timer_set(worker_loop(chain_worker), &chain.retry, RETRY_MS);
+}
+
+static void chain_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg, (void)b;
+    chain.busy = false;
+    if (result == STORE_OK) {
+        chain_written();
+        chain_go_on();
+    } else {
+        chain_wait(result);
+    }
+}
+
+/* What was under way when the database went away may have been committed. */
+static void chain_last(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg;
+    chain.busy = false;
+    if (result != STORE_OK) {
+        chain_wait(result);
+        return;
+    }
+    bool any = store_row_count(b, 0) > 0;
+    int64_t id = any ? store_int(b, 0, 0, 0) : 0;
+    slice hash = any ? store_text(b, 0, 0, 1) : SLICE("");
+    if (chain.writing > 0 && id == chain.next_id && slice_is(hash, chain.next_hash))
+        chain_written();
+    chain.writing = 0;
+    chain.known = true;
+    chain.last_id = id;
+    snprintf(chain.hash, sizeof chain.hash, "%.*s", SLICE_ARG(hash));
+    chain_go_on();
+}
+
+static void add_entry(struct store_batch *b, const struct audit_texts *t)
+{
+    const slice *x = t->text;
+    char hash[HASH_TEXT + 1];
+    chain.next_id++;
+    chain_hash(hash, slice_of(chain.next_hash), chain.next_id, t);
+    memcpy(chain.next_hash, hash, sizeof hash);
+    STORE_ADD(b, &add_stmt, 1, SV_I(chain.next_id), SV_I((int64_t)t->at_us), SV_T(x[0]), SV_T(x[1]),
+              SV_T(x[2]), SV_T(x[3]), SV_T(x[4]), SV_T(x[5]), SV_T(x[6]), SV_T(x[7]),
+              SV_T(slice_of(hash)));
+}
+
+static struct store_batch *chain_batch(unsigned max)
+{
+    struct store_batch *b = store_write(worker_store(chain_worker), hash_keyed(SLICE("audit")));
+    chain.next_id = chain.last_id;
+    memcpy(chain.next_hash, chain.hash, sizeof chain.hash);
+    chain.writing = 0;
+    LIST_EACH (it, &chain.pending) {
+        if (chain.writing == max)
+            break;
+        add_entry(b, &CONTAINER_OF(it, struct audit_entry, node)->t);
+        chain.writing++;
+    }
+    return b;
+}
+
+static void chain_go_on(void)
+{
+    struct worker *w = chain_worker;
+    if (chain.busy || chain.ending || chain.count == 0)
+        return;
+    chain.busy = true;
+    if (chain.known) {
+        store_submit(chain_batch(BATCH_MAX), worker_loop(w), 0, chain_stored, NULL);
+        return;
+    }
+    struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
+    store_add(b, &last_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, worker_loop(w), 0, chain_last, NULL);
+}
+
+static void chain_push(const struct audit_texts *t)
+{
+    struct arena *arena = arena_create(0);
+    struct audit_entry *e = arena_new(arena, struct audit_entry, 1);
+    e->arena = arena;
+    e->t.at_us = t->at_us;
+    for (unsigned i = 0; i < FIELDS; i++)
+        e->t.text[i] = t->text[i].ptr == NULL ? SLICE("") : slice_dup(arena, t->text[i]);
+    list_append(&chain.pending, &e->node);
+    chain.count++;
+}
+
+static void chain_say_lost(uint64_t at_us)
+{
+    char count[32];
+    snprintf(count, sizeof count, "entries=%u", chain.lost);
+    chain.lost = 0;
+    chain_push(&(struct audit_texts){ .at_us = at_us,
+                                      .text = { SLICE_INIT("server"),
+                                                { 0 },
+                                                { 0 },
+                                                SLICE_INIT("audit lost"),
+                                                slice_of(count),
+                                                SLICE_INIT("full") } });
+}
+
+static void audit_arrived(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct audit_texts *t = message;
+    (void)from;
+    ensure(w == chain_worker);
+    if (chain.count >= PENDING_MAX) {
+        chain.lost++;
+        metric_add_to(&entries_metric, 1, 1);
+        return;
+    }
+    if (chain.lost > 0)
+        chain_say_lost(t->at_us);
+    chain_push(t);
+    chain_go_on();
+}
+
+static const struct message_field audit_fields[] = {
+    F_U64(struct audit_texts, at_us),
+    F_TEXT(struct audit_texts, text[0], ACTOR_MAX),
+    F_TEXT(struct audit_texts, text[1], ACTOR_MAX),
+    F_TEXT(struct audit_texts, text[2], ACTOR_MAX),
+    F_TEXT(struct audit_texts, text[3], ACTOR_MAX),
+    F_TEXT(struct audit_texts, text[4], 2 * AUDIT_BYTES_MAX),
+    F_TEXT(struct audit_texts, text[5], ACTOR_MAX),
+    F_TEXT(struct audit_texts, text[6], VALUE_MAX),
+    F_TEXT(struct audit_texts, text[7], VALUE_MAX),
+    { 0 },
+};
+static const struct message_row audit_message = {
+    .id = 139,
+    .scope = MESSAGE_CLUSTER,
+    .name = "audit-entry",
+    .size = sizeof(struct audit_texts),
+    .fields = audit_fields,
+    .run = audit_arrived,
+};
+
+static slice cut(slice text, size_t max)
+{
+    slice part = { text.ptr, text.len < max ? text.len : max };
+    part.len = utf8_valid_len(part);
+    return part;
+}
+
+void audit_command(const struct command_call *call, struct log_area *area)
+{
+    struct buf args;
+    command_audit(call, area);
+    if (!command_is_audited(call))
+        return;
+    buf_init(&args, AUDIT_BYTES_MAX);
+    command_audit_args(call, &args);
+    const struct principal *p = &call->who;
+    struct audit_texts t = {
+        .at_us = clock_wall_us(),
+        .text = { cut(p->actor, ACTOR_MAX), cut(p->from, ACTOR_MAX), cut(p->role, ACTOR_MAX),
+                  slice_of(call->command->name), buf_slice(&args), slice_of(err_name(call->err)),
+                  cut(call->before, VALUE_MAX), cut(call->after, VALUE_MAX) }
+    };
+    duty_send(worker_here(), DUTY_AUDIT, &audit_message, &t);
+    buf_fini(&args);
+}
+
+static void sweep_due(struct timer *timer, struct loop *loop)
+{
+    int64_t keep_ms = setting_int(&audit_keep);
+    timer_set(loop, timer, SWEEP_MS);
+    if (keep_ms >= PARAM_NONE)
+        return;
+    struct worker *w = chain_worker;
+    struct store_batch *b = store_write(worker_store(w), hash_keyed(SLICE("audit")));
+    STORE_ADD(b, &cut_stmt, STORE_ANY_ROWS, SV_I((int64_t)clock_wall_us() - keep_ms * 1000));
+    store_submit(b, loop, 0, NULL, NULL);
+}
+
+static void audit_start(struct worker *w)
+{
+    if (!duty_is_here(w, DUTY_AUDIT))
+        return;
+    chain = (struct chain){ .retry = { .fn = retry_due }, .sweep = { .fn = sweep_due } };
+    list_init(&chain.pending);
+    chain_worker = w;
+    timer_set(worker_loop(w), &chain.sweep, SWEEP_MS);
+}
+
+static void chain_last_written(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg, (void)b;
+    if (result == STORE_OK)
+        chain_written();
+    else
+        chain.known = false;
+}
+
+/* The loop has ended, and what is under way is not heard of any more: the table says what became of
+ * it. Then the rest is written. */
+static void audit_stop(struct worker *w)
+{
+    if (chain_worker != w)
+        return;
+    timer_cancel(&chain.retry);
+    timer_cancel(&chain.sweep);
+    chain.ending = true;
+    if (chain.count > 0 && (chain.busy || !chain.known)) {
+        struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
+        store_add(b, &last_stmt, STORE_ANY_ROWS, NULL, 0);
+        (void)store_run(b, chain_last, NULL);
+    }
+    while (chain.count > 0 && chain.known)
+        (void)store_run(chain_batch(BATCH_MAX), chain_last_written, NULL);
+    if (chain.count > 0)
+        log_error(&log_audit, LOG_EV("audit.lost"), LOG_I("entries", chain.count),
+                  LOG_C("hint", "the database did not work; they are in this log only"));
+    while (!list_empty(&chain.pending))
+        entry_free(CONTAINER_OF(chain.pending.next, struct audit_entry, node));
+    chain_worker = NULL;
+}
+
+/* Commands. */
+
+static void audit_fail(struct command_call *call, enum store_result result)
+{
+    command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+}
+
+static void texts_of(const struct store_batch *b, uint32_t row, struct audit_texts *out)
+{
+    out->at_us = (uint64_t)store_int(b, 0, row, 1);
+    for (uint32_t i = 0; i < FIELDS; i++)
+        out->text[i] = store_text(b, 0, row, 2 + i);
+}
+
+static void audit_rows(void *arg, enum store_result result, const struct store_batch *b)
+{
+    static const char *const names[FIELDS] = { "actor", "from",   "role",   "command",
+                                               "args",  "result", "before", "after" };
+    struct command_call *call = arg;
+    char stamp[CLOCK_STAMP_LEN];
+    struct audit_texts t;
+    if (result != STORE_OK) {
+        audit_fail(call, result);
+        return;
+    }
+    for (uint32_t row = 0; row < store_row_count(b, 0); row++) {
+        texts_of(b, row, &t);
+        clock_stamp(stamp, t.at_us);
+        command_row(call);
+        command_int(call, "id", store_int(b, 0, row, 0));
+        command_text(call, "at", slice_dup(call->arena, slice_of(stamp)));
+        for (unsigned i = 0; i < FIELDS; i++)
+            command_text(call, names[i], slice_dup(call->arena, t.text[i]));
+        command_text(call, "hash", slice_dup(call->arena, store_text(b, 0, row, 10)));
+    }
+    command_done(call, "%s", "");
+}
+
+static slice word_of(struct command_call *call, const char *name)
+{
+    slice text = command_arg(call, name);
+    return text.ptr == NULL ? SLICE("") : text;
+}
+
+static void run_audit_list(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
+    STORE_ADD(b, &newest_stmt, STORE_ANY_ROWS, SV_T(word_of(call, "actor")),
+              SV_T(word_of(call, "command")), SV_I(command_number(call, "limit", LIST_DEFAULT)));
+    store_submit(b, worker_loop(w), 0, audit_rows, call);
+}
+
+static void run_audit_export(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
+    STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_I(command_number(call, "after", 0)),
+              SV_I(command_number(call, "limit", LIST_MAX)));
+    store_submit(b, worker_loop(w), 0, audit_rows, call);
+}
+
+struct verify {
+    struct command_call *call;
+    int64_t first, last; /* 0: none yet */
+    char hash[HASH_TEXT + 1];
+};
+
+static void verify_page(struct verify *v);
+
+/* The first that is there begins the chain: what was before it is cut off. */
+static bool verify_row(struct verify *v, const struct store_batch *b, uint32_t row)
+{
+    char hash[HASH_TEXT + 1];
+    struct audit_texts t;
+    int64_t id = store_int(b, 0, row, 0);
+    slice stored = store_text(b, 0, row, 10);
+    texts_of(b, row, &t);
+    chain_hash(hash, slice_of(v->hash), id, &t);
+    bool begins = v->last == 0 && id != 1;
+    if ((!begins && (id != v->last + 1 || !slice_is(stored, hash))) || stored.len != HASH_TEXT) {
+        command_fail(v->call, E_CORRUPT,
+                     id != v->last + 1 && v->last != 0
+                         ? "entry %lld follows entry %lld: what was between them is gone"
+                         : "entry %lld is not what was written; the one before it is %lld",
+                     (long long)id, (long long)v->last);
+        return false;
+    }
+    v->first = v->first == 0 ? id : v->first;
+    v->last = id;
+    memcpy(v->hash, stored.ptr, HASH_TEXT);
+    return true;
+}
+
+static void verify_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct verify *v = arg;
+    if (result != STORE_OK) {
+        audit_fail(v->call, result);
+        return;
+    }
+    for (uint32_t row = 0; row < store_row_count(b, 0); row++)
+        if (!verify_row(v, b, row))
+            return;
+    if (store_row_count(b, 0) == PAGE_ROWS) {
+        verify_page(v);
+        return;
+    }
+    command_row(v->call);
+    command_int(v->call, "first", v->first);
+    command_int(v->call, "last", v->last);
+    command_text(v->call, "hash", slice_of(v->hash));
+    command_done(v->call, "the chain is whole");
+}
+
+static void verify_page(struct verify *v)
+{
+    struct worker *w = v->call->worker;
+    struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
+    STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_I(v->last), SV_I(PAGE_ROWS));
+    store_submit(b, worker_loop(w), 0, verify_read, v);
+}
+
+static void run_audit_verify(struct command_call *call)
+{
+    struct verify *v = arena_new(call->arena, struct verify, 1);
+    *v = (struct verify){ .call = call };
+    verify_page(v);
+}
+
+#define LIMIT_ARG                                                                                  \
+    {                                                                                              \
+        .name = "limit", .kind = ARG_OPTION, .type = PARAM_INT, .min = 1, .max = LIST_MAX,         \
+        .doc = "at most this number of entries"                                                    \
+    }
+
+static const struct command_column entry_columns[] = {
+    { .name = "id", .type = PARAM_INT, .doc = "number of the entry" },
+    { .name = "at", .type = PARAM_STAMP, .doc = "when the command ended" },
+    { .name = "actor", .doc = "who ran it" },
+    { .name = "from", .doc = "address of the client; empty: at the server, or not known" },
+    { .name = "role", .wide = true, .doc = "role of the actor" },
+    { .name = "command", .doc = "the command" },
+    { .name = "args", .doc = "its arguments, without secrets" },
+    { .name = "result", .doc = "ok, or the error" },
+    { .name = "before", .wide = true, .doc = "the value before, if the command knows it" },
+    { .name = "after", .wide = true, .doc = "the value after" },
+    { .name = "hash", .wide = true, .doc = "SHA-256 of this entry and the hash before it" },
+    { 0 },
+};
+
+static struct command audit_list = {
+    .name = "audit list",
+    .effect = COMMAND_READS,
+    .area = "audit",
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_AUDIT,
+    .args =
+        (const struct command_arg[]){
+            { .name = "actor", .kind = ARG_OPTION, .doc = "only of this actor" },
+            { .name = "command", .kind = ARG_OPTION, .doc = "only of this command" },
+            LIMIT_ARG,
+            { 0 } },
+    .run = run_audit_list,
+    .doc = "Shows the newest entries of the audit log: who changed what, and what was refused.",
+    .columns = entry_columns,
+};
+static struct command audit_export = {
+    .name = "audit export",
+    .effect = COMMAND_READS,
+    .area = "audit",
+    .audited = true,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_AUDIT,
+    .args = (const struct command_arg[]){ { .name = "after",
+                                            .kind = ARG_OPTION,
+                                            .type = PARAM_INT,
+                                            .min = 0,
+                                            .max = INT64_MAX >> 2,
+                                            .doc = "only entries behind this number" },
+                                          LIMIT_ARG,
+                                          { 0 } },
+    .run = run_audit_export,
+    .doc = "Exports the audit log, the oldest entries first. The export has an entry itself.",
+    .columns = entry_columns,
+};
+static struct command audit_verify = {
+    .name = "audit verify",
+    .effect = COMMAND_READS,
+    .area = "audit",
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_AUDIT,
+    .record = true,
+    .args = (const struct command_arg[]){ { 0 } },
+    .run = run_audit_verify,
+    .doc =
+        "Checks the chain of the audit log. Entries that were changed or removed are found; that "
+        "the last ones are missing is seen only if you kept the last number and hash.",
+    .columns =
+        (const struct command_column[]){
+            { .name = "first", .type = PARAM_INT, .doc = "the oldest entry; 0: there is none" },
+            { .name = "last", .type = PARAM_INT, .doc = "the newest entry" },
+            { .name = "hash", .doc = "its hash" },
+            { 0 } },
+};
+
+const struct feature audit_feature = {
+    .name = "audit",
+    .schema = &schema,
+    .settings = (struct setting *const[]){ &audit_keep, NULL },
+    .commands = (struct command *const[]){ &audit_list, &audit_export, &audit_verify, NULL },
+    .metrics = (struct metric *const[]){ &entries_metric, NULL },
+    .logs = (struct log_area *const[]){ &log_audit, NULL },
+    .messages = (const struct message_row *const[]){ &audit_message, NULL },
+    .worker.start = audit_start,
+    .worker.stop = audit_stop,
+};
