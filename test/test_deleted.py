@@ -42,6 +42,8 @@ KEPT = {
                           "too",
     "report.jid": "the operator has to know whom users reported",
     "report.reporter": "and who did",
+    "audit_log.args": "the audit log tells who did what to which account, also to one that is gone",
+    "audit_log.became": "the same",
     "setting.value": "the operator's words: contact.admin and the like, service.blacklist and "
                      "service.whitelist. admin.accounts loses it",
     "setting_change.became": "the same: the history of settings",

@@ -1,5 +1,5 @@
-"""Roles, access tokens, and accounts with a role: who may run what. The matrix of roles and commands
-takes both from the program."""
+"""Roles, access tokens, and accounts with a role: who may run what. The matrix of roles and
+commands takes both from the program."""
 import pytest
 
 from muster import rows

@@ -84,10 +84,11 @@ def test_each_command_needs_a_permission():
 
 
 def tables(server):
-    """All that is stored, but how far the readers of the log have come by themselves."""
+    """All that is stored, but how far the readers of the log have come by themselves, and the audit
+    log, which tells soon after a command that it ran, also of some that read."""
     with server.database() as database:
         names = [name for name, in database.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'reader' "
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('reader', 'audit_log') "
             "AND name NOT LIKE '%fts%'")]
         return {name: sorted(map(repr, database.execute(f'SELECT * FROM "{name}"')))
                 for name in names}

@@ -28,11 +28,16 @@ OPTION = "planted push secret"
 SEALED = """component.secret fast_token.secret push.options room.config frozen.bytes
     seal.mark     setting.value test_user.password setting_candidate.value setting_change.was
     setting_change.became"""
-HASHED = "credential.salt credential.server_key credential.stored_key invite.token"
+HASHED = """credential.salt credential.server_key credential.stored_key invite.token
+    access_token.hash"""
 # Keys that make ids and answers nobody can predict. Who has the database has what they protect.
 KEYS = "auth_secret.factors auth_secret.secret room.secret"
 # What users write, and names that let nobody in.
-CONTENT = """account.department account.directory_uri account.email account.given_name
+CONTENT = """access_admin.jid access_admin.role access_role.grants access_role.name
+    access_token.name access_token.role access_token.scope audit_log.actor audit_log.args
+    audit_log.became audit_log.command audit_log.hash audit_log.peer audit_log.result
+    audit_log.role audit_log.was account.department account.directory_uri account.email
+    account.given_name
     federation_domain.domain federation_group.domains federation_group.name
     federation_report.domain federation_user.domains outside_test.diagnosis
     outside_test.error outside_test.target s2s_demand.description s2s_demand.pattern

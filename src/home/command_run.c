@@ -319,8 +319,8 @@ static bool allows_own(const struct command *c, const struct principal *p)
            (c->own_if == NULL || setting_bool(setting_of(c->own_if, jid_split(p->own).domain)));
 }
 
-static enum err lacks(const struct command *c, const struct principal *p, const char *permission,
-                      struct why *why)
+static enum err refuse_lack(const struct command *c, const struct principal *p,
+                            const char *permission, struct why *why)
 {
     bool narrow = p->kind != PRINCIPAL_NONE && grants_permission(p->grants, permission);
     if (c->access == COMMAND_OWN && c->own_if != NULL && p->own.len > 0)
@@ -354,7 +354,7 @@ enum err command_allowed(const struct command *c, const struct principal *p, str
     }
     if (principal_may(p, permission) || allows_own(c, p))
         return OK;
-    return lacks(c, p, permission, why);
+    return refuse_lack(c, p, permission, why);
 }
 
 /* Who has no permission but for the own account names no other one. */

@@ -15,8 +15,7 @@ static const struct {
     [DUTY_ARCHIVE] = { "archive", 0 },   [DUTY_UPLOADS] = { "uploads", 0 },
     [DUTY_ROOMS] = { "rooms", 0 },       [DUTY_ACCOUNTS] = { "accounts", 0 },
     [DUTY_LINKS] = { "links", 0 },       [DUTY_TESTS] = { "tests", 0 },
-    [DUTY_ACCESS] = { "access", 0 },
-    [DUTY_AUDIT] = { "audit", 0 },
+    [DUTY_ACCESS] = { "access", 0 },     [DUTY_AUDIT] = { "audit", 0 },
 };
 
 const char *duty_name(enum duty duty) { return duties[duty].name; }

@@ -307,14 +307,14 @@ struct change {
     slice name;
 };
 
-static void everywhere(struct worker *w, void *arg)
+static void access_told(struct worker *w, void *arg)
 {
     struct change *c = arg;
     (void)w;
     command_done(c->call, "%.*s: %s", SLICE_ARG(c->name), c->done);
 }
 
-static void change_stored(void *arg, enum store_result result, const struct store_batch *b)
+static void access_stored(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct change *c = arg;
     if (result != STORE_OK)
@@ -324,7 +324,7 @@ static void change_stored(void *arg, enum store_result result, const struct stor
     else
         each_home(c->call->worker, &access_changed_message,
                   &(struct access_changed){ clock_wall_us() },
-                  &(struct asker){ .done = everywhere, .arg = c });
+                  &(struct asker){ .done = access_told, .arg = c });
 }
 
 static struct store_batch *change_batch(struct command_call *call)
@@ -339,7 +339,7 @@ static void change_submit(struct command_call *call, struct store_batch *b, slic
     struct worker *w = call->worker;
     struct change *c = arena_new(call->arena, struct change, 1);
     *c = (struct change){ call, done, missing, name };
-    store_submit(b, worker_loop(w), 0, change_stored, c);
+    store_submit(b, worker_loop(w), 0, access_stored, c);
 }
 
 /* Nobody gives what they do not have. false: the call has failed. */

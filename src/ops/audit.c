@@ -31,7 +31,8 @@ enum {
     HASH_TEXT = 2 * HASH_BYTES,
     VALUE_MAX = 4096, /* of before and after */
     ACTOR_MAX = 4096,
-    FIELDS = 8
+    FIELDS = 8,
+    HASHED_BYTES_MAX = (FIELDS + 2) * (AUDIT_BYTES_MAX + 64)
 };
 
 static struct log_area log_audit = { .name = "audit" };
@@ -122,7 +123,7 @@ static void chain_hash(char out[HASH_TEXT + 1], slice before, int64_t id,
     unsigned char hash[EVP_MAX_MD_SIZE];
     unsigned len = 0;
     struct buf bytes;
-    buf_init(&bytes, (FIELDS + 2) * (AUDIT_BYTES_MAX + 64));
+    buf_init(&bytes, HASHED_BYTES_MAX);
     buf_printf(&bytes, "%zu:%.*s %lld %llu", before.len, SLICE_ARG(before), (long long)id,
                (unsigned long long)t->at_us);
     for (unsigned i = 0; i < FIELDS; i++) {
@@ -219,7 +220,7 @@ static void chain_last(void *arg, enum store_result result, const struct store_b
     chain_go_on();
 }
 
-static void add_entry(struct store_batch *b, const struct audit_texts *t)
+static void chain_add_entry(struct store_batch *b, const struct audit_texts *t)
 {
     const slice *x = t->text;
     char hash[HASH_TEXT + 1];
@@ -240,7 +241,7 @@ static struct store_batch *chain_batch(unsigned max)
     LIST_EACH (it, &chain.pending) {
         if (chain.writing == max)
             break;
-        add_entry(b, &CONTAINER_OF(it, struct audit_entry, node)->t);
+        chain_add_entry(b, &CONTAINER_OF(it, struct audit_entry, node)->t);
         chain.writing++;
     }
     return b;
@@ -343,7 +344,7 @@ void audit_command(const struct command_call *call, struct log_area *area)
     struct audit_texts t = {
         .at_us = clock_wall_us(),
         .text = { cut(p->actor, ACTOR_MAX), cut(p->from, ACTOR_MAX), cut(p->role, ACTOR_MAX),
-                  slice_of(call->command->name), buf_slice(&args), slice_of(err_name(call->err)),
+                  slice_of(call->command->name), buf_fit(&args), slice_of(err_name(call->err)),
                   cut(call->before, VALUE_MAX), cut(call->after, VALUE_MAX) }
     };
     duty_send(worker_here(), DUTY_AUDIT, &audit_message, &t);
@@ -443,7 +444,7 @@ static void audit_rows(void *arg, enum store_result result, const struct store_b
     command_done(call, "%s", "");
 }
 
-static slice word_of(struct command_call *call, const char *name)
+static slice argument_or_empty(struct command_call *call, const char *name)
 {
     slice text = command_arg(call, name);
     return text.ptr == NULL ? SLICE("") : text;
@@ -453,8 +454,9 @@ static void run_audit_list(struct command_call *call)
 {
     struct worker *w = call->worker;
     struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
-    STORE_ADD(b, &newest_stmt, STORE_ANY_ROWS, SV_T(word_of(call, "actor")),
-              SV_T(word_of(call, "command")), SV_I(command_number(call, "limit", LIST_DEFAULT)));
+    STORE_ADD(b, &newest_stmt, STORE_ANY_ROWS, SV_T(argument_or_empty(call, "actor")),
+              SV_T(argument_or_empty(call, "command")),
+              SV_I(command_number(call, "limit", LIST_DEFAULT)));
     store_submit(b, worker_loop(w), 0, audit_rows, call);
 }
 
@@ -499,7 +501,7 @@ static bool verify_row(struct verify *v, const struct store_batch *b, uint32_t r
     return true;
 }
 
-static void verify_read(void *arg, enum store_result result, const struct store_batch *b)
+static void verify_page_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct verify *v = arg;
     if (result != STORE_OK) {
@@ -525,7 +527,7 @@ static void verify_page(struct verify *v)
     struct worker *w = v->call->worker;
     struct store_batch *b = store_read(worker_store(w), hash_keyed(SLICE("audit")));
     STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_I(v->last), SV_I(PAGE_ROWS));
-    store_submit(b, worker_loop(w), 0, verify_read, v);
+    store_submit(b, worker_loop(w), 0, verify_page_read, v);
 }
 
 static void run_audit_verify(struct command_call *call)
