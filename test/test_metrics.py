@@ -3,6 +3,9 @@ import http.client
 import json
 import re
 import socket
+import subprocess
+import urllib.parse
+import urllib.request
 
 import pytest
 
@@ -185,7 +188,9 @@ def test_the_table_of_names_is_what_is_there(node):
 
 def test_the_pages_name_metrics_as_prometheus_gets_them(node):
     """A name in README or docs/ can be pasted into a query."""
-    known = {re.split("[{ ]", line)[0] for line in get(node.metrics_port).text.splitlines()}
+    lines = get(node.metrics_port).text.splitlines()
+    known = {re.split("[{ ]", line)[0] for line in lines}
+    known |= {line.split(" ")[2] for line in lines if line.endswith(" histogram")}
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     tried = 0
     for page in pages:
@@ -239,16 +244,164 @@ def test_files_are_counted(make_server):
 
 
 def test_the_dashboard_shows_metrics_that_are_there(node):
-    """docs/grafana.json: each expression, and each label that it chooses by."""
+    """docs/grafana/muster.json: each expression, and each label that it chooses by."""
     there = get(node.metrics_port).text
-    board = json.loads((ROOT / "docs/grafana.json").read_text())
+    board = json.loads((ROOT / "docs/grafana/muster.json").read_text())
     shown = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     names = {name for expression in shown for name in re.findall(r"muster_[a-z0-9_]+", expression)}
     assert len(names) > 30
     declared = set(re.findall(r"^# TYPE ([a-z0-9_]+) ", there, re.M))
-    assert {name.removesuffix("_bucket") for name in names} - declared == set()
+    assert {re.sub("_(bucket|count)$", "", name) for name in names} - declared == set()
     for label in {label for expression in shown for label in re.findall(r'[a-z]+="[a-z]+"',
                                                                         expression)}:
         assert label in there
     places = [tuple(panel["gridPos"].values()) for panel in board["panels"]]
     assert len(set(places)) == len(places)
+
+
+OPEN = "application/openmetrics-text"
+
+
+@pytest.mark.parametrize("accept, wanted", [
+    (f"{OPEN};version=1.0.0,{OPEN};version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+     OPEN),
+    (OPEN, OPEN),
+    (f"text/plain;q=0.3, {OPEN}; q=0.4", OPEN),
+    (f"text/plain;q=0.4, {OPEN};q=0.3", "text/plain"),
+    (f"text/plain, {OPEN};q=0", "text/plain"),
+    (f"{OPEN};q=0", "text/plain"),
+    ("*/*", "text/plain"),
+    ("text/html;q=,;;q=9,,", "text/plain"),
+    (None, "text/plain"),
+])
+def test_the_client_chooses_the_format(node, accept, wanted):
+    answer = get(node.metrics_port, **({} if accept is None else {"Accept": accept}))
+    assert answer.status == 200
+    assert answer.getheader("Content-Type").split(";")[0] == wanted
+    assert answer.getheader("Vary") == "Accept"
+    assert answer.text.endswith("# EOF\n") == (wanted == OPEN)
+
+
+def test_openmetrics(node):
+    """Families without _total and with the unit that their names end in; the samples are those of
+    the other format, and one end."""
+    node.client("alice")
+    plain = check(get(node.metrics_port).text)
+    text = get(node.metrics_port, Accept=OPEN).text
+    assert text.count("# EOF") == 1 and text.endswith("\n# EOF\n")
+    kinds, samples, units, family = {}, set(), {}, None
+    for line in text.removesuffix("# EOF\n").splitlines():
+        what = line.split(" ", 3)
+        if what[0] == "#":
+            family = what[2]
+            if what[1] == "TYPE":
+                assert family not in kinds
+                kinds[family] = what[3]
+            elif what[1] == "UNIT":
+                assert family.endswith("_" + what[3])
+                units[family] = what[3]
+            else:
+                assert what[1] == "HELP" and not re.search(r'(?<!\\)"', what[3])
+        else:
+            name, label, _ = SAMPLE.fullmatch(line).groups()
+            assert name.startswith(family)
+            assert kinds[family] != "counter" or name == family + "_total"
+            samples.add(name + (label or ""))
+    assert samples == set(plain)
+    assert units["muster_latency_seconds"] == "seconds"
+    assert units["muster_stanza_bytes"] == "bytes"
+    assert node.ctl_run("metrics", "--format", "openmetrics").stdout.strip().endswith("# EOF")
+
+
+def test_promtool_finds_nothing(node):
+    node.client("alice")
+    done = subprocess.run(["promtool", "check", "metrics"], input=get(node.metrics_port).text,
+                          capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    bad = subprocess.run(["promtool", "check", "metrics"], capture_output=True, text=True,
+                         input="# TYPE a_total gauge\na_total 1\n", timeout=TIMEOUT, check=False)
+    assert bad.returncode != 0
+
+
+def test_each_stage_is_timed(make_server):
+    """Of logins over TLS, messages that are stored and delivered, and requests; two workers."""
+    node = metrics_node(make_server, conf={"workers": 2})
+    for name in ("alice", "bob", "carol", "dave"):
+        node.add_user(name, "secret")
+    before = stages(node)
+    clients = [node.client(name) for name in ("alice", "bob", "carol", "dave")]
+    for client in clients[1:]:
+        clients[0].send(f"<message to='{client}'><body>hello</body></message>")
+        client.expect("<message><body>hello</body></message>")
+    until("messages are stored", lambda: stages(node)["commit"][0] > before["commit"][0])
+    after = stages(node)
+    assert set(after) == set(rows.part("metrics")["muster_latency_us"]["x-values"])
+    for stage, (count, total) in after.items():
+        assert count > before[stage][0] or stage == "route", stage
+        assert 0 <= total - before[stage][1] < (count - before[stage][0] + 1) * TIMEOUT, stage
+    assert after["login"][0] - before["login"][0] == len(clients)
+    assert after["route"][0] > 0
+
+
+def stages(node):
+    samples = check(get(node.metrics_port).text)
+    return {stage: (samples[f'muster_latency_seconds_count{{stage="{stage}"}}'],
+                    samples[f'muster_latency_seconds_sum{{stage="{stage}"}}'])
+            for stage in ("read", "route", "commit", "deliver", "tls", "login", "http")}
+
+
+@pytest.fixture
+def prometheus(node, tmp_path):
+    """Debian's, which scrapes the server each second; returns a function that asks it."""
+    port = free_ports(1)[0]
+    (tmp_path / "prometheus.yml").write_text(json.dumps({
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "scrape_configs": [{"job_name": "muster", "static_configs": [
+            {"targets": [f"127.0.0.1:{node.metrics_port}"]}]}]}))
+    with open(tmp_path / "prometheus.log", "w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            ["prometheus", f"--config.file={tmp_path}/prometheus.yml",
+             f"--storage.tsdb.path={tmp_path}/tsdb", f"--web.listen-address=127.0.0.1:{port}"],
+            stdout=log, stderr=log)
+
+    def ask(path, **query):
+        url = f"http://127.0.0.1:{port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+            return json.load(answer)["data"]
+
+    def scraped():
+        try:
+            return ask("query", query="muster_sessions")["result"]
+        except OSError:
+            return None
+
+    try:
+        until("it has scraped", scraped)
+        yield ask
+    finally:
+        process.terminate()
+        process.wait(TIMEOUT)
+
+
+def test_prometheus_answers_each_query_of_the_dashboard(node, prometheus):
+    """It asks for OpenMetrics by itself, and knows the kind and help of what it got."""
+    alice = node.client("alice")
+    alice.send(f"<message to='{alice}'><body>hello</body></message>")
+    alice.expect("<message><body>hello</body></message>")
+    board = json.loads((ROOT / "docs/grafana/muster.json").read_text())
+    shown = {target["expr"] for panel in board["panels"] for target in panel["targets"]}
+    until("it saw the session",
+          lambda: prometheus("query", query="muster_sessions")["result"][0]["value"][1] == "1")
+    until("two scrapes", lambda: prometheus(
+        "query", query="rate(muster_io_bytes_in_total[1m])")["result"])
+    empty = set()
+    for expression in shown:
+        asked = re.sub(r"\$__rate_interval", "1m", expression.replace("$instance", ".*"))
+        if not prometheus("query", query=asked)["result"]:
+            empty.add(expression)
+    # A scratch server has made no backup.
+    assert {e for e in empty if "backup" not in e} == set()
+    told = prometheus("metadata", metric="muster_latency_seconds")["muster_latency_seconds"][0]
+    assert told["type"] == "histogram" and told["unit"] == "seconds" and told["help"]
+    target = prometheus("targets")["activeTargets"][0]
+    assert (target["health"], target["lastError"]) == ("up", "")

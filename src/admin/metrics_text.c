@@ -136,6 +136,23 @@ static void metrics_text_named(struct buf *out)
     }
 }
 
+/* OpenMetrics §4.2: the family of a counter has the name without _total, and quotes in its help
+ * are escaped. The unit is the end of that name. */
+static void metrics_text_open_head(struct buf *out, const struct metric *m, const struct shown *s)
+{
+    static const slice bytes = SLICE_INIT("_bytes");
+    const char *unit = *s->unit != '\0' ? s->unit + 1 : NULL;
+    if (s->stem.len > bytes.len && slice_eq(slice_from(s->stem, s->stem.len - bytes.len), bytes))
+        unit = "bytes";
+    buf_printf(out, "# TYPE %.*s%s %s\n", SLICE_ARG(s->stem), s->unit, metric_type(m));
+    if (unit != NULL)
+        buf_printf(out, "# UNIT %.*s%s %s\n", SLICE_ARG(s->stem), s->unit, unit);
+    buf_printf(out, "# HELP %.*s%s ", SLICE_ARG(s->stem), s->unit);
+    for (const char *c = m->help; *c != '\0'; c++)
+        buf_printf(out, "%s%c", *c == '"' || *c == '\\' ? "\\" : "", *c);
+    buf_lit(out, "\n");
+}
+
 static void metrics_text_name(struct buf *out, const struct shown *s)
 {
     buf_printf(out, "%.*s%s%s", SLICE_ARG(s->stem), s->unit, s->total);
@@ -183,14 +200,22 @@ static void metrics_text_histogram(struct buf *out, const struct metric *m, unsi
     metrics_text_value(out, &count, sum);
 }
 
-static void metrics_text_metric(struct buf *out, const struct metric *m)
+static void metrics_text_head(struct buf *out, const struct metric *m, const struct shown *s)
+{
+    buf_lit(out, "# HELP ");
+    metrics_text_name(out, s);
+    buf_printf(out, " %s\n# TYPE ", m->help);
+    metrics_text_name(out, s);
+    buf_printf(out, " %s\n", metric_type(m));
+}
+
+static void metrics_text_metric(struct buf *out, const struct metric *m, enum metrics_format format)
 {
     struct shown s = metrics_text_shown(m);
-    buf_lit(out, "# HELP ");
-    metrics_text_name(out, &s);
-    buf_printf(out, " %s\n# TYPE ", m->help);
-    metrics_text_name(out, &s);
-    buf_printf(out, " %s\n", metric_type(m));
+    if (format == METRICS_OPENMETRICS)
+        metrics_text_open_head(out, m, &s);
+    else
+        metrics_text_head(out, m, &s);
     for (unsigned value = 0; value < metric_values(m); value++) {
         if (m->kind == METRIC_HISTOGRAM) {
             metrics_text_histogram(out, m, value, &s);
@@ -202,22 +227,68 @@ static void metrics_text_metric(struct buf *out, const struct metric *m)
     }
 }
 
-void metrics_text(struct buf *out)
+void metrics_text(struct buf *out, enum metrics_format format)
 {
     for (const struct metric *m = metric_first(); m != NULL; m = m->next)
-        metrics_text_metric(out, m);
+        metrics_text_metric(out, m, format);
     FEATURES_EACH (f, metrics_text)
-        f->metrics_text(out);
+        f->metrics_text(out, format == METRICS_OPENMETRICS ? "" : "_total");
     metrics_text_named(out);
+    if (format == METRICS_OPENMETRICS)
+        buf_lit(out, "# EOF\n");
+}
+
+/* How much an item of Accept is wanted, in thousandths (RFC 9110 §12.4.2). */
+static int metrics_text_weight(slice item)
+{
+    slice part, rest = item;
+    while (slice_cut(rest, ';', &part, &rest)) {
+        slice q = rest;
+        while (q.len > 0 && q.ptr[0] == ' ')
+            q = slice_from(q, 1);
+        if (q.len < 3 || (q.ptr[0] | 0x20) != 'q' || q.ptr[1] != '=')
+            continue;
+        int weight = q.ptr[2] == '1' ? 1000 : 0, unit = 100;
+        for (size_t i = 4; i < q.len && i < 7 && q.ptr[i] >= '0' && q.ptr[i] <= '9';
+             i++, unit /= 10)
+            weight += (q.ptr[i] - '0') * unit;
+        return weight;
+    }
+    return 1000;
+}
+
+enum metrics_format metrics_format_of(slice accept)
+{
+    static const slice open = SLICE_INIT("application/openmetrics-text"),
+                       text = SLICE_INIT("text/plain");
+    int open_weight = 0, text_weight = 0;
+    slice item;
+    while (accept.len > 0) {
+        slice_cut(accept, ',', &item, &accept);
+        while (item.len > 0 && item.ptr[0] == ' ')
+            item = slice_from(item, 1);
+        int weight = metrics_text_weight(item);
+        if (slice_starts(item, open) && weight > open_weight)
+            open_weight = weight;
+        if (slice_starts(item, text) && weight > text_weight)
+            text_weight = weight;
+    }
+    return open_weight > 0 && open_weight >= text_weight ? METRICS_OPENMETRICS : METRICS_PROMETHEUS;
 }
 
 static void metrics_get(struct http_request *r)
 {
+    static const char *const types[] = {
+        "text/plain; version=0.0.4; charset=utf-8",
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    };
+    enum metrics_format format = metrics_format_of(http_header(r, "Accept"));
     struct buf out;
     buf_init(&out, METRICS_BYTES_MAX);
-    metrics_text(&out);
+    metrics_text(&out, format);
     http_answer(r, &(struct http_answer){ .status = 200,
-                                          .type = "text/plain; version=0.0.4; charset=utf-8",
+                                          .type = types[format],
+                                          .headers = SLICE("Vary: Accept\r\n"),
                                           .body = buf_fit(&out) });
     buf_fini(&out);
 }

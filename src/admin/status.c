@@ -198,11 +198,11 @@ static void run_alarms(struct command_call *call)
     command_done(call, "%s", call->rows != NULL ? "" : "no alarm is active");
 }
 
-static void metrics_prometheus(struct command_call *call)
+static void metrics_scraped(struct command_call *call, enum metrics_format format)
 {
     struct buf out;
     buf_init(&out, METRICS_BYTES_MAX);
-    metrics_text(&out);
+    metrics_text(&out, format);
     command_done(call, "%.*s", SLICE_ARG(buf_fit(&out)));
     buf_fini(&out);
 }
@@ -228,8 +228,10 @@ static void add_metric(struct command_call *call, const struct metric *m, unsign
 
 static void run_metrics(struct command_call *call)
 {
-    if (slice_is(command_arg(call, "format"), "prometheus")) {
-        metrics_prometheus(call);
+    slice format = command_arg(call, "format");
+    if (slice_is(format, "prometheus") || slice_is(format, "openmetrics")) {
+        metrics_scraped(call,
+                        slice_is(format, "prometheus") ? METRICS_PROMETHEUS : METRICS_OPENMETRICS);
         return;
     }
     for (const struct metric *m = metric_first(); m != NULL; m = m->next)
@@ -311,7 +313,7 @@ static struct command metrics_command = {
             { .name = "format",
               .kind = ARG_OPTION,
               .type = PARAM_CHOICE,
-              .choices = (const char *const[]){ "table", "prometheus", NULL },
+              .choices = (const char *const[]){ "table", "prometheus", "openmetrics", NULL },
               .doc = "format of the output; the default is table" },
             { 0 },
         },

@@ -23,6 +23,7 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/cut.h"
+#include "base/latency.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/setting.h"
@@ -64,7 +65,7 @@
 /* Rows of folders below `im`, which do not know struct feature. */
 static const struct feature base_feature = {
     .name = "base",
-    .metrics = (struct metric *const[]){ &texts_cut, &log_lines_suppressed, NULL },
+    .metrics = (struct metric *const[]){ &texts_cut, &log_lines_suppressed, &latency_us, NULL },
     .logs = (struct log_area *const[]){ &log_cut, NULL },
 };
 static const struct feature io_feature = {

@@ -110,8 +110,10 @@ void metric_observe(const struct metric *m, unsigned value, int64_t n)
     while (m->buckets[bucket] != 0 && n > m->buckets[bucket])
         bucket++;
     uint32_t first = m->id + value * m->width;
-    metric_add_cell(first + bucket, 1);
-    metric_add_cell(first + m->width - 1, n);
+    struct metric_shard *s = metric_mine != NULL ? metric_mine : metric_attach();
+    int64_t *count = &s->value[first + bucket], *sum = &s->value[first + m->width - 1];
+    __atomic_store_n(count, *count + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(sum, *sum + n, __ATOMIC_RELAXED);
 }
 
 int64_t metric_read_cell(const struct metric *m, unsigned value, unsigned cell)

@@ -27,7 +27,7 @@ struct metric {
     struct metric *next; /* all rows */
 };
 
-enum { METRIC_MAX = 512 };
+enum { METRIC_MAX = 1024 };
 
 struct metric_shard {
     int64_t value[METRIC_MAX];

@@ -5,9 +5,9 @@
 #include "base/base64.h"
 #include "base/buf.h"
 #include "base/ensure.h"
+#include "base/latency.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/metric.h"
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
@@ -409,6 +409,7 @@ static void sasl_succeeded(struct stream *s)
         a->bare = sasl_account(s, a->arena);
     }
     auth_count(a->mech, AUTH_OK);
+    latency_observe(LATENCY_LOGIN, a->begun_us, loop_now_us(worker_loop(s->x.worker)));
     log_info(&log_c2s, LOG_EV("auth.ok"), LOG_S("jid", a->bare),
              LOG_C("mech", sasl_mech_name(a->mech)), LOG_C("peer", stream_address(s).text),
              LOG_C("tls", tls_text(s)), LOG_C("device", device_text(s, device)));
@@ -472,6 +473,7 @@ static enum sasl_failure machine_make(struct stream *s, const struct sasl_start 
     if (sasl_mech_find(start->mechanism, &a->mech) != OK || (allowed >> a->mech & 1) == 0)
         return SASL_INVALID_MECHANISM;
     rand_hex(nonce, 18);
+    a->begun_us = loop_now_us(worker_loop(s->x.worker));
     a->sasl = sasl_create(a->mech, &binding, stream_domain(s), slice_of(nonce));
     if (setting_bool(&c2s_downgrade_protection)) {
         struct buf list;

@@ -25,6 +25,7 @@ struct stream_auth {
     struct arena *arena;
     const struct sasl_profile *profile; /* of the exchange; NULL: there was none yet */
     struct sasl *sasl;                  /* an exchange is under way */
+    uint64_t begun_us;                  /* loop time: it began */
     struct sasl2 *two;                  /* c2s_sasl2.c: what its client asked for; NULL: SASL1 */
     struct auth_op *op;                 /* a look-up is under way */
     struct device_op *device_op;        /* the same, of tokens or devices */

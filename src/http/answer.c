@@ -1,5 +1,6 @@
 /* Writing: status line, headers and bodies of answers. */
 #include "base/ensure.h"
+#include "base/latency.h"
 #include "http/http_private.h"
 #include "http/parse.h"
 #include <stdio.h>
@@ -208,6 +209,8 @@ void http_finish(struct http_request *r)
     if (x->chunked && !r->head)
         conn_write(x->h->conn, SLICE("0\r\n\r\n"));
     x->answered = true;
+    if (r->route == NULL || (r->route->flags & HTTP_LONG_POLL) == 0)
+        latency_observe(LATENCY_HTTP, x->begun_us, loop_now_us(x->h->local->loop));
     if (!x->h->reading)
         http_exchange_done(x->h);
 }

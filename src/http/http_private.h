@@ -42,6 +42,7 @@ struct exchange {
     bool held;
     int64_t owed; /* of the announced length */
     uint64_t body_seen;
+    uint64_t begun_us;   /* loop time of its first byte */
     size_t body_counted; /* in http_server.gathered */
     struct buf body;
     char *path; /* owns r.path */

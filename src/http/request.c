@@ -35,6 +35,7 @@ void exchange_make(struct http_conn *h)
     struct exchange *x = mem_new(struct exchange);
     ensure(h->x == NULL);
     x->h = h;
+    x->begun_us = loop_now_us(h->local->loop);
     x->r.loop = h->local->loop;
     x->r.secure = conn_is_secure(h->conn); /* also for the answer to what is no request */
     http_head_init(&x->head, (size_t)setting_int(&http_header_bytes));

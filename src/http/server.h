@@ -52,6 +52,7 @@ enum http_route_flags {
     HTTP_CORS = 1,  /* scripts of the origins in http.cors-origins may use it (Fetch §3.2) */
     HTTP_BELOW = 2, /* the path, which has no '/' at its end, and everything below it */
     HTTP_OWN_LISTENER = 8, /* served on the listeners of its group only */
+    HTTP_LONG_POLL = 16,   /* its answers wait for news, so that their time says nothing */
     HTTP_WHEN_CROWDED = 4  /* served even if memory is short, because its answers free memory */
 };
 

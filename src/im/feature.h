@@ -253,9 +253,10 @@ struct feature {
      * is not constant. */
     /* The same as stream_feature; or NULL. */
     void (*stream_features)(struct buf *out);
-    /* Appends metrics whose labels are not constant, in the text format of Prometheus. Their number
-     * is bounded. */
-    void (*metrics_text)(struct buf *out);
+    /* Appends metrics whose labels are not constant, for scrapers. Their number is bounded. total:
+     * what the names of counters end in where a family is declared: "_total" for Prometheus, "" in
+     * OpenMetrics. */
+    void (*metrics_text)(struct buf *out, const char *total);
     /* A disco#info or disco#items request (XEP-0030) to an account or a service, before it is
      * answered in general: true if this feature has answered or holds it. Node may be empty. */
     bool (*disco_get)(struct iq *iq, slice node);

@@ -250,6 +250,7 @@ void conn_opened(struct conn *c)
 {
     timer_cancel(&c->timer);
     c->state = CONN_OPEN;
+    c->since_us = (uint32_t)c->loop->now_us; /* of what was written before */
     if (c->out_bytes > 0)
         conn_mark_dirty(c);
 }

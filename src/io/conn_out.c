@@ -1,4 +1,5 @@
 #include "base/ensure.h"
+#include "base/latency.h"
 #include "base/mem.h"
 #include "base/pages.h"
 #include "io/conn_private.h"
@@ -132,6 +133,8 @@ static void note_large(struct conn *c, size_t bytes)
 static void conn_out_added(struct conn *c, size_t bytes)
 {
     c->out_bytes += bytes;
+    if (!c->wrote && c->loop != NULL && c->state == CONN_OPEN)
+        c->since_us = (uint32_t)c->loop->now_us;
     note_large(c, bytes);
     c->wrote = true;
     conn_mark_dirty(c);
@@ -298,6 +301,7 @@ void conn_flush_and_tell(struct conn *c)
         conn_out_tell_level(c);
     if (c->wrote && c->state <= CONN_FLUSHING && conn_output_bytes(c) == 0) {
         c->wrote = false;
+        latency_observe_cut(LATENCY_DELIVER, c->since_us, c->loop->worked_us);
         conn_tell(c, CONN_DRAINED);
     }
     if (c->state == CONN_FLUSHING && conn_output_bytes(c) == 0)

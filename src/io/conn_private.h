@@ -96,15 +96,16 @@ struct conn {
     uint64_t last_read_us;
     const char *error;
 
-    uint8_t state;    /* enum conn_state */
-    uint8_t hold;     /* bits of enum conn_hold */
-    bool proxied;     /* a PROXY header comes first */
-    bool secured;     /* the handshake is done */
-    uint8_t protocol; /* enum tls_protocol */
-    bool polled;      /* the source is in the loop's epoll */
-    bool blocked;     /* EPOLLOUT is awaited */
-    bool eof;         /* nothing more will be read */
-    bool tell_eof, tell_failed;
+    uint32_t since_us; /* loop time, cut: its oldest output was written, or its handshake began */
+    uint8_t state;     /* enum conn_state */
+    uint8_t hold;      /* bits of enum conn_hold */
+    uint8_t protocol;  /* enum tls_protocol */
+    bool proxied : 1;  /* a PROXY header comes first */
+    bool secured : 1;  /* the handshake is done */
+    bool eof : 1;      /* nothing more will be read */
+    bool tell_eof : 1, tell_failed : 1;
+    bool polled;   /* the source is in the loop's epoll */
+    bool blocked;  /* EPOLLOUT is awaited */
     bool overflow; /* CONN_OVERFLOW is due; output is refused until then */
     bool high;     /* CONN_HIGH was told */
     bool wrote;    /* CONN_DRAINED is due when all is written */

@@ -1,4 +1,5 @@
 #include "base/ensure.h"
+#include "base/latency.h"
 #include "base/mem.h"
 #include "io/conn_private.h"
 #include "io/metrics.h"
@@ -184,6 +185,7 @@ static void server_session(struct conn *c)
     struct conn_tls *t = c->tls;
 
     t->ssl = tls_session_create(t->ctx, t->first, (enum tls_protocol)c->protocol);
+    c->since_us = (uint32_t)c->loop->now_us;
     attach_memory(t);
     SSL_set_accept_state(t->ssl);
 }
@@ -264,6 +266,7 @@ void conn_start_tls_client(struct conn *c, const struct tls_call *call)
         c->tls->judgement->refuse = call->demand == TLS_REQUIRE;
     }
     c->tls->ssl = tls_client_session(call);
+    c->since_us = (uint32_t)loop_now_us(c->loop);
     if (c->tls->ssl == NULL) {
         conn_fail(c, "no TLS with this server name, protocol or certificate");
         return;
@@ -498,6 +501,7 @@ static bool conn_tls_shaken(struct conn *c, struct shaken how)
     slice rest = leave_memory(c);
     c->secured = true;
     metric_add(&io_tls_handshakes, 1);
+    latency_observe_cut(LATENCY_TLS, c->since_us, c->loop->now_us);
     conn_opened(c);
     conn_tls_ask(c);
     bool here = true;

@@ -1,6 +1,7 @@
 #include "io/loop.h"
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/latency.h"
 #include "base/mem.h"
 #include "io/loop_private.h"
 #include <errno.h>
@@ -167,6 +168,21 @@ static void loop_run_list(struct loop *loop, struct list *from)
     }
 }
 
+/* One look at the clock in a tick that writes, before its first flush, tells how long its work took
+ * and how long output has waited. */
+static void loop_flush(struct loop *loop)
+{
+    if (list_empty(&loop->flushes))
+        return;
+    if (loop->worked_tick != loop->tick) {
+        loop->worked_tick = loop->tick;
+        loop->worked_us = clock_mono_us();
+        if (loop->polled > 0)
+            latency_observe(LATENCY_READ, loop->now_us, loop->worked_us);
+    }
+    loop_run_list(loop, &loop->flushes);
+}
+
 /* Flushing may cause work (events of connections), and that work may cause output. */
 static void run_deferred(struct loop *loop)
 {
@@ -175,9 +191,9 @@ static void run_deferred(struct loop *loop)
             return;
         loop_run_list(loop, &loop->deferred);
         if (list_empty(&loop->deferred))
-            loop_run_list(loop, &loop->flushes);
+            loop_flush(loop);
     }
-    loop_run_list(loop, &loop->flushes);
+    loop_flush(loop);
 }
 
 static void run_work(struct loop *loop)
@@ -208,7 +224,7 @@ static void poll_events(struct loop *loop)
 
     atomic_store_explicit(&loop->sleeping, 0, memory_order_relaxed);
     ensure(n >= 0 || errno == EINTR);
-    loop->event_count = n > 0 ? n : 0;
+    loop->event_count = loop->polled = n > 0 ? n : 0;
     loop->tick++;
     loop->now_us = clock_mono_us();
     loop->wall_us = clock_wall_us();

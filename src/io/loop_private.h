@@ -42,13 +42,16 @@ struct loop {
     unsigned index;
     int epoll_fd, wake_fd;
     uint64_t now_us, wall_us;
-    uint64_t tick; /* polls so far */
+    uint64_t worked_us;   /* monotonic, as of the end of the last tick's work, before its flush */
+    uint64_t worked_tick; /* that tick */
+    uint64_t tick;        /* polls so far */
     struct arena *scratch;
     struct list deferred, flushes;
     struct loop_inbox *inbox;
     struct loop_local *conns;
     struct work_pool *helpers; /* NULL: none */
     int event_at, event_count; /* event_at: the one being dispatched */
+    int polled;                /* events of this tick */
     struct epoll_event events[LOOP_EVENTS_MAX];
     struct wheel wheel;
     const void *owner; /* of loop_set_owner(); NULL: none */

@@ -1,5 +1,6 @@
 #include "io/mesh.h"
 #include "base/ensure.h"
+#include "base/latency.h"
 #include "base/mem.h"
 #include "io/loop_private.h"
 
@@ -16,7 +17,8 @@ struct ring {
     uint32_t head_seen;    /* the producer's last look at head */
     _Atomic uint32_t
         starved; /* the producer keeps frames in its outbox: wake it when there is room */
-    char pad_producer[116];
+    _Atomic uint64_t since_us; /* loop time of the producer: the oldest frame; 0: taken */
+    char pad_producer[104];
     _Atomic uint32_t head; /* written by the consumer */
     char pad_consumer[124];
     struct frame *slot[RING_SLOTS];
@@ -114,6 +116,9 @@ static void port_wake_peers(struct loop_defer *d)
 
 static void port_sent(struct mesh_port *p, unsigned to)
 {
+    struct ring *r = ring_of(p->mesh, p->index, to);
+    if (!p->peers[to].wake && atomic_load_explicit(&r->since_us, memory_order_relaxed) == 0)
+        atomic_store_explicit(&r->since_us, p->loop->now_us, memory_order_relaxed);
     p->peers[to].wake = true;
     loop_at_flush(p->loop, &p->wake);
 }
@@ -164,6 +169,7 @@ static void port_drain_ring(struct mesh_port *p, unsigned from)
     struct ring *r = ring_of(p->mesh, from, p->index);
     uint32_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
     uint32_t taken = 0;
+    uint64_t since_us = atomic_load_explicit(&r->since_us, memory_order_relaxed);
 
     while (taken < DRAIN_MAX) {
         uint32_t waiting = atomic_load_explicit(&r->tail, memory_order_acquire) - head;
@@ -182,6 +188,10 @@ static void port_drain_ring(struct mesh_port *p, unsigned from)
     }
     if (taken == 0)
         return;
+    if (since_us != 0) { /* a frame that comes just now is counted with the next ones */
+        latency_observe(LATENCY_ROUTE, since_us, p->loop->now_us);
+        atomic_store_explicit(&r->since_us, 0, memory_order_relaxed);
+    }
     /* the head stored above comes before the look at `starved`; the producer does the reverse */
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&r->starved, memory_order_relaxed) != 0)

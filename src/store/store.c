@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/latency.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/store_driver.h"
@@ -344,6 +345,8 @@ void store_finish(struct store *store, struct store_batch *first)
         metric_observe(&store_batch_us,
                        b->kind == BATCH_WRITE ? STORE_BATCH_WRITE : STORE_BATCH_READ,
                        (int64_t)(now_us - b->submitted_us));
+        if (b->kind == BATCH_WRITE)
+            latency_observe(LATENCY_COMMIT, b->submitted_us, now_us);
         bytes += batch_footprint(b);
         count++;
     }

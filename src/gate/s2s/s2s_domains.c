@@ -162,12 +162,11 @@ bool s2s_domain_counts(slice domain, struct s2s_domain_counts *out)
 
 /* Metrics. Domains are prepared, so they have no quotes, backslashes or line ends. */
 
-static void text_metric(struct buf *out, const char *name, const char *help, size_t offset)
+static void text_metric(struct buf *out, const char *total, const char *name, const char *help,
+                        size_t offset)
 {
-    buf_printf(out,
-               "# HELP muster_s2s_domain_%s_total %s\n# TYPE muster_s2s_domain_%s_total "
-               "counter\n",
-               name, help, name);
+    buf_printf(out, "# HELP muster_s2s_domain_%s%s %s\n# TYPE muster_s2s_domain_%s%s counter\n",
+               name, total, help, name, total);
     for (uint32_t i = 0; i <= S2S_DOMAINS_MAX; i++) {
         struct slot *s = &table.slot[i];
         if (s->name[0] == '\0')
@@ -178,16 +177,17 @@ static void text_metric(struct buf *out, const char *name, const char *help, siz
     }
 }
 
-void s2s_domains_text(struct buf *out)
+void s2s_domains_text(struct buf *out, const char *total)
 {
     pthread_mutex_lock(&table.lock);
-    text_metric(out, "sent", "Stanzas written to servers of a domain.",
+    text_metric(out, total, "sent", "Stanzas written to servers of a domain.",
                 offsetof(struct slot, sent));
-    text_metric(out, "received", "Stanzas read from servers of a domain.",
+    text_metric(out, total, "received", "Stanzas read from servers of a domain.",
                 offsetof(struct slot, received));
-    text_metric(out, "failures", "Attempts to reach a domain that have failed.",
+    text_metric(out, total, "failures", "Attempts to reach a domain that have failed.",
                 offsetof(struct slot, failures));
-    text_metric(out, "streams", "Streams to a domain that came up.", offsetof(struct slot, up));
+    text_metric(out, total, "streams", "Streams to a domain that came up.",
+                offsetof(struct slot, up));
     pthread_mutex_unlock(&table.lock);
 }
 

@@ -27,7 +27,7 @@ struct s2s_domain_counts {
     char why[S2S_DOMAIN_WHY];
 };
 bool s2s_domain_counts(slice domain, struct s2s_domain_counts *out); /* false: nothing is known */
-void s2s_domains_text(struct buf *out); /* as struct feature.metrics_text */
+void s2s_domains_text(struct buf *out, const char *total); /* as struct feature.metrics_text */
 
 /* The watch over domains that fail: on the first worker of the node. */
 void s2s_domains_start(struct worker *w);
