@@ -53,7 +53,6 @@ APART = {
     "server": "an alarm of a database that is not used",
     "store": "the database",
     "audit": "keeps what operators did",
-    "access": "says which command an operator may run, before it runs",
     "secrets": "commands that make keys anew",
     "backup": "commands that copy the database and files",
     "http": "the server of web addresses; those who answer there are features of their own",
