@@ -143,7 +143,8 @@ def full(planted):
     secrets = {"token of a device": device.token, "component": COMPONENT, "setting": TURN,
                "test user": PROBE, "earlier setting": EARLIER, "candidate": CANDIDATE,
                "room": ROOM, "push service": OPTION, "session": alice.sm_id,
-               "invitation": token_of(invite(host))}
+               "invitation": token_of(invite(host)),
+               "access token": host.rows("token", "add", "backup", "viewer")[0]["token"]}
     host.stop()
     return host, alice, secrets
 

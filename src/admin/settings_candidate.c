@@ -476,8 +476,8 @@ struct command settings_drop_command = {
                                             .doc = "only this setting" },
                                           { .name = "owner",
                                             .kind = ARG_OPTION,
-                                            .doc = "of another operator, as `config candidate` "
-                                                   "names them" },
+                                            .doc = "of another operator; the list of candidates "
+                                                   "has the names" },
                                           { 0 } },
     .run = candidate_run_drop,
     .doc = "Takes one setting, or all, out of your candidate.",
@@ -525,7 +525,7 @@ struct command settings_apply_command = {
                                             .type = PARAM_MS,
                                             .min = 1000,
                                             .max = CONFIRM_MS_MAX,
-                                            .doc = "roll it back unless `config confirm` comes "
+                                            .doc = "roll it back unless an operator confirms it "
                                                    "within this time" },
                                           { .name = "comment",
                                             .kind = ARG_OPTION,

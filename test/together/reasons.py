@@ -16,6 +16,8 @@ ALONE = {
              "any other feature sees it (test_guest.py)",
     "muc_ping": "asks only occupants at domains of components; one who does not answer leaves as "
                 "by an error of its own, which is what others see (test_muc_ping.py)",
+    "access": "says who may run which command; it meets an account only when that is renamed or "
+              "deleted (test_roles.py), and no stanza",
     "delegation": "off by default; a seed has no component (test_delegation.py has archives, "
                   "carbons, discovery, blocking, two nodes, and components that go)",
     "privilege": "off by default; a seed has no component (test_privilege.py has archives, "
