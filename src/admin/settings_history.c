@@ -606,7 +606,7 @@ struct command settings_version_command = {
                                             .type = PARAM_INT,
                                             .min = 1,
                                             .max = PARAM_NONE,
-                                            .doc = "its number in `config history`" },
+                                            .doc = "its number in the history" },
                                           { 0 } },
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_SETTINGS,
