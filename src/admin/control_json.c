@@ -1,4 +1,5 @@
 #include "admin/control_json.h"
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/utf8.h"
@@ -6,12 +7,11 @@
 #include <jansson.h>
 
 /* One more than is allowed, so that command_bind() can name the superfluous argument. */
-enum { PAIRS_MAX = COMMAND_ARGS_MAX + 1, NUMBER_BYTES_MAX = 24, COMMAND_SHOWN_MAX = 64 };
+enum { PAIRS_MAX = COMMAND_ARGS_MAX + 1, COMMAND_SHOWN_MAX = 64 };
 
 struct pairs {
     slice names[PAIRS_MAX], values[PAIRS_MAX];
     size_t count;
-    char numbers[PAIRS_MAX][NUMBER_BYTES_MAX];
 };
 
 static slice json_slice(const json_t *string)
@@ -19,30 +19,93 @@ static slice json_slice(const json_t *string)
     return (slice){ json_string_value(string), json_string_length(string) };
 }
 
-static enum err add_pair(struct pairs *p, const char *name, const json_t *value, struct why *why)
+/* Words, as an argument that may be several has them; ptr NULL: they are none. */
+static slice pair_words(struct command_call *call, const json_t *list)
 {
+    size_t i, len = 0;
+    const json_t *one;
+    json_array_foreach(list, i, one)
+    {
+        if (!json_is_string(one) || strpbrk(json_string_value(one), " \t\r\n") != NULL)
+            return (slice){ 0 };
+        len += json_string_length(one) + 1;
+    }
+    char *text = arena_alloc(call->arena, len + 1, 1), *at = text;
+    json_array_foreach(list, i, one)
+    {
+        slice_lay(&at, i > 0 ? SLICE(" ") : SLICE(""));
+        slice_lay(&at, json_slice(one));
+    }
+    return (slice){ text, (size_t)(at - text) };
+}
+
+static slice pair_text(struct command_call *call, const json_t *value)
+{
+    if (json_is_string(value))
+        return json_slice(value);
+    if (json_is_integer(value))
+        return slice_of(arena_printf(call->arena, "%" PRId64, (int64_t)json_integer_value(value)));
+    if (json_is_boolean(value))
+        return json_is_true(value) ? SLICE("true") : SLICE("false");
+    return json_is_array(value) ? pair_words(call, value) : (slice){ 0 };
+}
+
+static enum err add_pair(struct pairs *p, struct command_call *call, const char *name,
+                         const json_t *value, struct why *why)
+{
+    slice text = pair_text(call, value);
     if (p->count == PAIRS_MAX) {
         why_set(why, "found more than %d arguments, allowed at most that", COMMAND_ARGS_MAX);
         return E_LIMIT;
     }
-    slice text;
-    if (json_is_string(value)) {
-        text = json_slice(value);
-    } else if (json_is_integer(value)) {
-        char *number = p->numbers[p->count];
-        int len =
-            snprintf(number, NUMBER_BYTES_MAX, "%" PRId64, (int64_t)json_integer_value(value));
-        text = (slice){ number, (size_t)len };
-    } else if (json_is_boolean(value)) {
-        text = json_is_true(value) ? SLICE("true") : SLICE("false");
-    } else {
-        why_set(why, "%.64s: found a value that is no text, number, true or false", name);
+    if (text.ptr == NULL) {
+        why_set(why, "%.64s: found a value that is no text, number, true, false or list of words",
+                name);
+        call->culprit = slice_cstr(call->arena, slice_of(name));
         return E_SYNTAX;
     }
     p->names[p->count] = slice_of(name);
     p->values[p->count] = text;
     p->count++;
     return OK;
+}
+
+static enum err bind_pairs(json_t *args, struct pairs *pairs, struct command_call *call,
+                           struct why *why)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(args, key, value)
+    {
+        enum err e = add_pair(pairs, call, key, value, why);
+        if (e != OK)
+            return e;
+    }
+    return command_bind(call, pairs->names, pairs->values, pairs->count, why);
+}
+
+enum err control_bind(slice object, const slice *names, const slice *values, size_t count,
+                      struct command_call *call, struct why *why)
+{
+    json_error_t error;
+    json_t *args = NULL;
+    struct pairs pairs = { .count = count < PAIRS_MAX ? count : PAIRS_MAX };
+    for (size_t i = 0; i < pairs.count; i++) {
+        pairs.names[i] = names[i];
+        pairs.values[i] = values[i];
+    }
+    if (object.len > 0) {
+        args = json_loadb(object.ptr, object.len, JSON_REJECT_DUPLICATES, &error);
+        if (!json_is_object(args)) {
+            why_set(why, "found a body that is no JSON object%s%s", args == NULL ? ": " : "",
+                    args == NULL ? error.text : "");
+            json_decref(args);
+            return E_PROTO;
+        }
+    }
+    enum err e = bind_pairs(args, &pairs, call, why);
+    json_decref(args);
+    return e;
 }
 
 static enum err bind_request(json_t *request, struct command_call *call, struct why *why)
@@ -60,15 +123,7 @@ static enum err bind_request(json_t *request, struct command_call *call, struct 
         return E_NOTFOUND;
     }
     struct pairs pairs = { .count = 0 };
-    const char *key;
-    json_t *value;
-    json_object_foreach(args, key, value)
-    {
-        enum err e = add_pair(&pairs, key, value, why);
-        if (e != OK)
-            return e;
-    }
-    return command_bind(call, pairs.names, pairs.values, pairs.count, why);
+    return bind_pairs(args, &pairs, call, why);
 }
 
 enum err control_parse(slice line, struct command_call *call, struct why *why)
@@ -102,7 +157,7 @@ static void add_escaped(struct buf *out, unsigned char c)
 }
 
 /* Malformed UTF-8 (a damaged row of the database) becomes U+FFFD, byte by byte. */
-static void add_string(struct buf *out, slice text)
+void control_text(struct buf *out, slice text)
 {
     buf_lit(out, "\"");
     while (text.len > 0) {
@@ -120,17 +175,17 @@ static void add_string(struct buf *out, slice text)
     buf_lit(out, "\"");
 }
 
-static void control_json_add_row(struct buf *out, const struct command_row *row)
+void control_row(struct buf *out, const struct command_row *row)
 {
     buf_lit(out, "{");
     for (uint32_t i = 0; i < row->count; i++) {
         const struct command_field *f = &row->fields[i];
         if (i > 0)
             buf_lit(out, ",");
-        add_string(out, slice_of(f->key));
+        control_text(out, slice_of(f->key));
         buf_lit(out, ":");
         if (f->kind == FIELD_TEXT)
-            add_string(out, f->str);
+            control_text(out, f->str);
         else
             buf_add(out, f->str);
     }
@@ -140,7 +195,7 @@ static void control_json_add_row(struct buf *out, const struct command_row *row)
 void control_refuse(struct buf *out, enum err e, slice text)
 {
     buf_printf(out, "{\"ok\":false,\"error\":\"%s\",\"text\":", err_name(e));
-    add_string(out, text);
+    control_text(out, text);
     buf_lit(out, "}\n");
 }
 
@@ -154,12 +209,12 @@ void control_reply(struct buf *out, const struct command_call *call)
         buf_printf(out, "{\"ok\":false,\"error\":\"%s\",\"text\":", err_name(call->err));
     else
         buf_lit(out, "{\"ok\":true,\"text\":");
-    add_string(out, call->text);
+    control_text(out, call->text);
     buf_lit(out, ",\"rows\":[");
     for (const struct command_row *row = call->rows; row != NULL; row = row->next) {
         if (row != call->rows)
             buf_lit(out, ",");
-        control_json_add_row(out, row);
+        control_row(out, row);
     }
     buf_lit(out, "]}\n");
 }

@@ -9,10 +9,17 @@
 
 struct buf;
 struct command_call;
+struct command_row;
 
 /* Finds the command and binds its arguments; the call's arena is set. Numbers, true and false are
  * converted to text. E_SYNTAX, E_NOTFOUND: no such command. */
 NODISCARD enum err control_parse(slice line, struct command_call *call, struct why *why);
+/* Binds the members of one JSON object (empty: none), and beside them `count` given arguments. A
+ * list of texts is the words of an argument that may be several. E_PROTO: it is no object. */
+NODISCARD enum err control_bind(slice object, const slice *names, const slice *values, size_t count,
+                                struct command_call *call, struct why *why);
+void control_text(struct buf *out, slice text); /* appends a JSON string, of any bytes */
+void control_row(struct buf *out, const struct command_row *row); /* appends an object */
 /* Appends the reply of an ended call, with a line feed. */
 void control_reply(struct buf *out, const struct command_call *call);
 /* Appends an error for a request that was not run. */

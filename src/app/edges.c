@@ -1,4 +1,5 @@
 #include "app/edges.h"
+#include "admin/api.h"
 #include "admin/control.h"
 #include "app/cert_revoke.h"
 #include "app/cert_trust.h"
@@ -137,13 +138,16 @@ static enum err web_make(void **own, const struct node_file *f, struct tls_ctx *
     } kinds[] = { { &f->http, NULL, false },
                   { &f->https, NULL, true },
                   { &f->bosh, "bosh", false },
-                  { &f->metrics, "metrics", false } };
-    size_t count = 0;
+                  { &f->metrics, "metrics", false },
+                  { &f->http_admin, "admin metrics", false },
+                  { &f->https_admin, "admin metrics", true } };
+    enum { KINDS = sizeof kinds / sizeof kinds[0] };
+    size_t count = 0, all = 0;
     struct http_server *http = NULL;
-    struct http_listen *listens =
-        arena_new(f->arena, struct http_listen,
-                  f->http.count + f->https.count + f->bosh.count + f->metrics.count + 1);
-    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
+    for (size_t k = 0; k < KINDS; k++)
+        all += kinds[k].list->count;
+    struct http_listen *listens = arena_new(f->arena, struct http_listen, all + 1);
+    for (size_t k = 0; k < KINDS; k++)
         for (size_t i = 0; i < kinds[k].list->count; i++)
             listens[count++] = (struct http_listen){ .address = kinds[k].list->item[i].address,
                                                      .proxy = kinds[k].list->item[i].proxy != 0,
@@ -201,6 +205,7 @@ static const struct edge_row {
     { &outbound_edge, NULL, NULL, NULL },
     { &cert_revoke_edge, NULL, NULL, NULL },
     { &recheck_edge, NULL, NULL, NULL },
+    { &api_edge, NULL, NULL, NULL },
     { &control_edge, control_make, control_free, NULL },
 };
 #define EDGE_ROWS (sizeof rows / sizeof rows[0])

@@ -1,4 +1,5 @@
 #include "app/features.h"
+#include "admin/api.h"
 #include "admin/backup.h"
 #include "admin/lifecycle.h"
 #include "admin/secrets.h"
@@ -212,6 +213,7 @@ const struct feature *const features_all[] = {
     &status_feature,
     &metrics_feature,
     &lifecycle_feature,
+    &api_feature,
     &log_feature,
     &config_check_feature,
     &cert_watch_feature,

@@ -81,12 +81,18 @@ static void check_ports(const struct node_file *f, struct arena *arena, struct b
     const struct {
         const char *key;
         const struct node_listen_list *list;
-    } kinds[] = {
-        { "c2s", &f->c2s },        { "c2s_tls", &f->c2s_tls }, { "http", &f->http },
-        { "https", &f->https },    { "bosh", &f->bosh },       { "metrics", &f->metrics },
-        { "s2s", &f->s2s },        { "s2s_tls", &f->s2s_tls }, { "component", &f->component },
-        { "proxy65", &f->proxy65 }
-    };
+    } kinds[] = { { "c2s", &f->c2s },
+                  { "c2s_tls", &f->c2s_tls },
+                  { "http", &f->http },
+                  { "https", &f->https },
+                  { "bosh", &f->bosh },
+                  { "metrics", &f->metrics },
+                  { "s2s", &f->s2s },
+                  { "s2s_tls", &f->s2s_tls },
+                  { "component", &f->component },
+                  { "proxy65", &f->proxy65 },
+                  { "http_admin", &f->http_admin },
+                  { "https_admin", &f->https_admin } };
     enum { KINDS = sizeof kinds / sizeof kinds[0] };
     size_t count = 0, held = 0;
     struct why why;

@@ -107,6 +107,12 @@ static const struct node_key keys[] = {
       "Addresses where Prometheus reads `/metrics`, in the clear and without a login: loopback or "
       "a "
       "private network. Nothing else is served there." },
+    { "listen.http_admin", KEY_LISTEN, KEY_RESTART, AT(http_admin), 0, LIST_MAX, NULL, "",
+      "Addresses for operators, without TLS: the API, `/healthz`, `/readyz` and `/metrics`. For "
+      "loopback, or for a reverse proxy: api.tls-required. Nothing else is served there, and these "
+      "nowhere else." },
+    { "listen.https_admin", KEY_LISTEN, KEY_RESTART, AT(https_admin), 0, LIST_MAX, NULL, "",
+      "The same with TLS." },
     { "tls.certificate", KEY_PATH, KEY_RELOAD, AT(certificate), 0, 0, NULL, "",
       "Certificate with its chain, PEM. Without one a self-signed pair is made in the data "
       "folder." },

@@ -52,7 +52,7 @@ struct node_file {
     int64_t workers;            /* 1..64, or NODE_WORKERS_AUTO */
     int64_t worker_pinning;     /* 0, 1 */
     struct node_listen_list c2s, c2s_tls, s2s, s2s_tls, component, proxy65;
-    struct node_listen_list http, https, bosh, metrics;
+    struct node_listen_list http, https, bosh, metrics, http_admin, https_admin;
     const char *certificate, *key; /* absolute paths; both NULL: self-signed in data/ */
     const char *trust;             /* absolute path; NULL: what the system trusts */
     struct node_certs certs;       /* by domain */

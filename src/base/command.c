@@ -174,12 +174,15 @@ enum err command_bind(struct command_call *c, const slice *names, const slice *v
         c->args[i] = (slice){ 0 };
     for (size_t i = 0; i < count; i++) {
         enum err e = bind_one(c, names[i], values[i], why);
-        if (e != OK)
+        if (e != OK) {
+            c->culprit = slice_cstr(c->arena, names[i]);
             return e;
+        }
     }
     const struct command_arg *rows = c->command->args;
     for (int i = 0; rows != NULL && rows[i].name != NULL; i++) {
         if (rows[i].kind == ARG_POSITIONAL && c->args[i].ptr == NULL) {
+            c->culprit = rows[i].name;
             why_set(why, "%s: %s is missing: %s", c->command->name, rows[i].name, rows[i].doc);
             return E_SYNTAX;
         }
@@ -336,6 +339,12 @@ void command_done(struct command_call *c, const char *fmt, ...)
     va_start(ap, fmt);
     command_end(c, OK, fmt, ap);
     va_end(ap);
+}
+
+void command_done_more(struct command_call *c, slice last)
+{
+    c->after = slice_dup(c->arena, last);
+    command_done(c, "there are more: go on with --after %.*s", SLICE_ARG(c->after));
 }
 
 void command_fail(struct command_call *c, enum err e, const char *fmt, ...)

@@ -102,6 +102,9 @@ struct command {
     const struct setting *own_if;
     /* Where a XEP defines it as an ad-hoc command: its node, and the FORM_TYPE of its one row. */
     const char *node, *form_type;
+    /* What it does as resources of the API, "GET /users/{jid}", separated by commas: the parts of
+     * the path in braces are arguments. NULL: it is there under its name only. admin/api.h. */
+    const char *rest;
     const struct command_column *columns; /* of its rows, in order, ended by { 0 }; NULL: no rows */
     bool audited;                         /* although it only reads */
     bool record;          /* one row is the rule: it is shown as lines of names and values */
@@ -139,6 +142,8 @@ struct command_call {
     enum err err;
     slice text;          /* of a failure, or one line of success; may be empty */
     slice before, after; /* command_changed() */
+    const char *culprit; /* the argument that was refused, also one that it has not; NULL: none */
+    slice next;          /* there are more rows: what `after` must be for them; ptr NULL: none */
     uint64_t left_out;   /* rows beyond the most that an answer has: of all workers */
     bool ended;
     bool part;       /* COMMAND_EACH: on one of the workers */
@@ -199,6 +204,8 @@ struct command_row *command_take_rows(struct command_call *c);
 void command_keep_row(struct command_call *c, struct command_row *r);
 /* Keeps at most so many rows; those left out are counted. */
 void command_limit_rows(struct command_call *c, uint32_t max);
+/* Ends the call well: there are more rows, which --after `last` shows. */
+void command_done_more(struct command_call *c, slice last);
 void command_done(struct command_call *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void command_fail(struct command_call *c, enum err e, const char *fmt, ...)

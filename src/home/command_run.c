@@ -172,9 +172,11 @@ static bool addresses_ok(struct command_call *call)
         slice *text = &call->args[i];
         if (text->ptr == NULL)
             continue;
+        call->culprit = rows[i].name; /* the call may be freed when it has failed */
         if (rows[i].many ? !several_ok(call, rows[i].type, text)
                          : !command_address_ok(call, rows[i].type, *text, text))
             return false;
+        call->culprit = NULL;
     }
     return true;
 }

@@ -14,7 +14,7 @@ enum {
     REFUSED_LINES_MAX = 1024
 };
 
-static const char *status_text(unsigned status)
+const char *http_status_text(unsigned status)
 {
     static const struct {
         unsigned status;
@@ -54,6 +54,7 @@ static const char *status_text(unsigned status)
         { 500, "Internal Server Error" },
         { 501, "Not Implemented" },
         { 503, "Service Unavailable" },
+        { 504, "Gateway Timeout" },
         { 505, "HTTP Version Not Supported" },
         { 507, "Insufficient Storage" },
     };
@@ -157,7 +158,7 @@ void http_start(struct http_request *r, const struct http_answer *a, int64_t len
     x->started = true;
     x->owed = length;
     buf_init(&b, ANSWER_HEAD_MAX);
-    buf_printf(&b, "HTTP/1.1 %u %s\r\nDate: %s\r\n", a->status, status_text(a->status),
+    buf_printf(&b, "HTTP/1.1 %u %s\r\nDate: %s\r\n", a->status, http_status_text(a->status),
                date_now(x->h->local));
     connection_lines(x, a->status, length, &b);
     if (a->type != NULL)
@@ -241,8 +242,7 @@ void http_answer_text(struct http_request *r, unsigned status, slice text)
                        .status = status, .type = "text/plain; charset=utf-8", .body = text });
 }
 
-/* OPTIONS, and the preflight of scripts (Fetch §3.2.2). */
-static void allow_lines(const struct exchange *x, struct buf *b)
+static void allow_names(struct buf *names, unsigned methods)
 {
     static const struct {
         unsigned bit;
@@ -252,13 +252,26 @@ static void allow_lines(const struct exchange *x, struct buf *b)
                   { HTTP_M_PUT, ", PUT" },
                   { HTTP_M_DELETE, ", DELETE" },
                   { HTTP_M_PATCH, ", PATCH" } };
-    struct buf names;
-    unsigned methods = x->r.route != NULL ? x->r.route->methods : HTTP_M_GET | HTTP_M_POST;
-    buf_init(&names, ALLOW_BYTES_MAX);
-    buf_lit(&names, "OPTIONS");
+    buf_init(names, ALLOW_BYTES_MAX);
+    buf_lit(names, "OPTIONS");
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         if ((methods & table[i].bit) != 0)
-            buf_add(&names, slice_of(table[i].names));
+            buf_add(names, slice_of(table[i].names));
+}
+
+void http_allow_line(struct buf *out, unsigned methods)
+{
+    struct buf names;
+    allow_names(&names, methods);
+    http_header_line(out, "Allow", buf_fit(&names));
+    buf_fini(&names);
+}
+
+/* OPTIONS, and the preflight of scripts (Fetch §3.2.2). */
+static void allow_lines(const struct exchange *x, struct buf *b)
+{
+    struct buf names;
+    allow_names(&names, x->r.route != NULL ? x->r.route->methods : HTTP_M_GET | HTTP_M_POST);
     http_header_line(b, "Allow", buf_fit(&names));
     if (http_header(&x->r, "Access-Control-Request-Method").len > 0 && x->r.route != NULL &&
         (x->r.route->flags & HTTP_CORS) != 0) {
@@ -293,9 +306,13 @@ void http_refuse(struct http_conn *h, unsigned status)
     }
     buf_init(&text, REFUSED_TEXT_MAX);
     buf_init(&lines, REFUSED_LINES_MAX);
-    if (status != 204) {
+    if (status != 204 && x->r.route != NULL && (x->r.route->flags & HTTP_PROBLEMS) != 0) {
+        a.type = "application/problem+json";
+        buf_printf(&text, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u}\n",
+                   http_status_text(status), status);
+    } else if (status != 204) {
         a.type = "text/plain; charset=utf-8";
-        buf_printf(&text, "%u %s\n", status, status_text(status));
+        buf_printf(&text, "%u %s\n", status, http_status_text(status));
     }
     if (status == 204 || status == 405)
         allow_lines(x, &lines);

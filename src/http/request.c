@@ -70,6 +70,7 @@ static unsigned check_target(struct exchange *x)
     x->path = mem_alloc(path.len + 1);
     memcpy(x->path, path.ptr, path.len + 1);
     x->r.path = (slice){ x->path, path.len };
+    x->r.raw = http_span(&x->head, x->head.path);
     return 0;
 }
 
@@ -94,6 +95,8 @@ static enum http_verb request_verb_of(enum http_method method)
         return HTTP_M_DELETE;
     case METHOD_PATCH:
         return HTTP_M_PATCH;
+    case METHOD_OPTIONS:
+        return HTTP_M_OPTIONS;
     default:
         return 0;
     }
@@ -108,7 +111,7 @@ static unsigned check_route(struct http_conn *h)
     x->r.route = http_route_find(h->local->server, h->listener->group, x->r.path);
     if (x->r.route == NULL)
         return 404;
-    if (x->head.method == METHOD_OPTIONS)
+    if (x->r.method == HTTP_M_OPTIONS && (x->r.route->methods & HTTP_M_OPTIONS) == 0)
         return 204;
     if ((x->r.route->methods & x->r.method) == 0)
         return 405;

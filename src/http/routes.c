@@ -46,6 +46,17 @@ bool http_path_is_free(slice path, const struct setting *own)
     return true;
 }
 
+static bool routes_listened(const struct http_route *r, const char *groups)
+{
+    slice one, rest = slice_of(groups);
+    if (groups == NULL)
+        return (r->flags & HTTP_OWN_LISTENER) == 0;
+    while (r->group != NULL && slice_word(&rest, &one))
+        if (slice_is(one, r->group))
+            return true;
+    return false;
+}
+
 const struct http_route *http_route_find(const struct http_server *s, const char *group, slice path)
 {
     const struct http_route *best = NULL;
@@ -54,11 +65,7 @@ const struct http_route *http_route_find(const struct http_server *s, const char
     for (size_t i = 0; i < s->route_count; i++) {
         const struct http_route *r = s->route[i];
         slice at = route_path(r);
-        if (group != NULL && (r->group == NULL || strcmp(group, r->group) != 0))
-            continue;
-        if (group == NULL && (r->flags & HTTP_OWN_LISTENER) != 0)
-            continue;
-        if (routes_serves(r, at, path) && at.len > best_len) {
+        if (routes_listened(r, group) && routes_serves(r, at, path) && at.len > best_len) {
             best = r;
             best_len = at.len;
         }

@@ -30,7 +30,8 @@ enum http_verb {
     HTTP_M_POST = 2,
     HTTP_M_PUT = 4,
     HTTP_M_DELETE = 8,
-    HTTP_M_PATCH = 16
+    HTTP_M_PATCH = 16,
+    HTTP_M_OPTIONS = 32 /* where a row does not have it, the server answers for it */
 };
 
 struct http_request {
@@ -41,6 +42,7 @@ struct http_request {
     bool head;        /* HEAD: nothing but the headers goes out, whatever is sent */
     bool secure;      /* over TLS, here or in front of a trusted proxy */
     slice path;       /* decoded; see http_path_decode() */
+    slice raw;        /* the same as it came */
     slice query;      /* behind the '?', as it came */
     slice host;       /* of the Host header, or of the target; may be empty with HTTP/1.0 */
     slice peer;       /* the client's address in numbers; of X-Forwarded-For from a trusted proxy */
@@ -53,7 +55,8 @@ enum http_route_flags {
     HTTP_BELOW = 2, /* the path, which has no '/' at its end, and everything below it */
     HTTP_OWN_LISTENER = 8, /* served on the listeners of its group only */
     HTTP_LONG_POLL = 16,   /* its answers wait for news, so that their time says nothing */
-    HTTP_WHEN_CROWDED = 4  /* served even if memory is short, because its answers free memory */
+    HTTP_WHEN_CROWDED = 4, /* served even if memory is short, because its answers free memory */
+    HTTP_PROBLEMS = 32     /* what the server itself refuses is said in JSON (RFC 9457) */
 };
 
 /* One row. Each request for which begin() or handle() was called must get exactly one answer,
@@ -113,6 +116,8 @@ void http_finish(struct http_request *r);
 void http_break(struct http_request *r); /* the answer cannot be completed: resets the connection */
 /* "Name: value" for http_answer.headers; control characters in the value become spaces. */
 void http_header_line(struct buf *out, const char *name, slice value);
+void http_allow_line(struct buf *out, unsigned methods); /* Allow: of enum http_verb */
+const char *http_status_text(unsigned status);           /* "Not Found" */
 
 /* From handle() only: answers 101 with these header lines (Upgrade, …; Connection is ours) and
  * gives the connection away: it has no owner until the caller gives it one with conn_hand_over(),
@@ -139,7 +144,7 @@ bool http_origin_allowed(slice origin);
 
 struct http_listen {
     const char *address;
-    const char *group; /* serves only the routes of it; NULL: all */
+    const char *group; /* serves only the routes of these groups, separated by spaces; NULL: all */
     bool tls, proxy;   /* proxy: a PROXY header comes first */
 };
 NODISCARD enum err http_create(struct http_server **out, const struct http_listen *listens,

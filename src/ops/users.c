@@ -293,7 +293,7 @@ static void users_page(void *arg, enum err e, const struct credentials_row *rows
         t->last = slice_dup(call->arena, rows[i].jid);
     }
     if (more)
-        command_done(call, "there are more: go on with --after %.*s", SLICE_ARG(t->last));
+        command_done_more(call, t->last);
     else if (count < CREDENTIALS_PAGE_MAX)
         command_done(call, "%s", call->rows != NULL ? "" : "there are none");
     else
@@ -491,6 +491,7 @@ static struct command user_list = {
     .area = "users",
     .args = user_list_args,
     .run = run_user_list,
+    .rest = "GET /users",
     .doc = "Lists the accounts by address.",
     .columns =
         (const struct command_column[]){

@@ -1,0 +1,380 @@
+#include "admin/api_private.h"
+#include "admin/control_json.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "home/edge.h"
+#include "home/here.h"
+#include "im/feature.h"
+#include <pthread.h>
+#include <stdio.h>
+
+struct log_area log_api = { .name = "api" };
+
+#define API_ROOT "/api/v1"
+
+/* Changes of things whose ETag was compared: nobody else compares it before they have ended. */
+static pthread_mutex_t busy_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct api_job *busy_jobs;
+
+static bool same_thing(const struct api_job *a, const struct api_job *b)
+{
+    bool same = a->target.count == b->target.count;
+    for (unsigned i = 0; i < 5; i++)
+        same = same && a->target.row[i] == b->target.row[i];
+    for (size_t i = 0; same && i < a->target.count; i++)
+        same = slice_eq(a->target.values[i], b->target.values[i]);
+    return same;
+}
+
+static bool busy_enter(struct api_job *j)
+{
+    pthread_mutex_lock(&busy_lock);
+    const struct api_job *at = busy_jobs;
+    while (at != NULL && !same_thing(at, j))
+        at = at->busy_next;
+    if (at == NULL) {
+        j->busy = true;
+        j->busy_next = busy_jobs;
+        busy_jobs = j;
+    }
+    pthread_mutex_unlock(&busy_lock);
+    return at == NULL;
+}
+
+static void busy_leave(struct api_job *j)
+{
+    if (!j->busy)
+        return;
+    pthread_mutex_lock(&busy_lock);
+    struct api_job **at = &busy_jobs;
+    while (*at != j)
+        at = &(*at)->busy_next;
+    *at = j->busy_next;
+    pthread_mutex_unlock(&busy_lock);
+}
+
+static _Atomic unsigned jobs; /* in this process */
+
+static void job_free(struct api_job *j)
+{
+    struct arena *arena = j->arena;
+    busy_leave(j);
+    arena_destroy(&j->call.arena);
+    mem_free(&j);
+    arena_destroy(&arena);
+    jobs--;
+}
+
+static void job_refuse(struct api_job *j, const struct api_problem *p)
+{
+    api_problem(j->r, p);
+    job_free(j);
+}
+
+/* Running a command. */
+
+static void on_ended(struct command_return *r)
+{
+    struct api_job *j = CONTAINER_OF(r, struct api_job, ended);
+    command_audit(&j->call, &log_api);
+    if (j->r == NULL)
+        job_free(j);
+    else
+        j->next(j);
+}
+
+static void on_finished(struct command_call *call, void *arg)
+{
+    struct api_job *j = arg;
+    (void)call;
+    command_return(&j->ended, j->worker, on_ended);
+}
+
+/* A call of the row. */
+static void job_call(struct api_job *j, const struct command *c)
+{
+    arena_destroy(&j->call.arena);
+    j->call = (struct command_call){ .command = c,
+                                     .arena = arena_create(0),
+                                     .worker = j->worker,
+                                     .actor = slice_of(j->actor),
+                                     .remote = true,
+                                     .finished = on_finished,
+                                     .arg = j };
+}
+
+/* With the first `count` arguments of the path and the query, and those of the body. */
+static void job_run(struct api_job *j, const struct command *c, size_t count, slice body,
+                    void (*next)(struct api_job *j))
+{
+    struct why why;
+    job_call(j, c);
+    j->next = next;
+    enum err e = control_bind(body, j->names, j->values, count, &j->call, &why);
+    if (e == OK) {
+        command_run(&j->call);
+        return;
+    }
+    job_refuse(j, &(struct api_problem){ .status = e == E_PROTO ? 400 : 422,
+                                         .detail = slice_of(why.text),
+                                         .error = err_name(e == E_PROTO ? E_SYNTAX : e),
+                                         .argument = j->call.culprit });
+}
+
+static void answer(struct api_job *j)
+{
+    if (j->call.err != OK)
+        api_failed(j);
+    else
+        api_succeeded(j);
+    job_free(j);
+}
+
+/* Changes. */
+
+static void change(struct api_job *j)
+{
+    job_run(j, api_row(&j->target, j->method), j->count, j->body, answer);
+}
+
+/* What is there was read: whether it is as the client knows it, and, for PUT, whether it has to be
+ * made or changed. */
+static void look_ended(struct api_job *j)
+{
+    char etag[API_ETAG_LEN + 1];
+    bool there = j->call.err == OK;
+    if (!there && j->call.err != E_NOTFOUND) {
+        answer(j);
+        return;
+    }
+    if (there)
+        api_etag(&j->call, etag);
+    if ((j->if_match.ptr != NULL && (!there || !api_etag_in(j->if_match, etag))) ||
+        (j->none_match.ptr != NULL && there && api_etag_in(j->none_match, etag))) {
+        job_refuse(j, &(struct api_problem){
+                          .status = 412,
+                          .detail = there ? SLICE("it is not as If-Match or If-None-Match says; "
+                                                  "read it again")
+                                          : SLICE("there is no such thing, and If-Match asks for "
+                                                  "one"),
+                          .error = err_name(E_CONFLICT) });
+        return;
+    }
+    const struct command *patch = api_row(&j->target, HTTP_M_PATCH);
+    j->created = j->method == HTTP_M_PUT && !there;
+    if (j->method == HTTP_M_PUT && there && patch != NULL)
+        job_run(j, patch, j->count, j->body, answer);
+    else
+        change(j);
+}
+
+static void begin_change(struct api_job *j)
+{
+    const struct command *get = api_row(&j->target, HTTP_M_GET);
+    bool makes = j->method == HTTP_M_PUT && api_row(&j->target, HTTP_M_PATCH) != NULL;
+    bool compares = j->if_match.ptr != NULL || j->none_match.ptr != NULL;
+    if (get == NULL || !api_is_single(get)) {
+        if (compares)
+            job_refuse(j, &(struct api_problem){ .status = 412,
+                                                 .detail = SLICE("it has no ETag to compare"),
+                                                 .error = err_name(E_UNSUPPORTED) });
+        else
+            change(j);
+    } else if (!makes && !compares) {
+        change(j);
+    } else if (!busy_enter(j)) {
+        job_refuse(j, &(struct api_problem){ .status = 409,
+                                             .detail = SLICE("another client changes it now; read "
+                                                             "it again"),
+                                             .error = err_name(E_CONFLICT) });
+    } else {
+        job_run(j, get, j->target.count, (slice){ 0 }, look_ended);
+    }
+}
+
+/* Arguments of the query: for lists `cursor` stands for `after`, and pages are not long if nobody
+ * says so. */
+static bool bind_query(struct api_job *j, const struct command *c)
+{
+    size_t room = COMMAND_ARGS_MAX;
+    bool limited = false;
+    slice *names = &j->names[j->count], *values = &j->values[j->count];
+    enum err e = api_query(j->r->query, j->arena, names, values, &room);
+    for (size_t i = 0; e == OK && i < room; i++) {
+        limited = limited || slice_is(names[i], "limit");
+        if (!slice_is(names[i], "cursor") || !api_has_pages(c))
+            continue;
+        names[i] = SLICE("after");
+        values[i] = api_cursor_read(values[i], j->arena);
+        e = values[i].ptr == NULL ? E_SYNTAX : OK;
+    }
+    if (e != OK) {
+        job_refuse(j,
+                   &(struct api_problem){
+                       .status = 400,
+                       .detail = e == E_LIMIT ? SLICE("found more arguments than any command has")
+                                              : SLICE("found a query that is wrongly encoded, or a "
+                                                      "cursor that is not of an answer"),
+                       .error = err_name(e) });
+        return false;
+    }
+    j->count += room;
+    if (api_has_pages(c) && !limited && room < COMMAND_ARGS_MAX) {
+        j->names[j->count] = SLICE("limit");
+        j->values[j->count++] = slice_of(arena_printf(j->arena, "%d", API_PAGE));
+    }
+    return true;
+}
+
+/* RFC 9110 §8.3: with or without parameters. */
+static bool is_json(slice type)
+{
+    slice name, rest;
+    slice_cut(type, ';', &name, &rest);
+    while (name.len > 0 && name.ptr[name.len - 1] == ' ')
+        name.len--;
+    return slice_eq_nocase(name, SLICE("application/json")) ||
+           slice_eq_nocase(name, SLICE("application/merge-patch+json"));
+}
+
+static bool bind_body(struct api_job *j)
+{
+    struct api_problem p = { .error = err_name(E_SYNTAX) };
+    slice body = j->r->body;
+    if (j->r->query.len > 0) {
+        p.status = 400;
+        p.detail = SLICE("found a query; arguments of a change are members of its body");
+    } else if (body.len > 0 && !is_json(http_header(j->r, "Content-Type"))) {
+        p.status = 415;
+        p.detail = SLICE("found a body that is not application/json");
+    }
+    if (p.status != 0) {
+        job_refuse(j, &p);
+        return false;
+    }
+    j->body = body.len > 0 ? slice_dup(j->arena, body) : SLICE("{}");
+    return true;
+}
+
+/* The job that a request is, or NULL: it was answered. */
+static struct api_job *job_new(struct http_request *r, slice rest)
+{
+    struct arena *arena = arena_create(0);
+    struct api_job *j = mem_new(struct api_job);
+    jobs++;
+    j->r = r;
+    j->arena = arena;
+    j->worker = worker_here();
+    j->method = r->method;
+    if (api_find(rest, arena, &j->target) != OK || !j->target.found) {
+        job_refuse(j, &(struct api_problem){ .status = 404,
+                                             .detail = SLICE("there is no such resource; "
+                                                             "/api/v1/openapi.json names all"),
+                                             .error = err_name(E_NOTFOUND) });
+        return NULL;
+    }
+    for (; j->count < j->target.count; j->count++) {
+        j->names[j->count] = j->target.names[j->count];
+        j->values[j->count] = j->target.values[j->count];
+    }
+    slice match = http_header(r, "If-Match"), none = http_header(r, "If-None-Match");
+    j->if_match = slice_dup(arena, match);
+    j->none_match = slice_dup(arena, none);
+    return j;
+}
+
+static void serve(struct http_request *r, slice rest, const char *actor)
+{
+    struct api_job *j = job_new(r, rest);
+    if (j == NULL)
+        return;
+    const struct command *c = api_row(&j->target, r->method);
+    snprintf(j->actor, sizeof j->actor, "%s", actor);
+    if (c == NULL) {
+        job_refuse(j, &(struct api_problem){ .status = 405,
+                                             .detail = SLICE("it has no such method"),
+                                             .error = err_name(E_UNSUPPORTED),
+                                             .methods = j->target.methods });
+    } else if (c->access == COMMAND_LOCAL) {
+        job_refuse(j, &(struct api_problem){
+                          .status = 403,
+                          .detail = SLICE("only musterctl at the server's host can do this"),
+                          .error = err_name(E_DENIED) });
+    } else if (r->method == HTTP_M_GET || r->method == HTTP_M_DELETE ? bind_query(j, c)
+                                                                     : bind_body(j)) {
+        r->data = j;
+        if (r->method == HTTP_M_GET || j->target.by_name)
+            change(j);
+        else
+            begin_change(j);
+    }
+}
+
+static void options(struct http_request *r, slice rest)
+{
+    struct api_target t;
+    struct buf lines;
+    if (api_find(rest, http_scratch(r), &t) != OK || !t.found) {
+        api_problem(r, &(struct api_problem){ .status = 404, .error = err_name(E_NOTFOUND) });
+        return;
+    }
+    buf_init(&lines, 256);
+    http_allow_line(&lines, t.methods);
+    http_answer(r, &(struct http_answer){ .status = 204, .headers = buf_fit(&lines) });
+    buf_fini(&lines);
+}
+
+static void api_handle(struct http_request *r)
+{
+    char actor[API_ACTOR_MAX];
+    slice rest = slice_from(r->raw, sizeof API_ROOT - 1);
+    r->data = NULL;
+    if (!api_admit(r, actor))
+        return;
+    if (!slice_starts(r->raw, SLICE(API_ROOT "/"))) /* the root was written in another way */
+        api_problem(r, &(struct api_problem){ .status = 404, .error = err_name(E_NOTFOUND) });
+    else if (r->method == HTTP_M_OPTIONS)
+        options(r, rest);
+    else
+        serve(r, rest, actor);
+}
+
+static void api_gone(struct http_request *r)
+{
+    struct api_job *j = r->data;
+    if (j != NULL)
+        j->r = NULL; /* its command goes on */
+}
+
+static const struct http_route routes[] = {
+    { .path = API_ROOT "/",
+      .group = "admin",
+      .methods =
+          HTTP_M_GET | HTTP_M_POST | HTTP_M_PUT | HTTP_M_DELETE | HTTP_M_PATCH | HTTP_M_OPTIONS,
+      .flags = HTTP_OWN_LISTENER | HTTP_PROBLEMS | HTTP_WHEN_CROWDED,
+      .body_max = API_BODY_MAX,
+      .handle = api_handle,
+      .gone = api_gone },
+    { 0 },
+};
+
+/* A command whose client has gone still comes back to its worker. */
+static bool api_idle(void *own, struct worker *w)
+{
+    (void)own, (void)w;
+    return jobs == 0;
+}
+
+const struct edge api_edge = { .name = "api", .idle = api_idle };
+
+const struct feature api_feature = {
+    .name = "api",
+    .settings = (struct setting *const[]){ &api_token, &api_tls_required, &api_requests_per_token,
+                                           &api_requests_per_address, NULL },
+    .http = routes,
+    .logs = (struct log_area *const[]){ &log_api, NULL },
+};

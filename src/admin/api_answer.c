@@ -1,0 +1,172 @@
+/* api_answer: what the API says: rows as JSON, and problems (RFC 9457). */
+#include "admin/api_private.h"
+#include "admin/control_json.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/hex.h"
+#include "codec/json_text.h"
+#include <openssl/evp.h>
+
+enum { PROBLEM_BYTES_MAX = 64 << 10, LINES_BYTES_MAX = 8192, ETAG_BYTES = 16 };
+
+unsigned api_status(enum err e)
+{
+    static const unsigned table[ERR_COUNT] = {
+        [OK] = 200,         [E_AGAIN] = 503,       [E_EOF] = 502,      [E_LIMIT] = 422,
+        [E_PROTO] = 502,    [E_SYNTAX] = 422,      [E_AUTH] = 403,     [E_DENIED] = 403,
+        [E_NOTFOUND] = 404, [E_EXISTS] = 409,      [E_CONFLICT] = 409, [E_TIMEOUT] = 504,
+        [E_CANCELED] = 503, [E_IO] = 500,          [E_FULL] = 507,     [E_DOWN] = 503,
+        [E_CORRUPT] = 500,  [E_UNSUPPORTED] = 409, [E_INTERNAL] = 500,
+    };
+    return table[e];
+}
+
+void api_problem(struct http_request *r, const struct api_problem *p)
+{
+    struct buf body, lines;
+    buf_init(&body, PROBLEM_BYTES_MAX);
+    buf_init(&lines, LINES_BYTES_MAX);
+    buf_printf(&body, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u",
+               http_status_text(p->status), p->status);
+    if (p->detail.len > 0) {
+        buf_lit(&body, ",\"detail\":");
+        control_text(&body, p->detail);
+    }
+    if (p->error != NULL)
+        buf_printf(&body, ",\"error\":\"%s\"", p->error);
+    if (p->argument != NULL) {
+        buf_lit(&body, ",\"argument\":");
+        control_text(&body, slice_of(p->argument));
+    }
+    buf_lit(&body, "}\n");
+    if (p->status == 401) /* RFC 6750 §3 */
+        http_header_line(&lines, "WWW-Authenticate", SLICE("Bearer realm=\"muster\""));
+    if (p->status == 405)
+        http_allow_line(&lines, p->methods | HTTP_M_OPTIONS);
+    if (p->retry_s > 0)
+        buf_printf(&lines, "Retry-After: %u\r\n", p->retry_s);
+    http_answer(r, &(struct http_answer){ .status = p->status,
+                                          .type = "application/problem+json",
+                                          .headers = buf_fit(&lines),
+                                          .body = buf_fit(&body) });
+    buf_fini(&body);
+    buf_fini(&lines);
+}
+
+void api_failed(struct api_job *j)
+{
+    enum err e = j->call.err;
+    unsigned status = api_status(e);
+    api_problem(j->r, &(struct api_problem){ .status = status,
+                                             .detail = j->call.text,
+                                             .error = err_name(e),
+                                             .argument = j->call.culprit,
+                                             .retry_s = status == 503 ? 1 : 0 });
+}
+
+static void add_rows(struct buf *out, const struct command_call *call)
+{
+    buf_lit(out, "[");
+    for (const struct command_row *row = call->rows; row != NULL; row = row->next) {
+        if (row != call->rows)
+            buf_lit(out, ",\n");
+        control_row(out, row);
+    }
+    buf_lit(out, "]");
+}
+
+/* What a thing is: its row, or all its rows. */
+static void add_thing(struct buf *out, const struct command_call *call)
+{
+    if (api_is_single(call->command) && call->rows != NULL)
+        control_row(out, call->rows);
+    else
+        add_rows(out, call);
+}
+
+void api_etag(const struct command_call *call, char out[API_ETAG_LEN + 1])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE] = { 0 };
+    struct buf text;
+    buf_init(&text, API_ANSWER_MAX);
+    add_thing(&text, call);
+    EVP_Digest(text.ptr, text.len, digest, NULL, EVP_sha256(), NULL);
+    buf_fini(&text);
+    out[0] = '"';
+    hex_encode(out + 1, (slice){ (const char *)digest, ETAG_BYTES });
+    out[API_ETAG_LEN - 1] = '"';
+    out[API_ETAG_LEN] = '\0';
+}
+
+bool api_etag_in(slice list, const char *etag)
+{
+    slice one;
+    while (list.len > 0) {
+        slice_cut(list, ',', &one, &list);
+        while (one.len > 0 && one.ptr[0] == ' ')
+            one = slice_from(one, 1);
+        while (one.len > 0 && one.ptr[one.len - 1] == ' ')
+            one.len--;
+        if (slice_is(one, "*") || slice_is(one, etag))
+            return true;
+    }
+    return false;
+}
+
+static void add_list(struct buf *out, struct api_job *j)
+{
+    struct command_call *call = &j->call;
+    buf_lit(out, "{\"items\":");
+    add_rows(out, call);
+    if (call->after.ptr != NULL) {
+        buf_lit(out, ",\"next\":");
+        json_text(out, api_cursor(call->after, j->arena));
+    }
+    if (call->text.len > 0 && call->after.ptr == NULL) {
+        buf_lit(out, ",\"text\":");
+        control_text(out, call->text);
+    }
+    buf_lit(out, "}");
+}
+
+static void add_result(struct buf *out, const struct command_call *call)
+{
+    buf_lit(out, "{\"text\":");
+    control_text(out, call->text);
+    buf_lit(out, ",\"rows\":");
+    add_rows(out, call);
+    buf_lit(out, "}");
+}
+
+void api_succeeded(struct api_job *j)
+{
+    struct buf out, lines;
+    char etag[API_ETAG_LEN + 1];
+    bool get = j->method == HTTP_M_GET;
+    struct http_answer a = { .status = j->created ? 201 : 200, .type = "application/json" };
+    buf_init(&out, API_ANSWER_MAX);
+    buf_init(&lines, LINES_BYTES_MAX);
+    if (get && api_is_single(j->call.command)) {
+        add_thing(&out, &j->call);
+        api_etag(&j->call, etag);
+        http_header_line(&lines, "ETag", slice_of(etag));
+        a.status = api_etag_in(j->none_match, etag) ? 304 : 200;
+    } else if (get) {
+        add_list(&out, j);
+    } else {
+        add_result(&out, &j->call);
+    }
+    buf_lit(&out, "\n");
+    a.headers = buf_fit(&lines);
+    if (out.overflow) {
+        api_problem(j->r, &(struct api_problem){
+                              .status = 422,
+                              .detail = SLICE("the answer is longer than 16 MiB; ask for less"),
+                              .error = err_name(E_LIMIT) });
+    } else {
+        a.body = buf_slice(&out);
+        http_answer(j->r, &a);
+    }
+    buf_fini(&out);
+    buf_fini(&lines);
+}

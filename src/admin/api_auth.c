@@ -1,0 +1,149 @@
+/* api_auth: who asks, and how often. A request comes over TLS or from this machine, and with a
+ * token (RFC 6750 §2.1). Rates are counted by token and by address, in buckets of one second that
+ * all workers share; at most RATES_MAX of them, of which each group of 4 gives up its oldest. */
+#include "admin/api_private.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/setting.h"
+#include "io/loop.h"
+#include <openssl/crypto.h>
+#include <pthread.h>
+#include <stdio.h>
+
+enum { RATES_MAX = 16384, RATES_GROUP = 4, TOKEN_PART = 1000 };
+
+struct setting api_token = {
+    .name = "api.token",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_SECRET,
+    .def_text = "",
+    .max = 512,
+    .local = true,
+    .doc = "The token with which programs use the API (docs/api.md), with the rights of an "
+           "administrator. Empty: nobody can. Make one of at least 32 random characters.",
+};
+struct setting api_tls_required = {
+    .name = "api.tls-required",
+    .scope = SCOPE_CLUSTER,
+    .type = PARAM_BOOL,
+    .def = 1,
+    .doc = "Requests to the API come over TLS, here or in front of a trusted proxy, or from this "
+           "machine. Others are refused with 403, because their token could be read on the way.",
+};
+struct setting api_requests_per_token = {
+    .name = "api.requests-per-token",
+    .scope = SCOPE_NODE,
+    .type = PARAM_INT,
+    .def = 100,
+    .min = 1,
+    .max = 100000,
+    .allow_none = true,
+    .unit = "requests a second",
+    .doc = "Requests to the API with one token. More are answered with 429.",
+};
+struct setting api_requests_per_address = {
+    .name = "api.requests-per-address",
+    .scope = SCOPE_NODE,
+    .type = PARAM_INT,
+    .def = 100,
+    .min = 1,
+    .max = 100000,
+    .allow_none = true,
+    .unit = "requests a second",
+    .doc = "Requests to the API from one address, with any token or none. More are answered with "
+           "429.",
+};
+
+struct rate {
+    uint64_t key; /* keyed hash; 0: free */
+    uint64_t filled_us;
+    int64_t parts; /* thousandths of a request */
+};
+static struct rate rates[RATES_MAX];
+static pthread_mutex_t rates_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Its place, or that of the oldest of its group. */
+static struct rate *rate_of(uint64_t key, int64_t full, uint64_t now_us)
+{
+    struct rate *group = &rates[key % (RATES_MAX / RATES_GROUP) * RATES_GROUP], *oldest = group;
+    for (unsigned i = 0; i < RATES_GROUP; i++) {
+        if (group[i].key == key)
+            return &group[i];
+        if (group[i].filled_us < oldest->filled_us)
+            oldest = &group[i];
+    }
+    *oldest = (struct rate){ key, now_us, full };
+    return oldest;
+}
+
+static bool rate_take(const struct setting *limit, slice who)
+{
+    int64_t each = setting_int(limit);
+    uint64_t now_us = clock_mono_us();
+    if (each == SETTING_NONE)
+        return true;
+    pthread_mutex_lock(&rates_lock);
+    struct rate *r = rate_of(hash_keyed(who) | 1, each * TOKEN_PART, now_us);
+    uint64_t us = now_us - r->filled_us > 1000000 ? 1000000 : now_us - r->filled_us;
+    r->filled_us = now_us;
+    r->parts += (int64_t)us * each * TOKEN_PART / 1000000;
+    r->parts = r->parts > each * TOKEN_PART ? each * TOKEN_PART : r->parts;
+    bool room = r->parts >= TOKEN_PART;
+    r->parts -= room ? TOKEN_PART : 0;
+    pthread_mutex_unlock(&rates_lock);
+    return room;
+}
+
+static void too_many(struct http_request *r, const struct setting *limit)
+{
+    char text[128];
+    snprintf(text, sizeof text, "found more requests than %s allows: %lld a second", limit->name,
+             (long long)setting_int(limit));
+    api_problem(
+        r, &(struct api_problem){
+               .status = 429, .detail = slice_of(text), .error = err_name(E_LIMIT), .retry_s = 1 });
+}
+
+static bool is_own_machine(slice peer)
+{
+    return slice_starts(peer, SLICE("127.")) || slice_is(peer, "::1");
+}
+
+static bool token_is_right(slice given)
+{
+    slice token = slice_of(setting_text(&api_token));
+    return token.len > 0 && given.len == token.len &&
+           CRYPTO_memcmp(given.ptr, token.ptr, token.len) == 0;
+}
+
+bool api_admit(struct http_request *r, char actor[API_ACTOR_MAX])
+{
+    slice scheme, given = http_header(r, "Authorization");
+    if (!rate_take(&api_requests_per_address, r->peer)) {
+        too_many(r, &api_requests_per_address);
+        return false;
+    }
+    if (setting_bool(&api_tls_required) && !r->secure && !is_own_machine(r->peer)) {
+        api_problem(r, &(struct api_problem){
+                           .status = 403,
+                           .detail = SLICE("found a request without TLS from another machine; use "
+                                           "https (api.tls-required)"),
+                           .error = err_name(E_DENIED) });
+        return false;
+    }
+    if (!slice_cut(given, ' ', &scheme, &given) || !slice_eq_nocase(scheme, SLICE("Bearer")) ||
+        !token_is_right(given)) {
+        api_problem(r, &(struct api_problem){
+                           .status = 401,
+                           .detail = SLICE("a valid token is needed: Authorization: Bearer TOKEN"),
+                           .error = err_name(E_AUTH) });
+        return false;
+    }
+    if (!rate_take(&api_requests_per_token, given)) {
+        too_many(r, &api_requests_per_token);
+        return false;
+    }
+    snprintf(actor, API_ACTOR_MAX, "api:%.*s", SLICE_ARG(r->peer));
+    return true;
+}

@@ -1,0 +1,50 @@
+/* api, inside: what the files of the API share. */
+#pragma once
+#include "admin/api.h"
+#include "base/command.h"
+#include "home/command_run.h"
+
+enum { API_PAIRS_MAX = COMMAND_ARGS_MAX + API_PARTS_MAX, API_ACTOR_MAX = 64, API_ETAG_LEN = 34 };
+
+/* One request. */
+struct api_job {
+    struct http_request *r; /* NULL: its client has gone */
+    struct arena *arena;    /* as long as the job */
+    struct worker *worker;  /* of the connection */
+    struct api_target target;
+    enum http_verb method;
+    slice names[API_PAIRS_MAX], values[API_PAIRS_MAX]; /* of path and query */
+    size_t count;
+    slice body; /* JSON, or empty */
+    slice if_match, none_match;
+    struct command_call call; /* arena NULL: none runs */
+    struct command_return ended;
+    void (*next)(struct api_job *j); /* what to do when it has ended */
+    struct api_job *busy_next;       /* in the list of changes under way */
+    bool busy, created;
+    char actor[API_ACTOR_MAX];
+};
+
+/* api_auth.c: who asks. false: it was answered. */
+bool api_admit(struct http_request *r, char actor[API_ACTOR_MAX]);
+
+/* api_answer.c */
+struct api_problem {
+    unsigned status;
+    slice detail;
+    const char *error;    /* err_name(); NULL: none */
+    const char *argument; /* NULL: none */
+    unsigned methods;     /* of 405 */
+    unsigned retry_s;     /* 0: not said */
+};
+void api_problem(struct http_request *r, const struct api_problem *p);
+unsigned api_status(enum err e);
+void api_failed(struct api_job *j); /* answers with what the call failed with */
+void api_succeeded(struct api_job *j);
+/* Of what the call has: a quoted text. */
+void api_etag(const struct command_call *call, char out[API_ETAG_LEN + 1]);
+/* Whether a list of entity tags (RFC 9110 §8.8.3) has this one. */
+bool api_etag_in(slice list, const char *etag);
+
+extern struct setting api_token, api_tls_required, api_requests_per_token, api_requests_per_address;
+extern struct log_area log_api;
