@@ -127,7 +127,9 @@ static void job_run(struct api_job *j, const struct command *c, size_t count, sl
 
 static void answer(struct api_job *j)
 {
-    if (j->call.err != OK)
+    /* What only has to be there is there (RFC 9110 §9.2.2). */
+    bool there = j->method == HTTP_M_PUT && j->call.err == E_EXISTS && slice_is(j->body, "{}");
+    if (j->call.err != OK && !there)
         api_failed(j);
     else
         api_succeeded(j);
@@ -328,6 +330,29 @@ static void options(struct http_request *r, slice rest)
     buf_fini(&lines);
 }
 
+static void document(struct http_request *r, slice rest)
+{
+    bool page = slice_is(rest, "/");
+    struct buf out;
+    if (r->method != HTTP_M_GET) {
+        api_problem(r, &(struct api_problem){ .status = 405,
+                                              .detail = SLICE("it can only be read"),
+                                              .error = err_name(E_UNSUPPORTED),
+                                              .methods = HTTP_M_GET });
+        return;
+    }
+    buf_init(&out, API_ANSWER_MAX);
+    if (page)
+        api_page(&out);
+    else
+        api_openapi(&out);
+    http_answer(
+        r, &(struct http_answer){ .status = 200,
+                                  .type = page ? "text/html; charset=utf-8" : "application/json",
+                                  .body = buf_fit(&out) });
+    buf_fini(&out);
+}
+
 static void api_handle(struct http_request *r)
 {
     char actor[API_ACTOR_MAX];
@@ -335,6 +360,10 @@ static void api_handle(struct http_request *r)
     r->data = NULL;
     if (!api_admit(r, actor))
         return;
+    if (slice_is(rest, "/") || slice_is(rest, "/openapi.json")) {
+        document(r, rest);
+        return;
+    }
     if (!slice_starts(r->raw, SLICE(API_ROOT "/"))) /* the root was written in another way */
         api_problem(r, &(struct api_problem){ .status = 404, .error = err_name(E_NOTFOUND) });
     else if (r->method == HTTP_M_OPTIONS)

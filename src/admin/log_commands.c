@@ -47,6 +47,7 @@ static void run_areas(struct command_call *call)
 
 static struct command level_command = {
     .name = "log level",
+    .rest = "PUT /log/level",
     .effect = COMMAND_CHANGES,
     .area = "log",
     .args =
@@ -63,6 +64,7 @@ static struct command level_command = {
 };
 static struct command trace_command = {
     .name = "log trace",
+    .rest = "PUT /log/areas/{area}",
     .effect = COMMAND_CHANGES,
     .area = "log",
     .args =
@@ -81,6 +83,7 @@ static struct command trace_command = {
 };
 static struct command areas_command = {
     .name = "log areas",
+    .rest = "GET /log/areas",
     .effect = COMMAND_READS,
     .area = "log",
     .run = run_areas,

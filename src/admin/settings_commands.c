@@ -184,6 +184,7 @@ static void admin_settings_run_show(struct command_call *call)
 
 struct command settings_set_command = {
     .name = "set",
+    .rest = "PUT /settings/{setting}",
     .effect = COMMAND_CHANGES,
     .area = "settings",
     .args =
@@ -215,6 +216,7 @@ struct command settings_set_command = {
 };
 struct command settings_get_command = {
     .name = "get",
+    .rest = "GET /settings/{setting}",
     .effect = COMMAND_READS,
     .area = "settings",
     .args =
@@ -252,6 +254,7 @@ struct command settings_get_command = {
 };
 struct command settings_show_command = {
     .name = "config show",
+    .rest = "GET /settings",
     .effect = COMMAND_READS,
     .area = "settings",
     .args =

@@ -242,6 +242,7 @@ static void run_metrics(struct command_call *call)
 
 static struct command status_command = {
     .name = "status",
+    .rest = "GET /status",
     .effect = COMMAND_READS,
     .area = "server",
     .runs_at = COMMAND_EACH,
@@ -280,6 +281,7 @@ static struct command status_command = {
 };
 static struct command alarm_command = {
     .name = "alarm list",
+    .rest = "GET /alarms",
     .effect = COMMAND_READS,
     .area = "server",
     .args =
@@ -306,6 +308,7 @@ static struct command alarm_command = {
 };
 static struct command metrics_command = {
     .name = "metrics",
+    .rest = "GET /metrics",
     .effect = COMMAND_READS,
     .area = "server",
     .args =

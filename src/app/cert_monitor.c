@@ -349,6 +349,7 @@ static void mail_test_run(struct command_call *call)
 
 static struct command monitor_command = {
     .name = "cert monitor",
+    .rest = "GET /certificates/monitor",
     .effect = COMMAND_READS,
     .area = "certificates",
     .runs_at = COMMAND_DUTY,

@@ -655,6 +655,7 @@ static void ocsp_run(struct command_call *call)
 
 static struct command ocsp_command = {
     .name = "cert ocsp",
+    .rest = "GET /certificates/ocsp",
     .effect = COMMAND_READS,
     .area = "certificates",
     .runs_at = COMMAND_DUTY,

@@ -98,6 +98,7 @@ static const struct command_arg one_domain[] = {
 
 static struct command show_command = {
     .name = "cert show",
+    .rest = "GET /certificates/chains",
     .effect = COMMAND_READS,
     .area = "certificates",
     .args = one_domain,

@@ -697,6 +697,7 @@ static struct command del_command = {
 
 static struct command list_command = {
     .name = "cert-trust list",
+    .rest = "GET /certificates/trust",
     .effect = COMMAND_READS,
     .area = "certificates",
     .args = (const struct command_arg[]){ FOR_ARG("both"), { 0 } },

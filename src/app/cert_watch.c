@@ -313,6 +313,7 @@ static void cert_watch_run_list(struct command_call *call)
 
 static struct command list_command = {
     .name = "cert list",
+    .rest = "GET /certificates",
     .effect = COMMAND_READS,
     .area = "certificates",
     .runs_at = COMMAND_DUTY,

@@ -1,6 +1,7 @@
 #include "app/edges.h"
 #include "admin/api.h"
 #include "admin/control.h"
+#include "admin/health.h"
 #include "app/cert_revoke.h"
 #include "app/cert_trust.h"
 #include "app/node_file.h"
@@ -206,6 +207,7 @@ static const struct edge_row {
     { &cert_revoke_edge, NULL, NULL, NULL },
     { &recheck_edge, NULL, NULL, NULL },
     { &api_edge, NULL, NULL, NULL },
+    { &health_edge, NULL, NULL, NULL },
     { &control_edge, control_make, control_free, NULL },
 };
 #define EDGE_ROWS (sizeof rows / sizeof rows[0])

@@ -1,6 +1,7 @@
 #include "app/features.h"
 #include "admin/api.h"
 #include "admin/backup.h"
+#include "admin/health.h"
 #include "admin/lifecycle.h"
 #include "admin/secrets.h"
 #include "admin/settings.h"
@@ -214,6 +215,7 @@ const struct feature *const features_all[] = {
     &metrics_feature,
     &lifecycle_feature,
     &api_feature,
+    &health_feature,
     &log_feature,
     &config_check_feature,
     &cert_watch_feature,

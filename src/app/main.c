@@ -1,4 +1,6 @@
 /* musterd: reads the node file, starts the server, and waits for signals. */
+#include "admin/api.h"
+#include "admin/health.h"
 #include "admin/lifecycle.h"
 #include "app/data_folder.h"
 #include "app/docs.h"
@@ -44,8 +46,8 @@ static const char usage[] =
     "                    the name NEW, with everything that is there, in the database of a server\n"
     "                    that does not run\n"
     "  --dump-docs PART  print generated documentation: config, commands, xeps, doap,\n"
-    "                    promises, requests, features, man-musterd, man-musterctl,\n"
-    "                    man-muster.yaml\n"
+    "                    promises, requests, features, openapi, man-musterd,\n"
+    "                    man-musterctl, man-muster.yaml\n"
     "  --core-dumps      leave the process dumpable, for debuggers. A dump holds keys of TLS,\n"
     "                    tokens and passwords\n"
     "  --version         show the version\n"
@@ -112,6 +114,7 @@ static int dump_docs(const char *part)
                   { "promises", docs_promises },
                   { "requests", docs_requests },
                   { "features", docs_features },
+                  { "openapi", api_openapi },
                   { "man-musterd", docs_man_musterd },
                   { "man-musterctl", docs_man_musterctl },
                   { "man-muster.yaml", docs_man_yaml } };
@@ -260,6 +263,8 @@ static void serve_until_the_end(struct server *server, const sigset_t *set)
     }
 }
 
+static void watchdog_beat(void) { notify_send("WATCHDOG=1"); }
+
 /* *restarts: the program is to be started again. Signals are blocked at the end. */
 static int main_serve(struct node_file *file, bool *restarts)
 {
@@ -267,6 +272,8 @@ static int main_serve(struct node_file *file, bool *restarts)
     struct why why;
     sigset_t set = block_signals();
     raise_descriptors();
+    if (notify_has_watchdog())
+        health_on_beat(watchdog_beat);
     if (server_start(&server, file, &why) != OK) {
         fprintf(stderr, "%smusterd: %s\n", log_mark(LOG_ERROR), why.text);
         return EXIT_FAILED;

@@ -29,6 +29,12 @@ void notify_send(const char *state)
     close(fd);
 }
 
+bool notify_has_watchdog(void)
+{
+    const char *usec = getenv("WATCHDOG_USEC"), *pid = getenv("WATCHDOG_PID");
+    return usec != NULL && (pid == NULL || strtol(pid, NULL, 10) == (long)getpid());
+}
+
 bool notify_stderr_is_journal(void)
 {
     const char *named = getenv("JOURNAL_STREAM");

@@ -221,6 +221,7 @@ static void tls_list_run(struct command_call *call)
 
 static struct command list_command = {
     .name = "tls list",
+    .rest = "GET /tls",
     .effect = COMMAND_READS,
     .area = "certificates",
     .run = tls_list_run,

@@ -433,6 +433,7 @@ static const struct command_arg text_args[] = {
 };
 static struct command announce_command = {
     .name = "announce",
+    .rest = "POST /announcements",
     .effect = COMMAND_CHANGES,
     .area = "announcements",
     .args = announce_args,
@@ -443,6 +444,7 @@ static struct command announce_command = {
 };
 static struct command motd_set_command = {
     .name = "motd set",
+    .rest = "PUT /motd",
     .effect = COMMAND_CHANGES,
     .area = "announcements",
     .args = text_args,
@@ -460,6 +462,7 @@ static struct command motd_edit_command = {
 };
 static struct command motd_del_command = {
     .name = "motd del",
+    .rest = "DELETE /motd",
     .effect = COMMAND_CHANGES,
     .area = "announcements",
     .run = run_motd_del,
@@ -467,6 +470,7 @@ static struct command motd_del_command = {
 };
 static struct command motd_show_command = {
     .name = "motd show",
+    .rest = "GET /motd",
     .effect = COMMAND_READS,
     .area = "announcements",
     .run = run_motd_show,

@@ -610,6 +610,7 @@ static const struct command_arg add_args[] = {
 };
 static struct command contact_list = {
     .name = "contact list",
+    .rest = "GET /users/{user}/roster",
     .effect = COMMAND_READS,
     .area = "contacts",
     .args = list_args,
@@ -631,6 +632,7 @@ static struct command contact_list = {
 };
 struct command contact_add = {
     .name = "contact add",
+    .rest = "PUT /users/{user}/roster/{contacts}",
     .effect = COMMAND_CHANGES,
     .area = "contacts",
     .args = add_args,
@@ -662,6 +664,7 @@ static const struct command_arg del_args[] = {
 };
 static struct command contact_del = {
     .name = "contact del",
+    .rest = "DELETE /users/{user}/roster/{contact}",
     .effect = COMMAND_CHANGES,
     .area = "contacts",
     .args = del_args,

@@ -236,6 +236,7 @@ static void run_last(struct command_call *call)
 
 static struct command user_last = {
     .name = "user last",
+    .rest = "GET /users/{jid}/last",
     .effect = COMMAND_READS,
     .area = "users",
     .args =

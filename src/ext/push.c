@@ -881,6 +881,7 @@ static void push_run_list(struct command_call *call)
 
 static struct command command_list = {
     .name = "push list",
+    .rest = "GET /users/{jid}/push",
     .effect = COMMAND_READS,
     .area = "devices",
     .args =

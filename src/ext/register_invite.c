@@ -712,6 +712,7 @@ static const struct command_column invite_columns[] = {
 };
 static struct command user_invite = {
     .name = "user invite",
+    .rest = "POST /invitations",
     .effect = COMMAND_CHANGES,
     .area = "users",
     .node = "urn:xmpp:invite#create-account",
@@ -724,6 +725,7 @@ static struct command user_invite = {
 };
 static struct command invite_contact = {
     .name = "user invite-contact",
+    .rest = "POST /users/{jid}/invitations",
     .effect = COMMAND_CHANGES,
     .area = "users",
     .node = "urn:xmpp:invite#invite",

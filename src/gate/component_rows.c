@@ -315,6 +315,7 @@ static void component_rows_run_list(struct command_call *call)
 
 static struct command command_add = {
     .name = "component add",
+    .rest = "PUT /components/{domain}",
     .effect = COMMAND_CHANGES,
     .area = "components",
     .args =
@@ -342,6 +343,7 @@ static struct command command_add = {
 };
 static struct command command_del = {
     .name = "component del",
+    .rest = "DELETE /components/{domain}",
     .effect = COMMAND_CHANGES,
     .area = "components",
     .args =
@@ -357,6 +359,7 @@ static struct command command_del = {
 };
 static struct command command_show = {
     .name = "component list",
+    .rest = "GET /components",
     .effect = COMMAND_READS,
     .area = "components",
     .args = (const struct command_arg[]){ { 0 } },

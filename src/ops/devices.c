@@ -204,6 +204,7 @@ static const struct command_arg revoke_args[] = {
 };
 static struct command device_list_command = {
     .name = "device list",
+    .rest = "GET /users/{jid}/devices",
     .effect = COMMAND_READS,
     .area = "devices",
     .access = COMMAND_OWN,
@@ -228,6 +229,7 @@ static struct command device_list_command = {
 };
 static struct command device_revoke_command = {
     .name = "device revoke",
+    .rest = "DELETE /users/{jid}/devices/{id}",
     .effect = COMMAND_CHANGES,
     .area = "devices",
     .access = COMMAND_OWN,

@@ -641,6 +641,7 @@ static void outside_removing(struct account *a, struct store_batch *b)
 
 static struct command history_command = {
     .name = "test history",
+    .rest = "GET /tests/history",
     .effect = COMMAND_READS,
     .area = "tests",
     .args = (const struct command_arg[]){ { .name = "test",
@@ -693,6 +694,7 @@ static struct command user_del_command = {
 };
 static struct command users_command = {
     .name = "test users",
+    .rest = "GET /tests/users",
     .effect = COMMAND_READS,
     .area = "tests",
     .run = run_users,

@@ -465,6 +465,7 @@ static const struct command_arg kick_args[] = {
 
 static struct command user_add = {
     .name = "user add",
+    .rest = "PUT /users/{jid}",
     .effect = COMMAND_CHANGES,
     .area = "users",
     .args = add_args,
@@ -474,6 +475,7 @@ static struct command user_add = {
 };
 static struct command user_del = {
     .name = "user del",
+    .rest = "DELETE /users/{jid}",
     .effect = COMMAND_CHANGES,
     .area = "users",
     .asks = "The account and everything that is stored for it are deleted.",
@@ -502,6 +504,7 @@ static struct command user_list = {
 };
 static struct command user_password = {
     .name = "user password",
+    .rest = "PUT /users/{jid}/password",
     .effect = COMMAND_CHANGES,
     .area = "users",
     .args = password_args,
@@ -514,6 +517,7 @@ static struct command user_password = {
 static const char *const unavailable[] = { "unavailable", NULL };
 static struct command session_list = {
     .name = "session list",
+    .rest = "GET /sessions, GET /users/{user}/sessions",
     .effect = COMMAND_READS,
     .area = "sessions",
     .args = session_list_args,
@@ -545,6 +549,7 @@ static struct command session_list = {
 };
 static struct command session_kick = {
     .name = "session kick",
+    .rest = "DELETE /sessions/{jid}",
     .effect = COMMAND_CHANGES,
     .area = "sessions",
     .args = kick_args,

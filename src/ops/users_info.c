@@ -332,6 +332,7 @@ static const struct command_arg count_args[] = {
 
 struct command user_count = {
     .name = "user count",
+    .rest = "GET /users/count",
     .effect = COMMAND_READS,
     .area = "users",
     .args = count_args,
@@ -352,6 +353,7 @@ struct command user_count = {
 };
 struct command user_online = {
     .name = "user online",
+    .rest = "GET /users/online",
     .effect = COMMAND_READS,
     .area = "users",
     .args = online_args,
@@ -373,6 +375,7 @@ struct command user_online = {
 };
 struct command user_stats = {
     .name = "user stats",
+    .rest = "GET /users/{jid}/stats",
     .effect = COMMAND_READS,
     .area = "users",
     .args = jid_args,
@@ -460,6 +463,7 @@ static const struct command_arg profile_args[] = {
 
 struct command user_set = {
     .name = "user set",
+    .rest = "PATCH /users/{jid}",
     .effect = COMMAND_CHANGES,
     .area = "users",
     .args = profile_args,
@@ -471,6 +475,7 @@ struct command user_set = {
 };
 struct command user_show = {
     .name = "user show",
+    .rest = "GET /users/{jid}",
     .effect = COMMAND_READS,
     .area = "users",
     .args = jid_args,

@@ -166,6 +166,7 @@ static const struct command_arg jid_args[] = {
 
 struct command user_disable = {
     .name = "user disable",
+    .rest = "PUT /users/{jid}/disabled",
     .effect = COMMAND_CHANGES,
     .area = "users",
     .args = jid_args,
@@ -176,6 +177,7 @@ struct command user_disable = {
 };
 struct command user_enable = {
     .name = "user enable",
+    .rest = "DELETE /users/{jid}/disabled",
     .effect = COMMAND_CHANGES,
     .area = "users",
     .args = jid_args,

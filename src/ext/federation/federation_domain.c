@@ -343,6 +343,7 @@ static const struct command_arg reports_args[] = {
 };
 struct command federation_block = {
     .name = "federation block",
+    .rest = "PUT /federation/blocked/{domain}",
     .effect = COMMAND_CHANGES,
     .area = "federation",
     .args = domain_args,
@@ -352,6 +353,7 @@ struct command federation_block = {
 };
 struct command federation_allow = {
     .name = "federation allow",
+    .rest = "DELETE /federation/blocked/{domain}",
     .effect = COMMAND_CHANGES,
     .area = "federation",
     .args = domain_args,
@@ -361,6 +363,7 @@ struct command federation_allow = {
 };
 struct command federation_listed = {
     .name = "federation list",
+    .rest = "GET /federation/blocked",
     .effect = COMMAND_READS,
     .area = "federation",
     .args = (const struct command_arg[]){ { 0 } },
@@ -379,6 +382,7 @@ struct command federation_listed = {
 };
 struct command federation_reports = {
     .name = "federation reports",
+    .rest = "GET /federation/reports",
     .effect = COMMAND_READS,
     .area = "federation",
     .args = reports_args,

@@ -173,6 +173,7 @@ static const struct command_arg set_args[] = {
 static const struct command_arg del_args[] = { ARG_DEPARTMENT, { 0 } };
 struct command federation_group_set = {
     .name = "s2s-group set",
+    .rest = "PUT /federation/departments/{department}",
     .effect = COMMAND_CHANGES,
     .area = "federation",
     .args = set_args,
@@ -182,6 +183,7 @@ struct command federation_group_set = {
 };
 struct command federation_group_del = {
     .name = "s2s-group del",
+    .rest = "DELETE /federation/departments/{department}",
     .effect = COMMAND_CHANGES,
     .area = "federation",
     .args = del_args,
@@ -190,6 +192,7 @@ struct command federation_group_del = {
 };
 struct command federation_group_list = {
     .name = "s2s-group list",
+    .rest = "GET /federation/departments",
     .effect = COMMAND_READS,
     .area = "federation",
     .args = (const struct command_arg[]){ { 0 } },

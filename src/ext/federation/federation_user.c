@@ -408,6 +408,7 @@ static const struct command_arg set_args[] = {
 };
 struct command federation_set = {
     .name = "federation set",
+    .rest = "PUT /users/{user}/federation",
     .effect = COMMAND_CHANGES,
     .area = "federation",
     .args = set_args,
@@ -418,6 +419,7 @@ struct command federation_set = {
 };
 struct command federation_show = {
     .name = "federation show",
+    .rest = "GET /users/{user}/federation",
     .effect = COMMAND_READS,
     .area = "federation",
     .args = show_args,

@@ -396,6 +396,7 @@ static const struct command_arg drop_args[] = {
 };
 struct command report_list = {
     .name = "report list",
+    .rest = "GET /reports",
     .effect = COMMAND_READS,
     .area = "reports",
     .args = list_args,
@@ -414,6 +415,7 @@ struct command report_list = {
 };
 struct command report_drop = {
     .name = "report del",
+    .rest = "DELETE /reports/{id}",
     .effect = COMMAND_CHANGES,
     .area = "reports",
     .args = drop_args,

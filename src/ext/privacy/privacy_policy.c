@@ -593,6 +593,7 @@ static const struct command_arg set_args[] = {
 };
 struct command policy_show = {
     .name = "policy show",
+    .rest = "GET /users/{user}/policy",
     .effect = COMMAND_READS,
     .area = "policies",
     .args = show_args,
@@ -606,6 +607,7 @@ struct command policy_show = {
 };
 struct command policy_set = {
     .name = "policy set",
+    .rest = "PATCH /users/{user}/policy",
     .effect = COMMAND_CHANGES,
     .area = "policies",
     .args = set_args,

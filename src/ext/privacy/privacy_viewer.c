@@ -272,6 +272,7 @@ static const struct command_arg view_args[] = {
 };
 struct command presence_view = {
     .name = "presence view",
+    .rest = "GET /users/{user}/presence",
     .effect = COMMAND_READS,
     .area = "policies",
     .args = view_args,

@@ -308,6 +308,7 @@ static const struct command_arg no_args[] = { { 0 } };
 
 struct command upload_command_list = {
     .name = "upload list",
+    .rest = "GET /users/{jid}/uploads",
     .effect = COMMAND_READS,
     .area = "uploads",
     .args = list_args,
@@ -332,6 +333,7 @@ struct command upload_command_list = {
 };
 struct command upload_command_del = {
     .name = "upload del",
+    .rest = "DELETE /uploads/{id}",
     .effect = COMMAND_CHANGES,
     .area = "uploads",
     .args = del_args,

@@ -148,6 +148,7 @@ static const struct command_arg one_domain[] = {
 
 static struct command s2s_list = {
     .name = "s2s list",
+    .rest = "GET /federation/streams",
     .effect = COMMAND_READS,
     .area = "federation",
     .args = (const struct command_arg[]){ { .name = "domain",
@@ -178,6 +179,7 @@ static struct command s2s_list = {
 };
 static struct command s2s_close = {
     .name = "s2s close",
+    .rest = "DELETE /federation/domains/{domain}/streams",
     .effect = COMMAND_CHANGES,
     .area = "federation",
     .args = one_domain,
@@ -189,6 +191,7 @@ static struct command s2s_close = {
 };
 static struct command s2s_retry = {
     .name = "s2s retry",
+    .rest = "POST /federation/domains/{domain}/retry",
     .effect = COMMAND_CHANGES,
     .area = "federation",
     .args = one_domain,

@@ -511,6 +511,7 @@ static const struct command_arg route_names[] = { PATTERN_ARG, TARGET_ARG, { 0 }
 
 static struct command s2s_route_add_command = {
     .name = "s2s-route add",
+    .rest = "POST /federation/routes",
     .effect = COMMAND_CHANGES,
     .area = "federation",
     .args = route_args,
@@ -522,6 +523,7 @@ static struct command s2s_route_add_command = {
 };
 static struct command s2s_route_set_command = {
     .name = "s2s-route set",
+    .rest = "PATCH /federation/routes/{pattern}/{target}",
     .effect = COMMAND_CHANGES,
     .area = "federation",
     .args = route_args,
@@ -532,6 +534,7 @@ static struct command s2s_route_set_command = {
 };
 static struct command s2s_route_del_command = {
     .name = "s2s-route del",
+    .rest = "DELETE /federation/routes/{pattern}/{target}",
     .effect = COMMAND_CHANGES,
     .area = "federation",
     .args = route_names,
@@ -542,6 +545,7 @@ static struct command s2s_route_del_command = {
 };
 static struct command s2s_route_list_command = {
     .name = "s2s-route list",
+    .rest = "GET /federation/routes",
     .effect = COMMAND_READS,
     .area = "federation",
     .run = run_route_list,
@@ -565,6 +569,7 @@ static struct command s2s_route_list_command = {
 };
 static struct command s2s_demand_set_command = {
     .name = "s2s-demand set",
+    .rest = "PUT /federation/demands/{pattern}",
     .effect = COMMAND_CHANGES,
     .area = "federation",
     .args =
@@ -609,6 +614,7 @@ static struct command s2s_demand_set_command = {
 };
 static struct command s2s_demand_del_command = {
     .name = "s2s-demand del",
+    .rest = "DELETE /federation/demands/{pattern}",
     .effect = COMMAND_CHANGES,
     .area = "federation",
     .args = (const struct command_arg[]){ PATTERN_ARG, { 0 } },
@@ -619,6 +625,7 @@ static struct command s2s_demand_del_command = {
 };
 static struct command s2s_demand_list_command = {
     .name = "s2s-demand list",
+    .rest = "GET /federation/demands",
     .effect = COMMAND_READS,
     .area = "federation",
     .run = run_demand_list,

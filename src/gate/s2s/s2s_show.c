@@ -195,6 +195,7 @@ static void s2s_show_gathered(struct command_call *call)
 
 struct command s2s_show_command = {
     .name = "s2s show",
+    .rest = "GET /federation/domains/{domain}",
     .effect = COMMAND_READS,
     .area = "federation",
     .args = (const struct command_arg[]){ { .name = "domain",

@@ -453,6 +453,7 @@ static void run_s2s_trace(struct command_call *call)
 
 struct command s2s_trace_command = {
     .name = "s2s trace",
+    .rest = "GET /federation/domains/{domain}/trace",
     .effect = COMMAND_READS,
     .area = "federation",
     .args = (const struct command_arg[]){ { .name = "domain",

@@ -440,6 +440,7 @@ static const struct command_arg del_args[] = {
 };
 static struct command add_command = {
     .name = "room-admin add",
+    .rest = "POST /room-admins",
     .effect = COMMAND_CHANGES,
     .area = "rooms",
     .args = add_args,
@@ -451,6 +452,7 @@ static struct command add_command = {
 };
 static struct command del_command = {
     .name = "room-admin del",
+    .rest = "DELETE /room-admins/{jid}",
     .effect = COMMAND_CHANGES,
     .area = "rooms",
     .args = del_args,
@@ -461,6 +463,7 @@ static struct command del_command = {
 };
 static struct command list_command = {
     .name = "room-admin list",
+    .rest = "GET /room-admins",
     .effect = COMMAND_READS,
     .area = "rooms",
     .run = administrators_run_list,

@@ -601,6 +601,7 @@ static const struct command_arg del_args[] = {
 };
 static struct command add_command = {
     .name = "room-alias add",
+    .rest = "POST /room-aliases",
     .effect = COMMAND_CHANGES,
     .area = "rooms",
     .args = add_args,
@@ -611,6 +612,7 @@ static struct command add_command = {
 };
 static struct command del_command = {
     .name = "room-alias del",
+    .rest = "DELETE /room-aliases/{alias}",
     .effect = COMMAND_CHANGES,
     .area = "rooms",
     .args = del_args,
@@ -622,6 +624,7 @@ static struct command del_command = {
 };
 static struct command list_command = {
     .name = "room-alias list",
+    .rest = "GET /room-aliases",
     .effect = COMMAND_READS,
     .area = "rooms",
     .run = alias_run_list,

@@ -416,6 +416,7 @@ static const struct command_arg args[] = {
 };
 static struct command cleanup_command = {
     .name = "room cleanup",
+    .rest = "POST /rooms/cleanup",
     .effect = COMMAND_CHANGES,
     .area = "rooms",
     .args = args,

@@ -456,6 +456,7 @@ static const struct command_arg affiliation_args[] = {
 
 static struct command show_command = {
     .name = "room show",
+    .rest = "GET /rooms/{room}",
     .home = "room",
     .effect = COMMAND_READS,
     .area = "rooms",
@@ -523,6 +524,7 @@ static struct command show_command = {
 };
 static struct command affiliations_command = {
     .name = "room affiliations",
+    .rest = "GET /rooms/{room}/affiliations",
     .home = "room",
     .effect = COMMAND_READS,
     .area = "rooms",
@@ -539,6 +541,7 @@ static struct command affiliations_command = {
 };
 static struct command occupants_command = {
     .name = "room occupants",
+    .rest = "GET /rooms/{room}/occupants",
     .home = "room",
     .effect = COMMAND_READS,
     .area = "rooms",
@@ -556,6 +559,7 @@ static struct command occupants_command = {
 };
 static struct command create_command = {
     .name = "room create",
+    .rest = "POST /rooms",
     .effect = COMMAND_CHANGES,
     .area = "rooms",
     .home = "room",
@@ -566,6 +570,7 @@ static struct command create_command = {
 };
 static struct command destroy_command = {
     .name = "room destroy",
+    .rest = "DELETE /rooms/{room}",
     .effect = COMMAND_CHANGES,
     .area = "rooms",
     .home = "room",
@@ -576,6 +581,7 @@ static struct command destroy_command = {
 };
 static struct command kick_command = {
     .name = "room kick",
+    .rest = "DELETE /rooms/{room}/occupants/{nick}",
     .effect = COMMAND_CHANGES,
     .area = "rooms",
     .home = "room",
@@ -585,6 +591,7 @@ static struct command kick_command = {
 };
 static struct command affiliation_command = {
     .name = "room affiliation",
+    .rest = "PUT /rooms/{room}/affiliations/{user}",
     .effect = COMMAND_CHANGES,
     .area = "rooms",
     .home = "room",

@@ -144,6 +144,7 @@ static const struct command_arg set_args[] = {
 
 struct command room_fields_command = {
     .name = "room fields",
+    .rest = "GET /rooms/{room}/fields",
     .home = "room",
     .effect = COMMAND_READS,
     .area = "rooms",
@@ -159,6 +160,7 @@ struct command room_fields_command = {
 };
 struct command room_set_command = {
     .name = "room set",
+    .rest = "PUT /rooms/{room}/fields/{field}",
     .effect = COMMAND_CHANGES,
     .area = "rooms",
     .home = "room",
@@ -170,6 +172,7 @@ struct command room_set_command = {
 };
 struct command room_unlock_command = {
     .name = "room unlock",
+    .rest = "POST /rooms/{room}/unlock",
     .effect = COMMAND_CHANGES,
     .area = "rooms",
     .home = "room",

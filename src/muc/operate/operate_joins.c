@@ -94,6 +94,7 @@ static const struct command_arg args[] = {
 };
 struct command room_joins_command = {
     .name = "room joins",
+    .rest = "GET /rooms/{room}/joins",
     .effect = COMMAND_READS,
     .area = "rooms",
     .args = args,

@@ -374,6 +374,7 @@ static const struct command_column room_parts[] = {
 };
 struct command room_list_command = {
     .name = "room list",
+    .rest = "GET /rooms",
     .effect = COMMAND_READS,
     .area = "rooms",
     .args = list_args,
@@ -393,6 +394,7 @@ struct command room_list_command = {
 };
 struct command room_report_command = {
     .name = "room report",
+    .rest = "GET /rooms/report",
     .effect = COMMAND_READS,
     .area = "rooms",
     .args = list_args,

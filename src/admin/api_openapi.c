@@ -1,0 +1,274 @@
+/* api_openapi: the API as a document (OpenAPI 3.1) and as a page for people. Both are made from the
+ * rows; neither loads or runs anything. */
+#include "admin/api.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/command.h"
+#include "codec/xml_write.h"
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROBLEM "#/components/responses/problem"
+
+static void put_text(json_t *to, const char *key, const char *text)
+{
+    if (text != NULL && *text != '\0')
+        json_object_set_new(to, key, json_string(text));
+}
+
+static json_t *words_of(const char *const *words)
+{
+    json_t *list = json_array();
+    for (; words != NULL && *words != NULL; words++)
+        json_array_append_new(list, json_string(*words));
+    return list;
+}
+
+static json_t *type_of(const char *type) { return json_pack("{s:s}", "type", type); }
+
+/* What an argument may be: numbers and flags may be texts, too, as in a query. Whether a text is
+ * right, the server says. */
+static json_t *argument_schema(const struct command_arg *a)
+{
+    json_t *one = a->type == PARAM_BOOL && a->kind == ARG_FLAG ? type_of("boolean")
+                  : a->type == PARAM_INT && !a->allow_none     ? type_of("integer")
+                                                               : type_of("string");
+    if (a->type == PARAM_INT && !a->allow_none && a->min < a->max) {
+        json_object_set_new(one, "minimum", json_integer(a->min));
+        if (a->max < PARAM_NONE)
+            json_object_set_new(one, "maximum", json_integer(a->max));
+    }
+    if (a->type == PARAM_CHOICE)
+        json_object_set_new(one, "enum", words_of(a->choices));
+    if (command_arg_is_secret(a))
+        json_object_set_new(one, "writeOnly", json_true());
+    if (a->many)
+        one = json_pack("{s:[o,{s:s,s:{s:s}}]}", "anyOf", one, "type", "array", "items", "type",
+                        "string");
+    put_text(one, "description", a->doc);
+    put_text(one, "x-unit", a->unit);
+    put_text(one, "x-type", param_type_name(a->type));
+    return one;
+}
+
+static json_t *column_schema(const struct command_column *at)
+{
+    json_t *one = at->type == PARAM_BOOL  ? type_of("boolean")
+                  : at->type == PARAM_INT ? type_of("integer")
+                                          : type_of("string");
+    if (at->type == PARAM_INT && at->choices != NULL)
+        one = json_pack("{s:[o,{s:o}]}", "anyOf", one, "enum", words_of(at->choices));
+    put_text(one, "description", at->doc);
+    put_text(one, "x-unit", at->unit);
+    put_text(one, "x-type", param_type_name(at->type));
+    return one;
+}
+
+static json_t *row_schema(const struct command *c)
+{
+    json_t *all = json_object(), *required = json_array();
+    for (const struct command_column *at = c->columns; at != NULL && at->name != NULL; at++) {
+        json_object_set_new(all, at->name, column_schema(at));
+        if (!at->optional)
+            json_array_append_new(required, json_string(at->name));
+    }
+    return json_pack("{s:s,s:o,s:o,s:b}", "type", "object", "properties", all, "required", required,
+                     "additionalProperties", 0);
+}
+
+static json_t *rows_schema(const struct command *c)
+{
+    return json_pack("{s:s,s:o}", "type", "array", "items", row_schema(c));
+}
+
+static json_t *content(json_t *schema)
+{
+    return json_pack("{s:{s:o}}", "application/json", "schema", schema);
+}
+
+/* The answer where all went well. */
+static json_t *answer_schema(const struct command *c, enum http_verb method)
+{
+    if (method == HTTP_M_GET && api_is_single(c))
+        return row_schema(c);
+    if (method == HTTP_M_GET)
+        return json_pack("{s:s,s:{s:o,s:{s:s},s:{s:s}},s:[s],s:b}", "type", "object", "properties",
+                         "items", rows_schema(c), "next", "type", "string", "text", "type",
+                         "string", "required", "items", "additionalProperties", 0);
+    return json_pack("{s:s,s:{s:{s:s},s:o},s:[s,s],s:b}", "type", "object", "properties", "text",
+                     "type", "string", "rows", rows_schema(c), "required", "text", "rows",
+                     "additionalProperties", 0);
+}
+
+static json_t *answers(const struct command *c, enum http_verb method)
+{
+    static const char *const problems[] = { "400", "401", "403", "404", "405", "409",    "412",
+                                            "413", "415", "422", "429", "503", "default" };
+    json_t *all = json_object();
+    json_object_set_new(all, "200",
+                        json_pack("{s:s,s:o}", "description", "Done.", "content",
+                                  content(answer_schema(c, method))));
+    if (method == HTTP_M_PUT)
+        json_object_set_new(all, "201",
+                            json_pack("{s:s,s:o}", "description", "It was made.", "content",
+                                      content(answer_schema(c, method))));
+    if (method == HTTP_M_GET && api_is_single(c))
+        json_object_set_new(all, "304",
+                            json_pack("{s:s}", "description", "It is as If-None-Match says."));
+    for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++)
+        json_object_set_new(all, problems[i], json_pack("{s:s}", "$ref", PROBLEM));
+    return all;
+}
+
+static bool in_path(const char *path, const char *name, struct arena *tmp)
+{
+    return path != NULL && strstr(path, arena_printf(tmp, "{%s}", name)) != NULL;
+}
+
+static void add_parameter(json_t *to, const struct command_arg *a, const char *where)
+{
+    json_array_append_new(to, json_pack("{s:s,s:s,s:b,s:s,s:o}", "name", a->name, "in", where,
+                                        "required",
+                                        strcmp(where, "path") == 0 || a->kind == ARG_POSITIONAL,
+                                        "description", a->doc, "schema", argument_schema(a)));
+}
+
+static json_t *operation(const struct command *c, enum http_verb method, const char *path,
+                         struct arena *tmp)
+{
+    static const struct command_arg cursor = { .name = "cursor",
+                                               .doc = "`next` of the page before" };
+    char id[64], permission[COMMAND_PERMISSION_MAX];
+    json_t *parameters = json_array(), *members = json_object(), *required = json_array();
+    bool query = method == HTTP_M_GET || method == HTTP_M_DELETE;
+    slice brief = command_brief(c->doc);
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        if (in_path(path, a->name, tmp)) {
+            add_parameter(parameters, a, "path");
+        } else if (query) {
+            add_parameter(parameters, a, "query");
+        } else {
+            json_object_set_new(members, a->name, argument_schema(a));
+            if (a->kind == ARG_POSITIONAL)
+                json_array_append_new(required, json_string(a->name));
+        }
+    }
+    if (method == HTTP_M_GET && api_has_pages(c))
+        add_parameter(parameters, &cursor, "query");
+    api_name(id, c);
+    command_permission(c, permission, sizeof permission);
+    json_t *op = json_pack("{s:s%,s:s,s:s,s:[s],s:o,s:o}", "summary", brief.ptr, brief.len,
+                           "description", c->doc, "x-permission", permission, "tags", c->area,
+                           "parameters", parameters, "responses", answers(c, method));
+    put_text(op, "x-command", c->name);
+    put_text(op, "x-access", c->access == COMMAND_LOCAL ? "local" : NULL);
+    json_object_set_new(op, "operationId",
+                        json_string(path == NULL ? arena_printf(tmp, "command-%s", id)
+                                                 : arena_printf(tmp, "%s:%s", id, path)));
+    json_t *body = json_pack("{s:s,s:o,s:o,s:b}", "type", "object", "properties", members,
+                             "required", required, "additionalProperties", 0);
+    if (query)
+        json_decref(body);
+    else
+        json_object_set_new(op, "requestBody",
+                            json_pack("{s:b,s:o}", "required", json_array_size(required) > 0,
+                                      "content", content(body)));
+    return op;
+}
+
+static const char *verb_name(enum http_verb method)
+{
+    return method == HTTP_M_GET      ? "get"
+           : method == HTTP_M_POST   ? "post"
+           : method == HTTP_M_PUT    ? "put"
+           : method == HTTP_M_DELETE ? "delete"
+                                     : "patch";
+}
+
+/* Paths with the same arguments under other names are one: the names of the first row stand. */
+static void add_operation(json_t *paths, const char *path, enum http_verb method, json_t *op)
+{
+    json_t *at = json_object_get(paths, path);
+    if (at == NULL) {
+        at = json_object();
+        json_object_set_new(paths, path, at);
+    }
+    json_object_set_new(at, verb_name(method), op);
+}
+
+static json_t *paths_of_rows(struct arena *tmp)
+{
+    json_t *paths = json_object();
+    for (const struct command *c = command_first(); c != NULL; c = c->next) {
+        slice path, rest = slice_of(c->rest);
+        enum http_verb method;
+        char name[64];
+        while (api_rest_next(&rest, &method, &path)) {
+            const char *text = slice_cstr(tmp, path);
+            add_operation(paths, text, method, operation(c, method, text, tmp));
+        }
+        api_name(name, c);
+        add_operation(paths, arena_printf(tmp, "/commands/%s", name), HTTP_M_POST,
+                      operation(c, HTTP_M_POST, NULL, tmp));
+    }
+    return paths;
+}
+
+static json_t *components(void)
+{
+    json_t *problem = json_pack(
+        "{s:s,s:{s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s},s:{s:s}},s:[s,s,s],s:b}", "type", "object",
+        "properties", "type", "type", "string", "title", "type", "string", "status", "type",
+        "integer", "detail", "type", "string", "error", "type", "string", "argument", "type",
+        "string", "required", "type", "title", "status", "additionalProperties", 0);
+    return json_pack("{s:{s:{s:s,s:{s:{s:o}}}},s:{s:{s:s,s:s}}}", "responses", "problem",
+                     "description", "What is wrong (RFC 9457).", "content",
+                     "application/problem+json", "schema", problem, "securitySchemes", "token",
+                     "type", "http", "scheme", "bearer");
+}
+
+void api_openapi(struct buf *out)
+{
+    struct arena *tmp = arena_create(0);
+    json_t *all = json_pack(
+        "{s:s,s:{s:s,s:s,s:s},s:[{s:s}],s:[{s:[]}],s:o,s:o}", "openapi", "3.1.0", "info", "title",
+        "Muster", "version", MUSTER_VERSION, "description",
+        "Every command of musterctl, by its name and as resources. docs/api.md explains it.",
+        "servers", "url", "/api/v1", "security", "token", "paths", paths_of_rows(tmp), "components",
+        components());
+    char *text = json_dumps(all, JSON_INDENT(1) | JSON_SORT_KEYS);
+    if (text != NULL)
+        buf_add(out, slice_of(text));
+    buf_lit(out, "\n");
+    free(text);
+    json_decref(all);
+    arena_destroy(&tmp);
+}
+
+static void page_row(struct buf *out, const char *verb, slice path, const struct command *c)
+{
+    slice brief = command_brief(c->doc);
+    buf_printf(out, "<tr><td>%s</td><td><code>", verb);
+    xml_escape(out, path);
+    buf_lit(out, "</code></td><td>");
+    xml_escape(out, brief);
+    buf_lit(out, "</td></tr>\n");
+}
+
+void api_page(struct buf *out)
+{
+    buf_lit(out, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+                 "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+                 "<title>Muster: API</title></head>\n<body>\n<h1>API of Muster</h1>\n"
+                 "<p>The document for programs: <a href=\"openapi.json\">openapi.json</a>. Each "
+                 "command is there as <code>POST /api/v1/commands/NAME</code>, too.</p>\n"
+                 "<table>\n<tr><th>method</th><th>path</th><th>what it does</th></tr>\n");
+    for (const struct command *c = command_first(); c != NULL; c = c->next) {
+        slice path, rest = slice_of(c->rest);
+        enum http_verb method;
+        while (api_rest_next(&rest, &method, &path))
+            page_row(out, verb_name(method), path, c);
+    }
+    buf_lit(out, "</table>\n</body></html>\n");
+}
