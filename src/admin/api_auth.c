@@ -144,6 +144,6 @@ bool api_admit(struct http_request *r, char actor[API_ACTOR_MAX])
         too_many(r, &api_requests_per_token);
         return false;
     }
-    snprintf(actor, API_ACTOR_MAX, "api:%.*s", SLICE_ARG(r->peer));
+    snprintf(actor, API_ACTOR_MAX, "token:api.token");
     return true;
 }

@@ -22,7 +22,7 @@ struct api_job {
     void (*next)(struct api_job *j); /* what to do when it has ended */
     struct api_job *busy_next;       /* in the list of changes under way */
     bool busy, created;
-    char actor[API_ACTOR_MAX];
+    char actor[API_ACTOR_MAX], from[API_ACTOR_MAX];
 };
 
 /* api_auth.c: who asks. false: it was answered. */

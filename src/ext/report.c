@@ -141,7 +141,6 @@ static const struct command_arg report_args[] = {
 };
 static struct command session_report = {
     .name = "session report",
-    .rest = "GET /sessions/report",
     .effect = COMMAND_READS,
     .area = "sessions",
     .args = report_args,

@@ -141,7 +141,12 @@ static unsigned request_check(struct http_conn *h)
         status = check_target(x);
     if (status == 0 && !http_address_request(h, loop_now_us(h->local->loop)))
         status = 429;
-    return status != 0 ? status : check_route(h);
+    if (status == 0)
+        return check_route(h);
+    /* how it is said */
+    x->r.route =
+        http_route_find(h->local->server, h->listener->group, http_span(&x->head, x->head.path));
+    return status;
 }
 
 unsigned http_on_head(struct http_conn *h)

@@ -1,0 +1,332 @@
+"""The API: rows of commands over HTTP, against the OpenAPI document; and health."""
+import http.client
+import json
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+import urllib.parse
+
+import pytest
+
+from muster import json_schema
+from muster.client import TIMEOUT
+from muster.rows import MUSTERD
+from muster.server import ROOT, free_ports
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+ROOT_PATH = "/api/v1"
+# These would end the server, or speak with others.
+LEFT_OUT = {"server stop", "server restart", "fedtest", "imtest", "pushtest", "s2s trace", "s2s retry",
+            "cert mail-test", "secrets reset"}
+
+
+class Api:
+    def __init__(self, port):
+        self.port = port
+
+    def __call__(self, method, path, body=None, token=TOKEN, root=ROOT_PATH, **headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+            headers.setdefault("Content-Type", "application/json")
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
+        connection.request(method, root + path, body, headers)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        kind = answer.getheader("Content-Type") or ""
+        answer.json = json.loads(text) if "json" in kind and text else None
+        answer.text = text
+        if answer.status >= 400 and root == ROOT_PATH and method != "HEAD":
+            assert kind == "application/problem+json", (method, path, text)
+            assert answer.json["status"] == answer.status
+        return answer
+
+
+def api_server(make_server, **settings):
+    port = free_ports(1)[0]
+    server = make_server(
+        start=False, why="one client sends hundreds of requests as fast as it can", settings={
+            "api.token": TOKEN, "api.requests-per-token": "none", "http.request-rate": "none",
+            "api.requests-per-address": "none", **settings})
+    server.conf["listen"]["http_admin"] = [f"127.0.0.1:{port}"]
+    server.start()
+    server.api = Api(port)
+    return server
+
+
+@pytest.fixture
+def server(make_server):
+    server = api_server(make_server)
+    for name in "alice", "bob", "carol":
+        server.add_user(name, "secret")
+    return server
+
+
+@pytest.fixture
+def api(server):
+    return server.api
+
+
+def test_nothing_is_open_without_a_token(api):
+    document = api("GET", "/openapi.json").json
+    for path, operations in document["paths"].items():
+        for method in operations:
+            for token in None, "", "x", TOKEN[:-1], TOKEN + "x":
+                answer = api(method.upper(), path.replace("{", "").replace("}", ""), token=token)
+                assert answer.status == 401, (method, path)
+                assert answer.getheader("WWW-Authenticate").startswith("Bearer")
+    for path in "/", "/openapi.json", "/nothing":
+        assert api("GET", path, token=None).status == 401
+    assert api("OPTIONS", "/users", token=None).status == 401
+    for path in "/healthz", "/readyz":
+        assert api("GET", path, root="", token=None).text == "ok\n"
+
+
+def test_it_is_on_its_own_listener(server):
+    open_port = free_ports(1)[0]
+    server.stop()
+    server.conf["listen"]["http"] = [f"127.0.0.1:{open_port}"]
+    server.start()
+    for path in "/api/v1/users", "/healthz", "/readyz", "/metrics":
+        assert Api(open_port)("GET", path, root="").status == 404
+    assert server.api("GET", "/metrics", root="", token=None).status == 200
+    assert server.api("GET", "/xmpp-websocket", root="", token=None).status == 404
+
+
+def test_a_list_in_pages(api):
+    first = api("GET", "/users?limit=2").json
+    assert [row["jid"] for row in first["items"]] == ["alice@localhost", "bob@localhost"]
+    assert first["items"][0]["disabled"] is False
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", first["items"][0]["created"])
+    second = api("GET", f"/users?limit=2&cursor={first['next']}").json
+    assert [row["jid"] for row in second["items"]] == ["carol@localhost"]
+    assert "next" not in second
+    for cursor in "zz", "6", "", "%00":
+        assert api("GET", f"/users?cursor={cursor}").status == 400
+
+
+def test_a_user_from_begin_to_end(api):
+    path = "/users/dave@localhost"
+    made = api("PUT", path, {"password": "a good secret", "given-name": "Dave"})
+    assert (made.status, made.json["rows"]) == (201, [])
+    again = api("PUT", path, {"given-name": "Dave"})
+    assert again.status == 200, again.text
+    shown = api("GET", path)
+    assert shown.json["jid"] == "dave@localhost" and shown.json["given_name"] == "Dave"
+    etag = shown.getheader("ETag")
+    assert api("GET", path, If_None_Match=etag).status == 304
+    assert api("PATCH", path, {"surname": "Doe"}, If_Match='"other"').status == 412
+    assert api("PATCH", path, {"surname": "Doe"}, If_Match=etag).status == 200
+    assert api("PATCH", path, {"surname": "Roe"}, If_Match=etag).status == 412
+    assert api("GET", path).json["surname"] == "Doe"
+    assert api("PUT", path, {"given-name": "D"}, If_None_Match="*").status == 412
+    refused = api("PUT", path, {"password": "another secret"})
+    assert (refused.status, refused.json["argument"]) == (422, "password")
+    assert api("PUT", path + "/disabled", {}).status == 200
+    assert api("DELETE", path + "/disabled").status == 200
+    assert api("HEAD", path).text == ""
+    assert api("DELETE", path).status == 200
+    assert api("DELETE", path).status == 404
+    assert api("PATCH", path, {"surname": "Doe"}, If_Match=etag).status == 412
+
+
+def test_a_setting_and_its_etag(api, server):
+    path = "/settings/sm.ack-every"
+    old = api("GET", path)
+    assert api("PUT", path, {"value": "7"}, If_Match=old.getheader("ETag")).status == 200
+    assert api("PUT", path, {"value": "8"}, If_Match=old.getheader("ETag")).status == 412
+    assert server.rows("get", "sm.ack-every")[0]["value"] == "7"
+    wrong = api("PUT", path, {"value": "many"})
+    assert wrong.status == 422 and "sm.ack-every" in wrong.json["detail"]
+    assert api("GET", "/settings/no.such").status == 404
+    assert api("PUT", "/settings/api.token", {"value": "x" * 32}).status == 403
+
+
+@pytest.mark.parametrize("method,path,body,headers,status", [
+    ("GET", "/nothing", None, {}, 404),
+    ("POST", "/users", None, {}, 405),
+    ("GET", "/commands/status", None, {}, 405),
+    ("POST", "/commands/status", b"{}", {"Content-Type": "text/plain"}, 415),
+    ("POST", "/commands/status", b"{", {"Content-Type": "application/json"}, 400),
+    ("POST", "/commands/status", b"[]", {"Content-Type": "application/json"}, 400),
+    ("POST", "/commands/status", {"no": 1}, {}, 422),
+    ("POST", "/commands/status?a=b", {}, {}, 400),
+    ("POST", "/commands/user-show", {}, {}, 422),
+    ("POST", "/commands/user-show", {"jid": None}, {}, 422),
+    ("POST", "/commands/user-show", {"jid": {"a": 1}}, {}, 422),
+    ("POST", "/commands/backup-verify", {"folder": "/x"}, {}, 403),
+    ("GET", "/users?limit=0", None, {}, 422),
+    ("GET", "/users?limit=%zz", None, {}, 400),
+    ("GET", "/users/" + "a" * 2000 + "@localhost", None, {}, 422),
+    ("GET", "/users/%7f", None, {}, 400),
+    ("GET", "/users/a%2f..%2fb", None, {}, 400),
+])
+def test_what_is_refused(api, method, path, body, headers, status):
+    answer = api(method, path, body, **headers)
+    assert answer.status == status, answer.text
+    if status == 405:
+        assert "OPTIONS" in answer.getheader("Allow")
+
+
+def test_a_body_that_is_too_long(api):
+    assert api("POST", "/commands/status", b" " * 300000,
+               Content_Type="application/json").status == 413
+
+
+def test_the_argument_is_named(api):
+    for body, argument in ({"limit": "x"}, "limit"), ({"nothing": 1}, "nothing"), (
+            {"domain": "nowhere.test"}, "domain"), ({"limit": [1]}, "limit"):
+        assert api("POST", "/commands/user-list", body).json["argument"] == argument
+
+
+def test_options_and_no_cors(api):
+    answer = api("OPTIONS", "/users/a@localhost", Origin="https://evil.test",
+                 Access_Control_Request_Method="PUT")
+    assert set(answer.getheader("Allow").split(", ")) == {
+        "OPTIONS", "GET", "HEAD", "PUT", "PATCH", "DELETE"}
+    assert not any("access-control" in name.lower() for name in answer.headers)
+    assert api("OPTIONS", "/users").getheader("Allow") == "OPTIONS, GET, HEAD"
+
+
+def test_the_page_runs_nothing(api):
+    page = api("GET", "/")
+    assert page.getheader("Content-Security-Policy").startswith("default-src 'none'")
+    assert "<script" not in page.text and "/users/{jid}" in page.text
+
+
+def test_rates(make_server):
+    api = api_server(make_server, **{"api.requests-per-token": "2"}).api
+    found = [api("GET", "/status") for _ in range(8)]
+    assert found[0].status == 200
+    late = next(answer for answer in found if answer.status == 429)
+    assert late.getheader("Retry-After") == "1"
+    assert "api.requests-per-token" in late.json["detail"]
+
+
+def test_the_rate_of_an_address(make_server):
+    api = api_server(make_server, **{"api.requests-per-address": "2"}).api
+    assert 429 in [api("GET", "/status", token=None).status for _ in range(8)]
+
+
+def test_a_client_that_goes_away(server):
+    with socket.create_connection(("127.0.0.1", server.api.port)) as gone:
+        gone.sendall(f"POST {ROOT_PATH}/commands/user-list HTTP/1.1\r\nHost: x\r\nAuthorization: "
+                     f"Bearer {TOKEN}\r\nContent-Length: 0\r\n\r\n".encode())
+    assert server.api("GET", "/status").status == 200
+    server.stop()
+
+
+HOSTILE = ["", " ", "a", "0", "-1", "99999999999999999999", "true", "none", "alice@localhost",
+           "alice@localhost/x", "@", "a@b@c", "no.test", "\u00e9\u0644\u4e2d", "\U0001f600", "../../x",
+           "%2e%2e", "<script>", "'; DROP TABLE account; --", "\x7f", "\u202e", "a" * 3000, "{jid}",
+           "localhost", "tea@conference.localhost", "* * *", "a\nb", "\t"]
+
+
+def value_of(schema, rng):
+    schema = schema.get("anyOf", [schema])[0]
+    if rng.random() < .5:
+        return rng.choice(HOSTILE)
+    if "enum" in schema:
+        return rng.choice(schema["enum"])
+    if schema.get("type") == "integer":
+        return rng.choice([0, 1, 2 ** 62, -5, schema.get("minimum", 1), 2 ** 70])
+    if schema.get("type") == "boolean":
+        return rng.random() < .5
+    return rng.choice(HOSTILE + [["a", "b"], {"a": 1}, None, 1.5])
+
+
+def requests_of(document, rng):
+    for path, operations in sorted(document["paths"].items()):
+        for method, operation in sorted(operations.items()):
+            if operation["x-command"] in LEFT_OUT or operation.get("x-access") == "local":
+                continue
+            for _ in range(6):
+                target, query, body = path, [], None
+                for parameter in operation["parameters"]:
+                    value = str(value_of(parameter["schema"], rng))
+                    if parameter["in"] == "path":
+                        target = target.replace("{%s}" % parameter["name"],
+                                                urllib.parse.quote(value, safe=""))
+                    elif rng.random() < .5:
+                        query.append((parameter["name"], value))
+                if query:
+                    target += "?" + urllib.parse.urlencode(query)
+                if "requestBody" in operation:
+                    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+                    body = {name: value_of(one, rng) for name, one in schema["properties"].items()
+                            if name in schema["required"] or rng.random() < .5}
+                yield method, target, body, operation
+
+
+def test_every_operation_with_hostile_values(server):
+    """No 5xx, and every answer is as the document says."""
+    api = server.api
+    document = api("GET", "/openapi.json").json
+    rng = random.Random(os.environ.get("MUSTER_SEED", "17"))
+    problem = document["components"]["responses"]["problem"]["content"][
+        "application/problem+json"]["schema"]
+    seen = set()
+    for method, target, body, operation in requests_of(document, rng):
+        answer = api(method.upper(), target, body)
+        assert answer.status < 500, (method, target, body, answer.text)
+        assert str(answer.status) in operation["responses"], (method, target, answer.text)
+        schema = problem
+        if answer.status < 300:
+            schema = operation["responses"][str(answer.status)]["content"]["application/json"][
+                "schema"]
+            seen.add(operation["x-command"])
+        json_schema.validate(answer.json, schema)
+    assert len(seen) > 20, seen
+    assert api("GET", "/status").status == 200
+
+
+def test_every_get_without_arguments(api):
+    document = api("GET", "/openapi.json").json
+    for path, operations in document["paths"].items():
+        if "get" not in operations or "{" in path:
+            continue
+        answer = api("GET", path)
+        assert answer.status == 200, (path, answer.text)
+        json_schema.validate(answer.json, operations["get"]["responses"]["200"]["content"][
+            "application/json"]["schema"])
+
+
+def test_the_document(api):
+    """Every command is there, operations have names of their own, and no two paths are one."""
+    document = api("GET", "/openapi.json").json
+    dumped = subprocess.run([MUSTERD, "--dump-docs", "openapi"], capture_output=True, text=True,
+                            check=True).stdout
+    assert json.loads(dumped) == document
+    operations = [(path, method, operation) for path, all_of in document["paths"].items()
+                  for method, operation in all_of.items()]
+    ids = [operation["operationId"] for _, _, operation in operations]
+    assert len(ids) == len(set(ids))
+    commands = {operation["x-command"] for path, _, operation in operations
+                if path.startswith("/commands/")}
+    assert commands >= {"user add", "set", "status", "backup create"}
+    shapes = {}
+    for path, method, operation in operations:
+        names = set(re.findall(r"{([^}]*)}", path))
+        assert names == {p["name"] for p in operation["parameters"] if p["in"] == "path"}, path
+        shape = method, re.sub(r"{[^}]*}", "{}", path)
+        assert shapes.setdefault(shape, path) == path
+    assert "content" in document["components"]["responses"]["problem"]
+
+
+def test_the_example(server, tmp_path):
+    file = tmp_path / "people.csv"
+    file.write_text("jid,password,given-name,surname\nerin@localhost,a good secret,Erin,Roe\n")
+    for status in 201, 200:
+        done = subprocess.run(
+            [sys.executable, ROOT / "docs/examples/users.py",
+             f"http://127.0.0.1:{server.api.port}{ROOT_PATH}", file], capture_output=True, text=True,
+            env={**os.environ, "MUSTER_TOKEN": TOKEN}, check=True, timeout=TIMEOUT)
+        assert f"/users/erin@localhost {status} " in done.stdout
+        assert "\nerin@localhost 20" in done.stdout
+    assert server.rows("user", "show", "erin@localhost")[0]["surname"] == "Roe"
